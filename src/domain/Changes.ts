@@ -1,0 +1,63 @@
+import type { FolderName } from "./FolderName.ts"
+import type { FolderRecord } from "./FolderState.ts"
+
+/** What is known of a folder since the cursor: `unknown` means that its manifest has to be compared. */
+export type Verdict = "changed" | "unchanged" | "unknown"
+
+/** What the source itself can say about changes since the cursor's snapshot. */
+export interface Evidence {
+  /** For every folder that `folders` does not name. */
+  readonly otherwise: Verdict
+  readonly folders: ReadonlyMap<FolderName, Verdict>
+  /** Why it is no better than it is ("no previous snapshot"), for the log. */
+  readonly reason: string
+}
+
+/** Nothing is known: every folder's manifest is compared. */
+export const noEvidence = (reason: string): Evidence => ({ otherwise: "unknown", folders: new Map(), reason })
+
+/** Why a folder is archived in this run, in words for the log. */
+export type DueReason =
+  | "forced"
+  | "never archived"
+  | "its archive is missing"
+  | "its archive has another size than when it was published"
+  | "its last attempt failed"
+  | "changed"
+
+/** The decision on one folder before its manifest has been looked at. */
+export type Decision =
+  | { readonly _tag: "Due"; readonly reason: DueReason }
+  | { readonly _tag: "Compare"; readonly manifestHash: string }
+  | { readonly _tag: "Unchanged" }
+
+/**
+ * Whether `folder` has to be archived. `Compare` leaves it to the manifest: due when its hash differs from
+ * `manifestHash`. A folder is never left out because something is unknown.
+ */
+export const decide = (options: {
+  readonly record: FolderRecord | undefined
+  readonly verdict: Verdict
+  readonly force: boolean
+}): Decision => {
+  const { record, verdict } = options
+  if (options.force) return due("forced")
+  if (record?.failure !== undefined) return due("its last attempt failed")
+  if (record?.state === undefined) return due("never archived")
+  if (record.zipSize === undefined) return due("its archive is missing")
+  if (record.zipSize !== record.state.zip_size) {
+    return due("its archive has another size than when it was published")
+  }
+  if (verdict === "changed") return due("changed")
+  // zfs diff names a file with several names only once, perhaps in another folder.
+  if (verdict === "unknown" || record.state.hard_links) {
+    return { _tag: "Compare", manifestHash: record.state.manifest_sha256 }
+  }
+  return { _tag: "Unchanged" }
+}
+
+/** The evidence's word on one folder. */
+export const verdictOn = (evidence: Evidence, folder: FolderName): Verdict =>
+  evidence.folders.get(folder) ?? evidence.otherwise
+
+const due = (reason: DueReason): Decision => ({ _tag: "Due", reason })

@@ -1,0 +1,55 @@
+/**
+ * Errors of the operating system: which of them a later try can mend. A full disk or a missing permission is
+ * still there a second later, so trying again only delays the message.
+ */
+const transientCodes: ReadonlySet<string> = new Set([
+  "EAGAIN",
+  "EBUSY",
+  "EINTR",
+  "EIO",
+  "EMFILE",
+  "ENFILE",
+  "ENOMEM",
+  "ESTALE",
+  "ETIMEDOUT",
+  "ECONNRESET",
+  "ECONNREFUSED",
+  "EPIPE"
+])
+
+/** The errno name ("ENOSPC") of an error thrown by node, if it carries one. */
+export const codeOf = (cause: unknown): string | undefined =>
+  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+    ? cause.code
+    : undefined
+
+/** Whether the same operation may succeed when it is tried again. */
+export const isTransientCode = (code: string | undefined): boolean =>
+  code !== undefined && transientCodes.has(code)
+
+const meanings: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EPERM: "operation not permitted",
+  ENOENT: "no such file or directory",
+  ENOTDIR: "not a directory",
+  EISDIR: "is a directory",
+  EEXIST: "already exists",
+  ENOSPC: "no space left on the device",
+  EDQUOT: "quota exceeded",
+  EROFS: "read-only file system",
+  EIO: "input/output error",
+  EMFILE: "too many open files",
+  ENFILE: "too many open files in the system",
+  ELOOP: "is a symbolic link, or too many of them",
+  EXDEV: "crosses file systems",
+  EBUSY: "device or resource busy",
+  ENAMETOOLONG: "name too long"
+}
+
+/** The errno in words a person knows: "permission denied (EACCES)". */
+export const explain = (cause: unknown): string => {
+  const code = codeOf(cause)
+  const words = code === undefined ? undefined : meanings[code]
+  if (words !== undefined) return `${words} (${code})`
+  return cause instanceof Error ? cause.message : String(cause)
+}

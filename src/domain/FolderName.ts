@@ -1,0 +1,20 @@
+import * as Brand from "effect/Brand"
+import * as Schema from "effect/Schema"
+
+/** The name of a folder that is archived: exactly four upper-case ASCII letters or digits. */
+export type FolderName = string & Brand.Brand<"FolderName">
+
+export const pattern = /^[A-Z0-9]{4}$/
+
+/** Schema of a folder name, for the command line and for files. */
+export const FolderName = Schema.String.pipe(
+  Schema.pattern(pattern, {
+    message: () => "a folder name is four upper-case letters or digits, such as ABCD"
+  }),
+  Schema.brand("FolderName")
+)
+
+const brand = Brand.nominal<FolderName>()
+
+/** The name, if it is one of a folder that is archived. Takes a {@link RawPath} segment as well: the pattern is ASCII. */
+export const parse = (name: string): FolderName | undefined => (pattern.test(name) ? brand(name) : undefined)

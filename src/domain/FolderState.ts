@@ -1,0 +1,50 @@
+import * as Schema from "effect/Schema"
+import { FolderName } from "./FolderName.ts"
+
+const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+const Md5 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
+const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
+
+/** Both digests of a file, in lower-case hexadecimal. */
+export const Checksums = Schema.Struct({ md5: Md5, sha256: Sha256 })
+export type Checksums = typeof Checksums.Type
+
+/** `<target>/ABCD/.state.json`: what the current archive is and what it was made from. */
+export const FolderState = Schema.Struct({
+  version: Schema.Literal(1),
+  folder: FolderName,
+  /** Manifest.hash of what was archived. */
+  manifest_sha256: Sha256,
+  /** The folder holds files with several names, so `zfs diff` alone cannot be trusted for it. */
+  hard_links: Schema.Boolean,
+  /** SourceView.label it was read from. */
+  snapshot: Schema.String,
+  archived_at_utc: Schema.String,
+  files: Count,
+  /** Uncompressed. */
+  bytes: Count,
+  zip_size: Count,
+  zip_md5: Md5,
+  zip_sha256: Sha256
+})
+export type FolderState = typeof FolderState.Type
+
+/** `<target>/.zipper/failures/ABCD.json`: the folder's last attempt failed; it is due until one succeeds. */
+export const FolderFailure = Schema.Struct({
+  version: Schema.Literal(1),
+  folder: FolderName,
+  run: Schema.String,
+  failed_at_utc: Schema.String,
+  /** How many attempts in a row have failed, over all runs. */
+  failures: Count,
+  error: Schema.String
+})
+export type FolderFailure = typeof FolderFailure.Type
+
+/** What the store knows of a folder. */
+export interface FolderRecord {
+  readonly state: FolderState | undefined
+  /** Size of `ABCD.zip` as it lies there now; undefined when there is none. */
+  readonly zipSize: number | undefined
+  readonly failure: FolderFailure | undefined
+}

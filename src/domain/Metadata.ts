@@ -1,0 +1,50 @@
+import * as Schema from "effect/Schema"
+import type { Checksums } from "./FolderState.ts"
+import type { Manifest } from "./Manifest.ts"
+
+/** `metadata.json` beside an archive: exactly these keys, in this order. */
+export const Metadata = Schema.Struct({
+  zip_name: Schema.String,
+  /** Regular files as named in the archive, sorted by the bytes of their UTF-8 names. */
+  files: Schema.Array(Schema.String),
+  zip_md5: Schema.String,
+  zip_sha256: Schema.String,
+  total_files: Schema.Number,
+  /** Uncompressed. */
+  total_bytes: Schema.Number,
+  /** `2025-01-01T12:00:00Z`. */
+  created_at_utc: Schema.String,
+  /** SourceView.label. */
+  snapshot: Schema.String
+})
+export type Metadata = typeof Metadata.Type
+
+/** The metadata of an archive made from `manifest`. `createdAt` is in milliseconds since 1970. */
+export const make = (options: {
+  readonly manifest: Manifest
+  readonly checksums: Checksums
+  readonly createdAt: number
+  readonly snapshot: string
+}): Metadata => ({
+  zip_name: `${options.manifest.folder}.zip`,
+  files: options.manifest.entries
+    .filter((entry) => entry.kind === "file")
+    .map((entry) => entry.name)
+    .sort(byUtf8Bytes),
+  zip_md5: options.checksums.md5,
+  zip_sha256: options.checksums.sha256,
+  total_files: options.manifest.files,
+  total_bytes: options.manifest.bytes,
+  created_at_utc: utcSeconds(options.createdAt),
+  snapshot: options.snapshot
+})
+
+/** The file's content: JSON with two spaces and a newline at the end. */
+export const encode = (metadata: Metadata): string => `${JSON.stringify(metadata, null, 2)}\n`
+
+/** `2025-01-01T12:00:00Z`, without fractions. */
+export const utcSeconds = (millis: number): string => `${new Date(millis).toISOString().slice(0, 19)}Z`
+
+// JavaScript compares UTF-16 units, which puts emoji before U+E000..U+FFFF; UTF-8 bytes do not.
+const byUtf8Bytes = (a: string, b: string): number =>
+  a === b ? 0 : Buffer.compare(Buffer.from(a, "utf8"), Buffer.from(b, "utf8"))

@@ -1,0 +1,61 @@
+import * as Brand from "effect/Brand"
+
+/**
+ * A file-system path (or a part of one) exactly as the kernel gave it: bytes, of which only NUL and `/` mean
+ * anything. Held as a string with one character a byte (latin1), so that it can be compared, sorted in byte
+ * order, used as a key and kept a million times without the cost of a Buffer. Never show it to a person
+ * (see {@link display}) and never hand it to node:fs as it is (see {@link toBuffer}).
+ */
+export type RawPath = string & Brand.Brand<"RawPath">
+
+const brand = Brand.nominal<RawPath>()
+
+/** The empty relative path: the folder itself. */
+export const here: RawPath = brand("")
+
+/** From the bytes that node:fs gives with `encoding: "buffer"`. */
+export const fromBuffer = (bytes: Uint8Array): RawPath =>
+  brand(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1"))
+
+/** From text, such as a configured path: its UTF-8 bytes. */
+export const fromText = (text: string): RawPath => brand(Buffer.from(text, "utf8").toString("latin1"))
+
+/** From a string that already holds one byte a character (output of a program read as latin1). */
+export const fromLatin1 = (bytes: string): RawPath => brand(bytes)
+
+/** The bytes, as node:fs takes them. */
+export const toBuffer = (path: RawPath): Buffer => Buffer.from(path, "latin1")
+
+/** `parent/child`; an empty side gives the other one. */
+export const join = (parent: RawPath, child: RawPath): RawPath =>
+  parent === ""
+    ? child
+    : child === ""
+      ? parent
+      : brand(parent.endsWith("/") ? parent + child : `${parent}/${child}`)
+
+/** The part of `path` below `ancestor` (empty when they are equal), or undefined when it is not below it. */
+export const relativeTo = (ancestor: RawPath, path: RawPath): RawPath | undefined => {
+  if (path === ancestor || ancestor === "") return brand(path === ancestor ? "" : path)
+  const prefix = ancestor.endsWith("/") ? ancestor : `${ancestor}/`
+  return path.startsWith(prefix) ? brand(path.slice(prefix.length)) : undefined
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+/** The text that these bytes spell in UTF-8, or undefined where they are not valid UTF-8. */
+export const toText = (path: RawPath): string | undefined => {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII, the common case, needs no decoding
+  if (/^[\x00-\x7f]*$/.test(path)) return path
+  try {
+    return utf8.decode(toBuffer(path))
+  } catch {
+    return undefined
+  }
+}
+
+/** For messages and logs: UTF-8 where it is, anything that could disturb a terminal or a log line as `\xNN`. */
+export const display = (path: RawPath): string =>
+  (toText(path) ?? path.replace(/[\x80-\xff]/g, hexEscape)).replace(/[\x00-\x1f\x7f-\x9f]/g, hexEscape)
+
+const hexEscape = (char: string): string => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`

@@ -1,0 +1,63 @@
+import type { FolderName } from "./FolderName.ts"
+import * as RawPath from "./RawPath.ts"
+
+/** A snapshot of one or more datasets, taken together under one name, each with a guid of its own. */
+export interface SnapshotRef {
+  /** The part after the `@`. */
+  readonly name: string
+  /** guid (decimal text, as zfs prints it) by dataset. */
+  readonly guids: Readonly<Record<string, string>>
+}
+
+/** A child dataset mounted inside the source: in its parent's snapshot there is an empty folder in its place. */
+export interface Graft {
+  /** Where it is mounted, relative to the source folder. */
+  readonly at: RawPath.RawPath
+  /** Absolute path of what belongs there. */
+  readonly root: RawPath.RawPath
+}
+
+/** A place in the source that cannot be read, such as a locked or unmounted child dataset. */
+export interface Blocked {
+  /** Relative to the source folder. */
+  readonly at: RawPath.RawPath
+  /** What is wrong and what to do, for a person. */
+  readonly reason: string
+}
+
+/** Where the files of one run are read from. */
+export interface SourceView {
+  /** For people and metadata: `tank/data@auto-zip-20250101120000`, or `live`. */
+  readonly label: string
+  /** The snapshot behind it; undefined when the live folder is read. */
+  readonly snapshot: SnapshotRef | undefined
+  /** Absolute path of the source folder in that view. */
+  readonly root: RawPath.RawPath
+  readonly grafts: ReadonlyArray<Graft>
+  readonly blocked: ReadonlyArray<Blocked>
+  /** True in a snapshot. Otherwise a file may change while it is read, and readers must notice. */
+  readonly frozen: boolean
+}
+
+/** The absolute path in `view` of `path`, which is relative to the source folder. The deepest graft wins. */
+export const resolve = (view: SourceView, path: RawPath.RawPath): RawPath.RawPath => {
+  let best: Graft | undefined
+  for (const graft of view.grafts) {
+    if (RawPath.relativeTo(graft.at, path) === undefined) continue
+    if (best === undefined || graft.at.length > best.at.length) best = graft
+  }
+  const below = best === undefined ? undefined : RawPath.relativeTo(best.at, path)
+  return best === undefined || below === undefined
+    ? RawPath.join(view.root, path)
+    : RawPath.join(best.root, below)
+}
+
+/** The absolute path of a manifest entry of `folder`. */
+export const resolveEntry = (view: SourceView, folder: FolderName, path: RawPath.RawPath): RawPath.RawPath =>
+  resolve(view, RawPath.join(RawPath.fromText(folder), path))
+
+/** The first segment of a path relative to the source: the folder it belongs to. */
+export const topSegment = (path: RawPath.RawPath): string => {
+  const slash = path.indexOf("/")
+  return slash === -1 ? path : path.slice(0, slash)
+}
