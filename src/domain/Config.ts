@@ -1,0 +1,196 @@
+import { availableParallelism } from "node:os"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { contradictions, placeholder, tidyPath } from "./ConfigContradictions.ts"
+import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
+
+/**
+ * The configuration file (DESIGN, configuration keys). The description of every value is what a person reads
+ * when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
+ */
+
+const described = <A, I>(schema: Schema.Schema<A, I>, description: string) =>
+  schema.annotations({ description })
+
+const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: () => NoInfer<A>) =>
+  Schema.optionalWith(schema, { exact: true, default: value })
+
+const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+
+const whole = (from: number, to: number) =>
+  described(
+    Schema.Number.pipe(Schema.int(), Schema.between(from, to)),
+    `a whole number from ${from} to ${to}`
+  )
+
+const text = (pattern: RegExp, description: string) =>
+  described(Schema.String.pipe(Schema.pattern(pattern)), description)
+
+const flag = described(Schema.Boolean, "true or false")
+
+const AbsolutePath = described(
+  Schema.String.pipe(
+    Schema.pattern(/^\/[^\0]*$/),
+    Schema.maxLength(4000),
+    Schema.filter((path) => !path.split("/").includes("..")),
+    Schema.transform(Schema.String, { decode: tidyPath, encode: (path) => path })
+  ),
+  "an absolute path without .. in it"
+)
+
+// It becomes an HTTP header: anything but visible ASCII would break the request, and the error would quote it.
+const Token = described(
+  Schema.Redacted(Schema.String.pipe(Schema.pattern(/^[\x21-\x7e]{1,1000}$/))),
+  "an application token, text without spaces"
+)
+
+const HttpUrl = described(
+  Schema.String.pipe(
+    Schema.maxLength(2000),
+    Schema.filter((url) => URL.canParse(url) && /^https?:\/\//i.test(url))
+  ),
+  "an http or https address such as https://gotify.example.com/message"
+)
+
+/** Where messages go. */
+export const Gotify = Schema.Struct({
+  url: HttpUrl,
+  token: optional(Token),
+  token_file: optional(AbsolutePath),
+  priority: withDefault(whole(0, 10), () => 5),
+  timeout_seconds: withDefault(whole(1, 300), () => 10)
+})
+
+/** How archives are compressed. */
+export const Compression = Schema.Struct({
+  method: withDefault(
+    described(Schema.Literal("auto", "deflate"), '"auto" or "deflate"'),
+    () => "auto" as const
+  ),
+  level: withDefault(whole(0, 9), () => 6),
+  threads: withDefault(whole(1, 256), () => Math.min(256, availableParallelism()))
+})
+export type Compression = typeof Compression.Type
+
+const DatasetName = text(
+  /^[^\0-\x1f@#/-][^\0-\x1f@#]{0,254}(?<!\/)$/,
+  'the name of a dataset such as "tank/data"'
+)
+
+/** One named replication job. */
+export const ReplicationJob = Schema.Struct({
+  name: text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name of letters, digits and _ . -"),
+  direction: described(Schema.Literal("pull", "push"), '"pull" or "push"'),
+  host: text(/^[A-Za-z0-9_[:][^\s\0-\x1f]{0,254}$/, "a host name, an address or an ssh alias"),
+  user: optional(text(/^[A-Za-z0-9_][^\s\0-\x1f@]{0,63}$/, "a user name")),
+  port: optional(whole(1, 65535)),
+  datasets: described(Schema.NonEmptyArray(DatasetName), "a list of at least one dataset"),
+  exclude: withDefault(Schema.Array(text(/^[^\0]+$/, "a pattern")), () => []),
+  destination: optional(DatasetName),
+  strip_prefix: optional(DatasetName),
+  raw: optional(flag),
+  ssh_options: withDefault(Schema.Array(text(/^[^\0\n]+$/, "an ssh option")), () => []),
+  bandwidth: optional(text(/^[1-9][0-9]*[KMGkmg]?$/, 'bytes a second such as "10M"')),
+  compress: optional(described(Schema.Literal("none", "zstd"), '"none" or "zstd"'))
+})
+export type ReplicationJob = typeof ReplicationJob.Type
+
+/** Where `suspend` publishes. */
+export const Mqtt = Schema.Struct({
+  host: text(/^[^\s\0/]+$/, "a host name or address"),
+  port: withDefault(whole(1, 65535), () => 1883),
+  topic: withDefault(text(/^[^\0#+]+$/, "a topic without # or +"), () => "servers/host-backups"),
+  username: optional(text(/^[^\0]+$/, "a user name")),
+  password: optional(described(Schema.Redacted(Schema.String), "text")),
+  timeout_seconds: withDefault(whole(1, 300), () => 10)
+})
+export type Mqtt = typeof Mqtt.Type
+
+/** The file as it is decoded: the token may still have to be fetched from elsewhere. */
+export const ConfigDocument = Schema.Struct({
+  source_path: AbsolutePath,
+  target_path: AbsolutePath,
+  snapshot_prefix: withDefault(
+    text(
+      /^[A-Za-z][A-Za-z0-9_.:-]{0,99}$/,
+      "a letter followed by letters, digits and _ . : - (at most 100 in all)"
+    ),
+    () => "auto-zip"
+  ),
+  max_workers: withDefault(whole(1, 64), () => 1),
+  retries: withDefault(whole(0, 20), () => 3),
+  nice: withDefault(whole(-20, 19), () => 10),
+  umask: withDefault(
+    text(/^0{1,2}[0-7]{2}$/, 'octal text that leaves the owner everything, such as "027"'),
+    () => "027"
+  ),
+  lockfile_path: withDefault(AbsolutePath, () => "/var/run/zipper.lock"),
+  tmp_dir: optional(AbsolutePath),
+  log_file: withDefault(AbsolutePath, () => "/var/log/zipper.log"),
+  gotify: optional(Gotify),
+  snapshots: withDefault(described(Schema.Literal("zfs", "live"), '"zfs" or "live"'), () => "zfs" as const),
+  snapshot_keep: withDefault(whole(0, 1000), () => 1),
+  task_timeout_seconds: withDefault(whole(1, 1_209_600), () => 14_400),
+  compression: withDefault(Compression, () => Schema.decodeSync(Compression)({})),
+  notify_on: withDefault(
+    Schema.Array(
+      described(Schema.Literal("failure", "success", "recovery"), '"failure", "success" or "recovery"')
+    ),
+    () => ["failure" as const]
+  ),
+  log_max_bytes: withDefault(whole(1024, 10_737_418_240), () => 10_485_760),
+  log_keep: withDefault(whole(0, 99), () => 5),
+  syslog: withDefault(flag, () => true),
+  replication: withDefault(Schema.Array(ReplicationJob), () => []),
+  mqtt: optional(Mqtt)
+})
+export type ConfigDocument = typeof ConfigDocument.Type
+
+/** Where messages go, with the token that is to be used, wherever it came from. */
+export type GotifyConfig = Omit<typeof Gotify.Type, "token"> & { readonly token: Redacted.Redacted }
+
+/** The configuration as the program uses it. */
+export type Config = Omit<ConfigDocument, "gotify"> & { readonly gotify?: GotifyConfig }
+
+const decodeDocument = Schema.decodeUnknownEither(ConfigDocument, {
+  errors: "all",
+  onExcessProperty: "error"
+})
+
+/**
+ * Decodes the value of a configuration file. Left: everything that is wrong with it, a line each, in the
+ * file's order. With `tokenGiven` (the token comes from the environment) the file need not hold one.
+ */
+export const decode = (
+  input: unknown,
+  options: { readonly tokenGiven: boolean } = { tokenGiven: false }
+): Either.Either<ConfigDocument, ReadonlyArray<string>> => {
+  const decoded = decodeDocument(input)
+  const issues = [
+    ...(Either.isLeft(decoded) ? issuesOf(decoded.left) : []),
+    ...contradictions(input, options)
+  ]
+  if (Either.isRight(decoded) && issues.length === 0) return Either.right(decoded.right)
+  return Either.left(linesOf(inFileOrder(input, issues)))
+}
+
+const isToken = Schema.is(Schema.typeSchema(Token))
+
+/** A token from outside the file, if it is one. Space around it (a newline at the end of a file) is not part of it. */
+export const asToken = (text: string): Redacted.Redacted | undefined => {
+  const token = Redacted.make(text.trim())
+  return isToken(token) ? token : undefined
+}
+
+/** Whether the token is the one of the example. */
+export const isPlaceholder = (token: Redacted.Redacted): boolean => Redacted.value(token) === placeholder
+
+/** The configuration with the token in its place; undefined when there is no Gotify to have one. */
+export const withToken = (document: ConfigDocument, token: Redacted.Redacted | undefined): Config => {
+  const { gotify, ...rest } = document
+  return gotify === undefined || token === undefined ? rest : { ...rest, gotify: { ...gotify, token } }
+}
+
+/** The mask as a number. */
+export const umaskOf = (config: Pick<Config, "umask">): number => Number.parseInt(config.umask, 8)

@@ -1,0 +1,95 @@
+import * as Predicate from "effect/Predicate"
+import type { ConfigIssue } from "./ConfigIssues.ts"
+
+/** What the token in config.json.example stands for. */
+export const placeholder = "REPLACE_WITH_TOKEN"
+
+/** The environment variable that may hold the Gotify token. */
+export const tokenVariable = "ZIPPER_GOTIFY_TOKEN"
+
+/** Said of a token that is the one of the example. */
+export const placeholderIssue = `is still ${placeholder}; put the token of your Gotify application there`
+
+/**
+ * Values that are fine each on its own and impossible together. Looks at the undecoded file, so that these are
+ * reported together with every other mistake.
+ */
+export const contradictions = (
+  input: unknown,
+  options: {
+    /** The token comes from the environment, so the file need not have it. */
+    readonly tokenGiven: boolean
+  }
+): ReadonlyArray<ConfigIssue> => {
+  if (!Predicate.isRecord(input)) return []
+  const source = pathOf(input["source_path"])
+  const target = pathOf(input["target_path"])
+  const tmp = pathOf(input["tmp_dir"])
+  const issues: Array<ConfigIssue> = []
+  const says = (path: ReadonlyArray<string | number>, message: string) =>
+    issues.push({ _tag: "Contradiction", path, message })
+
+  if (source !== undefined && target !== undefined && isInside(target, source)) {
+    says(
+      ["target_path"],
+      source === target
+        ? "is the same folder as source_path"
+        : `${JSON.stringify(target)} lies inside source_path: archives would be archived again`
+    )
+  }
+  if (source !== undefined && tmp !== undefined && isInside(tmp, source)) {
+    says(
+      ["tmp_dir"],
+      `${JSON.stringify(tmp)} lies inside source_path: half-written archives would be archived`
+    )
+  }
+  const log = pathOf(input["log_file"])
+  if (log !== undefined && log === pathOf(input["lockfile_path"])) {
+    says(["lockfile_path"], "is the same file as log_file")
+  }
+  const gotify = input["gotify"]
+  if (Predicate.isRecord(gotify) && gotify["token_file"] === undefined && !options.tokenGiven) {
+    if (gotify["token"] === undefined) {
+      says(["gotify", "token"], `is missing; expected it here, in gotify.token_file or in ${tokenVariable}`)
+    }
+    if (gotify["token"] === placeholder) says(["gotify", "token"], placeholderIssue)
+  }
+  for (const [index, job] of jobsOf(input["replication"])) {
+    if (job["direction"] === "pull" && job["destination"] === undefined) {
+      says(["replication", index, "destination"], "is missing; a pull needs the dataset that it writes below")
+    }
+    if (job["direction"] === "pull" && job["strip_prefix"] !== undefined) {
+      says(
+        ["replication", index, "strip_prefix"],
+        "belongs to a push; a pull writes below <destination>/<host>"
+      )
+    }
+    const twin = jobsOf(input["replication"]).find(
+      ([other, { name }]) => other < index && name !== undefined && name === job["name"]
+    )
+    if (twin !== undefined) {
+      says(["replication", index, "name"], `${JSON.stringify(job["name"])} is the name of an earlier job too`)
+    }
+  }
+  return issues
+}
+
+const jobsOf = (value: unknown): ReadonlyArray<readonly [number, Record<string, unknown>]> =>
+  Array.isArray(value)
+    ? value.flatMap((job: unknown, index) =>
+        Predicate.isReadonlyRecord(job) ? [[index, { ...job }] as const] : []
+      )
+    : []
+
+const pathOf = (value: unknown): string | undefined =>
+  typeof value === "string" && value.startsWith("/") ? tidyPath(value) : undefined
+
+/** `//`, `/./` and a slash at the end are taken out, so that paths can be compared. */
+export const tidyPath = (path: string): string =>
+  `/${path
+    .split("/")
+    .filter((part) => part !== "" && part !== ".")
+    .join("/")}`
+
+const isInside = (path: string, folder: string): boolean =>
+  path === folder || folder === "/" || path.startsWith(`${folder}/`)

@@ -1,0 +1,55 @@
+import * as Redacted from "effect/Redacted"
+import { Compression, type Config, ConfigDocument, Gotify, Mqtt, ReplicationJob } from "./Config.ts"
+import { placeholder } from "./ConfigContradictions.ts"
+import { maskAddress } from "./ConfigIssues.ts"
+
+/** What `config init` writes, byte for byte the same as config.json.example. */
+export const example: string = `${JSON.stringify(
+  {
+    source_path: "/mnt/tank/source_dataset",
+    target_path: "/mnt/tank/target_dataset",
+    snapshot_prefix: "auto-zip",
+    max_workers: 1,
+    retries: 3,
+    nice: 10,
+    umask: "027",
+    lockfile_path: "/var/run/zipper.lock",
+    tmp_dir: "/mnt/tank/tmp",
+    log_file: "/var/log/zipper.log",
+    gotify: {
+      url: "https://gotify.example.com/message",
+      token: placeholder,
+      priority: 5,
+      timeout_seconds: 10
+    }
+  },
+  undefined,
+  2
+)}\n`
+
+/** The effective configuration as a value for JSON: every default filled in, keys in their usual order, secrets hidden. */
+export const visible = (config: Config): Record<string, unknown> => {
+  const { gotify, mqtt } = config
+  return inOrder(ConfigDocument.fields, {
+    ...config,
+    compression: inOrder(Compression.fields, config.compression),
+    replication: config.replication.map((job) => inOrder(ReplicationJob.fields, job)),
+    ...(gotify === undefined
+      ? {}
+      : { gotify: inOrder(Gotify.fields, { ...gotify, url: maskAddress(gotify.url) }) }),
+    ...(mqtt === undefined ? {} : { mqtt: inOrder(Mqtt.fields, mqtt) })
+  })
+}
+
+/** {@link visible} as the text of a file. */
+export const render = (config: Config): string => `${JSON.stringify(visible(config), undefined, 2)}\n`
+
+const inOrder = (fields: object, values: object): Record<string, unknown> => {
+  const given = new Map<string, unknown>(Object.entries(values))
+  return Object.fromEntries(
+    Object.keys(fields).flatMap((key) => {
+      const value = given.get(key)
+      return value === undefined ? [] : [[key, Redacted.isRedacted(value) ? "<hidden>" : value]]
+    })
+  )
+}

@@ -1,0 +1,212 @@
+import * as Either from "effect/Either"
+
+/**
+ * JSON for files that people write: the same language as JSON.parse, but a mistake is told with line and
+ * column and in plain words, never with a piece of the text (which may hold a secret), and a key that stands
+ * twice in one object is a mistake.
+ */
+export interface JsonMistake {
+  /** From 1. */
+  readonly line: number
+  /** In characters, from 1. */
+  readonly column: number
+  readonly message: string
+}
+
+class Stop extends Error {
+  readonly at: number
+  constructor(at: number, message: string) {
+    super(message)
+    this.at = at
+  }
+}
+
+/** The value in `text`, or its first mistake. */
+export const parse = (text: string): Either.Either<unknown, JsonMistake> =>
+  Either.try({
+    try: () => new Reader(text).document(),
+    catch: (cause) => {
+      const at = cause instanceof Stop ? cause.at : 0
+      const before = text.slice(0, at).split("\n")
+      return {
+        line: before.length,
+        column: Array.from(before.at(-1) ?? "").length + 1,
+        message: cause instanceof Error ? cause.message : String(cause)
+      }
+    }
+  })
+
+/** A configuration is flat; this only keeps a hostile file from exhausting the stack. */
+const maxDepth = 64
+
+const escapes: Readonly<Record<string, string>> = {
+  '"': '"',
+  "\\": "\\",
+  "/": "/",
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t"
+}
+
+class Reader {
+  private at = 0
+  private readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+
+  document(): unknown {
+    const value = this.value(0)
+    this.space()
+    if (this.at < this.text.length) this.stop("the document should end here, but there is more text")
+    return value
+  }
+
+  private stop(message: string, at: number = this.at): never {
+    throw new Stop(at, message)
+  }
+
+  private peek(): string {
+    return this.text.charAt(this.at)
+  }
+
+  private space(): void {
+    while (/^[ \t\r\n]$/.test(this.peek())) this.at += 1
+    const next = this.peek()
+    if (next === "#" || (next === "/" && /^\/[/*]/.test(this.text.slice(this.at, this.at + 2)))) {
+      this.stop("comments are not allowed in JSON")
+    }
+  }
+
+  private value(depth: number): unknown {
+    if (depth > maxDepth) this.stop("nested too deeply")
+    this.space()
+    const next = this.peek()
+    if (next === "") this.stop("the text ends where a value should be")
+    if (next === "{") return this.object(depth)
+    if (next === "[") return this.list(depth)
+    if (next === '"') return this.string()
+    if (next === "'") this.stop("text must stand in double quotes")
+    return this.word()
+  }
+
+  private object(depth: number): unknown {
+    const value = {}
+    this.at += 1
+    this.space()
+    if (this.peek() === "}") {
+      this.at += 1
+      return value
+    }
+    for (;;) {
+      this.space()
+      const start = this.at
+      if (this.peek() === "}") this.stop("a comma before the closing } is not allowed")
+      if (this.peek() !== '"') this.stop('a key in double quotes, such as "retries", should be here')
+      const key = this.string()
+      if (Object.hasOwn(value, key)) this.stop(`the key ${JSON.stringify(key)} is here a second time`, start)
+      this.space()
+      if (this.peek() !== ":") this.stop(`a colon should follow the key ${JSON.stringify(key)}`)
+      this.at += 1
+      // Not an assignment: a key called __proto__ is a key like any other.
+      Object.defineProperty(value, key, {
+        value: this.value(depth + 1),
+        enumerable: true,
+        configurable: true,
+        writable: true
+      })
+      if (this.endOr("}")) return value
+    }
+  }
+
+  private list(depth: number): unknown {
+    const values: Array<unknown> = []
+    this.at += 1
+    this.space()
+    if (this.peek() === "]") {
+      this.at += 1
+      return values
+    }
+    for (;;) {
+      this.space()
+      if (this.peek() === "]") this.stop("a comma before the closing ] is not allowed")
+      values.push(this.value(depth + 1))
+      if (this.endOr("]")) return values
+    }
+  }
+
+  /** After a member: true at the closing bracket, false after a comma. */
+  private endOr(close: "}" | "]"): boolean {
+    this.space()
+    const next = this.peek()
+    if (next !== "," && next !== close) {
+      this.stop(
+        next === "" ? `the text ends before the closing ${close}` : `a comma or ${close} should be here`
+      )
+    }
+    this.at += 1
+    return next === close
+  }
+
+  private string(): string {
+    const start = this.at
+    let value = ""
+    this.at += 1
+    for (;;) {
+      const next = this.peek()
+      if (next === '"') break
+      if (next === "" || next === "\n") this.stop("this text has no closing double quote", start)
+      if (next < " ") this.stop("a control character must be written as an escape, such as \\t")
+      if (next !== "\\") {
+        value += next
+        this.at += 1
+        continue
+      }
+      value += this.escape()
+    }
+    this.at += 1
+    return value
+  }
+
+  private escape(): string {
+    const letter = this.text.charAt(this.at + 1)
+    const simple = escapes[letter]
+    if (simple !== undefined) {
+      this.at += 2
+      return simple
+    }
+    const hex = this.text.slice(this.at + 2, this.at + 6)
+    if (letter !== "u" || !/^[0-9a-fA-F]{4}$/.test(hex)) {
+      this.stop("not an escape that JSON knows (a backslash itself is written \\\\)")
+    }
+    this.at += 6
+    return String.fromCharCode(Number.parseInt(hex, 16))
+  }
+
+  private word(): unknown {
+    const rest = this.text.slice(this.at, this.at + 400)
+    const word = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.+-])/.exec(rest)?.[0]
+    if (word !== undefined) {
+      this.at += word.length
+      return Number(word)
+    }
+    for (const [name, value] of [
+      ["true", true],
+      ["false", false],
+      ["null", null]
+    ] as const) {
+      if (rest.startsWith(name) && !/^\w/.test(rest.slice(name.length))) {
+        this.at += name.length
+        return value
+      }
+    }
+    return this.stop(
+      /^[-+.\d]/.test(rest)
+        ? "not a number as JSON writes it"
+        : "a value should be here: a number, text in double quotes, true, false, null, { or ["
+    )
+  }
+}

@@ -1,0 +1,143 @@
+import * as ConfigVariable from "effect/Config"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import {
+  asToken,
+  type Config,
+  type ConfigDocument,
+  decode,
+  isPlaceholder,
+  withToken
+} from "../domain/Config.ts"
+import { placeholderIssue, tokenVariable } from "../domain/ConfigContradictions.ts"
+import * as JsonText from "../domain/JsonText.ts"
+import { type FoundText, readText } from "./config/readText.ts"
+
+/** A configuration that cannot be used: everything that is wrong with it, at once. No secret is part of it. */
+export class ConfigError extends Data.TaggedError("ConfigError")<{
+  readonly path: string
+  /** A line each. */
+  readonly issues: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    const [first] = this.issues
+    return this.issues.length === 1
+      ? `${this.path}: ${first}`
+      : [`${this.path}: ${this.issues.length} mistakes`, ...this.issues.map((issue) => `- ${issue}`)].join(
+          "\n"
+        )
+  }
+}
+
+/** A configuration that can be used. */
+export interface LoadedConfig {
+  readonly config: Config
+  /** What the operator should know, a line each ("… can be read by others"). */
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Reads configuration files. */
+export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
+  ConfigFile,
+  {
+    /**
+     * Reads, decodes and checks the file, and fetches the Gotify token: from ZIPPER_GOTIFY_TOKEN, else from
+     * `gotify.token_file`, else from `gotify.token`. Changes nothing.
+     */
+    readonly load: (path: string) => Effect.Effect<LoadedConfig, ConfigError>
+  }
+>() {
+  static readonly layer: Layer.Layer<ConfigFile> = Layer.sync(ConfigFile, () => ({
+    load: Effect.fn("ConfigFile.load")(function* (path: string) {
+      const fail = (...issues: ReadonlyArray<string>) => new ConfigError({ path, issues })
+      const file = yield* readText(path).pipe(Effect.mapError(fail))
+      const input = yield* Either.mapLeft(JsonText.parse(file.text), (mistake) =>
+        fail(...syntaxLines(file.text, mistake))
+      )
+      const fromVariable = yield* tokenFromEnvironment
+      const decoded = decode(input, { tokenGiven: isGiven(fromVariable) })
+      if (Either.isLeft(decoded)) return yield* fail(...decoded.left, ...fromVariable.issues)
+      const document = decoded.right
+      const found = yield* findToken(document, fromVariable)
+      if (found.issues.length > 0) return yield* fail(...found.issues)
+      return {
+        config: withToken(document, found.token),
+        warnings: [
+          ...(holdsSecret(document) ? openWarning(path, file.mode) : []),
+          ...(found.file === undefined ? [] : openWarning(found.file.path, found.file.mode))
+        ]
+      }
+    })
+  }))
+}
+
+interface FoundToken {
+  readonly token?: Redacted.Redacted
+  /** The file it came from, if it was not the configuration itself. */
+  readonly file?: FoundText
+  readonly issues: ReadonlyArray<string>
+}
+
+const notAToken = "holds no token: expected one word of visible ASCII characters"
+
+/** An empty variable is one that is not set: that is how people take it back in a crontab. */
+const tokenFromEnvironment: Effect.Effect<FoundToken> = ConfigVariable.redacted(tokenVariable).pipe(
+  ConfigVariable.option,
+  Effect.orElseSucceed(Option.none<Redacted.Redacted>),
+  Effect.map((value): FoundToken => {
+    if (Option.isNone(value) || Redacted.value(value.value) === "") return { issues: [] }
+    return checked(tokenVariable, Redacted.value(value.value))
+  })
+)
+
+const checked = (origin: string, text: string): FoundToken => {
+  const token = asToken(text)
+  if (token === undefined) return { issues: [`${origin}: ${notAToken}`] }
+  return isPlaceholder(token) ? { issues: [`${origin}: ${placeholderIssue}`] } : { token, issues: [] }
+}
+
+const findToken = Effect.fnUntraced(
+  function* (document: ConfigDocument, fromVariable: FoundToken) {
+    const { gotify } = document
+    if (gotify === undefined) return { issues: [] }
+    if (isGiven(fromVariable)) return fromVariable
+    if (gotify.token_file !== undefined) {
+      const file = yield* Effect.either(readText(gotify.token_file))
+      if (Either.isLeft(file)) return { issues: [`gotify.token_file: ${gotify.token_file}: ${file.left}`] }
+      return { ...checked(`gotify.token_file: ${gotify.token_file}`, file.right.text), file: file.right }
+    }
+    // decode has seen to it that there is one.
+    return { ...(gotify.token === undefined ? {} : { token: gotify.token }), issues: [] }
+  },
+  Effect.map((found): FoundToken => found)
+)
+
+const isGiven = (found: FoundToken): boolean => found.token !== undefined || found.issues.length > 0
+
+const holdsSecret = (document: ConfigDocument): boolean =>
+  document.mqtt?.password !== undefined ||
+  (document.gotify?.token !== undefined && !isPlaceholder(document.gotify.token))
+
+const openWarning = (path: string, mode: number | undefined): ReadonlyArray<string> =>
+  mode === undefined || (mode & 0o044) === 0
+    ? []
+    : [
+        `${path} can be read by others (mode ${mode.toString(8).padStart(4, "0")}) and holds a secret: chmod 600`
+      ]
+
+// A line with a secret on it, or right before it, is not shown: cron mails and logs what we print.
+const secretive = /token|passw|secret|\/\/[^\s"]*@/i
+
+const syntaxLines = (text: string, mistake: JsonText.JsonMistake): ReadonlyArray<string> => {
+  const lines = text.split("\n")
+  const line = (lines[mistake.line - 1] ?? "").replace(/\r$/, "")
+  const place = `not valid JSON, line ${mistake.line}, column ${mistake.column}: ${mistake.message}`
+  const near = `${lines[mistake.line - 2] ?? ""}\n${line}`
+  if (line.trim() === "" || line.length > 160 || secretive.test(near)) return [place]
+  return [`${place}: ${line.trim()}`]
+}
