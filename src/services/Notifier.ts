@@ -1,14 +1,13 @@
+import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import { type GotifySettings, makeGotify } from "./notifier/gotify.ts"
+import { NotifyError } from "./notifier/NotifyError.ts"
 
-/** A message could not be delivered. Its text never holds the token. */
-export class NotifyError extends Data.TaggedError("NotifyError")<{
-  readonly reason: "Unreachable" | "Timeout" | "Rejected" | "NotConfigured"
-  readonly message: string
-  readonly transient: boolean
-  readonly cause?: unknown
-}> {}
+export type { GotifySettings } from "./notifier/gotify.ts"
+export { NotifyError } from "./notifier/NotifyError.ts"
 
 /** A message to a person. */
 export interface Notification {
@@ -28,4 +27,39 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
     /** Whether the server answers, without sending a message. */
     readonly probe: Effect.Effect<void, NotifyError>
   }
->() {}
+>() {
+  /** Gotify over HTTP. */
+  static readonly layer = (settings: GotifySettings): Layer.Layer<Notifier, never, HttpClient.HttpClient> =>
+    Layer.effect(
+      Notifier,
+      Effect.map(makeGotify(settings), (gotify) => ({
+        send: Effect.fn("Notifier.send")((notification: Notification) => gotify.send(notification)),
+        probe: gotify.probe.pipe(Effect.withSpan("Notifier.probe"))
+      }))
+    )
+
+  /** Says what it would send, and sends nothing. */
+  static readonly layerDryRun: Layer.Layer<Notifier> = Layer.succeed(Notifier, {
+    send: ({ title, message }) => Effect.logInfo(`would send a message: ${title}: ${message}`),
+    probe: Effect.void
+  })
+
+  /** For when no server is configured: there is nobody to tell. */
+  static readonly layerNone: Layer.Layer<Notifier> = Layer.succeed(Notifier, {
+    send: ({ title }) => Effect.logDebug(`no message is sent, since gotify is not configured: ${title}`),
+    probe: Effect.fail(
+      new NotifyError({
+        reason: "NotConfigured",
+        message: "no Gotify server is configured: nobody is told when something fails",
+        transient: false
+      })
+    )
+  })
+
+  /** Keeps the messages in `sent`, in order. */
+  static readonly layerMemory = (sent: Ref.Ref<ReadonlyArray<Notification>>): Layer.Layer<Notifier> =>
+    Layer.succeed(Notifier, {
+      send: (notification) => Ref.update(sent, (all) => [...all, notification]),
+      probe: Effect.void
+    })
+}
