@@ -1,0 +1,29 @@
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { fileLogger } from "./log/fileLogger.ts"
+import { RotatingFile, type RotatingFileSettings } from "./log/RotatingFile.ts"
+import { type SyslogSettings, syslogLogger } from "./log/syslogLogger.ts"
+import type { Process } from "./Process.ts"
+
+export type { RotatingFileSettings } from "./log/RotatingFile.ts"
+export type { SyslogSettings } from "./log/syslogLogger.ts"
+
+/*
+ * Logs that outlive the run. Each adds a logger beside those that are there; the minimum log level is for all
+ * of them alike. Neither ever fails: a log that does not work is one warning to the other loggers. The
+ * annotations `run` and `folder` come first in every line; `runId` stands in for `run` where there is none.
+ */
+
+/** Adds a log file in logfmt that rotates. It is opened when the first line comes. */
+export const layerFile = (settings: RotatingFileSettings & { readonly runId?: string }): Layer.Layer<never> =>
+  Logger.addScoped(
+    Effect.acquireRelease(
+      Effect.sync(() => new RotatingFile(settings)),
+      (file) => Effect.sync(() => file.close())
+    ).pipe(Effect.map((file) => fileLogger(file, settings)))
+  )
+
+/** Adds syslog, through the program `logger`. Closing it waits until the last lines are sent, at most five seconds. */
+export const layerSyslog = (settings: SyslogSettings): Layer.Layer<never, never, Process> =>
+  Logger.addScoped(syslogLogger(settings))
