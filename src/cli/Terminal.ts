@@ -1,0 +1,65 @@
+import { writeSync } from "node:fs"
+import { isatty } from "node:tty"
+import { codeOf } from "../domain/Errno.ts"
+
+export type StreamName = "stdout" | "stderr"
+
+/** Where text for a person goes, and what is known of the place. */
+export interface Terminal {
+  /** Writes at once. A reader that has gone away is no error. */
+  readonly write: (stream: StreamName, text: string) => void
+  readonly isTerminal: (stream: StreamName) => boolean
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+const descriptors = { stdout: 1, stderr: 2 } as const
+
+/**
+ * Our own standard output and error. Synchronous, so that nothing is lost when the process ends; once nobody
+ * reads a stream any more (`zipper run | head`) what goes there is dropped, and the work goes on.
+ */
+export const processTerminal = (): Terminal => {
+  const gone = new Set<StreamName>()
+  return {
+    write: (stream, text) => {
+      if (!gone.has(stream) && !writeAll(descriptors[stream], Buffer.from(text))) gone.add(stream)
+    },
+    isTerminal: (stream) => isatty(descriptors[stream]),
+    env: process.env
+  }
+}
+
+/** False when the descriptor takes no more. */
+const writeAll = (fd: number, data: Buffer): boolean => {
+  let written = 0
+  while (written < data.length) {
+    try {
+      written += writeSync(fd, data, written)
+    } catch (cause) {
+      // A pipe that another program made non-blocking, and whose reader is slow.
+      if (codeOf(cause) !== "EAGAIN") return false
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+  }
+  return true
+}
+
+/** Whether the locale's characters are UTF-8; without a locale (cron) they are not. */
+export const isUtf8 = (env: Terminal["env"]): boolean =>
+  /utf-?8/i.test(env["LC_ALL"] || env["LC_CTYPE"] || env["LANG"] || "")
+
+/** Whether text there may be coloured: NO_COLOR (no-color.org), no terminal and a dumb one say no. */
+export const hasColour = (terminal: Terminal, stream: StreamName): boolean =>
+  terminal.isTerminal(stream) && !terminal.env["NO_COLOR"] && (terminal.env["TERM"] ?? "dumb") !== "dumb"
+
+/**
+ * Text that cannot steer the terminal: names of files come from strangers. Line ends stay; other control
+ * characters, and those that turn the direction of text around, become escapes that can be seen.
+ */
+export const harmless = (text: string): string =>
+  text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (char) => {
+    const code = char.charCodeAt(0)
+    return code < 0x100
+      ? `\\x${code.toString(16).padStart(2, "0")}`
+      : `\\u${code.toString(16).padStart(4, "0")}`
+  })
