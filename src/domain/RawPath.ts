@@ -45,7 +45,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** The text that these bytes spell in UTF-8, or undefined where they are not valid UTF-8. */
 export const toText = (path: RawPath): string | undefined => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII, the common case, needs no decoding
+  // ASCII, the common case, needs no decoding.
   if (/^[\x00-\x7f]*$/.test(path)) return path
   try {
     return utf8.decode(toBuffer(path))

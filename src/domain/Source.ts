@@ -35,6 +35,11 @@ export interface SourceView {
   readonly root: RawPath.RawPath
   readonly grafts: ReadonlyArray<Graft>
   readonly blocked: ReadonlyArray<Blocked>
+  /**
+   * Absolute path of the live source folder behind a snapshot: shows what is mounted in it that the snapshot
+   * cannot show. Left out, that is not checked.
+   */
+  readonly livePath?: RawPath.RawPath | undefined
   /** True in a snapshot. Otherwise a file may change while it is read, and readers must notice. */
   readonly frozen: boolean
 }

@@ -1,0 +1,198 @@
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as ChecksumFile from "./ChecksumFile.ts"
+import { FolderName } from "./FolderName.ts"
+import { type Checksums, FolderState } from "./FolderState.ts"
+import * as Metadata from "./Metadata.ts"
+
+/** The files of a folder's two sets. */
+export const names = (folder: FolderName) => ({
+  zip: `${folder}.zip`,
+  md5: `${folder}.zip.md5`,
+  sha256: `${folder}.zip.sha256`,
+  metadata: "metadata.json",
+  state: ".state.json",
+  prevZip: `${folder}.prev.zip`,
+  prevMd5: `${folder}.prev.zip.md5`,
+  prevSha256: `${folder}.prev.zip.sha256`,
+  prevMetadata: "metadata.prev.json"
+})
+
+/** Everything the tool publishes in a folder, in the order in which a publication replaces it. */
+export const publishedNames = (folder: FolderName): ReadonlyArray<string> => {
+  const n = names(folder)
+  return [n.prevZip, n.prevMd5, n.prevSha256, n.prevMetadata, n.zip, n.md5, n.sha256, n.metadata, n.state]
+}
+
+/** What lies in the folder as its current archive, before a publication. */
+export interface Found {
+  /** Undefined when there is no archive. */
+  readonly zipSize: number | undefined
+  /** `.state.json`, if it is there and can be understood. */
+  readonly state: FolderState | undefined
+  /** Digests of the archive as it lies there, taken when there is no state to know them from. */
+  readonly measured: Checksums | undefined
+  /** Content of the checksum files and of `metadata.json`. */
+  readonly md5: string | undefined
+  readonly sha256: string | undefined
+  readonly metadata: string | undefined
+}
+
+/** What becomes of the current archive when a new one is published. */
+export type Current =
+  | { readonly _tag: "Absent" }
+  /** It is not what was published. It must not take the place of a good previous archive. */
+  | { readonly _tag: "Damaged"; readonly reason: string }
+  /**
+   * It becomes the previous one. Without metadata when none is there that describes it: an archive by itself is
+   * worth keeping, and a made-up list of files would be a lie.
+   */
+  | {
+      readonly _tag: "Whole"
+      readonly checksums: Checksums
+      readonly metadata: Metadata.Metadata | undefined
+    }
+
+// Archives of the older tool come without a SHA-256 in their metadata.
+const decodeMetadata = Schema.decodeUnknownOption(
+  Schema.parseJson(Schema.Struct({ ...Metadata.Metadata.fields, zip_sha256: Schema.optional(Schema.String) }))
+)
+
+/** Whether the current archive is worth being the previous one. */
+export const judge = (found: Found): Current => {
+  if (found.zipSize === undefined) return { _tag: "Absent" }
+  const { measured, state } = found
+  if (state !== undefined && state.zip_size !== found.zipSize) {
+    return damaged(`it has ${found.zipSize} bytes and was published with ${state.zip_size}`)
+  }
+  const checksums = state === undefined ? measured : { md5: state.zip_md5, sha256: state.zip_sha256 }
+  if (checksums === undefined) return damaged("nothing is known of it")
+  const metadata = Option.getOrUndefined(
+    found.metadata === undefined ? Option.none() : decodeMetadata(found.metadata)
+  )
+  const matches =
+    metadata === undefined
+      ? undefined
+      : metadata.zip_md5.toLowerCase() === checksums.md5 &&
+        (metadata.zip_sha256 ?? checksums.sha256).toLowerCase() === checksums.sha256
+  if (state === undefined) {
+    const md5 = found.md5 === undefined ? undefined : ChecksumFile.parse(found.md5)
+    const sha256 = found.sha256 === undefined ? undefined : ChecksumFile.parse(found.sha256)
+    if (md5 !== undefined && md5.digest !== checksums.md5) return damaged("its MD5 is not the one beside it")
+    if (sha256 !== undefined && sha256.digest !== checksums.sha256) {
+      return damaged("its SHA-256 is not the one beside it")
+    }
+    if (matches === false) return damaged("its checksums are not those in its metadata")
+  }
+  return {
+    _tag: "Whole",
+    checksums,
+    metadata:
+      metadata === undefined || matches === false ? undefined : { ...metadata, zip_sha256: checksums.sha256 }
+  }
+}
+
+const damaged = (reason: string): Current => ({ _tag: "Damaged", reason })
+
+/** One file of the folder that a publication replaces or removes. */
+export const Step = Schema.Struct({
+  name: Schema.String,
+  action: Schema.Literal("replace", "remove"),
+  /** The name was taken before: undoing the step puts that file back, otherwise it removes the name. */
+  existed: Schema.Boolean
+})
+export type Step = typeof Step.Type
+
+/** All that a publication does, made before anything is touched. */
+export interface PublishPlan {
+  readonly folder: FolderName
+  /** The current archive becomes the previous one. */
+  readonly rotates: boolean
+  /** Small files to write beside the new archive. */
+  readonly writes: ReadonlyArray<{ readonly name: string; readonly content: string }>
+  /** In order; undone in the opposite order. */
+  readonly steps: ReadonlyArray<Step>
+}
+
+/** The plan that makes a new archive current. `present` are the names that exist in the folder now. */
+export const make = (options: {
+  readonly folder: FolderName
+  readonly metadata: Metadata.Metadata
+  readonly state: FolderState
+  readonly current: Current
+  readonly present: ReadonlySet<string>
+}): PublishPlan => {
+  const { current, folder, metadata, present, state } = options
+  const n = names(folder)
+  const writes = [
+    { name: n.md5, content: ChecksumFile.encode(state.zip_md5, n.zip) },
+    { name: n.sha256, content: ChecksumFile.encode(state.zip_sha256, n.zip) },
+    { name: n.metadata, content: Metadata.encode(metadata) },
+    { name: n.state, content: encodeState(state) }
+  ]
+  const rotates = current._tag === "Whole"
+  if (rotates) {
+    writes.push(
+      { name: n.prevMd5, content: ChecksumFile.encode(current.checksums.md5, n.prevZip) },
+      { name: n.prevSha256, content: ChecksumFile.encode(current.checksums.sha256, n.prevZip) }
+    )
+    if (current.metadata !== undefined) {
+      writes.push({
+        name: n.prevMetadata,
+        content: Metadata.encode(previousMetadata(folder, current.metadata))
+      })
+    }
+  }
+  const fresh = new Set([...writes.map((write) => write.name), n.zip, ...(rotates ? [n.prevZip] : [])])
+  const steps = publishedNames(folder).flatMap((name): ReadonlyArray<Step> => {
+    const existed = present.has(name)
+    if (fresh.has(name)) return [{ name, action: "replace", existed }]
+    // Metadata of the archive that was the previous one until now.
+    return rotates && name === n.prevMetadata && existed ? [{ name, action: "remove", existed }] : []
+  })
+  return { folder, rotates, writes, steps }
+}
+
+// The keys in the order of the schema, whatever order they came in.
+const previousMetadata = (folder: FolderName, metadata: Metadata.Metadata): Metadata.Metadata => ({
+  zip_name: names(folder).prevZip,
+  files: metadata.files,
+  zip_md5: metadata.zip_md5.toLowerCase(),
+  zip_sha256: metadata.zip_sha256,
+  total_files: metadata.total_files,
+  total_bytes: metadata.total_bytes,
+  created_at_utc: metadata.created_at_utc,
+  snapshot: metadata.snapshot
+})
+
+const encodeState = (state: FolderState): string =>
+  `${JSON.stringify(Schema.encodeSync(FolderState)(state), null, 2)}\n`
+
+/**
+ * The record of a publication that has begun: from the moment it is there under its name, the publication is
+ * finished or undone by whoever comes next, and no longer forgotten.
+ */
+export const Journal = Schema.Struct({
+  version: Schema.Literal(1),
+  folder: FolderName,
+  steps: Schema.Array(Step)
+}).pipe(
+  // A name from elsewhere would make recovery move files that are none of its business.
+  Schema.filter(
+    (journal) =>
+      journal.steps.every((step) => publishedNames(journal.folder).includes(step.name)) ||
+      "a name that is no file of this folder"
+  )
+)
+export type Journal = typeof Journal.Type
+
+const JournalFile = Schema.parseJson(Journal)
+
+export const encodeJournal = (plan: PublishPlan): string =>
+  `${JSON.stringify({ version: 1, folder: plan.folder, steps: plan.steps })}\n`
+
+/** The journal of `folder`, or undefined when the content cannot be understood. */
+export const decodeJournal = (folder: FolderName, content: string): Journal | undefined =>
+  Option.getOrUndefined(
+    Option.filter(Schema.decodeUnknownOption(JournalFile)(content), (journal) => journal.folder === folder)
+  )

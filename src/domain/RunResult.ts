@@ -1,0 +1,128 @@
+import type { DueReason } from "./Changes.ts"
+import type { FolderName } from "./FolderName.ts"
+import { bytes, count, duration } from "./Units.ts"
+
+/** What became of one folder in a run. */
+export type FolderResult =
+  | {
+      readonly _tag: "Archived"
+      readonly folder: FolderName
+      readonly reason: DueReason
+      readonly files: number
+      /** Uncompressed bytes. */
+      readonly bytes: number
+      readonly zipSize: number
+      readonly millis: number
+      /** The archive before is now `ABCD.prev.zip`. */
+      readonly rotated: boolean
+      /** Nothing was written: a real run would do it. */
+      readonly rehearsed: boolean
+    }
+  | { readonly _tag: "Unchanged"; readonly folder: FolderName }
+  | {
+      readonly _tag: "Failed"
+      readonly folder: FolderName
+      readonly error: string
+      /** A failure record was written, so the folder stays due whatever the cursor says. */
+      readonly recorded: boolean
+    }
+
+/** A whole run. */
+export interface RunSummary {
+  readonly run: string
+  /** SourceView.label. */
+  readonly source: string
+  /** UTC, to the second. */
+  readonly startedAt: string
+  readonly results: ReadonlyArray<FolderResult>
+  readonly archived: number
+  /** Nothing was written: the archived ones are those that a real run would archive. */
+  readonly rehearsed: boolean
+  readonly unchanged: number
+  readonly failed: number
+  /** Uncompressed bytes archived. */
+  readonly bytes: number
+  /** Bytes of the archives written. */
+  readonly zipBytes: number
+  readonly seconds: number
+}
+
+/** Counts and sums of a run's results, which come out in order of folder. */
+export const summarize = (options: {
+  readonly run: string
+  readonly source: string
+  readonly startedAt: string
+  readonly seconds: number
+  readonly results: ReadonlyArray<FolderResult>
+}): RunSummary => {
+  const archived = options.results.filter((result) => result._tag === "Archived")
+  return {
+    ...options,
+    results: [...options.results].sort((a, b) => (a.folder < b.folder ? -1 : a.folder > b.folder ? 1 : 0)),
+    archived: archived.length,
+    rehearsed: archived.some((result) => result.rehearsed),
+    unchanged: options.results.filter((result) => result._tag === "Unchanged").length,
+    failed: options.results.filter((result) => result._tag === "Failed").length,
+    bytes: archived.reduce((sum, result) => sum + result.bytes, 0),
+    zipBytes: archived.reduce((sum, result) => sum + result.zipSize, 0)
+  }
+}
+
+/** `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed)`: what became of one folder, for the log. */
+export const describe = (result: FolderResult): string => {
+  switch (result._tag) {
+    case "Archived": {
+      const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
+      return result.rehearsed
+        ? `would archive ${what} (${result.reason})`
+        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason})`
+    }
+    case "Unchanged":
+      return "unchanged"
+    case "Failed":
+      return result.error
+  }
+}
+
+/** `3 archived, 11 unchanged, 0 failed; 1.2 GiB in 400 MiB, 12 s`: the last line of a run. */
+export const totals = (summary: RunSummary): string => {
+  const counts = `${summary.archived} ${summary.rehearsed ? "would be archived" : "archived"}, ${summary.unchanged} unchanged, ${summary.failed} failed`
+  if (summary.archived === 0) return `${counts}; ${duration(summary.seconds * 1000)}`
+  const size = summary.rehearsed
+    ? bytes(summary.bytes)
+    : `${bytes(summary.bytes)} in ${bytes(summary.zipBytes)}`
+  return `${counts}; ${size}, ${duration(summary.seconds * 1000)}`
+}
+
+/** The document of `run --json`; documented in the README. */
+export const documentOf = (summary: RunSummary, dryRun: boolean) => ({
+  version: 1,
+  dry_run: dryRun,
+  run: summary.run,
+  source: summary.source,
+  started_at_utc: summary.startedAt,
+  seconds: summary.seconds,
+  archived: summary.archived,
+  unchanged: summary.unchanged,
+  failed: summary.failed,
+  bytes: summary.bytes,
+  zip_bytes: summary.zipBytes,
+  folders: summary.results.map((result) => {
+    switch (result._tag) {
+      case "Archived":
+        return {
+          folder: result.folder,
+          result: "archived",
+          reason: result.reason,
+          files: result.files,
+          bytes: result.bytes,
+          zip_bytes: result.zipSize,
+          seconds: result.millis / 1000
+        }
+      case "Unchanged":
+        return { folder: result.folder, result: "unchanged" }
+      case "Failed":
+        return { folder: result.folder, result: "failed", error: result.error }
+    }
+  })
+})

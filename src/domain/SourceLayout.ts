@@ -1,0 +1,166 @@
+import { createHash } from "node:crypto"
+import * as Either from "effect/Either"
+import * as FolderName from "./FolderName.ts"
+import * as RawPath from "./RawPath.ts"
+import { type Blocked, topSegment } from "./Source.ts"
+import type { Dataset, Mount } from "./ZfsList.ts"
+
+/** Which dataset holds the source folder. */
+export interface Home {
+  readonly dataset: string
+  /** Where the dataset itself is mounted: `.zfs` is there. */
+  readonly mountpoint: RawPath.RawPath
+  /** The source folder, relative to that. */
+  readonly within: RawPath.RawPath
+  /** The mount that programs find first, whose paths `zfs diff` prints. */
+  readonly diffTop: RawPath.RawPath
+}
+
+/** A child dataset that is mounted in one of the folders. */
+export interface Child {
+  readonly dataset: string
+  /** Relative to the source folder. */
+  readonly at: RawPath.RawPath
+  readonly mountpoint: RawPath.RawPath
+}
+
+/** The source folder, its dataset, and what is mounted (or should be) in its folders. */
+export interface Layout extends Home {
+  readonly children: ReadonlyArray<Child>
+  readonly blocked: ReadonlyArray<Blocked>
+}
+
+/** Why a folder cannot be the source of snapshots. */
+export interface Unusable {
+  readonly reason: "NotZfs" | "Unmounted"
+  readonly message: string
+}
+
+const root = RawPath.fromLatin1("/")
+
+/** The mount that a path lies in: the longest mount point, and of several there the last one. */
+const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | undefined => {
+  let best: Mount | undefined
+  for (const mount of mounts) {
+    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
+    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
+  }
+  return best
+}
+
+/** Finds the dataset of `path`, which is absolute and free of symlinks. */
+export const findHome = (
+  mounts: ReadonlyArray<Mount>,
+  path: RawPath.RawPath
+): Either.Either<Home, Unusable> => {
+  const mount = mountOf(mounts, path)
+  const shown = RawPath.display(path)
+  if (mount === undefined || mount.type !== "zfs") {
+    return Either.left({
+      reason: "NotZfs",
+      message: `${shown} is not on ZFS${mount === undefined ? "" : ` but on ${mount.type}`}; set "snapshots": "live" to archive a plain folder`
+    })
+  }
+  if (mount.device.includes("@")) {
+    return Either.left({
+      reason: "NotZfs",
+      message: `${shown} is inside the snapshot ${mount.device}; set source_path to the folder in the dataset itself`
+    })
+  }
+  const own = mounts.filter(({ device, type }) => type === "zfs" && device === mount.device)
+  const whole =
+    mount.root === root
+      ? mount
+      : own.find((other) => other.root === root && mountOf(mounts, other.mountpoint) === other)
+  if (whole === undefined) {
+    return Either.left({
+      reason: "Unmounted",
+      message: `${shown} is a bind mount of a folder of ${mount.device}, whose snapshots can only be reached where the whole dataset is mounted, and it is not: zfs mount '${mount.device}'`
+    })
+  }
+  const inMount = RawPath.relativeTo(mount.mountpoint, path) ?? RawPath.here
+  return Either.right({
+    dataset: mount.device,
+    mountpoint: whole.mountpoint,
+    within: mount.root === root ? inMount : RawPath.join(RawPath.fromLatin1(mount.root.slice(1)), inMount),
+    diffTop: own[0]?.mountpoint ?? whole.mountpoint
+  })
+}
+
+/** The source folder by way of its dataset's own mount point. */
+export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mountpoint, home.within)
+
+/**
+ * Sorts out what is mounted in the source's folders, and which descendants of its dataset should be but are not.
+ * `datasets` is the dataset with all its descendants. Places outside the folders that are archived do not matter.
+ */
+export const arrange = (
+  home: Home,
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>
+): Layout => {
+  const source = sourceOf(home)
+  const place = (path: RawPath.RawPath) => {
+    const at = RawPath.relativeTo(source, path)
+    return at !== undefined && FolderName.parse(topSegment(at)) !== undefined ? at : undefined
+  }
+  const children: Array<Child> = []
+  const blocked: Array<Blocked> = []
+  const visible = new Map(mounts.map((mount) => [mount.mountpoint, mount]))
+  for (const [mountpoint, mount] of visible) {
+    const at = place(mountpoint)
+    if (at === undefined || mount.device.includes("@")) continue
+    if (mount.type === "zfs" && mount.root === root && mount.device.startsWith(`${home.dataset}/`)) {
+      children.push({ dataset: mount.device, at, mountpoint })
+    } else {
+      blocked.push({ at, reason: foreign(mount, home.dataset) })
+    }
+  }
+  const mounted = new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))
+  const property = datasets.find(({ name }) => name === home.dataset)?.mountpoint
+  for (const dataset of datasets) {
+    if (dataset.name === home.dataset || dataset.canmount === "off" || mounted.has(dataset.name)) continue
+    const at = place(expectedAt(home, property, dataset.mountpoint))
+    if (at !== undefined) blocked.push({ at, reason: absent(dataset) })
+  }
+  return { ...home, children: children.sort(byDataset), blocked }
+}
+
+// A dataset mounted by hand somewhere else still has its children's paths below the property.
+const expectedAt = (
+  home: Home,
+  property: RawPath.RawPath | undefined,
+  child: RawPath.RawPath
+): RawPath.RawPath => {
+  const below = property?.startsWith("/") ? RawPath.relativeTo(property, child) : undefined
+  return below === undefined ? child : RawPath.join(home.mountpoint, below)
+}
+
+const foreign = (mount: Mount, dataset: string): string => {
+  const shown = RawPath.display(mount.mountpoint)
+  if (mount.type !== "zfs")
+    return `${shown} is a mount of ${mount.type}, which no snapshot of ${dataset} holds: unmount it`
+  return mount.root === root
+    ? `${mount.device} is mounted at ${shown}, but is no child dataset of ${dataset}: mount it elsewhere`
+    : `${shown} is a bind mount of ${mount.device}, which no snapshot of ${dataset} holds: unmount it`
+}
+
+const absent = ({ keystatus, name }: Dataset): string =>
+  keystatus === "unavailable"
+    ? `child dataset ${name} is locked (its key is not loaded): zfs load-key '${name}' && zfs mount '${name}'`
+    : `child dataset ${name} is not mounted: zfs mount '${name}' (or zfs set canmount=off '${name}' if it should not be)`
+
+/**
+ * Equal as long as the source folder lies in the same place of its dataset and the same children are mounted in
+ * the same places. When it differs between two snapshots, their diffs do not tell the whole story.
+ */
+export const fingerprint = (layout: Layout): string => {
+  const hash = createHash("sha256").update(`${layout.within}\0`, "latin1")
+  for (const { at, dataset } of layout.children) {
+    hash.update(`${dataset.slice(layout.dataset.length)}\0${at}\0`, "latin1")
+  }
+  return hash.digest("hex").slice(0, 16)
+}
+
+const byDataset = (a: Child, b: Child): number =>
+  a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : a.at < b.at ? -1 : a.at > b.at ? 1 : 0

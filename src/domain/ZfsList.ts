@@ -1,0 +1,74 @@
+import * as RawPath from "./RawPath.ts"
+
+/** One mounted file system. */
+export interface Mount {
+  /** Dataset, device, or whatever the file system calls its source. */
+  readonly device: string
+  /** `zfs`, `tmpfs`, … */
+  readonly type: string
+  readonly mountpoint: RawPath.RawPath
+  /** What of the file system is mounted there: `/`, or the folder of a bind mount. */
+  readonly root: RawPath.RawPath
+}
+
+/** One file system as `zfs list` prints it. */
+export interface Dataset {
+  readonly name: string
+  readonly canmount: string
+  readonly keystatus: string
+  /** The property: a path, `none` or `legacy`. */
+  readonly mountpoint: RawPath.RawPath
+}
+
+/** The kernel writes space, tab, newline and backslash as `\` and three octal digits. */
+const unescape = (text: string): string =>
+  text.replace(/\\([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+
+/** Reads Linux's `/proc/self/mountinfo` (latin1), in its order: a later mount covers an earlier one. */
+export const parseMountInfo = (text: string): ReadonlyArray<Mount> =>
+  text.split("\n").flatMap((line) => {
+    // 36 35 0:29 /ABCD /srv rw,relatime shared:1 - zfs tank/data rw,xattr
+    const [before, after] = line.split(" - ", 2)
+    const [, , , root, mountpoint] = before?.split(" ") ?? []
+    const [type, device] = after?.split(" ") ?? []
+    if (root === undefined || mountpoint === undefined || type === undefined || device === undefined)
+      return []
+    return [
+      {
+        device: unescape(device),
+        type,
+        mountpoint: RawPath.fromLatin1(unescape(mountpoint)),
+        root: RawPath.fromLatin1(unescape(root))
+      }
+    ]
+  })
+
+/** Reads what `mount` prints on FreeBSD and macOS (latin1): `tank/data on /mnt/tank/data (zfs, local, nfsv4acls)`. */
+export const parseMountOutput = (text: string): ReadonlyArray<Mount> =>
+  text.split("\n").flatMap((line) => {
+    const [, device, mountpoint, type] = /^(.+?) on (\/.*) \(([a-z0-9_.]+)[,)][^(]*$/.exec(line) ?? []
+    if (device === undefined || mountpoint === undefined || type === undefined) return []
+    return [{ device, type, mountpoint: RawPath.fromLatin1(mountpoint), root: RawPath.fromLatin1("/") }]
+  })
+
+/** The columns that {@link parseDatasets} reads; the mount point comes last, since it may hold a tab. */
+export const datasetColumns = "name,canmount,keystatus,mountpoint"
+
+/** Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). */
+export const parseDatasets = (text: string): ReadonlyArray<Dataset> =>
+  text.split("\n").flatMap((line) => {
+    const [name, canmount, keystatus, ...mountpoint] = line.split("\t")
+    if (name === undefined || canmount === undefined || keystatus === undefined || mountpoint.length === 0)
+      return []
+    return [{ name, canmount, keystatus, mountpoint: RawPath.fromLatin1(mountpoint.join("\t")) }]
+  })
+
+/** Lines of `zfs … -H`, each cut into its columns. */
+export const rows = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
+  text.split("\n").flatMap((line) => (line === "" ? [] : [line.split("\t")]))
+
+/** `dataset` of `dataset@snapshot`. */
+export const datasetOf = (snapshot: string): string => snapshot.split("@", 1)[0] ?? ""
+
+/** `snapshot` of `dataset@snapshot`. */
+export const shortName = (snapshot: string): string => snapshot.slice(snapshot.indexOf("@") + 1)

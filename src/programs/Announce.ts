@@ -1,0 +1,33 @@
+import * as Effect from "effect/Effect"
+import * as Announcement from "../domain/Announcement.ts"
+import { type Notification, Notifier } from "../services/Notifier.ts"
+import { archiveJob, type JobConfig, type JobOptions } from "./ArchiveJob.ts"
+
+/** Who is told what. */
+export interface AnnounceConfig extends JobConfig {
+  readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+}
+
+/**
+ * The archive job, and word of how it ended. A message that cannot be sent is logged and changes no result; a
+ * run that found the lock held is no news.
+ */
+export const announcedJob = Effect.fn("AnnouncedJob")(function* (
+  config: AnnounceConfig,
+  options: JobOptions & { readonly host: string }
+) {
+  const summary = yield* archiveJob(config, options).pipe(
+    Effect.tapErrorTag("PreflightError", ({ message }) =>
+      tell(Announcement.ofFailure(options.host, config.notify_on, { run: options.run, message }))
+    )
+  )
+  yield* tell(Announcement.ofSummary(options.host, config.notify_on, summary))
+  return summary
+})
+
+const tell = Effect.fnUntraced(function* (notification: Notification | undefined) {
+  if (notification === undefined) return
+  yield* (yield* Notifier)
+    .send(notification)
+    .pipe(Effect.catchAll((error) => Effect.logWarning(`no notification was sent: ${error.message}`)))
+})

@@ -1,0 +1,222 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { type Decision, decide, type Evidence, verdictOn } from "../domain/Changes.ts"
+import type { Cursor } from "../domain/Cursor.ts"
+import type { FolderName } from "../domain/FolderName.ts"
+import type { FolderRecord } from "../domain/FolderState.ts"
+import { utcSeconds } from "../domain/Metadata.ts"
+import { type FolderResult, summarize, totals } from "../domain/RunResult.ts"
+import { type SnapshotRef, type SourceView, topSegment } from "../domain/Source.ts"
+import { Lock } from "../services/Lock.ts"
+import { type RecoveryReport, Store } from "../services/Store.ts"
+import { Tree } from "../services/Tree.ts"
+import { type SnapshotHandle, type SourceInfo, Zfs } from "../services/Zfs.ts"
+import { archiveFolder, type Candidate, type FolderSettings, failFolder } from "./ArchiveFolder.ts"
+import { asPreflight, preflight } from "./Preflight.ts"
+
+/** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
+export interface JobConfig extends FolderSettings {
+  readonly source_path: string
+  readonly tmp_dir?: string | undefined
+  readonly lockfile_path: string
+  readonly max_workers: number
+  readonly snapshot_keep: number
+}
+
+/** What the command line adds. */
+export interface JobOptions {
+  /** Short id of this run, in every log line. */
+  readonly run: string
+  /** Only these folders; all when empty. */
+  readonly folders: ReadonlyArray<FolderName>
+  /** Archive them whether they changed or not. */
+  readonly force: boolean
+}
+
+/**
+ * The archive job (DESIGN, section 4). Fails with LockError when another run is at work and with PreflightError
+ * when it cannot start; a folder that fails is in the summary and stops nothing else.
+ */
+export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, options: JobOptions) {
+  const started = yield* Clock.currentTimeMillis
+  yield* (yield* Lock).acquire(config.lockfile_path)
+  const source = yield* preflight(config)
+  const { cursor, broken } = yield* recover(config, source)
+  const snapshot = yield* takeSnapshot(source)
+  const evidence = yield* snapshot.changesSince(cursor?.base)
+  const folders = yield* enumerate(snapshot.view, options)
+  const { candidates, unchanged, unworkable } = yield* detectChanges(
+    snapshot.view,
+    evidence,
+    folders,
+    broken,
+    options
+  )
+  const worked = yield* Effect.forEach(candidates, archiveFolder(options.run, snapshot.view, config), {
+    concurrency: config.max_workers
+  })
+  const results = [...unchanged, ...unworkable, ...worked]
+  yield* advance(config, options, source, snapshot, cursor, results)
+  return yield* finish(options, snapshot.view, started, results)
+}, Effect.scoped)
+
+/** Heals what a crashed run left: publications, staging, snapshots. Gives the cursor, if it is one of this source. */
+const recover = Effect.fnUntraced(function* (config: JobConfig, source: SourceInfo) {
+  const store = yield* Store
+  const zfs = yield* Zfs
+  const { healed, broken } = yield* store.recover
+  yield* Effect.forEach(healed, (line) => Effect.logInfo(line), { discard: true })
+  const found = yield* store.cursor
+  const cursor = found?.source_path === config.source_path ? found : undefined
+  const { destroyed } = yield* pruneSnapshots(
+    zfs,
+    source,
+    cursor === undefined ? [] : [cursor.base, ...cursor.kept]
+  )
+  yield* Effect.forEach(
+    destroyed,
+    (name) => Effect.logInfo(`recovered: destroyed leftover snapshot ${name}`),
+    {
+      discard: true
+    }
+  )
+  return { cursor, broken }
+}, asPreflight)
+
+const takeSnapshot = Effect.fnUntraced(function* (source: SourceInfo) {
+  const snapshot = yield* (yield* Zfs).snapshot(source)
+  yield* Effect.logDebug(`reading ${snapshot.view.label}`)
+  return snapshot
+}, asPreflight)
+
+const enumerate = Effect.fnUntraced(function* (view: SourceView, options: JobOptions) {
+  const { folders, skipped } = yield* (yield* Tree).folders(view)
+  yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
+  if (folders.length === 0) {
+    yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
+  }
+  return options.folders.length === 0 ? folders : folders.filter((folder) => options.folders.includes(folder))
+}, asPreflight)
+
+/**
+ * Sorts folders into those that may be due, those that did not change, and those that cannot be worked on: asked
+ * for and not there, or with a publication that recovery could neither finish nor undo.
+ */
+const detectChanges = Effect.fnUntraced(function* (
+  view: SourceView,
+  evidence: Evidence,
+  folders: ReadonlyArray<FolderName>,
+  broken: RecoveryReport["broken"],
+  options: JobOptions
+) {
+  yield* Effect.logDebug(`changes: ${evidence.reason}`)
+  const records = yield* (yield* Store).records
+  const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
+  const brokenFolders = new Set(broken.map(({ folder }) => folder))
+  const candidates: Array<Candidate> = []
+  const unchanged: Array<FolderResult> = []
+  for (const folder of folders) {
+    if (brokenFolders.has(folder)) continue
+    const decision = decisionOn(folder, records.get(folder), evidence, blocked.has(folder), options.force)
+    if (decision._tag === "Unchanged") unchanged.push({ _tag: "Unchanged", folder })
+    else candidates.push({ folder, decision })
+  }
+  const missing = options.folders.filter((folder) => !folders.includes(folder))
+  const unworkable = [
+    ...(yield* Effect.forEach(missing, noSuchFolder)),
+    ...(yield* Effect.forEach(broken, ({ folder, reason }) => failFolder(options.run, folder, reason)))
+  ]
+  return { candidates, unchanged, unworkable }
+}, asPreflight)
+
+// Nothing is noted of a name that was perhaps only mistyped.
+const noSuchFolder = Effect.fnUntraced(
+  function* (folder: FolderName) {
+    const error = "there is no such folder in the source"
+    yield* Effect.logError(error)
+    return { _tag: "Failed", folder, error, recorded: true } satisfies FolderResult
+  },
+  (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
+)
+
+// A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
+const decisionOn = (
+  folder: FolderName,
+  record: FolderRecord | undefined,
+  evidence: Evidence,
+  blocked: boolean,
+  force: boolean
+): Decision => decide({ record, verdict: blocked ? "changed" : verdictOn(evidence, folder), force })
+
+/**
+ * Makes this snapshot the base of the next diff, unless some folder's changes would be forgotten by it: a run
+ * of chosen folders only, or a failure that could not be noted. Then destroys the snapshots nobody needs.
+ */
+const advance = Effect.fnUntraced(function* (
+  config: JobConfig,
+  options: JobOptions,
+  source: SourceInfo,
+  snapshot: SnapshotHandle,
+  cursor: Cursor | undefined,
+  results: ReadonlyArray<FolderResult>
+) {
+  const base = snapshot.view.snapshot
+  if (base === undefined || options.folders.length > 0) return
+  if (results.some((result) => result._tag === "Failed" && !result.recorded)) return
+  const store = yield* Store
+  const zfs = yield* Zfs
+  const kept = (cursor === undefined ? [] : [cursor.base, ...cursor.kept]).slice(0, config.snapshot_keep)
+  const next: Cursor = {
+    version: 1,
+    source_path: config.source_path,
+    base,
+    kept,
+    run: options.run,
+    advanced_at_utc: utcSeconds(yield* Clock.currentTimeMillis)
+  }
+  const advanced = yield* store.advance(next).pipe(
+    // Together, so that no cursor points at a snapshot that an interruption then releases.
+    Effect.zipRight(snapshot.keep),
+    Effect.uninterruptible,
+    Effect.as(true),
+    Effect.catchAll((error) =>
+      Effect.as(Effect.logWarning(`the next run will look at more than it needs to: ${error.message}`), false)
+    )
+  )
+  if (!advanced) return
+  yield* pruneSnapshots(zfs, source, [base, ...kept]).pipe(
+    Effect.catchAll((error) => Effect.logWarning(`old snapshots were not destroyed: ${error.message}`))
+  )
+})
+
+const pruneSnapshots = Effect.fnUntraced(function* (
+  zfs: typeof Zfs.Service,
+  source: SourceInfo,
+  keep: ReadonlyArray<SnapshotRef>
+) {
+  const report = yield* zfs.prune(source, new Set(keep.flatMap((snapshot) => Object.values(snapshot.guids))))
+  yield* Effect.forEach(
+    report.spared,
+    ({ snapshot, reason }) => Effect.logWarning(`snapshot ${snapshot} was not destroyed: ${reason}`),
+    { discard: true }
+  )
+  return report
+})
+
+const finish = Effect.fnUntraced(function* (
+  options: JobOptions,
+  view: SourceView,
+  started: number,
+  results: ReadonlyArray<FolderResult>
+) {
+  const now = yield* Clock.currentTimeMillis
+  const summary = summarize({
+    run: options.run,
+    source: view.label,
+    startedAt: utcSeconds(started),
+    seconds: (now - started) / 1000,
+    results
+  })
+  yield* Effect.logInfo(totals(summary))
+  return summary
+})

@@ -1,0 +1,96 @@
+import * as Effect from "effect/Effect"
+import * as RawPath from "../domain/RawPath.ts"
+import { bytes } from "../domain/Units.ts"
+import { Notifier } from "../services/Notifier.ts"
+import { Store } from "../services/Store.ts"
+import { Tree } from "../services/Tree.ts"
+import { Zfs } from "../services/Zfs.ts"
+
+/** One thing that was looked at. Only a problem stops a run. */
+export interface Finding {
+  readonly subject: string
+  readonly status: "ok" | "warning" | "problem"
+  readonly detail: string
+}
+
+/**
+ * Looks at everything a run depends on and changes nothing: source and child datasets, folders, target, staging,
+ * free space, Gotify. Never fails: a problem is a finding, and one does not hide the others.
+ */
+export const check = Effect.fn("Check")(function* (config: {
+  readonly source_path: string
+  readonly target_path: string
+  readonly tmp_dir?: string | undefined
+}) {
+  return (yield* Effect.all([checkSource(config.source_path), checkTarget(config), checkNotifier])).flat()
+})
+
+const checkSource = Effect.fnUntraced(
+  function* (sourcePath: string) {
+    const zfs = yield* Zfs
+    const tree = yield* Tree
+    const source = yield* zfs.locate(sourcePath)
+    const { view } = yield* zfs.snapshot(source)
+    const { folders, skipped } = yield* tree.folders(view)
+    const children = source.datasets.length - 1
+    const findings: Array<Finding> = [
+      ok(
+        "source",
+        source.dataset === undefined ? `${sourcePath}, read live` : `${sourcePath}, dataset ${source.dataset}`
+      )
+    ]
+    if (children > 0) findings.push(ok("children", `${children} child datasets are snapshotted with it`))
+    for (const { at, reason } of view.blocked)
+      findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
+    findings.push(
+      folders.length === 0
+        ? warning(
+            "folders",
+            "none has a name of four upper-case letters or digits: there is nothing to archive"
+          )
+        : ok("folders", `${folders.length} to archive, ${skipped} other entries passed over`)
+    )
+    return findings
+  },
+  Effect.scoped,
+  Effect.catchAll((error) => Effect.succeed([problem("source", error.message)]))
+)
+
+const checkTarget = Effect.fnUntraced(
+  function* (config: { readonly target_path: string; readonly tmp_dir?: string | undefined }) {
+    const store = yield* Store
+    const report = yield* store.preflight
+    const findings = [ok("target", `${config.target_path}, ${bytes(report.free)} free`)]
+    if (config.tmp_dir !== undefined) {
+      findings.push(
+        report.stagesInTmp
+          ? ok("tmp_dir", config.tmp_dir)
+          : ok(
+              "tmp_dir",
+              `${config.tmp_dir} is on another file system: archives are put together inside the target`
+            )
+      )
+    }
+    const { healed } = yield* store.recover
+    return [...findings, ...healed.map((line) => warning("recovery", `the next run will see to it: ${line}`))]
+  },
+  Effect.catchAll((error) => Effect.succeed([problem("target", error.message)]))
+)
+
+const checkNotifier = Effect.gen(function* () {
+  const notifier = yield* Notifier
+  yield* notifier.probe
+  return [ok("gotify", "the server answers; `zipper notify-test` sends a message")]
+}).pipe(
+  Effect.catchAll((error) =>
+    Effect.succeed([
+      error.reason === "NotConfigured"
+        ? warning("gotify", "not configured: nobody is told of a failure")
+        : warning("gotify", error.message)
+    ])
+  )
+)
+
+const ok = (subject: string, detail: string): Finding => ({ subject, status: "ok", detail })
+const warning = (subject: string, detail: string): Finding => ({ subject, status: "warning", detail })
+const problem = (subject: string, detail: string): Finding => ({ subject, status: "problem", detail })

@@ -1,0 +1,133 @@
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
+import * as Effect from "effect/Effect"
+import { Process } from "../services/Process.ts"
+
+/** Where a demonstration takes place, inside one temporary folder. */
+export interface DemoPlace {
+  readonly root: string
+  readonly source: string
+  readonly target: string
+}
+
+/** One check of one file by a program that is not ours. */
+export interface DemoCheck {
+  /** The program and what it was asked, without the file: `unzip -tq`. */
+  readonly reader: string
+  /** The file, with its folder. */
+  readonly file: string
+  readonly ok: boolean
+  /** What it printed when it was not content. */
+  readonly detail: string
+}
+
+/** A temporary folder, removed when the scope closes, unless it is to be kept. */
+export const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const options = { prefix: "zipper-demo-" }
+  const root = yield* keep ? fs.makeTempDirectory(options) : fs.makeTempDirectoryScoped(options)
+  const place: DemoPlace = { root, source: path.join(root, "source"), target: path.join(root, "target") }
+  yield* fs.makeDirectory(place.source)
+  yield* fs.makeDirectory(place.target)
+  return place
+})
+
+/** Three folders to archive, one of them empty, and one whose name zipper passes over. */
+export const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const write = (name: string, content: string | Uint8Array) => {
+    const file = path.join(source, name)
+    return Effect.zipRight(
+      fs.makeDirectory(path.dirname(file), { recursive: true }),
+      fs.writeFile(file, typeof content === "string" ? new TextEncoder().encode(content) : content)
+    )
+  }
+  yield* write("DOCS/report.txt", "Quarterly report\n".repeat(2000))
+  yield* write("DOCS/letters/2024/to whom it may concern.txt", "Dear Sir or Madam,\n")
+  yield* write("DOCS/letters/naïve café ☕.txt", "UTF-8 names survive.\n")
+  yield* write("PH01/holiday.jpg", noise(300_000))
+  yield* write("PH01/-leading dash.txt", "so do odd ones\n")
+  yield* fs.makeDirectory(path.join(source, "NEW0", "nothing in here yet"), { recursive: true })
+  yield* write("not archived/because.txt", "its name is not four upper-case letters or digits\n")
+})
+
+/** What happens between the two runs: one file of DOCS changes. */
+export const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }: DemoPlace) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  yield* fs.writeFileString(
+    path.join(source, "DOCS/report.txt"),
+    "Quarterly report, corrected\n".repeat(2000)
+  )
+})
+
+/** The files in the target, by folder: what a person would find there. */
+export const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const folders = (yield* fs.readDirectory(target)).filter((name) => !name.startsWith(".")).sort()
+  return yield* Effect.forEach(folders, (folder) =>
+    Effect.map(fs.readDirectory(path.join(target, folder)), (names) => ({
+      folder,
+      files: names.filter((name) => !name.startsWith(".")).sort()
+    }))
+  )
+})
+
+/** Lets the independent readers that are installed here judge every archive and checksum file. */
+export const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
+  const path = yield* Path.Path
+  const listed = yield* listTarget(place)
+  const checks = listed.flatMap(({ folder, files }) =>
+    files.flatMap((file) => commandsFor(file).map((args) => ({ cwd: path.join(place.target, folder), args })))
+  )
+  const done = yield* Effect.forEach(checks, ({ cwd, args }) => runCheck(cwd, args))
+  return done.filter((check) => check !== undefined)
+})
+
+const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<string>]> => {
+  if (file.endsWith(".sha256")) return [["sha256sum", "-c", file]]
+  if (file.endsWith(".md5")) return [["md5sum", "-c", file]]
+  if (!file.endsWith(".zip")) return []
+  return [
+    ["unzip", "-tq", file],
+    ["7zz", "t", file],
+    ["bsdtar", "-tf", file],
+    ["python3", "-m", "zipfile", "-t", file]
+  ]
+}
+
+// A reader that is not installed is no finding.
+const runCheck = Effect.fnUntraced(function* (
+  cwd: string,
+  [program, ...args]: readonly [string, ...Array<string>]
+) {
+  const process = yield* Process
+  return yield* process.run({ program, args, cwd, env: { LC_ALL: "C.UTF-8" } }).pipe(
+    Effect.map(
+      ({ exitCode, stderr, stdout }): DemoCheck => ({
+        reader: [program, ...args.slice(0, -1)].join(" "),
+        file: args.at(-1) ?? "",
+        ok: exitCode === 0,
+        detail: exitCode === 0 ? "" : (stderr || stdout).trim()
+      })
+    ),
+    Effect.catchIf(
+      (error) => error.reason === "NotFound",
+      () => Effect.succeed(undefined)
+    )
+  )
+})
+
+/** Bytes that do not compress, the same at every run (a linear congruential generator). */
+const noise = (length: number): Uint8Array => {
+  const bytes = new Uint8Array(length)
+  let seed = 20250101
+  for (let i = 0; i < length; i++) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+    bytes[i] = seed >>> 24
+  }
+  return bytes
+}

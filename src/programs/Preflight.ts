@@ -1,0 +1,36 @@
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import { bytes } from "../domain/Units.ts"
+import { Store } from "../services/Store.ts"
+import { Zfs } from "../services/Zfs.ts"
+
+/** The job cannot start; nothing was done. */
+export class PreflightError extends Data.TaggedError("PreflightError")<{
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+/** Any step before the first folder that fails ends the run with its own message. */
+export const asPreflight = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.mapError(effect, (error) => new PreflightError({ message: error.message, cause: error }))
+
+/**
+ * Source and target are what they should be: a folder on ZFS (or any folder, when read live), and folders that
+ * can be written to. Says once where archives are put together when tmp_dir cannot serve for it.
+ */
+export const preflight = Effect.fn("Preflight")(function* (config: {
+  readonly source_path: string
+  readonly tmp_dir?: string | undefined
+}) {
+  const zfs = yield* Zfs
+  const store = yield* Store
+  const source = yield* zfs.locate(config.source_path)
+  const report = yield* store.preflight
+  yield* Effect.logDebug(`${bytes(report.free)} free in the target`)
+  if (config.tmp_dir !== undefined && !report.stagesInTmp) {
+    yield* Effect.logInfo(
+      `tmp_dir ${config.tmp_dir} is on another file system than the target: archives are put together inside the target instead`
+    )
+  }
+  return source
+}, asPreflight)

@@ -1,0 +1,356 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as TestClock from "effect/TestClock"
+import { ArchiveError } from "../../src/services/Archiver.ts"
+import { StoreError } from "../../src/services/Store.ts"
+import { TreeError } from "../../src/services/Tree.ts"
+import { ZfsError } from "../../src/services/Zfs.ts"
+import { folder, makeKit, onlyChanged, short } from "../support/job.ts"
+
+const twoFolders = () => ({
+  ABCD: { "a.txt": { content: "one" } },
+  EFGH: { "b/c.txt": { content: "two" } }
+})
+
+const unreadable = (transient: boolean) =>
+  new ArchiveError({
+    reason: "Unreadable",
+    path: "a.txt",
+    message: "cannot read a.txt: permission denied (EACCES)",
+    transient
+  })
+
+const storeError = (message: string) =>
+  new StoreError({ reason: "NoSpace", path: "/mnt/target", message, transient: false })
+
+/** Lets every wait of the job come to its end. */
+const patiently = <A, E, R>(job: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(job)
+    yield* TestClock.adjust("1 hour")
+    return yield* Fiber.join(fiber)
+  })
+
+describe("the archive job", () => {
+  it.effect("archives every folder the first time, then those that changed", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("EFGH") } })
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
+      yield* TestClock.adjust("1 hour")
+      const second = yield* kit.run()
+      assert.deepStrictEqual(short(second.results), ["ABCD Unchanged", "EFGH Archived"])
+      assert.deepStrictEqual([second.archived, second.unchanged, second.failed], [1, 1, 0])
+      const { published } = yield* Ref.get(kit.store)
+      assert.isDefined(published.get(folder("EFGH"))?.previous)
+      assert.isUndefined(published.get(folder("ABCD"))?.previous)
+    })
+  )
+
+  it.effect("reads back before it publishes, and publishes nothing that does not verify", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.archiver.verifyFailures["ABCD"] = [
+        new ArchiveError({
+          reason: "Corrupt",
+          path: "a.txt",
+          message: "a.txt: wrong CRC-32",
+          transient: false
+        })
+      ]
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      const { calls, published } = yield* Ref.get(kit.store)
+      assert.isFalse(published.has(folder("ABCD")))
+      assert.notInclude(calls, "publish ABCD")
+      assert.lengthOf(kit.archiver.verified, 1)
+    })
+  )
+
+  it.effect("compares manifests where nothing else is known", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "eno" }, "new.txt": { content: "" } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("a failed folder stops no other, is told, and stays due until it succeeds", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      kit.archiver.failures["ABCD"] = [unreadable(false)]
+      const first = yield* kit.run()
+      assert.deepStrictEqual(short(first.results), ["ABCD Failed", "EFGH Archived"])
+      assert.strictEqual(first.failed, 1)
+      const [message] = yield* Ref.get(kit.sent)
+      assert.include(message?.title, "1 of 2 folders failed on nas")
+      assert.include(message?.message, "**ABCD**: cannot read a.txt")
+      assert.include(kit.lines, "ERROR ABCD: cannot read a.txt: permission denied (EACCES)")
+
+      const second = yield* kit.run()
+      assert.deepStrictEqual(short(second.results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.strictEqual((yield* Ref.get(kit.store)).failures.size, 0)
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("tries again what may pass, with growing pauses, and no more often than told", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one" } } })
+      kit.archiver.failures["ABCD"] = [unreadable(true), unreadable(true), unreadable(true)]
+      const job = yield* Effect.fork(kit.run())
+      yield* TestClock.adjust("500 millis")
+      assert.lengthOf(kit.archiver.failures["ABCD"], 2, "the second attempt came too early")
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* Fiber.join(job)).archived, 1)
+
+      kit.archiver.failures["ABCD"] = Array.from({ length: 9 }, () => unreadable(true))
+      const failed = yield* patiently(kit.run({ force: true }))
+      assert.strictEqual(failed.failed, 1)
+      assert.lengthOf(kit.archiver.failures["ABCD"], 9 - 4)
+      assert.lengthOf(
+        kit.lines.filter((line) => line.startsWith("ERROR ABCD")),
+        1
+      )
+    })
+  )
+
+  it.effect("does not try again what cannot pass", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.archiver.failures["ABCD"] = [unreadable(false), unreadable(false)]
+      yield* kit.run()
+      assert.lengthOf(kit.archiver.failures["ABCD"], 1)
+    })
+  )
+
+  it.effect("ends the work on a folder that takes too long, and goes on with the next", () =>
+    Effect.gen(function* () {
+      const ended: Array<string> = []
+      const kit = yield* makeKit(twoFolders(), {
+        before: (name) =>
+          name === "ABCD"
+            ? Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => ended.push(name))))
+            : Effect.void
+      })
+      const summary = yield* patiently(kit.run({}, { max_workers: 1 }))
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(ended, ["ABCD"])
+      assert.strictEqual((yield* Ref.get(kit.store)).staged.size, 0)
+      const [failure] = summary.results
+      assert.include(failure?._tag === "Failed" ? failure.error : "", "60 s (task_timeout_seconds)")
+    })
+  )
+
+  it.effect("works on no more folders at once than max_workers", () =>
+    Effect.gen(function* () {
+      let now = 0
+      let most = 0
+      const tree = Object.fromEntries(
+        Array.from({ length: 9 }, (_, i) => [`FLD${i}`, { "a.txt": { content: "a" } }])
+      )
+      const kit = yield* makeKit(tree, {
+        before: () =>
+          Effect.sync(() => {
+            now += 1
+            most = Math.max(most, now)
+          }).pipe(Effect.zipRight(Effect.sleep("1 second")), Effect.ensuring(Effect.sync(() => (now -= 1))))
+      })
+      const summary = yield* patiently(kit.run({}, { max_workers: 3 }))
+      assert.strictEqual(summary.archived, 9)
+      assert.strictEqual(most, 3)
+    })
+  )
+
+  it.effect("a folder whose archive is missing or has another size is due", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      yield* Ref.update(kit.store, (store) => ({
+        ...store,
+        zipSizes: new Map([
+          [folder("ABCD"), undefined],
+          [folder("EFGH"), 7]
+        ])
+      }))
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
+    })
+  )
+})
+
+describe("snapshots and the cursor", () => {
+  it.effect(
+    "the snapshot of a good run is kept as the next base, older ones as told, the rest is destroyed",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+        for (let i = 0; i < 4; i++) {
+          yield* kit.run()
+          yield* TestClock.adjust("1 hour")
+        }
+        assert.deepStrictEqual(
+          kit.zfs.snapshots.map(({ status }) => status),
+          ["pruned", "pruned", "kept", "kept"]
+        )
+        const { cursor } = yield* Ref.get(kit.store)
+        assert.deepStrictEqual(cursor?.base, kit.zfs.snapshots[3]?.ref)
+      })
+  )
+
+  it.effect("asks zfs diff for what changed since the cursor's own snapshot", () =>
+    Effect.gen(function* () {
+      const asked: Array<string | undefined> = []
+      const kit = yield* makeKit(twoFolders(), {
+        zfs: {
+          evidence: (base) => {
+            asked.push(base?.guids["tank/data"])
+            return onlyChanged()(base)
+          }
+        }
+      })
+      yield* kit.run()
+      yield* kit.run()
+      yield* kit.run({}, { source_path: "/mnt/tank/other" })
+      assert.deepStrictEqual(asked, [undefined, "1", undefined])
+    })
+  )
+
+  it.effect("a run of chosen folders moves no cursor and leaves no snapshot", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      const summary = yield* kit.run({ folders: ["EFGH", "NONE"] })
+      assert.deepStrictEqual(short(summary.results), ["EFGH Archived", "NONE Failed"])
+      const { cursor, failures } = yield* Ref.get(kit.store)
+      assert.isUndefined(cursor)
+      assert.strictEqual(failures.size, 0)
+      assert.deepStrictEqual(
+        kit.zfs.snapshots.map(({ status }) => status),
+        ["released"]
+      )
+    })
+  )
+
+  it.effect("the cursor stays where a failure could not be noted", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.archiver.failures["ABCD"] = [unreadable(false)]
+      yield* Ref.update(kit.store, (store) => ({ ...store, stateError: storeError("disk full") }))
+      yield* kit.run()
+      assert.notInclude((yield* Ref.get(kit.store)).calls, "advance")
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "released")
+    })
+  )
+
+  it.effect("a cursor that cannot be written costs the snapshot, not the run", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* Ref.update(kit.store, (store) => ({ ...store, stateError: storeError("disk full") }))
+      const summary = yield* kit.run()
+      assert.strictEqual(summary.archived, 2)
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "released")
+    })
+  )
+
+  it.effect("an interrupted run releases its snapshot and its staging, and moves no cursor", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { before: () => Effect.never })
+      const job = yield* Effect.fork(kit.run())
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "taken")
+      assert.isAbove((yield* Ref.get(kit.store)).staged.size, 0)
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(job)))
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "released")
+      const { cursor, staged } = yield* Ref.get(kit.store)
+      assert.isUndefined(cursor)
+      assert.strictEqual(staged.size, 0)
+    })
+  )
+
+  it.effect("a blocked child dataset fails its folder, whatever zfs diff says", () =>
+    Effect.gen(function* () {
+      const tree = {
+        ...twoFolders(),
+        EFGH: () =>
+          new TreeError({ path: "EFGH", message: "tank/data/EFGH is locked: zfs load-key", transient: false })
+      }
+      const kit = yield* makeKit({ ...twoFolders() }, { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      kit.tree["EFGH"] = tree.EFGH
+      const { fromText } = yield* Effect.promise(() => import("../../src/domain/RawPath.ts"))
+      kit.zfs.blocked = [{ at: fromText("EFGH/sub"), reason: "locked" }]
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Failed"])
+    })
+  )
+})
+
+describe("a run that cannot start", () => {
+  it.effect("the lock is held: nothing is touched, nobody is told", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { held: ["/var/run/zipper.lock"] })
+      const error = yield* Effect.flip(kit.run())
+      assert.strictEqual(error._tag, "LockError")
+      assert.lengthOf((yield* Ref.get(kit.store)).calls, 0)
+      assert.lengthOf(kit.zfs.snapshots, 0)
+      assert.lengthOf(yield* Ref.get(kit.sent), 0)
+    })
+  )
+
+  it.effect("preflight fails: no snapshot is taken, and somebody is told", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* Ref.update(kit.store, (store) => ({ ...store, preflight: storeError("the target is full") }))
+      const error = yield* Effect.flip(kit.run())
+      assert.strictEqual(error._tag, "PreflightError")
+      assert.lengthOf(kit.zfs.snapshots, 0)
+      const [message] = yield* Ref.get(kit.sent)
+      assert.include(message?.message, "the target is full")
+    })
+  )
+
+  it.effect("the snapshot cannot be taken: that is a preflight failure too", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.zfs.failing.snapshot = new ZfsError({
+        reason: "PermissionDenied",
+        message: "zfs allow …",
+        transient: false
+      })
+      const exit = yield* Effect.exit(kit.run())
+      const failure = Exit.causeOption(exit).pipe(
+        Option.map(String),
+        Option.getOrElse(() => "")
+      )
+      assert.include(failure, "PreflightError")
+    })
+  )
+
+  it.effect("success is told only to those who asked for it", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      assert.lengthOf(yield* Ref.get(kit.sent), 0)
+      yield* kit.run({}, { notify_on: ["success"] })
+      assert.include((yield* Ref.get(kit.sent))[0]?.title, "all well on nas")
+    })
+  )
+
+  it.effect("a folder whose publication could not be recovered fails and stays due", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* Ref.update(kit.store, (store) => ({
+        ...store,
+        recovery: {
+          healed: [],
+          broken: [{ folder: folder("ABCD"), reason: "ABCD/.publish cannot be understood" }]
+        }
+      }))
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.isTrue((yield* Ref.get(kit.store)).failures.has(folder("ABCD")))
+    })
+  )
+})

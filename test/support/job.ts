@@ -1,0 +1,130 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Ref from "effect/Ref"
+import { noEvidence } from "../../src/domain/Changes.ts"
+import type { FolderName } from "../../src/domain/FolderName.ts"
+import * as FolderNames from "../../src/domain/FolderName.ts"
+import type { FolderResult } from "../../src/domain/RunResult.ts"
+import { type AnnounceConfig, announcedJob } from "../../src/programs/Announce.ts"
+import { Archiver, type ArchiverMemory } from "../../src/services/Archiver.ts"
+import { Hasher } from "../../src/services/Hasher.ts"
+import { Lock } from "../../src/services/Lock.ts"
+import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+import { Store } from "../../src/services/Store.ts"
+import { emptyStore, type MemoryStore } from "../../src/services/store/memory.ts"
+import { Tree } from "../../src/services/Tree.ts"
+import type { MemoryTree } from "../../src/services/tree/Memory.ts"
+import { makeZfsMemory, Zfs, type ZfsMemory } from "../../src/services/Zfs.ts"
+
+/** A folder name that is known to be one. */
+export const folder = (name: string): FolderName => {
+  const parsed = FolderNames.parse(name)
+  if (parsed === undefined) throw new Error(`${name} is no folder name`)
+  return parsed
+}
+
+export const config: AnnounceConfig = {
+  source_path: "/mnt/tank/data",
+  lockfile_path: "/var/run/zipper.lock",
+  max_workers: 2,
+  retries: 3,
+  task_timeout_seconds: 60,
+  snapshot_keep: 1,
+  notify_on: ["failure"]
+}
+
+/** A whole job in memory: what it works on, what it did, and the means to run it. */
+export interface JobKit {
+  readonly tree: MemoryTree
+  readonly zfs: ZfsMemory
+  readonly archiver: Required<Omit<ArchiverMemory, "before">> & Pick<ArchiverMemory, "before">
+  readonly store: Ref.Ref<MemoryStore>
+  readonly sent: Ref.Ref<ReadonlyArray<Notification>>
+  /** "LEVEL folder: message" of every record, debug included. */
+  readonly lines: Array<string>
+  readonly run: (
+    options?: { readonly folders?: ReadonlyArray<string>; readonly force?: boolean },
+    overrides?: Partial<AnnounceConfig>
+  ) => ReturnType<typeof provided>
+}
+
+export const makeKit = (
+  tree: MemoryTree,
+  options: {
+    readonly zfs?: Partial<ZfsMemory>
+    readonly held?: ReadonlyArray<string>
+    readonly before?: ArchiverMemory["before"]
+  } = {}
+) =>
+  Effect.gen(function* () {
+    const zfs = makeZfsMemory("/mnt/tank/data", options.zfs)
+    const archiver = {
+      failures: {},
+      verifyFailures: {},
+      archived: [],
+      verified: [],
+      ...(options.before === undefined ? {} : { before: options.before })
+    }
+    const store = yield* Ref.make<MemoryStore>(emptyStore)
+    const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
+    const lines: Array<string> = []
+    const layer = Layer.mergeAll(
+      Zfs.layerMemory(zfs),
+      Tree.layerMemory(tree),
+      Archiver.layerMemory(archiver),
+      Hasher.layerMemory(),
+      Store.layerMemory(store),
+      Notifier.layerMemory(sent),
+      Lock.layerMemory(options.held ?? []),
+      recording(lines)
+    )
+    const kit: JobKit = {
+      tree,
+      zfs,
+      archiver,
+      store,
+      sent,
+      lines,
+      run: (asked = {}, overrides = {}) => provided(layer, asked, { ...config, ...overrides })
+    }
+    return kit
+  })
+
+const provided = (
+  layer: Layer.Layer<Zfs | Tree | Archiver | Hasher | Store | Notifier | Lock>,
+  asked: { readonly folders?: ReadonlyArray<string>; readonly force?: boolean },
+  used: AnnounceConfig
+) =>
+  announcedJob(used, {
+    run: "ab12cd",
+    host: "nas",
+    folders: (asked.folders ?? []).map(folder),
+    force: asked.force ?? false
+  }).pipe(Effect.provide(layer))
+
+const recording = (lines: Array<string>) =>
+  Logger.replace(
+    Logger.defaultLogger,
+    Logger.make(({ annotations, logLevel, message }) => {
+      const named = [...annotations].find(([key]) => key === "folder")?.[1]
+      const text = Array.isArray(message) ? message.join(" ") : String(message)
+      lines.push(`${logLevel.label} ${named === undefined ? "" : `${named}: `}${text}`)
+    })
+  )
+
+/** Evidence as zfs diff gives it: these folders changed, the others did not. */
+export const onlyChanged =
+  (...changed: ReadonlyArray<string>) =>
+  (base: unknown) =>
+    base === undefined
+      ? noEvidence("no previous snapshot")
+      : {
+          otherwise: "unchanged" as const,
+          folders: new Map(changed.map((name) => [folder(name), "changed" as const])),
+          reason: "zfs diff"
+        }
+
+/** Results in short: "ABCD Archived". */
+export const short = (results: ReadonlyArray<FolderResult>): ReadonlyArray<string> =>
+  results.map((result) => `${result.folder} ${result._tag}`)
