@@ -1,17 +1,19 @@
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as EntryName from "../domain/EntryName.ts"
 import type { FolderName } from "../domain/FolderName.ts"
-import type { Manifest } from "../domain/Manifest.ts"
+import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../domain/Manifest.ts"
+import * as RawPath from "../domain/RawPath.ts"
 import type { SourceView } from "../domain/Source.ts"
+import { abortable } from "./abortable.ts"
+import { type Blocked, blockedFor, listFolders } from "./tree/Folders.ts"
+import { type MemoryTree, memoryFolders, memoryWalk } from "./tree/Memory.ts"
+import { isTreeError, TreeError } from "./tree/TreeError.ts"
+import { type Skipped, type Walked, walk } from "./tree/Walk.ts"
 
-/** A folder or file of the source could not be read; the message names it. */
-export class TreeError extends Data.TaggedError("TreeError")<{
-  readonly path: string
-  readonly message: string
-  readonly transient: boolean
-  readonly cause?: unknown
-}> {}
+export type { MemoryEntry, MemoryFolder, MemoryTree } from "./tree/Memory.ts"
+export { TreeError } from "./tree/TreeError.ts"
 
 /** What lies directly in the source folder. */
 export interface Listing {
@@ -32,4 +34,75 @@ export class Tree extends Context.Tag("zipper/Tree")<
      */
     readonly manifest: (view: SourceView, folder: FolderName) => Effect.Effect<Manifest, TreeError>
   }
->() {}
+>() {
+  static readonly layer: Layer.Layer<Tree> = Layer.succeed(Tree, {
+    folders: Effect.fn("Tree.folders")(function* (view) {
+      const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
+      yield* logSkipped(found.skippedNames, found.skipped)
+      return { folders: found.folders, skipped: found.skipped }
+    }),
+    manifest: Effect.fn("Tree.manifest")(function* (view, folder) {
+      const blocked = blockedFor(view, folder)
+      if (blocked !== undefined) return yield* blockedError(blocked)
+      const walked = yield* abortable((signal) => walk(view, folder, signal), isTreeError)
+      yield* logSkipped(walked.skippedNames, walked.skipped)
+      return yield* toManifest(folder, walked)
+    })
+  })
+
+  /** Folders from a plain record, looked at anew in each call, so that a test may change it between runs. */
+  static readonly layerMemory = (tree: MemoryTree): Layer.Layer<Tree> =>
+    Layer.succeed(Tree, {
+      folders: () => Effect.sync(() => ({ folders: memoryFolders(tree), skipped: 0 })),
+      manifest: Effect.fnUntraced(function* (view, folder) {
+        const blocked = blockedFor(view, folder)
+        if (blocked !== undefined) return yield* blockedError(blocked)
+        const walked = memoryWalk(tree, folder)
+        if (walked instanceof TreeError) return yield* walked
+        return yield* toManifest(folder, walked)
+      })
+    })
+}
+
+const blockedError = (blocked: Blocked): TreeError =>
+  new TreeError({
+    path: RawPath.display(blocked.at),
+    message: `${RawPath.display(blocked.at)} cannot be read: ${blocked.reason}`,
+    transient: false
+  })
+
+/** Names and order of what was found, with a warning about names that could not be kept. */
+const toManifest = Effect.fnUntraced(function* (folder: FolderName, walked: Walked) {
+  const sorted = [...walked.entries].sort(byPath)
+  const { names, escaped } = EntryName.assign(sorted.map((entry) => entry.path))
+  const entries: Array<ManifestEntry> = []
+  let files = 0
+  let bytes = 0
+  for (const [index, entry] of sorted.entries()) {
+    const { path, kind, size, mtimeNs, mode } = entry
+    entries.push({ path, name: names[index] ?? path, kind, size, mtimeNs, mode })
+    if (kind === "file") files += 1
+    bytes += size
+  }
+  const [first] = escaped
+  if (first !== undefined) {
+    yield* Effect.logWarning(
+      `${escaped.length} ${escaped.length === 1 ? "name is" : "names are"} not UTF-8 and archived under an escaped name, the first as ${RawPath.display(RawPath.fromText(first.name))}`
+    )
+  }
+  return {
+    folder,
+    entries,
+    files,
+    directories: entries.length - files,
+    bytes,
+    skipped: walked.skipped,
+    hardLinks: walked.hardLinks,
+    hash: hashEntries(entries)
+  } satisfies Manifest
+})
+
+const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, count: number) {
+  for (const { path, type } of first) yield* Effect.logDebug(`skipped ${RawPath.display(path)} (${type})`)
+  if (count > first.length) yield* Effect.logDebug(`skipped ${count - first.length} more`)
+})

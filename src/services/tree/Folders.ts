@@ -1,0 +1,62 @@
+import * as FolderName from "../../domain/FolderName.ts"
+import * as RawPath from "../../domain/RawPath.ts"
+import * as Source from "../../domain/Source.ts"
+import { failed, lstat, names, typeOf } from "./Reading.ts"
+import type { Skipped } from "./Walk.ts"
+
+export type { Blocked } from "../../domain/Source.ts"
+
+const namesLogged = 100
+
+/** The folders of a source, and the rest. */
+export interface Folders {
+  readonly folders: ReadonlyArray<FolderName.FolderName>
+  readonly skipped: number
+  /** The first of the skipped. */
+  readonly skippedNames: ReadonlyArray<Skipped>
+}
+
+/** Lists the source folder. A folder that is, or holds, a child dataset is listed even if the view does not show it. */
+export const listFolders = async (view: Source.SourceView, signal: AbortSignal): Promise<Folders> => {
+  const found = await names(view.root).catch((cause: unknown) => {
+    throw failed(view, "list", RawPath.here, view.root, cause)
+  })
+  const folders = new Set<FolderName.FolderName>()
+  for (const { at } of [...view.grafts, ...view.blocked]) {
+    const folder = FolderName.parse(Source.topSegment(at))
+    if (folder !== undefined) folders.add(folder)
+  }
+  const skippedNames: Array<Skipped> = []
+  let skipped = 0
+  const skip = (path: RawPath.RawPath, type: string) => {
+    skipped += 1
+    if (skippedNames.length < namesLogged) skippedNames.push({ path, type })
+  }
+  for (const name of found) {
+    signal.throwIfAborted()
+    const folder = FolderName.parse(name)
+    if (folder === undefined) {
+      skip(name, "not a name of four upper-case letters or digits")
+      continue
+    }
+    if (folders.has(folder)) continue
+    const path = RawPath.join(view.root, name)
+    const stats = await lstat(path).catch((cause: unknown) => {
+      throw failed(view, "read", name, path, cause)
+    })
+    if (stats.isDirectory()) folders.add(folder)
+    else skip(name, typeOf(stats))
+  }
+  return { folders: [...folders].sort(), skipped, skippedNames }
+}
+
+/** The place, if there is one, that makes the folder unreadable as a whole. */
+export const blockedFor = (
+  view: Source.SourceView,
+  folder: FolderName.FolderName
+): Source.Blocked | undefined => {
+  const top = RawPath.fromText(folder)
+  return view.blocked.find(
+    ({ at }) => RawPath.relativeTo(top, at) !== undefined || RawPath.relativeTo(at, top) !== undefined
+  )
+}

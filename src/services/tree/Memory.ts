@@ -1,0 +1,67 @@
+import * as FolderName from "../../domain/FolderName.ts"
+import type { ManifestEntry } from "../../domain/Manifest.ts"
+import * as RawPath from "../../domain/RawPath.ts"
+import { TreeError } from "./TreeError.ts"
+import type { Walked } from "./Walk.ts"
+
+/** A file of a made-up folder. Times in milliseconds since 1970; 2025-01-01T00:00:00Z when left out. */
+export interface MemoryEntry {
+  readonly content: string
+  readonly mtime?: number
+  readonly mode?: number
+}
+
+/** Files by path (directories come by themselves; an empty one is "directory"), or the failure to read the folder. */
+export type MemoryFolder = Readonly<Record<string, MemoryEntry | "directory">> | TreeError
+
+/** Folders by name. A function is asked at each reading: for folders that fail at first, or change. */
+export type MemoryTree = Record<string, MemoryFolder | (() => MemoryFolder)>
+
+const someTime = Date.UTC(2025, 0, 1)
+
+/** The names in the record that are names of folders. */
+export const memoryFolders = (tree: MemoryTree): ReadonlyArray<FolderName.FolderName> =>
+  Object.keys(tree)
+    .map(FolderName.parse)
+    .filter((name) => name !== undefined)
+    .sort()
+
+/** What lies in a folder of the record. */
+export const memoryWalk = (tree: MemoryTree, folder: FolderName.FolderName): Walked | TreeError => {
+  const given = tree[folder]
+  const content = typeof given === "function" ? given() : given
+  if (content === undefined) {
+    return new TreeError({
+      path: folder,
+      message: `cannot list ${folder}: no such file or directory (ENOENT)`,
+      transient: false
+    })
+  }
+  if (content instanceof TreeError) return content
+  const entries = new Map<string, Omit<ManifestEntry, "name">>()
+  const directory = (path: string): void => {
+    if (path === "" || entries.has(path)) return
+    directory(path.slice(0, Math.max(path.lastIndexOf("/"), 0)))
+    entries.set(path, { ...common(path, someTime), kind: "directory", size: 0, mode: 0o40755 })
+  }
+  for (const [path, entry] of Object.entries(content)) {
+    if (entry === "directory") {
+      directory(path)
+      continue
+    }
+    directory(path.slice(0, Math.max(path.lastIndexOf("/"), 0)))
+    const size = Buffer.byteLength(entry.content)
+    entries.set(path, {
+      ...common(path, entry.mtime ?? someTime),
+      kind: "file",
+      size,
+      mode: entry.mode ?? 0o100644
+    })
+  }
+  return { entries: [...entries.values()], hardLinks: false, skipped: 0, skippedNames: [] }
+}
+
+const common = (path: string, millis: number) => ({
+  path: RawPath.fromText(path),
+  mtimeNs: BigInt(millis) * 1_000_000n
+})

@@ -1,0 +1,44 @@
+import { assert, describe, it } from "@effect/vitest"
+import { lookAhead } from "../../src/archive/LookAhead.ts"
+
+/** Work that ends when it is told to, or fails. */
+const work = () => {
+  const begun: Array<number> = []
+  const ended: Array<number> = []
+  const run = async (item: number) => {
+    begun.push(item)
+    for (let turn = 0; turn < 20 - item; turn += 1) await Promise.resolve()
+    if (item === 7) throw new Error("seven")
+    ended.push(item)
+    return item * 10
+  }
+  return { begun, ended, run }
+}
+
+describe("lookAhead", () => {
+  it("gives results in order, at most so many ahead", async () => {
+    const { begun, ended, run } = work()
+    for await (const [item, result] of lookAhead([0, 1, 2, 3, 4, 5, 6], 3, run)) {
+      assert.strictEqual(result, item * 10)
+      assert.isAtMost(begun.length, item + 3)
+    }
+    assert.strictEqual(ended.length, 7)
+  })
+
+  it("fails when it is the failure's turn, and leaves nothing running behind", async () => {
+    const { begun, ended, run } = work()
+    const seen: Array<number> = []
+    const failure = await (async () => {
+      for await (const [item] of lookAhead([5, 6, 7, 1, 2, 3], 4, run)) seen.push(item)
+    })().catch((cause: unknown) => cause)
+    assert.instanceOf(failure, Error)
+    assert.deepStrictEqual(seen, [5, 6])
+    assert.sameMembers([...ended, 7], begun)
+  })
+
+  it("leaves nothing running when its caller leaves", async () => {
+    const { begun, ended, run } = work()
+    for await (const _ of lookAhead([5, 4, 3, 2, 1], 4, run)) break
+    assert.sameMembers(ended, begun)
+  })
+})
