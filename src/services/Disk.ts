@@ -1,6 +1,10 @@
+import { constants, type Stats } from "node:fs"
+import * as fs from "node:fs/promises"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Errno from "../domain/Errno.ts"
 
 /** What is needed of `lstat`. Sizes in bytes, times in milliseconds since 1970. */
 export interface DiskStat {
@@ -28,7 +32,8 @@ export class DiskError extends Data.TaggedError("DiskError")<{
 /**
  * Single file-system operations on our own files (target, staging, state), each an atomic step of the kernel,
  * so that a test can stop a publication between any two of them. Paths are text: the source, whose names are
- * bytes, is read by Tree and Archiver.
+ * bytes, is read by Tree and Archiver. An interruption waits for the operation that is under way: nothing
+ * happens on the disk after the effect has ended.
  */
 export class Disk extends Context.Tag("zipper/Disk")<
   Disk,
@@ -39,15 +44,18 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly list: (path: string) => Effect.Effect<ReadonlyArray<string>, DiskError>
     /** Content as UTF-8; undefined when there is no such file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
-    /** Creates a file that must not exist, writes it whole, and syncs it. */
-    readonly write: (path: string, content: string) => Effect.Effect<void, DiskError>
+    /**
+     * Creates a file that must not exist, writes it whole, and syncs it. Mode 0666 less umask unless told. A part
+     * of it may stay when that fails.
+     */
+    readonly write: (path: string, content: string, mode?: number) => Effect.Effect<void, DiskError>
     /** `mkdir`, mode 0777 less umask unless told; fails with EEXIST. */
     readonly makeFolder: (path: string, mode?: number) => Effect.Effect<void, DiskError>
-    /** `rename`: replaces a file at `to` atomically. */
+    /** `rename`: replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
     readonly rename: (from: string, to: string) => Effect.Effect<void, DiskError>
     /** Hard link; fails with EEXIST. */
     readonly link: (existing: string, path: string) => Effect.Effect<void, DiskError>
-    /** Copies content to a file that must not exist, and syncs it. */
+    /** Copies content to a file that must not exist, and syncs it. A part of it may stay when that fails. */
     readonly copy: (from: string, to: string) => Effect.Effect<void, DiskError>
     /** Removes a file; nothing there is no error. */
     readonly remove: (path: string) => Effect.Effect<void, DiskError>
@@ -57,5 +65,160 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly sync: (path: string) => Effect.Effect<void, DiskError>
     /** Bytes that an unprivileged user may still write there. */
     readonly free: (path: string) => Effect.Effect<number, DiskError>
+    /** Fails when we have no permission to write there; writes nothing. */
+    readonly writable: (path: string) => Effect.Effect<void, DiskError>
   }
->() {}
+>() {
+  /** The real one. */
+  static readonly layer: Layer.Layer<Disk> = Layer.sync(Disk, () => ({
+    stat: (path) => attempt("look at", path, () => fs.lstat(path).then(toStat)).pipe(whenMissing(undefined)),
+    list: (path) => attempt("list", path, () => fs.readdir(path).then((names) => names.sort())),
+    read: (path) =>
+      attempt("read", path, () =>
+        withFile(path, readOnly, async (file) => {
+          // A fifo or a device that somebody put there would block, or never end.
+          if (!(await file.stat()).isFile()) throw new Error("is not a regular file")
+          return file.readFile("utf8")
+        })
+      ).pipe(whenMissing(undefined)),
+    write: (path, content, mode = 0o666) =>
+      attempt("write", path, () =>
+        withFile(
+          path,
+          createOnly,
+          async (file) => {
+            await file.writeFile(content, "utf8")
+            await file.sync()
+          },
+          mode
+        )
+      ),
+    makeFolder: (path, mode) => attempt("create the folder", path, () => fs.mkdir(path, mode ?? 0o777)),
+    rename: (from, to) => attempt("rename", `${from} to ${to}`, () => fs.rename(from, to)),
+    link: (existing, path) => attempt("link", `${existing} to ${path}`, () => fs.link(existing, path)),
+    copy: (from, to) =>
+      Effect.uninterruptibleMask((restore) =>
+        attempt("copy", `${from} to ${to}`, () => openBoth(from, to)).pipe(
+          Effect.flatMap((files) =>
+            restore(copyAll(files.source, files.target, `${from} to ${to}`)).pipe(
+              Effect.ensuring(
+                attempt("close", to, () => Promise.all([files.source.close(), files.target.close()])).pipe(
+                  Effect.ignoreLogged
+                )
+              )
+            )
+          )
+        )
+      ),
+    remove: (path) => attempt("remove", path, () => fs.unlink(path)).pipe(whenMissing(undefined)),
+    removeFolder: (path) =>
+      attempt("remove the folder", path, () => fs.rmdir(path)).pipe(whenMissing(undefined)),
+    sync: (path) =>
+      attempt("sync", path, () => withFile(path, readOnly, (file) => file.sync())).pipe(
+        // Said by file systems that have nothing to sync for a folder (some of those over a network).
+        Effect.catchIf(
+          (error) => error.code === "EINVAL",
+          () => Effect.void
+        )
+      ),
+    free: (path) =>
+      attempt("ask for the free space of", path, () =>
+        fs.statfs(path).then((stats) => stats.bavail * stats.bsize)
+      ),
+    writable: (path) => attempt("write to", path, () => fs.access(path, constants.W_OK | constants.X_OK))
+  }))
+}
+
+const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+
+const attempt = <A>(operation: string, path: string, run: () => Promise<A>): Effect.Effect<A, DiskError> =>
+  Effect.uninterruptible(
+    Effect.tryPromise({
+      try: run,
+      catch: (cause) => {
+        const code = Errno.codeOf(cause)
+        return new DiskError({
+          operation,
+          path,
+          code,
+          message: `cannot ${operation} ${path}: ${Errno.explain(cause)}`,
+          transient: Errno.isTransientCode(code),
+          cause
+        })
+      }
+    })
+  )
+
+// ENOTDIR: what should be its folder is a file, so it is not there either.
+const whenMissing =
+  <B>(value: B) =>
+  <A>(effect: Effect.Effect<A, DiskError>): Effect.Effect<A | B, DiskError> =>
+    Effect.catchIf(
+      effect,
+      (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
+      () => Effect.succeed(value)
+    )
+
+const withFile = async <A>(
+  path: string,
+  flags: number,
+  use: (file: fs.FileHandle) => Promise<A>,
+  mode = 0o666
+): Promise<A> => {
+  const file = await fs.open(path, flags, mode)
+  try {
+    return await use(file)
+  } finally {
+    await file.close()
+  }
+}
+
+const openBoth = async (from: string, to: string) => {
+  const source = await fs.open(from, readOnly)
+  try {
+    return { source, target: await fs.open(to, createOnly) }
+  } catch (error) {
+    await source.close()
+    throw error
+  }
+}
+
+const chunk = 4 * 1024 * 1024
+
+// Interruptible between chunks: a copy can take an hour.
+const copyAll = (
+  source: fs.FileHandle,
+  target: fs.FileHandle,
+  path: string
+): Effect.Effect<void, DiskError> =>
+  Effect.suspend(() => {
+    const buffer = Buffer.allocUnsafe(chunk)
+    const step = attempt("copy", path, async () => {
+      const { bytesRead } = await source.read(buffer, 0, chunk, null)
+      for (let done = 0; done < bytesRead; ) {
+        done += (await target.write(buffer, done, bytesRead - done, null)).bytesWritten
+      }
+      return bytesRead
+    })
+    return Effect.repeat(step, { until: (bytes) => bytes === 0 }).pipe(
+      Effect.zipRight(attempt("sync", path, () => target.sync()))
+    )
+  })
+
+const toStat = (stats: Stats): DiskStat => ({
+  kind: stats.isFile()
+    ? "file"
+    : stats.isDirectory()
+      ? "directory"
+      : stats.isSymbolicLink()
+        ? "symlink"
+        : "other",
+  size: stats.size,
+  dev: stats.dev,
+  ino: stats.ino,
+  nlink: stats.nlink,
+  uid: stats.uid,
+  mode: stats.mode,
+  mtimeMs: stats.mtimeMs
+})

@@ -1,0 +1,93 @@
+import { join } from "node:path"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Cursor } from "../../domain/Cursor.ts"
+import type { FolderName } from "../../domain/FolderName.ts"
+import type { FolderFailure } from "../../domain/FolderState.ts"
+import { Disk } from "../Disk.ts"
+import { type Finding, leftover } from "./folderRecovery.ts"
+import * as jobState from "./jobState.ts"
+import * as Layout from "./layout.ts"
+import { asStoreError, type Publication, type Published, type Staging, type StoreSettings } from "./model.ts"
+import { preflight } from "./preflight.ts"
+import { records } from "./records.ts"
+import { recoverFolders } from "./recovery.ts"
+import { decodeState } from "./survey.ts"
+
+/** The store of a dry run: it reads what the real one reads, says what it would do, and writes nothing. */
+export const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings) {
+  const layout = Layout.make(settings)
+  const context = Context.make(Disk, yield* Disk)
+  return {
+    preflight: preflight(layout, "ask").pipe(Effect.provide(context), Effect.withSpan("Store.preflight")),
+    recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
+      asStoreError("cannot look for what an interrupted run left"),
+      Effect.provide(context),
+      Effect.withSpan("Store.recover")
+    ),
+    records: records(layout, "report").pipe(
+      asStoreError("cannot read what is known of the folders"),
+      Effect.provide(context),
+      Effect.withSpan("Store.records")
+    ),
+    cursor: jobState
+      .cursor(layout, "report")
+      .pipe(asStoreError("cannot read the cursor"), Effect.provide(context), Effect.withSpan("Store.cursor")),
+    stage: Effect.fn("Store.stage")((folder: FolderName) => {
+      const paths = Layout.folder(layout, folder)
+      return Effect.succeed<Staging>({ folder, zip: join(paths.next, paths.names.zip) })
+    }),
+    publish: Effect.fn("Store.publish")((staging: Staging, _: Publication) =>
+      wouldPublish(Layout.folder(layout, staging.folder)).pipe(
+        asStoreError(`cannot look at ${staging.folder}`),
+        Effect.provide(context)
+      )
+    ),
+    recordFailure: Effect.fn("Store.recordFailure")((failed: Omit<FolderFailure, "version" | "failures">) =>
+      Effect.logInfo(`would write down that ${failed.folder} failed`)
+    ),
+    advance: Effect.fn("Store.advance")((cursor: Cursor) =>
+      Effect.logInfo(`would advance the cursor to ${cursor.base.name}`)
+    )
+  }
+})
+
+const wouldHeal = (paths: Layout.FolderLayout) =>
+  Effect.gen(function* () {
+    const found = yield* leftover(paths)
+    switch (found._tag) {
+      case "Nothing":
+        return {}
+      case "Staging":
+        return { healed: "would remove what an interrupted run had prepared but not published" }
+      case "Forward":
+        return { healed: "would finish the publication that was interrupted" }
+      case "Back":
+        return { healed: "would undo the publication that had failed and was interrupted" }
+      case "Unreadable":
+        return {
+          broken: `the record of an interrupted publication (${found.path}) cannot be understood; what belongs to it would be set aside`
+        }
+    }
+  }).pipe(
+    Effect.map((finding): Finding => finding),
+    asStoreError(`cannot look at what an interrupted run left of ${paths.folder}`)
+  )
+
+const wouldPublish = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
+  const disk = yield* Disk
+  const zip = join(paths.home, paths.names.zip)
+  const stat = yield* disk.stat(zip)
+  const state =
+    stat === undefined ? undefined : decodeState(paths, yield* disk.read(join(paths.home, paths.names.state)))
+  // An archive without a state is hashed when it is published for real; that is too much work for a dry run.
+  const damaged = stat !== undefined && state !== undefined && state.zip_size !== stat.size
+  const rotated = stat !== undefined && !damaged
+  const rotation = rotated
+    ? `; the current archive would become ${paths.names.prevZip}`
+    : damaged
+      ? `; the current archive has another size than when it was published, and would be replaced without becoming ${paths.names.prevZip}`
+      : ""
+  yield* Effect.logInfo(`would publish ${zip}${rotation}`)
+  return { folder: paths.folder, zip, rotated, rehearsed: true } satisfies Published
+})

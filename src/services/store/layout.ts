@@ -1,0 +1,82 @@
+import { join, resolve } from "node:path"
+import { type FolderName, parse } from "../../domain/FolderName.ts"
+import { names } from "../../domain/PublishPlan.ts"
+import type { StoreSettings } from "./model.ts"
+
+/** Where everything of one job lies. */
+export interface Layout {
+  readonly target: string
+  /** Job-wide state. */
+  readonly job: string
+  readonly cursor: string
+  readonly failures: string
+  readonly probe: string
+  readonly tmp: { readonly dir: string; readonly root: string; readonly probe: string } | undefined
+}
+
+export const make = (settings: StoreSettings): Layout => {
+  const target = resolve(settings.targetPath)
+  const job = join(target, ".zipper")
+  const probe = `.zipper-probe-${settings.jobId}`
+  const dir = settings.tmpDir === undefined ? undefined : resolve(settings.tmpDir)
+  return {
+    target,
+    job,
+    cursor: join(job, "cursor.json"),
+    failures: join(job, "failures"),
+    probe: join(target, probe),
+    tmp:
+      dir === undefined
+        ? undefined
+        : { dir, root: join(dir, `zipper-${settings.jobId}`), probe: join(dir, probe) }
+  }
+}
+
+/** Where everything of one folder lies. */
+export interface FolderLayout {
+  readonly folder: FolderName
+  /** The published files. */
+  readonly home: string
+  /** Work area of a publication: on the same file system as what it publishes. */
+  readonly work: string
+  /** New files, on their way into `home`. */
+  readonly next: string
+  /** Hard links of what they replace. */
+  readonly old: string
+  /** The journal under construction, in force, and of a publication that is being undone. */
+  readonly draft: string
+  readonly commit: string
+  readonly abort: string
+  /** Says that `home` was made by us and is to be removed as long as it is empty. */
+  readonly marker: string
+  readonly failure: string
+  /** Its place in tmp_dir. */
+  readonly tmp: string | undefined
+  readonly names: ReturnType<typeof names>
+}
+
+export const folder = (layout: Layout, name: FolderName): FolderLayout => {
+  const home = join(layout.target, name)
+  const work = join(home, ".publish")
+  return {
+    folder: name,
+    home,
+    work,
+    next: join(work, "next"),
+    old: join(work, "old"),
+    draft: join(work, "journal"),
+    commit: join(work, "commit"),
+    abort: join(work, "abort"),
+    marker: join(layout.job, `made-${name}`),
+    failure: join(layout.failures, `${name}.json`),
+    tmp: layout.tmp === undefined ? undefined : join(layout.tmp.root, name),
+    names: names(name)
+  }
+}
+
+/** The folder that a name in `.zipper` is the marker of. */
+export const folderOfMarker = (name: string): FolderName | undefined =>
+  name.startsWith("made-") ? parse(name.slice("made-".length)) : undefined
+
+/** Ends the name under which a state file is written before it takes its place. */
+export const draftSuffix = ".new"

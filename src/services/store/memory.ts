@@ -1,0 +1,151 @@
+import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
+import type { Cursor } from "../../domain/Cursor.ts"
+import type { FolderName } from "../../domain/FolderName.ts"
+import type { FolderFailure, FolderRecord } from "../../domain/FolderState.ts"
+import type { Publication, Published, RecoveryReport, Staging, StoreError, StoreReport } from "./model.ts"
+
+/** All that a store in memory holds: fill it before a test, look at it afterwards. */
+export interface MemoryStore {
+  /** What `preflight` finds; an error makes it fail. */
+  readonly preflight: StoreReport | StoreError
+  readonly recovery: RecoveryReport
+  readonly published: ReadonlyMap<FolderName, PublishedSets>
+  /** Size of the archive as it lies there, for folders where it is not what the state says; undefined: missing. */
+  readonly zipSizes: ReadonlyMap<FolderName, number | undefined>
+  readonly failures: ReadonlyMap<FolderName, FolderFailure>
+  readonly cursor: Cursor | undefined
+  /** Stagings that are open now. */
+  readonly staged: ReadonlySet<FolderName>
+  /** Errors that the next attempts to stage or publish a folder end with, one each. */
+  readonly stageErrors: ReadonlyMap<FolderName, ReadonlyArray<StoreError>>
+  readonly publishErrors: ReadonlyMap<FolderName, ReadonlyArray<StoreError>>
+  /** Error of every attempt to write job state (`recordFailure`, `advance`). */
+  readonly stateError: StoreError | undefined
+  /** What was called, in order, such as "publish ABCD". */
+  readonly calls: ReadonlyArray<string>
+}
+
+/** The two sets of a folder. */
+export interface PublishedSets {
+  readonly current: Publication
+  readonly previous: Publication | undefined
+}
+
+/** A store that holds nothing and where everything works. */
+export const emptyStore: MemoryStore = {
+  preflight: { free: 1e12, stagesInTmp: true },
+  recovery: { healed: [], broken: [] },
+  published: new Map(),
+  zipSizes: new Map(),
+  failures: new Map(),
+  cursor: undefined,
+  staged: new Set(),
+  stageErrors: new Map(),
+  publishErrors: new Map(),
+  stateError: undefined,
+  calls: []
+}
+
+export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
+  const call = (name: string) => Ref.update(ref, (store) => ({ ...store, calls: [...store.calls, name] }))
+
+  /** Fails with the next error that the test has laid out for the folder. */
+  const next = (key: "stageErrors" | "publishErrors", folder: FolderName) =>
+    Ref.modify(ref, (store) => {
+      const [error, ...rest] = store[key].get(folder) ?? []
+      return [
+        error === undefined ? Effect.void : Effect.fail(error),
+        { ...store, [key]: new Map(store[key]).set(folder, rest) }
+      ]
+    }).pipe(Effect.flatten)
+
+  const writing = Ref.get(ref).pipe(
+    Effect.flatMap((store) => (store.stateError === undefined ? Effect.void : Effect.fail(store.stateError)))
+  )
+
+  return {
+    preflight: call("preflight").pipe(
+      Effect.zipRight(Ref.get(ref)),
+      Effect.flatMap(
+        (store): Effect.Effect<StoreReport, StoreError> =>
+          "free" in store.preflight ? Effect.succeed(store.preflight) : Effect.fail(store.preflight)
+      )
+    ),
+    recover: call("recover").pipe(
+      Effect.zipRight(Ref.get(ref)),
+      Effect.map((store) => store.recovery)
+    ),
+    records: call("records").pipe(Effect.zipRight(Ref.get(ref)), Effect.map(recordsOf)),
+    cursor: Ref.get(ref).pipe(Effect.map((store) => store.cursor)),
+    stage: Effect.fnUntraced(function* (folder: FolderName) {
+      yield* call(`stage ${folder}`)
+      yield* next("stageErrors", folder)
+      yield* Effect.acquireRelease(
+        Ref.update(ref, (store) => ({ ...store, staged: new Set([...store.staged, folder]) })),
+        () =>
+          Ref.update(ref, (store) => ({
+            ...store,
+            staged: new Set([...store.staged].filter((name) => name !== folder))
+          }))
+      )
+      return { folder, zip: `/memory/${folder}/.publish/next/${folder}.zip` } satisfies Staging
+    }),
+    publish: Effect.fnUntraced(function* ({ folder }: Staging, publication: Publication) {
+      yield* call(`publish ${folder}`)
+      yield* next("publishErrors", folder)
+      return yield* Ref.modify(ref, (store) => {
+        const before = store.published.get(folder)?.current
+        const published: Published = {
+          folder,
+          zip: `/memory/${folder}/${folder}.zip`,
+          rotated: before !== undefined
+        }
+        return [
+          published,
+          {
+            ...store,
+            published: new Map(store.published).set(folder, { current: publication, previous: before }),
+            zipSizes: without(store.zipSizes, folder),
+            failures: without(store.failures, folder)
+          }
+        ]
+      })
+    }),
+    recordFailure: Effect.fnUntraced(function* (failed: Omit<FolderFailure, "version" | "failures">) {
+      yield* call(`recordFailure ${failed.folder}`)
+      yield* writing
+      yield* Ref.update(ref, (store) => {
+        const failures = (store.failures.get(failed.folder)?.failures ?? 0) + 1
+        const record: FolderFailure = { version: 1, ...failed, failures }
+        return { ...store, failures: new Map(store.failures).set(failed.folder, record) }
+      })
+    }),
+    advance: Effect.fnUntraced(function* (cursor: Cursor) {
+      yield* call("advance")
+      yield* writing
+      yield* Ref.update(ref, (store) => ({ ...store, cursor }))
+    })
+  }
+}
+
+const recordsOf = (store: MemoryStore): ReadonlyMap<FolderName, FolderRecord> =>
+  new Map(
+    [...new Set([...store.published.keys(), ...store.failures.keys()])].sort().map((folder) => {
+      const state = store.published.get(folder)?.current.state
+      return [
+        folder,
+        {
+          state,
+          zipSize: store.zipSizes.has(folder) ? store.zipSizes.get(folder) : state?.zip_size,
+          failure: store.failures.get(folder)
+        }
+      ]
+    })
+  )
+
+const without = <K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> => {
+  const copy = new Map(map)
+  copy.delete(key)
+  return copy
+}

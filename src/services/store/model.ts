@@ -1,0 +1,112 @@
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { FolderName } from "../../domain/FolderName.ts"
+import type { FolderState } from "../../domain/FolderState.ts"
+import type { Metadata } from "../../domain/Metadata.ts"
+import type { DiskError } from "../Disk.ts"
+
+/** The target could not be used; the message says what failed on which path, and why. */
+export class StoreError extends Data.TaggedError("StoreError")<{
+  readonly reason: "NotWritable" | "NoSpace" | "NotAFolder" | "Unsafe" | "Other"
+  readonly path: string
+  readonly message: string
+  readonly transient: boolean
+  readonly cause?: unknown
+}> {}
+
+/** Where the store is. */
+export interface StoreSettings {
+  readonly targetPath: string
+  /** Where archives are put together, if it is on the file system of the target. */
+  readonly tmpDir: string | undefined
+  /** The same for every run of one job, another one for every other job: staging folders carry it. */
+  readonly jobId: string
+}
+
+/** What preflight found. */
+export interface StoreReport {
+  /** Bytes free for us on the target. */
+  readonly free: number
+  /** Archives are put together in tmp_dir; false: inside the target, because tmp_dir is on another file system or not set. */
+  readonly stagesInTmp: boolean
+}
+
+/** A folder that recovery could not put right by itself; the reason is a sentence for a person. */
+export interface BrokenFolder {
+  readonly folder: FolderName
+  readonly reason: string
+}
+
+/** What recovery did, one line a finding ("ABCD: finished the publication that was interrupted"). */
+export interface RecoveryReport {
+  readonly healed: ReadonlyArray<string>
+  /** Folders that somebody has to look at: each counts as failed. The others are not held up by them. */
+  readonly broken: ReadonlyArray<BrokenFolder>
+}
+
+/** A place for one archive in the making, on the file system where it will be published. */
+export interface Staging {
+  readonly folder: FolderName
+  /** Absolute path for the new zip; nothing is there yet. */
+  readonly zip: string
+}
+
+/** What goes with an archive when it is published. */
+export interface Publication {
+  readonly metadata: Metadata
+  readonly state: FolderState
+}
+
+/** What a publication did. */
+export interface Published {
+  readonly folder: FolderName
+  /** Absolute path of the archive. */
+  readonly zip: string
+  /** The archive that was current became `ABCD.prev.zip`. */
+  readonly rotated: boolean
+  /** Nothing was really done: this is what a run would do. */
+  readonly rehearsed?: true
+}
+
+/** What a failed disk operation means for the store. `doing` says what for: "cannot publish ABCD". */
+export const fromDisk =
+  (doing: string) =>
+  (error: DiskError): StoreError => {
+    const { advice, reason } = meaning(error.code)
+    return new StoreError({
+      reason,
+      path: error.path,
+      message: `${doing}: ${error.message}${advice}`,
+      transient: error.transient,
+      cause: error
+    })
+  }
+
+const meaning = (code: string | undefined): { reason: StoreError["reason"]; advice: string } => {
+  switch (code) {
+    case "EACCES":
+    case "EPERM":
+      return {
+        reason: "NotWritable",
+        advice: "; give the user that runs this job permission, or run it as its owner"
+      }
+    case "EROFS":
+      return { reason: "NotWritable", advice: "; remount it writable (zfs: readonly=off)" }
+    case "ENOSPC":
+    case "EDQUOT":
+      return { reason: "NoSpace", advice: "; free some space or raise the quota" }
+    case "ENOTDIR":
+      return { reason: "NotAFolder", advice: "" }
+    case "ELOOP":
+      return { reason: "Unsafe", advice: "" }
+    default:
+      return { reason: "Other", advice: "" }
+  }
+}
+
+/** Anything that goes wrong as a StoreError which says what was being done. */
+export const asStoreError = (doing: string) =>
+  Effect.mapError(
+    (error: DiskError | StoreError): StoreError =>
+      error._tag === "DiskError" ? fromDisk(doing)(error) : error
+  )

@@ -1,0 +1,143 @@
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as PublishPlan from "../../domain/PublishPlan.ts"
+import { Disk, type DiskError } from "../Disk.ts"
+import { linkOrCopy } from "./folders.ts"
+import type { FolderLayout } from "./layout.ts"
+import {
+  asStoreError,
+  fromDisk,
+  type Publication,
+  type Published,
+  type Staging,
+  StoreError
+} from "./model.ts"
+import { back, forward, settle, unreadable } from "./steps.ts"
+import { inspect, survey } from "./survey.ts"
+
+/**
+ * How an archive is published (names as in FolderLayout):
+ *
+ * 1. Everything new is written to `next`, everything that it replaces is hard-linked into `old`, all of it is
+ *    synced. Until here nothing that is published has been touched, and a crash or an error costs nothing.
+ * 2. A synced journal that lists the steps is renamed to `commit`, and that name is synced. From here on the
+ *    publication is finished by whoever comes next.
+ * 3. Each new file is renamed over the old one: ABCD.zip is at every instant the one or the other.
+ * 4. The folder is synced, the journal removed, then the rest of the work area.
+ *
+ * An error after 2 undoes it: the journal is first renamed to `abort`, and that name synced, so that a crash
+ * while undoing is followed by more undoing; then the links in `old` are renamed back.
+ */
+export const publish = (paths: FolderLayout, staging: Staging, publication: Publication) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const plan = yield* restore(prepare(paths, staging, publication))
+      yield* commit(paths, plan).pipe(
+        Effect.catchAll((error) =>
+          undo(paths).pipe(
+            Effect.mapError((second) => unfinished(paths, error, second)),
+            Effect.zipRight(Effect.fail(error))
+          )
+        )
+      )
+      yield* settle(paths, paths.commit).pipe(
+        Effect.catchAll((error) =>
+          Effect.logWarning(
+            `published; but its work area could not be removed, the next run does that: ${error.message}`
+          )
+        )
+      )
+      return {
+        folder: paths.folder,
+        zip: join(paths.home, paths.names.zip),
+        rotated: plan.rotates
+      } satisfies Published
+    })
+  ).pipe(asStoreError(`cannot publish ${paths.folder}`))
+
+const unfinished = (paths: FolderLayout, first: DiskError | StoreError, second: DiskError | StoreError) => {
+  const error = first._tag === "DiskError" ? fromDisk(`cannot publish ${paths.folder}`)(first) : first
+  return new StoreError({
+    reason: error.reason,
+    path: error.path,
+    message: `${error.message}; what it had begun could not be undone either (${second.message}): the next run puts that right before anything else`,
+    transient: error.transient,
+    cause: first
+  })
+}
+
+const prepare = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  staging: Staging,
+  publication: Publication
+) {
+  const disk = yield* Disk
+  yield* inspect(paths, staging, publication)
+  const { current, present } = yield* survey(paths)
+  if (current._tag === "Damaged") {
+    yield* Effect.logWarning(
+      `the current archive ${paths.names.zip} is damaged: ${current.reason}; it is replaced and does not become the previous one`
+    )
+  }
+  if (current._tag === "Whole" && current.metadata === undefined) {
+    yield* Effect.logWarning(
+      `there is no metadata for the current archive ${paths.names.zip}: it becomes the previous one without`
+    )
+  }
+  const { metadata, state } = publication
+  const plan = PublishPlan.make({ folder: paths.folder, metadata, state, current, present })
+  const zip = join(paths.next, paths.names.zip)
+  if (staging.zip !== zip) yield* bring(staging.zip, zip)
+  yield* Effect.forEach(plan.writes, ({ content, name }) => disk.write(join(paths.next, name), content), {
+    discard: true
+  })
+  if (plan.rotates) {
+    const previous = join(paths.next, paths.names.prevZip)
+    yield* linkOrCopy(join(paths.home, paths.names.zip), previous)
+    yield* disk.sync(previous)
+  }
+  yield* disk.makeFolder(paths.old)
+  const replaced = plan.steps.filter((step) => step.existed)
+  yield* Effect.forEach(replaced, ({ name }) => linkOrCopy(join(paths.home, name), join(paths.old, name)), {
+    discard: true
+  })
+  yield* disk.sync(zip)
+  yield* Effect.forEach(
+    [paths.next, paths.old, paths.work, paths.home, `${paths.home}/..`],
+    (path) => disk.sync(path),
+    { discard: true }
+  )
+  yield* disk.write(paths.draft, PublishPlan.encodeJournal(plan))
+  return plan
+})
+
+// tmp_dir is on the same file system by st_dev; a bind mount of it still needs a copy.
+const bring = Effect.fnUntraced(function* (from: string, to: string) {
+  const disk = yield* Disk
+  yield* disk.rename(from, to).pipe(
+    Effect.catchIf(
+      (error) => error.code === "EXDEV",
+      () => disk.copy(from, to).pipe(Effect.zipRight(disk.remove(from)))
+    )
+  )
+})
+
+const commit = Effect.fnUntraced(function* (paths: FolderLayout, plan: PublishPlan.PublishPlan) {
+  const disk = yield* Disk
+  yield* disk.rename(paths.draft, paths.commit)
+  yield* disk.sync(paths.work)
+  yield* forward(paths, plan.steps)
+})
+
+const undo = Effect.fnUntraced(function* (paths: FolderLayout) {
+  const disk = yield* Disk
+  const text = yield* disk.read(paths.commit)
+  // The very rename that commits has failed: there is nothing to undo.
+  if (text === undefined) return
+  const journal = PublishPlan.decodeJournal(paths.folder, text)
+  if (journal === undefined) return yield* unreadable(paths.commit)
+  yield* disk.rename(paths.commit, paths.abort)
+  yield* disk.sync(paths.work)
+  yield* back(paths, journal.steps)
+  yield* settle(paths, paths.abort)
+})

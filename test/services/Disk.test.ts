@@ -1,0 +1,112 @@
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { Disk } from "../../src/services/Disk.ts"
+import { scopedPlace } from "../support/storeKit.ts"
+
+const setup = Effect.gen(function* () {
+  const { root } = yield* scopedPlace
+  return { disk: yield* Disk, at: (name: string) => path.join(root, name) }
+})
+const test = (name: string, body: Effect.Effect<void, unknown, Disk | import("effect/Scope").Scope>) =>
+  it.scoped(name, () => body.pipe(Effect.provide(Disk.layer)))
+
+describe("Disk", () => {
+  test(
+    "writes, reads, links, renames, copies, lists and removes",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      yield* disk.makeFolder(at("folder"), 0o700)
+      yield* disk.write(at("folder/b"), "größer")
+      yield* disk.link(at("folder/b"), at("folder/a"))
+      yield* disk.copy(at("folder/b"), at("folder/c"))
+      yield* disk.sync(at("folder/b"))
+      yield* disk.sync(at("folder"))
+      assert.deepStrictEqual(yield* disk.list(at("folder")), ["a", "b", "c"])
+      const [a, b, c] = yield* Effect.all(["a", "b", "c"].map((name) => disk.stat(at(`folder/${name}`))))
+      assert.strictEqual(a?.ino, b?.ino)
+      assert.notStrictEqual(a?.ino, c?.ino)
+      assert.strictEqual(a?.nlink, 2)
+      assert.strictEqual(c?.size, 8)
+      assert.strictEqual((yield* disk.stat(at("folder")))?.kind, "directory")
+      yield* disk.rename(at("folder/c"), at("folder/a"))
+      assert.strictEqual(yield* disk.read(at("folder/a")), "größer")
+      for (const name of ["a", "b", "b"]) yield* disk.remove(at(`folder/${name}`))
+      yield* disk.removeFolder(at("folder"))
+      yield* disk.removeFolder(at("folder"))
+      assert.isUndefined(yield* disk.stat(at("folder")))
+      assert.isUndefined(yield* disk.read(at("folder/a")))
+      assert.isAbove(yield* disk.free(at("")), 0)
+      yield* disk.writable(at(""))
+    })
+  )
+
+  test(
+    "never writes over anything, and follows no symlink",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      yield* disk.write(at("file"), "mine")
+      fs.symlinkSync(at("file"), at("link"))
+      fs.symlinkSync(at("nowhere"), at("dangling"))
+      const code = (effect: Effect.Effect<unknown, { readonly code: string | undefined }>) =>
+        Effect.map(Effect.flip(effect), (error) => error.code)
+      assert.strictEqual(yield* code(disk.write(at("file"), "x")), "EEXIST")
+      assert.strictEqual(yield* code(disk.write(at("dangling"), "x")), "EEXIST")
+      assert.strictEqual(yield* code(disk.copy(at("file"), at("dangling"))), "EEXIST")
+      assert.strictEqual(yield* code(disk.link(at("file"), at("link"))), "EEXIST")
+      assert.strictEqual(yield* code(disk.makeFolder(at("file"))), "EEXIST")
+      assert.include(["ELOOP", "EMLINK"], yield* code(disk.read(at("link"))))
+      assert.include(["ELOOP", "EMLINK"], yield* code(disk.copy(at("link"), at("copy"))))
+      assert.strictEqual((yield* disk.stat(at("link")))?.kind, "symlink")
+      yield* disk.remove(at("link"))
+      assert.strictEqual(yield* disk.read(at("file")), "mine")
+      assert.isUndefined(yield* disk.stat(at("file/below")))
+    })
+  )
+
+  test(
+    "a fifo in the place of a file does not block",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      execFileSync("mkfifo", [at("fifo")])
+      const error = yield* Effect.flip(disk.read(at("fifo")))
+      assert.include(error.message, "is not a regular file")
+    })
+  )
+
+  test(
+    "errors say what failed on what and why",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      const error = yield* Effect.flip(disk.rename(at("a"), at("b")))
+      assert.strictEqual(
+        error.message,
+        `cannot rename ${at("a")} to ${at("b")}: no such file or directory (ENOENT)`
+      )
+      assert.isFalse(error.transient)
+    })
+  )
+
+  test(
+    "copies large files whole, and stops when it is interrupted",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      const content = Buffer.alloc(9 * 1024 * 1024 + 1, "abc")
+      fs.writeFileSync(at("large"), content)
+      yield* disk.copy(at("large"), at("copy"))
+      assert.isTrue(fs.readFileSync(at("copy")).equals(content))
+      fs.truncateSync(at("large"), 1e12)
+      const fiber = yield* Effect.fork(disk.copy(at("large"), at("endless")))
+      while (!fs.existsSync(at("endless")) || fs.statSync(at("endless")).size === 0) {
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      }
+      yield* Fiber.interrupt(fiber)
+      const size = fs.statSync(at("endless")).size
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      assert.strictEqual(fs.statSync(at("endless")).size, size)
+    })
+  )
+})
