@@ -1,0 +1,75 @@
+import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import { isCommandMismatch, isValidationError, type ValidationError } from "@effect/cli/ValidationError"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import { closest, distance } from "fastest-levenshtein"
+import { withDefaultCommand } from "./Arguments.ts"
+import { check } from "./check.ts"
+import { mendCompletions } from "./completions.ts"
+import { config } from "./config.ts"
+import { demo } from "./demo.ts"
+import { overview, type Topic, tidy } from "./Help.ts"
+import { notifyTest } from "./notifyTest.ts"
+import { fatal, plainUnlessTerminal } from "./Output.ts"
+import { run } from "./run.ts"
+import { version } from "./version.ts"
+
+const topics: ReadonlyArray<Topic> = [
+  { name: "run", summary: "archive the folders that changed" },
+  { name: "check", summary: "look at everything a run depends on; changes nothing" },
+  { name: "notify-test", summary: "send a test message through Gotify" },
+  { name: "config init", summary: "write an example configuration" },
+  { name: "config validate", summary: "name every mistake in a configuration" },
+  { name: "config show", summary: "print the effective configuration, secrets hidden" },
+  { name: "demo", summary: "show the job at work on a sample; needs no ZFS" }
+]
+
+const root = Command.make("zipper").pipe(Command.withSubcommands([run, check, notifyTest, config, demo]))
+
+const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
+
+/**
+ * The whole command line: takes `process.argv`. A mistake in it is told once, on standard error, and fails with
+ * the library's ValidationError; a command that ends with a status fails with Stop.
+ */
+export const zipper = (argv: ReadonlyArray<string>) => {
+  const args = withDefaultCommand(argv.slice(2))
+  if (asksForOverview(args)) return Console.log(overview(version, topics))
+  const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
+  const mended = args[0]?.startsWith("--completions")
+    ? mendCompletions
+    : (text: string) => tidy(text, parents)
+  return Console.consoleWith((console) =>
+    cli([...argv.slice(0, 2), ...args]).pipe(
+      Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
+      // The library prints its help in colour wherever it goes, and its errors before it fails with them.
+      Console.withConsole({
+        ...console,
+        log: (...lines) => console.log(...lines.map((line) => plainUnlessTerminal(mended(String(line))))),
+        error: () => Effect.void
+      }),
+      Effect.provide(CliConfig.layer({ showBuiltIns: false }))
+    )
+  )
+}
+
+const asksForOverview = (args: ReadonlyArray<string>): boolean =>
+  args.length === 0 || (args.length === 1 && (args[0] === "--help" || args[0] === "-h"))
+
+const explain = (error: ValidationError, args: ReadonlyArray<string>) =>
+  fatal(
+    `${isCommandMismatch(error) ? unknownCommand(args) : textOf(error)}\nzipper --help tells what there is`
+  )
+
+const textOf = (error: ValidationError): string =>
+  HelpDoc.toAnsiText(error.error).trim() || "short options cannot be joined: write them one by one"
+
+// The library lists the commands, but not the word that was none of them.
+const unknownCommand = (args: ReadonlyArray<string>): string => {
+  const known = topics.map(({ name }) => name)
+  const word = args[0] === "config" && args[1] !== undefined ? `config ${args[1]}` : (args[0] ?? "")
+  const nearest = closest(word, known)
+  return `unknown command: ${word}${distance(word, nearest) <= 3 ? `; did you mean ${nearest}?` : ""}`
+}

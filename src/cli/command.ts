@@ -1,0 +1,63 @@
+import { setPriority } from "node:os"
+import * as Effect from "effect/Effect"
+import { type Config, umaskOf } from "../domain/Config.ts"
+import { explain } from "../domain/Errno.ts"
+import { ExitStatus } from "../domain/ExitStatus.ts"
+import { PreflightError } from "../programs/Preflight.ts"
+import { ConfigError, ConfigFile } from "../services/ConfigFile.ts"
+import { LockError } from "../services/Lock.ts"
+import { Stop } from "./Exit.ts"
+import { Output, reportCause } from "./Output.ts"
+
+/** How much a command says, as its options put it. */
+export interface OutputFlags {
+  readonly debug: boolean
+  readonly quiet: boolean
+  readonly noQuiet: boolean
+  readonly ascii: boolean
+  readonly json?: boolean
+}
+
+/**
+ * Runs the body of a command: its log lines go to the terminal in their tiers, an error is told in a line or
+ * two, and becomes the exit status that belongs to it.
+ */
+export const command =
+  (flags: OutputFlags) =>
+  <A, E, R>(body: Effect.Effect<A, E, R>) =>
+    body.pipe(
+      Effect.asVoid,
+      Effect.tapErrorCause((cause) => reportCause(cause)),
+      Effect.mapError((error) => (error instanceof Stop ? error : new Stop({ status: statusOf(error) }))),
+      Effect.provide(
+        Output.layer({
+          debug: flags.debug,
+          quiet: flags.quiet && !flags.noQuiet,
+          ascii: flags.ascii,
+          json: flags.json ?? false
+        })
+      )
+    )
+
+const statusOf = (error: unknown): ExitStatus => {
+  if (error instanceof ConfigError) return ExitStatus.usage
+  if (error instanceof PreflightError) return ExitStatus.preflight
+  if (error instanceof LockError) return error.reason === "Held" ? ExitStatus.locked : ExitStatus.preflight
+  return ExitStatus.someFailed
+}
+
+/** The configuration, with its warnings said. */
+export const loadConfig = Effect.fnUntraced(function* (path: string) {
+  const { config, warnings } = yield* (yield* ConfigFile).load(path)
+  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  return config
+}, Effect.provide(ConfigFile.layer))
+
+/** Makes this process a considerate one: file modes and priority as configured. */
+export const applyProcessSettings = (config: Config) =>
+  Effect.try(() => {
+    process.umask(umaskOf(config))
+    setPriority(config.nice)
+  }).pipe(
+    Effect.catchAll(({ error }) => Effect.logWarning(`cannot run at nice ${config.nice}: ${explain(error)}`))
+  )

@@ -1,0 +1,90 @@
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { type Config, decode, withToken } from "../domain/Config.ts"
+import { ExitStatus } from "../domain/ExitStatus.ts"
+import { announcedJob } from "../programs/Announce.ts"
+import * as Demo from "../programs/Demo.ts"
+import { Process } from "../services/Process.ts"
+import { command } from "./command.ts"
+import { Stop } from "./Exit.ts"
+import * as options from "./options.ts"
+import * as services from "./services.ts"
+
+const keep = Options.boolean("keep").pipe(
+  Options.withDescription("Leave the temporary folder there, to look around in it.")
+)
+
+/** `zipper demo`: the archive job on a sample, for somebody who has no ZFS at hand. */
+export const demo = Command.make("demo", { keep, ...options.output }, (flags) =>
+  Effect.gen(function* () {
+    const place = yield* Demo.makePlace(flags.keep)
+    const config = yield* configFor(place)
+    yield* Effect.logInfo(`A sample source in ${place.root}, read without ZFS ("snapshots": "live").`)
+    yield* Demo.makeSample(place)
+
+    yield* Effect.logInfo("First run: every folder is new.")
+    const first = yield* job(config)
+    yield* Demo.changeSample(place)
+    yield* Effect.logInfo("Now one file of DOCS changes. Second run:")
+    const second = yield* job(config)
+
+    yield* Effect.logInfo("What is in the target now:")
+    for (const { folder, files } of yield* Demo.listTarget(place)) {
+      yield* Effect.logInfo(`  ${folder}/  ${files.join("  ")}`)
+    }
+    yield* Effect.logInfo("What other programs say of it:")
+    const checks = yield* Demo.checkTarget(place).pipe(Effect.provide(Process.layer))
+    for (const reader of new Set(checks.map((check) => check.reader))) {
+      const asked = checks.filter((check) => check.reader === reader)
+      const bad = asked.filter(({ ok }) => !ok)
+      yield* Effect.forEach(bad, ({ file, detail }) => Effect.logError(`${reader} ${file}: ${detail}`))
+      yield* Effect.logInfo(
+        `  ${reader.padEnd(22)} ${asked.length - bad.length} of ${asked.length} files are good`
+      )
+    }
+    if (checks.length === 0) {
+      yield* Effect.logInfo("  none of unzip, 7zz, bsdtar, python3, sha256sum, md5sum is installed here")
+    }
+    if (flags.keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
+
+    const good = first.archived === 3 && second.archived === 1 && second.unchanged === 2
+    if (!good || checks.some(({ ok }) => !ok)) {
+      yield* Effect.logError("the demonstration did not go as it should: please report this")
+      return yield* new Stop({ status: ExitStatus.someFailed })
+    }
+    yield* Effect.logInfo(
+      "All well: DOCS was archived again and its archive before kept, the others were left alone. Next: zipper config init"
+    )
+  }).pipe(Effect.scoped, command(flags))
+).pipe(
+  Command.withDescription(
+    "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo"
+  )
+)
+
+// The same path as a configuration file takes, so that the demonstration cannot drift from it.
+const configFor = (place: Demo.DemoPlace) =>
+  decode({
+    source_path: place.source,
+    target_path: place.target,
+    snapshots: "live",
+    lockfile_path: `${place.root}/zipper.lock`,
+    log_file: `${place.root}/zipper.log`,
+    syslog: false
+  }).pipe(
+    Either.mapBoth({
+      onLeft: (issues) => new Error(issues.join("\n")),
+      onRight: (document): Config => withToken(document, undefined)
+    }),
+    Effect.orDie
+  )
+
+const job = (config: Config) => {
+  const id = services.makeIdentity(config)
+  return announcedJob(config, { run: id.run, host: id.host, folders: [], force: false }).pipe(
+    Effect.provide(services.live(config, id)),
+    Effect.provide(services.logs(config, id))
+  )
+}

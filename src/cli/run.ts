@@ -1,0 +1,58 @@
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { ExitStatus } from "../domain/ExitStatus.ts"
+import { documentOf } from "../domain/RunResult.ts"
+import { announcedJob } from "../programs/Announce.ts"
+import { applyProcessSettings, command, loadConfig } from "./command.ts"
+import { Stop } from "./Exit.ts"
+import { Output } from "./Output.ts"
+import * as options from "./options.ts"
+import * as services from "./services.ts"
+
+/** `zipper run`: the archive job. */
+export const run = Command.make(
+  "run",
+  {
+    config: options.config,
+    dryRun: options.dryRun,
+    folders: options.folders,
+    force: options.force,
+    json: options.json,
+    ...options.output
+  },
+  (flags) =>
+    Effect.gen(function* () {
+      const config = yield* loadConfig(flags.config)
+      const id = services.makeIdentity(config)
+      yield* applyProcessSettings(config)
+      const job = announcedJob(config, {
+        run: id.run,
+        host: id.host,
+        folders: flags.folders,
+        force: flags.force
+      })
+      const summary = yield* flags.dryRun
+        ? rehearsed(job).pipe(Effect.provide(services.dryRun(config, id)))
+        : logged(job).pipe(
+            Effect.provide(services.live(config, id)),
+            Effect.provide(services.logs(config, id))
+          )
+      if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
+      if (summary.failed > 0) return yield* new Stop({ status: ExitStatus.someFailed })
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --config /usr/local/etc/zipper.json"
+  )
+)
+
+// The log file and syslog hear how a run ended, also when it did not come to its end.
+const logged = <A, E extends { readonly message: string }, R>(job: Effect.Effect<A, E, R>) =>
+  job.pipe(
+    Effect.onInterrupt(() =>
+      Effect.logError("stopped by a signal: snapshot released, staging removed; the next run starts over")
+    )
+  )
+
+const rehearsed = <A, E, R>(job: Effect.Effect<A, E, R>) =>
+  Effect.zipRight(Effect.logInfo("dry run: nothing is written, no snapshot is made, no message is sent"), job)

@@ -1,0 +1,93 @@
+import { createHash, randomBytes } from "node:crypto"
+import { hostname } from "node:os"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Layer from "effect/Layer"
+import type { Config } from "../domain/Config.ts"
+import { Archiver } from "../services/Archiver.ts"
+import { Disk } from "../services/Disk.ts"
+import { Hasher } from "../services/Hasher.ts"
+import { Lock } from "../services/Lock.ts"
+import * as Log from "../services/Log.ts"
+import { Notifier } from "../services/Notifier.ts"
+import { Process } from "../services/Process.ts"
+import { Store } from "../services/Store.ts"
+import { Tree } from "../services/Tree.ts"
+import { Zfs } from "../services/Zfs.ts"
+
+/** Who is at work: one run of one job on one machine. */
+export interface Identity {
+  /** Short and random, in every log line. */
+  readonly run: string
+  /** The same for every run from this source to this target: tells our snapshots from another job's. */
+  readonly job: string
+  readonly host: string
+}
+
+export const makeIdentity = (config: Pick<Config, "source_path" | "target_path">): Identity => ({
+  run: randomBytes(3).toString("hex"),
+  job: createHash("sha256").update(`${config.source_path}\0${config.target_path}`).digest("hex").slice(0, 8),
+  host: hostname()
+})
+
+/** What the services below stand on. */
+const machine = Layer.mergeAll(Process.layer, Disk.layer)
+
+const zfsSettings = (config: Config, id: Identity) => ({
+  prefix: config.snapshot_prefix,
+  runId: id.run,
+  jobId: id.job,
+  hostname: id.host
+})
+
+const storeSettings = (config: Config, id: Identity) => ({
+  targetPath: config.target_path,
+  tmpDir: config.tmp_dir,
+  jobId: id.job
+})
+
+/** Gotify as configured, or nobody. */
+export const notifier = (config: Config) =>
+  Layer.provide(
+    config.gotify === undefined
+      ? Notifier.layerNone
+      : Notifier.layer({ ...config.gotify, retries: config.retries }),
+    FetchHttpClient.layer
+  )
+
+/** The services of a run that does its work. */
+export const live = (config: Config, id: Identity) =>
+  Layer.mergeAll(
+    config.snapshots === "live" ? Zfs.layerLive : Zfs.layer(zfsSettings(config, id)),
+    Store.layer(storeSettings(config, id)),
+    Archiver.layer(config.compression),
+    Lock.layer,
+    Tree.layer,
+    notifier(config)
+  ).pipe(Layer.provideMerge(Hasher.layer), Layer.provideMerge(machine))
+
+/** The services of a dry run: real discovery, real change detection, and nothing that writes. */
+export const dryRun = (config: Config, id: Identity) =>
+  Layer.mergeAll(
+    config.snapshots === "live" ? Zfs.layerLive : Zfs.layerDryRun(zfsSettings(config, id)),
+    Store.layerDryRun(storeSettings(config, id)),
+    Archiver.layerDryRun,
+    Lock.layerDryRun,
+    Tree.layer,
+    config.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun
+  ).pipe(Layer.provideMerge(Hasher.layerDryRun), Layer.provideMerge(machine))
+
+/** The services of a check: those of a dry run, but it does ask whether Gotify answers. */
+export const checking = (config: Config, id: Identity) =>
+  Layer.provideMerge(notifier(config), dryRun(config, id))
+
+/** Log file and syslog, as configured; both on top of the terminal. */
+export const logs = (config: Config, id: Identity) =>
+  Layer.mergeAll(
+    Log.layerFile({
+      path: config.log_file,
+      maxBytes: config.log_max_bytes,
+      keep: config.log_keep,
+      runId: id.run
+    }),
+    config.syslog ? Log.layerSyslog({ tag: "zipper" }) : Layer.empty
+  ).pipe(Layer.provide(Process.layer))
