@@ -89,5 +89,5 @@ export const logs = (config: Config, id: Identity) =>
       keep: config.log_keep,
       runId: id.run
     }),
-    config.syslog ? Log.layerSyslog({ tag: "zipper" }) : Layer.empty
+    config.syslog ? Log.layerSyslog({ tag: "zipper", runId: id.run }) : Layer.empty
   ).pipe(Layer.provide(Process.layer))

@@ -107,22 +107,24 @@ export const documentOf = (summary: RunSummary, dryRun: boolean) => ({
   failed: summary.failed,
   bytes: summary.bytes,
   zip_bytes: summary.zipBytes,
-  folders: summary.results.map((result) => {
-    switch (result._tag) {
-      case "Archived":
-        return {
-          folder: result.folder,
-          result: "archived",
-          reason: result.reason,
-          files: result.files,
-          bytes: result.bytes,
-          zip_bytes: result.zipSize,
-          seconds: result.millis / 1000
-        }
-      case "Unchanged":
-        return { folder: result.folder, result: "unchanged" }
-      case "Failed":
-        return { folder: result.folder, result: "failed", error: result.error }
-    }
-  })
+  folders: summary.results.map(folderDocument)
 })
+
+const folderDocument = (result: FolderResult) => {
+  switch (result._tag) {
+    case "Archived":
+      return {
+        folder: result.folder,
+        result: "archived",
+        reason: result.reason,
+        files: result.files,
+        bytes: result.bytes,
+        zip_bytes: result.zipSize,
+        seconds: result.millis / 1000
+      }
+    case "Unchanged":
+      return { folder: result.folder, result: "unchanged" }
+    case "Failed":
+      return { folder: result.folder, result: "failed", error: result.error }
+  }
+}

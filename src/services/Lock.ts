@@ -1,16 +1,14 @@
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { makeLock } from "./lock/kernel.ts"
+import type { LockError } from "./lock/LockError.ts"
+import { lookAt } from "./lock/lookAt.ts"
+import { makeMemory } from "./lock/memory.ts"
+import type { Process } from "./Process.ts"
 
-/** The lock is not ours. */
-export class LockError extends Data.TaggedError("LockError")<{
-  readonly reason: "Held" | "Unusable"
-  readonly path: string
-  /** Names the holder (pid, since when) when it is held. */
-  readonly message: string
-  readonly cause?: unknown
-}> {}
+export { LockError } from "./lock/LockError.ts"
 
 /** One run at a time for one lock file. */
 export class Lock extends Context.Tag("zipper/Lock")<
@@ -19,4 +17,14 @@ export class Lock extends Context.Tag("zipper/Lock")<
     /** Takes the lock at once or fails; the kernel frees it when the scope closes or the process dies, however it dies. */
     readonly acquire: (path: string) => Effect.Effect<void, LockError, Scope.Scope>
   }
->() {}
+>() {
+  /** Held by the kernel: `flock` on Linux, O_EXLOCK where the system has it. The file stays, empty when free. */
+  static readonly layer: Layer.Layer<Lock, never, Process> = Layer.effect(Lock, makeLock)
+
+  /** Takes nothing and writes nothing: says when a run is at work, and goes on. */
+  static readonly layerDryRun: Layer.Layer<Lock> = Layer.succeed(Lock, { acquire: lookAt })
+
+  /** For tests; `held` are locks that somebody else has. */
+  static readonly layerMemory = (held: Iterable<string> = []): Layer.Layer<Lock> =>
+    Layer.sync(Lock, () => makeMemory(held))
+}

@@ -1,71 +1,42 @@
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
-import type { Evidence } from "../domain/Changes.ts"
-import type { SnapshotRef, SourceView } from "../domain/Source.ts"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Process } from "./Process.ts"
+import type { ZfsService, ZfsSettings } from "./zfs/contract.ts"
+import { makeDryRun } from "./zfs/dryRun.ts"
+import { live } from "./zfs/live.ts"
+import { makeMemory, type ZfsMemory } from "./zfs/memory.ts"
+import { makeReal } from "./zfs/real.ts"
 
-/** A zfs command failed, or the source is not what it should be. */
-export class ZfsError extends Data.TaggedError("ZfsError")<{
-  readonly reason:
-    | "NotFound"
-    | "NotZfs"
-    | "PermissionDenied"
-    | "Busy"
-    | "NotInstalled"
-    | "Unmounted"
-    | "Other"
-  readonly message: string
-  readonly transient: boolean
-  readonly cause?: unknown
-}> {}
-
-/** The dataset behind the configured source folder. */
-export interface SourceInfo {
-  /** The folder that was asked for, as given. */
-  readonly path: string
-  /** Dataset that holds it; undefined when the source is read live. */
-  readonly dataset: string | undefined
-  /** That dataset and its children that are mounted inside the source folder: what one snapshot has to cover. */
-  readonly datasets: ReadonlyArray<string>
-}
-
-/** A snapshot that this run holds. */
-export interface SnapshotHandle {
-  readonly view: SourceView
-  /**
-   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: what
-   * cannot be told is `unknown` (no base, no permission) or `changed` (zfs diff failed).
-   */
-  readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
-  /** From now on the snapshot outlives its scope: it is the base of the next diff. */
-  readonly keep: Effect.Effect<void>
-}
-
-/** What became of snapshots that nobody needs any more. */
-export interface PruneReport {
-  /** Full names, `dataset@snapshot`. */
-  readonly destroyed: ReadonlyArray<string>
-  /** Those that could not be destroyed (held, busy, cloned), with the reason. */
-  readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
-}
+export {
+  type PruneReport,
+  type SnapshotHandle,
+  type SourceInfo,
+  ZfsError,
+  type ZfsSettings
+} from "./zfs/contract.ts"
+export { type MemorySnapshot, makeZfsMemory, type ZfsMemory } from "./zfs/memory.ts"
 
 /** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
-export class Zfs extends Context.Tag("zipper/Zfs")<
-  Zfs,
-  {
-    /** Finds the dataset that holds `sourcePath`. Fails when it is no folder, not on ZFS, or not mounted. */
-    readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
-    /**
-     * Takes one atomic snapshot of all the source's datasets, marked as ours. Released (destroyed, unless
-     * kept) when the scope closes, however it closes; a release that fails is logged, and the next run's
-     * prune destroys the snapshot.
-     */
-    readonly snapshot: (source: SourceInfo) => Effect.Effect<SnapshotHandle, ZfsError, Scope.Scope>
-    /**
-     * Destroys the snapshots of the source's datasets that are ours (user property set locally, exact name,
-     * this job), belong to no run that is alive, and whose guid is not among `keep`.
-     */
-    readonly prune: (source: SourceInfo, keep: ReadonlySet<string>) => Effect.Effect<PruneReport, ZfsError>
-  }
->() {}
+export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
+  /** OpenZFS. */
+  static readonly layer = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
+    Layer.effect(
+      Zfs,
+      Effect.map(Process, (process) => makeReal(process, settings))
+    )
+
+  /** Any plain folder, read as it is: `"snapshots": "live"`. */
+  static readonly layerLive: Layer.Layer<Zfs> = Layer.succeed(Zfs, live)
+
+  /** OpenZFS, but it takes and destroys no snapshot: it shows the live dataset, and says what would be destroyed. */
+  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
+    Layer.effect(
+      Zfs,
+      Effect.map(Process, (process) => makeDryRun(process, settings))
+    )
+
+  /** For tests: snapshots are entries in `memory`. */
+  static readonly layerMemory = (memory: ZfsMemory): Layer.Layer<Zfs> =>
+    Layer.succeed(Zfs, makeMemory(memory))
+}

@@ -1,0 +1,99 @@
+import { constants } from "node:fs"
+import * as fs from "node:fs/promises"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Errno from "../../domain/Errno.ts"
+import { utcSeconds } from "../../domain/Metadata.ts"
+import { Process } from "../Process.ts"
+import { describe, encode } from "./holder.ts"
+import { held, LockError, unusable } from "./LockError.ts"
+
+// The BSDs lock while opening; node:fs has no names for these.
+const O_EXLOCK = 0x20
+const O_NONBLOCK = 0x4
+const base = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+const hasExlock = process.platform === "freebsd" || process.platform === "darwin"
+
+/** Locks that the kernel holds on an open file description of ours. */
+export const makeLock = Effect.map(Process, (runner) => ({
+  acquire: Effect.fn("Lock.acquire")((path: string) =>
+    Effect.acquireRelease(take(runner, path), release(path)).pipe(Effect.asVoid)
+  )
+}))
+
+const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {
+  const file = yield* open(path)
+  return yield* claim(runner, file, path).pipe(
+    Effect.as(file),
+    Effect.onError(() => Effect.ignoreLogged(attempt(path, () => file.close())))
+  )
+})
+
+const open = (path: string): Effect.Effect<fs.FileHandle, LockError> =>
+  hasExlock
+    ? attempt(path, () => fs.open(path, base | O_EXLOCK | O_NONBLOCK, 0o644)).pipe(
+        Effect.catchIf(
+          (error) => Errno.codeOf(error.cause) === "EAGAIN",
+          () => whoHolds(path)
+        )
+      )
+    : // Not blocking: a fifo in its place must not hang us.
+      attempt(path, () => fs.open(path, base | constants.O_NONBLOCK, 0o644))
+
+const claim = Effect.fnUntraced(function* (
+  runner: typeof Process.Service,
+  file: fs.FileHandle,
+  path: string
+) {
+  const stat = yield* attempt(path, () => file.stat())
+  if (!stat.isFile()) return yield* unusable(path, new Error("it is not a regular file"))
+  if (!hasExlock) yield* lockDescriptor(runner, file.fd, path)
+  const since = utcSeconds(yield* Clock.currentTimeMillis)
+  yield* attempt(path, async () => {
+    await file.truncate(0)
+    await file.write(encode({ pid: process.pid, since }), 0, "utf8")
+  }).pipe(
+    // The lock is what counts; on a full disk its file just does not name us.
+    Effect.catchAll((error) => Effect.logWarning(error.message))
+  )
+})
+
+// flock(1) locks the open file description that it shares with us, and the lock stays when it ends.
+const lockDescriptor = (runner: typeof Process.Service, fd: number, path: string) =>
+  runner.run({ program: "flock", args: ["-n", "3"], inherit: [fd], timeoutMillis: 30_000 }).pipe(
+    Effect.mapError(
+      (cause) =>
+        new LockError({
+          reason: "Unusable",
+          path,
+          message:
+            cause.reason === "NotFound"
+              ? `cannot lock ${path}: the program flock is missing; install it (package util-linux)`
+              : `cannot lock ${path}: ${cause.message}`,
+          cause
+        })
+    ),
+    Effect.flatMap(({ exitCode, stderr }) =>
+      exitCode === 0
+        ? Effect.void
+        : exitCode === 1 && stderr === ""
+          ? whoHolds(path)
+          : Effect.fail(unusable(path, new Error(`flock: ${stderr.trim() || `exit status ${exitCode}`}`)))
+    )
+  )
+
+const whoHolds = (path: string): Effect.Effect<never, LockError> =>
+  attempt(path, () => fs.readFile(path, "utf8")).pipe(
+    Effect.orElseSucceed(() => ""),
+    Effect.flatMap((text) => Effect.fail(held(path, describe(text))))
+  )
+
+// The file stays: removing it would let a third process lock a new file while a second waits on the old one.
+const release = (path: string) => (file: fs.FileHandle) =>
+  attempt(path, () => file.truncate(0)).pipe(
+    Effect.ignoreLogged,
+    Effect.zipRight(Effect.ignoreLogged(attempt(path, () => file.close())))
+  )
+
+const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, LockError> =>
+  Effect.tryPromise({ try: run, catch: (cause) => unusable(path, cause) })

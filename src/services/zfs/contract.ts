@@ -1,0 +1,78 @@
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Evidence } from "../../domain/Changes.ts"
+import type { SnapshotRef, SourceView } from "../../domain/Source.ts"
+
+/** A zfs command failed, or the source is not what it should be. */
+export class ZfsError extends Data.TaggedError("ZfsError")<{
+  readonly reason:
+    | "NotFound"
+    | "NotZfs"
+    | "PermissionDenied"
+    | "Busy"
+    | "NotInstalled"
+    | "Unmounted"
+    | "Other"
+  readonly message: string
+  readonly transient: boolean
+  readonly cause?: unknown
+}> {}
+
+/** The dataset behind the configured source folder. */
+export interface SourceInfo {
+  /** The folder that was asked for, as given. */
+  readonly path: string
+  /** Dataset that holds it; undefined when the source is read live. */
+  readonly dataset: string | undefined
+  /** That dataset and its children that are mounted inside the source folder: what one snapshot has to cover. */
+  readonly datasets: ReadonlyArray<string>
+}
+
+/** A snapshot that this run holds. */
+export interface SnapshotHandle {
+  readonly view: SourceView
+  /**
+   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: what
+   * cannot be told is `unknown` (no base, no permission) or `changed` (zfs diff failed).
+   */
+  readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
+  /** From now on the snapshot outlives its scope: it is the base of the next diff. */
+  readonly keep: Effect.Effect<void>
+}
+
+/** What became of snapshots that nobody needs any more. */
+export interface PruneReport {
+  /** Full names, `dataset@snapshot`. */
+  readonly destroyed: ReadonlyArray<string>
+  /** Those that could not be destroyed (held, busy, cloned), with the reason. */
+  readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
+}
+
+/** What the layer marks snapshots with. */
+export interface ZfsSettings {
+  /** `snapshot_prefix`. */
+  readonly prefix: string
+  readonly runId: string
+  /** Tells this job's snapshots from those of another job on the same dataset. */
+  readonly jobId: string
+  /** Ours when left out. */
+  readonly hostname?: string
+}
+
+/** See the tag. */
+export interface ZfsService {
+  /** Finds the dataset that holds `sourcePath`. Fails when it is no folder, not on ZFS, or not mounted. */
+  readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
+  /**
+   * Takes one atomic snapshot of all the source's datasets, marked as ours. Released (destroyed, unless
+   * kept) when the scope closes, however it closes; a release that fails is logged, and the next run's
+   * prune destroys the snapshot.
+   */
+  readonly snapshot: (source: SourceInfo) => Effect.Effect<SnapshotHandle, ZfsError, Scope.Scope>
+  /**
+   * Destroys the snapshots of the source's datasets that are ours (user property set locally, exact name,
+   * this job), belong to no run that is alive, and whose guid is not among `keep`.
+   */
+  readonly prune: (source: SourceInfo, keep: ReadonlySet<string>) => Effect.Effect<PruneReport, ZfsError>
+}

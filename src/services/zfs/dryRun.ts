@@ -1,0 +1,49 @@
+import { hostname } from "node:os"
+import * as Effect from "effect/Effect"
+import { noEvidence } from "../../domain/Changes.ts"
+import { sourceOf } from "../../domain/SourceLayout.ts"
+import type { Process } from "../Process.ts"
+import { makeCommands } from "./command.ts"
+import type { SnapshotHandle, SourceInfo, ZfsService, ZfsSettings } from "./contract.ts"
+import { infoOf, readLayout } from "./layout.ts"
+import { planPrune } from "./prune.ts"
+
+/** OpenZFS without changing anything. */
+export const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
+  const commands = makeCommands(process)
+  const known = { ...settings, hostname: settings.hostname ?? hostname() }
+  return {
+    locate: Effect.fn("Zfs.locate")(function* (path: string) {
+      return infoOf(path, yield* readLayout(process, commands, path))
+    }),
+    snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
+      const layout = yield* readLayout(process, commands, source.path)
+      yield* Effect.logInfo(
+        `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
+      )
+      const handle: SnapshotHandle = {
+        view: {
+          label: "live (dry run)",
+          snapshot: undefined,
+          root: sourceOf(layout),
+          grafts: [],
+          blocked: layout.blocked,
+          frozen: false
+        },
+        // To compare with the live dataset, zfs diff would take a snapshot of its own.
+        changesSince: () => Effect.succeed(noEvidence("a dry run compares the live dataset file by file")),
+        keep: Effect.void
+      }
+      return handle
+    }),
+    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
+      const plan = yield* planPrune(process, commands, known, source.datasets, keep)
+      yield* Effect.forEach(
+        plan.destroy,
+        ({ name }) => Effect.logInfo(`would destroy the snapshot ${name}`),
+        { discard: true }
+      )
+      return { destroyed: [], spared: plan.spare }
+    })
+  }
+}

@@ -1,0 +1,39 @@
+import * as Effect from "effect/Effect"
+import { arrange, findHome, type Layout } from "../../domain/SourceLayout.ts"
+import { datasetColumns, parseDatasets } from "../../domain/ZfsList.ts"
+import type { Process } from "../Process.ts"
+import type { Commands } from "./command.ts"
+import { type SourceInfo, ZfsError } from "./contract.ts"
+import { resolveFolder } from "./folder.ts"
+import { readMounts } from "./mounts.ts"
+
+/** Finds out how the source folder lies in its dataset, and what is mounted in it, at this moment. */
+export const readLayout = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  path: string
+) {
+  const folder = yield* resolveFolder(path)
+  const mounts = yield* readMounts(process)
+  const home = yield* Effect.mapError(
+    findHome(mounts, folder),
+    (unusable) => new ZfsError({ ...unusable, transient: false })
+  )
+  const listed = yield* commands.run(`list the child datasets of ${home.dataset}`, home.dataset, [
+    ...["list", "-H", "-p", "-r", "-t", "filesystem", "-o", datasetColumns],
+    home.dataset
+  ])
+  return arrange(home, mounts, parseDatasets(listed))
+})
+
+/** The datasets that one snapshot has to cover, the source's own first. */
+export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
+  ...new Set([layout.dataset, ...layout.children.map(({ dataset }) => dataset)])
+]
+
+/** What locate tells of it. */
+export const infoOf = (path: string, layout: Layout): SourceInfo => ({
+  path,
+  dataset: layout.dataset,
+  datasets: datasetsOf(layout)
+})

@@ -1,0 +1,103 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { decode, property, type SnapshotMark } from "../../domain/SnapshotMark.ts"
+import * as SnapshotName from "../../domain/SnapshotName.ts"
+import { type PrunePlan, type Snapshot, select } from "../../domain/SnapshotPrune.ts"
+import { rows, shortName } from "../../domain/ZfsList.ts"
+import type { Process } from "../Process.ts"
+import { type Commands, complaint, failure } from "./command.ts"
+import type { PruneReport, ZfsSettings } from "./contract.ts"
+import { destroy } from "./destroy.ts"
+import { isRunning, startOf } from "./processes.ts"
+
+/** How long a run on another host, which we cannot look at, is taken to be alive. */
+const foreignRunSeconds = 86_400
+
+/** Looks at the datasets' snapshots and chooses those that nobody needs. Changes nothing. */
+export const planPrune = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  settings: ZfsSettings & { readonly hostname: string },
+  datasets: ReadonlyArray<string>,
+  keep: ReadonlySet<string>
+) {
+  const snapshots = yield* listMarked(commands, settings.prefix, datasets)
+  const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decode(mark) ?? [])))
+  const running = yield* runningPids(process, settings.hostname, marks)
+  const now = (yield* Clock.currentTimeMillis) / 1000
+  return select(snapshots, {
+    prefix: settings.prefix,
+    job: settings.jobId,
+    keep,
+    alive: (mark, { creation }) =>
+      mark.host === settings.hostname
+        ? running.has(mark.pid) && (running.get(mark.pid) ?? mark.start) === mark.start
+        : Math.abs(now - creation) < foreignRunSeconds
+  })
+})
+
+/** Destroys them one by one; what cannot be destroyed is spared, and its reason told. */
+export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: PrunePlan) {
+  const destroyed: Array<string> = []
+  const spared = [...plan.spare]
+  for (const { guid, name } of plan.destroy) {
+    const outcome = yield* Effect.either(destroy(commands, name, guid))
+    if (outcome._tag === "Right") destroyed.push(name)
+    else spared.push({ snapshot: name, reason: outcome.left.message })
+  }
+  return { destroyed, spared } satisfies PruneReport
+})
+
+/** Snapshots that carry our property themselves (an inherited or received one does not count) and have our kind of name. */
+const listMarked = Effect.fnUntraced(function* (
+  commands: Commands,
+  prefix: string,
+  datasets: ReadonlyArray<string>
+) {
+  const dataset = datasets[0] ?? ""
+  const got = yield* commands.run(`list the snapshots of ${dataset}`, dataset, [
+    ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", property],
+    ...datasets
+  ])
+  const marks = new Map<string, string>()
+  for (const [name = "", value = ""] of rows(got)) {
+    if (SnapshotName.parse(prefix, shortName(name)) !== undefined) marks.set(name, value)
+  }
+  if (marks.size === 0) return []
+  // One that has just been destroyed by somebody makes the exit status 1; the rest is listed all the same.
+  const listed = yield* commands.attempt([
+    ...["list", "-H", "-p", "-t", "snapshot", "-o", "name,guid,createtxg,creation,userrefs,clones"],
+    ...marks.keys()
+  ])
+  if (listed.exitCode !== 0 && !/does not exist/.test(complaint(listed))) {
+    return yield* failure(`list the snapshots of ${dataset}`, dataset, listed)
+  }
+  return rows(listed.stdout).map((row) => toSnapshot(row, marks))
+})
+
+const toSnapshot = (row: ReadonlyArray<string>, marks: ReadonlyMap<string, string>): Snapshot => {
+  const [name = "", guid = "", createtxg = "0", creation = "0", holds = "0", clones = "-"] = row
+  return {
+    name,
+    guid,
+    createtxg: BigInt(createtxg),
+    creation: Number(creation),
+    holds: Number(holds),
+    clones: clones === "-" || clones === "" ? [] : clones.split(","),
+    mark: marks.get(name)
+  }
+}
+
+/** Those of the marks' processes that exist, with their start where it can be told. */
+const runningPids = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  host: string,
+  marks: ReadonlyArray<SnapshotMark>
+) {
+  const running = new Map<number, string | undefined>()
+  for (const { host: theirs, pid } of marks) {
+    if (theirs !== host || running.has(pid) || !isRunning(pid)) continue
+    running.set(pid, yield* startOf(process, pid))
+  }
+  return running
+})

@@ -1,0 +1,59 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import * as RawPath from "../../src/domain/RawPath.ts"
+import { parseDatasets, parseMountInfo, parseMountOutput, rows } from "../../src/domain/ZfsList.ts"
+
+const raw = RawPath.fromLatin1
+
+describe("ZfsList", () => {
+  it("reads Linux's mountinfo, with its escapes and optional fields", () => {
+    const text = [
+      "33 27 0:29 / /mnt/od\\040d\\011tab\xc3\xbc rw - zfs tank/my\\040data rw,xattr,noacl",
+      "36 35 98:0 /ABCD /srv rw,noatime master:1 shared:7 - zfs tank/data rw",
+      "22 1 0:20 / /proc rw,nosuid - proc proc rw",
+      "garbage",
+      ""
+    ].join("\n")
+    assert.deepStrictEqual(parseMountInfo(text), [
+      { device: "tank/my data", type: "zfs", mountpoint: raw("/mnt/od d\ttab\xc3\xbc"), root: raw("/") },
+      { device: "tank/data", type: "zfs", mountpoint: raw("/srv"), root: raw("/ABCD") },
+      { device: "proc", type: "proc", mountpoint: raw("/proc"), root: raw("/") }
+    ])
+  })
+
+  it("reads what mount prints on FreeBSD and macOS", () => {
+    const text = [
+      "tank/data on /mnt/tank/data (zfs, local, noatime, nfsv4acls)",
+      "tank/my data on /mnt/my data (old) (zfs, local)",
+      "devfs on /dev (devfs)",
+      "map auto_home on /System/Volumes/Data/home (autofs, automounted, nobrowse)",
+      ""
+    ].join("\n")
+    assert.deepStrictEqual(
+      parseMountOutput(text).map(({ device, mountpoint, type }) => [device, mountpoint, type]),
+      [
+        ["tank/data", "/mnt/tank/data", "zfs"],
+        ["tank/my data", "/mnt/my data (old)", "zfs"],
+        ["devfs", "/dev", "devfs"],
+        ["map auto_home", "/System/Volumes/Data/home", "autofs"]
+      ]
+    )
+  })
+
+  it("reads datasets whose mount point holds a tab", () => {
+    assert.deepStrictEqual(
+      parseDatasets("tank/a\ton\t-\t/a\tb\ntank/b\toff\tunavailable\tlegacy\nbroken\n"),
+      [
+        { name: "tank/a", canmount: "on", keystatus: "-", mountpoint: raw("/a\tb") },
+        { name: "tank/b", canmount: "off", keystatus: "unavailable", mountpoint: raw("legacy") }
+      ]
+    )
+  })
+
+  it.prop("never breaks on any text", [FastCheck.string()], ([text]) => {
+    parseMountInfo(text)
+    parseMountOutput(text)
+    parseDatasets(text)
+    rows(text)
+  })
+})

@@ -1,0 +1,32 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type Completed, type Invocation, Process, type ProcessError } from "../../src/services/Process.ts"
+
+/** What a scripted program answers. */
+export type Answer = Partial<Completed> | ProcessError
+
+/**
+ * A Process whose programs are a function. `calls` holds every command line, in order, one string each.
+ * stdout is latin1, as the real one gives it.
+ */
+export const processFake = (answer: (commandLine: string, invocation: Invocation) => Answer) => {
+  const calls: Array<string> = []
+  const run = (invocation: Invocation) =>
+    Effect.suspend(() => {
+      const line = [invocation.program, ...invocation.args].join(" ")
+      calls.push(line)
+      const given = answer(line, invocation)
+      return "_tag" in given
+        ? Effect.fail(given)
+        : Effect.succeed<Completed>({ exitCode: 0, stdout: "", stderr: "", ...given })
+    })
+  const layer = Layer.succeed(Process, {
+    run,
+    lines: (invocation, onLine) =>
+      Effect.map(run(invocation), (completed) => {
+        for (const line of completed.stdout.split("\n")) if (line !== "") onLine(line)
+        return { ...completed, stdout: "" }
+      })
+  })
+  return { calls, layer }
+}
