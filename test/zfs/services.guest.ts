@@ -364,7 +364,7 @@ describe("Zfs on OpenZFS", () => {
       prune(source, new Set(Object.values(kept.guids))),
       Zfs.layerDryRun(settings).pipe(Layer.provide(Process.layer))
     )
-    assert.deepEqual(prunedDry.destroyed, [`${data}@auto-zip-20200101000001`])
+    assert.deepEqual(prunedDry.destroyed, [], "it only says so")
     assert.equal(snapshotsOf(data).length, 12)
     const report = await exec(prune(source, new Set(Object.values(kept.guids))))
     assert.deepEqual(report.destroyed, [`${data}@auto-zip-20200101000001`])
