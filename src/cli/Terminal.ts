@@ -2,6 +2,8 @@ import { writeSync } from "node:fs"
 import { isatty } from "node:tty"
 import { codeOf } from "../domain/Errno.ts"
 
+export { harmless } from "../domain/Text.ts"
+
 export type StreamName = "stdout" | "stderr"
 
 /** Where text for a person goes, and what is known of the place. */
@@ -51,15 +53,3 @@ export const isUtf8 = (env: Terminal["env"]): boolean =>
 /** Whether text there may be coloured: NO_COLOR (no-color.org), no terminal and a dumb one say no. */
 export const hasColour = (terminal: Terminal, stream: StreamName): boolean =>
   terminal.isTerminal(stream) && !terminal.env["NO_COLOR"] && (terminal.env["TERM"] ?? "dumb") !== "dumb"
-
-/**
- * Text that cannot steer the terminal: names of files come from strangers. Line ends stay; other control
- * characters, and those that turn the direction of text around, become escapes that can be seen.
- */
-export const harmless = (text: string): string =>
-  text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (char) => {
-    const code = char.charCodeAt(0)
-    return code < 0x100
-      ? `\\x${code.toString(16).padStart(2, "0")}`
-      : `\\u${code.toString(16).padStart(4, "0")}`
-  })

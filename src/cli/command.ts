@@ -19,16 +19,14 @@ export interface OutputFlags {
 }
 
 /**
- * Runs the body of a command: its log lines go to the terminal in their tiers, an error is told in a line or
- * two, and becomes the exit status that belongs to it.
+ * Runs the body of a command: its log lines go to the terminal in their tiers, and it ends as {@link told} says.
  */
 export const command =
   (flags: OutputFlags) =>
   <A, E, R>(body: Effect.Effect<A, E, R>) =>
     body.pipe(
       Effect.asVoid,
-      Effect.tapErrorCause((cause) => reportCause(cause)),
-      Effect.mapError((error) => (error instanceof Stop ? error : new Stop({ status: statusOf(error) }))),
+      told,
       Effect.provide(
         Output.layer({
           debug: flags.debug,
@@ -38,6 +36,16 @@ export const command =
         })
       )
     )
+
+/**
+ * Tells an error in a line or two, on the terminal and in the logs that are open here, and turns it into the
+ * exit status that belongs to it. What became a Stop has been told.
+ */
+export const told = <A, E, R>(body: Effect.Effect<A, E, R>) =>
+  body.pipe(
+    Effect.tapErrorCause((cause) => reportCause(cause)),
+    Effect.mapError((error) => (error instanceof Stop ? error : new Stop({ status: statusOf(error) })))
+  )
 
 const statusOf = (error: unknown): ExitStatus => {
   if (error instanceof ConfigError) return ExitStatus.usage

@@ -2,8 +2,8 @@ import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
-import { causeText, textOf } from "../services/log/Entry.ts"
-import { harmless, hasColour, isUtf8, type StreamName, type Terminal } from "./Terminal.ts"
+import { causeText, harmless, textOf } from "../domain/Text.ts"
+import { hasColour, isUtf8, type StreamName, type Terminal } from "./Terminal.ts"
 
 /** How much is said, and how. */
 export interface OutputOptions {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { documentOf } from "../domain/RunResult.ts"
 import { announcedJob } from "../programs/Announce.ts"
-import { applyProcessSettings, command, loadConfig } from "./command.ts"
+import { applyProcessSettings, command, loadConfig, told } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { Output } from "./Output.ts"
 import * as options from "./options.ts"
@@ -33,9 +33,11 @@ export const run = Command.make(
       })
       const summary = yield* flags.dryRun
         ? rehearsed(job).pipe(Effect.provide(services.dryRun(config, id)))
-        : logged(job).pipe(
+        : job.pipe(
             Effect.provide(services.live(config, id)),
-            Effect.provide(services.logs(config, id))
+            Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
+            told,
+            services.logs(config, id)
           )
       if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
       if (summary.failed > 0) return yield* new Stop({ status: ExitStatus.someFailed })
@@ -45,14 +47,6 @@ export const run = Command.make(
     "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --config /usr/local/etc/zipper.json"
   )
 )
-
-// The log file and syslog hear how a run ended, also when it did not come to its end.
-const logged = <A, E extends { readonly message: string }, R>(job: Effect.Effect<A, E, R>) =>
-  job.pipe(
-    Effect.onInterrupt(() =>
-      Effect.logError("stopped by a signal: snapshot released, staging removed; the next run starts over")
-    )
-  )
 
 const rehearsed = <A, E, R>(job: Effect.Effect<A, E, R>) =>
   Effect.zipRight(Effect.logInfo("dry run: nothing is written, no snapshot is made, no message is sent"), job)

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto"
 import { hostname } from "node:os"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Config } from "../domain/Config.ts"
 import { Archiver } from "../services/Archiver.ts"
@@ -80,14 +81,18 @@ export const dryRun = (config: Config, id: Identity) =>
 export const checking = (config: Config, id: Identity) =>
   Layer.provideMerge(notifier(config), dryRun(config, id))
 
-/** Log file and syslog, as configured; both on top of the terminal. */
-export const logs = (config: Config, id: Identity) =>
-  Layer.mergeAll(
-    Log.layerFile({
-      path: config.log_file,
-      maxBytes: config.log_max_bytes,
-      keep: config.log_keep,
-      runId: id.run
-    }),
-    config.syslog ? Log.layerSyslog({ tag: "zipper", runId: id.run }) : Layer.empty
-  ).pipe(Layer.provide(Process.layer))
+/**
+ * Log file and syslog, as configured; both on top of the terminal. One inside the other: layers that are merged
+ * close side by side, and the loggers that each took out would come back.
+ */
+export const logs = (config: Config, id: Identity) => {
+  const file = Log.layerFile({
+    path: config.log_file,
+    maxBytes: config.log_max_bytes,
+    keep: config.log_keep,
+    runId: id.run
+  })
+  const syslog = Log.layerSyslog({ tag: "zipper", runId: id.run }).pipe(Layer.provide(Process.layer))
+  return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.provide(config.syslog ? Effect.provide(effect, syslog) : effect, file)
+}

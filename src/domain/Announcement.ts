@@ -1,7 +1,7 @@
 import { type RunSummary, totals } from "./RunResult.ts"
 
 /** When somebody is told. */
-export type NotifyOn = "failure" | "success" | "recovery"
+export type NotifyOn = "failure" | "success"
 
 /** A message about a run: title and Markdown. */
 export interface Announcement {

@@ -38,9 +38,11 @@ export type Decision =
 export const decide = (options: {
   readonly record: FolderRecord | undefined
   readonly verdict: Verdict
+  /** Source.identify of the snapshot that the verdict compares with. */
+  readonly base?: string | undefined
   readonly force: boolean
 }): Decision => {
-  const { record, verdict } = options
+  const { record } = options
   if (options.force) return due("forced")
   if (record?.failure !== undefined) return due("its last attempt failed")
   if (record?.state === undefined) return due("never archived")
@@ -48,6 +50,10 @@ export const decide = (options: {
   if (record.zipSize !== record.state.zip_size) {
     return due("its archive has another size than when it was published")
   }
+  // Archived since that base, so the change may be in the archive already: archiving it again would make the
+  // previous archive a second copy of this one.
+  const stale = options.base !== undefined && record.state.compared_with === options.base
+  const verdict = stale && options.verdict === "changed" ? "unknown" : options.verdict
   if (verdict === "changed") return due("changed")
   // zfs diff names a file with several names only once, perhaps in another folder.
   if (verdict === "unknown" || record.state.hard_links) {

@@ -5,7 +5,7 @@
 export const encode = (digest: string, name: string): string => `${digest}  ${name}\n`
 
 /** What a checksum file says. */
-export interface ChecksumLine {
+interface ChecksumLine {
   /** Lower-case hexadecimal. */
   readonly digest: string
   /** Undefined when the file holds a bare digest, as some tools write it. */

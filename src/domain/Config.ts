@@ -134,9 +134,7 @@ export const ConfigDocument = Schema.Struct({
   task_timeout_seconds: withDefault(whole(1, 1_209_600), () => 14_400),
   compression: withDefault(Compression, () => Schema.decodeSync(Compression)({})),
   notify_on: withDefault(
-    Schema.Array(
-      described(Schema.Literal("failure", "success", "recovery"), '"failure", "success" or "recovery"')
-    ),
+    Schema.Array(described(Schema.Literal("failure", "success"), '"failure" or "success"')),
     () => ["failure" as const]
   ),
   log_max_bytes: withDefault(whole(1024, 10_737_418_240), () => 10_485_760),

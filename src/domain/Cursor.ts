@@ -1,11 +1,5 @@
 import * as Schema from "effect/Schema"
-
-/** A snapshot in a file: see SnapshotRef. */
-export const SnapshotRecord = Schema.Struct({
-  name: Schema.String,
-  guids: Schema.Record({ key: Schema.String, value: Schema.String.pipe(Schema.pattern(/^[0-9]+$/)) })
-})
-export type SnapshotRecord = typeof SnapshotRecord.Type
+import { SnapshotRef } from "./Source.ts"
 
 /**
  * `<target>/.zipper/cursor.json`: how far the job has come. Every change up to `base` is either published or
@@ -16,9 +10,9 @@ export const Cursor = Schema.Struct({
   /** The configured source folder that the cursor belongs to; another one makes it void. */
   source_path: Schema.String,
   /** The base of the next `zfs diff`. */
-  base: SnapshotRecord,
+  base: SnapshotRef,
   /** Older snapshots that retention keeps (`snapshot_keep`), newest first. */
-  kept: Schema.Array(SnapshotRecord),
+  kept: Schema.Array(SnapshotRef),
   run: Schema.String,
   advanced_at_utc: Schema.String
 })

@@ -19,6 +19,11 @@ export const FolderState = Schema.Struct({
   hard_links: Schema.Boolean,
   /** SourceView.label it was read from. */
   snapshot: Schema.String,
+  /**
+   * Source.identify of the cursor's base when this was archived. As long as that is still the base, the archive
+   * is newer than it (a run that was stopped, or a run of chosen folders), and `zfs diff` reports old changes.
+   */
+  compared_with: Schema.optionalWith(Schema.String, { exact: true }),
   archived_at_utc: Schema.String,
   files: Count,
   /** Uncompressed. */

@@ -1,13 +1,19 @@
+import * as Schema from "effect/Schema"
 import type { FolderName } from "./FolderName.ts"
 import * as RawPath from "./RawPath.ts"
 
 /** A snapshot of one or more datasets, taken together under one name, each with a guid of its own. */
-export interface SnapshotRef {
+export const SnapshotRef = Schema.Struct({
   /** The part after the `@`. */
-  readonly name: string
+  name: Schema.String,
   /** guid (decimal text, as zfs prints it) by dataset. */
-  readonly guids: Readonly<Record<string, string>>
-}
+  guids: Schema.Record({ key: Schema.String, value: Schema.String.pipe(Schema.pattern(/^[0-9]+$/)) })
+})
+export type SnapshotRef = typeof SnapshotRef.Type
+
+/** One word that is the same for the same snapshot only. */
+export const identify = (snapshot: SnapshotRef): string =>
+  `${snapshot.name}:${Object.values(snapshot.guids).sort().join(":")}`
 
 /** A child dataset mounted inside the source: in its parent's snapshot there is an empty folder in its place. */
 export interface Graft {

@@ -4,7 +4,7 @@ import * as RawPath from "./RawPath.ts"
 import { topSegment } from "./Source.ts"
 
 /** One line of `zfs diff -FH`. */
-export interface DiffLine {
+interface DiffLine {
   /** `M` modified, `+` new, `-` gone, `R` renamed (then `to` is the new path). */
   readonly change: "M" | "+" | "-" | "R"
   readonly path: RawPath.RawPath
@@ -34,7 +34,7 @@ export const parseLine = (line: string): DiffLine | undefined => {
 }
 
 /** What a diff line means for the folders of a source. */
-export type Touched =
+type Touched =
   | { readonly _tag: "Folder"; readonly folder: FolderName.FolderName }
   | { readonly _tag: "Everything" }
   | { readonly _tag: "Nothing" }

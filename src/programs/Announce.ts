@@ -1,7 +1,10 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Announcement from "../domain/Announcement.ts"
+import { LockError } from "../services/Lock.ts"
 import { type Notification, Notifier } from "../services/Notifier.ts"
 import { archiveJob, type JobConfig, type JobOptions } from "./ArchiveJob.ts"
+import type { PreflightError } from "./Preflight.ts"
 
 /** Who is told what. */
 export interface AnnounceConfig extends JobConfig {
@@ -17,13 +20,24 @@ export const announcedJob = Effect.fn("AnnouncedJob")(function* (
   options: JobOptions & { readonly host: string }
 ) {
   const summary = yield* archiveJob(config, options).pipe(
-    Effect.tapErrorTag("PreflightError", ({ message }) =>
-      tell(Announcement.ofFailure(options.host, config.notify_on, { run: options.run, message }))
-    )
+    Effect.tapErrorCause((cause) => {
+      const message = unexpected(cause)
+      return message === undefined
+        ? Effect.void
+        : tell(Announcement.ofFailure(options.host, config.notify_on, { run: options.run, message }))
+    })
   )
   yield* tell(Announcement.ofSummary(options.host, config.notify_on, summary))
   return summary
 })
+
+// A lock that is held is no news, and whoever stopped the run knows of it.
+const unexpected = (cause: Cause.Cause<PreflightError | LockError>): string | undefined => {
+  if (Cause.isInterrupted(cause)) return undefined
+  const error = Cause.squash(cause)
+  if (error instanceof LockError && error.reason === "Held") return undefined
+  return error instanceof Error ? error.message : String(error)
+}
 
 const tell = Effect.fnUntraced(function* (notification: Notification | undefined) {
   if (notification === undefined) return

@@ -24,6 +24,14 @@ export interface Candidate {
     | { readonly _tag: "Compare"; readonly manifestHash: string }
 }
 
+/** What all folders of a run have in common. */
+export interface FolderContext {
+  readonly run: string
+  readonly view: SourceView
+  /** The base that this run compared with: see FolderState.compared_with. */
+  readonly comparedWith: string | undefined
+}
+
 /** How one folder is worked on. */
 export interface FolderSettings {
   readonly retries: number
@@ -32,36 +40,36 @@ export interface FolderSettings {
 
 /**
  * One folder from snapshot to published archive: manifest -> archive -> read back and verify -> hash -> publish.
- * Transient errors are tried again; everything up to publication has to happen within the task timeout.
- * Never fails: what went wrong is in the result, and in a failure record, so that the folder stays due.
+ * Each attempt has to end within the task timeout; transient errors are tried again. Never fails, not even by
+ * a defect: what went wrong is in the result, and in a failure record, so that the folder stays due.
  */
-export const archiveFolder = (run: string, view: SourceView, settings: FolderSettings) =>
+export const archiveFolder = (context: FolderContext, settings: FolderSettings) =>
   Effect.fn("ArchiveFolder")(
     function* (candidate: Candidate) {
       const { folder } = candidate
-      return yield* attempt(view, candidate, settings).pipe(
+      return yield* attempt(context, candidate).pipe(
+        Effect.timeoutFail({
+          duration: Duration.seconds(settings.task_timeout_seconds),
+          onTimeout: () => new TaskTimeout({ seconds: settings.task_timeout_seconds })
+        }),
         retryTransient(settings.retries),
-        Effect.catchAll((error) => failFolder(run, folder, error.message))
+        Effect.catchAll((error) => failFolder(context.run, folder, error.message)),
+        Effect.catchAllDefect((defect) => failFolder(context.run, folder, internal(defect)))
       )
     },
     (effect, candidate) => Effect.annotateLogs(effect, "folder", candidate.folder)
   )
 
-const attempt = Effect.fnUntraced(function* (
-  view: SourceView,
-  candidate: Candidate,
-  settings: FolderSettings
-) {
+const internal = (defect: unknown): string =>
+  `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
+
+const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: Candidate) {
   const { folder, decision } = candidate
+  const { view } = context
   const store = yield* Store
   const started = yield* Clock.currentTimeMillis
 
-  const prepared = yield* prepare(view, candidate).pipe(
-    Effect.timeoutFail({
-      duration: Duration.seconds(settings.task_timeout_seconds),
-      onTimeout: () => new TaskTimeout({ seconds: settings.task_timeout_seconds })
-    })
-  )
+  const prepared = yield* prepare(view, candidate)
   if (prepared === undefined) {
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")
     return { _tag: "Unchanged", folder } satisfies FolderResult
@@ -72,7 +80,7 @@ const attempt = Effect.fnUntraced(function* (
   const metadata = Metadata.make({ manifest, checksums, createdAt: now, snapshot: view.label })
   const published = yield* store.publish(staging, {
     metadata,
-    state: stateOf(metadata, manifest, report, checksums)
+    state: stateOf(context, metadata, manifest, report, checksums)
   })
 
   const result: FolderResult = {
@@ -106,6 +114,7 @@ const prepare = Effect.fnUntraced(function* (view: SourceView, { folder, decisio
 })
 
 const stateOf = (
+  context: FolderContext,
   metadata: Metadata.Metadata,
   manifest: Manifest,
   report: ArchiveReport,
@@ -116,6 +125,7 @@ const stateOf = (
   manifest_sha256: manifest.hash,
   hard_links: manifest.hardLinks,
   snapshot: metadata.snapshot,
+  ...(context.comparedWith === undefined ? {} : { compared_with: context.comparedWith }),
   archived_at_utc: metadata.created_at_utc,
   files: manifest.files,
   bytes: manifest.bytes,

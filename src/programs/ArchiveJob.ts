@@ -1,12 +1,11 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { type Decision, decide, type Evidence, verdictOn } from "../domain/Changes.ts"
+import { decide, type Evidence, verdictOn } from "../domain/Changes.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import type { FolderName } from "../domain/FolderName.ts"
-import type { FolderRecord } from "../domain/FolderState.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { type FolderResult, summarize, totals } from "../domain/RunResult.ts"
-import { type SnapshotRef, type SourceView, topSegment } from "../domain/Source.ts"
+import { identify, type SnapshotRef, type SourceView, topSegment } from "../domain/Source.ts"
 import { Lock } from "../services/Lock.ts"
 import { type RecoveryReport, Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
@@ -45,16 +44,17 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   const snapshot = yield* takeSnapshot(source)
   const evidence = yield* snapshot.changesSince(cursor?.base)
   const folders = yield* enumerate(snapshot.view, options)
+  const base = cursor === undefined ? undefined : identify(cursor.base)
   const { candidates, unchanged, unworkable } = yield* detectChanges(
-    snapshot.view,
-    evidence,
+    { view: snapshot.view, evidence, base, broken },
     folders,
-    broken,
     options
   )
-  const worked = yield* Effect.forEach(candidates, archiveFolder(options.run, snapshot.view, config), {
-    concurrency: config.max_workers
-  })
+  const worked = yield* Effect.forEach(
+    candidates,
+    archiveFolder({ run: options.run, view: snapshot.view, comparedWith: base }, config),
+    { concurrency: config.max_workers }
+  )
   const results = [...unchanged, ...unworkable, ...worked]
   yield* advance(config, options, source, snapshot, cursor, results)
   return yield* finish(options, snapshot.view, started, results)
@@ -103,12 +103,16 @@ const enumerate = Effect.fnUntraced(function* (view: SourceView, options: JobOpt
  * for and not there, or with a publication that recovery could neither finish nor undo.
  */
 const detectChanges = Effect.fnUntraced(function* (
-  view: SourceView,
-  evidence: Evidence,
+  known: {
+    readonly view: SourceView
+    readonly evidence: Evidence
+    readonly base: string | undefined
+    readonly broken: RecoveryReport["broken"]
+  },
   folders: ReadonlyArray<FolderName>,
-  broken: RecoveryReport["broken"],
   options: JobOptions
 ) {
+  const { broken, evidence, view } = known
   yield* Effect.logDebug(`changes: ${evidence.reason}`)
   const records = yield* (yield* Store).records
   const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
@@ -117,7 +121,11 @@ const detectChanges = Effect.fnUntraced(function* (
   const unchanged: Array<FolderResult> = []
   for (const folder of folders) {
     if (brokenFolders.has(folder)) continue
-    const decision = decisionOn(folder, records.get(folder), evidence, blocked.has(folder), options.force)
+    // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
+    const record = records.get(folder)
+    const decision = blocked.has(folder)
+      ? decide({ record, verdict: "changed", force: options.force })
+      : decide({ record, verdict: verdictOn(evidence, folder), base: known.base, force: options.force })
     if (decision._tag === "Unchanged") unchanged.push({ _tag: "Unchanged", folder })
     else candidates.push({ folder, decision })
   }
@@ -138,15 +146,6 @@ const noSuchFolder = Effect.fnUntraced(
   },
   (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
 )
-
-// A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
-const decisionOn = (
-  folder: FolderName,
-  record: FolderRecord | undefined,
-  evidence: Evidence,
-  blocked: boolean,
-  force: boolean
-): Decision => decide({ record, verdict: blocked ? "changed" : verdictOn(evidence, folder), force })
 
 /**
  * Makes this snapshot the base of the next diff, unless some folder's changes would be forgotten by it: a run

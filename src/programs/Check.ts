@@ -1,6 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as RawPath from "../domain/RawPath.ts"
 import { bytes } from "../domain/Units.ts"
+import { Disk } from "../services/Disk.ts"
+import { Lock } from "../services/Lock.ts"
 import { Notifier } from "../services/Notifier.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
@@ -14,15 +16,24 @@ export interface Finding {
 }
 
 /**
- * Looks at everything a run depends on and changes nothing: source and child datasets, folders, target, staging,
- * free space, Gotify. Never fails: a problem is a finding, and one does not hide the others.
+ * Looks at everything a run depends on and changes nothing: source and child datasets, folders, rights, target,
+ * staging, free space, lock, log, Gotify. Never fails: a problem is a finding, and one does not hide the others.
  */
 export const check = Effect.fn("Check")(function* (config: {
   readonly source_path: string
   readonly target_path: string
   readonly tmp_dir?: string | undefined
+  readonly lockfile_path: string
+  readonly log_file: string
 }) {
-  return (yield* Effect.all([checkSource(config.source_path), checkTarget(config), checkNotifier])).flat()
+  const findings = yield* Effect.all([
+    checkSource(config.source_path),
+    checkTarget(config),
+    checkLock(config.lockfile_path),
+    checkLog(config.log_file),
+    checkNotifier
+  ])
+  return findings.flat()
 })
 
 const checkSource = Effect.fnUntraced(
@@ -40,6 +51,9 @@ const checkSource = Effect.fnUntraced(
       )
     ]
     if (children > 0) findings.push(ok("children", `${children} child datasets are snapshotted with it`))
+    if (source.grant !== undefined) {
+      findings.push(warning("rights", `not root: a run needs what this grants: ${source.grant}`))
+    }
     for (const { at, reason } of view.blocked)
       findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
     findings.push(
@@ -71,10 +85,38 @@ const checkTarget = Effect.fnUntraced(
             )
       )
     }
-    const { healed } = yield* store.recover
-    return [...findings, ...healed.map((line) => warning("recovery", `the next run will see to it: ${line}`))]
+    const { broken, healed } = yield* store.recover
+    return [
+      ...findings,
+      ...healed.map((line) => warning("recovery", `left by an interrupted run: ${line}`)),
+      ...broken.map(({ folder, reason }) => problem("recovery", `${folder}: ${reason}`))
+    ]
   },
   Effect.catchAll((error) => Effect.succeed([problem("target", error.message)]))
+)
+
+const checkLock = Effect.fnUntraced(
+  function* (path: string) {
+    yield* (yield* Lock).probe(path)
+    return [ok("lock", path)]
+  },
+  Effect.catchAll((error) => Effect.succeed([problem("lock", error.message)]))
+)
+
+// A log that cannot be written is no reason for a run to fail, so it is none here.
+const checkLog = Effect.fnUntraced(
+  function* (path: string) {
+    const disk = yield* Disk
+    const stat = yield* disk.stat(path)
+    if (stat !== undefined && stat.kind !== "file") {
+      return [warning("log", `${path} is not a regular file: nothing will be logged there`)]
+    }
+    yield* disk.writable(stat === undefined ? path.replace(/\/[^/]*$/, "") || "/" : path)
+    return [ok("log", path)]
+  },
+  Effect.catchAll((error) =>
+    Effect.succeed([warning("log", `${error.message}: nothing will be logged there`)])
+  )
 )
 
 const checkNotifier = Effect.gen(function* () {

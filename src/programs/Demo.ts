@@ -1,6 +1,7 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
+import type { RunSummary } from "../domain/RunResult.ts"
 import { Process } from "../services/Process.ts"
 
 /** Where a demonstration takes place, inside one temporary folder. */
@@ -11,7 +12,7 @@ export interface DemoPlace {
 }
 
 /** One check of one file by a program that is not ours. */
-export interface DemoCheck {
+interface DemoCheck {
   /** The program and what it was asked, without the file: `unzip -tq`. */
   readonly reader: string
   /** The file, with its folder. */
@@ -34,7 +35,7 @@ export const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
 })
 
 /** Three folders to archive, one of them empty, and one whose name zipper passes over. */
-export const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
+const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const write = (name: string, content: string | Uint8Array) => {
@@ -54,7 +55,7 @@ export const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: De
 })
 
 /** What happens between the two runs: one file of DOCS changes. */
-export const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }: DemoPlace) {
+const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   yield* fs.writeFileString(
@@ -64,7 +65,7 @@ export const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }
 })
 
 /** The files in the target, by folder: what a person would find there. */
-export const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace) {
+const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folders = (yield* fs.readDirectory(target)).filter((name) => !name.startsWith(".")).sort()
@@ -77,7 +78,7 @@ export const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: De
 })
 
 /** Lets the independent readers that are installed here judge every archive and checksum file. */
-export const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
+const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
   const path = yield* Path.Path
   const listed = yield* listTarget(place)
   const checks = listed.flatMap(({ folder, files }) =>
@@ -86,6 +87,43 @@ export const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoP
   const done = yield* Effect.forEach(checks, ({ cwd, args }) => runCheck(cwd, args))
   return done.filter((check) => check !== undefined)
 })
+
+/**
+ * The demonstration in `place`: a sample, a run, a change, a second run, and what other programs say of the
+ * result. `job` is a run of the archive job there. Gives whether all went as it should.
+ */
+export const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummary, E, R>) =>
+  Effect.gen(function* () {
+    yield* Effect.logInfo(`A sample source in ${place.root}, read without ZFS ("snapshots": "live").`)
+    yield* makeSample(place)
+    yield* Effect.logInfo("First run: every folder is new.")
+    const first = yield* job
+    yield* changeSample(place)
+    yield* Effect.logInfo("Now one file of DOCS changes. Second run:")
+    const second = yield* job
+    yield* Effect.logInfo("What is in the target now:")
+    for (const { folder, files } of yield* listTarget(place)) {
+      yield* Effect.logInfo(`  ${folder}/  ${files.join("  ")}`)
+    }
+    yield* Effect.logInfo("What other programs say of it:")
+    const checks = yield* checkTarget(place)
+    yield* Effect.forEach(new Set(checks.map(({ reader }) => reader)), tally(checks), { discard: true })
+    if (checks.length === 0) {
+      yield* Effect.logInfo("  none of unzip, 7zz, bsdtar, python3, sha256sum, md5sum is installed here")
+    }
+    const asPlanned = first.archived === 3 && second.archived === 1 && second.unchanged === 2
+    return asPlanned && checks.every(({ ok }) => ok)
+  }).pipe(Effect.withSpan("Demo.demonstrate"))
+
+const tally = (checks: ReadonlyArray<DemoCheck>) =>
+  Effect.fnUntraced(function* (reader: string) {
+    const asked = checks.filter((check) => check.reader === reader)
+    const bad = asked.filter(({ ok }) => !ok)
+    yield* Effect.forEach(bad, ({ file, detail }) => Effect.logError(`${reader} ${file}: ${detail}`))
+    yield* Effect.logInfo(
+      `  ${reader.padEnd(22)} ${asked.length - bad.length} of ${asked.length} files are good`
+    )
+  })
 
 const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<string>]> => {
   if (file.endsWith(".sha256")) return [["sha256sum", "-c", file]]

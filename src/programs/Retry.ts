@@ -3,7 +3,7 @@ import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 
 /**
- * Tries again after 1 s, 2 s, 4 s, … (jittered), at most `retries` times, and only while the error says that
+ * Tries again after 1 s, 2 s, 4 s, … and never more than a minute (jittered), at most `retries` times, and only while the error says that
  * this can help. Each failure but the last is a warning in the log; the last one is the caller's.
  */
 export const retryTransient =
@@ -26,6 +26,7 @@ export const retryTransient =
         ),
         Effect.retry({
           schedule: Schedule.exponential("1 second").pipe(
+            Schedule.union(Schedule.spaced("1 minute")),
             Schedule.jittered,
             Schedule.intersect(Schedule.recurs(retries))
           ),

@@ -1,12 +1,13 @@
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { makeLock } from "./lock/kernel.ts"
 import type { LockError } from "./lock/LockError.ts"
 import { lookAt } from "./lock/lookAt.ts"
 import { makeMemory } from "./lock/memory.ts"
-import type { Process } from "./Process.ts"
+import { makeProbe } from "./lock/probe.ts"
+import { Process } from "./Process.ts"
 
 export { LockError } from "./lock/LockError.ts"
 
@@ -16,13 +17,18 @@ export class Lock extends Context.Tag("zipper/Lock")<
   {
     /** Takes the lock at once or fails; the kernel frees it when the scope closes or the process dies, however it dies. */
     readonly acquire: (path: string) => Effect.Effect<void, LockError, Scope.Scope>
+    /** Whether the lock could be used; neither takes it nor makes its file. */
+    readonly probe: (path: string) => Effect.Effect<void, LockError>
   }
 >() {
   /** Held by the kernel: `flock` on Linux, O_EXLOCK where the system has it. The file stays, empty when free. */
   static readonly layer: Layer.Layer<Lock, never, Process> = Layer.effect(Lock, makeLock)
 
   /** Takes nothing and writes nothing: says when a run is at work, and goes on. */
-  static readonly layerDryRun: Layer.Layer<Lock> = Layer.succeed(Lock, { acquire: lookAt })
+  static readonly layerDryRun: Layer.Layer<Lock, never, Process> = Layer.effect(
+    Lock,
+    Effect.map(Process, (runner) => ({ acquire: lookAt, probe: makeProbe(runner) }))
+  )
 
   /** For tests; `held` are locks that somebody else has. */
   static readonly layerMemory = (held: Iterable<string> = []): Layer.Layer<Lock> =>

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process"
+import { once } from "node:events"
 import {
   chmodSync,
   existsSync,
@@ -13,6 +14,7 @@ import {
   utimesSync,
   writeFileSync
 } from "node:fs"
+import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
@@ -105,6 +107,39 @@ describe("a run", () => {
     assert.strictEqual(picture(place.root), before)
   })
 
+  it("as a dry run sends no message, even of a failure", async () => {
+    const requests: Array<string> = []
+    const server = createServer((request, response) => {
+      requests.push(request.url ?? "")
+      response.end("{}")
+    }).listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const address = server.address()
+    const port = typeof address === "object" ? address?.port : undefined
+    try {
+      place.configure({ gotify: { url: `http://127.0.0.1:${port}/message`, token: "t0ken" } })
+      assert.strictEqual((await job("--dry-run", "--folder", "NONE")).status, 1)
+      assert.deepStrictEqual(requests, [])
+      assert.strictEqual((await job("--folder", "NONE")).status, 1)
+      assert.deepStrictEqual(requests, ["/message"])
+      place.configure({
+        gotify: { url: `http://127.0.0.1:${port}/message`, token: "t0ken" },
+        lockfile_path: join(place.root, "none", "lock")
+      })
+      assert.strictEqual((await job()).status, 3)
+      assert.strictEqual(requests.length, 2, "nobody was told that the lock cannot be used")
+    } finally {
+      server.close()
+    }
+  })
+
+  it("writes the error that ends a run into the log, once", async () => {
+    place.configure({ source_path: join(place.root, "none") })
+    assert.strictEqual((await job()).status, 3)
+    const lines = readFileSync(join(place.root, "zipper.log"), "utf8").trim().split("\n")
+    assert.strictEqual(lines.filter((line) => line.includes("level=error")).length, 1, lines.join("\n"))
+  })
+
   it("works as root and keeps its umask", async () => {
     place.put("ABCD/a.txt", "one")
     await job()
@@ -140,6 +175,21 @@ describe("the lock", () => {
 })
 
 describe("signals", () => {
+  it("a second one ends the process at once, and it runs at the priority it was told", async () => {
+    place.put("ABCD/big", "")
+    truncateSync(join(place.source, "ABCD/big"), 3e9)
+    place.configure({ nice: 7 })
+    const running = start(["run", "--config", place.config])
+    while (!existsSync(join(place.target, "ABCD"))) await new Promise((resolve) => setTimeout(resolve, 20))
+    const stat = readFileSync(`/proc/${running.child.pid}/stat`, "utf8").split(") ")[1]?.split(" ")
+    assert.strictEqual(stat?.[16], "7")
+    running.child.kill("SIGTERM")
+    running.child.kill("SIGINT")
+    assert.include([130, 143], (await running.ended).status)
+    assert.strictEqual((await job("--folder", "NONE")).status, 1, "the next run recovers")
+    assert.deepStrictEqual(files("ABCD"), [])
+  })
+
   for (const [signal, status] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
@@ -207,6 +257,29 @@ describe("a wrong configuration", () => {
       const { stdout, stderr } = await run([...args, "--config", place.config])
       assert.notInclude(stdout + stderr, "sEcReTt0ken")
     }
+  })
+
+  it("check finds what would keep a run from its work", async () => {
+    place.put("ABCD/a.txt", "one")
+    const good = await run(["check", "--config", place.config])
+    assert.strictEqual(good.status, 0, good.stderr)
+    const cases: ReadonlyArray<readonly [Record<string, unknown>, string]> = [
+      [{ lockfile_path: join(place.root, "none/lock") }, "lock: "],
+      [{ source_path: join(place.root, "none") }, "source: "],
+      [{ target_path: place.config }, "target: "]
+    ]
+    for (const [keys, subject] of cases) {
+      place.configure(keys)
+      const before = picture(place.root)
+      const { status, stderr } = await run(["check", "--config", place.config])
+      assert.strictEqual(status, 3, subject)
+      assert.include(stderr, subject)
+      assert.strictEqual(picture(place.root), before)
+    }
+    place.configure({ log_file: join(place.root, "none/log") })
+    const log = await run(["check", "--config", place.config, "--json"])
+    assert.strictEqual(log.status, 0)
+    assert.include(log.stdout, '"warning"')
   })
 
   it("config init writes an example for its owner alone, and never over a file", async () => {

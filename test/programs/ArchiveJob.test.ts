@@ -130,19 +130,48 @@ describe("the archive job", () => {
 
   it.effect("ends the work on a folder that takes too long, and goes on with the next", () =>
     Effect.gen(function* () {
-      const ended: Array<string> = []
+      const events: Array<string> = []
       const kit = yield* makeKit(twoFolders(), {
         before: (name) =>
           name === "ABCD"
-            ? Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => ended.push(name))))
-            : Effect.void
+            ? Effect.never.pipe(
+                Effect.onInterrupt(() =>
+                  Effect.zipRight(
+                    Effect.sleep("1 second"),
+                    Effect.sync(() => events.push("ABCD ended"))
+                  )
+                )
+              )
+            : Effect.sync(() => events.push("EFGH began"))
       })
       const summary = yield* patiently(kit.run({}, { max_workers: 1 }))
       assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
-      assert.deepStrictEqual(ended, ["ABCD"])
+      assert.deepStrictEqual(events, ["ABCD ended", "EFGH began"], "the work went on in the background")
       assert.strictEqual((yield* Ref.get(kit.store)).staged.size, 0)
       const [failure] = summary.results
       assert.include(failure?._tag === "Failed" ? failure.error : "", "60 s (task_timeout_seconds)")
+    })
+  )
+
+  it.effect("a defect in one folder is that folder's failure", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), {
+        before: (name) => (name === "ABCD" ? Effect.die(new Error("a bug")) : Effect.void)
+      })
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.isTrue((yield* Ref.get(kit.store)).failures.has(folder("ABCD")))
+      assert.include((yield* Ref.get(kit.sent))[0]?.message, "internal error: a bug")
+    })
+  )
+
+  it.effect("waits no longer than a minute between attempts", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one" } } })
+      kit.archiver.failures["ABCD"] = Array.from({ length: 20 }, () => unreadable(true))
+      const job = yield* Effect.fork(kit.run({}, { retries: 20 }))
+      yield* TestClock.adjust("30 minutes")
+      assert.strictEqual((yield* Fiber.join(job)).archived, 1)
     })
   )
 
@@ -216,6 +245,25 @@ describe("snapshots and the cursor", () => {
       yield* kit.run()
       yield* kit.run({}, { source_path: "/mnt/tank/other" })
       assert.deepStrictEqual(asked, [undefined, "1", undefined])
+    })
+  )
+
+  it.effect("what was archived after the base is not archived again for the same change", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("ABCD") } })
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "second" } }
+      // Chosen folders move no cursor, just as a run that is stopped: zfs diff will tell of this change again.
+      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+      const sets = (yield* Ref.get(kit.store)).published.get(folder("ABCD"))
+      assert.notStrictEqual(
+        sets?.current.state.manifest_sha256,
+        sets?.previous?.state.manifest_sha256,
+        "the previous version was rotated out by a copy of the current one"
+      )
+      kit.tree["ABCD"] = { "a.txt": { content: "third" } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
     })
   )
 

@@ -144,7 +144,7 @@ describe("Lock", () => {
     Effect.gen(function* () {
       const said: Array<string> = []
       const dry = Layer.merge(
-        Lock.layerDryRun,
+        Layer.provide(Lock.layerDryRun, Process.layer),
         Logger.replace(
           Logger.defaultLogger,
           Logger.make(({ message }) => said.push(String(message)))

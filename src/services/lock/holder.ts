@@ -1,5 +1,5 @@
 /** Who has the lock, as the lock file says it. */
-export interface Holder {
+interface Holder {
   readonly pid: number
   /** `2025-01-01T12:00:00Z`. */
   readonly since: string

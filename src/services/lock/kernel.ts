@@ -5,20 +5,22 @@ import * as Effect from "effect/Effect"
 import * as Errno from "../../domain/Errno.ts"
 import { utcSeconds } from "../../domain/Metadata.ts"
 import { Process } from "../Process.ts"
+import { hasExlock, runFlock } from "./flock.ts"
 import { describe, encode } from "./holder.ts"
-import { held, LockError, unusable } from "./LockError.ts"
+import { held, type LockError, unusable } from "./LockError.ts"
+import { makeProbe } from "./probe.ts"
 
 // The BSDs lock while opening; node:fs has no names for these.
 const O_EXLOCK = 0x20
 const O_NONBLOCK = 0x4
 const base = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
-const hasExlock = process.platform === "freebsd" || process.platform === "darwin"
 
 /** Locks that the kernel holds on an open file description of ours. */
 export const makeLock = Effect.map(Process, (runner) => ({
   acquire: Effect.fn("Lock.acquire")((path: string) =>
     Effect.acquireRelease(take(runner, path), release(path)).pipe(Effect.asVoid)
-  )
+  ),
+  probe: makeProbe(runner)
 }))
 
 const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {
@@ -60,19 +62,7 @@ const claim = Effect.fnUntraced(function* (
 
 // flock(1) locks the open file description that it shares with us, and the lock stays when it ends.
 const lockDescriptor = (runner: typeof Process.Service, fd: number, path: string) =>
-  runner.run({ program: "flock", args: ["-n", "3"], inherit: [fd], timeoutMillis: 30_000 }).pipe(
-    Effect.mapError(
-      (cause) =>
-        new LockError({
-          reason: "Unusable",
-          path,
-          message:
-            cause.reason === "NotFound"
-              ? `cannot lock ${path}: the program flock is missing; install it (package util-linux)`
-              : `cannot lock ${path}: ${cause.message}`,
-          cause
-        })
-    ),
+  runFlock(runner, path, { args: ["-n", "3"], inherit: [fd] }).pipe(
     Effect.flatMap(({ exitCode, stderr }) =>
       exitCode === 0
         ? Effect.void

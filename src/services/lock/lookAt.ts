@@ -1,7 +1,6 @@
-import { constants } from "node:fs"
-import * as fs from "node:fs/promises"
 import * as Effect from "effect/Effect"
-import * as Errno from "../../domain/Errno.ts"
+import { isRunning } from "../process/alive.ts"
+import { withRegular } from "../regularFile.ts"
 import { decode } from "./holder.ts"
 
 /**
@@ -16,24 +15,6 @@ export const lookAt = Effect.fn("Lock.lookAt")(function* (path: string) {
   }
 })
 
-const readText = async (path: string): Promise<string> => {
-  try {
-    const file = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    try {
-      return (await file.stat()).isFile() ? await file.readFile("utf8") : ""
-    } finally {
-      await file.close()
-    }
-  } catch {
-    // Not there or not readable: then there is nothing to say. A real run will report what is wrong with it.
-    return ""
-  }
-}
-
-const isRunning = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0)
-  } catch (cause) {
-    return Errno.codeOf(cause) === "EPERM"
-  }
-}
+// Not there or not readable: then there is nothing to say. A real run will report what is wrong with it.
+const readText = (path: string): Promise<string> =>
+  withRegular(path, (file) => file.readFile("utf8")).catch(() => "")

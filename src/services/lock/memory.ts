@@ -11,6 +11,7 @@ export const makeMemory = (others: Iterable<string>) => {
           held.has(path) ? Effect.fail(heldBy(path, "pid unknown")) : Effect.sync(() => void held.add(path))
         ),
         () => Effect.sync(() => held.delete(path))
-      )
+      ),
+    probe: () => Effect.void
   }
 }

@@ -27,6 +27,8 @@ export interface SourceInfo {
   readonly dataset: string | undefined
   /** That dataset and its children that are mounted inside the source folder: what one snapshot has to cover. */
   readonly datasets: ReadonlyArray<string>
+  /** The command that grants what a run needs, when we are not root. */
+  readonly grant?: string
 }
 
 /** A snapshot that this run holds. */

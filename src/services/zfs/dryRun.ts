@@ -1,6 +1,8 @@
 import { hostname } from "node:os"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { noEvidence } from "../../domain/Changes.ts"
+import * as SnapshotName from "../../domain/SnapshotName.ts"
 import { sourceOf } from "../../domain/SourceLayout.ts"
 import type { Process } from "../Process.ts"
 import { makeCommands } from "./command.ts"
@@ -12,19 +14,23 @@ import { planPrune } from "./prune.ts"
 export const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
   const commands = makeCommands(process)
   const known = { ...settings, hostname: settings.hostname ?? hostname() }
+  // A run prunes at its start and at its end; what nobody destroys is found both times.
+  const announced = new Set<string>()
   return {
     locate: Effect.fn("Zfs.locate")(function* (path: string) {
       return infoOf(path, yield* readLayout(process, commands, path))
     }),
     snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
       const layout = yield* readLayout(process, commands, source.path)
+      const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)
       yield* Effect.logInfo(
         `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
       )
       const handle: SnapshotHandle = {
         view: {
           label: "live (dry run)",
-          snapshot: undefined,
+          // Without guids it is no snapshot, but what becomes of the others can be planned with it.
+          snapshot: { name, guids: {} },
           root: sourceOf(layout),
           grafts: [],
           blocked: layout.blocked,
@@ -39,10 +45,11 @@ export const makeDryRun = (process: typeof Process.Service, settings: ZfsSetting
     prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
       const plan = yield* planPrune(process, commands, known, source.datasets, keep)
       yield* Effect.forEach(
-        plan.destroy,
+        plan.destroy.filter(({ name }) => !announced.has(name)),
         ({ name }) => Effect.logInfo(`would destroy the snapshot ${name}`),
         { discard: true }
       )
+      for (const { name } of plan.destroy) announced.add(name)
       return { destroyed: [], spared: plan.spare }
     })
   }

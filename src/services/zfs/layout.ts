@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { arrange, findHome, type Layout } from "../../domain/SourceLayout.ts"
 import { datasetColumns, parseDatasets } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
-import type { Commands } from "./command.ts"
+import { allowCommand, type Commands } from "./command.ts"
 import { type SourceInfo, ZfsError } from "./contract.ts"
 import { resolveFolder } from "./folder.ts"
 import { readMounts } from "./mounts.ts"
@@ -35,5 +35,6 @@ export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
 export const infoOf = (path: string, layout: Layout): SourceInfo => ({
   path,
   dataset: layout.dataset,
-  datasets: datasetsOf(layout)
+  datasets: datasetsOf(layout),
+  ...(process.getuid?.() === 0 ? {} : { grant: allowCommand(layout.dataset) })
 })

@@ -1,11 +1,10 @@
 import * as fs from "node:fs/promises"
 import * as Effect from "effect/Effect"
-import * as Errno from "../../domain/Errno.ts"
 import type { Process } from "../Process.ts"
 
 /**
  * When a process started, in words of the system's own that a later process with the same pid does not share;
- * undefined when there is no such process, or its start cannot be told (see {@link isRunning}).
+ * undefined when there is no such process, or its start cannot be told.
  */
 export const startOf = (runner: typeof Process.Service, pid: number): Effect.Effect<string | undefined> =>
   process.platform === "linux"
@@ -14,15 +13,6 @@ export const startOf = (runner: typeof Process.Service, pid: number): Effect.Eff
         Effect.map(({ stdout }) => stdout.trim().replace(/\s+/g, " ") || undefined),
         Effect.orElseSucceed(() => undefined)
       )
-
-/** Whether there is a process with this pid, of whatever user. */
-export const isRunning = (pid: number): boolean => {
-  try {
-    return pid > 0 && process.kill(pid, 0)
-  } catch (cause) {
-    return Errno.codeOf(cause) === "EPERM"
-  }
-}
 
 // Ticks since boot, and which boot.
 const startOnLinux = async (pid: number): Promise<string | undefined> => {

@@ -5,10 +5,11 @@ import * as SnapshotName from "../../domain/SnapshotName.ts"
 import { type PrunePlan, type Snapshot, select } from "../../domain/SnapshotPrune.ts"
 import { rows, shortName } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
+import { isRunning } from "../process/alive.ts"
 import { type Commands, complaint, failure } from "./command.ts"
 import type { PruneReport, ZfsSettings } from "./contract.ts"
 import { destroy } from "./destroy.ts"
-import { isRunning, startOf } from "./processes.ts"
+import { startOf } from "./processes.ts"
 
 /** How long a run on another host, which we cannot look at, is taken to be alive. */
 const foreignRunSeconds = 86_400
