@@ -1,5 +1,5 @@
 /** Options that the CLI library itself understands on the bare program name. */
-const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions", "--wizard"])
+const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions"])
 
 /**
  * `zipper --config F …` with no command is `run`: the crontabs of the script that zipper replaces say so.

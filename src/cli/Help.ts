@@ -33,7 +33,10 @@ export const tidy = (text: string, parents: ReadonlyArray<string>): string => {
     .replace(/^(?:\x1b\[[0-9;]*m)*zipper(?:\x1b\[[0-9;]*m)*\n\n/, "")
     .split("\n\n")
     .filter((block) => !boilerplate.test(withoutColours(block).trim()))
-  return lines.join("\n\n").replace(/\$ (?!zipper)/, `$ ${["zipper", ...parents].join(" ")} `)
+  return lines
+    .join("\n\n")
+    .replace(/\$ (?!zipper)/, `$ ${["zipper", ...parents].join(" ")} `)
+    .replace(" --folder ABCD...", " [--folder ABCD]...")
 }
 
 const boilerplate =

@@ -1,14 +1,22 @@
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import { explain } from "../domain/Errno.ts"
 import { consoleLogger, line, type OutputOptions } from "./consoleLogger.ts"
 import { messagesOf } from "./failures.ts"
 import { hasColour, processTerminal, type Terminal } from "./Terminal.ts"
 
 export type { OutputOptions } from "./consoleLogger.ts"
+
+/** What was asked for could not be written: whoever waits for it must not take it for complete. */
+export class OutputError extends Data.TaggedError("OutputError")<{
+  readonly message: string
+  readonly cause: unknown
+}> {}
 
 /** What a command was asked for, on standard output; what it has to say on the way goes through the log (Effect.logInfo …). */
 export class Output extends Context.Tag("zipper/Output")<
@@ -18,10 +26,10 @@ export class Output extends Context.Tag("zipper/Output")<
     /** Whether standard output may be coloured. */
     readonly colour: boolean
     /** Prints text that was asked for (a table, a file), also when quiet. Nothing when a JSON document was asked for instead. */
-    readonly print: (text: string) => Effect.Effect<void>
+    readonly print: (text: string) => Effect.Effect<void, OutputError>
     /** Prints the one JSON document of `--json`. */
-    readonly json: (document: unknown) => Effect.Effect<void>
-    /** Tells of a failure in the error tier, a line or two each. */
+    readonly json: (document: unknown) => Effect.Effect<void, OutputError>
+    /** Tells of a failure in the error tier, a line or two each; with `--json` it is the document, unless there was one. */
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
   }
 >() {
@@ -31,23 +39,41 @@ export class Output extends Context.Tag("zipper/Output")<
     terminal: Terminal = processTerminal()
   ): Layer.Layer<Output> =>
     Layer.mergeAll(
-      Layer.succeed(Output, {
-        options,
-        colour: hasColour(terminal, "stdout"),
-        print: (text) =>
-          Effect.sync(() => {
-            if (!options.json) terminal.write("stdout", text.endsWith("\n") ? text : `${text}\n`)
-          }),
-        json: (document) =>
-          Effect.sync(() => terminal.write("stdout", `${JSON.stringify(document, undefined, 2)}\n`)),
-        report: (cause) =>
-          Effect.forEach(messagesOf(cause, options.debug), (message) => Effect.logError(message), {
-            discard: true
-          })
-      }),
+      Layer.sync(Output, () => makeOutput(options, terminal)),
       Logger.replace(Logger.defaultLogger, consoleLogger(options, terminal)),
       Logger.minimumLogLevel(options.debug ? LogLevel.Debug : LogLevel.Info)
     )
+}
+
+const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.Service => {
+  let documents = 0
+  const write = (text: string) =>
+    Effect.suspend(() => {
+      const cause = terminal.write("stdout", text.endsWith("\n") ? text : `${text}\n`)
+      return cause === undefined
+        ? Effect.void
+        : new OutputError({ message: `cannot write to standard output: ${explain(cause)}`, cause })
+    })
+  const json = (document: unknown) =>
+    Effect.suspend(() => {
+      documents += 1
+      return write(JSON.stringify(document, undefined, 2))
+    })
+  return {
+    options,
+    colour: hasColour(terminal, "stdout"),
+    print: (text) => (options.json ? Effect.void : write(text)),
+    json,
+    report: Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
+      const messages = messagesOf(cause, options.debug)
+      yield* Effect.forEach(messages, (message) => Effect.logError(message), { discard: true })
+      if (options.json && documents === 0 && messages.length > 0) {
+        yield* Effect.catchAll(json({ version: 1, errors: messages }), ({ message }) =>
+          Effect.logError(message)
+        )
+      }
+    })
+  }
 }
 
 /** {@link Output}'s report. */

@@ -8,8 +8,8 @@ export type StreamName = "stdout" | "stderr"
 
 /** Where text for a person goes, and what is known of the place. */
 export interface Terminal {
-  /** Writes at once. A reader that has gone away is no error. */
-  readonly write: (stream: StreamName, text: string) => void
+  /** Writes at once. Gives what went wrong, if anything; a reader that has gone away is no error. */
+  readonly write: (stream: StreamName, text: string) => unknown
   readonly isTerminal: (stream: StreamName) => boolean
   readonly env: Readonly<Record<string, string | undefined>>
 }
@@ -24,26 +24,33 @@ export const processTerminal = (): Terminal => {
   const gone = new Set<StreamName>()
   return {
     write: (stream, text) => {
-      if (!gone.has(stream) && !writeAll(descriptors[stream], Buffer.from(text))) gone.add(stream)
+      if (gone.has(stream)) return undefined
+      const cause = writeAll(descriptors[stream], Buffer.from(text))
+      if (cause === undefined) return undefined
+      gone.add(stream)
+      return readerGone.has(codeOf(cause) ?? "") ? undefined : cause
     },
     isTerminal: (stream) => isatty(descriptors[stream]),
     env: process.env
   }
 }
 
-/** False when the descriptor takes no more. */
-const writeAll = (fd: number, data: Buffer): boolean => {
+/** Nobody reads any more, or standard output was closed before we began. */
+const readerGone: ReadonlySet<string> = new Set(["EPIPE", "EBADF"])
+
+/** The error when the descriptor takes no more. */
+const writeAll = (fd: number, data: Buffer): unknown => {
   let written = 0
   while (written < data.length) {
     try {
       written += writeSync(fd, data, written)
     } catch (cause) {
       // A pipe that another program made non-blocking, and whose reader is slow.
-      if (codeOf(cause) !== "EAGAIN") return false
+      if (codeOf(cause) !== "EAGAIN") return cause
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
     }
   }
-  return true
+  return undefined
 }
 
 /** Whether the locale's characters are UTF-8; without a locale (cron) they are not. */

@@ -4,12 +4,15 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import { isCommandMismatch, isValidationError, type ValidationError } from "@effect/cli/ValidationError"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
+import { ExitStatus } from "../domain/ExitStatus.ts"
 import { withDefaultCommand } from "./Arguments.ts"
 import { check } from "./check.ts"
 import { mendCompletions } from "./completions.ts"
 import { config } from "./config.ts"
 import { demo } from "./demo.ts"
+import { Stop } from "./Exit.ts"
 import { overview, type Topic, tidy } from "./Help.ts"
 import { notifyTest } from "./notifyTest.ts"
 import { fatal, plainUnlessTerminal } from "./Output.ts"
@@ -37,6 +40,10 @@ const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
 export const zipper = (argv: ReadonlyArray<string>) => {
   const args = withDefaultCommand(argv.slice(2))
   if (asksForOverview(args)) return Console.log(overview(version, topics))
+  const refused = refusal(args)
+  if (refused !== undefined) {
+    return Effect.zipRight(fatal(`${refused}\n${hint}`), new Stop({ status: ExitStatus.usage }))
+  }
   const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
   const mended = args[0]?.startsWith("--completions")
     ? mendCompletions
@@ -50,18 +57,31 @@ export const zipper = (argv: ReadonlyArray<string>) => {
         log: (...lines) => console.log(...lines.map((line) => plainUnlessTerminal(mended(String(line))))),
         error: () => Effect.void
       }),
-      Effect.provide(CliConfig.layer({ showBuiltIns: false }))
+      Effect.provide(CliConfig.layer({ showBuiltIns: false })),
+      // Every failure is told by the command itself.
+      Effect.withUnhandledErrorLogLevel(Option.none())
     )
   )
 }
 
 const asksForOverview = (args: ReadonlyArray<string>): boolean =>
-  args.length === 0 || (args.length === 1 && (args[0] === "--help" || args[0] === "-h"))
+  args.length === 0 || (args.length === 1 && ["--help", "-h", "help"].includes(args[0] ?? ""))
+
+const shells = ["bash", "zsh", "fish", "sh"]
+
+/** What the library would take, and should not: its wizard waits for keys that nobody presses under cron. */
+const refusal = (args: ReadonlyArray<string>): string | undefined => {
+  if (args.includes("--wizard")) return "unknown option: --wizard"
+  if (args[0] === "--completions" && !shells.includes(args[1] ?? "")) {
+    return `--completions: "${args[1] ?? ""}" is none of bash, zsh, fish`
+  }
+  return undefined
+}
+
+const hint = "zipper --help tells what there is"
 
 const explain = (error: ValidationError, args: ReadonlyArray<string>) =>
-  fatal(
-    `${isCommandMismatch(error) ? unknownCommand(args) : textOf(error)}\nzipper --help tells what there is`
-  )
+  fatal(`${isCommandMismatch(error) ? unknownCommand(args) : textOf(error)}\n${hint}`)
 
 const textOf = (error: ValidationError): string =>
   HelpDoc.toAnsiText(error.error).trim() || "short options cannot be joined: write them one by one"

@@ -1,7 +1,6 @@
 import { setPriority } from "node:os"
 import * as Effect from "effect/Effect"
 import { type Config, umaskOf } from "../domain/Config.ts"
-import { explain } from "../domain/Errno.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { PreflightError } from "../programs/Preflight.ts"
 import { ConfigError, ConfigFile } from "../services/ConfigFile.ts"
@@ -54,18 +53,25 @@ const statusOf = (error: unknown): ExitStatus => {
   return ExitStatus.someFailed
 }
 
+/** The configuration and what there is to warn of. */
+export const readConfig = (path: string) =>
+  Effect.flatMap(ConfigFile, (file) => file.load(path)).pipe(Effect.provide(ConfigFile.layer))
+
+export const warn = (warnings: ReadonlyArray<string>) =>
+  Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+
 /** The configuration, with its warnings said. */
 export const loadConfig = Effect.fnUntraced(function* (path: string) {
-  const { config, warnings } = yield* (yield* ConfigFile).load(path)
-  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  const { config, warnings } = yield* readConfig(path)
+  yield* warn(warnings)
   return config
-}, Effect.provide(ConfigFile.layer))
+})
 
 /** Makes this process a considerate one: file modes and priority as configured. */
 export const applyProcessSettings = (config: Config) =>
-  Effect.try(() => {
-    process.umask(umaskOf(config))
-    setPriority(config.nice)
-  }).pipe(
-    Effect.catchAll(({ error }) => Effect.logWarning(`cannot run at nice ${config.nice}: ${explain(error)}`))
+  Effect.sync(() => process.umask(umaskOf(config))).pipe(
+    Effect.zipRight(Effect.try(() => setPriority(config.nice))),
+    Effect.catchAll(() =>
+      Effect.logWarning(`the priority stays as it is: nice ${config.nice} is for root alone`)
+    )
   )

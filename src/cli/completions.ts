@@ -9,6 +9,9 @@ export const mendCompletions = (script: string): string =>
     .filter((line) => !(ownOptions.test(line) && !line.includes("opts=")))
     .map((line) => line.replace(/ --(?:log-level|wizard)\b/g, ""))
     .join("\n")
+    // A configuration is a file: fish and zsh have to be told.
+    .replace(/-s c -l config -r -f/g, "-s c -l config -r -F")
+    .replace(/'(-c|--config)\[([^\]]*)\]'/g, "'$1[$2]:FILE:_files'")
     .replace(/^(\s+)zipper,([\w,]+)\)$/gm, (_, indent: string, words: string) => {
       const path = words.split(",").map((word) => word.replaceAll("__", "-"))
       const parents = ["zipper", ...path.slice(0, -1)].join("__")

@@ -6,7 +6,7 @@ import * as FolderName from "../domain/FolderName.ts"
 
 /** Every option is declared on every command that takes it: the CLI library passes none of them down. */
 
-export const config = Options.file("config", { exists: "either" }).pipe(
+export const config = Options.text("config").pipe(
   Options.withAlias("c"),
   Options.withPseudoName("FILE"),
   Options.withDescription("The configuration file.")

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { documentOf } from "../domain/RunResult.ts"
 import { announcedJob } from "../programs/Announce.ts"
-import { applyProcessSettings, command, loadConfig, told } from "./command.ts"
+import { applyProcessSettings, command, readConfig, told, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { Output } from "./Output.ts"
 import * as options from "./options.ts"
@@ -22,15 +22,14 @@ export const run = Command.make(
   },
   (flags) =>
     Effect.gen(function* () {
-      const config = yield* loadConfig(flags.config)
+      const { config, warnings } = yield* readConfig(flags.config)
       const id = services.makeIdentity(config)
-      yield* applyProcessSettings(config)
-      const job = announcedJob(config, {
-        run: id.run,
-        host: id.host,
-        folders: flags.folders,
-        force: flags.force
-      })
+      const job = applyProcessSettings(config).pipe(
+        Effect.zipRight(warn(warnings)),
+        Effect.zipRight(
+          announcedJob(config, { run: id.run, host: id.host, folders: flags.folders, force: flags.force })
+        )
+      )
       const summary = yield* flags.dryRun
         ? rehearsed(job).pipe(Effect.provide(services.dryRun(config, id)))
         : job.pipe(

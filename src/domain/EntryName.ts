@@ -1,7 +1,7 @@
 import * as RawPath from "./RawPath.ts"
 
 /** A path that is not UTF-8, and the name that stands for it in the archive. */
-export interface Escaped {
+interface Escaped {
   readonly path: RawPath.RawPath
   readonly name: string
 }

@@ -74,7 +74,7 @@ export const describe = (result: FolderResult): string => {
     case "Archived": {
       const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
       return result.rehearsed
-        ? `would archive ${what} (${result.reason})`
+        ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}`
         : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason})`
     }
     case "Unchanged":

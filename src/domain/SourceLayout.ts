@@ -17,7 +17,7 @@ export interface Home {
 }
 
 /** A child dataset that is mounted in one of the folders. */
-export interface Child {
+interface Child {
   readonly dataset: string
   /** Relative to the source folder. */
   readonly at: RawPath.RawPath

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { decide, type Evidence, verdictOn } from "../domain/Changes.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import type { FolderName } from "../domain/FolderName.ts"
+import type { FolderRecord } from "../domain/FolderState.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { type FolderResult, summarize, totals } from "../domain/RunResult.ts"
 import { identify, type SnapshotRef, type SourceView, topSegment } from "../domain/Source.ts"
@@ -11,7 +12,7 @@ import { type RecoveryReport, Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { type SnapshotHandle, type SourceInfo, Zfs } from "../services/Zfs.ts"
 import { archiveFolder, type Candidate, type FolderSettings, failFolder } from "./ArchiveFolder.ts"
-import { asPreflight, preflight } from "./Preflight.ts"
+import { asPreflight, preflight, SourceEmpty } from "./Preflight.ts"
 
 /** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
 export interface JobConfig extends FolderSettings {
@@ -43,10 +44,11 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   const { cursor, broken } = yield* recover(config, source)
   const snapshot = yield* takeSnapshot(source)
   const evidence = yield* snapshot.changesSince(cursor?.base)
-  const folders = yield* enumerate(snapshot.view, options)
+  const records = yield* knownFolders
+  const folders = yield* enumerate(snapshot.view, records, options)
   const base = cursor === undefined ? undefined : identify(cursor.base)
   const { candidates, unchanged, unworkable } = yield* detectChanges(
-    { view: snapshot.view, evidence, base, broken },
+    { view: snapshot.view, records, evidence, base, broken },
     folders,
     options
   )
@@ -83,18 +85,35 @@ const recover = Effect.fnUntraced(function* (config: JobConfig, source: SourceIn
   return { cursor, broken }
 }, asPreflight)
 
+const knownFolders = Effect.flatMap(Store, (store) => store.records).pipe(asPreflight)
+
 const takeSnapshot = Effect.fnUntraced(function* (source: SourceInfo) {
   const snapshot = yield* (yield* Zfs).snapshot(source)
   yield* Effect.logDebug(`reading ${snapshot.view.label}`)
   return snapshot
 }, asPreflight)
 
-const enumerate = Effect.fnUntraced(function* (view: SourceView, options: JobOptions) {
+/** Names what has archives and is gone. A source where all of it is gone is taken for one that is not mounted. */
+const enumerate = Effect.fnUntraced(function* (
+  view: SourceView,
+  records: ReadonlyMap<FolderName, FolderRecord>,
+  options: JobOptions
+) {
   const { folders, skipped } = yield* (yield* Tree).folders(view)
   yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
+  const archived = [...records].filter(([, { zipSize }]) => zipSize !== undefined).map(([folder]) => folder)
+  const gone = archived.filter((folder) => !folders.includes(folder))
   if (folders.length === 0) {
+    if (gone.length > 0) return yield* new SourceEmpty({ archived: gone.length })
     yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
   }
+  yield* Effect.forEach(gone, (folder) =>
+    Effect.annotateLogs(
+      Effect.logWarning("is no longer in the source; its archives are kept"),
+      "folder",
+      folder
+    )
+  )
   return options.folders.length === 0 ? folders : folders.filter((folder) => options.folders.includes(folder))
 }, asPreflight)
 
@@ -105,6 +124,7 @@ const enumerate = Effect.fnUntraced(function* (view: SourceView, options: JobOpt
 const detectChanges = Effect.fnUntraced(function* (
   known: {
     readonly view: SourceView
+    readonly records: ReadonlyMap<FolderName, FolderRecord>
     readonly evidence: Evidence
     readonly base: string | undefined
     readonly broken: RecoveryReport["broken"]
@@ -112,9 +132,8 @@ const detectChanges = Effect.fnUntraced(function* (
   folders: ReadonlyArray<FolderName>,
   options: JobOptions
 ) {
-  const { broken, evidence, view } = known
+  const { broken, evidence, records, view } = known
   yield* Effect.logDebug(`changes: ${evidence.reason}`)
-  const records = yield* (yield* Store).records
   const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
   const brokenFolders = new Set(broken.map(({ folder }) => folder))
   const candidates: Array<Candidate> = []

@@ -1,6 +1,6 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { bytes } from "../domain/Units.ts"
+import { bytes, count } from "../domain/Units.ts"
 import { Store } from "../services/Store.ts"
 import { Zfs } from "../services/Zfs.ts"
 
@@ -9,6 +9,13 @@ export class PreflightError extends Data.TaggedError("PreflightError")<{
   readonly message: string
   readonly cause?: unknown
 }> {}
+
+/** The source shows nothing to archive, but it did before. */
+export class SourceEmpty extends Data.TaggedError("SourceEmpty")<{ readonly archived: number }> {
+  override get message() {
+    return `the source holds no folder to archive, but ${count(this.archived, "folder")} of it ${this.archived === 1 ? "is" : "are"} archived in the target: is the source mounted, and is source_path right?`
+  }
+}
 
 /** Any step before the first folder that fails ends the run with its own message. */
 export const asPreflight = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>

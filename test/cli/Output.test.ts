@@ -100,7 +100,7 @@ describe("Output", () => {
         const output = yield* Output
         yield* output.print("a table")
         yield* output.json({ ok: true })
-      })
+      }).pipe(Effect.orDie)
       const { stdout, stderr } = yield* shown({ json: true, debug: true }, {}, body)
       assert.deepStrictEqual(JSON.parse(stdout), { ok: true })
       assert.include(stderr, "* ABCD: archived 12 files\n")
@@ -108,7 +108,7 @@ describe("Output", () => {
         (yield* shown(
           { quiet: true },
           {},
-          Effect.flatMap(Output, ({ print }) => print("a table"))
+          Effect.flatMap(Output, ({ print }) => Effect.orDie(print("a table")))
         )).stdout,
         "a table\n"
       )

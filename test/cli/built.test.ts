@@ -18,7 +18,7 @@ import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, run, start } from "../support/built.ts"
+import { makePlace, type Place, run, start, zipper } from "../support/built.ts"
 
 let place: Place
 beforeEach(() => {
@@ -84,6 +84,44 @@ describe("a run", () => {
     const document: unknown = JSON.parse(stdout)
     assert.deepInclude(document, { version: 1, dry_run: false, archived: 1, failed: 1, bytes: 3 })
     assert.include(stderr, "archived 1 file")
+  })
+
+  it("with --json, an error is the document; a document that cannot be written is an error", async () => {
+    const { status, stdout } = await run(["run", "--json", "--config", join(place.root, "none.json")])
+    assert.strictEqual(status, 2)
+    const document: unknown = JSON.parse(stdout)
+    assert.deepStrictEqual(Object.keys(Object(document)), ["version", "errors"])
+    const full = execFileSync("sh", [
+      "-c",
+      '"$0" "$1" run --json --config "$2" > /dev/full 2> /dev/null; echo $?',
+      process.execPath,
+      zipper,
+      place.config
+    ])
+    assert.strictEqual(full.toString(), "1\n")
+  })
+
+  it("takes an empty source for one that is not mounted, once there are archives of it", async () => {
+    assert.strictEqual((await job()).status, 0, "nothing was ever archived")
+    place.put("ABCD/a.txt", "one")
+    place.put("EFGH/a.txt", "two")
+    await job()
+    rmSync(join(place.source, "EFGH"), { recursive: true })
+    const one = await job()
+    assert.strictEqual(one.status, 0)
+    assert.match(one.stderr, /EFGH: is no longer in the source/)
+    rmSync(join(place.source, "ABCD"), { recursive: true })
+    const none = await job("--quiet")
+    assert.strictEqual(none.status, 3)
+    assert.include(none.stderr, "is the source mounted")
+    sums("ABCD")
+  })
+
+  it("warns in the log of a configuration that others can read, also when quiet", async () => {
+    place.configure({ gotify: { url: "http://127.0.0.1:9/message", token: "t0ken" } })
+    chmodSync(place.config, 0o644)
+    assert.deepStrictEqual(await job("--quiet"), { status: 0, stdout: "", stderr: "" })
+    assert.include(readFileSync(join(place.root, "zipper.log"), "utf8"), "can be read by others")
   })
 
   it("without a command is run, with its options in any order", async () => {
@@ -217,6 +255,8 @@ describe("a wrong command line", () => {
     [["run", "--config", "c.json", "ABCD"], "ABCD"],
     [["run", "--config", "c.json", "--folder", "abcd"], '"abcd" is not four'],
     [["run"], "--config"],
+    [["--wizard"], "--wizard"],
+    [["--completions", "tcsh"], "tcsh"],
     [["verifi"], "verifi"],
     [["config", "init", "--quite"], "--quite"],
     [["run", "--config", "/nonexistent/c.json"], "/nonexistent/c.json"]
