@@ -7,6 +7,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/zfs/**", "test/bench/**", "node_modules/**"],
     testTimeout: 60_000,
-    pool: "forks"
+    pool: "forks",
+    poolOptions: { forks: { maxForks: 2 } }
   }
 })

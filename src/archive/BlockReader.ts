@@ -1,6 +1,5 @@
-import { constants } from "node:fs"
-import * as fs from "node:fs/promises"
 import { codeOf, explain, isTransientCode } from "../domain/Errno.ts"
+import { closeRead, openRegular } from "../services/regularFile.ts"
 import { ArchiveError } from "./ArchiveError.ts"
 
 const blockSize = 256 * 1024
@@ -29,8 +28,10 @@ export const openBlocks = async (path: string): Promise<BlockReader> => {
       cause
     })
   }
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const file = await fs.open(path, flags).catch(failed)
+  const {
+    file,
+    stats: { size }
+  } = await openRegular(path).catch(failed)
   const blocks = new Map<number, Promise<Buffer>>()
 
   const fill = async (buffer: Buffer, position: number): Promise<Buffer> => {
@@ -43,52 +44,43 @@ export const openBlocks = async (path: string): Promise<BlockReader> => {
     return buffer
   }
 
-  try {
-    const stats = await file.stat().catch(failed)
-    if (!stats.isFile()) failed(new Error("is no regular file"))
-    const size = stats.size
-
-    const block = (index: number): Promise<Buffer> => {
-      const known = blocks.get(index)
-      // Put back at the end: the first of the map is the one not used for longest.
-      blocks.delete(index)
-      const start = index * blockSize
-      const wanted = known ?? fill(Buffer.allocUnsafe(Math.min(blockSize, size - start)), start)
-      blocks.set(index, wanted)
-      for (const oldest of blocks.keys()) {
-        if (blocks.size <= blocksKept) break
-        blocks.delete(oldest)
-      }
-      return wanted
+  const block = (index: number): Promise<Buffer> => {
+    const known = blocks.get(index)
+    // Put back at the end: the first of the map is the one not used for longest.
+    blocks.delete(index)
+    const start = index * blockSize
+    const wanted = known ?? fill(Buffer.allocUnsafe(Math.min(blockSize, size - start)), start)
+    blocks.set(index, wanted)
+    for (const oldest of blocks.keys()) {
+      if (blocks.size <= blocksKept) break
+      blocks.delete(oldest)
     }
-
-    const bytes = async (position: number, length: number): Promise<Buffer> => {
-      if (position < 0 || position + length > size) throw truncated(path)
-      if (length === 0) return Buffer.alloc(0)
-      const first = Math.floor(position / blockSize)
-      const last = Math.floor((position + length - 1) / blockSize)
-      const offset = position - first * blockSize
-      if (first === last) return (await block(first)).subarray(offset, offset + length)
-      if (last > first + 1) return fill(Buffer.allocUnsafe(length), position)
-      const joined = Buffer.concat([await block(first), await block(last)])
-      return joined.subarray(offset, offset + length)
-    }
-
-    async function* pieces(start: number, end: number): AsyncGenerator<Buffer> {
-      const buffers = [Buffer.allocUnsafe(blockSize), Buffer.allocUnsafe(blockSize)] as const
-      let turn = 0
-      for (let position = start; position < end; position += blockSize) {
-        const buffer = turn === 0 ? buffers[0] : buffers[1]
-        yield await fill(buffer.subarray(0, Math.min(blockSize, end - position)), position)
-        turn = 1 - turn
-      }
-    }
-
-    return { size, bytes, pieces, close: () => file.close() }
-  } catch (cause) {
-    await file.close()
-    throw cause
+    return wanted
   }
+
+  const bytes = async (position: number, length: number): Promise<Buffer> => {
+    if (position < 0 || position + length > size) throw truncated(path)
+    if (length === 0) return Buffer.alloc(0)
+    const first = Math.floor(position / blockSize)
+    const last = Math.floor((position + length - 1) / blockSize)
+    const offset = position - first * blockSize
+    if (first === last) return (await block(first)).subarray(offset, offset + length)
+    if (last > first + 1) return fill(Buffer.allocUnsafe(length), position)
+    const joined = Buffer.concat([await block(first), await block(last)])
+    return joined.subarray(offset, offset + length)
+  }
+
+  async function* pieces(start: number, end: number): AsyncGenerator<Buffer> {
+    const buffers = [Buffer.allocUnsafe(blockSize), Buffer.allocUnsafe(blockSize)] as const
+    let turn = 0
+    for (let position = start; position < end; position += blockSize) {
+      const buffer = turn === 0 ? buffers[0] : buffers[1]
+      yield await fill(buffer.subarray(0, Math.min(blockSize, end - position)), position)
+      turn = 1 - turn
+    }
+  }
+
+  return { size, bytes, pieces, close: () => closeRead(file) }
 }
 
 const truncated = (path: string) =>

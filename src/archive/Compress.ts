@@ -47,7 +47,7 @@ export const compressWhole = async (
 }
 
 /** Data of a large file on its way: chunks first, then what is known of them. */
-export interface Compressing {
+interface Compressing {
   readonly chunks: AsyncIterable<Buffer>
   /** Complete once `chunks` has ended. */
   readonly sums: () => EntrySums

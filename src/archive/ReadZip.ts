@@ -8,7 +8,7 @@ import { compareHeaders, type Headers, readHead } from "./ReadHeaders.ts"
 import { type CentralEntry, openZip, type ZipReader } from "./Yauzl.ts"
 
 /** An entry whose headers have been checked, with a way to its content. */
-export interface ReadEntry extends EntryHead, EntrySums {
+interface ReadEntry extends EntryHead, EntrySums {
   /** The uncompressed data. Fails when CRC-32 or size are wrong, once all of it has been read. */
   readonly content: () => AsyncIterable<Buffer>
 }

@@ -5,15 +5,13 @@ import type { FolderName } from "../domain/FolderName.ts"
 import type { ManifestEntry } from "../domain/Manifest.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import * as Source from "../domain/Source.ts"
+import { readOnly } from "../services/regularFile.ts"
 import { ArchiveError } from "./ArchiveError.ts"
 
 // Only what may wait for the disk is asynchronous, and not through a FileHandle: a call through node's threads
 // costs ten times the call itself, which shows with 100,000 small files.
 const open = promisify(fs.open)
 const read = promisify(fs.read)
-
-// O_NONBLOCK: opening a fifo must not wait for a writer.
-const flags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
 
 /** One file of the source, open for reading. */
 export interface SourceFile {
@@ -65,7 +63,7 @@ export const openSource = async (
     })
   }
 
-  const fd = await open(RawPath.toBuffer(path), flags).catch(failed)
+  const fd = await open(RawPath.toBuffer(path), readOnly).catch(failed)
   let reading: Promise<unknown> | undefined
   let closed = false
 
@@ -104,7 +102,11 @@ export const openSource = async (
     close: async () => {
       closed = true
       await Promise.allSettled([reading])
-      fs.closeSync(fd)
+      try {
+        fs.closeSync(fd)
+      } catch {
+        // What close reports is about writing, and nothing was written: what was read has been checked.
+      }
     }
   }
 

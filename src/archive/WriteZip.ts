@@ -13,7 +13,7 @@ import { makeHeaders } from "./Yazl.ts"
 const filesAhead = 16
 
 /** A zip to be written. */
-export interface WriteOptions {
+interface WriteOptions {
   readonly view: SourceView
   readonly manifest: Manifest
   readonly destination: string

@@ -50,7 +50,7 @@ const zip64From = 0xffd0_0000
 const slabSize = 1 << 20
 
 /** An entry whose data is being written. */
-export interface OpenEntry {
+interface OpenEntry {
   /** The local header, always of the same length; without sums it is a placeholder to be overwritten. */
   readonly localHeader: (sums?: EntrySums) => Buffer
   /** Adds the entry to the central directory. */

@@ -2,8 +2,6 @@ import { writeSync } from "node:fs"
 import { isatty } from "node:tty"
 import { codeOf } from "../domain/Errno.ts"
 
-export { harmless } from "../domain/Text.ts"
-
 export type StreamName = "stdout" | "stderr"
 
 /** Where text for a person goes, and what is known of the place. */

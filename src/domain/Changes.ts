@@ -22,6 +22,7 @@ export type DueReason =
   | "never archived"
   | "its archive is missing"
   | "its archive has another size than when it was published"
+  | "a file beside its archive is missing"
   | "its last attempt failed"
   | "changed"
 
@@ -50,6 +51,7 @@ export const decide = (options: {
   if (record.zipSize !== record.state.zip_size) {
     return due("its archive has another size than when it was published")
   }
+  if (record.incomplete !== undefined) return due("a file beside its archive is missing")
   // Archived since that base, so the change may be in the archive already: archiving it again would make the
   // previous archive a second copy of this one.
   const stale = options.base !== undefined && record.state.compared_with === options.base

@@ -51,5 +51,7 @@ export interface FolderRecord {
   readonly state: FolderState | undefined
   /** Size of `ABCD.zip` as it lies there now; undefined when there is none. */
   readonly zipSize: number | undefined
+  /** Name of a file that belongs beside the current archive and is missing or empty. */
+  readonly incomplete?: string | undefined
   readonly failure: FolderFailure | undefined
 }

@@ -30,6 +30,8 @@ export interface Manifest {
   readonly skipped: number
   /** A file has more than one name: `zfs diff` reports such a file under one of them only. */
   readonly hardLinks: boolean
+  /** Those whose names are not UTF-8, with the names they get in the archive. */
+  readonly escaped?: ReadonlyArray<{ readonly path: RawPath; readonly name: string }>
   /** See {@link hashEntries}. */
   readonly hash: string
 }

@@ -6,8 +6,10 @@ import type { FolderName } from "../domain/FolderName.ts"
 import type { Checksums, FolderState } from "../domain/FolderState.ts"
 import type { Manifest } from "../domain/Manifest.ts"
 import * as Metadata from "../domain/Metadata.ts"
+import { display, fromText } from "../domain/RawPath.ts"
 import { describe, type FolderResult } from "../domain/RunResult.ts"
 import type { SourceView } from "../domain/Source.ts"
+import { count } from "../domain/Units.ts"
 import { type ArchiveReport, Archiver } from "../services/Archiver.ts"
 import { Hasher } from "../services/Hasher.ts"
 import { Store } from "../services/Store.ts"
@@ -106,6 +108,12 @@ const prepare = Effect.fnUntraced(function* (view: SourceView, { folder, decisio
   const store = yield* Store
   const manifest = yield* tree.manifest(view, folder)
   if (decision._tag === "Compare" && decision.manifestHash === manifest.hash) return undefined
+  const [escaped] = manifest.escaped ?? []
+  if (escaped !== undefined) {
+    yield* Effect.logWarning(
+      `${count(manifest.escaped?.length ?? 0, "name is", "names are")} not UTF-8 and archived under an escaped name, the first ${display(escaped.path)} as ${display(fromText(escaped.name))}`
+    )
+  }
   const staging = yield* store.stage(folder)
   const report = yield* archiver.archive(view, manifest, staging.zip)
   yield* archiver.verify(staging.zip, manifest)

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import type { FolderRecord } from "../domain/FolderState.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import { bytes } from "../domain/Units.ts"
 import { Disk } from "../services/Disk.ts"
@@ -74,7 +75,7 @@ const checkTarget = Effect.fnUntraced(
   function* (config: { readonly target_path: string; readonly tmp_dir?: string | undefined }) {
     const store = yield* Store
     const report = yield* store.preflight
-    const findings = [ok("target", `${config.target_path}, ${bytes(report.free)} free`)]
+    const findings = [targetFinding(config.target_path, report.free, yield* store.records)]
     if (config.tmp_dir !== undefined) {
       findings.push(
         report.stagesInTmp
@@ -94,6 +95,16 @@ const checkTarget = Effect.fnUntraced(
   },
   Effect.catchAll((error) => Effect.succeed([problem("target", error.message)]))
 )
+
+// A new archive is put together beside the two that are there.
+const targetFinding = (path: string, free: number, records: ReadonlyMap<string, FolderRecord>): Finding => {
+  const detail = `${path}, ${bytes(free)} free`
+  if (free === 0) return problem("target", `${detail}: nothing can be written`)
+  const largest = Math.max(0, ...[...records.values()].map(({ zipSize }) => zipSize ?? 0))
+  return free < largest
+    ? warning("target", `${detail}, less than the largest archive there needs (${bytes(largest)})`)
+    : ok("target", detail)
+}
 
 const checkLock = Effect.fnUntraced(
   function* (path: string) {

@@ -12,7 +12,7 @@ import { abortable } from "./abortable.ts"
 export { ArchiveError, type ArchiveReport } from "../archive/ArchiveError.ts"
 
 /** How archives are made: `compression` of the configuration. */
-export interface ArchiverSettings extends Compression {
+interface ArchiverSettings extends Compression {
   /** Threads that compress. */
   readonly threads: number
 }

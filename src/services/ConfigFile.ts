@@ -35,7 +35,7 @@ export class ConfigError extends Data.TaggedError("ConfigError")<{
 }
 
 /** A configuration that can be used. */
-export interface LoadedConfig {
+interface LoadedConfig {
   readonly config: Config
   /** What the operator should know, a line each ("… can be read by others"). */
   readonly warnings: ReadonlyArray<string>

@@ -5,9 +5,10 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Errno from "../domain/Errno.ts"
+import { closeRead, openRegular, readOnly, withRegular } from "./regularFile.ts"
 
 /** What is needed of `lstat`. Sizes in bytes, times in milliseconds since 1970. */
-export interface DiskStat {
+interface DiskStat {
   readonly kind: "file" | "directory" | "symlink" | "other"
   readonly size: number
   readonly dev: number
@@ -74,13 +75,9 @@ export class Disk extends Context.Tag("zipper/Disk")<
     stat: (path) => attempt("look at", path, () => fs.lstat(path).then(toStat)).pipe(whenMissing(undefined)),
     list: (path) => attempt("list", path, () => fs.readdir(path).then((names) => names.sort())),
     read: (path) =>
-      attempt("read", path, () =>
-        withFile(path, readOnly, async (file) => {
-          // A fifo or a device that somebody put there would block, or never end.
-          if (!(await file.stat()).isFile()) throw new Error("is not a regular file")
-          return file.readFile("utf8")
-        })
-      ).pipe(whenMissing(undefined)),
+      attempt("read", path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
+        whenMissing(undefined)
+      ),
     write: (path, content, mode = 0o666) =>
       attempt("write", path, () =>
         withFile(
@@ -102,7 +99,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
           Effect.flatMap((files) =>
             restore(copyAll(files.source, files.target, `${from} to ${to}`)).pipe(
               Effect.ensuring(
-                attempt("close", to, () => Promise.all([files.source.close(), files.target.close()])).pipe(
+                attempt("close", to, () => Promise.all([closeRead(files.source), files.target.close()])).pipe(
                   Effect.ignoreLogged
                 )
               )
@@ -125,11 +122,14 @@ export class Disk extends Context.Tag("zipper/Disk")<
       attempt("ask for the free space of", path, () =>
         fs.statfs(path).then((stats) => stats.bavail * stats.bsize)
       ),
-    writable: (path) => attempt("write to", path, () => fs.access(path, constants.W_OK | constants.X_OK))
+    writable: (path) =>
+      attempt("write to", path, async () => {
+        const { W_OK, X_OK } = constants
+        await fs.access(path, (await fs.lstat(path)).isDirectory() ? W_OK | X_OK : W_OK)
+      })
   }))
 }
 
-const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
 const attempt = <A>(operation: string, path: string, run: () => Promise<A>): Effect.Effect<A, DiskError> =>
@@ -175,11 +175,11 @@ const withFile = async <A>(
 }
 
 const openBoth = async (from: string, to: string) => {
-  const source = await fs.open(from, readOnly)
+  const { file: source } = await openRegular(from)
   try {
     return { source, target: await fs.open(to, createOnly) }
   } catch (error) {
-    await source.close()
+    await closeRead(source)
     throw error
   }
 }

@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto"
-import { constants } from "node:fs"
-import * as fs from "node:fs/promises"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -8,6 +6,7 @@ import * as Layer from "effect/Layer"
 import { codeOf, explain, isTransientCode } from "../domain/Errno.ts"
 import type { Checksums } from "../domain/FolderState.ts"
 import { abortable } from "./abortable.ts"
+import { closeRead, openRegular } from "./regularFile.ts"
 
 /** A file could not be read for hashing. */
 export class HashError extends Data.TaggedError("HashError")<{
@@ -61,10 +60,8 @@ const hashFile = async (path: string, signal: AbortSignal): Promise<Checksums> =
       cause
     })
   }
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const file = await fs.open(path, flags).catch(failed)
+  const { file } = await openRegular(path).catch(failed)
   try {
-    if (!(await file.stat().catch(failed)).isFile()) failed(new Error("it is no regular file"))
     const md5 = createHash("md5")
     const sha256 = createHash("sha256")
     const buffer = Buffer.allocUnsafe(blockSize)
@@ -79,6 +76,6 @@ const hashFile = async (path: string, signal: AbortSignal): Promise<Checksums> =
       position += bytesRead
     }
   } finally {
-    await file.close()
+    await closeRead(file)
   }
 }

@@ -1,13 +1,11 @@
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import { explain } from "../domain/Errno.ts"
 import { fileLogger } from "./log/fileLogger.ts"
 import { RotatingFile, type RotatingFileSettings } from "./log/RotatingFile.ts"
 import { type SyslogSettings, syslogLogger } from "./log/syslogLogger.ts"
 import type { Process } from "./Process.ts"
-
-export type { RotatingFileSettings } from "./log/RotatingFile.ts"
-export type { SyslogSettings } from "./log/syslogLogger.ts"
 
 /*
  * Logs that outlive the run. Each adds a logger beside those that are there; the minimum log level is for all
@@ -20,7 +18,13 @@ export const layerFile = (settings: RotatingFileSettings & { readonly runId?: st
   Logger.addScoped(
     Effect.acquireRelease(
       Effect.sync(() => new RotatingFile(settings)),
-      (file) => Effect.sync(() => file.close())
+      (file) =>
+        // What close says comes too late for anything but a warning, and must not fail the run.
+        Effect.try(() => file.close()).pipe(
+          Effect.catchAll(({ error }) =>
+            Effect.logWarning(`log file ${settings.path} may lack its last lines: ${explain(error)}`)
+          )
+        )
     ).pipe(Effect.map((file) => fileLogger(file, settings)))
   )
 

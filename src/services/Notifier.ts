@@ -4,19 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import { type GotifySettings, makeGotify } from "./notifier/gotify.ts"
+import type { Notification } from "./notifier/Notification.ts"
 import { NotifyError } from "./notifier/NotifyError.ts"
 
 export type { GotifySettings } from "./notifier/gotify.ts"
+export type { Notification } from "./notifier/Notification.ts"
 export { NotifyError } from "./notifier/NotifyError.ts"
-
-/** A message to a person. */
-export interface Notification {
-  readonly title: string
-  /** Markdown. */
-  readonly message: string
-  /** Gotify priority; the configured one when left out. */
-  readonly priority?: number
-}
 
 /** Tells somebody. */
 export class Notifier extends Context.Tag("zipper/Notifier")<

@@ -19,15 +19,13 @@ import type {
   StoreSettings
 } from "./store/model.ts"
 
-export { emptyStore, type MemoryStore, type PublishedSets } from "./store/memory.ts"
+export { emptyStore, type MemoryStore } from "./store/memory.ts"
 export {
-  type BrokenFolder,
   type Publication,
   type Published,
   type RecoveryReport,
   type Staging,
   StoreError,
-  type StoreReport,
   type StoreSettings
 } from "./store/model.ts"
 
@@ -38,8 +36,9 @@ export class Store extends Context.Tag("zipper/Store")<
     /** Target and tmp_dir are folders we can write to (proved by writing, syncing and removing a file). */
     readonly preflight: Effect.Effect<StoreReport, StoreError>
     /**
-     * Finishes or undoes every publication that a crashed run left, and removes its staging. A folder where
-     * that is impossible is reported as broken; the others are not held up.
+     * Finishes or undoes every publication that a crashed run left, and removes its staging. Where the record
+     * of one is damaged, all that belongs to it is set aside, with a warning, and the folder has no state any
+     * more. A folder where even that is impossible is reported as broken; the others are not held up.
      */
     readonly recover: Effect.Effect<RecoveryReport, StoreError>
     /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */

@@ -5,18 +5,18 @@ import * as EntryName from "../domain/EntryName.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../domain/Manifest.ts"
 import * as RawPath from "../domain/RawPath.ts"
-import type { SourceView } from "../domain/Source.ts"
+import type { Blocked, SourceView } from "../domain/Source.ts"
 import { abortable } from "./abortable.ts"
-import { type Blocked, blockedFor, listFolders } from "./tree/Folders.ts"
+import { blockedFor, listFolders } from "./tree/Folders.ts"
 import { type MemoryTree, memoryFolders, memoryWalk } from "./tree/Memory.ts"
 import { isTreeError, TreeError } from "./tree/TreeError.ts"
 import { type Skipped, type Walked, walk } from "./tree/Walk.ts"
 
-export type { MemoryEntry, MemoryFolder, MemoryTree } from "./tree/Memory.ts"
+export type { MemoryTree } from "./tree/Memory.ts"
 export { TreeError } from "./tree/TreeError.ts"
 
 /** What lies directly in the source folder. */
-export interface Listing {
+interface Listing {
   /** Sorted. Those that are child datasets are listed even where the parent's snapshot does not show them. */
   readonly folders: ReadonlyArray<FolderName>
   /** Everything else: other names, files, symlinks, devices. */
@@ -46,7 +46,7 @@ export class Tree extends Context.Tag("zipper/Tree")<
       if (blocked !== undefined) return yield* blockedError(blocked)
       const walked = yield* abortable((signal) => walk(view, folder, signal), isTreeError)
       yield* logSkipped(walked.skippedNames, walked.skipped)
-      return yield* toManifest(folder, walked)
+      return toManifest(folder, walked)
     })
   })
 
@@ -59,7 +59,7 @@ export class Tree extends Context.Tag("zipper/Tree")<
         if (blocked !== undefined) return yield* blockedError(blocked)
         const walked = memoryWalk(tree, folder)
         if (walked instanceof TreeError) return yield* walked
-        return yield* toManifest(folder, walked)
+        return toManifest(folder, walked)
       })
     })
 }
@@ -71,8 +71,8 @@ const blockedError = (blocked: Blocked): TreeError =>
     transient: false
   })
 
-/** Names and order of what was found, with a warning about names that could not be kept. */
-const toManifest = Effect.fnUntraced(function* (folder: FolderName, walked: Walked) {
+/** Names and order of what was found. */
+const toManifest = (folder: FolderName, walked: Walked): Manifest => {
   const sorted = [...walked.entries].sort(byPath)
   const { names, escaped } = EntryName.assign(sorted.map((entry) => entry.path))
   const entries: Array<ManifestEntry> = []
@@ -84,12 +84,6 @@ const toManifest = Effect.fnUntraced(function* (folder: FolderName, walked: Walk
     if (kind === "file") files += 1
     bytes += size
   }
-  const [first] = escaped
-  if (first !== undefined) {
-    yield* Effect.logWarning(
-      `${escaped.length} ${escaped.length === 1 ? "name is" : "names are"} not UTF-8 and archived under an escaped name, the first as ${RawPath.display(RawPath.fromText(first.name))}`
-    )
-  }
   return {
     folder,
     entries,
@@ -98,9 +92,10 @@ const toManifest = Effect.fnUntraced(function* (folder: FolderName, walked: Walk
     bytes,
     skipped: walked.skipped,
     hardLinks: walked.hardLinks,
+    escaped,
     hash: hashEntries(entries)
-  } satisfies Manifest
-})
+  }
+}
 
 const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, count: number) {
   for (const { path, type } of first) yield* Effect.logDebug(`skipped ${RawPath.display(path)} (${type})`)

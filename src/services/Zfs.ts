@@ -15,7 +15,7 @@ export {
   ZfsError,
   type ZfsSettings
 } from "./zfs/contract.ts"
-export { type MemorySnapshot, makeZfsMemory, type ZfsMemory } from "./zfs/memory.ts"
+export { makeZfsMemory, type ZfsMemory } from "./zfs/memory.ts"
 
 /** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
 export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {

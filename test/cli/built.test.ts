@@ -101,6 +101,32 @@ describe("a run", () => {
     assert.strictEqual(full.toString(), "1\n")
   })
 
+  it("puts right what is missing beside an archive", async () => {
+    place.put("ABCD/a.txt", "one")
+    await job()
+    rmSync(join(place.target, "ABCD/ABCD.zip.md5"))
+    writeFileSync(join(place.target, "ABCD/metadata.json"), "")
+    assert.include((await job()).stdout, "(a file beside its archive is missing)")
+    assert.include((await job()).stdout, "1 unchanged")
+    sums("ABCD")
+  })
+
+  it("does not let an archive that has rotted push out the good one before it", async () => {
+    const zip = join(place.target, "ABCD/ABCD.zip")
+    place.put("ABCD/a.txt", "one")
+    await job()
+    place.put("ABCD/a.txt", "second")
+    await job()
+    const previous = readFileSync(join(place.target, "ABCD/ABCD.prev.zip"))
+    const rotten = readFileSync(zip)
+    rotten.fill(0, 40, 60)
+    writeFileSync(zip, rotten)
+    place.put("ABCD/a.txt", "the third")
+    assert.include((await job()).stderr, "damaged")
+    assert.deepStrictEqual(readFileSync(join(place.target, "ABCD/ABCD.prev.zip")), previous)
+    sums("ABCD")
+  })
+
   it("takes an empty source for one that is not mounted, once there are archives of it", async () => {
     assert.strictEqual((await job()).status, 0, "nothing was ever archived")
     place.put("ABCD/a.txt", "one")

@@ -55,7 +55,7 @@ describe("Config", () => {
       gotify: { ...gotify, token_file: "/etc/token", priority: 8, timeout_seconds: 3 },
       snapshots: "live",
       compression: { method: "deflate", level: 9, threads: 1 },
-      notify_on: ["failure", "success", "recovery"],
+      notify_on: ["failure", "success"],
       replication: [
         {
           name: "nightly",
@@ -103,7 +103,7 @@ describe("Config", () => {
         "gotify.priority: 11 is not a whole number from 0 to 10",
         'gotify.url: "ftp://host/" is not an http or https address such as https://gotify.example.com/message',
         "compression: 5 is not an object { … }",
-        'notify_on[0]: "failur" is not "failure", "success" or "recovery"',
+        'notify_on[0]: "failur" is not "failure" or "success"',
         'umask: 27 is not octal text that leaves the owner everything, such as "027"',
         "tmp_dir: null is not an absolute path without .. in it",
         "colour: unknown key",

@@ -34,6 +34,7 @@ import {
   run,
   viewOf
 } from "../support/archive.ts"
+import { failingCloseSyncs, failingCloses, recordedSyncs } from "../support/fileHandles.ts"
 import { temporaryFolder } from "../support/log.ts"
 
 const signal = new AbortController().signal
@@ -85,6 +86,33 @@ describe("Archiver", () => {
       assert.deepStrictEqual(report, { zipSize: stat.size, entries: 2, bytes: 1000 })
       assert.isBelow(stat.size, 400)
       assert.strictEqual(stat.mode & 0o777, 0o666 & ~process.umask())
+    }).pipe(Effect.provide(layers()))
+  )
+
+  it.scoped("has synced the whole zip when it says that it is done", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      put(`${root}/ABCD/file`, "x".repeat(1000))
+      const view = viewOf(root)
+      const manifest = yield* manifestIn(view)
+      const synced = yield* recordedSyncs
+      yield* archive(view, manifest, `${root}/a.zip`)
+      const { ino, size } = statSync(`${root}/a.zip`)
+      assert.deepStrictEqual(synced, [{ ino, size }])
+    }).pipe(Effect.provide(layers()))
+  )
+
+  it.scoped("reads sources and zips whatever closing says: what was read has been checked", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      put(`${root}/ABCD/file`, "x".repeat(1000))
+      const view = viewOf(root)
+      const manifest = yield* manifestIn(view)
+      yield* Effect.scoped(Effect.zipRight(failingCloseSyncs, archive(view, manifest, `${root}/a.zip`)))
+      yield* failingCloses
+      yield* verify(`${root}/a.zip`, manifest)
+      assert.strictEqual((yield* Effect.flip(verify(root, manifest)))._tag, "ArchiveError")
+      assert.strictEqual((yield* Effect.flip(archive(view, manifest, `${root}/b.zip`))).reason, "Write")
     }).pipe(Effect.provide(layers()))
   )
 

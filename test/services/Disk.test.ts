@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Disk } from "../../src/services/Disk.ts"
+import { failingCloses, recordedSyncs } from "../support/fileHandles.ts"
 import { scopedPlace } from "../support/storeKit.ts"
 
 const setup = Effect.gen(function* () {
@@ -68,12 +69,43 @@ describe("Disk", () => {
   )
 
   test(
+    "has synced what it wrote or copied, whole, and what it was told to sync",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      const synced = yield* recordedSyncs
+      const stateOf = (name: string) => {
+        const { ino, size } = fs.statSync(at(name))
+        return { ino, size }
+      }
+      yield* disk.write(at("file"), "content")
+      assert.deepStrictEqual(synced, [stateOf("file")])
+      yield* disk.copy(at("file"), at("copy"))
+      assert.deepStrictEqual(synced.slice(1), [stateOf("copy")])
+      yield* disk.sync(at("file"))
+      yield* disk.sync(at(""))
+      assert.deepStrictEqual(synced.slice(2), [stateOf("file"), stateOf("")])
+    })
+  )
+
+  test(
+    "what is only read is read, whatever close says; what is written is not written",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      yield* disk.write(at("file"), "content")
+      yield* failingCloses
+      assert.strictEqual(yield* disk.read(at("file")), "content")
+      assert.strictEqual((yield* Effect.flip(disk.write(at("other"), "content"))).code, "EIO")
+    })
+  )
+
+  test(
     "a fifo in the place of a file does not block",
     Effect.gen(function* () {
       const { at, disk } = yield* setup
       execFileSync("mkfifo", [at("fifo")])
-      const error = yield* Effect.flip(disk.read(at("fifo")))
-      assert.include(error.message, "is not a regular file")
+      for (const attempt of [disk.read(at("fifo")), disk.copy(at("fifo"), at("copy"))]) {
+        assert.include((yield* Effect.flip(attempt)).message, "is not a regular file")
+      }
     })
   )
 

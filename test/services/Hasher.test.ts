@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import { Checksums } from "../../src/domain/FolderState.ts"
 import { HashError, Hasher } from "../../src/services/Hasher.ts"
 import { noise, run } from "../support/archive.ts"
+import { failingCloses } from "../support/fileHandles.ts"
 import { temporaryFolder } from "../support/log.ts"
 
 const hash = (path: string) => Effect.flatMap(Hasher, (hasher) => hasher.hash(path))
@@ -37,6 +38,16 @@ describe("Hasher", () => {
         assert.include(error.message, `${folder}/${name}`)
         assert.isFalse(error.transient)
       }
+    }).pipe(Effect.provide(Hasher.layer))
+  )
+
+  it.scoped("does not mind what closing says: everything has been read", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      writeFileSync(`${folder}/file`, "content")
+      yield* failingCloses
+      assert.strictEqual((yield* hash(`${folder}/file`)).md5, "9a0364b9e99bb480dd25e1f0284c8555")
+      assert.strictEqual((yield* Effect.flip(hash(folder)))._tag, "HashError")
     }).pipe(Effect.provide(Hasher.layer))
   )
 

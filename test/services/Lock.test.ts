@@ -153,8 +153,11 @@ describe("Lock", () => {
       const look = Effect.scoped(acquire(file)).pipe(Effect.provide(dry))
       yield* look
       assert.isFalse(fs.existsSync(file))
-      fs.writeFileSync(file, "pid 999999999, since 2025-01-01T12:00:00Z\n")
-      yield* look
+      // Nobody: there is no such process, and 0 is none.
+      for (const pid of [999999999, 0]) {
+        fs.writeFileSync(file, `pid ${pid}, since 2025-01-01T12:00:00Z\n`)
+        yield* look
+      }
       assert.deepStrictEqual(said, [])
       fs.writeFileSync(file, `pid ${process.pid}, since 2025-01-01T12:00:00Z\n`)
       yield* look

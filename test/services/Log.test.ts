@@ -11,6 +11,7 @@ import { buildSync } from "esbuild"
 import * as Log from "../../src/services/Log.ts"
 import { RotatingFile } from "../../src/services/log/RotatingFile.ts"
 import { ProcessError } from "../../src/services/Process.ts"
+import { failingCloseSyncs } from "../support/fileHandles.ts"
 import { capturedLog, temporaryFolder } from "../support/log.ts"
 
 const read = (path: string) => fs.readFileSync(path, "utf8")
@@ -220,6 +221,29 @@ describe("Log file", () => {
         [path, `${path}.1`, `${path}.2`, `${path}.3`].map((name) => linesOf(name).join()),
         ["new", "12345678", "put aside", "older"]
       )
+    })
+  )
+
+  it.scoped("that cannot be closed is a warning and no failure", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "zipper.log")
+      const log = capturedLog()
+      yield* failingCloseSyncs
+      yield* Effect.logInfo("line").pipe(Effect.provide(file(path)), Effect.provide(log.layer))
+      assert.match(log.lines.join("\n"), /^Info: line\nWarning: log file .* may lack its last lines: .*EIO/)
+      assert.strictEqual(linesOf(path).length, 1)
+    })
+  )
+
+  it.scoped("once closed, is not opened again for a late line", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "zipper.log")
+      const log = new RotatingFile({ path, maxBytes: 1000, keep: 1 })
+      log.append("in time")
+      log.close()
+      log.append("late")
+      log.close()
+      assert.deepStrictEqual(linesOf(path), ["in time"])
     })
   )
 

@@ -159,6 +159,20 @@ describe("Log to syslog", () => {
     })
   )
 
+  it.effect("is no failure of the run when sending has a bug", () =>
+    Effect.gen(function* () {
+      const log = capturedLog()
+      const fiber = yield* Effect.logInfo("line").pipe(
+        Effect.provide(syslog(() => Effect.die(new Error("a bug")))),
+        Effect.provide(log.layer),
+        Effect.fork
+      )
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(log.lines, ["Info: line", "Warning: syslog lacks lines"])
+    })
+  )
+
   it.effect("does not log about its own logging", () =>
     Effect.gen(function* () {
       const log = capturedLog()

@@ -304,7 +304,8 @@ describe("Notifier", () => {
     Effect.gen(function* () {
       const { origin, seen } = yield* httpServer(inTurn(status(200), status(404), status(500), status(200)))
       yield* probe(settingsFor(`${origin}/sub/message`))
-      yield* probe(settingsFor(`${origin}/sub/message`))
+      const noGotify = yield* Effect.flip(probe(settingsFor(`${origin}/sub/message`)))
+      assert.match(noGotify.message, /HTTP 404/)
       const error = yield* Effect.flip(probe(settingsFor(`${origin}/sub/message`)))
       assert.match(error.message, /HTTP 500/)
       yield* probe(settingsFor(`${origin}/elsewhere`))

@@ -76,6 +76,24 @@ describe("layerDryRun", () => {
     })
   )
 
+  it.scoped("counts on what recovery would do with a damaged journal: the folder is archived anew", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(Effect.provide(storeOn(place)))
+      const journal = path.join(place.targetPath, "ABCD", ".publish", "commit")
+      fs.mkdirSync(path.dirname(journal))
+      fs.writeFileSync(journal, "{")
+      const before = listing(place.root)
+      const dryRun = Layer.provide(Store.layerDryRun(place), Disk.layer)
+      const { lines, value } = yield* logsOf(everything.pipe(Effect.provide(dryRun)))
+      assert.deepStrictEqual(value.recovery, { healed: [], broken: [] })
+      assert.include(lines, `WARN the record of an interrupted publication (${journal}) cannot be understood`)
+      assert.include(lines, "would be set aside, and the folder archived anew")
+      assert.isUndefined(value.records.get(abcd)?.state)
+      assert.deepStrictEqual(listing(place.root), before)
+    })
+  )
+
   it.scoped("finds a target that is not there", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace

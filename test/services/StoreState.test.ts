@@ -245,11 +245,21 @@ describe("recover", () => {
       yield* crashed(place)
       const journal = at(place, "ABCD", ".publish", "commit")
       fs.writeFileSync(journal, fs.readFileSync(journal, "utf8").slice(0, 50))
-      const report = yield* recover.pipe(on(place))
-      assert.strictEqual(report.broken[0]?.folder, abcd)
-      assert.include(report.broken[0]?.reason ?? "", `(${journal}) cannot be understood`)
       const aside = at(place, "ABCD", ".publish.corrupt-1")
-      assert.include(report.broken[0]?.reason ?? "", `kept in ${aside}`)
+      // While it cannot be set aside, the folder cannot be worked on.
+      const disk = DiskFaults.layer({
+        before: ({ name, path: file }) => (name === "rename" && file === aside ? "EIO" : undefined)
+      })
+      const stuck = yield* recover.pipe(Effect.provide(storeOn(place, disk)))
+      assert.deepStrictEqual(
+        stuck.broken.map(({ folder }) => folder),
+        [abcd]
+      )
+      // Once it is, nothing is broken: the run that has just said so archives the folder.
+      const { lines, value: report } = yield* logsOf(recover.pipe(on(place)))
+      assert.deepStrictEqual(report.broken, [])
+      assert.include(lines, `WARN the record of an interrupted publication (${journal}) cannot be understood`)
+      assert.include(lines, `kept in ${aside}, and the folder is archived anew`)
       assert.strictEqual(fs.readFileSync(path.join(aside, "old", "ABCD.prev.zip"), "utf8"), "one")
       assert.strictEqual(fs.readFileSync(path.join(aside, "old", "ABCD.zip"), "utf8"), "two")
       assert.isUndefined((yield* records.pipe(on(place))).get(abcd)?.state)
@@ -258,6 +268,7 @@ describe("recover", () => {
       const found = inspect(place)
       assert.deepStrictEqual([found.current, found.previous, found.problems], ["four", "two", []])
       assert.deepStrictEqual(yield* recover.pipe(on(place)), { healed: [], broken: [] })
+      assert.isTrue(fs.existsSync(aside))
     })
   )
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import type { StreamName, Terminal } from "../../src/cli/Terminal.ts"
-import { causeText, textOf } from "../../src/services/log/Entry.ts"
+import { causeText, textOf } from "../../src/domain/Text.ts"
 
 /** A folder for the length of the scope. */
 export const temporaryFolder = Effect.acquireRelease(

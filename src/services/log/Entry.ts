@@ -3,33 +3,12 @@ import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as HashMap from "effect/HashMap"
 import * as HashSet from "effect/HashSet"
-import * as Inspectable from "effect/Inspectable"
 import * as List from "effect/List"
 import type * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
-import * as Redacted from "effect/Redacted"
+import { causeText, quoted, textOf } from "../../domain/Text.ts"
 
 type Options = Logger.Logger.Options<unknown>
-
-/** The parts of a message as one text; what is not text as JSON (a Redacted shows nothing of its value). */
-export const textOf = (message: unknown): string =>
-  (Array.isArray(message) ? message : [message]).map(show).join(" ")
-
-const show = (value: unknown): string => {
-  if (value instanceof Error) return value.message
-  return Redacted.isRedacted(value) ? String(value) : Inspectable.toStringUnknown(value, 0)
-}
-
-/** What a cause says: the message of each failure, and the stack of what nobody expected. */
-export const causeText = (cause: Cause.Cause<unknown>): string =>
-  Cause.isInterruptedOnly(cause)
-    ? "interrupted"
-    : [
-        ...Array.from(Cause.failures(cause), show),
-        ...Array.from(Cause.defects(cause), (defect) =>
-          defect instanceof Error ? (defect.stack ?? defect.message) : show(defect)
-        )
-      ].join("; ")
 
 /**
  * One record as logfmt, on one line whatever it says: `time`, `level`, `run`, `folder`, `msg`, then the other
@@ -49,7 +28,7 @@ export const logfmt = (
     : []
   if (run !== undefined) pairs.push(pair("run", run))
   if (folder !== undefined) pairs.push(pair("folder", folder))
-  pairs.push(`msg=${quote(textOf(options.message))}`)
+  pairs.push(`msg=${quoted(textOf(options.message))}`)
   for (const [key, value] of [...annotations].sort(([a], [b]) => (a < b ? -1 : 1)))
     pairs.push(pair(key, value))
   for (const span of List.toArray(options.spans)) {
@@ -63,16 +42,9 @@ const taken: ReadonlySet<string> = new Set(["time", "level", "msg"])
 
 const pair = (key: string, value: unknown): string => {
   const name = key.replace(/[^\w.-]/g, "_") || "_"
-  const text = show(value)
-  return `${taken.has(name) ? `_${name}` : name}=${/^[\w.:/@+,-]+$/.test(text) ? text : quote(text)}`
+  const text = textOf([value])
+  return `${taken.has(name) ? `_${name}` : name}=${/^[\w.:/@+,-]+$/.test(text) ? text : quoted(text)}`
 }
-
-// JSON escapes quotes, backslashes and C0; the rest are other line ends, C1 controls and what turns text around.
-const quote = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )
 
 /**
  * Gives a warning to the loggers that stand beside `self` for this record: a log that does not work must say

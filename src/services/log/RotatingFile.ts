@@ -19,6 +19,7 @@ export class RotatingFile {
   private open: { readonly fd: number; readonly ino: number; readonly dev: number } | undefined
   /** The last line was cut short (disk full): the next starts on a line of its own. */
   private torn = false
+  private closed = false
   /** What went wrong with rotating; it is tried again for the next line. */
   rotationFailure: string | undefined
 
@@ -26,13 +27,17 @@ export class RotatingFile {
     this.settings = settings
   }
 
-  /** Writes one line (without its newline). Throws what the operating system says; the file may be tried again. */
+  /**
+   * Writes one line (without its newline). Throws what the operating system says; the file may be tried again.
+   * Lines after {@link close} are dropped: nobody would close a file that is opened for them.
+   */
   append(line: string): void {
+    if (this.closed) return
     const data = Buffer.from(`${this.torn ? "\n" : ""}${line}\n`)
     let file = this.current()
     const size = file.stat.isFile() ? file.stat.size : 0
     if (size > 0 && size + data.length > this.settings.maxBytes && this.rotate(file.stat)) {
-      this.close()
+      this.leave()
       file = this.current()
     }
     let written = 0
@@ -45,7 +50,14 @@ export class RotatingFile {
     }
   }
 
+  /** Closes the file for good. */
   close(): void {
+    this.closed = true
+    this.leave()
+  }
+
+  /** Closes the file that is open now. */
+  private leave(): void {
     if (this.open === undefined) return
     const { fd } = this.open
     this.open = undefined
@@ -59,7 +71,7 @@ export class RotatingFile {
       const there = fs.lstatSync(path, { throwIfNoEntry: false })
       if (there?.ino === this.open.ino && there.dev === this.open.dev)
         return { fd: this.open.fd, stat: there }
-      this.close()
+      this.leave()
     }
     // O_NONBLOCK: opening a fifo that nobody reads must fail, not wait.
     const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = fs.constants

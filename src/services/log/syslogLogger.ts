@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
@@ -96,7 +97,11 @@ export const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSetting
 
   yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(drain)), (fiber) =>
     Queue.offer(queue, "end").pipe(
-      Effect.zipRight(Fiber.join(fiber)),
+      // Not join: a release must not fail, whatever became of the fiber.
+      Effect.zipRight(Fiber.await(fiber)),
+      Effect.tap((exit) =>
+        Exit.isFailure(exit) ? Effect.logWarning("syslog lacks lines", exit.cause) : Effect.void
+      ),
       Effect.interruptible,
       Effect.timeoutOption(patience),
       Effect.zipRight(Fiber.interrupt(fiber))

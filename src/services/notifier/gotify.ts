@@ -8,6 +8,7 @@ import * as Schedule from "effect/Schedule"
 import { maskAddress } from "../../domain/ConfigIssues.ts"
 import { type Endpoint, endpointOf } from "./Endpoint.ts"
 import { connectionFailure, statusFailure, timeoutFailure } from "./failures.ts"
+import type { Notification } from "./Notification.ts"
 import type { NotifyError } from "./NotifyError.ts"
 
 /** Where to post, as configured. */
@@ -21,13 +22,6 @@ export interface GotifySettings {
   readonly retries: number
   /** Pause before the second attempt; it doubles from then on, up to half a minute. Default: a second. */
   readonly pause?: Duration.DurationInput
-}
-
-/** What is posted. */
-interface GotifyMessage {
-  readonly title: string
-  readonly message: string
-  readonly priority?: number
 }
 
 /** Posts messages to one Gotify server. */
@@ -54,7 +48,7 @@ export const makeGotify = (settings: GotifySettings) =>
         })
       )
 
-    const send = (notification: GotifyMessage) =>
+    const send = (notification: Notification) =>
       attempt(messageRequest(endpoint, settings, notification)).pipe(
         Effect.filterOrFail(
           ({ status }) => status >= 200 && status < 300,
@@ -70,7 +64,8 @@ export const makeGotify = (settings: GotifySettings) =>
       withLogin(HttpClientRequest.make(endpoint.health.method)(endpoint.health.url), endpoint)
     ).pipe(
       Effect.filterOrFail(
-        ({ status }) => status < 500,
+        // Gotify's own health check says 200; where only the server is known, any answer of it will do.
+        ({ status }) => status === 200 || (endpoint.health.method === "HEAD" && status < 500),
         ({ status, location }) => statusFailure(endpoint.shown, status, location)
       ),
       Effect.asVoid
@@ -79,7 +74,7 @@ export const makeGotify = (settings: GotifySettings) =>
     return { send, probe }
   })
 
-const messageRequest = (endpoint: Endpoint, settings: GotifySettings, notification: GotifyMessage) =>
+const messageRequest = (endpoint: Endpoint, settings: GotifySettings, notification: Notification) =>
   HttpClientRequest.post(endpoint.url).pipe(
     HttpClientRequest.setHeader("X-Gotify-Key", Redacted.value(settings.token)),
     HttpClientRequest.bodyUnsafeJson({

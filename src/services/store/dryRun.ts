@@ -3,12 +3,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
-import type { FolderFailure } from "../../domain/FolderState.ts"
+import type { FolderFailure, FolderRecord } from "../../domain/FolderState.ts"
 import { Disk } from "../Disk.ts"
 import { type Finding, leftover } from "./folderRecovery.ts"
 import * as jobState from "./jobState.ts"
 import * as Layout from "./layout.ts"
 import { asStoreError, type Publication, type Published, type Staging, type StoreSettings } from "./model.ts"
+import { operationsOn, reading } from "./operation.ts"
 import { preflight } from "./preflight.ts"
 import { records } from "./records.ts"
 import { recoverFolders } from "./recovery.ts"
@@ -17,39 +18,43 @@ import { decodeState } from "./survey.ts"
 /** The store of a dry run: it reads what the real one reads, says what it would do, and writes nothing. */
 export const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings) {
   const layout = Layout.make(settings)
-  const context = Context.make(Disk, yield* Disk)
+  const operation = operationsOn(Context.make(Disk, yield* Disk))
   return {
-    preflight: preflight(layout, "ask").pipe(Effect.provide(context), Effect.withSpan("Store.preflight")),
+    preflight: preflight(layout, "ask").pipe(operation("preflight", reading.preflight)),
     recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
-      asStoreError("cannot look for what an interrupted run left"),
-      Effect.provide(context),
-      Effect.withSpan("Store.recover")
+      operation("recover", reading.recover)
     ),
-    records: records(layout, "report").pipe(
-      asStoreError("cannot read what is known of the folders"),
-      Effect.provide(context),
-      Effect.withSpan("Store.records")
-    ),
-    cursor: jobState
-      .cursor(layout, "report")
-      .pipe(asStoreError("cannot read the cursor"), Effect.provide(context), Effect.withSpan("Store.cursor")),
-    stage: Effect.fn("Store.stage")((folder: FolderName) => {
+    records: recordsAfterRecovery(layout).pipe(operation("records", reading.records)),
+    cursor: jobState.cursor(layout, "report").pipe(operation("cursor", reading.cursor)),
+    stage: (folder: FolderName) => {
       const paths = Layout.folder(layout, folder)
       return Effect.succeed<Staging>({ folder, zip: join(paths.next, paths.names.zip) })
-    }),
-    publish: Effect.fn("Store.publish")((staging: Staging, _: Publication) =>
+    },
+    publish: (staging: Staging, _: Publication) =>
       wouldPublish(Layout.folder(layout, staging.folder)).pipe(
-        asStoreError(`cannot look at ${staging.folder}`),
-        Effect.provide(context)
-      )
-    ),
-    recordFailure: Effect.fn("Store.recordFailure")((failed: Omit<FolderFailure, "version" | "failures">) =>
-      Effect.logInfo(`would write down that ${failed.folder} failed`)
-    ),
-    advance: Effect.fn("Store.advance")((cursor: Cursor) =>
-      Effect.logInfo(`would advance the cursor to ${cursor.base.name}`)
-    )
+        operation("publish", `cannot look at ${staging.folder}`)
+      ),
+    recordFailure: (failed: Omit<FolderFailure, "version" | "failures">) =>
+      Effect.logInfo(`would write down that ${failed.folder} failed`),
+    advance: (cursor: Cursor) => Effect.logInfo(`would advance the cursor to ${cursor.base.name}`)
   }
+})
+
+/** Recovery would have set aside the state of a folder whose journal is damaged, and a run would archive it. */
+const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout) {
+  const found = yield* records(layout, "report")
+  const after = yield* Effect.forEach(
+    found,
+    Effect.fnUntraced(function* ([folder, record]) {
+      const left = yield* leftover(Layout.folder(layout, folder)).pipe(
+        // Recovery has reported the folder as broken, and nothing is asked about it.
+        Effect.orElseSucceed(() => undefined)
+      )
+      return [folder, left?._tag === "Unreadable" ? { ...record, state: undefined } : record] as const
+    }),
+    { concurrency: 16 }
+  )
+  return new Map<FolderName, FolderRecord>(after)
 })
 
 const wouldHeal = (paths: Layout.FolderLayout) =>
@@ -66,7 +71,7 @@ const wouldHeal = (paths: Layout.FolderLayout) =>
         return { healed: "would undo the publication that had failed and was interrupted" }
       case "Unreadable":
         return {
-          broken: `the record of an interrupted publication (${found.path}) cannot be understood; what belongs to it would be set aside`
+          warning: `the record of an interrupted publication (${found.path}) cannot be understood; what belongs to it would be set aside, and the folder archived anew`
         }
     }
   }).pipe(

@@ -2,18 +2,21 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as PublishPlan from "../../domain/PublishPlan.ts"
 import { Disk } from "../Disk.ts"
-import { discard, isFolder } from "./folders.ts"
+import { discard, isFolder, setAside } from "./folders.ts"
 import type { FolderLayout } from "./layout.ts"
 import { back, forward, settle } from "./steps.ts"
 
 /** What was found in a folder's work area, in words that continue its name. */
 export interface Finding {
   readonly healed?: string
+  /** Somebody should look at it, and the folder can be worked on. */
+  readonly warning?: string
+  /** The folder cannot be worked on. */
   readonly broken?: string
 }
 
 /** What an interrupted publication left behind, and so what has to be done about it. */
-export type Leftover =
+type Leftover =
   | { readonly _tag: "Nothing" }
   | { readonly _tag: "Staging" }
   | { readonly _tag: "Forward" | "Back"; readonly journal: PublishPlan.Journal }
@@ -61,7 +64,7 @@ export const recoverFolder = Effect.fnUntraced(function* (paths: FolderLayout) {
       yield* removeIfMade(paths)
       return { healed: "undid the publication that had failed and was interrupted" }
     case "Unreadable":
-      return { broken: yield* setAside(paths, found.path) }
+      return { warning: yield* keepAside(paths, found.path) }
   }
 })
 
@@ -70,15 +73,11 @@ export const recoverFolder = Effect.fnUntraced(function* (paths: FolderLayout) {
  * under another name, with the folder's state, so that the folder is archived anew and goes on from there. The
  * next publication compares what lies there with the checksums beside it before it becomes the previous one.
  */
-const setAside = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
+const keepAside = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
   const disk = yield* Disk
   const state = join(paths.home, paths.names.state)
   if ((yield* disk.stat(state)) !== undefined) yield* disk.rename(state, join(paths.work, paths.names.state))
-  const taken = new Set(yield* disk.list(paths.home))
-  let n = 1
-  while (taken.has(`.publish.corrupt-${n}`)) n += 1
-  const aside = join(paths.home, `.publish.corrupt-${n}`)
-  yield* disk.rename(paths.work, aside)
+  const aside = yield* setAside(paths.work)
   yield* disk.sync(paths.home)
   return `the record of an interrupted publication (${journal}) cannot be understood; everything that belonged to it is kept in ${aside}, and the folder is archived anew. Remove that when \`sha256sum -c\` passes for both archives`
 })

@@ -1,4 +1,4 @@
-import { join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import { Disk, type DiskError } from "../Disk.ts"
 import { StoreError } from "./model.ts"
@@ -64,6 +64,17 @@ export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: s
 })
 
 const linkless: ReadonlySet<string> = new Set(["EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EXDEV"])
+
+/** Renames what cannot be understood to `<path>.corrupt-<n>`, with the first number that is free; the new path. */
+export const setAside = Effect.fnUntraced(function* (path: string) {
+  const disk = yield* Disk
+  const taken = new Set(yield* disk.list(dirname(path)))
+  let n = 1
+  while (taken.has(`${basename(path)}.corrupt-${n}`)) n += 1
+  const aside = `${path}.corrupt-${n}`
+  yield* disk.rename(path, aside)
+  return aside
+})
 
 /**
  * Moves a file over whatever is at `to`, and can be repeated: nothing at `from` means that it has been done.

@@ -1,4 +1,4 @@
-import { basename, dirname } from "node:path"
+import { dirname } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -6,7 +6,7 @@ import { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import { FolderFailure } from "../../domain/FolderState.ts"
 import { Disk } from "../Disk.ts"
-import { isFolder } from "./folders.ts"
+import { isFolder, setAside } from "./folders.ts"
 import * as Layout from "./layout.ts"
 
 /** Replaces a small file so that the old or the new content is there at any instant, and after a power cut. */
@@ -24,16 +24,6 @@ export const replace = (path: string, content: string) =>
 
 /** What to do with a file that cannot be understood. */
 export type Corrupt = "set aside" | "report"
-
-const setAside = Effect.fnUntraced(function* (path: string) {
-  const disk = yield* Disk
-  const taken = new Set(yield* disk.list(dirname(path)))
-  let n = 1
-  while (taken.has(`${basename(path)}.corrupt-${n}`)) n += 1
-  const aside = `${path}.corrupt-${n}`
-  yield* disk.rename(path, aside)
-  return aside
-})
 
 /**
  * A state file's content; undefined when there is none. One that `decode` does not understand is set aside with

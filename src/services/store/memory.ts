@@ -27,7 +27,7 @@ export interface MemoryStore {
 }
 
 /** The two sets of a folder. */
-export interface PublishedSets {
+interface PublishedSets {
   readonly current: Publication
   readonly previous: Publication | undefined
 }

@@ -5,7 +5,7 @@ import type { Layout } from "./layout.ts"
 import { asStoreError, StoreError, type StoreReport } from "./model.ts"
 
 /** How it is found out whether we can write to a folder. */
-export type Probe = "write" | "ask"
+type Probe = "write" | "ask"
 
 /** Target and tmp_dir are folders that we can write to. */
 export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Probe) {

@@ -56,7 +56,16 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
       corrupt,
       `${paths.folder} is archived anew`
     )
-    return { state, zipSize: zip?.kind === "file" ? zip.size : undefined } satisfies Current
+    const beside = yield* Effect.findFirst(
+      [paths.names.md5, paths.names.sha256, paths.names.metadata],
+      (name) =>
+        Effect.map(disk.stat(join(paths.home, name)), (stat) => stat?.kind !== "file" || stat.size === 0)
+    )
+    return {
+      state,
+      zipSize: zip?.kind === "file" ? zip.size : undefined,
+      ...Option.match(beside, { onNone: () => ({}), onSome: (incomplete) => ({ incomplete }) })
+    } satisfies Current
   }).pipe(
     Effect.catchAll((error) =>
       Effect.logWarning(`${paths.folder} is archived anew, its state is not known: ${error.message}`).pipe(

@@ -25,6 +25,9 @@ export const recoverFolders = Effect.fnUntraced(function* <R>(
       const finding = yield* heal(Layout.folder(layout, folder)).pipe(
         Effect.catchAll((error) => Effect.succeed<Finding>({ broken: error.message }))
       )
+      if (finding.warning !== undefined) {
+        yield* Effect.logWarning(finding.warning).pipe(Effect.annotateLogs("folder", folder))
+      }
       if (finding.healed !== undefined) healed.push(`${folder}: ${finding.healed}`)
       if (finding.broken !== undefined) broken.push({ folder, reason: finding.broken })
     }),

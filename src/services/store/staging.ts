@@ -2,7 +2,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { FolderName } from "../../domain/FolderName.ts"
 import { Disk } from "../Disk.ts"
-import { recoverFolder, removeIfMade } from "./folderRecovery.ts"
+import { type Finding, recoverFolder, removeIfMade } from "./folderRecovery.ts"
 import { discard, ensureFolder, isFolder } from "./folders.ts"
 import { makeJobFolder } from "./jobState.ts"
 import * as Layout from "./layout.ts"
@@ -51,8 +51,8 @@ const clear = Effect.fnUntraced(function* (
   paths: Layout.FolderLayout
 ) {
   yield* isFolder(paths.home)
-  const finding: { healed?: string; broken?: string } = yield* recoverFolder(paths)
-  const said = finding.healed ?? finding.broken
+  const finding: Finding = yield* recoverFolder(paths)
+  const said = finding.healed ?? finding.warning
   if (said !== undefined) yield* Effect.logWarning(said)
   if (layout.tmp !== undefined && (yield* isFolder(layout.tmp.root, "ours"))) {
     yield* stages.tmp.withPermits(1)(discard(join(layout.tmp.root, paths.folder)))

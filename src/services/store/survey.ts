@@ -60,7 +60,9 @@ export const survey = Effect.fnUntraced(function* (paths: FolderLayout) {
     present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined)
   if (zipSize === undefined) return { present, current: { _tag: "Absent" } as const }
   const state = decodeState(paths, yield* content(n.state))
-  const measured = state === undefined ? yield* measure(join(paths.home, n.zip)) : undefined
+  // Its size alone would let an archive that has rotted push out the good one before it.
+  const known = state === undefined || state.zip_size === zipSize
+  const measured = known ? yield* measure(join(paths.home, n.zip)) : undefined
   const found = {
     zipSize,
     state,

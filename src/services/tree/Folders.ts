@@ -1,12 +1,8 @@
 import * as FolderName from "../../domain/FolderName.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
-import { failed, lstat, names, typeOf } from "./Reading.ts"
+import { failed, lstat, names, namesLogged, typeOf } from "./Reading.ts"
 import type { Skipped } from "./Walk.ts"
-
-export type { Blocked } from "../../domain/Source.ts"
-
-const namesLogged = 100
 
 /** The folders of a source, and the rest. */
 export interface Folders {

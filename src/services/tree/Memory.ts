@@ -5,14 +5,14 @@ import { TreeError } from "./TreeError.ts"
 import type { Walked } from "./Walk.ts"
 
 /** A file of a made-up folder. Times in milliseconds since 1970; 2025-01-01T00:00:00Z when left out. */
-export interface MemoryEntry {
+interface MemoryEntry {
   readonly content: string
   readonly mtime?: number
   readonly mode?: number
 }
 
 /** Files by path (directories come by themselves; an empty one is "directory"), or the failure to read the folder. */
-export type MemoryFolder = Readonly<Record<string, MemoryEntry | "directory">> | TreeError
+type MemoryFolder = Readonly<Record<string, MemoryEntry | "directory">> | TreeError
 
 /** Folders by name. A function is asked at each reading: for folders that fail at first, or change. */
 export type MemoryTree = Record<string, MemoryFolder | (() => MemoryFolder)>

@@ -4,6 +4,9 @@ import * as RawPath from "../../domain/RawPath.ts"
 import type { SourceView } from "../../domain/Source.ts"
 import { TreeError } from "./TreeError.ts"
 
+/** Of what is passed over, so many are named in the log; the rest is counted. */
+export const namesLogged = 100
+
 /** The names in a directory, in no order. */
 export const names = (path: RawPath.RawPath): Promise<ReadonlyArray<RawPath.RawPath>> =>
   new Promise((resolve, reject) => {

@@ -5,7 +5,7 @@ import type { ManifestEntry } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
 import { runPool } from "./Pool.ts"
-import { failed, lstat, names, typeOf } from "./Reading.ts"
+import { failed, lstat, names, namesLogged, typeOf } from "./Reading.ts"
 import { TreeError } from "./TreeError.ts"
 
 /** Something that is no file and no directory. */
@@ -27,8 +27,6 @@ export interface Walked {
 const atOnce = 16
 
 const namesAtOnce = 64
-
-const namesLogged = 100
 
 type Job =
   /** A directory to list: paths are relative to the source. */

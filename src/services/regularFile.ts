@@ -1,0 +1,38 @@
+import { constants, type Stats } from "node:fs"
+import * as fs from "node:fs/promises"
+
+/** How to open what is only read: not through a symlink, and without waiting for a fifo's writer. */
+export const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** Opens a regular file for reading. A fifo or a device in its place would block, or never end. */
+export const openRegular = async (
+  path: string
+): Promise<{ readonly file: fs.FileHandle; readonly stats: Stats }> => {
+  const file = await fs.open(path, readOnly)
+  try {
+    const stats = await file.stat()
+    if (!stats.isFile()) throw new Error("is not a regular file")
+    return { file, stats }
+  } catch (cause) {
+    await closeRead(file)
+    throw cause
+  }
+}
+
+/**
+ * Closes a file that was only read. What close reports is about writing: everything that was asked of this file
+ * has been answered, and the descriptor is gone either way.
+ */
+export const closeRead = async (file: fs.FileHandle): Promise<void> => {
+  await Promise.allSettled([file.close()])
+}
+
+/** Reads from a regular file, which is closed afterwards. */
+export const withRegular = async <A>(path: string, use: (file: fs.FileHandle) => Promise<A>): Promise<A> => {
+  const { file } = await openRegular(path)
+  try {
+    return await use(file)
+  } finally {
+    await closeRead(file)
+  }
+}

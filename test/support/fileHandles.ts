@@ -1,0 +1,72 @@
+import fs from "node:fs"
+import promises from "node:fs/promises"
+import { syncBuiltinESMExports } from "node:module"
+import * as Effect from "effect/Effect"
+import { vi } from "vitest"
+
+/** A file or folder at the moment when it was synced. */
+export interface Synced {
+  readonly ino: number
+  readonly size: number
+}
+
+/** For the length of the scope, every sync through a file handle: it is done, and written down here. */
+export const recordedSyncs = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const handle = await promises.open("/dev/null")
+    const prototype: promises.FileHandle = Object.getPrototypeOf(handle)
+    await handle.close()
+    const { sync } = prototype
+    const synced: Array<Synced> = []
+    const spy = vi.spyOn(prototype, "sync").mockImplementation(async function (this: promises.FileHandle) {
+      const { ino, size } = await this.stat()
+      await sync.call(this)
+      synced.push({ ino, size })
+    })
+    return { synced, spy }
+  }),
+  ({ spy }) => Effect.sync(() => spy.mockRestore())
+).pipe(Effect.map(({ synced }): ReadonlyArray<Synced> => synced))
+
+/** For the length of the scope, closing a file handle closes it and then fails, as it may on a network. */
+export const failingCloses = Effect.acquireRelease(
+  Effect.sync(() => {
+    const { open } = promises
+    const spy = vi.spyOn(promises, "open").mockImplementation(async (...args) => {
+      const file = await open(...args)
+      const close = file.close.bind(file)
+      file.close = async () => {
+        await close()
+        throw ioError()
+      }
+      return file
+    })
+    syncBuiltinESMExports()
+    return spy
+  }),
+  (spy) =>
+    Effect.sync(() => {
+      spy.mockRestore()
+      syncBuiltinESMExports()
+    })
+)
+
+/** The same for descriptors that are closed synchronously. */
+export const failingCloseSyncs = Effect.acquireRelease(
+  Effect.sync(() => {
+    const { closeSync } = fs
+    const spy = vi.spyOn(fs, "closeSync").mockImplementation((fd) => {
+      closeSync(fd)
+      throw ioError()
+    })
+    syncBuiltinESMExports()
+    return spy
+  }),
+  (spy) =>
+    Effect.sync(() => {
+      spy.mockRestore()
+      syncBuiltinESMExports()
+    })
+)
+
+const ioError = () => Object.assign(new Error("EIO: i/o error, close"), { code: "EIO" })
