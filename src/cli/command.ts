@@ -9,7 +9,7 @@ import { Stop } from "./Exit.ts"
 import { Output, reportCause } from "./Output.ts"
 
 /** How much a command says, as its options put it. */
-export interface OutputFlags {
+interface OutputFlags {
   readonly debug: boolean
   readonly quiet: boolean
   readonly noQuiet: boolean

@@ -2,6 +2,7 @@ import { p } from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import { invalidValue, type ValidationError } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as FolderName from "../domain/FolderName.ts"
 
 /** Every option is declared on every command that takes it: the CLI library passes none of them down. */
@@ -9,6 +10,10 @@ import * as FolderName from "../domain/FolderName.ts"
 export const config = Options.text("config").pipe(
   Options.withAlias("c"),
   Options.withPseudoName("FILE"),
+  Options.filterMap(
+    (path) => (path === "" ? Option.none() : Option.some(path)),
+    "--config: the name of the file is empty"
+  ),
   Options.withDescription("The configuration file.")
 )
 

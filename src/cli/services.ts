@@ -16,7 +16,7 @@ import { Tree } from "../services/Tree.ts"
 import { Zfs } from "../services/Zfs.ts"
 
 /** Who is at work: one run of one job on one machine. */
-export interface Identity {
+interface Identity {
   /** Short and random, in every log line. */
   readonly run: string
   /** The same for every run from this source to this target: tells our snapshots from another job's. */

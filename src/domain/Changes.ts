@@ -27,7 +27,7 @@ export type DueReason =
   | "changed"
 
 /** The decision on one folder before its manifest has been looked at. */
-export type Decision =
+type Decision =
   | { readonly _tag: "Due"; readonly reason: DueReason }
   | { readonly _tag: "Compare"; readonly manifestHash: string }
   | { readonly _tag: "Unchanged" }

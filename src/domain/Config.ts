@@ -146,7 +146,7 @@ export const ConfigDocument = Schema.Struct({
 export type ConfigDocument = typeof ConfigDocument.Type
 
 /** Where messages go, with the token that is to be used, wherever it came from. */
-export type GotifyConfig = Omit<typeof Gotify.Type, "token"> & { readonly token: Redacted.Redacted }
+type GotifyConfig = Omit<typeof Gotify.Type, "token"> & { readonly token: Redacted.Redacted }
 
 /** The configuration as the program uses it. */
 export type Config = Omit<ConfigDocument, "gotify"> & { readonly gotify?: GotifyConfig }

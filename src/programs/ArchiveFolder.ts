@@ -27,7 +27,7 @@ export interface Candidate {
 }
 
 /** What all folders of a run have in common. */
-export interface FolderContext {
+interface FolderContext {
   readonly run: string
   readonly view: SourceView
   /** The base that this run compared with: see FolderState.compared_with. */

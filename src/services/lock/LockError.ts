@@ -10,8 +10,9 @@ export class LockError extends Data.TaggedError("LockError")<{
   readonly cause?: unknown
 }> {}
 
-const advice = (code: string | undefined): string => {
-  switch (code) {
+/** What is wrong and what to do, by errno. */
+const explained = (cause: unknown): string => {
+  switch (Errno.codeOf(cause)) {
     case "ENOENT":
       return "its folder does not exist: create it, or set lockfile_path to a file elsewhere"
     case "EISDIR":
@@ -22,9 +23,9 @@ const advice = (code: string | undefined): string => {
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return "set lockfile_path to a file that this user can write"
+      return `${Errno.explain(cause)}; set lockfile_path to a file that this user can write`
     default:
-      return "set lockfile_path to another file"
+      return `${Errno.explain(cause)}; set lockfile_path to another file`
   }
 }
 
@@ -33,7 +34,7 @@ export const unusable = (path: string, cause: unknown): LockError =>
   new LockError({
     reason: "Unusable",
     path,
-    message: `cannot use the lock file ${path}: ${Errno.explain(cause)}; ${advice(Errno.codeOf(cause))}`,
+    message: `cannot use the lock file ${path}: ${explained(cause)}`,
     cause
   })
 

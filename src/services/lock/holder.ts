@@ -19,5 +19,7 @@ export const decode = (text: string): Holder | undefined => {
 /** In words for a message. */
 export const describe = (text: string): string => {
   const holder = decode(text)
-  return holder === undefined ? "pid unknown" : `pid ${holder.pid}, since ${holder.since}`
+  return holder === undefined
+    ? "pid unknown (a guard such as flock in the crontab needs a file of its own)"
+    : `pid ${holder.pid}, since ${holder.since}`
 }

@@ -7,7 +7,7 @@ import type { Blocked, Graft, SnapshotRef, SourceView } from "../../domain/Sourc
 import type { SnapshotHandle, SourceInfo, ZfsError, ZfsService } from "./contract.ts"
 
 /** A snapshot that exists in memory only. */
-export interface MemorySnapshot {
+interface MemorySnapshot {
   readonly ref: SnapshotRef
   /** `taken`: its scope is open, or the process would have died in it. */
   status: "taken" | "kept" | "released" | "pruned"
