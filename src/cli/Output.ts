@@ -10,8 +10,6 @@ import { consoleLogger, line, type OutputOptions } from "./consoleLogger.ts"
 import { messagesOf } from "./failures.ts"
 import { hasColour, processTerminal, type Terminal } from "./Terminal.ts"
 
-export type { OutputOptions } from "./consoleLogger.ts"
-
 /** What was asked for could not be written: whoever waits for it must not take it for complete. */
 export class OutputError extends Data.TaggedError("OutputError")<{
   readonly message: string

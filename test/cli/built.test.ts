@@ -17,8 +17,11 @@ import {
 import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { makePlace, type Place, run, start, zipper } from "../support/built.ts"
+
+const completer = fileURLToPath(new URL("../support/complete.bash", import.meta.url))
 
 let place: Place
 beforeEach(() => {
@@ -270,6 +273,33 @@ describe("signals", () => {
       assert.include(ended.stderr, "stopped by a signal")
       assert.deepStrictEqual(files("ABCD"), [])
       assert.include(readFileSync(join(place.root, "zipper.log"), "utf8"), "stopped by a signal")
+    })
+  }
+})
+
+describe("completions", () => {
+  it("complete commands, their commands and their options in bash", async () => {
+    const { stdout } = await run(["--completions", "bash"])
+    writeFileSync(join(place.root, "completions"), stdout)
+    const complete = (...words: ReadonlyArray<string>) =>
+      execFileSync("bash", [completer, join(place.root, "completions"), ...words])
+        .toString()
+        .trim()
+        .split(" ")
+    assert.deepStrictEqual(complete("zipper", "c"), ["check", "config"])
+    assert.deepStrictEqual(complete("zipper", "run", "--dr"), ["--dry-run"])
+    assert.include(complete("zipper", "config", ""), "validate")
+    assert.include(complete("zipper", "notify-test", "--"), "--config")
+    assert.notInclude(complete("zipper", "config", "init", "--"), "--config")
+    assert.notInclude(complete("zipper", "config", "init", "--"), "--wizard")
+  })
+
+  for (const shell of ["zsh", "fish"]) {
+    it(`are printed for ${shell}`, async () => {
+      const { status, stdout } = await run(["--completions", shell])
+      assert.strictEqual(status, 0)
+      assert.include(stdout, "notify-test")
+      assert.notInclude(stdout, "wizard")
     })
   }
 })
