@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -22,9 +22,16 @@ export interface Running {
 /** Starts the built file without a terminal, in a cron-like environment unless told otherwise. */
 export const start = (
   args: ReadonlyArray<string>,
-  options: { readonly env?: Record<string, string>; readonly cwd?: string } = {}
+  options: {
+    readonly env?: Record<string, string>
+    readonly cwd?: string
+    /** Another copy of the built file. */
+    readonly program?: string
+    readonly uid?: number
+  } = {}
 ): Running => {
-  const child = spawn(process.execPath, [zipper, ...args], {
+  const child = spawn(process.execPath, [options.program ?? zipper, ...args], {
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
     env: { PATH: "/usr/bin:/bin", HOME: "/nonexistent", TMPDIR: tmpdir(), LANG: "C", ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd })
@@ -93,3 +100,30 @@ export const makePlace = (keys: Record<string, unknown> = {}): Place => {
     remove: () => rmSync(root, { recursive: true, force: true })
   }
 }
+
+/** What tests do with a place again and again. */
+export const toolsFor = (place: () => Place) => ({
+  /** `zipper run` there. */
+  job: (...args: ReadonlyArray<string>): Promise<Ended> => run(["run", "--config", place().config, ...args]),
+  /** Names in a folder of the target; none when it is not there. */
+  files: (folder: string): ReadonlyArray<string> =>
+    existsSync(join(place().target, folder)) ? readdirSync(join(place().target, folder)).sort() : [],
+  /** Lets coreutils judge the checksum files of a folder. */
+  sums: (folder: string): unknown =>
+    execFileSync("sh", ["-c", "sha256sum -c *.sha256 && md5sum -c *.md5"], {
+      cwd: join(place().target, folder)
+    })
+})
+
+/** Everything below a folder, with times: to show that nothing was touched. */
+export const picture = (path: string): string =>
+  execFileSync("find", [path, "-printf", "%P %y %s %T@ %i\\n"]).toString()
+
+/** The files of an archived folder. */
+export const currentSet = [".state.json", "ABCD.zip", "ABCD.zip.md5", "ABCD.zip.sha256", "metadata.json"]
+export const previousSet = [
+  "ABCD.prev.zip",
+  "ABCD.prev.zip.md5",
+  "ABCD.prev.zip.sha256",
+  "metadata.prev.json"
+]

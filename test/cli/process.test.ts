@@ -1,0 +1,74 @@
+import { existsSync, readFileSync, rmSync, truncateSync } from "node:fs"
+import { join } from "node:path"
+import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { currentSet, makePlace, type Place, picture, start, toolsFor } from "../support/built.ts"
+
+let place: Place
+beforeEach(() => {
+  place = makePlace()
+})
+afterEach(() => place.remove())
+
+const { job, files } = toolsFor(() => place)
+
+describe("the lock", () => {
+  it("refuses a second run at once, naming the holder, and is free as soon as the holder is killed", async () => {
+    // A big sparse file keeps the first run busy.
+    place.put("ABCD/big", "")
+    truncateSync(join(place.source, "ABCD/big"), 3e9)
+    const first = start(["run", "--config", place.config])
+    try {
+      while (!existsSync(join(place.target, "ABCD"))) await new Promise((resolve) => setTimeout(resolve, 20))
+      const before = picture(place.target)
+      const second = await job("--force", "--folder", "NONE")
+      assert.strictEqual(second.status, 75)
+      assert.include(second.stderr, `pid ${first.child.pid}`)
+      assert.strictEqual(second.stderr.trim().split("\n").length, 1)
+      assert.include(before, "ABCD")
+    } finally {
+      first.child.kill("SIGKILL")
+      await first.ended
+    }
+    rmSync(join(place.source, "ABCD/big"))
+    place.put("ABCD/small", "small")
+    const third = await job()
+    assert.strictEqual(third.status, 0, third.stderr)
+    assert.deepStrictEqual(files("ABCD"), [...currentSet].sort())
+  })
+})
+
+describe("signals", () => {
+  it("a second one ends the process at once, and it runs at the priority it was told", async () => {
+    place.put("ABCD/big", "")
+    truncateSync(join(place.source, "ABCD/big"), 3e9)
+    place.configure({ nice: 7 })
+    const running = start(["run", "--config", place.config])
+    while (!existsSync(join(place.target, "ABCD"))) await new Promise((resolve) => setTimeout(resolve, 20))
+    const stat = readFileSync(`/proc/${running.child.pid}/stat`, "utf8").split(") ")[1]?.split(" ")
+    assert.strictEqual(stat?.[16], "7")
+    running.child.kill("SIGTERM")
+    running.child.kill("SIGINT")
+    assert.include([130, 143], (await running.ended).status)
+    assert.strictEqual((await job("--folder", "NONE")).status, 1, "the next run recovers")
+    assert.deepStrictEqual(files("ABCD"), [])
+  })
+
+  for (const [signal, status] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129]
+  ] as const) {
+    it(`${signal} cleans up and exits ${status}`, async () => {
+      place.put("ABCD/big", "")
+      truncateSync(join(place.source, "ABCD/big"), 3e9)
+      const running = start(["run", "--config", place.config])
+      while (!existsSync(join(place.target, "ABCD"))) await new Promise((resolve) => setTimeout(resolve, 20))
+      running.child.kill(signal)
+      const ended = await running.ended
+      assert.strictEqual(ended.status, status, ended.stderr)
+      assert.include(ended.stderr, "stopped by a signal")
+      assert.deepStrictEqual(files("ABCD"), [])
+      assert.include(readFileSync(join(place.root, "zipper.log"), "utf8"), "stopped by a signal")
+    })
+  }
+})
