@@ -67,7 +67,7 @@ describe("layerDryRun", () => {
       assert.isTrue(value.published.rotated)
       const zip = path.join(place.targetPath, "ABCD", "ABCD.zip")
       assert.include(lines, `INFO would publish ${zip}; the current archive would become ABCD.prev.zip`)
-      assert.include(lines, "INFO would advance the cursor to auto-zip-20250101120000")
+      assert.include(lines, "INFO would compare the next run with auto-zip-20250101120000")
       assert.include(lines, "would be set aside")
       fs.truncateSync(zip, 1)
       const damaged = yield* logsOf(everything.pipe(Effect.provide(dryRun)))

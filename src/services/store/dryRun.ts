@@ -36,7 +36,7 @@ export const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings) 
       ),
     recordFailure: (failed: Omit<FolderFailure, "version" | "failures">) =>
       Effect.logInfo(`would write down that ${failed.folder} failed`),
-    advance: (cursor: Cursor) => Effect.logInfo(`would advance the cursor to ${cursor.base.name}`)
+    advance: (cursor: Cursor) => Effect.logInfo(`would compare the next run with ${cursor.base.name}`)
   }
 })
 
