@@ -87,12 +87,47 @@ export const findHome = (
   })
 }
 
+/**
+ * The dataset that should be mounted at the source folder or above it, but is not: then what is seen there is a
+ * folder of the dataset below, and its snapshots would be of the wrong thing. `datasets` are those of all pools.
+ */
+export const hidden = (
+  home: Home,
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>
+): Unusable | undefined => {
+  const source = sourceOf(home)
+  const mounted = mountedIn(mounts)
+  const missing = datasets.find(
+    (dataset) =>
+      dataset.name !== home.dataset &&
+      dataset.canmount !== "off" &&
+      !mounted.has(dataset.name) &&
+      dataset.mountpoint.startsWith("/") &&
+      RawPath.relativeTo(dataset.mountpoint, source) !== undefined &&
+      // At our own mount point there is our own dataset, and above it nothing hides us (boot environments all say "/").
+      dataset.mountpoint !== home.mountpoint &&
+      RawPath.relativeTo(home.mountpoint, dataset.mountpoint) !== undefined
+  )
+  if (missing === undefined) return undefined
+  return {
+    reason: "Unmounted",
+    message: `the source ${RawPath.display(source)} belongs to dataset ${missing.name}, which is not mounted: ${remedy(missing)}`
+  }
+}
+
+const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
+  new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))
+
+const remedy = ({ keystatus, name }: Dataset): string =>
+  keystatus === "unavailable" ? `zfs load-key '${name}' && zfs mount '${name}'` : `zfs mount '${name}'`
+
 /** The source folder by way of its dataset's own mount point. */
 export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mountpoint, home.within)
 
 /**
  * Sorts out what is mounted in the source's folders, and which descendants of its dataset should be but are not.
- * `datasets` is the dataset with all its descendants. Places outside the folders that are archived do not matter.
+ * `datasets` holds the dataset with all its descendants. Places outside the folders that are archived do not matter.
  */
 export const arrange = (
   home: Home,
@@ -116,10 +151,11 @@ export const arrange = (
       blocked.push({ at, reason: foreign(mount, home.dataset) })
     }
   }
-  const mounted = new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))
+  const mounted = mountedIn(mounts)
   const property = datasets.find(({ name }) => name === home.dataset)?.mountpoint
   for (const dataset of datasets) {
-    if (dataset.name === home.dataset || dataset.canmount === "off" || mounted.has(dataset.name)) continue
+    if (!dataset.name.startsWith(`${home.dataset}/`)) continue
+    if (dataset.canmount === "off" || mounted.has(dataset.name)) continue
     const at = place(expectedAt(home, property, dataset.mountpoint))
     if (at !== undefined) blocked.push({ at, reason: absent(dataset) })
   }
@@ -145,10 +181,10 @@ const foreign = (mount: Mount, dataset: string): string => {
     : `${shown} is a bind mount of ${mount.device}, which no snapshot of ${dataset} holds: unmount it`
 }
 
-const absent = ({ keystatus, name }: Dataset): string =>
-  keystatus === "unavailable"
-    ? `child dataset ${name} is locked (its key is not loaded): zfs load-key '${name}' && zfs mount '${name}'`
-    : `child dataset ${name} is not mounted: zfs mount '${name}' (or zfs set canmount=off '${name}' if it should not be)`
+const absent = (dataset: Dataset): string =>
+  dataset.keystatus === "unavailable"
+    ? `child dataset ${dataset.name} is locked (its key is not loaded): ${remedy(dataset)}`
+    : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`
 
 /**
  * Equal as long as the source folder lies in the same place of its dataset and the same children are mounted in

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { FolderRecord } from "../domain/FolderState.ts"
 import * as RawPath from "../domain/RawPath.ts"
-import { bytes } from "../domain/Units.ts"
+import { bytes, count } from "../domain/Units.ts"
 import { Disk } from "../services/Disk.ts"
 import { Lock } from "../services/Lock.ts"
 import { Notifier } from "../services/Notifier.ts"
@@ -51,7 +51,8 @@ const checkSource = Effect.fnUntraced(
         source.dataset === undefined ? `${sourcePath}, read live` : `${sourcePath}, dataset ${source.dataset}`
       )
     ]
-    if (children > 0) findings.push(ok("children", `${children} child datasets are snapshotted with it`))
+    if (children > 0)
+      findings.push(ok("children", `${count(children, "child dataset")} will be in the same snapshot`))
     if (source.grant !== undefined) {
       findings.push(warning("rights", `not root: a run needs what this grants: ${source.grant}`))
     }

@@ -64,10 +64,13 @@ export class Tree extends Context.Tag("zipper/Tree")<
     })
 }
 
+// The folder's own name stands before each of its lines already.
 const blockedError = (blocked: Blocked): TreeError =>
   new TreeError({
     path: RawPath.display(blocked.at),
-    message: `${RawPath.display(blocked.at)} cannot be read: ${blocked.reason}`,
+    message: blocked.at.includes("/")
+      ? `${RawPath.display(blocked.at)} cannot be read: ${blocked.reason}`
+      : `it cannot be read: ${blocked.reason}`,
     transient: false
   })
 

@@ -1,7 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as RawPath from "../../src/domain/RawPath.ts"
-import { arrange, findHome, fingerprint, type Home, type Layout } from "../../src/domain/SourceLayout.ts"
+import {
+  arrange,
+  findHome,
+  fingerprint,
+  type Home,
+  hidden,
+  type Layout
+} from "../../src/domain/SourceLayout.ts"
 import type { Dataset, Mount } from "../../src/domain/ZfsList.ts"
 
 const raw = RawPath.fromLatin1
@@ -59,6 +66,27 @@ describe("SourceLayout", () => {
       refusal([...base, snapshot], "/mnt/tank/data/.zfs/snapshot/x/ABCD"),
       /inside the snapshot tank\/data@x/
     )
+  })
+
+  it("refuses a folder that the dataset meant is not mounted over", () => {
+    const below = [mount("/dev/sda1", "/", "ext4"), mount("tank", "/mnt/tank")]
+    const told = (mounts: ReadonlyArray<Mount>, path: string, ...datasets: ReadonlyArray<Dataset>) =>
+      hidden(home(mounts, path), mounts, [dataset("tank", "/mnt/tank"), ...datasets])?.message ?? ""
+    const missing = dataset("tank/data", "/mnt/tank/data")
+    assert.match(
+      told(below, "/mnt/tank/data", missing),
+      /belongs to dataset tank\/data, which is not mounted: zfs mount/
+    )
+    assert.match(told(below, "/mnt/tank/data/sub", missing), /tank\/data, which is not mounted/)
+    const locked = dataset("other/data", "/mnt/tank/data", { keystatus: "unavailable" })
+    assert.match(told(below, "/mnt/tank/data", locked), /zfs load-key 'other\/data' && zfs mount/)
+    assert.strictEqual(told(base, "/mnt/tank/data", missing), "")
+    assert.strictEqual(told(below, "/mnt/tank/else", missing), "")
+    assert.strictEqual(told(below, "/mnt/tank/data", { ...missing, canmount: "off" }), "")
+    // Boot environments that are not booted have the mount point of the one that is.
+    const booted = [mount("rpool/ROOT/now", "/")]
+    const other = dataset("rpool/ROOT/old", "/", { canmount: "noauto" })
+    assert.isUndefined(hidden(home(booted, "/srv/data"), booted, [other]))
   })
 
   it("goes by the whole dataset's mount point where the folder is a bind mount", () => {

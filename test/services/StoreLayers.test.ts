@@ -3,6 +3,8 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Ref from "effect/Ref"
 import { Disk } from "../../src/services/Disk.ts"
 import { emptyStore, type MemoryStore, Store, StoreError } from "../../src/services/Store.ts"
@@ -54,7 +56,9 @@ describe("layerDryRun", () => {
       fs.writeFileSync(path.join(place.targetPath, ".zipper", "cursor.json"), "{")
       const before = listing(place.root)
       const dryRun = Layer.provide(Store.layerDryRun(place), Disk.layer)
-      const { lines, value } = yield* logsOf(everything.pipe(Effect.provide(dryRun)))
+      const { lines, value } = yield* logsOf(
+        everything.pipe(Effect.provide(dryRun), Logger.withMinimumLogLevel(LogLevel.Debug))
+      )
       assert.deepStrictEqual(listing(place.root), before)
       assert.isTrue(value.report.stagesInTmp)
       assert.deepStrictEqual(value.recovery, {
@@ -66,11 +70,13 @@ describe("layerDryRun", () => {
       assert.isUndefined(value.before)
       assert.isTrue(value.published.rotated)
       const zip = path.join(place.targetPath, "ABCD", "ABCD.zip")
-      assert.include(lines, `INFO would publish ${zip}; the current archive would become ABCD.prev.zip`)
+      assert.include(lines, `DEBUG would publish ${zip}; the current archive would become ABCD.prev.zip`)
       assert.include(lines, "INFO would compare the next run with auto-zip-20250101120000")
       assert.include(lines, "would be set aside")
       fs.truncateSync(zip, 1)
-      const damaged = yield* logsOf(everything.pipe(Effect.provide(dryRun)))
+      const damaged = yield* logsOf(
+        everything.pipe(Effect.provide(dryRun), Logger.withMinimumLogLevel(LogLevel.Debug))
+      )
       assert.isFalse(damaged.value.published.rotated)
       assert.include(damaged.lines, "would be replaced without becoming ABCD.prev.zip")
     })
@@ -85,7 +91,9 @@ describe("layerDryRun", () => {
       fs.writeFileSync(journal, "{")
       const before = listing(place.root)
       const dryRun = Layer.provide(Store.layerDryRun(place), Disk.layer)
-      const { lines, value } = yield* logsOf(everything.pipe(Effect.provide(dryRun)))
+      const { lines, value } = yield* logsOf(
+        everything.pipe(Effect.provide(dryRun), Logger.withMinimumLogLevel(LogLevel.Debug))
+      )
       assert.deepStrictEqual(value.recovery, { healed: [], broken: [] })
       assert.include(lines, `WARN the record of an interrupted publication (${journal}) cannot be understood`)
       assert.include(lines, "would be set aside, and the folder archived anew")

@@ -180,6 +180,21 @@ describe("zipper run on OpenZFS", () => {
     }
   })
 
+  it("refuses a source whose dataset is not mounted, instead of archiving the empty folder below it", () => {
+    const place = makePlace()
+    put(`${place.source}/ABCD/file`)
+    succeed(place)
+    const before = fingerprint(place.target)
+    zfs("unmount", place.data)
+    const ran = run(place)
+    assert.equal(ran.status, 3)
+    assert.match(ran.stderr, /belongs to dataset .*, which is not mounted: zfs mount/)
+    assert.deepEqual(fingerprint(place.target), before)
+    assert.deepEqual(snapshotsOf(path.dirname(place.data)), [])
+    zfs("mount", place.data)
+    succeed(place)
+  })
+
   it("fails the folder of a locked child by name, archives the others, and heals when it is unlocked", () => {
     const place = makePlace()
     const key = path.join(pool.folder, `key${places}`)

@@ -93,6 +93,6 @@ const wouldPublish = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
     : damaged
       ? `; the current archive has another size than when it was published, and would be replaced without becoming ${paths.names.prevZip}`
       : ""
-  yield* Effect.logInfo(`would publish ${zip}${rotation}`)
+  yield* Effect.logDebug(`would publish ${zip}${rotation}`)
   return { folder: paths.folder, zip, rotated, rehearsed: true } satisfies Published
 })

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { arrange, findHome, type Layout } from "../../domain/SourceLayout.ts"
+import { arrange, findHome, hidden, type Layout } from "../../domain/SourceLayout.ts"
 import { datasetColumns, parseDatasets } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
 import { allowCommand, type Commands } from "./command.ts"
@@ -19,11 +19,13 @@ export const readLayout = Effect.fnUntraced(function* (
     findHome(mounts, folder),
     (unusable) => new ZfsError({ ...unusable, transient: false })
   )
-  const listed = yield* commands.run(`list the child datasets of ${home.dataset}`, home.dataset, [
-    ...["list", "-H", "-p", "-r", "-t", "filesystem", "-o", datasetColumns],
-    home.dataset
+  const listed = yield* commands.run("list the datasets", home.dataset, [
+    ...["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
   ])
-  return arrange(home, mounts, parseDatasets(listed))
+  const datasets = parseDatasets(listed)
+  const unusable = hidden(home, mounts, datasets)
+  if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
+  return arrange(home, mounts, datasets)
 })
 
 /** The datasets that one snapshot has to cover, the source's own first. */
