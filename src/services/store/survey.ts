@@ -49,7 +49,7 @@ export const survey = Effect.fnUntraced(function* (paths: FolderLayout) {
       return yield* new StoreError({
         reason: "Unsafe",
         path: join(paths.home, name),
-        message: `cannot publish ${paths.folder}: ${join(paths.home, name)} is not a regular file; move it away`,
+        message: `cannot publish ${paths.folder}: ${join(paths.home, name)} is ${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file; move it away`,
         transient: false
       })
     }
