@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { type Invocation, Process } from "../../src/services/Process.ts"
+import { isAlive, waitFor } from "../support/processes.ts"
 
 let folder: string
 beforeAll(() => {
@@ -19,20 +20,6 @@ const run = (invocation: Invocation) =>
 
 const sh = (script: string, more: Partial<Invocation> = {}) =>
   run({ program: "/bin/sh", args: ["-c", script], ...more })
-
-const isAlive = (pid: number): boolean => {
-  try {
-    // A zombie still answers to signal 0.
-    return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8"))
-  } catch {
-    return false
-  }
-}
-
-const waitFor = (what: () => boolean) =>
-  Effect.promise(async () => {
-    while (!what()) await new Promise((resolve) => setTimeout(resolve, 10))
-  })
 
 const exists = (name: string) => fs.existsSync(path.join(folder, name))
 const pidIn = (name: string) => Number(fs.readFileSync(path.join(folder, name), "utf8"))

@@ -1,13 +1,19 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type Completed, type Invocation, Process, type ProcessError } from "../../src/services/Process.ts"
+import {
+  type Completed,
+  type Invocation,
+  Process,
+  type ProcessError,
+  type StageEnd
+} from "../../src/services/Process.ts"
 
 /** What a scripted program answers. */
-export type Answer = Partial<Completed> | ProcessError
+export type Answer = Partial<StageEnd> | ProcessError
 
 /**
  * A Process whose programs are a function. `calls` holds every command line, in order, one string each.
- * stdout is latin1, as the real one gives it.
+ * stdout is latin1, as the real one gives it. The programs of a pipe are asked in their order.
  */
 export const processFake = (answer: (commandLine: string, invocation: Invocation) => Answer) => {
   const calls: Array<string> = []
@@ -26,7 +32,14 @@ export const processFake = (answer: (commandLine: string, invocation: Invocation
       Effect.map(run(invocation), (completed) => {
         for (const line of completed.stdout.split("\n")) if (line !== "") onLine(line)
         return { ...completed, stdout: "" }
-      })
+      }),
+    pipe: (stages) =>
+      Effect.forEach(stages, (stage) =>
+        Effect.map(run(stage), (completed) => {
+          for (const line of completed.stderr.split("\n")) if (line !== "") stage.onStderr?.(line)
+          return { ended: false, ...completed }
+        })
+      )
   })
   return { calls, layer }
 }

@@ -1,3 +1,5 @@
+import { StringDecoder } from "node:string_decoder"
+
 /** Takes what a program prints, chunk by chunk. */
 export interface Sink {
   readonly write: (chunk: Buffer) => void
@@ -44,6 +46,32 @@ export const splitLines = (onLine: (line: string) => void): Sink => {
       rest += text.slice(from)
     },
     end: () => {
+      if (rest !== "") onLine(rest)
+      rest = ""
+      return ""
+    }
+  }
+}
+
+/** A line that is longer is given in pieces, so that no program can fill our memory. */
+const longestLine = 64 * 1024
+
+/** Gives each line to `onLine` as UTF-8, without its newline. */
+export const textLines = (onLine: (line: string) => void): Sink => {
+  const decoder = new StringDecoder("utf8")
+  let rest = ""
+  return {
+    write: (chunk) => {
+      const lines = (rest + decoder.write(chunk)).split("\n")
+      rest = lines.pop() ?? ""
+      for (const line of lines) onLine(line)
+      if (rest.length > longestLine) {
+        onLine(rest)
+        rest = ""
+      }
+    },
+    end: () => {
+      rest += decoder.end()
       if (rest !== "") onLine(rest)
       rest = ""
       return ""
