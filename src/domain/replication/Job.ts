@@ -1,0 +1,52 @@
+import { addressOf } from "./Address.ts"
+import type { Remote } from "./Endpoint.ts"
+import { bytesPerSecond, type ReplicationJob } from "./JobConfig.ts"
+import type { SendMode } from "./State.ts"
+
+/** How many snapshots of each period a replica keeps; 0 is none. */
+export interface Retention {
+  readonly hourly: number
+  readonly daily: number
+  readonly weekly: number
+  readonly monthly: number
+}
+
+/** One replication job, wherever it was written down: a named one of the configuration, or the command line. */
+export interface Job {
+  /** Name in the configuration; for the command line `pull-HOST` or `push-HOST`. */
+  readonly name: string
+  /** pull: from the remote host to this one; push: from this one to the remote host. */
+  readonly direction: "pull" | "push"
+  readonly remote: Remote
+  /** Each with everything below it. */
+  readonly datasets: readonly [string, ...ReadonlyArray<string>]
+  /** Patterns of datasets to leave out, with everything below them. */
+  readonly exclude: ReadonlyArray<string>
+  /** pull: replicas are written to `<destination>/<host>/<dataset>`. push: below it, if there is one. */
+  readonly destination: string | undefined
+  /** push: taken off the front of every dataset's name. */
+  readonly stripPrefix: string | undefined
+  readonly mode: SendMode
+  readonly compress: "none" | "zstd"
+  /** Bytes a second. */
+  readonly bandwidth: number | undefined
+  readonly retention: Retention | undefined
+}
+
+/** A job of the configuration. What is pushed goes to somebody else's machine: raw unless told otherwise. */
+export const fromConfig = (job: ReplicationJob): Job => {
+  const { host, user } = addressOf(job.host)
+  return {
+    name: job.name,
+    direction: job.direction,
+    remote: { _tag: "Remote", host, user: user ?? job.user, port: job.port, options: job.ssh_options },
+    datasets: job.datasets,
+    exclude: job.exclude,
+    destination: job.destination,
+    stripPrefix: job.strip_prefix,
+    mode: (job.raw ?? job.direction === "push") ? "raw" : "plain",
+    compress: job.compress ?? "none",
+    bandwidth: job.bandwidth === undefined ? undefined : bytesPerSecond(job.bandwidth),
+    retention: job.retention
+  }
+}

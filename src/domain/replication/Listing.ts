@@ -1,0 +1,139 @@
+import { rows } from "../ZfsList.ts"
+import {
+  type Bookmark,
+  type DatasetKind,
+  modeProperty,
+  placeholderProperty,
+  type SendMode,
+  type Snapshot,
+  type SourceDataset,
+  type TargetDataset
+} from "./State.ts"
+
+/** Readers of what `zfs list` and `zfs get` print with `-Hp` about both ends. */
+
+/** Columns of {@link readSnapshots}, for `zfs list -t snapshot,bookmark`. */
+export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
+
+/** What a dataset has of its own, by createtxg. */
+export interface Own {
+  readonly snapshots: ReadonlyArray<Snapshot>
+  readonly bookmarks: ReadonlyArray<Bookmark>
+}
+
+/** Snapshots and bookmarks by dataset. */
+export const readSnapshots = (text: string): ReadonlyMap<string, Own> => {
+  const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
+  for (const [full = "", guid = "", createtxg = "0", creation = "0", holds = "0", clones = "-"] of rows(
+    text
+  )) {
+    const mark = full.search(/[@#]/)
+    if (mark === -1) continue
+    const dataset = full.slice(0, mark)
+    const own = found.get(dataset) ?? { snapshots: [], bookmarks: [] }
+    found.set(dataset, own)
+    const common = { name: full.slice(mark + 1), guid, createtxg: BigInt(createtxg) }
+    if (full[mark] === "#") own.bookmarks.push(common)
+    else {
+      own.snapshots.push({
+        ...common,
+        creation: Number(creation),
+        holds: Number(holds),
+        clones: clones === "-" || clones === "" ? [] : clones.split(",")
+      })
+    }
+  }
+  for (const own of found.values()) {
+    own.snapshots.sort(byCreatetxg)
+    own.bookmarks.sort(byCreatetxg)
+  }
+  return found
+}
+
+const byCreatetxg = (a: { readonly createtxg: bigint }, b: { readonly createtxg: bigint }): number =>
+  a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
+
+const none: Own = { snapshots: [], bookmarks: [] }
+
+/** Columns of {@link readSources}, for `zfs list -t filesystem,volume`. */
+export const sourceColumns = "name,type,guid,encryption"
+
+/** The source's datasets, in the order of the list, each once. */
+export const readSources = (
+  text: string,
+  snapshots: ReadonlyMap<string, Own>
+): ReadonlyArray<SourceDataset> => {
+  const found = new Map<string, SourceDataset>()
+  for (const [name = "", type = "", guid = "", encryption = "-"] of rows(text)) {
+    const own = snapshots.get(name) ?? none
+    const encrypted = encryption !== "off" && encryption !== "-"
+    found.set(name, { name, kind: kindOf(type), guid, encrypted, ...own })
+  }
+  return [...found.values()]
+}
+
+const kindOf = (type: string | undefined): DatasetKind => (type === "volume" ? "volume" : "filesystem")
+
+/** Properties of {@link readTargets}, for `zfs get -o name,property,value,source`. */
+export const targetProperties = [
+  ...["type", "guid", "canmount", "mounted", "written", "logicalreferenced", "receive_resume_token"],
+  modeProperty,
+  placeholderProperty
+].join(",")
+
+interface Value {
+  readonly value: string
+  readonly source: string
+}
+
+/** The target's datasets by name. */
+export const readTargets = (
+  text: string,
+  snapshots: ReadonlyMap<string, Own>
+): ReadonlyMap<string, TargetDataset> => {
+  const properties = new Map<string, Map<string, Value>>()
+  for (const [name = "", property = "", value = "-", source = "-"] of rows(text)) {
+    const known = properties.get(name) ?? new Map<string, Value>()
+    properties.set(name, known.set(property, { value, source }))
+  }
+  const targets = new Map<string, TargetDataset>()
+  for (const [name, of] of properties) {
+    const own = snapshots.get(name)?.snapshots ?? []
+    targets.set(name, {
+      name,
+      kind: kindOf(of.get("type")?.value),
+      guid: of.get("guid")?.value ?? "",
+      snapshots: own,
+      written: Number(set(of, "written") ?? 0),
+      resumeToken: set(of, "receive_resume_token"),
+      mode: modeOf(ours(of, modeProperty)),
+      placeholder: own.length === 0 && isUntouched(of),
+      canmount: set(of, "canmount")
+    })
+  }
+  return targets
+}
+
+type Properties = ReadonlyMap<string, Value>
+
+const set = (of: Properties, property: string): string | undefined => {
+  const value = of.get(property)?.value
+  return value === undefined || value === "-" || value === "" ? undefined : value
+}
+
+/** Children inherit what their parent was told; that says nothing about them. */
+const ours = (of: Properties, property: string): string | undefined =>
+  of.get(property)?.source === "local" ? set(of, property) : undefined
+
+const modeOf = (value: string | undefined): SendMode | undefined =>
+  value === "raw" || value === "plain" ? value : undefined
+
+const isUntouched = (of: Properties): boolean => {
+  const bytes = ours(of, placeholderProperty)
+  return (
+    bytes !== undefined &&
+    bytes === set(of, "logicalreferenced") &&
+    set(of, "canmount") === "off" &&
+    set(of, "mounted") === "no"
+  )
+}

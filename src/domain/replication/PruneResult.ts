@@ -1,0 +1,106 @@
+import { ExitStatus } from "../ExitStatus.ts"
+import { count, duration } from "../Units.ts"
+import type { Job } from "./Job.ts"
+
+/** What became of one replica. `dataset` is the source's name; undefined when its source is gone. */
+export type ReplicaResult =
+  | {
+      readonly _tag: "Pruned"
+      readonly dataset: string
+      readonly target: string
+      /** Names after the @, oldest first. */
+      readonly destroyed: ReadonlyArray<string>
+      readonly kept: number
+      /** Those that should have gone and could not. */
+      readonly failed: ReadonlyArray<{ readonly snapshot: string; readonly error: string }>
+    }
+  /** Nothing of it was destroyed, for a reason that is no failure. */
+  | {
+      readonly _tag: "Spared"
+      readonly dataset: string | undefined
+      readonly target: string
+      readonly reason: string
+    }
+
+/** A whole run of prune. */
+export interface PruneSummary {
+  readonly job: string
+  readonly direction: Job["direction"]
+  readonly host: string
+  readonly run: string
+  /** UTC, to the second. */
+  readonly startedAt: string
+  readonly seconds: number
+  readonly results: ReadonlyArray<ReplicaResult>
+  /** Nothing was destroyed. */
+  readonly rehearsed: boolean
+  /** Snapshots, over all replicas. */
+  readonly destroyed: number
+  readonly kept: number
+  /** Snapshots that should have gone and could not. */
+  readonly failed: number
+  /** Replicas of which nothing was destroyed because nobody can tell what they still need. */
+  readonly spared: number
+}
+
+/** Counts of a run's results. */
+export const summarize = (options: {
+  readonly job: Job
+  readonly run: string
+  readonly startedAt: string
+  readonly seconds: number
+  readonly results: ReadonlyArray<ReplicaResult>
+  readonly rehearsed: boolean
+}): PruneSummary => {
+  const { job, results } = options
+  const pruned = results.filter((result) => result._tag === "Pruned")
+  return {
+    ...options,
+    job: job.name,
+    direction: job.direction,
+    host: job.remote.host,
+    destroyed: pruned.reduce((sum, { destroyed }) => sum + destroyed.length, 0),
+    kept: pruned.reduce((sum, { kept }) => sum + kept, 0),
+    failed: pruned.reduce((sum, { failed }) => sum + failed.length, 0),
+    spared: results.length - pruned.length
+  }
+}
+
+/** `31 destroyed, 54 kept, 0 failed in 3 replicas; 2.1 s`: the last line of a run. */
+export const totals = (summary: PruneSummary): string =>
+  `${summary.destroyed} ${summary.rehearsed ? "would be destroyed" : "destroyed"}, ${summary.kept} kept, ${summary.failed} failed in ${count(summary.results.length - summary.spared, "replica")}${
+    summary.spared > 0 ? `, ${count(summary.spared, "replica")} left alone` : ""
+  }; ${duration(summary.seconds * 1000)}`
+
+/** Exit status that the run ends with. */
+export const exitStatusOf = (summary: PruneSummary): ExitStatus =>
+  summary.failed > 0 ? ExitStatus.someFailed : ExitStatus.ok
+
+/** The document of `prune --json`; documented in the README. */
+export const documentOf = (summary: PruneSummary, dryRun: boolean) => ({
+  version: 1,
+  dry_run: dryRun,
+  job: summary.job,
+  direction: summary.direction,
+  host: summary.host,
+  run: summary.run,
+  started_at_utc: summary.startedAt,
+  seconds: summary.seconds,
+  destroyed: summary.destroyed,
+  kept: summary.kept,
+  failed: summary.failed,
+  replicas: summary.results.map(replicaDocument)
+})
+
+const replicaDocument = (result: ReplicaResult) => {
+  const names = { dataset: result.dataset ?? null, target: result.target }
+  return result._tag === "Spared"
+    ? { ...names, result: "left_alone", reason: result.reason, destroyed: [] }
+    : {
+        ...names,
+        result: result.failed.length > 0 ? "failed" : "pruned",
+        destroyed: result.destroyed,
+        kept: result.kept,
+        ...(result.failed.length > 0 ? { failed: result.failed } : {})
+      }
+}

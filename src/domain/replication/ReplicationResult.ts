@@ -1,0 +1,175 @@
+import { ExitStatus } from "../ExitStatus.ts"
+import { bytes, count, duration } from "../Units.ts"
+import type { Job } from "./Job.ts"
+import type { Loss } from "./Plan.ts"
+
+/** How the first stream of a dataset was made. */
+export type How = "full" | "incremental" | "resumed"
+
+/** What became of one dataset. `dataset` is its name at the source, `target` that of its replica. */
+export type DatasetResult =
+  | {
+      readonly _tag: "Sent"
+      readonly dataset: string
+      readonly target: string
+      readonly how: How
+      /** How many snapshots the target has now that it did not have. */
+      readonly snapshots: number
+      readonly bytes: number
+      readonly millis: number
+      /** Nothing was sent: a real run would do it. */
+      readonly rehearsed: boolean
+    }
+  | { readonly _tag: "UpToDate"; readonly dataset: string; readonly target: string }
+  | { readonly _tag: "NothingToSend"; readonly dataset: string; readonly target: string }
+  | {
+      /** Going on would destroy something on the target. */
+      readonly _tag: "Refused"
+      readonly dataset: string
+      readonly target: string
+      readonly reason: string
+      readonly loss: Loss
+    }
+  | {
+      readonly _tag: "Failed"
+      readonly dataset: string
+      /** Undefined when it never came to that. */
+      readonly target: string | undefined
+      readonly error: string
+    }
+
+/** A whole run of a replication job. */
+export interface ReplicationSummary {
+  readonly job: string
+  readonly direction: Job["direction"]
+  /** The remote host. */
+  readonly host: string
+  readonly run: string
+  /** UTC, to the second. */
+  readonly startedAt: string
+  readonly seconds: number
+  /** In the order in which they were worked on. */
+  readonly results: ReadonlyArray<DatasetResult>
+  /** Nothing was sent: those that were are those that a real run would send. */
+  readonly rehearsed: boolean
+  readonly sent: number
+  readonly upToDate: number
+  readonly nothingToSend: number
+  readonly refused: number
+  readonly failed: number
+  /** Bytes sent, as zfs counts them. */
+  readonly bytes: number
+}
+
+/** Counts and sums of a run's results. */
+export const summarize = (options: {
+  readonly job: Job
+  readonly run: string
+  readonly startedAt: string
+  readonly seconds: number
+  readonly results: ReadonlyArray<DatasetResult>
+}): ReplicationSummary => {
+  const { job, results } = options
+  const tagged = (tag: DatasetResult["_tag"]) => results.filter(({ _tag }) => _tag === tag).length
+  const sent = results.filter((result) => result._tag === "Sent")
+  return {
+    ...options,
+    job: job.name,
+    direction: job.direction,
+    host: job.remote.host,
+    rehearsed: sent.some(({ rehearsed }) => rehearsed),
+    sent: sent.length,
+    upToDate: tagged("UpToDate"),
+    nothingToSend: tagged("NothingToSend"),
+    refused: tagged("Refused"),
+    failed: tagged("Failed"),
+    bytes: sent.reduce((sum, result) => sum + result.bytes, 0)
+  }
+}
+
+/** What became of one dataset, for the log: `sent 3 snapshots, 1.2 GiB, 12 s (incremental)`. */
+export const describe = (result: DatasetResult): string => {
+  switch (result._tag) {
+    case "Sent": {
+      const what = `${count(result.snapshots, "snapshot")}, ${bytes(result.bytes)}`
+      return result.rehearsed
+        ? `would send ${what} to ${result.target} (${result.how})`
+        : `sent ${what} to ${result.target}, ${duration(result.millis)} (${result.how})`
+    }
+    case "UpToDate":
+      return `${result.target} is up to date`
+    case "NothingToSend":
+      return "it has no snapshot: nothing to send"
+    case "Refused":
+      return `refused: ${result.reason}`
+    case "Failed":
+      return result.error
+  }
+}
+
+/** `2 sent, 11 up to date, 0 refused, 0 failed; 1.2 GiB, 12 s`: the last line of a run. */
+export const totals = (summary: ReplicationSummary): string => {
+  const counts = [
+    `${summary.sent} ${summary.rehearsed ? "would be sent" : "sent"}`,
+    `${summary.upToDate} up to date`,
+    ...(summary.nothingToSend > 0 ? [`${summary.nothingToSend} without snapshots`] : []),
+    `${summary.refused} refused`,
+    `${summary.failed} failed`
+  ].join(", ")
+  const time = duration(summary.seconds * 1000)
+  return summary.sent === 0 ? `${counts}; ${time}` : `${counts}; ${bytes(summary.bytes)}, ${time}`
+}
+
+/** Exit status that the run ends with: a refusal to destroy data weighs more than a failure. */
+export const exitStatusOf = (summary: { readonly refused: number; readonly failed: number }): ExitStatus =>
+  summary.refused > 0 ? ExitStatus.refused : summary.failed > 0 ? ExitStatus.someFailed : ExitStatus.ok
+
+/** The document of `pull --json` and `push --json`; documented in the README. */
+export const documentOf = (summary: ReplicationSummary, dryRun: boolean) => ({
+  version: 1,
+  dry_run: dryRun,
+  job: summary.job,
+  direction: summary.direction,
+  host: summary.host,
+  run: summary.run,
+  started_at_utc: summary.startedAt,
+  seconds: summary.seconds,
+  sent: summary.sent,
+  up_to_date: summary.upToDate,
+  nothing_to_send: summary.nothingToSend,
+  refused: summary.refused,
+  failed: summary.failed,
+  bytes: summary.bytes,
+  datasets: summary.results.map(datasetDocument)
+})
+
+const datasetDocument = (result: DatasetResult) => {
+  const names = { dataset: result.dataset, target: result.target ?? null }
+  switch (result._tag) {
+    case "Sent":
+      return {
+        ...names,
+        result: "sent",
+        how: result.how,
+        snapshots: result.snapshots,
+        bytes: result.bytes,
+        seconds: result.millis / 1000
+      }
+    case "UpToDate":
+      return { ...names, result: "up_to_date" }
+    case "NothingToSend":
+      return { ...names, result: "nothing_to_send" }
+    case "Refused":
+      return {
+        ...names,
+        result: "refused",
+        error: result.reason,
+        would_lose: {
+          snapshots: result.loss.snapshots.map(({ name }) => name),
+          bytes: result.loss.written
+        }
+      }
+    case "Failed":
+      return { ...names, result: "failed", error: result.error }
+  }
+}
