@@ -31,8 +31,10 @@ const asUser = (uid: number) =>
         args: [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", invocation.program, ...invocation.args]
       })
       return {
+        ...real,
         run: (invocation) => real.run(wrap(invocation)),
-        lines: (invocation, onLine) => real.lines(wrap(invocation), onLine)
+        lines: (invocation, onLine) => real.lines(wrap(invocation), onLine),
+        pipe: ([first, second, ...more]) => real.pipe([wrap(first), wrap(second), ...more.map(wrap)])
       }
     })
   ).pipe(Layer.provide(Process.layer))

@@ -1,98 +1,165 @@
 import { userInfo } from "node:os"
 import * as Effect from "effect/Effect"
+import { type Endpoint, label, local } from "../../domain/replication/Endpoint.ts"
+import * as Roles from "../../domain/replication/Roles.ts"
+import * as Ssh from "../../domain/replication/Ssh.ts"
 import type { Completed, Process, ProcessError } from "../Process.ts"
+import { connectionFailure, spoken } from "./connection.ts"
 import { ZfsError } from "./contract.ts"
 
-/** The zfs program. */
+/** The zfs program of one machine. */
 export interface Commands {
+  readonly endpoint: Endpoint
   /** Runs it; what it printed, whatever its exit status. */
   readonly attempt: (args: ReadonlyArray<string>) => Effect.Effect<Completed, ZfsError>
-  /** Runs it; what it printed. `purpose` completes "cannot …" in the message of a failure. */
+  /**
+   * Runs it; what it printed. `purpose` completes "cannot …" in the message of a failure; `role` says which permissions it
+   * takes, where they are not those that these commands were made for.
+   */
   readonly run: (
     purpose: string,
     dataset: string,
-    args: ReadonlyArray<string>
+    args: ReadonlyArray<string>,
+    role?: Roles.Role
   ) => Effect.Effect<string, ZfsError>
   /** Runs it, giving each line to `onLine`. */
   readonly lines: (
     args: ReadonlyArray<string>,
     onLine: (line: string) => void
   ) => Effect.Effect<Completed, ZfsError>
+  /** Names the failure of one of its commands. */
+  readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Roles.Role) => ZfsError
+}
+
+/** Where a command ran, who ran it, and what for. */
+export interface Context {
+  readonly endpoint: Endpoint
+  readonly role: Roles.Role
+  /** Whom the permissions would be granted to. */
+  readonly user: () => string
 }
 
 const anHour = 3_600_000
 
-/** {@link Commands} by way of Process. */
-export const makeCommands = (process: typeof Process.Service): Commands => {
+/** {@link Commands} by way of Process, on this machine or another. */
+export const makeCommands = (
+  process: typeof Process.Service,
+  endpoint: Endpoint = local,
+  given: Partial<Omit<Context, "endpoint">> = {}
+): Commands => {
+  const context: Context = { endpoint, role: "archive", user: userName, ...given }
+  const command = (args: ReadonlyArray<string>) => Ssh.on(endpoint, { program: "zfs", args })
+  // A replica may have more snapshots than can be listed or destroyed in the ten minutes that a program has.
+  const limit = context.role === "archive" ? {} : { timeoutMillis: anHour }
   const attempt = (args: ReadonlyArray<string>) =>
-    Effect.mapError(process.run({ program: "zfs", args }), notRun)
+    Effect.mapError(process.run({ ...command(args), ...limit }), notRun(context))
+  const failed = (purpose: string, dataset: string, completed: Completed, role: Roles.Role = context.role) =>
+    failure(purpose, dataset, completed, { ...context, role })
   return {
+    endpoint,
     attempt,
-    run: (purpose, dataset, args) =>
+    run: (purpose, dataset, args, role) =>
       Effect.flatMap(attempt(args), (completed) =>
         completed.exitCode === 0
           ? Effect.succeed(completed.stdout)
-          : Effect.fail(failure(purpose, dataset, completed))
+          : Effect.fail(failed(purpose, dataset, completed, role))
       ),
     lines: (args, onLine) =>
-      Effect.mapError(process.lines({ program: "zfs", args, timeoutMillis: anHour }, onLine), notRun)
+      Effect.mapError(process.lines({ ...command(args), timeoutMillis: anHour }, onLine), notRun(context)),
+    failure: failed
   }
 }
 
-const notRun = (cause: ProcessError): ZfsError =>
-  new ZfsError({
-    reason: cause.reason === "NotFound" ? "NotInstalled" : "Other",
-    message:
-      cause.reason === "NotFound"
-        ? `${cause.message} (OpenZFS; or set "snapshots": "live" to archive a plain folder)`
-        : cause.message,
-    transient: cause.transient,
-    cause
-  })
+/** Before every message about another machine. */
+export const at = (endpoint: Endpoint): string => (endpoint._tag === "Local" ? "" : `on ${label(endpoint)}: `)
+
+/** Names the failure of a program that did not run to its end. */
+export const notRun =
+  ({ endpoint, role }: Pick<Context, "endpoint" | "role">) =>
+  (cause: ProcessError): ZfsError =>
+    new ZfsError({
+      reason: cause.reason === "NotFound" ? "NotInstalled" : "Other",
+      message: `${cause.reason === "NotFound" ? "" : at(endpoint)}${cause.message}${
+        cause.reason === "NotFound" && cause.program === "zfs"
+          ? role === "archive"
+            ? ` (OpenZFS; or set "snapshots": "live" to archive a plain folder)`
+            : " (OpenZFS)"
+          : ""
+      }`,
+      transient: cause.transient,
+      cause
+    })
 
 /** What zfs said, in one line. */
-export const complaint = ({ exitCode, stderr }: Completed): string =>
-  stderr
-    .split("\n")
-    .map((line) => line.trim())
-    .filter((line) => line !== "")
+export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string =>
+  spoken(stderr)
     .join(" ")
     // After a dataset that is gone, zfs prints its usage.
     .replace(/ usage: .*$/s, "") || `zfs ended with exit status ${exitCode} and no message`
 
-/** The delegation that lets a user who is not root do all we do. Destroying wants `mount` too. */
+/** The delegation that lets a user who is not root do all that the archive job does. */
 export const allowCommand = (dataset: string): string =>
-  `zfs allow -u ${userName()} snapshot,destroy,mount,userprop,diff '${dataset}'`
+  Roles.allowCommand({ user: userName(), permissions: Roles.permissionsOf("archive"), dataset })
 
-/** Names the failure of a zfs command. */
-export const failure = (purpose: string, dataset: string, completed: Completed): ZfsError => {
+const here: Context = { endpoint: local, role: "archive", user: () => userName() }
+
+/** Names the failure of a zfs command, by default one of the archive job's. */
+export const failure = (
+  purpose: string,
+  dataset: string,
+  completed: Completed,
+  context: Context = here
+): ZfsError => {
+  const { endpoint } = context
+  if (endpoint._tag === "Remote") {
+    const unreachable = connectionFailure(purpose, endpoint, completed)
+    if (unreachable !== undefined) return unreachable
+  }
   const said = complaint(completed)
   const reason = classify(said)
   return new ZfsError({
     reason,
-    message: `cannot ${purpose}: ${said}${advice(reason, said, dataset)}`,
+    message: `${at(endpoint)}cannot ${purpose}: ${said}${advice(reason, said, dataset, context)}`,
     transient: reason === "Busy"
   })
 }
 
+/** What kind of failure zfs is talking about. */
 const classify = (said: string): ZfsError["reason"] => {
   if (/permission denied|must be run as root|delegated permission/i.test(said)) return "PermissionDenied"
   if (/is busy/.test(said)) return "Busy"
+  if (/out of space|no space left|quota exceeded/i.test(said)) return "NoSpace"
+  if (modified.test(said)) return "Modified"
+  if (/zfs\S*: (No such file or directory|(command )?not found)/.test(said)) return "NotInstalled"
   if (/does not exist|could not find any snapshots/.test(said)) return "NotFound"
   if (/not a ZFS filesystem/.test(said)) return "NotZfs"
   if (/modules? (are|is|cannot be|could not be)|\/dev\/zfs|libzfs/.test(said)) return "NotInstalled"
   return "Other"
 }
 
-const advice = (reason: ZfsError["reason"], said: string, dataset: string): string => {
-  if (reason === "NotInstalled") return "; is the ZFS kernel module loaded (modprobe zfs)?"
+/** What `zfs receive` says of a target that is not what the stream was made for. */
+const modified =
+  /has been modified|does not match incremental source|must specify -F|must destroy them|partially-complete state/
+
+const advice = (
+  reason: ZfsError["reason"],
+  said: string,
+  dataset: string,
+  { endpoint, role, user }: Context
+): string => {
+  if (reason === "NotInstalled") {
+    return /No such file|not found/.test(said)
+      ? "; is OpenZFS installed there?"
+      : "; is the ZFS kernel module loaded (modprobe zfs)?"
+  }
   if (reason !== "PermissionDenied") return ""
-  return /must be run as root/.test(said)
-    ? `; user ${userName()} may not open /dev/zfs`
-    : `; root can grant it: ${allowCommand(dataset)}`
+  if (/must be run as root/.test(said)) return `; user ${user()} may not open /dev/zfs`
+  const command = Roles.allowCommand({ user: user(), permissions: Roles.permissionsOf(role), dataset })
+  return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
 
-const userName = (): string => {
+/** Who runs this. */
+export const userName = (): string => {
   try {
     return userInfo().username
   } catch {

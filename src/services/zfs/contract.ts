@@ -13,6 +13,14 @@ export class ZfsError extends Data.TaggedError("ZfsError")<{
     | "Busy"
     | "NotInstalled"
     | "Unmounted"
+    /** The other end did not answer, or ssh could not log in. */
+    | "Unreachable"
+    /** A snapshot or bookmark that was there when it was listed is gone. */
+    | "Vanished"
+    /** The pool or a quota is full. */
+    | "NoSpace"
+    /** The target is not as it was when the stream was planned. */
+    | "Modified"
     | "Other"
   readonly message: string
   readonly transient: boolean
