@@ -1,0 +1,174 @@
+import * as Effect from "effect/Effect"
+import { isWithin } from "../../domain/replication/DatasetName.ts"
+import { allowCommand } from "../../domain/replication/Roles.ts"
+import type { Snapshot, SourceDataset, TargetDataset } from "../../domain/replication/State.ts"
+import type { Stream } from "../../domain/replication/Stream.ts"
+import { bytes, count } from "../../domain/Units.ts"
+import type { ReceiverService, SenderService, TransferRequest, TransferService } from "./contract.ts"
+import type { Rehearsal } from "./Rehearsal.ts"
+
+/**
+ * The receiver, but nothing is changed: what would be is told, and shown from then on as if it had been, so that the
+ * program goes on as in a real run.
+ */
+export const makeDryRunReceiver = (
+  real: ReceiverService
+): { readonly receiver: ReceiverService; readonly rehearsal: typeof Rehearsal.Service } => {
+  const pretended = new Map<string, TargetDataset | undefined>()
+  const put = (dataset: TargetDataset) => Effect.sync(() => void pretended.set(dataset.name, dataset))
+  const read = (dataset: string) =>
+    Effect.suspend(() =>
+      pretended.has(dataset) ? Effect.succeed(pretended.get(dataset)) : real.read(dataset)
+    )
+  const change = Effect.fnUntraced(function* (
+    dataset: string,
+    to: (before: TargetDataset) => TargetDataset | undefined
+  ) {
+    const before = yield* read(dataset)
+    if (before !== undefined) pretended.set(dataset, to(before))
+  })
+
+  const receiver: ReceiverService = {
+    ...real,
+    rehearsal: true,
+    read,
+    tree: (roots) =>
+      Effect.map(real.tree(roots), (found) => {
+        const shown = new Map(found)
+        for (const [name, dataset] of pretended) {
+          if (!roots.some((root) => isWithin(name, root))) continue
+          if (dataset === undefined) shown.delete(name)
+          else shown.set(name, dataset)
+        }
+        return shown
+      }),
+    grant: (user, permissions, dataset) =>
+      Effect.logInfo(`would run on ${real.label}: ${allowCommand({ user, permissions, dataset })}`),
+    createParent: (dataset) =>
+      Effect.zipRight(
+        Effect.logInfo(`would make ${dataset} (canmount=off)`),
+        put({ ...newDataset(dataset, "filesystem"), placeholder: true })
+      ),
+    abort: (dataset) =>
+      Effect.zipRight(
+        Effect.logInfo(`would throw away what ${dataset} has of a stream that was cut`),
+        // A dataset that came with that stream goes with it.
+        change(dataset, (before) =>
+          before.snapshots.length === 0 && !before.placeholder
+            ? undefined
+            : { ...before, resumeToken: undefined }
+        )
+      ),
+    rollback: (dataset, { destroys, to }) =>
+      Effect.zipRight(
+        Effect.logInfo(
+          `would take ${dataset} back to @${to.name}, destroying ${destroys.length === 0 ? "no snapshot" : destroys.map(({ name }) => `@${name}`).join(", ")}`
+        ),
+        change(dataset, (before) => {
+          const gone = new Set(destroys.map(({ guid }) => guid))
+          return {
+            ...before,
+            written: 0,
+            snapshots: before.snapshots.filter(({ guid }) => !gone.has(guid))
+          }
+        })
+      ),
+    destroySnapshot: (dataset, { guid, name }) =>
+      Effect.zipRight(
+        Effect.logInfo(`would destroy ${dataset}@${name}`),
+        change(dataset, (before) => ({
+          ...before,
+          snapshots: before.snapshots.filter((snapshot) => snapshot.guid !== guid)
+        }))
+      ),
+    prepare: Effect.fnUntraced(function* (dataset: string, properties: Readonly<Record<string, string>>) {
+      const before = yield* read(dataset)
+      const all = Object.entries(properties)
+      const list = all.map(([name, value]) => `${name}=${value}`).join(", ")
+      if (before === undefined) {
+        yield* Effect.logInfo(`would make ${dataset} with ${list}`)
+        yield* put({ ...newDataset(dataset, "filesystem"), canmount: properties["canmount"] ?? "on" })
+        return { created: true, changed: [] }
+      }
+      yield* Effect.logInfo(`would set what differs of ${list} on ${dataset}`)
+      return { created: false, changed: [] }
+    })
+  }
+  return { receiver, rehearsal: { put } }
+}
+
+/** Sends nothing: tells what would be sent, with its size as zfs estimates it, and has the receiver show it. */
+export const makeDryRunTransfer = (services: {
+  readonly real: TransferService
+  readonly sender: SenderService
+  readonly receiver: ReceiverService
+  readonly rehearsal: typeof Rehearsal.Service
+}): TransferService => ({
+  tools: services.real.tools,
+  send: Effect.fn("Transfer.send")(function* (request: TransferRequest) {
+    const { kind, mode, stream, target } = request
+    const size = yield* services.sender.estimate(request.source, stream, mode)
+    const source = yield* services.sender.read(request.source)
+    const before = (yield* services.receiver.read(target)) ?? newDataset(target, kind)
+    const coming = contentsOf(stream, source)
+    yield* Effect.logInfo(
+      `would send ${describe(stream)} to ${target}: ${count(coming.length, "snapshot")}, ${bytes(size)}`
+    )
+    let createtxg = before.snapshots.at(-1)?.createtxg ?? 0n
+    const received = coming.map((snapshot): Snapshot => {
+      createtxg += 1n
+      return { ...snapshot, createtxg, holds: 0, clones: [] }
+    })
+    yield* services.rehearsal.put({
+      ...before,
+      snapshots: [...before.snapshots, ...received],
+      written: 0,
+      resumeToken: undefined,
+      mode,
+      placeholder: false,
+      canmount: kind === "filesystem" ? "off" : undefined
+    })
+    return { bytes: size }
+  })
+})
+
+const newDataset = (name: string, kind: TargetDataset["kind"]): TargetDataset => ({
+  name,
+  kind,
+  guid: `not made: ${name}`,
+  snapshots: [],
+  written: 0,
+  resumeToken: undefined,
+  mode: undefined,
+  placeholder: false,
+  canmount: kind === "filesystem" ? "off" : undefined
+})
+
+const describe = (stream: Stream): string => {
+  switch (stream._tag) {
+    case "Full":
+      return `all of @${stream.to.name}`
+    case "Incremental":
+      return `from @${stream.from.name} to @${stream.to.name}`
+    case "FromBookmark":
+      return `from the bookmark #${stream.from.name} to @${stream.to.name}`
+    case "Resume":
+      return `the rest of @${stream.toName.slice(stream.toName.indexOf("@") + 1)}`
+  }
+}
+
+/** The snapshots that the target has by it. */
+const contentsOf = (stream: Stream, source: SourceDataset | undefined): ReadonlyArray<Snapshot> => {
+  const snapshots = source?.snapshots ?? []
+  switch (stream._tag) {
+    case "Full":
+    case "FromBookmark":
+      return [stream.to]
+    case "Incremental":
+      return snapshots.filter(
+        ({ createtxg }) => createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg
+      )
+    case "Resume":
+      return snapshots.filter(({ guid }) => guid === stream.toGuid)
+  }
+}

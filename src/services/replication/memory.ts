@@ -1,0 +1,14 @@
+export { allowTable } from "./memory/end.ts"
+export { makeMemoryReceiver } from "./memory/receiver.ts"
+export { makeMemorySender } from "./memory/sender.ts"
+export { makeMemoryTransfer } from "./memory/transfer.ts"
+export {
+  addDataset,
+  addSnapshot,
+  type MemoryDataset,
+  type MemorySnapshot,
+  makeReplicationMemory,
+  type ReplicationMemory,
+  removeSnapshot,
+  zfsError
+} from "./memory/world.ts"

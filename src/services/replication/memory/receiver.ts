@@ -1,0 +1,101 @@
+import * as Effect from "effect/Effect"
+import { ancestorsOf, parentOf } from "../../../domain/replication/DatasetName.ts"
+import type { TargetDataset } from "../../../domain/replication/State.ts"
+import type { ZfsError } from "../../zfs/contract.ts"
+import type { ReceiverService } from "../contract.ts"
+import { makeMemoryEnd, notThere, within } from "./end.ts"
+import { addDataset, type MemoryDataset, operation, type ReplicationMemory, zfsError } from "./world.ts"
+
+/** The receiver of a world in memory. */
+export const makeMemoryReceiver = (memory: ReplicationMemory): ReceiverService => {
+  const { datasets } = memory.target
+  const change = (
+    name: string,
+    dataset: string,
+    work: (found: MemoryDataset) => Effect.Effect<void, ZfsError>
+  ) =>
+    operation(memory, name, () => {
+      const found = datasets.get(dataset)
+      return found === undefined ? Effect.fail(notThere(dataset)) : work(found)
+    })
+  return {
+    ...makeMemoryEnd(memory, "target", "receiver"),
+    tree: (roots) =>
+      operation(memory, "tree receiver", () =>
+        Effect.succeed(
+          new Map(within(datasets, roots).map((dataset) => [dataset.name, asTarget(dataset)] as const))
+        )
+      ),
+    read: (dataset) =>
+      operation(memory, `read receiver ${dataset}`, () => {
+        const found = datasets.get(dataset)
+        return Effect.succeed(found === undefined ? undefined : asTarget(found))
+      }),
+    createParent: (dataset) =>
+      operation(memory, `createParent ${dataset}`, () => {
+        const parent = parentOf(dataset)
+        if (parent === undefined || !datasets.has(parent)) return Effect.fail(notThere(parent ?? dataset))
+        if (!datasets.has(dataset)) {
+          addDataset(memory, "target", dataset, { canmount: "off", placeholder: true })
+        }
+        return Effect.void
+      }),
+    abort: (dataset) =>
+      change(`abort ${dataset}`, dataset, (found) => {
+        if (found.partial?.fresh) datasets.delete(dataset)
+        found.partial = undefined
+        return Effect.void
+      }),
+    rollback: (dataset, { destroys, to }) =>
+      change(`rollback ${dataset}`, dataset, (found) => {
+        const later = found.snapshots.slice(found.snapshots.findIndex(({ guid }) => guid === to.guid) + 1)
+        const agreed = new Set(destroys.map(({ guid }) => guid))
+        const other = later.find(
+          ({ clones, guid, holds }) => !agreed.has(guid) || holds > 0 || clones.length > 0
+        )
+        if (other !== undefined) {
+          return Effect.fail(zfsError("Other", `cannot rollback: ${dataset}@${other.name} is in the way`))
+        }
+        found.snapshots = found.snapshots.filter((snapshot) => !later.includes(snapshot))
+        found.written = 0
+        return Effect.void
+      }),
+    destroySnapshot: (dataset, { guid, name }) =>
+      change(`destroy ${dataset}@${name}`, dataset, (found) => {
+        const snapshot = found.snapshots.find((one) => one.guid === guid && one.name === name)
+        if (snapshot === undefined) return Effect.void
+        if (snapshot.holds > 0 || snapshot.clones.length > 0) {
+          return Effect.fail(zfsError("Busy", `cannot destroy ${dataset}@${name}: dataset is busy`))
+        }
+        found.snapshots = found.snapshots.filter((one) => one !== snapshot)
+        return Effect.void
+      }),
+    prepare: (dataset, properties) =>
+      operation(memory, `prepare ${dataset}`, () =>
+        Effect.sync(() => {
+          const created = !datasets.has(dataset)
+          for (const name of [...ancestorsOf(dataset), dataset]) {
+            if (!datasets.has(name)) addDataset(memory, "target", name, { canmount: "off" })
+          }
+          const found = datasets.get(dataset)
+          const changed = Object.entries(properties).filter(
+            ([name, value]) => found?.properties.get(name) !== value
+          )
+          for (const [name, value] of changed) found?.properties.set(name, value)
+          return { created, changed: created ? [] : changed.map(([name]) => name) }
+        })
+      )
+  }
+}
+
+const asTarget = (dataset: MemoryDataset): TargetDataset => ({
+  name: dataset.name,
+  kind: dataset.kind,
+  guid: dataset.guid,
+  snapshots: dataset.snapshots,
+  written: dataset.written,
+  resumeToken: dataset.partial?.token,
+  mode: dataset.mode,
+  placeholder: dataset.placeholder && dataset.snapshots.length === 0 && dataset.written === 0,
+  canmount: dataset.kind === "volume" ? undefined : dataset.properties.get("canmount")
+})

@@ -1,0 +1,54 @@
+import * as Effect from "effect/Effect"
+import type { SourceDataset } from "../../../domain/replication/State.ts"
+import type { Resumable, SenderService } from "../contract.ts"
+import { makeMemoryEnd, within } from "./end.ts"
+import { stepsOf } from "./steps.ts"
+import { type MemoryDataset, operation, type ReplicationMemory } from "./world.ts"
+
+/** The sender of a world in memory. */
+export const makeMemorySender = (memory: ReplicationMemory): SenderService => {
+  const { datasets } = memory.source
+  return {
+    ...makeMemoryEnd(memory, "source", "sender"),
+    tree: (roots) =>
+      operation(memory, "tree sender", () =>
+        Effect.succeed({
+          datasets: within(datasets, roots).map(asSource),
+          missing: roots.filter((root) => !datasets.has(root))
+        })
+      ),
+    read: (dataset) =>
+      operation(memory, `read sender ${dataset}`, () => {
+        const found = datasets.get(dataset)
+        return Effect.succeed(found === undefined ? undefined : asSource(found))
+      }),
+    resumable: (token) => operation(memory, "resumable", () => Effect.succeed(look(memory, token))),
+    estimate: (dataset, stream) =>
+      operation(memory, `estimate ${dataset}`, () =>
+        Effect.map(stepsOf(memory, dataset, stream), (steps) =>
+          steps.reduce((sum, step) => sum + step.snapshot.bytes - step.done, 0)
+        )
+      )
+  }
+}
+
+const look = (memory: ReplicationMemory, token: string): Resumable => {
+  const found = memory.tokens.get(token)
+  if (found === undefined) return { _tag: "Gone", reason: "the resume token is corrupt" }
+  const { source, to } = found
+  const there = memory.source.datasets
+    .get(source)
+    ?.snapshots.some(({ guid, name }) => guid === to.guid && name === to.name)
+  return there
+    ? { _tag: "Resumable", toGuid: to.guid, toName: `${source}@${to.name}` }
+    : { _tag: "Gone", reason: `'${source}@${to.name}' used in the initial send no longer exists` }
+}
+
+const asSource = (dataset: MemoryDataset): SourceDataset => ({
+  name: dataset.name,
+  kind: dataset.kind,
+  guid: dataset.guid,
+  encrypted: dataset.encrypted,
+  snapshots: dataset.snapshots,
+  bookmarks: dataset.bookmarks
+})

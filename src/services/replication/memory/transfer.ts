@@ -1,0 +1,107 @@
+import * as Effect from "effect/Effect"
+import { parentOf } from "../../../domain/replication/DatasetName.ts"
+import type { ZfsError } from "../../zfs/contract.ts"
+import type { TransferRequest, TransferService } from "../contract.ts"
+import { stepsOf } from "./steps.ts"
+import { addDataset, type MemoryDataset, operation, type ReplicationMemory, tick, zfsError } from "./world.ts"
+
+/** Streams of a world in memory, received by the rules of `zfs receive -u -s`. */
+export const makeMemoryTransfer = (memory: ReplicationMemory): TransferService => ({
+  tools: operation(memory, "tools", () => Effect.void),
+  send: (request) => operation(memory, `send ${request.source}`, () => transfer(memory, request))
+})
+
+const transfer = (memory: ReplicationMemory, request: TransferRequest) =>
+  Effect.gen(function* () {
+    const steps = yield* stepsOf(memory, request.source, request.stream)
+    const total = steps.reduce((sum, step) => sum + step.snapshot.bytes - step.done, 0)
+    const first = steps[0]
+    const problem = rejection(memory, request, first?.base)
+    if (first === undefined || problem !== undefined) {
+      return yield* zfsError(problem?.reason ?? "Other", problem?.message ?? "the stream is empty")
+    }
+    let left = memory.cuts.shift() ?? Number.POSITIVE_INFINITY
+    let sent = 0
+    for (const { base, done, snapshot } of steps) {
+      const size = snapshot.bytes - done
+      if (left < size) {
+        if (left > 0) keepPart(memory, request, { fromGuid: base, to: snapshot, received: done + left })
+        request.onProgress({ sent: sent + left, total })
+        return yield* zfsError("Unreachable", "the connection was lost: what was received is kept", true)
+      }
+      left -= size
+      sent += size
+      const dataset = memory.target.datasets.get(request.target) ?? newDataset(memory, request)
+      const received = { ...snapshot, createtxg: tick(memory), holds: 0, clones: [] }
+      dataset.snapshots = [...dataset.snapshots, received]
+      settle(dataset, request)
+      request.onProgress({ sent, total })
+    }
+    return { bytes: total }
+  })
+
+/** Why `zfs receive` would not take the stream. */
+const rejection = (
+  memory: ReplicationMemory,
+  { mode, stream, target }: TransferRequest,
+  base: string | undefined
+): Pick<ZfsError, "reason" | "message"> | undefined => {
+  const dataset = memory.target.datasets.get(target)
+  const parent = parentOf(target)
+  const no = (message: string, reason: ZfsError["reason"] = "Other") => ({ reason, message })
+  if (dataset === undefined) {
+    if (parent === undefined || !memory.target.datasets.has(parent)) {
+      return no(`cannot open '${parent ?? target}': dataset does not exist`, "NotFound")
+    }
+    return base === undefined ? undefined : no(`cannot receive: destination '${target}' does not exist`)
+  }
+  if (stream._tag === "Resume") {
+    return dataset.partial?.token === stream.token ? undefined : no("destination has no such partial state")
+  }
+  if (dataset.partial !== undefined) return no(`destination ${target} contains partially-complete state`)
+  if (base === undefined) {
+    if (stream._tag !== "Full" || !stream.force) return no(`destination '${target}' exists, must specify -F`)
+    return dataset.snapshots.length > 0 ? no(`destination '${target}' has snapshots`) : undefined
+  }
+  if (dataset.snapshots.at(-1)?.guid !== base) {
+    return no(`most recent snapshot of ${target} does not match incremental source`)
+  }
+  if (dataset.mode !== undefined && dataset.mode !== mode) return no(`${target} was received ${dataset.mode}`)
+  return dataset.written > 0 ? no(`destination ${target} has been modified`, "Modified") : undefined
+}
+
+const newDataset = (memory: ReplicationMemory, { kind, source, target }: TransferRequest): MemoryDataset =>
+  addDataset(memory, "target", target, {
+    kind,
+    encrypted: memory.source.datasets.get(source)?.encrypted ?? false
+  })
+
+// The options -o of the receive take effect with the first record.
+const settle = (dataset: MemoryDataset, { mode }: TransferRequest) => {
+  dataset.partial = undefined
+  dataset.written = 0
+  dataset.placeholder = false
+  dataset.mode = mode
+  if (dataset.kind === "filesystem") dataset.properties.set("canmount", "off")
+}
+
+const keepPart = (
+  memory: ReplicationMemory,
+  request: TransferRequest,
+  part: {
+    readonly fromGuid: string | undefined
+    readonly to: MemoryDataset["snapshots"][number]
+    readonly received: number
+  }
+) => {
+  const known = memory.target.datasets.get(request.target)
+  const dataset = known ?? newDataset(memory, request)
+  const { placeholder } = dataset
+  const token = `1-${tick(memory)}-${part.to.guid}`
+  memory.tokens.set(token, { source: request.source, ...part })
+  const fresh = known === undefined || known.partial?.fresh === true
+  settle(dataset, request)
+  dataset.placeholder = placeholder
+  dataset.partial = { token, fresh }
+  if (fresh) dataset.written = part.received
+}

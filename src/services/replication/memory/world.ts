@@ -1,0 +1,174 @@
+import * as Effect from "effect/Effect"
+import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../domain/replication/State.ts"
+import { ZfsError } from "../../zfs/contract.ts"
+import type { Account } from "../contract.ts"
+
+/** A snapshot, and how many bytes it takes to send. */
+export interface MemorySnapshot extends Snapshot {
+  readonly bytes: number
+}
+
+/** What a cut stream left on its target. */
+interface Partial {
+  readonly token: string
+  /** The dataset came with the stream: throwing away what was received takes it along. */
+  readonly fresh: boolean
+}
+
+/** A dataset, with what either end wants to know of it. Lists are by createtxg. */
+export interface MemoryDataset {
+  readonly name: string
+  readonly kind: DatasetKind
+  readonly guid: string
+  readonly encrypted: boolean
+  snapshots: ReadonlyArray<MemorySnapshot>
+  bookmarks: ReadonlyArray<Bookmark>
+  written: number
+  partial: Partial | undefined
+  mode: SendMode | undefined
+  placeholder: boolean
+  /** Native properties; `canmount` is always among those of a file system. */
+  readonly properties: Map<string, string>
+}
+
+/** One of the two machines. */
+export interface MemoryEnd {
+  /** As messages name it. */
+  readonly label: string
+  account: Account
+  readonly datasets: Map<string, MemoryDataset>
+  /** What `zfs allow` prints, by dataset, without the sections of the datasets above it. */
+  readonly allow: Map<string, string>
+}
+
+/** What a resume token says. */
+interface MemoryToken {
+  readonly source: string
+  readonly fromGuid: string | undefined
+  readonly to: MemorySnapshot
+  /** Bytes of it that are at the receiver. */
+  readonly received: number
+}
+
+/** Two machines with datasets, and what a test wants to happen to them. */
+export interface ReplicationMemory {
+  readonly source: MemoryEnd
+  readonly target: MemoryEnd
+  /** Every operation in order: `read sender tank/a`, `send tank/a`, `createParent backup/nas`, … */
+  readonly calls: Array<string>
+  /** Errors for the next operations of that name. */
+  readonly failures: Map<string, ReadonlyArray<ZfsError>>
+  /** The next streams are cut after that many bytes; those beyond the list are not. */
+  readonly cuts: Array<number>
+  /** What resume tokens are for. */
+  readonly tokens: Map<string, MemoryToken>
+  /** Called with the name of every operation: somebody else changes the world meanwhile. */
+  before: (operation: string) => void
+  after: (operation: string) => void
+  /** The transaction group and the guid that come next. */
+  next: bigint
+}
+
+/** Two machines without datasets, where root is at work and everything goes well. */
+export const makeReplicationMemory = (): ReplicationMemory => {
+  const end = (label: string): MemoryEnd => ({
+    label,
+    account: { user: "root", groups: ["root"], root: true },
+    datasets: new Map(),
+    allow: new Map()
+  })
+  return {
+    source: end("nas"),
+    target: end("this host"),
+    calls: [],
+    failures: new Map(),
+    cuts: [],
+    tokens: new Map(),
+    before: () => {},
+    after: () => {},
+    next: 1n
+  }
+}
+
+/** Counts up: transaction groups, and guids that nobody else has. */
+export const tick = (memory: ReplicationMemory): bigint => {
+  memory.next += 1n
+  return memory.next
+}
+
+/** Makes a dataset on an end, as `zfs create` would. */
+export const addDataset = (
+  memory: ReplicationMemory,
+  end: "source" | "target",
+  name: string,
+  given: {
+    readonly kind?: DatasetKind
+    readonly encrypted?: boolean
+    readonly canmount?: string
+    readonly placeholder?: boolean
+  } = {}
+): MemoryDataset => {
+  const kind = given.kind ?? "filesystem"
+  const dataset: MemoryDataset = {
+    name,
+    kind,
+    guid: String(tick(memory) + 1_000_000n),
+    encrypted: given.encrypted ?? false,
+    snapshots: [],
+    bookmarks: [],
+    written: 0,
+    partial: undefined,
+    mode: undefined,
+    placeholder: given.placeholder ?? false,
+    properties: new Map(kind === "filesystem" ? [["canmount", given.canmount ?? "on"]] : [])
+  }
+  memory[end].datasets.set(name, dataset)
+  return dataset
+}
+
+/** Takes a snapshot. */
+export const addSnapshot = (
+  memory: ReplicationMemory,
+  dataset: MemoryDataset,
+  name: string,
+  given: { readonly bytes?: number; readonly creation?: number; readonly holds?: number } = {}
+): MemorySnapshot => {
+  const createtxg = tick(memory)
+  const snapshot: MemorySnapshot = {
+    name,
+    guid: String(createtxg + 2_000_000n),
+    createtxg,
+    creation: given.creation ?? Number(createtxg),
+    holds: given.holds ?? 0,
+    clones: [],
+    bytes: given.bytes ?? 100
+  }
+  dataset.snapshots = [...dataset.snapshots, snapshot]
+  dataset.written = 0
+  return snapshot
+}
+
+/** `zfs destroy dataset@name`. */
+export const removeSnapshot = (dataset: MemoryDataset, name: string): void => {
+  dataset.snapshots = dataset.snapshots.filter((snapshot) => snapshot.name !== name)
+}
+
+/** Runs an operation as the test laid it out: it is noted, the world may change around it, and it may fail. */
+export const operation = <A>(
+  memory: ReplicationMemory,
+  name: string,
+  work: () => Effect.Effect<A, ZfsError>
+): Effect.Effect<A, ZfsError> =>
+  Effect.suspend(() => {
+    memory.calls.push(name)
+    memory.before(name)
+    const [error, ...rest] = memory.failures.get(name) ?? []
+    if (error !== undefined) {
+      memory.failures.set(name, rest)
+      return Effect.fail(error)
+    }
+    return Effect.tap(work(), () => memory.after(name))
+  })
+
+export const zfsError = (reason: ZfsError["reason"], message: string, transient = false): ZfsError =>
+  new ZfsError({ reason, message, transient })

@@ -1,0 +1,78 @@
+import * as Effect from "effect/Effect"
+import { parentOf } from "../../domain/replication/DatasetName.ts"
+import type { Endpoint } from "../../domain/replication/Endpoint.ts"
+import { readTargets, targetProperties } from "../../domain/replication/Listing.ts"
+import type { Rollback } from "../../domain/replication/Plan.ts"
+import { placeholderProperty } from "../../domain/replication/State.ts"
+import type { Process } from "../Process.ts"
+import { type Commands, complaint } from "../zfs/command.ts"
+import { destroy } from "../zfs/destroy.ts"
+import type { ReceiverService } from "./contract.ts"
+import { listing, listSnapshots, makeEnd } from "./end.ts"
+import { prepare } from "./prepare.ts"
+import { rollback } from "./rollback.ts"
+
+/** OpenZFS on an end that gets the data. */
+export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): ReceiverService => {
+  const { commands, end } = makeEnd(process, endpoint, "receive")
+  return {
+    ...end,
+    tree: Effect.fn("Receiver.tree")((roots: ReadonlyArray<string>) => readDatasets(commands, roots, true)),
+    read: Effect.fn("Receiver.read")(function* (dataset: string) {
+      return (yield* readDatasets(commands, [dataset], false)).get(dataset)
+    }),
+    createParent: Effect.fn("Receiver.createParent")((dataset: string) => createParent(commands, dataset)),
+    abort: Effect.fn("Receiver.abort")((dataset: string) => abort(commands, dataset)),
+    rollback: Effect.fn("Receiver.rollback")((dataset: string, planned: Rollback) =>
+      rollback(commands, dataset, planned)
+    ),
+    destroySnapshot: Effect.fn("Receiver.destroySnapshot")(
+      (dataset: string, { guid, name }: { readonly name: string; readonly guid: string }) =>
+        destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "prune" })
+    ),
+    prepare: Effect.fn("Receiver.prepare")((dataset: string, properties: Readonly<Record<string, string>>) =>
+      prepare(commands, dataset, properties)
+    )
+  }
+}
+
+const readDatasets = Effect.fnUntraced(function* (
+  commands: Commands,
+  roots: ReadonlyArray<string>,
+  recursive: boolean
+) {
+  const got = yield* listing(commands, `look at ${roots.join(", ")}`, roots, [
+    ...["get", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume"],
+    ...["-o", "name,property,value,source", targetProperties, ...roots]
+  ])
+  const there = readTargets(got, new Map())
+  const existing = roots.filter((root) => there.has(root))
+  return readTargets(got, yield* listSnapshots(commands, existing, recursive))
+})
+
+const createParent = Effect.fnUntraced(function* (commands: Commands, dataset: string) {
+  const purpose = `create the parent dataset ${dataset}`
+  const created = yield* commands.attempt([
+    // Marked in the same step, so that one that is left half made is known as ours, and as not proved to be untouched.
+    ...["create", "-o", "canmount=off", "-o", `${placeholderProperty}=new`, dataset]
+  ])
+  if (created.exitCode !== 0) {
+    if (/dataset already exists/.test(complaint(created))) return
+    return yield* commands.failure(purpose, parentOf(dataset) ?? dataset, created)
+  }
+  const bytes = yield* commands.run(purpose, dataset, [
+    ...["get", "-H", "-p", "-o", "value", "logicalreferenced", dataset]
+  ])
+  yield* commands.run(purpose, dataset, ["set", `${placeholderProperty}=${bytes.trim()}`, dataset])
+})
+
+const abort = Effect.fnUntraced(function* (commands: Commands, dataset: string) {
+  const aborted = yield* commands.attempt(["receive", "-A", dataset])
+  if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return
+  return yield* commands.failure(
+    `throw away what an interrupted receive left of ${dataset}`,
+    dataset,
+    aborted,
+    "prune"
+  )
+})

@@ -1,0 +1,87 @@
+import * as Effect from "effect/Effect"
+import type { Endpoint } from "../../domain/replication/Endpoint.ts"
+import { readSources, sourceColumns } from "../../domain/replication/Listing.ts"
+import { parseLine, sizeIn, tokenIn } from "../../domain/replication/SendOutput.ts"
+import type { SendMode } from "../../domain/replication/State.ts"
+import type { Stream } from "../../domain/replication/Stream.ts"
+import { describeStream, estimateArguments } from "../../domain/replication/ZfsArguments.ts"
+import type { Completed, Process } from "../Process.ts"
+import { at, type Commands } from "../zfs/command.ts"
+import { ZfsError } from "../zfs/contract.ts"
+import type { Resumable, SenderService } from "./contract.ts"
+import { listing, listSnapshots, makeEnd } from "./end.ts"
+import { sourceFailure } from "./failures.ts"
+
+/** OpenZFS on an end that has the data. */
+export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): SenderService => {
+  const { commands, end } = makeEnd(process, endpoint, "send")
+  return {
+    ...end,
+    tree: Effect.fn("Sender.tree")(function* (roots: ReadonlyArray<string>) {
+      const datasets = yield* readDatasets(commands, roots, true)
+      const names = new Set(datasets.map(({ name }) => name))
+      return { datasets, missing: roots.filter((root) => !names.has(root)) }
+    }),
+    read: Effect.fn("Sender.read")(function* (dataset: string) {
+      const [found] = yield* readDatasets(commands, [dataset], false)
+      return found
+    }),
+    resumable: Effect.fn("Sender.resumable")(function* (token: string) {
+      return yield* readToken(commands, yield* commands.attempt(["send", "-nvP", "-t", token]))
+    }),
+    estimate: Effect.fn("Sender.estimate")(function* (dataset: string, stream: Stream, mode: SendMode) {
+      const purpose = `estimate the size of ${describeStream(dataset, stream)}`
+      const completed = yield* commands.attempt(estimateArguments(dataset, stream, mode))
+      if (completed.exitCode !== 0) {
+        return yield* sourceFailure(commands.failure(purpose, dataset, inWords(completed)))
+      }
+      // Where it is written depends on the kind of stream.
+      const size = sizeIn(completed.stdout) ?? sizeIn(completed.stderr)
+      return size ?? (yield* noSize(commands, purpose))
+    })
+  }
+}
+
+// The datasets first: a snapshot that is taken in between then belongs to a dataset that we know.
+const readDatasets = Effect.fnUntraced(function* (
+  commands: Commands,
+  roots: ReadonlyArray<string>,
+  recursive: boolean
+) {
+  const listed = yield* listing(commands, `list the datasets of ${roots.join(", ")}`, roots, [
+    ...["list", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume", "-o", sourceColumns],
+    ...roots
+  ])
+  const names = readSources(listed, new Map()).map(({ name }) => name)
+  const there = roots.filter((root) => names.includes(root))
+  return readSources(listed, yield* listSnapshots(commands, there, recursive))
+})
+
+/** Without what zfs prints of the token. */
+const inWords = (completed: Completed): Completed => ({
+  ...completed,
+  stderr: completed.stderr
+    .split("\n")
+    .filter((line) => parseLine(line)._tag === "Words")
+    .join("\n")
+})
+
+const readToken = (commands: Commands, completed: Completed): Effect.Effect<Resumable, ZfsError> => {
+  // With -n, zfs describes the token on stdout or stderr, by version.
+  const contents = tokenIn(completed.stdout) ?? tokenIn(completed.stderr)
+  if (completed.exitCode === 0 && contents !== undefined) {
+    const { toGuid, toName } = contents
+    return Effect.succeed({ _tag: "Resumable", toGuid, toName })
+  }
+  const refusal = /^cannot resume send: (.*)$/m.exec(completed.stderr)?.[1]
+  return refusal !== undefined && !/permission denied/.test(refusal)
+    ? Effect.succeed({ _tag: "Gone", reason: refusal })
+    : Effect.fail(commands.failure("read the resume token of an interrupted receive", "", inWords(completed)))
+}
+
+const noSize = (commands: Commands, purpose: string) =>
+  new ZfsError({
+    reason: "Other",
+    message: `${at(commands.endpoint)}cannot ${purpose}: zfs send -nvP names no size`,
+    transient: false
+  })

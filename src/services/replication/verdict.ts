@@ -1,0 +1,162 @@
+import { parentOf } from "../../domain/replication/DatasetName.ts"
+import type { Endpoint } from "../../domain/replication/Endpoint.ts"
+import type { Part } from "../../domain/replication/Pipeline.ts"
+import type { Role } from "../../domain/replication/Roles.ts"
+import { statusOf } from "../../domain/replication/Ssh.ts"
+import { describeStream } from "../../domain/replication/ZfsArguments.ts"
+import type { StageEnd } from "../Process.ts"
+import { complaint, failure, userName } from "../zfs/command.ts"
+import { spoken } from "../zfs/connection.ts"
+import { ZfsError } from "../zfs/contract.ts"
+import type { TransferRequest } from "./contract.ts"
+import { sourceFailure } from "./failures.ts"
+
+/** How one program of the pipe ended. */
+export interface EndedPart extends StageEnd {
+  readonly part: Part
+  /** It is two programs in one ssh, which tells only the last one's status: the other one's has to be in stderr. */
+  readonly double: boolean
+}
+
+/** What went wrong with one part, and how much that tells. */
+interface Fault {
+  readonly part: Part
+  /**
+   * `cause`: it says what was wrong. `silent`: it failed, and does not say why. `effect`: it only notices that another one
+   * has ended.
+   */
+  readonly weight: "cause" | "silent" | "effect"
+  readonly error: ZfsError
+}
+
+/** The failure of a pipe, named by whoever knows the cause; undefined when all went well. */
+export const verdict = (
+  request: TransferRequest,
+  ends: { readonly source: Endpoint; readonly target: Endpoint },
+  parts: ReadonlyArray<EndedPart>
+): ZfsError | undefined => {
+  const faults = parts.flatMap((part) => faultOf(request, ends, part) ?? [])
+  const order = (["cause", "silent", "effect"] as const).flatMap((weight) =>
+    faults.filter((fault) => fault.weight === weight)
+  )
+  const [first, ...others] = order
+  if (first === undefined) return undefined
+  const also = others.filter(({ weight }) => weight === "cause").map(({ error }) => error.message)
+  const kept = parts.some(({ stderr }) => /Partially received snapshot is saved/.test(stderr))
+    ? ["what was received is kept; the next run goes on from there"]
+    : []
+  const { cause, reason, transient } = first.error
+  const message = [first.error.message, ...also, ...kept].join("; ")
+  return new ZfsError({ reason, message, transient, ...(cause === undefined ? {} : { cause }) })
+}
+
+const faultOf = (
+  request: TransferRequest,
+  ends: { readonly source: Endpoint; readonly target: Endpoint },
+  ended: EndedPart
+): Fault | undefined => {
+  const { part } = ended
+  if (part === "source") return sourceFault(request, ends.source, ended)
+  if (part === "target") return targetFault(request, ends.target, ended)
+  if (ended.exitCode === 0) return undefined
+  const said = complaint(ended).replace(/^zfs ended/, "it ended")
+  const error = new ZfsError({
+    reason: /no space left/i.test(said) ? "NoSpace" : "Other",
+    message: `cannot ${part} the stream of ${describeStream(request.source, request.stream)}: ${said}`,
+    transient: true
+  })
+  return { part, error, weight: ended.ended || isPipeEnd(ended.exitCode, said) ? "effect" : "silent" }
+}
+
+const sourceFault = (
+  { source, stream }: TransferRequest,
+  endpoint: Endpoint,
+  ended: EndedPart
+): Fault | undefined => {
+  const { lines, status } = separate(ended)
+  const said = lines.filter((line) => !isBrokenPipe(line))
+  // Without the permission to hold snapshots, zfs says so, sends nothing, and exits with 0.
+  const denied = said.some((line) => /permission denied|^(warning: )?cannot (send|hold)/i.test(line))
+  if (status === 0 && !denied) return undefined
+  const exitCode = status === 0 ? 1 : status
+  const error = sourceFailure(
+    failure(
+      `send ${describeStream(source, stream)}`,
+      source,
+      { exitCode, stdout: "", stderr: said.join("\n") },
+      context(endpoint, "send")
+    )
+  )
+  if (said.length > 0) return { part: "source", error, weight: "cause" }
+  const gone = ended.ended || lines.length > 0 || isPipeEnd(exitCode, "")
+  return { part: "source", error: tryAgain(error), weight: gone ? "effect" : "silent" }
+}
+
+const targetFault = (
+  { source, stream, target }: TransferRequest,
+  endpoint: Endpoint,
+  ended: EndedPart
+): Fault | undefined => {
+  const { lines, status } = separate(ended)
+  if (status === 0) return undefined
+  const said = lines.filter(
+    (line) => !/^(Partially received snapshot is saved|A resuming stream can be|zfs send -t )/.test(line)
+  )
+  const fresh = stream._tag === "Full" && !stream.force
+  const base = failure(
+    `receive ${describeStream(source, stream)} into ${target}`,
+    // What does not exist has no permissions of its own.
+    fresh ? (parentOf(target) ?? target) : target,
+    { exitCode: status, stdout: "", stderr: said.join("\n") },
+    context(endpoint, "receive")
+  )
+  const cut = said.some((line) =>
+    /checksum mismatch or incomplete stream|failed to read from stream|premature end/.test(line)
+  )
+  const overPlaceholder = /cannot be used to destroy an encrypted filesystem/.test(base.message)
+  const error = new ZfsError({
+    reason: base.reason,
+    message: overPlaceholder
+      ? `${base.message}; rename ${target} out of the way by hand (zfs rename; what is below it goes along), and start anew`
+      : base.message,
+    // Nothing is wrong with either end: the stream did not come through as it was.
+    transient: base.transient || cut
+  })
+  return { part: "target", error, weight: cut ? "effect" : said.length === 0 ? "silent" : "cause" }
+}
+
+/** What a program said in words, and how it ended: by the line that tells of the one inside ssh whose status ssh does not. */
+const separate = ({ double, exitCode, stderr }: EndedPart) => {
+  const lines: Array<string> = []
+  let inner = double ? 1 : 0
+  for (const line of stderr.split("\n").map((each) => each.trim())) {
+    const told = statusOf(line)
+    if (told !== undefined) inner = told
+    else if (line !== "") lines.push(line)
+  }
+  return { lines, status: exitCode === 0 ? inner : exitCode }
+}
+
+/** Ended from outside, or by the end of another. */
+const tryAgain = ({ cause, message, reason }: ZfsError): ZfsError =>
+  new ZfsError({ reason, message, transient: true, ...(cause === undefined ? {} : { cause }) })
+
+const context = (endpoint: Endpoint, role: Role) => ({
+  endpoint,
+  role,
+  user: () => (endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName())
+})
+
+const isBrokenPipe = (line: string): boolean =>
+  // On Linux, node's pipes are sockets: a writer whose reader has gone hears of a reset.
+  /Broken pipe|signal received|cannot send .*: Connection reset by peer|^Killed by signal|^Terminated/.test(
+    line
+  )
+
+/** Ended by SIGPIPE or by us. */
+const isPipeEnd = (exitCode: number, said: string): boolean =>
+  exitCode === 141 || exitCode === 143 || isBrokenPipe(said)
+
+/** What either end said although all went well; a receiver that may not set a property says so, and exits with 0. */
+export const remarks = (parts: ReadonlyArray<EndedPart>): ReadonlyArray<string> =>
+  parts.flatMap((part) => spoken(separate(part).lines.join("\n")))
