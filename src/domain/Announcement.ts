@@ -1,4 +1,9 @@
 import { type RunSummary, totals } from "./RunResult.ts"
+import type { PruneSummary } from "./replication/PruneResult.ts"
+import * as Prune from "./replication/PruneResult.ts"
+import type { ReplicationSummary } from "./replication/ReplicationResult.ts"
+import * as Replication from "./replication/ReplicationResult.ts"
+import { count } from "./Units.ts"
 
 /** When somebody is told. */
 export type NotifyOn = "failure" | "success"
@@ -9,7 +14,7 @@ export interface Announcement {
   readonly message: string
 }
 
-/** At most this many folders are named in one message. */
+/** At most this many folders or datasets are named in one message. */
 const named = 20
 
 /** What to tell about a run that came to its end; undefined when nobody wants to hear it. */
@@ -21,13 +26,10 @@ export const ofSummary = (
   if (summary.failed > 0) {
     if (!notifyOn.includes("failure")) return undefined
     const failures = summary.results.filter((result) => result._tag === "Failed")
-    const lines = failures.slice(0, named).map(({ folder, error }) => `- **${folder}**: ${plain(error)}`)
-    const more = failures.length > named ? [`- and ${failures.length - named} more`] : []
+    const lines = listed(failures.map(({ error, folder }) => ({ name: folder, error })))
     return {
       title: `zipper: ${summary.failed} of ${summary.results.length} folders failed on ${host}`,
-      message: [...lines, ...more, "", totals(summary), `run ${summary.run}, ${plain(summary.source)}`].join(
-        "\n"
-      )
+      message: [...lines, "", totals(summary), `run ${summary.run}, ${plain(summary.source)}`].join("\n")
     }
   }
   if (!notifyOn.includes("success")) return undefined
@@ -41,14 +43,76 @@ export const ofSummary = (
 export const ofFailure = (
   host: string,
   notifyOn: ReadonlyArray<NotifyOn>,
-  failure: { readonly run: string; readonly message: string }
+  failure: {
+    readonly run: string
+    readonly message: string
+    readonly what: "archived" | "replicated" | "pruned"
+  }
 ): Announcement | undefined =>
   notifyOn.includes("failure")
     ? {
-        title: `zipper: nothing was archived on ${host}`,
+        title: `zipper: nothing was ${failure.what} on ${host}`,
         message: `${plain(failure.message)}\n\nrun ${failure.run}`
       }
     : undefined
+
+/** What to tell about a replication that came to its end. */
+export const ofReplication = (
+  host: string,
+  notifyOn: ReadonlyArray<NotifyOn>,
+  summary: ReplicationSummary
+): Announcement | undefined => {
+  const end = [Replication.totals(summary), `run ${summary.run}, job ${plain(summary.job)}`]
+  const bad = summary.results.filter((result) => result._tag === "Failed" || result._tag === "Refused")
+  if (bad.length === 0) {
+    return notifyOn.includes("success")
+      ? { title: `zipper: ${summary.job}: all well on ${host}`, message: end.join("\n") }
+      : undefined
+  }
+  const lines = listed(
+    bad.map((result) => ({ name: plain(result.dataset), error: Replication.describe(result) }))
+  )
+  return notifyOn.includes("failure")
+    ? {
+        title: `zipper: ${summary.job}: ${bad.length} of ${summary.results.length} datasets were not replicated on ${host}`,
+        message: [...lines, "", ...end].join("\n")
+      }
+    : undefined
+}
+
+/** What to tell about a prune that came to its end. */
+export const ofPrune = (
+  host: string,
+  notifyOn: ReadonlyArray<NotifyOn>,
+  summary: PruneSummary
+): Announcement | undefined => {
+  const end = [Prune.totals(summary), `run ${summary.run}, job ${plain(summary.job)}`]
+  if (summary.failed === 0) {
+    return notifyOn.includes("success")
+      ? { title: `zipper: ${summary.job}: pruned on ${host}`, message: end.join("\n") }
+      : undefined
+  }
+  const lines = listed(
+    summary.results.flatMap((result) =>
+      result._tag === "Pruned"
+        ? result.failed.map(({ error, snapshot }) => ({ name: plain(`${result.target}@${snapshot}`), error }))
+        : []
+    )
+  )
+  return notifyOn.includes("failure")
+    ? {
+        title: `zipper: ${summary.job}: ${count(summary.failed, "snapshot")} could not be destroyed on ${host}`,
+        message: [...lines, "", ...end].join("\n")
+      }
+    : undefined
+}
+
+const listed = (
+  failures: ReadonlyArray<{ readonly name: string; readonly error: string }>
+): ReadonlyArray<string> => [
+  ...failures.slice(0, named).map(({ error, name }) => `- **${name}**: ${plain(error)}`),
+  ...(failures.length > named ? [`- and ${failures.length - named} more`] : [])
+]
 
 // File names come from strangers: they must not become Markdown.
 const plain = (text: string): string => text.replace(/[\\`*_[\]<>#|]/g, "\\$&")

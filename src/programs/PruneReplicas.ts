@@ -1,0 +1,193 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Announcement from "../domain/Announcement.ts"
+import { utcSeconds } from "../domain/Metadata.ts"
+import { isWithin } from "../domain/replication/DatasetName.ts"
+import type { Job, Retention } from "../domain/replication/Job.ts"
+import { targetOf } from "../domain/replication/Mapping.ts"
+import {
+  type PruneSummary,
+  type ReplicaResult,
+  summarize,
+  totals
+} from "../domain/replication/PruneResult.ts"
+import { type Reason, select } from "../domain/replication/Retention.ts"
+import { permissionsOf } from "../domain/replication/Roles.ts"
+import type { Snapshot, SourceDataset, TargetDataset } from "../domain/replication/State.ts"
+import { Lock } from "../services/Lock.ts"
+import { Receiver } from "../services/Receiver.ts"
+import { announced } from "./Announce.ts"
+import { PreflightError } from "./Preflight.ts"
+import { missingOn, type Place } from "./ReplicationPermissions.ts"
+import { type Survey, survey } from "./ReplicationSurvey.ts"
+import { retryTransient } from "./Retry.ts"
+
+/** What the configuration and the command line add to a job. */
+export interface PruneOptions {
+  /** Short id of this run, in every log line. */
+  readonly run: string
+  readonly retries: number
+  readonly lockfile: string
+}
+
+/** A replica, and what at the source it was made from. */
+interface Replica {
+  readonly source: SourceDataset
+  readonly target: TargetDataset
+}
+
+/**
+ * Thins out the snapshots of a job's replicas. The source is asked for what both have, so that the next stream
+ * has something to start from; when it does not answer, nothing is destroyed and this fails with PreflightError.
+ */
+export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
+  job: Job,
+  retention: Retention,
+  options: PruneOptions
+) {
+  const started = yield* Clock.currentTimeMillis
+  yield* (yield* Lock).acquire(options.lockfile)
+  const found = yield* survey(job, options.retries)
+  const { orphans, replicas } = sort(job, found)
+  yield* mustBeAllowed(found, replicas)
+  const results = [
+    ...(yield* Effect.forEach(replicas, pruneReplica(retention, options.retries))),
+    ...(yield* Effect.forEach(orphans, spareOrphan))
+  ]
+  return yield* finish(job, options, started, results)
+}, Effect.scoped)
+
+/** The same, and word of how it ended. */
+export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
+  job: Job,
+  retention: Retention,
+  options: PruneOptions & {
+    readonly host: string
+    readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+  }
+) {
+  const { host, notify_on, run } = options
+  return yield* pruneReplicas(job, retention, options).pipe(
+    announced({
+      ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "pruned" }),
+      ofSummary: (summary: PruneSummary) => Announcement.ofPrune(host, notify_on, summary)
+    })
+  )
+})
+
+/**
+ * Replicas that have a source, and those that lost theirs. What belongs to a dataset that is left out by
+ * --exclude is neither.
+ */
+const sort = (job: Job, { items, targets, tree }: Survey) => {
+  const replicas = items.flatMap(({ source, target: name }): ReadonlyArray<Replica> => {
+    const target = targets.get(name)
+    return target === undefined || target.snapshots.length === 0 ? [] : [{ source, target }]
+  })
+  const placed = (dataset: string) => Either.getOrUndefined(targetOf(job, dataset))
+  const roots = job.datasets.flatMap((root) => placed(root) ?? [])
+  const known = new Set(tree.flatMap(({ name }) => placed(name) ?? []))
+  const orphans = [...targets.values()].filter(
+    ({ mode, name, snapshots }) =>
+      mode !== undefined &&
+      snapshots.length > 0 &&
+      !known.has(name) &&
+      roots.some((root) => isWithin(name, root))
+  )
+  return { orphans, replicas }
+}
+
+const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, replicas: ReadonlyArray<Replica>) {
+  const places = replicas.map(({ target }): Place => ({ dataset: target.name, where: "here" }))
+  const lines = yield* missingOn(yield* Receiver, found.receiver, permissionsOf("prune"), places)
+  if (lines.length > 0) return yield* new PreflightError({ message: lines.join("\n") })
+})
+
+/** Chooses, and destroys one by one. */
+const pruneReplica = (retention: Retention, retries: number) =>
+  Effect.fnUntraced(
+    function* ({ source, target }: Replica) {
+      const common = commonWith(source, target)
+      const newest = common.at(-1)
+      if (newest === undefined) {
+        return yield* spare(
+          source.name,
+          target.name,
+          "it has no snapshot in common with its source: nothing of it is destroyed"
+        )
+      }
+      const choice = select(target.snapshots, retention, { newestCommon: newest.guid })
+      if (Either.isLeft(choice)) return yield* new PreflightError({ message: choice.left })
+      for (const { reasons, snapshot } of choice.right.keep) {
+        const text = `keeping ${target.name}@${snapshot.name}: ${reasons.join(", ")}`
+        yield* reasons.every(isObstacle) ? Effect.logInfo(text) : Effect.logDebug(text)
+      }
+      const outcomes = yield* Effect.forEach(choice.right.destroy, destroy(target.name, retries))
+      const destroyed = outcomes.flatMap((each) => (each.error === undefined ? [each.snapshot] : []))
+      const failed = outcomes.flatMap(({ error, snapshot }) =>
+        error === undefined ? [] : [{ snapshot, error }]
+      )
+      return {
+        _tag: "Pruned",
+        dataset: source.name,
+        target: target.name,
+        destroyed,
+        kept: target.snapshots.length - destroyed.length,
+        failed
+      } satisfies ReplicaResult
+    },
+    (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
+  )
+
+// What keeps a snapshot that nobody wants any more: worth a line, since it is kept until somebody lets go of it.
+const isObstacle = (reason: Reason): boolean => reason === "held" || reason === "cloned"
+
+/** Snapshots of the target from which the next stream can start, oldest first. */
+const commonWith = (source: SourceDataset, target: TargetDataset): ReadonlyArray<Snapshot> => {
+  const guids = new Set([...source.snapshots, ...source.bookmarks].map(({ guid }) => guid))
+  return target.snapshots.filter(({ guid }) => guids.has(guid))
+}
+
+const destroy = (target: string, retries: number) => (snapshot: Snapshot) =>
+  Effect.flatMap(Receiver, (receiver) => receiver.destroySnapshot(target, snapshot)).pipe(
+    retryTransient(retries),
+    Effect.zipRight(Effect.logDebug(`${target}@${snapshot.name} is destroyed`)),
+    Effect.as({ snapshot: snapshot.name, error: undefined }),
+    Effect.catchAll((error) =>
+      Effect.as(Effect.logError(`${target}@${snapshot.name} was not destroyed: ${error.message}`), {
+        snapshot: snapshot.name,
+        error: error.message
+      })
+    )
+  )
+
+const spare = (dataset: string | undefined, target: string, reason: string) =>
+  Effect.as(Effect.logWarning(`${target}: ${reason}`), {
+    _tag: "Spared",
+    dataset,
+    target,
+    reason
+  } satisfies ReplicaResult)
+
+const spareOrphan = ({ name }: TargetDataset) =>
+  spare(undefined, name, "its source is gone: nothing of it is destroyed")
+
+const finish = Effect.fnUntraced(function* (
+  job: Job,
+  options: PruneOptions,
+  started: number,
+  results: ReadonlyArray<ReplicaResult>
+) {
+  const now = yield* Clock.currentTimeMillis
+  const summary = summarize({
+    job,
+    run: options.run,
+    startedAt: utcSeconds(started),
+    seconds: (now - started) / 1000,
+    results,
+    rehearsed: (yield* Receiver).rehearsal ?? false
+  })
+  yield* Effect.logInfo(totals(summary))
+  return summary
+})

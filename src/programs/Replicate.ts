@@ -1,0 +1,186 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Announcement from "../domain/Announcement.ts"
+import { utcSeconds } from "../domain/Metadata.ts"
+import { ancestorsOf, parentOf } from "../domain/replication/DatasetName.ts"
+import type { Job } from "../domain/replication/Job.ts"
+import { targetOf } from "../domain/replication/Mapping.ts"
+import { plan } from "../domain/replication/Plan.ts"
+import { type DatasetResult, summarize, totals } from "../domain/replication/ReplicationResult.ts"
+import { permissionsOf } from "../domain/replication/Roles.ts"
+import { count } from "../domain/Units.ts"
+import { Lock } from "../services/Lock.ts"
+import { Receiver } from "../services/Receiver.ts"
+import { Sender } from "../services/Sender.ts"
+import { Transfer } from "../services/Transfer.ts"
+import { announced } from "./Announce.ts"
+import { asPreflight, PreflightError } from "./Preflight.ts"
+import { replicateDataset, tell } from "./ReplicateDataset.ts"
+import { missingOn, type Place, placesOf } from "./ReplicationPermissions.ts"
+import { type Item, type Survey, survey } from "./ReplicationSurvey.ts"
+
+/** What the configuration and the command line add to a job. */
+export interface ReplicateOptions {
+  /** Short id of this run, in every log line. */
+  readonly run: string
+  /** Targets that went their own way may be taken back to the latest common snapshot. */
+  readonly rollback: boolean
+  readonly retries: number
+  readonly lockfile: string
+}
+
+/**
+ * One replication job (DESIGN, section 9). Fails with LockError when another run is at work and with PreflightError
+ * when it cannot start, with nothing sent; a dataset that fails or is refused is in the summary and stops no
+ * other, but for those below it.
+ */
+export const replicate = Effect.fn("Replicate")(function* (job: Job, options: ReplicateOptions) {
+  const started = yield* Clock.currentTimeMillis
+  yield* (yield* Lock).acquire(options.lockfile)
+  const found = yield* survey(job, options.retries)
+  yield* mustHaveSnapshots(found)
+  yield* mustBeAllowed(found, options)
+  yield* (yield* Transfer).tools.pipe(asPreflight)
+  yield* warnOfEncryption(job, found)
+  const missing = yield* Effect.forEach(found.missing, notThere(job))
+  const worked = yield* eachDataset(job, options, found)
+  return yield* finish(job, options, started, [...missing, ...worked])
+}, Effect.scoped)
+
+/** The same, and word of how it ended. */
+export const announcedReplication = Effect.fn("AnnouncedReplication")(function* (
+  job: Job,
+  options: ReplicateOptions & {
+    readonly host: string
+    readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+  }
+) {
+  const { host, notify_on, run } = options
+  return yield* replicate(job, options).pipe(
+    announced({
+      ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "replicated" }),
+      ofSummary: (summary) => Announcement.ofReplication(host, notify_on, summary)
+    })
+  )
+})
+
+// A job that has nothing at all to send is one whose snapshots nobody takes, and not one that went well.
+const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
+  if (items.length === 0 || items.some(({ source }) => source.snapshots.length > 0)) return
+  const first = items[0]?.source.name ?? ""
+  return yield* new PreflightError({
+    message:
+      items.length === 1
+        ? `${first} has no snapshot: there is nothing to send; is something taking snapshots there?`
+        : `none of the ${count(items.length, "dataset")} has a snapshot (the first is ${first}): there is nothing to send; is something taking snapshots there?`
+  })
+})
+
+/** All that is missing on both ends, at once. */
+const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, options: ReplicateOptions) {
+  const sources = found.items.map(({ source }): Place => ({ dataset: source.name, where: "here" }))
+  const targets = placesOf(
+    (dataset) => found.targets.has(dataset),
+    found.items.map(({ target }) => target)
+  )
+  const receiving = options.rollback ? permissionsOf("receive", "rollback") : permissionsOf("receive")
+  const lines = [
+    ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send"), sources)),
+    ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targets))
+  ]
+  if (lines.length > 0) return yield* new PreflightError({ message: lines.join("\n") })
+})
+
+/** Says, of datasets that are sent for the first time, what their encryption comes to at the target. */
+const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets, tree }: Survey) {
+  const encrypted = new Set(tree.filter((dataset) => dataset.encrypted).map(({ name }) => name))
+  const first = items.filter(
+    ({ source, target }) =>
+      source.encrypted &&
+      plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "Full"
+  )
+  if (job.mode === "plain" && first.length > 0) {
+    yield* Effect.logWarning(
+      `${named(first)} encrypted and will be stored in the clear, unless the target is encrypted itself: send raw to keep it as it is (pull with --raw, push without --no-raw)`
+    )
+  }
+  const children = first.filter(({ source }) => encrypted.has(parentOf(source.name) ?? ""))
+  if (job.mode === "raw" && children.length > 0) {
+    yield* Effect.logWarning(
+      `${named(children)} sent raw below an encrypted parent: at the target each has to be unlocked by itself (it becomes its own encryption root; the README says how to restore)`
+    )
+  }
+})
+
+const named = (items: ReadonlyArray<Item>): string => {
+  const first = items[0]?.source.name ?? ""
+  return items.length === 1 ? `${first} is` : `${count(items.length, "dataset")} (the first is ${first}) are`
+}
+
+const notThere = (job: Job) =>
+  Effect.fnUntraced(
+    function* (dataset: string) {
+      const { label } = yield* Sender
+      const result: DatasetResult = {
+        _tag: "Failed",
+        dataset,
+        target: Either.getOrUndefined(targetOf(job, dataset)),
+        error: `there is no such dataset on ${label}`
+      }
+      yield* tell(result)
+      return result
+    },
+    (effect, dataset) => Effect.annotateLogs(effect, "dataset", dataset)
+  )
+
+/** One after the other, parents first; nothing is received below a parent that could not be. */
+const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOptions, found: Survey) {
+  const work = replicateDataset({
+    job,
+    rollback: options.rollback,
+    retries: options.retries,
+    link: { lost: false }
+  })
+  const fallen = new Map<string, string>()
+  return yield* Effect.forEach(
+    found.items,
+    Effect.fnUntraced(function* (item) {
+      const { name } = item.source
+      const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
+      const what = parent === undefined ? undefined : fallen.get(parent)
+      if (what !== undefined) return yield* notTried(item, what)
+      const result = yield* work(item, found.targets.get(item.target))
+      if (result._tag === "Failed") fallen.set(name, `its parent ${name} failed`)
+      if (result._tag === "Refused") fallen.set(name, `its parent ${name} was refused`)
+      return result
+    })
+  )
+})
+
+const notTried = Effect.fnUntraced(
+  function* ({ source, target }: Item, why: string) {
+    const result: DatasetResult = { _tag: "Failed", dataset: source.name, target, error: `not tried: ${why}` }
+    yield* tell(result)
+    return result
+  },
+  (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
+)
+
+const finish = Effect.fnUntraced(function* (
+  job: Job,
+  options: ReplicateOptions,
+  started: number,
+  results: ReadonlyArray<DatasetResult>
+) {
+  const now = yield* Clock.currentTimeMillis
+  const summary = summarize({
+    job,
+    run: options.run,
+    startedAt: utcSeconds(started),
+    seconds: (now - started) / 1000,
+    results
+  })
+  yield* Effect.logInfo(totals(summary))
+  return summary
+})

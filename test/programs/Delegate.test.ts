@@ -1,0 +1,111 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import {
+  applyDelegations,
+  checkDelegations,
+  commandsOf,
+  type Delegation,
+  delegationsOf
+} from "../../src/programs/Delegate.ts"
+import { prepare } from "../../src/programs/Prepare.ts"
+import { addDataset, allowTable, makeReplicationMemory } from "../../src/services/replication/memory.ts"
+import { job, makeKit, servicesOf } from "../support/replication.ts"
+
+const send: Delegation & { readonly user: string } = {
+  end: "sender",
+  roles: ["send"],
+  user: "bob",
+  dataset: "tank"
+}
+
+describe("delegate", () => {
+  it("prints commands without asking anybody", () => {
+    assert.deepStrictEqual(
+      commandsOf([send, { ...send, end: "receiver", roles: ["prune"], dataset: "backup" }]),
+      [
+        { end: "sender", command: "zfs allow -u bob send,hold 'tank'" },
+        { end: "receiver", command: "zfs allow -u bob destroy,mount 'backup'" }
+      ]
+    )
+  })
+
+  it("knows what a job needs", () => {
+    const retention = { hourly: 0, daily: 1, weekly: 0, monthly: 0 }
+    assert.deepStrictEqual(delegationsOf({ ...job, datasets: ["tank", "tank/a"], retention }), [
+      { end: "sender", roles: ["send"], user: undefined, dataset: "tank" },
+      { end: "receiver", roles: ["receive", "prune"], user: undefined, dataset: "backup" }
+    ])
+    const push = { ...job, direction: "push", destination: undefined, stripPrefix: "tank" } as const
+    assert.deepStrictEqual(
+      delegationsOf({ ...push, datasets: ["tank/vault/a", "tank/vault/b"] }, "bob").map(
+        ({ dataset }) => dataset
+      ),
+      ["tank/vault/a", "tank/vault/b", "vault"]
+    )
+  })
+
+  it.effect("finds what is missing, grants just that, and finds nothing any more", () =>
+    Effect.gen(function* () {
+      const memory = makeReplicationMemory()
+      addDataset(memory, "source", "tank")
+      addDataset(memory, "target", "backup")
+      memory.source.allow.set("tank", allowTable("tank", "bob", ["send"]))
+      const wanted: ReadonlyArray<Delegation> = [
+        send,
+        { end: "receiver", roles: ["receive"], user: "bob", dataset: "backup/new/one" }
+      ]
+      yield* Effect.gen(function* () {
+        const found = yield* checkDelegations(wanted)
+        assert.deepStrictEqual(
+          found.map(({ command, label }) => `${label}: ${command}`),
+          [
+            "nas: zfs allow -u bob hold 'tank'",
+            "this host: zfs allow -u bob receive,create,mount,canmount,userprop 'backup'"
+          ]
+        )
+        assert.lengthOf(yield* applyDelegations(wanted), 2)
+        assert.deepStrictEqual(yield* checkDelegations(wanted), [])
+        assert.deepStrictEqual(yield* applyDelegations(wanted), [])
+      }).pipe(Effect.provide(servicesOf(memory)))
+    })
+  )
+
+  it.effect("a dataset whose pool is not there is an error", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(checkDelegations([send]))
+      assert.include(error.message, "on nas: there is no dataset tank")
+    }).pipe(Effect.provide(servicesOf(makeReplicationMemory())))
+  )
+})
+
+describe("prepare", () => {
+  it.effect("makes the dataset, sets what differs, and then has nothing to do", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const run = prepare("backup/replicas").pipe(Effect.provide([servicesOf(kit.memory), kit.around]))
+      assert.isTrue((yield* run).created)
+      const made = kit.memory.target.datasets.get("backup/replicas")
+      assert.deepStrictEqual([...(made?.properties ?? [])].sort(), [
+        ["acltype", "posix"],
+        ["canmount", "off"],
+        ["xattr", "sa"]
+      ])
+      made?.properties.set("xattr", "on")
+      assert.deepStrictEqual((yield* run).changed, ["xattr"])
+      assert.deepStrictEqual(yield* run, { created: false, changed: [] })
+      assert.include(kit.lines, "INFO backup/replicas on this host: set xattr=sa")
+    })
+  )
+
+  it.effect("says which permission is missing", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.memory.target.account = { user: "bob", groups: [], root: false }
+      const error = yield* prepare("backup/replicas").pipe(
+        Effect.provide(servicesOf(kit.memory)),
+        Effect.flip
+      )
+      assert.include(error.message, "zfs allow -u bob create,mount,canmount,acltype,xattr 'backup'")
+    })
+  )
+})

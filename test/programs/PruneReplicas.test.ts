@@ -1,0 +1,162 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { documentOf, exitStatusOf, totals } from "../../src/domain/replication/PruneResult.ts"
+import { announcedPrune } from "../../src/programs/PruneReplicas.ts"
+import {
+  addDataset,
+  addSnapshot,
+  allowTable,
+  removeSnapshot,
+  zfsError
+} from "../../src/services/replication/memory.ts"
+import { job, makeKit, patiently, servicesOf } from "../support/replication.ts"
+
+const aDay = 86_400
+
+/** A job with a source that has a snapshot a day, all of them replicated, and prune over it. */
+const makePruneKit = (days: number) =>
+  Effect.gen(function* () {
+    const kit = yield* makeKit()
+    const tank = addDataset(kit.memory, "source", "tank")
+    for (let day = 1; day <= days; day += 1)
+      addSnapshot(kit.memory, tank, `d${day}`, { creation: day * aDay })
+    yield* kit.run()
+    const replica = kit.memory.target.datasets.get("backup/nas/tank")
+    assert.isDefined(replica)
+    const prune = (dryRun = false) =>
+      announcedPrune(
+        job,
+        { hourly: 0, daily: 2, weekly: 0, monthly: 0 },
+        {
+          run: "ab12cd",
+          retries: 1,
+          lockfile: "/l",
+          host: "backup",
+          notify_on: ["failure"]
+        }
+      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory, dryRun), kit.around)), patiently)
+    return { ...kit, tank, replica, prune }
+  })
+
+const hold = (
+  dataset: { snapshots: ReadonlyArray<{ readonly name: string }> },
+  name: string,
+  how: object
+) => {
+  Object.assign(dataset, {
+    snapshots: dataset.snapshots.map((snapshot) =>
+      snapshot.name === name ? { ...snapshot, ...how } : snapshot
+    )
+  })
+}
+
+describe("prune", () => {
+  it.effect("keeps what the retention says, and again the same", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      const summary = yield* kit.prune()
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d4", "d5"])
+      assert.strictEqual(totals(summary), "3 destroyed, 2 kept, 0 failed in 1 replica; 0.0 s")
+      assert.deepStrictEqual(documentOf(summary, false).replicas, [
+        {
+          dataset: "tank",
+          target: "backup/nas/tank",
+          result: "pruned",
+          destroyed: ["d1", "d2", "d3"],
+          kept: 2
+        }
+      ])
+      assert.lengthOf(kit.tank.snapshots, 5, "the source is not touched")
+      assert.strictEqual((yield* kit.prune()).destroyed, 0)
+    })
+  )
+
+  it.effect("spares the newest common, held and cloned ones", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(6)
+      for (const name of ["d4", "d5", "d6"]) removeSnapshot(kit.tank, name)
+      hold(kit.replica, "d1", { holds: 1 })
+      hold(kit.replica, "d2", { clones: ["backup/clone"] })
+      yield* kit.prune()
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d1", "d2", "d3", "d5", "d6"])
+      assert.include(kit.lines, "INFO tank: keeping backup/nas/tank@d1: held")
+      assert.include(kit.lines, "INFO tank: keeping backup/nas/tank@d2: cloned")
+    })
+  )
+
+  it.effect("a bookmark counts as common", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(6)
+      const base = kit.tank.snapshots[2]
+      assert.isDefined(base)
+      kit.tank.bookmarks = [{ name: "b", guid: base.guid, createtxg: base.createtxg }]
+      kit.tank.snapshots = []
+      yield* kit.prune()
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d3", "d5", "d6"])
+    })
+  )
+
+  it.effect(
+    "destroys nothing of a replica that has nothing in common with its source, or whose source is gone",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makePruneKit(5)
+        kit.tank.snapshots = []
+        const stranger = yield* kit.prune()
+        assert.deepStrictEqual([stranger.spared, exitStatusOf(stranger)], [1, 0])
+        assert.isTrue(
+          kit.lines.some((line) =>
+            line.startsWith("WARN tank: backup/nas/tank: it has no snapshot in common")
+          )
+        )
+        kit.memory.source.datasets.delete("tank")
+        const orphan = yield* kit.prune()
+        assert.deepStrictEqual(documentOf(orphan, false).replicas, [
+          {
+            dataset: null,
+            target: "backup/nas/tank",
+            result: "left_alone",
+            reason: "its source is gone: nothing of it is destroyed",
+            destroyed: []
+          }
+        ])
+        assert.lengthOf(kit.replica.snapshots, 5)
+      })
+  )
+
+  it.effect("destroys nothing when the source does not answer, or a permission is missing", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      kit.memory.failures.set("account sender", [zfsError("Unreachable", "no route to host")])
+      assert.strictEqual((yield* Effect.flip(kit.prune()))._tag, "PreflightError")
+      kit.memory.target.account = { user: "bob", groups: [], root: false }
+      kit.memory.target.allow.set("backup", allowTable("backup", "bob", ["mount"]))
+      assert.include(
+        (yield* Effect.flip(kit.prune())).message,
+        "as root on this host: zfs allow -u bob destroy 'backup/nas/tank'"
+      )
+      assert.lengthOf(kit.replica.snapshots, 5)
+    })
+  )
+
+  it.effect("one that cannot be destroyed stops no other", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      kit.memory.failures.set("destroy backup/nas/tank@d2", [zfsError("Other", "I/O error")])
+      const summary = yield* kit.prune()
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+      assert.strictEqual(exitStatusOf(summary), 1)
+    })
+  )
+
+  it.effect("a dry run destroys nothing and says what would go", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(4)
+      const summary = yield* kit.prune(true)
+      assert.lengthOf(kit.replica.snapshots, 4)
+      assert.include(kit.lines, "INFO tank: would destroy backup/nas/tank@d1")
+      assert.include(totals(summary), "2 would be destroyed, 2 kept")
+    })
+  )
+})

@@ -1,0 +1,123 @@
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Ref from "effect/Ref"
+import * as TestClock from "effect/TestClock"
+import type { Job } from "../../src/domain/replication/Job.ts"
+import type { DatasetResult } from "../../src/domain/replication/ReplicationResult.ts"
+import { announcedReplication, type ReplicateOptions } from "../../src/programs/Replicate.ts"
+import { Lock } from "../../src/services/Lock.ts"
+import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+import { Progress } from "../../src/services/Progress.ts"
+import { Receiver } from "../../src/services/Receiver.ts"
+import {
+  addDataset,
+  addSnapshot,
+  type MemoryDataset,
+  makeReplicationMemory,
+  type ReplicationMemory
+} from "../../src/services/replication/memory.ts"
+import { Sender } from "../../src/services/Sender.ts"
+import { Transfer } from "../../src/services/Transfer.ts"
+
+export const job: Job = {
+  name: "pull-nas",
+  direction: "pull",
+  remote: { _tag: "Remote", host: "nas", user: "backup", options: [] },
+  datasets: ["tank"],
+  exclude: [],
+  destination: "backup",
+  stripPrefix: undefined,
+  mode: "plain",
+  compress: "none",
+  bandwidth: undefined,
+  retention: undefined
+}
+
+/** The services over a world in memory; `dry`: as a dry run has them. */
+export const servicesOf = (memory: ReplicationMemory, dry = false) => {
+  const sender = Sender.layerMemory(memory)
+  return dry
+    ? Transfer.layerDryRun(Transfer.layerMemory(memory)).pipe(
+        Layer.provideMerge(Layer.merge(sender, Receiver.layerDryRun(Receiver.layerMemory(memory))))
+      )
+    : Layer.mergeAll(sender, Receiver.layerMemory(memory), Transfer.layerMemory(memory))
+}
+
+/** A world, what was said about it, and the means to replicate in it. */
+export const makeKit = (given: Partial<Job> = {}) =>
+  Effect.gen(function* () {
+    const memory = makeReplicationMemory()
+    addDataset(memory, "target", "backup")
+    const lines: Array<string> = []
+    const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
+    const around = Layer.mergeAll(
+      Lock.layerMemory([]),
+      Notifier.layerMemory(sent),
+      Progress.layerNone,
+      recording(lines)
+    )
+    const run = (options: Partial<ReplicateOptions & { readonly dryRun: boolean }> = {}) =>
+      announcedReplication(
+        { ...job, ...given },
+        {
+          run: "ab12cd",
+          rollback: false,
+          retries: 3,
+          lockfile: "/var/run/zipper.pull-nas.lock",
+          host: "backup",
+          notify_on: ["failure"],
+          ...options
+        }
+      ).pipe(Effect.provide(Layer.merge(servicesOf(memory, options.dryRun), around)), patiently)
+    return {
+      memory,
+      /** "LEVEL dataset: message" of every record, debug included. */
+      lines,
+      sent,
+      around,
+      run,
+      source: (name: string, snapshots: ReadonlyArray<string>, options?: { readonly encrypted?: boolean }) =>
+        withSnapshots(memory, addDataset(memory, "source", name, options), snapshots),
+      /** A target's snapshots by name. */
+      names: (target: string) => memory.target.datasets.get(target)?.snapshots.map(({ name }) => name)
+    }
+  })
+
+const withSnapshots = (
+  memory: ReplicationMemory,
+  dataset: MemoryDataset,
+  snapshots: ReadonlyArray<string>
+): MemoryDataset => {
+  for (const name of snapshots) addSnapshot(memory, dataset, name)
+  return dataset
+}
+
+/** Lets every wait come to its end. */
+export const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(effect)
+    yield* TestClock.adjust("1 hour")
+    return yield* Fiber.join(fiber)
+  })
+
+export const recording = (lines: Array<string>) =>
+  Logger.replace(
+    Logger.defaultLogger,
+    Logger.make(({ annotations, logLevel, message }) => {
+      const named = [...annotations].find(([key]) => key === "dataset")?.[1]
+      const text = Array.isArray(message) ? message.join(" ") : String(message)
+      lines.push(`${logLevel.label} ${named === undefined ? "" : `${named}: `}${text}`)
+    })
+  )
+
+/** Results in short: "tank/a Sent". */
+export const short = (results: ReadonlyArray<DatasetResult>): ReadonlyArray<string> =>
+  results.map((result) => `${result.dataset} ${result._tag}`)
+
+/** What a failure or refusal says. */
+export const errorOf = (results: ReadonlyArray<DatasetResult>, dataset: string): string => {
+  const found = results.find((result) => result.dataset === dataset)
+  return found?._tag === "Failed" ? found.error : found?._tag === "Refused" ? found.reason : ""
+}
