@@ -1,0 +1,41 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import type { Mqtt as MqttSettings } from "../domain/Config.ts"
+import { publish } from "./mqtt/client.ts"
+import type { MqttError } from "./mqtt/MqttError.ts"
+
+export { MqttError } from "./mqtt/MqttError.ts"
+
+/** What was published, for tests. */
+export interface Published {
+  readonly topic: string
+  readonly message: string
+}
+
+/** Publishes to an MQTT broker. */
+export class Mqtt extends Context.Tag("zipper/Mqtt")<
+  Mqtt,
+  {
+    /** Publishes one message and returns once the broker has confirmed it, all within the settings' time. Tries once. */
+    readonly publish: (settings: MqttSettings, message: string) => Effect.Effect<void, MqttError>
+  }
+>() {
+  /** MQTT 3.1.1 over TCP. */
+  static readonly layer: Layer.Layer<Mqtt> = Layer.succeed(Mqtt, {
+    publish: Effect.fn("Mqtt.publish")(publish)
+  })
+
+  /** Says what it would publish. */
+  static readonly layerDryRun: Layer.Layer<Mqtt> = Layer.succeed(Mqtt, {
+    publish: ({ host, port, topic }, message) =>
+      Effect.logInfo(`would publish "${message}" to ${topic} at ${host}:${port}`)
+  })
+
+  /** Keeps the messages in `published`, in order. */
+  static readonly layerMemory = (published: Ref.Ref<ReadonlyArray<Published>>): Layer.Layer<Mqtt> =>
+    Layer.succeed(Mqtt, {
+      publish: ({ topic }, message) => Ref.update(published, (all) => [...all, { topic, message }])
+    })
+}

@@ -1,0 +1,37 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import { mqttFromEnvironment } from "../../src/domain/MqttEnvironment.ts"
+
+describe("the broker of the environment", () => {
+  it("is that of MQTT_HOST, with what the configuration takes by default", () => {
+    assert.deepStrictEqual(mqttFromEnvironment({}), Either.right(undefined))
+    assert.deepStrictEqual(mqttFromEnvironment({ MQTT_HOST: "", MQTT_PORT: "1" }), Either.right(undefined))
+    assert.deepStrictEqual(
+      mqttFromEnvironment({
+        MQTT_HOST: "broker",
+        MQTT_PORT: "1884",
+        MQTT_USERNAME: "me",
+        MQTT_PASSWORD: "hush"
+      }),
+      Either.right({
+        host: "broker",
+        port: 1884,
+        topic: "servers/host-backups",
+        username: "me",
+        password: Redacted.make("hush"),
+        timeout_seconds: 10
+      })
+    )
+  })
+
+  it("is told by the names of the variables when it is wrong, without the password", () => {
+    assert.deepStrictEqual(
+      mqttFromEnvironment({ MQTT_HOST: "mqtt://broker", MQTT_PORT: "0x1", MQTT_PASSWORD: "hush" }),
+      Either.left([
+        'MQTT_HOST: "mqtt://broker" is not a host name or address',
+        'MQTT_PORT: "0x1" is not a whole number from 1 to 65535'
+      ])
+    )
+  })
+})
