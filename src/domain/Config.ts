@@ -3,31 +3,14 @@ import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { contradictions, placeholder, tidyPath } from "./ConfigContradictions.ts"
+import { described, flag, optional, text, whole, withDefault } from "./ConfigFields.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
+import { ReplicationJob } from "./replication/JobConfig.ts"
 
 /**
  * The configuration file (DESIGN, configuration keys). The description of every value is what a person reads
  * when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
  */
-
-const described = <A, I>(schema: Schema.Schema<A, I>, description: string) =>
-  schema.annotations({ description })
-
-const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: () => NoInfer<A>) =>
-  Schema.optionalWith(schema, { exact: true, default: value })
-
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
-
-const whole = (from: number, to: number) =>
-  described(
-    Schema.Number.pipe(Schema.int(), Schema.between(from, to)),
-    `a whole number from ${from} to ${to}`
-  )
-
-const text = (pattern: RegExp, description: string) =>
-  described(Schema.String.pipe(Schema.pattern(pattern)), description)
-
-const flag = described(Schema.Boolean, "true or false")
 
 const AbsolutePath = described(
   Schema.String.pipe(
@@ -72,29 +55,6 @@ export const Compression = Schema.Struct({
   threads: withDefault(whole(1, 256), () => Math.min(256, availableParallelism()))
 })
 export type Compression = typeof Compression.Type
-
-const DatasetName = text(
-  /^[^\0-\x1f@#/-][^\0-\x1f@#]{0,254}(?<!\/)$/,
-  'the name of a dataset such as "tank/data"'
-)
-
-/** One named replication job. */
-export const ReplicationJob = Schema.Struct({
-  name: text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name of letters, digits and _ . -"),
-  direction: described(Schema.Literal("pull", "push"), '"pull" or "push"'),
-  host: text(/^[A-Za-z0-9_[:][^\s\0-\x1f]{0,254}$/, "a host name, an address or an ssh alias"),
-  user: optional(text(/^[A-Za-z0-9_][^\s\0-\x1f@]{0,63}$/, "a user name")),
-  port: optional(whole(1, 65535)),
-  datasets: described(Schema.NonEmptyArray(DatasetName), "a list of at least one dataset"),
-  exclude: withDefault(Schema.Array(text(/^[^\0]+$/, "a pattern")), () => []),
-  destination: optional(DatasetName),
-  strip_prefix: optional(DatasetName),
-  raw: optional(flag),
-  ssh_options: withDefault(Schema.Array(text(/^[^\0\n]+$/, "an ssh option")), () => []),
-  bandwidth: optional(text(/^[1-9][0-9]*[KMGkmg]?$/, 'bytes a second such as "10M"')),
-  compress: optional(described(Schema.Literal("none", "zstd"), '"none" or "zstd"'))
-})
-export type ReplicationJob = typeof ReplicationJob.Type
 
 /** Where `suspend` publishes. */
 export const Mqtt = Schema.Struct({

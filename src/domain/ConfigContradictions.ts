@@ -1,5 +1,6 @@
 import * as Predicate from "effect/Predicate"
 import type { ConfigIssue } from "./ConfigIssues.ts"
+import { replicationContradictions } from "./replication/JobContradictions.ts"
 
 /** What the token in config.json.example stands for. */
 export const placeholder = "REPLACE_WITH_TOKEN"
@@ -54,32 +55,8 @@ export const contradictions = (
     }
     if (gotify["token"] === placeholder) says(["gotify", "token"], placeholderIssue)
   }
-  for (const [index, job] of jobsOf(input["replication"])) {
-    if (job["direction"] === "pull" && job["destination"] === undefined) {
-      says(["replication", index, "destination"], "is missing; a pull needs the dataset that it writes below")
-    }
-    if (job["direction"] === "pull" && job["strip_prefix"] !== undefined) {
-      says(
-        ["replication", index, "strip_prefix"],
-        "belongs to a push; a pull writes below <destination>/<host>"
-      )
-    }
-    const twin = jobsOf(input["replication"]).find(
-      ([other, { name }]) => other < index && name !== undefined && name === job["name"]
-    )
-    if (twin !== undefined) {
-      says(["replication", index, "name"], `${JSON.stringify(job["name"])} is the name of an earlier job too`)
-    }
-  }
-  return issues
+  return [...issues, ...replicationContradictions(input["replication"])]
 }
-
-const jobsOf = (value: unknown): ReadonlyArray<readonly [number, Record<string, unknown>]> =>
-  Array.isArray(value)
-    ? value.flatMap((job: unknown, index) =>
-        Predicate.isReadonlyRecord(job) ? [[index, { ...job }] as const] : []
-      )
-    : []
 
 const pathOf = (value: unknown): string | undefined =>
   typeof value === "string" && value.startsWith("/") ? tidyPath(value) : undefined

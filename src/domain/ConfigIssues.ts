@@ -34,6 +34,10 @@ const walk = (
       return [{ _tag: "Missing", path, expected: expectedBy(issue.ast) }]
     case "Type":
     case "Forbidden":
+      // A filter that says itself what is wrong.
+      if (issue.message !== undefined) {
+        return [{ _tag: "Contradiction", path, message: `${show(issue.actual)} ${issue.message}` }]
+      }
       return [{ _tag: "Wrong", path, value: issue.actual, expected: expectedBy(issue.ast) }]
     default: {
       const description = descriptionOf(issue.ast)
@@ -61,6 +65,7 @@ const expectedBy = (ast: AST.AST | AST.Type): string => {
     case "TupleType":
       return "a list [ … ]"
     case "Transformation":
+    case "Refinement":
       return descriptionOf(ast) ?? expectedBy(ast.from)
     default:
       return descriptionOf(ast) ?? String(ast)
@@ -98,11 +103,16 @@ const compare = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): number => 
   return a.length - b.length
 }
 
-/** Each mistake as a line: key, value, what was expected. Values of secrets are never part of it. */
-export const linesOf = (issues: ReadonlyArray<ConfigIssue>): ReadonlyArray<string> => issues.map(lineOf)
+/**
+ * Each mistake as a line: key, value, what was expected. Values of secrets are never part of it. `nameOf` gives another
+ * name than its key to what is wrong.
+ */
+export const linesOf = (
+  issues: ReadonlyArray<ConfigIssue>,
+  nameOf: (path: Path) => string = keyOf
+): ReadonlyArray<string> => issues.map((issue) => lineOf(issue, nameOf(issue.path)))
 
-const lineOf = (issue: ConfigIssue): string => {
-  const key = keyOf(issue.path)
+const lineOf = (issue: ConfigIssue, key: string): string => {
   switch (issue._tag) {
     case "Missing":
       return `${key}: is missing; expected ${issue.expected}`

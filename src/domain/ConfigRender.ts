@@ -1,7 +1,8 @@
 import * as Redacted from "effect/Redacted"
-import { Compression, type Config, ConfigDocument, Gotify, Mqtt, ReplicationJob } from "./Config.ts"
+import { Compression, type Config, ConfigDocument, Gotify, Mqtt } from "./Config.ts"
 import { placeholder } from "./ConfigContradictions.ts"
 import { maskAddress } from "./ConfigIssues.ts"
+import { ReplicationJob, Retention } from "./replication/JobConfig.ts"
 
 /** What `config init` writes, byte for byte the same as config.json.example. */
 export const example: string = `${JSON.stringify(
@@ -33,7 +34,12 @@ export const visible = (config: Config): Record<string, unknown> => {
   return inOrder(ConfigDocument.fields, {
     ...config,
     compression: inOrder(Compression.fields, config.compression),
-    replication: config.replication.map((job) => inOrder(ReplicationJob.fields, job)),
+    replication: config.replication.map((job) =>
+      inOrder(ReplicationJob.fields, {
+        ...job,
+        ...(job.retention === undefined ? {} : { retention: inOrder(Retention.fields, job.retention) })
+      })
+    ),
     ...(gotify === undefined
       ? {}
       : { gotify: inOrder(Gotify.fields, { ...gotify, url: maskAddress(gotify.url) }) }),

@@ -67,16 +67,18 @@ describe("Config", () => {
           exclude: ["tank/a/tmp"],
           destination: "backup/pulled",
           raw: true,
-          ssh_options: ["-oBatchMode=yes"],
+          ssh_options: ["Compression=yes", "IdentityFile /root/.ssh/backup"],
           bandwidth: "10M",
-          compress: "zstd"
+          compress: "zstd",
+          retention: { hourly: 24, daily: 7 }
         },
-        { name: "offsite", direction: "push", host: "me@host", datasets: ["tank"], strip_prefix: "tank" }
+        { name: "offsite", direction: "push", host: "me@host", datasets: ["tank/a"], strip_prefix: "tank" }
       ],
       mqtt: { host: "broker", port: 1884, topic: "a/b", username: "u", password: "p", timeout_seconds: 5 }
     }
     const config = decoded(all)
     assert.strictEqual(config.replication.length, 2)
+    assert.deepStrictEqual(config.replication[0]?.retention, { hourly: 24, daily: 7, weekly: 0, monthly: 0 })
     assert.strictEqual(config.gotify?.priority, 8)
   })
 
@@ -182,6 +184,62 @@ describe("Config", () => {
         "replication[1].destination: is missing; a pull needs the dataset that it writes below"
       ]
     )
+  })
+
+  it("says what is wrong with each part of a replication job, and with several jobs together", () => {
+    const job = { name: "n", direction: "pull", host: "nas", datasets: ["tank"], destination: "b" }
+    const wrong = (change: Readonly<Record<string, unknown>>) =>
+      changed({ replication: [{ ...job, ...change }] })
+        .map((line) => line.replace("replication[0].", ""))
+        .sort()
+    assert.deepStrictEqual(
+      wrong({
+        host: "-oProxyCommand=x",
+        user: "a b",
+        port: 0,
+        datasets: ["tank/", "tank@a", 5],
+        exclude: ["tmp", "a$b", ""],
+        destination: "1pool",
+        ssh_options: ["-p 22", "Compression"],
+        bandwidth: "10 MB",
+        compress: "gzip",
+        retention: { hourly: -1, yearly: 1 }
+      }),
+      [
+        'host: "-oProxyCommand=x" names a host that begins with a dash, which ssh would take for an option',
+        'user: "a b" is no user name',
+        "port: 0 is not a whole number from 1 to 65535",
+        'datasets[0]: "tank/" has an empty part: no slash at the ends, no two in a row',
+        'datasets[1]: "tank@a" names a snapshot; give the dataset alone',
+        'datasets[2]: 5 is not the name of a dataset such as "tank/data"',
+        'exclude[1]: "a$b" can match no dataset; expected a name or a pattern such as tmp, scratch* or tank/*/cache',
+        'exclude[2]: "" is empty',
+        'destination: "1pool" does not begin with the name of a pool',
+        'ssh_options[0]: "-p 22" begins with a dash; give what goes after -o, such as "Compression=yes"',
+        'ssh_options[1]: "Compression" is no ssh option; expected KEY=VALUE, such as "IdentityFile=/root/.ssh/backup"',
+        'bandwidth: "10 MB" is not bytes a second such as "10M"',
+        'compress: "gzip" is not "none" or "zstd"',
+        "retention.hourly: -1 is not a whole number from 0 to 10000",
+        "retention.yearly: unknown key"
+      ].sort()
+    )
+    assert.deepStrictEqual(wrong({ host: "me@nas", user: "you" }), [
+      'user: "you" is not the user of the host (me@nas)'
+    ])
+    assert.deepStrictEqual(wrong({ host: "me@nas", user: "me" }), [])
+    assert.deepStrictEqual(wrong({ datasets: [] }), [
+      'datasets[0]: is missing; expected the name of a dataset such as "tank/data"'
+    ])
+    assert.deepStrictEqual(wrong({ retention: { daily: 0 } }), [
+      "retention: would keep nothing; give hourly, daily, weekly or monthly a number above 0"
+    ])
+    const push = { direction: "push", strip_prefix: "tank/a", datasets: ["tank/aa", "tank/a", "tank/a/b"] }
+    assert.deepStrictEqual(wrong(push), [
+      'datasets[0]: "tank/aa" does not lie in tank/a, the prefix to strip'
+    ])
+    const twice = changed({ replication: [job, { ...job, name: "m", port: 2222 }] })
+    assert.strictEqual(twice.length, 1)
+    assert.match(twice.join(), /^replication: jobs "n" and "m" would both write to b\/nas\/tank/)
   })
 
   it("tidies paths, so that they can be compared", () => {
