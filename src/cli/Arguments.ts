@@ -1,3 +1,5 @@
+import * as Either from "effect/Either"
+
 /** Options that the CLI library itself understands on the bare program name. */
 const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions"])
 
@@ -10,4 +12,50 @@ export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<s
   if (first === undefined || !first.startsWith("-")) return args
   const name = first.split("=", 1)[0] ?? first
   return builtIn.has(name) ? args : ["run", ...args]
+}
+
+/** Options that take a value. */
+export interface Valued {
+  /** The last one counts, as with ssh. */
+  readonly once: ReadonlySet<string>
+  readonly several: ReadonlySet<string>
+}
+
+/**
+ * The arguments of a command that takes names as well as options, in a form in which the library cannot mistake one for
+ * the other: options first, each value a word of its own, then `--` and the names. By itself it takes `--dry-run n` for "no
+ * dry run", and drops an option at the end that lacks its value. Left: what is wrong.
+ */
+export const unmistakable = (
+  args: ReadonlyArray<string>,
+  { once, several }: Valued
+): Either.Either<ReadonlyArray<string>, string> => {
+  const single = new Map<string, string>()
+  const options: Array<string> = []
+  const names: Array<string> = []
+  const words = [...args]
+  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+    const [name = word, ...joined] = word.startsWith("--") ? word.split("=") : [word]
+    if (word === "--") {
+      names.push(...words.splice(0))
+    } else if (once.has(name) || several.has(name)) {
+      const value = joined.length > 0 ? joined.join("=") : words.shift()
+      const problem = valueProblem(value)
+      if (value === undefined || problem !== undefined)
+        return Either.left(`${name}: its value is missing${problem}`)
+      if (several.has(name)) options.push(name, value)
+      else single.set(name, value)
+    } else if (word.startsWith("-")) {
+      options.push(word)
+    } else {
+      names.push(word)
+    }
+  }
+  return Either.right([...options, ...[...single].flat(), ...(names.length > 0 ? ["--", ...names] : [])])
+}
+
+/** To go after "its value is missing". */
+const valueProblem = (value: string | undefined): string | undefined => {
+  if (value === undefined || value === "") return ""
+  return /^-(?:-|[A-Za-z])/.test(value) ? `; what follows it is ${value}` : undefined
 }

@@ -9,7 +9,7 @@ export interface Topic {
 /** What `zipper`, `zipper --help` and `zipper -h` print: at most 80 columns, one line a command. */
 export const overview = (version: string, topics: ReadonlyArray<Topic>): string => {
   const width = Math.max(...topics.map(({ name }) => name.length)) + 2
-  return `zipper ${version}: verified zips of the folders of a ZFS dataset, from cron, unattended.
+  return `zipper ${version}: verified zips of a ZFS dataset's folders, and replication, from cron.
 
 Usage: zipper COMMAND [OPTIONS]
        zipper --config FILE [OPTIONS]      the same as zipper run --config FILE
@@ -36,8 +36,8 @@ export const tidy = (text: string, parents: ReadonlyArray<string>): string => {
   return lines
     .join("\n\n")
     .replace(/\$ (?!zipper)/, `$ ${["zipper", ...parents].join(" ")} `)
-    .replace(" --folder ABCD...", " [--folder ABCD]...")
+    .replace(/ --(folder|exclude|ssh-option|role) (\S+)\.\.\./g, " [--$1 $2]...")
 }
 
 const boilerplate =
-  /^(A true or false value\.|This setting is optional\.|A user-defined piece of text\.|This option may be repeated zero or more times\.)$/
+  /^(A true or false value\.|This setting is optional\.|A user-defined piece of text\.|An integer\.|This (?:option|argument) may be repeated zero or more times\.)$/

@@ -21,6 +21,8 @@ export class Output extends Context.Tag("zipper/Output")<
   Output,
   {
     readonly options: OutputOptions
+    /** Where all of it goes. */
+    readonly terminal: Terminal
     /** Whether standard output may be coloured. */
     readonly colour: boolean
     /** Prints text that was asked for (a table, a file), also when quiet. Nothing when a JSON document was asked for instead. */
@@ -59,6 +61,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
     })
   return {
     options,
+    terminal,
     colour: hasColour(terminal, "stdout"),
     print: (text) => (options.json ? Effect.void : write(text)),
     json,

@@ -9,6 +9,13 @@ export interface Terminal {
   /** Writes at once. Gives what went wrong, if anything; a reader that has gone away is no error. */
   readonly write: (stream: StreamName, text: string) => unknown
   readonly isTerminal: (stream: StreamName) => boolean
+  /**
+   * Keeps `text` on the last line of the terminal behind standard error, below whatever else is written; undefined takes
+   * it away. One line, narrower than {@link Terminal.columns}.
+   */
+  readonly status: (text: string | undefined) => void
+  /** Width of the terminal behind standard error. */
+  readonly columns: () => number
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
@@ -20,16 +27,40 @@ const descriptors = { stdout: 1, stderr: 2 } as const
  */
 export const processTerminal = (): Terminal => {
   const gone = new Set<StreamName>()
+  const write = (stream: StreamName, text: string): unknown => {
+    if (gone.has(stream)) return undefined
+    const cause = writeAll(descriptors[stream], Buffer.from(text))
+    if (cause === undefined) return undefined
+    gone.add(stream)
+    return readerGone.has(codeOf(cause) ?? "") ? undefined : cause
+  }
+  return {
+    ...withStatus(write),
+    isTerminal: (stream) => isatty(descriptors[stream]),
+    // Zero where the terminal does not know (a serial line).
+    columns: () => process.stderr.columns || 80,
+    env: process.env
+  }
+}
+
+const clearLine = "\r\x1b[K"
+
+/** Writing, and a status line that makes way for what is written and comes back below it. */
+export const withStatus = (write: Terminal["write"]): Pick<Terminal, "write" | "status"> => {
+  let shown: string | undefined
   return {
     write: (stream, text) => {
-      if (gone.has(stream)) return undefined
-      const cause = writeAll(descriptors[stream], Buffer.from(text))
-      if (cause === undefined) return undefined
-      gone.add(stream)
-      return readerGone.has(codeOf(cause) ?? "") ? undefined : cause
+      if (shown === undefined) return write(stream, text)
+      write("stderr", clearLine)
+      const cause = write(stream, text)
+      write("stderr", shown)
+      return cause
     },
-    isTerminal: (stream) => isatty(descriptors[stream]),
-    env: process.env
+    status: (text) => {
+      if (text === shown) return
+      write("stderr", `${clearLine}${text ?? ""}`)
+      shown = text
+    }
   }
 }
 

@@ -4,19 +4,27 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import { isCommandMismatch, isValidationError, type ValidationError } from "@effect/cli/ValidationError"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
 import { ExitStatus } from "../domain/ExitStatus.ts"
-import { withDefaultCommand } from "./Arguments.ts"
+import { unmistakable, withDefaultCommand } from "./Arguments.ts"
 import { check } from "./check.ts"
 import { mendCompletions } from "./completions.ts"
 import { config } from "./config.ts"
+import { delegate } from "./delegate.ts"
 import { demo } from "./demo.ts"
 import { Stop } from "./Exit.ts"
 import { overview, type Topic, tidy } from "./Help.ts"
 import { notifyTest } from "./notifyTest.ts"
 import { fatal, plainUnlessTerminal } from "./Output.ts"
+import { prepare } from "./prepare.ts"
+import { prune } from "./prune.ts"
+import { pull } from "./pull.ts"
+import { push } from "./push.ts"
+import { valued } from "./replicationOptions.ts"
 import { run } from "./run.ts"
+import { suspend } from "./suspend.ts"
 import { version } from "./version.ts"
 
 const topics: ReadonlyArray<Topic> = [
@@ -26,10 +34,30 @@ const topics: ReadonlyArray<Topic> = [
   { name: "config init", summary: "write an example configuration" },
   { name: "config validate", summary: "name every mistake in a configuration" },
   { name: "config show", summary: "print the effective configuration, secrets hidden" },
+  { name: "pull", summary: "replicate datasets of another host to this one" },
+  { name: "push", summary: "replicate datasets to another host" },
+  { name: "prune", summary: "destroy old snapshots of replicas" },
+  { name: "prepare", summary: "make the dataset that replicas are written below" },
+  { name: "delegate", summary: "tell or set the rights of a user who is not root" },
+  { name: "suspend", summary: "tell the backup hosts over MQTT that they may suspend" },
   { name: "demo", summary: "show the job at work on a sample; needs no ZFS" }
 ]
 
-const root = Command.make("zipper").pipe(Command.withSubcommands([run, check, notifyTest, config, demo]))
+const root = Command.make("zipper").pipe(
+  Command.withSubcommands([
+    run,
+    check,
+    notifyTest,
+    config,
+    pull,
+    push,
+    prune,
+    prepare,
+    delegate,
+    suspend,
+    demo
+  ])
+)
 
 const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
 
@@ -38,9 +66,11 @@ const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
  * the library's ValidationError; a command that ends with a status fails with Stop.
  */
 export const zipper = (argv: ReadonlyArray<string>) => {
-  const args = withDefaultCommand(argv.slice(2))
-  if (asksForOverview(args)) return Console.log(overview(version, topics))
-  const refused = refusal(args)
+  const given = withDefaultCommand(argv.slice(2))
+  if (asksForOverview(given)) return Console.log(overview(version, topics))
+  const parsed = readable(given)
+  const args = Either.getOrElse(parsed, () => given)
+  const refused = refusal(args) ?? Option.getOrUndefined(Either.getLeft(parsed))
   if (refused !== undefined) {
     return Effect.zipRight(fatal(`${refused}\n${hint}`), new Stop({ status: ExitStatus.usage }))
   }
@@ -62,6 +92,16 @@ export const zipper = (argv: ReadonlyArray<string>) => {
       Effect.withUnhandledErrorLogLevel(Option.none())
     )
   )
+}
+
+/** Commands that take names of datasets beside their options. */
+const takingNames: ReadonlySet<string> = new Set(["pull", "push", "prune", "prepare", "delegate"])
+
+const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
+  const [name = "", ...rest] = args
+  return takingNames.has(name)
+    ? Either.map(unmistakable(rest, valued), (words) => [name, ...words])
+    : Either.right(args)
 }
 
 const asksForOverview = (args: ReadonlyArray<string>): boolean =>

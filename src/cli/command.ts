@@ -7,6 +7,7 @@ import { ConfigError, ConfigFile } from "../services/ConfigFile.ts"
 import { LockError } from "../services/Lock.ts"
 import { Stop } from "./Exit.ts"
 import { Output, reportCause } from "./Output.ts"
+import { UsageError } from "./UsageError.ts"
 
 /** How much a command says, as its options put it. */
 interface OutputFlags {
@@ -47,7 +48,7 @@ export const told = <A, E, R>(body: Effect.Effect<A, E, R>) =>
   )
 
 const statusOf = (error: unknown): ExitStatus => {
-  if (error instanceof ConfigError) return ExitStatus.usage
+  if (error instanceof ConfigError || error instanceof UsageError) return ExitStatus.usage
   if (error instanceof PreflightError) return ExitStatus.preflight
   if (error instanceof LockError) return error.reason === "Held" ? ExitStatus.locked : ExitStatus.preflight
   return ExitStatus.someFailed

@@ -61,16 +61,18 @@ export const line = (
   return colour === undefined ? `${body}\n` : `${colour[0]}${body}${colour[1]}\n`
 }
 
-/** Prints records in three tiers (warnings are hidden like info); a folder's lines begin with its name. */
+/** Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. */
 export const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> =>
   Logger.make(({ annotations, cause, logLevel, message }) => {
     const tier = tierOf(logLevel)
     if (tier !== "error" && (options.quiet || (tier === "debug" && !options.debug))) return
-    const folder = Option.getOrUndefined(HashMap.get(annotations, "folder"))
+    const subject = Option.orElse(HashMap.get(annotations, "folder"), () =>
+      HashMap.get(annotations, "dataset")
+    )
     const parts = [textOf(message), cause._tag === "Empty" ? "" : causeText(cause)].filter(
       (part) => part !== ""
     )
-    const text = `${folder === undefined ? "" : `${textOf(folder)}: `}${parts.join(": ")}`
+    const text = [...Option.toArray(Option.map(subject, textOf)), parts.join(": ")].join(": ")
     const stream = tier === "error" || tier === "warning" || options.json ? "stderr" : "stdout"
     terminal.write(stream, line(terminal, stream, { tier, ascii: options.ascii }, text))
   })

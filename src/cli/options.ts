@@ -53,7 +53,7 @@ export const json = Options.boolean("json").pipe(
 export const output = {
   debug: Options.boolean("debug").pipe(
     Options.withAlias("verbose"),
-    Options.withDescription("Say more: why each folder is archived or not, what is passed over.")
+    Options.withDescription("Say more: why something is done or not, what is passed over.")
   ),
   quiet: Options.boolean("quiet").pipe(
     Options.withAlias("q"),

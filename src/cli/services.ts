@@ -47,7 +47,7 @@ const storeSettings = (config: Config, id: Identity) => ({
 })
 
 /** Gotify as configured, or nobody. */
-export const notifier = (config: Config) =>
+export const notifier = (config: Pick<Config, "gotify" | "retries">) =>
   Layer.provide(
     config.gotify === undefined
       ? Notifier.layerNone
@@ -85,7 +85,7 @@ export const checking = (config: Config, id: Identity) =>
  * Log file and syslog, as configured; both on top of the terminal. One inside the other: layers that are merged
  * close side by side, and the loggers that each took out would come back.
  */
-export const logs = (config: Config, id: Identity) => {
+export const logs = (config: Config, id: Pick<Identity, "run">) => {
   const file = Log.layerFile({
     path: config.log_file,
     maxBytes: config.log_max_bytes,

@@ -10,7 +10,7 @@ import type { Process } from "./Process.ts"
 /*
  * Logs that outlive the run. Each adds a logger beside those that are there; the minimum log level is for all
  * of them alike. Neither ever fails: a log that does not work is one warning to the other loggers. The
- * annotations `run` and `folder` come first in every line; `runId` stands in for `run` where there is none.
+ * annotations `run`, `folder` and `dataset` come first in every line; `runId` stands in for `run` where there is none.
  */
 
 /** Adds a log file in logfmt that rotates. It is opened when the first line comes. */

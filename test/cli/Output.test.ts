@@ -41,6 +41,17 @@ describe("Output", () => {
     })
   )
 
+  it.effect("begins the lines of a dataset with its name, as those of a folder", () =>
+    Effect.gen(function* () {
+      const { stdout } = yield* shown(
+        {},
+        {},
+        Effect.annotateLogs(Effect.logInfo("sent"), "dataset", "tank/0")
+      )
+      assert.strictEqual(stdout, "* tank/0: sent\n")
+    })
+  )
+
   it.effect("is quiet but for errors, whatever else was asked for", () =>
     Effect.gen(function* () {
       for (const options of [{ quiet: true }, { quiet: true, debug: true }, { quiet: true, json: true }]) {

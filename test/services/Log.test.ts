@@ -30,6 +30,7 @@ describe("Log file", () => {
         yield* Effect.logInfo("archived", 3, { files: [1] }).pipe(
           Effect.annotateLogs({
             folder: "ABCD",
+            dataset: "tank/a",
             bytes: 12,
             why: 'said "so"',
             "odd key=": "x",
@@ -37,7 +38,7 @@ describe("Log file", () => {
           })
         )
         assert.deepStrictEqual(linesOf(path), [
-          'time=2025-01-01T12:00:00.123Z level=info run=ab12cd folder=ABCD msg="archived 3 {\\"files\\":[1]}" bytes=12 odd_key_=x token="<redacted>" why="said \\"so\\""'
+          'time=2025-01-01T12:00:00.123Z level=info run=ab12cd folder=ABCD dataset=tank/a msg="archived 3 {\\"files\\":[1]}" bytes=12 odd_key_=x token="<redacted>" why="said \\"so\\""'
         ])
         yield* Effect.logWarning("two\nlines\r\n\ttab \x1b[31m \u2028 \x85 é 🚨").pipe(
           Effect.annotateLogs("run", "other")

@@ -5,7 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
-import type { StreamName, Terminal } from "../../src/cli/Terminal.ts"
+import { type StreamName, type Terminal, withStatus } from "../../src/cli/Terminal.ts"
 import { causeText, textOf } from "../../src/domain/Text.ts"
 
 /** A folder for the length of the scope. */
@@ -32,15 +32,20 @@ export const capturedLog = () => {
 
 /** A terminal that keeps what was written. */
 export const fakeTerminal = (
-  options: { readonly tty?: boolean; readonly env?: Readonly<Record<string, string>> } = {}
+  options: {
+    readonly tty?: boolean
+    readonly columns?: number
+    readonly env?: Readonly<Record<string, string>>
+  } = {}
 ): Terminal & { readonly written: Record<StreamName, string> } => {
   const written = { stdout: "", stderr: "" }
   return {
     written,
-    write: (stream, text) => {
+    ...withStatus((stream, text) => {
       written[stream] += text
-    },
+    }),
     isTerminal: () => options.tty ?? false,
+    columns: () => options.columns ?? 80,
     env: options.env ?? { LANG: "C.UTF-8" }
   }
 }

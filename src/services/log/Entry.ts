@@ -11,7 +11,7 @@ import { causeText, quoted, textOf } from "../../domain/Text.ts"
 type Options = Logger.Logger.Options<unknown>
 
 /**
- * One record as logfmt, on one line whatever it says: `time`, `level`, `run`, `folder`, `msg`, then the other
+ * One record as logfmt, on one line whatever it says: `time`, `level`, `run`, `folder`, `dataset`, `msg`, then the other
  * annotations, spans and the cause. Without `stamp`, time and level are left out.
  */
 export const logfmt = (
@@ -19,15 +19,15 @@ export const logfmt = (
   given: { readonly runId?: string; readonly stamp: boolean }
 ): string => {
   const annotations = new Map(HashMap.toEntries(options.annotations))
-  const run = annotations.get("run") ?? given.runId
-  const folder = annotations.get("folder")
-  annotations.delete("run")
-  annotations.delete("folder")
+  const leading = { run: given.runId, folder: undefined, dataset: undefined }
   const pairs: Array<string> = given.stamp
     ? [`time=${options.date.toISOString()}`, `level=${options.logLevel._tag.toLowerCase()}`]
     : []
-  if (run !== undefined) pairs.push(pair("run", run))
-  if (folder !== undefined) pairs.push(pair("folder", folder))
+  for (const [key, standIn] of Object.entries(leading)) {
+    const value = annotations.get(key) ?? standIn
+    annotations.delete(key)
+    if (value !== undefined) pairs.push(pair(key, value))
+  }
   pairs.push(`msg=${quoted(textOf(options.message))}`)
   for (const [key, value] of [...annotations].sort(([a], [b]) => (a < b ? -1 : 1)))
     pairs.push(pair(key, value))

@@ -1,0 +1,187 @@
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { ExitStatus } from "../domain/ExitStatus.ts"
+import * as Endpoint from "../domain/replication/Endpoint.ts"
+import { placeFromFlags, strayOption } from "../domain/replication/JobFlags.ts"
+import { type Role, roles } from "../domain/replication/Roles.ts"
+import * as Delegate from "../programs/Delegate.ts"
+import { command, warn } from "./command.ts"
+import { Stop } from "./Exit.ts"
+import { Output } from "./Output.ts"
+import { output } from "./options.ts"
+import { resolve } from "./replicationJob.ts"
+import * as options from "./replicationOptions.ts"
+import { ends, endsOf, ourUser } from "./replicationServices.ts"
+import { UsageError } from "./UsageError.ts"
+
+const role = options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`)
+
+const delegated = options.user.pipe(
+  Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")
+)
+
+const check = Options.boolean("check").pipe(
+  Options.withDescription("Look whether all of it is allowed; exit status 1 when something is missing.")
+)
+
+const apply = Options.boolean("apply").pipe(
+  Options.withDescription("Allow what is not allowed yet (as root).")
+)
+
+interface Flags {
+  readonly job: string | undefined
+  readonly config: string | undefined
+  readonly role: ReadonlyArray<string>
+  readonly user: string | undefined
+  readonly host: string | undefined
+  readonly port: number | undefined
+  readonly sshOptions: ReadonlyArray<string>
+  readonly datasets: ReadonlyArray<string>
+  readonly check: boolean
+  readonly apply: boolean
+}
+
+/** Who needs what, and which machine is which end. */
+interface Wanted {
+  readonly delegations: ReadonlyArray<Delegate.Delegation>
+  readonly source: Endpoint.Endpoint
+  readonly target: Endpoint.Endpoint
+}
+
+/** `zipper delegate`: the rights of somebody who is not root. */
+export const delegate = Command.make(
+  "delegate",
+  {
+    job: options.job,
+    config: options.config,
+    role,
+    user: delegated,
+    host: options.host,
+    port: options.port,
+    sshOptions: options.sshOptions,
+    check,
+    apply,
+    dryRun: options.dryRun,
+    datasets: options.datasets,
+    ...output
+  },
+  (flags) =>
+    Effect.gen(function* () {
+      const wanted = yield* flags.job === undefined ? fromRoles(flags) : fromJob(flags)
+      if (flags.check || (flags.apply && flags.dryRun)) return yield* lookAt(wanted, flags.check)
+      if (flags.apply) {
+        const done = yield* Effect.provide(
+          Delegate.applyDelegations(wanted.delegations),
+          ends(wanted.source, wanted.target)
+        )
+        if (done.length === 0) yield* Effect.logInfo("all of it is allowed already")
+        return
+      }
+      yield* print(wanted)
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Tell which rights a user needs, as commands for root. Example: zipper delegate --role send --user backup tank/data"
+  )
+)
+
+const rolesOf = ({ role }: Flags): ReadonlyArray<Role> => roles.filter((each) => role.includes(each))
+
+const unknownRoles = ({ role }: Flags): ReadonlyArray<string> =>
+  role
+    .filter((word) => !roles.some((each) => each === word))
+    .map((word) => `--role: ${JSON.stringify(word)} is none of ${roles.join(", ")}`)
+
+const excess = ({ apply, check }: Flags): ReadonlyArray<string> =>
+  apply && check ? ["--check only looks, --apply changes: give one of them"] : []
+
+/** All roles are for one machine: this one, or that of --host. */
+const fromRoles = Effect.fnUntraced(function* (flags: Flags) {
+  const [first, ...others] = rolesOf(flags)
+  const wrong = [...excess(flags), ...unknownRoles(flags)]
+  const { user } = flags
+  const place = placeFromFlags({ ...flags, user: undefined })
+  const stray = strayOption(flags.datasets)
+  if (stray !== undefined) return yield* new UsageError({ command: "delegate", problems: [stray] })
+  if (first === undefined || user === undefined || Either.isLeft(place) || wrong.length > 0) {
+    return yield* new UsageError({
+      command: "delegate",
+      problems: [
+        ...wrong,
+        ...(flags.role.length === 0 ? [`give --job NAME, or --role (${roles.join(", ")})`] : []),
+        ...(user === undefined ? ["--user: is missing; expected who is to be allowed"] : []),
+        ...Either.match(place, { onLeft: (problems) => problems, onRight: () => [] })
+      ]
+    })
+  }
+  return {
+    delegations: flags.datasets.map(
+      (dataset): Delegate.Delegation => ({ end: "receiver", roles: [first, ...others], user, dataset })
+    ),
+    source: place.right,
+    target: place.right
+  } satisfies Wanted
+})
+
+const fromJob = Effect.fnUntraced(function* (flags: Flags) {
+  const problems = [
+    ...excess(flags),
+    ...(flags.role.length > 0 ? ["--role: a job says itself what is needed; give --job or --role"] : [])
+  ]
+  const nothing = { destination: undefined, stripPrefix: undefined, raw: undefined, compress: undefined }
+  const given = {
+    ...flags,
+    ...nothing,
+    user: undefined,
+    exclude: [],
+    bandwidth: undefined,
+    direction: undefined
+  }
+  const { job, warnings } = yield* resolve("delegate", given, problems)
+  yield* warn(warnings)
+  return { delegations: Delegate.delegationsOf(job, flags.user), ...endsOf(job) } satisfies Wanted
+})
+
+/** The commands, to be pasted; nobody is asked. */
+const print = Effect.fnUntraced(function* ({ delegations, source, target }: Wanted) {
+  const { print: write } = yield* Output
+  const lines = delegations.map((delegation) => {
+    const end = delegation.end === "sender" ? source : target
+    return {
+      delegation,
+      end,
+      user: delegation.user ?? loginOf(end),
+      heading: `# as root on ${machineOf(end)}`
+    }
+  })
+  const unnamed = lines.find(({ user }) => user === undefined)
+  if (unnamed !== undefined) {
+    return yield* new UsageError({
+      command: "delegate",
+      problems: [`--user: is missing; nothing says whom ${machineOf(unnamed.end)} is used as`]
+    })
+  }
+  for (const [index, { delegation, heading, user = "" }] of lines.entries()) {
+    if (heading !== lines[index - 1]?.heading) yield* write(heading)
+    if (user === "root") yield* write(`# ${delegation.dataset}: root needs no rights`)
+    else for (const { command } of Delegate.commandsOf([{ ...delegation, user }])) yield* write(command)
+  }
+})
+
+const machineOf = (end: Endpoint.Endpoint): string => (end._tag === "Local" ? Endpoint.label(end) : end.host)
+
+const loginOf = (end: Endpoint.Endpoint): string | undefined => (end._tag === "Local" ? ourUser() : end.user)
+
+/** What is missing, as an error each when that was the question, else as what a real run would do. */
+const lookAt = Effect.fnUntraced(function* ({ delegations, source, target }: Wanted, asked: boolean) {
+  const missing = yield* Effect.provide(Delegate.checkDelegations(delegations), ends(source, target))
+  for (const { command, label, permissions, user } of missing) {
+    yield* asked
+      ? Effect.logError(`${user} lacks ${permissions.join(", ")}; as root on ${label}: ${command}`)
+      : Effect.logInfo(`would run on ${label}: ${command}`)
+  }
+  if (missing.length === 0) yield* Effect.logInfo("all of it is allowed")
+  else if (asked) return yield* new Stop({ status: ExitStatus.someFailed })
+})

@@ -1,0 +1,75 @@
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { ExitStatus } from "../domain/ExitStatus.ts"
+import { retentionOf } from "../domain/replication/JobFlags.ts"
+import { documentOf, exitStatusOf } from "../domain/replication/PruneResult.ts"
+import { announcedPrune } from "../programs/PruneReplicas.ts"
+import { command } from "./command.ts"
+import { Stop } from "./Exit.ts"
+import { Output } from "./Output.ts"
+import { json, output } from "./options.ts"
+import { attended } from "./replicate.ts"
+import { resolve } from "./replicationJob.ts"
+import * as options from "./replicationOptions.ts"
+import { UsageError } from "./UsageError.ts"
+
+const direction = options.single(
+  "direction",
+  "pull|push",
+  "Which command made the replicas: pull (they are here) or push (on the other host)."
+)
+
+/** `zipper prune`: fewer snapshots of replicas. */
+export const prune = Command.make(
+  "prune",
+  {
+    direction,
+    ...options.remote,
+    destination: options.pulledBelow,
+    stripPrefix: options.stripPrefix,
+    exclude: options.exclude,
+    ...options.retention,
+    job: options.job,
+    config: options.config,
+    lock: options.lock,
+    dryRun: options.dryRun,
+    json,
+    datasets: options.datasets,
+    ...output
+  },
+  (flags) =>
+    Effect.gen(function* () {
+      const asked = retentionOf(flags)
+      const towards = flags.direction === "pull" || flags.direction === "push" ? flags.direction : undefined
+      const resolved = yield* resolve(
+        "prune",
+        { ...flags, direction: towards, raw: undefined, bandwidth: undefined, compress: undefined },
+        [
+          ...(flags.direction === towards
+            ? []
+            : [`--direction: ${JSON.stringify(flags.direction)} is not "pull" or "push"`]),
+          ...Either.match(asked, { onLeft: (problems) => problems, onRight: () => [] })
+        ]
+      )
+      const retention = Either.getOrUndefined(asked) ?? resolved.job.retention
+      if (retention === undefined) {
+        return yield* new UsageError({
+          command: "prune",
+          problems: [
+            "nothing says what to keep: give --hourly, --daily, --weekly or --monthly a number, or the job a retention"
+          ]
+        })
+      }
+      const summary = yield* attended("prune", flags, resolved, (context) =>
+        announcedPrune(resolved.job, retention, context)
+      )
+      if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
+      const status = exitStatusOf(summary)
+      if (status !== ExitStatus.ok) return yield* new Stop({ status })
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Destroy snapshots of replicas, but for the newest of each of the latest hours, days, weeks and months, and what replication still needs. Example: zipper prune --job nas --config /usr/local/etc/zipper.json --dry-run"
+  )
+)

@@ -1,0 +1,91 @@
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type { Config } from "../domain/Config.ts"
+import { ExitStatus } from "../domain/ExitStatus.ts"
+import type { Job } from "../domain/replication/Job.ts"
+import { documentOf, exitStatusOf } from "../domain/replication/ReplicationResult.ts"
+import { announcedReplication } from "../programs/Replicate.ts"
+import { applyProcessSettings, command, told, warn } from "./command.ts"
+import { Stop } from "./Exit.ts"
+import { Output } from "./Output.ts"
+import { type Addressing, type Resolved, resolve } from "./replicationJob.ts"
+import * as services from "./replicationServices.ts"
+import { logs } from "./services.ts"
+import { UsageError } from "./UsageError.ts"
+
+type OutputFlags = Parameters<typeof command>[0]
+
+/** Where a run keeps its lock, and whether it is one for show. */
+interface RunFlags {
+  readonly lock: string | undefined
+  readonly dryRun: boolean
+}
+
+/** What the program of a run is given beside its job. */
+export interface RunContext {
+  readonly run: string
+  readonly host: string
+  readonly retries: number
+  readonly notify_on: Config["notify_on"]
+  readonly lockfile: string
+}
+
+/** The body of `zipper pull` and `zipper push`. */
+export const replicate = (
+  direction: Job["direction"],
+  flags: RunFlags &
+    OutputFlags &
+    Omit<Addressing, "direction"> & { readonly rollback: boolean; readonly json: boolean }
+) =>
+  Effect.gen(function* () {
+    const resolved = yield* resolve(direction, { ...flags, direction })
+    const summary = yield* attended(direction, flags, resolved, (context) =>
+      announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
+    )
+    if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
+    const status = exitStatusOf(summary)
+    if (status !== ExitStatus.ok) return yield* new Stop({ status })
+  }).pipe(command(flags))
+
+/** Services that a program about replicas may ask for. */
+type Provided = Layer.Layer.Success<ReturnType<typeof services.live>>
+
+/** Runs a program about a job's replicas with the services, settings and logs that belong to it. */
+export const attended = Effect.fnUntraced(function* <A, E>(
+  name: string,
+  flags: RunFlags,
+  { config, job, warnings }: Resolved,
+  program: (context: RunContext) => Effect.Effect<A, E, Provided>
+) {
+  const id = services.makeIdentity()
+  const { notify_on, retries } = services.settingsOf(config)
+  if (flags.lock === "" || flags.lock?.startsWith("-")) {
+    return yield* new UsageError({
+      command: name,
+      problems: [`--lock: ${JSON.stringify(flags.lock)} is no file's name; write ./-name if it is meant`]
+    })
+  }
+  const root = process.getuid?.() === 0
+  const lockfile = flags.lock ?? services.lockfileOf(job.name, config, { root, env: process.env })
+  if (lockfile === undefined) {
+    return yield* new UsageError({
+      command: name,
+      problems: ["neither XDG_RUNTIME_DIR nor HOME says where a lock file could be: give --lock FILE"]
+    })
+  }
+  const work = Effect.zipRight(warn(warnings), program({ ...id, retries, notify_on, lockfile }))
+  if (flags.dryRun) {
+    return yield* Effect.logInfo("dry run: nothing is changed on either host, no message is sent").pipe(
+      Effect.zipRight(work),
+      Effect.provide(services.dryRun(job, config))
+    )
+  }
+  const run = work.pipe(
+    Effect.provide(services.live(job, config)),
+    Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
+    told
+  )
+  return yield* config === undefined
+    ? run
+    : Effect.zipRight(applyProcessSettings(config), run).pipe(logs(config, id))
+})

@@ -1,0 +1,95 @@
+import { randomBytes } from "node:crypto"
+import { hostname, userInfo } from "node:os"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Config } from "../domain/Config.ts"
+import * as Endpoint from "../domain/replication/Endpoint.ts"
+import type { Job } from "../domain/replication/Job.ts"
+import { Lock } from "../services/Lock.ts"
+import { Notifier } from "../services/Notifier.ts"
+import { Process } from "../services/Process.ts"
+import { Progress } from "../services/Progress.ts"
+import { Receiver } from "../services/Receiver.ts"
+import { sharedConnection } from "../services/replication/sharedConnection.ts"
+import { Sender } from "../services/Sender.ts"
+import { Transfer } from "../services/Transfer.ts"
+import * as progressBar from "./progressBar.ts"
+import { notifier } from "./services.ts"
+
+/** The run's id, short and random, in every log line; and the name of this host. */
+export const makeIdentity = () => ({ run: randomBytes(3).toString("hex"), host: hostname() })
+
+/** What a run without a configuration goes by. */
+export const settingsOf = (config: Config | undefined): Pick<Config, "retries" | "notify_on" | "gotify"> =>
+  config ?? { retries: 3, notify_on: ["failure"] }
+
+/** Which machine is which end. */
+export const endsOf = ({ direction, remote }: Pick<Job, "direction" | "remote">) =>
+  direction === "pull"
+    ? { source: remote, target: Endpoint.local }
+    : { source: Endpoint.local, target: remote }
+
+/** Services that talk to the other host, by one connection for all they have to say. */
+const connected = <A, E, R>({ remote, ...job }: Job, services: (job: Job) => Layer.Layer<A, E, R>) =>
+  Layer.unwrapScoped(Effect.map(sharedConnection(remote), (shared) => services({ ...job, remote: shared })))
+
+const transfer = (job: Job) =>
+  Transfer.layer({ ...endsOf(job), compress: job.compress, bandwidth: job.bandwidth })
+
+/** The services of a replication that does its work. */
+export const live = (job: Job, config: Config | undefined) =>
+  Layer.mergeAll(
+    connected(job, (shared) => {
+      const { source, target } = endsOf(shared)
+      return Layer.mergeAll(Sender.layer(source), Receiver.layer(target), transfer(shared))
+    }),
+    Lock.layer,
+    notifier(settingsOf(config)),
+    progressBar.layer
+  ).pipe(Layer.provideMerge(Process.layer))
+
+/** The services of a dry run: both hosts are asked, and nothing is changed on either. */
+export const dryRun = (job: Job, config: Config | undefined) =>
+  Layer.mergeAll(
+    connected(job, (shared) => {
+      const { source, target } = endsOf(shared)
+      return Transfer.layerDryRun(transfer(shared)).pipe(
+        Layer.provideMerge(Receiver.layerDryRun(Receiver.layer(target))),
+        Layer.provideMerge(Sender.layer(source))
+      )
+    }),
+    Lock.layerDryRun,
+    config?.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun,
+    Progress.layerNone
+  ).pipe(Layer.provideMerge(Process.layer))
+
+/** Both ends alone. */
+export const ends = (source: Endpoint.Endpoint, target: Endpoint.Endpoint) =>
+  Layer.merge(Sender.layer(source), Receiver.layer(target)).pipe(Layer.provide(Process.layer))
+
+/** Who runs this. */
+export const ourUser = (): string => {
+  try {
+    return userInfo().username
+  } catch {
+    // No entry in passwd, as in some containers.
+    return String(process.getuid?.() ?? "")
+  }
+}
+
+/**
+ * The lock file of a job: beside the configured one, so that a long replication keeps neither the archive job nor
+ * another replication out. Undefined when there is no place for it.
+ */
+export const lockfileOf = (
+  job: string,
+  config: Pick<Config, "lockfile_path"> | undefined,
+  place: { readonly root: boolean; readonly env: Readonly<Record<string, string | undefined>> }
+): string | undefined => {
+  if (config !== undefined) return `${config.lockfile_path.replace(/\.lock$/, "")}.${job}.lock`
+  if (place.root) return `/var/run/zipper.${job}.lock`
+  const { HOME: home, XDG_RUNTIME_DIR: runtime } = place.env
+  if (runtime?.startsWith("/")) return join(runtime, `zipper.${job}.lock`)
+  return home?.startsWith("/") ? join(home, `.zipper.${job}.lock`) : undefined
+}

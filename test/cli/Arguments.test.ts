@@ -1,0 +1,52 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Either from "effect/Either"
+import * as FastCheck from "effect/FastCheck"
+import { unmistakable } from "../../src/cli/Arguments.ts"
+
+const valued = { once: new Set(["--host", "-c"]), several: new Set(["--exclude"]) }
+const read = (...args: ReadonlyArray<string>) => unmistakable(args, valued)
+
+describe("arguments of a command that takes names", () => {
+  it("go to the end, behind what no option can take for its own", () => {
+    assert.deepStrictEqual(
+      read("--dry-run", "n", "--host", "h", "tank/a"),
+      Either.right(["--dry-run", "--host", "h", "--", "n", "tank/a"])
+    )
+    assert.deepStrictEqual(read("a", "--", "--host", "-x"), Either.right(["--", "a", "--host", "-x"]))
+    assert.deepStrictEqual(read("--debug"), Either.right(["--debug"]))
+  })
+
+  it("keep each value, however it is joined; of an option that counts once the last one", () => {
+    assert.deepStrictEqual(
+      read("--exclude=a=b", "--exclude", "c d ", "--host=x", "--host", "y", "-c", "f"),
+      Either.right(["--exclude", "a=b", "--exclude", "c d ", "--host", "y", "-c", "f"])
+    )
+  })
+
+  it("are refused when a value is missing, so that no option is swallowed", () => {
+    for (const args of [["--exclude"], ["--exclude="], ["--exclude", ""], ["-c"]]) {
+      assert.deepStrictEqual(read(...args), Either.left(`${args[0]?.replace("=", "")}: its value is missing`))
+    }
+    assert.deepStrictEqual(
+      read("--exclude", "--dry-run", "a"),
+      Either.left("--exclude: its value is missing; what follows it is --dry-run")
+    )
+    assert.isTrue(Either.isLeft(read("--host", "--", "a")))
+    assert.isTrue(Either.isRight(read("--host", "-1")))
+  })
+
+  it("lose no word, and never gain one", () => {
+    const word = FastCheck.oneof(
+      FastCheck.constantFrom("--dry-run", "-q", "--exclude", "--exclude=x", "n", "tank/a", "off", "--odd"),
+      FastCheck.string({ minLength: 1 }).filter((text) => !text.startsWith("-"))
+    )
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(word), (args) => {
+        const result = read(...args)
+        if (Either.isLeft(result)) return
+        const split = args.flatMap((each) => (each === "--exclude=x" ? ["--exclude", "x"] : [each]))
+        assert.deepStrictEqual(result.right.filter((each) => each !== "--").toSorted(), split.toSorted())
+      })
+    )
+  })
+})

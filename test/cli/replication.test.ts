@@ -1,0 +1,250 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { lockfileOf } from "../../src/cli/replicationServices.ts"
+import { makePlace, type Place, picture, run } from "../support/built.ts"
+
+let place: Place
+beforeEach(() => {
+  place = makePlace({
+    replication: [
+      {
+        name: "nightly",
+        direction: "pull",
+        host: "nas",
+        user: "backup",
+        datasets: ["tank/a"],
+        destination: "b"
+      },
+      {
+        name: "offsite",
+        direction: "push",
+        host: "off",
+        user: "me",
+        datasets: ["tank/b"],
+        retention: { daily: 3 }
+      }
+    ]
+  })
+})
+afterEach(() => place.remove())
+
+/** Programs in the place of the real ones, that only tell that they were called. */
+const traps = () => {
+  const folder = join(place.root, "bin")
+  mkdirSync(folder)
+  for (const program of ["zfs", "ssh", "sh"]) {
+    writeFileSync(join(folder, program), `#!/bin/bash\n: > ${place.root}/called\nexit 1\n`, { mode: 0o755 })
+  }
+  return folder
+}
+
+describe("a replication that cannot be meant", () => {
+  const wrong: ReadonlyArray<readonly [string, ReadonlyArray<string>, ReadonlyArray<RegExp>]> = [
+    [
+      "has no host, dataset and destination",
+      ["pull"],
+      [/--host: is missing/, /DATASET: is missing/, /--destination: is/]
+    ],
+    [
+      "has an unknown option",
+      ["pull", "--host", "nas", "--destination", "b", "tank/a", "--dryrun"],
+      [/unknown option: --dryrun/]
+    ],
+    [
+      "has an option of another command",
+      ["push", "--host", "nas", "--raw", "tank/a"],
+      [/unknown option: --raw/]
+    ],
+    [
+      "has an option for a value",
+      ["pull", "--host", "nas", "--destination", "b", "--exclude", "--dry-run", "tank/a"],
+      [/--exclude: its value is missing; what follows it is --dry-run/]
+    ],
+    [
+      "has several mistakes",
+      ["pull", "--host=x/y", "--destination", "b/", "--bandwidth", "fast", "tank@a"],
+      [
+        /4 mistakes/,
+        /--host: "x\/y"/,
+        /--destination: "b\/"/,
+        /--bandwidth: "fast"/,
+        /DATASET: "tank@a" names a snapshot/
+      ]
+    ],
+    ["names a job without a configuration", ["pull", "--job", "nightly"], [/--job needs --config FILE/]],
+    [
+      "names a job that is not there",
+      ["pull", "--job", "nightli", "--config", "C"],
+      [/did you mean nightly\?; it has nightly, offsite/]
+    ],
+    [
+      "names a job of the other direction",
+      ["pull", "--job", "offsite", "--config", "C"],
+      [/is a push: zipper push --job offsite/]
+    ],
+    [
+      "says twice what the job says",
+      ["pull", "--job", "nightly", "--config", "C", "--host", "x", "--raw", "tank"],
+      [/DATASET, --host, --raw: --job nightly says that already/]
+    ],
+    ["prunes without a count", ["prune", "--job", "nightly", "--config", "C"], [/nothing says what to keep/]],
+    [
+      "prunes to nothing",
+      ["prune", "--job", "offsite", "--config", "C", "--hourly", "0"],
+      [/would keep nothing/]
+    ],
+    [
+      "prunes in no direction",
+      ["prune", "--direction", "up", "--host", "nas", "tank", "--daily", "1"],
+      [/--direction: "up" is not/]
+    ],
+    ["prepares over ssh without a host", ["prepare", "--user", "me", "tank/x"], [/go with --host/]],
+    [
+      "delegates no role to nobody",
+      ["delegate", "tank/a"],
+      [/give --job NAME, or --role/, /--user: is missing/]
+    ],
+    ["suspends nowhere", ["suspend"], [/no broker: set MQTT_HOST/]]
+  ]
+
+  it("is told so, with everything that is wrong, and no host is asked", async () => {
+    const bin = traps()
+    const before = picture(place.root)
+    const ended = await Promise.all(
+      wrong.map(([, args]) =>
+        run(
+          args.map((word) => (word === "C" ? place.config : word)),
+          { env: { PATH: bin } }
+        )
+      )
+    )
+    for (const [index, { status, stderr, stdout }] of ended.entries()) {
+      const [what = "", , words = []] = wrong[index] ?? []
+      assert.strictEqual(status, 2, `${what}: ${stderr}`)
+      assert.strictEqual(stdout, "", what)
+      for (const word of words) assert.match(stderr, word, what)
+      assert.notMatch(stderr, /^ +at |internal error/m)
+    }
+    assert.strictEqual(picture(place.root), before)
+    assert.isFalse(existsSync(join(place.root, "called")))
+  })
+
+  it("is told so in the document, with --json", async () => {
+    const { status, stdout } = await run(["push", "--json", "--host", "nas", "tank@a"])
+    assert.strictEqual(status, 2)
+    assert.deepStrictEqual(Object.keys(Object(JSON.parse(stdout))), ["version", "errors"])
+  })
+})
+
+describe("a replication that can be meant", () => {
+  const meant: ReadonlyArray<ReadonlyArray<string>> = [
+    [
+      "pull",
+      "tank/0",
+      "--host",
+      "me@nas",
+      "--destination=b",
+      "--exclude",
+      "tmp",
+      "--exclude=c*",
+      "--lock",
+      "L"
+    ],
+    [
+      "push",
+      "--host",
+      "a",
+      "--host",
+      "nas",
+      "--port=22",
+      "--ssh-option",
+      "Compression=yes",
+      "--lock",
+      "L",
+      "--",
+      "tank/a b"
+    ],
+    ["push", "--job", "offsite", "--config", "C", "--bandwidth", "10M", "--rollback"],
+    ["pull", "--dry-run", "n", "--host", "nas", "--destination", "b", "--lock", "L"],
+    [
+      "prune",
+      "--direction",
+      "pull",
+      "--host",
+      "nas",
+      "--destination",
+      "b",
+      "--daily",
+      "3",
+      "--lock",
+      "L",
+      "tank/a"
+    ],
+    ["prune", "--job", "offsite", "--config", "C"]
+  ]
+  it("goes as far as the hosts, and fails before anything is done when one does not answer", async () => {
+    const bin = traps()
+    for (const [index, args] of meant.entries()) {
+      const words = args.map((word) =>
+        word === "C" ? place.config : word === "L" ? join(place.root, `lock-${index}`) : word
+      )
+      const { status, stderr } = await run(words, { env: { PATH: `${bin}:/usr/bin:/bin` } })
+      assert.strictEqual(status, 3, `${args.join(" ")}: ${stderr}`)
+    }
+    assert.isTrue(existsSync(join(place.root, "called")))
+  })
+})
+
+describe("the lock file of a replication", () => {
+  it("is one for each job, beside the configured one or where this user can write", () => {
+    const root = { root: true, env: {} }
+    assert.strictEqual(lockfileOf("nas", { lockfile_path: "/x/zipper.lock" }, root), "/x/zipper.nas.lock")
+    assert.strictEqual(lockfileOf("nas", { lockfile_path: "/x/lock" }, root), "/x/lock.nas.lock")
+    assert.strictEqual(lockfileOf("pull-nas", undefined, root), "/var/run/zipper.pull-nas.lock")
+    const me = (env: Record<string, string>) => lockfileOf("pull-nas", undefined, { root: false, env })
+    assert.strictEqual(
+      me({ XDG_RUNTIME_DIR: "/run/user/1", HOME: "/home/me" }),
+      "/run/user/1/zipper.pull-nas.lock"
+    )
+    assert.strictEqual(me({ HOME: "/home/me" }), "/home/me/.zipper.pull-nas.lock")
+    assert.isUndefined(me({}))
+  })
+})
+
+describe("delegate", () => {
+  it("prints the commands for root, each under its host", async () => {
+    const { status, stdout } = await run([
+      "delegate",
+      "--job",
+      "nightly",
+      "--config",
+      place.config,
+      "--user",
+      "me"
+    ])
+    assert.strictEqual(status, 0)
+    assert.strictEqual(
+      stdout,
+      `# as root on nas
+zfs allow -u me send,hold 'tank/a'
+# as root on this host
+zfs allow -u me receive,create,mount,canmount,userprop 'b'
+`
+    )
+  })
+})
+
+describe("suspend", () => {
+  it("says why when the broker is not there, and publishes nothing in a dry run", async () => {
+    const gone = await run(["suspend"], {
+      env: { MQTT_HOST: "127.0.0.1", MQTT_PORT: "9", MQTT_PASSWORD: "s3cret" }
+    })
+    assert.strictEqual(gone.status, 1)
+    assert.include(gone.stderr, "127.0.0.1:9")
+    assert.notInclude(gone.stderr, "s3cret")
+    const dry = await run(["suspend", "--dry-run"], { env: { MQTT_HOST: "127.0.0.1" } })
+    assert.strictEqual(dry.status, 0)
+    assert.include(dry.stdout, 'would publish "suspend" to servers/host-backups at 127.0.0.1:1883')
+  })
+})
