@@ -1,11 +1,15 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { ExitStatus } from "../domain/ExitStatus.ts"
+import { fromConfig } from "../domain/replication/Job.ts"
 import * as Check from "../programs/Check.ts"
+import { checkReplication } from "../programs/CheckReplication.ts"
+import type { Finding } from "../programs/Finding.ts"
 import { command, loadConfig } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { Output } from "./Output.ts"
 import * as options from "./options.ts"
+import * as replicationServices from "./replicationServices.ts"
 import * as services from "./services.ts"
 
 /** `zipper check`: would a run work? */
@@ -16,9 +20,14 @@ export const check = Command.make(
     Effect.gen(function* () {
       const config = yield* loadConfig(flags.config)
       const output = yield* Output
-      const findings = yield* Check.check(config).pipe(
+      const archive = yield* Check.check(config).pipe(
         Effect.provide(services.checking(config, services.makeIdentity(config)))
       )
+      const replication = yield* Effect.forEach(config.replication, (written) => {
+        const job = fromConfig(written)
+        return Effect.provide(checkReplication(job), replicationServices.dryRun(job, config))
+      })
+      const findings = [...archive, ...replication.flat()]
       const problems = findings.filter(({ status }) => status === "problem")
       if (flags.json) yield* output.json({ version: 1, ok: problems.length === 0, findings })
       else yield* Effect.forEach(findings, report, { discard: true })
@@ -31,7 +40,7 @@ export const check = Command.make(
   )
 )
 
-const report = ({ subject, status, detail }: Check.Finding) => {
+const report = ({ subject, status, detail }: Finding) => {
   const line = `${subject}: ${detail}`
   if (status === "problem") return Effect.logError(line)
   return status === "warning" ? Effect.logWarning(line) : Effect.logInfo(line)

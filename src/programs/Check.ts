@@ -8,13 +8,7 @@ import { Notifier } from "../services/Notifier.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { Zfs } from "../services/Zfs.ts"
-
-/** One thing that was looked at. Only a problem stops a run. */
-export interface Finding {
-  readonly subject: string
-  readonly status: "ok" | "warning" | "problem"
-  readonly detail: string
-}
+import { type Finding, ok, problem, warning } from "./Finding.ts"
 
 /**
  * Looks at everything a run depends on and changes nothing: source and child datasets, folders, rights, target,
@@ -144,7 +138,3 @@ const checkNotifier = Effect.gen(function* () {
     ])
   )
 )
-
-const ok = (subject: string, detail: string): Finding => ({ subject, status: "ok", detail })
-const warning = (subject: string, detail: string): Finding => ({ subject, status: "warning", detail })
-const problem = (subject: string, detail: string): Finding => ({ subject, status: "problem", detail })

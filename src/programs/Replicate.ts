@@ -8,16 +8,14 @@ import type { Job } from "../domain/replication/Job.ts"
 import { targetOf } from "../domain/replication/Mapping.ts"
 import { plan } from "../domain/replication/Plan.ts"
 import { type DatasetResult, summarize, totals } from "../domain/replication/ReplicationResult.ts"
-import { permissionsOf } from "../domain/replication/Roles.ts"
 import { count } from "../domain/Units.ts"
 import { Lock } from "../services/Lock.ts"
-import { Receiver } from "../services/Receiver.ts"
 import { Sender } from "../services/Sender.ts"
 import { Transfer } from "../services/Transfer.ts"
 import { announced } from "./Announce.ts"
 import { asPreflight, PreflightError } from "./Preflight.ts"
 import { replicateDataset, tell } from "./ReplicateDataset.ts"
-import { missingOn, type Place, placesOf } from "./ReplicationPermissions.ts"
+import { missingPermissions } from "./ReplicationPermissions.ts"
 import { type Item, type Survey, survey } from "./ReplicationSurvey.ts"
 
 /** What the configuration and the command line add to a job. */
@@ -78,17 +76,8 @@ const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
 })
 
 /** All that is missing on both ends, at once. */
-const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, options: ReplicateOptions) {
-  const sources = found.items.map(({ source }): Place => ({ dataset: source.name, where: "here" }))
-  const targets = placesOf(
-    (dataset) => found.targets.has(dataset),
-    found.items.map(({ target }) => target)
-  )
-  const receiving = options.rollback ? permissionsOf("receive", "rollback") : permissionsOf("receive")
-  const lines = [
-    ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send"), sources)),
-    ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targets))
-  ]
+const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, { rollback }: ReplicateOptions) {
+  const lines = yield* missingPermissions(found, rollback)
   if (lines.length > 0) return yield* new PreflightError({ message: lines.join("\n") })
 })
 

@@ -1,9 +1,12 @@
 import * as Effect from "effect/Effect"
 import { missing, parse, type Where } from "../domain/replication/Allow.ts"
 import { ancestorsOf, isWithin } from "../domain/replication/DatasetName.ts"
-import { allowCommand } from "../domain/replication/Roles.ts"
+import { allowCommand, permissionsOf } from "../domain/replication/Roles.ts"
 import { minimalRoots } from "../domain/replication/Selection.ts"
+import { Receiver } from "../services/Receiver.ts"
 import type { Account, End } from "../services/replication/contract.ts"
+import { Sender } from "../services/Sender.ts"
+import type { Survey } from "./ReplicationSurvey.ts"
 
 const nothing: ReadonlyArray<string> = []
 
@@ -46,6 +49,20 @@ export const missingOn = Effect.fnUntraced(function* (
     if (permissions.length > 0) lines.push(grantLine(end, account.user, permissions, top))
   }
   return lines
+})
+
+/** What a run of the job may not do on either end though it has to: a line each. Nothing for root. */
+export const missingPermissions = Effect.fnUntraced(function* (found: Survey, rollback: boolean) {
+  const sources = found.items.map(({ source }): Place => ({ dataset: source.name, where: "here" }))
+  const targets = placesOf(
+    (dataset) => found.targets.has(dataset),
+    found.items.map(({ target }) => target)
+  )
+  const receiving = rollback ? permissionsOf("receive", "rollback") : permissionsOf("receive")
+  return [
+    ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send"), sources)),
+    ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targets))
+  ]
 })
 
 /** `as root on nas: zfs allow -u backup send,hold tank/data`. */
