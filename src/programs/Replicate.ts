@@ -17,6 +17,7 @@ import { asPreflight, PreflightError } from "./Preflight.ts"
 import { replicateDataset, tell } from "./ReplicateDataset.ts"
 import { missingPermissions } from "./ReplicationPermissions.ts"
 import { type Item, type Survey, survey } from "./ReplicationSurvey.ts"
+import { retryTransient } from "./Retry.ts"
 
 /** What the configuration and the command line add to a job. */
 export interface ReplicateOptions {
@@ -39,7 +40,7 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   const found = yield* survey(job, options.retries)
   yield* mustHaveSnapshots(found)
   yield* mustBeAllowed(found, options)
-  yield* (yield* Transfer).tools.pipe(asPreflight)
+  yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
   yield* warnOfEncryption(job, found)
   const missing = yield* Effect.forEach(found.missing, notThere(job))
   const worked = yield* eachDataset(job, options, found)
@@ -115,7 +116,8 @@ const notThere = (job: Job) =>
         _tag: "Failed",
         dataset,
         target: Either.getOrUndefined(targetOf(job, dataset)),
-        error: `there is no such dataset on ${label}`
+        error: `there is no such dataset on ${label}`,
+        bytes: 0
       }
       yield* tell(result)
       return result
@@ -149,7 +151,13 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
 
 const notTried = Effect.fnUntraced(
   function* ({ source, target }: Item, why: string) {
-    const result: DatasetResult = { _tag: "Failed", dataset: source.name, target, error: `not tried: ${why}` }
+    const result: DatasetResult = {
+      _tag: "Failed",
+      dataset: source.name,
+      target,
+      error: `not tried: ${why}`,
+      bytes: 0
+    }
     yield* tell(result)
     return result
   },

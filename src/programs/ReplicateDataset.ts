@@ -1,15 +1,19 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { ancestorsOf } from "../domain/replication/DatasetName.ts"
 import type { Job } from "../domain/replication/Job.ts"
-import { type Plan, plan, type Rollback } from "../domain/replication/Plan.ts"
-import { type DatasetResult, describe, type How } from "../domain/replication/ReplicationResult.ts"
+import { type Plan, plan } from "../domain/replication/Plan.ts"
+import {
+  type DatasetResult,
+  describe,
+  type End,
+  type How,
+  resultOf
+} from "../domain/replication/ReplicationResult.ts"
 import type { SourceDataset, TargetDataset } from "../domain/replication/State.ts"
-import type { Stream } from "../domain/replication/Stream.ts"
-import { bytes } from "../domain/Units.ts"
 import { Receiver } from "../services/Receiver.ts"
 import { Sender } from "../services/Sender.ts"
-import { Stuck, sendStream, type Work } from "./ReplicateStream.ts"
+import { type Active, act } from "./ReplicateAct.ts"
+import { Stuck, type Work } from "./ReplicateStream.ts"
 import type { Item } from "./ReplicationSurvey.ts"
 import { retryTransient } from "./Retry.ts"
 
@@ -36,10 +40,16 @@ export const replicateDataset = (settings: DatasetSettings) =>
     function* (item: Item, listed: TargetDataset | undefined) {
       const started = yield* Clock.currentTimeMillis
       const names = { dataset: item.source.name, target: item.target }
-      const work: Work = { how: undefined, bytes: 0, before: undefined, after: [] }
-      const failed = (error: string): DatasetResult => ({ _tag: "Failed", ...names, error })
+      const work: Work = { how: undefined, bytes: 0, before: undefined, after: [], agreed: undefined }
+      const failed = (error: string): DatasetResult => ({
+        _tag: "Failed",
+        ...names,
+        error,
+        bytes: work.bytes
+      })
+      const { label: receiver } = yield* Receiver
       const outcome = yield* carryOut(settings, item, listed, work).pipe(
-        Effect.map((end) => resultOf(end, names)),
+        Effect.map((end) => resultOf(end, names, { bytes: work.bytes, receiver })),
         Effect.catchAll((error) => Effect.succeed(failed(error.message))),
         Effect.catchAllDefect((defect) => Effect.succeed(failed(internal(defect))))
       )
@@ -53,14 +63,8 @@ export const replicateDataset = (settings: DatasetSettings) =>
     (effect, item) => Effect.annotateLogs(effect, "dataset", item.source.name)
   )
 
-/** Plans at which work on a dataset ends. */
-type Settled = Extract<Plan, { readonly _tag: "UpToDate" | "NothingToSend" | "Diverged" | "Blocked" }>
-type Active = Exclude<Plan, Settled>
-type End =
-  | { readonly _tag: "UpToDate" | "NothingToSend" }
-  | Extract<Plan, { readonly _tag: "Diverged" | "Blocked" }>
-
-const isSettled = (next: Plan): next is Settled =>
+/** Nothing more can be done about the dataset. */
+const isSettled = (next: Plan): next is Exclude<Plan, Active> =>
   next._tag === "UpToDate" ||
   next._tag === "NothingToSend" ||
   next._tag === "Diverged" ||
@@ -124,9 +128,9 @@ const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: It
     const target = yield* (yield* Receiver).read(item.target)
     work.after = target?.snapshots ?? []
     work.before ??= work.after
-    const next = planFor(settings, source, target)
+    const next = withinAgreed(settings, planFor(settings, source, target), source, target, work)
     if (isSettled(next)) return next
-    advanced = yield* act(settings, { source, target: item.target }, next, target, work)
+    advanced = yield* act(settings.job.mode, { source, target: item.target }, next, target, work)
   }
   // The source gets snapshots faster than they are sent: what was its newest is at the target.
   if (advanced) return { _tag: "UpToDate" } satisfies End
@@ -135,79 +139,28 @@ const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: It
   })
 })
 
+/** What --rollback allows is what the first plan listed: a snapshot that somebody makes meanwhile is not part of that. */
+const withinAgreed = (
+  settings: DatasetSettings,
+  next: Plan,
+  source: SourceDataset,
+  target: TargetDataset | undefined,
+  work: Work
+): Plan => {
+  if (next._tag !== "Incremental" || next.rollback === undefined) return next
+  const { destroys } = next.rollback
+  work.agreed ??= new Set(destroys.map(({ guid }) => guid))
+  const agreed = work.agreed
+  return destroys.every(({ guid }) => agreed.has(guid))
+    ? next
+    : plan(source, target, { mode: settings.job.mode, rollback: false })
+}
+
 const readSource = Effect.fnUntraced(function* (dataset: string) {
   const sender = yield* Sender
   const source = yield* sender.read(dataset)
   return source ?? (yield* new Stuck({ message: `it is gone from ${sender.label} since the run began` }))
 })
-
-/** Carries out a plan; gives whether the target has new snapshots by it. */
-const act = Effect.fnUntraced(function* (
-  settings: DatasetSettings,
-  item: Item,
-  next: Active,
-  target: TargetDataset | undefined,
-  work: Work
-) {
-  if (next._tag === "Resume") return yield* resume(settings, item, next.token, work)
-  if (next._tag === "Full" && target === undefined) yield* makeParents(item.target)
-  if (next._tag === "Incremental" && next.rollback !== undefined) yield* rollBack(item.target, next.rollback)
-  const how = next._tag === "Full" ? "full" : "incremental"
-  for (const stream of next.streams) yield* sendStream(settings.job.mode, item, stream, how, work)
-  return next.streams.length > 0
-})
-
-/** Makes what lies above a replica, from the top down; never the pool. */
-const makeParents = Effect.fnUntraced(function* (target: string) {
-  const receiver = yield* Receiver
-  for (const parent of ancestorsOf(target).slice(1)) {
-    if ((yield* receiver.read(parent)) !== undefined) continue
-    yield* Effect.logDebug(`making ${parent} on ${receiver.label}`)
-    yield* receiver.createParent(parent)
-  }
-})
-
-const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback) {
-  const { destroys, to, written } = rollback
-  const lost = [
-    ...destroys.map(({ name }) => `@${name}`),
-    ...(written > 0 ? [`${bytes(written)} written since`] : [])
-  ]
-  yield* Effect.logWarning(`${target} goes back to @${to.name} (--rollback) and loses ${lost.join(", ")}`)
-  yield* (yield* Receiver).rollback(target, rollback)
-})
-
-/** The rest of a stream that was cut; when its snapshot is gone, what was received of it is no use any more. */
-const resume = Effect.fnUntraced(function* (
-  settings: DatasetSettings,
-  item: Item,
-  token: string,
-  work: Work
-) {
-  const found = yield* (yield* Sender).resumable(token)
-  if (found._tag === "Resumable") {
-    const stream: Stream = { _tag: "Resume", token, toGuid: found.toGuid, toName: found.toName }
-    yield* sendStream(settings.job.mode, item, stream, "resumed", work)
-    return true
-  }
-  yield* Effect.logWarning(
-    `what ${item.target} has of a stream that was cut cannot go on and is thrown away: ${found.reason}`
-  )
-  yield* (yield* Receiver).abort(item.target)
-  return false
-})
-
-const resultOf = (end: End, names: { readonly dataset: string; readonly target: string }): DatasetResult => {
-  switch (end._tag) {
-    case "UpToDate":
-    case "NothingToSend":
-      return { _tag: end._tag, ...names }
-    case "Diverged":
-      return { _tag: "Refused", ...names, reason: end.reason, loss: end.loss }
-    case "Blocked":
-      return { _tag: "Failed", ...names, error: end.reason }
-  }
-}
 
 const sent = Effect.fnUntraced(function* (
   names: { readonly dataset: string; readonly target: string },

@@ -21,6 +21,8 @@ export interface Work {
   /** The target's snapshots before the first change. */
   before: ReadonlyArray<Snapshot> | undefined
   after: ReadonlyArray<Snapshot>
+  /** Guids of the snapshots that the first plan with a rollback listed. */
+  agreed: ReadonlySet<string> | undefined
 }
 
 /** Sends one stream, shows how far it is, and looks whether the target has it. */

@@ -109,6 +109,10 @@ describe("replicate", () => {
 
         const rolled = yield* kit.run({ rollback: true })
         assert.strictEqual(exitStatusOf(rolled), 0)
+        // What is destroyed is told even when quiet: there may be no log.
+        assert.isTrue(
+          kit.lines.some((line) => /^ERROR tank\/a: .*is to go back to @1 .*lose @mine/.test(line))
+        )
         assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "2"])
       })
   )
@@ -392,6 +396,30 @@ describe("replicate", () => {
       const summary = yield* kit.run()
       assert.include(errorOf(summary.results, "tank"), "raw")
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1"])
+    })
+  )
+
+  it.effect("counts what was sent of a dataset that failed, and names the end that has to be mended", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      Object.assign(kit.memory.target, { label: "me@offsite" })
+      const tank = kit.source("tank", ["1"])
+      kit.memory.cuts.push(30)
+      const cut = yield* kit.run({ retries: 0 })
+      assert.deepStrictEqual([cut.failed, cut.bytes], [1, 30])
+      yield* kit.run()
+      const replica = kit.memory.target.datasets.get("backup/nas/tank")
+      assert.isDefined(replica)
+      addSnapshot(kit.memory, replica, "mine")
+      addSnapshot(kit.memory, tank, "2")
+      const refused = yield* kit.run()
+      assert.match(
+        errorOf(refused.results, "tank"),
+        /^on me@offsite: .*\(there: zfs rename 'backup\/nas\/tank'/
+      )
+      assert.isTrue(
+        (yield* Ref.get(kit.sent)).some(({ message }) => message.includes("on me@offsite: backup/nas/tank"))
+      )
     })
   )
 })

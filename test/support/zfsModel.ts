@@ -179,7 +179,7 @@ export class ModelWorld {
         return true
       }
       case "Resume":
-        this.resume()
+        this.resume(plan.force)
         return true
       default:
         return true
@@ -233,7 +233,7 @@ export class ModelWorld {
     return target
   }
 
-  private resume(): void {
+  private resume(force: boolean): void {
     const { target } = this
     const partial = target?.partial
     if (target === undefined || partial === undefined) throw new Refused("nothing to resume")
@@ -248,6 +248,8 @@ export class ModelWorld {
       return
     }
     if (target.newest?.guid !== partial.from) throw new Refused("most recent snapshot does not match")
+    if (target.placeholder && target.snapshots.length === 0 && !force)
+      throw new Refused("has been modified since most recent snapshot")
     if (target.written > 0) throw new Refused("has been modified since most recent snapshot")
     target.partial = undefined
     this.add(target, partial.to)

@@ -20,7 +20,7 @@ export type Plan =
       readonly streams: ReadonlyArray<Stream>
     }
   /** A receive was interrupted: the rest of its stream first, then plan again. */
-  | { readonly _tag: "Resume"; readonly token: string }
+  | { readonly _tag: "Resume"; readonly token: string; readonly force: boolean }
   /** Going on would destroy something on the target. */
   | { readonly _tag: "Diverged"; readonly loss: Loss; readonly reason: string }
   /** Something has to be put right first; nothing would be destroyed. */
@@ -79,7 +79,7 @@ export const plan = (
     const onward = goOn(source, target, options)
     return target.resumeToken === undefined ? onward : resumed(source, target, target.resumeToken, onward)
   }
-  if (target.resumeToken !== undefined) return { _tag: "Resume", token: target.resumeToken }
+  if (target.resumeToken !== undefined) return resume(target.resumeToken, target.placeholder)
   if (target.placeholder) return full(earliest, newest, true)
   return {
     _tag: "Diverged",
@@ -91,6 +91,9 @@ export const plan = (
 // A parent that we made may have snapshots of its own, where somebody takes them of the whole backup pool.
 const isReplica = ({ mode, resumeToken, snapshots }: TargetDataset): boolean =>
   resumeToken !== undefined || (mode !== undefined && snapshots.length > 0)
+
+// The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
+const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
 
 const full = (earliest: Snapshot, newest: Snapshot, force: boolean): Plan => ({
   _tag: "Full",
@@ -105,15 +108,15 @@ const resumed = (source: SourceDataset, target: TargetDataset, token: string, on
   // Half of a stream is a clone of the snapshot that it goes on from, which therefore cannot be destroyed. When the source
   // has that one no more the token is dead, and whoever resumes finds that out and throws the half away.
   const from = target.snapshots.find(({ clones }) => clones.includes(`${target.name}/%recv`))
-  if (from !== undefined && !basesOf(source).has(from.guid)) return { _tag: "Resume", token }
+  if (from !== undefined && !basesOf(source).has(from.guid)) return resume(token)
   switch (onward._tag) {
     case "Diverged":
     case "Blocked":
       return onward
     case "Incremental":
-      return onward.rollback === undefined ? { _tag: "Resume", token } : { ...onward, streams: [] }
+      return onward.rollback === undefined ? resume(token) : { ...onward, streams: [] }
     default:
-      return { _tag: "Resume", token }
+      return resume(token)
   }
 }
 

@@ -12,8 +12,14 @@ export type Stream =
       readonly from: { readonly name: string; readonly guid: string }
       readonly to: Snapshot
     }
-  /** `-t`: the rest of a stream that was interrupted. */
-  | { readonly _tag: "Resume"; readonly token: string; readonly toGuid: string; readonly toName: string }
+  /** `-t`: the rest of a stream that was interrupted; with `force`, of one onto an untouched placeholder. */
+  | {
+      readonly _tag: "Resume"
+      readonly token: string
+      readonly force: boolean
+      readonly toGuid: string
+      readonly toName: string
+    }
 
 /** The guid that the target's newest snapshot has when the stream has been received. */
 export const endOf = (stream: Stream): string => (stream._tag === "Resume" ? stream.toGuid : stream.to.guid)

@@ -51,7 +51,7 @@ export const receiveArguments = (
   { kind, mode }: { readonly kind: SourceDataset["kind"]; readonly mode: SendMode }
 ): ReadonlyArray<string> => [
   ...["receive", "-u", "-s"],
-  ...(stream._tag === "Full" && stream.force ? ["-F"] : []),
+  ...((stream._tag === "Full" || stream._tag === "Resume") && stream.force ? ["-F"] : []),
   ...(kind === "filesystem" ? ["-o", "canmount=off"] : []),
   ...["-o", `${modeProperty}=${mode}`],
   target

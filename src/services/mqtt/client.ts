@@ -15,7 +15,7 @@ export const publish = (settings: MqttSettings, message: string) => {
       catch: (cause) => failure(broker, cause)
     })
     // The broker has the message: a good-bye that goes wrong changes nothing.
-    yield* Effect.ignoreLogged(Effect.tryPromise(() => client.endAsync()))
+    yield* Effect.tryPromise(() => client.endAsync()).pipe(Effect.timeout("1 second"), Effect.ignoreLogged)
   }).pipe(
     Effect.scoped,
     Effect.timeoutFail({

@@ -9,7 +9,7 @@ import { type Commands, complaint } from "../zfs/command.ts"
 import { destroy } from "../zfs/destroy.ts"
 import type { ReceiverService } from "./contract.ts"
 import { listing, listSnapshots, makeEnd } from "./end.ts"
-import { prepare } from "./prepare.ts"
+import { prepare, unprepared } from "./prepare.ts"
 import { rollback } from "./rollback.ts"
 
 /** OpenZFS on an end that gets the data. */
@@ -29,6 +29,10 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
     destroySnapshot: Effect.fn("Receiver.destroySnapshot")(
       (dataset: string, { guid, name }: { readonly name: string; readonly guid: string }) =>
         destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "prune" })
+    ),
+    unprepared: Effect.fn("Receiver.unprepared")(
+      (dataset: string, properties: Readonly<Record<string, string>>) =>
+        unprepared(commands, dataset, properties)
     ),
     prepare: Effect.fn("Receiver.prepare")((dataset: string, properties: Readonly<Record<string, string>>) =>
       prepare(commands, dataset, properties)
@@ -50,6 +54,7 @@ const readDatasets = Effect.fnUntraced(function* (
   return readTargets(got, yield* listSnapshots(commands, existing, recursive))
 })
 
+// In one go: a parent that is only half marked could never become a replica itself.
 const createParent = Effect.fnUntraced(function* (commands: Commands, dataset: string) {
   const purpose = `create the parent dataset ${dataset}`
   const created = yield* commands.attempt([
@@ -64,7 +69,7 @@ const createParent = Effect.fnUntraced(function* (commands: Commands, dataset: s
     ...["get", "-H", "-p", "-o", "value", "logicalreferenced", dataset]
   ])
   yield* commands.run(purpose, dataset, ["set", `${placeholderProperty}=${bytes.trim()}`, dataset])
-})
+}, Effect.uninterruptible)
 
 const abort = Effect.fnUntraced(function* (commands: Commands, dataset: string) {
   const aborted = yield* commands.attempt(["receive", "-A", dataset])

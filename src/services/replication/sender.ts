@@ -74,7 +74,8 @@ const readToken = (commands: Commands, completed: Completed): Effect.Effect<Resu
     return Effect.succeed({ _tag: "Resumable", toGuid, toName })
   }
   const refusal = /^cannot resume send: (.*)$/m.exec(completed.stderr)?.[1]
-  return refusal !== undefined && !/permission denied/.test(refusal)
+  // Only what surely can never go on: what was received is thrown away for it.
+  return refusal !== undefined && /no longer exists|no longer the same|token is corrupt/.test(refusal)
     ? Effect.succeed({ _tag: "Gone", reason: refusal })
     : Effect.fail(commands.failure("read the resume token of an interrupted receive", "", inWords(completed)))
 }

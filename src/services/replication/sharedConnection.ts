@@ -3,10 +3,14 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { explain } from "../../domain/Errno.ts"
-import type { Remote } from "../../domain/replication/Endpoint.ts"
+import { label, type Remote } from "../../domain/replication/Endpoint.ts"
 import * as Ssh from "../../domain/replication/Ssh.ts"
 import { Process } from "../Process.ts"
+
+/** A login that is slower than that, or that runs something else than our command, is not waited for. */
+const patience = "30 seconds"
 
 /** As long as node can wait: the connection is there until the scope closes. */
 const unlimited = 2 ** 31 - 1
@@ -25,9 +29,10 @@ export const sharedConnection = Effect.fn("sharedConnection")(
     )
     const shared = Ssh.through(remote, join(folder, "socket"))
     const connected = yield* Deferred.make<boolean>()
-    yield* process
+    const master = yield* process
       .lines({ ...Ssh.master(shared), attached: true, timeoutMillis: unlimited }, (line) => {
-        if (line === Ssh.ready) Deferred.unsafeDone(connected, Effect.succeed(true))
+        // A start-up file of the shell may have printed something before it, without a newline.
+        if (line.endsWith(Ssh.ready)) Deferred.unsafeDone(connected, Effect.succeed(true))
       })
       .pipe(
         Effect.tap(({ stderr }) => Effect.logDebug(`the shared connection has ended: ${stderr.trim()}`)),
@@ -35,7 +40,13 @@ export const sharedConnection = Effect.fn("sharedConnection")(
         Effect.ensuring(Deferred.succeed(connected, false)),
         Effect.forkScoped
       )
-    return (yield* Deferred.await(connected)) ? shared : remote
+    const established = yield* Deferred.await(connected).pipe(
+      Effect.timeoutTo({ duration: patience, onSuccess: (yes) => yes, onTimeout: () => false })
+    )
+    if (established) return shared
+    yield* Effect.logDebug(`no connection to share with ${label(remote)}: each command connects by itself`)
+    yield* Fiber.interrupt(master)
+    return remote
   },
   (effect, remote) =>
     Effect.catchAll(effect, ({ error }) =>

@@ -6,7 +6,7 @@ import { statusOf } from "../../domain/replication/Ssh.ts"
 import { describeStream } from "../../domain/replication/ZfsArguments.ts"
 import type { StageEnd } from "../Process.ts"
 import { complaint, failure, userName } from "../zfs/command.ts"
-import { spoken } from "../zfs/connection.ts"
+import { isConnectionComplaint, spoken } from "../zfs/connection.ts"
 import { ZfsError } from "../zfs/contract.ts"
 import type { TransferRequest } from "./contract.ts"
 import { sourceFailure } from "./failures.ts"
@@ -35,7 +35,13 @@ export const verdict = (
   ends: { readonly source: Endpoint; readonly target: Endpoint },
   parts: ReadonlyArray<EndedPart>
 ): ZfsError | undefined => {
-  const faults = parts.flatMap((part) => faultOf(request, ends, part) ?? [])
+  const received = parts.some((part) => part.part === "target" && separate(part).status === 0)
+  const faults = parts.flatMap((part) => {
+    const fault = faultOf(request, ends, part)
+    // It only took its time to say good-bye, and we ended it: the receiver has the whole stream, or it would complain.
+    if (fault === undefined || (received && part.ended && fault.weight !== "cause")) return []
+    return [fault]
+  })
   const order = (["cause", "silent", "effect"] as const).flatMap((weight) =>
     faults.filter((fault) => fault.weight === weight)
   )
@@ -74,9 +80,12 @@ const sourceFault = (
   ended: EndedPart
 ): Fault | undefined => {
   const { lines, status } = separate(ended)
-  const said = lines.filter((line) => !isBrokenPipe(line))
+  const words = lines.filter((line) => !isBrokenPipe(line))
+  // The start-up files of a login may say anything; that must not take the place of what the receiver says.
+  const telling = words.filter((line) => ofZfs.test(line) || isConnectionComplaint(line))
+  const said = telling.length > 0 ? telling : words
   // Without the permission to hold snapshots, zfs says so, sends nothing, and exits with 0.
-  const denied = said.some((line) => /permission denied|^(warning: )?cannot (send|hold)/i.test(line))
+  const denied = telling.some((line) => /^(warning: )?cannot (send|hold)/.test(line))
   if (status === 0 && !denied) return undefined
   const exitCode = status === 0 ? 1 : status
   const error = sourceFailure(
@@ -87,10 +96,14 @@ const sourceFault = (
       context(endpoint, "send")
     )
   )
-  if (said.length > 0) return { part: "source", error, weight: "cause" }
+  if (telling.length > 0) return { part: "source", error, weight: "cause" }
   const gone = ended.ended || lines.length > 0 || isPipeEnd(exitCode, "")
   return { part: "source", error: tryAgain(error), weight: gone ? "effect" : "silent" }
 }
+
+/** How messages of zfs begin, and those of a shell that has no zfs. */
+const ofZfs =
+  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i
 
 const targetFault = (
   { source, stream, target }: TransferRequest,

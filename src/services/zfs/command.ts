@@ -139,7 +139,7 @@ const classify = (said: string): ZfsError["reason"] => {
 
 /** What `zfs receive` says of a target that is not what the stream was made for. */
 const modified =
-  /has been modified|does not match incremental source|must specify -F|must destroy them|partially-complete state/
+  /has been modified|more recent snapshots or bookmarks exist|does not match incremental source|must specify -F|must destroy them|partially-complete state/
 
 const advice = (
   reason: ZfsError["reason"],

@@ -27,6 +27,10 @@ export const connectionFailure = (
   return lines.length === 0 ? fail("the connection was lost", { advice: "", transient: true }) : undefined
 }
 
+/** Whether ssh says it, and of a connection that failed. */
+export const isConnectionComplaint = (line: string): boolean =>
+  complaints.some(({ pattern }) => pattern.test(line))
+
 interface Verdict {
   readonly advice: string
   readonly transient: boolean
@@ -67,7 +71,7 @@ const complaints: ReadonlyArray<{
   },
   {
     pattern:
-      /^ssh: |^client_loop|^mux_client_|^Shared connection to |^(kex_exchange|ssh_exchange)_identification|^ssh_dispatch_run_fatal|^packet_write|Connection (closed|reset|timed out|refused)|Connection to .* (closed|timed out)|^Timeout, server|^Received disconnect|^Disconnected from|banner exchange|Broken pipe|^Killed by signal|^mux_client|^Shared connection to/,
+      /^ssh: |^client_loop|^mux_client_|^Shared connection to |^(kex_exchange|ssh_exchange)_identification|^ssh_dispatch_run_fatal|^packet_write|Connection (closed|reset|timed out|refused)|Connection to .* (closed|timed out)|^Timeout, server|^Received disconnect|^Disconnected from|banner exchange|Broken pipe|^Killed by signal/,
     verdict: () => ({ advice: "", transient: true })
   }
 ]

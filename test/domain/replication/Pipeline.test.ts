@@ -21,7 +21,13 @@ const snapshot = (name: string): Snapshot => ({
 const full = (force: boolean): Stream => ({ _tag: "Full", to: snapshot("0"), force })
 const incremental: Stream = { _tag: "Incremental", from: snapshot("0"), to: snapshot("b c") }
 const bookmark: Stream = { _tag: "FromBookmark", from: { name: "m", guid: "1" }, to: snapshot("1") }
-const resume: Stream = { _tag: "Resume", token: "1-abc", toGuid: "1", toName: "tank/a@1" }
+const resume: Stream = {
+  _tag: "Resume",
+  token: "1-abc",
+  force: false,
+  toGuid: "1",
+  toName: "tank/a@1"
+}
 
 describe("arguments of zfs", () => {
   it("send every kind of stream", () => {
@@ -57,6 +63,7 @@ describe("arguments of zfs", () => {
       "receive -u -s -F -o canmount=off -o zipper:send=plain b/a"
     )
     assert.strictEqual(of(incremental, "volume"), "receive -u -s -o zipper:send=plain b/a")
+    assert.match(of({ ...resume, force: true }, "filesystem"), /-F/)
     for (const stream of [incremental, bookmark, resume]) {
       assert.notMatch(of(stream, "filesystem"), /-F/)
     }

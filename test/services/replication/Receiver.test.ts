@@ -265,6 +265,7 @@ describe("Receiver", () => {
       )
       assert.deepStrictEqual(yield* of.prepare("dst/b/c", { canmount: "off", xattr: "sa" }), {
         created: true,
+        parents: ["dst/b"],
         changed: []
       })
       assert.deepStrictEqual(calls.slice(1), [
@@ -283,10 +284,14 @@ describe("Receiver", () => {
         return { calls, done: of.prepare("dst/b", { canmount: "off", acltype: "posix", xattr: "sa" }) }
       }
       const some = prepared("canmount\ton\nacltype\tposixacl\nxattr\ton\n")
-      assert.deepStrictEqual(yield* some.done, { created: false, changed: ["canmount", "xattr"] })
+      assert.deepStrictEqual(yield* some.done, {
+        created: false,
+        parents: [],
+        changed: ["canmount", "xattr"]
+      })
       assert.strictEqual(some.calls.at(-1), "zfs set canmount=off xattr=sa dst/b")
       const none = prepared("canmount\toff\nacltype\tposix\nxattr\tsa\n")
-      assert.deepStrictEqual(yield* none.done, { created: false, changed: [] })
+      assert.deepStrictEqual(yield* none.done, { created: false, parents: [], changed: [] })
       assert.notMatch(none.calls.join("\n"), /zfs (set|create)/)
     })
   )

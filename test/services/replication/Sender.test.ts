@@ -133,6 +133,11 @@ describe("Sender", () => {
           reason
         })
       }
+      // Gone is thrown away: what we do not understand is not.
+      const strange = yield* Effect.flip(
+        of({ exitCode: 1, stderr: `cannot resume send: unable to access 'src/a@4'\n${contents}` })
+      )
+      assert.include(strange.message, "unable to access")
       const denied = yield* Effect.flip(
         of({ exitCode: 1, stderr: `cannot resume send: permission denied\n${contents}` })
       )

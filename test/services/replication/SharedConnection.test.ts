@@ -1,10 +1,13 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
+import { setTimeout } from "node:timers/promises"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
 import type { Remote } from "../../../src/domain/replication/Endpoint.ts"
 import { Process } from "../../../src/services/Process.ts"
 import { isRunning } from "../../../src/services/process/alive.ts"
@@ -60,6 +63,26 @@ describe("sharedConnection", () => {
       rmSync(join(folder, "ssh"))
       process.env["PATH"] = folder
       assert.deepStrictEqual(yield* Effect.scoped(sharedConnection(nas)), nas)
+    }).pipe(Effect.provide(Process.layer))
+  )
+
+  it.effect("takes no notice of what a login prints, with a newline or without", () =>
+    Effect.gen(function* () {
+      fakeSsh("printf '\\033]0;nas\\007'; echo 'zipper: connected'; exec cat")
+      assert.isDefined(socketOf(yield* Effect.scoped(sharedConnection(nas))))
+    }).pipe(Effect.provide(Process.layer))
+  )
+
+  it.effect("does not wait for ever for a login that runs something else", () =>
+    Effect.gen(function* () {
+      fakeSsh("exec sleep 1000")
+      const waiting = yield* Effect.fork(Effect.scoped(sharedConnection(nas)))
+      while (!existsSync(join(folder, "args"))) yield* Effect.promise(() => setTimeout(5))
+      yield* TestClock.adjust("29 seconds")
+      assert.isNull(waiting.unsafePoll())
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(waiting), nas)
+      assert.isFalse(isRunning(pid()))
     }).pipe(Effect.provide(Process.layer))
   )
 })

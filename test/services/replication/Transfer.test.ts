@@ -141,6 +141,31 @@ describe("Transfer", () => {
     })
   )
 
+  it.effect("lets no chatter of a login take the place of what the receiver says, nor make a failure", () =>
+    Effect.gen(function* () {
+      const chatter = "stty: 'standard input': Inappropriate ioctl for device\nmotd: Permission denied\n"
+      const error = yield* failureOf(
+        { exitCode: 1, stderr: chatter },
+        {
+          exitCode: 1,
+          stderr:
+            "cannot receive incremental stream: destination dst has been modified\nsince most recent snapshot\n"
+        }
+      )
+      assert.strictEqual(error.reason, "Modified")
+      assert.notInclude(error.message, "stty")
+      assert.deepStrictEqual(yield* pull({ stderr: `${headers}${chatter}` }).sent, { bytes: 1000 })
+    })
+  )
+
+  it.effect("takes a sender that was slow to say good-bye for no failure, when the receiver has it all", () =>
+    Effect.gen(function* () {
+      const slow = { exitCode: 143, stderr: headers, ended: true }
+      assert.deepStrictEqual(yield* pull(slow).sent, { bytes: 1000 })
+      assert.strictEqual((yield* failureOf(slow, incomplete)).transient, true)
+    })
+  )
+
   it.effect("says that what came of a stream that was cut is kept, and that a retry helps", () =>
     Effect.gen(function* () {
       for (const [send, message] of [

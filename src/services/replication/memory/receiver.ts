@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { ancestorsOf, parentOf } from "../../../domain/replication/DatasetName.ts"
 import type { TargetDataset } from "../../../domain/replication/State.ts"
 import type { ZfsError } from "../../zfs/contract.ts"
-import type { ReceiverService } from "../contract.ts"
+import type { Preparation, ReceiverService } from "../contract.ts"
 import { makeMemoryEnd, notThere, within } from "./end.ts"
 import { addDataset, type MemoryDataset, operation, type ReplicationMemory, zfsError } from "./world.ts"
 
@@ -54,7 +54,7 @@ export const makeMemoryReceiver = (memory: ReplicationMemory): ReceiverService =
           ({ clones, guid, holds }) => !agreed.has(guid) || holds > 0 || clones.length > 0
         )
         if (other !== undefined) {
-          return Effect.fail(zfsError("Other", `cannot rollback: ${dataset}@${other.name} is in the way`))
+          return Effect.fail(zfsError("Modified", `cannot rollback: ${dataset}@${other.name} is in the way`))
         }
         found.snapshots = found.snapshots.filter((snapshot) => !later.includes(snapshot))
         found.written = 0
@@ -70,21 +70,36 @@ export const makeMemoryReceiver = (memory: ReplicationMemory): ReceiverService =
         found.snapshots = found.snapshots.filter((one) => one !== snapshot)
         return Effect.void
       }),
+    unprepared: (dataset, properties) =>
+      operation(memory, `unprepared ${dataset}`, () =>
+        Effect.sync(() => lookAt(datasets, dataset, properties))
+      ),
     prepare: (dataset, properties) =>
       operation(memory, `prepare ${dataset}`, () =>
         Effect.sync(() => {
-          const created = !datasets.has(dataset)
-          for (const name of [...ancestorsOf(dataset), dataset]) {
-            if (!datasets.has(name)) addDataset(memory, "target", name, { canmount: "off" })
-          }
+          const todo = lookAt(datasets, dataset, properties)
+          for (const parent of todo.parents) addDataset(memory, "target", parent, { canmount: "off" })
+          if (todo.created) addDataset(memory, "target", dataset)
           const found = datasets.get(dataset)
-          const changed = Object.entries(properties).filter(
-            ([name, value]) => found?.properties.get(name) !== value
-          )
-          for (const [name, value] of changed) found?.properties.set(name, value)
-          return { created, changed: created ? [] : changed.map(([name]) => name) }
+          for (const [name, value] of Object.entries(properties)) found?.properties.set(name, value)
+          return todo
         })
       )
+  }
+}
+
+const lookAt = (
+  datasets: ReadonlyMap<string, MemoryDataset>,
+  dataset: string,
+  properties: Readonly<Record<string, string>>
+): Preparation => {
+  const found = datasets.get(dataset)
+  return {
+    created: found === undefined,
+    parents: ancestorsOf(dataset).filter((name) => !datasets.has(name)),
+    changed: Object.entries(properties).flatMap(([name, value]) =>
+      found === undefined || found.properties.get(name) === value ? [] : [name]
+    )
   }
 }
 

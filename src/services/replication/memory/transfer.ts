@@ -56,7 +56,10 @@ const rejection = (
     return base === undefined ? undefined : no(`cannot receive: destination '${target}' does not exist`)
   }
   if (stream._tag === "Resume") {
-    return dataset.partial?.token === stream.token ? undefined : no("destination has no such partial state")
+    if (dataset.partial?.token !== stream.token) return no("destination has no such partial state")
+    return dataset.placeholder && !stream.force
+      ? no(`destination ${target} has been modified since most recent snapshot`, "Modified")
+      : undefined
   }
   if (dataset.partial !== undefined) return no(`destination ${target} contains partially-complete state`)
   if (base === undefined) {

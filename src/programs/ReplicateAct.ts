@@ -1,0 +1,77 @@
+import * as Effect from "effect/Effect"
+import { ancestorsOf } from "../domain/replication/DatasetName.ts"
+import type { Plan, Rollback } from "../domain/replication/Plan.ts"
+import type { SendMode, TargetDataset } from "../domain/replication/State.ts"
+import type { Stream } from "../domain/replication/Stream.ts"
+import { bytes } from "../domain/Units.ts"
+import { Receiver } from "../services/Receiver.ts"
+import { Sender } from "../services/Sender.ts"
+import { Stuck, sendStream, type Work } from "./ReplicateStream.ts"
+import type { Item } from "./ReplicationSurvey.ts"
+
+/** Plans that there is something to do about. */
+export type Active = Extract<Plan, { readonly _tag: "Full" | "Incremental" | "Resume" }>
+
+/** Carries out a plan; gives whether the target has new snapshots by it. */
+export const act = Effect.fnUntraced(function* (
+  mode: SendMode,
+  item: Item,
+  next: Active,
+  target: TargetDataset | undefined,
+  work: Work
+) {
+  if (next._tag === "Resume") return yield* resume(mode, item, next, work)
+  if (next._tag === "Full" && target === undefined) yield* makeParents(item.target)
+  if (next._tag === "Incremental" && next.rollback !== undefined) yield* rollBack(item.target, next.rollback)
+  const how = next._tag === "Full" ? "full" : "incremental"
+  for (const stream of next.streams) yield* sendStream(mode, item, stream, how, work)
+  return next.streams.length > 0
+})
+
+/** Makes what lies above a replica, from the top down; never the pool. */
+const makeParents = Effect.fnUntraced(function* (target: string) {
+  const receiver = yield* Receiver
+  for (const parent of ancestorsOf(target).slice(1)) {
+    if ((yield* receiver.read(parent)) !== undefined) continue
+    yield* Effect.logDebug(`making ${parent} on ${receiver.label}`)
+    yield* receiver.createParent(parent)
+  }
+})
+
+const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback) {
+  const { destroys, to, written } = rollback
+  const lost = [
+    ...destroys.map(({ name }) => `@${name}`),
+    ...(written > 0 ? [`${bytes(written)} written since`] : [])
+  ]
+  // In the tier that --quiet does not hide: without a configuration there is no log, and this is all that is left of them.
+  yield* Effect.logError(`${target} is to go back to @${to.name} (--rollback) and to lose ${lost.join(", ")}`)
+  yield* (yield* Receiver).rollback(target, rollback)
+})
+
+/** The rest of a stream that was cut; when its snapshot is gone, what was received of it is no use any more. */
+const resume = Effect.fnUntraced(function* (
+  mode: SendMode,
+  item: Item,
+  { force, token }: Extract<Plan, { readonly _tag: "Resume" }>,
+  work: Work
+) {
+  const found = yield* (yield* Sender).resumable(token)
+  if (found._tag === "Resumable") {
+    // A token says what is sent, whoever asks: the half may be one of another dataset that was sent here by mistake.
+    if (!item.source.snapshots.some(({ guid }) => guid === found.toGuid)) {
+      return yield* new Stuck({
+        message: `${item.target} has half a stream of ${found.toName}, which is no snapshot of this dataset; on ${(yield* Receiver).label}, if nobody wants that one any more: zfs receive -A '${item.target}'`
+      })
+    }
+    const { toGuid, toName } = found
+    const stream: Stream = { _tag: "Resume", token, force, toGuid, toName }
+    yield* sendStream(mode, item, stream, "resumed", work)
+    return true
+  }
+  yield* Effect.logWarning(
+    `what ${item.target} has of a stream that was cut cannot go on and is thrown away: ${found.reason}`
+  )
+  yield* (yield* Receiver).abort(item.target)
+  return false
+})
