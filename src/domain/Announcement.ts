@@ -87,21 +87,26 @@ export const ofPrune = (
   summary: PruneSummary
 ): Announcement | undefined => {
   const end = [Prune.totals(summary), `run ${summary.run}, job ${plain(summary.job)}`]
-  if (summary.failed === 0) {
+  if (summary.failed === 0 && summary.notFound === 0) {
     return notifyOn.includes("success")
       ? { title: `zipper: ${summary.job}: pruned on ${host}`, message: end.join("\n") }
       : undefined
   }
   const lines = listed(
-    summary.results.flatMap((result) =>
-      result._tag === "Pruned"
+    summary.results.flatMap((result) => {
+      if (result._tag === "NotFound") return [{ name: plain(result.dataset), error: result.error }]
+      return result._tag === "Pruned"
         ? result.failed.map(({ error, snapshot }) => ({ name: plain(`${result.target}@${snapshot}`), error }))
         : []
-    )
+    })
   )
+  const what = [
+    ...(summary.notFound > 0 ? [`${count(summary.notFound, "dataset")} not found`] : []),
+    ...(summary.failed > 0 ? [`${count(summary.failed, "snapshot")} could not be destroyed`] : [])
+  ]
   return notifyOn.includes("failure")
     ? {
-        title: `zipper: ${summary.job}: ${count(summary.failed, "snapshot")} could not be destroyed on ${host}`,
+        title: `zipper: ${summary.job}: ${what.join(", ")} on ${host}`,
         message: [...lines, "", ...end].join("\n")
       }
     : undefined

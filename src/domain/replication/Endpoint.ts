@@ -22,3 +22,6 @@ export const label = (endpoint: Endpoint): string =>
     : endpoint.user === undefined
       ? endpoint.host
       : `${endpoint.user}@${endpoint.host}`
+
+/** Before a message about what is at the end of that label: `on nas: `; nothing for this host. */
+export const on = (end: string): string => (end === label(local) ? "" : `on ${end}: `)

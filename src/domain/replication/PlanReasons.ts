@@ -1,9 +1,12 @@
 import * as Units from "../Units.ts"
 import type { SendMode, Snapshot, SourceDataset, TargetDataset } from "./State.ts"
 
-/** Why a plan stops: sentences for an operator, to go after the dataset's name. Commands are for the receiving end. */
+/**
+ * Why a plan stops: sentences for an operator. They speak of what is at the receiving end, whose name goes before them when
+ * that is another machine (the same names may be there on both). Commands say where they belong: `there` is that end.
+ */
 
-const listed = 10
+const listed = 100
 
 /** `@a, @b and 3 more`. */
 const list = (snapshots: ReadonlyArray<Snapshot>): string => {
@@ -14,7 +17,7 @@ const list = (snapshots: ReadonlyArray<Snapshot>): string => {
 
 /** The source lost its snapshots while the target has some, or half of one. */
 export const sourceEmptied = (source: SourceDataset): string =>
-  `the source has no snapshot any more, so there is nothing to go on with; take one (zfs snapshot '${source.name}@…') and run again`
+  `the replica cannot go on, since its source has no snapshot any more; take one (at the source: zfs snapshot '${source.name}@…') and run again`
 
 /** What keeps the source from ever being received there; undefined when nothing does. */
 export const mismatch = (
@@ -26,7 +29,7 @@ export const mismatch = (
     return `${target.name} is the source itself: give a destination outside of what is sent`
   }
   if (target.kind !== source.kind) {
-    return `the source is a ${kindNames[source.kind]} and ${target.name} is a ${kindNames[target.kind]}; ${startAnew(target)}`
+    return `${target.name} is a ${kindNames[target.kind]} and its source is a ${kindNames[source.kind]}; ${startAnew(target)}`
   }
   return target.mode === undefined || target.mode === mode
     ? undefined
@@ -44,11 +47,11 @@ const modeAdvice = {
 
 /** There is a dataset that was never received and that we did not make. */
 export const occupied = (target: TargetDataset): string =>
-  `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it by hand if nobody needs it`
+  `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
 
 /** No snapshot of the target is a snapshot or bookmark of the source. */
 export const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
-  `the source and ${target.name} have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
+  `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
 
 /** The target has something of its own after `to`, the latest common snapshot. */
 export const diverged = (
@@ -91,7 +94,7 @@ const obstaclesIn = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>):
       .slice(0, 1)
       .map(
         ({ name }) =>
-          `${list(held)} ${held.length === 1 ? "is" : "are"} held (zfs holds '${target.name}@${name}' tells by whom)`
+          `${list(held)} ${held.length === 1 ? "is" : "are"} held (there: zfs holds '${target.name}@${name}' tells by whom)`
       ),
     ...(cloned.length === 0
       ? []
@@ -124,8 +127,8 @@ export const clash = (
     original !== undefined && !target.snapshots.some(({ name }) => name === original)
       ? original
       : `${first.name}-old`
-  return `${target.name} has other snapshots by the names of some to come: ${list(taken)}; rename what is there: zfs rename '${target.name}@${first.name}' '${target.name}@${free}'`
+  return `${target.name} has other snapshots by the names of some to come: ${list(taken)}; rename what is there (there: zfs rename '${target.name}@${first.name}' '${target.name}@${free}')`
 }
 
 const startAnew = ({ name }: TargetDataset): string =>
-  `move it out of the way (zfs rename '${name}' '${name}-old') and the next run starts anew`
+  `move it out of the way (there: zfs rename '${name}' '${name}-old') and the next run starts anew`

@@ -1,7 +1,8 @@
 import { ExitStatus } from "../ExitStatus.ts"
 import { bytes, count, duration } from "../Units.ts"
+import { on } from "./Endpoint.ts"
 import type { Job } from "./Job.ts"
-import type { Loss } from "./Plan.ts"
+import type { Loss, Plan } from "./Plan.ts"
 
 /** How the first stream of a dataset was made. */
 export type How = "full" | "incremental" | "resumed"
@@ -29,6 +30,8 @@ export type DatasetResult =
       readonly target: string
       readonly reason: string
       readonly loss: Loss
+      /** Sent before it came to that; what stayed at the target of them is there. */
+      readonly bytes: number
     }
   | {
       readonly _tag: "Failed"
@@ -36,7 +39,34 @@ export type DatasetResult =
       /** Undefined when it never came to that. */
       readonly target: string | undefined
       readonly error: string
+      /** Sent before it failed. */
+      readonly bytes: number
     }
+
+/** Plans at which work on a dataset ends. */
+export type End =
+  | { readonly _tag: "UpToDate" | "NothingToSend" }
+  | Extract<Plan, { readonly _tag: "Diverged" | "Blocked" }>
+
+/**
+ * What an end of the work comes to. Its reasons speak of the receiving end, which may have the same names as the
+ * sending one: they say which machine they mean.
+ */
+export const resultOf = (
+  end: End,
+  names: { readonly dataset: string; readonly target: string },
+  { bytes: sent, receiver }: { readonly bytes: number; readonly receiver: string }
+): DatasetResult => {
+  switch (end._tag) {
+    case "UpToDate":
+    case "NothingToSend":
+      return { _tag: end._tag, ...names }
+    case "Diverged":
+      return { _tag: "Refused", ...names, reason: on(receiver) + end.reason, loss: end.loss, bytes: sent }
+    case "Blocked":
+      return { _tag: "Failed", ...names, error: on(receiver) + end.reason, bytes: sent }
+  }
+}
 
 /** A whole run of a replication job. */
 export interface ReplicationSummary {
@@ -57,7 +87,7 @@ export interface ReplicationSummary {
   readonly nothingToSend: number
   readonly refused: number
   readonly failed: number
-  /** Bytes sent, as zfs counts them. */
+  /** Bytes sent, as zfs counts them, also of datasets that failed after all. */
   readonly bytes: number
 }
 
@@ -83,7 +113,7 @@ export const summarize = (options: {
     nothingToSend: tagged("NothingToSend"),
     refused: tagged("Refused"),
     failed: tagged("Failed"),
-    bytes: sent.reduce((sum, result) => sum + result.bytes, 0)
+    bytes: results.reduce((sum, result) => sum + ("bytes" in result ? result.bytes : 0), 0)
   }
 }
 
@@ -117,7 +147,9 @@ export const totals = (summary: ReplicationSummary): string => {
     `${summary.failed} failed`
   ].join(", ")
   const time = duration(summary.seconds * 1000)
-  return summary.sent === 0 ? `${counts}; ${time}` : `${counts}; ${bytes(summary.bytes)}, ${time}`
+  return summary.sent === 0 && summary.bytes === 0
+    ? `${counts}; ${time}`
+    : `${counts}; ${bytes(summary.bytes)}, ${time}`
 }
 
 /** Exit status that the run ends with: a refusal to destroy data weighs more than a failure. */
@@ -164,12 +196,13 @@ const datasetDocument = (result: DatasetResult) => {
         ...names,
         result: "refused",
         error: result.reason,
+        bytes: result.bytes,
         would_lose: {
           snapshots: result.loss.snapshots.map(({ name }) => name),
           bytes: result.loss.written
         }
       }
     case "Failed":
-      return { ...names, result: "failed", error: result.error }
+      return { ...names, result: "failed", error: result.error, bytes: result.bytes }
   }
 }

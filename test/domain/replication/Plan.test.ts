@@ -306,7 +306,7 @@ describe("plan", () => {
     const both = plan(source([s1, s2]), target([s1, t4, t5], { written: 2048 }), plain)
     assert.strictEqual(
       reason(both, "Diverged"),
-      "backup/a has changed since @s1, the latest snapshot in common, and would lose 2 snapshots (@s4, @s5) and 2.0 KiB written since its newest snapshot; to give that up, run again with --rollback; to keep it, move it out of the way (zfs rename 'backup/a' 'backup/a-old') and the next run starts anew"
+      "backup/a has changed since @s1, the latest snapshot in common, and would lose 2 snapshots (@s4, @s5) and 2.0 KiB written since its newest snapshot; to give that up, run again with --rollback; to keep it, move it out of the way (there: zfs rename 'backup/a' 'backup/a-old') and the next run starts anew"
     )
     assert.deepStrictEqual(plan(source([s1, s2]), target([s1, t4, t5], { written: 2048 }), allowed), {
       _tag: "Incremental",
@@ -324,19 +324,18 @@ describe("plan", () => {
     })
   })
 
-  it("lists ten snapshots and counts the rest", () => {
+  it("lists a hundred snapshots and counts the rest", () => {
     const many = Array.from({ length: 1212 }, (_, n) => snapshot(String(n + 10)))
-    assert.include(
-      reason(plan(source([s1, s2]), target([s1, ...many]), plain), "Diverged"),
-      "1,212 snapshots (@s10, @s11, @s12, @s13, @s14, @s15, @s16, @s17, @s18, @s19 and 1,202 more)"
-    )
+    const said = reason(plan(source([s1, s2]), target([s1, ...many]), plain), "Diverged")
+    assert.include(said, "1,212 snapshots (@s10, @s11, @s12,")
+    assert.include(said, ", @s108, @s109 and 1,112 more)")
   })
 
   it("does not try a rollback that zfs would refuse", () => {
     const held = [snapshot("4", "mine", { holds: 1 }), snapshot("5", "yours", { clones: ["backup/c"] })]
     assert.strictEqual(
       reason(plan(source([s1, s2]), target([s1, ...held]), allowed), "Blocked"),
-      "backup/a cannot be taken back to @s1 as long as @mine is held (zfs holds 'backup/a@mine' tells by whom) and @yours has clones (backup/c)"
+      "backup/a cannot be taken back to @s1 as long as @mine is held (there: zfs holds 'backup/a@mine' tells by whom) and @yours has clones (backup/c)"
     )
     assert.match(
       reason(plan(source([s1, s2]), target([s1, ...held]), plain), "Diverged"),
@@ -375,7 +374,7 @@ describe("plan", () => {
   it("refuses another kind, another mode, and the source itself", () => {
     assert.match(
       reason(plan(source([s1], { kind: "volume" }), target([], { placeholder: true }), plain), "Blocked"),
-      /the source is a volume and backup\/a is a file system; move it out of the way/
+      /backup\/a is a file system and its source is a volume; move it out of the way/
     )
     assert.match(
       reason(plan(source([s1, s2]), target([s1], { mode: "raw" }), plain), "Blocked"),
@@ -396,7 +395,7 @@ describe("plan", () => {
     const renamed = [snapshot("1", "old"), snapshot("2", "daily")]
     assert.strictEqual(
       reason(plan(source(renamed), target([snapshot("1", "daily")]), plain), "Blocked"),
-      "backup/a has other snapshots by the names of some to come: @daily; rename what is there: zfs rename 'backup/a@daily' 'backup/a@old'"
+      "backup/a has other snapshots by the names of some to come: @daily; rename what is there (there: zfs rename 'backup/a@daily' 'backup/a@old')"
     )
     // One that a rollback takes away is in nobody's way.
     const later = [s1, snapshot("4", "daily")]
@@ -407,11 +406,16 @@ describe("plan", () => {
 
   it("resumes first, but not what zfs would refuse at its end", () => {
     const resumeToken = "1-a"
-    const resume = { _tag: "Resume", token: resumeToken } as const
+    const resume = { _tag: "Resume", token: resumeToken, force: false } as const
     assert.deepStrictEqual(plan(source([s1, s2]), target([s1], { resumeToken }), plain), resume)
     assert.deepStrictEqual(plan(source([s1]), target([s1], { resumeToken }), plain), resume)
     // What was received of a first stream counts as written.
     assert.deepStrictEqual(plan(source([s1]), target([], { resumeToken, written: 9 }), plain), resume)
+    // Onto a placeholder, the rest needs -F as the beginning did.
+    assert.deepStrictEqual(plan(source([s1]), target([], { resumeToken, placeholder: true }), plain), {
+      ...resume,
+      force: true
+    })
     const touched = target([s1], { resumeToken, written: 9 })
     assert.strictEqual(plan(source([s1, s2]), touched, plain)._tag, "Diverged")
     assert.deepStrictEqual(plan(source([s1, s2]), touched, allowed), {
