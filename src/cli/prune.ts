@@ -2,16 +2,21 @@ import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { ExitStatus } from "../domain/ExitStatus.ts"
+import { fromConfig } from "../domain/replication/Job.ts"
 import { retentionOf } from "../domain/replication/JobFlags.ts"
 import { documentOf, exitStatusOf } from "../domain/replication/PruneResult.ts"
+import { readersOf } from "../domain/replication/Readers.ts"
 import { announcedPrune } from "../programs/PruneReplicas.ts"
+import type { Reader } from "../programs/PruneSurvey.ts"
+import { survey } from "../programs/ReplicationSurvey.ts"
 import { command } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { Output } from "./Output.ts"
 import { json, output } from "./options.ts"
 import { attended } from "./replicate.ts"
-import { resolve } from "./replicationJob.ts"
+import { type Resolved, resolve } from "./replicationJob.ts"
 import * as options from "./replicationOptions.ts"
+import * as services from "./replicationServices.ts"
 import { UsageError } from "./UsageError.ts"
 
 const direction = options.single(
@@ -62,7 +67,7 @@ export const prune = Command.make(
         })
       }
       const summary = yield* attended("prune", flags, resolved, (context) =>
-        announcedPrune(resolved.job, retention, context)
+        announcedPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
       )
       if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
       const status = exitStatusOf(summary)
@@ -73,3 +78,10 @@ export const prune = Command.make(
     "Destroy snapshots of replicas, but for the newest of each of the latest hours, days, weeks and months, and what replication still needs. Example: zipper prune --job nas --config /usr/local/etc/zipper.json --dry-run"
   )
 )
+
+/** The jobs of the same configuration that send on what is to be pruned, each asked through services of its own. */
+const readers = ({ config, job }: Resolved, retries: number): ReadonlyArray<Reader> =>
+  readersOf(job, config?.replication.map(fromConfig) ?? []).map((reader) => ({
+    job: reader.name,
+    ask: Effect.provide(survey(reader, retries), services.dryRun(reader, config))
+  }))

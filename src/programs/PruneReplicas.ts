@@ -3,24 +3,25 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Announcement from "../domain/Announcement.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
-import { isWithin } from "../domain/replication/DatasetName.ts"
 import type { Job, Retention } from "../domain/replication/Job.ts"
-import { targetOf } from "../domain/replication/Mapping.ts"
 import {
   type PruneSummary,
   type ReplicaResult,
   summarize,
   totals
 } from "../domain/replication/PruneResult.ts"
+import { commonWith } from "../domain/replication/Readers.ts"
 import { type Reason, select } from "../domain/replication/Retention.ts"
 import { permissionsOf } from "../domain/replication/Roles.ts"
-import type { Snapshot, SourceDataset, TargetDataset } from "../domain/replication/State.ts"
+import type { Snapshot, TargetDataset } from "../domain/replication/State.ts"
 import { Lock } from "../services/Lock.ts"
 import { Receiver } from "../services/Receiver.ts"
+import { Sender } from "../services/Sender.ts"
 import { announced } from "./Announce.ts"
 import { PreflightError } from "./Preflight.ts"
+import { ask, type Needs, neededBy, type Reader, type Replica, sort } from "./PruneSurvey.ts"
 import { missingOn, type Place } from "./ReplicationPermissions.ts"
-import { type Survey, survey } from "./ReplicationSurvey.ts"
+import { type Item, type Survey, survey } from "./ReplicationSurvey.ts"
 import { retryTransient } from "./Retry.ts"
 
 /** What the configuration and the command line add to a job. */
@@ -29,17 +30,14 @@ export interface PruneOptions {
   readonly run: string
   readonly retries: number
   readonly lockfile: string
-}
-
-/** A replica, and what at the source it was made from. */
-interface Replica {
-  readonly source: SourceDataset
-  readonly target: TargetDataset
+  /** Who else needs snapshots of these replicas, as far as anybody knows. */
+  readonly readers: ReadonlyArray<Reader>
 }
 
 /**
  * Thins out the snapshots of a job's replicas. The source is asked for what both have, so that the next stream
- * has something to start from; when it does not answer, nothing is destroyed and this fails with PreflightError.
+ * has something to start from, and so are those who read from the replicas; when one of them does not answer,
+ * nothing is destroyed and this fails with PreflightError. What there is nothing of is in the summary.
  */
 export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   job: Job,
@@ -49,11 +47,14 @@ export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   const started = yield* Clock.currentTimeMillis
   yield* (yield* Lock).acquire(options.lockfile)
   const found = yield* survey(job, options.retries)
-  const { orphans, replicas } = sort(job, found)
+  const { absent, lost, orphans, replicas, some } = sort(job, found)
   yield* mustBeAllowed(found, replicas)
+  const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], ask)
   const results = [
-    ...(yield* Effect.forEach(replicas, pruneReplica(retention, options.retries))),
-    ...(yield* Effect.forEach(orphans, spareOrphan))
+    ...(yield* Effect.forEach(replicas, pruneReplica(retention, options.retries, needs))),
+    ...(yield* Effect.forEach(orphans, spareOrphan)),
+    ...(yield* Effect.forEach(lost, notFound)),
+    ...(yield* Effect.forEach(absent, noReplica(some)))
   ]
   return yield* finish(job, options, started, results)
 }, Effect.scoped)
@@ -76,28 +77,6 @@ export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
   )
 })
 
-/**
- * Replicas that have a source, and those that lost theirs. What belongs to a dataset that is left out by
- * --exclude is neither.
- */
-const sort = (job: Job, { items, targets, tree }: Survey) => {
-  const replicas = items.flatMap(({ source, target: name }): ReadonlyArray<Replica> => {
-    const target = targets.get(name)
-    return target === undefined || target.snapshots.length === 0 ? [] : [{ source, target }]
-  })
-  const placed = (dataset: string) => Either.getOrUndefined(targetOf(job, dataset))
-  const roots = job.datasets.flatMap((root) => placed(root) ?? [])
-  const known = new Set(tree.flatMap(({ name }) => placed(name) ?? []))
-  const orphans = [...targets.values()].filter(
-    ({ mode, name, snapshots }) =>
-      mode !== undefined &&
-      snapshots.length > 0 &&
-      !known.has(name) &&
-      roots.some((root) => isWithin(name, root))
-  )
-  return { orphans, replicas }
-}
-
 const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, replicas: ReadonlyArray<Replica>) {
   const places = replicas.map(({ target }): Place => ({ dataset: target.name, where: "here" }))
   const lines = yield* missingOn(yield* Receiver, found.receiver, permissionsOf("prune"), places)
@@ -105,7 +84,7 @@ const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, replicas: Read
 })
 
 /** Chooses, and destroys one by one. */
-const pruneReplica = (retention: Retention, retries: number) =>
+const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArray<Needs>) =>
   Effect.fnUntraced(
     function* ({ source, target }: Replica) {
       const common = commonWith(source, target)
@@ -117,7 +96,8 @@ const pruneReplica = (retention: Retention, retries: number) =>
           "it has no snapshot in common with its source: nothing of it is destroyed"
         )
       }
-      const choice = select(target.snapshots, retention, { newestCommon: newest.guid })
+      const newestCommon = new Set([newest.guid, ...needs.flatMap((by) => neededBy(target, by))])
+      const choice = select(target.snapshots, retention, { newestCommon })
       if (Either.isLeft(choice)) return yield* new PreflightError({ message: choice.left })
       for (const { reasons, snapshot } of choice.right.keep) {
         const text = `keeping ${target.name}@${snapshot.name}: ${reasons.join(", ")}`
@@ -143,12 +123,6 @@ const pruneReplica = (retention: Retention, retries: number) =>
 // What keeps a snapshot that nobody wants any more: worth a line, since it is kept until somebody lets go of it.
 const isObstacle = (reason: Reason): boolean => reason === "held" || reason === "cloned"
 
-/** Snapshots of the target from which the next stream can start, oldest first. */
-const commonWith = (source: SourceDataset, target: TargetDataset): ReadonlyArray<Snapshot> => {
-  const guids = new Set([...source.snapshots, ...source.bookmarks].map(({ guid }) => guid))
-  return target.snapshots.filter(({ guid }) => guids.has(guid))
-}
-
 const destroy = (target: string, retries: number) => (snapshot: Snapshot) =>
   Effect.flatMap(Receiver, (receiver) => receiver.destroySnapshot(target, snapshot)).pipe(
     retryTransient(retries),
@@ -172,6 +146,30 @@ const spare = (dataset: string | undefined, target: string, reason: string) =>
 
 const spareOrphan = ({ name }: TargetDataset) =>
   spare(undefined, name, "its source is gone: nothing of it is destroyed")
+
+// A name that nobody has is a mistake in the job, and a pool that fills up if nobody is told.
+const notFound = Effect.fnUntraced(function* (given: {
+  readonly dataset: string
+  readonly target: string | undefined
+  readonly error?: string
+}) {
+  const { dataset, target } = given
+  const { label } = yield* Receiver
+  const replica = target === undefined ? "" : `, and no replica ${target} on ${label}`
+  const error = given.error ?? `there is no such dataset on ${(yield* Sender).label}${replica}`
+  yield* Effect.annotateLogs(Effect.logError(error), "dataset", dataset)
+  return { _tag: "NotFound", dataset, target, error } satisfies ReplicaResult
+})
+
+/** One that has no replica. It may be that there is none yet; where there are no `others` either, the place is wrong. */
+const noReplica = (others: boolean) =>
+  Effect.fnUntraced(function* ({ source: { name: dataset }, target }: Item) {
+    const { label } = yield* Receiver
+    const reason = `there is no replica of it on ${label}: nothing is at ${target}, or it has no snapshot`
+    if (!others) return yield* notFound({ dataset, target, error: reason })
+    yield* Effect.annotateLogs(Effect.logWarning(reason), "dataset", dataset)
+    return { _tag: "NoReplica", dataset, target, reason } satisfies ReplicaResult
+  })
 
 const finish = Effect.fnUntraced(function* (
   job: Job,

@@ -1,12 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import type { Job } from "../../src/domain/replication/Job.ts"
 import { documentOf, exitStatusOf, totals } from "../../src/domain/replication/PruneResult.ts"
 import { announcedPrune } from "../../src/programs/PruneReplicas.ts"
+import type { Reader } from "../../src/programs/PruneSurvey.ts"
+import { survey } from "../../src/programs/ReplicationSurvey.ts"
 import {
   addDataset,
   addSnapshot,
   allowTable,
+  makeReplicationMemory,
   removeSnapshot,
   zfsError
 } from "../../src/services/replication/memory.ts"
@@ -15,7 +20,10 @@ import { job, makeKit, patiently, servicesOf } from "../support/replication.ts"
 const aDay = 86_400
 
 /** A job with a source that has a snapshot a day, all of them replicated, and prune over it. */
-const makePruneKit = (days: number) =>
+const makePruneKit = (
+  days: number,
+  asked: { readonly datasets?: Job["datasets"]; readonly host?: string } = {}
+) =>
   Effect.gen(function* () {
     const kit = yield* makeKit()
     const tank = addDataset(kit.memory, "source", "tank")
@@ -24,16 +32,21 @@ const makePruneKit = (days: number) =>
     yield* kit.run()
     const replica = kit.memory.target.datasets.get("backup/nas/tank")
     assert.isDefined(replica)
-    const prune = (dryRun = false) =>
+    const prune = (dryRun = false, readers: ReadonlyArray<Reader> = []) =>
       announcedPrune(
-        job,
+        {
+          ...job,
+          datasets: asked.datasets ?? job.datasets,
+          remote: { ...job.remote, host: asked.host ?? job.remote.host }
+        },
         { hourly: 0, daily: 2, weekly: 0, monthly: 0 },
         {
           run: "ab12cd",
           retries: 1,
           lockfile: "/l",
           host: "backup",
-          notify_on: ["failure"]
+          notify_on: ["failure"],
+          readers
         }
       ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory, dryRun), kit.around)), patiently)
     return { ...kit, tank, replica, prune }
@@ -148,6 +161,84 @@ describe("prune", () => {
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
       assert.strictEqual(exitStatusOf(summary), 1)
     })
+  )
+
+  it.effect("a dataset that neither end has is a failure, the others are pruned", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5, { datasets: ["tank", "tonk"] })
+      const summary = yield* kit.prune()
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d4", "d5"])
+      assert.strictEqual(exitStatusOf(summary), 1)
+      const error = "there is no such dataset on nas, and no replica backup/nas/tonk on this host"
+      assert.include(kit.lines, `ERROR tonk: ${error}`)
+      const document = documentOf(summary, false)
+      assert.strictEqual(document.not_found, 1)
+      assert.deepStrictEqual(document.replicas.at(-1), {
+        dataset: "tonk",
+        target: "backup/nas/tonk",
+        result: "not_found",
+        error,
+        destroyed: []
+      })
+      const [message] = yield* Ref.get(kit.sent)
+      assert.strictEqual(message?.title, "zipper: pull-nas: 1 dataset not found on backup")
+    })
+  )
+
+  it.effect("warns of a dataset that has no replica, and fails when there is none at all", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      kit.source("tank/new", ["1"])
+      kit.source("tank/bare", [])
+      const summary = yield* kit.prune()
+      assert.strictEqual(exitStatusOf(summary), 0)
+      assert.deepStrictEqual(
+        kit.lines.filter((line) => line.startsWith("WARN")),
+        [
+          "WARN tank/new: there is no replica of it on this host: nothing is at backup/nas/tank/new, or it has no snapshot"
+        ]
+      )
+      assert.include(totals(summary), ", 1 dataset without a replica;")
+      assert.strictEqual(documentOf(summary, false).replicas.at(-1)?.result, "no_replica")
+
+      const astray = yield* makePruneKit(5, { host: "nas2" })
+      const nothing = yield* astray.prune()
+      assert.deepStrictEqual([nothing.notFound, exitStatusOf(nothing)], [1, 1])
+      assert.isTrue(astray.lines.some((line) => line.includes("nothing is at backup/nas2/tank")))
+    })
+  )
+
+  it.effect(
+    "keeps what those need who read from the replicas, and destroys nothing if one does not answer",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makePruneKit(5)
+        const offsite = makeReplicationMemory()
+        // The two worlds share the host in the middle.
+        for (const [name, dataset] of kit.memory.target.datasets) offsite.source.datasets.set(name, dataset)
+        addDataset(offsite, "target", "vault")
+        const sent = addDataset(offsite, "target", "vault/backup/nas/tank")
+        sent.snapshots = kit.replica.snapshots.slice(0, 2)
+        const push: Job = {
+          ...job,
+          name: "offsite",
+          direction: "push",
+          destination: "vault",
+          datasets: ["backup/nas"]
+        }
+        const reader: Reader = {
+          job: push.name,
+          ask: Effect.provide(survey(push, 0), Layer.merge(servicesOf(offsite), kit.around))
+        }
+        offsite.failures.set("tree receiver", [zfsError("Unreachable", "no route to vault")])
+        const error = yield* Effect.flip(kit.prune(false, [reader]))
+        assert.strictEqual(error._tag, "PreflightError")
+        assert.match(error.message, /^the job offsite .* nothing is destroyed: no route to vault$/)
+        assert.lengthOf(kit.replica.snapshots, 5)
+
+        yield* kit.prune(false, [reader])
+        assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+      })
   )
 
   it.effect("a dry run destroys nothing and says what would go", () =>

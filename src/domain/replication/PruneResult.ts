@@ -21,6 +21,16 @@ export type ReplicaResult =
       readonly target: string
       readonly reason: string
     }
+  /** Its source has snapshots, and there is no replica of it. */
+  | { readonly _tag: "NoReplica"; readonly dataset: string; readonly target: string; readonly reason: string }
+  /** It is not where it should be, and nobody knows of a reason for that. */
+  | {
+      readonly _tag: "NotFound"
+      readonly dataset: string
+      /** Undefined when it has no place. */
+      readonly target: string | undefined
+      readonly error: string
+    }
 
 /** A whole run of prune. */
 export interface PruneSummary {
@@ -41,6 +51,10 @@ export interface PruneSummary {
   readonly failed: number
   /** Replicas of which nothing was destroyed because nobody can tell what they still need. */
   readonly spared: number
+  /** Datasets that have no replica yet. */
+  readonly withoutReplica: number
+  /** Datasets that were asked for in vain. */
+  readonly notFound: number
 }
 
 /** Counts of a run's results. */
@@ -54,6 +68,7 @@ export const summarize = (options: {
 }): PruneSummary => {
   const { job, results } = options
   const pruned = results.filter((result) => result._tag === "Pruned")
+  const tagged = (tag: ReplicaResult["_tag"]) => results.filter(({ _tag }) => _tag === tag).length
   return {
     ...options,
     job: job.name,
@@ -62,19 +77,29 @@ export const summarize = (options: {
     destroyed: pruned.reduce((sum, { destroyed }) => sum + destroyed.length, 0),
     kept: pruned.reduce((sum, { kept }) => sum + kept, 0),
     failed: pruned.reduce((sum, { failed }) => sum + failed.length, 0),
-    spared: results.length - pruned.length
+    spared: tagged("Spared"),
+    withoutReplica: tagged("NoReplica"),
+    notFound: tagged("NotFound")
   }
 }
 
 /** `31 destroyed, 54 kept, 0 failed in 3 replicas; 2.1 s`: the last line of a run. */
-export const totals = (summary: PruneSummary): string =>
-  `${summary.destroyed} ${summary.rehearsed ? "would be destroyed" : "destroyed"}, ${summary.kept} kept, ${summary.failed} failed in ${count(summary.results.length - summary.spared, "replica")}${
-    summary.spared > 0 ? `, ${count(summary.spared, "replica")} left alone` : ""
-  }; ${duration(summary.seconds * 1000)}`
+export const totals = (summary: PruneSummary): string => {
+  const pruned = summary.results.filter(({ _tag }) => _tag === "Pruned").length
+  const counts = [
+    `${summary.destroyed} ${summary.rehearsed ? "would be destroyed" : "destroyed"}`,
+    `${summary.kept} kept`,
+    `${summary.failed} failed in ${count(pruned, "replica")}`,
+    ...(summary.spared > 0 ? [`${count(summary.spared, "replica")} left alone`] : []),
+    ...(summary.withoutReplica > 0 ? [`${count(summary.withoutReplica, "dataset")} without a replica`] : []),
+    ...(summary.notFound > 0 ? [`${count(summary.notFound, "dataset")} not found`] : [])
+  ].join(", ")
+  return `${counts}; ${duration(summary.seconds * 1000)}`
+}
 
 /** Exit status that the run ends with. */
 export const exitStatusOf = (summary: PruneSummary): ExitStatus =>
-  summary.failed > 0 ? ExitStatus.someFailed : ExitStatus.ok
+  summary.failed > 0 || summary.notFound > 0 ? ExitStatus.someFailed : ExitStatus.ok
 
 /** The document of `prune --json`; documented in the README. */
 export const documentOf = (summary: PruneSummary, dryRun: boolean) => ({
@@ -89,18 +114,26 @@ export const documentOf = (summary: PruneSummary, dryRun: boolean) => ({
   destroyed: summary.destroyed,
   kept: summary.kept,
   failed: summary.failed,
+  not_found: summary.notFound,
   replicas: summary.results.map(replicaDocument)
 })
 
 const replicaDocument = (result: ReplicaResult) => {
-  const names = { dataset: result.dataset ?? null, target: result.target }
-  return result._tag === "Spared"
-    ? { ...names, result: "left_alone", reason: result.reason, destroyed: [] }
-    : {
+  const names = { dataset: result.dataset ?? null, target: result.target ?? null }
+  switch (result._tag) {
+    case "Spared":
+      return { ...names, result: "left_alone", reason: result.reason, destroyed: [] }
+    case "NoReplica":
+      return { ...names, result: "no_replica", reason: result.reason, destroyed: [] }
+    case "NotFound":
+      return { ...names, result: "not_found", error: result.error, destroyed: [] }
+    case "Pruned":
+      return {
         ...names,
         result: result.failed.length > 0 ? "failed" : "pruned",
         destroyed: result.destroyed,
         kept: result.kept,
         ...(result.failed.length > 0 ? { failed: result.failed } : {})
       }
+  }
 }

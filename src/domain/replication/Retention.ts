@@ -23,13 +23,16 @@ export interface Choice {
 
 /** What is kept whatever the counts say. */
 export interface Protection {
-  /** guid of the latest snapshot that the source has too: the next stream starts from it. */
-  readonly newestCommon: string | undefined
+  /**
+   * guids of the latest snapshot that the source has too, and of the latest that each of those has who read from
+   * the replica: the next stream starts from it.
+   */
+  readonly newestCommon: ReadonlySet<string>
 }
 
 /**
  * Chooses among the snapshots of a replica. Kept are the newest snapshot of each of the latest hours, days, weeks
- * (from Monday) and months, in UTC, that have one; the newest of all, the newest common one, and those that are held or cloned.
+ * (from Monday) and months, in UTC, that have one; the newest of all, the newest common ones, and those that are held or cloned.
  * Which is the newer one is told by createtxg. Left: the retention would keep nothing.
  */
 export const select = (
@@ -52,7 +55,7 @@ export const select = (
     snapshot,
     reasons: [
       ...(snapshot === newest ? ["newest" as const] : []),
-      ...(snapshot.guid === protection.newestCommon ? ["newest common" as const] : []),
+      ...(protection.newestCommon.has(snapshot.guid) ? ["newest common" as const] : []),
       ...(snapshot.holds > 0 ? ["held" as const] : []),
       ...(snapshot.clones.length > 0 ? ["cloned" as const] : []),
       ...chosen.flatMap(({ reason, snapshots }) => (snapshots.has(snapshot) ? [reason] : []))

@@ -9,7 +9,12 @@ const choose = (
   snapshots: ReadonlyArray<Snapshot>,
   retention: Retention,
   newestCommon: string | undefined = undefined
-): Choice => Either.getOrThrow(select(snapshots, retention, { newestCommon }))
+): Choice =>
+  Either.getOrThrow(
+    select(snapshots, retention, {
+      newestCommon: new Set(newestCommon === undefined ? [] : [newestCommon])
+    })
+  )
 
 const guids = (snapshots: ReadonlyArray<Snapshot>) => snapshots.map(({ guid }) => guid)
 const kept = ({ keep }: Choice) => guids(keep.map(({ snapshot }) => snapshot))
@@ -102,7 +107,7 @@ describe("Retention", () => {
   })
 
   it("refuses to keep nothing", () => {
-    assert.match(String(Either.getLeft(select([], none, { newestCommon: undefined }))), /keeps nothing/)
+    assert.match(String(Either.getLeft(select([], none, { newestCommon: new Set() }))), /keeps nothing/)
   })
 
   it.prop(
