@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import { ancestorsOf, poolOf } from "../domain/replication/DatasetName.ts"
 import { permissionsOf } from "../domain/replication/Roles.ts"
 import { Receiver } from "../services/Receiver.ts"
+import type { Preparation } from "../services/replication/contract.ts"
 import { asPreflight, PreflightError } from "./Preflight.ts"
 import { missingOn, type Place } from "./ReplicationPermissions.ts"
 
@@ -16,7 +17,7 @@ export const prepare = Effect.fn("Prepare")(function* (dataset: string) {
   const receiver = yield* Receiver
   yield* mustBeAllowed(dataset)
   const report = yield* receiver.prepare(dataset, properties)
-  yield* Effect.logInfo(`${dataset} on ${receiver.label}: ${inWords(report)}`)
+  yield* Effect.logInfo(`${dataset} on ${receiver.label}: ${inWords(report, receiver.rehearsal ?? false)}`)
   return report
 })
 
@@ -42,11 +43,15 @@ const nearest = Effect.fnUntraced(function* (dataset: string) {
   })
 })
 
-const inWords = (report: { readonly created: boolean; readonly changed: ReadonlyArray<string> }): string => {
+const inWords = (report: Preparation, rehearsal: boolean): string => {
   const all = Object.entries(properties).map(([name, value]) => `${name}=${value}`)
-  if (report.created) return `made, with ${all.join(", ")}`
+  if (report.created) {
+    const above =
+      report.parents.length === 0 ? "" : `, and before it ${report.parents.join(", ")} (canmount=off)`
+    return `${rehearsal ? "would be made" : "made"}, with ${all.join(", ")}${above}`
+  }
   if (report.changed.length === 0) return `nothing to do, it has ${all.join(", ")}`
-  return `set ${Object.entries(properties)
+  return `${rehearsal ? "would set" : "set"} ${Object.entries(properties)
     .filter(([name]) => report.changed.includes(name))
     .map(([name, value]) => `${name}=${value}`)
     .join(", ")}`

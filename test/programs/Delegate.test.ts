@@ -92,8 +92,28 @@ describe("prepare", () => {
       ])
       made?.properties.set("xattr", "on")
       assert.deepStrictEqual((yield* run).changed, ["xattr"])
-      assert.deepStrictEqual(yield* run, { created: false, changed: [] })
+      assert.deepStrictEqual(yield* run, { created: false, parents: [], changed: [] })
       assert.include(kit.lines, "INFO backup/replicas on this host: set xattr=sa")
+    })
+  )
+
+  it.effect("a dry run says what the real one then does, and changes nothing", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const run = (dry: boolean) =>
+        Effect.forEach(["backup/a/b/c", "backup/a/b/d", "backup"], prepare).pipe(
+          Effect.provide([servicesOf(kit.memory, dry), kit.around])
+        )
+      const rehearsed = yield* run(true)
+      assert.deepStrictEqual([...kit.memory.target.datasets.keys()], ["backup"])
+      assert.strictEqual(kit.memory.target.datasets.get("backup")?.properties.get("canmount"), "on")
+      assert.deepStrictEqual(kit.lines, [
+        "INFO backup/a/b/c on this host: would be made, with canmount=off, acltype=posix, xattr=sa, and before it backup/a, backup/a/b (canmount=off)",
+        "INFO backup/a/b/d on this host: would be made, with canmount=off, acltype=posix, xattr=sa",
+        "INFO backup on this host: would set canmount=off, acltype=posix, xattr=sa"
+      ])
+      assert.deepStrictEqual(yield* run(false), rehearsed)
+      assert.include(kit.lines, "INFO backup on this host: set canmount=off, acltype=posix, xattr=sa")
     })
   )
 

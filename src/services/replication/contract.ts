@@ -77,14 +77,29 @@ export interface ReceiverService extends End {
     dataset: string,
     snapshot: { readonly name: string; readonly guid: string }
   ) => Effect.Effect<void, ZfsError>
+  /** Looks what there is to do for `prepare`; does nothing. */
+  readonly unprepared: (
+    dataset: string,
+    properties: Readonly<Record<string, string>>
+  ) => Effect.Effect<Preparation, ZfsError>
   /**
    * Makes the dataset with these properties, or sets those that differ; missing parents are made too (canmount=off).
-   * Gives what it did: `created`, or the properties that it changed.
+   * Gives what it did.
    */
   readonly prepare: (
     dataset: string,
     properties: Readonly<Record<string, string>>
-  ) => Effect.Effect<{ readonly created: boolean; readonly changed: ReadonlyArray<string> }, ZfsError>
+  ) => Effect.Effect<Preparation, ZfsError>
+}
+
+/** What it takes to have a dataset with certain properties. */
+export interface Preparation {
+  /** It is not there: it is made with all of them. */
+  readonly created: boolean
+  /** Those above it that are not there, from the top down. */
+  readonly parents: ReadonlyArray<string>
+  /** Names of the properties that it has with another value. */
+  readonly changed: ReadonlyArray<string>
 }
 
 /** How far a stream is. */

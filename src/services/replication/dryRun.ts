@@ -28,6 +28,16 @@ export const makeDryRunReceiver = (
     if (before !== undefined) pretended.set(dataset, to(before))
   })
 
+  // What is shown as if it had been made or prepared is as it should be.
+  const unprepared = Effect.fnUntraced(function* (
+    dataset: string,
+    properties: Readonly<Record<string, string>>
+  ) {
+    if (pretended.get(dataset) !== undefined) return { created: false, parents: [], changed: [] }
+    const todo = yield* real.unprepared(dataset, properties)
+    return { ...todo, parents: todo.parents.filter((parent) => pretended.get(parent) === undefined) }
+  })
+
   const receiver: ReceiverService = {
     ...real,
     rehearsal: true,
@@ -81,17 +91,14 @@ export const makeDryRunReceiver = (
           snapshots: before.snapshots.filter((snapshot) => snapshot.guid !== guid)
         }))
       ),
+    unprepared,
+    // What it comes to is for the program to tell, as it does of a real one.
     prepare: Effect.fnUntraced(function* (dataset: string, properties: Readonly<Record<string, string>>) {
-      const before = yield* read(dataset)
-      const all = Object.entries(properties)
-      const list = all.map(([name, value]) => `${name}=${value}`).join(", ")
-      if (before === undefined) {
-        yield* Effect.logInfo(`would make ${dataset} with ${list}`)
-        yield* put({ ...newDataset(dataset, "filesystem"), canmount: properties["canmount"] ?? "on" })
-        return { created: true, changed: [] }
-      }
-      yield* Effect.logInfo(`would set what differs of ${list} on ${dataset}`)
-      return { created: false, changed: [] }
+      const todo = yield* unprepared(dataset, properties)
+      for (const parent of todo.parents) yield* put(newDataset(parent, "filesystem"))
+      const before = (yield* read(dataset)) ?? newDataset(dataset, "filesystem")
+      yield* put({ ...before, canmount: properties["canmount"] ?? before.canmount })
+      return todo
     })
   }
   return { receiver, rehearsal: { put } }

@@ -2,18 +2,18 @@ import * as Effect from "effect/Effect"
 import { ancestorsOf, parentOf, poolOf } from "../../domain/replication/DatasetName.ts"
 import { rows } from "../../domain/ZfsList.ts"
 import { type Commands, complaint } from "../zfs/command.ts"
+import type { Preparation } from "./contract.ts"
 import { listing } from "./end.ts"
 
-/** See Receiver.prepare. */
-export const prepare = Effect.fnUntraced(function* (
+/** See Receiver.unprepared. */
+export const unprepared = Effect.fnUntraced(function* (
   commands: Commands,
   dataset: string,
   properties: Readonly<Record<string, string>>
 ) {
-  const purpose = `prepare ${dataset}`
-  const assignments = (names: ReadonlyArray<string>) =>
-    names.map((name) => `${name}=${properties[name] ?? ""}`)
-  const path = [...ancestorsOf(dataset), dataset]
+  const purpose = purposeOf(dataset)
+  const above = ancestorsOf(dataset)
+  const path = [...above, dataset]
   const listed = yield* listing(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
   const there = new Set(rows(listed).map(([name]) => name))
   const pool = poolOf(dataset)
@@ -21,21 +21,50 @@ export const prepare = Effect.fnUntraced(function* (
     // zfs says best that there is no such pool.
     yield* commands.run(purpose, pool, ["list", "-H", "-o", "name", pool], "prepare")
   }
-  for (const missing of path.filter((name) => name !== pool && !there.has(name))) {
-    const wanted = missing === dataset ? assignments(Object.keys(properties)) : ["canmount=off"]
-    const created = yield* commands.attempt([
-      ...["create", ...wanted.flatMap((assignment) => ["-o", assignment]), missing]
-    ])
-    if (created.exitCode !== 0 && !/dataset already exists/.test(complaint(created))) {
-      return yield* commands.failure(`create ${missing}`, parentOf(missing) ?? missing, created, "prepare")
-    }
+  const created = dataset !== pool && !there.has(dataset)
+  const found: Preparation = {
+    created,
+    parents: above.filter((name) => name !== pool && !there.has(name)),
+    changed: created ? [] : yield* differing(commands, purpose, dataset, properties)
   }
-  if (!there.has(dataset)) return { created: true, changed: [] }
-  const changed = yield* differing(commands, purpose, dataset, properties)
-  if (changed.length > 0) {
-    yield* commands.run(purpose, dataset, ["set", ...assignments(changed), dataset], "prepare")
+  return found
+})
+
+/** See Receiver.prepare. */
+export const prepare = Effect.fnUntraced(function* (
+  commands: Commands,
+  dataset: string,
+  properties: Readonly<Record<string, string>>
+) {
+  const assignments = (names: ReadonlyArray<string>) =>
+    names.map((name) => `${name}=${properties[name] ?? ""}`)
+  const todo = yield* unprepared(commands, dataset, properties)
+  for (const parent of todo.parents) yield* create(commands, parent, ["canmount=off"])
+  if (todo.created) yield* create(commands, dataset, assignments(Object.keys(properties)))
+  if (todo.changed.length > 0) {
+    yield* commands.run(
+      purposeOf(dataset),
+      dataset,
+      ["set", ...assignments(todo.changed), dataset],
+      "prepare"
+    )
   }
-  return { created: false, changed }
+  return todo
+})
+
+const purposeOf = (dataset: string): string => `prepare ${dataset}`
+
+/** Makes a dataset; one that somebody else made in the meantime is no failure. */
+const create = Effect.fnUntraced(function* (
+  commands: Commands,
+  dataset: string,
+  assignments: ReadonlyArray<string>
+) {
+  const created = yield* commands.attempt([
+    ...["create", ...assignments.flatMap((assignment) => ["-o", assignment]), dataset]
+  ])
+  if (created.exitCode === 0 || /dataset already exists/.test(complaint(created))) return
+  return yield* commands.failure(`create ${dataset}`, parentOf(dataset) ?? dataset, created, "prepare")
 })
 
 /** Those of the properties that have another value. */
