@@ -40,13 +40,20 @@ export const unmistakable = (
       names.push(...words.splice(0))
     } else if (once.has(name) || several.has(name)) {
       const value = joined.length > 0 ? joined.join("=") : words.shift()
-      const problem = valueProblem(value)
+      // What is joined to its option is meant for it, whatever it is.
+      const problem = joined.length > 0 ? emptiness(value) : valueProblem(value)
       if (value === undefined || problem !== undefined)
         return Either.left(`${name}: its value is missing${problem}`)
       if (several.has(name)) options.push(name, value)
       else single.set(name, value)
     } else if (word.startsWith("-")) {
-      options.push(word)
+      const [next] = words
+      if (next === "true" || next === "false") {
+        return Either.left(`${word}: takes no ${next}; give the option or leave it out`)
+      }
+      // The library takes all that follows an unknown option for names: a mistake has to be told in the document too.
+      if (word === "--json") options.unshift(word)
+      else options.push(word)
     } else {
       names.push(word)
     }
@@ -55,7 +62,8 @@ export const unmistakable = (
 }
 
 /** To go after "its value is missing". */
-const valueProblem = (value: string | undefined): string | undefined => {
-  if (value === undefined || value === "") return ""
-  return /^-(?:-|[A-Za-z])/.test(value) ? `; what follows it is ${value}` : undefined
-}
+const emptiness = (value: string | undefined): string | undefined =>
+  value === undefined || value === "" ? "" : undefined
+
+const valueProblem = (value: string | undefined): string | undefined =>
+  value !== undefined && /^-(?:-|[A-Za-z])/.test(value) ? `; what follows it is ${value}` : emptiness(value)

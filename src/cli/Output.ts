@@ -69,9 +69,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
       const messages = messagesOf(cause, options.debug)
       yield* Effect.forEach(messages, (message) => Effect.logError(message), { discard: true })
       if (options.json && documents === 0 && messages.length > 0) {
-        yield* Effect.catchAll(json({ version: 1, errors: messages }), ({ message }) =>
-          Effect.logError(message)
-        )
+        yield* Effect.catchAll(json(refusalDocument(messages)), ({ message }) => Effect.logError(message))
       }
     })
   }
@@ -81,11 +79,21 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ report }) => report(cause))
 
+/** The document of what could not begin. */
+const refusalDocument = (errors: ReadonlyArray<string>) => ({ version: 1, errors })
+
 /** Prints an error where there is no {@link Output} yet: before any option is understood. */
-export const fatal = (message: string, terminal: Terminal = processTerminal()): Effect.Effect<void> =>
-  Effect.sync(() =>
+export const fatal = (
+  message: string,
+  options: { readonly json: boolean },
+  terminal: Terminal = processTerminal()
+): Effect.Effect<void> =>
+  Effect.sync(() => {
     terminal.write("stderr", line(terminal, "stderr", { tier: "error", ascii: false }, message))
-  )
+    if (options.json) {
+      terminal.write("stdout", `${JSON.stringify(refusalDocument([message]), undefined, 2)}\n`)
+    }
+  })
 
 /** Text of a library that always colours, without the colours unless they are wanted on standard output. */
 export const plainUnlessTerminal = (text: unknown): unknown =>

@@ -72,7 +72,10 @@ export const zipper = (argv: ReadonlyArray<string>) => {
   const args = Either.getOrElse(parsed, () => given)
   const refused = refusal(args) ?? Option.getOrUndefined(Either.getLeft(parsed))
   if (refused !== undefined) {
-    return Effect.zipRight(fatal(`${refused}\n${hint}`), new Stop({ status: ExitStatus.usage }))
+    return Effect.zipRight(
+      fatal(`${refused}\n${hintFor(args)}`, asksFor(args)),
+      new Stop({ status: ExitStatus.usage })
+    )
   }
   const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
   const mended = args[0]?.startsWith("--completions")
@@ -118,10 +121,21 @@ const refusal = (args: ReadonlyArray<string>): string | undefined => {
   return undefined
 }
 
-const hint = "zipper --help tells what there is"
+/** Whether the document of `--json` is wanted, as far as that can be told of a command line that is wrong. */
+const asksFor = (args: ReadonlyArray<string>): { readonly json: boolean } => {
+  const names = args.indexOf("--")
+  return { json: (names === -1 ? args : args.slice(0, names)).includes("--json") }
+}
+
+const hintFor = (args: ReadonlyArray<string>): string => {
+  const command = [args.slice(0, 2).join(" "), args[0]].find((words) =>
+    topics.some(({ name }) => name === words)
+  )
+  return `zipper ${command === undefined ? "" : `${command} `}--help tells what there is`
+}
 
 const explain = (error: ValidationError, args: ReadonlyArray<string>) =>
-  fatal(`${isCommandMismatch(error) ? unknownCommand(args) : textOf(error)}\n${hint}`)
+  fatal(`${isCommandMismatch(error) ? unknownCommand(args) : textOf(error)}\n${hintFor(args)}`, asksFor(args))
 
 const textOf = (error: ValidationError): string =>
   HelpDoc.toAnsiText(error.error).trim() || "short options cannot be joined: write them one by one"

@@ -1,11 +1,12 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
+import type { ArchiveConfig } from "../domain/Config.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { fromConfig } from "../domain/replication/Job.ts"
 import * as Check from "../programs/Check.ts"
 import { checkReplication } from "../programs/CheckReplication.ts"
 import type { Finding } from "../programs/Finding.ts"
-import { command, loadConfig } from "./command.ts"
+import { archiving, command, loadConfig } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { Output } from "./Output.ts"
 import * as options from "./options.ts"
@@ -20,9 +21,11 @@ export const check = Command.make(
     Effect.gen(function* () {
       const config = yield* loadConfig(flags.config)
       const output = yield* Output
-      const archive = yield* Check.check(config).pipe(
-        Effect.provide(services.checking(config, services.makeIdentity(config)))
-      )
+      // A configuration for replication alone is one to check as well; one without anything to run is not.
+      const archive =
+        config.source_path === undefined && config.replication.length > 0
+          ? []
+          : yield* checkArchive(yield* archiving(flags.config, config))
       const replication = yield* Effect.forEach(config.replication, (written) => {
         const job = fromConfig(written)
         return Effect.provide(checkReplication(job), replicationServices.dryRun(job, config))
@@ -39,6 +42,9 @@ export const check = Command.make(
     "Look at everything a run depends on, and change nothing. Example: zipper check --config /usr/local/etc/zipper.json"
   )
 )
+
+const checkArchive = (config: ArchiveConfig) =>
+  Check.check(config).pipe(Effect.provide(services.checking(config, services.makeIdentity(config))))
 
 const report = ({ subject, status, detail }: Finding) => {
   const line = `${subject}: ${detail}`

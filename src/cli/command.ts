@@ -1,6 +1,6 @@
 import { setPriority } from "node:os"
 import * as Effect from "effect/Effect"
-import { type Config, umaskOf } from "../domain/Config.ts"
+import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../domain/Config.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { PreflightError } from "../programs/Preflight.ts"
 import { ConfigError, ConfigFile } from "../services/ConfigFile.ts"
@@ -67,6 +67,19 @@ export const loadConfig = Effect.fnUntraced(function* (path: string) {
   yield* warn(warnings)
   return config
 })
+
+/** The configuration with its archive job; a ConfigError when it has none. */
+export const archiving = (path: string, config: Config): Effect.Effect<ArchiveConfig, ConfigError> =>
+  Effect.suspend(() => {
+    const archive = archiveOf(config)
+    if (archive !== undefined) return Effect.succeed(archive)
+    const instead =
+      config.replication.length > 0 ? "its replication jobs are for zipper pull, push and prune" : "set both"
+    return new ConfigError({
+      path,
+      issues: [`has no source_path and target_path: there is nothing to archive; ${instead}`]
+    })
+  })
 
 /** Makes this process a considerate one: file modes and priority as configured. */
 export const applyProcessSettings = (config: Config) =>

@@ -3,6 +3,7 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { ExitStatus } from "../domain/ExitStatus.ts"
+import { userProblem } from "../domain/replication/Address.ts"
 import * as Endpoint from "../domain/replication/Endpoint.ts"
 import { placeFromFlags, strayOption } from "../domain/replication/JobFlags.ts"
 import { type Role, roles } from "../domain/replication/Roles.ts"
@@ -36,7 +37,7 @@ interface Flags {
   readonly role: ReadonlyArray<string>
   readonly user: string | undefined
   readonly host: string | undefined
-  readonly port: number | undefined
+  readonly port: string | undefined
   readonly sshOptions: ReadonlyArray<string>
   readonly datasets: ReadonlyArray<string>
   readonly check: boolean
@@ -94,13 +95,18 @@ const unknownRoles = ({ role }: Flags): ReadonlyArray<string> =>
     .filter((word) => !roles.some((each) => each === word))
     .map((word) => `--role: ${JSON.stringify(word)} is none of ${roles.join(", ")}`)
 
-const excess = ({ apply, check }: Flags): ReadonlyArray<string> =>
-  apply && check ? ["--check only looks, --apply changes: give one of them"] : []
+const mistakes = ({ apply, check, user }: Flags): ReadonlyArray<string> => {
+  const wrong = user === undefined ? undefined : userProblem(user)
+  return [
+    ...(apply && check ? ["--check only looks, --apply changes: give one of them"] : []),
+    ...(wrong === undefined ? [] : [`--user: ${JSON.stringify(user)} ${wrong}`])
+  ]
+}
 
 /** All roles are for one machine: this one, or that of --host. */
 const fromRoles = Effect.fnUntraced(function* (flags: Flags) {
   const [first, ...others] = rolesOf(flags)
-  const wrong = [...excess(flags), ...unknownRoles(flags)]
+  const wrong = [...mistakes(flags), ...unknownRoles(flags)]
   const { user } = flags
   const place = placeFromFlags({ ...flags, user: undefined })
   const stray = strayOption(flags.datasets)
@@ -127,7 +133,7 @@ const fromRoles = Effect.fnUntraced(function* (flags: Flags) {
 
 const fromJob = Effect.fnUntraced(function* (flags: Flags) {
   const problems = [
-    ...excess(flags),
+    ...mistakes(flags),
     ...(flags.role.length > 0 ? ["--role: a job says itself what is needed; give --job or --role"] : [])
   ]
   const nothing = { destination: undefined, stripPrefix: undefined, raw: undefined, compress: undefined }

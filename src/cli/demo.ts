@@ -2,7 +2,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type Config, decode, withToken } from "../domain/Config.ts"
+import { type ArchiveConfig, decode, withToken } from "../domain/Config.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { announcedJob } from "../programs/Announce.ts"
 import * as Demo from "../programs/Demo.ts"
@@ -50,12 +50,16 @@ const configFor = (place: Demo.DemoPlace) =>
   }).pipe(
     Either.mapBoth({
       onLeft: (issues) => new Error(issues.join("\n")),
-      onRight: (document): Config => withToken(document, undefined)
+      onRight: (document): ArchiveConfig => ({
+        ...withToken(document, undefined),
+        source_path: place.source,
+        target_path: place.target
+      })
     }),
     Effect.orDie
   )
 
-const job = (config: Config) => {
+const job = (config: ArchiveConfig) => {
   const id = services.makeIdentity(config)
   return announcedJob(config, { run: id.run, host: id.host, folders: [], force: false }).pipe(
     Effect.provide(services.live(config, id)),

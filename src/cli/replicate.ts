@@ -66,7 +66,7 @@ export const attended = Effect.fnUntraced(function* <A, E>(
     })
   }
   const root = process.getuid?.() === 0
-  const lockfile = flags.lock ?? services.lockfileOf(job.name, config, { root, env: process.env })
+  const lockfile = flags.lock ?? services.lockfileOf(job, config, { root, env: process.env })
   if (lockfile === undefined) {
     return yield* new UsageError({
       command: name,

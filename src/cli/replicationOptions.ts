@@ -30,14 +30,6 @@ export const single = (
   )
 }
 
-/** A number that may be left out. */
-const number = (name: string, description: string): Options.Options<number | undefined> => {
-  once.add(`--${name}`)
-  return orUndefined(
-    Options.integer(name).pipe(Options.withPseudoName("N"), Options.withDescription(description))
-  )
-}
-
 /** Text that may be given several times. */
 export const several = (
   name: string,
@@ -69,7 +61,7 @@ export const host = single("host", "HOST", "The other host, an alias of ssh's co
 
 export const user = single("user", "USER", "Whom to log in as there; ssh's own choice when left out.")
 
-export const port = number("port", "Port of its ssh server.")
+export const port = single("port", "N", "Port of its ssh server.")
 
 export const sshOptions = several(
   "ssh-option",
@@ -133,7 +125,7 @@ export const shared = {
 }
 
 const count = (period: string, units: string) =>
-  number(period, `Keep the newest snapshot of each of the latest N ${units}.`)
+  single(period, "N", `Keep the newest snapshot of each of the latest N ${units}.`)
 
 /** How many snapshots of each period are kept. */
 export const retention = {

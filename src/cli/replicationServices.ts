@@ -5,8 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Config } from "../domain/Config.ts"
 import * as Endpoint from "../domain/replication/Endpoint.ts"
-import type { Job } from "../domain/replication/Job.ts"
+import { type Job, lockNameOf } from "../domain/replication/Job.ts"
 import { Lock } from "../services/Lock.ts"
+import { withLockOption } from "../services/lock/LockError.ts"
 import { Notifier } from "../services/Notifier.ts"
 import { Process } from "../services/Process.ts"
 import { Progress } from "../services/Progress.ts"
@@ -37,6 +38,16 @@ const connected = <A, E, R>({ remote, ...job }: Job, services: (job: Job) => Lay
 const transfer = (job: Job) =>
   Transfer.layer({ ...endsOf(job), compress: job.compress, bandwidth: job.bandwidth })
 
+/** The lock of a command that has --lock, which is what to give when the file cannot be used. */
+const lock = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
+  Layer.effect(
+    Lock,
+    Effect.map(Lock, (inner) => ({
+      acquire: (path: string) => Effect.mapError(inner.acquire(path), withLockOption),
+      probe: (path: string) => Effect.mapError(inner.probe(path), withLockOption)
+    }))
+  ).pipe(Layer.provide(layer))
+
 /** The services of a replication that does its work. */
 export const live = (job: Job, config: Config | undefined) =>
   Layer.mergeAll(
@@ -44,7 +55,7 @@ export const live = (job: Job, config: Config | undefined) =>
       const { source, target } = endsOf(shared)
       return Layer.mergeAll(Sender.layer(source), Receiver.layer(target), transfer(shared))
     }),
-    Lock.layer,
+    lock(Lock.layer),
     notifier(settingsOf(config)),
     progressBar.layer
   ).pipe(Layer.provideMerge(Process.layer))
@@ -59,7 +70,7 @@ export const dryRun = (job: Job, config: Config | undefined) =>
         Layer.provideMerge(Sender.layer(source))
       )
     }),
-    Lock.layerDryRun,
+    lock(Lock.layerDryRun),
     config?.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun,
     Progress.layerNone
   ).pipe(Layer.provideMerge(Process.layer))
@@ -80,16 +91,17 @@ export const ourUser = (): string => {
 
 /**
  * The lock file of a job: beside the configured one, so that a long replication keeps neither the archive job nor
- * another replication out. Undefined when there is no place for it.
+ * a replication to another place out. Undefined when there is no place for it.
  */
 export const lockfileOf = (
-  job: string,
+  job: Pick<Job, "direction" | "remote" | "destination">,
   config: Pick<Config, "lockfile_path"> | undefined,
   place: { readonly root: boolean; readonly env: Readonly<Record<string, string | undefined>> }
 ): string | undefined => {
-  if (config !== undefined) return `${config.lockfile_path.replace(/\.lock$/, "")}.${job}.lock`
-  if (place.root) return `/var/run/zipper.${job}.lock`
+  const name = lockNameOf(job)
+  if (config !== undefined) return `${config.lockfile_path.replace(/\.lock$/, "")}.${name}.lock`
+  if (place.root) return `/var/run/zipper.${name}.lock`
   const { HOME: home, XDG_RUNTIME_DIR: runtime } = place.env
-  if (runtime?.startsWith("/")) return join(runtime, `zipper.${job}.lock`)
-  return home?.startsWith("/") ? join(home, `.zipper.${job}.lock`) : undefined
+  if (runtime?.startsWith("/")) return join(runtime, `zipper.${name}.lock`)
+  return home?.startsWith("/") ? join(home, `.zipper.${name}.lock`) : undefined
 }

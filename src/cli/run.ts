@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { documentOf } from "../domain/RunResult.ts"
 import { announcedJob } from "../programs/Announce.ts"
-import { applyProcessSettings, command, readConfig, told, warn } from "./command.ts"
+import { applyProcessSettings, archiving, command, readConfig, told, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { Output } from "./Output.ts"
 import * as options from "./options.ts"
@@ -22,7 +22,8 @@ export const run = Command.make(
   },
   (flags) =>
     Effect.gen(function* () {
-      const { config, warnings } = yield* readConfig(flags.config)
+      const { config: whole, warnings } = yield* readConfig(flags.config)
+      const config = yield* archiving(flags.config, whole)
       const id = services.makeIdentity(config)
       const job = applyProcessSettings(config).pipe(
         Effect.zipRight(warn(warnings)),

@@ -3,7 +3,7 @@ import { hostname } from "node:os"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Config } from "../domain/Config.ts"
+import type { ArchiveConfig, Config } from "../domain/Config.ts"
 import { Archiver } from "../services/Archiver.ts"
 import { Disk } from "../services/Disk.ts"
 import { Hasher } from "../services/Hasher.ts"
@@ -24,7 +24,7 @@ interface Identity {
   readonly host: string
 }
 
-export const makeIdentity = (config: Pick<Config, "source_path" | "target_path">): Identity => ({
+export const makeIdentity = (config: Pick<ArchiveConfig, "source_path" | "target_path">): Identity => ({
   run: randomBytes(3).toString("hex"),
   job: createHash("sha256").update(`${config.source_path}\0${config.target_path}`).digest("hex").slice(0, 8),
   host: hostname()
@@ -40,7 +40,7 @@ const zfsSettings = (config: Config, id: Identity) => ({
   hostname: id.host
 })
 
-const storeSettings = (config: Config, id: Identity) => ({
+const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   targetPath: config.target_path,
   tmpDir: config.tmp_dir,
   jobId: id.job
@@ -56,7 +56,7 @@ export const notifier = (config: Pick<Config, "gotify" | "retries">) =>
   )
 
 /** The services of a run that does its work. */
-export const live = (config: Config, id: Identity) =>
+export const live = (config: ArchiveConfig, id: Identity) =>
   Layer.mergeAll(
     config.snapshots === "live" ? Zfs.layerLive : Zfs.layer(zfsSettings(config, id)),
     Store.layer(storeSettings(config, id)),
@@ -67,7 +67,7 @@ export const live = (config: Config, id: Identity) =>
   ).pipe(Layer.provideMerge(Hasher.layer), Layer.provideMerge(machine))
 
 /** The services of a dry run: real discovery, real change detection, and nothing that writes. */
-export const dryRun = (config: Config, id: Identity) =>
+export const dryRun = (config: ArchiveConfig, id: Identity) =>
   Layer.mergeAll(
     config.snapshots === "live" ? Zfs.layerLive : Zfs.layerDryRun(zfsSettings(config, id)),
     Store.layerDryRun(storeSettings(config, id)),
@@ -78,7 +78,7 @@ export const dryRun = (config: Config, id: Identity) =>
   ).pipe(Layer.provideMerge(Hasher.layerDryRun), Layer.provideMerge(machine))
 
 /** The services of a check: those of a dry run, but it does ask whether Gotify answers. */
-export const checking = (config: Config, id: Identity) =>
+export const checking = (config: ArchiveConfig, id: Identity) =>
   Layer.provideMerge(notifier(config), dryRun(config, id))
 
 /**

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { contradictions, placeholder, tidyPath } from "./ConfigContradictions.ts"
+import { contradictions, pathDescription, placeholder, tidyPath } from "./ConfigContradictions.ts"
 import { described, flag, optional, text, whole, withDefault } from "./ConfigFields.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
 import { ReplicationJob } from "./replication/JobConfig.ts"
@@ -19,7 +19,7 @@ const AbsolutePath = described(
     Schema.filter((path) => !path.split("/").includes("..")),
     Schema.transform(Schema.String, { decode: tidyPath, encode: (path) => path })
   ),
-  "an absolute path without .. in it"
+  pathDescription
 )
 
 // It becomes an HTTP header: anything but visible ASCII would break the request, and the error would quote it.
@@ -69,8 +69,9 @@ export type Mqtt = typeof Mqtt.Type
 
 /** The file as it is decoded: the token may still have to be fetched from elsewhere. */
 export const ConfigDocument = Schema.Struct({
-  source_path: AbsolutePath,
-  target_path: AbsolutePath,
+  // Both, or neither: see the contradictions.
+  source_path: optional(AbsolutePath),
+  target_path: optional(AbsolutePath),
   snapshot_prefix: withDefault(
     text(
       /^[A-Za-z][A-Za-z0-9_.:-]{0,99}$/,
@@ -110,6 +111,17 @@ type GotifyConfig = Omit<typeof Gotify.Type, "token"> & { readonly token: Redact
 
 /** The configuration as the program uses it. */
 export type Config = Omit<ConfigDocument, "gotify"> & { readonly gotify?: GotifyConfig }
+
+/** A configuration that has an archive job. */
+export type ArchiveConfig = Config & { readonly source_path: string; readonly target_path: string }
+
+/** The configuration with its archive job; undefined when it has none, since it is there for other things alone. */
+export const archiveOf = (config: Config): ArchiveConfig | undefined => {
+  const { source_path, target_path } = config
+  return source_path === undefined || target_path === undefined
+    ? undefined
+    : { ...config, source_path, target_path }
+}
 
 const decodeDocument = Schema.decodeUnknownEither(ConfigDocument, {
   errors: "all",

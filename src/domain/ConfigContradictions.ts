@@ -2,6 +2,9 @@ import * as Predicate from "effect/Predicate"
 import type { ConfigIssue } from "./ConfigIssues.ts"
 import { replicationContradictions } from "./replication/JobContradictions.ts"
 
+/** What a person reads of a path that is wrong or missing. */
+export const pathDescription = "an absolute path without .. in it"
+
 /** What the token in config.json.example stands for. */
 export const placeholder = "REPLACE_WITH_TOKEN"
 
@@ -55,7 +58,16 @@ export const contradictions = (
     }
     if (gotify["token"] === placeholder) says(["gotify", "token"], placeholderIssue)
   }
-  return [...issues, ...replicationContradictions(input["replication"])]
+  return [...missingPaths(input), ...issues, ...replicationContradictions(input["replication"])]
+}
+
+/** The archive job needs both paths; a file that is there for replication or suspend alone has neither. */
+const missingPaths = (input: Readonly<Record<string, unknown>>): ReadonlyArray<ConfigIssue> => {
+  const absent = ["source_path", "target_path"].filter((key) => input[key] === undefined)
+  const jobs = input["replication"]
+  const otherwiseOfUse = (Array.isArray(jobs) && jobs.length > 0) || input["mqtt"] !== undefined
+  if (absent.length === 2 && otherwiseOfUse) return []
+  return absent.map((key) => ({ _tag: "Missing", path: [key], expected: pathDescription }))
 }
 
 const pathOf = (value: unknown): string | undefined =>

@@ -24,6 +24,10 @@ describe("arguments of a command that takes names", () => {
   })
 
   it("are refused when a value is missing, so that no option is swallowed", () => {
+    assert.deepStrictEqual(
+      read("--host=--x", "--exclude=-y"),
+      Either.right(["--exclude", "-y", "--host", "--x"])
+    )
     for (const args of [["--exclude"], ["--exclude="], ["--exclude", ""], ["-c"]]) {
       assert.deepStrictEqual(read(...args), Either.left(`${args[0]?.replace("=", "")}: its value is missing`))
     }
@@ -33,6 +37,13 @@ describe("arguments of a command that takes names", () => {
     )
     assert.isTrue(Either.isLeft(read("--host", "--", "a")))
     assert.isTrue(Either.isRight(read("--host", "-1")))
+  })
+
+  it("are refused when an option that is there or not is given true or false", () => {
+    assert.isTrue(Either.isLeft(read("--dry-run", "false", "a")))
+    assert.isTrue(Either.isLeft(read("a", "-q", "true")))
+    assert.deepStrictEqual(read("-q", "--", "true"), Either.right(["-q", "--", "true"]))
+    assert.deepStrictEqual(read("--host", "true", "a"), Either.right(["--host", "true", "--", "a"]))
   })
 
   it("lose no word, and never gain one", () => {

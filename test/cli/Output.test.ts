@@ -157,8 +157,10 @@ describe("Output", () => {
   it.effect("can tell of an error before any option is understood", () =>
     Effect.gen(function* () {
       const place = fakeTerminal({ env: {} })
-      yield* fatal("unknown option --dryrun", place)
+      yield* fatal("unknown option --dryrun", { json: false }, place)
       assert.deepStrictEqual(place.written, { stdout: "", stderr: "error: unknown option --dryrun\n" })
+      yield* fatal("a\nb", { json: true }, place)
+      assert.deepStrictEqual(JSON.parse(place.written.stdout), { version: 1, errors: ["a\nb"] })
     })
   )
 })

@@ -105,6 +105,27 @@ describe("a replication that cannot be meant", () => {
       ["delegate", "tank/a"],
       [/give --job NAME, or --role/, /--user: is missing/]
     ],
+    [
+      "has no numbers where numbers belong",
+      ["pull", "--host=-evil", "--destination", "b", "--port", "abc", "tank/a"],
+      [
+        /2 mistakes/,
+        /--host: "-evil" names a host that begins with a dash/,
+        /--port: "abc" is not a whole number from 1 to 65535/,
+        /zipper pull --help/
+      ]
+    ],
+    [
+      "prunes by no number",
+      ["prune", "--job", "offsite", "--config", "C", "--hourly", "1.5"],
+      [/--hourly: "1.5" is not a whole number/, /zipper prune --help/]
+    ],
+    [
+      "says false to an option",
+      ["pull", "--host", "nas", "--destination", "b", "--dry-run", "false", "tank/data"],
+      [/--dry-run: takes no false; give the option or leave it out/, /zipper pull --help/]
+    ],
+    ["delegates to an option", ["delegate", "--role=send", "--user=-x", "tank/a"], [/--user: "-x" begins/]],
     ["suspends nowhere", ["suspend"], [/no broker: set MQTT_HOST/]]
   ]
 
@@ -131,9 +152,22 @@ describe("a replication that cannot be meant", () => {
   })
 
   it("is told so in the document, with --json", async () => {
-    const { status, stdout } = await run(["push", "--json", "--host", "nas", "tank@a"])
-    assert.strictEqual(status, 2)
-    assert.deepStrictEqual(Object.keys(Object(JSON.parse(stdout))), ["version", "errors"])
+    for (const args of [
+      ["push", "--json", "--host", "nas", "tank@a"],
+      ["pull", "--json", "--host"],
+      ["pull", "--json", "--host", "nas", "--port", "abc", "tank/x"],
+      ["pull", "--host", "nas", "--josn", "--json"],
+      ["run", "--json", "--folder", "abcd"],
+      ["check", "--json"]
+    ]) {
+      const { status, stderr, stdout } = await run(args)
+      assert.strictEqual(status, 2, stderr)
+      const document = Object(JSON.parse(stdout))
+      assert.deepStrictEqual(Object.keys(document), ["version", "errors"])
+      assert.isTrue(stderr.includes(document.errors[0].split("\n")[0]), stderr)
+    }
+    // Behind the two dashes it is a name.
+    assert.strictEqual((await run(["pull", "--host", "--", "--json"])).stdout, "")
   })
 })
 
@@ -197,18 +231,92 @@ describe("a replication that can be meant", () => {
 })
 
 describe("the lock file of a replication", () => {
-  it("is one for each job, beside the configured one or where this user can write", () => {
+  const pull = {
+    direction: "pull",
+    remote: { _tag: "Remote", host: "nas", options: [] },
+    destination: "tank/backup"
+  } as const
+
+  it("is beside the configured one or where this user can write", () => {
     const root = { root: true, env: {} }
-    assert.strictEqual(lockfileOf("nas", { lockfile_path: "/x/zipper.lock" }, root), "/x/zipper.nas.lock")
-    assert.strictEqual(lockfileOf("nas", { lockfile_path: "/x/lock" }, root), "/x/lock.nas.lock")
-    assert.strictEqual(lockfileOf("pull-nas", undefined, root), "/var/run/zipper.pull-nas.lock")
-    const me = (env: Record<string, string>) => lockfileOf("pull-nas", undefined, { root: false, env })
+    assert.strictEqual(
+      lockfileOf(pull, { lockfile_path: "/x/zipper.lock" }, root),
+      "/x/zipper.pull-nas-tank_backup.lock"
+    )
+    assert.strictEqual(
+      lockfileOf(pull, { lockfile_path: "/x/lock" }, root),
+      "/x/lock.pull-nas-tank_backup.lock"
+    )
+    assert.strictEqual(lockfileOf(pull, undefined, root), "/var/run/zipper.pull-nas-tank_backup.lock")
+    const me = (env: Record<string, string>) => lockfileOf(pull, undefined, { root: false, env })
     assert.strictEqual(
       me({ XDG_RUNTIME_DIR: "/run/user/1", HOME: "/home/me" }),
-      "/run/user/1/zipper.pull-nas.lock"
+      "/run/user/1/zipper.pull-nas-tank_backup.lock"
     )
-    assert.strictEqual(me({ HOME: "/home/me" }), "/home/me/.zipper.pull-nas.lock")
+    assert.strictEqual(me({ HOME: "/home/me" }), "/home/me/.zipper.pull-nas-tank_backup.lock")
     assert.isUndefined(me({}))
+  })
+})
+
+describe("a configuration without an archive job", () => {
+  const alone = { source_path: undefined, target_path: undefined }
+  const nightly = {
+    name: "nightly",
+    direction: "pull",
+    host: "nas",
+    user: "backup",
+    datasets: ["tank/a"],
+    destination: "b"
+  }
+
+  it("serves for replication, and a run says that there is nothing to archive", async () => {
+    place.configure({ ...alone, replication: [nightly] })
+    for (const command of ["validate", "show"]) {
+      assert.strictEqual((await run(["config", command, "--config", place.config])).status, 0)
+    }
+    const archive = await run(["run", "--json", "--config", place.config])
+    assert.strictEqual(archive.status, 2)
+    assert.include(
+      archive.stderr,
+      "has no source_path and target_path: there is nothing to archive; its repl"
+    )
+    assert.include(JSON.parse(archive.stdout).errors.join(), "nothing to archive")
+    const env = { PATH: `${traps()}:/usr/bin:/bin` }
+    const checked = await run(["check", "--json", "--config", place.config], { env })
+    assert.strictEqual(checked.status, 3)
+    const subjects = JSON.parse(checked.stdout).findings.map((finding: object) => Object(finding).subject)
+    assert.deepStrictEqual(subjects, ["replication nightly"])
+    // As far as the host, with log and lock where the configuration says.
+    const pulled = await run(["pull", "--job", "nightly", "--config", place.config], { env })
+    assert.strictEqual(pulled.status, 3)
+    assert.isTrue(existsSync(join(place.root, "zipper.log")))
+    assert.isTrue(existsSync(join(place.root, "lock.pull-nas-b.lock")))
+  })
+
+  it("serves for suspend, and leaves nothing to check", async () => {
+    place.configure({ ...alone, replication: [], mqtt: { host: "broker" } })
+    assert.strictEqual((await run(["suspend", "--dry-run", "--config", place.config])).status, 0)
+    const checked = await run(["check", "--config", place.config])
+    assert.strictEqual(checked.status, 2)
+    assert.include(checked.stderr, "nothing to archive")
+  })
+})
+
+describe("a lock file that cannot be used", () => {
+  it("is one to choose with --lock", async () => {
+    const lock = join(place.root, "none", "lock")
+    const { status, stderr } = await run([
+      "pull",
+      "--job",
+      "nightly",
+      "--config",
+      place.config,
+      "--lock",
+      lock
+    ])
+    assert.strictEqual(status, 3)
+    assert.include(stderr, "its folder does not exist: create it, or give --lock FILE, a file elsewhere")
+    assert.notInclude(stderr, "lockfile_path")
   })
 })
 

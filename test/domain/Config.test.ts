@@ -3,7 +3,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Redacted from "effect/Redacted"
-import { asToken, type ConfigDocument, decode, umaskOf, withToken } from "../../src/domain/Config.ts"
+import {
+  archiveOf,
+  asToken,
+  type ConfigDocument,
+  decode,
+  umaskOf,
+  withToken
+} from "../../src/domain/Config.ts"
 import { example, render } from "../../src/domain/ConfigRender.ts"
 
 const minimal = { source_path: "/tank/source", target_path: "/tank/target" }
@@ -113,6 +120,25 @@ describe("Config", () => {
         "source_path: is missing; expected an absolute path without .. in it"
       ]
     )
+  })
+
+  it("needs no archive job when it is for replication or suspend alone, and never half of one", () => {
+    const replication = [{ name: "n", direction: "push", host: "h", datasets: ["tank"] }]
+    const mqtt = { host: "broker" }
+    const missing = (key: string) => `${key}: is missing; expected an absolute path without .. in it`
+    for (const of of [{ replication }, { mqtt }, { replication, mqtt }]) {
+      assert.isUndefined(archiveOf(withToken(decoded(of), undefined)))
+      assert.notInclude(render(withToken(decoded(of), undefined)), '_path": undefined')
+      assert.deepStrictEqual(mistakes({ ...of, source_path: "/a" }), [missing("target_path")])
+      assert.deepStrictEqual(mistakes({ ...of, target_path: "/a" }), [missing("source_path")])
+      assert.strictEqual(
+        archiveOf(withToken(decoded({ ...of, ...minimal }), undefined))?.target_path,
+        "/tank/target"
+      )
+    }
+    for (const nothing of [{}, { replication: [] }, { gotify }]) {
+      assert.deepStrictEqual(mistakes(nothing), [missing("source_path"), missing("target_path")])
+    }
   })
 
   it("refuses what is no object", () => {

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { Lock } from "../../src/services/Lock.ts"
+import { withLockOption } from "../../src/services/lock/LockError.ts"
 import { Process, ProcessError } from "../../src/services/Process.ts"
 import { processFake } from "../support/processFake.ts"
 
@@ -113,6 +114,13 @@ describe("Lock", () => {
       assert.strictEqual(fs.readFileSync(path.join(folder, "precious"), "utf8"), "content")
       assert.match((yield* refusal(folder)).message, /it is a folder/)
       assert.match((yield* refusal(path.join(folder, "no/where"))).message, /its folder does not exist/)
+      // The system says of /proc what it says of a folder that is not there.
+      assert.match(
+        (yield* refusal("/proc/zipper.lock")).message,
+        /no file can be made in its folder; set lock/
+      )
+      const none = yield* refusal(path.join(folder, "no/where"))
+      assert.match(withLockOption(none).message, /create it, or give --lock FILE, a file elsewhere$/)
       yield* Effect.flatMap(Process, (process) =>
         process.run({ program: "mkfifo", args: [path.join(folder, "fifo")] })
       )
@@ -132,6 +140,7 @@ describe("Lock", () => {
           })
       )
       const error = yield* refusal(file).pipe(Effect.provide(Lock.layer.pipe(Layer.provide(missing.layer))))
+      assert.strictEqual(withLockOption(error), error)
       assert.match(error.message, /the program flock is missing; install it \(package util-linux\)/)
       const broken = processFake(() => ({ exitCode: 1, stderr: "flock: 3: Bad file descriptor\n" }))
       const other = yield* refusal(file).pipe(Effect.provide(Lock.layer.pipe(Layer.provide(broken.layer))))

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { addressOf } from "./Address.ts"
 import type { Remote } from "./Endpoint.ts"
 import { bytesPerSecond, type ReplicationJob } from "./JobConfig.ts"
@@ -31,6 +32,25 @@ export interface Job {
   /** Bytes a second. */
   readonly bandwidth: number | undefined
   readonly retention: Retention | undefined
+}
+
+const longestName = 160
+
+/**
+ * What a run of the job keeps others out of, in characters that a file's name may have: the same for every job, named or
+ * not, of one direction, host and destination. The direction comes first, so that no guard in a crontab is called that.
+ */
+export const lockNameOf = ({
+  destination,
+  direction,
+  remote
+}: Pick<Job, "direction" | "remote" | "destination">): string => {
+  // Another port is another machine to push to; what is pulled goes to the same place whatever the port.
+  const port = direction === "push" && remote.port !== undefined && remote.port !== 22 ? [remote.port] : []
+  const parts = [direction, remote.host, ...port, ...(destination === undefined ? [] : [destination])]
+  const name = parts.map((part) => String(part).replace(/[^A-Za-z0-9_.-]/g, "_")).join("-")
+  if (name.length <= longestName) return name
+  return `${name.slice(0, longestName)}-${createHash("sha256").update(name).digest("hex").slice(0, 8)}`
 }
 
 /** A job of the configuration. What is pushed goes to somebody else's machine: raw unless told otherwise. */

@@ -11,7 +11,8 @@ export interface JobFlags {
   readonly direction: Job["direction"]
   readonly host: string | undefined
   readonly user: string | undefined
-  readonly port: number | undefined
+  /** As it was typed: whether it is a number is judged with the rest. */
+  readonly port: string | undefined
   readonly sshOptions: ReadonlyArray<string>
   readonly datasets: ReadonlyArray<string>
   readonly exclude: ReadonlyArray<string>
@@ -32,7 +33,7 @@ export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<str
     direction: flags.direction,
     host: flags.host,
     user: flags.user,
-    port: flags.port,
+    port: numberIn(flags.port),
     datasets: flags.datasets,
     exclude: flags.exclude,
     destination: flags.destination,
@@ -66,6 +67,10 @@ export const strayOption = (datasets: ReadonlyArray<string>): string | undefined
 const nameFor = ({ direction, host = "" }: JobFlags): string =>
   `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64)
 
+/** The number that a text is; other text as it is, to be told of. */
+const numberIn = (text: string | undefined): number | string | undefined =>
+  text !== undefined && /^-?[0-9]{1,15}$/.test(text) ? Number(text) : text
+
 const flagOf = (field: string): string => named.get(field) ?? `--${field.replaceAll("_", "-")}`
 
 const named: ReadonlyMap<string, string> = new Map([
@@ -79,10 +84,15 @@ const withoutUndefined = (fields: Readonly<Record<string, unknown>>): Record<str
 
 /** The counts of the command line as a retention; undefined when none was given. Left: what is wrong with them. */
 export const retentionOf = (
-  counts: Readonly<Record<keyof Retention, number | undefined>>
+  counts: Readonly<Record<keyof Retention, string | undefined>>
 ): Either.Either<Retention | undefined, ReadonlyArray<string>> => {
   const { daily, hourly, monthly, weekly } = counts
-  const input = withoutUndefined({ hourly, daily, weekly, monthly })
+  const input = withoutUndefined({
+    hourly: numberIn(hourly),
+    daily: numberIn(daily),
+    weekly: numberIn(weekly),
+    monthly: numberIn(monthly)
+  })
   if (Object.keys(input).length === 0) return Either.right(undefined)
   const decoded = decodeRetention(input)
   if (Either.isLeft(decoded)) return Either.left(linesOf(decoded.left, ([period]) => `--${String(period)}`))

@@ -71,11 +71,13 @@ interface Route {
  */
 export const collisions = (jobs: ReadonlyArray<Job>): ReadonlyArray<string> => {
   const routes = jobs.map(routesOf)
-  return routes.flatMap((own, index) =>
+  const found = routes.flatMap((own, index) =>
     routes
       .slice(index + 1)
       .flatMap((others) => own.flatMap((one) => others.flatMap((other) => collision(one, other))))
   )
+  // Jobs of the same name, which is a mistake of its own, would be told of twice in the same words.
+  return [...new Set(found)]
 }
 
 const routesOf = (job: Job): ReadonlyArray<Route> =>

@@ -7,7 +7,7 @@ import {
   userProblem
 } from "../../../src/domain/replication/Address.ts"
 import { local } from "../../../src/domain/replication/Endpoint.ts"
-import { fromConfig } from "../../../src/domain/replication/Job.ts"
+import { fromConfig, lockNameOf } from "../../../src/domain/replication/Job.ts"
 import { bytesPerSecond, decodeJob } from "../../../src/domain/replication/JobConfig.ts"
 import {
   fromFlags,
@@ -107,7 +107,7 @@ describe("a job", () => {
     const job = made({
       direction: "push",
       host: written.host,
-      port: 2222,
+      port: "2222",
       datasets: written.datasets,
       exclude: written.exclude,
       destination: "pool/x",
@@ -133,7 +133,7 @@ describe("a job", () => {
       problems({
         host: undefined,
         user: "a b",
-        port: 70_000,
+        port: "70000",
         sshOptions: ["-x"],
         datasets: ["tank@a", "0"],
         exclude: ["-x"],
@@ -173,20 +173,56 @@ describe("a job", () => {
   })
 })
 
+describe("the lock of a job", () => {
+  it("is the same for named and unnamed jobs that write to one place, and for no others", () => {
+    const named = {
+      name: "nightly",
+      direction: "pull",
+      host: "me@nas",
+      datasets: ["tank"],
+      destination: "b/c"
+    }
+    const lock = (change: object = {}) => {
+      const given = Object.entries({ ...named, ...change }).filter(([, value]) => value !== undefined)
+      return lockNameOf(fromConfig(Either.getOrThrow(decodeJob(Object.fromEntries(given)))))
+    }
+    assert.strictEqual(lock(), "pull-nas-b_c")
+    assert.strictEqual(
+      lock(),
+      lockNameOf(made({ destination: "b/c", datasets: ["tank/other"], port: "2222" }))
+    )
+    assert.strictEqual(lock({ name: "cron" }), lock())
+    const push = { direction: "push", destination: undefined }
+    const others = [
+      { destination: "b/d" },
+      { host: "mars" },
+      { direction: "push" },
+      push,
+      { ...push, port: 2222 }
+    ]
+    const long = "x".repeat(200)
+    const changes = [{}, ...others, { destination: `b/${long}1` }, { destination: `b/${long}2` }]
+    const locks = changes.map(lock)
+    assert.strictEqual(new Set(locks).size, locks.length, locks.join("\n"))
+    for (const each of locks) assert.match(each, /^(pull|push)-[A-Za-z0-9_.-]{1,180}$/)
+  })
+})
+
 describe("a retention of the command line", () => {
   const none = { hourly: undefined, daily: undefined, weekly: undefined, monthly: undefined }
   it("is what was given, or nothing; one that keeps nothing is refused", () => {
     assert.deepStrictEqual(retentionOf(none), Either.right(undefined))
     assert.deepStrictEqual(
-      retentionOf({ ...none, daily: 3 }),
+      retentionOf({ ...none, daily: "3" }),
       Either.right({ hourly: 0, daily: 3, weekly: 0, monthly: 0 })
     )
-    assert.isTrue(Either.isLeft(retentionOf({ ...none, daily: 0 })))
+    assert.isTrue(Either.isLeft(retentionOf({ ...none, daily: "0" })))
     assert.deepStrictEqual(
-      retentionOf({ ...none, daily: -1, weekly: 10_001 }),
+      retentionOf({ ...none, daily: "-1", weekly: "10001", monthly: "1e3" }),
       Either.left([
         "--daily: -1 is not a whole number from 0 to 10000",
-        "--weekly: 10001 is not a whole number from 0 to 10000"
+        "--weekly: 10001 is not a whole number from 0 to 10000",
+        '--monthly: "1e3" is not a whole number from 0 to 10000'
       ])
     )
   })
@@ -196,7 +232,7 @@ describe("a place", () => {
   it("is this host, unless another is named", () => {
     assert.deepStrictEqual(placeFromFlags({ ...nothing, host: undefined }), Either.right(local))
     assert.deepStrictEqual(
-      placeFromFlags({ ...nothing, host: "root@nas", port: 22 }),
+      placeFromFlags({ ...nothing, host: "root@nas", port: "22" }),
       Either.right({ _tag: "Remote", host: "nas", user: "root", port: 22, options: [] })
     )
     assert.isTrue(Either.isLeft(placeFromFlags({ ...nothing, host: undefined, user: "me" })))

@@ -138,6 +138,11 @@ describe("collisions", () => {
         'jobs "b" and "a" would both write to backup/nas/tank/data/x: tank/data/x of nas and tank/data/x of nas, port 2222'
       ]
     )
+    // Of two jobs of one name, each with the same to say.
+    assert.strictEqual(
+      collisions([pull({ name: "a" }), pull({ name: "a" }), pull({ name: "b", port: 2222 })]).length,
+      1
+    )
     assert.strictEqual(collisions([pull({ host: "a[" }), pull({ host: "a]" })]).length, 1)
   })
 
