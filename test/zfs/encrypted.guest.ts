@@ -96,3 +96,37 @@ describe("encrypted datasets, pushed", () => {
     assert.equal(valueOf("encryption", `${dst}/plain/localhost/${src}/secret`), "off")
   })
 })
+
+describe("getting files back, as the README says", () => {
+  it("a replica can be looked at read-only, or as a clone, and goes on afterwards", () => {
+    const name = `${src}/look`
+    zfs("create", name)
+    const file = path.join(hosts.source.mountpoint, "look/file")
+    put(file, "here I am")
+    zfs("snapshot", `${name}@1`)
+    const again = () => push(hosts, "--strip-prefix", src, "--destination", `${dst}/look`, name)
+    expectStatus(again(), 0)
+    const replica = `${dst}/look/look`
+    zfs("set", "canmount=noauto", replica)
+    zfs("mount", "-o", "ro", replica)
+    assert.equal(fs.readFileSync(path.join(valueOf("mountpoint", replica), "file"), "utf8"), "here I am")
+    zfs("umount", replica)
+    const at = path.join(hosts.target.folder, "clone")
+    zfs("clone", "-o", `mountpoint=${at}`, `${replica}@1`, `${dst}/clone`)
+    assert.equal(fs.readFileSync(path.join(at, "file"), "utf8"), "here I am")
+    put(file, "changed")
+    zfs("snapshot", `${name}@2`)
+    expectStatus(again(), 0)
+    expectReplica(name, replica)
+  })
+
+  it("a dataset that was pulled back is used again after two properties are dropped", () => {
+    const back = `${src}/back`
+    expectStatus(pull(hosts, "--destination", back, `${dst}/look/look`), 0)
+    const restored = `${back}/localhost/${dst}/look/look`
+    zfs("inherit", "canmount", restored)
+    zfs("inherit", "zipper:send", restored)
+    zfs("mount", restored)
+    assert.equal(fs.readFileSync(path.join(valueOf("mountpoint", restored), "file"), "utf8"), "changed")
+  })
+})

@@ -62,8 +62,11 @@ export const valueOf = (property: string, name: string): string =>
   zfs("get", "-H", "-p", "-o", "value", property, name).trim()
 
 /** Everything below a dataset with guids: to show that nothing was touched. */
-export const pictureOf = (dataset: string): string =>
-  zfs(
+export const pictureOf = (dataset: string): string => {
+  // What was written a moment ago is not counted yet.
+  sh("sync")
+  sh("zpool", "sync", dataset.split("/", 1)[0] ?? dataset)
+  return zfs(
     "get",
     "-H",
     "-p",
@@ -75,6 +78,7 @@ export const pictureOf = (dataset: string): string =>
     "guid,written,canmount,receive_resume_token",
     dataset
   )
+}
 
 /** Writes a file that does not compress into a mounted dataset. */
 export const fill = (folder: string, name: string, megabytes: number): void => {

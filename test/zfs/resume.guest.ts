@@ -29,12 +29,14 @@ after(() => hosts.destroy())
 
 const targetOf = (source: string) => `${dst}/r/localhost/${source}`
 const arguments_ = (source: string) => ["--destination", `${dst}/r`, source]
-const tokenOf = (source: string): string => {
-  const known = zfs("list", "-H", "-o", "name", "-r", dst).split("\n").includes(targetOf(source))
-  return known ? valueOf("receive_resume_token", targetOf(source)) : "-"
+/** Bytes of a stream that have come, as the token of the receive that is under way says. */
+const received = (source: string): number => {
+  const token = valueOf("receive_resume_token", targetOf(source))
+  if (token === "-") return 0
+  return Number(/\tbytes = (0x[0-9a-f]+)/.exec(sh("sh", "-c", 'zfs send -nvP -t "$0" 2>&1', token))?.[1] ?? 0)
 }
 
-/** Starts a slow pull and waits until a part has been received. */
+/** Starts a slow pull and waits until a part of the large snapshot has been received. */
 const caughtInTheMiddle = async (source: string) => {
   const running = startZipper(
     ...[
@@ -48,18 +50,20 @@ const caughtInTheMiddle = async (source: string) => {
     ],
     ...arguments_(source)
   )
-  await until("a stream under way", () => tokenOf(source) !== "-")
+  await until("a stream under way", () => received(source) > 500_000)
   return running
 }
 
 const noProcess = (source: string) =>
   until("no process that is left of it", () => processesWith(source).length === 0, 30)
 
+/** A dataset whose first snapshot has been pulled; the next ones are large. */
 const sourceWith = (name: string, megabytes: number): string => {
   const source = `${src}/${name}`
   zfs("create", source)
   put(path.join(here, name, "first"))
   zfs("snapshot", `${source}@1`)
+  expectStatus(pull(hosts, ...arguments_(source)), 0)
   fill(path.join(here, name), "large", megabytes)
   zfs("snapshot", `${source}@2`)
   put(path.join(here, name, "last"))
@@ -70,16 +74,14 @@ const sourceWith = (name: string, megabytes: number): string => {
 describe("a stream that is cut", () => {
   for (const [name, end] of [
     ["killed", "SIGKILL"],
-    ["stopped", "SIGTERM"],
-    ["interrupted", "SIGINT"],
-    ["hung-up", "SIGHUP"]
+    ["interrupted", "SIGINT"]
   ] as const) {
     it(`goes on where it was after ${end}`, async () => {
       const source = sourceWith(name, 24)
       const { child, ended, output } = await caughtInTheMiddle(source)
       child.kill(end)
       const status = await ended
-      assert.equal(status, { SIGKILL: 137, SIGTERM: 143, SIGINT: 130, SIGHUP: 129 }[end], output())
+      assert.equal(status, { SIGKILL: 137, SIGINT: 130 }[end], output())
       if (end !== "SIGKILL") {
         assert.deepEqual(
           processesWith("ssh").filter((line) => line.includes(source) && !line.includes("sshd")),
@@ -92,6 +94,22 @@ describe("a stream that is cut", () => {
       expectReplica(source, targetOf(source))
     })
   }
+
+  it("goes on when it was onto a placeholder", async () => {
+    const source = `${src}/holder`
+    zfs("create", "-p", `${source}/child`)
+    zfs("snapshot", `${source}/child@1`)
+    expectStatus(pull(hosts, ...arguments_(`${source}/child`)), 0)
+    fill(path.join(here, "holder"), "large", 24)
+    zfs("snapshot", `${source}@1`)
+    const { child, ended } = await caughtInTheMiddle(source)
+    child.kill("SIGTERM")
+    assert.equal(await ended, 143)
+    await noProcess(source)
+    assert.match(expectStatus(pull(hosts, ...arguments_(source)), 0).stdout, /resum/)
+    expectReplica(source, targetOf(source))
+    expectReplica(`${source}/child`, targetOf(`${source}/child`))
+  })
 
   it("goes on within the same run when the connection is lost", async () => {
     const source = sourceWith("lost", 24)
@@ -116,30 +134,32 @@ describe("a stream that is cut", () => {
 })
 
 describe("snapshots that come and go while we look", () => {
-  it("are planned again", async () => {
+  it("are planned again; where the source destroyed what was just sent, the replica keeps it", async () => {
     const source = `${src}/churn`
     zfs("create", source)
     zfs("snapshot", `${source}@keep`)
-    // Renews its snapshots all the time, as a snapshot tool that runs at the same time does.
+    expectStatus(pull(hosts, ...arguments_(source)), 0)
+    // Renews its snapshots all the time, far faster than any tool would.
     const churn = spawn(
       "sh",
       [
         "-c",
-        `i=0; while :; do i=$((i+1)); zfs snapshot "$0@c$i"; zfs destroy "$0@c$((i-2))" 2>/dev/null; done`,
+        `i=0; while :; do i=$((i+1)); zfs snapshot "$0@c$i"; zfs destroy "$0@c$((i-10))" 2>/dev/null; sleep 0.2; done`,
         source
       ],
       { detached: true }
     )
     try {
-      for (let round = 0; round < 4; round += 1) {
+      for (let round = 0; round < 3; round += 1) {
         const ran = pull(hosts, ...arguments_(source))
-        assert.equal(ran.status, 0, ran.stdout + ran.stderr)
+        assert.ok(ran.status === 0 || ran.status === 4, ran.stdout + ran.stderr)
+        if (ran.status === 4) assert.match(ran.stderr, /would lose 1 snapshot \(@c\d+\)/)
       }
     } finally {
       assert.ok(churn.pid)
       process.kill(-churn.pid, "SIGKILL")
     }
-    expectStatus(pull(hosts, ...arguments_(source)), 0)
+    expectStatus(pull(hosts, "--rollback", ...arguments_(source)), 0)
     assert.equal(
       snapshotsOf(targetOf(source)).at(-1)?.split("@")[1],
       snapshotsOf(source).at(-1)?.split("@")[1]
@@ -148,13 +168,13 @@ describe("snapshots that come and go while we look", () => {
 })
 
 describe("a large stream", () => {
-  it("takes no more memory than a small one: 2 GB through the pipe", async () => {
+  it("takes no more memory than a small one", async () => {
     const source = `${src}/huge`
     zfs("create", "-o", "compression=lz4", source)
     sh(
       "sh",
       "-c",
-      'yes "text that compresses well on disk and is sent as it reads" | head -c 2147483648 > "$0"',
+      'yes "text that compresses well on disk and is sent as it reads" | head -c 402653184 > "$0"',
       path.join(here, "huge/file")
     )
     zfs("snapshot", `${source}@1`)
