@@ -82,7 +82,10 @@ describe("a stream that is cut", () => {
       child.kill(end)
       const status = await ended
       assert.equal(status, { SIGKILL: 137, SIGINT: 130 }[end], output())
-      if (end !== "SIGKILL") {
+      if (end === "SIGKILL") {
+        // Nobody is left to end its programs, which would bring the stream to its end: they die with it here.
+        sh("pkill", "-KILL", "-f", `zfs receive .*${source}`)
+      } else {
         assert.deepEqual(
           processesWith("ssh").filter((line) => line.includes(source) && !line.includes("sshd")),
           []
@@ -153,7 +156,7 @@ describe("snapshots that come and go while we look", () => {
       for (let round = 0; round < 3; round += 1) {
         const ran = pull(hosts, ...arguments_(source))
         assert.ok(ran.status === 0 || ran.status === 4, ran.stdout + ran.stderr)
-        if (ran.status === 4) assert.match(ran.stderr, /would lose 1 snapshot \(@c\d+\)/)
+        if (ran.status === 4) assert.match(ran.stderr, /would lose \d+ snapshots? \(@c\d+/)
       }
     } finally {
       assert.ok(churn.pid)
