@@ -90,12 +90,17 @@ export const notRun =
       cause
     })
 
-/** What zfs said, in one line. */
+/** What zfs said, in one line; of very much, the beginning and the end. */
 export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string =>
-  spoken(stderr)
-    .join(" ")
-    // After a dataset that is gone, zfs prints its usage.
-    .replace(/ usage: .*$/s, "") || `zfs ended with exit status ${exitCode} and no message`
+  abridged(
+    spoken(stderr)
+      .join(" ")
+      // After a dataset that is gone, zfs prints its usage.
+      .replace(/ usage: .*$/s, "")
+  ) || `zfs ended with exit status ${exitCode} and no message`
+
+const abridged = (text: string): string =>
+  text.length > 2000 ? `${text.slice(0, 1000)} […] ${text.slice(-1000)}` : text
 
 /** The delegation that lets a user who is not root do all that the archive job does. */
 export const allowCommand = (dataset: string): string =>

@@ -146,6 +146,15 @@ describe("Sender", () => {
     })
   )
 
+  it.effect("tells of a flood of words its beginning and its end", () =>
+    Effect.gen(function* () {
+      const stderr = `the cause\n${"rubbish\n".repeat(8000)}the end\n`
+      const { message } = yield* Effect.flip(sender(() => ({ exitCode: 1, stderr })).sender.read("src/a"))
+      assert.match(message, /the cause .* \[…\] .* the end$/)
+      assert.isBelow(message.length, 2200)
+    })
+  )
+
   it.effect("estimates; what is gone by then has vanished", () =>
     Effect.gen(function* () {
       const stream: Stream = { _tag: "Incremental", from: snapshot("1"), to: snapshot("3 x") }
