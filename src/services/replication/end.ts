@@ -24,7 +24,7 @@ export const makeEnd = (
       notRun({ endpoint, role })
     )
     if (completed.exitCode !== 0) {
-      return yield* failure("tell who we are", "", completed, { endpoint, role, user })
+      return yield* failure("log in", "", completed, { endpoint, role, user })
     }
     const found = yield* readAccount(completed.stdout, endpoint)
     known = found.user
