@@ -120,11 +120,11 @@ describe("getting files back, as the README says", () => {
     expectReplica(name, replica)
   })
 
-  it("a dataset that was pulled back is used again after two properties are dropped", () => {
+  it("a dataset that was pulled back is used again after two properties are set right", () => {
     const back = `${src}/back`
     expectStatus(pull(hosts, "--destination", back, `${dst}/look/look`), 0)
     const restored = `${back}/localhost/${dst}/look/look`
-    zfs("inherit", "canmount", restored)
+    zfs("set", "canmount=on", restored)
     zfs("inherit", "zipper:send", restored)
     zfs("mount", restored)
     assert.equal(fs.readFileSync(path.join(valueOf("mountpoint", restored), "file"), "utf8"), "changed")
