@@ -8,13 +8,14 @@ import * as Endpoint from "../domain/replication/Endpoint.ts"
 import { placeFromFlags, strayOption } from "../domain/replication/JobFlags.ts"
 import { type Role, roles } from "../domain/replication/Roles.ts"
 import * as Delegate from "../programs/Delegate.ts"
+import { userName } from "../services/zfs/command.ts"
 import { command, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { Output } from "./Output.ts"
 import { output } from "./options.ts"
 import { resolve } from "./replicationJob.ts"
 import * as options from "./replicationOptions.ts"
-import { ends, endsOf, ourUser } from "./replicationServices.ts"
+import { ends, endsOf } from "./replicationServices.ts"
 import { UsageError } from "./UsageError.ts"
 
 const role = options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`)
@@ -178,7 +179,7 @@ const print = Effect.fnUntraced(function* ({ delegations, source, target }: Want
 
 const machineOf = (end: Endpoint.Endpoint): string => (end._tag === "Local" ? Endpoint.label(end) : end.host)
 
-const loginOf = (end: Endpoint.Endpoint): string | undefined => (end._tag === "Local" ? ourUser() : end.user)
+const loginOf = (end: Endpoint.Endpoint): string | undefined => (end._tag === "Local" ? userName() : end.user)
 
 /** What is missing, as an error each when that was the question, else as what a real run would do. */
 const lookAt = Effect.fnUntraced(function* ({ delegations, source, target }: Wanted, asked: boolean) {

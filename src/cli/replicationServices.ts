@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto"
-import { hostname, userInfo } from "node:os"
+import { hostname } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -78,16 +78,6 @@ export const dryRun = (job: Job, config: Config | undefined) =>
 /** Both ends alone. */
 export const ends = (source: Endpoint.Endpoint, target: Endpoint.Endpoint) =>
   Layer.merge(Sender.layer(source), Receiver.layer(target)).pipe(Layer.provide(Process.layer))
-
-/** Who runs this. */
-export const ourUser = (): string => {
-  try {
-    return userInfo().username
-  } catch {
-    // No entry in passwd, as in some containers.
-    return String(process.getuid?.() ?? "")
-  }
-}
 
 /**
  * The lock file of a job: beside the configured one, so that a long replication keeps neither the archive job nor

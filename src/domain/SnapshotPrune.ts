@@ -1,3 +1,4 @@
+import { byCreatetxg } from "./Createtxg.ts"
 import { decode, type SnapshotMark } from "./SnapshotMark.ts"
 import * as SnapshotName from "./SnapshotName.ts"
 import { shortName } from "./ZfsList.ts"
@@ -41,7 +42,7 @@ export interface PrunePlan {
  * that is alive, not kept. All others are left out of both lists.
  */
 export const select = (snapshots: ReadonlyArray<Snapshot>, rules: PruneRules): PrunePlan => {
-  const due = snapshots.filter((snapshot) => isDue(snapshot, rules)).sort(byAge)
+  const due = snapshots.filter((snapshot) => isDue(snapshot, rules)).sort(byCreatetxg)
   return {
     destroy: due.filter((snapshot) => obstacle(snapshot) === undefined),
     spare: due.flatMap((snapshot) => {
@@ -64,6 +65,3 @@ const obstacle = ({ clones, holds, name }: Snapshot): string | undefined =>
     : clones.length > 0
       ? `it has clones: ${clones.join(", ")}`
       : undefined
-
-const byAge = (a: Snapshot, b: Snapshot): number =>
-  a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0

@@ -1,3 +1,4 @@
+import { byCreatetxg } from "../Createtxg.ts"
 import { rows } from "../ZfsList.ts"
 import {
   type Bookmark,
@@ -49,9 +50,6 @@ export const readSnapshots = (text: string): ReadonlyMap<string, Own> => {
   }
   return found
 }
-
-const byCreatetxg = (a: { readonly createtxg: bigint }, b: { readonly createtxg: bigint }): number =>
-  a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
 
 const none: Own = { snapshots: [], bookmarks: [] }
 

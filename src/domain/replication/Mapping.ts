@@ -36,7 +36,7 @@ const pushed = ({ destination, stripPrefix }: Addressing, dataset: string): Eith
     : Either.right(rest)
 }
 
-/** The target of each dataset; no two datasets of a job have the same. Left: everything that is wrong, a line each. */
+/** The target of each dataset; no two have the same, since one prefix is taken off all of them. Left: everything that is wrong, a line each. */
 export const targetsOf = (
   job: Addressing,
   datasets: ReadonlyArray<string>

@@ -1,3 +1,4 @@
+import { byCreatetxg } from "../Createtxg.ts"
 import * as Reasons from "./PlanReasons.ts"
 import type { SendMode, Snapshot, SourceDataset, TargetDataset } from "./State.ts"
 import type { Stream } from "./Stream.ts"
@@ -178,4 +179,4 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
 }
 
 const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> =>
-  snapshots.toSorted((a, b) => (a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0))
+  snapshots.toSorted(byCreatetxg)

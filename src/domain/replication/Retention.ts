@@ -1,4 +1,5 @@
 import * as Either from "effect/Either"
+import { byCreatetxg } from "../Createtxg.ts"
 import type { Retention } from "./Job.ts"
 import type { Snapshot } from "./State.ts"
 
@@ -43,9 +44,7 @@ export const select = (
   if (periods.every(({ reason }) => retention[reason] <= 0)) {
     return Either.left("the retention keeps nothing: give hourly, daily, weekly or monthly a number above 0")
   }
-  const ordered = snapshots.toSorted((a, b) =>
-    a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
-  )
+  const ordered = snapshots.toSorted(byCreatetxg)
   const newest = ordered.at(-1)
   const chosen = periods.map(({ of, reason }) => ({
     reason,
