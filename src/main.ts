@@ -2,4 +2,4 @@ import { version } from "./cli/version.ts"
 
 // Monitors and installers ask for the version often: it does not wait for the libraries to load.
 if (process.argv.length === 3 && process.argv[2] === "--version") process.stdout.write(`${version}\n`)
-else (await import("./cli/start.ts")).start(process.argv)
+else void import("./cli/start.ts").then(({ start }) => start(process.argv))

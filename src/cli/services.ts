@@ -13,6 +13,7 @@ import { Notifier } from "../services/Notifier.ts"
 import { Process } from "../services/Process.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
+import { Workers } from "../services/Workers.ts"
 import { Zfs } from "../services/Zfs.ts"
 
 /** Who is at work: one run of one job on one machine. */
@@ -64,7 +65,11 @@ export const live = (config: ArchiveConfig, id: Identity) =>
     Lock.layer,
     Tree.layer,
     notifier(config)
-  ).pipe(Layer.provideMerge(Hasher.layer), Layer.provideMerge(machine))
+  ).pipe(
+    Layer.provideMerge(Hasher.layer),
+    Layer.provide(Workers.layer(config.compression.threads)),
+    Layer.provideMerge(machine)
+  )
 
 /** The services of a dry run: real discovery, real change detection, and nothing that writes. */
 export const dryRun = (config: ArchiveConfig, id: Identity) =>
@@ -75,7 +80,11 @@ export const dryRun = (config: ArchiveConfig, id: Identity) =>
     Lock.layerDryRun,
     Tree.layer,
     config.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun
-  ).pipe(Layer.provideMerge(Hasher.layerDryRun), Layer.provideMerge(machine))
+  ).pipe(
+    Layer.provideMerge(Hasher.layerDryRun),
+    Layer.provide(Workers.layer(config.compression.threads)),
+    Layer.provideMerge(machine)
+  )
 
 /** The services of a check: those of a dry run, but it does ask whether Gotify answers. */
 export const checking = (config: ArchiveConfig, id: Identity) =>

@@ -2,7 +2,9 @@ import { makeRunMain, type Teardown } from "@effect/platform/Runtime"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Effect from "effect/Effect"
 import { type StopSignal, signalStatus } from "../domain/ExitStatus.ts"
+import { WorkerSource } from "../services/Workers.ts"
 import { exitStatusOf } from "./Exit.ts"
+import { workerProgram } from "./workerProgram.ts"
 import { zipper } from "./Zipper.ts"
 
 let stoppedBy: StopSignal | undefined
@@ -38,6 +40,7 @@ export const start = (argv: ReadonlyArray<string>): void => {
   })
   zipper(argv).pipe(
     Effect.provide(NodeContext.layer),
+    Effect.provideService(WorkerSource, workerProgram),
     runMain({ disableErrorReporting: true, disablePrettyLogger: true, teardown })
   )
 }

@@ -1,0 +1,73 @@
+import { ArchiveError } from "../archive/ArchiveError.ts"
+import { codeOf } from "../domain/Errno.ts"
+import { type Inputs, type Kind, type Outputs, WorkerEnded } from "./Runner.ts"
+
+/** What the main thread asks of a worker. */
+export interface Request<K extends Kind> {
+  readonly kind: K
+  readonly input: Inputs[K]
+}
+
+/** What a worker says when its program has been loaded. */
+export const ready = "ready"
+
+/** What a worker answers, in the order of the requests. */
+export type Reply<K extends Kind> =
+  | { readonly ok: true; readonly value: Outputs[K] }
+  | { readonly ok: false; readonly failure: Failure }
+
+/** An error as plain data: between threads an error loses its class and its fields. */
+export type Failure =
+  | {
+      readonly tag: "archive"
+      readonly reason: ArchiveError["reason"]
+      readonly path: string
+      readonly message: string
+      readonly transient: boolean
+    }
+  | { readonly tag: "memory"; readonly message: string }
+  | { readonly tag: "other"; readonly message: string; readonly code: string | undefined }
+
+/** How node and zlib say that there is no memory left for a buffer. */
+const outOfMemory: ReadonlySet<string> = new Set(["ERR_MEMORY_ALLOCATION_FAILED", "Z_MEM_ERROR"])
+
+const isOutOfMemory = (cause: unknown): boolean =>
+  outOfMemory.has(codeOf(cause) ?? "") ||
+  (cause instanceof RangeError && cause.message === "Array buffer allocation failed")
+
+export const packFailure = (cause: unknown): Failure => {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  if (isOutOfMemory(cause)) return { tag: "memory", message }
+  if (cause instanceof ArchiveError) {
+    const { reason, path, transient } = cause
+    return { tag: "archive", reason, path, message, transient }
+  }
+  return { tag: "other", message, code: codeOf(cause) }
+}
+
+export const unpackFailure = (failure: Failure): Error => {
+  if (failure.tag === "memory")
+    return new WorkerEnded(`a worker thread has no memory left: ${failure.message}`)
+  if (failure.tag === "archive") {
+    const { reason, path, message, transient } = failure
+    return new ArchiveError({ reason, path, message, transient })
+  }
+  const error = new Error(failure.message)
+  return failure.code === undefined ? error : Object.assign(error, { code: failure.code })
+}
+
+/**
+ * Memory of a result that need not be copied: what its views at the first level are alone in. Small buffers
+ * share theirs with others, and memory that all threads see stays where it is.
+ */
+export const ownMemory = (value: Outputs[Kind]): ReadonlyArray<ArrayBuffer> => {
+  if (typeof value !== "object") return []
+  const own = Object.values(value).flatMap((field) =>
+    ArrayBuffer.isView(field) &&
+    field.buffer instanceof ArrayBuffer &&
+    field.buffer.byteLength > Buffer.poolSize
+      ? [field.buffer]
+      : []
+  )
+  return [...new Set(own)]
+}

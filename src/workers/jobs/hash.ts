@@ -1,0 +1,122 @@
+import { createHash } from "node:crypto"
+import { closeSync, fstatSync, openSync, readSync } from "node:fs"
+import { crc32 } from "node:zlib"
+import { checkedPiece } from "../../domain/ArchiveIndex.ts"
+import { closeRead, openRegular, readOnly } from "../../services/regularFile.ts"
+import type { FileCalls } from "../FileCalls.ts"
+import { waitForGrowth } from "../Growth.ts"
+
+export type Algorithm = "md5" | "sha256"
+
+/** Digests of a whole file, all in one go over it. */
+export interface HashInput {
+  readonly path: string
+  readonly algorithms: ReadonlyArray<Algorithm>
+  /** Whether the CRC-32 of its pieces is wanted as well. */
+  readonly inPieces?: boolean
+}
+
+export interface HashOutput {
+  /** In hexadecimal, in the order of the algorithms. */
+  readonly digests: ReadonlyArray<string>
+  /** CRC-32 of each {@link checkedPiece} bytes and of the rest, if they were asked for. */
+  readonly pieces: Uint32Array
+}
+
+/** The same of a file that is still being written; it need not be there yet. */
+export interface FollowInput extends HashInput {
+  /** See {@link waitForGrowth}. */
+  readonly growth: SharedArrayBuffer
+}
+
+/** Small enough to stay in a core's own cache between one algorithm and the next. */
+const pieceSize = 256 * 1024
+
+const digestsBy = (algorithms: ReadonlyArray<Algorithm>, inPieces = false) => {
+  const all = algorithms.map((algorithm) => createHash(algorithm))
+  const pieces = inPieces ? makePieces() : undefined
+  return {
+    update: (bytes: Uint8Array): void => {
+      for (const each of all) each.update(bytes)
+      pieces?.add(bytes)
+    },
+    end: (): HashOutput => ({
+      digests: all.map((each) => each.digest("hex")),
+      pieces: Uint32Array.from(pieces?.end() ?? [])
+    })
+  }
+}
+
+/** Sums up the pieces of a file, whatever parts it comes in. */
+const makePieces = () => {
+  const sums: Array<number> = []
+  let sum = 0
+  let length = 0
+  return {
+    add: (bytes: Uint8Array): void => {
+      for (let at = 0; at < bytes.length; ) {
+        const part = bytes.subarray(at, at + checkedPiece - length)
+        sum = crc32(part, sum)
+        at += part.length
+        length += part.length
+        if (length < checkedPiece) continue
+        sums.push(sum)
+        sum = 0
+        length = 0
+      }
+    },
+    end: (): ReadonlyArray<number> => (length > 0 ? [...sums, sum] : sums)
+  }
+}
+
+/** Reads to the end of the file. */
+export const hash =
+  (calls: FileCalls) =>
+  async ({ algorithms, inPieces, path }: HashInput, signal: AbortSignal): Promise<HashOutput> => {
+    const { file, stats } = await openRegular(path)
+    try {
+      const { end, update } = digestsBy(algorithms, inPieces)
+      const buffer = Buffer.allocUnsafe(Math.min(pieceSize, stats.size + 1))
+      for (let position = 0; ; ) {
+        signal.throwIfAborted()
+        const { bytesRead } = await calls.read(file.fd, buffer, 0, buffer.length, position)
+        if (bytesRead === 0) return end()
+        update(buffer.subarray(0, bytesRead))
+        position += bytesRead
+      }
+    } finally {
+      await closeRead(file)
+    }
+  }
+
+/** Reads behind whoever writes the file, and stops this thread while there is nothing to read. */
+export const follow = async ({ algorithms, growth, path }: FollowInput): Promise<HashOutput> => {
+  const { end, update } = digestsBy(algorithms)
+  waitForGrowth(growth, 1)
+  const fd = openSync(path, readOnly)
+  try {
+    if (!fstatSync(fd).isFile()) throw new Error("is not a regular file")
+    const buffer = Buffer.allocUnsafeSlow(pieceSize)
+    let position = 0
+    for (;;) {
+      const grown = waitForGrowth(growth, position + buffer.length)
+      const wanted = Math.min(buffer.length, grown.bytes - position)
+      if (wanted > 0) {
+        const bytesRead = readSync(fd, buffer, 0, wanted, position)
+        if (bytesRead === 0) throw otherSize(position, grown.bytes)
+        update(buffer.subarray(0, bytesRead))
+        position += bytesRead
+      } else {
+        const { size } = fstatSync(fd)
+        if (size !== grown.bytes || size !== position) throw otherSize(size, grown.bytes)
+        break
+      }
+    }
+    return end()
+  } finally {
+    closeSync(fd)
+  }
+}
+
+const otherSize = (found: number, written: number) =>
+  new Error(`it has ${found} bytes where ${written} were written`)

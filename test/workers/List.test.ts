@@ -1,0 +1,195 @@
+import { type BigIntStats, lstatSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as RawPath from "../../src/domain/RawPath.ts"
+import { openBlock } from "../../src/services/tree/Columns.ts"
+import { blocking, type DirectoryCalls, Unseen, waiting } from "../../src/workers/DirectoryCalls.ts"
+import { type ListInput, list } from "../../src/workers/jobs/list.ts"
+import { put } from "../support/archive.ts"
+import { temporaryFolder } from "../support/log.ts"
+
+const raw = RawPath.fromText
+const never = new AbortController().signal
+
+const input = (root: string, change: Partial<ListInput> = {}): ListInput => ({
+  frozen: true,
+  livePath: undefined,
+  within: 5,
+  enough: 1000,
+  directories: [{ path: raw("ABCD"), real: raw(root), mounted: false, grafts: [] }],
+  ...change
+})
+
+const found = async (calls: DirectoryCalls, given: ListInput) => {
+  const output = await list(calls)(given, never)
+  if ("failure" in output) throw new Error(output.failure.message)
+  return output
+}
+
+/** A directory of another inode, as `lstat` tells of it. */
+const withInode = (stats: BigIntStats, ino: bigint): BigIntStats =>
+  Object.assign(Object.create(Object.getPrototypeOf(stats)), stats, { ino })
+
+const withStats = (change: (path: string, stats: BigIntStats) => BigIntStats): DirectoryCalls => ({
+  ...blocking,
+  lstats: (count, path, take, signal) =>
+    blocking.lstats(count, path, (index, stats) => take(index, change(path(index).toString(), stats)), signal)
+})
+
+for (const [where, calls] of [
+  ["a worker thread", blocking],
+  ["the main thread", waiting]
+] as const) {
+  describe(`looking at names on ${where}`, () => {
+    it.scoped("gives them in order, and names the first that fails", () =>
+      Effect.gen(function* () {
+        const root = yield* temporaryFolder
+        for (let file = 0; file < 50; file += 1) put(`${root}/${file}`, "x".repeat(file))
+        const taken: Array<readonly [number, bigint]> = []
+        const look = (names: ReadonlyArray<string>) =>
+          calls.lstats(
+            names.length,
+            (index) => `${root}/${names[index]}`,
+            (index, { size }) => taken.push([index, size]),
+            never
+          )
+        yield* Effect.promise(() => look(Array.from({ length: 50 }, (_, file) => `${file}`)))
+        assert.deepStrictEqual(
+          taken,
+          Array.from({ length: 50 }, (_, file) => [file, BigInt(file)] as const)
+        )
+        const error = yield* Effect.promise(() => look(["1", "gone", "2"]).catch((cause: unknown) => cause))
+        assert.instanceOf(error, Unseen)
+        assert.strictEqual(error instanceof Unseen ? error.index : -1, 1)
+      })
+    )
+
+    it.scoped("begins nothing more when it is not wanted any more", () =>
+      Effect.gen(function* () {
+        const root = yield* temporaryFolder
+        const controller = new AbortController()
+        const reason = new Error("stop")
+        let asked = 0
+        controller.abort(reason)
+        const error = yield* Effect.promise(() =>
+          calls
+            .lstats(
+              100,
+              () => {
+                asked += 1
+                return root
+              },
+              () => undefined,
+              controller.signal
+            )
+            .catch((cause: unknown) => cause)
+        )
+        assert.strictEqual(error, reason)
+        assert.strictEqual(asked, 0)
+      })
+    )
+  })
+}
+
+describe("listing directories", () => {
+  it.scoped("tells a file that vanishes from a live source from one that a snapshot cannot lose", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      const calls: DirectoryCalls = { ...blocking, names: async () => ["gone"] }
+      for (const frozen of [true, false]) {
+        const output = yield* Effect.promise(() => list(calls)(input(root, { frozen }), never))
+        assert.deepStrictEqual(output, {
+          failure: {
+            path: `${root}/gone`,
+            message: frozen
+              ? "cannot read ABCD/gone: no such file or directory (ENOENT)"
+              : "ABCD/gone vanished while it was listed",
+            transient: !frozen
+          }
+        })
+      }
+    })
+  )
+
+  it.scoped("passes over the control directory of ZFS, and over no other .zfs", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      put(`${root}/.zfs/file`, "x")
+      for (const [ino, skipped] of [
+        [1n, 1],
+        [0xffff_ffff_ffffn, 1],
+        [2n, 0]
+      ] as const) {
+        const calls = withStats((path, stats) => (path.endsWith("/.zfs") ? withInode(stats, ino) : stats))
+        const output = yield* Effect.promise(() => found(calls, input(root)))
+        assert.deepInclude(output, { skipped, count: 1 - skipped })
+      }
+    })
+  )
+
+  it.scoped("refuses a child dataset that is no directory", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      put(`${root}/file`, "x")
+      const directory = {
+        path: raw("ABCD"),
+        real: raw(root),
+        mounted: false,
+        grafts: [[raw("child"), raw(`${root}/file`)]] as const
+      }
+      for (const calls of [blocking, waiting]) {
+        const output = yield* Effect.promise(() =>
+          list(calls)(input(root, { directories: [directory] }), never)
+        )
+        assert.deepInclude(output, {
+          failure: {
+            path: `${root}/file`,
+            message: "cannot list ABCD/child: it is no directory",
+            transient: false
+          }
+        })
+      }
+    })
+  )
+
+  it.scoped("leaves directories to be asked for again when there is enough", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      for (const directory of ["a", "b", "c"]) {
+        for (const file of ["1", "2"]) put(`${root}/${directory}/${file}`, "x")
+      }
+      const directories = ["a", "b", "c"].map((name) => ({
+        path: raw(`ABCD/${name}`),
+        real: raw(`${root}/${name}`),
+        mounted: false,
+        grafts: []
+      }))
+      const output = yield* Effect.promise(() => found(blocking, input(root, { enough: 3, directories })))
+      assert.deepStrictEqual(
+        output.listed.map(({ from, to }) => [from, to]),
+        [
+          [0, 2],
+          [2, 4]
+        ]
+      )
+      assert.strictEqual(openBlock(output).path(3), raw("b/2"))
+      assert.strictEqual(openBlock(output).stamps(3, 4)[0], lstatSync(`${root}/b/2`, { bigint: true }).ino)
+    })
+  )
+
+  it.scoped("shares out a directory of many names, in order", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      const names = Array.from({ length: 2500 }, (_, index) => `n${index}`)
+      const calls: DirectoryCalls = { ...blocking, names: async () => names }
+      const output = yield* Effect.promise(() => found(calls, input(root)))
+      assert.strictEqual(output.count, 0)
+      const pieces = output.listed[0]?.pieces ?? []
+      assert.strictEqual(pieces.length, 3)
+      assert.deepStrictEqual(
+        pieces.flatMap((piece) => piece.split("/")),
+        [...names].sort()
+      )
+    })
+  )
+})
