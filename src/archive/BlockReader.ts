@@ -1,6 +1,5 @@
-import { codeOf, explain, isTransientCode } from "../domain/Errno.ts"
 import { closeRead, openRegular } from "../services/regularFile.ts"
-import { ArchiveError } from "./ArchiveError.ts"
+import { truncated, unreadable } from "./Damage.ts"
 
 const blockSize = 256 * 1024
 
@@ -10,6 +9,10 @@ const blocksKept = 4
 /** Reads a file in large blocks, so that many small reads near each other cost one. */
 export interface BlockReader {
   readonly size: number
+  /** For whoever reads the same file on another thread; valid until it is closed. */
+  readonly fd: number
+  /** Fills the buffer; reading beyond the end is an error. Nothing is kept. */
+  readonly fill: (buffer: Buffer, position: number) => Promise<Buffer>
   /** Exactly these bytes; reading beyond the end is an error. The buffer must not be changed. */
   readonly bytes: (position: number, length: number) => Promise<Buffer>
   /** The bytes from `start` to `end` in order. A piece is valid until the one after the next is asked for. */
@@ -19,15 +22,7 @@ export interface BlockReader {
 
 /** Opens the file at `path`; not through a symlink. */
 export const openBlocks = async (path: string): Promise<BlockReader> => {
-  const failed = (cause: unknown): never => {
-    throw new ArchiveError({
-      reason: "Unreadable",
-      path,
-      message: `cannot read ${path}: ${explain(cause)}`,
-      transient: isTransientCode(codeOf(cause)),
-      cause
-    })
-  }
+  const failed = unreadable(path)
   const {
     file,
     stats: { size }
@@ -80,13 +75,5 @@ export const openBlocks = async (path: string): Promise<BlockReader> => {
     }
   }
 
-  return { size, bytes, pieces, close: () => closeRead(file) }
+  return { size, fd: file.fd, fill, bytes, pieces, close: () => closeRead(file) }
 }
-
-const truncated = (path: string) =>
-  new ArchiveError({
-    reason: "Corrupt",
-    path,
-    message: `${path} is damaged: something in it points beyond its end`,
-    transient: false
-  })

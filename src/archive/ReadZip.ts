@@ -1,14 +1,16 @@
-import { crc32 } from "node:zlib"
-import * as RawPath from "../domain/RawPath.ts"
-import { ArchiveError, isArchiveError } from "./ArchiveError.ts"
+import { isArchiveError } from "./ArchiveError.ts"
 import { type BlockReader, openBlocks } from "./BlockReader.ts"
-import { type Directory, endRecords } from "./EndRecord.ts"
-import type { EntryHead, EntrySums } from "./Entry.ts"
-import { compareHeaders, type Headers, readHead } from "./ReadHeaders.ts"
-import { type CentralEntry, openZip, type ZipReader } from "./Yauzl.ts"
+import { damaged, need } from "./Damage.ts"
+import { endRecords } from "./EndRecord.ts"
+import { readData } from "./EntryData.ts"
+import { checkLocal, readEntry, type ZipEntry } from "./ReadHeaders.ts"
+import { type Extent, type Slice, slices } from "./Slices.ts"
+import { parseRecords, readEnd, type ZipEnd } from "./Yauzl.ts"
+
+export type { ZipEntry } from "./ReadHeaders.ts"
 
 /** An entry whose headers have been checked, with a way to its content. */
-interface ReadEntry extends EntryHead, EntrySums {
+export interface ReadEntry extends ZipEntry {
   /** The uncompressed data. Fails when CRC-32 or size are wrong, once all of it has been read. */
   readonly content: () => AsyncIterable<Buffer>
 }
@@ -20,90 +22,129 @@ interface ReadEntry extends EntryHead, EntrySums {
  * ArchiveError that names the entry.
  */
 export async function* readZip(path: string, signal: AbortSignal): AsyncGenerator<ReadEntry> {
-  signal.throwIfAborted()
-  const blocks = await openBlocks(path)
+  const blocks = await open(path, signal)
   try {
-    const zip = await openZip(blocks).catch(damaged(path))
-    let end = 0
-    let entries = 0
-    let record = zip.directoryStart
-    try {
-      for await (const central of zip.entries()) {
+    for await (const batch of batches(blocks, path, signal)) {
+      for (const entry of batch) {
         signal.throwIfAborted()
-        const name = `"${RawPath.display(RawPath.fromBuffer(central.fileNameRaw))}"`
-        const headers = await readHeaders(zip, blocks, central, record, end).catch(damaged(path, name))
-        yield {
-          ...headers.head,
-          ...headers.sums,
-          content: () => content(zip, headers, signal, damaged(path, name))
+        const fail = damaged(path, entry.name)
+        const header = await blocks.bytes(entry.start, entry.dataStart - entry.start).catch(fail)
+        try {
+          checkLocal(entry, header)
+        } catch (cause) {
+          fail(cause)
         }
-        end = headers.local.fileDataStart + central.compressedSize
-        record += headers.recordLength
-        entries += 1
+        yield { ...entry, content: () => content(blocks, entry, signal, fail) }
       }
-    } catch (cause) {
-      if (signal.aborted || isArchiveError(cause)) throw cause
-      damaged(path)(cause)
     }
-    await checkEnd(blocks, { entries, start: end, size: record - zip.directoryStart }, path)
   } finally {
     await blocks.close()
   }
 }
 
-const readHeaders = async (
-  zip: ZipReader,
-  blocks: BlockReader,
-  central: CentralEntry,
-  record: number,
-  expectedOffset: number
-): Promise<Headers> => {
-  const head = readHead(central)
-  if (central.relativeOffsetOfLocalHeader !== expectedOffset) {
-    throw new Error("it does not begin where the entry before it ends")
-  }
-  // The one field of the record that yauzl does not give: the disk's number.
-  if ((await blocks.bytes(record + 34, 2)).readUInt16LE(0) !== 0) throw new Error("its disk number is not 0")
-  return compareHeaders(head, central, await zip.local(central))
-}
-
-async function* content(
-  zip: ZipReader,
-  headers: Headers,
-  signal: AbortSignal,
-  fail: (cause: unknown) => never
-): AsyncGenerator<Buffer> {
-  let checksum = 0
+/**
+ * What the central directory says of the entries of a zip that this program wrote, in order and in batches: for
+ * a zip that can be trusted, since neither local headers nor data are looked at. Fails with an ArchiveError on
+ * anything that this program does not write, and unless entries lie one behind the other, with nothing between
+ * them, before or after.
+ */
+export async function* readEntries(
+  path: string,
+  signal: AbortSignal
+): AsyncGenerator<ReadonlyArray<ZipEntry>> {
+  const blocks = await open(path, signal)
   try {
-    for await (const chunk of zip.data(headers.central, headers.local)) {
-      signal.throwIfAborted()
-      checksum = crc32(chunk, checksum)
-      yield chunk
-    }
-  } catch (cause) {
-    if (signal.aborted) throw cause
-    fail(cause)
+    yield* batches(blocks, path, signal)
+  } finally {
+    await blocks.close()
   }
-  if (checksum !== headers.sums.crc32) fail(new Error("its CRC-32 is wrong"))
 }
 
-const checkEnd = async (blocks: BlockReader, directory: Directory, path: string): Promise<void> => {
-  const expected = endRecords(directory)
-  const at = directory.start + directory.size
-  const found = blocks.size === at + expected.length ? await blocks.bytes(at, expected.length) : undefined
+const open = (path: string, signal: AbortSignal): Promise<BlockReader> => {
+  signal.throwIfAborted()
+  return openBlocks(path)
+}
+
+async function* batches(
+  blocks: BlockReader,
+  path: string,
+  signal: AbortSignal
+): AsyncGenerator<ReadonlyArray<ZipEntry>> {
+  const end = await readEnd(blocks).catch(damaged(path))
+  let records: Buffer = Buffer.alloc(0)
+  let last: Slice | undefined
+  for await (const slice of slices(blocks, end)) {
+    signal.throwIfAborted()
+    if ("broken" in slice) return damaged(path)(new Error(slice.broken))
+    const length = slice.records.end - slice.records.start
+    if (records.length < length) records = Buffer.allocUnsafeSlow(length)
+    await blocks.fill(records.subarray(0, length), slice.records.start)
+    yield [...readRecords(records.subarray(0, length), slice, path)]
+    last = slice
+  }
+  await checkEnd(blocks, end, last, path)
+}
+
+/**
+ * The entries of a slice, from the bytes of its records. Fails unless they lie one behind the other and fill
+ * the slice's content.
+ */
+export function* readRecords(
+  records: Buffer,
+  slice: { readonly count: number; readonly content: Extent },
+  path: string
+): Generator<ZipEntry> {
+  const parsed = parseRecords(records, slice.count)
+  let record = 0
+  let position = slice.content.start
+  for (let index = 0; index < slice.count; index += 1) {
+    const nameLength = records.readUInt16LE(record + 28)
+    let entry: ZipEntry
+    try {
+      const next = parsed.next()
+      need(next.done !== true, "it is missing")
+      const central = next.value
+      entry = readEntry(central, records.readUInt16LE(record + 34))
+      need(entry.start === position, "it does not begin where the entry before it ends")
+      record += 46 + nameLength + central.extraFieldLength
+    } catch (cause) {
+      return damaged(path, records.subarray(record + 46, record + 46 + nameLength))(cause)
+    }
+    yield entry
+    position = entry.end
+    if (index === slice.count - 1 && position !== slice.content.end) {
+      return damaged(path, entry.name)(new Error("it does not end where its record says"))
+    }
+  }
+}
+
+/** Fails unless the data of the last slice reach up to the central directory, and nothing but the right end records follow it. */
+export const checkEnd = async (
+  blocks: BlockReader,
+  { directoryStart: start, entries }: ZipEnd,
+  last: Slice | undefined,
+  path: string
+): Promise<void> => {
+  const at = last?.records.end ?? start
+  const expected = endRecords({ entries, start, size: at - start })
+  const fits = (last?.content.end ?? 0) === start && blocks.size === at + expected.length
+  const found = fits ? await blocks.bytes(at, expected.length) : undefined
   if (found?.equals(expected) !== true) damaged(path)(new Error("its end record does not fit its content"))
 }
 
-const damaged =
-  (path: string, entry?: string) =>
-  (cause: unknown): never => {
-    if (isArchiveError(cause)) throw cause
-    const why = cause instanceof Error ? cause.message : String(cause)
-    throw new ArchiveError({
-      reason: "Corrupt",
-      path,
-      message: `${path} is damaged${entry === undefined ? "" : ` at ${entry}`}: ${why}`,
-      transient: false,
-      cause
-    })
+async function* content(
+  blocks: BlockReader,
+  entry: ZipEntry,
+  signal: AbortSignal,
+  fail: (cause: unknown) => never
+): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of readData(blocks, entry)) {
+      signal.throwIfAborted()
+      yield chunk
+    }
+  } catch (cause) {
+    if (signal.aborted || isArchiveError(cause)) throw cause
+    fail(cause)
   }
+}

@@ -1,88 +1,65 @@
-import { pipeline, Readable } from "node:stream"
-import { createInflateRaw, inflateRawSync } from "node:zlib"
+import { Readable } from "node:stream"
 import * as yauzl from "yauzl"
 import type { BlockReader } from "./BlockReader.ts"
+import { endRecords } from "./EndRecord.ts"
 
 /** The only module that knows yauzl, whose version is pinned: it finds and parses the headers. */
 
 /** An entry as its central directory record has it. */
 export type CentralEntry = yauzl.Entry
 
-/** An entry as its local header has it. */
-export type LocalEntry = yauzl.LocalFileHeader
-
-/** An opened zip. */
-export interface ZipReader {
-  /** Where the central directory begins, as the end record says. */
+/** What the end records say, not yet compared with anything. */
+export interface ZipEnd {
   readonly directoryStart: number
-  /** In the order of the central directory. Once only. */
-  readonly entries: () => AsyncIterable<CentralEntry>
-  readonly local: (entry: CentralEntry) => Promise<LocalEntry>
-  /**
-   * The entry's uncompressed data; its length is checked, its CRC-32 is not. A chunk is valid until the next
-   * is asked for.
-   */
-  readonly data: (entry: CentralEntry, local: LocalEntry) => AsyncIterable<Buffer>
+  readonly entries: number
 }
 
-/** Extra fields, by id. */
-export const extraFields = (bytes: Buffer): ReadonlyArray<yauzl.ExtraField> => yauzl.parseExtraFields(bytes)
+const options: yauzl.Options = {
+  lazyEntries: true,
+  // Names stay bytes: yauzl refuses legal ones (`C:x`) and changes others (backslash).
+  decodeStrings: false,
+  validateEntrySizes: true,
+  autoClose: false
+}
 
-/** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */
-const wholeLimit = 1 << 20
-
-/** Opens the zip that `blocks` reads. */
-export const openZip = async (blocks: BlockReader): Promise<ZipReader> => {
-  const zip = await yauzl.fromRandomAccessReaderPromise(new Adapter(blocks), blocks.size, {
-    lazyEntries: true,
-    // Names stay bytes: yauzl refuses legal ones (`C:x`) and changes others (backslash).
-    decodeStrings: false,
-    validateEntrySizes: true,
-    autoClose: false
-  })
-
-  const local = (entry: CentralEntry): Promise<LocalEntry> =>
-    new Promise((resolve, reject) => {
-      zip.readLocalFileHeader(entry, {}, (error, header) =>
-        error === null ? resolve(header) : reject(error)
-      )
-    })
-
-  // Not through yauzl's streams: those cost three times as much, for small data and for large.
-  async function* whole(entry: CentralEntry, start: number): AsyncGenerator<Buffer> {
-    const raw = await blocks.bytes(start, entry.compressedSize)
-    const limit = { maxOutputLength: Math.max(entry.uncompressedSize, 1) }
-    yield entry.compressionMethod === 0 ? raw : inflateRawSync(raw, limit)
-  }
-
-  const streamed = (entry: CentralEntry, start: number): AsyncIterable<Buffer> => {
-    const raw = blocks.pieces(start, start + entry.compressedSize)
-    return entry.compressionMethod === 0 ? raw : inflate(raw)
-  }
-
-  async function* data(entry: CentralEntry, header: LocalEntry): AsyncGenerator<Buffer> {
-    const small = entry.compressedSize <= wholeLimit && entry.uncompressedSize <= wholeLimit
-    let size = 0
-    for await (const chunk of (small ? whole : streamed)(entry, header.fileDataStart)) {
-      size += chunk.length
-      if (size > entry.uncompressedSize) break
-      yield chunk
-    }
-    if (size !== entry.uncompressedSize) throw new Error("its data has another size than it says")
-  }
-
+/** Reads the end records of the zip that `blocks` reads. */
+export const readEnd = async (blocks: BlockReader): Promise<ZipEnd> => {
+  const zip = await yauzl.fromRandomAccessReaderPromise(new FileReader(blocks), blocks.size, options)
   // The types call this number a boolean.
-  return { directoryStart: Number(zip.readEntryCursor), entries: () => zip.eachEntry(), local, data }
+  return { directoryStart: Number(zip.readEntryCursor), entries: zip.entryCount }
 }
 
-async function* inflate(raw: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const inflater = createInflateRaw({ chunkSize: 256 * 1024 })
-  // A failure of the pieces reaches the loop below as the inflater's; the callback has nothing to add.
-  pipeline(raw, inflater, () => undefined)
-  for await (const chunk of inflater) yield chunk
+/** yauzl looks for a zip64 locator before the end record, where the last record could look like one. */
+const gap = 20
+
+/**
+ * The entries of `count` (at most 65,534) central directory records. In memory, where yauzl's callbacks are called
+ * at once: reading from a file it takes five times as long. Throws at the first record that cannot be parsed.
+ */
+export function* parseRecords(records: Buffer, count: number): Generator<CentralEntry> {
+  const found: Array<CentralEntry> = []
+  const failures: Array<unknown> = []
+  const zips: Array<yauzl.ZipFile> = []
+  const reader = new MemoryReader(records, endRecords({ entries: count, start: 0, size: 0 }))
+  yauzl.fromRandomAccessReader(reader, reader.size, options, (error, opened) => {
+    if (error === null || error === undefined) zips.push(opened)
+    else failures.push(error)
+  })
+  const [zip] = zips
+  if (zip === undefined) throw failures[0]
+  zip.on("entry", (entry: CentralEntry) => found.push(entry))
+  zip.on("error", (error: unknown) => failures.push(error))
+  for (let index = 0; index < count; index += 1) {
+    zip.readEntry()
+    if (failures.length > 0) throw failures[0]
+    const entry = found.pop()
+    // The only thing that yauzl answers later is a record that consists of the fixed fields alone.
+    if (entry === undefined) throw new Error("it has no name")
+    yield entry
+  }
 }
 
-class Adapter extends yauzl.RandomAccessReader {
+class FileReader extends yauzl.RandomAccessReader {
   readonly blocks: BlockReader
 
   constructor(blocks: BlockReader) {
@@ -113,5 +90,41 @@ class Adapter extends yauzl.RandomAccessReader {
   // The file is its opener's to close.
   override close(callback: (error: Error | null) => void): void {
     setImmediate(callback, null)
+  }
+}
+
+/** Records in memory as a zip of its own: the records, a gap, an end record. */
+class MemoryReader extends yauzl.RandomAccessReader {
+  readonly records: Buffer
+  readonly end: Buffer
+  readonly size: number
+
+  constructor(records: Buffer, end: Buffer) {
+    super()
+    this.records = records
+    this.end = Buffer.concat([Buffer.alloc(gap), end])
+    this.size = records.length + this.end.length
+  }
+
+  override read(
+    target: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null) => void
+  ): void {
+    const { end, records } = this
+    if (position + length > this.size) {
+      callback(new Error("its record is cut off"))
+      return
+    }
+    if (position + length <= records.length) {
+      records.copy(target, offset, position, position + length)
+    } else {
+      const copied = position < records.length ? records.copy(target, offset, position) : 0
+      const from = position + copied - records.length
+      end.copy(target, offset + copied, from, from + length - copied)
+    }
+    callback(null)
   }
 }

@@ -5,6 +5,7 @@ import * as Stream from "effect/Stream"
 import { isArchiveError } from "../../src/archive/ArchiveError.ts"
 import { readZip } from "../../src/archive/ReadZip.ts"
 import { verifyZip } from "../../src/archive/VerifyZip.ts"
+import { inProcess } from "../../src/workers/Jobs.ts"
 import { archiveAndVerify, installed, layers, noise, put, run, viewOf } from "../support/archive.ts"
 import { temporaryFolder } from "../support/log.ts"
 
@@ -47,7 +48,9 @@ describe("verification", () => {
       const unseen: Array<number> = []
       for (let bit = 0; bit < zip.length * 8; bit += 1) {
         writeFileSync(`${root}/b.zip`, flip(zip, bit))
-        const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal)))
+        const found = yield* Effect.promise(() =>
+          failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
+        )
         if (found === undefined && !padding.has(bit)) unseen.push(bit)
       }
       assert.deepStrictEqual(unseen, [])
@@ -68,7 +71,9 @@ describe("verification", () => {
       for (let length = 0; length < zip.length; length += 1) broken.push(zip.subarray(0, length))
       for (const bytes of broken) {
         writeFileSync(`${root}/b.zip`, bytes)
-        const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal)))
+        const found = yield* Effect.promise(() =>
+          failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
+        )
         assert.strictEqual(found?.reason, "Corrupt", `${bytes.length} bytes`)
       }
     }).pipe(Effect.provide(layers()))
@@ -89,7 +94,9 @@ describe("verification", () => {
       move(hidden.length - 6)
       writeFileSync(`${root}/b.zip`, hidden)
       if (installed("unzip")) assert.strictEqual(run("unzip", ["-tq", `${root}/b.zip`]).status, 0)
-      const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal)))
+      const found = yield* Effect.promise(() =>
+        failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
+      )
       assert.include(found?.message, 'damaged at "b": it does not begin where the entry before it ends')
     }).pipe(Effect.provide(layers()))
   )
@@ -105,7 +112,9 @@ describe("verification", () => {
       for (let step = 1; step < 40; step += 1) {
         const at = Math.floor((zip.length * step) / 40)
         writeFileSync(`${root}/b.zip`, flip(zip, at * 8 + (step % 8)))
-        const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal)))
+        const found = yield* Effect.promise(() =>
+          failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
+        )
         assert.strictEqual(found?.reason, "Corrupt")
         assert.include(found?.message, at < second ? '"1 deflated"' : '"2 stored"')
       }
@@ -118,7 +127,7 @@ describe("verification", () => {
       put(`${root}/ABCD/a`, noise(2_000_000))
       const { manifest } = yield* archiveAndVerify(viewOf(root), `${root}/a.zip`)
       const controller = new AbortController()
-      const ended = verifyZip(`${root}/a.zip`, manifest, controller.signal).then(
+      const ended = verifyZip(`${root}/a.zip`, manifest, controller.signal, inProcess).then(
         () => "finished",
         (cause: unknown) => (isArchiveError(cause) ? cause.message : "aborted")
       )

@@ -1,0 +1,77 @@
+import { pipeline } from "node:stream/promises"
+import { crc32, createInflateRaw, inflateRawSync } from "node:zlib"
+import { codeOf } from "../domain/Errno.ts"
+import type { BlockReader } from "./BlockReader.ts"
+import { need } from "./Damage.ts"
+import type { EntrySums } from "./Entry.ts"
+import type { ZipEntry } from "./ReadHeaders.ts"
+
+/** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */
+const wholeLimit = 1 << 20
+
+/** What a stream inflates at a time: with less, going back and forth costs as much as inflating. */
+const chunkSize = 512 * 1024
+
+/** Whether {@link inflateWhole} is the way. */
+export const isSmall = (sums: EntrySums): boolean =>
+  sums.compressedSize <= wholeLimit && sums.size <= wholeLimit
+
+/** The content of a deflated entry that is small. Throws when there is more of it than the entry says. */
+export const inflateWhole = (raw: Buffer, { size }: EntrySums): Buffer => {
+  try {
+    return inflateRawSync(raw, { maxOutputLength: Math.max(size, 1), chunkSize: Math.max(size, 64) })
+  } catch (cause) {
+    throw codeOf(cause) === "ERR_BUFFER_TOO_LARGE" ? new Error(wrongSize, { cause }) : cause
+  }
+}
+
+/** The content of a deflated entry that is not small. A piece may be used again once the next is asked for. */
+export async function* inflatePieces(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const inflater = createInflateRaw({ chunkSize })
+  // What fails here reaches the loop as the inflater's failure.
+  const fed = pipeline(pieces, inflater).catch(() => undefined)
+  for await (const chunk of inflater) yield chunk
+  await fed
+}
+
+/** Gathers size and CRC-32 of content, to be compared with what the entry says. */
+export const makeSums = ({ crc32: expected, size }: EntrySums) => {
+  let length = 0
+  let checksum = 0
+  return {
+    /** Throws as soon as there is too much. */
+    add: (chunk: Buffer): void => {
+      length += chunk.length
+      need(length <= size, wrongSize)
+      checksum = crc32(chunk, checksum)
+    },
+    check: (): void => {
+      need(length === size, wrongSize)
+      need(checksum === expected, "its CRC-32 is wrong")
+    }
+  }
+}
+
+const wrongSize = "its data has another size than it says"
+
+/** The entry's uncompressed data, with size and CRC-32 checked at its end. A chunk is valid until the next is asked for. */
+export async function* readData(blocks: BlockReader, entry: ZipEntry): AsyncGenerator<Buffer> {
+  const sums = makeSums(entry)
+  for await (const chunk of chunks(blocks, entry)) {
+    sums.add(chunk)
+    yield chunk
+  }
+  sums.check()
+}
+
+// Not through yauzl's streams: those cost three times as much, for small data and for large.
+async function* chunks(blocks: BlockReader, entry: ZipEntry): AsyncGenerator<Buffer> {
+  const stored = entry.method === "store"
+  if (isSmall(entry)) {
+    const raw = await blocks.bytes(entry.dataStart, entry.compressedSize)
+    yield stored ? raw : inflateWhole(raw, entry)
+  } else {
+    const pieces = blocks.pieces(entry.dataStart, entry.end)
+    yield* stored ? pieces : inflatePieces(pieces)
+  }
+}
