@@ -12,6 +12,8 @@ export type FolderResult =
       /** Uncompressed bytes. */
       readonly bytes: number
       readonly zipSize: number
+      /** Files that were taken from the archive before, in compressed form. */
+      readonly copied: number
       readonly millis: number
       /** The archive before is now `ABCD.prev.zip`. */
       readonly rotated: boolean
@@ -68,14 +70,14 @@ export const summarize = (options: {
   }
 }
 
-/** `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed)`: what became of one folder, for the log. */
+/** `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed; 10 files copied from the archive before)`: what became of one folder, for the log. */
 export const describe = (result: FolderResult): string => {
   switch (result._tag) {
     case "Archived": {
       const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
       return result.rehearsed
         ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}`
-        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason})`
+        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason}${result.copied > 0 ? `; ${count(result.copied, "file")} copied from the archive before` : ""})`
     }
     case "Unchanged":
       return "unchanged"
@@ -120,6 +122,7 @@ const folderDocument = (result: FolderResult) => {
         files: result.files,
         bytes: result.bytes,
         zip_bytes: result.zipSize,
+        copied_files: result.copied,
         seconds: result.millis / 1000
       }
     case "Unchanged":

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { type ArchiveIndex, type PreviousArchive, settled } from "../domain/ArchiveIndex.ts"
 import type { DueReason } from "../domain/Changes.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { Checksums, FolderState } from "../domain/FolderState.ts"
@@ -10,7 +11,7 @@ import { display, fromText } from "../domain/RawPath.ts"
 import { describe, type FolderResult } from "../domain/RunResult.ts"
 import type { SourceView } from "../domain/Source.ts"
 import { count } from "../domain/Units.ts"
-import { type ArchiveReport, Archiver } from "../services/Archiver.ts"
+import { ArchiveError, type ArchiveReport, Archiver } from "../services/Archiver.ts"
 import { Hasher } from "../services/Hasher.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
@@ -29,6 +30,10 @@ export interface Candidate {
 /** What all folders of a run have in common. */
 interface FolderContext {
   readonly run: string
+  /** When it began (milliseconds since 1970), before its snapshot was taken. */
+  readonly started: number
+  /** Whether unchanged files may be copied from the archive before, instead of being read and compressed again. */
+  readonly reuse: boolean
   readonly view: SourceView
   /** The base that this run compared with: see FolderState.compared_with. */
   readonly comparedWith: string | undefined
@@ -42,14 +47,20 @@ export interface FolderSettings {
 
 /**
  * One folder from snapshot to published archive: manifest -> archive -> read back and verify -> hash -> publish.
- * Each attempt has to end within the task timeout; transient errors are tried again. Never fails, not even by
- * a defect: what went wrong is in the result, and in a failure record, so that the folder stays due.
+ * Each attempt has to end within the task timeout; transient errors are tried again. An archive that fails by
+ * what was copied into it from the one before is made anew. Never fails, not even by a defect: what went wrong
+ * is in the result, and in a failure record, so that the folder stays due.
  */
 export const archiveFolder = (context: FolderContext, settings: FolderSettings) =>
   Effect.fn("ArchiveFolder")(
     function* (candidate: Candidate) {
       const { folder } = candidate
       return yield* attempt(context, candidate).pipe(
+        Effect.catchIf(isByCopying, (error) =>
+          Effect.logWarning(`${error.message}; everything is compressed anew`).pipe(
+            Effect.zipRight(attempt({ ...context, reuse: false }, candidate))
+          )
+        ),
         Effect.timeoutFail({
           duration: Duration.seconds(settings.task_timeout_seconds),
           onTimeout: () => new TaskTimeout({ seconds: settings.task_timeout_seconds })
@@ -62,6 +73,9 @@ export const archiveFolder = (context: FolderContext, settings: FolderSettings) 
     (effect, candidate) => Effect.annotateLogs(effect, "folder", candidate.folder)
   )
 
+const isByCopying = (error: { readonly _tag: string }): error is ArchiveError =>
+  error instanceof ArchiveError && error.reason === "Previous"
+
 const internal = (defect: unknown): string =>
   `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
 
@@ -71,18 +85,20 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
   const store = yield* Store
   const started = yield* Clock.currentTimeMillis
 
-  const prepared = yield* prepare(view, candidate)
+  const prepared = yield* prepare(context, candidate)
   if (prepared === undefined) {
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")
     return { _tag: "Unchanged", folder } satisfies FolderResult
   }
-  const { manifest, report, checksums, staging } = prepared
+  const { manifest, previous, report, checksums, staging } = prepared
 
   const now = yield* Clock.currentTimeMillis
   const metadata = Metadata.make({ manifest, checksums, createdAt: now, snapshot: view.label })
   const published = yield* store.publish(staging, {
     metadata,
-    state: stateOf(context, metadata, manifest, report, checksums)
+    state: stateOf(context, metadata, manifest, report, checksums),
+    index: indexOf(context, manifest, report, checksums),
+    previous
   })
 
   const result: FolderResult = {
@@ -92,6 +108,7 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
     files: manifest.files,
     bytes: manifest.bytes,
     zipSize: report.zipSize,
+    copied: report.copiedFiles,
     millis: (yield* Clock.currentTimeMillis) - started,
     rotated: published.rotated,
     rehearsed: published.rehearsed ?? false
@@ -101,12 +118,20 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
 }, Effect.scoped)
 
 /** Everything before publication; undefined when the manifest shows that nothing changed. */
-const prepare = Effect.fnUntraced(function* (view: SourceView, { folder, decision }: Candidate) {
+const prepare = Effect.fnUntraced(function* (context: FolderContext, { folder, decision }: Candidate) {
+  const { reuse, view } = context
   const tree = yield* Tree
   const archiver = yield* Archiver
   const hasher = yield* Hasher
   const store = yield* Store
-  const manifest = yield* tree.manifest(view, folder)
+  const before: Effect.Effect<PreviousArchive | undefined> = reuse
+    ? store.previous(folder)
+    : Effect.succeed(undefined)
+  // A folder that is due in any case needs both, and each of them waits for other things.
+  const [manifest, found] = yield* Effect.all(
+    [tree.manifest(view, folder), decision._tag === "Due" ? before : Effect.succeed(undefined)],
+    { concurrency: 2 }
+  )
   if (decision._tag === "Compare" && decision.manifestHash === manifest.hash) return undefined
   const [escaped] = manifest.escaped ?? []
   if (escaped !== undefined) {
@@ -114,12 +139,53 @@ const prepare = Effect.fnUntraced(function* (view: SourceView, { folder, decisio
       `${count(manifest.escaped?.length ?? 0, "name is", "names are")} not UTF-8 and archived under an escaped name, the first ${display(escaped.path)} as ${display(fromText(escaped.name))}`
     )
   }
+  const previous = decision._tag === "Due" ? found : yield* before
   const staging = yield* store.stage(folder)
-  const report = yield* archiver.archive(view, manifest, staging.zip)
-  yield* archiver.verify(staging.zip, manifest)
-  const checksums = yield* hasher.hash(staging.zip)
-  return { manifest, report, checksums, staging }
+  const following = yield* hasher.follow(staging.zip)
+  const report = yield* archiver.archive(view, manifest, staging.zip, {
+    previous,
+    settled: following.advance
+  })
+  // All three read or write back the same bytes and wait for different things.
+  const [, checksums] = yield* Effect.all(
+    [
+      archiver
+        .verify(staging.zip, manifest, report.copied)
+        .pipe(Effect.mapError((error) => (report.copied.length > 0 ? byCopying(error) : error))),
+      following.finish(report.zipSize),
+      store.sync(staging)
+    ],
+    { concurrency: "unbounded" }
+  )
+  return { manifest, previous, report, checksums, staging }
 })
+
+/** What was copied may be what is wrong with an archive that fails verification. */
+const byCopying = (error: ArchiveError): ArchiveError =>
+  error.reason === "Corrupt" || error.reason === "Mismatch"
+    ? new ArchiveError({
+        reason: "Previous",
+        path: error.path,
+        message: `an archive with files copied from the one before cannot be verified: ${error.message}`,
+        transient: false,
+        cause: error
+      })
+    : error
+
+const indexOf = (
+  context: FolderContext,
+  manifest: Manifest,
+  report: ArchiveReport,
+  checksums: Checksums
+): ArchiveIndex | undefined =>
+  manifest.stamps === undefined
+    ? undefined
+    : {
+        sha256: checksums.sha256,
+        method: report.madeWith.method,
+        level: report.madeWith.level,
+        stamps: settled(manifest.stamps, context.started)
+      }
 
 const stateOf = (
   context: FolderContext,

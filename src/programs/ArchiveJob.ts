@@ -29,7 +29,7 @@ export interface JobOptions {
   readonly run: string
   /** Only these folders; all when empty. */
   readonly folders: ReadonlyArray<FolderName>
-  /** Archive them whether they changed or not. */
+  /** Archive them whether they changed or not, and read and compress every file. */
   readonly force: boolean
 }
 
@@ -54,7 +54,10 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   )
   const worked = yield* Effect.forEach(
     candidates,
-    archiveFolder({ run: options.run, view: snapshot.view, comparedWith: base }, config),
+    archiveFolder(
+      { run: options.run, started, reuse: !options.force, view: snapshot.view, comparedWith: base },
+      config
+    ),
     { concurrency: config.max_workers }
   )
   const results = [...unchanged, ...unworkable, ...worked]

@@ -8,7 +8,7 @@ import * as Errno from "../domain/Errno.ts"
 import { closeRead, openRegular, readOnly, withRegular } from "./regularFile.ts"
 
 /** What is needed of `lstat`. Sizes in bytes, times in milliseconds since 1970. */
-interface DiskStat {
+export interface DiskStat {
   readonly kind: "file" | "directory" | "symlink" | "other"
   readonly size: number
   readonly dev: number
@@ -17,6 +17,7 @@ interface DiskStat {
   readonly uid: number
   readonly mode: number
   readonly mtimeMs: number
+  readonly ctimeMs: number
 }
 
 /** One file-system operation failed. */
@@ -45,11 +46,19 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly list: (path: string) => Effect.Effect<ReadonlyArray<string>, DiskError>
     /** Content as UTF-8; undefined when there is no such file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
+    /** Content as it is; otherwise like `read`. */
+    readonly readBytes: (path: string) => Effect.Effect<Uint8Array | undefined, DiskError>
     /**
-     * Creates a file that must not exist, writes it whole, and syncs it. Mode 0666 less umask unless told. A part
-     * of it may stay when that fails.
+     * Creates a file that must not exist, writes it whole (text as UTF-8), and syncs it. Mode 0666 less umask
+     * unless told. A part of it may stay when that fails.
      */
-    readonly write: (path: string, content: string, mode?: number) => Effect.Effect<void, DiskError>
+    readonly write: (
+      path: string,
+      content: string | Uint8Array,
+      mode?: number
+    ) => Effect.Effect<void, DiskError>
+    /** The same without syncing: for what may be lost or garbled by a power cut. */
+    readonly writeUnsynced: (path: string, content: Uint8Array) => Effect.Effect<void, DiskError>
     /** `mkdir`, mode 0777 less umask unless told; fails with EEXIST. */
     readonly makeFolder: (path: string, mode?: number) => Effect.Effect<void, DiskError>
     /** `rename`: replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
@@ -78,6 +87,8 @@ export class Disk extends Context.Tag("zipper/Disk")<
       attempt("read", path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
         whenMissing(undefined)
       ),
+    readBytes: (path) =>
+      attempt("read", path, () => withRegular(path, (file) => file.readFile())).pipe(whenMissing(undefined)),
     write: (path, content, mode = 0o666) =>
       attempt("write", path, () =>
         withFile(
@@ -90,6 +101,8 @@ export class Disk extends Context.Tag("zipper/Disk")<
           mode
         )
       ),
+    writeUnsynced: (path, content) =>
+      attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content), 0o666)),
     makeFolder: (path, mode) => attempt("create the folder", path, () => fs.mkdir(path, mode ?? 0o777)),
     rename: (from, to) => attempt("rename", `${from} to ${to}`, () => fs.rename(from, to)),
     link: (existing, path) => attempt("link", `${existing} to ${path}`, () => fs.link(existing, path)),
@@ -220,5 +233,6 @@ const toStat = (stats: Stats): DiskStat => ({
   nlink: stats.nlink,
   uid: stats.uid,
   mode: stats.mode,
-  mtimeMs: stats.mtimeMs
+  mtimeMs: stats.mtimeMs,
+  ctimeMs: stats.ctimeMs
 })

@@ -3,6 +3,7 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
+import type { PreviousArchive } from "../domain/ArchiveIndex.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { FolderFailure, FolderRecord } from "../domain/FolderState.ts"
@@ -46,13 +47,21 @@ export class Store extends Context.Tag("zipper/Store")<
     /** The job's cursor; undefined when there is none or it cannot be understood (then it is set aside, with a warning). */
     readonly cursor: Effect.Effect<Cursor | undefined, StoreError>
     /**
+     * The current archive of a folder, to copy unchanged entries from: only when it is, all of it, what was
+     * published, and it is known what it was made of. Never fails: why there is none goes to the log at debug.
+     */
+    readonly previous: (folder: FolderName) => Effect.Effect<PreviousArchive | undefined>
+    /**
      * An empty staging place, for one publication; it is gone when the scope closes, published or not. What an
      * earlier attempt could not clean up in that folder is put right first.
      */
     readonly stage: (folder: FolderName) => Effect.Effect<Staging, StoreError, Scope.Scope>
+    /** Brings the staged zip to the disk. Publication makes sure of it anyway; this way it need not wait for it. */
+    readonly sync: (staging: Staging) => Effect.Effect<void, StoreError>
     /**
      * Makes the staged zip the current archive of its folder and the current one the previous. All or nothing
-     * (DESIGN, Publishing); also clears the folder's failure record.
+     * (DESIGN, Publishing); also clears the folder's failure record and replaces its index, which may fail with
+     * no more than a warning.
      */
     readonly publish: (staging: Staging, publication: Publication) => Effect.Effect<Published, StoreError>
     /** Remembers that the folder's last attempt failed: it stays due. */

@@ -23,6 +23,10 @@ const {
   watch
 } = crash
 
+/** What publication itself renames, before the index, which is no part of it. */
+const publishes = ({ name, path }: DiskFaults.Operation): boolean =>
+  name === "rename" && !path.includes("/index/")
+
 beforeAll(crash.setUp)
 afterAll(crash.tearDown)
 
@@ -76,7 +80,7 @@ describe("undoing fails too", () => {
   it.each([0, 2])(
     "archives before it: %i; one of its operations fails, and everything works again",
     async (scenario) => {
-      const last = (await operationsOf(scenario)).findLast(({ name }) => name === "rename")?.number ?? 0
+      const last = (await operationsOf(scenario)).findLast(publishes)?.number ?? 0
       for (let second = last + 1; ; second++) {
         const place = placeLike(template(scenario))
         let reached = false
@@ -126,7 +130,7 @@ describe("recovery itself is stopped", () => {
     "archives before it: %i; undoing is stopped at each change, and recovery too",
     async (scenario) => {
       // The last step: everything before it has to be undone.
-      const last = (await operationsOf(scenario)).findLast(({ name }) => name === "rename")?.number ?? 0
+      const last = (await operationsOf(scenario)).findLast(publishes)?.number ?? 0
       assert.isAbove(last, 0)
       for (let extra = 1; ; extra++) {
         const place = placeLike(template(scenario))

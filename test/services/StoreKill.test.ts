@@ -24,6 +24,10 @@ describe("a process ends by SIGKILL", () => {
       minify: true,
       platform: "node",
       format: "esm",
+      // yauzl asks for node's modules as CommonJS does.
+      banner: {
+        js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+      },
       outfile: script
     })
     const child = (place: { readonly root: string }, ordinal: number, task: string) =>

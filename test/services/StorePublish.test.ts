@@ -291,7 +291,8 @@ const interruptAt = (place: StoreSettings, at: (operation: DiskFaults.Operation)
             : effect
         return {
           ...real,
-          write: (file: string, content: string) => hold("write", file, real.write(file, content)),
+          write: (file: string, content: string | Uint8Array) =>
+            hold("write", file, real.write(file, content)),
           rename: (from: string, to: string) => hold("rename", to, real.rename(from, to))
         }
       })

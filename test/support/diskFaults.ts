@@ -19,7 +19,16 @@ export interface Hooks {
   readonly after?: (operation: Operation) => string | undefined
 }
 
-const changing = new Set(["write", "makeFolder", "rename", "link", "copy", "remove", "removeFolder"])
+const changing = new Set([
+  "write",
+  "writeUnsynced",
+  "makeFolder",
+  "rename",
+  "link",
+  "copy",
+  "remove",
+  "removeFolder"
+])
 
 /** The real disk, with something happening around each operation. */
 export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
@@ -42,7 +51,9 @@ export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
         stat: (path) => around("stat", path, disk.stat(path)),
         list: (path) => around("list", path, disk.list(path)),
         read: (path) => around("read", path, disk.read(path)),
+        readBytes: (path) => around("readBytes", path, disk.readBytes(path)),
         write: (path, content) => around("write", path, disk.write(path, content)),
+        writeUnsynced: (path, content) => around("writeUnsynced", path, disk.writeUnsynced(path, content)),
         makeFolder: (path, mode) => around("makeFolder", path, disk.makeFolder(path, mode)),
         rename: (from, to) => around("rename", to, disk.rename(from, to)),
         link: (existing, path) => around("link", path, disk.link(existing, path)),

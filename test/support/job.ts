@@ -64,6 +64,7 @@ export const makeKit = (
       verifyFailures: {},
       archived: [],
       verified: [],
+      copied: [],
       ...(options.before === undefined ? {} : { before: options.before })
     }
     const store = yield* Ref.make<MemoryStore>(emptyStore)

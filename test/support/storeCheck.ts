@@ -95,7 +95,10 @@ export const inspect = (
   }
   for (const name of entries(home)) if (!published.has(name)) leftovers.push(`${folder}/${name}`)
   for (const name of entries(path.join(place.targetPath, ".zipper"))) {
-    if (!["cursor.json", "failures"].includes(name)) leftovers.push(`.zipper/${name}`)
+    if (!["cursor.json", "failures", "index"].includes(name)) leftovers.push(`.zipper/${name}`)
+  }
+  for (const name of entries(path.join(place.targetPath, ".zipper", "index"))) {
+    if (!/^[A-Z0-9]{4}$/.test(name)) leftovers.push(`.zipper/index/${name}`)
   }
   for (const name of place.tmpDir === undefined ? [] : entries(place.tmpDir)) leftovers.push(`tmp/${name}`)
   return { current, previous, problems, leftovers }

@@ -5,6 +5,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import type { ArchiveIndex } from "../../src/domain/ArchiveIndex.ts"
 import { parse } from "../../src/domain/FolderName.ts"
 import type { FolderState } from "../../src/domain/FolderState.ts"
 import { Disk } from "../../src/services/Disk.ts"
@@ -77,6 +78,14 @@ export const publicationOf = (content: string, folder = abcd): Publication => {
   }
 }
 
+/** What such an archive was made of: two files. */
+export const indexOf = (content: string): ArchiveIndex => ({
+  method: "auto",
+  level: 6,
+  sha256: digest("sha256", content),
+  stamps: BigInt64Array.of(1n, 1_700_000_000_000_000_000n, 2n, 0n)
+})
+
 /** Stages and publishes an archive of this content, as the job does for one folder. */
 export const archive = (content: string, folder = abcd) =>
   Effect.scoped(
@@ -84,23 +93,28 @@ export const archive = (content: string, folder = abcd) =>
       const store = yield* Store
       const staging = yield* store.stage(folder)
       yield* Effect.sync(() => fs.writeFileSync(staging.zip, content, { flag: "wx" }))
-      return yield* store.publish(staging, publicationOf(content, folder))
+      return yield* store.publish(staging, { ...publicationOf(content, folder), index: indexOf(content) })
     })
   )
 
 /** Digests by node itself. */
+const digests = (file: string) =>
+  Effect.try({
+    try: () => {
+      const content = fs.readFileSync(file)
+      return {
+        md5: createHash("md5").update(content).digest("hex"),
+        sha256: createHash("sha256").update(content).digest("hex")
+      }
+    },
+    catch: (cause) => new HashError({ path: file, message: `cannot read ${file}`, transient: false, cause })
+  })
+
 export const hasher = Layer.succeed(Hasher, {
-  hash: (file) =>
-    Effect.try({
-      try: () => {
-        const content = fs.readFileSync(file)
-        return {
-          md5: createHash("md5").update(content).digest("hex"),
-          sha256: createHash("sha256").update(content).digest("hex")
-        }
-      },
-      catch: (cause) => new HashError({ path: file, message: `cannot read ${file}`, transient: false, cause })
-    })
+  hash: digests,
+  hashInPieces: (file) =>
+    Effect.map(digests(file), (checksums) => ({ checksums, pieces: new Uint32Array() })),
+  follow: (file) => Effect.succeed({ advance: () => undefined, finish: () => digests(file) })
 })
 
 /** The store on disk, with this disk. */

@@ -26,10 +26,13 @@ export const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings) 
     ),
     records: recordsAfterRecovery(layout).pipe(operation("records", reading.records)),
     cursor: jobState.cursor(layout, "report").pipe(operation("cursor", reading.cursor)),
+    // To read an archive as a whole is too much work for a dry run.
+    previous: (_folder: FolderName) => Effect.succeed(undefined),
     stage: (folder: FolderName) => {
       const paths = Layout.folder(layout, folder)
       return Effect.succeed<Staging>({ folder, zip: join(paths.next, paths.names.zip) })
     },
+    sync: () => Effect.void,
     publish: (staging: Staging, _: Publication) =>
       wouldPublish(Layout.folder(layout, staging.folder)).pipe(
         operation("publish", `cannot look at ${staging.folder}`)

@@ -9,8 +9,8 @@ import { Disk } from "../Disk.ts"
 import { isFolder, setAside } from "./folders.ts"
 import * as Layout from "./layout.ts"
 
-/** Replaces a small file so that the old or the new content is there at any instant, and after a power cut. */
-export const replace = (path: string, content: string) =>
+/** Replaces a file so that the old or the new content is there at any instant, and after a power cut. */
+export const replace = (path: string, content: string | Uint8Array) =>
   Effect.gen(function* () {
     const disk = yield* Disk
     const draft = `${path}${Layout.draftSuffix}`

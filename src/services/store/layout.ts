@@ -10,6 +10,7 @@ export interface Layout {
   readonly job: string
   readonly cursor: string
   readonly failures: string
+  readonly indexes: string
   readonly probe: string
   readonly tmp: { readonly dir: string; readonly root: string; readonly probe: string } | undefined
 }
@@ -24,6 +25,7 @@ export const make = (settings: StoreSettings): Layout => {
     job,
     cursor: join(job, "cursor.json"),
     failures: join(job, "failures"),
+    indexes: join(job, "index"),
     probe: join(target, probe),
     tmp:
       dir === undefined
@@ -50,6 +52,8 @@ export interface FolderLayout {
   /** Says that `home` was made by us and is to be removed as long as it is empty. */
   readonly marker: string
   readonly failure: string
+  /** What the current archive was made of: see ArchiveIndex. */
+  readonly index: string
   /** Its place in tmp_dir. */
   readonly tmp: string | undefined
   readonly names: ReturnType<typeof names>
@@ -69,6 +73,7 @@ export const folder = (layout: Layout, name: FolderName): FolderLayout => {
     abort: join(work, "abort"),
     marker: join(layout.job, `made-${name}`),
     failure: join(layout.failures, `${name}.json`),
+    index: join(layout.indexes, name),
     tmp: layout.tmp === undefined ? undefined : join(layout.tmp.root, name),
     names: names(name)
   }

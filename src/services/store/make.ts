@@ -5,6 +5,7 @@ import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderFailure } from "../../domain/FolderState.ts"
 import { Disk } from "../Disk.ts"
 import { Hasher } from "../Hasher.ts"
+import * as archiveIndex from "./archiveIndex.ts"
 import { isFolder } from "./folders.ts"
 import * as jobState from "./jobState.ts"
 import * as Layout from "./layout.ts"
@@ -31,12 +32,21 @@ export const make = Effect.fnUntraced(function* (settings: StoreSettings) {
     ),
     records: records(layout, "set aside").pipe(operation("records", reading.records)),
     cursor: jobState.cursor(layout, "set aside").pipe(operation("cursor", reading.cursor)),
+    previous: (folder: FolderName) =>
+      archiveIndex
+        .previous(layout, Layout.folder(layout, folder))
+        .pipe(Effect.provide(context), Effect.withSpan("Store.previous")),
     stage: (folder: FolderName) =>
       stage(layout, stages, folder).pipe(operation("stage", `cannot stage ${folder}`)),
+    sync: (staging: Staging) =>
+      Effect.flatMap(Disk, (disk) => disk.sync(staging.zip)).pipe(
+        operation("sync", `cannot bring the archive of ${staging.folder} to the disk`)
+      ),
     publish: (staging: Staging, publication: Publication) => {
       const paths = Layout.folder(layout, staging.folder)
       return publish(paths, staging, publication).pipe(
         Effect.zipLeft(jobState.clearFailure(paths)),
+        Effect.zipLeft(archiveIndex.replace(layout, paths, publication.index)),
         operation("publish", `cannot publish ${staging.folder}`)
       )
     },

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
+import type { PreviousArchive } from "../../domain/ArchiveIndex.ts"
 import type { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderFailure, FolderRecord } from "../../domain/FolderState.ts"
@@ -78,6 +79,10 @@ export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
     ),
     records: call("records").pipe(Effect.zipRight(Ref.get(ref)), Effect.map(recordsOf)),
     cursor: Ref.get(ref).pipe(Effect.map((store) => store.cursor)),
+    previous: Effect.fnUntraced(function* (folder: FolderName) {
+      yield* call(`previous ${folder}`)
+      return previousOf((yield* Ref.get(ref)).published.get(folder)?.current)
+    }),
     stage: Effect.fnUntraced(function* (folder: FolderName) {
       yield* call(`stage ${folder}`)
       yield* next("stageErrors", folder)
@@ -91,6 +96,7 @@ export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
       )
       return { folder, zip: `/memory/${folder}/.publish/next/${folder}.zip` } satisfies Staging
     }),
+    sync: () => Effect.void,
     publish: Effect.fnUntraced(function* ({ folder }: Staging, publication: Publication) {
       yield* call(`publish ${folder}`)
       yield* next("publishErrors", folder)
@@ -126,6 +132,18 @@ export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
       yield* writing
       yield* Ref.update(ref, (store) => ({ ...store, cursor }))
     })
+  }
+}
+
+const previousOf = (publication: Publication | undefined): PreviousArchive | undefined => {
+  if (publication?.index === undefined) return undefined
+  const { index, state } = publication
+  return {
+    zip: `/memory/${state.folder}/${state.folder}.zip`,
+    file: { dev: 1, ino: 1, size: state.zip_size, mtimeMs: 0, ctimeMs: 0 },
+    pieces: new Uint32Array(),
+    checksums: { md5: state.zip_md5, sha256: state.zip_sha256 },
+    index
   }
 }
 

@@ -1,5 +1,6 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type { ArchiveIndex, PreviousArchive } from "../../domain/ArchiveIndex.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderState } from "../../domain/FolderState.ts"
 import type { Metadata } from "../../domain/Metadata.ts"
@@ -55,6 +56,10 @@ export interface Staging {
 export interface Publication {
   readonly metadata: Metadata
   readonly state: FolderState
+  /** For the archive after it. */
+  readonly index?: ArchiveIndex | undefined
+  /** What {@link Store.previous} gave, so that the archive before is not read a second time. */
+  readonly previous?: PreviousArchive | undefined
 }
 
 /** What a publication did. */

@@ -73,7 +73,7 @@ const prepare = Effect.fnUntraced(function* (
 ) {
   const disk = yield* Disk
   yield* inspect(paths, staging, publication)
-  const { current, present } = yield* survey(paths)
+  const { current, present } = yield* survey(paths, publication.previous)
   if (current._tag === "Damaged") {
     yield* Effect.logWarning(
       `the current archive ${paths.names.zip} is damaged: ${current.reason}; it is replaced and does not become the previous one`

@@ -46,6 +46,7 @@ export const recover = Effect.fnUntraced(function* (layout: Layout.Layout, open:
   if (open.size > 0) return report
   yield* removeDrafts(layout.job).pipe(warning("an unfinished state file of an interrupted run stays"))
   yield* removeDrafts(layout.failures).pipe(warning("an unfinished state file of an interrupted run stays"))
+  yield* removeDrafts(layout.indexes).pipe(warning("an unfinished index of an interrupted run stays"))
   const staging = yield* removeTmp(layout).pipe(warning("the staging of an interrupted run stays"))
   return { ...report, healed: [...report.healed, ...(staging ?? [])] }
 })

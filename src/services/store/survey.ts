@@ -2,9 +2,10 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { isSameFile, type PreviousArchive } from "../../domain/ArchiveIndex.ts"
 import { FolderState } from "../../domain/FolderState.ts"
 import * as PublishPlan from "../../domain/PublishPlan.ts"
-import { Disk } from "../Disk.ts"
+import { Disk, type DiskStat } from "../Disk.ts"
 import { Hasher } from "../Hasher.ts"
 import type { FolderLayout } from "./layout.ts"
 import { type Publication, type Staging, StoreError } from "./model.ts"
@@ -36,12 +37,15 @@ export const inspect = Effect.fnUntraced(function* (
   })
 })
 
-/** What is published in the folder now. */
-export const survey = Effect.fnUntraced(function* (paths: FolderLayout) {
+/** What is published in the folder now. The archive itself is read, unless `checked` is what came of that. */
+export const survey = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  checked: PreviousArchive | undefined
+) {
   const disk = yield* Disk
   const n = paths.names
   const present = new Set<string>()
-  let zipSize: number | undefined
+  let zip: DiskStat | undefined
   for (const name of PublishPlan.publishedNames(paths.folder)) {
     const stat = yield* disk.stat(join(paths.home, name))
     if (stat === undefined) continue
@@ -54,17 +58,18 @@ export const survey = Effect.fnUntraced(function* (paths: FolderLayout) {
       })
     }
     present.add(name)
-    if (name === n.zip) zipSize = stat.size
+    if (name === n.zip) zip = stat
   }
   const content = (name: string) =>
     present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined)
-  if (zipSize === undefined) return { present, current: { _tag: "Absent" } as const }
+  if (zip === undefined) return { present, current: { _tag: "Absent" } as const }
   const state = decodeState(paths, yield* content(n.state))
   // Its size alone would let an archive that has rotted push out the good one before it.
-  const known = state === undefined || state.zip_size === zipSize
-  const measured = known ? yield* measure(join(paths.home, n.zip)) : undefined
+  const known = state === undefined || state.zip_size === zip.size
+  const unchanged = checked !== undefined && isSameFile(checked.file, zip)
+  const measured = unchanged ? checked.checksums : known ? yield* measure(join(paths.home, n.zip)) : undefined
   const found = {
-    zipSize,
+    zipSize: zip.size,
     state,
     measured,
     md5: yield* content(n.md5),
