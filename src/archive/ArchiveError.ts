@@ -1,8 +1,12 @@
 import * as Data from "effect/Data"
+import type { Compression } from "../domain/ArchiveIndex.ts"
 
-/** A folder could not be archived, or its archive is not what it should be; the message names file or entry. */
+/**
+ * A folder could not be archived, or its archive is not what it should be; the message names file or entry.
+ * `Previous`: the archive before could not be copied from, and without it all may be well.
+ */
 export class ArchiveError extends Data.TaggedError("ArchiveError")<{
-  readonly reason: "Unreadable" | "Changed" | "Write" | "Corrupt" | "Mismatch"
+  readonly reason: "Unreadable" | "Changed" | "Write" | "Corrupt" | "Mismatch" | "Worker" | "Previous"
   readonly path: string
   readonly message: string
   readonly transient: boolean
@@ -16,6 +20,22 @@ export interface ArchiveReport {
   readonly entries: number
   /** Uncompressed bytes. */
   readonly bytes: number
+  readonly madeWith: Compression
+  /** Files among the entries that were copied from the archive before. */
+  readonly copiedFiles: number
+  /** What was copied from the archive before, in order. */
+  readonly copied: ReadonlyArray<CopiedRange>
+}
+
+/** Consecutive entries that lie in a zip as they lay in the archive before, local headers included. */
+export interface CopiedRange {
+  /** Offset of the first byte, and of the first byte behind it. */
+  readonly start: number
+  readonly end: number
+  /** Entries in it. */
+  readonly entries: number
+  /** CRC-32 of these bytes of the zip. */
+  readonly crc32: number
 }
 
 /** Whether a failure is one of ours; anything else is a defect. */

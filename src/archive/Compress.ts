@@ -1,115 +1,135 @@
-import { pipeline } from "node:stream"
-import { crc32, createDeflateRaw, deflateRawSync } from "node:zlib"
+import { constants, crc32, deflateRawSync } from "node:zlib"
+import type { Compression } from "../domain/ArchiveIndex.ts"
+import { type FileCalls, fill } from "../workers/FileCalls.ts"
 import type { EntrySums, Method } from "./Entry.ts"
+import { release } from "./Release.ts"
+import type { Slot } from "./Slots.ts"
 import type { SourceFile } from "./SourceFile.ts"
 
-/** How files are compressed: `auto` stores what does not shrink, `deflate` deflates everything. */
-export interface Compression {
-  readonly method: "auto" | "deflate"
-  /** 1 to 9, as zlib's; 0 stores everything. */
-  readonly level: number
-}
+/**
+ * A file of at most this many bytes is compressed whole, a larger one in blocks of this size. Smaller blocks
+ * cost more than they bring: zlib's memory is allocated anew for each.
+ */
+export const blockSize = 1024 * 1024
 
-/** A file of at most this many bytes is compressed whole, in memory. */
-export const wholeLimit = 256 * 1024
+/** How far DEFLATE looks back. */
+const windowSize = 32 * 1024
 
-const blockSize = 256 * 1024
+/** What has to fit into the memory that content is read into. */
+export const scratchSize = windowSize + blockSize
 
 const sampleSize = 64 * 1024
 
 /** Stored when it would keep more than this part of its size: 3 % are not worth the time to inflate it. */
 const worthwhile = 0.97
 
-/** Compressed data of one file and what its headers have to say of it. */
-export interface Compressed {
-  readonly sums: EntrySums
-  readonly data: Buffer
-}
+/** Most bytes that `size` bytes may become. */
+export const roomFor = (size: number): number => size + (size >> 8) + 256
 
-/** Compresses a small file. */
+/** zlib's output comes in pieces of at most this size: most data shrinks, and fresh memory is dear. */
+const piece = 256 * 1024
+
+/** Compresses a small file into `slot` from `at` on, where there is {@link roomFor} it. */
 export const compressWhole = async (
   file: SourceFile,
   size: number,
-  compression: Compression
-): Promise<Compressed> => {
-  const content = Buffer.allocUnsafe(size)
-  file.check(await file.read(content, 0))
-  const checksum = crc32(content)
-  const stored = {
-    sums: { method: "store", crc32: checksum, size, compressedSize: size },
-    data: content
-  } as const
-  if (size === 0 || compression.level === 0) return stored
-  const data = deflateRawSync(content, { level: compression.level })
-  return compression.method === "deflate" || data.length < size * worthwhile
-    ? { sums: { method: "deflate", crc32: checksum, size, compressedSize: data.length }, data }
-    : stored
-}
-
-/** Data of a large file on its way: chunks first, then what is known of them. */
-interface Compressing {
-  readonly chunks: AsyncIterable<Buffer>
-  /** Complete once `chunks` has ended. */
-  readonly sums: () => EntrySums
-}
-
-/** Compresses a large file block by block, never more than a few blocks in memory. */
-export const compressBlocks = async (
-  file: SourceFile,
-  size: number,
   compression: Compression,
-  signal: AbortSignal
-): Promise<Compressing> => {
-  const method = await chooseMethod(file, size, compression)
-  let checksum = 0
-  let bytesRead = 0
-  let compressedSize = 0
-
-  async function* blocks(): AsyncGenerator<Buffer> {
-    // In turn: the compressor may still look at one while the next is read.
-    const buffers = [Buffer.allocUnsafe(blockSize), Buffer.allocUnsafe(blockSize)] as const
-    for (let turn = 0; bytesRead < size; turn = 1 - turn) {
-      signal.throwIfAborted()
-      const block = (turn === 0 ? buffers[0] : buffers[1]).subarray(0, Math.min(blockSize, size - bytesRead))
-      const count = await file.read(block, bytesRead)
-      bytesRead += count
-      if (count < block.length) break
-      checksum = crc32(block, checksum)
-      yield block
-    }
-    file.check(bytesRead)
+  scratch: Buffer,
+  slot: Slot,
+  at: number
+): Promise<EntrySums> => {
+  const content = scratch.subarray(0, size)
+  file.check(await file.read(content))
+  const checksum = crc32(content)
+  const deflated =
+    size === 0 || compression.level === 0
+      ? undefined
+      : deflateRawSync(content, { level: compression.level, chunkSize: Math.min(roomFor(size), piece) })
+  if (deflated !== undefined && (compression.method === "deflate" || deflated.length < size * worthwhile)) {
+    slot.set(deflated, at)
+    const compressedSize = deflated.length
+    release(deflated.buffer)
+    return { method: "deflate", crc32: checksum, size, compressedSize }
   }
-
-  async function* counted(): AsyncGenerator<Buffer> {
-    const source = method === "store" ? blocks() : deflate(blocks(), compression.level)
-    for await (const chunk of source) {
-      compressedSize += chunk.length
-      yield chunk
-    }
-  }
-
-  return { chunks: counted(), sums: () => ({ method, crc32: checksum, size, compressedSize }) }
+  slot.set(content, at)
+  return { method: "store", crc32: checksum, size, compressedSize: size }
 }
 
-async function* deflate(blocks: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
-  const deflater = createDeflateRaw({ level, chunkSize: blockSize })
-  // It takes the next block when zlib is done with the one before. A failure of the blocks reaches the loop below as
-  // the deflater's; the callback has nothing to add.
-  pipeline(blocks, deflater, () => undefined)
-  for await (const chunk of deflater) yield chunk
+/** One block of a large file, to be compressed on its own. */
+export interface Block {
+  readonly fd: number
+  readonly start: number
+  readonly length: number
+  /** Ends the file's DEFLATE stream. */
+  readonly last: boolean
+  readonly method: Method
+  readonly level: number
+  /** Takes the data: there is {@link roomFor} the block. */
+  readonly slot: Slot
 }
 
-/** Store or deflate, from four samples spread over the file. */
-const chooseMethod = async (file: SourceFile, size: number, compression: Compression): Promise<Method> => {
-  if (compression.level === 0) return "store"
-  if (compression.method === "deflate") return "deflate"
+/** What became of a block. */
+export interface CompressedBlock {
+  /** Uncompressed bytes that the file had for it. */
+  readonly length: number
+  readonly crc32: number
+  /** Bytes in the slot. */
+  readonly compressedSize: number
+}
+
+/**
+ * Compresses one block of a large file. Deflated blocks, joined in order, are one DEFLATE stream: each may refer
+ * to the 32 KiB before it and ends at a whole byte (RFC 1951, a stored block of no bytes).
+ */
+export const compressBlock = async (
+  block: Block,
+  calls: FileCalls,
+  scratch: Buffer
+): Promise<CompressedBlock> => {
+  const { fd, slot, start } = block
+  if (block.method === "store") {
+    const content = Buffer.from(slot.buffer, slot.byteOffset, block.length)
+    const length = await fill(calls, fd, content, start)
+    return { length, crc32: crc32(content.subarray(0, length)), compressedSize: length }
+  }
+  const before = Math.min(windowSize, start)
+  const read = await fill(calls, fd, scratch.subarray(0, before + block.length), start - before)
+  const length = Math.max(0, read - before)
+  const content = scratch.subarray(before, before + length)
+  const data = deflateBlock(scratch.subarray(0, before), content, block)
+  const compressedSize = data.length
+  slot.set(data)
+  release(data.buffer)
+  return { length, crc32: crc32(content), compressedSize }
+}
+
+/** Part of a DEFLATE stream, for data that follows `window`. */
+export const deflateBlock = (
+  window: Buffer,
+  content: Buffer,
+  block: { readonly last: boolean; readonly level: number }
+): Buffer =>
+  deflateRawSync(content, {
+    level: block.level,
+    chunkSize: Math.min(roomFor(content.length), piece),
+    finishFlush: block.last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
+    ...(window.length === 0 ? {} : { dictionary: window })
+  })
+
+/** Store or deflate, from four samples spread over a large file. */
+export const sampleMethod = async (
+  fd: number,
+  size: number,
+  calls: FileCalls,
+  scratch: Buffer
+): Promise<Method> => {
+  const sample = scratch.subarray(0, sampleSize)
   let before = 0
   let after = 0
   for (const part of [0, 1, 2, 3]) {
-    const sample = Buffer.allocUnsafe(sampleSize)
-    const count = await file.read(sample, Math.floor(((size - sampleSize) * part) / 3))
+    const count = await fill(calls, fd, sample, Math.floor(((size - sampleSize) * part) / 3))
     before += count
-    after += deflateRawSync(sample.subarray(0, count), { level: 1 }).length
+    after += deflateRawSync(sample.subarray(0, count), { level: 1, chunkSize: piece }).length
   }
   return after < before * worthwhile ? "deflate" : "store"
 }

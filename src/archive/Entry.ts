@@ -45,3 +45,10 @@ export const headOf = (entry: ManifestEntry): EntryHead => ({
  */
 export const localVersion = (name: Buffer, zip64: boolean): number =>
   (zip64 ? 45 : 20) | (name.includes(0x5c) ? 3 << 8 : 0)
+
+/** From here on sizes may not fit into 32 bits (DEFLATE adds 5 bytes to 16 KiB that do not shrink), so the local header gets room for 64. */
+export const zip64From = 0xffd0_0000
+
+/** Length of an entry's local header (APPNOTE 4.3.7) with its name and extra fields. */
+export const localLength = (nameLength: number, size: number): number =>
+  30 + nameLength + (size >= zip64From ? 29 : 9)

@@ -5,33 +5,32 @@ type Settled<B> = { readonly ok: true; readonly value: B } | { readonly ok: fals
  * the loop, all work that was begun has ended by then.
  */
 export async function* lookAhead<A, B>(
-  items: Iterable<A>,
+  items: Iterable<A> | AsyncIterable<A>,
   width: number,
   work: (item: A) => Promise<B>
-): AsyncGenerator<readonly [A, B]> {
+): AsyncGenerator<B> {
   // Failures are kept until it is their turn: one that nobody awaits yet would end the process.
   const begin = (item: A): Promise<Settled<B>> =>
     work(item).then(
       (value) => ({ ok: true, value }),
       (cause: unknown) => ({ ok: false, cause })
     )
-  const running: Array<{ readonly item: A; readonly result: Promise<Settled<B>> }> = []
-  const take = async (): Promise<readonly [A, B] | undefined> => {
-    const next = running.shift()
-    if (next === undefined) return undefined
-    const settled = await next.result
+  const running: Array<Promise<Settled<B>>> = []
+  const take = async (next: Promise<Settled<B>>): Promise<B> => {
+    const settled = await next
     if (!settled.ok) throw settled.cause
-    return [next.item, settled.value]
+    return settled.value
   }
   try {
-    for (const item of items) {
-      running.push({ item, result: begin(item) })
-      if (running.length < width) continue
-      const result = await take()
-      if (result !== undefined) yield result
+    for await (const item of items) {
+      running.push(begin(item))
+      const [next] = running
+      if (running.length < width || next === undefined) continue
+      running.shift()
+      yield await take(next)
     }
-    for (let result = await take(); result !== undefined; result = await take()) yield result
+    for (let next = running.shift(); next !== undefined; next = running.shift()) yield await take(next)
   } finally {
-    await Promise.all(running.map(({ result }) => result))
+    await Promise.all(running)
   }
 }

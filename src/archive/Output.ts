@@ -9,10 +9,12 @@ const bufferSize = 1 << 20
 export interface Output {
   /** Where the next byte goes. */
   readonly position: () => number
+  /** How many bytes have reached the file: another reader sees these. */
+  readonly flushed: () => number
   readonly write: (bytes: Buffer) => Promise<void>
   /** Replaces bytes that were written before. */
   readonly patch: (position: number, bytes: Buffer) => Promise<void>
-  /** Writes what is left, syncs and closes. */
+  /** Writes what is left and closes. Publication syncs: until then nobody relies on the file. */
   readonly finish: () => Promise<void>
   /** Closes and removes the file. Does nothing after {@link finish}. */
   readonly discard: () => Promise<void>
@@ -46,6 +48,7 @@ export const createOutput = async (path: string): Promise<Output> => {
 
   return {
     position: () => flushed + used,
+    flushed: () => flushed,
     write: async (bytes) => {
       if (used + bytes.length > pending.length) await flush()
       if (bytes.length < pending.length) {
@@ -65,7 +68,6 @@ export const createOutput = async (path: string): Promise<Output> => {
     },
     finish: async () => {
       await flush()
-      await file.sync().catch(failed("sync", path))
       await file.close().catch(failed("close", path))
       open = false
     },

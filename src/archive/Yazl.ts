@@ -1,5 +1,5 @@
 import { type StandIn, ZipFile } from "yazl"
-import { type EntryHead, type EntrySums, localVersion } from "./Entry.ts"
+import { type EntryHead, type EntrySums, localVersion, zip64From } from "./Entry.ts"
 import { rawNameField, timeField, zip64Field } from "./Extra.ts"
 import { dosTime } from "./Times.ts"
 
@@ -43,9 +43,6 @@ const done = 3
 
 /** Holds yazl back: an entry that waits for its metadata, and everything behind it waits for it. */
 const gate: StandIn = { state: waiting, getCentralDirectoryRecord: () => Buffer.alloc(0) }
-
-/** From here on sizes may not fit into 32 bits (DEFLATE adds 5 bytes to 16 KiB that do not shrink), so the header gets room for 64. */
-const zip64From = 0xffd0_0000
 
 const slabSize = 1 << 20
 

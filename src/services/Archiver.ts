@@ -1,21 +1,21 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type ArchiveError, type ArchiveReport, isArchiveError } from "../archive/ArchiveError.ts"
-import type { Compression } from "../archive/Compress.ts"
+import {
+  type ArchiveError,
+  type ArchiveReport,
+  type CopiedRange,
+  isArchiveError
+} from "../archive/ArchiveError.ts"
 import { verifyZip } from "../archive/VerifyZip.ts"
 import { writeZip } from "../archive/WriteZip.ts"
+import { type Compression, type PreviousArchive, sameCompression } from "../domain/ArchiveIndex.ts"
 import type { Manifest } from "../domain/Manifest.ts"
 import type { SourceView } from "../domain/Source.ts"
 import { abortable } from "./abortable.ts"
+import { Workers } from "./Workers.ts"
 
 export { ArchiveError, type ArchiveReport } from "../archive/ArchiveError.ts"
-
-/** How archives are made: `compression` of the configuration. */
-interface ArchiverSettings extends Compression {
-  /** Threads that compress. */
-  readonly threads: number
-}
 
 /** What a test finds out from {@link Archiver.layerMemory} and tells it. */
 export interface ArchiverMemory {
@@ -27,8 +27,21 @@ export interface ArchiverMemory {
   readonly before?: (folder: string) => Effect.Effect<void>
   /** Destinations, as they are archived. */
   readonly archived?: Array<string>
+  /** Those among them that could be copied from the archive before. */
+  readonly copied?: Array<string>
   /** Zips, as they are verified. */
   readonly verified?: Array<string>
+}
+
+/** How a zip is made, beside what it is made of. */
+export interface ArchiveOptions {
+  /**
+   * The archive before. Entries of files that nobody has touched since are copied from it in compressed form, if
+   * it was made with the same compression; a failure to read it has the reason `Previous`.
+   */
+  readonly previous?: PreviousArchive | undefined
+  /** Told now and then how many bytes at the beginning of the zip are in the file and will not change any more. */
+  readonly settled?: ((bytes: number) => void) | undefined
 }
 
 /** Writes zips and reads them back. The layer knows method, level and threads. */
@@ -36,35 +49,57 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
   Archiver,
   {
     /**
-     * Writes the entries of `manifest` to a new zip at `destination` (which must not exist) and syncs it.
+     * Writes the entries of `manifest` to a new zip at `destination` (which must not exist). It is not synced.
      * Every entry or an error that names the one that failed; a file that changed while it was read (live
      * sources only) is a transient error. On failure or interruption the partial zip is removed.
      */
     readonly archive: (
       view: SourceView,
       manifest: Manifest,
-      destination: string
+      destination: string,
+      options?: ArchiveOptions
     ) => Effect.Effect<ArchiveReport, ArchiveError>
     /**
-     * Reads every byte of the zip back: CRC-32 and size of each entry, and that names, kinds, sizes, modes and
-     * times are exactly those of `manifest`.
+     * Reads every byte of the zip back: that names, kinds, sizes, modes and times are exactly those of `manifest`,
+     * and CRC-32 and size of each entry. Entries that were `copied` (see {@link ArchiveReport}) from an archive
+     * that was verified in its time are not inflated: their bytes have to be those that were copied.
      */
-    readonly verify: (zip: string, manifest: Manifest) => Effect.Effect<void, ArchiveError>
+    readonly verify: (
+      zip: string,
+      manifest: Manifest,
+      copied?: ReadonlyArray<CopiedRange>
+    ) => Effect.Effect<void, ArchiveError>
   }
 >() {
-  /** Real zips. Everything happens on this thread so far, whatever `threads` says. */
-  static readonly layer = (settings: ArchiverSettings): Layer.Layer<Archiver> =>
-    Layer.succeed(Archiver, {
-      archive: Effect.fn("Archiver.archive")((view, manifest, destination) =>
-        abortable(
-          (signal) => writeZip({ view, manifest, destination, compression: settings }, signal),
-          isArchiveError
+  /** Real zips, made and read by {@link Workers}. */
+  static readonly layer = (settings: Compression): Layer.Layer<Archiver> =>
+    Layer.effect(
+      Archiver,
+      Effect.map(Workers, (runner) => ({
+        archive: Effect.fn("Archiver.archive")(function* (view, manifest, destination, options = {}) {
+          const previous = yield* usable(options.previous, settings)
+          return yield* abortable(
+            (signal) =>
+              writeZip(
+                {
+                  view,
+                  manifest,
+                  destination,
+                  compression: settings,
+                  runner,
+                  previous,
+                  settled: options.settled
+                },
+                signal
+              ),
+            isArchiveError
+          )
+        }),
+        verify: Effect.fn("Archiver.verify")((zip, manifest, copied) =>
+          abortable((signal) => verifyZip(zip, manifest, signal, runner, copied), isArchiveError)
         )
-      ),
-      verify: Effect.fn("Archiver.verify")((zip, manifest) =>
-        abortable((signal) => verifyZip(zip, manifest, signal), isArchiveError)
-      )
-    })
+      }))
+    )
 
   /** Writes and reads nothing. */
   static readonly layerDryRun: Layer.Layer<Archiver> = Layer.succeed(Archiver, {
@@ -75,12 +110,16 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
   /** Writes nothing; fails where and as often as it is told. */
   static readonly layerMemory = (memory: ArchiverMemory = {}): Layer.Layer<Archiver> =>
     Layer.succeed(Archiver, {
-      archive: Effect.fnUntraced(function* (_view, manifest, destination) {
+      archive: Effect.fnUntraced(function* (_view, manifest, destination, options = {}) {
         yield* memory.before?.(manifest.folder) ?? Effect.void
         const failure = memory.failures?.[manifest.folder]?.shift()
         if (failure !== undefined) return yield* failure
         memory.archived?.push(destination)
-        return reportOf(manifest, 22 + 100 * manifest.entries.length + manifest.bytes)
+        const zipSize = 22 + 100 * manifest.entries.length + manifest.bytes
+        if (options.previous === undefined) return reportOf(manifest, zipSize)
+        memory.copied?.push(destination)
+        const range = { start: 0, end: 100, entries: 1, crc32: 0 }
+        return { ...reportOf(manifest, zipSize), copiedFiles: 1, copied: [range] }
       }),
       verify: Effect.fnUntraced(function* (zip, manifest) {
         const failure = memory.verifyFailures?.[manifest.folder]?.shift()
@@ -90,8 +129,22 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
     })
 }
 
+/** The archive before, if copying from it gives what compressing would. */
+const usable = Effect.fnUntraced(function* (previous: PreviousArchive | undefined, settings: Compression) {
+  if (previous === undefined) return undefined
+  const { level, method } = previous.index
+  if (sameCompression(previous.index, settings)) return previous
+  yield* Effect.logInfo(
+    `everything is compressed anew: the archive before was made with method ${method}, level ${level}`
+  )
+  return undefined
+})
+
 const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => ({
   zipSize,
   entries: manifest.entries.length,
-  bytes: manifest.bytes
+  bytes: manifest.bytes,
+  madeWith: { method: "auto", level: 6 },
+  copiedFiles: 0,
+  copied: []
 })
