@@ -1,81 +1,104 @@
 import { createHash } from "node:crypto"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { codeOf, explain, isTransientCode } from "../domain/Errno.ts"
+import type * as Scope from "effect/Scope"
 import type { Checksums } from "../domain/FolderState.ts"
+import { inProcess } from "../workers/Jobs.ts"
 import { abortable } from "./abortable.ts"
-import { closeRead, openRegular } from "./regularFile.ts"
+import { makeFollowers } from "./hasher/followers.ts"
+import { type HashError, isHashError } from "./hasher/HashError.ts"
+import { type HashedInPieces, hashFile, hashInPieces } from "./hasher/hashFile.ts"
+import { Workers } from "./Workers.ts"
 
-/** A file could not be read for hashing. */
-export class HashError extends Data.TaggedError("HashError")<{
-  readonly path: string
-  readonly message: string
-  readonly transient: boolean
-  readonly cause?: unknown
-}> {}
+export { HashError } from "./hasher/HashError.ts"
+
+/** The digests of a file that is still being written. */
+export interface Following {
+  /**
+   * The first `bytes` bytes of the file are final and can be read from it now. Costs nothing; may be called as often as
+   * there is something to say.
+   */
+  readonly advance: (bytes: number) => void
+  /** All `size` bytes are written: the checksums, as {@link Hasher} `hash` gives them. To be called once. */
+  readonly finish: (size: number) => Effect.Effect<Checksums, HashError>
+}
 
 /** Digests of files. */
 export class Hasher extends Context.Tag("zipper/Hasher")<
   Hasher,
   {
-    /** MD5 and SHA-256 in one pass, in constant memory. Does not follow a symlink. */
+    /** MD5 and SHA-256, side by side where there are threads, in constant memory. Does not follow a symlink. */
     readonly hash: (path: string) => Effect.Effect<Checksums, HashError>
+    /**
+     * The same, and the CRC-32 of each {@link checkedPiece} bytes: they tell whether a part of the file that is
+     * read later is what went into the checksums.
+     */
+    readonly hashInPieces: (path: string) => Effect.Effect<HashedInPieces, HashError>
+    /**
+     * The same of a file that is about to be written: it is read on a thread of its own while it grows, and has
+     * mostly been hashed when it is complete. Where there is no such thread it is read at the end. When the scope
+     * closes nothing reads it any more, finished or not.
+     */
+    readonly follow: (path: string) => Effect.Effect<Following, never, Scope.Scope>
   }
 >() {
-  static readonly layer: Layer.Layer<Hasher> = Layer.succeed(Hasher, {
-    hash: Effect.fn("Hasher.hash")((path) => abortable((signal) => hashFile(path, signal), isHashError))
-  })
+  static readonly layer: Layer.Layer<Hasher> = Layer.effect(
+    Hasher,
+    Effect.map(Workers, (runner) => {
+      const follower = makeFollowers(runner, inProcess)
+      return {
+        hash: Effect.fn("Hasher.hash")((path: string) =>
+          abortable((signal) => hashFile(path, signal, runner), isHashError)
+        ),
+        hashInPieces: Effect.fn("Hasher.hashInPieces")((path: string) =>
+          abortable((signal) => hashInPieces(path, signal, runner), isHashError)
+        ),
+        follow: Effect.fn("Hasher.follow")((path: string) =>
+          Effect.acquireRelease(
+            Effect.sync(() => follower(path)),
+            ({ abandon }) => Effect.promise(abandon)
+          ).pipe(
+            Effect.map(({ advance, finish }) => ({
+              advance,
+              finish: (size: number) => abortable((signal) => finish(size, signal), isHashError)
+            }))
+          )
+        )
+      }
+    })
+  )
 
   /** Reads nothing; zeros. */
-  static readonly layerDryRun: Layer.Layer<Hasher> = Layer.succeed(Hasher, {
-    hash: () => Effect.succeed({ md5: "0".repeat(32), sha256: "0".repeat(64) })
-  })
+  static readonly layerDryRun: Layer.Layer<Hasher> = Layer.succeed(
+    Hasher,
+    afterwards(() => Effect.succeed({ md5: "0".repeat(32), sha256: "0".repeat(64) }))
+  )
 
   /** Reads nothing: digests of the path instead. `failures` by path, each call takes the next; then it works. */
   static readonly layerMemory = (failures: Record<string, Array<HashError>> = {}): Layer.Layer<Hasher> =>
-    Layer.succeed(Hasher, {
-      hash: Effect.fnUntraced(function* (path) {
-        const failure = failures[path]?.shift()
-        if (failure !== undefined) return yield* failure
-        return {
-          md5: createHash("md5").update(path).digest("hex"),
-          sha256: createHash("sha256").update(path).digest("hex")
-        }
-      })
-    })
+    Layer.succeed(
+      Hasher,
+      afterwards(
+        Effect.fnUntraced(function* (path) {
+          const failure = failures[path]?.shift()
+          if (failure !== undefined) return yield* failure
+          return {
+            md5: createHash("md5").update(path).digest("hex"),
+            sha256: createHash("sha256").update(path).digest("hex")
+          }
+        })
+      )
+    )
 }
 
-const isHashError = (cause: unknown): cause is HashError => cause instanceof HashError
-
-const blockSize = 1 << 20
-
-const hashFile = async (path: string, signal: AbortSignal): Promise<Checksums> => {
-  const failed = (cause: unknown): never => {
-    throw new HashError({
-      path,
-      message: `cannot read ${path} for its checksums: ${explain(cause)}`,
-      transient: isTransientCode(codeOf(cause)),
-      cause
-    })
-  }
-  const { file } = await openRegular(path).catch(failed)
-  try {
-    const md5 = createHash("md5")
-    const sha256 = createHash("sha256")
-    const buffer = Buffer.allocUnsafe(blockSize)
-    let position = 0
-    for (;;) {
-      signal.throwIfAborted()
-      const { bytesRead } = await file.read(buffer, 0, blockSize, position).catch(failed)
-      if (bytesRead === 0) return { md5: md5.digest("hex"), sha256: sha256.digest("hex") }
-      const filled = buffer.subarray(0, bytesRead)
-      md5.update(filled)
-      sha256.update(filled)
-      position += bytesRead
-    }
-  } finally {
-    await closeRead(file)
+/** Both ways to the same digests, of a file that is complete. */
+function afterwards(hash: (path: string) => Effect.Effect<Checksums, HashError>) {
+  return {
+    hash,
+    hashInPieces: (path: string) =>
+      Effect.map(hash(path), (checksums) => ({ checksums, pieces: new Uint32Array() })),
+    follow: (path: string) =>
+      Effect.succeed({ advance: (_bytes: number) => undefined, finish: (_size: number) => hash(path) })
   }
 }
