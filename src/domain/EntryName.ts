@@ -26,7 +26,8 @@ export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
   const names = texts.filter((text) => text !== undefined)
   if (names.length === paths.length) return { names, escaped: [] }
 
-  const taken = new Set(names)
+  // An escaped name has a % in it, so that only such a name can be in its way.
+  const taken = new Set(names.filter((name) => name.includes("%")))
   const byPath = new Map<string, string>()
   const escaped: Array<Escaped> = []
   const all = paths.map((path, index) => {

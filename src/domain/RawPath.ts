@@ -43,10 +43,13 @@ export const relativeTo = (ancestor: RawPath, path: RawPath): RawPath | undefine
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
+/** Whether each character is one byte in UTF-8 too, so that text and bytes are the same. */
+export const isAscii = (path: string): boolean => /^[\x00-\x7f]*$/.test(path)
+
 /** The text that these bytes spell in UTF-8, or undefined where they are not valid UTF-8. */
 export const toText = (path: RawPath): string | undefined => {
   // ASCII, the common case, needs no decoding.
-  if (/^[\x00-\x7f]*$/.test(path)) return path
+  if (isAscii(path)) return path
   try {
     return utf8.decode(toBuffer(path))
   } catch {

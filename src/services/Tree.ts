@@ -1,16 +1,18 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as EntryName from "../domain/EntryName.ts"
 import type { FolderName } from "../domain/FolderName.ts"
-import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../domain/Manifest.ts"
+import type { Manifest } from "../domain/Manifest.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import type { Blocked, SourceView } from "../domain/Source.ts"
 import { abortable } from "./abortable.ts"
+import { toManifest } from "./tree/Build.ts"
 import { blockedFor, listFolders } from "./tree/Folders.ts"
-import { type MemoryTree, memoryFolders, memoryWalk } from "./tree/Memory.ts"
+import { type MemoryTree, memoryFolders, memoryManifest } from "./tree/Memory.ts"
+import type { Skipped } from "./tree/Reading.ts"
 import { isTreeError, TreeError } from "./tree/TreeError.ts"
-import { type Skipped, type Walked, walk } from "./tree/Walk.ts"
+import { walk } from "./tree/Walk.ts"
+import { Workers } from "./Workers.ts"
 
 export type { MemoryTree } from "./tree/Memory.ts"
 export { TreeError } from "./tree/TreeError.ts"
@@ -35,20 +37,23 @@ export class Tree extends Context.Tag("zipper/Tree")<
     readonly manifest: (view: SourceView, folder: FolderName) => Effect.Effect<Manifest, TreeError>
   }
 >() {
-  static readonly layer: Layer.Layer<Tree> = Layer.succeed(Tree, {
-    folders: Effect.fn("Tree.folders")(function* (view) {
-      const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
-      yield* logSkipped(found.skippedNames, found.skipped)
-      return { folders: found.folders, skipped: found.skipped }
-    }),
-    manifest: Effect.fn("Tree.manifest")(function* (view, folder) {
-      const blocked = blockedFor(view, folder)
-      if (blocked !== undefined) return yield* blockedError(blocked)
-      const walked = yield* abortable((signal) => walk(view, folder, signal), isTreeError)
-      yield* logSkipped(walked.skippedNames, walked.skipped)
-      return toManifest(folder, walked)
-    })
-  })
+  static readonly layer: Layer.Layer<Tree> = Layer.effect(
+    Tree,
+    Effect.map(Workers, (runner) => ({
+      folders: Effect.fn("Tree.folders")(function* (view: SourceView) {
+        const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
+        yield* logSkipped(found.skippedNames, found.skipped)
+        return { folders: found.folders, skipped: found.skipped }
+      }),
+      manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName) {
+        const blocked = blockedFor(view, folder)
+        if (blocked !== undefined) return yield* blockedError(blocked)
+        const walked = yield* abortable((signal) => walk(view, folder, runner, signal), isTreeError)
+        yield* logSkipped(walked.skippedNames, walked.skipped)
+        return toManifest(folder, walked)
+      })
+    }))
+  )
 
   /** Folders from a plain record, looked at anew in each call, so that a test may change it between runs. */
   static readonly layerMemory = (tree: MemoryTree): Layer.Layer<Tree> =>
@@ -57,9 +62,8 @@ export class Tree extends Context.Tag("zipper/Tree")<
       manifest: Effect.fnUntraced(function* (view, folder) {
         const blocked = blockedFor(view, folder)
         if (blocked !== undefined) return yield* blockedError(blocked)
-        const walked = memoryWalk(tree, folder)
-        if (walked instanceof TreeError) return yield* walked
-        return toManifest(folder, walked)
+        const found = memoryManifest(tree, folder)
+        return found instanceof TreeError ? yield* found : found
       })
     })
 }
@@ -73,32 +77,6 @@ const blockedError = (blocked: Blocked): TreeError =>
       : `it cannot be read: ${blocked.reason}`,
     transient: false
   })
-
-/** Names and order of what was found. */
-const toManifest = (folder: FolderName, walked: Walked): Manifest => {
-  const sorted = [...walked.entries].sort(byPath)
-  const { names, escaped } = EntryName.assign(sorted.map((entry) => entry.path))
-  const entries: Array<ManifestEntry> = []
-  let files = 0
-  let bytes = 0
-  for (const [index, entry] of sorted.entries()) {
-    const { path, kind, size, mtimeNs, mode } = entry
-    entries.push({ path, name: names[index] ?? path, kind, size, mtimeNs, mode })
-    if (kind === "file") files += 1
-    bytes += size
-  }
-  return {
-    folder,
-    entries,
-    files,
-    directories: entries.length - files,
-    bytes,
-    skipped: walked.skipped,
-    hardLinks: walked.hardLinks,
-    escaped,
-    hash: hashEntries(entries)
-  }
-}
 
 const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, count: number) {
   for (const { path, type } of first) yield* Effect.logDebug(`skipped ${RawPath.display(path)} (${type})`)

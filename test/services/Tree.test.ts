@@ -274,7 +274,8 @@ describe("Tree.manifest", () => {
 describe("the pool", () => {
   it("begins nothing after a failure, and waits for what it has begun", async () => {
     const ended: Array<number> = []
-    const failure = await runPool<number>(0, 2, async (job, push) => {
+    const failure = await runPool<number>({ first: 0, width: 2, most: 1 }, async ([job], push) => {
+      if (job === undefined) throw new Error("no job")
       if (job === 0) for (const next of [1, 2, 3, 4]) push(next)
       await Promise.resolve()
       if (job === 4) throw new Error("four")

@@ -1,8 +1,8 @@
 import * as FolderName from "../../domain/FolderName.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
-import { failed, lstat, names, namesLogged, typeOf } from "./Reading.ts"
-import type { Skipped } from "./Walk.ts"
+import { waiting } from "../../workers/DirectoryCalls.ts"
+import { failed, namesLogged, type Skipped, typeOf } from "./Reading.ts"
 
 /** The folders of a source, and the rest. */
 export interface Folders {
@@ -14,7 +14,7 @@ export interface Folders {
 
 /** Lists the source folder. A folder that is, or holds, a child dataset is listed even if the view does not show it. */
 export const listFolders = async (view: Source.SourceView, signal: AbortSignal): Promise<Folders> => {
-  const found = await names(view.root).catch((cause: unknown) => {
+  const found = await waiting.names(RawPath.toBuffer(view.root)).catch((cause: unknown) => {
     throw failed(view, "list", RawPath.here, view.root, cause)
   })
   const folders = new Set<FolderName.FolderName>()
@@ -28,7 +28,7 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
     skipped += 1
     if (skippedNames.length < namesLogged) skippedNames.push({ path, type })
   }
-  for (const name of found) {
+  for (const name of found.map(RawPath.fromLatin1)) {
     signal.throwIfAborted()
     const folder = FolderName.parse(name)
     if (folder === undefined) {
@@ -37,7 +37,7 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
     }
     if (folders.has(folder)) continue
     const path = RawPath.join(view.root, name)
-    const stats = await lstat(path).catch((cause: unknown) => {
+    const stats = await waiting.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
       throw failed(view, "read", name, path, cause)
     })
     if (stats.isDirectory()) folders.add(folder)

@@ -1,8 +1,8 @@
+import * as EntryName from "../../domain/EntryName.ts"
 import * as FolderName from "../../domain/FolderName.ts"
-import type { ManifestEntry } from "../../domain/Manifest.ts"
+import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import { TreeError } from "./TreeError.ts"
-import type { Walked } from "./Walk.ts"
 
 /** A file of a made-up folder. Times in milliseconds since 1970; 2025-01-01T00:00:00Z when left out. */
 interface MemoryEntry {
@@ -27,7 +27,7 @@ export const memoryFolders = (tree: MemoryTree): ReadonlyArray<FolderName.Folder
     .sort()
 
 /** What lies in a folder of the record. */
-export const memoryWalk = (tree: MemoryTree, folder: FolderName.FolderName): Walked | TreeError => {
+export const memoryManifest = (tree: MemoryTree, folder: FolderName.FolderName): Manifest | TreeError => {
   const given = tree[folder]
   const content = typeof given === "function" ? given() : given
   if (content === undefined) {
@@ -58,7 +58,27 @@ export const memoryWalk = (tree: MemoryTree, folder: FolderName.FolderName): Wal
       mode: entry.mode ?? 0o100644
     })
   }
-  return { entries: [...entries.values()], hardLinks: false, skipped: 0, skippedNames: [] }
+  return manifestOf(folder, [...entries.values()].sort(byPath))
+}
+
+const manifestOf = (
+  folder: FolderName.FolderName,
+  found: ReadonlyArray<Omit<ManifestEntry, "name">>
+): Manifest => {
+  const { escaped, names } = EntryName.assign(found.map(({ path }) => path))
+  const entries = found.map((entry, index) => ({ ...entry, name: names[index] ?? entry.path }))
+  const files = entries.filter(({ kind }) => kind === "file")
+  return {
+    folder,
+    entries,
+    files: files.length,
+    directories: entries.length - files.length,
+    bytes: files.reduce((sum, { size }) => sum + size, 0),
+    skipped: 0,
+    hardLinks: false,
+    escaped,
+    hash: hashEntries(entries)
+  }
 }
 
 const common = (path: string, millis: number) => ({

@@ -1,11 +1,11 @@
 /**
- * Runs jobs, each of which may push more, `width` at once, until none is left. After a failure no job is
- * begun; the first failure is thrown when those under way have ended.
+ * Runs jobs, each of which may push more, `width` times some of them at once, until none is left: as many
+ * together as are shared out fairly, and at most `most`. After a failure no job is begun; the first failure is
+ * thrown when those under way have ended.
  */
 export const runPool = <J>(
-  first: J,
-  width: number,
-  work: (job: J, push: (job: J) => void) => Promise<void>
+  { first, most, width }: { readonly first: J; readonly most: number; readonly width: number },
+  work: (jobs: ReadonlyArray<J>, push: (job: J) => void) => Promise<void>
 ): Promise<void> =>
   new Promise((resolve, reject) => {
     // Last in, first out: the tree is walked into the depth, which keeps the list short.
@@ -21,10 +21,10 @@ export const runPool = <J>(
     }
     const next = () => {
       while (failure === undefined && active < width) {
-        const job = waiting.pop()
-        if (job === undefined) break
+        const share = Math.min(most, Math.ceil(waiting.length / width))
+        if (share === 0) break
         active += 1
-        work(job, push).then(ended, (cause: unknown) => {
+        work(waiting.splice(-share), push).then(ended, (cause: unknown) => {
           failure ??= { cause }
           ended()
         })

@@ -1,173 +1,166 @@
-import type { BigIntStats } from "node:fs"
-import { codeOf } from "../../domain/Errno.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
-import type { ManifestEntry } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
+import { inProcess } from "../../workers/Jobs.ts"
+import type { Found, Listed, ToList } from "../../workers/jobs/list.ts"
+import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
+import { type Block, openBlock } from "./Columns.ts"
+import { type Grafts, graftsWithin } from "./Mounts.ts"
+import type { Directory } from "./Order.ts"
 import { runPool } from "./Pool.ts"
-import { failed, lstat, names, namesLogged, typeOf } from "./Reading.ts"
+import { failed, namesLogged, type Skipped } from "./Reading.ts"
 import { TreeError } from "./TreeError.ts"
 
-/** Something that is no file and no directory. */
-export interface Skipped {
-  readonly path: RawPath.RawPath
-  readonly type: string
-}
-
-/** What lies in a folder, in no order. */
+/** What lies in a folder. */
 export interface Walked {
-  readonly entries: ReadonlyArray<Omit<ManifestEntry, "name">>
+  readonly root: Directory
+  readonly entries: number
+  /** All paths are ASCII. */
+  readonly ascii: boolean
+  readonly files: number
+  readonly bytes: number
   readonly hardLinks: boolean
   readonly skipped: number
   /** The first of the skipped. */
   readonly skippedNames: ReadonlyArray<Skipped>
 }
 
-/** Enough to keep the kernel busy; node has four threads for it anyway. */
-const atOnce = 16
+/** A folder of fewer entries is listed before a thread has started. */
+const few = 2000
 
-const namesAtOnce = 64
+/** Directories in one message, and the entries after which no other one of them is begun. */
+const most = 32
+const enough = 8192
 
-type Job =
-  /** A directory to list: paths are relative to the source. */
-  | { readonly _tag: "List"; readonly path: RawPath.RawPath; readonly real: RawPath.RawPath }
-  /** Names of a listed directory to look at. */
-  | {
-      readonly _tag: "Look"
-      readonly parent: RawPath.RawPath
-      readonly real: RawPath.RawPath
-      readonly names: ReadonlyArray<RawPath.RawPath>
-    }
+/** Of the first ones, which tell whether there are many. */
+const enoughAtFirst = 256
 
-/** Walks one folder of the view, child datasets from where they really are. */
+/** Messages under way, where the threads are fewer too: they do not wait for the next one. */
+const atLeast = 4
+
+/** A directory, or a piece of one, that nobody has looked at yet. */
+interface Job {
+  readonly ask: ToList
+  readonly directory: Directory
+  /** Where in `directory.pieces` it goes. */
+  readonly piece: number
+}
+
+/** Walks one folder of the view, child datasets from where they really are, on the runner's threads. */
 export const walk = async (
   view: Source.SourceView,
   folder: FolderName,
+  runner: Runner,
   signal: AbortSignal
 ): Promise<Walked> => {
   const top = RawPath.fromText(folder)
-  const grafts = graftsWithin(view, top)
-  const entries: Array<Omit<ManifestEntry, "name">> = []
-  const skippedNames: Array<Skipped> = []
-  let skipped = 0
-  let hardLinks = false
+  const grafts = graftsWithin(view.grafts, top)
+  const seen = new Set<RawPath.RawPath>([top])
+  const root: Directory = { pieces: [] }
+  const total = makeTotal()
 
-  const list = async (path: RawPath.RawPath, real: RawPath.RawPath, push: (job: Job) => void) => {
-    const found = await names(real).catch((cause: unknown) => {
-      throw failed(view, "list", path, real, cause)
-    })
-    const here = new Set(grafts.inside(path))
-    for (const name of here.size === 0 ? [] : found) here.delete(name)
-    const all = here.size === 0 ? found : [...found, ...here]
-    if (all.length === 0 && !grafts.at.has(path)) await mustBeEmpty(view, path)
-    for (let from = 0; from < all.length; from += namesAtOnce) {
-      push({ _tag: "Look", parent: path, real, names: all.slice(from, from + namesAtOnce) })
+  const list = async (jobs: ReadonlyArray<Job>): Promise<Found> => {
+    const small = total.looked() < few
+    const input = {
+      frozen: view.frozen,
+      livePath: view.livePath,
+      within: top.length + 1,
+      enough: small ? enoughAtFirst : enough,
+      directories: jobs.map(({ ask }) => ask)
     }
+    const answer = await (small ? inProcess : runner).run("list", input, signal).catch((cause: unknown) => {
+      throw cause instanceof WorkerEnded && !signal.aborted ? brokenOff(folder, cause) : cause
+    })
+    if ("failure" in answer) throw new TreeError(answer.failure)
+    return answer
   }
 
-  const take = (
-    path: RawPath.RawPath,
-    real: RawPath.RawPath,
-    stats: BigIntStats,
-    push: (job: Job) => void
-  ) => {
-    const kind = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : undefined
-    const within = RawPath.fromLatin1(path.slice(top.length + 1))
-    if (kind === undefined || isZfsControl(path, stats)) {
-      skipped += 1
-      if (skippedNames.length < namesLogged) skippedNames.push({ path: within, type: typeOf(stats) })
-      return
-    }
-    if (kind === "directory") push({ _tag: "List", path, real })
-    else if (stats.nlink > 1n) hardLinks = true
-    entries.push({
-      path: within,
-      kind,
-      size: kind === "file" ? Number(stats.size) : 0,
-      mtimeNs: stats.mtimeNs,
-      mode: Number(stats.mode) & 0xffff
-    })
+  const first: Job = {
+    ask: toList(grafts, top, Source.resolve(view, top)),
+    directory: root,
+    piece: 0
   }
-
-  await runPool<Job>(
-    { _tag: "List", path: top, real: Source.resolve(view, top) },
-    atOnce,
-    async (job, push) => {
+  await runPool(
+    { first, width: Math.max(runner.width, atLeast), most },
+    async (jobs, push: (job: Job) => void) => {
       signal.throwIfAborted()
-      if (job._tag === "List") return list(job.path, job.real, push)
-      for (const name of job.names) {
-        const path = RawPath.join(job.parent, name)
-        const graft = grafts.at.get(path)
-        const real = graft ?? RawPath.join(job.real, name)
-        const stats = await lstat(real).catch((cause: unknown) => {
-          throw failed(view, "read", path, real, cause)
-        })
-        if (graft !== undefined) {
-          grafts.seen.add(path)
-          if (!stats.isDirectory()) throw failed(view, "list", path, real, new Error("it is no directory"))
-        }
-        take(path, real, stats, push)
+      const found = await list(jobs)
+      const block = openBlock(found)
+      total.add(found)
+      for (const [index, job] of jobs.entries()) {
+        const listed = found.listed[index]
+        if (listed === undefined) push(job)
+        else for (const next of settle(job, listed, block, grafts, seen)) push(next)
       }
     }
   )
-  for (const [at, root] of grafts.at) {
-    if (at !== top && !grafts.seen.has(at)) {
-      throw failed(
-        view,
-        "read",
-        at,
-        root,
-        new Error(`a dataset is mounted there, but ${view.label} has no such place`)
-      )
-    }
+  for (const [at, place] of grafts.at) {
+    if (seen.has(at)) continue
+    const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
+    throw failed(view, "read", at, place, nowhere)
   }
-  return { entries, hardLinks, skipped, skippedNames }
+  return { root, ...total.sum() }
 }
 
-/** `.zfs` of a live dataset that shows it (snapdir=visible): all its snapshots are below. Its inode is fixed, on Linux and FreeBSD. */
-const isZfsControl = (path: RawPath.RawPath, stats: BigIntStats): boolean =>
-  path.endsWith("/.zfs") && stats.isDirectory() && (stats.ino === 0xffff_ffff_ffffn || stats.ino === 1n)
+const toList = (grafts: Grafts, path: RawPath.RawPath, real: RawPath.RawPath): ToList => ({
+  path,
+  real,
+  mounted: grafts.at.has(path),
+  grafts: grafts.inside(path)
+})
 
-/** The child datasets in a folder: by place, and by the directory that they are mounted in. */
-const graftsWithin = (view: Source.SourceView, top: RawPath.RawPath) => {
-  const at = new Map<RawPath.RawPath, RawPath.RawPath>()
-  const byParent = new Map<string, Array<RawPath.RawPath>>()
-  for (const graft of view.grafts) {
-    if (RawPath.relativeTo(top, graft.at) === undefined || at.has(graft.at)) continue
-    at.set(graft.at, graft.root)
-    const slash = graft.at.lastIndexOf("/")
-    const parent = graft.at.slice(0, Math.max(slash, 0))
-    byParent.set(parent, [...(byParent.get(parent) ?? []), RawPath.fromLatin1(graft.at.slice(slash + 1))])
+/** Puts what was found where it belongs; what has to be looked at next. */
+const settle = (
+  { ask, directory, piece }: Job,
+  { directories, from, pieces, to }: Listed,
+  block: Block,
+  grafts: Grafts,
+  seen: Set<RawPath.RawPath>
+): ReadonlyArray<Job> => {
+  if (pieces.length > 0) {
+    directory.pieces = pieces.map(() => ({ block, from: 0, to: 0, children: [] }))
+    return pieces.map((names, index) => ({ ask: { ...ask, names }, directory, piece: index }))
   }
-  return {
-    at,
-    seen: new Set<RawPath.RawPath>(),
-    inside: (parent: RawPath.RawPath): ReadonlyArray<RawPath.RawPath> => byParent.get(parent) ?? []
-  }
-}
-
-/**
- * An empty directory of a snapshot may be where another file system is mounted: then its files are not in the
- * snapshot, and an archive without them would be no backup. The live directory tells.
- */
-const mustBeEmpty = async (view: Source.SourceView, path: RawPath.RawPath): Promise<void> => {
-  if (!view.frozen || view.livePath === undefined) return
-  const live = RawPath.join(view.livePath, path)
-  const parent = RawPath.fromLatin1(live.slice(0, Math.max(live.lastIndexOf("/"), 1)))
-  const device = (at: RawPath.RawPath) =>
-    lstat(at).then(
-      (stats) => stats.dev,
-      (cause: unknown) => {
-        // Renamed or removed since: then nothing is mounted on it either.
-        if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") return undefined
-        throw failed(view, "see whether a file system is mounted on", path, at, cause)
-      }
-    )
-  const own = await device(live)
-  if (own === undefined || own === (await device(parent))) return
-  throw new TreeError({
-    path: RawPath.display(live),
-    message: `${RawPath.display(path)} is a mount point of another file system, which the snapshot does not cover; unmount it or mount it outside the source`,
-    transient: false
+  const next: Array<Job> = []
+  const children = directories.map((index) => {
+    const within = block.path(index)
+    const name = RawPath.fromLatin1(within.slice(within.lastIndexOf("/") + 1))
+    const path = RawPath.join(ask.path, name)
+    seen.add(path)
+    const child: Directory = { pieces: [] }
+    const real = grafts.at.get(path) ?? RawPath.join(ask.real, name)
+    next.push({ ask: toList(grafts, path, real), directory: child, piece: 0 })
+    return { index, directory: child }
   })
+  directory.pieces[piece] = { block, from, to, children }
+  return next
 }
+
+const makeTotal = () => {
+  const skippedNames: Array<Skipped> = []
+  const sum = { entries: 0, ascii: true, files: 0, bytes: 0, hardLinks: false, skipped: 0 }
+  let waiting = 0
+  return {
+    /** Names that are known of: of pieces that nobody has looked at yet too. */
+    looked: (): number => sum.entries + waiting,
+    add: (found: Found): void => {
+      sum.entries += found.count
+      sum.ascii &&= found.ascii
+      sum.files += found.files
+      sum.bytes += found.bytes
+      sum.hardLinks ||= found.hardLinks
+      sum.skipped += found.skipped
+      skippedNames.push(...found.skippedNames.slice(0, namesLogged - skippedNames.length))
+      for (const { pieces } of found.listed) if (pieces.length > 0) waiting += few
+    },
+    sum: () => ({ ...sum, skippedNames })
+  }
+}
+
+const brokenOff = (folder: FolderName, cause: WorkerEnded): TreeError =>
+  new TreeError({
+    path: folder,
+    message: `cannot list ${folder}: ${cause.message}`,
+    transient: true,
+    cause
+  })
