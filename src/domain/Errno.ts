@@ -38,7 +38,8 @@ const meanings: Readonly<Record<string, string>> = {
   EDQUOT: "quota exceeded",
   EROFS: "read-only file system",
   EIO: "input/output error",
-  EMFILE: "too many open files",
+  EMFILE:
+    "too many open files for this process: raise its limit (ulimit -n), or lower compression.threads and max_workers",
   ENFILE: "too many open files in the system",
   ELOOP: "is a symbolic link, or too many of them",
   EXDEV: "crosses file systems",
