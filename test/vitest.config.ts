@@ -8,6 +8,6 @@ export default defineConfig({
     exclude: ["test/zfs/**", "test/bench/**", "node_modules/**"],
     testTimeout: 60_000,
     pool: "forks",
-    poolOptions: { forks: { maxForks: 2 } }
+    poolOptions: { forks: { maxForks: 3 } }
   }
 })

@@ -342,6 +342,31 @@ describe("zipper run on OpenZFS", () => {
     assert.deepEqual(fingerprint(path.join(place.target, "ABCD")), earlier)
   })
 
+  it("takes over what did not change from the archive before, from one snapshot to the next", () => {
+    const place = makePlace()
+    // An hour later no file is too young to be taken for unchanged.
+    const later = path.join(pool.folder, "later.mjs")
+    fs.writeFileSync(later, "const now = Date.now; Date.now = () => now() + 3600_000\n")
+    const copied = (): unknown => {
+      const env = { NODE_OPTIONS: `--import=${later}` }
+      const ran = zipperIn({ env }, "run", "--json", "--config", place.config)
+      assert.equal(ran.status, 0, ran.stderr)
+      return JSON.parse(ran.stdout).folders[0].copied_files
+    }
+    for (const name of ["a", "b", "c", "d"])
+      put(`${place.source}/ABCD/${name}`, `content of ${name}`.repeat(99))
+    put(`${place.source}/ABCD/large`, "all work and no play\n".repeat(100_000))
+    assert.equal(copied(), 0)
+    put(`${place.source}/ABCD/b`, "changed")
+    assert.equal(copied(), 4)
+    fs.renameSync(`${place.source}/ABCD/c`, `${place.source}/ABCD/e`)
+    assert.equal(copied(), 4)
+    assert.equal(entryOf(zipOf(place, "ABCD"), "b"), "changed")
+    assert.equal(entryOf(zipOf(place, "ABCD"), "e"), "content of c".repeat(99))
+    sh("unzip", "-tqq", zipOf(place, "ABCD"))
+    checkSums(path.join(place.target, "ABCD"))
+  })
+
   it("writes nothing in a dry run, and says what it would do", () => {
     const place = makePlace()
     put(`${place.source}/ABCD/file`)
