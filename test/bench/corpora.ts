@@ -5,6 +5,7 @@ import {
   openSync,
   renameSync,
   rmSync,
+  truncateSync,
   writeFileSync,
   writeSync
 } from "node:fs"
@@ -120,6 +121,18 @@ export const corpora: Readonly<Record<string, (folder: string) => void>> = {
     media(folder, 2, 80_000_000, 55)
     codeFiles(folder, 2000, 66)
   }
+}
+
+/** Logs in as many files as there are days. */
+export const manyLogs = (folder: string): void => logs(folder, 3000, 1_000_000, 77)
+
+/** One file of 10 GB each: nothing but a hole, and text. */
+export const giants: Readonly<Record<string, (folder: string) => void>> = {
+  sparse: (folder) => {
+    writeFileSync(join(folder, "hole"), "")
+    truncateSync(join(folder, "hole"), 10_000_000_000)
+  },
+  text: (folder) => logFile(join(folder, "text"), 10_000_000_000, 88)
 }
 
 /** Makes `folder` with `fill`, unless an earlier run made it already; never leaves half of it. */

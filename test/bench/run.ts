@@ -1,22 +1,22 @@
 import {
+  appendFileSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
   statSync,
-  utimesSync,
   writeFileSync
 } from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
-import { corpora, once, tinyFiles } from "./corpora.ts"
+import { corpora, giants, manyLogs, once, tinyFiles } from "./corpora.ts"
 import { type Measured, measure, median } from "./measure.ts"
 import { type Contender, configure, peers, pythonName, zipName, zipper, zipperRun } from "./peers.ts"
 
 /**
- * npm run bench [-- --work DIR] [--runs N] [--only corpora|incremental|count|folders|start]
+ * npm run bench [-- --work DIR] [--runs N] [--only corpora|incremental|count|folders|large|start]
  * Whole processes, wall time, median of N. Corpora are kept in DIR for the next time; without it they go.
  */
 const { values } = parseArgs({
@@ -92,18 +92,29 @@ const compare = async (name: string): Promise<void> => {
   )
 }
 
-/** The code corpus again with 1 % of its files changed, and then with nothing changed. */
-const incremental = async (): Promise<void> => {
+/** Changes 1 % of the files, another 1 % at each turn. */
+const change = (folder: string, turn: number): void => {
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path).isFile())
+    .filter((_, i) => i % 100 === turn % 100)
+    .forEach((path) => {
+      appendFileSync(path, `changed ${turn}\n`)
+    })
+}
+
+/** Files that are younger than a quarter of an hour are never taken for unchanged: an hour later none of these is. */
+const anHourLater = "--import=data:text/javascript,const%20now=Date.now;Date.now=()=>now()+36e5"
+
+/** A folder archived, then again with 1 % of its files changed, then with nothing changed. */
+const again = async (name: string, original: string): Promise<void> => {
   const source = join(work, "incremental")
   rmSync(source, { recursive: true, force: true })
-  cpSync(corpus("code"), join(source, "CRPS"), { recursive: true, preserveTimestamps: true })
+  cpSync(original, join(source, "CRPS"), { recursive: true, preserveTimestamps: true })
   const place = join(work, "incremental-work")
   rmSync(place, { recursive: true, force: true })
   mkdirSync(place, { recursive: true })
   const config = configure(place, source)
-  const files = readdirSync(join(source, "CRPS"), { recursive: true, encoding: "utf8" })
-    .map((name) => join(source, "CRPS", name))
-    .filter((path) => statSync(path).isFile())
   const target = join(place, "target")
   const full = median(
     await repeated(runs, () => {
@@ -115,27 +126,32 @@ const incremental = async (): Promise<void> => {
   let turn = 0
   const changed = median(
     await repeated(runs, () => {
+      change(join(source, "CRPS"), turn)
       turn += 1
-      files
-        .filter((_, i) => i % 100 === turn)
-        .forEach((path) => {
-          writeFileSync(path, `changed ${turn}\n`, { flag: "a" })
-          utimesSync(path, 1_700_000_000 + turn, 1_700_000_000 + turn)
-        })
       return zipperRun(built, config)
     })
   )
   const nothing = median(await repeated(runs, () => zipperRun(built, config)))
-  console.log("\ncode, run again\n")
+  console.log(`\n${name}, run again\n`)
   row("", "seconds", "peak MiB", "of a full run")
   rule(4)
-  for (const [name, measured] of [
+  for (const [what, measured] of [
     ["full run", full],
     ["1 % changed", changed],
     ["nothing changed", nothing]
   ] as const) {
-    row(name, seconds(measured), mebibytes(measured), (measured.seconds / full.seconds).toFixed(2))
+    row(what, seconds(measured), mebibytes(measured), (measured.seconds / full.seconds).toFixed(2))
   }
+}
+
+const incremental = async (): Promise<void> => {
+  process.env["NODE_OPTIONS"] = anHourLater
+  await again("code", corpus("code"))
+  await again("3,000 logs of 1 MB", once(join(work, "manylogs3000", "CRPS"), manyLogs))
+  await again(
+    "100,000 small files",
+    once(join(work, "tiny100000", "TINY"), (path) => tinyFiles(path, 100_000))
+  )
 }
 
 /** Many tiny files in one folder: a full run, the manifest alone, and find for comparison. */
@@ -193,6 +209,19 @@ const folders = async (): Promise<void> => {
   row("nothing changed", seconds(nothing), mebibytes(nothing))
 }
 
+/** Files larger than any memory. */
+const large = async (): Promise<void> => {
+  console.log("\none large file\n")
+  row("", "seconds", "GB", "peak MiB")
+  rule(4)
+  for (const [name, fill] of Object.entries(giants)) {
+    const folder = once(join(work, name, "HUGE"), fill)
+    const measured = await zipper(built).archive(folder, work)
+    row(name, seconds(measured), (measured.size / 1e9).toFixed(2), mebibytes(measured))
+    rmSync(join(work, name), { recursive: true })
+  }
+}
+
 const startUp = async (): Promise<void> => {
   const times = Math.max(runs, 9)
   const bare = median(await repeated(times, () => measure(process.execPath, ["-e", "0"])))
@@ -216,6 +245,7 @@ try {
   if (wanted("incremental")) await incremental()
   if (wanted("count")) await counts()
   if (wanted("folders")) await folders()
+  if (wanted("large")) await large()
   if (wanted("start")) await startUp()
 } finally {
   if (values.work === undefined) rmSync(work, { recursive: true, force: true })

@@ -81,7 +81,7 @@ export const manifestOf = (entries: ReadonlyArray<ManifestEntry>): Manifest => {
 
 /** Tree and Archiver as they are in a run. */
 export const layers = (method: "auto" | "deflate" = "auto", level = 6) =>
-  Layer.mergeAll(Tree.layer, Archiver.layer({ method, level, threads: 1 }))
+  Layer.mergeAll(Tree.layer, Archiver.layer({ method, level }))
 
 /** Archives the view's folder ABCD and verifies it; the manifest. */
 export const archiveAndVerify = Effect.fnUntraced(function* (view: SourceView, zip: string) {
