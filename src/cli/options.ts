@@ -40,7 +40,7 @@ export const folders = Options.text("folder").pipe(
 )
 
 export const force = Options.boolean("force").pipe(
-  Options.withDescription("Archive the folders whether they changed or not.")
+  Options.withDescription("Archive the folders whether they changed or not, and compress every file anew.")
 )
 
 export const json = Options.boolean("json").pipe(
