@@ -235,7 +235,7 @@ describe("the index of an archive", () => {
       const place = yield* published
       const hooks = {
         before: ({ name, path: file }: DiskFaults.Operation) =>
-          name === "write" && file.includes("/index/") ? "ENOSPC" : undefined
+          name === "writeUnsynced" && file.includes("/index/") ? "ENOSPC" : undefined
       }
       const { lines } = yield* logsOf(
         archive("two").pipe(Effect.provide(storeOn(place, DiskFaults.layer(hooks))))
@@ -251,7 +251,7 @@ describe("the index of an archive", () => {
     () =>
       Effect.gen(function* () {
         const place = yield* published
-        for (const dead of ["write", "rename"]) {
+        for (const dead of ["writeUnsynced", "rename"]) {
           const content = `after ${dead}`
           let down = false
           const hooks = {
