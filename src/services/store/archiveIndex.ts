@@ -5,7 +5,7 @@ import { Disk } from "../Disk.ts"
 import { Hasher } from "../Hasher.ts"
 import { isFolder } from "./folders.ts"
 import * as jobState from "./jobState.ts"
-import { draftSuffix, type FolderLayout, type Layout } from "./layout.ts"
+import type { FolderLayout, Layout } from "./layout.ts"
 import { decodeState } from "./survey.ts"
 
 /**
@@ -48,12 +48,7 @@ export const replace = (layout: Layout, paths: FolderLayout, index: ArchiveIndex
     yield* jobState.makeJobFolder(layout.job)
     yield* jobState.makeJobFolder(layout.indexes)
     // Not synced: what a power cut makes of it is recognised, and costs time only.
-    const draft = `${paths.index}${draftSuffix}`
-    yield* disk.remove(draft)
-    yield* disk.writeUnsynced(draft, ArchiveIndex.encode(index)).pipe(
-      Effect.zipRight(disk.rename(draft, paths.index)),
-      Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged))
-    )
+    yield* jobState.swapIn(paths.index, (draft) => disk.writeUnsynced(draft, ArchiveIndex.encode(index)))
   }).pipe(
     Effect.catchAll((error) =>
       Effect.logWarning(

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import { FolderFailure } from "../../domain/FolderState.ts"
-import { Disk } from "../Disk.ts"
+import { Disk, type DiskError } from "../Disk.ts"
 import { isFolder, setAside } from "./folders.ts"
 import * as Layout from "./layout.ts"
 
@@ -13,13 +13,20 @@ import * as Layout from "./layout.ts"
 export const replace = (path: string, content: string | Uint8Array) =>
   Effect.gen(function* () {
     const disk = yield* Disk
+    yield* swapIn(path, (draft) => disk.write(draft, content))
+    yield* disk.sync(dirname(path))
+  }).pipe(Effect.uninterruptible)
+
+/** Puts the file that `write` makes in the place of `path`, atomically; neither name is synced. */
+export const swapIn = (path: string, write: (draft: string) => Effect.Effect<void, DiskError>) =>
+  Effect.gen(function* () {
+    const disk = yield* Disk
     const draft = `${path}${Layout.draftSuffix}`
     yield* disk.remove(draft)
-    yield* disk.write(draft, content).pipe(
+    yield* write(draft).pipe(
       Effect.zipRight(disk.rename(draft, path)),
       Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged))
     )
-    yield* disk.sync(dirname(path))
   }).pipe(Effect.uninterruptible)
 
 /** What to do with a file that cannot be understood. */
