@@ -24,8 +24,8 @@ const started = (label: string, terminal: Terminal, ascii: boolean) =>
     Effect.promise(async () => {
       const { SingleBar } = (await import("cli-progress")).default
       const rate = makeRate()
-      let figures: { readonly sent: number; readonly total: number | undefined } = {
-        sent: 0,
+      let figures: { readonly done: number; readonly total: number | undefined } = {
+        done: 0,
         total: undefined
       }
       let pace: number | undefined
@@ -46,9 +46,9 @@ const started = (label: string, terminal: Terminal, ascii: boolean) =>
         stop: () => bar.stop(),
         update: (now: typeof figures) => {
           figures = now
-          pace = rate(Date.now(), now.sent)
+          pace = rate(Date.now(), now.done)
           bar.setTotal(now.total ?? 0)
-          bar.update(now.sent)
+          bar.update(now.done)
         }
       }
     }),

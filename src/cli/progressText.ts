@@ -2,7 +2,7 @@ import { bytes, duration } from "../domain/Units.ts"
 
 /** How far something is. */
 export interface Figures {
-  readonly sent: number
+  readonly done: number
   /** Undefined when nobody knows. */
   readonly total: number | undefined
   /** Bytes a second; undefined before there is anything to go by. */
@@ -42,18 +42,18 @@ export const progressText = (
 }
 
 /** An estimate can be too low. */
-const partOf = ({ sent, total }: Figures): number | undefined =>
-  total === undefined || total <= 0 ? undefined : Math.min(Math.max(sent / total, 0), 1)
+const partOf = ({ done, total }: Figures): number | undefined =>
+  total === undefined || total <= 0 ? undefined : Math.min(Math.max(done / total, 0), 1)
 
-const amountOf = ({ sent, total }: Figures): string =>
-  total === undefined ? bytes(sent) : `${bytes(sent)} of ${bytes(total)}`
+const amountOf = ({ done, total }: Figures): string =>
+  total === undefined ? bytes(done) : `${bytes(done)} of ${bytes(total)}`
 
-const paceOf = ({ rate, sent, total }: Figures): ReadonlyArray<string> => {
+const paceOf = ({ rate, done, total }: Figures): ReadonlyArray<string> => {
   if (rate === undefined) return []
   const speed = `${bytes(rate)}/s`
-  return total === undefined || rate < 1 || sent >= total
+  return total === undefined || rate < 1 || done >= total
     ? [speed]
-    : [speed, `${duration(((total - sent) / rate) * 1000)} left`]
+    : [speed, `${duration(((total - done) / rate) * 1000)} left`]
 }
 
 const narrowest = 8
@@ -67,18 +67,18 @@ const bar = (part: number, width: number, ascii: boolean): string => {
 
 /** How fast it has been lately, from readings of how much was done when. */
 export const makeRate = () => {
-  let readings: ReadonlyArray<{ readonly at: number; readonly sent: number }> = []
-  return (at: number, sent: number): number | undefined => {
+  let readings: ReadonlyArray<{ readonly at: number; readonly done: number }> = []
+  return (at: number, done: number): number | undefined => {
     const before = readings.at(-1)
     // What begins anew has a pace of its own.
-    const usable = before !== undefined && sent < before.sent ? [] : readings
-    readings = [...usable.filter((reading) => at - reading.at <= memoryMillis), { at, sent }].slice(
+    const usable = before !== undefined && done < before.done ? [] : readings
+    readings = [...usable.filter((reading) => at - reading.at <= memoryMillis), { at, done }].slice(
       -maxReadings
     )
     const first = readings[0]
     return first === undefined || at - first.at < leastMillis
       ? undefined
-      : ((sent - first.sent) * 1000) / (at - first.at)
+      : ((done - first.done) * 1000) / (at - first.at)
   }
 }
 

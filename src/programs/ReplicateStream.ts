@@ -34,7 +34,7 @@ export const sendStream = Effect.fnUntraced(function* (
   work: Work
 ) {
   const show = yield* (yield* Progress).start(source.name)
-  let figures = { sent: 0 }
+  let sent = 0
   yield* Effect.logDebug(`sending ${inWords(stream)} to ${target}`)
   const report = yield* (yield* Transfer)
     .send({
@@ -44,14 +44,14 @@ export const sendStream = Effect.fnUntraced(function* (
       stream,
       mode,
       onProgress: (progress) => {
-        figures = progress
-        show(progress)
+        sent = progress.sent
+        show({ done: sent, total: progress.total })
       }
     })
     .pipe(
       Effect.tapError(() =>
         Effect.sync(() => {
-          work.bytes += figures.sent
+          work.bytes += sent
         })
       )
     )

@@ -14,7 +14,7 @@ export class Progress extends Context.Tag("zipper/Progress")<
     readonly start: (
       label: string
     ) => Effect.Effect<
-      (figures: { readonly sent: number; readonly total: number | undefined }) => void,
+      (figures: { readonly done: number; readonly total: number | undefined }) => void,
       never,
       Scope.Scope
     >

@@ -14,7 +14,7 @@ import { Progress } from "../../src/services/Progress.ts"
 import { fakeTerminal } from "../support/log.ts"
 
 const mebi = 1024 * 1024
-const figures = { sent: 1230 * mebi, total: 2930 * mebi, rate: 12.3 * mebi }
+const figures = { done: 1230 * mebi, total: 2930 * mebi, rate: 12.3 * mebi }
 
 describe("the text of a progress bar", () => {
   it("says how far it is, how fast, and how long it takes, as far as there is room", () => {
@@ -31,7 +31,7 @@ describe("the text of a progress bar", () => {
 
   it("shows bytes and rate where the total is not known", () => {
     const options = { width: 79, ascii: true }
-    const some = { sent: 5 * mebi, total: undefined, rate: mebi }
+    const some = { done: 5 * mebi, total: undefined, rate: mebi }
     assert.strictEqual(progressText("a", some, options), "a 5.0 MiB, 1.0 MiB/s")
     assert.strictEqual(progressText("a", { ...some, rate: undefined }, options), "a 5.0 MiB")
     assert.strictEqual(progressText("tank/very/long", some, { width: 13, ascii: true }), "~long 5.0 MiB")
@@ -47,8 +47,8 @@ describe("the text of a progress bar", () => {
         FastCheck.option(amount, { nil: undefined }),
         FastCheck.integer({ min: 0, max: 200 }),
         FastCheck.boolean(),
-        (label, sent, total, rate, width, ascii) => {
-          const text = progressText(label, { sent, total, rate }, { width, ascii })
+        (label, done, total, rate, width, ascii) => {
+          const text = progressText(label, { done, total, rate }, { width, ascii })
           assert.isAtMost(text.length, width)
           assert.notMatch(text, /NaN|Infinity|undefined/)
         }
@@ -56,7 +56,7 @@ describe("the text of a progress bar", () => {
     )
   })
 
-  it("goes by the pace of the last seconds, and begins anew when what is sent does", () => {
+  it("goes by the pace of the last seconds, and begins anew when what is done does", () => {
     const rate = makeRate()
     assert.isUndefined(rate(0, 0))
     assert.strictEqual(rate(1000, 500), 500)
@@ -75,7 +75,7 @@ describe("a progress bar", () => {
     Effect.gen(function* () {
       const show = yield* (yield* Progress).start("tank/data")
       yield* Effect.logInfo("a line")
-      show({ sent: 1, total: 2 })
+      show({ done: 1, total: 2 })
     }).pipe(
       Effect.scoped,
       Effect.zipRight(Effect.logInfo("done")),

@@ -11,10 +11,10 @@ const mebi = 1024 * 1024
 
 const work = Effect.gen(function* () {
   const show = yield* (yield* Progress).start("tank/data")
-  for (const sent of [0, 10, 20]) {
-    show({ sent: sent * mebi, total: 40 * mebi })
+  for (const done of [0, 10, 20]) {
+    show({ done: done * mebi, total: 40 * mebi })
     yield* Effect.promise(() => setTimeout(350))
-    if (sent === 10) yield* Effect.logInfo("a line of the log")
+    if (done === 10) yield* Effect.logInfo("a line of the log")
   }
 }).pipe(Effect.scoped, Effect.zipRight(Effect.logInfo("done")))
 
