@@ -1,6 +1,6 @@
 import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
-import { codeOf, explain, isTransientCode } from "../domain/Errno.ts"
+import { adviceOnWriting, codeOf, explain, isTransientCode } from "../domain/Errno.ts"
 import { ArchiveError } from "./ArchiveError.ts"
 
 const bufferSize = 1 << 20
@@ -87,7 +87,7 @@ const failed =
     throw new ArchiveError({
       reason: "Write",
       path,
-      message: `cannot ${verb} ${path}: ${explain(cause)}`,
+      message: `cannot ${verb} ${path}: ${explain(cause)}${verb === "write" ? adviceOnWriting(codeOf(cause)) : ""}`,
       transient: isTransientCode(codeOf(cause)),
       cause
     })

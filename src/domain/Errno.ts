@@ -54,3 +54,19 @@ export const explain = (cause: unknown): string => {
   if (words !== undefined) return `${words} (${code})`
   return cause instanceof Error ? cause.message : String(cause)
 }
+
+/** What to do about an error of writing, to go after its message: "; free some space or raise the quota". */
+export const adviceOnWriting = (code: string | undefined): string => {
+  switch (code) {
+    case "EACCES":
+    case "EPERM":
+      return "; give the user that runs this job permission, or run it as its owner"
+    case "EROFS":
+      return "; remount it writable (zfs: readonly=off)"
+    case "ENOSPC":
+    case "EDQUOT":
+      return "; free some space or raise the quota"
+    default:
+      return ""
+  }
+}

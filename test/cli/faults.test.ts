@@ -40,4 +40,47 @@ describe("when there is no room for what several threads write", () => {
       at.remove()
     }
   })
+
+  // In a mount namespace of its own, which needs no root where the kernel lets users have one.
+  const mounting = spawnSync("unshare", ["-rm", "true"]).status === 0
+
+  it.skipIf(!mounting)("on a disk that is really full", () => {
+    const at = makePlace({ max_workers: 2, compression: { threads: 2 } })
+    try {
+      for (const folder of ["AAAA", "BBBB"]) at.put(`${folder}/file`, noise(1_000_000))
+      const { status, stderr, stdout } = spawnSync(
+        "unshare",
+        ["-rm", "sh", "-c", onFullDisk, "sh", at.target, at.source, process.execPath, zipper, at.config],
+        { encoding: "utf8", env: { PATH: "/usr/bin:/bin", LANG: "C" } }
+      )
+      assert.strictEqual(status, 0, stdout + stderr)
+      assert.match(stdout, /^status 1$/m)
+      assert.match(stderr, /AAAA: .*no space left on the device.*free some space/)
+      assert.match(stderr, /BBBB: .*no space left on the device.*free some space/)
+      // Afterwards there is room again, and both are archived.
+      assert.match(stdout, /2 archived, 0 unchanged, 0 failed/)
+    } finally {
+      at.remove()
+    }
+  })
 })
+
+/** A target of 8 MB: a first run fits, a second does not, and must leave what is there as it is. */
+const onFullDisk = `
+set -e
+target=$1 source=$2; shift 2
+mount -t tmpfs -o size=8m none "$target"
+"$1" "$2" run --config "$3" --quiet
+whole() { for folder in AAAA BBBB; do (cd "$target/$folder" && sha256sum --quiet -c *.sha256 && md5sum --quiet -c *.md5); done; }
+# The records of failures and of runs are about what went wrong.
+names() { (cd "$target" && find . -path ./.zipper -prune -o -print | sort); }
+before=$(names)
+for folder in AAAA BBBB; do head -c 6000000 /dev/urandom > "$source/$folder/large"; done
+rc=0; "$1" "$2" run --config "$3" --quiet || rc=$?
+echo "status $rc"
+whole
+[ "$before" = "$(names)" ]
+mount -o remount,size=64m "$target"
+"$1" "$2" run --config "$3"
+whole
+`

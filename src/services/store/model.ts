@@ -1,6 +1,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { ArchiveIndex, PreviousArchive } from "../../domain/ArchiveIndex.ts"
+import { adviceOnWriting } from "../../domain/Errno.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderState } from "../../domain/FolderState.ts"
 import type { Metadata } from "../../domain/Metadata.ts"
@@ -76,36 +77,30 @@ export interface Published {
 /** What a failed disk operation means for the store. `doing` says what for: "cannot publish ABCD". */
 export const fromDisk =
   (doing: string) =>
-  (error: DiskError): StoreError => {
-    const { advice, reason } = meaning(error.code)
-    return new StoreError({
-      reason,
+  (error: DiskError): StoreError =>
+    new StoreError({
+      reason: reasonOf(error.code),
       path: error.path,
-      message: `${doing}: ${error.message}${advice}`,
+      message: `${doing}: ${error.message}${adviceOnWriting(error.code)}`,
       transient: error.transient,
       cause: error
     })
-  }
 
-const meaning = (code: string | undefined): { reason: StoreError["reason"]; advice: string } => {
+const reasonOf = (code: string | undefined): StoreError["reason"] => {
   switch (code) {
     case "EACCES":
     case "EPERM":
-      return {
-        reason: "NotWritable",
-        advice: "; give the user that runs this job permission, or run it as its owner"
-      }
     case "EROFS":
-      return { reason: "NotWritable", advice: "; remount it writable (zfs: readonly=off)" }
+      return "NotWritable"
     case "ENOSPC":
     case "EDQUOT":
-      return { reason: "NoSpace", advice: "; free some space or raise the quota" }
+      return "NoSpace"
     case "ENOTDIR":
-      return { reason: "NotAFolder", advice: "" }
+      return "NotAFolder"
     case "ELOOP":
-      return { reason: "Unsafe", advice: "" }
+      return "Unsafe"
     default:
-      return { reason: "Other", advice: "" }
+      return "Other"
   }
 }
 
