@@ -1,5 +1,5 @@
+import { shellWord, shellWords } from "../ShellWord.ts"
 import type { Endpoint, Remote } from "./Endpoint.ts"
-import { commandLine, quote } from "./Shell.ts"
 
 /** A program with its arguments, to be started without a shell. */
 export interface Command {
@@ -28,7 +28,7 @@ export const ready = "zipper: connected"
  */
 export const master = (remote: Remote): Command => ({
   program: "ssh",
-  args: sshArguments(remote, `echo ${quote(ready)}; exec cat`, "yes")
+  args: sshArguments(remote, `echo ${shellWord(ready)}; exec cat`, "yes")
 })
 
 /** A program between a command and the network: over what the command writes (`out`) or reads (`in`). */
@@ -91,7 +91,7 @@ const hostOf = ({ host }: Remote): string => /^\[(.*)\]$/.exec(host)?.[1] ?? hos
 // fish no braces.
 const path = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
 
-const remoteLine = (words: ReadonlyArray<string>): string => `env LC_ALL=C ${path} ${commandLine(words)}`
+const remoteLine = (words: ReadonlyArray<string>): string => `env LC_ALL=C ${path} ${shellWords(words)}`
 
 /** The command with which an operator tries the connection by hand. */
 export const trial = (remote: Remote, batch: boolean): string =>
@@ -101,8 +101,8 @@ export const trial = (remote: Remote, batch: boolean): string =>
     // A connection that is shared now will be gone when somebody tries.
     ...remote.options
       .filter((option) => !/^ControlPath\b/i.test(option))
-      .flatMap((option) => ["-o", quote(option)]),
+      .flatMap((option) => ["-o", shellWord(option)]),
     ...(remote.port === undefined ? [] : ["-p", String(remote.port)]),
-    quote(remote.user === undefined ? hostOf(remote) : `${remote.user}@${hostOf(remote)}`),
+    shellWord(remote.user === undefined ? hostOf(remote) : `${remote.user}@${hostOf(remote)}`),
     "true"
   ].join(" ")

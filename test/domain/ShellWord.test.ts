@@ -1,11 +1,11 @@
 import { spawnSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { commandLine, quote } from "../../../src/domain/replication/Shell.ts"
+import { shellWord, shellWords } from "../../src/domain/ShellWord.ts"
 
 /** What the shell makes of the words, each ended by a NUL. */
 const heard = (shell: string, words: ReadonlyArray<string>): string =>
-  spawnSync(shell, ["-c", `${quote("printf")} ${quote("%s\\0")} ${commandLine(words)}`], {
+  spawnSync(shell, ["-c", `${shellWord("printf")} ${shellWord("%s\\0")} ${shellWords(words)}`], {
     encoding: "utf8"
   }).stdout
 
@@ -21,10 +21,12 @@ const nasty = FastCheck.string({
 const anything = FastCheck.string({ unit: "grapheme", maxLength: 12 }).filter((text) => !/[\n\0]/.test(text))
 const words = FastCheck.array(FastCheck.oneof(nasty, anything), { minLength: 1, maxLength: 12 })
 
-describe("Shell", () => {
+describe("words for a shell", () => {
   it("leaves harmless words alone, and quotes the others", () => {
     assert.deepStrictEqual(
-      ["tank/a@1", "-vP", "", "a b", "it's", "back\\slash", "hey!", "$HOME", "zipper:send=raw"].map(quote),
+      ["tank/a@1", "-vP", "", "a b", "it's", "back\\slash", "hey!", "$HOME", "zipper:send=raw"].map(
+        shellWord
+      ),
       [
         "tank/a@1",
         "-vP",
@@ -54,7 +56,7 @@ describe("Shell", () => {
     // As latin1 they are characters; sshd hands bytes to the shell. Newline and NUL are no part of any name.
     const bytes = Array.from({ length: 255 }, (_, index) => index + 1).filter((byte) => byte !== 10)
     const word = String.fromCharCode(...bytes)
-    const file = `printf %s ${quote(word)}`
+    const file = `printf %s ${shellWord(word)}`
     const heard = spawnSync("sh", { input: Buffer.from(file, "latin1"), encoding: "latin1" }).stdout
     assert.strictEqual(heard, word)
   })
