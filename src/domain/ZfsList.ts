@@ -1,3 +1,4 @@
+import * as Either from "effect/Either"
 import * as RawPath from "./RawPath.ts"
 
 /** One mounted file system. */
@@ -54,16 +55,49 @@ export const parseMountOutput = (text: string): ReadonlyArray<Mount> =>
 /** The columns that {@link parseDatasets} reads; the mount point comes last, since it may hold a tab. */
 export const datasetColumns = "name,canmount,keystatus,mountpoint"
 
-/** Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). */
-export const parseDatasets = (text: string): ReadonlyArray<Dataset> =>
-  text.split("\n").flatMap((line) => {
-    const [name, canmount, keystatus, ...mountpoint] = line.split("\t")
-    if (name === undefined || canmount === undefined || keystatus === undefined || mountpoint.length === 0)
-      return []
-    return [{ name, canmount, keystatus, mountpoint: RawPath.fromLatin1(mountpoint.join("\t")) }]
-  })
+/** Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). Left: what is no such list, as in {@link table}. */
+export const parseDatasets = (text: string): Either.Either<ReadonlyArray<Dataset>, string> => {
+  const datasets: Array<Dataset> = []
+  for (const line of linesOf(text)) {
+    const [name = "", canmount, keystatus, ...mountpoint] = line.split("\t")
+    const before = datasets.pop()
+    if (canmount !== undefined && keystatus !== undefined && mountpoint.length > 0) {
+      if (before !== undefined) datasets.push(before)
+      datasets.push({ name, canmount, keystatus, mountpoint: RawPath.fromLatin1(mountpoint.join("\t")) })
+    } else if (before === undefined) {
+      return Either.left(line)
+    } else {
+      // A mount point may hold newlines too.
+      const whole = RawPath.fromLatin1(`${before.mountpoint}\n${line}`)
+      datasets.push({ ...before, mountpoint: whole })
+    }
+  }
+  return cutShort(text) ?? Either.right(datasets)
+}
 
-/** Lines of `zfs … -H`, each cut into its columns. */
+/**
+ * Lines of `zfs list -H` or `zfs get -H` that have to have this many columns. Left: the first line that has not, for a
+ * message: zfs never prints one, but something else may stand in its place, or have been cut short.
+ */
+export const table = (
+  text: string,
+  columns: number
+): Either.Either<ReadonlyArray<ReadonlyArray<string>>, string> => {
+  const all = rows(text)
+  const wrong = all.find((row) => row.length !== columns)
+  return wrong === undefined ? (cutShort(text) ?? Either.right(all)) : Either.left(wrong.join("\t"))
+}
+
+const linesOf = (text: string): ReadonlyArray<string> => text.split("\n").filter((line) => line !== "")
+
+/** Every line ends; where the last one does not, there was more. */
+const cutShort = (text: string): Either.Either<never, string> | undefined =>
+  text === "" || text.endsWith("\n") ? undefined : Either.left(linesOf(text).at(-1) ?? "")
+
+/** A number as zfs prints it with `-p`. */
+export const isDecimal = (text: string): boolean => /^[0-9]{1,20}$/.test(text)
+
+/** Lines of `zfs … -H`, each cut into its columns, whatever they hold: where a stranger's values may be in them. */
 export const rows = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   text.split("\n").flatMap((line) => (line === "" ? [] : [line.split("\t")]))
 

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as RawPath from "../../src/domain/RawPath.ts"
-import { parseDatasets, parseMountInfo, parseMountOutput, rows } from "../../src/domain/ZfsList.ts"
+import { parseDatasets, parseMountInfo, parseMountOutput, rows, table } from "../../src/domain/ZfsList.ts"
 
 const raw = RawPath.fromLatin1
 
@@ -42,12 +43,33 @@ describe("ZfsList", () => {
 
   it("reads datasets whose mount point holds a tab", () => {
     assert.deepStrictEqual(
-      parseDatasets("tank/a\ton\t-\t/a\tb\ntank/b\toff\tunavailable\tlegacy\nbroken\n"),
-      [
-        { name: "tank/a", canmount: "on", keystatus: "-", mountpoint: raw("/a\tb") },
+      parseDatasets("tank/a\ton\t-\t/a\tb\nc\ntank/b\toff\tunavailable\tlegacy\n"),
+      Either.right([
+        { name: "tank/a", canmount: "on", keystatus: "-", mountpoint: raw("/a\tb\nc") },
         { name: "tank/b", canmount: "off", keystatus: "unavailable", mountpoint: raw("legacy") }
-      ]
+      ])
     )
+  })
+
+  it("takes for a list only what is one", () => {
+    assert.deepStrictEqual(
+      parseDatasets("Welcome to nas\ntank/a\ton\t-\t/a\n"),
+      Either.left("Welcome to nas")
+    )
+    assert.deepStrictEqual(
+      parseDatasets("tank/a\ton\t-\t/a\ntank/b\ton\t-\t/"),
+      Either.left("tank/b\ton\t-\t/")
+    )
+    assert.deepStrictEqual(table("a\t1\nb\n", 2), Either.left("b"))
+    assert.deepStrictEqual(table("a\t1\nb\t2", 2), Either.left("b\t2"))
+    assert.deepStrictEqual(
+      table("a\t1\nb\t2\n", 2),
+      Either.right([
+        ["a", "1"],
+        ["b", "2"]
+      ])
+    )
+    assert.deepStrictEqual(table("", 2), Either.right([]))
   })
 
   it.prop("never breaks on any text", [FastCheck.string()], ([text]) => {

@@ -24,7 +24,7 @@ export const scripted = (answer: (commandLine: string) => Answer) => {
 /** A snapshot that nobody holds. */
 export const snapshot = (name: string, createtxg = 1n, more: Partial<Snapshot> = {}): Snapshot => ({
   name,
-  guid: `guid-${name}`,
+  guid: `100${name}`,
   createtxg,
   creation: 1795236482,
   holds: 0,

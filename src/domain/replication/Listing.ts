@@ -1,5 +1,6 @@
+import * as Either from "effect/Either"
 import { byCreatetxg } from "../Createtxg.ts"
-import { rows } from "../ZfsList.ts"
+import { isDecimal, table } from "../ZfsList.ts"
 import {
   type Bookmark,
   type DatasetKind,
@@ -22,14 +23,18 @@ export interface Own {
   readonly bookmarks: ReadonlyArray<Bookmark>
 }
 
-/** Snapshots and bookmarks by dataset. */
-export const readSnapshots = (text: string): ReadonlyMap<string, Own> => {
+/** Snapshots and bookmarks by dataset. Left: the first line that is neither. */
+export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> => {
+  const listed = table(text, 6)
+  if (Either.isLeft(listed)) return Either.left(listed.left)
   const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
-  for (const [full = "", guid = "", createtxg = "0", creation = "0", holds = "0", clones = "-"] of rows(
-    text
-  )) {
+  for (const row of listed.right) {
+    const [full = "", guid = "", createtxg = "", creation = "", holds = "", clones = ""] = row
     const mark = full.search(/[@#]/)
-    if (mark === -1) continue
+    // A bookmark has neither holds nor clones.
+    if (mark < 1 || ![guid, createtxg, creation].every(isDecimal) || !(holds === "-" || isDecimal(holds))) {
+      return Either.left(row.join("\t"))
+    }
     const dataset = full.slice(0, mark)
     const own = found.get(dataset) ?? { snapshots: [], bookmarks: [] }
     found.set(dataset, own)
@@ -39,7 +44,7 @@ export const readSnapshots = (text: string): ReadonlyMap<string, Own> => {
       own.snapshots.push({
         ...common,
         creation: Number(creation),
-        holds: Number(holds),
+        holds: holds === "-" ? 0 : Number(holds),
         clones: clones === "-" || clones === "" ? [] : clones.split(",")
       })
     }
@@ -48,7 +53,7 @@ export const readSnapshots = (text: string): ReadonlyMap<string, Own> => {
     own.snapshots.sort(byCreatetxg)
     own.bookmarks.sort(byCreatetxg)
   }
-  return found
+  return Either.right(found)
 }
 
 const none: Own = { snapshots: [], bookmarks: [] }
@@ -56,21 +61,27 @@ const none: Own = { snapshots: [], bookmarks: [] }
 /** Columns of {@link readSources}, for `zfs list -t filesystem,volume`. */
 export const sourceColumns = "name,type,guid,encryption"
 
-/** The source's datasets, in the order of the list, each once. */
+/** The source's datasets, in the order of the list, each once. Left: the first line that is none. */
 export const readSources = (
   text: string,
   snapshots: ReadonlyMap<string, Own>
-): ReadonlyArray<SourceDataset> => {
+): Either.Either<ReadonlyArray<SourceDataset>, string> => {
+  const listed = table(text, 4)
+  if (Either.isLeft(listed)) return Either.left(listed.left)
   const found = new Map<string, SourceDataset>()
-  for (const [name = "", type = "", guid = "", encryption = "-"] of rows(text)) {
+  for (const row of listed.right) {
+    const [name = "", type = "", guid = "", encryption = ""] = row
+    const kind = kindOf(type)
+    if (kind === undefined || !isDecimal(guid)) return Either.left(row.join("\t"))
     const own = snapshots.get(name) ?? none
     const encrypted = encryption !== "off" && encryption !== "-"
-    found.set(name, { name, kind: kindOf(type), guid, encrypted, ...own })
+    found.set(name, { name, kind, guid, encrypted, ...own })
   }
-  return [...found.values()]
+  return Either.right([...found.values()])
 }
 
-const kindOf = (type: string | undefined): DatasetKind => (type === "volume" ? "volume" : "filesystem")
+const kindOf = (type: string | undefined): DatasetKind | undefined =>
+  type === "volume" || type === "filesystem" ? type : undefined
 
 /** Properties of {@link readTargets}, for `zfs get -o name,property,value,source`. */
 export const targetProperties = [
@@ -84,32 +95,39 @@ interface Value {
   readonly source: string
 }
 
-/** The target's datasets by name. */
+/** The target's datasets by name. Left: the first line that says nothing of one, or what is not said of one. */
 export const readTargets = (
   text: string,
   snapshots: ReadonlyMap<string, Own>
-): ReadonlyMap<string, TargetDataset> => {
+): Either.Either<ReadonlyMap<string, TargetDataset>, string> => {
+  const listed = table(text, 4)
+  if (Either.isLeft(listed)) return Either.left(listed.left)
   const properties = new Map<string, Map<string, Value>>()
-  for (const [name = "", property = "", value = "-", source = "-"] of rows(text)) {
+  for (const [name = "", property = "", value = "", source = ""] of listed.right) {
     const known = properties.get(name) ?? new Map<string, Value>()
     properties.set(name, known.set(property, { value, source }))
   }
   const targets = new Map<string, TargetDataset>()
   for (const [name, of] of properties) {
     const own = snapshots.get(name)?.snapshots ?? []
+    const kind = kindOf(of.get("type")?.value)
+    const guid = of.get("guid")?.value ?? ""
+    const written = set(of, "written") ?? "0"
+    if (kind === undefined || !isDecimal(guid)) return Either.left(`${name} without type or guid`)
+    if (!isDecimal(written)) return Either.left(`${name}\twritten\t${written}`)
     targets.set(name, {
       name,
-      kind: kindOf(of.get("type")?.value),
-      guid: of.get("guid")?.value ?? "",
+      kind,
+      guid,
       snapshots: own,
-      written: Number(set(of, "written") ?? 0),
+      written: Number(written),
       resumeToken: set(of, "receive_resume_token"),
       mode: modeOf(ours(of, modeProperty)),
       placeholder: own.length === 0 && isUntouched(of),
       canmount: set(of, "canmount")
     })
   }
-  return targets
+  return Either.right(targets)
 }
 
 type Properties = ReadonlyMap<string, Value>

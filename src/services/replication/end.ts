@@ -3,8 +3,9 @@ import { type Endpoint, label } from "../../domain/replication/Endpoint.ts"
 import { type Own, readSnapshots, snapshotColumns } from "../../domain/replication/Listing.ts"
 import { allowCommand, type Role } from "../../domain/replication/Roles.ts"
 import * as Ssh from "../../domain/replication/Ssh.ts"
+import { quoted } from "../../domain/Text.ts"
 import type { Process } from "../Process.ts"
-import { at, type Commands, failure, makeCommands, notRun, userName } from "../zfs/command.ts"
+import { at, type Commands, failure, makeCommands, notRun, understood, userName } from "../zfs/command.ts"
 import { spoken } from "../zfs/connection.ts"
 import { ZfsError } from "../zfs/contract.ts"
 import type { Account, End } from "./contract.ts"
@@ -72,7 +73,11 @@ const readAccount = (stdout: string, endpoint: Endpoint): Effect.Effect<Account,
     : Effect.fail(
         new ZfsError({
           reason: "Other",
-          message: `${at(endpoint)}the login prints ${JSON.stringify(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing when nobody watches`,
+          message: `${at(endpoint)}${
+            stdout === ""
+              ? "the login runs no commands: `id` printed nothing; see that its shell is one, and that no forced command stands in authorized_keys"
+              : `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing when nobody watches`
+          }`,
           transient: false
         })
       )
@@ -84,11 +89,13 @@ export const listSnapshots = Effect.fnUntraced(function* (
   datasets: ReadonlyArray<string>,
   recursive: boolean
 ) {
-  const listed = yield* listing(commands, `list the snapshots of ${datasets.join(", ")}`, datasets, [
+  const purpose = `list the snapshots of ${datasets.join(", ")}`
+  const listed = yield* listing(commands, purpose, datasets, [
     ...["list", "-H", "-p", ...(recursive ? ["-r"] : ["-d", "1"]), "-t", "snapshot,bookmark"],
     ...["-o", snapshotColumns, "-s", "createtxg", ...datasets]
   ])
-  return readSnapshots(listed) satisfies ReadonlyMap<string, Own>
+  const own: ReadonlyMap<string, Own> = yield* understood(commands, purpose, readSnapshots(listed))
+  return own
 })
 
 /**

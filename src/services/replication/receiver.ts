@@ -5,7 +5,7 @@ import { readTargets, targetProperties } from "../../domain/replication/Listing.
 import type { Rollback } from "../../domain/replication/Plan.ts"
 import { placeholderProperty } from "../../domain/replication/State.ts"
 import type { Process } from "../Process.ts"
-import { type Commands, complaint } from "../zfs/command.ts"
+import { type Commands, complaint, understood } from "../zfs/command.ts"
 import { destroy } from "../zfs/destroy.ts"
 import type { ReceiverService } from "./contract.ts"
 import { listing, listSnapshots, makeEnd } from "./end.ts"
@@ -45,13 +45,15 @@ const readDatasets = Effect.fnUntraced(function* (
   roots: ReadonlyArray<string>,
   recursive: boolean
 ) {
-  const got = yield* listing(commands, `look at ${roots.join(", ")}`, roots, [
+  const purpose = `look at ${roots.join(", ")}`
+  const got = yield* listing(commands, purpose, roots, [
     ...["get", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume"],
     ...["-o", "name,property,value,source", targetProperties, ...roots]
   ])
-  const there = readTargets(got, new Map())
+  const there = yield* understood(commands, purpose, readTargets(got, new Map()))
   const existing = roots.filter((root) => there.has(root))
-  return readTargets(got, yield* listSnapshots(commands, existing, recursive))
+  const snapshots = yield* listSnapshots(commands, existing, recursive)
+  return yield* understood(commands, purpose, readTargets(got, snapshots))
 })
 
 // In one go: a parent that is only half marked could never become a replica itself.

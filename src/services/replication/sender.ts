@@ -6,7 +6,7 @@ import type { SendMode } from "../../domain/replication/State.ts"
 import type { Stream } from "../../domain/replication/Stream.ts"
 import { describeStream, estimateArguments } from "../../domain/replication/ZfsArguments.ts"
 import type { Completed, Process } from "../Process.ts"
-import { at, type Commands } from "../zfs/command.ts"
+import { at, type Commands, understood } from "../zfs/command.ts"
 import { ZfsError } from "../zfs/contract.ts"
 import type { Resumable, SenderService } from "./contract.ts"
 import { listing, listSnapshots, makeEnd } from "./end.ts"
@@ -48,13 +48,15 @@ const readDatasets = Effect.fnUntraced(function* (
   roots: ReadonlyArray<string>,
   recursive: boolean
 ) {
-  const listed = yield* listing(commands, `list the datasets of ${roots.join(", ")}`, roots, [
+  const purpose = `list the datasets of ${roots.join(", ")}`
+  const listed = yield* listing(commands, purpose, roots, [
     ...["list", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume", "-o", sourceColumns],
     ...roots
   ])
-  const names = readSources(listed, new Map()).map(({ name }) => name)
+  const names = (yield* understood(commands, purpose, readSources(listed, new Map()))).map(({ name }) => name)
   const there = roots.filter((root) => names.includes(root))
-  return readSources(listed, yield* listSnapshots(commands, there, recursive))
+  const snapshots = yield* listSnapshots(commands, there, recursive)
+  return yield* understood(commands, purpose, readSources(listed, snapshots))
 })
 
 /** Without what zfs prints of the token. */

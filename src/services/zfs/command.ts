@@ -1,8 +1,10 @@
 import { userInfo } from "node:os"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
 import { type Endpoint, label, local } from "../../domain/replication/Endpoint.ts"
 import * as Roles from "../../domain/replication/Roles.ts"
 import * as Ssh from "../../domain/replication/Ssh.ts"
+import { quoted } from "../../domain/Text.ts"
 import type { Completed, Process, ProcessError } from "../Process.ts"
 import { connectionFailure, spoken } from "./connection.ts"
 import { ZfsError } from "./contract.ts"
@@ -69,6 +71,22 @@ export const makeCommands = (
     failure: failed
   }
 }
+
+/** What one of these commands printed, as it was read; left: the line that zfs does not print. `purpose` as in Commands.run. */
+export const understood = <A>(
+  { endpoint }: Pick<Commands, "endpoint">,
+  purpose: string,
+  read: Either.Either<A, string>
+): Effect.Effect<A, ZfsError> =>
+  Effect.mapError(
+    read,
+    (line) =>
+      new ZfsError({
+        reason: "Other",
+        message: `${at(endpoint)}cannot ${purpose}: ${quoted(line.slice(0, 200))} is not what zfs prints there; see that the first zfs in PATH is OpenZFS's own`,
+        transient: false
+      })
+  )
 
 /** Before every message about another machine. */
 export const at = (endpoint: Endpoint): string => (endpoint._tag === "Local" ? "" : `on ${label(endpoint)}: `)

@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Role } from "../../domain/replication/Roles.ts"
-import { rows } from "../../domain/ZfsList.ts"
-import { at, type Commands } from "./command.ts"
+import { table } from "../../domain/ZfsList.ts"
+import { at, type Commands, understood } from "./command.ts"
 import { ZfsError } from "./contract.ts"
 
 interface Options {
@@ -26,7 +26,8 @@ export const destroy = Effect.fnUntraced(
       const error = commands.failure(purpose, dataset, found)
       return error.reason === "NotFound" ? undefined : yield* error
     }
-    const why = obstacle(rows(found.stdout)[0] ?? [], guid)
+    const row = yield* understood(commands, purpose, table(found.stdout, columns.split(",").length))
+    const why = obstacle(row[0] ?? [], guid)
     if (why !== undefined) {
       return yield* new ZfsError({
         reason: "Other",

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { arrange, findHome, hidden, type Layout } from "../../domain/SourceLayout.ts"
 import { datasetColumns, parseDatasets } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
-import { allowCommand, type Commands } from "./command.ts"
+import { allowCommand, type Commands, understood } from "./command.ts"
 import { type SourceInfo, ZfsError } from "./contract.ts"
 import { resolveFolder } from "./folder.ts"
 import { readMounts } from "./mounts.ts"
@@ -22,7 +22,7 @@ export const readLayout = Effect.fnUntraced(function* (
   const listed = yield* commands.run("list the datasets", home.dataset, [
     ...["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
   ])
-  const datasets = parseDatasets(listed)
+  const datasets = yield* understood(commands, "list the datasets", parseDatasets(listed))
   const unusable = hidden(home, mounts, datasets)
   if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
   return arrange(home, mounts, datasets)

@@ -1,12 +1,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { readSnapshots, snapshotColumns } from "../../domain/replication/Listing.ts"
 import { decode, property, type SnapshotMark } from "../../domain/SnapshotMark.ts"
 import * as SnapshotName from "../../domain/SnapshotName.ts"
 import { type PrunePlan, type Snapshot, select } from "../../domain/SnapshotPrune.ts"
 import { rows, shortName } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
 import { isRunning } from "../process/alive.ts"
-import { type Commands, complaint, failure } from "./command.ts"
+import { type Commands, complaint, failure, understood } from "./command.ts"
 import type { PruneReport, ZfsSettings } from "./contract.ts"
 import { destroy } from "./destroy.ts"
 import { startOf } from "./processes.ts"
@@ -67,27 +68,24 @@ const listMarked = Effect.fnUntraced(function* (
   if (marks.size === 0) return []
   // One that has just been destroyed by somebody makes the exit status 1; the rest is listed all the same.
   const listed = yield* commands.attempt([
-    ...["list", "-H", "-p", "-t", "snapshot", "-o", "name,guid,createtxg,creation,userrefs,clones"],
+    ...["list", "-H", "-p", "-t", "snapshot", "-o", snapshotColumns],
     ...marks.keys()
   ])
   if (listed.exitCode !== 0 && !/does not exist/.test(complaint(listed))) {
     return yield* failure(`list the snapshots of ${dataset}`, dataset, listed)
   }
-  return rows(listed.stdout).map((row) => toSnapshot(row, marks))
+  const listing = yield* understood(
+    commands,
+    `list the snapshots of ${dataset}`,
+    readSnapshots(listed.stdout)
+  )
+  return [...listing].flatMap(([of, { snapshots }]) =>
+    snapshots.map((snapshot): Snapshot => {
+      const name = `${of}@${snapshot.name}`
+      return { ...snapshot, name, mark: marks.get(name) }
+    })
+  )
 })
-
-const toSnapshot = (row: ReadonlyArray<string>, marks: ReadonlyMap<string, string>): Snapshot => {
-  const [name = "", guid = "", createtxg = "0", creation = "0", holds = "0", clones = "-"] = row
-  return {
-    name,
-    guid,
-    createtxg: BigInt(createtxg),
-    creation: Number(creation),
-    holds: Number(holds),
-    clones: clones === "-" || clones === "" ? [] : clones.split(","),
-    mark: marks.get(name)
-  }
-}
 
 /** Those of the marks' processes that exist, with their start where it can be told. */
 const runningPids = Effect.fnUntraced(function* (

@@ -7,10 +7,10 @@ import { encode, property } from "../../domain/SnapshotMark.ts"
 import * as SnapshotName from "../../domain/SnapshotName.ts"
 import type { Blocked, Graft, SnapshotRef, SourceView } from "../../domain/Source.ts"
 import { fingerprint, type Layout, sourceOf } from "../../domain/SourceLayout.ts"
-import { datasetOf, rows } from "../../domain/ZfsList.ts"
+import { datasetOf, table } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
 import { changesSince } from "./changes.ts"
-import { type Commands, complaint, failure } from "./command.ts"
+import { type Commands, complaint, failure, understood } from "./command.ts"
 import { type SnapshotHandle, ZfsError, type ZfsSettings } from "./contract.ts"
 import { destroy } from "./destroy.ts"
 import { canRead } from "./folder.ts"
@@ -95,12 +95,15 @@ const readBack = Effect.fnUntraced(function* (
   datasets: ReadonlyArray<string>,
   name: string
 ) {
-  const listed = yield* commands.run(`read the new snapshot of ${dataset}`, dataset, [
+  const purpose = `read the new snapshot of ${dataset}`
+  const listed = yield* commands.run(purpose, dataset, [
     ...["list", "-H", "-p", "-t", "snapshot", "-o", "name,guid"],
     ...datasets.map((each) => `${each}@${name}`)
   ])
   const guids: Record<string, string> = {}
-  for (const [full = "", guid = ""] of rows(listed)) guids[datasetOf(full)] = guid
+  for (const [full = "", guid = ""] of yield* understood(commands, purpose, table(listed, 2))) {
+    guids[datasetOf(full)] = guid
+  }
   return { name, guids } satisfies SnapshotRef
 })
 

@@ -14,10 +14,11 @@ const receiver = (
 }
 
 const token = "1-af6334da1-b0-789c6360"
+const guidOf = (name: string) => String(9000 + name.length)
 const properties = (name: string, more: Readonly<Record<string, string>> = {}) =>
   Object.entries({
     type: "filesystem\t-",
-    guid: `guid-of-${name}\t-`,
+    guid: `${guidOf(name)}\t-`,
     canmount: "off\tlocal",
     mounted: "no\t-",
     written: "0\t-",
@@ -57,7 +58,7 @@ describe("Receiver", () => {
         "dst/a": {
           name: "dst/a",
           kind: "filesystem",
-          guid: "guid-of-dst/a",
+          guid: guidOf("dst/a"),
           snapshots: own.toReversed(),
           written: 13312,
           resumeToken: undefined,
@@ -68,7 +69,7 @@ describe("Receiver", () => {
         "dst/a/b": {
           name: "dst/a/b",
           kind: "filesystem",
-          guid: "guid-of-dst/a/b",
+          guid: guidOf("dst/a/b"),
           snapshots: [],
           written: 0,
           resumeToken: token,
@@ -79,7 +80,7 @@ describe("Receiver", () => {
         "dst/v 1": {
           name: "dst/v 1",
           kind: "volume",
-          guid: "guid-of-dst/v 1",
+          guid: guidOf("dst/v 1"),
           snapshots: [],
           written: 0,
           resumeToken: undefined,
@@ -88,6 +89,29 @@ describe("Receiver", () => {
           canmount: undefined
         }
       })
+    })
+  )
+
+  it.effect("goes on with nothing that zfs does not print", () =>
+    Effect.gen(function* () {
+      const whole = properties("dst/a")
+      const mine = row("dst/a", snapshot("1", 5n))
+      for (const [got, snapshots, why] of [
+        [
+          `Welcome to nas!\n${whole}`,
+          mine,
+          /cannot look at dst\/a: "Welcome to nas!" is not what zfs prints/
+        ],
+        [whole.slice(0, -10), mine, /cannot look at dst\/a: "dst\/a\\tzipper:pl/],
+        [whole.replace(/guid\t\d+/, "guid\t-"), mine, /without type or guid/],
+        [properties("dst/a", { written: "1G\t-" }), mine, /"dst\/a\\twritten\\t1G" is not/],
+        [whole, mine.slice(0, -6), /cannot list the snapshots of dst\/a: "dst\/a@1/],
+        [whole, mine.replace("\t5\t", "\t5.0K\t"), /cannot list the snapshots/],
+        [whole, mine.replace("@", " "), /cannot list the snapshots/]
+      ] as const) {
+        const error = yield* Effect.flip(receiver(on(got, snapshots)).receiver.read("dst/a"))
+        assert.match(error.message, why)
+      }
     })
   )
 
@@ -199,10 +223,10 @@ describe("Receiver", () => {
 
   it.effect("refuses to roll back over anything that was not planned, held or cloned", () =>
     Effect.gen(function* () {
-      const bookmark = "dst/a#mark\tg\t2\t1795236482\t-\t-\n"
+      const bookmark = "dst/a#mark\t77\t2\t1795236482\t-\t-\n"
       for (const [there, destroys, reason, why] of [
         [rows(s1, s2, s3), [s2], "Modified", /would also destroy @3, made after/],
-        [rows(s1, { ...s2, guid: "other" }), [s2], "Modified", /would also destroy @2/],
+        [rows(s1, { ...s2, guid: "999" }), [s2], "Modified", /would also destroy @2/],
         [rows(s2), [s2], "Modified", /not there any more/],
         [rows(s1, { ...s2, holds: 1 }), [s2], "Other", /held or cloned: @2/],
         [rows(s1, { ...s2, clones: ["dst/c"] }), [s2], "Other", /held or cloned: @2/],
@@ -232,7 +256,7 @@ describe("Receiver", () => {
         const { calls, receiver: of } = receiver((line) => (line.includes(" list ") ? listed : {}))
         return { calls, done: of.destroySnapshot("dst/a", s1) }
       }
-      const fine = destroy({ stdout: "guid-1\t0\t-\n" })
+      const fine = destroy({ stdout: "1001\t0\t-\n" })
       yield* fine.done
       assert.deepStrictEqual(fine.calls, [
         "zfs list -H -p -t snapshot -o guid,userrefs,clones dst/a@1",
@@ -240,9 +264,9 @@ describe("Receiver", () => {
       ])
       yield* destroy({ exitCode: 1, stderr: "cannot open 'dst/a@1': dataset does not exist\n" }).done
       for (const [stdout, why] of [
-        ["guid-2\t0\t-\n", /another snapshot has taken its name/],
-        ["guid-1\t1\t-\n", /is held/],
-        ["guid-1\t0\tdst/c,dst/d\n", /has clones: dst\/c, dst\/d/]
+        ["1002\t0\t-\n", /another snapshot has taken its name/],
+        ["1001\t1\t-\n", /is held/],
+        ["1001\t0\tdst/c,dst/d\n", /has clones: dst\/c, dst\/d/]
       ] as const) {
         const { calls, done } = destroy({ stdout })
         assert.match((yield* Effect.flip(done)).message, why)
