@@ -2,23 +2,20 @@ import * as fs from "node:fs"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Exit from "effect/Exit"
 import * as crash from "../support/crashKit.ts"
-import * as DiskFaults from "../support/diskFaults.ts"
-import { inspect } from "../support/storeCheck.ts"
+import type * as DiskFaults from "../support/diskFaults.ts"
 import { archive } from "../support/storeKit.ts"
 
 const {
   afterwards,
-  before,
   both,
+  checkFault,
   checkSets,
-  dieAt,
+  faultCases,
   newest,
   operationsOf,
   placeLike,
-  recover,
   recoverAndCheck,
   run,
-  scenarios,
   template,
   watch
 } = crash
@@ -31,41 +28,16 @@ beforeAll(crash.setUp)
 afterAll(crash.tearDown)
 
 describe("an operation of a publication fails", () => {
-  const writing = ({ changes, name }: DiskFaults.Operation) => changes || name === "sync"
-  // To fail after it was carried out is something else only for what writes.
-  const faults = [
-    { when: "before", lasting: false, code: "EIO", where: () => true },
-    { when: "after", lasting: false, code: "EIO", where: writing },
-    { when: "before", lasting: true, code: "ENOSPC", where: writing },
-    { when: "after", lasting: true, code: "ENOSPC", where: writing },
-    {
-      when: "before",
-      lasting: false,
-      code: "EPERM",
-      where: ({ name }: DiskFaults.Operation) => name === "link"
-    }
-  ] as const
-  const cases = scenarios.flatMap((scenario) => faults.map((fault) => ({ scenario, ...fault })))
+  // The others are in StoreCrash.long.test.ts.
+  const cases = faultCases.filter(({ code, lasting, scenario, when }) =>
+    scenario === 2
+      ? when === "after" || code === "EPERM"
+      : scenario === 0 && code === "EIO" && when === "before" && !lasting
+  )
 
   it.each(cases)(
     "archives before it: $scenario; the operation fails: $when it is carried out, code: $code, lasting: $lasting",
-    async ({ scenario, where, ...fault }) => {
-      const numbers = (await operationsOf(scenario)).filter(where).map((operation) => operation.number)
-      for (const number of numbers) {
-        const place = placeLike(template(scenario))
-        const { hooks } = DiskFaults.failAt({ number, ...fault })
-        const exit = await run(archive(newest(scenario)), place, both(watch(place, scenario), hooks))
-        const what = `operation ${number}`
-        if (Exit.isFailure(exit)) assert.notInclude(String(exit.cause), "AssertionError", what)
-        if (Exit.isFailure(exit) && !fault.lasting) {
-          // Everything is as it was, before anybody recovers anything.
-          assert.deepStrictEqual(checkSets(place, scenario, what), before(scenario), what)
-        }
-        const sets = await recoverAndCheck(place, scenario, what)
-        if (Exit.isSuccess(exit)) assert.deepStrictEqual(sets, afterwards(scenario), what)
-        fs.rmSync(place.root, { recursive: true })
-      }
-    }
+    checkFault
   )
 
   it("an archive that cannot be linked is copied", async () => {
@@ -99,90 +71,4 @@ describe("undoing fails too", () => {
       }
     }
   )
-})
-
-describe("recovery itself is stopped", () => {
-  it.each([0, 2])(
-    "archives before it: %i; stopped at each change, recovery at each of its own",
-    async (scenario) => {
-      const changes = (await operationsOf(scenario)).filter((operation) => operation.changes)
-      const committed = changes.findIndex((operation) => operation.path.endsWith("/commit"))
-      assert.isAbove(committed, 0)
-      for (let first = 1; first <= changes.length; first++) {
-        // What was only prepared is thrown away; a few cases of that will do.
-        if (first <= committed && first % 6 !== 0) continue
-        const crashed = placeLike(template(scenario))
-        await run(archive(newest(scenario)), crashed, dieAt(first).hooks)
-        for (let second = 1; ; second++) {
-          const place = placeLike(crashed.root)
-          const recovery = dieAt(second)
-          await run(recover, place, both(watch(place, scenario), recovery.hooks))
-          await recoverAndCheck(place, scenario, `change ${first}, in recovery ${second}`)
-          fs.rmSync(place.root, { recursive: true })
-          if (!recovery.reached()) break
-        }
-        fs.rmSync(crashed.root, { recursive: true })
-      }
-    }
-  )
-
-  it.each([0, 2])(
-    "archives before it: %i; undoing is stopped at each change, and recovery too",
-    async (scenario) => {
-      // The last step: everything before it has to be undone.
-      const last = (await operationsOf(scenario)).findLast(publishes)?.number ?? 0
-      assert.isAbove(last, 0)
-      for (let extra = 1; ; extra++) {
-        const place = placeLike(template(scenario))
-        let changes = 0
-        let dead = false
-        const exit = await run(
-          archive(newest(scenario)),
-          place,
-          both(watch(place, scenario), {
-            before: (operation) => {
-              if (operation.number === last) return "EIO"
-              if (operation.number > last && operation.changes) changes += 1
-              dead = changes >= extra
-              return dead ? "EIO" : undefined
-            }
-          })
-        )
-        assert.isTrue(Exit.isFailure(exit))
-        for (let second = 1; ; second++) {
-          const copy = placeLike(place.root)
-          const recovery = dieAt(second)
-          await run(recover, copy, both(watch(copy, scenario), recovery.hooks))
-          await recoverAndCheck(copy, scenario, `undoing ${extra}, in recovery ${second}`)
-          fs.rmSync(copy.root, { recursive: true })
-          if (!recovery.reached()) break
-        }
-        if (!dead) break
-      }
-    }
-  )
-
-  it.each([1, 2])("archives before it: %i; an operation of recovery fails once", async (scenario) => {
-    // The previous set and the archive are in place, its checksums are not.
-    const crashed = placeLike(template(scenario))
-    let renames = 0
-    await run(archive(newest(scenario)), crashed, {
-      before: (operation) => {
-        if (operation.name === "rename") renames += 1
-        return renames > 7 ? "EIO" : undefined
-      }
-    })
-    assert.isNotEmpty(inspect(crashed).problems)
-    for (const when of ["before", "after"] as const) {
-      for (let number = 1; ; number++) {
-        const place = placeLike(crashed.root)
-        const injected = DiskFaults.failAt({ number, when, lasting: false, code: "EIO" })
-        await run(recover, place, both(watch(place, scenario), injected.hooks))
-        const sets = await recoverAndCheck(place, scenario, `${when} ${number}`)
-        assert.deepStrictEqual(sets, afterwards(scenario))
-        fs.rmSync(place.root, { recursive: true })
-        if (!injected.reached()) break
-      }
-    }
-  })
 })
