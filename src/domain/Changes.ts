@@ -1,5 +1,5 @@
 import type { FolderName } from "./FolderName.ts"
-import type { FolderRecord } from "./FolderState.ts"
+import type { FolderRecord, FolderState } from "./FolderState.ts"
 
 /** What is known of a folder since the cursor: `unknown` means that its manifest has to be compared. */
 export type Verdict = "changed" | "unchanged" | "unknown"
@@ -20,6 +20,7 @@ export const noEvidence = (reason: string): Evidence => ({ otherwise: "unknown",
 export type DueReason =
   | "forced"
   | "never archived"
+  | "its .state.json is missing or damaged"
   | "its archive is missing"
   | "its archive has another size than when it was published"
   | "a file beside its archive is missing"
@@ -29,12 +30,12 @@ export type DueReason =
 /** The decision on one folder before its manifest has been looked at. */
 type Decision =
   | { readonly _tag: "Due"; readonly reason: DueReason }
-  | { readonly _tag: "Compare"; readonly manifestHash: string }
-  | { readonly _tag: "Unchanged" }
+  | { readonly _tag: "Compare"; readonly state: FolderState }
+  | { readonly _tag: "Unchanged"; readonly state: FolderState }
 
 /**
  * Whether `folder` has to be archived. `Compare` leaves it to the manifest: due when its hash differs from
- * `manifestHash`. A folder is never left out because something is unknown.
+ * that in `state`. A folder is never left out because something is unknown.
  */
 export const decide = (options: {
   readonly record: FolderRecord | undefined
@@ -46,7 +47,9 @@ export const decide = (options: {
   const { record } = options
   if (options.force) return due("forced")
   if (record?.failure !== undefined) return due("its last attempt failed")
-  if (record?.state === undefined) return due("never archived")
+  if (record?.state === undefined) {
+    return due(record?.zipSize === undefined ? "never archived" : "its .state.json is missing or damaged")
+  }
   if (record.zipSize === undefined) return due("its archive is missing")
   if (record.zipSize !== record.state.zip_size) {
     return due("its archive has another size than when it was published")
@@ -59,9 +62,9 @@ export const decide = (options: {
   if (verdict === "changed") return due("changed")
   // zfs diff names a file with several names only once, perhaps in another folder.
   if (verdict === "unknown" || record.state.hard_links) {
-    return { _tag: "Compare", manifestHash: record.state.manifest_sha256 }
+    return { _tag: "Compare", state: record.state }
   }
-  return { _tag: "Unchanged" }
+  return { _tag: "Unchanged", state: record.state }
 }
 
 /** The evidence's word on one folder. */

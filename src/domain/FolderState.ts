@@ -30,7 +30,13 @@ export const FolderState = Schema.Struct({
   bytes: Count,
   zip_size: Count,
   zip_md5: Md5,
-  zip_sha256: Sha256
+  zip_sha256: Sha256,
+  /**
+   * SHA-256 of the text of `metadata.json`, and of `metadata.prev.json` where there is one, as they were published together
+   * with this: what they say of time and snapshot can be compared with nothing else. Older archives come without.
+   */
+  metadata_sha256: Schema.optionalWith(Sha256, { exact: true }),
+  prev_metadata_sha256: Schema.optionalWith(Sha256, { exact: true })
 })
 export type FolderState = typeof FolderState.Type
 

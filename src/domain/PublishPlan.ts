@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as ChecksumFile from "./ChecksumFile.ts"
@@ -44,13 +45,20 @@ export type Current =
   /** It is not what was published. It must not take the place of a good previous archive. */
   | { readonly _tag: "Damaged"; readonly reason: string }
   /**
-   * It becomes the previous one. Without metadata when none is there that describes it: an archive by itself is
-   * worth keeping, and a made-up list of files would be a lie.
+   * It becomes the previous one. Without metadata when none is there that describes it, and `without` says what is there
+   * instead: an archive by itself is worth keeping, and a made-up list of files would be a lie.
    */
   | {
       readonly _tag: "Whole"
       readonly checksums: Checksums
-      readonly metadata: Metadata.Metadata | undefined
+      readonly metadata: Metadata.Metadata
+    }
+  | {
+      readonly _tag: "Whole"
+      readonly checksums: Checksums
+      readonly metadata: undefined
+      /** To be read after "metadata.json". */
+      readonly without: string
     }
 
 // Archives of the older tool come without a SHA-256 in their metadata.
@@ -87,12 +95,16 @@ export const judge = (found: Found): Current => {
     }
     if (matches === false) return damaged("its checksums are not those in its metadata")
   }
-  return {
-    _tag: "Whole",
-    checksums,
-    metadata:
-      metadata === undefined || matches === false ? undefined : { ...metadata, zip_sha256: checksums.sha256 }
+  const without = (why: string): Current => ({ _tag: "Whole", checksums, metadata: undefined, without: why })
+  if (found.metadata === undefined) return without("is missing")
+  // Written anew, a text that was changed would have the digest of a good one.
+  const published = state?.metadata_sha256
+  if (published !== undefined && published !== digestOf(found.metadata)) {
+    return without("is damaged: it is not the text that was published")
   }
+  if (metadata === undefined) return without("cannot be understood")
+  if (matches === false) return without("is that of another archive")
+  return { _tag: "Whole", checksums, metadata: { ...metadata, zip_sha256: checksums.sha256 } }
 }
 
 const damaged = (reason: string): Current => ({ _tag: "Damaged", reason })
@@ -117,34 +129,45 @@ export interface PublishPlan {
   readonly steps: ReadonlyArray<Step>
 }
 
-/** The plan that makes a new archive current. `present` are the names that exist in the folder now. */
+/**
+ * The plan that makes a new archive current. `present` are the names that exist in the folder now, `prevMetadataSha256` is
+ * what the state is to say of `metadata.prev.json` where the previous archive stays as it is.
+ */
 export const make = (options: {
   readonly folder: FolderName
   readonly metadata: Metadata.Metadata
   readonly state: FolderState
   readonly current: Current
   readonly present: ReadonlySet<string>
+  readonly prevMetadataSha256?: string | undefined
 }): PublishPlan => {
   const { current, folder, metadata, present, state } = options
   const n = names(folder)
+  const text = Metadata.encode(metadata)
+  const rotates = current._tag === "Whole"
+  const previous =
+    rotates && current.metadata !== undefined
+      ? Metadata.encode(previousMetadata(folder, current.metadata))
+      : undefined
+  const previousDigest = rotates ? previous && digestOf(previous) : options.prevMetadataSha256
+  const { prev_metadata_sha256: _, ...fields } = state
+  const published: FolderState = {
+    ...fields,
+    metadata_sha256: digestOf(text),
+    ...(previousDigest === undefined ? {} : { prev_metadata_sha256: previousDigest })
+  }
   const writes = [
     { name: n.md5, content: ChecksumFile.encode(state.zip_md5, n.zip) },
     { name: n.sha256, content: ChecksumFile.encode(state.zip_sha256, n.zip) },
-    { name: n.metadata, content: Metadata.encode(metadata) },
-    { name: n.state, content: encodeState(state) }
+    { name: n.metadata, content: text },
+    { name: n.state, content: encodeState(published) }
   ]
-  const rotates = current._tag === "Whole"
   if (rotates) {
     writes.push(
       { name: n.prevMd5, content: ChecksumFile.encode(current.checksums.md5, n.prevZip) },
       { name: n.prevSha256, content: ChecksumFile.encode(current.checksums.sha256, n.prevZip) }
     )
-    if (current.metadata !== undefined) {
-      writes.push({
-        name: n.prevMetadata,
-        content: Metadata.encode(previousMetadata(folder, current.metadata))
-      })
-    }
+    if (previous !== undefined) writes.push({ name: n.prevMetadata, content: previous })
   }
   const fresh = new Set([...writes.map((write) => write.name), n.zip, ...(rotates ? [n.prevZip] : [])])
   const steps = publishedNames(folder).flatMap((name): ReadonlyArray<Step> => {
@@ -167,6 +190,9 @@ const previousMetadata = (folder: FolderName, metadata: Metadata.Metadata): Meta
   created_at_utc: metadata.created_at_utc,
   snapshot: metadata.snapshot
 })
+
+/** SHA-256 of a text as it is written to a file. */
+export const digestOf = (text: string): string => createHash("sha256").update(text, "utf8").digest("hex")
 
 const encodeState = (state: FolderState): string =>
   `${JSON.stringify(Schema.encodeSync(FolderState)(state), null, 2)}\n`

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
+import * as Metadata from "../../src/domain/Metadata.ts"
 import * as PublishPlan from "../../src/domain/PublishPlan.ts"
 import { abcd, folderName, publicationOf } from "../support/storeKit.ts"
 
@@ -55,13 +56,32 @@ describe("judge", () => {
   })
 
   it("metadata that are missing, damaged or of another archive are not invented", () => {
-    for (const content of [undefined, "{", "{}", JSON.stringify({ ...metadata, zip_md5: "0".repeat(32) })]) {
+    for (const [content, without] of [
+      [undefined, "is missing"],
+      ["{", "cannot be understood"],
+      ["{}", "cannot be understood"],
+      [JSON.stringify({ ...metadata, zip_md5: "0".repeat(32) }), "is that of another archive"]
+    ] as const) {
       assert.deepStrictEqual(PublishPlan.judge({ ...found, metadata: content }), {
         _tag: "Whole",
         checksums,
-        metadata: undefined
+        metadata: undefined,
+        without
       })
     }
+  })
+
+  it("metadata that is not the text that was published is not taken over, whatever it says", () => {
+    const text = Metadata.encode(metadata)
+    const knows = { ...state, metadata_sha256: PublishPlan.digestOf(text) }
+    const judge = (content: string) => PublishPlan.judge({ ...found, state: knows, metadata: content })
+    assert.deepStrictEqual(judge(text), { _tag: "Whole", checksums, metadata })
+    assert.deepStrictEqual(judge(text.replace("2025", "2016")), {
+      _tag: "Whole",
+      checksums,
+      metadata: undefined,
+      without: "is damaged: it is not the text that was published"
+    })
   })
 })
 
@@ -69,7 +89,12 @@ const current: FastCheck.Arbitrary<PublishPlan.Current> = FastCheck.oneof(
   FastCheck.constant<PublishPlan.Current>({ _tag: "Absent" }),
   FastCheck.constant<PublishPlan.Current>({ _tag: "Damaged", reason: "its size" }),
   FastCheck.constant<PublishPlan.Current>({ _tag: "Whole", checksums, metadata }),
-  FastCheck.constant<PublishPlan.Current>({ _tag: "Whole", checksums, metadata: undefined })
+  FastCheck.constant<PublishPlan.Current>({
+    _tag: "Whole",
+    checksums,
+    metadata: undefined,
+    without: "is missing"
+  })
 )
 const next = publicationOf("the new archive")
 const inputs = FastCheck.record({ current, present: FastCheck.subarray([...all]) }).map((input) => ({

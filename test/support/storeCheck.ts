@@ -80,6 +80,14 @@ export const inspect = (
     const json: unknown = state === undefined ? undefined : JSON.parse(state)
     const values: Record<string, unknown> = typeof json === "object" && json !== null ? { ...json } : {}
     if (values["zip_sha256"] !== hex("sha256", current)) problems.push(".state.json is of another archive")
+    for (const [key, file] of [
+      ["metadata_sha256", "metadata.json"],
+      ["prev_metadata_sha256", "metadata.prev.json"]
+    ] as const) {
+      const text = readIf(path.join(home, file))
+      const expected = text === undefined ? undefined : hex("sha256", text)
+      if (values[key] !== expected) problems.push(`.state.json has ${String(values[key])} as ${key}`)
+    }
     if (values["zip_size"] !== Buffer.byteLength(current)) problems.push(".state.json has another size")
   }
   const published = new Set([".state.json", "metadata.json", "metadata.prev.json"])

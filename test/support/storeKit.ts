@@ -114,7 +114,8 @@ export const hasher = Layer.succeed(Hasher, {
   hash: digests,
   hashInPieces: (file) =>
     Effect.map(digests(file), (checksums) => ({ checksums, pieces: new Uint32Array() })),
-  follow: (file) => Effect.succeed({ advance: () => undefined, finish: () => digests(file) })
+  follow: (file) =>
+    Effect.succeed({ advance: () => undefined, hashed: () => undefined, finish: () => digests(file) })
 })
 
 /** The store on disk, with this disk. */

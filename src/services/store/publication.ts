@@ -73,7 +73,7 @@ const prepare = Effect.fnUntraced(function* (
 ) {
   const disk = yield* Disk
   yield* inspect(paths, staging, publication)
-  const { current, present } = yield* survey(paths, publication.previous)
+  const { current, present, prevMetadataSha256 } = yield* survey(paths, publication.previous)
   if (current._tag === "Damaged") {
     yield* Effect.logWarning(
       `the current archive ${paths.names.zip} is damaged: ${current.reason}; it is replaced and does not become the previous one`
@@ -81,11 +81,18 @@ const prepare = Effect.fnUntraced(function* (
   }
   if (current._tag === "Whole" && current.metadata === undefined) {
     yield* Effect.logWarning(
-      `there is no metadata for the current archive ${paths.names.zip}: it becomes the previous one without`
+      `there is no metadata for the current archive ${paths.names.zip}, since ${paths.names.metadata} ${current.without}: it becomes the previous one without`
     )
   }
   const { metadata, state } = publication
-  const plan = PublishPlan.make({ folder: paths.folder, metadata, state, current, present })
+  const plan = PublishPlan.make({
+    folder: paths.folder,
+    metadata,
+    state,
+    current,
+    present,
+    prevMetadataSha256
+  })
   const zip = join(paths.next, paths.names.zip)
   if (staging.zip !== zip) yield* bring(staging.zip, zip)
   yield* Effect.forEach(plan.writes, ({ content, name }) => disk.write(join(paths.next, name), content), {

@@ -62,8 +62,11 @@ export const survey = Effect.fnUntraced(function* (
   }
   const content = (name: string) =>
     present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined)
-  if (zip === undefined) return { present, current: { _tag: "Absent" } as const }
   const state = decodeState(paths, yield* content(n.state))
+  const stays = metadataThatStays(state, content(n.prevMetadata))
+  if (zip === undefined) {
+    return { present, current: { _tag: "Absent" } as const, prevMetadataSha256: yield* stays }
+  }
   // Its size alone would let an archive that has rotted push out the good one before it.
   const known = state === undefined || state.zip_size === zip.size
   const unchanged = checked !== undefined && isSameFile(checked.file, zip)
@@ -76,8 +79,22 @@ export const survey = Effect.fnUntraced(function* (
     sha256: yield* content(n.sha256),
     metadata: yield* content(n.metadata)
   }
-  return { present, current: PublishPlan.judge(found) }
+  const current = PublishPlan.judge(found)
+  return {
+    present,
+    current,
+    prevMetadataSha256: current._tag === "Whole" ? undefined : yield* stays
+  }
 })
+
+/** SHA-256 of `metadata.prev.json`: as it was published or, where nobody knows that, as it lies there. */
+const metadataThatStays = <E>(
+  state: FolderState | undefined,
+  read: Effect.Effect<string | undefined, E>
+): Effect.Effect<string | undefined, E> =>
+  state?.prev_metadata_sha256 === undefined
+    ? Effect.map(read, (text) => (text === undefined ? undefined : PublishPlan.digestOf(text)))
+    : Effect.succeed(state.prev_metadata_sha256)
 
 const measure = Effect.fnUntraced(function* (path: string) {
   const hasher = yield* Hasher
