@@ -1,3 +1,4 @@
+import type { Recovered } from "./Recovery.ts"
 import { type RunSummary, totals } from "./RunResult.ts"
 import type { PruneSummary } from "./replication/PruneResult.ts"
 import * as Prune from "./replication/PruneResult.ts"
@@ -6,7 +7,7 @@ import * as Replication from "./replication/ReplicationResult.ts"
 import { count } from "./Units.ts"
 
 /** When somebody is told. */
-export type NotifyOn = "failure" | "success"
+export type NotifyOn = "failure" | "success" | "recovery"
 
 /** A message about a run: title and Markdown. */
 export interface Announcement {
@@ -38,6 +39,61 @@ export const ofSummary = (
     message: [totals(summary), `run ${summary.run}, ${plain(summary.source)}`].join("\n")
   }
 }
+
+/** What to tell of folders or datasets that work again, and of a job that can begin again: one message for all. */
+export const ofRecovery = (
+  host: string,
+  notifyOn: ReadonlyArray<NotifyOn>,
+  options: {
+    readonly run: string
+    readonly recovered: Recovered
+    readonly noun: "folder" | "dataset"
+    /** Of a replication. */
+    readonly job?: string
+  }
+): Announcement | undefined => {
+  if (!notifyOn.includes("recovery")) return undefined
+  const { job: name, noun, recovered, run } = options
+  const { items, job } = recovered
+  const what = [
+    ...(job === undefined ? [] : ["the job works again"]),
+    ...(items.length === 0 ? [] : [`${count(items.length, noun)} recovered`])
+  ]
+  const lines = items.slice(0, named).map(({ name, since }) => {
+    const before = since === undefined ? "it never worked before" : `the last time before was ${since}`
+    return `- **${plain(name)}** works again; ${before}`
+  })
+  return {
+    title: `zipper: ${name === undefined ? "" : `${name}: `}${what.join(", ")} on ${host}`,
+    message: [
+      ...(job === undefined ? [] : [`No run could begin since ${job.since}; now they do again.`, ""]),
+      ...lines,
+      ...(items.length > named ? [`- and ${items.length - named} more`] : []),
+      ...(items.length > 0 ? [""] : []),
+      `run ${run}`
+    ].join("\n")
+  }
+}
+
+/** What failed in a run and what it came to, as plain text: for a service that is pinged. */
+export const reportOf = (summary: RunSummary): string =>
+  [
+    ...summary.results.flatMap((result) =>
+      result._tag === "Failed" ? [`${result.folder}: ${result.error}`] : []
+    ),
+    totals(summary)
+  ].join("\n")
+
+/** The same of a replication. */
+export const replicationReportOf = (summary: ReplicationSummary): string =>
+  [
+    ...summary.results.flatMap((result) =>
+      result._tag === "Failed" || result._tag === "Refused"
+        ? [`${result.dataset}: ${Replication.describe(result)}`]
+        : []
+    ),
+    Replication.totals(summary)
+  ].join("\n")
 
 /** What to tell about a run that could not do its work at all. */
 export const ofFailure = (

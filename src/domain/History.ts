@@ -1,9 +1,10 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "./FolderName.ts"
+import { Instant } from "./Instant.ts"
 
 /**
- * What `<state folder>/history.jsonl` holds: one JSON document a line for each run that did or tried something, oldest
- * first. A run that found the lock held, and a dry run, leave none.
+ * What `<state folder>/history.jsonl` holds: one JSON document a line for each run that did or tried something, in
+ * the order in which they ended. A run that found the lock held, and a dry run, leave none.
  */
 
 const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
@@ -19,7 +20,7 @@ const common = {
   /** Short id of the run, as in the log. */
   run: Schema.String,
   /** `2025-01-01T12:00:00Z`. */
-  started_at_utc: Schema.String,
+  started_at_utc: Instant,
   seconds: Seconds,
   outcome: Outcome,
   /** Why it could not begin, or broke off as a whole. */

@@ -1,5 +1,8 @@
 import type { DueReason } from "./Changes.ts"
+import { secondsOf } from "./documents/Fields.ts"
+import type { RunDocument } from "./documents/Run.ts"
 import type { FolderName } from "./FolderName.ts"
+import type { FolderState } from "./FolderState.ts"
 import { bytes, count, duration } from "./Units.ts"
 
 /** What became of one folder in a run. */
@@ -19,14 +22,23 @@ export type FolderResult =
       readonly rotated: boolean
       /** Nothing was written: a real run would do it. */
       readonly rehearsed: boolean
+      /** FolderState.archived_at_utc of what was published. */
+      readonly archivedAt?: string
     }
-  | { readonly _tag: "Unchanged"; readonly folder: FolderName }
+  | {
+      readonly _tag: "Unchanged"
+      readonly folder: FolderName
+      /** What it was published with: that is still good. */
+      readonly state: FolderState
+    }
   | {
       readonly _tag: "Failed"
       readonly folder: FolderName
       readonly error: string
       /** A failure record was written, so the folder stays due whatever the cursor says. */
       readonly recorded: boolean
+      /** It was asked for, and is not in the source: perhaps its name was only mistyped. */
+      readonly absent?: true
     }
 
 /** A whole run. */
@@ -96,14 +108,14 @@ export const totals = (summary: RunSummary): string => {
   return `${counts}; ${size}, ${duration(summary.seconds * 1000)}`
 }
 
-/** The document of `run --json`; documented in the README. */
-export const documentOf = (summary: RunSummary, dryRun: boolean) => ({
+/** The document of `run --json`. */
+export const documentOf = (summary: RunSummary, dryRun: boolean): RunDocument => ({
   version: 1,
   dry_run: dryRun,
   run: summary.run,
   source: summary.source,
   started_at_utc: summary.startedAt,
-  seconds: summary.seconds,
+  seconds: Math.max(0, summary.seconds),
   archived: summary.archived,
   unchanged: summary.unchanged,
   failed: summary.failed,
@@ -112,7 +124,7 @@ export const documentOf = (summary: RunSummary, dryRun: boolean) => ({
   folders: summary.results.map(folderDocument)
 })
 
-const folderDocument = (result: FolderResult) => {
+const folderDocument = (result: FolderResult): RunDocument["folders"][number] => {
   switch (result._tag) {
     case "Archived":
       return {
@@ -123,7 +135,7 @@ const folderDocument = (result: FolderResult) => {
         bytes: result.bytes,
         zip_bytes: result.zipSize,
         copied_files: result.copied,
-        seconds: result.millis / 1000
+        seconds: secondsOf(result.millis)
       }
     case "Unchanged":
       return { folder: result.folder, result: "unchanged" }

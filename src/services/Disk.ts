@@ -59,6 +59,13 @@ export class Disk extends Context.Tag("zipper/Disk")<
     ) => Effect.Effect<void, DiskError>
     /** The same without syncing: for what may be lost or garbled by a power cut. */
     readonly writeUnsynced: (path: string, content: Uint8Array) => Effect.Effect<void, DiskError>
+    /**
+     * Adds a line at the end of a file, which is made when there is none, and syncs it: one write, so that lines of
+     * several processes do not mix. A line before it that was cut short is ended first. Never through a symlink.
+     */
+    readonly append: (path: string, line: string) => Effect.Effect<void, DiskError>
+    /** `chmod`, whatever the umask; not of a symlink. */
+    readonly setMode: (path: string, mode: number) => Effect.Effect<void, DiskError>
     /** `mkdir`, mode 0777 less umask unless told; fails with EEXIST. */
     readonly makeFolder: (path: string, mode?: number) => Effect.Effect<void, DiskError>
     /** `rename`: replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
@@ -103,6 +110,9 @@ export class Disk extends Context.Tag("zipper/Disk")<
       ),
     writeUnsynced: (path, content) =>
       attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content), 0o666)),
+    append: (path, line) => attempt("append to", path, () => withFile(path, appending, appendLine(line))),
+    setMode: (path, mode) =>
+      attempt("set the mode of", path, () => withFile(path, readOnly, (file) => file.chmod(mode))),
     makeFolder: (path, mode) => attempt("create the folder", path, () => fs.mkdir(path, mode ?? 0o777)),
     rename: (from, to) => attempt("rename", `${from} to ${to}`, () => fs.rename(from, to)),
     link: (existing, path) => attempt("link", `${existing} to ${path}`, () => fs.link(existing, path)),
@@ -142,6 +152,22 @@ export class Disk extends Context.Tag("zipper/Disk")<
       })
   }))
 }
+
+// Not blocking: a fifo in its place must not hang us.
+const appending =
+  constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+const appendLine = (line: string) => async (file: fs.FileHandle) => {
+  const stats = await file.stat()
+  if (!stats.isFile()) throw new Error("is not a regular file")
+  const last = Buffer.alloc(1)
+  if (stats.size > 0) await file.read(last, 0, 1, stats.size - 1)
+  const torn = stats.size > 0 && last[0] !== newline
+  await file.writeFile(`${torn ? "\n" : ""}${line}\n`, "utf8")
+  await file.sync()
+}
+
+const newline = 10
 
 const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 

@@ -2,13 +2,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type { Holder } from "./lock/holder.ts"
 import { makeLock } from "./lock/kernel.ts"
 import type { LockError } from "./lock/LockError.ts"
-import { lookAt } from "./lock/lookAt.ts"
+import { holderOf, lookAt } from "./lock/lookAt.ts"
 import { makeMemory } from "./lock/memory.ts"
 import { makeProbe } from "./lock/probe.ts"
 import { Process } from "./Process.ts"
 
+export type { Holder } from "./lock/holder.ts"
 export { LockError } from "./lock/LockError.ts"
 
 /** One run at a time for one lock file. */
@@ -19,6 +21,11 @@ export class Lock extends Context.Tag("zipper/Lock")<
     readonly acquire: (path: string) => Effect.Effect<void, LockError, Scope.Scope>
     /** Whether the lock could be used; neither takes it nor makes its file. */
     readonly probe: (path: string) => Effect.Effect<void, LockError>
+    /**
+     * Who is at work, as the lock's file says, if that process is alive. `last`: who had the lock last, for when this user
+     * may not read the file. Does not touch the lock: to test it is to hold it for an instant.
+     */
+    readonly holder: (path: string, last?: Holder) => Effect.Effect<Holder | undefined>
   }
 >() {
   /** Held by the kernel: `flock` on Linux, O_EXLOCK where the system has it. The file stays, empty when free. */
@@ -27,7 +34,11 @@ export class Lock extends Context.Tag("zipper/Lock")<
   /** Takes nothing and writes nothing: says when a run is at work, and goes on. */
   static readonly layerDryRun: Layer.Layer<Lock, never, Process> = Layer.effect(
     Lock,
-    Effect.map(Process, (runner) => ({ acquire: lookAt, probe: makeProbe(runner) }))
+    Effect.map(Process, (runner) => ({
+      acquire: lookAt,
+      probe: makeProbe(runner),
+      holder: holderOf
+    }))
   )
 
   /** For tests; `held` are locks that somebody else has. */

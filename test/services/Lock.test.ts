@@ -6,6 +6,7 @@ import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import { utcSeconds } from "../../src/domain/Metadata.ts"
 import { Lock } from "../../src/services/Lock.ts"
 import { withLockOption } from "../../src/services/lock/LockError.ts"
 import { Process, ProcessError } from "../../src/services/Process.ts"
@@ -168,10 +169,54 @@ describe("Lock", () => {
         yield* look
       }
       assert.deepStrictEqual(said, [])
-      fs.writeFileSync(file, `pid ${process.pid}, since 2025-01-01T12:00:00Z\n`)
+      // Nor is one from before the machine was started: somebody else has that pid now.
+      fs.writeFileSync(file, `pid ${process.pid}, since 1999-01-01T12:00:00Z\n`)
       yield* look
-      assert.deepStrictEqual(said, [`another run is at work: pid ${process.pid}, since 2025-01-01T12:00:00Z`])
+      assert.deepStrictEqual(said, [])
+      const since = utcSeconds(Date.now())
+      fs.writeFileSync(file, `pid ${process.pid}, since ${since}\n`)
+      yield* look
+      assert.deepStrictEqual(said, [`another run is at work: pid ${process.pid}, since ${since}`])
     })
+  )
+
+  const holder = (last?: { readonly pid: number; readonly since: string }) =>
+    Effect.flatMap(Lock, (lock) => lock.holder(file, last))
+
+  it.live("names a holder that is alive, and nobody else", () =>
+    Effect.gen(function* () {
+      const now = utcSeconds(Date.now())
+      const us = { pid: process.pid, since: now }
+      assert.isUndefined(yield* holder(us), "no lock file")
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* acquire(file)
+          assert.strictEqual((yield* holder())?.pid, process.pid)
+        })
+      )
+      assert.isUndefined(yield* holder(us), "free")
+      fs.writeFileSync(file, `pid 999999999, since ${now}\n`)
+      assert.isUndefined(yield* holder())
+      fs.writeFileSync(file, `pid ${process.pid}, since 1999-01-01T12:00:00Z\n`)
+      assert.isUndefined(yield* holder(), "from before the machine was started")
+      fs.writeFileSync(file, `pid ${process.pid}, since 2099-02-30T12:00:00Z\n`)
+      assert.isUndefined(yield* holder(), "no such day")
+    }).pipe(Effect.provide(real))
+  )
+
+  it.runIf(process.getuid?.() === 0)("goes by who had it last where the file may not be read", () =>
+    Effect.gen(function* () {
+      const us = { pid: process.pid, since: utcSeconds(Date.now()) }
+      fs.writeFileSync(file, `pid 999999999, since ${us.since}\n`, { mode: 0o600 })
+      fs.chmodSync(folder, 0o755)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.seteuid?.(65534)),
+        () => Effect.sync(() => process.seteuid?.(0))
+      )
+      assert.isUndefined(yield* holder())
+      assert.deepStrictEqual(yield* holder(us), us)
+      assert.isUndefined(yield* holder({ ...us, since: "1999-01-01T12:00:00Z" }))
+    }).pipe(Effect.scoped, Effect.provide(real), Effect.runPromise)
   )
 
   it.effect("behaves the same in memory", () =>

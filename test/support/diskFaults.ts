@@ -22,6 +22,8 @@ export interface Hooks {
 const changing = new Set([
   "write",
   "writeUnsynced",
+  "append",
+  "setMode",
   "makeFolder",
   "rename",
   "link",
@@ -54,6 +56,8 @@ export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
         readBytes: (path) => around("readBytes", path, disk.readBytes(path)),
         write: (path, content) => around("write", path, disk.write(path, content)),
         writeUnsynced: (path, content) => around("writeUnsynced", path, disk.writeUnsynced(path, content)),
+        append: (path, line) => around("append", path, disk.append(path, line)),
+        setMode: (path, mode) => around("setMode", path, disk.setMode(path, mode)),
         makeFolder: (path, mode) => around("makeFolder", path, disk.makeFolder(path, mode)),
         rename: (from, to) => around("rename", to, disk.rename(from, to)),
         link: (existing, path) => around("link", path, disk.link(existing, path)),

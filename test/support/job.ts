@@ -5,17 +5,24 @@ import * as Ref from "effect/Ref"
 import { noEvidence } from "../../src/domain/Changes.ts"
 import type { FolderName } from "../../src/domain/FolderName.ts"
 import * as FolderNames from "../../src/domain/FolderName.ts"
+import { archiveKey } from "../../src/domain/JobKey.ts"
 import type { FolderResult } from "../../src/domain/RunResult.ts"
 import { type AnnounceConfig, announcedJob } from "../../src/programs/Announce.ts"
 import { Archiver, type ArchiverMemory } from "../../src/services/Archiver.ts"
 import { Hasher } from "../../src/services/Hasher.ts"
+import type { History } from "../../src/services/History.ts"
 import { Lock } from "../../src/services/Lock.ts"
+import type { Metrics } from "../../src/services/Metrics.ts"
 import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+import type { Ping } from "../../src/services/Ping.ts"
+import { Progress, type Shown } from "../../src/services/Progress.ts"
+import type { Standing } from "../../src/services/Standing.ts"
 import { Store } from "../../src/services/Store.ts"
 import { emptyStore, type MemoryStore } from "../../src/services/store/memory.ts"
 import { Tree } from "../../src/services/Tree.ts"
 import type { MemoryTree } from "../../src/services/tree/Memory.ts"
 import { makeZfsMemory, Zfs, type ZfsMemory } from "../../src/services/Zfs.ts"
+import { type MemoryState, makeState } from "./state.ts"
 
 /** A folder name that is known to be one. */
 export const folder = (name: string): FolderName => {
@@ -41,6 +48,10 @@ export interface JobKit {
   readonly archiver: Required<Omit<ArchiverMemory, "before">> & Pick<ArchiverMemory, "before">
   readonly store: Ref.Ref<MemoryStore>
   readonly sent: Ref.Ref<ReadonlyArray<Notification>>
+  /** History, standing, metrics and pings. */
+  readonly state: MemoryState
+  /** The progress bars, in the order in which they began. */
+  readonly shown: Array<Shown>
   /** "LEVEL folder: message" of every record, debug included. */
   readonly lines: Array<string>
   readonly run: (
@@ -69,7 +80,9 @@ export const makeKit = (
     }
     const store = yield* Ref.make<MemoryStore>(emptyStore)
     const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
+    const state = yield* makeState([archiveKey])
     const lines: Array<string> = []
+    const shown: Array<Shown> = []
     const layer = Layer.mergeAll(
       Zfs.layerMemory(zfs),
       Tree.layerMemory(tree),
@@ -78,6 +91,8 @@ export const makeKit = (
       Store.layerMemory(store),
       Notifier.layerMemory(sent),
       Lock.layerMemory(options.held ?? []),
+      state.layer,
+      Progress.layerMemory(shown),
       recording(lines)
     )
     const kit: JobKit = {
@@ -86,6 +101,8 @@ export const makeKit = (
       archiver,
       store,
       sent,
+      state,
+      shown,
       lines,
       run: (asked = {}, overrides = {}) => provided(layer, asked, { ...config, ...overrides })
     }
@@ -93,12 +110,15 @@ export const makeKit = (
   })
 
 const provided = (
-  layer: Layer.Layer<Zfs | Tree | Archiver | Hasher | Store | Notifier | Lock>,
+  layer: Layer.Layer<
+    Zfs | Tree | Archiver | Hasher | Store | Notifier | Lock | History | Standing | Metrics | Ping | Progress
+  >,
   asked: { readonly folders?: ReadonlyArray<string>; readonly force?: boolean },
   used: AnnounceConfig
 ) =>
   announcedJob(used, {
     run: "ab12cd",
+    pid: 4711,
     host: "nas",
     folders: (asked.folders ?? []).map(folder),
     force: asked.force ?? false

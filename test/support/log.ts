@@ -39,13 +39,19 @@ export const fakeTerminal = (
   } = {}
 ): Terminal & { readonly written: Record<StreamName, string> } => {
   const written = { stdout: "", stderr: "" }
+  const size = { columns: () => options.columns ?? 80, rows: () => 24 }
   return {
     written,
-    ...withStatus((stream, text) => {
-      written[stream] += text
+    ...withStatus({
+      ...size,
+      write: (stream, text) => {
+        written[stream] += text
+      },
+      together: () => false
     }),
+    ...size,
+    onResize: () => () => {},
     isTerminal: () => options.tty ?? false,
-    columns: () => options.columns ?? 80,
     env: options.env ?? { LANG: "C.UTF-8" }
   }
 }

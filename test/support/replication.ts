@@ -6,7 +6,7 @@ import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
 import type { Job } from "../../src/domain/replication/Job.ts"
 import type { DatasetResult } from "../../src/domain/replication/ReplicationResult.ts"
-import { announcedReplication, type ReplicateOptions } from "../../src/programs/Replicate.ts"
+import { type AnnouncedOptions, announcedReplication } from "../../src/programs/AnnouncedReplication.ts"
 import { Lock } from "../../src/services/Lock.ts"
 import { type Notification, Notifier } from "../../src/services/Notifier.ts"
 import { Progress } from "../../src/services/Progress.ts"
@@ -20,6 +20,7 @@ import {
 } from "../../src/services/replication/memory.ts"
 import { Sender } from "../../src/services/Sender.ts"
 import { Transfer } from "../../src/services/Transfer.ts"
+import { makeState } from "./state.ts"
 
 export const job: Job = {
   name: "pull-nas",
@@ -46,19 +47,21 @@ export const servicesOf = (memory: ReplicationMemory, dry = false) => {
 }
 
 /** A world, what was said about it, and the means to replicate in it. */
-export const makeKit = (given: Partial<Job> = {}) =>
+export const makeKit = (given: Partial<Job> = {}, held: ReadonlyArray<string> = []) =>
   Effect.gen(function* () {
     const memory = makeReplicationMemory()
     addDataset(memory, "target", "backup")
     const lines: Array<string> = []
     const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
+    const state = yield* makeState([{ kind: "replication", name: job.name }])
     const around = Layer.mergeAll(
-      Lock.layerMemory([]),
+      Lock.layerMemory(held),
       Notifier.layerMemory(sent),
       Progress.layerNone,
+      state.layer,
       recording(lines)
     )
-    const run = (options: Partial<ReplicateOptions & { readonly dryRun: boolean }> = {}) =>
+    const unhurried = (options: Partial<AnnouncedOptions & { readonly dryRun: boolean }> = {}) =>
       announcedReplication(
         { ...job, ...given },
         {
@@ -67,17 +70,23 @@ export const makeKit = (given: Partial<Job> = {}) =>
           retries: 3,
           lockfile: "/var/run/zipper.pull-nas.lock",
           host: "backup",
+          pid: 4711,
+          named: true,
           notify_on: ["failure"],
           ...options
         }
-      ).pipe(Effect.provide(Layer.merge(servicesOf(memory, options.dryRun), around)), patiently)
+      ).pipe(Effect.provide(Layer.merge(servicesOf(memory, options.dryRun), around)))
+    const run = (options: Parameters<typeof unhurried>[0] = {}) => patiently(unhurried(options))
     return {
       memory,
       /** "LEVEL dataset: message" of every record, debug included. */
       lines,
       sent,
+      state,
       around,
       run,
+      /** {@link run} without letting time pass. */
+      unhurried,
       source: (name: string, snapshots: ReadonlyArray<string>, options?: { readonly encrypted?: boolean }) =>
         withSnapshots(memory, addDataset(memory, "source", name, options), snapshots),
       /** A target's snapshots by name. */

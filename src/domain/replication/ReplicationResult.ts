@@ -1,3 +1,5 @@
+import { secondsOf } from "../documents/Fields.ts"
+import type { ReplicationDocument } from "../documents/Replication.ts"
 import { ExitStatus } from "../ExitStatus.ts"
 import { bytes, count, duration } from "../Units.ts"
 import { on } from "./Endpoint.ts"
@@ -93,7 +95,7 @@ export interface ReplicationSummary {
 
 /** Counts and sums of a run's results. */
 export const summarize = (options: {
-  readonly job: Job
+  readonly job: Pick<Job, "name" | "direction" | "remote">
   readonly run: string
   readonly startedAt: string
   readonly seconds: number
@@ -156,8 +158,8 @@ export const totals = (summary: ReplicationSummary): string => {
 export const exitStatusOf = (summary: { readonly refused: number; readonly failed: number }): ExitStatus =>
   summary.refused > 0 ? ExitStatus.refused : summary.failed > 0 ? ExitStatus.someFailed : ExitStatus.ok
 
-/** The document of `pull --json` and `push --json`; documented in the README. */
-export const documentOf = (summary: ReplicationSummary, dryRun: boolean) => ({
+/** The document of `pull --json` and `push --json`. */
+export const documentOf = (summary: ReplicationSummary, dryRun: boolean): ReplicationDocument => ({
   version: 1,
   dry_run: dryRun,
   job: summary.job,
@@ -165,7 +167,7 @@ export const documentOf = (summary: ReplicationSummary, dryRun: boolean) => ({
   host: summary.host,
   run: summary.run,
   started_at_utc: summary.startedAt,
-  seconds: summary.seconds,
+  seconds: Math.max(0, summary.seconds),
   sent: summary.sent,
   up_to_date: summary.upToDate,
   nothing_to_send: summary.nothingToSend,
@@ -175,25 +177,24 @@ export const documentOf = (summary: ReplicationSummary, dryRun: boolean) => ({
   datasets: summary.results.map(datasetDocument)
 })
 
-const datasetDocument = (result: DatasetResult) => {
-  const names = { dataset: result.dataset, target: result.target ?? null }
+const datasetDocument = (result: DatasetResult): ReplicationDocument["datasets"][number] => {
   switch (result._tag) {
     case "Sent":
       return {
-        ...names,
+        ...namesOf(result),
         result: "sent",
         how: result.how,
         snapshots: result.snapshots,
         bytes: result.bytes,
-        seconds: result.millis / 1000
+        seconds: secondsOf(result.millis)
       }
     case "UpToDate":
-      return { ...names, result: "up_to_date" }
+      return { ...namesOf(result), result: "up_to_date" }
     case "NothingToSend":
-      return { ...names, result: "nothing_to_send" }
+      return { ...namesOf(result), result: "nothing_to_send" }
     case "Refused":
       return {
-        ...names,
+        ...namesOf(result),
         result: "refused",
         error: result.reason,
         bytes: result.bytes,
@@ -203,6 +204,17 @@ const datasetDocument = (result: DatasetResult) => {
         }
       }
     case "Failed":
-      return { ...names, result: "failed", error: result.error, bytes: result.bytes }
+      return {
+        dataset: result.dataset,
+        target: result.target ?? null,
+        result: "failed",
+        error: result.error,
+        bytes: result.bytes
+      }
   }
 }
+
+const namesOf = ({ dataset, target }: { readonly dataset: string; readonly target: string }) => ({
+  dataset,
+  target
+})

@@ -1,5 +1,7 @@
+import { isInstant } from "../../domain/Instant.ts"
+
 /** Who has the lock, as the lock file says it. */
-interface Holder {
+export interface Holder {
   readonly pid: number
   /** `2025-01-01T12:00:00Z`. */
   readonly since: string
@@ -11,7 +13,7 @@ export const encode = (holder: Holder): string => `pid ${holder.pid}, since ${ho
 /** Undefined when the file says nothing (yet): its holder has just started. */
 export const decode = (text: string): Holder | undefined => {
   const match = /^pid (\d{1,10}), since (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n$/.exec(text)
-  return match?.[1] === undefined || match[2] === undefined
+  return match?.[1] === undefined || match[2] === undefined || !isInstant(match[2])
     ? undefined
     : { pid: Number(match[1]), since: match[2] }
 }

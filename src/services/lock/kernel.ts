@@ -8,6 +8,7 @@ import { Process } from "../Process.ts"
 import { hasExlock, runFlock } from "./flock.ts"
 import { describe, encode } from "./holder.ts"
 import { held, type LockError, unusable } from "./LockError.ts"
+import { holderOf } from "./lookAt.ts"
 import { makeProbe } from "./probe.ts"
 
 // The BSDs lock while opening; node:fs has no names for these.
@@ -20,7 +21,8 @@ export const makeLock = Effect.map(Process, (runner) => ({
   acquire: Effect.fn("Lock.acquire")((path: string) =>
     Effect.acquireRelease(take(runner, path), release(path)).pipe(Effect.asVoid)
   ),
-  probe: makeProbe(runner)
+  probe: makeProbe(runner),
+  holder: holderOf
 }))
 
 const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {

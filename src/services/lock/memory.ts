@@ -12,6 +12,8 @@ export const makeMemory = (others: Iterable<string>) => {
         ),
         () => Effect.sync(() => held.delete(path))
       ),
-    probe: () => Effect.void
+    probe: () => Effect.void,
+    holder: (path: string) =>
+      Effect.sync(() => (held.has(path) ? { pid: 4711, since: "1970-01-01T00:00:00Z" } : undefined))
   }
 }

@@ -31,5 +31,11 @@ export const endpointOf = (address: string): Endpoint => {
   }
 }
 
-// URL escapes most characters, and leaves a stray % as it is, which decodeURIComponent would throw at.
-const unescaped = (part: string): string => decodeURIComponent(part.replace(/%(?![0-9a-fA-F]{2})/g, "%25"))
+// URL leaves a stray % as it is, and escapes that are no UTF-8: decodeURIComponent throws at both.
+const unescaped = (part: string): string => {
+  try {
+    return decodeURIComponent(part.replace(/%(?![0-9a-fA-F]{2})/g, "%25"))
+  } catch {
+    return part
+  }
+}

@@ -7,18 +7,29 @@ import { NotifyError } from "./NotifyError.ts"
  * is kept as a cause: what they say is taken over, the objects are not.
  */
 export const connectionFailure = (shown: string, error: HttpClientError.HttpClientError): NotifyError => {
+  const { permanent, why } = troubleOf(error)
+  return new NotifyError({
+    reason: "Unreachable",
+    message: `Gotify at ${shown} cannot be reached: ${why}`,
+    transient: !permanent
+  })
+}
+
+/** Why there was no answer, in words, and whether another attempt can only end the same way. */
+export const troubleOf = (
+  error: HttpClientError.HttpClientError
+): { readonly why: string; readonly permanent: boolean } => {
   const found = rootOf(error.cause)
   const code = codeOf(found)
   const badPort = found instanceof Error && found.message === "bad port"
   const why = badPort
     ? "that port belongs to another protocol, and is never asked over http"
     : (meanings[code ?? ""] ?? (code === undefined ? "the connection broke" : "the connection failed"))
-  const permanent = badPort || (code !== undefined && /CERT|TLS|SSL|INVALID/.test(code))
-  return new NotifyError({
-    reason: "Unreachable",
-    message: `Gotify at ${shown} cannot be reached: ${why}${code === undefined ? "" : ` (${code})`}`,
-    transient: !permanent && error.reason === "Transport"
-  })
+  return {
+    why: `${why}${code === undefined ? "" : ` (${code})`}`,
+    permanent:
+      badPort || (code !== undefined && /CERT|TLS|SSL|INVALID/.test(code)) || error.reason !== "Transport"
+  }
 }
 
 /** No answer in time. */

@@ -1,0 +1,192 @@
+import type { Outcome } from "./History.ts"
+import { labelOf } from "./JobKey.ts"
+import { type JobStanding, keyOf } from "./Standing.ts"
+
+/** What `metrics_file` holds: the text format of Prometheus, version 0.0.4, for node_exporter's textfile collector. */
+
+type Labels = ReadonlyArray<readonly [name: string, value: string]>
+
+interface Sample {
+  readonly labels: Labels
+  readonly value: number
+}
+
+interface Family {
+  readonly name: string
+  readonly help: string
+  readonly samples: ReadonlyArray<Sample>
+}
+
+const outcomes: ReadonlyArray<Outcome> = ["ok", "failed", "not_started", "interrupted"]
+
+/** The whole file. Families without a sample are left out. */
+export const render = (standings: ReadonlyArray<JobStanding>): string =>
+  familiesOf(standings)
+    .filter(({ samples }) => samples.length > 0)
+    .map(({ help, name, samples }) =>
+      [
+        `# HELP ${name} ${escapedHelp(help)}`,
+        `# TYPE ${name} gauge`,
+        ...samples.map((sample) => `${name}{${labels(sample.labels)}} ${sample.value}`)
+      ].join("\n")
+    )
+    .map((family) => `${family}\n`)
+    .join("")
+
+/** A text with what it says of a job's last run replaced, and all the rest of it as it is. */
+export const withJobAlone = (text: string, standing: JobStanding): string => {
+  const job = `{${labels(jobLabels(standing))}`
+  const alone = standing.kind === "archive" ? { ...standing, folders: [] } : { ...standing, datasets: [] }
+  const fresh = new Map(blocksOf(render([alone])).map((block) => [nameOf(block), block]))
+  const kept = blocksOf(text).map((block) => {
+    const replacement = fresh.get(nameOf(block))
+    fresh.delete(nameOf(block))
+    if (replacement === undefined) return block
+    const others = block.filter((line) => !line.startsWith(`${nameOf(block)}${job}`))
+    return [...others, ...replacement.filter((line) => !line.startsWith("#"))]
+  })
+  return [...kept, ...fresh.values()].map((block) => `${block.join("\n")}\n`).join("")
+}
+
+/** The lines of each family. */
+const blocksOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
+  text
+    .split(/^(?=# HELP )/m)
+    .map((block) => block.split("\n").filter((line) => line !== ""))
+    .filter((block) => block.length > 0)
+
+const nameOf = ([help]: ReadonlyArray<string>): string => help?.split(" ")[2] ?? ""
+
+const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family> => {
+  const items = standings.flatMap(itemsOf)
+  const jobs = standings.map((standing) => ({ standing, labels: jobLabels(standing) }))
+  const ofItems = (name: string, help: string, value: (item: Item) => number | undefined): Family => ({
+    name: `zipper_${name}`,
+    help,
+    samples: items.flatMap((item) => sample(item.labels, value(item)))
+  })
+  const ofJobs = (
+    name: string,
+    help: string,
+    value: (standing: JobStanding) => number | undefined
+  ): Family => ({
+    name: `zipper_${name}`,
+    help,
+    samples: jobs.flatMap((each) => sample(each.labels, value(each.standing)))
+  })
+  return [
+    ofItems(
+      "last_success_timestamp_seconds",
+      "When the last run began that archived the folder or found it unchanged, or replicated the dataset or found it up to date.",
+      ({ success }) => success
+    ),
+    ofItems(
+      "last_attempt_timestamp_seconds",
+      "When the last run began that tried the folder or dataset.",
+      ({ attempt }) => attempt
+    ),
+    ofItems(
+      "last_attempt_failed",
+      "1 if the last attempt at the folder or dataset failed or was refused, else 0.",
+      ({ failed }) => (failed ? 1 : 0)
+    ),
+    ofItems(
+      "last_duration_seconds",
+      "How long it took to archive the folder or to send the dataset, the last time that was done.",
+      ({ seconds }) => seconds
+    ),
+    ofItems(
+      "last_bytes",
+      "Uncompressed bytes of the folder, or bytes sent of the dataset, the last time that was done.",
+      ({ bytes }) => bytes
+    ),
+    ofItems("archive_bytes", "Size of the folder's current archive.", ({ zipBytes }) => zipBytes),
+    ofItems("archive_files", "Files in the folder's current archive.", ({ files }) => files),
+    ofJobs("last_run_timestamp_seconds", "When the job's last run began.", ({ last_run }) =>
+      secondsOf(last_run.started_at_utc)
+    ),
+    ofJobs(
+      "last_run_success_timestamp_seconds",
+      "When the job's last run began in which nothing failed.",
+      (standing) => secondsOf(standing.last_success_utc)
+    ),
+    ofJobs(
+      "last_run_duration_seconds",
+      "How long the job's last run took.",
+      ({ last_run }) => last_run.seconds
+    ),
+    ofJobs(
+      "last_run_bytes",
+      "Uncompressed bytes archived, or bytes sent, by the job's last run.",
+      ({ last_run }) => last_run.bytes
+    ),
+    ofJobs(
+      "last_run_failures",
+      "Folders or datasets that failed or were refused in the job's last run.",
+      ({ last_run }) => last_run.failures
+    ),
+    {
+      name: "zipper_last_run_outcome",
+      help: "1 for how the job's last run ended (ok, failed, not_started, interrupted), 0 for the others.",
+      samples: jobs.flatMap((each) =>
+        outcomes.map((outcome) => ({
+          labels: [...each.labels, ["outcome", outcome] as const],
+          value: each.standing.last_run.outcome === outcome ? 1 : 0
+        }))
+      )
+    }
+  ]
+}
+
+interface Item {
+  readonly labels: Labels
+  readonly success: number | undefined
+  readonly attempt: number | undefined
+  readonly failed: boolean
+  readonly seconds: number | undefined
+  readonly bytes: number | undefined
+  readonly zipBytes: number | undefined
+  readonly files: number | undefined
+}
+
+const itemsOf = (standing: JobStanding): ReadonlyArray<Item> =>
+  standing.kind === "archive"
+    ? standing.folders.map((folder) => ({
+        labels: [...jobLabels(standing), ["folder", folder.folder]],
+        success: secondsOf(folder.last_success_utc),
+        attempt: secondsOf(folder.last_attempt_utc),
+        failed: folder.result === "failed",
+        seconds: folder.seconds,
+        bytes: folder.bytes,
+        zipBytes: folder.zip_bytes,
+        files: folder.files
+      }))
+    : standing.datasets.map((dataset) => ({
+        labels: [...jobLabels(standing), ["dataset", dataset.dataset]],
+        success: secondsOf(dataset.last_success_utc),
+        attempt: secondsOf(dataset.last_attempt_utc),
+        failed: dataset.result === "failed" || dataset.result === "refused",
+        seconds: dataset.seconds,
+        bytes: dataset.bytes,
+        zipBytes: undefined,
+        files: undefined
+      }))
+
+const jobLabels = (standing: JobStanding): Labels => [["job", labelOf(keyOf(standing))]]
+
+const sample = (labels: Labels, value: number | undefined): ReadonlyArray<Sample> =>
+  value === undefined ? [] : [{ labels, value }]
+
+/** Seconds since 1970; undefined for what is no time. */
+const secondsOf = (utc: string | undefined): number | undefined => {
+  const millis = utc === undefined ? Number.NaN : Date.parse(utc)
+  return Number.isNaN(millis) ? undefined : millis / 1000
+}
+
+const labels = (pairs: Labels): string =>
+  pairs.map(([name, value]) => `${name}="${escapedValue(value)}"`).join(",")
+
+const escapedValue = (value: string): string =>
+  value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")
+
+const escapedHelp = (text: string): string => text.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")

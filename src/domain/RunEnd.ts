@@ -1,0 +1,21 @@
+import type { Outcome } from "./History.ts"
+
+/** How a run ended, whatever it was: what history, standing, messages and pings are made from. */
+export interface RunEnd<A> {
+  /** Short id of the run. */
+  readonly run: string
+  /** UTC, to the second. */
+  readonly startedAt: string
+  readonly seconds: number
+  readonly outcome: Outcome
+  /** Why it could not begin, or broke off as a whole. */
+  readonly error: string | undefined
+  /** What it came to; undefined when it did not come to its end. */
+  readonly summary: A | undefined
+}
+
+const longest = 2000
+
+/** The beginning of a message: one that holds a program's whole output must not fill the history. */
+export const shortened = (message: string): string =>
+  message.length <= longest ? message : `${message.slice(0, longest)} …`

@@ -1,0 +1,113 @@
+import { dirname } from "node:path"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
+import { render, withJobAlone } from "../domain/Metrics.ts"
+import { type JobStanding, keyOf } from "../domain/Standing.ts"
+import { Disk } from "./Disk.ts"
+import { Standing, type StandingError } from "./Standing.ts"
+import { described } from "./state/folder.ts"
+
+/** Where metrics go, and what they are about. */
+export interface MetricsSettings {
+  readonly path: string
+  /** Those of the configuration; what is left of others is passed over. */
+  readonly jobs: ReadonlyArray<JobKey>
+}
+
+/** Tells a monitor how things stand. */
+export class Metrics extends Context.Tag("zipper/Metrics")<
+  Metrics,
+  {
+    /**
+     * After a run: replaces what the monitor reads. `standing` is how the job stands then, whether that could be written
+     * down or not. With `alone` it is only about the job's last run: what the monitor was told of its folders or datasets, and of
+     * other jobs, stays. Never fails: what goes wrong is a warning.
+     */
+    readonly refresh: (standing: JobStanding, alone: boolean) => Effect.Effect<void>
+  }
+>() {
+  /** A file for node_exporter's textfile collector, replaced atomically and readable by everybody. */
+  static readonly layer = (settings: MetricsSettings): Layer.Layer<Metrics, never, Disk | Standing> =>
+    Layer.effect(Metrics, makeFile(settings))
+
+  /** Says what it would write. */
+  static readonly layerDryRun = (path: string): Layer.Layer<Metrics> =>
+    Layer.succeed(Metrics, { refresh: () => Effect.logInfo(`would write the metrics to ${path}`) })
+
+  /** No metrics_file is configured. */
+  static readonly layerNone: Layer.Layer<Metrics> = Layer.succeed(Metrics, { refresh: () => Effect.void })
+
+  /** For tests: keeps the texts in `written`, in order. */
+  static readonly layerMemory = (
+    written: Ref.Ref<ReadonlyArray<string>>,
+    jobs: MetricsSettings["jobs"]
+  ): Layer.Layer<Metrics, never, Standing> =>
+    Layer.effect(
+      Metrics,
+      Effect.map(Standing, (standing) => ({
+        refresh: (after, alone) =>
+          Effect.flatMap(Ref.get(written), (all) => textOf(standing, jobs, after, alone, all.at(-1))).pipe(
+            Effect.flatMap((text) => Ref.update(written, (all) => [...all, text])),
+            Effect.catchAll((error) => Effect.logWarning(error.message))
+          )
+      }))
+    )
+}
+
+const textOf = (
+  standing: typeof Standing.Service,
+  jobs: ReadonlyArray<JobKey>,
+  after: JobStanding,
+  alone: boolean,
+  before: string | undefined
+): Effect.Effect<string, StandingError> =>
+  alone && before !== undefined
+    ? Effect.succeed(withJobAlone(before, after))
+    : Effect.forEach(jobs, (job) =>
+        fileNameOf(job) === fileNameOf(keyOf(after)) ? Effect.succeed(after) : standing.load(job)
+      ).pipe(Effect.map((standings) => render(standings.filter((each) => each !== undefined))))
+
+/** Jobs that end at the same instant write one after the other; more often than this they do not. */
+const rewrites = 3
+
+const makeFile = Effect.fnUntraced(function* ({ jobs, path }: MetricsSettings) {
+  const disk = yield* Disk
+  const standing = yield* Standing
+
+  const write = Effect.fnUntraced(function* (content: string, draft: string) {
+    yield* disk.remove(draft)
+    yield* disk.write(draft, content).pipe(
+      // The collector is another user.
+      Effect.zipRight(disk.setMode(draft, 0o644)),
+      Effect.zipRight(disk.rename(draft, path)),
+      Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged)),
+      Effect.uninterruptible
+    )
+    yield* disk.sync(dirname(path))
+  })
+
+  const refresh = Effect.fn("Metrics.refresh")(
+    function* (after: JobStanding, alone: boolean) {
+      // Each job has its own draft; the collector reads every name that ends in .prom.
+      const draft = `${path}.${fileNameOf(keyOf(after))}.new`
+      const text = Effect.flatMap(disk.read(path), (before) => textOf(standing, jobs, after, alone, before))
+      for (let n = 0; n < rewrites; n += 1) {
+        const content = yield* text
+        yield* write(content, draft)
+        // Another job may have ended since, and its figures may have been overwritten with older ones.
+        if ((yield* text) === content) return
+      }
+    },
+    Effect.catchAll((error) =>
+      Effect.logWarning(
+        error._tag === "DiskError"
+          ? described("no metrics were written", error)
+          : `no metrics were written: ${error.message}`
+      )
+    )
+  )
+  return { refresh }
+})

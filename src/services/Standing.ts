@@ -1,0 +1,115 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
+import { type JobStanding, keyOf, type RunMarker } from "../domain/Standing.ts"
+import { asideOf, type StandingAside, withAside } from "../domain/StandingAside.ts"
+import { Disk } from "./Disk.ts"
+import type { StandingError } from "./state/StandingError.ts"
+import { makeStanding, type StandingSettings } from "./state/standing.ts"
+
+export { StandingError } from "./state/StandingError.ts"
+
+const writesNothing = {
+  save: () => Effect.void,
+  setAside: () => Effect.void,
+  mark: () => Effect.void,
+  unmark: () => Effect.void
+}
+
+/** How things stood at the end of the last run, job by job, and who is at work now. */
+export class Standing extends Context.Tag("zipper/Standing")<
+  Standing,
+  {
+    /** Undefined when the job never ran, or when its file cannot be understood (then it is set aside, with a warning). */
+    readonly load: (job: JobKey) => Effect.Effect<JobStanding | undefined, StandingError>
+    /** Replaces what {@link load} gives, atomically. */
+    readonly save: (standing: JobStanding) => Effect.Effect<void, StandingError>
+    /** When that was not possible: remembers elsewhere how the last run ended, until a later standing is saved. */
+    readonly setAside: (standing: JobStanding) => Effect.Effect<void, StandingError>
+    /** The mark of a run: one that is at work, or one that was killed. A damaged one is none. */
+    readonly marker: (job: JobKey) => Effect.Effect<RunMarker | undefined, StandingError>
+    /** A run begins. To be called with the job's lock held. Where there is no place for its mark yet, it is made elsewhere. */
+    readonly mark: (job: JobKey, marker: RunMarker) => Effect.Effect<void, StandingError>
+    /** What there was to write down of a run has been: takes its mark away, and nobody else's. */
+    readonly unmark: (job: JobKey, run: string) => Effect.Effect<void, StandingError>
+  }
+>() {
+  /** Files in the folder `standing` of the state folder. */
+  static readonly layer = (settings: StandingSettings): Layer.Layer<Standing, never, Disk> =>
+    Layer.effect(
+      Standing,
+      Effect.map(Disk, (disk) => makeStanding(disk, settings, "set aside"))
+    )
+
+  /** Reads what is there and writes nothing. */
+  static readonly layerDryRun = (settings: StandingSettings): Layer.Layer<Standing, never, Disk> =>
+    Layer.effect(
+      Standing,
+      Effect.map(Disk, (disk) => ({ ...makeStanding(disk, settings, "report"), ...writesNothing }))
+    )
+
+  /** For a run without a configuration: nothing is remembered. */
+  static readonly layerNone: Layer.Layer<Standing> = Layer.succeed(Standing, {
+    load: () => Effect.succeed(undefined),
+    marker: () => Effect.succeed(undefined),
+    ...writesNothing
+  })
+
+  /** In memory, for tests. */
+  static readonly layerMemory = (ref: Ref.Ref<MemoryStanding>): Layer.Layer<Standing> =>
+    Layer.succeed(Standing, makeMemory(ref))
+}
+
+/** All that standings in memory hold, by the name of the file that they would be in. */
+export interface MemoryStanding {
+  readonly standings: ReadonlyMap<string, JobStanding>
+  readonly markers: ReadonlyMap<string, RunMarker>
+  readonly aside: ReadonlyMap<string, StandingAside>
+  /** Error of every attempt to read a standing. */
+  readonly unreadable?: StandingError
+  /** Error of every attempt to write. */
+  readonly error: StandingError | undefined
+}
+
+export const noStanding: MemoryStanding = {
+  standings: new Map(),
+  markers: new Map(),
+  aside: new Map(),
+  error: undefined
+}
+
+const makeMemory = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
+  const write = (change: (memory: MemoryStanding) => Partial<MemoryStanding>) =>
+    Effect.flatMap(Ref.get(ref), (memory) =>
+      memory.error === undefined ? Ref.set(ref, { ...memory, ...change(memory) }) : Effect.fail(memory.error)
+    )
+  return {
+    load: (job) =>
+      Effect.flatMap(Ref.get(ref), ({ aside, standings, unreadable }) => {
+        if (unreadable !== undefined) return Effect.fail(unreadable)
+        const found = standings.get(fileNameOf(job))
+        return Effect.succeed(found === undefined ? undefined : withAside(found, aside.get(fileNameOf(job))))
+      }),
+    save: (standing) =>
+      write(({ aside, standings }) => ({
+        standings: new Map(standings).set(fileNameOf(keyOf(standing)), standing),
+        aside: new Map([...aside].filter(([name]) => name !== fileNameOf(keyOf(standing))))
+      })),
+    setAside: (standing) =>
+      Ref.update(ref, (memory) => ({
+        ...memory,
+        aside: new Map(memory.aside).set(fileNameOf(keyOf(standing)), asideOf(standing))
+      })),
+    marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(fileNameOf(job))),
+    mark: (job, marker) =>
+      write(({ markers }) => ({ markers: new Map(markers).set(fileNameOf(job), marker) })),
+    unmark: (job, run) =>
+      write(({ markers }) => ({
+        markers: new Map(
+          [...markers].filter(([name, marker]) => name !== fileNameOf(job) || marker.run !== run)
+        )
+      }))
+  }
+}
