@@ -1,6 +1,7 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { PruneDocument } from "../domain/documents/Prune.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { fromConfig } from "../domain/replication/Job.ts"
 import { retentionOf } from "../domain/replication/JobFlags.ts"
@@ -11,7 +12,7 @@ import type { Reader } from "../programs/PruneSurvey.ts"
 import { survey } from "../programs/ReplicationSurvey.ts"
 import { command } from "./command.ts"
 import { Stop } from "./Exit.ts"
-import { Output } from "./Output.ts"
+import { printDocument } from "./Output.ts"
 import { json, output } from "./options.ts"
 import { attended } from "./replicate.ts"
 import { type Resolved, resolve } from "./replicationJob.ts"
@@ -69,7 +70,7 @@ export const prune = Command.make(
       const summary = yield* attended("prune", flags, resolved, (context) =>
         announcedPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
       )
-      if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
+      if (flags.json) yield* printDocument(PruneDocument, documentOf(summary, flags.dryRun))
       const status = exitStatusOf(summary)
       if (status !== ExitStatus.ok) return yield* new Stop({ status })
     }).pipe(command(flags))

@@ -1,13 +1,14 @@
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { Config } from "../domain/Config.ts"
+import { ReplicationDocument } from "../domain/documents/Replication.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import type { Job } from "../domain/replication/Job.ts"
 import { documentOf, exitStatusOf } from "../domain/replication/ReplicationResult.ts"
-import { announcedReplication } from "../programs/Replicate.ts"
+import { announcedReplication } from "../programs/AnnouncedReplication.ts"
 import { applyProcessSettings, command, told, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
-import { Output } from "./Output.ts"
+import { printDocument } from "./Output.ts"
 import { type Addressing, type Resolved, resolve } from "./replicationJob.ts"
 import * as services from "./replicationServices.ts"
 import { logs } from "./services.ts"
@@ -25,6 +26,9 @@ interface RunFlags {
 export interface RunContext {
   readonly run: string
   readonly host: string
+  readonly pid: number
+  /** Whether it is a job of the configuration. */
+  readonly named: boolean
   readonly retries: number
   readonly notify_on: Config["notify_on"]
   readonly lockfile: string
@@ -42,7 +46,7 @@ export const replicate = (
     const summary = yield* attended(direction, flags, resolved, (context) =>
       announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
     )
-    if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
+    if (flags.json) yield* printDocument(ReplicationDocument, documentOf(summary, flags.dryRun))
     const status = exitStatusOf(summary)
     if (status !== ExitStatus.ok) return yield* new Stop({ status })
   }).pipe(command(flags))
@@ -54,7 +58,7 @@ type Provided = Layer.Layer.Success<ReturnType<typeof services.live>>
 export const attended = Effect.fnUntraced(function* <A, E>(
   name: string,
   flags: RunFlags,
-  { config, job, warnings }: Resolved,
+  { config, job, warnings, written }: Resolved,
   program: (context: RunContext) => Effect.Effect<A, E, Provided>
 ) {
   const id = services.makeIdentity()
@@ -73,18 +77,17 @@ export const attended = Effect.fnUntraced(function* <A, E>(
       problems: ["neither XDG_RUNTIME_DIR nor HOME says where a lock file could be: give --lock FILE"]
     })
   }
-  const work = Effect.zipRight(warn(warnings), program({ ...id, retries, notify_on, lockfile }))
+  const work = Effect.zipRight(
+    warn(warnings),
+    program({ ...id, named: written !== undefined, retries, notify_on, lockfile })
+  )
   if (flags.dryRun) {
     return yield* Effect.logInfo("dry run: nothing is changed on either host, no message is sent").pipe(
       Effect.zipRight(work),
-      Effect.provide(services.dryRun(job, config))
+      Effect.provide(services.dryRun(job, config, written?.ping_url))
     )
   }
-  const run = work.pipe(
-    Effect.provide(services.live(job, config)),
-    Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
-    told
-  )
+  const run = work.pipe(Effect.provide(services.live(job, config, written?.ping_url)), told)
   return yield* config === undefined
     ? run
     : Effect.zipRight(applyProcessSettings(config), run).pipe(logs(config, id))

@@ -3,7 +3,7 @@ import * as Either from "effect/Either"
 import { closest, distance } from "fastest-levenshtein"
 import type { Config } from "../domain/Config.ts"
 import { fromConfig, type Job } from "../domain/replication/Job.ts"
-import { bandwidthProblem, bytesPerSecond } from "../domain/replication/JobConfig.ts"
+import { bandwidthProblem, bytesPerSecond, type ReplicationJob } from "../domain/replication/JobConfig.ts"
 import { fromFlags, type JobFlags, strayOption } from "../domain/replication/JobFlags.ts"
 import { readConfig } from "./command.ts"
 import { UsageError } from "./UsageError.ts"
@@ -20,6 +20,8 @@ export interface Addressing extends Omit<JobFlags, "direction" | "retention"> {
 export interface Resolved {
   readonly job: Job
   readonly config: Config | undefined
+  /** The job of the configuration that it is; undefined when the command line said it all. */
+  readonly written: ReplicationJob | undefined
   /** Of the configuration. */
   readonly warnings: ReadonlyArray<string>
 }
@@ -46,7 +48,7 @@ export const resolve = Effect.fnUntraced(function* (
     if (problems.length > 0) return yield* fail()
     const { config, warnings } =
       path === undefined ? { config: undefined, warnings: [] } : yield* readConfig(path)
-    return { job: made.right, config, warnings } satisfies Resolved
+    return { job: made.right, config, written: undefined, warnings } satisfies Resolved
   }
   const wrong = wronglyNamed(given)
   if (path === undefined)
@@ -73,6 +75,7 @@ export const resolve = Effect.fnUntraced(function* (
   return {
     job: bandwidth === undefined ? job : { ...job, bandwidth: bytesPerSecond(bandwidth) },
     config,
+    written: found,
     warnings
   } satisfies Resolved
 })

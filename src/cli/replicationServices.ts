@@ -3,6 +3,7 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import type { Config } from "../domain/Config.ts"
 import * as Endpoint from "../domain/replication/Endpoint.ts"
 import { type Job, lockNameOf } from "../domain/replication/Job.ts"
@@ -17,9 +18,14 @@ import { Sender } from "../services/Sender.ts"
 import { Transfer } from "../services/Transfer.ts"
 import * as progressBar from "./progressBar.ts"
 import { notifier } from "./services.ts"
+import * as stateServices from "./stateServices.ts"
 
 /** The run's id, short and random, in every log line; and the name of this host. */
-export const makeIdentity = () => ({ run: randomBytes(3).toString("hex"), host: hostname() })
+export const makeIdentity = () => ({
+  run: randomBytes(3).toString("hex"),
+  host: hostname(),
+  pid: process.pid
+})
 
 /** What a run without a configuration goes by. */
 export const settingsOf = (config: Config | undefined): Pick<Config, "retries" | "notify_on" | "gotify"> =>
@@ -43,13 +49,14 @@ const lock = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
   Layer.effect(
     Lock,
     Effect.map(Lock, (inner) => ({
+      holder: inner.holder,
       acquire: (path: string) => Effect.mapError(inner.acquire(path), withLockOption),
       probe: (path: string) => Effect.mapError(inner.probe(path), withLockOption)
     }))
   ).pipe(Layer.provide(layer))
 
 /** The services of a replication that does its work. */
-export const live = (job: Job, config: Config | undefined) =>
+export const live = (job: Job, config: Config | undefined, pingUrl?: Redacted.Redacted) =>
   Layer.mergeAll(
     connected(job, (shared) => {
       const { source, target } = endsOf(shared)
@@ -57,11 +64,12 @@ export const live = (job: Job, config: Config | undefined) =>
     }),
     lock(Lock.layer),
     notifier(settingsOf(config)),
+    config === undefined ? stateServices.none : stateServices.live(config, pingUrl),
     progressBar.layer
   ).pipe(Layer.provideMerge(Process.layer))
 
 /** The services of a dry run: both hosts are asked, and nothing is changed on either. */
-export const dryRun = (job: Job, config: Config | undefined) =>
+export const dryRun = (job: Job, config: Config | undefined, pingUrl?: Redacted.Redacted) =>
   Layer.mergeAll(
     connected(job, (shared) => {
       const { source, target } = endsOf(shared)
@@ -72,6 +80,7 @@ export const dryRun = (job: Job, config: Config | undefined) =>
     }),
     lock(Lock.layerDryRun),
     config?.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun,
+    config === undefined ? stateServices.none : stateServices.dryRun(config, pingUrl),
     Progress.layerNone
   ).pipe(Layer.provideMerge(Process.layer))
 

@@ -1,12 +1,14 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
+import { RunDocument } from "../domain/documents/Run.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { documentOf } from "../domain/RunResult.ts"
 import { announcedJob } from "../programs/Announce.ts"
 import { applyProcessSettings, archiving, command, readConfig, told, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
-import { Output } from "./Output.ts"
+import { printDocument } from "./Output.ts"
 import * as options from "./options.ts"
+import * as progressBar from "./progressBar.ts"
 import * as services from "./services.ts"
 
 /** `zipper run`: the archive job. */
@@ -27,19 +29,13 @@ export const run = Command.make(
       const id = services.makeIdentity(config)
       const job = applyProcessSettings(config).pipe(
         Effect.zipRight(warn(warnings)),
-        Effect.zipRight(
-          announcedJob(config, { run: id.run, host: id.host, folders: flags.folders, force: flags.force })
-        )
+        Effect.zipRight(announcedJob(config, { ...id, folders: flags.folders, force: flags.force })),
+        Effect.provide(progressBar.layer)
       )
       const summary = yield* flags.dryRun
         ? rehearsed(job).pipe(Effect.provide(services.dryRun(config, id)))
-        : job.pipe(
-            Effect.provide(services.live(config, id)),
-            Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
-            told,
-            services.logs(config, id)
-          )
-      if (flags.json) yield* (yield* Output).json(documentOf(summary, flags.dryRun))
+        : job.pipe(Effect.provide(services.live(config, id)), told, services.logs(config, id))
+      if (flags.json) yield* printDocument(RunDocument, documentOf(summary, flags.dryRun))
       if (summary.failed > 0) return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
 ).pipe(

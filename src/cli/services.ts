@@ -4,6 +4,7 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { ArchiveConfig, Config } from "../domain/Config.ts"
+import { local } from "../domain/replication/Endpoint.ts"
 import { Archiver } from "../services/Archiver.ts"
 import { Disk } from "../services/Disk.ts"
 import { Hasher } from "../services/Hasher.ts"
@@ -11,10 +12,12 @@ import { Lock } from "../services/Lock.ts"
 import * as Log from "../services/Log.ts"
 import { Notifier } from "../services/Notifier.ts"
 import { Process } from "../services/Process.ts"
+import { Sender } from "../services/Sender.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { Workers } from "../services/Workers.ts"
 import { Zfs } from "../services/Zfs.ts"
+import * as stateServices from "./stateServices.ts"
 
 /** Who is at work: one run of one job on one machine. */
 interface Identity {
@@ -23,12 +26,14 @@ interface Identity {
   /** The same for every run from this source to this target: tells our snapshots from another job's. */
   readonly job: string
   readonly host: string
+  readonly pid: number
 }
 
 export const makeIdentity = (config: Pick<ArchiveConfig, "source_path" | "target_path">): Identity => ({
   run: randomBytes(3).toString("hex"),
   job: createHash("sha256").update(`${config.source_path}\0${config.target_path}`).digest("hex").slice(0, 8),
-  host: hostname()
+  host: hostname(),
+  pid: process.pid
 })
 
 /** What the services below stand on. */
@@ -64,7 +69,8 @@ export const live = (config: ArchiveConfig, id: Identity) =>
     Archiver.layer(config.compression),
     Lock.layer,
     Tree.layer,
-    notifier(config)
+    notifier(config),
+    stateServices.live(config, config.ping_url)
   ).pipe(
     Layer.provideMerge(Hasher.layer),
     Layer.provide(Workers.layer(config.compression.threads)),
@@ -79,7 +85,8 @@ export const dryRun = (config: ArchiveConfig, id: Identity) =>
     Archiver.layerDryRun,
     Lock.layerDryRun,
     Tree.layer,
-    config.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun
+    config.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun,
+    stateServices.dryRun(config, config.ping_url)
   ).pipe(
     Layer.provideMerge(Hasher.layerDryRun),
     Layer.provide(Workers.layer(config.compression.threads)),
@@ -88,7 +95,9 @@ export const dryRun = (config: ArchiveConfig, id: Identity) =>
 
 /** The services of a check: those of a dry run, but it does ask whether Gotify answers. */
 export const checking = (config: ArchiveConfig, id: Identity) =>
-  Layer.provideMerge(notifier(config), dryRun(config, id))
+  Layer.mergeAll(notifier(config), Layer.provide(Sender.layer(local), Process.layer)).pipe(
+    Layer.provideMerge(dryRun(config, id))
+  )
 
 /**
  * Log file and syslog, as configured; both on top of the terminal. One inside the other: layers that are merged

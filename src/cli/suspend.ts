@@ -3,23 +3,36 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import type { Mqtt as MqttSettings } from "../domain/Config.ts"
+import { SuspendDocument } from "../domain/documents/Messages.ts"
 import { mqttFromEnvironment } from "../domain/MqttEnvironment.ts"
 import * as Suspend from "../programs/Suspend.ts"
 import { Mqtt } from "../services/Mqtt.ts"
 import { command, loadConfig } from "./command.ts"
-import { dryRun, output } from "./options.ts"
+import { printDocument } from "./Output.ts"
+import { dryRun, json, output } from "./options.ts"
 import { config } from "./replicationOptions.ts"
 import { UsageError } from "./UsageError.ts"
 
 /** `zipper suspend`: the word to the hosts that are there for backups only. */
-export const suspend = Command.make("suspend", { config, dryRun, ...output }, (flags) =>
+export const suspend = Command.make("suspend", { config, dryRun, json, ...output }, (flags) =>
   Effect.gen(function* () {
     const settings = yield* brokerOf(flags.config)
     yield* Effect.provide(Suspend.suspend(settings), flags.dryRun ? Mqtt.layerDryRun : Mqtt.layer)
     if (!flags.dryRun) {
       yield* Effect.logInfo(
-        `the broker at ${settings.host}:${settings.port} took "suspend" for ${settings.topic}`
+        `the broker at ${settings.host}:${settings.port} took "${Suspend.word}" for ${settings.topic}`
       )
+    }
+    if (flags.json) {
+      yield* printDocument(SuspendDocument, {
+        version: 1,
+        dry_run: flags.dryRun,
+        host: settings.host,
+        port: settings.port,
+        topic: settings.topic,
+        message: Suspend.word,
+        sent: !flags.dryRun
+      })
     }
   }).pipe(command(flags))
 ).pipe(

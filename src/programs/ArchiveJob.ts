@@ -7,18 +7,23 @@ import type { FolderRecord } from "../domain/FolderState.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { type FolderResult, summarize, totals } from "../domain/RunResult.ts"
 import { identify, type SnapshotRef, type SourceView, topSegment } from "../domain/Source.ts"
-import { Lock } from "../services/Lock.ts"
 import { type RecoveryReport, Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { type SnapshotHandle, type SourceInfo, Zfs } from "../services/Zfs.ts"
-import { archiveFolder, type Candidate, type FolderSettings, failFolder } from "./ArchiveFolder.ts"
+import {
+  archiveFolder,
+  type Candidate,
+  type FolderContext,
+  type FolderSettings,
+  failFolder
+} from "./ArchiveFolder.ts"
 import { asPreflight, preflight, SourceEmpty } from "./Preflight.ts"
+import { showRun } from "./RunProgress.ts"
 
 /** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
 export interface JobConfig extends FolderSettings {
   readonly source_path: string
   readonly tmp_dir?: string | undefined
-  readonly lockfile_path: string
   readonly max_workers: number
   readonly snapshot_keep: number
 }
@@ -31,15 +36,16 @@ export interface JobOptions {
   readonly folders: ReadonlyArray<FolderName>
   /** Archive them whether they changed or not, and read and compress every file. */
   readonly force: boolean
+  /** Told of each result, so that a run which is stopped leaves word of what it did. */
+  readonly noted?: (result: FolderResult) => Effect.Effect<void>
 }
 
 /**
- * The archive job (DESIGN, section 4). Fails with LockError when another run is at work and with PreflightError
- * when it cannot start; a folder that fails is in the summary and stops nothing else.
+ * The archive job (DESIGN, section 4), to be run with its lock held (see Attend). Fails with PreflightError when it
+ * cannot start; a folder that fails is in the summary and stops nothing else.
  */
 export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, options: JobOptions) {
   const started = yield* Clock.currentTimeMillis
-  yield* (yield* Lock).acquire(config.lockfile_path)
   const source = yield* preflight(config)
   const { cursor, broken } = yield* recover(config, source)
   const snapshot = yield* takeSnapshot(source)
@@ -52,14 +58,15 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
     folders,
     options
   )
-  const worked = yield* Effect.forEach(
-    candidates,
-    archiveFolder(
-      { run: options.run, started, reuse: !options.force, view: snapshot.view, comparedWith: base },
-      config
-    ),
-    { concurrency: config.max_workers }
-  )
+  const context = {
+    run: options.run,
+    started,
+    reuse: !options.force,
+    view: snapshot.view,
+    comparedWith: base
+  }
+  const noted = options.noted ?? (() => Effect.void)
+  const worked = yield* workOn(config, context, candidates, records, noted)
   const results = [...unchanged, ...unworkable, ...worked]
   yield* advance(config, options, source, snapshot, cursor, results)
   return yield* finish(options, snapshot.view, started, results)
@@ -148,7 +155,7 @@ const detectChanges = Effect.fnUntraced(function* (
     const decision = blocked.has(folder)
       ? decide({ record, verdict: "changed", force: options.force })
       : decide({ record, verdict: verdictOn(evidence, folder), base: known.base, force: options.force })
-    if (decision._tag === "Unchanged") unchanged.push({ _tag: "Unchanged", folder })
+    if (decision._tag === "Unchanged") unchanged.push({ ...decision, folder })
     else candidates.push({ folder, decision })
   }
   const missing = options.folders.filter((folder) => !folders.includes(folder))
@@ -164,10 +171,26 @@ const noSuchFolder = Effect.fnUntraced(
   function* (folder: FolderName) {
     const error = "there is no such folder in the source"
     yield* Effect.logError(error)
-    return { _tag: "Failed", folder, error, recorded: true } satisfies FolderResult
+    return { _tag: "Failed", folder, error, recorded: true, absent: true } satisfies FolderResult
   },
   (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
 )
+
+/** Archives the candidates, at most `max_workers` at once, and shows how far that is. */
+const workOn = Effect.fnUntraced(function* (
+  config: JobConfig,
+  context: Omit<FolderContext, "progress">,
+  candidates: ReadonlyArray<Candidate>,
+  records: ReadonlyMap<FolderName, FolderRecord>,
+  noted: NonNullable<JobOptions["noted"]>
+) {
+  const folders = candidates.map(({ folder }) => folder)
+  const progress = yield* showRun(folders, records)
+  const work = archiveFolder({ ...context, progress }, config)
+  return yield* Effect.forEach(candidates, (candidate) => Effect.tap(work(candidate), noted), {
+    concurrency: config.max_workers
+  })
+}, Effect.scoped)
 
 /**
  * Makes this snapshot the base of the next diff, unless some folder's changes would be forgotten by it: a run

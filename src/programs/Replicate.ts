@@ -1,7 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Announcement from "../domain/Announcement.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { ancestorsOf, parentOf } from "../domain/replication/DatasetName.ts"
 import type { Job } from "../domain/replication/Job.ts"
@@ -9,10 +8,8 @@ import { targetOf } from "../domain/replication/Mapping.ts"
 import { plan } from "../domain/replication/Plan.ts"
 import { type DatasetResult, summarize, totals } from "../domain/replication/ReplicationResult.ts"
 import { count } from "../domain/Units.ts"
-import { Lock } from "../services/Lock.ts"
 import { Sender } from "../services/Sender.ts"
 import { Transfer } from "../services/Transfer.ts"
-import { announced } from "./Announce.ts"
 import { asPreflight, PreflightError } from "./Preflight.ts"
 import { replicateDataset, tell } from "./ReplicateDataset.ts"
 import { missingPermissions } from "./ReplicationPermissions.ts"
@@ -26,17 +23,17 @@ export interface ReplicateOptions {
   /** Targets that went their own way may be taken back to the latest common snapshot. */
   readonly rollback: boolean
   readonly retries: number
-  readonly lockfile: string
+  /** Is given each result as soon as there is one: of a run that is stopped, nothing else is left. */
+  readonly noted?: (result: DatasetResult) => Effect.Effect<void>
 }
 
 /**
- * One replication job (DESIGN, section 9). Fails with LockError when another run is at work and with PreflightError
- * when it cannot start, with nothing sent; a dataset that fails or is refused is in the summary and stops no
+ * One replication job (DESIGN, section 9), to be run with its lock held (see Attend). Fails with PreflightError when it
+ * cannot start, with nothing sent; a dataset that fails or is refused is in the summary and stops no
  * other, but for those below it.
  */
 export const replicate = Effect.fn("Replicate")(function* (job: Job, options: ReplicateOptions) {
   const started = yield* Clock.currentTimeMillis
-  yield* (yield* Lock).acquire(options.lockfile)
   const found = yield* survey(job, options.retries)
   yield* mustHaveSnapshots(found)
   yield* mustBeAllowed(found, options)
@@ -46,23 +43,6 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   const worked = yield* eachDataset(job, options, found)
   return yield* finish(job, options, started, [...missing, ...worked])
 }, Effect.scoped)
-
-/** The same, and word of how it ended. */
-export const announcedReplication = Effect.fn("AnnouncedReplication")(function* (
-  job: Job,
-  options: ReplicateOptions & {
-    readonly host: string
-    readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
-  }
-) {
-  const { host, notify_on, run } = options
-  return yield* replicate(job, options).pipe(
-    announced({
-      ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "replicated" }),
-      ofSummary: (summary) => Announcement.ofReplication(host, notify_on, summary)
-    })
-  )
-})
 
 // A job that has nothing at all to send is one whose snapshots nobody takes, and not one that went well.
 const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
@@ -133,6 +113,7 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
     retries: options.retries,
     link: { lost: false }
   })
+  const noted = options.noted ?? (() => Effect.void)
   const fallen = new Map<string, string>()
   return yield* Effect.forEach(
     found.items,
@@ -141,7 +122,7 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
       const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
       const what = parent === undefined ? undefined : fallen.get(parent)
       if (what !== undefined) return yield* notTried(item, what)
-      const result = yield* work(item, found.targets.get(item.target))
+      const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(noted))
       if (result._tag === "Failed") fallen.set(name, `its parent ${name} failed`)
       if (result._tag === "Refused") fallen.set(name, `its parent ${name} was refused`)
       return result

@@ -3,7 +3,7 @@ import type { Mqtt as MqttSettings } from "../domain/Config.ts"
 import { Mqtt } from "../services/Mqtt.ts"
 
 /** The backups' hosts wait for this word; what they do at it is theirs. */
-const word = "suspend"
+export const word = "suspend"
 
 /** Tells the backup hosts, through the broker, that they may suspend. */
 export const suspend = Effect.fn("Suspend")(function* (settings: MqttSettings) {

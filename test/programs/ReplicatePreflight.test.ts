@@ -1,17 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { replicate } from "../../src/programs/Replicate.ts"
-import { Lock } from "../../src/services/Lock.ts"
-import { Progress } from "../../src/services/Progress.ts"
-import {
-  addDataset,
-  allowTable,
-  makeReplicationMemory,
-  zfsError
-} from "../../src/services/replication/memory.ts"
-import { job, makeKit, servicesOf, short } from "../support/replication.ts"
+import { addDataset, allowTable, zfsError } from "../../src/services/replication/memory.ts"
+import { makeKit, short } from "../support/replication.ts"
 
 const bob = { user: "bob", groups: ["bob"], root: false }
 
@@ -60,13 +51,12 @@ describe("before anything is sent", () => {
 
   it.effect("a lock that is held is left to its holder", () =>
     Effect.gen(function* () {
-      const memory = makeReplicationMemory()
-      const error = yield* replicate(job, { run: "x", rollback: false, retries: 0, lockfile: "/l" }).pipe(
-        Effect.provide(Layer.mergeAll(servicesOf(memory), Lock.layerMemory(["/l"]), Progress.layerNone)),
-        Effect.flip
-      )
+      const kit = yield* makeKit({}, ["/l"])
+      const error = yield* Effect.flip(kit.run({ lockfile: "/l" }))
       assert.strictEqual(error._tag, "LockError")
-      assert.deepStrictEqual(memory.calls, [])
+      assert.deepStrictEqual(kit.memory.calls, [])
+      assert.deepStrictEqual(yield* Ref.get(kit.state.history), [])
+      assert.deepStrictEqual(yield* Ref.get(kit.state.pings), [])
     })
   )
 
