@@ -1,0 +1,100 @@
+import type { Activity } from "./Activity.ts"
+import type { DueReason } from "./Changes.ts"
+import type { FolderName } from "./FolderName.ts"
+import type { DatasetStanding, FolderStanding, LastRun } from "./Standing.ts"
+
+/** How everything of a configuration stands at one instant: what `status` shows. Times are UTC, to the second. */
+
+interface Item {
+  readonly lastSuccess: string | undefined
+  readonly lastAttempt: string | undefined
+  /** Why the last attempt failed. */
+  readonly error: string | undefined
+  /** It was tried, and its last success is longer ago than it may be, or there is none, or it cannot be true. */
+  readonly overdue: boolean
+}
+
+/** The archive before the current one. */
+export interface PreviousStatus {
+  readonly zipBytes: number
+  /** When it was made. */
+  readonly archivedAt: string
+}
+
+export interface FolderStatus extends Item {
+  readonly folder: FolderName
+  readonly result: FolderStanding["result"] | undefined
+  readonly files: number | undefined
+  /** Uncompressed. */
+  readonly bytes: number | undefined
+  readonly zipBytes: number | undefined
+  readonly previous: PreviousStatus | undefined
+  /** It is archived, and not in the source any more. */
+  readonly gone: boolean
+  /** Why the next run archives it whether it changed or not, as far as the target shows. */
+  readonly due: DueReason | undefined
+}
+
+export interface DatasetStatus extends Item {
+  readonly dataset: string
+  readonly target: string | undefined
+  readonly result: DatasetStanding["result"] | undefined
+  /** Sent, the last time that something was. */
+  readonly bytes: number | undefined
+}
+
+interface JobStatus {
+  readonly lastRun: LastRun | undefined
+  readonly activity: Activity
+  /** Nothing is known of what it looks after, and there is no run that may pass for a recent one. */
+  readonly overdue: boolean
+}
+
+export interface ArchiveStatus extends JobStatus {
+  readonly source: string
+  readonly target: string
+  /** Why the source could not be listed, or that nothing in it is a folder to archive. */
+  readonly sourceProblem: string | undefined
+  readonly folders: ReadonlyArray<FolderStatus>
+}
+
+export interface ReplicationStatus extends JobStatus {
+  readonly job: string
+  readonly direction: "pull" | "push"
+  readonly host: string
+  readonly datasets: ReadonlyArray<DatasetStatus>
+}
+
+export interface Status {
+  /** When this was so, in milliseconds since 1970. */
+  readonly now: number
+  /** How old a last success may be, in milliseconds. */
+  readonly maxAge: number | undefined
+  readonly archive: ArchiveStatus | undefined
+  readonly replications: ReadonlyArray<ReplicationStatus>
+}
+
+/** Everything that is overdue, by name and with what is known of it: a line each. */
+export const overdueLines = (status: Status, ageOf: (utc: string) => string): ReadonlyArray<string> => {
+  const line = (name: string, item: Item) => {
+    const success =
+      item.lastSuccess === undefined ? "never succeeded" : `last success ${ageOf(item.lastSuccess)}`
+    return `${name}: ${success}${item.error === undefined ? "" : `; the last attempt failed: ${item.error}`}`
+  }
+  const nothing = (name: string, job: JobStatus) => (job.overdue ? [`${name}: no run did anything yet`] : [])
+  const { archive, replications } = status
+  return [
+    ...(archive === undefined
+      ? []
+      : [
+          ...nothing("archive", archive),
+          ...archive.folders.filter(({ overdue }) => overdue).map((item) => line(item.folder, item))
+        ]),
+    ...replications.flatMap((job) => [
+      ...nothing(job.job, job),
+      ...job.datasets
+        .filter(({ overdue }) => overdue)
+        .map((item) => line(`${job.job}: ${item.dataset}`, item))
+    ])
+  ]
+}

@@ -1,0 +1,136 @@
+import type { Activity } from "./Activity.ts"
+import type { LastRun } from "./Standing.ts"
+import { overdueLines, type Status } from "./Status.ts"
+import { age, type Line, line, paragraph } from "./StatusLine.ts"
+import { datasetTable, folderTable } from "./StatusTables.ts"
+import { count, duration, number } from "./Units.ts"
+
+/**
+ * `status` for a person: a line about each job with its table below, and what failed with its reason. `width` in
+ * characters; `ellipsis` stands for what is cut off a long name.
+ */
+export const render = (
+  status: Status,
+  options: { readonly width: number; readonly ellipsis: string }
+): ReadonlyArray<Line> => {
+  const { archive, now, replications } = status
+  const blocks = [
+    ...(archive === undefined
+      ? []
+      : [
+          [
+            ...jobLines(now, "archive", archive, options.width),
+            ...(archive.sourceProblem === undefined
+              ? []
+              : paragraph(`  ${archive.sourceProblem}`, options.width, "bad")),
+            ...folderTable(now, archive.folders, options),
+            ...reasons(
+              archive.folders.map((item) => ({ name: item.folder, item })),
+              options.width
+            )
+          ]
+        ]),
+    ...replications.map((job) => [
+      ...jobLines(now, `${job.job} (${job.direction}, ${job.host})`, job, options.width),
+      ...datasetTable(now, job.datasets, options),
+      ...reasons(
+        job.datasets.map((item) => ({ name: item.dataset, item })),
+        options.width
+      )
+    ])
+  ]
+  return blocks.flatMap((block, index) => (index === 0 ? block : [line(""), ...block]))
+}
+
+const jobLines = (
+  now: number,
+  name: string,
+  job: { readonly lastRun: LastRun | undefined; readonly activity: Activity },
+  width: number
+): ReadonlyArray<Line> => {
+  const { activity, lastRun } = job
+  if (lastRun === undefined) {
+    const ended = activity._tag === "Running" ? " that ended" : ""
+    return [
+      ...paragraph(`${name}: no run is known${ended} yet`, width, "watch"),
+      ...active(now, activity, width)
+    ]
+  }
+  const mood = lastRun.outcome === "ok" ? "plain" : "bad"
+  const took = `took ${duration(lastRun.seconds * 1000)}`
+  return [
+    ...paragraph(
+      `${name}: last run ${age(now, lastRun.started_at_utc)}, ${took}: ${outcome(lastRun)}`,
+      width,
+      mood
+    ),
+    ...(lastRun.error === undefined || lastRun.outcome === "interrupted"
+      ? []
+      : paragraph(`  ${lastRun.error}`, width, mood)),
+    ...active(now, activity, width)
+  ]
+}
+
+const outcome = (run: LastRun): string => {
+  switch (run.outcome) {
+    case "ok":
+      return "all well"
+    case "failed":
+      return run.error === undefined ? `${number(run.failures)} failed` : "it broke off"
+    case "not_started":
+      return "it could not begin"
+    case "interrupted":
+      return "stopped by a signal"
+  }
+}
+
+const active = (now: number, activity: Activity, width: number): ReadonlyArray<Line> => {
+  switch (activity._tag) {
+    case "Idle":
+      return []
+    case "Locked":
+      return paragraph(
+        `  its lock is held by pid ${activity.pid} since ${activity.since} (${age(now, activity.since)}): another command, or a run that left no mark`,
+        width,
+        "watch"
+      )
+    case "Running":
+      return paragraph(
+        `  a run is at work since ${activity.since} (${age(now, activity.since)}), pid ${activity.pid}`,
+        width
+      )
+    case "Died":
+      return paragraph(
+        `  the run that began ${activity.since} (${age(now, activity.since)}) never ended: it was killed, or the machine went down; the next run puts right what it left`,
+        width,
+        "bad"
+      )
+  }
+}
+
+/** At most this many reasons are told; all of them are in the document of `--json`. */
+const told = 20
+
+const reasons = (
+  items: ReadonlyArray<{ readonly name: string; readonly item: { readonly error: string | undefined } }>,
+  width: number
+): ReadonlyArray<Line> => {
+  const failed = items.filter(({ item }) => item.error !== undefined)
+  return [
+    ...failed
+      .slice(0, told)
+      .flatMap(({ item, name }) => paragraph(`${name}: ${item.error ?? ""}`, width, "bad")),
+    ...(failed.length > told ? [line(`and ${number(failed.length - told)} more`, "bad")] : [])
+  ]
+}
+
+/** What is overdue, in one line: `2 are overdue, with no success in the last 26 h: ABCD, EFGH`. */
+export const overdueSummary = (status: Status): string | undefined => {
+  const lines = overdue(status)
+  if (lines.length === 0) return undefined
+  return `${count(lines.length, "is", "are")} overdue: no success in the last ${duration(status.maxAge ?? 0)}`
+}
+
+/** A line for each that is overdue. */
+export const overdue = (status: Status): ReadonlyArray<string> =>
+  overdueLines(status, (utc) => age(status.now, utc))

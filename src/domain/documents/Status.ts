@@ -1,0 +1,162 @@
+import * as Schema from "effect/Schema"
+import { FolderName } from "../FolderName.ts"
+import { Outcome } from "../History.ts"
+import * as Model from "../Status.ts"
+import { count, document, flag, instant, orNull, seconds, text } from "./Fields.ts"
+
+const LastRun = Schema.Struct({
+  run: text("id of the run, as in the log"),
+  started_at_utc: instant("when it began"),
+  seconds: seconds("time it took"),
+  outcome: Outcome.annotations({ description: "not_started: it could not begin; interrupted: by a signal" }),
+  error: orNull(text("why it could not begin, or broke off as a whole")),
+  bytes: count("archived (uncompressed) or sent"),
+  failures: count("folders or datasets that failed or were refused")
+})
+
+const job = {
+  last_run: orNull(LastRun),
+  running: orNull(
+    Schema.Struct({ pid: count("its process"), since_utc: instant("when it began") })
+  ).annotations({
+    description: "the run that is at work now"
+  }),
+  locked: orNull(Schema.Struct({ pid: count("the process"), since_utc: instant("since when") })).annotations({
+    description: "who else has the lock that a run needs: another command, or a run that left no mark"
+  }),
+  died: orNull(
+    Schema.Struct({ run: text("its id"), pid: count("its process"), since_utc: instant("when it began") })
+  ).annotations({ description: "a run that began and never ended, if no other has ended since" }),
+  overdue: flag("nothing is known of what it looks after, and no run of it went well within --max-age")
+}
+
+const item = {
+  last_success_utc: orNull(text("UTC")),
+  last_attempt_utc: orNull(text("UTC")),
+  error: orNull(text("why the last attempt failed")),
+  overdue: flag(
+    "the last success is longer ago than --max-age, or there is none though it was tried, or it is in the future; false without --max-age"
+  )
+}
+
+const StatusFolder = Schema.Struct({
+  folder: FolderName,
+  ...item,
+  result: orNull(Schema.Literal("archived", "unchanged", "failed")).annotations({
+    description: "of the last attempt"
+  }),
+  files: orNull(count("in the current archive")),
+  bytes: orNull(count("their size, uncompressed")),
+  zip_bytes: orNull(count("size of the current archive; null when it is not there")),
+  previous: orNull(
+    Schema.Struct({ zip_bytes: count("its size"), archived_at_utc: instant("when it was made") })
+  ).annotations({ description: "the archive before" }),
+  gone: flag("archived, and not in the source any more; never overdue"),
+  due: orNull(text("why the next run archives it in any case, in words"))
+})
+
+const StatusDataset = Schema.Struct({
+  dataset: text("its name at the source"),
+  target: orNull(text("where its replica is")),
+  ...item,
+  result: orNull(Schema.Literal("sent", "up_to_date", "nothing_to_send", "refused", "failed")).annotations({
+    description: "of the last attempt"
+  }),
+  bytes: orNull(count("sent, the last time that something was"))
+})
+
+/** What `status --json` prints. */
+export const StatusDocument = document({
+  at_utc: instant("when this was so"),
+  max_age_seconds: orNull(seconds("--max-age")),
+  overdue: count("folders, datasets and jobs that are overdue; above 0 the exit status is 1"),
+  archive: orNull(
+    Schema.Struct({
+      source: text("source_path"),
+      target: text("target_path"),
+      source_problem: orNull(text("why it is not known which folders are in the source")),
+      ...job,
+      folders: Schema.Array(StatusFolder)
+    })
+  ),
+  replication: Schema.Array(
+    Schema.Struct({
+      job: text("its name"),
+      direction: Schema.Literal("pull", "push"),
+      host: text("the other host"),
+      ...job,
+      datasets: Schema.Array(StatusDataset)
+    })
+  )
+})
+export type StatusDocument = typeof StatusDocument.Type
+
+/** The document of a status. `atUtc`: its instant, to the second. */
+export const statusDocument = (status: Model.Status, atUtc: string): StatusDocument => ({
+  version: 1,
+  at_utc: atUtc,
+  max_age_seconds: status.maxAge === undefined ? null : status.maxAge / 1000,
+  overdue: Model.overdueLines(status, () => "").length,
+  archive:
+    status.archive === undefined
+      ? null
+      : {
+          source: status.archive.source,
+          target: status.archive.target,
+          source_problem: status.archive.sourceProblem ?? null,
+          ...jobFields(status.archive),
+          folders: status.archive.folders.map((folder) => ({
+            folder: folder.folder,
+            ...itemFields(folder),
+            result: folder.result ?? null,
+            files: folder.files ?? null,
+            bytes: folder.bytes ?? null,
+            zip_bytes: folder.zipBytes ?? null,
+            previous:
+              folder.previous === undefined
+                ? null
+                : { zip_bytes: folder.previous.zipBytes, archived_at_utc: folder.previous.archivedAt },
+            gone: folder.gone,
+            due: folder.due ?? null
+          }))
+        },
+  replication: status.replications.map((job) => ({
+    job: job.job,
+    direction: job.direction,
+    host: job.host,
+    ...jobFields(job),
+    datasets: job.datasets.map((dataset) => ({
+      dataset: dataset.dataset,
+      target: dataset.target ?? null,
+      ...itemFields(dataset),
+      result: dataset.result ?? null,
+      bytes: dataset.bytes ?? null
+    }))
+  }))
+})
+
+const itemFields = (each: Model.FolderStatus | Model.DatasetStatus) => ({
+  last_success_utc: each.lastSuccess ?? null,
+  last_attempt_utc: each.lastAttempt ?? null,
+  error: each.error ?? null,
+  overdue: each.overdue
+})
+
+const jobFields = ({ activity, lastRun, overdue }: Model.ArchiveStatus | Model.ReplicationStatus) => ({
+  last_run:
+    lastRun === undefined
+      ? null
+      : {
+          run: lastRun.run,
+          started_at_utc: lastRun.started_at_utc,
+          seconds: lastRun.seconds,
+          outcome: lastRun.outcome,
+          error: lastRun.error ?? null,
+          bytes: lastRun.bytes,
+          failures: lastRun.failures
+        },
+  running: activity._tag === "Running" ? { pid: activity.pid, since_utc: activity.since } : null,
+  locked: activity._tag === "Locked" ? { pid: activity.pid, since_utc: activity.since } : null,
+  died: activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
+  overdue
+})

@@ -1,0 +1,191 @@
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync
+} from "node:fs"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
+import * as Schema from "effect/Schema"
+import { StatusDocument } from "../../src/domain/documents/Status.ts"
+import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/built.ts"
+import { onTerminal } from "../support/pty.ts"
+
+let place: Place
+beforeEach(() => {
+  place = makePlace({ compression: { method: "deflate", level: 9, threads: 1 } })
+})
+afterEach(() => place.remove())
+const { job } = toolsFor(() => place)
+
+const status = (...args: ReadonlyArray<string>) => run(["status", "--config", place.config, ...args])
+
+// The second one is that of the first run, when the target is still empty.
+const isMarked = () =>
+  [join(place.target, ".zipper/standing/archive.running"), join(place.root, "lock.archive.running")].some(
+    existsSync
+  )
+const history = (): ReadonlyArray<string> =>
+  readFileSync(join(place.target, ".zipper/history.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => {
+      const run: unknown = JSON.parse(line)
+      return typeof run === "object" && run !== null && "outcome" in run ? String(run.outcome) : ""
+    })
+
+/** A run that takes long enough to be stopped, with its mark made. */
+const longRun = async () => {
+  place.put("ABCD/a", "small")
+  mkdirSync(join(place.source, "BIGG"))
+  const hole = openSync(join(place.source, "BIGG/hole"), "w")
+  ftruncateSync(hole, 8 * 1024 ** 3)
+  closeSync(hole)
+  const running = start(["run", "--config", place.config])
+  for (let n = 0; n < 1000 && !existsSync(join(place.target, "ABCD/.state.json")); n += 1) await sleep(10)
+  return running
+}
+
+describe("zipper status", () => {
+  it("tells how things stand, changes nothing, and is for monitors with --max-age", async () => {
+    place.put("ABCD/a", "one")
+    const before = await status("--max-age", "26h")
+    assert.strictEqual(before.status, 1)
+    assert.include(before.stdout, "archive: no run is known yet")
+    assert.match(before.stdout, /^ABCD +never .*OVERDUE, no archive$/m)
+    assert.include(before.stderr, "1 is overdue")
+    assert.isFalse(existsSync(join(place.target, ".zipper")))
+
+    assert.strictEqual((await job("--quiet")).status, 0)
+    const untouched = picture(place.root)
+    const after = await status("--max-age", "26h")
+    assert.deepStrictEqual([after.status, after.stderr], [0, ""])
+    assert.match(after.stdout, /^archive: last run just now, took .*: all well\nFOLDER +SUCCESS +SIZE/)
+    const json = await status("--max-age", "26h", "--quiet", "--json")
+    assert.deepStrictEqual([json.status, json.stderr], [0, ""])
+    const { archive } = Schema.decodeUnknownSync(StatusDocument)(JSON.parse(json.stdout))
+    assert.strictEqual(archive?.folders[0]?.result, "archived")
+    assert.strictEqual(picture(place.root), untouched)
+
+    await sleep(1100)
+    const late = await status("--max-age", "1s", "--quiet")
+    assert.deepStrictEqual([late.status, late.stdout], [1, ""])
+    assert.strictEqual(late.stderr, "error: ABCD: last success just now\n")
+    const wrong = await status("--max-age", "soon")
+    assert.strictEqual(wrong.status, 2)
+    assert.include(wrong.stderr, '"soon" is not an age such as 90m, 26h or 2d')
+  })
+
+  it("sees a run at work, and one that was killed; what that one had done counts", async () => {
+    const { child, ended } = await longRun()
+    const during = await status()
+    assert.match(during.stdout, new RegExp(`a run is at work since .*, pid ${child.pid}`))
+    child.kill("SIGKILL")
+    await ended
+    const after = await status()
+    assert.include(after.stdout, "archive: no run is known yet\n  the run that began 20")
+    assert.include(after.stdout, "never ended")
+    assert.match(after.stdout, /^ABCD +just now .*1 *-$/m)
+    assert.match(after.stdout, /^BIGG +never .*no archive$/m)
+    rmSync(join(place.source, "BIGG"), { recursive: true })
+    assert.strictEqual((await job("--quiet")).status, 0)
+    assert.isFalse(isMarked())
+    assert.deepStrictEqual(history(), ["ok"])
+    const healed = await status("--max-age", "1h")
+    assert.strictEqual(healed.status, 0)
+    assert.notInclude(healed.stdout, "BIGG")
+  })
+
+  it("a run that is stopped by a signal says so, and leaves no mark", async () => {
+    const { child, ended } = await longRun()
+    assert.isTrue(isMarked())
+    child.kill("SIGTERM")
+    assert.strictEqual((await ended).status, 143)
+    assert.deepStrictEqual(history(), ["interrupted"])
+    assert.isFalse(isMarked())
+    assert.match((await status()).stdout, /^archive: last run .*: stopped by a signal$/m)
+  })
+
+  it("works for replication alone, before its first run", async () => {
+    place.configure({
+      source_path: undefined,
+      target_path: undefined,
+      state_dir: join(place.root, "state"),
+      replication: [
+        { name: "nas", direction: "pull", host: "nas", destination: "t/b", datasets: ["tank/data"] }
+      ]
+    })
+    const found = await status("--max-age", "2d")
+    assert.strictEqual(found.status, 1)
+    assert.match(
+      found.stdout,
+      /^nas \(pull, nas\): no run is known yet\nDATASET .*\ntank\/data +- +never +- +OVERDUE$/m
+    )
+    assert.isFalse(existsSync(join(place.root, "state")))
+  })
+
+  it("is as wide as the terminal that it is read on, wherever its messages go", async () => {
+    const long = `tank/${"a-long-name/".repeat(8)}end`
+    place.configure({
+      source_path: undefined,
+      target_path: undefined,
+      state_dir: join(place.root, "state"),
+      replication: [{ name: "nas", direction: "pull", host: "nas", destination: "t/b", datasets: [long] }]
+    })
+    const command = `exec "${process.execPath}" "${zipper}" status --config "${place.config}" 2>/dev/null`
+    const wide = (columns: number) => onTerminal(["sh", "-c", command], { columns, rows: 24 })
+    const [narrow, roomy] = await Promise.all([wide(60), wide(200)])
+    const lines = narrow.text.split("\r\n")
+    for (const line of lines) assert.isAtMost(line.length, 60)
+    assert.isTrue(
+      lines.some((line) => /^…\S*\/end /.test(line)),
+      narrow.text
+    )
+    assert.include(roomy.text, `${long} `)
+  })
+
+  it.runIf(process.getuid?.() === 0)("is an error, not an empty table, for who cannot read", async () => {
+    place.put("ABCD/a", "one")
+    await job("--quiet")
+    chmodSync(place.root, 0o755)
+    const config = join(place.root, "readable.json")
+    copyFileSync(place.config, config)
+    chmodSync(config, 0o644)
+    const ask = () => run(["status", "--config", config], { uid: 65534 })
+    const folder = await ask()
+    assert.deepStrictEqual([folder.status, folder.stdout], [1, ""])
+    assert.match(folder.stderr, /cannot tell how things stand: .*ABCD: permission denied.*ask as the user/)
+    chmodSync(join(place.target, "ABCD"), 0o755)
+    const state = await ask()
+    assert.deepStrictEqual([state.status, state.stdout], [1, ""])
+    assert.match(state.stderr, /permission denied \(EACCES\)/)
+    place.configure({ target_path: join(place.root, "not there") })
+    copyFileSync(place.config, config)
+    chmodSync(config, 0o644)
+    assert.include((await ask()).stderr, "does not exist: is its dataset mounted")
+  })
+
+  it("never shows the address that is pinged, and a failed ping changes nothing", async () => {
+    const secret = "5ec7e7-address"
+    place.put("ABCD/a", "one")
+    place.configure({ ping_url: `http://127.0.0.1:9/${secret}` })
+    const results = [await job("--debug"), await job("--dry-run", "--debug")]
+    for (const { status: code, stderr, stdout } of results) {
+      assert.strictEqual(code, 0)
+      assert.notInclude(stdout + stderr, secret)
+    }
+    assert.include(results[0]?.stderr, "the ping (success) did not get through: http://127.0.0.1:9/…")
+    assert.include(results[1]?.stdout, "would ping ping_url: success")
+    assert.notInclude(readFileSync(join(place.root, "zipper.log"), "utf8"), secret)
+    place.configure({ ping_url: `ftp://x/${secret}` })
+    const wrong = await status()
+    assert.notInclude(wrong.stderr, secret)
+    assert.include(wrong.stderr, "ping_url: the value (hidden) is not an http or https address")
+  })
+})
