@@ -10,6 +10,9 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   readonly path: string
   readonly message: string
   readonly transient: boolean
+  /** The message in parts, where it is about a zip: the entry in quotes, and what is wrong with it or with the zip. */
+  readonly entry?: string
+  readonly problem?: string
   readonly cause?: unknown
 }> {}
 

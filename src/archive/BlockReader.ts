@@ -1,3 +1,4 @@
+import type { FileIdentity } from "../domain/ArchiveIndex.ts"
 import { closeRead, openRegular } from "../services/regularFile.ts"
 import { truncated, unreadable } from "./Damage.ts"
 
@@ -9,6 +10,8 @@ const blocksKept = 4
 /** Reads a file in large blocks, so that many small reads near each other cost one. */
 export interface BlockReader {
   readonly size: number
+  /** As it was when it was opened. */
+  readonly identity: FileIdentity
   /** For whoever reads the same file on another thread; valid until it is closed. */
   readonly fd: number
   /** Fills the buffer; reading beyond the end is an error. Nothing is kept. */
@@ -23,10 +26,8 @@ export interface BlockReader {
 /** Opens the file at `path`; not through a symlink. */
 export const openBlocks = async (path: string): Promise<BlockReader> => {
   const failed = unreadable(path)
-  const {
-    file,
-    stats: { size }
-  } = await openRegular(path).catch(failed)
+  const { file, stats: identity } = await openRegular(path).catch(failed)
+  const { size } = identity
   const blocks = new Map<number, Promise<Buffer>>()
 
   const fill = async (buffer: Buffer, position: number): Promise<Buffer> => {
@@ -75,5 +76,5 @@ export const openBlocks = async (path: string): Promise<BlockReader> => {
     }
   }
 
-  return { size, fd: file.fd, fill, bytes, pieces, close: () => closeRead(file) }
+  return { size, identity, fd: file.fd, fill, bytes, pieces, close: () => closeRead(file) }
 }

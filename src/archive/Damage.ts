@@ -13,6 +13,8 @@ export const damaged =
       path,
       message: `${path} is damaged${entry === undefined ? "" : ` at ${quoted(entry)}`}: ${why}`,
       transient: false,
+      ...(entry === undefined ? {} : { entry: quoted(entry) }),
+      problem: entry === undefined ? `is damaged: ${why}` : why,
       cause
     })
   }
@@ -26,6 +28,7 @@ export const unreadable =
       path,
       message: `cannot read ${path}: ${explain(cause)}`,
       transient: isTransientCode(codeOf(cause)),
+      problem: `cannot be read: ${explain(cause)}`,
       cause
     })
   }
@@ -36,6 +39,7 @@ export const truncated = (path: string): ArchiveError =>
     reason: "Corrupt",
     path,
     message: `${path} is damaged: something in it points beyond its end`,
+    problem: "is damaged: something in it points beyond its end",
     transient: false
   })
 

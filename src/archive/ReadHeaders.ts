@@ -84,6 +84,28 @@ export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
   }
 }
 
+/** A time field as this program writes it. */
+const timeMark = Buffer.from([timeId & 0xff, timeId >>> 8, 5, 0])
+
+/**
+ * How many of these central directory records carry the marks of this program: which version of it made them, how names are
+ * written, a time of its kind. `records` are whole records, of which nothing was looked at but their lengths.
+ */
+export const countOwn = (records: Buffer, count: number): number => {
+  let own = 0
+  for (let index = 0, at = 0; index < count && at + 46 <= records.length; index += 1) {
+    const extra = at + 46 + records.readUInt16LE(at + 28)
+    const comment = extra + records.readUInt16LE(at + 30)
+    const marked =
+      records.readUInt16LE(at + 4) === versionMadeBy &&
+      records.readUInt16LE(at + 8) === utf8Names &&
+      records.subarray(extra, comment).includes(timeMark)
+    if (marked) own += 1
+    at = comment + records.readUInt16LE(at + 32)
+  }
+  return own
+}
+
 /** Writes the local header (APPNOTE 4.3.7) that the entry has to have to the beginning of `target`, which has room; its length. */
 const writeLocal = (entry: ZipEntry, target: Buffer): number => {
   const zip64 = entry.size >= zip64From

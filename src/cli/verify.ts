@@ -1,0 +1,103 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { closest, distance } from "fastest-levenshtein"
+import type { ArchiveConfig } from "../domain/Config.ts"
+import { VerifyDocument } from "../domain/documents/Verify.ts"
+import { ExitStatus } from "../domain/ExitStatus.ts"
+import * as FolderName from "../domain/FolderName.ts"
+import { quoted } from "../domain/Text.ts"
+import { allGood, documentOf } from "../domain/VerifyResult.ts"
+import { type UnknownFolders, verify as verifyArchives } from "../programs/Verify.ts"
+import { ArchiveReader } from "../services/ArchiveReader.ts"
+import { Archives } from "../services/Archives.ts"
+import { Disk } from "../services/Disk.ts"
+import { Hasher } from "../services/Hasher.ts"
+import { Standing } from "../services/Standing.ts"
+import { Workers } from "../services/Workers.ts"
+import type { Valued } from "./Arguments.ts"
+import { applyProcessSettings, archiving, command, loadConfig } from "./command.ts"
+import { Stop } from "./Exit.ts"
+import { printDocument } from "./Output.ts"
+import * as options from "./options.ts"
+import * as progressBar from "./progressBar.ts"
+import { stateOf } from "./stateServices.ts"
+import { UsageError } from "./UsageError.ts"
+
+/** The options with a value, for reading the command line. */
+export const valued: Valued = { once: new Set(["--config", "-c"]), several: new Set() }
+
+const names = Args.text({ name: "ABCD" }).pipe(
+  Args.repeated,
+  Args.withDescription("The folders whose archives are read; without any, all that there are.")
+)
+
+const previous = Options.boolean("prev").pipe(
+  Options.withDescription("Read the archives before the current ones instead.")
+)
+
+/** `zipper verify`: are the archives good? */
+export const verify = Command.make(
+  "verify",
+  { config: options.config, prev: previous, json: options.json, folders: names, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      const folders = yield* foldersOf(flags.folders)
+      const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
+      yield* applyProcessSettings(config)
+      const summary = yield* verifyArchives({
+        folders,
+        which: flags.prev ? "previous" : "current",
+        config: flags.config
+      }).pipe(
+        Effect.catchTag("UnknownFolders", (error) => unknown(error)),
+        Effect.provide(services(config)),
+        Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done"))
+      )
+      if (flags.json) yield* printDocument(VerifyDocument, documentOf(summary))
+      if (!allGood(summary)) return yield* new Stop({ status: ExitStatus.someFailed })
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes nothing, and needs no lock. Example: zipper verify --config /usr/local/etc/zipper.json"
+  )
+)
+
+const services = (config: ArchiveConfig) =>
+  Layer.mergeAll(
+    Archives.layer(config.target_path),
+    Standing.layerDryRun(stateOf(config)),
+    ArchiveReader.layer,
+    progressBar.layer
+  ).pipe(
+    Layer.provideMerge(Hasher.layer),
+    Layer.provide(Workers.layer(config.compression.threads)),
+    Layer.provide(Disk.layer)
+  )
+
+const foldersOf = (names: ReadonlyArray<string>) => {
+  const wrong = names.filter((name) => FolderName.parse(name) === undefined)
+  return wrong.length === 0
+    ? Effect.succeed(names.map(FolderName.parse).filter((name) => name !== undefined))
+    : new UsageError({
+        command: "verify",
+        problems: wrong.map(
+          (name) =>
+            `${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`
+        )
+      })
+}
+
+/** Names of folders are four characters long: more than two others make another name. */
+const alike = 2
+
+const unknown = ({ folders, known, message }: UnknownFolders) => {
+  const meant = folders.flatMap((folder) => {
+    const nearest = known.length === 0 ? undefined : closest(folder, known)
+    return nearest !== undefined && distance(folder, nearest) <= alike ? [nearest] : []
+  })
+  const hint = meant.length === 0 ? "" : `; did you mean ${[...new Set(meant)].join(", ")}?`
+  return new UsageError({ command: "verify", problems: [`${message}${hint}`] })
+}

@@ -1,0 +1,245 @@
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import { type ArchiveSet, isSameSet, namesOf, type Which } from "../domain/ArchiveSet.ts"
+import type { FolderName } from "../domain/FolderName.ts"
+import { archiveKey } from "../domain/JobKey.ts"
+import { advice, foreignText, journal, type Other } from "../domain/VerifyAdvice.ts"
+import {
+  absent,
+  describe,
+  describeFinding,
+  totals,
+  type Verdict,
+  type VerifySummary
+} from "../domain/VerifyResult.ts"
+import { Archives } from "../services/Archives.ts"
+import { Progress } from "../services/Progress.ts"
+import { Standing } from "../services/Standing.ts"
+import { type Examined, examine } from "./CheckSet.ts"
+
+/** There is nothing to verify, which is not the same as "all is well". */
+export class NothingToVerify extends Data.TaggedError("NothingToVerify")<{ readonly message: string }> {}
+
+/** Folders were asked for of which the target has no archives. */
+export class UnknownFolders extends Data.TaggedError("UnknownFolders")<{
+  readonly folders: ReadonlyArray<FolderName>
+  /** Those that there are, sorted. */
+  readonly known: ReadonlyArray<FolderName>
+  readonly message: string
+}> {}
+
+/** What is verified. */
+export interface VerifyOptions {
+  /** Only these folders; none: all that have archives. */
+  readonly folders: ReadonlyArray<FolderName>
+  readonly which: Which
+  /** The configuration, for the commands that a person is told. */
+  readonly config: string
+}
+
+/** A set that a run replaces while it is read is looked at again, so many times in all. */
+const looks = 3
+
+/**
+ * Reads archives back, one folder after the other: choose -> read every byte -> compare with all that is known -> tell. A run
+ * may publish meanwhile. What is damaged is in the summary; fails when there is nothing to verify, or the target cannot be read.
+ */
+export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
+  const { config, which } = options
+  const started = yield* Clock.currentTimeMillis
+  const { chosen, lost, without } = yield* choose(options)
+  const show = yield* bar(chosen, which)
+  const verdicts = yield* Effect.forEach(chosen, (folder) =>
+    look(folder, which, lost.has(folder), show).pipe(
+      Effect.tap((verdict) => tell({ verdict, which, config, lost: lost.has(folder) })),
+      Effect.annotateLogs("folder", folder)
+    )
+  )
+  const summary: VerifySummary = {
+    which,
+    verdicts,
+    without,
+    millis: (yield* Clock.currentTimeMillis) - started
+  }
+  yield* Effect.logInfo(totals(summary))
+  return summary
+}, Effect.scoped)
+
+/** Folders of which runs have published archives, by what they left elsewhere than beside those. */
+const published = Effect.gen(function* () {
+  const standing = yield* (yield* Standing).load(archiveKey)
+  const folders = standing?.kind === "archive" ? standing.folders : []
+  const archived = folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined)
+  return [...(yield* (yield* Archives).recorded), ...archived.map(({ folder }) => folder)]
+}).pipe(
+  Effect.catchAll((error) =>
+    Effect.as(
+      Effect.logWarning(`folders of which nothing is left may not be noticed: ${error.message}`),
+      [] as FolderName[]
+    )
+  )
+)
+
+/** The folders to look at: those that were asked for, or all that have such an archive, and those that lost theirs. */
+const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
+  const archives = yield* Archives
+  const there = yield* archives.folders
+  const lost = new Set((yield* published).filter((folder) => !there.includes(folder)))
+  const known = [...there, ...lost].sort()
+  if (folders.length > 0) {
+    const unknown = folders.filter((folder) => !known.includes(folder))
+    if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, without: [] }
+    return yield* new UnknownFolders({
+      folders: unknown,
+      known,
+      message: `there are no archives of ${unknown.join(", ")} in ${archives.target}`
+    })
+  }
+  if (known.length === 0) {
+    return yield* new NothingToVerify({
+      message: `there are no archives in ${archives.target}: nothing to verify; has a run ever archived something there?`
+    })
+  }
+  if (which === "current") return { chosen: known, lost, without: [] }
+  // A folder that was archived once has nothing before that, and nothing is wrong with it.
+  const [without, chosen] = yield* Effect.partition(there, (folder) =>
+    Effect.filterOrFail(
+      Effect.map(Effect.either(archives.open(folder, which)), (found) => ({ folder, found })),
+      ({ found }) => found._tag === "Left" || found.right !== undefined,
+      () => folder
+    )
+  )
+  if (without.length > 0) {
+    yield* Effect.logInfo(`${without.join(", ")}: no archive before the current one yet`)
+  }
+  if (chosen.length + lost.size === 0) {
+    return yield* new NothingToVerify({
+      message: `no folder in ${archives.target} has an archive before the current one: nothing to verify`
+    })
+  }
+  return { chosen: [...chosen.map(({ folder }) => folder), ...lost].sort(), lost, without }
+})
+
+/** Shows bytes read of all; takes those of the folder that is being read. */
+const bar = Effect.fnUntraced(function* (folders: ReadonlyArray<FolderName>, which: Which) {
+  const archives = yield* Archives
+  const progress = yield* Progress
+  const sizes = new Map(
+    yield* Effect.forEach(folders, (folder) =>
+      Effect.map(archives.size(folder, which), (size) => [folder, size] as const)
+    )
+  )
+  const total = [...sizes.values()].reduce((sum, size) => sum + size, 0)
+  const update = yield* progress.start("verifying")
+  return (folder: FolderName) => {
+    const before = folders
+      .slice(0, folders.indexOf(folder))
+      .reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0)
+    return (bytes: number) => update({ done: before + bytes, total, label: `verifying ${folder}` })
+  }
+})
+
+/** One archive, looked at again when it was replaced while it was being read. */
+const look = Effect.fnUntraced(
+  function* (
+    folder: FolderName,
+    which: Which,
+    lost: boolean,
+    show: (folder: FolderName) => (bytes: number) => void
+  ) {
+    const archives = yield* Archives
+    const started = yield* Clock.currentTimeMillis
+    const verdict = (
+      result: Verdict["result"],
+      findings: Verdict["findings"],
+      set?: ArchiveSet,
+      examined?: Examined
+    ) =>
+      Effect.map(
+        Clock.currentTimeMillis,
+        (now): Verdict => ({
+          folder,
+          result,
+          files: examined?.files ?? 0,
+          bytes: examined?.bytes ?? 0,
+          zipBytes: set?.file?.size ?? 0,
+          millis: now - started,
+          findings
+        })
+      )
+
+    for (let left = looks; ; left -= 1) {
+      const set = yield* archives.open(folder, which)
+      if (set === undefined) return yield* verdict("missing", [absent(folder, which, lost)])
+      const examined = yield* examine(set, "content", show(folder))
+      const { findings, flawed, foreign } = examined
+      if (findings.length === 0) return yield* verdict(foreign ? "foreign" : "good", [], set, examined)
+      if (isSameSet(set, yield* archives.open(folder, which))) {
+        if (!set.interrupted) return yield* verdict("damaged", findings, set, examined)
+        // A publication changes names of whole files: what is wrong within one is none of its doing.
+        return yield* verdict(flawed ? "damaged" : "unsettled", [interrupted, ...findings], set, examined)
+      }
+      if (left === 1) return yield* verdict("unsettled", [replaced], set, examined)
+      yield* Effect.logDebug("it was replaced while it was being read: once more")
+    }
+  },
+  (effect, folder, which) =>
+    // One folder that cannot be looked at does not keep the others from being read.
+    Effect.catchTag(effect, "ArchivesError", (error) =>
+      Effect.succeed<Verdict>({
+        folder,
+        result: "unsettled",
+        files: 0,
+        bytes: 0,
+        zipBytes: 0,
+        millis: 0,
+        findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }]
+      })
+    )
+)
+
+const interrupted = {
+  file: journal,
+  problem:
+    "a publication was interrupted, and the files may be partly those of the one archive and partly those of the other: the next run finishes or undoes it"
+}
+
+const replaced = {
+  file: journal,
+  problem: `the archive was replaced each of the ${looks} times that it was being read`
+}
+
+interface Told {
+  readonly verdict: Verdict
+  readonly which: Which
+  readonly config: string
+  readonly lost: boolean
+}
+
+const tell = Effect.fnUntraced(function* (told: Told) {
+  const { verdict, which } = told
+  const { findings, folder, result } = verdict
+  const { target } = yield* Archives
+  if (result === "good") return yield* Effect.logInfo(describe(verdict))
+  if (result === "foreign") {
+    return yield* Effect.logInfo(foreignText(`${target}/${folder}/${namesOf(folder, which).zip}`))
+  }
+  yield* Effect.forEach(findings, (finding) => Effect.logError(describeFinding(finding)), { discard: true })
+  const other = result === "unsettled" ? "none" : yield* otherOf(folder, which)
+  yield* Effect.logError(`what to do: ${advice({ ...told, other, target }).join("\n")}`)
+})
+
+/** What the folder's other archive is: whoever is sent there must find something good. */
+const otherOf = Effect.fnUntraced(
+  function* (folder: FolderName, which: Which) {
+    const set = yield* (yield* Archives).open(folder, which === "current" ? "previous" : "current")
+    if (set?.file === undefined) return "none" satisfies Other
+    yield* Effect.logDebug("is the folder's other archive good?")
+    const { findings, foreign } = yield* examine(set, "content")
+    const { zip } = namesOf(folder, set.which)
+    if (findings.some(({ file }) => file === zip)) return "damaged" satisfies Other
+    return (foreign ? "foreign" : "usable") satisfies Other
+  },
+  Effect.catchTag("ArchivesError", () => Effect.succeed<Other>("none"))
+)

@@ -1,0 +1,118 @@
+import { execFileSync } from "node:child_process"
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { makePlace, type Place, picture, run, toolsFor } from "../support/built.ts"
+
+let place: Place
+const { job } = toolsFor(() => place)
+const verify = (...args: ReadonlyArray<string>) => run(["verify", "--config", place.config, ...args])
+
+beforeAll(async () => {
+  place = makePlace()
+  place.put("ABCD/a.txt", "a".repeat(1000))
+  place.put("EFGH/b.txt", "b")
+  await job()
+  place.put("ABCD/a.txt", "b".repeat(1000))
+  await job()
+})
+
+afterAll(() => place.remove())
+
+describe("zipper verify", () => {
+  it("reads all archives, or those before, and touches nothing", async () => {
+    const before = picture(place.target)
+    const current = await verify()
+    assert.strictEqual(current.status, 0, current.stderr)
+    assert.match(current.stdout, /^\* ABCD: 1 file, 1000 B, good \(.*\)\n\* EFGH: 1 file, 1 B, good/)
+    assert.match(current.stdout, /\n\* 2 good, 0 damaged; .* read in .*\n$/)
+    const quiet = await verify("--quiet", "EFGH")
+    assert.deepStrictEqual([quiet.status, quiet.stdout, quiet.stderr], [0, "", ""])
+    const previous = await verify("--prev", "--json")
+    assert.strictEqual(previous.status, 0, previous.stderr)
+    const { folders, which }: { folders: ReadonlyArray<{ folder: string }>; which: string } = JSON.parse(
+      previous.stdout
+    )
+    assert.deepStrictEqual([which, folders.map(({ folder }) => folder)], ["previous", ["ABCD"]])
+    assert.strictEqual(picture(place.target), before)
+  })
+
+  it("exits 1 and names what is damaged, quiet or not", async () => {
+    const zip = join(place.target, "ABCD", "ABCD.zip")
+    const content = readFileSync(zip)
+    const flipped = Buffer.from(content)
+    const at = content.indexOf("a.txt") + 20
+    flipped[at] = (content[at] ?? 0) ^ 4
+    writeFileSync(zip, flipped)
+    const { status, stderr, stdout } = await verify("--quiet")
+    writeFileSync(zip, content)
+    assert.deepStrictEqual([status, stdout], [1, ""])
+    assert.match(stderr, /^error: ABCD: ABCD\.zip at "a\.txt": /)
+    assert.include(stderr, "what to do: the archive before it is good. Files from there:\n")
+    assert.include(stderr, `\n    zipper restore ABCD --prev --to DIR --config ${place.config}\n`)
+    assert.include(stderr, `\n    zipper run --config ${place.config} --force --folder ABCD\n`)
+  })
+
+  it("says that archives are gone of which runs know", async () => {
+    const home = join(place.target, "EFGH")
+    renameSync(home, `${home}.away`)
+    const { status, stderr, stdout } = await verify()
+    renameSync(`${home}.away`, home)
+    assert.strictEqual(status, 1)
+    assert.include(stderr, "error: EFGH: EFGH.zip is missing: nothing is left of the archives of this folder")
+    assert.match(stdout, /\n\* 1 good, 0 damaged, 1 missing; /)
+  })
+
+  it("leaves an archive of another program to unzip, and so does restore", async () => {
+    const other = makePlace()
+    try {
+      const home = join(other.target, "ABCD")
+      mkdirSync(home)
+      const script = "import zipfile\nwith zipfile.ZipFile('ABCD.zip', 'w') as z: z.writestr('a.txt', 'a')"
+      execFileSync("sh", ["-c", 'python3 -c "$0" && md5sum ABCD.zip > ABCD.zip.md5', script], { cwd: home })
+      const verified = await run(["verify", "--config", other.config])
+      assert.strictEqual(verified.status, 0, verified.stderr)
+      const said = `made by another program, and its checksums are right; \`unzip -t ${home}/ABCD.zip\``
+      assert.include(verified.stdout, `ABCD: ${said}`)
+      const to = join(other.root, "back")
+      const restored = await run(["restore", "ABCD", "--to", to, "--config", other.config])
+      assert.strictEqual(restored.status, 1, restored.stdout)
+      assert.include(restored.stderr, `nothing was written: ${home}/ABCD.zip was ${said}`)
+    } finally {
+      other.remove()
+    }
+  })
+
+  it("what a run has just published is good, whatever changed", async () => {
+    for (const content of ["second", "third"]) {
+      place.put("ABCD/a.txt", content)
+      place.put(`ABCD/${content}.txt`, content)
+      const ran = await job()
+      assert.strictEqual(ran.status, 0, ran.stderr)
+      for (const { status, stderr } of await Promise.all([verify("--quiet"), verify("--quiet", "--prev")])) {
+        assert.deepStrictEqual([status, stderr], [0, ""], content)
+      }
+    }
+  })
+
+  it("refuses names that are none, with the nearest that there is", async () => {
+    const unknown = await verify("ABCE")
+    assert.strictEqual(unknown.status, 2)
+    assert.include(unknown.stderr, `no archives of ABCE in ${place.target}; did you mean ABCD?`)
+    const wrong = await verify("--json", "abcd", "../x")
+    assert.strictEqual(wrong.status, 2)
+    assert.lengthOf(JSON.parse(wrong.stdout).errors, 1)
+    assert.include(wrong.stderr, '"../x" is not the name of a folder')
+  })
+
+  it("an empty target is not all good", async () => {
+    const empty = makePlace()
+    const { status, stderr } = await run(["verify", "--config", empty.config])
+    rmSync(empty.target, { recursive: true })
+    const gone = await run(["verify", "--config", empty.config])
+    empty.remove()
+    assert.deepStrictEqual([status, gone.status], [1, 1])
+    assert.include(stderr, `there are no archives in ${empty.target}`)
+    assert.include(gone.stderr, "no such file or directory")
+  })
+})
