@@ -1,3 +1,4 @@
+import * as Glob from "../Glob.ts"
 import { ancestorsOf, isWithin } from "./DatasetName.ts"
 import type { SourceDataset } from "./State.ts"
 
@@ -36,7 +37,7 @@ export const select = (
   tree: ReadonlyArray<SourceDataset>
 ): Selection => {
   const roots = minimalRoots(asked.roots)
-  const patterns = [...new Set(asked.exclude)].map((pattern) => ({ pattern, matches: matcher(pattern) }))
+  const patterns = [...new Set(asked.exclude)].map((pattern) => ({ pattern, matches: Glob.matcher(pattern) }))
   const byName = new Map(tree.map((dataset) => [dataset.name, dataset]))
   const unused = new Set(asked.exclude)
   const excludedBy = new Map<string, string>()
@@ -81,15 +82,3 @@ const overlapsOf = (asked: ReadonlyArray<string>, kept: ReadonlyArray<string>): 
       ? []
       : [{ dropped, coveredBy }]
   })
-
-/** Whether a dataset's name is meant by the pattern. */
-const matcher = (pattern: string): ((name: string) => boolean) => {
-  const expression = new RegExp(
-    `^${pattern.replace(/\*{2,}|[*?]|[\\^$.|+()[\]{}/]/g, (found) =>
-      found === "*" ? "[^/]*" : found === "?" ? "[^/]" : found.startsWith("**") ? ".*" : `\\${found}`
-    )}$`
-  )
-  return pattern.includes("/")
-    ? (name) => expression.test(name)
-    : (name) => expression.test(name.slice(name.lastIndexOf("/") + 1))
-}

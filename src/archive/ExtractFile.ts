@@ -1,0 +1,118 @@
+import * as fs from "node:fs"
+import { codeOf, explain } from "../domain/Errno.ts"
+import type { RawPath } from "../domain/RawPath.ts"
+import type { EntryHead } from "./Entry.ts"
+import { fileMode, type OpenFolder } from "./ExtractFolder.ts"
+
+/** A file in DIR could not be written. */
+export class Unwritten extends Error {
+  constructor(cause: unknown, message = explain(cause)) {
+    super(message, { cause })
+  }
+}
+
+/** What no other file would fare better with. */
+const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
+
+export const isHopeless = (cause: unknown): boolean =>
+  cause instanceof Unwritten && hopeless.has(codeOf(cause.cause) ?? "")
+
+/** A file that is being made. */
+export interface NewFile {
+  readonly write: (bytes: Buffer) => void
+  /** Gives it its mode, time and name. */
+  readonly finish: () => void
+  /** Removes it; gives the failure to report, which says so when that failed too. */
+  readonly discard: (cause: unknown) => unknown
+}
+
+/** Whether a file of that name is there, as far as that can be seen. */
+export const isFileStill = (open: () => OpenFolder, name: RawPath): boolean => {
+  try {
+    return fs.lstatSync(open().at(name)).isFile()
+  } catch {
+    // What cannot be looked at is not promised to anybody.
+    return false
+  }
+}
+
+/** Never what is there already, and never through a symlink. */
+const createOnly =
+  fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
+
+/** For its owner alone, until all of it is there. */
+const unfinished = 0o600
+
+/**
+ * Makes a file; failures are {@link Unwritten}. With `through`, a name that nobody else has, it gets that first, and takes the place
+ * of a regular file called `name` in the end. A mode or time that it cannot get is told, and does not fail it.
+ */
+export const createFile = (
+  open: () => OpenFolder,
+  name: RawPath,
+  through: RawPath | undefined,
+  head: Pick<EntryHead, "mode" | "seconds">,
+  onAttributes: (error: string) => void
+): NewFile => {
+  const folder = attempt(open)
+  const path = attempt(() => folder.at(through ?? name))
+  const fd = attempt(() => fs.openSync(path, createOnly, unfinished))
+  let isOpen = true
+
+  const close = (): void => {
+    if (!isOpen) return
+    isOpen = false
+    fs.closeSync(fd)
+  }
+
+  return {
+    write: (bytes) =>
+      attempt(() => {
+        for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done)
+      }),
+    finish: () => {
+      try {
+        // Writing afterwards would change the time again.
+        fs.futimesSync(fd, Date.now() / 1000, head.seconds)
+        fs.fchmodSync(fd, fileMode(head.mode))
+      } catch (cause) {
+        onAttributes(explain(cause))
+      }
+      attempt(() => {
+        close()
+        if (through === undefined) return
+        const target = folder.at(name)
+        if (!fs.lstatSync(target).isFile()) throw new Error("it is no regular file any more")
+        fs.renameSync(path, target)
+      })
+    },
+    discard: (cause) => {
+      try {
+        close()
+      } catch {
+        // What it reports is about content that nobody wants any more.
+      }
+      try {
+        fs.unlinkSync(path)
+        return cause
+      } catch (left) {
+        const message = cause instanceof Error ? cause.message : String(cause)
+        return new Unwritten(
+          cause instanceof Unwritten ? cause.cause : cause,
+          `${message}; what was written of it is left: ${explain(left)}`
+        )
+      }
+    }
+  }
+}
+
+const attempt = <A>(call: () => A): A => {
+  try {
+    return call()
+  } catch (cause) {
+    throw new Unwritten(
+      cause,
+      codeOf(cause) === "EEXIST" ? "a file of that name has appeared, and is left as it is" : explain(cause)
+    )
+  }
+}

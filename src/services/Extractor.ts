@@ -1,0 +1,157 @@
+import { randomBytes } from "node:crypto"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { type ArchiveError, isArchiveError } from "../archive/ArchiveError.ts"
+import { openBlocks } from "../archive/BlockReader.ts"
+import { ExtractError, isExtractError } from "../archive/ExtractError.ts"
+import { temporaryName } from "../archive/ExtractLeftovers.ts"
+import { type ExtractRequest, planExtraction } from "../archive/ExtractPlan.ts"
+import { makeShared, shareOf } from "../archive/ExtractShared.ts"
+import { makeTally } from "../archive/ExtractTally.ts"
+import { extractZip } from "../archive/ExtractZip.ts"
+import { isSameFile } from "../domain/ArchiveIndex.ts"
+import { nothingRestored, type Restored, type RestorePlan } from "../domain/RestorePlan.ts"
+import { abortable } from "./abortable.ts"
+import { Workers } from "./Workers.ts"
+
+export { ExtractError } from "../archive/ExtractError.ts"
+export type { ExtractRequest } from "../archive/ExtractPlan.ts"
+
+/** What was found out about a restore, and the way to do it. */
+export interface Prepared {
+  readonly plan: RestorePlan
+  /**
+   * Writes what the plan says: as long as it has conflicts, or patterns that mean nothing, that is not to be done. A file that
+   * fails is removed and in the result, and stops no other one, unless it is the disk that is full. Interrupted, it removes
+   * the files that it is at, and gives the folders that it made their modes.
+   */
+  readonly carryOut: Effect.Effect<Restored, ExtractError>
+  /** Bytes that went to files so far, also to those that fail in the end. */
+  readonly written: () => number
+  /** What has become of it so far. */
+  readonly soFar: () => Restored
+  /** Nothing is written: it is a dry run. */
+  readonly rehearsed: boolean
+}
+
+type Failure = ArchiveError | ExtractError
+
+const isFailure = (cause: unknown): cause is Failure => isArchiveError(cause) || isExtractError(cause)
+
+/** A test's archives: by the path of the zip what a plan finds, and what becomes of it. */
+export interface ExtractorMemory {
+  readonly plans: Record<string, RestorePlan>
+  readonly results?: Record<string, Restored>
+  /** Failures of the next plans, first one first. */
+  readonly failures?: Array<Failure>
+  readonly requests?: Array<ExtractRequest>
+  /** Zips, as they are restored. */
+  readonly carriedOut?: Array<string>
+}
+
+/** Puts the content of archives back into folders. */
+export class Extractor extends Context.Tag("zipper/Extractor")<
+  Extractor,
+  {
+    /**
+     * Reads what is in the zip and looks at DIR, and writes nothing. A zip that cannot be written to a folder (names that lead
+     * out of it or stand there twice, symlinks, sizes that cannot be) is refused with an ArchiveError that names the
+     * entry. The zip stays open for the length of the scope: what is carried out is what was planned, whatever is
+     * published meanwhile. The reason `Changed`: it is not the file any more that the request speaks of.
+     */
+    readonly prepare: (request: ExtractRequest) => Effect.Effect<Prepared, Failure, Scope.Scope>
+  }
+>() {
+  /** Reads, inflates and writes on {@link Workers}. */
+  static readonly layer: Layer.Layer<Extractor> = Layer.effect(
+    Extractor,
+    Effect.map(Workers, (runner) => ({
+      prepare: Effect.fn("Extractor.prepare")(function* (request) {
+        const { blocks, plan } = yield* looked(request, runner.width)
+        const shared = makeShared()
+        const tally = makeTally(shared)
+        const temporary = temporaryName(randomBytes(6).toString("hex"))
+        return {
+          plan: plan.plan,
+          carryOut: abortable(
+            (signal) => extractZip({ request, blocks, plan, runner, shared, tally, temporary }, signal),
+            isExtractError
+          ),
+          written: () => shareOf(shared).figures().written,
+          soFar: tally.restored,
+          rehearsed: false
+        }
+      })
+    }))
+  )
+
+  /** Plans as it is done, and writes nothing. */
+  static readonly layerDryRun: Layer.Layer<Extractor> = Layer.effect(
+    Extractor,
+    Effect.map(Workers, (runner) => ({
+      prepare: Effect.fn("Extractor.prepare")(function* (request) {
+        const { plan } = yield* looked(request, runner.width)
+        return rehearsed(plan.plan)
+      })
+    }))
+  )
+
+  /** Reads and writes nothing. */
+  static readonly layerMemory = (memory: ExtractorMemory): Layer.Layer<Extractor> =>
+    Layer.succeed(Extractor, {
+      prepare: Effect.fnUntraced(function* (request) {
+        memory.requests?.push(request)
+        const failure = memory.failures?.shift()
+        if (failure !== undefined) return yield* failure
+        const plan = memory.plans[request.zip]
+        if (plan === undefined) {
+          return yield* new ExtractError({ reason: "Target", message: `${request.zip}: no such zip` })
+        }
+        const prepared = rehearsed(plan)
+        return {
+          ...prepared,
+          rehearsed: false,
+          carryOut: Effect.flatMap(prepared.carryOut, (all) =>
+            Effect.sync(() => {
+              memory.carriedOut?.push(request.zip)
+              return memory.results?.[request.zip] ?? all
+            })
+          )
+        }
+      })
+    })
+}
+
+/** Everything would go well. */
+const rehearsed = (plan: RestorePlan): Prepared => ({
+  plan,
+  carryOut: Effect.succeed({
+    ...nothingRestored,
+    files: plan.files,
+    bytes: plan.bytes,
+    folders: plan.folders,
+    replaced: plan.replaced
+  }),
+  written: () => 0,
+  soFar: () => nothingRestored,
+  rehearsed: true
+})
+
+const looked = Effect.fnUntraced(function* (request: ExtractRequest, writers: number) {
+  const blocks = yield* Effect.acquireRelease(
+    abortable(() => openBlocks(request.zip), isArchiveError),
+    (opened) => Effect.promise(() => opened.close())
+  )
+  if (!isSameFile(blocks.identity, request.file)) {
+    return yield* new ExtractError({
+      reason: "Changed",
+      message: `${request.zip} was replaced while it was looked at: another run has published meanwhile; nothing was written`
+    })
+  }
+  return {
+    blocks,
+    plan: yield* abortable((signal) => planExtraction(blocks, request, writers, signal), isFailure)
+  }
+})

@@ -1,0 +1,313 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import { type ArchiveSet, namesOf, type Which } from "../../src/domain/ArchiveSet.ts"
+import * as ChecksumFile from "../../src/domain/ChecksumFile.ts"
+import * as Metadata from "../../src/domain/Metadata.ts"
+import { nothingRestored, type RestorePlan } from "../../src/domain/RestorePlan.ts"
+import type { RestoreSummary } from "../../src/domain/RestoreSummary.ts"
+import { type RestoreOptions, restore } from "../../src/programs/Restore.ts"
+import { ArchiveReader } from "../../src/services/ArchiveReader.ts"
+import { Archives } from "../../src/services/Archives.ts"
+import { ExtractError, Extractor, type ExtractorMemory } from "../../src/services/Extractor.ts"
+import { Hasher } from "../../src/services/Hasher.ts"
+import { Progress } from "../../src/services/Progress.ts"
+import { folder } from "../support/job.ts"
+import { capturedLog } from "../support/log.ts"
+
+const abcd = folder("ABCD")
+const file = { dev: 1, ino: 1, size: 100, mtimeMs: 0, ctimeMs: 0 }
+const zipOf = (which: Which) => `/memory/ABCD/${namesOf(abcd, which).zip}`
+
+/** A good set in memory. Digests are those of Hasher.layerMemory. */
+const setOf = (which: Which, change: Partial<ArchiveSet> = {}) =>
+  Effect.gen(function* () {
+    const zip = zipOf(which)
+    const names = namesOf(abcd, which)
+    const { md5, sha256 } = yield* Effect.flatMap(Hasher, (hasher) => hasher.hash(zip))
+    const metadata: Metadata.Metadata = {
+      zip_name: names.zip,
+      files: ["a", "b"],
+      zip_md5: md5,
+      zip_sha256: sha256,
+      total_files: 2,
+      total_bytes: 30,
+      created_at_utc: "2025-01-01T12:00:00Z",
+      snapshot: "live"
+    }
+    return {
+      folder: abcd,
+      which,
+      zip,
+      file,
+      md5: ChecksumFile.encode(md5, names.zip),
+      sha256: ChecksumFile.encode(sha256, names.zip),
+      metadata: Metadata.encode(metadata),
+      state: {
+        version: 1,
+        folder: abcd,
+        manifest_sha256: "0".repeat(64),
+        hard_links: false,
+        snapshot: "live",
+        archived_at_utc: metadata.created_at_utc,
+        files: 2,
+        bytes: 30,
+        zip_size: file.size,
+        zip_md5: md5,
+        zip_sha256: sha256
+      },
+      obstacles: [],
+      interrupted: false,
+      ...change
+    } satisfies ArchiveSet
+  }).pipe(Effect.provide(Hasher.layerMemory()))
+
+const plan: RestorePlan = {
+  directory: "/back",
+  makesDirectory: true,
+  files: 2,
+  bytes: 30,
+  folders: 1,
+  replaced: 0,
+  conflicts: { count: 0, first: [] },
+  unmatched: [],
+  privileged: { count: 0, first: [] },
+  free: 1000,
+  needed: 30,
+  leftovers: { count: 0, first: [] }
+}
+
+const audit = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
+
+const optionsFor = (change: Partial<RestoreOptions>): RestoreOptions => ({
+  folder: abcd,
+  which: "current",
+  to: "back",
+  only: [],
+  overwrite: false,
+  dryRun: false,
+  config: "c.json",
+  ...change
+})
+
+const worldOf = (sets: ReadonlyArray<ArchiveSet>) =>
+  Layer.mergeAll(
+    Archives.layerMemory(sets),
+    ArchiveReader.layerMemory(Object.fromEntries(sets.map(({ zip }) => [zip, audit]))),
+    Hasher.layerMemory(),
+    Progress.layerNone
+  )
+
+const run = (
+  sets: ReadonlyArray<ArchiveSet>,
+  memory: Partial<ExtractorMemory> = {},
+  options: Partial<RestoreOptions> = {}
+) =>
+  Effect.gen(function* () {
+    const log = capturedLog()
+    const carriedOut: Array<string> = []
+    const plans = Object.fromEntries(sets.map(({ zip }) => [zip, plan]))
+    const result = yield* Effect.either(restore(optionsFor(options))).pipe(
+      Effect.provide(
+        Layer.mergeAll(worldOf(sets), Extractor.layerMemory({ plans, carriedOut, ...memory }), log.layer)
+      )
+    )
+    return { result, carriedOut, lines: log.lines }
+  })
+
+const resultOf = ({ result }: Effect.Effect.Success<ReturnType<typeof run>>) =>
+  Either.match(result, { onLeft: (error) => error.message, onRight: (summary) => summary.result })
+
+describe("restore", () => {
+  it.effect("checks, plans for the file that was checked, and writes", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current", { file })
+      const requests: Array<Parameters<typeof Extractor.Service.prepare>[0]> = []
+      const done = yield* run([set], { requests }, { only: ["a"], overwrite: true })
+      assert.strictEqual(resultOf(done), "restored")
+      assert.deepStrictEqual(done.carriedOut, [set.zip])
+      assert.deepStrictEqual(requests, [
+        {
+          zip: set.zip,
+          file,
+          files: 2,
+          bytes: 30,
+          to: "back",
+          only: ["a"],
+          overwrite: true,
+          keepOut: ["/memory"]
+        }
+      ])
+      assert.include(done.lines.at(-1), "Info: restored 2 files, 30 B to /back, ")
+    })
+  )
+
+  it.effect("writes nothing of an archive that has changed, and names the other one if it is there", () =>
+    Effect.gen(function* () {
+      const damaged = yield* setOf("current", {
+        md5: `${"0".repeat(32)}  ABCD.zip\n`,
+        metadata: undefined,
+        state: undefined
+      })
+      const cases = [
+        [
+          [damaged, yield* setOf("previous")],
+          "the archive before may be good: zipper restore ABCD --prev --to back --config c.json"
+        ],
+        [
+          [damaged, yield* setOf("previous", { file: undefined })],
+          "there is no archive before it; unzip takes"
+        ],
+        [[damaged], "there is no archive before it; unzip takes"]
+      ] as const
+      for (const [sets, words] of cases) {
+        const done = yield* run(sets)
+        assert.strictEqual(resultOf(done), "refused")
+        assert.deepStrictEqual(done.carriedOut, [])
+        assert.include(
+          done.lines.at(-1),
+          `Error: nothing was written: /memory/ABCD/ABCD.zip is not what was published; ${words}`
+        )
+      }
+    })
+  )
+
+  it.effect("says of an archive that is missing that it is", () =>
+    Effect.gen(function* () {
+      const done = yield* run([yield* setOf("current", { file: undefined })])
+      assert.strictEqual(resultOf(done), "refused")
+      assert.deepStrictEqual(done.lines, [
+        "Error: ABCD.zip is missing",
+        "Error: nothing was written: /memory/ABCD/ABCD.zip is missing; there is no archive before it"
+      ])
+    })
+  )
+
+  it.effect("tells of what killed restores left, whether it goes on or not", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const leftovers = { count: 1, first: ["a/.zipper-restore-1"] }
+      const taken = { count: 1, first: [{ path: "a", is: "symlink", wanted: "file" } as const] }
+      const go = yield* run([set], { plans: { [set.zip]: { ...plan, leftovers } } }, { overwrite: true })
+      assert.match(go.lines[0] ?? "", /^Warning: .* is removed: a\/.zipper-restore-1$/)
+      const stay = yield* run(
+        [set],
+        { plans: { [set.zip]: { ...plan, leftovers, conflicts: taken } } },
+        { overwrite: true }
+      )
+      assert.match(stay.lines[0] ?? "", /^Warning: .* can be removed, /)
+    })
+  )
+
+  it.effect("stopped while it writes, it gives the summary of what is there", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const writing = yield* Deferred.make<void>()
+      const there = { ...nothingRestored, files: 1, bytes: 10 }
+      const carryOut = Effect.zipRight(Deferred.succeed(writing, undefined), Effect.never)
+      const extractor = Layer.succeed(Extractor, {
+        prepare: () =>
+          Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, rehearsed: false })
+      })
+      const log = capturedLog()
+      const summaries: Array<RestoreSummary> = []
+      const fiber = yield* restore(optionsFor({}), (summary) =>
+        Effect.sync(() => void summaries.push(summary))
+      ).pipe(Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)), Effect.fork)
+      yield* Deferred.await(writing)
+      yield* Fiber.interrupt(fiber)
+      assert.deepInclude(summaries[0], { result: "incomplete", plan, restored: there })
+      assert.deepStrictEqual(
+        log.lines,
+        summaries.flatMap(({ problems }) => problems).map((problem) => `Error: ${problem}`)
+      )
+      assert.include(log.lines[0], "stopped by a signal: /back is INCOMPLETE: 1 file of 2 files is restored")
+    })
+  )
+
+  it.effect("is not held up by what lies beside an archive that is good", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current", { md5: undefined })
+      const done = yield* run([set])
+      assert.strictEqual(resultOf(done), "restored")
+      assert.deepStrictEqual(done.carriedOut, [set.zip])
+      assert.deepStrictEqual(done.lines.slice(0, 1), [
+        "Warning: ABCD.zip.md5 is missing; the archive itself is good and is restored"
+      ])
+    })
+  )
+
+  it.effect(
+    "writes nothing when something is in the way, when a pattern means nothing, or room is missing",
+    () =>
+      Effect.gen(function* () {
+        const set = yield* setOf("current")
+        const conflict = { path: "a", is: "file", wanted: "file" } as const
+        const cases: ReadonlyArray<readonly [Partial<RestorePlan>, string]> = [
+          [
+            { conflicts: { count: 12, first: [conflict] } },
+            "nothing was written: 12 names of the archive are taken"
+          ],
+          [{ unmatched: ["x"] }, '--only "x": nothing in '],
+          [{ needed: 1001 }, "nothing was written: 1001 B are needed in /back, and 1000 B are free there"]
+        ]
+        for (const [change, words] of cases) {
+          const done = yield* run([set], { plans: { [set.zip]: { ...plan, ...change } } })
+          assert.strictEqual(resultOf(done), "refused")
+          assert.deepStrictEqual(done.carriedOut, [])
+          assert.include(done.lines.join("\n"), words)
+        }
+      })
+  )
+
+  it.effect("says what is missing in the end, and why it was given up", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const failures = { count: 1, first: [{ path: "b", error: "no space left", kind: "missing" as const }] }
+      const restored = {
+        ...nothingRestored,
+        files: 1,
+        bytes: 10,
+        failures,
+        missing: 1,
+        gaveUp: "no space left",
+        unremoved: [".zipper-restore-1 cannot be removed"]
+      }
+      const done = yield* run([set], { results: { [set.zip]: restored } })
+      assert.strictEqual(resultOf(done), "incomplete")
+      assert.deepStrictEqual(done.lines, [
+        "Warning: .zipper-restore-1 cannot be removed",
+        "Error: b: no space left",
+        "Error: /back is INCOMPLETE: 1 file of 2 files is restored; it was given up (no space left); what was written of files that failed was removed"
+      ])
+    })
+  )
+
+  it.effect("looks again when a run has published meanwhile, and not for ever", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const changed = () => new ExtractError({ reason: "Changed", message: "it was replaced" })
+      const twice = yield* run([set], { failures: [changed(), changed()] })
+      assert.strictEqual(resultOf(twice), "restored")
+      const always = yield* run([set], { failures: Array.from({ length: 9 }, changed) })
+      assert.strictEqual(resultOf(always), "it was replaced")
+      const target = new ExtractError({ reason: "Target", message: "no folder" })
+      assert.strictEqual(resultOf(yield* run([set], { failures: [target] })), "no folder")
+    })
+  )
+
+  it.effect("says which archives there are", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      assert.include(
+        resultOf(yield* run([set], {}, { folder: folder("EFGH") })),
+        "no archives of EFGH: there are ABCD"
+      )
+      assert.include(resultOf(yield* run([], {})), "there are none at all")
+      assert.include(resultOf(yield* run([set], {}, { which: "previous" })), "has no previous archive")
+    })
+  )
+})

@@ -1,0 +1,190 @@
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { Extractor, type ExtractRequest } from "../../src/services/Extractor.ts"
+import { put } from "../support/archive.ts"
+import { type HandMade, handMade } from "../support/handMade.ts"
+import { temporaryFolder } from "../support/log.ts"
+import { contentOf, requestFor } from "../support/restore.ts"
+
+/** A zip of these entries beside `out`, and what is found out about restoring it there. */
+const place = Effect.map(temporaryFolder, (root) => {
+  const zip = `${root}/a.zip`
+  const out = `${root}/out`
+  const prepare = (entries: ReadonlyArray<HandMade>, change: Partial<ExtractRequest> = {}, to = out) => {
+    writeFileSync(zip, handMade(entries))
+    const files = entries.filter(({ name }) => !String(name).endsWith("/")).length
+    const bytes = entries.reduce((sum, { content = "" }) => sum + content.length, 0)
+    return Effect.flatMap(Extractor, (extractor) =>
+      extractor.prepare(requestFor(zip, to, { files, bytes, overwrite: true, ...change }))
+    )
+  }
+  return { root, zip, out, prepare }
+})
+
+describe("the folder of the archives", () => {
+  const entries: ReadonlyArray<HandMade> = [
+    { name: "a/" },
+    { name: "a/target/" },
+    { name: "a/target/ABCD/" },
+    { name: "a/target/ABCD/ABCD.zip", content: "an older one" }
+  ]
+
+  it.scoped("is not written to where it stands in DIR", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      put(`${out}/a/target/ABCD/ABCD.zip`, "the archive")
+      const before = contentOf(out)
+      const { plan } = yield* prepare(entries, { keepOut: [`${out}/a/target`] })
+      assert.deepStrictEqual(plan.conflicts.first, [
+        { path: "a/target", is: "archives", wanted: "directory" }
+      ])
+      assert.deepStrictEqual(contentOf(out), before)
+      const elsewhere = yield* prepare(entries, { keepOut: [`${out}/b`] })
+      assert.strictEqual(elsewhere.plan.conflicts.count, 0)
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped("nor is a folder in it, or one that another path leads to", () =>
+    Effect.gen(function* () {
+      const { out, prepare, root } = yield* place
+      put(`${root}/target/ABCD/ABCD.zip`, "the archive")
+      mkdirSync(`${out}/a`, { recursive: true })
+      symlinkSync(`${root}/target`, `${root}/way`)
+      const keepOut = [`${root}/way`]
+      for (const to of ["target", "target/ABCD", "way/ABCD", "target/new"]) {
+        const found = yield* Effect.flip(prepare(entries, { keepOut }, `${root}/${to}`))
+        assert.include(found.message, "where the archives are", to)
+      }
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("a file that is to be replaced", () => {
+  const large = Buffer.alloc(3_000_000, "content")
+  const entries: ReadonlyArray<HandMade> = [
+    { name: "a", content: "good" },
+    { name: "b", content: "bad", crc: 1 },
+    { name: "c", content: large, deflated: true, crc: 2 },
+    { name: "d", content: "bad as well", crc: 3 }
+  ]
+
+  it.scoped("stays as it is when the one that takes its place is damaged, and the figures are true", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      for (const name of ["a", "b", "c"]) put(`${out}/${name}`, "the one before")
+      const { carryOut, plan, soFar } = yield* prepare(entries)
+      assert.strictEqual(plan.replaced, 3)
+      const result = yield* carryOut
+      const { bytes, failures, files, folders, kept, missing, replaced } = result
+      assert.deepStrictEqual(
+        { bytes, files, folders, kept, missing, replaced },
+        { bytes: 4, files: 1, folders: 0, kept: 2, missing: 1, replaced: 1 }
+      )
+      assert.deepStrictEqual(
+        failures.first.map(({ kind, path }) => `${path} ${kind}`),
+        ["b kept", "c kept", "d missing"]
+      )
+      assert.deepStrictEqual(soFar(), result)
+      assert.deepStrictEqual(readdirSync(out).sort(), ["a", "b", "c"])
+      for (const name of ["b", "c"])
+        assert.strictEqual(readFileSync(`${out}/${name}`, "utf8"), "the one before")
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped("frees what it takes on the disk, and nothing while it has another name", () =>
+    Effect.gen(function* () {
+      const { out, prepare, root } = yield* place
+      const content = Buffer.alloc(100_000, 7)
+      const needed = Effect.map(
+        prepare([
+          { name: "a", content },
+          { name: "b", content: "b" }
+        ]),
+        (found) => found.plan.needed
+      )
+      assert.strictEqual(yield* needed, 100_001)
+      put(`${out}/a`, content)
+      // There are both of them before the one takes the place of the other.
+      assert.strictEqual(yield* needed, 100_001)
+      put(`${out}/a`, Buffer.alloc(1_000_000, 7))
+      assert.strictEqual(yield* needed, 100_000)
+      linkSync(`${out}/a`, `${root}/other`)
+      assert.strictEqual(yield* needed, 200_001)
+      writeFileSync(`${root}/sparse`, "")
+      truncateSync(`${root}/sparse`, 5_000_000)
+      const sparse = yield* prepare([{ name: "sparse", content }], {}, root)
+      assert.strictEqual(sparse.plan.needed, 200_000)
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("what cannot be looked at", () => {
+  it.scoped("is told, while others are looked at and the archive is read", () =>
+    Effect.gen(function* () {
+      const { prepare, root } = yield* place
+      // No path may be longer than 4096 bytes: that of DIR is not yet, and that of a file in it is.
+      let deep = root
+      while (deep.length < 3900) deep += `/${"x".repeat(100)}`
+      mkdirSync(deep, { recursive: true })
+      const long = { name: "y".repeat(250), content: "x" }
+      // More than is read at a time: it fails in the middle of that, when nobody waits for it.
+      const others = Array.from({ length: 3000 }, (_, index) => ({ name: `z${1000 + index}` }))
+      for (const only of [[long.name], []]) {
+        const found = yield* Effect.flip(prepare([long, ...others], { only }, deep))
+        assert.include(found.message, "ENAMETOOLONG")
+        assert.include(found.message, "nothing was written")
+      }
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("a temporary file that a killed restore left", () => {
+  const left = (number: number) => `.zipper-restore-0123456789ab-${number}`
+  const entries: ReadonlyArray<HandMade> = [
+    { name: left(9), content: "part of the archive" },
+    { name: "a/" },
+    { name: "a/file", content: "x" },
+    { name: "b/" },
+    { name: "b/file", content: "x" }
+  ]
+
+  it.scoped(
+    "is named, and removed with --overwrite; what is called otherwise, or part of the archive, stays",
+    () =>
+      Effect.gen(function* () {
+        const { out, prepare } = yield* place
+        put(`${out}/${left(1)}`, "half a file")
+        put(`${out}/${left(9)}`, "part of the archive")
+        put(`${out}/a/${left(2)}`, "half a file")
+        put(`${out}/b/${left(3)}`, "not looked at")
+        put(`${out}/a/.zipper-restore-mine`, "mine")
+        mkdirSync(`${out}/a/${left(4)}`)
+        symlinkSync("file", `${out}/a/${left(5)}`)
+        const only = ["a", left(9)]
+        const told = yield* prepare(entries, { only, overwrite: false })
+        const named = { count: 2, first: [left(1), `a/${left(2)}`] }
+        assert.deepStrictEqual(told.plan.leftovers, named)
+        const { carryOut, plan } = yield* prepare(entries, { only })
+        assert.deepStrictEqual(plan.leftovers, named)
+        assert.isTrue(existsSync(`${out}/${left(1)}`))
+        const { failures, unremoved } = yield* carryOut
+        assert.deepStrictEqual([failures.first, unremoved], [[], []])
+        assert.deepStrictEqual(readdirSync(out).sort(), [left(9), "a", "b"])
+        assert.deepStrictEqual(
+          readdirSync(`${out}/a`).sort(),
+          [left(4), left(5), ".zipper-restore-mine", "file"].sort()
+        )
+        assert.deepStrictEqual(readdirSync(`${out}/b`), [left(3)])
+      }).pipe(Effect.provide(Extractor.layer))
+  )
+})
