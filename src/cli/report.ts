@@ -1,0 +1,106 @@
+import { hostname } from "node:os"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { Config } from "../domain/Config.ts"
+import { ReportDocument } from "../domain/documents/Report.ts"
+import type { Report } from "../domain/report/Report.ts"
+import { quoted } from "../domain/Text.ts"
+import * as Units from "../domain/Units.ts"
+import { makeReport, writeReport } from "../programs/Report.ts"
+import { Disk } from "../services/Disk.ts"
+import { History } from "../services/History.ts"
+import { Lock } from "../services/Lock.ts"
+import { Process } from "../services/Process.ts"
+import { Standing } from "../services/Standing.ts"
+import { applyProcessSettings, command, loadConfig } from "./command.ts"
+import { Output, printDocument } from "./Output.ts"
+import * as options from "./options.ts"
+import { pageParts } from "./reportPage.ts"
+import { jobsOf, stateOf } from "./stateServices.ts"
+import { UsageError } from "./UsageError.ts"
+
+const out = Options.text("out").pipe(
+  Options.withAlias("o"),
+  Options.withPseudoName("FILE"),
+  Options.filterMap(
+    (path) => (path === "" ? Option.none() : Option.some(path)),
+    "--out: the name of the file is empty"
+  ),
+  Options.withDescription("Where to write the page; - prints it.")
+)
+
+const longest = 3660
+
+const days = Options.integer("days").pipe(
+  Options.withPseudoName("N"),
+  Options.filterMap(
+    (count) => (count >= 1 && count <= longest ? Option.some(count) : Option.none()),
+    `--days: is not a whole number from 1 to ${longest}`
+  ),
+  Options.withDefault(90),
+  Options.withDescription("How far back lists and charts go; 90 when left out.")
+)
+
+/** `zipper report`: what the history comes to, as one page. */
+export const report = Command.make(
+  "report",
+  { config: options.config, out, days, json: options.json, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      const printed = flags.out === "-"
+      if (printed && flags.json) {
+        return yield* new UsageError({
+          command: "report",
+          problems: ["--out -: prints the page where --json prints its document; give one of them"]
+        })
+      }
+      const config = yield* loadConfig(flags.config)
+      yield* applyProcessSettings(config)
+      const settings = { host: hostname(), days: flags.days, target: config.target_path }
+      const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(
+        Effect.provide(services(config))
+      )
+      if (printed) return yield* (yield* Output).print(made.html)
+      yield* writeReport(flags.out, made.html).pipe(Effect.provide(Disk.layer))
+      const bytes = Buffer.byteLength(made.html)
+      yield* Effect.logInfo(
+        `wrote ${quoted(flags.out)}: ${Units.count(made.report.runs, "run")} of the last ${Units.count(flags.days, "day")}, ${needsLook(made.report)}, ${Units.bytes(bytes)}`
+      )
+      if (flags.json) yield* printDocument(ReportDocument, documentOf(flags.out, bytes, made.report))
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --config /usr/local/etc/zipper.json --out report.html"
+  )
+)
+
+/** Those that look and write nothing. */
+const services = (config: Config) => {
+  const settings = stateOf(config)
+  return Layer.mergeAll(
+    Layer.provide(History.layerDryRun(settings), Disk.layer),
+    Layer.provide(Standing.layerDryRun(settings), Disk.layer),
+    Layer.provide(Lock.layerDryRun, Process.layer),
+    Disk.layer
+  )
+}
+
+const needsLook = ({ problems }: Report): string =>
+  problems.length === 0
+    ? "all well"
+    : `${Units.count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look`
+
+const documentOf = (file: string, bytes: number, report: Report): ReportDocument => ({
+  version: 1,
+  file,
+  bytes,
+  made_at_utc: `${new Date(report.made).toISOString().slice(0, 19)}Z`,
+  days: report.days,
+  runs: report.runs,
+  ok: report.problems.length === 0,
+  problems: report.problems.map(({ subject, text }) => ({ subject, problem: text })),
+  unreadable_lines: report.unreadable
+})

@@ -1,0 +1,164 @@
+import type { HistoryRun } from "../History.ts"
+import { isAhead } from "../Instant.ts"
+import { labelOf } from "../JobKey.ts"
+import { count } from "../Units.ts"
+import type { Chart } from "./Chart.ts"
+import { archiveCharts, replicationCharts } from "./Charts.ts"
+import { type Failure, failuresOf } from "./Failures.ts"
+import { type FolderReport, foldersOf } from "./Folders.ts"
+import { type JobReport, jobOf, jobsOf, type KnownJob } from "./Jobs.ts"
+import { type ReplicaReport, replicasOf } from "./Replicas.ts"
+import { foldersNow, replicasNow } from "./Standings.ts"
+import { drawable, isArchive, isReplication, type TimedRun, timed } from "./Timeline.ts"
+
+/** All that the page says, in numbers. Times in milliseconds since 1970. */
+export interface Report {
+  readonly host: string
+  readonly made: number
+  /** Where the period begins that lists and charts are about; how things stand is told from all of the history. */
+  readonly from: number
+  readonly days: number
+  readonly jobs: ReadonlyArray<JobReport>
+  /** What needs a look, the gravest first; empty when all is well. */
+  readonly problems: ReadonlyArray<Problem>
+  /** Runs in the period; the newest of them are listed. */
+  readonly runs: number
+  readonly recent: ReadonlyArray<TimedRun>
+  readonly failures: ReadonlyArray<Failure>
+  readonly folders: ReadonlyArray<FolderReport>
+  readonly replicas: ReadonlyArray<ReplicaReport>
+  readonly archiveCharts: ReadonlyArray<Chart>
+  readonly replicationCharts: ReadonlyArray<Chart>
+  /** Lines of the history that could not be understood. */
+  readonly unreadable: number
+}
+
+/** Something that needs a look. */
+export interface Problem {
+  /** A job, a folder, a dataset. */
+  readonly subject: string
+  readonly text: string
+  /** Since when, where that is known. */
+  readonly since: number | undefined
+}
+
+export interface Settings {
+  readonly host: string
+  readonly now: number
+  /** How far back lists and charts go. */
+  readonly days: number
+  /** How many folders have an archive in the target. */
+  readonly archives: number
+  /** Jobs of the configuration. */
+  readonly jobs: ReadonlyArray<KnownJob>
+}
+
+const dayMillis = 86_400_000
+const mostRecent = 50
+
+/** What the history comes to. `unreadable`: how many of its lines could not be understood. */
+export const reportOf = (
+  history: { readonly runs: ReadonlyArray<HistoryRun>; readonly unreadable: number },
+  { archives: there, days, host, jobs: known, now }: Settings
+): Report => {
+  const { runs, unreadable } = timed(history.runs)
+  const period = { from: now - days * dayMillis, now }
+  const archives = runs.filter(isArchive)
+  const replications = runs.filter(isReplication)
+  const recent = runs.filter(({ ended }) => ended >= period.from)
+  const jobs = jobsOf(runs, known, { ...period, archives: there })
+  const standings = new Map(known.map(({ key, standing }) => [labelOf(key), standing]))
+  const folders = foldersNow(foldersOf(archives, period.from), standings.get("archive"), archives)
+  const replicas = jobs
+    .filter(({ kind }) => kind === "replication")
+    .flatMap(({ name }) => {
+      const own = replications.filter((run) => jobOf(run) === name)
+      return replicasNow(name, replicasOf(name, own, period.from), standings.get(name), own)
+    })
+  return {
+    host,
+    made: now,
+    from: period.from,
+    days,
+    jobs,
+    problems: problemsOf(now, jobs, folders, replicas, there),
+    runs: recent.length,
+    recent: recent.slice(-mostRecent).reverse(),
+    failures: failuresOf(recent),
+    folders,
+    replicas,
+    archiveCharts: archiveCharts(drawable(archives, now), period),
+    replicationCharts: replicationCharts(drawable(replications, now), period),
+    unreadable: history.unreadable + unreadable
+  }
+}
+
+const problemsOf = (
+  now: number,
+  jobs: ReadonlyArray<JobReport>,
+  folders: ReadonlyArray<FolderReport>,
+  replicas: ReadonlyArray<ReplicaReport>,
+  archives: number
+): ReadonlyArray<Problem> => {
+  const past = new Set(jobs.filter(({ state }) => state === "past").map(({ name }) => name))
+  const inFolders = past.has("archive") ? [] : folders.filter(({ trouble }) => trouble !== undefined)
+  const inReplicas = replicas.filter(({ job, trouble }) => trouble !== undefined && !past.has(job))
+  return [
+    ...jobs.flatMap((job) => problemOf(now, job, archives)),
+    ...inFolders.map(({ folder, trouble }) => ({
+      subject: folder,
+      text: trouble?.error ?? "",
+      since: trouble?.since
+    })),
+    ...inReplicas.map(({ dataset, job, trouble }) => ({
+      subject: `${dataset} (${job})`,
+      text: `${trouble?.result === "refused" ? "refused: " : ""}${trouble?.error ?? ""}`,
+      since: trouble?.since
+    }))
+  ]
+}
+
+/** Single folders and datasets speak for themselves; a job speaks when it could not work, or does not run. */
+const problemOf = (
+  now: number,
+  { begun, kind, last, name, state }: JobReport,
+  archives: number
+): ReadonlyArray<Problem> => {
+  const subject = kind === "archive" ? "archive job" : `job ${name}`
+  if (state === "killed") {
+    const text =
+      "a run came to no end: it was killed, or the machine went down; the next one puts in order what it left"
+    return [{ subject, text, since: begun?.at }]
+  }
+  if (state === "new") return [{ subject, text: "has not run yet", since: undefined }]
+  if (state === "forgotten") {
+    const text = `there are archives of ${count(archives, "folder")} in the target, and nothing tells of a run: was its folder .zipper lost, or did another program make them?`
+    return [{ subject, text, since: undefined }]
+  }
+  if (state === "silent") {
+    return [
+      { subject, text: "used to run regularly, and does not any more: look at cron", since: last?.ended }
+    ]
+  }
+  if (state === "well" && last !== undefined && isAhead(now, last.started)) {
+    const text = `its last run is dated in the future (${last.run.started_at_utc}): the clock was wrong then, or is now`
+    return [{ subject, text, since: undefined }]
+  }
+  if (state !== "failing" || last === undefined) return []
+  const { error, outcome } = last.run
+  switch (outcome) {
+    case "not_started":
+      return [{ subject, text: `could not begin: ${error ?? "see the log"}`, since: last.started }]
+    case "interrupted":
+      return [{ subject, text: error ?? "was stopped by a signal before it was done", since: last.ended }]
+    case "failed":
+    case "ok":
+      if (error === undefined && namesTrouble(last)) return []
+      return [{ subject, text: error ?? "its last run failed: see the log", since: last.ended }]
+  }
+}
+
+const namesTrouble = ({ run }: TimedRun): boolean =>
+  run.kind === "archive"
+    ? run.folders.some(({ result }) => result === "failed")
+    : run.datasets.some(({ result }) => result !== "sent")

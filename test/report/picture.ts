@@ -1,0 +1,40 @@
+import { execFileSync } from "node:child_process"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { hostname } from "node:os"
+import { dirname, join, resolve } from "node:path"
+import { pathToFileURL } from "node:url"
+import { openBrowser } from "../support/browser.ts"
+import { makePlace } from "../support/built.ts"
+import { sampleHistory } from "../support/reportHistory.ts"
+
+/** Makes the picture of the report in the README: `npm run picture`. Everything in it is made up. */
+
+const [, , out = ""] = process.argv
+const place = makePlace({
+  replication: [
+    { name: "nas", direction: "pull", host: "nas", destination: "tank/backup", datasets: ["tank/data"] }
+  ]
+})
+try {
+  const folders = ["DOCS", "PH01", "MAIL", "WORK", "SCAN", "CODE", "MUSC", "VIDS"]
+  const runs = sampleHistory({ now: Date.now(), days: 75, folders, changing: 1, spread: 2.5 })
+  mkdirSync(join(place.target, ".zipper"))
+  writeFileSync(
+    join(place.target, ".zipper", "history.jsonl"),
+    runs.map((run) => `${JSON.stringify(run)}\n`).join("")
+  )
+  const file = join(place.root, "report.html")
+  execFileSync(process.execPath, [
+    resolve("dist/zipper.mjs"),
+    ...["report", "--config", place.config, "--out", file, "--quiet"]
+  ])
+  writeFileSync(file, readFileSync(file, "utf8").replaceAll(` on ${hostname()}`, " on backup1"))
+
+  const browser = await openBrowser()
+  const page = await browser.open(pathToFileURL(file).href, { width: 1100 })
+  mkdirSync(dirname(out), { recursive: true })
+  writeFileSync(out, await page.picture(1330))
+  await browser.close()
+} finally {
+  place.remove()
+}
