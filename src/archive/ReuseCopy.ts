@@ -87,8 +87,14 @@ const nothing = Buffer.alloc(0)
 
 export const nothingCopied: Copied = { ranges: [], files: 0 }
 
-/** Copies pieces of the archive before into the new one. */
-export const copier = (previous: Previous, headers: Headers, output: Output, signal: AbortSignal) => {
+/** Copies pieces of the archive before into the new one; `passed` is told of the uncompressed bytes as they come. */
+export const copier = (
+  previous: Previous,
+  headers: Headers,
+  output: Output,
+  passed: (bytes: number) => void,
+  signal: AbortSignal
+) => {
   const ranges: Array<CopiedRange> = []
   const buffers = [nothing, nothing]
   let turn = 0
@@ -120,8 +126,8 @@ export const copier = (previous: Previous, headers: Headers, output: Output, sig
     return from < 0 ? nothing : window.bytes.subarray(from, end - window.start)
   }
 
-  /** Copies bytes, reading one buffer ahead; their CRC-32 behind that of the bytes before. */
-  const copy = async (start: number, end: number, before: number): Promise<number> => {
+  /** Copies bytes, reading one buffer ahead; their CRC-32 behind that of the bytes before. Of each, `scale` bytes are told. */
+  const copy = async (start: number, end: number, before: number, scale: number): Promise<number> => {
     let checksum = before
     let position = start
     if (present(position, end).length === 0) await read(position)
@@ -132,12 +138,14 @@ export const copier = (previous: Previous, headers: Headers, output: Output, sig
       checksum = crc32(chunk, checksum)
       if (position === end) {
         await output.write(chunk)
+        passed(chunk.length * scale)
         return checksum
       }
       // Neither goes on when this returns, also where one fails.
       const [written, ahead] = await Promise.allSettled([output.write(chunk), read(position)])
       if (written.status === "rejected") throw written.reason
       if (ahead.status === "rejected") throw ahead.reason
+      passed(chunk.length * scale)
     }
   }
 
@@ -147,9 +155,11 @@ export const copier = (previous: Previous, headers: Headers, output: Output, sig
     /** Copies one piece, local headers and data, and adds its entries to the central directory. */
     piece: async ({ end, entries, start }: CopiedPiece): Promise<void> => {
       const at = output.position()
+      let size = 0
       for (const { head, old } of entries) {
         headers.open(head, at + old.start - start).finish(sumsOf(old))
         if (head.kind === "file") files += 1
+        size += old.size
       }
       const last = ranges.at(-1)
       const joined = last?.end === at ? ranges.pop() : undefined
@@ -157,7 +167,7 @@ export const copier = (previous: Previous, headers: Headers, output: Output, sig
         start: joined?.start ?? at,
         end: at + end - start,
         entries: (joined?.entries ?? 0) + entries.length,
-        crc32: await copy(start, end, joined?.crc32 ?? 0)
+        crc32: await copy(start, end, joined?.crc32 ?? 0, size / (end - start))
       })
     }
   }

@@ -7,6 +7,7 @@ import { damaged, quoted } from "./Damage.ts"
 import { type EntryHead, headOf } from "./Entry.ts"
 import { makeDigest } from "./HeadDigest.ts"
 import { lookAhead } from "./LookAhead.ts"
+import { countingReads, type ReadCounter } from "./ReadCounter.ts"
 import { checkEnd, readRecords } from "./ReadZip.ts"
 import { type Break, type Slice, slices } from "./Slices.ts"
 import { endedAt } from "./WriteZip.ts"
@@ -27,15 +28,22 @@ export const verifyZip = async (
   manifest: Manifest,
   signal: AbortSignal,
   runner: Runner,
-  copied: ReadonlyArray<CopiedRange> = []
+  options: {
+    readonly copied?: ReadonlyArray<CopiedRange> | undefined
+    /** Told now and then how many bytes of the zip have been read. */
+    readonly progress?: ((bytes: number) => void) | undefined
+  } = {}
 ): Promise<void> => {
+  const { copied = [], progress } = options
   signal.throwIfAborted()
   const blocks = await openBlocks(zip)
   try {
-    const differs = await verifyAll({ zip, blocks, manifest, runner, copied }, signal)
+    const differs = await countingReads(blocks.size, progress, (counter) =>
+      verifyAll({ zip, blocks, manifest, runner, copied, counter }, signal)
+    )
     if (differs === undefined) return
     // Inflated, the entry that is damaged can be named.
-    await verifyAll({ zip, blocks, manifest, runner, copied: [] }, signal)
+    await verifyAll({ zip, blocks, manifest, runner, copied: [], counter: undefined }, signal)
     const where = `bytes ${differs.start} to ${differs.end} are not those that were copied from the archive before`
     damaged(zip)(new Error(where))
   } catch (cause) {
@@ -51,11 +59,12 @@ interface Verification {
   readonly manifest: Manifest
   readonly runner: Runner
   readonly copied: ReadonlyArray<CopiedRange>
+  readonly counter: ReadCounter | undefined
 }
 
 /** The first copied range that is not what was copied. */
 const verifyAll = async (
-  { blocks, copied, manifest, runner, zip }: Verification,
+  { blocks, copied, counter, manifest, runner, zip }: Verification,
   signal: AbortSignal
 ): Promise<CopiedRange | undefined> => {
   const ranges = copiedParts(copied)
@@ -64,7 +73,7 @@ const verifyAll = async (
     if ("broken" in slice) return damaged(zip)(new Error(slice.broken))
     const { content, count, records } = slice
     const parts = ranges.within(content)
-    const input = { zip, fd: blocks.fd, count, records, content, copied: parts }
+    const input = { zip, fd: blocks.fd, count, records, content, copied: parts, counter }
     const found = runner.run("verify", input, signal)
     const wanted = wantedHeads(manifest, slice)
     return { slice, parts, wanted, found: await found }

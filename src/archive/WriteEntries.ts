@@ -27,6 +27,8 @@ export interface WriteOptions {
   readonly previous?: PreviousArchive | undefined
   /** Told from time to time how many bytes at the beginning of the zip are in the file and final. */
   readonly settled?: ((bytes: number) => void) | undefined
+  /** Told after each piece of work how many uncompressed bytes of the entries are in the zip, read or copied. */
+  readonly progress?: ((bytes: number) => void) | undefined
 }
 
 /** Pieces of work for each thread that are begun before their turn to be written. */
@@ -41,6 +43,9 @@ const planOf = (
   before === undefined
     ? [{ kind: "fresh", entries: manifest.entries }]
     : pieces(manifest, before.archive.index.stamps, before.open.entries(signal))
+
+const sizeOf = (entries: ReadonlyArray<ManifestEntry>): number =>
+  entries.reduce((sum, { kind, size }) => (kind === "file" ? sum + size : sum), 0)
 
 /** The archive before, open. */
 interface Before {
@@ -136,12 +141,21 @@ const writeAll = async (
   }
 
   const written = writer(headers, output)
-  const copies = before === undefined ? undefined : copier(before.open, headers, output, signal)
+  let through = 0
+  const passed = (bytes: number): void => {
+    through += bytes
+    options.progress?.(through)
+  }
+  const copies = before === undefined ? undefined : copier(before.open, headers, output, passed, signal)
   const writeBatch = async ({ pieces, result, slot }: BegunBatch): Promise<void> => {
     const fresh = written.batch(result, slot)
     for (const piece of pieces) {
       signal.throwIfAborted()
-      await (piece.kind === "copied" ? copies?.piece(piece) : fresh(piece.entries))
+      if (piece.kind === "copied") await copies?.piece(piece)
+      else {
+        await fresh(piece.entries)
+        passed(sizeOf(piece.entries))
+      }
     }
   }
 
@@ -153,6 +167,7 @@ const writeAll = async (
       else {
         const { file, large, method, result, slot } = done
         await written.block(large.entry, file, method, result, slot, done)
+        passed(done.length)
         if (done.last) {
           open.delete(large)
           file.close()

@@ -16,19 +16,20 @@ import { Hasher } from "../services/Hasher.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { retryTransient } from "./Retry.ts"
+import type { FolderProgress, RunProgress } from "./RunProgress.ts"
 import { TaskTimeout } from "./TaskTimeout.ts"
 
 /** A folder that may have to be archived, and why. */
 export interface Candidate {
   readonly folder: FolderName
-  /** `Compare`: only if its manifest's hash is another one. */
+  /** `Compare`: only if its manifest's hash is another one than that in `state`. */
   readonly decision:
     | { readonly _tag: "Due"; readonly reason: DueReason }
-    | { readonly _tag: "Compare"; readonly manifestHash: string }
+    | { readonly _tag: "Compare"; readonly state: FolderState }
 }
 
 /** What all folders of a run have in common. */
-interface FolderContext {
+export interface FolderContext {
   readonly run: string
   /** When it began (milliseconds since 1970), before its snapshot was taken. */
   readonly started: number
@@ -37,6 +38,7 @@ interface FolderContext {
   readonly view: SourceView
   /** The base that this run compared with: see FolderState.compared_with. */
   readonly comparedWith: string | undefined
+  readonly progress: RunProgress
 }
 
 /** How one folder is worked on. */
@@ -55,10 +57,11 @@ export const archiveFolder = (context: FolderContext, settings: FolderSettings) 
   Effect.fn("ArchiveFolder")(
     function* (candidate: Candidate) {
       const { folder } = candidate
-      return yield* attempt(context, candidate).pipe(
+      const shown = yield* context.progress.folder(folder)
+      return yield* attempt(context, candidate, shown).pipe(
         Effect.catchIf(isByCopying, (error) =>
           Effect.logWarning(`${error.message}; everything is compressed anew`).pipe(
-            Effect.zipRight(attempt({ ...context, reuse: false }, candidate))
+            Effect.zipRight(attempt({ ...context, reuse: false }, candidate, shown))
           )
         ),
         Effect.timeoutFail({
@@ -67,9 +70,11 @@ export const archiveFolder = (context: FolderContext, settings: FolderSettings) 
         }),
         retryTransient(settings.retries),
         Effect.catchAll((error) => failFolder(context.run, folder, error.message)),
-        Effect.catchAllDefect((defect) => failFolder(context.run, folder, internal(defect)))
+        Effect.catchAllDefect((defect) => failFolder(context.run, folder, internal(defect))),
+        Effect.tap(shown.ended)
       )
     },
+    Effect.scoped,
     (effect, candidate) => Effect.annotateLogs(effect, "folder", candidate.folder)
   )
 
@@ -79,16 +84,20 @@ const isByCopying = (error: { readonly _tag: string }): error is ArchiveError =>
 const internal = (defect: unknown): string =>
   `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
 
-const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: Candidate) {
+const attempt = Effect.fnUntraced(function* (
+  context: FolderContext,
+  candidate: Candidate,
+  shown: FolderProgress
+) {
   const { folder, decision } = candidate
   const { view } = context
   const store = yield* Store
   const started = yield* Clock.currentTimeMillis
 
-  const prepared = yield* prepare(context, candidate)
-  if (prepared === undefined) {
+  const prepared = yield* prepare(context, candidate, shown)
+  if ("unchanged" in prepared) {
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")
-    return { _tag: "Unchanged", folder } satisfies FolderResult
+    return { _tag: "Unchanged", folder, state: prepared.unchanged } satisfies FolderResult
   }
   const { manifest, previous, report, checksums, staging } = prepared
 
@@ -111,14 +120,19 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
     copied: report.copiedFiles,
     millis: (yield* Clock.currentTimeMillis) - started,
     rotated: published.rotated,
-    rehearsed: published.rehearsed ?? false
+    rehearsed: published.rehearsed ?? false,
+    ...(published.rehearsed === true ? {} : { archivedAt: metadata.created_at_utc })
   }
   yield* Effect.logInfo(describe(result))
   return result
 }, Effect.scoped)
 
-/** Everything before publication; undefined when the manifest shows that nothing changed. */
-const prepare = Effect.fnUntraced(function* (context: FolderContext, { folder, decision }: Candidate) {
+/** Everything before publication; only the state that it has, if the manifest shows that nothing changed since. */
+const prepare = Effect.fnUntraced(function* (
+  context: FolderContext,
+  { folder, decision }: Candidate,
+  shown: FolderProgress
+) {
   const { reuse, view } = context
   const tree = yield* Tree
   const archiver = yield* Archiver
@@ -127,12 +141,15 @@ const prepare = Effect.fnUntraced(function* (context: FolderContext, { folder, d
   const before: Effect.Effect<PreviousArchive | undefined> = reuse
     ? store.previous(folder)
     : Effect.succeed(undefined)
+  yield* shown.listing
   // A folder that is due in any case needs both, and each of them waits for other things.
   const [manifest, found] = yield* Effect.all(
     [tree.manifest(view, folder), decision._tag === "Due" ? before : Effect.succeed(undefined)],
     { concurrency: 2 }
   )
-  if (decision._tag === "Compare" && decision.manifestHash === manifest.hash) return undefined
+  if (decision._tag === "Compare" && decision.state.manifest_sha256 === manifest.hash) {
+    return { unchanged: decision.state }
+  }
   const [escaped] = manifest.escaped ?? []
   if (escaped !== undefined) {
     yield* Effect.logWarning(
@@ -144,14 +161,19 @@ const prepare = Effect.fnUntraced(function* (context: FolderContext, { folder, d
   const following = yield* hasher.follow(staging.zip)
   const report = yield* archiver.archive(view, manifest, staging.zip, {
     previous,
-    settled: following.advance
+    settled: following.advance,
+    progress: yield* shown.archiving(manifest.bytes)
   })
+  const { copied } = report
   // All three read or write back the same bytes and wait for different things.
   const [, checksums] = yield* Effect.all(
     [
       archiver
-        .verify(staging.zip, manifest, report.copied)
-        .pipe(Effect.mapError((error) => (report.copied.length > 0 ? byCopying(error) : error))),
+        .verify(staging.zip, manifest, { copied, progress: yield* shown.verifying(report.zipSize) })
+        .pipe(
+          Effect.mapError((error) => (copied.length > 0 ? byCopying(error) : error)),
+          Effect.zipRight(shown.finishing)
+        ),
       following.finish(report.zipSize),
       store.sync(staging)
     ],

@@ -42,6 +42,16 @@ export interface ArchiveOptions {
   readonly previous?: PreviousArchive | undefined
   /** Told now and then how many bytes at the beginning of the zip are in the file and will not change any more. */
   readonly settled?: ((bytes: number) => void) | undefined
+  /** Told now and then how many of the manifest's bytes are in the zip; up to all of them. */
+  readonly progress?: ((bytes: number) => void) | undefined
+}
+
+/** How a zip is verified. */
+export interface VerifyOptions {
+  /** Of {@link ArchiveReport}: what was copied from the archive before. */
+  readonly copied?: ReadonlyArray<CopiedRange> | undefined
+  /** Told now and then how many of the zip's bytes have been read back; up to all of them. */
+  readonly progress?: ((bytes: number) => void) | undefined
 }
 
 /** Writes zips and reads them back. The layer knows method, level and threads. */
@@ -67,7 +77,7 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
     readonly verify: (
       zip: string,
       manifest: Manifest,
-      copied?: ReadonlyArray<CopiedRange>
+      options?: VerifyOptions
     ) => Effect.Effect<void, ArchiveError>
   }
 >() {
@@ -88,15 +98,16 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
                   compression: settings,
                   runner,
                   previous,
-                  settled: options.settled
+                  settled: options.settled,
+                  progress: options.progress
                 },
                 signal
               ),
             isArchiveError
           )
         }),
-        verify: Effect.fn("Archiver.verify")((zip, manifest, copied) =>
-          abortable((signal) => verifyZip(zip, manifest, signal, runner, copied), isArchiveError)
+        verify: Effect.fn("Archiver.verify")((zip, manifest, options = {}) =>
+          abortable((signal) => verifyZip(zip, manifest, signal, runner, options), isArchiveError)
         )
       }))
     )
@@ -115,19 +126,25 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
         const failure = memory.failures?.[manifest.folder]?.shift()
         if (failure !== undefined) return yield* failure
         memory.archived?.push(destination)
-        const zipSize = 22 + 100 * manifest.entries.length + manifest.bytes
+        options.progress?.(manifest.bytes)
+        const zipSize = memorySize(manifest)
         if (options.previous === undefined) return reportOf(manifest, zipSize)
         memory.copied?.push(destination)
         const range = { start: 0, end: 100, entries: 1, crc32: 0 }
         return { ...reportOf(manifest, zipSize), copiedFiles: 1, copied: [range] }
       }),
-      verify: Effect.fnUntraced(function* (zip, manifest) {
+      verify: Effect.fnUntraced(function* (zip, manifest, options = {}) {
         const failure = memory.verifyFailures?.[manifest.folder]?.shift()
         if (failure !== undefined) return yield* failure
+        options.progress?.(memorySize(manifest) / 2)
+        options.progress?.(memorySize(manifest))
         memory.verified?.push(zip)
       })
     })
 }
+
+/** Of a zip that is not there. */
+const memorySize = (manifest: Manifest): number => 22 + 100 * manifest.entries.length + manifest.bytes
 
 /** The archive before, if copying from it gives what compressing would. */
 const usable = Effect.fnUntraced(function* (previous: PreviousArchive | undefined, settings: Compression) {

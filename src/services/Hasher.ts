@@ -20,6 +20,8 @@ export interface Following {
    * there is something to say.
    */
   readonly advance: (bytes: number) => void
+  /** How many bytes have been hashed so far, for whoever watches; undefined when all of it is hashed at the end. */
+  readonly hashed: () => number | undefined
   /** All `size` bytes are written: the checksums, as {@link Hasher} `hash` gives them. To be called once. */
   readonly finish: (size: number) => Effect.Effect<Checksums, HashError>
 }
@@ -59,8 +61,9 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
             Effect.sync(() => follower(path)),
             ({ abandon }) => Effect.promise(abandon)
           ).pipe(
-            Effect.map(({ advance, finish }) => ({
+            Effect.map(({ advance, finish, hashed }) => ({
               advance,
+              hashed,
               finish: (size: number) => abortable((signal) => finish(size, signal), isHashError)
             }))
           )
@@ -99,6 +102,10 @@ function afterwards(hash: (path: string) => Effect.Effect<Checksums, HashError>)
     hashInPieces: (path: string) =>
       Effect.map(hash(path), (checksums) => ({ checksums, pieces: new Uint32Array() })),
     follow: (path: string) =>
-      Effect.succeed({ advance: (_bytes: number) => undefined, finish: (_size: number) => hash(path) })
+      Effect.succeed({
+        hashed: () => undefined,
+        advance: (_bytes: number) => undefined,
+        finish: (_size: number) => hash(path)
+      })
   }
 }

@@ -11,6 +11,8 @@ export interface Growth {
   /** Goes to the thread, which reads it with {@link waitForGrowth}. */
   readonly memory: SharedArrayBuffer
   readonly tell: (grown: Grown) => void
+  /** How far the thread has read, see {@link noteRead}. */
+  readonly read: () => number
 }
 
 // One number for both facts, so that they change together: twice the bytes, and one more at the end.
@@ -18,15 +20,21 @@ const valueOf = ({ bytes, ended }: Grown): bigint => 2n * BigInt(bytes) + (ended
 
 /** A file of which nothing has been written. */
 export const makeGrowth = (): Growth => {
-  const memory = new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT)
+  const memory = new SharedArrayBuffer(2 * BigInt64Array.BYTES_PER_ELEMENT)
   const cell = new BigInt64Array(memory)
   return {
     memory,
     tell: (grown) => {
       Atomics.store(cell, 0, valueOf(grown))
       Atomics.notify(cell, 0)
-    }
+    },
+    read: () => Number(Atomics.load(cell, 1))
   }
+}
+
+/** Says to whoever watches that this thread has read so many bytes from the beginning. */
+export const noteRead = (memory: SharedArrayBuffer, bytes: number): void => {
+  Atomics.store(new BigInt64Array(memory), 1, BigInt(bytes))
 }
 
 /** Stops this thread, which must not be the main one, until `wanted` bytes are final or the file has ended. */

@@ -24,7 +24,7 @@ export interface Pool extends Pick<Runner, "width" | "run"> {
 }
 
 /** Work that takes milliseconds: the next piece is sent along, so that a thread does not wait for this one. */
-const brief: ReadonlySet<Kind> = new Set(["files", "sample", "block", "verify", "list"])
+const brief: ReadonlySet<Kind> = new Set(["files", "sample", "block", "verify", "audit", "list"])
 
 /** Pieces of brief work that a thread has at a time. */
 const depth = 2

@@ -31,7 +31,8 @@ export type Failure =
 /** How node and zlib say that there is no memory left for a buffer. */
 const outOfMemory: ReadonlySet<string> = new Set(["ERR_MEMORY_ALLOCATION_FAILED", "Z_MEM_ERROR"])
 
-const isOutOfMemory = (cause: unknown): boolean =>
+/** Whether there was no memory left, which says nothing of the data that was worked on. */
+export const isOutOfMemory = (cause: unknown): boolean =>
   outOfMemory.has(codeOf(cause) ?? "") ||
   (cause instanceof RangeError && cause.message === "Array buffer allocation failed")
 

@@ -22,7 +22,7 @@ const signal = new AbortController().signal
 /** What verification says of the zip; undefined when it is good. Anything but an ArchiveError is thrown. */
 const failure = (zip: string, manifest: Manifest, copied: ReadonlyArray<CopiedRange> = []) =>
   Effect.promise(() =>
-    verifyZip(zip, manifest, signal, inProcess, copied).then(
+    verifyZip(zip, manifest, signal, inProcess, { copied }).then(
       () => undefined,
       (cause: unknown) => {
         if (isArchiveError(cause)) return cause

@@ -46,7 +46,7 @@ export const archiveFrom = Effect.fnUntraced(function* (
   const archiver = yield* Archiver
   const manifest = yield* Effect.flatMap(Tree, (tree) => tree.manifest(view, abcd))
   const report = yield* archiver.archive(view, manifest, zip, { previous })
-  yield* archiver.verify(zip, manifest, report.copied)
+  yield* archiver.verify(zip, manifest, { copied: report.copied })
   return { manifest, report }
 })
 

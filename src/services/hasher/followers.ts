@@ -7,6 +7,8 @@ import { ask, checksumsOf, hashFile } from "./hashFile.ts"
 export interface Follower {
   /** The first `bytes` bytes are final. */
   readonly advance: (bytes: number) => void
+  /** How many bytes have been hashed; undefined when none are before `finish`. */
+  readonly hashed: () => number | undefined
   readonly finish: (size: number, signal: AbortSignal) => Promise<Checksums>
   /** Ends what is under way; the file is not read any more when this is done. */
   readonly abandon: () => Promise<void>
@@ -44,6 +46,7 @@ export const makeFollowers = (runner: Runner, here: Runner): ((path: string) => 
         growth.tell({ bytes, ended: false })
         if (results === undefined && bytes >= worthFollowing && !busy) results = begin()
       },
+      hashed: () => (results === undefined ? undefined : growth.read()),
       finish: async (size, signal) => {
         if (results === undefined) return hashFile(path, signal, size < worthFollowing ? here : runner)
         growth.tell({ bytes: size, ended: true })

@@ -4,7 +4,7 @@ import { crc32 } from "node:zlib"
 import { checkedPiece } from "../../domain/ArchiveIndex.ts"
 import { closeRead, openRegular, readOnly } from "../../services/regularFile.ts"
 import type { FileCalls } from "../FileCalls.ts"
-import { waitForGrowth } from "../Growth.ts"
+import { noteRead, waitForGrowth } from "../Growth.ts"
 
 export type Algorithm = "md5" | "sha256"
 
@@ -106,6 +106,7 @@ export const follow = async ({ algorithms, growth, path }: FollowInput): Promise
         if (bytesRead === 0) throw otherSize(position, grown.bytes)
         update(buffer.subarray(0, bytesRead))
         position += bytesRead
+        noteRead(growth, position)
       } else {
         const { size } = fstatSync(fd)
         if (size !== grown.bytes || size !== position) throw otherSize(size, grown.bytes)
