@@ -1,26 +1,30 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
-import type { ArchiveConfig } from "../domain/Config.ts"
+import type { ArchiveConfig, Config } from "../domain/Config.ts"
+import { type CronLine, cronLines, crontabOf } from "../domain/Crontab.ts"
+import { CheckDocument } from "../domain/documents/Check.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { fromConfig } from "../domain/replication/Job.ts"
 import * as Check from "../programs/Check.ts"
 import { checkReplication } from "../programs/CheckReplication.ts"
+import { checkState } from "../programs/CheckState.ts"
 import type { Finding } from "../programs/Finding.ts"
+import { Disk } from "../services/Disk.ts"
 import { archiving, command, loadConfig } from "./command.ts"
+import { cronPlace } from "./cronPlace.ts"
 import { Stop } from "./Exit.ts"
-import { Output } from "./Output.ts"
+import { Output, printDocument } from "./Output.ts"
 import * as options from "./options.ts"
 import * as replicationServices from "./replicationServices.ts"
 import * as services from "./services.ts"
 
-/** `zipper check`: would a run work? */
+/** `zipper check`: would a run work, and how does cron start it? */
 export const check = Command.make(
   "check",
   { config: options.config, json: options.json, ...options.output },
   (flags) =>
     Effect.gen(function* () {
       const config = yield* loadConfig(flags.config)
-      const output = yield* Output
       // A configuration for replication alone is one to check as well; one without anything to run is not.
       const archive =
         config.source_path === undefined && config.replication.length > 0
@@ -30,16 +34,25 @@ export const check = Command.make(
         const job = fromConfig(written)
         return Effect.provide(checkReplication(job), replicationServices.dryRun(job, config))
       })
-      const findings = [...archive, ...replication.flat()]
-      const problems = findings.filter(({ status }) => status === "problem")
-      if (flags.json) yield* output.json({ version: 1, ok: problems.length === 0, findings })
-      else yield* Effect.forEach(findings, report, { discard: true })
-      if (problems.length > 0) return yield* new Stop({ status: ExitStatus.preflight })
+      const state = yield* Effect.provide(checkState(config), Disk.layer)
+      const findings = [...archive, ...replication.flat(), ...state]
+      const ok = findings.every(({ status }) => status !== "problem")
+      const place = cronPlace(flags.config)
+      const lines = ok ? cronLines(place, workOf(config)) : []
+      if (flags.json) {
+        const cron = lines.map(({ job, ...rest }) => ({ ...rest, job: job ?? null, user: place.user }))
+        const crontab = crontabOf(place.platform)
+        yield* printDocument(CheckDocument, { version: 1, ok, findings, crontab, cron })
+      } else {
+        yield* Effect.forEach(findings, report, { discard: true })
+      }
+      if (!ok) return yield* new Stop({ status: ExitStatus.preflight })
       yield* Effect.logInfo("a run would work")
+      yield* tell(lines, crontabOf(place.platform))
     }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
-    "Look at everything a run depends on, and change nothing. Example: zipper check --config /usr/local/etc/zipper.json"
+    "Look at everything a run depends on, change nothing, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"
   )
 )
 
@@ -51,3 +64,26 @@ const report = ({ subject, status, detail }: Finding) => {
   if (status === "problem") return Effect.logError(line)
   return status === "warning" ? Effect.logWarning(line) : Effect.logInfo(line)
 }
+
+const workOf = (config: Config) => ({
+  archive: config.source_path !== undefined,
+  lockfile: config.lockfile_path,
+  replication: config.replication.map(({ direction, name, retention }) => ({
+    name,
+    direction,
+    prunes: retention !== undefined
+  }))
+})
+
+// Nothing before the lines themselves, so that they can be pasted as they are.
+const tell = Effect.fnUntraced(function* (lines: ReadonlyArray<CronLine>, crontab: string) {
+  const output = yield* Output
+  if (lines.length === 0) {
+    yield* Effect.logWarning(
+      "no lines for cron: the path of zipper, node, the configuration or the lock holds what a crontab cannot"
+    )
+  } else if (!output.options.quiet) {
+    yield* Effect.logInfo(`for cron, in ${crontab}:`)
+    yield* output.print(["", ...lines.map(({ line }) => line)].join("\n"))
+  }
+})

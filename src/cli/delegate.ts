@@ -2,17 +2,18 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { DelegateDocument } from "../domain/documents/Rights.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { userProblem } from "../domain/replication/Address.ts"
 import * as Endpoint from "../domain/replication/Endpoint.ts"
 import { placeFromFlags, strayOption } from "../domain/replication/JobFlags.ts"
-import { type Role, roles } from "../domain/replication/Roles.ts"
+import { allowCommand, permissionsOf, type Role, roles } from "../domain/replication/Roles.ts"
 import * as Delegate from "../programs/Delegate.ts"
 import { userName } from "../services/zfs/command.ts"
 import { command, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
-import { Output } from "./Output.ts"
-import { output } from "./options.ts"
+import { Output, printDocument } from "./Output.ts"
+import { json, output } from "./options.ts"
 import { resolve } from "./replicationJob.ts"
 import * as options from "./replicationOptions.ts"
 import { ends, endsOf } from "./replicationServices.ts"
@@ -43,6 +44,8 @@ interface Flags {
   readonly datasets: ReadonlyArray<string>
   readonly check: boolean
   readonly apply: boolean
+  readonly dryRun: boolean
+  readonly json: boolean
 }
 
 /** Who needs what, and which machine is which end. */
@@ -66,22 +69,23 @@ export const delegate = Command.make(
     check,
     apply,
     dryRun: options.dryRun,
+    json,
     datasets: options.datasets,
     ...output
   },
   (flags) =>
     Effect.gen(function* () {
       const wanted = yield* flags.job === undefined ? fromRoles(flags) : fromJob(flags)
-      if (flags.check || (flags.apply && flags.dryRun)) return yield* lookAt(wanted, flags.check)
+      if (flags.check || (flags.apply && flags.dryRun)) return yield* lookAt(wanted, flags)
       if (flags.apply) {
         const done = yield* Effect.provide(
           Delegate.applyDelegations(wanted.delegations),
           ends(wanted.source, wanted.target)
         )
         if (done.length === 0) yield* Effect.logInfo("all of it is allowed already")
-        return
+        return yield* tell(flags, true, done.map(rightOf))
       }
-      yield* print(wanted)
+      yield* print(wanted, flags)
     }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
@@ -152,7 +156,7 @@ const fromJob = Effect.fnUntraced(function* (flags: Flags) {
 })
 
 /** The commands, to be pasted; nobody is asked. */
-const print = Effect.fnUntraced(function* ({ delegations, source, target }: Wanted) {
+const print = Effect.fnUntraced(function* ({ delegations, source, target }: Wanted, flags: Flags) {
   const { print: write } = yield* Output
   const lines = delegations.map((delegation) => {
     const end = delegation.end === "sender" ? source : target
@@ -175,20 +179,55 @@ const print = Effect.fnUntraced(function* ({ delegations, source, target }: Want
     if (user === "root") yield* write(`# ${delegation.dataset}: root needs no rights`)
     else for (const { command } of Delegate.commandsOf([{ ...delegation, user }])) yield* write(command)
   }
+  const rights = lines.map(({ delegation, end, user = "" }) => {
+    const permissions = user === "root" ? [] : permissionsOf(...delegation.roles)
+    const right = { label: Endpoint.label(end), user, dataset: delegation.dataset, permissions }
+    return rightOf({ ...right, command: permissions.length === 0 ? undefined : allowCommand(right) })
+  })
+  yield* tell(flags, true, rights)
 })
+
+type Right = DelegateDocument["rights"][number]
+
+const rightOf = ({
+  command,
+  dataset,
+  label,
+  permissions,
+  user
+}: Omit<Delegate.Grant, "command"> & { readonly command: string | undefined }): Right => ({
+  host: label,
+  user,
+  dataset,
+  permissions,
+  ...(command === undefined ? {} : { command })
+})
+
+const tell = (flags: Flags, ok: boolean, rights: ReadonlyArray<Right>) =>
+  flags.json
+    ? printDocument(DelegateDocument, {
+        version: 1,
+        action: flags.check ? "check" : flags.apply ? "apply" : "print",
+        dry_run: flags.apply && flags.dryRun,
+        ok,
+        rights
+      })
+    : Effect.void
 
 const machineOf = (end: Endpoint.Endpoint): string => (end._tag === "Local" ? Endpoint.label(end) : end.host)
 
 const loginOf = (end: Endpoint.Endpoint): string | undefined => (end._tag === "Local" ? userName() : end.user)
 
 /** What is missing, as an error each when that was the question, else as what a real run would do. */
-const lookAt = Effect.fnUntraced(function* ({ delegations, source, target }: Wanted, asked: boolean) {
+const lookAt = Effect.fnUntraced(function* ({ delegations, source, target }: Wanted, flags: Flags) {
+  const asked = flags.check
   const missing = yield* Effect.provide(Delegate.checkDelegations(delegations), ends(source, target))
   for (const { command, label, permissions, user } of missing) {
     yield* asked
       ? Effect.logError(`${user} lacks ${permissions.join(", ")}; as root on ${label}: ${command}`)
       : Effect.logInfo(`would run on ${label}: ${command}`)
   }
+  yield* tell(flags, missing.length === 0, missing.map(rightOf))
   if (missing.length === 0) yield* Effect.logInfo("all of it is allowed")
   else if (asked) return yield* new Stop({ status: ExitStatus.someFailed })
 })

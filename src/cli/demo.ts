@@ -3,13 +3,16 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type ArchiveConfig, decode, withToken } from "../domain/Config.ts"
+import { DemoDocument } from "../domain/documents/Messages.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { announcedJob } from "../programs/Announce.ts"
 import * as Demo from "../programs/Demo.ts"
 import { Process } from "../services/Process.ts"
 import { command } from "./command.ts"
 import { Stop } from "./Exit.ts"
+import { printDocument } from "./Output.ts"
 import * as options from "./options.ts"
+import * as progressBar from "./progressBar.ts"
 import * as services from "./services.ts"
 
 const keep = Options.boolean("keep").pipe(
@@ -17,14 +20,19 @@ const keep = Options.boolean("keep").pipe(
 )
 
 /** `zipper demo`: the archive job on a sample, for somebody who has no ZFS at hand. */
-export const demo = Command.make("demo", { keep, ...options.output }, (flags) =>
+export const demo = Command.make("demo", { keep, json: options.json, ...options.output }, (flags) =>
   Effect.gen(function* () {
     const place = yield* Demo.makePlace(flags.keep)
     const config = yield* configFor(place)
-    const good = yield* Demo.demonstrate(place, job(config)).pipe(Effect.provide(Process.layer))
+    const { archived, checks, ok } = yield* Demo.demonstrate(place, job(config)).pipe(
+      Effect.provide(Process.layer)
+    )
     if (flags.keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
-
-    if (!good) {
+    if (flags.json) {
+      const folder = flags.keep ? place.root : null
+      yield* printDocument(DemoDocument, { version: 1, ok, folder, archived, checks })
+    }
+    if (!ok) {
       yield* Effect.logError("the demonstration did not go as it should: please report this")
       return yield* new Stop({ status: ExitStatus.someFailed })
     }
@@ -61,8 +69,9 @@ const configFor = (place: Demo.DemoPlace) =>
 
 const job = (config: ArchiveConfig) => {
   const id = services.makeIdentity(config)
-  return announcedJob(config, { run: id.run, host: id.host, folders: [], force: false }).pipe(
+  return announcedJob(config, { ...id, folders: [], force: false }).pipe(
     Effect.provide(services.live(config, id)),
+    Effect.provide(progressBar.layer),
     services.logs(config, id)
   )
 }

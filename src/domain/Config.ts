@@ -3,7 +3,7 @@ import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { contradictions, pathDescription, placeholder, tidyPath } from "./ConfigContradictions.ts"
-import { described, flag, optional, text, whole, withDefault } from "./ConfigFields.ts"
+import { described, flag, optional, PingUrl, text, whole, withDefault } from "./ConfigFields.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
 import { ReplicationJob } from "./replication/JobConfig.ts"
 
@@ -95,9 +95,15 @@ export const ConfigDocument = Schema.Struct({
   task_timeout_seconds: withDefault(whole(1, 1_209_600), () => 14_400),
   compression: withDefault(Compression, () => Schema.decodeSync(Compression)({})),
   notify_on: withDefault(
-    Schema.Array(described(Schema.Literal("failure", "success"), '"failure" or "success"')),
+    Schema.Array(
+      described(Schema.Literal("failure", "success", "recovery"), '"failure", "success" or "recovery"')
+    ),
     () => ["failure" as const]
   ),
+  ping_url: optional(PingUrl),
+  metrics_file: optional(AbsolutePath),
+  // Only without a target: see the contradictions.
+  state_dir: optional(AbsolutePath),
   log_max_bytes: withDefault(whole(1024, 10_737_418_240), () => 10_485_760),
   log_keep: withDefault(whole(0, 99), () => 5),
   syslog: withDefault(flag, () => true),
@@ -161,6 +167,15 @@ export const withToken = (document: ConfigDocument, token: Redacted.Redacted | u
   const { gotify, ...rest } = document
   return gotify === undefined || token === undefined ? rest : { ...rest, gotify: { ...gotify, token } }
 }
+
+/**
+ * The folder of job-wide state (history, standings): `<target_path>/.zipper`, or what `state_dir` says where nothing is
+ * archived.
+ */
+export const stateDirOf = (config: Pick<Config, "target_path" | "state_dir">): string =>
+  config.target_path === undefined
+    ? (config.state_dir ?? "/var/lib/zipper")
+    : `${config.target_path === "/" ? "" : config.target_path}/.zipper`
 
 /** The mask as a number. */
 export const umaskOf = (config: Pick<Config, "umask">): number => Number.parseInt(config.umask, 8)

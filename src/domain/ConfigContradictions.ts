@@ -51,6 +51,18 @@ export const contradictions = (
   if (log !== undefined && log === pathOf(input["lockfile_path"])) {
     says(["lockfile_path"], "is the same file as log_file")
   }
+  if (input["state_dir"] !== undefined && input["target_path"] !== undefined) {
+    says(
+      ["state_dir"],
+      "is for a configuration without target_path; with one, state is kept in its folder .zipper"
+    )
+  }
+  const metrics = pathOf(input["metrics_file"])
+  for (const key of ["log_file", "lockfile_path"]) {
+    if (metrics !== undefined && metrics === pathOf(input[key])) {
+      says(["metrics_file"], `is the same file as ${key}`)
+    }
+  }
   const gotify = input["gotify"]
   if (Predicate.isRecord(gotify) && gotify["token_file"] === undefined && !options.tokenGiven) {
     if (gotify["token"] === undefined) {

@@ -23,4 +23,15 @@ export const text = (pattern: RegExp, description: string) =>
 export const judged = (description: string, problem: (value: string) => string | undefined) =>
   described(Schema.String, description).pipe(Schema.filter((value) => problem(value)))
 
+/** Where pings go. Whoever knows the address can send them, so it is a secret. */
+export const PingUrl = described(
+  Schema.Redacted(
+    Schema.String.pipe(
+      Schema.maxLength(2000),
+      Schema.filter((url) => URL.canParse(url) && /^https?:\/\//i.test(url))
+    )
+  ),
+  "an http or https address such as https://hc-ping.com/UUID"
+)
+
 export const flag = described(Schema.Boolean, "true or false")

@@ -147,7 +147,7 @@ const suggest = (key: string, known: ReadonlyArray<string>): string | undefined 
 }
 
 const isSecret = (path: Path): boolean =>
-  path.some((part) => /token$|password|passwd|secret/i.test(String(part)))
+  path.some((part) => /token$|password|passwd|secret|^ping_url$/i.test(String(part)))
 
 /** Takes user names, passwords and queries out of anything that looks like an address. */
 export const maskAddress = (text: string): string =>

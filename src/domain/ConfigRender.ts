@@ -28,6 +28,40 @@ export const example: string = `${JSON.stringify(
   2
 )}\n`
 
+/** What `config init` is told: what has no default, and what most people choose. */
+export interface Answers {
+  readonly source_path?: string
+  readonly target_path?: string
+  readonly snapshots?: "live"
+  readonly tmp_dir?: string
+  readonly lockfile_path?: string
+  readonly log_file?: string
+  readonly gotify?: {
+    readonly url: string
+    /** In neither: it comes from the environment. */
+    readonly token?: Redacted.Redacted
+    readonly token_file?: string
+  }
+  readonly notify_on?: ReadonlyArray<Config["notify_on"][number]>
+}
+
+/** The value of a configuration file with these answers, keys in their usual order; whatever is not asked stays at its default. */
+export const answered = (answers: Answers): Record<string, unknown> => {
+  const { gotify } = answers
+  const { token } = gotify ?? {}
+  return inOrder(ConfigDocument.fields, {
+    ...answers,
+    ...(gotify === undefined
+      ? {}
+      : {
+          gotify: inOrder(Gotify.fields, {
+            ...gotify,
+            ...(token === undefined ? {} : { token: Redacted.value(token) })
+          })
+        })
+  })
+}
+
 /** The effective configuration as a value for JSON: every default filled in, keys in their usual order, secrets hidden. */
 export const visible = (config: Config): Record<string, unknown> => {
   const { gotify, mqtt } = config

@@ -8,6 +8,7 @@ import { Notifier } from "../services/Notifier.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { Zfs } from "../services/Zfs.ts"
+import { checkRights } from "./CheckRights.ts"
 import { type Finding, ok, problem, warning } from "./Finding.ts"
 
 /**
@@ -47,9 +48,7 @@ const checkSource = Effect.fnUntraced(
     ]
     if (children > 0)
       findings.push(ok("children", `${count(children, "child dataset")} will be in the same snapshot`))
-    if (source.grant !== undefined) {
-      findings.push(warning("rights", `not root: a run needs what this grants: ${source.grant}`))
-    }
+    findings.push(...(yield* checkRights(source)))
     for (const { at, reason } of view.blocked)
       findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
     findings.push(

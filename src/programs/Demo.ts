@@ -11,6 +11,15 @@ export interface DemoPlace {
   readonly target: string
 }
 
+/** How a demonstration went. */
+export interface DemoResult {
+  /** All of it as it should. */
+  readonly ok: boolean
+  /** Folders archived by each run. */
+  readonly archived: ReadonlyArray<number>
+  readonly checks: ReadonlyArray<DemoCheck>
+}
+
 /** One check of one file by a program that is not ours. */
 interface DemoCheck {
   /** The program and what it was asked, without the file: `unzip -tq`. */
@@ -90,7 +99,7 @@ const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
 
 /**
  * The demonstration in `place`: a sample, a run, a change, a second run, and what other programs say of the
- * result. `job` is a run of the archive job there. Gives whether all went as it should.
+ * result. `job` is a run of the archive job there.
  */
 export const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummary, E, R>) =>
   Effect.gen(function* () {
@@ -112,7 +121,12 @@ export const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummar
       yield* Effect.logInfo("  none of unzip, 7zz, bsdtar, python3, sha256sum, md5sum is installed here")
     }
     const asPlanned = first.archived === 3 && second.archived === 1 && second.unchanged === 2
-    return asPlanned && checks.every(({ ok }) => ok)
+    const result: DemoResult = {
+      ok: asPlanned && checks.every(({ ok }) => ok),
+      archived: [first.archived, second.archived],
+      checks
+    }
+    return result
   }).pipe(Effect.withSpan("Demo.demonstrate"))
 
 const tally = (checks: ReadonlyArray<DemoCheck>) =>

@@ -50,9 +50,21 @@ export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
      * `gotify.token_file`, else from `gotify.token`. Changes nothing.
      */
     readonly load: (path: string) => Effect.Effect<LoadedConfig, ConfigError>
+    /** What keeps a file from being a `gotify.token_file`, to go after its name; undefined when nothing does. */
+    readonly tokenMistake: (path: string) => Effect.Effect<string | undefined>
   }
 >() {
   static readonly layer: Layer.Layer<ConfigFile> = Layer.sync(ConfigFile, () => ({
+    tokenMistake: Effect.fn("ConfigFile.tokenMistake")((path: string) =>
+      Effect.match(readText(path), {
+        onFailure: (why) => why,
+        onSuccess: ({ text }) => {
+          const token = asToken(text)
+          if (token === undefined) return notAToken
+          return isPlaceholder(token) ? placeholderIssue : undefined
+        }
+      })
+    ),
     load: Effect.fn("ConfigFile.load")(function* (path: string) {
       const fail = (...issues: ReadonlyArray<string>) => new ConfigError({ path, issues })
       const file = yield* readText(path).pipe(Effect.mapError(fail))
@@ -121,6 +133,8 @@ const isGiven = (found: FoundToken): boolean => found.token !== undefined || fou
 
 const holdsSecret = (document: ConfigDocument): boolean =>
   document.mqtt?.password !== undefined ||
+  document.ping_url !== undefined ||
+  document.replication.some((job) => job.ping_url !== undefined) ||
   (document.gotify?.token !== undefined && !isPlaceholder(document.gotify.token))
 
 const openWarning = (path: string, mode: number | undefined): ReadonlyArray<string> =>
@@ -131,7 +145,7 @@ const openWarning = (path: string, mode: number | undefined): ReadonlyArray<stri
       ]
 
 // A line with a secret on it, or right before it, is not shown: cron mails and logs what we print.
-const secretive = /token|passw|secret|\/\/[^\s"]*@/i
+const secretive = /token|passw|secret|ping|\/\/[^\s"]*@/i
 
 const syntaxLines = (text: string, mistake: JsonText.JsonMistake): ReadonlyArray<string> => {
   const lines = text.split("\n")

@@ -112,7 +112,7 @@ describe("Config", () => {
         "gotify.priority: 11 is not a whole number from 0 to 10",
         'gotify.url: "ftp://host/" is not an http or https address such as https://gotify.example.com/message',
         "compression: 5 is not an object { … }",
-        'notify_on[0]: "failur" is not "failure" or "success"',
+        'notify_on[0]: "failur" is not "failure", "success" or "recovery"',
         'umask: 27 is not octal text that leaves the owner everything, such as "027"',
         "tmp_dir: null is not an absolute path without .. in it",
         "colour: unknown key",
@@ -344,11 +344,13 @@ describe("Config", () => {
     const document = decoded({
       mqtt: { password: "hush-mqtt", host: "broker" },
       gotify: { ...gotify, url: "https://me:hush-proxy@gotify.example.com/message", token: "hush-token" },
+      ping_url: "https://ping.example.com/hush-ping",
       ...minimal
     })
     const text = render(withToken(document, document.gotify?.token))
     assert.notInclude(text, "hush")
     assert.match(text, /"token": "<hidden>"/)
+    assert.match(text, /"ping_url": "<hidden>"/)
     assert.match(text, /"url": "https:\/\/gotify.example.com\/message"/)
     const keys = Object.keys(JSON.parse(text))
     assert.deepStrictEqual(keys.slice(0, 4), ["source_path", "target_path", "snapshot_prefix", "max_workers"])

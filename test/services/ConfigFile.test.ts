@@ -171,6 +171,7 @@ describe("ConfigFile", () => {
         "not valid JSON, line 1, column 31: a comma or } should be here"
       )
       assert.notInclude(yield* issue('{ "token":\n  "hush" x }'), "hush")
+      assert.notInclude(yield* issue('{ "ping_url": 5hush'), "hush")
       assert.match(
         yield* issue('{ "nice": 1,\n "nice": 2 }'),
         /line 2, column 2: the key "nice" is here a second time/

@@ -1,6 +1,6 @@
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { described, flag, judged, optional, text, whole, withDefault } from "../ConfigFields.ts"
+import { described, flag, judged, optional, PingUrl, text, whole, withDefault } from "../ConfigFields.ts"
 import { type ConfigIssue, issuesOf } from "../ConfigIssues.ts"
 import { hostProblem, sshOptionProblem, userProblem } from "./Address.ts"
 import * as DatasetName from "./DatasetName.ts"
@@ -50,7 +50,8 @@ export const ReplicationJob = Schema.Struct({
   ),
   bandwidth: optional(judged('bytes a second such as "10M"', bandwidthProblem)),
   compress: optional(described(Schema.Literal("none", "zstd"), '"none" or "zstd"')),
-  retention: optional(Retention)
+  retention: optional(Retention),
+  ping_url: optional(PingUrl)
 })
 export type ReplicationJob = typeof ReplicationJob.Type
 

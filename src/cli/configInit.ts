@@ -1,0 +1,110 @@
+import { dirname, resolve } from "node:path"
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { tokenVariable } from "../domain/ConfigContradictions.ts"
+import { type Answers, example } from "../domain/ConfigRender.ts"
+import { ConfigInitDocument } from "../domain/documents/Config.ts"
+import { shellWords } from "../domain/ShellWord.ts"
+import { answersFrom, type Given } from "../programs/ConfigByOptions.ts"
+import { fileOf, mustBeNew, writeConfig } from "../programs/ConfigInit.ts"
+import { interview } from "../programs/ConfigInterview.ts"
+import { ConfigFile } from "../services/ConfigFile.ts"
+import { Datasets } from "../services/Datasets.ts"
+import { Disk } from "../services/Disk.ts"
+import { Process } from "../services/Process.ts"
+import { Questions } from "../services/Questions.ts"
+import { command } from "./command.ts"
+import { printDocument } from "./Output.ts"
+import * as options from "./options.ts"
+import { single } from "./replicationOptions.ts"
+import { UsageError } from "./UsageError.ts"
+
+// A mistyped option must not become a file's name.
+const file = Args.text({ name: "FILE" }).pipe(
+  Args.withSchema(
+    Schema.String.pipe(
+      Schema.pattern(/^[^-]/, { message: () => "a file name cannot begin with a dash: write ./-name" })
+    )
+  ),
+  Args.withDefault("config.json"),
+  Args.withDescription("Where to write it; config.json in this folder when left out.")
+)
+
+const flagged = {
+  source: single("source", "DIR", "Folder whose ABCD subfolders are archived."),
+  target: single("target", "DIR", "Folder for the archives."),
+  tmpDir: single("tmp-dir", "DIR", "Where archives are put together, on the target's file system."),
+  live: Options.boolean("live").pipe(
+    Options.withDescription("Read the source as it is, without snapshots: for a folder that is not on ZFS.")
+  ),
+  gotifyUrl: single("gotify-url", "URL", "Address that messages are posted to."),
+  gotifyTokenFile: single("gotify-token-file", "FILE", `File with its token; or set ${tokenVariable}.`),
+  notifySuccess: Options.boolean("notify-success").pipe(
+    Options.withDescription("A message after every run that went well, too.")
+  )
+}
+
+/** `zipper config init`. */
+export const init = Command.make(
+  "init",
+  { file, ...flagged, json: options.json, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      yield* mustBeNew(flags.file)
+      const told = flags.source !== undefined || flags.target !== undefined || flagsAlone(flags)
+      const watched = process.stdin.isTTY === true && process.stderr.isTTY === true && !flags.json
+      const tokenGiven = (process.env[tokenVariable] ?? "") !== ""
+      const own = ownPlaces(flags.file)
+      const content = told
+        ? fileOf({ ...own, ...(yield* fromFlags(flags, tokenGiven)) })
+        : watched
+          ? fileOf(yield* interview({ tokenGiven, own }))
+          : example
+      const written = yield* writeConfig(flags.file, content)
+      yield* Effect.logInfo(`wrote ${written.file}, and ${written.example}, which explains every key`)
+      if (own.lockfile_path !== undefined && content !== example) {
+        yield* Effect.logInfo(`not root: lock and log go to ${dirname(own.lockfile_path)}`)
+      }
+      const edit = content === example ? "set source_path, target_path and gotify in it; " : ""
+      yield* Effect.logInfo(`next: ${edit}${shellWords(["zipper", "check", "--config", flags.file])}`)
+      if (flags.json) yield* printDocument(ConfigInitDocument, { version: 1, ...written })
+    }).pipe(
+      Effect.provide(
+        Layer.mergeAll(
+          ConfigFile.layer,
+          Disk.layer,
+          Questions.layer,
+          Layer.provide(Datasets.layer, Process.layer)
+        )
+      ),
+      command(flags)
+    )
+).pipe(
+  Command.withDescription(
+    "Write a configuration: asks what matters on a terminal, goes by the options when there are any, and writes an example otherwise. Readable by you alone. Example: zipper config init /etc/zipper.json"
+  )
+)
+
+const flagsAlone = (flags: Given): boolean =>
+  flags.tmpDir !== undefined ||
+  flags.live ||
+  flags.gotifyUrl !== undefined ||
+  flags.gotifyTokenFile !== undefined ||
+  flags.notifySuccess
+
+/** Only root may write where lock and log usually are. */
+const ownPlaces = (path: string): Pick<Answers, "lockfile_path" | "log_file"> => {
+  if (process.getuid?.() === 0) return {}
+  const folder = dirname(resolve(path))
+  return { lockfile_path: resolve(folder, "zipper.lock"), log_file: resolve(folder, "zipper.log") }
+}
+
+const fromFlags = (flags: Given, tokenGiven: boolean) =>
+  Effect.mapError(
+    answersFrom(flags, tokenGiven),
+    (problems) => new UsageError({ command: "config init", problems })
+  )

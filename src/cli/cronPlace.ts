@@ -1,0 +1,32 @@
+import { accessSync, constants, realpathSync } from "node:fs"
+import { resolve } from "node:path"
+import type { CronPlace } from "../domain/Crontab.ts"
+import { userName } from "../services/zfs/command.ts"
+
+/** This program, this configuration and this user, as a line for cron names them. */
+export const cronPlace = (config: string): CronPlace => {
+  const zipper = process.argv[1] ?? "zipper"
+  return {
+    platform: process.platform,
+    user: userName(),
+    zipper,
+    node: startsByItself(zipper) ? undefined : process.execPath,
+    config: resolve(config)
+  }
+}
+
+/** Whether cron could start it by name: it is executable, and the `node` of its first line is the one that runs now. */
+const startsByItself = (zipper: string): boolean => {
+  const node = ["/usr/bin/node", "/bin/node"].find(isProgram)
+  return isProgram(zipper) && node !== undefined && realpathSync(node) === realpathSync(process.execPath)
+}
+
+const isProgram = (path: string): boolean => {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    // Whatever is in the way, cron could not start it either.
+    return false
+  }
+}
