@@ -1,3 +1,4 @@
+import type { PruneDocument } from "../documents/Prune.ts"
 import { ExitStatus } from "../ExitStatus.ts"
 import { count, duration } from "../Units.ts"
 import type { Job } from "./Job.ts"
@@ -101,8 +102,8 @@ export const totals = (summary: PruneSummary): string => {
 export const exitStatusOf = (summary: PruneSummary): ExitStatus =>
   summary.failed > 0 || summary.notFound > 0 ? ExitStatus.someFailed : ExitStatus.ok
 
-/** The document of `prune --json`; documented in the README. */
-export const documentOf = (summary: PruneSummary, dryRun: boolean) => ({
+/** The document of `prune --json`. */
+export const documentOf = (summary: PruneSummary, dryRun: boolean): PruneDocument => ({
   version: 1,
   dry_run: dryRun,
   job: summary.job,
@@ -110,7 +111,7 @@ export const documentOf = (summary: PruneSummary, dryRun: boolean) => ({
   host: summary.host,
   run: summary.run,
   started_at_utc: summary.startedAt,
-  seconds: summary.seconds,
+  seconds: Math.max(0, summary.seconds),
   destroyed: summary.destroyed,
   kept: summary.kept,
   failed: summary.failed,
@@ -118,18 +119,36 @@ export const documentOf = (summary: PruneSummary, dryRun: boolean) => ({
   replicas: summary.results.map(replicaDocument)
 })
 
-const replicaDocument = (result: ReplicaResult) => {
-  const names = { dataset: result.dataset ?? null, target: result.target ?? null }
+const replicaDocument = (result: ReplicaResult): PruneDocument["replicas"][number] => {
   switch (result._tag) {
     case "Spared":
-      return { ...names, result: "left_alone", reason: result.reason, destroyed: [] }
+      return {
+        dataset: result.dataset ?? null,
+        target: result.target,
+        result: "left_alone",
+        reason: result.reason,
+        destroyed: []
+      }
     case "NoReplica":
-      return { ...names, result: "no_replica", reason: result.reason, destroyed: [] }
+      return {
+        dataset: result.dataset,
+        target: result.target,
+        result: "no_replica",
+        reason: result.reason,
+        destroyed: []
+      }
     case "NotFound":
-      return { ...names, result: "not_found", error: result.error, destroyed: [] }
+      return {
+        dataset: result.dataset,
+        target: result.target ?? null,
+        result: "not_found",
+        error: result.error,
+        destroyed: []
+      }
     case "Pruned":
       return {
-        ...names,
+        dataset: result.dataset,
+        target: result.target,
         result: result.failed.length > 0 ? "failed" : "pruned",
         destroyed: result.destroyed,
         kept: result.kept,

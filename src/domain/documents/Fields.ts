@@ -1,0 +1,35 @@
+import * as Schema from "effect/Schema"
+import { pattern } from "../Instant.ts"
+
+/**
+ * What the documents of `--json` are made of. The description of a value is what a reader of its JSON Schema is told.
+ */
+
+/** A document: `version` comes first, and goes up when a reader of the version before would misread it. */
+export const document = <Fields extends Schema.Struct.Fields>(fields: Fields) =>
+  Schema.Struct({ version: Schema.Literal(1), ...fields })
+
+export const text = (description: string) => Schema.String.annotations({ description })
+
+export const flag = (description: string) => Schema.Boolean.annotations({ description })
+
+/** How many there are of something, or bytes. */
+export const count = (description: string) =>
+  Schema.Number.pipe(Schema.int(), Schema.nonNegative()).annotations({ description })
+
+export const seconds = (description: string) =>
+  Schema.Number.pipe(Schema.nonNegative()).annotations({ description })
+
+/** An instant, to the second: `2025-01-01T12:00:00Z`. */
+export const instant = (description: string) =>
+  Schema.String.pipe(Schema.pattern(pattern)).annotations({
+    description: `${description}, UTC, such as 2025-01-01T12:00:00Z`
+  })
+
+export const orNull = <A, I>(schema: Schema.Schema<A, I>) => Schema.NullOr(schema)
+
+/** A key that is only there when there is something to say. */
+export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+
+/** Milliseconds as seconds. A clock that was set back in between gives no time below zero. */
+export const secondsOf = (millis: number): number => Math.max(0, millis) / 1000

@@ -1,0 +1,58 @@
+import * as Schema from "effect/Schema"
+import { count, document, flag, instant, optional, orNull, seconds, text } from "./Fields.ts"
+
+const dataset = text("its name at the source")
+const target = text("name of the replica")
+const destroyed = Schema.Array(text("name after the @, oldest first"))
+
+/** What became of one replica. */
+export const PruneReplica = Schema.Union(
+  Schema.Struct({
+    dataset,
+    target,
+    result: Schema.Literal("pruned", "failed"),
+    destroyed,
+    kept: count("snapshots that stay"),
+    failed: optional(
+      Schema.Array(Schema.Struct({ snapshot: text("name after the @"), error: text("why it could not go") }))
+    )
+  }),
+  Schema.Struct({
+    dataset: orNull(dataset),
+    target,
+    result: Schema.Literal("left_alone"),
+    reason: text("why nothing of it was destroyed"),
+    destroyed
+  }),
+  Schema.Struct({
+    dataset,
+    target,
+    result: Schema.Literal("no_replica"),
+    reason: text("why there is none"),
+    destroyed
+  }),
+  Schema.Struct({
+    dataset,
+    target: orNull(target),
+    result: Schema.Literal("not_found"),
+    error: text("where it was looked for"),
+    destroyed
+  })
+)
+
+/** What `prune --json` prints. */
+export const PruneDocument = document({
+  dry_run: flag("nothing was destroyed: destroyed are those that a run would destroy"),
+  job: text("name of the job; pull-HOST or push-HOST when the command line was the job"),
+  direction: Schema.Literal("pull", "push"),
+  host: text("the other host"),
+  run: text("id of the run, as in the log"),
+  started_at_utc: instant("when it began"),
+  seconds: seconds("time it took"),
+  destroyed: count("snapshots, over all replicas"),
+  kept: count("snapshots that stay"),
+  failed: count("snapshots that should have gone and could not; above 0 the exit status is 1"),
+  not_found: count("datasets that neither end has; above 0 the exit status is 1"),
+  replicas: Schema.Array(PruneReplica)
+})
+export type PruneDocument = typeof PruneDocument.Type
