@@ -9,13 +9,18 @@ export const mendCompletions = (script: string): string =>
     .filter((line) => !(ownOptions.test(line) && !line.includes("opts=")))
     .map((line) => line.replace(/ --(?:log-level|wizard)\b/g, ""))
     .join("\n")
-    // A configuration is a file: fish and zsh have to be told.
-    .replace(/-s c -l config -r -f/g, "-s c -l config -r -F")
-    .replace(/'(-c|--config)\[([^\]]*)\]'/g, "'$1[$2]:FILE:_files'")
+    // Which values are files: fish and zsh have to be told.
+    .replace(new RegExp(`-l (${files}) -r -f`, "g"), "-l $1 -r -F")
+    .replace(new RegExp(`'(-c|--(?:${files}))\\[([^\\]]*)\\]'`, "g"), "'$1[$2]:FILE:_files'")
+    // A list is no place for examples.
+    .replace(/ Example: [^'\n]*(?=')/g, "")
     .replace(/^(\s+)zipper,([\w,]+)\)$/gm, (_, indent: string, words: string) => {
       const path = words.split(",").map((word) => word.replaceAll("__", "-"))
       const parents = ["zipper", ...path.slice(0, -1)].join("__")
       return `${indent}${parents},${path.at(-1)})`
     })
+
+/** Options whose value is a file or folder. */
+const files = "config|source|target|tmp-dir|gotify-token-file|lock|to|out"
 
 const ownOptions = /(?:--|-l )(?:log-level|wizard)\b/

@@ -1,0 +1,128 @@
+import { execFileSync, spawnSync } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "vitest"
+import { pagesOf } from "../../src/cli/CommandTree.ts"
+import { manual } from "../../src/cli/Manual.ts"
+import * as Roff from "../../src/cli/Roff.ts"
+import { commands, topics } from "../../src/cli/Zipper.ts"
+
+const pages = pagesOf(commands)
+const page = manual("1.2.3", "2025-01-01")
+
+/** The page as it is read: no macros, no escapes. */
+const plain = page
+  .replace(/\\f[BIR]/g, "")
+  .replace(
+    /\\\((aq|ga|ti|ha|dq)/g,
+    (_, name: string) => ({ aq: "'", ga: "`", ti: "~", ha: "^", dq: '"' })[name] ?? ""
+  )
+  .replace(/\\\[u([0-9A-F]{4,6})\]/g, (_, code: string) => String.fromCodePoint(Number.parseInt(code, 16)))
+  .replace(/\\&/g, "")
+  .replace(/\\(.)/g, "$1")
+
+const filled = (text: string): string => text.replace(/\s+/g, " ")
+
+/** What stands between the heading of a command and the next heading. */
+const sectionOf = (name: string): string => {
+  const [, rest = ""] = plain.split(`.SS "${name}"\n`)
+  return filled(rest.split(/^\.S[SH] /m)[0] ?? "")
+}
+const options = filled(plain.split('.SH "OPTIONS"\n')[1]?.split(/^\.SH /m)[0] ?? "")
+
+const there = (program: string): boolean => {
+  try {
+    execFileSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" })
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe("the command tree", () => {
+  it("has the commands of the overview, and no others", () => {
+    assert.deepStrictEqual(
+      pages.map(({ name }) => name).sort(),
+      topics.map(({ name }) => `zipper ${name}`).sort()
+    )
+  })
+
+  for (const { description, example, name, options: own } of pages) {
+    it(`${name} has an example of itself, and says what it and each option does`, () => {
+      assert.include(example, name)
+      assert.isAbove(description.length, 20)
+      for (const { term, text } of own) assert.isAbove(text.length, 8, term)
+    })
+  }
+})
+
+describe("the manual page", () => {
+  for (const { arguments: args, example = "", name, options: own } of pages) {
+    it(`has ${name} with every option and argument, what they do, and its example`, () => {
+      const section = sectionOf(name)
+      for (const { term, text } of [...args, ...own]) {
+        const entry = `${term.replace(/[<>]/g, "")} ${text}`
+        assert.isTrue(section.includes(entry) || options.includes(entry), `${entry}\n${section}`)
+      }
+      assert.include(section, filled(example))
+    })
+  }
+
+  it("has every environment variable that the program looks at", () => {
+    const source = fileURLToPath(new URL("../../src", import.meta.url))
+    const texts = readdirSync(source, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => readFileSync(join(source, file), "utf8"))
+    const found = new Set(
+      texts.flatMap((text) => [
+        ...[...text.matchAll(/\benv\["([A-Z_]+)"\]/g)].map(([, name]) => name),
+        ...[...text.matchAll(/"(MQTT_[A-Z]+|ZIPPER_[A-Z_]+)"/g)].map(([, name]) => name)
+      ])
+    )
+    assert.isAbove(found.size, 5)
+    const section = plain.split('.SH "ENVIRONMENT"')[1]?.split(/^\.SH /m)[0] ?? ""
+    for (const name of found) assert.include(section, name ?? "?")
+  })
+
+  it("takes no text for a macro", () => {
+    assert.deepStrictEqual(Roff.verbatim([".so /etc/passwd", "a\\nb", "it's"]).slice(3, -2), [
+      "\\&.so /etc/passwd",
+      "a\\enb",
+      "it\\(aqs"
+    ])
+    assert.deepStrictEqual(Roff.lines("See it. Ünder .x"), ["See it.", "\\[u00DC]nder .x"])
+    for (const line of Roff.lines(`${"word ".repeat(14)}.x ${"word ".repeat(20)}'y`))
+      assert.notMatch(line, /^['.]/)
+  })
+
+  const inFile = (use: (path: string) => void): void => {
+    const folder = mkdtempSync(join(tmpdir(), "zipper-manual-"))
+    try {
+      writeFileSync(join(folder, "zipper.1"), page)
+      use(join(folder, "zipper.1"))
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  }
+
+  it.skipIf(!there("mandoc"))("is in order for mandoc", () =>
+    inFile((path) => {
+      assert.strictEqual(execFileSync("mandoc", ["-T", "lint", "-W", "style", path]).toString(), "")
+    })
+  )
+
+  it.skipIf(!there("groff"))("is in order for groff, at 80 columns", () =>
+    inFile((path) => {
+      const { stderr, stdout } = spawnSync("groff", ["-man", "-ww", "-Tutf8", "-rLL=80n", "-P-cbou", path])
+      assert.strictEqual(stderr.toString(), "")
+      assert.include(stdout.toString(), "EXIT STATUS")
+    })
+  )
+
+  it("is made by the build", () => {
+    const built = readFileSync(fileURLToPath(new URL("../../dist/zipper.1", import.meta.url)), "utf8")
+    assert.match(built, /^\.TH ZIPPER 1 \d{4}-\d\d-\d\d "zipper \d/)
+  })
+})
