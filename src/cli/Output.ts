@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import * as Schema from "effect/Schema"
+import type { ErrorsDocument } from "../domain/documents/Errors.ts"
 import { explain } from "../domain/Errno.ts"
 import { consoleLogger, line, type OutputOptions } from "./consoleLogger.ts"
 import { messagesOf } from "./failures.ts"
@@ -31,6 +33,8 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly json: (document: unknown) => Effect.Effect<void, OutputError>
     /** Tells of a failure in the error tier, a line or two each; with `--json` it is the document, unless there was one. */
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
+    /** A signal ended it: what was said of that on the way is not repeated, but with `--json` it is the document, unless there was one. */
+    readonly stopped: Effect.Effect<void>
   }
 >() {
   /** The terminal, in three tiers: replaces the default logger, and lets debug records through only when asked for. */
@@ -59,6 +63,14 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
       documents += 1
       return write(JSON.stringify(document, undefined, 2))
     })
+  const refuse = ([first, ...others]: ReadonlyArray<string>) =>
+    Effect.suspend(() =>
+      options.json && documents === 0 && first !== undefined
+        ? Effect.catchAll(json(refusalDocument([first, ...others])), ({ message }) =>
+            Effect.logError(message)
+          )
+        : Effect.void
+    )
   return {
     options,
     terminal,
@@ -68,19 +80,30 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
     report: Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
       const messages = messagesOf(cause, options.debug)
       yield* Effect.forEach(messages, (message) => Effect.logError(message), { discard: true })
-      if (options.json && documents === 0 && messages.length > 0) {
-        yield* Effect.catchAll(json(refusalDocument(messages)), ({ message }) => Effect.logError(message))
-      }
-    })
+      yield* refuse(messages)
+    }),
+    stopped: refuse(["stopped by a signal before it was done"])
   }
 }
+
+/** Prints the document of `--json` as its schema has it. A document that is not what its schema says is a defect. */
+export const printDocument = Effect.fnUntraced(function* <A, I>(
+  schema: Schema.Schema<A, I>,
+  document: NoInfer<A>
+) {
+  const { json } = yield* Output
+  yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
+})
 
 /** {@link Output}'s report. */
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ report }) => report(cause))
 
 /** The document of what could not begin. */
-const refusalDocument = (errors: ReadonlyArray<string>) => ({ version: 1, errors })
+const refusalDocument = (errors: readonly [string, ...ReadonlyArray<string>]): ErrorsDocument => ({
+  version: 1,
+  errors
+})
 
 /** Prints an error where there is no {@link Output} yet: before any option is understood. */
 export const fatal = (

@@ -8,7 +8,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
 import { ExitStatus } from "../domain/ExitStatus.ts"
-import { unmistakable, withDefaultCommand } from "./Arguments.ts"
+import { unmistakable, type Valued, withDefaultCommand } from "./Arguments.ts"
 import { check } from "./check.ts"
 import { mendCompletions } from "./completions.ts"
 import { config } from "./config.ts"
@@ -23,15 +23,25 @@ import { prune } from "./prune.ts"
 import { pull } from "./pull.ts"
 import { push } from "./push.ts"
 import { valued } from "./replicationOptions.ts"
+import { report } from "./report.ts"
+import { restore, valued as valuedByRestore } from "./restore.ts"
 import { run } from "./run.ts"
+import { schema } from "./schema.ts"
+import { status } from "./status.ts"
 import { suspend } from "./suspend.ts"
+import { valued as valuedByVerify, verify } from "./verify.ts"
 import { version } from "./version.ts"
 
-const topics: ReadonlyArray<Topic> = [
+/** The commands, in the order in which they are told of. */
+export const topics: ReadonlyArray<Topic> = [
   { name: "run", summary: "archive the folders that changed" },
+  { name: "status", summary: "show what is archived and replicated, and what is overdue" },
   { name: "check", summary: "look at everything a run depends on; changes nothing" },
+  { name: "verify", summary: "read archives back: is every byte of them good?" },
+  { name: "report", summary: "write a web page about the runs so far" },
+  { name: "restore", summary: "put an archived folder's content back" },
   { name: "notify-test", summary: "send a test message through Gotify" },
-  { name: "config init", summary: "write an example configuration" },
+  { name: "config init", summary: "write a configuration: asks, or goes by options" },
   { name: "config validate", summary: "name every mistake in a configuration" },
   { name: "config show", summary: "print the effective configuration, secrets hidden" },
   { name: "pull", summary: "replicate datasets of another host to this one" },
@@ -40,24 +50,31 @@ const topics: ReadonlyArray<Topic> = [
   { name: "prepare", summary: "make the dataset that replicas are written below" },
   { name: "delegate", summary: "tell or set the rights of a user who is not root" },
   { name: "suspend", summary: "tell the backup hosts over MQTT that they may suspend" },
+  { name: "schema", summary: "print the JSON Schema of a command's --json" },
   { name: "demo", summary: "show the job at work on a sample; needs no ZFS" }
 ]
 
-const root = Command.make("zipper").pipe(
-  Command.withSubcommands([
-    run,
-    check,
-    notifyTest,
-    config,
-    pull,
-    push,
-    prune,
-    prepare,
-    delegate,
-    suspend,
-    demo
-  ])
-)
+/** The command tree: what is parsed, what completions know, and what the manual page is made from. */
+export const commands = [
+  run,
+  status,
+  check,
+  verify,
+  report,
+  restore,
+  notifyTest,
+  config,
+  pull,
+  push,
+  prune,
+  prepare,
+  delegate,
+  suspend,
+  schema,
+  demo
+] as const
+
+const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
 
 const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
 
@@ -97,14 +114,26 @@ export const zipper = (argv: ReadonlyArray<string>) => {
   )
 }
 
-/** Commands that take names of datasets beside their options. */
-const takingNames: ReadonlySet<string> = new Set(["pull", "push", "prune", "prepare", "delegate"])
+/** Commands that take names beside their options, and which of those take a value. */
+const takingNames: ReadonlyMap<string, Valued> = new Map([
+  ["pull", valued],
+  ["push", valued],
+  ["prune", valued],
+  ["prepare", valued],
+  ["delegate", valued],
+  ["config init", valued],
+  ["restore", valuedByRestore],
+  ["verify", valuedByVerify]
+])
 
 const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
-  const [name = "", ...rest] = args
-  return takingNames.has(name)
-    ? Either.map(unmistakable(rest, valued), (words) => [name, ...words])
-    : Either.right(args)
+  // A command below a command is two words.
+  const words = args[0] === "config" ? 2 : 1
+  const name = args.slice(0, words)
+  const takes = takingNames.get(name.join(" "))
+  return takes === undefined
+    ? Either.right(args)
+    : Either.map(unmistakable(args.slice(words), takes), (rest) => [...name, ...rest])
 }
 
 const asksForOverview = (args: ReadonlyArray<string>): boolean =>

@@ -1,5 +1,6 @@
 import { setPriority } from "node:os"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../domain/Config.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { PreflightError } from "../programs/Preflight.ts"
@@ -19,7 +20,8 @@ interface OutputFlags {
 }
 
 /**
- * Runs the body of a command: its log lines go to the terminal in their tiers, and it ends as {@link told} says.
+ * Runs the body of a command: its log lines go to the terminal in their tiers, and it ends as {@link told} says. With `--json`
+ * there is a document whatever happens, also when a signal ends it.
  */
 export const command =
   (flags: OutputFlags) =>
@@ -27,6 +29,9 @@ export const command =
     body.pipe(
       Effect.asVoid,
       told,
+      Effect.onExit((exit) =>
+        Exit.isInterrupted(exit) ? Effect.flatMap(Output, ({ stopped }) => stopped) : Effect.void
+      ),
       Effect.provide(
         Output.layer({
           debug: flags.debug,

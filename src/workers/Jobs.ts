@@ -1,6 +1,8 @@
 import * as Directories from "./DirectoryCalls.ts"
 import { blocking, type FileCalls, waiting } from "./FileCalls.ts"
+import { audit } from "./jobs/audit.ts"
 import { compressing } from "./jobs/compress.ts"
+import { extracting } from "./jobs/extract.ts"
 import { follow, hash } from "./jobs/hash.ts"
 import { list } from "./jobs/list.ts"
 import { verify } from "./jobs/verify.ts"
@@ -10,7 +12,9 @@ type Work = { readonly [K in Kind]: (input: Inputs[K], signal: AbortSignal) => P
 
 const workWith = (calls: FileCalls, directories: Directories.DirectoryCalls): Work => ({
   ...compressing(calls),
+  ...extracting(calls),
   verify: verify(calls),
+  audit: audit(calls),
   list: list(directories),
   hash: hash(calls),
   follow: calls === blocking ? follow : noFollower

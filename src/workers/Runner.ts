@@ -1,27 +1,31 @@
 import type { Block, CompressedBlock } from "../archive/Compress.ts"
 import type { Method } from "../archive/Entry.ts"
+import type { AuditInput, AuditOutput } from "./jobs/audit.ts"
 import type { FilesInput, FilesOutput, SampleInput } from "./jobs/compress.ts"
+import type { ExtractInputs, ExtractOutputs } from "./jobs/extract.ts"
 import type { FollowInput, HashInput, HashOutput } from "./jobs/hash.ts"
 import type { ListInput, ListOutput } from "./jobs/list.ts"
 import type { VerifyInput, VerifyOutput } from "./jobs/verify.ts"
 
 /** What each kind of work needs, by name: plain data, since it may go to another thread. */
-export interface Inputs {
+export interface Inputs extends ExtractInputs {
   readonly files: FilesInput
   readonly sample: SampleInput
   readonly block: Block
   readonly verify: VerifyInput
+  readonly audit: AuditInput
   readonly hash: HashInput
   readonly list: ListInput
   readonly follow: FollowInput
 }
 
 /** What comes of it. */
-export interface Outputs {
+export interface Outputs extends ExtractOutputs {
   readonly files: FilesOutput
   readonly sample: Method
   readonly block: CompressedBlock
   readonly verify: VerifyOutput
+  readonly audit: AuditOutput
   readonly hash: HashOutput
   readonly follow: HashOutput
   readonly list: ListOutput
