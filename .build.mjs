@@ -1,8 +1,18 @@
-import { chmodSync } from "node:fs"
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { resolve } from "node:path"
+import { pathToFileURL } from "node:url"
 import { build } from "esbuild"
 
 // Makes the one file that is installed: the program, and in it, as a text, the small program of its worker threads. A thread
 // that loaded the whole file would spend more on that than on most of its work.
+
+// Usage: node .build.mjs [FOLDER]
+const dist = process.argv[2] ?? "dist"
+const { version } = JSON.parse(readFileSync("package.json", "utf8"))
+
+// Libraries that are no modules ask for node's own by require.
+const withRequire =
+  "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
 
 const common = {
   bundle: true,
@@ -23,16 +33,51 @@ const worker = await build({
   write: false
 })
 
+// The program and the style sheet that are in every report.
+const page = await build({
+  entryPoints: ["src/report/page.ts", "src/report/page.css"],
+  bundle: true,
+  format: "iife",
+  platform: "browser",
+  target: ["chrome100", "firefox100", "safari15"],
+  minify: true,
+  legalComments: "none",
+  logLevel: "warning",
+  outdir: dist,
+  write: false
+})
+// As its licence asks: the notice goes with every copy.
+const licence = `/* uPlot, https://github.com/leeoniya/uPlot\n\n${readFileSync("node_modules/uplot/LICENSE", "utf8").trim()}\n*/\n`
+const pageText = (end) => page.outputFiles.find(({ path }) => path.endsWith(end)).text.trim()
+
 await build({
   ...common,
   entryPoints: ["src/main.ts"],
   define: {
-    "process.env.ZIPPER_VERSION": JSON.stringify(process.env.npm_package_version),
-    "process.env.ZIPPER_WORKER": JSON.stringify(worker.outputFiles[0].text)
+    "process.env.ZIPPER_VERSION": JSON.stringify(version),
+    "process.env.ZIPPER_WORKER": JSON.stringify(worker.outputFiles[0].text),
+    "process.env.ZIPPER_PAGE_SCRIPT": JSON.stringify(`${licence}${pageText(".js")}`),
+    "process.env.ZIPPER_PAGE_STYLE": JSON.stringify(pageText(".css"))
   },
-  banner: {
-    js: "#!/usr/bin/env node\nimport { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
-  },
-  outfile: "dist/zipper.mjs"
+  banner: { js: `#!/usr/bin/env node\n${withRequire}` },
+  outfile: `${dist}/zipper.mjs`
 })
-chmodSync("dist/zipper.mjs", 0o755)
+chmodSync(`${dist}/zipper.mjs`, 0o755)
+
+// The manual page, from the same command tree.
+const maker = `${dist}/manual-${process.pid}.mjs`
+try {
+  await build({
+    ...common,
+    entryPoints: ["src/cli/Manual.ts"],
+    format: "esm",
+    banner: { js: withRequire },
+    outfile: maker
+  })
+  const { manual } = await import(pathToFileURL(resolve(maker)).href)
+  const made =
+    process.env.SOURCE_DATE_EPOCH === undefined ? new Date() : new Date(process.env.SOURCE_DATE_EPOCH * 1000)
+  writeFileSync(`${dist}/zipper.1`, manual(version, made.toISOString().slice(0, 10)))
+} finally {
+  rmSync(maker, { force: true })
+}
