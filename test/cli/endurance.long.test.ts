@@ -1,0 +1,120 @@
+import { execFileSync } from "node:child_process"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync
+} from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { noise } from "../support/archive.ts"
+import { makePlace, type Place, start } from "../support/built.ts"
+import { checkContent, checkTarget, checkTidy } from "../support/independent.ts"
+import { seeded } from "../support/powerLoss.ts"
+
+/** How often; ZIPPER_ROUNDS says more. */
+const rounds = Number(process.env["ZIPPER_ROUNDS"] ?? 60)
+
+let place: Place
+beforeEach(() => {
+  place = makePlace({ max_workers: 2, tmp_dir: undefined })
+})
+afterEach(() => place.remove())
+
+const clock = fileURLToPath(new URL("../support/clock.mjs", import.meta.url))
+const day = 86_400_000
+
+/** Changes something in the source, as people do. */
+const change = (random: () => number): string => {
+  const pick = <A>(all: ReadonlyArray<A>): A | undefined => all[Math.floor(random() * all.length)]
+  const folder = pick(["AAAA", "BBBB", "CCCC"]) ?? "AAAA"
+  const home = join(place.source, folder)
+  mkdirSync(home, { recursive: true })
+  const file = pick(readdirSync(home))
+  const share = random()
+  if (file === undefined || share < 0.4) {
+    const name = `${folder}/f${Math.floor(random() * 12)}`
+    place.put(name, noise(Math.floor(random() ** 4 * 3_000_000)))
+    return `wrote ${name}`
+  }
+  const path = join(home, file)
+  if (share < 0.6) {
+    rmSync(path)
+    // A folder without files is archived too; one that is gone is not.
+    return `removed ${folder}/${file}`
+  }
+  if (share < 0.8) {
+    renameSync(path, join(home, `r${Math.floor(random() * 12)}`))
+    return `renamed ${folder}/${file}`
+  }
+  const { atime, mtime, size } = statSync(path)
+  truncateSync(path, Math.floor(size / 2))
+  if (share < 0.9) utimesSync(path, atime, mtime)
+  return `cut ${folder}/${file}`
+}
+
+describe("many runs, one after the other", () => {
+  it(`${rounds} with changes, kills and a clock that jumps: every set is whole after each, and nothing grows`, async () => {
+    const seed = Number(process.env["ZIPPER_SEED"] ?? Date.now() % 1_000_000)
+    const random = seeded(seed)
+    const ends = { well: 0, killed: 0, stopped: 0 }
+    for (let round = 1; round <= rounds; round++) {
+      const changes = Array.from({ length: 1 + Math.floor(random() * 3) }, () => change(random))
+      const jump = random() < 0.3 ? Math.floor((random() - 0.5) * 60) * day : 0
+      const what = `seed ${seed}, round ${round}: ${changes.join(", ")}; clock ${jump / day} days off`
+      const { child, ended } = start(["run", "--config", place.config, "--quiet"], {
+        env: { NODE_OPTIONS: `--import=${clock}`, CLOCK_OFFSET: String(jump) }
+      })
+      const share = random()
+      const signal = share < 0.35 ? "SIGKILL" : share < 0.45 ? "SIGTERM" : undefined
+      const timer =
+        signal === undefined ? undefined : setTimeout(() => child.kill(signal), 100 + random() * 600)
+      const { status, stderr } = await ended
+      clearTimeout(timer)
+      checkTarget(place.target, what)
+      if (status === 0) {
+        ends.well += 1
+        checkContent(place.source, place.target, what)
+        checkTidy(place.target, what)
+      } else {
+        if (signal === undefined) assert.fail(`${what}: ${stderr}`)
+        ends[signal === "SIGKILL" ? "killed" : "stopped"] += 1
+      }
+    }
+    assert.isAbove(ends.well, rounds / 3)
+    assert.isAbove(ends.killed, 0)
+    const verified = await start(["verify", "--config", place.config]).ended
+    assert.strictEqual(verified.status, 0, `seed ${seed}: ${verified.stderr}`)
+    // A line of history for each run that was not killed, and nothing else that adds up.
+    const lines = readFileSync(join(place.target, ".zipper/history.jsonl"), "utf8").trim().split("\n")
+    assert.isAtLeast(lines.length, ends.well)
+    assert.isAtMost(lines.length, rounds)
+    const state = readdirSync(join(place.target, ".zipper"), { recursive: true, encoding: "utf8" })
+    assert.isBelow(state.length, 20, state.join(", "))
+    assert.isBelow(statSync(join(place.root, "zipper.log")).size, 4096 * rounds)
+    const processes = execFileSync("ps", ["-eo", "args"]).toString()
+    assert.notInclude(processes, place.config)
+  }, 3_600_000)
+})
+
+describe("two runs that begin at the same instant", () => {
+  it(`exactly one of them works, ${Math.ceil(rounds / 3)} times`, async () => {
+    place.put("ABCD/big", "")
+    // Long enough for the other to begin, however busy the machine is.
+    truncateSync(join(place.source, "ABCD/big"), 400_000_000)
+    for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+      const both = [1, 2].map(() => start(["run", "--force", "--config", place.config]).ended)
+      const ended = await Promise.all(both)
+      const text = ended.map(({ status, stderr }) => `${status}: ${stderr}`).join("\n")
+      assert.deepStrictEqual(ended.map(({ status }) => status).sort(), [0, 75], text)
+      assert.isFalse(existsSync(join(place.target, "ABCD", ".publish")))
+    }
+    checkTarget(place.target, "at the end")
+  }, 3_600_000)
+})
