@@ -138,6 +138,9 @@ const mentioned = Effect.catchAll((error: StandingError) =>
   error.noPlace === true ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
 )
 
+/** Where this cannot be written, the end of the run cannot either, and warns. */
+const whispered = Effect.catchAll((error: StandingError) => Effect.logDebug(error.message))
+
 const mark = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   { job, lockfile, pid, run }: Attended<A, S, R>,
   started: number
@@ -146,7 +149,7 @@ const mark = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   const standing = yield* Standing
   yield* standing
     .mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile })
-    .pipe(mentioned)
+    .pipe(whispered)
 })
 
 const endOf = Effect.fnUntraced(function* <A, E, S extends JobStanding, R>(
@@ -201,7 +204,7 @@ const record = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
     yield* mentioned(Effect.fail(saved.left))
     yield* standing.setAside(after).pipe(warned)
   }
-  yield* standing.unmark(job, about.run).pipe(mentioned)
+  yield* standing.unmark(job, about.run).pipe(Either.isLeft(saved) ? whispered : mentioned)
   const complete = known !== undefined || (about.whole && end.summary !== undefined)
   yield* (yield* Metrics).refresh(after, !complete)
   // It would be told again after the next run.

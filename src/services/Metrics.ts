@@ -86,7 +86,7 @@ const makeFile = Effect.fnUntraced(function* ({ jobs, path }: MetricsSettings) {
       Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged)),
       Effect.uninterruptible
     )
-    yield* disk.sync(dirname(path))
+    yield* disk.sync(`${dirname(path)}/.`)
   })
 
   const refresh = Effect.fn("Metrics.refresh")(

@@ -172,6 +172,27 @@ describe("Standing", () => {
     })
   )
 
+  it.scoped("is kept aside in a folder that is a symlink too, as /var/run is", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      fs.mkdirSync(path.join(root, "run"))
+      fs.symlinkSync("run", path.join(root, "var-run"))
+      const standing = yield* Standing.pipe(
+        Effect.provide(
+          Standing.layer({
+            dir: path.join(root, "state"),
+            inTarget: false,
+            asidePath: (job, what) => path.join(root, "var-run", `${fileNameOf(job)}.${what}`)
+          })
+        ),
+        Effect.provide(Disk.layer)
+      )
+      yield* standing.save(archive)
+      yield* standing.setAside({ ...archive, last_run: last("b") })
+      assert.strictEqual((yield* standing.load(archiveJob))?.last_run.run, "b")
+    })
+  )
+
   it.scoped("times that are none are damage", () =>
     Effect.gen(function* () {
       const { file, standing } = yield* setup
@@ -228,7 +249,8 @@ describe("Metrics", () => {
     () =>
       Effect.gen(function* () {
         const { dir, root, standing } = yield* setup
-        fs.mkdirSync(path.join(root, "out"))
+        fs.mkdirSync(path.join(root, "collected"))
+        fs.symlinkSync("collected", path.join(root, "out"))
         const before = process.umask(0o077)
         yield* Effect.addFinalizer(() => Effect.sync(() => process.umask(before)))
         yield* standing.save(archive)

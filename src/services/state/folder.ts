@@ -49,7 +49,7 @@ const makeOne = Effect.fnUntraced(function* (path: string) {
       () => Effect.void
     )
   )
-  yield* disk.sync(dirname(path))
+  yield* disk.sync(`${dirname(path)}/.`)
 })
 
 /** What went wrong in a line, with what to do about it. */

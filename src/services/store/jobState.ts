@@ -14,7 +14,8 @@ export const replace = (path: string, content: string | Uint8Array) =>
   Effect.gen(function* () {
     const disk = yield* Disk
     yield* swapIn(path, (draft) => disk.write(draft, content))
-    yield* disk.sync(dirname(path))
+    // A folder that users name may be a symlink: /var/run is one nearly everywhere.
+    yield* disk.sync(`${dirname(path)}/.`)
   }).pipe(Effect.uninterruptible)
 
 /** Puts the file that `write` makes in the place of `path`, atomically; neither name is synced. */
