@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
@@ -10,12 +11,17 @@ import { Ping } from "../services/Ping.ts"
 import { Standing } from "../services/Standing.ts"
 
 /** Where the jobs of a configuration keep their state. */
-export const stateOf = (config: Config) => ({
-  dir: stateDirOf(config),
-  inTarget: config.target_path !== undefined,
-  asidePath: (job: JobKey, what: "last" | "running") =>
-    `${config.lockfile_path.replace(/\.lock$/, "")}.${fileNameOf(job)}.${what}`
-})
+export const stateOf = (config: Pick<Config, "target_path" | "state_dir" | "lockfile_path">) => {
+  const dir = stateDirOf(config)
+  // Several configurations may have one lock file.
+  const id = createHash("sha256").update(dir).digest("hex").slice(0, 8)
+  return {
+    dir,
+    inTarget: config.target_path !== undefined,
+    asidePath: (job: JobKey, what: "last" | "running") =>
+      `${config.lockfile_path.replace(/\.lock$/, "")}.${id}.${fileNameOf(job)}.${what}`
+  }
+}
 
 /** The jobs of a configuration. */
 export const jobsOf = (config: Config): ReadonlyArray<JobKey> => [
@@ -29,7 +35,7 @@ const ping = (url: Redacted.Redacted | undefined) =>
 /** What a run leaves and says of itself. `pingUrl` is the job's own. */
 export const live = (config: Config, pingUrl: Redacted.Redacted | undefined) => {
   const { metrics_file: path } = config
-  const metrics = path === undefined ? Metrics.layerNone : Metrics.layer({ path, jobs: jobsOf(config) })
+  const metrics = path === undefined ? Metrics.layerNone : Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) })
   return Layer.mergeAll(
     History.layer(stateOf(config)),
     Layer.provideMerge(metrics, Standing.layer(stateOf(config))),

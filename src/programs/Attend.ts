@@ -10,7 +10,7 @@ import type { JobKey } from "../domain/JobKey.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { type Recovered, recoveredBetween } from "../domain/Recovery.ts"
 import type { RunEnd } from "../domain/RunEnd.ts"
-import type { JobStanding } from "../domain/Standing.ts"
+import type { JobStanding, RunMarker } from "../domain/Standing.ts"
 import { History } from "../services/History.ts"
 import { Lock, LockError } from "../services/Lock.ts"
 import { Metrics } from "../services/Metrics.ts"
@@ -142,14 +142,35 @@ const mentioned = Effect.catchAll((error: StandingError) =>
 const whispered = Effect.catchAll((error: StandingError) => Effect.logDebug(error.message))
 
 const mark = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
-  { job, lockfile, pid, run }: Attended<A, S, R>,
+  about: Attended<A, S, R>,
   started: number
 ) {
+  const { job, lockfile, pid, run } = about
   if (job === undefined) return
   const standing = yield* Standing
+  const before = yield* Effect.either(standing.marker(job))
+  if (Either.isRight(before) && before.right !== undefined) yield* tellOfDead(about, before.right)
   yield* standing
     .mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile })
     .pipe(whispered)
+})
+
+/** A run that left its mark and no more: the lock is ours now, so it came to no end. It gets its line of history by us. */
+const tellOfDead = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
+  { historyOf }: Attended<A, S, R>,
+  { run, started_at_utc }: RunMarker
+) {
+  const error = "it came to no end: it was killed, or the machine went down"
+  yield* Effect.logWarning(`the run of ${started_at_utc} (${run}): ${error}`)
+  const line = yield* historyOf({
+    run,
+    startedAt: started_at_utc,
+    seconds: 0,
+    outcome: "interrupted",
+    error,
+    summary: undefined
+  })
+  yield* (yield* History).end(line)
 })
 
 const endOf = Effect.fnUntraced(function* <A, E, S extends JobStanding, R>(
@@ -205,7 +226,9 @@ const record = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
     yield* standing.setAside(after).pipe(warned)
   }
   yield* standing.unmark(job, about.run).pipe(Either.isLeft(saved) ? whispered : mentioned)
-  const complete = known !== undefined || (about.whole && end.summary !== undefined)
+  // With the state folder away, nothing is known of the other jobs.
+  const away = Either.isLeft(saved) && (saved.left.noPlace === true || saved.left.away === true)
+  const complete = !away && (known !== undefined || (about.whole && end.summary !== undefined))
   yield* (yield* Metrics).refresh(after, !complete)
   // It would be told again after the next run.
   return Either.isLeft(saved) ? undefined : recoveredBetween(known, after)

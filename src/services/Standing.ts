@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
 import { type JobStanding, keyOf, type RunMarker } from "../domain/Standing.ts"
-import { asideOf, type StandingAside, withAside } from "../domain/StandingAside.ts"
+import { withAside } from "../domain/StandingAside.ts"
 import { Disk } from "./Disk.ts"
 import type { StandingError } from "./state/StandingError.ts"
 import { makeStanding, type StandingSettings } from "./state/standing.ts"
@@ -22,7 +22,10 @@ const writesNothing = {
 export class Standing extends Context.Tag("zipper/Standing")<
   Standing,
   {
-    /** Undefined when the job never ran, or when its file cannot be understood (then it is set aside, with a warning). */
+    /**
+     * With what was {@link setAside}. Undefined when the job never ran or its file is away with its folder, or when it cannot
+     * be understood (then it is set aside, with a warning).
+     */
     readonly load: (job: JobKey) => Effect.Effect<JobStanding | undefined, StandingError>
     /** Replaces what {@link load} gives, atomically. */
     readonly save: (standing: JobStanding) => Effect.Effect<void, StandingError>
@@ -66,7 +69,7 @@ export class Standing extends Context.Tag("zipper/Standing")<
 export interface MemoryStanding {
   readonly standings: ReadonlyMap<string, JobStanding>
   readonly markers: ReadonlyMap<string, RunMarker>
-  readonly aside: ReadonlyMap<string, StandingAside>
+  readonly aside: ReadonlyMap<string, JobStanding>
   /** Error of every attempt to read a standing. */
   readonly unreadable?: StandingError
   /** Error of every attempt to write. */
@@ -89,8 +92,8 @@ const makeMemory = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
     load: (job) =>
       Effect.flatMap(Ref.get(ref), ({ aside, standings, unreadable }) => {
         if (unreadable !== undefined) return Effect.fail(unreadable)
-        const found = standings.get(fileNameOf(job))
-        return Effect.succeed(found === undefined ? undefined : withAside(found, aside.get(fileNameOf(job))))
+        const name = fileNameOf(job)
+        return Effect.succeed(withAside(standings.get(name), aside.get(name)))
       }),
     save: (standing) =>
       write(({ aside, standings }) => ({
@@ -100,7 +103,7 @@ const makeMemory = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
     setAside: (standing) =>
       Ref.update(ref, (memory) => ({
         ...memory,
-        aside: new Map(memory.aside).set(fileNameOf(keyOf(standing)), asideOf(standing))
+        aside: new Map(memory.aside).set(fileNameOf(keyOf(standing)), standing)
       })),
     marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(fileNameOf(job))),
     mark: (job, marker) =>

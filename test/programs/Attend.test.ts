@@ -47,6 +47,8 @@ const archiveStanding = Effect.fnUntraced(function* ({ standing }: MemoryState) 
 const titles = (sent: Ref.Ref<ReadonlyArray<Notification>>) =>
   Effect.map(Ref.get(sent), (all) => all.map(({ title }) => title))
 
+const noMarker = { version: 1 as const, run: "", pid: 1, started_at_utc: "", lockfile: "/l" }
+
 describe("a run that is attended", () => {
   it.effect("leaves a line of history, the standing, metrics and pings, and no mark", () =>
     Effect.gen(function* () {
@@ -341,6 +343,45 @@ describe("a run that is attended", () => {
       yield* kit.run({ named: false })
       assert.lengthOf(yield* historyOf(kit.state), 1)
       assert.strictEqual((yield* Ref.get(kit.state.standing)).standings.size, 0)
+    })
+  )
+
+  it.effect("writes the line of history of a run that was killed, once", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(tree())
+      const dead = { ...noMarker, run: "dead01", started_at_utc: "1970-01-01T00:00:00Z" }
+      yield* Ref.update(kit.state.standing, (memory) => ({
+        ...memory,
+        markers: new Map([["archive", dead]])
+      }))
+      yield* TestClock.adjust("1 hour")
+      yield* kit.run()
+      yield* kit.run()
+      const history = yield* historyOf(kit.state)
+      assert.deepStrictEqual(
+        history.map(({ outcome, run, started_at_utc }) => [run, started_at_utc, outcome]),
+        [
+          ["dead01", "1970-01-01T00:00:00Z", "interrupted"],
+          ["ab12cd", "1970-01-01T01:00:00Z", "ok"],
+          ["ab12cd", "1970-01-01T01:00:00Z", "ok"]
+        ]
+      )
+      assert.match(history[0]?.error ?? "", /it was killed, or the machine went down/)
+    })
+  )
+
+  it.effect("with its state away, tells the monitor nothing of other jobs", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeReplicationKit()
+      kit.source("tank", ["1"])
+      const error = new StandingError({ message: "no such file or directory", away: true })
+      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, error }))
+      yield* Ref.set(kit.state.metrics, [
+        'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 7\n'
+      ])
+      yield* kit.run()
+      const told = (yield* Ref.get(kit.state.metrics)).at(-1)
+      assert.include(told, 'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 7\n')
     })
   )
 

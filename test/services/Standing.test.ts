@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { stateOf } from "../../src/cli/stateServices.ts"
 import { fileNameOf, type JobKey } from "../../src/domain/JobKey.ts"
 import type { ArchiveStanding, ReplicationStanding } from "../../src/domain/Standing.ts"
 import { Disk } from "../../src/services/Disk.ts"
@@ -142,11 +143,12 @@ describe("Standing", () => {
       const at = (name: string) =>
         Standing.pipe(
           Effect.provide(
-            Standing.layer({
-              dir: path.join(root, name, ".zipper"),
-              inTarget: true,
-              asidePath: (job: JobKey, what: string) => path.join(root, `${fileNameOf(job)}.${what}`)
-            })
+            Standing.layer(
+              stateOf({
+                target_path: path.join(root, name),
+                lockfile_path: path.join(root, "zipper.lock")
+              })
+            )
           ),
           Effect.provide(Disk.layer)
         )
@@ -157,6 +159,8 @@ describe("Standing", () => {
       const stopped = { ...archive, last_run: { ...last("b"), outcome: "not_started" as const } }
       yield* first.setAside(stopped)
       yield* first.mark(archiveJob, marker("b"))
+      // A first run that cannot begin is a run.
+      assert.deepStrictEqual(yield* first.load(archiveJob), stopped)
       assert.deepStrictEqual(yield* other.load(archiveJob), archive)
       assert.isUndefined(yield* other.marker(archiveJob))
       yield* other.mark(archiveJob, marker("o"))
@@ -239,7 +243,7 @@ describe("Standing", () => {
 describe("Metrics", () => {
   const metricsAt = (root: string, dir: string, jobs: ReadonlyArray<JobKey>) =>
     Metrics.pipe(
-      Effect.provide(Metrics.layer({ path: path.join(root, "out", "zipper.prom"), jobs })),
+      Effect.provide(Metrics.layer({ path: path.join(root, "out", "zipper.prom"), dir, jobs })),
       Effect.provide(Standing.layer(settingsOf(dir))),
       Effect.provide(Disk.layer)
     )

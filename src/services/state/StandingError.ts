@@ -4,6 +4,8 @@ import * as Data from "effect/Data"
 export class StandingError extends Data.TaggedError("StandingError")<{
   /** There is no place to write to, and why is known: the target is empty. */
   readonly noPlace?: boolean
+  /** The state folder is not there. */
+  readonly away?: boolean
   readonly message: string
   readonly cause?: unknown
 }> {}

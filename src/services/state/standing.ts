@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { fileNameOf, type JobKey } from "../../domain/JobKey.ts"
 import { JobStanding, keyOf, RunMarker } from "../../domain/Standing.ts"
-import { asideOf, StandingAside, withAside } from "../../domain/StandingAside.ts"
+import { withAside } from "../../domain/StandingAside.ts"
 import { Disk, type DiskError } from "../Disk.ts"
 import { isFolder } from "../store/folders.ts"
 import { type Corrupt, load as loadFile, replace } from "../store/jobState.ts"
@@ -14,12 +14,6 @@ import { StandingError } from "./StandingError.ts"
 
 const StandingFile = Schema.parseJson(JobStanding, { space: 2 })
 const MarkerFile = Schema.parseJson(RunMarker, { space: 2 })
-// Configurations with the same lock file have these in the same place. `state`: the state folder of which one it is.
-const owner = { state: Schema.String }
-const decodeOwner = Schema.decodeUnknownOption(Schema.parseJson(Schema.Struct(owner)))
-const AsideFile = Schema.parseJson(Schema.Struct({ ...StandingAside.fields, ...owner }), { space: 2 })
-const AsideMarker = Schema.parseJson(Schema.Struct({ ...RunMarker.fields, ...owner }), { space: 2 })
-const decodeAside = Schema.decodeUnknownOption(AsideFile)
 const decodeStanding = Schema.decodeUnknownOption(StandingFile)
 const decodeMarker = Schema.decodeUnknownOption(MarkerFile)
 
@@ -27,7 +21,7 @@ const decodeMarker = Schema.decodeUnknownOption(MarkerFile)
 export interface StandingSettings extends StateSettings {
   /**
    * Files for what cannot be written to the state folder, in a folder that is there: how a job's `last` run ended, and the mark
-   * of one that is `running`.
+   * of one that is `running`. No two state folders have the same.
    */
   readonly asidePath: (job: JobKey, what: "last" | "running") => string
 }
@@ -47,7 +41,8 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
             new StandingError({
               message: described(doing, cause),
               cause,
-              noPlace: cause._tag === "NoPlace"
+              noPlace: cause._tag === "NoPlace",
+              away: cause._tag === "NoPlace" || (cause._tag === "DiskError" && cause.code === "ENOENT")
             })
         ),
         Effect.provideService(Disk, disk)
@@ -64,63 +59,59 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
     return (yield* isFolder(settings.dir)) && (yield* isFolder(folder))
   })
 
-  /** What another configuration has there is none of ours. */
-  const isOurs = (content: string) =>
-    Option.match(decodeOwner(content), { onNone: () => true, onSome: ({ state }) => state === settings.dir })
-
-  const asideAt = (path: string) =>
-    Effect.map(disk.read(path), (content) => (content !== undefined && isOurs(content) ? content : undefined))
-
-  const dropAside = (path: string) =>
-    Effect.flatMap(asideAt(path), (content) => (content === undefined ? Effect.void : disk.remove(path)))
+  /** That file's content as the standing of this job, if it is one. */
+  const standingIn = (job: JobKey) => (content: string) =>
+    Option.filter(decodeStanding(content), (found) => fileNameOf(keyOf(found)) === fileNameOf(job))
 
   const markerIn = (job: JobKey) =>
     Effect.gen(function* () {
       const content = (yield* isThere) ? yield* disk.read(markerOf(job)) : undefined
-      return markerOfText(content) ?? markerOfText(yield* asideAt(settings.asidePath(job, "running")))
+      return markerOfText(content) ?? markerOfText(yield* disk.read(settings.asidePath(job, "running")))
     })
 
   return {
     load: (job: JobKey) =>
       Effect.gen(function* () {
-        if (!(yield* isThere)) return undefined
-        const found = yield* loadFile(
-          fileOf(job),
-          (content) =>
-            Option.filter(decodeStanding(content), (found) => fileNameOf(keyOf(found)) === fileNameOf(job)),
-          corrupt,
-          "what was known of earlier runs starts again"
+        const found = (yield* isThere)
+          ? yield* loadFile(
+              fileOf(job),
+              standingIn(job),
+              corrupt,
+              "what was known of earlier runs starts again"
+            )
+          : undefined
+        const aside = yield* disk.read(settings.asidePath(job, "last"))
+        return withAside(
+          found,
+          aside === undefined ? undefined : Option.getOrUndefined(standingIn(job)(aside))
         )
-        if (found === undefined) return undefined
-        const aside = yield* asideAt(settings.asidePath(job, "last"))
-        return withAside(found, aside === undefined ? undefined : Option.getOrUndefined(decodeAside(aside)))
       }).pipe(operation("cannot read how things stand"), Effect.withSpan("Standing.load")),
     save: (standing: JobStanding) =>
       write(fileOf(keyOf(standing)), Schema.encodeSync(StandingFile)(standing)).pipe(
-        Effect.zipRight(dropAside(settings.asidePath(keyOf(standing), "last"))),
+        Effect.zipRight(disk.remove(settings.asidePath(keyOf(standing), "last"))),
         operation("cannot write down how things stand"),
         Effect.withSpan("Standing.save")
       ),
     setAside: (standing: JobStanding) =>
       replace(
         settings.asidePath(keyOf(standing), "last"),
-        `${Schema.encodeSync(AsideFile)({ ...asideOf(standing), state: settings.dir })}\n`
+        `${Schema.encodeSync(StandingFile)(standing)}\n`
       ).pipe(operation("cannot write down elsewhere how the run ended")),
     marker: (job: JobKey) => markerIn(job).pipe(operation("cannot read which run is at work")),
     mark: (job: JobKey, marker: RunMarker) => {
       const path = settings.asidePath(job, "running")
-      const aside = Schema.encodeSync(AsideMarker)({ ...marker, state: settings.dir })
-      return write(markerOf(job), Schema.encodeSync(MarkerFile)(marker)).pipe(
-        Effect.zipRight(dropAside(path)),
+      const content = Schema.encodeSync(MarkerFile)(marker)
+      return write(markerOf(job), content).pipe(
+        Effect.zipRight(disk.remove(path)),
         // The first run into an empty target is one too.
-        Effect.catchAll((error) => Effect.mapError(replace(path, `${aside}\n`), () => error)),
+        Effect.catchAll((error) => Effect.mapError(replace(path, `${content}\n`), () => error)),
         operation("cannot write down that a run is at work")
       )
     },
     unmark: (job: JobKey, run: string) =>
       Effect.gen(function* () {
         const aside = settings.asidePath(job, "running")
-        if (markerOfText(yield* asideAt(aside))?.run === run) yield* disk.remove(aside)
+        if (markerOfText(yield* disk.read(aside))?.run === run) yield* disk.remove(aside)
         if (!(yield* isThere)) return
         const marker = markerOfText(yield* disk.read(markerOf(job)))
         if (marker === undefined || marker.run === run) yield* disk.remove(markerOf(job))
