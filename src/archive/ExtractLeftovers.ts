@@ -3,15 +3,25 @@ import { opendir } from "node:fs/promises"
 import { codeOf, explain } from "../domain/Errno.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import { quoted } from "../domain/Text.ts"
+import { isRunning } from "../services/process/alive.ts"
 import type { Folder } from "./ExtractEntries.ts"
 import { ExtractError } from "./ExtractError.ts"
 import { makeOpener } from "./ExtractFolder.ts"
 import { lookAt } from "./ExtractTarget.ts"
 
-/** Begins the names of files that take the place of others once they are complete; goes on with `id`, twelve hex digits. */
-export const temporaryName = (id: string): string => `.zipper-restore-${id}-`
+/**
+ * Begins the names of files that take the place of others once they are complete; goes on with `id`, twelve hex digits, and the
+ * process that writes them.
+ */
+export const temporaryName = (id: string): string => `.zipper-restore-${id}-${process.pid}-`
 
-const pattern = /^\.zipper-restore-[0-9a-f]{12}-[0-9]+$/
+const pattern = /^\.zipper-restore-[0-9a-f]{12}-([0-9]{1,10})-[0-9]+$/
+
+/** Left by a process that is there no more: another restore may be at work in the same place. */
+const isLeft = (name: string): boolean => {
+  const pid = pattern.exec(name)?.[1]
+  return pid !== undefined && !isRunning(Number(pid))
+}
 
 /** A file that a restore was writing when it was killed. */
 export interface Leftover {
@@ -33,15 +43,14 @@ export const findLeftovers = async (
   const found: Array<Leftover> = []
   try {
     for await (const entry of await opendir(RawPath.toBuffer(path), { bufferSize })) {
-      if (!pattern.test(entry.name) || !entry.isFile()) continue
+      if (!isLeft(entry.name) || !entry.isFile()) continue
       const name = RawPath.fromText(entry.name)
       const standing = await lookAt(RawPath.join(path, name))
       if (standing?.is === "file") found.push({ folder, name, freed: standing.freed })
     }
     return found
   } catch (cause) {
-    // Who may go through a folder and not list it can restore into it all the same.
-    if (codeOf(cause) === "EACCES" || codeOf(cause) === "ENOENT") return found
+    if (codeOf(cause) === "ENOENT") return found
     if (cause instanceof ExtractError) throw cause
     throw new ExtractError({
       reason: "Target",

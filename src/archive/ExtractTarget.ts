@@ -55,7 +55,7 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
       if (within !== undefined) throw refuse(to, `it lies in ${within}, where the archives are`)
     }
     const above = found ?? RawPath.fromBuffer(Buffer.from(dirname(resolve(to))))
-    await fs.access(RawPath.toBuffer(above), fs.constants.W_OK | fs.constants.X_OK)
+    await fs.access(RawPath.toBuffer(above), fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK)
     const { bavail, bsize } = await fs.statfs(RawPath.toBuffer(above))
     return { ...target, free: bavail * bsize, isKept: (folder) => kept.has(keyOf(folder)) }
   } catch (cause) {

@@ -149,7 +149,9 @@ describe("what cannot be looked at", () => {
 })
 
 describe("a temporary file that a killed restore left", () => {
-  const left = (number: number) => `.zipper-restore-0123456789ab-${number}`
+  // No system has a process of that number.
+  const left = (number: number, pid = 4_199_999) => `.zipper-restore-0123456789ab-${pid}-${number}`
+  const atWork = left(6, process.pid)
   const entries: ReadonlyArray<HandMade> = [
     { name: left(9), content: "part of the archive" },
     { name: "a/" },
@@ -170,6 +172,7 @@ describe("a temporary file that a killed restore left", () => {
         put(`${out}/a/.zipper-restore-mine`, "mine")
         mkdirSync(`${out}/a/${left(4)}`)
         symlinkSync("file", `${out}/a/${left(5)}`)
+        put(`${out}/a/${atWork}`, "another restore writes it")
         const only = ["a", left(9)]
         const told = yield* prepare(entries, { only, overwrite: false })
         const named = { count: 2, first: [left(1), `a/${left(2)}`] }
@@ -182,7 +185,7 @@ describe("a temporary file that a killed restore left", () => {
         assert.deepStrictEqual(readdirSync(out).sort(), [left(9), "a", "b"])
         assert.deepStrictEqual(
           readdirSync(`${out}/a`).sort(),
-          [left(4), left(5), ".zipper-restore-mine", "file"].sort()
+          [left(4), left(5), atWork, ".zipper-restore-mine", "file"].sort()
         )
         assert.deepStrictEqual(readdirSync(`${out}/b`), [left(3)])
       }).pipe(Effect.provide(Extractor.layer))
