@@ -1,6 +1,8 @@
 import { setPriority } from "node:os"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../domain/Config.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { PreflightError } from "../programs/Preflight.ts"
@@ -43,13 +45,21 @@ export const command =
     )
 
 /**
- * Tells an error in a line or two, on the terminal and in the logs that are open here, and turns it into the
- * exit status that belongs to it. What became a Stop has been told.
+ * Tells an error, or a mistake of ours, in a line or two, on the terminal and in the logs that are open here, and turns it
+ * into the exit status that belongs to it. What became a Stop has been told. An interruption goes on.
  */
 export const told = <A, E, R>(body: Effect.Effect<A, E, R>) =>
-  body.pipe(
-    Effect.tapErrorCause((cause) => reportCause(cause)),
-    Effect.mapError((error) => (error instanceof Stop ? error : new Stop({ status: statusOf(error) })))
+  Effect.catchAllCause(body, (cause) =>
+    Effect.zipRight(
+      reportCause(cause),
+      Option.match(Cause.failureOption(cause), {
+        onSome: (error) => Effect.fail(error instanceof Stop ? error : new Stop({ status: statusOf(error) })),
+        onNone: () =>
+          Cause.isInterrupted(cause)
+            ? Effect.failCause(Cause.stripFailures(cause))
+            : Effect.fail(new Stop({ status: ExitStatus.someFailed }))
+      })
+    )
   )
 
 const statusOf = (error: unknown): ExitStatus => {

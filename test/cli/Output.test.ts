@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { told } from "../../src/cli/command.ts"
 import type { OutputOptions } from "../../src/cli/consoleLogger.ts"
 import { Stop } from "../../src/cli/Exit.ts"
 import { fatal, Output, reportCause, withoutColours } from "../../src/cli/Output.ts"
@@ -161,6 +162,19 @@ describe("Output", () => {
       assert.deepStrictEqual(place.written, { stdout: "", stderr: "error: unknown option --dryrun\n" })
       yield* fatal("a\nb", { json: true }, place)
       assert.deepStrictEqual(JSON.parse(place.written.stdout), { version: 1, errors: ["a\nb"] })
+    })
+  )
+})
+
+describe("told", () => {
+  it.effect("tells a mistake of ours once, however often it is asked", () =>
+    Effect.gen(function* () {
+      const { stderr } = yield* shown({}, {}, Effect.ignore(told(told(Effect.die(new Error("oops"))))))
+      assert.strictEqual(stderr.split("oops").length, 2, stderr)
+      const stop = yield* Effect.flip(told(Effect.die("oops"))).pipe(
+        Effect.provide(Output.layer(plain, fakeTerminal({})))
+      )
+      assert.strictEqual(stop.status, 1)
     })
   )
 })
