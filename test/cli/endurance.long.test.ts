@@ -19,7 +19,7 @@ import { checkContent, checkTarget, checkTidy } from "../support/independent.ts"
 import { seeded } from "../support/powerLoss.ts"
 
 /** How often; ZIPPER_ROUNDS says more. */
-const rounds = Number(process.env["ZIPPER_ROUNDS"] ?? 60)
+const rounds = Number(process.env["ZIPPER_ROUNDS"] ?? 24)
 
 let place: Place
 beforeEach(() => {
