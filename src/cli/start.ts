@@ -1,3 +1,5 @@
+import { closeSync } from "node:fs"
+import { isatty } from "node:tty"
 import { makeRunMain, type Teardown } from "@effect/platform/Runtime"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
@@ -20,12 +22,16 @@ const teardown: Teardown = (exit, onExit) =>
 
 /**
  * Interrupts the program on the first signal, so that it cleans up (NodeRuntime's own runMain knows no SIGHUP
- * and gives exit status 0 on a signal), and ends it at once on the second.
+ * and gives exit status 0 on a signal), and ends it at once on the second. SIGHUP counts as a first one only: nobody presses it,
+ * and when a connection drops, the kernel may send one and the shell another.
  */
 const runMain = makeRunMain(({ fiber, teardown: finish }) => {
   const keepAlive = setInterval(() => {}, 2 ** 31 - 1)
   const stop = (signal: StopSignal) => () => {
-    if (stoppedBy !== undefined) process.exit(signalStatus[signal])
+    if (stoppedBy !== undefined) {
+      if (signal === "SIGHUP") return
+      process.exit(signalStatus[signal])
+    }
     stoppedBy = signal
     fiber.unsafeInterruptAsFork(fiber.id())
   }
@@ -38,11 +44,24 @@ const runMain = makeRunMain(({ fiber, teardown: finish }) => {
   })
 })
 
+/** Standard input, output and error: those that are a terminal when the process begins. */
+const terminals = [0, 1, 2].filter((fd) => isatty(fd))
+
+/** Those of them that went away: an ssh connection that dropped. */
+const lost = (): ReadonlyArray<number> => terminals.filter((fd) => !isatty(fd))
+
 /** Runs the command line in this process, and ends it with the exit status. */
 export const start = (argv: ReadonlyArray<string>): void => {
-  // `zipper … | head` closes the pipe: nobody is left to read, which is no error of ours.
+  // `zipper … | head` closes the pipe, and a terminal goes away: nobody is left to read, which is no error of ours.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error
+    if (error.code !== "EPIPE" && !lost().includes(1)) throw error
+  })
+  process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+    if (!lost().includes(2)) throw error
+  })
+  // Node sets its terminals back when it ends, and aborts where that fails; those that are closed it passes over.
+  process.on("exit", () => {
+    for (const fd of lost()) closeSync(fd)
   })
   zipper(argv).pipe(
     Effect.provide(platform),

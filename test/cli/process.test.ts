@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process"
 import { existsSync, readFileSync, rmSync, truncateSync } from "node:fs"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { currentSet, makePlace, type Place, picture, start, toolsFor } from "../support/built.ts"
+import { currentSet, makePlace, type Place, picture, start, toolsFor, zipper } from "../support/built.ts"
 
 let place: Place
 beforeEach(() => {
@@ -37,7 +39,42 @@ describe("the lock", () => {
   })
 })
 
+// Runs a program on a terminal, which goes away once a file is there; prints the exit status, less than 0 for a signal.
+const hangUp = `
+import os, pty, sys, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))`
+
 describe("signals", () => {
+  it("a terminal that goes away is one of them", async () => {
+    place.put("ABCD/big", "")
+    truncateSync(join(place.source, "ABCD/big"), 3e9)
+    const begun = join(place.target, "ABCD")
+    const command = [process.execPath, zipper, "run", "--config", place.config]
+    const { stdout } = await promisify(execFile)("python3", ["-c", hangUp, begun, ...command])
+    assert.strictEqual(stdout, "129\n")
+    assert.deepStrictEqual(files("ABCD"), [])
+    assert.include(readFileSync(join(place.root, "zipper.log"), "utf8"), "stopped by a signal")
+  })
+
+  it("a second SIGHUP, of the shell after that of the kernel, cuts no clean-up short", async () => {
+    place.put("ABCD/big", "")
+    truncateSync(join(place.source, "ABCD/big"), 3e9)
+    const running = start(["run", "--config", place.config])
+    while (!existsSync(join(place.target, "ABCD"))) await new Promise((resolve) => setTimeout(resolve, 20))
+    running.child.kill("SIGHUP")
+    await new Promise((resolve) => setTimeout(resolve, 1))
+    running.child.kill("SIGHUP")
+    assert.strictEqual((await running.ended).status, 129)
+    assert.deepStrictEqual(files("ABCD"), [])
+    assert.include(readFileSync(join(place.root, "zipper.log"), "utf8"), "stopped by a signal")
+  })
+
   it("a second one ends the process at once, and it runs at the priority it was told", async () => {
     place.put("ABCD/big", "")
     truncateSync(join(place.source, "ABCD/big"), 3e9)
