@@ -9,7 +9,7 @@ import { ReportDocument } from "../domain/documents/Report.ts"
 import type { Report } from "../domain/report/Report.ts"
 import { quoted } from "../domain/Text.ts"
 import * as Units from "../domain/Units.ts"
-import { makeReport, writeReport } from "../programs/Report.ts"
+import { makeReport, type Reserved, writeReport } from "../programs/Report.ts"
 import { Disk } from "../services/Disk.ts"
 import { History } from "../services/History.ts"
 import { Lock } from "../services/Lock.ts"
@@ -64,7 +64,9 @@ export const report = Command.make(
         Effect.provide(services(config))
       )
       if (printed) return yield* (yield* Output).print(made.html)
-      yield* writeReport(flags.out, made.html).pipe(Effect.provide(Disk.layer))
+      yield* writeReport(flags.out, made.html, reservedOf(flags.config, config)).pipe(
+        Effect.provide(Disk.layer)
+      )
       const bytes = Buffer.byteLength(made.html)
       yield* Effect.logInfo(
         `wrote ${quoted(flags.out)}: ${Units.count(made.report.runs, "run")} of the last ${Units.count(flags.days, "day")}, ${needsLook(made.report)}, ${Units.bytes(bytes)}`
@@ -76,6 +78,20 @@ export const report = Command.make(
     "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --config /usr/local/etc/zipper.json --out report.html"
   )
 )
+
+/** Where a slip of the finger would cost most. */
+const reservedOf = (file: string, config: Config): Reserved => ({
+  folders: places({ target_path: config.target_path, source_path: config.source_path }),
+  files: places({
+    "the configuration": file,
+    lockfile_path: config.lockfile_path,
+    log_file: config.log_file,
+    metrics_file: config.metrics_file
+  })
+})
+
+const places = (keys: Readonly<Record<string, string | undefined>>) =>
+  Object.entries(keys).flatMap(([key, path]) => (path === undefined ? [] : [[key, path] as const]))
 
 /** Those that look and write nothing. */
 const services = (config: Config) => {

@@ -5,10 +5,10 @@ import { activityOf } from "../domain/Activity.ts"
 import type { JobKey } from "../domain/JobKey.ts"
 import { names } from "../domain/PublishPlan.ts"
 import type { KnownJob } from "../domain/report/Jobs.ts"
-import { type PageParts, page } from "../domain/report/Page.ts"
+import { isPage, type PageParts, page } from "../domain/report/Page.ts"
 import { type Report, reportOf, type Settings } from "../domain/report/Report.ts"
 import { quoted } from "../domain/Text.ts"
-import { Disk } from "../services/Disk.ts"
+import { Disk, type DiskStat } from "../services/Disk.ts"
 import { History } from "../services/History.ts"
 import { Lock } from "../services/Lock.ts"
 import { Standing } from "../services/Standing.ts"
@@ -65,11 +65,23 @@ const knownJob = Effect.fnUntraced(function* (key: JobKey) {
   return { key, standing, begun } satisfies KnownJob
 })
 
+/** Where no page may be, each place with the key of the configuration that has it. */
+export interface Reserved {
+  /** Nothing in these, at any depth and by whatever path. */
+  readonly folders: ReadonlyArray<readonly [key: string, path: string]>
+  readonly files: ReadonlyArray<readonly [key: string, path: string]>
+}
+
 /**
  * Puts the page at `path`, where it replaces a page that is there at once and whole: whoever reads it meanwhile sees the one or the
- * other. A file that is replaced hands its mode on (for a web server, say); a new one has 0666 less umask.
+ * other. A file that is replaced hands its mode on (for a web server, say); a new one has 0666 less umask. Only a page of before or
+ * an empty file is replaced, and nothing is written to a place that is `reserved`.
  */
-export const writeReport = Effect.fn("Report.write")(function* (path: string, html: string) {
+export const writeReport = Effect.fn("Report.write")(function* (
+  path: string,
+  html: string,
+  reserved: Reserved
+) {
   const disk = yield* Disk
   const there = yield* disk.stat(path)
   if (there !== undefined && there.kind !== "file") {
@@ -78,12 +90,25 @@ export const writeReport = Effect.fn("Report.write")(function* (path: string, ht
     })
   }
   const { folder, name } = split(path)
-  if (name === "" || (yield* disk.stat(folder)) === undefined) {
+  // With the slash, a symlink is followed.
+  const place = name === "" ? undefined : yield* disk.stat(`${folder}/.`)
+  if (place === undefined) {
     return yield* new ReportError({
       message:
         name === ""
           ? `${quoted(path)} is the name of a folder: give --out the name of a file in it`
           : `there is no folder ${quoted(folder)} to write the report to: create it, or give --out another name`
+    })
+  }
+  const why = yield* reservedBy(folder, place, name, reserved)
+  if (why !== undefined) {
+    return yield* new ReportError({
+      message: `${quoted(path)} ${why}, where no report is written: give --out a name elsewhere`
+    })
+  }
+  if (there !== undefined && !(yield* mayReplace(path, there))) {
+    return yield* new ReportError({
+      message: `${quoted(path)} is no report that zipper wrote, and was left as it is: give --out another name`
     })
   }
   const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
@@ -94,6 +119,51 @@ export const writeReport = Effect.fn("Report.write")(function* (path: string, ht
     Effect.zipRight(disk.rename(draft, path)),
     Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged))
   )
+})
+
+/** What the place is to the configuration; undefined: nothing. */
+const reservedBy = Effect.fnUntraced(function* (
+  folder: string,
+  place: DiskStat,
+  name: string,
+  reserved: Reserved
+) {
+  for (const [key, file] of reserved.files) {
+    const kept = split(file)
+    if (kept.name === name && isSame(yield* peek(`${kept.folder}/.`), place)) return `is the place of ${key}`
+  }
+  const folders: Array<readonly [key: string, stat: DiskStat | undefined]> = []
+  for (const [key, each] of reserved.folders) folders.push([key, yield* peek(`${each}/.`)])
+  const { stat } = yield* Disk
+  // By what the folders above really are: symlinks and second mounts lead to the same ones.
+  let above = `${folder}/.`
+  let here: DiskStat | undefined = place
+  while (here !== undefined) {
+    for (const [key, found] of folders) if (isSame(found, here)) return `lies in ${key}`
+    above += "/.."
+    const next: DiskStat | undefined = yield* stat(above)
+    here = isSame(next, here) ? undefined : next
+  }
+  return undefined
+})
+
+/** Nothing, too, where we may not or cannot look: nothing can be written by way of there either. */
+const peek = Effect.fnUntraced(function* (path: string) {
+  const disk = yield* Disk
+  return yield* disk
+    .stat(path)
+    .pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined)))
+})
+
+const isSame = (a: DiskStat | undefined, b: DiskStat): boolean => a?.dev === b.dev && a.ino === b.ino
+
+/** Far more than a page has, and little enough to be read whole. */
+const largest = 64 * 1024 * 1024
+
+/** It is a page of before, or empty. */
+const mayReplace = Effect.fnUntraced(function* (path: string, { size }: DiskStat) {
+  if (size === 0) return true
+  return size <= largest && isPage((yield* (yield* Disk).read(path)) ?? "")
 })
 
 const kinds = {

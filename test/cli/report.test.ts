@@ -71,6 +71,29 @@ describe("zipper report", () => {
     assert.isFalse(existsSync(join(place.root, "elsewhere")))
   })
 
+  it("leaves alone what is no report, and writes nothing where archives, sources and zipper's own files are", async () => {
+    mkdirSync(join(place.target, "ABCD"))
+    writeFileSync(join(place.target, "ABCD/ABCD.zip"), "")
+    place.put("ABCD/file", "")
+    writeFileSync(join(place.root, "other.html"), "<!doctype html>\n<title>Mine</title>\n")
+    for (const [path, words] of [
+      ["target/ABCD/ABCD.zip", "lies in target_path"],
+      ["source/ABCD/file", "lies in source_path"],
+      ["config.json", "is the place of the configuration"],
+      ["lock", "is the place of lockfile_path"],
+      ["zipper.log", "is the place of log_file"],
+      ["zipper.prom", "is the place of metrics_file"],
+      ["other.html", "is no report that zipper wrote"]
+    ] as const) {
+      place.configure({ metrics_file: join(place.root, "zipper.prom") })
+      const before = picture(place.root)
+      const { status, stderr } = await report("--out", join(place.root, path))
+      assert.strictEqual(status, 1, path)
+      assert.include(stderr, words)
+      assert.strictEqual(picture(place.root), before)
+    }
+  })
+
   it("changes nothing in the state that it reads", async () => {
     const before = picture(place.target)
     await report("--out", join(place.root, "again.html"))

@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -6,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { archiveKey } from "../../src/domain/JobKey.ts"
-import { makeReport, writeReport } from "../../src/programs/Report.ts"
+import { makeReport, type Reserved, writeReport } from "../../src/programs/Report.ts"
 import { statusOfArchive } from "../../src/programs/Status.ts"
 import { Disk, DiskError } from "../../src/services/Disk.ts"
 import { Lock } from "../../src/services/Lock.ts"
@@ -87,17 +96,120 @@ describe("a report of a target", () => {
   )
 })
 
+const nowhere: Reserved = { folders: [], files: [] }
+
+const start = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+`
+const policy = (script: string) =>
+  `<meta http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;; script-src &#39;${script}&#39;; style-src &#39;sha256-47DEQpj8HBSa+/TImW=&#39;; img-src data:">`
+
+const tried = (path: string, reserved = nowhere) =>
+  writeReport(path, "new", reserved).pipe(
+    Effect.as("written"),
+    Effect.catchTag("ReportError", ({ message }) => Effect.succeed(message)),
+    Effect.provide(Disk.layer)
+  )
+
+describe("a file that is there", () => {
+  it.scoped("is replaced when it is a page of this version or one before, or empty", () =>
+    Effect.gen(function* () {
+      const file = join(yield* place, "page.html")
+      const { html } = yield* made(undefined)
+      for (const page of [
+        html,
+        "",
+        `${start}${policy("none")}\n`,
+        `${start}${policy("sha256-0aZ+/=")}\n<meta name="viewport"`
+      ]) {
+        writeFileSync(file, page)
+        assert.strictEqual(yield* tried(file), "written", page.slice(0, 200))
+        assert.strictEqual(readFileSync(file, "utf8"), "new")
+      }
+    })
+  )
+
+  it.scoped("is left alone when it is anything else", () =>
+    Effect.gen(function* () {
+      const file = join(yield* place, "page.html")
+      for (const other of [
+        "PK\u0003\u0004",
+        '{"version":1}\n',
+        "# zipper state: /x\n",
+        start,
+        `${start}<title>Mine</title>`,
+        `${start}<title><meta name="generator" content="zipper">`
+      ]) {
+        writeFileSync(file, other)
+        assert.strictEqual(
+          yield* tried(file),
+          `"${file}" is no report that zipper wrote, and was left as it is: give --out another name`
+        )
+        assert.strictEqual(readFileSync(file, "utf8"), other)
+      }
+      // More than fits into memory.
+      truncateSync(file, 2 ** 40)
+      assert.match(yield* tried(file), /is no report/)
+    })
+  )
+})
+
+describe("a place of the configuration's own", () => {
+  it.scoped("gets no page, whatever path leads there", () =>
+    Effect.gen(function* () {
+      const root = yield* place
+      mkdirSync(join(root, "target/ABCD"), { recursive: true })
+      mkdirSync(join(root, "beside"))
+      symlinkSync("target", join(root, "link"))
+      symlinkSync("../target/ABCD", join(root, "beside/deep"))
+      const reserved: Reserved = {
+        folders: [
+          ["target_path", join(root, "link")],
+          ["source_path", join(root, "none")]
+        ],
+        files: [["lockfile_path", join(root, "link/../lock")]]
+      }
+      for (const folder of [
+        "target",
+        "target/ABCD",
+        "link",
+        "link/ABCD",
+        "beside/deep",
+        "beside/../target"
+      ]) {
+        const path = `${root}/${folder}/page.html`
+        assert.strictEqual(
+          yield* tried(path, reserved),
+          `"${path}" lies in target_path, where no report is written: give --out a name elsewhere`
+        )
+      }
+      for (const path of [join(root, "lock"), `${root}/beside/../lock`]) {
+        assert.match(yield* tried(path, reserved), /" is the place of lockfile_path, where no report/)
+      }
+      assert.deepStrictEqual(readdirSync(root), ["beside", "link", "target"])
+      assert.deepStrictEqual(readdirSync(join(root, "target")), ["ABCD"])
+      assert.strictEqual(yield* tried(join(root, "beside/page.html"), reserved), "written")
+      assert.strictEqual(yield* tried(join(root, "target.html"), reserved), "written")
+    })
+  )
+})
+
 describe("a page that cannot be written", () => {
   for (const name of ["write", "setMode", "rename"] as const) {
     it.scoped(`leaves the one before, and no part of itself (${name})`, () =>
       Effect.gen(function* () {
         const folder = yield* place
         const file = join(folder, "page.html")
-        writeFileSync(file, "before")
-        const exit = yield* Effect.exit(writeReport(file, "after").pipe(Effect.provide(failing(name))))
+        const before = `${start}${policy("none")}before`
+        writeFileSync(file, before)
+        const exit = yield* Effect.exit(
+          writeReport(file, "after", nowhere).pipe(Effect.provide(failing(name)))
+        )
         assert.isTrue(Exit.isFailure(exit))
         assert.deepStrictEqual(readdirSync(folder), ["page.html"])
-        assert.strictEqual(readFileSync(file, "utf8"), "before")
+        assert.strictEqual(readFileSync(file, "utf8"), before)
       })
     )
   }

@@ -26,6 +26,7 @@ export const page = (report: Report, { policy, script, style }: PageParts): stri
 <html lang="en">
 <head>
 <meta charset="utf-8">
+${ownText(generator)}
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
@@ -46,6 +47,21 @@ ${drawn ? undefined : html`<script>${ownText(script)}</script>`}
 </body>
 </html>
 `.text
+}
+
+/** Where a page says whose it is. Long before a title, which has a name from elsewhere. */
+const generator = `<meta name="generator" content="zipper">`
+
+/** Pages of before had no generator: they begin with this policy, a digest in it aside. */
+const formerly =
+  /^<meta http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;; script-src &#39;(?:none|sha256-[\w+/=]+)&#39;; style-src &#39;sha256-/
+
+/** Whether a text begins as a page of {@link page} does, of this version or one before. */
+export const isPage = (text: string): boolean => {
+  const start = /^<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n/.exec(text)?.[0]
+  if (start === undefined) return false
+  const rest = text.slice(start.length, 1024)
+  return rest.startsWith(generator) || formerly.test(rest)
 }
 
 /** "All well on nas", "2 things need a look on nas": what the page comes to. */
