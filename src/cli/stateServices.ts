@@ -35,7 +35,10 @@ const ping = (url: Redacted.Redacted | undefined) =>
 /** What a run leaves and says of itself. `pingUrl` is the job's own. */
 export const live = (config: Config, pingUrl: Redacted.Redacted | undefined) => {
   const { metrics_file: path } = config
-  const metrics = path === undefined ? Metrics.layerNone : Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) })
+  const metrics =
+    path === undefined
+      ? Metrics.layerNone
+      : Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) })
   return Layer.mergeAll(
     History.layer(stateOf(config)),
     Layer.provideMerge(metrics, Standing.layer(stateOf(config))),

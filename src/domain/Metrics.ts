@@ -48,12 +48,28 @@ export const withJobAlone = (text: string, standing: JobStanding): string => {
   return [...kept, ...fresh.values()].map((block) => `${block.join("\n")}\n`).join("")
 }
 
+const ownerLine = "# zipper state: "
+
+/** A text that says at its beginning, in a comment, in which state folder that is kept which it tells of. */
+export const withOwner = (text: string, stateDir: string): string =>
+  `${ownerLine}${escapedHelp(stateDir)}\n${text}`
+
+/**
+ * The state folder that a text tells of, when that is another one than `stateDir`: two configurations write to one file, and
+ * each removes what the other said. Undefined, too, when the text does not say, as those of before.
+ */
+export const otherOwner = (text: string | undefined, stateDir: string): string | undefined => {
+  if (text?.startsWith(ownerLine) !== true) return undefined
+  const owner = text.slice(ownerLine.length).split("\n", 1)[0]
+  return owner === escapedHelp(stateDir) ? undefined : owner
+}
+
 /** The lines of each family. */
 const blocksOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   text
     .split(/^(?=# HELP )/m)
     .map((block) => block.split("\n").filter((line) => line !== ""))
-    .filter((block) => block.length > 0)
+    .filter(([help]) => help?.startsWith("# HELP ") === true)
 
 const nameOf = ([help]: ReadonlyArray<string>): string => help?.split(" ")[2] ?? ""
 

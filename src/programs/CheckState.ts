@@ -1,5 +1,7 @@
 import * as Effect from "effect/Effect"
 import { type Config, stateDirOf } from "../domain/Config.ts"
+import { otherOwner } from "../domain/Metrics.ts"
+import { quoted } from "../domain/Text.ts"
 import { Disk, type DiskError } from "../services/Disk.ts"
 import { type Finding, ok, warning } from "./Finding.ts"
 
@@ -18,7 +20,7 @@ export const checkState = Effect.fn("CheckState")(function* (config: Told) {
   return [
     // With a target, state is kept in it, and the target was looked at.
     ...(config.target_path === undefined ? [yield* checkStateDir(stateDirOf(config))] : []),
-    ...(metrics_file === undefined ? [] : [yield* checkMetrics(metrics_file)]),
+    ...(metrics_file === undefined ? [] : [yield* checkMetrics(metrics_file, stateDirOf(config))]),
     ...pings(config)
   ]
 })
@@ -45,16 +47,20 @@ const nearest = (path: string): Effect.Effect<string, DiskError, Disk> =>
 
 const above = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/"
 
-const checkMetrics = (path: string) =>
+const checkMetrics = (path: string, dir: string) =>
   Effect.gen(function* () {
     const disk = yield* Disk
     const folder = above(path)
     const stat = yield* disk.stat(folder)
     if (stat === undefined) return unwritten(`there is no folder ${folder}`)
-    // What else is there is replaced.
     if ((yield* disk.stat(path))?.kind === "directory") return unwritten(`${path} is a folder`)
     yield* disk.writable(folder)
-    return ok("metrics_file", path)
+    const owner = otherOwner(yield* disk.read(path), dir)
+    if (owner === undefined) return ok("metrics_file", path)
+    return warning(
+      "metrics_file",
+      `${path} has the metrics of another configuration, whose state is in ${quoted(owner)}, and the next run replaces them: give each configuration a file of its own`
+    )
   }).pipe(Effect.catchAll(({ message }) => Effect.succeed(unwritten(message))))
 
 const unwritten = (why: string): Finding => warning("metrics_file", `${why}: no metrics will be written`)

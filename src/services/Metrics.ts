@@ -4,8 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
-import { render, withJobAlone } from "../domain/Metrics.ts"
+import { otherOwner, render, withJobAlone, withOwner } from "../domain/Metrics.ts"
 import { type JobStanding, keyOf } from "../domain/Standing.ts"
+import { quoted } from "../domain/Text.ts"
 import { Disk } from "./Disk.ts"
 import { Standing, type StandingError } from "./Standing.ts"
 import { described } from "./state/folder.ts"
@@ -13,6 +14,8 @@ import { described } from "./state/folder.ts"
 /** Where metrics go, and what they are about. */
 export interface MetricsSettings {
   readonly path: string
+  /** The state folder of the configuration: the file says whose it is. */
+  readonly dir: string
   /** Those of the configuration; what is left of others is passed over. */
   readonly jobs: ReadonlyArray<JobKey>
 }
@@ -73,7 +76,7 @@ const textOf = (
 /** Jobs that end at the same instant write one after the other; more often than this they do not. */
 const rewrites = 3
 
-const makeFile = Effect.fnUntraced(function* ({ jobs, path }: MetricsSettings) {
+const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettings) {
   const disk = yield* Disk
   const standing = yield* Standing
 
@@ -93,7 +96,16 @@ const makeFile = Effect.fnUntraced(function* ({ jobs, path }: MetricsSettings) {
     function* (after: JobStanding, alone: boolean) {
       // Each job has its own draft; the collector reads every name that ends in .prom.
       const draft = `${path}.${fileNameOf(keyOf(after))}.new`
-      const text = Effect.flatMap(disk.read(path), (before) => textOf(standing, jobs, after, alone, before))
+      const owner = otherOwner(yield* disk.read(path), dir)
+      if (owner !== undefined) {
+        yield* Effect.logWarning(
+          `${path} had the metrics of another configuration, whose state is in ${quoted(owner)}, and they are replaced: give each configuration a metrics_file of its own`
+        )
+      }
+      const text = Effect.flatMap(disk.read(path), (before) =>
+        // What another configuration said does not stay.
+        textOf(standing, jobs, after, alone && otherOwner(before, dir) === undefined, before)
+      ).pipe(Effect.map((whole) => withOwner(whole, dir)))
       for (let n = 0; n < rewrites; n += 1) {
         const content = yield* text
         yield* write(content, draft)

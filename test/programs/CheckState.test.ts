@@ -72,6 +72,14 @@ describe("what check says of the places that runs leave word in", () => {
       assert.deepStrictEqual(yield* metrics(join(root, "none/zipper.prom")), [
         `metrics_file warning: there is no folder ${root}/none: no metrics will be written`
       ])
+      writeFileSync(good, "# zipper state: /mnt/target/.zipper\n")
+      assert.deepStrictEqual(yield* metrics(good), [`metrics_file ok: ${good}`])
+      writeFileSync(good, "# zipper state: /mnt/other/.zipper\n")
+      assert.match(
+        (yield* metrics(good)).join(),
+        /^metrics_file warning: .* of another configuration, whose state is in "\/mnt\/other\/\.zipper", .*: give each/
+      )
+      rmSync(good)
       assert.match((yield* metrics(good, root)).join(), /^metrics_file warning: .*EACCES.*no metrics will be/)
       mkdirSync(good)
       assert.deepStrictEqual(yield* metrics(good), [

@@ -274,6 +274,33 @@ describe("Metrics", () => {
       })
   )
 
+  it.scoped("of another configuration are replaced, with a warning, and none of them stays", () =>
+    Effect.gen(function* () {
+      const { dir, root, standing } = yield* setup
+      fs.mkdirSync(path.join(root, "out"))
+      const file = path.join(root, "out", "zipper.prom")
+      const theirs = `# zipper state: ${root}/other\nzipper_old{job="archive",folder="GONE"} 1\n`
+      yield* standing.save(archive)
+      for (const alone of [false, true]) {
+        const log = capturedLog()
+        const metrics = yield* metricsAt(root, dir, [archiveJob])
+        const refresh = metrics.refresh(archive, alone).pipe(Effect.provide(log.layer))
+        fs.writeFileSync(file, theirs)
+        yield* refresh
+        assert.lengthOf(log.lines, 1)
+        assert.include(log.lines[0], `another configuration, whose state is in "${root}/other"`)
+        const text = fs.readFileSync(file, "utf8")
+        assert.isTrue(text.startsWith(`# zipper state: ${dir}\n# HELP `), text)
+        assert.include(text, 'zipper_last_attempt_failed{job="archive",folder="ABCD"} 0\n')
+        assert.notInclude(text, "GONE")
+        // Its own, it says nothing of, and says once whose they are.
+        yield* refresh
+        assert.lengthOf(log.lines, 1)
+        assert.strictEqual(fs.readFileSync(file, "utf8").split("# zipper state").length, 2)
+      }
+    })
+  )
+
   it.scoped("that cannot be written is a warning", () =>
     Effect.gen(function* () {
       const { dir, root, standing } = yield* setup
