@@ -1,6 +1,7 @@
 /**
  * Patterns for names whose parts stand between slashes (datasets, files): `*` stands for anything but a slash, `**` for
- * anything, `?` for one character that is no slash. Everything else stands for itself.
+ * anything, `?` for one character that is no slash. A backslash makes the next character stand for itself (`\*`, `\\`).
+ * Everything else stands for itself, and so does a backslash at the end.
  */
 
 /** A character (its code point), or one of these. */
@@ -10,9 +11,12 @@ const slash = 0x2f
 
 const tokensOf = (pattern: string): ReadonlyArray<Token> =>
   // Characters, not UTF-16 units.
-  (pattern.match(/\*{2,}|[\s\S]/gu) ?? []).map((found) =>
-    found === "?" ? "one" : found === "*" ? "many" : found.startsWith("**") ? "all" : codePoint(found, 0)
-  )
+  (pattern.match(/\\[\s\S]|\*{2,}|[\s\S]/gu) ?? []).map((found) => {
+    if (found === "?") return "one"
+    if (found === "*") return "many"
+    if (found.startsWith("**")) return "all"
+    return codePoint(found, found.startsWith("\\") && found.length > 1 ? 1 : 0)
+  })
 
 const codePoint = (text: string, at: number): number => text.codePointAt(at) ?? 0
 
@@ -21,7 +25,7 @@ const codePoint = (text: string, at: number): number => text.codePointAt(at) ?? 
  * name has characters, times the pattern's, where trying one way after the other may take for ever.
  */
 const wholeMatcher = (pattern: string): ((name: string) => boolean) => {
-  if (!/[*?]/.test(pattern)) return (name) => name === pattern
+  if (!/[*?\\]/.test(pattern)) return (name) => name === pattern
   const tokens = tokensOf(pattern)
   // In which step a place in the pattern was last reached.
   const reached = new Float64Array(tokens.length + 1)
@@ -67,7 +71,7 @@ export const matcher = (pattern: string): ((name: string) => boolean) => {
  * and it does not matter whether an accent is a character of its own (as on a Mac) or not.
  */
 export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
-  const plain = withoutLastSlashes(pattern.normalize("NFC"))
+  const plain = withoutLastSlashes(plainSlashes(pattern.normalize("NFC")))
   const top = plain.replace(/^(?:\.?\/+)+/, "")
   const matches = matcher(top)
   const within = top === plain || top.includes("/")
@@ -76,6 +80,10 @@ export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
     return (within || !composed.includes("/")) && matches(composed)
   }
 }
+
+/** A slash stands for itself anyway: without this, the backslash before the last one would be left alone. */
+const plainSlashes = (pattern: string): string =>
+  pattern.replace(/\\([\s\S])/gu, (pair, next) => (next === "/" ? "/" : pair))
 
 /** The first character stays, whatever it is. */
 const withoutLastSlashes = (pattern: string): string => {

@@ -10,7 +10,14 @@ const table: ReadonlyArray<readonly [string, ReadonlyArray<string>, ReadonlyArra
   ["**/x", ["a/x", "a/b/x"], ["x", "a/xy"]],
   ["a?c", ["abc", "a😀c", "x/a\nc"], ["ac", "a/c", "abbc"]],
   ["[a]+(b){c}.^$|", ["[a]+(b){c}.^$|"], ["a", "aab"]],
-  ["a\\b", ["a\\b"], ["ab", "a/b"]],
+  ["a\\b", ["ab"], ["a\\b", "a/b"]],
+  ["a\\\\b", ["a\\b"], ["ab", "a\\\\b"]],
+  ["a\\", ["a\\"], ["a", "a\\\\"]],
+  ["what\\?", ["what?", "x/what?"], ["whats", "what\\?"]],
+  ["\\*\\*.txt", ["**.txt"], ["x.txt", "*x.txt", "*.txt"]],
+  ["*\\**", ["a*b", "*"], ["ab", "a\\b"]],
+  ["\\\\*", ["\\", "\\a"], ["*", "a"]],
+  ["a/\\😀?", ["a/😀b"], ["a/😀"]],
   ["-rf", ["-rf", "x/-rf"], ["rf"]]
 ]
 
@@ -34,13 +41,22 @@ describe("a pattern", () => {
     assert.isTrue(Glob.pathMatcher("caf\u00e9")("cafe\u0301"))
     assert.isTrue(Glob.pathMatcher("cafe\u0301")("caf\u00e9"))
     assert.isFalse(Glob.pathMatcher("/")("a"))
+    // A slash needs no backslash, and one before it changes nothing.
+    assert.isTrue(Glob.pathMatcher("a\\/")("b/a"))
+    assert.isTrue(Glob.pathMatcher("a\\/b")("a/b"))
+    assert.isTrue(Glob.pathMatcher("a\\\\/")("b/a\\"))
+    assert.isTrue(Glob.pathMatcher("caf\\e\u0301")("caf\u00e9"))
   })
 })
 
 /** What a pattern means, said in another way: tries one way after the other. */
 const naive = (pattern: string, name: string): boolean => {
-  const expression = pattern.replace(/\*{2,}|[*?]|[\\^$.|+()[\]{}/]/g, (found) =>
-    found === "*" ? "[^/]*" : found === "?" ? "[^/]" : found.startsWith("**") ? ".*" : `\\${found}`
+  const expression = pattern.replace(
+    /\\([\s\S])|\*{2,}|[*?]|[\\^$.|+()[\]{}/]/gu,
+    (found, escaped: string | undefined) => {
+      if (escaped !== undefined) return escaped.replace(/[*?\\^$.|+()[\]{}/]/, "\\$&")
+      return found === "*" ? "[^/]*" : found === "?" ? "[^/]" : found.startsWith("**") ? ".*" : `\\${found}`
+    }
   )
   const part = pattern.includes("/") ? name : name.slice(name.lastIndexOf("/") + 1)
   return new RegExp(`^${expression}$`, "su").test(part)
@@ -51,8 +67,21 @@ const text = (...chars: ReadonlyArray<string>) =>
 
 describe("any pattern", () => {
   it.prop(
+    "with a backslash before each of its characters means itself alone",
+    { meant: text("a", "*", "?", "😀", "\\", "."), name: text("a", "*", "?", "😀", "\\", ".") },
+    ({ meant, name }) => {
+      const matches = Glob.pathMatcher(meant.replace(/[\s\S]/gu, "\\$&"))
+      assert.isTrue(matches(meant))
+      assert.strictEqual(matches(name), name === meant)
+    }
+  )
+
+  it.prop(
     "means the same as a regular expression",
-    { pattern: text("a", "b", "/", "*", "**", "?", "😀"), name: text("a", "b", "/", "😀", "\n") },
+    {
+      pattern: text("a", "b", "/", "*", "**", "?", "😀", "\\"),
+      name: text("a", "b", "/", "*", "?", "😀", "\n", "\\")
+    },
     ({ name, pattern }) => assert.strictEqual(Glob.matcher(pattern)(name), naive(pattern, name)),
     { fastCheck: { numRuns: 3000 } }
   )
@@ -60,7 +89,7 @@ describe("any pattern", () => {
   it("takes no longer than its length times that of the name", () => {
     const name = "a".repeat(240)
     // A regular expression would not come to an end here.
-    for (const many of ["*", "**", "/**"]) {
+    for (const many of ["*", "**", "/**", "*\\a"]) {
       const matches = Glob.pathMatcher(`${`${many}a`.repeat(100)}${many}b`)
       assert.isFalse(matches(name))
       assert.isFalse(matches(`/${name}`.repeat(10)))

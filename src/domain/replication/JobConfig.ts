@@ -12,7 +12,7 @@ const Dataset = judged('the name of a dataset such as "tank/data"', DatasetName.
 const patternProblem = (pattern: string): string | undefined => {
   if (pattern === "") return "is empty"
   if (pattern.startsWith("-")) return "begins with a dash, as options do; write ? for the dash"
-  const name = pattern.replace(/[*?]/g, "x")
+  const name = pattern.replace(/\\([\s\S])|[*?]/gu, (_, literal: string | undefined) => literal ?? "x")
   return /[^A-Za-z0-9_.: /-]/.test(name) || name.split("/").includes("")
     ? "can match no dataset; expected a name or a pattern such as tmp, scratch* or tank/*/cache"
     : undefined

@@ -29,7 +29,7 @@ export const minimalRoots = (roots: ReadonlyArray<string>): ReadonlyArray<string
 
 /**
  * Chooses among `tree` (the roots and what is below them, in any order). Patterns: `*` stands for anything but a slash,
- * `**` for anything, `?` for one character that is no slash. A pattern without a slash is compared with the last part
+ * `**` for anything, `?` for one character that is no slash (see Glob). A pattern without a slash is compared with the last part
  * of a dataset's name, one with a slash with the whole name. What is excluded takes everything below with it.
  */
 export const select = (
