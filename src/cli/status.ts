@@ -40,7 +40,7 @@ const maxAge = Options.text("max-age").pipe(
   Options.optional,
   Options.map(Option.getOrUndefined),
   Options.withDescription(
-    "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), and mark it."
+    "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost, and mark it."
   )
 )
 
@@ -60,7 +60,7 @@ export const status = Command.make(
       ).pipe(Effect.provide(reading(config)))
       if (flags.json) yield* printDocument(StatusDocument, statusDocument(found, utcSeconds(found.now)))
       else yield* show(found)
-      if (yield* tellOverdue(found)) return yield* new Stop({ status: ExitStatus.someFailed })
+      if (yield* tellWrong(found)) return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
@@ -77,7 +77,7 @@ const reading = (config: Config) =>
 
 const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
   const { job } = services.makeIdentity(config)
-  const store = Store.layerDryRun({
+  const store = Store.layerReport({
     targetPath: config.target_path,
     tmpDir: config.tmp_dir,
     jobId: job
@@ -120,12 +120,16 @@ const show = Effect.fnUntraced(function* (found: Status) {
   yield* print(painted.join("\n"))
 })
 
-/** Whether anything is overdue. One line beside the table, which marks them; each by name when there is none. */
-const tellOverdue = Effect.fnUntraced(function* (found: Status) {
-  const lines = StatusText.overdue(found)
-  const summary = StatusText.overdueSummary(found)
-  if (summary === undefined) return false
+/**
+ * Whether a monitor, which gives an age, is to be told of anything: overdue, or an archive lost. One line for each of the two
+ * beside the table, which marks them; each by name when there is none.
+ */
+const tellWrong = Effect.fnUntraced(function* (found: Status) {
+  if (found.maxAge === undefined) return false
   const { options: said } = yield* Output
-  yield* Effect.forEach(said.quiet ? lines : [summary], (text) => Effect.logError(text), { discard: true })
-  return true
+  const lines = said.quiet
+    ? [...StatusText.overdue(found), ...StatusText.lost(found)]
+    : [StatusText.overdueSummary(found), StatusText.lostSummary(found)].filter((text) => text !== undefined)
+  yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
+  return lines.length > 0
 })

@@ -33,6 +33,8 @@ export interface FolderStatus extends Item {
   readonly gone: boolean
   /** Why the next run archives it whether it changed or not, as far as the target shows. */
   readonly due: DueReason | undefined
+  /** Runs have archived it, it is not gone from the source, and its zip is not there. */
+  readonly lost: boolean
 }
 
 export interface DatasetStatus extends Item {
@@ -73,6 +75,10 @@ export interface Status {
   readonly archive: ArchiveStatus | undefined
   readonly replications: ReadonlyArray<ReplicationStatus>
 }
+
+/** The folders whose archive is lost. */
+export const lostFolders = ({ archive }: Status): ReadonlyArray<FolderStatus> =>
+  archive?.folders.filter(({ lost }) => lost) ?? []
 
 /** Everything that is overdue, by name and with what is known of it: a line each. */
 export const overdueLines = (status: Status, ageOf: (utc: string) => string): ReadonlyArray<string> => {

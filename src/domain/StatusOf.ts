@@ -57,6 +57,7 @@ export const archiveStatus = (
     const gone = inSource !== undefined && !inSource.has(folder)
     // A folder that no run has seen yet is late only when the runs are.
     const success = item === undefined && record === undefined ? standing : item
+    const archivedOnce = item?.last_success_utc !== undefined
     return {
       folder,
       lastSuccess: item?.last_success_utc,
@@ -69,6 +70,7 @@ export const archiveStatus = (
       previous: previous.get(folder),
       gone,
       due: gone ? undefined : dueOf(record, item),
+      lost: !gone && archivedOnce && record?.zipSize === undefined,
       overdue: !gone && tooOld(asked, success?.last_success_utc)
     }
   })

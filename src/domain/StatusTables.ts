@@ -33,7 +33,7 @@ export const folderTable = (
     folderState(folder)
   ])
   return moody(Table.render(folderColumns, rows, options), folders, (folder) =>
-    folder.overdue || folder.result === "failed"
+    folder.overdue || folder.lost || folder.result === "failed"
       ? "bad"
       : folder.gone
         ? "past"
@@ -50,11 +50,15 @@ const ratio = ({ bytes: from, zipBytes }: FolderStatus): string =>
 // Of a folder that holds next to nothing, the archive is mostly names.
 const percent = (part: number): string => (part > 9.99 ? ">999%" : `${Math.round(part * 100)}%`)
 
-const folderState = ({ due, gone, overdue }: FolderStatus): string =>
+const folderState = ({ due, gone, lost, overdue }: FolderStatus): string =>
   [
     ...(overdue ? ["OVERDUE"] : []),
-    ...(gone ? ["gone from source"] : due === undefined ? [] : [dueWords[due]])
+    ...(lost ? ["ARCHIVE LOST"] : []),
+    ...(gone ? ["gone from source"] : due === undefined || (lost && lostSays.has(due)) ? [] : [dueWords[due]])
   ].join(", ")
+
+/** Why a folder is due, where that its archive is lost says the same. */
+const lostSays: ReadonlySet<DueReason> = new Set(["never archived", "its archive is missing"])
 
 const dueWords: Readonly<Record<DueReason, string>> = {
   forced: "forced",

@@ -1,6 +1,6 @@
 import type { Activity } from "./Activity.ts"
 import type { LastRun } from "./Standing.ts"
-import { overdueLines, type Status } from "./Status.ts"
+import { lostFolders, overdueLines, type Status } from "./Status.ts"
 import { age, type Line, line, paragraph } from "./StatusLine.ts"
 import { datasetTable, folderTable } from "./StatusTables.ts"
 import { count, duration, number } from "./Units.ts"
@@ -129,6 +129,21 @@ export const overdueSummary = (status: Status): string | undefined => {
   const lines = overdue(status)
   if (lines.length === 0) return undefined
   return `${count(lines.length, "is", "are")} overdue: no success in the last ${duration(status.maxAge ?? 0)}`
+}
+
+/** A line for each folder whose archive is lost. */
+export const lost = (status: Status): ReadonlyArray<string> =>
+  lostFolders(status).map(
+    ({ folder, lastSuccess }) =>
+      `${folder}: its archive is lost: ${folder}.zip is not there; ${lastSuccess === undefined ? "a run archived it" : `last success ${age(status.now, lastSuccess)}`}`
+  )
+
+/** How many archives are lost, in one line; undefined when none is. */
+export const lostSummary = (status: Status): string | undefined => {
+  const { length } = lostFolders(status)
+  return length === 0
+    ? undefined
+    : `${count(length, "archive is", "archives are")} lost: the zip is not there, though a run made it`
 }
 
 /** A line for each that is overdue. */

@@ -9,7 +9,7 @@ import { names } from "../domain/PublishPlan.ts"
 import type { PreviousStatus, Status } from "../domain/Status.ts"
 import { archiveStatus, replicationStatus } from "../domain/StatusOf.ts"
 import { count } from "../domain/Units.ts"
-import { Disk, type DiskError } from "../services/Disk.ts"
+import { Disk, DiskError } from "../services/Disk.ts"
 import { Lock } from "../services/Lock.ts"
 import { Standing } from "../services/Standing.ts"
 import { Store } from "../services/Store.ts"
@@ -73,7 +73,14 @@ export const statusOfArchive = Effect.fnUntraced(function* (
 ) {
   const now = yield* Clock.currentTimeMillis
   const previous = yield* readTarget(config.target_path)
-  const records = yield* (yield* Store).records.pipe(asStatus)
+  const records = yield* (yield* Store).records.pipe(
+    Effect.mapError((error) =>
+      // The store's advice is for who writes.
+      error.cause instanceof DiskError
+        ? unreadable(error.cause)
+        : new StatusError({ message: error.message, cause: error })
+    )
+  )
   const standing = yield* (yield* Standing).load(archiveKey).pipe(asStatus)
   const archived = [...records.values()].filter(({ zipSize }) => zipSize !== undefined).length
   return archiveStatus(

@@ -76,7 +76,15 @@ export class Store extends Context.Tag("zipper/Store")<
   static readonly layer = (settings: StoreSettings) => Layer.effect(Store, make(settings))
 
   /** Reads what is there and writes nothing; what it would have done goes to the log. */
-  static readonly layerDryRun = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings))
+  static readonly layerDryRun = (settings: StoreSettings) =>
+    Layer.effect(Store, makeDryRun(settings, "rehearse"))
+
+  /**
+   * For whoever asks how things stand: writes nothing, and `records` fails where a folder or its state may not be read, for that
+   * says nothing about the archive.
+   */
+  static readonly layerReport = (settings: StoreSettings) =>
+    Layer.effect(Store, makeDryRun(settings, "report"))
 
   /** In memory, for tests: `ref` holds everything that was published and decides what fails. */
   static readonly layerMemory = (ref: Ref.Ref<MemoryStore>) => Layer.succeed(Store, makeMemory(ref))

@@ -6,6 +6,7 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync
 } from "node:fs"
@@ -28,9 +29,8 @@ const status = (...args: ReadonlyArray<string>) => run(["status", "--config", pl
 
 // The second one is that of the first run, when the target is still empty.
 const isMarked = () =>
-  [join(place.target, ".zipper/standing/archive.running"), join(place.root, "lock.archive.running")].some(
-    existsSync
-  )
+  existsSync(join(place.target, ".zipper/standing/archive.running")) ||
+  readdirSync(place.root).some((name) => /^lock\..*\.archive\.running$/.test(name))
 const history = (): ReadonlyArray<string> =>
   readFileSync(join(place.target, ".zipper/history.jsonl"), "utf8")
     .trimEnd()
@@ -82,6 +82,37 @@ describe("zipper status", () => {
     assert.include(wrong.stderr, '"soon" is not an age such as 90m, 26h or 2d')
   })
 
+  it("an archive that is gone counts for a monitor, by name", async () => {
+    place.put("ABCD/a", "one")
+    place.put("EFGH/a", "one")
+    assert.strictEqual((await job("--quiet")).status, 0)
+    rmSync(join(place.target, "ABCD/ABCD.zip"))
+    rmSync(join(place.target, "EFGH"), { recursive: true })
+    const [plain, quiet, json] = await Promise.all([
+      status(),
+      status("--max-age", "26h", "--quiet"),
+      status("--max-age", "26h", "--json")
+    ])
+    assert.strictEqual(plain.status, 0)
+    assert.match(plain.stdout, /^ABCD .* ARCHIVE LOST$/m)
+    assert.match(plain.stdout, /^EFGH .* ARCHIVE LOST$/m)
+    assert.deepStrictEqual(quiet, {
+      status: 1,
+      stdout: "",
+      stderr: ["ABCD", "EFGH"]
+        .map(
+          (name) => `error: ${name}: its archive is lost: ${name}.zip is not there; last success just now\n`
+        )
+        .join("")
+    })
+    assert.strictEqual(json.status, 1)
+    assert.include(json.stderr, "2 archives are lost")
+    const document = Schema.decodeUnknownSync(StatusDocument)(JSON.parse(json.stdout))
+    assert.deepStrictEqual([document.overdue, document.lost], [0, 2])
+    assert.strictEqual((await job("--quiet")).status, 0)
+    assert.strictEqual((await status("--max-age", "26h")).status, 0)
+  })
+
   it("sees a run at work, and one that was killed; what that one had done counts", async () => {
     const { child, ended } = await longRun()
     const during = await status()
@@ -96,7 +127,7 @@ describe("zipper status", () => {
     rmSync(join(place.source, "BIGG"), { recursive: true })
     assert.strictEqual((await job("--quiet")).status, 0)
     assert.isFalse(isMarked())
-    assert.deepStrictEqual(history(), ["ok"])
+    assert.deepStrictEqual(history(), ["interrupted", "ok"])
     const healed = await status("--max-age", "1h")
     assert.strictEqual(healed.status, 0)
     assert.notInclude(healed.stdout, "BIGG")
@@ -162,6 +193,18 @@ describe("zipper status", () => {
     assert.deepStrictEqual([folder.status, folder.stdout], [1, ""])
     assert.match(folder.stderr, /cannot tell how things stand: .*ABCD: permission denied.*ask as the user/)
     chmodSync(join(place.target, "ABCD"), 0o755)
+    const denied = join(place.target, "ABCD/.state.json")
+    chmodSync(denied, 0o600)
+    chmodSync(join(place.target, ".zipper"), 0o755)
+    const unread = await ask()
+    assert.deepStrictEqual([unread.status, unread.stdout], [1, ""])
+    assert.match(
+      unread.stderr,
+      /^error: cannot tell how things stand: cannot read \S+ABCD\/\.state\.json: permission denied.*ask as the user/
+    )
+    assert.notInclude(unread.stderr, "anew")
+    chmodSync(denied, 0o644)
+    chmodSync(join(place.target, ".zipper"), 0o750)
     const state = await ask()
     assert.deepStrictEqual([state.status, state.stdout], [1, ""])
     assert.match(state.stderr, /permission denied \(EACCES\)/)

@@ -186,6 +186,28 @@ describe("status of the archive job", () => {
     assert.isTrue(of({}, [], { maxAge: 26 * hour, standing: empty }).overdue)
   })
 
+  it("an archive that a run made, and that is not there, is lost, whatever else is due", () => {
+    const nothing = { state: undefined, zipSize: undefined, failure: undefined }
+    const lostOf = (
+      record: FolderRecord | undefined,
+      inSource: ReadonlyArray<string> | { readonly problem: string } = ["ABCD"],
+      known: ArchiveStanding | undefined = standing
+    ) =>
+      of(record === undefined ? {} : { ABCD: record }, inSource, { maxAge: 26 * hour, standing: known })
+        .folders.filter(({ lost }) => lost)
+        .map((each) => String(each.folder))
+    const well1 = well("ABCD", 1)
+    assert.deepStrictEqual(lostOf(well1), [])
+    assert.deepStrictEqual(lostOf({ ...well1, zipSize: undefined }), ["ABCD"])
+    assert.deepStrictEqual(lostOf(failed("ABCD", { ...well1, zipSize: undefined }, 1)), ["ABCD"])
+    // The folder is away as a whole.
+    assert.deepStrictEqual(lostOf(undefined), ["ABCD"])
+    assert.deepStrictEqual(lostOf(undefined, { problem: "not mounted" }), ["ABCD", "EFGH"])
+    // One that never had a success has none to lose, and one that is gone is nobody's any more.
+    assert.deepStrictEqual(lostOf(failed("ABCD", nothing, 1), ["ABCD"], { ...standing, folders: [] }), [])
+    assert.deepStrictEqual(lostOf({ ...well1, zipSize: undefined }, ["NEW1"]), [])
+  })
+
   it("a folder that no run has seen yet is late only when the runs are", () => {
     const overdue = (success: string | undefined, records: Readonly<Record<string, FolderRecord>> = {}) => {
       const { last_success_utc: _, ...rest } = standing
@@ -351,6 +373,31 @@ describe("the table", () => {
       StatusText.overdueSummary(everything()),
       "3 are overdue: no success in the last 1 d 02 h"
     )
+  })
+
+  it("says each archive that is lost, in the table too", () => {
+    const archive = of({ ABCD: { ...well("ABCD", 50), zipSize: undefined } }, ["ABCD", "EFGH"])
+    const status: Status = { now, maxAge: 48 * hour, archive, replications: [] }
+    const lines = StatusText.render(status, { width: 80, ellipsis: "…" })
+    assert.deepStrictEqual(
+      lines
+        .filter(({ text }) => /^(?:ABCD|EFGH) /.test(text))
+        .map(({ mood, text }) => [mood, text.slice(-14)]),
+      [
+        ["bad", "  ARCHIVE LOST"],
+        ["bad", "  ARCHIVE LOST"]
+      ]
+    )
+    assert.deepStrictEqual(StatusText.lost(status), [
+      "ABCD: its archive is lost: ABCD.zip is not there; last success 1 h ago",
+      "EFGH: its archive is lost: EFGH.zip is not there; last success 30 h ago"
+    ])
+    assert.strictEqual(
+      StatusText.lostSummary(status),
+      "2 archives are lost: the zip is not there, though a run made it"
+    )
+    assert.isUndefined(StatusText.lostSummary({ ...status, archive: undefined }))
+    assert.strictEqual(statusDocument(status, ago(0)).lost, 2)
   })
 
   it("has a document that its schema describes", () => {

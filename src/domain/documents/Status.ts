@@ -52,7 +52,8 @@ const StatusFolder = Schema.Struct({
     Schema.Struct({ zip_bytes: count("its size"), archived_at_utc: instant("when it was made") })
   ).annotations({ description: "the archive before" }),
   gone: flag("archived, and not in the source any more; never overdue"),
-  due: orNull(text("why the next run archives it in any case, in words"))
+  due: orNull(text("why the next run archives it in any case, in words")),
+  lost: flag("a run archived it, it is not gone, and its zip is not there")
 })
 
 const StatusDataset = Schema.Struct({
@@ -70,6 +71,7 @@ export const StatusDocument = document({
   at_utc: instant("when this was so"),
   max_age_seconds: orNull(seconds("--max-age")),
   overdue: count("folders, datasets and jobs that are overdue; above 0 the exit status is 1"),
+  lost: count("folders whose archive is lost; above 0 the exit status is 1 with --max-age"),
   archive: orNull(
     Schema.Struct({
       source: text("source_path"),
@@ -97,6 +99,7 @@ export const statusDocument = (status: Model.Status, atUtc: string): StatusDocum
   at_utc: atUtc,
   max_age_seconds: status.maxAge === undefined ? null : status.maxAge / 1000,
   overdue: Model.overdueLines(status, () => "").length,
+  lost: Model.lostFolders(status).length,
   archive:
     status.archive === undefined
       ? null
@@ -117,7 +120,8 @@ export const statusDocument = (status: Model.Status, atUtc: string): StatusDocum
                 ? null
                 : { zip_bytes: folder.previous.zipBytes, archived_at_utc: folder.previous.archivedAt },
             gone: folder.gone,
-            due: folder.due ?? null
+            due: folder.due ?? null,
+            lost: folder.lost
           }))
         },
   replication: status.replications.map((job) => ({

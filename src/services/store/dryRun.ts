@@ -15,8 +15,14 @@ import { records } from "./records.ts"
 import { recoverFolders } from "./recovery.ts"
 import { decodeState } from "./survey.ts"
 
-/** The store of a dry run: it reads what the real one reads, says what it would do, and writes nothing. */
-export const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings) {
+/**
+ * A store that reads what the real one reads and writes nothing. `rehearse`: says what a run would do; `report`: for whoever
+ * asks how things stand, records that may not be read are an error.
+ */
+export const makeDryRun = Effect.fnUntraced(function* (
+  settings: StoreSettings,
+  purpose: "rehearse" | "report"
+) {
   const layout = Layout.make(settings)
   const operation = operationsOn(Context.make(Disk, yield* Disk))
   return {
@@ -24,8 +30,8 @@ export const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings) 
     recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
       operation("recover", reading.recover)
     ),
-    records: recordsAfterRecovery(layout).pipe(operation("records", reading.records)),
-    cursor: jobState.cursor(layout, "report").pipe(operation("cursor", reading.cursor)),
+    records: recordsAfterRecovery(layout, purpose).pipe(operation("records", reading.records)),
+    cursor: jobState.cursor(layout, purpose).pipe(operation("cursor", reading.cursor)),
     // To read an archive as a whole is too much work for a dry run.
     previous: (_folder: FolderName) => Effect.succeed(undefined),
     stage: (folder: FolderName) => {
@@ -44,8 +50,11 @@ export const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings) 
 })
 
 /** Recovery would have set aside the state of a folder whose journal is damaged, and a run would archive it. */
-const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout) {
-  const found = yield* records(layout, "report")
+const recordsAfterRecovery = Effect.fnUntraced(function* (
+  layout: Layout.Layout,
+  purpose: "rehearse" | "report"
+) {
+  const found = yield* records(layout, purpose)
   const after = yield* Effect.forEach(
     found,
     Effect.fnUntraced(function* ([folder, record]) {

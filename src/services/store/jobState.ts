@@ -30,8 +30,8 @@ export const swapIn = (path: string, write: (draft: string) => Effect.Effect<voi
     )
   }).pipe(Effect.uninterruptible)
 
-/** What to do with a file that cannot be understood. */
-export type Corrupt = "set aside" | "report"
+/** What to do with a file that cannot be understood: `rehearse` and `report` leave it alone, and tell what a run would do, or does. */
+export type Corrupt = "set aside" | "rehearse" | "report"
 
 /**
  * A state file's content; undefined when there is none. One that `decode` does not understand is set aside with
@@ -48,7 +48,12 @@ export const load = Effect.fnUntraced(function* <A>(
   if (content === undefined) return undefined
   const decoded = decode(content)
   if (Option.isSome(decoded)) return decoded.value
-  const how = corrupt === "report" ? "would be set aside" : `kept as ${yield* setAside(path)}`
+  const how =
+    corrupt === "set aside"
+      ? `kept as ${yield* setAside(path)}`
+      : corrupt === "rehearse"
+        ? "would be set aside"
+        : "the next run sets it aside"
   yield* Effect.logWarning(
     `${path} cannot be understood (damaged, or of another version): ${how}; ${without}`
   )

@@ -3,13 +3,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { type FolderName, parse } from "../../domain/FolderName.ts"
 import type { FolderRecord } from "../../domain/FolderState.ts"
-import { Disk } from "../Disk.ts"
+import { Disk, type DiskError } from "../Disk.ts"
 import { isFolder } from "./folders.ts"
 import { type Corrupt, failure, load } from "./jobState.ts"
 import * as Layout from "./layout.ts"
 import { decodeState } from "./survey.ts"
 
-/** What is known of every folder in the target, and of those that have only ever failed. */
+/**
+ * What is known of every folder in the target, and of those that have only ever failed. `report` fails where the user may not
+ * read a state, or a folder cannot be looked at: for whoever asks, that says nothing about the archive.
+ */
 export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
   const disk = yield* Disk
   const folders = new Set<FolderName>()
@@ -43,7 +46,8 @@ type Current = Omit<FolderRecord, "failure">
 
 const nothing: Current = { state: undefined, zipSize: undefined }
 
-// What cannot be read makes its folder due, and fails there with a message of its own: it must not stop the others.
+const isDenied = ({ code }: DiskError): boolean => code === "EACCES" || code === "EPERM"
+
 const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
   Effect.gen(function* () {
     const disk = yield* Disk
@@ -54,7 +58,15 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
       join(paths.home, paths.names.state),
       (content) => Option.fromNullable(decodeState(paths, content)),
       corrupt,
-      `${paths.folder} is archived anew`
+      corrupt === "report"
+        ? `${paths.folder} is then archived anew, and nothing is lost by that`
+        : `${paths.folder} is archived anew`
+    ).pipe(
+      // What cannot be read makes its folder due, and fails there with a message of its own; the archive is still there.
+      Effect.catchIf(
+        (error) => corrupt !== "report" || !isDenied(error),
+        (error) => Effect.as(Effect.logWarning(unknownText(paths.folder, corrupt, error)), undefined)
+      )
     )
     const beside = yield* Effect.findFirst(
       [paths.names.md5, paths.names.sha256, paths.names.metadata],
@@ -67,9 +79,14 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
       ...Option.match(beside, { onNone: () => ({}), onSome: (incomplete) => ({ incomplete }) })
     } satisfies Current
   }).pipe(
-    Effect.catchAll((error) =>
-      Effect.logWarning(`${paths.folder} is archived anew, its state is not known: ${error.message}`).pipe(
-        Effect.as(nothing)
-      )
+    // One folder must not stop the others of a run.
+    Effect.catchIf(
+      () => corrupt !== "report",
+      (error) => Effect.as(Effect.logWarning(unknownText(paths.folder, corrupt, error)), nothing)
     )
   )
+
+const unknownText = (folder: FolderName, corrupt: Corrupt, { message }: { readonly message: string }) =>
+  corrupt === "report"
+    ? `the state of ${folder} is not known, and the next run archives it anew: ${message}`
+    : `${folder} is archived anew, its state is not known: ${message}`
