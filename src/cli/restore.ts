@@ -15,6 +15,7 @@ import { Archives } from "../services/Archives.ts"
 import { Disk } from "../services/Disk.ts"
 import { Extractor } from "../services/Extractor.ts"
 import { Hasher } from "../services/Hasher.ts"
+import { Standing } from "../services/Standing.ts"
 import { Workers } from "../services/Workers.ts"
 import type { Valued } from "./Arguments.ts"
 import { archiving, command, loadConfig } from "./command.ts"
@@ -22,6 +23,7 @@ import { Stop } from "./Exit.ts"
 import { Output, printDocument } from "./Output.ts"
 import * as options from "./options.ts"
 import * as progressBar from "./progressBar.ts"
+import { stateOf } from "./stateServices.ts"
 import { UsageError } from "./UsageError.ts"
 
 /** Options of this command that take a value. */
@@ -38,7 +40,7 @@ const only = Options.text("only").pipe(
   Options.withPseudoName("PATTERN"),
   Options.repeated,
   Options.withDescription(
-    "Only what has this name, with what is below it; * ? ** are understood. May be given several times."
+    "Only what has this name, with what is below it; * ? ** are understood, and a backslash before one of them takes it as it is. May be given several times."
   )
 )
 
@@ -132,6 +134,7 @@ const understood = (flags: {
 const services = (config: ArchiveConfig, dryRun: boolean) =>
   Layer.mergeAll(
     Archives.layer(config.target_path),
+    Standing.layerDryRun(stateOf(config)),
     ArchiveReader.layer,
     Hasher.layer,
     dryRun ? Extractor.layerDryRun : Extractor.layer,

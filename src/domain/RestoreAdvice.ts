@@ -84,3 +84,9 @@ export const noArchiveText = (options: RestoreOptions, other: boolean): string =
   const name = which === "current" ? "there is one before it" : "the newest one"
   return `${none}; ${name}: ${restoreCommand(options, otherOf(which))}`
 }
+
+/** Nothing is left of the folder's archives; `finding` says so. */
+export const lostText = ({ config, folder }: RestoreOptions, finding: string): string => {
+  const run = shellWords(["zipper", "run", ...optionWords("--config", config), "--force", "--folder", folder])
+  return `${finding}; a new one, if the folder is still in the source: ${run}`
+}

@@ -32,7 +32,7 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
         ? ["a run finishes or undoes what was begun; look again afterwards:", run(config), look(situation)]
         : ["look again when that is put right:", look(situation)]
     case "missing":
-      if (which === "previous" && !lost) {
+      if (which === "previous" && !lost && !verdict.remains) {
         return [
           "there is one before the current one from its next change on. The current one:",
           look(situation, "current")
@@ -40,8 +40,9 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       }
       return [
         ...fromTheOther(situation),
-        "a new one, if the folder is still in the source:",
-        again(folder, config),
+        ...(which === "previous" && verdict.remains
+          ? [takesItsPlace(folder)]
+          : ["a new one, if the folder is still in the source:", again(folder, config)]),
         ...(lost
           ? [
               "if it was removed for good, from the source too, then have it forgotten:",
@@ -54,13 +55,13 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       const next =
         which === "current"
           ? ["a new one, of what is in the source now:", again(folder, config)]
-          : [`the next archive that is published for ${folder} takes its place`]
+          : [takesItsPlace(folder)]
       if (!findings.some(({ file }) => file === zip)) {
         return ["nothing is lost: the archive itself is good, and can be restored", ...next]
       }
-      const gone = verdict.zipBytes === 0
+      const unreadable = verdict.zipBytes === 0
       const rest =
-        situation.other === "usable" || situation.other === "foreign" || gone
+        situation.other === "usable" || situation.other === "foreign" || unreadable
           ? []
           : [
               "no other archive of it is good. What can still be read of this one:",
@@ -70,6 +71,9 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
     }
   }
 }
+
+const takesItsPlace = (folder: FolderName): string =>
+  `the next archive that is published for ${folder} takes its place`
 
 const fromTheOther = ({
   config,

@@ -8,7 +8,7 @@ import { bytes, count, duration } from "./Units.ts"
 export interface Verdict {
   readonly folder: FolderName
   /**
-   * `foreign`: another program made it, and it has the checksums that are known of it. `missing`: there is no such archive.
+   * `foreign`: another program made it, and it has the checksums that are known of it. `missing`: there is no zip.
    * `unsettled`: a publication was interrupted, the archive was replaced each time it was being read, or its folder
    * cannot be looked at; none of them says that anything is damaged.
    */
@@ -19,6 +19,8 @@ export interface Verdict {
   readonly zipBytes: number
   readonly millis: number
   readonly findings: ReadonlyArray<SetFinding>
+  /** Something of it is there, if only a file beside it. */
+  readonly remains: boolean
 }
 
 /** All archives that were asked for. */

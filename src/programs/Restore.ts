@@ -7,7 +7,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { type ArchiveSet, isSameSet, namesOf } from "../domain/ArchiveSet.ts"
 import { Metadata } from "../domain/Metadata.ts"
-import { damageText, noArchiveText, otherOf, type RestoreOptions } from "../domain/RestoreAdvice.ts"
+import { damageText, lostText, noArchiveText, otherOf, type RestoreOptions } from "../domain/RestoreAdvice.ts"
 import {
   doneText,
   leftoverText,
@@ -18,17 +18,18 @@ import {
 } from "../domain/RestorePlan.ts"
 import type { RestoreSummary } from "../domain/RestoreSummary.ts"
 import { foreignText } from "../domain/VerifyAdvice.ts"
-import { describeFinding } from "../domain/VerifyResult.ts"
+import { absent, describeFinding } from "../domain/VerifyResult.ts"
 import { Archives } from "../services/Archives.ts"
 import { Extractor, type Prepared } from "../services/Extractor.ts"
 import { Progress } from "../services/Progress.ts"
 import { type Examined, examine } from "./CheckSet.ts"
+import { published } from "./Published.ts"
 
 export type { RestoreOptions } from "../domain/RestoreAdvice.ts"
 
-/** There is nothing to restore. `Changed`: runs keep publishing while it is looked at. */
+/** There is nothing to restore. `Lost`: runs have published archives, and nothing is left of them. `Changed`: runs keep publishing while it is looked at. */
 export class RestoreError extends Data.TaggedError("RestoreError")<{
-  readonly reason: "UnknownFolder" | "NoArchive" | "Changed"
+  readonly reason: "UnknownFolder" | "NoArchive" | "Lost" | "Changed"
   readonly message: string
 }> {}
 
@@ -167,6 +168,12 @@ const publishedSet = Effect.fnUntraced(function* (options: RestoreOptions) {
   if (set !== undefined) return set
   const folders = yield* archives.folders
   if (!folders.includes(folder)) {
+    if ((yield* published).includes(folder)) {
+      return yield* new RestoreError({
+        reason: "Lost",
+        message: lostText(options, describeFinding(absent(folder, which, true)))
+      })
+    }
     const known = folders.length === 0 ? "there are none at all" : `there are ${folders.join(", ")}`
     return yield* new RestoreError({
       reason: "UnknownFolder",

@@ -3,7 +3,6 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type ArchiveSet, isSameSet, namesOf, type Which } from "../domain/ArchiveSet.ts"
 import type { FolderName } from "../domain/FolderName.ts"
-import { archiveKey } from "../domain/JobKey.ts"
 import { advice, foreignText, journal, type Other } from "../domain/VerifyAdvice.ts"
 import {
   absent,
@@ -15,8 +14,8 @@ import {
 } from "../domain/VerifyResult.ts"
 import { Archives } from "../services/Archives.ts"
 import { Progress } from "../services/Progress.ts"
-import { Standing } from "../services/Standing.ts"
 import { type Examined, examine } from "./CheckSet.ts"
+import { published } from "./Published.ts"
 
 /** There is nothing to verify, which is not the same as "all is well". */
 export class NothingToVerify extends Data.TaggedError("NothingToVerify")<{ readonly message: string }> {}
@@ -65,21 +64,6 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   yield* Effect.logInfo(totals(summary))
   return summary
 }, Effect.scoped)
-
-/** Folders of which runs have published archives, by what they left elsewhere than beside those. */
-const published = Effect.gen(function* () {
-  const standing = yield* (yield* Standing).load(archiveKey)
-  const folders = standing?.kind === "archive" ? standing.folders : []
-  const archived = folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined)
-  return [...(yield* (yield* Archives).recorded), ...archived.map(({ folder }) => folder)]
-}).pipe(
-  Effect.catchAll((error) =>
-    Effect.as(
-      Effect.logWarning(`folders of which nothing is left may not be noticed: ${error.message}`),
-      [] as FolderName[]
-    )
-  )
-)
 
 /** The folders to look at: those that were asked for, or all that have such an archive, and those that lost theirs. */
 const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
@@ -165,7 +149,9 @@ const look = Effect.fnUntraced(
           bytes: examined?.bytes ?? 0,
           zipBytes: set?.file?.size ?? 0,
           millis: now - started,
-          findings
+          findings,
+          // A missing set has nothing, one that was opened has something.
+          remains: set !== undefined
         })
       )
 
@@ -176,7 +162,9 @@ const look = Effect.fnUntraced(
       const { findings, flawed, foreign } = examined
       if (findings.length === 0) return yield* verdict(foreign ? "foreign" : "good", [], set, examined)
       if (isSameSet(set, yield* archives.open(folder, which))) {
-        if (!set.interrupted) return yield* verdict("damaged", findings, set, examined)
+        if (!set.interrupted) {
+          return yield* verdict(isGone(set) ? "missing" : "damaged", findings, set, examined)
+        }
         // A publication changes names of whole files: what is wrong within one is none of its doing.
         return yield* verdict(flawed ? "damaged" : "unsettled", [interrupted, ...findings], set, examined)
       }
@@ -194,10 +182,15 @@ const look = Effect.fnUntraced(
         bytes: 0,
         zipBytes: 0,
         millis: 0,
-        findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }]
+        findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }],
+        remains: true
       })
     )
 )
+
+/** There is no zip, nor anything else in its place. */
+const isGone = ({ file, folder, obstacles, which }: ArchiveSet): boolean =>
+  file === undefined && !obstacles.some((obstacle) => obstacle.file === namesOf(folder, which).zip)
 
 const interrupted = {
   file: journal,

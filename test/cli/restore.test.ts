@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync
@@ -121,6 +122,41 @@ describe("zipper restore", () => {
       problems: []
     })
     assert.deepStrictEqual([existsSync(at("none")), existsSync(at("dry"))], [false, false])
+  })
+
+  it("names a file with a star in its name by a backslash", async () => {
+    publish("STAR", [
+      { name: "a*b", content: "star" },
+      { name: "a\\b", content: "backslash" },
+      { name: "axb", content: "x" }
+    ])
+    const [star, backslash] = await Promise.all([
+      restore("STAR", "--to", "star", "--only", "a\\*b"),
+      restore("STAR", "--to", "backslash", "--only", "a\\\\b")
+    ])
+    assert.deepStrictEqual([star.status, backslash.status], [0, 0], star.stderr + backslash.stderr)
+    assert.deepStrictEqual([readdirSync(at("star")), readdirSync(at("backslash"))], [["a*b"], ["a\\b"]])
+  })
+
+  it("fails where the archives that there were are all gone, and calls that no slip of who asks", async () => {
+    const lost = makePlace()
+    try {
+      lost.put("ABCD/a", "one")
+      assert.strictEqual((await run(["run", "--config", lost.config])).status, 0)
+      rmSync(join(lost.target, "ABCD"), { recursive: true })
+      const ask = (name: string) =>
+        run(["restore", name, "--to", join(lost.root, "back"), "--config", lost.config])
+      const [gone, never] = await Promise.all([ask("ABCD"), ask("WXYZ")])
+      assert.strictEqual(gone.status, 1)
+      assert.include(
+        gone.stderr,
+        "nothing is left of the archives of this folder, and runs have published some"
+      )
+      assert.notInclude(gone.stderr, "--help")
+      assert.strictEqual(never.status, 2)
+    } finally {
+      lost.remove()
+    }
   })
 
   it("writes nothing of an archive that is damaged or made to do harm; what fails on the way is named", async () => {

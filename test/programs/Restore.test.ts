@@ -4,17 +4,21 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
 import { type ArchiveSet, namesOf, type Which } from "../../src/domain/ArchiveSet.ts"
 import * as ChecksumFile from "../../src/domain/ChecksumFile.ts"
+import type { FolderName } from "../../src/domain/FolderName.ts"
 import * as Metadata from "../../src/domain/Metadata.ts"
 import { nothingRestored, type RestorePlan } from "../../src/domain/RestorePlan.ts"
 import type { RestoreSummary } from "../../src/domain/RestoreSummary.ts"
+import type { FolderStanding } from "../../src/domain/Standing.ts"
 import { type RestoreOptions, restore } from "../../src/programs/Restore.ts"
 import { ArchiveReader } from "../../src/services/ArchiveReader.ts"
 import { Archives } from "../../src/services/Archives.ts"
 import { ExtractError, Extractor, type ExtractorMemory } from "../../src/services/Extractor.ts"
 import { Hasher } from "../../src/services/Hasher.ts"
 import { Progress } from "../../src/services/Progress.ts"
+import { type MemoryStanding, noStanding, Standing } from "../../src/services/Standing.ts"
 import { folder } from "../support/job.ts"
 import { capturedLog } from "../support/log.ts"
 
@@ -93,9 +97,25 @@ const optionsFor = (change: Partial<RestoreOptions>): RestoreOptions => ({
   ...change
 })
 
-const worldOf = (sets: ReadonlyArray<ArchiveSet>) =>
+/** What is known of earlier archives, by their indexes and by the standing of the job. */
+interface Earlier {
+  readonly recorded?: ReadonlyArray<FolderName>
+  readonly standing?: ReadonlyArray<FolderStanding>
+}
+
+const standingOf = (folders: ReadonlyArray<FolderStanding>): MemoryStanding => {
+  const at = "2025-01-01T12:00:00Z"
+  const last_run = { run: "r", started_at_utc: at, seconds: 1, outcome: "ok", bytes: 0, failures: 0 } as const
+  return {
+    ...noStanding,
+    standings: new Map([["archive", { version: 1, kind: "archive", last_run, folders }]])
+  }
+}
+
+const worldOf = (sets: ReadonlyArray<ArchiveSet>, { recorded = [], standing = [] }: Earlier = {}) =>
   Layer.mergeAll(
-    Archives.layerMemory(sets),
+    Archives.layerMemory(sets, recorded),
+    Layer.unwrapEffect(Effect.map(Ref.make(standingOf(standing)), Standing.layerMemory)),
     ArchiveReader.layerMemory(Object.fromEntries(sets.map(({ zip }) => [zip, audit]))),
     Hasher.layerMemory(),
     Progress.layerNone
@@ -104,7 +124,8 @@ const worldOf = (sets: ReadonlyArray<ArchiveSet>) =>
 const run = (
   sets: ReadonlyArray<ArchiveSet>,
   memory: Partial<ExtractorMemory> = {},
-  options: Partial<RestoreOptions> = {}
+  options: Partial<RestoreOptions> = {},
+  earlier: Earlier = {}
 ) =>
   Effect.gen(function* () {
     const log = capturedLog()
@@ -112,7 +133,11 @@ const run = (
     const plans = Object.fromEntries(sets.map(({ zip }) => [zip, plan]))
     const result = yield* Effect.either(restore(optionsFor(options))).pipe(
       Effect.provide(
-        Layer.mergeAll(worldOf(sets), Extractor.layerMemory({ plans, carriedOut, ...memory }), log.layer)
+        Layer.mergeAll(
+          worldOf(sets, earlier),
+          Extractor.layerMemory({ plans, carriedOut, ...memory }),
+          log.layer
+        )
       )
     )
     return { result, carriedOut, lines: log.lines }
@@ -296,6 +321,36 @@ describe("restore", () => {
       assert.strictEqual(resultOf(always), "it was replaced")
       const target = new ExtractError({ reason: "Target", message: "no folder" })
       assert.strictEqual(resultOf(yield* run([set], { failures: [target] })), "no folder")
+    })
+  )
+
+  it.effect("a folder whose archives are all gone is no name that was never seen", () =>
+    Effect.gen(function* () {
+      const archived: FolderStanding = {
+        folder: abcd,
+        result: "archived",
+        last_attempt_utc: "2025-01-01T12:00:00Z",
+        files: 2
+      }
+      const reasonOf = (earlier: Earlier) =>
+        Effect.map(run([], {}, {}, earlier), ({ result }) =>
+          Either.match(result, {
+            onLeft: (error) => ["reason" in error ? error.reason : error._tag, error.message],
+            onRight: ({ result }) => [result]
+          })
+        )
+      const lost = [
+        "Lost",
+        "ABCD.zip is missing: nothing is left of the archives of this folder, and runs have published some; a new one, if the folder is still in the source: zipper run --config c.json --force --folder ABCD"
+      ]
+      assert.deepStrictEqual(yield* reasonOf({ recorded: [abcd] }), lost)
+      assert.deepStrictEqual(yield* reasonOf({ standing: [archived] }), lost)
+      const { files: _, ...failed } = archived
+      const never = yield* reasonOf({
+        recorded: [folder("EFGH")],
+        standing: [{ ...failed, result: "failed" }]
+      })
+      assert.strictEqual(never[0], "UnknownFolder")
     })
   )
 

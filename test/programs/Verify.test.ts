@@ -295,6 +295,35 @@ describe("verify", () => {
     })
   )
 
+  it.effect("a zip that is not there is missing, whatever lies beside it", () =>
+    Effect.gen(function* () {
+      const sets = yield* Effect.all([setOf(abcd, "current"), setOf(abcd, "previous")])
+      for (const [index, which] of (["current", "previous"] as const).entries()) {
+        const without = sets.map((set, at) => (at === index ? { ...set, file: undefined } : set))
+        const { exit, lines } = yield* run(without, { which })
+        assert.deepInclude(documentOf(summaryOf(exit)), { missing: 1, damaged: 0 })
+        assert.strictEqual(lines[0], `ERROR ${namesOf(abcd, which).zip} is missing`)
+        const said = lines.find((line) => line.includes("what to do")) ?? ""
+        assert.include(said, "is good. Files from there:\n  zipper restore ABCD ")
+        assert.include(
+          said,
+          which === "current"
+            ? "\n  zipper run --config c.json --force --folder ABCD"
+            : "\nthe next archive that is published for ABCD takes its place"
+        )
+        assert.notInclude(said, "rm -f")
+        // A symlink in its place is there, and no archive.
+        const zip = namesOf(abcd, which).zip
+        const obstacles = [{ file: zip, problem: "is a symlink, not a file" }]
+        const linked = sets.map((set, at) => (at === index ? { ...set, file: undefined, obstacles } : set))
+        assert.deepInclude(documentOf(summaryOf((yield* run(linked, { which })).exit)), {
+          missing: 0,
+          damaged: 1
+        })
+      }
+    })
+  )
+
   it.effect("sends nobody to an archive that is not good, in commands for a shell", () =>
     Effect.gen(function* () {
       const sets = [yield* setOf(abcd, "current"), yield* setOf(abcd, "previous")]

@@ -2,9 +2,11 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { Cursor } from "../../src/domain/Cursor.ts"
 import * as Metadata from "../../src/domain/Metadata.ts"
 import { digestOf } from "../../src/domain/PublishPlan.ts"
+import { Disk, DiskError } from "../../src/services/Disk.ts"
 import { Store, type StoreSettings } from "../../src/services/Store.ts"
 import * as DiskFaults from "../support/diskFaults.ts"
 import { inspect } from "../support/storeCheck.ts"
@@ -114,8 +116,55 @@ describe("records", () => {
       })
       const { lines, value } = yield* logsOf(records.pipe(Effect.provide(storeOn(place, disk))))
       assert.isUndefined(value.get(abcd)?.state)
+      assert.strictEqual(value.get(abcd)?.zipSize, 3)
       assert.isDefined(value.get(wxyz)?.state)
       assert.include(lines, "WARN ABCD is archived anew, its state is not known: cannot read")
+    })
+  )
+})
+
+describe("records for whoever asks how things stand", () => {
+  const asked = (place: StoreSettings, disk = Disk.layer) =>
+    Effect.provide(Layer.provide(Store.layerReport(place), disk))
+  const failing = (code: string, name: "read" | "stat" = "read") =>
+    DiskFaults.layer({
+      before: (operation) =>
+        operation.name === name && operation.path.includes("ABCD/.state.json") ? code : undefined
+    })
+
+  it.scoped("fail where the user may not read a state: that says nothing about the archive", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(on(place))
+      for (const code of ["EACCES", "EPERM"]) {
+        const { lines, value } = yield* logsOf(Effect.flip(records.pipe(asked(place, failing(code)))))
+        assert.include(value.message, "cannot read")
+        assert.instanceOf(value.cause, DiskError)
+        assert.strictEqual(lines, "")
+      }
+    })
+  )
+
+  it.scoped("tell of a state that is not known, and of the archive all the same", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(on(place))
+      const known = { state: undefined, zipSize: 3, failure: undefined }
+      const broken = yield* logsOf(records.pipe(asked(place, failing("EIO"))))
+      assert.deepStrictEqual(broken.value.get(abcd), known)
+      assert.include(
+        broken.lines,
+        "WARN the state of ABCD is not known, and the next run archives it anew: cannot read"
+      )
+      const file = at(place, "ABCD", ".state.json")
+      fs.writeFileSync(file, "{")
+      const damaged = yield* logsOf(records.pipe(asked(place)))
+      assert.deepStrictEqual(damaged.value.get(abcd), known)
+      assert.strictEqual(
+        damaged.lines,
+        `WARN ${file} cannot be understood (damaged, or of another version): the next run sets it aside; ABCD is then archived anew, and nothing is lost by that`
+      )
+      assert.strictEqual(fs.readFileSync(file, "utf8"), "{")
     })
   )
 })
