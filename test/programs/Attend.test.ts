@@ -376,9 +376,12 @@ describe("a run that is attended", () => {
       kit.source("tank", ["1"])
       const error = new StandingError({ message: "no such file or directory", away: true })
       yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, error }))
-      yield* Ref.set(kit.state.metrics, [
-        'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 7\n'
-      ])
+      const before = [
+        "# HELP zipper_last_success_timestamp_seconds When it began.",
+        "# TYPE zipper_last_success_timestamp_seconds gauge",
+        'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 7'
+      ]
+      yield* Ref.set(kit.state.metrics, [`${before.join("\n")}\n`])
       yield* kit.run()
       const told = (yield* Ref.get(kit.state.metrics)).at(-1)
       assert.include(told, 'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 7\n')
