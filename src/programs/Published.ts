@@ -4,6 +4,8 @@ import { archiveKey } from "../domain/JobKey.ts"
 import { Archives } from "../services/Archives.ts"
 import { Standing } from "../services/Standing.ts"
 
+const none: ReadonlyArray<FolderName> = []
+
 /**
  * Folders of which runs have published archives, by what they left elsewhere than beside those; in no order, some perhaps twice.
  * Where that cannot be read it warns, and knows of none.
@@ -17,7 +19,7 @@ export const published = Effect.gen(function* () {
   Effect.catchAll((error) =>
     Effect.as(
       Effect.logWarning(`folders of which nothing is left may not be noticed: ${error.message}`),
-      [] as FolderName[]
+      none
     )
   )
 )
