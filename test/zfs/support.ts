@@ -29,6 +29,18 @@ export interface Pool {
   readonly destroy: () => void
 }
 
+/** Snapshots that somebody looked into are mounted by themselves, and taken away by the kernel whenever it likes: also in the middle. */
+const destroyPool = (name: string): void => {
+  for (let attempt = 1; ; attempt++) {
+    const { status, stderr } = spawnSync("zpool", ["destroy", "-f", name], { encoding: "utf8" })
+    if (status === 0) return
+    if (attempt === 10 || !/unmount failed|is busy/.test(stderr)) {
+      throw new Error(`zpool destroy -f ${name}: ${stderr}`)
+    }
+    spawnSync("sleep", ["2"])
+  }
+}
+
 let pools = 0
 
 /** Makes a pool on a sparse file in the temporary folder. */
@@ -46,7 +58,7 @@ export const makePool = (size = 512): Pool => {
     folder,
     mountpoint,
     destroy: () => {
-      sh("zpool", "destroy", "-f", name)
+      destroyPool(name)
       fs.rmSync(folder, { recursive: true, force: true })
     }
   }
