@@ -239,7 +239,7 @@ describe("progress bars on a real terminal", () => {
     const folders = ["AAAA", "BBBB", "CCCC", "DDDD", "EEEE", "FFFF"]
     beforeAll(() => {
       // Slow to compress.
-      const text = noise(1024 * 1024).toString("hex")
+      const text = noise(3 * 1024 * 1024).toString("hex")
       for (const folder of folders) {
         place.put(`${folder}/text`, text)
         place.put(`${folder}/more`, text.slice(mebi))
@@ -294,10 +294,11 @@ describe("progress bars on a real terminal", () => {
     })
 
     it("are gone when it is stopped by Ctrl-C or a signal", async () => {
+      const begun = { ...size, begin: "% [" }
       const [typed, asked, twice] = await Promise.all([
-        onTerminal(commandTo("typed"), { ...size, events: [{ after: 250, keys: "\x03" }] }),
-        onTerminal(commandTo("asked"), { ...size, events: [{ after: 250, signal: 15 }] }),
-        onTerminal(commandTo("twice"), { ...size, events: [{ after: 250, keys: "\x03\x03" }] })
+        onTerminal(commandTo("typed"), { ...begun, events: [{ after: 250, keys: "\x03" }] }),
+        onTerminal(commandTo("asked"), { ...begun, events: [{ after: 250, signal: 15 }] }),
+        onTerminal(commandTo("twice"), { ...begun, events: [{ after: 250, keys: "\x03\x03" }] })
       ])
       assert.deepStrictEqual([typed.status, asked.status, twice.status], [130, 143, 130])
       for (const { bars, end } of [typed, asked, twice]) {

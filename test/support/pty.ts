@@ -2,7 +2,7 @@ import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { makeScreen } from "./screen.ts"
 
-/** What happens to a program on a terminal, in milliseconds after its first bars. */
+/** What happens to a program on a terminal, in milliseconds after it wrote `begin` (its first bars). */
 export type PtyEvent = { readonly after: number } & (
   | { readonly columns: number; readonly rows: number }
   | { readonly keys: string }
@@ -12,7 +12,7 @@ export type PtyEvent = { readonly after: number } & (
 // Prints what the program writes and the resizings as they follow each other: one JSON document a line.
 const driver = `
 import base64, fcntl, json, os, pty, select, signal, struct, sys, termios, time
-columns, rows, events = json.loads(sys.argv[1])
+columns, rows, events, begin = json.loads(sys.argv[1])
 def resize(fd, columns, rows):
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 def tell(**what):
@@ -43,7 +43,7 @@ while True:
         break
     if not data:
         break
-    if begun is None and b"\\x1b[?7l" in data:
+    if begun is None and begin.encode() in data:
         begun = time.monotonic()
     tell(data=base64.b64encode(data).decode())
 tell(status=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`
@@ -70,11 +70,12 @@ export const onTerminal = async (
     readonly columns: number
     readonly rows: number
     readonly events?: ReadonlyArray<PtyEvent>
+    readonly begin?: string
     readonly env?: Readonly<Record<string, string>>
   }
 ): Promise<PtyEnded> => {
-  const { columns, env, events = [], rows } = options
-  const child = spawn("python3", ["-c", driver, JSON.stringify([columns, rows, events]), ...command], {
+  const { begin = "\x1b[?7l", columns, env, events = [], rows } = options
+  const child = spawn("python3", ["-c", driver, JSON.stringify([columns, rows, events, begin]), ...command], {
     env: { PATH: "/usr/bin:/bin", TERM: "xterm", LANG: "C.UTF-8", ...env },
     stdio: ["ignore", "pipe", "inherit"]
   })
