@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
-import { count, document, flag, instant, optional, orNull, seconds, text } from "./Fields.ts"
+import { count, document, flag, optional, orNull, text } from "./Fields.ts"
+import { jobRun } from "./JobRun.ts"
 
 const dataset = text("its name at the source")
 const target = text("name of the replica")
@@ -43,12 +44,7 @@ export const PruneReplica = Schema.Union(
 /** What `prune --json` prints. */
 export const PruneDocument = document({
   dry_run: flag("nothing was destroyed: destroyed are those that a run would destroy"),
-  job: text("name of the job; pull-HOST or push-HOST when the command line was the job"),
-  direction: Schema.Literal("pull", "push"),
-  host: text("the other host"),
-  run: text("id of the run, as in the log"),
-  started_at_utc: instant("when it began"),
-  seconds: seconds("time it took"),
+  ...jobRun,
   destroyed: count("snapshots, over all replicas"),
   kept: count("snapshots that stay"),
   failed: count("snapshots that should have gone and could not; above 0 the exit status is 1"),

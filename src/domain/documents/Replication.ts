@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
-import { count, document, flag, instant, orNull, seconds, text } from "./Fields.ts"
+import { count, document, flag, orNull, seconds, text } from "./Fields.ts"
+import { jobRun } from "./JobRun.ts"
 
 const dataset = text("its name at the source")
 const target = text("name of its replica")
@@ -35,12 +36,7 @@ export const ReplicationDataset = Schema.Union(
 /** What `pull --json` and `push --json` print. */
 export const ReplicationDocument = document({
   dry_run: flag("nothing was changed: sent are those that a run would send"),
-  job: text("name of the job; pull-HOST or push-HOST when the command line was the job"),
-  direction: Schema.Literal("pull", "push"),
-  host: text("the other host"),
-  run: text("id of the run, as in the log"),
-  started_at_utc: instant("when it began"),
-  seconds: seconds("time it took"),
+  ...jobRun,
   sent: count("datasets of which something was sent"),
   up_to_date: count("datasets whose replica has everything"),
   nothing_to_send: count("datasets without a snapshot"),
