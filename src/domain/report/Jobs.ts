@@ -166,14 +166,24 @@ const gapOf = (runs: ReadonlyArray<TimedRun>): number | undefined => {
 
 const severity: ReadonlyArray<Day["worst"]> = ["none", "ok", "interrupted", "failed", "not_started"]
 
+/** A day while its runs are counted. */
+interface Counted {
+  readonly at: number
+  worst: Day["worst"]
+  runs: number
+}
+
 const daysOf = (runs: ReadonlyArray<TimedRun>, from: number, now: number): ReadonlyArray<Day> => {
   const today = Math.floor(now / dayMillis)
   const first = Math.max(Math.floor(from / dayMillis), today - mostDays + 1)
-  const days = Array.from({ length: Math.max(0, today - first + 1) }, (_, index) => ({
-    at: (first + index) * dayMillis,
-    worst: "none" as Day["worst"],
-    runs: 0
-  }))
+  const days = Array.from(
+    { length: Math.max(0, today - first + 1) },
+    (_, index): Counted => ({
+      at: (first + index) * dayMillis,
+      worst: "none",
+      runs: 0
+    })
+  )
   for (const { run, started } of runs) {
     const day = days[Math.floor(started / dayMillis) - first]
     if (day === undefined) continue
