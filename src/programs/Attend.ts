@@ -148,8 +148,10 @@ const mark = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   const { job, lockfile, pid, run } = about
   if (job === undefined) return
   const standing = yield* Standing
-  const before = yield* Effect.either(standing.marker(job))
-  if (Either.isRight(before) && before.right !== undefined) yield* tellOfDead(about, before.right)
+  const before = yield* standing
+    .marker(job)
+    .pipe(Effect.catchAll((error) => Effect.as(Effect.logDebug(error.message), undefined)))
+  if (before !== undefined) yield* tellOfDead(about, before)
   yield* standing
     .mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile })
     .pipe(whispered)
