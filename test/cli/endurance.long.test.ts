@@ -8,7 +8,8 @@ import {
   rmSync,
   statSync,
   truncateSync,
-  utimesSync
+  utimesSync,
+  writeFileSync
 } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -28,6 +29,7 @@ beforeEach(() => {
 afterEach(() => place.remove())
 
 const clock = fileURLToPath(new URL("../support/clock.mjs", import.meta.url))
+const waitFor = fileURLToPath(new URL("../support/waitFor.mjs", import.meta.url))
 const day = 86_400_000
 /** More than are at work at once. */
 const names = ["AAAA", "BBBB", "CCCC", "DDDD", "EEEE", "FFFF", "GGGG", "HHHH", "IIII", "JJJJ"]
@@ -107,15 +109,20 @@ describe("many runs, one after the other", () => {
 
 describe("two runs that begin at the same instant", () => {
   it(`exactly one of them works, ${Math.ceil(rounds / 3)} times`, async () => {
-    place.put("ABCD/big", "")
-    // Long enough for the other to begin, however busy the machine is.
-    truncateSync(join(place.source, "ABCD/big"), 400_000_000)
+    place.put("ABCD/file", "content")
+    const go = join(place.root, "go")
+    const env = { NODE_OPTIONS: `--import=${waitFor}`, WAIT_BELOW: join(place.target, "ABCD"), WAIT_FOR: go }
     for (let round = 0; round < Math.ceil(rounds / 3); round++) {
-      const both = [1, 2].map(() => start(["run", "--force", "--config", place.config]).ended)
+      const both = [1, 2].map(() => start(["run", "--force", "--config", place.config], { env }).ended)
+      // Whoever has the lock works on until the other has ended: without a lock, neither does.
+      const first = await Promise.race(both)
+      assert.strictEqual(first.status, 75, first.stderr)
+      writeFileSync(go, "")
       const ended = await Promise.all(both)
       const text = ended.map(({ status, stderr }) => `${status}: ${stderr}`).join("\n")
       assert.deepStrictEqual(ended.map(({ status }) => status).sort(), [0, 75], text)
       assert.isFalse(existsSync(join(place.target, "ABCD", ".publish")))
+      rmSync(go)
     }
     checkTarget(place.target, "at the end")
   }, 3_600_000)
