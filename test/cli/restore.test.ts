@@ -249,7 +249,8 @@ describe("stopped by a signal", () => {
       "--config",
       place.config
     ])
-    const isAt = () => existsSync(at("long", "b")) && statSync(at("long", "b")).size > 0
+    const holds = (name: string) => existsSync(at("long", name)) && statSync(at("long", name)).size > 0
+    const isAt = () => holds("a") && holds("b")
     while (!isAt() && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 2))
     child.kill("SIGINT")
     const { status, stderr, stdout } = await ended
