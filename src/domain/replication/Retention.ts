@@ -34,7 +34,8 @@ export interface Protection {
 /**
  * Chooses among the snapshots of a replica. Kept are the newest snapshot of each of the latest hours, days, weeks
  * (from Monday) and months, in UTC, that have one; the newest of all, the newest common ones, and those that are held or cloned.
- * Which is the newer one is told by createtxg. Left: the retention would keep nothing.
+ * Which is the newer one, of snapshots and of periods, is told by createtxg: a clock that was ahead for a while would
+ * else have its periods stand for the latest for years. Left: the retention would keep nothing.
  */
 export const select = (
   snapshots: ReadonlyArray<Snapshot>,
@@ -73,12 +74,7 @@ const newestOfEach = (
   count: number
 ): ReadonlySet<Snapshot> => {
   const newest = new Map(ordered.map((snapshot) => [of(snapshot.creation), snapshot]))
-  return new Set(
-    Array.from(newest)
-      .toSorted(([a], [b]) => b - a)
-      .slice(0, Math.max(0, count))
-      .map(([, snapshot]) => snapshot)
-  )
+  return new Set([...newest.values()].toSorted((a, b) => byCreatetxg(b, a)).slice(0, Math.max(0, count)))
 }
 
 const anHour = 3600

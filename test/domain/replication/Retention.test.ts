@@ -106,6 +106,19 @@ describe("Retention", () => {
     assert.deepStrictEqual(guids(choose(all, { ...none, hourly: 2 }).destroy), ["1"])
   })
 
+  it("is not led astray by snapshots of days on which the clock was wrong", () => {
+    for (const year of ["2099", "1970"]) {
+      const astray = [1, 2, 3].map((day) => at(String(day), `${year}-01-0${day}T12:00:00Z`))
+      const real = [4, 5, 6].map((day) => at(String(day), `2025-01-0${day}T12:00:00Z`))
+      assert.deepStrictEqual(kept(choose([...astray, ...real], { ...none, daily: 3 })), ["4", "5", "6"])
+      assert.deepStrictEqual(
+        kept(choose([...real.map((each) => ({ ...each, createtxg: 0n })), ...astray], { ...none, daily: 2 })),
+        ["2", "3"],
+        `${year}: they are the latest as long as there is none after them`
+      )
+    }
+  })
+
   it("refuses to keep nothing", () => {
     assert.match(String(Either.getLeft(select([], none, { newestCommon: new Set() }))), /keeps nothing/)
   })
