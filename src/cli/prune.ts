@@ -82,7 +82,10 @@ export const prune = Command.make(
 
 /** The jobs of the same configuration that send on what is to be pruned, each asked through services of its own. */
 const readers = ({ config, job }: Resolved, retries: number): ReadonlyArray<Reader> =>
-  readersOf(job, config?.replication.map(fromConfig) ?? []).map((reader) => ({
-    job: reader.name,
-    ask: Effect.provide(survey(reader, retries), services.dryRun(reader, config))
-  }))
+  config === undefined
+    ? []
+    : readersOf(job, config.replication.map(fromConfig)).map((reader) => ({
+        job: reader.name,
+        lockfile: services.lockfileBeside(config, reader),
+        ask: Effect.provide(survey(reader, retries), services.dryRun(reader, config))
+      }))

@@ -15,6 +15,7 @@ import { Progress } from "../services/Progress.ts"
 import { Receiver } from "../services/Receiver.ts"
 import { sharedConnection } from "../services/replication/sharedConnection.ts"
 import { Sender } from "../services/Sender.ts"
+import { Stall, stallSeconds } from "../services/Stall.ts"
 import { Transfer } from "../services/Transfer.ts"
 import * as progressBar from "./progressBar.ts"
 import { notifier } from "./services.ts"
@@ -64,6 +65,7 @@ export const live = (job: Job, config: Config | undefined, pingUrl?: Redacted.Re
     }),
     lock(Lock.layer),
     notifier(settingsOf(config)),
+    Stall.layer(stallSeconds(config?.task_timeout_seconds ?? Number.POSITIVE_INFINITY)),
     config === undefined ? stateServices.none : stateServices.live(config, pingUrl),
     progressBar.layer
   ).pipe(Layer.provideMerge(Process.layer))
@@ -97,10 +99,16 @@ export const lockfileOf = (
   config: Pick<Config, "lockfile_path"> | undefined,
   place: { readonly root: boolean; readonly env: Readonly<Record<string, string | undefined>> }
 ): string | undefined => {
+  if (config !== undefined) return lockfileBeside(config, job)
   const name = lockNameOf(job)
-  if (config !== undefined) return `${config.lockfile_path.replace(/\.lock$/, "")}.${name}.lock`
   if (place.root) return `/var/run/zipper.${name}.lock`
   const { HOME: home, XDG_RUNTIME_DIR: runtime } = place.env
   if (runtime?.startsWith("/")) return join(runtime, `zipper.${name}.lock`)
   return home?.startsWith("/") ? join(home, `.zipper.${name}.lock`) : undefined
 }
+
+/** The same where there is a configuration. */
+export const lockfileBeside = (
+  { lockfile_path: path }: Pick<Config, "lockfile_path">,
+  job: Pick<Job, "direction" | "remote" | "destination">
+): string => `${path.replace(/\.lock$/, "")}.${lockNameOf(job)}.lock`

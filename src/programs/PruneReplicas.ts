@@ -14,7 +14,7 @@ import { commonWith } from "../domain/replication/Readers.ts"
 import { type Reason, select } from "../domain/replication/Retention.ts"
 import { permissionsOf } from "../domain/replication/Roles.ts"
 import type { Snapshot, TargetDataset } from "../domain/replication/State.ts"
-import { Lock } from "../services/Lock.ts"
+import { Lock, LockError } from "../services/Lock.ts"
 import { Receiver } from "../services/Receiver.ts"
 import { Sender } from "../services/Sender.ts"
 import { announced } from "./Announce.ts"
@@ -37,7 +37,8 @@ export interface PruneOptions {
 /**
  * Thins out the snapshots of a job's replicas. The source is asked for what both have, so that the next stream
  * has something to start from, and so are those who read from the replicas; when one of them does not answer,
- * nothing is destroyed and this fails with PreflightError. What there is nothing of is in the summary.
+ * nothing is destroyed and this fails with PreflightError; while one of them is at work, with LockError. What there is
+ * nothing of is in the summary.
  */
 export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   job: Job,
@@ -45,7 +46,7 @@ export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   options: PruneOptions
 ) {
   const started = yield* Clock.currentTimeMillis
-  yield* (yield* Lock).acquire(options.lockfile)
+  yield* lockOut(options)
   const found = yield* survey(job, options.retries)
   const { absent, lost, orphans, replicas, some } = sort(job, found)
   yield* mustBeAllowed(found, replicas)
@@ -58,6 +59,21 @@ export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   ]
   return yield* finish(job, options, started, results)
 }, Effect.scoped)
+
+/** Keeps out other runs for this job's replicas, and those that read from them: what they will end at nobody can tell yet. */
+const lockOut = Effect.fnUntraced(function* ({ lockfile, readers }: PruneOptions) {
+  const lock = yield* Lock
+  yield* lock.acquire(lockfile)
+  const others = new Map(readers.map((reader) => [reader.lockfile, reader.job]))
+  others.delete(lockfile)
+  for (const [path, job] of others) {
+    yield* Effect.mapError(
+      lock.acquire(path),
+      (error) =>
+        new LockError({ ...error, message: `the job ${job} sends these replicas on: ${error.message}` })
+    )
+  }
+})
 
 /** The same, and word of how it ended. */
 export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (

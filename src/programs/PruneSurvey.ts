@@ -11,6 +11,8 @@ import type { Survey } from "./ReplicationSurvey.ts"
 /** A job that sends these replicas on. */
 export interface Reader {
   readonly job: string
+  /** The lock that its runs hold. */
+  readonly lockfile: string
   /** What it has at its other end. */
   readonly ask: Effect.Effect<Survey, PreflightError>
 }
@@ -57,12 +59,7 @@ export const ask = ({ ask: asked, job }: Reader) =>
   asked.pipe(
     Effect.map(
       ({ items, targets }): Needs =>
-        new Map(
-          items.flatMap(({ source, target: name }) => {
-            const target = targets.get(name)
-            return target === undefined ? [] : [[source.name, target]]
-          })
-        )
+        new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
     ),
     Effect.mapError(
       ({ message }) =>
@@ -73,12 +70,17 @@ export const ask = ({ ask: asked, job }: Reader) =>
     Effect.annotateLogs("dataset", job)
   )
 
-/** What somebody has of replicas, by the name of the replica. */
-export type Needs = ReadonlyMap<string, TargetDataset>
+/** What somebody has of the replicas that he is to have, by the name of the replica. */
+export type Needs = ReadonlyMap<string, TargetDataset | undefined>
 
-/** guid of what the next stream out of the replica starts from; none when nothing of it was sent on. */
+/**
+ * guid of what the next stream out of the replica starts from. Where nothing of it has arrived that is the earliest, of
+ * which half may have.
+ */
 export const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
+  if (!needs.has(replica.name)) return []
   const reader = needs.get(replica.name)
-  const newest = reader === undefined ? undefined : newestHeldBy(replica, reader)
-  return newest === undefined ? [] : [newest.guid]
+  const first = reader === undefined || reader.snapshots.length === 0
+  const needed = first ? replica.snapshots[0] : newestHeldBy(replica, reader)
+  return needed === undefined ? [] : [needed.guid]
 }

@@ -4,6 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type { Job } from "../../src/domain/replication/Job.ts"
 import { documentOf, exitStatusOf, totals } from "../../src/domain/replication/PruneResult.ts"
+import { PreflightError } from "../../src/programs/Preflight.ts"
 import { announcedPrune } from "../../src/programs/PruneReplicas.ts"
 import type { Reader } from "../../src/programs/PruneSurvey.ts"
 import { survey } from "../../src/programs/ReplicationSurvey.ts"
@@ -22,10 +23,10 @@ const aDay = 86_400
 /** A job with a source that has a snapshot a day, all of them replicated, and prune over it. */
 const makePruneKit = (
   days: number,
-  asked: { readonly datasets?: Job["datasets"]; readonly host?: string } = {}
+  asked: { readonly datasets?: Job["datasets"]; readonly host?: string; readonly held?: string } = {}
 ) =>
   Effect.gen(function* () {
-    const kit = yield* makeKit()
+    const kit = yield* makeKit({}, asked.held === undefined ? [] : [asked.held])
     const tank = addDataset(kit.memory, "source", "tank")
     for (let day = 1; day <= days; day += 1)
       addSnapshot(kit.memory, tank, `d${day}`, { creation: day * aDay })
@@ -228,6 +229,7 @@ describe("prune", () => {
         }
         const reader: Reader = {
           job: push.name,
+          lockfile: "/push",
           ask: Effect.provide(survey(push, 0), Layer.merge(servicesOf(offsite), kit.around))
         }
         offsite.failures.set("tree receiver", [zfsError("Unreachable", "no route to vault")])
@@ -238,7 +240,34 @@ describe("prune", () => {
 
         yield* kit.prune(false, [reader])
         assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+
+        // Half of the first stream may be there, and it can only go on with the snapshot that it is of.
+        sent.snapshots = []
+        yield* kit.prune(false, [reader])
+        assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+        offsite.target.datasets.delete(sent.name)
+        yield* kit.prune(false, [reader])
+        assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
       })
+  )
+
+  it.effect("destroys nothing while one who reads from the replicas is at work", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5, { held: "/push" })
+      const reader: Reader = { job: "offsite", lockfile: "/push", ask: Effect.dieMessage("not asked") }
+      const error = yield* Effect.flip(kit.prune(false, [reader]))
+      assert.strictEqual(error._tag, "LockError")
+      assert.match(error.message, /^the job offsite sends these replicas on: another run holds \/push/)
+      assert.lengthOf(kit.replica.snapshots, 5)
+      // Its own, too, may be named by hand.
+      const own = yield* makePruneKit(5)
+      const asked: Reader = {
+        ...reader,
+        lockfile: "/l",
+        ask: Effect.fail(new PreflightError({ message: "no" }))
+      }
+      assert.strictEqual((yield* Effect.flip(own.prune(false, [asked])))._tag, "PreflightError")
+    })
   )
 
   it.effect("a dry run destroys nothing and says what would go", () =>
