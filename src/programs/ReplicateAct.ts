@@ -1,10 +1,11 @@
 import * as Effect from "effect/Effect"
 import { ancestorsOf } from "../domain/replication/DatasetName.ts"
-import type { Plan, Rollback } from "../domain/replication/Plan.ts"
+import type { Loss, Plan, Rollback } from "../domain/replication/Plan.ts"
 import type { SendMode, TargetDataset } from "../domain/replication/State.ts"
 import type { Stream } from "../domain/replication/Stream.ts"
 import { bytes } from "../domain/Units.ts"
 import { Receiver } from "../services/Receiver.ts"
+import type { Resumable } from "../services/replication/contract.ts"
 import { Sender } from "../services/Sender.ts"
 import { Stuck, sendStream, type Work } from "./ReplicateStream.ts"
 import type { Item } from "./ReplicationSurvey.ts"
@@ -22,7 +23,10 @@ export const act = Effect.fnUntraced(function* (
 ) {
   if (next._tag === "Resume") return yield* resume(mode, item, next, work)
   if (next._tag === "Full" && target === undefined) yield* makeParents(item.target)
-  if (next._tag === "Incremental" && next.rollback !== undefined) yield* rollBack(item.target, next.rollback)
+  if (next._tag === "Incremental" && next.rollback !== undefined) {
+    yield* rollBack(item.target, next.rollback)
+    work.rolledBack = lossBy(next.rollback, target, work)
+  }
   const how = next._tag === "Full" ? "full" : "incremental"
   for (const stream of next.streams) yield* sendStream(mode, item, stream, how, work)
   return next.streams.length > 0
@@ -37,6 +41,17 @@ const makeParents = Effect.fnUntraced(function* (target: string) {
     yield* receiver.createParent(parent)
   }
 })
+
+/** All that is gone: an attempt before this one may have come half the way. */
+const lossBy = ({ destroys, to, written }: Rollback, target: TargetDataset | undefined, work: Work): Loss => {
+  const gone = new Set(destroys)
+  const left = new Set(target?.snapshots.filter((each) => !gone.has(each)).map(({ guid }) => guid))
+  return {
+    back: to,
+    snapshots: (work.before ?? []).filter(({ guid }) => !left.has(guid)),
+    written: Math.max(written, work.rolledBack?.written ?? 0)
+  }
+}
 
 const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback) {
   const { destroys, to, written } = rollback
@@ -58,10 +73,10 @@ const resume = Effect.fnUntraced(function* (
 ) {
   const found = yield* (yield* Sender).resumable(token)
   if (found._tag === "Resumable") {
-    // A token says what is sent, whoever asks: the half may be one of another dataset that was sent here by mistake.
-    if (!item.source.snapshots.some(({ guid }) => guid === found.toGuid)) {
+    const what = strangeHalf(mode, item, found)
+    if (what !== undefined) {
       return yield* new Stuck({
-        message: `${item.target} has half a stream of ${found.toName}, which is no snapshot of this dataset; on ${(yield* Receiver).label}, if nobody wants that one any more: zfs receive -A '${item.target}'`
+        message: `${item.target} has ${what}; on ${(yield* Receiver).label}, if nobody wants that one any more: zfs receive -A '${item.target}'`
       })
     }
     const { toGuid, toName } = found
@@ -75,3 +90,21 @@ const resume = Effect.fnUntraced(function* (
   yield* (yield* Receiver).abort(item.target)
   return false
 })
+
+/**
+ * A token says what is sent and how, whoever asks. The half may be one of another dataset, sent here by mistake, or
+ * somebody else's of this one, whose rest would tell the other end in the clear what was to stay encrypted.
+ */
+const strangeHalf = (
+  mode: SendMode,
+  { source }: Item,
+  { raw, toGuid, toName }: Extract<Resumable, { readonly _tag: "Resumable" }>
+): string | undefined => {
+  if (!source.snapshots.some(({ guid }) => guid === toGuid)) {
+    return `half a stream of ${toName}, which is no snapshot of this dataset`
+  }
+  if (!source.encrypted || raw === (mode === "raw")) return undefined
+  return raw
+    ? `half a raw stream of ${toName}, and this job sends plain (not raw)`
+    : `half a stream of ${toName} that is not raw, and this job sends raw`
+}

@@ -40,7 +40,14 @@ export const replicateDataset = (settings: DatasetSettings) =>
     function* (item: Item, listed: TargetDataset | undefined) {
       const started = yield* Clock.currentTimeMillis
       const names = { dataset: item.source.name, target: item.target }
-      const work: Work = { how: undefined, bytes: 0, before: undefined, after: [], agreed: undefined }
+      const work: Work = {
+        how: undefined,
+        bytes: 0,
+        before: undefined,
+        after: [],
+        agreed: undefined,
+        rolledBack: undefined
+      }
       const failed = (error: string): DatasetResult => ({
         _tag: "Failed",
         ...names,
@@ -53,10 +60,12 @@ export const replicateDataset = (settings: DatasetSettings) =>
         Effect.catchAll((error) => Effect.succeed(failed(error.message))),
         Effect.catchAllDefect((defect) => Effect.succeed(failed(internal(defect))))
       )
-      const result =
+      const became =
         outcome._tag === "UpToDate" && work.how !== undefined
           ? yield* sent(names, work, work.how, started)
           : outcome
+      const { rolledBack } = work
+      const result: DatasetResult = rolledBack === undefined ? became : { ...became, rolledBack }
       yield* tell(result)
       return result
     },

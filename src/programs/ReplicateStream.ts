@@ -1,5 +1,6 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type { Loss } from "../domain/replication/Plan.ts"
 import type { How } from "../domain/replication/ReplicationResult.ts"
 import type { SendMode, Snapshot } from "../domain/replication/State.ts"
 import { endOf, type Stream } from "../domain/replication/Stream.ts"
@@ -23,6 +24,8 @@ export interface Work {
   after: ReadonlyArray<Snapshot>
   /** Guids of the snapshots that the first plan with a rollback listed. */
   agreed: ReadonlySet<string> | undefined
+  /** What rollbacks took. */
+  rolledBack: Loss | undefined
 }
 
 /** Sends one stream, shows how far it is, and looks whether the target has it. */

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { ancestorsOf, poolOf } from "../domain/replication/DatasetName.ts"
+import { ancestorsOf, isWithin, poolOf } from "../domain/replication/DatasetName.ts"
 import type { Job } from "../domain/replication/Job.ts"
 import { targetOf, targetsOf } from "../domain/replication/Mapping.ts"
 import { minimalRoots, select } from "../domain/replication/Selection.ts"
@@ -40,6 +40,7 @@ export const survey = Effect.fn("Replication.survey")(function* (job: Job, retri
   const { items, missing, tree } = yield* choose(job, retries)
   const targets = yield* lookAtTargets(job, items, retries)
   yield* refuseLoops(items, tree, targets)
+  yield* warnOfEchoes(items, targets)
   const found: Survey = { ...accounts, items, missing, tree, targets }
   return found
 }, asPreflight)
@@ -137,4 +138,28 @@ const refuseLoops = Effect.fnUntraced(function* (
       )
       .join("\n")
   })
+})
+
+/**
+ * Two hosts that fetch all of each other get their own back, one level deeper with each run. To restore something looks the
+ * same, so that it is no reason to refuse.
+ */
+const warnOfEchoes = Effect.fnUntraced(function* (
+  items: ReadonlyArray<Item>,
+  targets: ReadonlyMap<string, TargetDataset>
+) {
+  const above = [...new Set(items.flatMap(({ target }) => ancestorsOf(target)))]
+  const owners = new Map(
+    above.flatMap((name) => (targets.get(name)?.snapshots ?? []).map(({ guid }) => [guid, name] as const))
+  )
+  for (const { source, target } of items) {
+    const owner = source.snapshots
+      .map(({ guid }) => owners.get(guid))
+      .find((name) => name !== undefined && name !== target && isWithin(target, name))
+    if (owner === undefined) continue
+    const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
+    yield* Effect.logWarning(
+      `${source.name} on ${from} is a copy of ${owner} on ${to}, and its replica ${target} would lie inside of that: unless something is to be restored, leave it out with --exclude, or each run sends it one level deeper`
+    )
+  }
 })

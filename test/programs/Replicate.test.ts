@@ -109,6 +109,10 @@ describe("replicate", () => {
 
         const rolled = yield* kit.run({ rollback: true })
         assert.strictEqual(exitStatusOf(rolled), 0)
+        assert.deepInclude(documentOf(rolled, false).datasets[1], {
+          result: "sent",
+          rolled_back: { to: "1", snapshots: ["mine"], bytes: 4096 }
+        })
         // What is destroyed is told even when quiet: there may be no log.
         assert.isTrue(
           kit.lines.some((line) => /^ERROR tank\/a: .*is to go back to @1 .*lose @mine/.test(line))

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { addDataset, addSnapshot } from "../../src/services/replication/memory.ts"
-import { makeKit, short } from "../support/replication.ts"
+import { errorOf, makeKit, short } from "../support/replication.ts"
 
 const sends = (calls: ReadonlyArray<string>) => calls.filter((call) => call.startsWith("send "))
 
@@ -40,6 +40,35 @@ describe("replicate, when it has to go on or look again", () => {
       assert.lengthOf(sends(kit.memory.calls), before)
       assert.isDefined(kit.memory.target.datasets.get("backup/nas/tank/public")?.partial)
     })
+  )
+
+  it.effect(
+    "never sends the rest of a stream that is raw when it should not be, or is not when it should",
+    () =>
+      Effect.gen(function* () {
+        for (const mode of ["raw", "plain"] as const) {
+          const kit = yield* makeKit({ mode })
+          kit.source("tank", ["1", "2"], { encrypted: true })
+          kit.memory.cuts.push(30)
+          yield* kit.run({ retries: 0 })
+          const replica = kit.memory.target.datasets.get("backup/nas/tank")
+          const [[token, cut] = []] = [...kit.memory.tokens]
+          assert.isDefined(replica)
+          assert.isDefined(token)
+          assert.isDefined(cut)
+          // Somebody else's, who left no mark.
+          kit.memory.tokens.set(token, { ...cut, raw: mode !== "raw" })
+          replica.mode = undefined
+          const before = sends(kit.memory.calls).length
+          assert.match(
+            errorOf((yield* kit.run()).results, "tank"),
+            mode === "raw" ? /not raw, and this job sends raw/ : /half a raw stream.*sends plain/
+          )
+          assert.lengthOf(sends(kit.memory.calls), before)
+          kit.memory.tokens.set(token, cut)
+          assert.deepStrictEqual(short((yield* kit.run()).results), ["tank Sent"])
+        }
+      })
   )
 
   it.effect("--rollback destroys what the first plan listed, and not what somebody makes meanwhile", () =>

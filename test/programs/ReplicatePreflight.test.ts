@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
-import { addDataset, allowTable, zfsError } from "../../src/services/replication/memory.ts"
+import { addDataset, addSnapshot, allowTable, zfsError } from "../../src/services/replication/memory.ts"
 import { makeKit, short } from "../support/replication.ts"
 
 const bob = { user: "bob", groups: ["bob"], root: false }
@@ -129,6 +129,29 @@ describe("before anything is sent", () => {
       kit.source("tank/a", ["1"])
       kit.source("other/a", ["1"])
       assert.include(yield* refusal(kit), "other/a does not lie in tank")
+    })
+  )
+
+  it.effect("a copy that comes back into what it was made from is told, and may be left out", () =>
+    Effect.gen(function* () {
+      const [told, spared] = [yield* makeKit(), yield* makeKit({ exclude: ["copies"] })]
+      for (const kit of [told, spared]) {
+        const whole = kit.memory.target.datasets.get("backup")
+        assert.isDefined(whole)
+        addSnapshot(kit.memory, whole, "1")
+        kit.source("tank", ["1"])
+        kit.source("tank/copies", [])
+        // The other host has fetched all that is here.
+        kit.source("tank/copies/backup", []).snapshots = whole.snapshots
+        yield* kit.run()
+      }
+      const echoes = (lines: ReadonlyArray<string>) => lines.filter((line) => /one level deeper/.test(line))
+      assert.lengthOf(echoes(told.lines), 1)
+      assert.match(
+        echoes(told.lines)[0] ?? "",
+        /^WARN tank\/copies\/backup on nas is a copy of backup on this host/
+      )
+      assert.lengthOf(echoes(spared.lines), 0)
     })
   )
 

@@ -130,7 +130,7 @@ export class ModelWorld {
 
   get targetState(): TargetDataset | undefined {
     if (this.target === undefined) return undefined
-    const { guid, kind, mode, name, partial, placeholder, snapshots, written } = this.target
+    const { bookmarks, guid, kind, mode, name, partial, placeholder, snapshots, written } = this.target
     return {
       name,
       kind,
@@ -138,6 +138,7 @@ export class ModelWorld {
       snapshots: snapshots.map((each) =>
         each.guid === partial?.from ? { ...each, clones: [...each.clones, `${name}/%recv`] } : each
       ),
+      bookmarks,
       written,
       mode,
       resumeToken: partial === undefined ? undefined : `token for ${partial.to.guid}`,
@@ -260,7 +261,10 @@ export class ModelWorld {
     if (target === undefined) throw new Refused("dataset does not exist")
     const guids = destroys.map(({ guid }) => guid)
     const later = target.snapshots.filter(({ createtxg }) => createtxg > target.find(to.guid).createtxg)
-    if (later.map(({ guid }) => guid).join() !== guids.join()) throw new Refused("others would be destroyed")
+    const marks = target.bookmarks.filter(({ createtxg }) => createtxg > target.find(to.guid).createtxg)
+    if (later.map(({ guid }) => guid).join() !== guids.join() || marks.length > 0) {
+      throw new Refused("others would be destroyed")
+    }
     target.rollback(to.guid)
   }
 }

@@ -178,7 +178,7 @@ describe("kinds and names", () => {
     assert.equal(fs.existsSync(trap), false)
   })
 
-  it("takes a user in the host's name, and options for ssh", () => {
+  it("takes a user in the host's name, options for ssh, and goes through zstd and a limiter", () => {
     const ran = pull(
       hosts,
       "--host",
@@ -187,12 +187,16 @@ describe("kinds and names", () => {
       "22",
       "--ssh-option",
       "Compression=no",
+      "--compress",
+      "zstd",
+      "--bandwidth",
+      "50M",
       "--destination",
       `${dst}/user`,
       `${src}/a`
     )
     expectStatus(ran, 0)
-    assert.ok(exists(`${dst}/user/localhost/${src}/a/b/c`))
+    expectReplica(`${src}/a/b/c`, `${dst}/user/localhost/${src}/a/b/c`)
   })
 })
 
@@ -209,7 +213,7 @@ describe("what is sent", () => {
       put(path.join(here, "marked", snapshot))
       zfs("snapshot", `${name}@${snapshot}`)
     }
-    expectStatus(push(hosts, ...target, name), 0)
+    expectStatus(push(hosts, "--compress", "zstd", ...target, name), 0)
     assert.deepEqual(guidsOf(`${dst}/marked/marked`).slice(1), guidsOf(name))
     assert.equal(snapshotsOf(`${dst}/marked/marked`).length, 3, "what the target had survives")
   })

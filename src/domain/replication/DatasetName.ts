@@ -21,6 +21,15 @@ export const problem = (name: string): string | undefined => {
   return /^[A-Za-z]/.test(name) ? undefined : "does not begin with the name of a pool"
 }
 
+/** Whether a snapshot, or a bookmark, can be called that: what comes after the `@` or `#`. */
+export const isShortName = (name: string): boolean => /^[A-Za-z0-9_.: -]{1,255}$/.test(name)
+
+/** Whether it is the full name of a snapshot. */
+export const isSnapshot = (name: string): boolean => {
+  const at = name.indexOf("@")
+  return at !== -1 && problem(name.slice(0, at)) === undefined && isShortName(name.slice(at + 1))
+}
+
 /** Whether `dataset` is `ancestor` or lies below it; `tank/aa` does not lie below `tank/a`. */
 export const isWithin = (dataset: string, ancestor: string): boolean =>
   dataset === ancestor || dataset.startsWith(`${ancestor}/`)

@@ -1,6 +1,7 @@
 import * as Either from "effect/Either"
 import { byCreatetxg } from "../Createtxg.ts"
 import { isDecimal, table } from "../ZfsList.ts"
+import * as DatasetName from "./DatasetName.ts"
 import {
   type Bookmark,
   type DatasetKind,
@@ -12,7 +13,10 @@ import {
   type TargetDataset
 } from "./State.ts"
 
-/** Readers of what `zfs list` and `zfs get` print with `-Hp` about both ends. */
+/**
+ * Readers of what `zfs list` and `zfs get` print with `-Hp` about both ends. Names become arguments of zfs, there and here: what
+ * none can be called (a `%` or a comma in a snapshot's would mean several to `zfs destroy`) is not what zfs prints.
+ */
 
 /** Columns of {@link readSnapshots}, for `zfs list -t snapshot,bookmark`. */
 export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
@@ -36,9 +40,11 @@ export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, O
       return Either.left(row.join("\t"))
     }
     const dataset = full.slice(0, mark)
+    const name = full.slice(mark + 1)
+    if (!isDataset(dataset) || !DatasetName.isShortName(name)) return Either.left(row.join("\t"))
     const own = found.get(dataset) ?? { snapshots: [], bookmarks: [] }
     found.set(dataset, own)
-    const common = { name: full.slice(mark + 1), guid, createtxg: BigInt(createtxg) }
+    const common = { name, guid, createtxg: BigInt(createtxg) }
     if (full[mark] === "#") own.bookmarks.push(common)
     else {
       own.snapshots.push({
@@ -72,13 +78,15 @@ export const readSources = (
   for (const row of listed.right) {
     const [name = "", type = "", guid = "", encryption = ""] = row
     const kind = kindOf(type)
-    if (kind === undefined || !isDecimal(guid)) return Either.left(row.join("\t"))
+    if (kind === undefined || !isDecimal(guid) || !isDataset(name)) return Either.left(row.join("\t"))
     const own = snapshots.get(name) ?? none
     const encrypted = encryption !== "off" && encryption !== "-"
     found.set(name, { name, kind, guid, encrypted, ...own })
   }
   return Either.right([...found.values()])
 }
+
+const isDataset = (name: string): boolean => DatasetName.problem(name) === undefined
 
 const kindOf = (type: string | undefined): DatasetKind | undefined =>
   type === "volume" || type === "filesystem" ? type : undefined
@@ -109,21 +117,22 @@ export const readTargets = (
   }
   const targets = new Map<string, TargetDataset>()
   for (const [name, of] of properties) {
-    const own = snapshots.get(name)?.snapshots ?? []
+    const own = snapshots.get(name) ?? none
     const kind = kindOf(of.get("type")?.value)
     const guid = of.get("guid")?.value ?? ""
     const written = set(of, "written") ?? "0"
     if (kind === undefined || !isDecimal(guid)) return Either.left(`${name} without type or guid`)
+    if (!isDataset(name)) return Either.left(name)
     if (!isDecimal(written)) return Either.left(`${name}\twritten\t${written}`)
     targets.set(name, {
       name,
       kind,
       guid,
-      snapshots: own,
+      ...own,
       written: Number(written),
       resumeToken: set(of, "receive_resume_token"),
       mode: modeOf(ours(of, modeProperty)),
-      placeholder: own.length === 0 && isUntouched(of),
+      placeholder: own.snapshots.length === 0 && isUntouched(of),
       canmount: set(of, "canmount")
     })
   }

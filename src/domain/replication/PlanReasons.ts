@@ -1,4 +1,5 @@
 import * as Units from "../Units.ts"
+import { parentOf } from "./DatasetName.ts"
 import type { SendMode, Snapshot, SourceDataset, TargetDataset } from "./State.ts"
 
 /**
@@ -47,7 +48,9 @@ const modeAdvice = {
 
 /** There is a dataset that was never received and that we did not make. */
 export const occupied = (target: TargetDataset): string =>
-  `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
+  isPool(target)
+    ? `${target.name} is a pool, whose own ${Units.bytes(target.written)} would be overwritten; ${startAnew(target)}`
+    : `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
 
 /** No snapshot of the target is a snapshot or bookmark of the source. */
 export const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
@@ -60,7 +63,7 @@ export const diverged = (
   destroys: ReadonlyArray<Snapshot>,
   written: number
 ): string => {
-  const obstacles = obstaclesIn(target, destroys)
+  const obstacles = obstaclesTo(target, to, destroys)
   const wayBack =
     obstacles === undefined
       ? "to give that up, run again with --rollback"
@@ -74,7 +77,7 @@ export const stuck = (
   to: Snapshot,
   destroys: ReadonlyArray<Snapshot>
 ): string | undefined => {
-  const obstacles = obstaclesIn(target, destroys)
+  const obstacles = obstaclesTo(target, to, destroys)
   return obstacles === undefined
     ? undefined
     : `${target.name} cannot be taken back to @${to.name} as long as ${obstacles}`
@@ -86,7 +89,12 @@ const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
     ...(written > 0 ? [`${Units.bytes(written)} written since its newest snapshot`] : [])
   ].join(" and ")
 
-const obstaclesIn = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string | undefined => {
+/** What would keep zfs, or us, from going back to `to`. */
+const obstaclesTo = (
+  target: TargetDataset,
+  to: Snapshot,
+  snapshots: ReadonlyArray<Snapshot>
+): string | undefined => {
   const held = snapshots.filter(({ holds }) => holds > 0)
   const cloned = snapshots.filter(({ clones }) => clones.length > 0)
   const reasons = [
@@ -103,9 +111,20 @@ const obstaclesIn = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>):
             .flatMap(({ clones }) => clones)
             .slice(0, listed)
             .join(", ")})`
-        ])
+        ]),
+    ...bookmarked(target, to)
   ]
   return reasons.length === 0 ? undefined : reasons.join(" and ")
+}
+
+// zfs goes back past bookmarks only by destroying them, and nobody was told of those.
+const bookmarked = (target: TargetDataset, to: Snapshot): ReadonlyArray<string> => {
+  const newer = target.bookmarks.filter(({ createtxg }) => createtxg > to.createtxg)
+  const first = newer[0]
+  if (first === undefined) return []
+  const names = newer.slice(0, listed).map(({ name }) => `#${name}`)
+  const kind = newer.length === 1 ? "a newer bookmark" : "newer bookmarks"
+  return [`it has ${kind}: ${names.join(", ")} (there: zfs destroy '${target.name}#${first.name}')`]
 }
 
 /**
@@ -130,5 +149,10 @@ export const clash = (
   return `${target.name} has other snapshots by the names of some to come: ${list(taken)}; rename what is there (there: zfs rename '${target.name}@${first.name}' '${target.name}@${free}')`
 }
 
-const startAnew = ({ name }: TargetDataset): string =>
-  `move it out of the way (there: zfs rename '${name}' '${name}-old') and the next run starts anew`
+const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefined
+
+// A pool can be neither renamed nor destroyed as a dataset can.
+const startAnew = (target: TargetDataset): string =>
+  isPool(target)
+    ? "give a destination below that pool"
+    : `move it out of the way (there: zfs rename '${target.name}' '${target.name}-old') and the next run starts anew`

@@ -10,7 +10,12 @@ import type { Loss, Plan } from "./Plan.ts"
 export type How = "full" | "incremental" | "resumed"
 
 /** What became of one dataset. `dataset` is its name at the source, `target` that of its replica. */
-export type DatasetResult =
+export type DatasetResult = Outcome & {
+  /** What the replica lost because --rollback allowed it, however it went on from there. */
+  readonly rolledBack?: Loss
+}
+
+type Outcome =
   | {
       readonly _tag: "Sent"
       readonly dataset: string
@@ -178,6 +183,21 @@ export const documentOf = (summary: ReplicationSummary, dryRun: boolean): Replic
 })
 
 const datasetDocument = (result: DatasetResult): ReplicationDocument["datasets"][number] => {
+  const { rolledBack } = result
+  return {
+    ...outcomeDocument(result),
+    ...(rolledBack === undefined
+      ? {}
+      : { rolled_back: { to: rolledBack.back?.name ?? null, ...lossDocument(rolledBack) } })
+  }
+}
+
+const lossDocument = ({ snapshots, written }: Loss) => ({
+  snapshots: snapshots.map(({ name }) => name),
+  bytes: written
+})
+
+const outcomeDocument = (result: DatasetResult): ReplicationDocument["datasets"][number] => {
   switch (result._tag) {
     case "Sent":
       return {
@@ -198,10 +218,7 @@ const datasetDocument = (result: DatasetResult): ReplicationDocument["datasets"]
         result: "refused",
         error: result.reason,
         bytes: result.bytes,
-        would_lose: {
-          snapshots: result.loss.snapshots.map(({ name }) => name),
-          bytes: result.loss.written
-        }
+        would_lose: lossDocument(result.loss)
       }
     case "Failed":
       return {

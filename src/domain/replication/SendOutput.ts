@@ -1,3 +1,6 @@
+import { isDecimal } from "../ZfsList.ts"
+import { isSnapshot } from "./DatasetName.ts"
+
 /** What `zfs send -vP` and `-nvP` say, and the resume token they print. */
 
 /** One line of it. */
@@ -18,24 +21,22 @@ export const parseLine = (line: string): SendLine => {
   const columns = line.split("\t")
   const [first = "", second = ""] = columns
   const last = columns[columns.length - 1] ?? ""
-  if (first === "size" && columns.length === 2 && isNumber(second)) {
+  if (first === "size" && columns.length === 2 && isDecimal(second)) {
     return { _tag: "Size", bytes: Number(second) }
   }
-  if (first === "full" && columns.length === 3 && isNumber(last)) {
+  if (first === "full" && columns.length === 3 && isDecimal(last)) {
     return { _tag: "Part", snapshot: second, bytes: Number(last) }
   }
-  if (first === "incremental" && columns.length === 4 && isNumber(last)) {
+  if (first === "incremental" && columns.length === 4 && isDecimal(last)) {
     return { _tag: "Part", snapshot: columns[2] ?? "", bytes: Number(last) }
   }
-  if (/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]$/.test(first) && columns.length === 3 && isNumber(second)) {
+  if (/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]$/.test(first) && columns.length === 3 && isDecimal(second)) {
     return { _tag: "Progress", snapshot: last, bytes: Number(second) }
   }
   return /^(resume token contents:|nvlist version: |\t[a-z_]+( =|$))/.test(line)
     ? { _tag: "Token" }
     : { _tag: "Words", text: line }
 }
-
-const isNumber = (text: string): boolean => /^[0-9]+$/.test(text)
 
 /** How much of a stream has been sent. */
 export interface Sent {
@@ -46,7 +47,9 @@ export interface Sent {
 
 /** Adds up the lines of one stream: the bytes of `zfs send` start again at 0 with each of its snapshots. */
 export class SendMeter {
-  #parts: Array<{ readonly snapshot: string; readonly bytes: number }> = []
+  /** What is estimated of all before it, by snapshot: there may be a hundred thousand of them. */
+  #estimates = new Map<string, number>()
+  #estimated = 0
   #total: number | undefined
   #before = 0
   #current: { readonly snapshot: string; readonly bytes: number } | undefined
@@ -55,7 +58,8 @@ export class SendMeter {
   /** How far it is now; undefined when the line is not about that. */
   add(line: SendLine): Sent | undefined {
     if (line._tag === "Part") {
-      this.#parts.push(line)
+      this.#estimates.set(line.snapshot, this.#estimated)
+      this.#estimated += line.bytes
       return undefined
     }
     if (line._tag === "Size") this.#total = line.bytes
@@ -80,8 +84,7 @@ export class SendMeter {
   #advance(progress: { readonly snapshot: string; readonly bytes: number }) {
     if (this.#current?.snapshot !== progress.snapshot) {
       // Small ones in between may have had no line at all: what was estimated stands for them.
-      const index = this.#parts.findIndex(({ snapshot }) => snapshot === progress.snapshot)
-      const estimated = this.#parts.slice(0, Math.max(index, 0)).reduce((sum, { bytes }) => sum + bytes, 0)
+      const estimated = this.#estimates.get(progress.snapshot) ?? 0
       this.#before = Math.max(estimated, this.#before + (this.#current?.bytes ?? 0))
     }
     this.#current = progress
@@ -102,15 +105,21 @@ export const sizeIn = (text: string): number | undefined => {
 export const tokenIn = (
   text: string
 ):
-  | { readonly toGuid: string; readonly toName: string; readonly fromGuid: string | undefined }
+  | {
+      readonly toGuid: string
+      readonly toName: string
+      readonly fromGuid: string | undefined
+      /** Its stream is raw, of an encrypted dataset: those of others are no different from plain ones. */
+      readonly raw: boolean
+    }
   | undefined => {
   const field = (name: string) => new RegExp(`^\\t${name} = (.+)$`, "m").exec(text)?.[1]
   const toGuid = decimal(field("toguid"))
   const toName = field("toname")
-  return toGuid === undefined || toName === undefined
+  return toGuid === undefined || toName === undefined || !isSnapshot(toName)
     ? undefined
-    : { toGuid, toName, fromGuid: decimal(field("fromguid")) }
+    : { toGuid, toName, fromGuid: decimal(field("fromguid")), raw: /^\trawok( = 1)?$/m.test(text) }
 }
 
 const decimal = (guid: string | undefined): string | undefined =>
-  guid !== undefined && /^(0x[0-9a-f]+|[0-9]+)$/i.test(guid) ? String(BigInt(guid)) : undefined
+  guid !== undefined && /^(0x[0-9a-f]{1,16}|[0-9]{1,20})$/i.test(guid) ? String(BigInt(guid)) : undefined

@@ -48,6 +48,8 @@ export interface TargetDataset {
   readonly guid: string
   /** Its own, by createtxg. */
   readonly snapshots: ReadonlyArray<Snapshot>
+  /** Its own, by createtxg. */
+  readonly bookmarks: ReadonlyArray<Bookmark>
   /** Bytes written since its newest snapshot, or since it was made when it has none. */
   readonly written: number
   /** Of a receive that was interrupted. */

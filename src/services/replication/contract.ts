@@ -49,7 +49,13 @@ export interface SenderService extends End {
 }
 
 export type Resumable =
-  | { readonly _tag: "Resumable"; readonly toGuid: string; readonly toName: string }
+  | {
+      readonly _tag: "Resumable"
+      readonly toGuid: string
+      readonly toName: string
+      /** Its stream is raw, of an encrypted dataset. */
+      readonly raw: boolean
+    }
   | { readonly _tag: "Gone"; readonly reason: string }
 
 /** See the tag Receiver. */

@@ -144,6 +144,7 @@ const newDataset = (name: string, kind: TargetDataset["kind"]): TargetDataset =>
   kind,
   guid: `not made: ${name}`,
   snapshots: [],
+  bookmarks: [],
   written: 0,
   resumeToken: undefined,
   mode: undefined,

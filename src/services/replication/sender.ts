@@ -72,8 +72,8 @@ const readToken = (commands: Commands, completed: Completed): Effect.Effect<Resu
   // With -n, zfs describes the token on stdout or stderr, by version.
   const contents = tokenIn(completed.stdout) ?? tokenIn(completed.stderr)
   if (completed.exitCode === 0 && contents !== undefined) {
-    const { toGuid, toName } = contents
-    return Effect.succeed({ _tag: "Resumable", toGuid, toName })
+    const { raw, toGuid, toName } = contents
+    return Effect.succeed({ _tag: "Resumable", toGuid, toName, raw })
   }
   const refusal = /^cannot resume send: (.*)$/m.exec(completed.stderr)?.[1]
   // Only what surely can never go on: what was received is thrown away for it.

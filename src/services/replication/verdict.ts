@@ -5,7 +5,7 @@ import type { Role } from "../../domain/replication/Roles.ts"
 import { statusOf } from "../../domain/replication/Ssh.ts"
 import { describeStream } from "../../domain/replication/ZfsArguments.ts"
 import type { StageEnd } from "../Process.ts"
-import { complaint, failure, userName } from "../zfs/command.ts"
+import { complaint, failure, isOfZfs, userName } from "../zfs/command.ts"
 import { isConnectionComplaint, spoken } from "../zfs/connection.ts"
 import { ZfsError } from "../zfs/contract.ts"
 import type { TransferRequest } from "./contract.ts"
@@ -82,7 +82,7 @@ const sourceFault = (
   const { lines, status } = separate(ended)
   const words = lines.filter((line) => !isBrokenPipe(line))
   // The start-up files of a login may say anything; that must not take the place of what the receiver says.
-  const telling = words.filter((line) => ofZfs.test(line) || isConnectionComplaint(line))
+  const telling = words.filter((line) => isOfZfs(line) || isConnectionComplaint(line))
   const said = telling.length > 0 ? telling : words
   // Without the permission to hold snapshots, zfs says so, sends nothing, and exits with 0.
   const denied = telling.some((line) => /^(warning: )?cannot (send|hold)/.test(line))
@@ -100,10 +100,6 @@ const sourceFault = (
   const gone = ended.ended || lines.length > 0 || isPipeEnd(exitCode, "")
   return { part: "source", error: tryAgain(error), weight: gone ? "effect" : "silent" }
 }
-
-/** How messages of zfs begin, and those of a shell that has no zfs. */
-const ofZfs =
-  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i
 
 const targetFault = (
   { source, stream, target }: TransferRequest,

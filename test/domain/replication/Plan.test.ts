@@ -225,6 +225,7 @@ const target = (snapshots: ReadonlyArray<Snapshot>, more: Partial<TargetDataset>
   kind: "filesystem",
   guid: "200",
   snapshots,
+  bookmarks: [],
   written: 0,
   resumeToken: undefined,
   mode: "plain",
@@ -341,6 +342,18 @@ describe("plan", () => {
       reason(plan(source([s1, s2]), target([s1, ...held]), plain), "Diverged"),
       /--rollback cannot go back as long as @mine is held .*; to keep it, move it/
     )
+    // A run would refuse to take bookmarks along that nobody was told of.
+    const bookmarks = [snapshot("1", "old"), snapshot("4", "kept"), snapshot("5", "k5")]
+    const marked = target([s1, t4], { bookmarks })
+    assert.strictEqual(
+      reason(plan(source([s1, s2]), marked, allowed), "Blocked"),
+      "backup/a cannot be taken back to @s1 as long as it has newer bookmarks: #kept, #k5 (there: zfs destroy 'backup/a#kept')"
+    )
+    assert.match(
+      reason(plan(source([s1, s2]), marked, plain), "Diverged"),
+      /--rollback cannot go back as long as it has newer bookmarks/
+    )
+    assert.strictEqual(plan(source([s1, s2]), target([s1], { bookmarks }), plain)._tag, "Incremental")
     // A hold on what stays is in nobody's way.
     const staying = snapshot("1", "s1", { holds: 1, clones: ["backup/c"] })
     assert.strictEqual(plan(source([s1, s2]), target([staying, t4]), allowed)._tag, "Incremental")
@@ -356,6 +369,14 @@ describe("plan", () => {
         reason(plan(source([s1]), target([], { written: 24576, mode: undefined }), options), "Diverged"),
         /backup\/a is no replica: it has no snapshot, and 24\.0 KiB in it would be overwritten/
       )
+    }
+  })
+
+  it("tells nobody to rename or destroy a pool", () => {
+    for (const there of [target([], { name: "pool" }), target([t4], { name: "pool" })]) {
+      const said = reason(plan(source([s1]), there, plain), "Diverged")
+      assert.match(said, /pool.*; give a destination below that pool$/)
+      assert.notMatch(said, /zfs rename|by hand/)
     }
   })
 

@@ -107,8 +107,10 @@ describe("SendOutput", () => {
     assert.deepStrictEqual(tokenIn(token), {
       fromGuid: "18267974189908622530",
       toGuid: "17096562472001592072",
-      toName: "src/a@4 x"
+      toName: "src/a@4 x",
+      raw: false
     })
+    assert.isTrue(tokenIn(token.replace("\ttoname", "\trawok = 1\n\ttoname"))?.raw)
     assert.isUndefined(tokenIn("resume token contents:\nnvlist version: 0\n\ttoname = a@1\n"))
   })
 })

@@ -117,7 +117,7 @@ describe("Sender", () => {
     Effect.gen(function* () {
       const contents = "resume token contents:\nnvlist version: 0\n\ttoguid = 0x10\n\ttoname = src/a@4\n"
       const of = (answer: Answer) => sender(() => answer).sender.resumable("1-a")
-      const resumable: Resumable = { _tag: "Resumable", toGuid: "16", toName: "src/a@4" }
+      const resumable: Resumable = { _tag: "Resumable", toGuid: "16", toName: "src/a@4", raw: false }
       assert.deepStrictEqual(yield* of({ stdout: `${contents}size\t5\n` }), resumable)
       assert.deepStrictEqual(yield* of({ stderr: contents, stdout: "size\t5\n" }), resumable)
       for (const reason of [

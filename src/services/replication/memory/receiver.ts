@@ -49,6 +49,10 @@ export const makeMemoryReceiver = (memory: ReplicationMemory): ReceiverService =
     rollback: (dataset, { destroys, to }) =>
       change(`rollback ${dataset}`, dataset, (found) => {
         const later = found.snapshots.slice(found.snapshots.findIndex(({ guid }) => guid === to.guid) + 1)
+        const mark = found.bookmarks.find(({ createtxg }) => createtxg > to.createtxg)
+        if (mark !== undefined) {
+          return Effect.fail(zfsError("Modified", `cannot rollback: ${dataset}#${mark.name} is in the way`))
+        }
         const agreed = new Set(destroys.map(({ guid }) => guid))
         const other = later.find(
           ({ clones, guid, holds }) => !agreed.has(guid) || holds > 0 || clones.length > 0
@@ -108,6 +112,7 @@ const asTarget = (dataset: MemoryDataset): TargetDataset => ({
   kind: dataset.kind,
   guid: dataset.guid,
   snapshots: dataset.snapshots,
+  bookmarks: dataset.bookmarks,
   written: dataset.written,
   resumeToken: dataset.partial?.token,
   mode: dataset.mode,

@@ -35,12 +35,12 @@ export const makeMemorySender = (memory: ReplicationMemory): SenderService => {
 const look = (memory: ReplicationMemory, token: string): Resumable => {
   const found = memory.tokens.get(token)
   if (found === undefined) return { _tag: "Gone", reason: "the resume token is corrupt" }
-  const { source, to } = found
+  const { raw, source, to } = found
   const there = memory.source.datasets
     .get(source)
     ?.snapshots.some(({ guid, name }) => guid === to.guid && name === to.name)
   return there
-    ? { _tag: "Resumable", toGuid: to.guid, toName: `${source}@${to.name}` }
+    ? { _tag: "Resumable", toGuid: to.guid, toName: `${source}@${to.name}`, raw }
     : { _tag: "Gone", reason: `'${source}@${to.name}' used in the initial send no longer exists` }
 }
 

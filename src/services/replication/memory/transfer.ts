@@ -101,7 +101,8 @@ const keepPart = (
   const dataset = known ?? newDataset(memory, request)
   const { placeholder } = dataset
   const token = `1-${tick(memory)}-${part.to.guid}`
-  memory.tokens.set(token, { source: request.source, ...part })
+  const encrypted = memory.source.datasets.get(request.source)?.encrypted ?? false
+  memory.tokens.set(token, { source: request.source, raw: encrypted && request.mode === "raw", ...part })
   const fresh = known === undefined || known.partial?.fresh === true
   settle(dataset, request)
   dataset.placeholder = placeholder

@@ -46,6 +46,8 @@ interface MemoryToken {
   readonly source: string
   readonly fromGuid: string | undefined
   readonly to: MemorySnapshot
+  /** As zfs says it: of an encrypted dataset only. */
+  readonly raw: boolean
   /** Bytes of it that are at the receiver. */
   readonly received: number
 }
