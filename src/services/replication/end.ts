@@ -4,8 +4,17 @@ import { type Own, readSnapshots, snapshotColumns } from "../../domain/replicati
 import { allowCommand, type Role } from "../../domain/replication/Roles.ts"
 import * as Ssh from "../../domain/replication/Ssh.ts"
 import { quoted } from "../../domain/Text.ts"
-import type { Process } from "../Process.ts"
-import { at, type Commands, failure, makeCommands, notRun, understood, userName } from "../zfs/command.ts"
+import type { Completed, Process } from "../Process.ts"
+import {
+  at,
+  type Commands,
+  failure,
+  isOfZfs,
+  makeCommands,
+  notRun,
+  understood,
+  userName
+} from "../zfs/command.ts"
 import { spoken } from "../zfs/connection.ts"
 import { ZfsError } from "../zfs/contract.ts"
 import type { Account, End } from "./contract.ts"
@@ -111,11 +120,21 @@ export const listing = Effect.fnUntraced(function* (
   // Without a name, zfs lists everything.
   if (datasets.length === 0) return ""
   const completed = yield* commands.attempt(args)
-  if (completed.exitCode === 0 || saysOnlyMissing(completed.stderr)) return completed.stdout
+  if (completed.exitCode === 0 || onlyMissing(completed)) return completed.stdout
   return yield* commands.failure(purpose, datasets[0] ?? "", completed)
 })
 
-const saysOnlyMissing = (stderr: string): boolean => {
+/**
+ * What is left of a list that a lost connection has cut may look like a whole one: it has to be zfs that ended. Start-up
+ * files of a login, which come before it, may say what they like.
+ */
+const onlyMissing = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): boolean => {
   const lines = spoken(stderr)
-  return lines.length > 0 && lines.every((line) => /^cannot open '.*': dataset does not exist$/.test(line))
+  const first = lines.findIndex(isOfZfs)
+  const said = first === -1 ? [] : lines.slice(first)
+  return (
+    exitCode === 1 &&
+    said.length > 0 &&
+    said.every((line) => /^cannot open '.*': dataset does not exist$/.test(line))
+  )
 }

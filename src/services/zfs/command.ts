@@ -117,6 +117,12 @@ export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "st
       .replace(/ usage: .*$/s, "")
   ) || `zfs ended with exit status ${exitCode} and no message`
 
+/** Whether a message begins as those of zfs do, or those of a shell that has no zfs. */
+export const isOfZfs = (line: string): boolean =>
+  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(
+    line
+  )
+
 const abridged = (text: string): string =>
   text.length > 2000 ? `${text.slice(0, 1000)} […] ${text.slice(-1000)}` : text
 

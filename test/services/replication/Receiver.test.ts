@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { local } from "../../../src/domain/replication/Endpoint.ts"
 import { makeReceiver } from "../../../src/services/replication/receiver.ts"
 import type { Answer } from "../../support/processFake.ts"
@@ -48,7 +49,8 @@ describe("Receiver", () => {
         properties("dst/v 1", volume)
       ].join("")
       const own = [snapshot("2", 9n), snapshot("1", 5n, { holds: 1 })]
-      const { calls, receiver: of } = receiver(on(got, own.map((each) => row("dst/a", each)).join("")))
+      const marked = [...own.map((each) => row("dst/a", each)), "dst/a#k\t77\t7\t1\t-\t-\n"].join("")
+      const { calls, receiver: of } = receiver(on(got, marked))
       const targets = yield* of.tree(["dst/a", "dst/v 1"])
       assert.deepStrictEqual(calls, [
         "zfs get -H -p -r -t filesystem,volume -o name,property,value,source type,guid,canmount,mounted,written,logicalreferenced,receive_resume_token,zipper:send,zipper:placeholder dst/a dst/v 1",
@@ -60,6 +62,7 @@ describe("Receiver", () => {
           kind: "filesystem",
           guid: guidOf("dst/a"),
           snapshots: own.toReversed(),
+          bookmarks: [{ name: "k", guid: "77", createtxg: 7n }],
           written: 13312,
           resumeToken: undefined,
           mode: "plain",
@@ -71,6 +74,7 @@ describe("Receiver", () => {
           kind: "filesystem",
           guid: guidOf("dst/a/b"),
           snapshots: [],
+          bookmarks: [],
           written: 0,
           resumeToken: token,
           mode: undefined,
@@ -82,6 +86,7 @@ describe("Receiver", () => {
           kind: "volume",
           guid: guidOf("dst/v 1"),
           snapshots: [],
+          bookmarks: [],
           written: 0,
           resumeToken: undefined,
           mode: "raw",
@@ -124,6 +129,25 @@ describe("Receiver", () => {
       assert.strictEqual((yield* of.tree(["dst/x", "nopool"])).size, 0)
       assert.isUndefined(yield* of.read("dst/x"))
       assert.strictEqual(calls.length, 2)
+    })
+  )
+
+  it.effect("takes no list for whole that a lost connection or another failure has cut", () =>
+    Effect.gen(function* () {
+      const missing = "cannot open 'dst/x': dataset does not exist\n"
+      const read = (exitCode: number, stderr: string) =>
+        Effect.either(receiver(() => ({ exitCode, stderr, stdout: "" }), nas).receiver.tree(["dst/x"]))
+      // What the start-up files of a login say comes before it.
+      assert.isTrue(Either.isRight(yield* read(1, `stty: 'standard input': Inappropriate ioctl\n${missing}`)))
+      for (const [exitCode, stderr] of [
+        [255, missing],
+        [143, missing],
+        [1, `${missing}cannot iterate filesystems: I/O error\n`],
+        [1, `${missing}Segmentation fault\n`],
+        [1, "stty: 'standard input': Inappropriate ioctl\n"]
+      ] as const) {
+        assert.isTrue(Either.isLeft(yield* read(exitCode, stderr)), stderr)
+      }
     })
   )
 
