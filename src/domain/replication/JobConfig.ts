@@ -20,7 +20,9 @@ const patternProblem = (pattern: string): string | undefined => {
 
 /** What is wrong with it as a bandwidth, to go after it. */
 export const bandwidthProblem = (value: string): string | undefined =>
-  /^[1-9][0-9]{0,11}[KMGkmg]?$/.test(value) ? undefined : 'is not bytes a second such as "10M"'
+  /^[1-9][0-9]{0,11}[KMGkmg]?$/.test(value) && Number.isSafeInteger(bytesPerSecond(value))
+    ? undefined
+    : 'is not bytes a second such as "10M"'
 
 const most = 10_000
 

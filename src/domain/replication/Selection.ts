@@ -21,11 +21,11 @@ export interface Overlap {
 }
 
 /** The roots without those that lie below another one or were given before; order kept. */
-export const minimalRoots = (roots: ReadonlyArray<string>): ReadonlyArray<string> =>
-  roots.filter(
-    (root, index) =>
-      roots.indexOf(root) === index && !roots.some((other) => other !== root && isWithin(root, other))
-  )
+export const minimalRoots = (roots: ReadonlyArray<string>): ReadonlyArray<string> => {
+  // There may be ten thousand of them: not each is compared with each.
+  const given = new Set(roots)
+  return [...given].filter((root) => !ancestorsOf(root).some((above) => given.has(above)))
+}
 
 /**
  * Chooses among `tree` (the roots and what is below them, in any order). Patterns: `*` stands for anything but a slash,

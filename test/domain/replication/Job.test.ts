@@ -8,7 +8,7 @@ import {
 } from "../../../src/domain/replication/Address.ts"
 import { local } from "../../../src/domain/replication/Endpoint.ts"
 import { fromConfig, lockNameOf } from "../../../src/domain/replication/Job.ts"
-import { bytesPerSecond, decodeJob } from "../../../src/domain/replication/JobConfig.ts"
+import { bandwidthProblem, bytesPerSecond, decodeJob } from "../../../src/domain/replication/JobConfig.ts"
 import {
   fromFlags,
   type JobFlags,
@@ -166,6 +166,8 @@ describe("a job", () => {
   })
 
   it("reads a bandwidth in powers of 1024", () => {
+    assert.isUndefined(bandwidthProblem("8000000G"))
+    assert.isDefined(bandwidthProblem("999999999999G"), "more than a limiter can be told in digits")
     assert.deepStrictEqual(
       ["1", "1k", "2K", "10M", "3g"].map(bytesPerSecond),
       [1, 1024, 2048, 10_485_760, 3_221_225_472]
