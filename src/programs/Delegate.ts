@@ -25,7 +25,7 @@ export interface Grant {
   /** The end, for messages. */
   readonly label: string
   readonly user: string
-  /** What was asked for; or, when its end has no such dataset yet, the nearest one above it. */
+  /** What was asked for; or, when its end has no such dataset yet and a run would make it, the nearest one above it. */
   readonly dataset: string
   readonly permissions: ReadonlyArray<string>
   readonly command: string
@@ -94,6 +94,11 @@ const lacking = Effect.fnUntraced(function* (delegation: Delegation) {
   const account = yield* end.account
   const subject = subjectOf(account, delegation.user)
   const { dataset, table } = yield* nearest(end, delegation.dataset)
+  if (dataset !== delegation.dataset && !delegation.roles.every(makesDatasets)) {
+    return yield* new PreflightError({
+      message: `on ${end.label}: there is no dataset ${delegation.dataset}, and what is asked for it is not granted on ${dataset} above; is the name right? (zipper prepare makes one for replicas)`
+    })
+  }
   const permissions = missing(subject, parse(table), dataset, permissionsOf(...delegation.roles), "both")
   const { user } = subject
   const grant: Grant | undefined =
@@ -108,6 +113,9 @@ const lacking = Effect.fnUntraced(function* (delegation: Delegation) {
         }
   return { end, grant }
 })
+
+/** Whether it is there to make the dataset too: then the rights have to be in force above it. All else is for what is there. */
+const makesDatasets = (role: Role): boolean => role === "receive" || role === "prepare"
 
 // Of somebody else's groups we know nothing.
 const subjectOf = (account: Account, user: string | undefined): Account =>

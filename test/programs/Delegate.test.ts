@@ -70,6 +70,26 @@ describe("delegate", () => {
     })
   )
 
+  it.effect("grants nothing above a dataset that is not there, but what it takes to make it", () =>
+    Effect.gen(function* () {
+      const memory = makeReplicationMemory()
+      addDataset(memory, "source", "tank")
+      addDataset(memory, "target", "backup")
+      const astray: ReadonlyArray<Delegation> = [
+        { ...send, dataset: "tank/dta" },
+        { end: "receiver", roles: ["prune"], user: "bob", dataset: "backup/typo" },
+        { end: "receiver", roles: ["receive", "prune"], user: "bob", dataset: "backup/new" }
+      ]
+      for (const one of astray) {
+        const error = yield* Effect.flip(applyDelegations([send, one])).pipe(
+          Effect.provide(servicesOf(memory))
+        )
+        assert.match(String(error.message), new RegExp(`there is no dataset ${one.dataset}, and what`))
+      }
+      assert.strictEqual(memory.source.allow.size + memory.target.allow.size, 0)
+    })
+  )
+
   it.effect("a dataset whose pool is not there is an error", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(checkDelegations([send]))
