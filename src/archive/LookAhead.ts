@@ -1,8 +1,17 @@
 type Settled<B> = { readonly ok: true; readonly value: B } | { readonly ok: false; readonly cause: unknown }
 
+/** All items; a failure to get the next one is the last. */
+async function* untilFailure<A>(items: Iterable<A> | AsyncIterable<A>): AsyncGenerator<Settled<A>> {
+  try {
+    for await (const value of items) yield { ok: true, value }
+  } catch (cause) {
+    yield { ok: false, cause }
+  }
+}
+
 /**
- * `work` on every item, up to `width` at once, results in the order of the items. However the caller leaves
- * the loop, all work that was begun has ended by then.
+ * `work` on every item, up to `width` at once, results in the order of the items; where the items themselves fail, that comes
+ * behind the results of those before. However the caller leaves the loop, all work that was begun has ended by then.
  */
 export async function* lookAhead<A, B>(
   items: Iterable<A> | AsyncIterable<A>,
@@ -10,11 +19,13 @@ export async function* lookAhead<A, B>(
   work: (item: A) => Promise<B>
 ): AsyncGenerator<B> {
   // Failures are kept until it is their turn: one that nobody awaits yet would end the process.
-  const begin = (item: A): Promise<Settled<B>> =>
-    work(item).then(
-      (value) => ({ ok: true, value }),
-      (cause: unknown) => ({ ok: false, cause })
-    )
+  const begin = async (item: Settled<A>): Promise<Settled<B>> =>
+    item.ok
+      ? work(item.value).then(
+          (value) => ({ ok: true, value }),
+          (cause: unknown) => ({ ok: false, cause })
+        )
+      : item
   const running: Array<Promise<Settled<B>>> = []
   const take = async (next: Promise<Settled<B>>): Promise<B> => {
     const settled = await next
@@ -22,7 +33,7 @@ export async function* lookAhead<A, B>(
     return settled.value
   }
   try {
-    for await (const item of items) {
+    for await (const item of untilFailure(items)) {
       running.push(begin(item))
       const [next] = running
       if (running.length < width || next === undefined) continue

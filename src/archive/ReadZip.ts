@@ -72,14 +72,24 @@ async function* batches(
 ): AsyncGenerator<ReadonlyArray<ZipEntry>> {
   const end = await readEnd(blocks).catch(damaged(path))
   let records: Buffer = Buffer.alloc(0)
-  let last: Slice | undefined
-  for await (const slice of slices(blocks, end)) {
+  for await (const slice of allSlices(blocks, end, path)) {
     signal.throwIfAborted()
-    if ("broken" in slice) return damaged(path)(new Error(slice.broken))
     const length = slice.records.end - slice.records.start
     if (records.length < length) records = Buffer.allocUnsafeSlow(length)
     await blocks.fill(records.subarray(0, length), slice.records.start)
     yield [...readRecords(records.subarray(0, length), slice, path)]
+  }
+}
+
+/**
+ * The slices of a zip, in order. Fails where its central directory cannot be followed any further, and behind the last of them
+ * unless their data reach up to the central directory, and nothing but the right end records follow it.
+ */
+export async function* allSlices(blocks: BlockReader, end: ZipEnd, path: string): AsyncGenerator<Slice> {
+  let last: Slice | undefined
+  for await (const slice of slices(blocks, end)) {
+    if ("broken" in slice) return damaged(path)(new Error(slice.broken))
+    yield slice
     last = slice
   }
   await checkEnd(blocks, end, last, path)
@@ -118,8 +128,7 @@ export function* readRecords(
   }
 }
 
-/** Fails unless the data of the last slice reach up to the central directory, and nothing but the right end records follow it. */
-export const checkEnd = async (
+const checkEnd = async (
   blocks: BlockReader,
   { directoryStart: start, entries }: ZipEnd,
   last: Slice | undefined,

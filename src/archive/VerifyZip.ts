@@ -8,8 +8,8 @@ import { type EntryHead, headOf } from "./Entry.ts"
 import { makeDigest } from "./HeadDigest.ts"
 import { lookAhead } from "./LookAhead.ts"
 import { countingReads, type ReadCounter } from "./ReadCounter.ts"
-import { checkEnd, readRecords } from "./ReadZip.ts"
-import { type Break, type Slice, slices } from "./Slices.ts"
+import { allSlices, readRecords } from "./ReadZip.ts"
+import type { Slice } from "./Slices.ts"
 import { endedAt } from "./WriteZip.ts"
 import { readEnd } from "./Yauzl.ts"
 
@@ -69,8 +69,7 @@ const verifyAll = async (
 ): Promise<CopiedRange | undefined> => {
   const ranges = copiedParts(copied)
 
-  const check = async (slice: Slice | Break) => {
-    if ("broken" in slice) return damaged(zip)(new Error(slice.broken))
+  const check = async (slice: Slice) => {
     const { content, count, records } = slice
     const parts = ranges.within(content)
     const input = { zip, fd: blocks.fd, count, records, content, copied: parts, counter }
@@ -80,9 +79,8 @@ const verifyAll = async (
   }
 
   const end = await readEnd(blocks).catch(damaged(zip))
-  let last: Slice | undefined
   for await (const { found, parts, slice, wanted } of lookAhead(
-    slices(blocks, end),
+    allSlices(blocks, end, zip),
     runner.width * aheadPerThread,
     check
   )) {
@@ -90,9 +88,7 @@ const verifyAll = async (
     if (found.heads !== wanted) await findDifference(zip, blocks, manifest, slice)
     const wrong = ranges.add(parts, found.copied)
     if (wrong !== undefined) return wrong
-    last = slice
   }
-  await checkEnd(blocks, end, last, zip)
   const missing = manifest.entries[end.entries]
   if (missing !== undefined) throw mismatch(zip, `${quoted(headOf(missing).name)} is missing`)
   return ranges.incomplete()

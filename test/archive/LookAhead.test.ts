@@ -38,6 +38,21 @@ describe("lookAhead", () => {
     assert.sameMembers([...ended, 7], begun)
   })
 
+  it("gives the results of all items that came before they failed themselves", async () => {
+    const { begun, ended, run } = work()
+    async function* items() {
+      yield* [5, 4, 3]
+      throw new Error("no more")
+    }
+    const seen: Array<number> = []
+    const failure = await (async () => {
+      for await (const result of lookAhead(items(), 8, run)) seen.push(result)
+    })().catch((cause: unknown) => cause)
+    assert.instanceOf(failure, Error)
+    assert.deepStrictEqual(seen, [50, 40, 30])
+    assert.sameMembers(ended, begun)
+  })
+
   it("leaves nothing running when its caller leaves", async () => {
     const { begun, ended, run } = work()
     for await (const _ of lookAhead([5, 4, 3, 2, 1], 4, run)) break

@@ -1,0 +1,193 @@
+import * as RawPath from "../domain/RawPath.ts"
+import { type Conflict, gather } from "../domain/RestorePlan.ts"
+import { damaged } from "./Damage.ts"
+import { makeChooser } from "./ExtractChoice.ts"
+import { entryChecker, type Folder, type Place } from "./ExtractEntries.ts"
+import { findLeftovers, type Leftover, pathOf } from "./ExtractLeftovers.ts"
+import type { ExtractPlan, ExtractRequest } from "./ExtractPlan.ts"
+import { mark } from "./ExtractSlice.ts"
+import { makeSpace } from "./ExtractSpace.ts"
+import { lookAt, type Target } from "./ExtractTarget.ts"
+import type { ZipEntry } from "./ReadHeaders.ts"
+
+/** Files that are looked at at a time: enough to keep the disk busy. */
+const atOnce = 64
+
+/** Takes the entries of a zip in their order, and finds out what is to be done in DIR and what is in the way there. */
+export const makeSurvey = (
+  request: ExtractRequest,
+  target: Target,
+  { most, writers }: { readonly most: number; readonly writers: number }
+) => {
+  const { overwrite, zip } = request
+  const root: Folder = {
+    path: RawPath.here,
+    parent: undefined,
+    mode: 0,
+    seconds: 0,
+    chosen: request.only.length === 0,
+    needed: true,
+    state: target.id === undefined ? "absent" : "present",
+    id: target.id
+  }
+  const entries = entryChecker(root, request)
+  const indexOf = new Map<Folder, number>([[root, 0]])
+  const choose = makeChooser(request.only)
+  const marks = new Uint8Array(most)
+  const parents = new Uint32Array(most)
+  const conflicts = gather<Conflict>()
+  const privileged = gather<string>()
+  const space = makeSpace(writers)
+  const leftovers = new Map<RawPath.RawPath, Leftover>()
+  const totals = { files: 0, replaced: 0, folders: 0 }
+  let index = -1
+  let looking: Array<Promise<void>> = []
+  let failed: { readonly cause: unknown } | undefined
+
+  const conflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
+    conflicts.add(() => ({ path: RawPath.display(path), is, wanted }))
+
+  const looked = async (): Promise<void> => {
+    const all = looking
+    looking = []
+    await Promise.all(all)
+    if (failed !== undefined) throw failed.cause
+    space.settle()
+  }
+
+  // What fails is kept for whoever waits: nobody does yet, and a rejection that nobody handles ends the process.
+  const lookInTheBackground = (work: Promise<void>): void => {
+    looking.push(
+      work.catch((cause: unknown) => {
+        failed ??= { cause }
+      })
+    )
+  }
+
+  const lookForLeftovers = async (folder: Folder): Promise<void> => {
+    for (const leftover of await findLeftovers(RawPath.join(target.path, folder.path), folder)) {
+      leftovers.set(pathOf(leftover), leftover)
+    }
+  }
+
+  // Those above it first: in what is not there nothing is looked for.
+  const enter = async (folder: Folder): Promise<void> => {
+    if (folder.needed || folder.parent === undefined) return
+    folder.needed = true
+    await enter(folder.parent)
+    folder.state = folder.parent.state
+    if (folder.state === "present") {
+      const standing = await lookAt(RawPath.join(target.path, folder.path))
+      if (standing === undefined) folder.state = "absent"
+      else if (standing.is === "directory" && !target.isKept(standing)) {
+        folder.id = { dev: standing.dev, ino: standing.ino }
+        await lookForLeftovers(folder)
+      } else {
+        folder.state = "blocked"
+        conflict(folder.path, standing.is === "directory" ? "archives" : standing.is, "directory")
+      }
+    }
+    if (folder.state === "absent") totals.folders += 1
+  }
+
+  const lookForFile = async (at: number, path: RawPath.RawPath, size: number): Promise<void> => {
+    // The archive has a file of that name: it is one of its own.
+    leftovers.delete(path)
+    const standing = await lookAt(RawPath.join(target.path, path))
+    if (standing === undefined) return
+    if (standing.is !== "file" || !overwrite) return conflict(path, standing.is, "file")
+    marks[at] = mark.replace
+    totals.replaced += 1
+    space.replaces(size, standing.freed)
+  }
+
+  const addFolder = async (entry: ZipEntry, { parent, path }: Place): Promise<void> => {
+    const { mode, seconds } = entry
+    const chosen = choose(entry, parent)
+    const folder: Folder = {
+      path,
+      parent,
+      mode,
+      seconds,
+      chosen,
+      needed: false,
+      state: "absent",
+      id: undefined
+    }
+    entries.add(folder)
+    indexOf.set(folder, indexOf.size)
+    if (chosen) await enter(folder)
+  }
+
+  const addFile = async (entry: ZipEntry, { parent, path }: Place): Promise<void> => {
+    if (!choose(entry, parent)) return
+    if (!parent.needed) await enter(parent)
+    marks[index] = mark.create
+    totals.files += 1
+    space.writes(entry.size)
+    if ((entry.mode & privilegedBits) !== 0) privileged.add(() => RawPath.display(path))
+    if (parent.state !== "present") return
+    lookInTheBackground(lookForFile(index, path, entry.size))
+    if (looking.length >= atOnce) await looked()
+  }
+
+  const placed = (entry: ZipEntry): Place => {
+    try {
+      return entries.place(entry)
+    } catch (cause) {
+      return damaged(zip, entry.name)(cause)
+    }
+  }
+
+  const add = (entry: ZipEntry): Promise<void> | undefined => {
+    index += 1
+    const place = placed(entry)
+    parents[index] = indexOf.get(place.parent) ?? 0
+    if (entry.kind === "directory") return addFolder(entry, place)
+    return addFile(entry, place)
+  }
+
+  const begin = async (): Promise<void> => {
+    if (root.state === "present") await lookForLeftovers(root)
+  }
+
+  const end = async (): Promise<Omit<ExtractPlan, "target" | "slices">> => {
+    await looked()
+    try {
+      entries.end()
+    } catch (cause) {
+      damaged(zip)(cause)
+    }
+    const { files, folders, replaced } = totals
+    const left = gather<string>()
+    for (const [path, { freed }] of leftovers) {
+      left.add(() => RawPath.display(path))
+      if (overwrite) space.removes(freed)
+    }
+    return {
+      folders: [...entries.folders()],
+      marks,
+      parents,
+      leftovers: [...leftovers.values()],
+      plan: {
+        directory: RawPath.display(target.path),
+        makesDirectory: target.id === undefined,
+        files,
+        bytes: space.bytes(),
+        folders,
+        replaced,
+        conflicts: conflicts.some(),
+        unmatched: choose.unmatched(),
+        privileged: privileged.some(),
+        free: target.free,
+        needed: space.needed(),
+        leftovers: left.some()
+      }
+    }
+  }
+
+  return { begin, add, end }
+}
+
+/** setuid and setgid. */
+const privilegedBits = 0o6000
