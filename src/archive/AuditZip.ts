@@ -1,3 +1,4 @@
+import { codeOf, isAboutUs } from "../domain/Errno.ts"
 import type { Runner } from "../workers/Runner.ts"
 import { isArchiveError } from "./ArchiveError.ts"
 import { makePlaces } from "./AuditPlaces.ts"
@@ -5,8 +6,8 @@ import { type AuditOutput, flawOf } from "./AuditSlice.ts"
 import { type BlockReader, openBlocks } from "./BlockReader.ts"
 import { damaged } from "./Damage.ts"
 import { lookAhead } from "./LookAhead.ts"
-import { checkEnd } from "./ReadZip.ts"
-import { type Break, type Slice, slices } from "./Slices.ts"
+import { allSlices } from "./ReadZip.ts"
+import type { Slice } from "./Slices.ts"
 import { endedAt } from "./WriteZip.ts"
 import { readEnd } from "./Yauzl.ts"
 
@@ -71,6 +72,8 @@ export const auditZip = async (
   } catch (cause) {
     const error = endedAt(zip, cause)
     if (signal.aborted || !isArchiveError(error) || error.problem === undefined) throw error
+    // The zip may be as good as ever.
+    if (isAboutUs(codeOf(error.cause))) throw error
     found.broken(flawOf(error))
   }
   return found.end()
@@ -93,29 +96,25 @@ const auditAll = async ({ found, ...auditing }: Auditing, signal: AbortSignal): 
   const progress = new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT)
   const counter = new BigInt64Array(progress)
 
-  const audit = async (slice: Slice | Break) => {
-    if ("broken" in slice) return damaged(zip)(new Error(slice.broken))
+  const audit = async (slice: Slice) => {
     const { content: extent, count, records } = slice
     const input = { zip, fd: blocks.fd, count, records, content: extent, inflate: content, progress }
     return { slice, output: await runner.run("audit", input, signal) }
   }
 
-  let last: Slice | undefined
   const width = runner.width * aheadPerThread
   const telling = setInterval(() => onRead(Number(Atomics.load(counter, 0))), tellEveryMillis)
   try {
-    for await (const { output, slice } of lookAhead(slices(blocks, end), width, audit)) {
+    for await (const { output, slice } of lookAhead(allSlices(blocks, end, zip), width, audit)) {
       signal.throwIfAborted()
       found.add(slice, output)
       if (output.names.length > 0) onFiles(textOf(output.names).split("\0"))
       onRead(slice.content.end)
-      last = slice
+      if (slice.first + slice.count === end.entries) found.followed()
     }
-    found.followed()
   } finally {
     clearInterval(telling)
   }
-  await checkEnd(blocks, end, last, zip)
 }
 
 const textOf = (bytes: Uint8Array): string =>
@@ -150,7 +149,7 @@ const makeFindings = () => {
       complete = false
       note(flaw)
     },
-    /** There are no more slices. */
+    /** All entries were come across. */
     followed: (): void => {
       foreign = entries > 0 && own === 0
     },

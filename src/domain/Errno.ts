@@ -27,6 +27,13 @@ export const codeOf = (cause: unknown): string | undefined =>
 export const isTransientCode = (code: string | undefined): boolean =>
   code !== undefined && transientCodes.has(code)
 
+/**
+ * Whether it is about who asks, and not about what is asked for: the rights or the resources of this process. Nothing is known then
+ * of what lies there.
+ */
+export const isAboutUs = (code: string | undefined): boolean =>
+  code !== undefined && ["EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM"].includes(code)
+
 const meanings: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "operation not permitted",
@@ -44,7 +51,8 @@ const meanings: Readonly<Record<string, string>> = {
   ELOOP: "is a symbolic link, or too many of them",
   EXDEV: "crosses file systems",
   EBUSY: "device or resource busy",
-  ENAMETOOLONG: "name too long"
+  ENAMETOOLONG: "name too long",
+  ENXIO: "is a fifo that nobody reads, a socket, or a device that is not there"
 }
 
 /** The errno in words a person knows: "permission denied (EACCES)". */

@@ -9,8 +9,8 @@ export interface Verdict {
   readonly folder: FolderName
   /**
    * `foreign`: another program made it, and it has the checksums that are known of it. `missing`: there is no zip.
-   * `unsettled`: a publication was interrupted, the archive was replaced each time it was being read, or its folder
-   * cannot be looked at; none of them says that anything is damaged.
+   * `unsettled`: a publication was interrupted, the archive was replaced each time it was being read, or it may not be
+   * read, or its folder not be looked at; none of them says that anything is damaged.
    */
   readonly result: "good" | "foreign" | "damaged" | "missing" | "unsettled"
   /** Files in the archive and their uncompressed bytes, as far as it could be read. */

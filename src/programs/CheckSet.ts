@@ -3,7 +3,7 @@ import { type ArchiveSet, namesOf, type SetFinding } from "../domain/ArchiveSet.
 import { type FileNames, makeFileNames } from "../domain/check/FileNames.ts"
 import { readMetadata } from "../domain/check/MetadataText.ts"
 import { checkAdopted, checkDigests, checkFigures, checkPublished } from "../domain/check/Witnesses.ts"
-import { codeOf, explain } from "../domain/Errno.ts"
+import { codeOf, explain, isAboutUs } from "../domain/Errno.ts"
 import type { Checksums } from "../domain/FolderState.ts"
 import type { Metadata } from "../domain/Metadata.ts"
 import { type ArchiveError, ArchiveReader, type Audit } from "../services/ArchiveReader.ts"
@@ -30,7 +30,8 @@ export interface Examined {
 
 /**
  * All that is wrong with a set; an empty list says that every bit of its zip, its checksum files and its metadata is what
- * was published, as far as they and the state know. Fails only when there is no memory, or no thread, for the work.
+ * was published, as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or thread for
+ * the work.
  */
 export const checkSet = (set: ArchiveSet, depth: Depth) =>
   Effect.map(examine(set, depth), ({ findings }) => findings)
@@ -148,8 +149,8 @@ const read = (
     const checksums = yield* following.finish(size).pipe(
       Effect.map((value): Digests => ({ _tag: "Read", value })),
       Effect.catchIf(
-        // Without an errno it is a thread that ended, and says nothing of the file.
-        (error) => !error.transient || codeOf(error.cause) !== undefined,
+        // Without an errno it is a thread that ended; neither that nor what we lack says anything of the file.
+        ({ cause, transient }) => (!transient || codeOf(cause) !== undefined) && !isAboutUs(codeOf(cause)),
         (error) =>
           Effect.succeed<Digests>({ _tag: "Unreadable", problem: `cannot be read: ${explain(error.cause)}` })
       )

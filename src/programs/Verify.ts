@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type ArchiveSet, isSameSet, namesOf, type Which } from "../domain/ArchiveSet.ts"
+import { codeOf, isAboutUs } from "../domain/Errno.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import { advice, foreignText, journal, type Other } from "../domain/VerifyAdvice.ts"
 import {
@@ -12,7 +13,9 @@ import {
   type Verdict,
   type VerifySummary
 } from "../domain/VerifyResult.ts"
-import { Archives } from "../services/Archives.ts"
+import type { ArchiveError } from "../services/ArchiveReader.ts"
+import { Archives, type ArchivesError } from "../services/Archives.ts"
+import type { HashError } from "../services/Hasher.ts"
 import { Progress } from "../services/Progress.ts"
 import { type Examined, examine } from "./CheckSet.ts"
 import { published } from "./Published.ts"
@@ -174,7 +177,7 @@ const look = Effect.fnUntraced(
   },
   (effect, folder, which) =>
     // One folder that cannot be looked at does not keep the others from being read.
-    Effect.catchTag(effect, "ArchivesError", (error) =>
+    Effect.catchIf(effect, saysNothing, (error) =>
       Effect.succeed<Verdict>({
         folder,
         result: "unsettled",
@@ -187,6 +190,10 @@ const look = Effect.fnUntraced(
       })
     )
 )
+
+/** What fails then is not the archive. */
+const saysNothing = (error: ArchivesError | ArchiveError | HashError): boolean =>
+  error._tag === "ArchivesError" || isAboutUs(codeOf(error.cause))
 
 /** There is no zip, nor anything else in its place. */
 const isGone = ({ file, folder, obstacles, which }: ArchiveSet): boolean =>
@@ -234,5 +241,5 @@ const otherOf = Effect.fnUntraced(
     if (findings.some(({ file }) => file === zip)) return "damaged" satisfies Other
     return (foreign ? "foreign" : "usable") satisfies Other
   },
-  Effect.catchTag("ArchivesError", () => Effect.succeed<Other>("none"))
+  Effect.catchIf(saysNothing, () => Effect.succeed<Other>("none"))
 )
