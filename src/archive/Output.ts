@@ -87,7 +87,7 @@ const failed =
     throw new ArchiveError({
       reason: "Write",
       path,
-      message: `cannot ${verb} ${path}: ${explain(cause)}${verb === "write" ? adviceOnWriting(codeOf(cause)) : ""}`,
+      message: `cannot ${verb} ${path}: ${explain(cause)}${adviceOnWriting(codeOf(cause))}`,
       transient: isTransientCode(codeOf(cause)),
       cause
     })

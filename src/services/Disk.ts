@@ -1,11 +1,14 @@
 import { constants, type Stats } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Errno from "../domain/Errno.ts"
-import { closeRead, openRegular, readOnly, withRegular } from "./regularFile.ts"
+import { copyFile } from "./disk/copy.ts"
+import { attempt, type DiskError, whenMissing } from "./disk/DiskError.ts"
+import { appending, appendLine, createOnly, withFile } from "./disk/file.ts"
+import { notToWrite, readOnly, withRegular } from "./regularFile.ts"
+
+export { DiskError } from "./disk/DiskError.ts"
 
 /** What is needed of `lstat`. Sizes in bytes, times in milliseconds since 1970. */
 export interface DiskStat {
@@ -19,17 +22,6 @@ export interface DiskStat {
   readonly mtimeMs: number
   readonly ctimeMs: number
 }
-
-/** One file-system operation failed. */
-export class DiskError extends Data.TaggedError("DiskError")<{
-  readonly operation: string
-  readonly path: string
-  /** errno name, such as ENOSPC. */
-  readonly code: string | undefined
-  readonly message: string
-  readonly transient: boolean
-  readonly cause?: unknown
-}> {}
 
 /**
  * Single file-system operations on our own files (target, staging, state), each an atomic step of the kernel,
@@ -112,24 +104,17 @@ export class Disk extends Context.Tag("zipper/Disk")<
       attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content), 0o666)),
     append: (path, line) => attempt("append to", path, () => withFile(path, appending, appendLine(line))),
     setMode: (path, mode) =>
-      attempt("set the mode of", path, () => withFile(path, readOnly, (file) => file.chmod(mode))),
+      attempt("set the mode of", path, () =>
+        withFile(path, readOnly, async (file) => {
+          const obstacle = notToWrite(await file.stat())
+          if (obstacle !== undefined) throw new Error(obstacle)
+          await file.chmod(mode)
+        })
+      ),
     makeFolder: (path, mode) => attempt("create the folder", path, () => fs.mkdir(path, mode ?? 0o777)),
     rename: (from, to) => attempt("rename", `${from} to ${to}`, () => fs.rename(from, to)),
     link: (existing, path) => attempt("link", `${existing} to ${path}`, () => fs.link(existing, path)),
-    copy: (from, to) =>
-      Effect.uninterruptibleMask((restore) =>
-        attempt("copy", `${from} to ${to}`, () => openBoth(from, to)).pipe(
-          Effect.flatMap((files) =>
-            restore(copyAll(files.source, files.target, `${from} to ${to}`)).pipe(
-              Effect.ensuring(
-                attempt("close", to, () => Promise.all([closeRead(files.source), files.target.close()])).pipe(
-                  Effect.ignoreLogged
-                )
-              )
-            )
-          )
-        )
-      ),
+    copy: copyFile,
     remove: (path) => attempt("remove", path, () => fs.unlink(path)).pipe(whenMissing(undefined)),
     removeFolder: (path) =>
       attempt("remove the folder", path, () => fs.rmdir(path)).pipe(whenMissing(undefined)),
@@ -152,98 +137,6 @@ export class Disk extends Context.Tag("zipper/Disk")<
       })
   }))
 }
-
-// Not blocking: a fifo in its place must not hang us.
-const appending =
-  constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
-
-const appendLine = (line: string) => async (file: fs.FileHandle) => {
-  const stats = await file.stat()
-  if (!stats.isFile()) throw new Error("is not a regular file")
-  const last = Buffer.alloc(1)
-  if (stats.size > 0) await file.read(last, 0, 1, stats.size - 1)
-  const torn = stats.size > 0 && last[0] !== newline
-  await file.writeFile(`${torn ? "\n" : ""}${line}\n`, "utf8")
-  await file.sync()
-}
-
-const newline = 10
-
-const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-
-const attempt = <A>(operation: string, path: string, run: () => Promise<A>): Effect.Effect<A, DiskError> =>
-  Effect.uninterruptible(
-    Effect.tryPromise({
-      try: run,
-      catch: (cause) => {
-        const code = Errno.codeOf(cause)
-        return new DiskError({
-          operation,
-          path,
-          code,
-          message: `cannot ${operation} ${path}: ${Errno.explain(cause)}`,
-          transient: Errno.isTransientCode(code),
-          cause
-        })
-      }
-    })
-  )
-
-// ENOTDIR: what should be its folder is a file, so it is not there either.
-const whenMissing =
-  <B>(value: B) =>
-  <A>(effect: Effect.Effect<A, DiskError>): Effect.Effect<A | B, DiskError> =>
-    Effect.catchIf(
-      effect,
-      (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
-      () => Effect.succeed(value)
-    )
-
-const withFile = async <A>(
-  path: string,
-  flags: number,
-  use: (file: fs.FileHandle) => Promise<A>,
-  mode = 0o666
-): Promise<A> => {
-  const file = await fs.open(path, flags, mode)
-  try {
-    return await use(file)
-  } finally {
-    await file.close()
-  }
-}
-
-const openBoth = async (from: string, to: string) => {
-  const { file: source } = await openRegular(from)
-  try {
-    return { source, target: await fs.open(to, createOnly) }
-  } catch (error) {
-    await closeRead(source)
-    throw error
-  }
-}
-
-const chunk = 4 * 1024 * 1024
-
-// Interruptible between chunks: a copy can take an hour.
-const copyAll = (
-  source: fs.FileHandle,
-  target: fs.FileHandle,
-  path: string
-): Effect.Effect<void, DiskError> =>
-  Effect.suspend(() => {
-    const buffer = Buffer.allocUnsafe(chunk)
-    const step = attempt("copy", path, async () => {
-      const { bytesRead } = await source.read(buffer, 0, chunk, null)
-      for (let done = 0; done < bytesRead; ) {
-        done += (await target.write(buffer, done, bytesRead - done, null)).bytesWritten
-      }
-      return bytesRead
-    })
-    return Effect.repeat(step, { until: (bytes) => bytes === 0 }).pipe(
-      Effect.zipRight(attempt("sync", path, () => target.sync()))
-    )
-  })
 
 const toStat = (stats: Stats): DiskStat => ({
   kind: stats.isFile()

@@ -4,6 +4,15 @@ import * as fs from "node:fs/promises"
 /** How to open what is only read: not through a symlink, and without waiting for a fifo's writer. */
 export const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
+/**
+ * Why a file that was opened by name is not one to write to; undefined when it is. Whoever may make names in its folder may have
+ * made this one for a fifo, a device, or a file of ours that lies elsewhere.
+ */
+export const notToWrite = (stats: Pick<Stats, "isFile" | "nlink">): string | undefined => {
+  if (!stats.isFile()) return "is not a regular file"
+  return stats.nlink > 1 ? "is a file with another name elsewhere (a hard link); remove this name" : undefined
+}
+
 /** Opens a regular file for reading. A fifo or a device in its place would block, or never end. */
 export const openRegular = async (
   path: string

@@ -110,6 +110,20 @@ describe("Disk", () => {
   )
 
   test(
+    "a second name of a file that lies elsewhere is not written to",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      yield* disk.write(at("victim"), "content", 0o600)
+      yield* disk.link(at("victim"), at("planted"))
+      for (const attempt of [disk.append(at("planted"), "line"), disk.setMode(at("planted"), 0o644)]) {
+        assert.include((yield* Effect.flip(attempt)).message, "another name elsewhere")
+      }
+      assert.strictEqual(yield* disk.read(at("victim")), "content")
+      assert.strictEqual(((yield* disk.stat(at("victim")))?.mode ?? 0) & 0o777, 0o600)
+    })
+  )
+
+  test(
     "errors say what failed on what and why",
     Effect.gen(function* () {
       const { at, disk } = yield* setup

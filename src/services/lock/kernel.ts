@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Errno from "../../domain/Errno.ts"
 import { utcSeconds } from "../../domain/Metadata.ts"
 import { Process } from "../Process.ts"
+import { notToWrite, withRegular } from "../regularFile.ts"
 import { hasExlock, runFlock } from "./flock.ts"
 import { describe, encode } from "./holder.ts"
 import { held, type LockError, unusable } from "./LockError.ts"
@@ -50,7 +51,8 @@ const claim = Effect.fnUntraced(function* (
   path: string
 ) {
   const stat = yield* attempt(path, () => file.stat())
-  if (!stat.isFile()) return yield* unusable(path, new Error("it is not a regular file"))
+  const obstacle = notToWrite(stat)
+  if (obstacle !== undefined) return yield* unusable(path, new Error(`it ${obstacle}`))
   if (!hasExlock) yield* lockDescriptor(runner, file.fd, path)
   const since = utcSeconds(yield* Clock.currentTimeMillis)
   yield* attempt(path, async () => {
@@ -58,7 +60,11 @@ const claim = Effect.fnUntraced(function* (
     await file.write(encode({ pid: process.pid, since }), 0, "utf8")
   }).pipe(
     // The lock is what counts; on a full disk its file just does not name us.
-    Effect.catchAll((error) => Effect.logWarning(error.message))
+    Effect.catchAll(({ cause }) =>
+      Effect.logWarning(
+        `the lock is taken, but its file ${path} does not say by whom: ${Errno.explain(cause)}${Errno.adviceOnWriting(Errno.codeOf(cause))}`
+      )
+    )
   )
 })
 
@@ -75,7 +81,7 @@ const lockDescriptor = (runner: typeof Process.Service, fd: number, path: string
   )
 
 const whoHolds = (path: string): Effect.Effect<never, LockError> =>
-  attempt(path, () => fs.readFile(path, "utf8")).pipe(
+  attempt(path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
     Effect.orElseSucceed(() => ""),
     Effect.flatMap((text) => Effect.fail(held(path, describe(text))))
   )

@@ -1,5 +1,6 @@
 import * as fs from "node:fs"
 import { codeOf, explain } from "../../domain/Errno.ts"
+import { notToWrite } from "../regularFile.ts"
 
 /** Where a log goes and how much of it is kept. */
 export interface RotatingFileSettings {
@@ -77,9 +78,10 @@ export class RotatingFile {
     const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = fs.constants
     const fd = fs.openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o640)
     const stat = fs.fstatSync(fd)
-    if (!stat.isFile() && !stat.isCharacterDevice()) {
+    const obstacle = stat.isCharacterDevice() ? undefined : notToWrite(stat)
+    if (obstacle !== undefined) {
       fs.closeSync(fd)
-      throw new Error("is neither a file nor a device")
+      throw new Error(obstacle)
     }
     this.open = { fd, ino: stat.ino, dev: stat.dev }
     return { fd, stat }

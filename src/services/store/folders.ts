@@ -23,7 +23,10 @@ export const isFolder = Effect.fnUntraced(function* (path: string, ours: "ours" 
   const stat = yield* disk.stat(path)
   if (stat === undefined) return false
   if (stat.kind !== "directory") {
-    return yield* refuse(path, `${path} is a ${stat.kind === "other" ? "device" : stat.kind}, not a folder`)
+    return yield* refuse(
+      path,
+      `${path} is a ${stat.kind === "other" ? "fifo, socket or device" : stat.kind}, not a folder`
+    )
   }
   const uid = process.geteuid?.()
   if (ours === "ours" && uid !== undefined && stat.uid !== uid) {
