@@ -15,6 +15,7 @@ import {
   abcd,
   archive,
   folderName,
+  indexOf,
   listing,
   logsOf,
   publicationOf,
@@ -246,11 +247,22 @@ describe("publish", () => {
     Effect.gen(function* () {
       const place = yield* scopedPlace
       for (const content of ["one", "two"]) yield* archive(content).pipe(on(place))
+      yield* Effect.flatMap(Store, (store) =>
+        store.recordFailure({ folder: abcd, run: "r", failed_at_utc: "2025-01-01T12:00:00Z", error: "no" })
+      ).pipe(on(place))
       yield* interruptAt(
         place,
         (operation) => operation.name === "rename" && operation.path.endsWith("/ABCD.zip.md5")
       )
       assert.deepStrictEqual(inspect(place), { current: "three", previous: "two", ...clean })
+      // With the failure noted still, the next run would push "two" out by a copy of "three".
+      const records = yield* Effect.flatMap(Store, (store) => store.records).pipe(on(place))
+      assert.isUndefined(records.get(abcd)?.failure)
+      const { index } = yield* Effect.flatMap(Store, (store) => store.previous(abcd)).pipe(
+        Effect.map((previous) => ({ index: previous?.index.sha256 })),
+        on(place)
+      )
+      assert.strictEqual(index, indexOf("three").sha256)
     })
   )
 

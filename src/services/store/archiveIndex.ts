@@ -1,6 +1,7 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as ArchiveIndex from "../../domain/ArchiveIndex.ts"
+import { adviceOnWriting } from "../../domain/Errno.ts"
 import { Disk } from "../Disk.ts"
 import { Hasher } from "../Hasher.ts"
 import { isFolder } from "./folders.ts"
@@ -40,6 +41,12 @@ export const previous = (layout: Layout, paths: FolderLayout) =>
 
 const nothing = (why: string) => Effect.as(Effect.logInfo(`everything is compressed anew: ${why}`), undefined)
 
+// A folder there cannot be removed as a file: EISDIR on Linux, EPERM elsewhere.
+const adviceOnIndex = (path: string, code: string | undefined): string =>
+  code === "EISDIR" || code === "EPERM"
+    ? `. If something else lies at ${path}, find out who made it, then remove it`
+    : adviceOnWriting(code)
+
 /** Makes it the index of the archive that was just published; the one of the archive before it is void in any case. */
 export const replace = (layout: Layout, paths: FolderLayout, index: ArchiveIndex.ArchiveIndex | undefined) =>
   Effect.gen(function* () {
@@ -52,7 +59,7 @@ export const replace = (layout: Layout, paths: FolderLayout, index: ArchiveIndex
   }).pipe(
     Effect.catchAll((error) =>
       Effect.logWarning(
-        `the archive was published, but the next one takes longer than it need: ${error.message}. If something else lies at ${paths.index}, find out who made it, then remove it`
+        `the archive was published, but the next one takes longer than it need: ${error.message}${error._tag === "DiskError" ? adviceOnIndex(paths.index, error.code) : ""}`
       )
     )
   )

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as PublishPlan from "../../domain/PublishPlan.ts"
 import { Disk } from "../Disk.ts"
 import { discard, isFolder, setAside } from "./folders.ts"
+import { clearFailure } from "./jobState.ts"
 import type { FolderLayout } from "./layout.ts"
 import { back, forward, settle } from "./steps.ts"
 
@@ -54,6 +55,7 @@ export const recoverFolder = Effect.fnUntraced(function* (paths: FolderLayout) {
       // The name of the journal decides; it is made durable before anything relies on it.
       yield* disk.sync(paths.work)
       yield* forward(paths, found.journal.steps)
+      yield* clearFailure(paths)
       yield* settle(paths, paths.commit)
       yield* removeIfMade(paths)
       return { healed: "finished the publication that was interrupted" }

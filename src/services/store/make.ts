@@ -44,9 +44,11 @@ export const make = Effect.fnUntraced(function* (settings: StoreSettings) {
       ),
     publish: (staging: Staging, publication: Publication) => {
       const paths = Layout.folder(layout, staging.folder)
-      return publish(paths, staging, publication).pipe(
-        Effect.zipLeft(jobState.clearFailure(paths)),
-        Effect.zipLeft(archiveIndex.replace(layout, paths, publication.index)),
+      const note = Effect.zipRight(
+        jobState.clearFailure(paths),
+        archiveIndex.replace(layout, paths, publication.index)
+      )
+      return publish(paths, staging, publication, note).pipe(
         operation("publish", `cannot publish ${staging.folder}`)
       )
     },

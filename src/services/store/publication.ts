@@ -23,12 +23,18 @@ import { inspect, survey } from "./survey.ts"
  * 2. A synced journal that lists the steps is renamed to `commit`, and that name is synced. From here on the
  *    publication is finished by whoever comes next.
  * 3. Each new file is renamed over the old one: ABCD.zip is at every instant the one or the other.
- * 4. The folder is synced, the journal removed, then the rest of the work area.
+ * 4. The folder is synced. What is noted of it is brought up to date (`note`: whatever happens from here on, it is published);
+ *    then the journal is removed, and the rest of the work area.
  *
  * An error after 2 undoes it: the journal is first renamed to `abort`, and that name synced, so that a crash
  * while undoing is followed by more undoing; then the links in `old` are renamed back.
  */
-export const publish = (paths: FolderLayout, staging: Staging, publication: Publication) =>
+export const publish = (
+  paths: FolderLayout,
+  staging: Staging,
+  publication: Publication,
+  note: Effect.Effect<void, never, Disk>
+) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const plan = yield* restore(prepare(paths, staging, publication))
@@ -40,6 +46,7 @@ export const publish = (paths: FolderLayout, staging: Staging, publication: Publ
           )
         )
       )
+      yield* note
       yield* settle(paths, paths.commit).pipe(
         Effect.catchAll((error) =>
           Effect.logWarning(
