@@ -273,9 +273,12 @@ describe("recover", () => {
     Effect.gen(function* () {
       const place = yield* scopedPlace
       yield* crashed(place)
+      yield* failed("r1").pipe(on(place))
       fs.mkdirSync(at(place, "AAAA"))
       const report = yield* recover.pipe(on(place))
       assert.deepStrictEqual(report.broken, [])
+      // It is published, so what failed before that is over.
+      assert.isUndefined((yield* records.pipe(on(place))).get(abcd)?.failure)
       assert.strictEqual(report.healed[0], "ABCD: finished the publication that was interrupted")
       assert.match(report.healed[1] ?? "", /^removed .*zipper-test, the staging of an interrupted run$/)
       assert.deepStrictEqual(yield* recover.pipe(on(place)), { healed: [], broken: [] })
@@ -354,6 +357,38 @@ describe("recover", () => {
   )
 })
 
+describe("a target that does not tell upper case from lower", () => {
+  // All of a folder is found by either name; listed, it has the one that it was made with.
+  const caseless = Layer.effect(
+    Disk,
+    Effect.map(Disk, (disk) => {
+      const real = (name: string) => name.replace("/target/ABCD", "/target/abcd")
+      return {
+        ...disk,
+        stat: (name: string) => disk.stat(real(name)),
+        makeFolder: (name: string, mode?: number) => disk.makeFolder(real(name), mode)
+      }
+    })
+  ).pipe(Layer.provide(Disk.layer))
+
+  it.scoped("has a folder only by the name that it is listed with", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      fs.mkdirSync(at(place, "abcd"))
+      const error = yield* Effect.flip(
+        Effect.scoped(Effect.flatMap(Store, (store) => store.stage(abcd))).pipe(
+          Effect.provide(storeOn(place, caseless))
+        )
+      )
+      assert.strictEqual(
+        error.message,
+        `${place.targetPath} does not tell upper case from lower, and abcd is there: rename it to ABCD if it is its folder, or else move it away`
+      )
+      assert.deepStrictEqual(fs.readdirSync(at(place, "abcd")), [])
+    })
+  )
+})
+
 describe("preflight", () => {
   it.scoped("proves that target and tmp_dir can be written to, and leaves nothing", () =>
     Effect.gen(function* () {
@@ -411,6 +446,40 @@ describe("preflight", () => {
         "NotAFolder",
         `tmp_dir ${missing} does not exist; create it, or mount the dataset that holds it`
       ])
+    })
+  )
+
+  it.scoped("refuses a target or a tmp_dir that a symlink puts into the source", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const sourcePath = path.join(place.root, "source")
+      const inside = path.join(sourcePath, "ABCD", "deep")
+      const link = path.join(place.root, "link")
+      fs.mkdirSync(inside, { recursive: true })
+      fs.symlinkSync(inside, link)
+      const refused = (settings: Partial<StoreSettings>) =>
+        Effect.map(
+          Effect.flip(preflight).pipe(on({ ...place, sourcePath, ...settings })),
+          ({ message }) => message
+        )
+      const tail =
+        ", by a symlink or another mount: archives would be archived again. Configure a folder elsewhere"
+      assert.strictEqual(
+        yield* refused({ targetPath: link }),
+        `target_path ${link} lies inside source_path ${sourcePath}${tail}`
+      )
+      assert.strictEqual(
+        yield* refused({ tmpDir: link }),
+        `tmp_dir ${link} lies inside source_path ${sourcePath}${tail}`
+      )
+      const alias = path.join(place.root, "alias")
+      fs.symlinkSync(place.targetPath, alias)
+      assert.strictEqual(
+        yield* refused({ sourcePath: alias }),
+        `target_path ${place.targetPath} is the same folder as source_path ${alias}${tail}`
+      )
+      yield* preflight.pipe(on({ ...place, sourcePath }))
+      yield* preflight.pipe(on({ ...place, sourcePath: path.join(place.root, "not-there") }))
     })
   )
 

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import { FolderFailure } from "../../domain/FolderState.ts"
-import { Disk, type DiskError } from "../Disk.ts"
+import { Disk, DiskError } from "../Disk.ts"
 import { isFolder, setAside } from "./folders.ts"
 import * as Layout from "./layout.ts"
 
@@ -69,8 +69,21 @@ export const cursor = Effect.fnUntraced(function* (layout: Layout.Layout, corrup
     Schema.decodeUnknownOption(CursorFile),
     corrupt,
     "every folder is compared with what was archived"
-  )
+  ).pipe(Effect.mapError(withWayOut))
 })
+
+// It is not worked without: snapshots that it keeps would be destroyed, and a disk may give it the next time.
+const withWayOut = (error: DiskError): DiskError =>
+  error.code === "EIO"
+    ? new DiskError({
+        operation: error.operation,
+        path: error.path,
+        code: error.code,
+        message: `${error.message}; if it stays so, remove that file: every folder is then compared with what was archived`,
+        transient: error.transient,
+        cause: error
+      })
+    : error
 
 export const advance = Effect.fnUntraced(function* (layout: Layout.Layout, next: Cursor) {
   yield* makeJobFolder(layout.job)

@@ -6,6 +6,7 @@ import type { StoreSettings } from "./model.ts"
 /** Where everything of one job lies. */
 export interface Layout {
   readonly target: string
+  readonly source: string | undefined
   /** Job-wide state. */
   readonly job: string
   readonly cursor: string
@@ -22,6 +23,7 @@ export const make = (settings: StoreSettings): Layout => {
   const dir = settings.tmpDir === undefined ? undefined : resolve(settings.tmpDir)
   return {
     target,
+    source: settings.sourcePath === undefined ? undefined : resolve(settings.sourcePath),
     job,
     cursor: join(job, "cursor.json"),
     failures: join(job, "failures"),

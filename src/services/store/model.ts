@@ -19,6 +19,8 @@ export class StoreError extends Data.TaggedError("StoreError")<{
 /** Where the store is. */
 export interface StoreSettings {
   readonly targetPath: string
+  /** What is archived: nothing is written in there. Left out where nothing is archived. */
+  readonly sourcePath?: string
   /** Where archives are put together, if it is on the file system of the target. */
   readonly tmpDir: string | undefined
   /** The same for every run of one job, another one for every other job: staging folders carry it. */

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { Disk } from "../Disk.ts"
+import { Disk, type DiskStat } from "../Disk.ts"
 import { isFolder } from "./folders.ts"
 import type { Layout } from "./layout.ts"
 import { asStoreError, StoreError, type StoreReport } from "./model.ts"
@@ -11,11 +11,13 @@ type Probe = "write" | "ask"
 export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Probe) {
   const disk = yield* Disk
   const target = yield* folder("target_path", layout.target)
+  yield* outside("target_path", layout.target, layout.source)
   yield* isFolder(layout.job).pipe(asStoreError("target_path cannot be used"))
   yield* writable("target_path", layout.target, layout.probe, probe)
   let stagesInTmp = false
   if (layout.tmp !== undefined) {
     const tmp = yield* folder("tmp_dir", layout.tmp.dir)
+    yield* outside("tmp_dir", layout.tmp.dir, layout.source)
     yield* writable("tmp_dir", layout.tmp.dir, layout.tmp.probe, probe)
     stagesInTmp = tmp.dev === target.dev
   }
@@ -54,6 +56,34 @@ const folder = Effect.fnUntraced(
   },
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
+
+/** Fails when the folder lies in the source: the configuration's texts do not tell where a symlink leads. */
+const outside = Effect.fnUntraced(
+  function* (key: string, path: string, source: string | undefined) {
+    const disk = yield* Disk
+    const root = source === undefined ? undefined : yield* disk.stat(`${source}/.`)
+    if (root === undefined) return
+    let below: DiskStat | undefined
+    for (let at = `${path}/.`; ; at = `${at}/..`) {
+      const stat = yield* disk.stat(at)
+      // Above the top of everything there is the same folder again.
+      if (stat === undefined || isSame(stat, below)) return
+      if (isSame(stat, root)) {
+        const what = below === undefined ? "is the same folder as" : "lies inside"
+        return yield* new StoreError({
+          reason: "Unsafe",
+          path,
+          message: `${key} ${path} ${what} source_path ${source}, by a symlink or another mount: archives would be archived again. Configure a folder elsewhere`,
+          transient: false
+        })
+      }
+      below = stat
+    }
+  },
+  (effect, key) => asStoreError(`${key} cannot be used`)(effect)
+)
+
+const isSame = (a: DiskStat, b: DiskStat | undefined): boolean => a.dev === b?.dev && a.ino === b.ino
 
 // Permission bits do not tell the whole truth (ACLs, root squashing, read-only mounts, quotas): only writing does.
 const writable = (key: string, path: string, probe: string, how: Probe) =>

@@ -61,8 +61,12 @@ const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
       const folder = parse(name)
       if (folder === undefined) return
       // Anything else by that name is refused when the folder is to be archived.
-      const stat = yield* disk.stat(join(layout.target, folder))
-      if (stat?.kind === "directory") folders.add(folder)
+      const isOne = yield* disk.stat(join(layout.target, folder)).pipe(
+        Effect.map((stat) => stat?.kind === "directory"),
+        // Whoever works on it says why, and the others are not held up.
+        Effect.orElseSucceed(() => true)
+      )
+      if (isOne) folders.add(folder)
     }),
     { concurrency: 16, discard: true }
   )

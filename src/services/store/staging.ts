@@ -50,13 +50,29 @@ const clear = Effect.fnUntraced(function* (
   stages: Stages,
   paths: Layout.FolderLayout
 ) {
-  yield* isFolder(paths.home)
+  if (yield* isFolder(paths.home)) yield* refuseOtherCase(layout, paths)
   const finding: Finding = yield* recoverFolder(paths)
   const said = finding.healed ?? finding.warning
   if (said !== undefined) yield* Effect.logWarning(said)
   if (layout.tmp !== undefined && (yield* isFolder(layout.tmp.root, "ours"))) {
     yield* stages.tmp.withPermits(1)(discard(join(layout.tmp.root, paths.folder)))
   }
+})
+
+/** Where case does not matter, `abcd` answers to the name ABCD; but nobody who lists the target would find ABCD's archives in it. */
+const refuseOtherCase = Effect.fnUntraced(function* (
+  { target }: Layout.Layout,
+  { folder, home }: Layout.FolderLayout
+) {
+  const names = yield* (yield* Disk).list(target)
+  if (names.includes(folder)) return
+  const other = names.find((name) => name.toUpperCase() === folder) ?? "it"
+  return yield* new StoreError({
+    reason: "Unsafe",
+    path: home,
+    message: `${target} does not tell upper case from lower, and ${other} is there: rename it to ${folder} if it is its folder, or else move it away`,
+    transient: false
+  })
 })
 
 const build = Effect.fnUntraced(function* (
