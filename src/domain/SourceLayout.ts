@@ -97,24 +97,49 @@ export const hidden = (
   datasets: ReadonlyArray<Dataset>
 ): Unusable | undefined => {
   const source = sourceOf(home)
-  const mounted = mountedIn(mounts)
-  const missing = datasets.find(
-    (dataset) =>
-      dataset.name !== home.dataset &&
-      dataset.canmount !== "off" &&
-      !mounted.has(dataset.name) &&
-      dataset.mountpoint.startsWith("/") &&
-      RawPath.relativeTo(dataset.mountpoint, source) !== undefined &&
-      // At our own mount point there is our own dataset, and above it nothing hides us (boot environments all say "/").
-      dataset.mountpoint !== home.mountpoint &&
-      RawPath.relativeTo(home.mountpoint, dataset.mountpoint) !== undefined
+  const missing = unmounted(mounts, datasets, source, home.mountpoint).find(
+    ({ canmount, name }) => name !== home.dataset && canmount !== "off"
   )
-  if (missing === undefined) return undefined
-  return {
-    reason: "Unmounted",
-    message: `the source ${RawPath.display(source)} belongs to dataset ${missing.name}, which is not mounted: ${remedy(missing)}`
-  }
+  return missing === undefined ? undefined : notMounted("source", source, missing)
 }
+
+/**
+ * The same of the target, on whatever file system: what is written there would be out of sight as soon as the dataset is
+ * mounted. One that is mounted by hand only (`canmount=noauto`: a replica, say) is not taken to be missing.
+ */
+export const targetHidden = (
+  target: RawPath.RawPath,
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>
+): Unusable | undefined => {
+  const top = mountOf(mounts, target)?.mountpoint ?? root
+  const missing = unmounted(mounts, datasets, target, top).find(({ canmount }) => canmount === "on")
+  return missing === undefined ? undefined : notMounted("target", target, missing)
+}
+
+/** Datasets that are not mounted, and would be at the path or between it and `top`, where something is. */
+const unmounted = (
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>,
+  path: RawPath.RawPath,
+  top: RawPath.RawPath
+): ReadonlyArray<Dataset> => {
+  const mounted = mountedIn(mounts)
+  return datasets.filter(
+    ({ mountpoint, name }) =>
+      !mounted.has(name) &&
+      mountpoint.startsWith("/") &&
+      RawPath.relativeTo(mountpoint, path) !== undefined &&
+      // What is mounted there is what is meant, and nothing above it hides it (boot environments all say "/").
+      mountpoint !== top &&
+      RawPath.relativeTo(top, mountpoint) !== undefined
+  )
+}
+
+const notMounted = (what: string, path: RawPath.RawPath, dataset: Dataset): Unusable => ({
+  reason: "Unmounted",
+  message: `the ${what} ${RawPath.display(path)} belongs to dataset ${dataset.name}, which is not mounted: ${remedy(dataset)}`
+})
 
 const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
   new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))

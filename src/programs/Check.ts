@@ -38,7 +38,7 @@ const checkSource = Effect.fnUntraced(
     const tree = yield* Tree
     const source = yield* zfs.locate(sourcePath)
     const { view } = yield* zfs.snapshot(source)
-    const { folders, skipped } = yield* tree.folders(view)
+    const { folders, skipped, unreadable } = yield* tree.folders(view)
     const children = source.datasets.length - 1
     const findings: Array<Finding> = [
       ok(
@@ -51,6 +51,7 @@ const checkSource = Effect.fnUntraced(
     findings.push(...(yield* checkRights(source)))
     for (const { at, reason } of view.blocked)
       findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
+    for (const { folder, reason } of unreadable) findings.push(problem("source", `${folder}: ${reason}`))
     findings.push(
       folders.length === 0
         ? warning(
@@ -68,6 +69,7 @@ const checkSource = Effect.fnUntraced(
 const checkTarget = Effect.fnUntraced(
   function* (config: { readonly target_path: string; readonly tmp_dir?: string | undefined }) {
     const store = yield* Store
+    yield* (yield* Zfs).checkTarget(config.target_path)
     const report = yield* store.preflight
     const findings = [targetFinding(config.target_path, report.free, yield* store.records)]
     if (config.tmp_dir !== undefined) {

@@ -27,11 +27,14 @@ export const asPreflight = <A, E extends { readonly message: string }, R>(effect
  */
 export const preflight = Effect.fn("Preflight")(function* (config: {
   readonly source_path: string
+  readonly target_path: string
   readonly tmp_dir?: string | undefined
 }) {
   const zfs = yield* Zfs
   const store = yield* Store
   const source = yield* zfs.locate(config.source_path)
+  // First of all: nothing is to be written where the target only seems to be.
+  yield* zfs.checkTarget(config.target_path)
   const report = yield* store.preflight
   yield* Effect.logDebug(`${bytes(report.free)} free in the target`)
   if (config.tmp_dir !== undefined && !report.stagesInTmp) {

@@ -7,7 +7,8 @@ import {
   fingerprint,
   type Home,
   hidden,
-  type Layout
+  type Layout,
+  targetHidden
 } from "../../src/domain/SourceLayout.ts"
 import type { Dataset, Mount } from "../../src/domain/ZfsList.ts"
 
@@ -87,6 +88,29 @@ describe("SourceLayout", () => {
     const booted = [mount("rpool/ROOT/now", "/")]
     const other = dataset("rpool/ROOT/old", "/", { canmount: "noauto" })
     assert.isUndefined(hidden(home(booted, "/srv/data"), booted, [other]))
+  })
+
+  it("refuses a target that its dataset is not mounted over, on whatever file system that leaves it", () => {
+    const told = (path: string, mounts: ReadonlyArray<Mount>, ...datasets: ReadonlyArray<Dataset>) =>
+      targetHidden(raw(path), mounts, datasets)?.message ?? ""
+    const plain = [mount("/dev/sda1", "/", "ext4")]
+    const missing = dataset("safe/archives", "/mnt/safe/archives")
+    assert.strictEqual(
+      told("/mnt/safe/archives", plain, missing),
+      "the target /mnt/safe/archives belongs to dataset safe/archives, which is not mounted: zfs mount 'safe/archives'"
+    )
+    const locked = { ...missing, keystatus: "unavailable" }
+    assert.match(
+      told("/mnt/safe/archives/sub", [...plain, mount("safe", "/mnt/safe")], locked),
+      /zfs load-key/
+    )
+    assert.strictEqual(told("/mnt/safe/archives2", plain, missing), "")
+    const mounted = [...plain, mount("safe/archives", "/mnt/safe/archives")]
+    assert.strictEqual(told("/mnt/safe/archives", mounted, missing), "")
+    // Something else is mounted there, or the dataset only ever by hand.
+    const other = [...plain, mount("backup", "/mnt/safe/archives", "nfs4")]
+    assert.strictEqual(told("/mnt/safe/archives", other, missing), "")
+    assert.strictEqual(told("/mnt/safe/archives", plain, { ...missing, canmount: "noauto" }), "")
   })
 
   it("goes by the whole dataset's mount point where the folder is a bind mount", () => {

@@ -15,6 +15,7 @@ import { makeZfsMemory, Zfs } from "../../src/services/Zfs.ts"
 import { changesSince } from "../../src/services/zfs/changes.ts"
 import { failure, makeCommands } from "../../src/services/zfs/command.ts"
 import { destroy } from "../../src/services/zfs/destroy.ts"
+import { checkTarget } from "../../src/services/zfs/layout.ts"
 import { startOf } from "../../src/services/zfs/processes.ts"
 import { planPrune } from "../../src/services/zfs/prune.ts"
 import { type Answer, processFake } from "../support/processFake.ts"
@@ -64,6 +65,28 @@ const evidence = (listed: Answer, own: Answer, kid: Answer = {}) => {
     reason
   }))
 }
+
+describe("the target's dataset", () => {
+  const check = (listed: string, target = folder) => {
+    const { commands, process } = scripted(() => ({ stdout: listed }))
+    return Effect.map(Effect.either(checkTarget(process, commands, target)), (found) =>
+      found._tag === "Left" ? found.left.message : ""
+    )
+  }
+
+  it.effect("has to be mounted, by whatever name the target is called", () =>
+    Effect.gen(function* () {
+      const missing = `safe\toff\t-\t/\nsafe/to\ton\t-\t${folder}\n`
+      const told = `the target ${folder} belongs to dataset safe/to, which is not mounted: zfs mount 'safe/to'`
+      assert.strictEqual(yield* check(missing), told)
+      const link = path.join(folder, "link")
+      fs.symlinkSync(folder, link)
+      assert.strictEqual(yield* check(missing, link), told)
+      assert.strictEqual(yield* check(`safe/to\ton\t-\t${folder}/else\n`), "")
+      assert.strictEqual(yield* check(missing, path.join(folder, "not-there")), "")
+    })
+  )
+})
 
 describe("Zfs errors", () => {
   it("know a permission from a busy snapshot, and say what to do", () => {

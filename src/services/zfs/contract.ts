@@ -75,6 +75,11 @@ export interface ZfsService {
   /** Finds the dataset that holds `sourcePath`. Fails when it is no folder, not on ZFS, or not mounted. */
   readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
   /**
+   * Fails when a dataset should be mounted at the target, or above it, and is not: archives would go below its mount point. Read
+   * live, nothing is asked of zfs, and all is well.
+   */
+  readonly checkTarget: (targetPath: string) => Effect.Effect<void, ZfsError>
+  /**
    * Takes one atomic snapshot of all the source's datasets, marked as ours. Released (destroyed, unless
    * kept) when the scope closes, however it closes; a release that fails is logged, and the next run's
    * prune destroys the snapshot.

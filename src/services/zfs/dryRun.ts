@@ -7,7 +7,7 @@ import { sourceOf } from "../../domain/SourceLayout.ts"
 import type { Process } from "../Process.ts"
 import { makeCommands } from "./command.ts"
 import type { SnapshotHandle, SourceInfo, ZfsService, ZfsSettings } from "./contract.ts"
-import { infoOf, readLayout } from "./layout.ts"
+import { checkTarget, infoOf, readLayout } from "./layout.ts"
 import { planPrune } from "./prune.ts"
 
 /** OpenZFS without changing anything. */
@@ -20,6 +20,7 @@ export const makeDryRun = (process: typeof Process.Service, settings: ZfsSetting
     locate: Effect.fn("Zfs.locate")(function* (path: string) {
       return infoOf(path, yield* readLayout(process, commands, path))
     }),
+    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(process, commands, path)),
     snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
       const layout = yield* readLayout(process, commands, source.path)
       const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)

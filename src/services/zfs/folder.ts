@@ -16,6 +16,13 @@ export const resolveFolder = Effect.fnUntraced(function* (path: string) {
   return resolved.isFolder ? resolved.real : yield* cannotUse(path, "it is not a folder", undefined)
 })
 
+/** The absolute path of a folder without symlinks; undefined when there is none that can be reached. */
+export const realPath = (path: string): Effect.Effect<RawPath.RawPath | undefined> =>
+  Effect.tryPromise(() => fs.realpath(path, { encoding: "buffer" })).pipe(
+    Effect.map(RawPath.fromBuffer),
+    Effect.orElseSucceed(() => undefined)
+  )
+
 /** Lists a folder, only to see that it can be read. */
 export const canRead = (path: RawPath.RawPath): Effect.Effect<void, unknown> =>
   Effect.tryPromise({ try: () => fs.opendir(RawPath.toBuffer(path)), catch: (cause) => cause }).pipe(
@@ -25,7 +32,7 @@ export const canRead = (path: RawPath.RawPath): Effect.Effect<void, unknown> =>
 const cannotUse = (path: string, why: string, cause: unknown): ZfsError =>
   new ZfsError({
     reason: Errno.codeOf(cause) === "EACCES" ? "PermissionDenied" : "NotFound",
-    message: `cannot use the source folder ${path}: ${why}; check source_path`,
+    message: `cannot use the source folder ${path}: ${why}${Errno.isTransientCode(Errno.codeOf(cause)) ? "" : "; check source_path"}`,
     transient: Errno.isTransientCode(Errno.codeOf(cause)),
     cause
   })

@@ -1,10 +1,10 @@
 import * as Effect from "effect/Effect"
-import { arrange, findHome, hidden, type Layout } from "../../domain/SourceLayout.ts"
+import { arrange, findHome, hidden, type Layout, targetHidden } from "../../domain/SourceLayout.ts"
 import { datasetColumns, parseDatasets } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
 import { allowCommand, type Commands, understood } from "./command.ts"
 import { type SourceInfo, ZfsError } from "./contract.ts"
-import { resolveFolder } from "./folder.ts"
+import { realPath, resolveFolder } from "./folder.ts"
 import { readMounts } from "./mounts.ts"
 
 /** Finds out how the source folder lies in its dataset, and what is mounted in it, at this moment. */
@@ -19,13 +19,29 @@ export const readLayout = Effect.fnUntraced(function* (
     findHome(mounts, folder),
     (unusable) => new ZfsError({ ...unusable, transient: false })
   )
-  const listed = yield* commands.run("list the datasets", home.dataset, [
-    ...["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
-  ])
-  const datasets = yield* understood(commands, "list the datasets", parseDatasets(listed))
+  const datasets = yield* listDatasets(commands, home.dataset)
   const unusable = hidden(home, mounts, datasets)
   if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
   return arrange(home, mounts, datasets)
+})
+
+/** Fails when the dataset of the target is not mounted. Whether there is such a folder at all is not said here. */
+export const checkTarget = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  path: string
+) {
+  const target = yield* realPath(path)
+  if (target === undefined) return
+  const unusable = targetHidden(target, yield* readMounts(process), yield* listDatasets(commands, path))
+  if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
+})
+
+/** Those of all pools. */
+const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
+  const purpose = "list the datasets"
+  const args = ["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
+  return yield* understood(commands, purpose, parseDatasets(yield* commands.run(purpose, about, args)))
 })
 
 /** The datasets that one snapshot has to cover, the source's own first. */

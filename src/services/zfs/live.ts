@@ -9,6 +9,7 @@ export const live: ZfsService = {
     yield* resolveFolder(path)
     return { path, dataset: undefined, datasets: [] } satisfies SourceInfo
   }),
+  checkTarget: () => Effect.void,
   snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
     const root = yield* resolveFolder(source.path)
     const handle: SnapshotHandle = {

@@ -24,8 +24,8 @@ export interface ZfsMemory {
   evidence: (base: SnapshotRef | undefined) => Evidence
   /** All snapshots that were ever taken, in order. */
   readonly snapshots: Array<MemorySnapshot>
-  /** Makes locate, snapshot or prune fail. */
-  failing: Partial<Record<"locate" | "snapshot" | "prune", ZfsError>>
+  /** Makes these operations fail. */
+  failing: Partial<Record<"locate" | "checkTarget" | "snapshot" | "prune", ZfsError>>
 }
 
 /** A dataset `tank/data` whose snapshots show the folder `root`, and of whose changes nothing is known. */
@@ -45,6 +45,7 @@ export const makeMemory = (memory: ZfsMemory): ZfsService => ({
   locate: Effect.fn("Zfs.locate")((path: string) =>
     orFail(memory.failing.locate, () => ({ path, dataset: memory.dataset, datasets: [memory.dataset] }))
   ),
+  checkTarget: Effect.fn("Zfs.checkTarget")(() => orFail(memory.failing.checkTarget, () => {})),
   snapshot: Effect.fn("Zfs.snapshot")(function* (_source: SourceInfo) {
     const taken = yield* Effect.acquireRelease(take(memory), (snapshot) =>
       Effect.sync(() => {

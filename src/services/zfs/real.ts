@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Process } from "../Process.ts"
 import { makeCommands } from "./command.ts"
 import type { SourceInfo, ZfsService, ZfsSettings } from "./contract.ts"
-import { infoOf, readLayout } from "./layout.ts"
+import { checkTarget, infoOf, readLayout } from "./layout.ts"
 import { destroyAll, planPrune } from "./prune.ts"
 import { takeSnapshot } from "./snapshot.ts"
 
@@ -15,6 +15,7 @@ export const makeReal = (process: typeof Process.Service, settings: ZfsSettings)
     locate: Effect.fn("Zfs.locate")(function* (path: string) {
       return infoOf(path, yield* readLayout(process, commands, path))
     }),
+    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(process, commands, path)),
     snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) =>
       takeSnapshot(process, commands, known, source.path)
     ),
