@@ -27,15 +27,18 @@ export type DueReason =
   | "its last attempt failed"
   | "changed"
 
-/** The decision on one folder before its manifest has been looked at. */
+/**
+ * The decision on one folder before its manifest has been looked at. `closely`: inodes and times of change count as well as
+ * sizes and times of modification, since something in it may have been written to and given its old time again.
+ */
 type Decision =
   | { readonly _tag: "Due"; readonly reason: DueReason }
-  | { readonly _tag: "Compare"; readonly state: FolderState }
+  | { readonly _tag: "Compare"; readonly state: FolderState; readonly closely: boolean }
   | { readonly _tag: "Unchanged"; readonly state: FolderState }
 
 /**
- * Whether `folder` has to be archived. `Compare` leaves it to the manifest: due when its hash differs from
- * that in `state`. A folder is never left out because something is unknown.
+ * Whether `folder` has to be archived. `Compare` leaves it to the manifest: due unless it is as before (Manifest.isAsBefore).
+ * A folder is never left out because something is unknown.
  */
 export const decide = (options: {
   readonly record: FolderRecord | undefined
@@ -55,16 +58,16 @@ export const decide = (options: {
     return due("its archive has another size than when it was published")
   }
   if (record.incomplete !== undefined) return due("a file beside its archive is missing")
-  // Archived since that base, so the change may be in the archive already: archiving it again would make the
-  // previous archive a second copy of this one.
-  const stale = options.base !== undefined && record.state.compared_with === options.base
-  const verdict = stale && options.verdict === "changed" ? "unknown" : options.verdict
-  if (verdict === "changed") return due("changed")
-  // zfs diff names a file with several names only once, perhaps in another folder.
-  if (verdict === "unknown" || record.state.hard_links) {
-    return { _tag: "Compare", state: record.state }
+  const { state } = record
+  if (options.verdict === "unknown") return { _tag: "Compare", state, closely: false }
+  if (options.verdict === "changed") {
+    // Archived since that base, so the change may be in the archive already: archiving it again would make the
+    // previous archive a second copy of this one.
+    const stale = options.base !== undefined && state.compared_with === options.base
+    return stale ? { _tag: "Compare", state, closely: true } : due("changed")
   }
-  return { _tag: "Unchanged", state: record.state }
+  // zfs diff names a file with several names only once, perhaps in another folder.
+  return state.hard_links ? { _tag: "Compare", state, closely: true } : { _tag: "Unchanged", state }
 }
 
 /** The evidence's word on one folder. */

@@ -15,6 +15,8 @@ export const FolderState = Schema.Struct({
   folder: FolderName,
   /** Manifest.hash of what was archived. */
   manifest_sha256: Sha256,
+  /** Manifest.stampsHash of what was archived. Older states come without. */
+  stamps_sha256: Schema.optionalWith(Sha256, { exact: true }),
   /** The folder holds files with several names, so `zfs diff` alone cannot be trusted for it. */
   hard_links: Schema.Boolean,
   /** SourceView.label it was read from. */

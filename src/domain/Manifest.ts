@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto"
 import type { FolderName } from "./FolderName.ts"
+import type { FolderState } from "./FolderState.ts"
 import type { RawPath } from "./RawPath.ts"
 
 /** One file or directory of a folder, as the snapshot shows it. */
@@ -42,7 +43,21 @@ export interface Manifest {
    * a file was touched even where size and mtime are the same. Absent where they are not known.
    */
   readonly stamps?: BigInt64Array
+  /** SHA-256 (hex) of all stamps. Absent where they are not known. */
+  readonly stampsHash?: string
 }
+
+/** Whether the folder is as it was when its state was written: `closely`, also to whoever sets sizes and times back. */
+export const isAsBefore = (
+  manifest: Pick<Manifest, "hash" | "stampsHash">,
+  state: Pick<FolderState, "manifest_sha256" | "stamps_sha256">,
+  closely: boolean
+): boolean =>
+  manifest.hash === state.manifest_sha256 &&
+  (!closely ||
+    manifest.stampsHash === undefined ||
+    state.stamps_sha256 === undefined ||
+    manifest.stampsHash === state.stamps_sha256)
 
 /**
  * SHA-256 (hex) over kind, size, mtime and path of every entry in byte order of path: equal for equal

@@ -5,7 +5,7 @@ import { type ArchiveIndex, type PreviousArchive, settled } from "../domain/Arch
 import type { DueReason } from "../domain/Changes.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { Checksums, FolderState } from "../domain/FolderState.ts"
-import type { Manifest } from "../domain/Manifest.ts"
+import { isAsBefore, type Manifest } from "../domain/Manifest.ts"
 import * as Metadata from "../domain/Metadata.ts"
 import { display, fromText } from "../domain/RawPath.ts"
 import { describe, type FolderResult } from "../domain/RunResult.ts"
@@ -22,10 +22,10 @@ import { TaskTimeout } from "./TaskTimeout.ts"
 /** A folder that may have to be archived, and why. */
 export interface Candidate {
   readonly folder: FolderName
-  /** `Compare`: only if its manifest's hash is another one than that in `state`. */
+  /** `Compare`: only if its manifest is not as before (Manifest.isAsBefore). */
   readonly decision:
     | { readonly _tag: "Due"; readonly reason: DueReason }
-    | { readonly _tag: "Compare"; readonly state: FolderState }
+    | { readonly _tag: "Compare"; readonly state: FolderState; readonly closely: boolean }
 }
 
 /** What all folders of a run have in common. */
@@ -147,7 +147,7 @@ const prepare = Effect.fnUntraced(function* (
     [tree.manifest(view, folder), decision._tag === "Due" ? before : Effect.succeed(undefined)],
     { concurrency: 2 }
   )
-  if (decision._tag === "Compare" && decision.state.manifest_sha256 === manifest.hash) {
+  if (decision._tag === "Compare" && isAsBefore(manifest, decision.state, decision.closely)) {
     return { unchanged: decision.state }
   }
   const [escaped] = manifest.escaped ?? []
@@ -219,6 +219,7 @@ const stateOf = (
   version: 1,
   folder: manifest.folder,
   manifest_sha256: manifest.hash,
+  ...(manifest.stampsHash === undefined ? {} : { stamps_sha256: manifest.stampsHash }),
   hard_links: manifest.hardLinks,
   snapshot: metadata.snapshot,
   ...(context.comparedWith === undefined ? {} : { compared_with: context.comparedWith }),

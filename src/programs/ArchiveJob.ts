@@ -1,41 +1,29 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { decide, type Evidence, verdictOn } from "../domain/Changes.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { FolderRecord } from "../domain/FolderState.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { type FolderResult, summarize, totals } from "../domain/RunResult.ts"
-import { identify, type SnapshotRef, type SourceView, topSegment } from "../domain/Source.ts"
-import { type RecoveryReport, Store } from "../services/Store.ts"
-import { Tree } from "../services/Tree.ts"
+import { identify, type SnapshotRef, type SourceView } from "../domain/Source.ts"
+import { Store } from "../services/Store.ts"
 import { type SnapshotHandle, type SourceInfo, Zfs } from "../services/Zfs.ts"
-import {
-  archiveFolder,
-  type Candidate,
-  type FolderContext,
-  type FolderSettings,
-  failFolder
-} from "./ArchiveFolder.ts"
-import { asPreflight, preflight, SourceEmpty } from "./Preflight.ts"
+import { archiveFolder, type Candidate, type FolderContext, type FolderSettings } from "./ArchiveFolder.ts"
+import { type Asked, detectChanges, enumerate } from "./ChooseFolders.ts"
+import { asPreflight, preflight } from "./Preflight.ts"
 import { showRun } from "./RunProgress.ts"
 
 /** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
 export interface JobConfig extends FolderSettings {
   readonly source_path: string
+  readonly target_path: string
   readonly tmp_dir?: string | undefined
   readonly max_workers: number
   readonly snapshot_keep: number
 }
 
 /** What the command line adds. */
-export interface JobOptions {
-  /** Short id of this run, in every log line. */
-  readonly run: string
-  /** Only these folders; all when empty. */
-  readonly folders: ReadonlyArray<FolderName>
-  /** Archive them whether they changed or not, and read and compress every file. */
-  readonly force: boolean
+export interface JobOptions extends Asked {
   /** Told of each result, so that a run which is stopped leaves word of what it did. */
   readonly noted?: (result: FolderResult) => Effect.Effect<void>
 }
@@ -51,10 +39,10 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   const snapshot = yield* takeSnapshot(source)
   const evidence = yield* snapshot.changesSince(cursor?.base)
   const records = yield* knownFolders
-  const folders = yield* enumerate(snapshot.view, records, options)
+  const { folders, unreadable } = yield* enumerate(snapshot.view, records, options)
   const base = cursor === undefined ? undefined : identify(cursor.base)
   const { candidates, unchanged, unworkable } = yield* detectChanges(
-    { view: snapshot.view, records, evidence, base, broken },
+    { view: snapshot.view, records, evidence, base, broken: [...broken, ...unreadable] },
     folders,
     options
   )
@@ -102,79 +90,6 @@ const takeSnapshot = Effect.fnUntraced(function* (source: SourceInfo) {
   yield* Effect.logDebug(`reading ${snapshot.view.label}`)
   return snapshot
 }, asPreflight)
-
-/** Names what has archives and is gone. A source where all of it is gone is taken for one that is not mounted. */
-const enumerate = Effect.fnUntraced(function* (
-  view: SourceView,
-  records: ReadonlyMap<FolderName, FolderRecord>,
-  options: JobOptions
-) {
-  const { folders, skipped } = yield* (yield* Tree).folders(view)
-  yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
-  const archived = [...records].filter(([, { zipSize }]) => zipSize !== undefined).map(([folder]) => folder)
-  const gone = archived.filter((folder) => !folders.includes(folder))
-  if (folders.length === 0) {
-    if (gone.length > 0) return yield* new SourceEmpty({ archived: gone.length })
-    yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
-  }
-  yield* Effect.forEach(gone, (folder) =>
-    Effect.annotateLogs(
-      Effect.logWarning("is no longer in the source; its archives are kept"),
-      "folder",
-      folder
-    )
-  )
-  return options.folders.length === 0 ? folders : folders.filter((folder) => options.folders.includes(folder))
-}, asPreflight)
-
-/**
- * Sorts folders into those that may be due, those that did not change, and those that cannot be worked on: asked
- * for and not there, or with a publication that recovery could neither finish nor undo.
- */
-const detectChanges = Effect.fnUntraced(function* (
-  known: {
-    readonly view: SourceView
-    readonly records: ReadonlyMap<FolderName, FolderRecord>
-    readonly evidence: Evidence
-    readonly base: string | undefined
-    readonly broken: RecoveryReport["broken"]
-  },
-  folders: ReadonlyArray<FolderName>,
-  options: JobOptions
-) {
-  const { broken, evidence, records, view } = known
-  yield* Effect.logDebug(`changes: ${evidence.reason}`)
-  const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
-  const brokenFolders = new Set(broken.map(({ folder }) => folder))
-  const candidates: Array<Candidate> = []
-  const unchanged: Array<FolderResult> = []
-  for (const folder of folders) {
-    if (brokenFolders.has(folder)) continue
-    // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
-    const record = records.get(folder)
-    const decision = blocked.has(folder)
-      ? decide({ record, verdict: "changed", force: options.force })
-      : decide({ record, verdict: verdictOn(evidence, folder), base: known.base, force: options.force })
-    if (decision._tag === "Unchanged") unchanged.push({ ...decision, folder })
-    else candidates.push({ folder, decision })
-  }
-  const missing = options.folders.filter((folder) => !folders.includes(folder))
-  const unworkable = [
-    ...(yield* Effect.forEach(missing, noSuchFolder)),
-    ...(yield* Effect.forEach(broken, ({ folder, reason }) => failFolder(options.run, folder, reason)))
-  ]
-  return { candidates, unchanged, unworkable }
-}, asPreflight)
-
-// Nothing is noted of a name that was perhaps only mistyped.
-const noSuchFolder = Effect.fnUntraced(
-  function* (folder: FolderName) {
-    const error = "there is no such folder in the source"
-    yield* Effect.logError(error)
-    return { _tag: "Failed", folder, error, recorded: true, absent: true } satisfies FolderResult
-  },
-  (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
-)
 
 /** Archives the candidates, at most `max_workers` at once, and shows how far that is. */
 const workOn = Effect.fnUntraced(function* (

@@ -7,7 +7,7 @@ import * as RawPath from "../domain/RawPath.ts"
 import type { Blocked, SourceView } from "../domain/Source.ts"
 import { abortable } from "./abortable.ts"
 import { toManifest } from "./tree/Build.ts"
-import { blockedFor, listFolders } from "./tree/Folders.ts"
+import { blockedFor, listFolders, type Unreadable } from "./tree/Folders.ts"
 import { type MemoryTree, memoryFolders, memoryManifest } from "./tree/Memory.ts"
 import type { Skipped } from "./tree/Reading.ts"
 import { isTreeError, TreeError } from "./tree/TreeError.ts"
@@ -21,6 +21,8 @@ export { TreeError } from "./tree/TreeError.ts"
 interface Listing {
   /** Sorted. Those that are child datasets are listed even where the parent's snapshot does not show them. */
   readonly folders: ReadonlyArray<FolderName>
+  /** Those of them that cannot be looked at, and why. */
+  readonly unreadable: ReadonlyArray<Unreadable>
   /** Everything else: other names, files, symlinks, devices. */
   readonly skipped: number
 }
@@ -43,7 +45,8 @@ export class Tree extends Context.Tag("zipper/Tree")<
       folders: Effect.fn("Tree.folders")(function* (view: SourceView) {
         const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
         yield* logSkipped(found.skippedNames, found.skipped)
-        return { folders: found.folders, skipped: found.skipped }
+        const { folders, skipped, unreadable } = found
+        return { folders, skipped, unreadable }
       }),
       manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName) {
         const blocked = blockedFor(view, folder)
@@ -58,7 +61,7 @@ export class Tree extends Context.Tag("zipper/Tree")<
   /** Folders from a plain record, looked at anew in each call, so that a test may change it between runs. */
   static readonly layerMemory = (tree: MemoryTree): Layer.Layer<Tree> =>
     Layer.succeed(Tree, {
-      folders: () => Effect.sync(() => ({ folders: memoryFolders(tree), skipped: 0 })),
+      folders: () => Effect.sync(() => ({ folders: memoryFolders(tree), unreadable: [], skipped: 0 })),
       manifest: Effect.fnUntraced(function* (view, folder) {
         const blocked = blockedFor(view, folder)
         if (blocked !== undefined) return yield* blockedError(blocked)

@@ -267,6 +267,37 @@ describe("snapshots and the cursor", () => {
     })
   )
 
+  it.effect(
+    "a file that has its old size and time again is noticed where zfs diff tells of a change that may be older",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("ABCD") } })
+        yield* kit.run()
+        kit.tree["ABCD"] = { "a.txt": { content: "second", ctime: 1 } }
+        yield* kit.run({ folders: ["ABCD"] })
+        kit.tree["ABCD"] = { "a.txt": { content: "SECOND", ctime: 2 } }
+        assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      })
+  )
+
+  it.effect("and so it is where zfs diff may have named it in another folder", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      yield* Ref.update(kit.store, (store) => ({
+        ...store,
+        published: new Map(
+          [...store.published].map(([name, { current, previous }]) => [
+            name,
+            { current: { ...current, state: { ...current.state, hard_links: true } }, previous }
+          ])
+        )
+      }))
+      kit.tree["ABCD"] = { "a.txt": { content: "eno", ctime: 1 } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
   it.effect("a run of chosen folders moves no cursor and leaves no snapshot", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit(twoFolders())
@@ -356,6 +387,20 @@ describe("a run that cannot start", () => {
       assert.lengthOf(kit.zfs.snapshots, 0)
       const [message] = yield* Ref.get(kit.sent)
       assert.include(message?.message, "the target is full")
+    })
+  )
+
+  it.effect("the target's dataset is not mounted: nothing is written there", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.zfs.failing.checkTarget = new ZfsError({
+        reason: "Unmounted",
+        message: "the target is not mounted",
+        transient: false
+      })
+      const error = yield* Effect.flip(kit.run())
+      assert.strictEqual(error._tag, "PreflightError")
+      assert.deepStrictEqual((yield* Ref.get(kit.store)).calls, [])
     })
   )
 

@@ -1,4 +1,13 @@
-import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import {
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync
+} from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
@@ -30,6 +39,7 @@ describe("Tree.folders", () => {
       run("mkfifo", [`${root}/FIFO`])
       assert.deepStrictEqual(yield* folders(viewOf(root)), {
         folders: [FolderName.FolderName.make("0000"), abcd, FolderName.FolderName.make("ZZZZ")],
+        unreadable: [],
         skipped: 7
       })
       assert.include(log.lines, "Debug: skipped LINK (symbolic link)")
@@ -133,6 +143,27 @@ describe("Tree.manifest", () => {
       assert.isFalse((yield* manifest(viewOf(root))).hardLinks)
       linkSync(`${root}/ABCD/file`, `${root}/elsewhere`)
       assert.isTrue((yield* manifest(viewOf(root))).hardLinks)
+    }).pipe(Effect.provide(Tree.layer))
+  )
+
+  it.scoped("its stamps tell of a file that got its old size and time again", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      const file = `${root}/ABCD/file`
+      const day = new Date("2025-01-01")
+      put(file, "one")
+      utimesSync(file, day, day)
+      const before = yield* manifest(viewOf(root))
+      assert.strictEqual((yield* manifest(viewOf(root))).stampsHash, before.stampsHash)
+      const { ctimeNs } = statSync(file, { bigint: true })
+      // The clock of a file system is coarse.
+      while (statSync(file, { bigint: true }).ctimeNs === ctimeNs) {
+        writeFileSync(file, "two")
+        utimesSync(file, day, day)
+      }
+      const after = yield* manifest(viewOf(root))
+      assert.strictEqual(after.hash, before.hash)
+      assert.notStrictEqual(after.stampsHash, before.stampsHash)
     }).pipe(Effect.provide(Tree.layer))
   )
 

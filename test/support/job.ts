@@ -33,6 +33,7 @@ export const folder = (name: string): FolderName => {
 
 export const config: AnnounceConfig = {
   source_path: "/mnt/tank/data",
+  target_path: "/mnt/safe/archives",
   lockfile_path: "/var/run/zipper.lock",
   max_workers: 2,
   retries: 3,

@@ -409,6 +409,33 @@ describe("zipper run on OpenZFS", () => {
     assert.equal(snapshotsOf(place.data).length, 2)
   })
 
+  it("notices what was written by another name of a file, and given its old time again", () => {
+    const place = makePlace()
+    const file = `${place.source}/ABCD/file`
+    const other = `${place.source}/elsewhere`
+    put(file, "one")
+    fs.linkSync(file, other)
+    succeed(place)
+    const { atime, mtime } = fs.statSync(file)
+    fs.writeFileSync(other, "two")
+    fs.utimesSync(other, atime, mtime)
+    succeed(place)
+    assert.equal(entryOf(zipOf(place, "ABCD"), "file"), "two")
+  })
+
+  it("writes nothing where the target's dataset is to be mounted", () => {
+    const place = makePlace()
+    put(`${place.source}/ABCD/file`)
+    const target = place.data.replace(/source$/, "target")
+    zfs("unmount", target)
+    for (const command of ["run", "check"]) {
+      const ran = zipper(command, "--config", place.config)
+      assert.equal(ran.status, 3, ran.stdout + ran.stderr)
+      assert.ok(ran.stderr.includes(`${target}, which is not mounted: zfs mount '${target}'`), ran.stderr)
+    }
+    assert.deepEqual(fs.readdirSync(place.target), [])
+  })
+
   it("works from cron, in cron's environment", async () => {
     const place = makePlace()
     put(Buffer.from(`${place.source}/ABCD/über ☕`), "from cron")

@@ -14,7 +14,11 @@ export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
   const { ascii, entries, root, ...rest } = walked
   const runs = inOrder(root)
   const hash = createHash("sha256")
-  for (const { block, from, to } of runs) hash.update(block.lines(from, to))
+  const stampsHash = createHash("sha256")
+  for (const { block, from, to } of runs) {
+    hash.update(block.lines(from, to))
+    stampsHash.update(block.stamps(from, to))
+  }
   let made: Made | undefined
   // Names only what it needs: a closure that knew of the walk would keep its memory as long as the manifest lives.
   const make = (): Made => {
@@ -35,6 +39,7 @@ export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
       return make().escaped
     },
     hash: hash.digest("hex"),
+    stampsHash: stampsHash.digest("hex"),
     get stamps() {
       return make().stamps
     }

@@ -4,9 +4,17 @@ import * as Source from "../../domain/Source.ts"
 import { waiting } from "../../workers/DirectoryCalls.ts"
 import { failed, namesLogged, type Skipped, typeOf } from "./Reading.ts"
 
+/** A folder that cannot be looked at. */
+export interface Unreadable {
+  readonly folder: FolderName.FolderName
+  readonly reason: string
+}
+
 /** The folders of a source, and the rest. */
 export interface Folders {
   readonly folders: ReadonlyArray<FolderName.FolderName>
+  /** Those of them that cannot be looked at, and why. */
+  readonly unreadable: ReadonlyArray<Unreadable>
   readonly skipped: number
   /** The first of the skipped. */
   readonly skippedNames: ReadonlyArray<Skipped>
@@ -22,6 +30,7 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
     const folder = FolderName.parse(Source.topSegment(at))
     if (folder !== undefined) folders.add(folder)
   }
+  const unreadable: Array<Unreadable> = []
   const skippedNames: Array<Skipped> = []
   let skipped = 0
   const skip = (path: RawPath.RawPath, type: string) => {
@@ -38,12 +47,15 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
     if (folders.has(folder)) continue
     const path = RawPath.join(view.root, name)
     const stats = await waiting.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
-      throw failed(view, "read", name, path, cause)
+      // It is there: the others are archived, and it fails by its name.
+      folders.add(folder)
+      unreadable.push({ folder, reason: failed(view, "read", name, path, cause).message })
     })
+    if (stats === undefined) continue
     if (stats.isDirectory()) folders.add(folder)
     else skip(name, typeOf(stats))
   }
-  return { folders: [...folders].sort(), skipped, skippedNames }
+  return { folders: [...folders].sort(), unreadable, skipped, skippedNames }
 }
 
 /** The place, if there is one, that makes the folder unreadable as a whole. */

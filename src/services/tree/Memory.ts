@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import * as EntryName from "../../domain/EntryName.ts"
 import * as FolderName from "../../domain/FolderName.ts"
 import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../../domain/Manifest.ts"
@@ -8,6 +9,7 @@ import { TreeError } from "./TreeError.ts"
 interface MemoryEntry {
   readonly content: string
   readonly mtime?: number
+  readonly ctime?: number
   readonly mode?: number
 }
 
@@ -58,8 +60,13 @@ export const memoryManifest = (tree: MemoryTree, folder: FolderName.FolderName):
       mode: entry.mode ?? 0o100644
     })
   }
-  return manifestOf(folder, [...entries.values()].sort(byPath))
+  const ctimes = Object.values(content).map((entry) =>
+    entry === "directory" ? someTime : (entry.ctime ?? someTime)
+  )
+  return { ...manifestOf(folder, [...entries.values()].sort(byPath)), stampsHash: digestOf(ctimes.join()) }
 }
+
+const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex")
 
 const manifestOf = (
   folder: FolderName.FolderName,
