@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import type { Config } from "../domain/Config.ts"
 import { ReplicationDocument } from "../domain/documents/Replication.ts"
@@ -6,7 +7,8 @@ import { ExitStatus } from "../domain/ExitStatus.ts"
 import type { Job } from "../domain/replication/Job.ts"
 import { documentOf, exitStatusOf } from "../domain/replication/ReplicationResult.ts"
 import { announcedReplication } from "../programs/AnnouncedReplication.ts"
-import { applyProcessSettings, command, told, warn } from "./command.ts"
+import { carriedOut } from "./carryOut.ts"
+import { applyProcessSettings, command, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { printDocument } from "./Output.ts"
 import { type Addressing, type Resolved, resolve } from "./replicationJob.ts"
@@ -77,18 +79,15 @@ export const attended = Effect.fnUntraced(function* <A, E>(
       problems: ["neither XDG_RUNTIME_DIR nor HOME says where a lock file could be: give --lock FILE"]
     })
   }
-  const work = Effect.zipRight(
-    warn(warnings),
-    program({ ...id, named: written !== undefined, retries, notify_on, lockfile })
+  return yield* (config === undefined ? Effect.void : applyProcessSettings(config)).pipe(
+    Effect.zipRight(warn(warnings)),
+    Effect.zipRight(program({ ...id, named: written !== undefined, retries, notify_on, lockfile })),
+    carriedOut({
+      dryRun: flags.dryRun,
+      live: services.live(job, config, written?.ping_url),
+      rehearsal: services.dryRun(job, config, written?.ping_url),
+      disclaimer: "nothing is changed on either host, no message is sent",
+      logs: config === undefined ? identity : logs(config, id)
+    })
   )
-  if (flags.dryRun) {
-    return yield* Effect.logInfo("dry run: nothing is changed on either host, no message is sent").pipe(
-      Effect.zipRight(work),
-      Effect.provide(services.dryRun(job, config, written?.ping_url))
-    )
-  }
-  const run = work.pipe(Effect.provide(services.live(job, config, written?.ping_url)), told)
-  return yield* config === undefined
-    ? run
-    : Effect.zipRight(applyProcessSettings(config), run).pipe(logs(config, id))
 })

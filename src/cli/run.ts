@@ -4,7 +4,8 @@ import { RunDocument } from "../domain/documents/Run.ts"
 import { ExitStatus } from "../domain/ExitStatus.ts"
 import { documentOf } from "../domain/RunResult.ts"
 import { announcedJob } from "../programs/Announce.ts"
-import { applyProcessSettings, archiving, command, readConfig, told, warn } from "./command.ts"
+import { carriedOut } from "./carryOut.ts"
+import { applyProcessSettings, archiving, command, readConfig, warn } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { printDocument } from "./Output.ts"
 import * as options from "./options.ts"
@@ -32,9 +33,15 @@ export const run = Command.make(
         Effect.zipRight(announcedJob(config, { ...id, folders: flags.folders, force: flags.force })),
         Effect.provide(progressBar.layer)
       )
-      const summary = yield* flags.dryRun
-        ? rehearsed(job).pipe(Effect.provide(services.dryRun(config, id)))
-        : job.pipe(Effect.provide(services.live(config, id)), told, services.logs(config, id))
+      const summary = yield* job.pipe(
+        carriedOut({
+          dryRun: flags.dryRun,
+          live: services.live(config, id),
+          rehearsal: services.dryRun(config, id),
+          disclaimer: "nothing is written, no snapshot is made, no message is sent",
+          logs: services.logs(config, id)
+        })
+      )
       if (flags.json) yield* printDocument(RunDocument, documentOf(summary, flags.dryRun))
       if (summary.failed > 0) return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
@@ -43,6 +50,3 @@ export const run = Command.make(
     "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --config /usr/local/etc/zipper.json"
   )
 )
-
-const rehearsed = <A, E, R>(job: Effect.Effect<A, E, R>) =>
-  Effect.zipRight(Effect.logInfo("dry run: nothing is written, no snapshot is made, no message is sent"), job)
