@@ -5,10 +5,8 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { type ArchiveSet, namesOf, type Which } from "../../src/domain/ArchiveSet.ts"
-import * as ChecksumFile from "../../src/domain/ChecksumFile.ts"
+import type { ArchiveSet, Which } from "../../src/domain/ArchiveSet.ts"
 import type { FolderName } from "../../src/domain/FolderName.ts"
-import * as Metadata from "../../src/domain/Metadata.ts"
 import { nothingRestored, type RestorePlan } from "../../src/domain/RestorePlan.ts"
 import type { RestoreSummary } from "../../src/domain/RestoreSummary.ts"
 import type { FolderStanding } from "../../src/domain/Standing.ts"
@@ -21,53 +19,11 @@ import { Progress } from "../../src/services/Progress.ts"
 import { type MemoryStanding, noStanding, Standing } from "../../src/services/Standing.ts"
 import { folder } from "../support/job.ts"
 import { capturedLog } from "../support/log.ts"
+import * as sets from "../support/sets.ts"
 
 const abcd = folder("ABCD")
 const file = { dev: 1, ino: 1, size: 100, mtimeMs: 0, ctimeMs: 0 }
-const zipOf = (which: Which) => `/memory/ABCD/${namesOf(abcd, which).zip}`
-
-/** A good set in memory. Digests are those of Hasher.layerMemory. */
-const setOf = (which: Which, change: Partial<ArchiveSet> = {}) =>
-  Effect.gen(function* () {
-    const zip = zipOf(which)
-    const names = namesOf(abcd, which)
-    const { md5, sha256 } = yield* Effect.flatMap(Hasher, (hasher) => hasher.hash(zip))
-    const metadata: Metadata.Metadata = {
-      zip_name: names.zip,
-      files: ["a", "b"],
-      zip_md5: md5,
-      zip_sha256: sha256,
-      total_files: 2,
-      total_bytes: 30,
-      created_at_utc: "2025-01-01T12:00:00Z",
-      snapshot: "live"
-    }
-    return {
-      folder: abcd,
-      which,
-      zip,
-      file,
-      md5: ChecksumFile.encode(md5, names.zip),
-      sha256: ChecksumFile.encode(sha256, names.zip),
-      metadata: Metadata.encode(metadata),
-      state: {
-        version: 1,
-        folder: abcd,
-        manifest_sha256: "0".repeat(64),
-        hard_links: false,
-        snapshot: "live",
-        archived_at_utc: metadata.created_at_utc,
-        files: 2,
-        bytes: 30,
-        zip_size: file.size,
-        zip_md5: md5,
-        zip_sha256: sha256
-      },
-      obstacles: [],
-      interrupted: false,
-      ...change
-    } satisfies ArchiveSet
-  }).pipe(Effect.provide(Hasher.layerMemory()))
+const setOf = (which: Which, change: Partial<ArchiveSet> = {}) => sets.setOf(abcd, which, change)
 
 const plan: RestorePlan = {
   directory: "/back",
