@@ -16,6 +16,11 @@ export interface RunEnd<A> {
 
 const longest = 2000
 
-/** The beginning of a message: one that holds a program's whole output must not fill the history. */
+/** Of a long message: the reason stands there, behind a path that may have thousands of characters. */
+const endKept = 500
+
+/** A message without its middle: one that holds a program's whole output must not fill the history. */
 export const shortened = (message: string): string =>
-  message.length <= longest ? message : `${message.slice(0, longest)} …`
+  message.length <= longest
+    ? message
+    : `${message.slice(0, longest - endKept)} […] ${message.slice(-endKept)}`

@@ -64,6 +64,13 @@ const future = "2031-01-01T00:00:00Z"
 const today = "2025-01-10T12:00:00Z"
 const earlier = "2025-01-03T12:00:00Z"
 
+it("a message of any length keeps its reason, which stands at the end", () => {
+  const error = `cannot read ${"deep/".repeat(1000)}: name too long (ENAMETOOLONG)`
+  const kept = standingAfter(today, { ...failed, error }).folders[0]?.error ?? ""
+  assert.isBelow(kept.length, 2100)
+  assert.match(kept, /^cannot read deep\/.*: name too long \(ENAMETOOLONG\)$/)
+})
+
 describe("a clock that was set back", () => {
   it("an archive dated in the future does not hide that later runs found it good, nor that they stopped", () => {
     const first = standingAfter(future, archived(future))
