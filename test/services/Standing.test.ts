@@ -101,6 +101,20 @@ describe("Standing", () => {
     })
   )
 
+  it.scoped("a mark that stayed when its run ended, as is written down, is no mark", () =>
+    Effect.gen(function* () {
+      const { standing } = yield* setup
+      yield* standing.mark(archiveJob, marker("a"))
+      yield* standing.save({ ...archive, last_run: last("b") })
+      assert.strictEqual((yield* standing.marker(archiveJob))?.run, "a")
+      yield* standing.save({ ...archive, last_run: last("a") })
+      assert.isUndefined(yield* standing.marker(archiveJob))
+      yield* standing.mark(archiveJob, marker("c"))
+      yield* standing.setAside({ ...archive, last_run: last("c") })
+      assert.isUndefined(yield* standing.marker(archiveJob))
+    })
+  )
+
   it.scoped(
     "a mark that has no place in an empty target is made elsewhere, and moves when there is one",
     () =>
@@ -158,7 +172,7 @@ describe("Standing", () => {
       yield* other.save(archive)
       const stopped = { ...archive, last_run: { ...last("b"), outcome: "not_started" as const } }
       yield* first.setAside(stopped)
-      yield* first.mark(archiveJob, marker("b"))
+      yield* first.mark(archiveJob, marker("m"))
       // A first run that cannot begin is a run.
       assert.deepStrictEqual(yield* first.load(archiveJob), stopped)
       assert.deepStrictEqual(yield* other.load(archiveJob), archive)
@@ -166,7 +180,7 @@ describe("Standing", () => {
       yield* other.mark(archiveJob, marker("o"))
       yield* other.save(archive)
       yield* other.unmark(archiveJob, "o")
-      assert.strictEqual((yield* first.marker(archiveJob))?.run, "b")
+      assert.strictEqual((yield* first.marker(archiveJob))?.run, "m")
       // What is its own it finds again when it has a place.
       fs.mkdirSync(path.join(root, "empty/.zipper"))
       fs.cpSync(path.join(root, "full/.zipper"), path.join(root, "empty/.zipper"), { recursive: true })

@@ -69,6 +69,18 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
       return markerOfText(content) ?? markerOfText(yield* disk.read(settings.asidePath(job, "running")))
     })
 
+  /** That run came to its end, and only its mark could not be removed. */
+  const hasEnded = (job: JobKey, { run }: RunMarker) =>
+    Effect.gen(function* () {
+      const texts = [
+        (yield* isThere) ? yield* disk.read(fileOf(job)) : undefined,
+        yield* disk.read(settings.asidePath(job, "last"))
+      ]
+      return texts.some(
+        (text) => text !== undefined && Option.getOrUndefined(standingIn(job)(text))?.last_run.run === run
+      )
+    })
+
   return {
     load: (job: JobKey) =>
       Effect.gen(function* () {
@@ -97,7 +109,11 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
         settings.asidePath(keyOf(standing), "last"),
         `${Schema.encodeSync(StandingFile)(standing)}\n`
       ).pipe(operation("cannot write down elsewhere how the run ended")),
-    marker: (job: JobKey) => markerIn(job).pipe(operation("cannot read which run is at work")),
+    marker: (job: JobKey) =>
+      Effect.gen(function* () {
+        const marker = yield* markerIn(job)
+        return marker === undefined || (yield* hasEnded(job, marker)) ? undefined : marker
+      }).pipe(operation("cannot read which run is at work")),
     mark: (job: JobKey, marker: RunMarker) => {
       const path = settings.asidePath(job, "running")
       const content = Schema.encodeSync(MarkerFile)(marker)
