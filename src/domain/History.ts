@@ -8,7 +8,8 @@ import { Instant } from "./Instant.ts"
  */
 
 const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
-const Seconds = Schema.Number.pipe(Schema.nonNegative())
+/** Some thousand years (a clock may be set from 1970 to now meanwhile): a number beyond all dates, in a damaged line, is no time. */
+export const Seconds = Schema.Number.pipe(Schema.between(0, 1e11))
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /** How a run ended: all well; something failed or was refused; it could not begin; stopped by a signal. */

@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "./FolderName.ts"
-import { Outcome } from "./History.ts"
+import { Outcome, Seconds } from "./History.ts"
 import { Instant } from "./Instant.ts"
 import { archiveKey, type JobKey } from "./JobKey.ts"
 
@@ -16,7 +16,7 @@ const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(sche
 export const LastRun = Schema.Struct({
   run: Schema.String,
   started_at_utc: Instant,
-  seconds: Schema.Number.pipe(Schema.nonNegative()),
+  seconds: Seconds,
   outcome: Outcome,
   error: optional(Schema.String),
   /** Uncompressed bytes archived, or bytes sent. */
@@ -57,7 +57,7 @@ export const FolderStanding = Schema.Struct({
   files: optional(Count),
   bytes: optional(Count),
   zip_bytes: optional(Count),
-  seconds: optional(Schema.Number.pipe(Schema.nonNegative()))
+  seconds: optional(Seconds)
 })
 export type FolderStanding = typeof FolderStanding.Type
 
@@ -69,7 +69,7 @@ export const DatasetStanding = Schema.Struct({
   result: Schema.Literal("sent", "up_to_date", "nothing_to_send", "refused", "failed"),
   /** Of the last time that something was sent. */
   bytes: optional(Count),
-  seconds: optional(Schema.Number.pipe(Schema.nonNegative()))
+  seconds: optional(Seconds)
 })
 export type DatasetStanding = typeof DatasetStanding.Type
 

@@ -34,6 +34,7 @@ export const parseMountInfo = (text: string): ReadonlyArray<Mount> =>
     const [type, device] = after?.split(" ") ?? []
     if (root === undefined || mountpoint === undefined || type === undefined || device === undefined)
       return []
+    if (!mountpoint.startsWith("/")) return []
     return [
       {
         device: unescape(device),
