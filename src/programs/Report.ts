@@ -2,13 +2,14 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { activityOf } from "../domain/Activity.ts"
+import { adviceOnWriting } from "../domain/Errno.ts"
 import type { JobKey } from "../domain/JobKey.ts"
 import { names } from "../domain/PublishPlan.ts"
 import type { KnownJob } from "../domain/report/Jobs.ts"
 import { isPage, type PageParts, page } from "../domain/report/Page.ts"
 import { type Report, reportOf, type Settings } from "../domain/report/Report.ts"
 import { quoted } from "../domain/Text.ts"
-import { Disk, type DiskStat } from "../services/Disk.ts"
+import { Disk, type DiskError, type DiskStat } from "../services/Disk.ts"
 import { History } from "../services/History.ts"
 import { Lock } from "../services/Lock.ts"
 import { Standing } from "../services/Standing.ts"
@@ -72,54 +73,56 @@ export interface Reserved {
   readonly files: ReadonlyArray<readonly [key: string, path: string]>
 }
 
+const notWritten = ({ code, message }: DiskError) =>
+  new ReportError({ message: `no report was written: ${message}${adviceOnWriting(code)}` })
+
 /**
  * Puts the page at `path`, where it replaces a page that is there at once and whole: whoever reads it meanwhile sees the one or the
  * other. A file that is replaced hands its mode on (for a web server, say); a new one has 0666 less umask. Only a page of before or
  * an empty file is replaced, and nothing is written to a place that is `reserved`.
  */
-export const writeReport = Effect.fn("Report.write")(function* (
-  path: string,
-  html: string,
-  reserved: Reserved
-) {
-  const disk = yield* Disk
-  const there = yield* disk.stat(path)
-  if (there !== undefined && there.kind !== "file") {
-    return yield* new ReportError({
-      message: `${quoted(path)} is ${kinds[there.kind]}, and was left as it is: give --out the name of a file`
-    })
-  }
-  const { folder, name } = split(path)
-  // With the slash, a symlink is followed.
-  const place = name === "" ? undefined : yield* disk.stat(`${folder}/.`)
-  if (place === undefined) {
-    return yield* new ReportError({
-      message:
-        name === ""
-          ? `${quoted(path)} is the name of a folder: give --out the name of a file in it`
-          : `there is no folder ${quoted(folder)} to write the report to: create it, or give --out another name`
-    })
-  }
-  const why = yield* reservedBy(folder, place, name, reserved)
-  if (why !== undefined) {
-    return yield* new ReportError({
-      message: `${quoted(path)} ${why}, where no report is written: give --out a name elsewhere`
-    })
-  }
-  if (there !== undefined && !(yield* mayReplace(path, there))) {
-    return yield* new ReportError({
-      message: `${quoted(path)} is no report that zipper wrote, and was left as it is: give --out another name`
-    })
-  }
-  const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
-  // Left by one that was killed.
-  yield* disk.remove(draft)
-  yield* disk.write(draft, html).pipe(
-    Effect.zipRight(there === undefined ? Effect.void : disk.setMode(draft, there.mode & 0o777)),
-    Effect.zipRight(disk.rename(draft, path)),
-    Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged))
-  )
-})
+export const writeReport = Effect.fn("Report.write")(
+  function* (path: string, html: string, reserved: Reserved) {
+    const disk = yield* Disk
+    const there = yield* disk.stat(path)
+    if (there !== undefined && there.kind !== "file") {
+      return yield* new ReportError({
+        message: `${quoted(path)} is ${kinds[there.kind]}, and was left as it is: give --out the name of a file`
+      })
+    }
+    const { folder, name } = split(path)
+    // With the slash, a symlink is followed.
+    const place = name === "" ? undefined : yield* disk.stat(`${folder}/.`)
+    if (place === undefined) {
+      return yield* new ReportError({
+        message:
+          name === ""
+            ? `${quoted(path)} is the name of a folder: give --out the name of a file in it`
+            : `there is no folder ${quoted(folder)} to write the report to: create it, or give --out another name`
+      })
+    }
+    const why = yield* reservedBy(folder, place, name, reserved)
+    if (why !== undefined) {
+      return yield* new ReportError({
+        message: `${quoted(path)} ${why}, where no report is written: give --out a name elsewhere`
+      })
+    }
+    if (there !== undefined && !(yield* mayReplace(path, there))) {
+      return yield* new ReportError({
+        message: `${quoted(path)} is no report that zipper wrote, and was left as it is: give --out another name`
+      })
+    }
+    const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
+    // Left by one that was killed.
+    yield* disk.remove(draft)
+    yield* disk.write(draft, html).pipe(
+      Effect.zipRight(there === undefined ? Effect.void : disk.setMode(draft, there.mode & 0o777)),
+      Effect.zipRight(disk.rename(draft, path)),
+      Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged))
+    )
+  },
+  Effect.catchTag("DiskError", notWritten)
+)
 
 /** What the place is to the configuration; undefined: nothing. */
 const reservedBy = Effect.fnUntraced(function* (
