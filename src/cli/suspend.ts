@@ -4,7 +4,7 @@ import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import type { Mqtt as MqttSettings } from "../domain/Config.ts"
 import { SuspendDocument } from "../domain/documents/Messages.ts"
-import { mqttFromEnvironment } from "../domain/MqttEnvironment.ts"
+import { mqttFromEnvironment, passwordVariable } from "../domain/MqttEnvironment.ts"
 import * as Suspend from "../programs/Suspend.ts"
 import { Mqtt } from "../services/Mqtt.ts"
 import { command, loadConfig } from "./command.ts"
@@ -46,7 +46,7 @@ const brokerOf = Effect.fnUntraced(function* (path: string | undefined) {
   const section = path === undefined ? undefined : (yield* loadConfig(path)).mqtt
   const fail = (...problems: ReadonlyArray<string>) => new UsageError({ command: "suspend", problems })
   if (section !== undefined) {
-    const secret = process.env["MQTT_PASSWORD"]
+    const secret = process.env[passwordVariable]
     return section.password !== undefined || section.username === undefined || !secret
       ? section
       : ({ ...section, password: Redacted.make(secret) } satisfies MqttSettings)

@@ -31,7 +31,10 @@ const Token = described(
 const HttpUrl = described(
   Schema.String.pipe(
     Schema.maxLength(2000),
-    Schema.filter((url) => URL.canParse(url) && /^https?:\/\//i.test(url))
+    // An @ in the path is the end of a password that holds a slash: it has to be %2F there.
+    Schema.filter(
+      (url) => URL.canParse(url) && /^https?:\/\//i.test(url) && !new URL(url).pathname.includes("@")
+    )
   ),
   "an http or https address such as https://gotify.example.com/message"
 )

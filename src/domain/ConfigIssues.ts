@@ -146,12 +146,16 @@ const suggest = (key: string, known: ReadonlyArray<string>): string | undefined 
   return distance(lower, nearest) <= Math.max(1, Math.floor(nearest.length / 3)) ? nearest : undefined
 }
 
+// What stands for a whole section is as likely its secret.
 const isSecret = (path: Path): boolean =>
-  path.some((part) => /token$|password|passwd|secret|^ping_url$/i.test(String(part)))
+  path.some((part) => /token$|password|passwd|secret|^ping_url$/i.test(String(part))) ||
+  /^(gotify|mqtt)$/.test(String(path.at(-1)))
 
-/** Takes user names, passwords and queries out of anything that looks like an address. */
-export const maskAddress = (text: string): string =>
-  text.replace(/(\/\/)[^/@]*@/g, "$1").replace(/\?.*$/s, "")
+/**
+ * Takes user names, passwords and what follows the path out of anything that looks like an address. A password may hold anything:
+ * all goes up to the last `@`.
+ */
+export const maskAddress = (text: string): string => text.replace(/(\/\/).*@/s, "$1").replace(/[?#].*$/s, "")
 
 const show = (value: unknown): string => {
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list"

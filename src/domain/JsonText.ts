@@ -50,6 +50,9 @@ const escapes: Readonly<Record<string, string>> = {
   t: "\t"
 }
 
+/** A key by its name, where it looks like one: what stands in the place of a key by mistake may be a secret. */
+const named = (key: string): string => (/^[a-z][a-z_]*$/.test(key) ? ` "${key}"` : "")
+
 class Reader {
   private at = 0
   private readonly text: string
@@ -107,9 +110,9 @@ class Reader {
       if (this.peek() === "}") this.stop("a comma before the closing } is not allowed")
       if (this.peek() !== '"') this.stop('a key in double quotes, such as "retries", should be here')
       const key = this.string()
-      if (Object.hasOwn(value, key)) this.stop(`the key ${JSON.stringify(key)} is here a second time`, start)
+      if (Object.hasOwn(value, key)) this.stop(`the key${named(key)} is here a second time`, start)
       this.space()
-      if (this.peek() !== ":") this.stop(`a colon should follow the key ${JSON.stringify(key)}`)
+      if (this.peek() !== ":") this.stop(`a colon should follow the key${named(key)}`)
       this.at += 1
       // Not an assignment: a key called __proto__ is a key like any other.
       Object.defineProperty(value, key, {

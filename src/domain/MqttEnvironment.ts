@@ -3,11 +3,14 @@ import * as Schema from "effect/Schema"
 import { Mqtt } from "./Config.ts"
 import { issuesOf, linesOf } from "./ConfigIssues.ts"
 
+/** The variable that may hold the password. */
+export const passwordVariable = "MQTT_PASSWORD"
+
 const variables: ReadonlyMap<string, string> = new Map([
   ["host", "MQTT_HOST"],
   ["port", "MQTT_PORT"],
   ["username", "MQTT_USERNAME"],
-  ["password", "MQTT_PASSWORD"]
+  ["password", passwordVariable]
 ])
 
 const decode = Schema.decodeUnknownEither(Mqtt, { errors: "all" })

@@ -2,6 +2,7 @@ import { type ChildProcess, type StdioOptions, spawn } from "node:child_process"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { withoutSecrets } from "../domain/SecretVariables.ts"
 import { collect, type Sink, splitLines } from "./process/output.ts"
 import { type ProcessError, startFailure, timedOut } from "./process/ProcessError.ts"
 import { searchPath } from "./process/path.ts"
@@ -16,7 +17,7 @@ export type { Completed } from "./process/supervise.ts"
 export interface Invocation {
   readonly program: string
   readonly args: ReadonlyArray<string>
-  /** Added to our environment, in which `LC_ALL=C` is set, so that messages and times can be parsed. */
+  /** Added to our environment without its secrets, in which `LC_ALL=C` is set, so that messages and times can be parsed. */
   readonly env?: Readonly<Record<string, string>>
   /** Folder it runs in; ours when left out. */
   readonly cwd?: string
@@ -118,7 +119,7 @@ const executePipe = (
 
 const start = (invocation: Invocation, stdio: StdioOptions): ChildProcess =>
   spawn(invocation.program, [...invocation.args], {
-    env: { ...process.env, LC_ALL: "C", ...invocation.env, PATH: pathOf(invocation) },
+    env: { ...withoutSecrets(process.env), LC_ALL: "C", ...invocation.env, PATH: pathOf(invocation) },
     ...(invocation.cwd === undefined ? {} : { cwd: invocation.cwd }),
     // A process group of its own, so that what it starts is ended with it, and Ctrl-C reaches us alone.
     detached: true,

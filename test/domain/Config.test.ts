@@ -141,6 +141,23 @@ describe("Config", () => {
     }
   })
 
+  it("tells nothing of a password, whatever is in it and wherever it stands", () => {
+    const wrong = "http or https address such as https://gotify.example.com/message"
+    for (const url of [
+      "htp://me:hu@sh@host/?t=hush",
+      "https://me:hu/sh@host/message",
+      "https://me:hu?sh@host:x/"
+    ]) {
+      const [line = "", ...others] = mistakes({ ...minimal, gotify: { ...gotify, url } })
+      assert.match(line, /^gotify\.url: "\w+:\/\/host[^"]*" is not an http/)
+      assert.include(line, wrong)
+      assert.deepStrictEqual(others, [])
+    }
+    assert.deepStrictEqual(mistakes({ ...minimal, gotify: "A.hush" }), [
+      "gotify: the value (hidden) is not an object { … }"
+    ])
+  })
+
   it("refuses what is no object", () => {
     assert.deepStrictEqual(mistakes(null), ["the file holds null, not an object { … }"])
     assert.deepStrictEqual(mistakes([]), ["the file holds an empty list, not an object { … }"])

@@ -75,7 +75,9 @@ describe("JsonText", () => {
         '{"a": 01}',
         '{"a": "C:\\x"}',
         '{"é": [1, 2',
-        ""
+        "",
+        '{"token" "hush"}',
+        '{"token": "a", "A.hush9"}'
       ].map(mistake),
       [
         "3:1 a comma before the closing } is not allowed",
@@ -89,7 +91,10 @@ describe("JsonText", () => {
         "1:7 not a number as JSON writes it",
         "1:10 not an escape that JSON knows (a backslash itself is written \\\\)",
         "1:12 the text ends before the closing ]",
-        "1:1 the text ends where a value should be"
+        "1:1 the text ends where a value should be",
+        '1:10 a colon should follow the key "token"',
+        // What stands there may be the token itself.
+        "1:25 a colon should follow the key"
       ]
     )
   })

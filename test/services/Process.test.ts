@@ -38,6 +38,17 @@ describe("Process", () => {
     })
   )
 
+  it.live("keeps our secrets out of a program's environment", () =>
+    Effect.gen(function* () {
+      const secrets = { ZIPPER_GOTIFY_TOKEN: "hush", MQTT_PASSWORD: "hush", ZIPPER_OTHER: "said" }
+      Object.assign(process.env, secrets)
+      const { stdout } = yield* sh("env")
+      for (const name of Object.keys(secrets)) delete process.env[name]
+      assert.notInclude(stdout, "hush")
+      assert.include(stdout, "ZIPPER_OTHER=said")
+    })
+  )
+
   it.live("hands arguments over byte for byte, without a shell", () =>
     Effect.gen(function* () {
       const args = ["a b", "$HOME", "'\"", "", "-n", "a\nb", "*"]
