@@ -8,6 +8,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Schema from "effect/Schema"
 import type { ErrorsDocument } from "../domain/documents/Errors.ts"
 import { explain } from "../domain/Errno.ts"
+import { visibleJson } from "../domain/Text.ts"
 import { consoleLogger, line, type OutputOptions } from "./consoleLogger.ts"
 import { messagesOf } from "./failures.ts"
 import { hasColour, processTerminal, type Terminal } from "./Terminal.ts"
@@ -61,7 +62,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   const json = (document: unknown) =>
     Effect.suspend(() => {
       documents += 1
-      return write(JSON.stringify(document, undefined, 2))
+      return write(visibleJson(document))
     })
   const refuse = ([first, ...others]: ReadonlyArray<string>) =>
     Effect.suspend(() =>
@@ -114,7 +115,7 @@ export const fatal = (
   Effect.sync(() => {
     terminal.write("stderr", line(terminal, "stderr", { tier: "error", ascii: false }, message))
     if (options.json) {
-      terminal.write("stdout", `${JSON.stringify(refusalDocument([message]), undefined, 2)}\n`)
+      terminal.write("stdout", `${visibleJson(refusalDocument([message]))}\n`)
     }
   })
 

@@ -37,3 +37,7 @@ export const harmless = (text: string): string =>
 /** Text in quotes, on one line: a JSON string in which every character can be seen. */
 export const quoted = (text: string): string =>
   JSON.stringify(text).replace(unseen, (char) => `\\u${hex(char, 4)}`)
+
+/** A value as JSON, indented, in which every character can be seen: it may be printed to a terminal. */
+export const visibleJson = (value: unknown): string =>
+  JSON.stringify(value, undefined, 2).replace(unseen, (char) => `\\u${hex(char, 4)}`)

@@ -3,7 +3,7 @@ import * as Cause from "effect/Cause"
 import * as FastCheck from "effect/FastCheck"
 import * as FiberId from "effect/FiberId"
 import * as Redacted from "effect/Redacted"
-import { causeText, harmless, quoted, textOf } from "../../src/domain/Text.ts"
+import { causeText, harmless, quoted, textOf, visibleJson } from "../../src/domain/Text.ts"
 
 const steering = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/
 
@@ -28,6 +28,8 @@ describe("Text", () => {
       assert.notMatch(quoted(text), /[\n]/)
       assert.notMatch(quoted(text), steering)
       assert.strictEqual(JSON.parse(quoted(text)), text)
+      assert.notMatch(visibleJson({ text: [text] }), steering)
+      assert.deepStrictEqual(JSON.parse(visibleJson({ text: [text] })), { text: [text] })
     }
   )
 
