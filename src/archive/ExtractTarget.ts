@@ -47,9 +47,17 @@ const real = async (path: string): Promise<RawPath.RawPath | undefined> => {
  */
 export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): Promise<Target> => {
   try {
+    await refusePlanted(to)
     const found = await real(to)
     const target = found === undefined ? await toBeMade(to) : { path: found, id: await folderId(to, found) }
-    const kept = await keptFolders(keepOut)
+    const kept = await keptFolders(keepOut).catch((cause: unknown) => {
+      const where = keepOut.map(quoted).join(" or ")
+      throw refuse(
+        to,
+        `cannot see whether it lies in ${where}, where the archives are: ${explain(cause)}`,
+        cause
+      )
+    })
     for (const above of upwards(target.path)) {
       const within = kept.get(keyOf(await whichFolder(above)))
       if (within !== undefined) throw refuse(to, `it lies in ${within}, where the archives are`)
@@ -61,6 +69,15 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
   } catch (cause) {
     if (cause instanceof ExtractError) throw cause
     throw refuse(to, explain(cause), cause)
+  }
+}
+
+/** The operator may name a symlink; where one leads that somebody else has planted is not the operator's choice. */
+const refusePlanted = async (to: string): Promise<void> => {
+  const named = await unlessMissing(fs.lstat(resolve(to)))
+  const uid = process.geteuid?.()
+  if (named?.isSymbolicLink() && uid !== undefined && named.uid !== uid && named.uid !== 0) {
+    throw refuse(to, `it is a symlink made by user ${named.uid}; name the folder itself`)
   }
 }
 
