@@ -1,5 +1,7 @@
+import { processTerminal } from "./cli/Terminal.ts"
 import { version } from "./cli/version.ts"
 
 // Monitors and installers ask for the version often: it does not wait for the libraries to load.
-if (process.argv.length === 3 && process.argv[2] === "--version") process.stdout.write(`${version}\n`)
-else void import("./cli/start.ts").then(({ start }) => start(process.argv))
+if (process.argv.length === 3 && process.argv[2] === "--version") {
+  if (processTerminal().write("stdout", `${version}\n`) !== undefined) process.exitCode = 1
+} else void import("./cli/start.ts").then(({ start }) => start(process.argv))

@@ -65,6 +65,20 @@ describe("when there is no room for what several threads write", () => {
   })
 })
 
+describe.skipIf(!existsSync("/dev/full"))("when standard output takes nothing", () => {
+  it.each([[["--version"]], [["schema", "status"]]])("%s fails without a stack", (args) => {
+    const { status, stderr } = spawnSync(
+      "sh",
+      ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args],
+      {
+        encoding: "utf8"
+      }
+    )
+    assert.strictEqual(status, 1)
+    assert.notMatch(stderr, /^\s+at /m)
+  })
+})
+
 /** A target of 8 MB: a first run fits, a second does not, and must leave what is there as it is. */
 const onFullDisk = `
 set -e
