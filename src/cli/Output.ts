@@ -36,6 +36,8 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
     /** A signal ended it: what was said of that on the way is not repeated, but with `--json` it is the document, unless there was one. */
     readonly stopped: Effect.Effect<void>
+    /** The same of one that gave up, and why. */
+    readonly gaveUp: (why: string) => Effect.Effect<void>
   }
 >() {
   /** The terminal, in three tiers: replaces the default logger, and lets debug records through only when asked for. */
@@ -83,7 +85,8 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
       yield* Effect.forEach(messages, (message) => Effect.logError(message), { discard: true })
       yield* refuse(messages)
     }),
-    stopped: refuse(["stopped by a signal before it was done"])
+    stopped: refuse(["stopped by a signal before it was done"]),
+    gaveUp: (why) => refuse([why])
   }
 }
 

@@ -15,10 +15,10 @@ import { Progress } from "../services/Progress.ts"
 import { Receiver } from "../services/Receiver.ts"
 import { sharedConnection } from "../services/replication/sharedConnection.ts"
 import { Sender } from "../services/Sender.ts"
-import { Stall, stallSeconds } from "../services/Stall.ts"
 import { Transfer } from "../services/Transfer.ts"
 import * as progressBar from "./progressBar.ts"
 import { notifier } from "./services.ts"
+import { stallLayer } from "./stall.ts"
 import * as stateServices from "./stateServices.ts"
 
 /** The run's id, short and random, in every log line; and the name of this host. */
@@ -65,7 +65,7 @@ export const live = (job: Job, config: Config | undefined, pingUrl?: Redacted.Re
     }),
     lock(Lock.layer),
     notifier(settingsOf(config)),
-    Stall.layer(stallSeconds(config?.task_timeout_seconds ?? Number.POSITIVE_INFINITY)),
+    stallLayer(config?.task_timeout_seconds ?? Number.POSITIVE_INFINITY),
     config === undefined ? stateServices.none : stateServices.live(config, pingUrl),
     progressBar.layer
   ).pipe(Layer.provideMerge(Process.layer))

@@ -17,6 +17,7 @@ import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { Workers } from "../services/Workers.ts"
 import { Zfs } from "../services/Zfs.ts"
+import { stallLayer } from "./stall.ts"
 import * as stateServices from "./stateServices.ts"
 
 /** Who is at work: one run of one job on one machine. */
@@ -48,6 +49,7 @@ const zfsSettings = (config: Config, id: Identity) => ({
 
 const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   targetPath: config.target_path,
+  sourcePath: config.source_path,
   tmpDir: config.tmp_dir,
   jobId: id.job
 })
@@ -70,6 +72,7 @@ export const live = (config: ArchiveConfig, id: Identity) =>
     Lock.layer,
     Tree.layer,
     notifier(config),
+    stallLayer(config.task_timeout_seconds),
     stateServices.live(config, config.ping_url)
   ).pipe(
     Layer.provideMerge(Hasher.layer),

@@ -18,6 +18,7 @@ import { type Notification, Notifier } from "../services/Notifier.ts"
 import { Ping } from "../services/Ping.ts"
 import { Standing, type StandingError } from "../services/Standing.ts"
 import { PreflightError } from "./Preflight.ts"
+import { whenStalled } from "./WhenStalled.ts"
 
 /** A run, and what is to be written down and told of it. */
 export interface Attended<A, S extends JobStanding, R> {
@@ -75,6 +76,18 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
           return { exit: Exit.failCause(lock.cause), told }
         }
         const starting = yield* Effect.forkDaemon(Effect.interruptible(ping.start))
+        const giveUp = whenStalled(
+          Effect.fnUntraced(function* (error) {
+            const end = yield* endOf(about, started, Exit.fail(error))
+            // The places of these may be what hangs; whatever becomes of them, somebody is told.
+            const recovered = yield* patiently(record(about, end), undefined).pipe(
+              Effect.catchAllCause((cause) => Effect.as(Effect.logError(cause), undefined))
+            )
+            yield* tell(about, { end, recovered })
+            yield* call(ping, about, end)
+          })
+        )
+        yield* Effect.forkScoped(Effect.interruptible(giveUp))
         yield* mark(about, started)
         const exit: Exit.Exit<A, E | LockError> = yield* Effect.exit(restore(job))
         if (Exit.isInterrupted(exit)) yield* Effect.logError("stopped by a signal before it was done")
