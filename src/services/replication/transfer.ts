@@ -8,6 +8,7 @@ import type { Process } from "../Process.ts"
 import { failure, notRun, userName } from "../zfs/command.ts"
 import { ZfsError } from "../zfs/contract.ts"
 import type { TransferRequest, TransferService } from "./contract.ts"
+import { standstill } from "./standstill.ts"
 import { type EndedPart, remarks, verdict } from "./verdict.ts"
 
 /** Between which ends streams go, and how. */
@@ -55,8 +56,10 @@ const transfer = Effect.fnUntraced(function* (
       : { program: limiter, bytesPerSecond: settings.bandwidth }
   const meter = new SendMeter()
   const words = new Words()
+  let lines = 0
   const onSent = (line: string) => {
     const parsed = parseLine(line)
+    if (parsed._tag === "Progress") lines++
     if (parsed._tag === "Words") words.add(parsed.text)
     const figures = meter.add(parsed)
     if (figures !== undefined) onProgress(figures)
@@ -71,9 +74,9 @@ const transfer = Effect.fnUntraced(function* (
   )
   if (first === undefined || second === undefined) return yield* Effect.dieMessage("a pipe of one program")
   // All of them start here, ssh too.
-  const ended = yield* Effect.mapError(
-    process.pipe([first, second, ...more]),
-    notRun({ endpoint: local, role: "send" })
+  const ended = yield* Effect.raceFirst(
+    Effect.mapError(process.pipe([first, second, ...more]), notRun({ endpoint: local, role: "send" })),
+    Effect.interruptible(standstill(() => ({ lines, sent: meter.now.sent })))
   )
   const parts = ended.flatMap((end, index): ReadonlyArray<EndedPart> => {
     const stage = stages[index]
