@@ -42,6 +42,18 @@ describe("bad input", () => {
     assert.isFalse(existsSync(join(place.root, "gone")))
   })
 
+  it("a target that a symlink puts into the source: status 3, nothing done", async () => {
+    place.put("ABCD/file", "one")
+    const link = join(place.root, "link")
+    symlinkSync(place.source, link)
+    place.configure({ target_path: link })
+    const { status, stderr } = await job()
+    assert.strictEqual(status, 3)
+    assert.include(stderr, `target_path ${link} is the same folder as source_path ${place.source}`)
+    assert.deepStrictEqual(readdirSync(place.source), ["ABCD"])
+    assert.deepStrictEqual(readdirSync(join(place.source, "ABCD")), ["file"])
+  })
+
   it("a log file that cannot be written costs a warning, not the run", async () => {
     place.put("ABCD/a.txt", "one")
     place.configure({ log_file: "/proc/zipper.log" })

@@ -138,7 +138,13 @@ describe("Standing", () => {
         assert.strictEqual((yield* standing.marker(archiveJob))?.run, "a")
         yield* standing.unmark(archiveJob, "b")
         assert.isTrue(fs.existsSync(aside))
+        // What else is there may be the source, or lie below a mount point: a run that did not begin makes nothing beside it.
         fs.mkdirSync(path.join(target, "ABCD"))
+        yield* standing.mark(archiveJob, marker("b"))
+        const notStarted = { ...archive, last_run: { ...last("b"), outcome: "not_started" as const } }
+        assert.isTrue((yield* Effect.flip(standing.save(notStarted))).noPlace)
+        assert.deepStrictEqual(fs.readdirSync(target), ["ABCD"])
+        yield* standing.save({ ...archive, last_run: last("a") })
         yield* standing.mark(archiveJob, marker("b"))
         assert.isFalse(fs.existsSync(aside), "the mark of an earlier run stayed")
         assert.strictEqual((yield* standing.marker(archiveJob))?.run, "b")

@@ -1,6 +1,7 @@
 import { dirname } from "node:path"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type { Outcome } from "../../domain/History.ts"
 import { Disk, type DiskError } from "../Disk.ts"
 import { isFolder } from "../store/folders.ts"
 import { fromDisk, type StoreError } from "../store/model.ts"
@@ -18,12 +19,20 @@ export class NoPlace extends Data.TaggedError("NoPlace")<{ readonly message: str
 
 /**
  * Makes the state folder, or a folder in it. What is there must be a folder: a symlink is refused. Nothing is made in a target
- * that is empty: it may be a place where a dataset is to be mounted, and then has to stay empty.
+ * that is empty: it may be a place where a dataset is to be mounted, and then has to stay empty. Nor by a run that has not come
+ * to its work (`outcome`; undefined: not yet): the target may be refused, as one that is not mounted, or lies in the source.
  */
-export const makeStateFolder = Effect.fnUntraced(function* (settings: StateSettings, path: string) {
+export const makeStateFolder = Effect.fnUntraced(function* (
+  settings: StateSettings,
+  path: string,
+  outcome: Outcome | undefined
+) {
   if (yield* isFolder(path)) return
   if (path === settings.dir && settings.inTarget) {
     const target = dirname(path)
+    if (outcome !== "ok" && outcome !== "failed") {
+      return yield* new NoPlace({ message: `no folder is made in ${target} by a run that did not begin` })
+    }
     if ((yield* (yield* Disk).list(target)).length === 0) {
       return yield* new NoPlace({ message: `${target} is empty, so nothing is written down there` })
     }

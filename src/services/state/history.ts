@@ -28,7 +28,7 @@ export const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) 
   const end = Effect.fn("History.end")(
     function* (run: HistoryRun) {
       const line = yield* encode(run)
-      yield* makeStateFolder(settings, settings.dir)
+      yield* makeStateFolder(settings, settings.dir, run.outcome)
       yield* setFullAside(run.run)
       const isNew = (yield* disk.stat(current)) === undefined
       yield* disk.append(current, line)

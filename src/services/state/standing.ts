@@ -2,6 +2,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { Outcome } from "../../domain/History.ts"
 import { fileNameOf, type JobKey } from "../../domain/JobKey.ts"
 import { JobStanding, keyOf, RunMarker } from "../../domain/Standing.ts"
 import { withAside } from "../../domain/StandingAside.ts"
@@ -48,10 +49,10 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
         Effect.provideService(Disk, disk)
       )
 
-  const write = (path: string, content: string) =>
+  const write = (path: string, content: string, outcome: Outcome | undefined) =>
     Effect.gen(function* () {
-      yield* makeStateFolder(settings, settings.dir)
-      yield* makeStateFolder(settings, folder)
+      yield* makeStateFolder(settings, settings.dir, outcome)
+      yield* makeStateFolder(settings, folder, outcome)
       yield* replace(path, `${content}\n`)
     })
 
@@ -99,7 +100,11 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
         )
       }).pipe(operation("cannot read how things stand"), Effect.withSpan("Standing.load")),
     save: (standing: JobStanding) =>
-      write(fileOf(keyOf(standing)), Schema.encodeSync(StandingFile)(standing)).pipe(
+      write(
+        fileOf(keyOf(standing)),
+        Schema.encodeSync(StandingFile)(standing),
+        standing.last_run.outcome
+      ).pipe(
         Effect.zipRight(disk.remove(settings.asidePath(keyOf(standing), "last"))),
         operation("cannot write down how things stand"),
         Effect.withSpan("Standing.save")
@@ -117,7 +122,7 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
     mark: (job: JobKey, marker: RunMarker) => {
       const path = settings.asidePath(job, "running")
       const content = Schema.encodeSync(MarkerFile)(marker)
-      return write(markerOf(job), content).pipe(
+      return write(markerOf(job), content, undefined).pipe(
         Effect.zipRight(disk.remove(path)),
         // The first run into an empty target is one too.
         Effect.catchAll((error) => Effect.mapError(replace(path, `${content}\n`), () => error)),
