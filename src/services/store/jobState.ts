@@ -76,11 +76,8 @@ export const cursor = Effect.fnUntraced(function* (layout: Layout.Layout, corrup
 const withWayOut = (error: DiskError): DiskError =>
   error.code === "EIO"
     ? new DiskError({
-        operation: error.operation,
-        path: error.path,
-        code: error.code,
+        ...error,
         message: `${error.message}; if it stays so, remove that file: every folder is then compared with what was archived`,
-        transient: error.transient,
         cause: error
       })
     : error

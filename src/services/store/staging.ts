@@ -64,7 +64,14 @@ const refuseOtherCase = Effect.fnUntraced(function* (
   { target }: Layout.Layout,
   { folder, home }: Layout.FolderLayout
 ) {
-  const names = yield* (yield* Disk).list(target)
+  const disk = yield* Disk
+  const lower = folder.toLowerCase()
+  if (lower === folder) return
+  const upperOne = yield* disk.stat(home)
+  const lowerOne = yield* disk.stat(join(target, lower))
+  if (upperOne === undefined || upperOne.dev !== lowerOne?.dev || upperOne.ino !== lowerOne.ino) return
+  // The same folder by both names: only a list tells which of them is its own.
+  const names = yield* disk.list(target)
   if (names.includes(folder)) return
   const other = names.find((name) => name.toUpperCase() === folder) ?? "it"
   return yield* new StoreError({
