@@ -114,7 +114,13 @@ export const targetHidden = (
 ): Unusable | undefined => {
   const top = mountOf(mounts, target)?.mountpoint ?? root
   const missing = unmounted(mounts, datasets, target, top).find(({ canmount }) => canmount === "on")
-  return missing === undefined ? undefined : notMounted("target", target, missing)
+  if (missing === undefined) return undefined
+  const { message, reason } = notMounted("target", target, missing)
+  // It may be a replica of another host that only says so: to mount that would hide the archives.
+  return {
+    reason,
+    message: `${message}; or, if it does not belong there: zfs set canmount=noauto '${missing.name}'`
+  }
 }
 
 /** Datasets that are not mounted, and would be at the path or between it and `top`, where something is. */

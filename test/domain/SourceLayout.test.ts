@@ -97,7 +97,7 @@ describe("SourceLayout", () => {
     const missing = dataset("safe/archives", "/mnt/safe/archives")
     assert.strictEqual(
       told("/mnt/safe/archives", plain, missing),
-      "the target /mnt/safe/archives belongs to dataset safe/archives, which is not mounted: zfs mount 'safe/archives'"
+      "the target /mnt/safe/archives belongs to dataset safe/archives, which is not mounted: zfs mount 'safe/archives'; or, if it does not belong there: zfs set canmount=noauto 'safe/archives'"
     )
     const locked = { ...missing, keystatus: "unavailable" }
     assert.match(

@@ -77,7 +77,7 @@ describe("the target's dataset", () => {
   it.effect("has to be mounted, by whatever name the target is called", () =>
     Effect.gen(function* () {
       const missing = `safe\toff\t-\t/\nsafe/to\ton\t-\t${folder}\n`
-      const told = `the target ${folder} belongs to dataset safe/to, which is not mounted: zfs mount 'safe/to'`
+      const told = `the target ${folder} belongs to dataset safe/to, which is not mounted: zfs mount 'safe/to'; or, if it does not belong there: zfs set canmount=noauto 'safe/to'`
       assert.strictEqual(yield* check(missing), told)
       const link = path.join(folder, "link")
       fs.symlinkSync(folder, link)
