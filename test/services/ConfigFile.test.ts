@@ -1,8 +1,11 @@
+import { execFileSync } from "node:child_process"
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs"
+import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import { example } from "../../src/domain/ConfigRender.ts"
 import { ConfigFile } from "../../src/services/ConfigFile.ts"
@@ -129,6 +132,20 @@ describe("ConfigFile", () => {
         (yield* load(yield* written(example, 0o644), { ZIPPER_GOTIFY_TOKEN: "a" })).warnings,
         []
       )
+    })
+  )
+
+  it.scopedLive("reads a pipe whose writer comes later, and can be stopped while none comes", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "fifo")
+      execFileSync("mkfifo", [path])
+      const first = yield* Effect.fork(load(path))
+      yield* Effect.sleep(100)
+      yield* Effect.promise(() => writeFile(path, JSON.stringify(good)))
+      assert.strictEqual((yield* Fiber.join(first)).config.source_path, "/tank/source")
+      const second = yield* Effect.fork(load(path))
+      yield* Effect.sleep(100)
+      yield* Fiber.interrupt(second)
     })
   )
 

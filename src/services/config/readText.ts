@@ -1,6 +1,7 @@
-import { open } from "node:fs/promises"
+import { constants } from "node:fs"
+import { type FileHandle, open } from "node:fs/promises"
 import * as Effect from "effect/Effect"
-import { explain } from "../../domain/Errno.ts"
+import { codeOf, explain } from "../../domain/Errno.ts"
 
 /** A small text file that a person wrote. */
 export interface FoundText {
@@ -12,10 +13,23 @@ export interface FoundText {
 
 const maxBytes = 1024 * 1024
 
-/** Reads UTF-8 text, with or without a byte order mark. Fails with what is wrong, in words. */
+/** Without waiting for a fifo's writer: whoever waits there cannot be stopped by a signal. */
+const flags = constants.O_RDONLY | constants.O_NONBLOCK
+
+/** How long a pipe is asked again, and how often: its writer may open it later than we. */
+const patienceMillis = 10_000
+const pauseMillis = 50
+
+/**
+ * Reads UTF-8 text, with or without a byte order mark, from a file or a pipe (a shell's `<(…)`). Fails with what is wrong, in
+ * words.
+ */
 export const readText = (path: string): Effect.Effect<FoundText, string> =>
   Effect.acquireUseRelease(
-    Effect.tryPromise({ try: () => open(path, "r"), catch: (cause) => `cannot be read: ${explain(cause)}` }),
+    Effect.tryPromise({
+      try: () => open(path, flags),
+      catch: (cause) => `cannot be read: ${explain(cause)}`
+    }),
     (file) =>
       Effect.gen(function* () {
         const fails = (cause: unknown) => `cannot be read: ${explain(cause)}`
@@ -23,12 +37,23 @@ export const readText = (path: string): Effect.Effect<FoundText, string> =>
         if (stat.isDirectory()) return yield* Effect.fail("is a folder; expected a file")
         const content = Buffer.alloc(maxBytes + 1)
         let length = 0
+        let waited = 0
         for (;;) {
-          const { bytesRead } = yield* Effect.tryPromise({
-            try: () => file.read(content, length, content.length - length, null),
+          const bytesRead = yield* Effect.tryPromise({
+            try: () => readSome(file, content, length),
             catch: fails
           })
-          if (bytesRead === 0) break
+          if (bytesRead === undefined) {
+            yield* Effect.sleep(pauseMillis)
+            continue
+          }
+          if (bytesRead === 0) {
+            if (length > 0 || !stat.isFIFO()) break
+            if (waited >= patienceMillis) return yield* Effect.fail("is a fifo to which nobody writes")
+            yield* Effect.sleep(pauseMillis)
+            waited += pauseMillis
+            continue
+          }
           length += bytesRead
           if (length > maxBytes) return yield* Effect.fail("is larger than 1 MiB; expected a small text file")
         }
@@ -41,3 +66,13 @@ export const readText = (path: string): Effect.Effect<FoundText, string> =>
     // Nothing was written, so nothing can be lost when closing fails.
     (file) => Effect.ignore(Effect.tryPromise(() => file.close()))
   )
+
+/** How many bytes were read; undefined when its writer has not written them yet. */
+const readSome = async (file: FileHandle, content: Buffer, length: number): Promise<number | undefined> => {
+  try {
+    return (await file.read(content, length, content.length - length, null)).bytesRead
+  } catch (cause) {
+    if (codeOf(cause) === "EAGAIN") return
+    throw cause
+  }
+}
