@@ -17,22 +17,27 @@ const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeTermin
 
 let stoppedBy: StopSignal | undefined
 
+/** So soon after the first, a signal is the same wish once more: `timeout` sends it to us and to our group, `sudo` hands on ^C that we had. */
+const echoMillis = 1000
+
 const teardown: Teardown = (exit, onExit) =>
   onExit(stoppedBy === undefined ? exitStatusOf(exit) : signalStatus[stoppedBy])
 
 /**
  * Interrupts the program on the first signal, so that it cleans up (NodeRuntime's own runMain knows no SIGHUP
- * and gives exit status 0 on a signal), and ends it at once on the second. SIGHUP counts as a first one only: nobody presses it,
+ * and gives exit status 0 on a signal), and ends it at once on a later one. SIGHUP counts as a first one only: nobody presses it,
  * and when a connection drops, the kernel may send one and the shell another.
  */
 const runMain = makeRunMain(({ fiber, teardown: finish }) => {
   const keepAlive = setInterval(() => {}, 2 ** 31 - 1)
+  let stoppedAt = 0
   const stop = (signal: StopSignal) => () => {
     if (stoppedBy !== undefined) {
-      if (signal === "SIGHUP") return
+      if (signal === "SIGHUP" || performance.now() - stoppedAt < echoMillis) return
       process.exit(signalStatus[signal])
     }
     stoppedBy = signal
+    stoppedAt = performance.now()
     fiber.unsafeInterruptAsFork(fiber.id())
   }
   process.on("SIGINT", stop("SIGINT"))
