@@ -8,7 +8,7 @@ import { type Failure, failuresOf } from "./Failures.ts"
 import { type FolderReport, foldersOf } from "./Folders.ts"
 import { type JobReport, jobOf, jobsOf, type KnownJob } from "./Jobs.ts"
 import { type ReplicaReport, replicasOf } from "./Replicas.ts"
-import { foldersNow, replicasNow } from "./Standings.ts"
+import { foldersNow, replicasNow, unwritten } from "./Standings.ts"
 import { drawable, isArchive, isReplication, type TimedRun, timed } from "./Timeline.ts"
 
 /** All that the page says, in numbers. Times in milliseconds since 1970. */
@@ -66,7 +66,8 @@ export const reportOf = (
   const archives = runs.filter(isArchive)
   const replications = runs.filter(isReplication)
   const recent = runs.filter(({ ended }) => ended >= period.from)
-  const jobs = jobsOf(runs, known, { ...period, archives: there })
+  const all = [...runs, ...timed(unwritten(known, runs)).runs]
+  const jobs = jobsOf(all, known, { ...period, archives: there })
   const standings = new Map(known.map(({ key, standing }) => [labelOf(key), standing]))
   const folders = foldersNow(foldersOf(archives, period.from), standings.get("archive"), archives)
   const replicas = jobs

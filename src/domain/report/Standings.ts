@@ -1,5 +1,8 @@
+import type { HistoryRun } from "../History.ts"
+import { labelOf } from "../JobKey.ts"
 import type { JobStanding } from "../Standing.ts"
 import type { FolderReport } from "./Folders.ts"
+import { jobOf, type KnownJob } from "./Jobs.ts"
 import type { ReplicaReport } from "./Replicas.ts"
 import type { TimedRun, Trouble } from "./Timeline.ts"
 
@@ -31,6 +34,34 @@ const knowsOf = (standing: JobStanding, later: ReadonlyArray<TimedRun>): boolean
   return later.every(
     ({ run }) => run.kind === "archive" && run.folders.every(({ folder }) => known.has(folder))
   )
+}
+
+/**
+ * The last runs of jobs that failed and have no line in the history, because the target was full or read-only then. They tell how a
+ * job stands, and nothing of its folders and datasets.
+ */
+export const unwritten = (
+  known: ReadonlyArray<KnownJob>,
+  runs: ReadonlyArray<TimedRun>
+): ReadonlyArray<HistoryRun> =>
+  known.flatMap(({ key, standing }) => {
+    const own = runs.filter((run) => jobOf(run) === labelOf(key))
+    const now = current(standing, own)
+    if (now === undefined || now.last_run.outcome === "ok") return []
+    const { run, started_at_utc } = now.last_run
+    const isWritten = own.some((each) => each.run.run === run && each.run.started_at_utc === started_at_utc)
+    return isWritten ? [] : [runOf(now)]
+  })
+
+const runOf = (standing: JobStanding): HistoryRun => {
+  const { failures: failed, ...last } = standing.last_run
+  const common = { version: 1, ...last, failed } as const
+  if (standing.kind === "archive") {
+    return { ...common, kind: "archive", archived: 0, unchanged: 0, zip_bytes: 0, folders: [] }
+  }
+  const { direction, host, job } = standing
+  const counts = { sent: 0, up_to_date: 0, nothing_to_send: 0, refused: 0 }
+  return { ...common, kind: "replication", job, direction, host, ...counts, datasets: [] }
 }
 
 const timeOf = (text: string | undefined): number | undefined => {

@@ -48,6 +48,25 @@ describe("how a job stands", () => {
     assert.strictEqual(stateOf(made([archiveRun(ago(1))], [archiveJob], 90, 3), "archive"), "well")
   })
 
+  it("is failing when its last run could not begin, and could not be written to the history either", () => {
+    const last_run = {
+      run: "ffffff",
+      started_at_utc: utcOf(ago(1)),
+      seconds: 1,
+      outcome: "not_started",
+      error: "read-only file system",
+      bytes: 0,
+      failures: 0
+    } as const
+    const standing: JobStanding = { version: 1, kind: "archive", last_run, folders: [] }
+    const failing = made([archiveRun(ago(2))], [{ ...archiveJob, standing }])
+    assert.strictEqual(stateOf(failing, "archive"), "failing")
+    assert.deepStrictEqual(failing.problems[0]?.text, "could not begin: read-only file system")
+    assert.strictEqual(failing.runs, 1)
+    const later = made([archiveRun(ago(0.5))], [{ ...archiveJob, standing }])
+    assert.strictEqual(stateOf(later, "archive"), "well")
+  })
+
   it("is new before its first run, and that needs a look", () => {
     const report = made([])
     assert.deepStrictEqual(
