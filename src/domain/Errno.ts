@@ -67,8 +67,9 @@ export const explain = (cause: unknown): string => {
 export const adviceOnWriting = (code: string | undefined): string => {
   switch (code) {
     case "EACCES":
-    case "EPERM":
       return "; give the user that runs this job permission, or run it as its owner"
+    case "EPERM":
+      return "; run it as its owner; if root is refused as well, that or its folder is immutable (see lsattr, or ls -lo on FreeBSD)"
     case "EROFS":
       return "; remount it writable (zfs: readonly=off)"
     case "ENOSPC":
