@@ -31,12 +31,12 @@ const Token = described(
 const HttpUrl = described(
   Schema.String.pipe(
     Schema.maxLength(2000),
-    // An @ in the path is the end of a password that holds a slash: it has to be %2F there.
+    // An @ in the path may be the end of a password that holds a slash: what comes before that would be taken for a host.
     Schema.filter(
       (url) => URL.canParse(url) && /^https?:\/\//i.test(url) && !new URL(url).pathname.includes("@")
     )
   ),
-  "an http or https address such as https://gotify.example.com/message"
+  "an http or https address such as https://gotify.example.com/message (@ in a path or password as %40, / in a password as %2F)"
 )
 
 /** Where messages go. */

@@ -110,7 +110,7 @@ describe("Config", () => {
         "gotify.token: the value (hidden) is not an application token, text without spaces",
         "gotify.prioritty: unknown key; did you mean priority?",
         "gotify.priority: 11 is not a whole number from 0 to 10",
-        'gotify.url: "ftp://host/" is not an http or https address such as https://gotify.example.com/message',
+        'gotify.url: "ftp://host/" is not an http or https address such as https://gotify.example.com/message (@ in a path or password as %40, / in a password as %2F)',
         "compression: 5 is not an object { … }",
         'notify_on[0]: "failur" is not "failure", "success" or "recovery"',
         'umask: 27 is not octal text that leaves the owner everything, such as "027"',
@@ -142,7 +142,7 @@ describe("Config", () => {
   })
 
   it("tells nothing of a password, whatever is in it and wherever it stands", () => {
-    const wrong = "http or https address such as https://gotify.example.com/message"
+    const wrong = "(@ in a path or password as %40, / in a password as %2F)"
     for (const url of [
       "htp://me:hu@sh@host/?t=hush",
       "https://me:hu/sh@host/message",
