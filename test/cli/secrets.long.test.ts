@@ -1,10 +1,11 @@
-import { execFileSync } from "node:child_process"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { createServer as createTcpServer, type Server as TcpServer } from "node:net"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, run } from "../support/built.ts"
+import { makePlace, type Place, run, zipper } from "../support/built.ts"
 
 // Secrets with a mark in them go through every command and through the ways in which a server fails; then the mark is looked
 // for in all that was said and written, and in what other programs were started with.
@@ -189,20 +190,33 @@ describe("no secret is told", () => {
     }
   })
 
-  it("by a process that is killed or crashes, unless node is told to report", async () => {
-    answer = (_, response) => response.end("{}")
-    const cores = join(place.root, "crash")
-    mkdirSync(cores)
-    const script = `ulimit -c 0; cd ${cores}; ${process.execPath} "$0" run --config ${place.config} & sleep 0.3; kill -ABRT $!; wait $!`
-    execFileSync(
-      "sh",
-      ["-c", `${script}; true`, new URL("../../dist/zipper.mjs", import.meta.url).pathname],
-      {
-        env: env(),
-        stdio: "ignore"
-      }
-    )
-    assert.deepStrictEqual(readdirSync(cores), [])
-    assert.deepStrictEqual(marked(), [])
-  })
+  it.each(["SIGABRT", "SIGUSR2"] as const)(
+    "by a process that ends by %s, unless node is told to report",
+    async (signal) => {
+      // It waits for a ping that nobody answers: then everything is loaded, and in use.
+      answer = () => {}
+      const cwd = join(place.root, "crash")
+      mkdirSync(cwd)
+      const args = [
+        "-c",
+        'ulimit -c 0; exec "$0" "$@"',
+        process.execPath,
+        zipper,
+        "run",
+        "--config",
+        place.config
+      ]
+      const child = spawn("sh", args, { cwd, env: env(), stdio: "ignore" })
+      const ended = once(child, "exit")
+      const limit = setTimeout(() => child.kill("SIGKILL"), 60_000)
+      const asked = setInterval(() => {
+        if (heard.join().includes(tokenOf("ping"))) child.kill(signal)
+      }, 20)
+      assert.deepStrictEqual(await ended, [null, signal])
+      clearInterval(asked)
+      clearTimeout(limit)
+      assert.deepStrictEqual(readdirSync(cwd), [])
+      assert.deepStrictEqual(marked(), [])
+    }
+  )
 })
