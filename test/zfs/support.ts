@@ -104,8 +104,14 @@ export const zipperIn = (
 }
 
 /** Starts the built program and leaves it running. */
-export const startZipper = (...args: ReadonlyArray<string>) => {
-  const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] })
+export const startZipper = (...args: ReadonlyArray<string>) => startZipperWith({}, ...args)
+
+/** The same with an environment of its own. */
+export const startZipperWith = (env: Readonly<Record<string, string>>, ...args: ReadonlyArray<string>) => {
+  const child = spawn(process.execPath, [program, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env }
+  })
   let output = ""
   child.stdout.on("data", (chunk) => (output += chunk))
   child.stderr.on("data", (chunk) => (output += chunk))
@@ -127,10 +133,7 @@ export const until = async (what: string, condition: () => boolean, seconds = 60
 }
 
 /** Writes a configuration for a job of its own into `folder`; its path. */
-export const makeConfig = (
-  folder: string,
-  keys: { readonly source_path: string; readonly target_path: string } & Readonly<Record<string, unknown>>
-): string => {
+export const makeConfig = (folder: string, keys: Readonly<Record<string, unknown>>): string => {
   const file = path.join(folder, "config.json")
   const own = {
     lockfile_path: path.join(folder, "zipper.lock"),
