@@ -1,3 +1,4 @@
+import { normalize } from "node:path"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Errno from "../../domain/Errno.ts"
@@ -28,7 +29,8 @@ export const attempt = <A>(
           operation,
           path,
           code,
-          message: `cannot ${operation} ${path}: ${Errno.explain(cause)}`,
+          // Folders are asked for as DIR/. where a symlink may be followed, and as DIR/..
+          message: `cannot ${operation} ${normalize(path)}: ${Errno.explain(cause)}`,
           transient: Errno.isTransientCode(code),
           cause
         })
