@@ -24,8 +24,9 @@ export const act = Effect.fnUntraced(function* (
   if (next._tag === "Resume") return yield* resume(mode, item, next, work)
   if (next._tag === "Full" && target === undefined) yield* makeParents(item.target)
   if (next._tag === "Incremental" && next.rollback !== undefined) {
-    yield* rollBack(item.target, next.rollback)
-    work.rolledBack = lossBy(next.rollback, target, work)
+    const { rollback } = next
+    yield* Effect.tapError(rollBack(item.target, rollback), () => noteLoss(item.target, rollback, work))
+    work.rolledBack = lossBy(rollback, target, work)
   }
   const how = next._tag === "Full" ? "full" : "incremental"
   for (const stream of next.streams) yield* sendStream(mode, item, stream, how, work)
@@ -52,6 +53,18 @@ const lossBy = ({ destroys, to, written }: Rollback, target: TargetDataset | und
     written: Math.max(written, work.rolledBack?.written ?? 0)
   }
 }
+
+/** A rollback destroys one snapshot after the other: what is gone when it fails is told all the same. */
+const noteLoss = Effect.fnUntraced(
+  function* (target: string, { to }: Rollback, work: Work) {
+    const found = yield* (yield* Receiver).read(target)
+    const left = new Set(found?.snapshots.map(({ guid }) => guid))
+    const snapshots = (work.before ?? []).filter(({ guid }) => !left.has(guid))
+    if (snapshots.length > 0)
+      work.rolledBack = { back: to, snapshots, written: work.rolledBack?.written ?? 0 }
+  },
+  Effect.catchAll((error) => Effect.logDebug(error.message))
+)
 
 const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback) {
   const { destroys, to, written } = rollback

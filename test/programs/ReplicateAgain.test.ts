@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { addDataset, addSnapshot } from "../../src/services/replication/memory.ts"
+import { ZfsError } from "../../src/services/Zfs.ts"
 import { errorOf, makeKit, short } from "../support/replication.ts"
 
 const sends = (calls: ReadonlyArray<string>) => calls.filter((call) => call.startsWith("send "))
@@ -89,6 +90,32 @@ describe("replicate, when it has to go on or look again", () => {
       const summary = yield* kit.run({ rollback: true })
       assert.deepStrictEqual(short(summary.results), ["tank Refused"])
       assert.include(kit.names("backup/nas/tank") ?? [], "hourly")
+    })
+  )
+
+  it.effect("--rollback that fails half-way tells what is gone", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const tank = kit.source("tank", ["1"])
+      yield* kit.run()
+      const replica = kit.memory.target.datasets.get("backup/nas/tank")
+      assert.isDefined(replica)
+      for (const name of ["mine", "busy"]) addSnapshot(kit.memory, replica, name)
+      addSnapshot(kit.memory, tank, "2")
+      const busy = new ZfsError({
+        reason: "Busy",
+        message: "cannot destroy: dataset is busy",
+        transient: false
+      })
+      kit.memory.failures.set("rollback backup/nas/tank", [busy])
+      kit.memory.before = (operation) => {
+        if (!operation.startsWith("rollback ")) return
+        replica.snapshots = replica.snapshots.filter(({ name }) => name !== "busy")
+      }
+      const { results } = yield* kit.run({ rollback: true })
+      assert.deepStrictEqual(short(results), ["tank Failed"])
+      const lost = results[0]?.rolledBack
+      assert.deepStrictEqual([lost?.back?.name, lost?.snapshots.map(({ name }) => name)], ["1", ["busy"]])
     })
   )
 })
