@@ -50,23 +50,15 @@ export const damageText = (
   other: boolean
 ): ReadonlyArray<string> => [
   ...findings.map(describeFinding),
-  `nothing was written: ${reasonOf(options, set, findings)}; ${wayOut(options, set, other)}`
+  `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set, other)}`
 ]
 
-const reasonOf = (
-  { config }: RestoreOptions,
-  { file, folder, interrupted, obstacles, zip }: ArchiveSet,
-  findings: ReadonlyArray<SetFinding>
-) => {
+const reasonOf = ({ config }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: ArchiveSet) => {
   if (interrupted) {
     const run = shellWords(["zipper", "run", ...optionWords("--config", config)])
     return `a publication of ${folder} was interrupted, and the next run finishes or undoes it (${run})`
   }
-  if (file !== undefined) {
-    const unread =
-      findings.length > 0 && findings.every(({ problem }) => problem.startsWith("cannot be read"))
-    return `${zip} ${unread ? "cannot be read as a whole" : "is not what was published"}`
-  }
+  if (file !== undefined) return `${zip} cannot be relied on`
   return obstacles.some((obstacle) => zip.endsWith(`/${obstacle.file}`))
     ? `${zip} cannot be read`
     : `${zip} is missing`

@@ -177,7 +177,7 @@ describe("zipper restore", () => {
     ])
     assert.deepStrictEqual([evil.status, flipped.status, wrong.status], [1, 1, 1])
     assert.include(evil.stderr, "a%FF")
-    assert.include(flipped.stderr, `${zip} is not what was published; there is no archive before it; unzip`)
+    assert.include(flipped.stderr, `${zip} cannot be relied on; there is no archive before it; unzip`)
     assert.include(flipped.stderr, `unzip ${zip} -d 'my flip'`)
     assert.deepStrictEqual([existsSync(at("evil")), existsSync(at("my flip"))], [false, false])
     assert.include(wrong.stderr, "b: its CRC-32 is wrong")

@@ -49,11 +49,11 @@ describe("what to do about an archive that cannot be restored", () => {
   it("is the other archive where there is one, and what unzip can still read where there is none", () => {
     assert.strictEqual(
       last({}, true),
-      `nothing was written: /my target/ABCD/ABCD.zip is not what was published; the archive before may be good: ${restoreCommand(options, "previous")}`
+      `nothing was written: /my target/ABCD/ABCD.zip cannot be relied on; the archive before may be good: ${restoreCommand(options, "previous")}`
     )
     assert.strictEqual(
       last({}, false),
-      "nothing was written: /my target/ABCD/ABCD.zip is not what was published; there is no archive before it; unzip takes what can still be read of it: unzip '/my target/ABCD/ABCD.zip' -d 'b/new dir'"
+      "nothing was written: /my target/ABCD/ABCD.zip cannot be relied on; there is no archive before it; unzip takes what can still be read of it: unzip '/my target/ABCD/ABCD.zip' -d 'b/new dir'"
     )
     assert.include(noArchiveText(options, true), "there is one before it: zipper restore ABCD --prev")
     assert.notInclude(noArchiveText(options, false), "zipper restore")

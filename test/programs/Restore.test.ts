@@ -150,7 +150,7 @@ describe("restore", () => {
         assert.deepStrictEqual(done.carriedOut, [])
         assert.include(
           done.lines.at(-1),
-          `Error: nothing was written: /memory/ABCD/ABCD.zip is not what was published; ${words}`
+          `Error: nothing was written: /memory/ABCD/ABCD.zip cannot be relied on; ${words}`
         )
       }
     })
