@@ -15,6 +15,7 @@ import { ArchiveError, type ArchiveReport, Archiver } from "../services/Archiver
 import { Hasher } from "../services/Hasher.ts"
 import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
+import { failFolder } from "./FailFolder.ts"
 import { retryTransient } from "./Retry.ts"
 import type { FolderProgress, RunProgress } from "./RunProgress.ts"
 import { TaskTimeout } from "./TaskTimeout.ts"
@@ -230,22 +231,3 @@ const stateOf = (
   zip_md5: checksums.md5,
   zip_sha256: checksums.sha256
 })
-
-/** Says that a folder failed, and notes it, so that the folder is due again in the next run. */
-export const failFolder = Effect.fnUntraced(
-  function* (run: string, folder: FolderName, error: string) {
-    yield* Effect.logError(error)
-    const store = yield* Store
-    const now = yield* Clock.currentTimeMillis
-    const recorded = yield* store
-      .recordFailure({ folder, run, failed_at_utc: Metadata.utcSeconds(now), error })
-      .pipe(
-        Effect.as(true),
-        Effect.catchAll((cause) =>
-          Effect.as(Effect.logWarning(`cannot note the failure: ${cause.message}`), false)
-        )
-      )
-    return { _tag: "Failed", folder, error, recorded } satisfies FolderResult
-  },
-  (effect, _run, folder) => Effect.annotateLogs(effect, "folder", folder)
-)

@@ -6,7 +6,8 @@ import type { FolderResult } from "../domain/RunResult.ts"
 import { type SourceView, topSegment } from "../domain/Source.ts"
 import type { RecoveryReport } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
-import { type Candidate, failFolder } from "./ArchiveFolder.ts"
+import type { Candidate } from "./ArchiveFolder.ts"
+import { failFolder } from "./FailFolder.ts"
 import { asPreflight, SourceEmpty } from "./Preflight.ts"
 
 /** What a run is asked to do. */
