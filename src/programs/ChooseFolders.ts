@@ -29,7 +29,8 @@ export const enumerate = Effect.fnUntraced(function* (
   const { folders, skipped, unreadable } = yield* (yield* Tree).folders(view)
   yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
   const archived = [...records].filter(([, { zipSize }]) => zipSize !== undefined).map(([folder]) => folder)
-  const gone = archived.filter((folder) => !folders.includes(folder))
+  const present = new Set(folders)
+  const gone = archived.filter((folder) => !present.has(folder))
   if (folders.length === 0) {
     if (gone.length > 0) return yield* new SourceEmpty({ archived: gone.length })
     yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
