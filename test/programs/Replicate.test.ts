@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { documentOf, exitStatusOf, totals } from "../../src/domain/replication/ReplicationResult.ts"
 import { addDataset, addSnapshot, removeSnapshot, zfsError } from "../../src/services/replication/memory.ts"
-import { errorOf, makeKit, short } from "../support/replication.ts"
+import { errorOf, makeKit, replicatedOnce, short } from "../support/replication.ts"
 
 const lost = () => zfsError("Unreachable", "nas: Connection reset by peer", true)
 const vanished = () => zfsError("Vanished", "cannot open 'tank@1': dataset does not exist")
@@ -124,10 +124,7 @@ describe("replicate", () => {
   it.effect("does not roll back over a held snapshot, whatever it is told", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()
-      const tank = kit.source("tank", ["1"])
-      yield* kit.run()
-      const replica = kit.memory.target.datasets.get("backup/nas/tank")
-      assert.isDefined(replica)
+      const { replica, tank } = yield* replicatedOnce(kit)
       addSnapshot(kit.memory, replica, "mine", { holds: 1 })
       addSnapshot(kit.memory, tank, "2")
       const summary = yield* kit.run({ rollback: true })

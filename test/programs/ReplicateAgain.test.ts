@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { addDataset, addSnapshot } from "../../src/services/replication/memory.ts"
 import { ZfsError } from "../../src/services/Zfs.ts"
-import { errorOf, makeKit, short } from "../support/replication.ts"
+import { errorOf, makeKit, replicatedOnce, short } from "../support/replication.ts"
 
 const sends = (calls: ReadonlyArray<string>) => calls.filter((call) => call.startsWith("send "))
 
@@ -75,10 +75,7 @@ describe("replicate, when it has to go on or look again", () => {
   it.effect("--rollback destroys what the first plan listed, and not what somebody makes meanwhile", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()
-      const tank = kit.source("tank", ["1"])
-      yield* kit.run()
-      const replica = kit.memory.target.datasets.get("backup/nas/tank")
-      assert.isDefined(replica)
+      const { replica, tank } = yield* replicatedOnce(kit)
       addSnapshot(kit.memory, replica, "mine")
       addSnapshot(kit.memory, tank, "2")
       let once = true
@@ -96,10 +93,7 @@ describe("replicate, when it has to go on or look again", () => {
   it.effect("--rollback that fails half-way tells what is gone", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()
-      const tank = kit.source("tank", ["1"])
-      yield* kit.run()
-      const replica = kit.memory.target.datasets.get("backup/nas/tank")
-      assert.isDefined(replica)
+      const { replica, tank } = yield* replicatedOnce(kit)
       for (const name of ["mine", "busy"]) addSnapshot(kit.memory, replica, name)
       addSnapshot(kit.memory, tank, "2")
       const busy = new ZfsError({

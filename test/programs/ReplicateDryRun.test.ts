@@ -9,7 +9,7 @@ import {
   type ReplicationMemory,
   removeSnapshot
 } from "../../src/services/replication/memory.ts"
-import { makeKit, servicesOf } from "../support/replication.ts"
+import { makeKit, replicatedOnce, servicesOf } from "../support/replication.ts"
 
 const names = ["tank", "tank/a", "tank/a/x", "tank/b"]
 
@@ -121,10 +121,7 @@ describe("a dry run", () => {
   it.effect("shows a rollback, and what would be thrown away", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()
-      const tank = kit.source("tank", ["1"])
-      yield* kit.run()
-      const replica = kit.memory.target.datasets.get("backup/nas/tank")
-      assert.isDefined(replica)
+      const { replica, tank } = yield* replicatedOnce(kit)
       addSnapshot(kit.memory, replica, "mine")
       addSnapshot(kit.memory, tank, "2")
       yield* kit.run({ dryRun: true, rollback: true })
