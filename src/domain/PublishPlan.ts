@@ -123,6 +123,8 @@ export interface PublishPlan {
   readonly folder: FolderName
   /** The current archive becomes the previous one. */
   readonly rotates: boolean
+  /** The new archive has the bytes of the current one. */
+  readonly same: boolean
   /** Small files to write beside the new archive. */
   readonly writes: ReadonlyArray<{ readonly name: string; readonly content: string }>
   /** In order; undone in the opposite order. */
@@ -144,7 +146,9 @@ export const make = (options: {
   const { current, folder, metadata, present, state } = options
   const n = names(folder)
   const text = Metadata.encode(metadata)
-  const rotates = current._tag === "Whole"
+  // The same bytes are no new generation: they would only push the previous one out.
+  const same = current._tag === "Whole" && current.checksums.sha256 === state.zip_sha256
+  const rotates = current._tag === "Whole" && !same
   const previous =
     rotates && current.metadata !== undefined
       ? Metadata.encode(previousMetadata(folder, current.metadata))
@@ -176,7 +180,7 @@ export const make = (options: {
     // Metadata of the archive that was the previous one until now.
     return rotates && name === n.prevMetadata && existed ? [{ name, action: "remove", existed }] : []
   })
-  return { folder, rotates, writes, steps }
+  return { folder, rotates, same, writes, steps }
 }
 
 // The keys in the order of the schema, whatever order they came in.

@@ -48,6 +48,24 @@ describe("publish", () => {
     })
   )
 
+  it.scoped("the same bytes replace the files beside the archive, and push out no previous archive", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      for (const content of ["one", "two"]) yield* archive(content).pipe(on(place))
+      const metadata = fs.readFileSync(home(place, "metadata.prev.json"), "utf8")
+      fs.rmSync(home(place, "ABCD.zip.md5"))
+      fs.writeFileSync(home(place, "ABCD.zip.sha256"), "garbled")
+      const again = yield* archive("two").pipe(on(place))
+      assert.deepStrictEqual([again.rotated, again.same], [false, true])
+      assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean })
+      assert.strictEqual(fs.readFileSync(home(place, "metadata.prev.json"), "utf8"), metadata)
+      // Without a state, the archive itself tells.
+      fs.rmSync(home(place, ".state.json"))
+      assert.isTrue((yield* archive("two").pipe(on(place))).same)
+      assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean })
+    })
+  )
+
   it.scoped("stages in the target when there is no tmp_dir", () =>
     Effect.gen(function* () {
       const { root, ...place } = { ...(yield* scopedPlace), tmpDir: undefined }

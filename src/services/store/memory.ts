@@ -102,16 +102,19 @@ export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
       yield* next("publishErrors", folder)
       return yield* Ref.modify(ref, (store) => {
         const before = store.published.get(folder)?.current
+        const same = before?.state.zip_sha256 === publication.state.zip_sha256
         const published: Published = {
           folder,
           zip: `/memory/${folder}/${folder}.zip`,
-          rotated: before !== undefined
+          rotated: before !== undefined && !same,
+          ...(same ? { same } : {})
         }
+        const previous = same ? store.published.get(folder)?.previous : before
         return [
           published,
           {
             ...store,
-            published: new Map(store.published).set(folder, { current: publication, previous: before }),
+            published: new Map(store.published).set(folder, { current: publication, previous }),
             zipSizes: without(store.zipSizes, folder),
             failures: without(store.failures, folder)
           }

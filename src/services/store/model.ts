@@ -72,6 +72,8 @@ export interface Published {
   readonly zip: string
   /** The archive that was current became `ABCD.prev.zip`. */
   readonly rotated: boolean
+  /** The new archive has the bytes of the one before: only the files beside it and the state are new. */
+  readonly same?: true
   /** Nothing was really done: this is what a run would do. */
   readonly rehearsed?: true
 }

@@ -57,7 +57,8 @@ export const publish = (
       return {
         folder: paths.folder,
         zip: join(paths.home, paths.names.zip),
-        rotated: plan.rotates
+        rotated: plan.rotates,
+        ...(plan.same ? { same: true as const } : {})
       } satisfies Published
     })
   ).pipe(asStoreError(`cannot publish ${paths.folder}`))
@@ -86,11 +87,6 @@ const prepare = Effect.fnUntraced(function* (
       `the current archive ${paths.names.zip} is damaged: ${current.reason}; it is replaced and does not become the previous one`
     )
   }
-  if (current._tag === "Whole" && current.metadata === undefined) {
-    yield* Effect.logWarning(
-      `there is no metadata for the current archive ${paths.names.zip}, since ${paths.names.metadata} ${current.without}: it becomes the previous one without`
-    )
-  }
   const { metadata, state } = publication
   const plan = PublishPlan.make({
     folder: paths.folder,
@@ -100,6 +96,11 @@ const prepare = Effect.fnUntraced(function* (
     present,
     prevMetadataSha256
   })
+  if (plan.rotates && current._tag === "Whole" && current.metadata === undefined) {
+    yield* Effect.logWarning(
+      `there is no metadata for the current archive ${paths.names.zip}, since ${paths.names.metadata} ${current.without}: it becomes the previous one without`
+    )
+  }
   const zip = join(paths.next, paths.names.zip)
   if (staging.zip !== zip) yield* bring(staging.zip, zip)
   yield* Effect.forEach(plan.writes, ({ content, name }) => disk.write(join(paths.next, name), content), {

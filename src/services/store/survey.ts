@@ -80,11 +80,7 @@ export const survey = Effect.fnUntraced(function* (
     metadata: yield* content(n.metadata)
   }
   const current = PublishPlan.judge(found)
-  return {
-    present,
-    current,
-    prevMetadataSha256: current._tag === "Whole" ? undefined : yield* stays
-  }
+  return { present, current, prevMetadataSha256: yield* stays }
 })
 
 /** SHA-256 of `metadata.prev.json`: as it was published or, where nobody knows that, as it lies there. */
