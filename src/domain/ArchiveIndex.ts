@@ -62,12 +62,16 @@ export const isSameFile = (a: FileIdentity, b: FileIdentity): boolean =>
  */
 const marginMillis = 15 * 60 * 1000
 
+/** The time (nanoseconds since 1970) from which on a change may have left no trace, for what was listed at `millis`. */
+export const unsettledFrom = (millis: number): bigint =>
+  BigInt(Math.floor(millis - marginMillis)) * 1_000_000n
+
 /**
  * Stamps that prove something. A file that was changed shortly before the run began (milliseconds since 1970)
  * or later may be changed again without getting another ctime, and its stamp would not tell: it gets zeros, which equal no stamp ("racily clean", as git calls it).
  */
 export const settled = (stamps: BigInt64Array, runStarted: number): BigInt64Array => {
-  const limit = BigInt(Math.floor(runStarted - marginMillis)) * 1_000_000n
+  const limit = unsettledFrom(runStarted)
   const kept = stamps.slice()
   for (let at = 0; at + 1 < kept.length; at += 2) {
     const ctime = kept[at + 1]

@@ -25,26 +25,24 @@ export type DueReason =
   | "its archive has another size than when it was published"
   | "a file beside its archive is missing"
   | "its last attempt failed"
+  | "it was written to shortly before it was last listed"
   | "changed"
 
-/**
- * The decision on one folder before its manifest has been looked at. `closely`: inodes and times of change count as well as
- * sizes and times of modification, since something in it may have been written to and given its old time again.
- */
-type Decision =
+/** The decision on one folder before its manifest is read. */
+export type Decision =
   | { readonly _tag: "Due"; readonly reason: DueReason }
-  | { readonly _tag: "Compare"; readonly state: FolderState; readonly closely: boolean }
+  | { readonly _tag: "Compare"; readonly state: FolderState }
   | { readonly _tag: "Unchanged"; readonly state: FolderState }
 
 /**
- * Whether `folder` has to be archived. `Compare` leaves it to the manifest: due unless it is as before (Manifest.isAsBefore).
- * A folder is never left out because something is unknown.
+ * Whether a folder has to be archived. The verdict counts only for the archive that the cursor knows; any other archive is compared
+ * by its manifest (`Compare`: due unless Manifest.isAsBefore). A folder is never left out because something is unknown.
  */
 export const decide = (options: {
   readonly record: FolderRecord | undefined
   readonly verdict: Verdict
-  /** Source.identify of the snapshot that the verdict compares with. */
-  readonly base?: string | undefined
+  /** SHA-256 of the archive that the cursor knows (Cursor.archives); undefined when it knows none. */
+  readonly known: string | undefined
   readonly force: boolean
 }): Decision => {
   const { record } = options
@@ -59,15 +57,10 @@ export const decide = (options: {
   }
   if (record.incomplete !== undefined) return due("a file beside its archive is missing")
   const { state } = record
-  if (options.verdict === "unknown") return { _tag: "Compare", state, closely: false }
-  if (options.verdict === "changed") {
-    // Archived since that base, so the change may be in the archive already: archiving it again would make the
-    // previous archive a second copy of this one.
-    const stale = options.base !== undefined && state.compared_with === options.base
-    return stale ? { _tag: "Compare", state, closely: true } : due("changed")
-  }
+  if (options.verdict === "unknown" || options.known !== state.zip_sha256) return { _tag: "Compare", state }
+  if (options.verdict === "changed") return due("changed")
   // zfs diff names a file with several names only once, perhaps in another folder.
-  return state.hard_links ? { _tag: "Compare", state, closely: true } : { _tag: "Unchanged", state }
+  return state.hard_links ? { _tag: "Compare", state } : { _tag: "Unchanged", state }
 }
 
 /** The evidence's word on one folder. */

@@ -95,6 +95,10 @@ export const ConfigDocument = Schema.Struct({
   gotify: optional(Gotify),
   snapshots: withDefault(described(Schema.Literal("zfs", "live"), '"zfs" or "live"'), () => "zfs" as const),
   snapshot_keep: withDefault(whole(0, 1000), () => 1),
+  compare: withDefault(
+    described(Schema.Literal("ctime", "mtime"), '"ctime" or "mtime"'),
+    () => "ctime" as const
+  ),
   task_timeout_seconds: withDefault(whole(1, 1_209_600), () => 14_400),
   compression: withDefault(Compression, () => Schema.decodeSync(Compression)({})),
   notify_on: withDefault(

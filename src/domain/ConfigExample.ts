@@ -78,6 +78,8 @@ const notes: Notes<typeof ConfigDocument.fields> = {
   gotify: "Whom to tell; without it nobody is told",
   snapshots: "live reads a plain folder without a snapshot",
   snapshot_keep: "Snapshots kept besides the one that the next run compares with",
+  compare:
+    "mtime ignores inodes and ctimes, for a file system that does not keep them; a change that keeps size and mtime is then missed",
   task_timeout_seconds: "How long one attempt at one folder may take",
   compression: "How archives are compressed",
   notify_on: "What a message is sent for",

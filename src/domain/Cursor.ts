@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import { Sha256 } from "./FolderState.ts"
 import { SnapshotRef } from "./Source.ts"
 
 /**
@@ -13,6 +14,14 @@ export const Cursor = Schema.Struct({
   base: SnapshotRef,
   /** Older snapshots that retention keeps (`snapshot_keep`), newest first. */
   kept: Schema.Array(SnapshotRef),
+  /**
+   * SHA-256 of each folder's published archive when the cursor was written. What a diff from `base` says holds for that archive only:
+   * an older one (put back from a backup) or a newer one (a run of chosen folders, a killed run) is compared closely. Older cursors know none.
+   */
+  archives: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Sha256 }), {
+    exact: true,
+    default: () => ({})
+  }),
   run: Schema.String,
   advanced_at_utc: Schema.String
 })

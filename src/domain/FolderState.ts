@@ -1,7 +1,8 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "./FolderName.ts"
 
-const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+/** A SHA-256 in lower-case hexadecimal. */
+export const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
 const Md5 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
 const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 
@@ -17,15 +18,12 @@ export const FolderState = Schema.Struct({
   manifest_sha256: Sha256,
   /** Manifest.stampsHash of what was archived. Older states come without. */
   stamps_sha256: Schema.optionalWith(Sha256, { exact: true }),
+  /** Manifest.isUnsettled was true at listing: the next comparison of manifests proves nothing. */
+  unsettled: Schema.optionalWith(Schema.Literal(true), { exact: true }),
   /** The folder holds files with several names, so `zfs diff` alone cannot be trusted for it. */
   hard_links: Schema.Boolean,
   /** SourceView.label it was read from. */
   snapshot: Schema.String,
-  /**
-   * Source.identify of the cursor's base when this was archived. As long as that is still the base, the archive
-   * is newer than it (a run that was stopped, or a run of chosen folders), and `zfs diff` reports old changes.
-   */
-  compared_with: Schema.optionalWith(Schema.String, { exact: true }),
   archived_at_utc: Schema.String,
   files: Count,
   /** Uncompressed. */

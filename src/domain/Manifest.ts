@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import { unsettledFrom } from "./ArchiveIndex.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { FolderState } from "./FolderState.ts"
 import type { RawPath } from "./RawPath.ts"
@@ -43,31 +44,57 @@ export interface Manifest {
    * a file was touched even where size and mtime are the same. Absent where they are not known.
    */
   readonly stamps?: BigInt64Array
-  /** SHA-256 (hex) of all stamps. Absent where they are not known. */
+  /** SHA-256 (hex) of all stamps, that of the folder itself first. Absent where they are not known. */
   readonly stampsHash?: string
+  /** The latest ctime and mtime in the folder (nanoseconds since 1970), its own included. Absent where they are not known. */
+  readonly latest?: LatestTimes
 }
 
-/** Whether the folder is as it was when its state was written: `closely`, also to whoever sets sizes and times back. */
+/** See {@link Manifest.latest}. */
+export interface LatestTimes {
+  readonly ctimeNs: bigint
+  readonly mtimeNs: bigint
+}
+
+/**
+ * What shows a change where the source itself does not: `ctime` compares inodes and ctimes as well; `mtime` does not, for file systems
+ * where they are not stable, and misses what is written with size and mtime kept.
+ */
+export type Compare = "ctime" | "mtime"
+
+/** Whether the folder is as it was when its state was written, as far as `compare` shows it. What is not known counts as changed. */
 export const isAsBefore = (
   manifest: Pick<Manifest, "hash" | "stampsHash">,
   state: Pick<FolderState, "manifest_sha256" | "stamps_sha256">,
-  closely: boolean
+  compare: Compare
 ): boolean =>
   manifest.hash === state.manifest_sha256 &&
-  (!closely ||
-    manifest.stampsHash === undefined ||
-    state.stamps_sha256 === undefined ||
-    manifest.stampsHash === state.stamps_sha256)
+  (compare === "mtime" || (state.stamps_sha256 !== undefined && manifest.stampsHash === state.stamps_sha256))
+
+/** Whether something in the folder, listed at `millis`, is so young that a later change may show neither in ctime nor in mtime. */
+export const isUnsettled = (
+  { latest }: Pick<Manifest, "latest">,
+  millis: number,
+  compare: Compare
+): boolean => {
+  if (latest === undefined) return true
+  // A file system without ctime reports 0.
+  const time = compare === "mtime" || latest.ctimeNs <= 0n ? latest.mtimeNs : latest.ctimeNs
+  return time >= unsettledFrom(millis)
+}
 
 /**
- * SHA-256 (hex) over kind, size, mtime and path of every entry in byte order of path: equal for equal
- * folders, different as soon as a name, a size, a time in nanoseconds or a kind differs.
+ * SHA-256 (hex) over kind, mode, size, mtime and path of the folder itself (its path is empty) and of every entry in byte order of path:
+ * different as soon as a name, a mode, a size, a time in nanoseconds or a kind differs.
  */
-export const hashEntries = (entries: ReadonlyArray<ManifestEntry>): string => {
+export const hashEntries = (
+  folder: Pick<ManifestEntry, "mode" | "mtimeNs">,
+  entries: ReadonlyArray<ManifestEntry>
+): string => {
   const hash = createHash("sha256")
-  let lines = ""
-  for (const { kind, mtimeNs, path, size } of entries) {
-    lines += `${lineHead(kind, size, mtimeNs)}${path}\0`
+  let lines = folderLine(folder)
+  for (const { kind, mode, mtimeNs, path, size } of entries) {
+    lines += `${lineHead(kind, mode, size, mtimeNs)}${path}\0`
     if (lines.length < hashedAtOnce) continue
     hash.update(lines, "latin1")
     lines = ""
@@ -79,8 +106,12 @@ export const hashEntries = (entries: ReadonlyArray<ManifestEntry>): string => {
 const hashedAtOnce = 1 << 16
 
 /** What stands before the path in an entry's line of the digest; behind the path there is a NUL. */
-export const lineHead = (kind: ManifestEntry["kind"], size: number, mtimeNs: bigint): string =>
-  `${kind === "file" ? "f" : "d"} ${size} ${mtimeNs} `
+export const lineHead = (kind: ManifestEntry["kind"], mode: number, size: number, mtimeNs: bigint): string =>
+  `${kind === "file" ? "f" : "d"} ${mode} ${size} ${mtimeNs} `
+
+/** The line of the folder itself, which comes first. */
+export const folderLine = ({ mode, mtimeNs }: Pick<ManifestEntry, "mode" | "mtimeNs">): string =>
+  `${lineHead("directory", mode, 0, mtimeNs)}\0`
 
 /** Order of manifests and archives: by the bytes of the path. */
 export const byPath = (a: { readonly path: RawPath }, b: { readonly path: RawPath }): number =>

@@ -20,6 +20,10 @@ export type FolderResult =
       readonly millis: number
       /** The archive before is now `ABCD.prev.zip`. */
       readonly rotated: boolean
+      /** It has the bytes of the archive before, which therefore did not become the previous one. */
+      readonly same?: true
+      /** Of the archive. */
+      readonly sha256: string
       /** Nothing was written: a real run would do it. */
       readonly rehearsed: boolean
       /** FolderState.archived_at_utc of what was published. */
@@ -89,7 +93,7 @@ export const describe = (result: FolderResult): string => {
       const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
       return result.rehearsed
         ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}`
-        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason}${result.copied > 0 ? `; ${count(result.copied, "file")} copied from the archive before` : ""})`
+        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason}${result.copied > 0 ? `; ${count(result.copied, "file")} copied from the archive before` : ""}${result.same === true ? `; the same bytes as before, so the previous archive stays` : ""})`
     }
     case "Unchanged":
       return "unchanged"

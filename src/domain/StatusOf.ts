@@ -87,7 +87,7 @@ export const archiveStatus = (
 
 const dueOf = (record: FolderRecord | undefined, item: FolderStanding | undefined): DueReason | undefined => {
   if (item?.result === "failed") return "its last attempt failed"
-  const decision = decide({ record, verdict: "unchanged", force: false })
+  const decision = decide({ record, verdict: "unchanged", known: record?.state?.zip_sha256, force: false })
   return decision._tag === "Due" ? decision.reason : undefined
 }
 

@@ -68,6 +68,7 @@ const dueWords: Readonly<Record<DueReason, string>> = {
   "its archive has another size than when it was published": "zip damaged",
   "a file beside its archive is missing": "file missing",
   "its last attempt failed": "failed",
+  "it was written to shortly before it was last listed": "written to at listing",
   changed: "changed"
 }
 

@@ -2,10 +2,10 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type ArchiveIndex, type PreviousArchive, settled } from "../domain/ArchiveIndex.ts"
-import type { DueReason } from "../domain/Changes.ts"
+import type { Decision, DueReason } from "../domain/Changes.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { Checksums, FolderState } from "../domain/FolderState.ts"
-import { isAsBefore, type Manifest } from "../domain/Manifest.ts"
+import { type Compare, isAsBefore, isUnsettled, type Manifest } from "../domain/Manifest.ts"
 import * as Metadata from "../domain/Metadata.ts"
 import { display, fromText } from "../domain/RawPath.ts"
 import { describe, type FolderResult } from "../domain/RunResult.ts"
@@ -14,7 +14,7 @@ import { count } from "../domain/Units.ts"
 import { ArchiveError, type ArchiveReport, Archiver } from "../services/Archiver.ts"
 import { Hasher } from "../services/Hasher.ts"
 import { Store } from "../services/Store.ts"
-import { Tree } from "../services/Tree.ts"
+import { Tree, TreeError } from "../services/Tree.ts"
 import { failFolder } from "./FailFolder.ts"
 import { retryTransient } from "./Retry.ts"
 import type { FolderProgress, RunProgress } from "./RunProgress.ts"
@@ -24,9 +24,9 @@ import { TaskTimeout } from "./TaskTimeout.ts"
 export interface Candidate {
   readonly folder: FolderName
   /** `Compare`: only if its manifest is not as before (Manifest.isAsBefore). */
-  readonly decision:
-    | { readonly _tag: "Due"; readonly reason: DueReason }
-    | { readonly _tag: "Compare"; readonly state: FolderState; readonly closely: boolean }
+  readonly decision: Exclude<Decision, { readonly _tag: "Unchanged" }>
+  /** Its published archive holds files. */
+  readonly hadFiles: boolean
 }
 
 /** What all folders of a run have in common. */
@@ -36,9 +36,10 @@ export interface FolderContext {
   readonly started: number
   /** Whether unchanged files may be copied from the archive before, instead of being read and compressed again. */
   readonly reuse: boolean
+  /** The user accepts that what the folder held is gone (`run --force --folder ABCD`). */
+  readonly acceptsLoss: boolean
+  readonly compare: Compare
   readonly view: SourceView
-  /** The base that this run compared with: see FolderState.compared_with. */
-  readonly comparedWith: string | undefined
   readonly progress: RunProgress
 }
 
@@ -100,27 +101,32 @@ const attempt = Effect.fnUntraced(function* (
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")
     return { _tag: "Unchanged", folder, state: prepared.unchanged } satisfies FolderResult
   }
-  const { manifest, previous, report, checksums, staging } = prepared
+  const { manifest, previous, reason, report, checksums, staging } = prepared
 
   const now = yield* Clock.currentTimeMillis
   const metadata = Metadata.make({ manifest, checksums, createdAt: now, snapshot: view.label })
-  const published = yield* store.publish(staging, {
-    metadata,
-    state: stateOf(context, metadata, manifest, report, checksums),
-    index: indexOf(context, manifest, report, checksums),
-    previous
-  })
+  const state = stateOf(prepared, metadata)
+  const index = indexOf(context, manifest, report, checksums)
+  const published = yield* store.publish(staging, { metadata, state, index, previous })
+  if (decision._tag === "Compare" && published.same === true) {
+    yield* Effect.logInfo(
+      `unchanged: archived again (${reason}), and its archive has the same bytes as before`
+    )
+    return { _tag: "Unchanged", folder, state } satisfies FolderResult
+  }
 
   const result: FolderResult = {
     _tag: "Archived",
     folder,
-    reason: decision._tag === "Due" ? decision.reason : "changed",
+    reason,
     files: manifest.files,
     bytes: manifest.bytes,
     zipSize: report.zipSize,
     copied: report.copiedFiles,
     millis: (yield* Clock.currentTimeMillis) - started,
     rotated: published.rotated,
+    ...(published.same === true ? { same: true as const } : {}),
+    sha256: checksums.sha256,
     rehearsed: published.rehearsed ?? false,
     ...(published.rehearsed === true ? {} : { archivedAt: metadata.created_at_utc })
   }
@@ -131,10 +137,10 @@ const attempt = Effect.fnUntraced(function* (
 /** Everything before publication; only the state that it has, if the manifest shows that nothing changed since. */
 const prepare = Effect.fnUntraced(function* (
   context: FolderContext,
-  { folder, decision }: Candidate,
+  { folder, decision, hadFiles }: Candidate,
   shown: FolderProgress
 ) {
-  const { reuse, view } = context
+  const { compare, reuse, view } = context
   const tree = yield* Tree
   const archiver = yield* Archiver
   const hasher = yield* Hasher
@@ -143,13 +149,17 @@ const prepare = Effect.fnUntraced(function* (
     ? store.previous(folder)
     : Effect.succeed(undefined)
   yield* shown.listing
+  const listedAt = view.frozen ? context.started : yield* Clock.currentTimeMillis
   // A folder that is due in any case needs both, and each of them waits for other things.
   const [manifest, found] = yield* Effect.all(
     [tree.manifest(view, folder), decision._tag === "Due" ? before : Effect.succeed(undefined)],
     { concurrency: 2 }
   )
-  if (decision._tag === "Compare" && isAsBefore(manifest, decision.state, decision.closely)) {
-    return { unchanged: decision.state }
+  if (hadFiles && manifest.files === 0 && !context.acceptsLoss) return yield* emptied(folder)
+  let reason: DueReason = decision._tag === "Due" ? decision.reason : "changed"
+  if (decision._tag === "Compare" && isAsBefore(manifest, decision.state, compare)) {
+    if (decision.state.unsettled !== true) return { unchanged: decision.state }
+    reason = "it was written to shortly before it was last listed"
   }
   const [escaped] = manifest.escaped ?? []
   if (escaped !== undefined) {
@@ -180,8 +190,16 @@ const prepare = Effect.fnUntraced(function* (
     ],
     { concurrency: "unbounded" }
   )
-  return { manifest, previous, report, checksums, staging }
+  const unsettled = isUnsettled(manifest, listedAt, compare)
+  return { manifest, previous, reason, report, checksums, staging, unsettled }
 })
+
+const emptied = (folder: FolderName) =>
+  new TreeError({
+    path: folder,
+    message: `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: zipper run --force --folder ${folder}`,
+    transient: false
+  })
 
 /** What was copied may be what is wrong with an archive that fails verification. */
 const byCopying = (error: ArchiveError): ArchiveError =>
@@ -211,11 +229,18 @@ const indexOf = (
       }
 
 const stateOf = (
-  context: FolderContext,
-  metadata: Metadata.Metadata,
-  manifest: Manifest,
-  report: ArchiveReport,
-  checksums: Checksums
+  {
+    checksums,
+    manifest,
+    report,
+    unsettled
+  }: {
+    readonly checksums: Checksums
+    readonly manifest: Manifest
+    readonly report: ArchiveReport
+    readonly unsettled: boolean
+  },
+  metadata: Metadata.Metadata
 ): FolderState => ({
   version: 1,
   folder: manifest.folder,
@@ -223,7 +248,7 @@ const stateOf = (
   ...(manifest.stampsHash === undefined ? {} : { stamps_sha256: manifest.stampsHash }),
   hard_links: manifest.hardLinks,
   snapshot: metadata.snapshot,
-  ...(context.comparedWith === undefined ? {} : { compared_with: context.comparedWith }),
+  ...(unsettled ? { unsettled } : {}),
   archived_at_utc: metadata.created_at_utc,
   files: manifest.files,
   bytes: manifest.bytes,

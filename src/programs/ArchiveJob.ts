@@ -3,9 +3,10 @@ import * as Effect from "effect/Effect"
 import type { Cursor } from "../domain/Cursor.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { FolderRecord } from "../domain/FolderState.ts"
+import type { Compare } from "../domain/Manifest.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { type FolderResult, summarize, totals } from "../domain/RunResult.ts"
-import { identify, type SnapshotRef, type SourceView } from "../domain/Source.ts"
+import type { SnapshotRef, SourceView } from "../domain/Source.ts"
 import { Store } from "../services/Store.ts"
 import { type SnapshotHandle, type SourceInfo, Zfs } from "../services/Zfs.ts"
 import { archiveFolder, type Candidate, type FolderContext, type FolderSettings } from "./ArchiveFolder.ts"
@@ -20,6 +21,7 @@ export interface JobConfig extends FolderSettings {
   readonly tmp_dir?: string | undefined
   readonly max_workers: number
   readonly snapshot_keep: number
+  readonly compare: Compare
 }
 
 /** What the command line adds. */
@@ -40,9 +42,14 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   const evidence = yield* snapshot.changesSince(cursor?.base)
   const records = yield* knownFolders
   const { folders, unreadable } = yield* enumerate(snapshot.view, records, options)
-  const base = cursor === undefined ? undefined : identify(cursor.base)
   const { candidates, unchanged, unworkable } = yield* detectChanges(
-    { view: snapshot.view, records, evidence, base, broken: [...broken, ...unreadable] },
+    {
+      view: snapshot.view,
+      records,
+      evidence,
+      archives: cursor?.archives ?? {},
+      broken: [...broken, ...unreadable]
+    },
     folders,
     options
   )
@@ -50,8 +57,9 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
     run: options.run,
     started,
     reuse: !options.force,
-    view: snapshot.view,
-    comparedWith: base
+    compare: config.compare,
+    acceptsLoss: options.force && options.folders.length > 0,
+    view: snapshot.view
   }
   const noted = options.noted ?? (() => Effect.void)
   const worked = yield* workOn(config, context, candidates, records, noted)
@@ -130,6 +138,13 @@ const advance = Effect.fnUntraced(function* (
     source_path: config.source_path,
     base,
     kept,
+    archives: Object.fromEntries(
+      results.flatMap((result) =>
+        result._tag === "Failed"
+          ? []
+          : [[result.folder, result._tag === "Unchanged" ? result.state.zip_sha256 : result.sha256]]
+      )
+    ),
     run: options.run,
     advanced_at_utc: utcSeconds(yield* Clock.currentTimeMillis)
   }

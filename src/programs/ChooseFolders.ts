@@ -26,13 +26,15 @@ export const enumerate = Effect.fnUntraced(function* (
   records: ReadonlyMap<FolderName, FolderRecord>,
   asked: Asked
 ) {
-  const { folders, skipped, unreadable } = yield* (yield* Tree).folders(view)
+  const { folders, replaced, skipped, unreadable } = yield* (yield* Tree).folders(view)
   yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
   const archived = [...records].filter(([, { zipSize }]) => zipSize !== undefined).map(([folder]) => folder)
   const present = new Set(folders)
-  const gone = archived.filter((folder) => !present.has(folder))
+  const others = new Map(replaced.map(({ folder, type }) => [folder, type]))
+  const missing = archived.filter((folder) => !present.has(folder))
+  const gone = missing.filter((folder) => !others.has(folder))
   if (folders.length === 0) {
-    if (gone.length > 0) return yield* new SourceEmpty({ archived: gone.length })
+    if (missing.length > 0) return yield* new SourceEmpty({ archived: missing.length })
     yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
   }
   yield* Effect.forEach(gone, (folder) =>
@@ -45,9 +47,18 @@ export const enumerate = Effect.fnUntraced(function* (
   const isChosen = (folder: FolderName) => asked.folders.length === 0 || asked.folders.includes(folder)
   return {
     folders: folders.filter(isChosen),
-    unreadable: unreadable.filter(({ folder }) => isChosen(folder))
+    unreadable: [
+      ...unreadable,
+      ...missing.flatMap((folder) => {
+        const type = others.get(folder)
+        return type === undefined ? [] : [{ folder, reason: replacedText(type) }]
+      })
+    ].filter(({ folder }) => isChosen(folder))
   }
 }, asPreflight)
+
+const replacedText = (type: string): string =>
+  `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`
 
 /**
  * Sorts folders into those that may be due, those that did not change, and those that cannot be worked on: asked
@@ -58,7 +69,8 @@ export const detectChanges = Effect.fnUntraced(function* (
     readonly view: SourceView
     readonly records: ReadonlyMap<FolderName, FolderRecord>
     readonly evidence: Evidence
-    readonly base: string | undefined
+    /** SHA-256 of the archives that the evidence speaks of, by folder (Cursor.archives). */
+    readonly archives: Readonly<Record<string, string>>
     readonly broken: RecoveryReport["broken"]
   },
   folders: ReadonlyArray<FolderName>,
@@ -74,13 +86,16 @@ export const detectChanges = Effect.fnUntraced(function* (
     if (brokenFolders.has(folder)) continue
     // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
     const record = records.get(folder)
-    const decision = blocked.has(folder)
-      ? decide({ record, verdict: "changed", force: asked.force })
-      : decide({ record, verdict: verdictOn(evidence, folder), base: known.base, force: asked.force })
+    const decision = decide({
+      record,
+      verdict: blocked.has(folder) ? "changed" : verdictOn(evidence, folder),
+      known: known.archives[folder],
+      force: asked.force
+    })
     if (decision._tag === "Unchanged") unchanged.push({ ...decision, folder })
-    else candidates.push({ folder, decision })
+    else candidates.push({ folder, decision, hadFiles: hadFiles(record) })
   }
-  const missing = asked.folders.filter((folder) => !folders.includes(folder))
+  const missing = asked.folders.filter((folder) => !folders.includes(folder) && !brokenFolders.has(folder))
   const unworkable = [
     ...(yield* Effect.forEach(missing, noSuchFolder)),
     ...(yield* Effect.forEach(brokenFolders.values(), ({ folder, reason }) =>
@@ -89,6 +104,10 @@ export const detectChanges = Effect.fnUntraced(function* (
   ]
   return { candidates, unchanged, unworkable }
 }, asPreflight)
+
+/** Whether the published archive holds files. Where there is an archive and its state is lost, it is taken to hold some. */
+const hadFiles = (record: FolderRecord | undefined): boolean =>
+  record?.state === undefined ? record?.zipSize !== undefined : record.state.files > 0
 
 // Nothing is noted of a name that was perhaps only mistyped.
 const noSuchFolder = Effect.fnUntraced(

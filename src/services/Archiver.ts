@@ -29,6 +29,8 @@ export interface ArchiverMemory {
   readonly archived?: Array<string>
   /** Those among them that could be copied from the archive before. */
   readonly copied?: Array<string>
+  /** What the zips are made of, by destination: the digests of their manifests. */
+  readonly contents?: Map<string, string>
   /** Zips, as they are verified. */
   readonly verified?: Array<string>
 }
@@ -126,6 +128,7 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
         const failure = memory.failures?.[manifest.folder]?.shift()
         if (failure !== undefined) return yield* failure
         memory.archived?.push(destination)
+        memory.contents?.set(destination, `${manifest.hash} ${manifest.stampsHash}`)
         options.progress?.(manifest.bytes)
         const zipSize = memorySize(manifest)
         if (options.previous === undefined) return reportOf(manifest, zipSize)

@@ -79,16 +79,20 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
   )
 
   /** Reads nothing: digests of the path instead. `failures` by path, each call takes the next; then it works. */
-  static readonly layerMemory = (failures: Record<string, Array<HashError>> = {}): Layer.Layer<Hasher> =>
+  static readonly layerMemory = (
+    failures: Record<string, Array<HashError>> = {},
+    contents: ReadonlyMap<string, string> = new Map()
+  ): Layer.Layer<Hasher> =>
     Layer.succeed(
       Hasher,
       afterwards(
         Effect.fnUntraced(function* (path) {
           const failure = failures[path]?.shift()
           if (failure !== undefined) return yield* failure
+          const content = `${path}\0${contents.get(path) ?? ""}`
           return {
-            md5: createHash("md5").update(path).digest("hex"),
-            sha256: createHash("sha256").update(path).digest("hex")
+            md5: createHash("md5").update(content).digest("hex"),
+            sha256: createHash("sha256").update(content).digest("hex")
           }
         })
       )

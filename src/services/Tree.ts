@@ -7,8 +7,8 @@ import * as RawPath from "../domain/RawPath.ts"
 import type { Blocked, SourceView } from "../domain/Source.ts"
 import { abortable } from "./abortable.ts"
 import { toManifest } from "./tree/Build.ts"
-import { blockedFor, listFolders, type Unreadable } from "./tree/Folders.ts"
-import { type MemoryTree, memoryFolders, memoryManifest } from "./tree/Memory.ts"
+import { blockedFor, listFolders, type Replaced, type Unreadable } from "./tree/Folders.ts"
+import { type MemoryTree, memoryFolders, memoryLinks, memoryManifest } from "./tree/Memory.ts"
 import type { Skipped } from "./tree/Reading.ts"
 import { isTreeError, TreeError } from "./tree/TreeError.ts"
 import { walk } from "./tree/Walk.ts"
@@ -23,6 +23,8 @@ interface Listing {
   readonly folders: ReadonlyArray<FolderName>
   /** Those of them that cannot be looked at, and why. */
   readonly unreadable: ReadonlyArray<Unreadable>
+  /** Names of folders that something else has: a symbolic link, a file, a device. */
+  readonly replaced: ReadonlyArray<Replaced>
   /** Everything else: other names, files, symlinks, devices. */
   readonly skipped: number
 }
@@ -45,8 +47,8 @@ export class Tree extends Context.Tag("zipper/Tree")<
       folders: Effect.fn("Tree.folders")(function* (view: SourceView) {
         const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
         yield* logSkipped(found.skippedNames, found.skipped)
-        const { folders, skipped, unreadable } = found
-        return { folders, skipped, unreadable }
+        const { folders, replaced, skipped, unreadable } = found
+        return { folders, replaced, skipped, unreadable }
       }),
       manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName) {
         const blocked = blockedFor(view, folder)
@@ -61,7 +63,13 @@ export class Tree extends Context.Tag("zipper/Tree")<
   /** Folders from a plain record, looked at anew in each call, so that a test may change it between runs. */
   static readonly layerMemory = (tree: MemoryTree): Layer.Layer<Tree> =>
     Layer.succeed(Tree, {
-      folders: () => Effect.sync(() => ({ folders: memoryFolders(tree), unreadable: [], skipped: 0 })),
+      folders: () =>
+        Effect.sync(() => ({
+          folders: memoryFolders(tree),
+          unreadable: [],
+          replaced: memoryLinks(tree),
+          skipped: 0
+        })),
       manifest: Effect.fnUntraced(function* (view, folder) {
         const blocked = blockedFor(view, folder)
         if (blocked !== undefined) return yield* blockedError(blocked)

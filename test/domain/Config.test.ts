@@ -44,6 +44,7 @@ describe("Config", () => {
         log_file: "/var/log/zipper.log",
         snapshots: "zfs",
         snapshot_keep: 1,
+        compare: "ctime",
         task_timeout_seconds: 14400,
         compression: { method: "auto", level: 6, threads: 0 },
         notify_on: ["failure"],

@@ -50,6 +50,7 @@ const archived = (archivedAt: string): FolderResult => ({
   copied: 0,
   millis: 5,
   rotated: false,
+  sha256: "0".repeat(64),
   rehearsed: false,
   archivedAt
 })

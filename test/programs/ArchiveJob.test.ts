@@ -41,6 +41,7 @@ describe("the archive job", () => {
       const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("EFGH") } })
       assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
       yield* TestClock.adjust("1 hour")
+      kit.tree["EFGH"] = { "b/c.txt": { content: "three" } }
       const second = yield* kit.run()
       assert.deepStrictEqual(short(second.results), ["ABCD Unchanged", "EFGH Archived"])
       assert.deepStrictEqual([second.archived, second.unchanged, second.failed], [1, 1, 0])
@@ -211,6 +212,103 @@ describe("the archive job", () => {
   )
 })
 
+describe("what is compared without a diff", () => {
+  it.effect("content written with size and mtime kept is noticed by ctime, unless compare is mtime", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "eno", ctime: -2_000_000 } }
+      const byMtime = yield* kit.run({}, { compare: "mtime" })
+      assert.deepStrictEqual(short(byMtime.results), ["ABCD Unchanged", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("a mode is noticed by either", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "one", mode: 0o100600 } }
+      const { results } = yield* kit.run({}, { compare: "mtime" })
+      assert.deepStrictEqual(short(results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect(
+    "what was written to just before it was listed is archived again, and the same bytes rotate nothing",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one", ctime: 5 } } })
+        yield* kit.run()
+        // Through a memory map: neither size nor times tell.
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+        assert.lengthOf(kit.archiver.archived, 2)
+        assert.isUndefined((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.previous)
+        assert.isTrue(
+          kit.lines.some((line) => line.includes("archived again (it was written to shortly before"))
+        )
+        yield* TestClock.adjust("1 hour")
+        yield* kit.run()
+        assert.lengthOf(kit.archiver.archived, 2, "its times are old now, and prove that nothing changed")
+      })
+  )
+
+  it.effect("the same bytes after a failed attempt, and with force, are no new generation", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one" } } })
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "second" } }
+      yield* kit.run()
+      kit.archiver.failures["ABCD"] = [unreadable(false)]
+      yield* kit.run({ force: true })
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived"])
+      yield* kit.run({ force: true })
+      const sets = (yield* Ref.get(kit.store)).published.get(folder("ABCD"))
+      assert.deepStrictEqual([sets?.previous?.state.bytes, sets?.current.state.bytes], [3, 6])
+      assert.isTrue(kit.lines.some((line) => line.includes("the same bytes as before")))
+    })
+  )
+})
+
+describe("what is missing", () => {
+  it.effect("a folder that had files and has none fails, until that is accepted for it by name", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { b: "directory" }
+      for (const asked of [{}, { force: true }, { folders: ["ABCD"] }]) {
+        const { results } = yield* kit.run(asked)
+        assert.include(short(results), "ABCD Failed")
+        const [failed] = results
+        assert.include(failed?._tag === "Failed" ? failed.error : "", "zipper run --force --folder ABCD")
+      }
+      assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.current.state.files, 1)
+      const accepted = yield* kit.run({ force: true, folders: ["ABCD"] })
+      assert.deepStrictEqual(short(accepted.results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("a folder with archives that became a symbolic link or a file fails by name", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      delete kit.tree["ABCD"]
+      kit.tree["ABCD -> elsewhere"] = {}
+      for (const asked of [{}, { folders: ["ABCD"], force: true }]) {
+        const { results } = yield* kit.run(asked)
+        const [failed] = results
+        assert.include(failed?._tag === "Failed" ? failed.error : "", "symbolic link")
+        assert.lengthOf(
+          results.filter((result) => result._tag === "Failed"),
+          1
+        )
+      }
+    })
+  )
+})
+
 describe("snapshots and the cursor", () => {
   it.effect(
     "the snapshot of a good run is kept as the next base, older ones as told, the rest is destroyed",
@@ -295,6 +393,29 @@ describe("snapshots and the cursor", () => {
       }))
       kit.tree["ABCD"] = { "a.txt": { content: "eno", ctime: 1 } }
       assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("an archive that the cursor does not know is compared closely, whatever zfs diff says", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      const atCursor = yield* Ref.get(kit.store)
+      // A run of one folder, then a rollback of the source to the cursor's snapshot: newer than the cursor.
+      kit.tree["ABCD"] = { "a.txt": { content: "encrypted" } }
+      kit.zfs.evidence = onlyChanged("ABCD")
+      yield* kit.run({ folders: ["ABCD"] })
+      kit.zfs.evidence = onlyChanged()
+      kit.tree["ABCD"] = twoFolders().ABCD
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      // The target's folder is put back from a backup: older than the cursor.
+      kit.tree["ABCD"] = { "a.txt": { content: "newest" } }
+      kit.zfs.evidence = onlyChanged("ABCD")
+      yield* kit.run()
+      yield* Ref.update(kit.store, (store) => ({ ...store, published: atCursor.published }))
+      kit.zfs.evidence = onlyChanged()
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
     })
   )
 

@@ -122,6 +122,7 @@ describe("what is told of a folder", () => {
     copied: 0,
     millis: 400,
     rotated: true,
+    sha256: "0".repeat(64),
     rehearsed: false
   } as const
 

@@ -25,24 +25,26 @@ const cursor = {
   source_path: "/mnt/tank/data",
   base: { name: "auto-zip-20250101120000", guids: {} },
   kept: [],
+  archives: {},
   run: "r1",
   advanced_at_utc: "2025-01-01T12:00:00Z"
 } as const
 
 /** All that a run asks of the store. */
-const everything = Effect.gen(function* () {
+const publishing = Effect.fnUntraced(function* (content: string) {
   const store = yield* Store
   const report = yield* store.preflight
   const recovery = yield* store.recover
   const records = yield* store.records
   const before = yield* store.cursor
   const published = yield* Effect.scoped(
-    Effect.flatMap(store.stage(abcd), (staging) => store.publish(staging, publicationOf("three")))
+    Effect.flatMap(store.stage(abcd), (staging) => store.publish(staging, publicationOf(content)))
   )
   yield* store.recordFailure(failure)
   yield* store.advance(cursor)
   return { report, recovery, records, before, published }
 })
+const everything = publishing("three")
 
 describe("layerDryRun", () => {
   it.scoped("reads what is there, says what it would do, and writes not one byte", () =>
@@ -123,8 +125,9 @@ describe("layerMemory", () => {
       assert.strictEqual((yield* Ref.get(ref)).failures.get(abcd)?.failures, 1)
       const first = yield* everything.pipe(Effect.provide(memory))
       assert.isFalse(first.published.rotated)
-      const second = yield* everything.pipe(Effect.provide(memory))
+      const second = yield* publishing("four").pipe(Effect.provide(memory))
       assert.isTrue(second.published.rotated)
+      assert.isFalse((yield* publishing("four").pipe(Effect.provide(memory))).published.rotated)
       assert.strictEqual(second.records.get(abcd)?.zipSize, 5)
       const store = yield* Ref.get(ref)
       assert.deepStrictEqual(store.cursor, cursor)

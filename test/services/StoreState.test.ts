@@ -35,6 +35,7 @@ const cursor: Cursor = {
   source_path: "/mnt/tank/data",
   base: { name: "auto-zip-20250101120000", guids: { "tank/data": "123" } },
   kept: [],
+  archives: { ABCD: "a".repeat(64) },
   run: "r1",
   advanced_at_utc: "2025-01-01T12:00:00Z"
 }

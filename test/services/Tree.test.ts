@@ -40,6 +40,11 @@ describe("Tree.folders", () => {
       assert.deepStrictEqual(yield* folders(viewOf(root)), {
         folders: [FolderName.FolderName.make("0000"), abcd, FolderName.FolderName.make("ZZZZ")],
         unreadable: [],
+        replaced: [
+          { folder: FolderName.FolderName.make("FIFO"), type: "fifo" },
+          { folder: FolderName.FolderName.make("FILE"), type: "file" },
+          { folder: FolderName.FolderName.make("LINK"), type: "symbolic link" }
+        ],
         skipped: 7
       })
       assert.include(log.lines, "Debug: skipped LINK (symbolic link)")

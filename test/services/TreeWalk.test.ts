@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import { hashEntries, type Manifest } from "../../src/domain/Manifest.ts"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import { Tree } from "../../src/services/Tree.ts"
-import { type Block, makeRows, openBlock } from "../../src/services/tree/Columns.ts"
+import { type Block, greatest, makeRows, openBlock } from "../../src/services/tree/Columns.ts"
 import { type Directory, inOrder } from "../../src/services/tree/Order.ts"
 import { WorkerSource, Workers } from "../../src/services/Workers.ts"
 import { abcd, put, run, viewOf } from "../support/archive.ts"
@@ -25,10 +25,11 @@ const onThreads = (program?: string) =>
 const manifest = (root: string) => Effect.flatMap(Tree, (tree) => tree.manifest(viewOf(root), abcd))
 
 /** The digest as it is defined, an entry at a time. */
-const plainHash = (entries: Manifest["entries"]): string => {
+const plainHash = (entries: Manifest["entries"], folder?: { mode: number; mtimeNs: bigint }): string => {
   const hash = createHash("sha256")
-  for (const { kind, mtimeNs, path, size } of entries)
-    hash.update(Buffer.from(`${kind.charAt(0)} ${size} ${mtimeNs} ${path}\0`, "latin1"))
+  if (folder !== undefined) hash.update(`d ${folder.mode} 0 ${folder.mtimeNs} \0`)
+  for (const { kind, mode, mtimeNs, path, size } of entries)
+    hash.update(Buffer.from(`${kind.charAt(0)} ${mode} ${size} ${mtimeNs} ${path}\0`, "latin1"))
   return hash.digest("hex")
 }
 
@@ -140,7 +141,8 @@ describe("entries in columns", () => {
       const hash = createHash("sha256")
       hash.update(block.lines(0, middle)).update(block.lines(middle, given.length))
       assert.strictEqual(hash.digest("hex"), plainHash(entries))
-      assert.strictEqual(hashEntries(entries), plainHash(entries))
+      const folder = { mode: 0o40711, mtimeNs: -5n }
+      assert.strictEqual(hashEntries(folder, entries), plainHash(entries, folder))
     },
     { fastCheck: { numRuns: 30 } }
   )
@@ -196,7 +198,13 @@ describe("a manifest", () => {
         here.entries.map(({ mode, mtimeNs }) => [mtimeNs, mode]),
         looks.map(({ mode, mtimeNs }) => [mtimeNs, Number(mode)])
       )
-      assert.strictEqual(here.hash, plainHash(here.entries))
+      const itself = lstatSync(`${root}/ABCD`, { bigint: true })
+      const latest = (key: "ctimeNs" | "mtimeNs") => greatest([itself, ...looks].map((stats) => stats[key]))
+      assert.deepStrictEqual(here.latest, { ctimeNs: latest("ctimeNs"), mtimeNs: latest("mtimeNs") })
+      assert.strictEqual(
+        here.hash,
+        plainHash(here.entries, { mode: Number(itself.mode), mtimeNs: itself.mtimeNs })
+      )
       assert.strictEqual(here.files, here.entries.filter(({ kind }) => kind === "file").length)
       assert.deepStrictEqual(
         here.escaped?.map(({ name }) => name),

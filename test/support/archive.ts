@@ -75,7 +75,7 @@ export const manifestOf = (entries: ReadonlyArray<ManifestEntry>): Manifest => {
     bytes: files.reduce((sum, { size }) => sum + size, 0),
     skipped: 0,
     hardLinks: false,
-    hash: hashEntries(entries)
+    hash: hashEntries({ mode: 0o40755, mtimeNs: 1_700_000_000_000_000_000n }, entries)
   }
 }
 

@@ -38,6 +38,7 @@ export const config: AnnounceConfig = {
   max_workers: 2,
   retries: 3,
   task_timeout_seconds: 60,
+  compare: "ctime" as const,
   snapshot_keep: 1,
   notify_on: ["failure"]
 }
@@ -77,6 +78,7 @@ export const makeKit = (
       archived: [],
       verified: [],
       copied: [],
+      contents: new Map<string, string>(),
       ...(options.before === undefined ? {} : { before: options.before })
     }
     const store = yield* Ref.make<MemoryStore>(emptyStore)
@@ -88,7 +90,7 @@ export const makeKit = (
       Zfs.layerMemory(zfs),
       Tree.layerMemory(tree),
       Archiver.layerMemory(archiver),
-      Hasher.layerMemory(),
+      Hasher.layerMemory({}, archiver.contents),
       Store.layerMemory(store),
       Notifier.layerMemory(sent),
       Lock.layerMemory(options.held ?? []),

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import * as EntryName from "../../domain/EntryName.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
-import type { Manifest, ManifestEntry } from "../../domain/Manifest.ts"
+import { folderLine, type Manifest, type ManifestEntry } from "../../domain/Manifest.ts"
 import type { RawPath } from "../../domain/RawPath.ts"
 import { inOrder, type Run } from "./Order.ts"
 import type { Walked } from "./Walk.ts"
@@ -11,10 +11,10 @@ import type { Walked } from "./Walk.ts"
  * changed needs only the hash, and a million entries cost more than finding them did.
  */
 export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
-  const { ascii, entries, root, ...rest } = walked
+  const { ascii, entries, itself, root, ...rest } = walked
   const runs = inOrder(root)
-  const hash = createHash("sha256")
-  const stampsHash = createHash("sha256")
+  const hash = createHash("sha256").update(folderLine(itself))
+  const stampsHash = createHash("sha256").update(`${itself.ino} ${itself.ctimeNs}\0`)
   for (const { block, from, to } of runs) {
     hash.update(block.lines(from, to))
     stampsHash.update(block.stamps(from, to))
@@ -35,6 +35,7 @@ export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
     bytes: rest.bytes,
     skipped: rest.skipped,
     hardLinks: rest.hardLinks,
+    latest: rest.latest,
     get escaped() {
       return make().escaped
     },

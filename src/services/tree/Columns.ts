@@ -1,5 +1,5 @@
 import type { BigIntStats } from "node:fs"
-import { lineHead, type ManifestEntry } from "../../domain/Manifest.ts"
+import { type LatestTimes, lineHead, type ManifestEntry } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 
 /**
@@ -13,6 +13,7 @@ export interface Columns {
   readonly count: number
   /** The mtimes that are no int64 of nanoseconds (before 1678 or after 2262), with the entries they are of. */
   readonly farTimes: ReadonlyArray<readonly [index: number, mtimeNs: bigint]>
+  readonly latest: LatestTimes
 }
 
 /** Gathers entries. */
@@ -79,6 +80,7 @@ export const makeRows = (): Rows => {
   /** Bytes of `room.text` that are written; the characters to come. */
   let written = 0
   let pending = ""
+  let latest: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
 
   const flush = (): void => {
     if (written + pending.length > room.text.length) grow(room.modes.length, 2 * (written + pending.length))
@@ -101,8 +103,10 @@ export const makeRows = (): Rows => {
       room.stamps[2 * count] = ino
       room.stamps[2 * count + 1] = ctimeNs
       room.sizes[count] = size
-      room.modes[count] = Number(mode) & 0xffff
-      pending += lineHead(kind, size, mtimeNs)
+      const mode16 = Number(mode) & 0xffff
+      room.modes[count] = mode16
+      latest = later(latest, { ctimeNs, mtimeNs })
+      pending += lineHead(kind, mode16, size, mtimeNs)
       room.starts[count] = written + pending.length
       pending += path
       room.ends[count] = written + pending.length
@@ -116,10 +120,23 @@ export const makeRows = (): Rows => {
       const data = new Uint8Array(new ArrayBuffer(bytesEach * count + written))
       copyInto(layOut(data, count), room, count, written)
       if (spare.length < sparesKept) spare.push(room)
-      return { data, count, farTimes }
+      return { data, count, farTimes, latest }
     }
   }
 }
+
+/** The later time of each kind. */
+export const later = (a: LatestTimes, b: LatestTimes): LatestTimes =>
+  a.ctimeNs >= b.ctimeNs && a.mtimeNs >= b.mtimeNs
+    ? a
+    : { ctimeNs: greatest([a.ctimeNs, b.ctimeNs]), mtimeNs: greatest([a.mtimeNs, b.mtimeNs]) }
+
+/** The greatest of at least one number; Math.max takes no bigint. */
+export const greatest = (numbers: ReadonlyArray<bigint>): bigint =>
+  numbers.reduce((most, next) => {
+    if (next > most) return next
+    return most
+  })
 
 /** Entries in columns, one answer of a thread. */
 export interface Block {
@@ -132,7 +149,7 @@ export interface Block {
   readonly entry: (index: number, path: RawPath.RawPath, name: string) => ManifestEntry
 }
 
-export const openBlock = ({ count, data, farTimes }: Columns): Block => {
+export const openBlock = ({ count, data, farTimes }: Omit<Columns, "latest">): Block => {
   const { ends, modes, mtimes, sizes, stamps, starts, text } = layOut(data, count)
   const far = new Map(farTimes)
   const at = (column: Uint32Array, index: number): number => column[index] ?? 0

@@ -10,11 +10,19 @@ export interface Unreadable {
   readonly reason: string
 }
 
+/** A name of a folder that something else has: a symbolic link, a file, a device. */
+export interface Replaced {
+  readonly folder: FolderName.FolderName
+  /** What it is, for a person: "symbolic link". */
+  readonly type: string
+}
+
 /** The folders of a source, and the rest. */
 export interface Folders {
   readonly folders: ReadonlyArray<FolderName.FolderName>
   /** Those of them that cannot be looked at, and why. */
   readonly unreadable: ReadonlyArray<Unreadable>
+  readonly replaced: ReadonlyArray<Replaced>
   readonly skipped: number
   /** The first of the skipped. */
   readonly skippedNames: ReadonlyArray<Skipped>
@@ -31,6 +39,7 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
     if (folder !== undefined) folders.add(folder)
   }
   const unreadable: Array<Unreadable> = []
+  const replaced: Array<Replaced> = []
   const skippedNames: Array<Skipped> = []
   let skipped = 0
   const skip = (path: RawPath.RawPath, type: string) => {
@@ -53,9 +62,12 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
     })
     if (stats === undefined) continue
     if (stats.isDirectory()) folders.add(folder)
-    else skip(name, typeOf(stats))
+    else {
+      replaced.push({ folder, type: typeOf(stats) })
+      skip(name, typeOf(stats))
+    }
   }
-  return { folders: [...folders].sort(), unreadable, skipped, skippedNames }
+  return { folders: [...folders].sort(), unreadable, replaced, skipped, skippedNames }
 }
 
 /** The place, if there is one, that makes the folder unreadable as a whole. */

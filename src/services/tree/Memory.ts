@@ -3,9 +3,10 @@ import * as EntryName from "../../domain/EntryName.ts"
 import * as FolderName from "../../domain/FolderName.ts"
 import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
+import { greatest } from "./Columns.ts"
 import { TreeError } from "./TreeError.ts"
 
-/** A file of a made-up folder. Times in milliseconds since 1970; 2025-01-01T00:00:00Z when left out. */
+/** A file of a made-up folder. Times in milliseconds since 1970; 1969-01-01T00:00:00Z when left out: long before a test clock begins. */
 interface MemoryEntry {
   readonly content: string
   readonly mtime?: number
@@ -19,7 +20,7 @@ type MemoryFolder = Readonly<Record<string, MemoryEntry | "directory">> | TreeEr
 /** Folders by name. A function is asked at each reading: for folders that fail at first, or change. */
 export type MemoryTree = Record<string, MemoryFolder | (() => MemoryFolder)>
 
-const someTime = Date.UTC(2025, 0, 1)
+const someTime = Date.UTC(1969, 0, 1)
 
 /** The names in the record that are names of folders. */
 export const memoryFolders = (tree: MemoryTree): ReadonlyArray<FolderName.FolderName> =>
@@ -27,6 +28,13 @@ export const memoryFolders = (tree: MemoryTree): ReadonlyArray<FolderName.Folder
     .map(FolderName.parse)
     .filter((name) => name !== undefined)
     .sort()
+
+/** `ABCD -> elsewhere` in the record is a symbolic link with the name of a folder. */
+export const memoryLinks = (tree: MemoryTree) =>
+  Object.keys(tree).flatMap((key) => {
+    const folder = key.includes(" -> ") ? FolderName.parse(key.slice(0, key.indexOf(" "))) : undefined
+    return folder === undefined ? [] : [{ folder, type: "symbolic link" }]
+  })
 
 /** What lies in a folder of the record. */
 export const memoryManifest = (tree: MemoryTree, folder: FolderName.FolderName): Manifest | TreeError => {
@@ -63,7 +71,12 @@ export const memoryManifest = (tree: MemoryTree, folder: FolderName.FolderName):
   const ctimes = Object.values(content).map((entry) =>
     entry === "directory" ? someTime : (entry.ctime ?? someTime)
   )
-  return { ...manifestOf(folder, [...entries.values()].sort(byPath)), stampsHash: digestOf(ctimes.join()) }
+  const found = [...entries.values()].sort(byPath)
+  const latest = {
+    ctimeNs: BigInt(Math.max(someTime, ...ctimes)) * 1_000_000n,
+    mtimeNs: greatest([BigInt(someTime) * 1_000_000n, ...found.map(({ mtimeNs }) => mtimeNs)])
+  }
+  return { ...manifestOf(folder, found), stampsHash: digestOf(ctimes.join()), latest }
 }
 
 const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex")
@@ -84,7 +97,7 @@ const manifestOf = (
     skipped: 0,
     hardLinks: false,
     escaped,
-    hash: hashEntries(entries)
+    hash: hashEntries({ mode: 0o40755, mtimeNs: BigInt(someTime) * 1_000_000n }, entries)
   }
 }
 

@@ -1,10 +1,12 @@
 import type { FolderName } from "../../domain/FolderName.ts"
+import type { LatestTimes } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
+import { waiting } from "../../workers/DirectoryCalls.ts"
 import { inProcess } from "../../workers/Jobs.ts"
 import type { Found, Listed, ToList } from "../../workers/jobs/list.ts"
 import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
-import { type Block, openBlock } from "./Columns.ts"
+import { type Block, later, openBlock } from "./Columns.ts"
 import { type Grafts, graftsWithin } from "./Mounts.ts"
 import type { Directory } from "./Order.ts"
 import { runPool } from "./Pool.ts"
@@ -14,6 +16,15 @@ import { TreeError } from "./TreeError.ts"
 /** What lies in a folder. */
 export interface Walked {
   readonly root: Directory
+  /** The folder's own inode, times (nanoseconds since 1970) and mode (16 bits). */
+  readonly itself: {
+    readonly ino: bigint
+    readonly ctimeNs: bigint
+    readonly mtimeNs: bigint
+    readonly mode: number
+  }
+  /** The latest times of all entries and of the folder itself. */
+  readonly latest: LatestTimes
   readonly entries: number
   /** All paths are ASCII. */
   readonly ascii: boolean
@@ -75,8 +86,14 @@ export const walk = async (
     return answer
   }
 
+  const place = Source.resolve(view, top)
+  const { ctimeNs, ino, mode, mtimeNs } = await waiting
+    .lstat(RawPath.toBuffer(place))
+    .catch((cause: unknown) => {
+      throw failed(view, "read", top, place, cause)
+    })
   const first: Job = {
-    ask: toList(grafts, top, Source.resolve(view, top)),
+    ask: toList(grafts, top, place),
     directory: root,
     piece: 0
   }
@@ -99,7 +116,13 @@ export const walk = async (
     const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
     throw failed(view, "read", at, place, nowhere)
   }
-  return { root, ...total.sum() }
+  const { latest, ...sum } = total.sum()
+  return {
+    root,
+    ...sum,
+    itself: { ino, ctimeNs, mtimeNs, mode: Number(mode) & 0xffff },
+    latest: later(latest, { ctimeNs, mtimeNs })
+  }
 }
 
 const toList = (grafts: Grafts, path: RawPath.RawPath, real: RawPath.RawPath): ToList => ({
@@ -138,7 +161,8 @@ const settle = (
 
 const makeTotal = () => {
   const skippedNames: Array<Skipped> = []
-  const sum = { entries: 0, ascii: true, files: 0, bytes: 0, hardLinks: false, skipped: 0 }
+  const nothing: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
+  const sum = { entries: 0, ascii: true, files: 0, bytes: 0, hardLinks: false, skipped: 0, latest: nothing }
   let waiting = 0
   return {
     /** Names that are known of: of pieces that nobody has looked at yet too. */
@@ -150,6 +174,7 @@ const makeTotal = () => {
       sum.bytes += found.bytes
       sum.hardLinks ||= found.hardLinks
       sum.skipped += found.skipped
+      sum.latest = later(sum.latest, found.latest)
       skippedNames.push(...found.skippedNames.slice(0, namesLogged - skippedNames.length))
       for (const { pieces } of found.listed) if (pieces.length > 0) waiting += few
     },

@@ -102,12 +102,13 @@ const diff = Effect.fnUntraced(
     )
     if (completed.exitCode === 0) return undefined
     const error = failure(`compare ${dataset} with its previous snapshot`, dataset, completed)
-    return error.reason === "PermissionDenied"
-      ? {
-          verdict: "unknown" as const,
-          reason: `zfs diff is not permitted, so every file has to be looked at; root can grant it: ${allowCommand(dataset)}`
-        }
-      : { verdict: "changed" as const, reason: error.message }
+    return {
+      verdict: "unknown" as const,
+      reason:
+        error.reason === "PermissionDenied"
+          ? `zfs diff is not permitted, so every file has to be looked at; root can grant it: ${allowCommand(dataset)}`
+          : `${error.message}; so every file has to be looked at`
+    }
   },
   Effect.catchAll((error) => Effect.succeed({ verdict: "unknown" as const, reason: error.message }))
 )
