@@ -128,7 +128,7 @@ export const flawOf = (cause: unknown, name?: Buffer): Flaw => {
   return entry === undefined ? { problem } : { entry, problem }
 }
 
-/** Gathers names in memory of their own, so that it can go to another thread. */
+/** Gathers names, and gives them in memory of their own, so that it can go to another thread. */
 const makeNames = (room: number) => {
   const all = Buffer.allocUnsafeSlow(room)
   let used = 0
@@ -137,6 +137,6 @@ const makeNames = (room: number) => {
       if (used > 0) used = all.writeUInt8(0, used)
       used += name.copy(all, used)
     },
-    end: (): Uint8Array => new Uint8Array(all.buffer, 0, used)
+    end: (): Uint8Array => new Uint8Array(all.subarray(0, used))
   }
 }

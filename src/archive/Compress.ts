@@ -32,6 +32,9 @@ const memLevel = 9
 /** zlib's output comes in pieces of at most this size: most data shrinks, and fresh memory is dear. */
 const piece = 256 * 1024
 
+/** What zlib allocates for the output of `size` bytes; for more output than that, as often as it takes. */
+const chunkFor = (size: number): number => Math.min(roomFor(size), piece)
+
 /** Compresses a small file into `slot` from `at` on, where there is {@link roomFor} it. */
 export const compressWhole = async (
   file: SourceFile,
@@ -44,18 +47,15 @@ export const compressWhole = async (
   const content = scratch.subarray(0, size)
   file.check(await file.read(content))
   const checksum = crc32(content)
+  const chunkSize = chunkFor(size)
   const deflated =
     size === 0 || compression.level === 0
       ? undefined
-      : deflateRawSync(content, {
-          level: compression.level,
-          memLevel,
-          chunkSize: Math.min(roomFor(size), piece)
-        })
+      : deflateRawSync(content, { level: compression.level, memLevel, chunkSize })
   if (deflated !== undefined && (compression.method === "deflate" || deflated.length < size * worthwhile)) {
     slot.set(deflated, at)
     const compressedSize = deflated.length
-    release(deflated.buffer)
+    release(deflated, chunkSize)
     return { method: "deflate", crc32: checksum, size, compressedSize }
   }
   slot.set(content, at)
@@ -106,7 +106,7 @@ export const compressBlock = async (
   const data = deflateBlock(scratch.subarray(0, before), content, block)
   const compressedSize = data.length
   slot.set(data)
-  release(data.buffer)
+  release(data, chunkFor(length))
   return { length, crc32: crc32(content), compressedSize }
 }
 
@@ -119,7 +119,7 @@ export const deflateBlock = (
   deflateRawSync(content, {
     level: block.level,
     memLevel,
-    chunkSize: Math.min(roomFor(content.length), piece),
+    chunkSize: chunkFor(content.length),
     finishFlush: block.last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
     ...(window.length === 0 ? {} : { dictionary: window })
   })

@@ -2,13 +2,12 @@ import type { RawPath } from "../domain/RawPath.ts"
 import * as RawPaths from "../domain/RawPath.ts"
 import type { RestoreFailure } from "../domain/RestorePlan.ts"
 import type { FileCalls } from "../workers/FileCalls.ts"
-import { inflatePieces, inflateWhole, isSmall, makeSums } from "./EntryData.ts"
+import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
 import { createFile, isFileStill, isHopeless, type NewFile, Unwritten } from "./ExtractFile.ts"
 import { type KnownFolder, makeOpener, type OpenFolder, split } from "./ExtractFolder.ts"
 import { type Shared, shareOf } from "./ExtractShared.ts"
 import { checkLocal, type ZipEntry } from "./ReadHeaders.ts"
 import { readRecords } from "./ReadZip.ts"
-import { release } from "./Release.ts"
 import { type SliceSource, type SliceView, windowSize, withSlice } from "./SliceReader.ts"
 
 /** What is to be done with an entry. */
@@ -133,7 +132,7 @@ const makeWriter = (
     } catch (cause) {
       throw file.discard(cause)
     }
-    if (content !== raw) release(content.buffer)
+    if (content !== raw) releaseWhole(content, entry)
   }
 
   const large = async (entry: ZipEntry, made: () => NewFile): Promise<void> => {
@@ -146,9 +145,7 @@ const makeWriter = (
         sums.add(chunk)
         file.write(chunk)
         shared.wrote(chunk.length)
-        // zlib has gone on to another buffer when this one is full.
-        if (entry.method === "deflate" && chunk.byteOffset + chunk.length === chunk.buffer.byteLength)
-          release(chunk.buffer)
+        if (entry.method === "deflate") releasePiece(chunk)
       }
       sums.check()
       file.finish()

@@ -1,11 +1,10 @@
 import { crc32 } from "node:zlib"
 import type { FileCalls } from "../workers/FileCalls.ts"
 import { damaged } from "./Damage.ts"
-import { inflatePieces, inflateWhole, isSmall, makeSums } from "./EntryData.ts"
+import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
 import { makeDigest } from "./HeadDigest.ts"
 import { checkLocal, type ZipEntry } from "./ReadHeaders.ts"
 import { readRecords } from "./ReadZip.ts"
-import { release } from "./Release.ts"
 import { type SliceSource, type SliceView, windowSize, withSlice } from "./SliceReader.ts"
 import type { Extent } from "./Slices.ts"
 
@@ -86,7 +85,7 @@ const checkSmall = (entry: ZipEntry, raw: Buffer): void => {
   else {
     const content = inflateWhole(raw, entry)
     sums.add(content)
-    release(content.buffer)
+    releaseWhole(content, entry)
   }
   sums.check()
 }
@@ -97,8 +96,7 @@ const checkLarge = async (entry: ZipEntry, pieces: AsyncIterable<Buffer>): Promi
   else {
     for await (const chunk of inflatePieces(pieces)) {
       sums.add(chunk)
-      // zlib has gone on to another buffer when this one is full.
-      if (chunk.byteOffset + chunk.length === chunk.buffer.byteLength) release(chunk.buffer)
+      releasePiece(chunk)
     }
   }
   sums.check()

@@ -43,7 +43,10 @@ export const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
   return place
 })
 
-/** Three folders to archive, one of them empty, and one whose name zipper passes over. */
+/**
+ * Three folders to archive, one of them empty, and one whose name zipper passes over. Files of each kind that a run
+ * treats differently: small and larger ones, that shrink and that do not.
+ */
 const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -55,6 +58,7 @@ const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace
     )
   }
   yield* write("DOCS/report.txt", "Quarterly report\n".repeat(2000))
+  yield* write("DOCS/minutes.txt", "All were present. Nothing was decided.\n".repeat(100))
   yield* write("DOCS/letters/2024/to whom it may concern.txt", "Dear Sir or Madam,\n")
   yield* write("DOCS/letters/naïve café ☕.txt", "UTF-8 names survive.\n")
   yield* write("PH01/holiday.jpg", noise(300_000))

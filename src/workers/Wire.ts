@@ -1,5 +1,6 @@
 import { ArchiveError } from "../archive/ArchiveError.ts"
 import { codeOf } from "../domain/Errno.ts"
+import { ownBuffer } from "./Memory.ts"
 import { type Inputs, type Kind, type Outputs, WorkerEnded } from "./Runner.ts"
 
 /** What the main thread asks of a worker. */
@@ -57,18 +58,18 @@ export const unpackFailure = (failure: Failure): Error => {
   return failure.code === undefined ? error : Object.assign(error, { code: failure.code })
 }
 
+/** Less than this is copied as fast as it is transferred. */
+const worthwhile = 8 * 1024
+
 /**
- * Memory of a result that need not be copied: what its views at the first level are alone in. Small buffers
- * share theirs with others, and memory that all threads see stays where it is.
+ * Memory of a result that need not be copied: what its views at the first level are alone in. The message takes a copy
+ * of the rest.
  */
 export const ownMemory = (value: Outputs[Kind]): ReadonlyArray<ArrayBuffer> => {
   if (typeof value !== "object") return []
-  const own = Object.values(value).flatMap((field) =>
-    ArrayBuffer.isView(field) &&
-    field.buffer instanceof ArrayBuffer &&
-    field.buffer.byteLength > Buffer.poolSize
-      ? [field.buffer]
-      : []
-  )
+  const own = Object.values(value).flatMap((field) => {
+    const memory = ArrayBuffer.isView(field) ? ownBuffer(field) : undefined
+    return memory !== undefined && memory.byteLength > worthwhile ? [memory] : []
+  })
   return [...new Set(own)]
 }
