@@ -4,10 +4,12 @@ import * as Either from "effect/Either"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { ancestorsOf, parentOf } from "../domain/replication/DatasetName.ts"
 import type { Job } from "../domain/replication/Job.ts"
+import { keyRemark } from "../domain/replication/Keys.ts"
 import { targetOf } from "../domain/replication/Mapping.ts"
 import { plan } from "../domain/replication/Plan.ts"
 import { type DatasetResult, summarize, totals } from "../domain/replication/ReplicationResult.ts"
 import { count } from "../domain/Units.ts"
+import { Receiver } from "../services/Receiver.ts"
 import { Sender } from "../services/Sender.ts"
 import { Transfer } from "../services/Transfer.ts"
 import { asPreflight, PreflightError } from "./Preflight.ts"
@@ -39,6 +41,7 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   yield* mustBeAllowed(found, options)
   yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
   yield* warnOfEncryption(job, found)
+  yield* warnOfKeys(job, found)
   const missing = yield* Effect.forEach(found.missing, notThere(job))
   const worked = yield* eachDataset(job, options, found)
   return yield* finish(job, options, started, [...missing, ...worked])
@@ -80,6 +83,22 @@ const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets
     yield* Effect.logWarning(
       `${named(children)} sent raw below an encrypted parent: at the target each has to be unlocked by itself (it becomes its own encryption root; the README says how to restore)`
     )
+  }
+})
+
+/** Says of raw replicas which key opens them, where that may be another than the user expects. */
+const warnOfKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Survey) {
+  if (job.mode !== "raw") return
+  const { label: there } = yield* Receiver
+  for (const { source, target: name } of items) {
+    const target = targets.get(name)
+    if (target === undefined) continue
+    const next = plan(source, target, { mode: job.mode, rollback: false })._tag
+    if (next !== "UpToDate" && next !== "Incremental" && next !== "Resume") continue
+    const remark = keyRemark(source, target, { sends: next !== "UpToDate", there })
+    if (remark !== undefined) {
+      yield* Effect.annotateLogs(Effect.logWarning(remark), "dataset", source.name)
+    }
   }
 })
 

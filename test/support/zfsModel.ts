@@ -125,7 +125,7 @@ export class ModelWorld {
 
   get sourceState(): SourceDataset {
     const { bookmarks, guid, kind, name, snapshots } = this.source
-    return { name, kind, guid, encrypted: false, snapshots, bookmarks }
+    return { name, kind, guid, encrypted: false, salt: undefined, snapshots, bookmarks }
   }
 
   get targetState(): TargetDataset | undefined {
@@ -143,7 +143,8 @@ export class ModelWorld {
       mode,
       resumeToken: partial === undefined ? undefined : `token for ${partial.to.guid}`,
       placeholder: placeholder && snapshots.length === 0 && written === 0,
-      canmount: "off"
+      canmount: "off",
+      key: undefined
     }
   }
 

@@ -7,10 +7,12 @@ import {
   type DatasetKind,
   modeProperty,
   placeholderProperty,
+  type Salt,
   type SendMode,
   type Snapshot,
   type SourceDataset,
-  type TargetDataset
+  type TargetDataset,
+  type TargetKey
 } from "./State.ts"
 
 /**
@@ -65,35 +67,42 @@ export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, O
 const none: Own = { snapshots: [], bookmarks: [] }
 
 /** Columns of {@link readSources}, for `zfs list -t filesystem,volume`. */
-export const sourceColumns = "name,type,guid,encryption"
+export const sourceColumns = "name,type,guid,encryption,pbkdf2salt"
 
 /** The source's datasets, in the order of the list, each once. Left: the first line that is none. */
 export const readSources = (
   text: string,
   snapshots: ReadonlyMap<string, Own>
 ): Either.Either<ReadonlyArray<SourceDataset>, string> => {
-  const listed = table(text, 4)
+  const listed = table(text, 5)
   if (Either.isLeft(listed)) return Either.left(listed.left)
   const found = new Map<string, SourceDataset>()
   for (const row of listed.right) {
-    const [name = "", type = "", guid = "", encryption = ""] = row
+    const [name = "", type = "", guid = "", encryption = "", salt = ""] = row
     const kind = kindOf(type)
     if (kind === undefined || !isDecimal(guid) || !isDataset(name)) return Either.left(row.join("\t"))
     const own = snapshots.get(name) ?? none
     const encrypted = encryption !== "off" && encryption !== "-"
-    found.set(name, { name, kind, guid, encrypted, ...own })
+    found.set(name, { name, kind, guid, encrypted, salt: encrypted ? saltOf(salt) : undefined, ...own })
   }
   return Either.right([...found.values()])
 }
+
+const saltOf = (value: string | undefined): Salt | undefined =>
+  value !== undefined && isDecimal(value) ? value : undefined
 
 const isDataset = (name: string): boolean => DatasetName.problem(name) === undefined
 
 const kindOf = (type: string | undefined): DatasetKind | undefined =>
   type === "volume" || type === "filesystem" ? type : undefined
 
+/** Properties of {@link readTargets} that tell of keys. */
+export const keyProperties = "encryptionroot,pbkdf2salt"
+
 /** Properties of {@link readTargets}, for `zfs get -o name,property,value,source`. */
 export const targetProperties = [
   ...["type", "guid", "canmount", "mounted", "written", "logicalreferenced", "receive_resume_token"],
+  keyProperties,
   modeProperty,
   placeholderProperty
 ].join(",")
@@ -103,18 +112,21 @@ interface Value {
   readonly source: string
 }
 
-/** The target's datasets by name. Left: the first line that says nothing of one, or what is not said of one. */
+/**
+ * The target's datasets by name. `keys` is what was printed of {@link keyProperties} of others that their keys have to do with.
+ * Left: the first line that says nothing of one, or what is not said of one.
+ */
 export const readTargets = (
   text: string,
-  snapshots: ReadonlyMap<string, Own>
+  snapshots: ReadonlyMap<string, Own>,
+  keys = ""
 ): Either.Either<ReadonlyMap<string, TargetDataset>, string> => {
-  const listed = table(text, 4)
+  const listed = readProperties(text)
   if (Either.isLeft(listed)) return Either.left(listed.left)
-  const properties = new Map<string, Map<string, Value>>()
-  for (const [name = "", property = "", value = "", source = ""] of listed.right) {
-    const known = properties.get(name) ?? new Map<string, Value>()
-    properties.set(name, known.set(property, { value, source }))
-  }
+  const others = readProperties(keys)
+  if (Either.isLeft(others)) return Either.left(others.left)
+  const properties = listed.right
+  const keyOf = keysIn(new Map([...others.right, ...properties]))
   const targets = new Map<string, TargetDataset>()
   for (const [name, of] of properties) {
     const own = snapshots.get(name) ?? none
@@ -133,13 +145,41 @@ export const readTargets = (
       resumeToken: set(of, "receive_resume_token"),
       mode: modeOf(ours(of, modeProperty)),
       placeholder: own.snapshots.length === 0 && isUntouched(of),
-      canmount: set(of, "canmount")
+      canmount: set(of, "canmount"),
+      key: keyOf(name)
     })
   }
   return Either.right(targets)
 }
 
 type Properties = ReadonlyMap<string, Value>
+
+const readProperties = (text: string): Either.Either<ReadonlyMap<string, Properties>, string> =>
+  Either.map(table(text, 4), (listed) => {
+    const properties = new Map<string, Map<string, Value>>()
+    for (const [name = "", property = "", value = "", source = ""] of listed) {
+      const known = properties.get(name) ?? new Map<string, Value>()
+      properties.set(name, known.set(property, { value, source }))
+    }
+    return properties
+  })
+
+/** What opens each dataset, as far as these properties tell. */
+const keysIn = (all: ReadonlyMap<string, Properties>) => {
+  const dependents = new Map<string, Array<string>>()
+  for (const [name, of] of all) {
+    const root = set(of, "encryptionroot")
+    if (root === undefined || root === name) continue
+    dependents.set(root, [...(dependents.get(root) ?? []), name])
+  }
+  const salt = (name: string) => saltOf(all.get(name)?.get("pbkdf2salt")?.value)
+  return (name: string): TargetKey | undefined => {
+    const root = set(all.get(name) ?? new Map(), "encryptionroot")
+    return root === undefined
+      ? undefined
+      : { root, salt: salt(name), rootSalt: salt(root), dependents: dependents.get(name) ?? [] }
+  }
+}
 
 const set = (of: Properties, property: string): string | undefined => {
   const value = of.get(property)?.value

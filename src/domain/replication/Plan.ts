@@ -1,4 +1,5 @@
 import { byCreatetxg } from "../Createtxg.ts"
+import { isJoined, locked, lockedOut } from "./Keys.ts"
 import * as Reasons from "./PlanReasons.ts"
 import type { SendMode, Snapshot, SourceDataset, TargetDataset } from "./State.ts"
 import type { Stream } from "./Stream.ts"
@@ -76,11 +77,15 @@ export const plan = (
   if (target === undefined) return full(earliest, newest, false)
   const mismatch = Reasons.mismatch(source, target, options.mode)
   if (mismatch !== undefined) return { _tag: "Blocked", reason: mismatch }
+  const lost = locked(target)
+  if (lost !== undefined) return { _tag: "Blocked", reason: Reasons.keyLost(target, lost) }
   if (target.snapshots.length > 0) {
     const onward = goOn(source, target, options)
     return target.resumeToken === undefined ? onward : resumed(source, target, target.resumeToken, onward)
   }
-  if (target.resumeToken !== undefined) return resume(target.resumeToken, target.placeholder)
+  if (target.resumeToken !== undefined) {
+    return keyLoss(source, target, options) ?? resume(target.resumeToken, target.placeholder)
+  }
   if (target.placeholder) return full(earliest, newest, true)
   return {
     _tag: "Diverged",
@@ -92,6 +97,18 @@ export const plan = (
 // A parent that we made may have snapshots of its own, where somebody takes them of the whole backup pool.
 const isReplica = ({ mode, resumeToken, snapshots }: TargetDataset): boolean =>
   resumeToken !== undefined || (mode !== undefined && snapshots.length > 0)
+
+/** What no key opens is lost as much as what is destroyed, and no --rollback allows that. */
+const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOptions): Plan | undefined => {
+  const why = target.placeholder ? undefined : lockedOut(source, target, mode)
+  if (why === undefined) return undefined
+  const { written } = target
+  // Where others are opened by its key, the replica itself loses nothing.
+  const loss = isJoined(target)
+    ? { back: undefined, snapshots: inOrder(target.snapshots), written }
+    : { back: undefined, snapshots: [], written: 0 }
+  return { _tag: "Diverged", loss, reason: Reasons.lockedOut(target, why) }
+}
 
 // The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
 const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
@@ -151,6 +168,8 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
   const first = ahead[0]
   const newest = ahead.at(-1)
   if (first === undefined || newest === undefined) return { _tag: "UpToDate", at: common.name }
+  const unopened = keyLoss(source, target, options)
+  if (unopened !== undefined) return unopened
 
   const later = owned.filter(({ createtxg }) => createtxg > common.createtxg)
   const { written } = target

@@ -46,6 +46,12 @@ const modeAdvice = {
   plain: "send it plain again (pull without --raw, push with --no-raw)"
 } as const
 
+/** Nothing opens the replica any more: `why`. */
+export const keyLost = (target: TargetDataset, why: string): string => `${why}; ${startAnew(target)}`
+
+/** A stream would leave something there that nothing opens: `why`, and what to do first. */
+export const lockedOut = (target: TargetDataset, why: string): string => `${why}, or ${startAnew(target)}`
+
 /** There is a dataset that was never received and that we did not make. */
 export const occupied = (target: TargetDataset): string =>
   isPool(target)

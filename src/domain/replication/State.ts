@@ -35,10 +35,29 @@ export interface SourceDataset {
   readonly kind: DatasetKind
   readonly guid: string
   readonly encrypted: boolean
+  /** What its key is wrapped with now, and raw streams of it bring along; undefined when it is not encrypted. */
+  readonly salt: Salt | undefined
   /** Its own, by createtxg. */
   readonly snapshots: ReadonlyArray<Snapshot>
   /** Its own, by createtxg. */
   readonly bookmarks: ReadonlyArray<Bookmark>
+}
+
+/**
+ * zfs draws a new one (`pbkdf2salt`, decimal) whenever a passphrase is set or changed, so that two that are alike mean the same
+ * passphrase. A key that is no passphrase has none: "0", which tells nothing.
+ */
+export type Salt = string
+
+/** What opens an encrypted target. */
+export interface TargetKey {
+  /** The dataset whose key zfs asks for: itself, or one above it that it was joined to or made below. */
+  readonly root: string
+  readonly salt: Salt | undefined
+  /** That of `root`: while the key of the dataset is wrapped with that of `root`, they are alike. Undefined when it was not read. */
+  readonly rootSalt: Salt | undefined
+  /** Other datasets that are opened by the key of this one. */
+  readonly dependents: ReadonlyArray<string>
 }
 
 /** A dataset where a replica is or would be. */
@@ -60,6 +79,8 @@ export interface TargetDataset {
   readonly placeholder: boolean
   /** `on`, `off`, `noauto`; undefined for a volume. */
   readonly canmount: string | undefined
+  /** Undefined when it is not encrypted. */
+  readonly key: TargetKey | undefined
 }
 
 /** User property of a replica: its {@link SendMode}. Only a local value counts: children inherit it. */

@@ -149,7 +149,8 @@ const newDataset = (name: string, kind: TargetDataset["kind"]): TargetDataset =>
   resumeToken: undefined,
   mode: undefined,
   placeholder: false,
-  canmount: kind === "filesystem" ? "off" : undefined
+  canmount: kind === "filesystem" ? "off" : undefined,
+  key: undefined
 })
 
 const describe = (stream: Stream): string => {

@@ -5,9 +5,12 @@ export { makeMemoryTransfer } from "./memory/transfer.ts"
 export {
   addDataset,
   addSnapshot,
+  changeKey,
+  joinKey,
   type MemoryDataset,
   type MemorySnapshot,
   makeReplicationMemory,
+  opens,
   type ReplicationMemory,
   removeSnapshot,
   zfsError

@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import { parentOf } from "../../domain/replication/DatasetName.ts"
 import type { Endpoint } from "../../domain/replication/Endpoint.ts"
-import { readTargets, targetProperties } from "../../domain/replication/Listing.ts"
+import { keyProperties, readTargets, targetProperties } from "../../domain/replication/Listing.ts"
 import type { Rollback } from "../../domain/replication/Plan.ts"
-import { placeholderProperty } from "../../domain/replication/State.ts"
+import { placeholderProperty, type TargetDataset } from "../../domain/replication/State.ts"
 import type { Process } from "../Process.ts"
 import { type Commands, complaint, understood } from "../zfs/command.ts"
 import { destroy } from "../zfs/destroy.ts"
@@ -53,7 +53,28 @@ const readDatasets = Effect.fnUntraced(function* (
   const there = yield* understood(commands, purpose, readTargets(got, new Map()))
   const existing = roots.filter((root) => there.has(root))
   const snapshots = yield* listSnapshots(commands, existing, recursive)
-  return yield* understood(commands, purpose, readTargets(got, snapshots))
+  const keys = yield* readKeys(commands, there, recursive)
+  return yield* understood(commands, purpose, readTargets(got, snapshots, keys))
+})
+
+/** The keys that have to do with those of these datasets: of what they are opened by, and of what they open. */
+const readKeys = Effect.fnUntraced(function* (
+  commands: Commands,
+  datasets: ReadonlyMap<string, TargetDataset>,
+  recursive: boolean
+) {
+  const get = (names: ReadonlyArray<string>, ...below: ReadonlyArray<string>) =>
+    listing(commands, `look at the keys of ${names.join(", ")}`, names, [
+      ...["get", "-H", "-p", ...below, "-t", "filesystem,volume"],
+      ...["-o", "name,property,value,source", keyProperties, ...names]
+    ])
+  const encrypted = [...datasets.values()].flatMap(({ key, mode, name }) =>
+    key === undefined ? [] : [{ name, root: key.root, mode }]
+  )
+  // What is received plain gets its key from what it lies in, which zfs keeps right.
+  const above = encrypted.flatMap(({ mode, root }) => (mode === "plain" || datasets.has(root) ? [] : [root]))
+  const roots = recursive ? [] : encrypted.flatMap(({ name, root }) => (root === name ? [name] : []))
+  return (yield* get([...new Set(above)])) + (yield* get(roots, "-r"))
 })
 
 // In one go: a parent that is only half marked could never become a replica itself.

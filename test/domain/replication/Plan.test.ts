@@ -215,6 +215,7 @@ const source = (snapshots: ReadonlyArray<Snapshot>, more: Partial<SourceDataset>
   kind: "filesystem",
   guid: "100",
   encrypted: false,
+  salt: undefined,
   snapshots,
   bookmarks: [],
   ...more
@@ -231,6 +232,7 @@ const target = (snapshots: ReadonlyArray<Snapshot>, more: Partial<TargetDataset>
   mode: "plain",
   placeholder: false,
   canmount: "off",
+  key: undefined,
   ...more
 })
 
@@ -410,6 +412,78 @@ describe("plan", () => {
       reason(plan(source([s1, s2]), target([s1, s2], { guid: "100" }), plain), "Blocked"),
       /is the source itself/
     )
+  })
+
+  describe("of an encrypted dataset that is sent raw", () => {
+    const raw = { mode: "raw", rollback: false } as const
+    const secret = (salt: string | undefined, snapshots = [s1, s2]) =>
+      source(snapshots, { encrypted: true, salt })
+    const replica = (key: TargetDataset["key"], more: Partial<TargetDataset> = {}) =>
+      target([s1], { mode: "raw", key, ...more })
+    const own = { root: "backup/a", salt: "7", rootSalt: "7", dependents: [] }
+    const joined = { root: "backup", salt: "7", rootSalt: "7", dependents: [] }
+
+    it("goes on where the replica is opened by a key of its own, whichever that is by now", () => {
+      for (const salt of ["7", "8", "0", undefined]) {
+        assert.strictEqual(plan(secret(salt), replica(own), raw)._tag, "Incremental")
+      }
+      assert.strictEqual(plan(secret("7", [s1]), undefined, raw)._tag, "Full")
+      // What is not encrypted brings no key.
+      assert.strictEqual(plan(source([s1, s2]), replica(undefined), raw)._tag, "Incremental")
+    })
+
+    it("does not put a key into a replica that is opened by another one, whatever it is told", () => {
+      for (const key of [
+        joined,
+        { ...joined, salt: "0", rootSalt: "0" },
+        { ...joined, rootSalt: undefined }
+      ]) {
+        for (const options of [raw, { ...raw, rollback: true }]) {
+          for (const more of [{}, { resumeToken: "1-a" }, { written: 9 }]) {
+            const refused = plan(secret("7"), replica(key, more), options)
+            assert.match(
+              reason(refused, "Diverged"),
+              /^backup\/a is opened by the key of backup .*zfs load-key 'backup'; zfs change-key -o keyformat=passphrase -o keylocation=prompt 'backup\/a'\), or move it out of the way/
+            )
+            assert.deepStrictEqual(refused._tag === "Diverged" ? refused.loss.snapshots : [], [s1])
+          }
+        }
+      }
+      const half = target([], { mode: "raw", key: joined, resumeToken: "1-a" })
+      assert.match(reason(plan(secret("7"), half, raw), "Diverged"), /is opened by the key of backup/)
+      assert.strictEqual(plan(secret("7", [s1]), replica(joined), raw)._tag, "UpToDate")
+    })
+
+    it("does not take the key from what else is opened by it", () => {
+      const shared = { ...own, dependents: ["backup/a/b", "backup/a/c"] }
+      assert.strictEqual(plan(secret("7"), replica(shared), raw)._tag, "Incremental")
+      const refused = plan(secret("8"), replica(shared), raw)
+      assert.match(
+        reason(refused, "Diverged"),
+        /^a raw stream would give backup\/a another key, and backup\/a\/b, backup\/a\/c are opened by .* 'backup\/a\/b'\), or/
+      )
+      assert.deepStrictEqual(refused._tag === "Diverged" && refused.loss.snapshots, [])
+      // Keys that are no passphrases have no salt that would tell one from the other.
+      const unsalted = { ...shared, salt: "0", rootSalt: "0" }
+      assert.match(reason(plan(secret("0"), replica(unsalted), raw), "Diverged"), /zfs does not tell/)
+      assert.strictEqual(plan(secret("8", [s1]), replica(shared), raw)._tag, "UpToDate")
+    })
+
+    it("is never content with a replica that no key opens", () => {
+      const lost = { ...joined, rootSalt: "9" }
+      for (const snapshots of [[s1], [s1, s2]]) {
+        assert.match(
+          reason(plan(secret("7", snapshots), replica(lost), raw), "Blocked"),
+          /^no key opens backup\/a when .* zfs asks for that of backup.*; move it out of the way/
+        )
+      }
+    })
+
+    it("lets plain replicas be opened by the key of what they lie in", () => {
+      const inside = target([s1], { key: joined })
+      assert.strictEqual(plan(secret("8"), inside, plain)._tag, "Incremental")
+      assert.strictEqual(plan(source([s1, s2]), inside, plain)._tag, "Incremental")
+    })
   })
 
   it("refuses to send a snapshot whose name another one has at the target", () => {

@@ -15,9 +15,9 @@ const sender = (
   return { calls, sender: makeSender(process, endpoint) }
 }
 
-const datasets = `src/a\tfilesystem\t11\toff
-src/a/b c\tfilesystem\t12\taes-256-gcm
-src/a/v\tvolume\t13\toff
+const datasets = `src/a\tfilesystem\t11\toff\t0
+src/a/b c\tfilesystem\t12\taes-256-gcm\t11217333152148696406
+src/a/v\tvolume\t13\toff\t0
 `
 const snapshots = `src/a@1\t3954394743939869167\t11\t1795236482\t0\t-
 src/a#1\t3954394743939869167\t11\t1795236482\t-\t-
@@ -36,16 +36,16 @@ describe("Sender", () => {
       const { calls, sender: of } = sender(listed)
       const { datasets, missing } = yield* of.tree(["src/a"])
       assert.deepStrictEqual(calls, [
-        "zfs list -H -p -r -t filesystem,volume -o name,type,guid,encryption src/a",
+        "zfs list -H -p -r -t filesystem,volume -o name,type,guid,encryption,pbkdf2salt src/a",
         "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones -s createtxg src/a"
       ])
       assert.deepStrictEqual(missing, [])
       assert.deepStrictEqual(
-        datasets.map(({ encrypted, guid, kind, name }) => [name, kind, guid, encrypted]),
+        datasets.map(({ encrypted, guid, kind, name, salt }) => [name, kind, guid, encrypted, salt]),
         [
-          ["src/a", "filesystem", "11", false],
-          ["src/a/b c", "filesystem", "12", true],
-          ["src/a/v", "volume", "13", false]
+          ["src/a", "filesystem", "11", false, undefined],
+          ["src/a/b c", "filesystem", "12", true, "11217333152148696406"],
+          ["src/a/v", "volume", "13", false, undefined]
         ]
       )
       const [a, b, v] = datasets

@@ -23,13 +23,15 @@ export const makeMemoryReceiver = (memory: ReplicationMemory): ReceiverService =
     tree: (roots) =>
       operation(memory, "tree receiver", () =>
         Effect.succeed(
-          new Map(within(datasets, roots).map((dataset) => [dataset.name, asTarget(dataset)] as const))
+          new Map(
+            within(datasets, roots).map((dataset) => [dataset.name, asTarget(datasets, dataset)] as const)
+          )
         )
       ),
     read: (dataset) =>
       operation(memory, `read receiver ${dataset}`, () => {
         const found = datasets.get(dataset)
-        return Effect.succeed(found === undefined ? undefined : asTarget(found))
+        return Effect.succeed(found === undefined ? undefined : asTarget(datasets, found))
       }),
     createParent: (dataset) =>
       operation(memory, `createParent ${dataset}`, () => {
@@ -107,7 +109,7 @@ const lookAt = (
   }
 }
 
-const asTarget = (dataset: MemoryDataset): TargetDataset => ({
+const asTarget = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryDataset): TargetDataset => ({
   name: dataset.name,
   kind: dataset.kind,
   guid: dataset.guid,
@@ -117,5 +119,12 @@ const asTarget = (dataset: MemoryDataset): TargetDataset => ({
   resumeToken: dataset.partial?.token,
   mode: dataset.mode,
   placeholder: dataset.placeholder && dataset.snapshots.length === 0 && dataset.written === 0,
-  canmount: dataset.kind === "volume" ? undefined : dataset.properties.get("canmount")
+  canmount: dataset.kind === "volume" ? undefined : dataset.properties.get("canmount"),
+  key: dataset.key && {
+    ...dataset.key,
+    rootSalt: datasets.get(dataset.key.root)?.key?.salt,
+    dependents: [...datasets.values()]
+      .filter(({ key, name }) => key?.root === dataset.name && name !== dataset.name)
+      .map(({ name }) => name)
+  }
 })

@@ -49,6 +49,7 @@ const asSource = (dataset: MemoryDataset): SourceDataset => ({
   kind: dataset.kind,
   guid: dataset.guid,
   encrypted: dataset.encrypted,
+  salt: dataset.key?.salt,
   snapshots: dataset.snapshots,
   bookmarks: dataset.bookmarks
 })

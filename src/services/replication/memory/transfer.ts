@@ -34,7 +34,7 @@ const transfer = (memory: ReplicationMemory, request: TransferRequest) =>
       const dataset = memory.target.datasets.get(request.target) ?? newDataset(memory, request)
       const received = { ...snapshot, createtxg: tick(memory), holds: 0, clones: [] }
       dataset.snapshots = [...dataset.snapshots, received]
-      settle(dataset, request)
+      settle(memory, dataset, request)
       request.onProgress({ sent, total })
     }
     return { bytes: total }
@@ -73,14 +73,25 @@ const rejection = (
   return dataset.written > 0 ? no(`destination ${target} has been modified`, "Modified") : undefined
 }
 
-const newDataset = (memory: ReplicationMemory, { kind, source, target }: TransferRequest): MemoryDataset =>
-  addDataset(memory, "target", target, {
-    kind,
-    encrypted: memory.source.datasets.get(source)?.encrypted ?? false
-  })
+const newDataset = (
+  memory: ReplicationMemory,
+  { kind, mode, source, target }: TransferRequest
+): MemoryDataset => {
+  const brought = mode === "raw" ? memory.source.datasets.get(source)?.key : undefined
+  const encrypted =
+    brought !== undefined || memory.target.datasets.get(parentOf(target) ?? "")?.encrypted === true
+  const dataset = addDataset(memory, "target", target, { kind, encrypted })
+  // What comes with a key of its own is a root, whatever it lies in.
+  if (brought !== undefined) dataset.key = { root: target, salt: brought.salt }
+  return dataset
+}
 
-// The options -o of the receive take effect with the first record.
-const settle = (dataset: MemoryDataset, { mode }: TransferRequest) => {
+// The options -o of the receive take effect with the first record; so does the key, while its root stays as it is.
+const settle = (memory: ReplicationMemory, dataset: MemoryDataset, { mode, source }: TransferRequest) => {
+  const brought = mode === "raw" ? memory.source.datasets.get(source)?.key : undefined
+  if (brought !== undefined && dataset.key !== undefined) {
+    dataset.key = { root: dataset.key.root, salt: brought.salt }
+  }
   dataset.partial = undefined
   dataset.written = 0
   dataset.placeholder = false
@@ -104,7 +115,7 @@ const keepPart = (
   const encrypted = memory.source.datasets.get(request.source)?.encrypted ?? false
   memory.tokens.set(token, { source: request.source, raw: encrypted && request.mode === "raw", ...part })
   const fresh = known === undefined || known.partial?.fresh === true
-  settle(dataset, request)
+  settle(memory, dataset, request)
   dataset.placeholder = placeholder
   dataset.partial = { token, fresh }
   if (fresh) dataset.written = part.received

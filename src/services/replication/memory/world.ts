@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import { parentOf } from "../../../domain/replication/DatasetName.ts"
 import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../domain/replication/State.ts"
 import { ZfsError } from "../../zfs/contract.ts"
 import type { Account } from "../contract.ts"
@@ -21,6 +22,8 @@ export interface MemoryDataset {
   readonly kind: DatasetKind
   readonly guid: string
   readonly encrypted: boolean
+  /** Of an encrypted one: whose key zfs asks for, and what its own key is wrapped with. */
+  key: { readonly root: string; readonly salt: string } | undefined
   snapshots: ReadonlyArray<MemorySnapshot>
   bookmarks: ReadonlyArray<Bookmark>
   written: number
@@ -116,6 +119,7 @@ export const addDataset = (
     kind,
     guid: String(tick(memory) + 1_000_000n),
     encrypted: given.encrypted ?? false,
+    key: given.encrypted ? newKey(memory, end, name) : undefined,
     snapshots: [],
     bookmarks: [],
     written: 0,
@@ -126,6 +130,30 @@ export const addDataset = (
   }
   memory[end].datasets.set(name, dataset)
   return dataset
+}
+
+const newKey = (memory: ReplicationMemory, end: "source" | "target", name: string) =>
+  memory[end].datasets.get(parentOf(name) ?? "")?.key ?? { root: name, salt: String(tick(memory)) }
+
+/** `zfs change-key`: another passphrase for a dataset, which is a root of its own by it, and for all that its key opens. */
+export const changeKey = (memory: ReplicationMemory, end: "source" | "target", name: string): void => {
+  const salt = String(tick(memory))
+  for (const dataset of memory[end].datasets.values()) {
+    if (dataset.name === name || dataset.key?.root === name) dataset.key = { root: name, salt }
+  }
+}
+
+/** `zfs change-key -i`: the dataset is opened by the key of what it lies in. */
+export const joinKey = (memory: ReplicationMemory, end: "source" | "target", name: string): void => {
+  const dataset = memory[end].datasets.get(name)
+  const key = memory[end].datasets.get(parentOf(name) ?? "")?.key
+  if (dataset !== undefined && key !== undefined) dataset.key = key
+}
+
+/** Whether the key that zfs asks for opens the dataset. */
+export const opens = (memory: ReplicationMemory, end: "source" | "target", name: string): boolean => {
+  const key = memory[end].datasets.get(name)?.key
+  return key === undefined || memory[end].datasets.get(key.root)?.key?.salt === key.salt
 }
 
 /** Takes a snapshot. */
