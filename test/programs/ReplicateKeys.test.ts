@@ -96,17 +96,25 @@ describe("replicate raw, and the keys of the replicas", () => {
     })
   )
 
-  it.effect("does not call a replica up to date that no key opens", () =>
+  it.effect("does not call a replica up to date that no key opens, and mends it where it can", () =>
     Effect.gen(function* () {
       const kit = yield* sentOnce
-      changeKey(kit.memory, "target", replica)
-      const below = kit.memory.target.datasets.get(child)
-      assert.isDefined(below)
-      if (below?.key !== undefined) below.key = { ...below.key, root: replica }
+      joinKey(kit.memory, "target", child)
+      // What a stream to the parent did while nothing kept it from that.
+      changeKey(kit.memory, "source", "tank")
+      const [root, sourceRoot] = [
+        kit.memory.target.datasets.get(replica),
+        kit.memory.source.datasets.get("tank")
+      ]
+      assert.isDefined(root)
+      if (root !== undefined) root.key = sourceRoot?.key && { root: replica, salt: sourceRoot.key.salt }
       assert.isFalse(kit.opened(child))
       const summary = yield* kit.run()
       assert.deepStrictEqual(short(summary.results), ["tank UpToDate", "tank/child Failed"])
-      assert.match(errorOf(summary.results, "tank/child"), /no key opens backup\/nas\/tank\/child/)
+      assert.match(errorOf(summary.results, "tank/child"), /^no key opens backup\/nas\/tank\/child/)
+      kit.again("2")
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["tank Sent", "tank/child Sent"])
+      assert.isTrue(kit.opened(child))
     })
   )
 })

@@ -125,7 +125,7 @@ export class ModelWorld {
 
   get sourceState(): SourceDataset {
     const { bookmarks, guid, kind, name, snapshots } = this.source
-    return { name, kind, guid, encrypted: false, salt: undefined, snapshots, bookmarks }
+    return { name, kind, guid, encrypted: false, key: undefined, snapshots, bookmarks }
   }
 
   get targetState(): TargetDataset | undefined {

@@ -67,23 +67,33 @@ export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, O
 const none: Own = { snapshots: [], bookmarks: [] }
 
 /** Columns of {@link readSources}, for `zfs list -t filesystem,volume`. */
-export const sourceColumns = "name,type,guid,encryption,pbkdf2salt"
+export const sourceColumns = "name,type,guid,encryption,encryptionroot,pbkdf2salt"
 
-/** The source's datasets, in the order of the list, each once. Left: the first line that is none. */
+/**
+ * The source's datasets, in the order of the list, each once. `above` is what was printed in {@link sourceColumns} of others
+ * whose keys open some of them. Left: the first line that is none.
+ */
 export const readSources = (
   text: string,
-  snapshots: ReadonlyMap<string, Own>
+  snapshots: ReadonlyMap<string, Own>,
+  above = ""
 ): Either.Either<ReadonlyArray<SourceDataset>, string> => {
-  const listed = table(text, 5)
+  const listed = table(text, 6)
   if (Either.isLeft(listed)) return Either.left(listed.left)
+  const others = table(above, 6)
+  if (Either.isLeft(others)) return Either.left(others.left)
+  const salts = new Map(
+    [...others.right, ...listed.right].map(([name = "", , , , , salt]) => [name, saltOf(salt)])
+  )
   const found = new Map<string, SourceDataset>()
   for (const row of listed.right) {
-    const [name = "", type = "", guid = "", encryption = "", salt = ""] = row
+    const [name = "", type = "", guid = "", encryption = "", root = ""] = row
     const kind = kindOf(type)
     if (kind === undefined || !isDecimal(guid) || !isDataset(name)) return Either.left(row.join("\t"))
     const own = snapshots.get(name) ?? none
     const encrypted = encryption !== "off" && encryption !== "-"
-    found.set(name, { name, kind, guid, encrypted, salt: encrypted ? saltOf(salt) : undefined, ...own })
+    const key = encrypted ? { root, salt: salts.get(name), rootSalt: salts.get(root) } : undefined
+    found.set(name, { name, kind, guid, encrypted, key, ...own })
   }
   return Either.right([...found.values()])
 }
@@ -97,7 +107,7 @@ const kindOf = (type: string | undefined): DatasetKind | undefined =>
   type === "volume" || type === "filesystem" ? type : undefined
 
 /** Properties of {@link readTargets} that tell of keys. */
-export const keyProperties = "encryptionroot,pbkdf2salt"
+export const keyProperties = "encryptionroot,pbkdf2salt,origin"
 
 /** Properties of {@link readTargets}, for `zfs get -o name,property,value,source`. */
 export const targetProperties = [
@@ -166,13 +176,14 @@ const readProperties = (text: string): Either.Either<ReadonlyMap<string, Propert
 
 /** What opens each dataset, as far as these properties tell. */
 const keysIn = (all: ReadonlyMap<string, Properties>) => {
-  const dependents = new Map<string, Array<string>>()
+  const salt = (name: string) => saltOf(all.get(name)?.get("pbkdf2salt")?.value)
+  const dependents = new Map<string, TargetKey["dependents"]>()
   for (const [name, of] of all) {
     const root = set(of, "encryptionroot")
-    if (root === undefined || root === name) continue
-    dependents.set(root, [...(dependents.get(root) ?? []), name])
+    // A clone has its key in common with its origin, and keeps it so.
+    if (root === undefined || root === name || set(of, "origin")?.split("@", 1)[0] === root) continue
+    dependents.set(root, [...(dependents.get(root) ?? []), { name, salt: salt(name) }])
   }
-  const salt = (name: string) => saltOf(all.get(name)?.get("pbkdf2salt")?.value)
   return (name: string): TargetKey | undefined => {
     const root = set(all.get(name) ?? new Map(), "encryptionroot")
     return root === undefined

@@ -1,5 +1,5 @@
 import { byCreatetxg } from "../Createtxg.ts"
-import { isJoined, locked, lockedOut } from "./Keys.ts"
+import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import * as Reasons from "./PlanReasons.ts"
 import type { SendMode, Snapshot, SourceDataset, TargetDataset } from "./State.ts"
 import type { Stream } from "./Stream.ts"
@@ -74,11 +74,16 @@ export const plan = (
       ? { _tag: "Blocked", reason: Reasons.sourceEmptied(source) }
       : { _tag: "NothingToSend" }
   }
-  if (target === undefined) return full(earliest, newest, false)
+  const unopened = sourceLost(source, options.mode)
+  const firstTime = (force: boolean): Plan =>
+    unopened === undefined ? full(earliest, newest, force) : { _tag: "Blocked", reason: unopened }
+  if (target === undefined) return firstTime(false)
   const mismatch = Reasons.mismatch(source, target, options.mode)
   if (mismatch !== undefined) return { _tag: "Blocked", reason: mismatch }
-  const lost = locked(target)
-  if (lost !== undefined) return { _tag: "Blocked", reason: Reasons.keyLost(target, lost) }
+  const lost = targetLost(target)
+  if (lost !== undefined && !isMended(source, target, options.mode)) {
+    return { _tag: "Blocked", reason: Reasons.keyLost(target, lost) }
+  }
   if (target.snapshots.length > 0) {
     const onward = goOn(source, target, options)
     return target.resumeToken === undefined ? onward : resumed(source, target, target.resumeToken, onward)
@@ -86,7 +91,7 @@ export const plan = (
   if (target.resumeToken !== undefined) {
     return keyLoss(source, target, options) ?? resume(target.resumeToken, target.placeholder)
   }
-  if (target.placeholder) return full(earliest, newest, true)
+  if (target.placeholder) return firstTime(true)
   return {
     _tag: "Diverged",
     loss: { back: undefined, snapshots: [], written: target.written },
@@ -98,16 +103,22 @@ export const plan = (
 const isReplica = ({ mode, resumeToken, snapshots }: TargetDataset): boolean =>
   resumeToken !== undefined || (mode !== undefined && snapshots.length > 0)
 
-/** What no key opens is lost as much as what is destroyed, and no --rollback allows that. */
+/**
+ * A stream that leaves something without a key that opens it. What no key opens is lost as much as what is destroyed, and no
+ * --rollback allows that.
+ */
 const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOptions): Plan | undefined => {
-  const why = target.placeholder ? undefined : lockedOut(source, target, mode)
-  if (why === undefined) return undefined
+  const unopened = sourceLost(source, mode)
+  if (unopened !== undefined) return { _tag: "Blocked", reason: unopened }
+  if (target.placeholder || isMended(source, target, mode)) return undefined
+  const out = lockOut(source, target, mode)
+  if (out === undefined) return undefined
   const { written } = target
-  // Where others are opened by its key, the replica itself loses nothing.
-  const loss = isJoined(target)
-    ? { back: undefined, snapshots: inOrder(target.snapshots), written }
-    : { back: undefined, snapshots: [], written: 0 }
-  return { _tag: "Diverged", loss, reason: Reasons.lockedOut(target, why) }
+  const loss =
+    out.what === "target"
+      ? { back: undefined, snapshots: inOrder(target.snapshots), written }
+      : { back: undefined, snapshots: [], written: 0 }
+  return { _tag: "Diverged", loss, reason: Reasons.lockedOut(target, out) }
 }
 
 // The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
@@ -167,7 +178,12 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
   const ahead = inOrder(source.snapshots).filter(({ createtxg }) => createtxg > base.createtxg)
   const first = ahead[0]
   const newest = ahead.at(-1)
-  if (first === undefined || newest === undefined) return { _tag: "UpToDate", at: common.name }
+  if (first === undefined || newest === undefined) {
+    const lost = targetLost(target)
+    return lost === undefined
+      ? { _tag: "UpToDate", at: common.name }
+      : { _tag: "Blocked", reason: Reasons.mendedByNext(source, lost) }
+  }
   const unopened = keyLoss(source, target, options)
   if (unopened !== undefined) return unopened
 

@@ -1,5 +1,6 @@
 import * as Units from "../Units.ts"
 import { parentOf } from "./DatasetName.ts"
+import type { LockOut } from "./Keys.ts"
 import type { SendMode, Snapshot, SourceDataset, TargetDataset } from "./State.ts"
 
 /**
@@ -46,11 +47,16 @@ const modeAdvice = {
   plain: "send it plain again (pull without --raw, push with --no-raw)"
 } as const
 
-/** Nothing opens the replica any more: `why`. */
+/** No key opens the replica: `why`. */
 export const keyLost = (target: TargetDataset, why: string): string => `${why}; ${startAnew(target)}`
 
-/** A stream would leave something there that nothing opens: `why`, and what to do first. */
-export const lockedOut = (target: TargetDataset, why: string): string => `${why}, or ${startAnew(target)}`
+/** No key opens the replica (`why`), and the next stream brings the right one. */
+export const mendedByNext = (source: SourceDataset, why: string): string =>
+  `${why}; the next snapshot brings the right one: take one (at the source: zfs snapshot '${source.name}@…') and run again`
+
+/** A stream would leave something there that no key opens. */
+export const lockedOut = (target: TargetDataset, { remedy, why }: LockOut): string =>
+  remedy === undefined ? `${why}; ${startAnew(target)}` : `${why}; ${remedy}, or ${startAnew(target)}`
 
 /** There is a dataset that was never received and that we did not make. */
 export const occupied = (target: TargetDataset): string =>

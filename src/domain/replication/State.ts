@@ -35,8 +35,8 @@ export interface SourceDataset {
   readonly kind: DatasetKind
   readonly guid: string
   readonly encrypted: boolean
-  /** What its key is wrapped with now, and raw streams of it bring along; undefined when it is not encrypted. */
-  readonly salt: Salt | undefined
+  /** What opens it now, and raw streams bring along; undefined when it is not encrypted. */
+  readonly key: Key | undefined
   /** Its own, by createtxg. */
   readonly snapshots: ReadonlyArray<Snapshot>
   /** Its own, by createtxg. */
@@ -49,15 +49,18 @@ export interface SourceDataset {
  */
 export type Salt = string
 
-/** What opens an encrypted target. */
-export interface TargetKey {
+/** What opens an encrypted dataset. */
+export interface Key {
   /** The dataset whose key zfs asks for: itself, or one above it that it was joined to or made below. */
   readonly root: string
   readonly salt: Salt | undefined
   /** That of `root`: while the key of the dataset is wrapped with that of `root`, they are alike. Undefined when it was not read. */
   readonly rootSalt: Salt | undefined
-  /** Other datasets that are opened by the key of this one. */
-  readonly dependents: ReadonlyArray<string>
+}
+
+/** What opens an encrypted target, and what else its key opens. */
+export interface TargetKey extends Key {
+  readonly dependents: ReadonlyArray<{ readonly name: string; readonly salt: Salt | undefined }>
 }
 
 /** A dataset where a replica is or would be. */

@@ -53,10 +53,23 @@ const readDatasets = Effect.fnUntraced(function* (
     ...["list", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume", "-o", sourceColumns],
     ...roots
   ])
-  const names = (yield* understood(commands, purpose, readSources(listed, new Map()))).map(({ name }) => name)
-  const there = roots.filter((root) => names.includes(root))
-  const snapshots = yield* listSnapshots(commands, there, recursive)
-  return yield* understood(commands, purpose, readSources(listed, snapshots))
+  const found = yield* understood(commands, purpose, readSources(listed, new Map()))
+  const names = new Set(found.map(({ name }) => name))
+  const snapshots = yield* listSnapshots(
+    commands,
+    roots.filter((root) => names.has(root)),
+    recursive
+  )
+  const above = new Set(
+    found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root]))
+  )
+  const keys = yield* listing(
+    commands,
+    `look at the keys of ${[...above].join(", ")}`,
+    [...above],
+    [...["list", "-H", "-p", "-t", "filesystem,volume", "-o", sourceColumns], ...above]
+  )
+  return yield* understood(commands, purpose, readSources(listed, snapshots, keys))
 })
 
 /** Without what zfs prints of the token. */

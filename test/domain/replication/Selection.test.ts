@@ -9,7 +9,7 @@ const dataset = (name: string): SourceDataset => ({
   kind: "filesystem",
   guid: name,
   encrypted: false,
-  salt: undefined,
+  key: undefined,
   snapshots: [],
   bookmarks: []
 })

@@ -53,7 +53,7 @@ describe("Receiver", () => {
       const { calls, receiver: of } = receiver(on(got, marked))
       const targets = yield* of.tree(["dst/a", "dst/v 1"])
       assert.deepStrictEqual(calls, [
-        "zfs get -H -p -r -t filesystem,volume -o name,property,value,source type,guid,canmount,mounted,written,logicalreferenced,receive_resume_token,encryptionroot,pbkdf2salt,zipper:send,zipper:placeholder dst/a dst/v 1",
+        "zfs get -H -p -r -t filesystem,volume -o name,property,value,source type,guid,canmount,mounted,written,logicalreferenced,receive_resume_token,encryptionroot,pbkdf2salt,origin,zipper:send,zipper:placeholder dst/a dst/v 1",
         "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones -s createtxg dst/a dst/v 1"
       ])
       assert.deepStrictEqual(Object.fromEntries(targets), {
@@ -106,28 +106,32 @@ describe("Receiver", () => {
         `${name}\tencryptionroot\t${root}\t-\n${name}\tpbkdf2salt\t${salt}\t-\n`
       const own = properties("dst/a") + keys("dst/a", "dst/a", "17")
       const joined = properties("dst/a/b") + keys("dst/a/b", "dst/a", "18")
+      const clone = `${properties("dst/l")}${keys("dst/l", "dst/a", "17")}dst/l\torigin\tdst/a@1\t-\n`
       const clear = properties("dst/c") + keys("dst/c", "-", "0")
-      const all = receiver(on(own + joined + clear))
+      const all = receiver(on(own + joined + clone + clear))
       const targets = yield* all.receiver.tree(["dst"])
       assert.lengthOf(all.calls, 1)
       assert.deepStrictEqual(
         [...targets.values()].map(({ key }) => key),
         [
-          { root: "dst/a", salt: "17", rootSalt: "17", dependents: ["dst/a/b"] },
+          { root: "dst/a", salt: "17", rootSalt: "17", dependents: [{ name: "dst/a/b", salt: "18" }] },
           { root: "dst/a", salt: "18", rootSalt: "17", dependents: [] },
+          { root: "dst/a", salt: "17", rootSalt: "17", dependents: [] },
           undefined
         ]
       )
       // Of one alone, the others have to be asked for.
       const get = "zfs get -H -p"
-      const what = "-t filesystem,volume -o name,property,value,source encryptionroot,pbkdf2salt"
+      const what = "-t filesystem,volume -o name,property,value,source encryptionroot,pbkdf2salt,origin"
       const answers =
         (main: string, others: string) =>
         (line: string): Answer => ({
           stdout: line.startsWith("zfs get") ? (line.includes("guid") ? main : others) : ""
         })
       const root = receiver(answers(own, keys("dst/a", "dst/a", "17") + keys("dst/a/b", "dst/a", "18")))
-      assert.deepStrictEqual((yield* root.receiver.read("dst/a"))?.key?.dependents, ["dst/a/b"])
+      assert.deepStrictEqual((yield* root.receiver.read("dst/a"))?.key?.dependents, [
+        { name: "dst/a/b", salt: "18" }
+      ])
       assert.strictEqual(root.calls.at(-1), `${get} -r ${what} dst/a`)
       const below = receiver(answers(joined, keys("dst/a", "dst/a", "17")))
       assert.strictEqual((yield* below.receiver.read("dst/a/b"))?.key?.rootSalt, "17")

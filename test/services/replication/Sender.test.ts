@@ -15,9 +15,9 @@ const sender = (
   return { calls, sender: makeSender(process, endpoint) }
 }
 
-const datasets = `src/a\tfilesystem\t11\toff\t0
-src/a/b c\tfilesystem\t12\taes-256-gcm\t11217333152148696406
-src/a/v\tvolume\t13\toff\t0
+const datasets = `src/a\tfilesystem\t11\toff\t-\t0
+src/a/b c\tfilesystem\t12\taes-256-gcm\tsrc\t11217333152148696406
+src/a/v\tvolume\t13\toff\t-\t0
 `
 const snapshots = `src/a@1\t3954394743939869167\t11\t1795236482\t0\t-
 src/a#1\t3954394743939869167\t11\t1795236482\t-\t-
@@ -26,25 +26,37 @@ src/a@3 x\t18267974189908622530\t13\t1795236483\t0\t-
 src/a@2\t2167926476367808264\t12\t1795236483\t0\t-
 `
 const listed = (line: string): Answer => ({
-  stdout: line.includes("snapshot,bookmark") ? snapshots : datasets
+  stdout: line.includes("snapshot,bookmark")
+    ? snapshots
+    : line.endsWith(" src")
+      ? "src\tfilesystem\t10\taes-256-gcm\tsrc\t11\n"
+      : datasets
 })
 const missing = "cannot open 'nosuch': dataset does not exist\n"
 
 describe("Sender", () => {
-  it.effect("lists everything with two commands, however much there is", () =>
+  it.effect("lists everything with two commands, however much there is, and one for keys", () =>
     Effect.gen(function* () {
       const { calls, sender: of } = sender(listed)
       const { datasets, missing } = yield* of.tree(["src/a"])
       assert.deepStrictEqual(calls, [
-        "zfs list -H -p -r -t filesystem,volume -o name,type,guid,encryption,pbkdf2salt src/a",
-        "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones -s createtxg src/a"
+        "zfs list -H -p -r -t filesystem,volume -o name,type,guid,encryption,encryptionroot,pbkdf2salt src/a",
+        "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones -s createtxg src/a",
+        // What opens one of them lies above.
+        "zfs list -H -p -t filesystem,volume -o name,type,guid,encryption,encryptionroot,pbkdf2salt src"
       ])
       assert.deepStrictEqual(missing, [])
       assert.deepStrictEqual(
-        datasets.map(({ encrypted, guid, kind, name, salt }) => [name, kind, guid, encrypted, salt]),
+        datasets.map(({ encrypted, guid, key, kind, name }) => [name, kind, guid, encrypted, key]),
         [
           ["src/a", "filesystem", "11", false, undefined],
-          ["src/a/b c", "filesystem", "12", true, "11217333152148696406"],
+          [
+            "src/a/b c",
+            "filesystem",
+            "12",
+            true,
+            { root: "src", salt: "11217333152148696406", rootSalt: "11" }
+          ],
           ["src/a/v", "volume", "13", false, undefined]
         ]
       )

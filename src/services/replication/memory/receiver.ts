@@ -125,6 +125,6 @@ const asTarget = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryD
     rootSalt: datasets.get(dataset.key.root)?.key?.salt,
     dependents: [...datasets.values()]
       .filter(({ key, name }) => key?.root === dataset.name && name !== dataset.name)
-      .map(({ name }) => name)
+      .map(({ key, name }) => ({ name, salt: key?.salt }))
   }
 })

@@ -13,14 +13,14 @@ export const makeMemorySender = (memory: ReplicationMemory): SenderService => {
     tree: (roots) =>
       operation(memory, "tree sender", () =>
         Effect.succeed({
-          datasets: within(datasets, roots).map(asSource),
+          datasets: within(datasets, roots).map((dataset) => asSource(datasets, dataset)),
           missing: roots.filter((root) => !datasets.has(root))
         })
       ),
     read: (dataset) =>
       operation(memory, `read sender ${dataset}`, () => {
         const found = datasets.get(dataset)
-        return Effect.succeed(found === undefined ? undefined : asSource(found))
+        return Effect.succeed(found === undefined ? undefined : asSource(datasets, found))
       }),
     resumable: (token) => operation(memory, "resumable", () => Effect.succeed(look(memory, token))),
     estimate: (dataset, stream) =>
@@ -44,12 +44,12 @@ const look = (memory: ReplicationMemory, token: string): Resumable => {
     : { _tag: "Gone", reason: `'${source}@${to.name}' used in the initial send no longer exists` }
 }
 
-const asSource = (dataset: MemoryDataset): SourceDataset => ({
+const asSource = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryDataset): SourceDataset => ({
   name: dataset.name,
   kind: dataset.kind,
   guid: dataset.guid,
   encrypted: dataset.encrypted,
-  salt: dataset.key?.salt,
+  key: dataset.key && { ...dataset.key, rootSalt: datasets.get(dataset.key.root)?.key?.salt },
   snapshots: dataset.snapshots,
   bookmarks: dataset.bookmarks
 })
