@@ -1,3 +1,4 @@
+import { explain } from "../domain/Errno.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import type { Flaw } from "./AuditZip.ts"
 import { quoted } from "./Damage.ts"
@@ -76,11 +77,9 @@ const outOfOrder = (
     checkOrder(before, path)
     return []
   } catch (cause) {
-    return [{ entry: typeof name === "string" ? name : quoted(name), problem: messageOf(cause) }]
+    return [{ entry: typeof name === "string" ? name : quoted(name), problem: explain(cause) }]
   }
 }
-
-const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 /** Leaves the folders that this path begins with. */
 const keepOpen = (open: Array<RawPath.RawPath>, path: RawPath.RawPath): void => {
@@ -115,7 +114,7 @@ export const makePlaces = () => {
         checkOddNames(odd)
         return flaws
       } catch (cause) {
-        return [...flaws, { problem: `is damaged: ${messageOf(cause)}` }]
+        return [...flaws, { problem: `is damaged: ${explain(cause)}` }]
       }
     }
   }

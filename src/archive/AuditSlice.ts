@@ -1,3 +1,4 @@
+import { explain } from "../domain/Errno.ts"
 import type { FileCalls } from "../workers/FileCalls.ts"
 import { isOutOfMemory } from "../workers/Wire.ts"
 import { isArchiveError } from "./ArchiveError.ts"
@@ -124,7 +125,7 @@ const counting = (view: SliceView, counter: BigInt64Array) => {
 export const flawOf = (cause: unknown, name?: Buffer): Flaw => {
   const known = isArchiveError(cause) ? cause : undefined
   const entry = known?.entry ?? (name === undefined ? undefined : quoted(name))
-  const problem = known?.problem ?? (cause instanceof Error ? cause.message : String(cause))
+  const problem = known?.problem ?? explain(cause)
   return entry === undefined ? { problem } : { entry, problem }
 }
 

@@ -7,7 +7,7 @@ export const damaged =
   (path: string, entry?: Buffer) =>
   (cause: unknown): never => {
     if (isArchiveError(cause)) throw cause
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = explain(cause)
     throw new ArchiveError({
       reason: "Corrupt",
       path,

@@ -96,7 +96,7 @@ export const createFile = (
         fs.unlinkSync(path)
         return cause
       } catch (left) {
-        const message = cause instanceof Error ? cause.message : String(cause)
+        const message = explain(cause)
         return new Unwritten(
           cause instanceof Unwritten ? cause.cause : cause,
           `${message}; what was written of it is left: ${explain(left)}`

@@ -1,3 +1,4 @@
+import { explain } from "../domain/Errno.ts"
 import type { RawPath } from "../domain/RawPath.ts"
 import * as RawPaths from "../domain/RawPath.ts"
 import type { RestoreFailure } from "../domain/RestorePlan.ts"
@@ -90,7 +91,7 @@ export const extractSlice = (
           await write(entry, path, name, open, replace)
         } catch (cause) {
           if (cause instanceof Stopped) break
-          const error = cause instanceof Error ? cause.message : String(cause)
+          const error = explain(cause)
           failures.push({ path, error, kind: replace && isFileStill(open, name) ? "kept" : "missing" })
           if (!isHopeless(cause)) continue
           shared.stop()

@@ -1,6 +1,9 @@
+import { constants } from "node:os"
+import { getSystemErrorMap } from "node:util"
+
 /**
- * Errors of the operating system: which of them a later try can mend. A full disk or a missing permission is
- * still there a second later, so trying again only delays the message.
+ * Errors of the operating system: their names, what they mean, what to do, and which of them a later try can mend. A full
+ * disk or a missing permission is still there a second later, so trying again only delays the message.
  */
 const transientCodes: ReadonlySet<string> = new Set([
   "EAGAIN",
@@ -10,18 +13,80 @@ const transientCodes: ReadonlySet<string> = new Set([
   "EMFILE",
   "ENFILE",
   "ENOMEM",
+  "ENOBUFS",
+  "ENOLCK",
   "ESTALE",
+  "EREMOTEIO",
   "ETIMEDOUT",
+  "EHOSTDOWN",
+  "EHOSTUNREACH",
+  "ENETDOWN",
+  "ENETUNREACH",
+  "ENETRESET",
+  "ENOTCONN",
+  "ECONNABORTED",
   "ECONNRESET",
   "ECONNREFUSED",
   "EPIPE"
 ])
 
-/** The errno name ("ENOSPC") of an error thrown by node, if it carries one. */
-export const codeOf = (cause: unknown): string | undefined =>
-  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
-    ? cause.code
-    : undefined
+/** What neither `os.constants` nor libuv has a name for, by platform: the numbers differ. */
+const unnamed: Readonly<Partial<Record<NodeJS.Platform, Readonly<Record<number, string>>>>> = {
+  linux: {
+    52: "EBADE",
+    85: "ERESTART",
+    87: "EUSERS",
+    108: "ESHUTDOWN",
+    112: "EHOSTDOWN",
+    117: "EUCLEAN",
+    121: "EREMOTEIO",
+    123: "ENOMEDIUM",
+    124: "EMEDIUMTYPE",
+    126: "ENOKEY",
+    127: "EKEYEXPIRED",
+    128: "EKEYREVOKED",
+    129: "EKEYREJECTED",
+    133: "EHWPOISON"
+  },
+  freebsd: {
+    58: "ESHUTDOWN",
+    64: "EHOSTDOWN",
+    68: "EUSERS",
+    71: "EREMOTE",
+    79: "EFTYPE",
+    80: "EAUTH",
+    97: "EINTEGRITY"
+  }
+}
+
+const named: ReadonlyMap<number, string> = new Map(
+  // The first name of a number stays, as in node's own errors: EAGAIN, not EWOULDBLOCK.
+  Object.entries(constants.errno)
+    .map(([name, number]) => [number, name] as const)
+    .reverse()
+)
+
+/** The name of an error number of this system, positive or negative: 122 is EDQUOT on Linux. */
+const nameOf = (errno: number): string => {
+  const number = Math.abs(errno)
+  const [known] = getSystemErrorMap().get(-number) ?? []
+  return known ?? named.get(number) ?? unnamed[process.platform]?.[number] ?? `errno ${number}`
+}
+
+/** What libuv puts in the place of a name that it does not have. */
+const unknownToNode = "Unknown system error"
+
+/**
+ * The errno name ("ENOSPC") of an error thrown by node, or another code of node's own ("ERR_OUT_OF_RANGE"), if it carries one. Of
+ * an error that node has no name for, the name comes from its number.
+ */
+export const codeOf = (cause: unknown): string | undefined => {
+  if (typeof cause !== "object" || cause === null || !("code" in cause) || typeof cause.code !== "string")
+    return undefined
+  if (!cause.code.startsWith(unknownToNode)) return cause.code
+  const number = "errno" in cause ? Number(cause.errno) : Number(/-?\d+$/.exec(cause.code)?.[0])
+  return Number.isInteger(number) ? nameOf(number) : cause.code
+}
 
 /** Whether the same operation may succeed when it is tried again. */
 export const isTransientCode = (code: string | undefined): boolean =>
@@ -34,6 +99,11 @@ export const isTransientCode = (code: string | undefined): boolean =>
 export const isAboutUs = (code: string | undefined): boolean =>
   code !== undefined && ["EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM"].includes(code)
 
+/** Whether what lies there is damaged, as far as the system can tell: it may never be readable again. */
+export const isDamage = (code: string | undefined): boolean =>
+  code !== undefined &&
+  ["EIO", "EUCLEAN", "EFSCORRUPTED", "EINTEGRITY", "EBADMSG", "EBADE", "EHWPOISON"].includes(code)
+
 const meanings: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "operation not permitted",
@@ -42,9 +112,36 @@ const meanings: Readonly<Record<string, string>> = {
   EISDIR: "is a directory",
   EEXIST: "already exists",
   ENOSPC: "no space left on the device",
-  EDQUOT: "quota exceeded",
+  EDQUOT: "the quota is used up",
   EROFS: "read-only file system",
-  EIO: "input/output error",
+  EIO: "input/output error: the disk, its connection or the file system is failing, see dmesg and zpool status",
+  EUCLEAN: "the file system is damaged: check it (fsck), see dmesg",
+  EFSCORRUPTED: "the file system is damaged: check it (fsck), see dmesg",
+  EINTEGRITY: "the file system is damaged: check it (fsck), see dmesg",
+  EBADMSG: "damaged data: the file system or the disk is damaged, see dmesg",
+  EBADE: "a checksum does not match: the file system or the disk is damaged, see dmesg and zpool status",
+  EHWPOISON: "the memory that holds it is broken, see dmesg",
+  EREMOTEIO: "input/output error of the remote side or of the device, see dmesg",
+  ESTALE:
+    "stale file handle: the server or another mount has replaced or removed it; mount it again if it stays so",
+  ENOLCK: "no locks available: the file server does not grant one, or has no more",
+  ENOKEY: "the key of the encrypted folder is not loaded",
+  EKEYEXPIRED: "the key of the encrypted folder or of the login at the server has expired",
+  EKEYREVOKED: "the key of the encrypted folder or of the login at the server was revoked",
+  EKEYREJECTED: "the key of the encrypted folder or of the login at the server was rejected",
+  ENOMEDIUM: "there is no medium in the drive",
+  ENOTCONN: "the file system is not connected to its server or program any more: mount it again",
+  EHOSTDOWN: "the file server cannot be reached",
+  EHOSTUNREACH: "the host cannot be reached",
+  EFBIG: "the file is larger than the file system or the limit of this user (ulimit -f) allows",
+  ENOTSUP: "the file system cannot do that",
+  EOPNOTSUPP: "the file system cannot do that",
+  ENOSYS: "the file system cannot do that",
+  EINVAL: "invalid argument: the file system refuses this name, value or operation",
+  EILSEQ: "the file system refuses the name: it is not in the encoding that it wants",
+  EOVERFLOW: "a size or a time is larger than this system can tell",
+  ERR_OUT_OF_RANGE: "a size or a time is larger than this program can work with",
+  ERR_FS_FILE_TOO_LARGE: "the file is larger than this program can read at once",
   EMFILE:
     "too many open files for this process: raise its limit (ulimit -n), or lower compression.threads and max_workers",
   ENFILE: "too many open files in the system",
@@ -55,12 +152,21 @@ const meanings: Readonly<Record<string, string>> = {
   ENXIO: "is a fifo that nobody reads, a socket, or a device that is not there"
 }
 
-/** The errno in words a person knows: "permission denied (EACCES)". */
+/** The error in words a person knows: "permission denied (EACCES)". Anything that carries no code keeps its own message. */
 export const explain = (cause: unknown): string => {
   const code = codeOf(cause)
-  const words = code === undefined ? undefined : meanings[code]
+  const words = code === undefined ? undefined : (meanings[code] ?? systemWords(code))
   if (words !== undefined) return `${words} (${code})`
-  return cause instanceof Error ? cause.message : String(cause)
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return message.startsWith(unknownToNode)
+    ? `an error that the system has no words for (${code ?? "no code"})`
+    : message
+}
+
+/** The system's own words. */
+const systemWords = (code: string): string | undefined => {
+  const number = Object.entries(constants.errno).find(([name]) => name === code)?.[1]
+  return number === undefined ? undefined : getSystemErrorMap().get(-number)?.[1]
 }
 
 /** What to do about an error of writing, to go after its message: "; free some space or raise the quota". */
@@ -73,8 +179,11 @@ export const adviceOnWriting = (code: string | undefined): string => {
     case "EROFS":
       return "; remount it writable (zfs: readonly=off)"
     case "ENOSPC":
-    case "EDQUOT":
       return "; free some space or raise the quota"
+    case "EDQUOT":
+      return "; free some space or raise the quota of this user, group, project or dataset"
+    case "EFBIG":
+      return "; use a file system that takes larger files"
     default:
       return ""
   }

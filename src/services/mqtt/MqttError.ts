@@ -1,5 +1,5 @@
 import * as Data from "effect/Data"
-import { codeOf } from "../../domain/Errno.ts"
+import { codeOf, explain } from "../../domain/Errno.ts"
 
 /** A message did not reach the broker. Its text never holds the password. */
 export class MqttError extends Data.TaggedError("MqttError")<{
@@ -27,7 +27,7 @@ export const failure = (broker: string, error: unknown): MqttError => {
   const code = codeOf(found)
   const why =
     meanings[code ?? ""] ??
-    (found instanceof Error && found.message !== "" ? found.message : "the connection failed")
+    (found instanceof Error && found.message !== "" ? explain(found) : "the connection failed")
   return new MqttError({
     reason: "Unreachable",
     message: `the MQTT broker at ${broker} cannot be reached: ${why}${code === undefined ? "" : ` (${code})`}`

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Cursor } from "../../domain/Cursor.ts"
+import { isDamage } from "../../domain/Errno.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import { FolderFailure } from "../../domain/FolderState.ts"
 import { Disk, DiskError } from "../Disk.ts"
@@ -74,7 +75,7 @@ export const cursor = Effect.fnUntraced(function* (layout: Layout.Layout, corrup
 
 // It is not worked without: snapshots that it keeps would be destroyed, and a disk may give it the next time.
 const withWayOut = (error: DiskError): DiskError =>
-  error.code === "EIO"
+  isDamage(error.code)
     ? new DiskError({
         ...error,
         message: `${error.message}; if it stays so, remove that file: every folder is then compared with what was archived`,
