@@ -4,6 +4,7 @@ import { codeOf, explain } from "../domain/Errno.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import type { Conflict } from "../domain/RestorePlan.ts"
 import { quoted } from "../domain/Text.ts"
+import { spaceAt } from "../services/disk/space.ts"
 import { ExtractError } from "./ExtractError.ts"
 import { type FolderId, split } from "./ExtractFolder.ts"
 
@@ -14,7 +15,7 @@ export interface Target {
   /** Which folder it is; undefined when it has to be made. */
   readonly id: FolderId | undefined
   /** Bytes that may still be written there. */
-  readonly free: number
+  readonly free: number | undefined
   /** Folders that nothing is written to, also where they stand in DIR. */
   readonly isKept: (folder: FolderId) => boolean
 }
@@ -64,8 +65,8 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
     }
     const above = found ?? RawPath.fromBuffer(Buffer.from(dirname(resolve(to))))
     await fs.access(RawPath.toBuffer(above), fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK)
-    const { bavail, bsize } = await fs.statfs(RawPath.toBuffer(above))
-    return { ...target, free: bavail * bsize, isKept: (folder) => kept.has(keyOf(folder)) }
+    const { bytes } = await spaceAt(RawPath.toBuffer(above))
+    return { ...target, free: bytes, isKept: (folder) => kept.has(keyOf(folder)) }
   } catch (cause) {
     if (cause instanceof ExtractError) throw cause
     throw refuse(to, explain(cause), cause)

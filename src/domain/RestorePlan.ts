@@ -37,8 +37,8 @@ export interface RestorePlan {
   readonly unmatched: ReadonlyArray<string>
   /** Names of files whose setuid or setgid bit is not restored. */
   readonly privileged: Some<string>
-  /** Bytes that may be written there, and that are needed beyond what becomes free on the way. */
-  readonly free: number
+  /** Bytes that may be written there (undefined: the file system does not tell), and that are needed beyond what becomes free on the way. */
+  readonly free: number | undefined
   readonly needed: number
   /** Temporary files of restores that were killed, in folders that are written to. */
   readonly leftovers: Some<string>
@@ -149,7 +149,7 @@ export const obstaclesOf = (
       `nothing was written: ${count(conflicts.count, "name")} of the archive ${conflicts.count === 1 ? "is" : "are"} taken in ${directory}; ${wayOut}`
     ]
   }
-  if (needed > free) {
+  if (free !== undefined && needed > free) {
     return [
       `nothing was written: ${bytes(needed)} are needed in ${directory}, and ${bytes(free)} are free there`
     ]

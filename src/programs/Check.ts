@@ -93,7 +93,12 @@ const checkTarget = Effect.fnUntraced(
 )
 
 // A new archive is put together beside the two that are there.
-const targetFinding = (path: string, free: number, records: ReadonlyMap<string, FolderRecord>): Finding => {
+const targetFinding = (
+  path: string,
+  free: number | undefined,
+  records: ReadonlyMap<string, FolderRecord>
+): Finding => {
+  if (free === undefined) return ok("target", `${path}, which does not tell how much is free`)
   const detail = `${path}, ${bytes(free)} free`
   if (free === 0) return problem("target", `${detail}: nothing can be written`)
   const largest = Math.max(0, ...[...records.values()].map(({ zipSize }) => zipSize ?? 0))

@@ -36,7 +36,11 @@ export const preflight = Effect.fn("Preflight")(function* (config: {
   // First of all: nothing is to be written where the target only seems to be.
   yield* zfs.checkTarget(config.target_path)
   const report = yield* store.preflight
-  yield* Effect.logDebug(`${bytes(report.free)} free in the target`)
+  yield* Effect.logDebug(
+    report.free === undefined
+      ? "the file system of the target does not tell how much is free: a full one shows only when it is written to"
+      : `${bytes(report.free)} free in the target`
+  )
   if (config.tmp_dir !== undefined && !report.stagesInTmp) {
     yield* Effect.logInfo(
       `tmp_dir ${config.tmp_dir} is on another file system than the target: archives are put together inside the target instead`

@@ -6,6 +6,8 @@ import * as Layer from "effect/Layer"
 import { copyFile } from "./disk/copy.ts"
 import { attempt, type DiskError, whenMissing } from "./disk/DiskError.ts"
 import { appending, appendLine, createOnly, withFile } from "./disk/file.ts"
+import { spaceAt } from "./disk/space.ts"
+import { makeTeller, syncOpen } from "./disk/sync.ts"
 import { notToWrite, readOnly, withRegular } from "./regularFile.ts"
 
 export { DiskError } from "./disk/DiskError.ts"
@@ -70,16 +72,18 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly remove: (path: string) => Effect.Effect<void, DiskError>
     /** Removes an empty folder; nothing there is no error. */
     readonly removeFolder: (path: string) => Effect.Effect<void, DiskError>
-    /** `fsync` of a file's content or of a folder's names. */
+    /** `fsync` of a file's content or of a folder's names; nothing where the file system cannot do it, which is told once. */
     readonly sync: (path: string) => Effect.Effect<void, DiskError>
-    /** Bytes that an unprivileged user may still write there. */
-    readonly free: (path: string) => Effect.Effect<number, DiskError>
+    /** Bytes that an unprivileged user may still write there; undefined where the file system does not tell. */
+    readonly free: (path: string) => Effect.Effect<number | undefined, DiskError>
+    /** Files that may still be made there; undefined where the file system does not tell, or has no such limit. */
+    readonly freeInodes: (path: string) => Effect.Effect<number | undefined, DiskError>
     /** Fails when we have no permission to write there; writes nothing. */
     readonly writable: (path: string) => Effect.Effect<void, DiskError>
   }
 >() {
   /** The real one. */
-  static readonly layer: Layer.Layer<Disk> = Layer.sync(Disk, () => ({
+  static readonly layer: Layer.Layer<Disk> = Layer.sync(Disk, (tell = makeTeller()) => ({
     stat: (path) => attempt("look at", path, () => fs.lstat(path).then(toStat)).pipe(whenMissing(undefined)),
     list: (path) => attempt("list", path, () => fs.readdir(path).then((names) => names.sort())),
     read: (path) =>
@@ -95,14 +99,17 @@ export class Disk extends Context.Tag("zipper/Disk")<
           createOnly,
           async (file) => {
             await file.writeFile(content, "utf8")
-            await file.sync()
+            return syncOpen(file)
           },
           mode
         )
-      ),
+      ).pipe(Effect.flatMap(tell(path))),
     writeUnsynced: (path, content) =>
       attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content), 0o666)),
-    append: (path, line) => attempt("append to", path, () => withFile(path, appending, appendLine(line))),
+    append: (path, line) =>
+      attempt("append to", path, () => withFile(path, appending, appendLine(line))).pipe(
+        Effect.flatMap(tell(path))
+      ),
     setMode: (path, mode) =>
       attempt("set the mode of", path, () =>
         withFile(path, readOnly, async (file) => {
@@ -119,17 +126,11 @@ export class Disk extends Context.Tag("zipper/Disk")<
     removeFolder: (path) =>
       attempt("remove the folder", path, () => fs.rmdir(path)).pipe(whenMissing(undefined)),
     sync: (path) =>
-      attempt("sync", path, () => withFile(path, readOnly, (file) => file.sync())).pipe(
-        // Said by file systems that have nothing to sync for a folder (some of those over a network).
-        Effect.catchIf(
-          (error) => error.code === "EINVAL",
-          () => Effect.void
-        )
-      ),
+      attempt("sync", path, () => withFile(path, readOnly, syncOpen)).pipe(Effect.flatMap(tell(path))),
     free: (path) =>
-      attempt("ask for the free space of", path, () =>
-        fs.statfs(path).then((stats) => stats.bavail * stats.bsize)
-      ),
+      attempt("ask for the free space of", path, () => spaceAt(path).then(({ bytes }) => bytes)),
+    freeInodes: (path) =>
+      attempt("ask for the free inodes of", path, () => spaceAt(path).then(({ inodes }) => inodes)),
     writable: (path) =>
       attempt("write to", path, async () => {
         const { W_OK, X_OK } = constants

@@ -37,6 +37,16 @@ const resultOf = (failures: ReadonlyArray<RestoreFailure>, change: Partial<Resto
   ...change
 })
 
+describe("what keeps a restore from beginning", () => {
+  it("is too little space where that is known, and not where the file system does not tell", () => {
+    const options = { overwrite: false, zip: "ABCD.zip" }
+    assert.deepStrictEqual(obstaclesOf(planOf({ free: 0 }), options), [
+      "nothing was written: 60 B are needed in /back, and 0 B are free there"
+    ])
+    assert.deepStrictEqual(obstaclesOf(planOf({ free: undefined }), options), [])
+  })
+})
+
 describe("what is told of a restore", () => {
   it("that failed says what is there: nothing, the file before, or one without its mode", () => {
     const error = "no space left"

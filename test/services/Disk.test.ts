@@ -5,7 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Disk } from "../../src/services/Disk.ts"
-import { failingCloses, recordedSyncs } from "../support/fileHandles.ts"
+import { failingCloses, failingSyncs, fakedStatfs, recordedSyncs } from "../support/fileHandles.ts"
+import { capturedLog } from "../support/log.ts"
 import { scopedPlace } from "../support/storeKit.ts"
 
 const setup = Effect.gen(function* () {
@@ -40,7 +41,7 @@ describe("Disk", () => {
       yield* disk.removeFolder(at("folder"))
       assert.isUndefined(yield* disk.stat(at("folder")))
       assert.isUndefined(yield* disk.read(at("folder/a")))
-      assert.isAbove(yield* disk.free(at("")), 0)
+      assert.isAbove((yield* disk.free(at(""))) ?? 0, 0)
       yield* disk.writable(at(""))
     })
   )
@@ -153,6 +154,82 @@ describe("Disk", () => {
       const size = fs.statSync(at("endless")).size
       yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
       assert.strictEqual(fs.statSync(at("endless")).size, size)
+    })
+  )
+})
+
+describe("Disk on file systems that cannot do everything", () => {
+  const logged = (body: Effect.Effect<void, unknown, Disk | import("effect/Scope").Scope>) => {
+    const log = capturedLog()
+    return body.pipe(
+      Effect.provide(Disk.layer),
+      Effect.provide(log.layer),
+      Effect.scoped,
+      Effect.as(log.lines)
+    )
+  }
+
+  it.scoped("what cannot be synced there is told once, and fails nothing", () =>
+    Effect.gen(function* () {
+      for (const code of ["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]) {
+        const lines = yield* logged(
+          Effect.gen(function* () {
+            const { at, disk } = yield* setup
+            yield* failingSyncs(code)
+            yield* disk.write(at("file"), "content")
+            yield* disk.copy(at("file"), at("copy"))
+            yield* disk.append(at("file"), " and more")
+            for (const name of ["", "file", ""]) yield* disk.sync(at(name))
+            assert.strictEqual(yield* disk.read(at("copy")), "content")
+          })
+        )
+        assert.strictEqual(lines.length, 2, lines.join())
+        assert.match(lines[0] ?? "", new RegExp(`does not sync files \\(${code}\\)`))
+        assert.match(lines[1] ?? "", new RegExp(`does not sync folders \\(${code}\\)`))
+      }
+    })
+  )
+
+  it.scoped("EPERM is said of folders that way; anything else, and EPERM of a file, is a failure", () =>
+    Effect.gen(function* () {
+      const lines = yield* logged(
+        Effect.gen(function* () {
+          const { at, disk } = yield* setup
+          fs.writeFileSync(at("file"), "")
+          const eperm = yield* failingSyncs("EPERM")
+          yield* disk.sync(at(""))
+          assert.strictEqual((yield* Effect.flip(disk.sync(at("file")))).code, "EPERM")
+          eperm.mockRestore()
+          yield* failingSyncs("EIO")
+          for (const name of ["", "file"]) {
+            assert.strictEqual((yield* Effect.flip(disk.sync(at(name)))).code, "EIO")
+          }
+          assert.strictEqual((yield* Effect.flip(disk.write(at("new"), "content"))).code, "EIO")
+        })
+      )
+      assert.strictEqual(lines.length, 1, lines.join())
+    })
+  )
+
+  test(
+    "how much is free is unknown where nothing is told, and nothing where all is used",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      const figures = { type: 0, bsize: 512, blocks: 0, bfree: 0, bavail: 0, files: 0, ffree: 0 }
+      const both = Effect.all([disk.free(at("")), disk.freeInodes(at(""))])
+      const statfs = yield* fakedStatfs
+      statfs.mockResolvedValue(figures)
+      assert.deepStrictEqual(yield* both, [undefined, undefined])
+      statfs.mockRejectedValue(
+        Object.assign(new Error("ENOSYS: function not implemented, statfs"), { code: "ENOSYS" })
+      )
+      assert.deepStrictEqual(yield* both, [undefined, undefined])
+      statfs.mockResolvedValue({ ...figures, blocks: 10, files: 10 })
+      assert.deepStrictEqual(yield* both, [0, 0])
+      statfs.mockResolvedValue({ ...figures, blocks: 10, bavail: 2 ** 64 - 1, files: 10, ffree: 3 })
+      assert.deepStrictEqual(yield* both, [0, 3])
+      statfs.mockRejectedValue(Object.assign(new Error("ENOENT: no such file, statfs"), { code: "ENOENT" }))
+      assert.strictEqual((yield* Effect.flip(disk.free(at("")))).code, "ENOENT")
     })
   )
 })

@@ -244,6 +244,51 @@ describe("publish", () => {
     })
   )
 
+  it.scoped("copies where a hard link is refused, by any error that a copy would not meet too", () =>
+    Effect.gen(function* () {
+      for (const code of ["EIO", "EPERM", "ENOTSUP", "ENOSYS", "EACCES", "EINVAL", "EMLINK"]) {
+        const place = yield* scopedPlace
+        const disk = DiskFaults.layer({ before: ({ name }) => (name === "link" ? code : undefined) })
+        for (const content of ["one", "two", "three"])
+          yield* archive(content).pipe(Effect.provide(storeOn(place, disk)))
+        assert.deepStrictEqual(
+          inspect(place),
+          { current: "three", previous: "two", problems: [], leftovers: [] },
+          code
+        )
+      }
+    })
+  )
+
+  it.scoped("a copy that fails after a refused link names both reasons; a full disk is not copied to", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(on(place))
+      const both = DiskFaults.layer({
+        before: ({ name }) => (name === "link" ? "EIO" : name === "copy" ? "ENOSPC" : undefined)
+      })
+      const error = yield* Effect.flip(archive("two").pipe(Effect.provide(storeOn(place, both))))
+      assert.match(
+        error.message,
+        /injected ENOSPC; it is copied since no hard link can be made there \(.*EIO/
+      )
+      assert.strictEqual(error.transient, false)
+      for (const code of ["ENOSPC", "EDQUOT", "EEXIST", "ENOENT"]) {
+        let copies = 0
+        const full = DiskFaults.layer({
+          before: ({ name }) => {
+            if (name === "copy") copies += 1
+            return name === "link" ? code : undefined
+          }
+        })
+        const refused = yield* Effect.flip(archive("two").pipe(Effect.provide(storeOn(place, full))))
+        assert.include(refused.message, `injected ${code}`)
+        assert.strictEqual(copies, 0, code)
+      }
+      assert.strictEqual(inspect(place).current, "one")
+    })
+  )
+
   it.scoped("a publication that is interrupted before it is committed leaves everything as it was", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace

@@ -398,7 +398,7 @@ describe("preflight", () => {
       fs.writeFileSync(at(place, ".zipper-probe-test"), "")
       const report = yield* preflight.pipe(on(place))
       assert.isTrue(report.stagesInTmp)
-      assert.isAbove(report.free, 0)
+      assert.isAbove(report.free ?? 0, 0)
       assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(place.tmpDir)], [])
       assert.isFalse((yield* preflight.pipe(on({ ...place, tmpDir: undefined }))).stagesInTmp)
     })
@@ -521,6 +521,30 @@ describe("preflight", () => {
         assert.include(error.message, `tmp_dir ${place.tmpDir} cannot be written to: `)
         assert.include(error.message, advice)
       }
+    })
+  )
+
+  it.scoped("no inodes left is said as such; a file system that does not tell is not a full one", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const space = (bytes: number | undefined, inodes: number | undefined) =>
+        Layer.effect(
+          Disk,
+          Effect.map(Disk, (disk) => ({
+            ...disk,
+            free: () => Effect.succeed(bytes),
+            freeInodes: () => Effect.succeed(inodes)
+          }))
+        ).pipe(Layer.provide(Disk.layer))
+      const error = yield* Effect.flip(preflight).pipe(Effect.provide(storeOn(place, space(1e9, 0))))
+      assert.strictEqual(error.reason, "NoSpace")
+      assert.include(
+        error.message,
+        `target_path ${place.targetPath} cannot be written to: its file system has no inodes left`
+      )
+      assert.isFalse(error.transient)
+      const report = yield* preflight.pipe(Effect.provide(storeOn(place, space(undefined, undefined))))
+      assert.isUndefined(report.free)
     })
   )
 })

@@ -66,6 +66,7 @@ export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
         removeFolder: (path) => around("removeFolder", path, disk.removeFolder(path)),
         sync: (path) => around("sync", path, disk.sync(path)),
         free: (path) => around("free", path, disk.free(path)),
+        freeInodes: (path) => around("freeInodes", path, disk.freeInodes(path)),
         writable: (path) => around("writable", path, disk.writable(path))
       }
     })
@@ -78,7 +79,8 @@ const injected = (operation: Operation, code: string) =>
       path: operation.path,
       code,
       message: `cannot ${operation.name} ${operation.path}: injected ${code}`,
-      transient: code === "EIO"
+      transient: code === "EIO",
+      cause: Object.assign(new Error(`injected ${code}`), { code })
     })
   )
 

@@ -28,6 +28,34 @@ export const recordedSyncs = Effect.acquireRelease(
   ({ spy }) => Effect.sync(() => spy.mockRestore())
 ).pipe(Effect.map(({ synced }): ReadonlyArray<Synced> => synced))
 
+/** For the length of the scope, every sync through a file handle fails with this code. */
+export const failingSyncs = (code: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const handle = await promises.open("/dev/null")
+      const prototype: promises.FileHandle = Object.getPrototypeOf(handle)
+      await handle.close()
+      return vi
+        .spyOn(prototype, "sync")
+        .mockRejectedValue(Object.assign(new Error(`${code}: no, fsync`), { code }))
+    }),
+    (spy) => Effect.sync(() => spy.mockRestore())
+  )
+
+/** For the length of the scope, `statfs` gives what the test says. */
+export const fakedStatfs = Effect.acquireRelease(
+  Effect.sync(() => {
+    const spy = vi.spyOn(promises, "statfs")
+    syncBuiltinESMExports()
+    return spy
+  }),
+  (spy) =>
+    Effect.sync(() => {
+      spy.mockRestore()
+      syncBuiltinESMExports()
+    })
+)
+
 /** For the length of the scope, closing a file handle closes it and then fails, as it may on a network. */
 export const failingCloses = Effect.acquireRelease(
   Effect.sync(() => {

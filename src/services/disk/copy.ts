@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { closeRead, openRegular } from "../regularFile.ts"
 import { attempt, type DiskError } from "./DiskError.ts"
 import { createOnly } from "./file.ts"
+import { syncOpen } from "./sync.ts"
 
 /** See Disk.copy. */
 export const copyFile = (from: string, to: string): Effect.Effect<void, DiskError> =>
@@ -48,6 +49,6 @@ const copyAll = (
       return bytesRead
     })
     return Effect.repeat(step, { until: (bytes) => bytes === 0 }).pipe(
-      Effect.zipRight(attempt("sync", path, () => target.sync()))
+      Effect.zipRight(attempt("sync", path, () => syncOpen(target)).pipe(Effect.asVoid))
     )
   })

@@ -1,6 +1,7 @@
 import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import { notToWrite } from "../regularFile.ts"
+import { syncOpen } from "./sync.ts"
 
 /** How to open a file that must not exist. */
 export const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
@@ -18,7 +19,7 @@ export const appendLine = (line: string) => async (file: fs.FileHandle) => {
   if (stats.size > 0) await file.read(last, 0, 1, stats.size - 1)
   const torn = stats.size > 0 && last[0] !== newline
   await file.writeFile(`${torn ? "\n" : ""}${line}\n`, "utf8")
-  await file.sync()
+  return syncOpen(file)
 }
 
 const newline = 10

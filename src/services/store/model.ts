@@ -29,8 +29,8 @@ export interface StoreSettings {
 
 /** What preflight found. */
 export interface StoreReport {
-  /** Bytes free for us on the target. */
-  readonly free: number
+  /** Bytes free for us on the target; undefined where its file system does not tell. */
+  readonly free: number | undefined
   /** Archives are put together in tmp_dir; false: inside the target, because tmp_dir is on another file system or not set. */
   readonly stagesInTmp: boolean
 }

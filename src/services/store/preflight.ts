@@ -13,11 +13,13 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Pro
   const target = yield* folder("target_path", layout.target)
   yield* outside("target_path", layout.target, layout.source)
   yield* isFolder(layout.job).pipe(asStoreError("target_path cannot be used"))
+  yield* inodes("target_path", layout.target)
   yield* writable("target_path", layout.target, layout.probe, probe)
   let stagesInTmp = false
   if (layout.tmp !== undefined) {
     const tmp = yield* folder("tmp_dir", layout.tmp.dir)
     yield* outside("tmp_dir", layout.tmp.dir, layout.source)
+    yield* inodes("tmp_dir", layout.tmp.dir)
     yield* writable("tmp_dir", layout.tmp.dir, layout.tmp.probe, probe)
     stagesInTmp = tmp.dev === target.dev
   }
@@ -84,6 +86,21 @@ const outside = Effect.fnUntraced(
 )
 
 const isSame = (a: DiskStat, b: DiskStat | undefined): boolean => a.dev === b?.dev && a.ino === b.ino
+
+/** Fails when no file can be made there any more: writing would only say that there is no space. */
+const inodes = Effect.fnUntraced(
+  function* (key: string, path: string) {
+    const disk = yield* Disk
+    if ((yield* disk.freeInodes(path)) !== 0) return
+    return yield* new StoreError({
+      reason: "NoSpace",
+      path,
+      message: `${key} ${path} cannot be written to: its file system has no inodes left; remove files that are not needed, or raise the limit`,
+      transient: false
+    })
+  },
+  (effect, key) => asStoreError(`${key} cannot be used`)(effect)
+)
 
 // Permission bits do not tell the whole truth (ACLs, root squashing, read-only mounts, quotas): only writing does.
 const writable = (key: string, path: string, probe: string, how: Probe) =>
