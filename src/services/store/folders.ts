@@ -1,6 +1,7 @@
 import { basename, dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
-import { Disk, type DiskError } from "../Disk.ts"
+import { explain } from "../../domain/Errno.ts"
+import { Disk, DiskError } from "../Disk.ts"
 import { StoreError } from "./model.ts"
 
 /** Removes a file or a folder with all that is in it, never through a symlink. For places of our own only. */
@@ -55,18 +56,31 @@ export const ensureFolder = Effect.fnUntraced(function* (
   yield* disk.makeFolder(path, options.mode)
 })
 
-/** `link`, or a copy where the file system has no hard links or forbids this one. */
+/**
+ * `link`, or a copy where the file system has no hard links, forbids this one, or cannot say so properly (rclone answers EIO).
+ * What a copy would meet as well stays the failure of the link.
+ */
 export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: string) {
   const disk = yield* Disk
   yield* disk.link(existing, path).pipe(
     Effect.catchIf(
-      (error) => error.code !== undefined && linkless.has(error.code),
-      () => disk.copy(existing, path)
+      (error) => error.code === undefined || !alsoOfCopies.has(error.code),
+      (refused) =>
+        disk.copy(existing, path).pipe(
+          Effect.mapError(
+            (error) =>
+              new DiskError({
+                ...error,
+                message: `${error.message}; it is copied since no hard link can be made there (${explain(refused.cause)})`,
+                cause: error
+              })
+          )
+        )
     )
   )
 })
 
-const linkless: ReadonlySet<string> = new Set(["EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EXDEV"])
+const alsoOfCopies: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ENOSPC", "EDQUOT"])
 
 /** Renames what cannot be understood to `<path>.corrupt-<n>`, with the first number that is free; the new path. */
 export const setAside = Effect.fnUntraced(function* (path: string) {
