@@ -28,6 +28,8 @@ export interface CopiedPiece {
 /** Consecutive entries of the manifest that are compressed. */
 interface FreshPiece {
   readonly kind: "fresh"
+  /** Which of the manifest's entries the first one is. */
+  readonly from: number
   readonly entries: ReadonlyArray<ManifestEntry>
 }
 
@@ -77,7 +79,7 @@ export async function* pieces(
         copied = []
       }
       if (fresh.length > 0 && (same || fresh.length === mostEntries)) {
-        yield { kind: "fresh", entries: fresh }
+        yield { kind: "fresh", from: index - fresh.length, entries: fresh }
         fresh = []
       }
       if (same) {
@@ -87,7 +89,7 @@ export async function* pieces(
       } else fresh.push(entry)
     }
     if (copied.length > 0) yield { kind: "copied", start, end, entries: copied }
-    if (fresh.length > 0) yield { kind: "fresh", entries: fresh }
+    if (fresh.length > 0) yield { kind: "fresh", from: entries.length - fresh.length, entries: fresh }
   } finally {
     await old.close()
   }

@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import { codeOf, explain, isTransientCode } from "../domain/Errno.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import { readOnly } from "../services/regularFile.ts"
+import { closeRead, isListed, mayBeListed, openWithin } from "../services/tree/OpenWithin.ts"
 import { type FileCalls, fill } from "../workers/FileCalls.ts"
 import { ArchiveError } from "./ArchiveError.ts"
 import { shownName, type Wanted, type WantedFrom } from "./Wanted.ts"
@@ -21,7 +22,7 @@ export interface SourceFile {
 
 /**
  * Opens a file of the manifest. It has to be a regular file of the manifest's size and, where the source may
- * change under our hands, of its time, before and after it is read.
+ * change under our hands, the very file that was listed and of its time, before and after it is read.
  */
 export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCalls): Promise<SourceFile> => {
   const { real, size } = wanted
@@ -55,15 +56,35 @@ export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCa
     })
   }
 
-  const fd = await calls.open(RawPath.toBuffer(real), readOnly).catch(failed)
-
-  const fstat = (): fs.BigIntStats => {
+  const fstatOf = (open: number): fs.BigIntStats => {
     try {
-      return fs.fstatSync(fd, { bigint: true })
+      return fs.fstatSync(open, { bigint: true })
     } catch (cause) {
       return failed(cause)
     }
   }
+
+  const openListed = async (): Promise<number> => {
+    const direct = await calls.open(RawPath.toBuffer(real), readOnly).catch(failed)
+    try {
+      if (wanted.listed === undefined || isListed(wanted.listed, fstatOf(direct))) return direct
+    } catch (cause) {
+      closeRead(direct)
+      throw cause
+    }
+    closeRead(direct)
+    const again = await openWithin(calls.open, from.root, wanted.path, readOnly).catch(failed)
+    try {
+      if (mayBeListed(wanted.listed, fstatOf(again))) return again
+      throw changed("is not the file any more that was listed")
+    } catch (cause) {
+      closeRead(again)
+      throw cause
+    }
+  }
+
+  const fd = await openListed()
+  const fstat = () => fstatOf(fd)
 
   const compare = (): fs.BigIntStats => {
     const stats = fstat()
@@ -75,13 +96,7 @@ export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCa
     return stats
   }
 
-  const close = (): void => {
-    try {
-      fs.closeSync(fd)
-    } catch {
-      // What close reports is about writing, and nothing was written: what was read has been checked.
-    }
-  }
+  const close = () => closeRead(fd)
 
   try {
     const before = compare()

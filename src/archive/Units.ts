@@ -23,6 +23,8 @@ export interface Batch {
 /** A large file, opened when its first block is begun. */
 export interface Large {
   readonly entry: ManifestEntry
+  /** Which of the manifest's entries it is. */
+  readonly index: number
   opened: Promise<{ readonly file: SourceFile; readonly method: Method }> | undefined
 }
 
@@ -39,12 +41,13 @@ export interface Part {
 export async function* units(plan: Iterable<Piece> | AsyncIterable<Piece>): AsyncGenerator<Batch | Part> {
   let pieces: Array<Piece> = []
   let fresh: Array<ManifestEntry> = []
+  let from = 0
   let count = 0
   let bytes = 0
   let copied = 0
 
   const endPiece = (): void => {
-    if (fresh.length > 0) pieces.push({ kind: "fresh", entries: fresh })
+    if (fresh.length > 0) pieces.push({ kind: "fresh", from, entries: fresh })
     fresh = []
   }
   const endBatch = (): Batch => {
@@ -63,17 +66,19 @@ export async function* units(plan: Iterable<Piece> | AsyncIterable<Piece>): Asyn
       if (copied >= mostCopied) yield endBatch()
       continue
     }
-    for (const entry of piece.entries) {
+    for (const [offset, entry] of piece.entries.entries()) {
       const isLarge = entry.size > blockSize
       const isFull = isLarge || count === batchEntries || bytes + entry.size > batchBytes
       if (isFull && (count > 0 || pieces.length > 0)) yield endBatch()
+      const index = piece.from + offset
       if (!isLarge) {
+        if (fresh.length === 0) from = index
         fresh.push(entry)
         count += 1
         bytes += entry.size
         continue
       }
-      const large: Large = { entry, opened: undefined }
+      const large: Large = { entry, index, opened: undefined }
       for (let start = 0; start < entry.size; start += blockSize) {
         const length = Math.min(blockSize, entry.size - start)
         yield { kind: "part", large, start, length, last: start + length === entry.size }

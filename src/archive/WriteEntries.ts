@@ -41,7 +41,7 @@ const planOf = (
   signal: AbortSignal
 ): Iterable<Piece> | AsyncIterable<Piece> =>
   before === undefined
-    ? [{ kind: "fresh", entries: manifest.entries }]
+    ? [{ kind: "fresh", from: 0, entries: manifest.entries }]
     : pieces(manifest, before.archive.index.stamps, before.open.entries(signal))
 
 const sizeOf = (entries: ReadonlyArray<ManifestEntry>): number =>
@@ -96,8 +96,8 @@ const writeAll = async (
   const slots = makeSlots(slotSize)
   const open = new Set<Large>()
 
-  const openLarge = async (entry: ManifestEntry) => {
-    const file = await openSource(from, wantedOf(view, manifest.folder, entry), waiting)
+  const openLarge = async ({ entry, index }: Large) => {
+    const file = await openSource(from, wantedOf(view, manifest, entry, index), waiting)
     try {
       if (compression.level === 0) return { file, method: "store" } as const
       if (compression.method === "deflate") return { file, method: "deflate" } as const
@@ -115,11 +115,15 @@ const writeAll = async (
   }
 
   const compressed = async (unit: Batch, slot: Slot): Promise<FilesOutput | undefined> => {
-    const fresh = unit.pieces.flatMap((piece) => (piece.kind === "fresh" ? piece.entries : []))
-    const files = fresh.filter(({ kind }) => kind === "file")
+    const files = unit.pieces.flatMap((piece) =>
+      piece.kind === "fresh"
+        ? piece.entries.flatMap((entry, offset) =>
+            entry.kind === "file" ? [wantedOf(view, manifest, entry, piece.from + offset)] : []
+          )
+        : []
+    )
     if (files.length === 0) return undefined
-    const wanted = files.map((entry) => wantedOf(view, manifest.folder, entry))
-    return runner.run("files", { from, files: wanted, compression, slot }, signal)
+    return runner.run("files", { from, files, compression, slot }, signal)
   }
 
   const begin = async (unit: Batch | Part): Promise<Begun> => {
@@ -128,7 +132,7 @@ const writeAll = async (
     if (unit.kind === "batch") return { ...unit, slot, result: await compressed(unit, slot) }
     const { large, last, length, start } = unit
     open.add(large)
-    large.opened ??= openLarge(large.entry)
+    large.opened ??= openLarge(large)
     const { file, method } = await large.opened
     const block = { fd: file.fd, start, length, last, method, level: compression.level, slot }
     return {

@@ -19,6 +19,17 @@ export interface ManifestEntry {
   readonly mode: number
 }
 
+/**
+ * What tells a file or directory from any other one that comes to stand at its path while the source is read. `ino` and
+ * `ctimeNs` as 64 bits with a sign.
+ */
+export interface Identity {
+  readonly dev: bigint
+  readonly ino: bigint
+  readonly ctimeNs: bigint
+  readonly mtimeNs: bigint
+}
+
 /** What is in a folder: the list that its archive is made from and checked against. */
 export interface Manifest {
   readonly folder: FolderName
@@ -44,6 +55,8 @@ export interface Manifest {
    * a file was touched even where size and mtime are the same. Absent where they are not known.
    */
   readonly stamps?: BigInt64Array
+  /** `st_dev` of each entry, as a place in the list of all of them. Absent where they are not known. */
+  readonly devices?: Devices
   /** SHA-256 (hex) of all stamps, that of the folder itself first. Absent where they are not known. */
   readonly stampsHash?: string
   /** The latest ctime and mtime in the folder (nanoseconds since 1970), its own included. Absent where they are not known. */
@@ -54,6 +67,26 @@ export interface Manifest {
 export interface LatestTimes {
   readonly ctimeNs: bigint
   readonly mtimeNs: bigint
+}
+
+/** The devices of a folder's entries: a number for each of them costs less than the device itself. */
+export interface Devices {
+  readonly list: ReadonlyArray<bigint>
+  readonly of: Uint32Array
+}
+
+/** The identity of the entry at `index`, where it is known. */
+export const identityOf = (
+  { devices, entries, stamps }: Pick<Manifest, "devices" | "entries" | "stamps">,
+  index: number
+): Identity | undefined => {
+  const dev = devices?.list[devices.of[index] ?? -1]
+  const ino = stamps?.[2 * index]
+  const ctimeNs = stamps?.[2 * index + 1]
+  const mtimeNs = entries[index]?.mtimeNs
+  return dev === undefined || ino === undefined || ctimeNs === undefined || mtimeNs === undefined
+    ? undefined
+    : { dev, ino, ctimeNs, mtimeNs }
 }
 
 /**

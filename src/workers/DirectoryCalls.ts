@@ -1,10 +1,12 @@
 import * as fs from "node:fs"
+import { promisify } from "node:util"
 
 /** A path as node:fs takes it: text where it is ASCII, which costs least, or else its bytes. */
 export type DirectoryPath = string | Buffer
 
 /** How a thread looks at directories. */
 export interface DirectoryCalls {
+  readonly open: (path: Buffer, flags: number) => Promise<number>
   /** The names in a directory, a character a byte, in no order. */
   readonly names: (path: DirectoryPath) => Promise<ReadonlyArray<string>>
   /** `lstat`, in nanoseconds. */
@@ -95,10 +97,11 @@ const lstatNow = (path: DirectoryPath, index: number): fs.BigIntStats => {
 }
 
 /** For the main thread, which must not wait for a disk: several at once, on node's own threads. */
-export const waiting: DirectoryCalls = { names, lstat, lstats }
+export const waiting: DirectoryCalls = { open: promisify(fs.open), names, lstat, lstats }
 
 /** For a worker thread, which may wait: a call through node's threads costs three times the call itself. */
 export const blocking: DirectoryCalls = {
+  open: async (path, flags) => fs.openSync(path, flags),
   names: async (path) => fs.readdirSync(path, { encoding: "latin1" }),
   lstat: async (path) => fs.lstatSync(path, nanoseconds),
   lstats: async (count, path, take, signal) => {

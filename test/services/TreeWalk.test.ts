@@ -33,7 +33,7 @@ const plainHash = (entries: Manifest["entries"], folder?: { mode: number; mtimeN
   return hash.digest("hex")
 }
 
-const stats = { mtimeNs: 5n, ctimeNs: 6n, ino: 7n, mode: 0o100644n }
+const stats = { mtimeNs: 5n, ctimeNs: 6n, ino: 7n, mode: 0o100644n, dev: 8n }
 
 interface Node {
   readonly [name: string]: Node | null
@@ -120,7 +120,7 @@ describe("entries in columns", () => {
       const rows = makeRows()
       for (const one of given) {
         const mode = one.kind === "file" ? 0o100600n : 0o40700n
-        rows.add(one.path, one.kind, one.size, { ...one, mode })
+        rows.add(one.path, one.kind, one.size, { ...one, mode, dev: 7n })
       }
       const block = openBlock(rows.pack())
       const entries = given.map((_, index) => block.entry(index, block.path(index), ""))

@@ -14,9 +14,10 @@ const never = new AbortController().signal
 const input = (root: string, change: Partial<ListInput> = {}): ListInput => ({
   frozen: true,
   livePath: undefined,
+  root: raw(root),
   within: 5,
   enough: 1000,
-  directories: [{ path: raw("ABCD"), real: raw(root), mounted: false, grafts: [] }],
+  directories: [{ path: raw("ABCD"), real: raw(root), mounted: false, grafts: [], listed: undefined }],
   ...change
 })
 
@@ -135,7 +136,8 @@ describe("listing directories", () => {
         path: raw("ABCD"),
         real: raw(root),
         mounted: false,
-        grafts: [[raw("child"), raw(`${root}/file`)]] as const
+        grafts: [[raw("child"), raw(`${root}/file`)]] as const,
+        listed: undefined
       }
       for (const calls of [blocking, waiting]) {
         const output = yield* Effect.promise(() =>
@@ -162,7 +164,8 @@ describe("listing directories", () => {
         path: raw(`ABCD/${name}`),
         real: raw(`${root}/${name}`),
         mounted: false,
-        grafts: []
+        grafts: [],
+        listed: undefined
       }))
       const output = yield* Effect.promise(() => found(blocking, input(root, { enough: 3, directories })))
       assert.deepStrictEqual(

@@ -43,11 +43,14 @@ export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
     stampsHash: stampsHash.digest("hex"),
     get stamps() {
       return make().stamps
+    },
+    get devices() {
+      return make().devices
     }
   }
 }
 
-type Made = Required<Pick<Manifest, "entries" | "escaped" | "stamps">>
+type Made = Required<Pick<Manifest, "devices" | "entries" | "escaped" | "stamps">>
 
 /**
  * Takes the runs away one by one, so that their memory goes while that of the entries comes. A name that is the
@@ -58,16 +61,21 @@ const makeEntries = (runs: Array<Run>, count: number, ascii: boolean): Made => {
   const { escaped, names } = EntryName.assign(paths)
   const entries: Array<ManifestEntry> = []
   const stamps = new BigInt64Array(2 * count)
+  const list: Array<bigint> = []
+  const of = new Uint32Array(count)
   runs.reverse()
   for (let run = runs.pop(); run !== undefined; run = runs.pop()) {
     const { block, from, to } = run
     stamps.set(block.stamps(from, to), 2 * entries.length)
     for (let index = from; index < to; index += 1) {
       const path = paths[entries.length] ?? block.path(index)
+      const device = block.device(index)
+      if (!list.includes(device)) list.push(device)
+      of[entries.length] = list.indexOf(device)
       entries.push(block.entry(index, path, names[entries.length] ?? path))
     }
   }
-  return { entries, escaped, stamps }
+  return { devices: { list, of }, entries, escaped, stamps }
 }
 
 const pathsOf = (runs: ReadonlyArray<Run>): ReadonlyArray<RawPath> => {

@@ -27,6 +27,16 @@ export const typeOf = (stats: BigIntStats): string =>
             ? "directory"
             : "device"
 
+/** Another directory has come to the place of the one that was listed. */
+export const replaced = (shown: RawPath.RawPath, path: RawPath.RawPath): TreeError =>
+  new TreeError({
+    path: RawPath.display(path),
+    message: `${RawPath.display(shown)} was replaced by another directory while it was listed`,
+    transient: true
+  })
+
+const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK"])
+
 /** `action` failed on `shown` (for people), which lies at `path`. */
 export const failed = (
   view: Pick<SourceView, "frozen">,
@@ -36,7 +46,8 @@ export const failed = (
   cause: unknown
 ): TreeError => {
   const code = codeOf(cause)
-  const vanished = !view.frozen && (code === "ENOENT" || code === "ENOTDIR")
+  // ENOTDIR, ELOOP and EMLINK: a file or a symlink has come to the place of a directory.
+  const vanished = !view.frozen && code !== undefined && gone.has(code)
   return new TreeError({
     path: RawPath.display(path),
     message: vanished

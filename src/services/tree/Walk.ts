@@ -1,5 +1,5 @@
 import type { FolderName } from "../../domain/FolderName.ts"
-import type { LatestTimes } from "../../domain/Manifest.ts"
+import type { Identity, LatestTimes } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
 import { waiting } from "../../workers/DirectoryCalls.ts"
@@ -65,6 +65,7 @@ export const walk = async (
   signal: AbortSignal
 ): Promise<Walked> => {
   const top = RawPath.fromText(folder)
+  const whereTop = Source.resolve(view, top)
   const grafts = graftsWithin(view.grafts, top)
   const seen = new Set<RawPath.RawPath>([top])
   const root: Directory = { pieces: [] }
@@ -75,6 +76,7 @@ export const walk = async (
     const input = {
       frozen: view.frozen,
       livePath: view.livePath,
+      root: whereTop,
       within: top.length + 1,
       enough: small ? enoughAtFirst : enough,
       directories: jobs.map(({ ask }) => ask)
@@ -86,14 +88,13 @@ export const walk = async (
     return answer
   }
 
-  const place = Source.resolve(view, top)
-  const { ctimeNs, ino, mode, mtimeNs } = await waiting
-    .lstat(RawPath.toBuffer(place))
+  const { ctimeNs, dev, ino, mode, mtimeNs } = await waiting
+    .lstat(RawPath.toBuffer(whereTop))
     .catch((cause: unknown) => {
-      throw failed(view, "read", top, place, cause)
+      throw failed(view, "read", top, whereTop, cause)
     })
   const first: Job = {
-    ask: toList(grafts, top, place),
+    ask: toList(grafts, top, whereTop, view.frozen ? undefined : { dev, ino, ctimeNs, mtimeNs }),
     directory: root,
     piece: 0
   }
@@ -107,7 +108,7 @@ export const walk = async (
       for (const [index, job] of jobs.entries()) {
         const listed = found.listed[index]
         if (listed === undefined) push(job)
-        else for (const next of settle(job, listed, block, grafts, seen)) push(next)
+        else for (const next of settle(job, listed, block, view.frozen, grafts, seen)) push(next)
       }
     }
   )
@@ -125,9 +126,15 @@ export const walk = async (
   }
 }
 
-const toList = (grafts: Grafts, path: RawPath.RawPath, real: RawPath.RawPath): ToList => ({
+const toList = (
+  grafts: Grafts,
+  path: RawPath.RawPath,
+  real: RawPath.RawPath,
+  listed: Identity | undefined
+): ToList => ({
   path,
   real,
+  listed,
   mounted: grafts.at.has(path),
   grafts: grafts.inside(path)
 })
@@ -137,6 +144,7 @@ const settle = (
   { ask, directory, piece }: Job,
   { directories, from, pieces, to }: Listed,
   block: Block,
+  frozen: boolean,
   grafts: Grafts,
   seen: Set<RawPath.RawPath>
 ): ReadonlyArray<Job> => {
@@ -152,7 +160,11 @@ const settle = (
     seen.add(path)
     const child: Directory = { pieces: [] }
     const real = grafts.at.get(path) ?? RawPath.join(ask.real, name)
-    next.push({ ask: toList(grafts, path, real), directory: child, piece: 0 })
+    next.push({
+      ask: toList(grafts, path, real, frozen ? undefined : block.identity(index)),
+      directory: child,
+      piece: 0
+    })
     return { index, directory: child }
   })
   directory.pieces[piece] = { block, from, to, children }

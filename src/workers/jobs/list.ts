@@ -1,8 +1,17 @@
-import type { BigIntStats } from "node:fs"
+import * as fs from "node:fs"
+import type { Identity } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import { type Columns, makeRows, type Rows } from "../../services/tree/Columns.ts"
 import { isControlDirectory, mustBeEmpty } from "../../services/tree/Mounts.ts"
-import { failed, namesLogged, type Skipped, typeOf } from "../../services/tree/Reading.ts"
+import {
+  closeRead,
+  folderOnly,
+  isListed,
+  mayBeListed,
+  openWithin,
+  pathOfOpen
+} from "../../services/tree/OpenWithin.ts"
+import { failed, namesLogged, replaced, type Skipped, typeOf } from "../../services/tree/Reading.ts"
 import { TreeError } from "../../services/tree/TreeError.ts"
 import { type DirectoryCalls, type DirectoryPath, Unseen } from "../DirectoryCalls.ts"
 
@@ -16,6 +25,8 @@ export interface ToList {
   readonly mounted: boolean
   /** The child datasets that are mounted right in it: name, and where it really is. */
   readonly grafts: ReadonlyArray<readonly [name: RawPath.RawPath, root: RawPath.RawPath]>
+  /** Which directory was listed in the one above, where another one may have come to its place since. */
+  readonly listed: Identity | undefined
   /** Of a piece: the names to look at, in order, with `/` between them. */
   readonly names?: string
 }
@@ -25,6 +36,8 @@ export interface ListInput {
   /** The view's, see SourceView. */
   readonly frozen: boolean
   readonly livePath: RawPath.RawPath | undefined
+  /** Where the folder really is. */
+  readonly root: RawPath.RawPath
   /** Of the paths relative to the source, how many characters lead to the folder: they are left out of the answer. */
   readonly within: number
   /** No directory is begun once there are so many entries. */
@@ -96,7 +109,7 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
   let hardLinks = false
   let skipped = 0
 
-  const add = (directory: ToList, name: RawPath.RawPath, stats: BigIntStats): void => {
+  const add = (directory: ToList, name: RawPath.RawPath, stats: fs.BigIntStats): void => {
     const path = RawPath.fromLatin1(RawPath.join(directory.path, name).slice(input.within))
     const kind = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : undefined
     if (kind === undefined || isControlDirectory(name, stats)) {
@@ -113,24 +126,35 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
     rows.add(path, kind, size, stats)
   }
 
-  const look = async (directory: ToList, names: ReadonlyArray<RawPath.RawPath>, signal: AbortSignal) => {
+  const look = async (
+    directory: ToList,
+    base: RawPath.RawPath,
+    names: ReadonlyArray<RawPath.RawPath>,
+    signal: AbortSignal
+  ) => {
     const roots = new Map(directory.grafts)
-    const real = (index: number): RawPath.RawPath => {
+    const within = (folder: RawPath.RawPath, index: number): RawPath.RawPath => {
       const name = names[index] ?? RawPath.here
-      return roots.get(name) ?? RawPath.join(directory.real, name)
+      return roots.get(name) ?? RawPath.join(folder, name)
     }
+    const real = (index: number) => within(directory.real, index)
     const shown = (index: number) => RawPath.join(directory.path, names[index] ?? RawPath.here)
     const plain = RawPath.isAscii(names.join("/"))
-    const simple = plain && roots.size === 0 && RawPath.isAscii(directory.real)
+    const simple = plain && roots.size === 0 && RawPath.isAscii(base)
     ascii &&= plain && RawPath.isAscii(directory.path)
     let notMounted: number | undefined
+    let tooLarge: number | undefined
     await calls
       .lstats(
         names.length,
-        (index): DirectoryPath => (simple ? real(index) : RawPath.toBuffer(real(index))),
+        (index): DirectoryPath => {
+          const path = within(base, index)
+          return simple ? path : RawPath.toBuffer(path)
+        },
         (index, stats) => {
           const name = names[index] ?? RawPath.here
           if (roots.has(name) && !stats.isDirectory()) notMounted ??= index
+          if (stats.isFile() && stats.size > Number.MAX_SAFE_INTEGER) tooLarge ??= index
           add(directory, name, stats)
         },
         signal
@@ -139,21 +163,40 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
         if (!(cause instanceof Unseen)) throw cause
         throw failed(input, "read", shown(cause.index), real(cause.index), cause.cause)
       })
+    if (tooLarge !== undefined) {
+      throw failed(
+        input,
+        "archive",
+        shown(tooLarge),
+        real(tooLarge),
+        new Error("it is said to have more than 8 PiB, which no archive can hold")
+      )
+    }
     if (notMounted === undefined) return
     throw failed(input, "list", shown(notMounted), real(notMounted), new Error("it is no directory"))
   }
 
   const list = async (directory: ToList, signal: AbortSignal): Promise<void> => {
     const from = rows.count()
-    const names = await namesOf(directory, calls, input)
-    if (names.length === 0 && !directory.mounted) await mustBeEmpty(input, directory.path, calls)
-    const whole = directory.names !== undefined || names.length <= pieceNames
-    if (whole) await look(directory, names, signal)
+    const held = await hold(directory, calls, input)
+    try {
+      const names = await namesOf(directory, held.base, calls, input)
+      if (names.length === 0 && !directory.mounted) await mustBeEmpty(input, directory.path, calls)
+      const whole = directory.names !== undefined || names.length <= pieceNames
+      if (whole) await look(directory, held.base, names, signal)
+      await held.check()
+      push(from, whole ? [] : names)
+    } finally {
+      held.close()
+    }
+  }
+
+  const push = (from: number, names: ReadonlyArray<RawPath.RawPath>): void => {
     listed.push({
       from,
       to: rows.count(),
       directories: rows.directories(from),
-      pieces: whole ? [] : cut(names)
+      pieces: cut(names)
     })
   }
 
@@ -171,14 +214,67 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
   return { rows, list, found }
 }
 
+/** A directory that is being listed. */
+interface Held {
+  /** The path to ask for what lies in it. */
+  readonly base: RawPath.RawPath
+  /** Throws if another one has come to its place, where only its path could be asked. */
+  readonly check: () => Promise<void>
+  readonly close: () => void
+}
+
+/**
+ * Holds a directory of a source that may change open: what is asked for is asked of that directory, even if a symlink comes to its
+ * place meanwhile, and it has to be the one that was listed in the directory above.
+ */
+const hold = async (directory: ToList, calls: DirectoryCalls, input: ListInput): Promise<Held> => {
+  const { listed, path, real } = directory
+  if (input.frozen) return { base: real, check: async () => {}, close: () => {} }
+  const cannotList = (cause: unknown): never => {
+    throw failed(input, "list", path, real, cause)
+  }
+  const open = () => calls.open(RawPath.toBuffer(real), folderOnly)
+  const statOf = (fd: number): fs.BigIntStats => {
+    try {
+      return fs.fstatSync(fd, { bigint: true })
+    } catch (cause) {
+      return cannotList(cause)
+    }
+  }
+  let fd = await open().catch(cannotList)
+  try {
+    if (listed !== undefined && !isListed(listed, statOf(fd))) {
+      const within = RawPath.fromLatin1(path.slice(input.within))
+      const again = await openWithin(calls.open, input.root, within, folderOnly).catch(cannotList)
+      closeRead(fd)
+      fd = again
+      if (!mayBeListed(listed, statOf(fd))) throw replaced(path, real)
+    }
+    const base = pathOfOpen(fd)
+    const check = async () => {
+      if (base !== undefined) return
+      const now = await open().catch(cannotList)
+      const [before, after] = [statOf(fd), statOf(now)]
+      closeRead(now)
+      if (before.dev !== after.dev || (before.ino !== after.ino && before.ctimeNs !== after.ctimeNs))
+        throw replaced(path, real)
+    }
+    return { base: base ?? real, check, close: () => closeRead(fd) }
+  } catch (cause) {
+    closeRead(fd)
+    throw cause
+  }
+}
+
 /** In byte order, with the child datasets that the directory does not show. */
 const namesOf = async (
   directory: ToList,
+  base: RawPath.RawPath,
   calls: DirectoryCalls,
   input: ListInput
 ): Promise<ReadonlyArray<RawPath.RawPath>> => {
   if (directory.names !== undefined) return directory.names.split("/").map(RawPath.fromLatin1)
-  const found = await calls.names(RawPath.toBuffer(directory.real)).catch((cause: unknown) => {
+  const found = await calls.names(RawPath.toBuffer(base)).catch((cause: unknown) => {
     throw failed(input, "list", directory.path, directory.real, cause)
   })
   const all =
