@@ -78,7 +78,7 @@ const checkTarget = Effect.fnUntraced(
           ? ok("tmp_dir", config.tmp_dir)
           : ok(
               "tmp_dir",
-              `${config.tmp_dir} is on another file system: archives are put together inside the target`
+              `${config.tmp_dir} is on another file system or mount: archives are put together inside the target`
             )
       )
     }

@@ -43,7 +43,7 @@ export const preflight = Effect.fn("Preflight")(function* (config: {
   )
   if (config.tmp_dir !== undefined && !report.stagesInTmp) {
     yield* Effect.logInfo(
-      `tmp_dir ${config.tmp_dir} is on another file system than the target: archives are put together inside the target instead`
+      `tmp_dir ${config.tmp_dir} is on another file system or mount than the target: archives are put together inside the target instead`
     )
   }
   return source

@@ -66,8 +66,11 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly rename: (from: string, to: string) => Effect.Effect<void, DiskError>
     /** Hard link; fails with EEXIST. */
     readonly link: (existing: string, path: string) => Effect.Effect<void, DiskError>
-    /** Copies content to a file that must not exist, and syncs it. A part of it may stay when that fails. */
-    readonly copy: (from: string, to: string) => Effect.Effect<void, DiskError>
+    /**
+     * Copies content to a file that must not exist, syncs it, reads it back and compares: fails unless the copy is what was
+     * read, and that has the given SHA-256 (hex). A part of it may stay when that fails.
+     */
+    readonly copy: (from: string, to: string, sha256?: string) => Effect.Effect<void, DiskError>
     /** Removes a file; nothing there is no error. */
     readonly remove: (path: string) => Effect.Effect<void, DiskError>
     /** Removes an empty folder; nothing there is no error. */

@@ -1,11 +1,12 @@
 import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Disk } from "../../src/services/Disk.ts"
-import { failingCloses, failingSyncs, fakedStatfs, recordedSyncs } from "../support/fileHandles.ts"
+import { failingCloses, failingSyncs, fakedStatfs, flippedWrites, recordedSyncs } from "../support/fileHandles.ts"
 import { capturedLog } from "../support/log.ts"
 import { scopedPlace } from "../support/storeKit.ts"
 
@@ -85,6 +86,26 @@ describe("Disk", () => {
       yield* disk.sync(at("file"))
       yield* disk.sync(at(""))
       assert.deepStrictEqual(synced.slice(2), [stateOf("file"), stateOf("")])
+    })
+  )
+
+  test(
+    "a copy is read back: a bit that flipped on the way, or before it, is noticed",
+    Effect.gen(function* () {
+      const { at, disk } = yield* setup
+      yield* disk.write(at("file"), "content")
+      const sha256 = createHash("sha256").update("content").digest("hex")
+      yield* disk.copy(at("file"), at("good"), sha256)
+      const other = yield* Effect.flip(disk.copy(at("file"), at("other"), "0".repeat(64)))
+      assert.include(
+        other.message,
+        `${at("file")} was read with another SHA-256 (${sha256}) than it has to have`
+      )
+      yield* flippedWrites("/garbled")
+      const { message, transient } = yield* Effect.flip(disk.copy(at("file"), at("garbled")))
+      assert.include(message, `${at("garbled")} was read back with another SHA-256`)
+      assert.isFalse(transient)
+      assert.notStrictEqual(fs.readFileSync(at("garbled"), "utf8"), "content")
     })
   )
 

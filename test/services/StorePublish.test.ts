@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import { Disk } from "../../src/services/Disk.ts"
 import { Store, type StoreSettings } from "../../src/services/Store.ts"
 import * as DiskFaults from "../support/diskFaults.ts"
+import { flippedWrites } from "../support/fileHandles.ts"
 import { inspect } from "../support/storeCheck.ts"
 import {
   abcd,
@@ -395,6 +396,67 @@ const canMount =
       fs.rmdirSync(dir)
     }
   })()
+
+describe("an archive that has to be copied", () => {
+  /** A disk without hard links, and where an archive cannot be renamed out of tmp_dir. */
+  const copying = DiskFaults.layer({
+    before: ({ name, path: file }) =>
+      name === "link" ? "EPERM" : name === "rename" && file.endsWith("next/ABCD.zip") ? "EXDEV" : undefined
+  })
+
+  it.scoped("is not published with a bit flipped, and the good one stays", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(on(place))
+      const store = Effect.provide(storeOn(place, copying))
+      yield* archive("two").pipe(store)
+      assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean })
+      for (const copy of ["/next/ABCD.zip", "/next/ABCD.prev.zip", "/old/ABCD.zip", "/old/ABCD.zip.md5"]) {
+        const error = yield* Effect.scoped(
+          Effect.zipRight(flippedWrites(copy), Effect.flip(archive("three").pipe(store)))
+        )
+        assert.include(error.message, "was read back with another SHA-256", copy)
+        assert.isFalse(error.transient)
+        assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean }, copy)
+      }
+    })
+  )
+
+  it.scoped("is not published when it is not what was verified any more", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const error = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const store = yield* Store
+          const staging = yield* store.stage(abcd)
+          fs.writeFileSync(staging.zip, "0ne")
+          return yield* Effect.flip(store.publish(staging, publicationOf("one")))
+        })
+      ).pipe(Effect.provide(storeOn(place, copying)))
+      assert.include(error.message, "was read with another SHA-256")
+      assert.isFalse(fs.existsSync(home(place)))
+    })
+  )
+
+  it.scoped.runIf(canMount)(
+    "is not copied from another mount of the target's file system: it is staged inside",
+    () =>
+      Effect.gen(function* () {
+        const place = yield* scopedPlace
+        const real = path.join(place.root, "real")
+        fs.mkdirSync(real)
+        execFileSync("mount", ["--bind", real, place.tmpDir])
+        yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", [place.tmpDir])))
+        assert.strictEqual(fs.statSync(place.tmpDir).dev, fs.statSync(place.targetPath).dev)
+        const store = yield* Effect.provide(Store, storeOn(place))
+        assert.isFalse((yield* store.preflight).stagesInTmp)
+        assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(real)], [])
+        const staging = yield* store.stage(abcd)
+        assert.strictEqual(staging.zip, home(place, ".publish/next/ABCD.zip"))
+        assert.deepStrictEqual(fs.readdirSync(path.dirname(staging.zip)), [])
+      })
+  )
+})
 
 describe("a disk that is really full", () => {
   it.scoped.runIf(canMount)("leaves the good archives, and takes the next one when there is space", () =>

@@ -61,7 +61,7 @@ export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
         makeFolder: (path, mode) => around("makeFolder", path, disk.makeFolder(path, mode)),
         rename: (from, to) => around("rename", to, disk.rename(from, to)),
         link: (existing, path) => around("link", path, disk.link(existing, path)),
-        copy: (from, to) => around("copy", to, disk.copy(from, to)),
+        copy: (from, to, sha256) => around("copy", to, disk.copy(from, to, sha256)),
         remove: (path) => around("remove", path, disk.remove(path)),
         removeFolder: (path) => around("removeFolder", path, disk.removeFolder(path)),
         sync: (path) => around("sync", path, disk.sync(path)),

@@ -79,6 +79,34 @@ export const failingCloses = Effect.acquireRelease(
     })
 )
 
+/** For the length of the scope, files whose path ends with `suffix` have one bit flipped when they are synced. */
+export const flippedWrites = (suffix: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { open } = promises
+      const spy = vi.spyOn(promises, "open").mockImplementation(async (...args) => {
+        const file = await open(...args)
+        const path = String(args[0])
+        if (!path.endsWith(suffix)) return file
+        const sync = file.sync.bind(file)
+        file.sync = async () => {
+          const content = fs.readFileSync(path)
+          content[0] = (content[0] ?? 0) ^ 1
+          fs.writeFileSync(path, content)
+          await sync()
+        }
+        return file
+      })
+      syncBuiltinESMExports()
+      return spy
+    }),
+    (spy) =>
+      Effect.sync(() => {
+        spy.mockRestore()
+        syncBuiltinESMExports()
+      })
+  )
+
 /** The same for descriptors that are closed synchronously. */
 export const failingCloseSyncs = Effect.acquireRelease(
   Effect.sync(() => {

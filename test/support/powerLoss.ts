@@ -134,7 +134,8 @@ export const recorder = (root: string) => {
         noted(disk.write(file, content, mode), () => wrote(`write ${file}`, file, true)),
       writeUnsynced: (file, content) =>
         noted(disk.writeUnsynced(file, content), () => wrote(`write ${file}, unsynced`, file, false)),
-      copy: (from, to) => noted(disk.copy(from, to), () => wrote(`copy ${from} to ${to}`, to, true)),
+      copy: (from, to, sha256) =>
+        noted(disk.copy(from, to, sha256), () => wrote(`copy ${from} to ${to}`, to, true)),
       makeFolder: (file, mode) =>
         noted(disk.makeFolder(file, mode), () => make(`mkdir ${file}`, file, { kind: "folder" })),
       link: (existing, file) =>

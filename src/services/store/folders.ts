@@ -58,15 +58,15 @@ export const ensureFolder = Effect.fnUntraced(function* (
 
 /**
  * `link`, or a copy where the file system has no hard links, forbids this one, or cannot say so properly (rclone answers EIO).
- * What a copy would meet as well stays the failure of the link.
+ * What a copy would meet as well stays the failure of the link. The copy has to have `sha256`, if that is known.
  */
-export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: string) {
+export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: string, sha256?: string) {
   const disk = yield* Disk
   yield* disk.link(existing, path).pipe(
     Effect.catchIf(
       (error) => error.code === undefined || !alsoOfCopies.has(error.code),
       (refused) =>
-        disk.copy(existing, path).pipe(
+        disk.copy(existing, path, sha256).pipe(
           Effect.mapError(
             (error) =>
               new DiskError({
@@ -81,6 +81,26 @@ export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: s
 })
 
 const alsoOfCopies: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ENOSPC", "EDQUOT"])
+
+/**
+ * Whether a file can be renamed from `from` to `to`, found out by doing it with an empty one. Two mounts of one file
+ * system have the same device number, and nothing can be renamed from the one to the other.
+ */
+export const canRename = Effect.fnUntraced(function* (from: string, to: string) {
+  const disk = yield* Disk
+  yield* disk.remove(from)
+  yield* disk.writeUnsynced(from, new Uint8Array())
+  return yield* disk.rename(from, to).pipe(
+    Effect.zipRight(disk.remove(to)),
+    Effect.as(true),
+    Effect.catchAll((error) =>
+      Effect.logDebug(`archives are put together inside the target: ${error.message}`).pipe(
+        Effect.zipRight(disk.remove(from)),
+        Effect.as(false)
+      )
+    )
+  )
+})
 
 /** Renames what cannot be understood to `<path>.corrupt-<n>`, with the first number that is free; the new path. */
 export const setAside = Effect.fnUntraced(function* (path: string) {

@@ -85,5 +85,8 @@ export const folder = (layout: Layout, name: FolderName): FolderLayout => {
 export const folderOfMarker = (name: string): FolderName | undefined =>
   name.startsWith("made-") ? parse(name.slice("made-".length)) : undefined
 
+/** Name of the file that shows whether one can be renamed from tmp_dir into the target. */
+export const trial = ".trial"
+
 /** Ends the name under which a state file is written before it takes its place. */
 export const draftSuffix = ".new"

@@ -31,7 +31,7 @@ export interface StoreSettings {
 export interface StoreReport {
   /** Bytes free for us on the target; undefined where its file system does not tell. */
   readonly free: number | undefined
-  /** Archives are put together in tmp_dir; false: inside the target, because tmp_dir is on another file system or not set. */
+  /** Archives are put together in tmp_dir; false: inside the target, because nothing can be renamed from tmp_dir to it, or tmp_dir is not set. */
   readonly stagesInTmp: boolean
 }
 

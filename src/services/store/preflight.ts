@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import { Disk, type DiskStat } from "../Disk.ts"
-import { isFolder } from "./folders.ts"
+import { canRename, isFolder } from "./folders.ts"
 import type { Layout } from "./layout.ts"
 import { asStoreError, StoreError, type StoreReport } from "./model.ts"
 
@@ -21,7 +21,10 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Pro
     yield* outside("tmp_dir", layout.tmp.dir, layout.source)
     yield* inodes("tmp_dir", layout.tmp.dir)
     yield* writable("tmp_dir", layout.tmp.dir, layout.tmp.probe, probe)
-    stagesInTmp = tmp.dev === target.dev
+    stagesInTmp =
+      tmp.dev === target.dev &&
+      (probe === "ask" ||
+        (yield* canRename(layout.tmp.probe, layout.probe).pipe(asStoreError("tmp_dir cannot be used"))))
   }
   const free = yield* disk.free(layout.target).pipe(asStoreError("target_path cannot be used"))
   return { free, stagesInTmp } satisfies StoreReport

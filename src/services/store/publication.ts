@@ -102,20 +102,28 @@ const prepare = Effect.fnUntraced(function* (
     )
   }
   const zip = join(paths.next, paths.names.zip)
-  if (staging.zip !== zip) yield* bring(staging.zip, zip)
+  if (staging.zip !== zip) yield* bring(staging.zip, zip, state.zip_sha256)
   yield* Effect.forEach(plan.writes, ({ content, name }) => disk.write(join(paths.next, name), content), {
     discard: true
   })
+  const currentSha256 = current._tag === "Whole" ? current.checksums.sha256 : undefined
   if (plan.rotates) {
     const previous = join(paths.next, paths.names.prevZip)
-    yield* linkOrCopy(join(paths.home, paths.names.zip), previous)
+    yield* linkOrCopy(join(paths.home, paths.names.zip), previous, currentSha256)
     yield* disk.sync(previous)
   }
   yield* disk.makeFolder(paths.old)
   const replaced = plan.steps.filter((step) => step.existed)
-  yield* Effect.forEach(replaced, ({ name }) => linkOrCopy(join(paths.home, name), join(paths.old, name)), {
-    discard: true
-  })
+  yield* Effect.forEach(
+    replaced,
+    ({ name }) =>
+      linkOrCopy(
+        join(paths.home, name),
+        join(paths.old, name),
+        name === paths.names.zip ? currentSha256 : undefined
+      ),
+    { discard: true }
+  )
   yield* disk.sync(zip)
   yield* Effect.forEach(
     [paths.next, paths.old, paths.work, paths.home, `${paths.home}/..`],
@@ -126,13 +134,13 @@ const prepare = Effect.fnUntraced(function* (
   return plan
 })
 
-// tmp_dir is on the same file system by st_dev; a bind mount of it still needs a copy.
-const bring = Effect.fnUntraced(function* (from: string, to: string) {
+// Staging has tried a rename; a mount that has appeared since needs a copy, which is compared with what was verified.
+const bring = Effect.fnUntraced(function* (from: string, to: string, sha256: string) {
   const disk = yield* Disk
   yield* disk.rename(from, to).pipe(
     Effect.catchIf(
       (error) => error.code === "EXDEV",
-      () => disk.copy(from, to).pipe(Effect.zipRight(disk.remove(from)))
+      () => disk.copy(from, to, sha256).pipe(Effect.zipRight(disk.remove(from)))
     )
   )
 })

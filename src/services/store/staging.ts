@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { FolderName } from "../../domain/FolderName.ts"
 import { Disk } from "../Disk.ts"
 import { type Finding, recoverFolder, removeIfMade } from "./folderRecovery.ts"
-import { discard, ensureFolder, isFolder } from "./folders.ts"
+import { canRename, discard, ensureFolder, isFolder } from "./folders.ts"
 import { makeJobFolder } from "./jobState.ts"
 import * as Layout from "./layout.ts"
 import { asStoreError, type Staging, StoreError } from "./model.ts"
@@ -108,6 +108,8 @@ const build = Effect.fnUntraced(function* (
       Effect.zipRight(disk.makeFolder(place, 0o700))
     )
   )
+  // Same device, and still another mount or quota: an archive would have to be copied.
+  if (!(yield* canRename(join(place, Layout.trial), join(paths.next, Layout.trial)))) return inTarget
   return { folder: paths.folder, zip: join(place, paths.names.zip) } satisfies Staging
 })
 
