@@ -1,7 +1,9 @@
 import { crc32 } from "node:zlib"
 import type { FileCalls } from "../workers/FileCalls.ts"
+import { makeSlicePlaces, type SlicePlaces } from "./AuditPlaces.ts"
 import { damaged } from "./Damage.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
+import { checkForm } from "./EntryRules.ts"
 import { makeDigest } from "./HeadDigest.ts"
 import { checkLocal, type ZipEntry } from "./ReadHeaders.ts"
 import { readRecords } from "./ReadZip.ts"
@@ -22,13 +24,15 @@ export interface SliceInput extends SliceSource {
 export interface SliceOutput {
   /** Of all heads, see {@link makeDigest}. */
   readonly heads: string
+  /** Where the entries lie. */
+  readonly places: SlicePlaces
   /** CRC-32 of the whole entries in each copied part. */
   readonly copied: ReadonlyArray<number>
 }
 
 /**
- * Verifies consecutive entries: both headers, that they lie one behind the other and fill the slice, and sizes and
- * CRC-32 of their data. Memory does not depend on their sizes.
+ * Verifies consecutive entries: both headers, that they lie one behind the other and fill the slice, that each can be put
+ * into a folder, and sizes and CRC-32 of their data. Memory does not depend on their sizes.
  */
 export const verifySlice = (input: SliceInput, calls: FileCalls, signal: AbortSignal): Promise<SliceOutput> =>
   withSlice(input, calls, signal, (records, view) => verifyEntries(input, records, view, signal))
@@ -41,6 +45,7 @@ const verifyEntries = async (
 ): Promise<SliceOutput> => {
   const digest = makeDigest()
   const copied = input.copied.map(makePart)
+  const places = makeSlicePlaces()
   let current = 0
   for (const entry of readRecords(records, input, input.zip)) {
     const { end, start } = entry
@@ -53,13 +58,15 @@ const verifyEntries = async (
         if (whole) part.add(bytes)
         else for await (const piece of view.pieces(start, end)) part.add(piece)
       }
+      checkForm(entry)
+      places.add(entry)
     } catch (cause) {
       signal.throwIfAborted()
       damaged(input.zip, entry.name)(cause)
     }
     digest.head(entry)
   }
-  return { heads: digest.end(), copied: copied.map((part) => part.sum()) }
+  return { heads: digest.end(), places: places.end(), copied: copied.map((part) => part.sum()) }
 }
 
 /** The entry from its local header on, which is checked: all of it, unless it is too large for that. */

@@ -1,6 +1,8 @@
 import type { Manifest } from "../domain/Manifest.ts"
 import type { Runner } from "../workers/Runner.ts"
 import { ArchiveError, type CopiedRange } from "./ArchiveError.ts"
+import { makePlaces } from "./AuditPlaces.ts"
+import type { Flaw } from "./AuditZip.ts"
 import { type BlockReader, openBlocks } from "./BlockReader.ts"
 import { copiedParts } from "./CopiedParts.ts"
 import { damaged, quoted } from "./Damage.ts"
@@ -18,8 +20,8 @@ const aheadPerThread = 2
 
 /**
  * Reads all of the zip back on the runner's threads: that both headers of each entry say the same, that entries
- * lie one behind the other with nothing between them, before or after, each entry's CRC-32 and size, and that
- * the entries are those of the manifest, in its order. Entries in a `copied` range, which come from an archive
+ * lie one behind the other with nothing between them, before or after, each entry's CRC-32 and size, that
+ * the entries can be put into a folder, by the rules of {@link auditZip}, and that they are those of the manifest, in its order. Entries in a `copied` range, which come from an archive
  * that was verified, are not inflated: instead the range's bytes have to be those that were copied. Memory
  * depends neither on the size of the zip nor on the number of entries.
  */
@@ -68,6 +70,7 @@ const verifyAll = async (
   signal: AbortSignal
 ): Promise<CopiedRange | undefined> => {
   const ranges = copiedParts(copied)
+  const places = makePlaces()
 
   const check = async (slice: Slice) => {
     const { content, count, records } = slice
@@ -86,11 +89,14 @@ const verifyAll = async (
   )) {
     signal.throwIfAborted()
     if (found.heads !== wanted) await findDifference(zip, blocks, manifest, slice)
+    places.add(found.places)
     const wrong = ranges.add(parts, found.copied)
     if (wrong !== undefined) return wrong
   }
   const missing = manifest.entries[end.entries]
   if (missing !== undefined) throw mismatch(zip, `${quoted(headOf(missing).name)} is missing`)
+  const [flaw] = places.end()
+  if (flaw !== undefined) throw unrestorable(zip, flaw)
   return ranges.incomplete()
 }
 
@@ -126,6 +132,15 @@ const findDifference = async (
 
 const mismatch = (zip: string, message: string): ArchiveError =>
   new ArchiveError({ reason: "Mismatch", path: zip, message: `${zip}: ${message}`, transient: false })
+
+/** The manifest is wrong as well: it wants what no folder can hold. */
+const unrestorable = (zip: string, { entry, problem }: Flaw): ArchiveError =>
+  new ArchiveError({
+    reason: "Corrupt",
+    path: zip,
+    message: `${zip} could not be restored: ${entry === undefined ? `it ${problem}` : `${entry}: ${problem}`}`,
+    transient: false
+  })
 
 const differs = (wanted: EntryHead, found: EntryHead): string | undefined => {
   const name = quoted(wanted.name)

@@ -156,6 +156,25 @@ describe("a range that was copied", () => {
   )
 })
 
+describe("an archive that could not be restored", () => {
+  for (const [what, paths, message] of [
+    ["a name twice", ["10000", "10000"], '"10000/": it is there twice'],
+    ["names out of order", ["10001", "10000"], '"10000/": it is there twice, or not in its place'],
+    ["a folder that is not there", ["10000", "10001/a"], '"10001/a/": it lies in something that is no folder']
+  ] as const) {
+    it.scoped(`does not pass the verification of its own run: ${what}`, () =>
+      Effect.gen(function* () {
+        const root = yield* temporaryFolder
+        const manifest = manifestOf(paths.map((path) => entryOf(path)))
+        yield* (yield* Archiver).archive(viewOf(root), manifest, `${root}/a.zip`)
+        const error = yield* failure(`${root}/a.zip`, manifest)
+        assert.strictEqual(error?.reason, "Corrupt")
+        assert.include(error?.message, `${root}/a.zip could not be restored: ${message}`)
+      }).pipe(Effect.provide(layers()))
+    )
+  }
+})
+
 describe("verification in slices", () => {
   it.scoped("says what differs in whichever slice it lies", () =>
     Effect.gen(function* () {

@@ -112,6 +112,30 @@ describe("listing directories", () => {
     })
   )
 
+  it.scoped("refuses a directory that gives a name twice: only one of the two can be read", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      for (const name of ["a", "b", "c"]) put(`${root}/${name}`, "x")
+      const calls: DirectoryCalls = { ...blocking, names: async () => ["b", "a", "c", "b"] }
+      const directory = { path: raw("ABCD"), real: raw(root), mounted: false, grafts: [] }
+      const graft = { ...directory, grafts: [[raw("child"), raw(root)]] as const }
+      for (const given of [directory, graft]) {
+        for (const frozen of [true, false]) {
+          const output = yield* Effect.promise(() =>
+            list(calls)(input(root, { frozen, directories: [given] }), never)
+          )
+          if (!("failure" in output)) throw new Error("it was listed")
+          assert.strictEqual(output.failure.path, `${root}/b`)
+          assert.include(
+            output.failure.message,
+            "ABCD/b is there twice: the file system lists that name two times"
+          )
+          assert.strictEqual(output.failure.transient, !frozen)
+        }
+      }
+    })
+  )
+
   it.scoped("passes over the control directory of ZFS, and over no other .zfs", () =>
     Effect.gen(function* () {
       const root = yield* temporaryFolder

@@ -277,12 +277,24 @@ const namesOf = async (
   const found = await calls.names(RawPath.toBuffer(base)).catch((cause: unknown) => {
     throw failed(input, "list", directory.path, directory.real, cause)
   })
+  const names = [...found].sort()
+  // Of two files with one name only one can be read, and an archive with two of them cannot be restored.
+  const twice = names.find((name, index) => name === names[index + 1])
+  if (twice !== undefined) throw listedTwice(input, directory, RawPath.fromLatin1(twice))
   const all =
     directory.grafts.length === 0
-      ? [...found]
-      : [...new Set([...found, ...directory.grafts.map(([name]) => name)])]
-  return all.sort().map(RawPath.fromLatin1)
+      ? names
+      : [...new Set([...names, ...directory.grafts.map(([name]) => name)])].sort()
+  return all.map(RawPath.fromLatin1)
 }
+
+/** In a live folder a rename during the listing can do it as well: that passes. */
+const listedTwice = ({ frozen }: ListInput, { path, real }: ToList, name: RawPath.RawPath): TreeError =>
+  new TreeError({
+    path: RawPath.display(RawPath.join(real, name)),
+    message: `${RawPath.display(RawPath.join(path, name))} is there twice: the file system lists that name two times, and only one of them can be read. Look for it in each branch of the file system (mergerfs, FUSE), and rename or remove one`,
+    transient: !frozen
+  })
 
 const cut = (names: ReadonlyArray<RawPath.RawPath>): ReadonlyArray<string> => {
   const pieces: Array<string> = []
