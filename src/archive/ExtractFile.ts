@@ -19,8 +19,9 @@ export const isHopeless = (cause: unknown): boolean =>
 
 /** A file that is being made. */
 export interface NewFile {
+  /** Appends. Whole blocks of zeros become holes. */
   readonly write: (bytes: Buffer) => void
-  /** Gives it its mode, time and name. */
+  /** Gives it its size, mode, time and name. One that takes the place of another is on the disk before it does. */
   readonly finish: () => void
   /** Removes it; gives the failure to report, which says so when that failed too. */
   readonly discard: (cause: unknown) => unknown
@@ -57,6 +58,7 @@ export const createFile = (
   const folder = attempt(open)
   const path = attempt(() => folder.at(through ?? name))
   const fd = attempt(() => fs.openSync(path, createOnly, unfinished))
+  const content = sparseWriter(fd)
   let isOpen = true
 
   const close = (): void => {
@@ -66,11 +68,9 @@ export const createFile = (
   }
 
   return {
-    write: (bytes) =>
-      attempt(() => {
-        for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done)
-      }),
+    write: (bytes) => attempt(() => content.append(bytes)),
     finish: () => {
+      attempt(content.end)
       try {
         // Writing afterwards would change the time again.
         fs.futimesSync(fd, Date.now() / 1000, head.seconds)
@@ -79,6 +79,8 @@ export const createFile = (
         onAttributes(explain(cause))
       }
       attempt(() => {
+        // After a power cut the name must lead to the one content or the other, never to an empty file.
+        if (through !== undefined) fs.fsyncSync(fd)
         close()
         if (through === undefined) return
         const target = folder.at(name)
@@ -105,6 +107,42 @@ export const createFile = (
     }
   }
 }
+
+/** Writes to a new file, and leaves out whole blocks of zeros. */
+const sparseWriter = (fd: number) => {
+  let size = 0
+  let written = 0
+  const put = (bytes: Buffer, at: number): void => {
+    for (let done = 0; done < bytes.length; )
+      done += fs.writeSync(fd, bytes, done, bytes.length - done, at + done)
+    written = at + bytes.length
+  }
+  return {
+    append: (bytes: Buffer): void => {
+      let from = 0
+      for (let at = 0; at < bytes.length; ) {
+        const to = Math.min(bytes.length, at + holeSize - ((size + at) % holeSize))
+        if (isZero(bytes.subarray(at, to))) {
+          if (at > from) put(bytes.subarray(from, at), size + from)
+          from = to
+        }
+        at = to
+      }
+      if (bytes.length > from) put(bytes.subarray(from), size + from)
+      size += bytes.length
+    },
+    /** What ends with zeros gets its size. */
+    end: (): void => {
+      if (size > written) fs.ftruncateSync(fd, size)
+    }
+  }
+}
+
+/** Block that may be left out: no file system has smaller ones to save. */
+const holeSize = 4096
+const zeros = Buffer.alloc(holeSize)
+
+const isZero = (bytes: Buffer): boolean => bytes.equals(zeros.subarray(0, bytes.length))
 
 const attempt = <A>(call: () => A): A => {
   try {

@@ -5,7 +5,7 @@ import type { RestoreFailure } from "../domain/RestorePlan.ts"
 import type { FileCalls } from "../workers/FileCalls.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
 import { createFile, isFileStill, isHopeless, type NewFile, Unwritten } from "./ExtractFile.ts"
-import { type KnownFolder, makeOpener, type OpenFolder, split } from "./ExtractFolder.ts"
+import { type KnownFolder, makeOpener, type OpenFolder, split, syncFolder } from "./ExtractFolder.ts"
 import { type Shared, shareOf } from "./ExtractShared.ts"
 import { checkLocal, type ZipEntry } from "./ReadHeaders.ts"
 import { readRecords } from "./ReadZip.ts"
@@ -56,7 +56,8 @@ class Stopped extends Error {}
 
 /**
  * Writes the marked files of consecutive entries, each with CRC-32 and size checked: small ones before anything is written,
- * of the others what was written is removed when they are wrong. A file that fails stops no other one. Memory does
+ * of the others what was written is removed when they are wrong. What took the place of another file is on the disk, with
+ * its name, when this ends. A file that fails stops no other one. Memory does
  * not depend on their sizes.
  */
 export const extractSlice = (
@@ -69,6 +70,7 @@ export const extractSlice = (
     const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
     const opener = makeOpener(input.root)
     const failures: Array<FileFailure> = []
+    const changed = new Set<KnownFolder>()
     const write = makeWriter(input, view, shared, (path, error) =>
       failures.push({ path, error, kind: "attributes" })
     )
@@ -89,6 +91,8 @@ export const extractSlice = (
         }
         try {
           await write(entry, path, name, open, replace)
+          const folder = folders.get(parent)
+          if (replace && folder !== undefined) changed.add(folder)
         } catch (cause) {
           if (cause instanceof Stopped) break
           const error = explain(cause)
@@ -100,7 +104,11 @@ export const extractSlice = (
       }
       return { failures, hopeless: undefined }
     } finally {
-      opener.close()
+      try {
+        for (const folder of changed) syncFolder(opener.open(folder))
+      } finally {
+        opener.close()
+      }
     }
   })
 

@@ -1,3 +1,24 @@
+import type { ZipEntry } from "./ReadHeaders.ts"
+
+/** zlib makes at least one byte of so many zeros. */
+const zerosPerByte = 1000
+
+/**
+ * Bytes that an entry takes on the disk in any case. Whole blocks of zeros take none, and only the data tell how many there are:
+ * what is not zeros takes at least as much as it is compressed to. What is stored did not shrink.
+ */
+export const leastOf = ({
+  compressedSize,
+  method,
+  size
+}: Pick<ZipEntry, "compressedSize" | "method" | "size">): number =>
+  method === "store"
+    ? size
+    : Math.min(size, Math.max(0, compressedSize - Math.ceil(size / zerosPerByte) - overhead))
+
+/** Bytes of a DEFLATE stream that holds nothing. */
+const overhead = 16
+
 /**
  * Adds up the room that a restore needs, in the order in which files are written: what takes the place of another file frees
  * that one's room only once it is complete, and `writers` of them are at work at the same time.

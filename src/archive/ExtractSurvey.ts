@@ -6,7 +6,7 @@ import { entryChecker, type Folder, type Place } from "./ExtractEntries.ts"
 import { findLeftovers, type Leftover, pathOf } from "./ExtractLeftovers.ts"
 import type { ExtractPlan, ExtractRequest } from "./ExtractPlan.ts"
 import { mark } from "./ExtractSlice.ts"
-import { makeSpace } from "./ExtractSpace.ts"
+import { leastOf, makeSpace } from "./ExtractSpace.ts"
 import { lookAt, type Target } from "./ExtractTarget.ts"
 import type { ZipEntry } from "./ReadHeaders.ts"
 
@@ -37,7 +37,9 @@ export const makeSurvey = (
   const parents = new Uint32Array(most)
   const conflicts = gather<Conflict>()
   const privileged = gather<string>()
+  /** With every file of its full size, and with as many zeros as there can be. */
   const space = makeSpace(writers)
+  const least = makeSpace(writers)
   const leftovers = new Map<RawPath.RawPath, Leftover>()
   const totals = { files: 0, replaced: 0, folders: 0 }
   let index = -1
@@ -53,6 +55,7 @@ export const makeSurvey = (
     await Promise.all(all)
     if (failed !== undefined) throw failed.cause
     space.settle()
+    least.settle()
   }
 
   // What fails is kept for whoever waits: nobody does yet, and a rejection that nobody handles ends the process.
@@ -90,7 +93,7 @@ export const makeSurvey = (
     if (folder.state === "absent") totals.folders += 1
   }
 
-  const lookForFile = async (at: number, path: RawPath.RawPath, size: number): Promise<void> => {
+  const lookForFile = async (at: number, path: RawPath.RawPath, entry: ZipEntry): Promise<void> => {
     // The archive has a file of that name: it is one of its own.
     leftovers.delete(path)
     const standing = await lookAt(RawPath.join(target.path, path))
@@ -98,7 +101,8 @@ export const makeSurvey = (
     if (standing.is !== "file" || !overwrite) return conflict(path, standing.is, "file")
     marks[at] = mark.replace
     totals.replaced += 1
-    space.replaces(size, standing.freed)
+    space.replaces(entry.size, standing.freed)
+    least.replaces(leastOf(entry), standing.freed)
   }
 
   const addFolder = async (entry: ZipEntry, { parent, path }: Place): Promise<void> => {
@@ -125,9 +129,10 @@ export const makeSurvey = (
     marks[index] = mark.create
     totals.files += 1
     space.writes(entry.size)
+    least.writes(leastOf(entry))
     if ((entry.mode & privilegedBits) !== 0) privileged.add(() => RawPath.display(path))
     if (parent.state !== "present") return
-    lookInTheBackground(lookForFile(index, path, entry.size))
+    lookInTheBackground(lookForFile(index, path, entry))
     if (looking.length >= atOnce) await looked()
   }
 
@@ -162,7 +167,9 @@ export const makeSurvey = (
     const left = gather<string>()
     for (const [path, { freed }] of leftovers) {
       left.add(() => RawPath.display(path))
-      if (overwrite) space.removes(freed)
+      if (!overwrite) continue
+      space.removes(freed)
+      least.removes(freed)
     }
     return {
       folders: [...entries.folders()],
@@ -180,7 +187,8 @@ export const makeSurvey = (
         unmatched: choose.unmatched(),
         privileged: privileged.some(),
         free: target.free,
-        needed: space.needed(),
+        needed: least.needed(),
+        neededAtMost: space.needed(),
         leftovers: left.some()
       }
     }

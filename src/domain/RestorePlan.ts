@@ -37,9 +37,11 @@ export interface RestorePlan {
   readonly unmatched: ReadonlyArray<string>
   /** Names of files whose setuid or setgid bit is not restored. */
   readonly privileged: Some<string>
-  /** Bytes that may be written there (undefined: the file system does not tell), and that are needed beyond what becomes free on the way. */
+  /** Bytes that may be written there (undefined: the file system does not tell), and that are needed in any case beyond what becomes free on the way. */
   readonly free: number | undefined
   readonly needed: number
+  /** What is needed if no file has blocks of zeros, which take no room. */
+  readonly neededAtMost: number
   /** Temporary files of restores that were killed, in folders that are written to. */
   readonly leftovers: Some<string>
 }
@@ -156,6 +158,12 @@ export const obstaclesOf = (
   }
   return []
 }
+
+/** That the room is enough only if files have blocks of zeros; undefined when it is enough in any case. */
+export const spaceText = ({ directory, free, neededAtMost }: RestorePlan): string | undefined =>
+  free === undefined || neededAtMost <= free
+    ? undefined
+    : `up to ${bytes(neededAtMost)} are needed in ${directory}, and ${bytes(free)} are free there: it is enough only if the files are sparse (blocks of zeros take no room)`
 
 /** `setuid and setgid are not restored: bin/su, and 3 more files`; undefined when there is nothing to say. */
 export const privilegedText = ({ privileged }: RestorePlan): string | undefined =>

@@ -14,6 +14,7 @@ import {
   lossesOf,
   obstaclesOf,
   privilegedText,
+  spaceText,
   stoppedText
 } from "../domain/RestorePlan.ts"
 import type { RestoreSummary } from "../domain/RestoreSummary.ts"
@@ -78,6 +79,7 @@ export const restore = Effect.fn("Restore")(function* (
   const obstacles = obstaclesOf(plan, { overwrite: options.overwrite, zip: set.zip })
   yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
   if (obstacles.length > 0) return yield* finish("refused", { plan }, obstacles)
+  yield* warnings([spaceText(plan)])
   const restored = yield* carriedOut(options, ready.prepared).pipe(
     Effect.onInterrupt(() => {
       const there = soFar()

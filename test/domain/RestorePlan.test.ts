@@ -25,6 +25,7 @@ const planOf = (change: Partial<RestorePlan>): RestorePlan => ({
   privileged: nothing,
   free: 1000,
   needed: 60,
+  neededAtMost: 60,
   leftovers: nothing,
   ...change
 })

@@ -37,6 +37,7 @@ const plan: RestorePlan = {
   privileged: { count: 0, first: [] },
   free: 1000,
   needed: 30,
+  neededAtMost: 30,
   leftovers: { count: 0, first: [] }
 }
 
@@ -242,6 +243,18 @@ describe("restore", () => {
           assert.include(done.lines.join("\n"), words)
         }
       })
+  )
+
+  it.effect("warns where the room is enough only for sparse files", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const done = yield* run([set], { plans: { [set.zip]: { ...plan, neededAtMost: 1001 } } })
+      assert.strictEqual(resultOf(done), "restored")
+      assert.include(
+        done.lines.join("\n"),
+        "Warning: up to 1001 B are needed in /back, and 1000 B are free there: it is enough only if the files are sparse"
+      )
+    })
   )
 
   it.effect("says what is missing in the end, and why it was given up", () =>

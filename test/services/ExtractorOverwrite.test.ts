@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync
@@ -11,7 +12,8 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Extractor, type ExtractRequest } from "../../src/services/Extractor.ts"
-import { put } from "../support/archive.ts"
+import { noise, put } from "../support/archive.ts"
+import { recordedOrder } from "../support/fileHandles.ts"
 import { type HandMade, handMade } from "../support/handMade.ts"
 import { temporaryFolder } from "../support/log.ts"
 import { contentOf, requestFor } from "../support/restore.ts"
@@ -124,6 +126,70 @@ describe("a file that is to be replaced", () => {
       truncateSync(`${root}/sparse`, 5_000_000)
       const sparse = yield* prepare([{ name: "sparse", content }], {}, root)
       assert.strictEqual(sparse.plan.needed, 200_000)
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("a power cut", () => {
+  it.scoped(
+    "leaves each replaced file as it was or whole: content is synced before its name, folders before the end",
+    () =>
+      Effect.gen(function* () {
+        const { out, prepare } = yield* place
+        for (const name of ["a", "b/c", "b/d"]) put(`${out}/${name}`, "the one before")
+        const { carryOut } = yield* prepare([
+          { name: "a", content: "new" },
+          { name: "b/" },
+          { name: "b/c", content: Buffer.alloc(3_000_000, "content"), deflated: true },
+          { name: "b/d", content: "new" },
+          { name: "b/new", content: "new" }
+        ])
+        const steps = yield* recordedOrder
+        assert.strictEqual((yield* carryOut).failures.count, 0)
+        const ino = (name: string) => statSync(`${out}/${name}`).ino
+        const replaced = ["a", "b/c", "b/d"].flatMap((name) => [`sync ${ino(name)}`, `rename ${ino(name)}`])
+        assert.deepStrictEqual(steps, [...replaced, `sync ${ino(".")}`, `sync ${ino("b")}`])
+      }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("blocks of zeros", () => {
+  const hole = Buffer.alloc(1_000_000)
+  const content = Buffer.concat([Buffer.from("begins"), hole, Buffer.from("middle"), hole])
+
+  it.scoped("become holes, and everything else is as it was", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      for (const content of [Buffer.alloc(5000), Buffer.concat([Buffer.alloc(10_000), Buffer.from("end")])]) {
+        put(`${out}/a`, Buffer.alloc(3_000_000, 7))
+        const { carryOut } = yield* prepare([{ name: "a", content, deflated: content.length > 6000 }])
+        assert.strictEqual((yield* carryOut).failures.count, 0)
+        assert.isTrue(readFileSync(`${out}/a`).equals(content))
+        assert.isAtMost(statSync(`${out}/a`).blocks, 8)
+      }
+      const { carryOut } = yield* prepare([
+        { name: "a", content, deflated: true },
+        { name: "b", content }
+      ])
+      assert.strictEqual((yield* carryOut).failures.count, 0)
+      for (const name of ["a", "b"]) {
+        assert.isTrue(readFileSync(`${out}/${name}`).equals(content), name)
+        assert.isAtMost(statSync(`${out}/${name}`).blocks, 64, name)
+      }
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped("count as needing no room, where they may be ones", () =>
+    Effect.gen(function* () {
+      const { prepare } = yield* place
+      const sparse = yield* prepare([{ name: "a", content: hole, deflated: true }])
+      assert.isAtMost(sparse.plan.needed, 100)
+      assert.strictEqual(sparse.plan.neededAtMost, hole.length)
+      const dense = yield* prepare([{ name: "a", content: noise(50_000), deflated: true }])
+      assert.isAtLeast(dense.plan.needed, 49_000)
+      assert.strictEqual(dense.plan.neededAtMost, 50_000)
+      const stored = yield* prepare([{ name: "a", content: noise(50_000) }])
+      assert.strictEqual(stored.plan.needed, 50_000)
     }).pipe(Effect.provide(Extractor.layer))
   )
 })

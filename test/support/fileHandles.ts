@@ -125,4 +125,29 @@ export const failingCloseSyncs = Effect.acquireRelease(
     })
 )
 
+/** For the length of the scope, synchronous syncs and renames in their order: the inode that is synced, and where is renamed to. */
+export const recordedOrder = Effect.acquireRelease(
+  Effect.sync(() => {
+    const { fsyncSync, renameSync } = fs
+    const steps: Array<string> = []
+    const spies = [
+      vi.spyOn(fs, "fsyncSync").mockImplementation((fd) => {
+        fsyncSync(fd)
+        steps.push(`sync ${fs.fstatSync(fd).ino}`)
+      }),
+      vi.spyOn(fs, "renameSync").mockImplementation((from, to) => {
+        steps.push(`rename ${fs.lstatSync(from).ino}`)
+        renameSync(from, to)
+      })
+    ]
+    syncBuiltinESMExports()
+    return { steps, spies }
+  }),
+  ({ spies }) =>
+    Effect.sync(() => {
+      for (const spy of spies) spy.mockRestore()
+      syncBuiltinESMExports()
+    })
+).pipe(Effect.map(({ steps }): ReadonlyArray<string> => steps))
+
 const ioError = () => Object.assign(new Error("EIO: i/o error, close"), { code: "EIO" })

@@ -117,7 +117,7 @@ describe("listing directories", () => {
       const root = yield* temporaryFolder
       for (const name of ["a", "b", "c"]) put(`${root}/${name}`, "x")
       const calls: DirectoryCalls = { ...blocking, names: async () => ["b", "a", "c", "b"] }
-      const directory = { path: raw("ABCD"), real: raw(root), mounted: false, grafts: [] }
+      const directory = { path: raw("ABCD"), real: raw(root), mounted: false, grafts: [], listed: undefined }
       const graft = { ...directory, grafts: [[raw("child"), raw(root)]] as const }
       for (const given of [directory, graft]) {
         for (const frozen of [true, false]) {

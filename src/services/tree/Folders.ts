@@ -2,7 +2,7 @@ import * as FolderName from "../../domain/FolderName.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
 import { waiting } from "../../workers/DirectoryCalls.ts"
-import { failed, namesLogged, type Skipped, typeOf } from "./Reading.ts"
+import { failed, namesLogged, type Skipped, twiceText, typeOf } from "./Reading.ts"
 
 /** A folder that cannot be looked at. */
 export interface Unreadable {
@@ -46,6 +46,7 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
     skipped += 1
     if (skippedNames.length < namesLogged) skippedNames.push({ path, type })
   }
+  const listed = new Set<string>()
   for (const name of found.map(RawPath.fromLatin1)) {
     signal.throwIfAborted()
     const folder = FolderName.parse(name)
@@ -53,6 +54,10 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
       skip(name, "not a name of four upper-case letters or digits")
       continue
     }
+    if (listed.has(name) && !unreadable.some((known) => known.folder === folder)) {
+      unreadable.push({ folder, reason: twiceText(name) })
+    }
+    listed.add(name)
     if (folders.has(folder)) continue
     const path = RawPath.join(view.root, name)
     const stats = await waiting.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {

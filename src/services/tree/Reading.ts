@@ -27,6 +27,10 @@ export const typeOf = (stats: BigIntStats): string =>
             ? "directory"
             : "device"
 
+/** Why a name that a folder gives twice cannot be archived. */
+export const twiceText = (shown: RawPath.RawPath): string =>
+  `${RawPath.display(shown)} is there twice: the file system lists that name two times, and only one of them can be read. Look for it in each branch of the file system (mergerfs, FUSE), and rename or remove one`
+
 /** Another directory has come to the place of the one that was listed. */
 export const replaced = (shown: RawPath.RawPath, path: RawPath.RawPath): TreeError =>
   new TreeError({

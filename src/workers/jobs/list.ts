@@ -11,7 +11,7 @@ import {
   openWithin,
   pathOfOpen
 } from "../../services/tree/OpenWithin.ts"
-import { failed, namesLogged, replaced, type Skipped, typeOf } from "../../services/tree/Reading.ts"
+import { failed, namesLogged, replaced, type Skipped, twiceText, typeOf } from "../../services/tree/Reading.ts"
 import { TreeError } from "../../services/tree/TreeError.ts"
 import { type DirectoryCalls, type DirectoryPath, Unseen } from "../DirectoryCalls.ts"
 
@@ -292,7 +292,7 @@ const namesOf = async (
 const listedTwice = ({ frozen }: ListInput, { path, real }: ToList, name: RawPath.RawPath): TreeError =>
   new TreeError({
     path: RawPath.display(RawPath.join(real, name)),
-    message: `${RawPath.display(RawPath.join(path, name))} is there twice: the file system lists that name two times, and only one of them can be read. Look for it in each branch of the file system (mergerfs, FUSE), and rename or remove one`,
+    message: twiceText(RawPath.join(path, name)),
     transient: !frozen
   })
 
