@@ -2,7 +2,8 @@ import * as fs from "node:fs"
 import { codeOf, explain } from "../domain/Errno.ts"
 import type { RawPath } from "../domain/RawPath.ts"
 import type { EntryHead } from "./Entry.ts"
-import { fileMode, type OpenFolder } from "./ExtractFolder.ts"
+import { type FolderId, fileMode, type OpenFolder } from "./ExtractFolder.ts"
+import type { WrittenFiles } from "./ExtractWritten.ts"
 
 /** A file in DIR could not be written. */
 export class Unwritten extends Error {
@@ -10,6 +11,9 @@ export class Unwritten extends Error {
     super(message, { cause })
   }
 }
+
+/** It is one file in DIR with another one of the archive, which was written there. */
+export class Met extends Unwritten {}
 
 /** What no other file would fare better with. */
 const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
@@ -44,8 +48,15 @@ const createOnly =
 /** For its owner alone, until all of it is there. */
 const unfinished = 0o600
 
+/** What the files of a restore have to know of each other. */
+export interface Written extends WrittenFiles {
+  /** The entry that was written to a file, for people, where that is known. */
+  readonly nameOf: (file: FolderId) => string | undefined
+  readonly wrote: (file: FolderId) => void
+}
+
 /**
- * Makes a file; failures are {@link Unwritten}. With `through`, a name that nobody else has, it gets that first, and takes the place
+ * Makes a file; failures are {@link Unwritten}, and {@link Met} where another entry was written to the same. With `through`, a name that nobody else has, it gets that first, and takes the place
  * of a regular file called `name` in the end. A mode or time that it cannot get is told, and does not fail it.
  */
 export const createFile = (
@@ -53,11 +64,19 @@ export const createFile = (
   name: RawPath,
   through: RawPath | undefined,
   head: Pick<EntryHead, "mode" | "seconds">,
+  written: Written,
   onAttributes: (error: string) => void
 ): NewFile => {
   const folder = attempt(open)
   const path = attempt(() => folder.at(through ?? name))
-  const fd = attempt(() => fs.openSync(path, createOnly, unfinished))
+  const fd = attempt(() => {
+    try {
+      return fs.openSync(path, createOnly, unfinished)
+    } catch (cause) {
+      if (codeOf(cause) === "EEXIST") refuseWritten(fs.lstatSync(path, asBigInts), written)
+      throw cause
+    }
+  })
   const content = sparseWriter(fd)
   let isOpen = true
 
@@ -81,10 +100,16 @@ export const createFile = (
       attempt(() => {
         // After a power cut the name must lead to the one content or the other, never to an empty file.
         if (through !== undefined) fs.fsyncSync(fd)
+        const made = fs.fstatSync(fd, asBigInts)
         close()
-        if (through === undefined) return
+        if (through === undefined) return written.wrote(made)
         const target = folder.at(name)
-        if (!fs.lstatSync(target).isFile()) throw new Error("it is no regular file any more")
+        const standing = fs.lstatSync(target, asBigInts)
+        if (!standing.isFile()) throw new Error("it is no regular file any more")
+        refuseWritten(standing, written)
+        // Of two entries that are at it at the same time, one is the first. A file with other names may be replaced at each.
+        if (standing.nlink === 1n && !written.add(standing)) throw metWith(standing, written)
+        written.wrote(made)
         fs.renameSync(path, target)
       })
     },
@@ -144,10 +169,25 @@ const zeros = Buffer.alloc(holeSize)
 
 const isZero = (bytes: Buffer): boolean => bytes.equals(zeros.subarray(0, bytes.length))
 
+const asBigInts = { bigint: true } as const
+
+const metWith = (file: FolderId, { nameOf }: Written): Met => {
+  const other = nameOf(file)
+  return new Met(
+    undefined,
+    `it is one file there with ${other === undefined ? "another one" : `"${other}"`} of the archive, which was written to it`
+  )
+}
+
+const refuseWritten = (file: FolderId, written: Written): void => {
+  if (written.has(file)) throw metWith(file, written)
+}
+
 const attempt = <A>(call: () => A): A => {
   try {
     return call()
   } catch (cause) {
+    if (cause instanceof Unwritten) throw cause
     throw new Unwritten(
       cause,
       codeOf(cause) === "EEXIST" ? "a file of that name has appeared, and is left as it is" : explain(cause)

@@ -1,4 +1,5 @@
 import type { FileIdentity } from "../domain/ArchiveIndex.ts"
+import type { RawPath } from "../domain/RawPath.ts"
 import type { RestorePlan } from "../domain/RestorePlan.ts"
 import type { BlockReader } from "./BlockReader.ts"
 import { damaged } from "./Damage.ts"
@@ -48,20 +49,21 @@ const shortestRecord = 46
 
 /**
  * Reads the central directory, refuses what cannot be put into a folder, chooses, and looks at everything in DIR that is in
- * the way. Nothing is written. Memory: some bytes for each file and some hundred for each folder. `writers`: how many files
- * are written at the same time.
+ * the way. Nothing stays written: where names of the archive may be one in DIR, that is tried in a folder called `temporary`;
+ * without it nothing is written at all. Memory: some bytes for each file and some hundred for each folder and each file of
+ * the largest one. `writers`: how many files are written at the same time.
  */
 export const planExtraction = async (
   blocks: BlockReader,
   request: ExtractRequest,
-  writers: number,
+  { temporary, writers }: { readonly temporary: RawPath | undefined; readonly writers: number },
   signal: AbortSignal
 ): Promise<ExtractPlan> => {
   const { zip } = request
   const target = await lookAtTarget(request.to, request.keepOut)
   const end = await readEnd(blocks).catch(damaged(zip))
   const most = Math.min(end.entries, Math.ceil(blocks.size / shortestRecord))
-  const survey = makeSurvey(request, target, { most, writers })
+  const survey = makeSurvey(request, target, { most, temporary, writers })
   await survey.begin()
   const found: Array<Slice> = []
   for await (const slice of allSlices(blocks, end, zip)) {

@@ -4,9 +4,18 @@ import * as RawPaths from "../domain/RawPath.ts"
 import type { RestoreFailure } from "../domain/RestorePlan.ts"
 import type { FileCalls } from "../workers/FileCalls.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
-import { createFile, isFileStill, isHopeless, type NewFile, Unwritten } from "./ExtractFile.ts"
+import {
+  createFile,
+  isFileStill,
+  isHopeless,
+  Met,
+  type NewFile,
+  Unwritten,
+  type Written
+} from "./ExtractFile.ts"
 import { type KnownFolder, makeOpener, type OpenFolder, split, syncFolder } from "./ExtractFolder.ts"
 import { type Shared, shareOf } from "./ExtractShared.ts"
+import { writtenOf } from "./ExtractWritten.ts"
 import { checkLocal, type ZipEntry } from "./ReadHeaders.ts"
 import { readRecords } from "./ReadZip.ts"
 import { type SliceSource, type SliceView, windowSize, withSlice } from "./SliceReader.ts"
@@ -34,6 +43,8 @@ export interface ExtractInput extends SliceSource {
   readonly temporary: string
   /** See {@link shareOf}. */
   readonly shared: SharedArrayBuffer
+  /** See {@link writtenOf}. */
+  readonly written: SharedArrayBuffer
 }
 
 /** A file that is not as it should be in DIR. */
@@ -96,7 +107,8 @@ export const extractSlice = (
         } catch (cause) {
           if (cause instanceof Stopped) break
           const error = explain(cause)
-          failures.push({ path, error, kind: replace && isFileStill(open, name) ? "kept" : "missing" })
+          const kept = replace && !(cause instanceof Met) && isFileStill(open, name)
+          failures.push({ path, error, kind: kept ? "kept" : "missing" })
           if (!isHopeless(cause)) continue
           shared.stop()
           return { failures, hopeless: error }
@@ -113,11 +125,26 @@ export const extractSlice = (
   })
 
 const makeWriter = (
-  { temporary }: ExtractInput,
+  { temporary, written: memory }: ExtractInput,
   view: SliceView,
   shared: Shared,
   onAttributes: (path: RawPath, error: string) => void
 ) => {
+  const files = writtenOf(memory)
+  /** Of this slice alone: names are only for messages. */
+  const names = new Map<bigint, RawPath>()
+  const writtenAs = (path: RawPath): Written => ({
+    ...files,
+    nameOf: ({ ino }) => {
+      const name = names.get(ino)
+      return name === undefined ? undefined : RawPaths.display(name)
+    },
+    wrote: (file) => {
+      files.add(file)
+      names.set(file.ino, path)
+    }
+  })
+
   const create = (
     entry: ZipEntry,
     path: RawPath,
@@ -126,7 +153,7 @@ const makeWriter = (
     replace: boolean
   ): NewFile => {
     const through = replace ? RawPaths.fromLatin1(`${temporary}${entry.start}`) : undefined
-    return createFile(folder, name, through, entry, (error) => onAttributes(path, error))
+    return createFile(folder, name, through, entry, writtenAs(path), (error) => onAttributes(path, error))
   }
 
   const small = (entry: ZipEntry, raw: Buffer, made: () => NewFile): void => {

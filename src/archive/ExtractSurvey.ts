@@ -1,13 +1,15 @@
 import * as RawPath from "../domain/RawPath.ts"
-import { type Conflict, gather } from "../domain/RestorePlan.ts"
+import { type Conflict, gather, type NamePair } from "../domain/RestorePlan.ts"
 import { damaged } from "./Damage.ts"
 import { makeChooser } from "./ExtractChoice.ts"
 import { entryChecker, type Folder, type Place } from "./ExtractEntries.ts"
+import type { FolderId } from "./ExtractFolder.ts"
 import { findLeftovers, type Leftover, pathOf } from "./ExtractLeftovers.ts"
 import type { ExtractPlan, ExtractRequest } from "./ExtractPlan.ts"
 import { mark } from "./ExtractSlice.ts"
 import { leastOf, makeSpace } from "./ExtractSpace.ts"
 import { lookAt, type Target } from "./ExtractTarget.ts"
+import { findMeeting, makeTwins, type Twins } from "./ExtractTwins.ts"
 import type { ZipEntry } from "./ReadHeaders.ts"
 
 /** Files that are looked at at a time: enough to keep the disk busy. */
@@ -17,7 +19,11 @@ const atOnce = 64
 export const makeSurvey = (
   request: ExtractRequest,
   target: Target,
-  { most, writers }: { readonly most: number; readonly writers: number }
+  {
+    most,
+    temporary,
+    writers
+  }: { readonly most: number; readonly temporary: RawPath.RawPath | undefined; readonly writers: number }
 ) => {
   const { overwrite, zip } = request
   const root: Folder = {
@@ -40,6 +46,10 @@ export const makeSurvey = (
   /** With every file of its full size, and with as many zeros as there can be. */
   const space = makeSpace(writers)
   const least = makeSpace(writers)
+  const twins = makeTwins()
+  /** By both names, since two folders that are one may be found in two ways. */
+  const meeting = new Map<string, NamePair>()
+  const folderAt = new Map<string, RawPath.RawPath>()
   const leftovers = new Map<RawPath.RawPath, Leftover>()
   const totals = { files: 0, replaced: 0, folders: 0 }
   let index = -1
@@ -73,17 +83,31 @@ export const makeSurvey = (
     }
   }
 
+  const meet = ({ first, second }: Pick<Twins, "first" | "second">): void => {
+    meeting.set(`${first}\0${second}`, [RawPath.display(first), RawPath.display(second)])
+  }
+
+  /** One folder at two places of DIR, by a second mount or by names that are one there. */
+  const noteFolder = (path: RawPath.RawPath, { dev, ino }: FolderId): void => {
+    const key = `${dev}:${ino}`
+    const first = folderAt.get(key)
+    if (first === undefined) folderAt.set(key, path)
+    else meet({ first, second: path })
+  }
+
   // Those above it first: in what is not there nothing is looked for.
   const enter = async (folder: Folder): Promise<void> => {
     if (folder.needed || folder.parent === undefined) return
     folder.needed = true
     await enter(folder.parent)
+    twins.add(folder.parent, folder.path)
     folder.state = folder.parent.state
     if (folder.state === "present") {
       const standing = await lookAt(RawPath.join(target.path, folder.path))
       if (standing === undefined) folder.state = "absent"
       else if (standing.is === "directory" && !target.isKept(standing)) {
         folder.id = { dev: standing.dev, ino: standing.ino }
+        noteFolder(folder.path, standing)
         await lookForLeftovers(folder)
       } else {
         folder.state = "blocked"
@@ -126,6 +150,7 @@ export const makeSurvey = (
   const addFile = async (entry: ZipEntry, { parent, path }: Place): Promise<void> => {
     if (!choose(entry, parent)) return
     if (!parent.needed) await enter(parent)
+    twins.add(parent, path)
     marks[index] = mark.create
     totals.files += 1
     space.writes(entry.size)
@@ -164,6 +189,14 @@ export const makeSurvey = (
       damaged(zip)(cause)
     }
     const { files, folders, replaced } = totals
+    const found = await findMeeting(twins.found(), target, temporary)
+    const untried = gather<NamePair>()
+    found.meeting.forEach(meet)
+    const met = gather<NamePair>()
+    for (const pair of meeting.values()) met.add(() => pair)
+    for (const { first, second } of found.untried) {
+      untried.add(() => [RawPath.display(first), RawPath.display(second)])
+    }
     const left = gather<string>()
     for (const [path, { freed }] of leftovers) {
       left.add(() => RawPath.display(path))
@@ -184,6 +217,8 @@ export const makeSurvey = (
         folders,
         replaced,
         conflicts: conflicts.some(),
+        meeting: met.some(),
+        untried: untried.some(),
         unmatched: choose.unmatched(),
         privileged: privileged.some(),
         free: target.free,

@@ -12,6 +12,7 @@ import type { ExtractPlan, ExtractRequest } from "./ExtractPlan.ts"
 import { shareOf } from "./ExtractShared.ts"
 import { mark } from "./ExtractSlice.ts"
 import type { Tally } from "./ExtractTally.ts"
+import { makeWritten } from "./ExtractWritten.ts"
 import type { Slice } from "./Slices.ts"
 
 /** Everything that is needed to carry a plan out. */
@@ -44,6 +45,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const { plan, request, runner, tally } = extraction
   const shared = shareOf(extraction.shared)
   const root = plan.target.path
+  const written = makeWritten(plan.plan.files + plan.plan.replaced)
 
   const makeFolders = async (folders: ReadonlyArray<Folder>): Promise<void> => {
     const paths = folders.map(({ path }) => path)
@@ -77,7 +79,8 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       root,
       folders,
       temporary,
-      shared: memory
+      shared: memory,
+      written
     }
     const found = await runner.run("extract", input, never)
     found.failures.forEach(tally.fail)

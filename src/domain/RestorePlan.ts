@@ -17,6 +17,9 @@ export interface Some<A> {
   readonly first: ReadonlyArray<A>
 }
 
+/** Two paths relative to DIR, for people. */
+export type NamePair = readonly [first: string, second: string]
+
 /** What a restore would do, found out without writing anything. */
 export interface RestorePlan {
   /** DIR, with every symlink on the way to it followed. */
@@ -33,6 +36,10 @@ export interface RestorePlan {
   readonly replaced: number
   /** Nothing is written as long as there are any. */
   readonly conflicts: Some<Conflict>
+  /** Pairs of names in the archive that are one name in DIR: what is written later would replace the other. Nothing is written. */
+  readonly meeting: Some<NamePair>
+  /** Pairs that may be: only a real restore tries it. */
+  readonly untried: Some<NamePair>
   /** Patterns that mean nothing in the archive. */
   readonly unmatched: ReadonlyArray<string>
   /** Names of files whose setuid or setgid bit is not restored. */
@@ -125,15 +132,15 @@ export const describeConflict = ({ is, path, wanted }: Conflict): string => {
 const isReplaceable = ({ is, wanted }: Conflict): boolean => is === "file" && wanted === "file"
 
 /** `and 12 more files`, behind the first few of them; nothing when all are told. */
-const more = <A>({ count: all, first }: Some<A>, noun: string): ReadonlyArray<string> =>
-  all > first.length ? [`and ${count(all - first.length, `more ${noun}`)}`] : []
+const more = <A>({ count: all, first }: Some<A>, noun: string, plural = `${noun}s`): ReadonlyArray<string> =>
+  all > first.length ? [`and ${count(all - first.length, `more ${noun}`, `more ${plural}`)}`] : []
 
 /** What keeps a plan from being carried out: a line each, the last of them says what to do. Empty when nothing does. */
 export const obstaclesOf = (
   plan: RestorePlan,
   { overwrite, zip }: { readonly overwrite: boolean; readonly zip: string }
 ): ReadonlyArray<string> => {
-  const { conflicts, directory, free, needed, unmatched } = plan
+  const { conflicts, directory, free, meeting, needed, unmatched } = plan
   if (unmatched.length > 0) {
     const names = unmatched.map((pattern) => `--only ${quoted(pattern)}: nothing in ${zip} has that name`)
     return [...names, "nothing was written; the names of all files are in the metadata file beside the zip"]
@@ -151,6 +158,13 @@ export const obstaclesOf = (
       `nothing was written: ${count(conflicts.count, "name")} of the archive ${conflicts.count === 1 ? "is" : "are"} taken in ${directory}; ${wayOut}`
     ]
   }
+  if (meeting.count > 0) {
+    return [
+      ...meeting.first.map(([first, second]) => `${first} and ${second}: one name in ${directory}`),
+      ...more(meeting, "pair of names", "pairs of names"),
+      `nothing was written: ${directory} does not tell apart ${count(meeting.count, "pair of names", "pairs of names")} of the archive (upper and lower case, forms of one letter, or one folder at two places), and one of each pair would be lost; restore to a file system that does, or with --only one of each pair`
+    ]
+  }
   if (free !== undefined && needed > free) {
     return [
       `nothing was written: ${bytes(needed)} are needed in ${directory}, and ${bytes(free)} are free there`
@@ -164,6 +178,12 @@ export const spaceText = ({ directory, free, neededAtMost }: RestorePlan): strin
   free === undefined || neededAtMost <= free
     ? undefined
     : `up to ${bytes(neededAtMost)} are needed in ${directory}, and ${bytes(free)} are free there: it is enough only if the files are sparse (blocks of zeros take no room)`
+
+/** Names that may be one in DIR, which a dry run does not try; undefined when there are none. */
+export const untriedText = ({ directory, untried }: RestorePlan): string | undefined =>
+  untried.count === 0
+    ? undefined
+    : `whether ${directory} tells these names apart is tried by a real restore, which is refused if it does not: ${[...untried.first.map(([first, second]) => `${first} and ${second}`), ...more(untried, "pair", "pairs")].join(", ")}`
 
 /** `setuid and setgid are not restored: bin/su, and 3 more files`; undefined when there is nothing to say. */
 export const privilegedText = ({ privileged }: RestorePlan): string | undefined =>

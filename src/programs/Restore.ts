@@ -15,7 +15,8 @@ import {
   obstaclesOf,
   privilegedText,
   spaceText,
-  stoppedText
+  stoppedText,
+  untriedText
 } from "../domain/RestorePlan.ts"
 import type { RestoreSummary } from "../domain/RestoreSummary.ts"
 import { foreignText } from "../domain/VerifyAdvice.ts"
@@ -79,7 +80,7 @@ export const restore = Effect.fn("Restore")(function* (
   const obstacles = obstaclesOf(plan, { overwrite: options.overwrite, zip: set.zip })
   yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
   if (obstacles.length > 0) return yield* finish("refused", { plan }, obstacles)
-  yield* warnings([spaceText(plan)])
+  yield* warnings([untriedText(plan), spaceText(plan)])
   const restored = yield* carriedOut(options, ready.prepared).pipe(
     Effect.onInterrupt(() => {
       const there = soFar()

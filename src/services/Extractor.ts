@@ -12,6 +12,7 @@ import { makeShared, shareOf } from "../archive/ExtractShared.ts"
 import { makeTally } from "../archive/ExtractTally.ts"
 import { extractZip } from "../archive/ExtractZip.ts"
 import { isSameFile } from "../domain/ArchiveIndex.ts"
+import * as RawPath from "../domain/RawPath.ts"
 import { nothingRestored, type Restored, type RestorePlan } from "../domain/RestorePlan.ts"
 import { abortable } from "./abortable.ts"
 import { Workers } from "./Workers.ts"
@@ -56,7 +57,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
   Extractor,
   {
     /**
-     * Reads what is in the zip and looks at DIR, and writes nothing. A zip that cannot be written to a folder (names that lead
+     * Reads what is in the zip and looks at DIR, and leaves nothing written. A zip that cannot be written to a folder (names that lead
      * out of it or stand there twice, symlinks, sizes that cannot be) is refused with an ArchiveError that names the
      * entry. The zip stays open for the length of the scope: what is carried out is what was planned, whatever is
      * published meanwhile. The reason `Changed`: it is not the file any more that the request speaks of.
@@ -69,10 +70,13 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Extractor,
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
-        const { blocks, plan } = yield* looked(request, runner.width)
+        const temporary = temporaryName(randomBytes(6).toString("hex"))
+        const { blocks, plan } = yield* looked(request, {
+          writers: runner.width,
+          temporary: RawPath.fromText(`${temporary}names`)
+        })
         const shared = makeShared()
         const tally = makeTally(shared)
-        const temporary = temporaryName(randomBytes(6).toString("hex"))
         return {
           plan: plan.plan,
           carryOut: abortable(
@@ -92,7 +96,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Extractor,
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
-        const { plan } = yield* looked(request, runner.width)
+        const { plan } = yield* looked(request, { writers: runner.width, temporary: undefined })
         return rehearsed(plan.plan)
       })
     }))
@@ -139,7 +143,10 @@ const rehearsed = (plan: RestorePlan): Prepared => ({
   rehearsed: true
 })
 
-const looked = Effect.fnUntraced(function* (request: ExtractRequest, writers: number) {
+const looked = Effect.fnUntraced(function* (
+  request: ExtractRequest,
+  options: { readonly writers: number; readonly temporary: RawPath.RawPath | undefined }
+) {
   const blocks = yield* Effect.acquireRelease(
     abortable(() => openBlocks(request.zip), isArchiveError),
     (opened) => Effect.promise(() => opened.close())
@@ -152,6 +159,6 @@ const looked = Effect.fnUntraced(function* (request: ExtractRequest, writers: nu
   }
   return {
     blocks,
-    plan: yield* abortable((signal) => planExtraction(blocks, request, writers, signal), isFailure)
+    plan: yield* abortable((signal) => planExtraction(blocks, request, options, signal), isFailure)
   }
 })

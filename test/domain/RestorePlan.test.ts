@@ -21,6 +21,8 @@ const planOf = (change: Partial<RestorePlan>): RestorePlan => ({
   folders: 1,
   replaced: 6,
   conflicts: nothing,
+  meeting: { count: 0, first: [] },
+  untried: { count: 0, first: [] },
   unmatched: [],
   privileged: nothing,
   free: 1000,

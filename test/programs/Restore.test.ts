@@ -33,6 +33,8 @@ const plan: RestorePlan = {
   folders: 1,
   replaced: 0,
   conflicts: { count: 0, first: [] },
+  meeting: { count: 0, first: [] },
+  untried: { count: 0, first: [] },
   unmatched: [],
   privileged: { count: 0, first: [] },
   free: 1000,
@@ -233,6 +235,7 @@ describe("restore", () => {
             { conflicts: { count: 12, first: [conflict] } },
             "nothing was written: 12 names of the archive are taken"
           ],
+          [{ meeting: { count: 1, first: [["A", "a"]] } }, "A and a: one name in /back"],
           [{ unmatched: ["x"] }, '--only "x": nothing in '],
           [{ needed: 1001 }, "nothing was written: 1001 B are needed in /back, and 1000 B are free there"]
         ]
@@ -243,6 +246,15 @@ describe("restore", () => {
           assert.include(done.lines.join("\n"), words)
         }
       })
+  )
+
+  it.effect("warns of names that only a real restore can tell apart or not", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const untried = { count: 12, first: [["A", "a"] as const] }
+      const done = yield* run([set], { plans: { [set.zip]: { ...plan, untried } } })
+      assert.include(done.lines.join("\n"), "which is refused if it does not: A and a, and 11 more pairs")
+    })
   )
 
   it.effect("warns where the room is enough only for sparse files", () =>

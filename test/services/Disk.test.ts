@@ -6,7 +6,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Disk } from "../../src/services/Disk.ts"
-import { failingCloses, failingSyncs, fakedStatfs, flippedWrites, recordedSyncs } from "../support/fileHandles.ts"
+import {
+  failingCloses,
+  failingSyncs,
+  fakedStatfs,
+  flippedWrites,
+  recordedSyncs
+} from "../support/fileHandles.ts"
 import { capturedLog } from "../support/log.ts"
 import { scopedPlace } from "../support/storeKit.ts"
 

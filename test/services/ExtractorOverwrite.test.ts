@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import {
   existsSync,
   linkSync,
@@ -12,10 +13,11 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Extractor, type ExtractRequest } from "../../src/services/Extractor.ts"
-import { noise, put } from "../support/archive.ts"
+import { installed, noise, put } from "../support/archive.ts"
 import { recordedOrder } from "../support/fileHandles.ts"
 import { type HandMade, handMade } from "../support/handMade.ts"
 import { temporaryFolder } from "../support/log.ts"
+import { canMount } from "../support/mounts.ts"
 import { contentOf, requestFor } from "../support/restore.ts"
 
 /** A zip of these entries beside `out`, and what is found out about restoring it there. */
@@ -32,6 +34,31 @@ const place = Effect.map(temporaryFolder, (root) => {
   }
   return { root, zip, out, prepare }
 })
+
+const mounted = (args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => execFileSync("mount", args, { stdio: "ignore" })),
+    () => Effect.sync(() => execFileSync("umount", args.slice(-1)))
+  )
+
+/** An empty exFAT file system at `mnt` in this folder. */
+const exfat = (root: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      writeFileSync(`${root}/image`, "")
+      truncateSync(`${root}/image`, 20 * 1024 * 1024)
+      mkdirSync(`${root}/mnt`)
+      execFileSync("mkfs.exfat", [`${root}/image`], { stdio: "ignore" })
+      const device = execFileSync("losetup", ["-f", "--show", `${root}/image`], { encoding: "utf8" }).trim()
+      execFileSync("mount.exfat-fuse", [device, `${root}/mnt`], { stdio: "ignore" })
+      return device
+    }),
+    (device) =>
+      Effect.sync(() => {
+        execFileSync("umount", [`${root}/mnt`])
+        execFileSync("losetup", ["-d", device])
+      })
+  )
 
 describe("the folder of the archives", () => {
   const entries: ReadonlyArray<HandMade> = [
@@ -127,6 +154,90 @@ describe("a file that is to be replaced", () => {
       const sparse = yield* prepare([{ name: "sparse", content }], {}, root)
       assert.strictEqual(sparse.plan.needed, 200_000)
     }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("names that are one in DIR", () => {
+  const entries: ReadonlyArray<HandMade> = [
+    { name: "Dir/" },
+    { name: "Dir/x", content: "1" },
+    { name: "README", content: "upper" },
+    { name: "Readme", content: "lower" },
+    { name: "dir/" },
+    { name: "dir/x", content: "2" }
+  ]
+  const pairs: ReadonlyArray<readonly [string, string]> = [
+    ["README", "Readme"],
+    ["Dir", "dir"]
+  ]
+
+  it.scoped("are tried, and nothing is left of that where they are two", () =>
+    Effect.gen(function* () {
+      const { out, prepare, root } = yield* place
+      const { carryOut, plan } = yield* prepare(entries)
+      assert.deepStrictEqual([plan.meeting.count, plan.untried.count], [0, 0])
+      assert.deepStrictEqual(readdirSync(root), ["a.zip"])
+      assert.strictEqual((yield* carryOut).failures.count, 0)
+      const again = yield* prepare(entries)
+      assert.strictEqual(again.plan.meeting.count, 0)
+      assert.strictEqual((yield* again.carryOut).replaced, 4)
+      assert.strictEqual(readFileSync(`${out}/Readme`, "utf8"), "lower")
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped("are not tried by a dry run: it looks at what stands there, and says what it cannot know", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      mkdirSync(out)
+      const empty = yield* prepare(entries)
+      assert.deepStrictEqual(empty.plan.untried, {
+        count: 2,
+        first: pairs
+      })
+      assert.deepStrictEqual(readdirSync(out), [])
+      put(`${out}/other`, "tells that case matters")
+      const known = yield* prepare(entries)
+      assert.deepStrictEqual([known.plan.meeting.count, known.plan.untried.count], [0, 0])
+    }).pipe(Effect.provide(Extractor.layerDryRun))
+  )
+
+  it.scoped.runIf(canMount)("are refused where two folders are one by a second mount", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      for (const name of ["p", "q"]) mkdirSync(`${out}/${name}`, { recursive: true })
+      yield* mounted(["--bind", `${out}/p`, `${out}/q`])
+      const { plan } = yield* prepare([
+        { name: "p/" },
+        { name: "p/f", content: "1" },
+        { name: "q/" },
+        { name: "q/f", content: "2" }
+      ])
+      assert.deepStrictEqual(plan.meeting, { count: 1, first: [["p", "q"]] })
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped.runIf(canMount && installed("mkfs.exfat") && installed("mount.exfat-fuse"))(
+    "are refused on exFAT, which does not tell cases apart: empty, with a file of that name, and by a dry run",
+    () =>
+      Effect.gen(function* () {
+        const { prepare, root } = yield* place
+        yield* exfat(root)
+        const to = `${root}/mnt/out`
+        const real = yield* prepare(entries, {}, to).pipe(Effect.provide(Extractor.layer))
+        assert.deepStrictEqual(real.plan.meeting.first, pairs)
+        assert.deepStrictEqual(readdirSync(`${root}/mnt`), [])
+        put(`${to}/readme`, "the one before")
+        for (const layer of [Extractor.layer, Extractor.layerDryRun]) {
+          const { plan } = yield* prepare(entries, {}, to).pipe(Effect.provide(layer))
+          assert.deepStrictEqual(plan.meeting.first, pairs)
+        }
+        assert.deepStrictEqual(readdirSync(to), ["readme"])
+        const one = yield* prepare(entries, { only: ["Readme", "dir"] }, to).pipe(
+          Effect.provide(Extractor.layer)
+        )
+        assert.strictEqual((yield* one.carryOut).missing, 0)
+        assert.strictEqual(readFileSync(`${to}/Readme`, "utf8"), "lower")
+      })
   )
 })
 

@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
@@ -11,6 +10,7 @@ import { Disk } from "../../src/services/Disk.ts"
 import { Store, type StoreSettings } from "../../src/services/Store.ts"
 import * as DiskFaults from "../support/diskFaults.ts"
 import { flippedWrites } from "../support/fileHandles.ts"
+import { canMount } from "../support/mounts.ts"
 import { inspect } from "../support/storeCheck.ts"
 import {
   abcd,
@@ -380,22 +380,6 @@ const interruptAt = (place: StoreSettings, at: (operation: DiskFaults.Operation)
     yield* Deferred.succeed(go, undefined)
     yield* Fiber.join(interruption)
   })
-
-const canMount =
-  process.platform === "linux" &&
-  process.getuid?.() === 0 &&
-  (() => {
-    const dir = fs.mkdtempSync(path.join(os.tmpdir(), "zipper-mount-"))
-    try {
-      execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", dir], { stdio: "ignore" })
-      execFileSync("umount", [dir])
-      return true
-    } catch {
-      return false
-    } finally {
-      fs.rmdirSync(dir)
-    }
-  })()
 
 describe("an archive that has to be copied", () => {
   /** A disk without hard links, and where an archive cannot be renamed out of tmp_dir. */

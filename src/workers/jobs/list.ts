@@ -11,7 +11,14 @@ import {
   openWithin,
   pathOfOpen
 } from "../../services/tree/OpenWithin.ts"
-import { failed, namesLogged, replaced, type Skipped, twiceText, typeOf } from "../../services/tree/Reading.ts"
+import {
+  failed,
+  namesLogged,
+  replaced,
+  type Skipped,
+  twiceText,
+  typeOf
+} from "../../services/tree/Reading.ts"
 import { TreeError } from "../../services/tree/TreeError.ts"
 import { type DirectoryCalls, type DirectoryPath, Unseen } from "../DirectoryCalls.ts"
 
