@@ -22,7 +22,7 @@ export const FolderState = Schema.Struct({
   unsettled: Schema.optionalWith(Schema.Literal(true), { exact: true }),
   /** The folder holds files with several names, so `zfs diff` alone cannot be trusted for it. */
   hard_links: Schema.Boolean,
-  /** SourceView.label it was read from. */
+  /** As in the metadata. */
   snapshot: Schema.String,
   archived_at_utc: Schema.String,
   files: Count,

@@ -14,7 +14,7 @@ export const Metadata = Schema.Struct({
   total_bytes: Schema.Number,
   /** `2025-01-01T12:00:00Z`. */
   created_at_utc: Schema.String,
-  /** SourceView.label. */
+  /** Source.snapshotName; of archives that older versions made the dataset and an @ stand before it. */
   snapshot: Schema.String
 })
 export type Metadata = typeof Metadata.Type

@@ -33,7 +33,7 @@ export interface Blocked {
 
 /** Where the files of one run are read from. */
 export interface SourceView {
-  /** For people and metadata: `tank/data@auto-zip-20250101120000`, or `live`. */
+  /** For people: `tank/data@auto-zip-20250101120000`, or `live`. */
   readonly label: string
   /** The snapshot behind it; undefined when the live folder is read. */
   readonly snapshot: SnapshotRef | undefined
@@ -49,6 +49,9 @@ export interface SourceView {
   /** True in a snapshot. Otherwise a file may change while it is read, and readers must notice. */
   readonly frozen: boolean
 }
+
+/** What metadata says that an archive was made from: the bare name of the snapshot, or `live`. */
+export const snapshotName = (view: Pick<SourceView, "snapshot">): string => view.snapshot?.name ?? "live"
 
 /** The absolute path in `view` of `path`, which is relative to the source folder. The deepest graft wins. */
 export const resolve = (view: SourceView, path: RawPath.RawPath): RawPath.RawPath => {

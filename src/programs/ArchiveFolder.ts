@@ -9,7 +9,7 @@ import { type Compare, isAsBefore, isUnsettled, type Manifest } from "../domain/
 import * as Metadata from "../domain/Metadata.ts"
 import { display, fromText } from "../domain/RawPath.ts"
 import { describe, type FolderResult } from "../domain/RunResult.ts"
-import type { SourceView } from "../domain/Source.ts"
+import { type SourceView, snapshotName } from "../domain/Source.ts"
 import { count } from "../domain/Units.ts"
 import { ArchiveError, type ArchiveReport, Archiver } from "../services/Archiver.ts"
 import { Hasher } from "../services/Hasher.ts"
@@ -104,7 +104,7 @@ const attempt = Effect.fnUntraced(function* (
   const { manifest, previous, reason, report, checksums, staging } = prepared
 
   const now = yield* Clock.currentTimeMillis
-  const metadata = Metadata.make({ manifest, checksums, createdAt: now, snapshot: view.label })
+  const metadata = Metadata.make({ manifest, checksums, createdAt: now, snapshot: snapshotName(view) })
   const state = stateOf(prepared, metadata)
   const index = indexOf(context, manifest, report, checksums)
   const published = yield* store.publish(staging, { metadata, state, index, previous })

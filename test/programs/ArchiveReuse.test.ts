@@ -36,7 +36,11 @@ describe("a folder that changed", () => {
       assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived"])
       assert.lengthOf(kit.archiver.copied, 1)
       const { published } = yield* Ref.get(kit.store)
-      assert.deepStrictEqual(published.get(abcd)?.current.previous?.index, indexOf("one"))
+      const current = published.get(abcd)?.current
+      assert.deepStrictEqual(current?.previous?.index, indexOf("one"))
+      // The bare name, without the dataset.
+      assert.match(current?.metadata.snapshot ?? "", /^auto-zip-[0-9]{14}$/)
+      assert.strictEqual(current?.state.snapshot, current?.metadata.snapshot)
       assert.deepStrictEqual(warnings(kit), [])
     })
   )
