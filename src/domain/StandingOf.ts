@@ -163,12 +163,14 @@ export const withRecord = (
  * run that did not come to its end there is what was `done` until then.
  */
 export const afterReplication = (
-  before: ReplicationStanding | undefined,
+  last: ReplicationStanding | undefined,
   end: RunEnd<ReplicationSummary>,
   job: Pick<Job, "name" | "direction" | "remote">,
   done: ReadonlyArray<DatasetResult>
 ): ReplicationStanding => {
   const { summary } = end
+  // What a job of this name did to another host is nothing that this one has.
+  const before = last?.host === job.remote.host && last.direction === job.direction ? last : undefined
   const known = new Map(before?.datasets.map((dataset) => [dataset.dataset, dataset]))
   const worked = (summary?.results ?? done).map((result) =>
     datasetAfter(known.get(result.dataset), result, end.startedAt)
@@ -197,8 +199,10 @@ const datasetAfter = (
   result: DatasetResult,
   startedAt: string
 ): DatasetStanding => {
-  const { error: _, ...kept } = before ?? {}
   const target = result.target ?? before?.target
+  // Another place has no replica yet, whatever the old one has.
+  const moved = before?.target !== undefined && before.target !== target
+  const { error: _, ...kept } = (moved ? undefined : before) ?? {}
   const now = {
     ...kept,
     dataset: result.dataset,

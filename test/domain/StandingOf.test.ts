@@ -2,7 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import type { FolderRecord, FolderState } from "../../src/domain/FolderState.ts"
 import type { RunEnd } from "../../src/domain/RunEnd.ts"
 import { type FolderResult, summarize } from "../../src/domain/RunResult.ts"
-import { afterArchive, withRecord } from "../../src/domain/StandingOf.ts"
+import {
+  type DatasetResult,
+  summarize as replicated
+} from "../../src/domain/replication/ReplicationResult.ts"
+import { afterArchive, afterReplication, withRecord } from "../../src/domain/StandingOf.ts"
 import { folder } from "../support/job.ts"
 
 const ABCD = folder("ABCD")
@@ -136,5 +140,45 @@ describe("what is known of a folder", () => {
       last_attempt_utc: today,
       error: "no"
     })
+  })
+})
+
+describe("afterReplication", () => {
+  const standingOf = (
+    startedAt: string,
+    result: DatasetResult,
+    { before, host = "nas" }: { before?: ReturnType<typeof afterReplication>; host?: string } = {}
+  ) => {
+    const remote = { _tag: "Remote", host, user: undefined, options: [] } as const
+    const job = { name: "nas", direction: "pull", remote } as const
+    const summary = replicated({ job, run: "r", startedAt, seconds: 1, results: [result] })
+    const outcome = summary.failed === 0 ? "ok" : "failed"
+    return afterReplication(
+      before,
+      { run: "r", startedAt, seconds: 1, outcome, error: undefined, summary },
+      job,
+      []
+    )
+  }
+  const upToDate = { _tag: "UpToDate", dataset: "tank", target: "backup/nas/tank" } as const
+  const failed = { _tag: "Failed", dataset: "tank", error: "no space", bytes: 0 } as const
+  const first = "2025-01-01T01:00:00Z"
+  const second = "2025-01-02T01:00:00Z"
+
+  it("keeps the last success of a dataset whose replica is where it was", () => {
+    const before = standingOf(first, upToDate)
+    for (const target of ["backup/nas/tank", undefined]) {
+      const [tank] = standingOf(second, { ...failed, target }, { before }).datasets
+      assert.deepInclude(tank, { last_success_utc: first, last_attempt_utc: second, result: "failed" })
+    }
+  })
+
+  it("does not count what is at another place, or came from another host", () => {
+    const before = standingOf(first, upToDate)
+    const [moved] = standingOf(second, { ...failed, target: "usb/nas/tank" }, { before }).datasets
+    assert.notProperty(moved, "last_success_utc")
+    const other = standingOf(second, { ...failed, target: "backup/nas/tank" }, { before, host: "new" })
+    assert.notProperty(other.datasets[0], "last_success_utc")
+    assert.notProperty(other, "last_success_utc")
   })
 })
