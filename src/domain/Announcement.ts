@@ -121,9 +121,12 @@ export const ofReplication = (
   const end = [Replication.totals(summary), `run ${summary.run}, job ${plain(summary.job)}`]
   const bad = summary.results.filter((result) => result._tag === "Failed" || result._tag === "Refused")
   if (bad.length === 0) {
-    return notifyOn.includes("success")
-      ? { title: `zipper: ${summary.job}: all well on ${host}`, message: end.join("\n") }
-      : undefined
+    if (!notifyOn.includes("success")) return undefined
+    const looks = remarksOf(summary)
+    return {
+      title: `zipper: ${summary.job}: ${looks.length === 0 ? "all well" : "done, with remarks"} on ${host}`,
+      message: [...looks, ...(looks.length === 0 ? [] : [""]), ...end].join("\n")
+    }
   }
   const lines = listed(
     bad.map((result) => ({ name: plain(result.dataset), error: Replication.describe(result) }))
@@ -134,6 +137,16 @@ export const ofReplication = (
         message: [...lines, "", ...end].join("\n")
       }
     : undefined
+}
+
+/** What keeps a run that went well from being all well. */
+const remarksOf = ({ remarks, results }: ReplicationSummary): ReadonlyArray<string> => {
+  const bare = results.filter(({ _tag }) => _tag === "NothingToSend")
+  return [
+    ...listed(bare.map((result) => ({ name: plain(result.dataset), error: Replication.describe(result) }))),
+    ...remarks.slice(0, named).map((text) => `- ${plain(text)}`),
+    ...(remarks.length > named ? [`- and ${remarks.length - named} more`] : [])
+  ]
 }
 
 /** What to tell about a prune that came to its end. */

@@ -2,19 +2,19 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { utcSeconds } from "../domain/Metadata.ts"
-import { ancestorsOf, parentOf } from "../domain/replication/DatasetName.ts"
+import { ancestorsOf, isWithin, parentOf } from "../domain/replication/DatasetName.ts"
 import type { Job } from "../domain/replication/Job.ts"
-import { keyRemark } from "../domain/replication/Keys.ts"
 import { targetOf } from "../domain/replication/Mapping.ts"
 import { plan } from "../domain/replication/Plan.ts"
 import { type DatasetResult, summarize, totals } from "../domain/replication/ReplicationResult.ts"
+import { minimalRoots } from "../domain/replication/Selection.ts"
 import { count } from "../domain/Units.ts"
-import { Receiver } from "../services/Receiver.ts"
 import { Sender } from "../services/Sender.ts"
 import { Transfer } from "../services/Transfer.ts"
 import { asPreflight, PreflightError } from "./Preflight.ts"
 import { replicateDataset, tell } from "./ReplicateDataset.ts"
 import { missingPermissions } from "./ReplicationPermissions.ts"
+import { remark } from "./ReplicationRemarks.ts"
 import { type Item, type Survey, survey } from "./ReplicationSurvey.ts"
 import { retryTransient } from "./Retry.ts"
 
@@ -41,10 +41,10 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   yield* mustBeAllowed(found, options)
   yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
   yield* warnOfEncryption(job, found)
-  yield* warnOfKeys(job, found)
+  const remarks = yield* remark(job, found)
   const missing = yield* Effect.forEach(found.missing, notThere(job))
   const worked = yield* eachDataset(job, options, found)
-  return yield* finish(job, options, started, [...missing, ...worked])
+  return yield* finish(job, options, started, { results: [...missing, ...worked], remarks })
 }, Effect.scoped)
 
 // A job that has nothing at all to send is one whose snapshots nobody takes, and not one that went well.
@@ -86,22 +86,6 @@ const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets
   }
 })
 
-/** Says of raw replicas which key opens them, where that may be another than the user expects. */
-const warnOfKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Survey) {
-  if (job.mode !== "raw") return
-  const { label: there } = yield* Receiver
-  for (const { source, target: name } of items) {
-    const target = targets.get(name)
-    if (target === undefined) continue
-    const next = plan(source, target, { mode: job.mode, rollback: false })._tag
-    if (next !== "UpToDate" && next !== "Incremental" && next !== "Resume") continue
-    const remark = keyRemark(source, target, { sends: next !== "UpToDate", there })
-    if (remark !== undefined) {
-      yield* Effect.annotateLogs(Effect.logWarning(remark), "dataset", source.name)
-    }
-  }
-})
-
 const named = (items: ReadonlyArray<Item>): string => {
   const first = items[0]?.source.name ?? ""
   return items.length === 1 ? `${first} is` : `${count(items.length, "dataset")} (the first is ${first}) are`
@@ -133,6 +117,7 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
     link: { lost: false }
   })
   const noted = options.noted ?? (() => Effect.void)
+  const bare = bareRoots(job, found)
   const fallen = new Map<string, string>()
   return yield* Effect.forEach(
     found.items,
@@ -141,6 +126,7 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
       const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
       const what = parent === undefined ? undefined : fallen.get(parent)
       if (what !== undefined) return yield* notTried(item, what)
+      if (bare.has(name)) return yield* Effect.tap(withoutSnapshots(item), noted)
       const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(noted))
       if (result._tag === "Failed") fallen.set(name, `its parent ${name} failed`)
       if (result._tag === "Refused") fallen.set(name, `its parent ${name} was refused`)
@@ -148,6 +134,35 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
     })
   )
 })
+
+/** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived: a user counts on a replica. */
+const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<string> =>
+  new Set(
+    minimalRoots(job.datasets).filter((root) =>
+      items
+        .filter(({ source }) => isWithin(source.name, root))
+        .every(
+          ({ source, target }) =>
+            plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "NothingToSend"
+        )
+    )
+  )
+
+const withoutSnapshots = Effect.fnUntraced(
+  function* ({ source, target }: Item) {
+    const result: DatasetResult = {
+      _tag: "Failed",
+      dataset: source.name,
+      target,
+      error:
+        "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?",
+      bytes: 0
+    }
+    yield* tell(result)
+    return result
+  },
+  (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
+)
 
 const notTried = Effect.fnUntraced(
   function* ({ source, target }: Item, why: string) {
@@ -168,7 +183,7 @@ const finish = Effect.fnUntraced(function* (
   job: Job,
   options: ReplicateOptions,
   started: number,
-  results: ReadonlyArray<DatasetResult>
+  done: { readonly results: ReadonlyArray<DatasetResult>; readonly remarks: ReadonlyArray<string> }
 ) {
   const now = yield* Clock.currentTimeMillis
   const summary = summarize({
@@ -176,7 +191,7 @@ const finish = Effect.fnUntraced(function* (
     run: options.run,
     startedAt: utcSeconds(started),
     seconds: (now - started) / 1000,
-    results
+    ...done
   })
   yield* Effect.logInfo(totals(summary))
   return summary

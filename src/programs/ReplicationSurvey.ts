@@ -63,8 +63,12 @@ const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
   for (const { coveredBy, dropped } of chosen.overlaps) {
     yield* Effect.logDebug(`${dropped} is part of ${coveredBy}, and done with it`)
   }
+  const named = new Set(job.datasets)
   for (const { dataset, pattern } of chosen.excluded) {
-    yield* Effect.logDebug(`${dataset} is left out (--exclude ${pattern})`)
+    const text = `${dataset} is left out (--exclude ${pattern})`
+    yield* named.has(dataset)
+      ? Effect.logWarning(`${text}, though it is named: nothing of it is replicated`)
+      : Effect.logDebug(text)
   }
   for (const pattern of chosen.unusedPatterns) {
     yield* Effect.logWarning(`nothing is left out by --exclude ${pattern}: no dataset has such a name`)

@@ -87,6 +87,8 @@ export interface ReplicationSummary {
   readonly seconds: number
   /** In the order in which they were worked on. */
   readonly results: ReadonlyArray<DatasetResult>
+  /** What needs a look though nothing of it failed. */
+  readonly remarks: ReadonlyArray<string>
   /** Nothing was sent: those that were are those that a real run would send. */
   readonly rehearsed: boolean
   readonly sent: number
@@ -105,12 +107,14 @@ export const summarize = (options: {
   readonly startedAt: string
   readonly seconds: number
   readonly results: ReadonlyArray<DatasetResult>
+  readonly remarks?: ReadonlyArray<string>
 }): ReplicationSummary => {
   const { job, results } = options
   const tagged = (tag: DatasetResult["_tag"]) => results.filter(({ _tag }) => _tag === tag).length
   const sent = results.filter((result) => result._tag === "Sent")
   return {
     ...options,
+    remarks: options.remarks ?? [],
     job: job.name,
     direction: job.direction,
     host: job.remote.host,

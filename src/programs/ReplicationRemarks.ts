@@ -1,0 +1,67 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { isWithin } from "../domain/replication/DatasetName.ts"
+import type { Job } from "../domain/replication/Job.ts"
+import { keyRemark } from "../domain/replication/Keys.ts"
+import { targetOf } from "../domain/replication/Mapping.ts"
+import { plan } from "../domain/replication/Plan.ts"
+import { staleOf, staleRemark } from "../domain/replication/Staleness.ts"
+import { count } from "../domain/Units.ts"
+import { Receiver } from "../services/Receiver.ts"
+import { Sender } from "../services/Sender.ts"
+import { sort } from "./PruneSurvey.ts"
+import type { Survey } from "./ReplicationSurvey.ts"
+
+/**
+ * What of a job needs a look though nothing of it fails: each a warning, and a sentence of the summary, so that a run with one does
+ * not count as all well.
+ */
+export const remark = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
+  const keys = yield* aboutKeys(job, found)
+  const others = [yield* aboutOrphans(job, found), yield* aboutStaleness(found)].flatMap((text) =>
+    text === undefined ? [] : [{ dataset: undefined, text }]
+  )
+  const remarks = [...keys, ...others]
+  for (const { dataset, text } of remarks) {
+    const warning = Effect.logWarning(text)
+    yield* dataset === undefined ? warning : Effect.annotateLogs(warning, "dataset", dataset)
+  }
+  return remarks.map(({ text }) => text)
+})
+
+/** Which key opens a raw replica, where that may be another than the user expects. */
+const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Survey) {
+  if (job.mode !== "raw") return []
+  const { label: there } = yield* Receiver
+  return items.flatMap(({ source, target: name }) => {
+    const target = targets.get(name)
+    if (target === undefined) return []
+    const next = plan(source, target, { mode: job.mode, rollback: false })._tag
+    if (next !== "UpToDate" && next !== "Incremental" && next !== "Resume") return []
+    const text = keyRemark(source, target, { sends: next !== "UpToDate", there })
+    return text === undefined ? [] : [{ dataset: source.name, text }]
+  })
+})
+
+/** Replicas whose source is gone from below one of the job's datasets. Where such a dataset itself is gone, the run fails. */
+const aboutOrphans = Effect.fnUntraced(function* (job: Job, found: Survey) {
+  const failing = found.missing.flatMap((dataset) =>
+    Either.match(targetOf(job, dataset), { onLeft: () => [], onRight: (target) => [target] })
+  )
+  const orphans = sort(job, found).orphans.filter(({ name }) => !failing.some((root) => isWithin(name, root)))
+  const [first] = orphans
+  if (first === undefined) return undefined
+  const what =
+    orphans.length === 1 ? first.name : `${count(orphans.length, "replica")} (the first is ${first.name})`
+  return `${what} on ${(yield* Receiver).label}: the source is gone from ${(yield* Sender).label}, destroyed or renamed; the replica stays as it is (to hear no more of it, there: zfs inherit zipper:send '${first.name}')`
+})
+
+const aboutStaleness = Effect.fnUntraced(function* ({ items }: Survey) {
+  const now = (yield* Clock.currentTimeMillis) / 1000
+  const stale = staleOf(
+    items.map(({ source }) => source),
+    now
+  )
+  return staleRemark(stale, (yield* Sender).label)
+})
