@@ -2,19 +2,18 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { utcSeconds } from "../domain/Metadata.ts"
-import { ancestorsOf, isWithin, parentOf } from "../domain/replication/DatasetName.ts"
+import { ancestorsOf, parentOf } from "../domain/replication/DatasetName.ts"
 import type { Job } from "../domain/replication/Job.ts"
 import { targetOf } from "../domain/replication/Mapping.ts"
 import { plan } from "../domain/replication/Plan.ts"
 import { type DatasetResult, summarize, totals } from "../domain/replication/ReplicationResult.ts"
-import { minimalRoots } from "../domain/replication/Selection.ts"
 import { count } from "../domain/Units.ts"
 import { Sender } from "../services/Sender.ts"
 import { Transfer } from "../services/Transfer.ts"
 import { asPreflight, PreflightError } from "./Preflight.ts"
 import { replicateDataset, tell } from "./ReplicateDataset.ts"
 import { missingPermissions } from "./ReplicationPermissions.ts"
-import { remark } from "./ReplicationRemarks.ts"
+import { bareRoots, noSnapshots, remark } from "./ReplicationRemarks.ts"
 import { type Item, type Survey, survey } from "./ReplicationSurvey.ts"
 import { retryTransient } from "./Retry.ts"
 
@@ -135,27 +134,13 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
   )
 })
 
-/** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived: a user counts on a replica. */
-const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<string> =>
-  new Set(
-    minimalRoots(job.datasets).filter((root) =>
-      items
-        .filter(({ source }) => isWithin(source.name, root))
-        .every(
-          ({ source, target }) =>
-            plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "NothingToSend"
-        )
-    )
-  )
-
 const withoutSnapshots = Effect.fnUntraced(
   function* ({ source, target }: Item) {
     const result: DatasetResult = {
       _tag: "Failed",
       dataset: source.name,
       target,
-      error:
-        "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?",
+      error: noSnapshots,
       bytes: 0
     }
     yield* tell(result)

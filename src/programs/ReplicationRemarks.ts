@@ -1,11 +1,12 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { isWithin } from "../domain/replication/DatasetName.ts"
+import { ancestorsOf, isWithin } from "../domain/replication/DatasetName.ts"
 import type { Job } from "../domain/replication/Job.ts"
 import { keyRemark } from "../domain/replication/Keys.ts"
 import { targetOf } from "../domain/replication/Mapping.ts"
 import { plan } from "../domain/replication/Plan.ts"
+import { minimalRoots } from "../domain/replication/Selection.ts"
 import { staleOf, staleRemark } from "../domain/replication/Staleness.ts"
 import { count } from "../domain/Units.ts"
 import { Receiver } from "../services/Receiver.ts"
@@ -13,22 +14,41 @@ import { Sender } from "../services/Sender.ts"
 import { sort } from "./PruneSurvey.ts"
 import type { Survey } from "./ReplicationSurvey.ts"
 
-/**
- * What of a job needs a look though nothing of it fails: each a warning, and a sentence of the summary, so that a run with one does
- * not count as all well.
- */
+/** What of a job needs a look though nothing of it fails: sentences, of one dataset or of several. */
+export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey) {
+  const several = [yield* aboutOrphans(job, found), yield* aboutStaleness(found)]
+  return [
+    ...(yield* aboutKeys(job, found)),
+    ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
+  ]
+})
+
+/** Says them as warnings; gives them for the summary, so that a run with one does not count as all well. */
 export const remark = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
-  const keys = yield* aboutKeys(job, found)
-  const others = [yield* aboutOrphans(job, found), yield* aboutStaleness(found)].flatMap((text) =>
-    text === undefined ? [] : [{ dataset: undefined, text }]
-  )
-  const remarks = [...keys, ...others]
+  const remarks = yield* remarksOn(job, found)
   for (const { dataset, text } of remarks) {
     const warning = Effect.logWarning(text)
     yield* dataset === undefined ? warning : Effect.annotateLogs(warning, "dataset", dataset)
   }
   return remarks.map(({ text }) => text)
 })
+
+/** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived: a user counts on a replica. */
+export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<string> => {
+  const roots = new Set(minimalRoots(job.datasets))
+  const bare = new Set(items.flatMap(({ source: { name } }) => (roots.has(name) ? [name] : [])))
+  for (const { source, target } of items) {
+    const isOfUse =
+      source.snapshots.length > 0 ||
+      plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag !== "NothingToSend"
+    if (isOfUse) for (const name of [...ancestorsOf(source.name), source.name]) bare.delete(name)
+  }
+  return bare
+}
+
+/** What is wrong with a root that is bare. */
+export const noSnapshots =
+  "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?"
 
 /** Which key opens a raw replica, where that may be another than the user expects. */
 const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Survey) {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { checkReplication } from "../../src/programs/CheckReplication.ts"
-import { zfsError } from "../../src/services/replication/memory.ts"
+import { addSnapshot, zfsError } from "../../src/services/replication/memory.ts"
 import { job, makeKit, patiently, servicesOf } from "../support/replication.ts"
 
 type Kit = Effect.Effect.Success<ReturnType<typeof makeKit>>
@@ -30,6 +30,32 @@ describe("the check of a replication job", () => {
       assert.match(findings[0]?.detail ?? "", /pull of 2 datasets/)
       assert.match(findings[1]?.detail ?? "", /1 dataset without a snapshot/)
       assert.deepStrictEqual([...kit.memory.target.datasets.keys()], ["backup"])
+    })
+  )
+
+  it.effect("says what a run would refuse or fail at, and what needs a look", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      kit.source("tank/old", ["1"])
+      const changed = kit.source("tank/changed", ["1"])
+      kit.source("bare", [])
+      yield* kit.run()
+      const replica = kit.memory.target.datasets.get("backup/nas/tank/changed")
+      assert.isDefined(replica)
+      if (replica !== undefined) replica.written = 4096
+      addSnapshot(kit.memory, changed, "2")
+      kit.memory.source.datasets.delete("tank/old")
+      const findings = (yield* check(kit, ["tank", "bare"])).filter(({ status }) => status !== "ok")
+      assert.deepStrictEqual(
+        findings.map(({ detail, status }) => [status, detail.slice(0, 50)]),
+        [
+          ["problem", "bare: neither it nor anything below it has a snaps"],
+          ["problem", "tank/changed: backup/nas/tank/changed has changed "],
+          ["warning", "backup/nas/tank/old on this host: the source is go"],
+          ["warning", "1 dataset without a snapshot: nothing of it is sen"]
+        ]
+      )
     })
   )
 
