@@ -122,4 +122,4 @@ export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCa
 }
 
 /** What says that another thing, or nothing, is at the path by now. */
-const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK", "ESTALE", "ENXIO"])
+const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK", "ENXIO"])

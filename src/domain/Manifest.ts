@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { unsettledFrom } from "./ArchiveIndex.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { FolderState } from "./FolderState.ts"
+import type { LeftOut } from "./LeftOut.ts"
 import type { RawPath } from "./RawPath.ts"
 
 /** One file or directory of a folder, as the snapshot shows it. */
@@ -44,6 +45,8 @@ export interface Manifest {
   readonly bytes: number
   /** Symlinks, devices, sockets and fifos that were passed over. */
   readonly skipped: number
+  /** The same by kind. Absent where it is not known. */
+  readonly leftOut?: LeftOut
   /** A file has more than one name: `zfs diff` reports such a file under one of them only. */
   readonly hardLinks: boolean
   /** Those whose names are not UTF-8, with the names they get in the archive. */

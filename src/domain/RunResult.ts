@@ -3,6 +3,7 @@ import { secondsOf } from "./documents/Fields.ts"
 import type { RunDocument } from "./documents/Run.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { FolderState } from "./FolderState.ts"
+import * as LeftOut from "./LeftOut.ts"
 import { bytes, count, duration } from "./Units.ts"
 
 /** What became of one folder in a run. */
@@ -17,6 +18,8 @@ export type FolderResult =
       readonly zipSize: number
       /** Files that were taken from the archive before, in compressed form. */
       readonly copied: number
+      /** What lies in the folder and is in no archive. */
+      readonly leftOut?: LeftOut.LeftOut | undefined
       readonly millis: number
       /** The archive before is now `ABCD.prev.zip`. */
       readonly rotated: boolean
@@ -90,10 +93,12 @@ export const summarize = (options: {
 export const describe = (result: FolderResult): string => {
   switch (result._tag) {
     case "Archived": {
+      const leftOut = LeftOut.describe(result.leftOut ?? LeftOut.nothing)
+      const without = leftOut === undefined ? "" : `; ${leftOut}`
       const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
       return result.rehearsed
-        ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}`
-        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason}${result.copied > 0 ? `; ${count(result.copied, "file")} copied from the archive before` : ""}${result.same === true ? `; the same bytes as before, so the previous archive stays` : ""})`
+        ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}${without}`
+        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason}${result.copied > 0 ? `; ${count(result.copied, "file")} copied from the archive before` : ""}${result.same === true ? `; the same bytes as before, so the previous archive stays` : ""})${without}`
     }
     case "Unchanged":
       return "unchanged"
@@ -139,6 +144,7 @@ const folderDocument = (result: FolderResult): RunDocument["folders"][number] =>
         bytes: result.bytes,
         zip_bytes: result.zipSize,
         copied_files: result.copied,
+        left_out: result.leftOut ?? LeftOut.nothing,
         seconds: secondsOf(result.millis)
       }
     case "Unchanged":

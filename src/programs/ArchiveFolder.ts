@@ -123,6 +123,7 @@ const attempt = Effect.fnUntraced(function* (
     bytes: manifest.bytes,
     zipSize: report.zipSize,
     copied: report.copiedFiles,
+    leftOut: manifest.leftOut,
     millis: (yield* Clock.currentTimeMillis) - started,
     rotated: published.rotated,
     ...(published.same === true ? { same: true as const } : {}),

@@ -12,6 +12,12 @@ export const RunFolder = Schema.Union(
     bytes: count("their size, uncompressed"),
     zip_bytes: count("size of the archive; 0 in a dry run"),
     copied_files: count("files taken over from the archive before, compressed as they were"),
+    left_out: Schema.Struct({
+      symlinks: count("symbolic links"),
+      fifos: count("fifos"),
+      sockets: count("sockets"),
+      devices: count("devices")
+    }).annotations({ description: "what lies in the folder and is in no archive" }),
     seconds: seconds("time it took")
   }),
   Schema.Struct({ folder: FolderName, result: Schema.Literal("unchanged") }),

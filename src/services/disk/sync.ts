@@ -1,4 +1,5 @@
 import type * as fs from "node:fs/promises"
+import { normalize } from "node:path"
 import * as Effect from "effect/Effect"
 import { codeOf } from "../../domain/Errno.ts"
 
@@ -36,7 +37,7 @@ export const makeTeller = () => {
       if (answer === undefined || told.has(answer.what)) return Effect.void
       told.add(answer.what)
       return Effect.logInfo(
-        `the file system of ${path} does not sync ${answer.what} (${answer.code}): how safe they are against a power cut is up to it`
+        `the file system of ${normalize(path)} does not sync ${answer.what} (${answer.code}): how safe they are against a power cut is up to it`
       )
     })
 }

@@ -34,6 +34,7 @@ export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
     directories: entries - rest.files,
     bytes: rest.bytes,
     skipped: rest.skipped,
+    leftOut: rest.leftOut,
     hardLinks: rest.hardLinks,
     latest: rest.latest,
     get escaped() {

@@ -1,5 +1,6 @@
 import type { BigIntStats } from "node:fs"
 import { codeOf, explain, isTransientCode } from "../../domain/Errno.ts"
+import type * as LeftOut from "../../domain/LeftOut.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import type { SourceView } from "../../domain/Source.ts"
 import { TreeError } from "./TreeError.ts"
@@ -26,6 +27,14 @@ export const typeOf = (stats: BigIntStats): string =>
           : stats.isDirectory()
             ? "directory"
             : "device"
+
+/** The same, counted. A directory is passed over only where it shows snapshots, whose files are not left out. */
+export const kindLeftOut = (stats: BigIntStats): LeftOut.LeftOut => ({
+  symlinks: stats.isSymbolicLink() ? 1 : 0,
+  fifos: stats.isFIFO() ? 1 : 0,
+  sockets: stats.isSocket() ? 1 : 0,
+  devices: stats.isBlockDevice() || stats.isCharacterDevice() ? 1 : 0
+})
 
 /** Why a name that a folder gives twice cannot be archived. */
 export const twiceText = (shown: RawPath.RawPath): string =>

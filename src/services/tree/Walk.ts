@@ -1,4 +1,5 @@
 import type { FolderName } from "../../domain/FolderName.ts"
+import * as LeftOut from "../../domain/LeftOut.ts"
 import type { Identity, LatestTimes } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
@@ -32,6 +33,7 @@ export interface Walked {
   readonly bytes: number
   readonly hardLinks: boolean
   readonly skipped: number
+  readonly leftOut: LeftOut.LeftOut
   /** The first of the skipped. */
   readonly skippedNames: ReadonlyArray<Skipped>
 }
@@ -174,7 +176,16 @@ const settle = (
 const makeTotal = () => {
   const skippedNames: Array<Skipped> = []
   const nothing: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
-  const sum = { entries: 0, ascii: true, files: 0, bytes: 0, hardLinks: false, skipped: 0, latest: nothing }
+  const sum = {
+    entries: 0,
+    ascii: true,
+    files: 0,
+    bytes: 0,
+    hardLinks: false,
+    skipped: 0,
+    leftOut: LeftOut.nothing,
+    latest: nothing
+  }
   let waiting = 0
   return {
     /** Names that are known of: of pieces that nobody has looked at yet too. */
@@ -187,6 +198,7 @@ const makeTotal = () => {
       sum.hardLinks ||= found.hardLinks
       sum.skipped += found.skipped
       sum.latest = later(sum.latest, found.latest)
+      sum.leftOut = LeftOut.sum(sum.leftOut, found.leftOut)
       skippedNames.push(...found.skippedNames.slice(0, namesLogged - skippedNames.length))
       for (const { pieces } of found.listed) if (pieces.length > 0) waiting += few
     },

@@ -1,4 +1,5 @@
 import * as fs from "node:fs"
+import * as LeftOut from "../../domain/LeftOut.ts"
 import type { Identity } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import { type Columns, makeRows, type Rows } from "../../services/tree/Columns.ts"
@@ -13,6 +14,7 @@ import {
 } from "../../services/tree/OpenWithin.ts"
 import {
   failed,
+  kindLeftOut,
   namesLogged,
   replaced,
   type Skipped,
@@ -75,6 +77,7 @@ export interface Found extends Columns {
   readonly bytes: number
   readonly hardLinks: boolean
   readonly skipped: number
+  readonly leftOut: LeftOut.LeftOut
   /** The first of the skipped. */
   readonly skippedNames: ReadonlyArray<Skipped>
 }
@@ -115,12 +118,14 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
   let bytes = 0
   let hardLinks = false
   let skipped = 0
+  let leftOut = LeftOut.nothing
 
   const add = (directory: ToList, name: RawPath.RawPath, stats: fs.BigIntStats): void => {
     const path = RawPath.fromLatin1(RawPath.join(directory.path, name).slice(input.within))
     const kind = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : undefined
     if (kind === undefined || isControlDirectory(name, stats)) {
       skipped += 1
+      leftOut = LeftOut.sum(leftOut, kindLeftOut(stats))
       if (skippedNames.length < namesLogged) skippedNames.push({ path, type: typeOf(stats) })
       return
     }
@@ -214,6 +219,7 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
     bytes,
     hardLinks,
     skipped,
+    leftOut,
     skippedNames,
     ...rows.pack()
   })
