@@ -2,6 +2,7 @@ import { explain } from "../domain/Errno.ts"
 import { WorkerEnded } from "../workers/Runner.ts"
 import { ArchiveError, type ArchiveReport } from "./ArchiveError.ts"
 import { createOutput, type Output } from "./Output.ts"
+import { nameOthers } from "./UnreadableFiles.ts"
 import { type WriteOptions, writeEntries } from "./WriteEntries.ts"
 
 /** A zip to be written. */
@@ -30,7 +31,7 @@ export const writeZip = async (options: ZipOptions, signal: AbortSignal): Promis
       copied: copied.ranges
     }
   } catch (cause) {
-    throw await discard(output, endedAt(options.destination, cause))
+    throw await nameOthers(await discard(output, endedAt(options.destination, cause)), options, signal)
   }
 }
 

@@ -111,20 +111,54 @@ describe("bad input", () => {
     })
   })
 
-  it("an unreadable file fails its folder by name, and the others go on", async () => {
-    place.put("ABCD/secret.txt", "one")
-    place.put("EFGH/a.txt", "two")
-    chmodSync(join(place.source, "ABCD/secret.txt"), 0)
-    // Nothing is unreadable for root.
+  // Nothing is unreadable for root.
+  const runAsAnother = () => {
     const nobody = 65_534
     const program = join(place.root, "zipper.mjs")
     copyFileSync(zipper, program)
     const asRoot = process.getuid?.() === 0
     if (asRoot) execFileSync("chown", ["-R", `${nobody}:${nobody}`, place.root])
-    const { status, stderr } = await run(["run", "--config", place.config], {
-      program,
-      ...(asRoot ? { uid: nobody } : {})
-    })
+    return run(["run", "--config", place.config], { program, ...(asRoot ? { uid: nobody } : {}) })
+  }
+
+  it("the first ten unreadable files of a folder are named, and the rest is counted", async () => {
+    const names = Array.from({ length: 14 }, (_, index) => `f${10 + index}`)
+    for (const name of names) place.put(`ABCD/${name}`, name)
+    place.put("ABCD/good", "good")
+    for (const name of names) chmodSync(join(place.source, "ABCD", name), 0)
+    const { status, stderr } = await runAsAnother()
+    assert.strictEqual(status, 1)
+    assert.include(
+      stderr,
+      `ABCD: cannot read ABCD/f10: permission denied (EACCES); 13 more cannot be read: ${names
+        .slice(1, 10)
+        .map((name) => `ABCD/${name}`)
+        .join(", ")} and 4 others`
+    )
+    assert.deepStrictEqual(files("ABCD"), [])
+  })
+
+  it("so are directories that cannot be listed", async () => {
+    const names = Array.from({ length: 12 }, (_, index) => `d${10 + index}`)
+    for (const name of names) place.put(`ABCD/${name}/file`, name)
+    for (const name of names) chmodSync(join(place.source, "ABCD", name), 0)
+    const { status, stderr } = await runAsAnother()
+    for (const name of names) chmodSync(join(place.source, "ABCD", name), 0o755)
+    assert.strictEqual(status, 1)
+    assert.match(
+      stderr,
+      /ABCD: cannot list ABCD\/d10: permission denied \(EACCES\); 11 more cannot be read: /
+    )
+    for (const name of names.slice(0, 10)) assert.include(stderr, `ABCD/${name}`)
+    assert.include(stderr, " and 2 others")
+    assert.notInclude(stderr, "d20")
+  })
+
+  it("an unreadable file fails its folder by name, and the others go on", async () => {
+    place.put("ABCD/secret.txt", "one")
+    place.put("EFGH/a.txt", "two")
+    chmodSync(join(place.source, "ABCD/secret.txt"), 0)
+    const { status, stderr } = await runAsAnother()
     assert.strictEqual(status, 1)
     assert.match(stderr, /ABCD: .*secret\.txt: permission denied/)
     assert.deepStrictEqual(files("ABCD"), [])

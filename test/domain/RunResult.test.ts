@@ -18,6 +18,7 @@ const archived: FolderResult = {
   copied: 0,
   millis: 400,
   rotated: true,
+  sha256: "0".repeat(64),
   rehearsed: false
 }
 const some = { ...LeftOut.nothing, symlinks: 3, fifos: 1 }

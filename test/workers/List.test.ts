@@ -106,7 +106,8 @@ describe("listing directories", () => {
               ? "cannot read ABCD/gone: no such file or directory (ENOENT)"
               : "ABCD/gone vanished while it was listed",
             transient: !frozen
-          }
+          },
+          directory: 0
         })
       }
     })

@@ -3,9 +3,10 @@ import * as LeftOut from "../../domain/LeftOut.ts"
 import type { Identity, LatestTimes } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
+import { withOthers } from "../../domain/Unreadable.ts"
 import { waiting } from "../../workers/DirectoryCalls.ts"
 import { inProcess } from "../../workers/Jobs.ts"
-import type { Found, Listed, ToList } from "../../workers/jobs/list.ts"
+import type { Found, Listed, ListOutput, ToList } from "../../workers/jobs/list.ts"
 import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
 import { type Block, later, openBlock } from "./Columns.ts"
 import { type Grafts, graftsWithin } from "./Mounts.ts"
@@ -51,6 +52,9 @@ const enoughAtFirst = 256
 /** Messages under way, where the threads are fewer too: they do not wait for the next one. */
 const atLeast = 4
 
+/** After so many directories that cannot be listed the rest is not looked at. */
+const mostFailures = 1000
+
 /** A directory, or a piece of one, that nobody has looked at yet. */
 interface Job {
   readonly ask: ToList
@@ -73,7 +77,9 @@ export const walk = async (
   const root: Directory = { pieces: [] }
   const total = makeTotal()
 
-  const list = async (jobs: ReadonlyArray<Job>): Promise<Found> => {
+  const failures: Array<TreeError> = []
+
+  const list = async (jobs: ReadonlyArray<Job>): Promise<ListOutput> => {
     const small = total.looked() < few
     const input = {
       frozen: view.frozen,
@@ -86,7 +92,6 @@ export const walk = async (
     const answer = await (small ? inProcess : runner).run("list", input, signal).catch((cause: unknown) => {
       throw cause instanceof WorkerEnded && !signal.aborted ? brokenOff(folder, cause) : cause
     })
-    if ("failure" in answer) throw new TreeError(answer.failure)
     return answer
   }
 
@@ -105,6 +110,12 @@ export const walk = async (
     async (jobs, push: (job: Job) => void) => {
       signal.throwIfAborted()
       const found = await list(jobs)
+      if ("failure" in found) {
+        failures.push(new TreeError(found.failure))
+        if (failures.length === mostFailures) throw together(failures, true)
+        for (const [index, job] of jobs.entries()) if (index !== found.directory) push(job)
+        return
+      }
       const block = openBlock(found)
       total.add(found)
       for (const [index, job] of jobs.entries()) {
@@ -114,6 +125,7 @@ export const walk = async (
       }
     }
   )
+  if (failures.length > 0) throw together(failures, false)
   for (const [at, place] of grafts.at) {
     if (seen.has(at)) continue
     const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
@@ -126,6 +138,21 @@ export const walk = async (
     itself: { ino, ctimeNs, mtimeNs, mode: Number(mode) & 0xffff },
     latest: later(latest, { ctimeNs, mtimeNs })
   }
+}
+
+/** One failure of all of them, which names the first ones. A new attempt helps only where it helps each of them. */
+const together = (failures: ReadonlyArray<TreeError>, open: boolean): TreeError => {
+  const [first, ...others] = [...failures].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
+  return new TreeError({
+    path: first?.path ?? "",
+    message: withOthers(first?.message ?? "", {
+      names: others.map(({ path }) => path),
+      count: others.length,
+      open
+    }),
+    transient: failures.every(({ transient }) => transient),
+    cause: first?.cause
+  })
 }
 
 const toList = (

@@ -85,7 +85,11 @@ export interface Found extends Columns {
 /** As data, since an error loses its class between threads. */
 export type ListOutput =
   | Found
-  | { readonly failure: { readonly path: string; readonly message: string; readonly transient: boolean } }
+  | {
+      readonly failure: { readonly path: string; readonly message: string; readonly transient: boolean }
+      /** Which of the input's directories could not be listed. The others may be asked for again. */
+      readonly directory: number
+    }
 
 /** A directory of more names is shared out. */
 const pieceNames = 1024
@@ -95,8 +99,10 @@ export const list =
   (calls: DirectoryCalls) =>
   async (input: ListInput, signal: AbortSignal): Promise<ListOutput> => {
     const batch = makeBatch(input, calls)
+    let current = 0
     try {
-      for (const directory of input.directories) {
+      for (const [index, directory] of input.directories.entries()) {
+        current = index
         if (batch.rows.count() >= input.enough) break
         signal.throwIfAborted()
         await batch.list(directory, signal)
@@ -104,7 +110,7 @@ export const list =
     } catch (cause) {
       if (!(cause instanceof TreeError)) throw cause
       const { message, path, transient } = cause
-      return { failure: { path, message, transient } }
+      return { failure: { path, message, transient }, directory: current }
     }
     return batch.found()
   }
