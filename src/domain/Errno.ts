@@ -133,7 +133,7 @@ const meanings: Readonly<Record<string, string>> = {
   ENOTCONN: "the file system is not connected to its server or program any more: mount it again",
   EHOSTDOWN: "the file server cannot be reached",
   EHOSTUNREACH: "the host cannot be reached",
-  EFBIG: "the file is larger than the file system or the limit of this user (ulimit -f) allows",
+  EFBIG: "file too large for the file system, or for the limit of this user (ulimit -f)",
   ENOTSUP: "the file system cannot do that",
   EOPNOTSUPP: "the file system cannot do that",
   ENOSYS: "the file system cannot do that",
