@@ -15,6 +15,7 @@ import { ArchiveError, type ArchiveReport, Archiver } from "../services/Archiver
 import { Hasher } from "../services/Hasher.ts"
 import { Store } from "../services/Store.ts"
 import { Tree, TreeError } from "../services/Tree.ts"
+import type { SnapshotHandle } from "../services/Zfs.ts"
 import { failFolder } from "./FailFolder.ts"
 import { retryTransient } from "./Retry.ts"
 import type { FolderProgress, RunProgress } from "./RunProgress.ts"
@@ -40,6 +41,8 @@ export interface FolderContext {
   readonly acceptsLoss: boolean
   readonly compare: Compare
   readonly view: SourceView
+  /** See SnapshotHandle.hold. */
+  readonly hold: SnapshotHandle["hold"]
   readonly progress: RunProgress
 }
 
@@ -96,6 +99,7 @@ const attempt = Effect.fnUntraced(function* (
   const store = yield* Store
   const started = yield* Clock.currentTimeMillis
 
+  yield* context.hold(folder)
   const prepared = yield* prepare(context, candidate, shown)
   if ("unchanged" in prepared) {
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")

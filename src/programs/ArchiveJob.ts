@@ -59,7 +59,8 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
     reuse: !options.force,
     compare: config.compare,
     acceptsLoss: options.force && options.folders.length > 0,
-    view: snapshot.view
+    view: snapshot.view,
+    hold: snapshot.hold
   }
   const noted = options.noted ?? (() => Effect.void)
   const worked = yield* workOn(config, context, candidates, records, noted)

@@ -1,9 +1,24 @@
-// Loaded before the program (node --require): the kernel's list of mounts has the dataset FAKE_DATASET at FAKE_MOUNTPOINT.
+// Loaded before the program (node --require): the kernel's list of mounts has the dataset FAKE_DATASET at FAKE_MOUNTPOINT, and its
+// snapshots are file systems of their own, as long as their names do not match FAKE_UNMOUNTED.
 const promises = require("node:fs/promises")
 
-const { readFile } = promises
+const { open, readFile } = promises
 promises.readFile = async (path, ...rest) => {
   const content = await readFile(path, ...rest)
   if (path !== "/proc/self/mountinfo") return content
   return `${content}9999 1 0:99 / ${process.env.FAKE_MOUNTPOINT} rw - zfs ${process.env.FAKE_DATASET} rw\n`
+}
+
+const unmounted = new RegExp(process.env.FAKE_UNMOUNTED ?? "^$")
+promises.open = async (path, ...rest) => {
+  const file = await open(path, ...rest)
+  const [, name] = /\/\.zfs\/snapshot\/([^/]+)$/.exec(path.toString("latin1")) ?? []
+  if (name === undefined || unmounted.test(name)) return file
+  const stat = file.stat.bind(file)
+  file.stat = async (options) => {
+    const stats = await stat(options)
+    stats.dev += typeof stats.dev === "bigint" ? 1n : 1
+    return stats
+  }
+  return file
 }

@@ -2,6 +2,7 @@ import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Evidence } from "../../domain/Changes.ts"
+import type { FolderName } from "../../domain/FolderName.ts"
 import type { SnapshotRef, SourceView } from "../../domain/Source.ts"
 
 /** A zfs command failed, or the source is not what it should be. */
@@ -39,7 +40,7 @@ export interface SourceInfo {
   readonly grant?: string
 }
 
-/** A snapshot that this run holds. */
+/** A snapshot that this run holds; its dataset's own folder stays mounted until the scope of `snapshot` closes. */
 export interface SnapshotHandle {
   readonly view: SourceView
   /**
@@ -47,6 +48,11 @@ export interface SnapshotHandle {
    * cannot be told is `unknown` (no base, no permission) or `changed` (zfs diff failed).
    */
   readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
+  /**
+   * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is not: what would be
+   * read there is an empty folder.
+   */
+  readonly hold: (folder: FolderName) => Effect.Effect<void, ZfsError, Scope.Scope>
   /** From now on the snapshot outlives its scope: it is the base of the next diff. */
   readonly keep: Effect.Effect<void>
 }

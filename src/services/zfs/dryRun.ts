@@ -39,6 +39,7 @@ export const makeDryRun = (process: typeof Process.Service, settings: ZfsSetting
         },
         // To compare with the live dataset, zfs diff would take a snapshot of its own.
         changesSince: () => Effect.succeed(noEvidence("a dry run compares the live dataset file by file")),
+        hold: () => Effect.void,
         keep: Effect.void
       }
       return handle

@@ -15,6 +15,7 @@ export const live: ZfsService = {
     const handle: SnapshotHandle = {
       view: { label: "live", snapshot: undefined, root, grafts: [], blocked: [], frozen: false },
       changesSince: () => Effect.succeed(noEvidence("the source is read without snapshots")),
+      hold: () => Effect.void,
       keep: Effect.void
     }
     return handle

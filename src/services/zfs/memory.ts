@@ -22,6 +22,10 @@ export interface ZfsMemory {
   blocked: ReadonlyArray<Blocked>
   /** What changesSince answers; it is told the base. */
   evidence: (base: SnapshotRef | undefined) => Evidence
+  /** Folders whose child datasets' snapshots cannot be kept mounted. */
+  unheld: Readonly<Record<string, ZfsError>>
+  /** Folders whose child datasets' snapshots are kept mounted now. */
+  readonly held: Set<string>
   /** All snapshots that were ever taken, in order. */
   readonly snapshots: Array<MemorySnapshot>
   /** Makes these operations fail. */
@@ -35,6 +39,8 @@ export const makeZfsMemory = (root: string, overrides: Partial<ZfsMemory> = {}):
   grafts: [],
   blocked: [],
   evidence: () => noEvidence("nothing is known"),
+  unheld: {},
+  held: new Set(),
   snapshots: [],
   failing: {},
   ...overrides
@@ -63,6 +69,11 @@ export const makeMemory = (memory: ZfsMemory): ZfsService => ({
     const handle: SnapshotHandle = {
       view,
       changesSince: (base) => Effect.sync(() => memory.evidence(base)),
+      hold: (folder) =>
+        Effect.acquireRelease(
+          orFail(memory.unheld[folder], () => memory.held.add(folder)),
+          () => Effect.sync(() => memory.held.delete(folder))
+        ),
       keep: Effect.sync(() => {
         taken.status = "kept"
       })

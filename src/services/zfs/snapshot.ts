@@ -2,10 +2,17 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Errno from "../../domain/Errno.ts"
+import type { FolderName } from "../../domain/FolderName.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import { encode, property } from "../../domain/SnapshotMark.ts"
 import * as SnapshotName from "../../domain/SnapshotName.ts"
-import type { Blocked, Graft, SnapshotRef, SourceView } from "../../domain/Source.ts"
+import {
+  type Blocked,
+  type Graft,
+  type SnapshotRef,
+  type SourceView,
+  topSegment
+} from "../../domain/Source.ts"
 import { fingerprint, type Layout, sourceOf } from "../../domain/SourceLayout.ts"
 import { datasetOf, table } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
@@ -14,6 +21,7 @@ import { type Commands, complaint, failure, understood } from "./command.ts"
 import { type SnapshotHandle, ZfsError, type ZfsSettings } from "./contract.ts"
 import { destroy } from "./destroy.ts"
 import { canRead } from "./folder.ts"
+import { hold, inSnapshot } from "./hold.ts"
 import { datasetsOf, readLayout } from "./layout.ts"
 import { startOf } from "./processes.ts"
 
@@ -34,6 +42,7 @@ export const takeSnapshot = Effect.fnUntraced(function* (
   const handle: SnapshotHandle = {
     view,
     changesSince: (base) => changesSince(commands, layout, ref, base),
+    hold: holdChildren(layout, ref),
     keep: Ref.set(kept, true)
   }
   return handle
@@ -117,33 +126,38 @@ const release = (commands: Commands, ref: SnapshotRef) =>
     { discard: true }
   )
 
-const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath =>
-  RawPath.join(mountpoint, RawPath.fromText(`.zfs/snapshot/${name}`))
-
 const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
-  const root = RawPath.join(inSnapshot(layout.mountpoint, ref.name), layout.within)
+  const top = inSnapshot(layout.mountpoint, ref.name)
+  const root = RawPath.join(top, layout.within)
+  const own = `the snapshot ${layout.dataset}@${ref.name}`
+  yield* hold(top, own).pipe(
+    Effect.mapError(
+      (error) =>
+        new ZfsError({
+          ...error,
+          message: `${error.message}; see also whether it can be listed by hand, and that zfs get snapdir '${layout.dataset}' is not "disabled"`,
+          cause: error
+        })
+    )
+  )
   yield* Effect.mapError(
     canRead(root),
     (cause) =>
       new ZfsError({
         reason: "Unmounted",
-        message: `cannot read the snapshot at ${RawPath.display(root)}: ${Errno.explain(cause)}; see whether it can be listed by hand, and that zfs get snapdir '${layout.dataset}' is not "disabled"`,
+        message: `cannot read the source folder in ${own}, at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
         transient: false,
         cause
       })
   )
   const grafts: Array<Graft> = []
   const blocked: Array<Blocked> = [...layout.blocked]
-  for (const { at, dataset, mountpoint } of layout.children) {
-    const graft = { at, root: inSnapshot(mountpoint, ref.name) }
-    const readable = yield* Effect.either(canRead(graft.root))
-    if (readable._tag === "Right") grafts.push(graft)
-    else {
-      blocked.push({
-        at,
-        reason: `the snapshot of child dataset ${dataset} cannot be read at ${RawPath.display(graft.root)}: ${Errno.explain(readable.left)}`
-      })
-    }
+  for (const child of layout.children) {
+    const { at, mountpoint } = child
+    // Closed again at once: there may be thousands. Each is held open while its folder is read.
+    const readable = yield* Effect.either(Effect.scoped(holdChild(child, ref)))
+    if (readable._tag === "Right") grafts.push({ at, root: inSnapshot(mountpoint, ref.name) })
+    else blocked.push({ at, reason: readable.left.message })
   }
   return {
     label: `${layout.dataset}@${ref.name}`,
@@ -155,3 +169,14 @@ const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
     frozen: true
   } satisfies SourceView
 })
+
+const holdChild = ({ dataset, mountpoint }: Layout["children"][number], ref: SnapshotRef) =>
+  hold(inSnapshot(mountpoint, ref.name), `the snapshot of child dataset ${dataset}`)
+
+/** See SnapshotHandle.hold. */
+const holdChildren = (layout: Layout, ref: SnapshotRef) => (folder: FolderName) =>
+  Effect.forEach(
+    layout.children.filter(({ at }) => topSegment(at) === folder),
+    (child) => holdChild(child, ref),
+    { discard: true }
+  )
