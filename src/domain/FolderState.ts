@@ -31,6 +31,10 @@ export const FolderState = Schema.Struct({
   zip_size: Count,
   zip_md5: Md5,
   zip_sha256: Sha256,
+  /** Places in the folder that were mounts of their own (see MissingMounts). Older states come without: not known. */
+  mounts: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
+  /** Places in the folder that were accepted although a btrfs snapshot shows only an empty folder in place of a subvolume. */
+  hollow: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
   /**
    * SHA-256 of the text of `metadata.json`, and of `metadata.prev.json` where there is one, as they were published together
    * with this: what they say of time and snapshot can be compared with nothing else. Older archives come without.

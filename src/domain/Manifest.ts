@@ -64,6 +64,10 @@ export interface Manifest {
   readonly stampsHash?: string
   /** The latest ctime and mtime in the folder (nanoseconds since 1970), its own included. Absent where they are not known. */
   readonly latest?: LatestTimes
+  /** Places in the folder that are mounts of their own, as MissingMounts.places gives them. */
+  readonly mounts?: ReadonlyArray<string>
+  /** Places where a btrfs snapshot shows an empty folder instead of a nested subvolume, likewise. */
+  readonly hollow?: ReadonlyArray<string>
 }
 
 /** See {@link Manifest.latest}. */

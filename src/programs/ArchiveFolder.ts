@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import { type ArchiveIndex, type PreviousArchive, settled } from "../domain/ArchiveIndex.ts"
 import type { Decision, DueReason } from "../domain/Changes.ts"
 import type { FolderName } from "../domain/FolderName.ts"
-import type { Checksums, FolderState } from "../domain/FolderState.ts"
+import type { Checksums, FolderRecord, FolderState } from "../domain/FolderState.ts"
 import { type Compare, isAsBefore, isUnsettled, type Manifest } from "../domain/Manifest.ts"
 import * as Metadata from "../domain/Metadata.ts"
+import { isMountedAsBefore } from "../domain/MissingMounts.ts"
 import { display, fromText } from "../domain/RawPath.ts"
 import { describe, type FolderResult } from "../domain/RunResult.ts"
 import { type SourceView, snapshotName } from "../domain/Source.ts"
@@ -16,6 +17,7 @@ import { Hasher } from "../services/Hasher.ts"
 import { Store } from "../services/Store.ts"
 import { Tree, TreeError } from "../services/Tree.ts"
 import type { SnapshotHandle } from "../services/Zfs.ts"
+import { checkMounts } from "./CheckMounts.ts"
 import { failFolder } from "./FailFolder.ts"
 import { retryTransient } from "./Retry.ts"
 import type { FolderProgress, RunProgress } from "./RunProgress.ts"
@@ -37,10 +39,12 @@ export interface FolderContext {
   readonly started: number
   /** Whether unchanged files may be copied from the archive before, instead of being read and compressed again. */
   readonly reuse: boolean
-  /** The user accepts that what the folder held is gone (`run --force --folder ABCD`). */
+  /** The user accepts that what the folder held, or what was mounted in it, is gone (`run --force --folder ABCD`). */
   readonly acceptsLoss: boolean
   readonly compare: Compare
   readonly view: SourceView
+  /** What is known of the folders since their last archives. */
+  readonly records: ReadonlyMap<FolderName, FolderRecord>
   /** See SnapshotHandle.hold. */
   readonly hold: SnapshotHandle["hold"]
   readonly progress: RunProgress
@@ -160,9 +164,14 @@ const prepare = Effect.fnUntraced(function* (
     [tree.manifest(view, folder), decision._tag === "Due" ? before : Effect.succeed(undefined)],
     { concurrency: 2 }
   )
+  yield* checkMounts(context, manifest)
   if (hadFiles && manifest.files === 0 && !context.acceptsLoss) return yield* emptied(folder)
   let reason: DueReason = decision._tag === "Due" ? decision.reason : "changed"
-  if (decision._tag === "Compare" && isAsBefore(manifest, decision.state, compare)) {
+  if (
+    decision._tag === "Compare" &&
+    isAsBefore(manifest, decision.state, compare) &&
+    isMountedAsBefore(decision.state, manifest)
+  ) {
     if (decision.state.unsettled !== true) return { unchanged: decision.state }
     reason = "it was written to shortly before it was last listed"
   }
@@ -259,5 +268,7 @@ const stateOf = (
   bytes: manifest.bytes,
   zip_size: report.zipSize,
   zip_md5: checksums.md5,
-  zip_sha256: checksums.sha256
+  zip_sha256: checksums.sha256,
+  mounts: manifest.mounts ?? [],
+  ...(manifest.hollow === undefined || manifest.hollow.length === 0 ? {} : { hollow: manifest.hollow })
 })

@@ -60,7 +60,8 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
     compare: config.compare,
     acceptsLoss: options.force && options.folders.length > 0,
     view: snapshot.view,
-    hold: snapshot.hold
+    hold: snapshot.hold,
+    records
   }
   const noted = options.noted ?? (() => Effect.void)
   const worked = yield* workOn(config, context, candidates, records, noted)

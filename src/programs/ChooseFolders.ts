@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import { decide, type Evidence, verdictOn } from "../domain/Changes.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { FolderRecord } from "../domain/FolderState.ts"
+import { isGraftedAsBefore, missingWhole } from "../domain/MissingMounts.ts"
 import type { FolderResult } from "../domain/RunResult.ts"
 import { type SourceView, topSegment } from "../domain/Source.ts"
 import type { RecoveryReport } from "../services/Store.ts"
@@ -37,7 +38,12 @@ export const enumerate = Effect.fnUntraced(function* (
     if (missing.length > 0) return yield* new SourceEmpty({ archived: missing.length })
     yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
   }
-  yield* Effect.forEach(gone, (folder) =>
+  const away = gone.flatMap((folder) => {
+    const reason = missingWhole(records.get(folder)?.state)
+    return reason === undefined ? [] : [{ folder, reason }]
+  })
+  const removed = gone.filter((folder) => away.every((one) => one.folder !== folder))
+  yield* Effect.forEach(removed, (folder) =>
     Effect.annotateLogs(
       Effect.logWarning("is no longer in the source; its archives are kept"),
       "folder",
@@ -49,6 +55,7 @@ export const enumerate = Effect.fnUntraced(function* (
     folders: folders.filter(isChosen),
     unreadable: [
       ...unreadable,
+      ...away,
       ...missing.flatMap((folder) => {
         const type = others.get(folder)
         return type === undefined ? [] : [{ folder, reason: replacedText(type) }]
@@ -86,12 +93,11 @@ export const detectChanges = Effect.fnUntraced(function* (
     if (brokenFolders.has(folder)) continue
     // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
     const record = records.get(folder)
-    const decision = decide({
-      record,
-      verdict: blocked.has(folder) ? "changed" : verdictOn(evidence, folder),
-      known: known.archives[folder],
-      force: asked.force
-    })
+    const shown = verdictOn(evidence, folder)
+    // A dataset that is not mounted any more shows in no diff.
+    const mounted = isGraftedAsBefore(record?.state ?? {}, view, folder)
+    const verdict = blocked.has(folder) ? "changed" : shown === "unchanged" && !mounted ? "unknown" : shown
+    const decision = decide({ record, verdict, known: known.archives[folder], force: asked.force })
     if (decision._tag === "Unchanged") unchanged.push({ ...decision, folder })
     else candidates.push({ folder, decision, hadFiles: hadFiles(record) })
   }

@@ -11,6 +11,8 @@ export interface DirectoryCalls {
   readonly names: (path: DirectoryPath) => Promise<ReadonlyArray<string>>
   /** `lstat`, in nanoseconds. */
   readonly lstat: (path: DirectoryPath) => Promise<fs.BigIntStats>
+  /** The number by which the kernel knows the type of the file system, on Linux. */
+  readonly fileSystemType: (path: DirectoryPath) => Promise<bigint>
   /**
    * `lstat` of the paths of 0 to `count - 1`; `take`, which must not throw, gets what comes of it
    * in order. Rejects with {@link Unseen} at the first failure, when none is under way any more.
@@ -48,6 +50,11 @@ const names = (path: DirectoryPath): Promise<ReadonlyArray<string>> =>
 const lstat = (path: DirectoryPath): Promise<fs.BigIntStats> =>
   new Promise((resolve, reject) => {
     fs.lstat(path, nanoseconds, (error, stats) => (error === null ? resolve(stats) : reject(error)))
+  })
+
+const fileSystemType = (path: DirectoryPath): Promise<bigint> =>
+  new Promise((resolve, reject) => {
+    fs.statfs(path, nanoseconds, (error, stats) => (error === null ? resolve(stats.type) : reject(error)))
   })
 
 const lstats: DirectoryCalls["lstats"] = (count, path, take, signal) =>
@@ -97,13 +104,14 @@ const lstatNow = (path: DirectoryPath, index: number): fs.BigIntStats => {
 }
 
 /** For the main thread, which must not wait for a disk: several at once, on node's own threads. */
-export const waiting: DirectoryCalls = { open: promisify(fs.open), names, lstat, lstats }
+export const waiting: DirectoryCalls = { open: promisify(fs.open), names, lstat, fileSystemType, lstats }
 
 /** For a worker thread, which may wait: a call through node's threads costs three times the call itself. */
 export const blocking: DirectoryCalls = {
   open: async (path, flags) => fs.openSync(path, flags),
   names: async (path) => fs.readdirSync(path, { encoding: "latin1" }),
   lstat: async (path) => fs.lstatSync(path, nanoseconds),
+  fileSystemType: async (path) => fs.statfsSync(path, nanoseconds).type,
   lstats: async (count, path, take, signal) => {
     signal.throwIfAborted()
     for (let index = 0; index < count; index += 1) take(index, lstatNow(path(index), index))

@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, existsSync, mkdirSync } from "node:fs"
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
@@ -10,12 +10,12 @@ beforeEach(() => {
 })
 afterEach(() => place.remove())
 
-const { files } = toolsFor(() => place)
+const { files, job } = toolsFor(() => place)
 const support = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url))
 
 describe("a snapshot that the system does not mount", () => {
   /** A run whose source is a dataset of a zfs that keeps copies. */
-  const job = (env: Record<string, string> = {}) =>
+  const zfsJob = (env: Record<string, string> = {}) =>
     run(["run", "--config", place.config], {
       env: {
         PATH: `${join(place.root, "bin")}:/usr/bin:/bin`,
@@ -33,18 +33,63 @@ describe("a snapshot that the system does not mount", () => {
     chmodSync(join(place.root, "bin/zfs"), 0o755)
     place.configure({ snapshots: "zfs" })
     place.put("ABCD/file", "only copy")
-    const first = await job()
+    const first = await zfsJob()
     assert.strictEqual(first.status, 0, first.stderr)
     assert.include(files("ABCD"), "ABCD.zip")
     place.put("ABCD/file", "changed content")
-    const { status, stderr } = await job({ FAKE_UNMOUNTED: "." })
+    const { status, stderr } = await zfsJob({ FAKE_UNMOUNTED: "." })
     assert.strictEqual(status, 3, stderr)
     assert.match(stderr, /the snapshot tank\/data@auto-zip-\d+ cannot be read: the system did not mount it/)
     assert.isFalse(existsSync(join(place.target, ".zipper/failures")))
     const before = picture(join(place.target, "ABCD"))
-    const last = await job()
+    const last = await zfsJob()
     assert.strictEqual(last.status, 0, last.stderr)
     assert.notStrictEqual(picture(join(place.target, "ABCD")), before)
     assert.include(files("ABCD"), "ABCD.prev.zip")
   })
+})
+
+describe("a mount in a folder of a live source", () => {
+  /** A run at which the kernel's list has a mount there. */
+  const jobWith = (mountpoint: string) =>
+    run(["run", "--config", place.config], {
+      env: {
+        NODE_OPTIONS: `--require=${support("fakeMounts.cjs")}`,
+        FAKE_DATASET: "disk",
+        FAKE_MOUNTPOINT: join(place.source, mountpoint)
+      }
+    })
+  const stateOf = (folder: string): { readonly mounts: unknown } =>
+    JSON.parse(readFileSync(join(place.target, folder, ".state.json"), "utf8"))
+
+  for (const [where, at] of [
+    ["the folder itself", "ABCD"],
+    ["a place in it", "ABCD/disk"]
+  ] as const) {
+    it(`that is away fails the folder by name and keeps its archive, until it is accepted: ${where}`, async () => {
+      place.put("ABCD/disk/file", "only copy")
+      place.put("ABCD/own", "of the folder")
+      place.put("EFGH/file", "another folder")
+      const first = await jobWith(at)
+      assert.strictEqual(first.status, 0, first.stderr)
+      assert.deepStrictEqual(stateOf("ABCD").mounts, [at.slice("ABCD/".length)])
+      assert.deepStrictEqual(stateOf("EFGH").mounts, [])
+      const archive = readFileSync(join(place.target, "ABCD/ABCD.zip"))
+      assert.strictEqual((await jobWith(at)).status, 0)
+
+      rmSync(join(place.source, "ABCD/disk/file"))
+      for (let attempt = 0; attempt < 2; attempt += 1) {
+        const { status, stderr } = await job()
+        assert.strictEqual(status, 1, stderr)
+        assert.match(stderr, /ABCD: .* was a mount of its own .*: mount it, or .*run --force --folder ABCD/)
+        assert.isTrue(readFileSync(join(place.target, "ABCD/ABCD.zip")).equals(archive))
+        assert.notInclude(files("ABCD"), "ABCD.prev.zip")
+      }
+      assert.strictEqual((await job("--force")).status, 1)
+      const accepted = await job("--force", "--folder", "ABCD")
+      assert.strictEqual(accepted.status, 0, accepted.stderr)
+      assert.isFalse(readFileSync(join(place.target, "ABCD/ABCD.zip")).equals(archive))
+      assert.strictEqual((await job()).status, 0)
+    })
+  }
 })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
+import * as RawPath from "../../src/domain/RawPath.ts"
 import { ZfsError } from "../../src/services/Zfs.ts"
 import { folder, makeKit, onlyChanged, short } from "../support/job.ts"
 
@@ -34,6 +35,80 @@ describe("the snapshots of the child datasets in a folder", () => {
       kit.zfs.unheld = {}
       kit.zfs.evidence = onlyChanged()
       assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+})
+
+describe("a place in a folder that was a mount of its own", () => {
+  const mounted = {
+    ABCD: { disk: "mount", "disk/file": { content: "only copy" }, own: { content: "1" } }
+  } as const
+
+  it.effect("fails the folder when it is none any more, and its archive stays", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ...mounted, EFGH: { b: { content: "two" } } })
+      yield* kit.run()
+      const before = (yield* Ref.get(kit.store)).published.get(folder("ABCD"))
+      assert.deepStrictEqual(before?.current.state.mounts, ["disk"])
+      kit.tree["ABCD"] = { disk: "directory", own: { content: "1" } }
+      for (const force of [false, false, true]) {
+        const { results } = yield* kit.run({ force })
+        assert.include(short(results), "ABCD Failed")
+      }
+      assert.match(
+        kit.lines.join("\n"),
+        /ERROR ABCD: disk in it was a mount of its own .*--force --folder ABCD/
+      )
+      assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD")), before)
+      // Mounted again, it is archived again.
+      kit.tree["ABCD"] = mounted.ABCD
+      assert.include(short((yield* kit.run()).results), "ABCD Archived")
+    })
+  )
+
+  it.effect("is given up by a run of that folder with --force", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ...mounted })
+      yield* kit.run()
+      kit.tree["ABCD"] = { disk: "directory", own: { content: "1" } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed"])
+      const { results } = yield* kit.run({ force: true, folders: ["ABCD"] })
+      assert.deepStrictEqual(short(results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+    })
+  )
+
+  it.effect("is missed although zfs diff shows no change, and noticed when it is new", () =>
+    Effect.gen(function* () {
+      const graft = { at: RawPath.fromText("ABCD/disk"), root: RawPath.fromText("/x") }
+      const kit = yield* makeKit({ ...mounted }, { zfs: { grafts: [graft], evidence: onlyChanged() } })
+      yield* kit.run()
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+      kit.zfs.grafts = []
+      kit.tree["ABCD"] = { disk: "directory", "disk/file": { content: "only copy" }, own: { content: "1" } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed"])
+      const other = yield* makeKit({ ABCD: { disk: "directory" } }, { zfs: { evidence: onlyChanged() } })
+      yield* other.run()
+      other.zfs.grafts = [graft]
+      other.tree["ABCD"] = { disk: "mount" }
+      // Its archive comes out the same; the state knows the mount from now on.
+      assert.deepStrictEqual(short((yield* other.run()).results), ["ABCD Unchanged"])
+      other.zfs.grafts = []
+      other.tree["ABCD"] = { disk: "directory" }
+      assert.deepStrictEqual(short((yield* other.run()).results), ["ABCD Failed"])
+    })
+  )
+
+  it.effect("is missed where the folder itself was one and is gone", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({
+        ABCD: { "": "mount", file: { content: "1" } },
+        EFGH: { b: { content: "two" } }
+      })
+      yield* kit.run()
+      delete kit.tree["ABCD"]
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).results), ["ABCD Failed"])
     })
   )
 })

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import { openBlock } from "../../src/services/tree/Columns.ts"
+import { mountsBelow } from "../../src/services/tree/MountTable.ts"
 import { blocking, type DirectoryCalls, Unseen, waiting } from "../../src/workers/DirectoryCalls.ts"
 import { type ListInput, list } from "../../src/workers/jobs/list.ts"
 import { put } from "../support/archive.ts"
@@ -91,6 +92,44 @@ for (const [where, calls] of [
     )
   })
 }
+
+describe("file systems in a folder", () => {
+  it("are told by their devices", async () => {
+    const calls: DirectoryCalls = { ...blocking, names: async () => ["etc", "proc"] }
+    const { ctimeNs, dev, ino, mtimeNs } = lstatSync("/", { bigint: true })
+    const directory = { path: raw("ABCD"), real: raw("/"), mounted: false, grafts: [] }
+    const listed = { ctimeNs, dev, ino, mtimeNs }
+    const output = await found(calls, input("/", { directories: [{ ...directory, listed }] }))
+    assert.deepStrictEqual(output.mounts, [raw("proc")])
+    // In a snapshot they are known before.
+    assert.deepStrictEqual((await found(calls, input("/"))).mounts, [])
+  })
+
+  it("are told by the kernel's list where devices are the same", async () => {
+    assert.include(await mountsBelow(raw("/")), raw("proc"))
+    assert.include(await mountsBelow(raw("/proc")), RawPath.here)
+    assert.notInclude(await mountsBelow(raw("/etc/proc")), RawPath.here)
+  })
+
+  it.scoped("are missing where btrfs shows an empty folder with inode 2 for a subvolume", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      const look = (ino: bigint, type: bigint, frozen = false) => {
+        const calls: DirectoryCalls = {
+          ...blocking,
+          lstat: async (path) => withInode(await blocking.lstat(path), ino),
+          fileSystemType: async () => type
+        }
+        return Effect.promise(() => found(calls, input(root, { frozen })))
+      }
+      assert.deepStrictEqual((yield* look(2n, 0x9123683en)).hollow, [RawPath.here])
+      assert.deepStrictEqual((yield* look(256n, 0x9123683en)).hollow, [])
+      assert.deepStrictEqual((yield* look(2n, 0xef53n)).hollow, [])
+      put(`${root}/file`, "x")
+      assert.deepStrictEqual((yield* look(2n, 0x9123683en)).hollow, [])
+    })
+  )
+})
 
 describe("listing directories", () => {
   it.scoped("tells a file that vanishes from a live source from one that a snapshot cannot lose", () =>

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import * as EntryName from "../../domain/EntryName.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import { folderLine, type Manifest, type ManifestEntry } from "../../domain/Manifest.ts"
+import { places } from "../../domain/MissingMounts.ts"
 import type { RawPath } from "../../domain/RawPath.ts"
 import { inOrder, type Run } from "./Order.ts"
 import type { Walked } from "./Walk.ts"
@@ -11,7 +12,7 @@ import type { Walked } from "./Walk.ts"
  * changed needs only the hash, and a million entries cost more than finding them did.
  */
 export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
-  const { ascii, entries, itself, root, ...rest } = walked
+  const { ascii, entries, hollow, itself, mounts, root, ...rest } = walked
   const runs = inOrder(root)
   const hash = createHash("sha256").update(folderLine(itself))
   const stampsHash = createHash("sha256").update(`${itself.ino} ${itself.ctimeNs}\0`)
@@ -42,6 +43,8 @@ export const toManifest = (folder: FolderName, walked: Walked): Manifest => {
     },
     hash: hash.digest("hex"),
     stampsHash: stampsHash.digest("hex"),
+    mounts: places(mounts),
+    hollow: places(hollow),
     get stamps() {
       return make().stamps
     },

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import * as EntryName from "../../domain/EntryName.ts"
 import * as FolderName from "../../domain/FolderName.ts"
 import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../../domain/Manifest.ts"
+import { places } from "../../domain/MissingMounts.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import { greatest } from "./Columns.ts"
 import { TreeError } from "./TreeError.ts"
@@ -14,8 +15,11 @@ interface MemoryEntry {
   readonly mode?: number
 }
 
-/** Files by path (directories come by themselves; an empty one is "directory"), or the failure to read the folder. */
-type MemoryFolder = Readonly<Record<string, MemoryEntry | "directory">> | TreeError
+/**
+ * Files by path (directories come by themselves; an empty one is "directory", one that is a mount of its own "mount"), or the
+ * failure to read the folder.
+ */
+type MemoryFolder = Readonly<Record<string, MemoryEntry | "directory" | "mount">> | TreeError
 
 /** Folders by name. A function is asked at each reading: for folders that fail at first, or change. */
 export type MemoryTree = Record<string, MemoryFolder | (() => MemoryFolder)>
@@ -55,7 +59,7 @@ export const memoryManifest = (tree: MemoryTree, folder: FolderName.FolderName):
     entries.set(path, { ...common(path, someTime), kind: "directory", size: 0, mode: 0o40755 })
   }
   for (const [path, entry] of Object.entries(content)) {
-    if (entry === "directory") {
+    if (entry === "directory" || entry === "mount") {
       directory(path)
       continue
     }
@@ -69,14 +73,20 @@ export const memoryManifest = (tree: MemoryTree, folder: FolderName.FolderName):
     })
   }
   const ctimes = Object.values(content).map((entry) =>
-    entry === "directory" ? someTime : (entry.ctime ?? someTime)
+    entry === "directory" || entry === "mount" ? someTime : (entry.ctime ?? someTime)
   )
   const found = [...entries.values()].sort(byPath)
   const latest = {
     ctimeNs: BigInt(Math.max(someTime, ...ctimes)) * 1_000_000n,
     mtimeNs: greatest([BigInt(someTime) * 1_000_000n, ...found.map(({ mtimeNs }) => mtimeNs)])
   }
-  return { ...manifestOf(folder, found), stampsHash: digestOf(ctimes.join()), latest }
+  const mounts = Object.keys(content).filter((path) => content[path] === "mount")
+  return {
+    ...manifestOf(folder, found),
+    stampsHash: digestOf(ctimes.join()),
+    latest,
+    mounts: places(mounts.map(RawPath.fromText))
+  }
 }
 
 const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex")

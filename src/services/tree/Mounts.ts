@@ -10,6 +10,24 @@ import { TreeError } from "./TreeError.ts"
 export const isControlDirectory = (name: RawPath.RawPath, stats: BigIntStats): boolean =>
   name === ".zfs" && stats.isDirectory() && (stats.ino === 0xffff_ffff_ffffn || stats.ino === 1n)
 
+/** Of the root of a subvolume in a snapshot that does not hold the subvolume; what is mounted has another one. */
+const emptySubvolume = 2n
+const btrfs = 0x9123683en
+
+/** Whether an empty directory stands where the volume that a btrfs snapshot was taken of has a nested subvolume. */
+export const isHollow = async (
+  real: RawPath.RawPath,
+  path: RawPath.RawPath,
+  calls: DirectoryCalls
+): Promise<boolean> => {
+  const at = RawPath.toBuffer(real)
+  try {
+    return (await calls.lstat(at)).ino === emptySubvolume && (await calls.fileSystemType(at)) === btrfs
+  } catch (cause) {
+    throw failed({ frozen: false }, "see what file system is at", path, real, cause)
+  }
+}
+
 /** The child datasets of one folder. */
 export interface Grafts {
   /** Where each one really is, by its path relative to the source. */

@@ -1,6 +1,7 @@
 import type { FolderName } from "../../domain/FolderName.ts"
 import * as LeftOut from "../../domain/LeftOut.ts"
 import type { Identity, LatestTimes } from "../../domain/Manifest.ts"
+import { graftsIn } from "../../domain/MissingMounts.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
 import { withOthers } from "../../domain/Unreadable.ts"
@@ -10,6 +11,7 @@ import type { Found, Listed, ListOutput, ToList } from "../../workers/jobs/list.
 import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
 import { type Block, later, openBlock } from "./Columns.ts"
 import { type Grafts, graftsWithin } from "./Mounts.ts"
+import { mountsBelow } from "./MountTable.ts"
 import type { Directory } from "./Order.ts"
 import { runPool } from "./Pool.ts"
 import { failed, namesLogged, type Skipped } from "./Reading.ts"
@@ -37,6 +39,10 @@ export interface Walked {
   readonly leftOut: LeftOut.LeftOut
   /** The first of the skipped. */
   readonly skippedNames: ReadonlyArray<Skipped>
+  /** Places in the folder that are mounts of their own, in no order, some perhaps twice. */
+  readonly mounts: ReadonlyArray<RawPath.RawPath>
+  /** See Manifest.hollow. */
+  readonly hollow: ReadonlyArray<RawPath.RawPath>
 }
 
 /** A folder of fewer entries is listed before a thread has started. */
@@ -95,11 +101,13 @@ export const walk = async (
     return answer
   }
 
-  const { ctimeNs, dev, ino, mode, mtimeNs } = await waiting
-    .lstat(RawPath.toBuffer(whereTop))
-    .catch((cause: unknown) => {
-      throw failed(view, "read", top, whereTop, cause)
+  const look = (shown: RawPath.RawPath, path: RawPath.RawPath) =>
+    waiting.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
+      throw failed(view, "read", shown, path, cause)
     })
+  const { ctimeNs, dev, ino, mode, mtimeNs } = await look(top, whereTop)
+  // In a snapshot no file system is mounted but those of the grafts.
+  const source = view.frozen ? undefined : await look(RawPath.here, view.root)
   const first: Job = {
     ask: toList(grafts, top, whereTop, view.frozen ? undefined : { dev, ino, ctimeNs, mtimeNs }),
     directory: root,
@@ -131,12 +139,19 @@ export const walk = async (
     const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
     throw failed(view, "read", at, place, nowhere)
   }
-  const { latest, ...sum } = total.sum()
+  const { latest, mounts, ...sum } = total.sum()
   return {
     root,
     ...sum,
     itself: { ino, ctimeNs, mtimeNs, mode: Number(mode) & 0xffff },
-    latest: later(latest, { ctimeNs, mtimeNs })
+    latest: later(latest, { ctimeNs, mtimeNs }),
+    mounts: [
+      ...(source === undefined || source.dev === dev ? [] : [RawPath.here]),
+      ...graftsIn(view, folder),
+      ...mounts,
+      // Read last: to list a directory may have mounted what belongs there.
+      ...(view.frozen ? [] : await mountsBelow(whereTop))
+    ]
   }
 }
 
@@ -202,6 +217,8 @@ const settle = (
 
 const makeTotal = () => {
   const skippedNames: Array<Skipped> = []
+  const mounts: Array<RawPath.RawPath> = []
+  const hollow: Array<RawPath.RawPath> = []
   const nothing: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
   const sum = {
     entries: 0,
@@ -227,9 +244,11 @@ const makeTotal = () => {
       sum.latest = later(sum.latest, found.latest)
       sum.leftOut = LeftOut.sum(sum.leftOut, found.leftOut)
       skippedNames.push(...found.skippedNames.slice(0, namesLogged - skippedNames.length))
+      mounts.push(...found.mounts)
+      hollow.push(...found.hollow)
       for (const { pieces } of found.listed) if (pieces.length > 0) waiting += few
     },
-    sum: () => ({ ...sum, skippedNames })
+    sum: () => ({ ...sum, skippedNames, mounts, hollow })
   }
 }
 

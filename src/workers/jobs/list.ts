@@ -3,7 +3,7 @@ import * as LeftOut from "../../domain/LeftOut.ts"
 import type { Identity } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import { type Columns, makeRows, type Rows } from "../../services/tree/Columns.ts"
-import { isControlDirectory, mustBeEmpty } from "../../services/tree/Mounts.ts"
+import { isControlDirectory, isHollow, mustBeEmpty } from "../../services/tree/Mounts.ts"
 import {
   closeRead,
   folderOnly,
@@ -80,6 +80,10 @@ export interface Found extends Columns {
   readonly leftOut: LeftOut.LeftOut
   /** The first of the skipped. */
   readonly skippedNames: ReadonlyArray<Skipped>
+  /** Directories on another file system than the one that they lie in, within the folder. */
+  readonly mounts: ReadonlyArray<RawPath.RawPath>
+  /** Directories that are empty because a btrfs snapshot does not hold the subvolume that belongs there. */
+  readonly hollow: ReadonlyArray<RawPath.RawPath>
 }
 
 /** As data, since an error loses its class between threads. */
@@ -119,6 +123,8 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
   const rows: Rows = makeRows()
   const listed: Array<Listed> = []
   const skippedNames: Array<Skipped> = []
+  const mounts: Array<RawPath.RawPath> = []
+  const hollow: Array<RawPath.RawPath> = []
   let ascii = true
   let files = 0
   let bytes = 0
@@ -126,14 +132,19 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
   let skipped = 0
   let leftOut = LeftOut.nothing
 
+  const inFolder = (path: RawPath.RawPath) => RawPath.fromLatin1(path.slice(input.within))
+
   const add = (directory: ToList, name: RawPath.RawPath, stats: fs.BigIntStats): void => {
-    const path = RawPath.fromLatin1(RawPath.join(directory.path, name).slice(input.within))
+    const path = inFolder(RawPath.join(directory.path, name))
     const kind = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : undefined
     if (kind === undefined || isControlDirectory(name, stats)) {
       skipped += 1
       leftOut = LeftOut.sum(leftOut, kindLeftOut(stats))
       if (skippedNames.length < namesLogged) skippedNames.push({ path, type: typeOf(stats) })
       return
+    }
+    if (kind === "directory" && directory.listed !== undefined && stats.dev !== directory.listed.dev) {
+      mounts.push(path)
     }
     const size = kind === "file" ? Number(stats.size) : 0
     if (kind === "file") {
@@ -199,7 +210,12 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
     const held = await hold(directory, calls, input)
     try {
       const names = await namesOf(directory, held.base, calls, input)
-      if (names.length === 0 && !directory.mounted) await mustBeEmpty(input, directory.path, calls)
+      if (names.length === 0 && !directory.mounted) {
+        await mustBeEmpty(input, directory.path, calls)
+        if (!input.frozen && (await isHollow(held.base, directory.path, calls))) {
+          hollow.push(inFolder(directory.path))
+        }
+      }
       const whole = directory.names !== undefined || names.length <= pieceNames
       if (whole) await look(directory, held.base, names, signal)
       await held.check()
@@ -227,6 +243,8 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
     skipped,
     leftOut,
     skippedNames,
+    mounts,
+    hollow,
     ...rows.pack()
   })
 
