@@ -51,7 +51,11 @@ const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   targetPath: config.target_path,
   sourcePath: config.source_path,
   tmpDir: config.tmp_dir,
-  jobId: id.job
+  jobId: id.job,
+  // The log's folder outlives a restart, that of the lock often does not.
+  placesPaths: [config.log_file, config.lockfile_path].map(
+    (path) => `${path.replace(/\.(log|lock)$/, "")}.${id.job}.mounts`
+  )
 })
 
 /** Gotify as configured, or nobody. */

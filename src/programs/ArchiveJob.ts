@@ -38,6 +38,7 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   const started = yield* Clock.currentTimeMillis
   const source = yield* preflight(config)
   const { cursor, broken } = yield* recover(config, source)
+  const away = yield* unmountedFolders(options)
   const snapshot = yield* takeSnapshot(source)
   const evidence = yield* snapshot.changesSince(cursor?.base)
   const records = yield* knownFolders
@@ -48,7 +49,7 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
       records,
       evidence,
       archives: cursor?.archives ?? {},
-      broken: [...broken, ...unreadable]
+      broken: [...broken, ...away, ...unreadable]
     },
     folders,
     options
@@ -58,7 +59,7 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
     started,
     reuse: !options.force,
     compare: config.compare,
-    acceptsLoss: options.force && options.folders.length > 0,
+    acceptsLoss: acceptedFolders(options).length > 0,
     view: snapshot.view,
     hold: snapshot.hold,
     records
@@ -91,6 +92,15 @@ const recover = Effect.fnUntraced(function* (config: JobConfig, source: SourceIn
     }
   )
   return { cursor, broken }
+}, asPreflight)
+
+/** Folders of which the user accepts that something is not mounted any more. */
+const acceptedFolders = ({ folders, force }: JobOptions): ReadonlyArray<FolderName> => (force ? folders : [])
+
+/** Those of the chosen folders that must not be worked on, since their place in the target is not mounted. */
+const unmountedFolders = Effect.fnUntraced(function* (options: JobOptions) {
+  const found = yield* (yield* Store).unmounted(acceptedFolders(options))
+  return found.filter(({ folder }) => options.folders.length === 0 || options.folders.includes(folder))
 }, asPreflight)
 
 const knownFolders = Effect.flatMap(Store, (store) => store.records).pipe(asPreflight)

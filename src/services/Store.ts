@@ -11,6 +11,7 @@ import { makeDryRun } from "./store/dryRun.ts"
 import { make } from "./store/make.ts"
 import { type MemoryStore, makeMemory } from "./store/memory.ts"
 import type {
+  BrokenFolder,
   Publication,
   Published,
   RecoveryReport,
@@ -42,6 +43,13 @@ export class Store extends Context.Tag("zipper/Store")<
      * more. A folder where even that is impossible is reported as broken; the others are not held up.
      */
     readonly recover: Effect.Effect<RecoveryReport, StoreError>
+    /**
+     * Folders of the target that were mounts of their own at the last run and are not now: nothing is to be written there. Those in
+     * `accepted` are taken as they are from now on.
+     */
+    readonly unmounted: (
+      accepted: ReadonlyArray<FolderName>
+    ) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
     /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */
     readonly records: Effect.Effect<ReadonlyMap<FolderName, FolderRecord>, StoreError>
     /** The job's cursor; undefined when there is none or it cannot be understood (then it is set aside, with a warning). */

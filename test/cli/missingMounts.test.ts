@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
@@ -12,6 +12,16 @@ afterEach(() => place.remove())
 
 const { files, job } = toolsFor(() => place)
 const support = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url))
+
+/** A run at which the kernel's list has a mount there. */
+const jobWithMount = (mountpoint: string, ...args: ReadonlyArray<string>) =>
+  run(["run", "--config", place.config, ...args], {
+    env: {
+      NODE_OPTIONS: `--require=${support("fakeMounts.cjs")}`,
+      FAKE_DATASET: "disk",
+      FAKE_MOUNTPOINT: mountpoint
+    }
+  })
 
 describe("a snapshot that the system does not mount", () => {
   /** A run whose source is a dataset of a zfs that keeps copies. */
@@ -50,15 +60,6 @@ describe("a snapshot that the system does not mount", () => {
 })
 
 describe("a mount in a folder of a live source", () => {
-  /** A run at which the kernel's list has a mount there. */
-  const jobWith = (mountpoint: string) =>
-    run(["run", "--config", place.config], {
-      env: {
-        NODE_OPTIONS: `--require=${support("fakeMounts.cjs")}`,
-        FAKE_DATASET: "disk",
-        FAKE_MOUNTPOINT: join(place.source, mountpoint)
-      }
-    })
   const stateOf = (folder: string): { readonly mounts: unknown } =>
     JSON.parse(readFileSync(join(place.target, folder, ".state.json"), "utf8"))
 
@@ -70,12 +71,12 @@ describe("a mount in a folder of a live source", () => {
       place.put("ABCD/disk/file", "only copy")
       place.put("ABCD/own", "of the folder")
       place.put("EFGH/file", "another folder")
-      const first = await jobWith(at)
+      const first = await jobWithMount(join(place.source, at))
       assert.strictEqual(first.status, 0, first.stderr)
       assert.deepStrictEqual(stateOf("ABCD").mounts, [at.slice("ABCD/".length)])
       assert.deepStrictEqual(stateOf("EFGH").mounts, [])
       const archive = readFileSync(join(place.target, "ABCD/ABCD.zip"))
-      assert.strictEqual((await jobWith(at)).status, 0)
+      assert.strictEqual((await jobWithMount(join(place.source, at))).status, 0)
 
       rmSync(join(place.source, "ABCD/disk/file"))
       for (let attempt = 0; attempt < 2; attempt += 1) {
@@ -92,4 +93,45 @@ describe("a mount in a folder of a live source", () => {
       assert.strictEqual((await job()).status, 0)
     })
   }
+})
+
+describe("a target that was a mount of its own", () => {
+  it("is refused, and stays empty, when it is none any more", async () => {
+    place.put("ABCD/file", "only copy")
+    const first = await jobWithMount(place.target)
+    assert.strictEqual(first.status, 0, first.stderr)
+    // What the user sees below the mount point.
+    rmSync(place.target, { recursive: true })
+    mkdirSync(place.target)
+    const refused = await job()
+    assert.strictEqual(refused.status, 3, refused.stderr)
+    const [, record = ""] = /target_path .*: mount it; or, .* remove (\S+)/.exec(refused.stderr) ?? []
+    assert.isTrue(existsSync(record), refused.stderr)
+    assert.deepStrictEqual(files("."), [])
+    assert.strictEqual((await run(["check", "--config", place.config])).status, 3)
+    assert.deepStrictEqual(files("."), [])
+    rmSync(record)
+    const accepted = await job()
+    assert.strictEqual(accepted.status, 0, accepted.stderr)
+  })
+
+  it("fails a folder of it by name when only that is away, and the next run brings it up to date", async () => {
+    place.put("ABCD/file", "v1")
+    place.put("EFGH/file", "x")
+    const disk = join(place.target, "ABCD")
+    assert.strictEqual((await jobWithMount(disk)).status, 0)
+    renameSync(disk, join(place.root, "disk"))
+    mkdirSync(disk)
+    place.put("ABCD/file", "v2, which is longer")
+    const away = await job()
+    assert.strictEqual(away.status, 1, away.stderr)
+    assert.match(away.stderr, /ABCD: .*target\/ABCD, was a mount of its own .*: mount it, or accept/)
+    assert.deepStrictEqual(files("ABCD"), [])
+    rmSync(disk, { recursive: true })
+    renameSync(join(place.root, "disk"), disk)
+    const back = await jobWithMount(disk)
+    assert.strictEqual(back.status, 0, back.stderr)
+    assert.match(back.stdout, /ABCD: archived/)
+    assert.include(files("ABCD"), "ABCD.prev.zip")
+  })
 })

@@ -112,3 +112,19 @@ describe("a place in a folder that was a mount of its own", () => {
     })
   )
 })
+
+describe("a folder of the target that is not mounted", () => {
+  it.effect("is not written to, and can be given up", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* Ref.update(kit.store, (store) => ({ ...store, unmounted: [folder("ABCD")] }))
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed", "EFGH Archived"])
+      assert.notInclude((yield* Ref.get(kit.store)).calls, "stage ABCD")
+      const other = yield* kit.run({ folders: ["EFGH"] })
+      assert.deepStrictEqual(short(other.results), ["EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).results), ["ABCD Failed"])
+      const accepted = yield* kit.run({ folders: ["ABCD"], force: true })
+      assert.deepStrictEqual(short(accepted.results), ["ABCD Archived"])
+    })
+  )
+})

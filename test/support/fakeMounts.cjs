@@ -3,15 +3,21 @@
 const promises = require("node:fs/promises")
 
 const { open, readFile } = promises
+const list = "/proc/self/mountinfo"
+const line = `9999 1 0:99 / ${process.env.FAKE_MOUNTPOINT} rw - zfs ${process.env.FAKE_DATASET} rw\n`
 promises.readFile = async (path, ...rest) => {
   const content = await readFile(path, ...rest)
-  if (path !== "/proc/self/mountinfo") return content
-  return `${content}9999 1 0:99 / ${process.env.FAKE_MOUNTPOINT} rw - zfs ${process.env.FAKE_DATASET} rw\n`
+  return path === list ? `${content}${line}` : content
 }
 
 const unmounted = new RegExp(process.env.FAKE_UNMOUNTED ?? "^$")
 promises.open = async (path, ...rest) => {
   const file = await open(path, ...rest)
+  if (path === list) {
+    const whole = file.readFile.bind(file)
+    file.readFile = async () => Buffer.concat([await whole(), Buffer.from(line)])
+    return file
+  }
   const [, name] = /\/\.zfs\/snapshot\/([^/]+)$/.exec(path.toString("latin1")) ?? []
   if (name === undefined || unmounted.test(name)) return file
   const stat = file.stat.bind(file)

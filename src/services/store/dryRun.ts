@@ -9,6 +9,7 @@ import { type Finding, leftover } from "./folderRecovery.ts"
 import * as jobState from "./jobState.ts"
 import * as Layout from "./layout.ts"
 import { asStoreError, type Publication, type Published, type Staging, type StoreSettings } from "./model.ts"
+import { unmounted } from "./mounts.ts"
 import { operationsOn, reading } from "./operation.ts"
 import { preflight } from "./preflight.ts"
 import { records } from "./records.ts"
@@ -30,6 +31,11 @@ export const makeDryRun = Effect.fnUntraced(function* (
     recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
       operation("recover", reading.recover)
     ),
+    unmounted: (accepted: ReadonlyArray<FolderName>) =>
+      unmounted(layout, accepted, purpose).pipe(
+        Effect.map(({ broken }) => broken),
+        operation("unmounted", reading.unmounted)
+      ),
     records: recordsAfterRecovery(layout, purpose).pipe(operation("records", reading.records)),
     cursor: jobState.cursor(layout, purpose).pipe(operation("cursor", reading.cursor)),
     // To read an archive as a whole is too much work for a dry run.

@@ -12,6 +12,10 @@ export interface Layout {
   readonly cursor: string
   readonly failures: string
   readonly indexes: string
+  /** Which folders of the target are mounts of their own. */
+  readonly mounts: string
+  /** See StoreSettings.placesPaths. */
+  readonly places: ReadonlyArray<string>
   readonly probe: string
   readonly tmp: { readonly dir: string; readonly root: string; readonly probe: string } | undefined
 }
@@ -28,6 +32,8 @@ export const make = (settings: StoreSettings): Layout => {
     cursor: join(job, "cursor.json"),
     failures: join(job, "failures"),
     indexes: join(job, "index"),
+    mounts: join(job, "mounts.json"),
+    places: settings.placesPaths ?? [],
     probe: join(target, probe),
     tmp:
       dir === undefined

@@ -10,6 +10,7 @@ import { isFolder } from "./folders.ts"
 import * as jobState from "./jobState.ts"
 import * as Layout from "./layout.ts"
 import type { Publication, Staging, StoreSettings } from "./model.ts"
+import { rememberFolders, unmounted } from "./mounts.ts"
 import { operationsOn, reading } from "./operation.ts"
 import { preflight } from "./preflight.ts"
 import { publish } from "./publication.ts"
@@ -30,6 +31,12 @@ export const make = Effect.fnUntraced(function* (settings: StoreSettings) {
       Effect.zipRight(recover(layout, stages.open)),
       operation("recover", reading.recover)
     ),
+    unmounted: (accepted: ReadonlyArray<FolderName>) =>
+      unmounted(layout, accepted, "set aside").pipe(
+        Effect.tap(({ changed, folders }) => (changed ? rememberFolders(layout, folders) : Effect.void)),
+        Effect.map(({ broken }) => broken),
+        operation("unmounted", reading.unmounted)
+      ),
     records: records(layout, "set aside").pipe(operation("records", reading.records)),
     cursor: jobState.cursor(layout, "set aside").pipe(operation("cursor", reading.cursor)),
     previous: (folder: FolderName) =>

@@ -4,7 +4,15 @@ import type { PreviousArchive } from "../../domain/ArchiveIndex.ts"
 import type { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderFailure, FolderRecord } from "../../domain/FolderState.ts"
-import type { Publication, Published, RecoveryReport, Staging, StoreError, StoreReport } from "./model.ts"
+import type {
+  BrokenFolder,
+  Publication,
+  Published,
+  RecoveryReport,
+  Staging,
+  StoreError,
+  StoreReport
+} from "./model.ts"
 
 /** All that a store in memory holds: fill it before a test, look at it afterwards. */
 export interface MemoryStore {
@@ -16,6 +24,8 @@ export interface MemoryStore {
   readonly zipSizes: ReadonlyMap<FolderName, number | undefined>
   readonly failures: ReadonlyMap<FolderName, FolderFailure>
   readonly cursor: Cursor | undefined
+  /** Folders that were mounts of their own and are not any more. */
+  readonly unmounted: ReadonlyArray<FolderName>
   /** Stagings that are open now. */
   readonly staged: ReadonlySet<FolderName>
   /** Errors that the next attempts to stage or publish a folder end with, one each. */
@@ -41,6 +51,7 @@ export const emptyStore: MemoryStore = {
   zipSizes: new Map(),
   failures: new Map(),
   cursor: undefined,
+  unmounted: [],
   staged: new Set(),
   stageErrors: new Map(),
   publishErrors: new Map(),
@@ -77,6 +88,12 @@ export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
       Effect.zipRight(Ref.get(ref)),
       Effect.map((store) => store.recovery)
     ),
+    unmounted: (accepted: ReadonlyArray<FolderName>) =>
+      Effect.map(Ref.get(ref), (store) =>
+        store.unmounted
+          .filter((folder) => !accepted.includes(folder))
+          .map((folder): BrokenFolder => ({ folder, reason: "its folder of the target is not mounted" }))
+      ),
     records: call("records").pipe(Effect.zipRight(Ref.get(ref)), Effect.map(recordsOf)),
     cursor: Ref.get(ref).pipe(Effect.map((store) => store.cursor)),
     previous: Effect.fnUntraced(function* (folder: FolderName) {

@@ -9,7 +9,7 @@ import type { DiskError } from "../Disk.ts"
 
 /** The target could not be used; the message says what failed on which path, and why. */
 export class StoreError extends Data.TaggedError("StoreError")<{
-  readonly reason: "NotWritable" | "NoSpace" | "NotAFolder" | "Unsafe" | "Other"
+  readonly reason: "NotWritable" | "NoSpace" | "NotAFolder" | "NotMounted" | "Unsafe" | "Other"
   readonly path: string
   readonly message: string
   readonly transient: boolean
@@ -25,6 +25,11 @@ export interface StoreSettings {
   readonly tmpDir: string | undefined
   /** The same for every run of one job, another one for every other job: staging folders carry it. */
   readonly jobId: string
+  /**
+   * Files in which it may be remembered what source and target lie on, so that they are missed when that is not mounted. The first
+   * that is not on the target is used. Left out, nothing is missed.
+   */
+  readonly placesPaths?: ReadonlyArray<string>
 }
 
 /** What preflight found. */

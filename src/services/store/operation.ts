@@ -17,6 +17,7 @@ export const operationsOn =
 export const reading = {
   preflight: "cannot use the target",
   recover: "cannot look for what an interrupted run left",
+  unmounted: "cannot see which folders of the target are mounted",
   records: "cannot read what is known of the folders",
   cursor: "cannot read the cursor"
 } as const

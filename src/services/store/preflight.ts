@@ -3,6 +3,7 @@ import { Disk, type DiskStat } from "../Disk.ts"
 import { canRename, isFolder } from "./folders.ts"
 import type { Layout } from "./layout.ts"
 import { asStoreError, StoreError, type StoreReport } from "./model.ts"
+import { rememberPlaces, requirePlaces } from "./mounts.ts"
 
 /** How it is found out whether we can write to a folder. */
 type Probe = "write" | "ask"
@@ -11,6 +12,10 @@ type Probe = "write" | "ask"
 export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Probe) {
   const disk = yield* Disk
   const target = yield* folder("target_path", layout.target)
+  // Before anything is written there.
+  const places = yield* requirePlaces(layout, probe === "write" ? "set aside" : "rehearse").pipe(
+    asStoreError("cannot see whether source and target are mounted")
+  )
   yield* outside("target_path", layout.target, layout.source)
   yield* isFolder(layout.job).pipe(asStoreError("target_path cannot be used"))
   yield* inodes("target_path", layout.target)
@@ -26,6 +31,7 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Pro
       (probe === "ask" ||
         (yield* canRename(layout.tmp.probe, layout.probe).pipe(asStoreError("tmp_dir cannot be used"))))
   }
+  if (probe === "write") yield* rememberPlaces(layout, places)
   const free = yield* disk.free(layout.target).pipe(asStoreError("target_path cannot be used"))
   return { free, stagesInTmp } satisfies StoreReport
 })
