@@ -31,13 +31,17 @@ export const files: ReadonlyArray<Entry> = [
   },
   {
     term: "<target_path>/.zipper",
-    text: "State of the job: history.jsonl holds a line for each run, standing how things stand. Without a target_path it is state_dir, /var/lib/zipper."
+    text: "State of the job: history.jsonl holds a line for each run, standing how things stand, mounts.json which folders of the target are mounts of their own. Without a target_path it is state_dir, /var/lib/zipper."
   },
   {
     term: "/var/run/zipper.lock",
     text: "The lock of the archive job (lockfile_path); replication jobs have their own beside it."
   },
-  { term: "/var/log/zipper.log", text: "The log (log_file), rotated by zipper itself." }
+  { term: "/var/log/zipper.log", text: "The log (log_file), rotated by zipper itself." },
+  {
+    term: "/var/log/zipper.….mounts",
+    text: "What source and target were mounted on, beside the log (or the lock, where the log is on the target): a run does not begin while one of them is not mounted. Remove it if that is meant."
+  }
 ]
 
 export const environment: ReadonlyArray<Entry> = [

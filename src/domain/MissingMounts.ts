@@ -53,11 +53,11 @@ export const missing = (
 ): string | undefined => {
   const gone = without(state?.mounts, now.mounts)
   if (gone.length > 0) {
-    return `${named(gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or ${acceptance(folder)}`
+    return `${named(folder, gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or ${acceptance(folder)}`
   }
   const hollow = without(now.hollow, state?.hollow)
   if (hollow.length > 0) {
-    return `${named(hollow)} a btrfs subvolume of its own in the volume that the snapshot was taken of, and only an empty folder in the snapshot: its files are not there. Read it where it is whole, or ${acceptance(folder)}`
+    return `${named(folder, hollow)} a btrfs subvolume of its own in the volume that the snapshot was taken of, and only an empty folder in the snapshot: its files are not there. Read it where it is whole, or ${acceptance(folder)}`
   }
   return undefined
 }
@@ -68,7 +68,7 @@ export const missingWhole = (state: Pick<FolderState, "mounts"> | undefined): st
     ? "it was a mount of its own when it was last archived, and is not in the source now: mount it; or, if it is gone for good, move its folder out of the target"
     : undefined
 
-const named = ([first = "", ...more]: ReadonlyArray<string>): string =>
-  `${first === "" ? "it" : `${first} in it`}${more.length === 0 ? "" : ` (and ${more.length} more)`} was`
+const named = (folder: FolderName, [first = "", ...more]: ReadonlyArray<string>): string =>
+  `${first === "" ? "it" : `${folder}/${first}`}${more.length === 0 ? "" : ` (and ${more.length} more)`} was`
 
 const acceptance = (folder: FolderName): string => `accept it as it is: zipper run --force --folder ${folder}`

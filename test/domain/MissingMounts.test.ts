@@ -20,10 +20,10 @@ describe("places that were mounts of their own", () => {
   it("fail the folder when one of them is none any more, by name and with what to do", () => {
     assert.strictEqual(
       missing(abcd, { mounts: ["a/b"] }, { mounts: [] }),
-      "a/b in it was a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or accept it as it is: zipper run --force --folder ABCD"
+      "ABCD/a/b was a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or accept it as it is: zipper run --force --folder ABCD"
     )
     assert.match(missing(abcd, { mounts: ["", "x", "y"] }, { mounts: ["y"] }) ?? "", /^it \(and 1 more\) was/)
-    assert.match(missing(abcd, { mounts: ["a"] }, {}) ?? "", /^a in it was a mount/)
+    assert.match(missing(abcd, { mounts: ["a"] }, {}) ?? "", /^ABCD\/a was a mount/)
     assert.match(missingWhole({ mounts: ["", "a"] }) ?? "", /is not in the source now: mount it/)
   })
 
@@ -55,7 +55,7 @@ describe("an empty folder in place of a btrfs subvolume", () => {
   it("fails the folder until it is accepted", () => {
     assert.match(
       missing(abcd, { mounts: [] }, { mounts: [], hollow: ["cache"] }) ?? "",
-      /^cache in it was a btrfs subvolume .*zipper run --force --folder ABCD$/
+      /^ABCD\/cache was a btrfs subvolume .*zipper run --force --folder ABCD$/
     )
     assert.isUndefined(missing(abcd, { hollow: ["cache"] }, { hollow: ["cache"] }))
   })

@@ -57,7 +57,7 @@ describe("a place in a folder that was a mount of its own", () => {
       }
       assert.match(
         kit.lines.join("\n"),
-        /ERROR ABCD: disk in it was a mount of its own .*--force --folder ABCD/
+        /ERROR ABCD: ABCD\/disk was a mount of its own .*--force --folder ABCD/
       )
       assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD")), before)
       // Mounted again, it is archived again.
