@@ -29,14 +29,10 @@ export type PlaceMounts = typeof PlaceMounts.Type
 export const FolderMounts = Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) })
 export type FolderMounts = typeof FolderMounts.Type
 
-/** What shows only that something can be mounted there is none. */
-export const mountsOnly = (mounts: ReadonlyArray<Mount>): ReadonlyArray<Mount> =>
-  mounts.filter(({ type }) => type !== "autofs")
-
 /** The mount that a folder lies in: the longest mount point, and of several there the last one. `path` has no symlinks. */
 export const holderOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Holder => {
   let best: Mount | undefined
-  for (const mount of mountsOnly(mounts)) {
+  for (const mount of mounts.filter(({ type }) => type !== "autofs")) {
     if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
     if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
   }

@@ -12,6 +12,13 @@ export interface Mount {
   readonly root: RawPath.RawPath
 }
 
+/**
+ * Whether something is mounted there that stays until it is unmounted: not a place where autofs only waits for somebody to look, and not a
+ * snapshot in `.zfs`, which the kernel mounts and unmounts as it likes.
+ */
+export const isLasting = ({ device, type }: Mount): boolean =>
+  type !== "autofs" && !(type === "zfs" && device.includes("@"))
+
 /** One file system as `zfs list` prints it. */
 export interface Dataset {
   readonly name: string

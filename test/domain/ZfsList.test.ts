@@ -2,7 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as RawPath from "../../src/domain/RawPath.ts"
-import { parseDatasets, parseMountInfo, parseMountOutput, rows, table } from "../../src/domain/ZfsList.ts"
+import {
+  isLasting,
+  parseDatasets,
+  parseMountInfo,
+  parseMountOutput,
+  rows,
+  table
+} from "../../src/domain/ZfsList.ts"
 
 const raw = RawPath.fromLatin1
 
@@ -20,6 +27,14 @@ describe("ZfsList", () => {
       { device: "tank/data", type: "zfs", mountpoint: raw("/srv"), root: raw("/ABCD") },
       { device: "proc", type: "proc", mountpoint: raw("/proc"), root: raw("/") }
     ])
+  })
+
+  it("knows what stays mounted from what comes and goes by itself", () => {
+    const mount = { mountpoint: raw("/mnt"), root: raw("/") }
+    assert.isTrue(isLasting({ ...mount, type: "zfs", device: "tank/data" }))
+    assert.isTrue(isLasting({ ...mount, type: "fuse.sshfs", device: "me@host:" }))
+    assert.isFalse(isLasting({ ...mount, type: "zfs", device: "tank/data@auto-zip-20250101120000" }))
+    assert.isFalse(isLasting({ ...mount, type: "autofs", device: "systemd-1" }))
   })
 
   it("reads what mount prints on FreeBSD and macOS", () => {

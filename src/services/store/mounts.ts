@@ -8,11 +8,10 @@ import {
   type Holder,
   holderOf,
   isMissing,
-  mountsOnly,
   notMounted,
   PlaceMounts
 } from "../../domain/TargetMounts.ts"
-import { type Mount, parseMountInfo } from "../../domain/ZfsList.ts"
+import { isLasting, type Mount, parseMountInfo } from "../../domain/ZfsList.ts"
 import { Disk } from "../Disk.ts"
 import { realPath } from "../zfs/folder.ts"
 import { isFolder } from "./folders.ts"
@@ -54,6 +53,10 @@ const PlaceMountsFile = Schema.parseJson(PlaceMounts, { space: 2 })
 
 /** What source and target lie on now. Fails when what one of them lay on at the last run is not mounted. */
 export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrupt: Corrupt) {
+  // To look into a folder mounts what autofs, say, mounts on demand.
+  for (const path of [layout.source, layout.target]) {
+    if (path !== undefined) yield* (yield* Disk).stat(`${path}/.`)
+  }
   const mounts = yield* mountList
   const now: PlaceMounts = {
     version: 1,
@@ -92,29 +95,32 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
   return { mounts, now }
 })
 
-/** Remembers what source and target lie on, in the first of the files that is not on the target itself. */
-export const rememberPlaces = Effect.fnUntraced(
-  function* (layout: Layout, { mounts, now }: Effect.Effect.Success<ReturnType<typeof requirePlaces>>) {
-    // What is mounted at / cannot be missing.
-    if (now.target.mountpoint === "/" && (now.source?.mountpoint ?? "/") === "/") return
-    for (const record of layout.places) {
-      const { mountpoint } = yield* holder(mounts, dirname(record))
-      if (mountpoint !== "/" && mountpoint === now.target.mountpoint) continue
-      const disk = yield* Disk
-      const text = `${Schema.encodeSync(PlaceMountsFile)(now)}\n`
-      if ((yield* disk.read(record)) !== text) yield* replace(record, text)
-      return
-    }
-    yield* Effect.logDebug(
-      `what source and target lie on is not written down: ${layout.places.length === 0 ? "there is no place for it" : `${layout.places.join(" and ")} would be on the target's own file system`}`
-    )
-  },
-  Effect.catchAll((error) =>
-    Effect.logWarning(
-      `a later run will not notice when source or target are not mounted, since what they lie on cannot be written down: ${error.message}`
-    )
+/** Remembers what source and target lie on, in the first of the files that is not on the target itself and can be written. */
+export const rememberPlaces = Effect.fnUntraced(function* (
+  layout: Layout,
+  { mounts, now }: Effect.Effect.Success<ReturnType<typeof requirePlaces>>
+) {
+  // What is mounted at / cannot be missing.
+  if (now.target.mountpoint === "/" && (now.source?.mountpoint ?? "/") === "/") return
+  const text = `${Schema.encodeSync(PlaceMountsFile)(now)}\n`
+  const errors: Array<string> = []
+  for (const record of layout.places) {
+    const { mountpoint } = yield* holder(mounts, dirname(record))
+    // When the target is not mounted, the folder of the log or the lock is not there either, and that is noticed.
+    if (mountpoint !== "/" && mountpoint === now.target.mountpoint) continue
+    const written = yield* Effect.either(remember(record, text))
+    if (written._tag === "Right") return
+    errors.push(written.left.message)
+  }
+  if (errors.length === 0 || errors.length < layout.places.length) return
+  yield* Effect.logWarning(
+    `a later run will not notice when source or target are not mounted, since what they lie on cannot be written down: ${errors.join("; ")}`
   )
-)
+})
+
+const remember = Effect.fnUntraced(function* (record: string, text: string) {
+  if ((yield* (yield* Disk).read(record)) !== text) yield* replace(record, text)
+})
 
 const FolderMountsFile = Schema.parseJson(FolderMounts, { space: 2 })
 
@@ -127,7 +133,7 @@ export const unmounted = Effect.fnUntraced(function* (
   accepted: ReadonlyArray<FolderName>,
   corrupt: Corrupt
 ) {
-  const mounted = yield* mountedFolders(layout)
+  const disk = yield* Disk
   const before = (yield* isFolder(layout.job))
     ? ((yield* load(
         layout.mounts,
@@ -136,6 +142,16 @@ export const unmounted = Effect.fnUntraced(function* (
         "which folders of the target were mounted is not known"
       ))?.folders ?? [])
     : []
+  // What is mounted on demand is mounted by this. One that cannot be is not in the list afterwards.
+  yield* Effect.forEach(
+    before,
+    (folder) =>
+      disk
+        .stat(`${join(layout.target, folder)}/.`)
+        .pipe(Effect.catchAll((error) => Effect.logDebug(error.message))),
+    { discard: true }
+  )
+  const mounted = yield* mountedFolders(layout)
   const gone = before.filter((folder) => !mounted.has(folder))
   const missing = gone.filter((folder) => !accepted.includes(folder))
   const broken = missing.map(
@@ -163,7 +179,7 @@ const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
   const found = new Set<FolderName>()
   if (mounts !== undefined) {
     const target = yield* resolved(layout.target)
-    for (const { mountpoint } of mountsOnly(mounts)) {
+    for (const { mountpoint } of mounts.filter(isLasting)) {
       const folder = parse(RawPath.relativeTo(target, mountpoint) ?? "")
       if (folder !== undefined) found.add(folder)
     }

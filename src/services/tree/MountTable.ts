@@ -1,7 +1,7 @@
 import * as fs from "node:fs/promises"
 import { codeOf } from "../../domain/Errno.ts"
 import * as RawPath from "../../domain/RawPath.ts"
-import { parseMountInfo } from "../../domain/ZfsList.ts"
+import { isLasting, parseMountInfo } from "../../domain/ZfsList.ts"
 import { failed } from "./Reading.ts"
 
 /**
@@ -15,8 +15,7 @@ export const mountsBelow = async (folder: RawPath.RawPath): Promise<ReadonlyArra
     if (codeOf(cause) === "ENOENT") return ""
     throw failed({ frozen: false }, "read", RawPath.here, RawPath.fromText(list), cause)
   })
-  // What autofs shows is a place where something can be mounted.
   return parseMountInfo(text)
-    .filter(({ type }) => type !== "autofs")
+    .filter(isLasting)
     .flatMap(({ mountpoint }) => RawPath.relativeTo(folder, mountpoint) ?? [])
 }
