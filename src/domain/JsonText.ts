@@ -2,8 +2,8 @@ import * as Either from "effect/Either"
 
 /**
  * JSON for files that people write: the same language as JSON.parse, but a mistake is told with line and
- * column and in plain words, never with a piece of the text (which may hold a secret), and a key that stands
- * twice in one object is a mistake.
+ * column and in plain words, never with a piece of the text (which may hold a secret), and two things more are
+ * mistakes: a key that stands twice in one object, and an invisible character in a key or at either end of a text.
  */
 export interface JsonMistake {
   /** From 1. */
@@ -50,6 +50,26 @@ const escapes: Readonly<Record<string, string>> = {
   t: "\t"
 }
 
+/** Spaces that look like the usual one, and characters that show nothing at all: they come with what is pasted. */
+const invisible =
+  /[\u0085\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u2069\u3000\ufeff]/
+
+const quotes = /[\u00ab\u00bb\u2018-\u201f\u2039\u203a]/
+
+const names: Readonly<Record<string, string>> = {
+  "\u00a0": "a no-break space",
+  "\u202f": "a narrow no-break space",
+  "\u200b": "a zero-width space",
+  "\u3000": "an ideographic space",
+  "\ufeff": "a byte order mark"
+}
+
+/** In words: what is invisible cannot be shown. */
+const nameOf = (character: string): string => {
+  const code = character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")
+  return `${names[character] ?? (quotes.test(character) ? "a typographic quote" : "an invisible character")} (U+${code})`
+}
+
 /** A key by its name, where it looks like one: what stands in the place of a key by mistake may be a secret. */
 const named = (key: string): string => (/^[a-z][a-z_]*$/.test(key) ? ` "${key}"` : "")
 
@@ -82,6 +102,8 @@ class Reader {
     if (next === "#" || (next === "/" && /^\/[/*]/.test(this.text.slice(this.at, this.at + 2)))) {
       this.stop("comments are not allowed in JSON")
     }
+    if (invisible.test(next)) this.stop(`${nameOf(next)} is here; put an ordinary space in its place`)
+    if (quotes.test(next)) this.stop(`${nameOf(next)} is here; text must stand in " "`)
   }
 
   private value(depth: number): unknown {
@@ -110,6 +132,8 @@ class Reader {
       if (this.peek() === "}") this.stop("a comma before the closing } is not allowed")
       if (this.peek() !== '"') this.stop('a key in double quotes, such as "retries", should be here')
       const key = this.string()
+      const hidden = invisible.exec(this.text.slice(start, this.at))
+      if (hidden !== null) this.stop(`${nameOf(hidden[0])} is in the key; take it out`, start + hidden.index)
       if (Object.hasOwn(value, key)) this.stop(`the key${named(key)} is here a second time`, start)
       this.space()
       if (this.peek() !== ":") this.stop(`a colon should follow the key${named(key)}`)
@@ -169,6 +193,13 @@ class Reader {
         continue
       }
       value += this.escape()
+    }
+    for (const edge of [start + 1, this.at - 1]) {
+      const character = this.text.charAt(edge)
+      if (!invisible.test(character)) continue
+      const code = character.charCodeAt(0).toString(16).padStart(4, "0")
+      const place = edge === start + 1 ? "begins" : "ends"
+      this.stop(`${nameOf(character)} ${place} this text; take it out, or write it as \\u${code}`, edge)
     }
     this.at += 1
     return value

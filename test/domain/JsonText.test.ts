@@ -99,6 +99,38 @@ describe("JsonText", () => {
     )
   })
 
+  it("names characters that cannot be seen, and quotes that are none", () => {
+    assert.deepStrictEqual(
+      [
+        '{\n  "a": 1,\n\u00a0 "b": 2\n}',
+        '{"a":\u202f1}',
+        '{"a": 1}\u200b',
+        '\ufeff{"a": 1}',
+        '{\u3000"a": 1}',
+        '{"a": true\u2028}',
+        "{\u201ca\u201d: 1}",
+        '{"a\u00a0b": 1}',
+        '{"a": "/tank\u00a0"}',
+        '{"a": "\ufeff/tank"}'
+      ].map(mistake),
+      [
+        "3:1 a no-break space (U+00A0) is here; put an ordinary space in its place",
+        "1:6 a narrow no-break space (U+202F) is here; put an ordinary space in its place",
+        "1:9 a zero-width space (U+200B) is here; put an ordinary space in its place",
+        "1:1 a byte order mark (U+FEFF) is here; put an ordinary space in its place",
+        "1:2 an ideographic space (U+3000) is here; put an ordinary space in its place",
+        "1:11 an invisible character (U+2028) is here; put an ordinary space in its place",
+        '1:2 a typographic quote (U+201C) is here; text must stand in " "',
+        "1:4 a no-break space (U+00A0) is in the key; take it out",
+        "1:13 a no-break space (U+00A0) ends this text; take it out, or write it as \\u00a0",
+        "1:8 a byte order mark (U+FEFF) begins this text; take it out, or write it as \\ufeff"
+      ]
+    )
+    for (const text of ['"/tank\\u00a0"', '"/tank/a\u00a0b"', '"\u201ca\u201d"', '""']) {
+      assert.deepStrictEqual(Either.getOrThrow(JsonText.parse(text)), JSON.parse(text))
+    }
+  })
+
   it("does not run out of stack on a hostile file", () => {
     assert.match(mistake("[".repeat(100_000)), /nested too deeply/)
   })

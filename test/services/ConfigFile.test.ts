@@ -167,6 +167,25 @@ describe("ConfigFile", () => {
         yield* issue(yield* written(new Uint8Array([0x7b, 0xff, 0x7d]))),
         "is not UTF-8 text"
       )
+      const text = JSON.stringify(good)
+      const utf16 = Buffer.from(text, "utf16le")
+      const utf32 = Buffer.concat(
+        Array.from(text, (letter) => Buffer.from([...Buffer.from(letter), 0, 0, 0]))
+      )
+      for (const [encoding, content] of [
+        ["UTF-16", utf16],
+        ["UTF-16", Buffer.from(`\ufeff${text}`, "utf16le")],
+        ["UTF-16", Buffer.from(utf16).swap16()],
+        ["UTF-16", Buffer.from(`\ufeff${text}`, "utf16le").swap16()],
+        ["UTF-32", utf32],
+        ["UTF-32", Buffer.concat([Buffer.from([0xff, 0xfe, 0, 0]), utf32])],
+        ["UTF-32", Buffer.from(utf32).swap32()]
+      ] as const) {
+        assert.strictEqual(
+          yield* issue(yield* written(content)),
+          `is written in ${encoding}; save it as UTF-8`
+        )
+      }
       assert.match(yield* issue("/dev/zero"), /larger than 1 MiB/)
       assert.match(yield* issue(yield* written("")), /line 1, column 1: the text ends/)
     })

@@ -57,8 +57,11 @@ export const readText = (path: string): Effect.Effect<FoundText, string> =>
           length += bytesRead
           if (length > maxBytes) return yield* Effect.fail("is larger than 1 MiB; expected a small text file")
         }
+        const bytes = content.subarray(0, length)
+        const other = otherEncoding(bytes)
+        if (other !== undefined) return yield* Effect.fail(`is written in ${other}; save it as UTF-8`)
         const text = yield* Effect.try({
-          try: () => new TextDecoder("utf-8", { fatal: true }).decode(content.subarray(0, length)),
+          try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
           catch: () => "is not UTF-8 text"
         })
         return { path, text, mode: stat.isFile() ? stat.mode & 0o7777 : undefined }
@@ -66,6 +69,18 @@ export const readText = (path: string): Effect.Effect<FoundText, string> =>
     // Nothing was written, so nothing can be lost when closing fails.
     (file) => Effect.ignore(Effect.tryPromise(() => file.close()))
   )
+
+/** UTF-16 or UTF-32, by its byte order mark, or by the zeros beside the first character, which is ASCII in what is read here. */
+const otherEncoding = (bytes: Uint8Array): string | undefined => {
+  const [first, second, third, fourth] = bytes
+  if (first === undefined || second === undefined) return undefined
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) {
+    return third === 0 && fourth === 0 ? "UTF-32" : "UTF-16"
+  }
+  if (first === 0xfe && second === 0xff) return "UTF-16"
+  if (first === 0) return second === 0 ? "UTF-32" : "UTF-16"
+  return undefined
+}
 
 /** How many bytes were read; undefined when its writer has not written them yet. */
 const readSome = async (file: FileHandle, content: Buffer, length: number): Promise<number | undefined> => {
