@@ -16,8 +16,16 @@ const played = (run: (invocation: Invocation) => Effect.Effect<Completed, Proces
 
 const well: Completed = { exitCode: 0, stdout: "", stderr: "" }
 
-const syslog = (run: (invocation: Invocation) => Effect.Effect<Completed, ProcessError>) =>
-  Log.layerSyslog({ tag: "zipper", runId: "ab12cd" }).pipe(Layer.provide(played(run)))
+/** How the `logger` of FreeBSD answers a question that it does not know. */
+const usage: Completed = { exitCode: 1, stdout: "", stderr: "usage: logger [-46Ais] [-f file] [-h host]\n" }
+
+const syslog = (
+  run: (invocation: Invocation) => Effect.Effect<Completed, ProcessError>,
+  help: Effect.Effect<Completed, ProcessError> = Effect.succeed(usage)
+) =>
+  Log.layerSyslog({ tag: "zipper", runId: "ab12cd" }).pipe(
+    Layer.provide(played((invocation) => (invocation.args[0] === "--help" ? help : run(invocation))))
+  )
 
 const failing = (reason: ProcessError["reason"]) =>
   new ProcessError({ reason, program: "logger", message: "cannot start logger", transient: false })
@@ -100,6 +108,52 @@ describe("Log to syslog", () => {
       assert.strictEqual(lines.length, 1000)
       assert.isTrue(lines.every((line, n) => line.endsWith(`msg="line ${n}"`)))
       assert.isBelow(calls.length, 20)
+    })
+  )
+
+  it.effect("gets long lines whole where its logger can be told to, and is asked once", () =>
+    Effect.gen(function* () {
+      const utilLinux = { ...well, stdout: " -S, --size <size>        maximum size for a single message\n" }
+      for (const [help, expected] of [
+        [Effect.succeed(utilLinux), "--size 65536"],
+        [Effect.succeed(usage), ""],
+        [Effect.fail(failing("Other")), ""]
+      ] as const) {
+        const calls: Array<Invocation> = []
+        let asked = 0
+        const run = (invocation: Invocation) =>
+          Effect.as(
+            Effect.sync(() => calls.push(invocation)),
+            well
+          )
+        const question = Effect.zipRight(
+          Effect.sync(() => asked++),
+          help
+        )
+        yield* Effect.zipRight(Effect.logInfo("x".repeat(5000)), Effect.logWarning("w")).pipe(
+          Effect.provide(Layer.mergeAll(capturedLog().layer, syslog(run, question)))
+        )
+        assert.deepStrictEqual(
+          calls.map(({ args }) => args.slice(4).join(" ")),
+          [expected, expected]
+        )
+        assert.strictEqual(asked, 1)
+      }
+    })
+  )
+
+  it.effect("that is not there when it is asked is one warning too", () =>
+    Effect.gen(function* () {
+      const log = capturedLog()
+      yield* Effect.logInfo("line").pipe(
+        Effect.provide(
+          Layer.mergeAll(
+            log.layer,
+            syslog(() => Effect.die("it is not there"), Effect.fail(failing("NotFound")))
+          )
+        )
+      )
+      assert.deepStrictEqual(log.lines, ["Info: line", "Warning: syslog gets no lines: cannot start logger"])
     })
   )
 

@@ -28,6 +28,9 @@ interface Line {
 const patience = "5 seconds"
 const patienceMillis = 5000
 
+/** Bytes of one line: most programs called `logger` would cut it after 1 KiB. */
+const lineSize = 64 * 1024
+
 /** No more lines than this wait: a syslog that hangs must not eat the memory. */
 const capacity = 10_000
 
@@ -49,15 +52,33 @@ export const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSetting
     line.warn(`syslog gets no lines: ${why}`)
   }
 
+  const call = (args: ReadonlyArray<string>, stdin?: string) =>
+    run({
+      program: "logger",
+      args,
+      timeoutMillis: patienceMillis,
+      ...(stdin === undefined ? {} : { stdin })
+    })
+
+  // util-linux has the option; elsewhere a long line comes in pieces. What else is wrong with `logger` shows when it gets lines.
+  const sizeOption = yield* Effect.cached(
+    call(["--help"]).pipe(
+      Effect.map(({ stderr, stdout }) =>
+        /--size\b/.test(stdout + stderr) ? ["--size", String(lineSize)] : []
+      ),
+      Effect.catchIf(
+        ({ reason }) => reason === "Other",
+        () => Effect.succeed([])
+      )
+    )
+  )
+
   const deliver = Effect.fnUntraced(function* (lines: ReadonlyArray<Line>) {
     const [first] = lines
     if (first === undefined || silent) return
-    yield* run({
-      program: "logger",
-      args: ["-p", `daemon.${first.severity}`, "-t", tag],
-      stdin: lines.map(({ text }) => `${text}\n`).join(""),
-      timeoutMillis: patienceMillis
-    }).pipe(
+    const stdin = lines.map(({ text }) => `${text}\n`).join("")
+    yield* sizeOption.pipe(
+      Effect.flatMap((size) => call(["-p", `daemon.${first.severity}`, "-t", tag, ...size], stdin)),
       // Lines about sending lines would never end.
       Logger.withMinimumLogLevel(LogLevel.None),
       Effect.match({
