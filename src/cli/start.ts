@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import { type StopSignal, signalStatus } from "../domain/ExitStatus.ts"
 import { WorkerSource } from "../services/Workers.ts"
 import { exitStatusOf } from "./Exit.ts"
+import { ignoresHangUp } from "./hangUp.ts"
 import { workerProgram } from "./workerProgram.ts"
 import { zipper } from "./Zipper.ts"
 
@@ -42,7 +43,8 @@ const runMain = makeRunMain(({ fiber, teardown: finish }) => {
   }
   process.on("SIGINT", stop("SIGINT"))
   process.on("SIGTERM", stop("SIGTERM"))
-  process.on("SIGHUP", stop("SIGHUP"))
+  // Caught even where nothing is to come of it: uncaught, it would end the process.
+  process.on("SIGHUP", ignoresHangUp() ? () => undefined : stop("SIGHUP"))
   fiber.addObserver((exit) => {
     clearInterval(keepAlive)
     finish(exit, (code) => process.exit(code))
@@ -55,8 +57,34 @@ const terminals = [0, 1, 2].filter((fd) => isatty(fd))
 /** Those of them that went away: an ssh connection that dropped. */
 const lost = (): ReadonlyArray<number> => terminals.filter((fd) => !isatty(fd))
 
+/** The path of a working directory that was deleted: nothing can be there, and a message with it says why. */
+const deletedFolder = "/dev/null/(the working directory was deleted)"
+
+/** No file can be made in them, and none is there that a user means: on FreeBSD, and on Linux. */
+const emptyFolders = ["/var/empty", "/proc/self/fdinfo"]
+
+/**
+ * In a working directory that was deleted its path cannot be asked for, and node starts no threads. The program goes on in
+ * one that is there and empty, so that a relative path leads nowhere, and not to another file of that name.
+ */
+const leaveDeletedFolder = (): void => {
+  if (isThere(() => process.cwd())) return
+  emptyFolders.some((path) => isThere(() => process.chdir(path)))
+  process.cwd = () => deletedFolder
+}
+
+const isThere = (look: () => unknown): boolean => {
+  try {
+    look()
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Runs the command line in this process, and ends it with the exit status. */
 export const start = (argv: ReadonlyArray<string>): void => {
+  leaveDeletedFolder()
   // `zipper … | head` closes the pipe, and a terminal goes away: nobody is left to read, which is no error of ours.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE" && !lost().includes(1)) throw error
