@@ -64,7 +64,7 @@ const env = (more: Readonly<Record<string, string>>) => ({
   ROOT: place.root,
   HOME: place.root,
   LOGIN_SHELL: "sh",
-  SOURCES: "tank/a\\tfilesystem\\t17\\toff\\n",
+  SOURCES: "tank/a\\tfilesystem\\t17\\toff\\t-\\t0\\n",
   SNAPSHOTS: "tank/a@one\\t77\\t5\\t1735689600\\t0\\t-\\n",
   ...more
 })
@@ -113,7 +113,9 @@ describe("a name that is made to be a command", () => {
     for (const evil of some) {
       const text = asThere(evil).replaceAll("\\", "\\\\").replaceAll("\n", "\\n")
       for (const more of [
-        { SOURCES: `tank/a\\tfilesystem\\t17\\toff\\ntank/a/${text}\\tfilesystem\\t18\\toff\\n` },
+        {
+          SOURCES: `tank/a\\tfilesystem\\t17\\toff\\t-\\t0\\ntank/a/${text}\\tfilesystem\\t18\\toff\\t-\\t0\\n`
+        },
         { SNAPSHOTS: `tank/a@${text}\\t77\\t5\\t1735689600\\t0\\t-\\n` }
       ]) {
         const { status, stderr } = await pull({}, more)
@@ -129,7 +131,7 @@ describe("a name that is made to be a command", () => {
     writeFileSync(join(place.root, "zfs.args"), "")
     const { stderr } = await pull(
       { dataset: "tank/a b" },
-      { LOGIN_SHELL: shell, SOURCES: "tank/a b\\tfilesystem\\t17\\toff\\n" }
+      { LOGIN_SHELL: shell, SOURCES: "tank/a b\\tfilesystem\\t17\\toff\\t-\\t0\\n" }
     )
     noHarm(shell)
     const args = readFileSync(join(place.root, "zfs.args"), "utf8").split("\0")

@@ -31,9 +31,10 @@ const corpus = {
   mount: "tank/data on /mnt/tank/data (zfs, local, noatime, nfsv4acls)\ndevfs on /dev (devfs)\n",
   snapshots:
     "tank/a@auto-zip-20250101-120000\t1234567890123456789\t5\t1735732800\t0\t-\ntank/a#mark\t99\t6\t1735732801\t-\t-\ntank/a@two\t7\t8\t1735732802\t1\ttank/c,tank/d\n",
-  sources: "tank/a\tfilesystem\t17\toff\ntank/v\tvolume\t18\taes-256-gcm\n",
+  sources:
+    "tank/a\tfilesystem\t17\toff\t-\t0\ntank/v\tvolume\t18\taes-256-gcm\ttank/v\t11217333152148696406\n",
   targets:
-    "dst/a\ttype\tfilesystem\t-\ndst/a\tguid\t17\t-\ndst/a\twritten\t0\t-\ndst/a\tzipper:send\traw\tlocal\n",
+    "dst/a\ttype\tfilesystem\t-\ndst/a\tguid\t17\t-\ndst/a\twritten\t0\t-\ndst/a\tencryptionroot\tdst/a\t-\ndst/a\tpbkdf2salt\t17\t-\ndst/a\tzipper:send\traw\tlocal\n",
   send: "full\ttank/a@1\t13312\nincremental\t1\ttank/a@2\t1000\nsize\t14312\n12:00:01\t512\ttank/a@1\n",
   token:
     "resume token contents:\nnvlist version: 0\n\tobject = 0x2\n\ttoguid = 0x4c1ee5b2a1\n\ttoname = tank/a@2\n\tfromguid = 12\nfull\ttank/a@2\t99\n",

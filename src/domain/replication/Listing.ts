@@ -92,7 +92,9 @@ export const readSources = (
     if (kind === undefined || !isDecimal(guid) || !isDataset(name)) return Either.left(row.join("\t"))
     const own = snapshots.get(name) ?? none
     const encrypted = encryption !== "off" && encryption !== "-"
-    const key = encrypted ? { root, salt: salts.get(name), rootSalt: salts.get(root) } : undefined
+    const isKnown = encrypted && root !== "-"
+    if (isKnown && !isDataset(root)) return Either.left(row.join("\t"))
+    const key = isKnown ? { root, salt: salts.get(name), rootSalt: salts.get(root) } : undefined
     found.set(name, { name, kind, guid, encrypted, key, ...own })
   }
   return Either.right([...found.values()])
@@ -145,6 +147,8 @@ export const readTargets = (
     const written = set(of, "written") ?? "0"
     if (kind === undefined || !isDecimal(guid)) return Either.left(`${name} without type or guid`)
     if (!isDataset(name)) return Either.left(name)
+    const key = keyOf(name)
+    if (key !== undefined && !isDataset(key.root)) return Either.left(`${name}\tencryptionroot\t${key.root}`)
     if (!isDecimal(written)) return Either.left(`${name}\twritten\t${written}`)
     targets.set(name, {
       name,
@@ -156,7 +160,7 @@ export const readTargets = (
       mode: modeOf(ours(of, modeProperty)),
       placeholder: own.snapshots.length === 0 && isUntouched(of),
       canmount: set(of, "canmount"),
-      key: keyOf(name)
+      key
     })
   }
   return Either.right(targets)

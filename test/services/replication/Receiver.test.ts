@@ -151,6 +151,7 @@ describe("Receiver", () => {
         ],
         [whole.slice(0, -10), mine, /cannot look at dst\/a: "dst\/a\\tzipper:pl/],
         [whole.replace(/guid\t\d+/, "guid\t-"), mine, /without type or guid/],
+        [properties("dst/a", { encryptionroot: "-rf\t-" }), mine, /"dst\/a\\tencryptionroot\\t-rf" is not/],
         [properties("dst/a", { written: "1G\t-" }), mine, /"dst\/a\\twritten\\t1G" is not/],
         [whole, mine.slice(0, -6), /cannot list the snapshots of dst\/a: "dst\/a@1/],
         [whole, mine.replace("\t5\t", "\t5.0K\t"), /cannot list the snapshots/],
