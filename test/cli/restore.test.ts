@@ -238,7 +238,7 @@ describe("stopped by a signal", () => {
   it("restore removes the file it is at, and says what is left, in the document too", async () => {
     publish("LONG", [
       { name: "a", content: "small" },
-      { name: "b", content: Buffer.alloc(150_000_000), deflated: true }
+      { name: "b", content: Buffer.alloc(150_000_000, "x"), deflated: true }
     ])
     const { child, ended } = start([
       "restore",
