@@ -34,6 +34,8 @@ export interface RunContext {
   readonly retries: number
   readonly notify_on: Config["notify_on"]
   readonly lockfile: string
+  /** `lock_wait_seconds`. */
+  readonly lockWait: number
 }
 
 /** The body of `zipper pull` and `zipper push`. */
@@ -81,7 +83,16 @@ export const attended = Effect.fnUntraced(function* <A, E>(
   }
   return yield* (config === undefined ? Effect.void : applyProcessSettings(config)).pipe(
     Effect.zipRight(warn(warnings)),
-    Effect.zipRight(program({ ...id, named: written !== undefined, retries, notify_on, lockfile })),
+    Effect.zipRight(
+      program({
+        ...id,
+        named: written !== undefined,
+        retries,
+        notify_on,
+        lockfile,
+        lockWait: config?.lock_wait_seconds ?? 0
+      })
+    ),
     carriedOut({
       dryRun: flags.dryRun,
       live: services.live(job, config, written?.ping_url),

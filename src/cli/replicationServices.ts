@@ -50,7 +50,7 @@ const lock = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
   Layer.effect(
     Lock,
     Effect.map(Lock, (inner) => ({
-      holder: inner.holder,
+      ...inner,
       acquire: (path: string) => Effect.mapError(inner.acquire(path), withLockOption),
       probe: (path: string) => Effect.mapError(inner.probe(path), withLockOption)
     }))

@@ -44,7 +44,8 @@ const zfsSettings = (config: Config, id: Identity) => ({
   prefix: config.snapshot_prefix,
   runId: id.run,
   jobId: id.job,
-  hostname: id.host
+  hostname: id.host,
+  ...(config.target_path === undefined ? {} : { target: config.target_path })
 })
 
 const storeSettings = (config: ArchiveConfig, id: Identity) => ({

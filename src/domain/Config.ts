@@ -90,6 +90,7 @@ export const ConfigDocument = Schema.Struct({
     () => "027"
   ),
   lockfile_path: withDefault(AbsolutePath, () => "/var/run/zipper.lock"),
+  lock_wait_seconds: withDefault(whole(0, 86_400), () => 0),
   tmp_dir: optional(AbsolutePath),
   log_file: withDefault(AbsolutePath, () => "/var/log/zipper.log"),
   gotify: optional(Gotify),

@@ -73,6 +73,8 @@ const notes: Notes<typeof ConfigDocument.fields> = {
   nice: "Priority of the process; below 0 for root alone",
   umask: "Of everything written",
   lockfile_path: "One run at a time for one lock file",
+  lock_wait_seconds:
+    "How long a run waits for the lock when another one holds it; 0: it ends at once, with exit status 75",
   tmp_dir: "Where archives are put together, if it is on the target's file system",
   log_file: "Rotating log, a line each (logfmt)",
   gotify: "Whom to tell; without it nobody is told",

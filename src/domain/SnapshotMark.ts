@@ -11,9 +11,14 @@ export interface SnapshotMark {
   readonly job: string
   /** SourceLayout.fingerprint. */
   readonly layout: string
+  /** Where the job's archives go; marks of older versions come without. */
+  readonly target?: string | undefined
 }
 
-/** `host=nas,pid=1234,start=…,run=…,job=…,layout=…`, values percent-encoded. */
+/** Of a longer path nothing is said: the value of a property has a limit of 8 KiB. */
+const longestTarget = 4000
+
+/** `host=nas,pid=1234,start=…,run=…,job=…,layout=…,target=…`, values percent-encoded. */
 export const encode = (mark: SnapshotMark): string =>
   [
     ["host", mark.host],
@@ -21,7 +26,10 @@ export const encode = (mark: SnapshotMark): string =>
     ["start", mark.start],
     ["run", mark.run],
     ["job", mark.job],
-    ["layout", mark.layout]
+    ["layout", mark.layout],
+    ...(mark.target === undefined || encodeURIComponent(mark.target).length > longestTarget
+      ? []
+      : [["target", mark.target]])
   ]
     .map(([key, value]) => `${key}=${encodeURIComponent(value ?? "")}`)
     .join(",")
@@ -29,13 +37,16 @@ export const encode = (mark: SnapshotMark): string =>
 /** Undefined when it is not one that {@link encode} gives. */
 export const decode = (text: string): SnapshotMark | undefined => {
   const match =
-    /^host=([^,=]*),pid=(\d{1,10}),start=([^,=]*),run=([^,=]*),job=([^,=]*),layout=([^,=]*)$/.exec(text)
+    /^host=([^,=]*),pid=(\d{1,10}),start=([^,=]*),run=([^,=]*),job=([^,=]*),layout=([^,=]*)(?:,target=([^,=]*))?$/.exec(
+      text
+    )
   if (match === null) return undefined
   try {
     const [host = "", pid = "", start = "", run = "", job = "", layout = ""] = match
-      .slice(1)
+      .slice(1, 7)
       .map((value) => decodeURIComponent(value))
-    return { host, pid: Number(pid), start, run, job, layout }
+    const target = match[7] === undefined ? {} : { target: decodeURIComponent(match[7]) }
+    return { host, pid: Number(pid), start, run, job, layout, ...target }
   } catch {
     return undefined
   }

@@ -22,7 +22,8 @@ export interface Snapshot {
 /** What retention goes by. */
 export interface PruneRules {
   readonly prefix: string
-  readonly job: string
+  /** What the marks of this job's snapshots say. */
+  readonly jobs: ReadonlySet<string>
   /** guids that are still needed. */
   readonly keep: ReadonlySet<string>
   /** Whether the run behind a mark may still be at work. */
@@ -56,7 +57,7 @@ const isDue = (snapshot: Snapshot, rules: PruneRules): boolean => {
   if (snapshot.mark === undefined || rules.keep.has(snapshot.guid)) return false
   if (SnapshotName.parse(rules.prefix, shortName(snapshot.name)) === undefined) return false
   const mark = decode(snapshot.mark)
-  return mark !== undefined && mark.job === rules.job && !rules.alive(mark, snapshot)
+  return mark !== undefined && rules.jobs.has(mark.job) && !rules.alive(mark, snapshot)
 }
 
 const obstacle = ({ clones, holds, name }: Snapshot): string | undefined =>

@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Announcement from "../domain/Announcement.ts"
+import { stateDirOf } from "../domain/Config.ts"
 import * as HistoryOf from "../domain/HistoryOf.ts"
 import { archiveKey } from "../domain/JobKey.ts"
 import type { FolderResult } from "../domain/RunResult.ts"
@@ -14,6 +15,7 @@ import { attended, send } from "./Attend.ts"
 /** Who is told what. */
 export interface AnnounceConfig extends JobConfig {
   readonly lockfile_path: string
+  readonly lock_wait_seconds?: number
   readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
 }
 
@@ -41,6 +43,8 @@ export const announcedJob = Effect.fn("AnnouncedJob")(function* (
       whole: options.folders.length === 0,
       pid: options.pid,
       lockfile: config.lockfile_path,
+      stateFolder: stateDirOf(config),
+      lockWait: config.lock_wait_seconds,
       job: archiveKey,
       historyOf: (end) => Effect.map(Ref.get(done), (results) => HistoryOf.ofArchive(end, results)),
       standingOf: (before, end) =>

@@ -11,6 +11,8 @@ import { type ReplicateOptions, replicate } from "./Replicate.ts"
 /** What the configuration, the command line and the process add to a job. */
 export interface AnnouncedOptions extends ReplicateOptions {
   readonly lockfile: string
+  /** See Attended. */
+  readonly lockWait?: number
   /** Name of this machine. */
   readonly host: string
   /** Of this process. */
@@ -36,6 +38,7 @@ export const announcedReplication = Effect.fn("AnnouncedReplication")(function* 
       whole: true,
       pid: options.pid,
       lockfile: options.lockfile,
+      lockWait: options.lockWait,
       job: options.named ? { kind: "replication", name: job.name } : undefined,
       historyOf: (end) => Effect.map(Ref.get(done), (results) => HistoryOf.ofReplication(job, end, results)),
       standingOf: (before, end) =>

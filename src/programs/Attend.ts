@@ -13,7 +13,8 @@ import { Lock, LockError } from "../services/Lock.ts"
 import { type Notification, Notifier } from "../services/Notifier.ts"
 import { Ping } from "../services/Ping.ts"
 import type { Attended } from "./Attended.ts"
-import { endOf, mark, record } from "./RunRecord.ts"
+import { endOf, mark, record, unmark } from "./RunRecord.ts"
+import { waitForLock } from "./WaitForLock.ts"
 import { whenStalled } from "./WhenStalled.ts"
 
 /** How long a run that was stopped may take to write that down, and to say so. */
@@ -37,9 +38,9 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
     Effect.gen(function* () {
       const started = yield* Clock.currentTimeMillis
       const locked = yield* Effect.gen(function* () {
-        const lock = yield* Effect.exit(restore((yield* Lock).acquire(about.lockfile)))
+        const lock = yield* Effect.exit(restore(acquireAll(about)))
         if (Exit.isFailure(lock)) {
-          // Whoever holds the lock tells of itself.
+          // The holder tells of itself.
           if (isHeld(lock.cause)) return { exit: Exit.failCause(lock.cause), told: undefined }
           const end = yield* endOf(about, started, Exit.failCause(lock.cause))
           yield* (yield* History).end(yield* about.historyOf(end))
@@ -62,6 +63,10 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
         yield* mark(about, started)
         const exit: Exit.Exit<A, E | LockError> = yield* Effect.exit(restore(job))
         if (Exit.isInterrupted(exit)) yield* Effect.logError("stopped by a signal before it was done")
+        else if (Exit.isFailure(exit) && isHeld(exit.cause)) {
+          yield* unmark(about)
+          return { exit, told: undefined }
+        }
         const end = yield* endOf(about, started, exit)
         const recovered = yield* record(about, end).pipe(within(end, undefined))
         return { exit, told: { end, recovered, starting } }
@@ -75,6 +80,17 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
       return yield* exit
     })
   )
+})
+
+/** Takes the lock file, and the lock of the state folder where there is one already. */
+const acquireAll = Effect.fnUntraced(function* <A, S extends JobStanding, R>({
+  lockfile,
+  lockWait,
+  stateFolder
+}: Attended<A, S, R>) {
+  const lock = yield* Lock
+  yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
+  if (stateFolder !== undefined) yield* lock.acquireIn(stateFolder).pipe(waitForLock(lockWait))
 })
 
 /** Nobody is pinged. */

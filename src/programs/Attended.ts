@@ -13,6 +13,10 @@ export interface Attended<A, S extends JobStanding, R> {
   /** It looks after all that the job has to: the outside is not pinged for a run of chosen folders. */
   readonly whole: boolean
   readonly lockfile: string
+  /** The folder of job-wide state that no other run may work on, under whatever lock file; undefined: none. */
+  readonly stateFolder?: string
+  /** How many seconds to wait for a lock that is held; left out: none. */
+  readonly lockWait?: number | undefined
   readonly pid: number
   /** Whose standing it changes; undefined for a job that is in no configuration. */
   readonly job: JobKey | undefined

@@ -1,8 +1,10 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { bytes, count } from "../domain/Units.ts"
+import { Lock, LockError } from "../services/Lock.ts"
 import { Store } from "../services/Store.ts"
 import { Zfs } from "../services/Zfs.ts"
+import { claimTarget } from "./ClaimTarget.ts"
 
 /** The job cannot start; nothing was done. */
 export class PreflightError extends Data.TaggedError("PreflightError")<{
@@ -21,9 +23,19 @@ export class SourceEmpty extends Data.TaggedError("SourceEmpty")<{ readonly arch
 export const asPreflight = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.mapError(effect, (error) => new PreflightError({ message: error.message, cause: error }))
 
+/** A lock that another process holds stays what it is: the run has its own exit status for that. */
+const unlessHeld = <A, E extends { readonly message: string }, R>(
+  effect: Effect.Effect<A, E | LockError, R>
+) =>
+  Effect.mapError(effect, (error) =>
+    error instanceof LockError && error.reason === "Held"
+      ? error
+      : new PreflightError({ message: error.message, cause: error })
+  )
+
 /**
  * Source and target are what they should be: a folder on ZFS (or any folder, when read live), and folders that
- * can be written to. Says once where archives are put together when tmp_dir cannot serve for it.
+ * can be written to; and the target is this job's, or free, and locked until the scope closes. Says once where archives are put together when tmp_dir cannot serve for it.
  */
 export const preflight = Effect.fn("Preflight")(function* (config: {
   readonly source_path: string
@@ -36,6 +48,9 @@ export const preflight = Effect.fn("Preflight")(function* (config: {
   // First of all: nothing is to be written where the target only seems to be.
   yield* zfs.checkTarget(config.target_path)
   const report = yield* store.preflight
+  // A target that had no such folder when the run began; now it has.
+  yield* (yield* Lock).acquireIn(yield* store.stateFolder)
+  const owned = yield* claimTarget(config, source)
   yield* Effect.logDebug(
     report.free === undefined
       ? "the file system of the target does not tell how much is free: a full one shows only when it is written to"
@@ -46,5 +61,5 @@ export const preflight = Effect.fn("Preflight")(function* (config: {
       `tmp_dir ${config.tmp_dir} is on another file system or mount than the target: archives are put together inside the target instead`
     )
   }
-  return source
-}, asPreflight)
+  return owned
+}, unlessHeld)

@@ -23,6 +23,7 @@ import { ask, type Needs, neededBy, type Reader, type Replica, sort } from "./Pr
 import { missingOn, type Place } from "./ReplicationPermissions.ts"
 import { type Item, type Survey, survey } from "./ReplicationSurvey.ts"
 import { retryTransient } from "./Retry.ts"
+import { waitForLock } from "./WaitForLock.ts"
 
 /** What the configuration and the command line add to a job. */
 export interface PruneOptions {
@@ -30,6 +31,8 @@ export interface PruneOptions {
   readonly run: string
   readonly retries: number
   readonly lockfile: string
+  /** How many seconds to wait for a lock that is held; left out: none. */
+  readonly lockWait?: number
   /** Who else needs snapshots of these replicas, as far as anybody knows. */
   readonly readers: ReadonlyArray<Reader>
 }
@@ -61,14 +64,14 @@ export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
 }, Effect.scoped)
 
 /** Keeps out other runs for this job's replicas, and those that read from them: what they will end at nobody can tell yet. */
-const lockOut = Effect.fnUntraced(function* ({ lockfile, readers }: PruneOptions) {
+const lockOut = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: PruneOptions) {
   const lock = yield* Lock
-  yield* lock.acquire(lockfile)
+  yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
   const others = new Map(readers.map((reader) => [reader.lockfile, reader.job]))
   others.delete(lockfile)
   for (const [path, job] of others) {
     yield* Effect.mapError(
-      lock.acquire(path),
+      lock.acquire(path).pipe(waitForLock(lockWait)),
       (error) =>
         new LockError({ ...error, message: `the job ${job} sends these replicas on: ${error.message}` })
     )

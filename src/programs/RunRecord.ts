@@ -42,6 +42,14 @@ export const mark = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
     .pipe(whispered)
 })
 
+/** Takes back the mark of a run that did not come to its work, because another one is at it. */
+export const unmark = Effect.fnUntraced(function* <A, S extends JobStanding, R>({
+  job,
+  run
+}: Attended<A, S, R>) {
+  if (job !== undefined) yield* (yield* Standing).unmark(job, run).pipe(mentioned)
+})
+
 /** A run that left its mark and no more: the lock is ours now, so it came to no end. It gets its line of history by us. */
 const tellOfDead = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   { historyOf }: Attended<A, S, R>,

@@ -2,7 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { Holder } from "./lock/holder.ts"
+import { type Holder, lockIn } from "./lock/holder.ts"
 import { makeLock } from "./lock/kernel.ts"
 import type { LockError } from "./lock/LockError.ts"
 import { holderOf, lookAt } from "./lock/lookAt.ts"
@@ -19,6 +19,11 @@ export class Lock extends Context.Tag("zipper/Lock")<
   {
     /** Takes the lock at once or fails; the kernel frees it when the scope closes or the process dies, however it dies. */
     readonly acquire: (path: string) => Effect.Effect<void, LockError, Scope.Scope>
+    /**
+     * Takes the lock of a folder of job-wide state, which keeps away runs of other configurations; a second time it is held
+     * already. Nothing to take where there is no such folder. Where its file system has no locks, says so and goes on.
+     */
+    readonly acquireIn: (folder: string) => Effect.Effect<void, LockError, Scope.Scope>
     /** Whether the lock could be used; neither takes it nor makes its file. */
     readonly probe: (path: string) => Effect.Effect<void, LockError>
     /**
@@ -36,6 +41,7 @@ export class Lock extends Context.Tag("zipper/Lock")<
     Lock,
     Effect.map(Process, (runner) => ({
       acquire: lookAt,
+      acquireIn: (folder: string) => lookAt(lockIn(folder)),
       probe: makeProbe(runner),
       holder: holderOf
     }))

@@ -7,6 +7,7 @@ import type { PreviousArchive } from "../domain/ArchiveIndex.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import type { FolderName } from "../domain/FolderName.ts"
 import type { FolderFailure, FolderRecord } from "../domain/FolderState.ts"
+import type { JobIds, Owner, SourceName } from "../domain/JobIdentity.ts"
 import { makeDryRun } from "./store/dryRun.ts"
 import { make } from "./store/make.ts"
 import { type MemoryStore, makeMemory } from "./store/memory.ts"
@@ -37,6 +38,15 @@ export class Store extends Context.Tag("zipper/Store")<
   {
     /** Target and tmp_dir are folders we can write to (proved by writing, syncing and removing a file). */
     readonly preflight: Effect.Effect<StoreReport, StoreError>
+    /** Makes the folder of job-wide state, unless it is there. Its path. */
+    readonly stateFolder: Effect.Effect<string, StoreError>
+    /** The source that the target belongs to; undefined when no run has worked on it yet, or none that left word of it. */
+    readonly owner: Effect.Effect<Owner | undefined, StoreError>
+    /**
+     * Makes the target that of the job with this source, and gives what the job's snapshots are marked with: the same ids when
+     * target or source got another path. A copy of a target that is still there gets ids of its own.
+     */
+    readonly claim: (source: SourceName) => Effect.Effect<JobIds, StoreError>
     /**
      * Finishes or undoes every publication that a crashed run left, and removes its staging. Where the record
      * of one is damaged, all that belongs to it is set aside, with a warning, and the folder has no state any

@@ -4,14 +4,18 @@ import { decode, encode, type SnapshotMark } from "../../src/domain/SnapshotMark
 import { type PruneRules, type Snapshot, select } from "../../src/domain/SnapshotPrune.ts"
 
 const text = FastCheck.string({ maxLength: 12 })
-const mark: FastCheck.Arbitrary<SnapshotMark> = FastCheck.record({
-  host: FastCheck.constantFrom("nas", "other"),
-  pid: FastCheck.integer({ min: 1, max: 5 }),
-  start: text,
-  run: text,
-  job: FastCheck.constantFrom("ours", "another"),
-  layout: text
-})
+const mark: FastCheck.Arbitrary<SnapshotMark> = FastCheck.record(
+  {
+    host: FastCheck.constantFrom("nas", "other"),
+    pid: FastCheck.integer({ min: 1, max: 5 }),
+    start: text,
+    run: text,
+    job: FastCheck.constantFrom("ours", "formerly ours", "another"),
+    layout: text,
+    target: text
+  },
+  { requiredKeys: ["host", "pid", "start", "run", "job", "layout"] }
+)
 const snapshot: FastCheck.Arbitrary<Snapshot> = FastCheck.record({
   name: FastCheck.constantFrom(
     "auto-zip-20250101120000",
@@ -32,7 +36,7 @@ const snapshot: FastCheck.Arbitrary<Snapshot> = FastCheck.record({
 })
 const rules: PruneRules = {
   prefix: "auto-zip",
-  job: "ours",
+  jobs: new Set(["ours", "formerly ours"]),
   keep: new Set(["1", "2", "3"]),
   alive: ({ pid }) => pid < 3
 }
@@ -41,7 +45,7 @@ const rules: PruneRules = {
 const mayGo = (each: Snapshot) => {
   const of = each.mark === undefined ? undefined : decode(each.mark)
   return (
-    of?.job === "ours" &&
+    (of?.job === "ours" || of?.job === "formerly ours") &&
     of.pid >= 3 &&
     !["1", "2", "3"].includes(each.guid) &&
     /@auto-zip-20250101\d{6}$/.test(each.name)
@@ -52,6 +56,12 @@ describe("SnapshotMark", () => {
   it.prop("reads back what it wrote", [mark], ([given]) =>
     assert.deepStrictEqual(decode(encode(given)), given)
   )
+
+  it("reads one of a version that did not say where archives go, and leaves out a path that is too long", () => {
+    const given = { host: "nas", pid: 1, start: "s", run: "r", job: "j", layout: "l" }
+    assert.deepStrictEqual(decode("host=nas,pid=1,start=s,run=r,job=j,layout=l"), given)
+    assert.deepStrictEqual(decode(encode({ ...given, target: `/${"ä".repeat(2000)}` })), given)
+  })
 
   it.prop("fits in a property: one line, no tab", [mark], ([given]) => /^[!-~]*$/.test(encode(given)))
 

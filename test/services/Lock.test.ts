@@ -150,6 +150,54 @@ describe("Lock", () => {
     })
   )
 
+  it.live("of a target: nothing without its folder, once for this process, and refused to others", () =>
+    Effect.gen(function* () {
+      const lock = yield* Lock
+      const state = path.join(folder, ".zipper")
+      yield* lock.acquireIn(state)
+      assert.isFalse(fs.existsSync(state))
+      fs.mkdirSync(state)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* lock.acquireIn(state)
+          yield* lock.acquireIn(state)
+          const error = yield* refusal(path.join(state, "lock"))
+          assert.strictEqual(error.reason, "Held")
+          assert.match(error.holder ?? "", new RegExp(`^pid ${process.pid}, since `))
+        })
+      )
+      yield* Effect.scoped(acquire(path.join(state, "lock")))
+      fs.rmSync(state, { recursive: true })
+      fs.mkdirSync(path.join(state, "lock"), { recursive: true })
+      const error = yield* Effect.flip(lock.acquireIn(state))
+      assert.match(error.message, /^cannot use the lock of the target, .*\/lock: is a directory/)
+    }).pipe(Effect.scoped, Effect.provide(real))
+  )
+
+  it.effect("of a target whose file system has no locks: says so once, and goes on", () =>
+    Effect.gen(function* () {
+      for (const words of ["No locks available", "Operation not supported", "Function not implemented"]) {
+        const said: Array<string> = []
+        const lockless = processFake(() => ({ exitCode: 71, stderr: `flock: 3: ${words}\n` }))
+        const layers = Layer.merge(
+          Layer.provide(Lock.layer, lockless.layer),
+          Logger.replace(
+            Logger.defaultLogger,
+            Logger.make(({ message }) => said.push(String(message)))
+          )
+        )
+        yield* Effect.gen(function* () {
+          const lock = yield* Lock
+          yield* lock.acquireIn(folder)
+          yield* lock.acquireIn(folder)
+          assert.strictEqual((yield* refusal(file)).reason, "Unusable", "the lock file has to work")
+        }).pipe(Effect.scoped, Effect.provide(layers))
+        assert.strictEqual(said.length, 1)
+        assert.match(said[0] ?? "", /is on a file system without locks: only lockfile_path/)
+      }
+    })
+  )
+
   it.effect("writes nothing in a dry run, and says when a run is at work", () =>
     Effect.gen(function* () {
       const said: Array<string> = []

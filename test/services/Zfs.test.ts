@@ -260,6 +260,12 @@ describe("destroy", () => {
 })
 
 describe("planPrune", () => {
+  const source = (...datasets: ReadonlyArray<string>) => ({
+    path: "/mnt/tank/data",
+    dataset: "tank/data",
+    datasets
+  })
+
   const name = (second: number) => `tank/data@auto-zip-2025010112000${second}`
 
   /** Names that are chosen among snapshots with these marks; all were created at second 1,000,000. */
@@ -275,7 +281,7 @@ describe("planPrune", () => {
           )
           .join("")
       }))
-      const plan = yield* planPrune(process, commands, settings, ["tank/data"], new Set())
+      const plan = yield* planPrune(process, commands, settings, source("tank/data"), new Set())
       return plan.destroy.map((snapshot) => snapshot.name)
     })
 
@@ -306,7 +312,7 @@ describe("planPrune", () => {
   it.effect("asks no more when nothing is marked", () =>
     Effect.gen(function* () {
       const { calls, commands, process } = scripted(() => ({ stdout: "" }))
-      yield* planPrune(process, commands, settings, ["tank/data", "tank/data/kid"], new Set())
+      yield* planPrune(process, commands, settings, source("tank/data", "tank/data/kid"), new Set())
       assert.deepStrictEqual(calls, [
         "zfs get -H -p -s local -d 1 -t snapshot -o name,value zipper:run tank/data tank/data/kid"
       ])
@@ -316,7 +322,7 @@ describe("planPrune", () => {
   it.effect("fails when zfs fails, instead of finding nothing", () =>
     Effect.gen(function* () {
       const { commands, process } = scripted(() => ({ exitCode: 1, stderr: "internal error" }))
-      const error = yield* Effect.flip(planPrune(process, commands, settings, ["tank/data"], new Set()))
+      const error = yield* Effect.flip(planPrune(process, commands, settings, source("tank/data"), new Set()))
       assert.match(error.message, /cannot list the snapshots of tank\/data: internal error/)
     })
   )

@@ -9,6 +9,8 @@ export class LockError extends Data.TaggedError("LockError")<{
   readonly path: string
   /** Names the holder (pid, since when) when it is held. */
   readonly message: string
+  /** The holder alone, as the lock's file names it. */
+  readonly holder?: string
   /** It is the file that cannot be used. */
   readonly otherWouldDo?: boolean
   readonly cause?: unknown
@@ -55,4 +57,21 @@ export const withLockOption = (error: LockError): LockError =>
 
 /** Somebody else has it. */
 export const held = (path: string, holder: string): LockError =>
-  new LockError({ reason: "Held", path, message: `another run holds ${path}: ${holder}` })
+  new LockError({ reason: "Held", path, message: `another run holds ${path}: ${holder}`, holder })
+
+/** Errors of a file system that has no locks. */
+const lockless: ReadonlySet<string> = new Set(["ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"])
+
+/** Whether it failed because the file system has no locks. */
+export const isLockless = ({ cause }: LockError): boolean => lockless.has(Errno.codeOf(cause) ?? "")
+
+/** The lock of a target cannot be used: its place is not the operator's to choose. */
+export const inTarget = (error: LockError): LockError =>
+  error.otherWouldDo === true
+    ? new LockError({
+        reason: "Unusable",
+        path: error.path,
+        message: `cannot use the lock of the target, ${error.path}: ${Errno.explain(error.cause)}${Errno.adviceOnWriting(Errno.codeOf(error.cause))}`,
+        cause: error.cause
+      })
+    : error

@@ -1,4 +1,8 @@
+import { join } from "node:path"
 import { isInstant } from "../../domain/Instant.ts"
+
+/** The lock file in a folder of job-wide state. */
+export const lockIn = (folder: string): string => join(folder, "lock")
 
 /** Who has the lock, as the lock file says it. */
 export interface Holder {

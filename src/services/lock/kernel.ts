@@ -7,8 +7,8 @@ import { utcSeconds } from "../../domain/Metadata.ts"
 import { Process } from "../Process.ts"
 import { notToWrite, withRegular } from "../regularFile.ts"
 import { hasExlock, runFlock } from "./flock.ts"
-import { describe, encode } from "./holder.ts"
-import { held, type LockError, unusable } from "./LockError.ts"
+import { describe, encode, lockIn } from "./holder.ts"
+import { held, inTarget, isLockless, type LockError, unusable } from "./LockError.ts"
 import { holderOf } from "./lookAt.ts"
 import { makeProbe } from "./probe.ts"
 
@@ -22,9 +22,45 @@ export const makeLock = Effect.map(Process, (runner) => ({
   acquire: Effect.fn("Lock.acquire")((path: string) =>
     Effect.acquireRelease(take(runner, path), release(path)).pipe(Effect.asVoid)
   ),
+  acquireIn: acquireIn(runner),
   probe: makeProbe(runner),
   holder: holderOf
 }))
+
+/** See Lock.acquireIn. */
+const acquireIn = (runner: typeof Process.Service) => {
+  // A second lock of this process on one file would be refused as that of any other.
+  const ours = new Set<string>()
+  return Effect.fn("Lock.acquireIn")(function* (folder: string) {
+    const path = lockIn(folder)
+    if (ours.has(path) || !(yield* isThere(folder))) return
+    const taken = Effect.acquireRelease(
+      Effect.tap(take(runner, path), () => Effect.sync(() => ours.add(path))),
+      (file) =>
+        Effect.zipRight(
+          release(path)(file),
+          Effect.sync(() => ours.delete(path))
+        )
+    )
+    yield* taken.pipe(
+      Effect.asVoid,
+      Effect.catchIf(isLockless, () => {
+        ours.add(path)
+        return Effect.logInfo(
+          `${folder} is on a file system without locks: only lockfile_path keeps a second run away, and only one with the same lockfile_path`
+        )
+      }),
+      Effect.mapError(inTarget)
+    )
+  })
+}
+
+// Whatever else is there is for the store to refuse.
+const isThere = (folder: string) =>
+  Effect.tryPromise(() => fs.lstat(folder)).pipe(
+    Effect.map((stat) => stat.isDirectory()),
+    Effect.orElseSucceed(() => false)
+  )
 
 const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {
   const file = yield* open(path)
@@ -76,9 +112,19 @@ const lockDescriptor = (runner: typeof Process.Service, fd: number, path: string
         ? Effect.void
         : exitCode === 1 && stderr === ""
           ? whoHolds(path)
-          : Effect.fail(unusable(path, new Error(`flock: ${stderr.trim() || `exit status ${exitCode}`}`)))
+          : Effect.fail(unusable(path, complaint(stderr.trim() || `exit status ${exitCode}`)))
     )
   )
+
+/** What flock(1) says, with the errno that its words are of. */
+const complaint = (said: string): Error => {
+  const code = /: No locks available$/.test(said)
+    ? "ENOLCK"
+    : /: (?:Operation not supported|Function not implemented)$/.test(said)
+      ? "EOPNOTSUPP"
+      : undefined
+  return Object.assign(new Error(`flock: ${said}`), code === undefined ? {} : { code })
+}
 
 const whoHolds = (path: string): Effect.Effect<never, LockError> =>
   attempt(path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(

@@ -4,8 +4,10 @@ import * as Effect from "effect/Effect"
 import type { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderFailure, FolderRecord } from "../../domain/FolderState.ts"
+import type { SourceName } from "../../domain/JobIdentity.ts"
 import { Disk } from "../Disk.ts"
 import { type Finding, leftover } from "./folderRecovery.ts"
+import { owner, wouldClaim } from "./identity.ts"
 import * as jobState from "./jobState.ts"
 import * as Layout from "./layout.ts"
 import { asStoreError, type Publication, type Published, type Staging, type StoreSettings } from "./model.ts"
@@ -28,6 +30,9 @@ export const makeDryRun = Effect.fnUntraced(function* (
   const operation = operationsOn(Context.make(Disk, yield* Disk))
   return {
     preflight: preflight(layout, "ask").pipe(operation("preflight", reading.preflight)),
+    stateFolder: Effect.succeed(layout.job),
+    owner: owner(layout, purpose).pipe(operation("owner", reading.owner)),
+    claim: (source: SourceName) => wouldClaim(layout, source).pipe(operation("claim", reading.owner)),
     recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
       operation("recover", reading.recover)
     ),

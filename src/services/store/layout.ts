@@ -10,6 +10,10 @@ export interface Layout {
   /** Job-wide state. */
   readonly job: string
   readonly cursor: string
+  /** Which job the target belongs to. */
+  readonly identity: string
+  /** Follows from the paths of source and target. */
+  readonly pathId: string
   readonly failures: string
   readonly indexes: string
   /** Which folders of the target are mounts of their own. */
@@ -30,6 +34,8 @@ export const make = (settings: StoreSettings): Layout => {
     source: settings.sourcePath === undefined ? undefined : resolve(settings.sourcePath),
     job,
     cursor: join(job, "cursor.json"),
+    identity: join(job, "job.json"),
+    pathId: settings.jobId,
     failures: join(job, "failures"),
     indexes: join(job, "index"),
     mounts: join(job, "mounts.json"),

@@ -3,10 +3,12 @@ import * as Effect from "effect/Effect"
 import type { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderFailure } from "../../domain/FolderState.ts"
+import type { SourceName } from "../../domain/JobIdentity.ts"
 import { Disk } from "../Disk.ts"
 import { Hasher } from "../Hasher.ts"
 import * as archiveIndex from "./archiveIndex.ts"
 import { isFolder } from "./folders.ts"
+import { claim, owner } from "./identity.ts"
 import * as jobState from "./jobState.ts"
 import * as Layout from "./layout.ts"
 import type { Publication, Staging, StoreSettings } from "./model.ts"
@@ -27,6 +29,12 @@ export const make = Effect.fnUntraced(function* (settings: StoreSettings) {
   const operation = operationsOn(context)
   return {
     preflight: preflight(layout, "write").pipe(operation("preflight", reading.preflight)),
+    stateFolder: jobState
+      .makeJobFolder(layout.job)
+      .pipe(Effect.as(layout.job), operation("stateFolder", "cannot use the target")),
+    owner: owner(layout, "set aside").pipe(operation("owner", reading.owner)),
+    claim: (source: SourceName) =>
+      claim(layout, source).pipe(operation("claim", "cannot write down which job the target belongs to")),
     recover: isFolder(layout.job).pipe(
       Effect.zipRight(recover(layout, stages.open)),
       operation("recover", reading.recover)

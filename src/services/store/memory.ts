@@ -4,6 +4,7 @@ import type { PreviousArchive } from "../../domain/ArchiveIndex.ts"
 import type { Cursor } from "../../domain/Cursor.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
 import type { FolderFailure, FolderRecord } from "../../domain/FolderState.ts"
+import type { Owner, SourceName } from "../../domain/JobIdentity.ts"
 import type {
   BrokenFolder,
   Publication,
@@ -19,6 +20,8 @@ export interface MemoryStore {
   /** What `preflight` finds; an error makes it fail. */
   readonly preflight: StoreReport | StoreError
   readonly recovery: RecoveryReport
+  /** The source that the target belongs to. */
+  readonly owner?: Owner | undefined
   readonly published: ReadonlyMap<FolderName, PublishedSets>
   /** Size of the archive as it lies there, for folders where it is not what the state says; undefined: missing. */
   readonly zipSizes: ReadonlyMap<FolderName, number | undefined>
@@ -84,6 +87,15 @@ export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
           "free" in store.preflight ? Effect.succeed(store.preflight) : Effect.fail(store.preflight)
       )
     ),
+    stateFolder: Effect.succeed("/memory/.zipper"),
+    owner: Ref.get(ref).pipe(Effect.map((store) => store.owner)),
+    claim: Effect.fnUntraced(function* (source: SourceName) {
+      yield* Ref.update(ref, (store) => ({
+        ...store,
+        owner: { since_utc: "1970-01-01T00:00:00Z", ...store.owner, ...source }
+      }))
+      return { id: "memory", former: [] }
+    }),
     recover: call("recover").pipe(
       Effect.zipRight(Ref.get(ref)),
       Effect.map((store) => store.recovery)

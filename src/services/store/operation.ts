@@ -19,5 +19,6 @@ export const reading = {
   recover: "cannot look for what an interrupted run left",
   unmounted: "cannot see which folders of the target are mounted",
   records: "cannot read what is known of the folders",
-  cursor: "cannot read the cursor"
+  cursor: "cannot read the cursor",
+  owner: "cannot read which job the target belongs to"
 } as const

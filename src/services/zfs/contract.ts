@@ -3,6 +3,8 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Evidence } from "../../domain/Changes.ts"
 import type { FolderName } from "../../domain/FolderName.ts"
+import type { JobIds, SourceName } from "../../domain/JobIdentity.ts"
+import type { Snapshot } from "../../domain/SnapshotPrune.ts"
 import type { SnapshotRef, SourceView } from "../../domain/Source.ts"
 
 /** A zfs command failed, or the source is not what it should be. */
@@ -34,6 +36,10 @@ export interface SourceInfo {
   readonly path: string
   /** Dataset that holds it; undefined when the source is read live. */
   readonly dataset: string | undefined
+  /** Path of the source folder inside its dataset, for people; left out when it is the dataset itself. */
+  readonly within?: string
+  /** What this job marks its snapshots with; left out: the layer's `jobId`. */
+  readonly job?: JobIds
   /** That dataset and its children that are mounted inside the source folder: what one snapshot has to cover. */
   readonly datasets: ReadonlyArray<string>
   /** The command that grants what a run needs, when we are not root. */
@@ -70,8 +76,10 @@ export interface ZfsSettings {
   /** `snapshot_prefix`. */
   readonly prefix: string
   readonly runId: string
-  /** Tells this job's snapshots from those of another job on the same dataset. */
+  /** Marks the snapshots of a source that has no {@link SourceInfo.job}. */
   readonly jobId: string
+  /** Where the job's archives go: its mark says it, so that another job can see whether this one is still there. */
+  readonly target?: string
   /** Ours when left out. */
   readonly hostname?: string
 }
@@ -85,6 +93,13 @@ export interface ZfsService {
    * live, nothing is asked of zfs, and all is well.
    */
   readonly checkTarget: (targetPath: string) => Effect.Effect<void, ZfsError>
+  /**
+   * Whether there is no such source any more: its dataset is not there, or it is mounted and the folder is not in it; for a live
+   * source, nothing is at its path.
+   */
+  readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
+  /** The snapshots of the source's datasets that carry our mark, whichever job took them, but for those of a run that is alive. */
+  readonly marked: (source: SourceInfo) => Effect.Effect<ReadonlyArray<Snapshot>, ZfsError>
   /**
    * Takes one atomic snapshot of all the source's datasets, marked as ours. Released (destroyed, unless
    * kept) when the scope closes, however it closes; a release that fails is logged, and the next run's

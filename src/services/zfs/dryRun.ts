@@ -2,13 +2,14 @@ import { hostname } from "node:os"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { noEvidence } from "../../domain/Changes.ts"
+import type { SourceName } from "../../domain/JobIdentity.ts"
 import * as SnapshotName from "../../domain/SnapshotName.ts"
 import { sourceOf } from "../../domain/SourceLayout.ts"
 import type { Process } from "../Process.ts"
 import { makeCommands } from "./command.ts"
 import type { SnapshotHandle, SourceInfo, ZfsService, ZfsSettings } from "./contract.ts"
-import { checkTarget, infoOf, readLayout } from "./layout.ts"
-import { planPrune } from "./prune.ts"
+import { checkTarget, infoOf, isGone, readLayout } from "./layout.ts"
+import { marked, planPrune } from "./prune.ts"
 
 /** OpenZFS without changing anything. */
 export const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
@@ -21,6 +22,8 @@ export const makeDryRun = (process: typeof Process.Service, settings: ZfsSetting
       return infoOf(path, yield* readLayout(process, commands, path))
     }),
     checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(process, commands, path)),
+    isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(process, commands, source)),
+    marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(process, commands, known, source)),
     snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
       const layout = yield* readLayout(process, commands, source.path)
       const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)
@@ -45,7 +48,7 @@ export const makeDryRun = (process: typeof Process.Service, settings: ZfsSetting
       return handle
     }),
     prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
-      const plan = yield* planPrune(process, commands, known, source.datasets, keep)
+      const plan = yield* planPrune(process, commands, known, source, keep)
       yield* Effect.forEach(
         plan.destroy.filter(({ name }) => !announced.has(name)),
         ({ name }) => Effect.logInfo(`would destroy the snapshot ${name}`),

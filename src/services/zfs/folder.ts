@@ -23,6 +23,13 @@ export const realPath = (path: string): Effect.Effect<RawPath.RawPath | undefine
     Effect.orElseSucceed(() => undefined)
   )
 
+/** Whether there is nothing at the path. One that cannot be looked at is somewhere. */
+export const isNowhere = (path: string): Effect.Effect<boolean> =>
+  Effect.tryPromise(() => fs.lstat(path)).pipe(
+    Effect.as(false),
+    Effect.catchAll(({ error }) => Effect.succeed(["ENOENT", "ENOTDIR"].includes(Errno.codeOf(error) ?? "")))
+  )
+
 /** Lists a folder, only to see that it can be read. */
 export const canRead = (path: RawPath.RawPath): Effect.Effect<void, unknown> =>
   Effect.tryPromise({ try: () => fs.opendir(RawPath.toBuffer(path)), catch: (cause) => cause }).pipe(

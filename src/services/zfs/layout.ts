@@ -1,10 +1,12 @@
 import * as Effect from "effect/Effect"
+import type { SourceName } from "../../domain/JobIdentity.ts"
+import * as RawPath from "../../domain/RawPath.ts"
 import { arrange, findHome, hidden, type Layout, targetHidden } from "../../domain/SourceLayout.ts"
 import { datasetColumns, parseDatasets } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
 import { allowCommand, type Commands, understood } from "./command.ts"
 import { type SourceInfo, ZfsError } from "./contract.ts"
-import { realPath, resolveFolder } from "./folder.ts"
+import { isNowhere, realPath, resolveFolder } from "./folder.ts"
 import { readMounts } from "./mounts.ts"
 
 /** Finds out how the source folder lies in its dataset, and what is mounted in it, at this moment. */
@@ -37,6 +39,21 @@ export const checkTarget = Effect.fnUntraced(function* (
   if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
 })
 
+/** See ZfsService.isGone. */
+export const isGone = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  { dataset, source_path }: SourceName
+) {
+  if (dataset === undefined) return yield* isNowhere(source_path)
+  const datasets = yield* listDatasets(commands, dataset)
+  if (!datasets.some(({ name }) => name === dataset)) return true
+  const mounts = yield* readMounts(process)
+  // zfs removes the mount point of a dataset that is not mounted.
+  const mounted = mounts.some(({ device, type }) => type === "zfs" && device === dataset)
+  return mounted && (yield* isNowhere(source_path))
+})
+
 /** Those of all pools. */
 const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
   const purpose = "list the datasets"
@@ -53,6 +70,7 @@ export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
 export const infoOf = (path: string, layout: Layout): SourceInfo => ({
   path,
   dataset: layout.dataset,
+  ...(layout.within === "" ? {} : { within: RawPath.display(layout.within) }),
   datasets: datasetsOf(layout),
   ...(process.getuid?.() === 0 ? {} : { grant: allowCommand(layout.dataset) })
 })

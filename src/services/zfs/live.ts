@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import { noEvidence } from "../../domain/Changes.ts"
 import type { SnapshotHandle, SourceInfo, ZfsService } from "./contract.ts"
-import { resolveFolder } from "./folder.ts"
+import { isNowhere, resolveFolder } from "./folder.ts"
 
 /** Reads a plain folder as it is; there are no snapshots. */
 export const live: ZfsService = {
@@ -10,6 +10,8 @@ export const live: ZfsService = {
     return { path, dataset: undefined, datasets: [] } satisfies SourceInfo
   }),
   checkTarget: () => Effect.void,
+  isGone: ({ source_path }) => isNowhere(source_path),
+  marked: () => Effect.succeed([]),
   snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
     const root = yield* resolveFolder(source.path)
     const handle: SnapshotHandle = {

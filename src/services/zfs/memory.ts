@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { type Evidence, noEvidence } from "../../domain/Changes.ts"
 import * as RawPath from "../../domain/RawPath.ts"
 import * as SnapshotName from "../../domain/SnapshotName.ts"
+import type { Snapshot } from "../../domain/SnapshotPrune.ts"
 import type { Blocked, Graft, SnapshotRef, SourceView } from "../../domain/Source.ts"
 import type { SnapshotHandle, SourceInfo, ZfsError, ZfsService } from "./contract.ts"
 
@@ -28,8 +29,12 @@ export interface ZfsMemory {
   readonly held: Set<string>
   /** All snapshots that were ever taken, in order. */
   readonly snapshots: Array<MemorySnapshot>
+  /** What isGone answers. */
+  gone: boolean
+  /** Snapshots with our mark. */
+  marked: ReadonlyArray<Snapshot>
   /** Makes these operations fail. */
-  failing: Partial<Record<"locate" | "checkTarget" | "snapshot" | "prune", ZfsError>>
+  failing: Partial<Record<"locate" | "checkTarget" | "isGone" | "marked" | "snapshot" | "prune", ZfsError>>
 }
 
 /** A dataset `tank/data` whose snapshots show the folder `root`, and of whose changes nothing is known. */
@@ -42,6 +47,8 @@ export const makeZfsMemory = (root: string, overrides: Partial<ZfsMemory> = {}):
   unheld: {},
   held: new Set(),
   snapshots: [],
+  gone: false,
+  marked: [],
   failing: {},
   ...overrides
 })
@@ -52,6 +59,8 @@ export const makeMemory = (memory: ZfsMemory): ZfsService => ({
     orFail(memory.failing.locate, () => ({ path, dataset: memory.dataset, datasets: [memory.dataset] }))
   ),
   checkTarget: Effect.fn("Zfs.checkTarget")(() => orFail(memory.failing.checkTarget, () => {})),
+  isGone: () => orFail(memory.failing.isGone, () => memory.gone),
+  marked: () => orFail(memory.failing.marked, () => memory.marked),
   snapshot: Effect.fn("Zfs.snapshot")(function* (_source: SourceInfo) {
     const taken = yield* Effect.acquireRelease(take(memory), (snapshot) =>
       Effect.sync(() => {

@@ -8,7 +8,7 @@ import { rows, shortName } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
 import { isRunning } from "../process/alive.ts"
 import { type Commands, complaint, failure, understood } from "./command.ts"
-import type { PruneReport, ZfsSettings } from "./contract.ts"
+import type { PruneReport, SourceInfo, ZfsSettings } from "./contract.ts"
 import { destroy } from "./destroy.ts"
 import { startOf } from "./processes.ts"
 
@@ -20,22 +20,44 @@ export const planPrune = Effect.fnUntraced(function* (
   process: typeof Process.Service,
   commands: Commands,
   settings: ZfsSettings & { readonly hostname: string },
-  datasets: ReadonlyArray<string>,
+  source: SourceInfo,
   keep: ReadonlySet<string>
+) {
+  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source)
+  const { former, id } = source.job ?? { id: settings.jobId, former: [] }
+  return select(snapshots, { prefix: settings.prefix, jobs: new Set([id, ...former]), keep, alive })
+})
+
+/** See ZfsService.marked. */
+export const marked = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  settings: ZfsSettings & { readonly hostname: string },
+  source: SourceInfo
+) {
+  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source)
+  return snapshots.filter((snapshot) => {
+    const mark = snapshot.mark === undefined ? undefined : decode(snapshot.mark)
+    return mark !== undefined && !alive(mark, snapshot)
+  })
+})
+
+/** The source's snapshots with our mark, and whether the run behind a mark may still be at work. */
+const lookAtMarked = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  settings: ZfsSettings & { readonly hostname: string },
+  { datasets }: SourceInfo
 ) {
   const snapshots = yield* listMarked(commands, settings.prefix, datasets)
   const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decode(mark) ?? [])))
   const running = yield* runningPids(process, settings.hostname, marks)
   const now = (yield* Clock.currentTimeMillis) / 1000
-  return select(snapshots, {
-    prefix: settings.prefix,
-    job: settings.jobId,
-    keep,
-    alive: (mark, { creation }) =>
-      mark.host === settings.hostname
-        ? running.has(mark.pid) && (running.get(mark.pid) ?? mark.start) === mark.start
-        : Math.abs(now - creation) < foreignRunSeconds
-  })
+  const alive = (mark: SnapshotMark, { creation }: Snapshot): boolean =>
+    mark.host === settings.hostname
+      ? running.has(mark.pid) && (running.get(mark.pid) ?? mark.start) === mark.start
+      : Math.abs(now - creation) < foreignRunSeconds
+  return { alive, snapshots }
 })
 
 /** Destroys them one by one; what cannot be destroyed is spared, and its reason told. */

@@ -18,7 +18,7 @@ import { datasetOf, table } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
 import { changesSince } from "./changes.ts"
 import { type Commands, complaint, failure, understood } from "./command.ts"
-import { type SnapshotHandle, ZfsError, type ZfsSettings } from "./contract.ts"
+import { type SnapshotHandle, type SourceInfo, ZfsError, type ZfsSettings } from "./contract.ts"
 import { destroy } from "./destroy.ts"
 import { canRead } from "./folder.ts"
 import { hold, inSnapshot } from "./hold.ts"
@@ -30,12 +30,12 @@ export const takeSnapshot = Effect.fnUntraced(function* (
   process: typeof Process.Service,
   commands: Commands,
   settings: ZfsSettings & { readonly hostname: string },
-  path: string
+  source: SourceInfo
 ) {
-  const layout = yield* readLayout(process, commands, path)
+  const layout = yield* readLayout(process, commands, source.path)
   yield* Effect.forEach(layout.blocked, ({ reason }) => Effect.logDebug(reason), { discard: true })
   const kept = yield* Ref.make(false)
-  const ref = yield* Effect.acquireRelease(create(process, commands, settings, layout), (taken) =>
+  const ref = yield* Effect.acquireRelease(create(process, commands, settings, layout, source.job), (taken) =>
     Ref.get(kept).pipe(Effect.flatMap((keep) => (keep ? Effect.void : release(commands, taken))))
   )
   const view = yield* viewOf(layout, ref)
@@ -52,15 +52,17 @@ const create = Effect.fnUntraced(function* (
   process_: typeof Process.Service,
   commands: Commands,
   settings: ZfsSettings & { readonly hostname: string },
-  layout: Layout
+  layout: Layout,
+  job: SourceInfo["job"]
 ) {
   const mark = encode({
     host: settings.hostname,
     pid: process.pid,
     start: (yield* startOf(process_, process.pid)) ?? "",
     run: settings.runId,
-    job: settings.jobId,
-    layout: fingerprint(layout)
+    job: job?.id ?? settings.jobId,
+    layout: fingerprint(layout),
+    target: settings.target
   })
   const datasets = datasetsOf(layout)
   const name = yield* createFirstFree(commands, settings.prefix, mark, layout.dataset, datasets)
