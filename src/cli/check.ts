@@ -8,10 +8,10 @@ import { fromConfig } from "../domain/replication/Job.ts"
 import * as Check from "../programs/Check.ts"
 import { checkReplication } from "../programs/CheckReplication.ts"
 import { checkState } from "../programs/CheckState.ts"
-import type { Finding } from "../programs/Finding.ts"
+import { type Finding, warning } from "../programs/Finding.ts"
 import { Disk } from "../services/Disk.ts"
 import { archiving, command, loadConfig } from "./command.ts"
-import { cronPlace } from "./cronPlace.ts"
+import { cronPlace, isLasting } from "./cronPlace.ts"
 import { Stop } from "./Exit.ts"
 import { Output, printDocument } from "./Output.ts"
 import * as options from "./options.ts"
@@ -35,10 +35,11 @@ export const check = Command.make(
         return Effect.provide(checkReplication(job), replicationServices.dryRun(job, config))
       })
       const state = yield* Effect.provide(checkState(config), Disk.layer)
-      const findings = [...archive, ...replication.flat(), ...state]
+      const lasting = isLasting(flags.config)
+      const findings = [...archive, ...replication.flat(), ...state, ...(lasting ? [] : [notLasting])]
       const ok = findings.every(({ status }) => status !== "problem")
       const place = cronPlace(flags.config)
-      const lines = ok ? cronLines(place, workOf(config)) : []
+      const lines = ok && lasting ? cronLines(place, workOf(config)) : []
       if (flags.json) {
         const cron = lines.map(({ job, ...rest }) => ({ ...rest, job: job ?? null, user: place.user }))
         const crontab = crontabOf(place.platform)
@@ -48,12 +49,18 @@ export const check = Command.make(
       }
       if (!ok) return yield* new Stop({ status: ExitStatus.preflight })
       yield* Effect.logInfo("a run would work")
+      if (!lasting) return
       yield* tell(lines, crontabOf(place.platform))
     }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
     "Look at everything a run depends on, change nothing, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"
   )
+)
+
+const notLasting = warning(
+  "cron",
+  "no lines for cron: this configuration is not a file that another process can read. Write it to a file, and check that one"
 )
 
 const checkArchive = (config: ArchiveConfig) =>

@@ -6,7 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { tokenVariable } from "../domain/ConfigContradictions.ts"
-import { type Answers, example } from "../domain/ConfigRender.ts"
+import { type Answers, exampleWith } from "../domain/ConfigRender.ts"
+import { wordOf } from "../domain/Crontab.ts"
 import { ConfigInitDocument } from "../domain/documents/Config.ts"
 import { shellWords } from "../domain/ShellWord.ts"
 import { answersFrom, type Given } from "../programs/ConfigByOptions.ts"
@@ -63,13 +64,14 @@ export const init = Command.make(
         ? fileOf({ ...own, ...(yield* fromFlags(flags, tokenGiven)) })
         : watched
           ? fileOf(yield* interview({ tokenGiven, own }))
-          : example
+          : exampleWith(own.lockfile_path)
       const written = yield* writeConfig(flags.file, content)
       yield* Effect.logInfo(`wrote ${written.file}, and ${written.example}, which explains every key`)
-      if (own.lockfile_path !== undefined && content !== example) {
-        yield* Effect.logInfo(`not root: lock and log go to ${dirname(own.lockfile_path)}`)
+      const isExample = !told && !watched
+      if (own.log_file !== undefined && !isExample) {
+        yield* Effect.logInfo(`not root: lock and log go to ${dirname(own.log_file)}`)
       }
-      const edit = content === example ? "set source_path, target_path and gotify in it; " : ""
+      const edit = isExample ? "set source_path, target_path and gotify in it; " : ""
       yield* Effect.logInfo(`next: ${edit}${shellWords(["zipper", "check", "--config", flags.file])}`)
       if (flags.json) yield* printDocument(ConfigInitDocument, { version: 1, ...written })
     }).pipe(
@@ -96,11 +98,15 @@ const flagsAlone = (flags: Given): boolean =>
   flags.gotifyTokenFile !== undefined ||
   flags.notifySuccess
 
-/** Only root may write where lock and log usually are. */
-const ownPlaces = (path: string): Pick<Answers, "lockfile_path" | "log_file"> => {
-  if (process.getuid?.() === 0) return {}
+/**
+ * A lock file that follows from the configuration's path: two configurations with one would keep each other out. Only root may
+ * write where lock and log usually are.
+ */
+const ownPlaces = (path: string): Pick<Answers, "log_file"> & { readonly lockfile_path: string } => {
+  const lock = `zipper.${wordOf(resolve(path))}.lock`
+  if (process.getuid?.() === 0) return { lockfile_path: `/var/run/${lock}` }
   const folder = dirname(resolve(path))
-  return { lockfile_path: resolve(folder, "zipper.lock"), log_file: resolve(folder, "zipper.log") }
+  return { lockfile_path: resolve(folder, lock), log_file: resolve(folder, "zipper.log") }
 }
 
 const fromFlags = (flags: Given, tokenGiven: boolean) =>

@@ -1,4 +1,4 @@
-import { accessSync, constants, realpathSync } from "node:fs"
+import { accessSync, constants, realpathSync, statSync } from "node:fs"
 import { resolve } from "node:path"
 import type { CronPlace } from "../domain/Crontab.ts"
 import { userName } from "../services/zfs/command.ts"
@@ -14,6 +14,22 @@ export const cronPlace = (config: string): CronPlace => {
     config: resolve(config)
   }
 }
+
+/**
+ * Whether a later process finds the same configuration under this path. A pipe (`<(…)`), standard input and other names of a file
+ * that this process has open (/dev/fd, /proc/self) are gone with it.
+ */
+export const isLasting = (config: string): boolean => {
+  const path = resolve(config)
+  try {
+    return !isPassing(path) && !isPassing(realpathSync(path)) && statSync(path).isFile()
+  } catch {
+    // Cron could not read it either.
+    return false
+  }
+}
+
+const isPassing = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
 
 /** Whether cron could start it by name: it is executable, and the `node` of its first line is the one that runs now. */
 const startsByItself = (zipper: string): boolean => {

@@ -18,7 +18,7 @@ export const stateOf = (config: Pick<Config, "target_path" | "state_dir" | "lock
   return {
     dir,
     inTarget: config.target_path !== undefined,
-    asidePath: (job: JobKey, what: "last" | "running") =>
+    asidePath: (job: JobKey, what: "last" | "running" | "locked") =>
       `${config.lockfile_path.replace(/\.lock$/, "")}.${id}.${fileNameOf(job)}.${what}`
   }
 }

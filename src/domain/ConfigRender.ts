@@ -4,7 +4,9 @@ import { placeholder } from "./ConfigContradictions.ts"
 import { maskAddress } from "./ConfigIssues.ts"
 import { ReplicationJob, Retention } from "./replication/JobConfig.ts"
 
-/** What `config init` writes, byte for byte the same as config.json.example. */
+const exampleLock = "/var/run/zipper.lock"
+
+/** The example of a configuration, byte for byte the same as config.json.example. */
 export const example: string = `${JSON.stringify(
   {
     source_path: "/mnt/tank/source_dataset",
@@ -14,7 +16,7 @@ export const example: string = `${JSON.stringify(
     retries: 3,
     nice: 10,
     umask: "027",
-    lockfile_path: "/var/run/zipper.lock",
+    lockfile_path: exampleLock,
     tmp_dir: "/mnt/tank/tmp",
     log_file: "/var/log/zipper.log",
     gotify: {
@@ -27,6 +29,10 @@ export const example: string = `${JSON.stringify(
   undefined,
   2
 )}\n`
+
+/** The example as `config init` writes it: with a lock file of its own, since two jobs with one never run at once. */
+export const exampleWith = (lockfile: string): string =>
+  example.replace(JSON.stringify(exampleLock), () => JSON.stringify(lockfile))
 
 /** What `config init` is told: what has no default, and what most people choose. */
 export interface Answers {

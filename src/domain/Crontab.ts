@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { shellWords } from "./ShellWord.ts"
 
 /**
@@ -58,7 +59,8 @@ export const crontabOf = (platform: string): string =>
 export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronLine> => {
   const { config, node, platform, user, zipper } = place
   const program = node === undefined ? [zipper] : [node, zipper]
-  const guard = guardFile(work.lockfile)
+  const guard = guardFile(work.lockfile, config)
+  const first = minuteOf(config)
   if ([...program, config, guard].some(untellable) || !/^[^\s%#]+$/.test(user)) return []
   const lineOf = (
     words: ReadonlyArray<string>,
@@ -73,12 +75,12 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
         lineOf([...guardedBy(platform, guard), ...program, "run", ...last], {
           command: "run",
           job: undefined,
-          schedule: "5 * * * *"
+          schedule: `${first} * * * *`
         })
       ]
     : []
   const replication = work.replication.flatMap(({ direction, name, prunes }, index) => {
-    const minute = (10 + 10 * index) % 60
+    const minute = (first + 5 + 10 * index) % 60
     const hour = direction === "pull" ? 1 : 3
     const words = (command: string) => [...program, command, "--job", name, ...last]
     return [
@@ -91,8 +93,21 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
   return [...archive, ...replication]
 }
 
-/** Beside `lockfile_path`, which the program takes itself: whoever may write that may write this. */
-const guardFile = (lockfile: string): string => `${lockfile.replace(/\.lock$/, "")}.cron.lock`
+/**
+ * Beside `lockfile_path`, which the program takes itself: who may write that may write this. Each configuration has its own: of two
+ * with one guard, cron would never start one, and that one could not say so.
+ */
+const guardFile = (lockfile: string, config: string): string => {
+  const [stem, word] = [lockfile.replace(/\.lock$/, ""), wordOf(config)]
+  return `${stem.endsWith(`.${word}`) ? stem : `${stem}.${word}`}.cron.lock`
+}
+
+/** Not that of another configuration, as far as 60 minutes go: with one lock file, one of them would not run. */
+const minuteOf = (config: string): number => Number.parseInt(wordOf(config), 16) % 60
+
+/** A word that is the same for the same path of a configuration only. */
+export const wordOf = (config: string): string =>
+  createHash("sha256").update(config).digest("hex").slice(0, 8)
 
 const guardedBy = (platform: string, file: string): ReadonlyArray<string> =>
   platform === "linux"

@@ -1,6 +1,7 @@
 import type { Activity } from "./Activity.ts"
 import type { DueReason } from "./Changes.ts"
 import type { FolderName } from "./FolderName.ts"
+import type { LockedOut } from "./LockedOut.ts"
 import type { DatasetStanding, FolderStanding, LastRun } from "./Standing.ts"
 
 /** How everything of a configuration stands at one instant: what `status` shows. Times are UTC, to the second. */
@@ -48,6 +49,8 @@ export interface DatasetStatus extends Item {
 interface JobStatus {
   readonly lastRun: LastRun | undefined
   readonly activity: Activity
+  /** Runs that found the lock held since the last one in which all went well. */
+  readonly lockedOut?: LockedOut | undefined
   /** Nothing is known of what it looks after, and there is no run that may pass for a recent one. */
   readonly overdue: boolean
 }

@@ -3,6 +3,7 @@ import { type DueReason, decide } from "./Changes.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { FolderRecord } from "./FolderState.ts"
 import { isAhead } from "./Instant.ts"
+import type { LockedOut } from "./LockedOut.ts"
 import { lookedAfter } from "./replication/LookedAfter.ts"
 import type { ArchiveStanding, FolderStanding, JobStanding, ReplicationStanding } from "./Standing.ts"
 import { withRecord } from "./StandingOf.ts"
@@ -38,6 +39,7 @@ export const archiveStatus = (
     readonly previous: ReadonlyMap<FolderName, PreviousStatus>
     readonly standing: ArchiveStanding | undefined
     readonly activity: Activity
+    readonly lockedOut?: LockedOut | undefined
   }
 ): ArchiveStatus => {
   const { previous, records, standing } = found
@@ -80,6 +82,7 @@ export const archiveStatus = (
     sourceProblem: "problem" in found.inSource ? found.inSource.problem : undefined,
     lastRun: standing?.last_run,
     activity: found.activity,
+    ...(found.lockedOut === undefined ? {} : { lockedOut: found.lockedOut }),
     folders,
     overdue: jobOverdue(asked, standing, folders.length)
   }
@@ -101,9 +104,13 @@ export const replicationStatus = (
     readonly host: string
     readonly datasets: ReadonlyArray<string>
   },
-  found: { readonly standing: ReplicationStanding | undefined; readonly activity: Activity }
+  found: {
+    readonly standing: ReplicationStanding | undefined
+    readonly activity: Activity
+    readonly lockedOut?: LockedOut | undefined
+  }
 ): ReplicationStatus => {
-  const { activity, standing } = found
+  const { activity, lockedOut, standing } = found
   const { kept, unknown } = lookedAfter(standing?.datasets ?? [], job.datasets)
   const datasets = [
     ...kept.map(
@@ -140,6 +147,7 @@ export const replicationStatus = (
     host: job.host,
     lastRun: standing?.last_run,
     activity,
+    ...(lockedOut === undefined ? {} : { lockedOut }),
     datasets: datasets.sort((a, b) => (a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : 0)),
     overdue: jobOverdue(asked, standing, datasets.length)
   }

@@ -1,4 +1,5 @@
 import type { Activity } from "./Activity.ts"
+import { describeLockedOut, type LockedOut } from "./LockedOut.ts"
 import type { LastRun } from "./Standing.ts"
 import { lostFolders, overdueLines, type Status } from "./Status.ts"
 import { age, type Line, line, paragraph } from "./StatusLine.ts"
@@ -45,7 +46,11 @@ export const render = (
 const jobLines = (
   now: number,
   name: string,
-  job: { readonly lastRun: LastRun | undefined; readonly activity: Activity },
+  job: {
+    readonly lastRun: LastRun | undefined
+    readonly activity: Activity
+    readonly lockedOut?: LockedOut | undefined
+  },
   width: number
 ): ReadonlyArray<Line> => {
   const { activity, lastRun } = job
@@ -53,6 +58,7 @@ const jobLines = (
     const ended = activity._tag === "Running" ? " that ended" : ""
     return [
       ...paragraph(`${name}: no run is known${ended} yet`, width, "watch"),
+      ...locked(now, job.lockedOut, width),
       ...active(now, activity, width)
     ]
   }
@@ -67,9 +73,15 @@ const jobLines = (
     ...(lastRun.error === undefined || lastRun.outcome === "interrupted"
       ? []
       : paragraph(`  ${lastRun.error}`, width, mood)),
+    ...locked(now, job.lockedOut, width),
     ...active(now, activity, width)
   ]
 }
+
+const locked = (now: number, found: LockedOut | undefined, width: number): ReadonlyArray<Line> =>
+  found === undefined
+    ? []
+    : paragraph(`  last attempt ${age(now, found.last_utc)}: ${describeLockedOut(found)}`, width, "bad")
 
 const outcome = (run: LastRun): string => {
   switch (run.outcome) {

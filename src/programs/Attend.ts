@@ -13,7 +13,7 @@ import { Lock, LockError } from "../services/Lock.ts"
 import { type Notification, Notifier } from "../services/Notifier.ts"
 import { Ping } from "../services/Ping.ts"
 import type { Attended } from "./Attended.ts"
-import { endOf, mark, record, unmark } from "./RunRecord.ts"
+import { endOf, mark, noteLockedOut, record, unmark } from "./RunRecord.ts"
 import { waitForLock } from "./WaitForLock.ts"
 import { whenStalled } from "./WhenStalled.ts"
 
@@ -27,7 +27,7 @@ const lastCall: Duration.DurationInput = "10 seconds"
  * Runs a job with its lock held, and lets the outside know: the mark of a run that is at work, a ping at the start;
  * then history, standing and metrics, before the lock is free again; then messages and a ping. However it ends: by
  * itself, by an error, a defect or a signal. What cannot be written or sent is a warning and changes no result. A
- * run that finds the lock held leaves nothing, and one that cannot use it no standing.
+ * run that finds the lock held leaves no more than word of that, and one that cannot use it no standing.
  */
 export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStanding, R2>(
   about: Attended<A, S, R2>,
@@ -41,7 +41,11 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
         const lock = yield* Effect.exit(restore(acquireAll(about)))
         if (Exit.isFailure(lock)) {
           // The holder tells of itself.
-          if (isHeld(lock.cause)) return { exit: Exit.failCause(lock.cause), told: undefined }
+          const held = heldBy(lock.cause)
+          if (held !== undefined) yield* noteLockedOut(about, held)
+          if (held !== undefined || Exit.isInterrupted(lock)) {
+            return { exit: Exit.failCause(lock.cause), told: undefined }
+          }
           const end = yield* endOf(about, started, Exit.failCause(lock.cause))
           yield* (yield* History).end(yield* about.historyOf(end))
           const told = { end, recovered: undefined, starting: undefined }
@@ -63,8 +67,10 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
         yield* mark(about, started)
         const exit: Exit.Exit<A, E | LockError> = yield* Effect.exit(restore(job))
         if (Exit.isInterrupted(exit)) yield* Effect.logError("stopped by a signal before it was done")
-        else if (Exit.isFailure(exit) && isHeld(exit.cause)) {
+        const held = Exit.isFailure(exit) ? heldBy(exit.cause) : undefined
+        if (held !== undefined) {
           yield* unmark(about)
+          yield* noteLockedOut(about, held)
           return { exit, told: undefined }
         }
         const end = yield* endOf(about, started, exit)
@@ -96,10 +102,10 @@ const acquireAll = Effect.fnUntraced(function* <A, S extends JobStanding, R>({
 /** Nobody is pinged. */
 const silent: typeof Ping.Service = { start: Effect.void, success: Effect.void, fail: () => Effect.void }
 
-const isHeld = (cause: Cause.Cause<unknown>): boolean => {
-  if (Cause.isInterrupted(cause)) return true
-  const error = Cause.squash(cause)
-  return error instanceof LockError && error.reason === "Held"
+/** The error of a lock that another process holds, if that is why it failed. */
+const heldBy = (cause: Cause.Cause<unknown>): LockError | undefined => {
+  const error = Cause.isInterrupted(cause) ? undefined : Cause.squash(cause)
+  return error instanceof LockError && error.reason === "Held" ? error : undefined
 }
 
 /** `effect` for as long as it is waited for: what is given up on goes on by itself, and ends with the process at the latest. */

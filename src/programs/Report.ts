@@ -59,11 +59,12 @@ const knownJob = Effect.fnUntraced(function* (key: JobKey) {
   const standings = yield* Standing
   const standing = yield* standings.load(key)
   const marker = yield* standings.marker(key)
-  if (marker === undefined) return { key, standing, begun: undefined } satisfies KnownJob
+  const lockedOut = yield* standings.lockedOut(key)
+  if (marker === undefined) return { key, standing, begun: undefined, lockedOut } satisfies KnownJob
   const { lockfile, pid, started_at_utc: since } = marker
   const activity = activityOf(marker, yield* (yield* Lock).holder(lockfile, { pid, since }))
   const begun = { at: Date.parse(since), atWork: activity._tag === "Running" }
-  return { key, standing, begun } satisfies KnownJob
+  return { key, standing, begun, lockedOut } satisfies KnownJob
 })
 
 /** Where no page may be, each place with the key of the configuration that has it. */

@@ -50,6 +50,16 @@ export const unmark = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   if (job !== undefined) yield* (yield* Standing).unmark(job, run).pipe(mentioned)
 })
 
+/** A whole run that found the lock held: without word of it, a job that never gets the lock would look like one that cron does not start. */
+export const noteLockedOut = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
+  { job, whole }: Attended<A, S, R>,
+  { holder = "pid unknown", path }: LockError
+) {
+  if (job === undefined || !whole) return
+  const last_utc = utcSeconds(yield* Clock.currentTimeMillis)
+  yield* (yield* Standing).noteLockedOut(job, { last_utc, holder, lockfile: path }).pipe(warned)
+})
+
 /** A run that left its mark and no more: the lock is ours now, so it came to no end. It gets its line of history by us. */
 const tellOfDead = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   { historyOf }: Attended<A, S, R>,
@@ -121,6 +131,7 @@ export const record = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
     yield* mentioned(Effect.fail(saved.left))
     yield* standing.setAside(after).pipe(warned)
   }
+  if (about.whole && end.outcome === "ok") yield* standing.clearLockedOut(job).pipe(warned)
   yield* standing.unmark(job, about.run).pipe(Either.isLeft(saved) ? whispered : mentioned)
   // With the state folder away, nothing is known of the other jobs.
   const away = Either.isLeft(saved) && (saved.left.noPlace === true || saved.left.away === true)

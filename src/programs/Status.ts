@@ -59,7 +59,8 @@ export const status = Effect.fn("Status")(function* (
       const standing = yield* (yield* Standing).load(key).pipe(asStatus)
       return replicationStatus(asked, job, {
         standing: standing?.kind === "replication" ? standing : undefined,
-        activity: yield* activity(key, job.lockfile)
+        activity: yield* activity(key, job.lockfile),
+        lockedOut: yield* lockedOut(key)
       })
     })
   )
@@ -92,13 +93,17 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       records,
       previous,
       standing: standing?.kind === "archive" ? standing : undefined,
-      activity: yield* activity(archiveKey, config.lockfile_path)
+      activity: yield* activity(archiveKey, config.lockfile_path),
+      lockedOut: yield* lockedOut(archiveKey)
     }
   )
 })
 
 const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.mapError(effect, (cause) => new StatusError({ message: cause.message, cause }))
+
+const lockedOut = (job: JobKey) =>
+  Effect.flatMap(Standing, (standing) => standing.lockedOut(job)).pipe(asStatus)
 
 const activity = (
   job: JobKey,

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
+import { type LockedOut, lockedOutAgain } from "../domain/LockedOut.ts"
 import { type JobStanding, keyOf, type RunMarker } from "../domain/Standing.ts"
 import { withAside } from "../domain/StandingAside.ts"
 import { Disk } from "./Disk.ts"
@@ -12,6 +13,8 @@ import { makeStanding, type StandingSettings } from "./state/standing.ts"
 export { StandingError } from "./state/StandingError.ts"
 
 const writesNothing = {
+  noteLockedOut: () => Effect.void,
+  clearLockedOut: () => Effect.void,
   save: () => Effect.void,
   setAside: () => Effect.void,
   mark: () => Effect.void,
@@ -33,6 +36,15 @@ export class Standing extends Context.Tag("zipper/Standing")<
     readonly setAside: (standing: JobStanding) => Effect.Effect<void, StandingError>
     /** The mark of a run: one that is at work, or one that was killed. A damaged one is none. */
     readonly marker: (job: JobKey) => Effect.Effect<RunMarker | undefined, StandingError>
+    /** Runs that found the lock held since the last success; undefined when there are none. A damaged record is none. */
+    readonly lockedOut: (job: JobKey) => Effect.Effect<LockedOut | undefined, StandingError>
+    /** A run found the lock held. Where there is no place to say so yet, it is said elsewhere. */
+    readonly noteLockedOut: (
+      job: JobKey,
+      found: Pick<LockedOut, "holder" | "last_utc" | "lockfile">
+    ) => Effect.Effect<void, StandingError>
+    /** All went well in a run. */
+    readonly clearLockedOut: (job: JobKey) => Effect.Effect<void, StandingError>
     /** A run begins. To be called with the job's lock held. Where there is no place for its mark yet, it is made elsewhere. */
     readonly mark: (job: JobKey, marker: RunMarker) => Effect.Effect<void, StandingError>
     /** What there was to write down of a run has been: takes its mark away, and nobody else's. */
@@ -57,6 +69,7 @@ export class Standing extends Context.Tag("zipper/Standing")<
   static readonly layerNone: Layer.Layer<Standing> = Layer.succeed(Standing, {
     load: () => Effect.succeed(undefined),
     marker: () => Effect.succeed(undefined),
+    lockedOut: () => Effect.succeed(undefined),
     ...writesNothing
   })
 
@@ -70,6 +83,7 @@ export interface MemoryStanding {
   readonly standings: ReadonlyMap<string, JobStanding>
   readonly markers: ReadonlyMap<string, RunMarker>
   readonly aside: ReadonlyMap<string, JobStanding>
+  readonly lockedOut?: ReadonlyMap<string, LockedOut>
   /** Error of every attempt to read a standing. */
   readonly unreadable?: StandingError
   /** Error of every attempt to write. */
@@ -104,6 +118,18 @@ const makeMemory = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
       Ref.update(ref, (memory) => ({
         ...memory,
         aside: new Map(memory.aside).set(fileNameOf(keyOf(standing)), standing)
+      })),
+    lockedOut: (job) => Effect.map(Ref.get(ref), ({ lockedOut }) => lockedOut?.get(fileNameOf(job))),
+    noteLockedOut: (job, found) =>
+      write(({ lockedOut }) => ({
+        lockedOut: new Map(lockedOut).set(
+          fileNameOf(job),
+          lockedOutAgain(lockedOut?.get(fileNameOf(job)), found)
+        )
+      })),
+    clearLockedOut: (job) =>
+      write(({ lockedOut }) => ({
+        lockedOut: new Map([...(lockedOut ?? [])].filter(([name]) => name !== fileNameOf(job)))
       })),
     marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(fileNameOf(job))),
     mark: (job, marker) =>

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { wordOf } from "../../src/domain/Crontab.ts"
 import { makePlace, type Place, run, zipper } from "../support/built.ts"
 
 const execute = promisify(execFile)
@@ -50,7 +51,9 @@ describe("config init on a terminal", () => {
       assert.include(shown, "exit 0")
       assert.notInclude(shown, "sEcRet")
       assert.include(shown, '"nonsense" is not an absolute path')
-      assert.deepStrictEqual(JSON.parse(readFileSync(join(place.root, `${file}.json`), "utf8")), {
+      const path = join(place.root, `${file}.json`)
+      assert.deepStrictEqual(JSON.parse(readFileSync(path, "utf8")), {
+        lockfile_path: `/var/run/zipper.${wordOf(path)}.lock`,
         source_path: place.source,
         target_path: place.target,
         gotify: { url: "http://127.0.0.1:9/message", token: "sEcRet" },
@@ -96,9 +99,10 @@ describe("config init by its options", () => {
     assert.deepStrictEqual(pasted, ["check", "--config", "bob's new.json"])
     const checked = await run(pasted, { cwd: place.root })
     assert.strictEqual(checked.status, 0, checked.stderr)
+    const word = wordOf(join(place.root, "bob's new.json"))
     assert.include(
       checked.stdout,
-      `/zipper.cron.lock ${process.execPath === "/usr/bin/node" ? "" : `${process.execPath} `}${zipper} run --config '${place.root}/bob'\\''s new.json' --quiet\n`
+      `/var/run/zipper.${word}.cron.lock ${process.execPath === "/usr/bin/node" ? "" : `${process.execPath} `}${zipper} run --config '${place.root}/bob'\\''s new.json' --quiet\n`
     )
   })
 

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import {
   cpSync,
@@ -12,7 +12,7 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, picture, run, start, toolsFor } from "../support/built.ts"
+import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/built.ts"
 import { makeScene } from "../support/faults.ts"
 
 let place: Place
@@ -208,6 +208,55 @@ describe("snapshots of a job", () => {
       []
     )
     remove()
+  })
+})
+
+describe("two configurations with one lock file", () => {
+  const status = async (config: string, ...args: ReadonlyArray<string>) =>
+    (await run(["status", "--config", config, ...args])).stdout
+
+  it("the one that finds the lock held says so in its own status and report, until a run of it goes well", async () => {
+    const target = join(place.root, "target-2")
+    mkdirSync(target)
+    const second = other({ target_path: target, lockfile_path: join(place.root, "lock") })
+    const letGo = await holding(join(place.root, "lock"), "pid 4711, since 2025-01-01T12:00:00Z\n")
+    for (const _ of [1, 2]) {
+      assert.strictEqual((await run(["run", "--config", second, "--quiet"])).status, 75)
+    }
+    await letGo()
+    const said = `2 runs since its last success found the lock ${join(place.root, "lock")} held and did nothing, the last time by pid 4711, since 2025-01-01T12:00:00Z`
+    assert.include(await status(second), said)
+    const document: unknown = JSON.parse(await status(second, "--json"))
+    assert.deepInclude(Object(Object(document).archive.locked_out), {
+      count: 2,
+      holder: "pid 4711, since 2025-01-01T12:00:00Z"
+    })
+    const page = join(place.root, "page.html")
+    assert.strictEqual((await run(["report", "--config", second, "--out", page])).status, 0)
+    assert.include(readFileSync(page, "utf8"), "2 runs since its last success found the lock")
+    assert.notInclude(await status(place.config), "found the lock")
+    assert.strictEqual((await run(["run", "--config", second])).status, 0)
+    assert.notInclude(await status(second), "found the lock")
+  })
+})
+
+describe("check of a configuration that is no file", () => {
+  it("says so, and prints no line for cron; one with a relative path gets its absolute path", async () => {
+    const check = (script: string) =>
+      execFileSync("bash", ["-c", script, "bash", process.execPath, zipper, place.config], {
+        cwd: place.root
+      }).toString()
+    for (const script of [
+      '"$1" "$2" check --config <(cat "$3")',
+      '"$1" "$2" check --config /dev/stdin < "$3"',
+      '"$1" "$2" check --config /proc/self/fd/5 5< "$3"',
+      'mkfifo pipe && (cat "$3" > pipe & "$1" "$2" check --config pipe)'
+    ]) {
+      const said = check(`${script} 2>&1`)
+      assert.include(said, "no lines for cron: this configuration is not a file", script)
+      assert.notMatch(said, /^\S+ \* \* \* \*/m, script)
+    }
+    assert.include(check('"$1" "$2" check --config config.json'), ` --config ${place.config} --quiet`)
   })
 })
 

@@ -41,6 +41,7 @@ describe("Config", () => {
         nice: 10,
         umask: "027",
         lockfile_path: "/var/run/zipper.lock",
+        lock_wait_seconds: 0,
         log_file: "/var/log/zipper.log",
         snapshots: "zfs",
         snapshot_keep: 1,

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process"
 import * as fc from "effect/FastCheck"
 import { assert, describe, it } from "vitest"
-import { type CronPlace, type CronWork, cronLines, crontabOf } from "../../src/domain/Crontab.ts"
+import { type CronPlace, type CronWork, cronLines, crontabOf, wordOf } from "../../src/domain/Crontab.ts"
 
 /** What cron hands to sh of the command field: do_command.c of Vixie cron and cronie, character by character. */
 const asCronReadsIt = (field: string): { readonly command: string; readonly input: string | undefined } => {
@@ -59,17 +59,17 @@ describe("lines for cron", () => {
     assert.deepStrictEqual(
       lines.map(({ line }) => line),
       [
-        "5 * * * * root flock -n /var/run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet",
-        "10 1 * * * root /usr/local/bin/zipper pull --job nas --config /etc/zipper.json --quiet",
-        "10 5 * * 0 root /usr/local/bin/zipper prune --job nas --config /etc/zipper.json --quiet",
-        "20 3 * * * root /usr/local/bin/zipper push --job offsite --config /etc/zipper.json --quiet"
+        "58 * * * * root flock -n /var/run/zipper.fe9f21b6.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet",
+        "3 1 * * * root /usr/local/bin/zipper pull --job nas --config /etc/zipper.json --quiet",
+        "3 5 * * 0 root /usr/local/bin/zipper prune --job nas --config /etc/zipper.json --quiet",
+        "13 3 * * * root /usr/local/bin/zipper push --job offsite --config /etc/zipper.json --quiet"
       ]
     )
     const freebsd = cronLines({ ...place, platform: "freebsd", node: "/usr/local/bin/node" }, work)
     assert.deepStrictEqual(
       freebsd.map(({ line }) => line),
       [
-        "5 * * * * root lockf -s -t 0 /var/run/zipper.cron.lock /usr/local/bin/node /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
+        "58 * * * * root lockf -s -t 0 /var/run/zipper.fe9f21b6.cron.lock /usr/local/bin/node /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
       ]
     )
     assert.deepStrictEqual(["linux", "freebsd"].map(crontabOf), ["/etc/cron.d/zipper", "/etc/crontab"])
@@ -82,10 +82,21 @@ describe("lines for cron", () => {
         const [first] = cronLines({ ...place, zipper, node, config }, { ...work, lockfile: `${lock}.lock` })
         assert.isDefined(first)
         const [, schedule, user, field = ""] = fields.exec(first?.line ?? "") ?? []
-        assert.deepStrictEqual([schedule, user], ["5 * * * *", "root"])
+        assert.deepStrictEqual([schedule, user], [first?.schedule, "root"])
+        assert.match(schedule ?? "", /^(\d|[1-5]\d) \* \* \* \*$/)
         const { command, input } = asCronReadsIt(field)
         assert.isUndefined(input)
-        const meant = ["flock", "-n", `${lock}.cron.lock`, node, zipper, "run", "--config", config, "--quiet"]
+        const meant = [
+          "flock",
+          "-n",
+          `${lock}.${wordOf(config)}.cron.lock`,
+          node,
+          zipper,
+          "run",
+          "--config",
+          config,
+          "--quiet"
+        ]
         return { command, shell: first?.shell ?? "", meant }
       }
     )
@@ -102,10 +113,22 @@ describe("lines for cron", () => {
     assert.deepStrictEqual(cronLines({ ...place, user: "a b" }, work), [])
   })
 
+  it("differ for two configurations that share a lock file: guards, and minutes", () => {
+    const lines = ["/etc/photos.json", "/etc/documents.json"].flatMap((config) =>
+      cronLines({ ...place, config }, work)
+    )
+    assert.strictEqual(new Set(lines.map(({ schedule }) => schedule)).size, 2)
+    assert.strictEqual(new Set(lines.map(({ shell }) => /flock -n (\S+)/.exec(shell)?.[1])).size, 2)
+    assert.deepStrictEqual(
+      cronLines({ ...place, config: "/etc/photos.json" }, work).map(({ line }) => line),
+      lines.slice(0, 1).map(({ line }) => line)
+    )
+  })
+
   it("have no guard that the program itself takes, and none that another user could not write", () => {
     const [first] = cronLines(place, { ...work, lockfile: "/home/b/zipper.lock" })
-    assert.include(first?.line, "flock -n /home/b/zipper.cron.lock ")
+    assert.include(first?.line, "flock -n /home/b/zipper.fe9f21b6.cron.lock ")
     const [other] = cronLines(place, { ...work, lockfile: "/home/b/lock" })
-    assert.include(other?.line, "flock -n /home/b/lock.cron.lock ")
+    assert.include(other?.line, "flock -n /home/b/lock.fe9f21b6.cron.lock ")
   })
 })

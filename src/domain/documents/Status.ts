@@ -1,6 +1,7 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "../FolderName.ts"
 import { Outcome } from "../History.ts"
+import type { LockedOut } from "../LockedOut.ts"
 import * as Model from "../Status.ts"
 import { count, document, flag, instant, orNull, seconds, text } from "./Fields.ts"
 
@@ -23,6 +24,17 @@ const job = {
   }),
   locked: orNull(Schema.Struct({ pid: count("the process"), since_utc: instant("since when") })).annotations({
     description: "who else has the lock that a run needs: another command, or a run that left no mark"
+  }),
+  locked_out: orNull(
+    Schema.Struct({
+      count: count("how many"),
+      since_utc: instant("when the first of them tried"),
+      last_utc: instant("when the last of them tried"),
+      holder: text("who had the lock then, as its file names it"),
+      lockfile: text("which lock it was")
+    })
+  ).annotations({
+    description: "runs that found the lock held and did nothing, since the last run in which all went well"
   }),
   died: orNull(
     Schema.Struct({ run: text("its id"), pid: count("its process"), since_utc: instant("when it began") })
@@ -146,7 +158,14 @@ const itemFields = (each: Model.FolderStatus | Model.DatasetStatus) => ({
   overdue: each.overdue
 })
 
-const jobFields = ({ activity, lastRun, overdue }: Model.ArchiveStatus | Model.ReplicationStatus) => ({
+const lockedOutFields = ({ version: _, ...found }: LockedOut) => found
+
+const jobFields = ({
+  activity,
+  lastRun,
+  lockedOut,
+  overdue
+}: Model.ArchiveStatus | Model.ReplicationStatus) => ({
   last_run:
     lastRun === undefined
       ? null
@@ -161,6 +180,7 @@ const jobFields = ({ activity, lastRun, overdue }: Model.ArchiveStatus | Model.R
         },
   running: activity._tag === "Running" ? { pid: activity.pid, since_utc: activity.since } : null,
   locked: activity._tag === "Locked" ? { pid: activity.pid, since_utc: activity.since } : null,
+  locked_out: lockedOut === undefined ? null : lockedOutFields(lockedOut),
   died: activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
   overdue
 })

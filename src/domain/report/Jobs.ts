@@ -1,5 +1,6 @@
 import type { Outcome } from "../History.ts"
 import { type JobKey, labelOf } from "../JobKey.ts"
+import type { LockedOut } from "../LockedOut.ts"
 import type { JobStanding } from "../Standing.ts"
 import { isArchive, type TimedRun } from "./Timeline.ts"
 
@@ -10,6 +11,8 @@ export interface KnownJob {
   readonly standing: JobStanding | undefined
   /** A run of which no end was written down, and whether it is still at work. */
   readonly begun: Begun | undefined
+  /** Runs that found the lock held since the last one in which all went well. */
+  readonly lockedOut?: LockedOut | undefined
 }
 
 /** `at`: milliseconds since 1970. */
@@ -41,6 +44,7 @@ export interface JobReport {
   readonly what: string
   readonly state: JobState
   readonly begun: Begun | undefined
+  readonly lockedOut?: LockedOut | undefined
   readonly last: TimedRun | undefined
   /** The last one that was wholly well. */
   readonly good: TimedRun | undefined
@@ -100,7 +104,7 @@ const unknown = { standing: undefined, begun: undefined, isKnown: false }
 const rank = ({ kind, state }: JobReport): number => (state === "past" ? 2 : kind === "archive" ? 0 : 1)
 
 const report = (
-  { begun, isKnown, key, runs, standing }: Found,
+  { begun, isKnown, key, lockedOut, runs, standing }: Found,
   { archives, from, now }: Surroundings
 ): JobReport => {
   const last = runs.at(-1)
@@ -120,6 +124,7 @@ const report = (
         ? "forgotten"
         : stateOf(last, begun, gap, now),
     begun,
+    ...(lockedOut === undefined ? {} : { lockedOut }),
     last,
     good: runs.findLast(({ run }) => run.outcome === "ok"),
     gap,

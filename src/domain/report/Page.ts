@@ -74,7 +74,9 @@ export const headline = (report: Report): string => {
 
 /** There were runs, or there should have been. */
 const hasMore = ({ jobs }: Report): boolean =>
-  jobs.some(({ last, state }) => last !== undefined || state === "forgotten")
+  jobs.some(
+    ({ last, lockedOut, state }) => last !== undefined || lockedOut !== undefined || state === "forgotten"
+  )
 
 const header = (report: Report): Html => {
   const ran = hasMore(report)

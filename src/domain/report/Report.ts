@@ -1,6 +1,7 @@
 import type { HistoryRun } from "../History.ts"
 import { isAhead } from "../Instant.ts"
 import { labelOf } from "../JobKey.ts"
+import { describeLockedOut } from "../LockedOut.ts"
 import { count } from "../Units.ts"
 import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts } from "./Charts.ts"
@@ -120,12 +121,22 @@ const problemsOf = (
 }
 
 /** Single folders and datasets speak for themselves; a job speaks when it could not work, or does not run. */
-const problemOf = (
+const problemOf = (now: number, job: JobReport, archives: number): ReadonlyArray<Problem> => {
+  const { begun, lockedOut } = job
+  const subject = job.kind === "archive" ? "archive job" : `job ${job.name}`
+  const locked =
+    lockedOut === undefined || begun?.atWork === true
+      ? []
+      : [{ subject, text: describeLockedOut(lockedOut), since: Date.parse(lockedOut.since_utc) }]
+  return [...locked, ...stateProblem(now, subject, job, archives)]
+}
+
+const stateProblem = (
   now: number,
-  { begun, kind, last, name, state }: JobReport,
+  subject: string,
+  { begun, last, state }: JobReport,
   archives: number
 ): ReadonlyArray<Problem> => {
-  const subject = kind === "archive" ? "archive job" : `job ${name}`
   if (state === "killed") {
     const text =
       "a run came to no end: it was killed, or the machine went down; the next one puts in order what it left"

@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Outcome } from "../../domain/History.ts"
 import { fileNameOf, type JobKey } from "../../domain/JobKey.ts"
+import { LockedOut, lockedOutAgain } from "../../domain/LockedOut.ts"
 import { JobStanding, keyOf, RunMarker } from "../../domain/Standing.ts"
 import { withAside } from "../../domain/StandingAside.ts"
 import { Disk, type DiskError } from "../Disk.ts"
@@ -16,21 +17,24 @@ import { StandingError } from "./StandingError.ts"
 const StandingFile = Schema.parseJson(JobStanding, { space: 2 })
 const MarkerFile = Schema.parseJson(RunMarker, { space: 2 })
 const decodeStanding = Schema.decodeUnknownOption(StandingFile)
+const LockedFile = Schema.parseJson(LockedOut, { space: 2 })
+const decodeLocked = Schema.decodeUnknownOption(LockedFile)
 const decodeMarker = Schema.decodeUnknownOption(MarkerFile)
 
 /** Where standings are. */
 export interface StandingSettings extends StateSettings {
   /**
-   * Files for what cannot be written to the state folder, in a folder that is there: how a job's `last` run ended, and the mark
-   * of one that is `running`. No two state folders have the same.
+   * Files for what cannot be written to the state folder, in a folder that is there: how a job's `last` run ended, the mark
+   * of one that is `running`, and the runs that were `locked` out. No two state folders have the same.
    */
-  readonly asidePath: (job: JobKey, what: "last" | "running") => string
+  readonly asidePath: (job: JobKey, what: "last" | "running" | "locked") => string
 }
 
 /** Standings on disk. */
 export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettings, corrupt: Corrupt) => {
   const folder = join(settings.dir, "standing")
   const fileOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.json`)
+  const lockedOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.locked`)
   const markerOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.running`)
 
   const operation =
@@ -68,6 +72,12 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
     Effect.gen(function* () {
       const content = (yield* isThere) ? yield* disk.read(markerOf(job)) : undefined
       return markerOfText(content) ?? markerOfText(yield* disk.read(settings.asidePath(job, "running")))
+    })
+
+  const lockedOutIn = (job: JobKey) =>
+    Effect.gen(function* () {
+      const content = (yield* isThere) ? yield* disk.read(lockedOf(job)) : undefined
+      return lockedOutOf(content) ?? lockedOutOf(yield* disk.read(settings.asidePath(job, "locked")))
     })
 
   /** That run came to its end, and only its mark could not be removed. */
@@ -119,6 +129,22 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
         const marker = yield* markerIn(job)
         return marker === undefined || (yield* hasEnded(job, marker)) ? undefined : marker
       }).pipe(operation("cannot read which run is at work")),
+    lockedOut: (job: JobKey) =>
+      lockedOutIn(job).pipe(operation("cannot read which runs found the lock held")),
+    noteLockedOut: (job: JobKey, found: Pick<LockedOut, "holder" | "last_utc" | "lockfile">) =>
+      Effect.gen(function* () {
+        const content = Schema.encodeSync(LockedFile)(lockedOutAgain(yield* lockedOutIn(job), found))
+        const path = settings.asidePath(job, "locked")
+        yield* write(lockedOf(job), content, undefined).pipe(
+          Effect.zipRight(disk.remove(path)),
+          Effect.catchAll(() => replace(path, `${content}\n`))
+        )
+      }).pipe(operation("cannot write down that the lock was held")),
+    clearLockedOut: (job: JobKey) =>
+      Effect.gen(function* () {
+        yield* disk.remove(settings.asidePath(job, "locked"))
+        if (yield* isThere) yield* disk.remove(lockedOf(job))
+      }).pipe(operation("cannot write down that the lock was free")),
     mark: (job: JobKey, marker: RunMarker) => {
       const path = settings.asidePath(job, "running")
       const content = Schema.encodeSync(MarkerFile)(marker)
@@ -139,6 +165,9 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
       }).pipe(operation("cannot write down that the run ended"))
   }
 }
+
+const lockedOutOf = (content: string | undefined): LockedOut | undefined =>
+  content === undefined ? undefined : Option.getOrUndefined(decodeLocked(content))
 
 const markerOfText = (content: string | undefined): RunMarker | undefined =>
   content === undefined ? undefined : Option.getOrUndefined(decodeMarker(content))
