@@ -54,7 +54,7 @@ export const check = Command.make(
     }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
-    "Look at everything a run depends on, change nothing, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"
+    "Look at everything a run depends on, leave nothing behind, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"
   )
 )
 

@@ -101,11 +101,13 @@ export const dryRun = (config: ArchiveConfig, id: Identity) =>
     Layer.provideMerge(machine)
   )
 
-/** The services of a check: those of a dry run, but it does ask whether Gotify answers. */
+/** The services of a check: those of a dry run, but it does ask whether Gotify answers, and whether the target can be written to. */
 export const checking = (config: ArchiveConfig, id: Identity) =>
-  Layer.mergeAll(notifier(config), Layer.provide(Sender.layer(local), Process.layer)).pipe(
-    Layer.provideMerge(dryRun(config, id))
-  )
+  Layer.mergeAll(
+    notifier(config),
+    Layer.provide(Sender.layer(local), Process.layer),
+    Layer.provide(Store.layerCheck(storeSettings(config, id)), Disk.layer)
+  ).pipe(Layer.provideMerge(dryRun(config, id)))
 
 /**
  * Log file and syslog, as configured; both on top of the terminal. One inside the other: layers that are merged

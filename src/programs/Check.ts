@@ -1,6 +1,9 @@
 import * as Effect from "effect/Effect"
+import { stateDirOf } from "../domain/Config.ts"
+import type { FolderName } from "../domain/FolderName.ts"
 import type { FolderRecord } from "../domain/FolderState.ts"
 import * as RawPath from "../domain/RawPath.ts"
+import { topSegment } from "../domain/Source.ts"
 import { bytes, count } from "../domain/Units.ts"
 import { Disk } from "../services/Disk.ts"
 import { Lock } from "../services/Lock.ts"
@@ -9,10 +12,12 @@ import { Store } from "../services/Store.ts"
 import { Tree } from "../services/Tree.ts"
 import { Zfs } from "../services/Zfs.ts"
 import { checkRights } from "./CheckRights.ts"
+import { checkSnapshots } from "./CheckSnapshots.ts"
+import { checkOwner } from "./ClaimTarget.ts"
 import { type Finding, ok, problem, warning } from "./Finding.ts"
 
 /**
- * Looks at everything a run depends on and changes nothing: source and child datasets, folders, rights, target,
+ * Looks at everything a run depends on, by the run's own probes, and leaves nothing behind: source and child datasets, folders, rights, target,
  * staging, free space, lock, log, Gotify. Never fails: a problem is a finding, and one does not hide the others.
  */
 export const check = Effect.fn("Check")(function* (config: {
@@ -23,7 +28,7 @@ export const check = Effect.fn("Check")(function* (config: {
   readonly log_file: string
 }) {
   const findings = yield* Effect.all([
-    checkSource(config.source_path),
+    checkSource(config),
     checkTarget(config),
     checkLock(config.lockfile_path),
     checkLog(config.log_file),
@@ -33,7 +38,8 @@ export const check = Effect.fn("Check")(function* (config: {
 })
 
 const checkSource = Effect.fnUntraced(
-  function* (sourcePath: string) {
+  function* (config: { readonly source_path: string; readonly target_path: string }) {
+    const sourcePath = config.source_path
     const zfs = yield* Zfs
     const tree = yield* Tree
     const source = yield* zfs.locate(sourcePath)
@@ -52,14 +58,24 @@ const checkSource = Effect.fnUntraced(
     for (const { at, reason } of view.blocked)
       findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
     for (const { folder, reason } of unreadable) findings.push(problem("source", `${folder}: ${reason}`))
+    for (const folder of folders) {
+      if (unreadable.some((each) => each.folder === folder)) continue
+      if (view.blocked.some(({ at }) => topSegment(at) === folder)) continue
+      const listed = yield* Effect.either(tree.readable(view, folder))
+      if (listed._tag === "Left") findings.push(problem("source", `${folder}: ${listed.left.message}`))
+    }
     findings.push(
       folders.length === 0
-        ? warning(
+        ? problem(
             "folders",
-            "none has a name of four upper-case letters or digits: there is nothing to archive"
+            `none in ${sourcePath} has a name of four upper-case letters or digits: there is nothing to archive`
           )
-        : ok("folders", `${folders.length} to archive, ${skipped} other entries passed over`)
+        : ok(
+            "folders",
+            `${folders.length} to archive, ${skipped} other entries passed over; what lies deeper in them was not read: zipper run --dry-run lists all of it, and only a run reads the files`
+          )
     )
+    findings.push(...(yield* checkSnapshots(config, source)))
     return findings
   },
   Effect.scoped,
@@ -67,7 +83,11 @@ const checkSource = Effect.fnUntraced(
 )
 
 const checkTarget = Effect.fnUntraced(
-  function* (config: { readonly target_path: string; readonly tmp_dir?: string | undefined }) {
+  function* (config: {
+    readonly source_path: string
+    readonly target_path: string
+    readonly tmp_dir?: string | undefined
+  }) {
     const store = yield* Store
     yield* (yield* Zfs).checkTarget(config.target_path)
     const report = yield* store.preflight
@@ -82,6 +102,9 @@ const checkTarget = Effect.fnUntraced(
             )
       )
     }
+    findings.push(...(yield* checkOwnership(config)))
+    findings.push(...(yield* checkTargetLock(config.target_path)))
+    findings.push(...(yield* checkFolders(config.target_path, yield* store.records)))
     const { broken, healed } = yield* store.recover
     return [
       ...findings,
@@ -91,6 +114,50 @@ const checkTarget = Effect.fnUntraced(
   },
   Effect.catchAll((error) => Effect.succeed([problem("target", error.message)]))
 )
+
+/** A source that cannot be found is told of by itself. */
+const checkOwnership = Effect.fnUntraced(function* (config: {
+  readonly source_path: string
+  readonly target_path: string
+}) {
+  const source = yield* Effect.either((yield* Zfs).locate(config.source_path))
+  if (source._tag === "Left") return []
+  const owned = yield* Effect.either(checkOwner(config, source.right))
+  return owned._tag === "Right" ? [] : [problem("target", owned.left.message)]
+})
+
+/** Another configuration may have this target. */
+const checkTargetLock = Effect.fnUntraced(function* (target: string) {
+  const stateFolder = stateDirOf({ target_path: target })
+  const hasLocks = yield* (yield* Lock).probeIn(stateFolder)
+  return hasLocks
+    ? []
+    : [
+        warning(
+          "target",
+          `${stateFolder} is on a file system without locks: let no two configurations have this target`
+        )
+      ]
+})
+
+/** The folders of archives can be written to, as far as permissions tell. */
+const checkFolders = Effect.fnUntraced(function* (
+  target: string,
+  records: ReadonlyMap<FolderName, FolderRecord>
+) {
+  const disk = yield* Disk
+  const found = yield* Effect.forEach(
+    records.keys(),
+    Effect.fnUntraced(function* (folder) {
+      const path = `${target}/${folder}`
+      if ((yield* disk.stat(path))?.kind !== "directory") return []
+      const asked = yield* Effect.either(disk.writable(path))
+      return asked._tag === "Right" ? [] : [problem("target", `${folder}: ${asked.left.message}`)]
+    }),
+    { concurrency: 16 }
+  )
+  return found.flat()
+})
 
 // A new archive is put together beside the two that are there.
 const targetFinding = (
@@ -140,7 +207,8 @@ const checkNotifier = Effect.gen(function* () {
     Effect.succeed([
       error.reason === "NotConfigured"
         ? warning("gotify", "not configured: nobody is told of a failure")
-        : warning("gotify", error.message)
+        : // A message that cannot arrive, however often it is tried, is as good as none.
+          (error.transient ? warning : problem)("gotify", error.message)
     ])
   )
 )

@@ -9,7 +9,7 @@ export class TargetTaken extends Data.TaggedError("TargetTaken")<{ readonly mess
 
 /**
  * Fails when the target belongs to a job with another source: the two would take each other's archives for their own. Where that
- * source is gone, the target is taken over, with a warning. True when it is.
+ * source is gone, the target is taken over, with a warning.
  */
 export const checkOwner = Effect.fnUntraced(function* (
   config: { readonly target_path: string },
@@ -17,7 +17,7 @@ export const checkOwner = Effect.fnUntraced(function* (
 ) {
   const owner = yield* (yield* Store).owner
   const asked = { ...source, source_path: source.path }
-  if (owner === undefined || isSameSource(owner, asked)) return false
+  if (owner === undefined || isSameSource(owner, asked)) return
   const before = `${describeSource(owner)}, since ${owner.since_utc}`
   if (!(yield* (yield* Zfs).isGone(owner))) {
     return yield* new TargetTaken({
@@ -27,7 +27,6 @@ export const checkOwner = Effect.fnUntraced(function* (
   yield* Effect.logWarning(
     `target_path ${config.target_path} belonged to the job with the source ${before}, which is not there any more: from now on it belongs to the source ${source.path}`
   )
-  return true
 })
 
 /** The source as one of this job, once the target is known to be this job's or to be free. */

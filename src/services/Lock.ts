@@ -24,8 +24,10 @@ export class Lock extends Context.Tag("zipper/Lock")<
      * already. Nothing to take where there is no such folder. Where its file system has no locks, says so and goes on.
      */
     readonly acquireIn: (folder: string) => Effect.Effect<void, LockError, Scope.Scope>
-    /** Whether the lock could be used; neither takes it nor makes its file. */
+    /** Whether the lock could be taken now, which is tried; leaves no file behind. Fails as {@link acquire} does. */
     readonly probe: (path: string) => Effect.Effect<void, LockError>
+    /** The same of {@link acquireIn}. False where the file system has no locks. */
+    readonly probeIn: (folder: string) => Effect.Effect<boolean, LockError>
     /**
      * Who is at work, as the lock's file says, if that process is alive. `last`: who had the lock last, for when this user
      * may not read the file. Does not touch the lock: to test it is to hold it for an instant.
@@ -42,7 +44,7 @@ export class Lock extends Context.Tag("zipper/Lock")<
     Effect.map(Process, (runner) => ({
       acquire: lookAt,
       acquireIn: (folder: string) => lookAt(lockIn(folder)),
-      probe: makeProbe(runner),
+      ...makeProbe(runner),
       holder: holderOf
     }))
   )

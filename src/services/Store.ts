@@ -36,7 +36,7 @@ export {
 export class Store extends Context.Tag("zipper/Store")<
   Store,
   {
-    /** Target and tmp_dir are folders we can write to (proved by writing, syncing and removing a file). */
+    /** Target, its `.zipper` and tmp_dir are folders that we can write to, proved by writing, renaming, linking and syncing files. */
     readonly preflight: Effect.Effect<StoreReport, StoreError>
     /** Makes the folder of job-wide state, unless it is there. Its path. */
     readonly stateFolder: Effect.Effect<string, StoreError>
@@ -96,6 +96,10 @@ export class Store extends Context.Tag("zipper/Store")<
   /** Reads what is there and writes nothing; what it would have done goes to the log. */
   static readonly layerDryRun = (settings: StoreSettings) =>
     Layer.effect(Store, makeDryRun(settings, "rehearse"))
+
+  /** For check: a dry run that proves by writing, syncing, renaming and removing files of its own that a run could. */
+  static readonly layerCheck = (settings: StoreSettings) =>
+    Layer.effect(Store, makeDryRun(settings, "rehearse", "check"))
 
   /**
    * For whoever asks how things stand: writes nothing, and `records` fails where a folder or its state may not be read, for that

@@ -7,7 +7,7 @@ import * as RawPath from "../domain/RawPath.ts"
 import type { Blocked, SourceView } from "../domain/Source.ts"
 import { abortable } from "./abortable.ts"
 import { toManifest } from "./tree/Build.ts"
-import { blockedFor, listFolders, type Replaced, type Unreadable } from "./tree/Folders.ts"
+import { blockedFor, canList, listFolders, type Replaced, type Unreadable } from "./tree/Folders.ts"
 import { type MemoryTree, memoryFolders, memoryLinks, memoryManifest } from "./tree/Memory.ts"
 import type { Skipped } from "./tree/Reading.ts"
 import { isTreeError, TreeError } from "./tree/TreeError.ts"
@@ -34,6 +34,8 @@ export class Tree extends Context.Tag("zipper/Tree")<
   Tree,
   {
     readonly folders: (view: SourceView) => Effect.Effect<Listing, TreeError>
+    /** Lists a folder, only to see that it can be read; what lies deeper is not looked at. */
+    readonly readable: (view: SourceView, folder: FolderName) => Effect.Effect<void, TreeError>
     /**
      * Walks one folder, child datasets in their own snapshots, no symlink followed. Fails when any part of it
      * cannot be read or is blocked (locked, unmounted): a manifest is complete or it is not there.
@@ -49,6 +51,11 @@ export class Tree extends Context.Tag("zipper/Tree")<
         yield* logSkipped(found.skippedNames, found.skipped)
         const { folders, replaced, skipped, unreadable } = found
         return { folders, replaced, skipped, unreadable }
+      }),
+      readable: Effect.fn("Tree.readable")(function* (view: SourceView, folder: FolderName) {
+        const blocked = blockedFor(view, folder)
+        if (blocked !== undefined) return yield* blockedError(blocked)
+        yield* abortable(() => canList(view, folder), isTreeError)
       }),
       manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName) {
         const blocked = blockedFor(view, folder)
@@ -70,6 +77,7 @@ export class Tree extends Context.Tag("zipper/Tree")<
           replaced: memoryLinks(tree),
           skipped: 0
         })),
+      readable: () => Effect.void,
       manifest: Effect.fnUntraced(function* (view, folder) {
         const blocked = blockedFor(view, folder)
         if (blocked !== undefined) return yield* blockedError(blocked)

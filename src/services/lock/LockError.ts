@@ -11,6 +11,8 @@ export class LockError extends Data.TaggedError("LockError")<{
   readonly message: string
   /** The holder alone, as the lock's file names it. */
   readonly holder?: string
+  /** The file names no holder: it has just started, or only tests the lock. */
+  readonly unnamed?: boolean
   /** It is the file that cannot be used. */
   readonly otherWouldDo?: boolean
   readonly cause?: unknown
@@ -56,8 +58,8 @@ export const withLockOption = (error: LockError): LockError =>
   error.otherWouldDo === true ? unusable(error.path, error.cause, "give --lock FILE,") : error
 
 /** Somebody else has it. */
-export const held = (path: string, holder: string): LockError =>
-  new LockError({ reason: "Held", path, message: `another run holds ${path}: ${holder}`, holder })
+export const held = (path: string, holder: string, unnamed = false): LockError =>
+  new LockError({ reason: "Held", path, message: `another run holds ${path}: ${holder}`, holder, unnamed })
 
 /** Errors of a file system that has no locks. */
 const lockless: ReadonlySet<string> = new Set(["ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"])

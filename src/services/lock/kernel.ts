@@ -1,31 +1,35 @@
-import { constants } from "node:fs"
-import * as fs from "node:fs/promises"
+import type * as fs from "node:fs/promises"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import * as Errno from "../../domain/Errno.ts"
 import { utcSeconds } from "../../domain/Metadata.ts"
 import { Process } from "../Process.ts"
-import { notToWrite, withRegular } from "../regularFile.ts"
-import { hasExlock, runFlock } from "./flock.ts"
-import { describe, encode, lockIn } from "./holder.ts"
-import { held, inTarget, isLockless, type LockError, unusable } from "./LockError.ts"
+import { notToWrite } from "../regularFile.ts"
+import { attempt, isThere, lockDescriptor, openLock } from "./descriptor.ts"
+import { hasExlock } from "./flock.ts"
+import { encode, lockIn } from "./holder.ts"
+import { inTarget, isLockless, type LockError, unusable } from "./LockError.ts"
 import { holderOf } from "./lookAt.ts"
 import { makeProbe } from "./probe.ts"
-
-// The BSDs lock while opening; node:fs has no names for these.
-const O_EXLOCK = 0x20
-const O_NONBLOCK = 0x4
-const base = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
 
 /** Locks that the kernel holds on an open file description of ours. */
 export const makeLock = Effect.map(Process, (runner) => ({
   acquire: Effect.fn("Lock.acquire")((path: string) =>
-    Effect.acquireRelease(take(runner, path), release(path)).pipe(Effect.asVoid)
+    Effect.acquireRelease(take(runner, path), release(path)).pipe(retryUnnamed, Effect.asVoid)
   ),
   acquireIn: acquireIn(runner),
-  probe: makeProbe(runner),
+  ...makeProbe(runner),
   holder: holderOf
 }))
+
+/** zipper check tests a lock by holding it for an instant, unnamed. */
+const retryUnnamed = <A, R>(acquire: Effect.Effect<A, LockError, R>) =>
+  Effect.retry(acquire, {
+    schedule: Schedule.spaced("200 millis"),
+    times: 3,
+    while: ({ reason, unnamed }) => reason === "Held" && unnamed === true
+  })
 
 /** See Lock.acquireIn. */
 const acquireIn = (runner: typeof Process.Service) => {
@@ -43,6 +47,7 @@ const acquireIn = (runner: typeof Process.Service) => {
         )
     )
     yield* taken.pipe(
+      retryUnnamed,
       Effect.asVoid,
       Effect.catchIf(isLockless, () => {
         ours.add(path)
@@ -55,31 +60,13 @@ const acquireIn = (runner: typeof Process.Service) => {
   })
 }
 
-// Whatever else is there is for the store to refuse.
-const isThere = (folder: string) =>
-  Effect.tryPromise(() => fs.lstat(folder)).pipe(
-    Effect.map((stat) => stat.isDirectory()),
-    Effect.orElseSucceed(() => false)
-  )
-
 const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {
-  const file = yield* open(path)
+  const file = yield* openLock(path)
   return yield* claim(runner, file, path).pipe(
     Effect.as(file),
     Effect.onError(() => Effect.ignoreLogged(attempt(path, () => file.close())))
   )
 })
-
-const open = (path: string): Effect.Effect<fs.FileHandle, LockError> =>
-  hasExlock
-    ? attempt(path, () => fs.open(path, base | O_EXLOCK | O_NONBLOCK, 0o644)).pipe(
-        Effect.catchIf(
-          (error) => Errno.codeOf(error.cause) === "EAGAIN",
-          () => whoHolds(path)
-        )
-      )
-    : // Not blocking: a fifo in its place must not hang us.
-      attempt(path, () => fs.open(path, base | constants.O_NONBLOCK, 0o644))
 
 const claim = Effect.fnUntraced(function* (
   runner: typeof Process.Service,
@@ -104,40 +91,9 @@ const claim = Effect.fnUntraced(function* (
   )
 })
 
-// flock(1) locks the open file description that it shares with us, and the lock stays when it ends.
-const lockDescriptor = (runner: typeof Process.Service, fd: number, path: string) =>
-  runFlock(runner, path, { args: ["-n", "3"], inherit: [fd] }).pipe(
-    Effect.flatMap(({ exitCode, stderr }) =>
-      exitCode === 0
-        ? Effect.void
-        : exitCode === 1 && stderr === ""
-          ? whoHolds(path)
-          : Effect.fail(unusable(path, complaint(stderr.trim() || `exit status ${exitCode}`)))
-    )
-  )
-
-/** What flock(1) says, with the errno that its words are of. */
-const complaint = (said: string): Error => {
-  const code = /: No locks available$/.test(said)
-    ? "ENOLCK"
-    : /: (?:Operation not supported|Function not implemented)$/.test(said)
-      ? "EOPNOTSUPP"
-      : undefined
-  return Object.assign(new Error(`flock: ${said}`), code === undefined ? {} : { code })
-}
-
-const whoHolds = (path: string): Effect.Effect<never, LockError> =>
-  attempt(path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
-    Effect.orElseSucceed(() => ""),
-    Effect.flatMap((text) => Effect.fail(held(path, describe(text))))
-  )
-
 // The file stays: removing it would let a third process lock a new file while a second waits on the old one.
 const release = (path: string) => (file: fs.FileHandle) =>
   attempt(path, () => file.truncate(0)).pipe(
     Effect.ignoreLogged,
     Effect.zipRight(Effect.ignoreLogged(attempt(path, () => file.close())))
   )
-
-const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, LockError> =>
-  Effect.tryPromise({ try: run, catch: (cause) => unusable(path, cause) })

@@ -26,7 +26,9 @@ export const makeMemory = (others: Iterable<string>) => {
     acquire,
     acquireIn: (folder: string) =>
       Effect.suspend(() => (ours.has(lockIn(folder)) ? Effect.void : acquire(lockIn(folder)))),
-    probe: () => Effect.void,
+    probe: (path: string) =>
+      Effect.suspend(() => (held.has(path) ? Effect.fail(heldBy(path, "pid unknown")) : Effect.void)),
+    probeIn: () => Effect.succeed(true),
     holder: (path: string) =>
       Effect.sync(() => (held.has(path) ? { pid: 4711, since: "1970-01-01T00:00:00Z" } : undefined))
   }

@@ -13,7 +13,7 @@ import * as Layout from "./layout.ts"
 import { asStoreError, type Publication, type Published, type Staging, type StoreSettings } from "./model.ts"
 import { unmounted } from "./mounts.ts"
 import { operationsOn, reading } from "./operation.ts"
-import { preflight } from "./preflight.ts"
+import { type Probe, preflight } from "./preflight.ts"
 import { records } from "./records.ts"
 import { recoverFolders } from "./recovery.ts"
 import { decodeState } from "./survey.ts"
@@ -24,12 +24,13 @@ import { decodeState } from "./survey.ts"
  */
 export const makeDryRun = Effect.fnUntraced(function* (
   settings: StoreSettings,
-  purpose: "rehearse" | "report"
+  purpose: "rehearse" | "report",
+  probe: Probe = "ask"
 ) {
   const layout = Layout.make(settings)
   const operation = operationsOn(Context.make(Disk, yield* Disk))
   return {
-    preflight: preflight(layout, "ask").pipe(operation("preflight", reading.preflight)),
+    preflight: preflight(layout, probe).pipe(operation("preflight", reading.preflight)),
     stateFolder: Effect.succeed(layout.job),
     owner: owner(layout, purpose).pipe(operation("owner", reading.owner)),
     claim: (source: SourceName) => wouldClaim(layout, source).pipe(operation("claim", reading.owner)),

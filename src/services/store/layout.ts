@@ -20,14 +20,14 @@ export interface Layout {
   readonly mounts: string
   /** See StoreSettings.placesPaths. */
   readonly places: ReadonlyArray<string>
+  /** Name of the file by which it is proved that a folder can be written to. */
   readonly probe: string
-  readonly tmp: { readonly dir: string; readonly root: string; readonly probe: string } | undefined
+  readonly tmp: { readonly dir: string; readonly root: string } | undefined
 }
 
 export const make = (settings: StoreSettings): Layout => {
   const target = resolve(settings.targetPath)
   const job = join(target, ".zipper")
-  const probe = `.zipper-probe-${settings.jobId}`
   const dir = settings.tmpDir === undefined ? undefined : resolve(settings.tmpDir)
   return {
     target,
@@ -40,11 +40,8 @@ export const make = (settings: StoreSettings): Layout => {
     indexes: join(job, "index"),
     mounts: join(job, "mounts.json"),
     places: settings.placesPaths ?? [],
-    probe: join(target, probe),
-    tmp:
-      dir === undefined
-        ? undefined
-        : { dir, root: join(dir, `zipper-${settings.jobId}`), probe: join(dir, probe) }
+    probe: `.zipper-probe-${settings.jobId}`,
+    tmp: dir === undefined ? undefined : { dir, root: join(dir, `zipper-${settings.jobId}`) }
   }
 }
 

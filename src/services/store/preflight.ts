@@ -1,12 +1,13 @@
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import { Disk, type DiskStat } from "../Disk.ts"
-import { canRename, isFolder } from "./folders.ts"
+import { Disk, type DiskError, type DiskStat } from "../Disk.ts"
+import { canRename, isFolder, linkOrCopy } from "./folders.ts"
 import type { Layout } from "./layout.ts"
 import { asStoreError, StoreError, type StoreReport } from "./model.ts"
 import { rememberPlaces, requirePlaces } from "./mounts.ts"
 
-/** How it is found out whether we can write to a folder. */
-type Probe = "write" | "ask"
+/** How it is found out whether we can write to a folder: `check` writes beside a run that may be at work. */
+export type Probe = "write" | "check" | "ask"
 
 /** Target and tmp_dir are folders that we can write to. */
 export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Probe) {
@@ -17,19 +18,23 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout, probe: Pro
     asStoreError("cannot see whether source and target are mounted")
   )
   yield* outside("target_path", layout.target, layout.source)
-  yield* isFolder(layout.job).pipe(asStoreError("target_path cannot be used"))
+  const hasState = yield* isFolder(layout.job).pipe(asStoreError("target_path cannot be used"))
+  const name = probe === "check" ? `${layout.probe}-check` : layout.probe
   yield* inodes("target_path", layout.target)
-  yield* writable("target_path", layout.target, layout.probe, probe)
+  yield* writable("target_path", layout.target, name, probe)
+  if (hasState) yield* writable("the state of the job in", layout.job, name, probe)
   let stagesInTmp = false
   if (layout.tmp !== undefined) {
     const tmp = yield* folder("tmp_dir", layout.tmp.dir)
     yield* outside("tmp_dir", layout.tmp.dir, layout.source)
     yield* inodes("tmp_dir", layout.tmp.dir)
-    yield* writable("tmp_dir", layout.tmp.dir, layout.tmp.probe, probe)
+    yield* writable("tmp_dir", layout.tmp.dir, name, probe)
     stagesInTmp =
       tmp.dev === target.dev &&
       (probe === "ask" ||
-        (yield* canRename(layout.tmp.probe, layout.probe).pipe(asStoreError("tmp_dir cannot be used"))))
+        (yield* canRename(join(layout.tmp.dir, name), join(layout.target, name)).pipe(
+          asStoreError("tmp_dir cannot be used")
+        )))
   }
   if (probe === "write") yield* rememberPlaces(layout, places)
   const free = yield* disk.free(layout.target).pipe(asStoreError("target_path cannot be used"))
@@ -111,15 +116,51 @@ const inodes = Effect.fnUntraced(
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
 
-// Permission bits do not tell the whole truth (ACLs, root squashing, read-only mounts, quotas): only writing does.
+/**
+ * Permission bits do not tell the whole truth (ACLs, root squashing, read-only mounts, quotas): only writing does. What replaces
+ * another file does so by `rename`, and the archive before is kept by a second name: a file system that cannot do these fails here.
+ */
 const writable = (key: string, path: string, probe: string, how: Probe) =>
   Effect.gen(function* () {
     const disk = yield* Disk
     if (how === "ask") return yield* disk.writable(path)
-    yield* disk.remove(probe)
-    yield* Effect.ensuring(
-      disk.write(probe, "zipper was here\n"),
-      disk.remove(probe).pipe(Effect.ignoreLogged)
-    )
-    yield* disk.sync(`${path}/.`)
+    const [file, next, second] = [probe, `${probe}.new`, `${probe}.link`].map((name) => join(path, name))
+    if (file === undefined || next === undefined || second === undefined) return
+    const clear = Effect.forEach([file, next, second], disk.remove, { discard: true })
+    yield* clear
+    yield* Effect.gen(function* () {
+      yield* disk.write(file, "zipper was here\n")
+      yield* linkOrCopy(file, second).pipe(
+        unable(
+          key,
+          path,
+          "a file cannot get a second name, and cannot be copied: the archive before could not be kept"
+        )
+      )
+      yield* disk.write(next, "zipper was here again\n")
+      yield* disk
+        .rename(next, file)
+        .pipe(
+          unable(
+            key,
+            path,
+            "a file cannot be renamed over another one there, which is how archives and state are replaced"
+          )
+        )
+      yield* disk.sync(`${path}/.`)
+    }).pipe(Effect.ensuring(Effect.ignoreLogged(clear)))
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
+
+/** What the file system cannot do. A full disk and a missing permission speak for themselves. */
+const unable = (key: string, path: string, what: string) =>
+  Effect.mapError((error: DiskError) =>
+    error.code === "ENOSPC" || error.code === "EDQUOT"
+      ? error
+      : new StoreError({
+          reason: "Other",
+          path,
+          message: `${key} ${path} cannot be used: ${what} (${error.message}); some mounts over a network are like that (sshfs, for one): use another target, or mount it in another way`,
+          transient: error.transient,
+          cause: error
+        })
+  )

@@ -75,6 +75,15 @@ export const listFolders = async (view: Source.SourceView, signal: AbortSignal):
   return { folders: [...folders].sort(), unreadable, replaced, skipped, skippedNames }
 }
 
+/** Fails when the folder cannot be listed. */
+export const canList = async (view: Source.SourceView, folder: FolderName.FolderName): Promise<void> => {
+  const at = RawPath.fromText(folder)
+  const path = Source.resolve(view, at)
+  await waiting.names(RawPath.toBuffer(path)).catch((cause: unknown) => {
+    throw failed(view, "list", at, path, cause)
+  })
+}
+
 /** The place, if there is one, that makes the folder unreadable as a whole. */
 export const blockedFor = (
   view: Source.SourceView,
