@@ -404,6 +404,16 @@ describe("preflight", () => {
     })
   )
 
+  it.scoped("refuses a target that cannot rename one file over another, and leaves nothing", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const refusing = DiskFaults.layer({ before: ({ name }) => (name === "rename" ? "EPERM" : undefined) })
+      const error = yield* Effect.flip(preflight).pipe(Effect.provide(storeOn(place, refusing)))
+      assert.include(error.message, "a file cannot be renamed over another one there")
+      assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(place.tmpDir)], [])
+    })
+  )
+
   it.scoped.runIf(fs.existsSync("/dev/shm"))(
     "notices a tmp_dir on another file system, and stages in the target",
     () =>
