@@ -200,8 +200,15 @@ const checkLog = Effect.fnUntraced(
 
 const checkNotifier = Effect.gen(function* () {
   const notifier = yield* Notifier
-  yield* notifier.probe
-  return [ok("gotify", "the server answers; `zipper notify-test` sends a message")]
+  const found = yield* notifier.probe
+  return [
+    found === "Gotify"
+      ? ok("gotify", "the server answers; `zipper notify-test` sends a message")
+      : warning(
+          "gotify",
+          "a server answers, but gotify.url does not end in /message: only `zipper notify-test` can tell whether it is Gotify"
+        )
+  ]
 }).pipe(
   Effect.catchAll((error) =>
     Effect.succeed([

@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { type GotifySettings, makeGotify } from "./notifier/gotify.ts"
+import { type GotifySettings, makeGotify, type Probed } from "./notifier/gotify.ts"
 import type { Notification } from "./notifier/Notification.ts"
 import { NotifyError } from "./notifier/NotifyError.ts"
 
@@ -15,10 +15,10 @@ export { NotifyError } from "./notifier/NotifyError.ts"
 export class Notifier extends Context.Tag("zipper/Notifier")<
   Notifier,
   {
-    /** Delivers it, trying again on transient failures. */
+    /** Delivers it, trying again on transient failures; succeeds when Gotify itself says that it took the message. */
     readonly send: (notification: Notification) => Effect.Effect<void, NotifyError>
     /** Whether the server answers, without sending a message. */
-    readonly probe: Effect.Effect<void, NotifyError>
+    readonly probe: Effect.Effect<Probed, NotifyError>
   }
 >() {
   /** Gotify over HTTP. */
@@ -34,7 +34,7 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
   /** Says what it would send, and sends nothing. */
   static readonly layerDryRun: Layer.Layer<Notifier> = Layer.succeed(Notifier, {
     send: ({ title, message }) => Effect.logInfo(`would send a message: ${title}: ${message}`),
-    probe: Effect.void
+    probe: Effect.succeed<Probed>("Gotify")
   })
 
   /** For when no server is configured: there is nobody to tell. */
@@ -53,6 +53,6 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
   static readonly layerMemory = (sent: Ref.Ref<ReadonlyArray<Notification>>): Layer.Layer<Notifier> =>
     Layer.succeed(Notifier, {
       send: (notification) => Ref.update(sent, (all) => [...all, notification]),
-      probe: Effect.void
+      probe: Effect.succeed<Probed>("Gotify")
     })
 }

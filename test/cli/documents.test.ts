@@ -71,7 +71,7 @@ describe("the documents of --json", () => {
   })
 
   it("are what their schemas say, of what looks and tells", async () => {
-    const server = createServer((_request, response) => response.end("{}")).listen(0, "127.0.0.1")
+    const server = createServer((_request, response) => response.end('{"id":1}')).listen(0, "127.0.0.1")
     await new Promise((resolve) => server.once("listening", resolve))
     const address = server.address()
     const port = typeof address === "object" && address !== null ? address.port : 0

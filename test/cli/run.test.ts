@@ -160,7 +160,7 @@ describe("a run", () => {
     const requests: Array<string> = []
     const server = createServer((request, response) => {
       requests.push(request.url ?? "")
-      response.end("{}")
+      response.end('{"id":1}')
     }).listen(0, "127.0.0.1")
     await once(server, "listening")
     const address = server.address()

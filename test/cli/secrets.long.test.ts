@@ -116,7 +116,7 @@ const commands: ReadonlyArray<ReadonlyArray<string>> = [
 ]
 
 const fails: Readonly<Record<string, typeof answer>> = {
-  "takes all": (_, response) => response.end("{}"),
+  "takes all": (_, response) => response.end('{"id":1}'),
   "says no": (_, response) => response.writeHead(403).end(`no: ${tokenOf("echo")}`),
   // Gives back whatever it was asked, in a place where it might be told.
   redirects: (request, response) =>

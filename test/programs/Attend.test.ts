@@ -495,7 +495,7 @@ describe("a run that is attended", () => {
       runs: Effect.succeed({ runs: [], unreadable: 0 })
     }),
     Layer.succeed(Ping, { start: Effect.never, success: Effect.never, fail: () => Effect.never }),
-    Layer.succeed(Notifier, { send: () => Effect.never, probe: Effect.void })
+    Layer.succeed(Notifier, { send: () => Effect.never, probe: Effect.succeed("Gotify" as const) })
   )
   const line: HistoryRun = {
     version: 1,

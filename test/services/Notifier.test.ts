@@ -21,7 +21,17 @@ import {
   Notifier,
   type NotifyError
 } from "../../src/services/Notifier.ts"
-import { type Answer, breaks, closedPort, hangs, httpServer, inTurn, status } from "../support/http.ts"
+import {
+  type Answer,
+  breaks,
+  closedPort,
+  hangs,
+  httpServer,
+  inTurn,
+  says,
+  status,
+  taken
+} from "../support/http.ts"
 import { capturedLog } from "../support/log.ts"
 
 const secret = "Axj7-hush-hush"
@@ -77,7 +87,7 @@ const everything = (value: Exit.Exit<unknown, unknown>): string =>
 describe("Notifier", () => {
   it.scopedLive("posts the message with the token in its header", () =>
     Effect.gen(function* () {
-      const { exit, seen } = yield* exchange(status(200))
+      const { exit, seen } = yield* exchange(taken)
       assert.isTrue(Exit.isSuccess(exit))
       assert.strictEqual(seen.length, 1)
       assert.strictEqual(seen[0]?.method, "POST")
@@ -94,7 +104,7 @@ describe("Notifier", () => {
 
   it.scopedLive("takes the message's own priority, and a proxy's login out of the address", () =>
     Effect.gen(function* () {
-      const { origin, seen } = yield* httpServer(status(200))
+      const { origin, seen } = yield* httpServer(taken)
       const url = `${origin.replace("//", "//me:p%40ss@")}/gotify/message`
       yield* send(settingsFor(url), { ...message, priority: 8 })
       assert.strictEqual(JSON.parse(seen[0]?.body ?? "").priority, 8)
@@ -110,7 +120,7 @@ describe("Notifier", () => {
 
   it.scopedLive("tries again on what may pass, as often as it may", () =>
     Effect.gen(function* () {
-      const recovered = yield* exchange(inTurn(status(500), breaks, status(429), status(200)), { retries: 3 })
+      const recovered = yield* exchange(inTurn(status(500), breaks, status(429), taken), { retries: 3 })
       assert.isTrue(Exit.isSuccess(recovered.exit))
       assert.strictEqual(recovered.seen.length, 4)
       const given = yield* exchange(status(503), { retries: 2 })
@@ -174,15 +184,42 @@ describe("Notifier", () => {
     })
   )
 
-  it.scopedLive("takes an answer for what its status says, when the rest of it breaks off", () =>
+  it.scopedLive("does not take an answer that breaks off for a receipt", () =>
     Effect.gen(function* () {
       const half: Answer = (response) => {
         response.writeHead(200, { "content-length": "1000" })
         response.write("{", () => response.socket?.destroy())
       }
-      const { exit, seen } = yield* exchange(half, { retries: 3 })
-      assert.isTrue(Exit.isSuccess(exit))
-      assert.strictEqual(seen.length, 1)
+      const { error, seen } = yield* exchange(half, { retries: 1 })
+      assert.deepInclude(error, { reason: "Unreachable", transient: true })
+      assert.strictEqual(seen.length, 2)
+      assert.isTrue(Exit.isSuccess((yield* exchange(inTurn(half, taken), { retries: 1 })).exit))
+    })
+  )
+
+  it.scopedLive("takes a success that is not Gotify's for none, and says what came", () =>
+    Effect.gen(function* () {
+      const html = { "content-type": "text/html; charset=utf-8" }
+      const page = `<!doctype html>\n <title>Log in</title> key ${secret} and ${"x".repeat(2_000_000)}`
+      const cases = [
+        [
+          says(200, page, html),
+          /HTTP 200, and this is not Gotify's answer: "<!doctype html> <title>Log in<\/title> key \*\*\* and x+" \(of type "text\/html; charset=utf-8"\)/
+        ],
+        [says(200, "{}"), /not Gotify's answer: "\{\}" \(of type "application\/json"\)/],
+        [says(200, '{"id":"7"}'), /not Gotify's answer/],
+        [says(201, ""), /HTTP 201, and this is not Gotify's answer: nothing/],
+        [says(204, ""), /HTTP 204, and this is not Gotify's answer: nothing/]
+      ] as const
+      for (const [answer, expected] of cases) {
+        const { error, exit, origin, seen } = yield* exchange(answer, { retries: 3 })
+        assert.strictEqual(seen.length, 1)
+        assert.deepInclude(error, { reason: "NotGotify", transient: false })
+        assert.match(error?.message ?? "", expected)
+        assert.include(error?.message ?? "", `${origin}/message`)
+        assert.isBelow(error?.message.length ?? 0, 400)
+        assert.notInclude(everything(exit), secret)
+      }
     })
   )
 
@@ -271,7 +308,14 @@ describe("Notifier", () => {
         }
       })
       const origin = yield* closedPort
-      const answers = [status(200), status(401), status(500), breaks, status(302, { location: "/x" })]
+      const answers = [
+        taken,
+        says(200, `<p>${secret}</p>`),
+        status(401),
+        status(500),
+        breaks,
+        status(302, { location: "/x" })
+      ]
       for (const answer of answers) {
         const server = yield* httpServer(answer)
         const exit = yield* Effect.exit(send(settingsFor(`${server.origin}/message`))).pipe(
@@ -302,16 +346,24 @@ describe("Notifier", () => {
 
   it.scopedLive("probes without sending a message or the token", () =>
     Effect.gen(function* () {
-      const { origin, seen } = yield* httpServer(inTurn(status(200), status(404), status(500), status(200)))
-      yield* probe(settingsFor(`${origin}/sub/message`))
+      const health = says(200, '{"health":"green","database":"green"}')
+      const { origin, seen } = yield* httpServer(
+        inTurn(health, status(404), status(500), says(200, "<p>log in</p>"), status(302))
+      )
+      assert.strictEqual(yield* probe(settingsFor(`${origin}/sub/message`)), "Gotify")
       const noGotify = yield* Effect.flip(probe(settingsFor(`${origin}/sub/message`)))
       assert.match(noGotify.message, /HTTP 404/)
       const error = yield* Effect.flip(probe(settingsFor(`${origin}/sub/message`)))
       assert.match(error.message, /HTTP 500/)
-      yield* probe(settingsFor(`${origin}/elsewhere`))
+      const page = yield* Effect.flip(probe(settingsFor(`${origin}/sub/message`)))
+      assert.match(
+        page.message,
+        /\/sub\/health answered HTTP 200, and this is not Gotify's answer: "<p>log in<\/p>"/
+      )
+      assert.strictEqual(yield* probe(settingsFor(`${origin}/elsewhere`)), "Unknown")
       assert.deepStrictEqual(
         seen.map(({ method, path }) => `${method} ${path}`),
-        ["GET /sub/health", "GET /sub/health", "GET /sub/health", "HEAD /"]
+        ["GET /sub/health", "GET /sub/health", "GET /sub/health", "GET /sub/health", "HEAD /"]
       )
       assert.isTrue(seen.every(({ headers }) => headers["x-gotify-key"] === undefined))
       const refused = yield* Effect.flip(probe(settingsFor(`${yield* closedPort}/message`)))

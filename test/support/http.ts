@@ -12,12 +12,19 @@ export interface SeenRequest {
 /** What the server does with request number `n` (from 0). */
 export type Answer = (response: http.ServerResponse, n: number) => void
 
-export const status =
-  (code: number, headers: http.OutgoingHttpHeaders = {}): Answer =>
+export const status = (code: number, headers: http.OutgoingHttpHeaders = {}): Answer =>
+  says(code, '{"error":"as asked"}', headers)
+
+/** Answers so, in JSON unless the headers say otherwise. */
+export const says =
+  (code: number, body: string, headers: http.OutgoingHttpHeaders = {}): Answer =>
   (response) => {
     response.writeHead(code, { "content-type": "application/json", ...headers })
-    response.end('{"error":"as asked"}')
+    response.end(body)
   }
+
+/** What Gotify answers a message that it took. */
+export const taken: Answer = says(200, '{"id":25,"appid":5,"message":"m","title":"t","priority":5}')
 
 /** Never answers. */
 export const hangs: Answer = () => {}

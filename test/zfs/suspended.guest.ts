@@ -54,7 +54,7 @@ describe("a pool that is suspended", { skip: os.hostname() !== "zfs-vm" }, () =>
     request.on("data", (chunk) => (body += chunk))
     request.on("end", () => {
       told.push(body)
-      response.end("{}")
+      response.end('{"id":1}')
     })
   })
   const pool = "suspended"

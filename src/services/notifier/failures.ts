@@ -1,5 +1,7 @@
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import { codeOf } from "../../domain/Errno.ts"
+import { quoted } from "../../domain/Text.ts"
+import type { Answer } from "./answers.ts"
 import { NotifyError } from "./NotifyError.ts"
 
 /**
@@ -28,7 +30,10 @@ export const troubleOf = (
   return {
     why: `${why}${code === undefined ? "" : ` (${code})`}`,
     permanent:
-      badPort || (code !== undefined && /CERT|TLS|SSL|INVALID/.test(code)) || error.reason !== "Transport"
+      badPort ||
+      (code !== undefined && /CERT|TLS|SSL|INVALID/.test(code)) ||
+      // Of an answer only the reading can fail, which may pass.
+      (error._tag === "RequestError" && error.reason !== "Transport")
   }
 }
 
@@ -47,6 +52,29 @@ export const statusFailure = (shown: string, status: number, location: string | 
     message: `Gotify at ${shown} answered HTTP ${status}: ${advice(status, location)}`,
     transient: status === 429 || status === 408 || status >= 500
   })
+
+/** A success that is not one of Gotify: a login page, another server. `secrets` are taken out of what is quoted. */
+export const foreignAnswer = (
+  shown: string,
+  { body, contentType, status }: Answer,
+  secrets: ReadonlyArray<string>
+): NotifyError => {
+  const hidden = secrets
+    .filter((secret) => secret !== "")
+    .reduce((text, secret) => text.replaceAll(secret, "***"), body)
+  const words = hidden.replace(/\s+/g, " ").trim().slice(0, firstWords)
+  const type =
+    contentType === undefined ? "without a content type" : `of type ${quoted(contentType.slice(0, 80))}`
+  const what = words === "" ? "nothing" : quoted(words)
+  return new NotifyError({
+    reason: "NotGotify",
+    message: `${shown} answered HTTP ${status}, and this is not Gotify's answer: ${what} (${type}); is gotify.url right, and no login page before it?`,
+    transient: false
+  })
+}
+
+/** So many characters of an answer tell what it is. */
+const firstWords = 60
 
 const advice = (status: number, location: string | undefined): string => {
   if (status >= 300 && status < 400) {

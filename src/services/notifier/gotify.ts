@@ -1,13 +1,16 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import { maskAddress } from "../../domain/ConfigIssues.ts"
+import { type Answer, isHealth, isReceipt } from "./answers.ts"
 import { type Endpoint, endpointOf } from "./Endpoint.ts"
-import { connectionFailure, statusFailure, timeoutFailure } from "./failures.ts"
+import { connectionFailure, foreignAnswer, statusFailure, timeoutFailure } from "./failures.ts"
 import type { Notification } from "./Notification.ts"
 import type { NotifyError } from "./NotifyError.ts"
 
@@ -24,10 +27,17 @@ export interface GotifySettings {
   readonly pause?: Duration.DurationInput
 }
 
+/** What answers: Gotify, or a server of which only a message can tell whether it is one. */
+export type Probed = "Gotify" | "Unknown"
+
 /** Posts messages to one Gotify server. */
 export const makeGotify = (settings: GotifySettings) =>
   Effect.map(HttpClient.HttpClient, (client) => {
     const endpoint = endpointOf(settings.url)
+    const secrets = [
+      Redacted.value(settings.token),
+      ...(endpoint.login === undefined ? [] : [endpoint.login.password])
+    ]
     // Spans would carry the headers and the whole address, both of which may hold secrets.
     const quiet = client.pipe(
       HttpClient.withTracerDisabledWhen(() => true),
@@ -36,8 +46,8 @@ export const makeGotify = (settings: GotifySettings) =>
 
     const attempt = (request: HttpClientRequest.HttpClientRequest) =>
       quiet.execute(request).pipe(
-        Effect.map(({ status, headers }) => ({ status, location: shownLocation(headers["location"]) })),
-        // Closing the scope drops the rest of the answer: the status says all.
+        Effect.flatMap(answerOf),
+        // Closing the scope drops what is left of a long answer.
         Effect.scoped,
         // A redirect must not take the token to another host.
         Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
@@ -54,6 +64,8 @@ export const makeGotify = (settings: GotifySettings) =>
           ({ status }) => status >= 200 && status < 300,
           ({ status, location }) => statusFailure(endpoint.shown, status, location)
         ),
+        // A login page, a captive portal or another server answers 200 as well, and shows the message to no one.
+        Effect.filterOrFail(isReceipt, (answer) => foreignAnswer(endpoint.shown, answer, secrets)),
         Effect.tapError((error) => Effect.logDebug(error.message)),
         Effect.retry({ schedule: backOff(settings), while: (error: NotifyError) => error.transient }),
         Effect.asVoid
@@ -68,11 +80,40 @@ export const makeGotify = (settings: GotifySettings) =>
         ({ status }) => status === 200 || (endpoint.health.method === "HEAD" && status < 500),
         ({ status, location }) => statusFailure(endpoint.shown, status, location)
       ),
-      Effect.asVoid
+      Effect.filterOrFail(
+        (answer) => endpoint.health.method === "HEAD" || isHealth(answer),
+        (answer) => foreignAnswer(maskAddress(endpoint.health.url), answer, secrets)
+      ),
+      Effect.as<Probed>(endpoint.health.method === "HEAD" ? "Unknown" : "Gotify")
     )
 
     return { send, probe }
   })
+
+/** More than any answer of Gotify has, even where it repeats a long message. */
+const longestAnswer = 1024 * 1024
+
+const answerOf = (response: HttpClientResponse.HttpClientResponse) =>
+  response.stream.pipe(
+    Stream.runFoldWhile(
+      Buffer.alloc(0),
+      (read) => read.length < longestAnswer,
+      (read, chunk) => Buffer.concat([read, chunk])
+    ),
+    // An answer without a body.
+    Effect.catchIf(
+      (error) => error.reason === "EmptyBody",
+      () => Effect.succeed(Buffer.alloc(0))
+    ),
+    Effect.map(
+      (body): Answer => ({
+        status: response.status,
+        location: shownLocation(response.headers["location"]),
+        contentType: response.headers["content-type"],
+        body: body.toString("utf8")
+      })
+    )
+  )
 
 const messageRequest = (endpoint: Endpoint, settings: GotifySettings, notification: Notification) =>
   HttpClientRequest.post(endpoint.url).pipe(
