@@ -33,6 +33,7 @@ export interface RunContext {
   readonly named: boolean
   readonly retries: number
   readonly notify_on: Config["notify_on"]
+  readonly reminder_hours: number
   readonly lockfile: string
   /** `lock_wait_seconds`. */
   readonly lockWait: number
@@ -66,7 +67,7 @@ export const attended = Effect.fnUntraced(function* <A, E>(
   program: (context: RunContext) => Effect.Effect<A, E, Provided>
 ) {
   const id = services.makeIdentity()
-  const { notify_on, retries } = services.settingsOf(config)
+  const { notify_on, reminder_hours, retries } = services.settingsOf(config)
   if (flags.lock === "" || flags.lock?.startsWith("-")) {
     return yield* new UsageError({
       command: name,
@@ -89,6 +90,7 @@ export const attended = Effect.fnUntraced(function* <A, E>(
         named: written !== undefined,
         retries,
         notify_on,
+        reminder_hours,
         lockfile,
         lockWait: config?.lock_wait_seconds ?? 0
       })

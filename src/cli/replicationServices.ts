@@ -29,8 +29,10 @@ export const makeIdentity = () => ({
 })
 
 /** What a run without a configuration goes by. */
-export const settingsOf = (config: Config | undefined): Pick<Config, "retries" | "notify_on" | "gotify"> =>
-  config ?? { retries: 3, notify_on: ["failure"] }
+export const settingsOf = (
+  config: Config | undefined
+): Pick<Config, "retries" | "notify_on" | "reminder_hours" | "gotify"> =>
+  config ?? { retries: 3, notify_on: ["failure"], reminder_hours: 24 }
 
 /** Which machine is which end. */
 export const endsOf = ({ direction, remote }: Pick<Job, "direction" | "remote">) =>

@@ -9,6 +9,7 @@ import { History } from "../services/History.ts"
 import { Metrics } from "../services/Metrics.ts"
 import { Ping } from "../services/Ping.ts"
 import { Standing } from "../services/Standing.ts"
+import type { StandingSettings } from "../services/state/standing.ts"
 
 /** Where the jobs of a configuration keep their state. */
 export const stateOf = (config: Pick<Config, "target_path" | "state_dir" | "lockfile_path">) => {
@@ -18,7 +19,7 @@ export const stateOf = (config: Pick<Config, "target_path" | "state_dir" | "lock
   return {
     dir,
     inTarget: config.target_path !== undefined,
-    asidePath: (job: JobKey, what: "last" | "running" | "locked") =>
+    asidePath: (job: JobKey, what: Parameters<StandingSettings["asidePath"]>[1]) =>
       `${config.lockfile_path.replace(/\.lock$/, "")}.${id}.${fileNameOf(job)}.${what}`
   }
 }

@@ -46,22 +46,27 @@ export const ofRecovery = (
   notifyOn: ReadonlyArray<NotifyOn>,
   options: {
     readonly run: string
-    readonly recovered: Recovered
-    readonly noun: "folder" | "dataset"
+    readonly recovered: Recovered | undefined
+    readonly noun: "folder" | "dataset" | "replica" | "archive"
     /** Of a replication. */
     readonly job?: string
   }
 ): Announcement | undefined => {
-  if (!notifyOn.includes("recovery")) return undefined
-  const { job: name, noun, recovered, run } = options
-  const { items, job } = recovered
+  if (!notifyOn.includes("recovery") || options.recovered === undefined) return undefined
+  const { job: name, noun, run } = options
+  const { items, job } = options.recovered
   const what = [
     ...(job === undefined ? [] : ["the job works again"]),
     ...(items.length === 0 ? [] : [`${count(items.length, noun)} recovered`])
   ]
-  const lines = items.slice(0, named).map(({ name, since }) => {
-    const before = since === undefined ? "it never worked before" : `the last time before was ${since}`
-    return `- **${plain(name)}** works again; ${before}`
+  const lines = items.slice(0, named).map((item) => {
+    const before =
+      "failing" in item
+        ? `it failed since ${item.failing}`
+        : item.since === undefined
+          ? "it never worked before"
+          : `the last time before was ${item.since}`
+    return `- **${plain(item.name)}** ${noun === "archive" ? "is good" : "works"} again; ${before}`
   })
   return {
     title: `zipper: ${name === undefined ? "" : `${name}: `}${what.join(", ")} on ${host}`,

@@ -108,6 +108,7 @@ export const ConfigDocument = Schema.Struct({
     ),
     () => ["failure" as const]
   ),
+  reminder_hours: withDefault(whole(0, 8760), () => 24),
   ping_url: optional(PingUrl),
   metrics_file: optional(AbsolutePath),
   // Only without a target: see the contradictions.

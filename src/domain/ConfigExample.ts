@@ -85,6 +85,7 @@ const notes: Notes<typeof ConfigDocument.fields> = {
   task_timeout_seconds: "How long one attempt at one folder may take",
   compression: "How archives are compressed",
   notify_on: "What a message is sent for",
+  reminder_hours: "How often a message is repeated while the same things fail; 0 with every run",
   ping_url: "Called when a run starts, succeeds and fails, as healthchecks.io wants it",
   metrics_file: "Figures for Prometheus's node_exporter (textfile), written after each run",
   state_dir: "Where the history is kept when there is no target_path",

@@ -4,8 +4,10 @@ import type { JobStanding } from "./Standing.ts"
 export interface Recovered {
   /** Since when no run could begin, if one does again. */
   readonly job: { readonly since: string } | undefined
-  /** Folders or datasets; `since`: their last success before they failed. */
-  readonly items: ReadonlyArray<{ readonly name: string; readonly since: string | undefined }>
+  /** Folders, datasets, archives: with their last success before they failed, or since when they failed. */
+  readonly items: ReadonlyArray<
+    { readonly name: string } & ({ readonly since: string | undefined } | { readonly failing: string })
+  >
 }
 
 interface Item {

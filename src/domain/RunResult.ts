@@ -66,6 +66,8 @@ export interface RunSummary {
   /** Bytes of the archives written. */
   readonly zipBytes: number
   readonly seconds: number
+  /** Why a message about it could not be delivered, once that was tried. */
+  readonly undelivered?: string
 }
 
 /** Counts and sums of a run's results, which come out in order of folder. */
@@ -130,6 +132,7 @@ export const documentOf = (summary: RunSummary, dryRun: boolean): RunDocument =>
   failed: summary.failed,
   bytes: summary.bytes,
   zip_bytes: summary.zipBytes,
+  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
   folders: summary.results.map(folderDocument)
 })
 

@@ -1,4 +1,3 @@
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Announcement from "../domain/Announcement.ts"
@@ -7,16 +6,15 @@ import * as HistoryOf from "../domain/HistoryOf.ts"
 import { archiveKey } from "../domain/JobKey.ts"
 import type { FolderResult } from "../domain/RunResult.ts"
 import { afterArchive } from "../domain/StandingOf.ts"
-import { LockError } from "../services/Lock.ts"
-import type { Notification } from "../services/Notifier.ts"
 import { archiveJob, type JobConfig, type JobOptions } from "./ArchiveJob.ts"
-import { attended, send } from "./Attend.ts"
+import { attended } from "./Attend.ts"
 
 /** Who is told what. */
 export interface AnnounceConfig extends JobConfig {
   readonly lockfile_path: string
   readonly lock_wait_seconds?: number
   readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+  readonly reminder_hours: number
 }
 
 /** What the command line and the process add. */
@@ -37,10 +35,12 @@ export const announcedJob = Effect.fn("AnnouncedJob")(function* (
 ) {
   const { host, run } = options
   const done = yield* Ref.make<ReadonlyArray<FolderResult>>([])
-  return yield* attended(
+  const undelivered = yield* Ref.make<string | undefined>(undefined)
+  const whole = options.folders.length === 0
+  const summary = yield* attended(
     {
       run,
-      whole: options.folders.length === 0,
+      whole,
       pid: options.pid,
       lockfile: config.lockfile_path,
       stateFolder: stateDirOf(config),
@@ -50,13 +50,22 @@ export const announcedJob = Effect.fn("AnnouncedJob")(function* (
       standingOf: (before, end) =>
         Effect.map(Ref.get(done), (results) =>
           afterArchive(before?.kind === "archive" ? before : undefined, end, {
-            whole: options.folders.length === 0,
+            whole,
             done: results
           })
         ),
       wentWell: (summary) => summary.failed === 0,
       reportOf: Announcement.reportOf,
       messages: {
+        of: { job: archiveKey, task: "run" },
+        reminder_hours: config.reminder_hours,
+        failing: ({ results }) =>
+          results.flatMap((result) =>
+            result._tag === "Failed" ? [{ name: result.folder, reason: result.error }] : []
+          ),
+        // What a whole run does not name is not in the source any more.
+        covers: ({ results }, name) => whole || results.some(({ folder }) => folder === name),
+        undelivered: (error) => Ref.set(undelivered, error),
         ofFailure: (message) =>
           Announcement.ofFailure(host, config.notify_on, { run, message, what: "archived" }),
         ofSummary: (summary) => Announcement.ofSummary(host, config.notify_on, summary),
@@ -69,30 +78,6 @@ export const announcedJob = Effect.fn("AnnouncedJob")(function* (
       noted: (result) => Ref.update(done, (results) => [...results, result])
     })
   )
+  const error = yield* Ref.get(undelivered)
+  return error === undefined ? summary : { ...summary, undelivered: error }
 })
-
-/** Tells how a job ended; what to tell of it, if anything, is for the caller to say. */
-export const announced =
-  <A>(words: {
-    /** Of a run that could not do its work at all. */
-    readonly ofFailure: (message: string) => Notification | undefined
-    /** Of a run that came to its end. */
-    readonly ofSummary: (summary: A) => Notification | undefined
-  }) =>
-  <E, R>(job: Effect.Effect<A, E, R>) =>
-    job.pipe(
-      Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
-      Effect.tapErrorCause((cause) => {
-        const message = unexpected(cause)
-        return message === undefined ? Effect.void : send(words.ofFailure(message))
-      }),
-      Effect.tap((summary) => send(words.ofSummary(summary)))
-    )
-
-// A lock that is held is no news, and whoever stopped the run knows of it.
-const unexpected = (cause: Cause.Cause<unknown>): string | undefined => {
-  if (Cause.isInterrupted(cause)) return undefined
-  const error = Cause.squash(cause)
-  if (error instanceof LockError && error.reason === "Held") return undefined
-  return error instanceof Error ? error.message : String(error)
-}

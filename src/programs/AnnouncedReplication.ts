@@ -3,7 +3,8 @@ import * as Ref from "effect/Ref"
 import * as Announcement from "../domain/Announcement.ts"
 import * as HistoryOf from "../domain/HistoryOf.ts"
 import type { Job } from "../domain/replication/Job.ts"
-import type { DatasetResult } from "../domain/replication/ReplicationResult.ts"
+import { alertsKeyOf } from "../domain/replication/Job.ts"
+import { type DatasetResult, describe } from "../domain/replication/ReplicationResult.ts"
 import { afterReplication } from "../domain/StandingOf.ts"
 import { attended } from "./Attend.ts"
 import { type ReplicateOptions, replicate } from "./Replicate.ts"
@@ -20,6 +21,7 @@ export interface AnnouncedOptions extends ReplicateOptions {
   /** Whether it is a job of the configuration: only those have a standing. */
   readonly named: boolean
   readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+  readonly reminder_hours: number
 }
 
 /**
@@ -32,7 +34,8 @@ export const announcedReplication = Effect.fn("AnnouncedReplication")(function* 
 ) {
   const { host, notify_on, run } = options
   const done = yield* Ref.make<ReadonlyArray<DatasetResult>>([])
-  return yield* attended(
+  const undelivered = yield* Ref.make<string | undefined>(undefined)
+  const summary = yield* attended(
     {
       run,
       whole: true,
@@ -48,6 +51,16 @@ export const announcedReplication = Effect.fn("AnnouncedReplication")(function* 
       wentWell: ({ failed, refused }) => failed === 0 && refused === 0,
       reportOf: Announcement.replicationReportOf,
       messages: {
+        of: { job: alertsKeyOf(job, options.named), task: "run" },
+        reminder_hours: options.reminder_hours,
+        failing: ({ results }) =>
+          results.flatMap((result) =>
+            result._tag === "Failed" || result._tag === "Refused"
+              ? [{ name: result.dataset, reason: describe(result) }]
+              : []
+          ),
+        covers: () => true,
+        undelivered: (error) => Ref.set(undelivered, error),
         ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "replicated" }),
         ofSummary: (summary) => Announcement.ofReplication(host, notify_on, summary),
         ofRecovery: (recovered) =>
@@ -59,4 +72,6 @@ export const announcedReplication = Effect.fn("AnnouncedReplication")(function* 
       noted: (result) => Ref.update(done, (results) => [...results, result])
     })
   )
+  const error = yield* Ref.get(undelivered)
+  return error === undefined ? summary : { ...summary, undelivered: error }
 })

@@ -10,15 +10,13 @@ import type { RunEnd } from "../domain/RunEnd.ts"
 import type { JobStanding } from "../domain/Standing.ts"
 import { History } from "../services/History.ts"
 import { Lock, LockError } from "../services/Lock.ts"
-import { type Notification, Notifier } from "../services/Notifier.ts"
 import { Ping } from "../services/Ping.ts"
 import type { Attended } from "./Attended.ts"
+import { deliver } from "./Messages.ts"
+import { patiently } from "./Patience.ts"
 import { endOf, mark, noteLockedOut, record, unmark } from "./RunRecord.ts"
 import { waitForLock } from "./WaitForLock.ts"
 import { whenStalled } from "./WhenStalled.ts"
-
-/** How long a run that was stopped may take to write that down, and to say so. */
-const patience: Duration.DurationInput = "5 seconds"
 
 /** How long the ping of the end waits for that of the start. */
 const lastCall: Duration.DurationInput = "10 seconds"
@@ -108,15 +106,6 @@ const heldBy = (cause: Cause.Cause<unknown>): LockError | undefined => {
   return error instanceof LockError && error.reason === "Held" ? error : undefined
 }
 
-/** `effect` for as long as it is waited for: what is given up on goes on by itself, and ends with the process at the latest. */
-const patiently = <A, B, E, R>(effect: Effect.Effect<A, E, R>, otherwise: B): Effect.Effect<A | B, E, R> =>
-  // Interruptible as a whole: inside a region that is not, the timeout itself would wait.
-  Effect.timeoutTo(Effect.interruptible(Effect.disconnect(effect)), {
-    duration: patience,
-    onSuccess: (value): A | B => value,
-    onTimeout: (): A | B => otherwise
-  })
-
 /** A run that was stopped does not wait long for anything, not even for a disk that hangs. */
 const within =
   <B>(end: { readonly outcome: Outcome }, otherwise: B) =>
@@ -141,18 +130,25 @@ const tell = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   { messages }: Attended<A, S, R>,
   { end, recovered }: { readonly end: RunEnd<A>; readonly recovered: Recovered | undefined }
 ) {
-  if (end.summary !== undefined) yield* send(messages.ofSummary(end.summary))
-  // Whoever stopped the run knows of it.
-  else if (end.outcome !== "interrupted") yield* send(messages.ofFailure(end.error ?? ""))
-  if (recovered !== undefined) yield* send(messages.ofRecovery(recovered, end))
-})
-
-/** Delivers a message, if there is one. One that cannot be sent is logged and changes no result. */
-export const send = Effect.fnUntraced(function* (notification: Notification | undefined) {
-  if (notification === undefined) return
-  yield* (yield* Notifier)
-    .send(notification)
-    .pipe(Effect.catchAll((error) => Effect.logWarning(`no notification was sent: ${error.message}`)))
+  const { outcome, summary } = end
+  // The user who stopped the run knows of it.
+  if (summary === undefined && outcome === "interrupted") return
+  const failing = summary === undefined ? [{ name: "", reason: end.error ?? "" }] : messages.failing(summary)
+  const message = summary === undefined ? messages.ofFailure(end.error ?? "") : messages.ofSummary(summary)
+  const error = yield* deliver(
+    messages,
+    // A run that came to its end says that the job works.
+    {
+      failing,
+      outcome,
+      covers: (name) => summary !== undefined && (name === "" || messages.covers(summary, name))
+    },
+    {
+      ...(failing.length > 0 ? { failure: message } : { failure: undefined, success: message }),
+      recovery: () => (recovered === undefined ? undefined : messages.ofRecovery(recovered, end))
+    }
+  )
+  if (error !== undefined) yield* messages.undelivered(error)
 })
 
 /** Lets the ping of the start come to its end, so that it does not arrive after the last one. */

@@ -5,6 +5,7 @@ import type { Recovered } from "../domain/Recovery.ts"
 import type { RunEnd } from "../domain/RunEnd.ts"
 import type { JobStanding } from "../domain/Standing.ts"
 import type { Notification } from "../services/Notifier.ts"
+import type { MessageSettings } from "./Messages.ts"
 
 /** A run, and what is to be written down and told of it. */
 export interface Attended<A, S extends JobStanding, R> {
@@ -26,7 +27,13 @@ export interface Attended<A, S extends JobStanding, R> {
   readonly wentWell: (summary: A) => boolean
   /** What it says to a service that is pinged, when something failed. */
   readonly reportOf: (summary: A) => string
-  readonly messages: {
+  readonly messages: MessageSettings & {
+    /** Items that failed in a run, by name. */
+    readonly failing: (summary: A) => ReadonlyArray<{ readonly name: string; readonly reason: string }>
+    /** Whether a run looked at that item. */
+    readonly covers: (summary: A, name: string) => boolean
+    /** Takes note of why a message could not be delivered. */
+    readonly undelivered: (error: string) => Effect.Effect<void>
     /** Of a run that could not do its work at all. */
     readonly ofFailure: (message: string) => Notification | undefined
     /** Of a run that came to its end. */

@@ -1,9 +1,10 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { type Alerts, type AlertsOf, recoveredOf } from "../domain/Alerts.ts"
 import * as Announcement from "../domain/Announcement.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
-import type { Job, Retention } from "../domain/replication/Job.ts"
+import { alertsKeyOf, type Job, type Retention } from "../domain/replication/Job.ts"
 import {
   type PruneSummary,
   type ReplicaResult,
@@ -17,7 +18,7 @@ import type { Snapshot, TargetDataset } from "../domain/replication/State.ts"
 import { Lock, LockError } from "../services/Lock.ts"
 import { Receiver } from "../services/Receiver.ts"
 import { Sender } from "../services/Sender.ts"
-import { announced } from "./Announce.ts"
+import { telling } from "./Messages.ts"
 import { PreflightError } from "./Preflight.ts"
 import { ask, type Needs, neededBy, type Reader, type Replica, sort } from "./PruneSurvey.ts"
 import { missingOn, type Place } from "./ReplicationPermissions.ts"
@@ -84,17 +85,46 @@ export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
   retention: Retention,
   options: PruneOptions & {
     readonly host: string
+    /** Whether it is a job of the configuration. */
+    readonly named: boolean
     readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+    readonly reminder_hours: number
   }
 ) {
-  const { host, notify_on, run } = options
+  const { host, named, notify_on, reminder_hours, run } = options
+  const of: AlertsOf = { job: alertsKeyOf(job, named), task: "prune" }
   return yield* pruneReplicas(job, retention, options).pipe(
-    announced({
-      ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "pruned" }),
-      ofSummary: (summary: PruneSummary) => Announcement.ofPrune(host, notify_on, summary)
-    })
+    telling(
+      { of, reminder_hours },
+      {
+        failing: failuresOf,
+        covers: () => true,
+        ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "pruned" }),
+        ofSummary: (summary: PruneSummary) => {
+          const message = Announcement.ofPrune(host, notify_on, summary)
+          const recovery = (before: Alerts, after: Alerts) =>
+            Announcement.ofRecovery(host, notify_on, {
+              run,
+              recovered: recoveredOf(before, after),
+              noun: "replica",
+              job: job.name
+            })
+          return failuresOf(summary).length > 0
+            ? { failure: message, recovery }
+            : { success: message, recovery }
+        }
+      }
+    )
   )
 })
+
+// By replica: which snapshots are to go differs from run to run.
+const failuresOf = ({ results }: PruneSummary) =>
+  results.flatMap((result) => {
+    if (result._tag === "NotFound") return [{ name: result.dataset, reason: result.error }]
+    const [first] = result._tag === "Pruned" ? result.failed : []
+    return first === undefined ? [] : [{ name: result.target, reason: first.error }]
+  })
 
 const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, replicas: ReadonlyArray<Replica>) {
   const places = replicas.map(({ target }): Place => ({ dataset: target.name, where: "here" }))

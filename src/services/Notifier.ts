@@ -17,6 +17,8 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
   {
     /** Delivers it, trying again on transient failures; succeeds when Gotify itself says that it took the message. */
     readonly send: (notification: Notification) => Effect.Effect<void, NotifyError>
+    /** There is no server: a message that was "sent" has reached no one. */
+    readonly mute?: true
     /** Whether the server answers, without sending a message. */
     readonly probe: Effect.Effect<Probed, NotifyError>
   }
@@ -39,6 +41,7 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
 
   /** For when no server is configured: there is nobody to tell. */
   static readonly layerNone: Layer.Layer<Notifier> = Layer.succeed(Notifier, {
+    mute: true,
     send: ({ title }) => Effect.logDebug(`no message is sent, since gotify is not configured: ${title}`),
     probe: Effect.fail(
       new NotifyError({

@@ -2,6 +2,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
+import { type Alerts, type AlertsOf, alertsNameOf } from "../domain/Alerts.ts"
+import type { Outcome } from "../domain/History.ts"
 import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
 import { type LockedOut, lockedOutAgain } from "../domain/LockedOut.ts"
 import { type JobStanding, keyOf, type RunMarker } from "../domain/Standing.ts"
@@ -18,7 +20,8 @@ const writesNothing = {
   save: () => Effect.void,
   setAside: () => Effect.void,
   mark: () => Effect.void,
-  unmark: () => Effect.void
+  unmark: () => Effect.void,
+  saveAlerts: () => Effect.void
 }
 
 /** How things stood at the end of the last run, job by job, and who is at work now. */
@@ -49,6 +52,14 @@ export class Standing extends Context.Tag("zipper/Standing")<
     readonly mark: (job: JobKey, marker: RunMarker) => Effect.Effect<void, StandingError>
     /** What there was to write down of a run has been: takes its mark away, and nobody else's. */
     readonly unmark: (job: JobKey, run: string) => Effect.Effect<void, StandingError>
+    /** What the operator was told of failures; undefined when there is nothing, or it cannot be understood. */
+    readonly alerts: (of: AlertsOf) => Effect.Effect<Alerts | undefined, StandingError>
+    /** Replaces what {@link alerts} gives. After a run with this `outcome`; where its place is away, it is kept elsewhere. */
+    readonly saveAlerts: (
+      of: AlertsOf,
+      alerts: Alerts,
+      outcome: Outcome
+    ) => Effect.Effect<void, StandingError>
   }
 >() {
   /** Files in the folder `standing` of the state folder. */
@@ -70,6 +81,7 @@ export class Standing extends Context.Tag("zipper/Standing")<
     load: () => Effect.succeed(undefined),
     marker: () => Effect.succeed(undefined),
     lockedOut: () => Effect.succeed(undefined),
+    alerts: () => Effect.succeed(undefined),
     ...writesNothing
   })
 
@@ -84,6 +96,7 @@ export interface MemoryStanding {
   readonly markers: ReadonlyMap<string, RunMarker>
   readonly aside: ReadonlyMap<string, JobStanding>
   readonly lockedOut?: ReadonlyMap<string, LockedOut>
+  readonly alerts: ReadonlyMap<string, Alerts>
   /** Error of every attempt to read a standing. */
   readonly unreadable?: StandingError
   /** Error of every attempt to write. */
@@ -94,6 +107,7 @@ export const noStanding: MemoryStanding = {
   standings: new Map(),
   markers: new Map(),
   aside: new Map(),
+  alerts: new Map(),
   error: undefined
 }
 
@@ -134,6 +148,13 @@ const makeMemory = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
     marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(fileNameOf(job))),
     mark: (job, marker) =>
       write(({ markers }) => ({ markers: new Map(markers).set(fileNameOf(job), marker) })),
+    alerts: (of) => Effect.map(Ref.get(ref), ({ alerts }) => alerts.get(alertsNameOf(of))),
+    // As on disk, a folder that cannot be written to does not lose them.
+    saveAlerts: (of, after) =>
+      Ref.update(ref, (memory) => ({
+        ...memory,
+        alerts: new Map(memory.alerts).set(alertsNameOf(of), after)
+      })),
     unmark: (job, run) =>
       write(({ markers }) => ({
         markers: new Map(

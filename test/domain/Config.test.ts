@@ -49,6 +49,7 @@ describe("Config", () => {
         task_timeout_seconds: 14400,
         compression: { method: "auto", level: 6, threads: 0 },
         notify_on: ["failure"],
+        reminder_hours: 24,
         log_max_bytes: 10485760,
         log_keep: 5,
         syslog: true,

@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
 import type { HistoryRun } from "../../src/domain/History.ts"
+import { archiveKey } from "../../src/domain/JobKey.ts"
 import { attended } from "../../src/programs/Attend.ts"
 import { ArchiveError } from "../../src/services/Archiver.ts"
 import { History } from "../../src/services/History.ts"
@@ -172,7 +173,7 @@ describe("a run that is attended", () => {
       yield* Ref.update(kit.store, (store) => ({ ...store, preflight: { free: 1, stagesInTmp: true } }))
       yield* kit.run({}, on)
       yield* kit.run({}, on)
-      assert.deepStrictEqual((yield* titles(kit.sent)).slice(2), ["zipper: the job works again on nas"])
+      assert.deepStrictEqual((yield* titles(kit.sent)).slice(1), ["zipper: the job works again on nas"])
       assert.notProperty(yield* archiveStanding(kit.state), "not_started_since_utc")
     })
   )
@@ -479,6 +480,11 @@ describe("a run that is attended", () => {
     wentWell: () => true,
     reportOf: () => "",
     messages: {
+      of: { job: archiveKey, task: "run" as const },
+      reminder_hours: 24,
+      failing: () => [],
+      covers: () => true,
+      undelivered: () => Effect.void,
       ofFailure: () => undefined,
       ofSummary: () => ({ title: "all well", message: "" }),
       ofRecovery: () => undefined

@@ -46,7 +46,9 @@ const makePruneKit = (
           retries: 1,
           lockfile: "/l",
           host: "backup",
+          named: true,
           notify_on: ["failure"],
+          reminder_hours: 24,
           readers
         }
       ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory, dryRun), kit.around)), patiently)

@@ -76,6 +76,11 @@ const run = <A extends string>(job: Effect.Effect<A>) =>
       wentWell: () => true,
       reportOf: () => "",
       messages: {
+        of: { job: archiveKey, task: "run" },
+        reminder_hours: 24,
+        failing: () => [],
+        covers: () => true,
+        undelivered: () => Effect.void,
         ofFailure: (message) => ({ title: "failed", message }),
         ofSummary: () => ({ title: "all well", message: "" }),
         ofRecovery: () => undefined

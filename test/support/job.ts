@@ -40,7 +40,8 @@ export const config: AnnounceConfig = {
   task_timeout_seconds: 60,
   compare: "ctime" as const,
   snapshot_keep: 1,
-  notify_on: ["failure"]
+  notify_on: ["failure"],
+  reminder_hours: 24
 }
 
 /** A whole job in memory: what it works on, what it did, and the means to run it. */

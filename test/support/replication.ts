@@ -73,6 +73,7 @@ export const makeKit = (given: Partial<Job> = {}, held: ReadonlyArray<string> = 
           pid: 4711,
           named: true,
           notify_on: ["failure"],
+          reminder_hours: 24,
           ...options
         }
       ).pipe(Effect.provide(Layer.merge(servicesOf(memory, options.dryRun), around)))

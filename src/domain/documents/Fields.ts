@@ -31,5 +31,10 @@ export const orNull = <A, I>(schema: Schema.Schema<A, I>) => Schema.NullOr(schem
 /** A key that is only there when there is something to say. */
 export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
+/** Of a command that sends messages. */
+export const undelivered = optional(
+  text("why a message about this could not be delivered; it is tried again after the next run")
+)
+
 /** Milliseconds as seconds. A clock that was set back in between gives no time below zero. */
 export const secondsOf = (millis: number): number => Math.max(0, millis) / 1000

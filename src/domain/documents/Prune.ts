@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { count, document, flag, optional, orNull, text } from "./Fields.ts"
+import { count, document, flag, optional, orNull, text, undelivered } from "./Fields.ts"
 import { jobRun } from "./JobRun.ts"
 
 const dataset = text("its name at the source")
@@ -49,6 +49,7 @@ export const PruneDocument = document({
   kept: count("snapshots that stay"),
   failed: count("snapshots that should have gone and could not; above 0 the exit status is 1"),
   not_found: count("datasets that neither end has; above 0 the exit status is 1"),
+  undelivered,
   replicas: Schema.Array(PruneReplica)
 })
 export type PruneDocument = typeof PruneDocument.Type

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { count, document, flag, optional, orNull, seconds, text } from "./Fields.ts"
+import { count, document, flag, optional, orNull, seconds, text, undelivered } from "./Fields.ts"
 import { jobRun } from "./JobRun.ts"
 
 const dataset = text("its name at the source")
@@ -59,6 +59,7 @@ export const ReplicationDocument = document({
   refused: count("datasets left alone so that nothing is destroyed; above 0 the exit status is 4"),
   failed: count("datasets that failed"),
   bytes: count("sent, also of datasets that failed after all"),
+  undelivered,
   datasets: Schema.Array(ReplicationDataset)
 })
 export type ReplicationDocument = typeof ReplicationDocument.Type

@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "../FolderName.ts"
-import { count, document, flag, instant, seconds, text } from "./Fields.ts"
+import { count, document, flag, instant, seconds, text, undelivered } from "./Fields.ts"
 
 /** What became of one folder. */
 export const RunFolder = Schema.Union(
@@ -40,6 +40,7 @@ export const RunDocument = document({
   failed: count("folders that failed; above 0 the exit status is 1"),
   bytes: count("of the folders archived, uncompressed"),
   zip_bytes: count("of the archives written"),
+  undelivered,
   folders: Schema.Array(RunFolder)
 })
 export type RunDocument = typeof RunDocument.Type

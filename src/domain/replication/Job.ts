@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import type { JobKey } from "../JobKey.ts"
 import { addressOf } from "./Address.ts"
 import type { Remote } from "./Endpoint.ts"
 import { bytesPerSecond, type ReplicationJob } from "./JobConfig.ts"
@@ -51,6 +52,19 @@ export const lockNameOf = ({
   const name = parts.map((part) => String(part).replace(/[^A-Za-z0-9_.-]/g, "_")).join("-")
   if (name.length <= longestName) return name
   return `${name.slice(0, longestName)}-${createHash("sha256").update(name).digest("hex").slice(0, 8)}`
+}
+
+/**
+ * What its messages are remembered by. A job of the command line has no name of its own: it is the same again with the same
+ * datasets, in the same direction, to or from the same place. No name in a configuration begins with a tilde.
+ */
+export const alertsKeyOf = (
+  job: Pick<Job, "name" | "direction" | "remote" | "destination" | "datasets">,
+  named: boolean
+): JobKey => {
+  if (named) return { kind: "replication", name: job.name }
+  const datasets = createHash("sha256").update(job.datasets.join("\0")).digest("hex").slice(0, 8)
+  return { kind: "replication", name: `~${lockNameOf(job).slice(0, longestName)}-${datasets}` }
 }
 
 /** A job of the configuration. What is pushed goes to somebody else's machine: raw unless told otherwise. */

@@ -56,6 +56,8 @@ export interface PruneSummary {
   readonly withoutReplica: number
   /** Datasets that were asked for in vain. */
   readonly notFound: number
+  /** Why a message about it could not be delivered, once that was tried. */
+  readonly undelivered?: string
 }
 
 /** Counts of a run's results. */
@@ -116,6 +118,7 @@ export const documentOf = (summary: PruneSummary, dryRun: boolean): PruneDocumen
   kept: summary.kept,
   failed: summary.failed,
   not_found: summary.notFound,
+  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
   replicas: summary.results.map(replicaDocument)
 })
 

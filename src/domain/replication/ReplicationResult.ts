@@ -98,6 +98,8 @@ export interface ReplicationSummary {
   readonly failed: number
   /** Bytes sent, as zfs counts them, also of datasets that failed after all. */
   readonly bytes: number
+  /** Why a message about it could not be delivered, once that was tried. */
+  readonly undelivered?: string
 }
 
 /** Counts and sums of a run's results. */
@@ -183,6 +185,7 @@ export const documentOf = (summary: ReplicationSummary, dryRun: boolean): Replic
   refused: summary.refused,
   failed: summary.failed,
   bytes: summary.bytes,
+  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
   datasets: summary.results.map(datasetDocument)
 })
 

@@ -2,6 +2,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { Alerts, type AlertsOf, alertsNameOf } from "../../domain/Alerts.ts"
 import type { Outcome } from "../../domain/History.ts"
 import { fileNameOf, type JobKey } from "../../domain/JobKey.ts"
 import { LockedOut, lockedOutAgain } from "../../domain/LockedOut.ts"
@@ -16,6 +17,8 @@ import { StandingError } from "./StandingError.ts"
 
 const StandingFile = Schema.parseJson(JobStanding, { space: 2 })
 const MarkerFile = Schema.parseJson(RunMarker, { space: 2 })
+const AlertsFile = Schema.parseJson(Alerts, { space: 2 })
+const decodeAlerts = Schema.decodeUnknownOption(AlertsFile)
 const decodeStanding = Schema.decodeUnknownOption(StandingFile)
 const LockedFile = Schema.parseJson(LockedOut, { space: 2 })
 const decodeLocked = Schema.decodeUnknownOption(LockedFile)
@@ -25,9 +28,13 @@ const decodeMarker = Schema.decodeUnknownOption(MarkerFile)
 export interface StandingSettings extends StateSettings {
   /**
    * Files for what cannot be written to the state folder, in a folder that is there: how a job's `last` run ended, the mark
-   * of one that is `running`, and the runs that were `locked` out. No two state folders have the same.
+   * of one that is `running`, and the runs that were `locked` out; and what was told of its failures. No two state folders have
+   * the same.
    */
-  readonly asidePath: (job: JobKey, what: "last" | "running" | "locked") => string
+  readonly asidePath: (
+    job: JobKey,
+    what: "last" | "running" | "locked" | "alerts" | `${string}.alerts`
+  ) => string
 }
 
 /** Standings on disk. */
@@ -52,6 +59,9 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
         ),
         Effect.provideService(Disk, disk)
       )
+
+  const alertsAside = ({ job, task }: AlertsOf) =>
+    settings.asidePath(job, task === "run" ? "alerts" : `${task}.alerts`)
 
   const write = (path: string, content: string, outcome: Outcome | undefined) =>
     Effect.gen(function* () {
@@ -155,6 +165,21 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
         operation("cannot write down that a run is at work")
       )
     },
+    alerts: (of: AlertsOf) =>
+      Effect.gen(function* () {
+        const path = join(folder, `${alertsNameOf(of)}.alerts`)
+        // Aside is what could not be written here later than this.
+        const aside = alertsOfText(yield* disk.read(alertsAside(of)))
+        return aside ?? alertsOfText((yield* isThere) ? yield* disk.read(path) : undefined)
+      }).pipe(operation("cannot read what was told of earlier failures")),
+    saveAlerts: (of: AlertsOf, alerts: Alerts, outcome: Outcome) => {
+      const content = Schema.encodeSync(AlertsFile)(alerts)
+      return write(join(folder, `${alertsNameOf(of)}.alerts`), content, outcome).pipe(
+        Effect.zipRight(disk.remove(alertsAside(of))),
+        Effect.catchAll((error) => Effect.mapError(replace(alertsAside(of), `${content}\n`), () => error)),
+        operation("cannot write down what was told: the next run may tell the same once more")
+      )
+    },
     unmark: (job: JobKey, run: string) =>
       Effect.gen(function* () {
         const aside = settings.asidePath(job, "running")
@@ -171,3 +196,6 @@ const lockedOutOf = (content: string | undefined): LockedOut | undefined =>
 
 const markerOfText = (content: string | undefined): RunMarker | undefined =>
   content === undefined ? undefined : Option.getOrUndefined(decodeMarker(content))
+
+const alertsOfText = (content: string | undefined): Alerts | undefined =>
+  content === undefined ? undefined : Option.getOrUndefined(decodeAlerts(content))
