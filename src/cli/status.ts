@@ -40,7 +40,7 @@ const maxAge = Options.text("max-age").pipe(
   Options.optional,
   Options.map(Option.getOrUndefined),
   Options.withDescription(
-    "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost, and mark it."
+    "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost or damaged, and mark it."
   )
 )
 
@@ -121,15 +121,19 @@ const show = Effect.fnUntraced(function* (found: Status) {
 })
 
 /**
- * Whether a monitor, which gives an age, is to be told of anything: overdue, or an archive lost. One line for each of the two
+ * Whether a monitor, which gives an age, is to be told of anything: overdue, or an archive lost or damaged. One line for each of these
  * beside the table, which marks them; each by name when there is none.
  */
 const tellWrong = Effect.fnUntraced(function* (found: Status) {
   if (found.maxAge === undefined) return false
   const { options: said } = yield* Output
   const lines = said.quiet
-    ? [...StatusText.overdue(found), ...StatusText.lost(found)]
-    : [StatusText.overdueSummary(found), StatusText.lostSummary(found)].filter((text) => text !== undefined)
+    ? [...StatusText.overdue(found), ...StatusText.lost(found), ...StatusText.damaged(found)]
+    : [
+        StatusText.overdueSummary(found),
+        StatusText.lostSummary(found),
+        StatusText.damagedSummary(found)
+      ].filter((text) => text !== undefined)
   yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
   return lines.length > 0
 })

@@ -10,20 +10,20 @@ import { ExitStatus } from "../domain/ExitStatus.ts"
 import * as FolderName from "../domain/FolderName.ts"
 import { quoted } from "../domain/Text.ts"
 import { allGood, documentOf } from "../domain/VerifyResult.ts"
-import { type UnknownFolders, verify as verifyArchives } from "../programs/Verify.ts"
+import { announcedVerify, type UnknownFolders } from "../programs/Verify.ts"
 import { ArchiveReader } from "../services/ArchiveReader.ts"
 import { Archives } from "../services/Archives.ts"
 import { Disk } from "../services/Disk.ts"
 import { Hasher } from "../services/Hasher.ts"
-import { Standing } from "../services/Standing.ts"
 import { Workers } from "../services/Workers.ts"
 import type { Valued } from "./Arguments.ts"
-import { applyProcessSettings, archiving, command, loadConfig } from "./command.ts"
+import { applyProcessSettings, archiving, command, loadConfig, told } from "./command.ts"
 import { Stop } from "./Exit.ts"
 import { printDocument } from "./Output.ts"
 import * as options from "./options.ts"
 import * as progressBar from "./progressBar.ts"
-import { stateOf } from "./stateServices.ts"
+import { logs, makeIdentity, notifier } from "./services.ts"
+import * as state from "./stateServices.ts"
 import { UsageError } from "./UsageError.ts"
 
 /** The options with a value, for reading the command line. */
@@ -47,28 +47,34 @@ export const verify = Command.make(
       const folders = yield* foldersOf(flags.folders)
       const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
       yield* applyProcessSettings(config)
-      const summary = yield* verifyArchives({
+      const id = makeIdentity(config)
+      const summary = yield* announcedVerify({
+        ...id,
         folders,
         which: flags.prev ? "previous" : "current",
-        config: flags.config
+        config: flags.config,
+        notify_on: config.notify_on,
+        reminder_hours: config.reminder_hours
       }).pipe(
         Effect.catchTag("UnknownFolders", (error) => unknown(error)),
         Effect.provide(services(config)),
-        Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done"))
+        told,
+        logs(config, id)
       )
       if (flags.json) yield* printDocument(VerifyDocument, documentOf(summary))
       if (!allGood(summary)) return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
-    "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes nothing, and needs no lock. Example: zipper verify --config /usr/local/etc/zipper.json"
+    "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; what is wrong is told as a failure of a run is. Example: zipper verify --config /usr/local/etc/zipper.json"
   )
 )
 
 const services = (config: ArchiveConfig) =>
   Layer.mergeAll(
     Archives.layer(config.target_path),
-    Standing.layerDryRun(stateOf(config)),
+    state.live(config, config.ping_url),
+    notifier(config),
     ArchiveReader.layer,
     progressBar.layer
   ).pipe(

@@ -5,6 +5,8 @@ import * as Prune from "./replication/PruneResult.ts"
 import type { ReplicationSummary } from "./replication/ReplicationResult.ts"
 import * as Replication from "./replication/ReplicationResult.ts"
 import { count } from "./Units.ts"
+import type { VerifySummary } from "./VerifyResult.ts"
+import * as Verify from "./VerifyResult.ts"
 
 /** When somebody is told. */
 export type NotifyOn = "failure" | "success" | "recovery"
@@ -107,7 +109,7 @@ export const ofFailure = (
   failure: {
     readonly run: string
     readonly message: string
-    readonly what: "archived" | "replicated" | "pruned"
+    readonly what: "archived" | "replicated" | "pruned" | "verified"
   }
 ): Announcement | undefined =>
   notifyOn.includes("failure")
@@ -181,6 +183,28 @@ export const ofPrune = (
   return notifyOn.includes("failure")
     ? {
         title: `zipper: ${summary.job}: ${what.join(", ")} on ${host}`,
+        message: [...lines, "", ...end].join("\n")
+      }
+    : undefined
+}
+
+/** What to tell about archives that were read back. */
+export const ofVerify = (
+  host: string,
+  notifyOn: ReadonlyArray<NotifyOn>,
+  { run, summary }: { readonly run: string; readonly summary: VerifySummary }
+): Announcement | undefined => {
+  const end = [Verify.totals(summary), `run ${run}`]
+  const bad = Verify.failuresOf(summary)
+  if (bad.length === 0) {
+    return notifyOn.includes("success")
+      ? { title: `zipper: all archives are good on ${host}`, message: end.join("\n") }
+      : undefined
+  }
+  const lines = listed(bad.map(({ name, reason }) => ({ name: plain(name), error: reason })))
+  return notifyOn.includes("failure")
+    ? {
+        title: `zipper: ${bad.length} of ${count(summary.verdicts.length, "archive")} ${bad.length === 1 ? "is" : "are"} not good on ${host}`,
         message: [...lines, "", ...end].join("\n")
       }
     : undefined

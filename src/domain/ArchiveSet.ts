@@ -1,7 +1,9 @@
 import { type FileIdentity, isSameFile } from "./ArchiveIndex.ts"
+import { parse } from "./ChecksumFile.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { FolderState } from "./FolderState.ts"
 import { names } from "./PublishPlan.ts"
+import type { ArchiveIdentity } from "./Verification.ts"
 
 /** The archive that is current, or the one before it. */
 export type Which = "current" | "previous"
@@ -56,3 +58,13 @@ export const isSameSet = (a: ArchiveSet, b: ArchiveSet | undefined): boolean =>
   a.metadata === b.metadata &&
   a.interrupted === b.interrupted &&
   JSON.stringify([a.state, a.obstacles]) === JSON.stringify([b.state, b.obstacles])
+
+/** Which archive it is, as far as its own files say; undefined when there is none. */
+export const identityOf = (set: ArchiveSet | undefined): ArchiveIdentity => {
+  if (set?.which === "current" && set.state !== undefined) {
+    const { archived_at_utc, zip_sha256 } = set.state
+    return { archived_at_utc, zip_sha256 }
+  }
+  const digest = set?.sha256 === undefined ? undefined : parse(set.sha256)?.digest
+  return set?.which === "current" || digest === undefined ? {} : { zip_sha256: digest }
+}

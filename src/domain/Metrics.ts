@@ -1,6 +1,8 @@
+import type { FolderName } from "./FolderName.ts"
 import type { Outcome } from "./History.ts"
-import { labelOf } from "./JobKey.ts"
+import { archiveKey, labelOf } from "./JobKey.ts"
 import { type JobStanding, keyOf } from "./Standing.ts"
+import type { FolderVerification } from "./Verification.ts"
 
 /** What `metrics_file` holds: the text format of Prometheus, version 0.0.4, for node_exporter's textfile collector. */
 
@@ -20,8 +22,11 @@ interface Family {
 const outcomes: ReadonlyArray<Outcome> = ["ok", "failed", "not_started", "interrupted"]
 
 /** The whole file. Families without a sample are left out. */
-export const render = (standings: ReadonlyArray<JobStanding>): string =>
-  familiesOf(standings)
+export const render = (
+  standings: ReadonlyArray<JobStanding>,
+  verified: ReadonlyMap<FolderName, FolderVerification> = new Map()
+): string =>
+  [...familiesOf(standings), ...verifiedFamilies(standings, verified)]
     .filter(({ samples }) => samples.length > 0)
     .map(({ help, name, samples }) =>
       [
@@ -150,6 +155,40 @@ const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family
           value: each.standing.last_run.outcome === outcome ? 1 : 0
         }))
       )
+    }
+  ]
+}
+
+/** Of the current archives. A result says nothing any more once another archive was published; when there was one stays. */
+const verifiedFamilies = (
+  standings: ReadonlyArray<JobStanding>,
+  verified: ReadonlyMap<FolderName, FolderVerification>
+): ReadonlyArray<Family> => {
+  const archived = new Map(
+    standings.flatMap((each) =>
+      each.kind === "archive" ? each.folders.map((item) => [item.folder, item.archived_at_utc] as const) : []
+    )
+  )
+  const all = [...verified].flatMap(([folder, { current }]) =>
+    current === undefined
+      ? []
+      : [{ folder, current, labels: [["job", labelOf(archiveKey)] as const, ["folder", folder] as const] }]
+  )
+  return [
+    {
+      name: "zipper_last_verified_timestamp_seconds",
+      help: "When the folder's current archive was last read back by verify.",
+      samples: all.flatMap(({ current, labels: pairs }) => sample(pairs, secondsOf(current.verified_at_utc)))
+    },
+    {
+      name: "zipper_last_verify_failed",
+      help: "1 if verify found the folder's current archive damaged or lost, or could not tell, else 0; none once another one is published.",
+      samples: all.flatMap(({ current, folder, labels: pairs }) => {
+        const now = archived.get(folder)
+        const isAbout = now === undefined || current.archived_at_utc === now
+        const isGood = current.result === "good" || current.result === "foreign"
+        return isAbout ? sample(pairs, isGood ? 0 : 1) : []
+      })
     }
   ]
 }

@@ -1,8 +1,10 @@
 import type { Activity } from "./Activity.ts"
+import type { Undelivered } from "./Alerts.ts"
 import type { DueReason } from "./Changes.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { LockedOut } from "./LockedOut.ts"
 import type { DatasetStanding, FolderStanding, LastRun } from "./Standing.ts"
+import { isBad, type Verified } from "./Verification.ts"
 
 /** How everything of a configuration stands at one instant: what `status` shows. Times are UTC, to the second. */
 
@@ -20,6 +22,9 @@ export interface PreviousStatus {
   readonly zipBytes: number
   /** When it was made. */
   readonly archivedAt: string
+  /** What its checksum file says; undefined when there is none. */
+  readonly sha256?: string | undefined
+  readonly verified?: Verified | undefined
 }
 
 export interface FolderStatus extends Item {
@@ -34,8 +39,10 @@ export interface FolderStatus extends Item {
   readonly gone: boolean
   /** Why the next run archives it whether it changed or not, as far as the target shows. */
   readonly due: DueReason | undefined
-  /** Runs have archived it, it is not gone from the source, and its zip is not there. */
+  /** One was published, and its zip is not there. */
   readonly lost: boolean
+  /** What verify found of the archive that is current now; undefined when it was not read back since it was published. */
+  readonly verified: Verified | undefined
 }
 
 export interface DatasetStatus extends Item {
@@ -47,6 +54,8 @@ export interface DatasetStatus extends Item {
 }
 
 interface JobStatus {
+  /** Messages about it that could not be delivered. */
+  readonly undelivered: ReadonlyArray<Undelivered>
   readonly lastRun: LastRun | undefined
   readonly activity: Activity
   /** Runs that found the lock held since the last one in which all went well. */
@@ -82,6 +91,15 @@ export interface Status {
 /** The folders whose archive is lost. */
 export const lostFolders = ({ archive }: Status): ReadonlyArray<FolderStatus> =>
   archive?.folders.filter(({ lost }) => lost) ?? []
+
+/** The archives of which verify found that they are damaged, and that are there: the names of the zips, with what is wrong. */
+export const damagedArchives = ({ archive }: Status) =>
+  (archive?.folders ?? []).flatMap(({ folder, lost, previous, verified }) => [
+    ...(!lost && verified !== undefined && isBad(verified) ? [{ zip: `${folder}.zip`, verified }] : []),
+    ...(previous?.verified !== undefined && isBad(previous.verified)
+      ? [{ zip: `${folder}.prev.zip`, verified: previous.verified }]
+      : [])
+  ])
 
 /** Everything that is overdue, by name and with what is known of it: a line each. */
 export const overdueLines = (status: Status, ageOf: (utc: string) => string): ReadonlyArray<string> => {

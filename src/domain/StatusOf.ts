@@ -1,4 +1,5 @@
 import type { Activity } from "./Activity.ts"
+import type { Undelivered } from "./Alerts.ts"
 import { type DueReason, decide } from "./Changes.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { FolderRecord } from "./FolderState.ts"
@@ -15,6 +16,7 @@ import type {
   ReplicationStatus,
   Status
 } from "./Status.ts"
+import { type FolderVerification, ofCurrent, ofPrevious } from "./Verification.ts"
 
 type Asked = Pick<Status, "now" | "maxAge">
 
@@ -40,9 +42,14 @@ export const archiveStatus = (
     readonly standing: ArchiveStanding | undefined
     readonly activity: Activity
     readonly lockedOut?: LockedOut | undefined
+    /** By a look at the target. */
+    readonly lost: ReadonlyArray<FolderName>
+    readonly verified: ReadonlyMap<FolderName, FolderVerification>
+    readonly undelivered: ReadonlyArray<Undelivered>
   }
 ): ArchiveStatus => {
   const { previous, records, standing } = found
+  const lost = new Set(found.lost)
   const inSource = "problem" in found.inSource ? undefined : found.inSource
   const known = new Map(standing?.folders.map((folder) => [folder.folder, folder]))
   // A failure record alone is no folder: what it was about may be gone for years.
@@ -51,6 +58,7 @@ export const archiveStatus = (
   )
   const names = new Set([
     ...archived.map(([folder]) => folder),
+    ...lost,
     ...(inSource ?? [...known.keys(), ...records.keys()])
   ])
   const folders = [...names].sort().map((folder): FolderStatus => {
@@ -69,10 +77,11 @@ export const archiveStatus = (
       files: record?.state?.files ?? item?.files,
       bytes: record?.state?.bytes ?? item?.bytes,
       zipBytes: record?.zipSize,
-      previous: previous.get(folder),
+      previous: previousOf(previous.get(folder), found.verified.get(folder)),
       gone,
       due: gone ? undefined : dueOf(record, item),
-      lost: !gone && archivedOnce && record?.zipSize === undefined,
+      lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
+      verified: ofCurrent(found.verified.get(folder), identityOf(record)),
       overdue: !gone && tooOld(asked, success?.last_success_utc)
     }
   })
@@ -83,10 +92,25 @@ export const archiveStatus = (
     lastRun: standing?.last_run,
     activity: found.activity,
     ...(found.lockedOut === undefined ? {} : { lockedOut: found.lockedOut }),
+    undelivered: found.undelivered,
     folders,
     overdue: jobOverdue(asked, standing, folders.length)
   }
 }
+
+const identityOf = (record: FolderRecord | undefined) => {
+  const { archived_at_utc, zip_sha256 } = record?.state ?? {}
+  return {
+    ...(archived_at_utc === undefined ? {} : { archived_at_utc }),
+    ...(zip_sha256 === undefined ? {} : { zip_sha256 })
+  }
+}
+
+const previousOf = (
+  previous: PreviousStatus | undefined,
+  known: FolderVerification | undefined
+): PreviousStatus | undefined =>
+  previous === undefined ? undefined : { ...previous, verified: ofPrevious(known, previous.sha256) }
 
 const dueOf = (record: FolderRecord | undefined, item: FolderStanding | undefined): DueReason | undefined => {
   if (item?.result === "failed") return "its last attempt failed"
@@ -108,9 +132,10 @@ export const replicationStatus = (
     readonly standing: ReplicationStanding | undefined
     readonly activity: Activity
     readonly lockedOut?: LockedOut | undefined
+    readonly undelivered: ReadonlyArray<Undelivered>
   }
 ): ReplicationStatus => {
-  const { activity, lockedOut, standing } = found
+  const { activity, lockedOut, standing, undelivered } = found
   const { kept, unknown } = lookedAfter(standing?.datasets ?? [], job.datasets)
   const datasets = [
     ...kept.map(
@@ -148,6 +173,7 @@ export const replicationStatus = (
     lastRun: standing?.last_run,
     activity,
     ...(lockedOut === undefined ? {} : { lockedOut }),
+    undelivered,
     datasets: datasets.sort((a, b) => (a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : 0)),
     overdue: jobOverdue(asked, standing, datasets.length)
   }

@@ -3,6 +3,7 @@ import type { DatasetStatus, FolderStatus } from "./Status.ts"
 import { age, type Line, line, type Mood } from "./StatusLine.ts"
 import * as Table from "./Table.ts"
 import { bytes, number } from "./Units.ts"
+import { isBad } from "./Verification.ts"
 
 const folderColumns: ReadonlyArray<Table.Column> = [
   { title: "FOLDER", align: "left" },
@@ -12,6 +13,7 @@ const folderColumns: ReadonlyArray<Table.Column> = [
   { title: "RATIO", align: "right" },
   { title: "FILES", align: "right" },
   { title: "PREV", align: "right" },
+  { title: "VERIFIED", align: "right" },
   { title: "STATE", align: "left", cut: "end" }
 ]
 
@@ -30,10 +32,11 @@ export const folderTable = (
     ratio(folder),
     folder.files === undefined ? "-" : number(folder.files),
     folder.previous === undefined ? "-" : age(now, folder.previous.archivedAt).replace(/ ago$/, ""),
+    folder.verified === undefined ? "-" : age(now, folder.verified.verified_at_utc).replace(/ ago$/, ""),
     folderState(folder)
   ])
   return moody(Table.render(folderColumns, rows, options), folders, (folder) =>
-    folder.overdue || folder.lost || folder.result === "failed"
+    folder.overdue || folder.lost || folder.result === "failed" || isDamaged(folder)
       ? "bad"
       : folder.gone
         ? "past"
@@ -50,10 +53,15 @@ const ratio = ({ bytes: from, zipBytes }: FolderStatus): string =>
 // Of a folder that holds next to nothing, the archive is mostly names.
 const percent = (part: number): string => (part > 9.99 ? ">999%" : `${Math.round(part * 100)}%`)
 
-const folderState = ({ due, gone, lost, overdue }: FolderStatus): string =>
+const isDamaged = ({ previous, verified }: FolderStatus): boolean =>
+  [verified, previous?.verified].some((each) => each !== undefined && isBad(each))
+
+const folderState = ({ due, gone, lost, overdue, previous, verified }: FolderStatus): string =>
   [
     ...(overdue ? ["OVERDUE"] : []),
-    ...(lost ? ["ARCHIVE LOST"] : []),
+    ...(lost ? ["ARCHIVE LOST"] : verified !== undefined && isBad(verified) ? ["ARCHIVE DAMAGED"] : []),
+    ...(previous?.verified !== undefined && isBad(previous.verified) ? ["PREV DAMAGED"] : []),
+    ...(verified?.result === "unsettled" ? ["verify unsettled"] : []),
     ...(gone ? ["gone from source"] : due === undefined || (lost && lostSays.has(due)) ? [] : [dueWords[due]])
   ].join(", ")
 
@@ -91,7 +99,7 @@ export const datasetTable = (
     dataset.dataset,
     dataset.target ?? "-",
     dataset.lastSuccess === undefined ? "never" : age(now, dataset.lastSuccess),
-    isBad(dataset) && dataset.lastAttempt !== undefined ? age(now, dataset.lastAttempt) : "",
+    hasFailed(dataset) && dataset.lastAttempt !== undefined ? age(now, dataset.lastAttempt) : "",
     dataset.bytes === undefined ? "-" : bytes(dataset.bytes),
     [
       ...(dataset.overdue ? ["OVERDUE"] : []),
@@ -99,11 +107,11 @@ export const datasetTable = (
     ].join(", ")
   ])
   return moody(Table.render(datasetColumns, rows, options), datasets, (dataset) =>
-    dataset.overdue || isBad(dataset) ? "bad" : dataset.result === "nothing_to_send" ? "watch" : "plain"
+    dataset.overdue || hasFailed(dataset) ? "bad" : dataset.result === "nothing_to_send" ? "watch" : "plain"
   )
 }
 
-const isBad = ({ result }: DatasetStatus): boolean => result === "failed" || result === "refused"
+const hasFailed = ({ result }: DatasetStatus): boolean => result === "failed" || result === "refused"
 
 const resultWords: Readonly<Record<NonNullable<DatasetStatus["result"]>, string>> = {
   sent: "sent",

@@ -1,7 +1,7 @@
 import type { Activity } from "./Activity.ts"
 import { describeLockedOut, type LockedOut } from "./LockedOut.ts"
 import type { LastRun } from "./Standing.ts"
-import { lostFolders, overdueLines, type Status } from "./Status.ts"
+import { type ArchiveStatus, damagedArchives, lostFolders, overdueLines, type Status } from "./Status.ts"
 import { age, type Line, line, paragraph } from "./StatusLine.ts"
 import { datasetTable, folderTable } from "./StatusTables.ts"
 import { count, duration, number } from "./Units.ts"
@@ -28,7 +28,8 @@ export const render = (
             ...reasons(
               archive.folders.map((item) => ({ name: item.folder, item })),
               options.width
-            )
+            ),
+            ...damaged(status).flatMap((text) => paragraph(text, options.width, "bad"))
           ]
         ]),
     ...replications.map((job) => [
@@ -46,11 +47,23 @@ export const render = (
 const jobLines = (
   now: number,
   name: string,
-  job: {
-    readonly lastRun: LastRun | undefined
-    readonly activity: Activity
-    readonly lockedOut?: LockedOut | undefined
-  },
+  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut" | "undelivered">,
+  width: number
+): ReadonlyArray<Line> => [...runLines(now, name, job, width), ...undeliveredLines(now, job, width)]
+
+const undeliveredLines = (now: number, { undelivered }: Pick<ArchiveStatus, "undelivered">, width: number) =>
+  undelivered.flatMap(({ at_utc, error, title }) =>
+    paragraph(
+      `  a message could not be delivered (${age(now, at_utc)}), and is tried again after the next run: "${title}": ${error}`,
+      width,
+      "bad"
+    )
+  )
+
+const runLines = (
+  now: number,
+  name: string,
+  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut">,
   width: number
 ): ReadonlyArray<Line> => {
   const { activity, lastRun } = job
@@ -149,6 +162,19 @@ export const lost = (status: Status): ReadonlyArray<string> =>
     ({ folder, lastSuccess }) =>
       `${folder}: its archive is lost: ${folder}.zip is not there; ${lastSuccess === undefined ? "a run archived it" : `last success ${age(status.now, lastSuccess)}`}`
   )
+
+/** A line for each archive of which verify found that it is damaged. */
+export const damaged = (status: Status): ReadonlyArray<string> =>
+  damagedArchives(status).map(
+    ({ verified, zip }) =>
+      `${zip} is damaged, as verify found ${age(status.now, verified.verified_at_utc)}: ${verified.problem ?? "no finding was recorded"}`
+  )
+
+/** How many archives are damaged, in one line; undefined when none is. */
+export const damagedSummary = (status: Status): string | undefined => {
+  const { length } = damagedArchives(status)
+  return length === 0 ? undefined : `${count(length, "archive is", "archives are")} damaged, as verify found`
+}
 
 /** How many archives are lost, in one line; undefined when none is. */
 export const lostSummary = (status: Status): string | undefined => {

@@ -3,6 +3,7 @@ import { secondsOf } from "./documents/Fields.ts"
 import type { VerifyDocument } from "./documents/Verify.ts"
 import type { FolderName } from "./FolderName.ts"
 import { bytes, count, duration } from "./Units.ts"
+import type { ArchiveIdentity } from "./Verification.ts"
 
 /** What one archive turned out to be. */
 export interface Verdict {
@@ -21,6 +22,8 @@ export interface Verdict {
   readonly findings: ReadonlyArray<SetFinding>
   /** Something of it is there, if only a file beside it. */
   readonly remains: boolean
+  /** Which archive it is, as far as its own files say. */
+  readonly identity: ArchiveIdentity
 }
 
 /** All archives that were asked for. */
@@ -30,6 +33,8 @@ export interface VerifySummary {
   /** Folders that have archives, but none before the current one; nobody asked for those by name. */
   readonly without: ReadonlyArray<FolderName>
   readonly millis: number
+  /** Why a message about it could not be delivered, once that was tried. */
+  readonly undelivered?: string
 }
 
 const tally = ({ verdicts }: VerifySummary) => {
@@ -49,6 +54,16 @@ const zipBytesOf = ({ verdicts }: VerifySummary): number =>
 /** Whether nothing is wrong with any archive that was asked for, as far as can be told, and there was one. */
 export const allGood = ({ verdicts }: VerifySummary): boolean =>
   verdicts.length > 0 && verdicts.every(({ result }) => result === "good" || result === "foreign")
+
+/** The archives of which something is wrong, or nothing can be said: the name of each zip, with the first thing that is wrong. */
+export const failuresOf = ({ verdicts, which }: VerifySummary) =>
+  verdicts.flatMap(({ findings, folder, result }) => {
+    if (result === "good" || result === "foreign") return []
+    const [first] = findings
+    const more = findings.length > 1 ? ` (and ${count(findings.length - 1, "other finding")})` : ""
+    const reason = `${result}: ${first === undefined ? "nothing more is known" : describeFinding(first)}${more}`
+    return [{ name: namesOf(folder, which).zip, reason }]
+  })
 
 /** `1,204 files, 3.4 GiB, good (12 s)`: what an archive that is good gets said of it. */
 export const describe = (verdict: Verdict): string =>
@@ -81,6 +96,7 @@ export const documentOf = (summary: VerifySummary): VerifyDocument => ({
   ...tally(summary),
   bytes: zipBytesOf(summary),
   seconds: secondsOf(summary.millis),
+  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
   folders: summary.verdicts.map((verdict) => ({
     folder: verdict.folder,
     result: verdict.result,

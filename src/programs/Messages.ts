@@ -94,6 +94,8 @@ export const telling =
     about: {
       readonly failing: (summary: A) => Findings["failing"]
       readonly covers: (summary: A, name: string) => boolean
+      /** Whether an error is for others than the user who gave the command; all are when left out. */
+      readonly isNews?: (error: unknown) => boolean
       readonly ofFailure: (message: string) => Notification | undefined
       /** With what works again. */
       readonly ofSummary: (summary: A) => Omit<Messages, "failure"> & Partial<Messages>
@@ -103,7 +105,7 @@ export const telling =
     command.pipe(
       Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
       Effect.tapErrorCause((cause) => {
-        const reason = unexpected(cause)
+        const reason = about.isNews?.(Cause.squash(cause)) === false ? undefined : unexpected(cause)
         if (reason === undefined) return Effect.void
         const failing = [{ name: "", reason }]
         const run = { failing, covers: () => false, outcome: "not_started" as const }

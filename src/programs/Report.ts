@@ -2,17 +2,22 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { activityOf } from "../domain/Activity.ts"
+import { identityOf } from "../domain/ArchiveSet.ts"
 import { adviceOnWriting } from "../domain/Errno.ts"
-import type { JobKey } from "../domain/JobKey.ts"
+import { type JobKey, labelOf } from "../domain/JobKey.ts"
 import { names } from "../domain/PublishPlan.ts"
 import type { KnownJob } from "../domain/report/Jobs.ts"
 import { isPage, type PageParts, page } from "../domain/report/Page.ts"
 import { type Report, reportOf, type Settings } from "../domain/report/Report.ts"
 import { quoted } from "../domain/Text.ts"
+import { ofCurrent, ofPrevious } from "../domain/Verification.ts"
+import { Archives } from "../services/Archives.ts"
 import { Disk, type DiskError, type DiskStat } from "../services/Disk.ts"
 import { History } from "../services/History.ts"
 import { Lock } from "../services/Lock.ts"
 import { Standing } from "../services/Standing.ts"
+import { lostArchives } from "./LostArchives.ts"
+import { undelivered } from "./Status.ts"
 import { targetFolders } from "./TargetFolders.ts"
 
 /** No page was written; a page that was there is still there. */
@@ -39,8 +44,38 @@ export const makeReport = Effect.fn("Report.make")(function* (
   const history = yield* runs
   const known = yield* Effect.forEach(jobs, knownJob)
   const now = yield* Clock.currentTimeMillis
-  const report = reportOf(history, { host, days, archives, jobs: known, now })
+  const ofArchives =
+    target === undefined
+      ? { lost: [], verified: new Map() }
+      : yield* findingsIn.pipe(Effect.provide(Archives.layer(target)))
+  const messages = yield* Effect.forEach(jobs, (key) =>
+    Effect.map(undelivered(key), (all) => all.map((message) => ({ job: labelOf(key), message })))
+  )
+  const found = { ...ofArchives, undelivered: messages.flat() }
+  const report = reportOf(history, { host, days, archives, found, jobs: known, now })
   return { report, html: page(report, parts) } satisfies Made
+})
+
+/** What is lost by a look at the target, and what verify found of the archives that are there now. */
+const findingsIn = Effect.gen(function* () {
+  const archives = yield* Archives
+  const results = yield* (yield* Standing).verified
+  const verified = yield* Effect.forEach(
+    results,
+    ([folder, known]) =>
+      Effect.gen(function* () {
+        const current = yield* archives.open(folder, "current")
+        const previous = yield* archives.open(folder, "previous")
+        const now = {
+          current: ofCurrent(known, identityOf(current)),
+          previous:
+            previous?.file === undefined ? undefined : ofPrevious(known, identityOf(previous).zip_sha256)
+        }
+        return [[folder, now] as const]
+      }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
+    { concurrency: 4 }
+  )
+  return { lost: yield* lostArchives, verified: new Map(verified.flat()) }
 })
 
 /** How many folders have an archive there. */

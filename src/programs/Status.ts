@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type Activity, activityOf } from "../domain/Activity.ts"
+import { parse } from "../domain/ChecksumFile.ts"
 import * as FolderName from "../domain/FolderName.ts"
 import { archiveKey, type JobKey } from "../domain/JobKey.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
@@ -9,10 +10,12 @@ import { names } from "../domain/PublishPlan.ts"
 import type { PreviousStatus, Status } from "../domain/Status.ts"
 import { archiveStatus, replicationStatus } from "../domain/StatusOf.ts"
 import { count } from "../domain/Units.ts"
+import { Archives } from "../services/Archives.ts"
 import { Disk, DiskError } from "../services/Disk.ts"
 import { Lock } from "../services/Lock.ts"
 import { Standing } from "../services/Standing.ts"
 import { Store } from "../services/Store.ts"
+import { lostArchives } from "./LostArchives.ts"
 import { targetFolders } from "./TargetFolders.ts"
 
 /** How things stand cannot be told; the message says what to do about it. */
@@ -60,7 +63,8 @@ export const status = Effect.fn("Status")(function* (
       return replicationStatus(asked, job, {
         standing: standing?.kind === "replication" ? standing : undefined,
         activity: yield* activity(key, job.lockfile),
-        lockedOut: yield* lockedOut(key)
+        lockedOut: yield* lockedOut(key),
+        undelivered: yield* undelivered(key).pipe(asStatus)
       })
     })
   )
@@ -94,7 +98,10 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       previous,
       standing: standing?.kind === "archive" ? standing : undefined,
       activity: yield* activity(archiveKey, config.lockfile_path),
-      lockedOut: yield* lockedOut(archiveKey)
+      lockedOut: yield* lockedOut(archiveKey),
+      lost: yield* lostArchives.pipe(Effect.provide(Archives.layer(config.target_path)), asStatus),
+      verified: yield* (yield* Standing).verified.pipe(asStatus),
+      undelivered: yield* undelivered(archiveKey).pipe(asStatus)
     }
   )
 })
@@ -104,6 +111,14 @@ const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.E
 
 const lockedOut = (job: JobKey) =>
   Effect.flatMap(Standing, (standing) => standing.lockedOut(job)).pipe(asStatus)
+/** Messages about a job that could not be delivered, whichever of its commands had them to send. */
+export const undelivered = Effect.fnUntraced(function* (job: JobKey) {
+  const standing = yield* Standing
+  const all = yield* Effect.forEach(["run", "prune", "verify"] as const, (task) =>
+    standing.alerts({ job, task })
+  )
+  return all.flatMap((alerts) => alerts?.undelivered ?? [])
+})
 
 const activity = (
   job: JobKey,
@@ -127,12 +142,19 @@ const readTarget = Effect.fnUntraced(
       Effect.fnUntraced(function* (folder) {
         const path = `${target}/${folder}`
         if ((yield* disk.stat(path))?.kind !== "directory") return []
-        const { prevZip } = names(folder)
+        const { prevSha256, prevZip } = names(folder)
         if (!(yield* disk.list(path)).includes(prevZip)) return []
         const stat = yield* disk.stat(`${path}/${prevZip}`)
         if (stat?.kind !== "file") return []
-        // Archives are made once, and renamed from then on.
-        const previous: PreviousStatus = { zipBytes: stat.size, archivedAt: utcSeconds(stat.mtimeMs) }
+        const sums = yield* disk.stat(`${path}/${prevSha256}`)
+        const text =
+          sums?.kind === "file" && sums.size < 4096 ? yield* disk.read(`${path}/${prevSha256}`) : ""
+        const previous: PreviousStatus = {
+          zipBytes: stat.size,
+          // Archives are made once, and renamed from then on.
+          archivedAt: utcSeconds(stat.mtimeMs),
+          sha256: parse(text ?? "")?.digest
+        }
         return [[folder, previous] as const]
       }),
       { concurrency: 16 }

@@ -1,14 +1,23 @@
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { type ArchiveSet, isSameSet, namesOf, type Which } from "../domain/ArchiveSet.ts"
+import type { Alerts } from "../domain/Alerts.ts"
+import { recoveredOf } from "../domain/Alerts.ts"
+import * as Announcement from "../domain/Announcement.ts"
+import { type ArchiveSet, identityOf, isSameSet, namesOf, type Which } from "../domain/ArchiveSet.ts"
 import { codeOf, isAboutUs } from "../domain/Errno.ts"
 import type { FolderName } from "../domain/FolderName.ts"
+import { archiveKey } from "../domain/JobKey.ts"
+import { utcSeconds } from "../domain/Metadata.ts"
+import { shortened } from "../domain/RunEnd.ts"
+import type { Verified } from "../domain/Verification.ts"
 import { advice, foreignText, journal, type Other } from "../domain/VerifyAdvice.ts"
 import {
   absent,
+  allGood,
   describe,
   describeFinding,
+  failuresOf,
   totals,
   type Verdict,
   type VerifySummary
@@ -16,8 +25,12 @@ import {
 import type { ArchiveError } from "../services/ArchiveReader.ts"
 import { Archives, type ArchivesError } from "../services/Archives.ts"
 import type { HashError } from "../services/Hasher.ts"
+import { Metrics } from "../services/Metrics.ts"
+import { Ping } from "../services/Ping.ts"
 import { Progress } from "../services/Progress.ts"
+import { Standing } from "../services/Standing.ts"
 import { type Examined, examine } from "./CheckSet.ts"
+import { telling } from "./Messages.ts"
 import { published } from "./Published.ts"
 
 /** There is nothing to verify, which is not the same as "all is well". */
@@ -54,6 +67,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const show = yield* bar(chosen, which)
   const verdicts = yield* Effect.forEach(chosen, (folder) =>
     look(folder, which, lost.has(folder), show).pipe(
+      Effect.tap((verdict) => remember(which, verdict)),
       Effect.tap((verdict) => tell({ verdict, which, config, lost: lost.has(folder) })),
       Effect.annotateLogs("folder", folder)
     )
@@ -67,6 +81,59 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   yield* Effect.logInfo(totals(summary))
   return summary
 }, Effect.scoped)
+
+/**
+ * The same, and word of it as of a run: metrics, messages, and `ping_url` when something is wrong. A good end is no ping: that is
+ * for the runs, which would seem to go on.
+ */
+export const announcedVerify = Effect.fn("AnnouncedVerify")(function* (
+  options: VerifyOptions & {
+    readonly run: string
+    readonly host: string
+    readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+    readonly reminder_hours: number
+  }
+) {
+  const { folders, host, notify_on, reminder_hours, run, which } = options
+  const ping = yield* Ping
+  return yield* verify(options).pipe(
+    Effect.tap(() => Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
+    telling(
+      { of: { job: archiveKey, task: "verify" }, reminder_hours },
+      {
+        failing: failuresOf,
+        covers: (summary, name) =>
+          folders.length === 0
+            ? name.endsWith(".prev.zip") === (which === "previous")
+            : summary.verdicts.some(({ folder }) => namesOf(folder, which).zip === name),
+        // A name that was mistyped is for the user who typed it.
+        isNews: (error) => !(error instanceof UnknownFolders),
+        ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "verified" }),
+        ofSummary: (summary: VerifySummary) => {
+          const message = Announcement.ofVerify(host, notify_on, { run, summary })
+          const recovery = (before: Alerts, after: Alerts) =>
+            Announcement.ofRecovery(host, notify_on, {
+              run,
+              recovered: recoveredOf(before, after),
+              noun: "archive"
+            })
+          return allGood(summary) ? { success: message, recovery } : { failure: message, recovery }
+        }
+      }
+    ),
+    Effect.tap((summary) =>
+      allGood(summary)
+        ? Effect.void
+        : ping.fail(
+            [
+              ...failuresOf(summary).map(({ name, reason }) => `${name}: ${reason}`),
+              totals(summary),
+              `run ${run}`
+            ].join("\n")
+          )
+    )
+  )
+})
 
 /** The folders to look at: those that were asked for, or all that have such an archive, and those that lost theirs. */
 const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
@@ -153,6 +220,7 @@ const look = Effect.fnUntraced(
           zipBytes: set?.file?.size ?? 0,
           millis: now - started,
           findings,
+          identity: identityOf(set),
           // A missing set has nothing, one that was opened has something.
           remains: set !== undefined
         })
@@ -186,10 +254,25 @@ const look = Effect.fnUntraced(
         zipBytes: 0,
         millis: 0,
         findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }],
+        identity: {},
         remains: true
       })
     )
 )
+
+/** Writes the result down, for status, report and metrics. Where that is not possible, it is told all the same. */
+const remember = Effect.fnUntraced(function* (which: Which, { findings, folder, identity, result }: Verdict) {
+  const [first] = findings
+  const found: Verified = {
+    ...identity,
+    verified_at_utc: utcSeconds(yield* Clock.currentTimeMillis),
+    result,
+    ...(first === undefined ? {} : { problem: shortened(describeFinding(first)) })
+  }
+  yield* (yield* Standing)
+    .saveVerified(folder, which, found)
+    .pipe(Effect.catchAll((error) => Effect.logWarning(error.message)))
+})
 
 /** What fails then is not the archive. */
 const saysNothing = (error: ArchivesError | ArchiveError | HashError): boolean =>

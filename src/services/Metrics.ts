@@ -30,6 +30,8 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
      * other jobs, stays. Never fails: what goes wrong is a warning.
      */
     readonly refresh: (standing: JobStanding, alone: boolean) => Effect.Effect<void>
+    /** The same when no run ended, but something else is known of archives. */
+    readonly rewrite: Effect.Effect<void>
   }
 >() {
   /** A file for node_exporter's textfile collector, replaced atomically and readable by everybody. */
@@ -38,10 +40,16 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
 
   /** Says what it would write. */
   static readonly layerDryRun = (path: string): Layer.Layer<Metrics> =>
-    Layer.succeed(Metrics, { refresh: () => Effect.logInfo(`would write the metrics to ${path}`) })
+    Layer.succeed(Metrics, {
+      refresh: () => Effect.logInfo(`would write the metrics to ${path}`),
+      rewrite: Effect.logInfo(`would write the metrics to ${path}`)
+    })
 
   /** No metrics_file is configured. */
-  static readonly layerNone: Layer.Layer<Metrics> = Layer.succeed(Metrics, { refresh: () => Effect.void })
+  static readonly layerNone: Layer.Layer<Metrics> = Layer.succeed(Metrics, {
+    refresh: () => Effect.void,
+    rewrite: Effect.void
+  })
 
   /** For tests: keeps the texts in `written`, in order. */
   static readonly layerMemory = (
@@ -50,28 +58,41 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
   ): Layer.Layer<Metrics, never, Standing> =>
     Layer.effect(
       Metrics,
-      Effect.map(Standing, (standing) => ({
-        refresh: (after, alone) =>
+      Effect.map(Standing, (standing) => {
+        const write = (after: JobStanding | undefined, alone: boolean) =>
           Effect.flatMap(Ref.get(written), (all) => textOf(standing, jobs, after, alone, all.at(-1))).pipe(
             Effect.flatMap((text) => Ref.update(written, (all) => [...all, text])),
             Effect.catchAll((error) => Effect.logWarning(error.message))
           )
-      }))
+        return { refresh: write, rewrite: write(undefined, false) }
+      })
     )
 }
 
 const textOf = (
   standing: typeof Standing.Service,
   jobs: ReadonlyArray<JobKey>,
-  after: JobStanding,
+  after: JobStanding | undefined,
   alone: boolean,
   before: string | undefined
 ): Effect.Effect<string, StandingError> =>
-  alone && before !== undefined
+  alone && before !== undefined && after !== undefined
     ? Effect.succeed(withJobAlone(before, after))
-    : Effect.forEach(jobs, (job) =>
-        fileNameOf(job) === fileNameOf(keyOf(after)) ? Effect.succeed(after) : standing.load(job)
-      ).pipe(Effect.map((standings) => render(standings.filter((each) => each !== undefined))))
+    : Effect.all([
+        Effect.forEach(jobs, (job) =>
+          after !== undefined && fileNameOf(job) === fileNameOf(keyOf(after))
+            ? Effect.succeed(after)
+            : standing.load(job)
+        ),
+        standing.verified
+      ]).pipe(
+        Effect.map(([standings, verified]) =>
+          render(
+            standings.filter((each) => each !== undefined),
+            verified
+          )
+        )
+      )
 
 /** Jobs that end at the same instant write one after the other; more often than this they do not. */
 const rewrites = 3
@@ -93,9 +114,9 @@ const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettin
   })
 
   const refresh = Effect.fn("Metrics.refresh")(
-    function* (after: JobStanding, alone: boolean) {
+    function* (after: JobStanding | undefined, alone: boolean) {
       // Each job has its own draft; the collector reads every name that ends in .prom.
-      const draft = `${path}.${fileNameOf(keyOf(after))}.new`
+      const draft = `${path}.${after === undefined ? "verify" : fileNameOf(keyOf(after))}.new`
       const owner = otherOwner(yield* disk.read(path), dir)
       if (owner !== undefined) {
         yield* Effect.logWarning(
@@ -121,5 +142,5 @@ const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettin
       )
     )
   )
-  return { refresh }
+  return { refresh, rewrite: refresh(undefined, false) }
 })

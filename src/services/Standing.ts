@@ -3,11 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import { type Alerts, type AlertsOf, alertsNameOf } from "../domain/Alerts.ts"
+import type { FolderName } from "../domain/FolderName.ts"
 import type { Outcome } from "../domain/History.ts"
 import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
 import { type LockedOut, lockedOutAgain } from "../domain/LockedOut.ts"
 import { type JobStanding, keyOf, type RunMarker } from "../domain/Standing.ts"
 import { withAside } from "../domain/StandingAside.ts"
+import { type FolderVerification, type Verified, withResult } from "../domain/Verification.ts"
 import { Disk } from "./Disk.ts"
 import type { StandingError } from "./state/StandingError.ts"
 import { makeStanding, type StandingSettings } from "./state/standing.ts"
@@ -21,7 +23,8 @@ const writesNothing = {
   setAside: () => Effect.void,
   mark: () => Effect.void,
   unmark: () => Effect.void,
-  saveAlerts: () => Effect.void
+  saveAlerts: () => Effect.void,
+  saveVerified: () => Effect.void
 }
 
 /** How things stood at the end of the last run, job by job, and who is at work now. */
@@ -60,6 +63,14 @@ export class Standing extends Context.Tag("zipper/Standing")<
       alerts: Alerts,
       outcome: Outcome
     ) => Effect.Effect<void, StandingError>
+    /** What verify found of archives, by folder. A file that cannot be understood counts as none. */
+    readonly verified: Effect.Effect<ReadonlyMap<FolderName, FolderVerification>, StandingError>
+    /** Remembers what verify found of one archive. */
+    readonly saveVerified: (
+      folder: FolderName,
+      which: "current" | "previous",
+      found: Verified
+    ) => Effect.Effect<void, StandingError>
   }
 >() {
   /** Files in the folder `standing` of the state folder. */
@@ -82,6 +93,7 @@ export class Standing extends Context.Tag("zipper/Standing")<
     marker: () => Effect.succeed(undefined),
     lockedOut: () => Effect.succeed(undefined),
     alerts: () => Effect.succeed(undefined),
+    verified: Effect.succeed(new Map()),
     ...writesNothing
   })
 
@@ -97,6 +109,7 @@ export interface MemoryStanding {
   readonly aside: ReadonlyMap<string, JobStanding>
   readonly lockedOut?: ReadonlyMap<string, LockedOut>
   readonly alerts: ReadonlyMap<string, Alerts>
+  readonly verified: ReadonlyMap<FolderName, FolderVerification>
   /** Error of every attempt to read a standing. */
   readonly unreadable?: StandingError
   /** Error of every attempt to write. */
@@ -108,6 +121,7 @@ export const noStanding: MemoryStanding = {
   markers: new Map(),
   aside: new Map(),
   alerts: new Map(),
+  verified: new Map(),
   error: undefined
 }
 
@@ -154,6 +168,11 @@ const makeMemory = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
       Ref.update(ref, (memory) => ({
         ...memory,
         alerts: new Map(memory.alerts).set(alertsNameOf(of), after)
+      })),
+    verified: Effect.map(Ref.get(ref), ({ verified }) => verified),
+    saveVerified: (folder, which, found) =>
+      write(({ verified }) => ({
+        verified: new Map(verified).set(folder, withResult(verified.get(folder), folder, which, found))
       })),
     unmark: (job, run) =>
       write(({ markers }) => ({

@@ -10,6 +10,7 @@ import type { Status } from "../../src/domain/Status.ts"
 import { age } from "../../src/domain/StatusLine.ts"
 import { archiveStatus, replicationStatus } from "../../src/domain/StatusOf.ts"
 import * as StatusText from "../../src/domain/StatusText.ts"
+import type { FolderVerification } from "../../src/domain/Verification.ts"
 import { folder } from "../support/job.ts"
 
 const now = Date.UTC(2025, 0, 10, 12)
@@ -75,7 +76,12 @@ const standing: ArchiveStanding = {
 const of = (
   records: Readonly<Record<string, FolderRecord>>,
   inSource: ReadonlyArray<string> | { readonly problem: string },
-  options: { readonly maxAge?: number; readonly standing?: ArchiveStanding | undefined } = {}
+  options: {
+    readonly maxAge?: number
+    readonly standing?: ArchiveStanding | undefined
+    readonly lost?: ReadonlyArray<string>
+    readonly verified?: ReadonlyArray<FolderVerification>
+  } = {}
 ) => {
   const entries = Object.entries(records).map(([name, record]) => [folder(name), record] as const)
   return archiveStatus(
@@ -87,7 +93,10 @@ const of = (
       records: new Map<FolderName, FolderRecord>(entries),
       previous: new Map([[folder("ABCD"), { zipBytes: 1, archivedAt: ago(100) }]]),
       standing: "standing" in options ? options.standing : standing,
-      activity: { _tag: "Idle" }
+      activity: { _tag: "Idle" },
+      lost: (options.lost ?? []).map(folder),
+      verified: new Map((options.verified ?? []).map((each) => [each.folder, each])),
+      undelivered: []
     }
   )
 }
@@ -255,11 +264,11 @@ const replicas = (maxAge?: number) => {
   }
   const idle = { _tag: "Idle" } as const
   return {
-    ran: replicationStatus({ now, maxAge }, job, { standing: known, activity: idle }),
+    ran: replicationStatus({ now, maxAge }, job, { standing: known, activity: idle, undelivered: [] }),
     never: replicationStatus(
       { now, maxAge },
       { ...job, name: "new" },
-      { standing: undefined, activity: idle }
+      { standing: undefined, activity: idle, undelivered: [] }
     )
   }
 }
@@ -291,7 +300,8 @@ describe("status of a replication", () => {
           last_success_utc: ago(hours),
           datasets: [{ dataset: "tank", result: "sent", last_success_utc: ago(1), last_attempt_utc: ago(1) }]
         },
-        activity: { _tag: "Idle" }
+        activity: { _tag: "Idle" },
+        undelivered: []
       }).datasets.map((each) => [each.dataset, each.overdue])
     assert.deepStrictEqual(overdue(1), [
       ["new", false],

@@ -42,7 +42,8 @@ const replication = (
         last_run: lastRun,
         datasets: known
       },
-      activity: { _tag: "Died", run: "r", pid: 7, since: ago(5) }
+      activity: { _tag: "Died", run: "r", pid: 7, since: ago(5) },
+      undelivered: []
     }
   )
 
@@ -65,7 +66,10 @@ const archive = (records: Readonly<Record<string, FolderRecord>>, problem?: stri
       ),
       previous: new Map(),
       standing: undefined,
-      activity: { _tag: "Locked", pid: 12, since: ago(1) }
+      activity: { _tag: "Locked", pid: 12, since: ago(1) },
+      lost: [],
+      verified: new Map(),
+      undelivered: []
     }
   )
 

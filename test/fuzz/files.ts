@@ -96,7 +96,10 @@ const standing: Target = {
               records: new Map(),
               previous: new Map(),
               standing: found,
-              activity
+              activity,
+              lost: [],
+              verified: new Map(),
+              undelivered: []
             }),
             replications: []
           }
@@ -106,7 +109,7 @@ const standing: Target = {
               replicationStatus(
                 asked,
                 { name: found.job, direction: found.direction, host: found.host, datasets: ["tank/data"] },
-                { standing: found, activity }
+                { standing: found, activity, undelivered: [] }
               )
             ]
           }

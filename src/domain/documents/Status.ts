@@ -3,6 +3,7 @@ import { FolderName } from "../FolderName.ts"
 import { Outcome } from "../History.ts"
 import type { LockedOut } from "../LockedOut.ts"
 import * as Model from "../Status.ts"
+import type { Verified } from "../Verification.ts"
 import { count, document, flag, instant, orNull, seconds, text } from "./Fields.ts"
 
 const LastRun = Schema.Struct({
@@ -15,7 +16,27 @@ const LastRun = Schema.Struct({
   failures: count("folders or datasets that failed or were refused")
 })
 
+const verified = orNull(
+  Schema.Struct({
+    at_utc: instant("when"),
+    result: Schema.Literal("good", "foreign", "damaged", "missing", "unsettled"),
+    problem: orNull(text("the first thing that was wrong"))
+  })
+).annotations({
+  description:
+    "what verify found the last time; null when it has not read this archive since it was published"
+})
+
 const job = {
+  undelivered: Schema.Array(
+    Schema.Struct({
+      at_utc: instant("when it was first tried"),
+      title: text("of the message"),
+      error: text("why it did not arrive")
+    })
+  ).annotations({
+    description: "messages that could not be delivered; they are tried again after the next run"
+  }),
   last_run: orNull(LastRun),
   running: orNull(
     Schema.Struct({ pid: count("its process"), since_utc: instant("when it began") })
@@ -61,11 +82,12 @@ const StatusFolder = Schema.Struct({
   bytes: orNull(count("their size, uncompressed")),
   zip_bytes: orNull(count("size of the current archive; null when it is not there")),
   previous: orNull(
-    Schema.Struct({ zip_bytes: count("its size"), archived_at_utc: instant("when it was made") })
+    Schema.Struct({ zip_bytes: count("its size"), archived_at_utc: instant("when it was made"), verified })
   ).annotations({ description: "the archive before" }),
   gone: flag("archived, and not in the source any more; never overdue"),
   due: orNull(text("why the next run archives it in any case, in words")),
-  lost: flag("a run archived it, it is not gone, and its zip is not there")
+  lost: flag("an archive of it was published, and its zip is not there"),
+  verified
 })
 
 const StatusDataset = Schema.Struct({
@@ -84,6 +106,7 @@ export const StatusDocument = document({
   max_age_seconds: orNull(seconds("--max-age")),
   overdue: count("folders, datasets and jobs that are overdue; above 0 the exit status is 1"),
   lost: count("folders whose archive is lost; above 0 the exit status is 1 with --max-age"),
+  damaged: count("archives that verify found damaged; above 0 the exit status is 1 with --max-age"),
   archive: orNull(
     Schema.Struct({
       source: text("source_path"),
@@ -112,6 +135,7 @@ export const statusDocument = (status: Model.Status, atUtc: string): StatusDocum
   max_age_seconds: status.maxAge === undefined ? null : status.maxAge / 1000,
   overdue: Model.overdueLines(status, () => "").length,
   lost: Model.lostFolders(status).length,
+  damaged: Model.damagedArchives(status).length,
   archive:
     status.archive === undefined
       ? null
@@ -130,10 +154,15 @@ export const statusDocument = (status: Model.Status, atUtc: string): StatusDocum
             previous:
               folder.previous === undefined
                 ? null
-                : { zip_bytes: folder.previous.zipBytes, archived_at_utc: folder.previous.archivedAt },
+                : {
+                    zip_bytes: folder.previous.zipBytes,
+                    archived_at_utc: folder.previous.archivedAt,
+                    verified: verifiedOf(folder.previous.verified)
+                  },
             gone: folder.gone,
             due: folder.due ?? null,
-            lost: folder.lost
+            lost: folder.lost,
+            verified: verifiedOf(folder.verified)
           }))
         },
   replication: status.replications.map((job) => ({
@@ -151,6 +180,11 @@ export const statusDocument = (status: Model.Status, atUtc: string): StatusDocum
   }))
 })
 
+const verifiedOf = (found: Verified | undefined) =>
+  found === undefined
+    ? null
+    : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }
+
 const itemFields = (each: Model.FolderStatus | Model.DatasetStatus) => ({
   last_success_utc: each.lastSuccess ?? null,
   last_attempt_utc: each.lastAttempt ?? null,
@@ -164,8 +198,10 @@ const jobFields = ({
   activity,
   lastRun,
   lockedOut,
-  overdue
+  overdue,
+  undelivered
 }: Model.ArchiveStatus | Model.ReplicationStatus) => ({
+  undelivered: undelivered.map(({ at_utc, error, title }) => ({ at_utc, title, error })),
   last_run:
     lastRun === undefined
       ? null

@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "../FolderName.ts"
-import { count, document, optional, seconds, text } from "./Fields.ts"
+import { count, document, optional, seconds, text, undelivered } from "./Fields.ts"
 
 /** One thing that is wrong with an archive or with a file beside it. */
 const VerifyFinding = Schema.Struct({
@@ -37,6 +37,7 @@ export const VerifyDocument = document({
   unsettled: count("archives of which nothing can be said yet"),
   bytes: count("size of all these archives"),
   seconds: seconds("time it took"),
+  undelivered,
   folders: Schema.Array(VerifyFolder)
 })
 export type VerifyDocument = typeof VerifyDocument.Type

@@ -1,3 +1,4 @@
+import type { Verified } from "../Verification.ts"
 import { coverage, isWhole, type TimedArchive, type Trouble, thinned, worse } from "./Timeline.ts"
 
 /** The size of an archive from one moment on. */
@@ -29,6 +30,10 @@ export interface FolderReport {
   /** Sizes in the period, thinned. */
   readonly sizes: ReadonlyArray<SizeAt>
   readonly trouble: Trouble | undefined
+  /** An archive was published, and its zip is not there. */
+  readonly lost?: boolean
+  /** What verify found of the archive that is there now; left out when it was not read back since it was published. */
+  readonly verified?: Verified
 }
 
 interface Known {

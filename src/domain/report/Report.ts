@@ -1,8 +1,10 @@
+import type { Undelivered } from "../Alerts.ts"
 import type { HistoryRun } from "../History.ts"
 import { isAhead } from "../Instant.ts"
 import { labelOf } from "../JobKey.ts"
 import { describeLockedOut } from "../LockedOut.ts"
 import { count } from "../Units.ts"
+import { isBad, type Verified } from "../Verification.ts"
 import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts } from "./Charts.ts"
 import { type Failure, failuresOf } from "./Failures.ts"
@@ -50,9 +52,26 @@ export interface Settings {
   readonly days: number
   /** How many folders have an archive in the target. */
   readonly archives: number
+  /** What a look at the target and the last verification found; nothing where it is left out. */
+  readonly found?: TargetFindings
   /** Jobs of the configuration. */
   readonly jobs: ReadonlyArray<KnownJob>
 }
+
+/** What is known of archives besides what runs said. */
+export interface TargetFindings {
+  /** Folders whose archive was published, and whose zip is not there. */
+  readonly lost: ReadonlyArray<string>
+  /** What verify found of the archives that are there now, by folder. */
+  readonly verified: ReadonlyMap<
+    string,
+    { readonly current: Verified | undefined; readonly previous: Verified | undefined }
+  >
+  /** Messages that could not be delivered, with the job that they are of. */
+  readonly undelivered: ReadonlyArray<{ readonly job: string; readonly message: Undelivered }>
+}
+
+const nothingFound: TargetFindings = { lost: [], verified: new Map(), undelivered: [] }
 
 const dayMillis = 86_400_000
 const mostRecent = 50
@@ -60,7 +79,7 @@ const mostRecent = 50
 /** What the history comes to. `unreadable`: how many of its lines could not be understood. */
 export const reportOf = (
   history: { readonly runs: ReadonlyArray<HistoryRun>; readonly unreadable: number },
-  { archives: there, days, host, jobs: known, now }: Settings
+  { archives: there, days, found = nothingFound, host, jobs: known, now }: Settings
 ): Report => {
   const { runs, unreadable } = timed(history.runs)
   const period = { from: now - days * dayMillis, now }
@@ -70,7 +89,16 @@ export const reportOf = (
   const all = [...runs, ...timed(unwritten(known, runs)).runs]
   const jobs = jobsOf(all, known, { ...period, archives: there })
   const standings = new Map(known.map(({ key, standing }) => [labelOf(key), standing]))
-  const folders = foldersNow(foldersOf(archives, period.from), standings.get("archive"), archives)
+  const told = foldersNow(foldersOf(archives, period.from), standings.get("archive"), archives)
+  const lost = new Set(found.lost)
+  const folders = told.map((folder): FolderReport => {
+    const verified = found.verified.get(folder.folder)?.current
+    return {
+      ...folder,
+      lost: lost.has(folder.folder),
+      ...(verified === undefined ? {} : { verified })
+    }
+  })
   const replicas = jobs
     .filter(({ kind }) => kind === "replication")
     .flatMap(({ name }) => {
@@ -83,7 +111,7 @@ export const reportOf = (
     from: period.from,
     days,
     jobs,
-    problems: problemsOf(now, jobs, folders, replicas, there),
+    problems: [...problemsOfArchives(found), ...problemsOf(now, jobs, folders, replicas, there)],
     runs: recent.length,
     recent: recent.slice(-mostRecent).reverse(),
     failures: failuresOf(recent),
@@ -94,6 +122,39 @@ export const reportOf = (
     unreadable: history.unreadable + unreadable
   }
 }
+
+/** Lost and damaged archives, whatever runs say, and what the operator was not told. */
+const problemsOfArchives = ({ lost, undelivered, verified }: TargetFindings): ReadonlyArray<Problem> => {
+  const gone = new Set(lost)
+  const damaged = [...verified].flatMap(([folder, { current, previous }]) => [
+    ...(gone.has(folder) ? [] : damageOf(`${folder}.zip`, folder, current)),
+    ...damageOf(`${folder}.prev.zip`, folder, previous)
+  ])
+  return [
+    ...lost.map((folder) => ({
+      subject: folder,
+      text: `its archive is lost: ${folder}.zip is not there, though one was published; \`zipper verify ${folder}\` says what to do`,
+      since: undefined
+    })),
+    ...damaged,
+    ...undelivered.map(({ job, message: { at_utc, error, title } }) => ({
+      subject: job,
+      text: `a message could not be delivered, and is tried again after the next run: "${title}": ${error}`,
+      since: Date.parse(at_utc)
+    }))
+  ]
+}
+
+const damageOf = (zip: string, folder: string, found: Verified | undefined): ReadonlyArray<Problem> =>
+  found !== undefined && isBad(found)
+    ? [
+        {
+          subject: folder,
+          text: `${zip} is ${found.result}, as verify found: ${found.problem ?? "no finding was recorded"}`,
+          since: Date.parse(found.verified_at_utc)
+        }
+      ]
+    : []
 
 const problemsOf = (
   now: number,

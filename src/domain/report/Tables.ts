@@ -1,4 +1,5 @@
 import * as Units from "../Units.ts"
+import { isBad, type Verified } from "../Verification.ts"
 import type { Failure } from "./Failures.ts"
 import type { FolderReport } from "./Folders.ts"
 import { type Html, html } from "./Html.ts"
@@ -27,9 +28,7 @@ const standing = (trouble: Trouble | undefined, gone: boolean): Html => {
 
 /** Each folder, those in trouble first. */
 export const foldersTable = ({ folders, made }: Report): Html => {
-  const sorted = [...folders].sort(
-    (a, b) => Number(b.trouble !== undefined) - Number(a.trouble !== undefined)
-  )
+  const sorted = [...folders].sort((a, b) => Number(needsLook(b)) - Number(needsLook(a)))
   const shown = sorted.slice(0, mostRows)
   return html`${table(
     "folders",
@@ -44,35 +43,53 @@ export const foldersTable = ({ folders, made }: Report): Html => {
       { title: "of size", figures: true },
       { title: "took", figures: true },
       { title: "times", figures: true },
+      { title: "verified" },
       { title: "archive over time" }
     ],
     shown.map((folder) => folderRow(folder, made))
   )}${left(sorted.length, shown.length, "folders")}`
 }
 
-const folderRow = (
-  { archives, folder, gone, good, newest, sizes, trouble }: FolderReport,
-  now: number
-): ReadonlyArray<string | Html> => [
-  html`<b>${folder}</b>`,
-  standing(trouble, gone),
-  timeAndAge(good, now),
-  newest === undefined ? "" : time(newest.at),
-  ...(newest === undefined
-    ? ["", "", "", "", ""]
-    : [
-        Units.number(newest.files),
-        Units.bytes(newest.bytes),
-        Units.bytes(newest.zipBytes),
-        newest.bytes > 0 ? `${Math.round((newest.zipBytes / newest.bytes) * 100)} %` : "",
-        Units.duration(newest.seconds * 1000)
-      ]),
-  Units.number(archives),
-  sparkline(
-    `size of ${folder}.zip`,
-    sizes.map(({ at, zipBytes }) => ({ at, value: zipBytes }))
-  )
-]
+const needsLook = ({ lost, trouble, verified }: FolderReport): boolean =>
+  trouble !== undefined || lost === true || (verified !== undefined && isBad(verified))
+
+/** An archive that is not there, or damaged, weighs more than how the last run went. */
+const folderState = ({ gone, lost, trouble, verified }: FolderReport): Html =>
+  lost === true
+    ? badge("bad", "archive lost")
+    : verified !== undefined && isBad(verified)
+      ? badge("bad", "damaged")
+      : standing(trouble, gone)
+
+const verifiedCell = (verified: Verified | undefined, now: number): Html =>
+  verified === undefined
+    ? time(undefined)
+    : html`${timeAndAge(Date.parse(verified.verified_at_utc), now)} ${verified.result}`
+
+const folderRow = (report: FolderReport, now: number): ReadonlyArray<string | Html> => {
+  const { archives, folder, good, newest, sizes, verified } = report
+  return [
+    html`<b>${folder}</b>`,
+    folderState(report),
+    timeAndAge(good, now),
+    newest === undefined ? "" : time(newest.at),
+    ...(newest === undefined
+      ? ["", "", "", "", ""]
+      : [
+          Units.number(newest.files),
+          Units.bytes(newest.bytes),
+          Units.bytes(newest.zipBytes),
+          newest.bytes > 0 ? `${Math.round((newest.zipBytes / newest.bytes) * 100)} %` : "",
+          Units.duration(newest.seconds * 1000)
+        ]),
+    Units.number(archives),
+    verifiedCell(verified, now),
+    sparkline(
+      `size of ${folder}.zip`,
+      sizes.map(({ at, zipBytes }) => ({ at, value: zipBytes }))
+    )
+  ]
+}
 
 /** Each dataset of each replication job. */
 export const replicasTable = ({ made, replicas }: Report): Html => {

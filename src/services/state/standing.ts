@@ -3,11 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Alerts, type AlertsOf, alertsNameOf } from "../../domain/Alerts.ts"
+import { type FolderName, parse } from "../../domain/FolderName.ts"
 import type { Outcome } from "../../domain/History.ts"
 import { fileNameOf, type JobKey } from "../../domain/JobKey.ts"
 import { LockedOut, lockedOutAgain } from "../../domain/LockedOut.ts"
 import { JobStanding, keyOf, RunMarker } from "../../domain/Standing.ts"
 import { withAside } from "../../domain/StandingAside.ts"
+import { FolderVerification, type Verified, withResult } from "../../domain/Verification.ts"
 import { Disk, type DiskError } from "../Disk.ts"
 import { isFolder } from "../store/folders.ts"
 import { type Corrupt, load as loadFile, replace } from "../store/jobState.ts"
@@ -19,6 +21,8 @@ const StandingFile = Schema.parseJson(JobStanding, { space: 2 })
 const MarkerFile = Schema.parseJson(RunMarker, { space: 2 })
 const AlertsFile = Schema.parseJson(Alerts, { space: 2 })
 const decodeAlerts = Schema.decodeUnknownOption(AlertsFile)
+const VerificationFile = Schema.parseJson(FolderVerification, { space: 2 })
+const decodeVerification = Schema.decodeUnknownOption(VerificationFile)
 const decodeStanding = Schema.decodeUnknownOption(StandingFile)
 const LockedFile = Schema.parseJson(LockedOut, { space: 2 })
 const decodeLocked = Schema.decodeUnknownOption(LockedFile)
@@ -62,6 +66,16 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
 
   const alertsAside = ({ job, task }: AlertsOf) =>
     settings.asidePath(job, task === "run" ? "alerts" : `${task}.alerts`)
+
+  const verifiedFolder = join(settings.dir, "verified")
+  const verificationOf = (folder: FolderName) =>
+    Effect.map(disk.read(join(verifiedFolder, `${folder}.json`)), (content) =>
+      content === undefined
+        ? undefined
+        : Option.getOrUndefined(
+            Option.filter(decodeVerification(content), (found) => found.folder === folder)
+          )
+    )
 
   const write = (path: string, content: string, outcome: Outcome | undefined) =>
     Effect.gen(function* () {
@@ -180,6 +194,22 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
         operation("cannot write down what was told: the next run may tell the same once more")
       )
     },
+    verified: Effect.gen(function* () {
+      if (!((yield* isFolder(settings.dir)) && (yield* isFolder(verifiedFolder)))) return new Map()
+      const folders = (yield* disk.list(verifiedFolder)).flatMap((name) =>
+        name.endsWith(".json") ? (parse(name.slice(0, -".json".length)) ?? []) : []
+      )
+      const all = yield* Effect.forEach(folders, verificationOf, { concurrency: 16 })
+      return new Map(all.flatMap((each) => (each === undefined ? [] : [[each.folder, each] as const])))
+    }).pipe(operation("cannot read what verify found")),
+    saveVerified: (folder: FolderName, which: "current" | "previous", found: Verified) =>
+      Effect.gen(function* () {
+        yield* makeStateFolder(settings, settings.dir, "ok")
+        yield* makeStateFolder(settings, verifiedFolder, "ok")
+        const known = yield* verificationOf(folder)
+        const content = Schema.encodeSync(VerificationFile)(withResult(known, folder, which, found))
+        yield* replace(join(verifiedFolder, `${folder}.json`), `${content}\n`)
+      }).pipe(operation("cannot write down what verify found")),
     unmark: (job: JobKey, run: string) =>
       Effect.gen(function* () {
         const aside = settings.asidePath(job, "running")
