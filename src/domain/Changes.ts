@@ -24,6 +24,7 @@ export type DueReason =
   | "its archive is missing"
   | "its archive has another size than when it was published"
   | "a file beside its archive is missing"
+  | "verify found its archive damaged"
   | "its last attempt failed"
   | "it was written to shortly before it was last listed"
   | "changed"
@@ -56,6 +57,7 @@ export const decide = (options: {
     return due("its archive has another size than when it was published")
   }
   if (record.incomplete !== undefined) return due("a file beside its archive is missing")
+  if (record.damaged === true) return due("verify found its archive damaged")
   const { state } = record
   if (options.verdict === "unknown" || options.known !== state.zip_sha256) return { _tag: "Compare", state }
   if (options.verdict === "changed") return due("changed")

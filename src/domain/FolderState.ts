@@ -63,5 +63,7 @@ export interface FolderRecord {
   readonly zipSize: number | undefined
   /** Name of a file that belongs beside the current archive and is missing or empty. */
   readonly incomplete?: string | undefined
+  /** `verify` found that the current archive is damaged. */
+  readonly damaged?: true
   readonly failure: FolderFailure | undefined
 }

@@ -16,7 +16,7 @@ import type {
   ReplicationStatus,
   Status
 } from "./Status.ts"
-import { type FolderVerification, ofCurrent, ofPrevious } from "./Verification.ts"
+import { type FolderVerification, identityOf, ofCurrent, ofPrevious } from "./Verification.ts"
 
 type Asked = Pick<Status, "now" | "maxAge">
 
@@ -81,7 +81,7 @@ export const archiveStatus = (
       gone,
       due: gone ? undefined : dueOf(record, item),
       lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
-      verified: ofCurrent(found.verified.get(folder), identityOf(record)),
+      verified: ofCurrent(found.verified.get(folder), identityOf(record?.state)),
       overdue: !gone && tooOld(asked, success?.last_success_utc)
     }
   })
@@ -95,14 +95,6 @@ export const archiveStatus = (
     undelivered: found.undelivered,
     folders,
     overdue: jobOverdue(asked, standing, folders.length)
-  }
-}
-
-const identityOf = (record: FolderRecord | undefined) => {
-  const { archived_at_utc, zip_sha256 } = record?.state ?? {}
-  return {
-    ...(archived_at_utc === undefined ? {} : { archived_at_utc }),
-    ...(zip_sha256 === undefined ? {} : { zip_sha256 })
   }
 }
 

@@ -75,6 +75,7 @@ const dueWords: Readonly<Record<DueReason, string>> = {
   "its archive is missing": "zip missing",
   "its archive has another size than when it was published": "zip damaged",
   "a file beside its archive is missing": "file missing",
+  "verify found its archive damaged": "archive damaged",
   "its last attempt failed": "failed",
   "it was written to shortly before it was last listed": "written to at listing",
   changed: "changed"

@@ -20,7 +20,12 @@ export const render = (
       ? []
       : [
           [
-            ...jobLines(now, "archive", archive, options.width),
+            ...jobLines(
+              now,
+              "archive",
+              { ...archive, sound: lostFolders(status).length + damagedArchives(status).length === 0 },
+              options.width
+            ),
             ...(archive.sourceProblem === undefined
               ? []
               : paragraph(`  ${archive.sourceProblem}`, options.width, "bad")),
@@ -44,10 +49,15 @@ export const render = (
   return blocks.flatMap((block, index) => (index === 0 ? block : [line(""), ...block]))
 }
 
+interface Sound {
+  /** False when an archive is known to be lost or damaged: a good run is then no reason to say that all is well. */
+  readonly sound?: boolean
+}
+
 const jobLines = (
   now: number,
   name: string,
-  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut" | "undelivered">,
+  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut" | "undelivered"> & Sound,
   width: number
 ): ReadonlyArray<Line> => [...runLines(now, name, job, width), ...undeliveredLines(now, job, width)]
 
@@ -63,7 +73,7 @@ const undeliveredLines = (now: number, { undelivered }: Pick<ArchiveStatus, "und
 const runLines = (
   now: number,
   name: string,
-  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut">,
+  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut"> & Sound,
   width: number
 ): ReadonlyArray<Line> => {
   const { activity, lastRun } = job
@@ -79,7 +89,7 @@ const runLines = (
   const took = `took ${duration(lastRun.seconds * 1000)}`
   return [
     ...paragraph(
-      `${name}: last run ${age(now, lastRun.started_at_utc)}, ${took}: ${outcome(lastRun)}`,
+      `${name}: last run ${age(now, lastRun.started_at_utc)}, ${took}: ${outcome(lastRun, job.sound ?? true)}`,
       width,
       mood
     ),
@@ -96,10 +106,10 @@ const locked = (now: number, found: LockedOut | undefined, width: number): Reado
     ? []
     : paragraph(`  last attempt ${age(now, found.last_utc)}: ${describeLockedOut(found)}`, width, "bad")
 
-const outcome = (run: LastRun): string => {
+const outcome = (run: LastRun, sound: boolean): string => {
   switch (run.outcome) {
     case "ok":
-      return "all well"
+      return sound ? "all well" : "nothing failed in it"
     case "failed":
       return run.error === undefined ? `${number(run.failures)} failed` : "it broke off"
     case "not_started":

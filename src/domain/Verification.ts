@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "./FolderName.ts"
+import type { FolderState } from "./FolderState.ts"
 import { Instant } from "./Instant.ts"
 
 /**
@@ -17,6 +18,10 @@ const identity = {
 }
 const ArchiveIdentity = Schema.Struct(identity)
 export type ArchiveIdentity = typeof ArchiveIdentity.Type
+
+/** The archive that a folder's state is of. */
+export const identityOf = (state: FolderState | undefined): ArchiveIdentity =>
+  state === undefined ? {} : { zip_sha256: state.zip_sha256, archived_at_utc: state.archived_at_utc }
 
 /** The last result for one archive. */
 export const Verified = Schema.Struct({

@@ -7,6 +7,8 @@ import type { Compare } from "../domain/Manifest.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { type FolderResult, summarize, totals } from "../domain/RunResult.ts"
 import type { SnapshotRef, SourceView } from "../domain/Source.ts"
+import { type FolderVerification, identityOf, isBad, ofCurrent } from "../domain/Verification.ts"
+import { Standing } from "../services/Standing.ts"
 import { Store } from "../services/Store.ts"
 import { type SnapshotHandle, type SourceInfo, Zfs } from "../services/Zfs.ts"
 import { archiveFolder, type Candidate, type FolderContext, type FolderSettings } from "./ArchiveFolder.ts"
@@ -103,7 +105,24 @@ const unmountedFolders = Effect.fnUntraced(function* (options: JobOptions) {
   return found.filter(({ folder }) => options.folders.length === 0 || options.folders.includes(folder))
 }, asPreflight)
 
-const knownFolders = Effect.flatMap(Store, (store) => store.records).pipe(asPreflight)
+/** What the store knows of each folder, and of which archives `verify` found that they are damaged. */
+const knownFolders = Effect.gen(function* () {
+  const records = yield* (yield* Store).records
+  const verified = yield* (yield* Standing).verified.pipe(
+    Effect.catchAll((error) =>
+      Effect.as(
+        Effect.logWarning(`an archive that verify found damaged may not be replaced: ${error.message}`),
+        new Map<FolderName, FolderVerification>()
+      )
+    )
+  )
+  return new Map(
+    [...records].map(([folder, record]) => {
+      const found = ofCurrent(verified.get(folder), identityOf(record.state))
+      return [folder, found !== undefined && isBad(found) ? { ...record, damaged: true as const } : record]
+    })
+  )
+}).pipe(asPreflight)
 
 const takeSnapshot = Effect.fnUntraced(function* (source: SourceInfo) {
   const snapshot = yield* (yield* Zfs).snapshot(source)

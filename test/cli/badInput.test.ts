@@ -70,7 +70,7 @@ describe("bad input", () => {
     })
     const { status, stderr } = await job()
     assert.strictEqual(status, 0)
-    assert.include(stderr, "no notification was sent")
+    assert.include(stderr, "a message could not be delivered")
   })
 
   it("an empty folder, a time before 1970 and one after 2038", async () => {

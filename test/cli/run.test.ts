@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import {
   currentSet,
@@ -14,6 +15,8 @@ import {
   toolsFor,
   zipper
 } from "../support/built.ts"
+
+const clock = fileURLToPath(new URL("../support/clock.mjs", import.meta.url))
 
 let place: Place
 beforeEach(() => {
@@ -28,8 +31,15 @@ describe("a run", () => {
     place.put("ABCD/a.txt", "one")
     assert.strictEqual((await job()).status, 0)
     assert.deepStrictEqual(files("ABCD"), [...currentSet].sort())
+    // An hour later its times prove nothing yet, since it was written right before it was listed; after that they do.
+    const later = (hours: number) =>
+      run(["run", "--config", place.config], {
+        env: { NODE_OPTIONS: `--import=${clock}`, CLOCK_OFFSET: `${hours * 3_600_000}` }
+      })
+    assert.include((await later(1)).stdout, "0 archived, 1 unchanged")
+    assert.deepStrictEqual(files("ABCD"), [...currentSet].sort())
     const before = picture(join(place.target, "ABCD"))
-    assert.strictEqual((await job()).status, 0)
+    assert.include((await later(2)).stdout, "0 archived, 1 unchanged")
     assert.strictEqual(picture(join(place.target, "ABCD")), before)
     place.put("ABCD/a.txt", "three")
     assert.strictEqual((await job()).status, 0)
@@ -91,7 +101,7 @@ describe("a run", () => {
     await job()
     rmSync(join(place.target, "ABCD/ABCD.zip.md5"))
     writeFileSync(join(place.target, "ABCD/metadata.json"), "")
-    assert.include((await job()).stdout, "(a file beside its archive is missing)")
+    assert.include((await job()).stdout, "(a file beside its archive is missing; the same bytes as before")
     assert.include((await job()).stdout, "1 unchanged")
     sums("ABCD")
   })

@@ -122,7 +122,7 @@ describe("zipper status", () => {
     const after = await status()
     assert.include(after.stdout, "archive: no run is known yet\n  the run that began 20")
     assert.include(after.stdout, "never ended")
-    assert.match(after.stdout, /^ABCD +just now .*1 *-$/m)
+    assert.match(after.stdout, /^ABCD +just now .*1 +- +-$/m)
     assert.match(after.stdout, /^BIGG +never .*no archive$/m)
     rmSync(join(place.source, "BIGG"), { recursive: true })
     assert.strictEqual((await job("--quiet")).status, 0)

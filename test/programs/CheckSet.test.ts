@@ -254,6 +254,7 @@ json.dump({'zip_name': 'ABCD.zip', 'files': ['a.txt', 'b.txt'], 'zip_md5': md5, 
       const place = yield* published
       const file = place.file("metadata.json")
       fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace("2025-", "2016-"))
+      put(`${place.source}/ABCD/third`, "")
       yield* publish(place, "tank/data@three")
       assert.isFalse(fs.existsSync(place.file("metadata.prev.json")))
       yield* Effect.gen(function* () {

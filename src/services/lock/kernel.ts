@@ -1,7 +1,6 @@
 import type * as fs from "node:fs/promises"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import * as Errno from "../../domain/Errno.ts"
 import { utcSeconds } from "../../domain/Metadata.ts"
 import { Process } from "../Process.ts"
@@ -9,9 +8,9 @@ import { notToWrite } from "../regularFile.ts"
 import { attempt, isThere, lockDescriptor, openLock } from "./descriptor.ts"
 import { hasExlock } from "./flock.ts"
 import { encode, lockIn } from "./holder.ts"
-import { inTarget, isLockless, type LockError, unusable } from "./LockError.ts"
+import { inTarget, isLockless, unusable } from "./LockError.ts"
 import { holderOf } from "./lookAt.ts"
-import { makeProbe } from "./probe.ts"
+import { makeProbe, retryUnnamed } from "./probe.ts"
 
 /** Locks that the kernel holds on an open file description of ours. */
 export const makeLock = Effect.map(Process, (runner) => ({
@@ -22,14 +21,6 @@ export const makeLock = Effect.map(Process, (runner) => ({
   ...makeProbe(runner),
   holder: holderOf
 }))
-
-/** zipper check tests a lock by holding it for an instant, unnamed. */
-const retryUnnamed = <A, R>(acquire: Effect.Effect<A, LockError, R>) =>
-  Effect.retry(acquire, {
-    schedule: Schedule.spaced("200 millis"),
-    times: 3,
-    while: ({ reason, unnamed }) => reason === "Held" && unnamed === true
-  })
 
 /** See Lock.acquireIn. */
 const acquireIn = (runner: typeof Process.Service) => {
