@@ -62,7 +62,7 @@ const checkLeft = (scene: Scene, name: string, faulty: Faulty, what: string) => 
     else assert.notStrictEqual(faulty.status, 0, what)
     if (faulty.status !== 0) assert.deepStrictEqual(readdirSync(join(root, "out")), [], what)
   }
-  const known = /^(lock.*|log(\.[12])?|zipper\.prom|report\.html)$/
+  const known = /^(lock.*|log(\.[12])?|log\.\w+\.mounts|zipper\.prom|report\.html)$/
   assert.deepStrictEqual(
     readdirSync(join(root, "side")).filter((file) => !known.test(file)),
     [],

@@ -139,6 +139,7 @@ describe("zipper run on OpenZFS", () => {
     const place = makePlace()
     for (const folder of ["ABCD", "EFGH", "IJKL", "MNOP", "STAY"])
       put(`${place.source}/${folder}/file`, folder)
+    for (const folder of ["ABCD", "IJKL"]) put(`${place.source}/${folder}/stays`)
     succeed(place)
     const stay = fingerprint(path.join(place.target, "STAY"))
     fs.renameSync(`${place.source}/ABCD/file`, `${place.source}/EFGH/moved here`)
@@ -147,10 +148,10 @@ describe("zipper run on OpenZFS", () => {
     put(`${place.source}/NEWF/deep/er/file`)
     succeed(place)
     assert.deepEqual(fingerprint(path.join(place.target, "STAY")), stay)
-    assert.deepEqual(entriesOf(zipOf(place, "ABCD")), [])
-    assert.deepEqual(entriesOf(path.join(place.target, "ABCD/ABCD.prev.zip")), ["file"])
+    assert.deepEqual(entriesOf(zipOf(place, "ABCD")), ["stays"])
+    assert.deepEqual(entriesOf(path.join(place.target, "ABCD/ABCD.prev.zip")), ["file", "stays"])
     assert.deepEqual(entriesOf(zipOf(place, "EFGH")), ["file", "moved here"])
-    assert.deepEqual(entriesOf(zipOf(place, "IJKL")), [])
+    assert.deepEqual(entriesOf(zipOf(place, "IJKL")), ["stays"])
     assert.equal(entriesOf(zipOf(place, "NEWF")).length, 3)
     const { files, total_files } = JSON.parse(
       fs.readFileSync(path.join(place.target, "MNOP/metadata.json"), "utf8")
@@ -158,6 +159,26 @@ describe("zipper run on OpenZFS", () => {
     assert.equal(total_files, 2)
     assert.equal(files.length, 2)
     for (const folder of archived(place)) checkSums(path.join(place.target, folder))
+  })
+
+  it("rotates nothing in for a new owner, and archives again what a rollback brought back", () => {
+    const place = makePlace()
+    const previous = path.join(place.target, "ABCD/ABCD.prev.zip")
+    put(`${place.source}/EFGH/file`)
+    for (const content of ["v1", "good"]) {
+      put(`${place.source}/ABCD/file`, content)
+      succeed(place)
+    }
+    fs.chownSync(`${place.source}/ABCD/file`, 1000, 1000)
+    succeed(place)
+    assert.equal(entryOf(previous, "file"), "v1")
+    put(`${place.source}/ABCD/file`, "ENCRYPTED")
+    succeed(place, "--folder", "ABCD")
+    assert.equal(entryOf(previous, "file"), "good")
+    zfs("rollback", snapshotsOf(place.data).at(-1) ?? "")
+    succeed(place)
+    assert.equal(entryOf(zipOf(place, "ABCD"), "file"), "good")
+    assert.equal(entryOf(previous, "file"), "ENCRYPTED")
   })
 
   it("reads nested datasets from their own snapshots, and notices what changes in them", () => {
@@ -186,7 +207,7 @@ describe("zipper run on OpenZFS", () => {
     succeed(place)
     // That it could not begin is written down.
     const archives = () =>
-      fingerprint(place.target).filter((line) => !/^\.zipper(\/(history|standing)|$| )/.test(line))
+      fingerprint(place.target).filter((line) => !/^\.zipper(\/(history|standing|lock)|$| )/.test(line))
     const before = archives()
     zfs("unmount", place.data)
     const ran = run(place)
