@@ -18,11 +18,6 @@ export const suspend = Command.make("suspend", { config, dryRun, json, ...output
   Effect.gen(function* () {
     const settings = yield* brokerOf(flags.config)
     yield* Effect.provide(Suspend.suspend(settings), flags.dryRun ? Mqtt.layerDryRun : Mqtt.layer)
-    if (!flags.dryRun) {
-      yield* Effect.logInfo(
-        `the broker at ${settings.host}:${settings.port} took "${Suspend.word}" for ${settings.topic}`
-      )
-    }
     if (flags.json) {
       yield* printDocument(SuspendDocument, {
         version: 1,
@@ -47,7 +42,7 @@ const brokerOf = Effect.fnUntraced(function* (path: string | undefined) {
   const fail = (...problems: ReadonlyArray<string>) => new UsageError({ command: "suspend", problems })
   if (section !== undefined) {
     const secret = process.env[passwordVariable]
-    return section.password !== undefined || section.username === undefined || !secret
+    return section.password !== undefined || !secret
       ? section
       : ({ ...section, password: Redacted.make(secret) } satisfies MqttSettings)
   }

@@ -59,9 +59,23 @@ export const Compression = Schema.Struct({
 })
 export type Compression = typeof Compression.Type
 
+// An IPv6 address may stand in brackets, as in a URL; any other colon would begin a port, which has its own key.
+const BrokerHost = described(
+  Schema.String.pipe(
+    Schema.pattern(
+      /^(?:[^\s\0/:[\]]+|\[(?=.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|(?=.*:.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?)$/
+    ),
+    Schema.transform(Schema.String, {
+      decode: (host) => host.replace(/^\[|\]$/g, ""),
+      encode: (host) => host
+    })
+  ),
+  "a host name or address"
+)
+
 /** Where `suspend` publishes. */
 export const Mqtt = Schema.Struct({
-  host: text(/^[^\s\0/]+$/, "a host name or address"),
+  host: BrokerHost,
   port: withDefault(whole(1, 65535), () => 1883),
   topic: withDefault(text(/^[^\0#+]+$/, "a topic without # or +"), () => "servers/host-backups"),
   username: optional(text(/^[^\0]+$/, "a user name")),

@@ -34,4 +34,14 @@ describe("the broker of the environment", () => {
       ])
     )
   })
+
+  it("takes an IPv6 address with brackets or without, and no port in the host", () => {
+    for (const host of ["::1", "[::1]", "fe80::1%eth0", "[fe80::1%eth0]", "broker.lan", "10.0.0.1"]) {
+      const found = Either.map(mqttFromEnvironment({ MQTT_HOST: host }), (broker) => broker?.host)
+      assert.deepStrictEqual(found, Either.right(host.replace(/[[\]]/g, "")), host)
+    }
+    for (const host of ["broker:1884", "[::1]:1884", "[::1", "::1]", "[broker]", "[]"]) {
+      assert.isTrue(Either.isLeft(mqttFromEnvironment({ MQTT_HOST: host })), host)
+    }
+  })
 })
