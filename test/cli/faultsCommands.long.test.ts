@@ -70,6 +70,15 @@ const checkLeft = (scene: Scene, name: string, faulty: Faulty, what: string) => 
   )
 }
 
+/** check proves that it can write, and takes the locks for an instant: that changes the times of folders and of the lock. */
+const lookOf = (name: string, look: string): string =>
+  name !== "check"
+    ? look
+    : look
+        .split("\n")
+        .filter((line) => !/^\S* d |^\.zipper\/lock /.test(line))
+        .join("\n")
+
 const judge = async (scene: Scene, name: string, fault: Fault, expected: string) => {
   scene.restore()
   const before = picture(scene.place.target)
@@ -101,7 +110,9 @@ const judge = async (scene: Scene, name: string, fault: Fault, expected: string)
     // What one has looked at twice may be well at the second look; what stays is not passed over in silence.
     else if (stderr === "" && !/\(E[A-Z]+\)/.test(stdout)) assert.strictEqual(figures(stdout), expected, what)
     assert.isAtMost(stderr.trim().split("\n").length, name.startsWith("verify") ? 6 : 4, what)
-    if (name !== "pull") assert.strictEqual(picture(scene.place.target), before, what)
+    if (name !== "pull") {
+      assert.strictEqual(lookOf(name, picture(scene.place.target)), lookOf(name, before), what)
+    }
     checkLeft(scene, name, faulty, what)
     if (name === "pull") assert.strictEqual((await scene.run(commands[name]?.(scene) ?? [])).status, 0, what)
   } catch (failure) {
