@@ -53,8 +53,8 @@ describe("JsonText", () => {
       FastCheck.property(FastCheck.array(piece, { maxLength: 8 }), (pieces) => {
         const text = pieces.join("")
         const ours = JsonText.parse(text)
-        // A key that stands twice is the one thing that only we refuse.
-        if (Either.isLeft(ours) && ours.left.message.includes("second time")) return
+        // Only we refuse a key that stands twice, and a no-break space at an end of a text.
+        if (Either.isLeft(ours) && /second time|no-break space/.test(ours.left.message)) return
         assert.strictEqual(Either.isRight(ours), Either.isRight(byLibrary(text)), JSON.stringify(text))
       }),
       { numRuns: 3000 }
