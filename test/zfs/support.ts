@@ -124,7 +124,7 @@ export const startZipperWith = (env: Readonly<Record<string, string>>, ...args: 
 }
 
 /** Waits until `condition` holds, looking often; fails after `seconds`. */
-export const until = async (what: string, condition: () => boolean, seconds = 60): Promise<void> => {
+export const until = async (what: string, condition: () => boolean, seconds = 240): Promise<void> => {
   const deadline = Date.now() + seconds * 1000
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`)
