@@ -63,7 +63,7 @@ const judge = async (scene: Scene, kind: string, fault: Fault) => {
   check(() => checkTidy(target, later))
   check(() => checkContent(source, target, later))
   check(() => {
-    const known = /^(lock|log(\.[12])?|log\.\w+\.mounts|zipper\.prom)$/
+    const known = /^(lock|log(\.[12])?|(lock|log)\.\w+\.mounts|zipper\.prom)$/
     assert.deepStrictEqual(
       readdirSync(join(scene.place.root, "side")).filter((name) => !known.test(name)),
       [],
