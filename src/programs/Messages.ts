@@ -1,7 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import * as Either from "effect/Either"
 import {
   type Alerts,
   type AlertsOf,
@@ -147,20 +147,22 @@ const olderThan = (fresh: ReadonlyArray<Undelivered>, { undelivered }: Alerts) =
   return undelivered.filter(({ kind }) => !kinds.has(kind))
 }
 
-/** Those that could not be delivered: one that does not get through keeps the others from being tried as long. */
+/**
+ * Those that could not be delivered. A server that does not answer is not tried with the others as well, which would take as long;
+ * a message that it refuses for good does not keep the others back.
+ */
 const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Undelivered>) {
   const { send } = yield* Notifier
   const left: Array<Undelivered> = []
+  let away: string | undefined
   for (const each of messages) {
-    const error =
-      left[0]?.error ??
-      Option.getOrUndefined(
-        yield* send(notificationOf(each)).pipe(
-          Effect.as(Option.none<string>()),
-          Effect.catchAll(({ message }) => Effect.succeed(Option.some(message)))
-        )
-      )
-    if (error !== undefined) left.push({ ...each, error })
+    if (away === undefined) {
+      const tried = yield* Effect.either(send(notificationOf(each)))
+      if (Either.isRight(tried)) continue
+      const { message, transient } = tried.left
+      left.push({ ...each, error: message })
+      if (transient) away = message
+    } else left.push({ ...each, error: away })
   }
   return left
 })

@@ -21,11 +21,14 @@ const setUp = Effect.gen(function* () {
   const sent: Array<string> = []
   const texts: Array<string> = []
   const log = capturedLog()
-  const messenger = { down: false }
+  const messenger = { down: false, rejects: "" }
   const notifier = Layer.succeed(Notifier, {
     send: ({ message, title }) => {
       if (messenger.down) {
         return new NotifyError({ reason: "Unreachable", message: "no route", transient: true })
+      }
+      if (messenger.rejects !== "" && title.startsWith(messenger.rejects)) {
+        return new NotifyError({ reason: "Rejected", message: "too large", transient: false })
       }
       sent.push(title)
       texts.push(message)
@@ -149,6 +152,24 @@ describe("messages about failures", () => {
         yield* run({}, { recovery: true })
         assert.deepStrictEqual(fresh(), [])
       })
+  )
+
+  it.effect("that the server will never take do not keep others from being sent", () =>
+    Effect.gen(function* () {
+      const { fresh, hour, memory, messenger, run } = yield* setUp
+      yield* run({ ABCD: "full" })
+      messenger.rejects = "works"
+      assert.strictEqual(yield* run({}, { recovery: true }), "too large")
+      assert.deepStrictEqual(fresh(), ["failed: ABCD"])
+      yield* hour()
+      assert.strictEqual(yield* run({ EFGH: "full" }), "too large")
+      assert.deepStrictEqual(fresh(), ["failed: EFGH"])
+      const { alerts } = yield* Ref.get(memory)
+      assert.deepStrictEqual(
+        alerts.get("archive")?.undelivered.map(({ title }) => title),
+        ["works: ABCD"]
+      )
+    })
   )
 
   it("take a reason for the same when only figures and ids differ", () => {
