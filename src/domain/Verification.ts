@@ -48,7 +48,10 @@ const isSame = (a: ArchiveIdentity, b: ArchiveIdentity): boolean =>
 export const isBad = ({ result }: Pick<Verified, "result">): boolean =>
   result === "damaged" || result === "missing"
 
-/** What is known with one more result. That nothing could be said does not make a damaged archive a good one. */
+/**
+ * What is known with one more result. That nothing could be said, perhaps not even of which archive, does not make a damaged one a
+ * good one; and only a look that tells which archive it was shows that another one is current by now.
+ */
 export const withResult = (
   before: FolderVerification | undefined,
   folder: FolderName,
@@ -57,10 +60,17 @@ export const withResult = (
 ): FolderVerification => {
   const known = before?.[which]
   const next =
-    found.result === "unsettled" && known !== undefined && isBad(known) && isSame(known, found)
+    found.result === "unsettled" &&
+    known !== undefined &&
+    isBad(known) &&
+    (found.zip_sha256 === undefined || isSame(known, found))
       ? known
       : found
-  const rotated = which === "current" && known !== undefined && known.zip_sha256 !== found.zip_sha256
+  const rotated =
+    which === "current" &&
+    known?.zip_sha256 !== undefined &&
+    found.zip_sha256 !== undefined &&
+    known.zip_sha256 !== found.zip_sha256
   return {
     ...before,
     version: 1,
