@@ -154,9 +154,10 @@ const prepare = Effect.fnUntraced(function* (
   const archiver = yield* Archiver
   const hasher = yield* Hasher
   const store = yield* Store
-  const before: Effect.Effect<PreviousArchive | undefined> = reuse
-    ? store.previous(folder)
-    : Effect.succeed(undefined)
+  // What is damaged inside may still have the digest that it was published with.
+  const isDamaged = decision._tag === "Due" && decision.reason === "verify found its archive damaged"
+  const before: Effect.Effect<PreviousArchive | undefined> =
+    reuse && !isDamaged ? store.previous(folder) : Effect.succeed(undefined)
   yield* shown.listing
   const listedAt = view.frozen ? context.started : yield* Clock.currentTimeMillis
   // A folder that is due in any case needs both, and each of them waits for other things.

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { describe as told } from "../../src/domain/RunResult.ts"
+import { identityOf, withResult } from "../../src/domain/Verification.ts"
 import { ArchiveError } from "../../src/services/Archiver.ts"
 import { folder, type JobKit, makeKit, short } from "../support/job.ts"
 import { indexOf } from "../support/storeKit.ts"
@@ -42,6 +43,25 @@ describe("a folder that changed", () => {
       assert.match(current?.metadata.snapshot ?? "", /^auto-zip-[0-9]{14}$/)
       assert.strictEqual(current?.state.snapshot, current?.metadata.snapshot)
       assert.deepStrictEqual(warnings(kit), [])
+    })
+  )
+
+  it.effect("is read and compressed as a whole where verify found the archive before damaged", () =>
+    Effect.gen(function* () {
+      const kit = yield* changed
+      const { published } = yield* Ref.get(kit.store)
+      const found = {
+        ...identityOf(published.get(abcd)?.current.state),
+        verified_at_utc: "1970-01-01T00:00:00Z",
+        result: "damaged" as const
+      }
+      yield* Ref.update(kit.state.standing, (standing) => ({
+        ...standing,
+        verified: new Map([[abcd, withResult(undefined, abcd, "current", found)]])
+      }))
+      const [result] = (yield* kit.run()).results
+      assert.strictEqual(result?._tag === "Archived" ? result.reason : "", "verify found its archive damaged")
+      assert.deepStrictEqual(kit.archiver.copied, [])
     })
   )
 
