@@ -105,6 +105,10 @@ describe("the file system of the target", () => {
         preflight({ ...settings, placesPaths: [at("gone/mounts")] }, at("target"))
       )
       assert.match(lines, /WARN a later run will not notice .*gone.*no such file/)
+      const other = yield* logsOf(
+        preflight({ ...settings, placesPaths: [at("target/mounts"), at("gone/mounts")] }, at("target"))
+      )
+      assert.match(other.lines, /WARN a later run will not notice .*gone.*no such file/)
       // The second place serves where the first one cannot.
       yield* preflight({ ...settings, placesPaths: [at("gone/mounts"), at("run/mounts")] }, at("target"))
       assert.isTrue(fs.existsSync(at("run/mounts")))

@@ -112,7 +112,7 @@ export const rememberPlaces = Effect.fnUntraced(function* (
     if (written._tag === "Right") return
     errors.push(written.left.message)
   }
-  if (errors.length === 0 || errors.length < layout.places.length) return
+  if (errors.length === 0) return
   yield* Effect.logWarning(
     `a later run will not notice when source or target are not mounted, since what they lie on cannot be written down: ${errors.join("; ")}`
   )
