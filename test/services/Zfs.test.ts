@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/TestClock"
+import type { SourceName } from "../../src/domain/JobIdentity.ts"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import { encode } from "../../src/domain/SnapshotMark.ts"
 import { fingerprint, type Layout } from "../../src/domain/SourceLayout.ts"
@@ -15,7 +16,8 @@ import { makeZfsMemory, Zfs } from "../../src/services/Zfs.ts"
 import { changesSince } from "../../src/services/zfs/changes.ts"
 import { failure, makeCommands } from "../../src/services/zfs/command.ts"
 import { destroy } from "../../src/services/zfs/destroy.ts"
-import { checkTarget } from "../../src/services/zfs/layout.ts"
+import { checkTarget, isGone } from "../../src/services/zfs/layout.ts"
+import { live } from "../../src/services/zfs/live.ts"
 import { startOf } from "../../src/services/zfs/processes.ts"
 import { planPrune } from "../../src/services/zfs/prune.ts"
 import { type Answer, processFake } from "../support/processFake.ts"
@@ -65,6 +67,32 @@ const evidence = (listed: Answer, own: Answer, kid: Answer = {}) => {
     reason
   }))
 }
+
+describe("a source that is gone", () => {
+  const listed = { stdout: "safe\toff\t-\tnone\nsafe/to\ton\t-\t/safe/to\n" }
+  const ask = (source: SourceName) => {
+    const { commands, process } = scripted(() => listed)
+    return isGone(process, commands, source)
+  }
+
+  it.effect("is one whose dataset was destroyed, and none whose pool is only not imported", () =>
+    Effect.gen(function* () {
+      const source_path = path.join(folder, "not-there")
+      assert.isTrue(yield* ask({ source_path, dataset: "safe/data" }))
+      assert.isFalse(yield* ask({ source_path, dataset: "safe/to" }))
+      assert.isFalse(yield* ask({ source_path, dataset: "tank/data" }))
+      assert.isTrue(yield* ask({ source_path }))
+    })
+  )
+
+  it.effect("cannot be told of a dataset by a job that reads live and asks no zfs", () =>
+    Effect.gen(function* () {
+      const source_path = path.join(folder, "not-there")
+      assert.isTrue(yield* live.isGone({ source_path }))
+      assert.isFalse(yield* live.isGone({ source_path, dataset: "tank/data" }))
+    })
+  )
+})
 
 describe("the target's dataset", () => {
   const check = (listed: string, target = folder) => {

@@ -94,8 +94,8 @@ export interface ZfsService {
    */
   readonly checkTarget: (targetPath: string) => Effect.Effect<void, ZfsError>
   /**
-   * Whether there is no such source any more: its dataset is not there, or it is mounted and the folder is not in it; for a live
-   * source, nothing is at its path.
+   * Whether there is no such source any more: its dataset is not in its pool, or it is mounted and the folder is not in it; for a
+   * live source, nothing is at its path. What cannot be told is not gone: a pool that is not imported, a dataset where zfs is not asked.
    */
   readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
   /** The snapshots of the source's datasets that carry our mark, whichever job took them, but for those of a run that is alive. */

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { SourceName } from "../../domain/JobIdentity.ts"
 import * as RawPath from "../../domain/RawPath.ts"
+import { poolOf } from "../../domain/replication/DatasetName.ts"
 import { arrange, findHome, hidden, type Layout, targetHidden } from "../../domain/SourceLayout.ts"
 import { datasetColumns, parseDatasets } from "../../domain/ZfsList.ts"
 import type { Process } from "../Process.ts"
@@ -47,7 +48,9 @@ export const isGone = Effect.fnUntraced(function* (
 ) {
   if (dataset === undefined) return yield* isNowhere(source_path)
   const datasets = yield* listDatasets(commands, dataset)
-  if (!datasets.some(({ name }) => name === dataset)) return true
+  const names = new Set(datasets.map(({ name }) => name))
+  // Of a pool that is not imported nobody knows what is in it.
+  if (!names.has(dataset)) return names.has(poolOf(dataset))
   const mounts = yield* readMounts(process)
   // zfs removes the mount point of a dataset that is not mounted.
   const mounted = mounts.some(({ device, type }) => type === "zfs" && device === dataset)

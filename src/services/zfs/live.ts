@@ -10,7 +10,9 @@ export const live: ZfsService = {
     return { path, dataset: undefined, datasets: [] } satisfies SourceInfo
   }),
   checkTarget: () => Effect.void,
-  isGone: ({ source_path }) => isNowhere(source_path),
+  // zfs removes the mount point of a dataset that is not mounted, and is not asked here.
+  isGone: ({ dataset, source_path }) =>
+    dataset === undefined ? isNowhere(source_path) : Effect.succeed(false),
   marked: () => Effect.succeed([]),
   snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
     const root = yield* resolveFolder(source.path)
