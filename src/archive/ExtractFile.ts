@@ -1,6 +1,7 @@
 import * as fs from "node:fs"
 import { codeOf, explain } from "../domain/Errno.ts"
 import type { RawPath } from "../domain/RawPath.ts"
+import { syncNow } from "../services/disk/sync.ts"
 import type { EntryHead } from "./Entry.ts"
 import { type FolderId, fileMode, type OpenFolder } from "./ExtractFolder.ts"
 import type { WrittenFiles } from "./ExtractWritten.ts"
@@ -99,7 +100,7 @@ export const createFile = (
       }
       attempt(() => {
         // After a power cut the name must lead to the one content or the other, never to an empty file.
-        if (through !== undefined) fs.fsyncSync(fd)
+        if (through !== undefined) syncNow(fd)
         const made = fs.fstatSync(fd, asBigInts)
         close()
         if (through === undefined) return written.wrote(made)

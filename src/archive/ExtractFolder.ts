@@ -1,6 +1,7 @@
 import * as fs from "node:fs"
-import { codeOf, explain } from "../domain/Errno.ts"
+import { explain } from "../domain/Errno.ts"
 import * as RawPath from "../domain/RawPath.ts"
+import { syncNow } from "../services/disk/sync.ts"
 
 /** What tells a folder from any other one, for as long as it is there. */
 export interface FolderId {
@@ -68,17 +69,8 @@ const throughDescriptor = (fd: number, id: FolderId): Buffer | undefined => {
   }
 }
 
-/** Brings the names in an open folder to the disk. */
-export const syncFolder = ({ fd }: OpenFolder): void => {
-  try {
-    fs.fsyncSync(fd)
-  } catch (cause) {
-    // Said by file systems that have nothing to sync for a folder (some of those over a network).
-    if (!nothingToSync.has(codeOf(cause) ?? "")) throw cause
-  }
-}
-
-const nothingToSync: ReadonlySet<string> = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EPERM"])
+/** Brings the names in an open folder to the disk, where its file system can do that. */
+export const syncFolder = ({ fd }: OpenFolder): void => void syncNow(fd)
 
 /** Gives folders below `root` opened, one at a time: names that belong together come one after the other. */
 export const makeOpener = (root: RawPath.RawPath) => {

@@ -14,7 +14,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Extractor, type ExtractRequest } from "../../src/services/Extractor.ts"
 import { installed, noise, put } from "../support/archive.ts"
-import { recordedOrder } from "../support/fileHandles.ts"
+import { failingSyncSyncs, recordedOrder } from "../support/fileHandles.ts"
 import { type HandMade, handMade } from "../support/handMade.ts"
 import { temporaryFolder } from "../support/log.ts"
 import { canMount } from "../support/mounts.ts"
@@ -261,6 +261,21 @@ describe("a power cut", () => {
         const replaced = ["a", "b/c", "b/d"].flatMap((name) => [`sync ${ino(name)}`, `rename ${ino(name)}`])
         assert.deepStrictEqual(steps, [...replaced, `sync ${ino(".")}`, `sync ${ino("b")}`])
       }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+describe("a file system that cannot sync", () => {
+  it.scoped("gets its files replaced all the same; an error of a disk keeps the one before", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      for (const code of ["EINVAL", "ENOSYS", "ENOTSUP", "EIO"]) {
+        put(`${out}/a`, "the one before")
+        const { carryOut } = yield* prepare([{ name: "a", content: code }])
+        const { failures } = yield* Effect.scoped(Effect.zipRight(failingSyncSyncs(code), carryOut))
+        assert.strictEqual(failures.count, code === "EIO" ? 1 : 0, code)
+        assert.strictEqual(readFileSync(`${out}/a`, "utf8"), code === "EIO" ? "the one before" : code)
+      }
+    }).pipe(Effect.provide(Extractor.layer))
   )
 })
 

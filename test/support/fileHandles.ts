@@ -150,4 +150,21 @@ export const recordedOrder = Effect.acquireRelease(
     })
 ).pipe(Effect.map(({ steps }): ReadonlyArray<string> => steps))
 
+/** For the length of the scope, synchronous syncs fail with this code. */
+export const failingSyncSyncs = (code: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const spy = vi.spyOn(fs, "fsyncSync").mockImplementation(() => {
+        throw Object.assign(new Error(`${code}: no, fsync`), { code })
+      })
+      syncBuiltinESMExports()
+      return spy
+    }),
+    (spy) =>
+      Effect.sync(() => {
+        spy.mockRestore()
+        syncBuiltinESMExports()
+      })
+  )
+
 const ioError = () => Object.assign(new Error("EIO: i/o error, close"), { code: "EIO" })

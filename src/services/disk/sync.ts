@@ -1,3 +1,4 @@
+import { fstatSync, fsyncSync } from "node:fs"
 import type * as fs from "node:fs/promises"
 import { normalize } from "node:path"
 import * as Effect from "effect/Effect"
@@ -21,12 +22,25 @@ export const syncOpen = async (file: fs.FileHandle): Promise<NotSynced | undefin
     await file.sync()
     return undefined
   } catch (cause) {
-    const code = codeOf(cause)
-    if (code === undefined || !(unsupported.has(code) || code === "EPERM")) throw cause
-    const what = (await file.stat()).isDirectory() ? "folders" : "files"
-    if (code === "EPERM" && what === "files") throw cause
-    return { what, code }
+    return notSynced(cause, (await file.stat()).isDirectory())
   }
+}
+
+/** The same of a descriptor, at once: for threads that may wait for a disk. */
+export const syncNow = (fd: number): NotSynced | undefined => {
+  try {
+    fsyncSync(fd)
+    return undefined
+  } catch (cause) {
+    return notSynced(cause, fstatSync(fd).isDirectory())
+  }
+}
+
+/** Throws what is a failure of the disk. */
+const notSynced = (cause: unknown, isFolder: boolean): NotSynced => {
+  const code = codeOf(cause)
+  if (code === undefined || !(unsupported.has(code) || (isFolder && code === "EPERM"))) throw cause
+  return { what: isFolder ? "folders" : "files", code }
 }
 
 /** Tells once of files, and once of folders, that a file system does not sync them. */
