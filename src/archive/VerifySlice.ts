@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib"
 import type { FileCalls } from "../workers/FileCalls.ts"
+import { isOutOfMemory } from "../workers/Wire.ts"
 import { makeSlicePlaces, type SlicePlaces } from "./AuditPlaces.ts"
 import { damaged } from "./Damage.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
@@ -62,6 +63,7 @@ const verifyEntries = async (
       places.add(entry)
     } catch (cause) {
       signal.throwIfAborted()
+      if (isOutOfMemory(cause)) throw cause
       damaged(input.zip, entry.name)(cause)
     }
     digest.head(entry)

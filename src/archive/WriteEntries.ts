@@ -4,6 +4,7 @@ import type { SourceView } from "../domain/Source.ts"
 import { waiting } from "../workers/FileCalls.ts"
 import type { FilesOutput } from "../workers/jobs/compress.ts"
 import { type Runner, WorkerEnded } from "../workers/Runner.ts"
+import { isOutOfMemory } from "../workers/Wire.ts"
 import type { CompressedBlock } from "./Compress.ts"
 import type { Method } from "./Entry.ts"
 import { lookAhead } from "./LookAhead.ts"
@@ -110,7 +111,7 @@ const writeAll = async (
   }
 
   const unlessOurs = (file: SourceFile) => (cause: unknown) => {
-    if (signal.aborted || cause instanceof WorkerEnded) throw cause
+    if (signal.aborted || cause instanceof WorkerEnded || isOutOfMemory(cause)) throw cause
     return file.failed(cause)
   }
 

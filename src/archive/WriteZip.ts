@@ -1,5 +1,6 @@
 import { explain } from "../domain/Errno.ts"
 import { WorkerEnded } from "../workers/Runner.ts"
+import { isOutOfMemory } from "../workers/Wire.ts"
 import { ArchiveError, type ArchiveReport } from "./ArchiveError.ts"
 import { createOutput, type Output } from "./Output.ts"
 import { nameOthers } from "./UnreadableFiles.ts"
@@ -48,14 +49,21 @@ const discard = async (output: Output, cause: unknown): Promise<unknown> => {
   }
 }
 
-/** A thread that ended is the failure of what it worked for. */
-export const endedAt = (path: string, cause: unknown): unknown =>
-  cause instanceof WorkerEnded
-    ? new ArchiveError({
+/** A thread that ended, or memory that was missing on this one, is the failure of what it worked for. */
+export const endedAt = (path: string, cause: unknown): unknown => {
+  const why =
+    cause instanceof WorkerEnded
+      ? cause.message
+      : isOutOfMemory(cause)
+        ? `there is no memory left: ${explain(cause)}`
+        : undefined
+  return why === undefined
+    ? cause
+    : new ArchiveError({
         reason: "Worker",
         path,
-        message: `cannot work on ${path}: ${cause.message}`,
+        message: `cannot work on ${path}: ${why}`,
         transient: true,
         cause
       })
-    : cause
+}

@@ -15,6 +15,7 @@ import { Archiver } from "../../src/services/Archiver.ts"
 import { waiting } from "../../src/workers/FileCalls.ts"
 import { inProcess } from "../../src/workers/Jobs.ts"
 import { archiveAndVerify, entryOf, layers, manifestOf, noise, put, viewOf } from "../support/archive.ts"
+import { noMemoryForZlib } from "../support/fileHandles.ts"
 import { temporaryFolder } from "../support/log.ts"
 
 const signal = new AbortController().signal
@@ -57,6 +58,31 @@ const directories = Effect.fnUntraced(function* (root: string, count: number) {
   const archiver = yield* Archiver
   yield* archiver.archive(viewOf(root), manifest, `${root}/a.zip`)
   return manifest
+})
+
+describe("memory that is missing", () => {
+  it.scoped("says nothing of the zip, and may be there for the next attempt", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      put(`${root}/ABCD/1`, "ab".repeat(2000))
+      const { manifest } = yield* archiveAndVerify(viewOf(root), `${root}/a.zip`)
+      put(`${root}/big/ABCD/1`, Buffer.alloc(3_000_000, "ab"))
+      const big = viewOf(`${root}/big`)
+      const large = yield* archiveAndVerify(big, `${root}/big.zip`)
+      const archiver = yield* Archiver
+      yield* Effect.gen(function* () {
+        yield* noMemoryForZlib
+        const verified = yield* failure(`${root}/a.zip`, manifest)
+        assert.deepInclude(verified, { reason: "Worker", transient: true })
+        const made = yield* Effect.flip(archiver.archive(viewOf(root), manifest, `${root}/b.zip`))
+        assert.deepInclude(made, { reason: "Worker", transient: true })
+        assert.include(made.message, "no memory left")
+        const block = yield* Effect.flip(archiver.archive(big, large.manifest, `${root}/b.zip`))
+        assert.deepInclude(block, { reason: "Worker", transient: true })
+      }).pipe(Effect.scoped)
+      assert.isUndefined(yield* failure(`${root}/a.zip`, manifest))
+    }).pipe(Effect.provide(layers()))
+  )
 })
 
 describe("a range that was copied", () => {

@@ -1,6 +1,7 @@
 import fs from "node:fs"
 import promises from "node:fs/promises"
 import { syncBuiltinESMExports } from "node:module"
+import zlib from "node:zlib"
 import * as Effect from "effect/Effect"
 import { vi } from "vitest"
 
@@ -166,5 +167,23 @@ export const failingSyncSyncs = (code: string) =>
         syncBuiltinESMExports()
       })
   )
+
+/** For the length of the scope, zlib finds no memory for what it would inflate or deflate at once. */
+export const noMemoryForZlib = Effect.acquireRelease(
+  Effect.sync(() => {
+    const spies = (["inflateRawSync", "deflateRawSync"] as const).map((name) =>
+      vi.spyOn(zlib, name).mockImplementation(() => {
+        throw new RangeError("Array buffer allocation failed")
+      })
+    )
+    syncBuiltinESMExports()
+    return spies
+  }),
+  (spies) =>
+    Effect.sync(() => {
+      for (const spy of spies) spy.mockRestore()
+      syncBuiltinESMExports()
+    })
+)
 
 const ioError = () => Object.assign(new Error("EIO: i/o error, close"), { code: "EIO" })
