@@ -28,7 +28,9 @@ export const checkSnapshots = Effect.fnUntraced(function* (
   )
   if (ids === undefined) return []
   const snapshots = yield* (yield* Zfs).marked(source)
-  const stray = yield* Effect.filter(snapshots, (snapshot) => Effect.negate(hasJob(snapshot, ids)))
+  const stray = yield* Effect.filter(snapshots, (snapshot) =>
+    Effect.negate(hasJob(snapshot, ids, config.target_path))
+  )
   const datasets = [...new Set(stray.map(({ name }) => datasetOf(name)))]
   return datasets.map((dataset) =>
     strayFinding(
@@ -46,20 +48,26 @@ const strayFinding = (dataset: string, found: ReadonlyArray<Snapshot>): Finding 
   )
 }
 
-const hasJob = ({ mark }: Snapshot, { former, id }: JobIds) =>
+const hasJob = ({ mark }: Snapshot, { former, id }: JobIds, ownTarget: string) =>
   Effect.gen(function* () {
     const known = mark === undefined ? undefined : decode(mark)
     if (known === undefined || known.job === id || former.includes(known.job)) return true
-    return yield* isElsewhere(known)
+    return yield* isElsewhere(known, ownTarget)
   })
 
 const decodeIdentity = Schema.decodeUnknownEither(Schema.parseJson(JobIdentity))
 
-/** Whether the target that the mark names is that of the job in the mark. A target that cannot be looked at may be. */
-const isElsewhere = ({ job, target }: SnapshotMark) =>
+/**
+ * Whether the target that the mark names is that of the job in the mark. A target that cannot be looked at may be, and so may our
+ * own where it has no state: it may not be mounted.
+ */
+const isElsewhere = ({ job, target }: SnapshotMark, ownTarget: string) =>
   Effect.gen(function* () {
     if (target === undefined) return false
-    const content = yield* (yield* Disk).read(`${stateDirOf({ target_path: target })}/job.json`)
+    const disk = yield* Disk
+    const state = stateDirOf({ target_path: target })
+    if (target === ownTarget && (yield* disk.stat(state)) === undefined) return true
+    const content = yield* disk.read(`${state}/job.json`)
     if (content === undefined) return false
     return Either.match(decodeIdentity(content), {
       onLeft: () => true,
