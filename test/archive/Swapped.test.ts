@@ -186,6 +186,32 @@ describe("while directories are listed", () => {
       assert.deepInclude(output, { count: 1 })
     })
   )
+
+  it.scoped("nor is one of the folder itself, which has to be what was listed all the same", () =>
+    Effect.gen(function* () {
+      for (const calls of [blocking, waiting]) {
+        const place = yield* scene
+        const top = `${place.root}/ABCD`
+        const listed = identify(top)
+        const input = {
+          ...listing(place, listed),
+          directories: [
+            {
+              path: RawPath.fromText("ABCD"),
+              real: RawPath.fromText(top),
+              mounted: false,
+              grafts: [],
+              listed: { ...listed, ino: listed.ino + 1n }
+            }
+          ]
+        }
+        assert.deepInclude(yield* Effect.promise(() => list(calls)(input, signal)), { files: 1 })
+        fs.renameSync(top, `${place.root}/away`)
+        fs.renameSync(`${place.root}/secret`, top)
+        assert.property(yield* Effect.promise(() => list(calls)(input, signal)), "failure")
+      }
+    })
+  )
 })
 
 describe("a manifest", () => {

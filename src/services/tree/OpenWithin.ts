@@ -49,8 +49,8 @@ export const closeRead = (fd: number): void => {
 }
 
 /**
- * Opens `path`, which is relative to the folder `root`, folder by folder and through no symlink: ELOOP or ENOTDIR where there is
- * one. Without /proc each folder is looked at right before instead.
+ * Opens `path`, which is relative to the folder `root` (empty: that one), folder by folder and through no symlink: ELOOP or ENOTDIR
+ * where there is one. Without /proc each folder is looked at right before instead.
  */
 export const openWithin = async (
   open: Open,
@@ -58,7 +58,8 @@ export const openWithin = async (
   path: RawPath.RawPath,
   flags: number
 ): Promise<number> => {
-  const names = path.split("/").map(RawPath.fromLatin1)
+  // The folder itself is open by then: its path in /proc is a symlink, which these flags refuse.
+  const names = path === RawPath.here ? [] : path.split("/").map(RawPath.fromLatin1)
   let at = root
   let fd = await open(RawPath.toBuffer(root), folderOnly)
   try {
