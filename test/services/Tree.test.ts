@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import {
   linkSync,
   mkdirSync,
@@ -5,6 +6,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync
 } from "node:fs"
@@ -17,8 +19,9 @@ import * as RawPath from "../../src/domain/RawPath.ts"
 import type { SourceView } from "../../src/domain/Source.ts"
 import { type MemoryTree, Tree, TreeError } from "../../src/services/Tree.ts"
 import { runPool } from "../../src/services/tree/Pool.ts"
-import { abcd, put, run, viewOf } from "../support/archive.ts"
+import { abcd, installed, put, run, viewOf } from "../support/archive.ts"
 import { capturedLog, temporaryFolder } from "../support/log.ts"
+import { canMount } from "../support/mounts.ts"
 
 const folders = (view: SourceView) => Effect.flatMap(Tree, (tree) => tree.folders(view))
 const manifest = (view: SourceView, folder = abcd) =>
@@ -279,6 +282,38 @@ describe("Tree.manifest", () => {
         yield* manifest({ ...view, grafts: [graft] })
         yield* manifest(viewOf(root, { livePath: at(root) }))
         yield* manifest(viewOf(root, { livePath: at(`${root}/gone`) }))
+      }).pipe(Effect.provide(Tree.layer))
+  )
+
+  it.scoped.runIf(canMount && installed("mkfs.btrfs") && installed("btrfs"))(
+    "names the empty folder that a btrfs snapshot has in place of a subvolume",
+    () =>
+      Effect.gen(function* () {
+        const root = yield* temporaryFolder
+        const place = `${root}/mnt`
+        const btrfs = (...args: ReadonlyArray<string>) => execFileSync("btrfs", args, { stdio: "ignore" })
+        yield* Effect.acquireRelease(
+          Effect.sync(() => {
+            writeFileSync(`${root}/image`, "")
+            truncateSync(`${root}/image`, 200 * 1024 * 1024)
+            mkdirSync(place)
+            execFileSync("mkfs.btrfs", ["-q", `${root}/image`], { stdio: "ignore" })
+            execFileSync("mount", ["-o", "loop", `${root}/image`, place], { stdio: "ignore" })
+          }),
+          () => Effect.sync(() => execFileSync("umount", [place]))
+        )
+        btrfs("subvolume", "create", `${place}/source`)
+        put(`${place}/source/ABCD/file`, "x")
+        btrfs("subvolume", "create", `${place}/source/ABCD/sub`)
+        put(`${place}/source/ABCD/sub/file`, "y")
+        btrfs("subvolume", "snapshot", "-r", `${place}/source`, `${place}/snapshot`)
+        const hollow = (source: string) =>
+          Effect.map(
+            manifest(viewOf(`${place}/${source}`, { frozen: false, label: "live" })),
+            (found) => found.hollow
+          )
+        assert.deepStrictEqual(yield* hollow("source"), [])
+        assert.deepStrictEqual(yield* hollow("snapshot"), ["sub"])
       }).pipe(Effect.provide(Tree.layer))
   )
 

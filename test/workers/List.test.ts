@@ -117,7 +117,11 @@ describe("file systems in a folder", () => {
       const look = (ino: bigint, type: bigint, frozen = false) => {
         const calls: DirectoryCalls = {
           ...blocking,
-          lstat: async (path) => withInode(await blocking.lstat(path), ino),
+          // The folder itself is to be asked, and not the symlink to it in /proc.
+          lstat: async (path) => {
+            const stats = await blocking.lstat(path)
+            return stats.isDirectory() ? withInode(stats, ino) : stats
+          },
           fileSystemType: async () => type
         }
         return Effect.promise(() => found(calls, input(root, { frozen })))

@@ -13,6 +13,7 @@ export const isControlDirectory = (name: RawPath.RawPath, stats: BigIntStats): b
 /** Of the root of a subvolume in a snapshot that does not hold the subvolume; what is mounted has another one. */
 const emptySubvolume = 2n
 const btrfs = 0x9123683en
+const inside = RawPath.fromText(".")
 
 /** Whether an empty directory stands where the volume that a btrfs snapshot was taken of has a nested subvolume. */
 export const isHollow = async (
@@ -20,7 +21,8 @@ export const isHollow = async (
   path: RawPath.RawPath,
   calls: DirectoryCalls
 ): Promise<boolean> => {
-  const at = RawPath.toBuffer(real)
+  // The path of a directory that is open is a symlink in /proc, which has an inode number of its own.
+  const at = RawPath.toBuffer(RawPath.join(real, inside))
   try {
     return (await calls.lstat(at)).ino === emptySubvolume && (await calls.fileSystemType(at)) === btrfs
   } catch (cause) {
