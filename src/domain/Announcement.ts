@@ -119,6 +119,16 @@ export const ofFailure = (
       }
     : undefined
 
+/** What to tell about a run that was killed, as the one after it found. */
+export const ofKilled = (
+  host: string,
+  notifyOn: ReadonlyArray<NotifyOn>,
+  { message, run }: { readonly run: string; readonly message: string }
+): Announcement | undefined =>
+  notifyOn.includes("failure")
+    ? { title: `zipper: a run was killed on ${host}`, message: `${plain(message)}\n\nfound by run ${run}` }
+    : undefined
+
 /** What to tell about a replication that came to its end. */
 export const ofReplication = (
   host: string,

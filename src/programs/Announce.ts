@@ -68,6 +68,7 @@ export const announcedJob = Effect.fn("AnnouncedJob")(function* (
         undelivered: (error) => Ref.set(undelivered, error),
         ofFailure: (message) =>
           Announcement.ofFailure(host, config.notify_on, { run, message, what: "archived" }),
+        ofKilled: (message) => Announcement.ofKilled(host, config.notify_on, { run, message }),
         ofSummary: (summary) => Announcement.ofSummary(host, config.notify_on, summary),
         ofRecovery: (recovered) =>
           Announcement.ofRecovery(host, config.notify_on, { run, recovered, noun: "folder" })

@@ -62,6 +62,7 @@ export const announcedReplication = Effect.fn("AnnouncedReplication")(function* 
         covers: () => true,
         undelivered: (error) => Ref.set(undelivered, error),
         ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "replicated" }),
+        ofKilled: (message) => Announcement.ofKilled(host, notify_on, { run, message }),
         ofSummary: (summary) => Announcement.ofReplication(host, notify_on, summary),
         ofRecovery: (recovered) =>
           Announcement.ofRecovery(host, notify_on, { run, recovered, noun: "dataset", job: job.name })

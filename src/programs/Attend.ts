@@ -8,13 +8,12 @@ import type { Outcome } from "../domain/History.ts"
 import type { Recovered } from "../domain/Recovery.ts"
 import type { RunEnd } from "../domain/RunEnd.ts"
 import type { JobStanding } from "../domain/Standing.ts"
-import { History } from "../services/History.ts"
 import { Lock, LockError } from "../services/Lock.ts"
 import { Ping } from "../services/Ping.ts"
 import type { Attended } from "./Attended.ts"
 import { deliver } from "./Messages.ts"
 import { patiently } from "./Patience.ts"
-import { endOf, mark, noteLockedOut, record, unmark } from "./RunRecord.ts"
+import { endOf, mark, noteLockedOut, record, recordUnlocked, unmark } from "./RunRecord.ts"
 import { waitForLock } from "./WaitForLock.ts"
 import { whenStalled } from "./WhenStalled.ts"
 
@@ -25,7 +24,7 @@ const lastCall: Duration.DurationInput = "10 seconds"
  * Runs a job with its lock held, and lets the outside know: the mark of a run that is at work, a ping at the start;
  * then history, standing and metrics, before the lock is free again; then messages and a ping. However it ends: by
  * itself, by an error, a defect or a signal. What cannot be written or sent is a warning and changes no result. A
- * run that finds the lock held leaves no more than word of that, and one that cannot use it no standing.
+ * run that finds the lock held leaves no more than word of that. One that finds a run before it killed tells of that first.
  */
 export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStanding, R2>(
   about: Attended<A, S, R2>,
@@ -45,7 +44,7 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
             return { exit: Exit.failCause(lock.cause), told: undefined }
           }
           const end = yield* endOf(about, started, Exit.failCause(lock.cause))
-          yield* (yield* History).end(yield* about.historyOf(end))
+          yield* recordUnlocked(about, end)
           const told = { end, recovered: undefined, starting: undefined }
           return { exit: Exit.failCause(lock.cause), told }
         }
@@ -62,8 +61,10 @@ export const attended = Effect.fnUntraced(function* <A, E, R, S extends JobStand
           })
         )
         yield* Effect.forkScoped(Effect.interruptible(giveUp))
-        yield* mark(about, started)
-        const exit: Exit.Exit<A, E | LockError> = yield* Effect.exit(restore(job))
+        const killed = yield* mark(about, started)
+        // Before the work, which may be what gets this run killed as well.
+        const work = killed === undefined ? job : Effect.zipRight(tellOfKilled(about, killed), job)
+        const exit: Exit.Exit<A, E | LockError> = yield* Effect.exit(restore(work))
         if (Exit.isInterrupted(exit)) yield* Effect.logError("stopped by a signal before it was done")
         const held = Exit.isFailure(exit) ? heldBy(exit.cause) : undefined
         if (held !== undefined) {
@@ -147,6 +148,19 @@ const tell = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
       ...(failing.length > 0 ? { failure: message } : { failure: undefined, success: message }),
       recovery: () => (recovered === undefined ? undefined : messages.ofRecovery(recovered, end))
     }
+  )
+  if (error !== undefined) yield* messages.undelivered(error)
+})
+
+/** A run that was killed told of nothing: it counts as a failure of the job until one comes to its end. */
+const tellOfKilled = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
+  { messages }: Attended<A, S, R>,
+  reason: string
+) {
+  const error = yield* deliver(
+    messages,
+    { failing: [{ name: "", reason }], outcome: "interrupted", covers: () => false },
+    { failure: messages.ofKilled(reason) }
   )
   if (error !== undefined) yield* messages.undelivered(error)
 })

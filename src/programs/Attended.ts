@@ -36,6 +36,8 @@ export interface Attended<A, S extends JobStanding, R> {
     readonly undelivered: (error: string) => Effect.Effect<void>
     /** Of a run that could not do its work at all. */
     readonly ofFailure: (message: string) => Notification | undefined
+    /** Of a run before this one that was killed. */
+    readonly ofKilled: (message: string) => Notification | undefined
     /** Of a run that came to its end. */
     readonly ofSummary: (summary: A) => Notification | undefined
     readonly ofRecovery: (recovered: Recovered, end: RunEnd<A>) => Notification | undefined

@@ -9,7 +9,7 @@ import { recoveredBetween } from "../domain/Recovery.ts"
 import type { RunEnd } from "../domain/RunEnd.ts"
 import type { JobStanding, RunMarker } from "../domain/Standing.ts"
 import { History } from "../services/History.ts"
-import { LockError } from "../services/Lock.ts"
+import { Lock, LockError } from "../services/Lock.ts"
 import { Metrics } from "../services/Metrics.ts"
 import { Standing, type StandingError } from "../services/Standing.ts"
 import type { Attended } from "./Attended.ts"
@@ -25,21 +25,22 @@ const mentioned = Effect.catchAll((error: StandingError) =>
 /** Where this cannot be written, the end of the run cannot either, and warns. */
 const whispered = Effect.catchAll((error: StandingError) => Effect.logDebug(error.message))
 
-/** Marks the run as one that is at work, once what is left of one that was killed has been told. */
+/** Marks the run as one that is at work. Gives what there is to tell of a run before it that was killed. */
 export const mark = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   about: Attended<A, S, R>,
   started: number
 ) {
   const { job, lockfile, pid, run } = about
-  if (job === undefined) return
+  if (job === undefined) return undefined
   const standing = yield* Standing
   const before = yield* standing
     .marker(job)
     .pipe(Effect.catchAll((error) => Effect.as(Effect.logDebug(error.message), undefined)))
-  if (before !== undefined) yield* tellOfDead(about, before)
+  const killed = before === undefined ? undefined : yield* recordKilled(about, before)
   yield* standing
     .mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile })
     .pipe(whispered)
+  return killed
 })
 
 /** Takes back the mark of a run that did not come to its work, because another one is at it. */
@@ -61,7 +62,7 @@ export const noteLockedOut = Effect.fnUntraced(function* <A, S extends JobStandi
 })
 
 /** A run that left its mark and no more: the lock is ours now, so it came to no end. It gets its line of history by us. */
-const tellOfDead = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
+const recordKilled = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   { historyOf }: Attended<A, S, R>,
   { run, started_at_utc }: RunMarker
 ) {
@@ -76,6 +77,7 @@ const tellOfDead = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
     summary: undefined
   })
   yield* (yield* History).end(line)
+  return `the run of ${started_at_utc}: ${error}`
 })
 
 /** How the run ended, by its exit. */
@@ -139,4 +141,30 @@ export const record = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
   yield* (yield* Metrics).refresh(after, !complete)
   // It would be told again after the next run.
   return Either.isLeft(saved) ? undefined : recoveredBetween(known, after)
+})
+
+/**
+ * The same of a run that could not use its lock. Another one may be at work, so the standing is left to that one: how this run
+ * ended is kept beside the lock file, or, where that has no folder, in the standing under the lock of the state folder.
+ */
+export const recordUnlocked = Effect.fnUntraced(function* <A, S extends JobStanding, R>(
+  about: Attended<A, S, R>,
+  end: RunEnd<A>
+) {
+  const { job, stateFolder } = about
+  yield* (yield* History).end(yield* about.historyOf(end))
+  if (job === undefined) return
+  const standing = yield* Standing
+  const known = yield* standing.load(job).pipe(Effect.orElseSucceed(() => undefined))
+  const after = yield* about.standingOf(known, end)
+  const lock = yield* Lock
+  yield* standing.setAside(after).pipe(
+    Effect.catchAll((error) =>
+      known === undefined || stateFolder === undefined
+        ? Effect.fail(error)
+        : Effect.zipRight(lock.acquireIn(stateFolder), standing.save(after)).pipe(Effect.scoped)
+    ),
+    warned
+  )
+  yield* (yield* Metrics).refresh(after, known === undefined)
 })

@@ -113,6 +113,21 @@ describe("zipper status", () => {
     assert.strictEqual((await status("--max-age", "26h")).status, 0)
   })
 
+  it("knows of runs that could not use their lock, also when the folder of the lock file is gone", async () => {
+    mkdirSync(join(place.root, "run"))
+    place.configure({ lockfile_path: join(place.root, "run/lock") })
+    place.put("ABCD/a", "one")
+    assert.strictEqual((await job()).status, 0)
+    rmSync(join(place.root, "run"), { recursive: true })
+    assert.strictEqual((await job()).status, 3)
+    const { stdout } = await status()
+    assert.match(stdout, /^archive: last run .*: it could not begin$/m)
+    assert.match(stdout, /cannot use the lock file .*run\/lock: its folder does not exist/)
+    mkdirSync(join(place.root, "run"))
+    assert.strictEqual((await job()).status, 0)
+    assert.match((await status()).stdout, /^archive: last run .*: all well$/m)
+  })
+
   it("sees a run at work, and one that was killed; what that one had done counts", async () => {
     const { child, ended } = await longRun()
     const during = await status()

@@ -11,7 +11,7 @@ import { archiveKey } from "../../src/domain/JobKey.ts"
 import { attended } from "../../src/programs/Attend.ts"
 import { ArchiveError } from "../../src/services/Archiver.ts"
 import { History } from "../../src/services/History.ts"
-import { Lock } from "../../src/services/Lock.ts"
+import { Lock, LockError } from "../../src/services/Lock.ts"
 import { Metrics } from "../../src/services/Metrics.ts"
 import { type Notification, Notifier } from "../../src/services/Notifier.ts"
 import { Ping } from "../../src/services/Ping.ts"
@@ -368,6 +368,50 @@ describe("a run that is attended", () => {
         ]
       )
       assert.match(history[0]?.error ?? "", /it was killed, or the machine went down/)
+      assert.deepStrictEqual(yield* titles(kit.sent), ["zipper: a run was killed on nas"])
+    })
+  )
+
+  it.effect("tells once of runs that are killed one after the other", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(tree(), { before: () => Effect.never })
+      for (const run of ["dead01", "dead02"]) {
+        const dead = { ...noMarker, run, started_at_utc: `1970-01-01T0${run.at(-1)}:00:00Z` }
+        yield* Ref.update(kit.state.standing, (memory) => ({
+          ...memory,
+          markers: new Map([["archive", dead]])
+        }))
+        const fiber = yield* Effect.fork(kit.run())
+        yield* TestClock.adjust("30 seconds")
+        yield* Fiber.interrupt(fiber)
+      }
+      const dead = (yield* historyOf(kit.state)).filter(({ error = "" }) => error.includes("killed"))
+      assert.lengthOf(dead, 2)
+      assert.deepStrictEqual(yield* titles(kit.sent), ["zipper: a run was killed on nas"])
+    })
+  )
+
+  it.effect("that cannot use its lock is the last one that is known of, and leaves what others wrote", () =>
+    Effect.gen(function* () {
+      const error = new LockError({ reason: "Unusable", path: "/l", message: "cannot use the lock file /l" })
+      const kit = yield* makeKit(tree(), {
+        usesLock: (path) => (path === "/l" ? Effect.fail(error) : Effect.void)
+      })
+      yield* kit.run()
+      const before = yield* archiveStanding(kit.state)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* Effect.flip(kit.run({}, { lockfile_path: "/l" }))).message, error.message)
+      const { aside, standings } = yield* Ref.get(kit.state.standing)
+      assert.deepStrictEqual(standings.get("archive"), before)
+      assert.deepInclude(aside.get("archive")?.last_run, {
+        started_at_utc: "1970-01-01T01:00:00Z",
+        outcome: "not_started",
+        error: error.message
+      })
+      assert.include(
+        (yield* Ref.get(kit.state.metrics)).at(-1),
+        'zipper_last_run_outcome{job="archive",outcome="not_started"} 1'
+      )
     })
   )
 
@@ -486,6 +530,7 @@ describe("a run that is attended", () => {
       covers: () => true,
       undelivered: () => Effect.void,
       ofFailure: () => undefined,
+      ofKilled: () => undefined,
       ofSummary: () => ({ title: "all well", message: "" }),
       ofRecovery: () => undefined
     }

@@ -82,6 +82,7 @@ const run = <A extends string>(job: Effect.Effect<A>) =>
         covers: () => true,
         undelivered: () => Effect.void,
         ofFailure: (message) => ({ title: "failed", message }),
+        ofKilled: () => undefined,
         ofSummary: () => ({ title: "all well", message: "" }),
         ofRecovery: () => undefined
       }

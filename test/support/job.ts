@@ -11,7 +11,7 @@ import { type AnnounceConfig, announcedJob } from "../../src/programs/Announce.t
 import { Archiver, type ArchiverMemory } from "../../src/services/Archiver.ts"
 import { Hasher } from "../../src/services/Hasher.ts"
 import type { History } from "../../src/services/History.ts"
-import { Lock } from "../../src/services/Lock.ts"
+import { Lock, type LockError } from "../../src/services/Lock.ts"
 import type { Metrics } from "../../src/services/Metrics.ts"
 import { type Notification, Notifier } from "../../src/services/Notifier.ts"
 import type { Ping } from "../../src/services/Ping.ts"
@@ -68,6 +68,8 @@ export const makeKit = (
   options: {
     readonly zfs?: Partial<ZfsMemory>
     readonly held?: ReadonlyArray<string>
+    /** Comes before a lock is taken. */
+    readonly usesLock?: (path: string) => Effect.Effect<void, LockError>
     readonly before?: ArchiverMemory["before"]
   } = {}
 ) =>
@@ -94,7 +96,7 @@ export const makeKit = (
       Hasher.layerMemory({}, archiver.contents),
       Store.layerMemory(store),
       Notifier.layerMemory(sent),
-      Lock.layerMemory(options.held ?? []),
+      lockLayer(options.held ?? [], options.usesLock ?? (() => Effect.void)),
       state.layer,
       Progress.layerMemory(shown),
       recording(lines)
@@ -127,6 +129,18 @@ const provided = (
     folders: (asked.folders ?? []).map(folder),
     force: asked.force ?? false
   }).pipe(Effect.provide(layer))
+
+const lockLayer = (
+  held: ReadonlyArray<string>,
+  before: (path: string) => Effect.Effect<void, LockError>
+): Layer.Layer<Lock> =>
+  Layer.effect(
+    Lock,
+    Effect.map(Lock, (lock) => ({
+      ...lock,
+      acquire: (path: string) => Effect.zipRight(before(path), lock.acquire(path))
+    }))
+  ).pipe(Layer.provide(Lock.layerMemory(held)))
 
 const recording = (lines: Array<string>) =>
   Logger.replace(
