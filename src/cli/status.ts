@@ -128,11 +128,17 @@ const tellWrong = Effect.fnUntraced(function* (found: Status) {
   if (found.maxAge === undefined) return false
   const { options: said } = yield* Output
   const lines = said.quiet
-    ? [...StatusText.overdue(found), ...StatusText.lost(found), ...StatusText.damaged(found)]
+    ? [
+        ...StatusText.overdue(found),
+        ...StatusText.lost(found),
+        ...StatusText.damaged(found),
+        ...StatusText.flawedCurrent(found)
+      ]
     : [
         StatusText.overdueSummary(found),
         StatusText.lostSummary(found),
-        StatusText.damagedSummary(found)
+        StatusText.damagedSummary(found),
+        ...StatusText.flawedCurrent(found)
       ].filter((text) => text !== undefined)
   yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
   return lines.length > 0

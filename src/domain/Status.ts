@@ -1,5 +1,6 @@
 import type { Activity } from "./Activity.ts"
 import type { Undelivered } from "./Alerts.ts"
+import type { Which } from "./ArchiveSet.ts"
 import type { DueReason } from "./Changes.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { LockedOut } from "./LockedOut.ts"
@@ -27,6 +28,13 @@ export interface PreviousStatus {
   readonly verified?: Verified | undefined
 }
 
+/** How an archive differs from what was published, by a look at it; to be read after its name. */
+export interface Flaw {
+  readonly folder: FolderName
+  readonly which: Which
+  readonly problem: string
+}
+
 export interface FolderStatus extends Item {
   readonly folder: FolderName
   readonly result: FolderStanding["result"] | undefined
@@ -41,6 +49,7 @@ export interface FolderStatus extends Item {
   readonly due: DueReason | undefined
   /** One was published, and its zip is not there. */
   readonly lost: boolean
+  readonly flaws: ReadonlyArray<Flaw>
   /** What verify found of the archive that is current now; undefined when it was not read back since it was published. */
   readonly verified: Verified | undefined
 }
@@ -100,6 +109,12 @@ export const damagedArchives = ({ archive }: Status) =>
       ? [{ zip: `${folder}.prev.zip`, verified: previous.verified }]
       : [])
   ])
+
+/** Archives that are not what was published, apart from those of which verify found that they are damaged. */
+export const flawedArchives = ({ archive }: Status): ReadonlyArray<Flaw> =>
+  (archive?.folders ?? []).flatMap(({ flaws, verified }) =>
+    flaws.filter(({ which }) => which === "previous" || verified === undefined || !isBad(verified))
+  )
 
 /** Everything that is overdue, by name and with what is known of it: a line each. */
 export const overdueLines = (status: Status, ageOf: (utc: string) => string): ReadonlyArray<string> => {

@@ -11,6 +11,7 @@ import { withRecord } from "./StandingOf.ts"
 import type {
   ArchiveStatus,
   DatasetStatus,
+  Flaw,
   FolderStatus,
   PreviousStatus,
   ReplicationStatus,
@@ -44,6 +45,7 @@ export const archiveStatus = (
     readonly lockedOut?: LockedOut | undefined
     /** By a look at the target. */
     readonly lost: ReadonlyArray<FolderName>
+    readonly flaws?: ReadonlyArray<Flaw>
     readonly verified: ReadonlyMap<FolderName, FolderVerification>
     readonly undelivered: ReadonlyArray<Undelivered>
   }
@@ -81,6 +83,7 @@ export const archiveStatus = (
       gone,
       due: gone ? undefined : dueOf(record, item),
       lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
+      flaws: (found.flaws ?? []).filter((flaw) => flaw.folder === folder),
       verified: ofCurrent(found.verified.get(folder), identityOf(record?.state)),
       overdue: !gone && tooOld(asked, success?.last_success_utc)
     }

@@ -53,13 +53,18 @@ const ratio = ({ bytes: from, zipBytes }: FolderStatus): string =>
 // Of a folder that holds next to nothing, the archive is mostly names.
 const percent = (part: number): string => (part > 9.99 ? ">999%" : `${Math.round(part * 100)}%`)
 
-const isDamaged = ({ previous, verified }: FolderStatus): boolean =>
-  [verified, previous?.verified].some((each) => each !== undefined && isBad(each))
+const isDamaged = ({ flaws, previous, verified }: FolderStatus): boolean =>
+  flaws.length > 0 || [verified, previous?.verified].some((each) => each !== undefined && isBad(each))
 
-const folderState = ({ due, gone, lost, overdue, previous, verified }: FolderStatus): string =>
+const folderState = ({ due, flaws, gone, lost, overdue, previous, verified }: FolderStatus): string =>
   [
     ...(overdue ? ["OVERDUE"] : []),
-    ...(lost ? ["ARCHIVE LOST"] : verified !== undefined && isBad(verified) ? ["ARCHIVE DAMAGED"] : []),
+    ...(lost
+      ? ["ARCHIVE LOST"]
+      : flaws.some(({ which }) => which === "current") || (verified !== undefined && isBad(verified))
+        ? ["ARCHIVE DAMAGED"]
+        : []),
+    ...(flaws.some(({ which }) => which === "previous") ? ["PREV LOST"] : []),
     ...(previous?.verified !== undefined && isBad(previous.verified) ? ["PREV DAMAGED"] : []),
     ...(verified?.result === "unsettled" ? ["verify unsettled"] : []),
     ...(gone ? ["gone from source"] : due === undefined || (lost && lostSays.has(due)) ? [] : [dueWords[due]])

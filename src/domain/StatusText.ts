@@ -1,7 +1,15 @@
 import type { Activity } from "./Activity.ts"
+import { namesOf } from "./ArchiveSet.ts"
 import { describeLockedOut, type LockedOut } from "./LockedOut.ts"
 import type { LastRun } from "./Standing.ts"
-import { type ArchiveStatus, damagedArchives, lostFolders, overdueLines, type Status } from "./Status.ts"
+import {
+  type ArchiveStatus,
+  damagedArchives,
+  flawedArchives,
+  lostFolders,
+  overdueLines,
+  type Status
+} from "./Status.ts"
 import { age, type Line, line, paragraph } from "./StatusLine.ts"
 import { datasetTable, folderTable } from "./StatusTables.ts"
 import { count, duration, number } from "./Units.ts"
@@ -20,12 +28,7 @@ export const render = (
       ? []
       : [
           [
-            ...jobLines(
-              now,
-              "archive",
-              { ...archive, sound: lostFolders(status).length + damagedArchives(status).length === 0 },
-              options.width
-            ),
+            ...jobLines(now, "archive", { ...archive, sound: isSound(status) }, options.width),
             ...(archive.sourceProblem === undefined
               ? []
               : paragraph(`  ${archive.sourceProblem}`, options.width, "bad")),
@@ -34,7 +37,9 @@ export const render = (
               archive.folders.map((item) => ({ name: item.folder, item })),
               options.width
             ),
-            ...damaged(status).flatMap((text) => paragraph(text, options.width, "bad"))
+            ...[...damaged(status), ...flawed(status)].flatMap((text) =>
+              paragraph(text, options.width, "bad")
+            )
           ]
         ]),
     ...replications.map((job) => [
@@ -50,9 +55,12 @@ export const render = (
 }
 
 interface Sound {
-  /** False when an archive is known to be lost or damaged: a good run is then no reason to say that all is well. */
+  /** False when an archive is known to be lost, damaged or not what was published: a good run is then no reason to say that all is well. */
   readonly sound?: boolean
 }
+
+const isSound = (status: Status): boolean =>
+  [lostFolders, damagedArchives, flawedArchives].every((found) => found(status).length === 0)
 
 const jobLines = (
   now: number,
@@ -178,6 +186,16 @@ export const damaged = (status: Status): ReadonlyArray<string> =>
   damagedArchives(status).map(
     ({ verified, zip }) =>
       `${zip} is damaged, as verify found ${age(status.now, verified.verified_at_utc)}: ${verified.problem ?? "no finding was recorded"}`
+  )
+
+/** A line for each archive that is not what was published, as a look at it shows. */
+export const flawed = (status: Status): ReadonlyArray<string> =>
+  flawedArchives(status).map(({ folder, problem, which }) => `${namesOf(folder, which).zip} ${problem}`)
+
+/** Those of them that are current: a previous one may have been removed on purpose. */
+export const flawedCurrent = (status: Status): ReadonlyArray<string> =>
+  flawedArchives(status).flatMap(({ folder, problem, which }) =>
+    which === "current" ? [`${namesOf(folder, which).zip} ${problem}`] : []
   )
 
 /** How many archives are damaged, in one line; undefined when none is. */

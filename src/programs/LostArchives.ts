@@ -1,5 +1,8 @@
 import * as Effect from "effect/Effect"
+import { type ArchiveSet, isSameSet, type Which } from "../domain/ArchiveSet.ts"
 import type { FolderName } from "../domain/FolderName.ts"
+import type { Flaw } from "../domain/Status.ts"
+import { bytes } from "../domain/Units.ts"
 import { Archives } from "../services/Archives.ts"
 import { published } from "./Published.ts"
 
@@ -24,3 +27,47 @@ export const lostArchives = Effect.gen(function* () {
     { concurrency: 16 }
   )
 })
+
+/**
+ * Archives that are not what was published, by a look at the target that reads no zip: a current one of another size, a previous
+ * one that is gone. `resized`: whether a folder's current zip may have another size; it saves reading what lies beside the others.
+ */
+export const flawedArchives = (resized: (folder: FolderName) => boolean = () => true) =>
+  Effect.gen(function* () {
+    const archives = yield* Archives
+    const flawed = (folder: FolderName, which: Which) =>
+      Effect.gen(function* () {
+        const set = yield* archives.open(folder, which)
+        const flaw = set === undefined ? undefined : flawOf(set)
+        if (set === undefined || flaw === undefined) return []
+        // A run may publish meanwhile.
+        return isSameSet(set, yield* archives.open(folder, which)) ? [flaw] : []
+      })
+    const found = yield* Effect.forEach(
+      yield* archives.folders,
+      (folder) =>
+        Effect.gen(function* () {
+          const current = resized(folder) ? yield* flawed(folder, "current") : []
+          const hasPrevious = (yield* archives.size(folder, "previous")) > 0
+          return [...current, ...(hasPrevious ? [] : yield* flawed(folder, "previous"))]
+        }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
+      { concurrency: 4 }
+    )
+    return found.flat()
+  })
+
+const flawOf = ({ file, folder, interrupted, state, which }: ArchiveSet): Flaw | undefined => {
+  if (interrupted) return undefined
+  if (which === "previous") {
+    return file === undefined
+      ? { folder, which, problem: "is not there, though one was published" }
+      : undefined
+  }
+  return file === undefined || state === undefined || file.size === state.zip_size
+    ? undefined
+    : {
+        folder,
+        which,
+        problem: `has ${bytes(file.size)}, and ${bytes(state.zip_size)} were published`
+      }
+}

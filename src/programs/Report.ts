@@ -16,7 +16,7 @@ import { Disk, type DiskError, type DiskStat } from "../services/Disk.ts"
 import { History } from "../services/History.ts"
 import { Lock } from "../services/Lock.ts"
 import { Standing } from "../services/Standing.ts"
-import { lostArchives } from "./LostArchives.ts"
+import { flawedArchives, lostArchives } from "./LostArchives.ts"
 import { undelivered } from "./Status.ts"
 import { targetFolders } from "./TargetFolders.ts"
 
@@ -46,7 +46,7 @@ export const makeReport = Effect.fn("Report.make")(function* (
   const now = yield* Clock.currentTimeMillis
   const ofArchives =
     target === undefined
-      ? { lost: [], verified: new Map() }
+      ? { lost: [], flaws: [], verified: new Map() }
       : yield* findingsIn.pipe(Effect.provide(Archives.layer(target)))
   const messages = yield* Effect.forEach(jobs, (key) =>
     Effect.map(undelivered(key), (all) => all.map((message) => ({ job: labelOf(key), message })))
@@ -75,7 +75,7 @@ const findingsIn = Effect.gen(function* () {
       }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
     { concurrency: 4 }
   )
-  return { lost: yield* lostArchives, verified: new Map(verified.flat()) }
+  return { lost: yield* lostArchives, flaws: yield* flawedArchives(), verified: new Map(verified.flat()) }
 })
 
 /** How many folders have an archive there. */

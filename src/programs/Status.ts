@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import { type Activity, activityOf } from "../domain/Activity.ts"
 import { parse } from "../domain/ChecksumFile.ts"
 import * as FolderName from "../domain/FolderName.ts"
+import type { FolderRecord } from "../domain/FolderState.ts"
 import { archiveKey, type JobKey } from "../domain/JobKey.ts"
 import { utcSeconds } from "../domain/Metadata.ts"
 import { names } from "../domain/PublishPlan.ts"
@@ -15,7 +16,7 @@ import { Disk, DiskError } from "../services/Disk.ts"
 import { Lock } from "../services/Lock.ts"
 import { Standing } from "../services/Standing.ts"
 import { Store } from "../services/Store.ts"
-import { lostArchives } from "./LostArchives.ts"
+import { flawedArchives, lostArchives } from "./LostArchives.ts"
 import { targetFolders } from "./TargetFolders.ts"
 
 /** How things stand cannot be told; the message says what to do about it. */
@@ -99,12 +100,19 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       standing: standing?.kind === "archive" ? standing : undefined,
       activity: yield* activity(archiveKey, config.lockfile_path),
       lockedOut: yield* lockedOut(archiveKey),
+      flaws: yield* flawedArchives((folder) => isResized(records.get(folder))).pipe(
+        Effect.provide(Archives.layer(config.target_path)),
+        asStatus
+      ),
       lost: yield* lostArchives.pipe(Effect.provide(Archives.layer(config.target_path)), asStatus),
       verified: yield* (yield* Standing).verified.pipe(asStatus),
       undelivered: yield* undelivered(archiveKey).pipe(asStatus)
     }
   )
 })
+
+const isResized = (record: FolderRecord | undefined): boolean =>
+  record?.state !== undefined && record.zipSize !== undefined && record.zipSize !== record.state.zip_size
 
 const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.mapError(effect, (cause) => new StatusError({ message: cause.message, cause }))

@@ -8,7 +8,8 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  rmSync
+  rmSync,
+  writeFileSync
 } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -109,6 +110,34 @@ describe("zipper status", () => {
     assert.include(json.stderr, "2 archives are lost")
     const document = Schema.decodeUnknownSync(StatusDocument)(JSON.parse(json.stdout))
     assert.deepStrictEqual([document.overdue, document.lost], [0, 2])
+    assert.strictEqual((await job("--quiet")).status, 0)
+    assert.strictEqual((await status("--max-age", "26h")).status, 0)
+  })
+
+  it("does not say that all is well of a zip that was cut short, or of a previous one that is gone", async () => {
+    for (const content of ["one", "another"]) {
+      for (const folder of ["ABCD", "EFGH"]) place.put(`${folder}/a`, content)
+      assert.strictEqual((await job("--quiet")).status, 0)
+    }
+    writeFileSync(join(place.target, "ABCD/ABCD.zip"), "")
+    rmSync(join(place.target, "EFGH/EFGH.prev.zip"))
+    const plain = await status("--max-age", "26h")
+    assert.match(plain.stdout, /^archive: last run .*: nothing failed in it$/m)
+    assert.match(plain.stdout, /^ABCD .* ARCHIVE DAMAGED, zip damaged$/m)
+    assert.match(plain.stdout, /^EFGH .* PREV LOST$/m)
+    assert.match(plain.stdout, /^ABCD\.zip has 0 B, and \d+ B were published$/m)
+    assert.match(plain.stdout, /^EFGH\.prev\.zip is not there, though one was published$/m)
+    assert.strictEqual(plain.status, 1)
+    assert.match(plain.stderr, /^error: ABCD\.zip has 0 B, and \d+ B were published\n$/)
+    const json = await status("--json")
+    assert.strictEqual(Schema.decodeUnknownSync(StatusDocument)(JSON.parse(json.stdout)).damaged, 1)
+    const page = join(place.root, "report.html")
+    assert.strictEqual((await run(["report", "--config", place.config, "--out", page])).status, 0)
+    const report = readFileSync(page, "utf8")
+    assert.include(report, "ABCD.zip has 0 B")
+    assert.include(report, "EFGH.prev.zip is not there, though one was published")
+    assert.strictEqual((await job("--quiet")).status, 0)
+    rmSync(join(place.target, "EFGH/EFGH.zip"))
     assert.strictEqual((await job("--quiet")).status, 0)
     assert.strictEqual((await status("--max-age", "26h")).status, 0)
   })

@@ -106,7 +106,9 @@ export const StatusDocument = document({
   max_age_seconds: orNull(seconds("--max-age")),
   overdue: count("folders, datasets and jobs that are overdue; above 0 the exit status is 1"),
   lost: count("folders whose archive is lost; above 0 the exit status is 1 with --max-age"),
-  damaged: count("archives that verify found damaged; above 0 the exit status is 1 with --max-age"),
+  damaged: count(
+    "archives that verify found damaged, and current ones of another size than was published; above 0 the exit status is 1 with --max-age"
+  ),
   archive: orNull(
     Schema.Struct({
       source: text("source_path"),
@@ -135,7 +137,9 @@ export const statusDocument = (status: Model.Status, atUtc: string): StatusDocum
   max_age_seconds: status.maxAge === undefined ? null : status.maxAge / 1000,
   overdue: Model.overdueLines(status, () => "").length,
   lost: Model.lostFolders(status).length,
-  damaged: Model.damagedArchives(status).length,
+  damaged:
+    Model.damagedArchives(status).length +
+    Model.flawedArchives(status).filter(({ which }) => which === "current").length,
   archive:
     status.archive === undefined
       ? null

@@ -1,8 +1,10 @@
 import type { Undelivered } from "../Alerts.ts"
+import { namesOf } from "../ArchiveSet.ts"
 import type { HistoryRun } from "../History.ts"
 import { isAhead } from "../Instant.ts"
 import { labelOf } from "../JobKey.ts"
 import { describeLockedOut } from "../LockedOut.ts"
+import type { Flaw } from "../Status.ts"
 import { count } from "../Units.ts"
 import { isBad, type Verified } from "../Verification.ts"
 import type { Chart } from "./Chart.ts"
@@ -62,6 +64,7 @@ export interface Settings {
 export interface TargetFindings {
   /** Folders whose archive was published, and whose zip is not there. */
   readonly lost: ReadonlyArray<string>
+  readonly flaws?: ReadonlyArray<Flaw>
   /** What verify found of the archives that are there now, by folder. */
   readonly verified: ReadonlyMap<
     string,
@@ -124,12 +127,19 @@ export const reportOf = (
 }
 
 /** Lost and damaged archives, whatever runs say, and what the operator was not told. */
-const problemsOfArchives = ({ lost, undelivered, verified }: TargetFindings): ReadonlyArray<Problem> => {
+const problemsOfArchives = ({
+  flaws = [],
+  lost,
+  undelivered,
+  verified
+}: TargetFindings): ReadonlyArray<Problem> => {
   const gone = new Set(lost)
   const damaged = [...verified].flatMap(([folder, { current, previous }]) => [
     ...(gone.has(folder) ? [] : damageOf(`${folder}.zip`, folder, current)),
     ...damageOf(`${folder}.prev.zip`, folder, previous)
   ])
+  const isNews = ({ folder, which }: Flaw) =>
+    which === "previous" || !damaged.some(({ subject }) => subject === folder)
   return [
     ...lost.map((folder) => ({
       subject: folder,
@@ -137,6 +147,11 @@ const problemsOfArchives = ({ lost, undelivered, verified }: TargetFindings): Re
       since: undefined
     })),
     ...damaged,
+    ...flaws.filter(isNews).map(({ folder, problem, which }) => ({
+      subject: folder,
+      text: `${namesOf(folder, which).zip} ${problem}; \`zipper verify${which === "previous" ? " --prev" : ""} ${folder}\` says what to do`,
+      since: undefined
+    })),
     ...undelivered.map(({ job, message: { at_utc, error, title } }) => ({
       subject: job,
       text: `a message could not be delivered, and is tried again after the next run: "${title}": ${error}`,
