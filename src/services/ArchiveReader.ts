@@ -30,19 +30,4 @@ export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
       )
     }))
   )
-
-  /** Reads nothing: by path, the names of the files that are come across and what comes of it. */
-  static readonly layerMemory = (
-    zips: Readonly<Record<string, Audit & { readonly names: ReadonlyArray<string> }>>
-  ): Layer.Layer<ArchiveReader> =>
-    Layer.succeed(ArchiveReader, {
-      audit: (path, { onFiles }) =>
-        Effect.sync(() => {
-          const zip = zips[path]
-          if (zip === undefined)
-            return { files: 0, bytes: 0, complete: false, flaws: [{ problem: "is missing" }] }
-          onFiles(zip.names)
-          return zip
-        })
-    })
 }

@@ -17,24 +17,6 @@ import { Workers } from "./Workers.ts"
 
 export { ArchiveError, type ArchiveReport } from "../archive/ArchiveError.ts"
 
-/** What a test finds out from {@link Archiver.layerMemory} and tells it. */
-export interface ArchiverMemory {
-  /** By folder: the failures of its next attempts to archive, first one first; then it works. */
-  readonly failures?: Record<string, Array<ArchiveError>>
-  /** The same for verification. */
-  readonly verifyFailures?: Record<string, Array<ArchiveError>>
-  /** Runs before each attempt: a test makes it take time (`Effect.sleep`), or hang. */
-  readonly before?: (folder: string) => Effect.Effect<void>
-  /** Destinations, as they are archived. */
-  readonly archived?: Array<string>
-  /** Those among them that could be copied from the archive before. */
-  readonly copied?: Array<string>
-  /** What the zips are made of, by destination: the digests of their manifests. */
-  readonly contents?: Map<string, string>
-  /** Zips, as they are verified. */
-  readonly verified?: Array<string>
-}
-
 /** How a zip is made, beside what it is made of. */
 export interface ArchiveOptions {
   /**
@@ -119,35 +101,7 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
     archive: (_view, manifest) => Effect.succeed(reportOf(manifest, 0)),
     verify: () => Effect.void
   })
-
-  /** Writes nothing; fails where and as often as it is told. */
-  static readonly layerMemory = (memory: ArchiverMemory = {}): Layer.Layer<Archiver> =>
-    Layer.succeed(Archiver, {
-      archive: Effect.fnUntraced(function* (_view, manifest, destination, options = {}) {
-        yield* memory.before?.(manifest.folder) ?? Effect.void
-        const failure = memory.failures?.[manifest.folder]?.shift()
-        if (failure !== undefined) return yield* failure
-        memory.archived?.push(destination)
-        memory.contents?.set(destination, `${manifest.hash} ${manifest.stampsHash}`)
-        options.progress?.(manifest.bytes)
-        const zipSize = memorySize(manifest)
-        if (options.previous === undefined) return reportOf(manifest, zipSize)
-        memory.copied?.push(destination)
-        const range = { start: 0, end: 100, entries: 1, crc32: 0 }
-        return { ...reportOf(manifest, zipSize), copiedFiles: 1, copied: [range] }
-      }),
-      verify: Effect.fnUntraced(function* (zip, manifest, options = {}) {
-        const failure = memory.verifyFailures?.[manifest.folder]?.shift()
-        if (failure !== undefined) return yield* failure
-        options.progress?.(memorySize(manifest) / 2)
-        options.progress?.(memorySize(manifest))
-        memory.verified?.push(zip)
-      })
-    })
 }
-
-/** Of a zip that is not there. */
-const memorySize = (manifest: Manifest): number => 22 + 100 * manifest.entries.length + manifest.bytes
 
 /** The archive before, if copying from it gives what compressing would. */
 const usable = Effect.fnUntraced(function* (previous: PreviousArchive | undefined, settings: Compression) {
@@ -160,7 +114,8 @@ const usable = Effect.fnUntraced(function* (previous: PreviousArchive | undefine
   return undefined
 })
 
-const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => ({
+/** The report on a zip that holds all of the manifest, none of it copied. */
+export const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => ({
   zipSize,
   entries: manifest.entries.length,
   bytes: manifest.bytes,

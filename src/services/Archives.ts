@@ -1,5 +1,5 @@
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { ArchiveSet, Which } from "../domain/ArchiveSet.ts"
 import type { FolderName } from "../domain/FolderName.ts"
@@ -34,19 +34,4 @@ export class Archives extends Context.Tag("zipper/Archives")<
   /** Those in the target folder. */
   static readonly layer = (target: string): Layer.Layer<Archives, never, Disk> =>
     Layer.effect(Archives, make(target))
-
-  /** These sets, each looked up anew at every call: a test changes them between two calls. */
-  static readonly layerMemory = (
-    sets: ReadonlyArray<ArchiveSet>,
-    recorded: ReadonlyArray<FolderName> = []
-  ): Layer.Layer<Archives> =>
-    Layer.succeed(Archives, {
-      target: "/memory",
-      folders: Effect.sync(() => [...new Set(sets.map(({ folder }) => folder))].sort()),
-      recorded: Effect.succeed(recorded),
-      size: (folder, which) =>
-        Effect.sync(() => sets.find((set) => set.folder === folder && set.which === which)?.file?.size ?? 0),
-      open: (folder, which) =>
-        Effect.sync(() => sets.find((set) => set.folder === folder && set.which === which))
-    })
 }

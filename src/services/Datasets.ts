@@ -63,16 +63,4 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
       }
     })
   )
-
-  /** For tests: these datasets; `resolve` and `holding` go by their mount points. */
-  static readonly layerMemory = (
-    datasets: ReadonlyArray<MountedDataset> | ZfsError,
-    resolve: (path: string) => Effect.Effect<string, ZfsError>,
-    holding: (path: string) => Effect.Effect<string, ZfsError>
-  ): Layer.Layer<Datasets> =>
-    Layer.succeed(Datasets, {
-      mounted: "reason" in datasets ? Effect.fail(datasets) : Effect.succeed(datasets),
-      holding,
-      resolve
-    })
 }

@@ -41,17 +41,6 @@ type Failure = ArchiveError | ExtractError
 
 const isFailure = (cause: unknown): cause is Failure => isArchiveError(cause) || isExtractError(cause)
 
-/** A test's archives: by the path of the zip what a plan finds, and what becomes of it. */
-export interface ExtractorMemory {
-  readonly plans: Record<string, RestorePlan>
-  readonly results?: Record<string, Restored>
-  /** Failures of the next plans, first one first. */
-  readonly failures?: Array<Failure>
-  readonly requests?: Array<ExtractRequest>
-  /** Zips, as they are restored. */
-  readonly carriedOut?: Array<string>
-}
-
 /** Puts the content of archives back into folders. */
 export class Extractor extends Context.Tag("zipper/Extractor")<
   Extractor,
@@ -101,35 +90,10 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
       })
     }))
   )
-
-  /** Reads and writes nothing. */
-  static readonly layerMemory = (memory: ExtractorMemory): Layer.Layer<Extractor> =>
-    Layer.succeed(Extractor, {
-      prepare: Effect.fnUntraced(function* (request) {
-        memory.requests?.push(request)
-        const failure = memory.failures?.shift()
-        if (failure !== undefined) return yield* failure
-        const plan = memory.plans[request.zip]
-        if (plan === undefined) {
-          return yield* new ExtractError({ reason: "Target", message: `${request.zip}: no such zip` })
-        }
-        const prepared = rehearsed(plan)
-        return {
-          ...prepared,
-          rehearsed: false,
-          carryOut: Effect.flatMap(prepared.carryOut, (all) =>
-            Effect.sync(() => {
-              memory.carriedOut?.push(request.zip)
-              return memory.results?.[request.zip] ?? all
-            })
-          )
-        }
-      })
-    })
 }
 
-/** Everything would go well. */
-const rehearsed = (plan: RestorePlan): Prepared => ({
+/** A plan that is not carried out: everything would go well. */
+export const rehearsed = (plan: RestorePlan): Prepared => ({
   plan,
   carryOut: Effect.succeed({
     ...nothingRestored,

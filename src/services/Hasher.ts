@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -75,32 +74,12 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
   /** Reads nothing; zeros. */
   static readonly layerDryRun: Layer.Layer<Hasher> = Layer.succeed(
     Hasher,
-    afterwards(() => Effect.succeed({ md5: "0".repeat(32), sha256: "0".repeat(64) }))
+    hasherOf(() => Effect.succeed({ md5: "0".repeat(32), sha256: "0".repeat(64) }))
   )
-
-  /** Reads nothing: digests of the path instead. `failures` by path, each call takes the next; then it works. */
-  static readonly layerMemory = (
-    failures: Record<string, Array<HashError>> = {},
-    contents: ReadonlyMap<string, string> = new Map()
-  ): Layer.Layer<Hasher> =>
-    Layer.succeed(
-      Hasher,
-      afterwards(
-        Effect.fnUntraced(function* (path) {
-          const failure = failures[path]?.shift()
-          if (failure !== undefined) return yield* failure
-          const content = `${path}\0${contents.get(path) ?? ""}`
-          return {
-            md5: createHash("md5").update(content).digest("hex"),
-            sha256: createHash("sha256").update(content).digest("hex")
-          }
-        })
-      )
-    )
 }
 
-/** Both ways to the same digests, of a file that is complete. */
-function afterwards(hash: (path: string) => Effect.Effect<Checksums, HashError>) {
+/** A hasher that reads no file while it grows: `hash` gives the digests when it is complete. */
+export function hasherOf(hash: (path: string) => Effect.Effect<Checksums, HashError>) {
   return {
     hash,
     hashInPieces: (path: string) =>

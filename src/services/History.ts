@@ -1,7 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Ref from "effect/Ref"
 import type { HistoryRun } from "../domain/History.ts"
 import { Disk } from "./Disk.ts"
 import type { StateSettings } from "./state/folder.ts"
@@ -47,11 +46,4 @@ export class History extends Context.Tag("zipper/History")<
     end: () => Effect.void,
     runs: Effect.succeed({ runs: [], unreadable: 0 })
   })
-
-  /** In memory, for tests. */
-  static readonly layerMemory = (ref: Ref.Ref<ReadonlyArray<HistoryRun>>): Layer.Layer<History> =>
-    Layer.succeed(History, {
-      end: (run) => Ref.update(ref, (runs) => [...runs, run]),
-      runs: Effect.map(Ref.get(ref), (runs) => ({ runs, unreadable: 0 }))
-    })
 }

@@ -6,7 +6,6 @@ import { type Holder, lockIn } from "./lock/holder.ts"
 import { makeLock } from "./lock/kernel.ts"
 import type { LockError } from "./lock/LockError.ts"
 import { holderOf, lookAt } from "./lock/lookAt.ts"
-import { makeMemory } from "./lock/memory.ts"
 import { makeProbe } from "./lock/probe.ts"
 import { Process } from "./Process.ts"
 
@@ -48,8 +47,4 @@ export class Lock extends Context.Tag("zipper/Lock")<
       holder: holderOf
     }))
   )
-
-  /** For tests; `held` are locks that somebody else has. */
-  static readonly layerMemory = (held: Iterable<string> = []): Layer.Layer<Lock> =>
-    Layer.sync(Lock, () => makeMemory(held))
 }

@@ -2,7 +2,6 @@ import { dirname } from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Ref from "effect/Ref"
 import { fileNameOf, type JobKey } from "../domain/JobKey.ts"
 import { otherOwner, render, withJobAlone, withOwner } from "../domain/Metrics.ts"
 import { type JobStanding, keyOf } from "../domain/Standing.ts"
@@ -50,26 +49,10 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
     refresh: () => Effect.void,
     rewrite: Effect.void
   })
-
-  /** For tests: keeps the texts in `written`, in order. */
-  static readonly layerMemory = (
-    written: Ref.Ref<ReadonlyArray<string>>,
-    jobs: MetricsSettings["jobs"]
-  ): Layer.Layer<Metrics, never, Standing> =>
-    Layer.effect(
-      Metrics,
-      Effect.map(Standing, (standing) => {
-        const write = (after: JobStanding | undefined, alone: boolean) =>
-          Effect.flatMap(Ref.get(written), (all) => textOf(standing, jobs, after, alone, all.at(-1))).pipe(
-            Effect.flatMap((text) => Ref.update(written, (all) => [...all, text])),
-            Effect.catchAll((error) => Effect.logWarning(error.message))
-          )
-        return { refresh: write, rewrite: write(undefined, false) }
-      })
-    )
 }
 
-const textOf = (
+/** The whole of what the monitor reads, or `before` with the run of the job `after` alone. */
+export const metricsText = (
   standing: typeof Standing.Service,
   jobs: ReadonlyArray<JobKey>,
   after: JobStanding | undefined,
@@ -125,7 +108,7 @@ const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettin
       }
       const text = Effect.flatMap(disk.read(path), (before) =>
         // What another configuration said does not stay.
-        textOf(standing, jobs, after, alone && otherOwner(before, dir) === undefined, before)
+        metricsText(standing, jobs, after, alone && otherOwner(before, dir) === undefined, before)
       ).pipe(Effect.map((whole) => withOwner(whole, dir)))
       for (let n = 0; n < rewrites; n += 1) {
         const content = yield* text

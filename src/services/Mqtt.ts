@@ -1,18 +1,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Ref from "effect/Ref"
 import type { Mqtt as MqttSettings } from "../domain/Config.ts"
 import { addressOf, publish } from "./mqtt/client.ts"
 import type { MqttError } from "./mqtt/MqttError.ts"
 
 export { MqttError } from "./mqtt/MqttError.ts"
-
-/** What was published, for tests. */
-export interface Published {
-  readonly topic: string
-  readonly message: string
-}
 
 /** Publishes to an MQTT broker. */
 export class Mqtt extends Context.Tag("zipper/Mqtt")<
@@ -35,10 +28,4 @@ export class Mqtt extends Context.Tag("zipper/Mqtt")<
     publish: (settings, message) =>
       Effect.logInfo(`would publish "${message}" to ${settings.topic} at ${addressOf(settings)}`)
   })
-
-  /** Keeps the messages in `published`, in order. */
-  static readonly layerMemory = (published: Ref.Ref<ReadonlyArray<Published>>): Layer.Layer<Mqtt> =>
-    Layer.succeed(Mqtt, {
-      publish: ({ topic }, message) => Ref.update(published, (all) => [...all, { topic, message }])
-    })
 }

@@ -2,7 +2,6 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Ref from "effect/Ref"
 import { type GotifySettings, makeGotify, type Probed } from "./notifier/gotify.ts"
 import type { Notification } from "./notifier/Notification.ts"
 import { NotifyError } from "./notifier/NotifyError.ts"
@@ -51,11 +50,4 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
       })
     )
   })
-
-  /** Keeps the messages in `sent`, in order. */
-  static readonly layerMemory = (sent: Ref.Ref<ReadonlyArray<Notification>>): Layer.Layer<Notifier> =>
-    Layer.succeed(Notifier, {
-      send: (notification) => Ref.update(sent, (all) => [...all, notification]),
-      probe: Effect.succeed<Probed>("Gotify")
-    })
 }

@@ -2,7 +2,6 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Ref from "effect/Ref"
 import { makePing, type PingSettings } from "./ping/http.ts"
 
 export type { PingSettings } from "./ping/http.ts"
@@ -36,14 +35,4 @@ export class Ping extends Context.Tag("zipper/Ping")<
     success: Effect.void,
     fail: () => Effect.void
   })
-
-  /** For tests: keeps what was sent in `sent`, in order ("start", "success", "fail: …"). */
-  static readonly layerMemory = (sent: Ref.Ref<ReadonlyArray<string>>): Layer.Layer<Ping> => {
-    const keep = (what: string) => Ref.update(sent, (all) => [...all, what])
-    return Layer.succeed(Ping, {
-      start: keep("start"),
-      success: keep("success"),
-      fail: (body) => keep(`fail: ${body}`)
-    })
-  }
 }

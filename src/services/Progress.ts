@@ -13,13 +13,6 @@ export interface ProgressFigures {
   readonly label?: string | undefined
 }
 
-/** One display, as a test sees it: all that it showed, and whether it is still there. */
-export interface Shown {
-  readonly label: string
-  readonly figures: Array<ProgressFigures>
-  open: boolean
-}
-
 /** Shows how far long work is, to a person who watches. */
 export class Progress extends Context.Tag("zipper/Progress")<
   Progress,
@@ -35,19 +28,4 @@ export class Progress extends Context.Tag("zipper/Progress")<
   static readonly layerNone: Layer.Layer<Progress> = Layer.succeed(Progress, {
     start: () => Effect.succeed(() => {})
   })
-
-  /** Nobody watches but a test. */
-  static readonly layerMemory = (all: Array<Shown>): Layer.Layer<Progress> =>
-    Layer.succeed(Progress, {
-      start: Effect.fnUntraced(function* (label) {
-        const shown: Shown = { label, figures: [], open: true }
-        yield* Effect.acquireRelease(
-          Effect.sync(() => all.push(shown)),
-          () => Effect.sync(() => Object.assign(shown, { open: false }))
-        )
-        return (figures: ProgressFigures) => {
-          shown.figures.push(figures)
-        }
-      })
-    })
 }

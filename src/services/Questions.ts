@@ -41,29 +41,10 @@ export class Questions extends Context.Tag("zipper/Questions")<
         Effect.map(readLine(`${question}: `, true, early), (line) => Redacted.make(line.trim()))
     }
   })
-
-  /** For tests: answers in their order; what is shown goes into `shown`. */
-  static readonly layerMemory = (
-    answers: ReadonlyArray<string>,
-    shown: Array<string> = []
-  ): Layer.Layer<Questions> =>
-    Layer.sync(Questions, () => {
-      const left = [...answers]
-      const next = (question: string) =>
-        Effect.suspend(() => {
-          shown.push(question)
-          const answer = left.shift()
-          return answer === undefined ? new QuestionsError({ message: noAnswer }) : Effect.succeed(answer)
-        })
-      return {
-        say: (text) => Effect.sync(() => shown.push(text)),
-        ask: (question, otherwise = "") => Effect.map(next(question), (answer) => answer || otherwise),
-        secret: (question) => Effect.map(next(question), (answer) => Redacted.make(answer))
-      }
-    })
 }
 
-const noAnswer = "the questions were not answered to their end"
+/** The message of a {@link QuestionsError}. */
+export const noAnswer = "the questions were not answered to their end"
 
 const readLine = (
   prompt: string,

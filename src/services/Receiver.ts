@@ -5,7 +5,6 @@ import type { Endpoint } from "../domain/replication/Endpoint.ts"
 import { Process } from "./Process.ts"
 import type { ReceiverService } from "./replication/contract.ts"
 import { makeDryRunReceiver } from "./replication/dryRun.ts"
-import { makeMemoryReceiver, type ReplicationMemory } from "./replication/memory.ts"
 import { Rehearsal } from "./replication/Rehearsal.ts"
 import { makeReceiver } from "./replication/receiver.ts"
 
@@ -31,8 +30,4 @@ export class Receiver extends Context.Tag("zipper/Receiver")<Receiver, ReceiverS
         return Context.make(Receiver, receiver).pipe(Context.add(Rehearsal, rehearsal))
       })
     ).pipe(Layer.provide(real))
-
-  /** For tests. */
-  static readonly layerMemory = (memory: ReplicationMemory): Layer.Layer<Receiver> =>
-    Layer.succeed(Receiver, makeMemoryReceiver(memory))
 }

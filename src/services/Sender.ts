@@ -4,7 +4,6 @@ import * as Layer from "effect/Layer"
 import type { Endpoint } from "../domain/replication/Endpoint.ts"
 import { Process } from "./Process.ts"
 import type { SenderService } from "./replication/contract.ts"
-import { makeMemorySender, type ReplicationMemory } from "./replication/memory.ts"
 import { makeSender } from "./replication/sender.ts"
 
 /** The end of a replication that has the data. Only looks, but for `grant`. */
@@ -15,8 +14,4 @@ export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>(
       Sender,
       Effect.map(Process, (process) => makeSender(process, endpoint))
     )
-
-  /** For tests. */
-  static readonly layerMemory = (memory: ReplicationMemory): Layer.Layer<Sender> =>
-    Layer.succeed(Sender, makeMemorySender(memory))
 }

@@ -1,7 +1,6 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import type { PreviousArchive } from "../domain/ArchiveIndex.ts"
 import type { Cursor } from "../domain/Cursor.ts"
@@ -10,7 +9,6 @@ import type { FolderFailure, FolderRecord } from "../domain/FolderState.ts"
 import type { JobIds, Owner, SourceName } from "../domain/JobIdentity.ts"
 import { makeDryRun } from "./store/dryRun.ts"
 import { make } from "./store/make.ts"
-import { type MemoryStore, makeMemory } from "./store/memory.ts"
 import type {
   BrokenFolder,
   Publication,
@@ -22,7 +20,6 @@ import type {
   StoreSettings
 } from "./store/model.ts"
 
-export { emptyStore, type MemoryStore } from "./store/memory.ts"
 export {
   type Publication,
   type Published,
@@ -107,7 +104,4 @@ export class Store extends Context.Tag("zipper/Store")<
    */
   static readonly layerReport = (settings: StoreSettings) =>
     Layer.effect(Store, makeDryRun(settings, "report"))
-
-  /** In memory, for tests: `ref` holds everything that was published and decides what fails. */
-  static readonly layerMemory = (ref: Ref.Ref<MemoryStore>) => Layer.succeed(Store, makeMemory(ref))
 }

@@ -5,7 +5,6 @@ import { Process } from "./Process.ts"
 import { Receiver } from "./Receiver.ts"
 import type { TransferService } from "./replication/contract.ts"
 import { makeDryRunTransfer } from "./replication/dryRun.ts"
-import { makeMemoryTransfer, type ReplicationMemory } from "./replication/memory.ts"
 import { Rehearsal } from "./replication/Rehearsal.ts"
 import { makeTransfer, type TransferSettings } from "./replication/transfer.ts"
 import { Sender } from "./Sender.ts"
@@ -30,8 +29,4 @@ export class Transfer extends Context.Tag("zipper/Transfer")<Transfer, TransferS
         makeDryRunTransfer
       )
     ).pipe(Layer.provide(real))
-
-  /** For tests. */
-  static readonly layerMemory = (memory: ReplicationMemory): Layer.Layer<Transfer> =>
-    Layer.succeed(Transfer, makeMemoryTransfer(memory))
 }

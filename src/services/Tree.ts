@@ -8,13 +8,11 @@ import type { Blocked, SourceView } from "../domain/Source.ts"
 import { abortable } from "./abortable.ts"
 import { toManifest } from "./tree/Build.ts"
 import { blockedFor, canList, listFolders, type Replaced, type Unreadable } from "./tree/Folders.ts"
-import { type MemoryTree, memoryFolders, memoryLinks, memoryManifest } from "./tree/Memory.ts"
 import type { Skipped } from "./tree/Reading.ts"
 import { isTreeError, TreeError } from "./tree/TreeError.ts"
 import { walk } from "./tree/Walk.ts"
 import { Workers } from "./Workers.ts"
 
-export type { MemoryTree } from "./tree/Memory.ts"
 export { TreeError } from "./tree/TreeError.ts"
 
 /** What lies directly in the source folder. */
@@ -66,29 +64,10 @@ export class Tree extends Context.Tag("zipper/Tree")<
       })
     }))
   )
-
-  /** Folders from a plain record, looked at anew in each call, so that a test may change it between runs. */
-  static readonly layerMemory = (tree: MemoryTree): Layer.Layer<Tree> =>
-    Layer.succeed(Tree, {
-      folders: () =>
-        Effect.sync(() => ({
-          folders: memoryFolders(tree),
-          unreadable: [],
-          replaced: memoryLinks(tree),
-          skipped: 0
-        })),
-      readable: () => Effect.void,
-      manifest: Effect.fnUntraced(function* (view, folder) {
-        const blocked = blockedFor(view, folder)
-        if (blocked !== undefined) return yield* blockedError(blocked)
-        const found = memoryManifest(tree, folder)
-        return found instanceof TreeError ? yield* found : found
-      })
-    })
 }
 
 // The folder's own name stands before each of its lines already.
-const blockedError = (blocked: Blocked): TreeError =>
+export const blockedError = (blocked: Blocked): TreeError =>
   new TreeError({
     path: RawPath.display(blocked.at),
     message: blocked.at.includes("/")

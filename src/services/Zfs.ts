@@ -5,7 +5,6 @@ import { Process } from "./Process.ts"
 import type { ZfsService, ZfsSettings } from "./zfs/contract.ts"
 import { makeDryRun } from "./zfs/dryRun.ts"
 import { live } from "./zfs/live.ts"
-import { makeMemory, type ZfsMemory } from "./zfs/memory.ts"
 import { makeReal } from "./zfs/real.ts"
 
 export {
@@ -15,7 +14,6 @@ export {
   ZfsError,
   type ZfsSettings
 } from "./zfs/contract.ts"
-export { makeZfsMemory, type ZfsMemory } from "./zfs/memory.ts"
 
 /** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
 export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
@@ -35,8 +33,4 @@ export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
       Zfs,
       Effect.map(Process, (process) => makeDryRun(process, settings))
     )
-
-  /** For tests: snapshots are entries in `memory`. */
-  static readonly layerMemory = (memory: ZfsMemory): Layer.Layer<Zfs> =>
-    Layer.succeed(Zfs, makeMemory(memory))
 }

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import { ArchiveError } from "../../src/services/Archiver.ts"
-import type { Shown } from "../../src/services/Progress.ts"
+import type { Shown } from "../doubles/Progress.ts"
 import { makeKit, onlyChanged } from "../support/job.ts"
 
 const failure = (transient: boolean) =>

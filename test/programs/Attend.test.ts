@@ -11,13 +11,14 @@ import { archiveKey } from "../../src/domain/JobKey.ts"
 import { attended } from "../../src/programs/Attend.ts"
 import { ArchiveError } from "../../src/services/Archiver.ts"
 import { History } from "../../src/services/History.ts"
-import { Lock, LockError } from "../../src/services/Lock.ts"
+import { LockError } from "../../src/services/Lock.ts"
 import { Metrics } from "../../src/services/Metrics.ts"
 import { type Notification, Notifier } from "../../src/services/Notifier.ts"
 import { Ping } from "../../src/services/Ping.ts"
-import { addSnapshot, zfsError } from "../../src/services/replication/memory.ts"
 import { Standing, StandingError } from "../../src/services/Standing.ts"
 import { StoreError } from "../../src/services/Store.ts"
+import { memoryLock } from "../doubles/Lock.ts"
+import { addSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { folder, makeKit } from "../support/job.ts"
 import { makeKit as makeReplicationKit } from "../support/replication.ts"
 import type { MemoryState } from "../support/state.ts"
@@ -538,7 +539,7 @@ describe("a run that is attended", () => {
 
   /** Nobody answers: neither who is pinged nor who takes messages. */
   const hanging = Layer.mergeAll(
-    Lock.layerMemory(),
+    memoryLock(),
     Standing.layerNone,
     Metrics.layerNone,
     Layer.succeed(History, {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { checkReplication } from "../../src/programs/CheckReplication.ts"
-import { addSnapshot, zfsError } from "../../src/services/replication/memory.ts"
+import { addSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { job, makeKit, patiently, servicesOf } from "../support/replication.ts"
 
 type Kit = Effect.Effect.Success<ReturnType<typeof makeKit>>

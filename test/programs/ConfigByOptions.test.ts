@@ -3,16 +3,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { answersFrom, type Given } from "../../src/programs/ConfigByOptions.ts"
 import { ConfigFile } from "../../src/services/ConfigFile.ts"
-import { Datasets } from "../../src/services/Datasets.ts"
 import { Disk } from "../../src/services/Disk.ts"
 import { ZfsError } from "../../src/services/Zfs.ts"
+import { memoryDatasets } from "../doubles/Datasets.ts"
 
 const failed = (reason: ZfsError["reason"], message: string) =>
   new ZfsError({ reason, message, transient: false })
 
 // /plain is there and not on ZFS; below /mnt each folder is a dataset.
 const world = Layer.mergeAll(
-  Datasets.layerMemory(
+  memoryDatasets(
     [],
     (path) =>
       path.startsWith("/none")

@@ -5,10 +5,11 @@ import * as Redacted from "effect/Redacted"
 import { type Answers, answered } from "../../src/domain/ConfigRender.ts"
 import { mistakesIn } from "../../src/programs/ConfigInit.ts"
 import { interview } from "../../src/programs/ConfigInterview.ts"
-import { Datasets, type MountedDataset } from "../../src/services/Datasets.ts"
+import type { MountedDataset } from "../../src/services/Datasets.ts"
 import { Disk } from "../../src/services/Disk.ts"
-import { Questions } from "../../src/services/Questions.ts"
 import { ZfsError } from "../../src/services/Zfs.ts"
+import { memoryDatasets } from "../doubles/Datasets.ts"
+import { memoryQuestions } from "../doubles/Questions.ts"
 
 const datasets: ReadonlyArray<MountedDataset> = [
   { name: "tank/archive", mountpoint: "/mnt/archive", used: 5_000 },
@@ -22,7 +23,7 @@ const failed = (reason: ZfsError["reason"], message: string) =>
   new ZfsError({ reason, message, transient: false })
 
 const world = (listed: ReadonlyArray<MountedDataset> | ZfsError) =>
-  Datasets.layerMemory(
+  memoryDatasets(
     listed,
     // A symlink into the source.
     (path) =>
@@ -49,9 +50,7 @@ const asked = (
 ) => {
   const shown: Array<string> = []
   return interview({ tokenGiven: options.tokenGiven ?? false, own: {} }).pipe(
-    Effect.provide(
-      Layer.mergeAll(Questions.layerMemory(answers, shown), world(options.listed ?? datasets), disk)
-    ),
+    Effect.provide(Layer.mergeAll(memoryQuestions(answers, shown), world(options.listed ?? datasets), disk)),
     Effect.map((given): { given: Answers; shown: string } => ({ given, shown: shown.join("\n") }))
   )
 }

@@ -8,7 +8,8 @@ import {
   delegationsOf
 } from "../../src/programs/Delegate.ts"
 import { prepare } from "../../src/programs/Prepare.ts"
-import { addDataset, allowTable, makeReplicationMemory } from "../../src/services/replication/memory.ts"
+import { allowTable } from "../doubles/replication/end.ts"
+import { addDataset, makeReplicationMemory } from "../doubles/replication/world.ts"
 import { job, makeKit, servicesOf } from "../support/replication.ts"
 
 const send: Delegation & { readonly user: string } = {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
 import { failFolder } from "../../src/programs/FailFolder.ts"
-import { emptyStore, type MemoryStore, Store } from "../../src/services/Store.ts"
+import { emptyStore, type MemoryStore, memoryStore } from "../doubles/Store.ts"
 import { abcd } from "../support/storeKit.ts"
 
 describe("a folder that fails", () => {
@@ -12,7 +12,7 @@ describe("a folder that fails", () => {
       const ref = yield* Ref.make<MemoryStore>(emptyStore)
       const reason = `cannot read ABCD/${"x".repeat(5000)}: permission denied (EACCES)`
       const result = yield* failFolder("r1", abcd, reason).pipe(
-        Effect.provide(Store.layerMemory(ref)),
+        Effect.provide(memoryStore(ref)),
         Effect.provide(Logger.remove(Logger.defaultLogger))
       )
       const { error } = result

@@ -8,7 +8,7 @@ import { archiveKey } from "../../src/domain/JobKey.ts"
 import { deliver } from "../../src/programs/Messages.ts"
 import { ArchiveError } from "../../src/services/Archiver.ts"
 import { Notifier, NotifyError } from "../../src/services/Notifier.ts"
-import { noStanding, Standing } from "../../src/services/Standing.ts"
+import { memoryStanding, noStanding } from "../doubles/Standing.ts"
 import { makeKit } from "../support/job.ts"
 import { capturedLog } from "../support/log.ts"
 
@@ -61,7 +61,7 @@ const setUp = Effect.gen(function* () {
             : undefined
         }
       }
-    ).pipe(Effect.provide(Layer.mergeAll(notifier, Standing.layerMemory(memory), log.layer)))
+    ).pipe(Effect.provide(Layer.mergeAll(notifier, memoryStanding(memory), log.layer)))
   }
   const hour = (n = 1) => TestClock.adjust(`${n} hours`)
   /** What is sent by the runs from now on. */

@@ -8,14 +8,14 @@ import { PreflightError } from "../../src/programs/Preflight.ts"
 import { announcedPrune } from "../../src/programs/PruneReplicas.ts"
 import type { Reader } from "../../src/programs/PruneSurvey.ts"
 import { survey } from "../../src/programs/ReplicationSurvey.ts"
+import { allowTable } from "../doubles/replication/end.ts"
 import {
   addDataset,
   addSnapshot,
-  allowTable,
   makeReplicationMemory,
   removeSnapshot,
   zfsError
-} from "../../src/services/replication/memory.ts"
+} from "../doubles/replication/world.ts"
 import { job, makeKit, patiently, servicesOf } from "../support/replication.ts"
 
 const aDay = 86_400

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { documentOf, exitStatusOf, totals } from "../../src/domain/replication/ReplicationResult.ts"
-import { addDataset, addSnapshot, removeSnapshot, zfsError } from "../../src/services/replication/memory.ts"
+import { addDataset, addSnapshot, removeSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, replicatedOnce, short } from "../support/replication.ts"
 
 const lost = () => zfsError("Unreachable", "nas: Connection reset by peer", true)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { addDataset, addSnapshot } from "../../src/services/replication/memory.ts"
 import { ZfsError } from "../../src/services/Zfs.ts"
+import { addDataset, addSnapshot } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, replicatedOnce, short } from "../support/replication.ts"
 
 const sends = (calls: ReadonlyArray<string>) => calls.filter((call) => call.startsWith("send "))

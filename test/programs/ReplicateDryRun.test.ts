@@ -8,7 +8,7 @@ import {
   addSnapshot,
   type ReplicationMemory,
   removeSnapshot
-} from "../../src/services/replication/memory.ts"
+} from "../doubles/replication/world.ts"
 import { makeKit, replicatedOnce, servicesOf } from "../support/replication.ts"
 
 const names = ["tank", "tank/a", "tank/a/x", "tank/b"]

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { exitStatusOf } from "../../src/domain/replication/ReplicationResult.ts"
-import { addDataset, addSnapshot, changeKey, joinKey, opens } from "../../src/services/replication/memory.ts"
+import { addDataset, addSnapshot, changeKey, joinKey, opens } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, short } from "../support/replication.ts"
 
 const replica = "backup/nas/tank"

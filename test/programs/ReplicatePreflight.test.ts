@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
-import { addDataset, addSnapshot, allowTable, zfsError } from "../../src/services/replication/memory.ts"
+import { allowTable } from "../doubles/replication/end.ts"
+import { addDataset, addSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { makeKit, short } from "../support/replication.ts"
 
 const bob = { user: "bob", groups: ["bob"], root: false }

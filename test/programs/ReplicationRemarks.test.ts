@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { exitStatusOf } from "../../src/domain/replication/ReplicationResult.ts"
 import { staleOf } from "../../src/domain/replication/Staleness.ts"
-import { addSnapshot } from "../../src/services/replication/memory.ts"
+import { addSnapshot } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, short } from "../support/replication.ts"
 
 const warnings = (lines: ReadonlyArray<string>) => lines.filter((line) => line.startsWith("WARN "))

@@ -18,8 +18,8 @@ import { archiveKey } from "../../src/domain/JobKey.ts"
 import { makeReport, type Reserved, writeReport } from "../../src/programs/Report.ts"
 import { statusOfArchive } from "../../src/programs/Status.ts"
 import { Disk, DiskError } from "../../src/services/Disk.ts"
-import { Lock } from "../../src/services/Lock.ts"
 import { Store } from "../../src/services/Store.ts"
+import { memoryLock } from "../doubles/Lock.ts"
 import { makeState } from "../support/state.ts"
 
 const failure = new DiskError({
@@ -52,7 +52,7 @@ const made = (target: string | undefined) =>
   Effect.gen(function* () {
     const { layer } = yield* makeState([archiveKey])
     return yield* makeReport({ host: "nas", days: 90, target }, [archiveKey], parts).pipe(
-      Effect.provide(Layer.mergeAll(layer, Disk.layer, Lock.layerMemory()))
+      Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock()))
     )
   })
 
@@ -68,7 +68,7 @@ describe("a report of a target", () => {
       const { layer } = yield* makeState([archiveKey])
       const config = { source_path: "/source", target_path: target, lockfile_path: "/lock" }
       const status = yield* statusOfArchive(config, undefined).pipe(
-        Effect.provide(Layer.mergeAll(layer, Disk.layer, Lock.layerMemory(), Layer.mock(Store, {}))),
+        Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock(), Layer.mock(Store, {}))),
         Effect.flip
       )
       assert.strictEqual(status.message, message)

@@ -11,12 +11,13 @@ import { nothingRestored, type RestorePlan } from "../../src/domain/RestorePlan.
 import type { RestoreSummary } from "../../src/domain/RestoreSummary.ts"
 import type { FolderStanding } from "../../src/domain/Standing.ts"
 import { type RestoreOptions, restore } from "../../src/programs/Restore.ts"
-import { ArchiveReader } from "../../src/services/ArchiveReader.ts"
-import { Archives } from "../../src/services/Archives.ts"
-import { ExtractError, Extractor, type ExtractorMemory } from "../../src/services/Extractor.ts"
-import { Hasher } from "../../src/services/Hasher.ts"
+import { ExtractError, Extractor } from "../../src/services/Extractor.ts"
 import { Progress } from "../../src/services/Progress.ts"
-import { type MemoryStanding, noStanding, Standing } from "../../src/services/Standing.ts"
+import { memoryArchiveReader } from "../doubles/ArchiveReader.ts"
+import { memoryArchives } from "../doubles/Archives.ts"
+import { type ExtractorMemory, memoryExtractor } from "../doubles/Extractor.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/Standing.ts"
 import { folder } from "../support/job.ts"
 import { capturedLog } from "../support/log.ts"
 import * as sets from "../support/sets.ts"
@@ -73,10 +74,10 @@ const standingOf = (folders: ReadonlyArray<FolderStanding>): MemoryStanding => {
 
 const worldOf = (sets: ReadonlyArray<ArchiveSet>, { recorded = [], standing = [] }: Earlier = {}) =>
   Layer.mergeAll(
-    Archives.layerMemory(sets, recorded),
-    Layer.unwrapEffect(Effect.map(Ref.make(standingOf(standing)), Standing.layerMemory)),
-    ArchiveReader.layerMemory(Object.fromEntries(sets.map(({ zip }) => [zip, audit]))),
-    Hasher.layerMemory(),
+    memoryArchives(sets, recorded),
+    Layer.unwrapEffect(Effect.map(Ref.make(standingOf(standing)), memoryStanding)),
+    memoryArchiveReader(Object.fromEntries(sets.map(({ zip }) => [zip, audit]))),
+    memoryHasher(),
     Progress.layerNone
   )
 
@@ -92,11 +93,7 @@ const run = (
     const plans = Object.fromEntries(sets.map(({ zip }) => [zip, plan]))
     const result = yield* Effect.either(restore(optionsFor(options))).pipe(
       Effect.provide(
-        Layer.mergeAll(
-          worldOf(sets, earlier),
-          Extractor.layerMemory({ plans, carriedOut, ...memory }),
-          log.layer
-        )
+        Layer.mergeAll(worldOf(sets, earlier), memoryExtractor({ plans, carriedOut, ...memory }), log.layer)
       )
     )
     return { result, carriedOut, lines: log.lines }

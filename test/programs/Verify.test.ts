@@ -11,14 +11,15 @@ import type { FolderStanding } from "../../src/domain/Standing.ts"
 import { allGood, documentOf } from "../../src/domain/VerifyResult.ts"
 import { verify } from "../../src/programs/Verify.ts"
 import { ArchiveReader } from "../../src/services/ArchiveReader.ts"
-import { Archives } from "../../src/services/Archives.ts"
-import { Hasher } from "../../src/services/Hasher.ts"
-import { Progress, type Shown } from "../../src/services/Progress.ts"
-import { type MemoryStanding, noStanding, Standing } from "../../src/services/Standing.ts"
+import { type MemoryZip, memoryArchiveReader } from "../doubles/ArchiveReader.ts"
+import { memoryArchives } from "../doubles/Archives.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
+import { memoryProgress, type Shown } from "../doubles/Progress.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/Standing.ts"
 import { folder } from "../support/job.ts"
 import { setOf, zipOf } from "../support/sets.ts"
 
-type Zip = Parameters<typeof ArchiveReader.layerMemory>[0][string]
+type Zip = MemoryZip
 
 const standingOf = (folders: ReadonlyArray<FolderStanding>) =>
   Ref.make<MemoryStanding>({
@@ -82,7 +83,7 @@ const run = (
     const shown: Array<Shown> = []
     const zips = Object.fromEntries(sets.map(({ zip }) => [zip, good]))
     let readings = 0
-    const reader = ArchiveReader.layerMemory({ ...zips, ...options.zips })
+    const reader = memoryArchiveReader({ ...zips, ...options.zips })
     const counted = Layer.effect(
       ArchiveReader,
       Effect.map(ArchiveReader, ({ audit }) => ({
@@ -102,11 +103,11 @@ const run = (
     ).pipe(
       Effect.provide(
         Layer.mergeAll(
-          Archives.layerMemory(sets, options.recorded),
-          Standing.layerMemory(yield* standingOf(options.standing ?? [])),
+          memoryArchives(sets, options.recorded),
+          memoryStanding(yield* standingOf(options.standing ?? [])),
           counted,
-          Hasher.layerMemory(),
-          Progress.layerMemory(shown),
+          memoryHasher(),
+          memoryProgress(shown),
           Logger.replace(
             Logger.defaultLogger,
             Logger.make(({ logLevel, message }) => {

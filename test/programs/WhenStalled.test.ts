@@ -12,8 +12,10 @@ import type { ArchiveStanding } from "../../src/domain/Standing.ts"
 import { attended } from "../../src/programs/Attend.ts"
 import { History } from "../../src/services/History.ts"
 import { Lock } from "../../src/services/Lock.ts"
-import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+import type { Notification } from "../../src/services/Notifier.ts"
 import { Stall } from "../../src/services/Stall.ts"
+import { memoryLock } from "../doubles/Lock.ts"
+import { memoryNotifier } from "../doubles/Notifier.ts"
 import { makeState } from "../support/state.ts"
 
 const lockfile = "/run/zipper.lock"
@@ -29,7 +31,7 @@ const setUp = Effect.gen(function* () {
     found: Effect.as(Effect.sleep("1 minute"), { program: "zipper", seconds: 60 }),
     leave: (why) => Effect.zipRight(Ref.set(left, why), Effect.never)
   })
-  const layer = Layer.mergeAll(Lock.layerMemory(), state.layer, Notifier.layerMemory(sent), stall)
+  const layer = Layer.mergeAll(memoryLock(), state.layer, memoryNotifier(sent), stall)
   return { state, sent, left, layer }
 })
 

@@ -23,6 +23,7 @@ import type { Manifest } from "../../src/domain/Manifest.ts"
 import type { SourceView } from "../../src/domain/Source.ts"
 import { ArchiveError, Archiver } from "../../src/services/Archiver.ts"
 import { Tree } from "../../src/services/Tree.ts"
+import { memoryArchiver } from "../doubles/Archiver.ts"
 import {
   abcd,
   archiveAndVerify,
@@ -378,7 +379,7 @@ describe("Archiver without files", () => {
     }).pipe(
       Effect.provide(
         Layer.fresh(
-          Archiver.layerMemory({
+          memoryArchiver({
             failures: { ABCD: [failure("first"), failure("second")] },
             verifyFailures: { ABCD: [failure("verify")] },
             archived,

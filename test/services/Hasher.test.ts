@@ -21,6 +21,7 @@ import * as Schema from "effect/Schema"
 import { Checksums } from "../../src/domain/FolderState.ts"
 import { HashError, Hasher } from "../../src/services/Hasher.ts"
 import { WorkerSource, Workers } from "../../src/services/Workers.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
 import { noise, run } from "../support/archive.ts"
 import { failingCloses } from "../support/fileHandles.ts"
 import { temporaryFolder } from "../support/log.ts"
@@ -92,9 +93,7 @@ describe("Hasher", () => {
       assert.strictEqual((yield* Effect.flip(hash("a"))).message, "once")
       assert.isTrue(Schema.is(Checksums)(yield* hash("a")))
     }).pipe(
-      Effect.provide(
-        Hasher.layerMemory({ a: [new HashError({ path: "a", message: "once", transient: true })] })
-      )
+      Effect.provide(memoryHasher({ a: [new HashError({ path: "a", message: "once", transient: true })] }))
     )
   )
 })

@@ -10,6 +10,7 @@ import { utcSeconds } from "../../src/domain/Metadata.ts"
 import { Lock } from "../../src/services/Lock.ts"
 import { withLockOption } from "../../src/services/lock/LockError.ts"
 import { Process, ProcessError } from "../../src/services/Process.ts"
+import { memoryLock } from "../doubles/Lock.ts"
 import { processFake } from "../support/processFake.ts"
 
 let folder: string
@@ -272,6 +273,6 @@ describe("Lock", () => {
       yield* Effect.scoped(Effect.zipRight(acquire("a"), Effect.flip(Effect.scoped(acquire("a")))))
       yield* Effect.scoped(acquire("a"))
       assert.strictEqual((yield* refusal("b")).reason, "Held")
-    }).pipe(Effect.provide(Lock.layerMemory(["b"])))
+    }).pipe(Effect.provide(memoryLock(["b"])))
   )
 })

@@ -21,6 +21,7 @@ import {
   Notifier,
   type NotifyError
 } from "../../src/services/Notifier.ts"
+import { memoryNotifier } from "../doubles/Notifier.ts"
 import {
   type Answer,
   breaks,
@@ -394,7 +395,7 @@ describe("Notifier", () => {
     Effect.gen(function* () {
       const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
       yield* Effect.flatMap(Notifier, (notifier) => notifier.send(message)).pipe(
-        Effect.provide(Notifier.layerMemory(sent))
+        Effect.provide(memoryNotifier(sent))
       )
       assert.deepStrictEqual(yield* Ref.get(sent), [message])
     })

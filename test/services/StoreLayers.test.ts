@@ -7,7 +7,8 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Ref from "effect/Ref"
 import { Disk } from "../../src/services/Disk.ts"
-import { emptyStore, type MemoryStore, Store, StoreError } from "../../src/services/Store.ts"
+import { Store, StoreError } from "../../src/services/Store.ts"
+import { emptyStore, type MemoryStore, memoryStore } from "../doubles/Store.ts"
 import {
   abcd,
   archive,
@@ -116,11 +117,11 @@ describe("layerDryRun", () => {
   )
 })
 
-describe("layerMemory", () => {
+describe("memoryStore", () => {
   it.effect("publishes, rotates, fails and remembers like the real one", () =>
     Effect.gen(function* () {
       const ref = yield* Ref.make(emptyStore)
-      const memory = Store.layerMemory(ref)
+      const memory = memoryStore(ref)
       yield* Effect.flatMap(Store, (store) => store.recordFailure(failure)).pipe(Effect.provide(memory))
       assert.strictEqual((yield* Ref.get(ref)).failures.get(abcd)?.failures, 1)
       const first = yield* everything.pipe(Effect.provide(memory))
@@ -145,7 +146,7 @@ describe("layerMemory", () => {
         Effect.flatMap(Store, (store) =>
           Effect.flatMap(store.stage(abcd), (staging) => store.publish(staging, publicationOf("one")))
         )
-      ).pipe(Effect.provide(Store.layerMemory(ref)))
+      ).pipe(Effect.provide(memoryStore(ref)))
       assert.strictEqual(yield* Effect.flip(attempt), error)
       assert.strictEqual((yield* attempt).folder, abcd)
     })

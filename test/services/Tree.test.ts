@@ -17,8 +17,9 @@ import * as LogLevel from "effect/LogLevel"
 import * as FolderName from "../../src/domain/FolderName.ts"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import type { SourceView } from "../../src/domain/Source.ts"
-import { type MemoryTree, Tree, TreeError } from "../../src/services/Tree.ts"
+import { Tree, TreeError } from "../../src/services/Tree.ts"
 import { runPool } from "../../src/services/tree/Pool.ts"
+import { type MemoryTree, memoryTree } from "../doubles/Tree.ts"
 import { abcd, installed, put, run, viewOf } from "../support/archive.ts"
 import { capturedLog, temporaryFolder } from "../support/log.ts"
 import { canMount } from "../support/mounts.ts"
@@ -359,7 +360,7 @@ describe("the pool", () => {
   })
 })
 
-describe("Tree.layerMemory", () => {
+describe("memoryTree", () => {
   it.effect("lists, changes between readings, and fails", () => {
     const tree: MemoryTree = {
       ABCD: { "sub/a.txt": { content: "abc", mtime: 5 }, empty: "directory" },
@@ -379,6 +380,6 @@ describe("Tree.layerMemory", () => {
         (yield* Effect.flip(manifest(view, FolderName.FolderName.make("FAIL")))).message,
         "broken"
       )
-    }).pipe(Effect.provide(Tree.layerMemory(tree)))
+    }).pipe(Effect.provide(memoryTree(tree)))
   })
 })

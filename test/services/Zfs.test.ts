@@ -12,7 +12,7 @@ import * as RawPath from "../../src/domain/RawPath.ts"
 import { encode } from "../../src/domain/SnapshotMark.ts"
 import { fingerprint, type Layout } from "../../src/domain/SourceLayout.ts"
 import { Process, ProcessError } from "../../src/services/Process.ts"
-import { makeZfsMemory, Zfs } from "../../src/services/Zfs.ts"
+import { Zfs } from "../../src/services/Zfs.ts"
 import { changesSince } from "../../src/services/zfs/changes.ts"
 import { failure, makeCommands } from "../../src/services/zfs/command.ts"
 import { destroy } from "../../src/services/zfs/destroy.ts"
@@ -20,6 +20,7 @@ import { checkTarget, isGone } from "../../src/services/zfs/layout.ts"
 import { live } from "../../src/services/zfs/live.ts"
 import { startOf } from "../../src/services/zfs/processes.ts"
 import { planPrune } from "../../src/services/zfs/prune.ts"
+import { makeZfsMemory, memoryZfs } from "../doubles/Zfs.ts"
 import { type Answer, processFake } from "../support/processFake.ts"
 
 let folder: string
@@ -377,7 +378,7 @@ describe("Zfs.layerLive", () => {
   )
 })
 
-describe("Zfs.layerMemory", () => {
+describe("memoryZfs", () => {
   it.effect("releases what is not kept, and prunes what is kept no longer", () =>
     Effect.gen(function* () {
       const memory = makeZfsMemory(folder)
@@ -396,7 +397,7 @@ describe("Zfs.layerMemory", () => {
           memory.snapshots.map(({ status }) => status),
           ["released", "pruned"]
         )
-      }).pipe(Effect.provide(Zfs.layerMemory(memory)))
+      }).pipe(Effect.provide(memoryZfs(memory)))
     })
   )
 })

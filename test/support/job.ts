@@ -8,20 +8,26 @@ import * as FolderNames from "../../src/domain/FolderName.ts"
 import { archiveKey } from "../../src/domain/JobKey.ts"
 import type { FolderResult } from "../../src/domain/RunResult.ts"
 import { type AnnounceConfig, announcedJob } from "../../src/programs/Announce.ts"
-import { Archiver, type ArchiverMemory } from "../../src/services/Archiver.ts"
-import { Hasher } from "../../src/services/Hasher.ts"
+import type { Archiver } from "../../src/services/Archiver.ts"
+import type { Hasher } from "../../src/services/Hasher.ts"
 import type { History } from "../../src/services/History.ts"
 import { Lock, type LockError } from "../../src/services/Lock.ts"
 import type { Metrics } from "../../src/services/Metrics.ts"
-import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+import type { Notification, Notifier } from "../../src/services/Notifier.ts"
 import type { Ping } from "../../src/services/Ping.ts"
-import { Progress, type Shown } from "../../src/services/Progress.ts"
+import type { Progress } from "../../src/services/Progress.ts"
 import type { Standing } from "../../src/services/Standing.ts"
-import { Store } from "../../src/services/Store.ts"
-import { emptyStore, type MemoryStore } from "../../src/services/store/memory.ts"
-import { Tree } from "../../src/services/Tree.ts"
-import type { MemoryTree } from "../../src/services/tree/Memory.ts"
-import { makeZfsMemory, Zfs, type ZfsMemory } from "../../src/services/Zfs.ts"
+import type { Store } from "../../src/services/Store.ts"
+import type { Tree } from "../../src/services/Tree.ts"
+import type { Zfs } from "../../src/services/Zfs.ts"
+import { type ArchiverMemory, memoryArchiver } from "../doubles/Archiver.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
+import { memoryLock } from "../doubles/Lock.ts"
+import { memoryNotifier } from "../doubles/Notifier.ts"
+import { memoryProgress, type Shown } from "../doubles/Progress.ts"
+import { emptyStore, type MemoryStore, memoryStore } from "../doubles/Store.ts"
+import { type MemoryTree, memoryTree } from "../doubles/Tree.ts"
+import { makeZfsMemory, memoryZfs, type ZfsMemory } from "../doubles/Zfs.ts"
 import { type MemoryState, makeState } from "./state.ts"
 
 /** A folder name that is known to be one. */
@@ -90,15 +96,15 @@ export const makeKit = (
     const lines: Array<string> = []
     const shown: Array<Shown> = []
     const layer = Layer.mergeAll(
-      Zfs.layerMemory(zfs),
-      Tree.layerMemory(tree),
-      Archiver.layerMemory(archiver),
-      Hasher.layerMemory({}, archiver.contents),
-      Store.layerMemory(store),
-      Notifier.layerMemory(sent),
+      memoryZfs(zfs),
+      memoryTree(tree),
+      memoryArchiver(archiver),
+      memoryHasher({}, archiver.contents),
+      memoryStore(store),
+      memoryNotifier(sent),
       lockLayer(options.held ?? [], options.usesLock ?? (() => Effect.void)),
       state.layer,
-      Progress.layerMemory(shown),
+      memoryProgress(shown),
       recording(lines)
     )
     const kit: JobKit = {
@@ -140,7 +146,7 @@ const lockLayer = (
       ...lock,
       acquire: (path: string) => Effect.zipRight(before(path), lock.acquire(path))
     }))
-  ).pipe(Layer.provide(Lock.layerMemory(held)))
+  ).pipe(Layer.provide(memoryLock(held)))
 
 const recording = (lines: Array<string>) =>
   Logger.replace(

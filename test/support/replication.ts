@@ -7,19 +7,22 @@ import * as TestClock from "effect/TestClock"
 import type { Job } from "../../src/domain/replication/Job.ts"
 import type { DatasetResult } from "../../src/domain/replication/ReplicationResult.ts"
 import { type AnnouncedOptions, announcedReplication } from "../../src/programs/AnnouncedReplication.ts"
-import { Lock } from "../../src/services/Lock.ts"
-import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+import type { Notification } from "../../src/services/Notifier.ts"
 import { Progress } from "../../src/services/Progress.ts"
 import { Receiver } from "../../src/services/Receiver.ts"
+import { Transfer } from "../../src/services/Transfer.ts"
+import { memoryLock } from "../doubles/Lock.ts"
+import { memoryNotifier } from "../doubles/Notifier.ts"
+import { memoryReceiver } from "../doubles/replication/receiver.ts"
+import { memorySender } from "../doubles/replication/sender.ts"
+import { memoryTransfer } from "../doubles/replication/transfer.ts"
 import {
   addDataset,
   addSnapshot,
   type MemoryDataset,
   makeReplicationMemory,
   type ReplicationMemory
-} from "../../src/services/replication/memory.ts"
-import { Sender } from "../../src/services/Sender.ts"
-import { Transfer } from "../../src/services/Transfer.ts"
+} from "../doubles/replication/world.ts"
 import { makeState } from "./state.ts"
 
 export const job: Job = {
@@ -38,12 +41,12 @@ export const job: Job = {
 
 /** The services over a world in memory; `dry`: as a dry run has them. */
 export const servicesOf = (memory: ReplicationMemory, dry = false) => {
-  const sender = Sender.layerMemory(memory)
+  const sender = memorySender(memory)
   return dry
-    ? Transfer.layerDryRun(Transfer.layerMemory(memory)).pipe(
-        Layer.provideMerge(Layer.merge(sender, Receiver.layerDryRun(Receiver.layerMemory(memory))))
+    ? Transfer.layerDryRun(memoryTransfer(memory)).pipe(
+        Layer.provideMerge(Layer.merge(sender, Receiver.layerDryRun(memoryReceiver(memory))))
       )
-    : Layer.mergeAll(sender, Receiver.layerMemory(memory), Transfer.layerMemory(memory))
+    : Layer.mergeAll(sender, memoryReceiver(memory), memoryTransfer(memory))
 }
 
 /** A world, what was said about it, and the means to replicate in it. */
@@ -55,8 +58,8 @@ export const makeKit = (given: Partial<Job> = {}, held: ReadonlyArray<string> = 
     const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
     const state = yield* makeState([{ kind: "replication", name: job.name }])
     const around = Layer.mergeAll(
-      Lock.layerMemory(held),
-      Notifier.layerMemory(sent),
+      memoryLock(held),
+      memoryNotifier(sent),
       Progress.layerNone,
       state.layer,
       recording(lines)

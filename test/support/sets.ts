@@ -6,11 +6,12 @@ import type { FolderState } from "../../src/domain/FolderState.ts"
 import * as Metadata from "../../src/domain/Metadata.ts"
 import { digestOf } from "../../src/domain/PublishPlan.ts"
 import { Hasher } from "../../src/services/Hasher.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
 
 /** The zip of a set in memory. */
 export const zipOf = (name: FolderName, which: Which) => `/memory/${name}/${namesOf(name, which).zip}`
 
-/** A set in memory; by default a good one. Digests are those of Hasher.layerMemory. */
+/** A set in memory; by default a good one. Digests are those of memoryHasher. */
 export const setOf = (name: FolderName, which: Which, change: Partial<ArchiveSet> = {}) =>
   Effect.gen(function* () {
     const names = namesOf(name, which)
@@ -54,4 +55,4 @@ export const setOf = (name: FolderName, which: Which, change: Partial<ArchiveSet
       interrupted: false,
       ...change
     } satisfies ArchiveSet
-  }).pipe(Effect.provide(Hasher.layerMemory()))
+  }).pipe(Effect.provide(memoryHasher()))

@@ -3,10 +3,10 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type { HistoryRun } from "../../src/domain/History.ts"
 import type { JobKey } from "../../src/domain/JobKey.ts"
-import { History } from "../../src/services/History.ts"
-import { Metrics } from "../../src/services/Metrics.ts"
-import { Ping } from "../../src/services/Ping.ts"
-import { type MemoryStanding, noStanding, Standing } from "../../src/services/Standing.ts"
+import { memoryHistory } from "../doubles/History.ts"
+import { memoryMetrics } from "../doubles/Metrics.ts"
+import { memoryPing } from "../doubles/Ping.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/Standing.ts"
 
 /** What runs leave and say of themselves, in memory. */
 export const makeState = (jobs: ReadonlyArray<JobKey>) =>
@@ -16,9 +16,9 @@ export const makeState = (jobs: ReadonlyArray<JobKey>) =>
     const metrics = yield* Ref.make<ReadonlyArray<string>>([])
     const pings = yield* Ref.make<ReadonlyArray<string>>([])
     const layer = Layer.mergeAll(
-      History.layerMemory(history),
-      Layer.provideMerge(Metrics.layerMemory(metrics, jobs), Standing.layerMemory(standing)),
-      Ping.layerMemory(pings)
+      memoryHistory(history),
+      Layer.provideMerge(memoryMetrics(metrics, jobs), memoryStanding(standing)),
+      memoryPing(pings)
     )
     return { history, standing, metrics, pings, layer }
   })

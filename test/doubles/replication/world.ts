@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
-import { parentOf } from "../../../domain/replication/DatasetName.ts"
-import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../domain/replication/State.ts"
-import { ZfsError } from "../../zfs/contract.ts"
-import type { Account } from "../contract.ts"
+import { parentOf } from "../../../src/domain/replication/DatasetName.ts"
+import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../src/domain/replication/State.ts"
+import type { Account } from "../../../src/services/replication/contract.ts"
+import { ZfsError } from "../../../src/services/zfs/contract.ts"
 
 /** A snapshot, and how many bytes it takes to send. */
 export interface MemorySnapshot extends Snapshot {

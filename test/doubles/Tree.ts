@@ -1,11 +1,14 @@
 import { createHash } from "node:crypto"
-import * as EntryName from "../../domain/EntryName.ts"
-import * as FolderName from "../../domain/FolderName.ts"
-import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../../domain/Manifest.ts"
-import { places } from "../../domain/MissingMounts.ts"
-import * as RawPath from "../../domain/RawPath.ts"
-import { greatest } from "./Columns.ts"
-import { TreeError } from "./TreeError.ts"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as EntryName from "../../src/domain/EntryName.ts"
+import * as FolderName from "../../src/domain/FolderName.ts"
+import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../../src/domain/Manifest.ts"
+import { places } from "../../src/domain/MissingMounts.ts"
+import * as RawPath from "../../src/domain/RawPath.ts"
+import { blockedError, Tree, TreeError } from "../../src/services/Tree.ts"
+import { greatest } from "../../src/services/tree/Columns.ts"
+import { blockedFor } from "../../src/services/tree/Folders.ts"
 
 /** A file of a made-up folder. Times in milliseconds since 1970; 1969-01-01T00:00:00Z when left out: long before a test clock begins. */
 interface MemoryEntry {
@@ -26,22 +29,41 @@ export type MemoryTree = Record<string, MemoryFolder | (() => MemoryFolder)>
 
 const someTime = Date.UTC(1969, 0, 1)
 
+/** Folders from a plain record, looked at anew in each call, so that a test may change it between runs. */
+export const memoryTree = (tree: MemoryTree): Layer.Layer<Tree> =>
+  Layer.succeed(Tree, {
+    folders: () =>
+      Effect.sync(() => ({
+        folders: foldersOf(tree),
+        unreadable: [],
+        replaced: linksOf(tree),
+        skipped: 0
+      })),
+    readable: () => Effect.void,
+    manifest: Effect.fnUntraced(function* (view, folder) {
+      const blocked = blockedFor(view, folder)
+      if (blocked !== undefined) return yield* blockedError(blocked)
+      const found = manifestIn(tree, folder)
+      return found instanceof TreeError ? yield* found : found
+    })
+  })
+
 /** The names in the record that are names of folders. */
-export const memoryFolders = (tree: MemoryTree): ReadonlyArray<FolderName.FolderName> =>
+const foldersOf = (tree: MemoryTree): ReadonlyArray<FolderName.FolderName> =>
   Object.keys(tree)
     .map(FolderName.parse)
     .filter((name) => name !== undefined)
     .sort()
 
 /** `ABCD -> elsewhere` in the record is a symbolic link with the name of a folder. */
-export const memoryLinks = (tree: MemoryTree) =>
+const linksOf = (tree: MemoryTree) =>
   Object.keys(tree).flatMap((key) => {
     const folder = key.includes(" -> ") ? FolderName.parse(key.slice(0, key.indexOf(" "))) : undefined
     return folder === undefined ? [] : [{ folder, type: "symbolic link" }]
   })
 
 /** What lies in a folder of the record. */
-export const memoryManifest = (tree: MemoryTree, folder: FolderName.FolderName): Manifest | TreeError => {
+const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName): Manifest | TreeError => {
   const given = tree[folder]
   const content = typeof given === "function" ? given() : given
   if (content === undefined) {

@@ -1,12 +1,17 @@
 import * as Effect from "effect/Effect"
-import type { SourceDataset } from "../../../domain/replication/State.ts"
-import type { Resumable, SenderService } from "../contract.ts"
+import * as Layer from "effect/Layer"
+import type { SourceDataset } from "../../../src/domain/replication/State.ts"
+import type { Resumable, SenderService } from "../../../src/services/replication/contract.ts"
+import { Sender } from "../../../src/services/Sender.ts"
 import { makeMemoryEnd, within } from "./end.ts"
 import { stepsOf } from "./steps.ts"
 import { type MemoryDataset, operation, type ReplicationMemory } from "./world.ts"
 
 /** The sender of a world in memory. */
-export const makeMemorySender = (memory: ReplicationMemory): SenderService => {
+export const memorySender = (memory: ReplicationMemory): Layer.Layer<Sender> =>
+  Layer.succeed(Sender, makeSender(memory))
+
+const makeSender = (memory: ReplicationMemory): SenderService => {
   const { datasets } = memory.source
   return {
     ...makeMemoryEnd(memory, "source", "sender"),

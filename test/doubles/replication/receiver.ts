@@ -1,13 +1,18 @@
 import * as Effect from "effect/Effect"
-import { ancestorsOf, parentOf } from "../../../domain/replication/DatasetName.ts"
-import type { TargetDataset } from "../../../domain/replication/State.ts"
-import type { ZfsError } from "../../zfs/contract.ts"
-import type { Preparation, ReceiverService } from "../contract.ts"
+import * as Layer from "effect/Layer"
+import { ancestorsOf, parentOf } from "../../../src/domain/replication/DatasetName.ts"
+import type { TargetDataset } from "../../../src/domain/replication/State.ts"
+import { Receiver } from "../../../src/services/Receiver.ts"
+import type { Preparation, ReceiverService } from "../../../src/services/replication/contract.ts"
+import type { ZfsError } from "../../../src/services/zfs/contract.ts"
 import { makeMemoryEnd, notThere, within } from "./end.ts"
 import { addDataset, type MemoryDataset, operation, type ReplicationMemory, zfsError } from "./world.ts"
 
 /** The receiver of a world in memory. */
-export const makeMemoryReceiver = (memory: ReplicationMemory): ReceiverService => {
+export const memoryReceiver = (memory: ReplicationMemory): Layer.Layer<Receiver> =>
+  Layer.succeed(Receiver, makeReceiver(memory))
+
+const makeReceiver = (memory: ReplicationMemory): ReceiverService => {
   const { datasets } = memory.target
   const change = (
     name: string,

@@ -1,9 +1,14 @@
 import * as Effect from "effect/Effect"
-import { lockIn } from "./holder.ts"
-import { held as heldBy } from "./LockError.ts"
+import * as Layer from "effect/Layer"
+import { Lock } from "../../src/services/Lock.ts"
+import { lockIn } from "../../src/services/lock/holder.ts"
+import { held as heldBy } from "../../src/services/lock/LockError.ts"
 
-/** Locks that exist in this object only. */
-export const makeMemory = (others: Iterable<string>) => {
+/** Locks that exist in this layer only; `others` are held by another process. */
+export const memoryLock = (others: Iterable<string> = []): Layer.Layer<Lock> =>
+  Layer.sync(Lock, () => makeLock(others))
+
+const makeLock = (others: Iterable<string>) => {
   const held = new Set(others)
   const ours = new Set<string>()
   const acquire = (path: string) =>

@@ -1,11 +1,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { type Evidence, noEvidence } from "../../domain/Changes.ts"
-import * as RawPath from "../../domain/RawPath.ts"
-import * as SnapshotName from "../../domain/SnapshotName.ts"
-import type { Snapshot } from "../../domain/SnapshotPrune.ts"
-import type { Blocked, Graft, SnapshotRef, SourceView } from "../../domain/Source.ts"
-import type { SnapshotHandle, SourceInfo, ZfsError, ZfsService } from "./contract.ts"
+import * as Layer from "effect/Layer"
+import { type Evidence, noEvidence } from "../../src/domain/Changes.ts"
+import * as RawPath from "../../src/domain/RawPath.ts"
+import * as SnapshotName from "../../src/domain/SnapshotName.ts"
+import type { Snapshot } from "../../src/domain/SnapshotPrune.ts"
+import type { Blocked, Graft, SnapshotRef, SourceView } from "../../src/domain/Source.ts"
+import { type SnapshotHandle, type SourceInfo, Zfs, type ZfsError } from "../../src/services/Zfs.ts"
+import type { ZfsService } from "../../src/services/zfs/contract.ts"
 
 /** A snapshot that exists in memory only. */
 interface MemorySnapshot {
@@ -53,8 +55,10 @@ export const makeZfsMemory = (root: string, overrides: Partial<ZfsMemory> = {}):
   ...overrides
 })
 
-/** Behaves like OpenZFS as far as a program can tell. */
-export const makeMemory = (memory: ZfsMemory): ZfsService => ({
+/** Behaves like OpenZFS as far as a program can tell; snapshots are entries in `memory`. */
+export const memoryZfs = (memory: ZfsMemory): Layer.Layer<Zfs> => Layer.succeed(Zfs, serviceOf(memory))
+
+const serviceOf = (memory: ZfsMemory): ZfsService => ({
   locate: Effect.fn("Zfs.locate")((path: string) =>
     orFail(memory.failing.locate, () => ({ path, dataset: memory.dataset, datasets: [memory.dataset] }))
   ),

@@ -1,10 +1,12 @@
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import type { PreviousArchive } from "../../domain/ArchiveIndex.ts"
-import type { Cursor } from "../../domain/Cursor.ts"
-import type { FolderName } from "../../domain/FolderName.ts"
-import type { FolderFailure, FolderRecord } from "../../domain/FolderState.ts"
-import type { Owner, SourceName } from "../../domain/JobIdentity.ts"
+import type { PreviousArchive } from "../../src/domain/ArchiveIndex.ts"
+import type { Cursor } from "../../src/domain/Cursor.ts"
+import type { FolderName } from "../../src/domain/FolderName.ts"
+import type { FolderFailure, FolderRecord } from "../../src/domain/FolderState.ts"
+import type { Owner, SourceName } from "../../src/domain/JobIdentity.ts"
+import { Store } from "../../src/services/Store.ts"
 import type {
   BrokenFolder,
   Publication,
@@ -13,7 +15,7 @@ import type {
   Staging,
   StoreError,
   StoreReport
-} from "./model.ts"
+} from "../../src/services/store/model.ts"
 
 /** All that a store in memory holds: fill it before a test, look at it afterwards. */
 export interface MemoryStore {
@@ -62,7 +64,11 @@ export const emptyStore: MemoryStore = {
   calls: []
 }
 
-export const makeMemory = (ref: Ref.Ref<MemoryStore>) => {
+/** A store in memory: `ref` holds everything that was published and decides what fails. */
+export const memoryStore = (ref: Ref.Ref<MemoryStore>): Layer.Layer<Store> =>
+  Layer.succeed(Store, makeStore(ref))
+
+const makeStore = (ref: Ref.Ref<MemoryStore>) => {
   const call = (name: string) => Ref.update(ref, (store) => ({ ...store, calls: [...store.calls, name] }))
 
   /** Fails with the next error that the test has laid out for the folder. */

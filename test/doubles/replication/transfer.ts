@@ -1,12 +1,17 @@
 import * as Effect from "effect/Effect"
-import { parentOf } from "../../../domain/replication/DatasetName.ts"
-import type { ZfsError } from "../../zfs/contract.ts"
-import type { TransferRequest, TransferService } from "../contract.ts"
+import * as Layer from "effect/Layer"
+import { parentOf } from "../../../src/domain/replication/DatasetName.ts"
+import type { TransferRequest, TransferService } from "../../../src/services/replication/contract.ts"
+import { Transfer } from "../../../src/services/Transfer.ts"
+import type { ZfsError } from "../../../src/services/zfs/contract.ts"
 import { stepsOf } from "./steps.ts"
 import { addDataset, type MemoryDataset, operation, type ReplicationMemory, tick, zfsError } from "./world.ts"
 
 /** Streams of a world in memory, received by the rules of `zfs receive -u -s`. */
-export const makeMemoryTransfer = (memory: ReplicationMemory): TransferService => ({
+export const memoryTransfer = (memory: ReplicationMemory): Layer.Layer<Transfer> =>
+  Layer.succeed(Transfer, makeTransfer(memory))
+
+const makeTransfer = (memory: ReplicationMemory): TransferService => ({
   tools: operation(memory, "tools", () => Effect.void),
   send: (request) => operation(memory, `send ${request.source}`, () => transfer(memory, request))
 })

@@ -1,0 +1,20 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { ArchiveSet } from "../../src/domain/ArchiveSet.ts"
+import type { FolderName } from "../../src/domain/FolderName.ts"
+import { Archives } from "../../src/services/Archives.ts"
+
+/** These sets, each looked up anew at every call: a test changes them between two calls. */
+export const memoryArchives = (
+  sets: ReadonlyArray<ArchiveSet>,
+  recorded: ReadonlyArray<FolderName> = []
+): Layer.Layer<Archives> =>
+  Layer.succeed(Archives, {
+    target: "/memory",
+    folders: Effect.sync(() => [...new Set(sets.map(({ folder }) => folder))].sort()),
+    recorded: Effect.succeed(recorded),
+    size: (folder, which) =>
+      Effect.sync(() => sets.find((set) => set.folder === folder && set.which === which)?.file?.size ?? 0),
+    open: (folder, which) =>
+      Effect.sync(() => sets.find((set) => set.folder === folder && set.which === which))
+  })

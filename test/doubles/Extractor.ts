@@ -1,0 +1,41 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { ArchiveError } from "../../src/archive/ArchiveError.ts"
+import type { Restored, RestorePlan } from "../../src/domain/RestorePlan.ts"
+import { ExtractError, Extractor, type ExtractRequest, rehearsed } from "../../src/services/Extractor.ts"
+
+/** A test's archives: by the path of the zip what a plan finds, and what becomes of it. */
+export interface ExtractorMemory {
+  readonly plans: Record<string, RestorePlan>
+  readonly results?: Record<string, Restored>
+  /** Failures of the next plans, first one first. */
+  readonly failures?: Array<ArchiveError | ExtractError>
+  readonly requests?: Array<ExtractRequest>
+  /** Zips, as they are restored. */
+  readonly carriedOut?: Array<string>
+}
+
+/** Reads and writes nothing. */
+export const memoryExtractor = (memory: ExtractorMemory): Layer.Layer<Extractor> =>
+  Layer.succeed(Extractor, {
+    prepare: Effect.fnUntraced(function* (request) {
+      memory.requests?.push(request)
+      const failure = memory.failures?.shift()
+      if (failure !== undefined) return yield* failure
+      const plan = memory.plans[request.zip]
+      if (plan === undefined) {
+        return yield* new ExtractError({ reason: "Target", message: `${request.zip}: no such zip` })
+      }
+      const prepared = rehearsed(plan)
+      return {
+        ...prepared,
+        rehearsed: false,
+        carryOut: Effect.flatMap(prepared.carryOut, (all) =>
+          Effect.sync(() => {
+            memory.carriedOut?.push(request.zip)
+            return memory.results?.[request.zip] ?? all
+          })
+        )
+      }
+    })
+  })

@@ -1,0 +1,23 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import type { JobStanding } from "../../src/domain/Standing.ts"
+import { Metrics, type MetricsSettings, metricsText } from "../../src/services/Metrics.ts"
+import { Standing } from "../../src/services/Standing.ts"
+
+/** Keeps the texts in `written`, in order. */
+export const memoryMetrics = (
+  written: Ref.Ref<ReadonlyArray<string>>,
+  jobs: MetricsSettings["jobs"]
+): Layer.Layer<Metrics, never, Standing> =>
+  Layer.effect(
+    Metrics,
+    Effect.map(Standing, (standing) => {
+      const write = (after: JobStanding | undefined, alone: boolean) =>
+        Effect.flatMap(Ref.get(written), (all) => metricsText(standing, jobs, after, alone, all.at(-1))).pipe(
+          Effect.flatMap((text) => Ref.update(written, (all) => [...all, text])),
+          Effect.catchAll((error) => Effect.logWarning(error.message))
+        )
+      return { refresh: write, rewrite: write(undefined, false) }
+    })
+  )

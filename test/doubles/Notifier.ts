@@ -1,0 +1,11 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+
+/** Keeps the messages in `sent`, in order. */
+export const memoryNotifier = (sent: Ref.Ref<ReadonlyArray<Notification>>): Layer.Layer<Notifier> =>
+  Layer.succeed(Notifier, {
+    send: (notification) => Ref.update(sent, (all) => [...all, notification]),
+    probe: Effect.succeed("Gotify" as const)
+  })

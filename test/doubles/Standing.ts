@@ -1,0 +1,96 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import { type Alerts, alertsNameOf } from "../../src/domain/Alerts.ts"
+import type { FolderName } from "../../src/domain/FolderName.ts"
+import { fileNameOf } from "../../src/domain/JobKey.ts"
+import { type LockedOut, lockedOutAgain } from "../../src/domain/LockedOut.ts"
+import { type JobStanding, keyOf, type RunMarker } from "../../src/domain/Standing.ts"
+import { withAside } from "../../src/domain/StandingAside.ts"
+import { type FolderVerification, withResult } from "../../src/domain/Verification.ts"
+import { Standing, type StandingError } from "../../src/services/Standing.ts"
+
+/** All that standings in memory hold, by the name of the file that they would be in. */
+export interface MemoryStanding {
+  readonly standings: ReadonlyMap<string, JobStanding>
+  readonly markers: ReadonlyMap<string, RunMarker>
+  readonly aside: ReadonlyMap<string, JobStanding>
+  readonly lockedOut?: ReadonlyMap<string, LockedOut>
+  readonly alerts: ReadonlyMap<string, Alerts>
+  readonly verified: ReadonlyMap<FolderName, FolderVerification>
+  /** Error of every attempt to read a standing. */
+  readonly unreadable?: StandingError
+  /** Error of every attempt to write. */
+  readonly error: StandingError | undefined
+}
+
+export const noStanding: MemoryStanding = {
+  standings: new Map(),
+  markers: new Map(),
+  aside: new Map(),
+  alerts: new Map(),
+  verified: new Map(),
+  error: undefined
+}
+
+/** Standings in `ref`. */
+export const memoryStanding = (ref: Ref.Ref<MemoryStanding>): Layer.Layer<Standing> =>
+  Layer.succeed(Standing, makeStanding(ref))
+
+const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
+  const write = (change: (memory: MemoryStanding) => Partial<MemoryStanding>) =>
+    Effect.flatMap(Ref.get(ref), (memory) =>
+      memory.error === undefined ? Ref.set(ref, { ...memory, ...change(memory) }) : Effect.fail(memory.error)
+    )
+  return {
+    load: (job) =>
+      Effect.flatMap(Ref.get(ref), ({ aside, standings, unreadable }) => {
+        if (unreadable !== undefined) return Effect.fail(unreadable)
+        const name = fileNameOf(job)
+        return Effect.succeed(withAside(standings.get(name), aside.get(name)))
+      }),
+    save: (standing) =>
+      write(({ aside, standings }) => ({
+        standings: new Map(standings).set(fileNameOf(keyOf(standing)), standing),
+        aside: new Map([...aside].filter(([name]) => name !== fileNameOf(keyOf(standing))))
+      })),
+    setAside: (standing) =>
+      Ref.update(ref, (memory) => ({
+        ...memory,
+        aside: new Map(memory.aside).set(fileNameOf(keyOf(standing)), standing)
+      })),
+    lockedOut: (job) => Effect.map(Ref.get(ref), ({ lockedOut }) => lockedOut?.get(fileNameOf(job))),
+    noteLockedOut: (job, found) =>
+      write(({ lockedOut }) => ({
+        lockedOut: new Map(lockedOut).set(
+          fileNameOf(job),
+          lockedOutAgain(lockedOut?.get(fileNameOf(job)), found)
+        )
+      })),
+    clearLockedOut: (job) =>
+      write(({ lockedOut }) => ({
+        lockedOut: new Map([...(lockedOut ?? [])].filter(([name]) => name !== fileNameOf(job)))
+      })),
+    marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(fileNameOf(job))),
+    mark: (job, marker) =>
+      write(({ markers }) => ({ markers: new Map(markers).set(fileNameOf(job), marker) })),
+    alerts: (of) => Effect.map(Ref.get(ref), ({ alerts }) => alerts.get(alertsNameOf(of))),
+    // As on disk, a folder that cannot be written to does not lose them.
+    saveAlerts: (of, after) =>
+      Ref.update(ref, (memory) => ({
+        ...memory,
+        alerts: new Map(memory.alerts).set(alertsNameOf(of), after)
+      })),
+    verified: Effect.map(Ref.get(ref), ({ verified }) => verified),
+    saveVerified: (folder, which, found) =>
+      write(({ verified }) => ({
+        verified: new Map(verified).set(folder, withResult(verified.get(folder), folder, which, found))
+      })),
+    unmark: (job, run) =>
+      write(({ markers }) => ({
+        markers: new Map(
+          [...markers].filter(([name, marker]) => name !== fileNameOf(job) || marker.run !== run)
+        )
+      }))
+  }
+}
