@@ -3,7 +3,7 @@ import { makeCombiner } from "./Crc32.ts"
 import type { Extent } from "./Slices.ts"
 
 /** Copied ranges of a zip that is read in slices, in order. */
-export interface CopiedParts {
+interface CopiedParts {
   /** What of the next slice is copied. */
   readonly within: (content: Extent) => ReadonlyArray<Extent>
   /** Takes the CRC-32 of these parts, in their order. The first range that is complete now and is not what was copied. */

@@ -1,5 +1,5 @@
 /** The central directory as the end records describe it. */
-export interface Directory {
+interface Directory {
   readonly entries: number
   readonly start: number
   readonly size: number

@@ -1,10 +1,8 @@
 import { pipeline } from "node:stream/promises"
 import { crc32, createInflateRaw, inflateRawSync } from "node:zlib"
 import { codeOf } from "../domain/Errno.ts"
-import type { BlockReader } from "./BlockReader.ts"
 import { need } from "./Damage.ts"
 import type { EntrySums } from "./Entry.ts"
-import type { ZipEntry } from "./ReadHeaders.ts"
 import { release } from "./Release.ts"
 
 /** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */
@@ -64,25 +62,3 @@ export const makeSums = ({ crc32: expected, size }: EntrySums) => {
 }
 
 const wrongSize = "its data has another size than it says"
-
-/** The entry's uncompressed data, with size and CRC-32 checked at its end. A chunk is valid until the next is asked for. */
-export async function* readData(blocks: BlockReader, entry: ZipEntry): AsyncGenerator<Buffer> {
-  const sums = makeSums(entry)
-  for await (const chunk of chunks(blocks, entry)) {
-    sums.add(chunk)
-    yield chunk
-  }
-  sums.check()
-}
-
-// Not through yauzl's streams: those cost three times as much, for small data and for large.
-async function* chunks(blocks: BlockReader, entry: ZipEntry): AsyncGenerator<Buffer> {
-  const stored = entry.method === "store"
-  if (isSmall(entry)) {
-    const raw = await blocks.bytes(entry.dataStart, entry.compressedSize)
-    yield stored ? raw : inflateWhole(raw, entry)
-  } else {
-    const pieces = blocks.pieces(entry.dataStart, entry.end)
-    yield* stored ? pieces : inflatePieces(pieces)
-  }
-}

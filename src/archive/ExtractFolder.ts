@@ -178,7 +178,7 @@ export const finishFolders = async ({ folders, root }: FinishFoldersInput): Prom
  * Permissions that a restored folder gets: those of the archive, and the sticky bit, which only takes rights away. Not setgid:
  * the group that it speaks of is not in a zip.
  */
-export const folderMode = (mode: number): number => mode & 0o1777
+const folderMode = (mode: number): number => mode & 0o1777
 
 /** The same of a file. Never setuid or setgid: whoever restores would lend his own rights to what a stranger wrote. */
 export const fileMode = (mode: number): number => mode & 0o777

@@ -10,7 +10,7 @@ export interface Shared {
   readonly figures: () => SharedFigures
 }
 
-export interface SharedFigures {
+interface SharedFigures {
   /** Bytes that went to files, whatever became of them: what a bar shows. */
   readonly written: number
   /** Files that are complete, their bytes, and how many of them took the place of others. */

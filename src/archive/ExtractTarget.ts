@@ -137,7 +137,7 @@ const toBeMade = async (to: string): Promise<Pick<Target, "path" | "id">> => {
 }
 
 /** What is at a place in DIR. */
-export interface Standing extends FolderId {
+interface Standing extends FolderId {
   readonly is: Exclude<Conflict["is"], "archives">
   /** Bytes that become free when it is removed, as far as that can be known. */
   readonly freed: number

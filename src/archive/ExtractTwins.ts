@@ -62,7 +62,7 @@ const isWithin = (folder: Folder, path: RawPath.RawPath): boolean =>
   folder.path === RawPath.here || path.startsWith(`${folder.path}/`)
 
 /** What is known of twins: they are one name in DIR, or that has to be tried there. */
-export interface Meeting {
+interface Meeting {
   readonly meeting: ReadonlyArray<Twins>
   readonly untried: ReadonlyArray<Twins>
 }

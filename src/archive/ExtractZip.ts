@@ -16,7 +16,7 @@ import { makeWritten } from "./ExtractWritten.ts"
 import type { Slice } from "./Slices.ts"
 
 /** Everything that is needed to carry a plan out. */
-export interface Extraction {
+interface Extraction {
   readonly request: ExtractRequest
   readonly blocks: BlockReader
   readonly plan: ExtractPlan

@@ -15,7 +15,7 @@ const fixedLength = 24
  * same name, kind, original path, size, time and mode. So one thread can tell another what it found without
  * sending it.
  */
-export interface HeadDigest {
+interface HeadDigest {
   readonly head: (head: EntryHead) => void
   /** The same for a manifest's entry, without making a head of it. */
   readonly wanted: (entry: ManifestEntry) => void

@@ -1,46 +1,9 @@
-import { isArchiveError } from "./ArchiveError.ts"
 import { type BlockReader, openBlocks } from "./BlockReader.ts"
 import { damaged, need } from "./Damage.ts"
 import { endRecords } from "./EndRecord.ts"
-import { readData } from "./EntryData.ts"
-import { checkLocal, readEntry, type ZipEntry } from "./ReadHeaders.ts"
+import { readEntry, type ZipEntry } from "./ReadHeaders.ts"
 import { type Extent, type Slice, slices } from "./Slices.ts"
 import { parseRecords, readEnd, type ZipEnd } from "./Yauzl.ts"
-
-export type { ZipEntry } from "./ReadHeaders.ts"
-
-/** An entry whose headers have been checked, with a way to its content. */
-export interface ReadEntry extends ZipEntry {
-  /** The uncompressed data. Fails when CRC-32 or size are wrong, once all of it has been read. */
-  readonly content: () => AsyncIterable<Buffer>
-}
-
-/**
- * All entries of a zip that this program wrote, in order, each checked as far as it can be without what it was
- * made from: both headers say the same, entries lie one behind the other with nothing between them, before
- * or after. The CRC-32 is checked by whoever reads an entry's `content` to its end. Every failure is an
- * ArchiveError that names the entry.
- */
-export async function* readZip(path: string, signal: AbortSignal): AsyncGenerator<ReadEntry> {
-  const blocks = await open(path, signal)
-  try {
-    for await (const batch of batches(blocks, path, signal)) {
-      for (const entry of batch) {
-        signal.throwIfAborted()
-        const fail = damaged(path, entry.name)
-        const header = await blocks.bytes(entry.start, entry.dataStart - entry.start).catch(fail)
-        try {
-          checkLocal(entry, header)
-        } catch (cause) {
-          fail(cause)
-        }
-        yield { ...entry, content: () => content(blocks, entry, signal, fail) }
-      }
-    }
-  } finally {
-    await blocks.close()
-  }
-}
 
 /**
  * What the central directory says of the entries of a zip that this program wrote, in order and in batches: for
@@ -52,17 +15,13 @@ export async function* readEntries(
   path: string,
   signal: AbortSignal
 ): AsyncGenerator<ReadonlyArray<ZipEntry>> {
-  const blocks = await open(path, signal)
+  signal.throwIfAborted()
+  const blocks = await openBlocks(path)
   try {
     yield* batches(blocks, path, signal)
   } finally {
     await blocks.close()
   }
-}
-
-const open = (path: string, signal: AbortSignal): Promise<BlockReader> => {
-  signal.throwIfAborted()
-  return openBlocks(path)
 }
 
 async function* batches(
@@ -139,21 +98,4 @@ const checkEnd = async (
   const fits = (last?.content.end ?? 0) === start && blocks.size === at + expected.length
   const found = fits ? await blocks.bytes(at, expected.length) : undefined
   if (found?.equals(expected) !== true) damaged(path)(new Error("its end record does not fit its content"))
-}
-
-async function* content(
-  blocks: BlockReader,
-  entry: ZipEntry,
-  signal: AbortSignal,
-  fail: (cause: unknown) => never
-): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of readData(blocks, entry)) {
-      signal.throwIfAborted()
-      yield chunk
-    }
-  } catch (cause) {
-    if (signal.aborted || isArchiveError(cause)) throw cause
-    fail(cause)
-  }
 }

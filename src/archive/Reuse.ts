@@ -11,7 +11,7 @@ export interface OldEntry extends EntryHead, EntrySums {
 }
 
 /** An entry that is taken over. */
-export interface CopiedEntry {
+interface CopiedEntry {
   readonly head: EntryHead
   readonly old: OldEntry
 }

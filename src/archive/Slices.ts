@@ -20,7 +20,7 @@ export interface Extent {
 }
 
 /** Where the central directory cannot be followed any further. */
-export interface Break {
+interface Break {
   readonly broken: string
 }
 

@@ -2,7 +2,7 @@
 export type Slot = Uint8Array
 
 /** Slots that are used again and again: fresh memory costs more than what is done in it. */
-export interface Slots {
+interface Slots {
   readonly take: () => Slot
   readonly give: (slot: Slot) => void
 }

@@ -14,7 +14,7 @@ import { messagesOf } from "./failures.ts"
 import { hasColour, processTerminal, type Terminal } from "./Terminal.ts"
 
 /** What was asked for could not be written: whoever waits for it must not take it for complete. */
-export class OutputError extends Data.TaggedError("OutputError")<{
+class OutputError extends Data.TaggedError("OutputError")<{
   readonly message: string
   readonly cause: unknown
 }> {}

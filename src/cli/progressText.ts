@@ -13,7 +13,7 @@ export interface Figures {
 }
 
 /** The place that there is for lines. */
-export interface Room {
+interface Room {
   /** Columns that a line may have. */
   readonly width: number
   /** How many lines, at least one. */

@@ -25,7 +25,7 @@ interface RunFlags {
 }
 
 /** What the program of a run is given beside its job. */
-export interface RunContext {
+interface RunContext {
   readonly run: string
   readonly host: string
   readonly pid: number

@@ -77,11 +77,11 @@ export const exclude = several(
 
 export const lock = single("lock", "FILE", "The lock file, instead of one for this job.")
 
-export const bandwidth = single("bandwidth", "RATE", "At most so many bytes a second, such as 10M.")
+const bandwidth = single("bandwidth", "RATE", "At most so many bytes a second, such as 10M.")
 
-export const compress = single("compress", "zstd|none", "Compress on the way; zstd has to be on both hosts.")
+const compress = single("compress", "zstd|none", "Compress on the way; zstd has to be on both hosts.")
 
-export const rollback = Options.boolean("rollback").pipe(
+const rollback = Options.boolean("rollback").pipe(
   Options.withDescription(
     "Where a replica went its own way, destroy what it has after the latest common snapshot."
   )

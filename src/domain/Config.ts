@@ -57,7 +57,6 @@ export const Compression = Schema.Struct({
   level: withDefault(whole(0, 9), () => 6),
   threads: withDefault(whole(1, 256), () => Math.min(256, availableParallelism()))
 })
-export type Compression = typeof Compression.Type
 
 // An IPv6 address may stand in brackets, as in a URL; any other colon would begin a port, which has its own key.
 const BrokerHost = described(

@@ -7,7 +7,7 @@ interface Escaped {
 }
 
 /** The archive names of a folder's paths. */
-export interface Names {
+interface Names {
   /** One for each path, in the order of the paths. */
   readonly names: ReadonlyArray<string>
   /** Entries whose own last part had to be escaped (not those that merely lie below such a directory). */

@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 /** The name of a folder that is archived: exactly four upper-case ASCII letters or digits. */
 export type FolderName = string & Brand.Brand<"FolderName">
 
-export const pattern = /^[A-Z0-9]{4}$/
+const pattern = /^[A-Z0-9]{4}$/
 
 /** Schema of a folder name, for the command line and for files. */
 export const FolderName = Schema.String.pipe(

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto"
 import { unsettledFrom } from "./ArchiveIndex.ts"
 import type { FolderName } from "./FolderName.ts"
 import type { FolderState } from "./FolderState.ts"
@@ -51,7 +50,10 @@ export interface Manifest {
   readonly hardLinks: boolean
   /** Those whose names are not UTF-8, with the names they get in the archive. */
   readonly escaped?: ReadonlyArray<{ readonly path: RawPath; readonly name: string }>
-  /** See {@link hashEntries}. */
+  /**
+   * SHA-256 (hex) over kind, mode, size, mtime and path of the folder itself (its path is empty) and of every entry in byte order of
+   * path: different as soon as a name, a mode, a size, a time in nanoseconds or a kind differs.
+   */
   readonly hash: string
   /**
    * Inode and ctime (nanoseconds since 1970) of each entry, in pairs, in the order of `entries`: what shows that
@@ -77,7 +79,7 @@ export interface LatestTimes {
 }
 
 /** The devices of a folder's entries: a number for each of them costs less than the device itself. */
-export interface Devices {
+interface Devices {
   readonly list: ReadonlyArray<bigint>
   readonly of: Uint32Array
 }
@@ -123,28 +125,6 @@ export const isUnsettled = (
   return time >= unsettledFrom(millis)
 }
 
-/**
- * SHA-256 (hex) over kind, mode, size, mtime and path of the folder itself (its path is empty) and of every entry in byte order of path:
- * different as soon as a name, a mode, a size, a time in nanoseconds or a kind differs.
- */
-export const hashEntries = (
-  folder: Pick<ManifestEntry, "mode" | "mtimeNs">,
-  entries: ReadonlyArray<ManifestEntry>
-): string => {
-  const hash = createHash("sha256")
-  let lines = folderLine(folder)
-  for (const { kind, mode, mtimeNs, path, size } of entries) {
-    lines += `${lineHead(kind, mode, size, mtimeNs)}${path}\0`
-    if (lines.length < hashedAtOnce) continue
-    hash.update(lines, "latin1")
-    lines = ""
-  }
-  return hash.update(lines, "latin1").digest("hex")
-}
-
-/** A call costs as much as hashing a few hundred bytes. */
-const hashedAtOnce = 1 << 16
-
 /** What stands before the path in an entry's line of the digest; behind the path there is a NUL. */
 export const lineHead = (kind: ManifestEntry["kind"], mode: number, size: number, mtimeNs: bigint): string =>
   `${kind === "file" ? "f" : "d"} ${mode} ${size} ${mtimeNs} `
@@ -152,7 +132,3 @@ export const lineHead = (kind: ManifestEntry["kind"], mode: number, size: number
 /** The line of the folder itself, which comes first. */
 export const folderLine = ({ mode, mtimeNs }: Pick<ManifestEntry, "mode" | "mtimeNs">): string =>
   `${lineHead("directory", mode, 0, mtimeNs)}\0`
-
-/** Order of manifests and archives: by the bytes of the path. */
-export const byPath = (a: { readonly path: RawPath }, b: { readonly path: RawPath }): number =>
-  a.path < b.path ? -1 : a.path > b.path ? 1 : 0

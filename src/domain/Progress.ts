@@ -2,14 +2,14 @@ import type { FolderName } from "./FolderName.ts"
 import { count } from "./Units.ts"
 
 /** A folder that a run may have to archive. */
-export interface Expected {
+interface Expected {
   readonly folder: FolderName
   /** Uncompressed bytes, as its last archive had them; undefined where there is none. */
   readonly bytes: number | undefined
 }
 
 /** How far a whole run is. */
-export interface RunFigures {
+interface RunFigures {
   /** Bytes of the folders, as far as they have been archived and verified. Never becomes less. */
   readonly done: number
   /** At least `done`, and the same at the end. Undefined as long as no folder's size is known. */

@@ -12,7 +12,7 @@ export interface Conflict {
 }
 
 /** A number of things, and the first of them by name. */
-export interface Some<A> {
+interface Some<A> {
   readonly count: number
   readonly first: ReadonlyArray<A>
 }
@@ -98,7 +98,7 @@ export const nothingRestored: Restored = {
 }
 
 /** How many of something are told by name. */
-export const namesTold = 10
+const namesTold = 10
 
 /** Gathers {@link Some}. */
 export const gather = <A>() => {
@@ -121,7 +121,7 @@ const kinds = {
 } as const
 
 /** `a/b.txt: there is a file already`. */
-export const describeConflict = ({ is, path, wanted }: Conflict): string => {
+const describeConflict = ({ is, path, wanted }: Conflict): string => {
   if (is === "archives")
     return `${path}: this is the folder that the archives are in, which nothing is restored to`
   const belongs = is === "file" && wanted === "file" ? "" : `, where ${kinds[wanted]} belongs`

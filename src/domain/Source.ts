@@ -11,10 +11,6 @@ export const SnapshotRef = Schema.Struct({
 })
 export type SnapshotRef = typeof SnapshotRef.Type
 
-/** One word that is the same for the same snapshot only. */
-export const identify = (snapshot: SnapshotRef): string =>
-  `${snapshot.name}:${Object.values(snapshot.guids).sort().join(":")}`
-
 /** A child dataset mounted inside the source: in its parent's snapshot there is an empty folder in its place. */
 export interface Graft {
   /** Where it is mounted, relative to the source folder. */

@@ -31,7 +31,7 @@ export interface Layout extends Home {
 }
 
 /** Why a folder cannot be the source of snapshots. */
-export interface Unusable {
+interface Unusable {
   readonly reason: "NotZfs" | "Unmounted"
   readonly message: string
 }

@@ -11,7 +11,7 @@ export interface ThreadLook {
 }
 
 /** A thread that has been found waiting, look after look, without doing anything in between. */
-export interface Wait {
+interface Wait {
   readonly name: string
   readonly looks: number
   /** At the first of them. */

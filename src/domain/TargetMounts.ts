@@ -27,7 +27,6 @@ export type PlaceMounts = typeof PlaceMounts.Type
 
 /** `<target>/.zipper/mounts.json`: folders of the target that were mounts of their own at the last run. */
 export const FolderMounts = Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) })
-export type FolderMounts = typeof FolderMounts.Type
 
 /** The mount that a folder lies in: the longest mount point, and of several there the last one. `path` has no symlinks. */
 export const holderOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Holder => {

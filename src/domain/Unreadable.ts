@@ -1,7 +1,7 @@
 import { count } from "./Units.ts"
 
 /** So many of a folder's unreadable files are named; the rest is counted. */
-export const namedAtMost = 10
+const namedAtMost = 10
 
 /**
  * `cannot read ABCD/a: permission denied (EACCES); 12 more cannot be read: ABCD/b, … and 3 others`: the first failure, which names its

@@ -7,7 +7,7 @@ import type { Verdict } from "./VerifyResult.ts"
 export type Other = "usable" | "foreign" | "damaged" | "none"
 
 /** What a person needs to know where an archive is not good. */
-export interface Situation {
+interface Situation {
   readonly verdict: Verdict
   readonly which: Which
   readonly other: Other

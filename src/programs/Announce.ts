@@ -18,7 +18,7 @@ export interface AnnounceConfig extends JobConfig {
 }
 
 /** What the command line and the process add. */
-export interface AnnounceOptions extends JobOptions {
+interface AnnounceOptions extends JobOptions {
   /** Name of this machine. */
   readonly host: string
   /** Of this process. */

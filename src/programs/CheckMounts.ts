@@ -6,7 +6,7 @@ import type { Manifest } from "../domain/Manifest.ts"
 import { missing } from "../domain/MissingMounts.ts"
 
 /** What belongs in the folder is not there. */
-export class PlaceMissing extends Data.TaggedError("PlaceMissing")<{
+class PlaceMissing extends Data.TaggedError("PlaceMissing")<{
   readonly message: string
   readonly transient: false
 }> {}

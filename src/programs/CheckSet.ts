@@ -29,14 +29,10 @@ export interface Examined {
 }
 
 /**
- * All that is wrong with a set; an empty list says that every bit of its zip, its checksum files and its metadata is what
- * was published, as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or thread for
- * the work.
+ * What is in a set and all that is wrong with it; no findings say that every bit of its zip, its checksum files and its metadata is
+ * what was published, as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or
+ * thread for the work. `onRead` is told how many bytes of the zip, from its beginning, have been read.
  */
-export const checkSet = (set: ArchiveSet, depth: Depth) =>
-  Effect.map(examine(set, depth), ({ findings }) => findings)
-
-/** {@link checkSet}, with what is in the set; `onRead` is told how many bytes of the zip, from its beginning, have been read. */
 export const examine = Effect.fn("CheckSet")(function* (
   set: ArchiveSet,
   depth: Depth,

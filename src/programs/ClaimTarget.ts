@@ -5,7 +5,7 @@ import { Store } from "../services/Store.ts"
 import { type SourceInfo, Zfs } from "../services/Zfs.ts"
 
 /** The target belongs to another job. */
-export class TargetTaken extends Data.TaggedError("TargetTaken")<{ readonly message: string }> {}
+class TargetTaken extends Data.TaggedError("TargetTaken")<{ readonly message: string }> {}
 
 /**
  * Fails when the target belongs to a job with another source: the two would take each other's archives for their own. Where that

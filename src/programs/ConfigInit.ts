@@ -6,16 +6,16 @@ import { type Answers, answered } from "../domain/ConfigRender.ts"
 import { Disk } from "../services/Disk.ts"
 
 /** No configuration was written; nothing that was there was touched. */
-export class ConfigInitError extends Data.TaggedError("ConfigInitError")<{ readonly message: string }> {}
+class ConfigInitError extends Data.TaggedError("ConfigInitError")<{ readonly message: string }> {}
 
 /** What was written. */
-export interface Written {
+interface Written {
   readonly file: string
   readonly example: string
 }
 
 /** Where the example beside a configuration goes: `zipper.json` has `zipper.example.jsonc`. */
-export const exampleOf = (path: string): string => `${path.replace(/\.jsonc?$/, "")}.example.jsonc`
+const exampleOf = (path: string): string => `${path.replace(/\.jsonc?$/, "")}.example.jsonc`
 
 /** There is room for the configuration: its folder is there, and no file of that name. */
 export const mustBeNew = Effect.fn("ConfigInit.mustBeNew")(function* (path: string) {

@@ -12,7 +12,7 @@ export interface DemoPlace {
 }
 
 /** How a demonstration went. */
-export interface DemoResult {
+interface DemoResult {
   /** All of it as it should. */
   readonly ok: boolean
   /** Folders archived by each run. */

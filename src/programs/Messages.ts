@@ -28,7 +28,7 @@ export interface MessageSettings {
 }
 
 /** What a run has to say. A message that is undefined is not wanted (`notify_on`), or there is nothing to say. */
-export interface Messages {
+interface Messages {
   /** About all that is failing. Sent when it is due, see Alerts. */
   readonly failure: Notification | undefined
   readonly success?: Notification | undefined

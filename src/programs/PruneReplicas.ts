@@ -27,7 +27,7 @@ import { retryTransient } from "./Retry.ts"
 import { waitForLock } from "./WaitForLock.ts"
 
 /** What the configuration and the command line add to a job. */
-export interface PruneOptions {
+interface PruneOptions {
   /** Short id of this run, in every log line. */
   readonly run: string
   readonly retries: number
@@ -44,7 +44,7 @@ export interface PruneOptions {
  * nothing is destroyed and this fails with PreflightError; while one of them is at work, with LockError. What there is
  * nothing of is in the summary.
  */
-export const pruneReplicas = Effect.fn("PruneReplicas")(function* (
+const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   job: Job,
   retention: Retention,
   options: PruneOptions

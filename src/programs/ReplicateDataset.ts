@@ -18,7 +18,7 @@ import type { Item } from "./ReplicationSurvey.ts"
 import { retryTransient } from "./Retry.ts"
 
 /** How every dataset of a job is worked on. */
-export interface DatasetSettings {
+interface DatasetSettings {
   readonly job: Job
   readonly rollback: boolean
   readonly retries: number

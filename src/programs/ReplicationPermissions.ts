@@ -66,7 +66,7 @@ export const missingPermissions = Effect.fnUntraced(function* (found: Survey, ro
 })
 
 /** `as root on nas: zfs allow -u backup send,hold tank/data`. */
-export const grantLine = (
+const grantLine = (
   end: Pick<End, "label">,
   user: string,
   permissions: ReadonlyArray<string>,
@@ -75,14 +75,14 @@ export const grantLine = (
   `${user} may not ${permissions.join(", ")} on ${dataset}; as root on ${end.label}: ${allowCommand({ user, permissions, dataset })}`
 
 /** Where a replica's permissions come from: itself, or the nearest dataset above it that exists. */
-export const placeOf = (exists: (dataset: string) => boolean, target: string): Place | undefined => {
+const placeOf = (exists: (dataset: string) => boolean, target: string): Place | undefined => {
   if (exists(target)) return { dataset: target, where: "here" }
   const nearest = ancestorsOf(target).findLast(exists)
   return nearest === undefined ? undefined : { dataset: nearest, where: "both" }
 }
 
 /** The same for each, once; a dataset that is named for both counts for both. */
-export const placesOf = (
+const placesOf = (
   exists: (dataset: string) => boolean,
   targets: ReadonlyArray<string>
 ): ReadonlyArray<Place> => {

@@ -21,10 +21,10 @@ import { undelivered } from "./Status.ts"
 import { targetFolders } from "./TargetFolders.ts"
 
 /** No page was written; a page that was there is still there. */
-export class ReportError extends Data.TaggedError("ReportError")<{ readonly message: string }> {}
+class ReportError extends Data.TaggedError("ReportError")<{ readonly message: string }> {}
 
 /** The page, and what it was made from. */
-export interface Made {
+interface Made {
   readonly report: Report
   readonly html: string
 }

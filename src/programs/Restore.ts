@@ -30,7 +30,7 @@ import { published } from "./Published.ts"
 export type { RestoreOptions } from "../domain/RestoreAdvice.ts"
 
 /** There is nothing to restore. `Lost`: runs have published archives, and nothing is left of them. `Changed`: runs keep publishing while it is looked at. */
-export class RestoreError extends Data.TaggedError("RestoreError")<{
+class RestoreError extends Data.TaggedError("RestoreError")<{
   readonly reason: "UnknownFolder" | "NoArchive" | "Lost" | "Changed"
   readonly message: string
 }> {}

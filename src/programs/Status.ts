@@ -20,13 +20,13 @@ import { flawedArchives, lostArchives } from "./LostArchives.ts"
 import { targetFolders } from "./TargetFolders.ts"
 
 /** How things stand cannot be told; the message says what to do about it. */
-export class StatusError extends Data.TaggedError("StatusError")<{
+class StatusError extends Data.TaggedError("StatusError")<{
   readonly message: string
   readonly cause?: unknown
 }> {}
 
 /** What to tell of. */
-export interface StatusRequest {
+interface StatusRequest {
   /** Milliseconds; undefined: nothing is overdue. */
   readonly maxAge: number | undefined
   readonly replications: ReadonlyArray<{

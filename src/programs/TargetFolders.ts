@@ -4,7 +4,7 @@ import * as FolderName from "../domain/FolderName.ts"
 import { Disk } from "../services/Disk.ts"
 
 /** Nothing is there: what could be said of the target would be said of an empty place. */
-export class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: string }> {
+class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: string }> {
   override get message() {
     return `the target ${this.path} does not exist: is its dataset mounted, and is target_path right?`
   }

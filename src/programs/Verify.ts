@@ -34,7 +34,7 @@ import { telling } from "./Messages.ts"
 import { published } from "./Published.ts"
 
 /** There is nothing to verify, which is not the same as "all is well". */
-export class NothingToVerify extends Data.TaggedError("NothingToVerify")<{ readonly message: string }> {}
+class NothingToVerify extends Data.TaggedError("NothingToVerify")<{ readonly message: string }> {}
 
 /** Folders were asked for of which the target has no archives. */
 export class UnknownFolders extends Data.TaggedError("UnknownFolders")<{
@@ -45,7 +45,7 @@ export class UnknownFolders extends Data.TaggedError("UnknownFolders")<{
 }> {}
 
 /** What is verified. */
-export interface VerifyOptions {
+interface VerifyOptions {
   /** Only these folders; none: all that have archives. */
   readonly folders: ReadonlyArray<FolderName>
   readonly which: Which

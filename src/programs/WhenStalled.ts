@@ -5,7 +5,7 @@ import { duration } from "../domain/Units.ts"
 import { type Found, Stall } from "../services/Stall.ts"
 
 /** The run waits for something that does not come, and that nobody can end. */
-export class Stalled extends Data.TaggedError("Stalled")<Found> {
+class Stalled extends Data.TaggedError("Stalled")<Found> {
   override get message() {
     return `given up: ${harmless(this.program)} has hung in the kernel for ${duration(this.seconds * 1000)}, as on a pool that is suspended (see zpool status; zpool clear, once its disks are back) or a disk or network share that does not answer; this process keeps its lock until the kernel lets it end`
   }

@@ -7,7 +7,7 @@ import { abortable } from "./abortable.ts"
 import { Workers } from "./Workers.ts"
 
 export type { ArchiveError } from "../archive/ArchiveError.ts"
-export type { Audit, AuditOptions, Flaw } from "../archive/AuditZip.ts"
+export type { Audit } from "../archive/AuditZip.ts"
 
 /** Reads zips back for which there is nothing but what lies beside them. */
 export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<

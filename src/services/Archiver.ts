@@ -18,7 +18,7 @@ import { Workers } from "./Workers.ts"
 export { ArchiveError, type ArchiveReport } from "../archive/ArchiveError.ts"
 
 /** How a zip is made, beside what it is made of. */
-export interface ArchiveOptions {
+interface ArchiveOptions {
   /**
    * The archive before. Entries of files that nobody has touched since are copied from it in compressed form, if
    * it was made with the same compression; a failure to read it has the reason `Previous`.
@@ -31,7 +31,7 @@ export interface ArchiveOptions {
 }
 
 /** How a zip is verified. */
-export interface VerifyOptions {
+interface VerifyOptions {
   /** Of {@link ArchiveReport}: what was copied from the archive before. */
   readonly copied?: ReadonlyArray<CopiedRange> | undefined
   /** Told now and then how many of the zip's bytes have been read back; up to all of them. */

@@ -13,7 +13,7 @@ import { Workers } from "./Workers.ts"
 export { HashError } from "./hasher/HashError.ts"
 
 /** The digests of a file that is still being written. */
-export interface Following {
+interface Following {
   /**
    * The first `bytes` bytes of the file are final and can be read from it now. Costs nothing; may be called as often as
    * there is something to say.

@@ -7,10 +7,8 @@ import type { StateSettings } from "./state/folder.ts"
 import type { HistoryError } from "./state/HistoryError.ts"
 import { makeHistory } from "./state/history.ts"
 
-export { HistoryError } from "./state/HistoryError.ts"
-
 /** What there is of it. */
-export interface FoundHistory {
+interface FoundHistory {
   /** In the order in which they ended, which is not always that of their times: the clock may have been set. */
   readonly runs: ReadonlyArray<HistoryRun>
   /** Lines that could not be understood. */

@@ -9,7 +9,6 @@ import { holderOf, lookAt } from "./lock/lookAt.ts"
 import { makeProbe } from "./lock/probe.ts"
 import { Process } from "./Process.ts"
 
-export type { Holder } from "./lock/holder.ts"
 export { LockError } from "./lock/LockError.ts"
 
 /** One run at a time for one lock file. */

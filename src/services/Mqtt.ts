@@ -5,8 +5,6 @@ import type { Mqtt as MqttSettings } from "../domain/Config.ts"
 import { addressOf, publish } from "./mqtt/client.ts"
 import type { MqttError } from "./mqtt/MqttError.ts"
 
-export { MqttError } from "./mqtt/MqttError.ts"
-
 /** Publishes to an MQTT broker. */
 export class Mqtt extends Context.Tag("zipper/Mqtt")<
   Mqtt,

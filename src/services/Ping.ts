@@ -4,8 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { makePing, type PingSettings } from "./ping/http.ts"
 
-export type { PingSettings } from "./ping/http.ts"
-
 /** A dead man's switch: somebody elsewhere, who says so when no run reports any more. */
 export class Ping extends Context.Tag("zipper/Ping")<
   Ping,

@@ -24,7 +24,7 @@ const farewell: Duration.DurationInput = "2 seconds"
  * Work that hangs in the kernel, as on a pool that is suspended, or on a disk or a share that does not answer: no signal ends it,
  * it holds up whoever waits for it, and this process cannot end before it does.
  */
-export interface StallService {
+interface StallService {
   /** Comes to its end when a thread of ours, or of a program that we started, hangs. */
   readonly found: Effect.Effect<Found>
   /**

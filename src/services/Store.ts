@@ -20,14 +20,7 @@ import type {
   StoreSettings
 } from "./store/model.ts"
 
-export {
-  type Publication,
-  type Published,
-  type RecoveryReport,
-  type Staging,
-  StoreError,
-  type StoreSettings
-} from "./store/model.ts"
+export { type Publication, type RecoveryReport, StoreError, type StoreSettings } from "./store/model.ts"
 
 /** The target folder: published archives, their state, the job's cursor. */
 export class Store extends Context.Tag("zipper/Store")<

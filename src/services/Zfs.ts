@@ -7,13 +7,7 @@ import { makeDryRun } from "./zfs/dryRun.ts"
 import { live } from "./zfs/live.ts"
 import { makeReal } from "./zfs/real.ts"
 
-export {
-  type PruneReport,
-  type SnapshotHandle,
-  type SourceInfo,
-  ZfsError,
-  type ZfsSettings
-} from "./zfs/contract.ts"
+export { type SnapshotHandle, type SourceInfo, ZfsError } from "./zfs/contract.ts"
 
 /** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
 export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {

@@ -1,5 +1,5 @@
 /** What a thread sees of a file that is still being written. */
-export interface Grown {
+interface Grown {
   /** So many bytes from the beginning are final. */
   readonly bytes: number
   /** There will not be more. */
@@ -7,7 +7,7 @@ export interface Grown {
 }
 
 /** Tells a thread how far a file has been written: through memory that both see, so it costs nothing to tell. */
-export interface Growth {
+interface Growth {
   /** Goes to the thread, which reads it with {@link waitForGrowth}. */
   readonly memory: SharedArrayBuffer
   readonly tell: (grown: Grown) => void

@@ -7,7 +7,7 @@ import { type Reply, ready, unpackFailure } from "./Wire.ts"
 export type WorkerProgram = URL | string
 
 /** How a pool is made. */
-export interface PoolOptions {
+interface PoolOptions {
   readonly program: WorkerProgram
   /** At most so many threads. */
   readonly width: number
@@ -18,7 +18,7 @@ export interface PoolOptions {
 }
 
 /** Worker threads, started as they are needed and kept until the pool is closed. */
-export interface Pool extends Pick<Runner, "width" | "run"> {
+interface Pool extends Pick<Runner, "width" | "run"> {
   /** Ends all threads; work that is under way rejects with {@link WorkerEnded}. */
   readonly close: () => Promise<void>
 }

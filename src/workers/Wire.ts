@@ -18,7 +18,7 @@ export type Reply<K extends Kind> =
   | { readonly ok: false; readonly failure: Failure }
 
 /** An error as plain data: between threads an error loses its class and its fields. */
-export type Failure =
+type Failure =
   | {
       readonly tag: "archive"
       readonly reason: ArchiveError["reason"]

@@ -3,11 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { isArchiveError } from "../../src/archive/ArchiveError.ts"
-import { readZip } from "../../src/archive/ReadZip.ts"
 import { verifyZip } from "../../src/archive/VerifyZip.ts"
 import { inProcess } from "../../src/workers/Jobs.ts"
 import { archiveAndVerify, installed, layers, noise, put, run, viewOf } from "../support/archive.ts"
 import { temporaryFolder } from "../support/log.ts"
+import { readZip } from "../support/readZip.ts"
 
 const signal = new AbortController().signal
 

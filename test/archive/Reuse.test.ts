@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { headOf } from "../../src/archive/Entry.ts"
 import { type OldEntry, pieces } from "../../src/archive/Reuse.ts"
-import { byPath, type ManifestEntry } from "../../src/domain/Manifest.ts"
+import type { ManifestEntry } from "../../src/domain/Manifest.ts"
 import { entryOf } from "../support/archive.ts"
+import { byPath } from "../support/manifest.ts"
 
 /** What there is at a path: from few values, so that the same ones come up before and after. */
 interface Thing {

@@ -6,7 +6,8 @@ import * as FastCheck from "effect/FastCheck"
 import { type CopiedRange, isArchiveError } from "../../src/archive/ArchiveError.ts"
 import { type EntryHead, headOf } from "../../src/archive/Entry.ts"
 import { makeDigest } from "../../src/archive/HeadDigest.ts"
-import { readEntries, readZip, type ZipEntry } from "../../src/archive/ReadZip.ts"
+import type { ZipEntry } from "../../src/archive/ReadHeaders.ts"
+import { readEntries } from "../../src/archive/ReadZip.ts"
 import { verifySlice } from "../../src/archive/VerifySlice.ts"
 import { verifyZip } from "../../src/archive/VerifyZip.ts"
 import type { Manifest, ManifestEntry } from "../../src/domain/Manifest.ts"
@@ -17,6 +18,7 @@ import { inProcess } from "../../src/workers/Jobs.ts"
 import { archiveAndVerify, entryOf, layers, manifestOf, noise, put, viewOf } from "../support/archive.ts"
 import { noMemoryForZlib } from "../support/fileHandles.ts"
 import { temporaryFolder } from "../support/log.ts"
+import { readZip } from "../support/readZip.ts"
 
 const signal = new AbortController().signal
 

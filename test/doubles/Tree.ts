@@ -3,12 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as EntryName from "../../src/domain/EntryName.ts"
 import * as FolderName from "../../src/domain/FolderName.ts"
-import { byPath, hashEntries, type Manifest, type ManifestEntry } from "../../src/domain/Manifest.ts"
+import type { Manifest, ManifestEntry } from "../../src/domain/Manifest.ts"
 import { places } from "../../src/domain/MissingMounts.ts"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import { blockedError, Tree, TreeError } from "../../src/services/Tree.ts"
 import { greatest } from "../../src/services/tree/Columns.ts"
 import { blockedFor } from "../../src/services/tree/Folders.ts"
+import { byPath, hashEntries } from "../support/manifest.ts"
 
 /** A file of a made-up folder. Times in milliseconds since 1970; 1969-01-01T00:00:00Z when left out: long before a test clock begins. */
 interface MemoryEntry {

@@ -4,7 +4,7 @@ import { flipEach, published, reading } from "../support/verify.ts"
 
 const eight = [0, 1, 2, 3, 4, 5, 6, 7]
 
-describe("checkSet", () => {
+describe("examine", () => {
   for (const which of ["current", "previous"] as const) {
     it.scoped(`finds every flipped bit of the ${which} archive, and names its file`, () =>
       Effect.gen(function* () {

@@ -26,7 +26,7 @@ const changed = (
 
 const otherDigests = "ABCD.zip: is not what was published: it has another MD5 and another SHA-256"
 
-describe("checkSet", () => {
+describe("examine", () => {
   it.scoped("finds nothing wrong with what was published", () =>
     Effect.gen(function* () {
       const place = yield* published

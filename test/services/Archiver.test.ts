@@ -18,7 +18,6 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { readZip } from "../../src/archive/ReadZip.ts"
 import type { Manifest } from "../../src/domain/Manifest.ts"
 import type { SourceView } from "../../src/domain/Source.ts"
 import { ArchiveError, Archiver } from "../../src/services/Archiver.ts"
@@ -37,6 +36,7 @@ import {
 } from "../support/archive.ts"
 import { failingCloseSyncs, failingCloses } from "../support/fileHandles.ts"
 import { temporaryFolder } from "../support/log.ts"
+import { readZip } from "../support/readZip.ts"
 
 const signal = new AbortController().signal
 

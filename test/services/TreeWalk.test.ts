@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { hashEntries, type Manifest } from "../../src/domain/Manifest.ts"
+import { folderLine } from "../../src/domain/Manifest.ts"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import { Tree } from "../../src/services/Tree.ts"
 import { type Block, greatest, makeRows, openBlock } from "../../src/services/tree/Columns.ts"
@@ -13,6 +13,7 @@ import { type Directory, inOrder } from "../../src/services/tree/Order.ts"
 import { WorkerSource, Workers } from "../../src/services/Workers.ts"
 import { abcd, put, run, viewOf } from "../support/archive.ts"
 import { temporaryFolder } from "../support/log.ts"
+import { hashEntries } from "../support/manifest.ts"
 import { workerFile } from "../support/workers.ts"
 
 const onThreads = (program?: string) =>
@@ -23,15 +24,6 @@ const onThreads = (program?: string) =>
   )
 
 const manifest = (root: string) => Effect.flatMap(Tree, (tree) => tree.manifest(viewOf(root), abcd))
-
-/** The digest as it is defined, an entry at a time. */
-const plainHash = (entries: Manifest["entries"], folder?: { mode: number; mtimeNs: bigint }): string => {
-  const hash = createHash("sha256")
-  if (folder !== undefined) hash.update(`d ${folder.mode} 0 ${folder.mtimeNs} \0`)
-  for (const { kind, mode, mtimeNs, path, size } of entries)
-    hash.update(Buffer.from(`${kind.charAt(0)} ${mode} ${size} ${mtimeNs} ${path}\0`, "latin1"))
-  return hash.digest("hex")
-}
 
 const stats = { mtimeNs: 5n, ctimeNs: 6n, ino: 7n, mode: 0o100644n, dev: 8n }
 
@@ -138,11 +130,10 @@ describe("entries in columns", () => {
       const stamps = given.flatMap(({ ctimeNs, ino }) => [BigInt.asIntN(64, ino), ctimeNs])
       assert.deepStrictEqual([...block.stamps(0, given.length)], stamps)
       const middle = Math.min(cut, given.length)
-      const hash = createHash("sha256")
-      hash.update(block.lines(0, middle)).update(block.lines(middle, given.length))
-      assert.strictEqual(hash.digest("hex"), plainHash(entries))
       const folder = { mode: 0o40711, mtimeNs: -5n }
-      assert.strictEqual(hashEntries(folder, entries), plainHash(entries, folder))
+      const hash = createHash("sha256").update(folderLine(folder))
+      hash.update(block.lines(0, middle)).update(block.lines(middle, given.length))
+      assert.strictEqual(hash.digest("hex"), hashEntries(folder, entries))
     },
     { fastCheck: { numRuns: 30 } }
   )
@@ -203,7 +194,7 @@ describe("a manifest", () => {
       assert.deepStrictEqual(here.latest, { ctimeNs: latest("ctimeNs"), mtimeNs: latest("mtimeNs") })
       assert.strictEqual(
         here.hash,
-        plainHash(here.entries, { mode: Number(itself.mode), mtimeNs: itself.mtimeNs })
+        hashEntries({ mode: Number(itself.mode), mtimeNs: itself.mtimeNs }, here.entries)
       )
       assert.strictEqual(here.files, here.entries.filter(({ kind }) => kind === "file").length)
       assert.deepStrictEqual(

@@ -3,11 +3,12 @@ import { chmodSync, existsSync, mkdirSync, utimesSync, writeFileSync } from "nod
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as FolderName from "../../src/domain/FolderName.ts"
-import { hashEntries, type Manifest, type ManifestEntry } from "../../src/domain/Manifest.ts"
+import type { Manifest, ManifestEntry } from "../../src/domain/Manifest.ts"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import type { SourceView } from "../../src/domain/Source.ts"
 import { Archiver } from "../../src/services/Archiver.ts"
 import { Tree } from "../../src/services/Tree.ts"
+import { hashEntries } from "./manifest.ts"
 
 /** The folder that all of these tests archive. */
 export const abcd = FolderName.FolderName.make("ABCD")

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { namesOf, type Which } from "../../src/domain/ArchiveSet.ts"
 import * as Metadata from "../../src/domain/Metadata.ts"
-import { checkSet, type Depth } from "../../src/programs/CheckSet.ts"
+import { type Depth, examine } from "../../src/programs/CheckSet.ts"
 import { ArchiveReader } from "../../src/services/ArchiveReader.ts"
 import { Archiver } from "../../src/services/Archiver.ts"
 import { Archives } from "../../src/services/Archives.ts"
@@ -86,7 +86,7 @@ export const findings = (which: Which, depth: Depth = "content") =>
   Effect.gen(function* () {
     const set = yield* (yield* Archives).open(abcd, which)
     if (set === undefined) return undefined
-    const found = yield* checkSet(set, depth)
+    const { findings: found } = yield* examine(set, depth)
     return found.map(({ entry, file, problem }) => `${[file, entry].join(" ").trimEnd()}: ${problem}`)
   })
 

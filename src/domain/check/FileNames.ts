@@ -109,7 +109,7 @@ const makeSome = (what: string) => {
  * The order of the bytes in UTF-8. That of UTF-16 units is the same but for surrogates, which come before
  * U+E000 to U+FFFF and stand for characters behind them.
  */
-export const byUtf8 = (a: string, b: string): number => {
+const byUtf8 = (a: string, b: string): number => {
   const length = Math.min(a.length, b.length)
   for (let at = 0; at < length; at += 1) {
     const x = a.charCodeAt(at)

@@ -3,7 +3,7 @@ import type { Metadata } from "../Metadata.ts"
 import { quoted } from "../Text.ts"
 
 /** What a text says, and what is wrong with it by itself. */
-export interface ReadMetadata {
+interface ReadMetadata {
   /** Undefined when it does not hold what metadata has to hold. */
   readonly metadata: Metadata | undefined
   readonly findings: ReadonlyArray<SetFinding>

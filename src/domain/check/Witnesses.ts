@@ -162,7 +162,7 @@ const checkForm = (file: string, content: string | undefined, digits: number): R
     : [{ file, problem: "is damaged: it is no checksum file" }]
 
 /** What an archive turned out to hold. */
-export interface Contents {
+interface Contents {
   readonly files: number
   readonly bytes: number
 }

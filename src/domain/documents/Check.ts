@@ -27,4 +27,3 @@ export const CheckDocument = document({
   crontab: text("the file that the lines are for"),
   cron: Schema.Array(CheckCronLine).annotations({ description: "none while there is a problem" })
 })
-export type CheckDocument = typeof CheckDocument.Type

@@ -8,7 +8,6 @@ export const ConfigInitDocument = document({
   file: text("the configuration that was written, readable by its owner alone"),
   example: text("the example beside it, with every key and what it means")
 })
-export type ConfigInitDocument = typeof ConfigInitDocument.Type
 
 /** What `config validate --json` prints, whether the file is in order or not. */
 export const ConfigValidateDocument = document({
@@ -17,7 +16,6 @@ export const ConfigValidateDocument = document({
   problems: Schema.Array(text("one mistake: the key, its value, what was expected")),
   warnings: Schema.Array(text("what is no mistake and should be known all the same"))
 })
-export type ConfigValidateDocument = typeof ConfigValidateDocument.Type
 
 /** What `config show --json` prints. */
 export const ConfigShowDocument = document({
@@ -27,4 +25,3 @@ export const ConfigShowDocument = document({
       "the effective configuration: every key of the README's table that has a value, secrets as <hidden>"
   })
 })
-export type ConfigShowDocument = typeof ConfigShowDocument.Type

@@ -7,7 +7,6 @@ export const NotifyTestDocument = document({
   server: text("address of the server, without what may be secret in it"),
   sent: flag("the server took the message")
 })
-export type NotifyTestDocument = typeof NotifyTestDocument.Type
 
 /** What `suspend --json` prints. */
 export const SuspendDocument = document({
@@ -18,7 +17,6 @@ export const SuspendDocument = document({
   message: text("the word"),
   sent: flag("the broker took it")
 })
-export type SuspendDocument = typeof SuspendDocument.Type
 
 /** What `demo --json` prints. */
 export const DemoDocument = document({
@@ -34,4 +32,3 @@ export const DemoDocument = document({
     })
   )
 })
-export type DemoDocument = typeof DemoDocument.Type

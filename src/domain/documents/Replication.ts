@@ -20,7 +20,7 @@ const maybeNowhere = { dataset, target: orNull(target) }
 const sentBefore = count("sent before it came to that")
 
 /** What became of one dataset. */
-export const ReplicationDataset = Schema.Union(
+const ReplicationDataset = Schema.Union(
   Schema.Struct({
     ...names,
     result: Schema.Literal("sent"),

@@ -3,7 +3,7 @@ import { FolderName } from "../FolderName.ts"
 import { count, document, flag, instant, seconds, text, undelivered } from "./Fields.ts"
 
 /** What became of one folder. */
-export const RunFolder = Schema.Union(
+const RunFolder = Schema.Union(
   Schema.Struct({
     folder: FolderName,
     result: Schema.Literal("archived"),

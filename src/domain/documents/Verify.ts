@@ -10,7 +10,7 @@ const VerifyFinding = Schema.Struct({
 })
 
 /** One archive. */
-export const VerifyFolder = Schema.Struct({
+const VerifyFolder = Schema.Struct({
   folder: FolderName,
   result: Schema.Literal("good", "foreign", "damaged", "missing", "unsettled").annotations({
     description:

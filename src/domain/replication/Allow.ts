@@ -90,7 +90,7 @@ const whoOf = (subject: string): Grant["who"] | undefined => {
 }
 
 /** Who permissions are looked up for. */
-export interface Subject {
+interface Subject {
   readonly user: string
   readonly groups: ReadonlyArray<string>
   /** Root needs no permissions. */

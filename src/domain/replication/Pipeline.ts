@@ -5,7 +5,7 @@ import * as Ssh from "./Ssh.ts"
 export type Part = "source" | "compress" | "limit" | "decompress" | "target"
 
 /** One program of the pipe from `zfs send` to `zfs receive`. */
-export interface Stage extends Ssh.Command {
+interface Stage extends Ssh.Command {
   readonly part: Part
   /** Two programs in one ssh: the status of the one that is not the last is told by a line of stderr. */
   readonly double: boolean

@@ -47,7 +47,7 @@ export interface Rollback {
 }
 
 /** What the plan of a dataset may do. */
-export interface PlanOptions {
+interface PlanOptions {
   /** How the streams would be made. */
   readonly mode: SendMode
   /** Whether a target that went its own way may be taken back to the latest common snapshot. */

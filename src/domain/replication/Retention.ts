@@ -23,7 +23,7 @@ export interface Choice {
 }
 
 /** What is kept whatever the counts say. */
-export interface Protection {
+interface Protection {
   /**
    * guids of the latest snapshot that the source has too, and of the latest that each of those has who read from
    * the replica: the next stream starts from it.

@@ -3,7 +3,7 @@ import { ancestorsOf, isWithin } from "./DatasetName.ts"
 import type { SourceDataset } from "./State.ts"
 
 /** What the datasets that were asked for come to. */
-export interface Selection {
+interface Selection {
   /** Each root with everything below it that is not excluded: the roots in the order given, parents before children. */
   readonly selected: ReadonlyArray<SourceDataset>
   /** Left out, and by which pattern (of the dataset itself, or of one above it). */
@@ -15,7 +15,7 @@ export interface Selection {
 }
 
 /** A root that adds nothing. */
-export interface Overlap {
+interface Overlap {
   readonly dropped: string
   readonly coveredBy: string
 }

@@ -4,7 +4,7 @@ import { isSnapshot } from "./DatasetName.ts"
 /** What `zfs send -vP` and `-nvP` say, and the resume token they print. */
 
 /** One line of it. */
-export type SendLine =
+type SendLine =
   /** A snapshot that the stream will hold, with the bytes that it is taken to have. */
   | { readonly _tag: "Part"; readonly snapshot: string; readonly bytes: number }
   /** Bytes of the whole stream, as estimated. */
@@ -39,7 +39,7 @@ export const parseLine = (line: string): SendLine => {
 }
 
 /** How much of a stream has been sent. */
-export interface Sent {
+interface Sent {
   readonly sent: number
   /** Never less than what was sent; undefined while zfs has not said. */
   readonly total: number | undefined

@@ -6,7 +6,7 @@ const day = 86_400
 const looked = 10
 
 /** A dataset that used to get snapshots and does not any more. Seconds. */
-export interface Stale {
+interface Stale {
   readonly dataset: string
   readonly age: number
   /** The longest time that there was between two of its latest snapshots. */

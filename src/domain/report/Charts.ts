@@ -4,9 +4,9 @@ import { type Figure, largest, type Period, pointsChart, stackChart, stepsChart 
 import { coverage, type TimedArchive, type TimedReplication } from "./Timeline.ts"
 
 /** Labels of what is no folder and no dataset. */
-export const allCompressed = "archives"
-export const allUncompressed = "their files"
-export const wholeRun = "whole run"
+const allCompressed = "archives"
+const allUncompressed = "their files"
+const wholeRun = "whole run"
 
 /** The charts of the archive job; those that would be empty are left out. `runs` are of the whole history. */
 export const archiveCharts = (runs: ReadonlyArray<TimedArchive>, period: Period): ReadonlyArray<Chart> => {

@@ -17,8 +17,7 @@ const escapes: Readonly<Record<string, string>> = {
 }
 
 /** Text as it has to be written in HTML, between tags or in a quoted attribute; what cannot be seen becomes visible. */
-export const escaped = (text: string): string =>
-  harmless(text).replace(/[&<>"']/g, (char) => escapes[char] ?? char)
+const escaped = (text: string): string => harmless(text).replace(/[&<>"']/g, (char) => escapes[char] ?? char)
 
 const written = (content: Content): string => {
   if (content === undefined) return ""

@@ -16,7 +16,7 @@ export interface KnownJob {
 }
 
 /** `at`: milliseconds since 1970. */
-export interface Begun {
+interface Begun {
   readonly at: number
   readonly atWork: boolean
 }
@@ -34,7 +34,7 @@ export interface Day {
  * does not any more; `new`, when it never ran; `forgotten`, when nothing tells of a run, though there are archives; `past`, when it is
  * none of the configuration's.
  */
-export type JobState = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
+type JobState = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
 
 /** What the history knows of one job. Times in milliseconds since 1970. */
 export interface JobReport {

@@ -23,7 +23,7 @@ export const roughly = (millis: number): string => {
 }
 
 /** `7 h ago`. */
-export const ago = (at: number, now: number): string =>
+const ago = (at: number, now: number): string =>
   at > now + 60_000 ? `in ${roughly(at - now)}` : `${roughly(now - at)} ago`
 
 /** A time with its age, or "never". */
@@ -31,7 +31,7 @@ export const timeAndAge = (at: number | undefined, now: number): Html =>
   at === undefined ? time(at) : html`${time(at)} <span class="age">${ago(at, now)}</span>`
 
 /** One column of a table: its heading, and whether it holds figures. */
-export interface Column {
+interface Column {
   readonly title: string
   readonly figures?: boolean
 }

@@ -61,7 +61,7 @@ export interface Settings {
 }
 
 /** What is known of archives besides what runs said. */
-export interface TargetFindings {
+interface TargetFindings {
   /** Folders whose archive was published, and whose zip is not there. */
   readonly lost: ReadonlyArray<string>
   readonly flaws?: ReadonlyArray<Flaw>

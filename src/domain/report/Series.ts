@@ -16,14 +16,14 @@ const hour = 3_600_000
 const steps = [1, 2, 3, 6, 12, 24, 48, 168, 672, 8064].map((hours) => hours * hour)
 
 /** The shortest step of a length that people count in, with which the period has at most `most` of them. */
-export const stepFor = ({ from, now }: Period, most: number): number =>
+const stepFor = ({ from, now }: Period, most: number): number =>
   steps.find((step) => (now - from) / step <= most) ?? Math.ceil((now - from) / most)
 
 const mostPoints = 500
 const mostBars = 92
 
 /** Those figures that are drawn one by one: the others become one line together, or are left out. */
-export const mostSeries = 6
+const mostSeries = 6
 
 /** When the figures were taken, in order, each time once; where there are too many, the ends of steps that cover them. */
 const timesOf = (

@@ -2,7 +2,7 @@ import * as fs from "node:fs/promises"
 import { codeOf } from "../../domain/Errno.ts"
 
 /** What an unprivileged user may still use of a file system; undefined where it does not tell. */
-export interface Space {
+interface Space {
   readonly bytes: number | undefined
   readonly inodes: number | undefined
 }

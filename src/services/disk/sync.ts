@@ -8,7 +8,7 @@ import { codeOf } from "../../domain/Errno.ts"
 const unsupported: ReadonlySet<string> = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"])
 
 /** A file system that does not sync: what it does not sync, and the code that it answers with. */
-export interface NotSynced {
+interface NotSynced {
   readonly what: "files" | "folders"
   readonly code: string
 }

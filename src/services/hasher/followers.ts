@@ -4,7 +4,7 @@ import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
 import { ask, checksumsOf, hashFile } from "./hashFile.ts"
 
 /** Both digests of a file that is still being written: see Hasher.follow. */
-export interface Follower {
+interface Follower {
   /** The first `bytes` bytes are final. */
   readonly advance: (bytes: number) => void
   /** How many bytes have been hashed; undefined when none are before `finish`. */

@@ -47,7 +47,7 @@ const complaint = (said: string): Error => {
   return Object.assign(new Error(`flock: ${said}`), code === undefined ? {} : { code })
 }
 
-export const whoHolds = (path: string): Effect.Effect<never, LockError> =>
+const whoHolds = (path: string): Effect.Effect<never, LockError> =>
   attempt(path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
     Effect.orElseSucceed(() => ""),
     Effect.flatMap((text) => Effect.fail(held(path, describe(text), decode(text) === undefined)))

@@ -20,7 +20,7 @@ export interface StageEnd extends Completed {
 }
 
 /** What {@link supervisePipe} leaves to the module that starts programs. */
-export interface Starter {
+interface Starter {
   /** Starts a stage that reads from the one before. */
   readonly start: (stage: PipeStage, previous: Child | undefined) => Child
   readonly cannotStart: (stage: PipeStage) => (cause: unknown) => ProcessError

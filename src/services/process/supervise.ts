@@ -27,7 +27,7 @@ export interface Child extends EventEmitter {
 }
 
 /** What becomes of a child's output and of its end. */
-export interface Care {
+interface Care {
   /** Takes what it prints; without it, somebody else has the stream. */
   readonly stdout: Sink | undefined
   /** Takes what it prints to stderr too, as it comes. */

@@ -3,7 +3,7 @@ import { duration } from "../../domain/Units.ts"
 import { ZfsError } from "../zfs/contract.ts"
 
 /** How far a stream is, as its sender tells once a second. */
-export interface Movement {
+interface Movement {
   /** Lines of progress so far. */
   readonly lines: number
   /** Bytes sent so far. */

@@ -18,7 +18,7 @@ export interface Replaced {
 }
 
 /** The folders of a source, and the rest. */
-export interface Folders {
+interface Folders {
   readonly folders: ReadonlyArray<FolderName.FolderName>
   /** Those of them that cannot be looked at, and why. */
   readonly unreadable: ReadonlyArray<Unreadable>

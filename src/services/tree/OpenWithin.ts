@@ -19,7 +19,7 @@ export const mayBeListed = (
   dev === listed.dev && mtimeNs === listed.mtimeNs && BigInt.asIntN(64, ctimeNs) === listed.ctimeNs
 
 /** `open`, on this thread or on node's. */
-export type Open = (path: Buffer, flags: number) => Promise<number>
+type Open = (path: Buffer, flags: number) => Promise<number>
 
 /** How a folder is opened to be listed. Not blocking: a fifo may have come to its place. */
 export const folderOnly =

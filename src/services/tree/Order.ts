@@ -1,7 +1,7 @@
 import type { Block } from "./Columns.ts"
 
 /** Some of a directory's entries, in byte order: all of them, or of a large directory the next ones. */
-export interface Piece {
+interface Piece {
   readonly block: Block
   /** The first one in the block … */
   readonly from: number

@@ -34,7 +34,7 @@ export interface Commands {
 }
 
 /** Where a command ran, who ran it, and what for. */
-export interface Context {
+interface Context {
   readonly endpoint: Endpoint
   readonly role: Roles.Role
   /** Whom the permissions would be granted to. */
