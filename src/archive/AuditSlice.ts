@@ -1,5 +1,5 @@
 import { explain } from "../domain/Errno.ts"
-import type { FileCalls } from "../workers/FileCalls.ts"
+import type { WorkerJob } from "../workers/Runner.ts"
 import { isOutOfMemory } from "../workers/Wire.ts"
 import { isArchiveError } from "./ArchiveError.ts"
 import { makeSlicePlaces, type SlicePlaces } from "./AuditPlaces.ts"
@@ -12,7 +12,7 @@ import { type SliceSource, type SliceView, withSlice } from "./SliceReader.ts"
 import { checkEntry } from "./VerifySlice.ts"
 
 /** Part of a zip that is to be audited. */
-export interface AuditInput extends SliceSource {
+interface AuditInput extends SliceSource {
   readonly count: number
   /** Whether content is read as well. */
   readonly inflate: boolean
@@ -45,56 +45,60 @@ const flawsKept = 20
  * Consecutive entries: both headers, that they lie one behind the other and fill the slice, that each can be put into a
  * folder, and, if asked for, sizes and CRC-32 of their data. What is wrong is in the result; memory does not depend on their sizes.
  */
-export const auditSlice = (input: AuditInput, calls: FileCalls, signal: AbortSignal): Promise<AuditOutput> =>
-  withSlice(input, calls, signal, async (records, view) => {
-    const names = makeNames(records.length)
-    const places = makeSlicePlaces()
-    const flaws: Array<Flaw> = []
-    const counted = counting(view, new BigInt64Array(input.progress))
-    let files = 0
-    let bytes = 0
-    let more = 0
-    let complete = true
+export const auditSlice: WorkerJob<AuditInput, AuditOutput> = {
+  name: "audit",
+  kind: "brief",
+  work: (input, files, signal) =>
+    withSlice(input, files, signal, async (records, view) => {
+      const names = makeNames(records.length)
+      const places = makeSlicePlaces()
+      const flaws: Array<Flaw> = []
+      const counted = counting(view, new BigInt64Array(input.progress))
+      let files = 0
+      let bytes = 0
+      let more = 0
+      let complete = true
 
-    const note = (cause: unknown, name?: Buffer): void => {
-      signal.throwIfAborted()
-      if (isOutOfMemory(cause)) throw cause
-      if (flaws.length === flawsKept) more += 1
-      else flaws.push(flawOf(cause, name))
-    }
-
-    try {
-      for (const entry of readRecords(records, input, input.zip)) {
-        if (entry.kind === "file") {
-          files += 1
-          bytes += entry.size
-          names.add(entry.name)
-        }
-        try {
-          await readOne(entry, counted.view, input.inflate)
-          checkForm(entry)
-          places.add(entry)
-        } catch (cause) {
-          note(cause, entry.name)
-        }
-        counted.passed(entry)
+      const note = (cause: unknown, name?: Buffer): void => {
+        signal.throwIfAborted()
+        if (isOutOfMemory(cause)) throw cause
+        if (flaws.length === flawsKept) more += 1
+        else flaws.push(flawOf(cause, name))
       }
-    } catch (cause) {
-      // A record that makes no sense: where the next entry lies is not known.
-      complete = false
-      note(cause)
-    }
-    return {
-      files,
-      bytes,
-      names: names.end(),
-      places: places.end(),
-      own: countOwn(records, input.count),
-      complete,
-      flaws,
-      more
-    }
-  })
+
+      try {
+        for (const entry of readRecords(records, input, input.zip)) {
+          if (entry.kind === "file") {
+            files += 1
+            bytes += entry.size
+            names.add(entry.name)
+          }
+          try {
+            await readOne(entry, counted.view, input.inflate)
+            checkForm(entry)
+            places.add(entry)
+          } catch (cause) {
+            note(cause, entry.name)
+          }
+          counted.passed(entry)
+        }
+      } catch (cause) {
+        // A record that makes no sense: where the next entry lies is not known.
+        complete = false
+        note(cause)
+      }
+      return {
+        files,
+        bytes,
+        names: names.end(),
+        places: places.end(),
+        own: countOwn(records, input.count),
+        complete,
+        flaws,
+        more
+      }
+    })
+}
 
 const readOne = async (entry: ZipEntry, view: SliceView, inflate: boolean): Promise<void> => {
   if (inflate) return checkEntry(entry, view)

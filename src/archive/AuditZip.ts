@@ -2,7 +2,7 @@ import { codeOf, isAboutUs } from "../domain/Errno.ts"
 import type { Runner } from "../workers/Runner.ts"
 import { isArchiveError } from "./ArchiveError.ts"
 import { makePlaces } from "./AuditPlaces.ts"
-import { type AuditOutput, flawOf } from "./AuditSlice.ts"
+import { type AuditOutput, auditSlice, flawOf } from "./AuditSlice.ts"
 import { type BlockReader, openBlocks } from "./BlockReader.ts"
 import { damaged } from "./Damage.ts"
 import { lookAhead } from "./LookAhead.ts"
@@ -99,7 +99,7 @@ const auditAll = async ({ found, ...auditing }: Auditing, signal: AbortSignal): 
   const audit = async (slice: Slice) => {
     const { content: extent, count, records } = slice
     const input = { zip, fd: blocks.fd, count, records, content: extent, inflate: content, progress }
-    return { slice, output: await runner.run("audit", input, signal) }
+    return { slice, output: await runner.run(auditSlice, input, signal) }
   }
 
   const width = runner.width * aheadPerThread

@@ -1,10 +1,12 @@
 import { constants, crc32, deflateRawSync } from "node:zlib"
 import type { Compression } from "../domain/ArchiveIndex.ts"
 import { type FileCalls, fill } from "../workers/FileCalls.ts"
+import type { WorkerJob } from "../workers/Runner.ts"
 import type { EntrySums, Method } from "./Entry.ts"
 import { release } from "./Release.ts"
 import type { Slot } from "./Slots.ts"
-import type { SourceFile } from "./SourceFile.ts"
+import { openSource, type SourceFile } from "./SourceFile.ts"
+import type { Wanted, WantedFrom } from "./Wanted.ts"
 
 /**
  * A file of at most this many bytes is compressed whole, a larger one in blocks of this size. Smaller blocks
@@ -16,7 +18,7 @@ export const blockSize = 1024 * 1024
 const windowSize = 32 * 1024
 
 /** What has to fit into the memory that content is read into. */
-export const scratchSize = windowSize + blockSize
+const scratchSize = windowSize + blockSize
 
 const sampleSize = 64 * 1024
 
@@ -35,8 +37,67 @@ const piece = 256 * 1024
 /** What zlib allocates for the output of `size` bytes; for more output than that, as often as it takes. */
 const chunkFor = (size: number): number => Math.min(roomFor(size), piece)
 
+/** Memory that content is read into. More than one piece only in process, where work that waits for a disk overlaps. */
+const free: Array<Buffer> = []
+
+const withScratch = async <A>(use: (scratch: Buffer) => Promise<A>): Promise<A> => {
+  const scratch = free.pop() ?? Buffer.allocUnsafeSlow(scratchSize)
+  try {
+    return await use(scratch)
+  } finally {
+    free.push(scratch)
+  }
+}
+
+/** Small files. */
+interface FilesInput {
+  readonly from: WantedFrom
+  readonly files: ReadonlyArray<Wanted>
+  readonly compression: Compression
+  /** Takes the data of all of them, one behind the other: there is room for each. */
+  readonly slot: Slot
+}
+
+/** In the order of the files. */
+export interface FilesOutput {
+  readonly crc32: Uint32Array
+  readonly compressedSize: Uint32Array
+  /** 1 where it is deflated. */
+  readonly deflated: Uint8Array
+}
+
+/** Compresses small files. */
+export const compressFiles: WorkerJob<FilesInput, FilesOutput> = {
+  name: "files",
+  kind: "brief",
+  work: async ({ files, from, compression, slot }, calls, signal) => {
+    const output = {
+      crc32: new Uint32Array(files.length),
+      compressedSize: new Uint32Array(files.length),
+      deflated: new Uint8Array(files.length)
+    }
+    let at = 0
+    await withScratch(async (scratch) => {
+      for (const [index, wanted] of files.entries()) {
+        signal.throwIfAborted()
+        const file = await openSource(from, wanted, calls)
+        try {
+          const sums = await compressWhole(file, wanted.size, compression, scratch, slot, at)
+          output.crc32[index] = sums.crc32
+          output.compressedSize[index] = sums.compressedSize
+          output.deflated[index] = sums.method === "deflate" ? 1 : 0
+          at += sums.compressedSize
+        } finally {
+          file.close()
+        }
+      }
+    })
+    return output
+  }
+}
+
 /** Compresses a small file into `slot` from `at` on, where there is {@link roomFor} it. */
-export const compressWhole = async (
+const compressWhole = async (
   file: SourceFile,
   size: number,
   compression: Compression,
@@ -88,11 +149,13 @@ export interface CompressedBlock {
  * Compresses one block of a large file. Deflated blocks, joined in order, are one DEFLATE stream: each may refer
  * to the 32 KiB before it and ends at a whole byte (RFC 1951, a stored block of no bytes).
  */
-export const compressBlock = async (
-  block: Block,
-  calls: FileCalls,
-  scratch: Buffer
-): Promise<CompressedBlock> => {
+export const compressBlock: WorkerJob<Block, CompressedBlock> = {
+  name: "block",
+  kind: "brief",
+  work: (block, files) => withScratch((scratch) => compressOne(block, files, scratch))
+}
+
+const compressOne = async (block: Block, calls: FileCalls, scratch: Buffer): Promise<CompressedBlock> => {
   const { fd, slot, start } = block
   if (block.method === "store") {
     const content = Buffer.from(slot.buffer, slot.byteOffset, block.length)
@@ -124,20 +187,21 @@ export const deflateBlock = (
     ...(window.length === 0 ? {} : { dictionary: window })
   })
 
-/** Store or deflate, from four samples spread over a large file. */
-export const sampleMethod = async (
-  fd: number,
-  size: number,
-  calls: FileCalls,
-  scratch: Buffer
-): Promise<Method> => {
-  const sample = scratch.subarray(0, sampleSize)
+/** Finds out whether a large file shrinks: store or deflate, from four samples spread over it. */
+export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: number }, Method> = {
+  name: "sample",
+  kind: "brief",
+  work: ({ fd, size }, files) => withScratch((scratch) => sample(fd, size, files, scratch))
+}
+
+const sample = async (fd: number, size: number, calls: FileCalls, scratch: Buffer): Promise<Method> => {
+  const part = scratch.subarray(0, sampleSize)
   let before = 0
   let after = 0
-  for (const part of [0, 1, 2, 3]) {
-    const count = await fill(calls, fd, sample, Math.floor(((size - sampleSize) * part) / 3))
+  for (const third of [0, 1, 2, 3]) {
+    const count = await fill(calls, fd, part, Math.floor(((size - sampleSize) * third) / 3))
     before += count
-    after += deflateRawSync(sample.subarray(0, count), { level: 1, chunkSize: piece }).length
+    after += deflateRawSync(part.subarray(0, count), { level: 1, chunkSize: piece }).length
   }
   return after < before * worthwhile ? "deflate" : "store"
 }

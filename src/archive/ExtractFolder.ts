@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import { explain } from "../domain/Errno.ts"
 import * as RawPath from "../domain/RawPath.ts"
 import { syncNow } from "../services/disk/sync.ts"
+import type { WorkerJob } from "../workers/Runner.ts"
 
 /** What tells a folder from any other one, for as long as it is there. */
 export interface FolderId {
@@ -104,7 +105,7 @@ export const split = (
 }
 
 /** Make folders, parents before what they hold. */
-export interface MakeFoldersInput {
+interface MakeFoldersInput {
   /** DIR. */
   readonly root: RawPath.RawPath
   readonly paths: ReadonlyArray<RawPath.RawPath>
@@ -113,38 +114,42 @@ export interface MakeFoldersInput {
 }
 
 /** What became of each, in their order: which folder it is, or why it could not be made. */
-export type MakeFoldersOutput = ReadonlyArray<FolderId | { readonly error: string }>
+type MakeFoldersOutput = ReadonlyArray<FolderId | { readonly error: string }>
 
 /** Nobody else sees into a folder until it has got its own mode. */
 const unfinished = 0o700
 
 /** Makes each of the folders anew: one that is there is a failure. */
-export const makeFolders = async ({ parents, paths, root }: MakeFoldersInput): Promise<MakeFoldersOutput> => {
-  const known = new Map(parents.map((folder) => [folder.path, folder]))
-  const opener = makeOpener(root)
-  try {
-    return paths.map((path) => {
-      try {
-        const { name, parent } = split(path)
-        const within = known.get(parent)
-        if (within === undefined) throw new Error("the folder that it belongs to could not be made")
-        const at = opener.open(within).at(name)
-        fs.mkdirSync(at, unfinished)
-        const made = openFolder(at)
-        made.close()
-        known.set(path, { path, ...made.id })
-        return made.id
-      } catch (cause) {
-        return { error: explain(cause) }
-      }
-    })
-  } finally {
-    opener.close()
+export const makeFolders: WorkerJob<MakeFoldersInput, MakeFoldersOutput> = {
+  name: "makeFolders",
+  kind: "long",
+  work: async ({ parents, paths, root }) => {
+    const known = new Map(parents.map((folder) => [folder.path, folder]))
+    const opener = makeOpener(root)
+    try {
+      return paths.map((path) => {
+        try {
+          const { name, parent } = split(path)
+          const within = known.get(parent)
+          if (within === undefined) throw new Error("the folder that it belongs to could not be made")
+          const at = opener.open(within).at(name)
+          fs.mkdirSync(at, unfinished)
+          const made = openFolder(at)
+          made.close()
+          known.set(path, { path, ...made.id })
+          return made.id
+        } catch (cause) {
+          return { error: explain(cause) }
+        }
+      })
+    } finally {
+      opener.close()
+    }
   }
 }
 
 /** Give folders their modes and times, what lies deepest first: nothing is put into them any more. */
-export interface FinishFoldersInput {
+interface FinishFoldersInput {
   readonly root: RawPath.RawPath
   readonly folders: ReadonlyArray<
     KnownFolder & {
@@ -156,23 +161,27 @@ export interface FinishFoldersInput {
 }
 
 /** Those that did not get them. */
-export type FinishFoldersOutput = ReadonlyArray<{ readonly path: RawPath.RawPath; readonly error: string }>
+type FinishFoldersOutput = ReadonlyArray<{ readonly path: RawPath.RawPath; readonly error: string }>
 
-export const finishFolders = async ({ folders, root }: FinishFoldersInput): Promise<FinishFoldersOutput> =>
-  folders.flatMap((known) => {
-    try {
-      const folder = openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
+export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> = {
+  name: "finishFolders",
+  kind: "long",
+  work: async ({ folders, root }) =>
+    folders.flatMap((known) => {
       try {
-        fs.futimesSync(folder.fd, Date.now() / 1000, known.seconds)
-        fs.fchmodSync(folder.fd, folderMode(known.mode))
-      } finally {
-        folder.close()
+        const folder = openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
+        try {
+          fs.futimesSync(folder.fd, Date.now() / 1000, known.seconds)
+          fs.fchmodSync(folder.fd, folderMode(known.mode))
+        } finally {
+          folder.close()
+        }
+        return []
+      } catch (cause) {
+        return [{ path: known.path, error: explain(cause) }]
       }
-      return []
-    } catch (cause) {
-      return [{ path: known.path, error: explain(cause) }]
-    }
-  })
+    })
+}
 
 /**
  * Permissions that a restored folder gets: those of the archive, and the sticky bit, which only takes rights away. Not setgid:

@@ -2,7 +2,7 @@ import { explain } from "../domain/Errno.ts"
 import type { RawPath } from "../domain/RawPath.ts"
 import * as RawPaths from "../domain/RawPath.ts"
 import type { RestoreFailure } from "../domain/RestorePlan.ts"
-import type { FileCalls } from "../workers/FileCalls.ts"
+import type { WorkerJob } from "../workers/Runner.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
 import {
   createFile,
@@ -31,7 +31,7 @@ export const mark = {
 } as const
 
 /** Part of a zip whose files are to be written. */
-export interface ExtractInput extends SliceSource {
+interface ExtractInput extends SliceSource {
   readonly count: number
   /** For each entry, see {@link mark}. */
   readonly marks: Uint8Array
@@ -56,7 +56,7 @@ export interface FileFailure {
   readonly kind: RestoreFailure["kind"]
 }
 
-export interface ExtractOutput {
+interface ExtractOutput {
   readonly failures: ReadonlyArray<FileFailure>
   /** Why no other file could be written either: then everything has been stopped. */
   readonly hopeless: string | undefined
@@ -68,61 +68,61 @@ class Stopped extends Error {}
 /**
  * Writes the marked files of consecutive entries, each with CRC-32 and size checked: small ones before anything is written,
  * of the others what was written is removed when they are wrong. What took the place of another file is on the disk, with
- * its name, when this ends. A file that fails stops no other one. Memory does
- * not depend on their sizes.
+ * its name, when this ends. A file that fails stops no other one. Memory does not depend on their sizes. Writing waits for
+ * the disk on any thread: little at a time, between two reads.
  */
-export const extractSlice = (
-  input: ExtractInput,
-  calls: FileCalls,
-  signal: AbortSignal
-): Promise<ExtractOutput> =>
-  withSlice(input, calls, signal, async (records, view) => {
-    const shared = shareOf(input.shared)
-    const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
-    const opener = makeOpener(input.root)
-    const failures: Array<FileFailure> = []
-    const changed = new Set<KnownFolder>()
-    const write = makeWriter(input, view, shared, (path, error) =>
-      failures.push({ path, error, kind: "attributes" })
-    )
-    let index = -1
-    try {
-      for (const entry of readRecords(records, input, input.zip)) {
-        index += 1
-        const wanted = input.marks[index] ?? mark.none
-        if (wanted === mark.none) continue
-        if (shared.stopped()) break
-        const path = entry.rawPath ?? RawPaths.fromBuffer(entry.name)
-        const replace = wanted === mark.replace
-        const { name, parent } = split(path)
-        const open = (): OpenFolder => {
-          const folder = folders.get(parent)
-          if (folder === undefined) throw new Unwritten(new Error("its folder could not be made"))
-          return opener.open(folder)
-        }
-        try {
-          await write(entry, path, name, open, replace)
-          const folder = folders.get(parent)
-          if (replace && folder !== undefined) changed.add(folder)
-        } catch (cause) {
-          if (cause instanceof Stopped) break
-          const error = explain(cause)
-          const kept = replace && !(cause instanceof Met) && isFileStill(open, name)
-          failures.push({ path, error, kind: kept ? "kept" : "missing" })
-          if (!isHopeless(cause)) continue
-          shared.stop()
-          return { failures, hopeless: error }
-        }
-      }
-      return { failures, hopeless: undefined }
-    } finally {
+export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
+  name: "extract",
+  kind: "long",
+  work: (input, files, signal) =>
+    withSlice(input, files, signal, async (records, view) => {
+      const shared = shareOf(input.shared)
+      const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
+      const opener = makeOpener(input.root)
+      const failures: Array<FileFailure> = []
+      const changed = new Set<KnownFolder>()
+      const write = makeWriter(input, view, shared, (path, error) =>
+        failures.push({ path, error, kind: "attributes" })
+      )
+      let index = -1
       try {
-        for (const folder of changed) syncFolder(opener.open(folder))
+        for (const entry of readRecords(records, input, input.zip)) {
+          index += 1
+          const wanted = input.marks[index] ?? mark.none
+          if (wanted === mark.none) continue
+          if (shared.stopped()) break
+          const path = entry.rawPath ?? RawPaths.fromBuffer(entry.name)
+          const replace = wanted === mark.replace
+          const { name, parent } = split(path)
+          const open = (): OpenFolder => {
+            const folder = folders.get(parent)
+            if (folder === undefined) throw new Unwritten(new Error("its folder could not be made"))
+            return opener.open(folder)
+          }
+          try {
+            await write(entry, path, name, open, replace)
+            const folder = folders.get(parent)
+            if (replace && folder !== undefined) changed.add(folder)
+          } catch (cause) {
+            if (cause instanceof Stopped) break
+            const error = explain(cause)
+            const kept = replace && !(cause instanceof Met) && isFileStill(open, name)
+            failures.push({ path, error, kind: kept ? "kept" : "missing" })
+            if (!isHopeless(cause)) continue
+            shared.stop()
+            return { failures, hopeless: error }
+          }
+        }
+        return { failures, hopeless: undefined }
       } finally {
-        opener.close()
+        try {
+          for (const folder of changed) syncFolder(opener.open(folder))
+        } finally {
+          opener.close()
+        }
       }
-    }
-  })
+    })
+}
 
 const makeWriter = (
   { temporary, written: memory }: ExtractInput,

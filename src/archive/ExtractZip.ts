@@ -6,11 +6,11 @@ import type { Runner } from "../workers/Runner.ts"
 import type { BlockReader } from "./BlockReader.ts"
 import type { Folder } from "./ExtractEntries.ts"
 import { ExtractError, isExtractError } from "./ExtractError.ts"
-import type { FolderId, KnownFolder } from "./ExtractFolder.ts"
+import { type FolderId, finishFolders, type KnownFolder, makeFolders } from "./ExtractFolder.ts"
 import { removeLeftovers } from "./ExtractLeftovers.ts"
 import type { ExtractPlan, ExtractRequest } from "./ExtractPlan.ts"
 import { shareOf } from "./ExtractShared.ts"
-import { mark } from "./ExtractSlice.ts"
+import { extractSlice, mark } from "./ExtractSlice.ts"
 import type { Tally } from "./ExtractTally.ts"
 import { makeWritten } from "./ExtractWritten.ts"
 import type { Slice } from "./Slices.ts"
@@ -47,10 +47,10 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const root = plan.target.path
   const written = makeWritten(plan.plan.files + plan.plan.replaced)
 
-  const makeFolders = async (folders: ReadonlyArray<Folder>): Promise<void> => {
+  const make = async (folders: ReadonlyArray<Folder>): Promise<void> => {
     const paths = folders.map(({ path }) => path)
     const parents = known(folders.flatMap(({ parent }) => parent ?? []))
-    const made = await runner.run("makeFolders", { root, paths, parents }, never)
+    const made = await runner.run(makeFolders, { root, paths, parents }, never)
     for (const [index, folder] of folders.entries()) {
       const result = made[index]
       if (result === undefined) continue
@@ -82,7 +82,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       shared: memory,
       written
     }
-    const found = await runner.run("extract", input, never)
+    const found = await runner.run(extractSlice, input, never)
     found.failures.forEach(tally.fail)
     tally.giveUp(found.hopeless)
   }
@@ -96,7 +96,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       const input = some.flatMap(({ id, mode, path, seconds }) =>
         id === undefined ? [] : [{ path, ...id, mode, seconds }]
       )
-      const failed = await runner.run("finishFolders", { root, folders: input }, never)
+      const failed = await runner.run(finishFolders, { root, folders: input }, never)
       for (const { error, path } of failed) tally.fail({ path, error, kind: "attributes" })
     }
   }
@@ -109,7 +109,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     try {
       for (const some of pieces(plan.folders.filter(isToBeMade))) {
         if (shared.stopped()) break
-        await makeFolders(some)
+        await make(some)
       }
       await inParallel(plan.slices, runner.width + 1, shared.stopped, extract)
     } finally {

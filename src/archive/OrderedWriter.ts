@@ -1,6 +1,5 @@
 import type { ManifestEntry } from "../domain/Manifest.ts"
-import type { FilesOutput } from "../workers/jobs/compress.ts"
-import type { CompressedBlock } from "./Compress.ts"
+import type { CompressedBlock, FilesOutput } from "./Compress.ts"
 import { makeCombiner } from "./Crc32.ts"
 import { type EntrySums, headOf, type Method } from "./Entry.ts"
 import type { Output } from "./Output.ts"

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib"
-import type { FileCalls } from "../workers/FileCalls.ts"
 import { isOutOfMemory } from "../workers/Wire.ts"
+import type { WorkerJob } from "../workers/Runner.ts"
 import { makeSlicePlaces, type SlicePlaces } from "./AuditPlaces.ts"
 import { damaged } from "./Damage.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
@@ -12,7 +12,7 @@ import { type SliceSource, type SliceView, windowSize, withSlice } from "./Slice
 import type { Extent } from "./Slices.ts"
 
 /** Part of a zip that is to be verified. */
-export interface SliceInput extends SliceSource {
+interface SliceInput extends SliceSource {
   readonly count: number
   /**
    * What of it was copied from an archive that has been verified, in order. Entries in there are not inflated;
@@ -22,7 +22,7 @@ export interface SliceInput extends SliceSource {
 }
 
 /** What was found; damage is an ArchiveError instead. */
-export interface SliceOutput {
+interface SliceOutput {
   /** Of all heads, see {@link makeDigest}. */
   readonly heads: string
   /** Where the entries lie. */
@@ -35,8 +35,12 @@ export interface SliceOutput {
  * Verifies consecutive entries: both headers, that they lie one behind the other and fill the slice, that each can be put
  * into a folder, and sizes and CRC-32 of their data. Memory does not depend on their sizes.
  */
-export const verifySlice = (input: SliceInput, calls: FileCalls, signal: AbortSignal): Promise<SliceOutput> =>
-  withSlice(input, calls, signal, (records, view) => verifyEntries(input, records, view, signal))
+export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
+  name: "verify",
+  kind: "brief",
+  work: (input, files, signal) =>
+    withSlice(input, files, signal, (records, view) => verifyEntries(input, records, view, signal))
+}
 
 const verifyEntries = async (
   input: SliceInput,

@@ -12,6 +12,7 @@ import { lookAhead } from "./LookAhead.ts"
 import { countingReads, type ReadCounter } from "./ReadCounter.ts"
 import { allSlices, readRecords } from "./ReadZip.ts"
 import type { Slice } from "./Slices.ts"
+import { verifySlice } from "./VerifySlice.ts"
 import { endedAt } from "./WriteZip.ts"
 import { readEnd } from "./Yauzl.ts"
 
@@ -76,7 +77,7 @@ const verifyAll = async (
     const { content, count, records } = slice
     const parts = ranges.within(content)
     const input = { zip, fd: blocks.fd, count, records, content, copied: parts, counter }
-    const found = runner.run("verify", input, signal)
+    const found = runner.run(verifySlice, input, signal)
     const wanted = wantedHeads(manifest, slice)
     return { slice, parts, wanted, found: await found }
   }

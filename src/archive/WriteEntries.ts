@@ -2,10 +2,15 @@ import type { Compression, PreviousArchive } from "../domain/ArchiveIndex.ts"
 import type { Manifest, ManifestEntry } from "../domain/Manifest.ts"
 import type { SourceView } from "../domain/Source.ts"
 import { waiting } from "../workers/FileCalls.ts"
-import type { FilesOutput } from "../workers/jobs/compress.ts"
 import { type Runner, WorkerEnded } from "../workers/Runner.ts"
 import { isOutOfMemory } from "../workers/Wire.ts"
-import type { CompressedBlock } from "./Compress.ts"
+import {
+  type CompressedBlock,
+  compressBlock,
+  compressFiles,
+  type FilesOutput,
+  sampleMethod
+} from "./Compress.ts"
 import type { Method } from "./Entry.ts"
 import { lookAhead } from "./LookAhead.ts"
 import { writer } from "./OrderedWriter.ts"
@@ -102,7 +107,7 @@ const writeAll = async (
     try {
       if (compression.level === 0) return { file, method: "store" } as const
       if (compression.method === "deflate") return { file, method: "deflate" } as const
-      const sampled = runner.run("sample", { fd: file.fd, size: entry.size }, signal)
+      const sampled = runner.run(sampleMethod, { fd: file.fd, size: entry.size }, signal)
       return { file, method: await sampled.catch(unlessOurs(file)) }
     } catch (cause) {
       file.close()
@@ -124,7 +129,7 @@ const writeAll = async (
         : []
     )
     if (files.length === 0) return undefined
-    return runner.run("files", { from, files, compression, slot }, signal)
+    return runner.run(compressFiles, { from, files, compression, slot }, signal)
   }
 
   const begin = async (unit: Batch | Part): Promise<Begun> => {
@@ -141,7 +146,7 @@ const writeAll = async (
       file,
       method,
       slot,
-      result: await runner.run("block", block, signal).catch(unlessOurs(file))
+      result: await runner.run(compressBlock, block, signal).catch(unlessOurs(file))
     }
   }
 

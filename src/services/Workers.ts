@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { bytes } from "../domain/Units.ts"
-import { inProcess } from "../workers/Jobs.ts"
+import { inProcess } from "../workers/InProcess.ts"
 import { openPool, type WorkerProgram } from "../workers/Pool.ts"
 import type { Runner } from "../workers/Runner.ts"
 
@@ -82,7 +82,7 @@ export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
         return {
           width: pool.width,
           followers,
-          run: (kind, input, signal) => (kind === "follow" ? hashing : pool).run(kind, input, signal)
+          run: (job, input, signal) => (job.kind === "follower" ? hashing : pool).run(job, input, signal)
         } satisfies Runner
       })
     )

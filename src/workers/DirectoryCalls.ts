@@ -103,8 +103,17 @@ const lstatNow = (path: DirectoryPath, index: number): fs.BigIntStats => {
   }
 }
 
-/** For the main thread, which must not wait for a disk: several at once, on node's own threads. */
-export const waiting: DirectoryCalls = { open: promisify(fs.open), names, lstat, fileSystemType, lstats }
+/**
+ * For the main thread, which must not wait for a disk: several at once, on node's own threads. Pure, so that the worker's
+ * program goes without it.
+ */
+export const waiting: DirectoryCalls = {
+  open: /* @__PURE__ */ promisify(fs.open),
+  names,
+  lstat,
+  fileSystemType,
+  lstats
+}
 
 /** For a worker thread, which may wait: a call through node's threads costs three times the call itself. */
 export const blocking: DirectoryCalls = {

@@ -15,9 +15,12 @@ export interface FileCalls {
 
 /**
  * For the main thread, which must not wait for a disk. Not through a FileHandle: a call through node's threads
- * costs ten times the call itself, which shows with 100,000 small files.
+ * costs ten times the call itself, which shows with 100,000 small files. Pure, so that the worker's program goes without it.
  */
-export const waiting: FileCalls = { open: promisify(fs.open), read: promisify(fs.read) }
+export const waiting: FileCalls = {
+  open: /* @__PURE__ */ promisify(fs.open),
+  read: /* @__PURE__ */ promisify(fs.read)
+}
 
 /** For a worker thread, which has nothing else to do. */
 export const blocking: FileCalls = {

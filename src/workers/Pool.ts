@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads"
 import { explain } from "../domain/Errno.ts"
-import { type Inputs, type Kind, type Outputs, type Runner, WorkerEnded } from "./Runner.ts"
-import { type Reply, ready, unpackFailure } from "./Wire.ts"
+import { type Runner, WorkerEnded, type WorkerJob } from "./Runner.ts"
+import { type Reply, type Request, ready, unpackFailure } from "./Wire.ts"
 
 /** What a thread runs: a file, or the text of a CommonJS script. */
 export type WorkerProgram = URL | string
@@ -23,9 +23,6 @@ interface Pool extends Pick<Runner, "width" | "run"> {
   readonly close: () => Promise<void>
 }
 
-/** Work that takes milliseconds: the next piece is sent along, so that a thread does not wait for this one. */
-const brief: ReadonlySet<Kind> = new Set(["files", "sample", "block", "verify", "audit", "list"])
-
 /** Pieces of brief work that a thread has at a time. */
 const depth = 2
 
@@ -39,9 +36,10 @@ const resourceLimits = { maxYoungGenerationSizeMb: 8 }
 const patienceMillis = 60_000
 
 interface Task {
-  readonly request: { readonly kind: Kind; readonly input: Inputs[Kind] }
+  readonly request: Request<unknown>
+  readonly kind: WorkerJob<never, unknown>["kind"]
   readonly signal: AbortSignal
-  answered(reply: Reply<Kind>): void
+  readonly answered: (reply: Reply<never>) => void
   readonly failed: (cause: unknown) => void
   /** Does it on this thread. */
   readonly here: () => void
@@ -127,9 +125,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
   const isFree = (thread: Thread): boolean => thread.tasks.length === 0 && !thread.stopping
 
   const hasRoom = (thread: Thread): boolean =>
-    !thread.stopping &&
-    thread.tasks.length < depth &&
-    thread.tasks.every(({ request }) => brief.has(request.kind))
+    !thread.stopping && thread.tasks.length < depth && thread.tasks.every(({ kind }) => kind === "brief")
 
   const threadFor = (task: Task): Thread | undefined => {
     const all = [...threads]
@@ -137,7 +133,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     if (free !== undefined) return free
     if (limit < width && Date.now() - limitedAt > patienceMillis) limit = width
     const started = threads.size < limit ? start() : undefined
-    return started ?? (brief.has(task.request.kind) ? all.find(hasRoom) : undefined)
+    return started ?? (task.kind === "brief" ? all.find(hasRoom) : undefined)
   }
 
   const dispatch = (): void => {
@@ -174,7 +170,11 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
 
   const listen = listening(abort)
 
-  const run = <K extends Kind>(kind: K, input: Inputs[K], signal: AbortSignal): Promise<Outputs[K]> =>
+  const run = <Input, Output>(
+    job: WorkerJob<Input, Output>,
+    input: NoInfer<Input>,
+    signal: AbortSignal
+  ): Promise<Output> =>
     new Promise((resolve, reject) => {
       signal.throwIfAborted()
       if (closed) throw new WorkerEnded("the worker threads were ended")
@@ -182,17 +182,18 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
         quiet()
         reject(cause)
       }
-      const succeeded = (value: Outputs[K]): void => {
+      const succeeded = (value: Output): void => {
         quiet()
         resolve(value)
       }
       const task: Task = {
-        request: { kind, input },
+        request: { name: job.name, input },
+        kind: job.kind,
         signal,
         failed,
-        answered: (reply: Reply<K>) =>
+        answered: (reply: Reply<Output>) =>
           reply.ok ? succeeded(reply.value) : failed(unpackFailure(reply.failure)),
-        here: () => void instead.run(kind, input, signal).then(succeeded, failed)
+        here: () => void instead.run(job, input, signal).then(succeeded, failed)
       }
       const quiet = listen(task)
       waiting.push(task)

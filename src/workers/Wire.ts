@@ -1,20 +1,21 @@
 import { ArchiveError } from "../archive/ArchiveError.ts"
 import { codeOf } from "../domain/Errno.ts"
 import { ownBuffer } from "./Memory.ts"
-import { type Inputs, type Kind, type Outputs, WorkerEnded } from "./Runner.ts"
+import { WorkerEnded } from "./Runner.ts"
 
 /** What the main thread asks of a worker. */
-export interface Request<K extends Kind> {
-  readonly kind: K
-  readonly input: Inputs[K]
+export interface Request<Input> {
+  /** Of the job. */
+  readonly name: string
+  readonly input: Input
 }
 
 /** What a worker says when its program has been loaded. */
 export const ready = "ready"
 
 /** What a worker answers, in the order of the requests. */
-export type Reply<K extends Kind> =
-  | { readonly ok: true; readonly value: Outputs[K] }
+export type Reply<Output> =
+  | { readonly ok: true; readonly value: Output }
   | { readonly ok: false; readonly failure: Failure }
 
 /** An error as plain data: between threads an error loses its class and its fields. */
@@ -65,9 +66,9 @@ const worthwhile = 8 * 1024
  * Memory of a result that need not be copied: what its views at the first level are alone in. The message takes a copy
  * of the rest.
  */
-export const ownMemory = (value: Outputs[Kind]): ReadonlyArray<ArrayBuffer> => {
-  if (typeof value !== "object") return []
-  const own = Object.values(value).flatMap((field) => {
+export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
+  if (typeof value !== "object" || value === null) return []
+  const own = Object.values(value).flatMap((field: unknown) => {
     const memory = ArrayBuffer.isView(field) ? ownBuffer(field) : undefined
     return memory !== undefined && memory.byteLength > worthwhile ? [memory] : []
   })

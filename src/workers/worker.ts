@@ -1,20 +1,48 @@
 import { parentPort } from "node:worker_threads"
-import { onWorker } from "./Jobs.ts"
-import type { Kind } from "./Runner.ts"
+import { auditSlice } from "../archive/AuditSlice.ts"
+import { compressBlock, compressFiles, sampleMethod } from "../archive/Compress.ts"
+import { finishFolders, makeFolders } from "../archive/ExtractFolder.ts"
+import { extractSlice } from "../archive/ExtractSlice.ts"
+import { verifySlice } from "../archive/VerifySlice.ts"
+import { follow, hash } from "../services/hasher/digests.ts"
+import { list } from "../services/tree/List.ts"
+import * as Directories from "./DirectoryCalls.ts"
+import * as Contents from "./FileCalls.ts"
+import type { Files, WorkerJob } from "./Runner.ts"
 import { ownMemory, packFailure, type Reply, type Request, ready } from "./Wire.ts"
 
 /** Entry point of a worker thread: one piece of work after the other, until the thread is terminated. */
+const jobs: ReadonlyArray<WorkerJob<never, unknown>> = [
+  compressFiles,
+  sampleMethod,
+  compressBlock,
+  verifySlice,
+  auditSlice,
+  makeFolders,
+  extractSlice,
+  finishFolders,
+  list,
+  hash,
+  follow
+]
+
+const jobOf = new Map(jobs.map((job) => [job.name, job]))
+
+const blocking: Files = { ...Contents.blocking, ...Directories.blocking }
+
 const never = new AbortController().signal
 
-const answer = async <K extends Kind>({ kind, input }: Request<K>): Promise<Reply<K>> => {
+const answer = async ({ input, name }: Request<never>): Promise<Reply<unknown>> => {
   try {
-    return { ok: true, value: await onWorker.run(kind, input, never) }
+    const job = jobOf.get(name)
+    if (job === undefined) throw new Error(`there is no job ${name}`)
+    return { ok: true, value: await job.work(input, blocking, never) }
   } catch (cause) {
     return { ok: false, failure: packFailure(cause) }
   }
 }
 
-const reply = async (request: Request<Kind>): Promise<void> => {
+const reply = async (request: Request<never>): Promise<void> => {
   const message = await answer(request)
   try {
     parentPort?.postMessage(message, message.ok ? ownMemory(message.value) : [])
@@ -25,7 +53,7 @@ const reply = async (request: Request<Kind>): Promise<void> => {
 }
 
 let last = Promise.resolve()
-parentPort?.on("message", (request: Request<Kind>) => {
+parentPort?.on("message", (request: Request<never>) => {
   last = last.then(() => reply(request))
 })
 parentPort?.postMessage(ready)

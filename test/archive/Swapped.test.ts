@@ -6,10 +6,11 @@ import * as RawPath from "../../src/domain/RawPath.ts"
 import { Archiver } from "../../src/services/Archiver.ts"
 import { Tree } from "../../src/services/Tree.ts"
 import { openBlock } from "../../src/services/tree/Columns.ts"
+import { type ListInput, list } from "../../src/services/tree/List.ts"
 import { blocking, type DirectoryCalls, waiting } from "../../src/workers/DirectoryCalls.ts"
-import { type ListInput, list } from "../../src/workers/jobs/list.ts"
 import { abcd, layers, put, viewOf } from "../support/archive.ts"
 import { temporaryFolder } from "../support/log.ts"
+import { filesBy } from "../support/workers.ts"
 
 /** A live source that holds ABCD/sub/f, and a secret of the same size and time beside it. */
 const scene = Effect.gen(function* () {
@@ -142,7 +143,7 @@ describe("while directories are listed", () => {
             const listed = identify(place.sub)
             swap(place)
             const output = yield* Effect.promise(() =>
-              list(calls)(listing(place, { ...listed, ino: listed.ino + other }), signal)
+              list.work(listing(place, { ...listed, ino: listed.ino + other }), filesBy(calls), signal)
             )
             assert.deepInclude(
               output,
@@ -167,7 +168,7 @@ describe("while directories are listed", () => {
         }
       }
       const input = listing(place, identify(place.sub))
-      const output = yield* Effect.promise(() => list(swapping)(input, signal))
+      const output = yield* Effect.promise(() => list.work(input, filesBy(swapping), signal))
       if ("failure" in output) return assert.notStrictEqual(process.platform, "linux", output.failure.message)
       assert.strictEqual(output.count, 1)
       const own = fs.lstatSync(`${place.root}/away/f`, { bigint: true })
@@ -181,7 +182,7 @@ describe("while directories are listed", () => {
       const place = yield* scene
       const listed = identify(place.sub)
       const output = yield* Effect.promise(() =>
-        list(blocking)(listing(place, { ...listed, ino: listed.ino + 1n }), signal)
+        list.work(listing(place, { ...listed, ino: listed.ino + 1n }), filesBy(blocking), signal)
       )
       assert.deepInclude(output, { count: 1 })
     })
@@ -205,10 +206,10 @@ describe("while directories are listed", () => {
             }
           ]
         }
-        assert.deepInclude(yield* Effect.promise(() => list(calls)(input, signal)), { files: 1 })
+        assert.deepInclude(yield* Effect.promise(() => list.work(input, filesBy(calls), signal)), { files: 1 })
         fs.renameSync(top, `${place.root}/away`)
         fs.renameSync(`${place.root}/secret`, top)
-        assert.property(yield* Effect.promise(() => list(calls)(input, signal)), "failure")
+        assert.property(yield* Effect.promise(() => list.work(input, filesBy(calls), signal)), "failure")
       }
     })
   )

@@ -13,8 +13,9 @@ import { verifyZip } from "../../src/archive/VerifyZip.ts"
 import type { Manifest, ManifestEntry } from "../../src/domain/Manifest.ts"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import { Archiver } from "../../src/services/Archiver.ts"
+import { waiting as looking } from "../../src/workers/DirectoryCalls.ts"
 import { waiting } from "../../src/workers/FileCalls.ts"
-import { inProcess } from "../../src/workers/Jobs.ts"
+import { inProcess } from "../../src/workers/InProcess.ts"
 import { archiveAndVerify, entryOf, layers, manifestOf, noise, put, viewOf } from "../support/archive.ts"
 import { noMemoryForZlib } from "../support/fileHandles.ts"
 import { temporaryFolder } from "../support/log.ts"
@@ -297,7 +298,7 @@ describe("verification in slices", () => {
           if (count === last) controller.abort(new Error("enough"))
           return waiting.read(...args)
         }
-        const ended = verifySlice(input, { ...waiting, read }, controller.signal)
+        const ended = verifySlice.work(input, { ...looking, ...waiting, read }, controller.signal)
         const why = await ended.then(() => "good", String)
         return [why, count] as const
       }

@@ -6,9 +6,8 @@ import * as Ref from "effect/Ref"
 import { encode } from "../../src/domain/SnapshotMark.ts"
 import { checkSnapshots } from "../../src/programs/CheckSnapshots.ts"
 import { Disk } from "../../src/services/Disk.ts"
-import { Store } from "../../src/services/Store.ts"
-import { emptyStore } from "../../src/services/store/memory.ts"
-import { makeZfsMemory, Zfs } from "../../src/services/Zfs.ts"
+import { emptyStore, memoryStore } from "../doubles/Store.ts"
+import { makeZfsMemory, memoryZfs } from "../doubles/Zfs.ts"
 import { temporaryFolder } from "../support/log.ts"
 
 const source_path = "/mnt/tank/data"
@@ -31,8 +30,8 @@ const said = Effect.fnUntraced(function* (target_path: string, markedTarget: str
   const findings = yield* checkSnapshots({ source_path, target_path }, source).pipe(
     Effect.provide(
       Layer.mergeAll(
-        Zfs.layerMemory(makeZfsMemory(source_path, { marked })),
-        Store.layerMemory(store),
+        memoryZfs(makeZfsMemory(source_path, { marked })),
+        memoryStore(store),
         Disk.layer
       )
     )

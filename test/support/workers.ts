@@ -3,6 +3,9 @@ import { tmpdir } from "node:os"
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import { buildSync } from "esbuild"
+import type { DirectoryCalls } from "../../src/workers/DirectoryCalls.ts"
+import { blocking } from "../../src/workers/FileCalls.ts"
+import type { Files } from "../../src/workers/Runner.ts"
 
 const hello = `(await import("node:worker_threads")).parentPort.postMessage("ready");`
 
@@ -25,3 +28,6 @@ export const workerFile = (program?: string) =>
     }),
     ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
   ).pipe(Effect.map(({ url }) => url))
+
+/** What a worker thread has, but directories are looked at by `calls`. */
+export const filesBy = (calls: DirectoryCalls): Files => ({ ...blocking, ...calls })

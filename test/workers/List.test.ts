@@ -3,11 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as RawPath from "../../src/domain/RawPath.ts"
 import { openBlock } from "../../src/services/tree/Columns.ts"
+import { type ListInput, list } from "../../src/services/tree/List.ts"
 import { mountsBelow } from "../../src/services/tree/MountTable.ts"
 import { blocking, type DirectoryCalls, Unseen, waiting } from "../../src/workers/DirectoryCalls.ts"
-import { type ListInput, list } from "../../src/workers/jobs/list.ts"
 import { put } from "../support/archive.ts"
 import { temporaryFolder } from "../support/log.ts"
+import { filesBy } from "../support/workers.ts"
 
 const raw = RawPath.fromText
 const never = new AbortController().signal
@@ -23,7 +24,7 @@ const input = (root: string, change: Partial<ListInput> = {}): ListInput => ({
 })
 
 const found = async (calls: DirectoryCalls, given: ListInput) => {
-  const output = await list(calls)(given, never)
+  const output = await list.work(given, filesBy(calls), never)
   if ("failure" in output) throw new Error(output.failure.message)
   return output
 }
@@ -141,7 +142,7 @@ describe("listing directories", () => {
       const root = yield* temporaryFolder
       const calls: DirectoryCalls = { ...blocking, names: async () => ["gone"] }
       for (const frozen of [true, false]) {
-        const output = yield* Effect.promise(() => list(calls)(input(root, { frozen }), never))
+        const output = yield* Effect.promise(() => list.work(input(root, { frozen }), filesBy(calls), never))
         assert.deepStrictEqual(output, {
           failure: {
             path: `${root}/gone`,
@@ -166,7 +167,7 @@ describe("listing directories", () => {
       for (const given of [directory, graft]) {
         for (const frozen of [true, false]) {
           const output = yield* Effect.promise(() =>
-            list(calls)(input(root, { frozen, directories: [given] }), never)
+            list.work(input(root, { frozen, directories: [given] }), filesBy(calls), never)
           )
           if (!("failure" in output)) throw new Error("it was listed")
           assert.strictEqual(output.failure.path, `${root}/b`)
@@ -209,7 +210,7 @@ describe("listing directories", () => {
       }
       for (const calls of [blocking, waiting]) {
         const output = yield* Effect.promise(() =>
-          list(calls)(input(root, { directories: [directory] }), never)
+          list.work(input(root, { directories: [directory] }), filesBy(calls), never)
         )
         assert.deepInclude(output, {
           failure: {

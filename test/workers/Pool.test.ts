@@ -3,6 +3,8 @@ import { Worker } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { vi } from "vitest"
+import { sampleMethod } from "../../src/archive/Compress.ts"
+import { hash as hashJob } from "../../src/services/hasher/digests.ts"
 import { openPool, type WorkerProgram } from "../../src/workers/Pool.ts"
 import { type Runner, WorkerEnded } from "../../src/workers/Runner.ts"
 import { temporaryFolder } from "../support/log.ts"
@@ -19,10 +21,10 @@ const acts = {
   say: () => undefined
 }
 const sizes = ["say", "exit", "hang"]
-parentPort.on("message", ({ kind, input }) => {
-  const [act, word] = kind === "sample" ? [sizes[input.size]] : input.path.split(" ")
+parentPort.on("message", ({ name, input }) => {
+  const [act, word] = name === "sample" ? [sizes[input.size]] : input.path.split(" ")
   acts[act]()
-  const value = kind === "sample" ? "store" : { digests: [word ?? threadId], pieces: [] }
+  const value = name === "sample" ? "store" : { digests: [word ?? threadId], pieces: [] }
   parentPort.postMessage({ ok: true, value })
 })
 parentPort.postMessage("ready")`
@@ -46,10 +48,10 @@ const scopedPool = (width: number, program: WorkerProgram = obedient) =>
         onTrouble: (message) => troubles.push(message)
       })
       const hash = async (path: string, signal: AbortSignal = never) =>
-        (await pool.run("hash", { path, algorithms: [] }, signal)).digests
+        (await pool.run(hashJob, { path, algorithms: [] }, signal)).digests
       /** Brief work: two pieces of it are sent to a thread at a time. */
       const brief = (act: "say" | "exit" | "hang", signal: AbortSignal = never) =>
-        pool.run("sample", { fd: 0, size: ["say", "exit", "hang"].indexOf(act) }, signal)
+        pool.run(sampleMethod, { fd: 0, size: ["say", "exit", "hang"].indexOf(act) }, signal)
       return { ...pool, troubles, hash, brief }
     }),
     ({ close }) => Effect.promise(close)
@@ -145,7 +147,7 @@ describe("threads", () => {
       assert.instanceOf(yield* failure(hash("say")), WorkerEnded)
       const { hash: other, run } = yield* scopedPool(1)
       const input = Object.assign({ path: "say", algorithms: [] }, { not: () => "data" })
-      assert.include(messageOf(yield* failure(run("hash", input, never))), "could not be cloned")
+      assert.include(messageOf(yield* failure(run(hashJob, input, never))), "could not be cloned")
       assert.deepStrictEqual(yield* Effect.promise(() => other("say on")), ["on"])
     })
   )

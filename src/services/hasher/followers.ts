@@ -1,6 +1,7 @@
 import type { Checksums } from "../../domain/FolderState.ts"
 import { makeGrowth } from "../../workers/Growth.ts"
 import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
+import { follow } from "./digests.ts"
 import { ask, checksumsOf, hashFile } from "./hashFile.ts"
 
 /** Both digests of a file that is still being written: see Hasher.follow. */
@@ -33,7 +34,7 @@ export const makeFollowers = (runner: Runner, here: Runner): ((path: string) => 
     const begin = async (): ReturnType<typeof ask> => {
       busy = true
       const ended = await ask(runner.followers, (algorithms) =>
-        runner.run("follow", { path, algorithms, growth: growth.memory }, controller.signal)
+        runner.run(follow, { path, algorithms, growth: growth.memory }, controller.signal)
       )
       busy = false
       return ended

@@ -1,7 +1,7 @@
 import { codeOf, explain, isTransientCode } from "../../domain/Errno.ts"
 import type { Checksums } from "../../domain/FolderState.ts"
-import type { Algorithm, HashOutput } from "../../workers/jobs/hash.ts"
 import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
+import { type Algorithm, type HashOutput, hash } from "./digests.ts"
 import { HashError } from "./HashError.ts"
 
 /** In this order. */
@@ -28,7 +28,7 @@ export const hashInPieces = async (
   runner: Runner
 ): Promise<HashedInPieces> => {
   const results = await ask(runner.width, (algorithms) =>
-    runner.run("hash", { path, algorithms, inPieces: algorithms.includes("sha256") }, signal)
+    runner.run(hash, { path, algorithms, inPieces: algorithms.includes("sha256") }, signal)
   )
   const [last] = results.slice(-1)
   const checksums = checksumsOf(path, signal, results)
@@ -37,7 +37,7 @@ export const hashInPieces = async (
 
 /** MD5 and SHA-256: side by side where there are threads, else in one go. Fails with HashError, or as `signal` says. */
 export const hashFile = async (path: string, signal: AbortSignal, runner: Runner): Promise<Checksums> => {
-  const run = (algorithms: ReadonlyArray<Algorithm>) => runner.run("hash", { path, algorithms }, signal)
+  const run = (algorithms: ReadonlyArray<Algorithm>) => runner.run(hash, { path, algorithms }, signal)
   return checksumsOf(path, signal, await ask(runner.width, run))
 }
 

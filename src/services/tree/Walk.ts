@@ -6,10 +6,10 @@ import * as RawPath from "../../domain/RawPath.ts"
 import * as Source from "../../domain/Source.ts"
 import { withOthers } from "../../domain/Unreadable.ts"
 import { waiting } from "../../workers/DirectoryCalls.ts"
-import { inProcess } from "../../workers/Jobs.ts"
-import type { Found, Listed, ListOutput, ToList } from "../../workers/jobs/list.ts"
+import { inProcess } from "../../workers/InProcess.ts"
 import { type Runner, WorkerEnded } from "../../workers/Runner.ts"
 import { type Block, later, openBlock } from "./Columns.ts"
+import { type Found, type Listed, type ListOutput, list as listing, type ToList } from "./List.ts"
 import { type Grafts, graftsWithin } from "./Mounts.ts"
 import { mountsBelow } from "./MountTable.ts"
 import type { Directory } from "./Order.ts"
@@ -95,7 +95,7 @@ export const walk = async (
       enough: small ? enoughAtFirst : enough,
       directories: jobs.map(({ ask }) => ask)
     }
-    const answer = await (small ? inProcess : runner).run("list", input, signal).catch((cause: unknown) => {
+    const answer = await (small ? inProcess : runner).run(listing, input, signal).catch((cause: unknown) => {
       throw cause instanceof WorkerEnded && !signal.aborted ? brokenOff(folder, cause) : cause
     })
     return answer

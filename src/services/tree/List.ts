@@ -2,27 +2,13 @@ import * as fs from "node:fs"
 import * as LeftOut from "../../domain/LeftOut.ts"
 import type { Identity } from "../../domain/Manifest.ts"
 import * as RawPath from "../../domain/RawPath.ts"
-import { type Columns, makeRows, type Rows } from "../../services/tree/Columns.ts"
-import { isControlDirectory, isHollow, mustBeEmpty } from "../../services/tree/Mounts.ts"
-import {
-  closeRead,
-  folderOnly,
-  isListed,
-  mayBeListed,
-  openWithin,
-  pathOfOpen
-} from "../../services/tree/OpenWithin.ts"
-import {
-  failed,
-  kindLeftOut,
-  namesLogged,
-  replaced,
-  type Skipped,
-  twiceText,
-  typeOf
-} from "../../services/tree/Reading.ts"
-import { TreeError } from "../../services/tree/TreeError.ts"
-import { type DirectoryCalls, type DirectoryPath, Unseen } from "../DirectoryCalls.ts"
+import { type DirectoryCalls, type DirectoryPath, Unseen } from "../../workers/DirectoryCalls.ts"
+import type { WorkerJob } from "../../workers/Runner.ts"
+import { type Columns, makeRows, type Rows } from "./Columns.ts"
+import { isControlDirectory, isHollow, mustBeEmpty } from "./Mounts.ts"
+import { closeRead, folderOnly, isListed, mayBeListed, openWithin, pathOfOpen } from "./OpenWithin.ts"
+import { failed, kindLeftOut, namesLogged, replaced, type Skipped, twiceText, typeOf } from "./Reading.ts"
+import { TreeError } from "./TreeError.ts"
 
 /** A directory of the source, or a piece of a large one that is listed already. Paths hold a byte a character. */
 export interface ToList {
@@ -99,10 +85,11 @@ export type ListOutput =
 const pieceNames = 1024
 
 /** Every name is asked for with lstat: what readdir says of types may be "unknown". */
-export const list =
-  (calls: DirectoryCalls) =>
-  async (input: ListInput, signal: AbortSignal): Promise<ListOutput> => {
-    const batch = makeBatch(input, calls)
+export const list: WorkerJob<ListInput, ListOutput> = {
+  name: "list",
+  kind: "brief",
+  work: async (input, files, signal) => {
+    const batch = makeBatch(input, files)
     let current = 0
     try {
       for (const [index, directory] of input.directories.entries()) {
@@ -118,6 +105,7 @@ export const list =
     }
     return batch.found()
   }
+}
 
 const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
   const rows: Rows = makeRows()

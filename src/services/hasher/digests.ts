@@ -2,14 +2,14 @@ import { createHash } from "node:crypto"
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { crc32 } from "node:zlib"
 import { checkedPiece } from "../../domain/ArchiveIndex.ts"
-import { closeRead, openRegular, readOnly } from "../../services/regularFile.ts"
-import type { FileCalls } from "../FileCalls.ts"
-import { noteRead, waitForGrowth } from "../Growth.ts"
+import { noteRead, waitForGrowth } from "../../workers/Growth.ts"
+import type { WorkerJob } from "../../workers/Runner.ts"
+import { closeRead, openRegular, readOnly } from "../regularFile.ts"
 
 export type Algorithm = "md5" | "sha256"
 
 /** Digests of a whole file, all in one go over it. */
-export interface HashInput {
+interface HashInput {
   readonly path: string
   readonly algorithms: ReadonlyArray<Algorithm>
   /** Whether the CRC-32 of its pieces is wanted as well. */
@@ -24,7 +24,7 @@ export interface HashOutput {
 }
 
 /** The same of a file that is still being written; it need not be there yet. */
-export interface FollowInput extends HashInput {
+interface FollowInput extends HashInput {
   /** See {@link waitForGrowth}. */
   readonly growth: SharedArrayBuffer
 }
@@ -70,16 +70,17 @@ const makePieces = () => {
 }
 
 /** Reads to the end of the file. */
-export const hash =
-  (calls: FileCalls) =>
-  async ({ algorithms, inPieces, path }: HashInput, signal: AbortSignal): Promise<HashOutput> => {
+export const hash: WorkerJob<HashInput, HashOutput> = {
+  name: "hash",
+  kind: "long",
+  work: async ({ algorithms, inPieces, path }, files, signal) => {
     const { file, stats } = await openRegular(path)
     try {
       const { end, update } = digestsBy(algorithms, inPieces)
       const buffer = Buffer.allocUnsafe(Math.min(pieceSize, stats.size + 1))
       for (let position = 0; ; ) {
         signal.throwIfAborted()
-        const { bytesRead } = await calls.read(file.fd, buffer, 0, buffer.length, position)
+        const { bytesRead } = await files.read(file.fd, buffer, 0, buffer.length, position)
         if (bytesRead === 0) return end()
         update(buffer.subarray(0, bytesRead))
         position += bytesRead
@@ -88,34 +89,39 @@ export const hash =
       await closeRead(file)
     }
   }
+}
 
 /** Reads behind whoever writes the file, and stops this thread while there is nothing to read. */
-export const follow = async ({ algorithms, growth, path }: FollowInput): Promise<HashOutput> => {
-  const { end, update } = digestsBy(algorithms)
-  waitForGrowth(growth, 1)
-  const fd = openSync(path, readOnly)
-  try {
-    if (!fstatSync(fd).isFile()) throw new Error("is not a regular file")
-    const buffer = Buffer.allocUnsafeSlow(pieceSize)
-    let position = 0
-    for (;;) {
-      const grown = waitForGrowth(growth, position + buffer.length)
-      const wanted = Math.min(buffer.length, grown.bytes - position)
-      if (wanted > 0) {
-        const bytesRead = readSync(fd, buffer, 0, wanted, position)
-        if (bytesRead === 0) throw otherSize(position, grown.bytes)
-        update(buffer.subarray(0, bytesRead))
-        position += bytesRead
-        noteRead(growth, position)
-      } else {
-        const { size } = fstatSync(fd)
-        if (size !== grown.bytes || size !== position) throw otherSize(size, grown.bytes)
-        break
+export const follow: WorkerJob<FollowInput, HashOutput> = {
+  name: "follow",
+  kind: "follower",
+  work: async ({ algorithms, growth, path }) => {
+    const { end, update } = digestsBy(algorithms)
+    waitForGrowth(growth, 1)
+    const fd = openSync(path, readOnly)
+    try {
+      if (!fstatSync(fd).isFile()) throw new Error("is not a regular file")
+      const buffer = Buffer.allocUnsafeSlow(pieceSize)
+      let position = 0
+      for (;;) {
+        const grown = waitForGrowth(growth, position + buffer.length)
+        const wanted = Math.min(buffer.length, grown.bytes - position)
+        if (wanted > 0) {
+          const bytesRead = readSync(fd, buffer, 0, wanted, position)
+          if (bytesRead === 0) throw otherSize(position, grown.bytes)
+          update(buffer.subarray(0, bytesRead))
+          position += bytesRead
+          noteRead(growth, position)
+        } else {
+          const { size } = fstatSync(fd)
+          if (size !== grown.bytes || size !== position) throw otherSize(size, grown.bytes)
+          break
+        }
       }
+      return end()
+    } finally {
+      closeSync(fd)
     }
-    return end()
-  } finally {
-    closeSync(fd)
   }
 }
 
