@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib"
-import { isOutOfMemory } from "../workers/Wire.ts"
 import type { WorkerJob } from "../workers/Runner.ts"
+import { isOutOfMemory } from "../workers/Wire.ts"
 import { makeSlicePlaces, type SlicePlaces } from "./AuditPlaces.ts"
 import { damaged } from "./Damage.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"

@@ -206,7 +206,9 @@ describe("while directories are listed", () => {
             }
           ]
         }
-        assert.deepInclude(yield* Effect.promise(() => list.work(input, filesBy(calls), signal)), { files: 1 })
+        assert.deepInclude(yield* Effect.promise(() => list.work(input, filesBy(calls), signal)), {
+          files: 1
+        })
         fs.renameSync(top, `${place.root}/away`)
         fs.renameSync(`${place.root}/secret`, top)
         assert.property(yield* Effect.promise(() => list.work(input, filesBy(calls), signal)), "failure")

@@ -29,11 +29,7 @@ const said = Effect.fnUntraced(function* (target_path: string, markedTarget: str
   const store = yield* Ref.make(emptyStore)
   const findings = yield* checkSnapshots({ source_path, target_path }, source).pipe(
     Effect.provide(
-      Layer.mergeAll(
-        memoryZfs(makeZfsMemory(source_path, { marked })),
-        memoryStore(store),
-        Disk.layer
-      )
+      Layer.mergeAll(memoryZfs(makeZfsMemory(source_path, { marked })), memoryStore(store), Disk.layer)
     )
   )
   return findings.map(({ detail }) => detail).join("\n")
