@@ -1,12 +1,15 @@
 import * as Data from "effect/Data"
 import type { Compression } from "../domain/ArchiveIndex.ts"
+import type { WorkerFailures } from "../workers/Runner.ts"
+
+const reasons = ["Unreadable", "Changed", "Write", "Corrupt", "Mismatch", "Worker", "Previous"] as const
 
 /**
  * A folder could not be archived, or its archive is not what it should be; the message names file or entry.
  * `Previous`: the archive before could not be copied from, and without it all may be well.
  */
 export class ArchiveError extends Data.TaggedError("ArchiveError")<{
-  readonly reason: "Unreadable" | "Changed" | "Write" | "Corrupt" | "Mismatch" | "Worker" | "Previous"
+  readonly reason: (typeof reasons)[number]
   readonly path: string
   readonly message: string
   readonly transient: boolean
@@ -15,6 +18,22 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   readonly problem?: string
   readonly cause?: unknown
 }> {}
+
+/** Archive errors between threads; the message is enough of what it is made of. */
+export const archiveFailures: WorkerFailures = {
+  pack: (cause) => {
+    if (!(cause instanceof ArchiveError)) return undefined
+    const { reason, path, message, transient } = cause
+    return { reason, path, message, transient }
+  },
+  unpack: ({ message, path, reason, transient }) =>
+    new ArchiveError({
+      reason: reasons.find((known) => known === reason) ?? "Worker",
+      path: String(path),
+      message: String(message),
+      transient: transient === true
+    })
+}
 
 /** What was written. */
 export interface ArchiveReport {

@@ -1,7 +1,7 @@
 import { explain } from "../domain/Errno.ts"
 import type { WorkerJob } from "../workers/Runner.ts"
 import { isOutOfMemory } from "../workers/Wire.ts"
-import { isArchiveError } from "./ArchiveError.ts"
+import { archiveFailures, isArchiveError } from "./ArchiveError.ts"
 import { makeSlicePlaces, type SlicePlaces } from "./AuditPlaces.ts"
 import type { Flaw } from "./AuditZip.ts"
 import { quoted } from "./Damage.ts"
@@ -48,6 +48,7 @@ const flawsKept = 20
 export const auditSlice: WorkerJob<AuditInput, AuditOutput> = {
   name: "audit",
   kind: "brief",
+  failures: archiveFailures,
   work: (input, files, signal) =>
     withSlice(input, files, signal, async (records, view) => {
       const names = makeNames(records.length)

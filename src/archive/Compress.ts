@@ -2,6 +2,7 @@ import { constants, crc32, deflateRawSync } from "node:zlib"
 import type { Compression } from "../domain/ArchiveIndex.ts"
 import { type FileCalls, fill } from "../workers/FileCalls.ts"
 import type { WorkerJob } from "../workers/Runner.ts"
+import { archiveFailures } from "./ArchiveError.ts"
 import type { EntrySums, Method } from "./Entry.ts"
 import { release } from "./Release.ts"
 import type { Slot } from "./Slots.ts"
@@ -70,6 +71,7 @@ export interface FilesOutput {
 export const compressFiles: WorkerJob<FilesInput, FilesOutput> = {
   name: "files",
   kind: "brief",
+  failures: archiveFailures,
   work: async ({ files, from, compression, slot }, calls, signal) => {
     const output = {
       crc32: new Uint32Array(files.length),
@@ -152,6 +154,7 @@ export interface CompressedBlock {
 export const compressBlock: WorkerJob<Block, CompressedBlock> = {
   name: "block",
   kind: "brief",
+  failures: archiveFailures,
   work: (block, files) => withScratch((scratch) => compressOne(block, files, scratch))
 }
 
@@ -191,6 +194,7 @@ export const deflateBlock = (
 export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: number }, Method> = {
   name: "sample",
   kind: "brief",
+  failures: archiveFailures,
   work: ({ fd, size }, files) => withScratch((scratch) => sample(fd, size, files, scratch))
 }
 

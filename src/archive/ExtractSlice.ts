@@ -3,6 +3,7 @@ import type { RawPath } from "../domain/RawPath.ts"
 import * as RawPaths from "../domain/RawPath.ts"
 import type { RestoreFailure } from "../domain/RestorePlan.ts"
 import type { WorkerJob } from "../workers/Runner.ts"
+import { archiveFailures } from "./ArchiveError.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
 import {
   createFile,
@@ -74,6 +75,7 @@ class Stopped extends Error {}
 export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
   name: "extract",
   kind: "long",
+  failures: archiveFailures,
   work: (input, files, signal) =>
     withSlice(input, files, signal, async (records, view) => {
       const shared = shareOf(input.shared)

@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib"
 import type { WorkerJob } from "../workers/Runner.ts"
 import { isOutOfMemory } from "../workers/Wire.ts"
+import { archiveFailures } from "./ArchiveError.ts"
 import { makeSlicePlaces, type SlicePlaces } from "./AuditPlaces.ts"
 import { damaged } from "./Damage.ts"
 import { inflatePieces, inflateWhole, isSmall, makeSums, releasePiece, releaseWhole } from "./EntryData.ts"
@@ -38,6 +39,7 @@ interface SliceOutput {
 export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
   name: "verify",
   kind: "brief",
+  failures: archiveFailures,
   work: (input, files, signal) =>
     withSlice(input, files, signal, (records, view) => verifyEntries(input, records, view, signal))
 }

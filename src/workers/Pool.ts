@@ -192,7 +192,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
         signal,
         failed,
         answered: (reply: Reply<Output>) =>
-          reply.ok ? succeeded(reply.value) : failed(unpackFailure(reply.failure)),
+          reply.ok ? succeeded(reply.value) : failed(unpackFailure(reply.failure, job.failures)),
         here: () => void instead.run(job, input, signal).then(succeeded, failed)
       }
       const quiet = listen(task)

@@ -4,6 +4,16 @@ import type { FileCalls } from "./FileCalls.ts"
 /** How work gets at files and directories: on a worker thread by calls that wait for the disk. */
 export interface Files extends FileCalls, DirectoryCalls {}
 
+/** An error as plain data. */
+export type Fields = Readonly<Record<string, unknown>>
+
+/** How errors of a job's own class go from one thread to another, where they lose their class. */
+export interface WorkerFailures {
+  /** Undefined for an error of another class. */
+  readonly pack: (cause: unknown) => Fields | undefined
+  readonly unpack: (fields: Fields) => Error
+}
+
 /** Work that any thread can do. Input and output are plain data, since they may go from one thread to another. */
 export interface WorkerJob<Input, Output> {
   /** By which a worker thread knows it. */
@@ -13,6 +23,7 @@ export interface WorkerJob<Input, Output> {
    * `follower`: waits for what another thread writes; it has threads of its own, and is never done on the main thread.
    */
   readonly kind: "brief" | "long" | "follower"
+  readonly failures?: WorkerFailures
   readonly work: (input: Input, files: Files, signal: AbortSignal) => Promise<Output>
 }
 

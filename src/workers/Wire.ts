@@ -1,7 +1,6 @@
-import { ArchiveError } from "../archive/ArchiveError.ts"
 import { codeOf } from "../domain/Errno.ts"
 import { ownBuffer } from "./Memory.ts"
-import { WorkerEnded } from "./Runner.ts"
+import { type Fields, WorkerEnded, type WorkerFailures } from "./Runner.ts"
 
 /** What the main thread asks of a worker. */
 export interface Request<Input> {
@@ -20,13 +19,7 @@ export type Reply<Output> =
 
 /** An error as plain data: between threads an error loses its class and its fields. */
 type Failure =
-  | {
-      readonly tag: "archive"
-      readonly reason: ArchiveError["reason"]
-      readonly path: string
-      readonly message: string
-      readonly transient: boolean
-    }
+  | { readonly tag: "own"; readonly fields: Fields; readonly message: string }
   | { readonly tag: "memory"; readonly message: string }
   | { readonly tag: "other"; readonly message: string; readonly code: string | undefined }
 
@@ -38,25 +31,22 @@ export const isOutOfMemory = (cause: unknown): boolean =>
   outOfMemory.has(codeOf(cause) ?? "") ||
   (cause instanceof RangeError && cause.message === "Array buffer allocation failed")
 
-export const packFailure = (cause: unknown): Failure => {
+export const packFailure = (cause: unknown, failures?: WorkerFailures): Failure => {
   const message = cause instanceof Error ? cause.message : String(cause)
   if (isOutOfMemory(cause)) return { tag: "memory", message }
-  if (cause instanceof ArchiveError) {
-    const { reason, path, transient } = cause
-    return { tag: "archive", reason, path, message, transient }
-  }
+  const fields = failures?.pack(cause)
+  if (fields !== undefined) return { tag: "own", fields, message }
   return { tag: "other", message, code: codeOf(cause) }
 }
 
-export const unpackFailure = (failure: Failure): Error => {
+export const unpackFailure = (failure: Failure, failures?: WorkerFailures): Error => {
   if (failure.tag === "memory")
     return new WorkerEnded(`a worker thread has no memory left: ${failure.message}`)
-  if (failure.tag === "archive") {
-    const { reason, path, message, transient } = failure
-    return new ArchiveError({ reason, path, message, transient })
-  }
+  if (failure.tag === "own" && failures !== undefined) return failures.unpack(failure.fields)
   const error = new Error(failure.message)
-  return failure.code === undefined ? error : Object.assign(error, { code: failure.code })
+  return failure.tag === "own" || failure.code === undefined
+    ? error
+    : Object.assign(error, { code: failure.code })
 }
 
 /** Less than this is copied as fast as it is transferred. */

@@ -33,12 +33,12 @@ const blocking: Files = { ...Contents.blocking, ...Directories.blocking }
 const never = new AbortController().signal
 
 const answer = async ({ input, name }: Request<never>): Promise<Reply<unknown>> => {
+  const job = jobOf.get(name)
   try {
-    const job = jobOf.get(name)
     if (job === undefined) throw new Error(`there is no job ${name}`)
     return { ok: true, value: await job.work(input, blocking, never) }
   } catch (cause) {
-    return { ok: false, failure: packFailure(cause) }
+    return { ok: false, failure: packFailure(cause, job?.failures) }
   }
 }
 
