@@ -28,14 +28,14 @@ const common = {
 
 const worker = await build({
   ...common,
-  entryPoints: ["src/workers/worker.ts"],
+  entryPoints: ["src/worker.ts"],
   minifyIdentifiers: true,
   write: false
 })
 
 // The program and the style sheet that are in every report.
 const page = await build({
-  entryPoints: ["src/report/page.ts", "src/report/page.css"],
+  entryPoints: ["src/report/browser/page.ts", "src/report/browser/page.css"],
   bundle: true,
   format: "iife",
   platform: "browser",
@@ -69,7 +69,7 @@ const maker = `${dist}/manual-${process.pid}.mjs`
 try {
   await build({
     ...common,
-    entryPoints: ["src/cli/Manual.ts"],
+    entryPoints: ["src/cli/manual.ts"],
     format: "esm",
     banner: { js: withRequire },
     outfile: maker

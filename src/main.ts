@@ -1,5 +1,5 @@
-import { processTerminal } from "./cli/Terminal.ts"
-import { version } from "./cli/version.ts"
+import { version } from "./cli/build.ts"
+import { processTerminal } from "./cli/terminal.ts"
 
 // Monitors and installers ask for the version often: it does not wait for the libraries to load.
 if (process.argv.length === 3 && process.argv[2] === "--version") {

@@ -2,15 +2,15 @@ import { setPriority } from "node:os"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../domain/Config.ts"
-import { ExitStatus } from "../domain/ExitStatus.ts"
-import { PreflightError } from "../programs/Preflight.ts"
-import { ConfigError, ConfigFile } from "../services/ConfigFile.ts"
-import { LockError } from "../services/Lock.ts"
-import { Stop } from "./Exit.ts"
-import { Output, reportCause } from "./Output.ts"
-import { UsageError } from "./UsageError.ts"
+import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../config/Config.ts"
+import { ConfigError, ConfigFile } from "../config/ConfigFile.ts"
+import { LockError } from "../runs/Lock.ts"
+import { PreflightError } from "../runs/Run.ts"
+import { ExitStatus } from "../system/ExitStatus.ts"
+import { Stop, UsageError } from "./exit.ts"
+import { Output, reportCause } from "./output.ts"
 
 /** How much a command says, as its options put it. */
 interface OutputFlags {
@@ -104,3 +104,23 @@ export const applyProcessSettings = (config: Config) =>
       Effect.logWarning(`the priority stays as it is: nice ${config.nice} is for root alone`)
     )
   )
+
+/** How a job can be run. */
+interface Ways<P, In> {
+  readonly dryRun: boolean
+  /** Services that do what they are asked to, and those that only say what they would do. */
+  readonly live: Layer.Layer<P, never, In>
+  readonly rehearsal: Layer.Layer<NoInfer<P>, never, In>
+  /** What is said before a rehearsal. */
+  readonly disclaimer: string
+  /** Log file and syslog of a job that is really run. */
+  readonly logs: <A, E, R>(job: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+/** Runs a job with the services for it, or rehearses it. That it failed is told within its logs. */
+export const carriedOut =
+  <P, In>({ disclaimer, dryRun, live, logs, rehearsal }: Ways<P, In>) =>
+  <A, E, R>(job: Effect.Effect<A, E, R>) =>
+    dryRun
+      ? Effect.zipRight(Effect.logInfo(`dry run: ${disclaimer}`), job).pipe(Effect.provide(rehearsal))
+      : job.pipe(Effect.provide(live), told, logs)

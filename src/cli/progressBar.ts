@@ -1,10 +1,177 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { harmless } from "../domain/Text.ts"
-import { Progress, type ProgressFigures } from "../services/Progress.ts"
-import { Output } from "./Output.ts"
-import { type Figures, makeRate, partOf, progressLines } from "./progressText.ts"
-import { isUtf8, type Terminal } from "./Terminal.ts"
+import { Progress, type ProgressFigures } from "../system/Progress.ts"
+import { bytes, count, duration, harmless } from "../text/Text.ts"
+import { Output } from "./output.ts"
+import { isUtf8, type Terminal } from "./terminal.ts"
+
+/** How far something is. */
+export interface Figures {
+  readonly label: string
+  readonly done: number
+  /** Undefined when nobody knows. */
+  readonly total: number | undefined
+  /** Bytes a second; undefined before there is anything to go by. */
+  readonly rate: number | undefined
+  /** How much of it the bar has shown already (0 to 1): it does not go back when the total turns out to be larger. */
+  readonly shown?: number
+}
+
+/** The place that there is for lines. */
+interface Room {
+  /** Columns that a line may have. */
+  readonly width: number
+  /** How many lines, at least one. */
+  readonly lines: number
+  readonly ascii: boolean
+}
+
+/**
+ * The lines of progress bars, each at most `width` wide and one below the other in columns:
+ *
+ *     3 of 14 folders  42% [████░░░░] 1.2 of 2.9 GiB, 120 MiB/s, 12 s left
+ *     ABCD             17% [█░░░░░░░] 120 of 700 MiB, 60.1 MiB/s, 9 s left
+ *
+ * Where one of them is too wide, the bars go first, then the amounts; a label that is still too long loses its
+ * beginning. The last line sums up those that there is no room for.
+ */
+export const progressLines = (all: ReadonlyArray<Figures>, room: Room): ReadonlyArray<string> => {
+  const rows = fitted(all, room.lines).map((figures) => wordsOf(figures))
+  const widestLabel = Math.max(...rows.map(({ label }) => label.length))
+  const widestText = Math.max(...rows.map(({ text }) => text.length))
+  const percents = rows.some(({ percent }) => percent !== "")
+  const start = widestLabel + (percents ? 5 : 0)
+
+  if (start + 1 + widestText <= room.width) {
+    // In steps, so that it does not change with every digit of the text behind it.
+    const free = room.width - start - widestText - 4
+    const width = Math.min(Math.floor(free / step) * step, widest)
+    const drawn = ({ part }: Row) =>
+      !percents || width < step
+        ? ""
+        : ` ${part === undefined ? " ".repeat(width + 2) : bar(part, width, room.ascii)}`
+    return rows.map(
+      (row) =>
+        `${row.label.padEnd(widestLabel)}${percents ? row.percent.padStart(5) : ""}${drawn(row)} ${row.text}`
+    )
+  }
+  return rows.map((row) => shortened(row, widestLabel, room))
+}
+
+/** What a line is made of. */
+interface Row {
+  readonly label: string
+  /** " 42%", or nothing. */
+  readonly percent: string
+  readonly part: number | undefined
+  /** Amounts, rate and time left. */
+  readonly text: string
+  /** The last of these alone. */
+  readonly short: string
+}
+
+const wordsOf = (figures: Figures): Row => {
+  const part = partOf(figures)
+  const pace = paceOf(figures)
+  const percent = part === undefined ? "" : `${Math.floor(part * 100)}%`.padStart(4)
+  return {
+    label: figures.label,
+    percent,
+    part,
+    text: [amountOf(figures), ...pace].join(", "),
+    short: percent === "" ? amountOf(figures) : (pace.at(-1) ?? "")
+  }
+}
+
+const shortened = ({ label, percent, short }: Row, widestLabel: number, { ascii, width }: Room): string => {
+  const words = [percent, short].filter((word) => word !== "").join(" ")
+  const whole = `${label.padEnd(widestLabel)} ${words}`.trimEnd()
+  if (whole.length <= width) return whole
+  if (`${label} ${words}`.length <= width) return `${label} ${words}`
+  const tail = words.trimStart()
+  const left = width - tail.length - 2
+  if (left < 1) return tail.slice(0, Math.max(0, width))
+  return `${ascii ? "~" : "…"}${label.slice(-left)} ${tail}`
+}
+
+/** As many as there are lines for; the last of them stands for all that are too many. */
+const fitted = (all: ReadonlyArray<Figures>, lines: number): ReadonlyArray<Figures> => {
+  if (all.length <= lines) return all
+  const own = all.slice(0, lines - 1)
+  const rest = all.slice(lines - 1)
+  const sum = (values: ReadonlyArray<number | undefined>): number | undefined =>
+    values.reduce(
+      (before, value) => (before === undefined || value === undefined ? undefined : before + value),
+      0
+    )
+  const label = own.length === 0 ? count(rest.length, "at work", "at work") : `${rest.length} more`
+  return [
+    ...own,
+    {
+      label,
+      done: rest.reduce((before, { done }) => before + done, 0),
+      total: sum(rest.map(({ total }) => total)),
+      rate: sum(rest.map(({ rate }) => rate))
+    }
+  ]
+}
+
+/** An estimate can be too low. */
+export const partOf = ({ done, shown = 0, total }: Omit<Figures, "label" | "rate">): number | undefined =>
+  total === undefined || total <= 0 ? undefined : Math.min(Math.max(done / total, shown, 0), 1)
+
+/** `1.2 of 2.9 GiB`, `120 MiB of 2.9 GiB`, `12.3 MiB`. */
+const amountOf = ({ done, total }: Figures): string => {
+  const some = size(done)
+  if (total === undefined) return some
+  const all = size(Math.max(total, done))
+  const unit = all.slice(all.indexOf(" "))
+  return `${some.endsWith(unit) && unit !== " B" ? some.slice(0, -unit.length) : some} of ${all}`
+}
+
+/** Three digits need no fourth: `12.3 MiB`, `123 MiB`. */
+const size = (count: number): string => bytes(count).replace(/(\d{3,})\.\d/, "$1")
+
+const paceOf = ({ rate, done, total }: Figures): ReadonlyArray<string> => {
+  if (rate === undefined) return []
+  const speed = `${size(rate)}/s`
+  return total === undefined || rate < 1 || done >= total
+    ? [speed]
+    : [speed, `${leftOf((total - done) / rate)} left`]
+}
+
+/** In whole seconds: an estimate is no better, and tenths would flicker. */
+const leftOf = (seconds: number): string => {
+  const whole = Math.ceil(seconds)
+  return whole < 10 ? `${whole} s` : duration(whole * 1000)
+}
+
+const step = 4
+const widest = 28
+
+const bar = (part: number, width: number, ascii: boolean): string => {
+  const [full, empty] = ascii ? ["#", "."] : ["█", "░"]
+  const filled = Math.floor(part * width)
+  return `[${full.repeat(filled)}${empty.repeat(width - filled)}]`
+}
+
+/** How fast it has been lately, from readings of how much was done when. */
+export const makeRate = () => {
+  let readings: ReadonlyArray<{ readonly at: number; readonly done: number }> = []
+  return (at: number, done: number): number | undefined => {
+    const before = readings.at(-1)
+    // What begins anew has a pace of its own.
+    const usable = before !== undefined && done < before.done ? [] : readings
+    readings = [...usable.filter((reading) => at - reading.at <= memoryMillis), { at, done }]
+    const first = readings[0]
+    return first === undefined || at - first.at < leastMillis
+      ? undefined
+      : ((done - first.done) * 1000) / (at - first.at)
+  }
+}
+
+const memoryMillis = 20_000
+const leastMillis = 500
 
 /**
  * Progress bars on the last lines of the terminal behind standard error. Without a terminal there, on one that cannot take

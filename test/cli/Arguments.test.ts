@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
-import { unmistakable } from "../../src/cli/Arguments.ts"
+import { unmistakable } from "../../src/cli/arguments.ts"
 
 const valued = { once: new Set(["--host", "-c"]), several: new Set(["--exclude"]) }
 const read = (...args: ReadonlyArray<string>) => unmistakable(args, valued)

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
-import { pagesOf } from "../../src/cli/CommandTree.ts"
-import { manual } from "../../src/cli/Manual.ts"
-import * as Roff from "../../src/cli/Roff.ts"
-import { commands, topics } from "../../src/cli/Zipper.ts"
+import { commands, topics } from "../../src/cli/app.ts"
+import { pagesOf } from "../../src/cli/help.ts"
+import * as Roff from "../../src/cli/manual.ts"
+import { manual } from "../../src/cli/manual.ts"
 
 const pages = pagesOf(commands)
 const page = manual("1.2.3", "2025-01-01")

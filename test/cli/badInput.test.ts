@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, run, toolsFor, zipper } from "../support/built.ts"
+import { makePlace, type Place, run, toolsFor, zipper } from "../support/program/built.ts"
 
 let place: Place
 beforeEach(() => {

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { makePlace, type Place, start } from "../support/built.ts"
+import { makePlace, type Place, start } from "../support/program/built.ts"
 
 let place: Place
 let path = ""

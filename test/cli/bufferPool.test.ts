@@ -3,10 +3,10 @@ import { availableParallelism, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { noise } from "../support/archive.ts"
-import { makePlace, type Place, run } from "../support/built.ts"
+import { makePlace, type Place, run } from "../support/program/built.ts"
+import { noise } from "../support/zip/archive.ts"
 
-const preload = fileURLToPath(new URL("../support/bufferPool.cjs", import.meta.url))
+const preload = fileURLToPath(new URL("../support/program/bufferPool.cjs", import.meta.url))
 const pools = (env: Record<string, string>) => ({ NODE_OPTIONS: `--require=${preload}`, ...env })
 
 /** Shrinks to about a third, whatever its size is. */

@@ -3,8 +3,8 @@ import { once } from "node:events"
 import { chmodSync, cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, run, toolsFor } from "../support/built.ts"
-import { makeScene } from "../support/faults.ts"
+import { makePlace, type Place, run, toolsFor } from "../support/program/built.ts"
+import { makeScene } from "../support/program/faults.ts"
 
 let place: Place
 beforeEach(() => {

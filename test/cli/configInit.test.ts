@@ -4,11 +4,11 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { wordOf } from "../../src/domain/Crontab.ts"
-import { makePlace, type Place, run, zipper } from "../support/built.ts"
+import { wordOf } from "../../src/check/Crontab.ts"
+import { makePlace, type Place, run, zipper } from "../support/program/built.ts"
 
 const execute = promisify(execFile)
-const driver = fileURLToPath(new URL("../support/terminal.py", import.meta.url))
+const driver = fileURLToPath(new URL("../support/terminal/terminal.py", import.meta.url))
 
 let place: Place
 beforeEach(() => {

@@ -5,9 +5,9 @@ import * as Either from "effect/Either"
 import * as JSONSchema from "effect/JSONSchema"
 import * as Schema from "effect/Schema"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { type Documented, documents, isDocumented } from "../../src/domain/documents/Documents.ts"
-import { PruneReplica } from "../../src/domain/documents/Prune.ts"
-import { makePlace, type Place, run } from "../support/built.ts"
+import { type Documented, documents, isDocumented } from "../../src/cli/commands/schema.ts"
+import { PruneReplica } from "../../src/runs/PruneResult.ts"
+import { makePlace, type Place, run } from "../support/program/built.ts"
 
 let place: Place
 beforeAll(() => {

@@ -14,10 +14,10 @@ import {
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { noise } from "../support/archive.ts"
-import { makePlace, type Place, start } from "../support/built.ts"
-import { checkContent, checkTarget, checkTidy } from "../support/independent.ts"
-import { seeded } from "../support/powerLoss.ts"
+import { makePlace, type Place, start } from "../support/program/built.ts"
+import { seeded } from "../support/store/powerLoss.ts"
+import { noise } from "../support/zip/archive.ts"
+import { checkContent, checkTarget, checkTidy } from "../support/zip/independent.ts"
 
 /** How often; ZIPPER_ROUNDS says more. */
 const rounds = Number(process.env["ZIPPER_ROUNDS"] ?? 24)
@@ -28,8 +28,8 @@ beforeEach(() => {
 })
 afterEach(() => place.remove())
 
-const clock = fileURLToPath(new URL("../support/clock.mjs", import.meta.url))
-const waitFor = fileURLToPath(new URL("../support/waitFor.mjs", import.meta.url))
+const clock = fileURLToPath(new URL("../support/program/clock.mjs", import.meta.url))
+const waitFor = fileURLToPath(new URL("../support/program/waitFor.mjs", import.meta.url))
 const day = 86_400_000
 /** More than are at work at once. */
 const names = ["AAAA", "BBBB", "CCCC", "DDDD", "EEEE", "FFFF", "GGGG", "HHHH", "IIII", "JJJJ"]

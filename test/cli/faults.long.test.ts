@@ -1,9 +1,9 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
-import { noise } from "../support/archive.ts"
-import { type Fault, type Faulty, faultsOf, makeScene, type Scene, some } from "../support/faults.ts"
-import { checkContent, checkTarget, checkTidy } from "../support/independent.ts"
+import { type Fault, type Faulty, faultsOf, makeScene, type Scene, some } from "../support/program/faults.ts"
+import { noise } from "../support/zip/archive.ts"
+import { checkContent, checkTarget, checkTidy } from "../support/zip/independent.ts"
 
 // The built file, in which one operation on the disk fails, or all from one on. By default some, others every time; all of them, with
 // ZIPPER_FAULTS=all, takes an hour. With ZIPPER_FAULTS_TABLE, a file, what each of them led to is written there.

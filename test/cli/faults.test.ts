@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
-import { noise } from "../support/archive.ts"
-import { makePlace, run, zipper } from "../support/built.ts"
+import { makePlace, run, zipper } from "../support/program/built.ts"
+import { noise } from "../support/zip/archive.ts"
 
 /** A process whose files cannot grow beyond 2 MiB: what a full disk does, without one. */
 const runLimited = (...args: ReadonlyArray<string>) =>

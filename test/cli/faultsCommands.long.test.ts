@@ -1,9 +1,9 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
-import { noise } from "../support/archive.ts"
-import { picture } from "../support/built.ts"
-import { type Fault, type Faulty, faultsOf, makeScene, type Scene, some } from "../support/faults.ts"
+import { picture } from "../support/program/built.ts"
+import { type Fault, type Faulty, faultsOf, makeScene, type Scene, some } from "../support/program/faults.ts"
+import { noise } from "../support/zip/archive.ts"
 
 // Every other command than `run`, with one operation on the disk that fails. By default some, others every time; all of them, with
 // ZIPPER_FAULTS=all, takes minutes. With ZIPPER_FAULTS_TABLE, a file, what each of them led to is written there.

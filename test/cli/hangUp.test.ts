@@ -2,7 +2,7 @@ import { spawn } from "node:child_process"
 import { truncateSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, zipper } from "../support/built.ts"
+import { makePlace, type Place, zipper } from "../support/program/built.ts"
 
 let place: Place
 beforeEach(() => {

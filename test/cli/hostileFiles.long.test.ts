@@ -16,7 +16,7 @@ import {
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { type Ended, makePlace, type Place, start, toolsFor } from "../support/built.ts"
+import { type Ended, makePlace, type Place, start, toolsFor } from "../support/program/built.ts"
 
 // What somebody who may write in a folder of ours, or has been there before us, can put in our way: the program says so, ends
 // soon, and touches nothing elsewhere.

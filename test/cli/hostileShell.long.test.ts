@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { makePlace, type Place, run } from "../support/built.ts"
+import { makePlace, type Place, run } from "../support/program/built.ts"
 
 // What somebody calls a host, a user or a dataset, or another machine says that its own are called, reaches the shell there as
 // what it is, or not at all.

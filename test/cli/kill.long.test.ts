@@ -2,8 +2,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { makePlace, type Place, start } from "../support/built.ts"
-import { checkContent, checkTarget, checkTidy } from "../support/independent.ts"
+import { makePlace, type Place, start } from "../support/program/built.ts"
+import { checkContent, checkTarget, checkTidy } from "../support/zip/independent.ts"
 
 // The program as it is installed, on a real file system, killed at each operation with which it changes the target. Where that is:
 // ZIPPER_KILL_IN, so that it can be on ZFS.
@@ -25,7 +25,7 @@ afterAll(() => {
 const stride = process.env["ZIPPER_KILLS"] === "all" ? 1 : 12
 const offset = Math.floor(Math.random() * stride)
 
-const killer = fileURLToPath(new URL("../support/killAt.mjs", import.meta.url))
+const killer = fileURLToPath(new URL("../support/program/killAt.mjs", import.meta.url))
 const where = () => join(process.env["ZIPPER_KILL_IN"] ?? place.root, "kill")
 const template = () => join(place.root, "template")
 

@@ -2,7 +2,7 @@ import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSyn
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, picture, run, toolsFor } from "../support/built.ts"
+import { makePlace, type Place, picture, run, toolsFor } from "../support/program/built.ts"
 
 let place: Place
 beforeEach(() => {
@@ -11,7 +11,7 @@ beforeEach(() => {
 afterEach(() => place.remove())
 
 const { files, job } = toolsFor(() => place)
-const support = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url))
+const support = (name: string) => fileURLToPath(new URL(`../support/program/${name}`, import.meta.url))
 
 /** A run at which the kernel's list has a mount there. */
 const jobWithMount = (mountpoint: string, ...args: ReadonlyArray<string>) =>

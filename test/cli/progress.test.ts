@@ -7,14 +7,14 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as esbuild from "esbuild"
 import { afterAll, beforeAll } from "vitest"
-import { Output } from "../../src/cli/Output.ts"
+import { Output } from "../../src/cli/output.ts"
 import * as progressBar from "../../src/cli/progressBar.ts"
-import { type Figures, makeRate, progressLines } from "../../src/cli/progressText.ts"
-import { Progress } from "../../src/services/Progress.ts"
-import { noise } from "../support/archive.ts"
-import { makePlace, zipper } from "../support/built.ts"
-import { fakeTerminal } from "../support/log.ts"
-import { onTerminal, type PtyEvent } from "../support/pty.ts"
+import { type Figures, makeRate, progressLines } from "../../src/cli/progressBar.ts"
+import { Progress } from "../../src/system/Progress.ts"
+import { makePlace, zipper } from "../support/program/built.ts"
+import { fakeTerminal } from "../support/program/log.ts"
+import { onTerminal, type PtyEvent } from "../support/terminal/pty.ts"
+import { noise } from "../support/zip/archive.ts"
 
 const mebi = 1024 * 1024
 const figures = { label: "tank/data", done: 1230 * mebi, total: 2930 * mebi, rate: 12.3 * mebi }
@@ -171,7 +171,7 @@ describe("progress bars on a real terminal", () => {
   beforeAll(async () => {
     root = mkdtempSync(join(tmpdir(), "zipper-test-"))
     await esbuild.build({
-      entryPoints: [new URL("../support/barChild.ts", import.meta.url).pathname],
+      entryPoints: [new URL("../support/terminal/barChild.ts", import.meta.url).pathname],
       bundle: true,
       platform: "node",
       format: "esm",

@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { lockfileOf } from "../../src/cli/replicationServices.ts"
-import { makePlace, type Place, picture, run } from "../support/built.ts"
+import { lockfileOf } from "../../src/cli/layers.ts"
+import { makePlace, type Place, picture, run } from "../support/program/built.ts"
 
 let place: Place
 beforeEach(() => {

@@ -12,9 +12,9 @@ import {
 import { join } from "node:path"
 import * as Schema from "effect/Schema"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { ReportDocument } from "../../src/domain/documents/Report.ts"
-import { makePlace, type Place, picture, run } from "../support/built.ts"
-import { archivedFolder, archiveRun } from "../support/reportHistory.ts"
+import { ReportDocument } from "../../src/report/writeReport.ts"
+import { makePlace, type Place, picture, run } from "../support/program/built.ts"
+import { archivedFolder, archiveRun } from "../support/program/reportHistory.ts"
 
 let place: Place
 beforeAll(() => {

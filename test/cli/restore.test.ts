@@ -13,9 +13,18 @@ import {
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { type Ended, makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/built.ts"
-import { type HandMade, handMade } from "../support/handMade.ts"
-import { contentOf } from "../support/restore.ts"
+import {
+  type Ended,
+  makePlace,
+  type Place,
+  picture,
+  run,
+  start,
+  toolsFor,
+  zipper
+} from "../support/program/built.ts"
+import { type HandMade, handMade } from "../support/zip/handMade.ts"
+import { contentOf } from "../support/zip/restore.ts"
 
 /** Two archives of ABCD, and others that nobody would make by accident. */
 let place: Place

@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { noise } from "../support/archive.ts"
-import { makePlace, type Place, run, toolsFor } from "../support/built.ts"
+import { makePlace, type Place, run, toolsFor } from "../support/program/built.ts"
+import { noise } from "../support/zip/archive.ts"
 
 let place: Place
 beforeEach(() => {

@@ -14,9 +14,9 @@ import {
   run,
   toolsFor,
   zipper
-} from "../support/built.ts"
+} from "../support/program/built.ts"
 
-const clock = fileURLToPath(new URL("../support/clock.mjs", import.meta.url))
+const clock = fileURLToPath(new URL("../support/program/clock.mjs", import.meta.url))
 
 let place: Place
 beforeEach(() => {

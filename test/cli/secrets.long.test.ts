@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTcpServer, type Server as TcpServer } from "node:net"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, run, zipper } from "../support/built.ts"
+import { makePlace, type Place, run, zipper } from "../support/program/built.ts"
 
 // Secrets with a mark in them go through every command and through the ways in which a server fails; then the mark is looked
 // for in all that was said and written, and in what other programs were started with.

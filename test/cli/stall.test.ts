@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Output } from "../../src/cli/Output.ts"
-import { answering } from "../../src/cli/stall.ts"
-import { Stall } from "../../src/services/Stall.ts"
-import { fakeTerminal } from "../support/log.ts"
+import { answering } from "../../src/cli/layers.ts"
+import { Output } from "../../src/cli/output.ts"
+import { Stall } from "../../src/runs/Stall.ts"
+import { fakeTerminal } from "../support/program/log.ts"
 
 describe("a run that hangs and was asked for a document", () => {
   it.effect("prints one before it leaves", () =>

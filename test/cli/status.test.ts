@@ -15,9 +15,9 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import { StatusDocument } from "../../src/domain/documents/Status.ts"
-import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/built.ts"
-import { onTerminal } from "../support/pty.ts"
+import { StatusDocument } from "../../src/status/StatusDocument.ts"
+import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
+import { onTerminal } from "../support/terminal/pty.ts"
 
 let place: Place
 beforeEach(() => {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { type StreamName, withStatus } from "../../src/cli/Terminal.ts"
-import { makeScreen, type Resizing } from "../support/screen.ts"
+import { type StreamName, withStatus } from "../../src/cli/terminal.ts"
+import { makeScreen, type Resizing } from "../support/terminal/screen.ts"
 
 /** Status lines on a model of a terminal. */
 const makePlace = (options: {

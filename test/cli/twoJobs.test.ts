@@ -12,8 +12,8 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/built.ts"
-import { makeScene } from "../support/faults.ts"
+import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
+import { makeScene } from "../support/program/faults.ts"
 
 let place: Place
 beforeEach(() => {

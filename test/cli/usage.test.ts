@@ -3,9 +3,9 @@ import { statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, picture, run, toolsFor } from "../support/built.ts"
+import { makePlace, type Place, picture, run, toolsFor } from "../support/program/built.ts"
 
-const completer = fileURLToPath(new URL("../support/complete.bash", import.meta.url))
+const completer = fileURLToPath(new URL("../support/terminal/complete.bash", import.meta.url))
 
 let place: Place
 beforeEach(() => {

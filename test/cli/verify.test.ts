@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process"
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { makePlace, type Place, picture, run, toolsFor } from "../support/built.ts"
+import { makePlace, type Place, picture, run, toolsFor } from "../support/program/built.ts"
 
 let place: Place
 const { job } = toolsFor(() => place)

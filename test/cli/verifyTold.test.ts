@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { makePlace, type Place, run } from "../support/built.ts"
+import { makePlace, type Place, run } from "../support/program/built.ts"
 
 let place: Place
 let down = false

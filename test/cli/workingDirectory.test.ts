@@ -2,7 +2,7 @@ import { execFile } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { type Ended, makePlace, type Place, zipper } from "../support/built.ts"
+import { type Ended, makePlace, type Place, zipper } from "../support/program/built.ts"
 
 let place: Place
 beforeEach(() => {

@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Manifest } from "../../src/domain/Manifest.ts"
-import { type ArchiveError, Archiver, reportOf } from "../../src/services/Archiver.ts"
+import type { Manifest } from "../../src/source/Manifest.ts"
+import { Archiver, reportOf } from "../../src/zip/Archiver.ts"
+import type { ArchiveError } from "../../src/zip/ZipError.ts"
 
 /** What a test finds out from {@link memoryArchiver} and tells it. */
 export interface ArchiverMemory {

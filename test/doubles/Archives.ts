@@ -1,8 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { ArchiveSet } from "../../src/domain/ArchiveSet.ts"
-import type { FolderName } from "../../src/domain/FolderName.ts"
-import { Archives } from "../../src/services/Archives.ts"
+import type { FolderName } from "../../src/source/FolderName.ts"
+import { type ArchiveSet, Archives } from "../../src/store/PublishedArchive.ts"
 
 /** These sets, each looked up anew at every call: a test changes them between two calls. */
 export const memoryArchives = (

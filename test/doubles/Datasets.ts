@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Datasets, type MountedDataset } from "../../src/services/Datasets.ts"
-import type { ZfsError } from "../../src/services/Zfs.ts"
+import { Datasets, type MountedDataset } from "../../src/zfs/Datasets.ts"
+import type { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 
 /** These datasets, and where the given functions say that folders lie. */
 export const memoryDatasets = (

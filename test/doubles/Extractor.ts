@@ -1,8 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { ArchiveError } from "../../src/archive/ArchiveError.ts"
-import type { Restored, RestorePlan } from "../../src/domain/RestorePlan.ts"
-import { ExtractError, Extractor, type ExtractRequest, rehearsed } from "../../src/services/Extractor.ts"
+import { Extractor, rehearsed } from "../../src/zip/Archiver.ts"
+import type { ExtractRequest } from "../../src/zip/ExtractTarget.ts"
+import type { Restored, RestorePlan } from "../../src/zip/RestorePlan.ts"
+import { type ArchiveError, ExtractError } from "../../src/zip/ZipError.ts"
 
 /** A test's archives: by the path of the zip what a plan finds, and what becomes of it. */
 export interface ExtractorMemory {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type HashError, Hasher, hasherOf } from "../../src/services/Hasher.ts"
+import { type HashError, Hasher, hasherOf } from "../../src/system/Hasher.ts"
 
 /** Reads nothing: digests of the path instead. `failures` by path, each call takes the next; then it works. */
 export const memoryHasher = (

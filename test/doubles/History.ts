@@ -1,8 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import type { HistoryRun } from "../../src/domain/History.ts"
-import { History } from "../../src/services/History.ts"
+import { History, type HistoryRun } from "../../src/runs/History.ts"
 
 /** Keeps the runs in `ref`. */
 export const memoryHistory = (ref: Ref.Ref<ReadonlyArray<HistoryRun>>): Layer.Layer<History> =>

@@ -1,8 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Lock } from "../../src/services/Lock.ts"
-import { lockIn } from "../../src/services/lock/holder.ts"
-import { held as heldBy } from "../../src/services/lock/LockError.ts"
+import { held as heldBy, Lock, lockIn } from "../../src/runs/Lock.ts"
 
 /** Locks that exist in this layer only; `others` are held by another process. */
 export const memoryLock = (others: Iterable<string> = []): Layer.Layer<Lock> =>

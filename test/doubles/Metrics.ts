@@ -1,9 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import type { JobStanding } from "../../src/domain/Standing.ts"
-import { Metrics, type MetricsSettings, metricsText } from "../../src/services/Metrics.ts"
-import { Standing } from "../../src/services/Standing.ts"
+import { type JobStanding, Standing } from "../../src/runs/JobState.ts"
+import { Metrics, type MetricsSettings, metricsText } from "../../src/runs/Metrics.ts"
 
 /** Keeps the texts in `written`, in order. */
 export const memoryMetrics = (

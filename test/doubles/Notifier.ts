@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { type Notification, Notifier } from "../../src/services/Notifier.ts"
+import { type Notification, Notifier } from "../../src/notify/Notifier.ts"
 
 /** Keeps the messages in `sent`, in order. */
 export const memoryNotifier = (sent: Ref.Ref<ReadonlyArray<Notification>>): Layer.Layer<Notifier> =>

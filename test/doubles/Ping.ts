@@ -1,6 +1,6 @@
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { Ping } from "../../src/services/Ping.ts"
+import { Ping } from "../../src/notify/Ping.ts"
 
 /** Keeps what was sent in `sent`, in order ("start", "success", "fail: …"). */
 export const memoryPing = (sent: Ref.Ref<ReadonlyArray<string>>): Layer.Layer<Ping> => {

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Progress, type ProgressFigures } from "../../src/services/Progress.ts"
+import { Progress, type ProgressFigures } from "../../src/system/Progress.ts"
 
 /** One display: all that it showed, and whether it is still there. */
 export interface Shown {

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { noAnswer, Questions, QuestionsError } from "../../src/services/Questions.ts"
+import { noAnswer, Questions, QuestionsError } from "../../src/config/ConfigInterview.ts"
 
 /** Gives the answers in their order; what is shown goes into `shown`. */
 export const memoryQuestions = (

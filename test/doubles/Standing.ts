@@ -1,14 +1,20 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { type Alerts, alertsNameOf } from "../../src/domain/Alerts.ts"
-import type { FolderName } from "../../src/domain/FolderName.ts"
-import { fileNameOf } from "../../src/domain/JobKey.ts"
-import { type LockedOut, lockedOutAgain } from "../../src/domain/LockedOut.ts"
-import { type JobStanding, keyOf, type RunMarker } from "../../src/domain/Standing.ts"
-import { withAside } from "../../src/domain/StandingAside.ts"
-import { type FolderVerification, withResult } from "../../src/domain/Verification.ts"
-import { Standing, type StandingError } from "../../src/services/Standing.ts"
+import { fileNameOf } from "../../src/config/JobKey.ts"
+import { type Alerts, alertsNameOf } from "../../src/runs/Alerts.ts"
+import {
+  type JobStanding,
+  keyOf,
+  type LockedOut,
+  lockedOutAgain,
+  type RunMarker,
+  Standing,
+  type StandingError,
+  withAside
+} from "../../src/runs/JobState.ts"
+import type { FolderName } from "../../src/source/FolderName.ts"
+import { type FolderVerification, withResult } from "../../src/store/Verification.ts"
 
 /** All that standings in memory hold, by the name of the file that they would be in. */
 export interface MemoryStanding {

@@ -1,12 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import type { PreviousArchive } from "../../src/domain/ArchiveIndex.ts"
-import type { Cursor } from "../../src/domain/Cursor.ts"
-import type { FolderName } from "../../src/domain/FolderName.ts"
-import type { FolderFailure, FolderRecord } from "../../src/domain/FolderState.ts"
-import type { Owner, SourceName } from "../../src/domain/JobIdentity.ts"
-import { Store } from "../../src/services/Store.ts"
+import type { FolderName } from "../../src/source/FolderName.ts"
+import type { FolderFailure, FolderRecord } from "../../src/store/FolderState.ts"
+import type { Cursor } from "../../src/store/Records.ts"
+import { Store } from "../../src/store/Store.ts"
 import type {
   BrokenFolder,
   Publication,
@@ -15,7 +13,9 @@ import type {
   Staging,
   StoreError,
   StoreReport
-} from "../../src/services/store/model.ts"
+} from "../../src/store/StoreError.ts"
+import type { Owner, SourceName } from "../../src/zfs/JobIdentity.ts"
+import type { PreviousArchive } from "../../src/zip/ArchiveIndex.ts"
 
 /** All that a store in memory holds: fill it before a test, look at it afterwards. */
 export interface MemoryStore {

@@ -1,13 +1,14 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type Evidence, noEvidence } from "../../src/domain/Changes.ts"
-import * as RawPath from "../../src/domain/RawPath.ts"
-import * as SnapshotName from "../../src/domain/SnapshotName.ts"
-import type { Snapshot } from "../../src/domain/SnapshotPrune.ts"
-import type { Blocked, Graft, SnapshotRef, SourceView } from "../../src/domain/Source.ts"
-import { type SnapshotHandle, type SourceInfo, Zfs, type ZfsError } from "../../src/services/Zfs.ts"
-import type { ZfsService } from "../../src/services/zfs/contract.ts"
+import type { Blocked, Graft, SnapshotRef, SourceView } from "../../src/source/SourceView.ts"
+import * as RawPath from "../../src/text/RawPath.ts"
+import type { Snapshot } from "../../src/zfs/SnapshotPrune.ts"
+import * as SnapshotName from "../../src/zfs/SnapshotPrune.ts"
+import type { SourceInfo } from "../../src/zfs/SourceLayout.ts"
+import { type SnapshotHandle, Zfs, type ZfsService } from "../../src/zfs/Zfs.ts"
+import type { ZfsError } from "../../src/zfs/ZfsCommand.ts"
+import { type Evidence, noEvidence } from "../../src/zfs/ZfsDiff.ts"
 
 /** A snapshot that exists in memory only. */
 interface MemorySnapshot {

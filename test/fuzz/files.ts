@@ -1,23 +1,22 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as ArchiveIndex from "../../src/domain/ArchiveIndex.ts"
-import * as ChecksumFile from "../../src/domain/ChecksumFile.ts"
-import { Cursor } from "../../src/domain/Cursor.ts"
-import { makeFileNames } from "../../src/domain/check/FileNames.ts"
-import { readMetadata } from "../../src/domain/check/MetadataText.ts"
-import { FolderName } from "../../src/domain/FolderName.ts"
-import { FolderFailure, FolderState } from "../../src/domain/FolderState.ts"
-import { HistoryRun } from "../../src/domain/History.ts"
-import { archiveKey } from "../../src/domain/JobKey.ts"
-import * as Metrics from "../../src/domain/Metrics.ts"
-import * as PublishPlan from "../../src/domain/PublishPlan.ts"
-import { page } from "../../src/domain/report/Page.ts"
-import { reportOf } from "../../src/domain/report/Report.ts"
-import * as SnapshotMark from "../../src/domain/SnapshotMark.ts"
-import { JobStanding, RunMarker } from "../../src/domain/Standing.ts"
-import { archiveStatus, replicationStatus } from "../../src/domain/StatusOf.ts"
-import * as StatusText from "../../src/domain/StatusText.ts"
-import * as holder from "../../src/services/lock/holder.ts"
+import { archiveKey } from "../../src/config/JobKey.ts"
+import { page } from "../../src/report/Page.ts"
+import { reportOf } from "../../src/report/Report.ts"
+import { HistoryRun } from "../../src/runs/History.ts"
+import { JobStanding, RunMarker } from "../../src/runs/JobState.ts"
+import * as holder from "../../src/runs/Lock.ts"
+import * as Metrics from "../../src/runs/Metrics.ts"
+import { FolderName } from "../../src/source/FolderName.ts"
+import { archiveStatus, replicationStatus } from "../../src/status/Status.ts"
+import * as StatusText from "../../src/status/StatusText.ts"
+import { FolderFailure, FolderState } from "../../src/store/FolderState.ts"
+import * as ChecksumFile from "../../src/store/Metadata.ts"
+import * as PublishPlan from "../../src/store/PublishPlan.ts"
+import { Cursor } from "../../src/store/Records.ts"
+import { makeFileNames, readMetadata } from "../../src/verify/MetadataText.ts"
+import * as SnapshotMark from "../../src/zfs/SnapshotPrune.ts"
+import * as ArchiveIndex from "../../src/zip/ArchiveIndex.ts"
 import { asText, holds, isCount, isSeen, type Target } from "./Target.ts"
 
 // Files of ours, as they may lie there after a fault of the disk, or when somebody else wrote them.
@@ -185,7 +184,7 @@ const smallFiles: Target = {
     if (held !== undefined)
       holds(holder.encode(held) === bytes.replace(/pid 0+(?=\d)/, "pid "), "a holder is another one")
     holds(isSeen(holder.describe(bytes)), "a holder steers a terminal")
-    const sum = ChecksumFile.parse(bytes)
+    const sum = ChecksumFile.parseChecksums(bytes)
     if (sum !== undefined) holds(/^[0-9a-f]{32,128}$/.test(sum.digest), "a digest is none")
     const index = ArchiveIndex.decode(Buffer.from(bytes, "latin1"))
     if (index !== undefined) {

@@ -1,12 +1,12 @@
 import * as Either from "effect/Either"
-import * as Config from "../../src/domain/Config.ts"
-import * as ConfigRender from "../../src/domain/ConfigRender.ts"
-import { cronLines } from "../../src/domain/Crontab.ts"
-import * as Glob from "../../src/domain/Glob.ts"
-import * as JsonText from "../../src/domain/JsonText.ts"
-import { fromConfig } from "../../src/domain/replication/Job.ts"
-import * as Ssh from "../../src/domain/replication/Ssh.ts"
-import { shellWords } from "../../src/domain/ShellWord.ts"
+import { cronLines } from "../../src/check/Crontab.ts"
+import * as Config from "../../src/config/Config.ts"
+import * as ConfigRender from "../../src/config/ConfigExample.ts"
+import * as JsonText from "../../src/config/JsonText.ts"
+import { fromConfig } from "../../src/config/ReplicationJob.ts"
+import * as Glob from "../../src/text/Glob.ts"
+import { shellWords } from "../../src/text/ShellWord.ts"
+import * as Ssh from "../../src/zfs/Endpoint.ts"
 import { asText, holds, type Target } from "./Target.ts"
 
 // What the operator gives, and what is made of it for other programs.
@@ -49,7 +49,7 @@ const config: Target = {
     }
     for (const job of rest.replication) {
       const { remote } = fromConfig(job)
-      const { args } = Ssh.on(remote, { program: "true", args: [] })
+      const { args } = Ssh.commandOn(remote, { program: "true", args: [] })
       // Between these, ssh takes each as what it is.
       const end = args.indexOf("--")
       holds(end === args.length - 3 && args[end + 1]?.startsWith("-") === false, "a host is an option")

@@ -1,13 +1,14 @@
 import * as Either from "effect/Either"
-import * as RawPath from "../../src/domain/RawPath.ts"
-import * as Allow from "../../src/domain/replication/Allow.ts"
-import * as DatasetName from "../../src/domain/replication/DatasetName.ts"
-import { readSnapshots, readSources, readTargets } from "../../src/domain/replication/Listing.ts"
-import * as Retention from "../../src/domain/replication/Retention.ts"
-import * as SendOutput from "../../src/domain/replication/SendOutput.ts"
-import { quoted } from "../../src/domain/Text.ts"
-import * as ZfsDiff from "../../src/domain/ZfsDiff.ts"
-import * as ZfsList from "../../src/domain/ZfsList.ts"
+import * as Retention from "../../src/replication/Prune.ts"
+import * as SendOutput from "../../src/replication/TransferFailure.ts"
+import * as MountInfo from "../../src/system/MountTable.ts"
+import * as RawPath from "../../src/text/RawPath.ts"
+import { quoted } from "../../src/text/Text.ts"
+import * as Allow from "../../src/zfs/Allow.ts"
+import * as DatasetName from "../../src/zfs/DatasetName.ts"
+import * as ZfsDiff from "../../src/zfs/ZfsDiff.ts"
+import * as ZfsList from "../../src/zfs/ZfsList.ts"
+import { readSnapshots, readSources, readTargets } from "../../src/zfs/ZfsList.ts"
 import { holds, isSeen, type Target } from "./Target.ts"
 
 // What zfs and the kernel print, here and on machines that others look after.
@@ -71,7 +72,7 @@ const datasets: Target = {
 const mounts: Target = {
   name: "mountinfo",
   check: (bytes) => {
-    for (const found of [...ZfsList.parseMountInfo(bytes), ...ZfsList.parseMountOutput(bytes)]) {
+    for (const found of [...MountInfo.parseMountInfo(bytes), ...MountInfo.parseMountOutput(bytes)]) {
       holds(found.mountpoint.startsWith("/"), "a mount is nowhere")
     }
   }

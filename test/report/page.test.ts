@@ -3,16 +3,16 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import type { HistoryRun } from "../../src/domain/History.ts"
-import { type Browser, browserName, openBrowser, type Page } from "../support/browser.ts"
-import { makePlace, type Place, run } from "../support/built.ts"
+import type { HistoryRun } from "../../src/runs/History.ts"
+import { makePlace, type Place, run } from "../support/program/built.ts"
 import {
   archivedFolder,
   archiveRun,
   failedFolder,
   replicationRun,
   sampleHistory
-} from "../support/reportHistory.ts"
+} from "../support/program/reportHistory.ts"
+import { type Browser, browserName, openBrowser, type Page } from "../support/terminal/browser.ts"
 
 const hour = 3_600_000
 const now = Date.now()

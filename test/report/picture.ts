@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { hostname } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
-import { openBrowser } from "../support/browser.ts"
-import { makePlace } from "../support/built.ts"
-import { sampleHistory } from "../support/reportHistory.ts"
+import { makePlace } from "../support/program/built.ts"
+import { sampleHistory } from "../support/program/reportHistory.ts"
+import { openBrowser } from "../support/terminal/browser.ts"
 
 /** Makes the picture of the report in the README: `npm run picture`. Everything in it is made up. */
 

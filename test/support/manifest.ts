@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto"
-import type { ManifestEntry } from "../../src/domain/Manifest.ts"
-import type { RawPath } from "../../src/domain/RawPath.ts"
+import type { ManifestEntry } from "../../src/source/Manifest.ts"
+import type { RawPath } from "../../src/text/RawPath.ts"
 
 /** What `Manifest.hash` says, written down once more: the entries in their order, and the line of the folder itself before them. */
 export const hashEntries = (

@@ -1,9 +1,8 @@
-import { isArchiveError } from "../../src/archive/ArchiveError.ts"
-import { type BlockReader, openBlocks } from "../../src/archive/BlockReader.ts"
-import { damaged } from "../../src/archive/Damage.ts"
-import { inflatePieces, inflateWhole, isSmall, makeSums } from "../../src/archive/EntryData.ts"
-import { checkLocal, type ZipEntry } from "../../src/archive/ReadHeaders.ts"
-import { readEntries } from "../../src/archive/ReadZip.ts"
+import { checkLocal, type ZipEntry } from "../../src/zip/Headers.ts"
+import { inflatePieces, inflateWhole, isSmall, makeSums } from "../../src/zip/ReadSlice.ts"
+import { readEntries } from "../../src/zip/ReadZip.ts"
+import { type BlockReader, openBlocks } from "../../src/zip/Yauzl.ts"
+import { damaged, isArchiveError } from "../../src/zip/ZipError.ts"
 
 /** An entry whose headers have been checked, with a way to its content. */
 interface ReadEntry extends ZipEntry {

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
-import { ancestorsOf, isWithin } from "../../../src/domain/replication/DatasetName.ts"
-import type { End } from "../../../src/services/replication/contract.ts"
+import type { End } from "../../../src/replication/End.ts"
+import { ancestorsOf, isWithin } from "../../../src/zfs/DatasetName.ts"
 import { type MemoryDataset, operation, type ReplicationMemory, zfsError } from "./world.ts"
 
 /** What both ends can do, in memory. */

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
-import type { Stream } from "../../../src/domain/replication/Stream.ts"
-import type { ZfsError } from "../../../src/services/zfs/contract.ts"
+import type { Stream } from "../../../src/replication/Stream.ts"
+import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 import { type MemorySnapshot, type ReplicationMemory, zfsError } from "./world.ts"
 
 /** One snapshot of a stream. */

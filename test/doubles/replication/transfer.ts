@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { parentOf } from "../../../src/domain/replication/DatasetName.ts"
-import type { TransferRequest, TransferService } from "../../../src/services/replication/contract.ts"
-import { Transfer } from "../../../src/services/Transfer.ts"
-import type { ZfsError } from "../../../src/services/zfs/contract.ts"
+import type { TransferRequest, TransferService } from "../../../src/replication/End.ts"
+import { Transfer } from "../../../src/replication/Transfer.ts"
+import { parentOf } from "../../../src/zfs/DatasetName.ts"
+import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 import { stepsOf } from "./steps.ts"
 import { addDataset, type MemoryDataset, operation, type ReplicationMemory, tick, zfsError } from "./world.ts"
 

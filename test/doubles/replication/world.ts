@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
-import { parentOf } from "../../../src/domain/replication/DatasetName.ts"
-import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../src/domain/replication/State.ts"
-import type { Account } from "../../../src/services/replication/contract.ts"
-import { ZfsError } from "../../../src/services/zfs/contract.ts"
+import type { Account } from "../../../src/replication/End.ts"
+import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../src/zfs/Dataset.ts"
+import { parentOf } from "../../../src/zfs/DatasetName.ts"
+import { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 
 /** A snapshot, and how many bytes it takes to send. */
 export interface MemorySnapshot extends Snapshot {

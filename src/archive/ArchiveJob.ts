@@ -1,0 +1,352 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
+import { Standing } from "../runs/JobState.ts"
+import { asPreflight } from "../runs/Run.ts"
+import type { FolderName } from "../source/FolderName.ts"
+import type { Compare } from "../source/Manifest.ts"
+import { type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
+import { Tree } from "../source/Tree.ts"
+import type { FolderRecord } from "../store/FolderState.ts"
+import { utcSeconds } from "../store/Metadata.ts"
+import type { Cursor } from "../store/Records.ts"
+import { Store } from "../store/Store.ts"
+import type { RecoveryReport } from "../store/StoreError.ts"
+import { type FolderVerification, identityOf, isBad, ofCurrent } from "../store/Verification.ts"
+import type { SourceInfo } from "../zfs/SourceLayout.ts"
+import { type SnapshotHandle, Zfs } from "../zfs/Zfs.ts"
+import { type Evidence, verdictOn } from "../zfs/ZfsDiff.ts"
+import {
+  archiveFolder,
+  type Candidate,
+  type FolderContext,
+  type FolderSettings,
+  failFolder
+} from "./ArchiveFolder.ts"
+import { showRun } from "./ArchiveProgress.ts"
+import { decide, isGraftedAsBefore, missingWhole } from "./Changes.ts"
+import { preflight, SourceEmpty } from "./Preflight.ts"
+
+/** What a run is asked to do. */
+export interface Asked {
+  /** Short id of this run, in every log line. */
+  readonly run: string
+  /** Only these folders; all when empty. */
+  readonly folders: ReadonlyArray<FolderName>
+  /** Archive them whether they changed or not, and read and compress every file. */
+  readonly force: boolean
+}
+
+/** Names what has archives and is gone. A source where all of it is gone is taken for one that is not mounted. */
+export const enumerate = Effect.fnUntraced(function* (
+  view: SourceView,
+  records: ReadonlyMap<FolderName, FolderRecord>,
+  asked: Asked
+) {
+  const { folders, replaced, skipped, unreadable } = yield* (yield* Tree).folders(view)
+  yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
+  const archived = [...records].filter(([, { zipSize }]) => zipSize !== undefined).map(([folder]) => folder)
+  const present = new Set(folders)
+  const others = new Map(replaced.map(({ folder, type }) => [folder, type]))
+  const missing = archived.filter((folder) => !present.has(folder))
+  const gone = missing.filter((folder) => !others.has(folder))
+  if (folders.length === 0) {
+    if (missing.length > 0) return yield* new SourceEmpty({ archived: missing.length })
+    yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
+  }
+  const away = gone.flatMap((folder) => {
+    const reason = missingWhole(records.get(folder)?.state)
+    return reason === undefined ? [] : [{ folder, reason }]
+  })
+  const removed = gone.filter((folder) => away.every((one) => one.folder !== folder))
+  yield* Effect.forEach(removed, (folder) =>
+    Effect.annotateLogs(
+      Effect.logWarning("is no longer in the source; its archives are kept"),
+      "folder",
+      folder
+    )
+  )
+  const isChosen = (folder: FolderName) => asked.folders.length === 0 || asked.folders.includes(folder)
+  return {
+    folders: folders.filter(isChosen),
+    unreadable: [
+      ...unreadable,
+      ...away,
+      ...missing.flatMap((folder) => {
+        const type = others.get(folder)
+        return type === undefined ? [] : [{ folder, reason: replacedText(type) }]
+      })
+    ].filter(({ folder }) => isChosen(folder))
+  }
+}, asPreflight)
+
+const replacedText = (type: string): string =>
+  `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`
+
+/**
+ * Sorts folders into those that may be due, those that did not change, and those that cannot be worked on: asked
+ * for and not there, not to be looked at, or with a publication that recovery could neither finish nor undo.
+ */
+export const detectChanges = Effect.fnUntraced(function* (
+  known: {
+    readonly view: SourceView
+    readonly records: ReadonlyMap<FolderName, FolderRecord>
+    readonly evidence: Evidence
+    /** SHA-256 of the archives that the evidence speaks of, by folder (Cursor.archives). */
+    readonly archives: Readonly<Record<string, string>>
+    readonly broken: RecoveryReport["broken"]
+  },
+  folders: ReadonlyArray<FolderName>,
+  asked: Asked
+) {
+  const { broken, evidence, records, view } = known
+  yield* Effect.logDebug(`changes: ${evidence.reason}`)
+  const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
+  const brokenFolders = new Map(broken.map((one) => [one.folder, one]))
+  const candidates: Array<Candidate> = []
+  const unchanged: Array<FolderResult> = []
+  for (const folder of folders) {
+    if (brokenFolders.has(folder)) continue
+    // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
+    const record = records.get(folder)
+    const shown = verdictOn(evidence, folder)
+    // A dataset that is not mounted any more shows in no diff.
+    const mounted = isGraftedAsBefore(record?.state ?? {}, view, folder)
+    const verdict = blocked.has(folder) ? "changed" : shown === "unchanged" && !mounted ? "unknown" : shown
+    const decision = decide({ record, verdict, known: known.archives[folder], force: asked.force })
+    if (decision._tag === "Unchanged") unchanged.push({ ...decision, folder })
+    else candidates.push({ folder, decision, hadFiles: hadFiles(record) })
+  }
+  const missing = asked.folders.filter((folder) => !folders.includes(folder) && !brokenFolders.has(folder))
+  const unworkable = [
+    ...(yield* Effect.forEach(missing, noSuchFolder)),
+    ...(yield* Effect.forEach(brokenFolders.values(), ({ folder, reason }) =>
+      failFolder(asked.run, folder, reason)
+    ))
+  ]
+  return { candidates, unchanged, unworkable }
+}, asPreflight)
+
+/** Whether the published archive holds files. Where there is an archive and its state is lost, it is taken to hold some. */
+const hadFiles = (record: FolderRecord | undefined): boolean =>
+  record?.state === undefined ? record?.zipSize !== undefined : record.state.files > 0
+
+// Nothing is noted of a name that was perhaps only mistyped.
+const noSuchFolder = Effect.fnUntraced(
+  function* (folder: FolderName) {
+    const error = "there is no such folder in the source"
+    yield* Effect.logError(error)
+    return { _tag: "Failed", folder, error, recorded: true, absent: true } satisfies FolderResult
+  },
+  (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
+)
+
+/** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
+export interface JobConfig extends FolderSettings {
+  readonly source_path: string
+  readonly target_path: string
+  readonly tmp_dir?: string | undefined
+  readonly max_workers: number
+  readonly snapshot_keep: number
+  readonly compare: Compare
+}
+
+/** What the command line adds. */
+export interface JobOptions extends Asked {
+  /** Told of each result, so that a run which is stopped leaves word of what it did. */
+  readonly noted?: (result: FolderResult) => Effect.Effect<void>
+}
+
+/**
+ * The archive job (DESIGN, section 4), to be run with its lock held (see Attend). Fails with PreflightError when it
+ * cannot start; a folder that fails is in the summary and stops nothing else.
+ */
+export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, options: JobOptions) {
+  const started = yield* Clock.currentTimeMillis
+  const source = yield* preflight(config)
+  const { cursor, broken } = yield* recover(config, source)
+  const away = yield* unmountedFolders(options)
+  const snapshot = yield* takeSnapshot(source)
+  const evidence = yield* snapshot.changesSince(cursor?.base)
+  const records = yield* knownFolders
+  const { folders, unreadable } = yield* enumerate(snapshot.view, records, options)
+  const { candidates, unchanged, unworkable } = yield* detectChanges(
+    {
+      view: snapshot.view,
+      records,
+      evidence,
+      archives: cursor?.archives ?? {},
+      broken: [...broken, ...away, ...unreadable]
+    },
+    folders,
+    options
+  )
+  const context = {
+    run: options.run,
+    started,
+    reuse: !options.force,
+    compare: config.compare,
+    acceptsLoss: acceptedFolders(options).length > 0,
+    view: snapshot.view,
+    hold: snapshot.hold,
+    records
+  }
+  const noted = options.noted ?? (() => Effect.void)
+  const worked = yield* workOn(config, context, candidates, records, noted)
+  const results = [...unchanged, ...unworkable, ...worked]
+  yield* advance(config, options, source, snapshot, cursor, results)
+  return yield* finish(options, snapshot.view, started, results)
+}, Effect.scoped)
+
+/** Heals what a crashed run left: publications, staging, snapshots. Gives the cursor, if it is one of this source. */
+const recover = Effect.fnUntraced(function* (config: JobConfig, source: SourceInfo) {
+  const store = yield* Store
+  const zfs = yield* Zfs
+  const { healed, broken } = yield* store.recover
+  yield* Effect.forEach(healed, (line) => Effect.logInfo(line), { discard: true })
+  const found = yield* store.cursor
+  const cursor = found?.source_path === config.source_path ? found : undefined
+  const { destroyed } = yield* pruneSnapshots(
+    zfs,
+    source,
+    cursor === undefined ? [] : [cursor.base, ...cursor.kept]
+  )
+  yield* Effect.forEach(
+    destroyed,
+    (name) => Effect.logInfo(`recovered: destroyed leftover snapshot ${name}`),
+    {
+      discard: true
+    }
+  )
+  return { cursor, broken }
+}, asPreflight)
+
+/** Folders of which the user accepts that something is not mounted any more. */
+const acceptedFolders = ({ folders, force }: JobOptions): ReadonlyArray<FolderName> => (force ? folders : [])
+
+/** Those of the chosen folders that must not be worked on, since their place in the target is not mounted. */
+const unmountedFolders = Effect.fnUntraced(function* (options: JobOptions) {
+  const found = yield* (yield* Store).unmounted(acceptedFolders(options))
+  return found.filter(({ folder }) => options.folders.length === 0 || options.folders.includes(folder))
+}, asPreflight)
+
+/** What the store knows of each folder, and of which archives `verify` found that they are damaged. */
+const knownFolders = Effect.gen(function* () {
+  const records = yield* (yield* Store).records
+  const verified = yield* (yield* Standing).verified.pipe(
+    Effect.catchAll((error) =>
+      Effect.as(
+        Effect.logWarning(`an archive that verify found damaged may not be replaced: ${error.message}`),
+        new Map<FolderName, FolderVerification>()
+      )
+    )
+  )
+  return new Map(
+    [...records].map(([folder, record]) => {
+      const found = ofCurrent(verified.get(folder), identityOf(record.state))
+      return [folder, found !== undefined && isBad(found) ? { ...record, damaged: true as const } : record]
+    })
+  )
+}).pipe(asPreflight)
+
+const takeSnapshot = Effect.fnUntraced(function* (source: SourceInfo) {
+  const snapshot = yield* (yield* Zfs).snapshot(source)
+  yield* Effect.logDebug(`reading ${snapshot.view.label}`)
+  return snapshot
+}, asPreflight)
+
+/** Archives the candidates, at most `max_workers` at once, and shows how far that is. */
+const workOn = Effect.fnUntraced(function* (
+  config: JobConfig,
+  context: Omit<FolderContext, "progress">,
+  candidates: ReadonlyArray<Candidate>,
+  records: ReadonlyMap<FolderName, FolderRecord>,
+  noted: NonNullable<JobOptions["noted"]>
+) {
+  const folders = candidates.map(({ folder }) => folder)
+  const progress = yield* showRun(folders, records)
+  const work = archiveFolder({ ...context, progress }, config)
+  return yield* Effect.forEach(candidates, (candidate) => Effect.tap(work(candidate), noted), {
+    concurrency: config.max_workers
+  })
+}, Effect.scoped)
+
+/**
+ * Makes this snapshot the base of the next diff, unless some folder's changes would be forgotten by it: a run
+ * of chosen folders only, or a failure that could not be noted. Then destroys the snapshots nobody needs.
+ */
+const advance = Effect.fnUntraced(function* (
+  config: JobConfig,
+  options: JobOptions,
+  source: SourceInfo,
+  snapshot: SnapshotHandle,
+  cursor: Cursor | undefined,
+  results: ReadonlyArray<FolderResult>
+) {
+  const base = snapshot.view.snapshot
+  if (base === undefined || options.folders.length > 0) return
+  if (results.some((result) => result._tag === "Failed" && !result.recorded)) return
+  const store = yield* Store
+  const zfs = yield* Zfs
+  const kept = (cursor === undefined ? [] : [cursor.base, ...cursor.kept]).slice(0, config.snapshot_keep)
+  const next: Cursor = {
+    version: 1,
+    source_path: config.source_path,
+    base,
+    kept,
+    archives: Object.fromEntries(
+      results.flatMap((result) =>
+        result._tag === "Failed"
+          ? []
+          : [[result.folder, result._tag === "Unchanged" ? result.state.zip_sha256 : result.sha256]]
+      )
+    ),
+    run: options.run,
+    advanced_at_utc: utcSeconds(yield* Clock.currentTimeMillis)
+  }
+  const advanced = yield* store.advance(next).pipe(
+    // Together, so that no cursor points at a snapshot that an interruption then releases.
+    Effect.zipRight(snapshot.keep),
+    Effect.uninterruptible,
+    Effect.as(true),
+    Effect.catchAll((error) =>
+      Effect.as(Effect.logWarning(`the next run will look at more than it needs to: ${error.message}`), false)
+    )
+  )
+  if (!advanced) return
+  yield* pruneSnapshots(zfs, source, [base, ...kept]).pipe(
+    Effect.catchAll((error) => Effect.logWarning(`old snapshots were not destroyed: ${error.message}`))
+  )
+})
+
+const pruneSnapshots = Effect.fnUntraced(function* (
+  zfs: typeof Zfs.Service,
+  source: SourceInfo,
+  keep: ReadonlyArray<SnapshotRef>
+) {
+  const report = yield* zfs.prune(source, new Set(keep.flatMap((snapshot) => Object.values(snapshot.guids))))
+  yield* Effect.forEach(
+    report.spared,
+    ({ snapshot, reason }) => Effect.logWarning(`snapshot ${snapshot} was not destroyed: ${reason}`),
+    { discard: true }
+  )
+  return report
+})
+
+const finish = Effect.fnUntraced(function* (
+  options: JobOptions,
+  view: SourceView,
+  started: number,
+  results: ReadonlyArray<FolderResult>
+) {
+  const now = yield* Clock.currentTimeMillis
+  const summary = summarize({
+    run: options.run,
+    source: view.label,
+    startedAt: utcSeconds(started),
+    seconds: (now - started) / 1000,
+    results
+  })
+  yield* Effect.logInfo(totals(summary))
+  return summary
+})

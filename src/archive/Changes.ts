@@ -1,0 +1,118 @@
+import type { DueReason } from "../runs/ArchiveResult.ts"
+import type { FolderName } from "../source/FolderName.ts"
+import type { Compare, Manifest } from "../source/Manifest.ts"
+import { graftsIn, places, type SourceView } from "../source/SourceView.ts"
+import type { FolderRecord, FolderState } from "../store/FolderState.ts"
+import type { Verdict } from "../zfs/ZfsDiff.ts"
+import { unsettledFrom } from "../zip/ArchiveIndex.ts"
+
+/** The decision on one folder before its manifest is read. */
+export type Decision =
+  | { readonly _tag: "Due"; readonly reason: DueReason }
+  | { readonly _tag: "Compare"; readonly state: FolderState }
+  | { readonly _tag: "Unchanged"; readonly state: FolderState }
+
+/**
+ * Whether a folder has to be archived. The verdict counts only for the archive that the cursor knows; any other archive is compared
+ * by its manifest (`Compare`: due unless Manifest.isAsBefore). A folder is never left out because something is unknown.
+ */
+export const decide = (options: {
+  readonly record: FolderRecord | undefined
+  readonly verdict: Verdict
+  /** SHA-256 of the archive that the cursor knows (Cursor.archives); undefined when it knows none. */
+  readonly known: string | undefined
+  readonly force: boolean
+}): Decision => {
+  const { record } = options
+  if (options.force) return due("forced")
+  if (record?.failure !== undefined) return due("its last attempt failed")
+  if (record?.state === undefined) {
+    return due(record?.zipSize === undefined ? "never archived" : "its .state.json is missing or damaged")
+  }
+  if (record.zipSize === undefined) return due("its archive is missing")
+  if (record.zipSize !== record.state.zip_size) {
+    return due("its archive has another size than when it was published")
+  }
+  if (record.incomplete !== undefined) return due("a file beside its archive is missing")
+  if (record.damaged === true) return due("verify found its archive damaged")
+  const { state } = record
+  if (options.verdict === "unknown" || options.known !== state.zip_sha256) return { _tag: "Compare", state }
+  if (options.verdict === "changed") return due("changed")
+  // zfs diff names a file with several names only once, perhaps in another folder.
+  return state.hard_links ? { _tag: "Compare", state } : { _tag: "Unchanged", state }
+}
+
+const due = (reason: DueReason): Decision => ({ _tag: "Due", reason })
+
+/** Whether a state has to be written anew, or its folder fails, by what is mounted in the folder now. */
+export const isMountedAsBefore = (
+  state: Pick<FolderState, "mounts" | "hollow">,
+  now: Pick<Manifest, "mounts" | "hollow">
+): boolean => isSame(state.mounts, now.mounts) && isSame(state.hollow, now.hollow)
+
+/** The same by the snapshot alone, for a folder that is not listed because `zfs diff` shows no change in it. */
+export const isGraftedAsBefore = (
+  state: Pick<FolderState, "mounts">,
+  view: Pick<SourceView, "grafts">,
+  folder: FolderName
+): boolean => isSame(state.mounts, places(graftsIn(view, folder)))
+
+const isSame = (before: ReadonlyArray<string> = [], now: ReadonlyArray<string> = []): boolean =>
+  before.length === now.length && without(before, now).length === 0
+
+const without = (some: ReadonlyArray<string> = [], others: ReadonlyArray<string> = []) => {
+  const known = new Set(others)
+  return some.filter((place) => !known.has(place))
+}
+
+/**
+ * Why the folder must not be archived as it is now, and what to do; undefined when nothing is missing. `state` is that of
+ * its last archive.
+ */
+export const missing = (
+  folder: FolderName,
+  state: Pick<FolderState, "mounts" | "hollow"> | undefined,
+  now: Pick<Manifest, "mounts" | "hollow">
+): string | undefined => {
+  const gone = without(state?.mounts, now.mounts)
+  if (gone.length > 0) {
+    return `${named(folder, gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or ${acceptance(folder)}`
+  }
+  const hollow = without(now.hollow, state?.hollow)
+  if (hollow.length > 0) {
+    return `${named(folder, hollow)} a btrfs subvolume of its own in the volume that the snapshot was taken of, and only an empty folder in the snapshot: its files are not there. Read it where it is whole, or ${acceptance(folder)}`
+  }
+  return undefined
+}
+
+/** The same for a folder that is not in the source at all. */
+export const missingWhole = (state: Pick<FolderState, "mounts"> | undefined): string | undefined =>
+  state?.mounts?.includes("") === true
+    ? "it was a mount of its own when it was last archived, and is not in the source now: mount it; or, if it is gone for good, move its folder out of the target"
+    : undefined
+
+const named = (folder: FolderName, [first = "", ...more]: ReadonlyArray<string>): string =>
+  `${first === "" ? "it" : `${folder}/${first}`}${more.length === 0 ? "" : ` (and ${more.length} more)`} was`
+
+const acceptance = (folder: FolderName): string => `accept it as it is: zipper run --force --folder ${folder}`
+
+/** Whether the folder is as it was when its state was written, as far as `compare` shows it. What is not known counts as changed. */
+export const isAsBefore = (
+  manifest: Pick<Manifest, "hash" | "stampsHash">,
+  state: Pick<FolderState, "manifest_sha256" | "stamps_sha256">,
+  compare: Compare
+): boolean =>
+  manifest.hash === state.manifest_sha256 &&
+  (compare === "mtime" || (state.stamps_sha256 !== undefined && manifest.stampsHash === state.stamps_sha256))
+
+/** Whether something in the folder, listed at `millis`, is so young that a later change may show neither in ctime nor in mtime. */
+export const isUnsettled = (
+  { latest }: Pick<Manifest, "latest">,
+  millis: number,
+  compare: Compare
+): boolean => {
+  if (latest === undefined) return true
+  // A file system without ctime reports 0.
+  const time = compare === "mtime" || latest.ctimeNs <= 0n ? latest.mtimeNs : latest.ctimeNs
+  return time >= unsettledFrom(millis)
+}

@@ -1,0 +1,495 @@
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { type Config, stateDirOf } from "../config/Config.ts"
+import type { Job } from "../config/ReplicationJob.ts"
+import { Notifier } from "../notify/Notifier.ts"
+import { plan } from "../replication/Plan.ts"
+import { Receiver } from "../replication/Receiver.ts"
+import { bareRoots, noSnapshots, remarksOn } from "../replication/Remarks.ts"
+import { Sender } from "../replication/Sender.ts"
+import { missingPermissions, survey } from "../replication/Survey.ts"
+import { Transfer } from "../replication/Transfer.ts"
+import { Lock } from "../runs/Lock.ts"
+import { otherOwner } from "../runs/Metrics.ts"
+import type { FolderName } from "../source/FolderName.ts"
+import { topSegment } from "../source/SourceView.ts"
+import { Tree } from "../source/Tree.ts"
+import { checkOwner } from "../store/ClaimTarget.ts"
+import type { FolderRecord } from "../store/FolderState.ts"
+import { Store } from "../store/Store.ts"
+import { Disk, type DiskError } from "../system/Disk.ts"
+import { document, flag, orNull, text } from "../text/Document.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { shellWords } from "../text/ShellWord.ts"
+import { bytes, count, quoted } from "../text/Text.ts"
+import { allowCommand, missing, parse, permissionsOf } from "../zfs/Allow.ts"
+import { onEnd } from "../zfs/Endpoint.ts"
+import { JobIdentity, type JobIds } from "../zfs/JobIdentity.ts"
+import { decode, type Snapshot, type SnapshotMark } from "../zfs/SnapshotPrune.ts"
+import type { SourceInfo } from "../zfs/SourceLayout.ts"
+import { Zfs } from "../zfs/Zfs.ts"
+import { datasetOf, shortName } from "../zfs/ZfsList.ts"
+
+/** One thing that was looked at. */
+const CheckFinding = Schema.Struct({
+  subject: text(
+    "what was looked at: source, target, lock, gotify, state_dir, metrics_file, ping_url, replication NAME, …"
+  ),
+  status: Schema.Literal("ok", "warning", "problem"),
+  detail: text("what there is to say of it")
+})
+
+/** One line for cron. */
+const CheckCronLine = Schema.Struct({
+  command: Schema.Literal("run", "pull", "push", "prune"),
+  job: orNull(text("the replication job")),
+  schedule: text("minute, hour, day of month, month, day of week"),
+  user: text("who runs it: the one who ran the check"),
+  shell: text("the command for a shell, as a form such as TrueNAS's takes it when it escapes % by itself"),
+  line: text("the whole line for a crontab with a user field, to be pasted as it is")
+})
+
+/** What `check --json` prints. */
+export const CheckDocument = document({
+  ok: flag("no problem: a run would work; otherwise the exit status is 3"),
+  findings: Schema.Array(CheckFinding),
+  crontab: text("the file that the lines are for"),
+  cron: Schema.Array(CheckCronLine).annotations({ description: "none while there is a problem" })
+})
+
+/** One thing that a check looked at. Only a problem stops a run. */
+export interface Finding {
+  readonly subject: string
+  readonly status: "ok" | "warning" | "problem"
+  readonly detail: string
+}
+
+export const ok = (subject: string, detail: string): Finding => ({ subject, status: "ok", detail })
+export const warning = (subject: string, detail: string): Finding => ({ subject, status: "warning", detail })
+export const problem = (subject: string, detail: string): Finding => ({ subject, status: "problem", detail })
+
+/**
+ * Whether somebody who is not root may do on the source's datasets what a run does. Root needs nothing; without `diff` a run
+ * only takes longer. Never fails.
+ */
+export const checkRights = Effect.fnUntraced(function* ({ datasets, grant }: SourceInfo) {
+  if (grant === undefined) return none
+  const sender = yield* Sender
+  const wanted = permissionsOf("archive")
+  return yield* Effect.gen(function* () {
+    const account = yield* sender.account
+    const lacking = yield* Effect.forEach(datasets, (dataset) =>
+      Effect.map(sender.allowed(dataset), (table) => ({
+        dataset,
+        permissions: missing(account, parse(table), dataset, wanted, "here")
+      }))
+    )
+    const findings = lacking
+      .filter(({ permissions }) => permissions.length > 0)
+      .map(({ dataset, permissions }) => {
+        const command = allowCommand({ user: account.user, permissions, dataset })
+        const detail = `${account.user} may not ${permissions.join(", ")} on ${dataset}; as root: ${command}`
+        return permissions.every((each) => each === "diff")
+          ? warning("rights", `${detail} (without it every file is compared in each run)`)
+          : problem("rights", detail)
+      })
+    return findings.length > 0
+      ? findings
+      : [ok("rights", `${account.user} may ${wanted.join(", ")} on ${count(datasets.length, "dataset")}`)]
+  }).pipe(
+    Effect.catchAll(({ message }) =>
+      Effect.succeed([warning("rights", `not root, and ${message}; a run needs what this grants: ${grant}`)])
+    )
+  )
+})
+
+const none: ReadonlyArray<Finding> = []
+
+/**
+ * Snapshots of the source that carry our mark and belong to no job that can be found from here: not to this one, and not to the
+ * one whose target their mark names. No run destroys them.
+ */
+export const checkSnapshots = Effect.fnUntraced(function* (
+  config: { readonly source_path: string; readonly target_path: string },
+  source: SourceInfo
+) {
+  if (source.dataset === undefined) return []
+  const asked = { source_path: config.source_path, dataset: source.dataset, within: source.within }
+  // What is wrong with the target is found where that is looked at.
+  const ids = Either.getOrUndefined(
+    yield* Effect.either(Effect.flatMap(Store, (store) => store.claim(asked)))
+  )
+  if (ids === undefined) return []
+  const snapshots = yield* (yield* Zfs).marked(source)
+  const stray = yield* Effect.filter(snapshots, (snapshot) =>
+    Effect.negate(hasJob(snapshot, ids, config.target_path))
+  )
+  const datasets = [...new Set(stray.map(({ name }) => datasetOf(name)))]
+  return datasets.map((dataset) =>
+    strayFinding(
+      dataset,
+      stray.filter(({ name }) => datasetOf(name) === dataset)
+    )
+  )
+})
+
+const strayFinding = (dataset: string, found: ReadonlyArray<Snapshot>): Finding => {
+  const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`
+  return warning(
+    "snapshots",
+    `${found.length} of ${dataset} were taken by zipper for a job that is not found here, and no run destroys them. If no other configuration or host archives ${dataset}: ${shellWords(["zfs", "destroy", names])}`
+  )
+}
+
+const hasJob = ({ mark }: Snapshot, { former, id }: JobIds, ownTarget: string) =>
+  Effect.gen(function* () {
+    const known = mark === undefined ? undefined : decode(mark)
+    if (known === undefined || known.job === id || former.includes(known.job)) return true
+    return yield* isElsewhere(known, ownTarget)
+  })
+
+const decodeIdentity = Schema.decodeUnknownEither(Schema.parseJson(JobIdentity))
+
+/**
+ * Whether the target that the mark names is that of the job in the mark. A target that cannot be looked at may be, and so may our
+ * own where it has no state: it may not be mounted.
+ */
+const isElsewhere = ({ job, target }: SnapshotMark, ownTarget: string) =>
+  Effect.gen(function* () {
+    if (target === undefined) return false
+    const disk = yield* Disk
+    const state = stateDirOf({ target_path: target })
+    if (target === ownTarget && (yield* disk.stat(state)) === undefined) return true
+    const content = yield* disk.read(`${state}/job.json`)
+    if (content === undefined) return false
+    return Either.match(decodeIdentity(content), {
+      onLeft: () => true,
+      onRight: ({ former_ids, id }) => id === job || former_ids.includes(job)
+    })
+  }).pipe(
+    Effect.catchAll(({ message }) =>
+      Effect.as(Effect.logDebug(`the job of a snapshot is not known: ${message}`), true)
+    )
+  )
+
+/**
+ * Looks at everything a run depends on, by the run's own probes, and leaves nothing behind: source and child datasets, folders, rights, target,
+ * staging, free space, lock, log, Gotify. Never fails: a problem is a finding, and one does not hide the others.
+ */
+export const check = Effect.fn("Check")(function* (config: {
+  readonly source_path: string
+  readonly target_path: string
+  readonly tmp_dir?: string | undefined
+  readonly lockfile_path: string
+  readonly log_file: string
+}) {
+  const findings = yield* Effect.all([
+    checkSource(config),
+    checkTarget(config),
+    checkLock(config.lockfile_path),
+    checkLog(config.log_file),
+    checkNotifier
+  ])
+  return findings.flat()
+})
+
+const checkSource = Effect.fnUntraced(
+  function* (config: { readonly source_path: string; readonly target_path: string }) {
+    const sourcePath = config.source_path
+    const zfs = yield* Zfs
+    const tree = yield* Tree
+    const source = yield* zfs.locate(sourcePath)
+    const { view } = yield* zfs.snapshot(source)
+    const { folders, skipped, unreadable } = yield* tree.folders(view)
+    const children = source.datasets.length - 1
+    const findings: Array<Finding> = [
+      ok(
+        "source",
+        source.dataset === undefined ? `${sourcePath}, read live` : `${sourcePath}, dataset ${source.dataset}`
+      )
+    ]
+    if (children > 0)
+      findings.push(ok("children", `${count(children, "child dataset")} will be in the same snapshot`))
+    findings.push(...(yield* checkRights(source)))
+    for (const { at, reason } of view.blocked)
+      findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
+    for (const { folder, reason } of unreadable) findings.push(problem("source", `${folder}: ${reason}`))
+    for (const folder of folders) {
+      if (unreadable.some((each) => each.folder === folder)) continue
+      if (view.blocked.some(({ at }) => topSegment(at) === folder)) continue
+      const listed = yield* Effect.either(tree.readable(view, folder))
+      if (listed._tag === "Left") findings.push(problem("source", `${folder}: ${listed.left.message}`))
+    }
+    findings.push(
+      folders.length === 0
+        ? problem(
+            "folders",
+            `none in ${sourcePath} has a name of four upper-case letters or digits: there is nothing to archive`
+          )
+        : ok(
+            "folders",
+            `${folders.length} to archive, ${skipped} other entries passed over; what lies deeper in them was not read: zipper run --dry-run lists all of it, and only a run reads the files`
+          )
+    )
+    findings.push(...(yield* checkSnapshots(config, source)))
+    return findings
+  },
+  Effect.scoped,
+  Effect.catchAll((error) => Effect.succeed([problem("source", error.message)]))
+)
+
+const checkTarget = Effect.fnUntraced(
+  function* (config: {
+    readonly source_path: string
+    readonly target_path: string
+    readonly tmp_dir?: string | undefined
+  }) {
+    const store = yield* Store
+    yield* (yield* Zfs).checkTarget(config.target_path)
+    const report = yield* store.preflight
+    const findings = [targetFinding(config.target_path, report.free, yield* store.records)]
+    if (config.tmp_dir !== undefined) {
+      findings.push(
+        report.stagesInTmp
+          ? ok("tmp_dir", config.tmp_dir)
+          : ok(
+              "tmp_dir",
+              `${config.tmp_dir} is on another file system or mount: archives are put together inside the target`
+            )
+      )
+    }
+    findings.push(...(yield* checkOwnership(config)))
+    findings.push(...(yield* checkTargetLock(config.target_path)))
+    findings.push(...(yield* checkFolders(config.target_path, yield* store.records)))
+    const { broken, healed } = yield* store.recover
+    return [
+      ...findings,
+      ...healed.map((line) => warning("recovery", `left by an interrupted run: ${line}`)),
+      ...broken.map(({ folder, reason }) => problem("recovery", `${folder}: ${reason}`))
+    ]
+  },
+  Effect.catchAll((error) => Effect.succeed([problem("target", error.message)]))
+)
+
+/** A source that cannot be found is told of by itself. */
+const checkOwnership = Effect.fnUntraced(function* (config: {
+  readonly source_path: string
+  readonly target_path: string
+}) {
+  const source = yield* Effect.either((yield* Zfs).locate(config.source_path))
+  if (source._tag === "Left") return []
+  const owned = yield* Effect.either(checkOwner(config, source.right))
+  return owned._tag === "Right" ? [] : [problem("target", owned.left.message)]
+})
+
+/** Another configuration may have this target. */
+const checkTargetLock = Effect.fnUntraced(function* (target: string) {
+  const stateFolder = stateDirOf({ target_path: target })
+  const hasLocks = yield* (yield* Lock).probeIn(stateFolder)
+  return hasLocks
+    ? []
+    : [
+        warning(
+          "target",
+          `${stateFolder} is on a file system without locks: let no two configurations have this target`
+        )
+      ]
+})
+
+/** The folders of archives can be written to, as far as permissions tell. */
+const checkFolders = Effect.fnUntraced(function* (
+  target: string,
+  records: ReadonlyMap<FolderName, FolderRecord>
+) {
+  const disk = yield* Disk
+  const found = yield* Effect.forEach(
+    records.keys(),
+    Effect.fnUntraced(function* (folder) {
+      const path = `${target}/${folder}`
+      if ((yield* disk.stat(path))?.kind !== "directory") return []
+      const asked = yield* Effect.either(disk.writable(path))
+      return asked._tag === "Right" ? [] : [problem("target", `${folder}: ${asked.left.message}`)]
+    }),
+    { concurrency: 16 }
+  )
+  return found.flat()
+})
+
+// A new archive is put together beside the two that are there.
+const targetFinding = (
+  path: string,
+  free: number | undefined,
+  records: ReadonlyMap<string, FolderRecord>
+): Finding => {
+  if (free === undefined) return ok("target", `${path}, which does not tell how much is free`)
+  const detail = `${path}, ${bytes(free)} free`
+  if (free === 0) return problem("target", `${detail}: nothing can be written`)
+  const largest = Math.max(0, ...[...records.values()].map(({ zipSize }) => zipSize ?? 0))
+  return free < largest
+    ? warning("target", `${detail}, less than the largest archive there needs (${bytes(largest)})`)
+    : ok("target", detail)
+}
+
+const checkLock = Effect.fnUntraced(
+  function* (path: string) {
+    yield* (yield* Lock).probe(path)
+    return [ok("lock", path)]
+  },
+  Effect.catchAll((error) => Effect.succeed([problem("lock", error.message)]))
+)
+
+// A log that cannot be written is no reason for a run to fail, so it is none here.
+const checkLog = Effect.fnUntraced(
+  function* (path: string) {
+    const disk = yield* Disk
+    const stat = yield* disk.stat(path)
+    if (stat !== undefined && stat.kind !== "file") {
+      return [warning("log", `${path} is not a regular file: nothing will be logged there`)]
+    }
+    yield* disk.writable(stat === undefined ? path.replace(/\/[^/]*$/, "") || "/" : path)
+    return [ok("log", path)]
+  },
+  Effect.catchAll((error) =>
+    Effect.succeed([warning("log", `${error.message}: nothing will be logged there`)])
+  )
+)
+
+const checkNotifier = Effect.gen(function* () {
+  const notifier = yield* Notifier
+  const found = yield* notifier.probe
+  return [
+    found === "Gotify"
+      ? ok("gotify", "the server answers; `zipper notify-test` sends a message")
+      : warning(
+          "gotify",
+          "a server answers, but gotify.url does not end in /message: only `zipper notify-test` can tell whether it is Gotify"
+        )
+  ]
+}).pipe(
+  Effect.catchAll((error) =>
+    Effect.succeed([
+      error.reason === "NotConfigured"
+        ? warning("gotify", "not configured: nobody is told of a failure")
+        : // A message that cannot arrive, however often it is tried, is as good as none.
+          (error.transient ? warning : problem)("gotify", error.message)
+    ])
+  )
+)
+
+/**
+ * Looks at what a replication job depends on and changes nothing: both hosts, datasets, places, rights, programs. Never
+ * fails: a problem is a finding.
+ */
+export const checkReplication = Effect.fn("CheckReplication")(
+  function* (job: Job) {
+    const { label } = yield* Sender
+    const found = yield* survey(job, 0)
+    const lacking = yield* missingPermissions(found, false)
+    yield* (yield* Transfer).tools
+    const { label: receiver } = yield* Receiver
+    const refusals = found.items.flatMap(({ source, target }) => {
+      const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
+      return next._tag === "Diverged" || next._tag === "Blocked"
+        ? [`${source.name}: ${onEnd(receiver)}${next.reason}`]
+        : []
+    })
+    const bare = found.items.filter(({ source }) => source.snapshots.length === 0).length
+    const findings: Array<Finding> = [
+      ok(subjectOf(job), `${job.direction} of ${count(found.items.length, "dataset")} on ${label}`),
+      ...found.missing.map((dataset) =>
+        problem(subjectOf(job), `there is no dataset ${dataset} on ${label}`)
+      ),
+      ...lacking.map((line) => problem(subjectOf(job), line)),
+      ...[...bareRoots(job, found)].map((root) => problem(subjectOf(job), `${root}: ${noSnapshots}`)),
+      ...refusals.map((line) => problem(subjectOf(job), line)),
+      ...(yield* remarksOn(job, found)).map(({ text }) => warning(subjectOf(job), text))
+    ]
+    if (bare > 0)
+      findings.push(
+        warning(subjectOf(job), `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)
+      )
+    return findings
+  },
+  (effect, job) =>
+    Effect.catchAll(effect, (error) => Effect.succeed([problem(subjectOf(job), error.message)]))
+)
+
+const subjectOf = ({ name }: Job): string => `replication ${name}`
+
+/** The part of the configuration that says so. */
+type Told = Pick<
+  Config,
+  "source_path" | "target_path" | "state_dir" | "metrics_file" | "ping_url" | "replication"
+>
+
+/**
+ * Looks at where runs leave word of themselves: the state folder that is not the target's, the metrics, the pings. No run fails
+ * for want of these, so there are no problems. Pings nobody: that would count as a sign of life. Changes nothing, never fails.
+ */
+export const checkState = Effect.fn("CheckState")(function* (config: Told) {
+  const { metrics_file } = config
+  return [
+    // With a target, state is kept in it, and the target was looked at.
+    ...(config.target_path === undefined ? [yield* checkStateDir(stateDirOf(config))] : []),
+    ...(metrics_file === undefined ? [] : [yield* checkMetrics(metrics_file, stateDirOf(config))]),
+    ...pings(config)
+  ]
+})
+
+const checkStateDir = (path: string) =>
+  Effect.gen(function* () {
+    const disk = yield* Disk
+    const stat = yield* disk.stat(path)
+    if (stat !== undefined && stat.kind !== "directory") return unkept(`${path} is no folder`)
+    const there = yield* nearest(path)
+    yield* disk.writable(there)
+    return ok("state_dir", there === path ? path : `${path}, which the first run makes`)
+  }).pipe(Effect.catchAll(({ message }) => Effect.succeed(unkept(message))))
+
+const unkept = (why: string): Finding =>
+  warning("state_dir", `${why}: no history is kept, and status and report will know of no run`)
+
+/** The folder, or the first one above it that is there. */
+const nearest = (path: string): Effect.Effect<string, DiskError, Disk> =>
+  Effect.gen(function* () {
+    const { stat } = yield* Disk
+    return path === "/" || (yield* stat(path)) !== undefined ? path : yield* nearest(above(path))
+  })
+
+const above = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/"
+
+const checkMetrics = (path: string, dir: string) =>
+  Effect.gen(function* () {
+    const disk = yield* Disk
+    const folder = above(path)
+    const stat = yield* disk.stat(folder)
+    if (stat === undefined) return unwritten(`there is no folder ${folder}`)
+    if ((yield* disk.stat(path))?.kind === "directory") return unwritten(`${path} is a folder`)
+    yield* disk.writable(folder)
+    const owner = otherOwner(yield* disk.read(path), dir)
+    if (owner === undefined) return ok("metrics_file", path)
+    return warning(
+      "metrics_file",
+      `${path} has the metrics of another configuration, whose state is in ${quoted(owner)}, and the next run replaces them: give each configuration a file of its own`
+    )
+  }).pipe(Effect.catchAll(({ message }) => Effect.succeed(unwritten(message))))
+
+const unwritten = (why: string): Finding => warning("metrics_file", `${why}: no metrics will be written`)
+
+/** Never the addresses: they are secrets. */
+const pings = (config: Told): ReadonlyArray<Finding> => {
+  const archive = config.ping_url !== undefined && config.source_path !== undefined
+  const jobs = [
+    ...(archive ? ["the archive job"] : []),
+    ...config.replication.flatMap(({ name, ping_url }) => (ping_url === undefined ? [] : [name]))
+  ]
+  return [
+    ...(config.ping_url !== undefined && !archive
+      ? [warning("ping_url", "there is no archive job that would call it; a replication job has its own")]
+      : []),
+    ...(jobs.length === 0
+      ? []
+      : [ok("ping_url", `set for ${jobs.join(", ")}; not called now: that would count as a run`)])
+  ]
+}

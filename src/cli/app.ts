@@ -1,0 +1,174 @@
+import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import { isCommandMismatch, isValidationError, type ValidationError } from "@effect/cli/ValidationError"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { closest, distance } from "fastest-levenshtein"
+import { ExitStatus } from "../system/ExitStatus.ts"
+import { unmistakable, type Valued, withDefaultCommand } from "./arguments.ts"
+import { version } from "./build.ts"
+import { check } from "./commands/check.ts"
+import { config } from "./commands/config.ts"
+import { demo } from "./commands/demo.ts"
+import { notifyTest, suspend } from "./commands/messages.ts"
+import { prune } from "./commands/prune.ts"
+import { pull, push } from "./commands/replicate.ts"
+import { report } from "./commands/report.ts"
+import { restore, valued as valuedByRestore } from "./commands/restore.ts"
+import { delegate, prepare } from "./commands/rights.ts"
+import { run } from "./commands/run.ts"
+import { schema } from "./commands/schema.ts"
+import { status } from "./commands/status.ts"
+import { valued as valuedByVerify, verify } from "./commands/verify.ts"
+import { Stop } from "./exit.ts"
+import { mendCompletions, overview, type Topic, tidy } from "./help.ts"
+import { valued } from "./options.ts"
+import { fatal, plainUnlessTerminal } from "./output.ts"
+
+/** The commands, in the order in which they are told of. */
+export const topics: ReadonlyArray<Topic> = [
+  { name: "run", summary: "archive the folders that changed" },
+  { name: "status", summary: "show what is archived and replicated, and what is overdue" },
+  { name: "check", summary: "look at everything a run depends on; changes nothing" },
+  { name: "verify", summary: "read archives back: is every byte of them good?" },
+  { name: "report", summary: "write a web page about the runs so far" },
+  { name: "restore", summary: "put an archived folder's content back" },
+  { name: "notify-test", summary: "send a test message through Gotify" },
+  { name: "config init", summary: "write a configuration: asks, or goes by options" },
+  { name: "config validate", summary: "name every mistake in a configuration" },
+  { name: "config show", summary: "print the effective configuration, secrets hidden" },
+  { name: "pull", summary: "replicate datasets of another host to this one" },
+  { name: "push", summary: "replicate datasets to another host" },
+  { name: "prune", summary: "destroy old snapshots of replicas" },
+  { name: "prepare", summary: "make the dataset that replicas are written below" },
+  { name: "delegate", summary: "tell or set the rights of a user who is not root" },
+  { name: "suspend", summary: "tell the backup hosts over MQTT that they may suspend" },
+  { name: "schema", summary: "print the JSON Schema of a command's --json" },
+  { name: "demo", summary: "show the job at work on a sample; needs no ZFS" }
+]
+
+/** The command tree: what is parsed, what completions know, and what the manual page is made from. */
+export const commands = [
+  run,
+  status,
+  check,
+  verify,
+  report,
+  restore,
+  notifyTest,
+  config,
+  pull,
+  push,
+  prune,
+  prepare,
+  delegate,
+  suspend,
+  schema,
+  demo
+] as const
+
+const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
+
+const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
+
+/**
+ * The whole command line: takes `process.argv`. A mistake in it is told once, on standard error, and fails with
+ * the library's ValidationError; a command that ends with a status fails with Stop.
+ */
+export const zipper = (argv: ReadonlyArray<string>) => {
+  const given = withDefaultCommand(argv.slice(2))
+  if (asksForOverview(given)) return Console.log(overview(version, topics))
+  const parsed = readable(given)
+  const args = Either.getOrElse(parsed, () => given)
+  const refused = refusal(args) ?? Option.getOrUndefined(Either.getLeft(parsed))
+  if (refused !== undefined) {
+    return Effect.zipRight(
+      fatal(`${refused}\n${hintFor(args)}`, asksFor(args)),
+      new Stop({ status: ExitStatus.usage })
+    )
+  }
+  const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
+  const mended = args[0]?.startsWith("--completions")
+    ? mendCompletions
+    : (text: string) => tidy(text, parents)
+  return Console.consoleWith((console) =>
+    cli([...argv.slice(0, 2), ...args]).pipe(
+      Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
+      // The library prints its help in colour wherever it goes, and its errors before it fails with them.
+      Console.withConsole({
+        ...console,
+        log: (...lines) => console.log(...lines.map((line) => plainUnlessTerminal(mended(String(line))))),
+        error: () => Effect.void
+      }),
+      Effect.provide(CliConfig.layer({ showBuiltIns: false })),
+      // Every failure is told by the command itself.
+      Effect.withUnhandledErrorLogLevel(Option.none())
+    )
+  )
+}
+
+/** Commands that take names beside their options, and which of those take a value. */
+const takingNames: ReadonlyMap<string, Valued> = new Map([
+  ["pull", valued],
+  ["push", valued],
+  ["prune", valued],
+  ["prepare", valued],
+  ["delegate", valued],
+  ["config init", valued],
+  ["restore", valuedByRestore],
+  ["verify", valuedByVerify]
+])
+
+const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
+  // A command below a command is two words.
+  const words = args[0] === "config" ? 2 : 1
+  const name = args.slice(0, words)
+  const takes = takingNames.get(name.join(" "))
+  return takes === undefined
+    ? Either.right(args)
+    : Either.map(unmistakable(args.slice(words), takes), (rest) => [...name, ...rest])
+}
+
+const asksForOverview = (args: ReadonlyArray<string>): boolean =>
+  args.length === 0 || (args.length === 1 && ["--help", "-h", "help"].includes(args[0] ?? ""))
+
+const shells = ["bash", "zsh", "fish", "sh"]
+
+/** What the library would take, and should not: its wizard waits for keys that nobody presses under cron. */
+const refusal = (args: ReadonlyArray<string>): string | undefined => {
+  if (args.includes("--wizard")) return "unknown option: --wizard"
+  if (args[0] === "--completions" && !shells.includes(args[1] ?? "")) {
+    return `--completions: "${args[1] ?? ""}" is none of bash, zsh, fish`
+  }
+  return undefined
+}
+
+/** Whether the document of `--json` is wanted, as far as that can be told of a command line that is wrong. */
+const asksFor = (args: ReadonlyArray<string>): { readonly json: boolean } => {
+  const names = args.indexOf("--")
+  return { json: (names === -1 ? args : args.slice(0, names)).includes("--json") }
+}
+
+const hintFor = (args: ReadonlyArray<string>): string => {
+  const command = [args.slice(0, 2).join(" "), args[0]].find((words) =>
+    topics.some(({ name }) => name === words)
+  )
+  return `zipper ${command === undefined ? "" : `${command} `}--help tells what there is`
+}
+
+const explain = (error: ValidationError, args: ReadonlyArray<string>) =>
+  fatal(`${isCommandMismatch(error) ? unknownCommand(args) : textOf(error)}\n${hintFor(args)}`, asksFor(args))
+
+const textOf = (error: ValidationError): string =>
+  HelpDoc.toAnsiText(error.error).trim() || "short options cannot be joined: write them one by one"
+
+// The library lists the commands, but not the word that was none of them.
+const unknownCommand = (args: ReadonlyArray<string>): string => {
+  const known = topics.map(({ name }) => name)
+  const word = args[0] === "config" && args[1] !== undefined ? `config ${args[1]}` : (args[0] ?? "")
+  const nearest = closest(word, known)
+  return `unknown command: ${word}${distance(word, nearest) <= 3 ? `; did you mean ${nearest}?` : ""}`
+}

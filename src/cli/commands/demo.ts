@@ -1,0 +1,263 @@
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { announcedJob } from "../../archive/runArchive.ts"
+import { type ArchiveConfig, decode, withToken } from "../../config/Config.ts"
+import type { RunSummary } from "../../runs/ArchiveResult.ts"
+import { ExitStatus } from "../../system/ExitStatus.ts"
+import { Process } from "../../system/Process.ts"
+import { command } from "../command.ts"
+import { Stop } from "../exit.ts"
+import * as services from "../layers.ts"
+import * as options from "../options.ts"
+import { printDocument } from "../output.ts"
+import * as progressBar from "../progressBar.ts"
+import { DemoDocument } from "./schema.ts"
+
+/** Where a demonstration takes place, inside one temporary folder. */
+export interface DemoPlace {
+  readonly root: string
+  readonly source: string
+  readonly target: string
+}
+
+/** How a demonstration went. */
+interface DemoResult {
+  /** All of it as it should. */
+  readonly ok: boolean
+  /** Folders archived by each run. */
+  readonly archived: ReadonlyArray<number>
+  readonly checks: ReadonlyArray<DemoCheck>
+}
+
+/** One check of one file by a program that is not ours. */
+interface DemoCheck {
+  /** The program and what it was asked, without the file: `unzip -tq`. */
+  readonly reader: string
+  /** The file, with its folder. */
+  readonly file: string
+  readonly ok: boolean
+  /** What it printed when it was not content. */
+  readonly detail: string
+}
+
+/** A temporary folder, removed when the scope closes, unless it is to be kept. */
+export const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const options = { prefix: "zipper-demo-" }
+  const root = yield* keep ? fs.makeTempDirectory(options) : fs.makeTempDirectoryScoped(options)
+  const place: DemoPlace = { root, source: path.join(root, "source"), target: path.join(root, "target") }
+  yield* fs.makeDirectory(place.source)
+  yield* fs.makeDirectory(place.target)
+  return place
+})
+
+/**
+ * Three folders to archive, one of them empty, and one whose name zipper passes over. Files of each kind that a run
+ * treats differently: small and larger ones, that shrink and that do not.
+ */
+const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const write = (name: string, content: string | Uint8Array) => {
+    const file = path.join(source, name)
+    return Effect.zipRight(
+      fs.makeDirectory(path.dirname(file), { recursive: true }),
+      fs.writeFile(file, typeof content === "string" ? new TextEncoder().encode(content) : content)
+    )
+  }
+  yield* write("DOCS/report.txt", "Quarterly report\n".repeat(2000))
+  yield* write("DOCS/minutes.txt", "All were present. Nothing was decided.\n".repeat(100))
+  yield* write("DOCS/letters/2024/to whom it may concern.txt", "Dear Sir or Madam,\n")
+  yield* write("DOCS/letters/naïve café ☕.txt", "UTF-8 names survive.\n")
+  yield* write("PH01/holiday.jpg", noise(300_000))
+  yield* write("PH01/-leading dash.txt", "so do odd ones\n")
+  yield* fs.makeDirectory(path.join(source, "NEW0", "nothing in here yet"), { recursive: true })
+  yield* write("not archived/because.txt", "its name is not four upper-case letters or digits\n")
+})
+
+/** What happens between the two runs: one file of DOCS changes. */
+const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }: DemoPlace) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  yield* fs.writeFileString(
+    path.join(source, "DOCS/report.txt"),
+    "Quarterly report, corrected\n".repeat(2000)
+  )
+})
+
+/** The files in the target, by folder: what a person would find there. */
+const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const folders = (yield* fs.readDirectory(target)).filter((name) => !name.startsWith(".")).sort()
+  return yield* Effect.forEach(folders, (folder) =>
+    Effect.map(fs.readDirectory(path.join(target, folder)), (names) => ({
+      folder,
+      files: names.filter((name) => !name.startsWith(".")).sort()
+    }))
+  )
+})
+
+/** Lets the independent readers that are installed here judge every archive and checksum file. */
+const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
+  const path = yield* Path.Path
+  const listed = yield* listTarget(place)
+  const checks = listed.flatMap(({ folder, files }) =>
+    files.flatMap((file) => commandsFor(file).map((args) => ({ cwd: path.join(place.target, folder), args })))
+  )
+  const done = yield* Effect.forEach(checks, ({ cwd, args }) => runCheck(cwd, args))
+  return done.filter((check) => check !== undefined)
+})
+
+/**
+ * The demonstration in `place`: a sample, a run, a change, a second run, and what other programs say of the
+ * result. `job` is a run of the archive job there.
+ */
+export const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummary, E, R>) =>
+  Effect.gen(function* () {
+    yield* Effect.logInfo(`A sample source in ${place.root}, read without ZFS ("snapshots": "live").`)
+    yield* makeSample(place)
+    yield* Effect.logInfo("First run: every folder is new.")
+    const first = yield* job
+    yield* changeSample(place)
+    yield* Effect.logInfo("Now one file of DOCS changes. Second run:")
+    const second = yield* job
+    yield* Effect.logInfo("What is in the target now:")
+    for (const { folder, files } of yield* listTarget(place)) {
+      yield* Effect.logInfo(`  ${folder}/  ${files.join("  ")}`)
+    }
+    yield* Effect.logInfo("What other programs say of it:")
+    const checks = yield* checkTarget(place)
+    yield* Effect.forEach(new Set(checks.map(({ reader }) => reader)), tally(checks), { discard: true })
+    if (checks.length === 0) {
+      yield* Effect.logInfo("  none of unzip, 7zz, bsdtar, python3, sha256sum, md5sum is installed here")
+    }
+    const asPlanned = first.archived === 3 && second.archived === 1 && second.unchanged === 2
+    const result: DemoResult = {
+      ok: asPlanned && checks.every(({ ok }) => ok),
+      archived: [first.archived, second.archived],
+      checks
+    }
+    return result
+  }).pipe(Effect.withSpan("Demo.demonstrate"))
+
+const tally = (checks: ReadonlyArray<DemoCheck>) =>
+  Effect.fnUntraced(function* (reader: string) {
+    const asked = checks.filter((check) => check.reader === reader)
+    const bad = asked.filter(({ ok }) => !ok)
+    yield* Effect.forEach(bad, ({ file, detail }) => Effect.logError(`${reader} ${file}: ${detail}`))
+    yield* Effect.logInfo(
+      `  ${reader.padEnd(22)} ${asked.length - bad.length} of ${asked.length} files are good`
+    )
+  })
+
+const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<string>]> => {
+  if (file.endsWith(".sha256")) return [["sha256sum", "-c", file]]
+  if (file.endsWith(".md5")) return [["md5sum", "-c", file]]
+  if (!file.endsWith(".zip")) return []
+  return [
+    ["unzip", "-tq", file],
+    ["7zz", "t", file],
+    ["bsdtar", "-tf", file],
+    ["python3", "-m", "zipfile", "-t", file]
+  ]
+}
+
+// A reader that is not installed is no finding.
+const runCheck = Effect.fnUntraced(function* (
+  cwd: string,
+  [program, ...args]: readonly [string, ...Array<string>]
+) {
+  const process = yield* Process
+  return yield* process.run({ program, args, cwd, env: { LC_ALL: "C.UTF-8" } }).pipe(
+    Effect.map(
+      ({ exitCode, stderr, stdout }): DemoCheck => ({
+        reader: [program, ...args.slice(0, -1)].join(" "),
+        file: args.at(-1) ?? "",
+        ok: exitCode === 0,
+        detail: exitCode === 0 ? "" : (stderr || stdout).trim()
+      })
+    ),
+    Effect.catchIf(
+      (error) => error.reason === "NotFound",
+      () => Effect.succeed(undefined)
+    )
+  )
+})
+
+/** Bytes that do not compress, the same at every run (a linear congruential generator). */
+const noise = (length: number): Uint8Array => {
+  const bytes = new Uint8Array(length)
+  let seed = 20250101
+  for (let i = 0; i < length; i++) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+    bytes[i] = seed >>> 24
+  }
+  return bytes
+}
+
+const keep = Options.boolean("keep").pipe(
+  Options.withDescription("Leave the temporary folder there, to look around in it.")
+)
+
+/** `zipper demo`: the archive job on a sample, for somebody who has no ZFS at hand. */
+export const demo = Command.make("demo", { keep, json: options.json, ...options.output }, (flags) =>
+  Effect.gen(function* () {
+    const place = yield* makePlace(flags.keep)
+    const config = yield* configFor(place)
+    const { archived, checks, ok } = yield* demonstrate(place, job(config)).pipe(
+      Effect.provide(Process.layer)
+    )
+    if (flags.keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
+    if (flags.json) {
+      const folder = flags.keep ? place.root : null
+      yield* printDocument(DemoDocument, { version: 1, ok, folder, archived, checks })
+    }
+    if (!ok) {
+      yield* Effect.logError("the demonstration did not go as it should: please report this")
+      return yield* new Stop({ status: ExitStatus.someFailed })
+    }
+    yield* Effect.logInfo(
+      "All well: DOCS was archived again and its archive before kept, the others were left alone. Next: zipper config init"
+    )
+  }).pipe(Effect.scoped, command(flags))
+).pipe(
+  Command.withDescription(
+    "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo"
+  )
+)
+
+// The same path as a configuration file takes, so that the demonstration cannot drift from it.
+const configFor = (place: DemoPlace) =>
+  decode({
+    source_path: place.source,
+    target_path: place.target,
+    snapshots: "live",
+    lockfile_path: `${place.root}/zipper.lock`,
+    log_file: `${place.root}/zipper.log`,
+    syslog: false
+  }).pipe(
+    Either.mapBoth({
+      onLeft: (issues) => new Error(issues.join("\n")),
+      onRight: (document): ArchiveConfig => ({
+        ...withToken(document, undefined),
+        source_path: place.source,
+        target_path: place.target
+      })
+    }),
+    Effect.orDie
+  )
+
+const job = (config: ArchiveConfig) => {
+  const id = services.archiveIdentity(config)
+  return announcedJob(config, { ...id, folders: [], force: false }).pipe(
+    Effect.provide(services.archiveLive(config, id)),
+    Effect.provide(progressBar.layer),
+    services.logs(config, id)
+  )
+}

@@ -1,0 +1,86 @@
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { fromConfig } from "../../config/ReplicationJob.ts"
+import { announcedPrune, type Reader, readersOf } from "../../replication/Prune.ts"
+import { survey } from "../../replication/Survey.ts"
+import { documentOf, exitStatusOf, PruneDocument } from "../../runs/PruneResult.ts"
+import { ExitStatus } from "../../system/ExitStatus.ts"
+import { command } from "../command.ts"
+import { Stop, UsageError } from "../exit.ts"
+import * as services from "../layers.ts"
+import * as options from "../options.ts"
+import { json, output } from "../options.ts"
+import { printDocument } from "../output.ts"
+import { type Resolved, resolve, retentionOf } from "../replicationJob.ts"
+import { attended } from "./replicate.ts"
+
+const direction = options.single(
+  "direction",
+  "pull|push",
+  "Which command made the replicas: pull (they are here) or push (on the other host)."
+)
+
+/** `zipper prune`: fewer snapshots of replicas. */
+export const prune = Command.make(
+  "prune",
+  {
+    direction,
+    ...options.remote,
+    destination: options.pulledBelow,
+    stripPrefix: options.stripPrefix,
+    exclude: options.exclude,
+    ...options.retention,
+    job: options.job,
+    config: options.optionalConfig,
+    lock: options.lock,
+    dryRun: options.replicationDryRun,
+    json,
+    datasets: options.datasets,
+    ...output
+  },
+  (flags) =>
+    Effect.gen(function* () {
+      const asked = retentionOf(flags)
+      const towards = flags.direction === "pull" || flags.direction === "push" ? flags.direction : undefined
+      const resolved = yield* resolve(
+        "prune",
+        { ...flags, direction: towards, raw: undefined, bandwidth: undefined, compress: undefined },
+        [
+          ...(flags.direction === towards
+            ? []
+            : [`--direction: ${JSON.stringify(flags.direction)} is not "pull" or "push"`]),
+          ...Either.match(asked, { onLeft: (problems) => problems, onRight: () => [] })
+        ]
+      )
+      const retention = Either.getOrUndefined(asked) ?? resolved.job.retention
+      if (retention === undefined) {
+        return yield* new UsageError({
+          command: "prune",
+          problems: [
+            "nothing says what to keep: give --hourly, --daily, --weekly or --monthly a number, or the job a retention"
+          ]
+        })
+      }
+      const summary = yield* attended("prune", flags, resolved, (context) =>
+        announcedPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
+      )
+      if (flags.json) yield* printDocument(PruneDocument, documentOf(summary, flags.dryRun))
+      const status = exitStatusOf(summary)
+      if (status !== ExitStatus.ok) return yield* new Stop({ status })
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Destroy snapshots of replicas, but for the newest of each of the latest hours, days, weeks and months, and what replication still needs. Example: zipper prune --job nas --config /usr/local/etc/zipper.json --dry-run"
+  )
+)
+
+/** The jobs of the same configuration that send on what is to be pruned, each asked through services of its own. */
+const readers = ({ config, job }: Resolved, retries: number): ReadonlyArray<Reader> =>
+  config === undefined
+    ? []
+    : readersOf(job, config.replication.map(fromConfig)).map((reader) => ({
+        job: reader.name,
+        lockfile: services.lockfileBeside(config, reader),
+        ask: Effect.provide(survey(reader, retries), services.replicationDryRun(reader, config))
+      }))

@@ -1,0 +1,132 @@
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import type * as Layer from "effect/Layer"
+import type { Config } from "../../config/Config.ts"
+import type { Job } from "../../config/ReplicationJob.ts"
+import { announcedReplication } from "../../replication/Replicate.ts"
+import { documentOf, exitStatusOf, ReplicationDocument } from "../../runs/ReplicationResult.ts"
+import { ExitStatus } from "../../system/ExitStatus.ts"
+import { applyProcessSettings, carriedOut, command, warn } from "../command.ts"
+import { Stop, UsageError } from "../exit.ts"
+import * as services from "../layers.ts"
+import { logs } from "../layers.ts"
+import * as options from "../options.ts"
+import { printDocument } from "../output.ts"
+import { type Addressing, type Resolved, resolve } from "../replicationJob.ts"
+
+type OutputFlags = Parameters<typeof command>[0]
+
+/** Where a run keeps its lock, and whether it is one for show. */
+interface RunFlags {
+  readonly lock: string | undefined
+  readonly dryRun: boolean
+}
+
+/** What the program of a run is given beside its job. */
+interface RunContext {
+  readonly run: string
+  readonly host: string
+  readonly pid: number
+  /** Whether it is a job of the configuration. */
+  readonly named: boolean
+  readonly retries: number
+  readonly notify_on: Config["notify_on"]
+  readonly reminder_hours: number
+  readonly lockfile: string
+  /** `lock_wait_seconds`. */
+  readonly lockWait: number
+}
+
+/** The body of `zipper pull` and `zipper push`. */
+export const replicate = (
+  direction: Job["direction"],
+  flags: RunFlags &
+    OutputFlags &
+    Omit<Addressing, "direction"> & { readonly rollback: boolean; readonly json: boolean }
+) =>
+  Effect.gen(function* () {
+    const resolved = yield* resolve(direction, { ...flags, direction })
+    const summary = yield* attended(direction, flags, resolved, (context) =>
+      announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
+    )
+    if (flags.json) yield* printDocument(ReplicationDocument, documentOf(summary, flags.dryRun))
+    const status = exitStatusOf(summary)
+    if (status !== ExitStatus.ok) return yield* new Stop({ status })
+  }).pipe(command(flags))
+
+/** Services that a program about replicas may ask for. */
+type Provided = Layer.Layer.Success<ReturnType<typeof services.replicationLive>>
+
+/** Runs a program about a job's replicas with the services, settings and logs that belong to it. */
+export const attended = Effect.fnUntraced(function* <A, E>(
+  name: string,
+  flags: RunFlags,
+  { config, job, warnings, written }: Resolved,
+  program: (context: RunContext) => Effect.Effect<A, E, Provided>
+) {
+  const id = services.replicationIdentity()
+  const { notify_on, reminder_hours, retries } = services.settingsOf(config)
+  if (flags.lock === "" || flags.lock?.startsWith("-")) {
+    return yield* new UsageError({
+      command: name,
+      problems: [`--lock: ${JSON.stringify(flags.lock)} is no file's name; write ./-name if it is meant`]
+    })
+  }
+  const root = process.getuid?.() === 0
+  const lockfile = flags.lock ?? services.lockfileOf(job, config, { root, env: process.env })
+  if (lockfile === undefined) {
+    return yield* new UsageError({
+      command: name,
+      problems: ["neither XDG_RUNTIME_DIR nor HOME says where a lock file could be: give --lock FILE"]
+    })
+  }
+  return yield* (config === undefined ? Effect.void : applyProcessSettings(config)).pipe(
+    Effect.zipRight(warn(warnings)),
+    Effect.zipRight(
+      program({
+        ...id,
+        named: written !== undefined,
+        retries,
+        notify_on,
+        reminder_hours,
+        lockfile,
+        lockWait: config?.lock_wait_seconds ?? 0
+      })
+    ),
+    carriedOut({
+      dryRun: flags.dryRun,
+      live: services.replicationLive(job, config, written?.ping_url),
+      rehearsal: services.replicationDryRun(job, config, written?.ping_url),
+      disclaimer: "nothing is changed on either host, no message is sent",
+      logs: config === undefined ? identity : logs(config, id)
+    })
+  )
+})
+
+/** `zipper pull`: from another host to this one. */
+export const pull = Command.make(
+  "pull",
+  { ...options.shared, destination: options.pulledBelow, raw: options.raw },
+  (flags) => replicate("pull", { ...flags, stripPrefix: undefined, raw: flags.raw ? true : undefined })
+).pipe(
+  Command.withDescription(
+    "Fetch datasets from another host, every snapshot of them, without ever destroying one here. Example: zipper pull --host nas --user backup --destination tank/backup tank/data"
+  )
+)
+
+/** `zipper push`: from this host to another one. */
+export const push = Command.make(
+  "push",
+  {
+    ...options.shared,
+    destination: options.pushedBelow,
+    stripPrefix: options.stripPrefix,
+    noRaw: options.noRaw
+  },
+  (flags) => replicate("push", { ...flags, raw: flags.noRaw ? false : undefined })
+).pipe(
+  Command.withDescription(
+    "Send datasets to another host, every snapshot of them, without ever destroying one there. Example: zipper push --host offsite --strip-prefix tank/backup --destination pool/replicas tank/backup/nas"
+  )
+)

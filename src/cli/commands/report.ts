@@ -1,0 +1,121 @@
+import { hostname } from "node:os"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { Config } from "../../config/Config.ts"
+import type { Report } from "../../report/Report.ts"
+import { makeReport, ReportDocument, type Reserved, writeReport } from "../../report/writeReport.ts"
+import { History } from "../../runs/History.ts"
+import { Standing } from "../../runs/JobState.ts"
+import { Lock } from "../../runs/Lock.ts"
+import { Disk } from "../../system/Disk.ts"
+import { Process } from "../../system/Process.ts"
+import * as Units from "../../text/Text.ts"
+import { quoted } from "../../text/Text.ts"
+import { pageParts } from "../build.ts"
+import { applyProcessSettings, command, loadConfig } from "../command.ts"
+import { UsageError } from "../exit.ts"
+import { jobsOf, stateOf } from "../layers.ts"
+import * as options from "../options.ts"
+import { Output, printDocument } from "../output.ts"
+
+const out = Options.text("out").pipe(
+  Options.withAlias("o"),
+  Options.withPseudoName("FILE"),
+  Options.filterMap(
+    (path) => (path === "" ? Option.none() : Option.some(path)),
+    "--out: the name of the file is empty"
+  ),
+  Options.withDescription("Where to write the page; - prints it.")
+)
+
+const longest = 3660
+
+const days = Options.integer("days").pipe(
+  Options.withPseudoName("N"),
+  Options.filterMap(
+    (count) => (count >= 1 && count <= longest ? Option.some(count) : Option.none()),
+    `--days: is not a whole number from 1 to ${longest}`
+  ),
+  Options.withDefault(90),
+  Options.withDescription("How far back lists and charts go; 90 when left out.")
+)
+
+/** `zipper report`: what the history comes to, as one page. */
+export const report = Command.make(
+  "report",
+  { config: options.config, out, days, json: options.json, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      const printed = flags.out === "-"
+      if (printed && flags.json) {
+        return yield* new UsageError({
+          command: "report",
+          problems: ["--out -: prints the page where --json prints its document; give one of them"]
+        })
+      }
+      const config = yield* loadConfig(flags.config)
+      yield* applyProcessSettings(config)
+      const settings = { host: hostname(), days: flags.days, target: config.target_path }
+      const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(
+        Effect.provide(services(config))
+      )
+      if (printed) return yield* (yield* Output).print(made.html)
+      yield* writeReport(flags.out, made.html, reservedOf(flags.config, config)).pipe(
+        Effect.provide(Disk.layer)
+      )
+      const bytes = Buffer.byteLength(made.html)
+      yield* Effect.logInfo(
+        `wrote ${quoted(flags.out)}: ${Units.count(made.report.runs, "run")} of the last ${Units.count(flags.days, "day")}, ${needsLook(made.report)}, ${Units.bytes(bytes)}`
+      )
+      if (flags.json) yield* printDocument(ReportDocument, documentOf(flags.out, bytes, made.report))
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --config /usr/local/etc/zipper.json --out report.html"
+  )
+)
+
+/** Where a slip of the finger would cost most. */
+const reservedOf = (file: string, config: Config): Reserved => ({
+  folders: places({ target_path: config.target_path, source_path: config.source_path }),
+  files: places({
+    "the configuration": file,
+    lockfile_path: config.lockfile_path,
+    log_file: config.log_file,
+    metrics_file: config.metrics_file
+  })
+})
+
+const places = (keys: Readonly<Record<string, string | undefined>>) =>
+  Object.entries(keys).flatMap(([key, path]) => (path === undefined ? [] : [[key, path] as const]))
+
+/** Those that look and write nothing. */
+const services = (config: Config) => {
+  const settings = stateOf(config)
+  return Layer.mergeAll(
+    Layer.provide(History.layerDryRun(settings), Disk.layer),
+    Layer.provide(Standing.layerDryRun(settings), Disk.layer),
+    Layer.provide(Lock.layerDryRun, Process.layer),
+    Disk.layer
+  )
+}
+
+const needsLook = ({ problems }: Report): string =>
+  problems.length === 0
+    ? "all well"
+    : `${Units.count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look`
+
+const documentOf = (file: string, bytes: number, report: Report): ReportDocument => ({
+  version: 1,
+  file,
+  bytes,
+  made_at_utc: `${new Date(report.made).toISOString().slice(0, 19)}Z`,
+  days: report.days,
+  runs: report.runs,
+  ok: report.problems.length === 0,
+  problems: report.problems.map(({ subject, text }) => ({ subject, problem: text })),
+  unreadable_lines: report.unreadable
+})

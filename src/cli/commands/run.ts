@@ -1,0 +1,50 @@
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { announcedJob } from "../../archive/runArchive.ts"
+import { documentOf, RunDocument } from "../../runs/ArchiveResult.ts"
+import { ExitStatus } from "../../system/ExitStatus.ts"
+import { applyProcessSettings, archiving, carriedOut, command, readConfig, warn } from "../command.ts"
+import { Stop } from "../exit.ts"
+import * as services from "../layers.ts"
+import * as options from "../options.ts"
+import { printDocument } from "../output.ts"
+import * as progressBar from "../progressBar.ts"
+
+/** `zipper run`: the archive job. */
+export const run = Command.make(
+  "run",
+  {
+    config: options.config,
+    dryRun: options.dryRun,
+    folders: options.folders,
+    force: options.force,
+    json: options.json,
+    ...options.output
+  },
+  (flags) =>
+    Effect.gen(function* () {
+      const { config: whole, warnings } = yield* readConfig(flags.config)
+      const config = yield* archiving(flags.config, whole)
+      const id = services.archiveIdentity(config)
+      const job = applyProcessSettings(config).pipe(
+        Effect.zipRight(warn(warnings)),
+        Effect.zipRight(announcedJob(config, { ...id, folders: flags.folders, force: flags.force })),
+        Effect.provide(progressBar.layer)
+      )
+      const summary = yield* job.pipe(
+        carriedOut({
+          dryRun: flags.dryRun,
+          live: services.archiveLive(config, id),
+          rehearsal: services.archiveDryRun(config, id),
+          disclaimer: "nothing is written, no snapshot is made, no message is sent",
+          logs: services.logs(config, id)
+        })
+      )
+      if (flags.json) yield* printDocument(RunDocument, documentOf(summary, flags.dryRun))
+      if (summary.failed > 0) return yield* new Stop({ status: ExitStatus.someFailed })
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --config /usr/local/etc/zipper.json"
+  )
+)

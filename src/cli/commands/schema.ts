@@ -1,0 +1,130 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { CheckDocument } from "../../check/Check.ts"
+import { DelegateDocument, PrepareDocument } from "../../replication/Delegate.ts"
+import { ReportDocument } from "../../report/writeReport.ts"
+import { RestoreDocument } from "../../restore/RestoreResult.ts"
+import { RunDocument } from "../../runs/ArchiveResult.ts"
+import { PruneDocument } from "../../runs/PruneResult.ts"
+import { ReplicationDocument } from "../../runs/ReplicationResult.ts"
+import { VerifyDocument } from "../../runs/VerifyResult.ts"
+import { StatusDocument } from "../../status/StatusDocument.ts"
+import { countField, document, ErrorsDocument, flag, text } from "../../text/Document.ts"
+import { quoted } from "../../text/Text.ts"
+import { command } from "../command.ts"
+import { UsageError } from "../exit.ts"
+import * as options from "../options.ts"
+import { Output } from "../output.ts"
+
+const file = text("the configuration file")
+
+/** What `config init --json` prints. */
+export const ConfigInitDocument = document({
+  file: text("the configuration that was written, readable by its owner alone"),
+  example: text("the example beside it, with every key and what it means")
+})
+
+/** What `config validate --json` prints, whether the file is in order or not. */
+export const ConfigValidateDocument = document({
+  file,
+  valid: flag("it can be used; otherwise the exit status is 2"),
+  problems: Schema.Array(text("one mistake: the key, its value, what was expected")),
+  warnings: Schema.Array(text("what is no mistake and should be known all the same"))
+})
+
+/** What `config show --json` prints. */
+export const ConfigShowDocument = document({
+  file,
+  config: Schema.Record({ key: Schema.String, value: Schema.Unknown }).annotations({
+    description:
+      "the effective configuration: every key of the README's table that has a value, secrets as <hidden>"
+  })
+})
+
+/** What `notify-test --json` prints. */
+export const NotifyTestDocument = document({
+  dry_run: flag("nothing was sent"),
+  server: text("address of the server, without what may be secret in it"),
+  sent: flag("the server took the message")
+})
+
+/** What `suspend --json` prints. */
+export const SuspendDocument = document({
+  dry_run: flag("nothing was published"),
+  host: text("the broker"),
+  port: countField("its port"),
+  topic: text("where to"),
+  message: text("the word"),
+  sent: flag("the broker took it")
+})
+
+/** What `demo --json` prints. */
+export const DemoDocument = document({
+  ok: flag("all went as it should; otherwise the exit status is 1"),
+  folder: Schema.NullOr(text("the temporary folder, where it was kept")),
+  archived: Schema.Array(countField("folders archived by one of the runs, in their order")),
+  checks: Schema.Array(
+    Schema.Struct({
+      reader: text("a program that is not ours, and what it was asked"),
+      file: text("what it looked at"),
+      ok: flag("it found the file good"),
+      detail: text("what it said when it did not")
+    })
+  )
+})
+
+const orErrors = <A, I>(document: Schema.Schema<A, I>) => Schema.Union(document, ErrorsDocument)
+
+/** What each command prints with `--json`, by the words of the command: its own document, or that of errors. */
+export const documents = {
+  run: orErrors(RunDocument),
+  check: orErrors(CheckDocument),
+  status: orErrors(StatusDocument),
+  verify: orErrors(VerifyDocument),
+  restore: orErrors(RestoreDocument),
+  report: orErrors(ReportDocument),
+  "notify-test": orErrors(NotifyTestDocument),
+  "config init": orErrors(ConfigInitDocument),
+  "config validate": orErrors(ConfigValidateDocument),
+  "config show": orErrors(ConfigShowDocument),
+  pull: orErrors(ReplicationDocument),
+  push: orErrors(ReplicationDocument),
+  prune: orErrors(PruneDocument),
+  prepare: orErrors(PrepareDocument),
+  delegate: orErrors(DelegateDocument),
+  suspend: orErrors(SuspendDocument),
+  demo: orErrors(DemoDocument)
+}
+
+/** A command with a document. */
+export type Documented = keyof typeof documents
+
+/** Whether these words are a command that has a document. */
+export const isDocumented = (words: string): words is Documented => Object.hasOwn(documents, words)
+
+const words = Args.text({ name: "COMMAND" }).pipe(
+  Args.repeated,
+  Args.withDescription("The command, as it is typed: run, config validate, …")
+)
+
+/** `zipper schema COMMAND`: what its `--json` prints. */
+export const schema = Command.make("schema", { words, ...options.output }, (flags) =>
+  Effect.gen(function* () {
+    const name = flags.words.join(" ")
+    if (!isDocumented(name)) {
+      const problem = name === "" ? "give a command" : `${quoted(name)} is no command with --json`
+      const known = Object.keys(documents).join(", ")
+      return yield* new UsageError({ command: "schema", problems: [`${problem}: ${known}`] })
+    }
+    // Nobody else needs it, and every command would pay for loading it.
+    const { make } = yield* Effect.promise(() => import("effect/JSONSchema"))
+    const { print } = yield* Output
+    yield* print(JSON.stringify(make(Schema.make(documents[name].ast)), undefined, 2))
+  }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Print the JSON Schema of what a command prints with --json. Example: zipper schema config validate"
+  )
+)

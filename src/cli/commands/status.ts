@@ -1,0 +1,143 @@
+import * as Command from "@effect/cli/Command"
+import { p } from "@effect/cli/HelpDoc"
+import * as Options from "@effect/cli/Options"
+import { invalidValue } from "@effect/cli/ValidationError"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { type ArchiveConfig, archiveOf, type Config } from "../../config/Config.ts"
+import { fromConfig } from "../../config/ReplicationJob.ts"
+import { Standing } from "../../runs/JobState.ts"
+import { Lock } from "../../runs/Lock.ts"
+import { type Status, status as statusOf, statusOfArchive } from "../../status/Status.ts"
+import { StatusDocument, statusDocument } from "../../status/StatusDocument.ts"
+import type { Mood } from "../../status/StatusText.ts"
+import * as StatusText from "../../status/StatusText.ts"
+import { utcSeconds } from "../../store/Metadata.ts"
+import { Store } from "../../store/Store.ts"
+import { Disk } from "../../system/Disk.ts"
+import { ExitStatus } from "../../system/ExitStatus.ts"
+import { Process } from "../../system/Process.ts"
+import * as MaxAge from "../../text/Time.ts"
+import { archiving, command, loadConfig } from "../command.ts"
+import { Stop } from "../exit.ts"
+import * as services from "../layers.ts"
+import { lockfileOf, stateOf } from "../layers.ts"
+import * as options from "../options.ts"
+import { Output, printDocument } from "../output.ts"
+import { isUtf8 } from "../terminal.ts"
+
+const maxAge = Options.text("max-age").pipe(
+  Options.withPseudoName("AGE"),
+  Options.mapEffect((text) => {
+    const millis = MaxAge.parse(text)
+    return millis === undefined
+      ? Effect.fail(invalidValue(p(`--max-age: "${text}" is not an age such as 90m, 26h or 2d`)))
+      : Effect.succeed(millis)
+  }),
+  Options.optional,
+  Options.map(Option.getOrUndefined),
+  Options.withDescription(
+    "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost or damaged, and mark it."
+  )
+)
+
+/** `zipper status`: is it working? */
+export const status = Command.make(
+  "status",
+  { config: options.config, maxAge, json: options.json, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      const config = yield* loadConfig(flags.config)
+      const archive = archiveOf(config)
+      // One with neither is told what it lacks.
+      if (archive === undefined && config.replication.length === 0) yield* archiving(flags.config, config)
+      const found = yield* statusOf(
+        { maxAge: flags.maxAge, replications: replicationsOf(config) },
+        archive === undefined ? Effect.succeed(undefined) : ofArchive(archive, flags.maxAge)
+      ).pipe(Effect.provide(reading(config)))
+      if (flags.json) yield* printDocument(StatusDocument, statusDocument(found, utcSeconds(found.now)))
+      else yield* show(found)
+      if (yield* tellWrong(found)) return yield* new Stop({ status: ExitStatus.someFailed })
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Show how everything stands: last successes and attempts, sizes, what is due. Changes nothing. Example: zipper status --config /usr/local/etc/zipper.json --max-age 26h"
+  )
+)
+
+/** What only reads. */
+const reading = (config: Config) =>
+  Layer.mergeAll(Standing.layerDryRun(stateOf(config)), Lock.layerDryRun).pipe(
+    Layer.provideMerge(Disk.layer),
+    Layer.provide(Process.layer)
+  )
+
+const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
+  const { job } = services.archiveIdentity(config)
+  const store = Store.layerReport({
+    targetPath: config.target_path,
+    tmpDir: config.tmp_dir,
+    jobId: job
+  })
+  return Effect.provide(statusOfArchive(config, age), store)
+}
+
+const replicationsOf = (config: Config) =>
+  config.replication.map((written) => {
+    const job = fromConfig(written)
+    const place = { root: process.getuid?.() === 0, env: process.env }
+    return {
+      name: job.name,
+      direction: job.direction,
+      host: job.remote.host,
+      datasets: job.datasets,
+      lockfile: lockfileOf(job, config, place)
+    }
+  })
+
+const colours: Readonly<Record<Mood, readonly [string, string] | undefined>> = {
+  bad: ["\x1b[31m", "\x1b[39m"],
+  watch: ["\x1b[33m", "\x1b[39m"],
+  past: ["\x1b[2m", "\x1b[22m"],
+  plain: undefined
+}
+
+/** The tables; nothing when quiet. Names are cut only for a terminal: what goes into a file or a mail has room. */
+const show = Effect.fnUntraced(function* (found: Status) {
+  const { colour, options: said, print, terminal } = yield* Output
+  if (said.quiet) return
+  const lines = StatusText.render(found, {
+    width: terminal.isTerminal("stdout") ? terminal.columns("stdout") : Number.POSITIVE_INFINITY,
+    ellipsis: said.ascii || !isUtf8(terminal.env) ? "..." : "…"
+  })
+  const painted = lines.map(({ mood, text }) => {
+    const [on, off] = (colour ? colours[mood] : undefined) ?? ["", ""]
+    return text === "" ? "" : `${on}${text}${off}`
+  })
+  yield* print(painted.join("\n"))
+})
+
+/**
+ * Whether a monitor, which gives an age, is to be told of anything: overdue, or an archive lost or damaged. One line for each of these
+ * beside the table, which marks them; each by name when there is none.
+ */
+const tellWrong = Effect.fnUntraced(function* (found: Status) {
+  if (found.maxAge === undefined) return false
+  const { options: said } = yield* Output
+  const lines = said.quiet
+    ? [
+        ...StatusText.overdue(found),
+        ...StatusText.lost(found),
+        ...StatusText.damaged(found),
+        ...StatusText.flawedCurrent(found)
+      ]
+    : [
+        StatusText.overdueSummary(found),
+        StatusText.lostSummary(found),
+        StatusText.damagedSummary(found),
+        ...StatusText.flawedCurrent(found)
+      ].filter((text) => text !== undefined)
+  yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
+  return lines.length > 0
+})

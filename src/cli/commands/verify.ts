@@ -1,0 +1,107 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { closest, distance } from "fastest-levenshtein"
+import type { ArchiveConfig } from "../../config/Config.ts"
+import { allGood, documentOf, VerifyDocument } from "../../runs/VerifyResult.ts"
+import * as FolderName from "../../source/FolderName.ts"
+import { Archives } from "../../store/PublishedArchive.ts"
+import { Disk } from "../../system/Disk.ts"
+import { ExitStatus } from "../../system/ExitStatus.ts"
+import { Hasher } from "../../system/Hasher.ts"
+import { Workers } from "../../system/Workers.ts"
+import { quoted } from "../../text/Text.ts"
+import { announcedVerify, type UnknownFolders } from "../../verify/Verify.ts"
+import { ArchiveReader } from "../../zip/Archiver.ts"
+import type { Valued } from "../arguments.ts"
+import { applyProcessSettings, archiving, command, loadConfig, told } from "../command.ts"
+import { Stop, UsageError } from "../exit.ts"
+import * as state from "../layers.ts"
+import { archiveIdentity, logs, notifier } from "../layers.ts"
+import * as options from "../options.ts"
+import { printDocument } from "../output.ts"
+import * as progressBar from "../progressBar.ts"
+
+/** The options with a value, for reading the command line. */
+export const valued: Valued = { once: new Set(["--config", "-c"]), several: new Set() }
+
+const names = Args.text({ name: "ABCD" }).pipe(
+  Args.repeated,
+  Args.withDescription("The folders whose archives are read; without any, all that there are.")
+)
+
+const previous = Options.boolean("prev").pipe(
+  Options.withDescription("Read the archives before the current ones instead.")
+)
+
+/** `zipper verify`: are the archives good? */
+export const verify = Command.make(
+  "verify",
+  { config: options.config, prev: previous, json: options.json, folders: names, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      const folders = yield* foldersOf(flags.folders)
+      const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
+      yield* applyProcessSettings(config)
+      const id = archiveIdentity(config)
+      const summary = yield* announcedVerify({
+        ...id,
+        folders,
+        which: flags.prev ? "previous" : "current",
+        config: flags.config,
+        notify_on: config.notify_on,
+        reminder_hours: config.reminder_hours
+      }).pipe(
+        Effect.catchTag("UnknownFolders", (error) => unknown(error)),
+        Effect.provide(services(config)),
+        told,
+        logs(config, id)
+      )
+      if (flags.json) yield* printDocument(VerifyDocument, documentOf(summary))
+      if (!allGood(summary)) return yield* new Stop({ status: ExitStatus.someFailed })
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; what is wrong is told as a failure of a run is. Example: zipper verify --config /usr/local/etc/zipper.json"
+  )
+)
+
+const services = (config: ArchiveConfig) =>
+  Layer.mergeAll(
+    Archives.layer(config.target_path),
+    state.stateLive(config, config.ping_url),
+    notifier(config),
+    ArchiveReader.layer,
+    progressBar.layer
+  ).pipe(
+    Layer.provideMerge(Hasher.layer),
+    Layer.provide(Workers.layer(config.compression.threads)),
+    Layer.provide(Disk.layer)
+  )
+
+const foldersOf = (names: ReadonlyArray<string>) => {
+  const wrong = names.filter((name) => FolderName.parse(name) === undefined)
+  return wrong.length === 0
+    ? Effect.succeed(names.map(FolderName.parse).filter((name) => name !== undefined))
+    : new UsageError({
+        command: "verify",
+        problems: wrong.map(
+          (name) =>
+            `${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`
+        )
+      })
+}
+
+/** Names of folders are four characters long: more than two others make another name. */
+const alike = 2
+
+const unknown = ({ folders, known, message }: UnknownFolders) => {
+  const meant = folders.flatMap((folder) => {
+    const nearest = known.length === 0 ? undefined : closest(folder, known)
+    return nearest !== undefined && distance(folder, nearest) <= alike ? [nearest] : []
+  })
+  const hint = meant.length === 0 ? "" : `; did you mean ${[...new Set(meant)].join(", ")}?`
+  return new UsageError({ command: "verify", problems: [`${message}${hint}`] })
+}

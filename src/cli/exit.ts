@@ -1,0 +1,37 @@
+import { isValidationError } from "@effect/cli/ValidationError"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import { ExitStatus } from "../system/ExitStatus.ts"
+
+/** Ends the command with this status; what there was to say has been said. */
+export class Stop extends Data.TaggedError("Stop")<{ readonly status: ExitStatus }> {}
+
+/** Exit status of the process: what a command asked for, 2 for a mistake on the command line, 1 for a defect. */
+export const exitStatusOf = (exit: Exit.Exit<unknown, unknown>): number => {
+  if (Exit.isSuccess(exit)) return ExitStatus.ok
+  const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  if (failure instanceof Stop) return failure.status
+  return isValidationError(failure) ? ExitStatus.usage : ExitStatus.someFailed
+}
+
+/** The command line asks for something impossible: everything that is wrong with it, at once. Nothing was touched. */
+export class UsageError extends Data.TaggedError("UsageError")<{
+  /** A line each. */
+  readonly problems: ReadonlyArray<string>
+  /** The command whose --help says more. */
+  readonly command: string
+}> {
+  override get message(): string {
+    const [first] = this.problems
+    const told =
+      this.problems.length === 1
+        ? [first]
+        : [
+            `${this.problems.length} mistakes on the command line`,
+            ...this.problems.map((problem) => `- ${problem}`)
+          ]
+    return [...told, `zipper ${this.command} --help tells what there is`].join("\n")
+  }
+}

@@ -1,0 +1,257 @@
+import * as CliConfig from "@effect/cli/CliConfig"
+import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
+import type * as HelpDoc from "@effect/cli/HelpDoc"
+import type * as Span from "@effect/cli/HelpDoc/Span"
+import type * as Usage from "@effect/cli/Usage"
+import * as Option from "effect/Option"
+import { withoutColours } from "./output.ts"
+
+/** A command in the overview: its name and what it does. */
+export interface Topic {
+  readonly name: string
+  readonly summary: string
+}
+
+/** What `zipper`, `zipper --help` and `zipper -h` print: at most 80 columns, one line a command. */
+export const overview = (version: string, topics: ReadonlyArray<Topic>): string => {
+  const width = Math.max(...topics.map(({ name }) => name.length)) + 2
+  return `zipper ${version}: verified zips of a ZFS dataset's folders, and replication, from cron.
+
+Usage: zipper COMMAND [OPTIONS]
+       zipper --config FILE [OPTIONS]      the same as zipper run --config FILE
+
+Commands:
+${topics.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`).join("\n")}
+
+  --completions SHELL   print completions for bash, zsh or fish
+  --version             print the version
+
+Each command tells more with --help, for example: zipper run --help
+First steps: zipper demo, then zipper config init.`
+}
+
+/**
+ * The library's help for one command without what it says of every option of a kind ("A true or false value."), with the
+ * whole command line in its usage, its example under a heading of its own, and no line longer than 80 columns.
+ */
+export const tidy = (text: string, parents: ReadonlyArray<string>): string => {
+  const blocks = text
+    .replace(/^(?:\x1b\[[0-9;]*m)*zipper(?:\x1b\[[0-9;]*m)*\n\n/, "")
+    .split("\n\n")
+    .filter((block) => !boilerplate.test(withoutColours(block).trim()))
+  return (
+    blocks
+      .join("\n\n")
+      .replace(/\$ (?!zipper)/, `$ ${["zipper", ...parents].join(" ")} `)
+      .replace(/ --(folder|exclude|only|ssh-option|role) (\S+)\.\.\./g, " [--$1 $2]...")
+      // Commands below this one: their own --help tells their options.
+      .replace(
+        /^ {2}- (\S+) .*? {2,}(\S.*?)(?: Example: .*)?$/gm,
+        (_, name: string, summary: string) => `  ${name.padEnd(10)}${summary}`
+      )
+      .replace(/ Example: (.*)/, `\n\n${bold("EXAMPLE")}\n\n$$ $1`)
+      // What is said of an option or argument stands right below it.
+      .replace(/\n\n {2}(?=\S)/g, "\n  ")
+      .split("\n")
+      .map((line) => (line.startsWith("$ ") ? wrappedUsage(line) : wrapped(line.split(" "))))
+      .join("\n")
+  )
+}
+
+const bold = (text: string): string => `\x1b[0;1m${text}\x1b[0m`
+
+const width = 80
+
+/** The words in lines, those after the first indented like what it says (after a name in a list), and by `more`. */
+const wrapped = (words: ReadonlyArray<string>, more = ""): string => {
+  const begin = /^ {2}[a-z-]+ {2,}|^ */.exec(words.join(" "))?.[0] ?? ""
+  const indent = `${" ".repeat(begin.length)}${more}`
+  const lines: Array<string> = []
+  let line: string | undefined
+  for (const word of words) {
+    const longer: string = line === undefined ? word : `${line} ${word}`
+    if (line === undefined || line.trim() === "" || withoutColours(longer).length <= width) {
+      line = longer
+    } else {
+      lines.push(line)
+      line = `${indent}${word}`
+    }
+  }
+  return [...lines, line ?? ""].join("\n")
+}
+
+// An option and its value stay on one line.
+const wrappedUsage = (line: string): string =>
+  wrapped(line.match(/\[[^\]]*\]\S*|\([^)]*\)|\S+/g) ?? [], "    ")
+
+/** What the library says of every option of a kind. */
+export const boilerplate =
+  /^(A true or false value\.|This setting is optional\.|A user-defined piece of text\.|An integer\.|This (?:option|argument) may be repeated zero or more times\.)$/
+
+/** An option or an argument: `-c, --config FILE`, and what it is for. */
+export interface Entry {
+  readonly term: string
+  readonly text: string
+}
+
+/** One command as its `--help` has it. */
+export interface CommandPage {
+  /** "zipper config init". */
+  readonly name: string
+  /** What goes after the name: "--config FILE [--days N]". */
+  readonly usage: string
+  readonly description: string
+  /** A command line to begin with; undefined when its description has none. */
+  readonly example: string | undefined
+  readonly arguments: ReadonlyArray<Entry>
+  readonly options: ReadonlyArray<Entry>
+}
+
+/** A command of the library, whatever its options come to. */
+interface AnyCommand {
+  readonly descriptor: CommandDescriptor.Command<unknown>
+}
+
+/** Everything that can be run: the commands, and in place of one that has commands below it, those. */
+export const pagesOf = (commands: ReadonlyArray<AnyCommand>): ReadonlyArray<CommandPage> =>
+  commands.flatMap(({ descriptor }) => {
+    const [own = ""] = CommandDescriptor.getNames(descriptor)
+    return [...CommandDescriptor.getSubcommands(descriptor)].map(([name, command]) =>
+      pageOf(name === own ? `zipper ${own}` : `zipper ${own} ${name}`, command)
+    )
+  })
+
+const pageOf = (name: string, command: CommandDescriptor.Command<unknown>): CommandPage => {
+  const blocks = blocksOf(CommandDescriptor.getHelp(command, CliConfig.make({ showBuiltIns: false })))
+  const described = blocks.filter(({ section }) => section === "DESCRIPTION").map(({ text }) => text)
+  const [description = "", example] = described.join(" ").split(/ ?Example: /)
+  const entries = (wanted: string) =>
+    blocks
+      .filter(({ section, term }) => section === wanted && term !== undefined)
+      .map(({ term = "", text }) => ({ term, text }))
+  return {
+    name,
+    usage: usageOf(CommandDescriptor.getUsage(command)).split(" ").slice(1).join(" "),
+    description,
+    example,
+    arguments: entries("ARGUMENTS"),
+    options: entries("OPTIONS")
+  }
+}
+
+interface Block {
+  readonly section: string
+  readonly term: string | undefined
+  readonly text: string
+}
+
+const blocksOf = (doc: HelpDoc.HelpDoc): ReadonlyArray<Block> => {
+  let section = ""
+  const found: Array<Block> = []
+  const walk = (part: HelpDoc.HelpDoc): void => {
+    switch (part._tag) {
+      case "Empty":
+        return
+      case "Header":
+        section = textOf(part.value)
+        return
+      case "Paragraph":
+        found.push({ section, term: undefined, text: textOf(part.value) })
+        return
+      case "DescriptionList":
+        for (const [term, text] of part.definitions) {
+          found.push({
+            section,
+            term: textOf(term)
+              .trim()
+              .replace(/^\((.*)\)$/, "$1"),
+            text: paragraphsOf(text)
+          })
+        }
+        return
+      case "Enumeration":
+        for (const element of part.elements) walk(element)
+        return
+      case "Sequence":
+        walk(part.left)
+        walk(part.right)
+        return
+    }
+  }
+  walk(doc)
+  return found
+}
+
+/** The paragraphs of a description, without what the library says of every option of a kind. */
+const paragraphsOf = (doc: HelpDoc.HelpDoc): string =>
+  blocksOf(doc)
+    .map(({ text }) => text)
+    .filter((text) => !boilerplate.test(text))
+    .join(" ")
+
+const textOf = (span: Span.Span): string => {
+  switch (span._tag) {
+    case "Text":
+    case "URI":
+      return span.value
+    case "Sequence":
+      return textOf(span.left) + textOf(span.right)
+    case "Highlight":
+    case "Strong":
+    case "Weak":
+      return textOf(span.value)
+  }
+}
+
+const usageOf = (usage: Usage.Usage): string => {
+  switch (usage._tag) {
+    case "Empty":
+      return ""
+    case "Mixed":
+      return "COMMAND"
+    case "Named": {
+      const name = usage.names.find((each) => each.startsWith("--")) ?? usage.names[0] ?? ""
+      const value = Option.getOrElse(usage.acceptedValues, () => "")
+      return [name, value].filter((word) => word !== "").join(" ")
+    }
+    case "Optional": {
+      const inner = usageOf(usage.usage)
+      return inner.startsWith("[") ? inner : `[${inner}]`
+    }
+    case "Repeated": {
+      const inner = usageOf(usage.usage)
+      return inner.startsWith("[") ? `${inner}...` : `[${inner}]...`
+    }
+    case "Alternation":
+      return `${usageOf(usage.left)}|${usageOf(usage.right)}`
+    case "Concat":
+      return [usageOf(usage.left), usageOf(usage.right)].filter((word) => word !== "").join(" ")
+  }
+}
+
+/**
+ * The library's completion scripts with its mistakes mended: in bash it looks for `notify__test` where the
+ * person types `notify-test`, and never finds a command below a command (`config init`); two options of its own
+ * that nobody needs here are left out.
+ */
+export const mendCompletions = (script: string): string =>
+  script
+    .split("\n")
+    .filter((line) => !(ownOptions.test(line) && !line.includes("opts=")))
+    .map((line) => line.replace(/ --(?:log-level|wizard)\b/g, ""))
+    .join("\n")
+    // Which values are files: fish and zsh have to be told.
+    .replace(new RegExp(`-l (${files}) -r -f`, "g"), "-l $1 -r -F")
+    .replace(new RegExp(`'(-c|--(?:${files}))\\[([^\\]]*)\\]'`, "g"), "'$1[$2]:FILE:_files'")
+    // A list is no place for examples.
+    .replace(/ Example: [^'\n]*(?=')/g, "")
+    .replace(/^(\s+)zipper,([\w,]+)\)$/gm, (_, indent: string, words: string) => {
+      const path = words.split(",").map((word) => word.replaceAll("__", "-"))
+      const parents = ["zipper", ...path.slice(0, -1)].join("__")
+      return `${indent}${parents},${path.at(-1)})`
+    })
+
+/** Options whose value is a file or folder. */
+const files = "config|source|target|tmp-dir|gotify-token-file|lock|to|out"
+
+const ownOptions = /(?:--|-l )(?:log-level|wizard)\b/

@@ -1,0 +1,279 @@
+import { ExitStatus, signalStatus } from "../system/ExitStatus.ts"
+import { commands, topics } from "./app.ts"
+import { type CommandPage, type Entry, pagesOf } from "./help.ts"
+
+/** What the manual page says that belongs to no single command. */
+
+export const purpose = "archive folders of a ZFS dataset into verified zips, and replicate datasets"
+
+export const synopses = ["zipper COMMAND [OPTION]... [ARGUMENT]...", "zipper --config FILE [OPTION]..."]
+
+export const description = [
+  "zipper is for a NAS or a backup server on ZFS, and runs from cron, unattended. Each run takes a read-only snapshot of a dataset and writes a zip of each of its folders that changed: read back and compared before it is published, in place of the archive before, which is kept beside it. Folders have names of four upper-case letters or digits.",
+  "It also pulls datasets from other hosts and pushes them off-site, incrementally, without ever losing a snapshot of a replica unless it was asked to.",
+  "Without a command, zipper --config FILE is zipper run --config FILE. The first steps are zipper demo, which needs neither ZFS nor a configuration, and zipper config init. zipper config show prints every key of a configuration; the README explains them."
+]
+
+/** Options of the program itself. */
+export const general: ReadonlyArray<Entry> = [
+  { term: "--help, -h", text: "Explain one command, or without a command list them all." },
+  { term: "--version", text: "Print the version." },
+  { term: "--completions SHELL", text: "Print completions for bash, zsh or fish." }
+]
+
+export const files: ReadonlyArray<Entry> = [
+  {
+    term: "config.json",
+    text: "The configuration, wherever --config says. It holds secrets: mode 600."
+  },
+  {
+    term: "<target_path>/ABCD/ABCD.zip",
+    text: "The newest archive of the folder ABCD, beside it ABCD.zip.md5, ABCD.zip.sha256 (for md5sum -c and sha256sum -c) and metadata.json. ABCD.prev.zip and the like are those of the archive before."
+  },
+  {
+    term: "<target_path>/.zipper",
+    text: "State of the job: history.jsonl holds a line for each run, standing how things stand, mounts.json which folders of the target are mounts of their own. Without a target_path it is state_dir, /var/lib/zipper."
+  },
+  {
+    term: "/var/run/zipper.lock",
+    text: "The lock of the archive job (lockfile_path); replication jobs have their own beside it."
+  },
+  { term: "/var/log/zipper.log", text: "The log (log_file), rotated by zipper itself." },
+  {
+    term: "/var/log/zipper.….mounts",
+    text: "What source and target were mounted on, beside the log (or the lock, where the log is on the target): a run does not begin while one of them is not mounted. Remove it if that is meant."
+  }
+]
+
+export const environment: ReadonlyArray<Entry> = [
+  { term: "ZIPPER_GOTIFY_TOKEN", text: "The Gotify token, before those of the configuration." },
+  {
+    term: "MQTT_HOST, MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD",
+    text: "The broker of zipper suspend, where no configuration names one."
+  },
+  { term: "NO_COLOR", text: "If it is set and not empty: no colours." },
+  { term: "TERM", text: "dumb: no colours, and questions are asked line by line." },
+  {
+    term: "LC_ALL, LC_CTYPE, LANG",
+    text: "Where they name no UTF-8 locale, symbols are plain text, as with --ascii."
+  },
+  { term: "PATH", text: "Where zfs, ssh, logger, flock and the like are looked for." },
+  { term: "TMPDIR", text: "Where zipper demo makes its folder." },
+  {
+    term: "XDG_RUNTIME_DIR, HOME",
+    text: "Where a replication without a configuration has its lock, for users other than root."
+  }
+]
+
+const meanings: Readonly<Record<keyof typeof ExitStatus, string>> = {
+  ok: "All is well.",
+  someFailed: "Some folder or dataset failed, the rest is done; or what was looked at is not in order.",
+  usage: "The command line or the configuration is wrong. Nothing was touched.",
+  preflight: "Something that a run depends on is missing. Nothing was done.",
+  refused: "To go on would have destroyed data of a replica. The other datasets were tried.",
+  locked: "Another run holds the lock."
+}
+
+const statusNames: ReadonlyArray<keyof typeof ExitStatus> = [
+  "ok",
+  "someFailed",
+  "usage",
+  "preflight",
+  "refused",
+  "locked"
+]
+
+export const statuses: ReadonlyArray<Entry> = [
+  ...statusNames.map((name) => ({ term: String(ExitStatus[name]), text: meanings[name] })),
+  {
+    term: Object.values(signalStatus).join(", "),
+    text: `Stopped by ${Object.keys(signalStatus).join(", ")}, after cleaning up.`
+  }
+]
+
+export const examples: ReadonlyArray<{ readonly what: string; readonly typed: ReadonlyArray<string> }> = [
+  {
+    what: "From nothing to the first archive:",
+    typed: [
+      "zipper config init",
+      "zipper check --config config.json",
+      "zipper run --config config.json --dry-run",
+      "zipper run --config config.json"
+    ]
+  },
+  {
+    what: "Every hour on Linux, in /etc/cron.d/zipper (zipper check prints the line for this machine):",
+    typed: [
+      "5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
+    ]
+  },
+  {
+    what: "Replicas of two datasets of another host:",
+    typed: ["zipper pull --host nas --user backup --destination tank/backup tank/data tank/home"]
+  },
+  {
+    what: "How it has been going:",
+    typed: ["zipper report --config /etc/zipper.json --out /var/www/zipper.html"]
+  }
+]
+
+export const seeAlso =
+  "zfs(8), zfs-allow(8), zfs-send(8), zfs-receive(8), ssh(1), ssh_config(5), crontab(5), flock(1), logger(1), unzip(1)"
+
+/** The few macros of man(7) that the manual page needs. Text goes in as it is, lines of roff come out. */
+
+const escaped = (text: string): string =>
+  text
+    .replaceAll("\\", "\\e")
+    .replaceAll("-", "\\-")
+    .replaceAll("`", "\\(ga")
+    .replaceAll("'", "\\(aq")
+    .replaceAll("~", "\\(ti")
+    .replaceAll("^", "\\(ha")
+    .replace(
+      /[^\x00-\x7f]/gu,
+      (char) => `\\[u${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`
+    )
+
+/** One line of text as it is: one that begins with a dot would be a macro. */
+const line = (text: string): string => escaped(text).replace(/^\./, "\\&.")
+
+const width = 70
+
+/** Text to be filled: each sentence begins a line, so that the space after it is right, and no line is long. */
+export const lines = (text: string): ReadonlyArray<string> =>
+  text.split(/(?<=[.?!:]) (?=\p{Lu})/u).flatMap((sentence) => {
+    const found: Array<string> = []
+    let current = ""
+    for (const word of sentence.split(" ")) {
+      if (current !== "" && current.length + word.length >= width) {
+        found.push(current)
+        current = word
+      } else {
+        current = current === "" ? word : `${current} ${word}`
+      }
+    }
+    return [...found, current].map(line)
+  })
+
+/** What is given to a macro. */
+export const argument = (text: string): string => `"${escaped(text).replaceAll('"', "\\(dq")}"`
+
+export const section = (title: string, body: ReadonlyArray<string>): ReadonlyArray<string> => [
+  `.SH ${argument(title)}`,
+  // The first paragraph of a section needs no beginning.
+  ...(body[0] === ".PP" ? body.slice(1) : body)
+]
+
+export const paragraph = (text: string): ReadonlyArray<string> => [".PP", ...lines(text)]
+
+/** Lines that are typed, as they are. */
+export const verbatim = (typed: ReadonlyArray<string>): ReadonlyArray<string> => [
+  ".PP",
+  ".RS 4",
+  ".nf",
+  ...typed.map(line),
+  ".fi",
+  ".RE"
+]
+
+const bold = (text: string): string => `\\fB${escaped(text)}\\fR`
+const italic = (text: string): string => `\\fI${escaped(text)}\\fR`
+
+/** A name that is typed as it is. */
+export const literal = bold
+
+/** `-c, --config FILE`: what is typed is bold, what stands for something else italic. */
+export const optionTerm = (text: string): string =>
+  text
+    .replaceAll(/<([^>]*)>/g, "$1")
+    .split(/([\s,|[\]().…]+)/)
+    .map((word) =>
+      /^[A-Z][A-Z=]*$/.test(word) ? italic(word) : /\w/.test(word) ? bold(word) : escaped(word)
+    )
+    .join("")
+
+/** A command line to be filled in, each option with its value on a line; where it does not fit, further in than the name. */
+export const command = (text: string): ReadonlyArray<string> => {
+  const [name = "", ...parts] = text.split(/ (?=-|\[|<)/)
+  // Dots at the end of a line would be taken for the end of a sentence.
+  return [".HP 4", ...[name, ...parts].map((part) => optionTerm(part).replace(/\.$/, ".\\&"))]
+}
+
+export const page = (parts: ReadonlyArray<string | ReadonlyArray<string>>): string =>
+  `${parts.flat().join("\n")}\n`
+
+/**
+ * The manual page, `zipper.1`, in the macros of man(7): what the commands say of themselves, and what belongs to none of them.
+ * `date` is the day it was made, `2025-01-01`.
+ */
+export const manual = (version: string, date: string): string => {
+  const pages = inOrder(pagesOf(commands))
+  const common = commonOf(pages)
+  return page([
+    `.TH ZIPPER 1 ${date} "zipper ${version}" "User Commands"`,
+    section("NAME", lines(`zipper - ${purpose}`)),
+    section("SYNOPSIS", synopses.flatMap(command)),
+    section("DESCRIPTION", description.flatMap(paragraph)),
+    section("OPTIONS", [
+      ...paragraph("Every command takes these; they go after the command, in any order."),
+      ...common.flatMap(entry),
+      ...general.flatMap(entry)
+    ]),
+    section(
+      "COMMANDS",
+      pages.flatMap((page) => commandSection(page, common))
+    ),
+    section("FILES", files.flatMap(literalEntry)),
+    section("ENVIRONMENT", environment.flatMap(literalEntry)),
+    section("EXIT STATUS", statuses.flatMap(literalEntry)),
+    section(
+      "EXAMPLES",
+      examples.flatMap(({ typed, what }) => [...paragraph(what), ...verbatim(typed)])
+    ),
+    section("SEE ALSO", lines(seeAlso))
+  ])
+}
+
+/** As in the overview. */
+const inOrder = (pages: ReadonlyArray<CommandPage>): ReadonlyArray<CommandPage> => {
+  const order = topics.map(({ name }) => `zipper ${name}`)
+  return [...pages].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
+}
+
+/** Options that every command has, in the same words. */
+const commonOf = ([first, ...others]: ReadonlyArray<CommandPage>): ReadonlyArray<Entry> =>
+  (first?.options ?? []).filter((option) => others.every(({ options }) => has(options, option)))
+
+const has = (entries: ReadonlyArray<Entry>, wanted: Entry): boolean =>
+  entries.some(({ term, text: words }) => term === wanted.term && words === wanted.text)
+
+const commandSection = (page: CommandPage, common: ReadonlyArray<Entry>): ReadonlyArray<string> => [
+  `.SS ${argument(page.name)}`,
+  ...command(`${page.name} ${withoutCommon(page.usage, common)}`.trim()),
+  ...paragraph(page.description),
+  ...page.arguments.flatMap(entry),
+  ...page.options.filter((option) => !has(common, option)).flatMap(entry),
+  ...(page.example === undefined ? [] : [...paragraph("Example:"), ...verbatim([page.example])])
+]
+
+const withoutCommon = (usage: string, common: ReadonlyArray<Entry>): string => {
+  const names = new Set(common.flatMap(({ term }) => term.split(", ")))
+  return usage
+    .split(/ (?=[[<-])/)
+    .filter((word) => !names.has(word.replace(/^\[(.*)\]$/, "$1")))
+    .join(" ")
+}
+
+const entry = ({ term, text: words }: Entry): ReadonlyArray<string> => [
+  ".TP",
+  optionTerm(term),
+  ...lines(words)
+]
+
+/** Like an entry, of a name that is typed as it is. */
+const literalEntry = ({ term, text: words }: Entry): ReadonlyArray<string> => [
+  ".TP",
+  literal(term),
+  ...lines(words)
+]

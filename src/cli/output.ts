@@ -1,0 +1,233 @@
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as Inspectable from "effect/Inspectable"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { explain } from "../system/Errno.ts"
+import type { ErrorsDocument } from "../text/Document.ts"
+import { causeText, harmless, textOf, visibleJson } from "../text/Text.ts"
+import { Stop } from "./exit.ts"
+import { hasColour, isUtf8, processTerminal, type StreamName, type Terminal } from "./terminal.ts"
+
+/** How much is said, and how. */
+export interface OutputOptions {
+  /** Nothing but errors. */
+  readonly quiet: boolean
+  readonly debug: boolean
+  /** No symbols before lines, even where the locale has them. */
+  readonly ascii: boolean
+  /** Standard output is for one JSON document; lines go to standard error. */
+  readonly json: boolean
+}
+
+type Tier = "debug" | "info" | "warning" | "error"
+
+const tierOf = (level: LogLevel.LogLevel): Tier =>
+  LogLevel.greaterThanEqual(level, LogLevel.Error)
+    ? "error"
+    : LogLevel.greaterThanEqual(level, LogLevel.Warning)
+      ? "warning"
+      : LogLevel.greaterThanEqual(level, LogLevel.Info)
+        ? "info"
+        : "debug"
+
+const symbols: Readonly<Record<Tier, string>> = {
+  debug: "ℹ️ ",
+  info: "* ",
+  warning: "* warning: ",
+  error: "🚨 "
+}
+
+const words: Readonly<Record<Tier, string>> = {
+  debug: "debug: ",
+  info: "* ",
+  warning: "* warning: ",
+  error: "error: "
+}
+
+const colours: Readonly<Record<Tier, readonly [string, string] | undefined>> = {
+  debug: ["\x1b[2m", "\x1b[22m"],
+  info: undefined,
+  warning: ["\x1b[33m", "\x1b[39m"],
+  error: ["\x1b[31m", "\x1b[39m"]
+}
+
+/** A line in its tier: symbol or word before it, the lines of a long message indented below the first. */
+export const line = (
+  terminal: Terminal,
+  stream: StreamName,
+  options: { readonly tier: Tier; readonly ascii: boolean },
+  text: string
+): string => {
+  const prefix = (options.ascii || !isUtf8(terminal.env) ? words : symbols)[options.tier]
+  const body = `${prefix}${harmless(text).trimEnd().replace(/\n/g, "\n  ")}`
+  const colour = hasColour(terminal, stream) ? colours[options.tier] : undefined
+  return colour === undefined ? `${body}\n` : `${colour[0]}${body}${colour[1]}\n`
+}
+
+/** Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. */
+export const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> =>
+  Logger.make(({ annotations, cause, logLevel, message }) => {
+    const tier = tierOf(logLevel)
+    if (tier !== "error" && (options.quiet || (tier === "debug" && !options.debug))) return
+    const subject = Option.orElse(HashMap.get(annotations, "folder"), () =>
+      HashMap.get(annotations, "dataset")
+    )
+    const parts = [textOf(message), cause._tag === "Empty" ? "" : causeText(cause)].filter(
+      (part) => part !== ""
+    )
+    const text = [...Option.toArray(Option.map(subject, textOf)), parts.join(": ")].join(": ")
+    const stream = tier === "error" || tier === "warning" || options.json ? "stderr" : "stdout"
+    terminal.write(stream, line(terminal, stream, { tier, ascii: options.ascii }, text))
+  })
+
+/**
+ * What to tell of a failure, a message each: what an error says for itself, never with a stack; a defect is
+ * our own mistake and says so, with its stack only when `debug` is on. Nothing for what was said already
+ * (Stop) and for an interruption.
+ */
+export const messagesOf = (cause: Cause.Cause<unknown>, debug: boolean): ReadonlyArray<string> => [
+  ...Array.from(Cause.failures(cause))
+    .filter((error) => !(error instanceof Stop))
+    .map(messageOf),
+  ...Array.from(Cause.defects(cause), (defect) => {
+    const what = `internal error: ${messageOf(defect)} (please report)`
+    return debug && defect instanceof Error && defect.stack !== undefined ? `${what}\n${defect.stack}` : what
+  })
+]
+
+const messageOf = (error: unknown): string => {
+  if (
+    typeof error === "object" &&
+    error !== null &&
+    "message" in error &&
+    typeof error.message === "string"
+  ) {
+    if (error.message !== "") return error.message
+    if ("_tag" in error && typeof error._tag === "string") return error._tag
+    return error instanceof Error ? error.name : "unknown error"
+  }
+  return Inspectable.toStringUnknown(error, 0)
+}
+
+/** What was asked for could not be written: whoever waits for it must not take it for complete. */
+class OutputError extends Data.TaggedError("OutputError")<{
+  readonly message: string
+  readonly cause: unknown
+}> {}
+
+/** What a command was asked for, on standard output; what it has to say on the way goes through the log (Effect.logInfo …). */
+export class Output extends Context.Tag("zipper/Output")<
+  Output,
+  {
+    readonly options: OutputOptions
+    /** Where all of it goes. */
+    readonly terminal: Terminal
+    /** Whether standard output may be coloured. */
+    readonly colour: boolean
+    /** Prints text that was asked for (a table, a file), also when quiet. Nothing when a JSON document was asked for instead. */
+    readonly print: (text: string) => Effect.Effect<void, OutputError>
+    /** Prints the one JSON document of `--json`. */
+    readonly json: (document: unknown) => Effect.Effect<void, OutputError>
+    /** Tells of a failure in the error tier, a line or two each; with `--json` it is the document, unless there was one. */
+    readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
+    /** A signal ended it: what was said of that on the way is not repeated, but with `--json` it is the document, unless there was one. */
+    readonly stopped: Effect.Effect<void>
+    /** The same of one that gave up, and why. */
+    readonly gaveUp: (why: string) => Effect.Effect<void>
+  }
+>() {
+  /** The terminal, in three tiers: replaces the default logger, and lets debug records through only when asked for. */
+  static readonly layer = (
+    options: OutputOptions,
+    terminal: Terminal = processTerminal()
+  ): Layer.Layer<Output> =>
+    Layer.mergeAll(
+      Layer.sync(Output, () => makeOutput(options, terminal)),
+      Logger.replace(Logger.defaultLogger, consoleLogger(options, terminal)),
+      Logger.minimumLogLevel(options.debug ? LogLevel.Debug : LogLevel.Info)
+    )
+}
+
+const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.Service => {
+  let documents = 0
+  const write = (text: string) =>
+    Effect.suspend(() => {
+      const cause = terminal.write("stdout", text.endsWith("\n") ? text : `${text}\n`)
+      return cause === undefined
+        ? Effect.void
+        : new OutputError({ message: `cannot write to standard output: ${explain(cause)}`, cause })
+    })
+  const json = (document: unknown) =>
+    Effect.suspend(() => {
+      documents += 1
+      return write(visibleJson(document))
+    })
+  const refuse = ([first, ...others]: ReadonlyArray<string>) =>
+    Effect.suspend(() =>
+      options.json && documents === 0 && first !== undefined
+        ? Effect.catchAll(json(refusalDocument([first, ...others])), ({ message }) =>
+            Effect.logError(message)
+          )
+        : Effect.void
+    )
+  return {
+    options,
+    terminal,
+    colour: hasColour(terminal, "stdout"),
+    print: (text) => (options.json ? Effect.void : write(text)),
+    json,
+    report: Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
+      const messages = messagesOf(cause, options.debug)
+      yield* Effect.forEach(messages, (message) => Effect.logError(message), { discard: true })
+      yield* refuse(messages)
+    }),
+    stopped: refuse(["stopped by a signal before it was done"]),
+    gaveUp: (why) => refuse([why])
+  }
+}
+
+/** Prints the document of `--json` as its schema has it. A document that is not what its schema says is a defect. */
+export const printDocument = Effect.fnUntraced(function* <A, I>(
+  schema: Schema.Schema<A, I>,
+  document: NoInfer<A>
+) {
+  const { json } = yield* Output
+  yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
+})
+
+/** {@link Output}'s report. */
+export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>
+  Effect.flatMap(Output, ({ report }) => report(cause))
+
+/** The document of what could not begin. */
+const refusalDocument = (errors: readonly [string, ...ReadonlyArray<string>]): ErrorsDocument => ({
+  version: 1,
+  errors
+})
+
+/** Prints an error where there is no {@link Output} yet: before any option is understood. */
+export const fatal = (
+  message: string,
+  options: { readonly json: boolean },
+  terminal: Terminal = processTerminal()
+): Effect.Effect<void> =>
+  Effect.sync(() => {
+    terminal.write("stderr", line(terminal, "stderr", { tier: "error", ascii: false }, message))
+    if (options.json) {
+      terminal.write("stdout", `${visibleJson(refusalDocument([message]))}\n`)
+    }
+  })
+
+/** Text of a library that always colours, without the colours unless they are wanted on standard output. */
+export const plainUnlessTerminal = (text: unknown): unknown =>
+  typeof text !== "string" || hasColour(processTerminal(), "stdout") ? text : withoutColours(text)
+
+/** Text without escape sequences for colour. */
+export const withoutColours = (text: string): string => text.replace(/\x1b\[[0-9;]*m/g, "")

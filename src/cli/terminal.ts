@@ -1,0 +1,163 @@
+import { fstatSync, writeSync } from "node:fs"
+import { isatty } from "node:tty"
+import { codeOf } from "../system/Errno.ts"
+
+export type StreamName = "stdout" | "stderr"
+
+/** Where text for a person goes, and what is known of the place. */
+export interface Terminal {
+  /** Writes at once. Gives what went wrong, if anything; a reader that has gone away is no error. */
+  readonly write: (stream: StreamName, text: string) => unknown
+  readonly isTerminal: (stream: StreamName) => boolean
+  /**
+   * Keeps these lines at the bottom of the terminal behind standard error, below whatever else is written; none takes
+   * them away. Each narrower than {@link Terminal.columns}, and fewer of them than {@link Terminal.rows}.
+   */
+  readonly status: (lines: ReadonlyArray<string>) => void
+  /** Width of the terminal behind a stream, standard error if none is named, as it is now. */
+  readonly columns: (stream?: StreamName) => number
+  /** Height of the one behind standard error. */
+  readonly rows: () => number
+  /** Calls `changed` whenever the terminal behind standard error gets another size; what this gives ends that. */
+  readonly onResize: (changed: () => void) => () => void
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+const descriptors = { stdout: 1, stderr: 2 } as const
+
+/**
+ * Our own standard output and error. Synchronous, so that nothing is lost when the process ends; once nobody
+ * reads a stream any more (`zipper run | head`) what goes there is dropped, and the work goes on.
+ */
+export const processTerminal = (): Terminal => {
+  const gone = new Set<StreamName>()
+  const write = (stream: StreamName, text: string): unknown => {
+    if (gone.has(stream)) return undefined
+    const cause = writeAll(descriptors[stream], Buffer.from(text))
+    if (cause === undefined) return undefined
+    gone.add(stream)
+    return readerGone.has(codeOf(cause) ?? "") ? undefined : cause
+  }
+  // Zero where the terminal does not know (a serial line).
+  const columns = (stream: StreamName = "stderr") => process[stream].columns || 80
+  const rows = () => process.stderr.rows || 24
+  let same: boolean | undefined
+  const together = (): boolean => {
+    same ??= isSameTerminal()
+    return same
+  }
+  return {
+    ...withStatus({ write, columns, rows, together }),
+    isTerminal: (stream) => isatty(descriptors[stream]),
+    columns,
+    rows,
+    onResize: (changed) => {
+      process.stderr.on("resize", changed)
+      return () => process.stderr.off("resize", changed)
+    },
+    env: process.env
+  }
+}
+
+/** Whether standard output goes to the very terminal that standard error goes to. */
+const isSameTerminal = (): boolean =>
+  isatty(descriptors.stdout) &&
+  isatty(descriptors.stderr) &&
+  fstatSync(descriptors.stdout).rdev === fstatSync(descriptors.stderr).rdev
+
+// ECMA-48 and xterm's ctlseqs; consoles of Linux and FreeBSD, tmux and screen know all of these.
+const clearRight = "\x1b[K"
+const clearBelow = "\x1b[J"
+// Not from the first column on: in the first row of its screen, tmux would keep what is cleared as history.
+const wiped = `\r${clearRight}\x1b[C${clearBelow}\r`
+const wrapping = { off: "\x1b[?7l", on: "\x1b[?7h" }
+const up = (lines: number): string => (lines === 0 ? "" : `\x1b[${lines}A`)
+
+/**
+ * Writing, and status lines that make way for what is written and come back below it.
+ *
+ * The cursor waits at the beginning of the first status line. So wiping them is "clear from here on", and right whatever
+ * became of them: where the window got narrower, some terminals wrap what no longer fits, others cut it, and
+ * nobody could tell how many rows to go up; all of them keep the cursor with its text. Lines are drawn over
+ * those before, in a single write and without wrapping, so that nothing flickers and a window that changes its size at that
+ * moment cuts a line instead of breaking it.
+ */
+export const withStatus = (device: {
+  readonly write: Terminal["write"]
+  readonly columns: () => number
+  readonly rows: () => number
+  /** Whether both streams end on one terminal. */
+  readonly together: () => boolean
+}): Pick<Terminal, "write" | "status"> => {
+  let lines: ReadonlyArray<string> = []
+  // What stands there, drawn for which size; undefined when nothing does.
+  let drawn: { readonly text: string; readonly size: string } | undefined
+  // A line of the log that has no end yet: it must not be wiped.
+  let unfinished = false
+
+  const block = (): string => {
+    const fitting = lines.slice(0, Math.max(1, device.rows() - 1))
+    const text = fitting.join(`${clearRight}\r\n`)
+    return `${wrapping.off}\r${text}${clearBelow}${wrapping.on}${up(fitting.length - 1)}\r`
+  }
+  const size = (): string => `${device.columns()}x${device.rows()}`
+  const wipe = (): void => {
+    if (drawn !== undefined) device.write("stderr", wiped)
+    drawn = undefined
+  }
+
+  return {
+    write: (stream, text) => {
+      if (stream === "stdout" && !device.together()) {
+        // It may reach the same terminal by another program (`| tee`), a moment later: the lines come back when they are
+        // drawn next.
+        wipe()
+        return device.write(stream, text)
+      }
+      if (text === "") return undefined
+      const before = drawn === undefined ? "" : wiped
+      unfinished = !text.endsWith("\n")
+      const after = unfinished || lines.length === 0 ? "" : block()
+      const cause = device.write(stream, `${before}${text}${after}`)
+      drawn = after === "" || cause !== undefined ? undefined : { text: after, size: size() }
+      return cause
+    },
+    status: (now) => {
+      lines = now
+      if (unfinished) return
+      if (lines.length === 0) return wipe()
+      const next = { text: block(), size: size() }
+      if (drawn?.text === next.text && drawn.size === next.size) return
+      // A terminal that wrapped what it did not have room for would join the rows again.
+      const before = drawn === undefined || drawn.size === next.size ? "" : wiped
+      device.write("stderr", `${before}${next.text}`)
+      drawn = next
+    }
+  }
+}
+
+/** Nobody reads any more, or standard output was closed before we began. */
+const readerGone: ReadonlySet<string> = new Set(["EPIPE", "EBADF"])
+
+/** The error when the descriptor takes no more. */
+const writeAll = (fd: number, data: Buffer): unknown => {
+  let written = 0
+  while (written < data.length) {
+    try {
+      written += writeSync(fd, data, written)
+    } catch (cause) {
+      // A pipe that another program made non-blocking, and whose reader is slow.
+      if (codeOf(cause) !== "EAGAIN") return cause
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+  }
+  return undefined
+}
+
+/** Whether the locale's characters are UTF-8; without a locale (cron) they are not. */
+export const isUtf8 = (env: Terminal["env"]): boolean =>
+  /utf-?8/i.test(env["LC_ALL"] || env["LC_CTYPE"] || env["LANG"] || "")
+
+/** Whether text there may be coloured: NO_COLOR (no-color.org), no terminal and a dumb one say no. */
+export const hasColour = (terminal: Terminal, stream: StreamName): boolean =>
+  terminal.isTerminal(stream) && !terminal.env["NO_COLOR"] && (terminal.env["TERM"] ?? "dumb") !== "dumb"

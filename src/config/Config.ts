@@ -1,0 +1,233 @@
+import { availableParallelism } from "node:os"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { passwordVariable } from "../system/Environment.ts"
+import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
+import { contradictions, pathDescription, placeholder, tidyPath } from "./Contradictions.ts"
+import { described, flag, optional, PingUrl, text, whole, withDefault } from "./fields.ts"
+import { ReplicationJob } from "./ReplicationJob.ts"
+
+/**
+ * The configuration file (DESIGN, configuration keys). The description of every value is what a person reads
+ * when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
+ */
+
+const AbsolutePath = described(
+  Schema.String.pipe(
+    Schema.pattern(/^\/[^\0]*$/),
+    Schema.maxLength(4000),
+    Schema.filter((path) => !path.split("/").includes("..")),
+    Schema.transform(Schema.String, { decode: tidyPath, encode: (path) => path })
+  ),
+  pathDescription
+)
+
+// It becomes an HTTP header: anything but visible ASCII would break the request, and the error would quote it.
+const Token = described(
+  Schema.Redacted(Schema.String.pipe(Schema.pattern(/^[\x21-\x7e]{1,1000}$/))),
+  "an application token, text without spaces"
+)
+
+const HttpUrl = described(
+  Schema.String.pipe(
+    Schema.maxLength(2000),
+    // An @ in the path may be the end of a password that holds a slash: what comes before that would be taken for a host.
+    Schema.filter(
+      (url) => URL.canParse(url) && /^https?:\/\//i.test(url) && !new URL(url).pathname.includes("@")
+    )
+  ),
+  "an http or https address such as https://gotify.example.com/message (@ in a path or password as %40, / in a password as %2F)"
+)
+
+/** Where messages go. */
+export const Gotify = Schema.Struct({
+  url: HttpUrl,
+  token: optional(Token),
+  token_file: optional(AbsolutePath),
+  priority: withDefault(whole(0, 10), () => 5),
+  timeout_seconds: withDefault(whole(1, 300), () => 10)
+})
+
+/** How archives are compressed. */
+export const Compression = Schema.Struct({
+  method: withDefault(
+    described(Schema.Literal("auto", "deflate"), '"auto" or "deflate"'),
+    () => "auto" as const
+  ),
+  level: withDefault(whole(0, 9), () => 6),
+  threads: withDefault(whole(1, 256), () => Math.min(256, availableParallelism()))
+})
+
+// An IPv6 address may stand in brackets, as in a URL; any other colon would begin a port, which has its own key.
+const BrokerHost = described(
+  Schema.String.pipe(
+    Schema.pattern(
+      /^(?:[^\s\0/:[\]]+|\[(?=.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|(?=.*:.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?)$/
+    ),
+    Schema.transform(Schema.String, {
+      decode: (host) => host.replace(/^\[|\]$/g, ""),
+      encode: (host) => host
+    })
+  ),
+  "a host name or address"
+)
+
+/** Where `suspend` publishes. */
+export const Mqtt = Schema.Struct({
+  host: BrokerHost,
+  port: withDefault(whole(1, 65535), () => 1883),
+  topic: withDefault(text(/^[^\0#+]+$/, "a topic without # or +"), () => "servers/host-backups"),
+  username: optional(text(/^[^\0]+$/, "a user name")),
+  password: optional(described(Schema.Redacted(Schema.String), "text")),
+  timeout_seconds: withDefault(whole(1, 300), () => 10)
+})
+export type Mqtt = typeof Mqtt.Type
+
+/** The file as it is decoded: the token may still have to be fetched from elsewhere. */
+export const ConfigDocument = Schema.Struct({
+  // Both, or neither: see the contradictions.
+  source_path: optional(AbsolutePath),
+  target_path: optional(AbsolutePath),
+  snapshot_prefix: withDefault(
+    text(
+      /^[A-Za-z][A-Za-z0-9_.:-]{0,99}$/,
+      "a letter followed by letters, digits and _ . : - (at most 100 in all)"
+    ),
+    () => "auto-zip"
+  ),
+  max_workers: withDefault(whole(1, 64), () => 1),
+  retries: withDefault(whole(0, 20), () => 3),
+  nice: withDefault(whole(-20, 19), () => 10),
+  umask: withDefault(
+    text(/^0{1,2}[0-7]{2}$/, 'octal text that leaves the owner everything, such as "027"'),
+    () => "027"
+  ),
+  lockfile_path: withDefault(AbsolutePath, () => "/var/run/zipper.lock"),
+  lock_wait_seconds: withDefault(whole(0, 86_400), () => 0),
+  tmp_dir: optional(AbsolutePath),
+  log_file: withDefault(AbsolutePath, () => "/var/log/zipper.log"),
+  gotify: optional(Gotify),
+  snapshots: withDefault(described(Schema.Literal("zfs", "live"), '"zfs" or "live"'), () => "zfs" as const),
+  snapshot_keep: withDefault(whole(0, 1000), () => 1),
+  compare: withDefault(
+    described(Schema.Literal("ctime", "mtime"), '"ctime" or "mtime"'),
+    () => "ctime" as const
+  ),
+  task_timeout_seconds: withDefault(whole(1, 1_209_600), () => 14_400),
+  compression: withDefault(Compression, () => Schema.decodeSync(Compression)({})),
+  notify_on: withDefault(
+    Schema.Array(
+      described(Schema.Literal("failure", "success", "recovery"), '"failure", "success" or "recovery"')
+    ),
+    () => ["failure" as const]
+  ),
+  reminder_hours: withDefault(whole(0, 8760), () => 24),
+  ping_url: optional(PingUrl),
+  metrics_file: optional(AbsolutePath),
+  // Only without a target: see the contradictions.
+  state_dir: optional(AbsolutePath),
+  log_max_bytes: withDefault(whole(1024, 10_737_418_240), () => 10_485_760),
+  log_keep: withDefault(whole(0, 99), () => 5),
+  syslog: withDefault(flag, () => true),
+  replication: withDefault(Schema.Array(ReplicationJob), () => []),
+  mqtt: optional(Mqtt)
+})
+export type ConfigDocument = typeof ConfigDocument.Type
+
+/** Where messages go, with the token that is to be used, wherever it came from. */
+type GotifyConfig = Omit<typeof Gotify.Type, "token"> & { readonly token: Redacted.Redacted }
+
+/** The configuration as the program uses it. */
+export type Config = Omit<ConfigDocument, "gotify"> & { readonly gotify?: GotifyConfig }
+
+/** A configuration that has an archive job. */
+export type ArchiveConfig = Config & { readonly source_path: string; readonly target_path: string }
+
+/** The configuration with its archive job; undefined when it has none, since it is there for other things alone. */
+export const archiveOf = (config: Config): ArchiveConfig | undefined => {
+  const { source_path, target_path } = config
+  return source_path === undefined || target_path === undefined
+    ? undefined
+    : { ...config, source_path, target_path }
+}
+
+const decodeDocument = Schema.decodeUnknownEither(ConfigDocument, {
+  errors: "all",
+  onExcessProperty: "error"
+})
+
+/**
+ * Decodes the value of a configuration file. Left: everything that is wrong with it, a line each, in the
+ * file's order. With `tokenGiven` (the token comes from the environment) the file need not hold one.
+ */
+export const decode = (
+  input: unknown,
+  options: { readonly tokenGiven: boolean } = { tokenGiven: false }
+): Either.Either<ConfigDocument, ReadonlyArray<string>> => {
+  const decoded = decodeDocument(input)
+  const issues = [
+    ...(Either.isLeft(decoded) ? issuesOf(decoded.left) : []),
+    ...contradictions(input, options)
+  ]
+  if (Either.isRight(decoded) && issues.length === 0) return Either.right(decoded.right)
+  return Either.left(linesOf(inFileOrder(input, issues)))
+}
+
+const isToken = Schema.is(Schema.typeSchema(Token))
+
+/** A token from outside the file, if it is one. Space around it (a newline at the end of a file) is not part of it. */
+export const asToken = (text: string): Redacted.Redacted | undefined => {
+  const token = Redacted.make(text.trim())
+  return isToken(token) ? token : undefined
+}
+
+/** Whether the token is the one of the example. */
+export const isPlaceholder = (token: Redacted.Redacted): boolean => Redacted.value(token) === placeholder
+
+/** The configuration with the token in its place; undefined when there is no Gotify to have one. */
+export const withToken = (document: ConfigDocument, token: Redacted.Redacted | undefined): Config => {
+  const { gotify, ...rest } = document
+  return gotify === undefined || token === undefined ? rest : { ...rest, gotify: { ...gotify, token } }
+}
+
+/**
+ * The folder of job-wide state (history, standings): `<target_path>/.zipper`, or what `state_dir` says where nothing is
+ * archived.
+ */
+export const stateDirOf = (config: Pick<Config, "target_path" | "state_dir">): string =>
+  config.target_path === undefined
+    ? (config.state_dir ?? "/var/lib/zipper")
+    : `${config.target_path === "/" ? "" : config.target_path}/.zipper`
+
+/** The mask as a number. */
+export const umaskOf = (config: Pick<Config, "umask">): number => Number.parseInt(config.umask, 8)
+
+const variables: ReadonlyMap<string, string> = new Map([
+  ["host", "MQTT_HOST"],
+  ["port", "MQTT_PORT"],
+  ["username", "MQTT_USERNAME"],
+  ["password", passwordVariable]
+])
+
+const decodeMqtt = Schema.decodeUnknownEither(Mqtt, { errors: "all" })
+
+/**
+ * The broker of MQTT_HOST, MQTT_PORT, MQTT_USERNAME and MQTT_PASSWORD, held to what the configuration's mqtt section
+ * has to be; undefined without a host. An empty variable is one that is not set. Left: what is wrong, a line each.
+ */
+export const mqttFromEnvironment = (
+  env: Readonly<Record<string, string | undefined>>
+): Either.Either<Mqtt | undefined, ReadonlyArray<string>> => {
+  const given = [...variables].flatMap(([key, variable]) => {
+    const value = env[variable]
+    return value === undefined || value === "" ? [] : [[key, value] as const]
+  })
+  if (!given.some(([key]) => key === "host")) return Either.right(undefined)
+  const input = Object.fromEntries(
+    given.map(([key, value]) => [key, key === "port" && /^[0-9]+$/.test(value) ? Number(value) : value])
+  )
+  return Either.mapLeft(decodeMqtt(input), (error) =>
+    linesOf(issuesOf(error), ([key]) => variables.get(String(key)) ?? String(key))
+  )
+}

@@ -1,0 +1,242 @@
+import { constants } from "node:fs"
+import { type FileHandle, open } from "node:fs/promises"
+import * as ConfigVariable from "effect/Config"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { tokenVariable } from "../system/Environment.ts"
+import { codeOf, explain } from "../system/Errno.ts"
+import { asToken, type Config, type ConfigDocument, decode, isPlaceholder, withToken } from "./Config.ts"
+import { placeholderIssue } from "./Contradictions.ts"
+import * as JsonText from "./JsonText.ts"
+
+/** A small text file that a person wrote. */
+export interface FoundText {
+  readonly path: string
+  readonly text: string
+  /** Permission bits; undefined for a pipe or a device, where they say nothing. */
+  readonly mode: number | undefined
+}
+
+const maxBytes = 1024 * 1024
+
+/** Without waiting for a fifo's writer: whoever waits there cannot be stopped by a signal. */
+const flags = constants.O_RDONLY | constants.O_NONBLOCK
+
+/** How long a pipe is asked again, and how often: its writer may open it later than we. */
+const patienceMillis = 10_000
+const pauseMillis = 50
+
+/**
+ * Reads UTF-8 text, with or without a byte order mark, from a file or a pipe (a shell's `<(…)`). Fails with what is wrong, in
+ * words.
+ */
+export const readText = (path: string): Effect.Effect<FoundText, string> =>
+  Effect.acquireUseRelease(
+    Effect.tryPromise({
+      try: () => open(path, flags),
+      catch: (cause) => `cannot be read: ${explain(cause)}`
+    }),
+    (file) =>
+      Effect.gen(function* () {
+        const fails = (cause: unknown) => `cannot be read: ${explain(cause)}`
+        const stat = yield* Effect.tryPromise({ try: () => file.stat(), catch: fails })
+        if (stat.isDirectory()) return yield* Effect.fail("is a folder; expected a file")
+        const content = Buffer.alloc(maxBytes + 1)
+        let length = 0
+        let waited = 0
+        for (;;) {
+          const bytesRead = yield* Effect.tryPromise({
+            try: () => readSome(file, content, length),
+            catch: fails
+          })
+          if (bytesRead === undefined) {
+            yield* Effect.sleep(pauseMillis)
+            continue
+          }
+          if (bytesRead === 0) {
+            if (length > 0 || !stat.isFIFO()) break
+            if (waited >= patienceMillis) return yield* Effect.fail("is a fifo to which nobody writes")
+            yield* Effect.sleep(pauseMillis)
+            waited += pauseMillis
+            continue
+          }
+          length += bytesRead
+          if (length > maxBytes) return yield* Effect.fail("is larger than 1 MiB; expected a small text file")
+        }
+        const bytes = content.subarray(0, length)
+        const other = otherEncoding(bytes)
+        if (other !== undefined) return yield* Effect.fail(`is written in ${other}; save it as UTF-8`)
+        const text = yield* Effect.try({
+          try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
+          catch: () => "is not UTF-8 text"
+        })
+        return { path, text, mode: stat.isFile() ? stat.mode & 0o7777 : undefined }
+      }),
+    // Nothing was written, so nothing can be lost when closing fails.
+    (file) => Effect.ignore(Effect.tryPromise(() => file.close()))
+  )
+
+/** UTF-16 or UTF-32, by its byte order mark, or by the zeros beside the first character, which is ASCII in what is read here. */
+const otherEncoding = (bytes: Uint8Array): string | undefined => {
+  const [first, second, third, fourth] = bytes
+  if (first === undefined || second === undefined) return undefined
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) {
+    return third === 0 && fourth === 0 ? "UTF-32" : "UTF-16"
+  }
+  if (first === 0xfe && second === 0xff) return "UTF-16"
+  if (first === 0) return second === 0 ? "UTF-32" : "UTF-16"
+  return undefined
+}
+
+/** How many bytes were read; undefined when its writer has not written them yet. */
+const readSome = async (file: FileHandle, content: Buffer, length: number): Promise<number | undefined> => {
+  try {
+    return (await file.read(content, length, content.length - length, null)).bytesRead
+  } catch (cause) {
+    if (codeOf(cause) === "EAGAIN") return
+    throw cause
+  }
+}
+
+/** A configuration that cannot be used: everything that is wrong with it, at once. No secret is part of it. */
+export class ConfigError extends Data.TaggedError("ConfigError")<{
+  readonly path: string
+  /** A line each. */
+  readonly issues: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    const [first] = this.issues
+    return this.issues.length === 1
+      ? `${this.path}: ${first}`
+      : [`${this.path}: ${this.issues.length} mistakes`, ...this.issues.map((issue) => `- ${issue}`)].join(
+          "\n"
+        )
+  }
+}
+
+/** A configuration that can be used. */
+interface LoadedConfig {
+  readonly config: Config
+  /** What the operator should know, a line each ("… can be read by others"). */
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Reads configuration files. */
+export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
+  ConfigFile,
+  {
+    /**
+     * Reads, decodes and checks the file, and fetches the Gotify token: from ZIPPER_GOTIFY_TOKEN, else from
+     * `gotify.token_file`, else from `gotify.token`. Changes nothing.
+     */
+    readonly load: (path: string) => Effect.Effect<LoadedConfig, ConfigError>
+    /** What keeps a file from being a `gotify.token_file`, to go after its name; undefined when nothing does. */
+    readonly tokenMistake: (path: string) => Effect.Effect<string | undefined>
+  }
+>() {
+  static readonly layer: Layer.Layer<ConfigFile> = Layer.sync(ConfigFile, () => ({
+    tokenMistake: Effect.fn("ConfigFile.tokenMistake")((path: string) =>
+      Effect.match(readText(path), {
+        onFailure: (why) => why,
+        onSuccess: ({ text }) => {
+          const token = asToken(text)
+          if (token === undefined) return notAToken
+          return isPlaceholder(token) ? placeholderIssue : undefined
+        }
+      })
+    ),
+    load: Effect.fn("ConfigFile.load")(function* (path: string) {
+      const fail = (...issues: ReadonlyArray<string>) => new ConfigError({ path, issues })
+      const file = yield* readText(path).pipe(Effect.mapError(fail))
+      const input = yield* Either.mapLeft(JsonText.parse(file.text), (mistake) =>
+        fail(...syntaxLines(file.text, mistake))
+      )
+      const fromVariable = yield* tokenFromEnvironment
+      const decoded = decode(input, { tokenGiven: isGiven(fromVariable) })
+      if (Either.isLeft(decoded)) return yield* fail(...decoded.left, ...fromVariable.issues)
+      const document = decoded.right
+      const found = yield* findToken(document, fromVariable)
+      if (found.issues.length > 0) return yield* fail(...found.issues)
+      return {
+        config: withToken(document, found.token),
+        warnings: [
+          ...(holdsSecret(document) ? openWarning(path, file.mode) : []),
+          ...(found.file === undefined ? [] : openWarning(found.file.path, found.file.mode))
+        ]
+      }
+    })
+  }))
+}
+
+interface FoundToken {
+  readonly token?: Redacted.Redacted
+  /** The file it came from, if it was not the configuration itself. */
+  readonly file?: FoundText
+  readonly issues: ReadonlyArray<string>
+}
+
+const notAToken = "holds no token: expected one word of visible ASCII characters"
+
+/** An empty variable is one that is not set: that is how people take it back in a crontab. */
+const tokenFromEnvironment: Effect.Effect<FoundToken> = ConfigVariable.redacted(tokenVariable).pipe(
+  ConfigVariable.option,
+  Effect.orElseSucceed(Option.none<Redacted.Redacted>),
+  Effect.map((value): FoundToken => {
+    if (Option.isNone(value) || Redacted.value(value.value) === "") return { issues: [] }
+    return checked(tokenVariable, Redacted.value(value.value))
+  })
+)
+
+const checked = (origin: string, text: string): FoundToken => {
+  const token = asToken(text)
+  if (token === undefined) return { issues: [`${origin}: ${notAToken}`] }
+  return isPlaceholder(token) ? { issues: [`${origin}: ${placeholderIssue}`] } : { token, issues: [] }
+}
+
+const findToken = Effect.fnUntraced(
+  function* (document: ConfigDocument, fromVariable: FoundToken) {
+    const { gotify } = document
+    if (gotify === undefined) return { issues: [] }
+    if (isGiven(fromVariable)) return fromVariable
+    if (gotify.token_file !== undefined) {
+      const file = yield* Effect.either(readText(gotify.token_file))
+      if (Either.isLeft(file)) return { issues: [`gotify.token_file: ${gotify.token_file}: ${file.left}`] }
+      return { ...checked(`gotify.token_file: ${gotify.token_file}`, file.right.text), file: file.right }
+    }
+    // decode has seen to it that there is one.
+    return { ...(gotify.token === undefined ? {} : { token: gotify.token }), issues: [] }
+  },
+  Effect.map((found): FoundToken => found)
+)
+
+const isGiven = (found: FoundToken): boolean => found.token !== undefined || found.issues.length > 0
+
+const holdsSecret = (document: ConfigDocument): boolean =>
+  document.mqtt?.password !== undefined ||
+  document.ping_url !== undefined ||
+  document.replication.some((job) => job.ping_url !== undefined) ||
+  (document.gotify?.token !== undefined && !isPlaceholder(document.gotify.token))
+
+const openWarning = (path: string, mode: number | undefined): ReadonlyArray<string> =>
+  mode === undefined || (mode & 0o044) === 0
+    ? []
+    : [
+        `${path} can be read by others (mode ${mode.toString(8).padStart(4, "0")}) and holds a secret: chmod 600`
+      ]
+
+// A line with a secret on it, or right before it, is not shown: cron mails and logs what we print.
+const secretive = /token|passw|secret|ping|\/\/[^\s"]*@/i
+
+const syntaxLines = (text: string, mistake: JsonText.JsonMistake): ReadonlyArray<string> => {
+  const lines = text.split("\n")
+  const line = (lines[mistake.line - 1] ?? "").replace(/\r$/, "")
+  const place = `not valid JSON, line ${mistake.line}, column ${mistake.column}: ${mistake.message}`
+  const near = `${lines[mistake.line - 2] ?? ""}\n${line}`
+  if (line.trim() === "" || line.length > 160 || secretive.test(near)) return [place]
+  return [`${place}: ${line.trim()}`]
+}

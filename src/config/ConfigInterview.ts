@@ -1,0 +1,260 @@
+import { readdirSync } from "node:fs"
+import { createInterface, type Interface } from "node:readline"
+import { Writable } from "node:stream"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { bytes, harmless } from "../text/Text.ts"
+import { Datasets, type MountedDataset } from "../zfs/Datasets.ts"
+import type { Answers } from "./ConfigExample.ts"
+import { lookAt, mistakesIn, type Place, remarks, sourceProblem, targetProblem } from "./ConfigInit.ts"
+
+/** There will be no answer: the person ended the input (Ctrl-D), or went away. */
+export class QuestionsError extends Data.TaggedError("QuestionsError")<{ readonly message: string }> {}
+
+/**
+ * Asks the person at the terminal, a line each, so that it works on any of them: a serial console, TERM=dumb, a locale
+ * without UTF-8. An interruption gives the terminal back as it was; Ctrl-C is the signal that it is anywhere.
+ */
+export class Questions extends Context.Tag("zipper/Questions")<
+  Questions,
+  {
+    /** Shows text above the next question. */
+    readonly say: (text: string) => Effect.Effect<void>
+    /** The answer without the space around it; `otherwise` when it is empty. */
+    readonly ask: (question: string, otherwise?: string) => Effect.Effect<string, QuestionsError>
+    /** The same, but what is typed is not shown. */
+    readonly secret: (question: string) => Effect.Effect<Redacted.Redacted, QuestionsError>
+  }
+>() {
+  /** Standard input, and standard error for what is shown. */
+  static readonly layer: Layer.Layer<Questions> = Layer.sync(Questions, () => {
+    // Lines that came with the one before, as when several are pasted.
+    const early: Array<string> = []
+    return {
+      say: (text) => Effect.sync(() => process.stderr.write(`${harmless(text)}\n`)),
+      ask: (question, otherwise = "") =>
+        Effect.map(
+          readLine(`${question}${otherwise === "" ? "" : ` [${otherwise}]`}: `, false, early),
+          (line) => line.trim() || otherwise
+        ),
+      secret: (question) =>
+        Effect.map(readLine(`${question}: `, true, early), (line) => Redacted.make(line.trim()))
+    }
+  })
+}
+
+/** The message of a {@link QuestionsError}. */
+export const noAnswer = "the questions were not answered to their end"
+
+const readLine = (
+  prompt: string,
+  hidden: boolean,
+  early: Array<string>
+): Effect.Effect<string, QuestionsError> =>
+  Effect.async((resume) => {
+    process.stderr.write(harmless(prompt))
+    const waiting = early.shift()
+    if (waiting !== undefined) {
+      process.stderr.write("\n")
+      resume(Effect.succeed(waiting))
+      return
+    }
+    const reader = open(prompt, hidden)
+    let answered = false
+    reader.on("line", (line) => {
+      if (answered) early.push(line)
+      else {
+        answered = true
+        if (hidden) process.stderr.write("\n")
+        resume(Effect.as(closed(reader), hidden ? erased(line) : line))
+      }
+    })
+    reader.on("close", () => {
+      if (answered) return
+      process.stderr.write("\n")
+      resume(new QuestionsError({ message: noAnswer }))
+    })
+    reader.on("SIGINT", () => process.kill(process.pid, "SIGINT"))
+    return Effect.sync(() => {
+      answered = true
+      reader.close()
+      process.stderr.write("\n")
+    })
+  })
+
+const closed = (reader: Interface) => Effect.sync(() => reader.close())
+
+/** A dumb terminal edits its lines by itself, unless they are hidden: then readline takes the keys as they are. */
+const open = (prompt: string, hidden: boolean): Interface => {
+  const reader = createInterface({
+    input: process.stdin,
+    output: hidden ? nowhere() : process.stderr,
+    terminal: hidden || process.env["TERM"] !== "dumb",
+    ...(hidden ? {} : { completer: completePath }),
+    historySize: 0
+  })
+  // It is shown already; this tells readline where the line begins.
+  if (!hidden && reader.terminal) {
+    reader.setPrompt(harmless(prompt))
+    process.stderr.write("\r")
+    reader.prompt()
+  }
+  return reader
+}
+
+/** For the Tab key: the folders that a path may go on with. */
+const completePath = (line: string): [Array<string>, string] => {
+  if (!line.startsWith("/")) return [[], line]
+  const folder = line.slice(0, line.lastIndexOf("/") + 1)
+  try {
+    const found = readdirSync(folder, { withFileTypes: true })
+      .filter((each) => each.isDirectory() && `${folder}${each.name}`.startsWith(line))
+      .map(({ name }) => `${folder}${name}/`)
+    return [found, line]
+  } catch {
+    // No such folder, or not for us: nothing to offer.
+    return [[], line]
+  }
+}
+
+const nowhere = (): Writable => new Writable({ write: (_chunk, _encoding, done) => done() })
+
+/** What a dumb terminal's keys for erasing leave in the line. */
+const erased = (line: string): string => {
+  const characters: Array<string> = []
+  for (const character of line) {
+    if (character === "\x7f" || character === "\b") characters.pop()
+    else characters.push(character)
+  }
+  return characters.join("")
+}
+
+/**
+ * Asks what a configuration has to say: source, target, Gotify. Each answer is held to the rules of the configuration, and
+ * asked for again with what is wrong. Writes nothing.
+ */
+export const interview = Effect.fn("ConfigInit.interview")(function* (given: {
+  readonly tokenGiven: boolean
+  /** Where lock and log go when they cannot go where they usually do. */
+  readonly own: Pick<Answers, "lockfile_path" | "log_file">
+}) {
+  const { say } = yield* Questions
+  const datasets = yield* Datasets
+  const listed = yield* datasets.mounted.pipe(
+    Effect.tapError(({ message }) => Effect.logDebug(`no list of datasets: ${message}`)),
+    Effect.orElseSucceed((): ReadonlyArray<MountedDataset> => [])
+  )
+  yield* say("Nothing is written before the last question is answered; Ctrl-C ends it.")
+  const source = yield* askSource(listed)
+  const target = yield* askTarget(listed, source)
+  const gotify = yield* askGotify(given.tokenGiven)
+  return { ...given.own, ...source.answers, ...target, ...gotify } satisfies Answers
+})
+
+const askSource = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedDataset>) {
+  const { ask, say } = yield* Questions
+  yield* say("\nSource: each folder in it with a name of four capital letters or digits (ABCD,")
+  yield* say("PH01) becomes a zip. The mount point of a dataset, or a folder inside one.")
+  yield* showList(listed)
+  for (;;) {
+    const path = pathOf(yield* ask(questionFor("Source", listed)), listed)
+    const wrong = mistakesIn({ source_path: path }, true, ["source_path"])
+    const place = yield* Effect.either(wrong.length > 0 ? Effect.fail(wrong.join("\n")) : lookAt(path))
+    if (place._tag === "Left") {
+      yield* say(place.left)
+      continue
+    }
+    if (sourceProblem(place.right, false) === undefined) {
+      return { answers: { source_path: path }, place: place.right }
+    }
+    yield* say(`${path} is not on ZFS. It can be read live, without snapshots: a file that changes`)
+    yield* say("meanwhile fails its folder, which is tried again.")
+    if (yield* yes("Read it live?")) {
+      return { answers: { source_path: path, snapshots: "live" as const }, place: place.right }
+    }
+  }
+})
+
+const askTarget = Effect.fnUntraced(function* (
+  all: ReadonlyArray<MountedDataset>,
+  source: { readonly answers: Pick<Answers, "source_path">; readonly place: Place }
+) {
+  const { ask, say } = yield* Questions
+  const inside = `${source.place.path}/`
+  const listed = all.filter(({ mountpoint }) => !`${mountpoint}/`.startsWith(inside))
+  yield* say("\nTarget: a folder for the zips. It has to exist, and not inside the source.")
+  yield* showList(listed)
+  for (;;) {
+    const path = pathOf(yield* ask(questionFor("Target", listed)), listed)
+    const wrong = mistakesIn({ ...source.answers, target_path: path }, true, ["target_path"])
+    const place = yield* Effect.either(wrong.length > 0 ? Effect.fail(wrong.join("\n")) : lookAt(path))
+    const problem = place._tag === "Left" ? place.left : yield* targetProblem(place.right, source.place)
+    if (problem !== undefined) yield* say(problem)
+    if (place._tag === "Left" || problem !== undefined) continue
+    yield* Effect.forEach(remarks(source.place, place.right), (line) => say(`Note: ${line}.`))
+    return { target_path: path }
+  }
+})
+
+const askGotify = Effect.fnUntraced(function* (tokenGiven: boolean) {
+  const { ask, say, secret } = yield* Questions
+  yield* say("\nGotify: who tells you of a failure. The address ends in /message; Enter for none.")
+  for (;;) {
+    const url = yield* ask("Gotify")
+    if (url === "") return {}
+    const wrong = mistakesIn({ gotify: { url } }, true, ["gotify"])
+    if (wrong.length > 0) {
+      yield* say(wrong.join("\n"))
+      continue
+    }
+    if (tokenGiven) yield* say("The token comes from ZIPPER_GOTIFY_TOKEN, which cron has to set too.")
+    for (;;) {
+      const token = tokenGiven ? undefined : yield* secret("Token of the application (is not shown)")
+      const gotify = token === undefined ? { url } : { url, token }
+      const mistakes =
+        token !== undefined && Redacted.value(token) === ""
+          ? ["a token is needed: Gotify shows it under Apps"]
+          : mistakesIn({ gotify }, tokenGiven, ["gotify"])
+      if (mistakes.length > 0) {
+        yield* say(mistakes.join("\n"))
+        continue
+      }
+      return (yield* yes("A message after every run that went well, too?"))
+        ? { gotify, notify_on: ["failure" as const, "success" as const, "recovery" as const] }
+        : { gotify, notify_on: ["failure" as const, "recovery" as const] }
+    }
+  }
+})
+
+const yes = Effect.fnUntraced(function* (question: string) {
+  const { ask, say } = yield* Questions
+  for (;;) {
+    const answer = (yield* ask(`${question} y/n`, "n")).toLowerCase()
+    if (answer === "y" || answer === "yes") return true
+    if (answer === "n" || answer === "no") return false
+    yield* say("y or n, please")
+  }
+})
+
+const questionFor = (what: string, listed: ReadonlyArray<MountedDataset>): string =>
+  listed.length === 0 ? `${what}, a path` : `${what}, a number or a path`
+
+const pathOf = (answer: string, listed: ReadonlyArray<MountedDataset>): string =>
+  (/^[1-9][0-9]*$/.test(answer) ? listed[Number(answer) - 1]?.mountpoint : undefined) ?? answer
+
+const most = 40
+
+const showList = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedDataset>) {
+  const { say } = yield* Questions
+  const shown = listed.slice(0, most)
+  const width = Math.max(0, ...shown.map(({ name }) => name.length))
+  for (const [index, { mountpoint, name, used }] of shown.entries()) {
+    yield* say(
+      `  ${String(index + 1).padStart(2)}  ${name.padEnd(width)}  ${bytes(used).padStart(10)}  ${mountpoint}`
+    )
+  }
+  if (listed.length > most) yield* say(`  and ${listed.length - most} more, by their path`)
+})

@@ -1,0 +1,128 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { type Job, targetOf } from "../config/ReplicationJob.ts"
+import { count, duration } from "../text/Text.ts"
+import type { SourceDataset } from "../zfs/Dataset.ts"
+import { ancestorsOf, isWithin } from "../zfs/DatasetName.ts"
+import { keyRemark } from "./Keys.ts"
+import { plan } from "./Plan.ts"
+import { sort } from "./Prune.ts"
+import { Receiver } from "./Receiver.ts"
+import { minimalRoots } from "./Selection.ts"
+import { Sender } from "./Sender.ts"
+import type { Survey } from "./Survey.ts"
+
+const day = 86_400
+/** How many of the newest snapshots tell how often they are taken. */
+const looked = 10
+
+/** A dataset that used to get snapshots and does not any more. Seconds. */
+interface Stale {
+  readonly dataset: string
+  readonly age: number
+  /** The longest time that there was between two of its latest snapshots. */
+  readonly usual: number
+}
+
+/**
+ * Datasets whose newest snapshot is a day older than three times what there was at most between two of the latest: their replicas
+ * are up to date and get nothing new. `now`: seconds since 1970. Of fewer than three snapshots nothing can be told.
+ */
+export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): ReadonlyArray<Stale> =>
+  sources.flatMap(({ name, snapshots }) => {
+    const latest = snapshots
+      .map(({ creation }) => creation)
+      .toSorted((a, b) => a - b)
+      .slice(-looked)
+    const newest = latest.at(-1)
+    if (newest === undefined || latest.length < 3) return []
+    const usual = Math.max(
+      ...latest.slice(1).map((creation, index) => creation - (latest[index] ?? creation))
+    )
+    const age = now - newest
+    return age > day + 3 * usual ? [{ dataset: name, age, usual }] : []
+  })
+
+/** One sentence for all of them; undefined for none. */
+export const staleRemark = (stale: ReadonlyArray<Stale>, label: string): string | undefined => {
+  const [first] = stale.toSorted((a, b) => b.age - a.age)
+  if (first === undefined) return undefined
+  const others =
+    stale.length === 1
+      ? ""
+      : ` (and ${stale.length - 1} more ${stale.length === 2 ? "does" : "do"} not either)`
+  return `${first.dataset} on ${label} got no snapshot for ${duration(first.age * 1000)}, and one every ${duration(first.usual * 1000)} at least before${others}: is something still taking snapshots there? Its replica is no newer`
+}
+
+/** What of a job needs a look though nothing of it fails: sentences, of one dataset or of several. */
+export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey) {
+  const several = [yield* aboutOrphans(job, found), yield* aboutStaleness(found)]
+  return [
+    ...(yield* aboutKeys(job, found)),
+    ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
+  ]
+})
+
+/** Says them as warnings; gives them for the summary, so that a run with one does not count as all well. */
+export const remark = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
+  const remarks = yield* remarksOn(job, found)
+  for (const { dataset, text } of remarks) {
+    const warning = Effect.logWarning(text)
+    yield* dataset === undefined ? warning : Effect.annotateLogs(warning, "dataset", dataset)
+  }
+  return remarks.map(({ text }) => text)
+})
+
+/** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived: a user counts on a replica. */
+export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<string> => {
+  const roots = new Set(minimalRoots(job.datasets))
+  const bare = new Set(items.flatMap(({ source: { name } }) => (roots.has(name) ? [name] : [])))
+  for (const { source, target } of items) {
+    const isOfUse =
+      source.snapshots.length > 0 ||
+      plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag !== "NothingToSend"
+    if (isOfUse) for (const name of [...ancestorsOf(source.name), source.name]) bare.delete(name)
+  }
+  return bare
+}
+
+/** What is wrong with a root that is bare. */
+export const noSnapshots =
+  "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?"
+
+/** Which key opens a raw replica, where that may be another than the user expects. */
+const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Survey) {
+  if (job.mode !== "raw") return []
+  const { label: there } = yield* Receiver
+  return items.flatMap(({ source, target: name }) => {
+    const target = targets.get(name)
+    if (target === undefined) return []
+    const next = plan(source, target, { mode: job.mode, rollback: false })._tag
+    if (next !== "UpToDate" && next !== "Incremental" && next !== "Resume") return []
+    const text = keyRemark(source, target, { sends: next !== "UpToDate", there })
+    return text === undefined ? [] : [{ dataset: source.name, text }]
+  })
+})
+
+/** Replicas whose source is gone from below one of the job's datasets. Where such a dataset itself is gone, the run fails. */
+const aboutOrphans = Effect.fnUntraced(function* (job: Job, found: Survey) {
+  const failing = found.missing.flatMap((dataset) =>
+    Either.match(targetOf(job, dataset), { onLeft: () => [], onRight: (target) => [target] })
+  )
+  const orphans = sort(job, found).orphans.filter(({ name }) => !failing.some((root) => isWithin(name, root)))
+  const [first] = orphans
+  if (first === undefined) return undefined
+  const what =
+    orphans.length === 1 ? first.name : `${count(orphans.length, "replica")} (the first is ${first.name})`
+  return `${what} on ${(yield* Receiver).label}: the source is gone from ${(yield* Sender).label}, destroyed or renamed; the replica stays as it is (to hear no more of it, there: zfs inherit zipper:send '${first.name}')`
+})
+
+const aboutStaleness = Effect.fnUntraced(function* ({ items }: Survey) {
+  const now = (yield* Clock.currentTimeMillis) / 1000
+  const stale = staleOf(
+    items.map(({ source }) => source),
+    now
+  )
+  return staleRemark(stale, (yield* Sender).label)
+})

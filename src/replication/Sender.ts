@@ -1,0 +1,112 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Process } from "../system/Process.ts"
+import type { Completed } from "../system/supervise.ts"
+import type { SendMode } from "../zfs/Dataset.ts"
+import type { Endpoint } from "../zfs/Endpoint.ts"
+import { at, type Commands, understood, ZfsError } from "../zfs/ZfsCommand.ts"
+import { readSources, sourceColumns } from "../zfs/ZfsList.ts"
+import { listing, listSnapshots, makeEnd, type Resumable, type SenderService } from "./End.ts"
+import { describeStream, estimateArguments, type Stream, sourceFailure } from "./Stream.ts"
+import { parseLine, sizeIn, tokenIn } from "./TransferFailure.ts"
+
+/** OpenZFS on an end that has the data. */
+export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): SenderService => {
+  const { commands, end } = makeEnd(process, endpoint, "send")
+  return {
+    ...end,
+    tree: Effect.fn("Sender.tree")(function* (roots: ReadonlyArray<string>) {
+      const datasets = yield* readDatasets(commands, roots, true)
+      const names = new Set(datasets.map(({ name }) => name))
+      return { datasets, missing: roots.filter((root) => !names.has(root)) }
+    }),
+    read: Effect.fn("Sender.read")(function* (dataset: string) {
+      const [found] = yield* readDatasets(commands, [dataset], false)
+      return found
+    }),
+    resumable: Effect.fn("Sender.resumable")(function* (token: string) {
+      return yield* readToken(commands, yield* commands.attempt(["send", "-nvP", "-t", token]))
+    }),
+    estimate: Effect.fn("Sender.estimate")(function* (dataset: string, stream: Stream, mode: SendMode) {
+      const purpose = `estimate the size of ${describeStream(dataset, stream)}`
+      const completed = yield* commands.attempt(estimateArguments(dataset, stream, mode))
+      if (completed.exitCode !== 0) {
+        return yield* sourceFailure(commands.failure(purpose, dataset, inWords(completed)))
+      }
+      // Where it is written depends on the kind of stream.
+      const size = sizeIn(completed.stdout) ?? sizeIn(completed.stderr)
+      return size ?? (yield* noSize(commands, purpose))
+    })
+  }
+}
+
+// The datasets first: a snapshot that is taken in between then belongs to a dataset that we know.
+const readDatasets = Effect.fnUntraced(function* (
+  commands: Commands,
+  roots: ReadonlyArray<string>,
+  recursive: boolean
+) {
+  const purpose = `list the datasets of ${roots.join(", ")}`
+  const listed = yield* listing(commands, purpose, roots, [
+    ...["list", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume", "-o", sourceColumns],
+    ...roots
+  ])
+  const found = yield* understood(commands, purpose, readSources(listed, new Map()))
+  const names = new Set(found.map(({ name }) => name))
+  const snapshots = yield* listSnapshots(
+    commands,
+    roots.filter((root) => names.has(root)),
+    recursive
+  )
+  const above = new Set(
+    found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root]))
+  )
+  const keys = yield* listing(
+    commands,
+    `look at the keys of ${[...above].join(", ")}`,
+    [...above],
+    [...["list", "-H", "-p", "-t", "filesystem,volume", "-o", sourceColumns], ...above]
+  )
+  return yield* understood(commands, purpose, readSources(listed, snapshots, keys))
+})
+
+/** Without what zfs prints of the token. */
+const inWords = (completed: Completed): Completed => ({
+  ...completed,
+  stderr: completed.stderr
+    .split("\n")
+    .filter((line) => parseLine(line)._tag === "Words")
+    .join("\n")
+})
+
+const readToken = (commands: Commands, completed: Completed): Effect.Effect<Resumable, ZfsError> => {
+  // With -n, zfs describes the token on stdout or stderr, by version.
+  const contents = tokenIn(completed.stdout) ?? tokenIn(completed.stderr)
+  if (completed.exitCode === 0 && contents !== undefined) {
+    const { raw, toGuid, toName } = contents
+    return Effect.succeed({ _tag: "Resumable", toGuid, toName, raw })
+  }
+  const refusal = /^cannot resume send: (.*)$/m.exec(completed.stderr)?.[1]
+  // Only what surely can never go on: what was received is thrown away for it.
+  return refusal !== undefined && /no longer exists|no longer the same|token is corrupt/.test(refusal)
+    ? Effect.succeed({ _tag: "Gone", reason: refusal })
+    : Effect.fail(commands.failure("read the resume token of an interrupted receive", "", inWords(completed)))
+}
+
+const noSize = (commands: Commands, purpose: string) =>
+  new ZfsError({
+    reason: "Other",
+    message: `${at(commands.endpoint)}cannot ${purpose}: zfs send -nvP names no size`,
+    transient: false
+  })
+
+/** The end of a replication that has the data. Only looks, but for `grant`. */
+export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>() {
+  /** OpenZFS on this host or behind ssh. */
+  static readonly layer = (endpoint: Endpoint): Layer.Layer<Sender, never, Process> =>
+    Layer.effect(
+      Sender,
+      Effect.map(Process, (process) => makeSender(process, endpoint))
+    )
+}

@@ -1,0 +1,218 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Process } from "../system/Process.ts"
+import { duration } from "../text/Text.ts"
+import * as Ssh from "../zfs/Endpoint.ts"
+import { type Endpoint, label, local } from "../zfs/Endpoint.ts"
+import { failure, notRun, userName, ZfsError } from "../zfs/ZfsCommand.ts"
+import { makeDryRunTransfer, Rehearsal } from "./DryRun.ts"
+import type { TransferRequest, TransferService } from "./End.ts"
+import { Receiver } from "./Receiver.ts"
+import { Sender } from "./Sender.ts"
+import { type Limiter, receiveArguments, sendArguments, stagesOf } from "./Stream.ts"
+import { type EndedPart, parseLine, remarks, SendMeter, verdict } from "./TransferFailure.ts"
+
+/** How far a stream is, as its sender tells once a second. */
+interface Movement {
+  /** Lines of progress so far. */
+  readonly lines: number
+  /** Bytes sent so far. */
+  readonly sent: number
+}
+
+/** A receiver may well be busy for minutes, with files that the source destroyed, say: then there is a warning. */
+const tenMinutes = 600_000
+/** As many of these as make the time that an attempt at a folder may take. */
+const patience = 24
+
+/**
+ * Warns when nothing moves any more, and fails when that has gone on for hours: also where the sender is done, and the receiver does
+ * not come to its end. A sender that tells nothing at all is not judged.
+ */
+export const standstill = Effect.fnUntraced(function* (movement: () => Movement) {
+  let before = movement()
+  let looks = 0
+  for (;;) {
+    yield* Effect.sleep(tenMinutes)
+    const now = movement()
+    const moved = now.sent !== before.sent || now.lines === 0
+    looks = moved ? 0 : looks + 1
+    before = now
+    if (looks === 1) yield* Effect.logWarning(`${stillFor(looks)}; ${where}`)
+    if (looks < patience) continue
+    return yield* new ZfsError({
+      reason: "Other",
+      message: `${stillFor(looks)}, so the stream was ended; ${where}; what was received is kept`,
+      transient: false
+    })
+  }
+})
+
+const stillFor = (looks: number): string => `nothing has been sent for ${duration(looks * tenMinutes)}`
+
+const where = "see on both hosts whether a pool is suspended or very busy (zpool status, zpool iostat)"
+
+/** Between which ends streams go, and how. */
+export interface TransferSettings {
+  readonly source: Endpoint
+  readonly target: Endpoint
+  readonly compress: "none" | "zstd"
+  /** Bytes a second; undefined is no limit. */
+  readonly bandwidth: number | undefined
+}
+
+/** OpenZFS on both ends. */
+export const makeTransfer = (
+  process: typeof Process.Service,
+  settings: TransferSettings
+): TransferService => {
+  // Once is enough for all streams of a run.
+  let tools: Tools | undefined
+  const toolsNow = Effect.suspend(() =>
+    tools === undefined
+      ? Effect.tap(findTools(process, settings), (found) => {
+          tools = found
+        })
+      : Effect.succeed(tools)
+  )
+  return {
+    tools: Effect.asVoid(toolsNow),
+    send: Effect.fn("Transfer.send")(function* (request: TransferRequest) {
+      const { limiter } = yield* toolsNow
+      return yield* transfer(process, settings, limiter, request)
+    })
+  }
+}
+
+const transfer = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  settings: TransferSettings,
+  limiter: Limiter | undefined,
+  request: TransferRequest
+) {
+  const { mode, onProgress, source, stream, target } = request
+  const limit =
+    settings.bandwidth === undefined || limiter === undefined
+      ? undefined
+      : { program: limiter, bytesPerSecond: settings.bandwidth }
+  const meter = new SendMeter()
+  const words = new Words()
+  let lines = 0
+  const onSent = (line: string) => {
+    const parsed = parseLine(line)
+    if (parsed._tag === "Progress") lines++
+    if (parsed._tag === "Words") words.add(parsed.text)
+    const figures = meter.add(parsed)
+    if (figures !== undefined) onProgress(figures)
+  }
+  const stages = stagesOf(
+    { ...settings, limit },
+    sendArguments(source, stream, mode),
+    receiveArguments(target, stream, request)
+  )
+  const [first, second, ...more] = stages.map(({ args, part, program }) =>
+    part === "source" ? { program, args, onStderr: onSent } : { program, args }
+  )
+  if (first === undefined || second === undefined) return yield* Effect.dieMessage("a pipe of one program")
+  // All of them start here, ssh too.
+  const ended = yield* Effect.raceFirst(
+    Effect.mapError(process.pipe([first, second, ...more]), notRun({ endpoint: local, role: "send" })),
+    Effect.interruptible(standstill(() => ({ lines, sent: meter.now.sent })))
+  )
+  const parts = ended.flatMap((end, index): ReadonlyArray<EndedPart> => {
+    const stage = stages[index]
+    if (stage === undefined) return []
+    const { double, part } = stage
+    // Hours of progress have pushed what zfs had to say out of the end of stderr that is kept.
+    return [{ ...end, part, double, stderr: part === "source" ? words.text : end.stderr }]
+  })
+  const error = verdict(request, settings, parts)
+  if (error !== undefined) return yield* error
+  for (const remark of remarks(parts)) yield* Effect.logWarning(`zfs says: ${remark}`)
+  const bytes = meter.end
+  onProgress({ sent: bytes, total: bytes })
+  return { bytes }
+})
+
+/** The first and the last lines: where there are many, the beginning says why, and the end how it ended. */
+class Words {
+  #first: Array<string> = []
+  #last: Array<string> = []
+
+  add(line: string): void {
+    if (this.#first.length < 20) this.#first.push(line)
+    else this.#last = [...this.#last.slice(-19), line]
+  }
+
+  get text(): string {
+    return [...this.#first, ...this.#last].join("\n")
+  }
+}
+
+interface Tools {
+  readonly limiter: Limiter | undefined
+}
+
+/** Looks for the programs besides zfs, where they are to run, before anything is sent. */
+const findTools = Effect.fnUntraced(function* (process: typeof Process.Service, settings: TransferSettings) {
+  if (settings.compress === "zstd") {
+    for (const endpoint of [settings.source, settings.target]) {
+      if (!(yield* isThere(process, endpoint, "zstd", "--version"))) {
+        const where = label(endpoint)
+        return yield* missing(
+          `--compress zstd needs the program zstd on ${where}: install it there, or leave the option out`
+        )
+      }
+    }
+  }
+  if (settings.bandwidth === undefined) return { limiter: undefined } satisfies Tools
+  for (const limiter of ["pv", "mbuffer"] as const) {
+    if (yield* isThere(process, local, limiter, "--version")) return { limiter } satisfies Tools
+  }
+  return yield* missing(
+    "--bandwidth needs the program pv or mbuffer on this host: install one of them, or leave the option out"
+  )
+})
+
+const missing = (message: string) => new ZfsError({ reason: "NotInstalled", message, transient: false })
+
+const isThere = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  endpoint: Endpoint,
+  program: string,
+  argument: string
+) {
+  const completed = yield* process.run(Ssh.commandOn(endpoint, { program, args: [argument] })).pipe(
+    Effect.catchIf(
+      (error) => error.reason === "NotFound" && error.program === program,
+      () => Effect.succeed({ exitCode: 127, stdout: "", stderr: "" })
+    ),
+    Effect.mapError(notRun({ endpoint, role: "send" }))
+  )
+  if (completed.exitCode === 0) return true
+  if (completed.exitCode === 127) return false
+  return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
+})
+
+/** Moves streams from the sender to the receiver. */
+export class Transfer extends Context.Tag("zipper/Transfer")<Transfer, TransferService>() {
+  /** One kernel pipe between `zfs send` and `zfs receive`, either of them behind ssh. */
+  static readonly layer = (settings: TransferSettings): Layer.Layer<Transfer, never, Process> =>
+    Layer.effect(
+      Transfer,
+      Effect.map(Process, (process) => makeTransfer(process, settings))
+    )
+
+  /** Sends nothing: tells what `real` would send, and has Receiver.layerDryRun show it as received. */
+  static readonly layerDryRun = <E, R>(
+    real: Layer.Layer<Transfer, E, R>
+  ): Layer.Layer<Transfer, E, R | Sender | Receiver | Rehearsal> =>
+    Layer.effect(
+      Transfer,
+      Effect.map(
+        Effect.all({ real: Transfer, sender: Sender, receiver: Receiver, rehearsal: Rehearsal }),
+        makeDryRunTransfer
+      )
+    ).pipe(Layer.provide(real))
+}

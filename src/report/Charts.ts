@@ -1,0 +1,256 @@
+import type { Chart, ChartSeries } from "./Chart.ts"
+import { coverage, jobOf, type TimedArchive, type TimedReplication } from "./Timeline.ts"
+
+/** One figure of one thing at one time (milliseconds since 1970). */
+export interface Figure {
+  readonly at: number
+  readonly label: string
+  readonly value: number
+}
+
+export interface Period {
+  readonly from: number
+  readonly now: number
+}
+
+const hour = 3_600_000
+const steps = [1, 2, 3, 6, 12, 24, 48, 168, 672, 8064].map((hours) => hours * hour)
+
+/** The shortest step of a length that people count in, with which the period has at most `most` of them. */
+const stepFor = ({ from, now }: Period, most: number): number =>
+  steps.find((step) => (now - from) / step <= most) ?? Math.ceil((now - from) / most)
+
+const mostPoints = 500
+const mostBars = 92
+
+/** Those figures that are drawn one by one: the others become one line together, or are left out. */
+const mostSeries = 6
+
+/** When the figures were taken, in order, each time once; where there are too many, the ends of steps that cover them. */
+const timesOf = (
+  figures: ReadonlyArray<Figure>,
+  period: Period
+): { readonly times: ReadonlyArray<number>; readonly step: number } => {
+  const all = [...new Set(figures.map(({ at }) => at))].sort((a, b) => a - b)
+  if (all.length <= mostPoints) return { times: all, step: 0 }
+  const step = stepFor(period, mostPoints)
+  return { times: [...new Set(all.map((at) => endOf(at, step, period)))], step }
+}
+
+/** The end of the step that a time is in. */
+const endOf = (at: number, step: number, { now }: Period): number =>
+  step === 0 ? at : Math.max(at, Math.min(Math.ceil(at / step) * step, now))
+
+const seconds = (millis: number): number => Math.round(millis / 1000)
+
+/** Values that hold until the next: the last one of each step counts. The line is drawn up to `now`. */
+export const stepsChart = (
+  id: string,
+  labels: ReadonlyArray<string>,
+  figures: ReadonlyArray<Figure>,
+  period: Period
+): Chart => {
+  const { step, times } = timesOf(figures, period)
+  const upToNow = times.length === 0 ? [] : [...times.filter((at) => at < period.now), period.now]
+  return {
+    id,
+    unit: "bytes",
+    kind: "steps",
+    times: upToNow.map(seconds),
+    step: step / 1000,
+    series: labels.map((label) => ({ label, values: held(ofLabel(figures, label), upToNow) }))
+  }
+}
+
+const ofLabel = (figures: ReadonlyArray<Figure>, label: string) =>
+  figures.filter((figure) => figure.label === label)
+
+const held = (figures: ReadonlyArray<Figure>, times: ReadonlyArray<number>): ReadonlyArray<number | null> => {
+  let next = 0
+  let value: number | null = null
+  return times.map((time) => {
+    for (let figure = figures[next]; figure !== undefined && figure.at <= time; figure = figures[next]) {
+      value = figure.value
+      next += 1
+    }
+    return value
+  })
+}
+
+/** Values that each stand for themselves: the highest one of each step counts. */
+export const pointsChart = (
+  id: string,
+  labels: ReadonlyArray<string>,
+  figures: ReadonlyArray<Figure>,
+  period: Period
+): Chart => {
+  const { step, times } = timesOf(figures, period)
+  const index = new Map(times.map((at, position) => [at, position]))
+  return {
+    id,
+    unit: "seconds",
+    kind: "points",
+    times: times.map(seconds),
+    step: step / 1000,
+    series: labels.map((label) => {
+      const values: Array<number | null> = times.map(() => null)
+      for (const { at, value } of ofLabel(figures, label)) {
+        const position = index.get(endOf(at, step, period))
+        if (position !== undefined) values[position] = Math.max(values[position] ?? 0, value)
+      }
+      return { label, values }
+    })
+  }
+}
+
+/** Sums of each step of the period, on top of each other: those of the largest, and one of all the others. */
+export const stackChart = (id: string, figures: ReadonlyArray<Figure>, period: Period): Chart => {
+  const first = figures.reduce((least, { at }) => Math.min(least, at), period.now)
+  const step = stepFor({ from: first, now: period.now }, mostBars)
+  const begin = Math.floor(first / step) * step
+  const count = figures.length === 0 ? 0 : Math.floor((period.now - begin) / step) + 1
+  const named = largest(figures, "sum")
+  const sums = (chosen: ReadonlyArray<Figure>): ReadonlyArray<number> => {
+    const values = Array.from({ length: count }, () => 0)
+    for (const { at, value } of chosen) {
+      const position = Math.floor((at - begin) / step)
+      values[position] = (values[position] ?? 0) + value
+    }
+    return values
+  }
+  const others = figures.filter(({ label }) => !named.includes(label))
+  const series: ReadonlyArray<ChartSeries> = named.map((label) => ({
+    label,
+    values: sums(ofLabel(figures, label))
+  }))
+  return {
+    id,
+    unit: "bytes",
+    kind: "stack",
+    times: Array.from({ length: count }, (_, index) => seconds(begin + index * step)),
+    step: step / 1000,
+    series: others.length === 0 ? series : [...series, { label: "all others", values: sums(others) }]
+  }
+}
+
+/** Names of the things with the highest figures, the highest first: by what they come to, or by their last one. */
+export const largest = (
+  figures: ReadonlyArray<Figure>,
+  by: "sum" | "last",
+  most: number = mostSeries
+): ReadonlyArray<string> => {
+  const weights = new Map<string, number>()
+  for (const { label, value } of figures) {
+    weights.set(label, by === "sum" ? (weights.get(label) ?? 0) + value : value)
+  }
+  return [...weights.entries()]
+    .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+    .slice(0, most)
+    .map(([label]) => label)
+}
+
+/** Labels of what is no folder and no dataset. */
+const allCompressed = "archives"
+const allUncompressed = "their files"
+const wholeRun = "whole run"
+
+/** The charts of the archive job; those that would be empty are left out. `runs` are of the whole history. */
+export const archiveCharts = (runs: ReadonlyArray<TimedArchive>, period: Period): ReadonlyArray<Chart> => {
+  const recent = runs.filter(({ ended }) => ended >= period.from)
+  const { folders, totals } = sizesOf(runs, period.from)
+  const written = recent.flatMap(({ ended: at, run }) =>
+    run.folders.flatMap(
+      (folder): ReadonlyArray<Figure> =>
+        folder.result === "archived" ? [{ at, label: folder.folder, value: folder.zip_bytes }] : []
+    )
+  )
+  const seconds = recent.flatMap(({ ended: at, run }) =>
+    run.folders.flatMap(
+      (folder): ReadonlyArray<Figure> =>
+        folder.result === "archived" ? [{ at, label: folder.folder, value: folder.seconds }] : []
+    )
+  )
+  const whole = recent.map(({ ended: at, run }): Figure => ({ at, label: wholeRun, value: run.seconds }))
+  return [
+    stepsChart("total", [allCompressed, allUncompressed], totals, period),
+    stepsChart("folders", largest(folders, "last"), folders, period),
+    pointsChart("durations", [wholeRun, ...largest(seconds, "last", 4)], [...whole, ...seconds], period),
+    stackChart("written", written, period)
+  ].filter(drawable)
+}
+
+/** The charts of replication. */
+export const replicationCharts = (
+  runs: ReadonlyArray<TimedReplication>,
+  period: Period
+): ReadonlyArray<Chart> => {
+  const recent = runs.filter(({ ended }) => ended >= period.from)
+  const sent = recent.flatMap(({ ended: at, run }) =>
+    run.datasets.map((dataset): Figure => ({ at, label: dataset.dataset, value: dataset.bytes }))
+  )
+  const seconds = recent.map(
+    (timed): Figure => ({ at: timed.ended, label: jobOf(timed), value: timed.run.seconds })
+  )
+  return [
+    stackChart("sent", sent, period),
+    pointsChart("replication-durations", largest(seconds, "last"), seconds, period)
+  ].filter(drawable)
+}
+
+const drawable = ({ series, times }: Chart): boolean =>
+  times.length > 0 && series.some(({ values }) => values.some((value) => value !== null && value > 0))
+
+/**
+ * Sizes of the newest archives: of each folder, and of all together. A folder that is named for the first time after a run which
+ * counted more folders than had been named until then was there all along: its first known size counts from the beginning.
+ */
+const sizesOf = (
+  runs: ReadonlyArray<TimedArchive>,
+  from: number
+): { readonly folders: ReadonlyArray<Figure>; readonly totals: ReadonlyArray<Figure> } => {
+  const current = new Map(before(runs))
+  const folders: Array<Figure> = []
+  const totals: Array<Figure> = []
+  let begun = false
+  for (const { ended, run } of runs) {
+    const at = Math.max(ended, from)
+    if (ended >= from && !begun) {
+      begun = true
+      for (const [label, { zipBytes }] of current) folders.push({ at, label, value: zipBytes })
+    }
+    for (const folder of run.folders) {
+      if (folder.result !== "archived") continue
+      current.set(folder.folder, { zipBytes: folder.zip_bytes, bytes: folder.bytes })
+      if (begun) folders.push({ at, label: folder.folder, value: folder.zip_bytes })
+    }
+    if (!begun || current.size === 0) continue
+    const sizes = [...current.values()]
+    totals.push({ at, label: allCompressed, value: sizes.reduce((sum, { zipBytes }) => sum + zipBytes, 0) })
+    totals.push({ at, label: allUncompressed, value: sizes.reduce((sum, { bytes }) => sum + bytes, 0) })
+  }
+  return { folders, totals }
+}
+
+interface Size {
+  readonly zipBytes: number
+  readonly bytes: number
+}
+
+/** First known sizes of the folders that were there before the history began. */
+const before = (runs: ReadonlyArray<TimedArchive>): ReadonlyMap<string, Size> => {
+  const named = new Set<string>()
+  const sizes = new Map<string, Size>()
+  let unnamed = 0
+  for (const timed of runs) {
+    let found = 0
+    for (const folder of timed.run.folders) {
+      if (named.has(folder.folder)) continue
+      named.add(folder.folder)
+      if (folder.result !== "archived" || found >= unnamed) continue
+      found += 1
+      sizes.set(folder.folder, { zipBytes: folder.zip_bytes, bytes: folder.bytes })
+    }
+    unnamed = Math.max(unnamed - found, coverage(timed) - named.size, 0)
+  }
+  return sizes
+}

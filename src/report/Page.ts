@@ -1,0 +1,235 @@
+import * as Units from "../text/Text.ts"
+import type { Chart } from "./Chart.ts"
+import {
+  badge,
+  dataElement,
+  failuresTable,
+  foldersTable,
+  type Html,
+  html,
+  message,
+  outcome,
+  ownText,
+  replicasTable,
+  roughly,
+  runsTable,
+  strip,
+  time,
+  timeAndAge,
+  utc
+} from "./Html.ts"
+import type { Problem, Report } from "./Report.ts"
+import type { JobReport } from "./Timeline.ts"
+
+/** What the build hands over for the page. */
+export interface PageParts {
+  /** Draws the charts. Undefined: run from source, there are tables only. */
+  readonly script: string | undefined
+  readonly style: string
+  /** Content-Security-Policy that lets these two work, and nothing else. */
+  readonly policy: string
+}
+
+/**
+ * The report as one HTML document that needs nothing beside it. All of it can be read without its program, which adds the
+ * charts; text that comes from elsewhere stays text.
+ */
+export const page = (report: Report, { policy, script, style }: PageParts): string => {
+  const charts = [...report.archiveCharts, ...report.replicationCharts]
+  const drawn = script === undefined || charts.length === 0
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+${ownText(generator)}
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="robots" content="noindex">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<title>${headline(report)}</title>
+<style>${ownText(style)}</style>
+</head>
+<body data-made="${new Date(report.made).toISOString()}">
+${header(report)}
+<main>
+${hasMore(report) ? sections(report) : empty(report)}
+</main>
+${footer(report)}
+${dataElement("charts", charts)}
+${drawn ? undefined : html`<script>${ownText(script)}</script>`}
+</body>
+</html>
+`.text
+}
+
+/** Where a page says whose it is. Long before a title, which has a name from elsewhere. */
+const generator = `<meta name="generator" content="zipper">`
+
+/** Pages of before had no generator: they begin with this policy, a digest in it aside. */
+const formerly =
+  /^<meta http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;; script-src &#39;(?:none|sha256-[\w+/=]+)&#39;; style-src &#39;sha256-/
+
+/** Whether a text begins as a page of {@link page} does, of this version or one before. */
+export const isPage = (text: string): boolean => {
+  const start = /^<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n/.exec(text)?.[0]
+  if (start === undefined) return false
+  const rest = text.slice(start.length, 1024)
+  return rest.startsWith(generator) || formerly.test(rest)
+}
+
+/** "All well on nas", "2 things need a look on nas": what the page comes to. */
+export const headline = (report: Report): string => {
+  const { host, problems } = report
+  if (!hasMore(report)) return `No run on ${host} yet`
+  if (problems.length === 0) return `All well on ${host}`
+  return `${Units.count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look on ${host}`
+}
+
+/** There were runs, or there should have been. */
+const hasMore = ({ jobs }: Report): boolean =>
+  jobs.some(
+    ({ last, lockedOut, state }) => last !== undefined || lockedOut !== undefined || state === "forgotten"
+  )
+
+const header = (report: Report): Html => {
+  const ran = hasMore(report)
+  return html`<header class="${!ran ? "idle" : report.problems.length === 0 ? "good" : "bad"}">
+<h1>${headline(report)}</h1>
+<p>Made ${time(report.made)} by zipper. The last ${Units.count(report.days, "day")}; all times are UTC.</p>
+<p id="stale" class="stale" hidden></p>
+${ran && report.problems.length > 0 ? problemList(report.problems) : undefined}
+</header>`
+}
+
+const mostProblems = 20
+
+const problemList = (problems: ReadonlyArray<Problem>): Html => html`<ul class="problems">
+${problems.slice(0, mostProblems).map(
+  ({ since, subject, text }) =>
+    html`<li><b class="name">${subject}</b>${since === undefined ? undefined : html` <span class="age">since ${time(since)}</span>`}<br>${message(text)}</li>
+`
+)}${problems.length > mostProblems ? html`<li>and ${Units.number(problems.length - mostProblems)} more, see below</li>` : undefined}
+</ul>`
+
+const empty = (report: Report): Html => html`<section>
+<h2>Nothing to show yet</h2>
+<p>The history has no run: this page fills with the first <code>zipper run</code>, <code>zipper pull</code> or <code>zipper push</code> with this configuration.</p>
+${report.jobs.length > 0 ? html`<p>Its jobs: ${report.jobs.map(({ name }) => name).join(", ")}.</p>` : undefined}
+</section>`
+
+const sections = (report: Report): Html => html`<nav aria-label="sections"><a href="#jobs">Jobs</a>${
+  report.folders.length > 0 ? html`<a href="#archives">Archives</a>` : undefined
+}${report.replicas.length > 0 ? html`<a href="#replicas">Replicas</a>` : undefined}<a href="#failures">Failures</a><a href="#runs">Runs</a></nav>
+<section id="jobs"><h2>Jobs</h2>
+<div class="cards">
+${report.jobs.map((job) => card(job, report))}</div></section>
+${
+  report.folders.length > 0
+    ? html`<section id="archives"><h2>Archives</h2>
+${charts(report.archiveCharts)}
+<h3>Folders</h3>
+${foldersTable(report)}</section>`
+    : undefined
+}
+${
+  report.replicas.length > 0
+    ? html`<section id="replicas"><h2>Replicas</h2>
+${charts(report.replicationCharts)}
+<h3>Datasets</h3>
+${replicasTable(report)}</section>`
+    : undefined
+}
+<section id="failures"><h2>Failures</h2>
+${
+  report.failures.length > 0
+    ? failuresTable(report)
+    : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
+}</section>
+<section id="runs"><h2>Last runs</h2>
+${
+  report.recent.length > 0
+    ? runsTable(report)
+    : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
+}</section>`
+
+const card = (job: JobReport, { days, made }: Report): Html => html`<article class="card">
+<h3>${job.name} ${standingBadge(job)}</h3>
+<p class="sub">${job.what}${job.gap === undefined ? "" : `, every ${roughly(job.gap)}`}</p>
+<dl>
+<dt>last run</dt><dd>${timeAndAge(job.last?.started, made)}${
+  job.last === undefined
+    ? undefined
+    : html`<br>${outcome(job.last.run.outcome)} took ${Units.duration(job.last.run.seconds * 1000)}`
+}</dd>
+${job.begun?.atWork === true ? html`<dt>at work</dt><dd>since ${timeAndAge(job.begun.at, made)}</dd>` : undefined}<dt>last all well</dt><dd>${timeAndAge(job.good?.started, made)}</dd>
+<dt>${Units.count(days, "day")}</dt><dd>${Units.count(job.runs, "run")}${
+  job.runs === 0 ? "" : `, ${Units.number(job.well)} all well (${percent(job.well, job.runs)})`
+}</dd>
+</dl>
+${strip(job.days)}
+<p class="ends"><span>${job.days[0] === undefined ? "" : utc(job.days[0].at).slice(0, 10)}</span><span>today</span></p>
+</article>
+`
+
+/** Never 100 % for what is not all of it. */
+const percent = (part: number, whole: number): string =>
+  part === whole ? "100 %" : `${Math.min(99.9, Math.floor((part / whole) * 1000) / 10)} %`
+
+const standingBadge = ({ state }: JobReport): Html => {
+  switch (state) {
+    case "well":
+      return badge("good", "well")
+    case "failing":
+      return badge("bad", "needs a look")
+    case "killed":
+      return badge("bad", "killed")
+    case "silent":
+      return badge("warn", "silent")
+    case "new":
+      return badge("idle", "no run yet")
+    case "forgotten":
+      return badge("bad", "nothing known")
+    case "past":
+      return badge("idle", "not in the configuration")
+  }
+}
+
+const titles: Readonly<Record<string, readonly [title: string, what: string]>> = {
+  total: ["All archives", "the newest ones, and the files in them"],
+  folders: ["Largest archives", "size of the newest zip"],
+  durations: ["Durations", "whole runs, and the slowest folders"],
+  written: ["Written", "size of new archives"],
+  sent: ["Sent", "bytes of each dataset"],
+  "replication-durations": ["Durations of replication", "of whole runs"]
+}
+
+const charts = (all: ReadonlyArray<Chart>): Html => html`<div class="charts">
+${all.map(({ id, kind, step }) => {
+  const [title, what] = titles[id] ?? [id, ""]
+  return html`<figure><figcaption><b>${title}</b> <span class="sub">${what}${stepWords(kind, step)}</span></figcaption>
+<div class="plot" id="chart-${id}"><p class="note">The chart is drawn by the page's own program; the tables hold the figures.</p></div></figure>
+`
+})}</div>`
+
+const stepWords = (kind: Chart["kind"], step: number): string => {
+  if (step === 0) return ""
+  const length = step % 86_400 === 0 ? Units.count(step / 86_400, "day") : Units.count(step / 3600, "hour")
+  switch (kind) {
+    case "stack":
+      return `, per ${length === "1 day" || length === "1 hour" ? length.slice(2) : length}`
+    case "points":
+      return `; the highest in ${length}`
+    case "steps":
+      return `; every ${length}`
+  }
+}
+
+const footer = ({ from, made, unreadable }: Report): Html => html`<footer>
+<p>From ${utc(from)} to ${utc(made)} UTC.${
+  unreadable > 0
+    ? html` ${Units.count(unreadable, "line")} of the history could not be understood and ${unreadable === 1 ? "is" : "are"} left out.`
+    : undefined
+}</p>
+</footer>`

@@ -1,0 +1,234 @@
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { type JobKey, labelOf } from "../config/JobKey.ts"
+import { History } from "../runs/History.ts"
+import { activityOf, Standing } from "../runs/JobState.ts"
+import { Lock } from "../runs/Lock.ts"
+import { undelivered } from "../runs/Messages.ts"
+import { findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
+import { names } from "../store/Layout.ts"
+import { Archives, identityOf, targetFolders } from "../store/PublishedArchive.ts"
+import { ofCurrent, ofPrevious } from "../store/Verification.ts"
+import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
+import { adviceOnWriting } from "../system/Errno.ts"
+import { countField, document, flag, instant, text } from "../text/Document.ts"
+import { quoted } from "../text/Text.ts"
+import { isPage, type PageParts, page } from "./Page.ts"
+import { type Report, reportOf, type Settings } from "./Report.ts"
+import type { KnownJob } from "./Timeline.ts"
+
+/** What `report --json` prints. */
+export const ReportDocument = document({
+  file: text("the page that was written"),
+  bytes: countField("its size"),
+  made_at_utc: instant("when it was made"),
+  days: countField("how many days its lists and charts go back"),
+  runs: countField("runs in that time"),
+  ok: flag("nothing needs a look; the exit status is 0 either way"),
+  problems: Schema.Array(
+    Schema.Struct({
+      subject: text("a job, a folder, a dataset"),
+      problem: text("what is wrong with it, or what it said of itself")
+    })
+  ),
+  unreadable_lines: countField("lines of the history that could not be understood, and are left out")
+})
+export type ReportDocument = typeof ReportDocument.Type
+
+/** No page was written; a page that was there is still there. */
+class ReportError extends Data.TaggedError("ReportError")<{ readonly message: string }> {}
+
+/** The page, and what it was made from. */
+interface Made {
+  readonly report: Report
+  readonly html: string
+}
+
+/**
+ * Makes the page of what the history knows, and of how the jobs of the configuration stand. Fails when `target` (target_path) is
+ * configured and not there: the history is in it.
+ */
+export const makeReport = Effect.fn("Report.make")(function* (
+  settings: Pick<Settings, "host" | "days"> & { readonly target: string | undefined },
+  jobs: ReadonlyArray<JobKey>,
+  parts: PageParts
+) {
+  const { days, host, target } = settings
+  const archives = target === undefined ? 0 : yield* archivesIn(target)
+  const { runs } = yield* History
+  const history = yield* runs
+  const known = yield* Effect.forEach(jobs, knownJob)
+  const now = yield* Clock.currentTimeMillis
+  const ofArchives =
+    target === undefined
+      ? { lost: [], flaws: [], verified: new Map() }
+      : yield* findingsIn.pipe(Effect.provide(Archives.layer(target)))
+  const messages = yield* Effect.forEach(jobs, (key) =>
+    Effect.map(undelivered(key), (all) => all.map((message) => ({ job: labelOf(key), message })))
+  )
+  const found = { ...ofArchives, undelivered: messages.flat() }
+  const report = reportOf(history, { host, days, archives, found, jobs: known, now })
+  return { report, html: page(report, parts) } satisfies Made
+})
+
+/** What is lost by a look at the target, and what verify found of the archives that are there now. */
+const findingsIn = Effect.gen(function* () {
+  const archives = yield* Archives
+  const results = yield* (yield* Standing).verified
+  const verified = yield* Effect.forEach(
+    results,
+    ([folder, known]) =>
+      Effect.gen(function* () {
+        const current = yield* archives.open(folder, "current")
+        const previous = yield* archives.open(folder, "previous")
+        const now = {
+          current: ofCurrent(known, identityOf(current)),
+          previous:
+            previous?.file === undefined ? undefined : ofPrevious(known, identityOf(previous).zip_sha256)
+        }
+        return [[folder, now] as const]
+      }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
+    { concurrency: 4 }
+  )
+  return { lost: yield* lostArchives, flaws: yield* findFlaws(), verified: new Map(verified.flat()) }
+})
+
+/** How many folders have an archive there. */
+const archivesIn = Effect.fnUntraced(function* (target: string) {
+  const disk = yield* Disk
+  const found = yield* Effect.filter(
+    yield* targetFolders(target),
+    (folder) =>
+      Effect.map(disk.stat(`${target}/${folder}/${names(folder).zip}`), (stat) => stat?.kind === "file"),
+    { concurrency: 16 }
+  )
+  return found.length
+})
+
+const knownJob = Effect.fnUntraced(function* (key: JobKey) {
+  const standings = yield* Standing
+  const standing = yield* standings.load(key)
+  const marker = yield* standings.marker(key)
+  const lockedOut = yield* standings.lockedOut(key)
+  if (marker === undefined) return { key, standing, begun: undefined, lockedOut } satisfies KnownJob
+  const { lockfile, pid, started_at_utc: since } = marker
+  const activity = activityOf(marker, yield* (yield* Lock).holder(lockfile, { pid, since }))
+  const begun = { at: Date.parse(since), atWork: activity._tag === "Running" }
+  return { key, standing, begun, lockedOut } satisfies KnownJob
+})
+
+/** Where no page may be, each place with the key of the configuration that has it. */
+export interface Reserved {
+  /** Nothing in these, at any depth and by whatever path. */
+  readonly folders: ReadonlyArray<readonly [key: string, path: string]>
+  readonly files: ReadonlyArray<readonly [key: string, path: string]>
+}
+
+const notWritten = ({ code, message }: DiskError) =>
+  new ReportError({ message: `no report was written: ${message}${adviceOnWriting(code)}` })
+
+/**
+ * Puts the page at `path`, where it replaces a page that is there at once and whole: whoever reads it meanwhile sees the one or the
+ * other. A file that is replaced hands its mode on (for a web server, say); a new one has 0666 less umask. Only a page of before or
+ * an empty file is replaced, and nothing is written to a place that is `reserved`.
+ */
+export const writeReport = Effect.fn("Report.write")(
+  function* (path: string, html: string, reserved: Reserved) {
+    const disk = yield* Disk
+    const there = yield* disk.stat(path)
+    if (there !== undefined && there.kind !== "file") {
+      return yield* new ReportError({
+        message: `${quoted(path)} is ${kinds[there.kind]}, and was left as it is: give --out the name of a file`
+      })
+    }
+    const { folder, name } = split(path)
+    // With the slash, a symlink is followed.
+    const place = name === "" ? undefined : yield* disk.stat(`${folder}/.`)
+    if (place === undefined) {
+      return yield* new ReportError({
+        message:
+          name === ""
+            ? `${quoted(path)} is the name of a folder: give --out the name of a file in it`
+            : `there is no folder ${quoted(folder)} to write the report to: create it, or give --out another name`
+      })
+    }
+    const why = yield* reservedBy(folder, place, name, reserved)
+    if (why !== undefined) {
+      return yield* new ReportError({
+        message: `${quoted(path)} ${why}, where no report is written: give --out a name elsewhere`
+      })
+    }
+    if (there !== undefined && !(yield* mayReplace(path, there))) {
+      return yield* new ReportError({
+        message: `${quoted(path)} is no report that zipper wrote, and was left as it is: give --out another name`
+      })
+    }
+    const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
+    // Left by one that was killed.
+    yield* disk.remove(draft)
+    yield* disk.write(draft, html).pipe(
+      Effect.zipRight(there === undefined ? Effect.void : disk.setMode(draft, there.mode & 0o777)),
+      Effect.zipRight(disk.rename(draft, path)),
+      Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged))
+    )
+  },
+  Effect.catchTag("DiskError", notWritten)
+)
+
+/** What the place is to the configuration; undefined: nothing. */
+const reservedBy = Effect.fnUntraced(function* (
+  folder: string,
+  place: DiskStat,
+  name: string,
+  reserved: Reserved
+) {
+  for (const [key, file] of reserved.files) {
+    const kept = split(file)
+    if (kept.name === name && isSame(yield* peek(`${kept.folder}/.`), place)) return `is the place of ${key}`
+  }
+  const folders: Array<readonly [key: string, stat: DiskStat | undefined]> = []
+  for (const [key, each] of reserved.folders) folders.push([key, yield* peek(`${each}/.`)])
+  const { stat } = yield* Disk
+  // By what the folders above really are: symlinks and second mounts lead to the same ones.
+  let above = `${folder}/.`
+  let here: DiskStat | undefined = place
+  while (here !== undefined) {
+    for (const [key, found] of folders) if (isSame(found, here)) return `lies in ${key}`
+    above += "/.."
+    const next: DiskStat | undefined = yield* stat(above)
+    here = isSame(next, here) ? undefined : next
+  }
+  return undefined
+})
+
+/** Nothing, too, where we may not or cannot look: nothing can be written by way of there either. */
+const peek = Effect.fnUntraced(function* (path: string) {
+  const disk = yield* Disk
+  return yield* disk
+    .stat(path)
+    .pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined)))
+})
+
+const isSame = (a: DiskStat | undefined, b: DiskStat): boolean => a?.dev === b.dev && a.ino === b.ino
+
+/** Far more than a page has, and little enough to be read whole. */
+const largest = 64 * 1024 * 1024
+
+/** It is a page of before, or empty. */
+const mayReplace = Effect.fnUntraced(function* (path: string, { size }: DiskStat) {
+  if (size === 0) return true
+  return size <= largest && isPage((yield* (yield* Disk).read(path)) ?? "")
+})
+
+const kinds = {
+  directory: "a folder",
+  symlink: "a symbolic link",
+  other: "no regular file"
+}
+
+const split = (path: string): { readonly folder: string; readonly name: string } => {
+  const slash = path.lastIndexOf("/")
+  return { folder: slash < 0 ? "." : path.slice(0, slash) || "/", name: path.slice(slash + 1) }
+}

@@ -1,0 +1,207 @@
+import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { published } from "../runs/PublishedFolders.ts"
+import { absent, describeFinding, foreignText } from "../runs/VerifyResult.ts"
+import { Metadata } from "../store/Metadata.ts"
+import { type ArchiveSet, Archives, isSameSet, namesOf } from "../store/PublishedArchive.ts"
+import { Progress } from "../system/Progress.ts"
+import { type Examined, examine } from "../verify/VerifyArchive.ts"
+import { Extractor, type Prepared } from "../zip/Archiver.ts"
+import {
+  doneText,
+  leftoverText,
+  lossesOf,
+  obstaclesOf,
+  privilegedText,
+  spaceText,
+  stoppedText,
+  untriedText
+} from "../zip/RestorePlan.ts"
+import {
+  damageText,
+  lostText,
+  noArchiveText,
+  otherOf,
+  type RestoreOptions,
+  type RestoreSummary
+} from "./RestoreResult.ts"
+
+/** There is nothing to restore. `Lost`: runs have published archives, and nothing is left of them. `Changed`: runs keep publishing while it is looked at. */
+class RestoreError extends Data.TaggedError("RestoreError")<{
+  readonly reason: "UnknownFolder" | "NoArchive" | "Lost" | "Changed"
+  readonly message: string
+}> {}
+
+/**
+ * Puts an archive's content back: finds the archive, checks it, looks at everything in DIR that it would touch, and only then
+ * writes. Whatever speaks against it is told before anything is written; what fails afterwards is removed, named and
+ * in the summary. Interrupted while it writes, it gives `onStopped` the summary of what is there.
+ */
+export const restore = Effect.fn("Restore")(function* (
+  options: RestoreOptions,
+  onStopped: (summary: RestoreSummary) => Effect.Effect<void> = () => Effect.void
+) {
+  const started = yield* Clock.currentTimeMillis
+  const ready = yield* checkedAndPrepared(options)
+  const { set } = ready
+
+  const finish = Effect.fnUntraced(function* (
+    result: RestoreSummary["result"],
+    rest: Partial<Pick<RestoreSummary, "plan" | "restored">>,
+    problems: ReadonlyArray<string>
+  ) {
+    yield* Effect.forEach(problems, (problem) => Effect.logError(problem), { discard: true })
+    const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
+    const { folder, which, zip } = set
+    return {
+      folder,
+      which,
+      zip,
+      result,
+      plan: undefined,
+      restored: undefined,
+      ...rest,
+      problems,
+      seconds
+    } satisfies RestoreSummary
+  })
+
+  if (ready.prepared === undefined) {
+    const other = yield* isThere(options)
+    const why = ready.foreign
+      ? [`nothing was written: ${set.zip} was ${foreignText(set.zip)}`]
+      : damageText(options, set, ready.findings, other)
+    return yield* finish("refused", {}, why)
+  }
+  const { plan, rehearsed, soFar } = ready.prepared
+  const obstacles = obstaclesOf(plan, { overwrite: options.overwrite, zip: set.zip })
+  yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
+  if (obstacles.length > 0) return yield* finish("refused", { plan }, obstacles)
+  yield* warnings([untriedText(plan), spaceText(plan)])
+  const restored = yield* carriedOut(options, ready.prepared).pipe(
+    Effect.onInterrupt(() => {
+      const there = soFar()
+      return Effect.flatMap(
+        finish("incomplete", { plan, restored: there }, stoppedText(plan, there)),
+        onStopped
+      )
+    })
+  )
+  const losses = lossesOf(plan, restored)
+  yield* warnings([privilegedText(plan), ...restored.unremoved])
+  const summary = yield* finish(losses.length > 0 ? "incomplete" : "restored", { plan, restored }, losses)
+  if (restored.missing + restored.kept > 0) return summary
+  yield* Effect.logInfo(doneText(plan, restored, { seconds: summary.seconds, rehearsed }))
+  return summary
+}, Effect.scoped)
+
+const warnings = (texts: ReadonlyArray<string | undefined>) =>
+  Effect.forEach(texts, (text) => (text === undefined ? Effect.void : Effect.logWarning(text)), {
+    discard: true
+  })
+
+/** A run may publish while the archive is looked at: then it is looked at again. */
+const timesAgain = 3
+
+const checkedAndPrepared = (options: RestoreOptions) =>
+  Effect.gen(function* () {
+    const archives = yield* Archives
+    const set = yield* publishedSet(options)
+    const examined = yield* examinedWithBar(set)
+    const { findings, foreign } = examined
+    const { file } = set
+    // What lies beside an archive may be damaged and the archive good: that must keep nobody from getting files back.
+    const zip = namesOf(options.folder, options.which).zip
+    const [beside, damage] = Arr.partition(findings, ({ file }) => file === zip)
+    if (damage.length > 0 || file === undefined || foreign) {
+      if (!isSameSet(set, yield* archives.open(options.folder, options.which))) {
+        return yield* new RestoreError({
+          reason: "Changed",
+          message: `${options.folder}: its archive was replaced again and again while it was looked at; nothing was written`
+        })
+      }
+      return { set, findings, foreign, prepared: undefined }
+    }
+    yield* Effect.forEach(beside, (finding) =>
+      Effect.logWarning(`${describeFinding(finding)}; the archive itself is good and is restored`)
+    )
+    const prepared = yield* (yield* Extractor).prepare({
+      zip: set.zip,
+      file,
+      ...totalsOf(beside.length > 0 ? undefined : set.metadata, examined),
+      to: options.to,
+      only: options.only,
+      overwrite: options.overwrite,
+      keepOut: [archives.target]
+    })
+    return { set, findings, foreign, prepared }
+  }).pipe(
+    Effect.retry({ times: timesAgain, while: (error) => "reason" in error && error.reason === "Changed" }),
+    Effect.onInterrupt(() => Effect.logError("stopped by a signal: nothing was written"))
+  )
+
+const examinedWithBar = Effect.fnUntraced(function* (set: ArchiveSet) {
+  const show = yield* (yield* Progress).start(`checking ${set.folder}`)
+  const total = set.file?.size
+  return yield* examine(set, "checksums", (done) => show({ done, total }))
+}, Effect.scoped)
+
+const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
+
+/** What the metadata promises; without any to go by, what was found counts. */
+const totalsOf = (metadata: string | undefined, { bytes, files }: Examined) =>
+  Option.match(decodeMetadata(metadata), {
+    onNone: () => ({ files, bytes }),
+    onSome: ({ total_bytes, total_files }) => ({ files: total_files, bytes: total_bytes })
+  })
+
+/** Whether the folder's other archive is there to be offered: what cannot be looked at is not. */
+const isThere = Effect.fnUntraced(function* ({ folder, which }: RestoreOptions) {
+  const other = yield* Effect.option((yield* Archives).open(folder, otherOf(which)))
+  return Option.isSome(other) && other.value?.file !== undefined
+})
+
+const publishedSet = Effect.fnUntraced(function* (options: RestoreOptions) {
+  const { folder, which } = options
+  const archives = yield* Archives
+  const set = yield* archives.open(folder, which)
+  if (set !== undefined) return set
+  const folders = yield* archives.folders
+  if (!folders.includes(folder)) {
+    if ((yield* published).includes(folder)) {
+      return yield* new RestoreError({
+        reason: "Lost",
+        message: lostText(options, describeFinding(absent(folder, which, true)))
+      })
+    }
+    const known = folders.length === 0 ? "there are none at all" : `there are ${folders.join(", ")}`
+    return yield* new RestoreError({
+      reason: "UnknownFolder",
+      message: `${archives.target} has no archives of ${folder}: ${known}`
+    })
+  }
+  return yield* new RestoreError({
+    reason: "NoArchive",
+    message: noArchiveText(options, yield* isThere(options))
+  })
+})
+
+/** How often the bar is told how far it is. */
+const tick = "200 millis"
+
+const carriedOut = Effect.fnUntraced(function* (
+  { folder }: RestoreOptions,
+  { carryOut, plan, written }: Prepared
+) {
+  const show = yield* (yield* Progress).start(`restoring ${folder}`)
+  yield* Effect.sync(() => show({ done: written(), total: plan.bytes })).pipe(
+    Effect.repeat(Schedule.spaced(tick)),
+    Effect.forkScoped
+  )
+  return yield* carryOut
+}, Effect.scoped)

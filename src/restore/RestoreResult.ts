@@ -1,0 +1,176 @@
+import * as Schema from "effect/Schema"
+import { describeFinding } from "../runs/VerifyResult.ts"
+import { FolderName } from "../source/FolderName.ts"
+import type { ArchiveSet, SetFinding, Which } from "../store/PublishedArchive.ts"
+import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
+import { optionWords, shellWords } from "../text/ShellWord.ts"
+import type { Restored, RestorePlan } from "../zip/RestorePlan.ts"
+
+/** What to put back, and where. */
+export interface RestoreOptions {
+  readonly folder: FolderName
+  readonly which: Which
+  /** DIR. */
+  readonly to: string
+  /** Patterns of what is wanted; everything when there are none. */
+  readonly only: ReadonlyArray<string>
+  readonly overwrite: boolean
+  /** It is a dry run; only for the commands that messages give. */
+  readonly dryRun: boolean
+  /** The configuration file, for the same. */
+  readonly config: string
+}
+
+/** The archive that is not this one. */
+export const otherOf = (which: Which): Which => (which === "current" ? "previous" : "current")
+
+/** The command line that asks for the same of that archive, to be pasted. */
+export const restoreCommand = (options: RestoreOptions, which: Which): string =>
+  shellWords([
+    "zipper",
+    "restore",
+    options.folder,
+    ...(which === "previous" ? ["--prev"] : []),
+    ...optionWords("--to", options.to),
+    ...options.only.flatMap((pattern) => optionWords("--only", pattern)),
+    ...(options.overwrite ? ["--overwrite"] : []),
+    ...(options.dryRun ? ["--dry-run"] : []),
+    ...optionWords("--config", options.config)
+  ])
+
+/** Takes what can be read of a zip that is damaged, and checks nothing but CRCs. */
+const unzipCommand = (zip: string, to: string): string =>
+  shellWords(["unzip", zip, "-d", to.startsWith("-") ? `./${to}` : to])
+
+/**
+ * Why an archive is not restored, and what to do instead: a line each. `other` says whether the folder's other archive is there:
+ * what is not is not offered.
+ */
+export const damageText = (
+  options: RestoreOptions,
+  set: ArchiveSet,
+  findings: ReadonlyArray<SetFinding>,
+  other: boolean
+): ReadonlyArray<string> => [
+  ...findings.map(describeFinding),
+  `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set, other)}`
+]
+
+const reasonOf = ({ config }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: ArchiveSet) => {
+  if (interrupted) {
+    const run = shellWords(["zipper", "run", ...optionWords("--config", config)])
+    return `a publication of ${folder} was interrupted, and the next run finishes or undoes it (${run})`
+  }
+  if (file !== undefined) return `${zip} cannot be relied on`
+  return obstacles.some((obstacle) => zip.endsWith(`/${obstacle.file}`))
+    ? `${zip} cannot be read`
+    : `${zip} is missing`
+}
+
+const wayOut = (options: RestoreOptions, set: ArchiveSet, other: boolean): string => {
+  const { which } = options
+  if (other) {
+    const name = which === "current" ? "the archive before" : "the newest archive"
+    return `${name} may be good: ${restoreCommand(options, otherOf(which))}`
+  }
+  const none = which === "current" ? "there is no archive before it" : "there is no newer one"
+  return set.file === undefined
+    ? none
+    : `${none}; unzip takes what can still be read of it: ${unzipCommand(set.zip, options.to)}`
+}
+
+/** There is no such archive; `other` as for {@link damageText}. */
+export const noArchiveText = (options: RestoreOptions, other: boolean): string => {
+  const { folder, which } = options
+  const none = `${folder} has no ${which === "current" ? "current" : "previous"} archive`
+  if (!other) return none
+  const name = which === "current" ? "there is one before it" : "the newest one"
+  return `${none}; ${name}: ${restoreCommand(options, otherOf(which))}`
+}
+
+/** Nothing is left of the folder's archives; `finding` says so. */
+export const lostText = ({ config, folder }: RestoreOptions, finding: string): string => {
+  const run = shellWords(["zipper", "run", ...optionWords("--config", config), "--force", "--folder", folder])
+  return `${finding}; a new one, if the folder is still in the source: ${run}`
+}
+
+/** What became of `zipper restore`. */
+export interface RestoreSummary {
+  readonly folder: FolderName
+  readonly which: Which
+  /** Absolute path of the archive. */
+  readonly zip: string
+  /** `refused`: nothing was written. `incomplete`: not everything is there as it is in the archive. */
+  readonly result: "restored" | "incomplete" | "refused"
+  /** Undefined when it was not got that far. */
+  readonly plan: RestorePlan | undefined
+  readonly restored: Restored | undefined
+  /** What was told as errors, a line each. */
+  readonly problems: ReadonlyArray<string>
+  readonly seconds: number
+}
+
+const some = <A, I>(schema: Schema.Schema<A, I>, description: string) =>
+  Schema.Struct({ count: countField("how many"), first: Schema.Array(schema) }).annotations({ description })
+
+const path = text("relative to the directory; what is no plain text in it is escaped")
+
+/** What `restore --json` prints. */
+export const RestoreDocument = document({
+  dry_run: flag("nothing was written: restored is what a restore would do"),
+  folder: FolderName,
+  archive: Schema.Literal("current", "previous"),
+  zip: text("the archive's file"),
+  result: Schema.Literal("restored", "incomplete", "refused").annotations({
+    description: "refused: nothing was written; anything but restored: exit status 1"
+  }),
+  directory: orNull(text("where to, symlinks followed; null when that was not looked at")),
+  files: countField("files that are complete in the directory"),
+  bytes: countField("their size"),
+  folders: countField("folders that were made"),
+  replaced: countField("files among them that took the place of others"),
+  seconds: seconds("time it took, checking included"),
+  conflicts: some(
+    Schema.Struct({
+      path,
+      is: Schema.Literal("file", "directory", "symlink", "other", "archives").annotations({
+        description: "what is there; archives: the folder that the archives are in"
+      }),
+      wanted: Schema.Literal("file", "directory").annotations({ description: "what belongs there" })
+    }),
+    "what is in the way, the first of them by name"
+  ),
+  failures: some(
+    Schema.Struct({
+      path,
+      kind: Schema.Literal("missing", "kept", "attributes").annotations({
+        description:
+          "missing: it is not there; kept: the file that it was to take the place of is there, unchanged; attributes: it is there without its mode or time"
+      }),
+      error: text("why")
+    }),
+    "what is not as in the archive, the first of them by name"
+  ),
+  problems: Schema.Array(text("what there is to say of it, as on standard error"))
+})
+export type RestoreDocument = typeof RestoreDocument.Type
+
+const none = { count: 0, first: [] }
+
+export const documentOf = (summary: RestoreSummary, dryRun: boolean): RestoreDocument => ({
+  version: 1,
+  dry_run: dryRun,
+  folder: summary.folder,
+  archive: summary.which,
+  zip: summary.zip,
+  result: summary.result,
+  directory: summary.plan?.directory ?? null,
+  files: summary.restored?.files ?? 0,
+  bytes: summary.restored?.bytes ?? 0,
+  folders: summary.restored?.folders ?? 0,
+  replaced: summary.restored?.replaced ?? 0,
+  seconds: Math.max(0, summary.seconds),
+  conflicts: summary.plan?.conflicts ?? none,
+  failures: summary.restored?.failures ?? none,
+  problems: summary.problems
+})

@@ -1,0 +1,240 @@
+import { join } from "node:path"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { FolderName } from "../source/FolderName.ts"
+import { Disk } from "../system/Disk.ts"
+import { Instant } from "../text/Time.ts"
+import { described, makeStateFolder, Outcome, type StateSettings } from "./StateFolder.ts"
+
+/**
+ * What `<state folder>/history.jsonl` holds: one JSON document a line for each run that did or tried something, in
+ * the order in which they ended. A run that found the lock held, and a dry run, leave none.
+ */
+
+const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
+/** Some thousand years (a clock may be set from 1970 to now meanwhile): a number beyond all dates, in a damaged line, is no time. */
+export const Seconds = Schema.Number.pipe(Schema.between(0, 1e11))
+const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+
+const common = {
+  version: Schema.Literal(1),
+  /** Short id of the run, as in the log. */
+  run: Schema.String,
+  /** `2025-01-01T12:00:00Z`. */
+  started_at_utc: Instant,
+  seconds: Seconds,
+  outcome: Outcome,
+  /** Why it could not begin, or broke off as a whole. */
+  error: optional(Schema.String)
+}
+
+/** One folder that a run worked on; unchanged ones are only counted. */
+export const HistoryFolder = Schema.Union(
+  Schema.Struct({
+    folder: FolderName,
+    result: Schema.Literal("archived"),
+    files: Count,
+    /** Uncompressed. */
+    bytes: Count,
+    zip_bytes: Count,
+    seconds: Seconds
+  }),
+  Schema.Struct({ folder: FolderName, result: Schema.Literal("failed"), error: Schema.String })
+)
+export type HistoryFolder = typeof HistoryFolder.Type
+
+/** A run of the archive job. */
+export const ArchiveRun = Schema.Struct({
+  ...common,
+  kind: Schema.Literal("archive"),
+  archived: Count,
+  unchanged: Count,
+  failed: Count,
+  bytes: Count,
+  zip_bytes: Count,
+  folders: Schema.Array(HistoryFolder)
+})
+export type ArchiveRun = typeof ArchiveRun.Type
+
+/** One dataset that a run worked on; those that were up to date are only counted. */
+export const HistoryDataset = Schema.Struct({
+  dataset: Schema.String,
+  target: optional(Schema.String),
+  result: Schema.Literal("sent", "refused", "failed"),
+  /** Sent, also when it failed after all. */
+  bytes: Count,
+  seconds: optional(Seconds),
+  error: optional(Schema.String)
+})
+export type HistoryDataset = typeof HistoryDataset.Type
+
+/** A run of a replication job. */
+export const ReplicationRun = Schema.Struct({
+  ...common,
+  kind: Schema.Literal("replication"),
+  job: Schema.String,
+  direction: Schema.Literal("pull", "push"),
+  host: Schema.String,
+  sent: Count,
+  up_to_date: Count,
+  nothing_to_send: Count,
+  refused: Count,
+  failed: Count,
+  bytes: Count,
+  datasets: Schema.Array(HistoryDataset)
+})
+export type ReplicationRun = typeof ReplicationRun.Type
+
+/** One line of the history. */
+export const HistoryRun = Schema.Union(ArchiveRun, ReplicationRun)
+export type HistoryRun = typeof HistoryRun.Type
+
+/** The history could not be read; the message says what to do about it. */
+export class HistoryError extends Data.TaggedError("HistoryError")<{
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+/** A file of this size (bytes) gets no more lines. */
+export const fullSize = 4 * 1024 * 1024
+
+/** So many full ones are kept. */
+const fullKept = 4
+
+// By number and not by time: the clock may have been wrong when one of them was set aside.
+const fullName = /^history-(\d{1,9})-[0-9A-Za-z]+\.jsonl$/
+const numberOf = (name: string): number => Number(fullName.exec(name)?.[1])
+
+const Line = Schema.parseJson(HistoryRun)
+const encode = Schema.encode(Line)
+const decode = Schema.decodeUnknownOption(Line)
+
+/** The history on disk. No lock is taken: runs of several jobs add to it beside each other. */
+export const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
+  const current = join(settings.dir, "history.jsonl")
+
+  const end = Effect.fn("History.end")(
+    function* (run: HistoryRun) {
+      const line = yield* encode(run)
+      yield* makeStateFolder(settings, settings.dir, run.outcome)
+      yield* setFullAside(run.run)
+      const isNew = (yield* disk.stat(current)) === undefined
+      yield* disk.append(current, line)
+      if (isNew) yield* disk.sync(settings.dir)
+    },
+    Effect.catchTag("NoPlace", ({ message }) =>
+      Effect.logDebug(`this run is not in the history: ${message}`)
+    ),
+    Effect.catchAll((error) =>
+      Effect.logWarning(
+        error._tag === "ParseError"
+          ? `this run is not in the history: ${error.message}`
+          : described("this run is not in the history", error)
+      )
+    ),
+    Effect.provideService(Disk, disk)
+  )
+
+  /** Names of the full files, the oldest first. */
+  const fullOnes = Effect.map(disk.list(settings.dir), (names) =>
+    names.filter((name) => fullName.test(name)).sort((a, b) => numberOf(a) - numberOf(b))
+  )
+
+  /** A full file gets a name of its own, which no two runs give; the oldest of those are dropped. */
+  const setFullAside = Effect.fnUntraced(function* (run: string) {
+    const stat = yield* disk.stat(current)
+    if (stat === undefined || stat.size < fullSize) return
+    const last = (yield* fullOnes).at(-1)
+    const next = String(last === undefined ? 1 : numberOf(last) + 1).padStart(6, "0")
+    const full = join(settings.dir, `history-${next}-${run}.jsonl`)
+    yield* disk.rename(current, full).pipe(
+      // Another run was first.
+      Effect.catchIf(
+        (error) => error.code === "ENOENT",
+        () => Effect.void
+      )
+    )
+    const names = yield* fullOnes
+    yield* Effect.forEach(
+      names.slice(0, Math.max(0, names.length - fullKept)),
+      (name) => disk.remove(join(settings.dir, name)),
+      { discard: true }
+    )
+  })
+
+  // The current file first: when it is set aside meanwhile, its lines are found twice, and not missed.
+  const texts = Effect.gen(function* () {
+    const newest = yield* disk.read(current)
+    if ((yield* disk.stat(settings.dir)) === undefined) return []
+    const names = yield* fullOnes
+    const full = yield* Effect.forEach(names, (name) => disk.read(join(settings.dir, name)))
+    return [...full, newest].filter((text) => text !== undefined)
+  })
+
+  const runs = texts.pipe(
+    Effect.map((found) => understood(found)),
+    Effect.mapError(
+      (cause) => new HistoryError({ message: described("cannot read the history of runs", cause), cause })
+    ),
+    Effect.withSpan("History.runs")
+  )
+
+  return { end, runs }
+}
+
+const understood = (texts: ReadonlyArray<string>) => {
+  const found = new Map<string, HistoryRun>()
+  let unreadable = 0
+  for (const text of texts) {
+    for (const line of text.split("\n")) {
+      if (line.trim() === "") continue
+      const run = Option.getOrUndefined(decode(line))
+      if (run === undefined) unreadable += 1
+      else found.set(`${run.started_at_utc} ${run.run} ${run.kind === "archive" ? "" : run.job}`, run)
+    }
+  }
+  return { runs: [...found.values()], unreadable }
+}
+
+/** What there is of it. */
+interface FoundHistory {
+  /** In the order in which they ended, which is not always that of their times: the clock may have been set. */
+  readonly runs: ReadonlyArray<HistoryRun>
+  /** Lines that could not be understood. */
+  readonly unreadable: number
+}
+
+/** One line for each run, in the state folder; the oldest are dropped when there are tens of thousands of them. */
+export class History extends Context.Tag("zipper/History")<
+  History,
+  {
+    /** Writes a run down that has ended. Never fails: what goes wrong is a warning. */
+    readonly end: (run: HistoryRun) => Effect.Effect<void>
+    /** All runs that are known. None when there is no history yet. */
+    readonly runs: Effect.Effect<FoundHistory, HistoryError>
+  }
+>() {
+  /** `history.jsonl` in the state folder. */
+  static readonly layer = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
+    Layer.effect(
+      History,
+      Effect.map(Disk, (disk) => makeHistory(disk, settings))
+    )
+
+  /** Reads what there is and writes nothing: a dry run is no run. */
+  static readonly layerDryRun = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
+    Layer.effect(
+      History,
+      Effect.map(Disk, (disk) => ({ ...makeHistory(disk, settings), end: () => Effect.void }))
+    )
+
+  /** For a run without a configuration, which has no state folder. */
+  static readonly layerNone: Layer.Layer<History> = Layer.succeed(History, {
+    end: () => Effect.void,
+    runs: Effect.succeed({ runs: [], unreadable: 0 })
+  })
+}

@@ -1,0 +1,371 @@
+import { dirname } from "node:path"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { archiveKey, fileNameOf, type JobKey, labelOf } from "../config/JobKey.ts"
+import type { FolderName } from "../source/FolderName.ts"
+import type { FolderVerification } from "../store/Verification.ts"
+import { Disk } from "../system/Disk.ts"
+import { quoted } from "../text/Text.ts"
+import { type JobStanding, keyOf, Standing, type StandingError } from "./JobState.ts"
+import { described, type Outcome } from "./StateFolder.ts"
+
+/** What `metrics_file` holds: the text format of Prometheus, version 0.0.4, for node_exporter's textfile collector. */
+
+type Labels = ReadonlyArray<readonly [name: string, value: string]>
+
+interface Sample {
+  readonly labels: Labels
+  readonly value: number
+}
+
+interface Family {
+  readonly name: string
+  readonly help: string
+  readonly samples: ReadonlyArray<Sample>
+}
+
+const outcomes: ReadonlyArray<Outcome> = ["ok", "failed", "not_started", "interrupted"]
+
+/** The whole file. Families without a sample are left out. */
+export const render = (
+  standings: ReadonlyArray<JobStanding>,
+  verified: ReadonlyMap<FolderName, FolderVerification> = new Map()
+): string =>
+  [...familiesOf(standings), ...verifiedFamilies(standings, verified)]
+    .filter(({ samples }) => samples.length > 0)
+    .map(({ help, name, samples }) =>
+      [
+        `# HELP ${name} ${escapedHelp(help)}`,
+        `# TYPE ${name} gauge`,
+        ...samples.map((sample) => `${name}{${labels(sample.labels)}} ${sample.value}`)
+      ].join("\n")
+    )
+    .map((family) => `${family}\n`)
+    .join("")
+
+/** A text with what it says of a job's last run replaced, and all the rest of it as it is. */
+export const withJobAlone = (text: string, standing: JobStanding): string => {
+  const job = `{${labels(jobLabels(standing))}`
+  const alone = standing.kind === "archive" ? { ...standing, folders: [] } : { ...standing, datasets: [] }
+  const fresh = new Map(blocksOf(render([alone])).map((block) => [nameOf(block), block]))
+  const kept = blocksOf(text).map((block) => {
+    const replacement = fresh.get(nameOf(block))
+    fresh.delete(nameOf(block))
+    if (replacement === undefined) return block
+    const others = block.filter((line) => !line.startsWith(`${nameOf(block)}${job}`))
+    return [...others, ...replacement.filter((line) => !line.startsWith("#"))]
+  })
+  return [...kept, ...fresh.values()].map((block) => `${block.join("\n")}\n`).join("")
+}
+
+const ownerLine = "# zipper state: "
+
+/** A text that says at its beginning, in a comment, in which state folder that is kept which it tells of. */
+export const withOwner = (text: string, stateDir: string): string =>
+  `${ownerLine}${escapedHelp(stateDir)}\n${text}`
+
+/**
+ * The state folder that a text tells of, when that is another one than `stateDir`: two configurations write to one file, and
+ * each removes what the other said. Undefined, too, when the text does not say, as those of before.
+ */
+export const otherOwner = (text: string | undefined, stateDir: string): string | undefined => {
+  if (text?.startsWith(ownerLine) !== true) return undefined
+  const owner = text.slice(ownerLine.length).split("\n", 1)[0]
+  return owner === escapedHelp(stateDir) ? undefined : owner
+}
+
+/** The lines of each family. */
+const blocksOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
+  text
+    .split(/^(?=# HELP )/m)
+    .map((block) => block.split("\n").filter((line) => line !== ""))
+    .filter(([help]) => help?.startsWith("# HELP ") === true)
+
+const nameOf = ([help]: ReadonlyArray<string>): string => help?.split(" ")[2] ?? ""
+
+const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family> => {
+  const items = standings.flatMap(itemsOf)
+  const jobs = standings.map((standing) => ({ standing, labels: jobLabels(standing) }))
+  const ofItems = (name: string, help: string, value: (item: Item) => number | undefined): Family => ({
+    name: `zipper_${name}`,
+    help,
+    samples: items.flatMap((item) => sample(item.labels, value(item)))
+  })
+  const ofJobs = (
+    name: string,
+    help: string,
+    value: (standing: JobStanding) => number | undefined
+  ): Family => ({
+    name: `zipper_${name}`,
+    help,
+    samples: jobs.flatMap((each) => sample(each.labels, value(each.standing)))
+  })
+  return [
+    ofItems(
+      "last_success_timestamp_seconds",
+      "When the last run began that archived the folder or found it unchanged, or replicated the dataset or found it up to date.",
+      ({ success }) => success
+    ),
+    ofItems(
+      "last_attempt_timestamp_seconds",
+      "When the last run began that tried the folder or dataset.",
+      ({ attempt }) => attempt
+    ),
+    ofItems(
+      "last_attempt_failed",
+      "1 if the last attempt at the folder or dataset failed or was refused, else 0.",
+      ({ failed }) => (failed ? 1 : 0)
+    ),
+    ofItems(
+      "last_duration_seconds",
+      "How long it took to archive the folder or to send the dataset, the last time that was done.",
+      ({ seconds }) => seconds
+    ),
+    ofItems(
+      "last_bytes",
+      "Uncompressed bytes of the folder, or bytes sent of the dataset, the last time that was done.",
+      ({ bytes }) => bytes
+    ),
+    ofItems("archive_bytes", "Size of the folder's current archive.", ({ zipBytes }) => zipBytes),
+    ofItems("archive_files", "Files in the folder's current archive.", ({ files }) => files),
+    ofJobs("last_run_timestamp_seconds", "When the job's last run began.", ({ last_run }) =>
+      secondsOf(last_run.started_at_utc)
+    ),
+    ofJobs(
+      "last_run_success_timestamp_seconds",
+      "When the job's last run began in which nothing failed.",
+      (standing) => secondsOf(standing.last_success_utc)
+    ),
+    ofJobs(
+      "last_run_duration_seconds",
+      "How long the job's last run took.",
+      ({ last_run }) => last_run.seconds
+    ),
+    ofJobs(
+      "last_run_bytes",
+      "Uncompressed bytes archived, or bytes sent, by the job's last run.",
+      ({ last_run }) => last_run.bytes
+    ),
+    ofJobs(
+      "last_run_failures",
+      "Folders or datasets that failed or were refused in the job's last run.",
+      ({ last_run }) => last_run.failures
+    ),
+    {
+      name: "zipper_last_run_outcome",
+      help: "1 for how the job's last run ended (ok, failed, not_started, interrupted), 0 for the others.",
+      samples: jobs.flatMap((each) =>
+        outcomes.map((outcome) => ({
+          labels: [...each.labels, ["outcome", outcome] as const],
+          value: each.standing.last_run.outcome === outcome ? 1 : 0
+        }))
+      )
+    }
+  ]
+}
+
+/** Of the current archives. A result says nothing any more once another archive was published; when there was one stays. */
+const verifiedFamilies = (
+  standings: ReadonlyArray<JobStanding>,
+  verified: ReadonlyMap<FolderName, FolderVerification>
+): ReadonlyArray<Family> => {
+  const archived = new Map(
+    standings.flatMap((each) =>
+      each.kind === "archive" ? each.folders.map((item) => [item.folder, item.archived_at_utc] as const) : []
+    )
+  )
+  const all = [...verified].flatMap(([folder, { current }]) =>
+    current === undefined
+      ? []
+      : [{ folder, current, labels: [["job", labelOf(archiveKey)] as const, ["folder", folder] as const] }]
+  )
+  return [
+    {
+      name: "zipper_last_verified_timestamp_seconds",
+      help: "When the folder's current archive was last read back by verify.",
+      samples: all.flatMap(({ current, labels: pairs }) => sample(pairs, secondsOf(current.verified_at_utc)))
+    },
+    {
+      name: "zipper_last_verify_failed",
+      help: "1 if verify found the folder's current archive damaged or lost, or could not tell, else 0; none once another one is published.",
+      samples: all.flatMap(({ current, folder, labels: pairs }) => {
+        const now = archived.get(folder)
+        const isAbout = now === undefined || current.archived_at_utc === now
+        const isGood = current.result === "good" || current.result === "foreign"
+        return isAbout ? sample(pairs, isGood ? 0 : 1) : []
+      })
+    }
+  ]
+}
+
+interface Item {
+  readonly labels: Labels
+  readonly success: number | undefined
+  readonly attempt: number | undefined
+  readonly failed: boolean
+  readonly seconds: number | undefined
+  readonly bytes: number | undefined
+  readonly zipBytes: number | undefined
+  readonly files: number | undefined
+}
+
+const itemsOf = (standing: JobStanding): ReadonlyArray<Item> =>
+  standing.kind === "archive"
+    ? standing.folders.map((folder) => ({
+        labels: [...jobLabels(standing), ["folder", folder.folder]],
+        success: secondsOf(folder.last_success_utc),
+        attempt: secondsOf(folder.last_attempt_utc),
+        failed: folder.result === "failed",
+        seconds: folder.seconds,
+        bytes: folder.bytes,
+        zipBytes: folder.zip_bytes,
+        files: folder.files
+      }))
+    : standing.datasets.map((dataset) => ({
+        labels: [...jobLabels(standing), ["dataset", dataset.dataset]],
+        success: secondsOf(dataset.last_success_utc),
+        attempt: secondsOf(dataset.last_attempt_utc),
+        failed: dataset.result === "failed" || dataset.result === "refused",
+        seconds: dataset.seconds,
+        bytes: dataset.bytes,
+        zipBytes: undefined,
+        files: undefined
+      }))
+
+const jobLabels = (standing: JobStanding): Labels => [["job", labelOf(keyOf(standing))]]
+
+const sample = (labels: Labels, value: number | undefined): ReadonlyArray<Sample> =>
+  value === undefined ? [] : [{ labels, value }]
+
+/** Seconds since 1970; undefined for what is no time. */
+const secondsOf = (utc: string | undefined): number | undefined => {
+  const millis = utc === undefined ? Number.NaN : Date.parse(utc)
+  return Number.isNaN(millis) ? undefined : millis / 1000
+}
+
+const labels = (pairs: Labels): string =>
+  pairs.map(([name, value]) => `${name}="${escapedValue(value)}"`).join(",")
+
+const escapedValue = (value: string): string =>
+  value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")
+
+const escapedHelp = (text: string): string => text.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")
+
+/** Where metrics go, and what they are about. */
+export interface MetricsSettings {
+  readonly path: string
+  /** The state folder of the configuration: the file says whose it is. */
+  readonly dir: string
+  /** Those of the configuration; what is left of others is passed over. */
+  readonly jobs: ReadonlyArray<JobKey>
+}
+
+/** Tells a monitor how things stand. */
+export class Metrics extends Context.Tag("zipper/Metrics")<
+  Metrics,
+  {
+    /**
+     * After a run: replaces what the monitor reads. `standing` is how the job stands then, whether that could be written
+     * down or not. With `alone` it is only about the job's last run: what the monitor was told of its folders or datasets, and of
+     * other jobs, stays. Never fails: what goes wrong is a warning.
+     */
+    readonly refresh: (standing: JobStanding, alone: boolean) => Effect.Effect<void>
+    /** The same when no run ended, but something else is known of archives. */
+    readonly rewrite: Effect.Effect<void>
+  }
+>() {
+  /** A file for node_exporter's textfile collector, replaced atomically and readable by everybody. */
+  static readonly layer = (settings: MetricsSettings): Layer.Layer<Metrics, never, Disk | Standing> =>
+    Layer.effect(Metrics, makeFile(settings))
+
+  /** Says what it would write. */
+  static readonly layerDryRun = (path: string): Layer.Layer<Metrics> =>
+    Layer.succeed(Metrics, {
+      refresh: () => Effect.logInfo(`would write the metrics to ${path}`),
+      rewrite: Effect.logInfo(`would write the metrics to ${path}`)
+    })
+
+  /** No metrics_file is configured. */
+  static readonly layerNone: Layer.Layer<Metrics> = Layer.succeed(Metrics, {
+    refresh: () => Effect.void,
+    rewrite: Effect.void
+  })
+}
+
+/** The whole of what the monitor reads, or `before` with the run of the job `after` alone. */
+export const metricsText = (
+  standing: typeof Standing.Service,
+  jobs: ReadonlyArray<JobKey>,
+  after: JobStanding | undefined,
+  alone: boolean,
+  before: string | undefined
+): Effect.Effect<string, StandingError> =>
+  alone && before !== undefined && after !== undefined
+    ? Effect.succeed(withJobAlone(before, after))
+    : Effect.all([
+        Effect.forEach(jobs, (job) =>
+          after !== undefined && fileNameOf(job) === fileNameOf(keyOf(after))
+            ? Effect.succeed(after)
+            : standing.load(job)
+        ),
+        standing.verified
+      ]).pipe(
+        Effect.map(([standings, verified]) =>
+          render(
+            standings.filter((each) => each !== undefined),
+            verified
+          )
+        )
+      )
+
+/** Jobs that end at the same instant write one after the other; more often than this they do not. */
+const rewrites = 3
+
+const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettings) {
+  const disk = yield* Disk
+  const standing = yield* Standing
+
+  const write = Effect.fnUntraced(function* (content: string, draft: string) {
+    yield* disk.remove(draft)
+    yield* disk.write(draft, content).pipe(
+      // The collector is another user.
+      Effect.zipRight(disk.setMode(draft, 0o644)),
+      Effect.zipRight(disk.rename(draft, path)),
+      Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged)),
+      Effect.uninterruptible
+    )
+    yield* disk.sync(`${dirname(path)}/.`)
+  })
+
+  const refresh = Effect.fn("Metrics.refresh")(
+    function* (after: JobStanding | undefined, alone: boolean) {
+      // Each job has its own draft; the collector reads every name that ends in .prom.
+      const draft = `${path}.${after === undefined ? "verify" : fileNameOf(keyOf(after))}.new`
+      const owner = otherOwner(yield* disk.read(path), dir)
+      if (owner !== undefined) {
+        yield* Effect.logWarning(
+          `${path} had the metrics of another configuration, whose state is in ${quoted(owner)}, and they are replaced: give each configuration a metrics_file of its own`
+        )
+      }
+      const text = Effect.flatMap(disk.read(path), (before) =>
+        // What another configuration said does not stay.
+        metricsText(standing, jobs, after, alone && otherOwner(before, dir) === undefined, before)
+      ).pipe(Effect.map((whole) => withOwner(whole, dir)))
+      for (let n = 0; n < rewrites; n += 1) {
+        const content = yield* text
+        yield* write(content, draft)
+        // Another job may have ended since, and its figures may have been overwritten with older ones.
+        if ((yield* text) === content) return
+      }
+    },
+    Effect.catchAll((error) =>
+      Effect.logWarning(
+        error._tag === "DiskError"
+          ? described("no metrics were written", error)
+          : `no metrics were written: ${error.message}`
+      )
+    )
+  )
+  return { refresh, rewrite: refresh(undefined, false) }
+})

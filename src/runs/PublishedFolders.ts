@@ -1,0 +1,99 @@
+import * as Effect from "effect/Effect"
+import { archiveKey } from "../config/JobKey.ts"
+import type { FolderName } from "../source/FolderName.ts"
+import { type ArchiveSet, Archives, isSameSet, type Which } from "../store/PublishedArchive.ts"
+import { bytes } from "../text/Text.ts"
+import { Standing } from "./JobState.ts"
+
+const none: ReadonlyArray<FolderName> = []
+
+/**
+ * Folders of which runs have published archives, by what they left elsewhere than beside those; in no order, some perhaps twice.
+ * Where that cannot be read it warns, and knows of none.
+ */
+export const published = Effect.gen(function* () {
+  const standing = yield* (yield* Standing).load(archiveKey)
+  const folders = standing?.kind === "archive" ? standing.folders : []
+  const archived = folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined)
+  return [...(yield* (yield* Archives).recorded), ...archived.map(({ folder }) => folder)]
+}).pipe(
+  Effect.catchAll((error) =>
+    Effect.as(
+      Effect.logWarning(`folders of which nothing is left may not be noticed: ${error.message}`),
+      none
+    )
+  )
+)
+
+/**
+ * The folders that lost their archive, sorted: something says that one was published, and there is no zip, by a look at the target.
+ * One that is being published for the first time is not lost.
+ */
+export const lostArchives = Effect.gen(function* () {
+  const archives = yield* Archives
+  const known = new Set<FolderName>([...(yield* archives.folders), ...(yield* published)])
+  return yield* Effect.filter(
+    [...known].sort(),
+    (folder) =>
+      Effect.gen(function* () {
+        if ((yield* archives.size(folder, "current")) > 0) return false
+        const set = yield* archives.open(folder, "current")
+        return set === undefined || (set.file === undefined && !set.interrupted)
+      }).pipe(
+        // One folder that cannot be looked at does not hide the others; it is said, and is not called lost.
+        Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), false))
+      ),
+    { concurrency: 16 }
+  )
+})
+
+/**
+ * Archives that are not what was published, by a look at the target that reads no zip: a current one of another size, a previous
+ * one that is gone. `resized`: whether a folder's current zip may have another size; it saves reading what lies beside the others.
+ */
+export const findFlaws = (resized: (folder: FolderName) => boolean = () => true) =>
+  Effect.gen(function* () {
+    const archives = yield* Archives
+    const flawed = (folder: FolderName, which: Which) =>
+      Effect.gen(function* () {
+        const set = yield* archives.open(folder, which)
+        const flaw = set === undefined ? undefined : flawOf(set)
+        if (set === undefined || flaw === undefined) return []
+        // A run may publish meanwhile.
+        return isSameSet(set, yield* archives.open(folder, which)) ? [flaw] : []
+      })
+    const found = yield* Effect.forEach(
+      yield* archives.folders,
+      (folder) =>
+        Effect.gen(function* () {
+          const current = resized(folder) ? yield* flawed(folder, "current") : []
+          const hasPrevious = (yield* archives.size(folder, "previous")) > 0
+          return [...current, ...(hasPrevious ? [] : yield* flawed(folder, "previous"))]
+        }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
+      { concurrency: 4 }
+    )
+    return found.flat()
+  })
+
+const flawOf = ({ file, folder, interrupted, state, which }: ArchiveSet): Flaw | undefined => {
+  if (interrupted) return undefined
+  if (which === "previous") {
+    return file === undefined
+      ? { folder, which, problem: "is not there, though one was published" }
+      : undefined
+  }
+  return file === undefined || state === undefined || file.size === state.zip_size
+    ? undefined
+    : {
+        folder,
+        which,
+        problem: `has ${bytes(file.size)}, and ${bytes(state.zip_size)} were published`
+      }
+}
+
+/** How an archive differs from what was published, by a look at it; to be read after its name. */
+export interface Flaw {
+  readonly folder: FolderName
+  readonly which: Which
+  readonly problem: string
+}

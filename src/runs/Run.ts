@@ -1,0 +1,38 @@
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { Outcome } from "./StateFolder.ts"
+
+/** How a run ended, whatever it was: what history, standing, messages and pings are made from. */
+export interface RunEnd<A> {
+  /** Short id of the run. */
+  readonly run: string
+  /** UTC, to the second. */
+  readonly startedAt: string
+  readonly seconds: number
+  readonly outcome: Outcome
+  /** Why it could not begin, or broke off as a whole. */
+  readonly error: string | undefined
+  /** What it came to; undefined when it did not come to its end. */
+  readonly summary: A | undefined
+}
+
+const longest = 2000
+
+/** Of a long message: the reason stands there, behind a path that may have thousands of characters. */
+const endKept = 500
+
+/** A message without its middle: one that holds a program's whole output must not fill the history. */
+export const shortened = (message: string): string =>
+  message.length <= longest
+    ? message
+    : `${message.slice(0, longest - endKept)} […] ${message.slice(-endKept)}`
+
+/** The job cannot start; nothing was done. */
+export class PreflightError extends Data.TaggedError("PreflightError")<{
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+/** Any step before the first folder that fails ends the run with its own message. */
+export const asPreflight = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.mapError(effect, (error) => new PreflightError({ message: error.message, cause: error }))

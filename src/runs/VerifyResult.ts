@@ -1,0 +1,278 @@
+import * as Schema from "effect/Schema"
+import { FolderName } from "../source/FolderName.ts"
+import { namesOf, type SetFinding, type Which } from "../store/PublishedArchive.ts"
+import type { ArchiveIdentity } from "../store/Verification.ts"
+import { countField, document, optional, seconds, secondsOf, text, undelivered } from "../text/Document.ts"
+import { shellWord, shellWords } from "../text/ShellWord.ts"
+import { bytes, count, duration } from "../text/Text.ts"
+
+/** What the folder's other archive turned out to be; `usable`: its zip is good, whatever lies beside it. */
+export type Other = "usable" | "foreign" | "damaged" | "none"
+
+/** What a person needs to know where an archive is not good. */
+interface Situation {
+  readonly verdict: Verdict
+  readonly which: Which
+  readonly other: Other
+  /** Nothing is left of the folder's archives. */
+  readonly lost: boolean
+  /** The configuration, for commands. */
+  readonly config: string
+  /** Absolute path of the target. */
+  readonly target: string
+}
+
+/** What to do, a line each; a line that begins with blanks is a command for any shell. */
+export const advice = (situation: Situation): ReadonlyArray<string> => {
+  const { config, lost, target, verdict, which } = situation
+  const { findings, folder, result } = verdict
+  switch (result) {
+    case "good":
+    case "foreign":
+      return []
+    case "unsettled":
+      return findings.some(({ file }) => file === journal)
+        ? ["a run finishes or undoes what was begun; look again afterwards:", run(config), look(situation)]
+        : ["look again when that is put right:", look(situation)]
+    case "missing":
+      if (which === "previous" && !lost && !verdict.remains) {
+        return [
+          "there is one before the current one from its next change on. The current one:",
+          look(situation, "current")
+        ]
+      }
+      return [
+        ...fromTheOther(situation),
+        ...(which === "previous" && verdict.remains
+          ? [takesItsPlace(folder)]
+          : ["a new one, if the folder is still in the source:", again(folder, config)]),
+        ...(lost
+          ? [
+              "if it was removed for good, from the source too, then have it forgotten:",
+              command(["rm", "-f", `${target}/.zipper/index/${folder}`])
+            ]
+          : [])
+      ]
+    case "damaged": {
+      const { zip } = namesOf(folder, which)
+      const next =
+        which === "current"
+          ? ["a new one, of what is in the source now:", again(folder, config)]
+          : [takesItsPlace(folder)]
+      if (!findings.some(({ file }) => file === zip)) {
+        return ["nothing is lost: the archive itself is good, and can be restored", ...next]
+      }
+      const unreadable = verdict.zipBytes === 0
+      const rest =
+        situation.other === "usable" || situation.other === "foreign" || unreadable
+          ? []
+          : [
+              "no other archive of it is good. What can still be read of this one:",
+              unzip(`${target}/${folder}/${zip}`)
+            ]
+      return [...fromTheOther(situation), ...rest, ...next]
+    }
+  }
+}
+
+const takesItsPlace = (folder: FolderName): string =>
+  `the next archive that is published for ${folder} takes its place`
+
+const fromTheOther = ({
+  config,
+  other,
+  target,
+  verdict: { folder },
+  which
+}: Situation): ReadonlyArray<string> => {
+  const [what, prev] =
+    which === "current" ? ["the archive before it", ["--prev"]] : ["the current archive", []]
+  const { zip } = namesOf(folder, which === "current" ? "previous" : "current")
+  switch (other) {
+    case "usable":
+      return [
+        `${what} is good. Files from there:`,
+        command(["zipper", "restore", folder, ...prev, "--to", "DIR", "--config", config])
+      ]
+    case "foreign":
+      return [
+        `${what} was made by another program, and its checksums are right. Files from there:`,
+        unzip(`${target}/${folder}/${zip}`)
+      ]
+    case "damaged":
+    case "none":
+      return []
+  }
+}
+
+/** Name of what an interrupted publication leaves: findings about it are about the folder as a whole. */
+export const journal = ".publish"
+
+const command = (words: ReadonlyArray<string>): string => `  ${shellWords(words)}`
+const run = (config: string) => command(["zipper", "run", "--config", config])
+const again = (folder: FolderName, config: string) =>
+  command(["zipper", "run", "--config", config, "--force", "--folder", folder])
+const unzip = (zip: string) => command(["unzip", zip, "-d", "DIR"])
+const look = ({ config, verdict, which }: Situation, at: Which = which) =>
+  command(["zipper", "verify", "--config", config, ...(at === "previous" ? ["--prev"] : []), verdict.folder])
+
+/** What is said of a zip of another program; `zip` is its path. To be read after the folder's name. */
+export const foreignText = (zip: string): string => {
+  const path = shellWord(zip)
+  return `made by another program, and its checksums are right; \`unzip -t ${path}\` checks its entries, \`unzip ${path} -d DIR\` restores it`
+}
+
+/** What one archive turned out to be. */
+export interface Verdict {
+  readonly folder: FolderName
+  /**
+   * `foreign`: another program made it, and it has the checksums that are known of it. `missing`: there is no zip.
+   * `unsettled`: a publication was interrupted, the archive was replaced each time it was being read, or it may not be
+   * read, or its folder not be looked at; none of them says that anything is damaged.
+   */
+  readonly result: "good" | "foreign" | "damaged" | "missing" | "unsettled"
+  /** Files in the archive and their uncompressed bytes, as far as it could be read. */
+  readonly files: number
+  readonly bytes: number
+  readonly zipBytes: number
+  readonly millis: number
+  readonly findings: ReadonlyArray<SetFinding>
+  /** Something of it is there, if only a file beside it. */
+  readonly remains: boolean
+  /** Which archive it is, as far as its own files say. */
+  readonly identity: ArchiveIdentity
+}
+
+/** All archives that were asked for. */
+export interface VerifySummary {
+  readonly which: Which
+  readonly verdicts: ReadonlyArray<Verdict>
+  /** Folders that have archives, but none before the current one; nobody asked for those by name. */
+  readonly without: ReadonlyArray<FolderName>
+  readonly millis: number
+  /** Why a message about it could not be delivered, once that was tried. */
+  readonly undelivered?: string
+}
+
+const tally = ({ verdicts }: VerifySummary) => {
+  const of = (result: Verdict["result"]) => verdicts.filter((verdict) => verdict.result === result).length
+  return {
+    good: of("good"),
+    foreign: of("foreign"),
+    damaged: of("damaged"),
+    missing: of("missing"),
+    unsettled: of("unsettled")
+  }
+}
+
+const zipBytesOf = ({ verdicts }: VerifySummary): number =>
+  verdicts.reduce((sum, { zipBytes }) => sum + zipBytes, 0)
+
+/** Whether nothing is wrong with any archive that was asked for, as far as can be told, and there was one. */
+export const allGood = ({ verdicts }: VerifySummary): boolean =>
+  verdicts.length > 0 && verdicts.every(({ result }) => result === "good" || result === "foreign")
+
+/** The archives of which something is wrong, or nothing can be said: the name of each zip, with the first thing that is wrong. */
+export const failuresOf = ({ verdicts, which }: VerifySummary) =>
+  verdicts.flatMap(({ findings, folder, result }) => {
+    if (result === "good" || result === "foreign") return []
+    const [first] = findings
+    const more = findings.length > 1 ? ` (and ${count(findings.length - 1, "other finding")})` : ""
+    const reason = `${result}: ${first === undefined ? "nothing more is known" : describeFinding(first)}${more}`
+    return [{ name: namesOf(folder, which).zip, reason }]
+  })
+
+/** `1,204 files, 3.4 GiB, good (12 s)`: what an archive that is good gets said of it. */
+export const describe = (verdict: Verdict): string =>
+  `${count(verdict.files, "file")}, ${bytes(verdict.bytes)}, ${verdict.result} (${duration(verdict.millis)})`
+
+/** `ABCD.zip at "docs/a.txt": its CRC-32 is wrong`: one finding for the log. */
+export const describeFinding = ({ entry, file, problem }: SetFinding): string => {
+  if (entry !== undefined) return `${file} at ${entry}: ${problem}`
+  return /^(?:is|has|was|cannot) /.test(problem) ? `${file} ${problem}` : `${file}: ${problem}`
+}
+
+/** `3 good, 1 damaged; 5.2 GiB read in 34 s`: the last line. */
+export const totals = (summary: VerifySummary): string => {
+  const { damaged, foreign, good, missing, unsettled } = tally(summary)
+  const counts = [
+    `${good} good`,
+    ...(foreign > 0 ? [`${foreign} of another program`] : []),
+    `${damaged} damaged`,
+    ...(missing > 0 ? [`${missing} missing`] : []),
+    ...(unsettled > 0 ? [`${unsettled} unsettled`] : [])
+  ]
+  const which = summary.which === "current" ? "" : "archives before the current ones: "
+  return `${which}${counts.join(", ")}; ${bytes(zipBytesOf(summary))} read in ${duration(summary.millis)}`
+}
+
+/** The document of `verify --json`; documented in the README. */
+export const documentOf = (summary: VerifySummary): VerifyDocument => ({
+  version: 1,
+  which: summary.which,
+  ...tally(summary),
+  bytes: zipBytesOf(summary),
+  seconds: secondsOf(summary.millis),
+  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
+  folders: summary.verdicts.map((verdict) => ({
+    folder: verdict.folder,
+    result: verdict.result,
+    files: verdict.files,
+    bytes: verdict.bytes,
+    zip_bytes: verdict.zipBytes,
+    seconds: secondsOf(verdict.millis),
+    findings: verdict.findings
+  }))
+})
+
+/** What is said of an archive that is not there; `lost`: nothing is left of the folder's archives, and there were some. */
+export const absent = (folder: FolderName, which: Which, lost: boolean): SetFinding => ({
+  file: namesOf(folder, which).zip,
+  problem: lost
+    ? "is missing: nothing is left of the archives of this folder, and runs have published some"
+    : which === "current"
+      ? "is missing: there is no current archive"
+      : "is missing: there is no archive before the current one"
+})
+
+/** One thing that is wrong with an archive or with a file beside it. */
+const VerifyFinding = Schema.Struct({
+  file: text("the file in the folder that it is about"),
+  entry: optional(text("the entry of the zip, in quotes, with what cannot be seen escaped")),
+  problem: text("what is wrong, to be read after the file or the entry")
+})
+
+/** One archive. */
+const VerifyFolder = Schema.Struct({
+  folder: FolderName,
+  result: Schema.Literal("good", "foreign", "damaged", "missing", "unsettled").annotations({
+    description:
+      "foreign: made by another program, and its checksums are right; missing: there is no such archive; unsettled: a publication was interrupted, the archive was replaced each time while it was read, or its folder cannot be looked at"
+  }),
+  files: countField("regular files in the archive, as far as it could be read"),
+  bytes: countField("their size, uncompressed"),
+  zip_bytes: countField("size of the archive"),
+  seconds: seconds("time it took"),
+  findings: Schema.Array(VerifyFinding).annotations({
+    description: "all that is wrong; none when it is good"
+  })
+})
+
+/** What `verify --json` prints. */
+export const VerifyDocument = document({
+  which: Schema.Literal("current", "previous"),
+  good: countField("archives of which every bit is what was published"),
+  foreign: countField(
+    "archives that another program made, and whose checksums are right; their entries are not looked at"
+  ),
+  damaged: countField(
+    "archives of which something is not; above 0 the exit status is 1, as with the two below"
+  ),
+  missing: countField("archives that are not there"),
+  unsettled: countField("archives of which nothing can be said yet"),
+  bytes: countField("size of all these archives"),
+  seconds: seconds("time it took"),
+  undelivered,
+  folders: Schema.Array(VerifyFolder)
+})
+export type VerifyDocument = typeof VerifyDocument.Type

@@ -1,0 +1,86 @@
+import * as RawPath from "../text/RawPath.ts"
+
+/** A path that is not UTF-8, and the name that stands for it in the archive. */
+interface Escaped {
+  readonly path: RawPath.RawPath
+  readonly name: string
+}
+
+/** The archive names of a folder's paths. */
+interface Names {
+  /** One for each path, in the order of the paths. */
+  readonly names: ReadonlyArray<string>
+  /** Entries whose own last part had to be escaped (not those that merely lie below such a directory). */
+  readonly escaped: ReadonlyArray<Escaped>
+}
+
+/**
+ * The archive names of all paths of one folder (in byte order, so that a directory comes before what it
+ * holds). What is UTF-8 keeps its bytes. In anything else each byte that is no part of a UTF-8 character
+ * becomes `%` and two hexadecimal digits; when another entry has that very name, `~1`, `~2`, … is added. What
+ * lies in an escaped directory lies below the escaped name. The same paths always get the same names, and no
+ * two entries share one.
+ */
+export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
+  const texts = paths.map(RawPath.toText)
+  const names = texts.filter((text) => text !== undefined)
+  if (names.length === paths.length) return { names, escaped: [] }
+
+  // An escaped name has a % in it, so that only such a name can be in its way.
+  const taken = new Set(names.filter((name) => name.includes("%")))
+  const byPath = new Map<string, string>()
+  const escaped: Array<Escaped> = []
+  const all = paths.map((path, index) => {
+    const text = texts[index]
+    if (text !== undefined) return text
+    const slash = path.lastIndexOf("/")
+    const parent = path.slice(0, Math.max(slash, 0))
+    const last = RawPath.fromLatin1(path.slice(slash + 1))
+    const below = slash === -1 ? "" : `${byPath.get(parent) ?? escape(RawPath.fromLatin1(parent))}/`
+    const name = free(taken, below + (RawPath.toText(last) ?? escape(last)))
+    taken.add(name)
+    byPath.set(path, name)
+    if (RawPath.toText(last) === undefined) escaped.push({ path, name })
+    return name
+  })
+  return { names: all, escaped }
+}
+
+/** Whether `name` is not simply the path's own bytes, so that the path has to be recorded beside it. */
+export const isEscaped = (entry: { readonly path: RawPath.RawPath; readonly name: string }): boolean =>
+  entry.path !== entry.name && entry.path !== RawPath.fromText(entry.name)
+
+/** The text with every byte that is no part of a UTF-8 character written as `%XX`. */
+export const escape = (bytes: RawPath.RawPath): string => {
+  const text = RawPath.toText(bytes)
+  if (text !== undefined) return text
+  const kept = bytes.replace(
+    utf8OrByte,
+    (match, character: string | undefined) =>
+      character ?? `%${match.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
+  )
+  return Buffer.from(kept, "latin1").toString("utf8")
+}
+
+// The well-formed sequences of the Unicode standard (table 3-7), over bytes held as latin1; or any one byte.
+const utf8OrByte = new RegExp(
+  [
+    "([\\x00-\\x7f]",
+    "[\\xc2-\\xdf][\\x80-\\xbf]",
+    "\\xe0[\\xa0-\\xbf][\\x80-\\xbf]",
+    "[\\xe1-\\xec\\xee\\xef][\\x80-\\xbf]{2}",
+    "\\xed[\\x80-\\x9f][\\x80-\\xbf]",
+    "\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}",
+    "[\\xf1-\\xf3][\\x80-\\xbf]{3}",
+    "\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2})",
+    "[\\x00-\\xff]"
+  ].join("|"),
+  "g"
+)
+
+const free = (taken: ReadonlySet<string>, name: string): string => {
+  if (!taken.has(name)) return name
+  let suffix = 1
+  while (taken.has(`${name}~${suffix}`)) suffix += 1
+  return `${name}~${suffix}`
+}

@@ -1,0 +1,63 @@
+import * as Schema from "effect/Schema"
+import { FolderName } from "../source/FolderName.ts"
+import { Md5, Sha256 } from "../system/Hasher.ts"
+
+const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
+
+/** `<target>/ABCD/.state.json`: what the current archive is and what it was made from. */
+export const FolderState = Schema.Struct({
+  version: Schema.Literal(1),
+  folder: FolderName,
+  /** Manifest.hash of what was archived. */
+  manifest_sha256: Sha256,
+  /** Manifest.stampsHash of what was archived. Older states come without. */
+  stamps_sha256: Schema.optionalWith(Sha256, { exact: true }),
+  /** Manifest.isUnsettled was true at listing: the next comparison of manifests proves nothing. */
+  unsettled: Schema.optionalWith(Schema.Literal(true), { exact: true }),
+  /** The folder holds files with several names, so `zfs diff` alone cannot be trusted for it. */
+  hard_links: Schema.Boolean,
+  /** As in the metadata. */
+  snapshot: Schema.String,
+  archived_at_utc: Schema.String,
+  files: Count,
+  /** Uncompressed. */
+  bytes: Count,
+  zip_size: Count,
+  zip_md5: Md5,
+  zip_sha256: Sha256,
+  /** Places in the folder that were mounts of their own (see MissingMounts). Older states come without: not known. */
+  mounts: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
+  /** Places in the folder that were accepted although a btrfs snapshot shows only an empty folder in place of a subvolume. */
+  hollow: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
+  /**
+   * SHA-256 of the text of `metadata.json`, and of `metadata.prev.json` where there is one, as they were published together
+   * with this: what they say of time and snapshot can be compared with nothing else. Older archives come without.
+   */
+  metadata_sha256: Schema.optionalWith(Sha256, { exact: true }),
+  prev_metadata_sha256: Schema.optionalWith(Sha256, { exact: true })
+})
+export type FolderState = typeof FolderState.Type
+
+/** `<target>/.zipper/failures/ABCD.json`: the folder's last attempt failed; it is due until one succeeds. */
+export const FolderFailure = Schema.Struct({
+  version: Schema.Literal(1),
+  folder: FolderName,
+  run: Schema.String,
+  failed_at_utc: Schema.String,
+  /** How many attempts in a row have failed, over all runs. */
+  failures: Count,
+  error: Schema.String
+})
+export type FolderFailure = typeof FolderFailure.Type
+
+/** What the store knows of a folder. */
+export interface FolderRecord {
+  readonly state: FolderState | undefined
+  /** Size of `ABCD.zip` as it lies there now; undefined when there is none. */
+  readonly zipSize: number | undefined
+  /** Name of a file that belongs beside the current archive and is missing or empty. */
+  readonly incomplete?: string | undefined
+  /** `verify` found that the current archive is damaged. */
+  readonly damaged?: true
+  readonly failure: FolderFailure | undefined
+}

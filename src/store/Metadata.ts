@@ -1,0 +1,72 @@
+import * as Schema from "effect/Schema"
+import type { Manifest } from "../source/Manifest.ts"
+import type { Checksums } from "../system/Hasher.ts"
+
+/**
+ * Checksum files as coreutils writes and reads them: `<hex>  <name>` and a newline, so that `sha256sum -c` and
+ * `md5sum -c` pass in the folder where file and archive lie. Archive names hold nothing that needs escaping.
+ */
+export const encodeChecksums = (digest: string, name: string): string => `${digest}  ${name}\n`
+
+/** What a checksum file says. */
+interface ChecksumLine {
+  /** Lower-case hexadecimal. */
+  readonly digest: string
+  /** Undefined when the file holds a bare digest, as some tools write it. */
+  readonly name: string | undefined
+}
+
+/** The first line of a checksum file, in text or binary (`*`) form; undefined when it is none. */
+export const parseChecksums = (content: string): ChecksumLine | undefined => {
+  const line = content.split("\n", 1)[0]?.trimEnd() ?? ""
+  const match = /^([0-9a-fA-F]{32,128})(?: [ *](.+))?$/.exec(line)
+  const digest = match?.[1]
+  return digest === undefined ? undefined : { digest: digest.toLowerCase(), name: match?.[2] }
+}
+
+/** `metadata.json` beside an archive: exactly these keys, in this order. */
+export const Metadata = Schema.Struct({
+  zip_name: Schema.String,
+  /** Regular files as named in the archive, sorted by the bytes of their UTF-8 names. */
+  files: Schema.Array(Schema.String),
+  zip_md5: Schema.String,
+  zip_sha256: Schema.String,
+  total_files: Schema.Number,
+  /** Uncompressed. */
+  total_bytes: Schema.Number,
+  /** `2025-01-01T12:00:00Z`. */
+  created_at_utc: Schema.String,
+  /** Source.snapshotName; of archives that older versions made the dataset and an @ stand before it. */
+  snapshot: Schema.String
+})
+export type Metadata = typeof Metadata.Type
+
+/** The metadata of an archive made from `manifest`. `createdAt` is in milliseconds since 1970. */
+export const make = (options: {
+  readonly manifest: Manifest
+  readonly checksums: Checksums
+  readonly createdAt: number
+  readonly snapshot: string
+}): Metadata => ({
+  zip_name: `${options.manifest.folder}.zip`,
+  files: options.manifest.entries
+    .filter((entry) => entry.kind === "file")
+    .map((entry) => entry.name)
+    .sort(byUtf8Bytes),
+  zip_md5: options.checksums.md5,
+  zip_sha256: options.checksums.sha256,
+  total_files: options.manifest.files,
+  total_bytes: options.manifest.bytes,
+  created_at_utc: utcSeconds(options.createdAt),
+  snapshot: options.snapshot
+})
+
+/** The file's content: JSON with two spaces and a newline at the end. */
+export const encode = (metadata: Metadata): string => `${JSON.stringify(metadata, null, 2)}\n`
+
+/** `2025-01-01T12:00:00Z`, without fractions. */
+export const utcSeconds = (millis: number): string => `${new Date(millis).toISOString().slice(0, 19)}Z`
+
+// JavaScript compares UTF-16 units, which puts emoji before U+E000..U+FFFF; UTF-8 bytes do not.
+const byUtf8Bytes = (a: string, b: string): number =>
+  a === b ? 0 : Buffer.compare(Buffer.from(a, "utf8"), Buffer.from(b, "utf8"))

@@ -1,0 +1,234 @@
+import { dirname, join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { FolderName, parse } from "../source/FolderName.ts"
+import { Disk } from "../system/Disk.ts"
+import { isLasting, type Mount, parseMountInfo } from "../system/MountTable.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { realPath } from "../zfs/SourceLayout.ts"
+import type { Layout } from "./Layout.ts"
+import { type Corrupt, load, makeJobFolder, replace } from "./Records.ts"
+import { isFolder } from "./SafeFolder.ts"
+import { type BrokenFolder, StoreError } from "./StoreError.ts"
+
+/** A mounted file system that holds a folder. */
+const Holder = Schema.Struct({
+  /** As RawPath.display writes it. */
+  mountpoint: Schema.String,
+  /** `ext4`, `zfs`, `nfs4` …; empty where the system does not say. */
+  type: Schema.String
+})
+export type Holder = typeof Holder.Type
+
+/**
+ * What source and target lay on at the last run that could use them. Kept on another file system than the target: when that is
+ * not mounted, its own state is not there either.
+ */
+export const PlaceMounts = Schema.Struct({
+  version: Schema.Literal(1),
+  source_path: Schema.optionalWith(Schema.String, { exact: true }),
+  source: Schema.optionalWith(Holder, { exact: true }),
+  target_path: Schema.String,
+  target: Holder
+})
+export type PlaceMounts = typeof PlaceMounts.Type
+
+/** `<target>/.zipper/mounts.json`: folders of the target that were mounts of their own at the last run. */
+export const FolderMounts = Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) })
+
+/** The mount that a folder lies in: the longest mount point, and of several there the last one. `path` has no symlinks. */
+export const holderOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Holder => {
+  let best: Mount | undefined
+  for (const mount of mounts.filter(({ type }) => type !== "autofs")) {
+    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
+    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
+  }
+  return { mountpoint: RawPath.display(best?.mountpoint ?? RawPath.fromLatin1("/")), type: best?.type ?? "" }
+}
+
+/** Whether what held the folder before is not mounted now: the folder lies in what is mounted above that place. */
+export const isMissing = (before: Holder, now: Holder): boolean =>
+  before.mountpoint !== now.mountpoint && isBelow(before.mountpoint, now.mountpoint)
+
+const isBelow = (path: string, ancestor: string): boolean =>
+  path.startsWith(ancestor.endsWith("/") ? ancestor : `${ancestor}/`)
+
+/** Why a run must not use the folder of this `key` of the configuration, and what to do. `record`: the file that says so. */
+export const notMounted = (key: string, path: string, before: Holder, record: string): string =>
+  `${key} ${path} lay on ${before.type === "" ? "what" : `the ${before.type} file system that`} was mounted at ${before.mountpoint} at the last run, and nothing is mounted there now: mount it; or, if it is not to be mounted any more, remove ${record}`
+
+/**
+ * A target whose disk or share is not mounted is a folder like any other, and archives written into it are out of sight as soon as
+ * it is mounted again. What source and target lay on is remembered in files that are not on the target, and which folders
+ * of the target are mounts of their own in the target's `.zipper`.
+ */
+
+/** The kernel's list of mounts; undefined where there is none to read (Linux has one), and devices have to tell. */
+const mountList = Effect.gen(function* () {
+  if (process.platform !== "linux") return undefined
+  const bytes = yield* (yield* Disk).readBytes("/proc/self/mountinfo")
+  return bytes === undefined ? undefined : parseMountInfo(Buffer.from(bytes).toString("latin1"))
+})
+
+const resolved = (path: string) =>
+  Effect.map(realPath(path), (real) => (real === undefined ? RawPath.fromText(path) : real))
+
+const holder = Effect.fnUntraced(function* (mounts: ReadonlyArray<Mount> | undefined, path: string) {
+  const real = yield* resolved(path)
+  return mounts === undefined ? yield* holderByDevice(RawPath.display(real)) : holderOf(mounts, real)
+})
+
+/** The mount point is the highest folder above that is on the same device. */
+const holderByDevice = Effect.fnUntraced(function* (path: string) {
+  const disk = yield* Disk
+  const device = (yield* disk.stat(`${path}/.`))?.dev
+  let top = path
+  while (top !== dirname(top) && (yield* disk.stat(`${dirname(top)}/.`))?.dev === device) top = dirname(top)
+  return { mountpoint: top, type: "" } satisfies Holder
+})
+
+const PlaceMountsFile = Schema.parseJson(PlaceMounts, { space: 2 })
+
+/** What source and target lie on now. Fails when what one of them lay on at the last run is not mounted. */
+export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrupt: Corrupt) {
+  // To look into a folder mounts what autofs, say, mounts on demand.
+  for (const path of [layout.source, layout.target]) {
+    if (path !== undefined) yield* (yield* Disk).stat(`${path}/.`)
+  }
+  const mounts = yield* mountList
+  const now: PlaceMounts = {
+    version: 1,
+    ...(layout.source === undefined
+      ? {}
+      : { source_path: layout.source, source: yield* holder(mounts, layout.source) }),
+    target_path: layout.target,
+    target: yield* holder(mounts, layout.target)
+  }
+  for (const record of layout.places) {
+    const before = yield* load(
+      record,
+      Schema.decodeUnknownOption(PlaceMountsFile),
+      corrupt,
+      "what source and target lay on is not known"
+    )
+    if (before === undefined) continue
+    const missing =
+      before.target_path === now.target_path && isMissing(before.target, now.target)
+        ? notMounted("target_path", now.target_path, before.target, record)
+        : before.source !== undefined &&
+            now.source !== undefined &&
+            before.source_path === now.source_path &&
+            isMissing(before.source, now.source)
+          ? notMounted("source_path", layout.source ?? "", before.source, record)
+          : undefined
+    if (missing !== undefined) {
+      return yield* new StoreError({
+        reason: "NotMounted",
+        path: layout.target,
+        message: missing,
+        transient: false
+      })
+    }
+  }
+  return { mounts, now }
+})
+
+/** Remembers what source and target lie on, in the first of the files that is not on the target itself and can be written. */
+export const rememberPlaces = Effect.fnUntraced(function* (
+  layout: Layout,
+  { mounts, now }: Effect.Effect.Success<ReturnType<typeof requirePlaces>>
+) {
+  // What is mounted at / cannot be missing.
+  if (now.target.mountpoint === "/" && (now.source?.mountpoint ?? "/") === "/") return
+  const text = `${Schema.encodeSync(PlaceMountsFile)(now)}\n`
+  const errors: Array<string> = []
+  for (const record of layout.places) {
+    const { mountpoint } = yield* holder(mounts, dirname(record))
+    // When the target is not mounted, the folder of the log or the lock is not there either, and that is noticed.
+    if (mountpoint !== "/" && mountpoint === now.target.mountpoint) continue
+    const written = yield* Effect.either(remember(record, text))
+    if (written._tag === "Right") return
+    errors.push(written.left.message)
+  }
+  if (errors.length === 0) return
+  yield* Effect.logWarning(
+    `a later run will not notice when source or target are not mounted, since what they lie on cannot be written down: ${errors.join("; ")}`
+  )
+})
+
+const remember = Effect.fnUntraced(function* (record: string, text: string) {
+  if ((yield* (yield* Disk).read(record)) !== text) yield* replace(record, text)
+})
+
+const FolderMountsFile = Schema.parseJson(FolderMounts, { space: 2 })
+
+/**
+ * Folders of the target that were mounts of their own and are not any more, without those in `accepted`; and which folders are to
+ * be written down, if they have changed.
+ */
+export const unmounted = Effect.fnUntraced(function* (
+  layout: Layout,
+  accepted: ReadonlyArray<FolderName>,
+  corrupt: Corrupt
+) {
+  const disk = yield* Disk
+  const before = (yield* isFolder(layout.job))
+    ? ((yield* load(
+        layout.mounts,
+        Schema.decodeUnknownOption(FolderMountsFile),
+        corrupt,
+        "which folders of the target were mounted is not known"
+      ))?.folders ?? [])
+    : []
+  // What is mounted on demand is mounted by this. One that cannot be is not in the list afterwards.
+  yield* Effect.forEach(
+    before,
+    (folder) =>
+      disk
+        .stat(`${join(layout.target, folder)}/.`)
+        .pipe(Effect.catchAll((error) => Effect.logDebug(error.message))),
+    { discard: true }
+  )
+  const mounted = yield* mountedFolders(layout)
+  const gone = before.filter((folder) => !mounted.has(folder))
+  const missing = gone.filter((folder) => !accepted.includes(folder))
+  const broken = missing.map(
+    (folder): BrokenFolder => ({
+      folder,
+      reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: zipper run --force --folder ${folder}`
+    })
+  )
+  const folders = [...new Set([...mounted, ...missing])].sort()
+  return { broken, folders, changed: [...before].sort().join() !== folders.join() }
+})
+
+/** Writes down which folders of the target are mounts of their own. */
+export const rememberFolders = Effect.fnUntraced(function* (
+  layout: Layout,
+  folders: ReadonlyArray<FolderName>
+) {
+  yield* makeJobFolder(layout.job)
+  yield* replace(layout.mounts, `${Schema.encodeSync(FolderMountsFile)({ version: 1, folders })}\n`)
+})
+
+const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
+  const disk = yield* Disk
+  const mounts = yield* mountList
+  const found = new Set<FolderName>()
+  if (mounts !== undefined) {
+    const target = yield* resolved(layout.target)
+    for (const { mountpoint } of mounts.filter(isLasting)) {
+      const folder = parse(RawPath.relativeTo(target, mountpoint) ?? "")
+      if (folder !== undefined) found.add(folder)
+    }
+    return found
+  }
+  const device = (yield* disk.stat(`${layout.target}/.`))?.dev
+  for (const name of yield* disk.list(layout.target)) {
+    const folder = parse(name)
+    if (folder === undefined) continue
+    const stat = yield* disk.stat(join(layout.target, folder))
+    if (stat?.kind === "directory" && stat.dev !== device) found.add(folder)
+  }
+  return found
+})

@@ -1,0 +1,312 @@
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
+import { Hasher } from "../system/Hasher.ts"
+import { isSameFile, type PreviousArchive } from "../zip/ArchiveIndex.ts"
+import type { FolderState } from "./FolderState.ts"
+import type { FolderLayout } from "./Layout.ts"
+import * as PublishPlan from "./PublishPlan.ts"
+import { decodeState } from "./Records.ts"
+import { discard, linkOrCopy, move } from "./SafeFolder.ts"
+import {
+  asStoreError,
+  fromDisk,
+  type Publication,
+  type Published,
+  type Staging,
+  StoreError
+} from "./StoreError.ts"
+
+/** Finishes the steps, from wherever they were left, and makes that durable. */
+export const forward = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  steps: ReadonlyArray<PublishPlan.Step>
+) {
+  const disk = yield* Disk
+  for (const { action, name } of steps) {
+    const place = join(paths.home, name)
+    yield* action === "replace" ? move(join(paths.next, name), place) : disk.remove(place)
+  }
+  yield* disk.sync(paths.home)
+})
+
+/** Undoes the steps, from wherever they were left, and makes that durable. */
+export const back = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  steps: ReadonlyArray<PublishPlan.Step>
+) {
+  const disk = yield* Disk
+  for (const { existed, name } of [...steps].reverse()) {
+    const place = join(paths.home, name)
+    yield* existed ? move(join(paths.old, name), place) : disk.remove(place)
+  }
+  yield* disk.sync(paths.home)
+})
+
+/** A journal that makes no sense. */
+export const unreadable = (path: string) =>
+  new StoreError({
+    reason: "Other",
+    path,
+    message: `the record of an unfinished publication, ${path}, cannot be understood`,
+    transient: false
+  })
+
+/**
+ * Ends a publication that is done or undone. The journal goes first, durably: were it to come back after a
+ * power cut when the next publication has begun, it would undo that.
+ */
+export const settle = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
+  const disk = yield* Disk
+  yield* disk.remove(journal)
+  yield* disk.sync(paths.work)
+  yield* discard(paths.work)
+})
+
+/** The staged zip is the one that the publication describes. */
+export const inspect = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  staging: Staging,
+  { metadata, state }: Publication
+) {
+  const disk = yield* Disk
+  const stat = yield* disk.stat(staging.zip)
+  const wrong =
+    stat?.kind !== "file"
+      ? "it is not there"
+      : stat.size !== state.zip_size
+        ? `it has ${stat.size} bytes instead of ${state.zip_size}`
+        : state.folder !== paths.folder || metadata.zip_name !== paths.names.zip
+          ? "it belongs to another folder"
+          : metadata.zip_md5 !== state.zip_md5 || metadata.zip_sha256 !== state.zip_sha256
+            ? "its checksums contradict each other"
+            : undefined
+  if (wrong === undefined) return
+  return yield* new StoreError({
+    reason: "Other",
+    path: staging.zip,
+    message: `cannot publish ${paths.folder}: the new archive ${staging.zip} is not the one that was verified: ${wrong}`,
+    transient: false
+  })
+})
+
+/** What is published in the folder now. The archive itself is read, unless `checked` is what came of that. */
+export const survey = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  checked: PreviousArchive | undefined
+) {
+  const disk = yield* Disk
+  const n = paths.names
+  const present = new Set<string>()
+  let zip: DiskStat | undefined
+  for (const name of PublishPlan.publishedNames(paths.folder)) {
+    const stat = yield* disk.stat(join(paths.home, name))
+    if (stat === undefined) continue
+    if (stat.kind !== "file") {
+      return yield* new StoreError({
+        reason: "Unsafe",
+        path: join(paths.home, name),
+        message: `cannot publish ${paths.folder}: ${join(paths.home, name)} is ${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file; move it away`,
+        transient: false
+      })
+    }
+    present.add(name)
+    if (name === n.zip) zip = stat
+  }
+  const content = (name: string) =>
+    present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined)
+  const state = decodeState(paths, yield* content(n.state))
+  const stays = metadataThatStays(state, content(n.prevMetadata))
+  if (zip === undefined) {
+    return { present, current: { _tag: "Absent" } as const, prevMetadataSha256: yield* stays }
+  }
+  // Its size alone would let an archive that has rotted push out the good one before it.
+  const known = state === undefined || state.zip_size === zip.size
+  const unchanged = checked !== undefined && isSameFile(checked.file, zip)
+  const measured = unchanged ? checked.checksums : known ? yield* measure(join(paths.home, n.zip)) : undefined
+  const found = {
+    zipSize: zip.size,
+    state,
+    measured,
+    md5: yield* content(n.md5),
+    sha256: yield* content(n.sha256),
+    metadata: yield* content(n.metadata)
+  }
+  const current = PublishPlan.judge(found)
+  return { present, current, prevMetadataSha256: yield* stays }
+})
+
+/** SHA-256 of `metadata.prev.json`: as it was published or, where nobody knows that, as it lies there. */
+const metadataThatStays = <E>(
+  state: FolderState | undefined,
+  read: Effect.Effect<string | undefined, E>
+): Effect.Effect<string | undefined, E> =>
+  state?.prev_metadata_sha256 === undefined
+    ? Effect.map(read, (text) => (text === undefined ? undefined : PublishPlan.digestOf(text)))
+    : Effect.succeed(state.prev_metadata_sha256)
+
+const measure = Effect.fnUntraced(function* (path: string) {
+  const hasher = yield* Hasher
+  return yield* hasher.hash(path).pipe(
+    Effect.mapError(
+      (error) =>
+        new StoreError({
+          reason: "Other",
+          path,
+          message: `cannot read the archive that is to become the previous one: ${error.message}`,
+          transient: error.transient,
+          cause: error
+        })
+    )
+  )
+})
+
+/**
+ * How an archive is published (names as in FolderLayout):
+ *
+ * 1. Everything new is written to `next`, everything that it replaces is hard-linked into `old`, all of it is
+ *    synced. Until here nothing that is published has been touched, and a crash or an error costs nothing.
+ * 2. A synced journal that lists the steps is renamed to `commit`, and that name is synced. From here on the
+ *    publication is finished by whoever comes next.
+ * 3. Each new file is renamed over the old one: ABCD.zip is at every instant the one or the other.
+ * 4. The folder is synced. What is noted of it is brought up to date (`note`: whatever happens from here on, it is published);
+ *    then the journal is removed, and the rest of the work area.
+ *
+ * An error after 2 undoes it: the journal is first renamed to `abort`, and that name synced, so that a crash
+ * while undoing is followed by more undoing; then the links in `old` are renamed back.
+ */
+export const publish = (
+  paths: FolderLayout,
+  staging: Staging,
+  publication: Publication,
+  note: Effect.Effect<void, never, Disk>
+) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const plan = yield* restore(prepare(paths, staging, publication))
+      yield* commit(paths, plan).pipe(
+        Effect.catchAll((error) =>
+          undo(paths).pipe(
+            Effect.mapError((second) => unfinished(paths, error, second)),
+            Effect.zipRight(Effect.fail(error))
+          )
+        )
+      )
+      yield* note
+      yield* settle(paths, paths.commit).pipe(
+        Effect.catchAll((error) =>
+          Effect.logWarning(
+            `published; but its work area could not be removed, the next run does that: ${error.message}`
+          )
+        )
+      )
+      return {
+        folder: paths.folder,
+        zip: join(paths.home, paths.names.zip),
+        rotated: plan.rotates,
+        ...(plan.same ? { same: true as const } : {})
+      } satisfies Published
+    })
+  ).pipe(asStoreError(`cannot publish ${paths.folder}`))
+
+const unfinished = (paths: FolderLayout, first: DiskError | StoreError, second: DiskError | StoreError) => {
+  const error = first._tag === "DiskError" ? fromDisk(`cannot publish ${paths.folder}`)(first) : first
+  return new StoreError({
+    reason: error.reason,
+    path: error.path,
+    message: `${error.message}; what it had begun could not be undone either (${second.message}): the next run puts that right before anything else`,
+    transient: error.transient,
+    cause: first
+  })
+}
+
+const prepare = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  staging: Staging,
+  publication: Publication
+) {
+  const disk = yield* Disk
+  yield* inspect(paths, staging, publication)
+  const { current, present, prevMetadataSha256 } = yield* survey(paths, publication.previous)
+  if (current._tag === "Damaged") {
+    yield* Effect.logWarning(
+      `the current archive ${paths.names.zip} is damaged: ${current.reason}; it is replaced and does not become the previous one`
+    )
+  }
+  const { metadata, state } = publication
+  const plan = PublishPlan.make({
+    folder: paths.folder,
+    metadata,
+    state,
+    current,
+    present,
+    prevMetadataSha256
+  })
+  if (plan.rotates && current._tag === "Whole" && current.metadata === undefined) {
+    yield* Effect.logWarning(
+      `there is no metadata for the current archive ${paths.names.zip}, since ${paths.names.metadata} ${current.without}: it becomes the previous one without`
+    )
+  }
+  const zip = join(paths.next, paths.names.zip)
+  if (staging.zip !== zip) yield* bring(staging.zip, zip, state.zip_sha256)
+  yield* Effect.forEach(plan.writes, ({ content, name }) => disk.write(join(paths.next, name), content), {
+    discard: true
+  })
+  const currentSha256 = current._tag === "Whole" ? current.checksums.sha256 : undefined
+  if (plan.rotates) {
+    const previous = join(paths.next, paths.names.prevZip)
+    yield* linkOrCopy(join(paths.home, paths.names.zip), previous, currentSha256)
+    yield* disk.sync(previous)
+  }
+  yield* disk.makeFolder(paths.old)
+  const replaced = plan.steps.filter((step) => step.existed)
+  yield* Effect.forEach(
+    replaced,
+    ({ name }) =>
+      linkOrCopy(
+        join(paths.home, name),
+        join(paths.old, name),
+        name === paths.names.zip ? currentSha256 : undefined
+      ),
+    { discard: true }
+  )
+  yield* disk.sync(zip)
+  yield* Effect.forEach(
+    [paths.next, paths.old, paths.work, paths.home, `${paths.home}/..`],
+    (path) => disk.sync(path),
+    { discard: true }
+  )
+  yield* disk.write(paths.draft, PublishPlan.encodeJournal(plan))
+  return plan
+})
+
+// Staging has tried a rename; a mount that has appeared since needs a copy, which is compared with what was verified.
+const bring = Effect.fnUntraced(function* (from: string, to: string, sha256: string) {
+  const disk = yield* Disk
+  yield* disk.rename(from, to).pipe(
+    Effect.catchIf(
+      (error) => error.code === "EXDEV",
+      () => disk.copy(from, to, sha256).pipe(Effect.zipRight(disk.remove(from)))
+    )
+  )
+})
+
+const commit = Effect.fnUntraced(function* (paths: FolderLayout, plan: PublishPlan.PublishPlan) {
+  const disk = yield* Disk
+  yield* disk.rename(paths.draft, paths.commit)
+  yield* disk.sync(paths.work)
+  yield* forward(paths, plan.steps)
+})
+
+const undo = Effect.fnUntraced(function* (paths: FolderLayout) {
+  const disk = yield* Disk
+  const text = yield* disk.read(paths.commit)
+  // The very rename that commits has failed: there is nothing to undo.
+  if (text === undefined) return
+  const journal = PublishPlan.decodeJournal(paths.folder, text)
+  if (journal === undefined) return yield* unreadable(paths.commit)
+  yield* disk.rename(paths.commit, paths.abort)
+  yield* disk.sync(paths.work)
+  yield* back(paths, journal.steps)
+  yield* settle(paths, paths.abort)
+})

@@ -1,0 +1,220 @@
+import { createHash } from "node:crypto"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { FolderName } from "../source/FolderName.ts"
+import type { Checksums } from "../system/Hasher.ts"
+import { FolderState } from "./FolderState.ts"
+import { names } from "./Layout.ts"
+import * as ChecksumFile from "./Metadata.ts"
+import * as Metadata from "./Metadata.ts"
+
+/** Everything the tool publishes in a folder, in the order in which a publication replaces it. */
+export const publishedNames = (folder: FolderName): ReadonlyArray<string> => {
+  const n = names(folder)
+  return [n.prevZip, n.prevMd5, n.prevSha256, n.prevMetadata, n.zip, n.md5, n.sha256, n.metadata, n.state]
+}
+
+/** What lies in the folder as its current archive, before a publication. */
+export interface Found {
+  /** Undefined when there is no archive. */
+  readonly zipSize: number | undefined
+  /** `.state.json`, if it is there and can be understood. */
+  readonly state: FolderState | undefined
+  /** Digests of the archive as it lies there, taken when there is no state to know them from. */
+  readonly measured: Checksums | undefined
+  /** Content of the checksum files and of `metadata.json`. */
+  readonly md5: string | undefined
+  readonly sha256: string | undefined
+  readonly metadata: string | undefined
+}
+
+/** What becomes of the current archive when a new one is published. */
+export type Current =
+  | { readonly _tag: "Absent" }
+  /** It is not what was published. It must not take the place of a good previous archive. */
+  | { readonly _tag: "Damaged"; readonly reason: string }
+  /**
+   * It becomes the previous one. Without metadata when none is there that describes it, and `without` says what is there
+   * instead: an archive by itself is worth keeping, and a made-up list of files would be a lie.
+   */
+  | {
+      readonly _tag: "Whole"
+      readonly checksums: Checksums
+      readonly metadata: Metadata.Metadata
+    }
+  | {
+      readonly _tag: "Whole"
+      readonly checksums: Checksums
+      readonly metadata: undefined
+      /** To be read after "metadata.json". */
+      readonly without: string
+    }
+
+// Archives of the older tool come without a SHA-256 in their metadata.
+const decodeMetadata = Schema.decodeUnknownOption(
+  Schema.parseJson(Schema.Struct({ ...Metadata.Metadata.fields, zip_sha256: Schema.optional(Schema.String) }))
+)
+
+/** Whether the current archive is worth being the previous one. */
+export const judge = (found: Found): Current => {
+  if (found.zipSize === undefined) return { _tag: "Absent" }
+  const { measured, state } = found
+  if (state !== undefined && state.zip_size !== found.zipSize) {
+    return damaged(`it has ${found.zipSize} bytes and was published with ${state.zip_size}`)
+  }
+  if (state !== undefined && measured !== undefined && measured.sha256 !== state.zip_sha256) {
+    return damaged("its SHA-256 is not the one that was published")
+  }
+  const checksums = state === undefined ? measured : { md5: state.zip_md5, sha256: state.zip_sha256 }
+  if (checksums === undefined) return damaged("nothing is known of it")
+  const metadata = Option.getOrUndefined(
+    found.metadata === undefined ? Option.none() : decodeMetadata(found.metadata)
+  )
+  const matches =
+    metadata === undefined
+      ? undefined
+      : metadata.zip_md5.toLowerCase() === checksums.md5 &&
+        (metadata.zip_sha256 ?? checksums.sha256).toLowerCase() === checksums.sha256
+  if (state === undefined) {
+    const md5 = found.md5 === undefined ? undefined : ChecksumFile.parseChecksums(found.md5)
+    const sha256 = found.sha256 === undefined ? undefined : ChecksumFile.parseChecksums(found.sha256)
+    if (md5 !== undefined && md5.digest !== checksums.md5) return damaged("its MD5 is not the one beside it")
+    if (sha256 !== undefined && sha256.digest !== checksums.sha256) {
+      return damaged("its SHA-256 is not the one beside it")
+    }
+    if (matches === false) return damaged("its checksums are not those in its metadata")
+  }
+  const without = (why: string): Current => ({ _tag: "Whole", checksums, metadata: undefined, without: why })
+  if (found.metadata === undefined) return without("is missing")
+  // Written anew, a text that was changed would have the digest of a good one.
+  const published = state?.metadata_sha256
+  if (published !== undefined && published !== digestOf(found.metadata)) {
+    return without("is damaged: it is not the text that was published")
+  }
+  if (metadata === undefined) return without("cannot be understood")
+  if (matches === false) return without("is that of another archive")
+  return { _tag: "Whole", checksums, metadata: { ...metadata, zip_sha256: checksums.sha256 } }
+}
+
+const damaged = (reason: string): Current => ({ _tag: "Damaged", reason })
+
+/** One file of the folder that a publication replaces or removes. */
+export const Step = Schema.Struct({
+  name: Schema.String,
+  action: Schema.Literal("replace", "remove"),
+  /** The name was taken before: undoing the step puts that file back, otherwise it removes the name. */
+  existed: Schema.Boolean
+})
+export type Step = typeof Step.Type
+
+/** All that a publication does, made before anything is touched. */
+export interface PublishPlan {
+  readonly folder: FolderName
+  /** The current archive becomes the previous one. */
+  readonly rotates: boolean
+  /** The new archive has the bytes of the current one. */
+  readonly same: boolean
+  /** Small files to write beside the new archive. */
+  readonly writes: ReadonlyArray<{ readonly name: string; readonly content: string }>
+  /** In order; undone in the opposite order. */
+  readonly steps: ReadonlyArray<Step>
+}
+
+/**
+ * The plan that makes a new archive current. `present` are the names that exist in the folder now, `prevMetadataSha256` is
+ * what the state is to say of `metadata.prev.json` where the previous archive stays as it is.
+ */
+export const make = (options: {
+  readonly folder: FolderName
+  readonly metadata: Metadata.Metadata
+  readonly state: FolderState
+  readonly current: Current
+  readonly present: ReadonlySet<string>
+  readonly prevMetadataSha256?: string | undefined
+}): PublishPlan => {
+  const { current, folder, metadata, present, state } = options
+  const n = names(folder)
+  const text = Metadata.encode(metadata)
+  // The same bytes are no new generation: they would only push the previous one out.
+  const same = current._tag === "Whole" && current.checksums.sha256 === state.zip_sha256
+  const rotates = current._tag === "Whole" && !same
+  const previous =
+    rotates && current.metadata !== undefined
+      ? Metadata.encode(previousMetadata(folder, current.metadata))
+      : undefined
+  const previousDigest = rotates ? previous && digestOf(previous) : options.prevMetadataSha256
+  const { prev_metadata_sha256: _, ...fields } = state
+  const published: FolderState = {
+    ...fields,
+    metadata_sha256: digestOf(text),
+    ...(previousDigest === undefined ? {} : { prev_metadata_sha256: previousDigest })
+  }
+  const writes = [
+    { name: n.md5, content: ChecksumFile.encodeChecksums(state.zip_md5, n.zip) },
+    { name: n.sha256, content: ChecksumFile.encodeChecksums(state.zip_sha256, n.zip) },
+    { name: n.metadata, content: text },
+    { name: n.state, content: encodeState(published) }
+  ]
+  if (rotates) {
+    writes.push(
+      { name: n.prevMd5, content: ChecksumFile.encodeChecksums(current.checksums.md5, n.prevZip) },
+      { name: n.prevSha256, content: ChecksumFile.encodeChecksums(current.checksums.sha256, n.prevZip) }
+    )
+    if (previous !== undefined) writes.push({ name: n.prevMetadata, content: previous })
+  }
+  const fresh = new Set([...writes.map((write) => write.name), n.zip, ...(rotates ? [n.prevZip] : [])])
+  const steps = publishedNames(folder).flatMap((name): ReadonlyArray<Step> => {
+    const existed = present.has(name)
+    if (fresh.has(name)) return [{ name, action: "replace", existed }]
+    // Metadata of the archive that was the previous one until now.
+    return rotates && name === n.prevMetadata && existed ? [{ name, action: "remove", existed }] : []
+  })
+  return { folder, rotates, same, writes, steps }
+}
+
+// The keys in the order of the schema, whatever order they came in.
+const previousMetadata = (folder: FolderName, metadata: Metadata.Metadata): Metadata.Metadata => ({
+  zip_name: names(folder).prevZip,
+  files: metadata.files,
+  zip_md5: metadata.zip_md5.toLowerCase(),
+  zip_sha256: metadata.zip_sha256,
+  total_files: metadata.total_files,
+  total_bytes: metadata.total_bytes,
+  created_at_utc: metadata.created_at_utc,
+  snapshot: metadata.snapshot
+})
+
+/** SHA-256 of a text as it is written to a file. */
+export const digestOf = (text: string): string => createHash("sha256").update(text, "utf8").digest("hex")
+
+const encodeState = (state: FolderState): string =>
+  `${JSON.stringify(Schema.encodeSync(FolderState)(state), null, 2)}\n`
+
+/**
+ * The record of a publication that has begun: from the moment it is there under its name, the publication is
+ * finished or undone by whoever comes next, and no longer forgotten.
+ */
+export const Journal = Schema.Struct({
+  version: Schema.Literal(1),
+  folder: FolderName,
+  steps: Schema.Array(Step)
+}).pipe(
+  // A name from elsewhere would make recovery move files that are none of its business.
+  Schema.filter(
+    (journal) =>
+      journal.steps.every((step) => publishedNames(journal.folder).includes(step.name)) ||
+      "a name that is no file of this folder"
+  )
+)
+export type Journal = typeof Journal.Type
+
+const JournalFile = Schema.parseJson(Journal)
+
+export const encodeJournal = (plan: PublishPlan): string =>
+  `${JSON.stringify({ version: 1, folder: plan.folder, steps: plan.steps })}\n`
+
+/** The journal of `folder`, or undefined when the content cannot be understood. */
+export const decodeJournal = (folder: FolderName, content: string): Journal | undefined =>
+  Option.getOrUndefined(
+    Option.filter(Schema.decodeUnknownOption(JournalFile)(content), (journal) => journal.folder === folder)
+  )

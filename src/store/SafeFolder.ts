@@ -1,0 +1,131 @@
+import { basename, dirname, join } from "node:path"
+import * as Effect from "effect/Effect"
+import { Disk, DiskError } from "../system/Disk.ts"
+import { explain } from "../system/Errno.ts"
+import { StoreError } from "./StoreError.ts"
+
+/** Removes a file or a folder with all that is in it, never through a symlink. For places of our own only. */
+export const discard = (path: string): Effect.Effect<void, DiskError, Disk> =>
+  Effect.gen(function* () {
+    const disk = yield* Disk
+    const stat = yield* disk.stat(path)
+    if (stat === undefined) return
+    if (stat.kind !== "directory") return yield* disk.remove(path)
+    yield* Effect.forEach(yield* disk.list(path), (name) => discard(join(path, name)), { discard: true })
+    yield* disk.removeFolder(path)
+  })
+
+/**
+ * Whether there is a folder at `path`. Anything else there is refused: a symlink would let whoever made it
+ * choose where we write and remove. With `ours`, so is a folder that belongs to another user.
+ */
+export const isFolder = Effect.fnUntraced(function* (path: string, ours: "ours" | "anyone's" = "anyone's") {
+  const disk = yield* Disk
+  const stat = yield* disk.stat(path)
+  if (stat === undefined) return false
+  if (stat.kind !== "directory") {
+    return yield* refuse(
+      path,
+      `${path} is a ${stat.kind === "other" ? "fifo, socket or device" : stat.kind}, not a folder`
+    )
+  }
+  const uid = process.geteuid?.()
+  if (ours === "ours" && uid !== undefined && stat.uid !== uid) {
+    return yield* refuse(path, `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`)
+  }
+  return true
+})
+
+const refuse = (path: string, what: string) =>
+  Effect.fail(
+    new StoreError({
+      reason: "Unsafe",
+      path,
+      message: `${what}: refused, for safety. Find out who made it, then remove it`,
+      transient: false
+    })
+  )
+
+/** Makes the folder unless it is there; what is there must be a folder (see {@link isFolder}). */
+export const ensureFolder = Effect.fnUntraced(function* (
+  path: string,
+  options: { readonly mode?: number; readonly owner?: "ours" | "anyone's" } = {}
+) {
+  const disk = yield* Disk
+  if (yield* isFolder(path, options.owner)) return
+  yield* disk.makeFolder(path, options.mode)
+})
+
+/**
+ * `link`, or a copy where the file system has no hard links, forbids this one, or cannot say so properly (rclone answers EIO).
+ * What a copy would meet as well stays the failure of the link. The copy has to have `sha256`, if that is known.
+ */
+export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: string, sha256?: string) {
+  const disk = yield* Disk
+  yield* disk.link(existing, path).pipe(
+    Effect.catchIf(
+      (error) => error.code === undefined || !alsoOfCopies.has(error.code),
+      (refused) =>
+        disk.copy(existing, path, sha256).pipe(
+          Effect.mapError(
+            (error) =>
+              new DiskError({
+                ...error,
+                message: `${error.message}; it is copied since no hard link can be made there (${explain(refused.cause)})`,
+                cause: error
+              })
+          )
+        )
+    )
+  )
+})
+
+const alsoOfCopies: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ENOSPC", "EDQUOT"])
+
+/**
+ * Whether a file can be renamed from `from` to `to`, found out by doing it with an empty one. Two mounts of one file
+ * system have the same device number, and nothing can be renamed from the one to the other.
+ */
+export const canRename = Effect.fnUntraced(function* (from: string, to: string) {
+  const disk = yield* Disk
+  yield* disk.remove(from)
+  yield* disk.writeUnsynced(from, new Uint8Array())
+  return yield* disk.rename(from, to).pipe(
+    Effect.zipRight(disk.remove(to)),
+    Effect.as(true),
+    Effect.catchAll((error) =>
+      Effect.logDebug(`archives are put together inside the target: ${error.message}`).pipe(
+        Effect.zipRight(disk.remove(from)),
+        Effect.as(false)
+      )
+    )
+  )
+})
+
+/** Renames what cannot be understood to `<path>.corrupt-<n>`, with the first number that is free; the new path. */
+export const setAside = Effect.fnUntraced(function* (path: string) {
+  const disk = yield* Disk
+  const taken = new Set(yield* disk.list(dirname(path)))
+  let n = 1
+  while (taken.has(`${basename(path)}.corrupt-${n}`)) n += 1
+  const aside = `${path}.corrupt-${n}`
+  yield* disk.rename(path, aside)
+  return aside
+})
+
+/**
+ * Moves a file over whatever is at `to`, and can be repeated: nothing at `from` means that it has been done.
+ * When both are names of one file, `rename` does nothing and leaves both. That does no harm here: `to` is what
+ * it should be, and `from` goes with the work area.
+ */
+export const move = Effect.fnUntraced(function* (from: string, to: string) {
+  const disk = yield* Disk
+  if ((yield* disk.stat(from)) !== undefined) return yield* disk.rename(from, to)
+  if ((yield* disk.stat(to)) !== undefined) return
+  return yield* new StoreError({
+    reason: "Other",
+    path: to,
+    message: `neither ${from} nor ${to} is there any more: something else removed them`,
+    transient: false
+  })
+})

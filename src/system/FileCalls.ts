@@ -1,0 +1,263 @@
+import * as fs from "node:fs"
+import { constants, fstatSync, fsyncSync, type Stats } from "node:fs"
+import * as fsPromises from "node:fs/promises"
+import { promisify } from "node:util"
+import { codeOf } from "./Errno.ts"
+
+/** How to open what is only read: not through a symlink, and without waiting for a fifo's writer. */
+export const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/**
+ * Why a file that was opened by name is not one to write to; undefined when it is. Whoever may make names in its folder may have
+ * made this one for a fifo, a device, or a file of ours that lies elsewhere.
+ */
+export const notToWrite = (stats: Pick<Stats, "isFile" | "nlink">): string | undefined => {
+  if (!stats.isFile()) return "is not a regular file"
+  return stats.nlink > 1 ? "is a file with another name elsewhere (a hard link); remove this name" : undefined
+}
+
+/** Opens a regular file for reading. A fifo or a device in its place would block, or never end. */
+export const openRegular = async (
+  path: string
+): Promise<{ readonly file: fsPromises.FileHandle; readonly stats: Stats }> => {
+  const file = await fsPromises.open(path, readOnly)
+  try {
+    const stats = await file.stat()
+    if (!stats.isFile()) throw new Error("is not a regular file")
+    return { file, stats }
+  } catch (cause) {
+    await closeRead(file)
+    throw cause
+  }
+}
+
+/**
+ * Closes a file that was only read. What close reports is about writing: everything that was asked of this file
+ * has been answered, and the descriptor is gone either way.
+ */
+export const closeRead = async (file: fsPromises.FileHandle): Promise<void> => {
+  await Promise.allSettled([file.close()])
+}
+
+/** Reads from a regular file, which is closed afterwards. */
+export const withRegular = async <A>(
+  path: string,
+  use: (file: fsPromises.FileHandle) => Promise<A>
+): Promise<A> => {
+  const { file } = await openRegular(path)
+  try {
+    return await use(file)
+  } finally {
+    await closeRead(file)
+  }
+}
+
+/** A path as node:fs takes it: text where it is ASCII, which costs least, or else its bytes. */
+export type DirectoryPath = string | Buffer
+
+/** How a thread looks at directories. */
+export interface DirectoryCalls {
+  readonly open: (path: Buffer, flags: number) => Promise<number>
+  /** The names in a directory, a character a byte, in no order. */
+  readonly names: (path: DirectoryPath) => Promise<ReadonlyArray<string>>
+  /** `lstat`, in nanoseconds. */
+  readonly lstat: (path: DirectoryPath) => Promise<fs.BigIntStats>
+  /** The number by which the kernel knows the type of the file system, on Linux. */
+  readonly fileSystemType: (path: DirectoryPath) => Promise<bigint>
+  /**
+   * `lstat` of the paths of 0 to `count - 1`; `take`, which must not throw, gets what comes of it
+   * in order. Rejects with {@link Unseen} at the first failure, when none is under way any more.
+   */
+  readonly lstats: (
+    count: number,
+    path: (index: number) => DirectoryPath,
+    take: (index: number, stats: fs.BigIntStats) => void,
+    signal: AbortSignal
+  ) => Promise<void>
+}
+
+/** `lstat` failed for the path of this index. */
+export class Unseen extends Error {
+  readonly index: number
+  constructor(index: number, cause: unknown) {
+    super("lstat failed", { cause })
+    this.index = index
+  }
+}
+
+/** Enough to keep the kernel busy; node has four threads for it anyway. */
+const atOnce = 16
+
+const nanoseconds = { bigint: true } as const
+
+const names = (path: DirectoryPath): Promise<ReadonlyArray<string>> =>
+  new Promise((resolve, reject) => {
+    // latin1 gives one character a byte: a Buffer a name costs ten times the memory.
+    fs.readdir(path, { encoding: "latin1" }, (error, found) =>
+      error === null ? resolve(found) : reject(error)
+    )
+  })
+
+const lstat = (path: DirectoryPath): Promise<fs.BigIntStats> =>
+  new Promise((resolve, reject) => {
+    fs.lstat(path, nanoseconds, (error, stats) => (error === null ? resolve(stats) : reject(error)))
+  })
+
+const fileSystemType = (path: DirectoryPath): Promise<bigint> =>
+  new Promise((resolve, reject) => {
+    fs.statfs(path, nanoseconds, (error, stats) => (error === null ? resolve(stats.type) : reject(error)))
+  })
+
+const lstats: DirectoryCalls["lstats"] = (count, path, take, signal) =>
+  new Promise((resolve, reject) => {
+    const early = new Map<number, fs.BigIntStats>()
+    let next = 0
+    let taken = 0
+    let active = 0
+    let failure: { readonly cause: unknown } | undefined
+    const inTurn = (): void => {
+      for (let stats = early.get(taken); stats !== undefined; stats = early.get(taken)) {
+        early.delete(taken)
+        take(taken, stats)
+        taken += 1
+      }
+    }
+    const goOn = (): void => {
+      while (next < count && active < atOnce && failure === undefined) {
+        if (signal.aborted) {
+          failure = { cause: signal.reason }
+          break
+        }
+        const index = next
+        next += 1
+        active += 1
+        fs.lstat(path(index), nanoseconds, (error, stats) => {
+          active -= 1
+          if (error === null) early.set(index, stats)
+          else failure ??= { cause: new Unseen(index, error) }
+          inTurn()
+          goOn()
+        })
+      }
+      if (active > 0) return
+      if (failure === undefined) resolve()
+      else reject(failure.cause)
+    }
+    goOn()
+  })
+
+const lstatNow = (path: DirectoryPath, index: number): fs.BigIntStats => {
+  try {
+    return fs.lstatSync(path, nanoseconds)
+  } catch (cause) {
+    throw new Unseen(index, cause)
+  }
+}
+
+/**
+ * For the main thread, which must not wait for a disk: several at once, on node's own threads. Pure, so that the worker's
+ * program goes without it.
+ */
+export const waitingDirectory: DirectoryCalls = {
+  open: /* @__PURE__ */ promisify(fs.open),
+  names,
+  lstat,
+  fileSystemType,
+  lstats
+}
+
+/** For a worker thread, which may wait: a call through node's threads costs three times the call itself. */
+export const blockingDirectory: DirectoryCalls = {
+  open: async (path, flags) => fs.openSync(path, flags),
+  names: async (path) => fs.readdirSync(path, { encoding: "latin1" }),
+  lstat: async (path) => fs.lstatSync(path, nanoseconds),
+  fileSystemType: async (path) => fs.statfsSync(path, nanoseconds).type,
+  lstats: async (count, path, take, signal) => {
+    signal.throwIfAborted()
+    for (let index = 0; index < count; index += 1) take(index, lstatNow(path(index), index))
+  }
+}
+
+/** How a thread opens and reads files. */
+export interface FileCalls {
+  readonly open: (path: Buffer, flags: number) => Promise<number>
+  readonly read: (
+    fd: number,
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number
+  ) => Promise<{ readonly bytesRead: number }>
+}
+
+/**
+ * For the main thread, which must not wait for a disk. Not through a FileHandle: a call through node's threads
+ * costs ten times the call itself, which shows with 100,000 small files. Pure, so that the worker's program goes without it.
+ */
+export const waitingFile: FileCalls = {
+  open: /* @__PURE__ */ promisify(fs.open),
+  read: /* @__PURE__ */ promisify(fs.read)
+}
+
+/** For a worker thread, which has nothing else to do. */
+export const blockingFile: FileCalls = {
+  open: async (path, flags) => fs.openSync(path, flags),
+  read: async (fd, buffer, offset, length, position) => ({
+    bytesRead: fs.readSync(fd, buffer, offset, length, position)
+  })
+}
+
+/** Fills `buffer` from `position` of the file, as far as the file goes; how many bytes. */
+export const fill = async (
+  calls: FileCalls,
+  fd: number,
+  buffer: Buffer,
+  position: number
+): Promise<number> => {
+  let done = 0
+  while (done < buffer.length) {
+    const { bytesRead } = await calls.read(fd, buffer, done, buffer.length - done, position + done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  return done
+}
+
+/** What a file system answers that cannot sync at all. */
+const unsupported: ReadonlySet<string> = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"])
+
+/** A file system that does not sync: what it does not sync, and the code that it answers with. */
+export interface NotSynced {
+  readonly what: "files" | "folders"
+  readonly code: string
+}
+
+/**
+ * `fsync` of an open file or folder. Undefined when it is done; a file system that cannot do it is no failure, since nothing
+ * better can be done there. Of a folder, some network file systems answer that with EPERM.
+ */
+export const syncOpen = async (file: fsPromises.FileHandle): Promise<NotSynced | undefined> => {
+  try {
+    await file.sync()
+    return undefined
+  } catch (cause) {
+    return notSynced(cause, (await file.stat()).isDirectory())
+  }
+}
+
+/** The same of a descriptor, at once: for threads that may wait for a disk. */
+export const syncNow = (fd: number): NotSynced | undefined => {
+  try {
+    fsyncSync(fd)
+    return undefined
+  } catch (cause) {
+    return notSynced(cause, fstatSync(fd).isDirectory())
+  }
+}
+
+/** Throws what is a failure of the disk. */
+const notSynced = (cause: unknown, isFolder: boolean): NotSynced => {
+  const code = codeOf(cause)
+  if (code === undefined || !(unsupported.has(code) || (isFolder && code === "EPERM"))) throw cause
+  return { what: isFolder ? "folders" : "files", code }
+}

@@ -1,0 +1,275 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
+import * as HashSet from "effect/HashSet"
+import type * as Layer from "effect/Layer"
+import * as List from "effect/List"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import { causeText, quoted, textOf } from "../text/Text.ts"
+import { explain } from "./Errno.ts"
+import { Process } from "./Process.ts"
+import { RotatingFile, type RotatingFileSettings } from "./RotatingFile.ts"
+
+type Options = Logger.Logger.Options<unknown>
+
+/**
+ * One record as logfmt, on one line whatever it says: `time`, `level`, `run`, `folder`, `dataset`, `msg`, then the other
+ * annotations, spans and the cause. Without `stamp`, time and level are left out.
+ */
+export const logfmt = (
+  options: Options,
+  given: { readonly runId?: string; readonly stamp: boolean }
+): string => {
+  const annotations = new Map(HashMap.toEntries(options.annotations))
+  const leading = { run: given.runId, folder: undefined, dataset: undefined }
+  const pairs: Array<string> = given.stamp
+    ? [`time=${options.date.toISOString()}`, `level=${options.logLevel._tag.toLowerCase()}`]
+    : []
+  for (const [key, standIn] of Object.entries(leading)) {
+    const value = annotations.get(key) ?? standIn
+    annotations.delete(key)
+    if (value !== undefined) pairs.push(pair(key, value))
+  }
+  pairs.push(`msg=${quoted(textOf(options.message))}`)
+  for (const [key, value] of [...annotations].sort(([a], [b]) => (a < b ? -1 : 1)))
+    pairs.push(pair(key, value))
+  for (const span of List.toArray(options.spans)) {
+    pairs.push(pair(span.label, `${options.date.getTime() - span.startTime}ms`))
+  }
+  if (options.cause._tag !== "Empty") pairs.push(pair("error", causeText(options.cause)))
+  return pairs.join(" ")
+}
+
+const taken: ReadonlySet<string> = new Set(["time", "level", "msg"])
+
+const pair = (key: string, value: unknown): string => {
+  const name = key.replace(/[^\w.-]/g, "_") || "_"
+  const text = textOf([value])
+  return `${taken.has(name) ? `_${name}` : name}=${/^[\w.:/@+,-]+$/.test(text) ? text : quoted(text)}`
+}
+
+/**
+ * Gives a warning to the loggers that stand beside `self` for this record: a log that does not work must say
+ * so somewhere, and a logger cannot run effects.
+ */
+export const warnOthers = (options: Options, self: unknown, message: string): void => {
+  const loggers = FiberRefs.getOrDefault(options.context, FiberRef.currentLoggers)
+  for (const logger of HashSet.filter(loggers, (other) => other !== self)) {
+    logger.log({
+      ...options,
+      logLevel: LogLevel.Warning,
+      message: [message],
+      cause: Cause.empty,
+      spans: List.empty(),
+      annotations: HashMap.empty()
+    })
+  }
+}
+
+/**
+ * Writes every record to `file`. What goes wrong is told once to the other loggers, and the next record is
+ * tried all the same: a disk that was full may not be any more.
+ */
+export const fileLogger = (
+  file: RotatingFile,
+  options: { readonly path: string; readonly runId?: string }
+): Logger.Logger<unknown, void> => {
+  const told = new Set<string>()
+  const self: Logger.Logger<unknown, void> = Logger.make((record) => {
+    const tellOnce = (what: string, why: string) => {
+      if (told.has(what)) return
+      told.add(what)
+      warnOthers(record, self, `log file ${options.path} ${what}: ${why}`)
+    }
+    try {
+      file.append(logfmt(record, { ...options, stamp: true }))
+    } catch (cause) {
+      tellOnce("cannot be written, lines are missing from it", explain(cause))
+    }
+    if (file.rotationFailure !== undefined) {
+      tellOnce("cannot be rotated and goes on growing", file.rotationFailure)
+    }
+  })
+  return self
+}
+
+/** How lines reach syslog. */
+export interface SyslogSettings {
+  /** What lines are tagged with, before the process id. */
+  readonly tag: string
+  readonly runId?: string
+}
+
+type Severity = "debug" | "info" | "warning" | "err" | "crit"
+
+interface Line {
+  readonly severity: Severity
+  readonly text: string
+  /** Tells the other loggers of the record's fiber. */
+  readonly warn: (message: string) => void
+}
+
+/** How long one `logger` may take, and how long the end of the program waits for the last lines. */
+const patience = "5 seconds"
+const patienceMillis = 5000
+
+/** Bytes of one line: most programs called `logger` would cut it after 1 KiB. */
+const lineSize = 64 * 1024
+
+/** No more lines than this wait: a syslog that hangs must not eat the memory. */
+const capacity = 10_000
+
+/**
+ * Sends every record to syslog through `logger`, facility daemon, in batches of equal severity, from a fiber
+ * of its own, so that nobody waits for it. When the scope closes, what is left is sent first, for at most five
+ * seconds. What goes wrong is told once to the other loggers.
+ */
+export const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
+  const { run } = yield* Process
+  const queue = yield* Queue.unbounded<Line | "end">()
+  const tag = `${settings.tag}[${process.pid}]`
+  let told = false
+  let silent = false
+
+  const complain = (line: Line, why: string) => {
+    if (told) return
+    told = true
+    line.warn(`syslog gets no lines: ${why}`)
+  }
+
+  const call = (args: ReadonlyArray<string>, stdin?: string) =>
+    run({
+      program: "logger",
+      args,
+      timeoutMillis: patienceMillis,
+      ...(stdin === undefined ? {} : { stdin })
+    })
+
+  // util-linux has the option; elsewhere a long line comes in pieces. What else is wrong with `logger` shows when it gets lines.
+  const sizeOption = yield* Effect.cached(
+    call(["--help"]).pipe(
+      Effect.map(({ stderr, stdout }) =>
+        /--size\b/.test(stdout + stderr) ? ["--size", String(lineSize)] : []
+      ),
+      Effect.catchIf(
+        ({ reason }) => reason === "Other",
+        () => Effect.succeed([])
+      )
+    )
+  )
+
+  const deliver = Effect.fnUntraced(function* (lines: ReadonlyArray<Line>) {
+    const [first] = lines
+    if (first === undefined || silent) return
+    const stdin = lines.map(({ text }) => `${text}\n`).join("")
+    yield* sizeOption.pipe(
+      Effect.flatMap((size) => call(["-p", `daemon.${first.severity}`, "-t", tag, ...size], stdin)),
+      // Lines about sending lines would never end.
+      Logger.withMinimumLogLevel(LogLevel.None),
+      Effect.match({
+        onFailure: (error) => {
+          // Without the program, or with one that hangs, further lines would only cost time.
+          silent = error.reason !== "Other"
+          complain(first, error.message)
+        },
+        onSuccess: ({ exitCode, stderr }) => {
+          if (exitCode !== 0) complain(first, `logger ended with status ${exitCode}: ${stderr.trim()}`)
+        }
+      })
+    )
+  })
+
+  const drain = Effect.gen(function* () {
+    for (;;) {
+      const taken = Array.from(yield* Queue.takeBetween(queue, 1, 256))
+      const end = taken.indexOf("end")
+      const lines = (end < 0 ? taken : taken.slice(0, end)).filter((line) => line !== "end")
+      for (const batch of batches(lines)) yield* deliver(batch)
+      if (end >= 0) return
+    }
+  })
+
+  const self: Logger.Logger<unknown, void> = Logger.make((record) => {
+    const line: Line = {
+      severity: severityOf(record.logLevel),
+      text: logfmt(record, { ...settings, stamp: false }),
+      warn: (message) => warnOthers(record, self, message)
+    }
+    if (silent) return
+    if (Option.getOrElse(queue.unsafeSize(), () => 0) >= capacity)
+      return complain(line, "logger does not keep up")
+    queue.unsafeOffer(line)
+  })
+
+  yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(drain)), (fiber) =>
+    Queue.offer(queue, "end").pipe(
+      // Not join: a release must not fail, whatever became of the fiber.
+      Effect.zipRight(Fiber.await(fiber)),
+      Effect.tap((exit) =>
+        Exit.isFailure(exit) ? Effect.logWarning("syslog lacks lines", exit.cause) : Effect.void
+      ),
+      Effect.interruptible,
+      Effect.timeoutOption(patience),
+      Effect.zipRight(Fiber.interrupt(fiber))
+    )
+  )
+  return self
+})
+
+const severityOf = (level: LogLevel.LogLevel): Severity => {
+  switch (level._tag) {
+    case "Fatal":
+      return "crit"
+    case "Error":
+      return "err"
+    case "Warning":
+      return "warning"
+    case "Info":
+      return "info"
+    default:
+      return "debug"
+  }
+}
+
+/** Runs of lines with the same severity, in order. */
+const batches = (lines: ReadonlyArray<Line>): ReadonlyArray<ReadonlyArray<Line>> => {
+  const all: Array<Array<Line>> = []
+  for (const line of lines) {
+    const last = all.at(-1)
+    if (last !== undefined && last[0]?.severity === line.severity) last.push(line)
+    else all.push([line])
+  }
+  return all
+}
+
+/*
+ * Logs that outlive the run. Each adds a logger beside those that are there; the minimum log level is for all
+ * of them alike. Neither ever fails: a log that does not work is one warning to the other loggers. The
+ * annotations `run`, `folder` and `dataset` come first in every line; `runId` stands in for `run` where there is none.
+ */
+
+/** Adds a log file in logfmt that rotates. It is opened when the first line comes. */
+export const layerFile = (settings: RotatingFileSettings & { readonly runId?: string }): Layer.Layer<never> =>
+  Logger.addScoped(
+    Effect.acquireRelease(
+      Effect.sync(() => new RotatingFile(settings)),
+      (file) =>
+        // What close says comes too late for anything but a warning, and must not fail the run.
+        Effect.try(() => file.close()).pipe(
+          Effect.catchAll(({ error }) =>
+            Effect.logWarning(`log file ${settings.path} may lack its last lines: ${explain(error)}`)
+          )
+        )
+    ).pipe(Effect.map((file) => fileLogger(file, settings)))
+  )
+
+/** Adds syslog, through the program `logger`. Closing it waits until the last lines are sent, at most five seconds. */
+export const layerSyslog = (settings: SyslogSettings): Layer.Layer<never, never, Process> =>
+  Logger.addScoped(syslogLogger(settings))

@@ -1,0 +1,51 @@
+import * as RawPath from "../text/RawPath.ts"
+
+/** One mounted file system. */
+export interface Mount {
+  /** Dataset, device, or whatever the file system calls its source. */
+  readonly device: string
+  /** `zfs`, `tmpfs`, … */
+  readonly type: string
+  readonly mountpoint: RawPath.RawPath
+  /** What of the file system is mounted there: `/`, or the folder of a bind mount. */
+  readonly root: RawPath.RawPath
+}
+
+/**
+ * Whether something is mounted there that stays until it is unmounted: not a place where autofs only waits for somebody to look, and not a
+ * snapshot in `.zfs`, which the kernel mounts and unmounts as it likes.
+ */
+export const isLasting = ({ device, type }: Mount): boolean =>
+  type !== "autofs" && !(type === "zfs" && device.includes("@"))
+
+/** The kernel writes space, tab, newline and backslash as `\` and three octal digits. */
+export const unescape = (text: string): string =>
+  text.replace(/\\([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+
+/** Reads Linux's `/proc/self/mountinfo` (latin1), in its order: a later mount covers an earlier one. */
+export const parseMountInfo = (text: string): ReadonlyArray<Mount> =>
+  text.split("\n").flatMap((line) => {
+    // 36 35 0:29 /ABCD /srv rw,relatime shared:1 - zfs tank/data rw,xattr
+    const [before, after] = line.split(" - ", 2)
+    const [, , , root, mountpoint] = before?.split(" ") ?? []
+    const [type, device] = after?.split(" ") ?? []
+    if (root === undefined || mountpoint === undefined || type === undefined || device === undefined)
+      return []
+    if (!mountpoint.startsWith("/")) return []
+    return [
+      {
+        device: unescape(device),
+        type,
+        mountpoint: RawPath.fromLatin1(unescape(mountpoint)),
+        root: RawPath.fromLatin1(unescape(root))
+      }
+    ]
+  })
+
+/** Reads what `mount` prints on FreeBSD and macOS (latin1): `tank/data on /mnt/tank/data (zfs, local, nfsv4acls)`. */
+export const parseMountOutput = (text: string): ReadonlyArray<Mount> =>
+  text.split("\n").flatMap((line) => {
+    const [, device, mountpoint, type] = /^(.+?) on (\/.*) \(([a-z0-9_.]+)[,)][^(]*$/.exec(line) ?? []
+    if (device === undefined || mountpoint === undefined || type === undefined) return []
+    return [{ device, type, mountpoint: RawPath.fromLatin1(mountpoint), root: RawPath.fromLatin1("/") }]
+  })

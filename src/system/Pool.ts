@@ -1,0 +1,243 @@
+import { Worker } from "node:worker_threads"
+import { explain } from "./Errno.ts"
+import {
+  type Reply,
+  type Request,
+  type Runner,
+  ready,
+  unpackFailure,
+  WorkerEnded,
+  type WorkerJob
+} from "./WorkerJob.ts"
+
+/** What a thread runs: a file, or the text of a CommonJS script. */
+export type WorkerProgram = URL | string
+
+/** How a pool is made. */
+interface PoolOptions {
+  readonly program: WorkerProgram
+  /** At most so many threads. */
+  readonly width: number
+  /** Does the work when not a single thread can be started. */
+  readonly instead: Runner
+  /** Told once, in words for the log, when threads cannot be started. */
+  readonly onTrouble: (message: string) => void
+}
+
+/** Worker threads, started as they are needed and kept until the pool is closed. */
+interface Pool extends Pick<Runner, "width" | "run"> {
+  /** Ends all threads; work that is under way rejects with {@link WorkerEnded}. */
+  readonly close: () => Promise<void>
+}
+
+/** Pieces of brief work that a thread has at a time. */
+const depth = 2
+
+/**
+ * The space for objects that are still young is what a thread's own memory mostly is; our threads make few
+ * objects. The rest is not limited: a folder must not fail by a number that was set here.
+ */
+const resourceLimits = { maxYoungGenerationSizeMb: 8 }
+
+/** After threads could not be started, so long it is not tried again: memory may be free by then. */
+const patienceMillis = 60_000
+
+interface Task {
+  readonly request: Request<unknown>
+  readonly kind: WorkerJob<never, unknown>["kind"]
+  readonly signal: AbortSignal
+  readonly answered: (reply: Reply<never>) => void
+  readonly failed: (cause: unknown) => void
+  /** Does it on this thread. */
+  readonly here: () => void
+}
+
+interface Thread {
+  readonly worker: Worker
+  /** What it was sent and has not answered, the one it works on first. */
+  tasks: Array<Task>
+  ready: boolean
+  /** It is being ended for the sake of work that is not wanted any more. */
+  stopping: boolean
+  trouble: unknown
+}
+
+/** A pool without threads: the first piece of work starts one. */
+export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): Pool => {
+  const threads = new Set<Thread>()
+  let waiting: Array<Task> = []
+  let limit = width
+  let limitedAt = 0
+  let troubled = false
+  let closed = false
+
+  const cannotStart = (cause: unknown): void => {
+    // Said once, though each further thread may fail as well.
+    if (!troubled) {
+      onTrouble(
+        `cannot start ${width === 1 ? "the worker thread" : `all of the ${width} worker threads`}: ${explain(cause)}`
+      )
+    }
+    troubled = true
+    limit = Math.min(limit, threads.size)
+    limitedAt = Date.now()
+  }
+
+  const start = (): Thread | undefined => {
+    try {
+      const worker = new Worker(program, { eval: typeof program === "string", resourceLimits })
+      const thread: Thread = { worker, tasks: [], ready: false, stopping: false, trouble: undefined }
+      threads.add(thread)
+      worker.on("message", (message) => {
+        if (message === ready) thread.ready = true
+        else if (!thread.stopping) thread.tasks.shift()?.answered(message)
+        dispatch()
+      })
+      worker.on("messageerror", (cause) => {
+        // Answers come in order: this one was to the first of them, and what comes after it is not waited for.
+        thread.tasks.shift()?.failed(new WorkerEnded(`an answer was lost: ${explain(cause)}`))
+        thread.stopping = true
+        void worker.terminate()
+      })
+      worker.on("error", (cause) => {
+        thread.trouble = cause
+      })
+      // Not before its end: until then it may still read from files that a caller is going to close.
+      worker.once("exit", () => ended(thread))
+      return thread
+    } catch (cause) {
+      cannotStart(cause)
+      return undefined
+    }
+  }
+
+  const ended = (thread: Thread): void => {
+    threads.delete(thread)
+    const left = thread.tasks.filter(({ failed, signal }) => {
+      if (signal.aborted) failed(signal.reason)
+      return !signal.aborted
+    })
+    const why = thread.trouble === undefined ? "it was ended" : explain(thread.trouble)
+    if (closed) for (const { failed } of left) failed(new WorkerEnded("the worker threads were ended"))
+    else {
+      if (!thread.ready && !thread.stopping) cannotStart(thread.trouble ?? new Error("it ended at once"))
+      // What it worked on may be what ended it; what was to come after that goes to another thread.
+      else if (!thread.stopping && left.length > 0)
+        left.shift()?.failed(new WorkerEnded(`a worker thread failed: ${why}`))
+      waiting = [...left, ...waiting]
+      dispatch()
+    }
+  }
+
+  const isFree = (thread: Thread): boolean => thread.tasks.length === 0 && !thread.stopping
+
+  const hasRoom = (thread: Thread): boolean =>
+    !thread.stopping && thread.tasks.length < depth && thread.tasks.every(({ kind }) => kind === "brief")
+
+  const threadFor = (task: Task): Thread | undefined => {
+    const all = [...threads]
+    const free = all.find((thread) => isFree(thread) && thread.ready) ?? all.find(isFree)
+    if (free !== undefined) return free
+    if (limit < width && Date.now() - limitedAt > patienceMillis) limit = width
+    const started = threads.size < limit ? start() : undefined
+    return started ?? (task.kind === "brief" ? all.find(hasRoom) : undefined)
+  }
+
+  const dispatch = (): void => {
+    for (let task = waiting[0]; task !== undefined; task = waiting[0]) {
+      const thread = threadFor(task)
+      if (thread === undefined && limit > 0) return
+      waiting.shift()
+      if (thread === undefined) task.here()
+      else send(thread, task)
+    }
+  }
+
+  const send = (thread: Thread, task: Task): void => {
+    try {
+      thread.worker.postMessage(task.request)
+      thread.tasks.push(task)
+    } catch (cause) {
+      task.failed(cause)
+    }
+  }
+
+  /** Takes back what waits; ends the thread of what is under way. */
+  const abort = (task: Task): void => {
+    if (waiting.includes(task)) {
+      waiting = waiting.filter((other) => other !== task)
+      task.failed(task.signal.reason)
+    }
+    for (const thread of threads) {
+      if (!thread.tasks.includes(task)) continue
+      thread.stopping = true
+      void thread.worker.terminate()
+    }
+  }
+
+  const listen = listening(abort)
+
+  const run = <Input, Output>(
+    job: WorkerJob<Input, Output>,
+    input: NoInfer<Input>,
+    signal: AbortSignal
+  ): Promise<Output> =>
+    new Promise((resolve, reject) => {
+      signal.throwIfAborted()
+      if (closed) throw new WorkerEnded("the worker threads were ended")
+      const failed = (cause: unknown): void => {
+        quiet()
+        reject(cause)
+      }
+      const succeeded = (value: Output): void => {
+        quiet()
+        resolve(value)
+      }
+      const task: Task = {
+        request: { name: job.name, input },
+        kind: job.kind,
+        signal,
+        failed,
+        answered: (reply: Reply<Output>) =>
+          reply.ok ? succeeded(reply.value) : failed(unpackFailure(reply.failure, job.failures)),
+        here: () => void instead.run(job, input, signal).then(succeeded, failed)
+      }
+      const quiet = listen(task)
+      waiting.push(task)
+      dispatch()
+    })
+
+  return {
+    width,
+    run,
+    close: async () => {
+      closed = true
+      for (const { failed } of waiting.splice(0)) failed(new WorkerEnded("the worker threads were ended"))
+      await Promise.all([...threads].map(({ worker }) => worker.terminate()))
+    }
+  }
+}
+
+/** Calls `abort` with each task of a signal that is aborted. One listener for all of them: node warns of more than ten. */
+const listening = (abort: (task: Task) => void) => {
+  const tasksOf = new Map<AbortSignal, { readonly tasks: Set<Task>; readonly onAbort: () => void }>()
+
+  /** Gives what ends it. */
+  return (task: Task): (() => void) => {
+    const { signal } = task
+    const known = tasksOf.get(signal)
+    const tasks = known?.tasks ?? new Set<Task>()
+    const onAbort = known?.onAbort ?? (() => [...tasks].forEach(abort))
+    if (known === undefined) {
+      tasksOf.set(signal, { tasks, onAbort })
+      signal.addEventListener("abort", onAbort)
+    }
+    tasks.add(task)
+    return () => {
+      tasks.delete(task)
+      if (tasks.size > 0 || tasksOf.get(signal)?.tasks !== tasks) return
+      tasksOf.delete(signal)
+      signal.removeEventListener("abort", onAbort)
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import * as fs from "node:fs"
+import { codeOf, explain } from "./Errno.ts"
+import { notToWrite } from "./FileCalls.ts"
+
+/** Where a log goes and how much of it is kept. */
+export interface RotatingFileSettings {
+  readonly path: string
+  /** A file that would grow past this becomes `path.1`, and so on up to `path.<keep>`. */
+  readonly maxBytes: number
+  readonly keep: number
+}
+
+/**
+ * Appends lines to a file, which is renamed when it is full. Everything is synchronous: a line is with the
+ * kernel before the program goes on, so that it is there even when the process dies at the next step; the
+ * volume is small. Looks at the file before each line, so that another process, or logrotate, may rotate too.
+ */
+export class RotatingFile {
+  private readonly settings: RotatingFileSettings
+  private open: { readonly fd: number; readonly ino: number; readonly dev: number } | undefined
+  /** The last line was cut short (disk full): the next starts on a line of its own. */
+  private torn = false
+  private closed = false
+  /** What went wrong with rotating; it is tried again for the next line. */
+  rotationFailure: string | undefined
+
+  constructor(settings: RotatingFileSettings) {
+    this.settings = settings
+  }
+
+  /**
+   * Writes one line (without its newline). Throws what the operating system says; the file may be tried again.
+   * Lines after {@link close} are dropped: nobody would close a file that is opened for them.
+   */
+  append(line: string): void {
+    if (this.closed) return
+    const data = Buffer.from(`${this.torn ? "\n" : ""}${line}\n`)
+    let file = this.current()
+    const size = file.stat.isFile() ? file.stat.size : 0
+    if (size > 0 && size + data.length > this.settings.maxBytes && this.rotate(file.stat)) {
+      this.leave()
+      file = this.current()
+    }
+    let written = 0
+    try {
+      while (written < data.length) written += fs.writeSync(file.fd, data, written)
+      this.torn = false
+    } catch (cause) {
+      if (written > 0) this.torn = written < data.length
+      throw cause
+    }
+  }
+
+  /** Closes the file for good. */
+  close(): void {
+    this.closed = true
+    this.leave()
+  }
+
+  /** Closes the file that is open now. */
+  private leave(): void {
+    if (this.open === undefined) return
+    const { fd } = this.open
+    this.open = undefined
+    fs.closeSync(fd)
+  }
+
+  /** The open file, which is the one at the path now. */
+  private current(): { readonly fd: number; readonly stat: fs.Stats } {
+    const { path } = this.settings
+    if (this.open !== undefined) {
+      const there = fs.lstatSync(path, { throwIfNoEntry: false })
+      if (there?.ino === this.open.ino && there.dev === this.open.dev)
+        return { fd: this.open.fd, stat: there }
+      this.leave()
+    }
+    // O_NONBLOCK: opening a fifo that nobody reads must fail, not wait.
+    const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = fs.constants
+    const fd = fs.openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o640)
+    const stat = fs.fstatSync(fd)
+    const obstacle = stat.isCharacterDevice() ? undefined : notToWrite(stat)
+    if (obstacle !== undefined) {
+      fs.closeSync(fd)
+      throw new Error(obstacle)
+    }
+    this.open = { fd, ino: stat.ino, dev: stat.dev }
+    return { fd, stat }
+  }
+
+  /** Whether the full file is out of the way. */
+  private rotate(full: fs.Stats): boolean {
+    const { path, keep } = this.settings
+    const marker = `${path}.rotating`
+    try {
+      if (!takeMarker(marker)) return false
+      try {
+        this.settle()
+        const there = fs.lstatSync(path, { throwIfNoEntry: false })
+        // Another process may have been quicker: then there is a new file, which is not full.
+        if (there?.ino === full.ino && there.dev === full.dev) {
+          if (keep === 0) {
+            fs.unlinkSync(path)
+          } else {
+            // To path.0 first: when this file cannot be renamed, the older ones stay where they are.
+            fs.renameSync(path, `${path}.0`)
+            this.settle()
+          }
+        }
+      } finally {
+        fs.rmSync(marker, { force: true })
+      }
+      this.rotationFailure = undefined
+      return true
+    } catch (cause) {
+      this.rotationFailure = explain(cause)
+      return false
+    }
+  }
+
+  /** Gives `path.0`, if there is one, its place as the newest of the old. A crash half-way leaves it for the next time. */
+  private settle(): void {
+    const { path, keep } = this.settings
+    if (fs.lstatSync(`${path}.0`, { throwIfNoEntry: false }) === undefined) return
+    for (let n = keep - 1; n >= 1; n -= 1) renameIfThere(`${path}.${n}`, `${path}.${n + 1}`)
+    renameIfThere(`${path}.0`, `${path}.1`)
+  }
+}
+
+/** Renaming takes a moment: a marker older than this was left by a process that died. */
+const staleMillis = 10_000
+
+/** Keeps two processes from renaming at once. False: another one is at it, and this line goes where it goes. */
+const takeMarker = (marker: string): boolean => {
+  const there = fs.lstatSync(marker, { throwIfNoEntry: false })
+  if (there !== undefined) {
+    // A clock that was set back leaves a marker from the future.
+    if (Math.abs(Date.now() - there.mtimeMs) < staleMillis) return false
+    fs.rmSync(marker, { force: true })
+  }
+  try {
+    fs.closeSync(fs.openSync(marker, "wx", 0o600))
+    return true
+  } catch (cause) {
+    if (codeOf(cause) === "EEXIST") return false
+    throw cause
+  }
+}
+
+const renameIfThere = (from: string, to: string): void => {
+  try {
+    fs.renameSync(from, to)
+  } catch (cause) {
+    if (codeOf(cause) !== "ENOENT") throw cause
+  }
+}

@@ -1,0 +1,88 @@
+import { readFileSync } from "node:fs"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
+import { bytes } from "../text/Text.ts"
+import { openPool, type WorkerProgram } from "./Pool.ts"
+import { inProcess, type Runner } from "./WorkerJob.ts"
+
+/** The program that worker threads run, where there is one: the built file carries it as text. */
+export class WorkerSource extends Context.Reference<WorkerSource>()("zipper/WorkerSource", {
+  defaultValue: (): WorkerProgram | undefined => undefined
+}) {}
+
+/**
+ * Threads beside the others that hash a file while it is written: on two cores one for both digests reads the file
+ * once, on more cores one for each is faster.
+ */
+const followersBeside = (threads: number): number => (threads > 2 ? 2 : 1)
+
+/**
+ * What V8 reserves of the address space, used or not (measured, and rounded up). Where that is refused to a new
+ * thread V8 ends the process, and nobody can catch that.
+ */
+const reservedAtAll = 4 * 2 ** 30
+const reservedPerThread = 2 ** 30
+
+/** `ulimit -v` of this process in bytes (proc(5)); infinite where there is none or no /proc to tell. */
+const addressSpaceLimit = (): number => {
+  try {
+    const limit = /^Max address space +(\d+) /m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1]
+    return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit)
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}
+
+/** Where compressing, verifying and hashing happen: on this thread, unless a layer says otherwise. */
+export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
+  defaultValue: (): Runner => inProcess
+}) {
+  /**
+   * Up to so many worker threads, and one or two more for files that are hashed while they are written: started when there is
+   * work and ended with the scope. Where threads cannot be started there is one warning in the log, and this thread
+   * does the work.
+   */
+  static readonly layer = (threads: number): Layer.Layer<Workers> =>
+    Layer.scoped(
+      Workers,
+      Effect.gen(function* () {
+        const program = yield* WorkerSource
+        if (program === undefined || threads < 2) return inProcess
+        const limit = addressSpaceLimit()
+        if (limit < reservedAtAll + threads * reservedPerThread) {
+          yield* Effect.logWarning(
+            `no worker threads are started: the address space of this process is limited to ${bytes(limit)} (ulimit -v), which would end it; compressing takes longer`
+          )
+          return inProcess
+        }
+        const runSync = Runtime.runSync(yield* Effect.runtime())
+        const open = (width: number, onTrouble: (message: string) => Effect.Effect<void>) =>
+          Effect.acquireRelease(
+            Effect.sync(() =>
+              openPool({
+                program,
+                width,
+                instead: inProcess,
+                onTrouble: (message) => runSync(onTrouble(message))
+              })
+            ),
+            (pool) => Effect.promise(pool.close)
+          )
+        const pool = yield* open(threads, (message) =>
+          Effect.logWarning(
+            `${message}; compressing and verifying take longer. compression.threads in the configuration says how many are started`
+          )
+        )
+        // Without it, files are hashed when they are finished: nothing to trouble a person with.
+        const followers = followersBeside(threads)
+        const hashing = yield* open(followers, (message) => Effect.logDebug(`${message}, for hashing`))
+        return {
+          width: pool.width,
+          followers,
+          run: (job, input, signal) => (job.kind === "follower" ? hashing : pool).run(job, input, signal)
+        } satisfies Runner
+      })
+    )
+}

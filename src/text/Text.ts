@@ -1,0 +1,106 @@
+import * as Cause from "effect/Cause"
+import * as Inspectable from "effect/Inspectable"
+import * as Redacted from "effect/Redacted"
+
+/** The parts of a message as one text; what is not text as JSON (a Redacted shows nothing of its value). */
+export const textOf = (message: unknown): string =>
+  (Array.isArray(message) ? message : [message]).map(show).join(" ")
+
+const show = (value: unknown): string => {
+  if (value instanceof Error) return value.message
+  return Redacted.isRedacted(value) ? String(value) : Inspectable.toStringUnknown(value, 0)
+}
+
+/** What a cause says: the message of each failure, and the stack of what nobody expected. */
+export const causeText = (cause: Cause.Cause<unknown>): string =>
+  Cause.isInterruptedOnly(cause)
+    ? "interrupted"
+    : [
+        ...Array.from(Cause.failures(cause), show),
+        ...Array.from(Cause.defects(cause), (defect) =>
+          defect instanceof Error ? (defect.stack ?? defect.message) : show(defect)
+        )
+      ].join("; ")
+
+/** Control characters but the newline, the other line ends, and what turns the direction of text around. */
+const unseen = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
+
+const hex = (char: string, digits: number): string => char.charCodeAt(0).toString(16).padStart(digits, "0")
+
+/**
+ * Text that cannot steer a terminal: names of files come from strangers. Newlines stay; other control
+ * characters, and those that turn the direction of text around, become escapes that can be seen.
+ */
+export const harmless = (text: string): string =>
+  text.replace(unseen, (char) => (char < "\u0100" ? `\\x${hex(char, 2)}` : `\\u${hex(char, 4)}`))
+
+/** Text in quotes, on one line: a JSON string in which every character can be seen. */
+export const quoted = (text: string): string =>
+  JSON.stringify(text).replace(unseen, (char) => `\\u${hex(char, 4)}`)
+
+/** A value as JSON, indented, in which every character can be seen: it may be printed to a terminal. */
+export const visibleJson = (value: unknown): string =>
+  JSON.stringify(value, undefined, 2).replace(unseen, (char) => `\\u${hex(char, 4)}`)
+
+/** Figures as a person reads them. Pure, and the same in every locale. */
+
+const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const
+
+/** A number of bytes: "0 B", "1023 B", "1.5 GiB". At most one digit after the point, never "1024.0 KiB". */
+export const bytes = (count: number): string => {
+  const size = Math.abs(count)
+  const sign = count < 0 ? "-" : ""
+  let unit = 0
+  let value = size
+  while (unit < byteUnits.length - 1 && tenths(value) >= 1024) {
+    value /= 1024
+    unit += 1
+  }
+  return `${sign}${unit === 0 ? Math.round(value) : tenths(value).toFixed(1)} ${byteUnits[unit] ?? "B"}`
+}
+
+const tenths = (value: number): number => Math.round(value * 10) / 10
+
+/** A length of time given in milliseconds: "0.4 s", "12 s", "2 m 05 s", "3 h 07 m", "2 d 04 h". */
+export const duration = (millis: number): string => {
+  const seconds = Math.max(0, millis) / 1000
+  if (tenths(seconds) < 10) return `${tenths(seconds).toFixed(1)} s`
+  const whole = Math.round(seconds)
+  if (whole < 60) return `${whole} s`
+  if (whole < 3600) return `${Math.floor(whole / 60)} m ${two(whole % 60)} s`
+  const minutes = Math.floor(whole / 60)
+  if (minutes < 1440) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} m`
+  const hours = Math.floor(minutes / 60)
+  return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`
+}
+
+const two = (value: number): string => String(value).padStart(2, "0")
+
+/** A number with its noun: "1 folder", "1,204 files", "2 entries". Without `plural`, an s is added. */
+export const count = (n: number, noun: string, plural: string = `${noun}s`): string =>
+  `${number(n)} ${n === 1 ? noun : plural}`
+
+/** Digits in groups of three: "1,234,567". */
+export const number = (n: number): string => String(n).replace(/\B(?=(\d{3})+(?!\d))/g, ",")
+
+/**
+ * Text on lines no wider than `width`, further ones after `indent`. Line breaks in it stay, words are not broken: a path stays one
+ * that can be copied.
+ */
+export const wrapped = (text: string, width: number, indent: string): ReadonlyArray<string> =>
+  text.split("\n").flatMap((part, index) => {
+    const lead = index === 0 ? (/^ */.exec(part)?.[0] ?? "") : indent
+    const lines: Array<string> = []
+    let line = lead
+    let empty = true
+    for (const word of part.trim().split(" ")) {
+      if (!empty && line.length + 1 + word.length > width) {
+        lines.push(line)
+        line = indent
+        empty = true
+      }
+      line = empty ? `${line}${word}` : `${line} ${word}`
+      empty = false
+    }
+    return [...lines, line]
+  })

@@ -1,0 +1,337 @@
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import { archiveKey } from "../config/JobKey.ts"
+import { Ping } from "../notify/Ping.ts"
+import { type Alerts, recoveredOf } from "../runs/Alerts.ts"
+import { Standing } from "../runs/JobState.ts"
+import { telling } from "../runs/Messages.ts"
+import { Metrics } from "../runs/Metrics.ts"
+import * as Announcement from "../runs/Notifications.ts"
+import { published } from "../runs/PublishedFolders.ts"
+import { shortened } from "../runs/Run.ts"
+import {
+  absent,
+  advice,
+  allGood,
+  describe,
+  describeFinding,
+  failuresOf,
+  foreignText,
+  journal,
+  type Other,
+  totals,
+  type Verdict,
+  type VerifySummary
+} from "../runs/VerifyResult.ts"
+import type { FolderName } from "../source/FolderName.ts"
+import { utcSeconds } from "../store/Metadata.ts"
+import {
+  type ArchiveSet,
+  Archives,
+  type ArchivesError,
+  identityOf,
+  isSameSet,
+  namesOf,
+  type Which
+} from "../store/PublishedArchive.ts"
+import type { Verified } from "../store/Verification.ts"
+import { codeOf, isAboutUs } from "../system/Errno.ts"
+import type { HashError } from "../system/Hasher.ts"
+import { Progress } from "../system/Progress.ts"
+import type { ArchiveError } from "../zip/ZipError.ts"
+import { type Examined, examine } from "./VerifyArchive.ts"
+
+/** There is nothing to verify, which is not the same as "all is well". */
+class NothingToVerify extends Data.TaggedError("NothingToVerify")<{ readonly message: string }> {}
+
+/** Folders were asked for of which the target has no archives. */
+export class UnknownFolders extends Data.TaggedError("UnknownFolders")<{
+  readonly folders: ReadonlyArray<FolderName>
+  /** Those that there are, sorted. */
+  readonly known: ReadonlyArray<FolderName>
+  readonly message: string
+}> {}
+
+/** What is verified. */
+interface VerifyOptions {
+  /** Only these folders; none: all that have archives. */
+  readonly folders: ReadonlyArray<FolderName>
+  readonly which: Which
+  /** The configuration, for the commands that a person is told. */
+  readonly config: string
+}
+
+/** A set that a run replaces while it is read is looked at again, so many times in all. */
+const looks = 3
+
+/**
+ * Reads archives back, one folder after the other: choose -> read every byte -> compare with all that is known -> tell. A run
+ * may publish meanwhile. What is damaged is in the summary; fails when there is nothing to verify, or the target cannot be read.
+ */
+export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
+  const { config, which } = options
+  const started = yield* Clock.currentTimeMillis
+  const { chosen, lost, without } = yield* choose(options)
+  const show = yield* bar(chosen, which)
+  const verdicts = yield* Effect.forEach(chosen, (folder) =>
+    look(folder, which, lost.has(folder), show).pipe(
+      Effect.tap((verdict) => remember(which, verdict)),
+      Effect.tap((verdict) => tell({ verdict, which, config, lost: lost.has(folder) })),
+      Effect.annotateLogs("folder", folder)
+    )
+  )
+  const summary: VerifySummary = {
+    which,
+    verdicts,
+    without,
+    millis: (yield* Clock.currentTimeMillis) - started
+  }
+  yield* Effect.logInfo(totals(summary))
+  return summary
+}, Effect.scoped)
+
+/**
+ * The same, and word of it as of a run: metrics, messages, and `ping_url` when something is wrong. A good end is no ping: that is
+ * for the runs, which would seem to go on.
+ */
+export const announcedVerify = Effect.fn("AnnouncedVerify")(function* (
+  options: VerifyOptions & {
+    readonly run: string
+    readonly host: string
+    readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+    readonly reminder_hours: number
+  }
+) {
+  const { folders, host, notify_on, reminder_hours, run, which } = options
+  const ping = yield* Ping
+  return yield* verify(options).pipe(
+    Effect.tap(() => Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
+    telling(
+      { of: { job: archiveKey, task: "verify" }, reminder_hours },
+      {
+        failing: failuresOf,
+        covers: (summary, name) =>
+          folders.length === 0
+            ? name.endsWith(".prev.zip") === (which === "previous")
+            : summary.verdicts.some(({ folder }) => namesOf(folder, which).zip === name),
+        // A name that was mistyped is for the user who typed it.
+        isNews: (error) => !(error instanceof UnknownFolders),
+        ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "verified" }),
+        ofSummary: (summary: VerifySummary) => {
+          const message = Announcement.ofVerify(host, notify_on, { run, summary })
+          const recovery = (before: Alerts, after: Alerts) =>
+            Announcement.ofRecovery(host, notify_on, {
+              run,
+              recovered: recoveredOf(before, after),
+              noun: "archive"
+            })
+          return allGood(summary) ? { success: message, recovery } : { failure: message, recovery }
+        }
+      }
+    ),
+    Effect.tap((summary) =>
+      allGood(summary)
+        ? Effect.void
+        : ping.fail(
+            [
+              ...failuresOf(summary).map(({ name, reason }) => `${name}: ${reason}`),
+              totals(summary),
+              `run ${run}`
+            ].join("\n")
+          )
+    )
+  )
+})
+
+/** The folders to look at: those that were asked for, or all that have such an archive, and those that lost theirs. */
+const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
+  const archives = yield* Archives
+  const there = yield* archives.folders
+  const lost = new Set((yield* published).filter((folder) => !there.includes(folder)))
+  const known = [...there, ...lost].sort()
+  if (folders.length > 0) {
+    const unknown = folders.filter((folder) => !known.includes(folder))
+    if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, without: [] }
+    return yield* new UnknownFolders({
+      folders: unknown,
+      known,
+      message: `there are no archives of ${unknown.join(", ")} in ${archives.target}`
+    })
+  }
+  if (known.length === 0) {
+    return yield* new NothingToVerify({
+      message: `there are no archives in ${archives.target}: nothing to verify; has a run ever archived something there?`
+    })
+  }
+  if (which === "current") return { chosen: known, lost, without: [] }
+  // A folder that was archived once has nothing before that, and nothing is wrong with it.
+  const [without, chosen] = yield* Effect.partition(there, (folder) =>
+    Effect.filterOrFail(
+      Effect.map(Effect.either(archives.open(folder, which)), (found) => ({ folder, found })),
+      ({ found }) => found._tag === "Left" || found.right !== undefined,
+      () => folder
+    )
+  )
+  if (without.length > 0) {
+    yield* Effect.logInfo(`${without.join(", ")}: no archive before the current one yet`)
+  }
+  if (chosen.length + lost.size === 0) {
+    return yield* new NothingToVerify({
+      message: `no folder in ${archives.target} has an archive before the current one: nothing to verify`
+    })
+  }
+  return { chosen: [...chosen.map(({ folder }) => folder), ...lost].sort(), lost, without }
+})
+
+/** Shows bytes read of all; takes those of the folder that is being read. */
+const bar = Effect.fnUntraced(function* (folders: ReadonlyArray<FolderName>, which: Which) {
+  const archives = yield* Archives
+  const progress = yield* Progress
+  const sizes = new Map(
+    yield* Effect.forEach(folders, (folder) =>
+      Effect.map(archives.size(folder, which), (size) => [folder, size] as const)
+    )
+  )
+  const total = [...sizes.values()].reduce((sum, size) => sum + size, 0)
+  const update = yield* progress.start("verifying")
+  return (folder: FolderName) => {
+    const before = folders
+      .slice(0, folders.indexOf(folder))
+      .reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0)
+    return (bytes: number) => update({ done: before + bytes, total, label: `verifying ${folder}` })
+  }
+})
+
+/** One archive, looked at again when it was replaced while it was being read. */
+const look = Effect.fnUntraced(
+  function* (
+    folder: FolderName,
+    which: Which,
+    lost: boolean,
+    show: (folder: FolderName) => (bytes: number) => void
+  ) {
+    const archives = yield* Archives
+    const started = yield* Clock.currentTimeMillis
+    const verdict = (
+      result: Verdict["result"],
+      findings: Verdict["findings"],
+      set?: ArchiveSet,
+      examined?: Examined
+    ) =>
+      Effect.map(
+        Clock.currentTimeMillis,
+        (now): Verdict => ({
+          folder,
+          result,
+          files: examined?.files ?? 0,
+          bytes: examined?.bytes ?? 0,
+          zipBytes: set?.file?.size ?? 0,
+          millis: now - started,
+          findings,
+          identity: identityOf(set),
+          // A missing set has nothing, one that was opened has something.
+          remains: set !== undefined
+        })
+      )
+
+    for (let left = looks; ; left -= 1) {
+      const set = yield* archives.open(folder, which)
+      if (set === undefined) return yield* verdict("missing", [absent(folder, which, lost)])
+      const examined = yield* examine(set, "content", show(folder))
+      const { findings, flawed, foreign } = examined
+      if (findings.length === 0) return yield* verdict(foreign ? "foreign" : "good", [], set, examined)
+      if (isSameSet(set, yield* archives.open(folder, which))) {
+        if (!set.interrupted) {
+          return yield* verdict(isGone(set) ? "missing" : "damaged", findings, set, examined)
+        }
+        // A publication changes names of whole files: what is wrong within one is none of its doing.
+        return yield* verdict(flawed ? "damaged" : "unsettled", [interrupted, ...findings], set, examined)
+      }
+      if (left === 1) return yield* verdict("unsettled", [replaced], set, examined)
+      yield* Effect.logDebug("it was replaced while it was being read: once more")
+    }
+  },
+  (effect, folder, which) =>
+    // One folder that cannot be looked at does not keep the others from being read.
+    Effect.catchIf(effect, saysNothing, (error) =>
+      Effect.succeed<Verdict>({
+        folder,
+        result: "unsettled",
+        files: 0,
+        bytes: 0,
+        zipBytes: 0,
+        millis: 0,
+        findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }],
+        identity: {},
+        remains: true
+      })
+    )
+)
+
+/** Writes the result down, for status, report and metrics. Where that is not possible, it is told all the same. */
+const remember = Effect.fnUntraced(function* (which: Which, { findings, folder, identity, result }: Verdict) {
+  const [first] = findings
+  const found: Verified = {
+    ...identity,
+    verified_at_utc: utcSeconds(yield* Clock.currentTimeMillis),
+    result,
+    ...(first === undefined ? {} : { problem: shortened(describeFinding(first)) })
+  }
+  yield* (yield* Standing)
+    .saveVerified(folder, which, found)
+    .pipe(Effect.catchAll((error) => Effect.logWarning(error.message)))
+})
+
+/** What fails then is not the archive. */
+const saysNothing = (error: ArchivesError | ArchiveError | HashError): boolean =>
+  error._tag === "ArchivesError" || isAboutUs(codeOf(error.cause))
+
+/** There is no zip, nor anything else in its place. */
+const isGone = ({ file, folder, obstacles, which }: ArchiveSet): boolean =>
+  file === undefined && !obstacles.some((obstacle) => obstacle.file === namesOf(folder, which).zip)
+
+const interrupted = {
+  file: journal,
+  problem:
+    "a publication was interrupted, and the files may be partly those of the one archive and partly those of the other: the next run finishes or undoes it"
+}
+
+const replaced = {
+  file: journal,
+  problem: `the archive was replaced each of the ${looks} times that it was being read`
+}
+
+interface Told {
+  readonly verdict: Verdict
+  readonly which: Which
+  readonly config: string
+  readonly lost: boolean
+}
+
+const tell = Effect.fnUntraced(function* (told: Told) {
+  const { verdict, which } = told
+  const { findings, folder, result } = verdict
+  const { target } = yield* Archives
+  if (result === "good") return yield* Effect.logInfo(describe(verdict))
+  if (result === "foreign") {
+    return yield* Effect.logInfo(foreignText(`${target}/${folder}/${namesOf(folder, which).zip}`))
+  }
+  yield* Effect.forEach(findings, (finding) => Effect.logError(describeFinding(finding)), { discard: true })
+  const other = result === "unsettled" ? "none" : yield* otherOf(folder, which)
+  yield* Effect.logError(`what to do: ${advice({ ...told, other, target }).join("\n")}`)
+})
+
+/** What the folder's other archive is: whoever is sent there must find something good. */
+const otherOf = Effect.fnUntraced(
+  function* (folder: FolderName, which: Which) {
+    const set = yield* (yield* Archives).open(folder, which === "current" ? "previous" : "current")
+    if (set?.file === undefined) return "none" satisfies Other
+    yield* Effect.logDebug("is the folder's other archive good?")
+    const { findings, foreign } = yield* examine(set, "content")
+    const { zip } = namesOf(folder, set.which)
+    if (findings.some(({ file }) => file === zip)) return "damaged" satisfies Other
+    return (foreign ? "foreign" : "usable") satisfies Other
+  },
+  Effect.catchIf(saysNothing, () => Effect.succeed<Other>("none"))
+)

@@ -1,0 +1,384 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { FolderState } from "../store/FolderState.ts"
+import type { Metadata } from "../store/Metadata.ts"
+import * as ChecksumFile from "../store/Metadata.ts"
+import { type ArchiveSet, namesOf, type SetFinding } from "../store/PublishedArchive.ts"
+import { digestOf } from "../store/PublishPlan.ts"
+import { codeOf, explain, isAboutUs } from "../system/Errno.ts"
+import { type Checksums, type HashError, Hasher } from "../system/Hasher.ts"
+import { ArchiveReader } from "../zip/Archiver.ts"
+import type { Audit } from "../zip/AuditZip.ts"
+import type { ArchiveError } from "../zip/ZipError.ts"
+import { type FileNames, makeFileNames, readMetadata } from "./MetadataText.ts"
+
+const recordedStateFile = ".state.json"
+
+/** One place that says what a zip was when it was published. */
+interface Witness {
+  readonly file: string
+  /** How a message calls what it says. */
+  readonly what: string
+  readonly value: string
+}
+
+/**
+ * Compares the digests of a zip as it lies there with all places that know them, and the checksum files with what was
+ * written to them. Where none of the places agrees with the zip, it is the zip that has changed; where some do, the others.
+ */
+export const checkDigests = (
+  set: ArchiveSet,
+  metadata: Metadata | undefined,
+  measured: Checksums
+): ReadonlyArray<SetFinding> => {
+  const names = namesOf(set.folder, set.which)
+  const state = set.which === "current" ? set.state : undefined
+  const md5 = witnesses([
+    fromFile(names.md5, set.md5, md5Digits),
+    { file: names.metadata, what: "zip_md5", value: metadata?.zip_md5 },
+    { file: recordedStateFile, what: "zip_md5", value: state?.zip_md5 }
+  ])
+  const sha256 = witnesses([
+    fromFile(names.sha256, set.sha256, sha256Digits),
+    { file: names.metadata, what: "zip_sha256", value: metadata?.zip_sha256 },
+    { file: recordedStateFile, what: "zip_sha256", value: state?.zip_sha256 }
+  ])
+  return [
+    ...compare(names.zip, { md5, sha256 }, measured),
+    ...checkFile(names.md5, set.md5, md5Digits, names.zip),
+    ...checkFile(names.sha256, set.sha256, sha256Digits, names.zip)
+  ]
+}
+
+const md5Digits = 32
+const sha256Digits = 64
+
+/** The same of an archive that another program made, with what that wrote beside it: in a form of its own, and not all of it. */
+export const checkAdopted = (set: ArchiveSet, measured: Checksums): ReadonlyArray<SetFinding> => {
+  const names = namesOf(set.folder, set.which)
+  const said = set.metadata === undefined ? Option.none() : decodeDigests(set.metadata)
+  const { zip_md5, zip_sha256 } = Option.getOrElse(said, () => ({
+    zip_md5: undefined,
+    zip_sha256: undefined
+  }))
+  const md5 = witnesses([
+    fromFile(names.md5, set.md5, md5Digits),
+    { file: names.metadata, what: "zip_md5", value: zip_md5?.toLowerCase() }
+  ])
+  const sha256 = witnesses([
+    fromFile(names.sha256, set.sha256, sha256Digits),
+    { file: names.metadata, what: "zip_sha256", value: zip_sha256?.toLowerCase() }
+  ])
+  if (md5.length + sha256.length === 0) {
+    const problem = "was made by another program, and no checksum beside it says what it has to be"
+    return [{ file: names.zip, problem: `is of no known content: it ${problem}` }]
+  }
+  return [
+    ...compare(names.zip, { md5, sha256 }, measured),
+    ...checkForm(names.md5, set.md5, md5Digits),
+    ...checkForm(names.sha256, set.sha256, sha256Digits),
+    ...(set.metadata !== undefined && Option.isNone(said)
+      ? [
+          {
+            file: names.metadata,
+            problem: "cannot be understood: it does not say what the MD5 of the archive is"
+          }
+        ]
+      : [])
+  ]
+}
+
+const decodeDigests = Schema.decodeUnknownOption(
+  Schema.parseJson(Schema.Struct({ zip_md5: Schema.String, zip_sha256: Schema.optional(Schema.String) }))
+)
+
+const compare = (
+  zip: string,
+  { md5, sha256 }: { readonly md5: ReadonlyArray<Witness>; readonly sha256: ReadonlyArray<Witness> },
+  measured: Checksums
+): ReadonlyArray<SetFinding> => {
+  const changed = [
+    ...(agrees(md5, measured.md5) ? [] : ["MD5"]),
+    ...(agrees(sha256, measured.sha256) ? [] : ["SHA-256"])
+  ]
+  return [
+    ...(changed.length === 0
+      ? []
+      : [
+          {
+            file: zip,
+            problem: `is not what was published: it has another ${changed.join(" and another ")}`
+          }
+        ]),
+    ...contradictions(md5, measured.md5),
+    ...contradictions(sha256, measured.sha256)
+  ]
+}
+
+const witnesses = (
+  all: ReadonlyArray<Omit<Witness, "value"> & { readonly value: string | undefined }>
+): ReadonlyArray<Witness> =>
+  all.flatMap(({ value, ...witness }) => (value === undefined ? [] : [{ ...witness, value }]))
+
+const agrees = (known: ReadonlyArray<Witness>, measured: string): boolean =>
+  known.length === 0 || known.some(({ value }) => value === measured)
+
+/** Those that say something else than the zip; or than each other, where no one says what the zip does. */
+const contradictions = (known: ReadonlyArray<Witness>, measured: string): ReadonlyArray<SetFinding> => {
+  if (agrees(known, measured)) {
+    return known
+      .filter(({ value }) => value !== measured)
+      .map(({ file, what }) => ({ file, problem: `${what} is not that of the archive` }))
+  }
+  const [first] = known
+  return known
+    .filter(({ value }) => value !== first?.value)
+    .map(({ file, what }) => ({ file, problem: `${what} is another one than in ${first?.file}` }))
+}
+
+const digestIn = (content: string, digits: number): string | undefined => {
+  const digest = ChecksumFile.parseChecksums(content)?.digest
+  return digest?.length === digits ? digest : undefined
+}
+
+const fromFile = (file: string, content: string | undefined, digits: number) => ({
+  file,
+  what: "the checksum in it",
+  value: content === undefined ? undefined : digestIn(content, digits)
+})
+
+/** Everything in it but the digest itself. */
+const checkFile = (
+  file: string,
+  content: string | undefined,
+  digits: number,
+  zip: string
+): ReadonlyArray<SetFinding> => {
+  if (content === undefined) return []
+  const digest = digestIn(content, digits)
+  if (digest === undefined) return checkForm(file, content, digits)
+  return content === ChecksumFile.encodeChecksums(digest, zip)
+    ? []
+    : [{ file, problem: `is damaged: it is not one line with the checksum of ${zip}` }]
+}
+
+const checkForm = (file: string, content: string | undefined, digits: number): ReadonlyArray<SetFinding> =>
+  content === undefined || digestIn(content, digits) !== undefined
+    ? []
+    : [{ file, problem: "is damaged: it is no checksum file" }]
+
+/** What an archive turned out to hold. */
+interface Contents {
+  readonly files: number
+  readonly bytes: number
+}
+
+/** Compares the metadata, and the state where it describes this archive, with what the archive turned out to hold. */
+export const checkFigures = (
+  set: ArchiveSet,
+  metadata: Metadata | undefined,
+  contents: Contents | undefined
+): ReadonlyArray<SetFinding> => {
+  const names = namesOf(set.folder, set.which)
+  const state = set.which === "current" ? set.state : undefined
+  const findings: Array<SetFinding> = []
+  const same = (file: string, key: string, said: unknown, found: unknown, what: string): void => {
+    if (said === undefined || found === undefined || said === found) return
+    findings.push({ file, problem: `${key} is ${JSON.stringify(said)}; ${what} ${JSON.stringify(found)}` })
+  }
+  same(names.metadata, "zip_name", metadata?.zip_name, names.zip, "it has to be")
+  same(names.metadata, "total_files", metadata?.total_files, contents?.files, "the archive has")
+  same(names.metadata, "total_bytes", metadata?.total_bytes, contents?.bytes, "the files in the archive have")
+  same(recordedStateFile, "zip_size", state?.zip_size, set.file?.size, "the archive has")
+  same(recordedStateFile, "files", state?.files, contents?.files, "the archive has")
+  same(recordedStateFile, "bytes", state?.bytes, contents?.bytes, "the files in the archive have")
+  return findings
+}
+
+/**
+ * Compares what nothing but the state knows: when the archive was made, and from what. `found` is what is known to be wrong
+ * already: metadata that is no longer the text that was published is said once.
+ */
+export const checkPublished = (
+  set: ArchiveSet,
+  metadata: Metadata | undefined,
+  found: ReadonlyArray<SetFinding>
+): ReadonlyArray<SetFinding> => {
+  const { state, which } = set
+  const file = namesOf(set.folder, which).metadata
+  if (state === undefined || set.metadata === undefined) return []
+  const key = which === "current" ? "metadata_sha256" : "prev_metadata_sha256"
+  const published = state[key]
+  const same = published === undefined ? undefined : published === digestOf(set.metadata)
+  const different = which === "current" && metadata !== undefined ? contradicted(state, metadata) : []
+  if (different.length > 0) {
+    // The digest of the metadata tells which of the two has changed.
+    const at = same === true ? recordedStateFile : file
+    const other = same === true ? file : recordedStateFile
+    return different.map((keys) => ({
+      file: at,
+      problem: `${keys[at === file ? 0 : 1]} is another one than in ${other}`
+    }))
+  }
+  if (same !== false || found.some((finding) => finding.file === file)) return []
+  const what = which === "current" ? "is not the text" : "created_at_utc or snapshot is not the one"
+  return [{ file, problem: `${what} that was published, by ${key} in ${recordedStateFile}` }]
+}
+
+/** Keys in the metadata, and in the state, that ought to say the same. */
+const contradicted = (
+  state: FolderState,
+  metadata: Metadata
+): ReadonlyArray<readonly [inMetadata: string, inState: string]> => [
+  ...(state.archived_at_utc === metadata.created_at_utc
+    ? []
+    : [["created_at_utc", "archived_at_utc"] as const]),
+  ...(state.snapshot === metadata.snapshot ? [] : [["snapshot", "snapshot"] as const])
+]
+
+/**
+ * How much of a set is read. `checksums`: the whole zip for its digests, and every header and name in it; `content`: each
+ * entry is inflated as well, and its CRC-32 checked.
+ */
+export type Depth = "checksums" | "content"
+
+/** What a set turned out to be. */
+export interface Examined {
+  /** All that is wrong with it; nothing: it is good. */
+  readonly findings: ReadonlyArray<SetFinding>
+  /** Something is wrong within the zip, whatever the files beside it say. */
+  readonly flawed: boolean
+  /** Another program made the zip, and it has the checksums that are known of it: its entries were not looked at. */
+  readonly foreign: boolean
+  /** Files in the zip and their uncompressed bytes, as far as it could be followed. */
+  readonly files: number
+  readonly bytes: number
+}
+
+/**
+ * What is in a set and all that is wrong with it; no findings say that every bit of its zip, its checksum files and its metadata is
+ * what was published, as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or
+ * thread for the work. `onRead` is told how many bytes of the zip, from its beginning, have been read.
+ */
+export const examine = Effect.fn("CheckSet")(function* (
+  set: ArchiveSet,
+  depth: Depth,
+  onRead: (bytes: number) => void = () => {}
+) {
+  const names = namesOf(set.folder, set.which)
+  const text = set.metadata === undefined ? undefined : readMetadata(names.metadata, set.metadata)
+  const metadata = text?.metadata
+  const found: Array<SetFinding> = [...set.obstacles, ...missing(set, metadata), ...(text?.findings ?? [])]
+  if (set.file === undefined) {
+    return { findings: found, flawed: false, foreign: false, files: 0, bytes: 0 } satisfies Examined
+  }
+  const listed = metadata === undefined ? undefined : makeFileNames(metadata.files)
+  const { audit, checksums } = yield* read(set, set.file.size, depth, listed, onRead)
+  const flaws = audit.flaws.map((flaw) => ({ file: names.zip, ...flaw }))
+  if (audit.foreign === true && checksums._tag === "Read") {
+    const wrong = isAdopted(set, metadata)
+      ? [...set.obstacles, ...checkAdopted(set, checksums.value)]
+      : [...found, ...checkBeside(set, metadata, checksums.value, found)]
+    const foreign = !wrong.some(({ file }) => file === names.zip)
+    const findings = foreign ? wrong : [...flaws, ...wrong]
+    return { findings, flawed: false, foreign, files: 0, bytes: 0 } satisfies Examined
+  }
+  found.push(...flaws)
+  if (checksums._tag === "Read") found.push(...checkDigests(set, metadata, checksums.value))
+  else if (flaws.length === 0) found.push({ file: names.zip, problem: checksums.problem })
+  // Where headers are damaged, names and sizes are not what they were: that is no fault of the metadata.
+  const contents = audit.complete && flaws.length === 0 ? audit : undefined
+  if (contents !== undefined && listed !== undefined) {
+    found.push(...listed.end().map((problem) => ({ file: names.metadata, problem: `files: ${problem}` })))
+  }
+  found.push(...checkFigures(set, metadata, contents))
+  found.push(...checkPublished(set, metadata, found))
+  const flawed = flaws.length > 0 || checksums._tag === "Unreadable"
+  const { bytes, files } = audit
+  return { findings: found, flawed, foreign: false, files, bytes } satisfies Examined
+})
+
+/** What lies beside the zip is not by this program either: that writes a SHA-256 into the metadata, and a state. */
+const isAdopted = (set: ArchiveSet, metadata: Metadata | undefined): boolean =>
+  metadata === undefined && (set.which === "previous" || set.state === undefined)
+
+/** All that can be said without knowing what is in the zip. */
+const checkBeside = (
+  set: ArchiveSet,
+  metadata: Metadata | undefined,
+  measured: Checksums,
+  found: ReadonlyArray<SetFinding>
+): ReadonlyArray<SetFinding> => {
+  const wrong = [...checkDigests(set, metadata, measured), ...checkFigures(set, metadata, undefined)]
+  return [...wrong, ...checkPublished(set, metadata, [...found, ...wrong])]
+}
+
+const stateFile = ".state.json"
+
+/** Files of the set that ought to be there. */
+const missing = (set: ArchiveSet, metadata: Metadata | undefined): ReadonlyArray<SetFinding> => {
+  const names = namesOf(set.folder, set.which)
+  // An archive whose metadata was lost becomes the previous one without; the state then knows of none.
+  const without =
+    set.which === "previous" &&
+    set.state?.metadata_sha256 !== undefined &&
+    set.state.prev_metadata_sha256 === undefined
+  const absent = [
+    ...(set.file === undefined ? [names.zip] : []),
+    ...(set.md5 === undefined ? [names.md5] : []),
+    ...(set.sha256 === undefined ? [names.sha256] : []),
+    ...(set.metadata === undefined && !without ? [names.metadata] : []),
+    // Nobody else writes such metadata, and what it says of time and snapshot can be compared with nothing but the state.
+    ...(set.which === "current" && set.state === undefined && metadata !== undefined ? [stateFile] : [])
+  ]
+  return absent
+    .filter((file) => !set.obstacles.some((obstacle) => obstacle.file === file))
+    .map((file) => ({ file, problem: "is missing" }))
+}
+
+/** Digests of the zip, or why it cannot be read. */
+type Digests =
+  | { readonly _tag: "Read"; readonly value: Checksums }
+  | { readonly _tag: "Unreadable"; readonly problem: string }
+
+// The digests follow the audit through the file, on a thread of their own: it comes off the disk once.
+const read = (
+  set: ArchiveSet,
+  size: number,
+  depth: Depth,
+  listed: FileNames | undefined,
+  onRead: (bytes: number) => void
+): Effect.Effect<
+  { readonly audit: Audit; readonly checksums: Digests },
+  ArchiveError | HashError,
+  ArchiveReader | Hasher
+> =>
+  Effect.gen(function* () {
+    let reached = 0
+    const following = yield* (yield* Hasher).follow(set.zip)
+    // Each byte is read twice, and the slower of the two says when it is done.
+    const report = () =>
+      onRead(Math.min(reached, Math.floor((reached + (following.hashed() ?? reached)) / 2)))
+    yield* Effect.sync(report).pipe(Effect.delay("200 millis"), Effect.forever, Effect.forkScoped)
+    const audit = yield* (yield* ArchiveReader).audit(set.zip, {
+      content: depth === "content",
+      onFiles: (names) => listed?.add(names),
+      onRead: (bytes) => {
+        reached = Math.max(reached, Math.min(bytes, size))
+        following.advance(reached)
+        report()
+      }
+    })
+    const checksums = yield* following.finish(size).pipe(
+      Effect.map((value): Digests => ({ _tag: "Read", value })),
+      Effect.catchIf(
+        // Without an errno it is a thread that ended; neither that nor what we lack says anything of the file.
+        ({ cause, transient }) => (!transient || codeOf(cause) !== undefined) && !isAboutUs(codeOf(cause)),
+        (error) =>
+          Effect.succeed<Digests>({ _tag: "Unreadable", problem: `cannot be read: ${explain(error.cause)}` })
+      )
+    )
+    onRead(size)
+    return { audit, checksums }
+  }).pipe(Effect.scoped)

@@ -1,0 +1,50 @@
+import * as Schema from "effect/Schema"
+import { Instant } from "../text/Time.ts"
+
+const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+
+/** `<target>/.zipper/job.json`: the archive job that the target belongs to. */
+export const JobIdentity = Schema.Struct({
+  version: Schema.Literal(1),
+  /** Random, made once. The job's snapshots are marked with it, so it stays when the target or the source gets another path. */
+  id: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{16}$/)),
+  /** What else snapshots of this job are marked with: versions before this file derived it from the two paths. */
+  former_ids: Schema.Array(Schema.String),
+  source_path: Schema.String,
+  /** The dataset of the source, and the path of the source inside that dataset; a live source has neither. */
+  dataset: optional(Schema.String),
+  within: optional(Schema.String),
+  /** Path of the target when this was written: a copy of a target differs from one that moved by what is at this path. */
+  target_path: Schema.String,
+  /** Since when the target belongs to this source. */
+  since_utc: Instant
+})
+export type JobIdentity = typeof JobIdentity.Type
+
+/** What a job calls its source. */
+export interface SourceName {
+  readonly source_path: string
+  readonly dataset?: string | undefined
+  readonly within?: string | undefined
+}
+
+/** The source that a target belongs to. */
+export interface Owner extends SourceName {
+  readonly since_utc: string
+}
+
+/** Ids in the marks of one job's snapshots. */
+export interface JobIds {
+  /** The one that a new snapshot is marked with. */
+  readonly id: string
+  readonly former: ReadonlyArray<string>
+}
+
+/** Whether both name one source: the same path, or the same place in a dataset whose mount point has changed. */
+export const isSameSource = (a: SourceName, b: SourceName): boolean =>
+  a.source_path === b.source_path ||
+  (a.dataset !== undefined && a.dataset === b.dataset && (a.within ?? "") === (b.within ?? ""))
+
+/** A source for a message: `/mnt/tank/data (dataset tank/data)`. */
+export const describeSource = ({ dataset, source_path }: SourceName): string =>
+  dataset === undefined ? source_path : `${source_path} (dataset ${dataset})`

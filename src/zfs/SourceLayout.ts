@@ -1,0 +1,391 @@
+import { createHash } from "node:crypto"
+import * as fs from "node:fs/promises"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as FolderName from "../source/FolderName.ts"
+import { type Blocked, topSegment } from "../source/SourceView.ts"
+import * as Errno from "../system/Errno.ts"
+import { type Mount, parseMountInfo, parseMountOutput } from "../system/MountTable.ts"
+import type { Process } from "../system/Process.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { poolOf } from "./DatasetName.ts"
+import type { JobIds, SourceName } from "./JobIdentity.ts"
+import { allowCommand, type Commands, understood, ZfsError } from "./ZfsCommand.ts"
+import { type Dataset, datasetColumns, parseDatasets } from "./ZfsList.ts"
+
+/** Which dataset holds the source folder. */
+export interface Home {
+  readonly dataset: string
+  /** Where the dataset itself is mounted: `.zfs` is there. */
+  readonly mountpoint: RawPath.RawPath
+  /** The source folder, relative to that. */
+  readonly within: RawPath.RawPath
+  /** The mount that programs find first, whose paths `zfs diff` prints. */
+  readonly diffTop: RawPath.RawPath
+}
+
+/** A child dataset that is mounted in one of the folders. */
+interface Child {
+  readonly dataset: string
+  /** Relative to the source folder. */
+  readonly at: RawPath.RawPath
+  readonly mountpoint: RawPath.RawPath
+}
+
+/** The source folder, its dataset, and what is mounted (or should be) in its folders. */
+export interface Layout extends Home {
+  readonly children: ReadonlyArray<Child>
+  readonly blocked: ReadonlyArray<Blocked>
+}
+
+/** Why a folder cannot be the source of snapshots. */
+interface Unusable {
+  readonly reason: "NotZfs" | "Unmounted"
+  readonly message: string
+}
+
+const root = RawPath.fromLatin1("/")
+
+/** The mount that a path lies in: the longest mount point, and of several there the last one. */
+const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | undefined => {
+  let best: Mount | undefined
+  for (const mount of mounts) {
+    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
+    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
+  }
+  return best
+}
+
+/** Finds the dataset of `path`, which is absolute and free of symlinks. */
+export const findHome = (
+  mounts: ReadonlyArray<Mount>,
+  path: RawPath.RawPath
+): Either.Either<Home, Unusable> => {
+  const mount = mountOf(mounts, path)
+  const shown = RawPath.display(path)
+  if (mount === undefined || mount.type !== "zfs") {
+    return Either.left({
+      reason: "NotZfs",
+      message: `${shown} is not on ZFS${mount === undefined ? "" : ` but on ${mount.type}`}; set "snapshots": "live" to archive a plain folder`
+    })
+  }
+  if (mount.device.includes("@")) {
+    return Either.left({
+      reason: "NotZfs",
+      message: `${shown} is inside the snapshot ${mount.device}; set source_path to the folder in the dataset itself`
+    })
+  }
+  const own = mounts.filter(({ device, type }) => type === "zfs" && device === mount.device)
+  const whole =
+    mount.root === root
+      ? mount
+      : own.find((other) => other.root === root && mountOf(mounts, other.mountpoint) === other)
+  if (whole === undefined) {
+    return Either.left({
+      reason: "Unmounted",
+      message: `${shown} is a bind mount of a folder of ${mount.device}, whose snapshots can only be reached where the whole dataset is mounted, and it is not: zfs mount '${mount.device}'`
+    })
+  }
+  const inMount = RawPath.relativeTo(mount.mountpoint, path) ?? RawPath.here
+  return Either.right({
+    dataset: mount.device,
+    mountpoint: whole.mountpoint,
+    within: mount.root === root ? inMount : RawPath.join(RawPath.fromLatin1(mount.root.slice(1)), inMount),
+    diffTop: own[0]?.mountpoint ?? whole.mountpoint
+  })
+}
+
+/**
+ * The dataset that should be mounted at the source folder or above it, but is not: then what is seen there is a
+ * folder of the dataset below, and its snapshots would be of the wrong thing. `datasets` are those of all pools.
+ */
+export const hidden = (
+  home: Home,
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>
+): Unusable | undefined => {
+  const source = sourceOf(home)
+  const missing = unmounted(mounts, datasets, source, home.mountpoint).find(
+    ({ canmount, name }) => name !== home.dataset && canmount !== "off"
+  )
+  return missing === undefined ? undefined : notMounted("source", source, missing)
+}
+
+/**
+ * The same of the target, on whatever file system: what is written there would be out of sight as soon as the dataset is
+ * mounted. One that is mounted by hand only (`canmount=noauto`: a replica, say) is not taken to be missing.
+ */
+export const targetHidden = (
+  target: RawPath.RawPath,
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>
+): Unusable | undefined => {
+  const top = mountOf(mounts, target)?.mountpoint ?? root
+  const missing = unmounted(mounts, datasets, target, top).find(({ canmount }) => canmount === "on")
+  if (missing === undefined) return undefined
+  const { message, reason } = notMounted("target", target, missing)
+  // It may be a replica of another host that only says so: to mount that would hide the archives.
+  return {
+    reason,
+    message: `${message}; or, if it does not belong there: zfs set canmount=noauto '${missing.name}'`
+  }
+}
+
+/** Datasets that are not mounted, and would be at the path or between it and `top`, where something is. */
+const unmounted = (
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>,
+  path: RawPath.RawPath,
+  top: RawPath.RawPath
+): ReadonlyArray<Dataset> => {
+  const mounted = mountedIn(mounts)
+  return datasets.filter(
+    ({ mountpoint, name }) =>
+      !mounted.has(name) &&
+      mountpoint.startsWith("/") &&
+      RawPath.relativeTo(mountpoint, path) !== undefined &&
+      // What is mounted there is what is meant, and nothing above it hides it (boot environments all say "/").
+      mountpoint !== top &&
+      RawPath.relativeTo(top, mountpoint) !== undefined
+  )
+}
+
+const notMounted = (what: string, path: RawPath.RawPath, dataset: Dataset): Unusable => ({
+  reason: "Unmounted",
+  message: `the ${what} ${RawPath.display(path)} belongs to dataset ${dataset.name}, which is not mounted: ${remedy(dataset)}`
+})
+
+const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
+  new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))
+
+const remedy = ({ keystatus, name }: Dataset): string =>
+  keystatus === "unavailable" ? `zfs load-key '${name}' && zfs mount '${name}'` : `zfs mount '${name}'`
+
+/** The source folder by way of its dataset's own mount point. */
+export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mountpoint, home.within)
+
+/**
+ * Sorts out what is mounted in the source's folders, and which descendants of its dataset should be but are not.
+ * `datasets` holds the dataset with all its descendants. Places outside the folders that are archived do not matter.
+ */
+export const arrange = (
+  home: Home,
+  mounts: ReadonlyArray<Mount>,
+  datasets: ReadonlyArray<Dataset>
+): Layout => {
+  const source = sourceOf(home)
+  const place = (path: RawPath.RawPath) => {
+    const at = RawPath.relativeTo(source, path)
+    return at !== undefined && FolderName.parse(topSegment(at)) !== undefined ? at : undefined
+  }
+  const children: Array<Child> = []
+  const blocked: Array<Blocked> = []
+  const visible = new Map(mounts.map((mount) => [mount.mountpoint, mount]))
+  for (const [mountpoint, mount] of visible) {
+    const at = place(mountpoint)
+    if (at === undefined || mount.device.includes("@")) continue
+    if (mount.type === "zfs" && mount.root === root && mount.device.startsWith(`${home.dataset}/`)) {
+      children.push({ dataset: mount.device, at, mountpoint })
+    } else {
+      blocked.push({ at, reason: foreign(mount, home.dataset) })
+    }
+  }
+  const mounted = mountedIn(mounts)
+  const property = datasets.find(({ name }) => name === home.dataset)?.mountpoint
+  for (const dataset of datasets) {
+    if (!dataset.name.startsWith(`${home.dataset}/`)) continue
+    if (dataset.canmount === "off" || mounted.has(dataset.name)) continue
+    const at = place(expectedAt(home, property, dataset.mountpoint))
+    if (at !== undefined) blocked.push({ at, reason: absent(dataset) })
+  }
+  return { ...home, children: children.sort(byDataset), blocked }
+}
+
+// A dataset mounted by hand somewhere else still has its children's paths below the property.
+const expectedAt = (
+  home: Home,
+  property: RawPath.RawPath | undefined,
+  child: RawPath.RawPath
+): RawPath.RawPath => {
+  const below = property?.startsWith("/") ? RawPath.relativeTo(property, child) : undefined
+  return below === undefined ? child : RawPath.join(home.mountpoint, below)
+}
+
+const foreign = (mount: Mount, dataset: string): string => {
+  const shown = RawPath.display(mount.mountpoint)
+  if (mount.type !== "zfs")
+    return `${shown} is a mount of ${mount.type}, which no snapshot of ${dataset} holds: unmount it`
+  return mount.root === root
+    ? `${mount.device} is mounted at ${shown}, but is no child dataset of ${dataset}: mount it elsewhere`
+    : `${shown} is a bind mount of ${mount.device}, which no snapshot of ${dataset} holds: unmount it`
+}
+
+const absent = (dataset: Dataset): string =>
+  dataset.keystatus === "unavailable"
+    ? `child dataset ${dataset.name} is locked (its key is not loaded): ${remedy(dataset)}`
+    : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`
+
+/**
+ * Equal as long as the source folder lies in the same place of its dataset and the same children are mounted in
+ * the same places. When it differs between two snapshots, their diffs do not tell the whole story.
+ */
+export const fingerprint = (layout: Layout): string => {
+  const hash = createHash("sha256").update(`${layout.within}\0`, "latin1")
+  for (const { at, dataset } of layout.children) {
+    hash.update(`${dataset.slice(layout.dataset.length)}\0${at}\0`, "latin1")
+  }
+  return hash.digest("hex").slice(0, 16)
+}
+
+const byDataset = (a: Child, b: Child): number =>
+  a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : a.at < b.at ? -1 : a.at > b.at ? 1 : 0
+
+/** The absolute path of the source folder without symlinks. */
+export const resolveFolder = Effect.fnUntraced(function* (path: string) {
+  const resolved = yield* Effect.tryPromise({
+    try: async () => {
+      const real = await fs.realpath(path, { encoding: "buffer" })
+      return { real: RawPath.fromBuffer(real), isFolder: (await fs.stat(real)).isDirectory() }
+    },
+    catch: (cause) => cannotUse(path, Errno.explain(cause), cause)
+  })
+  return resolved.isFolder ? resolved.real : yield* cannotUse(path, "it is not a folder", undefined)
+})
+
+/** The absolute path of a folder without symlinks; undefined when there is none that can be reached. */
+export const realPath = (path: string): Effect.Effect<RawPath.RawPath | undefined> =>
+  Effect.tryPromise(() => fs.realpath(path, { encoding: "buffer" })).pipe(
+    Effect.map(RawPath.fromBuffer),
+    Effect.orElseSucceed(() => undefined)
+  )
+
+/** Whether there is nothing at the path. One that cannot be looked at is somewhere. */
+export const isNowhere = (path: string): Effect.Effect<boolean> =>
+  Effect.tryPromise(() => fs.lstat(path)).pipe(
+    Effect.as(false),
+    Effect.catchAll(({ error }) => Effect.succeed(["ENOENT", "ENOTDIR"].includes(Errno.codeOf(error) ?? "")))
+  )
+
+/** Lists a folder, only to see that it can be read. */
+export const canRead = (path: RawPath.RawPath): Effect.Effect<void, unknown> =>
+  Effect.tryPromise({ try: () => fs.opendir(RawPath.toBuffer(path)), catch: (cause) => cause }).pipe(
+    Effect.flatMap((folder) => Effect.tryPromise({ try: () => folder.close(), catch: (cause) => cause }))
+  )
+
+const cannotUse = (path: string, why: string, cause: unknown): ZfsError =>
+  new ZfsError({
+    reason: Errno.codeOf(cause) === "EACCES" ? "PermissionDenied" : "NotFound",
+    message: `cannot use the source folder ${path}: ${why}${Errno.isTransientCode(Errno.codeOf(cause)) ? "" : "; check source_path"}`,
+    transient: Errno.isTransientCode(Errno.codeOf(cause)),
+    cause
+  })
+
+/** What is mounted where, as the kernel has it: the mountpoint property only says where it should be. */
+export const readMounts = (process: typeof Process.Service): Effect.Effect<ReadonlyArray<Mount>, ZfsError> =>
+  isLinux
+    ? Effect.tryPromise({
+        try: () => fs.readFile("/proc/self/mountinfo", "latin1"),
+        catch: (cause) => unreadable(Errno.explain(cause), cause)
+      }).pipe(Effect.map(parseMountInfo))
+    : process.run({ program: "mount", args: [] }).pipe(
+        Effect.mapError((cause) => unreadable(cause.message, cause)),
+        Effect.flatMap(({ exitCode, stderr, stdout }) =>
+          exitCode === 0
+            ? Effect.succeed(parseMountOutput(stdout))
+            : Effect.fail(unreadable(stderr.trim(), undefined))
+        )
+      )
+
+const isLinux = process.platform === "linux"
+
+const unreadable = (why: string, cause: unknown): ZfsError =>
+  new ZfsError({
+    reason: "Other",
+    message: `cannot read the list of mounted file systems: ${why}`,
+    transient: true,
+    cause
+  })
+
+/** Finds out how the source folder lies in its dataset, and what is mounted in it, at this moment. */
+export const readLayout = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  path: string
+) {
+  const folder = yield* resolveFolder(path)
+  const mounts = yield* readMounts(process)
+  const home = yield* Effect.mapError(
+    findHome(mounts, folder),
+    (unusable) => new ZfsError({ ...unusable, transient: false })
+  )
+  const datasets = yield* listDatasets(commands, home.dataset)
+  const unusable = hidden(home, mounts, datasets)
+  if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
+  return arrange(home, mounts, datasets)
+})
+
+/** Fails when the dataset of the target is not mounted. Whether there is such a folder at all is not said here. */
+export const checkTarget = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  path: string
+) {
+  const target = yield* realPath(path)
+  if (target === undefined) return
+  const unusable = targetHidden(target, yield* readMounts(process), yield* listDatasets(commands, path))
+  if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
+})
+
+/** See ZfsService.isGone. */
+export const isGone = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  { dataset, source_path }: SourceName
+) {
+  if (dataset === undefined) return yield* isNowhere(source_path)
+  const datasets = yield* listDatasets(commands, dataset)
+  const names = new Set(datasets.map(({ name }) => name))
+  // Of a pool that is not imported nobody knows what is in it.
+  if (!names.has(dataset)) return names.has(poolOf(dataset))
+  const mounts = yield* readMounts(process)
+  // zfs removes the mount point of a dataset that is not mounted.
+  const mounted = mounts.some(({ device, type }) => type === "zfs" && device === dataset)
+  return mounted && (yield* isNowhere(source_path))
+})
+
+/** Those of all pools. */
+const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
+  const purpose = "list the datasets"
+  const args = ["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
+  return yield* understood(commands, purpose, parseDatasets(yield* commands.run(purpose, about, args)))
+})
+
+/** The datasets that one snapshot has to cover, the source's own first. */
+export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
+  ...new Set([layout.dataset, ...layout.children.map(({ dataset }) => dataset)])
+]
+
+/** What locate tells of it. */
+export const infoOf = (path: string, layout: Layout): SourceInfo => ({
+  path,
+  dataset: layout.dataset,
+  ...(layout.within === "" ? {} : { within: RawPath.display(layout.within) }),
+  datasets: datasetsOf(layout),
+  ...(process.getuid?.() === 0 ? {} : { grant: allowCommand(layout.dataset) })
+})
+
+/** The dataset behind the configured source folder. */
+export interface SourceInfo {
+  /** The folder that was asked for, as given. */
+  readonly path: string
+  /** Dataset that holds it; undefined when the source is read live. */
+  readonly dataset: string | undefined
+  /** Path of the source folder inside its dataset, for people; left out when it is the dataset itself. */
+  readonly within?: string
+  /** What this job marks its snapshots with; left out: the layer's `jobId`. */
+  readonly job?: JobIds
+  /** That dataset and its children that are mounted inside the source folder: what one snapshot has to cover. */
+  readonly datasets: ReadonlyArray<string>
+  /** The command that grants what a run needs, when we are not root. */
+  readonly grant?: string
+}

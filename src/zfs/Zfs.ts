@@ -1,0 +1,420 @@
+import { constants } from "node:fs"
+import * as fs from "node:fs/promises"
+import { hostname } from "node:os"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import type * as Scope from "effect/Scope"
+import type { FolderName } from "../source/FolderName.ts"
+import {
+  type Blocked,
+  type Graft,
+  type SnapshotRef,
+  type SourceView,
+  topSegment
+} from "../source/SourceView.ts"
+import * as Errno from "../system/Errno.ts"
+import { Process } from "../system/Process.ts"
+import * as RawPath from "../text/RawPath.ts"
+import type { SourceName } from "./JobIdentity.ts"
+import * as SnapshotName from "./SnapshotPrune.ts"
+import {
+  destroy,
+  destroyAll,
+  encode,
+  marked,
+  type PruneReport,
+  planPrune,
+  property,
+  type Snapshot,
+  startOf,
+  type ZfsSettings
+} from "./SnapshotPrune.ts"
+import {
+  canRead,
+  checkTarget,
+  datasetsOf,
+  fingerprint,
+  infoOf,
+  isGone,
+  isNowhere,
+  type Layout,
+  readLayout,
+  resolveFolder,
+  type SourceInfo,
+  sourceOf
+} from "./SourceLayout.ts"
+import { type Commands, complaint, failure, makeCommands, understood, ZfsError } from "./ZfsCommand.ts"
+import { changesSince, type Evidence, noEvidence } from "./ZfsDiff.ts"
+import { datasetOf, table } from "./ZfsList.ts"
+
+/** OpenZFS without changing anything. */
+export const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
+  const commands = makeCommands(process)
+  const known = { ...settings, hostname: settings.hostname ?? hostname() }
+  // A run prunes at its start and at its end; what nobody destroys is found both times.
+  const announced = new Set<string>()
+  return {
+    locate: Effect.fn("Zfs.locate")(function* (path: string) {
+      return infoOf(path, yield* readLayout(process, commands, path))
+    }),
+    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(process, commands, path)),
+    isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(process, commands, source)),
+    marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(process, commands, known, source)),
+    snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
+      const layout = yield* readLayout(process, commands, source.path)
+      const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)
+      yield* Effect.logInfo(
+        `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
+      )
+      const handle: SnapshotHandle = {
+        view: {
+          label: "live (dry run)",
+          // Without guids it is no snapshot, but what becomes of the others can be planned with it.
+          snapshot: { name, guids: {} },
+          root: sourceOf(layout),
+          grafts: [],
+          blocked: layout.blocked,
+          frozen: false
+        },
+        // To compare with the live dataset, zfs diff would take a snapshot of its own.
+        changesSince: () => Effect.succeed(noEvidence("a dry run compares the live dataset file by file")),
+        hold: () => Effect.void,
+        keep: Effect.void
+      }
+      return handle
+    }),
+    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
+      const plan = yield* planPrune(process, commands, known, source, keep)
+      yield* Effect.forEach(
+        plan.destroy.filter(({ name }) => !announced.has(name)),
+        ({ name }) => Effect.logInfo(`would destroy the snapshot ${name}`),
+        { discard: true }
+      )
+      for (const { name } of plan.destroy) announced.add(name)
+      return { destroyed: [], spared: plan.spare }
+    })
+  }
+}
+
+/** Reads a plain folder as it is; there are no snapshots. */
+export const live: ZfsService = {
+  locate: Effect.fn("Zfs.locate")(function* (path: string) {
+    yield* resolveFolder(path)
+    return { path, dataset: undefined, datasets: [] } satisfies SourceInfo
+  }),
+  checkTarget: () => Effect.void,
+  // zfs removes the mount point of a dataset that is not mounted, and is not asked here.
+  isGone: ({ dataset, source_path }) =>
+    dataset === undefined ? isNowhere(source_path) : Effect.succeed(false),
+  marked: () => Effect.succeed([]),
+  snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
+    const root = yield* resolveFolder(source.path)
+    const handle: SnapshotHandle = {
+      view: { label: "live", snapshot: undefined, root, grafts: [], blocked: [], frozen: false },
+      changesSince: () => Effect.succeed(noEvidence("the source is read without snapshots")),
+      hold: () => Effect.void,
+      keep: Effect.void
+    }
+    return handle
+  }),
+  prune: () => Effect.succeed({ destroyed: [], spared: [] })
+}
+
+/** A snapshot that this run holds; its dataset's own folder stays mounted until the scope of `snapshot` closes. */
+export interface SnapshotHandle {
+  readonly view: SourceView
+  /**
+   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: what
+   * cannot be told is `unknown` (no base, no permission) or `changed` (zfs diff failed).
+   */
+  readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
+  /**
+   * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is not: what would be
+   * read there is an empty folder.
+   */
+  readonly hold: (folder: FolderName) => Effect.Effect<void, ZfsError, Scope.Scope>
+  /** From now on the snapshot outlives its scope: it is the base of the next diff. */
+  readonly keep: Effect.Effect<void>
+}
+
+/** See the tag. */
+export interface ZfsService {
+  /** Finds the dataset that holds `sourcePath`. Fails when it is no folder, not on ZFS, or not mounted. */
+  readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
+  /**
+   * Fails when a dataset should be mounted at the target, or above it, and is not: archives would go below its mount point. Read
+   * live, nothing is asked of zfs, and all is well.
+   */
+  readonly checkTarget: (targetPath: string) => Effect.Effect<void, ZfsError>
+  /**
+   * Whether there is no such source any more: its dataset is not in its pool, or it is mounted and the folder is not in it; for a
+   * live source, nothing is at its path. What cannot be told is not gone: a pool that is not imported, a dataset where zfs is not asked.
+   */
+  readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
+  /** The snapshots of the source's datasets that carry our mark, whichever job took them, but for those of a run that is alive. */
+  readonly marked: (source: SourceInfo) => Effect.Effect<ReadonlyArray<Snapshot>, ZfsError>
+  /**
+   * Takes one atomic snapshot of all the source's datasets, marked as ours. Released (destroyed, unless
+   * kept) when the scope closes, however it closes; a release that fails is logged, and the next run's
+   * prune destroys the snapshot.
+   */
+  readonly snapshot: (source: SourceInfo) => Effect.Effect<SnapshotHandle, ZfsError, Scope.Scope>
+  /**
+   * Destroys the snapshots of the source's datasets that are ours (user property set locally, exact name,
+   * this job), belong to no run that is alive, and whose guid is not among `keep`.
+   */
+  readonly prune: (source: SourceInfo, keep: ReadonlySet<string>) => Effect.Effect<PruneReport, ZfsError>
+}
+
+/** The folder in which the kernel shows a snapshot of the dataset that is mounted at `mountpoint`. */
+export const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath =>
+  RawPath.join(mountpoint, RawPath.fromText(`.zfs/snapshot/${name}`))
+
+/**
+ * Opens the folder of a snapshot, which mounts it, and keeps it open, and so mounted, until the scope closes. A snapshot that
+ * cannot be mounted is an empty folder on Linux: that is an error here. `what` names the snapshot in the message.
+ */
+export const hold = (root: RawPath.RawPath, what: string): Effect.Effect<void, ZfsError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => fs.open(RawPath.toBuffer(root), constants.O_RDONLY | constants.O_DIRECTORY),
+      catch: (cause) => unreadable(root, what, cause)
+    }),
+    // What close reports is about writing, and nothing was written.
+    (folder) => Effect.promise(() => Promise.allSettled([folder.close()]))
+  ).pipe(
+    Effect.flatMap((folder) =>
+      Effect.tryPromise({
+        try: async () => {
+          const above = RawPath.fromLatin1(root.slice(0, root.lastIndexOf("/")))
+          const [own, parent] = await Promise.all([
+            folder.stat({ bigint: true }),
+            fs.stat(RawPath.toBuffer(above), { bigint: true })
+          ])
+          return own.dev !== parent.dev
+        },
+        catch: (cause) => unreadable(root, what, cause)
+      })
+    ),
+    Effect.filterOrFail(
+      (isMounted) => isMounted,
+      () => notMounted(root, what)
+    ),
+    Effect.asVoid
+  )
+
+const notMounted = (root: RawPath.RawPath, what: string): ZfsError =>
+  new ZfsError({
+    reason: "Unmounted",
+    message: `${what} cannot be read: the system did not mount it at ${RawPath.display(root)}, where only an empty folder is; see what dmesg says, and whether the limit of mounts is reached (sysctl fs.mount-max)`,
+    transient: false
+  })
+
+const unreadable = (root: RawPath.RawPath, what: string, cause: unknown): ZfsError =>
+  new ZfsError({
+    reason: "Unmounted",
+    message: `${what} cannot be read at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
+    transient: Errno.isTransientCode(Errno.codeOf(cause)),
+    cause
+  })
+
+/** One atomic snapshot of all the source's datasets; see the tag. */
+export const takeSnapshot = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  commands: Commands,
+  settings: ZfsSettings & { readonly hostname: string },
+  source: SourceInfo
+) {
+  const layout = yield* readLayout(process, commands, source.path)
+  yield* Effect.forEach(layout.blocked, ({ reason }) => Effect.logDebug(reason), { discard: true })
+  const kept = yield* Ref.make(false)
+  const ref = yield* Effect.acquireRelease(create(process, commands, settings, layout, source.job), (taken) =>
+    Ref.get(kept).pipe(Effect.flatMap((keep) => (keep ? Effect.void : release(commands, taken))))
+  )
+  const view = yield* viewOf(layout, ref)
+  const handle: SnapshotHandle = {
+    view,
+    changesSince: (base) => changesSince(commands, layout, ref, base),
+    hold: holdChildren(layout, ref),
+    keep: Ref.set(kept, true)
+  }
+  return handle
+})
+
+const create = Effect.fnUntraced(function* (
+  process_: typeof Process.Service,
+  commands: Commands,
+  settings: ZfsSettings & { readonly hostname: string },
+  layout: Layout,
+  job: SourceInfo["job"]
+) {
+  const mark = encode({
+    host: settings.hostname,
+    pid: process.pid,
+    start: (yield* startOf(process_, process.pid)) ?? "",
+    run: settings.runId,
+    job: job?.id ?? settings.jobId,
+    layout: fingerprint(layout),
+    target: settings.target
+  })
+  const datasets = datasetsOf(layout)
+  const name = yield* createFirstFree(commands, settings.prefix, mark, layout.dataset, datasets)
+  return yield* readBack(commands, layout.dataset, datasets, name).pipe(
+    // Its guids unknown, it cannot be handed on; by name it can still be taken away.
+    Effect.onError(() =>
+      Effect.forEach(datasets, (dataset) =>
+        Effect.ignoreLogged(commands.attempt(["destroy", `${dataset}@${name}`]))
+      )
+    )
+  )
+})
+
+/** How many seconds ahead a free name is looked for, after the clock was set back or for a second run in a second. */
+const namesToTry = 60
+
+const createFirstFree = Effect.fnUntraced(function* (
+  commands: Commands,
+  prefix: string,
+  mark: string,
+  dataset: string,
+  datasets: ReadonlyArray<string>
+) {
+  const now = yield* Clock.currentTimeMillis
+  for (let second = 0; ; second++) {
+    const name = SnapshotName.format(prefix, now + second * 1000)
+    const completed = yield* commands.attempt([
+      ...["snapshot", "-o", `${property}=${mark}`],
+      ...datasets.map((each) => `${each}@${name}`)
+    ])
+    if (completed.exitCode === 0) return name
+    if (second === namesToTry || !/dataset already exists/.test(complaint(completed))) {
+      return yield* failure(`take a snapshot of ${dataset}`, dataset, completed)
+    }
+  }
+})
+
+const readBack = Effect.fnUntraced(function* (
+  commands: Commands,
+  dataset: string,
+  datasets: ReadonlyArray<string>,
+  name: string
+) {
+  const purpose = `read the new snapshot of ${dataset}`
+  const listed = yield* commands.run(purpose, dataset, [
+    ...["list", "-H", "-p", "-t", "snapshot", "-o", "name,guid"],
+    ...datasets.map((each) => `${each}@${name}`)
+  ])
+  const guids: Record<string, string> = {}
+  for (const [full = "", guid = ""] of yield* understood(commands, purpose, table(listed, 2))) {
+    guids[datasetOf(full)] = guid
+  }
+  return { name, guids } satisfies SnapshotRef
+})
+
+const release = (commands: Commands, ref: SnapshotRef) =>
+  Effect.forEach(
+    Object.entries(ref.guids),
+    ([dataset, guid]) =>
+      destroy(commands, `${dataset}@${ref.name}`, guid).pipe(
+        Effect.catchAll((error) => Effect.logWarning(`${error.message}; the next run will try again`))
+      ),
+    { discard: true }
+  )
+
+const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
+  const top = inSnapshot(layout.mountpoint, ref.name)
+  const root = RawPath.join(top, layout.within)
+  const own = `the snapshot ${layout.dataset}@${ref.name}`
+  yield* hold(top, own).pipe(
+    Effect.mapError(
+      (error) =>
+        new ZfsError({
+          ...error,
+          message: `${error.message}; see also whether it can be listed by hand, and that zfs get snapdir '${layout.dataset}' is not "disabled"`,
+          cause: error
+        })
+    )
+  )
+  yield* Effect.mapError(
+    canRead(root),
+    (cause) =>
+      new ZfsError({
+        reason: "Unmounted",
+        message: `cannot read the source folder in ${own}, at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
+        transient: false,
+        cause
+      })
+  )
+  const grafts: Array<Graft> = []
+  const blocked: Array<Blocked> = [...layout.blocked]
+  for (const child of layout.children) {
+    const { at, mountpoint } = child
+    // Closed again at once: there may be thousands. Each is held open while its folder is read.
+    const readable = yield* Effect.either(Effect.scoped(holdChild(child, ref)))
+    if (readable._tag === "Right") grafts.push({ at, root: inSnapshot(mountpoint, ref.name) })
+    else blocked.push({ at, reason: readable.left.message })
+  }
+  return {
+    label: `${layout.dataset}@${ref.name}`,
+    snapshot: ref,
+    root,
+    livePath: sourceOf(layout),
+    grafts,
+    blocked,
+    frozen: true
+  } satisfies SourceView
+})
+
+const holdChild = ({ dataset, mountpoint }: Layout["children"][number], ref: SnapshotRef) =>
+  hold(inSnapshot(mountpoint, ref.name), `the snapshot of child dataset ${dataset}`)
+
+/** See SnapshotHandle.hold. */
+const holdChildren = (layout: Layout, ref: SnapshotRef) => (folder: FolderName) =>
+  Effect.forEach(
+    layout.children.filter(({ at }) => topSegment(at) === folder),
+    (child) => holdChild(child, ref),
+    { discard: true }
+  )
+
+/** OpenZFS. */
+export const makeReal = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
+  const commands = makeCommands(process)
+  const known = { ...settings, hostname: settings.hostname ?? hostname() }
+  return {
+    locate: Effect.fn("Zfs.locate")(function* (path: string) {
+      return infoOf(path, yield* readLayout(process, commands, path))
+    }),
+    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(process, commands, path)),
+    isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(process, commands, source)),
+    marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(process, commands, known, source)),
+    snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) =>
+      takeSnapshot(process, commands, known, source)
+    ),
+    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
+      return yield* destroyAll(commands, yield* planPrune(process, commands, known, source, keep))
+    })
+  }
+}
+
+/** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
+export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
+  /** OpenZFS. */
+  static readonly layer = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
+    Layer.effect(
+      Zfs,
+      Effect.map(Process, (process) => makeReal(process, settings))
+    )
+
+  /** Any plain folder, read as it is: `"snapshots": "live"`. */
+  static readonly layerLive: Layer.Layer<Zfs> = Layer.succeed(Zfs, live)
+
+  /** OpenZFS, but it takes and destroys no snapshot: it shows the live dataset, and says what would be destroyed. */
+  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
+    Layer.effect(
+      Zfs,
+      Effect.map(Process, (process) => makeDryRun(process, settings))
+    )
+}

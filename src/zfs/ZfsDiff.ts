@@ -1,0 +1,255 @@
+import * as Effect from "effect/Effect"
+import * as FolderName from "../source/FolderName.ts"
+import { type SnapshotRef, topSegment } from "../source/SourceView.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { decode, property } from "./SnapshotPrune.ts"
+import { fingerprint, type Layout } from "./SourceLayout.ts"
+import { allowCommand, type Commands, failure } from "./ZfsCommand.ts"
+import { datasetOf, rows } from "./ZfsList.ts"
+
+/** One line of `zfs diff -FH`. */
+interface DiffLine {
+  /** `M` modified, `+` new, `-` gone, `R` renamed (then `to` is the new path). */
+  readonly change: "M" | "+" | "-" | "R"
+  readonly path: RawPath.RawPath
+  readonly to: RawPath.RawPath | undefined
+}
+
+/** The bytes behind zfs diff's escapes: `\0` and three octal digits ("\0040" is a space). */
+export const unescape = (text: string): string =>
+  text.replace(/\\0([0-3][0-7][0-7])/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8))
+  )
+
+/**
+ * Reads one line (latin1, without newline); undefined when it is none. A change in the number of hard links
+ * has a third column, "(+1)", which says nothing new: the folder that gained or lost the name has its own line.
+ */
+export const parseLine = (line: string): DiffLine | undefined => {
+  const [change, , path, to] = line.split("\t")
+  if (path === undefined || !path.startsWith("/")) return undefined
+  const first = RawPath.fromLatin1(unescape(path))
+  if (change === "R") {
+    return to?.startsWith("/") ? { change, path: first, to: RawPath.fromLatin1(unescape(to)) } : undefined
+  }
+  return change === "M" || change === "+" || change === "-"
+    ? { change, path: first, to: undefined }
+    : undefined
+}
+
+/** What a diff line means for the folders of a source. */
+type Touched =
+  | { readonly _tag: "Folder"; readonly folder: FolderName.FolderName }
+  | { readonly _tag: "Everything" }
+  | { readonly _tag: "Nothing" }
+
+const everything: Touched = { _tag: "Everything" }
+const nothing: Touched = { _tag: "Nothing" }
+
+/**
+ * What a change at `path` touches. `top` is where the dataset is mounted, `source` the absolute path of the
+ * source folder in it. A source folder that was renamed, made or removed (or an ancestor of it) touches
+ * everything, as does a path that cannot be placed.
+ */
+export const touched = (
+  top: RawPath.RawPath,
+  source: RawPath.RawPath,
+  change: DiffLine["change"],
+  path: RawPath.RawPath
+): Touched => {
+  // Files that were open when they were removed. The folder that lost them has a line of its own.
+  if (path === `${top}(on_delete_queue)`) return nothing
+  // The dataset's top is printed with a slash at the end, and with two at the start where it is mounted at `/`.
+  const clean = RawPath.fromLatin1(path.replace(/^\/+/, "/").replace(/(.)\/$/s, "$1"))
+  if (RawPath.relativeTo(top, clean) === undefined) return everything
+  if (RawPath.relativeTo(clean, source) !== undefined) return change === "M" ? nothing : everything
+  const below = RawPath.relativeTo(source, clean)
+  if (below === undefined) return nothing
+  const folder = FolderName.parse(topSegment(below))
+  return folder === undefined ? nothing : { _tag: "Folder", folder }
+}
+
+/** Gathers the changed folders from any number of lines, in memory that depends only on the number of folders. */
+export class Changed {
+  readonly folders = new Set<FolderName.FolderName>()
+  everything = false
+  readonly #top: RawPath.RawPath
+  readonly #source: RawPath.RawPath
+
+  /** See {@link touched}. */
+  constructor(top: RawPath.RawPath, source: RawPath.RawPath) {
+    this.#top = top
+    this.#source = source
+  }
+
+  /** Takes one line of `zfs diff -FH`; a line that cannot be understood may mean anything. */
+  readonly add = (line: string): void => {
+    if (line === "" || this.everything) return
+    const parsed = parseLine(line)
+    if (parsed === undefined) {
+      this.everything = true
+      return
+    }
+    this.#note(touched(this.#top, this.#source, parsed.change, parsed.path))
+    if (parsed.to !== undefined) this.#note(touched(this.#top, this.#source, parsed.change, parsed.to))
+  }
+
+  #note(what: Touched) {
+    if (what._tag === "Everything") this.everything = true
+    else if (what._tag === "Folder") this.folders.add(what.folder)
+  }
+}
+
+const rank: Readonly<Record<Verdict, number>> = { unchanged: 0, unknown: 1, changed: 2 }
+
+/** The worse of two verdicts. */
+export const worse = (a: Verdict, b: Verdict): Verdict => (rank[a] >= rank[b] ? a : b)
+
+/** What one dataset has to say: on one folder (a child dataset in it), or on all of them (the source's own). */
+export interface Finding {
+  readonly folder: FolderName.FolderName | undefined
+  readonly verdict: Verdict
+  /** Folders that changed for certain. */
+  readonly changed: ReadonlySet<FolderName.FolderName>
+  readonly reason: string | undefined
+}
+
+/** Puts the findings on all datasets together: a folder gets the worst that any of them says of it. */
+export const combine = (findings: ReadonlyArray<Finding>, whenAllIsWell: string): Evidence => {
+  const otherwise = findings.reduce<Verdict>(
+    (verdict, finding) => (finding.folder === undefined ? worse(verdict, finding.verdict) : verdict),
+    "unchanged"
+  )
+  const folders = new Map<FolderName.FolderName, Verdict>()
+  const note = (folder: FolderName.FolderName, verdict: Verdict) =>
+    folders.set(folder, worse(folders.get(folder) ?? otherwise, verdict))
+  for (const { changed, folder, verdict } of findings) {
+    if (folder !== undefined) note(folder, verdict)
+    for (const name of changed) note(name, "changed")
+  }
+  const reasons = findings.flatMap(({ reason }) => (reason === undefined ? [] : [reason]))
+  return { otherwise, folders, reason: reasons.length === 0 ? whenAllIsWell : reasons.join("; ") }
+}
+
+/** Which folders changed between `base` and `now`; see SnapshotHandle. */
+export const changesSince = Effect.fn("Zfs.changesSince")(
+  function* (commands: Commands, layout: Layout, now: SnapshotRef, base: SnapshotRef | undefined) {
+    if (base === undefined) return noEvidence("there is no previous snapshot to compare with")
+    const found = yield* findBase(commands, base)
+    if (!found.has(layout.dataset)) {
+      return noEvidence(`the previous snapshot ${layout.dataset}@${base.name} is gone`)
+    }
+    const findings: Array<Finding> = [arrangement(layout, found.get(layout.dataset))]
+    findings.push(yield* compareOwn(commands, layout, now, base))
+    for (const child of layout.children) {
+      const folder = FolderName.parse(topSegment(child.at))
+      if (folder === undefined) continue
+      findings.push(
+        found.has(child.dataset)
+          ? yield* compareChild(commands, child.dataset, folder, now, base)
+          : { ...silent, folder, verdict: "unknown", reason: `${child.dataset} has no previous snapshot` }
+      )
+    }
+    return combine(findings, `compared with ${layout.dataset}@${base.name}`)
+  },
+  Effect.catchAll((error) => Effect.succeed(noEvidence(error.message)))
+)
+
+const silent: Finding = { folder: undefined, verdict: "unchanged", changed: new Set(), reason: undefined }
+
+/** The datasets whose base snapshot is still the one with the guid we know, with its mark. */
+const findBase = Effect.fnUntraced(function* (commands: Commands, base: SnapshotRef) {
+  // Those that are gone make the exit status 1; the others are listed all the same.
+  const listed = yield* commands.attempt([
+    ...["list", "-H", "-p", "-t", "snapshot", "-o", `name,guid,${property}`],
+    ...Object.keys(base.guids).map((dataset) => `${dataset}@${base.name}`)
+  ])
+  const found = new Map<string, string>()
+  for (const [name = "", guid = "", mark = ""] of rows(listed.stdout)) {
+    if (base.guids[datasetOf(name)] === guid) found.set(datasetOf(name), mark)
+  }
+  return found
+})
+
+// A child dataset that came, went or moved shows in no diff.
+const arrangement = (layout: Layout, mark: string | undefined): Finding =>
+  decode(mark ?? "")?.layout === fingerprint(layout)
+    ? silent
+    : {
+        ...silent,
+        verdict: "unknown",
+        reason: "other child datasets are mounted in the source than at the previous snapshot"
+      }
+
+const compareOwn = Effect.fnUntraced(function* (
+  commands: Commands,
+  layout: Layout,
+  now: SnapshotRef,
+  base: SnapshotRef
+) {
+  const changed = new Changed(layout.diffTop, RawPath.join(layout.diffTop, layout.within))
+  const outcome = yield* diff(commands, layout.dataset, base, now, changed.add)
+  if (outcome !== undefined) return { ...silent, ...outcome, changed: changed.folders }
+  return changed.everything
+    ? { ...silent, verdict: "changed" as const, reason: "the source folder itself was renamed or replaced" }
+    : { ...silent, changed: changed.folders }
+})
+
+const compareChild = Effect.fnUntraced(function* (
+  commands: Commands,
+  dataset: string,
+  folder: FolderName.FolderName,
+  now: SnapshotRef,
+  base: SnapshotRef
+) {
+  let lines = 0
+  const outcome = yield* diff(commands, dataset, base, now, () => {
+    lines++
+  })
+  return { ...silent, folder, verdict: lines > 0 ? ("changed" as const) : ("unchanged" as const), ...outcome }
+})
+
+/** Runs one zfs diff; what its failure means, or undefined when all went well. */
+const diff = Effect.fnUntraced(
+  function* (
+    commands: Commands,
+    dataset: string,
+    base: SnapshotRef,
+    now: SnapshotRef,
+    onLine: (line: string) => void
+  ) {
+    const completed = yield* commands.lines(
+      ["diff", "-FH", `${dataset}@${base.name}`, `${dataset}@${now.name}`],
+      onLine
+    )
+    if (completed.exitCode === 0) return undefined
+    const error = failure(`compare ${dataset} with its previous snapshot`, dataset, completed)
+    return {
+      verdict: "unknown" as const,
+      reason:
+        error.reason === "PermissionDenied"
+          ? `zfs diff is not permitted, so every file has to be looked at; root can grant it: ${allowCommand(dataset)}`
+          : `${error.message}; so every file has to be looked at`
+    }
+  },
+  Effect.catchAll((error) => Effect.succeed({ verdict: "unknown" as const, reason: error.message }))
+)
+
+/** What is known of a folder since the cursor: `unknown` means that its manifest has to be compared. */
+export type Verdict = "changed" | "unchanged" | "unknown"
+
+/** What the source itself can say about changes since the cursor's snapshot. */
+export interface Evidence {
+  /** For every folder that `folders` does not name. */
+  readonly otherwise: Verdict
+  readonly folders: ReadonlyMap<FolderName.FolderName, Verdict>
+  /** Why it is no better than it is ("no previous snapshot"), for the log. */
+  readonly reason: string
+}
+
+/** Nothing is known: every folder's manifest is compared. */
+export const noEvidence = (reason: string): Evidence => ({ otherwise: "unknown", folders: new Map(), reason })
+
+/** The evidence's word on one folder. */
+export const verdictOn = (evidence: Evidence, folder: FolderName.FolderName): Verdict =>
+  evidence.folders.get(folder) ?? evidence.otherwise

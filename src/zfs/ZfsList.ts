@@ -1,0 +1,283 @@
+import * as Either from "effect/Either"
+import * as RawPath from "../text/RawPath.ts"
+import {
+  type Bookmark,
+  byCreatetxg,
+  type DatasetKind,
+  modeProperty,
+  placeholderProperty,
+  type Salt,
+  type SendMode,
+  type Snapshot,
+  type SourceDataset,
+  type TargetDataset,
+  type TargetKey
+} from "./Dataset.ts"
+import * as DatasetName from "./DatasetName.ts"
+
+/** One file system as `zfs list` prints it. */
+export interface Dataset {
+  readonly name: string
+  readonly canmount: string
+  readonly keystatus: string
+  /** The property: a path, `none` or `legacy`. */
+  readonly mountpoint: RawPath.RawPath
+}
+
+/** The columns that {@link parseDatasets} reads; the mount point comes last, since it may hold a tab. */
+export const datasetColumns = "name,canmount,keystatus,mountpoint"
+
+/** Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). Left: what is no such list, as in {@link table}. */
+export const parseDatasets = (text: string): Either.Either<ReadonlyArray<Dataset>, string> => {
+  const datasets: Array<Dataset> = []
+  for (const line of linesOf(text)) {
+    const [name = "", canmount, keystatus, ...mountpoint] = line.split("\t")
+    const before = datasets.pop()
+    if (canmount !== undefined && keystatus !== undefined && mountpoint.length > 0) {
+      if (before !== undefined) datasets.push(before)
+      datasets.push({ name, canmount, keystatus, mountpoint: RawPath.fromLatin1(mountpoint.join("\t")) })
+    } else if (before === undefined) {
+      return Either.left(line)
+    } else {
+      // A mount point may hold newlines too.
+      const whole = RawPath.fromLatin1(`${before.mountpoint}\n${line}`)
+      datasets.push({ ...before, mountpoint: whole })
+    }
+  }
+  return cutShort(text) ?? Either.right(datasets)
+}
+
+/**
+ * Lines of `zfs list -H` or `zfs get -H` that have to have this many columns. Left: the first line that has not, for a
+ * message: zfs never prints one, but something else may stand in its place, or have been cut short.
+ */
+export const table = (
+  text: string,
+  columns: number
+): Either.Either<ReadonlyArray<ReadonlyArray<string>>, string> => {
+  const all = rows(text)
+  const wrong = all.find((row) => row.length !== columns)
+  return wrong === undefined ? (cutShort(text) ?? Either.right(all)) : Either.left(wrong.join("\t"))
+}
+
+const linesOf = (text: string): ReadonlyArray<string> => text.split("\n").filter((line) => line !== "")
+
+/** Every line ends; where the last one does not, there was more. */
+const cutShort = (text: string): Either.Either<never, string> | undefined =>
+  text === "" || text.endsWith("\n") ? undefined : Either.left(linesOf(text).at(-1) ?? "")
+
+/** A number as zfs prints it with `-p`. */
+export const isDecimal = (text: string): boolean => /^[0-9]{1,20}$/.test(text)
+
+/** Lines of `zfs … -H`, each cut into its columns, whatever they hold: where a stranger's values may be in them. */
+export const rows = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
+  text.split("\n").flatMap((line) => (line === "" ? [] : [line.split("\t")]))
+
+/** `dataset` of `dataset@snapshot`. */
+export const datasetOf = (snapshot: string): string => snapshot.split("@", 1)[0] ?? ""
+
+/** `snapshot` of `dataset@snapshot`. */
+export const shortName = (snapshot: string): string => snapshot.slice(snapshot.indexOf("@") + 1)
+
+/**
+ * Readers of what `zfs list` and `zfs get` print with `-Hp` about both ends. Names become arguments of zfs, there and here: what
+ * none can be called (a `%` or a comma in a snapshot's would mean several to `zfs destroy`) is not what zfs prints.
+ */
+
+/** Columns of {@link readSnapshots}, for `zfs list -t snapshot,bookmark`. */
+export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
+
+/** What a dataset has of its own, by createtxg. */
+export interface Own {
+  readonly snapshots: ReadonlyArray<Snapshot>
+  readonly bookmarks: ReadonlyArray<Bookmark>
+}
+
+/** Snapshots and bookmarks by dataset. Left: the first line that is neither. */
+export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> => {
+  const listed = table(text, 6)
+  if (Either.isLeft(listed)) return Either.left(listed.left)
+  const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
+  for (const row of listed.right) {
+    const [full = "", guid = "", createtxg = "", creation = "", holds = "", clones = ""] = row
+    const mark = full.search(/[@#]/)
+    // A bookmark has neither holds nor clones.
+    if (mark < 1 || ![guid, createtxg, creation].every(isDecimal) || !(holds === "-" || isDecimal(holds))) {
+      return Either.left(row.join("\t"))
+    }
+    const dataset = full.slice(0, mark)
+    const name = full.slice(mark + 1)
+    if (!isDataset(dataset) || !DatasetName.isShortName(name)) return Either.left(row.join("\t"))
+    const own = found.get(dataset) ?? { snapshots: [], bookmarks: [] }
+    found.set(dataset, own)
+    const common = { name, guid, createtxg: BigInt(createtxg) }
+    if (full[mark] === "#") own.bookmarks.push(common)
+    else {
+      own.snapshots.push({
+        ...common,
+        creation: Number(creation),
+        holds: holds === "-" ? 0 : Number(holds),
+        clones: clones === "-" || clones === "" ? [] : clones.split(",")
+      })
+    }
+  }
+  for (const own of found.values()) {
+    own.snapshots.sort(byCreatetxg)
+    own.bookmarks.sort(byCreatetxg)
+  }
+  return Either.right(found)
+}
+
+const none: Own = { snapshots: [], bookmarks: [] }
+
+/** Columns of {@link readSources}, for `zfs list -t filesystem,volume`. */
+export const sourceColumns = "name,type,guid,encryption,encryptionroot,pbkdf2salt"
+
+/**
+ * The source's datasets, in the order of the list, each once. `above` is what was printed in {@link sourceColumns} of others
+ * whose keys open some of them. Left: the first line that is none.
+ */
+export const readSources = (
+  text: string,
+  snapshots: ReadonlyMap<string, Own>,
+  above = ""
+): Either.Either<ReadonlyArray<SourceDataset>, string> => {
+  const listed = table(text, 6)
+  if (Either.isLeft(listed)) return Either.left(listed.left)
+  const others = table(above, 6)
+  if (Either.isLeft(others)) return Either.left(others.left)
+  const salts = new Map(
+    [...others.right, ...listed.right].map(([name = "", , , , , salt]) => [name, saltOf(salt)])
+  )
+  const found = new Map<string, SourceDataset>()
+  for (const row of listed.right) {
+    const [name = "", type = "", guid = "", encryption = "", root = ""] = row
+    const kind = kindOf(type)
+    if (kind === undefined || !isDecimal(guid) || !isDataset(name)) return Either.left(row.join("\t"))
+    const own = snapshots.get(name) ?? none
+    const encrypted = encryption !== "off" && encryption !== "-"
+    const isKnown = encrypted && root !== "-"
+    if (isKnown && !isDataset(root)) return Either.left(row.join("\t"))
+    const key = isKnown ? { root, salt: salts.get(name), rootSalt: salts.get(root) } : undefined
+    found.set(name, { name, kind, guid, encrypted, key, ...own })
+  }
+  return Either.right([...found.values()])
+}
+
+const saltOf = (value: string | undefined): Salt | undefined =>
+  value !== undefined && isDecimal(value) ? value : undefined
+
+const isDataset = (name: string): boolean => DatasetName.problem(name) === undefined
+
+const kindOf = (type: string | undefined): DatasetKind | undefined =>
+  type === "volume" || type === "filesystem" ? type : undefined
+
+/** Properties of {@link readTargets} that tell of keys. */
+export const keyProperties = "encryptionroot,pbkdf2salt,origin"
+
+/** Properties of {@link readTargets}, for `zfs get -o name,property,value,source`. */
+export const targetProperties = [
+  ...["type", "guid", "canmount", "mounted", "written", "logicalreferenced", "receive_resume_token"],
+  keyProperties,
+  modeProperty,
+  placeholderProperty
+].join(",")
+
+interface Value {
+  readonly value: string
+  readonly source: string
+}
+
+/**
+ * The target's datasets by name. `keys` is what was printed of {@link keyProperties} of others that their keys have to do with.
+ * Left: the first line that says nothing of one, or what is not said of one.
+ */
+export const readTargets = (
+  text: string,
+  snapshots: ReadonlyMap<string, Own>,
+  keys = ""
+): Either.Either<ReadonlyMap<string, TargetDataset>, string> => {
+  const listed = readProperties(text)
+  if (Either.isLeft(listed)) return Either.left(listed.left)
+  const others = readProperties(keys)
+  if (Either.isLeft(others)) return Either.left(others.left)
+  const properties = listed.right
+  const keyOf = keysIn(new Map([...others.right, ...properties]))
+  const targets = new Map<string, TargetDataset>()
+  for (const [name, of] of properties) {
+    const own = snapshots.get(name) ?? none
+    const kind = kindOf(of.get("type")?.value)
+    const guid = of.get("guid")?.value ?? ""
+    const written = set(of, "written") ?? "0"
+    if (kind === undefined || !isDecimal(guid)) return Either.left(`${name} without type or guid`)
+    if (!isDataset(name)) return Either.left(name)
+    const key = keyOf(name)
+    if (key !== undefined && !isDataset(key.root)) return Either.left(`${name}\tencryptionroot\t${key.root}`)
+    if (!isDecimal(written)) return Either.left(`${name}\twritten\t${written}`)
+    targets.set(name, {
+      name,
+      kind,
+      guid,
+      ...own,
+      written: Number(written),
+      resumeToken: set(of, "receive_resume_token"),
+      mode: modeOf(ours(of, modeProperty)),
+      placeholder: own.snapshots.length === 0 && isUntouched(of),
+      canmount: set(of, "canmount"),
+      key
+    })
+  }
+  return Either.right(targets)
+}
+
+type Properties = ReadonlyMap<string, Value>
+
+const readProperties = (text: string): Either.Either<ReadonlyMap<string, Properties>, string> =>
+  Either.map(table(text, 4), (listed) => {
+    const properties = new Map<string, Map<string, Value>>()
+    for (const [name = "", property = "", value = "", source = ""] of listed) {
+      const known = properties.get(name) ?? new Map<string, Value>()
+      properties.set(name, known.set(property, { value, source }))
+    }
+    return properties
+  })
+
+/** What opens each dataset, as far as these properties tell. */
+const keysIn = (all: ReadonlyMap<string, Properties>) => {
+  const salt = (name: string) => saltOf(all.get(name)?.get("pbkdf2salt")?.value)
+  const dependents = new Map<string, TargetKey["dependents"]>()
+  for (const [name, of] of all) {
+    const root = set(of, "encryptionroot")
+    // A clone has its key in common with its origin, and keeps it so.
+    if (root === undefined || root === name || set(of, "origin")?.split("@", 1)[0] === root) continue
+    dependents.set(root, [...(dependents.get(root) ?? []), { name, salt: salt(name) }])
+  }
+  return (name: string): TargetKey | undefined => {
+    const root = set(all.get(name) ?? new Map(), "encryptionroot")
+    return root === undefined
+      ? undefined
+      : { root, salt: salt(name), rootSalt: salt(root), dependents: dependents.get(name) ?? [] }
+  }
+}
+
+const set = (of: Properties, property: string): string | undefined => {
+  const value = of.get(property)?.value
+  return value === undefined || value === "-" || value === "" ? undefined : value
+}
+
+/** Children inherit what their parent was told; that says nothing about them. */
+const ours = (of: Properties, property: string): string | undefined =>
+  of.get(property)?.source === "local" ? set(of, property) : undefined
+
+const modeOf = (value: string | undefined): SendMode | undefined =>
+  value === "raw" || value === "plain" ? value : undefined
+
+const isUntouched = (of: Properties): boolean => {
+  const bytes = ours(of, placeholderProperty)
+  return (
+    bytes !== undefined &&
+    bytes === set(of, "logicalreferenced") &&
+    set(of, "canmount") === "off" &&
+    set(of, "mounted") === "no"
+  )
+}

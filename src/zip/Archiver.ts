@@ -1,0 +1,264 @@
+import { randomBytes } from "node:crypto"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { Manifest } from "../source/Manifest.ts"
+import type { SourceView } from "../source/SourceView.ts"
+import { abortable } from "../system/abortable.ts"
+import { Workers } from "../system/Workers.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { type Compression, isSameFile, type PreviousArchive, sameCompression } from "./ArchiveIndex.ts"
+import { type Audit, type AuditOptions, auditZip } from "./AuditZip.ts"
+import { extractZip, makeTally, planExtraction } from "./Extract.ts"
+import { makeShared, shareOf } from "./ExtractFolders.ts"
+import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
+import { nothingRestored, type Restored, type RestorePlan } from "./RestorePlan.ts"
+import { verifyZip } from "./VerifyZip.ts"
+import { writeZip } from "./WriteZip.ts"
+import { openBlocks } from "./Yauzl.ts"
+import {
+  type ArchiveError,
+  type ArchiveReport,
+  type CopiedRange,
+  ExtractError,
+  isArchiveError,
+  isExtractError
+} from "./ZipError.ts"
+
+/** Reads zips back for which there is nothing but what lies beside them. */
+export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
+  ArchiveReader,
+  {
+    /**
+     * What is in the zip at `path` and all that is wrong with it by itself: headers, names, order, end records and, if
+     * asked for, each entry's content. What cannot be read (a bad sector, no permission) is wrong with it as well;
+     * fails only when there are no threads or no memory for the work.
+     */
+    readonly audit: (path: string, options: AuditOptions) => Effect.Effect<Audit, ArchiveError>
+  }
+>() {
+  /** On the threads of {@link Workers}. Does not follow a symlink. */
+  static readonly layer: Layer.Layer<ArchiveReader> = Layer.effect(
+    ArchiveReader,
+    Effect.map(Workers, (runner) => ({
+      audit: Effect.fn("ArchiveReader.audit")((path: string, options: AuditOptions) =>
+        abortable((signal) => auditZip(path, options, signal, runner), isArchiveError)
+      )
+    }))
+  )
+}
+
+/** How a zip is made, beside what it is made of. */
+interface ArchiveOptions {
+  /**
+   * The archive before. Entries of files that nobody has touched since are copied from it in compressed form, if
+   * it was made with the same compression; a failure to read it has the reason `Previous`.
+   */
+  readonly previous?: PreviousArchive | undefined
+  /** Told now and then how many bytes at the beginning of the zip are in the file and will not change any more. */
+  readonly settled?: ((bytes: number) => void) | undefined
+  /** Told now and then how many of the manifest's bytes are in the zip; up to all of them. */
+  readonly progress?: ((bytes: number) => void) | undefined
+}
+
+/** How a zip is verified. */
+interface VerifyOptions {
+  /** Of {@link ArchiveReport}: what was copied from the archive before. */
+  readonly copied?: ReadonlyArray<CopiedRange> | undefined
+  /** Told now and then how many of the zip's bytes have been read back; up to all of them. */
+  readonly progress?: ((bytes: number) => void) | undefined
+}
+
+/** Writes zips and reads them back. The layer knows method, level and threads. */
+export class Archiver extends Context.Tag("zipper/Archiver")<
+  Archiver,
+  {
+    /**
+     * Writes the entries of `manifest` to a new zip at `destination` (which must not exist). It is not synced.
+     * Every entry or an error that names the one that failed; a file that changed while it was read (live
+     * sources only) is a transient error. On failure or interruption the partial zip is removed.
+     */
+    readonly archive: (
+      view: SourceView,
+      manifest: Manifest,
+      destination: string,
+      options?: ArchiveOptions
+    ) => Effect.Effect<ArchiveReport, ArchiveError>
+    /**
+     * Reads every byte of the zip back: that names, kinds, sizes, modes and times are exactly those of `manifest`,
+     * and CRC-32 and size of each entry. Entries that were `copied` (see {@link ArchiveReport}) from an archive
+     * that was verified in its time are not inflated: their bytes have to be those that were copied.
+     */
+    readonly verify: (
+      zip: string,
+      manifest: Manifest,
+      options?: VerifyOptions
+    ) => Effect.Effect<void, ArchiveError>
+  }
+>() {
+  /** Real zips, made and read by {@link Workers}. */
+  static readonly layer = (settings: Compression): Layer.Layer<Archiver> =>
+    Layer.effect(
+      Archiver,
+      Effect.map(Workers, (runner) => ({
+        archive: Effect.fn("Archiver.archive")(function* (view, manifest, destination, options = {}) {
+          const previous = yield* usable(options.previous, settings)
+          return yield* abortable(
+            (signal) =>
+              writeZip(
+                {
+                  view,
+                  manifest,
+                  destination,
+                  compression: settings,
+                  runner,
+                  previous,
+                  settled: options.settled,
+                  progress: options.progress
+                },
+                signal
+              ),
+            isArchiveError
+          )
+        }),
+        verify: Effect.fn("Archiver.verify")((zip, manifest, options = {}) =>
+          abortable((signal) => verifyZip(zip, manifest, signal, runner, options), isArchiveError)
+        )
+      }))
+    )
+
+  /** Writes and reads nothing. */
+  static readonly layerDryRun: Layer.Layer<Archiver> = Layer.succeed(Archiver, {
+    archive: (_view, manifest) => Effect.succeed(reportOf(manifest, 0)),
+    verify: () => Effect.void
+  })
+}
+
+/** The archive before, if copying from it gives what compressing would. */
+const usable = Effect.fnUntraced(function* (previous: PreviousArchive | undefined, settings: Compression) {
+  if (previous === undefined) return undefined
+  const { level, method } = previous.index
+  if (sameCompression(previous.index, settings)) return previous
+  yield* Effect.logInfo(
+    `everything is compressed anew: the archive before was made with method ${method}, level ${level}`
+  )
+  return undefined
+})
+
+/** The report on a zip that holds all of the manifest, none of it copied. */
+export const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => ({
+  zipSize,
+  entries: manifest.entries.length,
+  bytes: manifest.bytes,
+  madeWith: { method: "auto", level: 6 },
+  copiedFiles: 0,
+  copied: []
+})
+
+/** What was found out about a restore, and the way to do it. */
+export interface Prepared {
+  readonly plan: RestorePlan
+  /**
+   * Writes what the plan says: as long as it has conflicts, or patterns that mean nothing, that is not to be done. A file that
+   * fails is removed and in the result, and stops no other one, unless it is the disk that is full. Interrupted, it removes
+   * the files that it is at, and gives the folders that it made their modes.
+   */
+  readonly carryOut: Effect.Effect<Restored, ExtractError>
+  /** Bytes that went to files so far, also to those that fail in the end. */
+  readonly written: () => number
+  /** What has become of it so far. */
+  readonly soFar: () => Restored
+  /** Nothing is written: it is a dry run. */
+  readonly rehearsed: boolean
+}
+
+type Failure = ArchiveError | ExtractError
+
+const isFailure = (cause: unknown): cause is Failure => isArchiveError(cause) || isExtractError(cause)
+
+/** Puts the content of archives back into folders. */
+export class Extractor extends Context.Tag("zipper/Extractor")<
+  Extractor,
+  {
+    /**
+     * Reads what is in the zip and looks at DIR, and leaves nothing written. A zip that cannot be written to a folder (names that lead
+     * out of it or stand there twice, symlinks, sizes that cannot be) is refused with an ArchiveError that names the
+     * entry. The zip stays open for the length of the scope: what is carried out is what was planned, whatever is
+     * published meanwhile. The reason `Changed`: it is not the file any more that the request speaks of.
+     */
+    readonly prepare: (request: ExtractRequest) => Effect.Effect<Prepared, Failure, Scope.Scope>
+  }
+>() {
+  /** Reads, inflates and writes on {@link Workers}. */
+  static readonly layer: Layer.Layer<Extractor> = Layer.effect(
+    Extractor,
+    Effect.map(Workers, (runner) => ({
+      prepare: Effect.fn("Extractor.prepare")(function* (request) {
+        const temporary = temporaryName(randomBytes(6).toString("hex"))
+        const { blocks, plan } = yield* looked(request, {
+          writers: runner.width,
+          temporary: RawPath.fromText(`${temporary}names`)
+        })
+        const shared = makeShared()
+        const tally = makeTally(shared)
+        return {
+          plan: plan.plan,
+          carryOut: abortable(
+            (signal) => extractZip({ request, blocks, plan, runner, shared, tally, temporary }, signal),
+            isExtractError
+          ),
+          written: () => shareOf(shared).figures().written,
+          soFar: tally.restored,
+          rehearsed: false
+        }
+      })
+    }))
+  )
+
+  /** Plans as it is done, and writes nothing. */
+  static readonly layerDryRun: Layer.Layer<Extractor> = Layer.effect(
+    Extractor,
+    Effect.map(Workers, (runner) => ({
+      prepare: Effect.fn("Extractor.prepare")(function* (request) {
+        const { plan } = yield* looked(request, { writers: runner.width, temporary: undefined })
+        return rehearsed(plan.plan)
+      })
+    }))
+  )
+}
+
+/** A plan that is not carried out: everything would go well. */
+export const rehearsed = (plan: RestorePlan): Prepared => ({
+  plan,
+  carryOut: Effect.succeed({
+    ...nothingRestored,
+    files: plan.files,
+    bytes: plan.bytes,
+    folders: plan.folders,
+    replaced: plan.replaced
+  }),
+  written: () => 0,
+  soFar: () => nothingRestored,
+  rehearsed: true
+})
+
+const looked = Effect.fnUntraced(function* (
+  request: ExtractRequest,
+  options: { readonly writers: number; readonly temporary: RawPath.RawPath | undefined }
+) {
+  const blocks = yield* Effect.acquireRelease(
+    abortable(() => openBlocks(request.zip), isArchiveError),
+    (opened) => Effect.promise(() => opened.close())
+  )
+  if (!isSameFile(blocks.identity, request.file)) {
+    return yield* new ExtractError({
+      reason: "Changed",
+      message: `${request.zip} was replaced while it was looked at: another run has published meanwhile; nothing was written`
+    })
+  }
+  return {
+    blocks,
+    plan: yield* abortable((signal) => planExtraction(blocks, request, options, signal), isFailure)
+  }
+})

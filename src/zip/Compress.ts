@@ -1,0 +1,315 @@
+import { constants, crc32, deflateRawSync } from "node:zlib"
+import type { ManifestEntry } from "../source/Manifest.ts"
+import { type FileCalls, fill } from "../system/FileCalls.ts"
+import type { WorkerJob } from "../system/WorkerJob.ts"
+import type { Compression } from "./ArchiveIndex.ts"
+import type { EntrySums, Method } from "./Headers.ts"
+import { release } from "./ReadSlice.ts"
+import type { Piece } from "./Reuse.ts"
+import { openSource, type SourceFile, type Wanted, type WantedFrom } from "./SourceFile.ts"
+import { archiveFailures } from "./ZipError.ts"
+
+/**
+ * A file of at most this many bytes is compressed whole, a larger one in blocks of this size. Smaller blocks
+ * cost more than they bring: zlib's memory is allocated anew for each.
+ */
+export const blockSize = 1024 * 1024
+
+/** How far DEFLATE looks back. */
+const windowSize = 32 * 1024
+
+/** What has to fit into the memory that content is read into. */
+const scratchSize = windowSize + blockSize
+
+const sampleSize = 64 * 1024
+
+/** Stored when it would keep more than this part of its size: 3 % are not worth the time to inflate it. */
+const worthwhile = 0.97
+
+/** Most bytes that `size` bytes may become. */
+export const roomFor = (size: number): number => size + (size >> 8) + 256
+
+/** The most memory for zlib's tables: the same sizes for 5 to 8 % less processor time, since fewer of its hash chains are mixed up. */
+const memLevel = 9
+
+/** zlib's output comes in pieces of at most this size: most data shrinks, and fresh memory is dear. */
+const piece = 256 * 1024
+
+/** What zlib allocates for the output of `size` bytes; for more output than that, as often as it takes. */
+const chunkFor = (size: number): number => Math.min(roomFor(size), piece)
+
+/** Memory that content is read into. More than one piece only in process, where work that waits for a disk overlaps. */
+const free: Array<Buffer> = []
+
+const withScratch = async <A>(use: (scratch: Buffer) => Promise<A>): Promise<A> => {
+  const scratch = free.pop() ?? Buffer.allocUnsafeSlow(scratchSize)
+  try {
+    return await use(scratch)
+  } finally {
+    free.push(scratch)
+  }
+}
+
+/** Small files. */
+interface FilesInput {
+  readonly from: WantedFrom
+  readonly files: ReadonlyArray<Wanted>
+  readonly compression: Compression
+  /** Takes the data of all of them, one behind the other: there is room for each. */
+  readonly slot: Slot
+}
+
+/** In the order of the files. */
+export interface FilesOutput {
+  readonly crc32: Uint32Array
+  readonly compressedSize: Uint32Array
+  /** 1 where it is deflated. */
+  readonly deflated: Uint8Array
+}
+
+/** Compresses small files. */
+export const compressFiles: WorkerJob<FilesInput, FilesOutput> = {
+  name: "files",
+  kind: "brief",
+  failures: archiveFailures,
+  work: async ({ files, from, compression, slot }, calls, signal) => {
+    const output = {
+      crc32: new Uint32Array(files.length),
+      compressedSize: new Uint32Array(files.length),
+      deflated: new Uint8Array(files.length)
+    }
+    let at = 0
+    await withScratch(async (scratch) => {
+      for (const [index, wanted] of files.entries()) {
+        signal.throwIfAborted()
+        const file = await openSource(from, wanted, calls)
+        try {
+          const sums = await compressWhole(file, wanted.size, compression, scratch, slot, at)
+          output.crc32[index] = sums.crc32
+          output.compressedSize[index] = sums.compressedSize
+          output.deflated[index] = sums.method === "deflate" ? 1 : 0
+          at += sums.compressedSize
+        } finally {
+          file.close()
+        }
+      }
+    })
+    return output
+  }
+}
+
+/** Compresses a small file into `slot` from `at` on, where there is {@link roomFor} it. */
+const compressWhole = async (
+  file: SourceFile,
+  size: number,
+  compression: Compression,
+  scratch: Buffer,
+  slot: Slot,
+  at: number
+): Promise<EntrySums> => {
+  const content = scratch.subarray(0, size)
+  file.check(await file.read(content))
+  const checksum = crc32(content)
+  const chunkSize = chunkFor(size)
+  const deflated =
+    size === 0 || compression.level === 0
+      ? undefined
+      : deflateRawSync(content, { level: compression.level, memLevel, chunkSize })
+  if (deflated !== undefined && (compression.method === "deflate" || deflated.length < size * worthwhile)) {
+    slot.set(deflated, at)
+    const compressedSize = deflated.length
+    release(deflated, chunkSize)
+    return { method: "deflate", crc32: checksum, size, compressedSize }
+  }
+  slot.set(content, at)
+  return { method: "store", crc32: checksum, size, compressedSize: size }
+}
+
+/** One block of a large file, to be compressed on its own. */
+export interface Block {
+  readonly fd: number
+  readonly start: number
+  readonly length: number
+  /** Ends the file's DEFLATE stream. */
+  readonly last: boolean
+  readonly method: Method
+  readonly level: number
+  /** Takes the data: there is {@link roomFor} the block. */
+  readonly slot: Slot
+}
+
+/** What became of a block. */
+export interface CompressedBlock {
+  /** Uncompressed bytes that the file had for it. */
+  readonly length: number
+  readonly crc32: number
+  /** Bytes in the slot. */
+  readonly compressedSize: number
+}
+
+/**
+ * Compresses one block of a large file. Deflated blocks, joined in order, are one DEFLATE stream: each may refer
+ * to the 32 KiB before it and ends at a whole byte (RFC 1951, a stored block of no bytes).
+ */
+export const compressBlock: WorkerJob<Block, CompressedBlock> = {
+  name: "block",
+  kind: "brief",
+  failures: archiveFailures,
+  work: (block, files) => withScratch((scratch) => compressOne(block, files, scratch))
+}
+
+const compressOne = async (block: Block, calls: FileCalls, scratch: Buffer): Promise<CompressedBlock> => {
+  const { fd, slot, start } = block
+  if (block.method === "store") {
+    const content = Buffer.from(slot.buffer, slot.byteOffset, block.length)
+    const length = await fill(calls, fd, content, start)
+    return { length, crc32: crc32(content.subarray(0, length)), compressedSize: length }
+  }
+  const before = Math.min(windowSize, start)
+  const read = await fill(calls, fd, scratch.subarray(0, before + block.length), start - before)
+  const length = Math.max(0, read - before)
+  const content = scratch.subarray(before, before + length)
+  const data = deflateBlock(scratch.subarray(0, before), content, block)
+  const compressedSize = data.length
+  slot.set(data)
+  release(data, chunkFor(length))
+  return { length, crc32: crc32(content), compressedSize }
+}
+
+/** Part of a DEFLATE stream, for data that follows `window`. */
+export const deflateBlock = (
+  window: Buffer,
+  content: Buffer,
+  block: { readonly last: boolean; readonly level: number }
+): Buffer =>
+  deflateRawSync(content, {
+    level: block.level,
+    memLevel,
+    chunkSize: chunkFor(content.length),
+    finishFlush: block.last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
+    ...(window.length === 0 ? {} : { dictionary: window })
+  })
+
+/** Finds out whether a large file shrinks: store or deflate, from four samples spread over it. */
+export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: number }, Method> = {
+  name: "sample",
+  kind: "brief",
+  failures: archiveFailures,
+  work: ({ fd, size }, files) => withScratch((scratch) => sample(fd, size, files, scratch))
+}
+
+const sample = async (fd: number, size: number, calls: FileCalls, scratch: Buffer): Promise<Method> => {
+  const part = scratch.subarray(0, sampleSize)
+  let before = 0
+  let after = 0
+  for (const third of [0, 1, 2, 3]) {
+    const count = await fill(calls, fd, part, Math.floor(((size - sampleSize) * third) / 3))
+    before += count
+    after += deflateRawSync(part.subarray(0, count), { level: 1, chunkSize: piece }).length
+  }
+  return after < before * worthwhile ? "deflate" : "store"
+}
+
+/** A piece of memory that all threads see: a thread's result goes there, so that nothing is sent or allocated anew. */
+export type Slot = Uint8Array
+
+/** Slots that are used again and again: fresh memory costs more than what is done in it. */
+interface Slots {
+  readonly take: () => Slot
+  readonly give: (slot: Slot) => void
+}
+
+/** Slots of `size` bytes, made as they are needed. */
+export const makeSlots = (size: number): Slots => {
+  const free: Array<Slot> = []
+  return {
+    take: () => free.pop() ?? new Uint8Array(new SharedArrayBuffer(size)),
+    give: (slot) => {
+      free.push(slot)
+    }
+  }
+}
+
+/** Small files and directories that go to a thread in one message: at most so many, and so many bytes. */
+const batchEntries = 64
+const batchBytes = 512 * 1024
+
+/** Copied entries that may lie between them, which have to be in memory meanwhile. */
+const mostCopied = 2048
+
+/** Enough for a batch and for a block, whatever becomes of them. */
+export const slotSize = roomFor(Math.max(blockSize, batchBytes)) + batchEntries * roomFor(0)
+
+/** Pieces of the zip, one behind the other, whose small files are compressed together. */
+export interface Batch {
+  readonly kind: "batch"
+  readonly pieces: ReadonlyArray<Piece>
+}
+
+/** A large file, opened when its first block is begun. */
+export interface Large {
+  readonly entry: ManifestEntry
+  /** Which of the manifest's entries it is. */
+  readonly index: number
+  opened: Promise<{ readonly file: SourceFile; readonly method: Method }> | undefined
+}
+
+/** A block of a large file. */
+export interface Part {
+  readonly kind: "part"
+  readonly large: Large
+  readonly start: number
+  readonly length: number
+  readonly last: boolean
+}
+
+/** What is worked on at a time, in the order of the zip. */
+export async function* units(plan: Iterable<Piece> | AsyncIterable<Piece>): AsyncGenerator<Batch | Part> {
+  let pieces: Array<Piece> = []
+  let fresh: Array<ManifestEntry> = []
+  let from = 0
+  let count = 0
+  let bytes = 0
+  let copied = 0
+
+  const endPiece = (): void => {
+    if (fresh.length > 0) pieces.push({ kind: "fresh", from, entries: fresh })
+    fresh = []
+  }
+  const endBatch = (): Batch => {
+    endPiece()
+    const batch = { kind: "batch", pieces } as const
+    pieces = []
+    count = bytes = copied = 0
+    return batch
+  }
+
+  for await (const piece of plan) {
+    if (piece.kind === "copied") {
+      endPiece()
+      pieces.push(piece)
+      copied += piece.entries.length
+      if (copied >= mostCopied) yield endBatch()
+      continue
+    }
+    for (const [offset, entry] of piece.entries.entries()) {
+      const isLarge = entry.size > blockSize
+      const isFull = isLarge || count === batchEntries || bytes + entry.size > batchBytes
+      if (isFull && (count > 0 || pieces.length > 0)) yield endBatch()
+      const index = piece.from + offset
+      if (!isLarge) {
+        if (fresh.length === 0) from = index
+        fresh.push(entry)
+        count += 1
+        bytes += entry.size
+        continue
+      }
+      const large: Large = { entry, index, opened: undefined }
+      for (let start = 0; start < entry.size; start += blockSize) {
+        const length = Math.min(blockSize, entry.size - start)
+        yield { kind: "part", large, start, length, last: start + length === entry.size }
+      }
+    }
+  }
+  if (count > 0 || pieces.length > 0) yield endBatch()
+}

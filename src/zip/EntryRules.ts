@@ -1,0 +1,185 @@
+import { constants } from "node:fs"
+import * as EntryName from "../source/EntryName.ts"
+import { explain } from "../system/Errno.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { split } from "./ExtractFolders.ts"
+import type { ZipEntry } from "./Headers.ts"
+import { type Flaw, need, quoted } from "./ZipError.ts"
+
+/** What a zip of this program keeps to beyond its headers, so that it can be put into a folder. Each throws what is wrong. */
+
+/** The original path of an entry. */
+export const pathOf = ({ kind, name, rawPath }: ZipEntry): RawPath.RawPath => {
+  if (rawPath === undefined) return plainPath(kind, name)
+  need(isPath(rawPath), "its original name is not one that names a place below the archive")
+  need(RawPath.toText(rawPath) === undefined, "it has an original name, and needs none")
+  return rawPath
+}
+
+const plainPath = (kind: ZipEntry["kind"], name: Buffer): RawPath.RawPath =>
+  RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
+
+/** Parts between slashes, none of them empty, `.` or `..`, with no NUL. */
+const isPath = (path: RawPath.RawPath): boolean =>
+  !path.includes("\0") && path.split("/").every((part) => part !== "" && part !== "." && part !== "..")
+
+/** DEFLATE makes at most so many bytes of one: 258 of two bits. */
+const mostInflated = 1032
+
+/** Nothing but files and folders, of sizes that can be. */
+export const checkForm = ({ compressedSize, kind, method, mode, size }: ZipEntry): void => {
+  const type = mode & constants.S_IFMT
+  need(
+    type === (kind === "file" ? constants.S_IFREG : constants.S_IFDIR),
+    type === constants.S_IFLNK ? "it is a symlink" : "it is no regular file and no folder"
+  )
+  need(
+    method === "store" ? size === compressedSize : size <= compressedSize * mostInflated,
+    `its ${compressedSize} bytes can never become ${size}`
+  )
+}
+
+/** Entries stand in the order of their original names: this finds what stands there twice, also under two names. */
+export const checkOrder = (before: RawPath.RawPath | undefined, path: RawPath.RawPath): void => {
+  if (before === undefined) return
+  need(path !== before, "it is there twice")
+  need(path > before, "it is there twice, or not in its place in the order of names")
+}
+
+/** An entry lies in something else than a folder that stands before it. */
+export const noFolder = "it lies in something that is no folder of the archive"
+
+/** An entry whose name may stand for another path. */
+export interface OddName {
+  readonly path: RawPath.RawPath
+  /** In the zip, a byte a character, without the slash of a folder. */
+  readonly name: RawPath.RawPath
+}
+
+/** The names that matter to {@link checkOddNames}: few, as a rule. */
+export const oddName = (entry: ZipEntry, path: RawPath.RawPath): OddName | undefined => {
+  if (entry.rawPath === undefined && !path.includes("%")) return undefined
+  return { path, name: plainPath(entry.kind, entry.name) }
+}
+
+/** The odd names of all entries, in their order, are those that this program gives; otherwise throws which one is not. */
+export const checkOddNames = (odd: ReadonlyArray<OddName>): void => {
+  const { names } = EntryName.assign(odd.map(({ path }) => path))
+  const wrong = odd.find(({ name }, index) => RawPath.fromText(names[index] ?? "") !== name)
+  if (wrong === undefined) return
+  need(false, `"${RawPath.display(wrong.name)}" is not what stands for "${RawPath.display(wrong.path)}"`)
+}
+
+/**
+ * Each name once, in order, and in a folder that stands before it: found slice by slice, in no more memory than names take
+ * that are as deep as they can be. In the order of bytes whatever a folder holds comes before the first path that does not
+ * begin with the folder's own: of the folders so far, those that a path begins with are all that matter.
+ */
+
+/** An entry's place, and its name for messages. */
+interface Place {
+  readonly path: RawPath.RawPath
+  readonly entry: string
+}
+
+/** What a slice says of the places of its entries. */
+export interface SlicePlaces {
+  readonly first: Place | undefined
+  readonly last: RawPath.RawPath | undefined
+  /** Its folders that the last path begins with, in order. */
+  readonly open: ReadonlyArray<RawPath.RawPath>
+  /** Folders that have to stand before it, each with the first entry that lies in it. */
+  readonly wanted: ReadonlyArray<Place>
+  readonly odd: ReadonlyArray<OddName>
+  readonly flaws: ReadonlyArray<Flaw>
+}
+
+/** More would help nobody. */
+const placesKept = 20
+
+/** Looks at the entries of a slice, one after the other. */
+export const makeSlicePlaces = () => {
+  const open: Array<RawPath.RawPath> = []
+  const wanted = new Map<RawPath.RawPath, string>()
+  const odd: Array<OddName> = []
+  const flaws: Array<Flaw> = []
+  let first: Place | undefined
+  let last: RawPath.RawPath | undefined
+  return {
+    /** Throws when the entry has no place at all. */
+    add: (entry: ZipEntry): void => {
+      const path = pathOf(entry)
+      const strange = oddName(entry, path)
+      if (strange !== undefined) odd.push(strange)
+      if (first === undefined) first = { path, entry: quoted(entry.name) }
+      if (flaws.length < placesKept) flaws.push(...outOfOrder(last, path, entry.name))
+      last = path
+      keepOpen(open, path)
+      const { parent } = split(path)
+      if (parent !== RawPath.here && !open.includes(parent) && !wanted.has(parent)) {
+        wanted.set(parent, quoted(entry.name))
+      }
+      if (entry.kind === "directory") open.push(path)
+    },
+    end: (): SlicePlaces => ({
+      first,
+      last,
+      open,
+      wanted: [...wanted].map(([path, entry]) => ({ path, entry })),
+      odd,
+      flaws
+    })
+  }
+}
+
+const outOfOrder = (
+  before: RawPath.RawPath | undefined,
+  path: RawPath.RawPath,
+  name: Buffer | string
+): ReadonlyArray<Flaw> => {
+  try {
+    checkOrder(before, path)
+    return []
+  } catch (cause) {
+    return [{ entry: typeof name === "string" ? name : quoted(name), problem: explain(cause) }]
+  }
+}
+
+/** Leaves the folders that this path begins with. */
+const keepOpen = (open: Array<RawPath.RawPath>, path: RawPath.RawPath): void => {
+  for (let top = open.at(-1); top !== undefined && !path.startsWith(top); top = open.at(-1)) open.pop()
+}
+
+/** Puts slices together, in their order. */
+export const makePlaces = () => {
+  const odd: Array<OddName> = []
+  const flaws: Array<Flaw> = []
+  let open: ReadonlyArray<RawPath.RawPath> = []
+  let last: RawPath.RawPath | undefined
+  const note = (flaw: Flaw): void => {
+    if (flaws.length < placesKept) flaws.push(flaw)
+  }
+  return {
+    add: (slice: SlicePlaces): void => {
+      if (slice.first === undefined || slice.last === undefined) return
+      const end = slice.last
+      for (const flaw of [...outOfOrder(last, slice.first.path, slice.first.entry), ...slice.flaws])
+        note(flaw)
+      for (const { entry, path } of slice.wanted) {
+        if (!open.includes(path)) note({ entry, problem: noFolder })
+      }
+      for (const name of slice.odd) odd.push(name)
+      open = [...open.filter((folder) => end.startsWith(folder)), ...slice.open]
+      last = end
+    },
+    /** What is wrong, the first of it, once there are no more slices. */
+    end: (): ReadonlyArray<Flaw> => {
+      try {
+        checkOddNames(odd)
+        return flaws
+      } catch (cause) {
+        return [...flaws, { problem: `is damaged: ${explain(cause)}` }]
+      }
+    }
+  }
+}

@@ -1,0 +1,333 @@
+import * as fs from "node:fs"
+import * as fsPromises from "node:fs/promises"
+import { opendir } from "node:fs/promises"
+import { basename, dirname, resolve } from "node:path"
+import { spaceAt } from "../system/Disk.ts"
+import { codeOf, explain } from "../system/Errno.ts"
+import { isRunning } from "../system/Process.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { quoted } from "../text/Text.ts"
+import type { FileIdentity } from "./ArchiveIndex.ts"
+import { type Folder, type FolderId, makeOpener, split } from "./ExtractFolders.ts"
+import type { Slice } from "./ReadZip.ts"
+import type { Conflict, RestorePlan } from "./RestorePlan.ts"
+import { ExtractError } from "./ZipError.ts"
+
+/** DIR, as it was found. */
+export interface Target {
+  /** With every symlink on the way to it followed. */
+  readonly path: RawPath.RawPath
+  /** Which folder it is; undefined when it has to be made. */
+  readonly id: FolderId | undefined
+  /** Bytes that may still be written there. */
+  readonly free: number | undefined
+  /** Folders that nothing is written to, also where they stand in DIR. */
+  readonly isKept: (folder: FolderId) => boolean
+}
+
+const refuse = (to: string, why: string, cause?: unknown): ExtractError =>
+  new ExtractError({
+    reason: "Target",
+    message: `cannot restore to ${quoted(to)}: ${why}; nothing was written`,
+    cause
+  })
+
+const asBytes = { encoding: "buffer" } as const
+
+const unlessMissing = <A>(found: Promise<A>): Promise<A | undefined> =>
+  found.catch((cause: unknown) => {
+    if (codeOf(cause) === "ENOENT") return undefined
+    throw cause
+  })
+
+/** The folder that `path` leads to, with every symlink followed; undefined when there is nothing. */
+const real = async (path: string): Promise<RawPath.RawPath | undefined> => {
+  const found = await unlessMissing(fsPromises.realpath(path, asBytes))
+  return found === undefined ? undefined : RawPath.fromBuffer(found)
+}
+
+/**
+ * Looks at DIR, which is made if it is not there, but no folder above it. It must not lie in `keepOut`, where something else
+ * than what is restored belongs, whatever path leads there: a folder is what its device and inode say, since the same one may be
+ * mounted at several places.
+ */
+export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): Promise<Target> => {
+  try {
+    await refusePlanted(to)
+    const found = await real(to)
+    const target = found === undefined ? await toBeMade(to) : { path: found, id: await folderId(to, found) }
+    const kept = await keptFolders(keepOut).catch((cause: unknown) => {
+      const where = keepOut.map(quoted).join(" or ")
+      throw refuse(
+        to,
+        `cannot see whether it lies in ${where}, where the archives are: ${explain(cause)}`,
+        cause
+      )
+    })
+    for (const above of upwards(target.path)) {
+      const within = kept.get(keyOf(await whichFolder(above)))
+      if (within !== undefined) throw refuse(to, `it lies in ${within}, where the archives are`)
+    }
+    const above = found ?? RawPath.fromBuffer(Buffer.from(dirname(resolve(to))))
+    await fsPromises.access(
+      RawPath.toBuffer(above),
+      fsPromises.constants.R_OK | fsPromises.constants.W_OK | fsPromises.constants.X_OK
+    )
+    const { bytes } = await spaceAt(RawPath.toBuffer(above))
+    return { ...target, free: bytes, isKept: (folder) => kept.has(keyOf(folder)) }
+  } catch (cause) {
+    if (cause instanceof ExtractError) throw cause
+    throw refuse(to, explain(cause), cause)
+  }
+}
+
+/** The operator may name a symlink; where one leads that somebody else has planted is not the operator's choice. */
+const refusePlanted = async (to: string): Promise<void> => {
+  const named = await unlessMissing(fsPromises.lstat(resolve(to)))
+  const uid = process.geteuid?.()
+  if (named?.isSymbolicLink() && uid !== undefined && named.uid !== uid && named.uid !== 0) {
+    throw refuse(to, `it is a symlink made by user ${named.uid}; name the folder itself`)
+  }
+}
+
+const keyOf = (folder: FolderId | undefined): string =>
+  folder === undefined ? "" : `${folder.dev}:${folder.ino}`
+
+/** Undefined when there is nothing. */
+const whichFolder = async (path: RawPath.RawPath): Promise<FolderId | undefined> => {
+  const stats = await unlessMissing(fsPromises.lstat(RawPath.toBuffer(path), { bigint: true }))
+  return stats?.isDirectory() ? { dev: stats.dev, ino: stats.ino } : undefined
+}
+
+/** The folders of `keepOut`, and those directly in them, which might be mounted elsewhere by themselves. */
+const keptFolders = async (keepOut: ReadonlyArray<string>): Promise<ReadonlyMap<string, string>> => {
+  const found = new Map<string, string>()
+  const keep = async (path: RawPath.RawPath, kept: string): Promise<void> => {
+    const id = await whichFolder(path)
+    if (id !== undefined) found.set(keyOf(id), kept)
+  }
+  for (const kept of keepOut) {
+    const path = await real(kept)
+    if (path === undefined) continue
+    await keep(path, kept)
+    for (const name of await fsPromises.readdir(RawPath.toBuffer(path), asBytes).catch(unlessForbidden)) {
+      await keep(RawPath.join(path, RawPath.fromBuffer(name)), kept)
+    }
+  }
+  return found
+}
+
+/** What may not be listed may be restored from all the same. */
+const unlessForbidden = (cause: unknown): ReadonlyArray<Buffer> => {
+  if (codeOf(cause) === "EACCES") return []
+  throw cause
+}
+
+/** The path, and every one above it. */
+function* upwards(path: RawPath.RawPath): Generator<RawPath.RawPath> {
+  for (let at = path; at !== ""; at = split(at).parent) yield at
+  yield RawPath.fromLatin1("/")
+}
+
+const folderId = async (to: string, path: RawPath.RawPath): Promise<FolderId> => {
+  const stats = await fsPromises.lstat(RawPath.toBuffer(path), { bigint: true })
+  if (!stats.isDirectory()) throw refuse(to, "it is not a folder")
+  return { dev: stats.dev, ino: stats.ino }
+}
+
+const toBeMade = async (to: string): Promise<Pick<Target, "path" | "id">> => {
+  const whole = resolve(to)
+  const there = await unlessMissing(fsPromises.lstat(whole))
+  if (there !== undefined) throw refuse(to, "it is a symlink that leads to nothing")
+  const parent = await real(dirname(whole))
+  if (parent === undefined) throw refuse(to, `there is no folder ${quoted(dirname(whole))} to make it in`)
+  return { path: RawPath.join(parent, RawPath.fromText(basename(whole))), id: undefined }
+}
+
+/** What is at a place in DIR. */
+interface Standing extends FolderId {
+  readonly is: Exclude<Conflict["is"], "archives">
+  /** Bytes that become free when it is removed, as far as that can be known. */
+  readonly freed: number
+}
+
+/** Of `st_blocks`, whatever the file system's own are. */
+const blockSize = 512n
+
+/** `lstat`; undefined when there is nothing. */
+export const lookAt = async (path: RawPath.RawPath): Promise<Standing | undefined> => {
+  try {
+    const stats = await fsPromises.lstat(RawPath.toBuffer(path), { bigint: true })
+    const { blocks, dev, ino, nlink, size } = stats
+    if (stats.isFile()) {
+      // Not what a sparse file only says it has, and nothing while there is another name for it.
+      const used = blocks * blockSize < size ? blocks * blockSize : size
+      return { is: "file", dev, ino, freed: nlink > 1n ? 0 : Number(used) }
+    }
+    const is = stats.isDirectory() ? "directory" : stats.isSymbolicLink() ? "symlink" : "other"
+    return { is, dev, ino, freed: 0 }
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return undefined
+    throw new ExtractError({
+      reason: "Target",
+      message: `cannot look at ${quoted(RawPath.display(path))}: ${explain(cause)}; nothing was written`,
+      cause
+    })
+  }
+}
+
+/**
+ * Begins the names of files that take the place of others once they are complete; goes on with `id`, twelve hex digits, and the
+ * process that writes them.
+ */
+export const temporaryName = (id: string): string => `.zipper-restore-${id}-${process.pid}-`
+
+const pattern = /^\.zipper-restore-[0-9a-f]{12}-([0-9]{1,10})-[0-9]+$/
+
+/** Left by a process that is there no more: another restore may be at work in the same place. */
+const isLeft = (name: string): boolean => {
+  const pid = pattern.exec(name)?.[1]
+  return pid !== undefined && !isRunning(Number(pid))
+}
+
+/** A file that a restore was writing when it was killed. */
+export interface Leftover {
+  readonly folder: Folder
+  /** In that folder. */
+  readonly name: RawPath.RawPath
+  /** Bytes that become free when it is removed. */
+  readonly freed: number
+}
+
+/** Names that are read of a folder at a time. */
+const bufferSize = 1024
+
+/** Those directly in a folder that stands at `path`. */
+export const findLeftovers = async (
+  path: RawPath.RawPath,
+  folder: Folder
+): Promise<ReadonlyArray<Leftover>> => {
+  const found: Array<Leftover> = []
+  try {
+    for await (const entry of await opendir(RawPath.toBuffer(path), { bufferSize })) {
+      if (!isLeft(entry.name) || !entry.isFile()) continue
+      const name = RawPath.fromText(entry.name)
+      const standing = await lookAt(RawPath.join(path, name))
+      if (standing?.is === "file") found.push({ folder, name, freed: standing.freed })
+    }
+    return found
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return found
+    if (cause instanceof ExtractError) throw cause
+    throw new ExtractError({
+      reason: "Target",
+      message: `cannot look at ${quoted(RawPath.display(path))}: ${explain(cause)}; nothing was written`,
+      cause
+    })
+  }
+}
+
+/** Where it is, relative to DIR. */
+export const leftoverPath = ({ folder, name }: Leftover): RawPath.RawPath => RawPath.join(folder.path, name)
+
+/** Removes them from DIR, which is `root`; gives a message for each that is left. */
+export const removeLeftovers = (
+  root: RawPath.RawPath,
+  leftovers: ReadonlyArray<Leftover>
+): ReadonlyArray<string> => {
+  const opener = makeOpener(root)
+  try {
+    return leftovers.flatMap((leftover) => {
+      const { id, path } = leftover.folder
+      if (id === undefined) return []
+      try {
+        const at = opener.open({ path, ...id }).at(leftover.name)
+        if (fs.lstatSync(at).isFile()) fs.unlinkSync(at)
+        return []
+      } catch (cause) {
+        if (codeOf(cause) === "ENOENT") return []
+        return [
+          `${RawPath.display(leftoverPath(leftover))}, left by a restore that was killed, cannot be removed: ${explain(cause)}`
+        ]
+      }
+    })
+  } finally {
+    opener.close()
+  }
+}
+
+/**
+ * The files that a restore has written, and those that it has replaced, known to all its threads: a set of inodes in shared
+ * memory. Two entries that meet in one file are found by it, whatever makes their names one.
+ */
+export interface WrittenFiles {
+  /** Adds a file; false when it is known already. */
+  readonly add: (file: { readonly dev: bigint; readonly ino: bigint }) => boolean
+  readonly has: (file: { readonly dev: bigint; readonly ino: bigint }) => boolean
+}
+
+/** Memory for so many files. */
+export const makeWritten = (files: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT * 2 ** Math.ceil(Math.log2(2 * files + 16)))
+
+/** The same on every thread that has the memory. */
+export const writtenOf = (memory: SharedArrayBuffer): WrittenFiles => {
+  const table = new BigInt64Array(memory)
+  const mask = BigInt(table.length - 1)
+
+  /** Where the key is, or the first free place where it belongs; `take` puts it there. */
+  const find = (key: bigint, take: boolean): bigint => {
+    for (let at = BigInt.asUintN(64, key * scatter) >> 20n; ; at += 1n) {
+      const index = Number(at & mask)
+      const there = take ? Atomics.compareExchange(table, index, free, key) : Atomics.load(table, index)
+      if (there === free || there === key) return there
+    }
+  }
+
+  return {
+    add: (file) => find(writtenKey(file), true) === free,
+    has: (file) => find(writtenKey(file), false) !== free
+  }
+}
+
+const free = 0n
+
+/** 2^64 divided by the golden ratio: spreads numbers that follow each other. */
+const scatter = 0x9e3779b97f4a7c15n
+
+/** Never 0. */
+const writtenKey = ({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): bigint =>
+  BigInt.asIntN(64, (dev << 44n) ^ ino) || 1n
+
+/** What is to be put back, and where. */
+export interface ExtractRequest {
+  readonly zip: string
+  /** The zip as it was when it was checked. */
+  readonly file: FileIdentity
+  /** Files and uncompressed bytes that it has to have. */
+  readonly files: number
+  readonly bytes: number
+  /** DIR, as it was given. */
+  readonly to: string
+  /** Patterns (see domain/Glob.ts) of what is wanted; everything if there are none. */
+  readonly only: ReadonlyArray<string>
+  /** Regular files in DIR may be replaced, and folders there get the archive's modes and times. */
+  readonly overwrite: boolean
+  /** Folders that DIR must not lie in, and that nothing is written to where they stand in it. */
+  readonly keepOut: ReadonlyArray<string>
+}
+
+/** All that was found out. */
+export interface ExtractPlan {
+  readonly plan: RestorePlan
+  readonly target: Target
+  /** In the order of the archive, DIR first. */
+  readonly folders: ReadonlyArray<Folder>
+  readonly slices: ReadonlyArray<Slice>
+  /** For each entry, see mark in ExtractSlice. */
+  readonly marks: Uint8Array
+  /** For each entry the index of the folder that it lies in. */
+  readonly parents: Uint32Array
+  /** Of restores that were killed, in folders that are written to. */
+  readonly leftovers: ReadonlyArray<Leftover>
+}

@@ -1,0 +1,224 @@
+import * as fs from "node:fs"
+import { readdir } from "node:fs/promises"
+import { codeOf, explain } from "../system/Errno.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { quoted } from "../text/Text.ts"
+import { type Folder, openFolder, split } from "./ExtractFolders.ts"
+import { lookAt, type Target } from "./ExtractTarget.ts"
+import { ExtractError } from "./ZipError.ts"
+
+/**
+ * Names of an archive that are one name in DIR: a file system may take upper and lower case for the same, or other forms of
+ * one text, and what is written later would replace what was written before. Names that may be meant are compared in a form that
+ * no file system goes beyond; whether they are one in DIR is looked up there, or tried.
+ */
+
+/** Two names in one folder of the archive that some file system takes for one; paths relative to DIR. */
+export interface Twins {
+  readonly parent: Folder
+  readonly first: RawPath.RawPath
+  readonly second: RawPath.RawPath
+}
+
+const plain = /^[!-~]*[!--/-~]$/
+const ignorable = /\p{Default_Ignorable_Code_Point}/gu
+const ending = /[. ]+$/
+
+/** The same for all names that any file system takes for one: case, composed or not, invisible characters, dots at the end. */
+export const foldName = (name: RawPath.RawPath): string => {
+  if (plain.test(name)) return name.toLowerCase()
+  const text = (RawPath.toText(name) ?? name).normalize("NFKD").toUpperCase().toLowerCase().normalize("NFKC")
+  return text.replace(ignorable, "").replace(ending, "") || text
+}
+
+/** Pairs that are kept: of more, those beyond are found when they are written. */
+const pairsKept = 256
+
+/** Finds twins. Memory: the names of one folder and of those above it. */
+export const makeTwins = () => {
+  const open: Array<{ readonly folder: Folder; readonly names: Map<string, RawPath.RawPath> }> = []
+  const found: Array<Twins> = []
+  return {
+    /** What is to be in the folder, in the order of the archive. */
+    add: (parent: Folder, path: RawPath.RawPath): void => {
+      for (let top = open.at(-1); top !== undefined && !isWithin(top.folder, path); top = open.at(-1))
+        open.pop()
+      let own = open.findLast(({ folder }) => folder === parent)
+      if (own === undefined) {
+        own = { folder: parent, names: new Map() }
+        open.push(own)
+      }
+      const key = foldName(split(path).name)
+      const first = own.names.get(key)
+      if (first === undefined) own.names.set(key, path)
+      else if (found.length < pairsKept) found.push({ parent, first, second: path })
+    },
+    found: (): ReadonlyArray<Twins> => found
+  }
+}
+
+const isWithin = (folder: Folder, path: RawPath.RawPath): boolean =>
+  folder.path === RawPath.here || path.startsWith(`${folder.path}/`)
+
+/** What is known of twins: they are one name in DIR, or that has to be tried there. */
+interface Meeting {
+  readonly meeting: ReadonlyArray<Twins>
+  readonly untried: ReadonlyArray<Twins>
+}
+
+/**
+ * Looks in DIR whether twins are one name there. Where neither is there, it is tried with files in a folder called
+ * `temporary`, which is removed again; undefined: nothing may be written, and only what stands there tells.
+ */
+export const findMeeting = async (
+  all: ReadonlyArray<Twins>,
+  target: Target,
+  temporary: RawPath.RawPath | undefined
+): Promise<Meeting> => {
+  const meeting: Array<Twins> = []
+  const untried: Array<Twins> = []
+  const unknown = new Map<RawPath.RawPath, Array<Twins>>()
+  const names = makeLister()
+  for (const twins of all) {
+    const isOne =
+      twins.parent.state === "present"
+        ? await lookUp(twins, target.path, await names(RawPath.join(target.path, twins.parent.path)))
+        : undefined
+    if (isOne === true) meeting.push(twins)
+    if (isOne !== undefined) continue
+    const place = standingFolder(twins.parent, target)
+    unknown.set(place, [...(unknown.get(place) ?? []), twins])
+  }
+  for (const [place, some] of unknown) {
+    if (temporary !== undefined) meeting.push(...tryNames(place, temporary, some))
+    else {
+      const ignores = await ignoresCase(place, await names(place))
+      for (const twins of some) {
+        const known = differByCase(twins) ? ignores : undefined
+        if (known === true) meeting.push(twins)
+        else if (known === undefined) untried.push(twins)
+      }
+    }
+  }
+  return { meeting, untried }
+}
+
+type Names = ReadonlySet<RawPath.RawPath>
+
+/** The names in a folder; of one folder after the other, since twins come so. */
+const makeLister = () => {
+  let last: { readonly path: RawPath.RawPath; readonly names: Names } | undefined
+  return async (path: RawPath.RawPath): Promise<Names> => {
+    if (last?.path !== path) last = { path, names: await namesIn(path) }
+    return last.names
+  }
+}
+
+const namesIn = async (path: RawPath.RawPath): Promise<Names> => {
+  try {
+    const names = await readdir(RawPath.toBuffer(path === RawPath.here ? top : path), { encoding: "buffer" })
+    return new Set(names.map(RawPath.fromBuffer))
+  } catch (cause) {
+    throw new ExtractError({
+      reason: "Target",
+      message: `cannot list ${quoted(RawPath.display(path))}: ${explain(cause)}; nothing was written`,
+      cause
+    })
+  }
+}
+
+/**
+ * A folder lists a name as it is stored: one that is found and not listed is found by another name. Inodes do not tell, since
+ * FUSE may give one file two of them. Undefined where neither is there.
+ */
+const lookUp = async (
+  { first, second }: Twins,
+  target: RawPath.RawPath,
+  names: Names
+): Promise<boolean | undefined> => {
+  const unlisted = [first, second].filter((path) => !names.has(split(path).name))
+  if (unlisted.length === 0) return false
+  for (const path of unlisted) if ((await lookAt(RawPath.join(target, path))) !== undefined) return true
+  return unlisted.length === 2 ? undefined : false
+}
+
+/** Whether a name that stands in the folder is found in the other case; undefined where none tells. */
+const ignoresCase = async (folder: RawPath.RawPath, names: Names): Promise<boolean | undefined> => {
+  for (const name of names) {
+    const other = RawPath.fromLatin1(
+      name.replace(/[A-Za-z]/g, (letter) =>
+        letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase()
+      )
+    )
+    if (other === name || names.has(other)) continue
+    return (await lookAt(RawPath.join(folder, other))) !== undefined
+  }
+  return undefined
+}
+
+const differByCase = ({ first, second }: Twins): boolean =>
+  first.toLowerCase() === second.toLowerCase() && RawPath.isAscii(first + second)
+
+const top = RawPath.fromLatin1("/")
+
+/** The nearest folder that is there: what is made in it is on its file system. */
+const standingFolder = (folder: Folder, { id, path }: Target): RawPath.RawPath => {
+  for (let at: Folder | undefined = folder; at !== undefined; at = at.parent) {
+    if (at.state === "present") return RawPath.join(path, at.path)
+  }
+  return id === undefined ? split(path).parent : path
+}
+
+/** Those that are one name in a new folder in `place`. */
+const tryNames = (
+  place: RawPath.RawPath,
+  temporary: RawPath.RawPath,
+  all: ReadonlyArray<Twins>
+): ReadonlyArray<Twins> => {
+  const at = RawPath.toBuffer(RawPath.join(place === RawPath.here ? top : place, temporary))
+  try {
+    fs.mkdirSync(at, 0o700)
+    try {
+      const folder = openFolder(at)
+      try {
+        return all.filter(({ first, second }) =>
+          isOneName(folder.at(split(first).name), folder.at(split(second).name))
+        )
+      } finally {
+        folder.close()
+      }
+    } finally {
+      fs.rmdirSync(at)
+    }
+  } catch (cause) {
+    throw new ExtractError({
+      reason: "Target",
+      message: `cannot try in ${quoted(RawPath.display(place))} whether names that differ by case or form are two: ${explain(cause)}; nothing was written`,
+      cause
+    })
+  }
+}
+
+const createOnly =
+  fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
+
+/** Names that are not allowed there fail when they are written, each by itself. */
+const notAllowed: ReadonlySet<string> = new Set(["EILSEQ", "EINVAL", "ENAMETOOLONG", "EPERM", "ENOENT"])
+
+const isOneName = (first: Buffer, second: Buffer): boolean => {
+  const made: Array<Buffer> = []
+  try {
+    for (const path of [first, second]) {
+      fs.closeSync(fs.openSync(path, createOnly, 0o600))
+      made.push(path)
+    }
+    return false
+  } catch (cause) {
+    const code = codeOf(cause) ?? ""
+    if (code === "EEXIST") return true
+    if (notAllowed.has(code)) return false
+    throw cause
+  } finally {
+    for (const path of made) fs.unlinkSync(path)
+  }
+}

@@ -1,0 +1,94 @@
+import { constants } from "node:fs"
+import * as fs from "node:fs/promises"
+import { adviceOnWriting, codeOf, explain, isTransientCode } from "../system/Errno.ts"
+import { ArchiveError } from "./ZipError.ts"
+
+const bufferSize = 1 << 20
+
+/** A new file that is written from its beginning to its end; small writes are gathered. */
+export interface Output {
+  /** Where the next byte goes. */
+  readonly position: () => number
+  /** How many bytes have reached the file: another reader sees these. */
+  readonly flushed: () => number
+  readonly write: (bytes: Buffer) => Promise<void>
+  /** Replaces bytes that were written before. */
+  readonly patch: (position: number, bytes: Buffer) => Promise<void>
+  /** Writes what is left and closes. Publication syncs: until then nobody relies on the file. */
+  readonly finish: () => Promise<void>
+  /** Closes and removes the file. Does nothing after {@link finish}. */
+  readonly discard: () => Promise<void>
+}
+
+/** Creates the file at `path`, where nothing may be yet, not even a symlink. */
+export const createOutput = async (path: string): Promise<Output> => {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+  const file = await fs.open(path, flags, 0o666).catch(failed("create", path))
+  const pending = Buffer.allocUnsafe(bufferSize)
+  let used = 0
+  let flushed = 0
+  let open = true
+
+  const writeAt = async (bytes: Buffer, position: number): Promise<void> => {
+    let done = 0
+    while (done < bytes.length) {
+      const { bytesWritten } = await file
+        .write(bytes, done, bytes.length - done, position + done)
+        .catch(failed("write", path))
+      done += bytesWritten
+    }
+  }
+
+  const flush = async (): Promise<void> => {
+    if (used === 0) return
+    await writeAt(pending.subarray(0, used), flushed)
+    flushed += used
+    used = 0
+  }
+
+  return {
+    position: () => flushed + used,
+    flushed: () => flushed,
+    write: async (bytes) => {
+      if (used + bytes.length > pending.length) await flush()
+      if (bytes.length < pending.length) {
+        used += bytes.copy(pending, used)
+        return
+      }
+      await writeAt(bytes, flushed)
+      flushed += bytes.length
+    },
+    patch: async (position, bytes) => {
+      if (position >= flushed) {
+        bytes.copy(pending, position - flushed)
+        return
+      }
+      await flush()
+      await writeAt(bytes, position)
+    },
+    finish: async () => {
+      await flush()
+      await file.close().catch(failed("close", path))
+      open = false
+    },
+    discard: async () => {
+      if (!open) return
+      open = false
+      // An error of close says nothing new about a file that is thrown away.
+      await Promise.allSettled([file.close()])
+      await fs.unlink(path).catch(failed("remove", path))
+    }
+  }
+}
+
+const failed =
+  (verb: string, path: string) =>
+  (cause: unknown): never => {
+    throw new ArchiveError({
+      reason: "Write",
+      path,
+      message: `cannot ${verb} ${path}: ${explain(cause)}${adviceOnWriting(codeOf(cause))}`,
+      transient: isTransientCode(codeOf(cause)),
+      cause
+    })
+  }

@@ -1,0 +1,253 @@
+import { bytes, count, duration, quoted } from "../text/Text.ts"
+
+/** Something in DIR that stands where something of the archive belongs. */
+export interface Conflict {
+  /** Relative to DIR, for people. */
+  readonly path: string
+  /** What is there: only a regular file can be replaced. `archives`: the folder that the archives are in. */
+  readonly is: "file" | "directory" | "symlink" | "other" | "archives"
+  /** What belongs there. */
+  readonly wanted: "file" | "directory"
+}
+
+/** A number of things, and the first of them by name. */
+interface Some<A> {
+  readonly count: number
+  readonly first: ReadonlyArray<A>
+}
+
+/** Two paths relative to DIR, for people. */
+export type NamePair = readonly [first: string, second: string]
+
+/** What a restore would do, found out without writing anything. */
+export interface RestorePlan {
+  /** DIR, with every symlink on the way to it followed. */
+  readonly directory: string
+  /** It is not there yet. */
+  readonly makesDirectory: boolean
+  /** Files that would be written, those that take the place of others among them. */
+  readonly files: number
+  /** Uncompressed. */
+  readonly bytes: number
+  /** Folders that would be made. */
+  readonly folders: number
+  /** Files that would be replaced. */
+  readonly replaced: number
+  /** Nothing is written as long as there are any. */
+  readonly conflicts: Some<Conflict>
+  /** Pairs of names in the archive that are one name in DIR: what is written later would replace the other. Nothing is written. */
+  readonly meeting: Some<NamePair>
+  /** Pairs that may be: only a real restore tries it. */
+  readonly untried: Some<NamePair>
+  /** Patterns that mean nothing in the archive. */
+  readonly unmatched: ReadonlyArray<string>
+  /** Names of files whose setuid or setgid bit is not restored. */
+  readonly privileged: Some<string>
+  /** Bytes that may be written there (undefined: the file system does not tell), and that are needed in any case beyond what becomes free on the way. */
+  readonly free: number | undefined
+  readonly needed: number
+  /** What is needed if no file has blocks of zeros, which take no room. */
+  readonly neededAtMost: number
+  /** Temporary files of restores that were killed, in folders that are written to. */
+  readonly leftovers: Some<string>
+}
+
+/** A file or folder that is not in DIR as it is in the archive. */
+export interface RestoreFailure {
+  /** Relative to DIR, for people. */
+  readonly path: string
+  readonly error: string
+  /**
+   * `missing`: it is not there. `kept`: the file that it was to take the place of is there still, unchanged. `attributes`: it is
+   * there, but for its mode or time.
+   */
+  readonly kind: "missing" | "kept" | "attributes"
+}
+
+/** What became of a restore. */
+export interface Restored {
+  /** Written completely, and their size. */
+  readonly files: number
+  readonly bytes: number
+  /** Those among them that took the place of others. */
+  readonly replaced: number
+  /** Folders that were made. */
+  readonly folders: number
+  readonly failures: Some<RestoreFailure>
+  /** How many of the failures are of these kinds. */
+  readonly missing: number
+  readonly kept: number
+  /** Messages about files of earlier restores that should have been removed. */
+  readonly unremoved: ReadonlyArray<string>
+  /** Why it was given up before everything had been tried. */
+  readonly gaveUp: string | undefined
+}
+
+/** Nothing has been done yet. */
+export const nothingRestored: Restored = {
+  files: 0,
+  bytes: 0,
+  replaced: 0,
+  folders: 0,
+  failures: { count: 0, first: [] },
+  missing: 0,
+  kept: 0,
+  unremoved: [],
+  gaveUp: undefined
+}
+
+/** How many of something are told by name. */
+const namesTold = 10
+
+/** Gathers {@link Some}. */
+export const gather = <A>() => {
+  const first: Array<A> = []
+  let many = 0
+  return {
+    add: (thing: () => A): void => {
+      many += 1
+      if (first.length < namesTold) first.push(thing())
+    },
+    some: (): Some<A> => ({ count: many, first })
+  }
+}
+
+const kinds = {
+  file: "a file",
+  directory: "a folder",
+  symlink: "a symlink",
+  other: "no regular file"
+} as const
+
+/** `a/b.txt: there is a file already`. */
+const describeConflict = ({ is, path, wanted }: Conflict): string => {
+  if (is === "archives")
+    return `${path}: this is the folder that the archives are in, which nothing is restored to`
+  const belongs = is === "file" && wanted === "file" ? "" : `, where ${kinds[wanted]} belongs`
+  return `${path}: there is ${kinds[is]} already${belongs}`
+}
+
+/** Whether `--overwrite` would help. */
+const isReplaceable = ({ is, wanted }: Conflict): boolean => is === "file" && wanted === "file"
+
+/** `and 12 more files`, behind the first few of them; nothing when all are told. */
+const more = <A>({ count: all, first }: Some<A>, noun: string, plural = `${noun}s`): ReadonlyArray<string> =>
+  all > first.length ? [`and ${count(all - first.length, `more ${noun}`, `more ${plural}`)}`] : []
+
+/** What keeps a plan from being carried out: a line each, the last of them says what to do. Empty when nothing does. */
+export const obstaclesOf = (
+  plan: RestorePlan,
+  { overwrite, zip }: { readonly overwrite: boolean; readonly zip: string }
+): ReadonlyArray<string> => {
+  const { conflicts, directory, free, meeting, needed, unmatched } = plan
+  if (unmatched.length > 0) {
+    const names = unmatched.map((pattern) => `--only ${quoted(pattern)}: nothing in ${zip} has that name`)
+    return [...names, "nothing was written; the names of all files are in the metadata file beside the zip"]
+  }
+  if (conflicts.count > 0) {
+    const wayOut =
+      overwrite && conflicts.first.every(({ is }) => is !== "archives")
+        ? "--overwrite replaces regular files only"
+        : conflicts.first.every(isReplaceable)
+          ? "restore to an empty folder, or give --overwrite to replace files"
+          : "restore to an empty folder"
+    return [
+      ...conflicts.first.map(describeConflict),
+      ...more(conflicts, "name"),
+      `nothing was written: ${count(conflicts.count, "name")} of the archive ${conflicts.count === 1 ? "is" : "are"} taken in ${directory}; ${wayOut}`
+    ]
+  }
+  if (meeting.count > 0) {
+    return [
+      ...meeting.first.map(([first, second]) => `${first} and ${second}: one name in ${directory}`),
+      ...more(meeting, "pair of names", "pairs of names"),
+      `nothing was written: ${directory} does not tell apart ${count(meeting.count, "pair of names", "pairs of names")} of the archive (upper and lower case, forms of one letter, or one folder at two places), and one of each pair would be lost; restore to a file system that does, or with --only one of each pair`
+    ]
+  }
+  if (free !== undefined && needed > free) {
+    return [
+      `nothing was written: ${bytes(needed)} are needed in ${directory}, and ${bytes(free)} are free there`
+    ]
+  }
+  return []
+}
+
+/** That the room is enough only if files have blocks of zeros; undefined when it is enough in any case. */
+export const spaceText = ({ directory, free, neededAtMost }: RestorePlan): string | undefined =>
+  free === undefined || neededAtMost <= free
+    ? undefined
+    : `up to ${bytes(neededAtMost)} are needed in ${directory}, and ${bytes(free)} are free there: it is enough only if the files are sparse (blocks of zeros take no room)`
+
+/** Names that may be one in DIR, which a dry run does not try; undefined when there are none. */
+export const untriedText = ({ directory, untried }: RestorePlan): string | undefined =>
+  untried.count === 0
+    ? undefined
+    : `whether ${directory} tells these names apart is tried by a real restore, which is refused if it does not: ${[...untried.first.map(([first, second]) => `${first} and ${second}`), ...more(untried, "pair", "pairs")].join(", ")}`
+
+/** `setuid and setgid are not restored: bin/su, and 3 more files`; undefined when there is nothing to say. */
+export const privilegedText = ({ privileged }: RestorePlan): string | undefined =>
+  privileged.count === 0
+    ? undefined
+    : `the setuid and setgid bits of ${count(privileged.count, "file")} are not restored: ${[...privileged.first, ...more(privileged, "file")].join(", ")}`
+
+/** What there is to say of files that restores left when they were killed; undefined when there are none. */
+export const leftoverText = ({ directory, leftovers }: RestorePlan, removed: boolean): string | undefined => {
+  if (leftovers.count === 0) return undefined
+  const one = leftovers.count === 1
+  const names = [...leftovers.first, ...more(leftovers, "file")].join(", ")
+  return `${count(leftovers.count, "temporary file")} in ${directory}, left by a restore that was killed, ${removed ? (one ? "is removed" : "are removed") : "can be removed, which --overwrite does"}: ${names}`
+}
+
+/** `restored 1,204 files, 3.4 GiB to DIR, 12 s`; of a dry run what would be. */
+export const doneText = (
+  { directory }: RestorePlan,
+  { bytes: size, files, folders, replaced }: Restored,
+  options: { readonly seconds: number; readonly rehearsed: boolean }
+): string => {
+  const figures = `${count(files, "file")}, ${bytes(size)} to ${directory}`
+  return options.rehearsed
+    ? `would restore ${figures} (${count(folders, "folder")} made, ${count(replaced, "file")} replaced)`
+    : `restored ${figures}, ${duration(options.seconds * 1000)}`
+}
+
+const describeFailure = ({ error, kind, path }: RestoreFailure): string => {
+  switch (kind) {
+    case "missing":
+      return `${path}: ${error}`
+    case "kept":
+      return `${path}: ${error}; the file that was there is there still, unchanged`
+    case "attributes":
+      return `${path}: its mode and time could not be set: ${error}`
+  }
+}
+
+const failuresOf = ({ failures }: Restored): ReadonlyArray<string> => [
+  ...failures.first.map(describeFailure),
+  ...more(failures, "failure")
+]
+
+/** `1 file of 2 files is restored; 1 file that was to be replaced is as before`. */
+const progressOf = (plan: RestorePlan, { files, replaced }: Restored): string => {
+  const left = plan.replaced - replaced
+  const rest = left > 0 ? `; ${count(left, "file")} that ${left === 1 ? "was" : "were"} to be replaced` : ""
+  return `${count(files, "file")} of ${count(plan.files, "file")} ${files === 1 ? "is" : "are"} restored${rest}${left > 0 ? ` ${left === 1 ? "is" : "are"} as before` : ""}`
+}
+
+/** What is not in DIR as it is in the archive: a line each, the last of them says how much. Empty when all is well. */
+export const lossesOf = (plan: RestorePlan, restored: Restored): ReadonlyArray<string> => {
+  const { failures, gaveUp, kept, missing } = restored
+  if (failures.count === 0) return []
+  const left = gaveUp === undefined ? "" : `; it was given up (${gaveUp})`
+  return [
+    ...failuresOf(restored),
+    missing + kept === 0
+      ? `${plan.directory} has every file, but ${count(failures.count, "file or folder", "files and folders")} without the right mode and time`
+      : `${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}${left}; what was written of files that failed was removed`
+  ]
+}
+
+/** The same of a restore that a signal stopped. */
+export const stoppedText = (plan: RestorePlan, restored: Restored): ReadonlyArray<string> => [
+  ...failuresOf(restored),
+  `stopped by a signal: ${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}; the files at work were removed, and what is there counts as taken for the next restore`
+]

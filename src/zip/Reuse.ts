@@ -1,0 +1,392 @@
+import * as fs from "node:fs/promises"
+import { crc32 } from "node:zlib"
+import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
+import { checkedPiece } from "../system/Digests.ts"
+import { explain } from "../system/Errno.ts"
+import { closeRead, fill, openRegular, waitingFile } from "../system/FileCalls.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { type FileIdentity, isSameFile, type PreviousArchive } from "./ArchiveIndex.ts"
+import { type EntryHead, type EntrySums, headOf } from "./Headers.ts"
+import type { Output } from "./Output.ts"
+import { makeCombiner } from "./ReadSlice.ts"
+import { type Extent, readEntries } from "./ReadZip.ts"
+import type { Headers } from "./Yazl.ts"
+import { ArchiveError, type CopiedRange } from "./ZipError.ts"
+
+/** Copied ranges of a zip that is read in slices, in order. */
+interface CopiedParts {
+  /** What of the next slice is copied. */
+  readonly within: (content: Extent) => ReadonlyArray<Extent>
+  /** Takes the CRC-32 of these parts, in their order. The first range that is complete now and is not what was copied. */
+  readonly add: (parts: ReadonlyArray<Extent>, sums: ReadonlyArray<number>) => CopiedRange | undefined
+  /** A range of which not all was added. */
+  readonly incomplete: () => CopiedRange | undefined
+}
+
+/** `ranges` in order of their offsets; none overlaps another. */
+export const copiedParts = (ranges: ReadonlyArray<CopiedRange>): CopiedParts => {
+  const combine = makeCombiner()
+  let next = 0
+  let current = 0
+  let checksum = 0
+
+  const add = (part: Extent, sum: number): CopiedRange | undefined => {
+    const range = ranges[current]
+    if (range === undefined) return undefined
+    checksum = part.start === range.start ? sum : combine(checksum, sum, part.end - part.start)
+    if (part.end < range.end) return undefined
+    current += 1
+    return checksum === range.crc32 ? undefined : range
+  }
+
+  return {
+    within: (content) => {
+      const parts: Array<Extent> = []
+      for (let range = ranges[next]; range !== undefined && range.start < content.end; range = ranges[next]) {
+        parts.push({ start: Math.max(range.start, content.start), end: Math.min(range.end, content.end) })
+        if (range.end > content.end) break
+        next += 1
+      }
+      return parts
+    },
+    add: (parts, sums) => {
+      for (const [index, part] of parts.entries()) {
+        const wrong = add(part, sums[index] ?? 0)
+        if (wrong !== undefined) return wrong
+      }
+      return undefined
+    },
+    incomplete: () => ranges[current]
+  }
+}
+
+/** An entry of the archive before. */
+export interface OldEntry extends EntryHead, EntrySums {
+  /** Offset of its local header. */
+  readonly start: number
+  /** Offset of the first byte behind its data. */
+  readonly end: number
+}
+
+/** An entry that is taken over. */
+interface CopiedEntry {
+  readonly head: EntryHead
+  readonly old: OldEntry
+}
+
+/** Consecutive entries of the manifest that lie one behind the other in the archive before, byte for byte. */
+export interface CopiedPiece {
+  readonly kind: "copied"
+  /** Where they lie there. */
+  readonly start: number
+  readonly end: number
+  readonly entries: ReadonlyArray<CopiedEntry>
+}
+
+/** Consecutive entries of the manifest that are compressed. */
+interface FreshPiece {
+  readonly kind: "fresh"
+  /** Which of the manifest's entries the first one is. */
+  readonly from: number
+  readonly entries: ReadonlyArray<ManifestEntry>
+}
+
+export type Piece = CopiedPiece | FreshPiece
+
+/** What lies in memory at a time. */
+const mostEntries = 2048
+
+/**
+ * The manifest's entries, all of them and in order, each either compressed or copied from the archive before. A
+ * file is copied where name, size, mode and time are those of the entry there and inode and ctime those that were
+ * noted of it: whatever writes to a file, renames it or puts another in its place changes one of these, sooner or
+ * later; see `settled` in ArchiveIndex for those that are too young to tell.
+ *
+ * @param noted stamps of the entries of the archive before, as ArchiveIndex holds them
+ * @param before its entries, in order
+ */
+export async function* pieces(
+  manifest: Pick<Manifest, "entries" | "stamps">,
+  noted: BigInt64Array,
+  before: AsyncIterable<ReadonlyArray<OldEntry>>
+): AsyncGenerator<Piece> {
+  const { entries, stamps = new BigInt64Array(0) } = manifest
+  const old = forwards(before)
+  let fresh: Array<ManifestEntry> = []
+  let copied: Array<CopiedEntry> = []
+  let start = 0
+  let end = 0
+
+  try {
+    for (const [index, entry] of entries.entries()) {
+      for (;;) {
+        while (isBefore(old.path(), entry.path)) old.step()
+        if (!old.needsMore()) break
+        await old.more()
+      }
+      const candidate = old.path() === entry.path ? old.entry() : undefined
+      const head = candidate === undefined ? undefined : headOf(entry)
+      const same =
+        candidate !== undefined &&
+        head !== undefined &&
+        isSame(head, candidate) &&
+        (entry.kind === "directory" || hasSameStamp(stamps, index, noted, old.index()))
+
+      if (copied.length > 0 && (!same || candidate.start !== end || copied.length === mostEntries)) {
+        yield { kind: "copied", start, end, entries: copied }
+        copied = []
+      }
+      if (fresh.length > 0 && (same || fresh.length === mostEntries)) {
+        yield { kind: "fresh", from: index - fresh.length, entries: fresh }
+        fresh = []
+      }
+      if (same) {
+        if (copied.length === 0) start = candidate.start
+        end = candidate.end
+        copied.push({ head, old: candidate })
+      } else fresh.push(entry)
+    }
+    if (copied.length > 0) yield { kind: "copied", start, end, entries: copied }
+    if (fresh.length > 0) yield { kind: "fresh", from: entries.length - fresh.length, entries: fresh }
+  } finally {
+    await old.close()
+  }
+}
+
+/** Walks through the entries before, which come in batches, without waiting at each of them. */
+const forwards = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
+  const batches = before[Symbol.asyncIterator]()
+  let batch: ReadonlyArray<OldEntry> = []
+  let at = 0
+  let count = 0
+  let ended = false
+  let path: string | undefined
+
+  const look = (): void => {
+    const entry = batch[at]
+    path = entry === undefined ? undefined : oldEntryPath(entry)
+  }
+
+  return {
+    entry: () => batch[at],
+    /** Of the entry: the manifest's order is that of these. */
+    path: () => path,
+    /** Which one of all it is. */
+    index: () => count + at,
+    step: () => {
+      at += 1
+      look()
+    },
+    needsMore: () => at >= batch.length && !ended,
+    more: async () => {
+      const next = await batches.next()
+      count += batch.length
+      batch = next.done === true ? [] : next.value
+      ended = next.done === true
+      at = 0
+      look()
+    },
+    close: async () => {
+      await batches.return?.()
+    }
+  }
+}
+
+const isBefore = (path: string | undefined, other: string): boolean => path !== undefined && path < other
+
+/** The path that the entry was made from, in bytes. */
+const oldEntryPath = ({ kind, name, rawPath }: OldEntry): string =>
+  rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
+
+/** All that the local header and the manifest have in common, and the mode. */
+const isSame = (head: EntryHead, old: OldEntry): boolean =>
+  head.kind === old.kind &&
+  head.size === old.size &&
+  head.mode === old.mode &&
+  head.seconds === old.seconds &&
+  head.name.equals(old.name)
+
+const hasSameStamp = (
+  stamps: BigInt64Array,
+  index: number,
+  noted: BigInt64Array,
+  notedIndex: number
+): boolean => {
+  const ctime = stamps[2 * index + 1]
+  return (
+    ctime !== undefined &&
+    ctime !== 0n &&
+    ctime === noted[2 * notedIndex + 1] &&
+    stamps[2 * index] === noted[2 * notedIndex]
+  )
+}
+
+/** The archive before, open. */
+export interface Previous {
+  readonly fd: number
+  readonly size: number
+  /** CRC-32 of its pieces. */
+  readonly sums: Uint32Array
+  /** Turns what reading it failed with into an error that says so. */
+  readonly failed: (cause: unknown) => never
+  /** In order. */
+  readonly entries: (signal: AbortSignal) => AsyncIterable<ReadonlyArray<OldEntry>>
+  readonly close: () => Promise<void>
+}
+
+/**
+ * Opens the archive before, which has to be the very file that was checked. Whatever is wrong with it is an
+ * ArchiveError with the reason `Previous`: the new archive can be made without it.
+ */
+export const openPrevious = async (previous: PreviousArchive): Promise<Previous> => {
+  const { zip } = previous
+  const failed = (cause: unknown): never => {
+    if (cause instanceof ArchiveError && cause.reason === "Previous") throw cause
+    const why = cause instanceof ArchiveError ? cause.message : `cannot read ${zip}: ${explain(cause)}`
+    throw new ArchiveError({
+      reason: "Previous",
+      path: zip,
+      message: `cannot copy unchanged files from the archive before: ${why}`,
+      transient: false,
+      cause
+    })
+  }
+  const same = (found: FileIdentity): void => {
+    if (!isSameFile(previous.file, found))
+      failed(new Error("it was replaced or changed since it was checked"))
+  }
+
+  const { file, stats } = await openRegular(zip).catch(failed)
+  try {
+    same(stats)
+  } catch (cause) {
+    await closeRead(file)
+    throw cause
+  }
+
+  async function* entries(signal: AbortSignal): AsyncGenerator<ReadonlyArray<OldEntry>> {
+    try {
+      for await (const batch of readEntries(zip, signal)) {
+        // Its name was opened once more for these.
+        same(await fs.lstat(zip))
+        yield batch
+      }
+    } catch (cause) {
+      if (signal.aborted) throw cause
+      failed(cause)
+    }
+  }
+
+  return {
+    fd: file.fd,
+    size: stats.size,
+    sums: previous.pieces,
+    failed,
+    entries,
+    close: () => closeRead(file)
+  }
+}
+
+/** What was copied from the archive before. */
+export interface Copied {
+  readonly ranges: ReadonlyArray<CopiedRange>
+  /** Regular files among the entries. */
+  readonly files: number
+}
+
+const nothing = Buffer.alloc(0)
+
+export const nothingCopied: Copied = { ranges: [], files: 0 }
+
+/** Copies pieces of the archive before into the new one; `passed` is told of the uncompressed bytes as they come. */
+export const copier = (
+  previous: Previous,
+  headers: Headers,
+  output: Output,
+  passed: (bytes: number) => void,
+  signal: AbortSignal
+) => {
+  const ranges: Array<CopiedRange> = []
+  const buffers = [nothing, nothing]
+  let turn = 0
+  // What was read last: changed files may lie close to each other, with little to copy between them.
+  let window = { start: 0, bytes: nothing }
+  let files = 0
+
+  /** Reads the piece around `at`, which has to be what it was when the whole archive was checked. */
+  const read = async (at: number): Promise<void> => {
+    const piece = Math.floor(at / checkedPiece)
+    const start = piece * checkedPiece
+    turn = 1 - turn
+    let buffer = buffers[turn]
+    if (buffer === undefined || buffer.length === 0) {
+      buffer = Buffer.allocUnsafeSlow(checkedPiece)
+      buffers[turn] = buffer
+    }
+    const wanted = buffer.subarray(0, Math.min(checkedPiece, previous.size - start))
+    const length = await fill(waitingFile, previous.fd, wanted, start).catch(previous.failed)
+    if (length < wanted.length) previous.failed(new Error("it is shorter than it was"))
+    if (crc32(wanted) !== previous.sums[piece])
+      previous.failed(new Error("it is not what it was when it was checked"))
+    window = { start, bytes: wanted }
+  }
+
+  /** What is in memory of the bytes from `start` to `end`. */
+  const present = (start: number, end: number): Buffer => {
+    const from = start - window.start
+    return from < 0 ? nothing : window.bytes.subarray(from, end - window.start)
+  }
+
+  /** Copies bytes, reading one buffer ahead; their CRC-32 behind that of the bytes before. Of each, `scale` bytes are told. */
+  const copy = async (start: number, end: number, before: number, scale: number): Promise<number> => {
+    let checksum = before
+    let position = start
+    if (present(position, end).length === 0) await read(position)
+    for (;;) {
+      signal.throwIfAborted()
+      const chunk = present(position, end)
+      position += chunk.length
+      checksum = crc32(chunk, checksum)
+      if (position === end) {
+        await output.write(chunk)
+        passed(chunk.length * scale)
+        return checksum
+      }
+      // Neither goes on when this returns, also where one fails.
+      const [written, ahead] = await Promise.allSettled([output.write(chunk), read(position)])
+      if (written.status === "rejected") throw written.reason
+      if (ahead.status === "rejected") throw ahead.reason
+      passed(chunk.length * scale)
+    }
+  }
+
+  return {
+    copied: (): Copied => ({ ranges, files }),
+
+    /** Copies one piece, local headers and data, and adds its entries to the central directory. */
+    piece: async ({ end, entries, start }: CopiedPiece): Promise<void> => {
+      const at = output.position()
+      let size = 0
+      for (const { head, old } of entries) {
+        headers.open(head, at + old.start - start).finish(sumsOf(old))
+        if (head.kind === "file") files += 1
+        size += old.size
+      }
+      const last = ranges.at(-1)
+      const joined = last?.end === at ? ranges.pop() : undefined
+      ranges.push({
+        start: joined?.start ?? at,
+        end: at + end - start,
+        entries: (joined?.entries ?? 0) + entries.length,
+        crc32: await copy(start, end, joined?.crc32 ?? 0, size / (end - start))
+      })
+    }
+  }
+}
+
+const sumsOf = ({ compressedSize, crc32: checksum, method, size }: OldEntry) => ({
+  method,
+  crc32: checksum,
+  size,
+  compressedSize
+})

@@ -1,0 +1,212 @@
+import * as fs from "node:fs"
+import type { FolderName } from "../source/FolderName.ts"
+import { type Identity, identityOf, type Manifest, type ManifestEntry } from "../source/Manifest.ts"
+import { closeRead, isListed, mayBeListed, openWithin } from "../source/OpenWithin.ts"
+import type { SourceView } from "../source/SourceView.ts"
+import * as Source from "../source/SourceView.ts"
+import { withOthers } from "../source/Walk.ts"
+import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
+import { type FileCalls, fill, readOnly, waitingFile } from "../system/FileCalls.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { ArchiveError } from "./ZipError.ts"
+
+/** What files are read from; plain data that goes to another thread. */
+export interface WantedFrom {
+  readonly folder: FolderName
+  /** The view's. */
+  readonly label: string
+  /** The view's: otherwise a file may change while it is read. */
+  readonly frozen: boolean
+  /** Where the folder is read. */
+  readonly root: RawPath.RawPath
+}
+
+/** A file of the source and what it has to be; plain data as well. */
+export interface Wanted {
+  /** Relative to its folder. */
+  readonly path: RawPath.RawPath
+  /** Where it is read. */
+  readonly real: RawPath.RawPath
+  readonly size: number
+  readonly mtimeNs: bigint
+  /** Which file was listed, where another one may have come to its place since. */
+  readonly listed: Identity | undefined
+}
+
+/** What a view's files of a folder have in common. */
+export const wantedFrom = (view: Source.SourceView, folder: FolderName): WantedFrom => ({
+  folder,
+  label: view.label,
+  frozen: view.frozen,
+  root: Source.resolve(view, RawPath.fromText(folder))
+})
+
+/** Where the manifest's entry at `index` is read, and what it has to be. */
+export const wantedOf = (
+  view: Source.SourceView,
+  manifest: Manifest,
+  entry: ManifestEntry,
+  index: number
+): Wanted => ({
+  path: entry.path,
+  real: Source.resolveEntry(view, manifest.folder, entry.path),
+  size: entry.size,
+  mtimeNs: entry.mtimeNs,
+  listed: view.frozen ? undefined : identityOf(manifest, index)
+})
+
+/** With its folder, for people. */
+export const shownName = (from: WantedFrom, wanted: Wanted): string =>
+  RawPath.display(RawPath.join(RawPath.fromText(from.folder), wanted.path))
+
+/** One file of the source, open for reading. */
+export interface SourceFile {
+  /** For reading on another thread: all threads of a process share it. Not to be used after {@link close}. */
+  readonly fd: number
+  /** Turns what reading failed with into an error that names the file. */
+  readonly failed: (cause: unknown) => never
+  /** Fills `buffer` from its beginning, as far as the file goes; how many bytes. */
+  readonly read: (buffer: Buffer) => Promise<number>
+  /** Throws unless the content is what the manifest promised: called when everything has been read. */
+  readonly check: (bytesRead: number) => void
+  readonly close: () => void
+}
+
+/**
+ * Opens a file of the manifest. It has to be a regular file of the manifest's size and, where the source may
+ * change under our hands, the very file that was listed and of its time, before and after it is read.
+ */
+export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCalls): Promise<SourceFile> => {
+  const { real, size } = wanted
+
+  const changed = (what: string, cause?: unknown) =>
+    from.frozen
+      ? new ArchiveError({
+          reason: "Unreadable",
+          path: RawPath.display(real),
+          message: `cannot read ${shownName(from, wanted)}: it ${what} in ${from.label}`,
+          transient: false,
+          cause
+        })
+      : new ArchiveError({
+          reason: "Changed",
+          path: RawPath.display(real),
+          message: `${shownName(from, wanted)} changed while it was read: it ${what}`,
+          transient: true,
+          cause
+        })
+
+  const failed = (cause: unknown): never => {
+    const code = codeOf(cause)
+    if (!from.frozen && code !== undefined && gone.has(code)) throw changed("is gone", cause)
+    throw new ArchiveError({
+      reason: "Unreadable",
+      path: RawPath.display(real),
+      message: `cannot read ${shownName(from, wanted)}: ${explain(cause)}`,
+      transient: isTransientCode(code),
+      cause
+    })
+  }
+
+  const fstatOf = (open: number): fs.BigIntStats => {
+    try {
+      return fs.fstatSync(open, { bigint: true })
+    } catch (cause) {
+      return failed(cause)
+    }
+  }
+
+  const openListed = async (): Promise<number> => {
+    const direct = await calls.open(RawPath.toBuffer(real), readOnly).catch(failed)
+    try {
+      if (wanted.listed === undefined || isListed(wanted.listed, fstatOf(direct))) return direct
+    } catch (cause) {
+      closeRead(direct)
+      throw cause
+    }
+    closeRead(direct)
+    const again = await openWithin(calls.open, from.root, wanted.path, readOnly).catch(failed)
+    try {
+      if (mayBeListed(wanted.listed, fstatOf(again))) return again
+      throw changed("is not the file any more that was listed")
+    } catch (cause) {
+      closeRead(again)
+      throw cause
+    }
+  }
+
+  const fd = await openListed()
+  const fstat = () => fstatOf(fd)
+
+  const compare = (): fs.BigIntStats => {
+    const stats = fstat()
+    if (!stats.isFile()) throw changed("is no regular file any more")
+    if (stats.size !== BigInt(size)) {
+      throw changed(`has ${stats.size} bytes where ${size} were listed`)
+    }
+    if (!from.frozen && stats.mtimeNs !== wanted.mtimeNs) throw changed("was modified")
+    return stats
+  }
+
+  const close = () => closeRead(fd)
+
+  try {
+    const before = compare()
+    return {
+      fd,
+      failed,
+      read: (buffer) => fill(calls, fd, buffer, 0).catch(failed),
+      close,
+      check: (bytesRead) => {
+        if (bytesRead !== size) {
+          throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
+        }
+        if (from.frozen) return
+        // ctime as well: a program can set the time of change back, and its clock is coarse.
+        const after = compare()
+        if (after.ctimeNs !== before.ctimeNs) throw changed("was modified")
+      }
+    }
+  } catch (cause) {
+    close()
+    throw cause
+  }
+}
+
+/** What says that another thing, or nothing, is at the path by now. */
+const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK", "ENXIO"])
+
+/** Files that are tried after one could not be read. */
+const mostTried = 100_000
+
+/**
+ * One file could not be read, and to mend them one by one takes a run each: the failure names the next ones as well. Files are only
+ * opened: bad blocks in the middle of one show when it is read.
+ */
+export const nameOthers = async (
+  cause: unknown,
+  { manifest, view }: { readonly manifest: Manifest; readonly view: SourceView },
+  signal: AbortSignal
+): Promise<unknown> => {
+  if (!(cause instanceof ArchiveError) || cause.reason !== "Unreadable" || cause.transient) return cause
+  const from = wantedFrom(view, manifest.folder)
+  const names: Array<string> = []
+  let tried = 0
+  for (const [index, entry] of manifest.entries.entries()) {
+    if (entry.kind !== "file") continue
+    if (signal.aborted || tried === mostTried) break
+    tried += 1
+    const wanted = wantedOf(view, manifest, entry, index)
+    const opens = await waitingFile.open(RawPath.toBuffer(wanted.real), readOnly).then(
+      (fd) => {
+        closeRead(fd)
+        return true
+      },
+      () => false
+    )
+    if (!opens && RawPath.display(wanted.real) !== cause.path) names.push(shownName(from, wanted))
+  }
+  const { path, reason, transient } = cause
+  const others = { names, count: names.length, open: tried < manifest.files }
+  return new ArchiveError({ reason, path, transient, message: withOthers(cause.message, others), cause })
+}

@@ -1,0 +1,358 @@
+import { createHash } from "node:crypto"
+import { crc32 } from "node:zlib"
+import * as EntryName from "../source/EntryName.ts"
+import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
+import { isOutOfMemory, type Runner, type WorkerJob } from "../system/WorkerJob.ts"
+import { checkForm, makePlaces, makeSlicePlaces, type SlicePlaces } from "./EntryRules.ts"
+import { archiveSeconds, checkLocal, type EntryHead, headOf, type ZipEntry } from "./Headers.ts"
+import { lookAhead } from "./LookAhead.ts"
+import {
+  countingReads,
+  inflatePieces,
+  inflateWhole,
+  isSmall,
+  makeSums,
+  type ReadCounter,
+  releasePiece,
+  releaseWhole,
+  type SliceSource,
+  type SliceView,
+  windowSize,
+  withSlice
+} from "./ReadSlice.ts"
+import { allSlices, type Extent, readRecords, type Slice } from "./ReadZip.ts"
+import { copiedParts } from "./Reuse.ts"
+import { endedAt } from "./WriteZip.ts"
+import { type BlockReader, openBlocks, readEnd } from "./Yauzl.ts"
+import { ArchiveError, archiveFailures, type CopiedRange, damaged, type Flaw, quoted } from "./ZipError.ts"
+
+/** What is hashed at a time. */
+const bufferSize = 64 * 1024
+
+/** Of the fields of fixed length. */
+const fixedLength = 24
+
+/**
+ * SHA-256 over heads in their order: equal for entries of a zip and of a manifest only if each of them has the
+ * same name, kind, original path, size, time and mode. So one thread can tell another what it found without
+ * sending it.
+ */
+interface HeadDigest {
+  readonly head: (head: EntryHead) => void
+  /** The same for a manifest's entry, without making a head of it. */
+  readonly wanted: (entry: ManifestEntry) => void
+  /** In hexadecimal. To be called once. */
+  readonly end: () => string
+}
+
+export const makeDigest = (): HeadDigest => {
+  const hash = createHash("sha256")
+  let buffer = scratch.pop() ?? Buffer.allocUnsafeSlow(bufferSize)
+  let used = 0
+
+  const room = (length: number): void => {
+    if (used + length <= buffer.length) return
+    hash.update(buffer.subarray(0, used))
+    used = 0
+    if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length)
+  }
+
+  // Lengths stand before what they belong to, so no two lists of heads have the same bytes.
+  const rest = (at: number, rawPath: string | undefined, size: number, seconds: number, mode: number) => {
+    buffer.writeUInt32LE(used - at - 4, at)
+    used = buffer.writeDoubleLE(size, used)
+    used = buffer.writeUInt32LE(seconds >>> 0, used)
+    used = buffer.writeUInt16LE(mode, used)
+    used = buffer.writeInt32LE(rawPath === undefined ? -1 : rawPath.length, used)
+    if (rawPath !== undefined) used += buffer.write(rawPath, used, "latin1")
+  }
+
+  return {
+    head: ({ mode, name, rawPath, seconds, size }) => {
+      room(fixedLength + name.length + (rawPath?.length ?? 0))
+      const at = used
+      used += 4
+      used += name.copy(buffer, used)
+      rest(at, rawPath, size, seconds, mode)
+    },
+    wanted: (entry) => {
+      const { kind, mode, mtimeNs, name, path, size } = entry
+      const rawPath = EntryName.isEscaped(entry) ? path : undefined
+      room(fixedLength + 1 + name.length * 3 + (rawPath?.length ?? 0))
+      const at = used
+      used += 4
+      used += buffer.write(name, used, "utf8")
+      if (kind === "directory") used = buffer.writeUInt8(slash, used)
+      rest(at, rawPath, size, archiveSeconds(mtimeNs), mode & 0xffff)
+    },
+    end: () => {
+      hash.update(buffer.subarray(0, used))
+      scratch.push(buffer)
+      return hash.digest("hex")
+    }
+  }
+}
+
+const slash = 0x2f
+
+/** Buffers that no digest uses at the moment. */
+const scratch: Array<Buffer> = []
+
+/** Part of a zip that is to be verified. */
+interface SliceInput extends SliceSource {
+  readonly count: number
+  /**
+   * What of it was copied from an archive that has been verified, in order. Entries in there are not inflated;
+   * instead the bytes are summed up, to be compared with what was copied.
+   */
+  readonly copied: ReadonlyArray<Extent>
+}
+
+/** What was found; damage is an ArchiveError instead. */
+interface SliceOutput {
+  /** Of all heads, see {@link makeDigest}. */
+  readonly heads: string
+  /** Where the entries lie. */
+  readonly places: SlicePlaces
+  /** CRC-32 of the whole entries in each copied part. */
+  readonly copied: ReadonlyArray<number>
+}
+
+/**
+ * Verifies consecutive entries: both headers, that they lie one behind the other and fill the slice, that each can be put
+ * into a folder, and sizes and CRC-32 of their data. Memory does not depend on their sizes.
+ */
+export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
+  name: "verify",
+  kind: "brief",
+  failures: archiveFailures,
+  work: (input, files, signal) =>
+    withSlice(input, files, signal, (records, view) => verifyEntries(input, records, view, signal))
+}
+
+const verifyEntries = async (
+  input: SliceInput,
+  records: Buffer,
+  view: SliceView,
+  signal: AbortSignal
+): Promise<SliceOutput> => {
+  const digest = makeDigest()
+  const copied = input.copied.map(makePart)
+  const places = makeSlicePlaces()
+  let current = 0
+  for (const entry of readRecords(records, input, input.zip)) {
+    const { end, start } = entry
+    while ((copied[current]?.end ?? end) <= start) current += 1
+    const part = copied[current]
+    try {
+      if (part?.has(entry) !== true) await checkEntry(entry, view)
+      else {
+        const { bytes, whole } = await loadEntry(entry, view)
+        if (whole) part.add(bytes)
+        else for await (const piece of view.pieces(start, end)) part.add(piece)
+      }
+      checkForm(entry)
+      places.add(entry)
+    } catch (cause) {
+      signal.throwIfAborted()
+      if (isOutOfMemory(cause)) throw cause
+      damaged(input.zip, entry.name)(cause)
+    }
+    digest.head(entry)
+  }
+  return { heads: digest.end(), places: places.end(), copied: copied.map((part) => part.sum()) }
+}
+
+/** The entry from its local header on, which is checked: all of it, unless it is too large for that. */
+const loadEntry = async (entry: ZipEntry, view: SliceView) => {
+  const { dataStart, end, start } = entry
+  const whole = end - start <= windowSize
+  const to = whole ? end : dataStart
+  const bytes = view.bytes(start, to) ?? (await view.load(start, to))
+  checkLocal(entry, bytes)
+  return { bytes, whole }
+}
+
+/** Checks an entry's local header, and size and CRC-32 of its data; throws what is wrong with it. */
+export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void> => {
+  const { bytes, whole } = await loadEntry(entry, view)
+  if (whole && isSmall(entry)) checkSmall(entry, bytes.subarray(entry.dataStart - entry.start))
+  else await checkLarge(entry, view.pieces(entry.dataStart, entry.end))
+}
+
+const checkSmall = (entry: ZipEntry, raw: Buffer): void => {
+  const sums = makeSums(entry)
+  if (entry.method === "store") sums.add(raw)
+  else {
+    const content = inflateWhole(raw, entry)
+    sums.add(content)
+    releaseWhole(content, entry)
+  }
+  sums.check()
+}
+
+const checkLarge = async (entry: ZipEntry, pieces: AsyncIterable<Buffer>): Promise<void> => {
+  const sums = makeSums(entry)
+  if (entry.method === "store") for await (const piece of pieces) sums.add(piece)
+  else {
+    for await (const chunk of inflatePieces(pieces)) {
+      sums.add(chunk)
+      releasePiece(chunk)
+    }
+  }
+  sums.check()
+}
+
+/** Sums up the entries of a copied part. An entry that lies only partly in it is not copied, but read as all others. */
+const makePart = ({ end, start }: Extent) => {
+  let sum = 0
+  return {
+    end,
+    has: (entry: Extent): boolean => entry.start >= start && entry.end <= end,
+    add: (bytes: Buffer): void => {
+      sum = crc32(bytes, sum)
+    },
+    sum: (): number => sum
+  }
+}
+
+/** Slices for each thread that are begun before their turn. */
+const aheadPerThread = 2
+
+/**
+ * Reads all of the zip back on the runner's threads: that both headers of each entry say the same, that entries
+ * lie one behind the other with nothing between them, before or after, each entry's CRC-32 and size, that
+ * the entries can be put into a folder, by the rules of {@link auditZip}, and that they are those of the manifest, in its order. Entries in a `copied` range, which come from an archive
+ * that was verified, are not inflated: instead the range's bytes have to be those that were copied. Memory
+ * depends neither on the size of the zip nor on the number of entries.
+ */
+export const verifyZip = async (
+  zip: string,
+  manifest: Manifest,
+  signal: AbortSignal,
+  runner: Runner,
+  options: {
+    readonly copied?: ReadonlyArray<CopiedRange> | undefined
+    /** Told now and then how many bytes of the zip have been read. */
+    readonly progress?: ((bytes: number) => void) | undefined
+  } = {}
+): Promise<void> => {
+  const { copied = [], progress } = options
+  signal.throwIfAborted()
+  const blocks = await openBlocks(zip)
+  try {
+    const differs = await countingReads(blocks.size, progress, (counter) =>
+      verifyAll({ zip, blocks, manifest, runner, copied, counter }, signal)
+    )
+    if (differs === undefined) return
+    // Inflated, the entry that is damaged can be named.
+    await verifyAll({ zip, blocks, manifest, runner, copied: [], counter: undefined }, signal)
+    const where = `bytes ${differs.start} to ${differs.end} are not those that were copied from the archive before`
+    damaged(zip)(new Error(where))
+  } catch (cause) {
+    throw endedAt(zip, cause)
+  } finally {
+    await blocks.close()
+  }
+}
+
+interface Verification {
+  readonly zip: string
+  readonly blocks: BlockReader
+  readonly manifest: Manifest
+  readonly runner: Runner
+  readonly copied: ReadonlyArray<CopiedRange>
+  readonly counter: ReadCounter | undefined
+}
+
+/** The first copied range that is not what was copied. */
+const verifyAll = async (
+  { blocks, copied, counter, manifest, runner, zip }: Verification,
+  signal: AbortSignal
+): Promise<CopiedRange | undefined> => {
+  const ranges = copiedParts(copied)
+  const places = makePlaces()
+
+  const check = async (slice: Slice) => {
+    const { content, count, records } = slice
+    const parts = ranges.within(content)
+    const input = { zip, fd: blocks.fd, count, records, content, copied: parts, counter }
+    const found = runner.run(verifySlice, input, signal)
+    const wanted = wantedHeads(manifest, slice)
+    return { slice, parts, wanted, found: await found }
+  }
+
+  const end = await readEnd(blocks).catch(damaged(zip))
+  for await (const { found, parts, slice, wanted } of lookAhead(
+    allSlices(blocks, end, zip),
+    runner.width * aheadPerThread,
+    check
+  )) {
+    signal.throwIfAborted()
+    if (found.heads !== wanted) await findDifference(zip, blocks, manifest, slice)
+    places.add(found.places)
+    const wrong = ranges.add(parts, found.copied)
+    if (wrong !== undefined) return wrong
+  }
+  const missing = manifest.entries[end.entries]
+  if (missing !== undefined) throw mismatch(zip, `${quoted(headOf(missing).name)} is missing`)
+  const [flaw] = places.end()
+  if (flaw !== undefined) throw unrestorable(zip, flaw)
+  return ranges.incomplete()
+}
+
+/** The digest of the heads that the manifest wants in the place of the slice. */
+const wantedHeads = (manifest: Manifest, { count, first }: Slice): string => {
+  const digest = makeDigest()
+  for (let index = first; index < first + count; index += 1) {
+    const entry = manifest.entries[index]
+    if (entry !== undefined) digest.wanted(entry)
+  }
+  return digest.end()
+}
+
+/** Says what in this slice is not as in the manifest. */
+const findDifference = async (
+  zip: string,
+  blocks: BlockReader,
+  manifest: Manifest,
+  slice: Slice
+): Promise<never> => {
+  const { end, start } = slice.records
+  const records = await blocks.fill(Buffer.allocUnsafe(end - start), start)
+  let index = slice.first
+  for (const found of readRecords(records, slice, zip)) {
+    const wanted = manifest.entries[index]
+    if (wanted === undefined) throw mismatch(zip, `${quoted(found.name)} is no entry of the snapshot`)
+    const difference = differs(headOf(wanted), found)
+    if (difference !== undefined) throw mismatch(zip, difference)
+    index += 1
+  }
+  throw mismatch(zip, `entries ${slice.first + 1} to ${index} are not those of the snapshot`)
+}
+
+const mismatch = (zip: string, message: string): ArchiveError =>
+  new ArchiveError({ reason: "Mismatch", path: zip, message: `${zip}: ${message}`, transient: false })
+
+/** The manifest is wrong as well: it wants what no folder can hold. */
+const unrestorable = (zip: string, { entry, problem }: Flaw): ArchiveError =>
+  new ArchiveError({
+    reason: "Corrupt",
+    path: zip,
+    message: `${zip} could not be restored: ${entry === undefined ? `it ${problem}` : `${entry}: ${problem}`}`,
+    transient: false
+  })
+
+const differs = (wanted: EntryHead, found: EntryHead): string | undefined => {
+  const name = quoted(wanted.name)
+  if (!found.name.equals(wanted.name)) return `${quoted(found.name)} stands where ${name} belongs`
+  if (found.rawPath !== wanted.rawPath) return `${name} has another original name than in the snapshot`
+  if (found.size !== wanted.size) return `${name} has ${found.size} bytes instead of ${wanted.size}`
+  if (found.mode !== wanted.mode) {
+    return `${name} has mode ${found.mode.toString(8)} instead of ${wanted.mode.toString(8)}`
+  }
+  if (found.seconds !== wanted.seconds) {
+    return `${name} has time ${found.seconds} instead of ${wanted.seconds} (seconds since 1970)`
+  }
+  return undefined
+}

@@ -1,0 +1,136 @@
+import * as Data from "effect/Data"
+import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
+import type { WorkerFailures } from "../system/WorkerJob.ts"
+import * as RawPath from "../text/RawPath.ts"
+import type { Compression } from "./ArchiveIndex.ts"
+
+const reasons = ["Unreadable", "Changed", "Write", "Corrupt", "Mismatch", "Worker", "Previous"] as const
+
+/**
+ * A folder could not be archived, or its archive is not what it should be; the message names file or entry.
+ * `Previous`: the archive before could not be copied from, and without it all may be well.
+ */
+export class ArchiveError extends Data.TaggedError("ArchiveError")<{
+  readonly reason: (typeof reasons)[number]
+  readonly path: string
+  readonly message: string
+  readonly transient: boolean
+  /** The message in parts, where it is about a zip: the entry in quotes, and what is wrong with it or with the zip. */
+  readonly entry?: string
+  readonly problem?: string
+  readonly cause?: unknown
+}> {}
+
+/** Archive errors between threads; the message is enough of what it is made of. */
+export const archiveFailures: WorkerFailures = {
+  pack: (cause) => {
+    if (!(cause instanceof ArchiveError)) return undefined
+    const { reason, path, message, transient } = cause
+    return { reason, path, message, transient }
+  },
+  unpack: ({ message, path, reason, transient }) =>
+    new ArchiveError({
+      reason: reasons.find((known) => known === reason) ?? "Worker",
+      path: String(path),
+      message: String(message),
+      transient: transient === true
+    })
+}
+
+/** What was written. */
+export interface ArchiveReport {
+  /** Size of the zip in bytes. */
+  readonly zipSize: number
+  readonly entries: number
+  /** Uncompressed bytes. */
+  readonly bytes: number
+  readonly madeWith: Compression
+  /** Files among the entries that were copied from the archive before. */
+  readonly copiedFiles: number
+  /** What was copied from the archive before, in order. */
+  readonly copied: ReadonlyArray<CopiedRange>
+}
+
+/** Consecutive entries that lie in a zip as they lay in the archive before, local headers included. */
+export interface CopiedRange {
+  /** Offset of the first byte, and of the first byte behind it. */
+  readonly start: number
+  readonly end: number
+  /** Entries in it. */
+  readonly entries: number
+  /** CRC-32 of these bytes of the zip. */
+  readonly crc32: number
+}
+
+/** Whether a failure is one of ours; anything else is a defect. */
+export const isArchiveError = (cause: unknown): cause is ArchiveError => cause instanceof ArchiveError
+
+/** Says what is wrong with the zip at `path`, or with one of its entries; what is an ArchiveError stays one. */
+export const damaged =
+  (path: string, entry?: Buffer) =>
+  (cause: unknown): never => {
+    if (isArchiveError(cause)) throw cause
+    const why = explain(cause)
+    throw new ArchiveError({
+      reason: "Corrupt",
+      path,
+      message: `${path} is damaged${entry === undefined ? "" : ` at ${quoted(entry)}`}: ${why}`,
+      transient: false,
+      ...(entry === undefined ? {} : { entry: quoted(entry) }),
+      problem: entry === undefined ? `is damaged: ${why}` : why,
+      cause
+    })
+  }
+
+/** The operating system does not give the bytes of the zip at `path`. */
+export const unreadable =
+  (path: string) =>
+  (cause: unknown): never => {
+    throw new ArchiveError({
+      reason: "Unreadable",
+      path,
+      message: `cannot read ${path}: ${explain(cause)}`,
+      transient: isTransientCode(codeOf(cause)),
+      problem: `cannot be read: ${explain(cause)}`,
+      cause
+    })
+  }
+
+/** Something in the zip refers to bytes that it does not have. */
+export const truncated = (path: string): ArchiveError =>
+  new ArchiveError({
+    reason: "Corrupt",
+    path,
+    message: `${path} is damaged: something in it points beyond its end`,
+    problem: "is damaged: something in it points beyond its end",
+    transient: false
+  })
+
+/** An entry's name for people. */
+export const quoted = (name: Buffer): string => `"${RawPath.display(RawPath.fromBuffer(name))}"`
+
+/** What is wrong with an entry is said by whoever catches this, who knows the entry. */
+export function need(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new Error(otherwise)
+}
+
+/**
+ * An archive's content could not be put back. `Changed`: the zip is not the file any more that was looked at before, and
+ * nothing has been written. `Target`: DIR is not a place to write to; nothing has been written. `Interrupted`: writing could not
+ * be brought to its end.
+ */
+export class ExtractError extends Data.TaggedError("ExtractError")<{
+  readonly reason: "Changed" | "Target" | "Interrupted"
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+export const isExtractError = (cause: unknown): cause is ExtractError => cause instanceof ExtractError
+
+/** Something that is wrong with a zip. */
+export interface Flaw {
+  /** The entry it is about, in quotes and harmless. */
+  readonly entry?: string
+  /** To be read after "ABCD.zip" or the entry: "its CRC-32 is wrong". */
+  readonly problem: string
+}

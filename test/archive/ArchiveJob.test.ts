@@ -1,0 +1,570 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as TestClock from "effect/TestClock"
+import { TreeError } from "../../src/source/List.ts"
+import { StoreError } from "../../src/store/StoreError.ts"
+import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
+import { ArchiveError } from "../../src/zip/ZipError.ts"
+import { folder, makeKit, onlyChanged, short } from "../support/program/job.ts"
+
+const twoFolders = () => ({
+  ABCD: { "a.txt": { content: "one" } },
+  EFGH: { "b/c.txt": { content: "two" } }
+})
+
+const unreadable = (transient: boolean) =>
+  new ArchiveError({
+    reason: "Unreadable",
+    path: "a.txt",
+    message: "cannot read a.txt: permission denied (EACCES)",
+    transient
+  })
+
+const storeError = (message: string) =>
+  new StoreError({ reason: "NoSpace", path: "/mnt/target", message, transient: false })
+
+/** Lets every wait of the job come to its end. */
+const patiently = <A, E, R>(job: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(job)
+    yield* TestClock.adjust("1 hour")
+    return yield* Fiber.join(fiber)
+  })
+
+describe("the archive job", () => {
+  it.effect("archives every folder the first time, then those that changed", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("EFGH") } })
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
+      yield* TestClock.adjust("1 hour")
+      kit.tree["EFGH"] = { "b/c.txt": { content: "three" } }
+      const second = yield* kit.run()
+      assert.deepStrictEqual(short(second.results), ["ABCD Unchanged", "EFGH Archived"])
+      assert.deepStrictEqual([second.archived, second.unchanged, second.failed], [1, 1, 0])
+      const { published } = yield* Ref.get(kit.store)
+      assert.isDefined(published.get(folder("EFGH"))?.previous)
+      assert.isUndefined(published.get(folder("ABCD"))?.previous)
+    })
+  )
+
+  it.effect("reads back before it publishes, and publishes nothing that does not verify", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.archiver.verifyFailures["ABCD"] = [
+        new ArchiveError({
+          reason: "Corrupt",
+          path: "a.txt",
+          message: "a.txt: wrong CRC-32",
+          transient: false
+        })
+      ]
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      const { calls, published } = yield* Ref.get(kit.store)
+      assert.isFalse(published.has(folder("ABCD")))
+      assert.notInclude(calls, "publish ABCD")
+      assert.lengthOf(kit.archiver.verified, 1)
+    })
+  )
+
+  it.effect("compares manifests where nothing else is known", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "eno" }, "new.txt": { content: "" } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("a failed folder stops no other, is told, and stays due until it succeeds", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      kit.archiver.failures["ABCD"] = [unreadable(false)]
+      const first = yield* kit.run()
+      assert.deepStrictEqual(short(first.results), ["ABCD Failed", "EFGH Archived"])
+      assert.strictEqual(first.failed, 1)
+      const [message] = yield* Ref.get(kit.sent)
+      assert.include(message?.title, "1 of 2 folders failed on nas")
+      assert.include(message?.message, "**ABCD**: cannot read a.txt")
+      assert.include(kit.lines, "ERROR ABCD: cannot read a.txt: permission denied (EACCES)")
+
+      const second = yield* kit.run()
+      assert.deepStrictEqual(short(second.results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.strictEqual((yield* Ref.get(kit.store)).failures.size, 0)
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("tries again what may pass, with growing pauses, and no more often than told", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one" } } })
+      kit.archiver.failures["ABCD"] = [unreadable(true), unreadable(true), unreadable(true)]
+      const job = yield* Effect.fork(kit.run())
+      yield* TestClock.adjust("500 millis")
+      assert.lengthOf(kit.archiver.failures["ABCD"], 2, "the second attempt came too early")
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* Fiber.join(job)).archived, 1)
+
+      kit.archiver.failures["ABCD"] = Array.from({ length: 9 }, () => unreadable(true))
+      const failed = yield* patiently(kit.run({ force: true }))
+      assert.strictEqual(failed.failed, 1)
+      assert.lengthOf(kit.archiver.failures["ABCD"], 9 - 4)
+      assert.lengthOf(
+        kit.lines.filter((line) => line.startsWith("ERROR ABCD")),
+        1
+      )
+    })
+  )
+
+  it.effect("does not try again what cannot pass", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.archiver.failures["ABCD"] = [unreadable(false), unreadable(false)]
+      yield* kit.run()
+      assert.lengthOf(kit.archiver.failures["ABCD"], 1)
+    })
+  )
+
+  it.effect("ends the work on a folder that takes too long, and goes on with the next", () =>
+    Effect.gen(function* () {
+      const events: Array<string> = []
+      const kit = yield* makeKit(twoFolders(), {
+        before: (name) =>
+          name === "ABCD"
+            ? Effect.never.pipe(
+                Effect.onInterrupt(() =>
+                  Effect.zipRight(
+                    Effect.sleep("1 second"),
+                    Effect.sync(() => events.push("ABCD ended"))
+                  )
+                )
+              )
+            : Effect.sync(() => events.push("EFGH began"))
+      })
+      const summary = yield* patiently(kit.run({}, { max_workers: 1 }))
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(events, ["ABCD ended", "EFGH began"], "the work went on in the background")
+      assert.strictEqual((yield* Ref.get(kit.store)).staged.size, 0)
+      const [failure] = summary.results
+      assert.include(failure?._tag === "Failed" ? failure.error : "", "60 s (task_timeout_seconds)")
+    })
+  )
+
+  it.effect("a defect in one folder is that folder's failure", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), {
+        before: (name) => (name === "ABCD" ? Effect.die(new Error("a bug")) : Effect.void)
+      })
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.isTrue((yield* Ref.get(kit.store)).failures.has(folder("ABCD")))
+      assert.include((yield* Ref.get(kit.sent))[0]?.message, "internal error: a bug")
+    })
+  )
+
+  it.effect("waits no longer than a minute between attempts", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one" } } })
+      kit.archiver.failures["ABCD"] = Array.from({ length: 20 }, () => unreadable(true))
+      const job = yield* Effect.fork(kit.run({}, { retries: 20 }))
+      yield* TestClock.adjust("30 minutes")
+      assert.strictEqual((yield* Fiber.join(job)).archived, 1)
+    })
+  )
+
+  it.effect("works on no more folders at once than max_workers", () =>
+    Effect.gen(function* () {
+      let now = 0
+      let most = 0
+      const tree = Object.fromEntries(
+        Array.from({ length: 9 }, (_, i) => [`FLD${i}`, { "a.txt": { content: "a" } }])
+      )
+      const kit = yield* makeKit(tree, {
+        before: () =>
+          Effect.sync(() => {
+            now += 1
+            most = Math.max(most, now)
+          }).pipe(Effect.zipRight(Effect.sleep("1 second")), Effect.ensuring(Effect.sync(() => (now -= 1))))
+      })
+      const summary = yield* patiently(kit.run({}, { max_workers: 3 }))
+      assert.strictEqual(summary.archived, 9)
+      assert.strictEqual(most, 3)
+    })
+  )
+
+  it.effect("a folder whose archive is missing or has another size is due", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      yield* Ref.update(kit.store, (store) => ({
+        ...store,
+        zipSizes: new Map([
+          [folder("ABCD"), undefined],
+          [folder("EFGH"), 7]
+        ])
+      }))
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
+    })
+  )
+})
+
+describe("what is compared without a diff", () => {
+  it.effect("content written with size and mtime kept is noticed by ctime, unless compare is mtime", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "eno", ctime: -2_000_000 } }
+      const byMtime = yield* kit.run({}, { compare: "mtime" })
+      assert.deepStrictEqual(short(byMtime.results), ["ABCD Unchanged", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("a mode is noticed by either", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "one", mode: 0o100600 } }
+      const { results } = yield* kit.run({}, { compare: "mtime" })
+      assert.deepStrictEqual(short(results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect(
+    "what was written to just before it was listed is archived again, and the same bytes rotate nothing",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one", ctime: 5 } } })
+        yield* kit.run()
+        // Through a memory map: neither size nor times tell.
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+        assert.lengthOf(kit.archiver.archived, 2)
+        assert.isUndefined((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.previous)
+        assert.isTrue(
+          kit.lines.some((line) => line.includes("archived again (it was written to shortly before"))
+        )
+        yield* TestClock.adjust("1 hour")
+        yield* kit.run()
+        assert.lengthOf(kit.archiver.archived, 2, "its times are old now, and prove that nothing changed")
+      })
+  )
+
+  it.effect("the same bytes after a failed attempt, and with force, are no new generation", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one" } } })
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "second" } }
+      yield* kit.run()
+      kit.archiver.failures["ABCD"] = [unreadable(false)]
+      yield* kit.run({ force: true })
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived"])
+      yield* kit.run({ force: true })
+      const sets = (yield* Ref.get(kit.store)).published.get(folder("ABCD"))
+      assert.deepStrictEqual([sets?.previous?.state.bytes, sets?.current.state.bytes], [3, 6])
+      assert.isTrue(kit.lines.some((line) => line.includes("the same bytes as before")))
+    })
+  )
+})
+
+describe("what is missing", () => {
+  it.effect("a folder that had files and has none fails, until that is accepted for it by name", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      kit.tree["ABCD"] = { b: "directory" }
+      for (const asked of [{}, { force: true }, { folders: ["ABCD"] }]) {
+        const { results } = yield* kit.run(asked)
+        assert.include(short(results), "ABCD Failed")
+        const [failed] = results
+        assert.include(failed?._tag === "Failed" ? failed.error : "", "zipper run --force --folder ABCD")
+      }
+      assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.current.state.files, 1)
+      const accepted = yield* kit.run({ force: true, folders: ["ABCD"] })
+      assert.deepStrictEqual(short(accepted.results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("a folder with archives that became a symbolic link or a file fails by name", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      delete kit.tree["ABCD"]
+      kit.tree["ABCD -> elsewhere"] = {}
+      for (const asked of [{}, { folders: ["ABCD"], force: true }]) {
+        const { results } = yield* kit.run(asked)
+        const [failed] = results
+        assert.include(failed?._tag === "Failed" ? failed.error : "", "symbolic link")
+        assert.lengthOf(
+          results.filter((result) => result._tag === "Failed"),
+          1
+        )
+      }
+    })
+  )
+})
+
+describe("snapshots and the cursor", () => {
+  it.effect(
+    "the snapshot of a good run is kept as the next base, older ones as told, the rest is destroyed",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+        for (let i = 0; i < 4; i++) {
+          yield* kit.run()
+          yield* TestClock.adjust("1 hour")
+        }
+        assert.deepStrictEqual(
+          kit.zfs.snapshots.map(({ status }) => status),
+          ["pruned", "pruned", "kept", "kept"]
+        )
+        const { cursor } = yield* Ref.get(kit.store)
+        assert.deepStrictEqual(cursor?.base, kit.zfs.snapshots[3]?.ref)
+      })
+  )
+
+  it.effect("asks zfs diff for what changed since the cursor's own snapshot", () =>
+    Effect.gen(function* () {
+      const asked: Array<string | undefined> = []
+      const kit = yield* makeKit(twoFolders(), {
+        zfs: {
+          evidence: (base) => {
+            asked.push(base?.guids["tank/data"])
+            return onlyChanged()(base)
+          }
+        }
+      })
+      yield* kit.run()
+      yield* kit.run()
+      yield* kit.run({}, { source_path: "/mnt/tank/other" })
+      assert.deepStrictEqual(asked, [undefined, "1", undefined])
+    })
+  )
+
+  it.effect("what was archived after the base is not archived again for the same change", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("ABCD") } })
+      yield* kit.run()
+      kit.tree["ABCD"] = { "a.txt": { content: "second" } }
+      // Chosen folders move no cursor, just as a run that is stopped: zfs diff will tell of this change again.
+      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+      const sets = (yield* Ref.get(kit.store)).published.get(folder("ABCD"))
+      assert.notStrictEqual(
+        sets?.current.state.manifest_sha256,
+        sets?.previous?.state.manifest_sha256,
+        "the previous version was rotated out by a copy of the current one"
+      )
+      kit.tree["ABCD"] = { "a.txt": { content: "third" } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect(
+    "a file that has its old size and time again is noticed where zfs diff tells of a change that may be older",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("ABCD") } })
+        yield* kit.run()
+        kit.tree["ABCD"] = { "a.txt": { content: "second", ctime: 1 } }
+        yield* kit.run({ folders: ["ABCD"] })
+        kit.tree["ABCD"] = { "a.txt": { content: "SECOND", ctime: 2 } }
+        assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      })
+  )
+
+  it.effect("and so it is where zfs diff may have named it in another folder", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      yield* Ref.update(kit.store, (store) => ({
+        ...store,
+        published: new Map(
+          [...store.published].map(([name, { current, previous }]) => [
+            name,
+            { current: { ...current, state: { ...current.state, hard_links: true } }, previous }
+          ])
+        )
+      }))
+      kit.tree["ABCD"] = { "a.txt": { content: "eno", ctime: 1 } }
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("an archive that the cursor does not know is compared closely, whatever zfs diff says", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      const atCursor = yield* Ref.get(kit.store)
+      // A run of one folder, then a rollback of the source to the cursor's snapshot: newer than the cursor.
+      kit.tree["ABCD"] = { "a.txt": { content: "encrypted" } }
+      kit.zfs.evidence = onlyChanged("ABCD")
+      yield* kit.run({ folders: ["ABCD"] })
+      kit.zfs.evidence = onlyChanged()
+      kit.tree["ABCD"] = twoFolders().ABCD
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      // The target's folder is put back from a backup: older than the cursor.
+      kit.tree["ABCD"] = { "a.txt": { content: "newest" } }
+      kit.zfs.evidence = onlyChanged("ABCD")
+      yield* kit.run()
+      yield* Ref.update(kit.store, (store) => ({ ...store, published: atCursor.published }))
+      kit.zfs.evidence = onlyChanged()
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+    })
+  )
+
+  it.effect("a run of chosen folders moves no cursor and leaves no snapshot", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      const summary = yield* kit.run({ folders: ["EFGH", "NONE"] })
+      assert.deepStrictEqual(short(summary.results), ["EFGH Archived", "NONE Failed"])
+      const { cursor, failures } = yield* Ref.get(kit.store)
+      assert.isUndefined(cursor)
+      assert.strictEqual(failures.size, 0)
+      assert.deepStrictEqual(
+        kit.zfs.snapshots.map(({ status }) => status),
+        ["released"]
+      )
+    })
+  )
+
+  it.effect("the cursor stays where a failure could not be noted", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.archiver.failures["ABCD"] = [unreadable(false)]
+      yield* Ref.update(kit.store, (store) => ({ ...store, stateError: storeError("disk full") }))
+      yield* kit.run()
+      assert.notInclude((yield* Ref.get(kit.store)).calls, "advance")
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "released")
+    })
+  )
+
+  it.effect("a cursor that cannot be written costs the snapshot, not the run", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* Ref.update(kit.store, (store) => ({ ...store, stateError: storeError("disk full") }))
+      const summary = yield* kit.run()
+      assert.strictEqual(summary.archived, 2)
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "released")
+    })
+  )
+
+  it.effect("an interrupted run releases its snapshot and its staging, and moves no cursor", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { before: () => Effect.never })
+      const job = yield* Effect.fork(kit.run())
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "taken")
+      assert.isAbove((yield* Ref.get(kit.store)).staged.size, 0)
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(job)))
+      assert.strictEqual(kit.zfs.snapshots[0]?.status, "released")
+      const { cursor, staged } = yield* Ref.get(kit.store)
+      assert.isUndefined(cursor)
+      assert.strictEqual(staged.size, 0)
+    })
+  )
+
+  it.effect("a blocked child dataset fails its folder, whatever zfs diff says", () =>
+    Effect.gen(function* () {
+      const tree = {
+        ...twoFolders(),
+        EFGH: () =>
+          new TreeError({ path: "EFGH", message: "tank/data/EFGH is locked: zfs load-key", transient: false })
+      }
+      const kit = yield* makeKit({ ...twoFolders() }, { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      kit.tree["EFGH"] = tree.EFGH
+      const { fromText } = yield* Effect.promise(() => import("../../src/text/RawPath.ts"))
+      kit.zfs.blocked = [{ at: fromText("EFGH/sub"), reason: "locked" }]
+      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Failed"])
+    })
+  )
+})
+
+describe("a run that cannot start", () => {
+  it.effect("the lock is held: nothing is touched, nobody is told", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { held: ["/var/run/zipper.lock"] })
+      const error = yield* Effect.flip(kit.run())
+      assert.strictEqual(error._tag, "LockError")
+      assert.lengthOf((yield* Ref.get(kit.store)).calls, 0)
+      assert.lengthOf(kit.zfs.snapshots, 0)
+      assert.lengthOf(yield* Ref.get(kit.sent), 0)
+    })
+  )
+
+  it.effect("preflight fails: no snapshot is taken, and somebody is told", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* Ref.update(kit.store, (store) => ({ ...store, preflight: storeError("the target is full") }))
+      const error = yield* Effect.flip(kit.run())
+      assert.strictEqual(error._tag, "PreflightError")
+      assert.lengthOf(kit.zfs.snapshots, 0)
+      const [message] = yield* Ref.get(kit.sent)
+      assert.include(message?.message, "the target is full")
+    })
+  )
+
+  it.effect("the target's dataset is not mounted: nothing is written there", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.zfs.failing.checkTarget = new ZfsError({
+        reason: "Unmounted",
+        message: "the target is not mounted",
+        transient: false
+      })
+      const error = yield* Effect.flip(kit.run())
+      assert.strictEqual(error._tag, "PreflightError")
+      assert.deepStrictEqual((yield* Ref.get(kit.store)).calls, [])
+    })
+  )
+
+  it.effect("the snapshot cannot be taken: that is a preflight failure too", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      kit.zfs.failing.snapshot = new ZfsError({
+        reason: "PermissionDenied",
+        message: "zfs allow …",
+        transient: false
+      })
+      const exit = yield* Effect.exit(kit.run())
+      const failure = Exit.causeOption(exit).pipe(
+        Option.map(String),
+        Option.getOrElse(() => "")
+      )
+      assert.include(failure, "PreflightError")
+    })
+  )
+
+  it.effect("success is told only to those who asked for it", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* kit.run()
+      assert.lengthOf(yield* Ref.get(kit.sent), 0)
+      yield* kit.run({}, { notify_on: ["success"] })
+      assert.include((yield* Ref.get(kit.sent))[0]?.title, "all well on nas")
+    })
+  )
+
+  it.effect("a folder whose publication could not be recovered fails and stays due", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders())
+      yield* Ref.update(kit.store, (store) => ({
+        ...store,
+        recovery: {
+          healed: [],
+          broken: [{ folder: folder("ABCD"), reason: "ABCD/.publish cannot be understood" }]
+        }
+      }))
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.isTrue((yield* Ref.get(kit.store)).failures.has(folder("ABCD")))
+    })
+  )
+})

@@ -1,0 +1,84 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { checkReplication } from "../../src/check/Check.ts"
+import { addSnapshot, zfsError } from "../doubles/replication/world.ts"
+import { job, makeKit, patiently, servicesOf } from "../support/replication/replication.ts"
+
+type Kit = Effect.Effect.Success<ReturnType<typeof makeKit>>
+
+const check = (kit: Kit, datasets: typeof job.datasets = job.datasets) =>
+  checkReplication({ ...job, datasets }).pipe(
+    Effect.provide(servicesOf(kit.memory, true)),
+    Effect.provide(kit.around),
+    patiently
+  )
+
+describe("the check of a replication job", () => {
+  it.effect("says what there is to replicate, and changes nothing", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      kit.source("tank/bare", [])
+      const findings = yield* check(kit)
+      assert.deepStrictEqual(
+        findings.map(({ status, subject }) => [subject, status]),
+        [
+          ["replication pull-nas", "ok"],
+          ["replication pull-nas", "warning"]
+        ]
+      )
+      assert.match(findings[0]?.detail ?? "", /pull of 2 datasets/)
+      assert.match(findings[1]?.detail ?? "", /1 dataset without a snapshot/)
+      assert.deepStrictEqual([...kit.memory.target.datasets.keys()], ["backup"])
+    })
+  )
+
+  it.effect("says what a run would refuse or fail at, and what needs a look", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      kit.source("tank/old", ["1"])
+      const changed = kit.source("tank/changed", ["1"])
+      kit.source("bare", [])
+      yield* kit.run()
+      const replica = kit.memory.target.datasets.get("backup/nas/tank/changed")
+      assert.isDefined(replica)
+      if (replica !== undefined) replica.written = 4096
+      addSnapshot(kit.memory, changed, "2")
+      kit.memory.source.datasets.delete("tank/old")
+      const findings = (yield* check(kit, ["tank", "bare"])).filter(({ status }) => status !== "ok")
+      assert.deepStrictEqual(
+        findings.map(({ detail, status }) => [status, detail.slice(0, 50)]),
+        [
+          ["problem", "bare: neither it nor anything below it has a snaps"],
+          ["problem", "tank/changed: backup/nas/tank/changed has changed "],
+          ["warning", "backup/nas/tank/old on this host: the source is go"],
+          ["warning", "1 dataset without a snapshot: nothing of it is sen"]
+        ]
+      )
+    })
+  )
+
+  it.effect("names what is not there, and what is not allowed", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      kit.memory.source.account = { user: "bob", groups: ["bob"], root: false }
+      const problems = (yield* check(kit, ["tank", "tonk"])).filter(({ status }) => status === "problem")
+      assert.lengthOf(problems, 2)
+      assert.match(problems[0]?.detail ?? "", /no dataset tonk/)
+      assert.match(problems[1]?.detail ?? "", /zfs allow -u bob send,hold 'tank'/)
+    })
+  )
+
+  it.effect("says when a host does not answer, without trying for long", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.memory.failures.set("account sender", [zfsError("Unreachable", "cannot reach nas", true)])
+      const findings = yield* check(kit)
+      assert.deepStrictEqual(findings, [
+        { subject: "replication pull-nas", status: "problem", detail: "cannot reach nas" }
+      ])
+    })
+  )
+})

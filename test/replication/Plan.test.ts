@@ -1,0 +1,571 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import { type Plan, plan } from "../../src/replication/Plan.ts"
+import { endOf } from "../../src/replication/Stream.ts"
+import type { Snapshot, SourceDataset, TargetDataset } from "../../src/zfs/Dataset.ts"
+import { history, worldAfter } from "../support/replication/zfsHistory.ts"
+import type { ModelWorld } from "../support/replication/zfsModel.ts"
+
+const make = (world: ModelWorld, rollback = false): Plan =>
+  plan(world.sourceState, world.targetState, { mode: "plain", rollback })
+
+/** What of a target could be lost. */
+const contents = ({ target }: ModelWorld) =>
+  target === undefined
+    ? undefined
+    : { snapshots: target.snapshots, written: target.written, partial: target.partial }
+
+const guids = (snapshots: ReadonlyArray<Snapshot>) => snapshots.map(({ guid }) => guid)
+
+/** Plans and carries out until a plan asks for nothing more. */
+const converge = (world: ModelWorld, rollback: boolean): { last: Plan; rounds: ReadonlyArray<Plan> } => {
+  const rounds: Array<Plan> = []
+  for (;;) {
+    const next = make(world, rollback)
+    if (!["Full", "Incremental", "Resume"].includes(next._tag)) return { last: next, rounds }
+    assert.isBelow(rounds.length, 5, "it never comes to an end")
+    rounds.push(next)
+    world.carryOut(next)
+  }
+}
+
+const runs = { numRuns: 1500 }
+
+describe("plan, over random histories of both ends", () => {
+  it.prop(
+    "without rollback loses nothing of the target, and zfs accepts every plan",
+    [history],
+    ([events]) => {
+      const world = worldAfter(events)
+      const before = contents(world)
+      const { last } = converge(world, false)
+      const now = contents(world)
+      if (before === undefined || now === undefined) {
+        assert.isTrue(before === undefined || before.snapshots.length === 0)
+        return
+      }
+      assert.deepStrictEqual(now.snapshots.slice(0, before.snapshots.length), before.snapshots)
+      if (before.snapshots.length > 0) assert.isTrue(now.written >= before.written)
+      if (last._tag === "Diverged") {
+        assert.isTrue(last.loss.snapshots.length > 0 || last.loss.written > 0, "nothing would be lost")
+      }
+    },
+    { fastCheck: runs }
+  )
+
+  it.prop(
+    "with rollback loses exactly what the plan lists",
+    [history],
+    ([events]) => {
+      const world = worldAfter(events)
+      const before = contents(world)
+      const listed = new Set(
+        converge(world, true).rounds.flatMap((each) =>
+          each._tag === "Incremental" ? guids(each.rollback?.destroys ?? []) : []
+        )
+      )
+      const now = new Set(guids(contents(world)?.snapshots ?? []))
+      for (const { clones, guid, holds } of before?.snapshots ?? []) {
+        assert.strictEqual(now.has(guid), !listed.has(guid), guid)
+        if (listed.has(guid)) assert.isTrue(holds === 0 && clones.length === 0, "held or cloned")
+      }
+    },
+    { fastCheck: runs }
+  )
+
+  it.prop(
+    "ends with all that the source has after the latest common snapshot, and then is empty",
+    [history, FastCheck.boolean()],
+    ([events, rollback]) => {
+      const world = worldAfter(events)
+      const first = make(world, rollback)
+      const { last, rounds } = converge(world, rollback)
+      if (last._tag === "UpToDate" || last._tag === "NothingToSend") {
+        assert.deepStrictEqual(make(world, !rollback), last)
+      }
+      if (last._tag === "UpToDate") {
+        const owned = world.target?.snapshots ?? []
+        const known = new Map(
+          [...world.source.bookmarks, ...world.source.snapshots].map((each) => [each.guid, each.createtxg])
+        )
+        const common = owned.findLast(({ guid }) => known.has(guid))
+        assert.strictEqual(common?.name, last.at)
+        const base = known.get(common?.guid ?? "") ?? 0n
+        assert.isFalse(world.source.snapshots.some(({ createtxg }) => createtxg > base))
+      }
+      // A dead token may be all that there was to do.
+      if (rounds.length > 0 && first._tag !== "Resume" && last._tag === "UpToDate") {
+        const newest = world.source.snapshots.at(-1)
+        assert.strictEqual(world.target?.newest?.guid, newest?.guid)
+        assert.strictEqual(world.target?.written, 0)
+      }
+      if (first._tag === "Full") {
+        assert.deepStrictEqual(guids(world.target?.snapshots ?? []), guids(world.source.snapshots))
+      }
+    },
+    { fastCheck: runs }
+  )
+
+  it.prop(
+    "comes to the same end wherever the connection was lost",
+    [history, FastCheck.array(FastCheck.nat(2), { maxLength: 6 })],
+    ([events, cuts]) => {
+      const whole = worldAfter(events)
+      const cut = worldAfter(events)
+      const expected = converge(whole, false).last
+      for (const each of cuts) cut.carryOut(make(cut), each)
+      assert.deepStrictEqual(converge(cut, false).last, expected)
+      assert.deepStrictEqual(guids(cut.target?.snapshots ?? []), guids(whole.target?.snapshots ?? []))
+    },
+    { fastCheck: runs }
+  )
+
+  it.prop(
+    "a refusal says what would be lost or what to do, and with rollback goes only where there is a way back",
+    [history],
+    ([events]) => {
+      const world = worldAfter(events)
+      const refused = make(world)
+      const allowed = make(world, true)
+      if (refused._tag !== "Diverged") {
+        assert.deepStrictEqual(allowed, refused)
+        return
+      }
+      const { back, snapshots, written } = refused.loss
+      const owned = world.targetState?.snapshots ?? []
+      assert.strictEqual(written, world.target?.written)
+      if (back === undefined) {
+        assert.deepStrictEqual(snapshots, owned)
+        assert.deepStrictEqual(allowed, refused)
+      } else {
+        assert.deepStrictEqual(
+          snapshots,
+          owned.filter(({ createtxg }) => createtxg > back.createtxg)
+        )
+        if (allowed._tag === "Incremental") {
+          assert.deepStrictEqual(allowed.rollback, { to: back, destroys: snapshots, written })
+        } else assert.strictEqual(allowed._tag, "Blocked")
+      }
+      for (const { name } of snapshots.slice(0, 10)) assert.include(refused.reason, `@${name}`)
+      assert.include(refused.reason, "zfs rename 'backup/nas/tank/data'")
+    },
+    { fastCheck: runs }
+  )
+
+  it.prop(
+    "does not go by names, clocks, or the order of lists",
+    [history, FastCheck.boolean(), FastCheck.func(FastCheck.integer())],
+    ([events, rollback, clock]) => {
+      const world = worldAfter(events)
+      const source = world.sourceState
+      const target = world.targetState
+      const original = plan(source, target, { mode: "plain", rollback })
+      const change = <A extends { readonly guid: string }>(each: A): A => ({
+        ...each,
+        name: `s${each.guid}`,
+        creation: clock(each.guid)
+      })
+      const renamed = plan(
+        {
+          ...source,
+          snapshots: source.snapshots.map(change).toReversed(),
+          bookmarks: source.bookmarks.map(change).toReversed()
+        },
+        target && { ...target, snapshots: target.snapshots.map(change).toReversed() },
+        { mode: "plain", rollback }
+      )
+      // Names matter to zfs when two on one dataset would be the same.
+      if (original._tag === "Blocked" && original.reason.includes("by the names of")) return
+      assert.deepStrictEqual(shape(renamed), shape(original))
+    },
+    { fastCheck: runs }
+  )
+})
+
+/** A plan without names and clocks. */
+const shape = (of: Plan): unknown => {
+  switch (of._tag) {
+    case "Full":
+      return [of._tag, of.streams.map((each) => [each._tag, endOf(each)])]
+    case "Incremental":
+      return [
+        of._tag,
+        of.streams.map((each) => [each._tag, endOf(each)]),
+        of.rollback && [of.rollback.to.guid, guids(of.rollback.destroys), of.rollback.written]
+      ]
+    case "Diverged":
+      return [of._tag, of.loss.back?.guid, guids(of.loss.snapshots), of.loss.written]
+    default:
+      return of._tag
+  }
+}
+
+const snapshot = (guid: string, name = `s${guid}`, more: Partial<Snapshot> = {}): Snapshot => ({
+  name,
+  guid,
+  createtxg: BigInt(guid),
+  creation: 0,
+  holds: 0,
+  clones: [],
+  ...more
+})
+
+const source = (snapshots: ReadonlyArray<Snapshot>, more: Partial<SourceDataset> = {}): SourceDataset => ({
+  name: "tank/a",
+  kind: "filesystem",
+  guid: "100",
+  encrypted: false,
+  key: undefined,
+  snapshots,
+  bookmarks: [],
+  ...more
+})
+
+const target = (snapshots: ReadonlyArray<Snapshot>, more: Partial<TargetDataset> = {}): TargetDataset => ({
+  name: "backup/a",
+  kind: "filesystem",
+  guid: "200",
+  snapshots,
+  bookmarks: [],
+  written: 0,
+  resumeToken: undefined,
+  mode: "plain",
+  placeholder: false,
+  canmount: "off",
+  key: undefined,
+  ...more
+})
+
+const plain = { mode: "plain", rollback: false } as const
+const allowed = { mode: "plain", rollback: true } as const
+const [s1, s2, s3, t4, t5] = [snapshot("1"), snapshot("2"), snapshot("3"), snapshot("4"), snapshot("5")]
+
+/** The reason of a plan that is of this kind. */
+const reason = (of: Plan, tag: "Blocked" | "Diverged"): string => {
+  assert.strictEqual(of._tag, tag)
+  return of._tag === "Blocked" || of._tag === "Diverged" ? of.reason : ""
+}
+
+describe("plan", () => {
+  it("sends the earliest in full and the rest from there", () => {
+    assert.deepStrictEqual(plan(source([s1, s2, s3]), undefined, plain), {
+      _tag: "Full",
+      streams: [
+        { _tag: "Full", to: s1, force: false },
+        { _tag: "Incremental", from: s1, to: s3 }
+      ]
+    })
+    assert.deepStrictEqual(plan(source([s1]), target([], { placeholder: true, mode: undefined }), plain), {
+      _tag: "Full",
+      streams: [{ _tag: "Full", to: s1, force: true }]
+    })
+  })
+
+  it("goes on from the latest common snapshot, by guid", () => {
+    // The target's names are those of other snapshots, and its createtxg are its own.
+    const mine = [snapshot("1", "s2", { createtxg: 70n }), snapshot("2", "0", { createtxg: 71n })]
+    assert.deepStrictEqual(plan(source([s1, s2, s3]), target(mine), plain), {
+      _tag: "Incremental",
+      rollback: undefined,
+      streams: [{ _tag: "Incremental", from: s2, to: s3 }]
+    })
+  })
+
+  it("goes on from a bookmark with one snapshot, then with the rest", () => {
+    const bookmarks = [{ name: "b", guid: "1", createtxg: 1n }]
+    assert.deepStrictEqual(plan(source([s2, s3], { bookmarks }), target([s1]), plain), {
+      _tag: "Incremental",
+      rollback: undefined,
+      streams: [
+        { _tag: "FromBookmark", from: { name: "b", guid: "1" }, to: s2 },
+        { _tag: "Incremental", from: s2, to: s3 }
+      ]
+    })
+    const only = plan(source([s2], { bookmarks }), target([s1]), plain)
+    assert.strictEqual(only._tag === "Incremental" ? only.streams.length : 0, 1)
+    const withSnapshot = plan(source([s1, s2], { bookmarks }), target([s1]), plain)
+    assert.deepStrictEqual(
+      withSnapshot._tag === "Incremental" ? withSnapshot.streams.map(({ _tag }) => _tag) : [],
+      ["Incremental"]
+    )
+    assert.strictEqual(
+      plan(
+        source([snapshot("1", "x")], { bookmarks: [{ name: "b", guid: "2", createtxg: 2n }] }),
+        target([s1, s2]),
+        plain
+      )._tag,
+      "UpToDate"
+    )
+  })
+
+  it("is up to date when the target has the newest, whatever else is there", () => {
+    for (const there of [target([s1, s2]), target([s1, s2], { written: 5 }), target([s1, s2, t4])]) {
+      assert.deepStrictEqual(plan(source([s1, s2]), there, plain), { _tag: "UpToDate", at: "s2" })
+      assert.deepStrictEqual(plan(source([s1, s2]), there, allowed), { _tag: "UpToDate", at: "s2" })
+    }
+  })
+
+  it("does not go over what the target has of its own, unless told to", () => {
+    const both = plan(source([s1, s2]), target([s1, t4, t5], { written: 2048 }), plain)
+    assert.strictEqual(
+      reason(both, "Diverged"),
+      "backup/a has changed since @s1, the latest snapshot in common, and would lose 2 snapshots (@s4, @s5) and 2.0 KiB written since its newest snapshot; to give that up, run again with --rollback; to keep it, move it out of the way (there: zfs rename 'backup/a' 'backup/a-old') and the next run starts anew"
+    )
+    assert.deepStrictEqual(plan(source([s1, s2]), target([s1, t4, t5], { written: 2048 }), allowed), {
+      _tag: "Incremental",
+      rollback: { to: s1, destroys: [t4, t5], written: 2048 },
+      streams: [{ _tag: "Incremental", from: s1, to: s2 }]
+    })
+    assert.match(
+      reason(plan(source([s1, s2]), target([s1], { written: 1 }), plain), "Diverged"),
+      /lose 1 B written/
+    )
+    assert.deepStrictEqual(plan(source([s1, s2]), target([s1], { written: 1 }), allowed), {
+      _tag: "Incremental",
+      rollback: { to: s1, destroys: [], written: 1 },
+      streams: [{ _tag: "Incremental", from: s1, to: s2 }]
+    })
+  })
+
+  it("lists a hundred snapshots and counts the rest", () => {
+    const many = Array.from({ length: 1212 }, (_, n) => snapshot(String(n + 10)))
+    const said = reason(plan(source([s1, s2]), target([s1, ...many]), plain), "Diverged")
+    assert.include(said, "1,212 snapshots (@s10, @s11, @s12,")
+    assert.include(said, ", @s108, @s109 and 1,112 more)")
+  })
+
+  it("does not try a rollback that zfs would refuse", () => {
+    const held = [snapshot("4", "mine", { holds: 1 }), snapshot("5", "yours", { clones: ["backup/c"] })]
+    assert.strictEqual(
+      reason(plan(source([s1, s2]), target([s1, ...held]), allowed), "Blocked"),
+      "backup/a cannot be taken back to @s1 as long as @mine is held (there: zfs holds 'backup/a@mine' tells by whom) and @yours has clones (backup/c)"
+    )
+    assert.match(
+      reason(plan(source([s1, s2]), target([s1, ...held]), plain), "Diverged"),
+      /--rollback cannot go back as long as @mine is held .*; to keep it, move it/
+    )
+    // A run would refuse to take bookmarks along that nobody was told of.
+    const bookmarks = [snapshot("1", "old"), snapshot("4", "kept"), snapshot("5", "k5")]
+    const marked = target([s1, t4], { bookmarks })
+    assert.strictEqual(
+      reason(plan(source([s1, s2]), marked, allowed), "Blocked"),
+      "backup/a cannot be taken back to @s1 as long as it has newer bookmarks: #kept, #k5 (there: zfs destroy 'backup/a#kept')"
+    )
+    assert.match(
+      reason(plan(source([s1, s2]), marked, plain), "Diverged"),
+      /--rollback cannot go back as long as it has newer bookmarks/
+    )
+    assert.strictEqual(plan(source([s1, s2]), target([s1], { bookmarks }), plain)._tag, "Incremental")
+    // A hold on what stays is in nobody's way.
+    const staying = snapshot("1", "s1", { holds: 1, clones: ["backup/c"] })
+    assert.strictEqual(plan(source([s1, s2]), target([staying, t4]), allowed)._tag, "Incremental")
+  })
+
+  it("finds no way back without a common snapshot, with rollback either", () => {
+    for (const options of [plain, allowed]) {
+      assert.match(
+        reason(plan(source([s2, s3]), target([s1, t4]), options), "Diverged"),
+        /no snapshot in common; .* 2 snapshots \(@s1, @s4\); move it out of the way/
+      )
+      assert.match(
+        reason(plan(source([s1]), target([], { written: 24576, mode: undefined }), options), "Diverged"),
+        /backup\/a is no replica: it has no snapshot, and 24\.0 KiB in it would be overwritten/
+      )
+    }
+  })
+
+  it("tells nobody to rename or destroy a pool", () => {
+    for (const there of [target([], { name: "pool" }), target([t4], { name: "pool" })]) {
+      const said = reason(plan(source([s1]), there, plain), "Diverged")
+      assert.match(said, /pool.*; give a destination below that pool$/)
+      assert.notMatch(said, /zfs rename|by hand/)
+    }
+  })
+
+  it("has nothing to send when neither end has a snapshot, and says when the source lost its own", () => {
+    assert.deepStrictEqual(plan(source([]), undefined, plain), { _tag: "NothingToSend" })
+    assert.deepStrictEqual(plan(source([]), target([]), plain), { _tag: "NothingToSend" })
+    // Snapshots of a whole backup pool cover the parents that we made there, too.
+    assert.deepStrictEqual(plan(source([]), target([s1], { mode: undefined }), plain), {
+      _tag: "NothingToSend"
+    })
+    for (const there of [target([s1]), target([], { resumeToken: "1-a" })]) {
+      assert.match(reason(plan(source([]), there, allowed), "Blocked"), /no snapshot any more/)
+    }
+  })
+
+  it("refuses another kind, another mode, and the source itself", () => {
+    assert.match(
+      reason(plan(source([s1], { kind: "volume" }), target([], { placeholder: true }), plain), "Blocked"),
+      /backup\/a is a file system and its source is a volume; move it out of the way/
+    )
+    assert.match(
+      reason(plan(source([s1, s2]), target([s1], { mode: "raw" }), plain), "Blocked"),
+      /received raw .* would now be sent plain .*; send it raw again \(pull with --raw/
+    )
+    assert.match(
+      reason(plan(source([s1, s2]), target([s1]), { mode: "raw", rollback: true }), "Blocked"),
+      /send it plain again \(pull without --raw, push with --no-raw\), or start over/
+    )
+    assert.strictEqual(plan(source([s1, s2]), target([s1], { mode: undefined }), plain)._tag, "Incremental")
+    assert.match(
+      reason(plan(source([s1, s2]), target([s1, s2], { guid: "100" }), plain), "Blocked"),
+      /is the source itself/
+    )
+  })
+
+  describe("of an encrypted dataset that is sent raw", () => {
+    const raw = { mode: "raw", rollback: false } as const
+    const secret = (salt: string | undefined, snapshots = [s1, s2]) =>
+      source(snapshots, { encrypted: true, key: { root: "tank/a", salt, rootSalt: salt } })
+    const replica = (key: TargetDataset["key"], more: Partial<TargetDataset> = {}) =>
+      target([s1], { mode: "raw", key, ...more })
+    const own = { root: "backup/a", salt: "7", rootSalt: "7", dependents: [] }
+    const joined = { root: "backup", salt: "7", rootSalt: "7", dependents: [] }
+
+    it("goes on where the replica is opened by a key of its own, whichever that is by now", () => {
+      for (const salt of ["7", "8", "0", undefined]) {
+        assert.strictEqual(plan(secret(salt), replica(own), raw)._tag, "Incremental")
+      }
+      assert.strictEqual(plan(secret("7", [s1]), undefined, raw)._tag, "Full")
+      // What is not encrypted brings no key.
+      assert.strictEqual(plan(source([s1, s2]), replica(undefined), raw)._tag, "Incremental")
+    })
+
+    it("does not put a key into a replica that is opened by another one, whatever it is told", () => {
+      for (const key of [
+        joined,
+        { ...joined, salt: "0", rootSalt: "0" },
+        { ...joined, rootSalt: undefined }
+      ]) {
+        for (const options of [raw, { ...raw, rollback: true }]) {
+          for (const more of [{}, { resumeToken: "1-a" }, { written: 9 }]) {
+            const refused = plan(secret("7"), replica(key, more), options)
+            assert.match(
+              reason(refused, "Diverged"),
+              key.salt === key.rootSalt && key.salt !== "0"
+                ? /^backup\/a is opened by the key of backup .*zfs load-key 'backup'; zfs change-key -o keyformat=passphrase -o keylocation=prompt 'backup\/a'\), or move it out of the way/
+                : /^backup\/a is opened by .* might open it any more; move it out of the way/
+            )
+            assert.deepStrictEqual(refused._tag === "Diverged" ? refused.loss.snapshots : [], [s1])
+          }
+        }
+      }
+      const half = target([], { mode: "raw", key: joined, resumeToken: "1-a" })
+      assert.match(reason(plan(secret("7"), half, raw), "Diverged"), /is opened by the key of backup/)
+      assert.strictEqual(plan(secret("7", [s1]), replica(joined), raw)._tag, "UpToDate")
+    })
+
+    it("does not take the key from what else is opened by it", () => {
+      const shared = {
+        ...own,
+        dependents: ["b", "c"].map((name) => ({ name: `backup/a/${name}`, salt: "7" }))
+      }
+      assert.strictEqual(plan(secret("7"), replica(shared), raw)._tag, "Incremental")
+      const refused = plan(secret("8"), replica(shared), raw)
+      assert.match(
+        reason(refused, "Diverged"),
+        /^a raw stream would give backup\/a another key, and backup\/a\/b, backup\/a\/c are opened by .* 'backup\/a\/b'\), or/
+      )
+      assert.deepStrictEqual(refused._tag === "Diverged" && refused.loss.snapshots, [])
+      // Keys that are no passphrases have no salt that would tell one from the other.
+      const unsalted = { ...own, salt: "0", rootSalt: "0", dependents: [{ name: "backup/a/b", salt: "0" }] }
+      assert.match(reason(plan(secret("0"), replica(unsalted), raw), "Diverged"), /zfs does not tell/)
+      assert.strictEqual(plan(secret("8", [s1]), replica(shared), raw)._tag, "UpToDate")
+    })
+
+    it("does not count what is locked out already, and does not have zfs panic over it", () => {
+      const beside = [
+        { name: "backup/a/b", salt: "5" },
+        { name: "backup/a/c", salt: "7" }
+      ]
+      const [lost] = beside
+      assert.isDefined(lost)
+      assert.strictEqual(plan(secret("8"), replica({ ...own, dependents: [lost] }), raw)._tag, "Incremental")
+      const said = reason(plan(secret("8"), replica({ ...own, dependents: beside }), raw), "Diverged")
+      assert.match(said, /and backup\/a\/c is opened by/)
+      assert.notMatch(said, /change-key -o/)
+    })
+
+    it("sends nothing raw that no key opens at the source", () => {
+      const lost = (snapshots: ReadonlyArray<Snapshot>) =>
+        source(snapshots, { encrypted: true, key: { root: "tank", salt: "7", rootSalt: "8" } })
+      for (const there of [undefined, replica(own), target([], { placeholder: true, mode: undefined })]) {
+        assert.match(reason(plan(lost([s1, s2]), there, raw), "Blocked"), /^no key opens its source tank\/a/)
+      }
+      // While it is mounted, plain streams are a way out; and what was sent before it came to that is good.
+      assert.strictEqual(plan(lost([s1, s2]), undefined, plain)._tag, "Full")
+      assert.strictEqual(plan(lost([s1]), replica(own), raw)._tag, "UpToDate")
+    })
+
+    it("mends a replica that no key opens where the source has the key that zfs asks for", () => {
+      const lost = replica({ ...joined, rootSalt: "9" })
+      assert.strictEqual(plan(secret("9"), lost, raw)._tag, "Incremental")
+      assert.match(
+        reason(plan(secret("9", [s1]), lost, raw), "Blocked"),
+        /the next snapshot brings the right/
+      )
+    })
+
+    it("is never content with a replica that no key opens", () => {
+      const lost = { ...joined, rootSalt: "9" }
+      for (const snapshots of [[s1], [s1, s2]]) {
+        assert.match(
+          reason(plan(secret("7", snapshots), replica(lost), raw), "Blocked"),
+          /^no key opens backup\/a when .* zfs asks for that of backup.*; move it out of the way/
+        )
+      }
+    })
+
+    it("lets plain replicas be opened by the key of what they lie in", () => {
+      const inside = target([s1], { key: joined })
+      assert.strictEqual(plan(secret("8"), inside, plain)._tag, "Incremental")
+      assert.strictEqual(plan(source([s1, s2]), inside, plain)._tag, "Incremental")
+    })
+  })
+
+  it("refuses to send a snapshot whose name another one has at the target", () => {
+    const renamed = [snapshot("1", "old"), snapshot("2", "daily")]
+    assert.strictEqual(
+      reason(plan(source(renamed), target([snapshot("1", "daily")]), plain), "Blocked"),
+      "backup/a has other snapshots by the names of some to come: @daily; rename what is there (there: zfs rename 'backup/a@daily' 'backup/a@old')"
+    )
+    // One that a rollback takes away is in nobody's way.
+    const later = [s1, snapshot("4", "daily")]
+    const coming = [s1, snapshot("2", "daily")]
+    assert.strictEqual(plan(source(coming), target(later), allowed)._tag, "Incremental")
+    assert.strictEqual(plan(source(coming), target(later), plain)._tag, "Diverged")
+  })
+
+  it("resumes first, but not what zfs would refuse at its end", () => {
+    const resumeToken = "1-a"
+    const resume = { _tag: "Resume", token: resumeToken, force: false } as const
+    assert.deepStrictEqual(plan(source([s1, s2]), target([s1], { resumeToken }), plain), resume)
+    assert.deepStrictEqual(plan(source([s1]), target([s1], { resumeToken }), plain), resume)
+    // What was received of a first stream counts as written.
+    assert.deepStrictEqual(plan(source([s1]), target([], { resumeToken, written: 9 }), plain), resume)
+    // Onto a placeholder, the rest needs -F as the beginning did.
+    assert.deepStrictEqual(plan(source([s1]), target([], { resumeToken, placeholder: true }), plain), {
+      ...resume,
+      force: true
+    })
+    const touched = target([s1], { resumeToken, written: 9 })
+    assert.strictEqual(plan(source([s1, s2]), touched, plain)._tag, "Diverged")
+    assert.deepStrictEqual(plan(source([s1, s2]), touched, allowed), {
+      _tag: "Incremental",
+      rollback: { to: s1, destroys: [], written: 9 },
+      streams: []
+    })
+    assert.strictEqual(plan(source([s1, s2]), target([s1, t4], { resumeToken }), plain)._tag, "Diverged")
+    assert.deepStrictEqual(plan(source([s1, s2]), target([s1, t4], { resumeToken }), allowed), {
+      _tag: "Incremental",
+      rollback: { to: s1, destroys: [t4], written: 0 },
+      streams: []
+    })
+    // What the half stream goes on from is gone at the source: it can only be thrown away, and has to be.
+    const base = snapshot("2", "s2", { clones: ["backup/a/%recv"] })
+    for (const options of [plain, allowed]) {
+      assert.deepStrictEqual(plan(source([s1, s3]), target([s1, base], { resumeToken }), options), resume)
+    }
+  })
+})

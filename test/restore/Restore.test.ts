@@ -1,0 +1,347 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import { restore } from "../../src/restore/Restore.ts"
+import type { RestoreOptions, RestoreSummary } from "../../src/restore/RestoreResult.ts"
+import type { FolderStanding } from "../../src/runs/JobState.ts"
+import type { FolderName } from "../../src/source/FolderName.ts"
+import type { ArchiveSet, Which } from "../../src/store/PublishedArchive.ts"
+import { Progress } from "../../src/system/Progress.ts"
+import { Extractor } from "../../src/zip/Archiver.ts"
+import { nothingRestored, type RestorePlan } from "../../src/zip/RestorePlan.ts"
+import { ExtractError } from "../../src/zip/ZipError.ts"
+import { memoryArchiveReader } from "../doubles/ArchiveReader.ts"
+import { memoryArchives } from "../doubles/Archives.ts"
+import { type ExtractorMemory, memoryExtractor } from "../doubles/Extractor.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/Standing.ts"
+import { folder } from "../support/program/job.ts"
+import { capturedLog } from "../support/program/log.ts"
+import * as sets from "../support/zip/sets.ts"
+
+const abcd = folder("ABCD")
+const file = { dev: 1, ino: 1, size: 100, mtimeMs: 0, ctimeMs: 0 }
+const setOf = (which: Which, change: Partial<ArchiveSet> = {}) => sets.setOf(abcd, which, change)
+
+const plan: RestorePlan = {
+  directory: "/back",
+  makesDirectory: true,
+  files: 2,
+  bytes: 30,
+  folders: 1,
+  replaced: 0,
+  conflicts: { count: 0, first: [] },
+  meeting: { count: 0, first: [] },
+  untried: { count: 0, first: [] },
+  unmatched: [],
+  privileged: { count: 0, first: [] },
+  free: 1000,
+  needed: 30,
+  neededAtMost: 30,
+  leftovers: { count: 0, first: [] }
+}
+
+const audit = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
+
+const optionsFor = (change: Partial<RestoreOptions>): RestoreOptions => ({
+  folder: abcd,
+  which: "current",
+  to: "back",
+  only: [],
+  overwrite: false,
+  dryRun: false,
+  config: "c.json",
+  ...change
+})
+
+/** What is known of earlier archives, by their indexes and by the standing of the job. */
+interface Earlier {
+  readonly recorded?: ReadonlyArray<FolderName>
+  readonly standing?: ReadonlyArray<FolderStanding>
+}
+
+const standingOf = (folders: ReadonlyArray<FolderStanding>): MemoryStanding => {
+  const at = "2025-01-01T12:00:00Z"
+  const last_run = { run: "r", started_at_utc: at, seconds: 1, outcome: "ok", bytes: 0, failures: 0 } as const
+  return {
+    ...noStanding,
+    standings: new Map([["archive", { version: 1, kind: "archive", last_run, folders }]])
+  }
+}
+
+const worldOf = (sets: ReadonlyArray<ArchiveSet>, { recorded = [], standing = [] }: Earlier = {}) =>
+  Layer.mergeAll(
+    memoryArchives(sets, recorded),
+    Layer.unwrapEffect(Effect.map(Ref.make(standingOf(standing)), memoryStanding)),
+    memoryArchiveReader(Object.fromEntries(sets.map(({ zip }) => [zip, audit]))),
+    memoryHasher(),
+    Progress.layerNone
+  )
+
+const run = (
+  sets: ReadonlyArray<ArchiveSet>,
+  memory: Partial<ExtractorMemory> = {},
+  options: Partial<RestoreOptions> = {},
+  earlier: Earlier = {}
+) =>
+  Effect.gen(function* () {
+    const log = capturedLog()
+    const carriedOut: Array<string> = []
+    const plans = Object.fromEntries(sets.map(({ zip }) => [zip, plan]))
+    const result = yield* Effect.either(restore(optionsFor(options))).pipe(
+      Effect.provide(
+        Layer.mergeAll(worldOf(sets, earlier), memoryExtractor({ plans, carriedOut, ...memory }), log.layer)
+      )
+    )
+    return { result, carriedOut, lines: log.lines }
+  })
+
+const resultOf = ({ result }: Effect.Effect.Success<ReturnType<typeof run>>) =>
+  Either.match(result, { onLeft: (error) => error.message, onRight: (summary) => summary.result })
+
+describe("restore", () => {
+  it.effect("checks, plans for the file that was checked, and writes", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current", { file })
+      const requests: Array<Parameters<typeof Extractor.Service.prepare>[0]> = []
+      const done = yield* run([set], { requests }, { only: ["a"], overwrite: true })
+      assert.strictEqual(resultOf(done), "restored")
+      assert.deepStrictEqual(done.carriedOut, [set.zip])
+      assert.deepStrictEqual(requests, [
+        {
+          zip: set.zip,
+          file,
+          files: 2,
+          bytes: 30,
+          to: "back",
+          only: ["a"],
+          overwrite: true,
+          keepOut: ["/memory"]
+        }
+      ])
+      assert.include(done.lines.at(-1), "Info: restored 2 files, 30 B to /back, ")
+    })
+  )
+
+  it.effect("writes nothing of an archive that has changed, and names the other one if it is there", () =>
+    Effect.gen(function* () {
+      const damaged = yield* setOf("current", {
+        md5: `${"0".repeat(32)}  ABCD.zip\n`,
+        metadata: undefined,
+        state: undefined
+      })
+      const cases = [
+        [
+          [damaged, yield* setOf("previous")],
+          "the archive before may be good: zipper restore ABCD --prev --to back --config c.json"
+        ],
+        [
+          [damaged, yield* setOf("previous", { file: undefined })],
+          "there is no archive before it; unzip takes"
+        ],
+        [[damaged], "there is no archive before it; unzip takes"]
+      ] as const
+      for (const [sets, words] of cases) {
+        const done = yield* run(sets)
+        assert.strictEqual(resultOf(done), "refused")
+        assert.deepStrictEqual(done.carriedOut, [])
+        assert.include(
+          done.lines.at(-1),
+          `Error: nothing was written: /memory/ABCD/ABCD.zip cannot be relied on; ${words}`
+        )
+      }
+    })
+  )
+
+  it.effect("says of an archive that is missing that it is", () =>
+    Effect.gen(function* () {
+      const done = yield* run([yield* setOf("current", { file: undefined })])
+      assert.strictEqual(resultOf(done), "refused")
+      assert.deepStrictEqual(done.lines, [
+        "Error: ABCD.zip is missing",
+        "Error: nothing was written: /memory/ABCD/ABCD.zip is missing; there is no archive before it"
+      ])
+    })
+  )
+
+  it.effect("tells of what killed restores left, whether it goes on or not", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const leftovers = { count: 1, first: ["a/.zipper-restore-1"] }
+      const taken = { count: 1, first: [{ path: "a", is: "symlink", wanted: "file" } as const] }
+      const go = yield* run([set], { plans: { [set.zip]: { ...plan, leftovers } } }, { overwrite: true })
+      assert.match(go.lines[0] ?? "", /^Warning: .* is removed: a\/.zipper-restore-1$/)
+      const stay = yield* run(
+        [set],
+        { plans: { [set.zip]: { ...plan, leftovers, conflicts: taken } } },
+        { overwrite: true }
+      )
+      assert.match(stay.lines[0] ?? "", /^Warning: .* can be removed, /)
+    })
+  )
+
+  it.effect("stopped while it writes, it gives the summary of what is there", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const writing = yield* Deferred.make<void>()
+      const there = { ...nothingRestored, files: 1, bytes: 10 }
+      const carryOut = Effect.zipRight(Deferred.succeed(writing, undefined), Effect.never)
+      const extractor = Layer.succeed(Extractor, {
+        prepare: () =>
+          Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, rehearsed: false })
+      })
+      const log = capturedLog()
+      const summaries: Array<RestoreSummary> = []
+      const fiber = yield* restore(optionsFor({}), (summary) =>
+        Effect.sync(() => void summaries.push(summary))
+      ).pipe(Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)), Effect.fork)
+      yield* Deferred.await(writing)
+      yield* Fiber.interrupt(fiber)
+      assert.deepInclude(summaries[0], { result: "incomplete", plan, restored: there })
+      assert.deepStrictEqual(
+        log.lines,
+        summaries.flatMap(({ problems }) => problems).map((problem) => `Error: ${problem}`)
+      )
+      assert.include(log.lines[0], "stopped by a signal: /back is INCOMPLETE: 1 file of 2 files is restored")
+    })
+  )
+
+  it.effect("is not held up by what lies beside an archive that is good", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current", { md5: undefined })
+      const done = yield* run([set])
+      assert.strictEqual(resultOf(done), "restored")
+      assert.deepStrictEqual(done.carriedOut, [set.zip])
+      assert.deepStrictEqual(done.lines.slice(0, 1), [
+        "Warning: ABCD.zip.md5 is missing; the archive itself is good and is restored"
+      ])
+    })
+  )
+
+  it.effect(
+    "writes nothing when something is in the way, when a pattern means nothing, or room is missing",
+    () =>
+      Effect.gen(function* () {
+        const set = yield* setOf("current")
+        const conflict = { path: "a", is: "file", wanted: "file" } as const
+        const cases: ReadonlyArray<readonly [Partial<RestorePlan>, string]> = [
+          [
+            { conflicts: { count: 12, first: [conflict] } },
+            "nothing was written: 12 names of the archive are taken"
+          ],
+          [{ meeting: { count: 1, first: [["A", "a"]] } }, "A and a: one name in /back"],
+          [{ unmatched: ["x"] }, '--only "x": nothing in '],
+          [{ needed: 1001 }, "nothing was written: 1001 B are needed in /back, and 1000 B are free there"]
+        ]
+        for (const [change, words] of cases) {
+          const done = yield* run([set], { plans: { [set.zip]: { ...plan, ...change } } })
+          assert.strictEqual(resultOf(done), "refused")
+          assert.deepStrictEqual(done.carriedOut, [])
+          assert.include(done.lines.join("\n"), words)
+        }
+      })
+  )
+
+  it.effect("warns of names that only a real restore can tell apart or not", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const untried = { count: 12, first: [["A", "a"] as const] }
+      const done = yield* run([set], { plans: { [set.zip]: { ...plan, untried } } })
+      assert.include(done.lines.join("\n"), "which is refused if it does not: A and a, and 11 more pairs")
+    })
+  )
+
+  it.effect("warns where the room is enough only for sparse files", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const done = yield* run([set], { plans: { [set.zip]: { ...plan, neededAtMost: 1001 } } })
+      assert.strictEqual(resultOf(done), "restored")
+      assert.include(
+        done.lines.join("\n"),
+        "Warning: up to 1001 B are needed in /back, and 1000 B are free there: it is enough only if the files are sparse"
+      )
+    })
+  )
+
+  it.effect("says what is missing in the end, and why it was given up", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const failures = { count: 1, first: [{ path: "b", error: "no space left", kind: "missing" as const }] }
+      const restored = {
+        ...nothingRestored,
+        files: 1,
+        bytes: 10,
+        failures,
+        missing: 1,
+        gaveUp: "no space left",
+        unremoved: [".zipper-restore-1 cannot be removed"]
+      }
+      const done = yield* run([set], { results: { [set.zip]: restored } })
+      assert.strictEqual(resultOf(done), "incomplete")
+      assert.deepStrictEqual(done.lines, [
+        "Warning: .zipper-restore-1 cannot be removed",
+        "Error: b: no space left",
+        "Error: /back is INCOMPLETE: 1 file of 2 files is restored; it was given up (no space left); what was written of files that failed was removed"
+      ])
+    })
+  )
+
+  it.effect("looks again when a run has published meanwhile, and not for ever", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const changed = () => new ExtractError({ reason: "Changed", message: "it was replaced" })
+      const twice = yield* run([set], { failures: [changed(), changed()] })
+      assert.strictEqual(resultOf(twice), "restored")
+      const always = yield* run([set], { failures: Array.from({ length: 9 }, changed) })
+      assert.strictEqual(resultOf(always), "it was replaced")
+      const target = new ExtractError({ reason: "Target", message: "no folder" })
+      assert.strictEqual(resultOf(yield* run([set], { failures: [target] })), "no folder")
+    })
+  )
+
+  it.effect("a folder whose archives are all gone is no name that was never seen", () =>
+    Effect.gen(function* () {
+      const archived: FolderStanding = {
+        folder: abcd,
+        result: "archived",
+        last_attempt_utc: "2025-01-01T12:00:00Z",
+        files: 2
+      }
+      const reasonOf = (earlier: Earlier) =>
+        Effect.map(run([], {}, {}, earlier), ({ result }) =>
+          Either.match(result, {
+            onLeft: (error) => ["reason" in error ? error.reason : error._tag, error.message],
+            onRight: ({ result }) => [result]
+          })
+        )
+      const lost = [
+        "Lost",
+        "ABCD.zip is missing: nothing is left of the archives of this folder, and runs have published some; a new one, if the folder is still in the source: zipper run --config c.json --force --folder ABCD"
+      ]
+      assert.deepStrictEqual(yield* reasonOf({ recorded: [abcd] }), lost)
+      assert.deepStrictEqual(yield* reasonOf({ standing: [archived] }), lost)
+      const { files: _, ...failed } = archived
+      const never = yield* reasonOf({
+        recorded: [folder("EFGH")],
+        standing: [{ ...failed, result: "failed" }]
+      })
+      assert.strictEqual(never[0], "UnknownFolder")
+    })
+  )
+
+  it.effect("says which archives there are", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      assert.include(
+        resultOf(yield* run([set], {}, { folder: folder("EFGH") })),
+        "no archives of EFGH: there are ABCD"
+      )
+      assert.include(resultOf(yield* run([], {})), "there are none at all")
+      assert.include(resultOf(yield* run([set], {}, { which: "previous" })), "has no previous archive")
+    })
+  )
+})

@@ -1,0 +1,181 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type FolderResult, summarize } from "../../src/runs/ArchiveResult.ts"
+import { afterArchive, afterReplication, withRecord } from "../../src/runs/JobStateOf.ts"
+import { type DatasetResult, summarize as replicated } from "../../src/runs/ReplicationResult.ts"
+import type { RunEnd } from "../../src/runs/Run.ts"
+import type { FolderRecord, FolderState } from "../../src/store/FolderState.ts"
+import { folder } from "../support/program/job.ts"
+
+const ABCD = folder("ABCD")
+
+const state = (archivedAt: string): FolderState => ({
+  version: 1,
+  folder: ABCD,
+  manifest_sha256: "0".repeat(64),
+  hard_links: false,
+  snapshot: "s",
+  archived_at_utc: archivedAt,
+  files: 3,
+  bytes: 1000,
+  zip_size: 400,
+  zip_md5: "0".repeat(32),
+  zip_sha256: "0".repeat(64)
+})
+
+const record = (archivedAt: string): FolderRecord => ({
+  state: state(archivedAt),
+  zipSize: 400,
+  failure: undefined
+})
+
+const standingAfter = (startedAt: string, result: FolderResult, before?: ReturnType<typeof afterArchive>) => {
+  const summary = summarize({ run: "r", source: "s", startedAt, seconds: 1, results: [result] })
+  const end: RunEnd<typeof summary> = {
+    run: "r",
+    startedAt,
+    seconds: 1,
+    outcome: summary.failed === 0 ? "ok" : "failed",
+    error: undefined,
+    summary
+  }
+  return afterArchive(before, end, { whole: true, done: [] })
+}
+
+const archived = (archivedAt: string): FolderResult => ({
+  _tag: "Archived",
+  folder: ABCD,
+  reason: "changed",
+  files: 3,
+  bytes: 1000,
+  zipSize: 400,
+  copied: 0,
+  millis: 5,
+  rotated: false,
+  sha256: "0".repeat(64),
+  rehearsed: false,
+  archivedAt
+})
+const unchanged = (archivedAt: string): FolderResult => ({
+  _tag: "Unchanged",
+  folder: ABCD,
+  state: state(archivedAt)
+})
+const failed: FolderResult = { _tag: "Failed", folder: ABCD, error: "cannot read x", recorded: true }
+
+const future = "2031-01-01T00:00:00Z"
+const today = "2025-01-10T12:00:00Z"
+const earlier = "2025-01-03T12:00:00Z"
+
+it("a message of any length keeps its reason, which stands at the end", () => {
+  const error = `cannot read ${"deep/".repeat(1000)}: name too long (ENAMETOOLONG)`
+  const kept = standingAfter(today, { ...failed, error }).folders[0]?.error ?? ""
+  assert.isBelow(kept.length, 2100)
+  assert.match(kept, /^cannot read deep\/.*: name too long \(ENAMETOOLONG\)$/)
+})
+
+describe("a clock that was set back", () => {
+  it("an archive dated in the future does not hide that later runs found it good, nor that they stopped", () => {
+    const first = standingAfter(future, archived(future))
+    assert.strictEqual(first.folders[0]?.last_success_utc, future)
+    const second = standingAfter(today, unchanged(future), first)
+    assert.deepInclude(withRecord(ABCD, second.folders[0], record(future)), {
+      last_success_utc: today,
+      last_attempt_utc: today,
+      result: "unchanged"
+    })
+    const third = standingAfter(today, unchanged(future))
+    assert.strictEqual(withRecord(ABCD, third.folders[0], record(future))?.last_success_utc, today)
+  })
+
+  it("nor that the last attempt failed", () => {
+    const standing = standingAfter(today, failed, standingAfter(future, archived(future)))
+    assert.deepInclude(withRecord(ABCD, standing.folders[0], record(future)), {
+      result: "failed",
+      error: "cannot read x",
+      last_attempt_utc: today
+    })
+  })
+
+  it("an archive of a run that was killed is newer than what stands, whatever the clock said", () => {
+    const standing = standingAfter(today, unchanged(earlier))
+    assert.deepInclude(withRecord(ABCD, standing.folders[0], record("2025-01-05T00:00:00Z")), {
+      result: "archived",
+      last_success_utc: "2025-01-05T00:00:00Z",
+      last_attempt_utc: "2025-01-05T00:00:00Z"
+    })
+    const mended = standingAfter(today, failed, standingAfter(earlier, archived(earlier)))
+    const found = withRecord(ABCD, mended.folders[0], record("2025-01-05T00:00:00Z"))
+    assert.strictEqual(found?.result, "archived")
+    assert.notProperty(found, "error")
+  })
+})
+
+describe("what is known of a folder", () => {
+  it("is the standing's while the archive is the same one, and the archive's where there is no standing", () => {
+    const standing = standingAfter(today, unchanged(earlier))
+    assert.strictEqual(withRecord(ABCD, standing.folders[0], record(earlier))?.last_success_utc, today)
+    assert.deepInclude(withRecord(ABCD, undefined, record(earlier)), {
+      result: "archived",
+      last_success_utc: earlier
+    })
+    assert.isUndefined(withRecord(ABCD, undefined, undefined))
+  })
+
+  it("is a failure while there is a record of one, also when its time is none", () => {
+    const failure = {
+      version: 1 as const,
+      folder: ABCD,
+      run: "r",
+      failed_at_utc: "yesterday",
+      failures: 1,
+      error: "no"
+    }
+    const standing = standingAfter(today, unchanged(earlier))
+    assert.deepInclude(withRecord(ABCD, standing.folders[0], { ...record(earlier), failure }), {
+      result: "failed",
+      last_success_utc: today,
+      last_attempt_utc: today,
+      error: "no"
+    })
+  })
+})
+
+describe("afterReplication", () => {
+  const standingOf = (
+    startedAt: string,
+    result: DatasetResult,
+    { before, host = "nas" }: { before?: ReturnType<typeof afterReplication>; host?: string } = {}
+  ) => {
+    const remote = { _tag: "Remote", host, user: undefined, options: [] } as const
+    const job = { name: "nas", direction: "pull", remote } as const
+    const summary = replicated({ job, run: "r", startedAt, seconds: 1, results: [result] })
+    const outcome = summary.failed === 0 ? "ok" : "failed"
+    return afterReplication(
+      before,
+      { run: "r", startedAt, seconds: 1, outcome, error: undefined, summary },
+      job,
+      []
+    )
+  }
+  const upToDate = { _tag: "UpToDate", dataset: "tank", target: "backup/nas/tank" } as const
+  const failed = { _tag: "Failed", dataset: "tank", error: "no space", bytes: 0 } as const
+  const first = "2025-01-01T01:00:00Z"
+  const second = "2025-01-02T01:00:00Z"
+
+  it("keeps the last success of a dataset whose replica is where it was", () => {
+    const before = standingOf(first, upToDate)
+    for (const target of ["backup/nas/tank", undefined]) {
+      const [tank] = standingOf(second, { ...failed, target }, { before }).datasets
+      assert.deepInclude(tank, { last_success_utc: first, last_attempt_utc: second, result: "failed" })
+    }
+  })
+
+  it("does not count what is at another place, or came from another host", () => {
+    const before = standingOf(first, upToDate)
+    const [moved] = standingOf(second, { ...failed, target: "usb/nas/tank" }, { before }).datasets
+    assert.notProperty(moved, "last_success_utc")
+    const other = standingOf(second, { ...failed, target: "backup/nas/tank" }, { before, host: "new" })
+    assert.notProperty(other.datasets[0], "last_success_utc")
+    assert.notProperty(other, "last_success_utc")
+  })
+})

@@ -1,0 +1,37 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type Invocation, Process } from "../../../src/system/Process.ts"
+import type { Snapshot } from "../../../src/zfs/Dataset.ts"
+import type { Remote } from "../../../src/zfs/Endpoint.ts"
+import { type Answer, processFake } from "../program/processFake.ts"
+
+/** Another machine. */
+export const nas: Remote = { _tag: "Remote", host: "nas", user: "backup", options: [] }
+
+/** A scripted Process. `calls` are command lines; of one that goes through ssh, what the other end's shell gets. */
+export const scripted = (answer: (commandLine: string) => Answer) => {
+  const calls: Array<string> = []
+  const fake = processFake((line: string, { args, program }: Invocation) => {
+    const call = program === "ssh" ? `ssh: ${args.at(-1)?.replace(/^env LC_ALL=C "PATH=[^ ]* /, "")}` : line
+    calls.push(call)
+    return answer(call)
+  })
+  const process = Effect.runSync(Effect.scoped(Effect.map(Layer.build(fake.layer), Context.get(Process))))
+  return { calls, process }
+}
+
+/** A snapshot that nobody holds. */
+export const snapshot = (name: string, createtxg = 1n, more: Partial<Snapshot> = {}): Snapshot => ({
+  name,
+  guid: `100${name}`,
+  createtxg,
+  creation: 1795236482,
+  holds: 0,
+  clones: [],
+  ...more
+})
+
+/** A line of `zfs list -Hp` about it. */
+export const row = (dataset: string, { clones, createtxg, creation, guid, holds, name }: Snapshot): string =>
+  `${dataset}@${name}\t${guid}\t${createtxg}\t${creation}\t${holds}\t${clones.join(",") || "-"}\n`

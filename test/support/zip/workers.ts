@@ -1,0 +1,32 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { pathToFileURL } from "node:url"
+import * as Effect from "effect/Effect"
+import { buildSync } from "esbuild"
+import { blockingFile, type DirectoryCalls } from "../../../src/system/FileCalls.ts"
+import type { Files } from "../../../src/system/WorkerJob.ts"
+
+const hello = `(await import("node:worker_threads")).parentPort.postMessage("ready");`
+
+/**
+ * A worker program, as a file that goes with the scope: the real one, or what is given for it to do once it has
+ * said that it is ready.
+ */
+export const workerFile = (program?: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const folder = mkdtempSync(`${tmpdir()}/zipper-test-`)
+      // As in the built file; what a test gives is written as a module.
+      const outfile = `${folder}/worker.${program === undefined ? "cjs" : "mjs"}`
+      if (program !== undefined) writeFileSync(outfile, `${hello}\n${program}`)
+      else {
+        const entryPoints = [new URL("../../../src/worker.ts", import.meta.url).pathname]
+        buildSync({ entryPoints, outfile, bundle: true, platform: "node", format: "cjs" })
+      }
+      return { folder, url: pathToFileURL(outfile) }
+    }),
+    ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+  ).pipe(Effect.map(({ url }) => url))
+
+/** What a worker thread has, but directories are looked at by `calls`. */
+export const filesBy = (calls: DirectoryCalls): Files => ({ ...blockingFile, ...calls })

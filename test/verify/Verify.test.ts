@@ -1,0 +1,388 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Ref from "effect/Ref"
+import type { FolderStanding } from "../../src/runs/JobState.ts"
+import { allGood, documentOf } from "../../src/runs/VerifyResult.ts"
+import type { FolderName } from "../../src/source/FolderName.ts"
+import * as ChecksumFile from "../../src/store/Metadata.ts"
+import { type ArchiveSet, namesOf, type Which } from "../../src/store/PublishedArchive.ts"
+import { verify } from "../../src/verify/Verify.ts"
+import { ArchiveReader } from "../../src/zip/Archiver.ts"
+import { type MemoryZip, memoryArchiveReader } from "../doubles/ArchiveReader.ts"
+import { memoryArchives } from "../doubles/Archives.ts"
+import { memoryHasher } from "../doubles/Hasher.ts"
+import { memoryProgress, type Shown } from "../doubles/Progress.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/Standing.ts"
+import { folder } from "../support/program/job.ts"
+import { setOf, zipOf } from "../support/zip/sets.ts"
+
+type Zip = MemoryZip
+
+const standingOf = (folders: ReadonlyArray<FolderStanding>) =>
+  Ref.make<MemoryStanding>({
+    ...noStanding,
+    standings: new Map([
+      [
+        "archive",
+        {
+          version: 1 as const,
+          kind: "archive" as const,
+          last_run: {
+            run: "r",
+            started_at_utc: "2025-01-01T12:00:00Z",
+            seconds: 1,
+            outcome: "ok" as const,
+            bytes: 0,
+            failures: 0
+          },
+          folders
+        }
+      ]
+    ])
+  })
+
+const good: Zip = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
+const foreign: Zip = {
+  files: 0,
+  bytes: 0,
+  complete: false,
+  foreign: true,
+  flaws: [{ entry: '"a"', problem: "it was not made by this program (version made by)" }],
+  names: []
+}
+const damaged: Zip = { ...good, flaws: [{ entry: '"b"', problem: "its CRC-32 is wrong" }] }
+
+/** What runs remember of a folder that they archived. */
+const archived = (name: FolderName): FolderStanding => ({
+  folder: name,
+  result: "archived",
+  last_attempt_utc: "2025-01-01T12:00:00Z",
+  files: 2
+})
+
+/** Verifies these sets: the exit, what was said, what was shown. */
+const run = (
+  sets: Array<ArchiveSet>,
+  options: {
+    readonly folders?: ReadonlyArray<FolderName>
+    readonly which?: Which
+    readonly zips?: Readonly<Record<string, Zip>>
+    /** By the indexes of archives, and by the standing of the job. */
+    readonly recorded?: ReadonlyArray<FolderName>
+    readonly standing?: ReadonlyArray<FolderStanding>
+    readonly config?: string
+    /** Before each reading of a zip. */
+    readonly before?: (reading: number) => void
+  } = {}
+) =>
+  Effect.gen(function* () {
+    const lines: Array<string> = []
+    const shown: Array<Shown> = []
+    const zips = Object.fromEntries(sets.map(({ zip }) => [zip, good]))
+    let readings = 0
+    const reader = memoryArchiveReader({ ...zips, ...options.zips })
+    const counted = Layer.effect(
+      ArchiveReader,
+      Effect.map(ArchiveReader, ({ audit }) => ({
+        audit: (path, wanted) => {
+          readings += 1
+          options.before?.(readings)
+          return audit(path, wanted)
+        }
+      }))
+    ).pipe(Layer.provide(reader))
+    const exit = yield* Effect.exit(
+      verify({
+        folders: options.folders ?? [],
+        which: options.which ?? "current",
+        config: options.config ?? "c.json"
+      })
+    ).pipe(
+      Effect.provide(
+        Layer.mergeAll(
+          memoryArchives(sets, options.recorded),
+          memoryStanding(yield* standingOf(options.standing ?? [])),
+          counted,
+          memoryHasher(),
+          memoryProgress(shown),
+          Logger.replace(
+            Logger.defaultLogger,
+            Logger.make(({ logLevel, message }) => {
+              lines.push(`${logLevel.label} ${String(message)}`)
+            })
+          )
+        )
+      )
+    )
+    return { exit, lines, shown, readings }
+  })
+
+const abcd = folder("ABCD")
+const efgh = folder("EFGH")
+
+const summaryOf = <A, E>(exit: Exit.Exit<A, E>): A => {
+  if (Exit.isFailure(exit)) throw new Error(`failed: ${String(exit.cause)}`)
+  return exit.value
+}
+
+const failureOf = <A, E>(exit: Exit.Exit<A, E>): unknown =>
+  Exit.isFailure(exit) && exit.cause._tag === "Fail" ? exit.cause.error : undefined
+
+describe("verify", () => {
+  it.effect("says of each archive that it is good, and shows the bytes of all", () =>
+    Effect.gen(function* () {
+      const sets = [yield* setOf(efgh, "current"), yield* setOf(abcd, "current")]
+      const { exit, lines, shown } = yield* run(sets)
+      assert.isTrue(allGood(summaryOf(exit)))
+      assert.deepStrictEqual(lines, [
+        "INFO 2 files, 30 B, good (0.0 s)",
+        "INFO 2 files, 30 B, good (0.0 s)",
+        "INFO 2 good, 0 damaged; 200 B read in 0.0 s"
+      ])
+      assert.deepStrictEqual(
+        shown.map(({ figures, open }) => [figures.at(-1)?.done, figures.at(-1)?.total, open]),
+        [[200, 200, false]]
+      )
+    })
+  )
+
+  it.effect("names what is damaged, says what to do, and goes on", () =>
+    Effect.gen(function* () {
+      const sets = [yield* setOf(abcd, "current"), yield* setOf(efgh, "current")]
+      const { exit, lines } = yield* run(sets, { zips: { [zipOf(abcd, "current")]: damaged } })
+      const summary = summaryOf(exit)
+      assert.isFalse(allGood(summary))
+      assert.deepStrictEqual(lines.slice(0, 2), [
+        'ERROR ABCD.zip at "b": its CRC-32 is wrong',
+        [
+          "ERROR what to do: no other archive of it is good. What can still be read of this one:",
+          "  unzip /memory/ABCD/ABCD.zip -d DIR",
+          "a new one, of what is in the source now:",
+          "  zipper run --config c.json --force --folder ABCD"
+        ].join("\n")
+      ])
+      const { damaged: bad, folders, good: fine } = documentOf(summary)
+      assert.deepStrictEqual([bad, fine, folders.map(({ result }) => result)], [1, 1, ["damaged", "good"]])
+    })
+  )
+
+  it.effect("an archive that is replaced while it is read is looked at again, and not called damaged", () =>
+    Effect.gen(function* () {
+      const before = yield* setOf(abcd, "current", { md5: "of the archive before" })
+      const now = yield* setOf(abcd, "current")
+      const sets: Array<ArchiveSet> = [before]
+      const { exit, readings } = yield* run(sets, {
+        before: () => {
+          sets[0] = now
+        }
+      })
+      assert.isTrue(allGood(summaryOf(exit)))
+      assert.strictEqual(readings, 2)
+      // Each time.
+      const always: Array<ArchiveSet> = [before]
+      const again = yield* run(always, {
+        before: (reading) => {
+          always[0] = { ...before, md5: `another ${reading}` }
+        }
+      })
+      assert.deepStrictEqual(
+        summaryOf(again.exit).verdicts.map(({ result }) => result),
+        ["unsettled"]
+      )
+      assert.strictEqual(again.readings, 3)
+    })
+  )
+
+  it.effect("says that a publication was interrupted, instead of calling its files damaged", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf(abcd, "current", { md5: "of the archive before", interrupted: true })
+      const { exit, lines } = yield* run([set])
+      assert.deepStrictEqual(
+        summaryOf(exit).verdicts.map(({ result }) => result),
+        ["unsettled"]
+      )
+      assert.include(lines[0], "the next run finishes or undoes it")
+      assert.strictEqual(lines[1], "ERROR ABCD.zip.md5 is damaged: it is no checksum file")
+      assert.include(lines.at(-2), "\n  zipper run --config c.json\n  zipper verify --config c.json ABCD")
+      // It does not make an entry's CRC-32 wrong.
+      const hidden = yield* run([set], { zips: { [zipOf(abcd, "current")]: damaged } })
+      assert.deepStrictEqual(
+        summaryOf(hidden.exit).verdicts.map(({ findings, result }) => [result, findings.at(1)?.problem]),
+        [["damaged", "its CRC-32 is wrong"]]
+      )
+      assert.include(hidden.lines.join("\n"), 'ABCD.zip at "b": its CRC-32 is wrong')
+      // What is whole all the same is good.
+      const whole = yield* run([yield* setOf(abcd, "current", { interrupted: true })])
+      assert.isTrue(allGood(summaryOf(whole.exit)))
+    })
+  )
+
+  it.effect("an archive that is not there is missing only when it was asked for", () =>
+    Effect.gen(function* () {
+      const sets = [
+        yield* setOf(abcd, "current"),
+        yield* setOf(abcd, "previous"),
+        yield* setOf(efgh, "current")
+      ]
+      const all = summaryOf((yield* run(sets, { which: "previous" })).exit)
+      assert.isTrue(allGood(all))
+      assert.deepStrictEqual([all.verdicts.map((verdict) => verdict.folder), all.without], [[abcd], [efgh]])
+      const asked = summaryOf((yield* run(sets, { which: "previous", folders: [efgh] })).exit)
+      assert.isFalse(allGood(asked))
+      assert.deepStrictEqual(
+        asked.verdicts.map(({ result }) => result),
+        ["missing"]
+      )
+      // A current archive is never missing when all is well.
+      const onlyBefore = summaryOf((yield* run([yield* setOf(efgh, "previous")])).exit)
+      assert.deepStrictEqual(
+        onlyBefore.verdicts.map(({ result }) => result),
+        ["missing"]
+      )
+    })
+  )
+
+  it.effect("a zip that is not there is missing, whatever lies beside it", () =>
+    Effect.gen(function* () {
+      const sets = yield* Effect.all([setOf(abcd, "current"), setOf(abcd, "previous")])
+      for (const [index, which] of (["current", "previous"] as const).entries()) {
+        const without = sets.map((set, at) => (at === index ? { ...set, file: undefined } : set))
+        const { exit, lines } = yield* run(without, { which })
+        assert.deepInclude(documentOf(summaryOf(exit)), { missing: 1, damaged: 0 })
+        assert.strictEqual(lines[0], `ERROR ${namesOf(abcd, which).zip} is missing`)
+        const said = lines.find((line) => line.includes("what to do")) ?? ""
+        assert.include(said, "is good. Files from there:\n  zipper restore ABCD ")
+        assert.include(
+          said,
+          which === "current"
+            ? "\n  zipper run --config c.json --force --folder ABCD"
+            : "\nthe next archive that is published for ABCD takes its place"
+        )
+        assert.notInclude(said, "rm -f")
+        // A symlink in its place is there, and no archive.
+        const zip = namesOf(abcd, which).zip
+        const obstacles = [{ file: zip, problem: "is a symlink, not a file" }]
+        const linked = sets.map((set, at) => (at === index ? { ...set, file: undefined, obstacles } : set))
+        assert.deepInclude(documentOf(summaryOf((yield* run(linked, { which })).exit)), {
+          missing: 0,
+          damaged: 1
+        })
+      }
+    })
+  )
+
+  it.effect("sends nobody to an archive that is not good, in commands for a shell", () =>
+    Effect.gen(function* () {
+      const sets = [yield* setOf(abcd, "current"), yield* setOf(abcd, "previous")]
+      const [current, previous] = [zipOf(abcd, "current"), zipOf(abcd, "previous")]
+      const said = (zips: Readonly<Record<string, Zip>>, which: Which = "current") =>
+        Effect.map(
+          run(sets, { zips, which, config: "my config's.json" }),
+          ({ lines }) => lines.filter((line) => line.includes("what to do"))[0]
+        )
+      assert.strictEqual(
+        yield* said({ [current]: damaged }),
+        [
+          "ERROR what to do: the archive before it is good. Files from there:",
+          "  zipper restore ABCD --prev --to DIR --config 'my config'\\''s.json'",
+          "a new one, of what is in the source now:",
+          "  zipper run --config 'my config'\\''s.json' --force --folder ABCD"
+        ].join("\n")
+      )
+      assert.strictEqual(
+        yield* said({ [previous]: damaged }, "previous"),
+        [
+          "ERROR what to do: the current archive is good. Files from there:",
+          "  zipper restore ABCD --to DIR --config 'my config'\\''s.json'",
+          "the next archive that is published for ABCD takes its place"
+        ].join("\n")
+      )
+      const both = yield* said({ [current]: damaged, [previous]: damaged })
+      assert.notInclude(both, "restore")
+      assert.include(both, "\n  unzip /memory/ABCD/ABCD.zip -d DIR\n")
+      assert.include(
+        yield* said({ [current]: damaged, [previous]: foreign }),
+        "Files from there:\n  unzip /memory/ABCD/ABCD.prev.zip -d DIR\n"
+      )
+      // The archive itself is good.
+      const beside = yield* run([yield* setOf(abcd, "current", { sha256: undefined })])
+      assert.strictEqual(
+        beside.lines[1],
+        [
+          "ERROR what to do: nothing is lost: the archive itself is good, and can be restored",
+          "a new one, of what is in the source now:",
+          "  zipper run --config c.json --force --folder ABCD"
+        ].join("\n")
+      )
+    })
+  )
+
+  it.effect("folders that were archived, and of which nothing is left, are missing", () =>
+    Effect.gen(function* () {
+      const sets = [yield* setOf(abcd, "current"), yield* setOf(abcd, "previous")]
+      const neverArchived: FolderStanding = {
+        folder: folder("NONE"),
+        result: "failed",
+        last_attempt_utc: "2025-01-01T12:00:00Z"
+      }
+      const options = { recorded: [abcd, efgh], standing: [archived(folder("WXYZ")), neverArchived] }
+      for (const which of ["current", "previous"] as const) {
+        const { exit, lines } = yield* run(sets, { ...options, which })
+        const summary = summaryOf(exit)
+        assert.isFalse(allGood(summary))
+        assert.deepStrictEqual(
+          summary.verdicts.map(({ folder, result }) => `${folder} ${result}`),
+          ["ABCD good", "EFGH missing", "WXYZ missing"]
+        )
+        assert.include(lines[1], "nothing is left of the archives of this folder")
+        assert.include(lines[2], "\n  zipper run --config c.json --force --folder EFGH\n")
+        assert.include(lines[2], "\n  rm -f /memory/.zipper/index/EFGH")
+      }
+      // Also when none is left at all, or when it is asked for.
+      const all = summaryOf((yield* run([], options)).exit)
+      assert.deepStrictEqual(documentOf(all).missing, 3)
+      const asked = summaryOf((yield* run(sets, { ...options, folders: [efgh] })).exit)
+      assert.deepStrictEqual(documentOf(asked).missing, 1)
+    })
+  )
+
+  it.effect("an archive that another program made is called that, and is no alarm", () =>
+    Effect.gen(function* () {
+      const zips = { [zipOf(abcd, "current")]: foreign }
+      const set = yield* setOf(abcd, "current")
+      const { exit, lines } = yield* run([set], { zips })
+      const summary = summaryOf(exit)
+      assert.isTrue(allGood(summary))
+      assert.deepStrictEqual([documentOf(summary).foreign, documentOf(summary).good], [1, 0])
+      assert.deepStrictEqual(lines, [
+        "INFO made by another program, and its checksums are right; `unzip -t /memory/ABCD/ABCD.zip` checks its entries, `unzip /memory/ABCD/ABCD.zip -d DIR` restores it",
+        "INFO 0 good, 1 of another program, 0 damaged; 100 B read in 0.0 s"
+      ])
+      const wrong = {
+        ...set,
+        state: undefined,
+        md5: ChecksumFile.encodeChecksums("0".repeat(32), "ABCD.zip"),
+        metadata: undefined
+      }
+      const changed = summaryOf((yield* run([wrong], { zips })).exit)
+      assert.deepStrictEqual(
+        changed.verdicts.map(({ result }) => result),
+        ["damaged"]
+      )
+    })
+  )
+
+  it.effect("nothing to verify is a failure, and so is a folder that there is not", () =>
+    Effect.gen(function* () {
+      assert.propertyVal(failureOf((yield* run([])).exit), "_tag", "NothingToVerify")
+      const sets = [yield* setOf(abcd, "current")]
+      assert.propertyVal(failureOf((yield* run(sets, { which: "previous" })).exit), "_tag", "NothingToVerify")
+      const unknown = failureOf((yield* run(sets, { folders: [efgh] })).exit)
+      assert.propertyVal(unknown, "_tag", "UnknownFolders")
+      assert.propertyVal(unknown, "message", "there are no archives of EFGH in /memory")
+    })
+  )
+})

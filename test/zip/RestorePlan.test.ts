@@ -1,0 +1,121 @@
+import { assert, describe, it } from "vitest"
+import {
+  doneText,
+  leftoverText,
+  lossesOf,
+  nothingRestored,
+  obstaclesOf,
+  type Restored,
+  type RestoreFailure,
+  type RestorePlan,
+  stoppedText
+} from "../../src/zip/RestorePlan.ts"
+
+const nothing = { count: 0, first: [] }
+
+const planOf = (change: Partial<RestorePlan>): RestorePlan => ({
+  directory: "/back",
+  makesDirectory: false,
+  files: 6,
+  bytes: 60,
+  folders: 1,
+  replaced: 6,
+  conflicts: nothing,
+  meeting: { count: 0, first: [] },
+  untried: { count: 0, first: [] },
+  unmatched: [],
+  privileged: nothing,
+  free: 1000,
+  needed: 60,
+  neededAtMost: 60,
+  leftovers: nothing,
+  ...change
+})
+
+const resultOf = (failures: ReadonlyArray<RestoreFailure>, change: Partial<Restored> = {}): Restored => ({
+  ...nothingRestored,
+  failures: { count: failures.length, first: failures },
+  missing: failures.filter(({ kind }) => kind === "missing").length,
+  kept: failures.filter(({ kind }) => kind === "kept").length,
+  ...change
+})
+
+describe("what keeps a restore from beginning", () => {
+  it("is too little space where that is known, and not where the file system does not tell", () => {
+    const options = { overwrite: false, zip: "ABCD.zip" }
+    assert.deepStrictEqual(obstaclesOf(planOf({ free: 0 }), options), [
+      "nothing was written: 60 B are needed in /back, and 0 B are free there"
+    ])
+    assert.deepStrictEqual(obstaclesOf(planOf({ free: undefined }), options), [])
+  })
+})
+
+describe("what is told of a restore", () => {
+  it("that failed says what is there: nothing, the file before, or one without its mode", () => {
+    const error = "no space left"
+    assert.deepStrictEqual(lossesOf(planOf({}), nothingRestored), [])
+    assert.deepStrictEqual(
+      lossesOf(planOf({}), resultOf([{ path: "a", error, kind: "kept" }], { gaveUp: error })),
+      [
+        "a: no space left; the file that was there is there still, unchanged",
+        "/back is INCOMPLETE: 0 files of 6 files are restored; 6 files that were to be replaced are as before; it was given up (no space left); what was written of files that failed was removed"
+      ]
+    )
+    const lost = resultOf([{ path: "a", error, kind: "missing" }], { files: 5, replaced: 5 })
+    assert.deepStrictEqual(lossesOf(planOf({ replaced: 5 }), lost), [
+      "a: no space left",
+      "/back is INCOMPLETE: 5 files of 6 files are restored; what was written of files that failed was removed"
+    ])
+    const attributes = resultOf([{ path: "a", error: "EPERM", kind: "attributes" }], {
+      files: 6,
+      replaced: 6
+    })
+    assert.deepStrictEqual(lossesOf(planOf({}), attributes), [
+      "a: its mode and time could not be set: EPERM",
+      "/back has every file, but 1 file or folder without the right mode and time"
+    ])
+  })
+
+  it("that a signal stopped says what is there, and what failed before", () => {
+    const stopped = stoppedText(
+      planOf({ replaced: 1 }),
+      resultOf([{ path: "a", error: "x", kind: "missing" }], { files: 1 })
+    )
+    assert.strictEqual(stopped.length, 2)
+    assert.include(
+      stopped.at(-1),
+      "stopped by a signal: /back is INCOMPLETE: 1 file of 6 files is restored; 1 file that was to be replaced is as before"
+    )
+  })
+
+  it("that was done counts what was done, not what was planned", () => {
+    const done = resultOf([], { files: 6, bytes: 60, folders: 1, replaced: 2 })
+    assert.strictEqual(
+      doneText(planOf({}), done, { seconds: 1, rehearsed: true }),
+      "would restore 6 files, 60 B to /back (1 folder made, 2 files replaced)"
+    )
+  })
+
+  it("names the folder of the archives as what it is, and offers no --overwrite", () => {
+    const conflict = { path: "a/target", is: "archives", wanted: "directory" } as const
+    for (const overwrite of [false, true]) {
+      const told = obstaclesOf(planOf({ conflicts: { count: 1, first: [conflict] } }), {
+        overwrite,
+        zip: "a.zip"
+      })
+      assert.include(told[0], "a/target: this is the folder that the archives are in")
+      assert.notInclude(told.at(-1), "--overwrite")
+    }
+  })
+
+  it("names what killed ones left, with a way to be rid of it", () => {
+    assert.isUndefined(leftoverText(planOf({}), true))
+    const plan = planOf({ leftovers: { count: 12, first: ["a/.zipper-restore-1"] } })
+    assert.include(
+      leftoverText(plan, false),
+      "12 temporary files in /back, left by a restore that was killed, can be"
+    )
+    assert.include(leftoverText(plan, false), "--overwrite does: a/.zipper-restore-1, and 11 more files")
+    assert.include(leftoverText(plan, true), "are removed")
+  })
+})
