@@ -281,7 +281,6 @@ export interface StandingSettings extends StateSettings {
 export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettings, corrupt: Corrupt) => {
   const folder = join(settings.dir, "standing")
   const fileOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.json`)
-  const lockedOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.locked`)
   const markerOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.running`)
 
   const operation =
@@ -334,11 +333,8 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
       return markerOfText(content) ?? markerOfText(yield* disk.read(settings.asidePath(job, "running")))
     })
 
-  const lockedOutIn = (job: JobKey) =>
-    Effect.gen(function* () {
-      const content = (yield* isThere) ? yield* disk.read(lockedOf(job)) : undefined
-      return lockedOutOf(content) ?? lockedOutOf(yield* disk.read(settings.asidePath(job, "locked")))
-    })
+  // Beside the lock file alone: the state folder may lie on the very pool that the holder of the lock hangs on.
+  const lockedOutIn = (job: JobKey) => Effect.map(disk.read(settings.asidePath(job, "locked")), lockedOutOf)
 
   /** That run came to its end, and only its mark could not be removed. */
   const hasEnded = (job: JobKey, { run }: RunMarker) =>
@@ -394,17 +390,12 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
     noteLockedOut: (job: JobKey, found: Pick<LockedOut, "holder" | "last_utc" | "lockfile">) =>
       Effect.gen(function* () {
         const content = Schema.encodeSync(LockedFile)(lockedOutAgain(yield* lockedOutIn(job), found))
-        const path = settings.asidePath(job, "locked")
-        yield* write(lockedOf(job), content, undefined).pipe(
-          Effect.zipRight(disk.remove(path)),
-          Effect.catchAll(() => replace(path, `${content}\n`))
-        )
+        yield* replace(settings.asidePath(job, "locked"), `${content}\n`)
       }).pipe(operation("cannot write down that the lock was held")),
     clearLockedOut: (job: JobKey) =>
-      Effect.gen(function* () {
-        yield* disk.remove(settings.asidePath(job, "locked"))
-        if (yield* isThere) yield* disk.remove(lockedOf(job))
-      }).pipe(operation("cannot write down that the lock was free")),
+      disk
+        .remove(settings.asidePath(job, "locked"))
+        .pipe(operation("cannot write down that the lock was free")),
     mark: (job: JobKey, marker: RunMarker) => {
       const path = settings.asidePath(job, "running")
       const content = Schema.encodeSync(MarkerFile)(marker)
@@ -494,7 +485,7 @@ export class Standing extends Context.Tag("zipper/Standing")<
     readonly marker: (job: JobKey) => Effect.Effect<RunMarker | undefined, StandingError>
     /** Runs that found the lock held since the last success; undefined when there are none. A damaged record is none. */
     readonly lockedOut: (job: JobKey) => Effect.Effect<LockedOut | undefined, StandingError>
-    /** A run found the lock held. Where there is no place to say so yet, it is said elsewhere. */
+    /** A run found the lock held. Touches nothing but the folder of the lock file: the holder may hang on the target. */
     readonly noteLockedOut: (
       job: JobKey,
       found: Pick<LockedOut, "holder" | "last_utc" | "lockfile">

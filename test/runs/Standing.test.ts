@@ -71,6 +71,36 @@ const marker = (run: string) => ({
 })
 
 describe("Standing", () => {
+  it.scoped(
+    "touches nothing in the state folder to say that the lock was held: its holder may hang there",
+    () =>
+      Effect.gen(function* () {
+        const { dir, root } = yield* setup
+        fs.mkdirSync(dir)
+        const disk = yield* Effect.provide(Disk, Disk.layer)
+        const within = (at: string) => (at.startsWith(`${dir}/`) || at === dir ? Effect.die(at) : Effect.void)
+        const watched: typeof Disk.Service = {
+          ...disk,
+          stat: (at) => Effect.zipRight(within(at), disk.stat(at)),
+          read: (at) => Effect.zipRight(within(at), disk.read(at)),
+          write: (at, content, mode) => Effect.zipRight(within(at), disk.write(at, content, mode)),
+          rename: (from, to) => Effect.zipRight(within(to), disk.rename(from, to)),
+          remove: (at) => Effect.zipRight(within(at), disk.remove(at))
+        }
+        const standing = yield* Standing.pipe(
+          Effect.provide(Standing.layer(settingsOf(dir))),
+          Effect.provideService(Disk, watched)
+        )
+        const found = { last_utc: "2025-01-01T12:00:00Z", holder: "pid 7", lockfile: "/l" }
+        yield* standing.noteLockedOut(archiveJob, found)
+        yield* standing.noteLockedOut(archiveJob, found)
+        assert.deepInclude(yield* standing.lockedOut(archiveJob), { ...found, count: 2 })
+        yield* standing.clearLockedOut(archiveJob)
+        assert.isUndefined(yield* standing.lockedOut(archiveJob))
+        assert.deepStrictEqual(fs.readdirSync(root), ["state"])
+      })
+  )
+
   it.scoped("gives back what was saved, job by job, whatever they are called", () =>
     Effect.gen(function* () {
       const { standing } = yield* setup
