@@ -2,8 +2,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
 import { Standing } from "../runs/JobState.ts"
+import { publishedByState } from "../runs/PublishedFolders.ts"
 import { asPreflight } from "../runs/Run.ts"
-import type { FolderName } from "../source/FolderName.ts"
+import { type FolderName, parse } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
 import { type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
@@ -168,7 +169,7 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   const away = yield* unmountedFolders(options)
   const snapshot = yield* takeSnapshot(source)
   const evidence = yield* snapshot.changesSince(cursor?.base)
-  const records = yield* knownFolders
+  const records = yield* knownFolders(cursor)
   const { folders, unreadable } = yield* enumerate(snapshot.view, records, options)
   const { candidates, unchanged, unworkable } = yield* detectChanges(
     {
@@ -181,6 +182,7 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
     folders,
     options
   )
+  yield* tellOfLost(candidates, records)
   const context = {
     run: options.run,
     started,
@@ -230,9 +232,21 @@ const unmountedFolders = Effect.fnUntraced(function* (options: JobOptions) {
   return found.filter(({ folder }) => options.folders.length === 0 || options.folders.includes(folder))
 }, asPreflight)
 
-/** What the store knows of each folder, and of which archives `verify` found that they are damaged. */
-const knownFolders = Effect.gen(function* () {
-  const records = yield* (yield* Store).records
+/** What is known of each folder: by the store, by `verify` of damaged archives, by cursor and state of lost ones. */
+const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
+  const records = new Map(yield* (yield* Store).records)
+  const published = yield* publishedByState.pipe(
+    Effect.catchAll((error) =>
+      Effect.as(Effect.logWarning(`an archive that is gone may not be noticed: ${error.message}`), [])
+    )
+  )
+  for (const folder of [
+    ...published,
+    ...Object.keys(cursor?.archives ?? {}).flatMap((name) => parse(name) ?? [])
+  ]) {
+    const record = records.get(folder) ?? { state: undefined, zipSize: undefined, failure: undefined }
+    if (record.zipSize === undefined) records.set(folder, { ...record, lost: true })
+  }
   const verified = yield* (yield* Standing).verified.pipe(
     Effect.catchAll((error) =>
       Effect.as(
@@ -247,7 +261,31 @@ const knownFolders = Effect.gen(function* () {
       return [folder, found !== undefined && isBad(found) ? { ...record, damaged: true as const } : record]
     })
   )
-}).pipe(asPreflight)
+}, asPreflight)
+
+/** How many lost archives are named. */
+const namedLost = 10
+
+/** Says which archives were published and are not in the target any more: as errors, since --quiet hides warnings. */
+const tellOfLost = (
+  candidates: ReadonlyArray<Candidate>,
+  records: ReadonlyMap<FolderName, FolderRecord>
+): Effect.Effect<void> => {
+  const lost = candidates.flatMap(({ folder }) => {
+    const record = records.get(folder)
+    return record?.zipSize === undefined && (record?.lost === true || record?.state !== undefined)
+      ? [folder]
+      : []
+  })
+  if (lost.length === 0) return Effect.void
+  const more = lost.length > namedLost ? ` and ${lost.length - namedLost} more` : ""
+  const names = `${lost.slice(0, namedLost).join(", ")}${more}`
+  return Effect.logError(
+    lost.length === 1
+      ? `the archive of ${names} that was published is gone from the target; a new one is made`
+      : `the archives of ${names} that were published are gone from the target; new ones are made`
+  )
+}
 
 const takeSnapshot = Effect.fnUntraced(function* (source: SourceInfo) {
   const snapshot = yield* (yield* Zfs).snapshot(source)

@@ -27,6 +27,7 @@ export const decide = (options: {
   if (options.force) return due("forced")
   if (record?.failure !== undefined) return due("its last attempt failed")
   if (record?.state === undefined) {
+    if (record?.lost === true) return due("its archive is missing")
     return due(record?.zipSize === undefined ? "never archived" : "its .state.json is missing or damaged")
   }
   if (record.zipSize === undefined) return due("its archive is missing")

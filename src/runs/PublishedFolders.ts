@@ -7,15 +7,21 @@ import { Standing } from "./JobState.ts"
 
 const none: ReadonlyArray<FolderName> = []
 
+/** Folders of which runs have published archives, by the state of the job. */
+export const publishedByState = Effect.gen(function* () {
+  const standing = yield* (yield* Standing).load(archiveKey)
+  const folders = standing?.kind === "archive" ? standing.folders : []
+  return folders
+    .filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined)
+    .map(({ folder }) => folder)
+})
+
 /**
  * Folders of which runs have published archives, by what they left elsewhere than beside those; in no order, some perhaps twice.
  * Where that cannot be read it warns, and knows of none.
  */
 export const published = Effect.gen(function* () {
-  const standing = yield* (yield* Standing).load(archiveKey)
-  const folders = standing?.kind === "archive" ? standing.folders : []
-  const archived = folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined)
-  return [...(yield* (yield* Archives).recorded), ...archived.map(({ folder }) => folder)]
+  return [...(yield* (yield* Archives).recorded), ...(yield* publishedByState)]
 }).pipe(
   Effect.catchAll((error) =>
     Effect.as(

@@ -59,5 +59,7 @@ export interface FolderRecord {
   readonly incomplete?: string | undefined
   /** `verify` found that the current archive is damaged. */
   readonly damaged?: true
+  /** There is no zip, and it is on record elsewhere than beside it that one was published. */
+  readonly lost?: true
   readonly failure: FolderFailure | undefined
 }

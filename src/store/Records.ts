@@ -204,20 +204,36 @@ export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corru
       if (folder !== undefined) failed.add(folder)
     }
   }
+  const indexed = new Set(yield* indexedFolders(layout))
   const found = yield* Effect.forEach(
-    [...new Set([...folders, ...failed])].sort(),
+    [...new Set([...folders, ...failed, ...indexed])].sort(),
     Effect.fnUntraced(function* (folder) {
       const paths = Layout.folder(layout, folder)
       const published = folders.has(folder) ? yield* current(paths, corrupt) : nothing
+      const lost = published.zipSize === undefined && indexed.has(folder) ? { lost: true as const } : {}
       return [
         folder,
-        { ...published, failure: failed.has(folder) ? yield* failure(paths) : undefined }
+        { ...published, ...lost, failure: failed.has(folder) ? yield* failure(paths) : undefined }
       ] as const
     }),
     { concurrency: 16 }
   )
   return new Map<FolderName, FolderRecord>(found)
 })
+
+/** The folders that have an index: an archive of each was published. */
+const indexedFolders = (layout: Layout.Layout) =>
+  Effect.gen(function* () {
+    if (!((yield* isFolder(layout.job)) && (yield* isFolder(layout.indexes)))) return []
+    return (yield* (yield* Disk).list(layout.indexes)).flatMap((name) => parse(name) ?? [])
+  }).pipe(
+    Effect.catchAll((error) =>
+      Effect.as(
+        Effect.logWarning(`an archive that is gone may not be noticed: ${error.message}`),
+        [] as FolderName[]
+      )
+    )
+  )
 
 type Current = Omit<FolderRecord, "failure">
 

@@ -9,6 +9,7 @@ import { TreeError } from "../../src/source/List.ts"
 import { StoreError } from "../../src/store/StoreError.ts"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { ArchiveError } from "../../src/zip/ZipError.ts"
+import { emptyStore } from "../doubles/Store.ts"
 import { folder, makeKit, onlyChanged, short } from "../support/program/job.ts"
 
 const twoFolders = () => ({
@@ -208,8 +209,40 @@ describe("the archive job", () => {
         ])
       }))
       assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
+      const lost = "the archive of ABCD that was published is gone from the target; a new one is made"
+      assert.include(kit.lines, `ERROR ${lost}`)
     })
   )
+
+  for (const [witness, frozen] of [
+    ["the job's state", false],
+    ["the cursor", true]
+  ] as const) {
+    it.effect(`archives that are gone with their folders are told in one line, by ${witness}`, () =>
+      Effect.gen(function* () {
+        const names = Array.from({ length: 12 }, (_, i) => `FL${String(i).padStart(2, "0")}`)
+        const tree = Object.fromEntries(names.map((name) => [name, { "a.txt": { content: name } }]))
+        const kit = yield* makeKit(tree, { zfs: { evidence: onlyChanged() } })
+        yield* kit.run()
+        assert.isFalse(kit.lines.some((line) => line.startsWith("ERROR")))
+        const { cursor } = yield* Ref.get(kit.store)
+        assert.isDefined(cursor)
+        yield* Ref.set(kit.store, { ...emptyStore, cursor: frozen ? cursor : undefined })
+        if (frozen) yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map() }))
+        const { results } = yield* kit.run()
+        assert.deepStrictEqual(
+          [...new Set(results.map((result) => result._tag === "Archived" && result.reason))],
+          ["its archive is missing"]
+        )
+        assert.deepStrictEqual(
+          kit.lines.filter((line) => line.startsWith("ERROR")),
+          [
+            `ERROR the archives of ${names.slice(0, 10).join(", ")} and 2 more that were published are gone from the target; new ones are made`
+          ]
+        )
+      })
+    )
+  }
 })
 
 describe("what is compared without a diff", () => {

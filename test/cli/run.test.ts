@@ -47,6 +47,21 @@ describe("a run", () => {
     sums("ABCD")
   })
 
+  it("says which archive is gone, by the index alone, even when quiet", async () => {
+    place.put("ABCD/a.txt", "one")
+    place.put("EFGH/a.txt", "two")
+    assert.strictEqual((await job("--quiet")).status, 0)
+    for (const gone of ["ABCD", ".zipper/standing"]) rmSync(join(place.target, gone), { recursive: true })
+    const { status, stderr, stdout } = await job("--quiet", "--json")
+    assert.deepStrictEqual(
+      [status, stderr],
+      [0, "error: the archive of ABCD that was published is gone from the target; a new one is made\n"]
+    )
+    assert.include(stdout, "its archive is missing")
+    assert.notInclude(stdout, "never archived")
+    assert.strictEqual((await job("--quiet")).stderr, "")
+  })
+
   it("says what it did, and nothing at all when quiet", async () => {
     place.put("ABCD/a.txt", "one")
     const quiet = await job("--quiet", "--debug")
