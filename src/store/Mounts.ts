@@ -104,6 +104,7 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
     target_path: layout.target,
     target: yield* holder(mounts, layout.target)
   }
+  let isKnown = false
   for (const record of layout.places) {
     const before = yield* load(
       record,
@@ -112,6 +113,7 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
       "what source and target lay on is not known"
     )
     if (before === undefined) continue
+    isKnown ||= before.target_path === now.target_path
     const missing =
       before.target_path === now.target_path && isMissing(before.target, now.target)
         ? notMounted("target_path", now.target_path, before.target, record)
@@ -130,7 +132,8 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
       })
     }
   }
-  return { mounts, now }
+  // `isKnown`: an earlier run could use this target.
+  return { mounts, now, isKnown }
 })
 
 /** Remembers what source and target lie on, in the first of the files that is not on the target itself and can be written. */

@@ -1,6 +1,6 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import type { FolderName } from "../source/FolderName.ts"
+import { type FolderName, parse } from "../source/FolderName.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
 import * as Layout from "./Layout.ts"
 import { rememberPlaces, requirePlaces } from "./Mounts.ts"
@@ -39,10 +39,20 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
           asStoreError("tmp_dir cannot be used")
         )))
   }
+  if (places.isKnown && !hasState) yield* askForDisk(layout)
   if (probe === "write") yield* rememberPlaces(layout, places)
   const free = yield* disk.free(layout.target).pipe(asStoreError("target_path cannot be used"))
   return { free, stagesInTmp } satisfies StoreReport
 })
+
+/** Says once that an earlier run used a target which holds nothing now: after this run it has state. An error, since --quiet hides warnings. */
+const askForDisk = Effect.fnUntraced(function* ({ target }: Layout.Layout) {
+  const names = yield* (yield* Disk).list(target)
+  if (names.some((name) => parse(name) !== undefined)) return
+  yield* Effect.logError(
+    `target_path ${target} holds no archive and no state of this job, although an earlier run used it: is it the right disk? If it is, every folder is archived anew`
+  )
+}, asStoreError("target_path cannot be used"))
 
 const folder = Effect.fnUntraced(
   function* (key: string, path: string) {

@@ -115,6 +115,17 @@ describe("a target that was a mount of its own", () => {
     assert.strictEqual(accepted.status, 0, accepted.stderr)
   })
 
+  it("is asked for, once and also when quiet, when another disk is mounted there", async () => {
+    place.put("ABCD/file", "only copy")
+    assert.deepStrictEqual((await jobWithMount(place.target, "--quiet")).stderr, "")
+    rmSync(place.target, { recursive: true })
+    mkdirSync(place.target)
+    const other = await jobWithMount(place.target, "--quiet")
+    assert.strictEqual(other.status, 0)
+    assert.match(other.stderr, /^error: target_path .* holds no archive and no state .*right disk\?.*\n$/)
+    assert.deepStrictEqual((await jobWithMount(place.target, "--quiet")).stderr, "")
+  })
+
   it("fails a folder of it by name when only that is away, and the next run brings it up to date", async () => {
     place.put("ABCD/file", "v1")
     place.put("EFGH/file", "x")

@@ -99,6 +99,23 @@ describe("the file system of the target", () => {
     })
   )
 
+  it.scoped("is asked for once when it holds nothing, although an earlier run used it", () =>
+    Effect.gen(function* () {
+      const { at, settings } = yield* placed
+      const said = Effect.map(logsOf(preflight(settings, at("target"))), ({ lines }) => lines)
+      assert.strictEqual(yield* said, "")
+      const question = `ERROR target_path ${at("target")} holds no archive and no state of this job, although an earlier run used it: is it the right disk? If it is, every folder is archived anew`
+      assert.strictEqual(yield* said, question)
+      fs.mkdirSync(at("target/lost+found"))
+      assert.strictEqual(yield* said, question)
+      fs.mkdirSync(at("target/ABCD"))
+      assert.strictEqual(yield* said, "")
+      fs.rmdirSync(at("target/ABCD"))
+      fs.mkdirSync(at("target/.zipper"))
+      assert.strictEqual(yield* said, "")
+    })
+  )
+
   it.scoped("that cannot be remembered is said", () =>
     Effect.gen(function* () {
       const { at, settings } = yield* placed
