@@ -26,7 +26,7 @@ import { bytes, count, quoted } from "../text/Text.ts"
 import { allowCommand, missing, parse, permissionsOf } from "../zfs/Allow.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 import { JobIdentity, type JobIds } from "../zfs/JobIdentity.ts"
-import { decode, type Snapshot, type SnapshotMark } from "../zfs/SnapshotPrune.ts"
+import { decode, parse as parseName, type Snapshot, type SnapshotMark } from "../zfs/SnapshotPrune.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { Zfs } from "../zfs/Zfs.ts"
 import { datasetOf, shortName } from "../zfs/ZfsList.ts"
@@ -108,12 +108,10 @@ const none: ReadonlyArray<Finding> = []
 
 /**
  * Snapshots of the source that carry our mark and belong to no job that can be found from here: not to this one, and not to the
- * one whose target their mark names. No run destroys them.
+ * one whose target their mark names; and those that this job took under another `snapshot_prefix` and does not keep. No run
+ * destroys them.
  */
-export const checkSnapshots = Effect.fnUntraced(function* (
-  config: { readonly source_path: string; readonly target_path: string },
-  source: SourceInfo
-) {
+export const checkSnapshots = Effect.fnUntraced(function* (config: SnapshotsConfig, source: SourceInfo) {
   if (source.dataset === undefined) return []
   const asked = { source_path: config.source_path, dataset: source.dataset, within: source.within }
   // What is wrong with the target is found where that is looked at.
@@ -125,22 +123,46 @@ export const checkSnapshots = Effect.fnUntraced(function* (
   const stray = yield* Effect.filter(snapshots, (snapshot) =>
     Effect.negate(hasJob(snapshot, ids, config.target_path))
   )
-  const datasets = [...new Set(stray.map(({ name }) => datasetOf(name)))]
-  return datasets.map((dataset) =>
-    strayFinding(
-      dataset,
-      stray.filter(({ name }) => datasetOf(name) === dataset)
+  const renamed = snapshots.filter((snapshot) => isOfOtherPrefix(snapshot, ids, config.snapshot_prefix))
+  const kept = renamed.length === 0 ? new Set<string>() : yield* keptGuids
+  return [
+    ...strayFindings(stray, "by zipper for a job that is not found here"),
+    ...strayFindings(
+      renamed.filter(({ guid }) => !kept.has(guid)),
+      `by this job when snapshot_prefix was not ${config.snapshot_prefix}`
     )
-  )
+  ]
 })
 
-const strayFinding = (dataset: string, found: ReadonlyArray<Snapshot>): Finding => {
-  const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`
-  return warning(
-    "snapshots",
-    `${found.length} of ${dataset} were taken by zipper for a job that is not found here, and no run destroys them. If no other configuration or host archives ${dataset}: ${shellWords(["zfs", "destroy", names])}`
-  )
+interface SnapshotsConfig {
+  readonly source_path: string
+  readonly target_path: string
+  readonly snapshot_prefix: string
 }
+
+/** By dataset. */
+const strayFindings = (stray: ReadonlyArray<Snapshot>, by: string): ReadonlyArray<Finding> =>
+  [...new Set(stray.map(({ name }) => datasetOf(name)))].map((dataset) => {
+    const found = stray.filter(({ name }) => datasetOf(name) === dataset)
+    const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`
+    return warning(
+      "snapshots",
+      `${found.length} of ${dataset} were taken ${by}, and no run destroys them. If no other configuration or host archives ${dataset}: ${shellWords(["zfs", "destroy", names])}`
+    )
+  })
+
+const isOfOtherPrefix = ({ mark, name }: Snapshot, { former, id }: JobIds, prefix: string): boolean => {
+  const job = mark === undefined ? undefined : decode(mark)?.job
+  if (job === undefined || !(job === id || former.includes(job))) return false
+  return parseName(prefix, shortName(name)) === undefined
+}
+
+/** The snapshots that the next run still needs, or retention keeps. */
+const keptGuids = Effect.gen(function* () {
+  const cursor = yield* (yield* Store).cursor
+  const kept = cursor === undefined ? [] : [cursor.base, ...cursor.kept]
+  return new Set(kept.flatMap(({ guids }) => Object.values(guids)))
+})
 
 const hasJob = ({ mark }: Snapshot, { former, id }: JobIds, ownTarget: string) =>
   Effect.gen(function* () {
@@ -181,6 +203,7 @@ export const check = Effect.fn("Check")(function* (config: {
   readonly source_path: string
   readonly target_path: string
   readonly tmp_dir?: string | undefined
+  readonly snapshot_prefix: string
   readonly lockfile_path: string
   readonly log_file: string
 }) {
@@ -195,7 +218,7 @@ export const check = Effect.fn("Check")(function* (config: {
 })
 
 const checkSource = Effect.fnUntraced(
-  function* (config: { readonly source_path: string; readonly target_path: string }) {
+  function* (config: SnapshotsConfig) {
     const sourcePath = config.source_path
     const zfs = yield* Zfs
     const tree = yield* Tree

@@ -226,10 +226,15 @@ export const planPrune = Effect.fnUntraced(function* (
   source: SourceInfo,
   keep: ReadonlySet<string>
 ) {
-  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source)
+  const { prefix } = settings
+  const isNamed = (name: string) => parse(prefix, name) !== undefined
+  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source, isNamed)
   const { former, id } = source.job ?? { id: settings.jobId, former: [] }
-  return select(snapshots, { prefix: settings.prefix, jobs: new Set([id, ...former]), keep, alive })
+  return select(snapshots, { prefix, jobs: new Set([id, ...former]), keep, alive })
 })
+
+/** Whether a snapshot has our kind of name under some prefix: `snapshot_prefix` may have been another one. */
+const isNamedByAny = (name: string): boolean => parse(name.replace(/-\d+$/, ""), name) !== undefined
 
 /** See ZfsService.marked. */
 export const marked = Effect.fnUntraced(function* (
@@ -238,7 +243,7 @@ export const marked = Effect.fnUntraced(function* (
   settings: ZfsSettings & { readonly hostname: string },
   source: SourceInfo
 ) {
-  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source)
+  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source, isNamedByAny)
   return snapshots.filter((snapshot) => {
     const mark = snapshot.mark === undefined ? undefined : decode(snapshot.mark)
     return mark !== undefined && !alive(mark, snapshot)
@@ -250,9 +255,10 @@ const lookAtMarked = Effect.fnUntraced(function* (
   process: typeof Process.Service,
   commands: Commands,
   settings: ZfsSettings & { readonly hostname: string },
-  { datasets }: SourceInfo
+  { datasets }: SourceInfo,
+  isNamed: (name: string) => boolean
 ) {
-  const snapshots = yield* listMarked(commands, settings.prefix, datasets)
+  const snapshots = yield* listMarked(commands, isNamed, datasets)
   const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decode(mark) ?? [])))
   const running = yield* runningPids(process, settings.hostname, marks)
   const now = (yield* Clock.currentTimeMillis) / 1000
@@ -278,7 +284,7 @@ export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan:
 /** Snapshots that carry our property themselves (an inherited or received one does not count) and have our kind of name. */
 const listMarked = Effect.fnUntraced(function* (
   commands: Commands,
-  prefix: string,
+  isNamed: (name: string) => boolean,
   datasets: ReadonlyArray<string>
 ) {
   const dataset = datasets[0] ?? ""
@@ -288,7 +294,7 @@ const listMarked = Effect.fnUntraced(function* (
   ])
   const marks = new Map<string, string>()
   for (const [name = "", value = ""] of rows(got)) {
-    if (parse(prefix, shortName(name)) !== undefined) marks.set(name, value)
+    if (isNamed(shortName(name))) marks.set(name, value)
   }
   if (marks.size === 0) return []
   // One that has just been destroyed by somebody makes the exit status 1; the rest is listed all the same.

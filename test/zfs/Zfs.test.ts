@@ -11,7 +11,7 @@ import { Process } from "../../src/system/Process.ts"
 import { ProcessError } from "../../src/system/supervise.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import type { SourceName } from "../../src/zfs/JobIdentity.ts"
-import { destroy, encode, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
+import { destroy, encode, marked, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
 import { checkTarget, fingerprint, isGone, type Layout } from "../../src/zfs/SourceLayout.ts"
 import { live, Zfs } from "../../src/zfs/Zfs.ts"
 import { failure, makeCommands } from "../../src/zfs/ZfsCommand.ts"
@@ -331,6 +331,32 @@ describe("planPrune", () => {
       assert.deepStrictEqual(yield* chosen(marks, 1_000_000 + 86_400), [name(0)])
       assert.deepStrictEqual(yield* chosen(marks, 1_000_000 - 86_399), [])
       assert.deepStrictEqual(yield* chosen(marks, 1_000_000 - 86_400), [name(0)])
+    })
+  )
+
+  it.effect("leaves another prefix alone, and what is asked for by the mark has any prefix", () =>
+    Effect.gen(function* () {
+      const names = ["tank/data@former-20250101120000", "tank/data@kept-by-hand", name(0)]
+      const { commands, process } = scripted((line) => ({
+        stdout: names
+          .filter((each) => line.startsWith("zfs get") || line.includes(each))
+          .map((each) =>
+            line.startsWith("zfs get")
+              ? `${each}\t${mark({ pid: 999_999_999 })}\n`
+              : `${each}\t1\t1\t1000000\t0\t-\n`
+          )
+          .join("")
+      }))
+      const plan = yield* planPrune(process, commands, settings, source("tank/data"), new Set())
+      assert.deepStrictEqual(
+        plan.destroy.map((snapshot) => snapshot.name),
+        [name(0)]
+      )
+      const found = yield* marked(process, commands, settings, source("tank/data"))
+      assert.deepStrictEqual(
+        found.map((snapshot) => snapshot.name),
+        [names[0], name(0)]
+      )
     })
   )
 
