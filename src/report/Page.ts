@@ -87,11 +87,11 @@ export const headline = (report: Report): string => {
   return `${Units.count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look on ${host}`
 }
 
-/** There were runs, or there should have been. */
-const hasMore = ({ jobs }: Report): boolean =>
+/** There were runs, or there should have been, or there is a problem other than that a job has not run yet. */
+const hasMore = ({ jobs, problems }: Report): boolean =>
   jobs.some(
     ({ last, lockedOut, state }) => last !== undefined || lockedOut !== undefined || state === "forgotten"
-  )
+  ) || problems.length > jobs.filter(({ state }) => state === "new").length
 
 const header = (report: Report): Html => {
   const ran = hasMore(report)

@@ -48,6 +48,16 @@ describe("how a job stands", () => {
     assert.strictEqual(stateOf(made([archiveRun(ago(1))], [archiveJob], 90, 3), "archive"), "well")
   })
 
+  it("hides no lost archive when the history is lost", () => {
+    const found = { lost: ["ABCD"], verified: new Map(), undelivered: [] }
+    const settings = { host: "nas", now, days: 90, jobs: [archiveJob, nasJob], archives: 0 }
+    const report = reportOf({ runs: [], unreadable: 1 }, { ...settings, found })
+    assert.strictEqual(headline(report), "3 things need a look on nas")
+    const html = page(report, { script: undefined, style: "", policy: "" })
+    assert.include(html, "its archive is lost")
+    assert.notInclude(html, "Nothing to show yet")
+  })
+
   it("is failing when its last run could not begin, and could not be written to the history either", () => {
     const last_run = {
       run: "ffffff",
