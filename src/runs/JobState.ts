@@ -304,13 +304,16 @@ export const makeStanding = (disk: typeof Disk.Service, settings: StandingSettin
 
   const verifiedFolder = join(settings.dir, "verified")
   const verificationOf = (folder: FolderName) =>
-    Effect.map(disk.read(join(verifiedFolder, `${folder}.json`)), (content) =>
-      content === undefined
-        ? undefined
-        : Option.getOrUndefined(
-            Option.filter(decodeVerification(content), (found) => found.folder === folder)
-          )
-    )
+    Effect.gen(function* () {
+      const content = yield* disk.read(join(verifiedFolder, `${folder}.json`))
+      if (content === undefined) return undefined
+      const found = Option.filter(decodeVerification(content), (each) => each.folder === folder)
+      if (Option.isSome(found)) return found.value
+      yield* Effect.logWarning(
+        `${join(verifiedFolder, folder)}.json cannot be understood (damaged, or of another version): what verify found of ${folder}, perhaps that it is damaged, is not known; zipper verify ${folder} looks again`
+      )
+      return undefined
+    })
 
   const write = (path: string, content: string, outcome: Outcome | undefined) =>
     Effect.gen(function* () {
@@ -504,7 +507,7 @@ export class Standing extends Context.Tag("zipper/Standing")<
       alerts: Alerts,
       outcome: Outcome
     ) => Effect.Effect<void, StandingError>
-    /** What verify found of archives, by folder. A file that cannot be understood counts as none. */
+    /** What verify found of archives, by folder. A file that cannot be understood counts as none, with a warning. */
     readonly verified: Effect.Effect<ReadonlyMap<FolderName, FolderVerification>, StandingError>
     /** Remembers what verify found of one archive. */
     readonly saveVerified: (

@@ -263,6 +263,26 @@ describe("Standing", () => {
     })
   )
 
+  it.scoped("says that what verify found is not known, until verify looks again", () =>
+    Effect.gen(function* () {
+      const { dir, standing } = yield* setup
+      const abcd = folder("ABCD")
+      const found = { verified_at_utc: "2025-01-01T12:00:00Z", result: "damaged" as const }
+      const log = capturedLog()
+      yield* standing.saveVerified(abcd, "current", found)
+      fs.truncateSync(path.join(dir, "verified", "ABCD.json"), 20)
+      assert.strictEqual((yield* standing.verified.pipe(Effect.provide(log.layer))).size, 0)
+      assert.lengthOf(log.lines, 1)
+      assert.match(
+        log.lines[0] ?? "",
+        /^Warning: .*ABCD\.json cannot be understood .*zipper verify ABCD looks/
+      )
+      yield* standing.saveVerified(abcd, "current", found)
+      assert.strictEqual((yield* standing.verified.pipe(Effect.provide(log.layer))).size, 1)
+      assert.lengthOf(log.lines, 1)
+    })
+  )
+
   it.scoped("what is damaged, or of a later version, is set aside and worked without", () =>
     Effect.gen(function* () {
       const { dir, file, standing } = yield* setup
