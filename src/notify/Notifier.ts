@@ -377,13 +377,10 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
 }
 
 /** A message to a person. */
-export interface Notification extends Announcement {
+export interface Notification {
+  readonly title: string
+  /** Markdown. */
+  readonly message: string
   /** Gotify priority; the configured one when left out. */
   readonly priority?: number
-}
-
-/** A message about a run: title and Markdown. */
-export interface Announcement {
-  readonly title: string
-  readonly message: string
 }

@@ -170,9 +170,12 @@ export class Ping extends Context.Tag("zipper/Ping")<
   })
 
   /** No ping_url is configured. */
-  static readonly layerNone: Layer.Layer<Ping> = Layer.succeed(Ping, {
-    start: Effect.void,
-    success: Effect.void,
-    fail: () => Effect.void
-  })
+  static readonly layerNone: Layer.Layer<Ping> = Layer.sync(Ping, () => noPing)
+}
+
+/** Sends nothing. */
+export const noPing: typeof Ping.Service = {
+  start: Effect.void,
+  success: Effect.void,
+  fail: () => Effect.void
 }

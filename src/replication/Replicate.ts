@@ -1,15 +1,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Ref from "effect/Ref"
 import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
-import * as HistoryOf from "../runs/HistoryOf.ts"
-import { afterReplication } from "../runs/JobStateOf.ts"
-import * as Announcement from "../runs/Notifications.ts"
-import { type DatasetResult, describe, summarize, totals } from "../runs/ReplicationResult.ts"
+import { nextReplicationState, replicationHistory } from "../runs/JobStateOf.ts"
+import { type NotifyOn, replicationMessages } from "../runs/Notifications.ts"
+import { type DatasetResult, summarize, totals } from "../runs/ReplicationResult.ts"
 import { retryTransient } from "../runs/Retry.ts"
 import { asPreflight, PreflightError } from "../runs/Run.ts"
-import { attended } from "../runs/superviseRun.ts"
+import { superviseRun } from "../runs/superviseRun.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import { count } from "../text/Text.ts"
 import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
@@ -188,7 +186,7 @@ const finish = Effect.fnUntraced(function* (
 /** What the configuration, the command line and the process add to a job. */
 export interface AnnouncedOptions extends ReplicateOptions {
   readonly lockfile: string
-  /** See Attended. */
+  /** See SupervisedRun. */
   readonly lockWait?: number
   /** Name of this machine. */
   readonly host: string
@@ -196,59 +194,34 @@ export interface AnnouncedOptions extends ReplicateOptions {
   readonly pid: number
   /** Whether it is a job of the configuration: only those have a standing. */
   readonly named: boolean
-  readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+  readonly notify_on: ReadonlyArray<NotifyOn>
   readonly reminder_hours: number
 }
 
-/**
- * A replication job with its lock held, and word of how it ended: history, standing, metrics, messages, pings. Fails
- * with LockError when another run is at work, and else as the job does.
- */
+/** A replication job as a supervised run. Fails with LockError when another run is at work, and otherwise as the job does. */
 export const announcedReplication = Effect.fn("AnnouncedReplication")(function* (
   job: Job,
   options: AnnouncedOptions
 ) {
-  const { host, notify_on, run } = options
-  const done = yield* Ref.make<ReadonlyArray<DatasetResult>>([])
-  const undelivered = yield* Ref.make<string | undefined>(undefined)
-  const summary = yield* attended(
+  const { host, lockWait, lockfile, named, notify_on, pid, reminder_hours, run } = options
+  return yield* superviseRun(
     {
       run,
       whole: true,
-      pid: options.pid,
-      lockfile: options.lockfile,
-      lockWait: options.lockWait,
-      job: options.named ? { kind: "replication", name: job.name } : undefined,
-      historyOf: (end) => Effect.map(Ref.get(done), (results) => HistoryOf.ofReplication(job, end, results)),
-      standingOf: (before, end) =>
-        Effect.map(Ref.get(done), (results) =>
-          afterReplication(before?.kind === "replication" ? before : undefined, end, job, results)
-        ),
-      wentWell: ({ failed, refused }) => failed === 0 && refused === 0,
-      reportOf: Announcement.replicationReportOf,
+      pid,
+      lockfile,
+      lockWait,
+      job: named ? { kind: "replication", name: job.name } : undefined,
+      historyOf: (end, done: ReadonlyArray<DatasetResult>) => replicationHistory(job, end, done),
+      nextState: (before, end, done: ReadonlyArray<DatasetResult>) =>
+        nextReplicationState(before, end, job, done),
+      succeeded: ({ failed, refused }) => failed === 0 && refused === 0,
       messages: {
-        of: { job: alertsKeyOf(job, options.named), task: "run" },
-        reminder_hours: options.reminder_hours,
-        failing: ({ results }) =>
-          results.flatMap((result) =>
-            result._tag === "Failed" || result._tag === "Refused"
-              ? [{ name: result.dataset, reason: describe(result) }]
-              : []
-          ),
-        covers: () => true,
-        undelivered: (error) => Ref.set(undelivered, error),
-        ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "replicated" }),
-        ofKilled: (message) => Announcement.ofKilled(host, notify_on, { run, message }),
-        ofSummary: (summary) => Announcement.ofReplication(host, notify_on, summary),
-        ofRecovery: (recovered) =>
-          Announcement.ofRecovery(host, notify_on, { run, recovered, noun: "dataset", job: job.name })
+        of: { job: alertsKeyOf(job, named), task: "run" },
+        reminder_hours,
+        ...replicationMessages(host, notify_on, { run, job: job.name })
       }
     },
-    replicate(job, {
-      ...options,
-      noted: (result) => Ref.update(done, (results) => [...results, result])
-    })
+    (noted) => replicate(job, { ...options, noted })
   )
-  const error = yield* Ref.get(undelivered)
-  return error === undefined ? summary : { ...summary, undelivered: error }
 })

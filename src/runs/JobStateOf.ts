@@ -1,127 +1,169 @@
 import type { Job } from "../config/ReplicationJob.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
+import { secondsOf } from "../text/Document.ts"
 import { isInstant } from "../text/Time.ts"
-import type { FolderResult, RunSummary } from "./ArchiveResult.ts"
+import { type FolderResult, type RunSummary, summarize as summarizeArchive } from "./ArchiveResult.ts"
+import type { ArchiveRun, HistoryDataset, HistoryFolder, ReplicationRun } from "./History.ts"
 import type {
   ArchiveStanding,
   DatasetStanding,
   FolderStanding,
   JobStanding,
-  LastRun,
   ReplicationStanding
 } from "./JobState.ts"
-import type { DatasetResult, ReplicationSummary } from "./ReplicationResult.ts"
+import {
+  type DatasetResult,
+  type ReplicationSummary,
+  summarize as summarizeReplication
+} from "./ReplicationResult.ts"
 import { type RunEnd, shortened } from "./Run.ts"
 
-/** What a run left of how things stood before it. */
-
-interface Figures {
-  readonly bytes: number
-  readonly failures: number
-}
-
-const jobAfter = (
-  before: JobStanding | undefined,
-  end: RunEnd<unknown>,
-  { bytes, failures }: Figures,
-  whole: boolean
-) => {
-  const success = end.outcome === "ok" && whole ? end.startedAt : before?.last_success_utc
-  const stuck =
-    end.outcome === "not_started"
-      ? (before?.not_started_since_utc ?? end.startedAt)
-      : end.summary === undefined
-        ? before?.not_started_since_utc
-        : undefined
-  const last: LastRun = {
-    run: end.run,
-    started_at_utc: end.startedAt,
-    seconds: end.seconds,
-    outcome: end.outcome,
-    bytes,
-    failures,
-    ...(end.error === undefined ? {} : { error: shortened(end.error) })
-  }
-  return {
-    version: 1 as const,
-    // A run of chosen folders says nothing about the others.
-    last_run: whole ? last : (before?.last_run ?? last),
-    ...(success === undefined ? {} : { last_success_utc: success }),
-    ...(stuck === undefined ? {} : { not_started_since_utc: stuck })
-  }
-}
-
 /**
- * The archive job after a run. Folders that a whole run (not one of chosen folders) did not find are left out: they
- * are gone from the source. Of a run that did not come to its end there is what was `done` until then.
+ * What a run leaves: its line of history, and the next state of its job. For a run that ended without a summary, `done` has the
+ * results until then.
  */
-export const afterArchive = (
-  before: ArchiveStanding | undefined,
+
+type JobName = Pick<Job, "name" | "direction" | "remote">
+
+/** The line of a run of the archive job. Folders that did not change are only counted. */
+export const archiveHistory = (end: RunEnd<RunSummary>, done: ReadonlyArray<FolderResult>): ArchiveRun => {
+  const { archived, bytes, failed, results, unchanged, zipBytes } =
+    end.summary ??
+    summarizeArchive({ run: end.run, source: "", startedAt: end.startedAt, seconds: 0, results: done })
+  return {
+    ...endHistory(end),
+    kind: "archive",
+    archived,
+    unchanged,
+    failed,
+    bytes,
+    zip_bytes: zipBytes,
+    folders: results.flatMap(folderHistory)
+  }
+}
+
+/** The line of a run of a replication job. Datasets that were up to date or had no snapshot are only counted. */
+export const replicationHistory = (
+  job: JobName,
+  end: RunEnd<ReplicationSummary>,
+  done: ReadonlyArray<DatasetResult>
+): ReplicationRun => {
+  const { bytes, failed, nothingToSend, refused, results, sent, upToDate } =
+    end.summary ??
+    summarizeReplication({ job, run: end.run, startedAt: end.startedAt, seconds: 0, results: done })
+  return {
+    ...endHistory(end),
+    kind: "replication",
+    job: job.name,
+    direction: job.direction,
+    host: job.remote.host,
+    sent,
+    up_to_date: upToDate,
+    nothing_to_send: nothingToSend,
+    refused,
+    failed,
+    bytes,
+    datasets: results.flatMap(datasetHistory)
+  }
+}
+
+const folderHistory = (result: FolderResult): ReadonlyArray<HistoryFolder> => {
+  switch (result._tag) {
+    case "Archived":
+      return [{ folder: result.folder, ...archivedFigures(result) }]
+    case "Unchanged":
+      return []
+    case "Failed":
+      return [{ folder: result.folder, result: "failed", error: shortened(result.error) }]
+  }
+}
+
+const datasetHistory = (result: DatasetResult): ReadonlyArray<HistoryDataset> => {
+  const { dataset, target } = result
+  const names = { dataset, ...(target === undefined ? {} : { target }) }
+  switch (result._tag) {
+    case "Sent":
+      return [{ ...names, ...sentFigures(result) }]
+    case "UpToDate":
+    case "NothingToSend":
+      return []
+    case "Refused":
+    case "Failed":
+      return [{ ...names, bytes: result.bytes, ...failureOf(result) }]
+  }
+}
+
+const endHistory = (end: RunEnd<unknown>) => ({
+  version: 1 as const,
+  run: end.run,
+  started_at_utc: end.startedAt,
+  seconds: end.seconds,
+  outcome: end.outcome,
+  ...(end.error === undefined ? {} : { error: shortened(end.error) })
+})
+
+/** The state of the archive job. A folder that a whole run did not find is gone from the source, and is left out. */
+export const nextArchiveState = (
+  before: JobStanding | undefined,
   end: RunEnd<RunSummary>,
   options: { readonly whole: boolean; readonly done: ReadonlyArray<FolderResult> }
 ): ArchiveStanding => {
-  const { summary } = end
-  const results = summary?.results ?? options.done
-  const known = new Map(before?.folders.map((folder) => [folder.folder, folder]))
-  const worked = new Map(
-    results.flatMap((result) =>
-      result._tag === "Failed" && result.absent === true
-        ? []
-        : [[result.folder, folderAfter(known.get(result.folder), result, end.startedAt)] as const]
-    )
-  )
-  const kept = summary !== undefined && options.whole ? [] : known
+  const results = end.summary?.results ?? options.done
+  const earlier = before?.kind === "archive" ? before : undefined
+  const known = new Map(earlier?.folders.map((folder) => [folder.folder, folder]))
+  const kept = end.summary !== undefined && options.whole ? [] : known
+  const worked = results
+    .filter((result) => result._tag !== "Failed" || result.absent !== true)
+    .map((result) => [result.folder, nextFolder(known.get(result.folder), result, end.startedAt)] as const)
   const figures = {
     bytes: results.reduce((sum, result) => sum + (result._tag === "Archived" ? result.bytes : 0), 0),
     failures: results.filter(({ _tag }) => _tag === "Failed").length
   }
   return {
-    ...jobAfter(before, end, figures, options.whole),
+    ...nextJob(earlier, end, figures, options.whole),
     kind: "archive",
     folders: [...new Map([...kept, ...worked]).values()].sort((a, b) => (a.folder < b.folder ? -1 : 1))
   }
 }
 
-const folderAfter = (
-  before: FolderStanding | undefined,
-  result: FolderResult,
-  startedAt: string
-): FolderStanding => {
-  const { error: _, ...kept } = before ?? {}
-  const now = { ...kept, folder: result.folder, last_attempt_utc: startedAt }
-  switch (result._tag) {
-    case "Archived":
-      return {
-        ...now,
-        result: "archived",
-        last_success_utc: startedAt,
-        ...(result.archivedAt === undefined ? {} : { archived_at_utc: result.archivedAt }),
-        files: result.files,
-        bytes: result.bytes,
-        zip_bytes: result.zipSize,
-        seconds: Math.max(0, result.millis) / 1000
-      }
-    case "Unchanged":
-      return {
-        ...now,
-        result: "unchanged",
-        last_success_utc: startedAt,
-        archived_at_utc: result.state.archived_at_utc,
-        // The run that archived it may have been killed before it could write these down.
-        files: result.state.files,
-        bytes: result.state.bytes,
-        zip_bytes: result.state.zip_size
-      }
-    case "Failed":
-      return { ...now, result: "failed", error: shortened(result.error) }
+/** The state of a replication job. A dataset that a run with a summary did not find no longer belongs to it, and is left out. */
+export const nextReplicationState = (
+  before: JobStanding | undefined,
+  end: RunEnd<ReplicationSummary>,
+  job: JobName,
+  done: ReadonlyArray<DatasetResult>
+): ReplicationStanding => {
+  const { summary } = end
+  // A job of this name with another host or direction has nothing to do with this one.
+  const earlier =
+    before?.kind === "replication" && before.host === job.remote.host && before.direction === job.direction
+      ? before
+      : undefined
+  const known = new Map(earlier?.datasets.map((dataset) => [dataset.dataset, dataset]))
+  const worked = (summary?.results ?? done).map((result) =>
+    nextDataset(known.get(result.dataset), result, end.startedAt)
+  )
+  const named = new Set(worked.map(({ dataset }) => dataset))
+  const kept = summary === undefined ? [...known.values()].filter(({ dataset }) => !named.has(dataset)) : []
+  const figures = {
+    bytes: summary?.bytes ?? 0,
+    failures: (summary?.failed ?? 0) + (summary?.refused ?? 0)
+  }
+  return {
+    ...nextJob(earlier, end, figures, true),
+    kind: "replication",
+    job: job.name,
+    direction: job.direction,
+    host: job.remote.host,
+    datasets: [...worked, ...kept]
   }
 }
 
 /**
- * What is known of a folder, with what its own files say: they are written while a run is at work, and are newer
- * when it was killed. Whether they are is told by the archive and not by times: the clock may have been set in
- * between. Undefined when nothing was ever tried.
+ * The state of a folder, with what the folder's own files say: a run writes those while it works, so they are newer if it was
+ * killed. Whether they are newer is decided by the archive, not by times: the clock may have been set. Undefined when nothing
+ * was ever tried.
  */
 export const withRecord = (
   folder: FolderName,
@@ -147,7 +189,7 @@ export const withRecord = (
     ...(success === undefined ? {} : { last_success_utc: success })
   }
   if (failure !== undefined) {
-    // It goes with the next success: no attempt came later.
+    // The next success removes the failure record, so no attempt came later.
     const at = isInstant(failure.failed_at_utc) ? failure.failed_at_utc : (standing?.last_attempt_utc ?? "")
     return { ...common, result: "failed", last_attempt_utc: at, error: shortened(failure.error) }
   }
@@ -158,52 +200,66 @@ export const withRecord = (
   return standing === undefined ? undefined : { ...standing, ...common }
 }
 
-/**
- * A replication job after a run. Datasets that it did not find are left out: they are none of its own any more. Of a
- * run that did not come to its end there is what was `done` until then.
- */
-export const afterReplication = (
-  last: ReplicationStanding | undefined,
-  end: RunEnd<ReplicationSummary>,
-  job: Pick<Job, "name" | "direction" | "remote">,
-  done: ReadonlyArray<DatasetResult>
-): ReplicationStanding => {
-  const { summary } = end
-  // What a job of this name did to another host is nothing that this one has.
-  const before = last?.host === job.remote.host && last.direction === job.direction ? last : undefined
-  const known = new Map(before?.datasets.map((dataset) => [dataset.dataset, dataset]))
-  const worked = (summary?.results ?? done).map((result) =>
-    datasetAfter(known.get(result.dataset), result, end.startedAt)
-  )
-  const kept =
-    summary === undefined
-      ? [...known.values()].filter(({ dataset }) => !worked.some((other) => other.dataset === dataset))
-      : []
+const nextJob = (
+  before: JobStanding | undefined,
+  end: RunEnd<unknown>,
+  { bytes, failures }: { readonly bytes: number; readonly failures: number },
+  whole: boolean
+) => {
+  const success = end.outcome === "ok" && whole ? end.startedAt : before?.last_success_utc
+  const stuck =
+    end.outcome === "not_started"
+      ? (before?.not_started_since_utc ?? end.startedAt)
+      : end.summary === undefined
+        ? before?.not_started_since_utc
+        : undefined
+  const { version, ...line } = endHistory(end)
+  const last = { ...line, bytes, failures }
   return {
-    ...jobAfter(
-      before,
-      end,
-      { bytes: summary?.bytes ?? 0, failures: (summary?.failed ?? 0) + (summary?.refused ?? 0) },
-      true
-    ),
-    kind: "replication",
-    job: job.name,
-    direction: job.direction,
-    host: job.remote.host,
-    datasets: [...worked, ...kept]
+    version,
+    // A run of chosen folders says nothing about the others.
+    last_run: whole ? last : (before?.last_run ?? last),
+    ...(success === undefined ? {} : { last_success_utc: success }),
+    ...(stuck === undefined ? {} : { not_started_since_utc: stuck })
   }
 }
 
-const datasetAfter = (
+const nextFolder = (
+  before: FolderStanding | undefined,
+  result: FolderResult,
+  startedAt: string
+): FolderStanding => {
+  const { error: _, ...kept } = before ?? {}
+  const attempt = { ...kept, folder: result.folder, last_attempt_utc: startedAt }
+  switch (result._tag) {
+    case "Archived":
+      return {
+        ...attempt,
+        ...archivedFigures(result),
+        last_success_utc: startedAt,
+        ...(result.archivedAt === undefined ? {} : { archived_at_utc: result.archivedAt })
+      }
+    case "Unchanged": {
+      // The run that archived it may have been killed before it could write these.
+      const { archived_at_utc, bytes, files, zip_size: zip_bytes } = result.state
+      const success = { result: "unchanged" as const, last_success_utc: startedAt }
+      return { ...attempt, ...success, archived_at_utc, files, bytes, zip_bytes }
+    }
+    case "Failed":
+      return { ...attempt, result: "failed", error: shortened(result.error) }
+  }
+}
+
+const nextDataset = (
   before: DatasetStanding | undefined,
   result: DatasetResult,
   startedAt: string
 ): DatasetStanding => {
   const target = result.target ?? before?.target
-  // Another place has no replica yet, whatever the old one has.
+  // Another target has no replica yet.
   const moved = before?.target !== undefined && before.target !== target
   const { error: _, ...kept } = (moved ? undefined : before) ?? {}
-  const now = {
+  const attempt = {
     ...kept,
     dataset: result.dataset,
     ...(target === undefined ? {} : { target }),
@@ -211,20 +267,37 @@ const datasetAfter = (
   }
   switch (result._tag) {
     case "Sent":
-      return {
-        ...now,
-        result: "sent",
-        last_success_utc: startedAt,
-        bytes: result.bytes,
-        seconds: Math.max(0, result.millis) / 1000
-      }
+      return { ...attempt, ...sentFigures(result), last_success_utc: startedAt }
     case "UpToDate":
-      return { ...now, result: "up_to_date", last_success_utc: startedAt }
+      return { ...attempt, result: "up_to_date", last_success_utc: startedAt }
     case "NothingToSend":
-      return { ...now, result: "nothing_to_send" }
+      return { ...attempt, result: "nothing_to_send" }
     case "Refused":
-      return { ...now, result: "refused", error: shortened(result.reason) }
     case "Failed":
-      return { ...now, result: "failed", error: shortened(result.error) }
+      return { ...attempt, ...failureOf(result) }
   }
 }
+
+const archivedFigures = ({
+  bytes,
+  files,
+  millis,
+  zipSize
+}: FolderResult & { readonly _tag: "Archived" }) => ({
+  result: "archived" as const,
+  files,
+  bytes,
+  zip_bytes: zipSize,
+  seconds: secondsOf(millis)
+})
+
+const sentFigures = ({ bytes, millis }: DatasetResult & { readonly _tag: "Sent" }) => ({
+  result: "sent" as const,
+  bytes,
+  seconds: secondsOf(millis)
+})
+
+const failureOf = (result: DatasetResult & { readonly _tag: "Refused" | "Failed" }) =>
+  result._tag === "Refused"
+    ? { result: "refused" as const, error: shortened(result.reason) }
+    : { result: "failed" as const, error: shortened(result.error) }

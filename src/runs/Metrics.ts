@@ -9,6 +9,7 @@ import { Disk } from "../system/Disk.ts"
 import { quoted } from "../text/Text.ts"
 import { type JobStanding, keyOf, Standing, type StandingError } from "./JobState.ts"
 import { described, type Outcome } from "./StateFolder.ts"
+import { type TrackedItem, trackedItems } from "./TrackedItems.ts"
 
 /** What `metrics_file` holds: the text format of Prometheus, version 0.0.4, for node_exporter's textfile collector. */
 
@@ -85,9 +86,14 @@ const blocksOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
 const nameOf = ([help]: ReadonlyArray<string>): string => help?.split(" ")[2] ?? ""
 
 const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family> => {
-  const items = standings.flatMap(itemsOf)
+  const items = standings.flatMap((standing) =>
+    trackedItems(standing).map((item) => ({
+      ...item,
+      labels: [...jobLabels(standing), [item.noun, item.name] as const]
+    }))
+  )
   const jobs = standings.map((standing) => ({ standing, labels: jobLabels(standing) }))
-  const ofItems = (name: string, help: string, value: (item: Item) => number | undefined): Family => ({
+  const ofItems = (name: string, help: string, value: (item: TrackedItem) => number | undefined): Family => ({
     name: `zipper_${name}`,
     help,
     samples: items.flatMap((item) => sample(item.labels, value(item)))
@@ -105,17 +111,17 @@ const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family
     ofItems(
       "last_success_timestamp_seconds",
       "When the last run began that archived the folder or found it unchanged, or replicated the dataset or found it up to date.",
-      ({ success }) => success
+      ({ last_success_utc }) => secondsOf(last_success_utc)
     ),
     ofItems(
       "last_attempt_timestamp_seconds",
       "When the last run began that tried the folder or dataset.",
-      ({ attempt }) => attempt
+      ({ last_attempt_utc }) => secondsOf(last_attempt_utc)
     ),
     ofItems(
       "last_attempt_failed",
       "1 if the last attempt at the folder or dataset failed or was refused, else 0.",
-      ({ failed }) => (failed ? 1 : 0)
+      ({ condition }) => (condition === "failing" ? 1 : 0)
     ),
     ofItems(
       "last_duration_seconds",
@@ -127,7 +133,7 @@ const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family
       "Uncompressed bytes of the folder, or bytes sent of the dataset, the last time that was done.",
       ({ bytes }) => bytes
     ),
-    ofItems("archive_bytes", "Size of the folder's current archive.", ({ zipBytes }) => zipBytes),
+    ofItems("archive_bytes", "Size of the folder's current archive.", ({ zip_bytes }) => zip_bytes),
     ofItems("archive_files", "Files in the folder's current archive.", ({ files }) => files),
     ofJobs("last_run_timestamp_seconds", "When the job's last run began.", ({ last_run }) =>
       secondsOf(last_run.started_at_utc)
@@ -198,40 +204,6 @@ const verifiedFamilies = (
     }
   ]
 }
-
-interface Item {
-  readonly labels: Labels
-  readonly success: number | undefined
-  readonly attempt: number | undefined
-  readonly failed: boolean
-  readonly seconds: number | undefined
-  readonly bytes: number | undefined
-  readonly zipBytes: number | undefined
-  readonly files: number | undefined
-}
-
-const itemsOf = (standing: JobStanding): ReadonlyArray<Item> =>
-  standing.kind === "archive"
-    ? standing.folders.map((folder) => ({
-        labels: [...jobLabels(standing), ["folder", folder.folder]],
-        success: secondsOf(folder.last_success_utc),
-        attempt: secondsOf(folder.last_attempt_utc),
-        failed: folder.result === "failed",
-        seconds: folder.seconds,
-        bytes: folder.bytes,
-        zipBytes: folder.zip_bytes,
-        files: folder.files
-      }))
-    : standing.datasets.map((dataset) => ({
-        labels: [...jobLabels(standing), ["dataset", dataset.dataset]],
-        success: secondsOf(dataset.last_success_utc),
-        attempt: secondsOf(dataset.last_attempt_utc),
-        failed: dataset.result === "failed" || dataset.result === "refused",
-        seconds: dataset.seconds,
-        bytes: dataset.bytes,
-        zipBytes: undefined,
-        files: undefined
-      }))
 
 const jobLabels = (standing: JobStanding): Labels => [["job", labelOf(keyOf(standing))]]
 

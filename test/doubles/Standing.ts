@@ -60,7 +60,7 @@ const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => 
         standings: new Map(standings).set(fileNameOf(keyOf(standing)), standing),
         aside: new Map([...aside].filter(([name]) => name !== fileNameOf(keyOf(standing))))
       })),
-    setAside: (standing) =>
+    saveFallback: (standing) =>
       Ref.update(ref, (memory) => ({
         ...memory,
         aside: new Map(memory.aside).set(fileNameOf(keyOf(standing)), standing)

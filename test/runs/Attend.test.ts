@@ -13,7 +13,7 @@ import { History, type HistoryRun } from "../../src/runs/History.ts"
 import { Standing, StandingError } from "../../src/runs/JobState.ts"
 import { LockError } from "../../src/runs/Lock.ts"
 import { Metrics } from "../../src/runs/Metrics.ts"
-import { attended } from "../../src/runs/superviseRun.ts"
+import { superviseRun } from "../../src/runs/superviseRun.ts"
 import { StoreError } from "../../src/store/StoreError.ts"
 import { ArchiveError } from "../../src/zip/ZipError.ts"
 import { memoryLock } from "../doubles/Lock.ts"
@@ -519,16 +519,14 @@ describe("a run that is attended", () => {
     pid: 1,
     lockfile: "/var/run/zipper.lock",
     job: undefined,
-    historyOf: () => Effect.die("no history here"),
-    standingOf: () => Effect.die("no standing here"),
-    wentWell: () => true,
-    reportOf: () => "",
+    nextState: () => assert.fail("no state here"),
+    succeeded: () => true,
     messages: {
       of: { job: archiveKey, task: "run" as const },
       reminder_hours: 24,
       failing: () => [],
       covers: () => true,
-      undelivered: () => Effect.void,
+      reportOf: () => "",
       ofFailure: () => undefined,
       ofKilled: () => undefined,
       ofSummary: () => ({ title: "all well", message: "" }),
@@ -565,10 +563,10 @@ describe("a run that is attended", () => {
 
   it.effect.each([
     ["at work", Effect.never],
-    ["done, and only telling of it", Effect.succeed("summary")]
+    ["done, and only telling of it", Effect.succeed({})]
   ] as const)("stopped by a signal when it is %s, it waits no longer than five seconds", ([, job]) =>
     Effect.gen(function* () {
-      const run = attended({ ...about, historyOf: () => Effect.succeed(line) }, job)
+      const run = superviseRun({ ...about, historyOf: () => line }, () => job)
       const fiber = yield* Effect.fork(Effect.provide(run, hanging))
       yield* TestClock.adjust("1 second")
       yield* Fiber.interruptFork(fiber)

@@ -139,7 +139,7 @@ describe("Standing", () => {
       yield* standing.save({ ...archive, last_run: last("a") })
       assert.isUndefined(yield* standing.marker(archiveJob))
       yield* standing.mark(archiveJob, marker("c"))
-      yield* standing.setAside({ ...archive, last_run: last("c") })
+      yield* standing.saveFallback({ ...archive, last_run: last("c") })
       assert.isUndefined(yield* standing.marker(archiveJob))
     })
   )
@@ -206,7 +206,7 @@ describe("Standing", () => {
       const [first, other] = [yield* at("empty"), yield* at("full")]
       yield* other.save(archive)
       const stopped = { ...archive, last_run: { ...last("b"), outcome: "not_started" as const } }
-      yield* first.setAside(stopped)
+      yield* first.saveFallback(stopped)
       yield* first.mark(archiveJob, marker("m"))
       // A first run that cannot begin is a run.
       assert.deepStrictEqual(yield* first.load(archiveJob), stopped)
@@ -241,7 +241,7 @@ describe("Standing", () => {
         Effect.provide(Disk.layer)
       )
       yield* standing.save(archive)
-      yield* standing.setAside({ ...archive, last_run: last("b") })
+      yield* standing.saveFallback({ ...archive, last_run: last("b") })
       assert.strictEqual((yield* standing.load(archiveJob))?.last_run.run, "b")
     })
   )

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type FolderResult, summarize } from "../../src/runs/ArchiveResult.ts"
-import { afterArchive, afterReplication, withRecord } from "../../src/runs/JobStateOf.ts"
+import { nextArchiveState, nextReplicationState, withRecord } from "../../src/runs/JobStateOf.ts"
 import { type DatasetResult, summarize as replicated } from "../../src/runs/ReplicationResult.ts"
 import type { RunEnd } from "../../src/runs/Run.ts"
 import type { FolderRecord, FolderState } from "../../src/store/FolderState.ts"
@@ -28,7 +28,11 @@ const record = (archivedAt: string): FolderRecord => ({
   failure: undefined
 })
 
-const standingAfter = (startedAt: string, result: FolderResult, before?: ReturnType<typeof afterArchive>) => {
+const standingAfter = (
+  startedAt: string,
+  result: FolderResult,
+  before?: ReturnType<typeof nextArchiveState>
+) => {
   const summary = summarize({ run: "r", source: "s", startedAt, seconds: 1, results: [result] })
   const end: RunEnd<typeof summary> = {
     run: "r",
@@ -38,7 +42,7 @@ const standingAfter = (startedAt: string, result: FolderResult, before?: ReturnT
     error: undefined,
     summary
   }
-  return afterArchive(before, end, { whole: true, done: [] })
+  return nextArchiveState(before, end, { whole: true, done: [] })
 }
 
 const archived = (archivedAt: string): FolderResult => ({
@@ -140,17 +144,17 @@ describe("what is known of a folder", () => {
   })
 })
 
-describe("afterReplication", () => {
+describe("nextReplicationState", () => {
   const standingOf = (
     startedAt: string,
     result: DatasetResult,
-    { before, host = "nas" }: { before?: ReturnType<typeof afterReplication>; host?: string } = {}
+    { before, host = "nas" }: { before?: ReturnType<typeof nextReplicationState>; host?: string } = {}
   ) => {
     const remote = { _tag: "Remote", host, user: undefined, options: [] } as const
     const job = { name: "nas", direction: "pull", remote } as const
     const summary = replicated({ job, run: "r", startedAt, seconds: 1, results: [result] })
     const outcome = summary.failed === 0 ? "ok" : "failed"
-    return afterReplication(
+    return nextReplicationState(
       before,
       { run: "r", startedAt, seconds: 1, outcome, error: undefined, summary },
       job,

@@ -12,10 +12,12 @@ import type { ArchiveStanding } from "../../src/runs/JobState.ts"
 import { Lock } from "../../src/runs/Lock.ts"
 import type { RunEnd } from "../../src/runs/Run.ts"
 import { Stall } from "../../src/runs/Stall.ts"
-import { attended } from "../../src/runs/superviseRun.ts"
+import { superviseRun } from "../../src/runs/superviseRun.ts"
 import { memoryLock } from "../doubles/Lock.ts"
 import { memoryNotifier } from "../doubles/Notifier.ts"
 import { makeState } from "../support/program/state.ts"
+
+const done = {}
 
 const lockfile = "/run/zipper.lock"
 
@@ -34,7 +36,7 @@ const setUp = Effect.gen(function* () {
   return { state, sent, left, layer }
 })
 
-const historyOf = (end: RunEnd<string>): HistoryRun => ({
+const historyOf = (end: RunEnd<object>): HistoryRun => ({
   version: 1,
   kind: "archive",
   run: end.run,
@@ -64,31 +66,30 @@ const standing: ArchiveStanding = {
   folders: []
 }
 
-const run = <A extends string>(job: Effect.Effect<A>) =>
-  attended(
+const run = <A extends object>(job: Effect.Effect<A>) =>
+  superviseRun(
     {
       run: "ab12cd",
       whole: true,
       lockfile,
       pid: 1,
       job: archiveKey,
-      historyOf: (end) => Effect.succeed(historyOf(end)),
-      standingOf: () => Effect.succeed(standing),
-      wentWell: () => true,
-      reportOf: () => "",
+      historyOf,
+      nextState: () => standing,
+      succeeded: () => true,
       messages: {
         of: { job: archiveKey, task: "run" },
         reminder_hours: 24,
         failing: () => [],
         covers: () => true,
-        undelivered: () => Effect.void,
+        reportOf: () => "",
         ofFailure: (message) => ({ title: "failed", message }),
         ofKilled: () => undefined,
         ofSummary: () => ({ title: "all well", message: "" }),
         ofRecovery: () => undefined
       }
     },
-    job
+    () => job
   )
 
 const says = /zipper has hung in the kernel for 1 m 00 s.*zpool status/
@@ -121,7 +122,7 @@ describe("a run that hangs in the kernel", () => {
       const { layer, left, sent, state } = yield* setUp
       const hanging = Layer.succeed(History, { end: () => stuck, runs: stuck })
       yield* Effect.gen(function* () {
-        yield* Effect.forkDaemon(run(Effect.succeed("done")))
+        yield* Effect.forkDaemon(run(Effect.succeed(done)))
         yield* TestClock.adjust("60 seconds")
         assert.strictEqual(yield* Ref.get(left), "")
         yield* TestClock.adjust("6 seconds")
@@ -136,9 +137,9 @@ describe("a run that hangs in the kernel", () => {
     Effect.gen(function* () {
       const { layer, left, sent } = yield* setUp
       yield* Effect.gen(function* () {
-        const fiber = yield* Effect.fork(run(Effect.succeed("done")))
+        const fiber = yield* Effect.fork(run(Effect.succeed(done)))
         yield* TestClock.adjust("1 second")
-        assert.strictEqual(yield* Fiber.join(fiber), "done")
+        assert.strictEqual(yield* Fiber.join(fiber), done)
         yield* TestClock.adjust("1 day")
         assert.strictEqual(yield* Ref.get(left), "")
         assert.deepStrictEqual(
