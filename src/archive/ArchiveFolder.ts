@@ -6,6 +6,7 @@ import { type DueReason, describe, type FolderResult } from "../runs/ArchiveResu
 import { retryTransient } from "../runs/Retry.ts"
 import { shortened } from "../runs/Run.ts"
 import type { FolderName } from "../source/FolderName.ts"
+import * as LeftOut from "../source/LeftOut.ts"
 import { TreeError } from "../source/List.ts"
 import type { Compare, Manifest } from "../source/Manifest.ts"
 import { type SourceView, snapshotName } from "../source/SourceView.ts"
@@ -14,6 +15,7 @@ import type { FolderRecord, FolderState } from "../store/FolderState.ts"
 import * as Metadata from "../store/Metadata.ts"
 import { Store } from "../store/Store.ts"
 import { type Checksums, Hasher } from "../system/Hasher.ts"
+import { secondsOf } from "../text/Document.ts"
 import { display, fromText } from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
 import type { SnapshotHandle } from "../zfs/Zfs.ts"
@@ -55,7 +57,7 @@ export const failFolder = Effect.fnUntraced(
           Effect.as(Effect.logWarning(`cannot note the failure: ${cause.message}`), false)
         )
       )
-    return { _tag: "Failed", folder, error, recorded } satisfies FolderResult
+    return { folder, result: "failed", error, recorded } satisfies FolderResult
   },
   (effect, _run, folder) => Effect.annotateLogs(effect, "folder", folder)
 )
@@ -152,7 +154,7 @@ const attempt = Effect.fnUntraced(function* (
   const prepared = yield* prepare(context, candidate, shown)
   if ("unchanged" in prepared) {
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")
-    return { _tag: "Unchanged", folder, state: prepared.unchanged } satisfies FolderResult
+    return { folder, result: "unchanged", state: prepared.unchanged } satisfies FolderResult
   }
   const { manifest, previous, reason, report, checksums, staging } = prepared
 
@@ -165,24 +167,24 @@ const attempt = Effect.fnUntraced(function* (
     yield* Effect.logInfo(
       `unchanged: archived again (${reason}), and its archive has the same bytes as before`
     )
-    return { _tag: "Unchanged", folder, state } satisfies FolderResult
+    return { folder, result: "unchanged", state } satisfies FolderResult
   }
 
   const result: FolderResult = {
-    _tag: "Archived",
     folder,
+    result: "archived",
     reason,
     files: manifest.files,
     bytes: manifest.bytes,
-    zipSize: report.zipSize,
-    copied: report.copiedFiles,
-    leftOut: manifest.leftOut,
-    millis: (yield* Clock.currentTimeMillis) - started,
+    zip_bytes: report.zipSize,
+    copied_files: report.copiedFiles,
+    left_out: manifest.leftOut ?? LeftOut.nothing,
+    seconds: secondsOf((yield* Clock.currentTimeMillis) - started),
     rotated: published.rotated,
     ...(published.same === true ? { same: true as const } : {}),
     sha256: checksums.sha256,
-    rehearsed: published.rehearsed ?? false,
-    ...(published.rehearsed === true ? {} : { archivedAt: metadata.created_at_utc })
+    dry_run: published.rehearsed ?? false,
+    ...(published.rehearsed === true ? {} : { archived_at_utc: metadata.created_at_utc })
   }
   yield* Effect.logInfo(describe(result))
   return result

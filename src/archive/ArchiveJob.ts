@@ -115,7 +115,7 @@ export const detectChanges = Effect.fnUntraced(function* (
     const mounted = isGraftedAsBefore(record?.state ?? {}, view, folder)
     const verdict = blocked.has(folder) ? "changed" : shown === "unchanged" && !mounted ? "unknown" : shown
     const decision = decide({ record, verdict, known: known.archives[folder], force: asked.force })
-    if (decision._tag === "Unchanged") unchanged.push({ ...decision, folder })
+    if (decision._tag === "Unchanged") unchanged.push({ folder, result: "unchanged", state: decision.state })
     else candidates.push({ folder, decision, hadFiles: hadFiles(record) })
   }
   const missing = asked.folders.filter((folder) => !folders.includes(folder) && !brokenFolders.has(folder))
@@ -137,7 +137,7 @@ const noSuchFolder = Effect.fnUntraced(
   function* (folder: FolderName) {
     const error = "there is no such folder in the source"
     yield* Effect.logError(error)
-    return { _tag: "Failed", folder, error, recorded: true, absent: true } satisfies FolderResult
+    return { folder, result: "failed", error, recorded: true, absent: true } satisfies FolderResult
   },
   (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
 )
@@ -323,7 +323,7 @@ const advance = Effect.fnUntraced(function* (
 ) {
   const base = snapshot.view.snapshot
   if (base === undefined || options.folders.length > 0) return
-  if (results.some((result) => result._tag === "Failed" && !result.recorded)) return
+  if (results.some((result) => result.result === "failed" && !result.recorded)) return
   const store = yield* Store
   const zfs = yield* Zfs
   const kept = (cursor === undefined ? [] : [cursor.base, ...cursor.kept]).slice(0, config.snapshot_keep)
@@ -334,9 +334,9 @@ const advance = Effect.fnUntraced(function* (
     kept,
     archives: Object.fromEntries(
       results.flatMap((result) =>
-        result._tag === "Failed"
+        result.result === "failed"
           ? []
-          : [[result.folder, result._tag === "Unchanged" ? result.state.zip_sha256 : result.sha256]]
+          : [[result.folder, result.result === "unchanged" ? result.state.zip_sha256 : result.sha256]]
       )
     ),
     run: options.run,
@@ -381,9 +381,9 @@ const finish = Effect.fnUntraced(function* (
   const summary = summarize({
     run: options.run,
     source: view.label,
-    startedAt: utcSeconds(started),
+    started_at_utc: utcSeconds(started),
     seconds: (now - started) / 1000,
-    results
+    folders: results
   })
   yield* Effect.logInfo(totals(summary))
   return summary

@@ -186,19 +186,13 @@ export const showRun = Effect.fnUntraced(function* (
       ),
       ended: (result) =>
         Effect.sync(() => {
-          endedAs[result._tag](run, name)
+          run[result.result](name)
           showWhole(run.now())
         })
     } satisfies FolderProgress
   })
   return { folder } satisfies RunProgress
 })
-
-const endedAs = {
-  Archived: ({ archived }, folder) => archived(folder),
-  Failed: ({ failed }, folder) => failed(folder),
-  Unchanged: ({ unchanged }, folder) => unchanged(folder)
-} satisfies Record<FolderResult["_tag"], (run: ReturnType<typeof makeRunFigures>, folder: FolderName) => void>
 
 const ignored = Effect.succeed(() => {})
 const unseen: FolderProgress = {

@@ -2,168 +2,8 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import * as LeftOut from "../source/LeftOut.ts"
 import type { FolderState } from "../store/FolderState.ts"
-import {
-  countField,
-  document,
-  flag,
-  instant,
-  seconds,
-  secondsOf,
-  text,
-  undelivered
-} from "../text/Document.ts"
+import { countField, document, flag, instant, seconds, text, undelivered } from "../text/Document.ts"
 import { bytes, count, duration } from "../text/Text.ts"
-
-/** What became of one folder in a run. */
-export type FolderResult =
-  | {
-      readonly _tag: "Archived"
-      readonly folder: FolderName
-      readonly reason: DueReason
-      readonly files: number
-      /** Uncompressed bytes. */
-      readonly bytes: number
-      readonly zipSize: number
-      /** Files that were taken from the archive before, in compressed form. */
-      readonly copied: number
-      /** What lies in the folder and is in no archive. */
-      readonly leftOut?: LeftOut.LeftOut | undefined
-      readonly millis: number
-      /** The archive before is now `ABCD.prev.zip`. */
-      readonly rotated: boolean
-      /** It has the bytes of the archive before, which therefore did not become the previous one. */
-      readonly same?: true
-      /** Of the archive. */
-      readonly sha256: string
-      /** Nothing was written: a real run would do it. */
-      readonly rehearsed: boolean
-      /** FolderState.archived_at_utc of what was published. */
-      readonly archivedAt?: string
-    }
-  | {
-      readonly _tag: "Unchanged"
-      readonly folder: FolderName
-      /** What it was published with: that is still good. */
-      readonly state: FolderState
-    }
-  | {
-      readonly _tag: "Failed"
-      readonly folder: FolderName
-      readonly error: string
-      /** A failure record was written, so the folder stays due whatever the cursor says. */
-      readonly recorded: boolean
-      /** It was asked for, and is not in the source: perhaps its name was only mistyped. */
-      readonly absent?: true
-    }
-
-/** A whole run. */
-export interface RunSummary {
-  readonly run: string
-  /** SourceView.label. */
-  readonly source: string
-  /** UTC, to the second. */
-  readonly startedAt: string
-  readonly results: ReadonlyArray<FolderResult>
-  readonly archived: number
-  /** Nothing was written: the archived ones are those that a real run would archive. */
-  readonly rehearsed: boolean
-  readonly unchanged: number
-  readonly failed: number
-  /** Uncompressed bytes archived. */
-  readonly bytes: number
-  /** Bytes of the archives written. */
-  readonly zipBytes: number
-  readonly seconds: number
-  /** Why a message about it could not be delivered, once that was tried. */
-  readonly undelivered?: string
-}
-
-/** Counts and sums of a run's results, which come out in order of folder. */
-export const summarize = (options: {
-  readonly run: string
-  readonly source: string
-  readonly startedAt: string
-  readonly seconds: number
-  readonly results: ReadonlyArray<FolderResult>
-}): RunSummary => {
-  const archived = options.results.filter((result) => result._tag === "Archived")
-  return {
-    ...options,
-    results: [...options.results].sort((a, b) => (a.folder < b.folder ? -1 : a.folder > b.folder ? 1 : 0)),
-    archived: archived.length,
-    rehearsed: archived.some((result) => result.rehearsed),
-    unchanged: options.results.filter((result) => result._tag === "Unchanged").length,
-    failed: options.results.filter((result) => result._tag === "Failed").length,
-    bytes: archived.reduce((sum, result) => sum + result.bytes, 0),
-    zipBytes: archived.reduce((sum, result) => sum + result.zipSize, 0)
-  }
-}
-
-/** `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed; 10 files copied from the archive before)`: what became of one folder, for the log. */
-export const describe = (result: FolderResult): string => {
-  switch (result._tag) {
-    case "Archived": {
-      const leftOut = LeftOut.describe(result.leftOut ?? LeftOut.nothing)
-      const without = leftOut === undefined ? "" : `; ${leftOut}`
-      const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
-      return result.rehearsed
-        ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}${without}`
-        : `archived ${what} in ${bytes(result.zipSize)}, ${duration(result.millis)} (${result.reason}${result.copied > 0 ? `; ${count(result.copied, "file")} copied from the archive before` : ""}${result.same === true ? `; the same bytes as before, so the previous archive stays` : ""})${without}`
-    }
-    case "Unchanged":
-      return "unchanged"
-    case "Failed":
-      return result.error
-  }
-}
-
-/** `3 archived, 11 unchanged, 0 failed; 1.2 GiB in 400 MiB, 12 s`: the last line of a run. */
-export const totals = (summary: RunSummary): string => {
-  const counts = `${summary.archived} ${summary.rehearsed ? "would be archived" : "archived"}, ${summary.unchanged} unchanged, ${summary.failed} failed`
-  if (summary.archived === 0) return `${counts}; ${duration(summary.seconds * 1000)}`
-  const size = summary.rehearsed
-    ? bytes(summary.bytes)
-    : `${bytes(summary.bytes)} in ${bytes(summary.zipBytes)}`
-  return `${counts}; ${size}, ${duration(summary.seconds * 1000)}`
-}
-
-/** The document of `run --json`. */
-export const documentOf = (summary: RunSummary, dryRun: boolean): RunDocument => ({
-  version: 1,
-  dry_run: dryRun,
-  run: summary.run,
-  source: summary.source,
-  started_at_utc: summary.startedAt,
-  seconds: Math.max(0, summary.seconds),
-  archived: summary.archived,
-  unchanged: summary.unchanged,
-  failed: summary.failed,
-  bytes: summary.bytes,
-  zip_bytes: summary.zipBytes,
-  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
-  folders: summary.results.map(folderDocument)
-})
-
-const folderDocument = (result: FolderResult): RunDocument["folders"][number] => {
-  switch (result._tag) {
-    case "Archived":
-      return {
-        folder: result.folder,
-        result: "archived",
-        reason: result.reason,
-        files: result.files,
-        bytes: result.bytes,
-        zip_bytes: result.zipSize,
-        copied_files: result.copied,
-        left_out: result.leftOut ?? LeftOut.nothing,
-        seconds: secondsOf(result.millis)
-      }
-    case "Unchanged":
-      return { folder: result.folder, result: "unchanged" }
-    case "Failed":
-      return { folder: result.folder, result: "failed", error: result.error }
-  }
-}
 
 /** What became of one folder. */
 const RunFolder = Schema.Union(
@@ -207,6 +47,90 @@ export const RunDocument = document({
   folders: Schema.Array(RunFolder)
 })
 export type RunDocument = typeof RunDocument.Type
+
+/** One folder, as `run --json` prints it, with what the next steps of the run need. */
+export type FolderResult =
+  | (FolderDocument & {
+      readonly result: "archived"
+      readonly reason: DueReason
+      /** The archive before is now `ABCD.prev.zip`. */
+      readonly rotated: boolean
+      /** It has the bytes of the archive before, which therefore did not become the previous one. */
+      readonly same?: true
+      /** Of the archive. */
+      readonly sha256: string
+      /** Nothing was written: a real run would do it. */
+      readonly dry_run: boolean
+      /** FolderState.archived_at_utc of what was published. */
+      readonly archived_at_utc?: string
+    })
+  | (FolderDocument & {
+      readonly result: "unchanged"
+      /** What it was published with: that is still good. */
+      readonly state: FolderState
+    })
+  | (FolderDocument & {
+      readonly result: "failed"
+      /** A failure record was written, so the folder stays due whatever the cursor says. */
+      readonly recorded: boolean
+      /** The user named it, and it is not in the source: perhaps its name was only mistyped. */
+      readonly absent?: true
+    })
+
+type FolderDocument = RunDocument["folders"][number]
+
+/** A whole run. Whether it is a dry run is for the caller to add. */
+export interface RunSummary extends Omit<RunDocument, "dry_run" | "folders"> {
+  /** In order of name. */
+  readonly folders: ReadonlyArray<FolderResult>
+}
+
+/** Counts and sums of a run's results. */
+export const summarize = ({
+  folders,
+  seconds: time,
+  ...run
+}: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders">): RunSummary => {
+  const archived = folders.filter((folder) => folder.result === "archived")
+  return {
+    version: 1,
+    ...run,
+    seconds: Math.max(0, time),
+    archived: archived.length,
+    unchanged: folders.filter(({ result }) => result === "unchanged").length,
+    failed: folders.filter(({ result }) => result === "failed").length,
+    bytes: archived.reduce((sum, { bytes: size }) => sum + size, 0),
+    zip_bytes: archived.reduce((sum, { zip_bytes }) => sum + zip_bytes, 0),
+    folders: [...folders].sort((a, b) => (a.folder < b.folder ? -1 : a.folder > b.folder ? 1 : 0))
+  }
+}
+
+/** `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed; 10 files copied from the archive before)`: what became of one folder, for the log. */
+export const describe = (result: FolderResult): string => {
+  switch (result.result) {
+    case "archived": {
+      const leftOut = LeftOut.describe(result.left_out)
+      const without = leftOut === undefined ? "" : `; ${leftOut}`
+      const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
+      return result.dry_run
+        ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}${without}`
+        : `archived ${what} in ${bytes(result.zip_bytes)}, ${duration(result.seconds * 1000)} (${result.reason}${result.copied_files > 0 ? `; ${count(result.copied_files, "file")} copied from the archive before` : ""}${result.same === true ? `; the same bytes as before, so the previous archive stays` : ""})${without}`
+    }
+    case "unchanged":
+      return "unchanged"
+    case "failed":
+      return result.error
+  }
+}
+
+/** `3 archived, 11 unchanged, 0 failed; 1.2 GiB in 400 MiB, 12 s`: the last line of a run. */
+export const totals = (summary: RunSummary): string => {
+  const dryRun = summary.folders.some((result) => result.result === "archived" && result.dry_run)
+  const counts = `${summary.archived} ${dryRun ? "would be archived" : "archived"}, ${summary.unchanged} unchanged, ${summary.failed} failed`
+  if (summary.archived === 0) return `${counts}; ${duration(summary.seconds * 1000)}`
+  const size = dryRun ? bytes(summary.bytes) : `${bytes(summary.bytes)} in ${bytes(summary.zip_bytes)}`
+  return `${counts}; ${size}, ${duration(summary.seconds * 1000)}`
+}
 
 /** Why a folder is archived in this run, in words for the log. */
 export type DueReason =

@@ -28,9 +28,15 @@ type JobName = Pick<Job, "name" | "direction" | "remote">
 
 /** The line of a run of the archive job. Folders that did not change are only counted. */
 export const archiveHistory = (end: RunEnd<RunSummary>, done: ReadonlyArray<FolderResult>): ArchiveRun => {
-  const { archived, bytes, failed, results, unchanged, zipBytes } =
+  const { archived, bytes, failed, folders, unchanged, zip_bytes } =
     end.summary ??
-    summarizeArchive({ run: end.run, source: "", startedAt: end.startedAt, seconds: 0, results: done })
+    summarizeArchive({
+      run: end.run,
+      source: "",
+      started_at_utc: end.started_at_utc,
+      seconds: 0,
+      folders: done
+    })
   return {
     ...endHistory(end),
     kind: "archive",
@@ -38,8 +44,8 @@ export const archiveHistory = (end: RunEnd<RunSummary>, done: ReadonlyArray<Fold
     unchanged,
     failed,
     bytes,
-    zip_bytes: zipBytes,
-    folders: results.flatMap(folderHistory)
+    zip_bytes,
+    folders: folders.flatMap(folderHistory)
   }
 }
 
@@ -51,7 +57,7 @@ export const replicationHistory = (
 ): ReplicationRun => {
   const { bytes, failed, nothingToSend, refused, results, sent, upToDate } =
     end.summary ??
-    summarizeReplication({ job, run: end.run, startedAt: end.startedAt, seconds: 0, results: done })
+    summarizeReplication({ job, run: end.run, startedAt: end.started_at_utc, seconds: 0, results: done })
   return {
     ...endHistory(end),
     kind: "replication",
@@ -69,12 +75,12 @@ export const replicationHistory = (
 }
 
 const folderHistory = (result: FolderResult): ReadonlyArray<HistoryFolder> => {
-  switch (result._tag) {
-    case "Archived":
+  switch (result.result) {
+    case "archived":
       return [{ folder: result.folder, ...archivedFigures(result) }]
-    case "Unchanged":
+    case "unchanged":
       return []
-    case "Failed":
+    case "failed":
       return [{ folder: result.folder, result: "failed", error: shortened(result.error) }]
   }
 }
@@ -94,13 +100,10 @@ const datasetHistory = (result: DatasetResult): ReadonlyArray<HistoryDataset> =>
   }
 }
 
-const endHistory = (end: RunEnd<unknown>) => ({
+const endHistory = ({ error, summary: _, ...end }: RunEnd<unknown>) => ({
   version: 1 as const,
-  run: end.run,
-  started_at_utc: end.startedAt,
-  seconds: end.seconds,
-  outcome: end.outcome,
-  ...(end.error === undefined ? {} : { error: shortened(end.error) })
+  ...end,
+  ...(error === undefined ? {} : { error: shortened(error) })
 })
 
 /** The state of the archive job. A folder that a whole run did not find is gone from the source, and is left out. */
@@ -109,16 +112,18 @@ export const nextArchiveState = (
   end: RunEnd<RunSummary>,
   options: { readonly whole: boolean; readonly done: ReadonlyArray<FolderResult> }
 ): ArchiveStanding => {
-  const results = end.summary?.results ?? options.done
+  const results = end.summary?.folders ?? options.done
   const earlier = before?.kind === "archive" ? before : undefined
   const known = new Map(earlier?.folders.map((folder) => [folder.folder, folder]))
   const kept = end.summary !== undefined && options.whole ? [] : known
   const worked = results
-    .filter((result) => result._tag !== "Failed" || result.absent !== true)
-    .map((result) => [result.folder, nextFolder(known.get(result.folder), result, end.startedAt)] as const)
+    .filter((result) => result.result !== "failed" || result.absent !== true)
+    .map(
+      (result) => [result.folder, nextFolder(known.get(result.folder), result, end.started_at_utc)] as const
+    )
   const figures = {
-    bytes: results.reduce((sum, result) => sum + (result._tag === "Archived" ? result.bytes : 0), 0),
-    failures: results.filter(({ _tag }) => _tag === "Failed").length
+    bytes: results.reduce((sum, result) => sum + (result.result === "archived" ? result.bytes : 0), 0),
+    failures: results.filter(({ result }) => result === "failed").length
   }
   return {
     ...nextJob(earlier, end, figures, options.whole),
@@ -142,7 +147,7 @@ export const nextReplicationState = (
       : undefined
   const known = new Map(earlier?.datasets.map((dataset) => [dataset.dataset, dataset]))
   const worked = (summary?.results ?? done).map((result) =>
-    nextDataset(known.get(result.dataset), result, end.startedAt)
+    nextDataset(known.get(result.dataset), result, end.started_at_utc)
   )
   const named = new Set(worked.map(({ dataset }) => dataset))
   const kept = summary === undefined ? [...known.values()].filter(({ dataset }) => !named.has(dataset)) : []
@@ -206,10 +211,10 @@ const nextJob = (
   { bytes, failures }: { readonly bytes: number; readonly failures: number },
   whole: boolean
 ) => {
-  const success = end.outcome === "ok" && whole ? end.startedAt : before?.last_success_utc
+  const success = end.outcome === "ok" && whole ? end.started_at_utc : before?.last_success_utc
   const stuck =
     end.outcome === "not_started"
-      ? (before?.not_started_since_utc ?? end.startedAt)
+      ? (before?.not_started_since_utc ?? end.started_at_utc)
       : end.summary === undefined
         ? before?.not_started_since_utc
         : undefined
@@ -231,21 +236,21 @@ const nextFolder = (
 ): FolderStanding => {
   const { error: _, ...kept } = before ?? {}
   const attempt = { ...kept, folder: result.folder, last_attempt_utc: startedAt }
-  switch (result._tag) {
-    case "Archived":
+  switch (result.result) {
+    case "archived":
       return {
         ...attempt,
         ...archivedFigures(result),
         last_success_utc: startedAt,
-        ...(result.archivedAt === undefined ? {} : { archived_at_utc: result.archivedAt })
+        ...(result.archived_at_utc === undefined ? {} : { archived_at_utc: result.archived_at_utc })
       }
-    case "Unchanged": {
+    case "unchanged": {
       // The run that archived it may have been killed before it could write these.
       const { archived_at_utc, bytes, files, zip_size: zip_bytes } = result.state
       const success = { result: "unchanged" as const, last_success_utc: startedAt }
       return { ...attempt, ...success, archived_at_utc, files, bytes, zip_bytes }
     }
-    case "Failed":
+    case "failed":
       return { ...attempt, result: "failed", error: shortened(result.error) }
   }
 }
@@ -278,18 +283,14 @@ const nextDataset = (
   }
 }
 
+/** The figures that history and state keep of a folder. */
 const archivedFigures = ({
   bytes,
   files,
-  millis,
-  zipSize
-}: FolderResult & { readonly _tag: "Archived" }) => ({
-  result: "archived" as const,
-  files,
-  bytes,
-  zip_bytes: zipSize,
-  seconds: secondsOf(millis)
-})
+  result,
+  seconds,
+  zip_bytes
+}: FolderResult & { readonly result: "archived" }) => ({ result, files, bytes, zip_bytes, seconds })
 
 const sentFigures = ({ bytes, millis }: DatasetResult & { readonly _tag: "Sent" }) => ({
   result: "sent" as const,

@@ -22,7 +22,7 @@ export const archiveMessages = (
 ): RunMessages<Archive.RunSummary> => ({
   failing: archiveFailures,
   // A folder that a whole run does not name is no longer in the source.
-  covers: ({ results }, name) => whole || results.some(({ folder }) => folder === name),
+  covers: ({ folders }, name) => whole || folders.some(({ folder }) => folder === name),
   reportOf: (summary) => report(archiveFailures(summary), Archive.totals(summary)),
   ofFailure: (message) => ofFailure(host, notifyOn, { run, message, what: "archived" }),
   ofKilled: (message) => ofKilled(host, notifyOn, { run, message }),
@@ -30,15 +30,15 @@ export const archiveMessages = (
   ofSummary: (summary) =>
     ofSummary(notifyOn, {
       bad: archiveFailures(summary),
-      failed: `zipper: ${summary.failed} of ${summary.results.length} folders failed on ${host}`,
+      failed: `zipper: ${summary.failed} of ${summary.folders.length} folders failed on ${host}`,
       succeeded: `zipper: all well on ${host}`,
       end: [Archive.totals(summary), `run ${run}, ${plain(summary.source)}`]
     })
 })
 
-const archiveFailures = ({ results }: Archive.RunSummary) =>
-  results.flatMap((result) =>
-    result._tag === "Failed" ? [{ name: result.folder, reason: result.error }] : []
+const archiveFailures = ({ folders }: Archive.RunSummary) =>
+  folders.flatMap((result) =>
+    result.result === "failed" ? [{ name: result.folder, reason: result.error }] : []
   )
 
 /** The messages of a run of a replication job. */

@@ -7,7 +7,7 @@ export interface RunEnd<A> {
   /** Short id of the run. */
   readonly run: string
   /** UTC, to the second. */
-  readonly startedAt: string
+  readonly started_at_utc: string
   readonly seconds: number
   readonly outcome: Outcome
   /** Why it could not begin, or broke off as a whole. */

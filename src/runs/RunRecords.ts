@@ -65,7 +65,7 @@ const recordKilled = Effect.fnUntraced(function* <A, I>(
   yield* Effect.logWarning(`the run of ${started_at_utc} (${run}): ${error}`)
   const end = {
     run,
-    startedAt: started_at_utc,
+    started_at_utc,
     seconds: 0,
     outcome: "interrupted" as const,
     error,
@@ -97,7 +97,7 @@ export const endOf = Effect.fnUntraced(function* <A, I, E>(
   const now = yield* Clock.currentTimeMillis
   const end: RunEnd<A> = {
     run,
-    startedAt: utcSeconds(started),
+    started_at_utc: utcSeconds(started),
     // The clock may have been set back meanwhile.
     seconds: Math.max(0, now - started) / 1000,
     ...Exit.match(exit, {

@@ -40,11 +40,11 @@ describe("the archive job", () => {
   it.effect("archives every folder the first time, then those that changed", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged("EFGH") } })
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH archived"])
       yield* TestClock.adjust("1 hour")
       kit.tree["EFGH"] = { "b/c.txt": { content: "three" } }
       const second = yield* kit.run()
-      assert.deepStrictEqual(short(second.results), ["ABCD Unchanged", "EFGH Archived"])
+      assert.deepStrictEqual(short(second.folders), ["ABCD unchanged", "EFGH archived"])
       assert.deepStrictEqual([second.archived, second.unchanged, second.failed], [1, 1, 0])
       const { published } = yield* Ref.get(kit.store)
       assert.isDefined(published.get(folder("EFGH"))?.previous)
@@ -64,7 +64,7 @@ describe("the archive job", () => {
         })
       ]
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(short(summary.folders), ["ABCD failed", "EFGH archived"])
       const { calls, published } = yield* Ref.get(kit.store)
       assert.isFalse(published.has(folder("ABCD")))
       assert.notInclude(calls, "publish ABCD")
@@ -77,7 +77,7 @@ describe("the archive job", () => {
       const kit = yield* makeKit(twoFolders())
       yield* kit.run()
       kit.tree["ABCD"] = { "a.txt": { content: "eno" }, "new.txt": { content: "" } }
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
     })
   )
 
@@ -86,7 +86,7 @@ describe("the archive job", () => {
       const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
       kit.archiver.failures["ABCD"] = [unreadable(false)]
       const first = yield* kit.run()
-      assert.deepStrictEqual(short(first.results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(short(first.folders), ["ABCD failed", "EFGH archived"])
       assert.strictEqual(first.failed, 1)
       const [message] = yield* Ref.get(kit.sent)
       assert.include(message?.title, "1 of 2 folders failed on nas")
@@ -94,9 +94,9 @@ describe("the archive job", () => {
       assert.include(kit.lines, "ERROR ABCD: cannot read a.txt: permission denied (EACCES)")
 
       const second = yield* kit.run()
-      assert.deepStrictEqual(short(second.results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short(second.folders), ["ABCD archived", "EFGH unchanged"])
       assert.strictEqual((yield* Ref.get(kit.store)).failures.size, 0)
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged", "EFGH unchanged"])
     })
   )
 
@@ -147,11 +147,11 @@ describe("the archive job", () => {
             : Effect.sync(() => events.push("EFGH began"))
       })
       const summary = yield* patiently(kit.run({}, { max_workers: 1 }))
-      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(short(summary.folders), ["ABCD failed", "EFGH archived"])
       assert.deepStrictEqual(events, ["ABCD ended", "EFGH began"], "the work went on in the background")
       assert.strictEqual((yield* Ref.get(kit.store)).staged.size, 0)
-      const [failure] = summary.results
-      assert.include(failure?._tag === "Failed" ? failure.error : "", "60 s (task_timeout_seconds)")
+      const [failure] = summary.folders
+      assert.include(failure?.result === "failed" ? failure.error : "", "60 s (task_timeout_seconds)")
     })
   )
 
@@ -161,7 +161,7 @@ describe("the archive job", () => {
         before: (name) => (name === "ABCD" ? Effect.die(new Error("a bug")) : Effect.void)
       })
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(short(summary.folders), ["ABCD failed", "EFGH archived"])
       assert.isTrue((yield* Ref.get(kit.store)).failures.has(folder("ABCD")))
       assert.include((yield* Ref.get(kit.sent))[0]?.message, "internal error: a bug")
     })
@@ -208,7 +208,7 @@ describe("the archive job", () => {
           [folder("EFGH"), 7]
         ])
       }))
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH archived"])
       const lost = "the archive of ABCD that was published is gone from the target; a new one is made"
       assert.include(kit.lines, `ERROR ${lost}`)
     })
@@ -229,9 +229,9 @@ describe("the archive job", () => {
         assert.isDefined(cursor)
         yield* Ref.set(kit.store, { ...emptyStore, cursor: frozen ? cursor : undefined })
         if (frozen) yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map() }))
-        const { results } = yield* kit.run()
+        const { folders } = yield* kit.run()
         assert.deepStrictEqual(
-          [...new Set(results.map((result) => result._tag === "Archived" && result.reason))],
+          [...new Set(folders.map((folder) => folder.result === "archived" && folder.reason))],
           ["its archive is missing"]
         )
         assert.deepStrictEqual(
@@ -252,8 +252,8 @@ describe("what is compared without a diff", () => {
       yield* kit.run()
       kit.tree["ABCD"] = { "a.txt": { content: "eno", ctime: -2_000_000 } }
       const byMtime = yield* kit.run({}, { compare: "mtime" })
-      assert.deepStrictEqual(short(byMtime.results), ["ABCD Unchanged", "EFGH Unchanged"])
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short(byMtime.folders), ["ABCD unchanged", "EFGH unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
     })
   )
 
@@ -262,8 +262,8 @@ describe("what is compared without a diff", () => {
       const kit = yield* makeKit(twoFolders())
       yield* kit.run()
       kit.tree["ABCD"] = { "a.txt": { content: "one", mode: 0o100600 } }
-      const { results } = yield* kit.run({}, { compare: "mtime" })
-      assert.deepStrictEqual(short(results), ["ABCD Archived", "EFGH Unchanged"])
+      const { folders: results } = yield* kit.run({}, { compare: "mtime" })
+      assert.deepStrictEqual(short(results), ["ABCD archived", "EFGH unchanged"])
     })
   )
 
@@ -275,7 +275,7 @@ describe("what is compared without a diff", () => {
         yield* kit.run()
         // Through a memory map: neither size nor times tell.
         yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+        assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged"])
         assert.lengthOf(kit.archiver.archived, 2)
         assert.isUndefined((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.previous)
         assert.isTrue(
@@ -295,7 +295,7 @@ describe("what is compared without a diff", () => {
       yield* kit.run()
       kit.archiver.failures["ABCD"] = [unreadable(false)]
       yield* kit.run({ force: true })
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived"])
       yield* kit.run({ force: true })
       const sets = (yield* Ref.get(kit.store)).published.get(folder("ABCD"))
       assert.deepStrictEqual([sets?.previous?.state.bytes, sets?.current.state.bytes], [3, 6])
@@ -311,15 +311,15 @@ describe("what is missing", () => {
       yield* kit.run()
       kit.tree["ABCD"] = { b: "directory" }
       for (const asked of [{}, { force: true }, { folders: ["ABCD"] }]) {
-        const { results } = yield* kit.run(asked)
-        assert.include(short(results), "ABCD Failed")
+        const { folders: results } = yield* kit.run(asked)
+        assert.include(short(results), "ABCD failed")
         const [failed] = results
-        assert.include(failed?._tag === "Failed" ? failed.error : "", "zipper run --force --folder ABCD")
+        assert.include(failed?.result === "failed" ? failed.error : "", "zipper run --force --folder ABCD")
       }
       assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.current.state.files, 1)
       const accepted = yield* kit.run({ force: true, folders: ["ABCD"] })
-      assert.deepStrictEqual(short(accepted.results), ["ABCD Archived"])
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+      assert.deepStrictEqual(short(accepted.folders), ["ABCD archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged", "EFGH unchanged"])
     })
   )
 
@@ -330,11 +330,11 @@ describe("what is missing", () => {
       delete kit.tree["ABCD"]
       kit.tree["ABCD -> elsewhere"] = {}
       for (const asked of [{}, { folders: ["ABCD"], force: true }]) {
-        const { results } = yield* kit.run(asked)
+        const { folders: results } = yield* kit.run(asked)
         const [failed] = results
-        assert.include(failed?._tag === "Failed" ? failed.error : "", "symbolic link")
+        assert.include(failed?.result === "failed" ? failed.error : "", "symbolic link")
         assert.lengthOf(
-          results.filter((result) => result._tag === "Failed"),
+          results.filter((result) => result.result === "failed"),
           1
         )
       }
@@ -385,8 +385,8 @@ describe("snapshots and the cursor", () => {
       yield* kit.run()
       kit.tree["ABCD"] = { "a.txt": { content: "second" } }
       // Chosen folders move no cursor, just as a run that is stopped: zfs diff will tell of this change again.
-      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).results), ["ABCD Archived"])
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).folders), ["ABCD archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged", "EFGH unchanged"])
       const sets = (yield* Ref.get(kit.store)).published.get(folder("ABCD"))
       assert.notStrictEqual(
         sets?.current.state.manifest_sha256,
@@ -394,7 +394,7 @@ describe("snapshots and the cursor", () => {
         "the previous version was rotated out by a copy of the current one"
       )
       kit.tree["ABCD"] = { "a.txt": { content: "third" } }
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
     })
   )
 
@@ -407,7 +407,7 @@ describe("snapshots and the cursor", () => {
         kit.tree["ABCD"] = { "a.txt": { content: "second", ctime: 1 } }
         yield* kit.run({ folders: ["ABCD"] })
         kit.tree["ABCD"] = { "a.txt": { content: "SECOND", ctime: 2 } }
-        assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+        assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
       })
   )
 
@@ -425,7 +425,7 @@ describe("snapshots and the cursor", () => {
         )
       }))
       kit.tree["ABCD"] = { "a.txt": { content: "eno", ctime: 1 } }
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
     })
   )
 
@@ -440,15 +440,15 @@ describe("snapshots and the cursor", () => {
       yield* kit.run({ folders: ["ABCD"] })
       kit.zfs.evidence = onlyChanged()
       kit.tree["ABCD"] = twoFolders().ABCD
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
       // The target's folder is put back from a backup: older than the cursor.
       kit.tree["ABCD"] = { "a.txt": { content: "newest" } }
       kit.zfs.evidence = onlyChanged("ABCD")
       yield* kit.run()
       yield* Ref.update(kit.store, (store) => ({ ...store, published: atCursor.published }))
       kit.zfs.evidence = onlyChanged()
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged", "EFGH unchanged"])
     })
   )
 
@@ -456,7 +456,7 @@ describe("snapshots and the cursor", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit(twoFolders())
       const summary = yield* kit.run({ folders: ["EFGH", "NONE"] })
-      assert.deepStrictEqual(short(summary.results), ["EFGH Archived", "NONE Failed"])
+      assert.deepStrictEqual(short(summary.folders), ["EFGH archived", "NONE failed"])
       const { cursor, failures } = yield* Ref.get(kit.store)
       assert.isUndefined(cursor)
       assert.strictEqual(failures.size, 0)
@@ -515,7 +515,7 @@ describe("snapshots and the cursor", () => {
       kit.tree["EFGH"] = tree.EFGH
       const { fromText } = yield* Effect.promise(() => import("../../src/text/RawPath.ts"))
       kit.zfs.blocked = [{ at: fromText("EFGH/sub"), reason: "locked" }]
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged", "EFGH Failed"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged", "EFGH failed"])
     })
   )
 })
@@ -596,7 +596,7 @@ describe("a run that cannot start", () => {
         }
       }))
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(short(summary.folders), ["ABCD failed", "EFGH archived"])
       assert.isTrue((yield* Ref.get(kit.store)).failures.has(folder("ABCD")))
     })
   )

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { describe as told } from "../../src/runs/ArchiveResult.ts"
+import * as LeftOut from "../../src/source/LeftOut.ts"
 import { identityOf, withResult } from "../../src/store/Verification.ts"
 import { ArchiveError } from "../../src/zip/ZipError.ts"
 import { folder, type JobKit, makeKit, short } from "../support/program/job.ts"
@@ -34,7 +35,7 @@ describe("a folder that changed", () => {
   it.effect("is archived from the archive before, which is handed on to publication", () =>
     Effect.gen(function* () {
       const kit = yield* changed
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived"])
       assert.lengthOf(kit.archiver.copied, 1)
       const { published } = yield* Ref.get(kit.store)
       const current = published.get(abcd)?.current
@@ -59,8 +60,11 @@ describe("a folder that changed", () => {
         ...standing,
         verified: new Map([[abcd, withResult(undefined, abcd, "current", found)]])
       }))
-      const [result] = (yield* kit.run()).results
-      assert.strictEqual(result?._tag === "Archived" ? result.reason : "", "verify found its archive damaged")
+      const [result] = (yield* kit.run()).folders
+      assert.strictEqual(
+        result?.result === "archived" ? result.reason : "",
+        "verify found its archive damaged"
+      )
       assert.deepStrictEqual(kit.archiver.copied, [])
     })
   )
@@ -68,7 +72,7 @@ describe("a folder that changed", () => {
   it.effect("is read and compressed as a whole with --force", () =>
     Effect.gen(function* () {
       const kit = yield* changed
-      assert.deepStrictEqual(short((yield* kit.run({ force: true })).results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run({ force: true })).folders), ["ABCD archived"])
       assert.lengthOf(kit.archiver.archived, 1)
       assert.lengthOf(kit.archiver.copied, 0)
     })
@@ -78,7 +82,7 @@ describe("a folder that changed", () => {
     Effect.gen(function* () {
       const kit = yield* changed
       kit.archiver.failures["ABCD"] = [failure("Previous", "cannot copy: input/output error (EIO)")]
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived"])
       assert.lengthOf(kit.archiver.archived, 1)
       assert.lengthOf(kit.archiver.copied, 0)
       assert.deepStrictEqual(warnings(kit), [
@@ -98,7 +102,7 @@ describe("a folder that changed", () => {
       Effect.gen(function* () {
         const kit = yield* changed
         kit.archiver.verifyFailures["ABCD"] = [failure(reason, "ABCD.zip is damaged at a")]
-        assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived"])
+        assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived"])
         assert.lengthOf(kit.archiver.archived, 2)
         assert.lengthOf(kit.archiver.copied, 1)
         assert.lengthOf(warnings(kit), 1)
@@ -115,8 +119,8 @@ describe("a folder that changed", () => {
       const kit = yield* changed
       const damaged = () => failure("Corrupt", "ABCD.zip is damaged at a")
       kit.archiver.verifyFailures["ABCD"] = [damaged(), damaged()]
-      const { results } = yield* kit.run()
-      assert.deepStrictEqual(short(results), ["ABCD Failed"])
+      const { folders: results } = yield* kit.run()
+      assert.deepStrictEqual(short(results), ["ABCD failed"])
       assert.lengthOf(warnings(kit), 1)
     })
   )
@@ -125,7 +129,7 @@ describe("a folder that changed", () => {
     Effect.gen(function* () {
       const kit = yield* changed
       kit.tree["ABCD"] = { a: { content: "one" } }
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged"])
       const { calls } = yield* Ref.get(kit.store)
       assert.lengthOf(
         calls.filter((call) => call === "previous ABCD"),
@@ -137,23 +141,24 @@ describe("a folder that changed", () => {
 
 describe("what is told of a folder", () => {
   const archived = {
-    _tag: "Archived",
     folder: abcd,
+    result: "archived",
     reason: "changed",
     files: 3,
     bytes: 1024,
-    zipSize: 512,
-    copied: 0,
-    millis: 400,
+    zip_bytes: 512,
+    copied_files: 0,
+    left_out: LeftOut.nothing,
+    seconds: 0.4,
     rotated: true,
     sha256: "0".repeat(64),
-    rehearsed: false
+    dry_run: false
   } as const
 
   it("says how many files were copied, where there are any", () => {
     assert.strictEqual(told(archived), "archived 3 files, 1.0 KiB in 512 B, 0.4 s (changed)")
     assert.strictEqual(
-      told({ ...archived, copied: 2 }),
+      told({ ...archived, copied_files: 2 }),
       "archived 3 files, 1.0 KiB in 512 B, 0.4 s (changed; 2 files copied from the archive before)"
     )
   })

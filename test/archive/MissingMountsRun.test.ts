@@ -29,12 +29,12 @@ describe("the snapshots of the child datasets in a folder", () => {
       kit.zfs.unheld = {
         ABCD: new ZfsError({ reason: "Unmounted", message: "it is not mounted", transient: false })
       }
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD failed", "EFGH unchanged"])
       assert.include(kit.lines.join("\n"), "ERROR ABCD: it is not mounted")
       assert.isTrue((yield* Ref.get(kit.store)).failures.has(folder("ABCD")))
       kit.zfs.unheld = {}
       kit.zfs.evidence = onlyChanged()
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Archived", "EFGH Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD archived", "EFGH unchanged"])
     })
   )
 })
@@ -52,8 +52,8 @@ describe("a place in a folder that was a mount of its own", () => {
       assert.deepStrictEqual(before?.current.state.mounts, ["disk"])
       kit.tree["ABCD"] = { disk: "directory", own: { content: "1" } }
       for (const force of [false, false, true]) {
-        const { results } = yield* kit.run({ force })
-        assert.include(short(results), "ABCD Failed")
+        const { folders: results } = yield* kit.run({ force })
+        assert.include(short(results), "ABCD failed")
       }
       assert.match(
         kit.lines.join("\n"),
@@ -62,7 +62,7 @@ describe("a place in a folder that was a mount of its own", () => {
       assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD")), before)
       // Mounted again, it is archived again.
       kit.tree["ABCD"] = mounted.ABCD
-      assert.include(short((yield* kit.run()).results), "ABCD Archived")
+      assert.include(short((yield* kit.run()).folders), "ABCD archived")
     })
   )
 
@@ -71,10 +71,10 @@ describe("a place in a folder that was a mount of its own", () => {
       const kit = yield* makeKit({ ...mounted })
       yield* kit.run()
       kit.tree["ABCD"] = { disk: "directory", own: { content: "1" } }
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed"])
-      const { results } = yield* kit.run({ force: true, folders: ["ABCD"] })
-      assert.deepStrictEqual(short(results), ["ABCD Archived"])
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD failed"])
+      const { folders: results } = yield* kit.run({ force: true, folders: ["ABCD"] })
+      assert.deepStrictEqual(short(results), ["ABCD archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged"])
     })
   )
 
@@ -83,19 +83,19 @@ describe("a place in a folder that was a mount of its own", () => {
       const graft = { at: RawPath.fromText("ABCD/disk"), root: RawPath.fromText("/x") }
       const kit = yield* makeKit({ ...mounted }, { zfs: { grafts: [graft], evidence: onlyChanged() } })
       yield* kit.run()
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged"])
       kit.zfs.grafts = []
       kit.tree["ABCD"] = { disk: "directory", "disk/file": { content: "only copy" }, own: { content: "1" } }
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD failed"])
       const other = yield* makeKit({ ABCD: { disk: "directory" } }, { zfs: { evidence: onlyChanged() } })
       yield* other.run()
       other.zfs.grafts = [graft]
       other.tree["ABCD"] = { disk: "mount" }
       // Its archive comes out the same; the state knows the mount from now on.
-      assert.deepStrictEqual(short((yield* other.run()).results), ["ABCD Unchanged"])
+      assert.deepStrictEqual(short((yield* other.run()).folders), ["ABCD unchanged"])
       other.zfs.grafts = []
       other.tree["ABCD"] = { disk: "directory" }
-      assert.deepStrictEqual(short((yield* other.run()).results), ["ABCD Failed"])
+      assert.deepStrictEqual(short((yield* other.run()).folders), ["ABCD failed"])
     })
   )
 
@@ -107,8 +107,8 @@ describe("a place in a folder that was a mount of its own", () => {
       })
       yield* kit.run()
       delete kit.tree["ABCD"]
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed", "EFGH Unchanged"])
-      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).results), ["ABCD Failed"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD failed", "EFGH unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).folders), ["ABCD failed"])
     })
   )
 })
@@ -118,13 +118,13 @@ describe("a folder of the target that is not mounted", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit(twoFolders())
       yield* Ref.update(kit.store, (store) => ({ ...store, unmounted: [folder("ABCD")] }))
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["ABCD Failed", "EFGH Archived"])
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD failed", "EFGH archived"])
       assert.notInclude((yield* Ref.get(kit.store)).calls, "stage ABCD")
       const other = yield* kit.run({ folders: ["EFGH"] })
-      assert.deepStrictEqual(short(other.results), ["EFGH Unchanged"])
-      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).results), ["ABCD Failed"])
+      assert.deepStrictEqual(short(other.folders), ["EFGH unchanged"])
+      assert.deepStrictEqual(short((yield* kit.run({ folders: ["ABCD"] })).folders), ["ABCD failed"])
       const accepted = yield* kit.run({ folders: ["ABCD"], force: true })
-      assert.deepStrictEqual(short(accepted.results), ["ABCD Archived"])
+      assert.deepStrictEqual(short(accepted.folders), ["ABCD archived"])
     })
   )
 })

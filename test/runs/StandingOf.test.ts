@@ -3,6 +3,7 @@ import { type FolderResult, summarize } from "../../src/runs/ArchiveResult.ts"
 import { nextArchiveState, nextReplicationState, withRecord } from "../../src/runs/JobStateOf.ts"
 import { type DatasetResult, summarize as replicated } from "../../src/runs/ReplicationResult.ts"
 import type { RunEnd } from "../../src/runs/Run.ts"
+import * as LeftOut from "../../src/source/LeftOut.ts"
 import type { FolderRecord, FolderState } from "../../src/store/FolderState.ts"
 import { folder } from "../support/program/job.ts"
 
@@ -33,10 +34,16 @@ const standingAfter = (
   result: FolderResult,
   before?: ReturnType<typeof nextArchiveState>
 ) => {
-  const summary = summarize({ run: "r", source: "s", startedAt, seconds: 1, results: [result] })
+  const summary = summarize({
+    run: "r",
+    source: "s",
+    started_at_utc: startedAt,
+    seconds: 1,
+    folders: [result]
+  })
   const end: RunEnd<typeof summary> = {
     run: "r",
-    startedAt,
+    started_at_utc: startedAt,
     seconds: 1,
     outcome: summary.failed === 0 ? "ok" : "failed",
     error: undefined,
@@ -46,25 +53,31 @@ const standingAfter = (
 }
 
 const archived = (archivedAt: string): FolderResult => ({
-  _tag: "Archived",
   folder: ABCD,
+  result: "archived",
   reason: "changed",
   files: 3,
   bytes: 1000,
-  zipSize: 400,
-  copied: 0,
-  millis: 5,
+  zip_bytes: 400,
+  copied_files: 0,
+  left_out: LeftOut.nothing,
+  seconds: 0.005,
   rotated: false,
   sha256: "0".repeat(64),
-  rehearsed: false,
-  archivedAt
+  dry_run: false,
+  archived_at_utc: archivedAt
 })
 const unchanged = (archivedAt: string): FolderResult => ({
-  _tag: "Unchanged",
   folder: ABCD,
+  result: "unchanged",
   state: state(archivedAt)
 })
-const failed: FolderResult = { _tag: "Failed", folder: ABCD, error: "cannot read x", recorded: true }
+const failed: FolderResult = {
+  folder: ABCD,
+  result: "failed",
+  error: "cannot read x",
+  recorded: true
+}
 
 const future = "2031-01-01T00:00:00Z"
 const today = "2025-01-10T12:00:00Z"
@@ -156,7 +169,7 @@ describe("nextReplicationState", () => {
     const outcome = summary.failed === 0 ? "ok" : "failed"
     return nextReplicationState(
       before,
-      { run: "r", startedAt, seconds: 1, outcome, error: undefined, summary },
+      { run: "r", started_at_utc: startedAt, seconds: 1, outcome, error: undefined, summary },
       job,
       []
     )

@@ -40,7 +40,7 @@ const historyOf = (end: RunEnd<object>): HistoryRun => ({
   version: 1,
   kind: "archive",
   run: end.run,
-  started_at_utc: end.startedAt,
+  started_at_utc: end.started_at_utc,
   seconds: end.seconds,
   outcome: end.outcome,
   ...(end.error === undefined ? {} : { error: end.error }),

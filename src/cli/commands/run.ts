@@ -1,7 +1,7 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { announcedJob } from "../../archive/runArchive.ts"
-import { documentOf, RunDocument } from "../../runs/ArchiveResult.ts"
+import { RunDocument } from "../../runs/ArchiveResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { applyProcessSettings, archiving, carriedOut, command, readConfig, warn } from "../command.ts"
 import { Stop } from "../exit.ts"
@@ -40,7 +40,7 @@ export const run = Command.make(
           logs: services.logs(config, id)
         })
       )
-      if (flags.json) yield* printDocument(RunDocument, documentOf(summary, flags.dryRun))
+      if (flags.json) yield* printDocument(RunDocument, { ...summary, dry_run: flags.dryRun })
       if (summary.failed > 0) return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
 ).pipe(

@@ -172,4 +172,4 @@ export const onlyChanged =
 
 /** Results in short: "ABCD Archived". */
 export const short = (results: ReadonlyArray<FolderResult>): ReadonlyArray<string> =>
-  results.map((result) => `${result.folder} ${result._tag}`)
+  results.map(({ folder, result }) => `${folder} ${result}`)
