@@ -6,7 +6,7 @@ import { type Alerts, type AlertsOf, recoveredOf } from "../runs/Alerts.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { telling } from "../runs/Messages.ts"
 import * as Announcement from "../runs/Notifications.ts"
-import { type PruneSummary, type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
+import { type PruneDocument, type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
 import { retryTransient, waitForLock } from "../runs/Retry.ts"
 import { PreflightError } from "../runs/Run.ts"
 import { utcSeconds } from "../store/Metadata.ts"
@@ -298,7 +298,7 @@ export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
         failing: failuresOf,
         covers: () => true,
         ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "pruned" }),
-        ofSummary: (summary: PruneSummary) => {
+        ofSummary: (summary: PruneDocument) => {
           const message = Announcement.ofPrune(host, notify_on, summary)
           const recovery = (before: Alerts, after: Alerts) =>
             Announcement.ofRecovery(host, notify_on, {
@@ -317,10 +317,10 @@ export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
 })
 
 // By replica: which snapshots are to go differs from run to run.
-const failuresOf = ({ results }: PruneSummary) =>
-  results.flatMap((result) => {
-    if (result._tag === "NotFound") return [{ name: result.dataset, reason: result.error }]
-    const [first] = result._tag === "Pruned" ? result.failed : []
+const failuresOf = ({ replicas }: PruneDocument) =>
+  replicas.flatMap((result) => {
+    if (result.result === "not_found") return [{ name: result.dataset, reason: result.error }]
+    const [first] = result.result === "failed" ? (result.failed ?? []) : []
     return first === undefined ? [] : [{ name: result.target, reason: first.error }]
   })
 
@@ -356,12 +356,12 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
         error === undefined ? [] : [{ snapshot, error }]
       )
       return {
-        _tag: "Pruned",
         dataset: source.name,
         target: target.name,
+        result: failed.length > 0 ? "failed" : "pruned",
         destroyed,
         kept: target.snapshots.length - destroyed.length,
-        failed
+        ...(failed.length > 0 ? { failed } : {})
       } satisfies ReplicaResult
     },
     (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
@@ -383,16 +383,17 @@ const destroy = (target: string, retries: number) => (snapshot: Snapshot) =>
     )
   )
 
-const spare = (dataset: string | undefined, target: string, reason: string) =>
+const spare = (dataset: string | null, target: string, reason: string) =>
   Effect.as(Effect.logWarning(`${target}: ${reason}`), {
-    _tag: "Spared",
     dataset,
     target,
-    reason
+    result: "left_alone",
+    reason,
+    destroyed: []
   } satisfies ReplicaResult)
 
 const spareOrphan = ({ name }: TargetDataset) =>
-  spare(undefined, name, "its source is gone: nothing of it is destroyed")
+  spare(null, name, "its source is gone: nothing of it is destroyed")
 
 // A name that nobody has is a mistake in the job, and a pool that fills up if nobody is told.
 const notFound = Effect.fnUntraced(function* (given: {
@@ -405,7 +406,13 @@ const notFound = Effect.fnUntraced(function* (given: {
   const replica = target === undefined ? "" : `, and no replica ${target} on ${label}`
   const error = given.error ?? `there is no such dataset on ${(yield* Sender).label}${replica}`
   yield* Effect.annotateLogs(Effect.logError(error), "dataset", dataset)
-  return { _tag: "NotFound", dataset, target, error } satisfies ReplicaResult
+  return {
+    dataset,
+    target: target ?? null,
+    result: "not_found",
+    error,
+    destroyed: []
+  } satisfies ReplicaResult
 })
 
 /** One that has no replica. It may be that there is none yet; where there are no `others` either, the place is wrong. */
@@ -415,7 +422,7 @@ const noReplica = (others: boolean) =>
     const reason = `there is no replica of it on ${label}: nothing is at ${target}, or it has no snapshot`
     if (!others) return yield* notFound({ dataset, target, error: reason })
     yield* Effect.annotateLogs(Effect.logWarning(reason), "dataset", dataset)
-    return { _tag: "NoReplica", dataset, target, reason } satisfies ReplicaResult
+    return { dataset, target, result: "no_replica", reason, destroyed: [] } satisfies ReplicaResult
   })
 
 const finish = Effect.fnUntraced(function* (
@@ -428,10 +435,10 @@ const finish = Effect.fnUntraced(function* (
   const summary = summarize({
     job,
     run: options.run,
-    startedAt: utcSeconds(started),
+    started_at_utc: utcSeconds(started),
     seconds: (now - started) / 1000,
-    results,
-    rehearsed: (yield* Receiver).rehearsal ?? false
+    replicas: results,
+    dry_run: (yield* Receiver).rehearsal ?? false
   })
   yield* Effect.logInfo(totals(summary))
   return summary

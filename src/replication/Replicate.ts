@@ -44,7 +44,7 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   const remarks = yield* remark(job, found)
   const missing = yield* Effect.forEach(found.missing, notThere(job))
   const worked = yield* eachDataset(job, options, found)
-  return yield* finish(job, options, started, { results: [...missing, ...worked], remarks })
+  return yield* finish(job, options, started, { datasets: [...missing, ...worked], remarks })
 }, Effect.scoped)
 
 // A job that has nothing at all to send is one whose snapshots nobody takes, and not one that went well.
@@ -96,9 +96,9 @@ const notThere = (job: Job) =>
     function* (dataset: string) {
       const { label } = yield* Sender
       const result: DatasetResult = {
-        _tag: "Failed",
         dataset,
-        target: Either.getOrUndefined(targetOf(job, dataset)),
+        target: Either.getOrNull(targetOf(job, dataset)),
+        result: "failed",
         error: `there is no such dataset on ${label}`,
         bytes: 0
       }
@@ -128,8 +128,8 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
       if (what !== undefined) return yield* notTried(item, what)
       if (bare.has(name)) return yield* Effect.tap(withoutSnapshots(item), noted)
       const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(noted))
-      if (result._tag === "Failed") fallen.set(name, `its parent ${name} failed`)
-      if (result._tag === "Refused") fallen.set(name, `its parent ${name} was refused`)
+      if (result.result === "failed") fallen.set(name, `its parent ${name} failed`)
+      if (result.result === "refused") fallen.set(name, `its parent ${name} was refused`)
       return result
     })
   )
@@ -138,9 +138,9 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
 const withoutSnapshots = Effect.fnUntraced(
   function* ({ source, target }: Item) {
     const result: DatasetResult = {
-      _tag: "Failed",
       dataset: source.name,
       target,
+      result: "failed",
       error: noSnapshots,
       bytes: 0
     }
@@ -153,9 +153,9 @@ const withoutSnapshots = Effect.fnUntraced(
 const notTried = Effect.fnUntraced(
   function* ({ source, target }: Item, why: string) {
     const result: DatasetResult = {
-      _tag: "Failed",
       dataset: source.name,
       target,
+      result: "failed",
       error: `not tried: ${why}`,
       bytes: 0
     }
@@ -169,13 +169,13 @@ const finish = Effect.fnUntraced(function* (
   job: Job,
   options: ReplicateOptions,
   started: number,
-  done: { readonly results: ReadonlyArray<DatasetResult>; readonly remarks: ReadonlyArray<string> }
+  done: { readonly datasets: ReadonlyArray<DatasetResult>; readonly remarks: ReadonlyArray<string> }
 ) {
   const now = yield* Clock.currentTimeMillis
   const summary = summarize({
     job,
     run: options.run,
-    startedAt: utcSeconds(started),
+    started_at_utc: utcSeconds(started),
     seconds: (now - started) / 1000,
     ...done
   })

@@ -8,10 +8,12 @@ import {
   type End,
   type How,
   type Loss,
-  resultOf
+  resultOf,
+  rolledBackOf
 } from "../runs/ReplicationResult.ts"
 import { retryTransient } from "../runs/Retry.ts"
 import { Progress } from "../system/Progress.ts"
+import { secondsOf } from "../text/Document.ts"
 import { bytes } from "../text/Text.ts"
 import type { SendMode, Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf } from "../zfs/DatasetName.ts"
@@ -253,8 +255,8 @@ export const replicateDataset = (settings: DatasetSettings) =>
         rolledBack: undefined
       }
       const failed = (error: string): DatasetResult => ({
-        _tag: "Failed",
         ...names,
+        result: "failed",
         error,
         bytes: work.bytes
       })
@@ -265,11 +267,12 @@ export const replicateDataset = (settings: DatasetSettings) =>
         Effect.catchAllDefect((defect) => Effect.succeed(failed(internal(defect))))
       )
       const became =
-        outcome._tag === "UpToDate" && work.how !== undefined
+        outcome.result === "up_to_date" && work.how !== undefined
           ? yield* sent(names, work, work.how, started)
           : outcome
       const { rolledBack } = work
-      const result: DatasetResult = rolledBack === undefined ? became : { ...became, rolledBack }
+      const result: DatasetResult =
+        rolledBack === undefined ? became : { ...became, rolled_back: rolledBackOf(rolledBack) }
       yield* tell(result)
       return result
     },
@@ -383,13 +386,13 @@ const sent = Effect.fnUntraced(function* (
 ) {
   const had = new Set(work.before?.map(({ guid }) => guid))
   const result: DatasetResult = {
-    _tag: "Sent",
     ...names,
+    result: "sent",
     how,
     snapshots: work.after.filter(({ guid }) => !had.has(guid)).length,
     bytes: work.bytes,
-    millis: (yield* Clock.currentTimeMillis) - started,
-    rehearsed: (yield* Receiver).rehearsal ?? false
+    seconds: secondsOf((yield* Clock.currentTimeMillis) - started),
+    dry_run: (yield* Receiver).rehearsal ?? false
   }
   return result
 })
@@ -397,15 +400,15 @@ const sent = Effect.fnUntraced(function* (
 /** Each result in its tier. */
 export const tell = (result: DatasetResult) => {
   const text = describe(result)
-  switch (result._tag) {
-    case "Sent":
+  switch (result.result) {
+    case "sent":
       return Effect.logInfo(text)
-    case "UpToDate":
+    case "up_to_date":
       return Effect.logDebug(text)
-    case "NothingToSend":
+    case "nothing_to_send":
       return Effect.logWarning(text)
-    case "Refused":
-    case "Failed":
+    case "refused":
+    case "failed":
       return Effect.logError(text)
   }
 }

@@ -1,7 +1,6 @@
 import type { Job } from "../config/ReplicationJob.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
-import { secondsOf } from "../text/Document.ts"
 import { isInstant } from "../text/Time.ts"
 import { type FolderResult, type RunSummary, summarize as summarizeArchive } from "./ArchiveResult.ts"
 import type { ArchiveRun, HistoryDataset, HistoryFolder, ReplicationRun } from "./History.ts"
@@ -55,22 +54,38 @@ export const replicationHistory = (
   end: RunEnd<ReplicationSummary>,
   done: ReadonlyArray<DatasetResult>
 ): ReplicationRun => {
-  const { bytes, failed, nothingToSend, refused, results, sent, upToDate } =
-    end.summary ??
-    summarizeReplication({ job, run: end.run, startedAt: end.started_at_utc, seconds: 0, results: done })
+  const {
+    bytes,
+    datasets,
+    direction,
+    failed,
+    host,
+    job: name,
+    nothing_to_send,
+    refused,
+    sent,
+    up_to_date
+  } = end.summary ??
+  summarizeReplication({
+    job,
+    run: end.run,
+    started_at_utc: end.started_at_utc,
+    seconds: 0,
+    datasets: done
+  })
   return {
     ...endHistory(end),
     kind: "replication",
-    job: job.name,
-    direction: job.direction,
-    host: job.remote.host,
+    job: name,
+    direction,
+    host,
     sent,
-    up_to_date: upToDate,
-    nothing_to_send: nothingToSend,
+    up_to_date,
+    nothing_to_send,
     refused,
     failed,
     bytes,
-    datasets: results.flatMap(datasetHistory)
+    datasets: datasets.flatMap(datasetHistory)
   }
 }
 
@@ -87,16 +102,16 @@ const folderHistory = (result: FolderResult): ReadonlyArray<HistoryFolder> => {
 
 const datasetHistory = (result: DatasetResult): ReadonlyArray<HistoryDataset> => {
   const { dataset, target } = result
-  const names = { dataset, ...(target === undefined ? {} : { target }) }
-  switch (result._tag) {
-    case "Sent":
+  const names = { dataset, ...(target === null ? {} : { target }) }
+  switch (result.result) {
+    case "sent":
       return [{ ...names, ...sentFigures(result) }]
-    case "UpToDate":
-    case "NothingToSend":
+    case "up_to_date":
+    case "nothing_to_send":
       return []
-    case "Refused":
-    case "Failed":
-      return [{ ...names, bytes: result.bytes, ...failureOf(result) }]
+    case "refused":
+    case "failed":
+      return [{ ...names, result: result.result, bytes: result.bytes, error: shortened(result.error) }]
   }
 }
 
@@ -146,7 +161,7 @@ export const nextReplicationState = (
       ? before
       : undefined
   const known = new Map(earlier?.datasets.map((dataset) => [dataset.dataset, dataset]))
-  const worked = (summary?.results ?? done).map((result) =>
+  const worked = (summary?.datasets ?? done).map((result) =>
     nextDataset(known.get(result.dataset), result, end.started_at_utc)
   )
   const named = new Set(worked.map(({ dataset }) => dataset))
@@ -270,16 +285,16 @@ const nextDataset = (
     ...(target === undefined ? {} : { target }),
     last_attempt_utc: startedAt
   }
-  switch (result._tag) {
-    case "Sent":
+  switch (result.result) {
+    case "sent":
       return { ...attempt, ...sentFigures(result), last_success_utc: startedAt }
-    case "UpToDate":
+    case "up_to_date":
       return { ...attempt, result: "up_to_date", last_success_utc: startedAt }
-    case "NothingToSend":
+    case "nothing_to_send":
       return { ...attempt, result: "nothing_to_send" }
-    case "Refused":
-    case "Failed":
-      return { ...attempt, ...failureOf(result) }
+    case "refused":
+    case "failed":
+      return { ...attempt, result: result.result, error: shortened(result.error) }
   }
 }
 
@@ -292,13 +307,8 @@ const archivedFigures = ({
   zip_bytes
 }: FolderResult & { readonly result: "archived" }) => ({ result, files, bytes, zip_bytes, seconds })
 
-const sentFigures = ({ bytes, millis }: DatasetResult & { readonly _tag: "Sent" }) => ({
-  result: "sent" as const,
+const sentFigures = ({ bytes, result, seconds }: DatasetResult & { readonly result: "sent" }) => ({
+  result,
   bytes,
-  seconds: secondsOf(millis)
+  seconds
 })
-
-const failureOf = (result: DatasetResult & { readonly _tag: "Refused" | "Failed" }) =>
-  result._tag === "Refused"
-    ? { result: "refused" as const, error: shortened(result.reason) }
-    : { result: "failed" as const, error: shortened(result.error) }

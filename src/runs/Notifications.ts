@@ -58,7 +58,7 @@ export const replicationMessages = (
     const remarks = remarksOf(summary)
     return ofSummary(notifyOn, {
       bad: withPlainNames(bad),
-      failed: `zipper: ${job}: ${bad.length} of ${summary.results.length} datasets were not replicated on ${host}`,
+      failed: `zipper: ${job}: ${bad.length} of ${summary.datasets.length} datasets were not replicated on ${host}`,
       succeeded: `zipper: ${job}: ${remarks.length === 0 ? "all well" : "done, with remarks"} on ${host}`,
       remarks,
       end: [Replication.totals(summary), `run ${run}, job ${plain(job)}`]
@@ -66,16 +66,16 @@ export const replicationMessages = (
   }
 })
 
-const replicationFailures = ({ results }: Replication.ReplicationSummary) =>
-  results.flatMap((result) =>
-    result._tag === "Failed" || result._tag === "Refused"
+const replicationFailures = ({ datasets }: Replication.ReplicationSummary) =>
+  datasets.flatMap((result) =>
+    result.result === "failed" || result.result === "refused"
       ? [{ name: result.dataset, reason: Replication.describe(result) }]
       : []
   )
 
 /** What needs attention after a run in which nothing failed. */
-const remarksOf = ({ remarks, results }: Replication.ReplicationSummary): ReadonlyArray<string> => {
-  const bare = results.filter(({ _tag }) => _tag === "NothingToSend")
+const remarksOf = ({ datasets, remarks }: Replication.ReplicationSummary): ReadonlyArray<string> => {
+  const bare = datasets.filter(({ result }) => result === "nothing_to_send")
   return [
     ...listed(bare.map((result) => ({ name: plain(result.dataset), reason: Replication.describe(result) }))),
     ...atMost(remarks.map((text) => `- ${plain(text)}`))
@@ -86,18 +86,18 @@ const remarksOf = ({ remarks, results }: Replication.ReplicationSummary): Readon
 export const ofPrune = (
   host: string,
   notifyOn: ReadonlyArray<NotifyOn>,
-  summary: Prune.PruneSummary
+  summary: Prune.PruneDocument
 ): Notification | undefined => {
   const what = [
-    ...(summary.notFound > 0 ? [`${count(summary.notFound, "dataset")} not found`] : []),
+    ...(summary.not_found > 0 ? [`${count(summary.not_found, "dataset")} not found`] : []),
     ...(summary.failed > 0 ? [`${count(summary.failed, "snapshot")} could not be destroyed`] : [])
   ]
   return ofSummary(notifyOn, {
     bad: withPlainNames(
-      summary.results.flatMap((result) => {
-        if (result._tag === "NotFound") return [{ name: result.dataset, reason: result.error }]
-        if (result._tag !== "Pruned") return []
-        return result.failed.map(({ error, snapshot }) => ({
+      summary.replicas.flatMap((result) => {
+        if (result.result === "not_found") return [{ name: result.dataset, reason: result.error }]
+        if (result.result !== "failed") return []
+        return (result.failed ?? []).map(({ error, snapshot }) => ({
           name: `${result.target}@${snapshot}`,
           reason: error
         }))

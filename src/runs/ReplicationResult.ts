@@ -9,7 +9,6 @@ import {
   optional,
   orNull,
   seconds,
-  secondsOf,
   text,
   undelivered
 } from "../text/Document.ts"
@@ -89,49 +88,53 @@ export const ReplicationDocument = document({
 })
 export type ReplicationDocument = typeof ReplicationDocument.Type
 
-/** How the first stream of a dataset was made. */
-export type How = "full" | "incremental" | "resumed"
+/** One dataset, as `pull --json` and `push --json` print it. `dry_run`: nothing was sent, and a real run would send it. */
+export type DatasetResult =
+  | (DatasetDocument & { readonly result: "sent"; readonly dry_run: boolean })
+  | Exclude<DatasetDocument, { readonly result: "sent" }>
 
-/** What became of one dataset. `dataset` is its name at the source, `target` that of its replica. */
-export type DatasetResult = Outcome & {
-  /** What the replica lost because --rollback allowed it, however it went on from there. */
-  readonly rolledBack?: Loss
+type DatasetDocument = ReplicationDocument["datasets"][number]
+
+/** How the first stream of a dataset was made. */
+export type How = Extract<DatasetDocument, { readonly result: "sent" }>["how"]
+
+/** A whole run of a replication job. Whether it is a dry run is for the caller to add. */
+export interface ReplicationSummary extends Omit<ReplicationDocument, "dry_run" | "datasets"> {
+  /** In the order in which they were worked on. */
+  readonly datasets: ReadonlyArray<DatasetResult>
+  /** What needs attention though nothing failed. */
+  readonly remarks: ReadonlyArray<string>
 }
 
-type Outcome =
-  | {
-      readonly _tag: "Sent"
-      readonly dataset: string
-      readonly target: string
-      readonly how: How
-      /** How many snapshots the target has now that it did not have. */
-      readonly snapshots: number
-      readonly bytes: number
-      readonly millis: number
-      /** Nothing was sent: a real run would do it. */
-      readonly rehearsed: boolean
-    }
-  | { readonly _tag: "UpToDate"; readonly dataset: string; readonly target: string }
-  | { readonly _tag: "NothingToSend"; readonly dataset: string; readonly target: string }
-  | {
-      /** Going on would destroy something on the target. */
-      readonly _tag: "Refused"
-      readonly dataset: string
-      readonly target: string
-      readonly reason: string
-      readonly loss: Loss
-      /** Sent before it came to that; what stayed at the target of them is there. */
-      readonly bytes: number
-    }
-  | {
-      readonly _tag: "Failed"
-      readonly dataset: string
-      /** Undefined when it never came to that. */
-      readonly target: string | undefined
-      readonly error: string
-      /** Sent before it failed. */
-      readonly bytes: number
-    }
+/** Counts and sums of a run's results. */
+export const summarize = ({
+  datasets,
+  job,
+  remarks = [],
+  seconds: time,
+  ...run
+}: Pick<ReplicationSummary, "run" | "started_at_utc" | "seconds" | "datasets"> & {
+  readonly job: Pick<Job, "name" | "direction" | "remote">
+  readonly remarks?: ReadonlyArray<string>
+}): ReplicationSummary => {
+  const counted = (which: DatasetResult["result"]) => datasets.filter(({ result }) => result === which).length
+  return {
+    version: 1,
+    job: job.name,
+    direction: job.direction,
+    host: job.remote.host,
+    ...run,
+    seconds: Math.max(0, time),
+    sent: counted("sent"),
+    up_to_date: counted("up_to_date"),
+    nothing_to_send: counted("nothing_to_send"),
+    refused: counted("refused"),
+    failed: counted("failed"),
+    bytes: datasets.reduce((sum, result) => sum + ("bytes" in result ? result.bytes : 0), 0),
+    datasets,
+    remarks
+  }
+}
 
 /** Plans at which work on a dataset ends. */
 export type End =
@@ -140,8 +143,8 @@ export type End =
   | { readonly _tag: "Blocked"; readonly reason: string }
 
 /**
- * What an end of the work comes to. Its reasons speak of the receiving end, which may have the same names as the
- * sending one: they say which machine they mean.
+ * The result of an end. Its reasons are about the receiving end, which may have the same names as the sending one, so they say
+ * which machine they mean.
  */
 export const resultOf = (
   end: End,
@@ -150,96 +153,53 @@ export const resultOf = (
 ): DatasetResult => {
   switch (end._tag) {
     case "UpToDate":
+      return { ...names, result: "up_to_date" }
     case "NothingToSend":
-      return { _tag: end._tag, ...names }
-    case "Diverged":
-      return { _tag: "Refused", ...names, reason: onEnd(receiver) + end.reason, loss: end.loss, bytes: sent }
+      return { ...names, result: "nothing_to_send" }
+    case "Diverged": {
+      const error = onEnd(receiver) + end.reason
+      return { ...names, result: "refused", error, bytes: sent, would_lose: lossOf(end.loss) }
+    }
     case "Blocked":
-      return { _tag: "Failed", ...names, error: onEnd(receiver) + end.reason, bytes: sent }
+      return { ...names, result: "failed", error: onEnd(receiver) + end.reason, bytes: sent }
   }
 }
 
-/** A whole run of a replication job. */
-export interface ReplicationSummary {
-  readonly job: string
-  readonly direction: Job["direction"]
-  /** The remote host. */
-  readonly host: string
-  readonly run: string
-  /** UTC, to the second. */
-  readonly startedAt: string
-  readonly seconds: number
-  /** In the order in which they were worked on. */
-  readonly results: ReadonlyArray<DatasetResult>
-  /** What needs a look though nothing of it failed. */
-  readonly remarks: ReadonlyArray<string>
-  /** Nothing was sent: those that were are those that a real run would send. */
-  readonly rehearsed: boolean
-  readonly sent: number
-  readonly upToDate: number
-  readonly nothingToSend: number
-  readonly refused: number
-  readonly failed: number
-  /** Bytes sent, as zfs counts them, also of datasets that failed after all. */
-  readonly bytes: number
-  /** Why a message about it could not be delivered, once that was tried. */
-  readonly undelivered?: string
-}
+/** The loss that --rollback allowed. */
+export const rolledBackOf = (loss: Loss) => ({ to: loss.back?.name ?? null, ...lossOf(loss) })
 
-/** Counts and sums of a run's results. */
-export const summarize = (options: {
-  readonly job: Pick<Job, "name" | "direction" | "remote">
-  readonly run: string
-  readonly startedAt: string
-  readonly seconds: number
-  readonly results: ReadonlyArray<DatasetResult>
-  readonly remarks?: ReadonlyArray<string>
-}): ReplicationSummary => {
-  const { job, results } = options
-  const tagged = (tag: DatasetResult["_tag"]) => results.filter(({ _tag }) => _tag === tag).length
-  const sent = results.filter((result) => result._tag === "Sent")
-  return {
-    ...options,
-    remarks: options.remarks ?? [],
-    job: job.name,
-    direction: job.direction,
-    host: job.remote.host,
-    rehearsed: sent.some(({ rehearsed }) => rehearsed),
-    sent: sent.length,
-    upToDate: tagged("UpToDate"),
-    nothingToSend: tagged("NothingToSend"),
-    refused: tagged("Refused"),
-    failed: tagged("Failed"),
-    bytes: results.reduce((sum, result) => sum + ("bytes" in result ? result.bytes : 0), 0)
-  }
-}
+const lossOf = ({ snapshots, written }: Loss) => ({
+  snapshots: snapshots.map(({ name }) => name),
+  bytes: written
+})
 
 /** What became of one dataset, for the log: `sent 3 snapshots, 1.2 GiB, 12 s (incremental)`. */
 export const describe = (result: DatasetResult): string => {
-  switch (result._tag) {
-    case "Sent": {
+  switch (result.result) {
+    case "sent": {
       const what = `${count(result.snapshots, "snapshot")}, ${bytes(result.bytes)}`
-      return result.rehearsed
+      return result.dry_run
         ? `would send ${what} to ${result.target} (${result.how})`
-        : `sent ${what} to ${result.target}, ${duration(result.millis)} (${result.how})`
+        : `sent ${what} to ${result.target}, ${duration(result.seconds * 1000)} (${result.how})`
     }
-    case "UpToDate":
+    case "up_to_date":
       return `${result.target} is up to date`
-    case "NothingToSend":
+    case "nothing_to_send":
       return "it has no snapshot: nothing to send"
-    case "Refused":
-      return `refused: ${result.reason}`
-    case "Failed":
+    case "refused":
+      return `refused: ${result.error}`
+    case "failed":
       return result.error
   }
 }
 
 /** `2 sent, 11 up to date, 0 refused, 0 failed; 1.2 GiB, 12 s`: the last line of a run. */
 export const totals = (summary: ReplicationSummary): string => {
+  const dryRun = summary.datasets.some((result) => result.result === "sent" && result.dry_run)
   const counts = [
-    `${summary.sent} ${summary.rehearsed ? "would be sent" : "sent"}`,
-    `${summary.upToDate} up to date`,
-    ...(summary.nothingToSend > 0 ? [`${summary.nothingToSend} without snapshots`] : []),
+    `${summary.sent} ${dryRun ? "would be sent" : "sent"}`,
+    `${summary.up_to_date} up to date`,
+    ...(summary.nothing_to_send > 0 ? [`${summary.nothing_to_send} without snapshots`] : []),
     `${summary.refused} refused`,
     `${summary.failed} failed`
   ].join(", ")
@@ -252,80 +212,6 @@ export const totals = (summary: ReplicationSummary): string => {
 /** Exit status that the run ends with: a refusal to destroy data weighs more than a failure. */
 export const exitStatusOf = (summary: { readonly refused: number; readonly failed: number }): ExitStatus =>
   summary.refused > 0 ? ExitStatus.refused : summary.failed > 0 ? ExitStatus.someFailed : ExitStatus.ok
-
-/** The document of `pull --json` and `push --json`. */
-export const documentOf = (summary: ReplicationSummary, dryRun: boolean): ReplicationDocument => ({
-  version: 1,
-  dry_run: dryRun,
-  job: summary.job,
-  direction: summary.direction,
-  host: summary.host,
-  run: summary.run,
-  started_at_utc: summary.startedAt,
-  seconds: Math.max(0, summary.seconds),
-  sent: summary.sent,
-  up_to_date: summary.upToDate,
-  nothing_to_send: summary.nothingToSend,
-  refused: summary.refused,
-  failed: summary.failed,
-  bytes: summary.bytes,
-  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
-  datasets: summary.results.map(datasetDocument)
-})
-
-const datasetDocument = (result: DatasetResult): ReplicationDocument["datasets"][number] => {
-  const { rolledBack } = result
-  return {
-    ...outcomeDocument(result),
-    ...(rolledBack === undefined
-      ? {}
-      : { rolled_back: { to: rolledBack.back?.name ?? null, ...lossDocument(rolledBack) } })
-  }
-}
-
-const lossDocument = ({ snapshots, written }: Loss) => ({
-  snapshots: snapshots.map(({ name }) => name),
-  bytes: written
-})
-
-const outcomeDocument = (result: DatasetResult): ReplicationDocument["datasets"][number] => {
-  switch (result._tag) {
-    case "Sent":
-      return {
-        ...namesOf(result),
-        result: "sent",
-        how: result.how,
-        snapshots: result.snapshots,
-        bytes: result.bytes,
-        seconds: secondsOf(result.millis)
-      }
-    case "UpToDate":
-      return { ...namesOf(result), result: "up_to_date" }
-    case "NothingToSend":
-      return { ...namesOf(result), result: "nothing_to_send" }
-    case "Refused":
-      return {
-        ...namesOf(result),
-        result: "refused",
-        error: result.reason,
-        bytes: result.bytes,
-        would_lose: lossDocument(result.loss)
-      }
-    case "Failed":
-      return {
-        dataset: result.dataset,
-        target: result.target ?? null,
-        result: "failed",
-        error: result.error,
-        bytes: result.bytes
-      }
-  }
-}
-
-const namesOf = ({ dataset, target }: { readonly dataset: string; readonly target: string }) => ({
-  dataset,
-  target
-})
 
 /** What of a target would be destroyed. */
 export interface Loss {

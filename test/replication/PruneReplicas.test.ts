@@ -5,7 +5,7 @@ import * as Ref from "effect/Ref"
 import type { Job } from "../../src/config/ReplicationJob.ts"
 import { announcedPrune, type Reader } from "../../src/replication/Prune.ts"
 import { survey } from "../../src/replication/Survey.ts"
-import { documentOf, exitStatusOf, totals } from "../../src/runs/PruneResult.ts"
+import { exitStatusOf, totals } from "../../src/runs/PruneResult.ts"
 import { PreflightError } from "../../src/runs/Run.ts"
 import { allowTable } from "../doubles/replication/end.ts"
 import {
@@ -73,7 +73,7 @@ describe("prune", () => {
       const summary = yield* kit.prune()
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d4", "d5"])
       assert.strictEqual(totals(summary), "3 destroyed, 2 kept, 0 failed in 1 replica; 0.0 s")
-      assert.deepStrictEqual(documentOf(summary, false).replicas, [
+      assert.deepStrictEqual(summary.replicas, [
         {
           dataset: "tank",
           target: "backup/nas/tank",
@@ -119,7 +119,10 @@ describe("prune", () => {
         const kit = yield* makePruneKit(5)
         kit.tank.snapshots = []
         const stranger = yield* kit.prune()
-        assert.deepStrictEqual([stranger.spared, exitStatusOf(stranger)], [1, 0])
+        assert.deepStrictEqual(
+          [stranger.replicas.map(({ result }) => result), exitStatusOf(stranger)],
+          [["left_alone"], 0]
+        )
         assert.isTrue(
           kit.lines.some((line) =>
             line.startsWith("WARN tank: backup/nas/tank: it has no snapshot in common")
@@ -127,7 +130,7 @@ describe("prune", () => {
         )
         kit.memory.source.datasets.delete("tank")
         const orphan = yield* kit.prune()
-        assert.deepStrictEqual(documentOf(orphan, false).replicas, [
+        assert.deepStrictEqual(orphan.replicas, [
           {
             dataset: null,
             target: "backup/nas/tank",
@@ -173,9 +176,8 @@ describe("prune", () => {
       assert.strictEqual(exitStatusOf(summary), 1)
       const error = "there is no such dataset on nas, and no replica backup/nas/tonk on this host"
       assert.include(kit.lines, `ERROR tonk: ${error}`)
-      const document = documentOf(summary, false)
-      assert.strictEqual(document.not_found, 1)
-      assert.deepStrictEqual(document.replicas.at(-1), {
+      assert.strictEqual(summary.not_found, 1)
+      assert.deepStrictEqual(summary.replicas.at(-1), {
         dataset: "tonk",
         target: "backup/nas/tonk",
         result: "not_found",
@@ -201,11 +203,11 @@ describe("prune", () => {
         ]
       )
       assert.include(totals(summary), ", 1 dataset without a replica;")
-      assert.strictEqual(documentOf(summary, false).replicas.at(-1)?.result, "no_replica")
+      assert.strictEqual(summary.replicas.at(-1)?.result, "no_replica")
 
       const astray = yield* makePruneKit(5, { host: "nas2" })
       const nothing = yield* astray.prune()
-      assert.deepStrictEqual([nothing.notFound, exitStatusOf(nothing)], [1, 1])
+      assert.deepStrictEqual([nothing.not_found, exitStatusOf(nothing)], [1, 1])
       assert.isTrue(astray.lines.some((line) => line.includes("nothing is at backup/nas2/tank")))
     })
   )

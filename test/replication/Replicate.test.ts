@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
-import { documentOf, exitStatusOf, totals } from "../../src/runs/ReplicationResult.ts"
+import { exitStatusOf, totals } from "../../src/runs/ReplicationResult.ts"
 import { addDataset, addSnapshot, removeSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, replicatedOnce, short } from "../support/replication/replication.ts"
 
@@ -15,7 +15,7 @@ describe("replicate", () => {
       const tank = kit.source("tank", ["1", "2"])
       kit.source("tank/a b", ["0", "x"])
       const first = yield* kit.run()
-      assert.deepStrictEqual(short(first.results), ["tank Sent", "tank/a b Sent"])
+      assert.deepStrictEqual(short(first.datasets), ["tank sent", "tank/a b sent"])
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1", "2"])
       assert.deepStrictEqual(kit.names("backup/nas/tank/a b"), ["0", "x"])
       assert.strictEqual(totals(first), "2 sent, 0 up to date, 0 refused, 0 failed; 400 B, 0.0 s")
@@ -23,13 +23,13 @@ describe("replicate", () => {
 
       addSnapshot(kit.memory, tank, "3", { bytes: 50 })
       const second = yield* kit.run()
-      assert.deepStrictEqual(short(second.results), ["tank Sent", "tank/a b UpToDate"])
-      const [result] = documentOf(second, false).datasets
+      assert.deepStrictEqual(short(second.datasets), ["tank sent", "tank/a b up_to_date"])
+      const [result] = second.datasets
       assert.deepInclude(result, { how: "incremental", snapshots: 1, bytes: 50 })
 
       const calls = kit.memory.calls.length
       const third = yield* kit.run()
-      assert.deepStrictEqual([third.sent, third.upToDate, third.bytes], [0, 2, 0])
+      assert.deepStrictEqual([third.sent, third.up_to_date, third.bytes], [0, 2, 0])
       assert.isFalse(kit.memory.calls.slice(calls).some((call) => call.startsWith("send")))
     })
   )
@@ -59,12 +59,12 @@ describe("replicate", () => {
         const tank = kit.source("tank", [])
         kit.source("tank/a", ["1"])
         const first = yield* kit.run()
-        assert.deepStrictEqual(short(first.results), ["tank NothingToSend", "tank/a Sent"])
+        assert.deepStrictEqual(short(first.datasets), ["tank nothing_to_send", "tank/a sent"])
         assert.include(kit.lines, "WARN tank: it has no snapshot: nothing to send")
         assert.strictEqual(exitStatusOf(first), 0)
 
         addSnapshot(kit.memory, tank, "1")
-        assert.deepStrictEqual(short((yield* kit.run()).results), ["tank Sent", "tank/a UpToDate"])
+        assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent", "tank/a up_to_date"])
         assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1"])
       })
   )
@@ -86,21 +86,21 @@ describe("replicate", () => {
         addSnapshot(kit.memory, a, "2")
 
         const summary = yield* kit.run()
-        assert.deepStrictEqual(short(summary.results), [
-          "tank UpToDate",
-          "tank/a Refused",
-          "tank/a/child Failed",
-          "tank/b UpToDate"
+        assert.deepStrictEqual(short(summary.datasets), [
+          "tank up_to_date",
+          "tank/a refused",
+          "tank/a/child failed",
+          "tank/b up_to_date"
         ])
         assert.strictEqual(exitStatusOf(summary), 4)
-        assert.include(errorOf(summary.results, "tank/a"), "@mine")
-        assert.include(errorOf(summary.results, "tank/a"), "4.0 KiB")
+        assert.include(errorOf(summary.datasets, "tank/a"), "@mine")
+        assert.include(errorOf(summary.datasets, "tank/a"), "4.0 KiB")
         assert.strictEqual(
-          errorOf(summary.results, "tank/a/child"),
+          errorOf(summary.datasets, "tank/a/child"),
           "not tried: its parent tank/a was refused"
         )
         assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "mine"])
-        assert.deepInclude(documentOf(summary, false).datasets[1], {
+        assert.deepInclude(summary.datasets[1], {
           result: "refused",
           would_lose: { snapshots: ["mine"], bytes: 4096 }
         })
@@ -109,7 +109,7 @@ describe("replicate", () => {
 
         const rolled = yield* kit.run({ rollback: true })
         assert.strictEqual(exitStatusOf(rolled), 0)
-        assert.deepInclude(documentOf(rolled, false).datasets[1], {
+        assert.deepInclude(rolled.datasets[1], {
           result: "sent",
           rolled_back: { to: "1", snapshots: ["mine"], bytes: 4096 }
         })
@@ -128,8 +128,8 @@ describe("replicate", () => {
       addSnapshot(kit.memory, replica, "mine", { holds: 1 })
       addSnapshot(kit.memory, tank, "2")
       const summary = yield* kit.run({ rollback: true })
-      assert.deepStrictEqual(short(summary.results), ["tank Failed"])
-      assert.include(errorOf(summary.results, "tank"), "@mine")
+      assert.deepStrictEqual(short(summary.datasets), ["tank failed"])
+      assert.include(errorOf(summary.datasets, "tank"), "@mine")
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1", "mine"])
     })
   )
@@ -154,15 +154,15 @@ describe("replicate", () => {
         kit.source(name, ["1"])
       kit.memory.failures.set("send tank/a", [zfsError("NoSpace", "out of space")])
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), [
-        "tank Sent",
-        "tank/a Failed",
-        "tank/a/1 Failed",
-        "tank/a/1/x Failed",
-        "tank/aa Sent",
-        "tank/b Sent"
+      assert.deepStrictEqual(short(summary.datasets), [
+        "tank sent",
+        "tank/a failed",
+        "tank/a/1 failed",
+        "tank/a/1/x failed",
+        "tank/aa sent",
+        "tank/b sent"
       ])
-      assert.strictEqual(errorOf(summary.results, "tank/a/1/x"), "not tried: its parent tank/a failed")
+      assert.strictEqual(errorOf(summary.datasets, "tank/a/1/x"), "not tried: its parent tank/a failed")
       assert.strictEqual(exitStatusOf(summary), 1)
       assert.include(kit.lines, "ERROR tank/a: out of space")
     })
@@ -173,8 +173,8 @@ describe("replicate", () => {
       const kit = yield* makeKit({ datasets: ["gone", "tank"] })
       kit.source("tank", ["1"])
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["gone Failed", "tank Sent"])
-      assert.strictEqual(errorOf(summary.results, "gone"), "there is no such dataset on nas")
+      assert.deepStrictEqual(short(summary.datasets), ["gone failed", "tank sent"])
+      assert.strictEqual(errorOf(summary.datasets, "gone"), "there is no such dataset on nas")
     })
   )
 
@@ -187,10 +187,10 @@ describe("replicate", () => {
         // Full, then -I: cut the first, or let it pass and cut the second.
         kit.memory.cuts.push(...(at < 20 ? [at] : [Number.POSITIVE_INFINITY, at - 20]))
         const summary = yield* kit.run()
-        assert.deepStrictEqual(short(summary.results), ["tank Sent"], `cut at ${at}`)
+        assert.deepStrictEqual(short(summary.datasets), ["tank sent"], `cut at ${at}`)
         assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1", "2", "3"], `cut at ${at}`)
         assert.strictEqual(summary.bytes, 60, `cut at ${at}: nothing is sent twice`)
-        assert.strictEqual((yield* kit.run()).upToDate, 1)
+        assert.strictEqual((yield* kit.run()).up_to_date, 1)
       }
     })
   )
@@ -202,7 +202,7 @@ describe("replicate", () => {
       kit.memory.cuts.push(30)
       assert.strictEqual((yield* kit.run({ retries: 0 })).failed, 1)
       const second = yield* kit.run()
-      assert.deepInclude(documentOf(second, false).datasets[0], { how: "resumed", snapshots: 2, bytes: 170 })
+      assert.deepInclude(second.datasets[0], { how: "resumed", snapshots: 2, bytes: 170 })
     })
   )
 
@@ -214,7 +214,7 @@ describe("replicate", () => {
       yield* kit.run({ retries: 0 })
       removeSnapshot(tank, "1")
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank Sent"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank sent"])
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["2"])
       assert.isTrue(
         kit.lines.some((line) =>
@@ -234,7 +234,7 @@ describe("replicate", () => {
         if (name !== undefined) removeSnapshot(tank, name)
       }
       const summary = yield* kit.run({ retries: 0 })
-      assert.deepStrictEqual(short(summary.results), ["tank Sent"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank sent"])
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["3"])
     })
   )
@@ -245,7 +245,7 @@ describe("replicate", () => {
       kit.source("tank", ["1"])
       kit.memory.failures.set("send tank", Array.from({ length: 99 }, vanished))
       const summary = yield* kit.run()
-      assert.include(errorOf(summary.results, "tank"), "planned 6 times")
+      assert.include(errorOf(summary.datasets, "tank"), "planned 6 times")
       assert.lengthOf(kit.memory.failures.get("send tank") ?? [], 99 - 6)
     })
   )
@@ -259,8 +259,8 @@ describe("replicate", () => {
         if (operation === "send tank") kit.memory.source.datasets.delete("tank/a")
       }
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank Sent", "tank/a Failed"])
-      assert.include(errorOf(summary.results, "tank/a"), "gone from nas")
+      assert.deepStrictEqual(short(summary.datasets), ["tank sent", "tank/a failed"])
+      assert.include(errorOf(summary.datasets, "tank/a"), "gone from nas")
     })
   )
 
@@ -275,7 +275,7 @@ describe("replicate", () => {
         if (operation === "send tank" && replica !== undefined) replica.written = 512
       }
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank Refused"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank refused"])
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1"])
     })
   )
@@ -312,11 +312,11 @@ describe("replicate", () => {
       kit.memory.failures.set("send tank/b", Array.from({ length: 9 }, lost))
       kit.memory.failures.set("send tank/d", [lost()])
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), [
-        "tank/a Failed",
-        "tank/b Failed",
-        "tank/c Sent",
-        "tank/d Sent"
+      assert.deepStrictEqual(short(summary.datasets), [
+        "tank/a failed",
+        "tank/b failed",
+        "tank/c sent",
+        "tank/d sent"
       ])
       assert.lengthOf(kit.memory.failures.get("send tank/b") ?? [], 9 - 1)
     })
@@ -331,8 +331,8 @@ describe("replicate", () => {
         if (operation === "send tank" && replica?.snapshots.length === 2) removeSnapshot(replica, "2")
       }
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank Failed"])
-      assert.include(errorOf(summary.results, "tank"), "ends at @1")
+      assert.deepStrictEqual(short(summary.datasets), ["tank failed"])
+      assert.include(errorOf(summary.datasets, "tank"), "ends at @1")
     })
   )
 
@@ -366,7 +366,7 @@ describe("replicate", () => {
         addSnapshot(kit.memory, tank, String(n))
       }
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank Sent"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank sent"])
       assert.isBelow(n, 20)
     })
   )
@@ -380,8 +380,8 @@ describe("replicate", () => {
         if (operation === "send tank/a") throw new Error("a bug")
       }
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank/a Failed", "tank/b Sent"])
-      assert.include(errorOf(summary.results, "tank/a"), "internal error: a bug")
+      assert.deepStrictEqual(short(summary.datasets), ["tank/a failed", "tank/b sent"])
+      assert.include(errorOf(summary.datasets, "tank/a"), "internal error: a bug")
     })
   )
 
@@ -395,7 +395,7 @@ describe("replicate", () => {
       assert.strictEqual(replica?.mode, "plain")
       if (replica !== undefined) replica.mode = "raw"
       const summary = yield* kit.run()
-      assert.include(errorOf(summary.results, "tank"), "raw")
+      assert.include(errorOf(summary.datasets, "tank"), "raw")
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1"])
     })
   )
@@ -415,7 +415,7 @@ describe("replicate", () => {
       addSnapshot(kit.memory, tank, "2")
       const refused = yield* kit.run()
       assert.match(
-        errorOf(refused.results, "tank"),
+        errorOf(refused.datasets, "tank"),
         /^on me@offsite: .*\(there: zfs rename 'backup\/nas\/tank'/
       )
       assert.isTrue(

@@ -15,7 +15,7 @@ describe("replicate, when it has to go on or look again", () => {
       kit.source("tank", ["1", "2"])
       kit.memory.cuts.push(30)
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank Sent"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank sent"])
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1", "2"])
       assert.strictEqual(summary.bytes, 200, "nothing is sent twice")
     })
@@ -36,7 +36,7 @@ describe("replicate, when it has to go on or look again", () => {
       kit.memory.tokens.set(token, { ...cut, source: "tank/secret", to })
       const before = sends(kit.memory.calls).length
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank/public Failed"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank/public failed"])
       assert.isTrue(kit.lines.some((line) => /half a stream of tank\/secret@s.*zfs receive -A/.test(line)))
       assert.lengthOf(sends(kit.memory.calls), before)
       assert.isDefined(kit.memory.target.datasets.get("backup/nas/tank/public")?.partial)
@@ -62,12 +62,12 @@ describe("replicate, when it has to go on or look again", () => {
           replica.mode = undefined
           const before = sends(kit.memory.calls).length
           assert.match(
-            errorOf((yield* kit.run()).results, "tank"),
+            errorOf((yield* kit.run()).datasets, "tank"),
             mode === "raw" ? /not raw, and this job sends raw/ : /half a raw stream.*sends plain/
           )
           assert.lengthOf(sends(kit.memory.calls), before)
           kit.memory.tokens.set(token, cut)
-          assert.deepStrictEqual(short((yield* kit.run()).results), ["tank Sent"])
+          assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent"])
         }
       })
   )
@@ -85,7 +85,7 @@ describe("replicate, when it has to go on or look again", () => {
         addSnapshot(kit.memory, replica, "hourly")
       }
       const summary = yield* kit.run({ rollback: true })
-      assert.deepStrictEqual(short(summary.results), ["tank Refused"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank refused"])
       assert.include(kit.names("backup/nas/tank") ?? [], "hourly")
     })
   )
@@ -106,10 +106,10 @@ describe("replicate, when it has to go on or look again", () => {
         if (!operation.startsWith("rollback ")) return
         replica.snapshots = replica.snapshots.filter(({ name }) => name !== "busy")
       }
-      const { results } = yield* kit.run({ rollback: true })
-      assert.deepStrictEqual(short(results), ["tank Failed"])
-      const lost = results[0]?.rolledBack
-      assert.deepStrictEqual([lost?.back?.name, lost?.snapshots.map(({ name }) => name)], ["1", ["busy"]])
+      const { datasets: results } = yield* kit.run({ rollback: true })
+      assert.deepStrictEqual(short(results), ["tank failed"])
+      const lost = results[0]?.rolled_back
+      assert.deepStrictEqual([lost?.to, lost?.snapshots], ["1", ["busy"]])
     })
   )
 })

@@ -28,7 +28,7 @@ describe("replicate raw, and the keys of the replicas", () => {
       yield* kit.run()
       assert.deepStrictEqual(kit.warnings(), [])
       changeKey(kit.memory, "source", "tank")
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["tank UpToDate", "tank/child UpToDate"])
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank up_to_date", "tank/child up_to_date"])
       assert.lengthOf(kit.warnings(), 2)
       assert.match(
         kit.warnings()[0] ?? "",
@@ -62,9 +62,9 @@ describe("replicate raw, and the keys of the replicas", () => {
         kit.again("2")
         for (const dryRun of [true, false]) {
           const summary = yield* kit.run({ dryRun })
-          assert.deepStrictEqual(short(summary.results), ["tank Sent", "tank/child Refused"])
+          assert.deepStrictEqual(short(summary.datasets), ["tank sent", "tank/child refused"])
           assert.match(
-            errorOf(summary.results, "tank/child"),
+            errorOf(summary.datasets, "tank/child"),
             /child is opened by the key of backup\/nas\/tank /
           )
           assert.strictEqual(exitStatusOf(summary), 4)
@@ -72,7 +72,7 @@ describe("replicate raw, and the keys of the replicas", () => {
         assert.deepStrictEqual(kit.names(child), ["1"])
         assert.isTrue(kit.opened(child))
         changeKey(kit.memory, "target", child)
-        assert.deepStrictEqual(short((yield* kit.run()).results), ["tank UpToDate", "tank/child Sent"])
+        assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank up_to_date", "tank/child sent"])
         assert.isTrue(kit.opened(child))
       })
   )
@@ -83,13 +83,13 @@ describe("replicate raw, and the keys of the replicas", () => {
       const local = addDataset(kit.memory, "target", `${replica}/local`, { encrypted: true })
       assert.strictEqual(local.key?.root, replica)
       kit.again("2")
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["tank Sent", "tank/child Sent"])
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent", "tank/child sent"])
       changeKey(kit.memory, "source", "tank")
       kit.again("3")
       const summary = yield* kit.run()
-      assert.strictEqual(short(summary.results)[0], "tank Refused")
+      assert.strictEqual(short(summary.datasets)[0], "tank refused")
       assert.match(
-        errorOf(summary.results, "tank"),
+        errorOf(summary.datasets, "tank"),
         /backup\/nas\/tank\/local is opened by the one that it has/
       )
       assert.isTrue(kit.opened(local.name))
@@ -110,10 +110,10 @@ describe("replicate raw, and the keys of the replicas", () => {
       if (root !== undefined) root.key = sourceRoot?.key && { root: replica, salt: sourceRoot.key.salt }
       assert.isFalse(kit.opened(child))
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank UpToDate", "tank/child Failed"])
-      assert.match(errorOf(summary.results, "tank/child"), /^no key opens backup\/nas\/tank\/child/)
+      assert.deepStrictEqual(short(summary.datasets), ["tank up_to_date", "tank/child failed"])
+      assert.match(errorOf(summary.datasets, "tank/child"), /^no key opens backup\/nas\/tank\/child/)
       kit.again("2")
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["tank Sent", "tank/child Sent"])
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent", "tank/child sent"])
       assert.isTrue(kit.opened(child))
     })
   )

@@ -115,7 +115,7 @@ describe("before anything is sent", () => {
       for (const name of ["tank", "tank/a"]) {
         kit.memory.failures.set(`allowed sender ${name}`, [zfsError("Other", "no"), zfsError("Other", "no")])
       }
-      assert.strictEqual((yield* kit.run()).upToDate, 2)
+      assert.strictEqual((yield* kit.run()).up_to_date, 2)
     })
   )
 
@@ -190,7 +190,7 @@ describe("before anything is sent", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit({ exclude: ["scratch", "tpm"] })
       for (const name of ["tank", "tank/scratch", "tank/scratch/x"]) kit.source(name, ["1"])
-      assert.deepStrictEqual(short((yield* kit.run()).results), ["tank Sent"])
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent"])
       assert.lengthOf(
         kit.lines.filter((line) => line.startsWith("WARN nothing is left out by --exclude tpm")),
         1

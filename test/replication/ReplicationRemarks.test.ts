@@ -17,7 +17,7 @@ describe("what of a replication is not all well though nothing failed", () => {
       assert.deepStrictEqual(warnings(kit.lines), [])
       kit.memory.source.datasets.delete("tank/b")
       const summary = yield* kit.run({ notify_on: ["success"] })
-      assert.deepStrictEqual(short(summary.results), ["tank UpToDate", "tank/a UpToDate"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank up_to_date", "tank/a up_to_date"])
       assert.strictEqual(exitStatusOf(summary), 0)
       const [said] = warnings(kit.lines)
       assert.match(said ?? "", /backup\/nas\/tank\/b on this host: the source is gone from nas/)
@@ -39,7 +39,7 @@ describe("what of a replication is not all well though nothing failed", () => {
       yield* kit.run()
       for (const name of ["tank/b", "tank/b/c"]) kit.memory.source.datasets.delete(name)
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.results), ["tank/b Failed", "tank/a UpToDate"])
+      assert.deepStrictEqual(short(summary.datasets), ["tank/b failed", "tank/a up_to_date"])
       assert.deepStrictEqual(summary.remarks, [])
     })
   )
@@ -55,13 +55,13 @@ describe("what of a replication is not all well though nothing failed", () => {
         kit.source("tank/b/c", [])
         for (const dryRun of [true, false]) {
           const summary = yield* kit.run({ dryRun })
-          assert.deepStrictEqual(short(summary.results), [
-            "tank/a NothingToSend",
-            "tank/a/c Sent",
-            "tank/b Failed",
-            "tank/b/c NothingToSend"
+          assert.deepStrictEqual(short(summary.datasets), [
+            "tank/a nothing_to_send",
+            "tank/a/c sent",
+            "tank/b failed",
+            "tank/b/c nothing_to_send"
           ])
-          assert.match(errorOf(summary.results, "tank/b"), /neither it nor anything below it has a snapshot/)
+          assert.match(errorOf(summary.datasets, "tank/b"), /neither it nor anything below it has a snapshot/)
         }
         addSnapshot(kit.memory, bare, "1")
         yield* kit.run({ notify_on: ["success"] })

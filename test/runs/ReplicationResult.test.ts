@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Schema from "effect/Schema"
 import {
   type DatasetResult,
-  documentOf,
   describe as inWords,
+  ReplicationDocument,
+  type ReplicationSummary,
   resultOf,
   summarize,
   totals
@@ -16,8 +18,11 @@ const refusal = {
   loss: { back: undefined, snapshots: [], written: 1 }
 } as const
 
-const summaryOf = (...results: ReadonlyArray<DatasetResult>) =>
-  summarize({ job, run: "ab12cd", startedAt: "2025-01-01T00:00:00Z", seconds: 1, results })
+const documentOf = (summary: ReplicationSummary) =>
+  Schema.encodeSync(ReplicationDocument)({ ...summary, dry_run: false })
+
+const summaryOf = (...datasets: ReadonlyArray<DatasetResult>) =>
+  summarize({ job, run: "ab12cd", started_at_utc: "2025-01-01T00:00:00Z", seconds: 1, datasets })
 
 describe("what work on a dataset comes to", () => {
   it("names the other machine when what is to be done is to be done there", () => {
@@ -27,7 +32,7 @@ describe("what work on a dataset comes to", () => {
     const blocked = resultOf({ _tag: "Blocked", reason: "it is held" }, names, there)
     assert.strictEqual(inWords(blocked), "on backup@nas: it is held")
     assert.deepStrictEqual(
-      documentOf(summaryOf(refused, blocked), false).datasets.map((each) => "error" in each && each.error),
+      documentOf(summaryOf(refused, blocked)).datasets.map((each) => "error" in each && each.error),
       [`on backup@nas: ${refusal.reason}`, "on backup@nas: it is held"]
     )
     assert.strictEqual(
@@ -37,11 +42,11 @@ describe("what work on a dataset comes to", () => {
   })
 
   it("counts the bytes of what failed or was refused after all", () => {
-    const failed: DatasetResult = { _tag: "Failed", ...names, error: "no", bytes: 1024 }
+    const failed: DatasetResult = { ...names, result: "failed", error: "no", bytes: 1024 }
     const refused = resultOf(refusal, names, { bytes: 1024, receiver: "nas" })
     const summary = summaryOf(failed, refused)
     assert.strictEqual(totals(summary), "0 sent, 0 up to date, 1 refused, 1 failed; 2.0 KiB, 1.0 s")
-    const document = documentOf(summary, false)
+    const document = documentOf(summary)
     assert.strictEqual(document.bytes, 2048)
     assert.deepStrictEqual(
       document.datasets.map((each) => "bytes" in each && each.bytes),

@@ -165,7 +165,7 @@ describe("nextReplicationState", () => {
   ) => {
     const remote = { _tag: "Remote", host, user: undefined, options: [] } as const
     const job = { name: "nas", direction: "pull", remote } as const
-    const summary = replicated({ job, run: "r", startedAt, seconds: 1, results: [result] })
+    const summary = replicated({ job, run: "r", started_at_utc: startedAt, seconds: 1, datasets: [result] })
     const outcome = summary.failed === 0 ? "ok" : "failed"
     return nextReplicationState(
       before,
@@ -174,14 +174,14 @@ describe("nextReplicationState", () => {
       []
     )
   }
-  const upToDate = { _tag: "UpToDate", dataset: "tank", target: "backup/nas/tank" } as const
-  const failed = { _tag: "Failed", dataset: "tank", error: "no space", bytes: 0 } as const
+  const upToDate = { dataset: "tank", target: "backup/nas/tank", result: "up_to_date" } as const
+  const failed = { dataset: "tank", result: "failed", error: "no space", bytes: 0 } as const
   const first = "2025-01-01T01:00:00Z"
   const second = "2025-01-02T01:00:00Z"
 
   it("keeps the last success of a dataset whose replica is where it was", () => {
     const before = standingOf(first, upToDate)
-    for (const target of ["backup/nas/tank", undefined]) {
+    for (const target of ["backup/nas/tank", null]) {
       const [tank] = standingOf(second, { ...failed, target }, { before }).datasets
       assert.deepInclude(tank, { last_success_utc: first, last_attempt_utc: second, result: "failed" })
     }

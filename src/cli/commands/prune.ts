@@ -4,7 +4,7 @@ import * as Either from "effect/Either"
 import { fromConfig } from "../../config/ReplicationJob.ts"
 import { announcedPrune, type Reader, readersOf } from "../../replication/Prune.ts"
 import { survey } from "../../replication/Survey.ts"
-import { documentOf, exitStatusOf, PruneDocument } from "../../runs/PruneResult.ts"
+import { exitStatusOf, PruneDocument } from "../../runs/PruneResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { command } from "../command.ts"
 import { Stop, UsageError } from "../exit.ts"
@@ -65,7 +65,7 @@ export const prune = Command.make(
       const summary = yield* attended("prune", flags, resolved, (context) =>
         announcedPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
       )
-      if (flags.json) yield* printDocument(PruneDocument, documentOf(summary, flags.dryRun))
+      if (flags.json) yield* printDocument(PruneDocument, summary)
       const status = exitStatusOf(summary)
       if (status !== ExitStatus.ok) return yield* new Stop({ status })
     }).pipe(command(flags))

@@ -5,7 +5,7 @@ import type * as Layer from "effect/Layer"
 import type { Config } from "../../config/Config.ts"
 import type { Job } from "../../config/ReplicationJob.ts"
 import { announcedReplication } from "../../replication/Replicate.ts"
-import { documentOf, exitStatusOf, ReplicationDocument } from "../../runs/ReplicationResult.ts"
+import { exitStatusOf, ReplicationDocument } from "../../runs/ReplicationResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { applyProcessSettings, carriedOut, command, warn } from "../command.ts"
 import { Stop, UsageError } from "../exit.ts"
@@ -50,7 +50,7 @@ export const replicate = (
     const summary = yield* attended(direction, flags, resolved, (context) =>
       announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
     )
-    if (flags.json) yield* printDocument(ReplicationDocument, documentOf(summary, flags.dryRun))
+    if (flags.json) yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
     const status = exitStatusOf(summary)
     if (status !== ExitStatus.ok) return yield* new Stop({ status })
   }).pipe(command(flags))

@@ -137,10 +137,10 @@ export const recording = (lines: Array<string>) =>
 
 /** Results in short: "tank/a Sent". */
 export const short = (results: ReadonlyArray<DatasetResult>): ReadonlyArray<string> =>
-  results.map((result) => `${result.dataset} ${result._tag}`)
+  results.map(({ dataset, result }) => `${dataset} ${result}`)
 
 /** What a failure or refusal says. */
 export const errorOf = (results: ReadonlyArray<DatasetResult>, dataset: string): string => {
   const found = results.find((result) => result.dataset === dataset)
-  return found?._tag === "Failed" ? found.error : found?._tag === "Refused" ? found.reason : ""
+  return found !== undefined && "error" in found ? found.error : ""
 }
