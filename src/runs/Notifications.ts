@@ -118,7 +118,7 @@ export const ofVerify = (
   const bad = Verify.failuresOf(summary)
   return ofSummary(notifyOn, {
     bad: withPlainNames(bad),
-    failed: `zipper: ${bad.length} of ${count(summary.verdicts.length, "archive")} ${bad.length === 1 ? "is" : "are"} not good on ${host}`,
+    failed: `zipper: ${bad.length} of ${count(summary.folders.length, "archive")} ${bad.length === 1 ? "is" : "are"} not good on ${host}`,
     succeeded: `zipper: all archives are good on ${host}`,
     end: [Verify.totals(summary), `run ${run}`]
   })

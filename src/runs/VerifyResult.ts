@@ -2,7 +2,7 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import { namesOf, type SetFinding, type Which } from "../store/PublishedArchive.ts"
 import type { ArchiveIdentity } from "../store/Verification.ts"
-import { countField, document, optional, seconds, secondsOf, text, undelivered } from "../text/Document.ts"
+import { countField, document, optional, seconds, text, undelivered } from "../text/Document.ts"
 import { shellWord, shellWords } from "../text/ShellWord.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 
@@ -62,7 +62,7 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       if (!findings.some(({ file }) => file === zip)) {
         return ["nothing is lost: the archive itself is good, and can be restored", ...next]
       }
-      const unreadable = verdict.zipBytes === 0
+      const unreadable = verdict.zip_bytes === 0
       const rest =
         situation.other === "usable" || situation.other === "foreign" || unreadable
           ? []
@@ -122,119 +122,6 @@ export const foreignText = (zip: string): string => {
   return `made by another program, and its checksums are right; \`unzip -t ${path}\` checks its entries, \`unzip ${path} -d DIR\` restores it`
 }
 
-/** What one archive turned out to be. */
-export interface Verdict {
-  readonly folder: FolderName
-  /**
-   * `foreign`: another program made it, and it has the checksums that are known of it. `missing`: there is no zip.
-   * `unsettled`: a publication was interrupted, the archive was replaced each time it was being read, or it may not be
-   * read, or its folder not be looked at; none of them says that anything is damaged.
-   */
-  readonly result: "good" | "foreign" | "damaged" | "missing" | "unsettled"
-  /** Files in the archive and their uncompressed bytes, as far as it could be read. */
-  readonly files: number
-  readonly bytes: number
-  readonly zipBytes: number
-  readonly millis: number
-  readonly findings: ReadonlyArray<SetFinding>
-  /** Something of it is there, if only a file beside it. */
-  readonly remains: boolean
-  /** Which archive it is, as far as its own files say. */
-  readonly identity: ArchiveIdentity
-}
-
-/** All archives that were asked for. */
-export interface VerifySummary {
-  readonly which: Which
-  readonly verdicts: ReadonlyArray<Verdict>
-  /** Folders that have archives, but none before the current one; nobody asked for those by name. */
-  readonly without: ReadonlyArray<FolderName>
-  readonly millis: number
-  /** Why a message about it could not be delivered, once that was tried. */
-  readonly undelivered?: string
-}
-
-const tally = ({ verdicts }: VerifySummary) => {
-  const of = (result: Verdict["result"]) => verdicts.filter((verdict) => verdict.result === result).length
-  return {
-    good: of("good"),
-    foreign: of("foreign"),
-    damaged: of("damaged"),
-    missing: of("missing"),
-    unsettled: of("unsettled")
-  }
-}
-
-const zipBytesOf = ({ verdicts }: VerifySummary): number =>
-  verdicts.reduce((sum, { zipBytes }) => sum + zipBytes, 0)
-
-/** Whether nothing is wrong with any archive that was asked for, as far as can be told, and there was one. */
-export const allGood = ({ verdicts }: VerifySummary): boolean =>
-  verdicts.length > 0 && verdicts.every(({ result }) => result === "good" || result === "foreign")
-
-/** The archives of which something is wrong, or nothing can be said: the name of each zip, with the first thing that is wrong. */
-export const failuresOf = ({ verdicts, which }: VerifySummary) =>
-  verdicts.flatMap(({ findings, folder, result }) => {
-    if (result === "good" || result === "foreign") return []
-    const [first] = findings
-    const more = findings.length > 1 ? ` (and ${count(findings.length - 1, "other finding")})` : ""
-    const reason = `${result}: ${first === undefined ? "nothing more is known" : describeFinding(first)}${more}`
-    return [{ name: namesOf(folder, which).zip, reason }]
-  })
-
-/** `1,204 files, 3.4 GiB, good (12 s)`: what an archive that is good gets said of it. */
-export const describe = (verdict: Verdict): string =>
-  `${count(verdict.files, "file")}, ${bytes(verdict.bytes)}, ${verdict.result} (${duration(verdict.millis)})`
-
-/** `ABCD.zip at "docs/a.txt": its CRC-32 is wrong`: one finding for the log. */
-export const describeFinding = ({ entry, file, problem }: SetFinding): string => {
-  if (entry !== undefined) return `${file} at ${entry}: ${problem}`
-  return /^(?:is|has|was|cannot) /.test(problem) ? `${file} ${problem}` : `${file}: ${problem}`
-}
-
-/** `3 good, 1 damaged; 5.2 GiB read in 34 s`: the last line. */
-export const totals = (summary: VerifySummary): string => {
-  const { damaged, foreign, good, missing, unsettled } = tally(summary)
-  const counts = [
-    `${good} good`,
-    ...(foreign > 0 ? [`${foreign} of another program`] : []),
-    `${damaged} damaged`,
-    ...(missing > 0 ? [`${missing} missing`] : []),
-    ...(unsettled > 0 ? [`${unsettled} unsettled`] : [])
-  ]
-  const which = summary.which === "current" ? "" : "archives before the current ones: "
-  return `${which}${counts.join(", ")}; ${bytes(zipBytesOf(summary))} read in ${duration(summary.millis)}`
-}
-
-/** The document of `verify --json`; documented in the README. */
-export const documentOf = (summary: VerifySummary): VerifyDocument => ({
-  version: 1,
-  which: summary.which,
-  ...tally(summary),
-  bytes: zipBytesOf(summary),
-  seconds: secondsOf(summary.millis),
-  ...(summary.undelivered === undefined ? {} : { undelivered: summary.undelivered }),
-  folders: summary.verdicts.map((verdict) => ({
-    folder: verdict.folder,
-    result: verdict.result,
-    files: verdict.files,
-    bytes: verdict.bytes,
-    zip_bytes: verdict.zipBytes,
-    seconds: secondsOf(verdict.millis),
-    findings: verdict.findings
-  }))
-})
-
-/** What is said of an archive that is not there; `lost`: nothing is left of the folder's archives, and there were some. */
-export const absent = (folder: FolderName, which: Which, lost: boolean): SetFinding => ({
-  file: namesOf(folder, which).zip,
-  problem: lost
-    ? "is missing: nothing is left of the archives of this folder, and runs have published some"
-    : which === "current"
-      ? "is missing: there is no current archive"
-      : "is missing: there is no archive before the current one"
-})
-
 /** One thing that is wrong with an archive or with a file beside it. */
 const VerifyFinding = Schema.Struct({
   file: text("the file in the folder that it is about"),
@@ -276,3 +163,85 @@ export const VerifyDocument = document({
   folders: Schema.Array(VerifyFolder)
 })
 export type VerifyDocument = typeof VerifyDocument.Type
+
+/**
+ * What one archive turned out to be. `unsettled`: a publication was interrupted, the archive was replaced each time it was being
+ * read, or it or its folder may not be read; none of them says that anything is damaged.
+ */
+export type Verdict = VerifyDocument["folders"][number] & {
+  /** Something of it is there, if only a file beside it. */
+  readonly remains: boolean
+  /** Which archive it is, as far as its own files say. */
+  readonly identity: ArchiveIdentity
+}
+
+export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
+  readonly folders: ReadonlyArray<Verdict>
+  /** Folders that have archives, but none before the current one; the user named none of those. */
+  readonly without: ReadonlyArray<FolderName>
+}
+
+/** Counts and sums of all verdicts. */
+export const summarize = (
+  all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds">
+): VerifySummary => {
+  const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
+  return {
+    version: 1,
+    ...all,
+    good: counted("good"),
+    foreign: counted("foreign"),
+    damaged: counted("damaged"),
+    missing: counted("missing"),
+    unsettled: counted("unsettled"),
+    bytes: all.folders.reduce((sum, { zip_bytes }) => sum + zip_bytes, 0)
+  }
+}
+
+/** Whether nothing is wrong with any archive that was asked for, as far as can be told, and there was one. */
+export const allGood = ({ folders }: VerifySummary): boolean =>
+  folders.length > 0 && folders.every(({ result }) => result === "good" || result === "foreign")
+
+/** The archives of which something is wrong, or nothing can be said: the name of each zip, with the first thing that is wrong. */
+export const failuresOf = ({ folders, which }: VerifySummary) =>
+  folders.flatMap(({ findings, folder, result }) => {
+    if (result === "good" || result === "foreign") return []
+    const [first] = findings
+    const more = findings.length > 1 ? ` (and ${count(findings.length - 1, "other finding")})` : ""
+    const reason = `${result}: ${first === undefined ? "nothing more is known" : describeFinding(first)}${more}`
+    return [{ name: namesOf(folder, which).zip, reason }]
+  })
+
+/** `1,204 files, 3.4 GiB, good (12 s)`: what an archive that is good gets said of it. */
+export const describe = (verdict: Verdict): string =>
+  `${count(verdict.files, "file")}, ${bytes(verdict.bytes)}, ${verdict.result} (${duration(verdict.seconds * 1000)})`
+
+/** `ABCD.zip at "docs/a.txt": its CRC-32 is wrong`: one finding for the log. */
+export const describeFinding = ({ entry, file, problem }: SetFinding): string => {
+  if (entry !== undefined) return `${file} at ${entry}: ${problem}`
+  return /^(?:is|has|was|cannot) /.test(problem) ? `${file} ${problem}` : `${file}: ${problem}`
+}
+
+/** `3 good, 1 damaged; 5.2 GiB read in 34 s`: the last line. */
+export const totals = (summary: VerifySummary): string => {
+  const { damaged, foreign, good, missing, unsettled } = summary
+  const counts = [
+    `${good} good`,
+    ...(foreign > 0 ? [`${foreign} of another program`] : []),
+    `${damaged} damaged`,
+    ...(missing > 0 ? [`${missing} missing`] : []),
+    ...(unsettled > 0 ? [`${unsettled} unsettled`] : [])
+  ]
+  const which = summary.which === "current" ? "" : "archives before the current ones: "
+  return `${which}${counts.join(", ")}; ${bytes(summary.bytes)} read in ${duration(summary.seconds * 1000)}`
+}
+
+/** What is said of an archive that is not there; `lost`: nothing is left of the folder's archives, and there were some. */
+export const absent = (folder: FolderName, which: Which, lost: boolean): SetFinding => ({
+  file: namesOf(folder, which).zip,
+  problem: lost
+    ? "is missing: nothing is left of the archives of this folder, and runs have published some"
+    : which === "current"
+      ? "is missing: there is no current archive"
+      : "is missing: there is no archive before the current one"
+})

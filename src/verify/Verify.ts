@@ -20,6 +20,7 @@ import {
   foreignText,
   journal,
   type Other,
+  summarize,
   totals,
   type Verdict,
   type VerifySummary
@@ -39,6 +40,7 @@ import type { Verified } from "../store/Verification.ts"
 import { codeOf, isAboutUs } from "../system/Errno.ts"
 import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"
+import { secondsOf } from "../text/Document.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
 import { type Examined, examine } from "./VerifyArchive.ts"
 
@@ -81,12 +83,12 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
       Effect.annotateLogs("folder", folder)
     )
   )
-  const summary: VerifySummary = {
+  const summary = summarize({
     which,
-    verdicts,
+    folders: verdicts,
     without,
-    millis: (yield* Clock.currentTimeMillis) - started
-  }
+    seconds: secondsOf((yield* Clock.currentTimeMillis) - started)
+  })
   yield* Effect.logInfo(totals(summary))
   return summary
 }, Effect.scoped)
@@ -114,7 +116,7 @@ export const announcedVerify = Effect.fn("AnnouncedVerify")(function* (
         covers: (summary, name) =>
           folders.length === 0
             ? name.endsWith(".prev.zip") === (which === "previous")
-            : summary.verdicts.some(({ folder }) => namesOf(folder, which).zip === name),
+            : summary.folders.some(({ folder }) => namesOf(folder, which).zip === name),
         // A name that was mistyped is for the user who typed it.
         isNews: (error) => !(error instanceof UnknownFolders),
         ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "verified" }),
@@ -226,8 +228,8 @@ const look = Effect.fnUntraced(
           result,
           files: examined?.files ?? 0,
           bytes: examined?.bytes ?? 0,
-          zipBytes: set?.file?.size ?? 0,
-          millis: now - started,
+          zip_bytes: set?.file?.size ?? 0,
+          seconds: secondsOf(now - started),
           findings,
           identity: identityOf(set),
           // A missing set has nothing, one that was opened has something.
@@ -260,8 +262,8 @@ const look = Effect.fnUntraced(
         result: "unsettled",
         files: 0,
         bytes: 0,
-        zipBytes: 0,
-        millis: 0,
+        zip_bytes: 0,
+        seconds: 0,
         findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }],
         identity: {},
         remains: true

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
 import type { FolderStanding } from "../../src/runs/JobState.ts"
-import { allGood, documentOf } from "../../src/runs/VerifyResult.ts"
+import { allGood } from "../../src/runs/VerifyResult.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import * as ChecksumFile from "../../src/store/Metadata.ts"
 import { type ArchiveSet, namesOf, type Which } from "../../src/store/PublishedArchive.ts"
@@ -164,7 +164,7 @@ describe("verify", () => {
           "  zipper run --config c.json --force --folder ABCD"
         ].join("\n")
       ])
-      const { damaged: bad, folders, good: fine } = documentOf(summary)
+      const { damaged: bad, folders, good: fine } = summary
       assert.deepStrictEqual([bad, fine, folders.map(({ result }) => result)], [1, 1, ["damaged", "good"]])
     })
   )
@@ -189,7 +189,7 @@ describe("verify", () => {
         }
       })
       assert.deepStrictEqual(
-        summaryOf(again.exit).verdicts.map(({ result }) => result),
+        summaryOf(again.exit).folders.map(({ result }) => result),
         ["unsettled"]
       )
       assert.strictEqual(again.readings, 3)
@@ -201,7 +201,7 @@ describe("verify", () => {
       const set = yield* setOf(abcd, "current", { md5: "of the archive before", interrupted: true })
       const { exit, lines } = yield* run([set])
       assert.deepStrictEqual(
-        summaryOf(exit).verdicts.map(({ result }) => result),
+        summaryOf(exit).folders.map(({ result }) => result),
         ["unsettled"]
       )
       assert.include(lines[0], "the next run finishes or undoes it")
@@ -210,7 +210,7 @@ describe("verify", () => {
       // It does not make an entry's CRC-32 wrong.
       const hidden = yield* run([set], { zips: { [zipOf(abcd, "current")]: damaged } })
       assert.deepStrictEqual(
-        summaryOf(hidden.exit).verdicts.map(({ findings, result }) => [result, findings.at(1)?.problem]),
+        summaryOf(hidden.exit).folders.map(({ findings, result }) => [result, findings.at(1)?.problem]),
         [["damaged", "its CRC-32 is wrong"]]
       )
       assert.include(hidden.lines.join("\n"), 'ABCD.zip at "b": its CRC-32 is wrong')
@@ -229,17 +229,17 @@ describe("verify", () => {
       ]
       const all = summaryOf((yield* run(sets, { which: "previous" })).exit)
       assert.isTrue(allGood(all))
-      assert.deepStrictEqual([all.verdicts.map((verdict) => verdict.folder), all.without], [[abcd], [efgh]])
+      assert.deepStrictEqual([all.folders.map((verdict) => verdict.folder), all.without], [[abcd], [efgh]])
       const asked = summaryOf((yield* run(sets, { which: "previous", folders: [efgh] })).exit)
       assert.isFalse(allGood(asked))
       assert.deepStrictEqual(
-        asked.verdicts.map(({ result }) => result),
+        asked.folders.map(({ result }) => result),
         ["missing"]
       )
       // A current archive is never missing when all is well.
       const onlyBefore = summaryOf((yield* run([yield* setOf(efgh, "previous")])).exit)
       assert.deepStrictEqual(
-        onlyBefore.verdicts.map(({ result }) => result),
+        onlyBefore.folders.map(({ result }) => result),
         ["missing"]
       )
     })
@@ -251,7 +251,7 @@ describe("verify", () => {
       for (const [index, which] of (["current", "previous"] as const).entries()) {
         const without = sets.map((set, at) => (at === index ? { ...set, file: undefined } : set))
         const { exit, lines } = yield* run(without, { which })
-        assert.deepInclude(documentOf(summaryOf(exit)), { missing: 1, damaged: 0 })
+        assert.deepInclude(summaryOf(exit), { missing: 1, damaged: 0 })
         assert.strictEqual(lines[0], `ERROR ${namesOf(abcd, which).zip} is missing`)
         const said = lines.find((line) => line.includes("what to do")) ?? ""
         assert.include(said, "is good. Files from there:\n  zipper restore ABCD ")
@@ -334,7 +334,7 @@ describe("verify", () => {
         const summary = summaryOf(exit)
         assert.isFalse(allGood(summary))
         assert.deepStrictEqual(
-          summary.verdicts.map(({ folder, result }) => `${folder} ${result}`),
+          summary.folders.map(({ folder, result }) => `${folder} ${result}`),
           ["ABCD good", "EFGH missing", "WXYZ missing"]
         )
         assert.include(lines[1], "nothing is left of the archives of this folder")
@@ -343,9 +343,9 @@ describe("verify", () => {
       }
       // Also when none is left at all, or when it is asked for.
       const all = summaryOf((yield* run([], options)).exit)
-      assert.deepStrictEqual(documentOf(all).missing, 3)
+      assert.deepStrictEqual(all.missing, 3)
       const asked = summaryOf((yield* run(sets, { ...options, folders: [efgh] })).exit)
-      assert.deepStrictEqual(documentOf(asked).missing, 1)
+      assert.deepStrictEqual(asked.missing, 1)
     })
   )
 
@@ -356,7 +356,7 @@ describe("verify", () => {
       const { exit, lines } = yield* run([set], { zips })
       const summary = summaryOf(exit)
       assert.isTrue(allGood(summary))
-      assert.deepStrictEqual([documentOf(summary).foreign, documentOf(summary).good], [1, 0])
+      assert.deepStrictEqual([summary.foreign, summary.good], [1, 0])
       assert.deepStrictEqual(lines, [
         "INFO made by another program, and its checksums are right; `unzip -t /memory/ABCD/ABCD.zip` checks its entries, `unzip /memory/ABCD/ABCD.zip -d DIR` restores it",
         "INFO 0 good, 1 of another program, 0 damaged; 100 B read in 0.0 s"
@@ -369,7 +369,7 @@ describe("verify", () => {
       }
       const changed = summaryOf((yield* run([wrong], { zips })).exit)
       assert.deepStrictEqual(
-        changed.verdicts.map(({ result }) => result),
+        changed.folders.map(({ result }) => result),
         ["damaged"]
       )
     })

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { closest, distance } from "fastest-levenshtein"
 import type { ArchiveConfig } from "../../config/Config.ts"
-import { allGood, documentOf, VerifyDocument } from "../../runs/VerifyResult.ts"
+import { allGood, VerifyDocument } from "../../runs/VerifyResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
 import { Archives } from "../../store/PublishedArchive.ts"
 import { Disk } from "../../system/Disk.ts"
@@ -59,7 +59,7 @@ export const verify = Command.make(
         told,
         logs(config, id)
       )
-      if (flags.json) yield* printDocument(VerifyDocument, documentOf(summary))
+      if (flags.json) yield* printDocument(VerifyDocument, summary)
       if (!allGood(summary)) return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
 ).pipe(
