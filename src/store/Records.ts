@@ -204,7 +204,7 @@ export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corru
       if (folder !== undefined) failed.add(folder)
     }
   }
-  const indexed = new Set(yield* indexedFolders(layout))
+  const indexed = new Set(yield* indexedFolders(layout, corrupt))
   const found = yield* Effect.forEach(
     [...new Set([...folders, ...failed, ...indexed])].sort(),
     Effect.fnUntraced(function* (folder) {
@@ -222,17 +222,18 @@ export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corru
 })
 
 /** The folders that have an index: an archive of each was published. */
-const indexedFolders = (layout: Layout.Layout) =>
+const indexedFolders = (layout: Layout.Layout, corrupt: Corrupt) =>
   Effect.gen(function* () {
     if (!((yield* isFolder(layout.job)) && (yield* isFolder(layout.indexes)))) return []
     return (yield* (yield* Disk).list(layout.indexes)).flatMap((name) => parse(name) ?? [])
   }).pipe(
-    Effect.catchAll((error) =>
-      Effect.as(
-        Effect.logWarning(`an archive that is gone may not be noticed: ${error.message}`),
-        [] as FolderName[]
-      )
-    )
+    // Who asks how things stand is told by Archives.recorded, which reads the same.
+    Effect.tapError((error) =>
+      corrupt === "report"
+        ? Effect.void
+        : Effect.logWarning(`an archive that is gone may not be noticed: ${error.message}`)
+    ),
+    Effect.orElseSucceed(() => [] as FolderName[])
   )
 
 type Current = Omit<FolderRecord, "failure">
