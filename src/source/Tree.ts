@@ -6,13 +6,15 @@ import { abortable } from "../system/abortable.ts"
 import { waitingDirectory } from "../system/FileCalls.ts"
 import { Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
+import { inOrder, type Run } from "./Entries.ts"
 import * as EntryName from "./EntryName.ts"
 import * as FolderName from "./FolderName.ts"
-import { failed, isTreeError, namesLogged, type Skipped, TreeError, twiceText, typeOf } from "./List.ts"
+import { namesLogged, type Skipped, typeOf } from "./List.ts"
 import { folderLine, type Manifest, type ManifestEntry } from "./Manifest.ts"
 import * as Source from "./SourceView.ts"
 import { type Blocked, places, type SourceView } from "./SourceView.ts"
-import { inOrder, type Run, type Walked, walk } from "./Walk.ts"
+import { failed, isTreeError, TreeError, twiceText } from "./TreeError.ts"
+import { type Walked, walk } from "./Walk.ts"
 
 /**
  * The manifest of what was found. Its entries are made when they are first asked for: a run in which nothing

@@ -4,7 +4,7 @@ import { type Identity, identityOf, type Manifest, type ManifestEntry } from "..
 import { closeRead, isListed, mayBeListed, openWithin } from "../source/OpenWithin.ts"
 import type { SourceView } from "../source/SourceView.ts"
 import * as Source from "../source/SourceView.ts"
-import { withOthers } from "../source/Walk.ts"
+import { withOthers } from "../source/TreeError.ts"
 import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
 import { type FileCalls, fill, readOnly, waitingFile } from "../system/FileCalls.ts"
 import * as RawPath from "../text/RawPath.ts"

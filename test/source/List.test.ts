@@ -1,7 +1,8 @@
 import { type BigIntStats, lstatSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { type ListInput, list, openBlock } from "../../src/source/List.ts"
+import { openBlock } from "../../src/source/Entries.ts"
+import { type ListInput, list } from "../../src/source/List.ts"
 import { mountsBelow } from "../../src/source/Walk.ts"
 import {
   blockingDirectory,

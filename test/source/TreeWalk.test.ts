@@ -5,10 +5,16 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { type Block, greatest, makeRows, openBlock } from "../../src/source/List.ts"
+import {
+  type Block,
+  type Directory,
+  greatest,
+  inOrder,
+  makeRows,
+  openBlock
+} from "../../src/source/Entries.ts"
 import { folderLine } from "../../src/source/Manifest.ts"
 import { Tree } from "../../src/source/Tree.ts"
-import { type Directory, inOrder } from "../../src/source/Walk.ts"
 import { WorkerSource, Workers } from "../../src/system/Workers.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { hashEntries } from "../support/manifest.ts"

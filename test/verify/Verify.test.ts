@@ -266,7 +266,7 @@ describe("verify", () => {
         const zip = namesOf(abcd, which).zip
         const obstacles = [{ file: zip, problem: "is a symlink, not a file" }]
         const linked = sets.map((set, at) => (at === index ? { ...set, file: undefined, obstacles } : set))
-        assert.deepInclude(documentOf(summaryOf((yield* run(linked, { which })).exit)), {
+        assert.deepInclude(summaryOf((yield* run(linked, { which })).exit), {
           missing: 0,
           damaged: 1
         })

@@ -1,0 +1,270 @@
+import type { BigIntStats } from "node:fs"
+import * as RawPath from "../text/RawPath.ts"
+import { type Identity, type LatestTimes, lineHead, type ManifestEntry } from "./Manifest.ts"
+
+/**
+ * The entries of a folder. A thread gathers them in columns (makeRows), which travel and are kept as they are: 46 bytes for
+ * each entry and its line of the manifest's digest, in one piece of memory. In it, one behind the other, in the byte order
+ * of this machine: mtimes (int64, ns), stamps (int64, pairs of inode and ctime in ns), sizes (float64), where the path
+ * begins and ends in the text (uint32 each), devices (uint32, places in the list), modes (uint16), text (the lines).
+ * The answers of the threads become blocks (openBlock), and inOrder gives the order of the manifest.
+ */
+export interface Columns {
+  readonly data: Uint8Array
+  readonly count: number
+  /** `st_dev` of all entries, each once. */
+  readonly devices: ReadonlyArray<bigint>
+  /** The mtimes that are no int64 of nanoseconds (before 1678 or after 2262), with the entries they are of. */
+  readonly farTimes: ReadonlyArray<readonly [index: number, mtimeNs: bigint]>
+  readonly latest: LatestTimes
+}
+
+const bytesEach = 46
+
+const layOut = (data: Uint8Array, count: number) => {
+  const { buffer, byteOffset: at } = data
+  return {
+    mtimes: new BigInt64Array(buffer, at, count),
+    stamps: new BigInt64Array(buffer, at + 8 * count, 2 * count),
+    sizes: new Float64Array(buffer, at + 24 * count, count),
+    starts: new Uint32Array(buffer, at + 32 * count, count),
+    ends: new Uint32Array(buffer, at + 36 * count, count),
+    devices: new Uint32Array(buffer, at + 40 * count, count),
+    modes: new Uint16Array(buffer, at + 44 * count, count),
+    text: Buffer.from(buffer, at + bytesEach * count, data.length - bytesEach * count)
+  }
+}
+
+type Layout = ReturnType<typeof layOut>
+
+const roomFor = (count: number, text: number): Layout =>
+  layOut(new Uint8Array(new ArrayBuffer(bytesEach * count + text)), count)
+
+const copyInto = (to: Layout, from: Layout, count: number, text: number): void => {
+  to.mtimes.set(from.mtimes.subarray(0, count))
+  to.stamps.set(from.stamps.subarray(0, 2 * count))
+  to.sizes.set(from.sizes.subarray(0, count))
+  to.starts.set(from.starts.subarray(0, count))
+  to.ends.set(from.ends.subarray(0, count))
+  to.devices.set(from.devices.subarray(0, count))
+  to.modes.set(from.modes.subarray(0, count))
+  to.text.set(from.text.subarray(0, text))
+}
+
+/** Memory of batches that are packed, for the next ones: fresh memory costs more than what is done in it. */
+const spare: Array<Layout> = []
+const sparesKept = 4
+
+/** Characters that are gathered before they are written to memory. */
+const writtenAtOnce = 4096
+
+/** Gathers entries as numbers and bytes at once: objects that live until the end would keep the garbage collector busy. */
+export const makeRows = () => {
+  const directories: Array<number> = []
+  const farTimes: Array<readonly [number, bigint]> = []
+  const devices: Array<bigint> = []
+  let room = spare.pop() ?? roomFor(256, 32 * 256)
+  let count = 0
+  /** Bytes of `room.text` that are written; the characters to come. */
+  let written = 0
+  let pending = ""
+  let latest: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
+
+  const flush = (): void => {
+    if (written + pending.length > room.text.length) grow(room.modes.length, 2 * (written + pending.length))
+    written += room.text.write(pending, written, "latin1")
+    pending = ""
+  }
+  const grow = (entries: number, text: number): void => {
+    const wider = roomFor(entries, text)
+    copyInto(wider, room, count, written)
+    room = wider
+  }
+
+  return {
+    count: (): number => count,
+    add: (
+      path: RawPath.RawPath,
+      kind: ManifestEntry["kind"],
+      size: number,
+      { ctimeNs, dev, ino, mode, mtimeNs }: Pick<BigIntStats, "mtimeNs" | "ino" | "ctimeNs" | "mode" | "dev">
+    ): void => {
+      if (count === room.modes.length) grow(2 * count, 2 * room.text.length)
+      if (kind === "directory") directories.push(count)
+      room.mtimes[count] = mtimeNs
+      if (room.mtimes[count] !== mtimeNs) farTimes.push([count, mtimeNs])
+      room.stamps[2 * count] = ino
+      room.stamps[2 * count + 1] = ctimeNs
+      // Mostly there is one, and never many.
+      if (!devices.includes(dev)) devices.push(dev)
+      room.devices[count] = devices.indexOf(dev)
+      room.sizes[count] = size
+      const mode16 = Number(mode) & 0xffff
+      room.modes[count] = mode16
+      latest = later(latest, { ctimeNs, mtimeNs })
+      pending += lineHead(kind, mode16, size, mtimeNs)
+      room.starts[count] = written + pending.length
+      pending += path
+      room.ends[count] = written + pending.length
+      pending += "\0"
+      count += 1
+      if (pending.length > writtenAtOnce) flush()
+    },
+    /** Which of the entries, from this one on, are directories. */
+    directories: (from: number): ReadonlyArray<number> => directories.filter((index) => index >= from),
+    pack: (): Columns => {
+      flush()
+      const data = new Uint8Array(new ArrayBuffer(bytesEach * count + written))
+      copyInto(layOut(data, count), room, count, written)
+      if (spare.length < sparesKept) spare.push(room)
+      return { data, count, devices, farTimes, latest }
+    }
+  }
+}
+
+/** The later time of each kind. */
+export const later = (a: LatestTimes, b: LatestTimes): LatestTimes =>
+  a.ctimeNs >= b.ctimeNs && a.mtimeNs >= b.mtimeNs
+    ? a
+    : { ctimeNs: greatest([a.ctimeNs, b.ctimeNs]), mtimeNs: greatest([a.mtimeNs, b.mtimeNs]) }
+
+/** The greatest of at least one number; Math.max takes no bigint. */
+export const greatest = (numbers: ReadonlyArray<bigint>): bigint =>
+  numbers.reduce((most, next) => {
+    if (next > most) return next
+    return most
+  })
+
+/** The columns of one answer of a thread, to be read. */
+export type Block = ReturnType<typeof openBlock>
+
+export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "latest">) => {
+  const { devices: places, ends, modes, mtimes, sizes, stamps, starts, text } = layOut(data, count)
+  const far = new Map(farTimes)
+  const device = (index: number): bigint => devices[places[index] ?? 0] ?? 0n
+  const mtime = (index: number): bigint => far.get(index) ?? mtimes[index] ?? 0n
+  const at = (column: Uint32Array, index: number): number => column[index] ?? 0
+  const lineStart = (index: number): number => (index === 0 ? 0 : at(ends, index - 1) + 1)
+  return {
+    /** The path within the folder. */
+    path: (index: number) => RawPath.fromLatin1(text.toString("latin1", starts[index], ends[index])),
+    /** The digest's lines of the entries from `from` up to `to`, without it. */
+    lines: (from: number, to: number): Uint8Array => text.subarray(lineStart(from), lineStart(to)),
+    /** Inodes and ctimes of these entries, in pairs. */
+    stamps: (from: number, to: number) => stamps.subarray(2 * from, 2 * to),
+    device,
+    identity: (index: number): Identity => ({
+      dev: device(index),
+      ino: stamps[2 * index] ?? 0n,
+      ctimeNs: stamps[2 * index + 1] ?? 0n,
+      mtimeNs: mtime(index)
+    }),
+    entry: (index: number, path: RawPath.RawPath, name: string): ManifestEntry => {
+      const mode = modes[index] ?? 0
+      return {
+        path,
+        name,
+        kind: (mode & formatBits) === directoryBits ? "directory" : "file",
+        size: sizes[index] ?? 0,
+        mtimeNs: mtime(index),
+        mode
+      }
+    }
+  }
+}
+
+/** S_IFMT and S_IFDIR of `st_mode`. */
+const formatBits = 0o170000
+const directoryBits = 0o040000
+
+/** Some of a directory's entries, in byte order: all of them, or of a large directory the next ones. */
+interface Piece {
+  readonly block: Block
+  /** The first one in the block, and the one behind the last. */
+  readonly from: number
+  readonly to: number
+  /** Those of them that are directories themselves, in order. */
+  readonly children: ReadonlyArray<{ readonly index: number; readonly directory: Directory }>
+}
+
+/** What lies in a directory. */
+export interface Directory {
+  pieces: Array<Piece>
+}
+
+/** Entries that stand side by side in a block as well as in the manifest. */
+export type Run = Pick<Piece, "block" | "from" | "to">
+
+/** A place between two entries of a directory: before the one with this index. */
+interface Place {
+  readonly piece: number
+  readonly index: number
+}
+
+/**
+ * All entries below a directory in byte order of their paths, without comparing them all: what lies in `a` comes
+ * right before the first neighbour that is greater than `a/`, which is not always the next one (`a`, `a.b`, `a/x`, `a0`).
+ */
+export const inOrder = (root: Directory): Array<Run> => {
+  const runs: Array<Run> = []
+  const visit = ({ pieces }: Directory): void => {
+    let piece = 0
+    let from = pieces[0]?.from ?? 0
+    const goTo = (place: Place): void => {
+      for (; piece <= place.piece; piece += 1) {
+        const current = pieces[piece]
+        if (current === undefined) return
+        const to = piece === place.piece ? place.index : current.to
+        if (to > from) runs.push({ block: current.block, from, to })
+        from = to
+        if (piece === place.piece) return
+        from = pieces[piece + 1]?.from ?? 0
+      }
+    }
+    for (const { directory, place } of descents(pieces)) {
+      goTo(place)
+      visit(directory)
+    }
+    goTo({ piece: pieces.length - 1, index: pieces.at(-1)?.to ?? 0 })
+  }
+  visit(root)
+  return runs
+}
+
+/** The directories in a directory, in the order in which what they hold comes, and before which entry it comes. */
+const descents = (pieces: ReadonlyArray<Piece>) => {
+  const found: Array<{ readonly directory: Directory; readonly place: Place }> = []
+  for (const [piece, { block, children }] of pieces.entries()) {
+    for (const { directory, index } of children) {
+      found.push({ directory, place: placeOf(pieces, { piece, index: index + 1 }, `${block.path(index)}/`) })
+    }
+  }
+  // Two at the same place: `a-/` before `a/`, so the later one of the two first. Sorting is stable.
+  return found.reverse().sort((a, b) => a.place.piece - b.place.piece || a.place.index - b.place.index)
+}
+
+/** Before the first entry from `start` on whose path is greater than `bound`. */
+const placeOf = (pieces: ReadonlyArray<Piece>, start: Place, bound: string): Place => {
+  let { index, piece } = start
+  for (;;) {
+    const current = pieces[piece]
+    if (current === undefined) return { piece, index }
+    // Mostly it is the very next one.
+    if (index < current.to && current.block.path(index) > bound) return { piece, index }
+    index = firstAbove(current, index, bound)
+    if (index < current.to || piece + 1 >= pieces.length) return { piece, index }
+    piece += 1
+    index = pieces[piece]?.from ?? 0
+  }
+}
+
+const firstAbove = ({ block, to }: Piece, from: number, bound: string): number => {
+  let low = from
+  let high = to
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (block.path(middle) > bound) high = middle
+    else low = middle + 1
+  }
+  return low
+}

@@ -1,0 +1,79 @@
+import * as Data from "effect/Data"
+import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { count } from "../text/Text.ts"
+
+/** A folder or file of the source could not be read; the message names it. */
+export class TreeError extends Data.TaggedError("TreeError")<{
+  readonly path: string
+  readonly message: string
+  readonly transient: boolean
+  readonly cause?: unknown
+}> {}
+
+export const isTreeError = (cause: unknown): cause is TreeError => cause instanceof TreeError
+
+// ENOTDIR, ELOOP and EMLINK: a file or a symlink has come to the place of a directory.
+const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK"])
+
+/** `action` failed on `shown` (for people), which lies at `path`. */
+export const failed = (
+  view: { readonly frozen: boolean },
+  action: string,
+  shown: RawPath.RawPath,
+  path: RawPath.RawPath,
+  cause: unknown
+): TreeError => {
+  const code = codeOf(cause)
+  const vanished = !view.frozen && code !== undefined && gone.has(code)
+  return new TreeError({
+    path: RawPath.display(path),
+    message: vanished
+      ? `${RawPath.display(shown)} vanished while it was listed`
+      : `cannot ${action} ${RawPath.display(shown === "" ? path : shown)}: ${explain(cause)}`,
+    transient: vanished || isTransientCode(code),
+    cause
+  })
+}
+
+/** The path leads to another directory than the one that was listed. */
+export const replaced = (shown: RawPath.RawPath, path: RawPath.RawPath): TreeError =>
+  new TreeError({
+    path: RawPath.display(path),
+    message: `${RawPath.display(shown)} was replaced by another directory while it was listed`,
+    transient: true
+  })
+
+/** Why a name that a folder gives twice cannot be archived. */
+export const twiceText = (shown: RawPath.RawPath): string =>
+  `${RawPath.display(shown)} is there twice: the file system lists that name two times, and only one of them can be read. Look for it in each branch of the file system (mergerfs, FUSE), and rename or remove one`
+
+/** One error for all failures, which names the first ones. `open`: not all directories were tried. */
+export const together = (failures: ReadonlyArray<TreeError>, open: boolean): TreeError => {
+  const [first, ...others] = [...failures].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
+  const names = others.map(({ path }) => path)
+  return new TreeError({
+    path: first?.path ?? "",
+    message: withOthers(first?.message ?? "", { names, count: names.length, open }),
+    transient: failures.every(({ transient }) => transient),
+    cause: first?.cause
+  })
+}
+
+/** So many of a folder's unreadable files are named; the rest is counted. */
+const namedAtMost = 10
+
+/**
+ * `cannot read ABCD/a: permission denied (EACCES); 12 more cannot be read: ABCD/b, … and 3 others`: the first failure,
+ * which names its file, and the names of the next ones. `open`: not all files were tried.
+ */
+export const withOthers = (
+  first: string,
+  others: { readonly names: ReadonlyArray<string>; readonly count: number; readonly open: boolean }
+): string => {
+  if (others.count === 0) return first
+  const names = others.names.slice(0, namedAtMost - 1)
+  const rest = others.count - names.length
+  const more = rest === 0 ? "" : ` and ${count(rest, "other")}`
+  return `${first}; ${others.open ? "at least " : ""}${count(others.count, "more cannot", "more cannot")} be read: ${names.join(", ")}${more}`
+}
