@@ -4,62 +4,11 @@ import { crc32 } from "node:zlib"
 import { closeRead, openRegular, readOnly } from "./FileCalls.ts"
 import type { WorkerJob } from "./WorkerJob.ts"
 
-/** What a thread sees of a file that is still being written. */
-interface Grown {
-  /** So many bytes from the beginning are final. */
-  readonly bytes: number
-  /** There will not be more. */
-  readonly ended: boolean
-}
-
-/** Tells a thread how far a file has been written: through memory that both see, so it costs nothing to tell. */
-interface Growth {
-  /** Goes to the thread, which reads it with {@link waitForGrowth}. */
-  readonly memory: SharedArrayBuffer
-  readonly tell: (grown: Grown) => void
-  /** How far the thread has read, see {@link noteRead}. */
-  readonly read: () => number
-}
-
-// One number for both facts, so that they change together: twice the bytes, and one more at the end.
-const valueOf = ({ bytes, ended }: Grown): bigint => 2n * BigInt(bytes) + (ended ? 1n : 0n)
-
-/** A file of which nothing has been written. */
-export const makeGrowth = (): Growth => {
-  const memory = new SharedArrayBuffer(2 * BigInt64Array.BYTES_PER_ELEMENT)
-  const cell = new BigInt64Array(memory)
-  return {
-    memory,
-    tell: (grown) => {
-      Atomics.store(cell, 0, valueOf(grown))
-      Atomics.notify(cell, 0)
-    },
-    read: () => Number(Atomics.load(cell, 1))
-  }
-}
-
-/** Says to whoever watches that this thread has read so many bytes from the beginning. */
-export const noteRead = (memory: SharedArrayBuffer, bytes: number): void => {
-  Atomics.store(new BigInt64Array(memory), 1, BigInt(bytes))
-}
-
-/** Stops this thread, which must not be the main one, until `wanted` bytes are final or the file has ended. */
-export const waitForGrowth = (memory: SharedArrayBuffer, wanted: number): Grown => {
-  const cell = new BigInt64Array(memory)
-  for (;;) {
-    const value = Atomics.load(cell, 0)
-    const grown = { bytes: Number(value >> 1n), ended: (value & 1n) === 1n }
-    if (grown.ended || grown.bytes >= wanted) return grown
-    Atomics.wait(cell, 0, value)
-  }
-}
-
-/** The archive before is read, checked and copied in pieces of so many bytes. */
+/** The previous archive is read, checked and copied in pieces of so many bytes. */
 export const checkedPiece = 1 << 20
 
 export type Algorithm = "md5" | "sha256"
 
-/** Digests of a whole file, all in one go over it. */
 interface HashInput {
   readonly path: string
   readonly algorithms: ReadonlyArray<Algorithm>
@@ -74,50 +23,10 @@ export interface HashOutput {
   readonly pieces: Uint32Array
 }
 
-/** The same of a file that is still being written; it need not be there yet. */
+/** The file is still being written, and need not be there yet. */
 interface FollowInput extends HashInput {
   /** See {@link waitForGrowth}. */
   readonly growth: SharedArrayBuffer
-}
-
-/** Small enough to stay in a core's own cache between one algorithm and the next. */
-const pieceSize = 256 * 1024
-
-const digestsBy = (algorithms: ReadonlyArray<Algorithm>, inPieces = false) => {
-  const all = algorithms.map((algorithm) => createHash(algorithm))
-  const pieces = inPieces ? makePieces() : undefined
-  return {
-    update: (bytes: Uint8Array): void => {
-      for (const each of all) each.update(bytes)
-      pieces?.add(bytes)
-    },
-    end: (): HashOutput => ({
-      digests: all.map((each) => each.digest("hex")),
-      pieces: Uint32Array.from(pieces?.end() ?? [])
-    })
-  }
-}
-
-/** Sums up the pieces of a file, whatever parts it comes in. */
-const makePieces = () => {
-  const sums: Array<number> = []
-  let sum = 0
-  let length = 0
-  return {
-    add: (bytes: Uint8Array): void => {
-      for (let at = 0; at < bytes.length; ) {
-        const part = bytes.subarray(at, at + checkedPiece - length)
-        sum = crc32(part, sum)
-        at += part.length
-        length += part.length
-        if (length < checkedPiece) continue
-        sums.push(sum)
-        sum = 0
-        length = 0
-      }
-    },
-    end: (): ReadonlyArray<number> => (length > 0 ? [...sums, sum] : sums)
-  }
 }
 
 /** Reads to the end of the file. */
@@ -142,34 +51,34 @@ export const hash: WorkerJob<HashInput, HashOutput> = {
   }
 }
 
-/** Reads behind whoever writes the file, and stops this thread while there is nothing to read. */
+/** Reads behind the thread that writes the file, and stops this thread while there is nothing to read. */
 export const follow: WorkerJob<FollowInput, HashOutput> = {
   name: "follow",
   kind: "follower",
   work: async ({ algorithms, growth, path }) => {
     const { end, update } = digestsBy(algorithms)
-    waitForGrowth(growth, 1)
+    const cell = new BigInt64Array(growth)
+    waitForGrowth(cell, 1)
     const fd = openSync(path, readOnly)
     try {
       if (!fstatSync(fd).isFile()) throw new Error("is not a regular file")
       const buffer = Buffer.allocUnsafeSlow(pieceSize)
       let position = 0
       for (;;) {
-        const grown = waitForGrowth(growth, position + buffer.length)
+        const grown = waitForGrowth(cell, position + buffer.length)
         const wanted = Math.min(buffer.length, grown.bytes - position)
         if (wanted > 0) {
           const bytesRead = readSync(fd, buffer, 0, wanted, position)
           if (bytesRead === 0) throw otherSize(position, grown.bytes)
           update(buffer.subarray(0, bytesRead))
           position += bytesRead
-          noteRead(growth, position)
+          Atomics.store(cell, 1, BigInt(position))
         } else {
           const { size } = fstatSync(fd)
           if (size !== grown.bytes || size !== position) throw otherSize(size, grown.bytes)
-          break
+          return end()
         }
       }
-      return end()
     } finally {
       closeSync(fd)
     }
@@ -178,3 +87,80 @@ export const follow: WorkerJob<FollowInput, HashOutput> = {
 
 const otherSize = (found: number, written: number) =>
   new Error(`it has ${found} bytes where ${written} were written`)
+
+/** Small enough to stay in a core's own cache between one algorithm and the next. */
+const pieceSize = 256 * 1024
+
+const digestsBy = (algorithms: ReadonlyArray<Algorithm>, inPieces = false) => {
+  const all = algorithms.map((algorithm) => createHash(algorithm))
+  const pieces = inPieces ? makePieces() : undefined
+  return {
+    update: (bytes: Uint8Array): void => {
+      for (const each of all) each.update(bytes)
+      pieces?.add(bytes)
+    },
+    end: (): HashOutput => ({
+      digests: all.map((each) => each.digest("hex")),
+      pieces: Uint32Array.from(pieces?.end() ?? [])
+    })
+  }
+}
+
+/** CRC-32 of each piece of a file, which comes in parts of any size. */
+const makePieces = () => {
+  const sums: Array<number> = []
+  let sum = 0
+  let length = 0
+  return {
+    add: (bytes: Uint8Array): void => {
+      for (let at = 0; at < bytes.length; ) {
+        const part = bytes.subarray(at, at + checkedPiece - length)
+        sum = crc32(part, sum)
+        at += part.length
+        length += part.length
+        if (length < checkedPiece) continue
+        sums.push(sum)
+        sum = 0
+        length = 0
+      }
+    },
+    end: (): ReadonlyArray<number> => (length > 0 ? [...sums, sum] : sums)
+  }
+}
+
+/** What a thread sees of a file that is still being written. */
+interface Grown {
+  /** So many bytes from the beginning are final. */
+  readonly bytes: number
+  /** There will not be more. */
+  readonly ended: boolean
+}
+
+// One number for both facts, so that they change together: twice the bytes, and one more at the end.
+const valueOf = ({ bytes, ended }: Grown): bigint => 2n * BigInt(bytes) + (ended ? 1n : 0n)
+
+/** Tells a thread how far a file has been written, through memory that both threads see. */
+export const makeGrowth = () => {
+  const memory = new SharedArrayBuffer(2 * BigInt64Array.BYTES_PER_ELEMENT)
+  const cell = new BigInt64Array(memory)
+  return {
+    /** Goes to the thread, which reads it with {@link waitForGrowth}. */
+    memory,
+    tell: (grown: Grown): void => {
+      Atomics.store(cell, 0, valueOf(grown))
+      Atomics.notify(cell, 0)
+    },
+    /** How many bytes from the beginning the thread has read. */
+    read: () => Number(Atomics.load(cell, 1))
+  }
+}
+
+/** Stops this thread, which must not be the main one, until `wanted` bytes are final or the file has ended. */
+const waitForGrowth = (cell: BigInt64Array, wanted: number): Grown => {
+  for (;;) {
+    const value = Atomics.load(cell, 0)
+    const grown = { bytes: Number(value >> 1n), ended: (value & 1n) === 1n }
+    if (grown.ended || grown.bytes >= wanted) return grown
+    Atomics.wait(cell, 0, value)
+  }
+}

@@ -6,8 +6,7 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Errno from "./Errno.ts"
-import { codeOf } from "./Errno.ts"
+import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import {
   closeRead,
   type NotSynced,
@@ -29,203 +28,6 @@ export class DiskError extends Data.TaggedError("DiskError")<{
   readonly cause?: unknown
 }> {}
 
-/** One operation, which an interruption waits for; `operation` completes "cannot …". */
-export const attempt = <A>(
-  operation: string,
-  path: string,
-  run: () => Promise<A>
-): Effect.Effect<A, DiskError> =>
-  Effect.uninterruptible(
-    Effect.tryPromise({
-      try: run,
-      catch: (cause) => {
-        const code = Errno.codeOf(cause)
-        return new DiskError({
-          operation,
-          path,
-          code,
-          // Folders are asked for as DIR/. where a symlink may be followed, and as DIR/..
-          message: `cannot ${operation} ${normalize(path)}: ${Errno.explain(cause)}`,
-          transient: Errno.isTransientCode(code),
-          cause
-        })
-      }
-    })
-  )
-
-/** What an operation gives where there is nothing. ENOTDIR: what should be its folder is a file, so it is not there either. */
-export const whenMissing =
-  <B>(value: B) =>
-  <A>(effect: Effect.Effect<A, DiskError>): Effect.Effect<A | B, DiskError> =>
-    Effect.catchIf(
-      effect,
-      (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
-      () => Effect.succeed(value)
-    )
-
-/** How to open a file that must not exist. */
-export const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-
-/** How to open a file for adding to it. Not blocking: a fifo in its place must not hang us. */
-export const appending =
-  constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
-
-/** See Disk.append. */
-export const appendLine = (line: string) => async (file: fs.FileHandle) => {
-  const stats = await file.stat()
-  const obstacle = notToWrite(stats)
-  if (obstacle !== undefined) throw new Error(obstacle)
-  const last = Buffer.alloc(1)
-  if (stats.size > 0) await file.read(last, 0, 1, stats.size - 1)
-  const torn = stats.size > 0 && last[0] !== newline
-  await file.writeFile(`${torn ? "\n" : ""}${line}\n`, "utf8")
-  return syncOpen(file)
-}
-
-const newline = 10
-
-/** Opens a file, which is closed afterwards. */
-export const withFile = async <A>(
-  path: string,
-  flags: number,
-  use: (file: fs.FileHandle) => Promise<A>,
-  mode = 0o666
-): Promise<A> => {
-  const file = await fs.open(path, flags, mode)
-  try {
-    return await use(file)
-  } finally {
-    await file.close()
-  }
-}
-
-/** See Disk.copy. */
-export const copyFile = (from: string, to: string, sha256?: string): Effect.Effect<void, DiskError> =>
-  Effect.uninterruptibleMask((restore) =>
-    attempt("copy", `${from} to ${to}`, () => openBoth(from, to)).pipe(
-      Effect.flatMap((files) =>
-        restore(copyAll(files.source, files.target, `${from} to ${to}`)).pipe(
-          Effect.ensuring(
-            attempt("close", to, () => Promise.all([closeRead(files.source), files.target.close()])).pipe(
-              Effect.ignoreLogged
-            )
-          )
-        )
-      ),
-      Effect.flatMap((digest) =>
-        sha256 === undefined || sha256 === digest
-          ? restore(readBack(from, to, digest))
-          : different(
-              from,
-              to,
-              `${from} was read with another SHA-256 (${digest}) than it has to have (${sha256})`
-            )
-      )
-    )
-  )
-
-const openBoth = async (from: string, to: string) => {
-  const { file: source } = await openRegular(from)
-  try {
-    return { source, target: await fs.open(to, createOnly) }
-  } catch (error) {
-    await closeRead(source)
-    throw error
-  }
-}
-
-const chunk = 4 * 1024 * 1024
-
-/** The SHA-256 of what was read. Interruptible between chunks: a copy can take an hour. */
-const copyAll = (
-  source: fs.FileHandle,
-  target: fs.FileHandle,
-  path: string
-): Effect.Effect<string, DiskError> =>
-  Effect.suspend(() => {
-    const buffer = Buffer.allocUnsafe(chunk)
-    const hash = createHash("sha256")
-    const step = attempt("copy", path, async () => {
-      const { bytesRead } = await source.read(buffer, 0, chunk, null)
-      hash.update(buffer.subarray(0, bytesRead))
-      for (let done = 0; done < bytesRead; ) {
-        done += (await target.write(buffer, done, bytesRead - done, null)).bytesWritten
-      }
-      return bytesRead
-    })
-    return Effect.repeat(step, { until: (bytes) => bytes === 0 }).pipe(
-      Effect.zipRight(attempt("sync", path, () => syncOpen(target))),
-      Effect.map(() => hash.digest("hex"))
-    )
-  })
-
-/** Fails unless what is at `to` has the SHA-256 `written`. */
-const readBack = (from: string, to: string, written: string): Effect.Effect<void, DiskError> =>
-  Effect.acquireUseRelease(
-    attempt("read back", to, () => openRegular(to)),
-    ({ file }) =>
-      Effect.suspend(() => {
-        const buffer = Buffer.allocUnsafe(chunk)
-        const hash = createHash("sha256")
-        const step = attempt("read back", to, async () => {
-          const { bytesRead } = await file.read(buffer, 0, chunk, null)
-          hash.update(buffer.subarray(0, bytesRead))
-          return bytesRead
-        })
-        return Effect.repeat(step, { until: (bytes) => bytes === 0 }).pipe(
-          Effect.flatMap(() => {
-            const found = hash.digest("hex")
-            return found === written
-              ? Effect.void
-              : different(
-                  from,
-                  to,
-                  `${to} was read back with another SHA-256 (${found}) than was written (${written})`
-                )
-          })
-        )
-      }),
-    ({ file }) => Effect.promise(() => closeRead(file))
-  )
-
-/** The copy is not what it was made from, or that is not what it should be. No retry: a disk or a memory garbles data. */
-const different = (from: string, to: string, why: string) =>
-  Effect.fail(
-    new DiskError({
-      operation: "copy",
-      path: to,
-      code: undefined,
-      message: `cannot copy ${from} to ${to}: ${why}. The disk, its connection or the memory garbles data: have them checked`,
-      transient: false
-    })
-  )
-
-/** What an unprivileged user may still use of a file system; undefined where it does not tell. */
-interface Space {
-  readonly bytes: number | undefined
-  readonly inodes: number | undefined
-}
-
-const unknown: Space = { bytes: undefined, inodes: undefined }
-
-/**
- * `statfs`. A file system without blocks, or without a limit of inodes, reports 0 in all (FUSE, some network shares), and one that
- * cannot be asked reports nothing: neither is a full one. Rejects only where there is no such path.
- */
-export const spaceAt = async (path: string | Buffer): Promise<Space> => {
-  const stats = await fs.statfs(path).catch((cause: unknown) => {
-    if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") throw cause
-    return undefined
-  })
-  if (stats === undefined) return unknown
-  const { bavail, blocks, bsize, ffree, files } = stats
-  return {
-    // Below 0, which FreeBSD reports when what is kept for root is used, comes as a number larger than all.
-    bytes: blocks === 0 ? undefined : bavail > blocks ? 0 : bavail * bsize,
-    inodes: files === 0 ? undefined : ffree > files ? 0 : ffree
-  }
-}
-
 /** What is needed of `lstat`. Sizes in bytes, times in milliseconds since 1970. */
 export interface DiskStat {
   readonly kind: "file" | "directory" | "symlink" | "other"
@@ -240,10 +42,9 @@ export interface DiskStat {
 }
 
 /**
- * Single file-system operations on our own files (target, staging, state), each an atomic step of the kernel,
- * so that a test can stop a publication between any two of them. Paths are text: the source, whose names are
- * bytes, is read by Tree and Archiver. An interruption waits for the operation that is under way: nothing
- * happens on the disk after the effect has ended.
+ * Single file-system operations on our own files (target, staging, state), each one a step that a test can stop before or
+ * after. Paths are text; the source, whose names are bytes, is read by Tree and Archiver. An interruption waits for the
+ * operation that is under way: nothing happens on the disk after the effect has ended.
  */
 export class Disk extends Context.Tag("zipper/Disk")<
   Disk,
@@ -289,7 +90,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly remove: (path: string) => Effect.Effect<void, DiskError>
     /** Removes an empty folder; nothing there is no error. */
     readonly removeFolder: (path: string) => Effect.Effect<void, DiskError>
-    /** `fsync` of a file's content or of a folder's names; nothing where the file system cannot do it, which is told once. */
+    /** `fsync` of a file's content or of a folder's names; nothing where the file system cannot do it, which is logged once. */
     readonly sync: (path: string) => Effect.Effect<void, DiskError>
     /** Bytes that an unprivileged user may still write there; undefined where the file system does not tell. */
     readonly free: (path: string) => Effect.Effect<number | undefined, DiskError>
@@ -299,7 +100,6 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly writable: (path: string) => Effect.Effect<void, DiskError>
   }
 >() {
-  /** The real one. */
   static readonly layer: Layer.Layer<Disk> = Layer.sync(Disk, (tell = makeTeller()) => ({
     stat: (path) => attempt("look at", path, () => fs.lstat(path).then(toStat)).pipe(whenMissing(undefined)),
     list: (path) => attempt("list", path, () => fs.readdir(path).then((names) => names.sort())),
@@ -356,26 +156,205 @@ export class Disk extends Context.Tag("zipper/Disk")<
   }))
 }
 
-const toStat = (stats: Stats): DiskStat => ({
-  kind: stats.isFile()
+/** One operation, which an interruption waits for; `operation` completes "cannot …". */
+export const attempt = <A>(
+  operation: string,
+  path: string,
+  run: () => Promise<A>
+): Effect.Effect<A, DiskError> =>
+  Effect.uninterruptible(
+    Effect.tryPromise({
+      try: run,
+      catch: (cause) => {
+        const code = codeOf(cause)
+        return new DiskError({
+          operation,
+          path,
+          code,
+          // Folders are asked for as DIR/. where a symlink may be followed, and as DIR/..
+          message: `cannot ${operation} ${normalize(path)}: ${explain(cause)}`,
+          transient: isTransientCode(code),
+          cause
+        })
+      }
+    })
+  )
+
+/** What an operation gives where there is nothing. ENOTDIR: what should be its folder is a file, so it is not there either. */
+const whenMissing =
+  <B>(value: B) =>
+  <A>(effect: Effect.Effect<A, DiskError>): Effect.Effect<A | B, DiskError> =>
+    Effect.catchIf(
+      effect,
+      (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
+      () => Effect.succeed(value)
+    )
+
+const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+
+/** How to open a file for adding to it. Not blocking: a fifo in its place must not hang us. */
+const appending =
+  constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** See Disk.append. */
+const appendLine = (line: string) => async (file: fs.FileHandle) => {
+  const stats = await file.stat()
+  const obstacle = notToWrite(stats)
+  if (obstacle !== undefined) throw new Error(obstacle)
+  const last = Buffer.alloc(1)
+  if (stats.size > 0) await file.read(last, 0, 1, stats.size - 1)
+  const torn = stats.size > 0 && last[0] !== newline
+  await file.writeFile(`${torn ? "\n" : ""}${line}\n`, "utf8")
+  return syncOpen(file)
+}
+
+const newline = 10
+
+const withFile = async <A>(
+  path: string,
+  flags: number,
+  use: (file: fs.FileHandle) => Promise<A>,
+  mode = 0o666
+): Promise<A> => {
+  const file = await fs.open(path, flags, mode)
+  try {
+    return await use(file)
+  } finally {
+    await file.close()
+  }
+}
+
+/** See Disk.copy. Interruptible between chunks: a copy can take an hour. */
+export const copyFile = (from: string, to: string, sha256?: string): Effect.Effect<void, DiskError> =>
+  Effect.acquireUseRelease(
+    attempt("copy", `${from} to ${to}`, () => openBoth(from, to)),
+    ({ source, target }) => {
+      const doing = ["copy", `${from} to ${to}`] as const
+      const copied = hashOf(source, doing, async (bytes) => {
+        for (let done = 0; done < bytes.length; ) {
+          done += (await target.write(bytes, done, bytes.length - done, null)).bytesWritten
+        }
+      })
+      return Effect.zipLeft(
+        copied,
+        attempt("sync", doing[1], () => syncOpen(target))
+      )
+    },
+    ({ source, target }) =>
+      Effect.ignoreLogged(attempt("close", to, () => Promise.all([closeRead(source), target.close()])))
+  ).pipe(
+    Effect.flatMap((digest) =>
+      sha256 === undefined || sha256 === digest
+        ? readBack(from, to, digest)
+        : different(
+            from,
+            to,
+            `${from} was read with another SHA-256 (${digest}) than it has to have (${sha256})`
+          )
+    )
+  )
+
+const openBoth = async (from: string, to: string) => {
+  const { file: source } = await openRegular(from)
+  try {
+    return { source, target: await fs.open(to, createOnly) }
+  } catch (error) {
+    await closeRead(source)
+    throw error
+  }
+}
+
+const chunk = 4 * 1024 * 1024
+
+/** The SHA-256 of a file; `take` gets its content chunk by chunk. */
+const hashOf = (
+  file: fs.FileHandle,
+  [operation, path]: readonly [operation: string, path: string],
+  take: (bytes: Buffer) => Promise<void> = async () => {}
+): Effect.Effect<string, DiskError> =>
+  Effect.suspend(() => {
+    const buffer = Buffer.allocUnsafe(chunk)
+    const hash = createHash("sha256")
+    const step = attempt(operation, path, async () => {
+      const { bytesRead } = await file.read(buffer, 0, chunk, null)
+      const bytes = buffer.subarray(0, bytesRead)
+      hash.update(bytes)
+      await take(bytes)
+      return bytesRead
+    })
+    return Effect.repeat(step, { until: (bytes) => bytes === 0 }).pipe(Effect.map(() => hash.digest("hex")))
+  })
+
+/** Fails unless what is at `to` has the SHA-256 `written`. */
+const readBack = (from: string, to: string, written: string): Effect.Effect<void, DiskError> =>
+  Effect.acquireUseRelease(
+    attempt("read back", to, () => openRegular(to)),
+    ({ file }) => hashOf(file, ["read back", to]),
+    ({ file }) => Effect.promise(() => closeRead(file))
+  ).pipe(
+    Effect.flatMap((found) =>
+      found === written
+        ? Effect.void
+        : different(
+            from,
+            to,
+            `${to} was read back with another SHA-256 (${found}) than was written (${written})`
+          )
+    )
+  )
+
+/** The copy is not what it was made from, or that is not what it should be. No retry: a disk or a memory garbles data. */
+const different = (from: string, to: string, why: string) =>
+  Effect.fail(
+    new DiskError({
+      operation: "copy",
+      path: to,
+      code: undefined,
+      message: `cannot copy ${from} to ${to}: ${why}. The disk, its connection or the memory garbles data: have them checked`,
+      transient: false
+    })
+  )
+
+/** What an unprivileged user may still use of a file system; undefined where it does not tell. */
+interface Space {
+  readonly bytes: number | undefined
+  readonly inodes: number | undefined
+}
+
+const unknown: Space = { bytes: undefined, inodes: undefined }
+
+/**
+ * `statfs`. A file system without blocks, or without a limit of inodes, reports 0 in all (FUSE, some network shares), and one that
+ * cannot be asked reports nothing: neither is a full one. Rejects only where there is no such path.
+ */
+export const spaceAt = async (path: string | Buffer): Promise<Space> => {
+  const stats = await fs.statfs(path).catch((cause: unknown) => {
+    if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") throw cause
+    return undefined
+  })
+  if (stats === undefined) return unknown
+  const { bavail, blocks, bsize, ffree, files } = stats
+  return {
+    // Below 0, which FreeBSD reports when what is kept for root is used, comes as a number larger than all.
+    bytes: blocks === 0 ? undefined : bavail > blocks ? 0 : bavail * bsize,
+    inodes: files === 0 ? undefined : ffree > files ? 0 : ffree
+  }
+}
+
+const toStat = (stats: Stats): DiskStat => {
+  const { ctimeMs, dev, ino, mode, mtimeMs, nlink, size, uid } = stats
+  const kind = stats.isFile()
     ? "file"
     : stats.isDirectory()
       ? "directory"
       : stats.isSymbolicLink()
         ? "symlink"
-        : "other",
-  size: stats.size,
-  dev: stats.dev,
-  ino: stats.ino,
-  nlink: stats.nlink,
-  uid: stats.uid,
-  mode: stats.mode,
-  mtimeMs: stats.mtimeMs,
-  ctimeMs: stats.ctimeMs
-})
+        : "other"
+  return { kind, size, dev, ino, nlink, uid, mode, mtimeMs, ctimeMs }
+}
 
-/** Tells once of files, and once of folders, that a file system does not sync them. */
-export const makeTeller = () => {
+/** Logs once for files, and once for folders, that a file system does not sync them. */
+const makeTeller = () => {
   const told = new Set<NotSynced["what"]>()
   return (path: string) => (answer: NotSynced | undefined) =>
     Effect.suspend(() => {

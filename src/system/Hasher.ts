@@ -10,6 +10,14 @@ import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import { inProcess, type Runner, WorkerEnded } from "./WorkerJob.ts"
 import { Workers } from "./Workers.ts"
 
+/** A SHA-256 in lower-case hexadecimal. */
+export const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+export const Md5 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
+
+/** Both digests of a file. */
+export const Checksums = Schema.Struct({ md5: Md5, sha256: Sha256 })
+export type Checksums = typeof Checksums.Type
+
 /** A file could not be read for hashing. */
 export class HashError extends Data.TaggedError("HashError")<{
   readonly path: string
@@ -18,142 +26,17 @@ export class HashError extends Data.TaggedError("HashError")<{
   readonly cause?: unknown
 }> {}
 
-export const isHashError = (cause: unknown): cause is HashError => cause instanceof HashError
-
-/** In this order. */
-const both: ReadonlyArray<Algorithm> = ["md5", "sha256"]
-
-/** Asks for both, a share for each thread that there is; all have ended when this returns. */
-export const ask = (
-  threads: number,
-  run: (algorithms: ReadonlyArray<Algorithm>) => Promise<HashOutput>
-): Promise<ReadonlyArray<PromiseSettledResult<HashOutput>>> =>
-  Promise.allSettled(threads > 1 ? both.map((algorithm) => run([algorithm])) : [run(both)])
-
-/** Checksums of a file, and the CRC-32 of each of its pieces. */
-export interface HashedInPieces {
+interface HashedInPieces {
   readonly checksums: Checksums
-  /** Of each {@link checkedPiece} bytes, and of the rest. */
+  /** CRC-32 of each {@link checkedPiece} bytes, and of the rest. */
   readonly pieces: Uint32Array
 }
 
-/** Like {@link hashFile}, with the pieces. */
-export const hashInPieces = async (
-  path: string,
-  signal: AbortSignal,
-  runner: Runner
-): Promise<HashedInPieces> => {
-  const results = await ask(runner.width, (algorithms) =>
-    runner.run(hash, { path, algorithms, inPieces: algorithms.includes("sha256") }, signal)
-  )
-  const [last] = results.slice(-1)
-  const checksums = checksumsOf(path, signal, results)
-  return { checksums, pieces: last?.status === "fulfilled" ? last.value.pieces : new Uint32Array() }
-}
-
-/** MD5 and SHA-256: side by side where there are threads, else in one go. Fails with HashError, or as `signal` says. */
-export const hashFile = async (path: string, signal: AbortSignal, runner: Runner): Promise<Checksums> => {
-  const run = (algorithms: ReadonlyArray<Algorithm>) => runner.run(hash, { path, algorithms }, signal)
-  return checksumsOf(path, signal, await ask(runner.width, run))
-}
-
-/** What {@link ask} brought. Fails as {@link hashFile}. */
-export const checksumsOf = (
-  path: string,
-  signal: AbortSignal,
-  results: ReadonlyArray<PromiseSettledResult<HashOutput>>
-): Checksums => {
-  const [md5, sha256] = results.flatMap((result) =>
-    result.status === "fulfilled" ? result.value.digests : unreadable(path, signal, result.reason)
-  )
-  if (md5 === undefined || sha256 === undefined) throw new Error("a digest is missing")
-  return { md5, sha256 }
-}
-
-const unreadable = (path: string, signal: AbortSignal, cause: unknown): never => {
-  if (signal.aborted) throw cause
-  throw new HashError({
-    path,
-    message: `cannot read ${path} for its checksums: ${cause instanceof WorkerEnded ? cause.message : explain(cause)}`,
-    transient: cause instanceof WorkerEnded || isTransientCode(codeOf(cause)),
-    cause
-  })
-}
-
-/** Both digests of a file that is still being written: see Hasher.follow. */
-interface Follower {
-  /** The first `bytes` bytes are final. */
-  readonly advance: (bytes: number) => void
-  /** How many bytes have been hashed; undefined when none are before `finish`. */
-  readonly hashed: () => number | undefined
-  readonly finish: (size: number, signal: AbortSignal) => Promise<Checksums>
-  /** Ends what is under way; the file is not read any more when this is done. */
-  readonly abandon: () => Promise<void>
-}
-
-/** A smaller file is hashed when it is there, and on this thread: that takes less than asking another one. */
-const worthFollowing = 4 * 1024 * 1024
-
-/**
- * Files that are hashed while they are written, one at a time: what is written beside it is hashed when it is
- * finished. `here` does what is too little for a thread.
- */
-export const makeFollowers = (runner: Runner, here: Runner): ((path: string) => Follower) => {
-  let busy = runner.followers === 0
-
-  return (path) => {
-    const growth = makeGrowth()
-    const controller = new AbortController()
-    let final = 0
-    let results: ReturnType<typeof ask> | undefined
-
-    const begin = async (): ReturnType<typeof ask> => {
-      busy = true
-      const ended = await ask(runner.followers, (algorithms) =>
-        runner.run(follow, { path, algorithms, growth: growth.memory }, controller.signal)
-      )
-      busy = false
-      return ended
-    }
-
-    return {
-      advance: (bytes) => {
-        if (bytes <= final) return
-        final = bytes
-        growth.tell({ bytes, ended: false })
-        if (results === undefined && bytes >= worthFollowing && !busy) results = begin()
-      },
-      hashed: () => (results === undefined ? undefined : growth.read()),
-      finish: async (size, signal) => {
-        if (results === undefined) return hashFile(path, signal, size < worthFollowing ? here : runner)
-        growth.tell({ bytes: size, ended: true })
-        const stop = () => controller.abort(signal.reason)
-        signal.addEventListener("abort", stop)
-        const ended = await results
-        signal.removeEventListener("abort", stop)
-        // The thread is gone, not the file: nothing is lost but time.
-        if (!signal.aborted && ended.some(isOfThread)) return hashFile(path, signal, runner)
-        return checksumsOf(path, signal, ended)
-      },
-      abandon: async () => {
-        controller.abort()
-        await results
-      }
-    }
-  }
-}
-
-const isOfThread = (result: PromiseSettledResult<unknown>): boolean =>
-  result.status === "rejected" && result.reason instanceof WorkerEnded
-
 /** The digests of a file that is still being written. */
 interface Following {
-  /**
-   * The first `bytes` bytes of the file are final and can be read from it now. Costs nothing; may be called as often as
-   * there is something to say.
-   */
+  /** The first `bytes` bytes of the file are final and can be read from it now. Costs little, so it may be called often. */
   readonly advance: (bytes: number) => void
-  /** How many bytes have been hashed so far, for whoever watches; undefined when all of it is hashed at the end. */
+  /** How many bytes have been hashed so far; undefined when all of the file is hashed at the end. */
   readonly hashed: () => number | undefined
   /** All `size` bytes are written: the checksums, as {@link Hasher} `hash` gives them. To be called once. */
   readonly finish: (size: number) => Effect.Effect<Checksums, HashError>
@@ -165,15 +48,11 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
   {
     /** MD5 and SHA-256, side by side where there are threads, in constant memory. Does not follow a symlink. */
     readonly hash: (path: string) => Effect.Effect<Checksums, HashError>
-    /**
-     * The same, and the CRC-32 of each {@link checkedPiece} bytes: they tell whether a part of the file that is
-     * read later is what went into the checksums.
-     */
+    /** The same with the CRC-32 of each piece, which tells whether a piece that is read later is what was hashed. */
     readonly hashInPieces: (path: string) => Effect.Effect<HashedInPieces, HashError>
     /**
-     * The same of a file that is about to be written: it is read on a thread of its own while it grows, and has
-     * mostly been hashed when it is complete. Where there is no such thread it is read at the end. When the scope
-     * closes nothing reads it any more, finished or not.
+     * Hashes a file that is about to be written, on a thread of its own while the file grows, or at the end where there is no
+     * such thread. When the scope closes nothing reads the file any more, finished or not.
      */
     readonly follow: (path: string) => Effect.Effect<Following, never, Scope.Scope>
   }
@@ -227,12 +106,105 @@ export function hasherOf(hash: (path: string) => Effect.Effect<Checksums, HashEr
   }
 }
 
-/** A SHA-256 in lower-case hexadecimal. */
-export const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+const isHashError = (cause: unknown): cause is HashError => cause instanceof HashError
 
-export const Md5 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
+/** In this order. */
+const both: ReadonlyArray<Algorithm> = ["md5", "sha256"]
 
-/** Both digests of a file, in lower-case hexadecimal. */
-export const Checksums = Schema.Struct({ md5: Md5, sha256: Sha256 })
+/** Asks for both, a share for each thread that there is; all have ended when this returns. */
+const ask = (
+  threads: number,
+  run: (algorithms: ReadonlyArray<Algorithm>) => Promise<HashOutput>
+): Promise<ReadonlyArray<PromiseSettledResult<HashOutput>>> =>
+  Promise.allSettled(threads > 1 ? both.map((algorithm) => run([algorithm])) : [run(both)])
 
-export type Checksums = typeof Checksums.Type
+/** Both digests. Fails with HashError, or as `signal` says. */
+const hashFile = async (path: string, signal: AbortSignal, runner: Runner): Promise<Checksums> => {
+  const run = (algorithms: ReadonlyArray<Algorithm>) => runner.run(hash, { path, algorithms }, signal)
+  return checksumsOf(path, signal, await ask(runner.width, run))
+}
+
+const hashInPieces = async (path: string, signal: AbortSignal, runner: Runner): Promise<HashedInPieces> => {
+  const results = await ask(runner.width, (algorithms) =>
+    runner.run(hash, { path, algorithms, inPieces: algorithms.includes("sha256") }, signal)
+  )
+  const last = results.at(-1)
+  const checksums = checksumsOf(path, signal, results)
+  return { checksums, pieces: last?.status === "fulfilled" ? last.value.pieces : new Uint32Array() }
+}
+
+/** What {@link ask} brought. Fails as {@link hashFile}. */
+const checksumsOf = (
+  path: string,
+  signal: AbortSignal,
+  results: ReadonlyArray<PromiseSettledResult<HashOutput>>
+): Checksums => {
+  const [md5, sha256] = results.flatMap((result) =>
+    result.status === "fulfilled" ? result.value.digests : unreadable(path, signal, result.reason)
+  )
+  if (md5 === undefined || sha256 === undefined) throw new Error("a digest is missing")
+  return { md5, sha256 }
+}
+
+const unreadable = (path: string, signal: AbortSignal, cause: unknown): never => {
+  if (signal.aborted) throw cause
+  throw new HashError({
+    path,
+    message: `cannot read ${path} for its checksums: ${cause instanceof WorkerEnded ? cause.message : explain(cause)}`,
+    transient: cause instanceof WorkerEnded || isTransientCode(codeOf(cause)),
+    cause
+  })
+}
+
+/** A smaller file is hashed when it is complete, and on this thread: that takes less than asking another one. */
+const worthFollowing = 4 * 1024 * 1024
+
+/** Follows files one at a time: a file that is written at the same time is hashed when it is complete. */
+const makeFollowers = (runner: Runner, here: Runner) => {
+  let busy = runner.followers === 0
+
+  return (path: string) => {
+    const growth = makeGrowth()
+    const controller = new AbortController()
+    let final = 0
+    let results: ReturnType<typeof ask> | undefined
+
+    const begin = async (): ReturnType<typeof ask> => {
+      busy = true
+      const ended = await ask(runner.followers, (algorithms) =>
+        runner.run(follow, { path, algorithms, growth: growth.memory }, controller.signal)
+      )
+      busy = false
+      return ended
+    }
+
+    return {
+      advance: (bytes: number): void => {
+        if (bytes <= final) return
+        final = bytes
+        growth.tell({ bytes, ended: false })
+        if (results === undefined && bytes >= worthFollowing && !busy) results = begin()
+      },
+      hashed: () => (results === undefined ? undefined : growth.read()),
+      finish: async (size: number, signal: AbortSignal): Promise<Checksums> => {
+        if (results === undefined) return hashFile(path, signal, size < worthFollowing ? here : runner)
+        growth.tell({ bytes: size, ended: true })
+        const stop = () => controller.abort(signal.reason)
+        signal.addEventListener("abort", stop)
+        const ended = await results
+        signal.removeEventListener("abort", stop)
+        // The thread is gone, not the file: hashing it again costs only time.
+        if (!signal.aborted && ended.some(isOfThread)) return hashFile(path, signal, runner)
+        return checksumsOf(path, signal, ended)
+      },
+      /** Ends the hashing that is under way; the file is not read any more when this is done. */
+      abandon: async (): Promise<void> => {
+        controller.abort()
+        await results
+      }
+    }
+  }
+}
+
+const isOfThread = (result: PromiseSettledResult<unknown>): boolean =>
+  result.status === "rejected" && result.reason instanceof WorkerEnded
