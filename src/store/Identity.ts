@@ -9,7 +9,7 @@ import { isSameSource, JobIdentity, type JobIds, type Owner, type SourceName } f
 import type { Layout } from "./Layout.ts"
 import { utcSeconds } from "./Metadata.ts"
 import { type Corrupt, cursor, load, makeJobFolder, replace } from "./Records.ts"
-import { isFolder } from "./SafeFolder.ts"
+import { isFolder, isSame } from "./SafeFolder.ts"
 
 const IdentityFile = Schema.parseJson(JobIdentity, { space: 2 })
 const decode = Schema.decodeUnknownOption(IdentityFile)
@@ -64,10 +64,7 @@ const isCopy = Effect.fnUntraced(
     if (found.target_path === layout.target) return false
     const disk = yield* Disk
     const path = join(found.target_path, basename(layout.job), basename(layout.identity))
-    const there = yield* disk.stat(path)
-    if (there === undefined) return false
-    const here = yield* disk.stat(layout.identity)
-    if (here?.dev === there.dev && here.ino === there.ino) return false
+    if (isSame(yield* disk.stat(path), yield* disk.stat(layout.identity))) return false
     const content = yield* disk.read(path)
     return content !== undefined && Option.getOrUndefined(decode(content))?.id === found.id
   },

@@ -8,8 +8,14 @@ import * as RawPath from "../text/RawPath.ts"
 import { realPath } from "../zfs/SourceLayout.ts"
 import type { Layout } from "./Layout.ts"
 import { type Corrupt, load, makeJobFolder, replace } from "./Records.ts"
-import { isFolder } from "./SafeFolder.ts"
-import { type BrokenFolder, StoreError } from "./StoreError.ts"
+import { folderNames, isFolder } from "./SafeFolder.ts"
+import { type BrokenFolder, storeError } from "./StoreError.ts"
+
+/**
+ * A target whose disk or share is not mounted is a folder like any other, and archives written into it are out of sight as soon as
+ * it is mounted again. So a run records what source and target lie on, in files that are not on the target, and which folders of
+ * the target are mounts of their own, in the target's `.zipper`.
+ */
 
 /** A mounted file system that holds a folder. */
 const Holder = Schema.Struct({
@@ -20,21 +26,18 @@ const Holder = Schema.Struct({
 })
 export type Holder = typeof Holder.Type
 
-/**
- * What source and target lay on at the last run that could use them. Kept on another file system than the target: when that is
- * not mounted, its own state is not there either.
- */
-export const PlaceMounts = Schema.Struct({
+/** What source and target lay on at the last run that could use them. */
+const PlaceMounts = Schema.Struct({
   version: Schema.Literal(1),
   source_path: Schema.optionalWith(Schema.String, { exact: true }),
   source: Schema.optionalWith(Holder, { exact: true }),
   target_path: Schema.String,
   target: Holder
 })
-export type PlaceMounts = typeof PlaceMounts.Type
+type PlaceMounts = typeof PlaceMounts.Type
 
 /** `<target>/.zipper/mounts.json`: folders of the target that were mounts of their own at the last run. */
-export const FolderMounts = Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) })
+const FolderMounts = Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) })
 
 /** The mount that a folder lies in: the longest mount point, and of several there the last one. `path` has no symlinks. */
 export const holderOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Holder => {
@@ -57,12 +60,6 @@ const isBelow = (path: string, ancestor: string): boolean =>
 export const notMounted = (key: string, path: string, before: Holder, record: string): string =>
   `${key} ${path} lay on ${before.type === "" ? "what" : `the ${before.type} file system that`} was mounted at ${before.mountpoint} at the last run, and nothing is mounted there now: mount it; or, if it is not to be mounted any more, remove ${record}`
 
-/**
- * A target whose disk or share is not mounted is a folder like any other, and archives written into it are out of sight as soon as
- * it is mounted again. What source and target lay on is remembered in files that are not on the target, and which folders
- * of the target are mounts of their own in the target's `.zipper`.
- */
-
 /** The kernel's list of mounts; undefined where there is none to read (Linux has one), and devices have to tell. */
 const mountList = Effect.gen(function* () {
   if (process.platform !== "linux") return undefined
@@ -70,8 +67,7 @@ const mountList = Effect.gen(function* () {
   return bytes === undefined ? undefined : parseMountInfo(Buffer.from(bytes).toString("latin1"))
 })
 
-const resolved = (path: string) =>
-  Effect.map(realPath(path), (real) => (real === undefined ? RawPath.fromText(path) : real))
+const resolved = (path: string) => Effect.map(realPath(path), (real) => real ?? RawPath.fromText(path))
 
 const holder = Effect.fnUntraced(function* (mounts: ReadonlyArray<Mount> | undefined, path: string) {
   const real = yield* resolved(path)
@@ -124,12 +120,7 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
           ? notMounted("source_path", layout.source ?? "", before.source, record)
           : undefined
     if (missing !== undefined) {
-      return yield* new StoreError({
-        reason: "NotMounted",
-        path: layout.target,
-        message: missing,
-        transient: false
-      })
+      return yield* storeError("NotMounted", layout.target, missing)
     }
   }
   // `isKnown`: an earlier run could use this target.
@@ -227,9 +218,7 @@ const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
     return found
   }
   const device = (yield* disk.stat(`${layout.target}/.`))?.dev
-  for (const name of yield* disk.list(layout.target)) {
-    const folder = parse(name)
-    if (folder === undefined) continue
+  for (const folder of yield* folderNames(layout.target)) {
     const stat = yield* disk.stat(join(layout.target, folder))
     if (stat?.kind === "directory" && stat.dev !== device) found.add(folder)
   }

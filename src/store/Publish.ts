@@ -14,7 +14,8 @@ import {
   type Publication,
   type Published,
   type Staging,
-  StoreError
+  StoreError,
+  storeError
 } from "./StoreError.ts"
 
 /** Finishes the steps, from wherever they were left, and makes that durable. */
@@ -45,12 +46,7 @@ export const back = Effect.fnUntraced(function* (
 
 /** A journal that makes no sense. */
 export const unreadable = (path: string) =>
-  new StoreError({
-    reason: "Other",
-    path,
-    message: `the record of an unfinished publication, ${path}, cannot be understood`,
-    transient: false
-  })
+  storeError("Other", path, `the record of an unfinished publication, ${path}, cannot be understood`)
 
 /**
  * Ends a publication that is done or undone. The journal goes first, durably: were it to come back after a
@@ -82,12 +78,11 @@ export const inspect = Effect.fnUntraced(function* (
             ? "its checksums contradict each other"
             : undefined
   if (wrong === undefined) return
-  return yield* new StoreError({
-    reason: "Other",
-    path: staging.zip,
-    message: `cannot publish ${paths.folder}: the new archive ${staging.zip} is not the one that was verified: ${wrong}`,
-    transient: false
-  })
+  return yield* storeError(
+    "Other",
+    staging.zip,
+    `cannot publish ${paths.folder}: the new archive ${staging.zip} is not the one that was verified: ${wrong}`
+  )
 })
 
 /** What is published in the folder now. The archive itself is read, unless `checked` is what came of that. */
@@ -103,12 +98,11 @@ export const survey = Effect.fnUntraced(function* (
     const stat = yield* disk.stat(join(paths.home, name))
     if (stat === undefined) continue
     if (stat.kind !== "file") {
-      return yield* new StoreError({
-        reason: "Unsafe",
-        path: join(paths.home, name),
-        message: `cannot publish ${paths.folder}: ${join(paths.home, name)} is ${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file; move it away`,
-        transient: false
-      })
+      return yield* storeError(
+        "Unsafe",
+        join(paths.home, name),
+        `cannot publish ${paths.folder}: ${join(paths.home, name)} is ${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file; move it away`
+      )
     }
     present.add(name)
     if (name === n.zip) zip = stat

@@ -8,9 +8,8 @@ import { Disk, DiskError } from "../system/Disk.ts"
 import { isDamage } from "../system/Errno.ts"
 import { Sha256 } from "../system/Hasher.ts"
 import { FolderFailure, type FolderRecord, FolderState } from "./FolderState.ts"
-import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
-import { isFolder, setAside } from "./SafeFolder.ts"
+import { folderNames, isFolder, setAside } from "./SafeFolder.ts"
 
 /**
  * `<target>/.zipper/cursor.json`: how far the job has come. Every change up to `base` is either published or
@@ -62,8 +61,8 @@ export const swapIn = (path: string, write: (draft: string) => Effect.Effect<voi
 export type Corrupt = "set aside" | "rehearse" | "report"
 
 /**
- * A state file's content; undefined when there is none. One that `decode` does not understand is set aside with
- * a warning and worked without: it must not stop the backup, nor be lost for whoever looks into it.
+ * A state file's content; undefined when there is none. One that `decode` does not understand is set aside with a warning, and
+ * the run works without it.
  */
 export const load = Effect.fnUntraced(function* <A>(
   path: string,
@@ -188,22 +187,12 @@ export const makeJobFolder = Effect.fnUntraced(function* (path: string) {
 
 /**
  * What is known of every folder in the target, and of those that have only ever failed. `report` fails where the user may not
- * read a state, or a folder cannot be looked at: for whoever asks, that says nothing about the archive.
+ * read a state, or a folder cannot be looked at: that says nothing about the archive.
  */
 export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
-  const disk = yield* Disk
-  const folders = new Set<FolderName>()
-  for (const name of yield* disk.list(layout.target)) {
-    const folder = parse(name)
-    if (folder !== undefined) folders.add(folder)
-  }
-  const failed = new Set<FolderName>()
-  if ((yield* isFolder(layout.job)) && (yield* isFolder(layout.failures))) {
-    for (const name of yield* disk.list(layout.failures)) {
-      const folder = name.endsWith(".json") ? parse(name.slice(0, -".json".length)) : undefined
-      if (folder !== undefined) failed.add(folder)
-    }
-  }
+  const folders = new Set(yield* folderNames(layout.target))
+  const hasFailures = (yield* isFolder(layout.job)) && (yield* isFolder(layout.failures))
+  const failed = new Set(hasFailures ? yield* folderNames(layout.failures, ".json") : [])
   const indexed = new Set(yield* indexedFolders(layout, corrupt))
   const found = yield* Effect.forEach(
     [...new Set([...folders, ...failed, ...indexed])].sort(),
@@ -285,10 +274,13 @@ const unknownText = (folder: FolderName, corrupt: Corrupt, { message }: { readon
     ? `the state of ${folder} is not known, and the next run archives it anew: ${message}`
     : `${folder} is archived anew, its state is not known: ${message}`
 
-export const decodeStateFile = Schema.decodeUnknownOption(Schema.parseJson(FolderState))
+const decodeStateFile = Schema.decodeUnknownOption(Schema.parseJson(FolderState))
 
 /** The state of this folder that `content` holds, if it does. */
-export const decodeState = (paths: FolderLayout, content: string | undefined): FolderState | undefined =>
+export const decodeState = (
+  paths: Layout.FolderLayout,
+  content: string | undefined
+): FolderState | undefined =>
   content === undefined
     ? undefined
     : Option.getOrUndefined(Option.filter(decodeStateFile(content), (state) => state.folder === paths.folder))

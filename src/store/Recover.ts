@@ -1,19 +1,19 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import { type FolderName, parse } from "../source/FolderName.ts"
+import type { FolderName } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import { back, forward, settle } from "./Publish.ts"
 import * as PublishPlan from "./PublishPlan.ts"
 import { clearFailure } from "./Records.ts"
-import { discard, isFolder, setAside } from "./SafeFolder.ts"
+import { discard, folderNames, isFolder, setAside } from "./SafeFolder.ts"
 import { asStoreError, type BrokenFolder, type RecoveryReport, type StoreError } from "./StoreError.ts"
 
-/** What was found in a folder's work area, in words that continue its name. */
+/** What was found in a folder's work area. */
 export interface Finding {
   readonly healed?: string
-  /** Somebody should look at it, and the folder can be worked on. */
+  /** To be looked at; the folder can be worked on. */
   readonly warning?: string
   /** The folder cannot be worked on. */
   readonly broken?: string
@@ -74,9 +74,8 @@ export const recoverFolder = Effect.fnUntraced(function* (paths: FolderLayout) {
 })
 
 /**
- * Without its journal nobody knows how far the publication came. Nothing is thrown away: the work area is kept
- * under another name, with the folder's state, so that the folder is archived anew and goes on from there. The
- * next publication compares what lies there with the checksums beside it before it becomes the previous one.
+ * Without its journal it is not known how far the publication came. The work area is kept under another name, with the folder's
+ * state, so that the folder is archived anew. The next publication compares the archive with the checksums beside it.
  */
 const keepAside = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
   const disk = yield* Disk
@@ -135,8 +134,9 @@ export const recover = Effect.fnUntraced(function* (layout: Layout.Layout, open:
     recoverFolder(paths).pipe(asStoreError(`cannot put ${paths.folder} right after an interrupted run`))
   )
   if (open.size > 0) return report
-  yield* removeDrafts(layout.job).pipe(warning("an unfinished state file of an interrupted run stays"))
-  yield* removeDrafts(layout.failures).pipe(warning("an unfinished state file of an interrupted run stays"))
+  for (const path of [layout.job, layout.failures]) {
+    yield* removeDrafts(path).pipe(warning("an unfinished state file of an interrupted run stays"))
+  }
   yield* removeDrafts(layout.indexes).pipe(warning("an unfinished index of an interrupted run stays"))
   const staging = yield* removeTmp(layout).pipe(warning("the staging of an interrupted run stays"))
   return { ...report, healed: [...report.healed, ...(staging ?? [])] }
@@ -147,14 +147,12 @@ const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
   const disk = yield* Disk
   const folders = new Set<FolderName>()
   yield* Effect.forEach(
-    yield* disk.list(layout.target),
-    Effect.fnUntraced(function* (name) {
-      const folder = parse(name)
-      if (folder === undefined) return
+    yield* folderNames(layout.target),
+    Effect.fnUntraced(function* (folder) {
       // Anything else by that name is refused when the folder is to be archived.
       const isOne = yield* disk.stat(join(layout.target, folder)).pipe(
         Effect.map((stat) => stat?.kind === "directory"),
-        // Whoever works on it says why, and the others are not held up.
+        // The work on it says why, and the others are not held up.
         Effect.orElseSucceed(() => true)
       )
       if (isOne) folders.add(folder)

@@ -1,8 +1,9 @@
 import { basename, dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
-import { Disk, DiskError } from "../system/Disk.ts"
+import { type FolderName, parse } from "../source/FolderName.ts"
+import { Disk, DiskError, type DiskStat } from "../system/Disk.ts"
 import { explain } from "../system/Errno.ts"
-import { StoreError } from "./StoreError.ts"
+import { storeError } from "./StoreError.ts"
 
 /** Removes a file or a folder with all that is in it, never through a symlink. For places of our own only. */
 export const discard = (path: string): Effect.Effect<void, DiskError, Disk> =>
@@ -16,35 +17,61 @@ export const discard = (path: string): Effect.Effect<void, DiskError, Disk> =>
   })
 
 /**
- * Whether there is a folder at `path`. Anything else there is refused: a symlink would let whoever made it
- * choose where we write and remove. With `ours`, so is a folder that belongs to another user.
+ * Whether there is a folder at `path`. Anything else there is refused: by a symlink another user could choose where we write
+ * and remove. With `ours`, so is a folder that belongs to another user.
  */
 export const isFolder = Effect.fnUntraced(function* (path: string, ours: "ours" | "anyone's" = "anyone's") {
   const disk = yield* Disk
   const stat = yield* disk.stat(path)
   if (stat === undefined) return false
   if (stat.kind !== "directory") {
-    return yield* refuse(
-      path,
-      `${path} is a ${stat.kind === "other" ? "fifo, socket or device" : stat.kind}, not a folder`
-    )
+    const kind = stat.kind === "other" ? "fifo, socket or device" : stat.kind
+    return yield* refused(path, `${path} is a ${kind}, not a folder`)
   }
   const uid = process.geteuid?.()
   if (ours === "ours" && uid !== undefined && stat.uid !== uid) {
-    return yield* refuse(path, `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`)
+    return yield* refused(path, `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`)
   }
   return true
 })
 
-const refuse = (path: string, what: string) =>
-  Effect.fail(
-    new StoreError({
-      reason: "Unsafe",
-      path,
-      message: `${what}: refused, for safety. Find out who made it, then remove it`,
-      transient: false
-    })
-  )
+const refused = (path: string, what: string) =>
+  storeError("Unsafe", path, `${what}: refused, for safety. Find out who made it, then remove it`)
+
+/** Whether both are the same file or folder, by whatever names. */
+export const isSame = (
+  a: Pick<DiskStat, "dev" | "ino"> | undefined,
+  b: Pick<DiskStat, "dev" | "ino"> | undefined
+): boolean => a !== undefined && a.dev === b?.dev && a.ino === b.ino
+
+/**
+ * The first answer of `look` for the folder at `path` (depth 0) and those above it up to the root, by what they really are:
+ * symlinks and second mounts lead to the same ones.
+ */
+export const firstAbove = Effect.fnUntraced(function* <A>(
+  path: string,
+  look: (stat: DiskStat, depth: number) => A | undefined
+) {
+  const disk = yield* Disk
+  let below: DiskStat | undefined
+  for (let at = `${path}/.`, depth = 0; ; at = `${at}/..`, depth += 1) {
+    const stat = yield* disk.stat(at)
+    // Above the root there is the root again.
+    if (stat === undefined || isSame(stat, below)) return undefined
+    const found = look(stat, depth)
+    if (found !== undefined) return found
+    below = stat
+  }
+})
+
+/** The names in `path` that are those of archived folders with this ending, without it; sorted. */
+export const folderNames = Effect.fnUntraced(function* (path: string, ending = "") {
+  const disk = yield* Disk
+  return (yield* disk.list(path)).flatMap((name): ReadonlyArray<FolderName> => {
+    const folder = name.endsWith(ending) ? parse(name.slice(0, name.length - ending.length)) : undefined
+    return folder === undefined ? [] : [folder]
+  })
+})
 
 /** Makes the folder unless it is there; what is there must be a folder (see {@link isFolder}). */
 export const ensureFolder = Effect.fnUntraced(function* (
@@ -122,10 +149,9 @@ export const move = Effect.fnUntraced(function* (from: string, to: string) {
   const disk = yield* Disk
   if ((yield* disk.stat(from)) !== undefined) return yield* disk.rename(from, to)
   if ((yield* disk.stat(to)) !== undefined) return
-  return yield* new StoreError({
-    reason: "Other",
-    path: to,
-    message: `neither ${from} nor ${to} is there any more: something else removed them`,
-    transient: false
-  })
+  return yield* storeError(
+    "Other",
+    to,
+    `neither ${from} nor ${to} is there any more: something else removed them`
+  )
 })

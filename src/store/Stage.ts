@@ -1,13 +1,13 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { type FolderName, parse } from "../source/FolderName.ts"
-import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
+import { Disk, type DiskError } from "../system/Disk.ts"
 import * as Layout from "./Layout.ts"
 import { rememberPlaces, requirePlaces } from "./Mounts.ts"
 import { makeJobFolder } from "./Records.ts"
 import { type Finding, recoverFolder, removeIfMade } from "./Recover.ts"
-import { canRename, discard, ensureFolder, isFolder, linkOrCopy } from "./SafeFolder.ts"
-import { asStoreError, type Staging, StoreError, type StoreReport } from "./StoreError.ts"
+import { canRename, discard, ensureFolder, firstAbove, isFolder, isSame, linkOrCopy } from "./SafeFolder.ts"
+import { asStoreError, type Staging, StoreError, type StoreReport, storeError } from "./StoreError.ts"
 
 /** How it is found out whether we can write to a folder: `check` writes beside a run that may be at work. */
 export type Probe = "write" | "check" | "ask"
@@ -58,15 +58,14 @@ const folder = Effect.fnUntraced(
   function* (key: string, path: string) {
     const disk = yield* Disk
     const named = yield* disk.stat(path)
-    // The operator may configure a symlink; what somebody else has planted is not the operator's choice.
+    // The operator may configure a symlink; one that another user made is not the operator's choice.
     const uid = process.geteuid?.()
     if (named?.kind === "symlink" && uid !== undefined && named.uid !== uid && named.uid !== 0) {
-      return yield* new StoreError({
-        reason: "Unsafe",
+      return yield* storeError(
+        "Unsafe",
         path,
-        message: `${key} ${path} is a symlink made by user ${named.uid}: refused, for safety. Configure the folder itself`,
-        transient: false
-      })
+        `${key} ${path} is a symlink made by user ${named.uid}: refused, for safety. Configure the folder itself`
+      )
     }
     const stat = named?.kind === "symlink" ? yield* disk.stat(`${path}/.`) : named
     if (stat?.kind === "directory") return stat
@@ -76,12 +75,7 @@ const folder = Effect.fnUntraced(
         : named.kind === "symlink"
           ? "is a symlink to nothing; mount the dataset that holds it"
           : "is not a folder; configure a folder, or move that file away"
-    return yield* new StoreError({
-      reason: "NotAFolder",
-      path,
-      message: `${key} ${path} ${what}`,
-      transient: false
-    })
+    return yield* storeError("NotAFolder", path, `${key} ${path} ${what}`)
   },
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
@@ -92,39 +86,29 @@ const outside = Effect.fnUntraced(
     const disk = yield* Disk
     const root = source === undefined ? undefined : yield* disk.stat(`${source}/.`)
     if (root === undefined) return
-    let below: DiskStat | undefined
-    for (let at = `${path}/.`; ; at = `${at}/..`) {
-      const stat = yield* disk.stat(at)
-      // Above the top of everything there is the same folder again.
-      if (stat === undefined || isSame(stat, below)) return
-      if (isSame(stat, root)) {
-        const what = below === undefined ? "is the same folder as" : "lies inside"
-        return yield* new StoreError({
-          reason: "Unsafe",
-          path,
-          message: `${key} ${path} ${what} source_path ${source}, by a symlink or another mount: archives would be archived again. Configure a folder elsewhere`,
-          transient: false
-        })
-      }
-      below = stat
-    }
+    const what = yield* firstAbove(path, (stat, depth) =>
+      isSame(stat, root) ? (depth === 0 ? "is the same folder as" : "lies inside") : undefined
+    )
+    if (what === undefined) return
+    return yield* storeError(
+      "Unsafe",
+      path,
+      `${key} ${path} ${what} source_path ${source}, by a symlink or another mount: archives would be archived again. Configure a folder elsewhere`
+    )
   },
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
-
-const isSame = (a: DiskStat, b: DiskStat | undefined): boolean => a.dev === b?.dev && a.ino === b.ino
 
 /** Fails when no file can be made there any more: writing would only say that there is no space. */
 const inodes = Effect.fnUntraced(
   function* (key: string, path: string) {
     const disk = yield* Disk
     if ((yield* disk.freeInodes(path)) !== 0) return
-    return yield* new StoreError({
-      reason: "NoSpace",
+    return yield* storeError(
+      "NoSpace",
       path,
-      message: `${key} ${path} cannot be written to: its file system has no inodes left; remove files that are not needed, or raise the limit`,
-      transient: false
-    })
+      `${key} ${path} cannot be written to: its file system has no inodes left; remove files that are not needed, or raise the limit`
+    )
   },
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
@@ -206,12 +190,7 @@ export const stage = Effect.fnUntraced(function* (layout: Layout.Layout, stages:
 const claim = (stages: Stages, { folder, work }: Layout.FolderLayout) =>
   Effect.suspend(() => {
     if (!stages.open.has(folder)) return Effect.sync(() => stages.open.add(folder))
-    return new StoreError({
-      reason: "Other",
-      path: work,
-      message: `${folder} is being archived already`,
-      transient: false
-    })
+    return storeError("Other", work, `${folder} is being archived already`)
   })
 
 /** Refuses what is not ours, and removes what is. */
@@ -229,7 +208,7 @@ const clear = Effect.fnUntraced(function* (
   }
 })
 
-/** Where case does not matter, `abcd` answers to the name ABCD; but nobody who lists the target would find ABCD's archives in it. */
+/** Where case does not matter, `abcd` answers to the name ABCD; but a list of the target would not show ABCD. */
 const refuseOtherCase = Effect.fnUntraced(function* (
   { target }: Layout.Layout,
   { folder, home }: Layout.FolderLayout
@@ -237,19 +216,16 @@ const refuseOtherCase = Effect.fnUntraced(function* (
   const disk = yield* Disk
   const lower = folder.toLowerCase()
   if (lower === folder) return
-  const upperOne = yield* disk.stat(home)
-  const lowerOne = yield* disk.stat(join(target, lower))
-  if (upperOne === undefined || upperOne.dev !== lowerOne?.dev || upperOne.ino !== lowerOne.ino) return
+  if (!isSame(yield* disk.stat(home), yield* disk.stat(join(target, lower)))) return
   // The same folder by both names: only a list tells which of them is its own.
   const names = yield* disk.list(target)
   if (names.includes(folder)) return
   const other = names.find((name) => name.toUpperCase() === folder) ?? "it"
-  return yield* new StoreError({
-    reason: "Unsafe",
-    path: home,
-    message: `${target} does not tell upper case from lower, and ${other} is there: rename it to ${folder} if it is its folder, or else move it away`,
-    transient: false
-  })
+  return yield* storeError(
+    "Unsafe",
+    home,
+    `${target} does not tell upper case from lower, and ${other} is there: rename it to ${folder} if it is its folder, or else move it away`
+  )
 })
 
 const build = Effect.fnUntraced(function* (

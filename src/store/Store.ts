@@ -31,18 +31,86 @@ import {
   type StoreSettings
 } from "./StoreError.ts"
 
-/**
- * Makes operations of the store out of steps: named in traces, with `context` for what they need, and failing
- * with what they were doing.
- */
-export const operationsOn =
+/** The target folder: published archives, their state, the job's cursor. */
+export class Store extends Context.Tag("zipper/Store")<
+  Store,
+  {
+    /** Target, its `.zipper` and tmp_dir are folders that we can write to, proved by writing, renaming, linking and syncing files. */
+    readonly preflight: Effect.Effect<StoreReport, StoreError>
+    /** Makes the folder of job-wide state, unless it is there. Its path. */
+    readonly stateFolder: Effect.Effect<string, StoreError>
+    /** The source that the target belongs to; undefined when no run has recorded one. */
+    readonly owner: Effect.Effect<Owner | undefined, StoreError>
+    /**
+     * Makes the target that of the job with this source. Gives the ids that mark the job's snapshots: the same ones when target
+     * or source got another path. A copy of a target that is still there gets ids of its own.
+     */
+    readonly claim: (source: SourceName) => Effect.Effect<JobIds, StoreError>
+    /**
+     * Finishes or undoes every publication that a crashed run left, and removes its staging. Where the record of one is damaged,
+     * its files are set aside, with a warning, and the folder has no state any more. A folder where that fails is reported as broken.
+     */
+    readonly recover: Effect.Effect<RecoveryReport, StoreError>
+    /**
+     * Folders of the target that were mounts of their own at the last run and are not now: nothing is to be written there. Those
+     * in `accepted` are taken as they are from now on.
+     */
+    readonly unmounted: (
+      accepted: ReadonlyArray<FolderName>
+    ) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
+    /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */
+    readonly records: Effect.Effect<ReadonlyMap<FolderName, FolderRecord>, StoreError>
+    /** The job's cursor; undefined when there is none or it cannot be understood (then it is set aside, with a warning). */
+    readonly cursor: Effect.Effect<Cursor | undefined, StoreError>
+    /**
+     * The current archive of a folder, to copy unchanged entries from: only if it is intact and its index is known. Never fails:
+     * the reason why there is none is logged.
+     */
+    readonly previous: (folder: FolderName) => Effect.Effect<PreviousArchive | undefined>
+    /**
+     * An empty staging place for one publication, which is removed when the scope closes, published or not. What an earlier
+     * attempt could not clean up in that folder is put right first.
+     */
+    readonly stage: (folder: FolderName) => Effect.Effect<Staging, StoreError, Scope.Scope>
+    /** Brings the staged zip to the disk ahead of its publication, which then need not wait for it. */
+    readonly sync: (staging: Staging) => Effect.Effect<void, StoreError>
+    /**
+     * Makes the staged zip the current archive of its folder and the current one the previous. All or nothing (see Publish.ts).
+     * Also clears the folder's failure record and replaces its index; a failure of these two is a warning.
+     */
+    readonly publish: (staging: Staging, publication: Publication) => Effect.Effect<Published, StoreError>
+    /** Records that the folder's last attempt failed: it stays due. */
+    readonly recordFailure: (failure: FailedAttempt) => Effect.Effect<void, StoreError>
+    /** Replaces the cursor, atomically. */
+    readonly advance: (cursor: Cursor) => Effect.Effect<void, StoreError>
+  }
+>() {
+  static readonly layer = (settings: StoreSettings) => Layer.effect(Store, make(settings))
+
+  /** Reads what is there and writes nothing; what it would have done goes to the log. */
+  static readonly layerDryRun = (settings: StoreSettings) =>
+    Layer.effect(Store, makeDryRun(settings, "rehearse"))
+
+  /** For check: a dry run that proves by writing, syncing, renaming and removing files of its own that a run could. */
+  static readonly layerCheck = (settings: StoreSettings) =>
+    Layer.effect(Store, makeDryRun(settings, "rehearse", "check"))
+
+  /** For reports of the state: writes nothing, and `records` fails where a folder or its state may not be read. */
+  static readonly layerReport = (settings: StoreSettings) =>
+    Layer.effect(Store, makeDryRun(settings, "report"))
+}
+
+type FailedAttempt = Omit<FolderFailure, "version" | "failures">
+
+/** Makes operations of the store out of steps: named in traces, with `context`, and with errors that say what was being done. */
+const operationsOn =
   <C>(context: Context.Context<C>) =>
   (name: string, doing: string) =>
   <A, R>(step: Effect.Effect<A, DiskError | StoreError, R>) =>
     step.pipe(asStoreError(doing), Effect.provide(context), Effect.withSpan(`Store.${name}`))
 
-/** What operations are about, for their messages. */
-export const reading = {
+/** For the messages of operations that both stores have. */
+const reading = {
   preflight: "cannot use the target",
   recover: "cannot look for what an interrupted run left",
   unmounted: "cannot see which folders of the target are mounted",
@@ -51,113 +119,9 @@ export const reading = {
   owner: "cannot read which job the target belongs to"
 } as const
 
-/**
- * A store that reads what the real one reads and writes nothing. `rehearse`: says what a run would do; `report`: for whoever
- * asks how things stand, records that may not be read are an error.
- */
-export const makeDryRun = Effect.fnUntraced(function* (
-  settings: StoreSettings,
-  purpose: "rehearse" | "report",
-  probe: Probe = "ask"
-) {
+const make = Effect.fnUntraced(function* (settings: StoreSettings) {
   const layout = Layout.make(settings)
-  const operation = operationsOn(Context.make(Disk, yield* Disk))
-  return {
-    preflight: preflight(layout, probe).pipe(operation("preflight", reading.preflight)),
-    stateFolder: Effect.succeed(layout.job),
-    owner: owner(layout, purpose).pipe(operation("owner", reading.owner)),
-    claim: (source: SourceName) => wouldClaim(layout, source).pipe(operation("claim", reading.owner)),
-    recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
-      operation("recover", reading.recover)
-    ),
-    unmounted: (accepted: ReadonlyArray<FolderName>) =>
-      unmounted(layout, accepted, purpose).pipe(
-        Effect.map(({ broken }) => broken),
-        operation("unmounted", reading.unmounted)
-      ),
-    records: recordsAfterRecovery(layout, purpose).pipe(operation("records", reading.records)),
-    cursor: jobState.cursor(layout, purpose).pipe(operation("cursor", reading.cursor)),
-    // To read an archive as a whole is too much work for a dry run.
-    previous: (_folder: FolderName) => Effect.succeed(undefined),
-    stage: (folder: FolderName) => {
-      const paths = Layout.folder(layout, folder)
-      return Effect.succeed<Staging>({ folder, zip: join(paths.next, paths.names.zip) })
-    },
-    sync: () => Effect.void,
-    publish: (staging: Staging, _: Publication) =>
-      wouldPublish(Layout.folder(layout, staging.folder)).pipe(
-        operation("publish", `cannot look at ${staging.folder}`)
-      ),
-    recordFailure: (failed: Omit<FolderFailure, "version" | "failures">) =>
-      Effect.logInfo(`would write down that ${failed.folder} failed`),
-    advance: (cursor: Cursor) => Effect.logInfo(`would compare the next run with ${cursor.base.name}`)
-  }
-})
-
-/** Recovery would have set aside the state of a folder whose journal is damaged, and a run would archive it. */
-const recordsAfterRecovery = Effect.fnUntraced(function* (
-  layout: Layout.Layout,
-  purpose: "rehearse" | "report"
-) {
-  const found = yield* records(layout, purpose)
-  const after = yield* Effect.forEach(
-    found,
-    Effect.fnUntraced(function* ([folder, record]) {
-      const left = yield* leftover(Layout.folder(layout, folder)).pipe(
-        // Recovery has reported the folder as broken, and nothing is asked about it.
-        Effect.orElseSucceed(() => undefined)
-      )
-      return [folder, left?._tag === "Unreadable" ? { ...record, state: undefined } : record] as const
-    }),
-    { concurrency: 16 }
-  )
-  return new Map<FolderName, FolderRecord>(after)
-})
-
-const wouldHeal = (paths: Layout.FolderLayout) =>
-  Effect.gen(function* () {
-    const found = yield* leftover(paths)
-    switch (found._tag) {
-      case "Nothing":
-        return {}
-      case "Staging":
-        return { healed: "would remove what an interrupted run had prepared but not published" }
-      case "Forward":
-        return { healed: "would finish the publication that was interrupted" }
-      case "Back":
-        return { healed: "would undo the publication that had failed and was interrupted" }
-      case "Unreadable":
-        return {
-          warning: `the record of an interrupted publication (${found.path}) cannot be understood; what belongs to it would be set aside, and the folder archived anew`
-        }
-    }
-  }).pipe(
-    Effect.map((finding): Finding => finding),
-    asStoreError(`cannot look at what an interrupted run left of ${paths.folder}`)
-  )
-
-const wouldPublish = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
-  const disk = yield* Disk
-  const zip = join(paths.home, paths.names.zip)
-  const stat = yield* disk.stat(zip)
-  const state =
-    stat === undefined ? undefined : decodeState(paths, yield* disk.read(join(paths.home, paths.names.state)))
-  // An archive without a state is hashed when it is published for real; that is too much work for a dry run.
-  const damaged = stat !== undefined && state !== undefined && state.zip_size !== stat.size
-  const rotated = stat !== undefined && !damaged
-  const rotation = rotated
-    ? `; the current archive would become ${paths.names.prevZip}`
-    : damaged
-      ? `; the current archive has another size than when it was published, and would be replaced without becoming ${paths.names.prevZip}`
-      : ""
-  yield* Effect.logDebug(`would publish ${zip}${rotation}`)
-  return { folder: paths.folder, zip, rotated, rehearsed: true } satisfies Published
-})
-
-/** The store on disk. */
-export const make = Effect.fnUntraced(function* (settings: StoreSettings) {
-  const layout = Layout.make(settings)
-  // Those two and no more: all of the context would bring its Scope along, and stagings would close with that one.
+  // Not all of the context: its Scope would come along, and stagings would close with that one.
   const context = Context.make(Disk, yield* Disk).pipe(Context.add(Hasher, yield* Hasher))
   const stages: Stages = { open: new Set<FolderName>(), tmp: yield* Effect.makeSemaphore(1) }
   const operation = operationsOn(context)
@@ -201,7 +165,7 @@ export const make = Effect.fnUntraced(function* (settings: StoreSettings) {
         operation("publish", `cannot publish ${staging.folder}`)
       )
     },
-    recordFailure: (failed: Omit<FolderFailure, "version" | "failures">) =>
+    recordFailure: (failed: FailedAttempt) =>
       jobState
         .recordFailure(layout, failed)
         .pipe(operation("recordFailure", `cannot write down that ${failed.folder} failed`)),
@@ -210,79 +174,97 @@ export const make = Effect.fnUntraced(function* (settings: StoreSettings) {
   }
 })
 
-/** The target folder: published archives, their state, the job's cursor. */
-export class Store extends Context.Tag("zipper/Store")<
-  Store,
-  {
-    /** Target, its `.zipper` and tmp_dir are folders that we can write to, proved by writing, renaming, linking and syncing files. */
-    readonly preflight: Effect.Effect<StoreReport, StoreError>
-    /** Makes the folder of job-wide state, unless it is there. Its path. */
-    readonly stateFolder: Effect.Effect<string, StoreError>
-    /** The source that the target belongs to; undefined when no run has worked on it yet, or none that left word of it. */
-    readonly owner: Effect.Effect<Owner | undefined, StoreError>
-    /**
-     * Makes the target that of the job with this source, and gives what the job's snapshots are marked with: the same ids when
-     * target or source got another path. A copy of a target that is still there gets ids of its own.
-     */
-    readonly claim: (source: SourceName) => Effect.Effect<JobIds, StoreError>
-    /**
-     * Finishes or undoes every publication that a crashed run left, and removes its staging. Where the record
-     * of one is damaged, all that belongs to it is set aside, with a warning, and the folder has no state any
-     * more. A folder where even that is impossible is reported as broken; the others are not held up.
-     */
-    readonly recover: Effect.Effect<RecoveryReport, StoreError>
-    /**
-     * Folders of the target that were mounts of their own at the last run and are not now: nothing is to be written there. Those in
-     * `accepted` are taken as they are from now on.
-     */
-    readonly unmounted: (
-      accepted: ReadonlyArray<FolderName>
-    ) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
-    /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */
-    readonly records: Effect.Effect<ReadonlyMap<FolderName, FolderRecord>, StoreError>
-    /** The job's cursor; undefined when there is none or it cannot be understood (then it is set aside, with a warning). */
-    readonly cursor: Effect.Effect<Cursor | undefined, StoreError>
-    /**
-     * The current archive of a folder, to copy unchanged entries from: only when it is, all of it, what was
-     * published, and it is known what it was made of. Never fails: why there is none goes to the log at debug.
-     */
-    readonly previous: (folder: FolderName) => Effect.Effect<PreviousArchive | undefined>
-    /**
-     * An empty staging place, for one publication; it is gone when the scope closes, published or not. What an
-     * earlier attempt could not clean up in that folder is put right first.
-     */
-    readonly stage: (folder: FolderName) => Effect.Effect<Staging, StoreError, Scope.Scope>
-    /** Brings the staged zip to the disk. Publication makes sure of it anyway; this way it need not wait for it. */
-    readonly sync: (staging: Staging) => Effect.Effect<void, StoreError>
-    /**
-     * Makes the staged zip the current archive of its folder and the current one the previous. All or nothing
-     * (DESIGN, Publishing); also clears the folder's failure record and replaces its index, which may fail with
-     * no more than a warning.
-     */
-    readonly publish: (staging: Staging, publication: Publication) => Effect.Effect<Published, StoreError>
-    /** Remembers that the folder's last attempt failed: it stays due. */
-    readonly recordFailure: (
-      failure: Omit<FolderFailure, "version" | "failures">
-    ) => Effect.Effect<void, StoreError>
-    /** Replaces the cursor, atomically. */
-    readonly advance: (cursor: Cursor) => Effect.Effect<void, StoreError>
+/** Reads what the real store reads and writes nothing. `report`: records that may not be read are an error. */
+const makeDryRun = Effect.fnUntraced(function* (
+  settings: StoreSettings,
+  purpose: "rehearse" | "report",
+  probe: Probe = "ask"
+) {
+  const layout = Layout.make(settings)
+  const operation = operationsOn(Context.make(Disk, yield* Disk))
+  return {
+    preflight: preflight(layout, probe).pipe(operation("preflight", reading.preflight)),
+    stateFolder: Effect.succeed(layout.job),
+    owner: owner(layout, purpose).pipe(operation("owner", reading.owner)),
+    claim: (source: SourceName) => wouldClaim(layout, source).pipe(operation("claim", reading.owner)),
+    recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
+      operation("recover", reading.recover)
+    ),
+    unmounted: (accepted: ReadonlyArray<FolderName>) =>
+      unmounted(layout, accepted, purpose).pipe(
+        Effect.map(({ broken }) => broken),
+        operation("unmounted", reading.unmounted)
+      ),
+    records: recordsAfterRecovery(layout, purpose).pipe(operation("records", reading.records)),
+    cursor: jobState.cursor(layout, purpose).pipe(operation("cursor", reading.cursor)),
+    // To read an archive as a whole is too much work for a dry run.
+    previous: (_folder: FolderName) => Effect.succeed(undefined),
+    stage: (folder: FolderName) => {
+      const paths = Layout.folder(layout, folder)
+      return Effect.succeed<Staging>({ folder, zip: join(paths.next, paths.names.zip) })
+    },
+    sync: () => Effect.void,
+    publish: (staging: Staging, _: Publication) =>
+      wouldPublish(Layout.folder(layout, staging.folder)).pipe(
+        operation("publish", `cannot look at ${staging.folder}`)
+      ),
+    recordFailure: (failed: FailedAttempt) => Effect.logInfo(`would write down that ${failed.folder} failed`),
+    advance: (cursor: Cursor) => Effect.logInfo(`would compare the next run with ${cursor.base.name}`)
   }
->() {
-  /** On disk, with the promises of DESIGN, Publishing. */
-  static readonly layer = (settings: StoreSettings) => Layer.effect(Store, make(settings))
+})
 
-  /** Reads what is there and writes nothing; what it would have done goes to the log. */
-  static readonly layerDryRun = (settings: StoreSettings) =>
-    Layer.effect(Store, makeDryRun(settings, "rehearse"))
+/** Recovery would have set aside the state of a folder whose journal is damaged, and a run would archive it. */
+const recordsAfterRecovery = Effect.fnUntraced(function* (
+  layout: Layout.Layout,
+  purpose: "rehearse" | "report"
+) {
+  const found = yield* records(layout, purpose)
+  const after = yield* Effect.forEach(
+    found,
+    Effect.fnUntraced(function* ([folder, record]) {
+      const left = yield* leftover(Layout.folder(layout, folder)).pipe(
+        // Recovery reports that folder as broken.
+        Effect.orElseSucceed(() => undefined)
+      )
+      return [folder, left?._tag === "Unreadable" ? { ...record, state: undefined } : record] as const
+    }),
+    { concurrency: 16 }
+  )
+  return new Map<FolderName, FolderRecord>(after)
+})
 
-  /** For check: a dry run that proves by writing, syncing, renaming and removing files of its own that a run could. */
-  static readonly layerCheck = (settings: StoreSettings) =>
-    Layer.effect(Store, makeDryRun(settings, "rehearse", "check"))
+const wouldHeal = (paths: Layout.FolderLayout) =>
+  Effect.map(leftover(paths), (found): Finding => {
+    switch (found._tag) {
+      case "Nothing":
+        return {}
+      case "Staging":
+        return { healed: "would remove what an interrupted run had prepared but not published" }
+      case "Forward":
+        return { healed: "would finish the publication that was interrupted" }
+      case "Back":
+        return { healed: "would undo the publication that had failed and was interrupted" }
+      case "Unreadable":
+        return {
+          warning: `the record of an interrupted publication (${found.path}) cannot be understood; what belongs to it would be set aside, and the folder archived anew`
+        }
+    }
+  }).pipe(asStoreError(`cannot look at what an interrupted run left of ${paths.folder}`))
 
-  /**
-   * For whoever asks how things stand: writes nothing, and `records` fails where a folder or its state may not be read, for that
-   * says nothing about the archive.
-   */
-  static readonly layerReport = (settings: StoreSettings) =>
-    Layer.effect(Store, makeDryRun(settings, "report"))
-}
+const wouldPublish = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
+  const disk = yield* Disk
+  const zip = join(paths.home, paths.names.zip)
+  const stat = yield* disk.stat(zip)
+  const state =
+    stat === undefined ? undefined : decodeState(paths, yield* disk.read(join(paths.home, paths.names.state)))
+  // An archive without a state is hashed when it is published for real; that is too much work for a dry run.
+  const damaged = stat !== undefined && state !== undefined && state.zip_size !== stat.size
+  const rotated = stat !== undefined && !damaged
+  const rotation = rotated
+    ? `; the current archive would become ${paths.names.prevZip}`
+    : damaged
+      ? `; the current archive has another size than when it was published, and would be replaced without becoming ${paths.names.prevZip}`
+      : ""
+  yield* Effect.logDebug(`would publish ${zip}${rotation}`)
+  return { folder: paths.folder, zip, rotated, rehearsed: true } satisfies Published
+})

@@ -16,6 +16,10 @@ export class StoreError extends Data.TaggedError("StoreError")<{
   readonly cause?: unknown
 }> {}
 
+/** An error that a new attempt does not mend. */
+export const storeError = (reason: StoreError["reason"], path: string, message: string): StoreError =>
+  new StoreError({ reason, path, message, transient: false })
+
 /** Where the store is. */
 export interface StoreSettings {
   readonly targetPath: string
@@ -25,10 +29,7 @@ export interface StoreSettings {
   readonly tmpDir: string | undefined
   /** The same for every run of one job, another one for every other job: staging folders carry it. */
   readonly jobId: string
-  /**
-   * Files in which it may be remembered what source and target lie on, so that they are missed when that is not mounted. The first
-   * that is not on the target is used. Left out, nothing is missed.
-   */
+  /** Files for the record of what source and target lie on (see Mounts.ts): the first that is not on the target is used. */
   readonly placesPaths?: ReadonlyArray<string>
 }
 
@@ -40,7 +41,7 @@ export interface StoreReport {
   readonly stagesInTmp: boolean
 }
 
-/** A folder that recovery could not put right by itself; the reason is a sentence for a person. */
+/** A folder that cannot be worked on; the reason is a sentence for a person. */
 export interface BrokenFolder {
   readonly folder: FolderName
   readonly reason: string
@@ -49,7 +50,7 @@ export interface BrokenFolder {
 /** What recovery did, one line a finding ("ABCD: finished the publication that was interrupted"). */
 export interface RecoveryReport {
   readonly healed: ReadonlyArray<string>
-  /** Folders that somebody has to look at: each counts as failed. The others are not held up by them. */
+  /** Each counts as failed; the others are not held up by them. */
   readonly broken: ReadonlyArray<BrokenFolder>
 }
 
@@ -66,7 +67,7 @@ export interface Publication {
   readonly state: FolderState
   /** For the archive after it. */
   readonly index?: ArchiveIndex | undefined
-  /** What {@link Store.previous} gave, so that the archive before is not read a second time. */
+  /** What {@link Store.previous} gave, so that the previous archive is not read a second time. */
   readonly previous?: PreviousArchive | undefined
 }
 
@@ -113,7 +114,7 @@ const reasonOf = (code: string | undefined): StoreError["reason"] => {
   }
 }
 
-/** Anything that goes wrong as a StoreError which says what was being done. */
+/** Makes every failure a StoreError that says what was being done. */
 export const asStoreError = (doing: string) =>
   Effect.mapError(
     (error: DiskError | StoreError): StoreError =>
