@@ -35,7 +35,7 @@ const isThere = (path: string): boolean => {
 
 const throughProc = process.platform === "linux" && isThere("/proc/self/fd")
 
-/** Linux: a path that leads to an open folder itself, whatever stands at its own path by now. Elsewhere there is none. */
+/** Linux: a path that leads to an open folder itself, even if its own path leads elsewhere by now. Undefined on other systems. */
 export const pathOfOpen = (fd: number): RawPath.RawPath | undefined =>
   throughProc ? RawPath.fromLatin1(`/proc/self/fd/${fd}`) : undefined
 

@@ -18,156 +18,19 @@ import {
   storeError
 } from "./StoreError.ts"
 
-/** Finishes the steps, from wherever they were left, and makes that durable. */
-export const forward = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  steps: ReadonlyArray<PublishPlan.Step>
-) {
-  const disk = yield* Disk
-  for (const { action, name } of steps) {
-    const place = join(paths.home, name)
-    yield* action === "replace" ? move(join(paths.next, name), place) : disk.remove(place)
-  }
-  yield* disk.sync(paths.home)
-})
-
-/** Undoes the steps, from wherever they were left, and makes that durable. */
-export const back = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  steps: ReadonlyArray<PublishPlan.Step>
-) {
-  const disk = yield* Disk
-  for (const { existed, name } of [...steps].reverse()) {
-    const place = join(paths.home, name)
-    yield* existed ? move(join(paths.old, name), place) : disk.remove(place)
-  }
-  yield* disk.sync(paths.home)
-})
-
-/** A journal that makes no sense. */
-export const unreadable = (path: string) =>
-  storeError("Other", path, `the record of an unfinished publication, ${path}, cannot be understood`)
-
-/**
- * Ends a publication that is done or undone. The journal goes first, durably: were it to come back after a
- * power cut when the next publication has begun, it would undo that.
- */
-export const settle = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
-  const disk = yield* Disk
-  yield* disk.remove(journal)
-  yield* disk.sync(paths.work)
-  yield* discard(paths.work)
-})
-
-/** The staged zip is the one that the publication describes. */
-export const inspect = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  staging: Staging,
-  { metadata, state }: Publication
-) {
-  const disk = yield* Disk
-  const stat = yield* disk.stat(staging.zip)
-  const wrong =
-    stat?.kind !== "file"
-      ? "it is not there"
-      : stat.size !== state.zip_size
-        ? `it has ${stat.size} bytes instead of ${state.zip_size}`
-        : state.folder !== paths.folder || metadata.zip_name !== paths.names.zip
-          ? "it belongs to another folder"
-          : metadata.zip_md5 !== state.zip_md5 || metadata.zip_sha256 !== state.zip_sha256
-            ? "its checksums contradict each other"
-            : undefined
-  if (wrong === undefined) return
-  return yield* storeError(
-    "Other",
-    staging.zip,
-    `cannot publish ${paths.folder}: the new archive ${staging.zip} is not the one that was verified: ${wrong}`
-  )
-})
-
-/** What is published in the folder now. The archive itself is read, unless `checked` is what came of that. */
-export const survey = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  checked: PreviousArchive | undefined
-) {
-  const disk = yield* Disk
-  const n = paths.names
-  const present = new Set<string>()
-  let zip: DiskStat | undefined
-  for (const name of PublishPlan.publishedNames(paths.folder)) {
-    const stat = yield* disk.stat(join(paths.home, name))
-    if (stat === undefined) continue
-    if (stat.kind !== "file") {
-      return yield* storeError(
-        "Unsafe",
-        join(paths.home, name),
-        `cannot publish ${paths.folder}: ${join(paths.home, name)} is ${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file; move it away`
-      )
-    }
-    present.add(name)
-    if (name === n.zip) zip = stat
-  }
-  const content = (name: string) =>
-    present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined)
-  const state = decodeState(paths, yield* content(n.state))
-  const stays = metadataThatStays(state, content(n.prevMetadata))
-  if (zip === undefined) {
-    return { present, current: { _tag: "Absent" } as const, prevMetadataSha256: yield* stays }
-  }
-  // Its size alone would let an archive that has rotted push out the good one before it.
-  const known = state === undefined || state.zip_size === zip.size
-  const unchanged = checked !== undefined && isSameFile(checked.file, zip)
-  const measured = unchanged ? checked.checksums : known ? yield* measure(join(paths.home, n.zip)) : undefined
-  const found = {
-    zipSize: zip.size,
-    state,
-    measured,
-    md5: yield* content(n.md5),
-    sha256: yield* content(n.sha256),
-    metadata: yield* content(n.metadata)
-  }
-  const current = PublishPlan.judge(found)
-  return { present, current, prevMetadataSha256: yield* stays }
-})
-
-/** SHA-256 of `metadata.prev.json`: as it was published or, where nobody knows that, as it lies there. */
-const metadataThatStays = <E>(
-  state: FolderState | undefined,
-  read: Effect.Effect<string | undefined, E>
-): Effect.Effect<string | undefined, E> =>
-  state?.prev_metadata_sha256 === undefined
-    ? Effect.map(read, (text) => (text === undefined ? undefined : PublishPlan.digestOf(text)))
-    : Effect.succeed(state.prev_metadata_sha256)
-
-const measure = Effect.fnUntraced(function* (path: string) {
-  const hasher = yield* Hasher
-  return yield* hasher.hash(path).pipe(
-    Effect.mapError(
-      (error) =>
-        new StoreError({
-          reason: "Other",
-          path,
-          message: `cannot read the archive that is to become the previous one: ${error.message}`,
-          transient: error.transient,
-          cause: error
-        })
-    )
-  )
-})
-
 /**
  * How an archive is published (names as in FolderLayout):
  *
- * 1. Everything new is written to `next`, everything that it replaces is hard-linked into `old`, all of it is
- *    synced. Until here nothing that is published has been touched, and a crash or an error costs nothing.
- * 2. A synced journal that lists the steps is renamed to `commit`, and that name is synced. From here on the
- *    publication is finished by whoever comes next.
+ * 1. Everything new is written to `next`, everything that it replaces is hard-linked into `old`, all of it is synced. Until here
+ *    nothing that is published has been touched, and a crash or an error costs nothing.
+ * 2. A synced journal that lists the steps is renamed to `commit`, and that name synced. From here on the publication is finished,
+ *    by this run or by the recovery of the next one.
  * 3. Each new file is renamed over the old one: ABCD.zip is at every instant the one or the other.
- * 4. The folder is synced. What is noted of it is brought up to date (`note`: whatever happens from here on, it is published);
- *    then the journal is removed, and the rest of the work area.
+ * 4. The folder is synced, and the archive counts as published. Failure record and index are brought up to date (`note`); then the
+ *    journal is removed, and the rest of the work area.
  *
- * An error after 2 undoes it: the journal is first renamed to `abort`, and that name synced, so that a crash
- * while undoing is followed by more undoing; then the links in `old` are renamed back.
+ * An error after 2 undoes it: the journal is first renamed to `abort`, and that name synced, so that a crash while undoing is
+ * followed by more undoing; then the links in `old` are renamed back.
  */
 export const publish = (
   paths: FolderLayout,
@@ -203,13 +66,51 @@ export const publish = (
     })
   ).pipe(asStoreError(`cannot publish ${paths.folder}`))
 
+/** Finishes the steps, from wherever they were left, and makes that durable. */
+export const forward = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  steps: ReadonlyArray<PublishPlan.Step>
+) {
+  const disk = yield* Disk
+  for (const { action, name } of steps) {
+    const place = join(paths.home, name)
+    yield* action === "replace" ? move(join(paths.next, name), place) : disk.remove(place)
+  }
+  yield* disk.sync(paths.home)
+})
+
+/** Undoes the steps, from wherever they were left, and makes that durable. */
+export const back = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  steps: ReadonlyArray<PublishPlan.Step>
+) {
+  const disk = yield* Disk
+  for (const { existed, name } of [...steps].reverse()) {
+    const place = join(paths.home, name)
+    yield* existed ? move(join(paths.old, name), place) : disk.remove(place)
+  }
+  yield* disk.sync(paths.home)
+})
+
+/**
+ * Ends a publication that is done or undone. The journal goes first, durably: if it came back after a power cut, it would undo
+ * the next publication.
+ */
+export const settle = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
+  const disk = yield* Disk
+  yield* disk.remove(journal)
+  yield* disk.sync(paths.work)
+  yield* discard(paths.work)
+})
+
 const unfinished = (paths: FolderLayout, first: DiskError | StoreError, second: DiskError | StoreError) => {
   const error = first._tag === "DiskError" ? fromDisk(`cannot publish ${paths.folder}`)(first) : first
+  const { path, reason, transient } = error
   return new StoreError({
-    reason: error.reason,
-    path: error.path,
+    reason,
+    path,
     message: `${error.message}; what it had begun could not be undone either (${second.message}): the next run puts that right before anything else`,
-    transient: error.transient,
+    transient,
     cause: first
   })
 }
@@ -228,14 +129,8 @@ const prepare = Effect.fnUntraced(function* (
     )
   }
   const { metadata, state } = publication
-  const plan = PublishPlan.make({
-    folder: paths.folder,
-    metadata,
-    state,
-    current,
-    present,
-    prevMetadataSha256
-  })
+  const { folder } = paths
+  const plan = PublishPlan.make({ folder, metadata, state, current, present, prevMetadataSha256 })
   if (plan.rotates && current._tag === "Whole" && current.metadata === undefined) {
     yield* Effect.logWarning(
       `there is no metadata for the current archive ${paths.names.zip}, since ${paths.names.metadata} ${current.without}: it becomes the previous one without`
@@ -243,9 +138,7 @@ const prepare = Effect.fnUntraced(function* (
   }
   const zip = join(paths.next, paths.names.zip)
   if (staging.zip !== zip) yield* bring(staging.zip, zip, state.zip_sha256)
-  yield* Effect.forEach(plan.writes, ({ content, name }) => disk.write(join(paths.next, name), content), {
-    discard: true
-  })
+  for (const { content, name } of plan.writes) yield* disk.write(join(paths.next, name), content)
   const currentSha256 = current._tag === "Whole" ? current.checksums.sha256 : undefined
   if (plan.rotates) {
     const previous = join(paths.next, paths.names.prevZip)
@@ -253,23 +146,13 @@ const prepare = Effect.fnUntraced(function* (
     yield* disk.sync(previous)
   }
   yield* disk.makeFolder(paths.old)
-  const replaced = plan.steps.filter((step) => step.existed)
-  yield* Effect.forEach(
-    replaced,
-    ({ name }) =>
-      linkOrCopy(
-        join(paths.home, name),
-        join(paths.old, name),
-        name === paths.names.zip ? currentSha256 : undefined
-      ),
-    { discard: true }
-  )
-  yield* disk.sync(zip)
-  yield* Effect.forEach(
-    [paths.next, paths.old, paths.work, paths.home, `${paths.home}/..`],
-    (path) => disk.sync(path),
-    { discard: true }
-  )
+  for (const { name } of plan.steps.filter((step) => step.existed)) {
+    const sha256 = name === paths.names.zip ? currentSha256 : undefined
+    yield* linkOrCopy(join(paths.home, name), join(paths.old, name), sha256)
+  }
+  for (const path of [zip, paths.next, paths.old, paths.work, paths.home, `${paths.home}/..`]) {
+    yield* disk.sync(path)
+  }
   yield* disk.write(paths.draft, PublishPlan.encodeJournal(plan))
   return plan
 })
@@ -298,9 +181,101 @@ const undo = Effect.fnUntraced(function* (paths: FolderLayout) {
   // The very rename that commits has failed: there is nothing to undo.
   if (text === undefined) return
   const journal = PublishPlan.decodeJournal(paths.folder, text)
-  if (journal === undefined) return yield* unreadable(paths.commit)
+  if (journal === undefined) {
+    return yield* storeError(
+      "Other",
+      paths.commit,
+      `the record of an unfinished publication, ${paths.commit}, cannot be understood`
+    )
+  }
   yield* disk.rename(paths.commit, paths.abort)
   yield* disk.sync(paths.work)
   yield* back(paths, journal.steps)
   yield* settle(paths, paths.abort)
 })
+
+/** Fails unless the staged zip is the one that the publication describes. */
+const inspect = Effect.fnUntraced(function* (
+  paths: FolderLayout,
+  staging: Staging,
+  { metadata, state }: Publication
+) {
+  const disk = yield* Disk
+  const stat = yield* disk.stat(staging.zip)
+  const wrong =
+    stat?.kind !== "file"
+      ? "it is not there"
+      : stat.size !== state.zip_size
+        ? `it has ${stat.size} bytes instead of ${state.zip_size}`
+        : state.folder !== paths.folder || metadata.zip_name !== paths.names.zip
+          ? "it belongs to another folder"
+          : metadata.zip_md5 !== state.zip_md5 || metadata.zip_sha256 !== state.zip_sha256
+            ? "its checksums contradict each other"
+            : undefined
+  if (wrong === undefined) return
+  return yield* storeError(
+    "Other",
+    staging.zip,
+    `cannot publish ${paths.folder}: the new archive ${staging.zip} is not the one that was verified: ${wrong}`
+  )
+})
+
+/** What is published in the folder now. Reads the archive itself, unless it is the one that was `checked`. */
+const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: PreviousArchive | undefined) {
+  const disk = yield* Disk
+  const n = paths.names
+  const present = new Set<string>()
+  let zip: DiskStat | undefined
+  for (const name of PublishPlan.publishedNames(paths.folder)) {
+    const stat = yield* disk.stat(join(paths.home, name))
+    if (stat === undefined) continue
+    if (stat.kind !== "file") {
+      const what = `${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file`
+      const path = join(paths.home, name)
+      return yield* storeError(
+        "Unsafe",
+        path,
+        `cannot publish ${paths.folder}: ${path} is ${what}; move it away`
+      )
+    }
+    present.add(name)
+    if (name === n.zip) zip = stat
+  }
+  const content = (name: string) =>
+    present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined)
+  const state = decodeState(paths, yield* content(n.state))
+  const stays = metadataThatStays(state, content(n.prevMetadata))
+  if (zip === undefined) {
+    return { present, current: { _tag: "Absent" } as const, prevMetadataSha256: yield* stays }
+  }
+  // By its size alone a damaged archive could take the place of a good previous one.
+  const known = state === undefined || state.zip_size === zip.size
+  const unchanged = checked !== undefined && isSameFile(checked.file, zip)
+  const measured = unchanged ? checked.checksums : known ? yield* measure(join(paths.home, n.zip)) : undefined
+  const current = PublishPlan.judge({
+    zipSize: zip.size,
+    state,
+    measured,
+    md5: yield* content(n.md5),
+    sha256: yield* content(n.sha256),
+    metadata: yield* content(n.metadata)
+  })
+  return { present, current, prevMetadataSha256: yield* stays }
+})
+
+/** SHA-256 of `metadata.prev.json`: as it was published or, where that is not known, as it is now. */
+const metadataThatStays = <E>(
+  state: FolderState | undefined,
+  read: Effect.Effect<string | undefined, E>
+): Effect.Effect<string | undefined, E> =>
+  state?.prev_metadata_sha256 === undefined
+    ? Effect.map(read, (text) => (text === undefined ? undefined : PublishPlan.digestOf(text)))
+    : Effect.succeed(state.prev_metadata_sha256)
+
+const measure = (path: string) =>
+  Effect.flatMap(Hasher, (hasher) => hasher.hash(path)).pipe(
+    Effect.mapError((cause) => {
+      const message = `cannot read the archive that is to become the previous one: ${cause.message}`
+      return new StoreError({ reason: "Other", path, message, transient: cause.transient, cause })
+    })
+  )

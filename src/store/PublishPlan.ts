@@ -5,10 +5,9 @@ import { FolderName } from "../source/FolderName.ts"
 import type { Checksums } from "../system/Hasher.ts"
 import { FolderState } from "./FolderState.ts"
 import { names } from "./Layout.ts"
-import * as ChecksumFile from "./Metadata.ts"
 import * as Metadata from "./Metadata.ts"
 
-/** Everything the tool publishes in a folder, in the order in which a publication replaces it. */
+/** All files that are published in a folder, in the order in which a publication replaces them. */
 export const publishedNames = (folder: FolderName): ReadonlyArray<string> => {
   const n = names(folder)
   return [n.prevZip, n.prevMd5, n.prevSha256, n.prevMetadata, n.zip, n.md5, n.sha256, n.metadata, n.state]
@@ -34,14 +33,9 @@ export type Current =
   /** It is not what was published. It must not take the place of a good previous archive. */
   | { readonly _tag: "Damaged"; readonly reason: string }
   /**
-   * It becomes the previous one. Without metadata when none is there that describes it, and `without` says what is there
-   * instead: an archive by itself is worth keeping, and a made-up list of files would be a lie.
+   * It becomes the previous one, without metadata where none describes it: `without` says what is there instead.
    */
-  | {
-      readonly _tag: "Whole"
-      readonly checksums: Checksums
-      readonly metadata: Metadata.Metadata
-    }
+  | { readonly _tag: "Whole"; readonly checksums: Checksums; readonly metadata: Metadata.Metadata }
   | {
       readonly _tag: "Whole"
       readonly checksums: Checksums
@@ -76,8 +70,8 @@ export const judge = (found: Found): Current => {
       : metadata.zip_md5.toLowerCase() === checksums.md5 &&
         (metadata.zip_sha256 ?? checksums.sha256).toLowerCase() === checksums.sha256
   if (state === undefined) {
-    const md5 = found.md5 === undefined ? undefined : ChecksumFile.parseChecksums(found.md5)
-    const sha256 = found.sha256 === undefined ? undefined : ChecksumFile.parseChecksums(found.sha256)
+    const md5 = found.md5 === undefined ? undefined : Metadata.parseChecksums(found.md5)
+    const sha256 = found.sha256 === undefined ? undefined : Metadata.parseChecksums(found.sha256)
     if (md5 !== undefined && md5.digest !== checksums.md5) return damaged("its MD5 is not the one beside it")
     if (sha256 !== undefined && sha256.digest !== checksums.sha256) {
       return damaged("its SHA-256 is not the one beside it")
@@ -86,7 +80,7 @@ export const judge = (found: Found): Current => {
   }
   const without = (why: string): Current => ({ _tag: "Whole", checksums, metadata: undefined, without: why })
   if (found.metadata === undefined) return without("is missing")
-  // Written anew, a text that was changed would have the digest of a good one.
+  // If it were written anew, a text that was changed would get the digest of a good one.
   const published = state?.metadata_sha256
   if (published !== undefined && published !== digestOf(found.metadata)) {
     return without("is damaged: it is not the text that was published")
@@ -150,15 +144,15 @@ export const make = (options: {
     ...(previousDigest === undefined ? {} : { prev_metadata_sha256: previousDigest })
   }
   const writes = [
-    { name: n.md5, content: ChecksumFile.encodeChecksums(state.zip_md5, n.zip) },
-    { name: n.sha256, content: ChecksumFile.encodeChecksums(state.zip_sha256, n.zip) },
+    { name: n.md5, content: Metadata.encodeChecksums(state.zip_md5, n.zip) },
+    { name: n.sha256, content: Metadata.encodeChecksums(state.zip_sha256, n.zip) },
     { name: n.metadata, content: text },
     { name: n.state, content: encodeState(published) }
   ]
   if (rotates) {
     writes.push(
-      { name: n.prevMd5, content: ChecksumFile.encodeChecksums(current.checksums.md5, n.prevZip) },
-      { name: n.prevSha256, content: ChecksumFile.encodeChecksums(current.checksums.sha256, n.prevZip) }
+      { name: n.prevMd5, content: Metadata.encodeChecksums(current.checksums.md5, n.prevZip) },
+      { name: n.prevSha256, content: Metadata.encodeChecksums(current.checksums.sha256, n.prevZip) }
     )
     if (previous !== undefined) writes.push({ name: n.prevMetadata, content: previous })
   }
@@ -172,7 +166,7 @@ export const make = (options: {
   return { folder, rotates, same, writes, steps }
 }
 
-// The keys in the order of the schema, whatever order they came in.
+// The keys in the order of the schema.
 const previousMetadata = (folder: FolderName, metadata: Metadata.Metadata): Metadata.Metadata => ({
   zip_name: names(folder).prevZip,
   files: metadata.files,
@@ -190,16 +184,13 @@ export const digestOf = (text: string): string => createHash("sha256").update(te
 const encodeState = (state: FolderState): string =>
   `${JSON.stringify(Schema.encodeSync(FolderState)(state), null, 2)}\n`
 
-/**
- * The record of a publication that has begun: from the moment it is there under its name, the publication is
- * finished or undone by whoever comes next, and no longer forgotten.
- */
+/** The record of a publication that has begun: see the protocol in Publish.ts. */
 export const Journal = Schema.Struct({
   version: Schema.Literal(1),
   folder: FolderName,
   steps: Schema.Array(Step)
 }).pipe(
-  // A name from elsewhere would make recovery move files that are none of its business.
+  // With a name from elsewhere recovery would move files that are not published ones.
   Schema.filter(
     (journal) =>
       journal.steps.every((step) => publishedNames(journal.folder).includes(step.name)) ||

@@ -38,7 +38,7 @@ export const isFolder = Effect.fnUntraced(function* (path: string, ours: "ours" 
 const refused = (path: string, what: string) =>
   storeError("Unsafe", path, `${what}: refused, for safety. Find out who made it, then remove it`)
 
-/** Whether both are the same file or folder, by whatever names. */
+/** Whether both are the same file or folder, by any names. */
 export const isSame = (
   a: Pick<DiskStat, "dev" | "ino"> | undefined,
   b: Pick<DiskStat, "dev" | "ino"> | undefined
@@ -141,9 +141,8 @@ export const setAside = Effect.fnUntraced(function* (path: string) {
 })
 
 /**
- * Moves a file over whatever is at `to`, and can be repeated: nothing at `from` means that it has been done.
- * When both are names of one file, `rename` does nothing and leaves both. That does no harm here: `to` is what
- * it should be, and `from` goes with the work area.
+ * Moves a file over the one at `to`, and can be repeated: nothing at `from` means that it has been done. Of two names of one
+ * file `rename` leaves both: then `from` goes with the work area.
  */
 export const move = Effect.fnUntraced(function* (from: string, to: string) {
   const disk = yield* Disk

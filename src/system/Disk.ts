@@ -73,7 +73,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
      * several processes do not mix. A line before it that was cut short is ended first. Never through a symlink.
      */
     readonly append: (path: string, line: string) => Effect.Effect<void, DiskError>
-    /** `chmod`, whatever the umask; not of a symlink. */
+    /** `chmod`, regardless of the umask; not of a symlink. */
     readonly setMode: (path: string, mode: number) => Effect.Effect<void, DiskError>
     /** `mkdir`, mode 0777 less umask unless told; fails with EEXIST. */
     readonly makeFolder: (path: string, mode?: number) => Effect.Effect<void, DiskError>

@@ -8,8 +8,8 @@ import { codeOf } from "./Errno.ts"
 export const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /**
- * Why a file that was opened by name is not one to write to; undefined when it is. Whoever may make names in its folder may have
- * made this one for a fifo, a device, or a file of ours that lies elsewhere.
+ * Why a file that was opened by name is not one to write to; undefined when it is. Another user may have made the name for a
+ * fifo, a device, or a file of ours that lies elsewhere.
  */
 export const notToWrite = (stats: Pick<Stats, "isFile" | "nlink">): string | undefined => {
   if (!stats.isFile()) return "is not a regular file"

@@ -20,7 +20,7 @@ import { RotatingFile, type RotatingFileSettings } from "./RotatingFile.ts"
 type Options = Logger.Logger.Options<unknown>
 
 /**
- * One record as logfmt, on one line whatever it says: `time`, `level`, `run`, `folder`, `dataset`, `msg`, then the other
+ * One record as logfmt, always on one line: `time`, `level`, `run`, `folder`, `dataset`, `msg`, then the other
  * annotations, spans and the cause. Without `stamp`, time and level are left out.
  */
 export const logfmt = (
@@ -55,11 +55,8 @@ const pair = (key: string, value: unknown): string => {
   return `${taken.has(name) ? `_${name}` : name}=${/^[\w.:/@+,-]+$/.test(text) ? text : quoted(text)}`
 }
 
-/**
- * Gives a warning to the loggers that stand beside `self` for this record: a log that does not work must say
- * so somewhere, and a logger cannot run effects.
- */
-export const warnOthers = (options: Options, self: unknown, message: string): void => {
+/** Gives a warning to the other loggers of the record's fiber: a logger cannot run effects. */
+const warnOthers = (options: Options, self: unknown, message: string): void => {
   const loggers = FiberRefs.getOrDefault(options.context, FiberRef.currentLoggers)
   for (const logger of HashSet.filter(loggers, (other) => other !== self)) {
     logger.log({
@@ -73,11 +70,8 @@ export const warnOthers = (options: Options, self: unknown, message: string): vo
   }
 }
 
-/**
- * Writes every record to `file`. What goes wrong is told once to the other loggers, and the next record is
- * tried all the same: a disk that was full may not be any more.
- */
-export const fileLogger = (
+/** Writes every record to `file`. The first failure is reported to the other loggers; each record is tried again. */
+const fileLogger = (
   file: RotatingFile,
   options: { readonly path: string; readonly runId?: string }
 ): Logger.Logger<unknown, void> => {
@@ -100,8 +94,7 @@ export const fileLogger = (
   return self
 }
 
-/** How lines reach syslog. */
-export interface SyslogSettings {
+interface SyslogSettings {
   /** What lines are tagged with, before the process id. */
   readonly tag: string
   readonly runId?: string
@@ -117,8 +110,7 @@ interface Line {
 }
 
 /** How long one `logger` may take, and how long the end of the program waits for the last lines. */
-const patience = "5 seconds"
-const patienceMillis = 5000
+const timeoutMillis = 5000
 
 /** Bytes of one line: most programs called `logger` would cut it after 1 KiB. */
 const lineSize = 64 * 1024
@@ -127,11 +119,10 @@ const lineSize = 64 * 1024
 const capacity = 10_000
 
 /**
- * Sends every record to syslog through `logger`, facility daemon, in batches of equal severity, from a fiber
- * of its own, so that nobody waits for it. When the scope closes, what is left is sent first, for at most five
- * seconds. What goes wrong is told once to the other loggers.
+ * Sends every record to syslog through `logger`, facility daemon, in batches of equal severity, from a fiber of its own. When the
+ * scope closes, what is left is sent first, for at most five seconds. The first failure is reported to the other loggers.
  */
-export const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
+const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
   const { run } = yield* Process
   const queue = yield* Queue.unbounded<Line | "end">()
   const tag = `${settings.tag}[${process.pid}]`
@@ -148,7 +139,7 @@ export const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSetting
     run({
       program: "logger",
       args,
-      timeoutMillis: patienceMillis,
+      timeoutMillis,
       ...(stdin === undefined ? {} : { stdin })
     })
 
@@ -210,13 +201,13 @@ export const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSetting
 
   yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(drain)), (fiber) =>
     Queue.offer(queue, "end").pipe(
-      // Not join: a release must not fail, whatever became of the fiber.
+      // Not join: a release must not fail.
       Effect.zipRight(Fiber.await(fiber)),
       Effect.tap((exit) =>
         Exit.isFailure(exit) ? Effect.logWarning("syslog lacks lines", exit.cause) : Effect.void
       ),
       Effect.interruptible,
-      Effect.timeoutOption(patience),
+      Effect.timeoutOption(timeoutMillis),
       Effect.zipRight(Fiber.interrupt(fiber))
     )
   )
@@ -248,12 +239,6 @@ const batches = (lines: ReadonlyArray<Line>): ReadonlyArray<ReadonlyArray<Line>>
   }
   return all
 }
-
-/*
- * Logs that outlive the run. Each adds a logger beside those that are there; the minimum log level is for all
- * of them alike. Neither ever fails: a log that does not work is one warning to the other loggers. The
- * annotations `run`, `folder` and `dataset` come first in every line; `runId` stands in for `run` where there is none.
- */
 
 /** Adds a log file in logfmt that rotates. It is opened when the first line comes. */
 export const layerFile = (settings: RotatingFileSettings & { readonly runId?: string }): Layer.Layer<never> =>

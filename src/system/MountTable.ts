@@ -2,7 +2,7 @@ import * as RawPath from "../text/RawPath.ts"
 
 /** One mounted file system. */
 export interface Mount {
-  /** Dataset, device, or whatever the file system calls its source. */
+  /** Dataset, device, or what the file system calls its source. */
   readonly device: string
   /** `zfs`, `tmpfs`, … */
   readonly type: string
@@ -11,10 +11,7 @@ export interface Mount {
   readonly root: RawPath.RawPath
 }
 
-/**
- * Whether something is mounted there that stays until it is unmounted: not a place where autofs only waits for somebody to look, and not a
- * snapshot in `.zfs`, which the kernel mounts and unmounts as it likes.
- */
+/** Whether it stays until it is unmounted: not a place that autofs mounts on demand, and not a snapshot in `.zfs`. */
 export const isLasting = ({ device, type }: Mount): boolean =>
   type !== "autofs" && !(type === "zfs" && device.includes("@"))
 

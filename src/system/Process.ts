@@ -45,7 +45,7 @@ export interface Invocation {
   readonly timeoutMillis?: number
 }
 
-/** The only door to other programs. Whatever it starts is ended (SIGTERM, then SIGKILL) when the caller is interrupted. */
+/** Starts other programs, which only this module does. They are ended (SIGTERM, then SIGKILL) when the caller is interrupted. */
 export class Process extends Context.Tag("zipper/Process")<
   Process,
   {
@@ -70,7 +70,6 @@ export class Process extends Context.Tag("zipper/Process")<
     ) => Effect.Effect<ReadonlyArray<StageEnd>, ProcessError>
   }
 >() {
-  /** The real one. */
   static readonly layer: Layer.Layer<Process> = Layer.succeed(Process, {
     run: (invocation) =>
       Effect.withSpan(execute(invocation, collect), "Process.run", {
@@ -145,7 +144,7 @@ const cannotStart = (invocation: Invocation) => (cause: unknown) =>
 
 const pathOf = ({ env }: Invocation): string => searchPath(env?.["PATH"] ?? process.env["PATH"])
 
-/** Whether there is a process with this pid, of whatever user. */
+/** Whether there is a process with this pid, of any user. */
 export const isRunning = (pid: number): boolean => {
   try {
     // 0 would ask for our own process group.

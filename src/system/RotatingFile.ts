@@ -11,9 +11,8 @@ export interface RotatingFileSettings {
 }
 
 /**
- * Appends lines to a file, which is renamed when it is full. Everything is synchronous: a line is with the
- * kernel before the program goes on, so that it is there even when the process dies at the next step; the
- * volume is small. Looks at the file before each line, so that another process, or logrotate, may rotate too.
+ * Appends lines to a file, which is renamed when it is full. Synchronous, so that a line is there even when the process dies at
+ * the next step. Looks at the file before each line: another process, or logrotate, may have rotated it.
  */
 export class RotatingFile {
   private readonly settings: RotatingFileSettings
@@ -29,8 +28,8 @@ export class RotatingFile {
   }
 
   /**
-   * Writes one line (without its newline). Throws what the operating system says; the file may be tried again.
-   * Lines after {@link close} are dropped: nobody would close a file that is opened for them.
+   * Writes one line (without its newline). Throws what the operating system says; the next call tries again. Lines after
+   * {@link close} are dropped.
    */
   append(line: string): void {
     if (this.closed) return
@@ -74,7 +73,7 @@ export class RotatingFile {
         return { fd: this.open.fd, stat: there }
       this.leave()
     }
-    // O_NONBLOCK: opening a fifo that nobody reads must fail, not wait.
+    // O_NONBLOCK: opening a fifo without a reader must fail, not wait.
     const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = fs.constants
     const fd = fs.openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o640)
     const stat = fs.fstatSync(fd)

@@ -18,10 +18,7 @@ export class WorkerSource extends Context.Reference<WorkerSource>()("zipper/Work
  */
 const followersBeside = (threads: number): number => (threads > 2 ? 2 : 1)
 
-/**
- * What V8 reserves of the address space, used or not (measured, and rounded up). Where that is refused to a new
- * thread V8 ends the process, and nobody can catch that.
- */
+/** The address space that V8 reserves (measured, and rounded up). Where that is refused to a new thread V8 ends the process. */
 const reservedAtAll = 4 * 2 ** 30
 const reservedPerThread = 2 ** 30
 

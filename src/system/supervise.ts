@@ -163,7 +163,7 @@ export interface Child extends EventEmitter {
 
 /** What becomes of a child's output and of its end. */
 interface Care {
-  /** Takes what it prints; without it, somebody else has the stream. */
+  /** Takes what it prints; without it, another program has the stream. */
   readonly stdout: Sink | undefined
   /** Takes what it prints to stderr too, as it comes. */
   readonly stderr?: Sink | undefined
@@ -286,7 +286,7 @@ const completed = (child: Child, stdout: string, stderr: string): Completed => (
   stderr
 })
 
-/** Whether there was anyone in the child's process group to get it; signal 0 only asks. */
+/** Whether the child's process group still has a member; signal 0 only asks. */
 const signal = (child: Child, name: "SIGTERM" | "SIGKILL" | 0): boolean => {
   try {
     return child.pid !== undefined && process.kill(-child.pid, name)
@@ -321,10 +321,7 @@ interface Starter {
 
 type Outcome<A> = Exit.Exit<A, ProcessError>
 
-/**
- * How long a program may go on when nobody reads what it prints any more. One that prints ends by SIGPIPE at once; ssh
- * takes a moment to tell the other end.
- */
+/** How long a program may go on when its reader has ended. One that prints ends by SIGPIPE; ssh has to tell the other end. */
 const unreadGrace = 2_000
 
 /**
