@@ -45,11 +45,14 @@ export const replace = (path: string, content: string | Uint8Array) =>
     yield* disk.sync(`${dirname(path)}/.`)
   }).pipe(Effect.uninterruptible)
 
-/** Puts the file that `write` makes in the place of `path`, atomically; neither name is synced. */
-export const swapIn = (path: string, write: (draft: string) => Effect.Effect<void, DiskError>) =>
+/** Puts the file that `write` makes under the name `draft` in the place of `path`, atomically; neither name is synced. */
+export const swapIn = (
+  path: string,
+  write: (draft: string) => Effect.Effect<void, DiskError>,
+  draft = `${path}${Layout.draftSuffix}`
+) =>
   Effect.gen(function* () {
     const disk = yield* Disk
-    const draft = `${path}${Layout.draftSuffix}`
     yield* disk.remove(draft)
     yield* write(draft).pipe(
       Effect.zipRight(disk.rename(draft, path)),
@@ -99,7 +102,7 @@ export const cursor = Effect.fnUntraced(function* (layout: Layout.Layout, corrup
   ).pipe(Effect.mapError(withWayOut))
 })
 
-// It is not worked without: snapshots that it keeps would be destroyed, and a disk may give it the next time.
+// Without the cursor, snapshots that it keeps would be destroyed; and the next attempt to read it may succeed.
 const withWayOut = (error: DiskError): DiskError =>
   isDamage(error.code)
     ? new DiskError({
@@ -120,26 +123,26 @@ const decodeFailure = (folder: FolderName) => (content: string) =>
   Option.filter(Schema.decodeUnknownOption(FailureFile)(content), (record) => record.folder === folder)
 
 /**
- * The failure record of a folder. One that cannot be read or understood still says that the last attempt failed:
- * without it the cursor would pass the folder by. It goes when the folder is archived.
+ * The failure record of a folder. One that cannot be read or understood still says that the last attempt failed: without it the
+ * cursor would pass the folder by.
  */
-export const failure = (paths: Layout.FolderLayout) =>
-  Effect.gen(function* () {
-    const disk = yield* Disk
-    const content = yield* disk.read(paths.failure)
-    if (content === undefined) return undefined
-    return Option.getOrElse(decodeFailure(paths.folder)(content), () =>
-      unknownFailure(paths.folder, `${paths.failure} cannot be understood`)
-    )
-  }).pipe(Effect.catchAll((error) => Effect.succeed(unknownFailure(paths.folder, error.message))))
-
-const unknownFailure = (folder: FolderName, reason: string): FolderFailure => ({
-  version: 1,
-  folder,
-  run: "",
-  failed_at_utc: "",
-  failures: 1,
-  error: `what failed is not known: ${reason}`
+const failure = Effect.fnUntraced(function* ({ failure: path, folder }: Layout.FolderLayout) {
+  const unknown = (reason: string): FolderFailure => ({
+    version: 1,
+    folder,
+    run: "",
+    failed_at_utc: "",
+    failures: 1,
+    error: `what failed is not known: ${reason}`
+  })
+  return yield* Effect.flatMap(Disk, (disk) => disk.read(path)).pipe(
+    Effect.map((content) =>
+      content === undefined
+        ? undefined
+        : Option.getOrElse(decodeFailure(folder)(content), () => unknown(`${path} cannot be understood`))
+    ),
+    Effect.catchAll(({ message }) => Effect.succeed(unknown(message)))
+  )
 })
 
 export const recordFailure = Effect.fnUntraced(function* (
@@ -159,7 +162,6 @@ export const recordFailure = Effect.fnUntraced(function* (
   yield* replace(paths.failure, `${JSON.stringify(Schema.encodeSync(FolderFailure)(record), null, 2)}\n`)
 })
 
-/** A failure that is over. */
 export const clearFailure = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
   const disk = yield* Disk
   yield* disk

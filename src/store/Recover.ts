@@ -181,7 +181,7 @@ const removeTmp = Effect.fnUntraced(function* (layout: Layout.Layout) {
   return [`removed ${layout.tmp.root}, the staging of an interrupted run`]
 })
 
-// Nothing relies on these, so they hold up nothing.
+/** For what may stay: a failure to remove it is a warning. */
 const warning =
   (what: string) =>
   <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>

@@ -2,6 +2,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { type FolderName, parse } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
+import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import { rememberPlaces, requirePlaces } from "./Mounts.ts"
 import { makeJobFolder } from "./Records.ts"
@@ -114,8 +115,8 @@ const inodes = Effect.fnUntraced(
 )
 
 /**
- * Permission bits do not tell the whole truth (ACLs, root squashing, read-only mounts, quotas): only writing does. What replaces
- * another file does so by `rename`, and the archive before is kept by a second name: a file system that cannot do these fails here.
+ * Permission bits do not tell the whole truth (ACLs, root squashing, read-only mounts, quotas): only writing does. Also fails where
+ * the file system can do neither links nor copies, or cannot rename over another file: a publication does both.
  */
 const writable = (key: string, path: string, probe: string, how: Probe) =>
   Effect.gen(function* () {
@@ -123,27 +124,18 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
     if (how === "ask") return yield* disk.writable(path)
     const [file, next, second] = [probe, `${probe}.new`, `${probe}.link`].map((name) => join(path, name))
     if (file === undefined || next === undefined || second === undefined) return
+    const cannot = (what: string) => unable(key, path, what)
     const clear = Effect.forEach([file, next, second], disk.remove, { discard: true })
     yield* clear
     yield* Effect.gen(function* () {
       yield* disk.write(file, "zipper was here\n")
       yield* linkOrCopy(file, second).pipe(
-        unable(
-          key,
-          path,
-          "a file cannot get a second name, and cannot be copied: the archive before could not be kept"
-        )
+        cannot("a file cannot get a second name, and cannot be copied: the archive before could not be kept")
       )
       yield* disk.write(next, "zipper was here again\n")
-      yield* disk
-        .rename(next, file)
-        .pipe(
-          unable(
-            key,
-            path,
-            "a file cannot be renamed over another one there, which is how archives and state are replaced"
-          )
-        )
+      const noRename =
+        "a file cannot be renamed over another one there, which is how archives and state are replaced"
+      yield* disk.rename(next, file).pipe(cannot(noRename))
       yield* disk.sync(`${path}/.`)
     }).pipe(Effect.ensuring(Effect.ignoreLogged(clear)))
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
@@ -170,11 +162,7 @@ export interface Stages {
   readonly tmp: Effect.Semaphore
 }
 
-/**
- * An empty place for the new archive. What an earlier attempt left in the folder is put right first, so that a
- * second attempt starts like the first. Everything is gone when the scope closes; a publication that has
- * begun is left to recovery.
- */
+/** See Store.stage. A publication that has begun is left to recovery. */
 export const stage = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, folder: FolderName) {
   const paths = Layout.folder(layout, folder)
   yield* Effect.acquireRelease(claim(stages, paths), () => Effect.sync(() => stages.open.delete(folder)))
@@ -187,18 +175,14 @@ export const stage = Effect.fnUntraced(function* (layout: Layout.Layout, stages:
   )
 })
 
-const claim = (stages: Stages, { folder, work }: Layout.FolderLayout) =>
+const claim = (stages: Stages, { folder, work }: FolderLayout) =>
   Effect.suspend(() => {
     if (!stages.open.has(folder)) return Effect.sync(() => stages.open.add(folder))
     return storeError("Other", work, `${folder} is being archived already`)
   })
 
 /** Refuses what is not ours, and removes what is. */
-const clear = Effect.fnUntraced(function* (
-  layout: Layout.Layout,
-  stages: Stages,
-  paths: Layout.FolderLayout
-) {
+const clear = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
   if (yield* isFolder(paths.home)) yield* refuseOtherCase(layout, paths)
   const finding: Finding = yield* recoverFolder(paths)
   const said = finding.healed ?? finding.warning
@@ -211,7 +195,7 @@ const clear = Effect.fnUntraced(function* (
 /** Where case does not matter, `abcd` answers to the name ABCD; but a list of the target would not show ABCD. */
 const refuseOtherCase = Effect.fnUntraced(function* (
   { target }: Layout.Layout,
-  { folder, home }: Layout.FolderLayout
+  { folder, home }: FolderLayout
 ) {
   const disk = yield* Disk
   const lower = folder.toLowerCase()
@@ -228,11 +212,7 @@ const refuseOtherCase = Effect.fnUntraced(function* (
   )
 })
 
-const build = Effect.fnUntraced(function* (
-  layout: Layout.Layout,
-  stages: Stages,
-  paths: Layout.FolderLayout
-) {
+const build = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
   const disk = yield* Disk
   let home = yield* disk.stat(paths.home)
   if (home === undefined) {
@@ -260,25 +240,17 @@ const build = Effect.fnUntraced(function* (
 })
 
 /** Never fails: what stays is removed by the next recovery. */
-const cleanUp = (layout: Layout.Layout, stages: Stages, paths: Layout.FolderLayout) =>
-  Effect.all([cleanTmp(layout, stages, paths), cleanWork(paths)], { mode: "either" }).pipe(
-    Effect.flatMap((results) =>
-      Effect.forEach(
-        results.flatMap((result) => (result._tag === "Left" ? [result.left] : [])),
-        (error) =>
-          Effect.logWarning(
-            `the staging of ${paths.folder} could not be removed, the next run does that: ${error.message}`
-          ),
-        { discard: true }
+const cleanUp = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
+  for (const clean of [cleanTmp(layout, stages, paths), cleanWork(paths)]) {
+    yield* Effect.catchAll(clean, ({ message }) =>
+      Effect.logWarning(
+        `the staging of ${paths.folder} could not be removed, the next run does that: ${message}`
       )
     )
-  )
+  }
+})
 
-const cleanTmp = Effect.fnUntraced(function* (
-  layout: Layout.Layout,
-  stages: Stages,
-  paths: Layout.FolderLayout
-) {
+const cleanTmp = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
   const disk = yield* Disk
   const { tmp } = layout
   if (tmp === undefined || paths.tmp === undefined) return
@@ -292,7 +264,7 @@ const cleanTmp = Effect.fnUntraced(function* (
   )
 })
 
-const cleanWork = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
+const cleanWork = Effect.fnUntraced(function* (paths: FolderLayout) {
   const disk = yield* Disk
   if (yield* isFolder(paths.work, "ours")) {
     const journal = (yield* disk.stat(paths.commit)) ?? (yield* disk.stat(paths.abort))
