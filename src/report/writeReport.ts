@@ -10,6 +10,8 @@ import { undelivered } from "../runs/Messages.ts"
 import { findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import { names } from "../store/Layout.ts"
 import { Archives, identityOf, targetFolders } from "../store/PublishedArchive.ts"
+import { swapIn } from "../store/Records.ts"
+import { firstAbove, isSame } from "../store/SafeFolder.ts"
 import { ofCurrent, ofPrevious } from "../store/Verification.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
 import { adviceOnWriting } from "../system/Errno.ts"
@@ -166,13 +168,12 @@ export const writeReport = Effect.fn("Report.write")(
       })
     }
     const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
-    // Left by one that was killed.
-    yield* disk.remove(draft)
-    yield* disk.write(draft, html).pipe(
-      Effect.zipRight(there === undefined ? Effect.void : disk.setMode(draft, there.mode & 0o777)),
-      Effect.zipRight(disk.rename(draft, path)),
-      Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged))
-    )
+    const write = (to: string) =>
+      Effect.zipRight(
+        disk.write(to, html),
+        there === undefined ? Effect.void : disk.setMode(to, there.mode & 0o777)
+      )
+    yield* swapIn(path, write, draft)
   },
   Effect.catchTag("DiskError", notWritten)
 )
@@ -190,17 +191,8 @@ const reservedBy = Effect.fnUntraced(function* (
   }
   const folders: Array<readonly [key: string, stat: DiskStat | undefined]> = []
   for (const [key, each] of reserved.folders) folders.push([key, yield* peek(`${each}/.`)])
-  const { stat } = yield* Disk
-  // By what the folders above really are: symlinks and second mounts lead to the same ones.
-  let above = `${folder}/.`
-  let here: DiskStat | undefined = place
-  while (here !== undefined) {
-    for (const [key, found] of folders) if (isSame(found, here)) return `lies in ${key}`
-    above += "/.."
-    const next: DiskStat | undefined = yield* stat(above)
-    here = isSame(next, here) ? undefined : next
-  }
-  return undefined
+  const above = yield* firstAbove(folder, (here) => folders.find(([, found]) => isSame(found, here)))
+  return above === undefined ? undefined : `lies in ${above[0]}`
 })
 
 /** Nothing, too, where we may not or cannot look: nothing can be written by way of there either. */
@@ -210,8 +202,6 @@ const peek = Effect.fnUntraced(function* (path: string) {
     .stat(path)
     .pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined)))
 })
-
-const isSame = (a: DiskStat | undefined, b: DiskStat): boolean => a?.dev === b.dev && a.ino === b.ino
 
 /** Far more than a page has, and little enough to be read whole. */
 const largest = 64 * 1024 * 1024

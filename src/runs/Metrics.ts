@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { archiveKey, fileNameOf, type JobKey, labelOf } from "../config/JobKey.ts"
 import type { FolderName } from "../source/FolderName.ts"
+import { swapIn } from "../store/Records.ts"
 import type { FolderVerification } from "../store/Verification.ts"
 import { Disk } from "../system/Disk.ts"
 import { quoted } from "../text/Text.ts"
@@ -299,14 +300,9 @@ const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettin
   const standing = yield* Standing
 
   const write = Effect.fnUntraced(function* (content: string, draft: string) {
-    yield* disk.remove(draft)
-    yield* disk.write(draft, content).pipe(
-      // The collector is another user.
-      Effect.zipRight(disk.setMode(draft, 0o644)),
-      Effect.zipRight(disk.rename(draft, path)),
-      Effect.onError(() => disk.remove(draft).pipe(Effect.ignoreLogged)),
-      Effect.uninterruptible
-    )
+    // The collector is another user.
+    const write = (to: string) => Effect.zipRight(disk.write(to, content), disk.setMode(to, 0o644))
+    yield* Effect.provideService(swapIn(path, write, draft), Disk, disk)
     yield* disk.sync(`${dirname(path)}/.`)
   })
 
