@@ -1,8 +1,7 @@
 import { parentPort } from "node:worker_threads"
 import { list } from "./source/List.ts"
 import { follow, hash } from "./system/Digests.ts"
-import * as Directories from "./system/FileCalls.ts"
-import * as Contents from "./system/FileCalls.ts"
+import { blockingDirectory, blockingFile } from "./system/FileCalls.ts"
 import {
   type Files,
   ownMemory,
@@ -35,7 +34,7 @@ const jobs: ReadonlyArray<WorkerJob<never, unknown>> = [
 
 const jobOf = new Map(jobs.map((job) => [job.name, job]))
 
-const blocking: Files = { ...Contents.blockingFile, ...Directories.blockingDirectory }
+const blocking: Files = { ...blockingFile, ...blockingDirectory }
 
 const never = new AbortController().signal
 

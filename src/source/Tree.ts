@@ -16,11 +16,151 @@ import { type Blocked, places, type SourceView } from "./SourceView.ts"
 import { failed, isTreeError, TreeError, twiceText } from "./TreeError.ts"
 import { type Walked, walk } from "./Walk.ts"
 
+/** A folder that cannot be looked at. */
+export interface Unreadable {
+  readonly folder: FolderName.FolderName
+  readonly reason: string
+}
+
+/** A name of a folder that something else has: a symbolic link, a file, a device. */
+interface Replaced {
+  readonly folder: FolderName.FolderName
+  /** What it is, for a person: "symbolic link". */
+  readonly type: string
+}
+
+/** What lies directly in the source folder. */
+interface Listing {
+  /** Sorted. Those that are child datasets are listed even where the parent's snapshot does not show them. */
+  readonly folders: ReadonlyArray<FolderName.FolderName>
+  /** Those of them that cannot be looked at, and why. */
+  readonly unreadable: ReadonlyArray<Unreadable>
+  readonly replaced: ReadonlyArray<Replaced>
+  /** Everything else: other names, files, symlinks, devices. */
+  readonly skipped: number
+}
+
+/** Reads names, sizes, times and modes of the source, never the content. */
+export class Tree extends Context.Tag("zipper/Tree")<
+  Tree,
+  {
+    readonly folders: (view: SourceView) => Effect.Effect<Listing, TreeError>
+    /** Lists a folder, only to see that it can be read; what lies deeper is not looked at. */
+    readonly readable: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<void, TreeError>
+    /**
+     * Walks one folder, child datasets in their own snapshots, no symlink followed. Fails when any part of it
+     * cannot be read or is blocked (locked, unmounted): a manifest is complete or it is not there.
+     */
+    readonly manifest: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<Manifest, TreeError>
+  }
+>() {
+  static readonly layer: Layer.Layer<Tree> = Layer.effect(
+    Tree,
+    Effect.map(Workers, (runner) => ({
+      folders: Effect.fn("Tree.folders")(function* (view: SourceView) {
+        const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
+        yield* logSkipped(found.skippedNames, found.skipped)
+        const { folders, replaced, skipped, unreadable } = found
+        return { folders, replaced, skipped, unreadable }
+      }),
+      readable: Effect.fn("Tree.readable")(function* (view: SourceView, folder: FolderName.FolderName) {
+        const blocked = blockedFor(view, folder)
+        if (blocked !== undefined) return yield* blockedError(blocked)
+        yield* abortable(() => canList(view, folder), isTreeError)
+      }),
+      manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName.FolderName) {
+        const blocked = blockedFor(view, folder)
+        if (blocked !== undefined) return yield* blockedError(blocked)
+        const walked = yield* abortable((signal) => walk(view, folder, runner, signal), isTreeError)
+        yield* logSkipped(walked.skippedNames, walked.skipped)
+        return toManifest(folder, walked)
+      })
+    }))
+  )
+}
+
+const listFolders = async (view: SourceView, signal: AbortSignal) => {
+  const found = await waitingDirectory.names(RawPath.toBuffer(view.root)).catch((cause: unknown) => {
+    throw failed(view, "list", RawPath.here, view.root, cause)
+  })
+  const folders = new Set<FolderName.FolderName>()
+  for (const { at } of [...view.grafts, ...view.blocked]) {
+    const folder = FolderName.parse(Source.topSegment(at))
+    if (folder !== undefined) folders.add(folder)
+  }
+  const unreadable: Array<Unreadable> = []
+  const replaced: Array<Replaced> = []
+  const skippedNames: Array<Skipped> = []
+  let skipped = 0
+  const skip = (path: RawPath.RawPath, type: string) => {
+    skipped += 1
+    if (skippedNames.length < namesLogged) skippedNames.push({ path, type })
+  }
+  const listed = new Set<string>()
+  for (const name of found.map(RawPath.fromLatin1)) {
+    signal.throwIfAborted()
+    const folder = FolderName.parse(name)
+    if (folder === undefined) {
+      skip(name, "not a name of four upper-case letters or digits")
+      continue
+    }
+    if (listed.has(name) && !unreadable.some((known) => known.folder === folder)) {
+      unreadable.push({ folder, reason: twiceText(name) })
+    }
+    listed.add(name)
+    if (folders.has(folder)) continue
+    const path = RawPath.join(view.root, name)
+    const stats = await waitingDirectory.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
+      // It is there: the others are archived, and it fails by its name.
+      folders.add(folder)
+      unreadable.push({ folder, reason: failed(view, "read", name, path, cause).message })
+    })
+    if (stats === undefined) continue
+    if (stats.isDirectory()) folders.add(folder)
+    else {
+      replaced.push({ folder, type: typeOf(stats) })
+      skip(name, typeOf(stats))
+    }
+  }
+  return { folders: [...folders].sort(), unreadable, replaced, skipped, skippedNames }
+}
+
+const canList = async (view: SourceView, folder: FolderName.FolderName): Promise<void> => {
+  const at = RawPath.fromText(folder)
+  const path = Source.resolve(view, at)
+  await waitingDirectory.names(RawPath.toBuffer(path)).catch((cause: unknown) => {
+    throw failed(view, "list", at, path, cause)
+  })
+}
+
+/** The place, if there is one, that makes the folder unreadable as a whole. */
+export const blockedFor = (view: SourceView, folder: FolderName.FolderName): Blocked | undefined => {
+  const top = RawPath.fromText(folder)
+  return view.blocked.find(
+    ({ at }) => RawPath.relativeTo(top, at) !== undefined || RawPath.relativeTo(at, top) !== undefined
+  )
+}
+
+// The folder's own name stands before each of its lines already.
+export const blockedError = (blocked: Blocked): TreeError =>
+  new TreeError({
+    path: RawPath.display(blocked.at),
+    message: blocked.at.includes("/")
+      ? `${RawPath.display(blocked.at)} cannot be read: ${blocked.reason}`
+      : `it cannot be read: ${blocked.reason}`,
+    transient: false
+  })
+
+const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, count: number) {
+  for (const { path, type } of first) yield* Effect.logDebug(`skipped ${RawPath.display(path)} (${type})`)
+  if (count > first.length) yield* Effect.logDebug(`skipped ${count - first.length} more`)
+})
+
 /**
  * The manifest of what was found. Its entries are made when they are first asked for: a run in which nothing
  * changed needs only the hash, and a million entries cost more than finding them did.
  */
-export const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => {
+const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => {
   const { ascii, entries, hollow, itself, mounts, root, ...rest } = walked
   const runs = inOrder(root)
   const hash = createHash("sha256").update(folderLine(itself))
@@ -30,7 +170,7 @@ export const toManifest = (folder: FolderName.FolderName, walked: Walked): Manif
     stampsHash.update(block.stamps(from, to))
   }
   let made: Made | undefined
-  // Names only what it needs: a closure that knew of the walk would keep its memory as long as the manifest lives.
+  // Names only what it needs: a closure over `walked` would keep its memory as long as the manifest lives.
   const make = (): Made => {
     made ??= makeEntries(runs, entries, ascii)
     return made
@@ -98,160 +238,3 @@ const pathsOf = (runs: ReadonlyArray<Run>): ReadonlyArray<RawPath.RawPath> => {
   }
   return paths
 }
-
-/** A folder that cannot be looked at. */
-export interface Unreadable {
-  readonly folder: FolderName.FolderName
-  readonly reason: string
-}
-
-/** A name of a folder that something else has: a symbolic link, a file, a device. */
-export interface Replaced {
-  readonly folder: FolderName.FolderName
-  /** What it is, for a person: "symbolic link". */
-  readonly type: string
-}
-
-/** The folders of a source, and the rest. */
-interface Folders {
-  readonly folders: ReadonlyArray<FolderName.FolderName>
-  /** Those of them that cannot be looked at, and why. */
-  readonly unreadable: ReadonlyArray<Unreadable>
-  readonly replaced: ReadonlyArray<Replaced>
-  readonly skipped: number
-  /** The first of the skipped. */
-  readonly skippedNames: ReadonlyArray<Skipped>
-}
-
-/** Lists the source folder. A folder that is, or holds, a child dataset is listed even if the view does not show it. */
-export const listFolders = async (view: Source.SourceView, signal: AbortSignal): Promise<Folders> => {
-  const found = await waitingDirectory.names(RawPath.toBuffer(view.root)).catch((cause: unknown) => {
-    throw failed(view, "list", RawPath.here, view.root, cause)
-  })
-  const folders = new Set<FolderName.FolderName>()
-  for (const { at } of [...view.grafts, ...view.blocked]) {
-    const folder = FolderName.parse(Source.topSegment(at))
-    if (folder !== undefined) folders.add(folder)
-  }
-  const unreadable: Array<Unreadable> = []
-  const replaced: Array<Replaced> = []
-  const skippedNames: Array<Skipped> = []
-  let skipped = 0
-  const skip = (path: RawPath.RawPath, type: string) => {
-    skipped += 1
-    if (skippedNames.length < namesLogged) skippedNames.push({ path, type })
-  }
-  const listed = new Set<string>()
-  for (const name of found.map(RawPath.fromLatin1)) {
-    signal.throwIfAborted()
-    const folder = FolderName.parse(name)
-    if (folder === undefined) {
-      skip(name, "not a name of four upper-case letters or digits")
-      continue
-    }
-    if (listed.has(name) && !unreadable.some((known) => known.folder === folder)) {
-      unreadable.push({ folder, reason: twiceText(name) })
-    }
-    listed.add(name)
-    if (folders.has(folder)) continue
-    const path = RawPath.join(view.root, name)
-    const stats = await waitingDirectory.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
-      // It is there: the others are archived, and it fails by its name.
-      folders.add(folder)
-      unreadable.push({ folder, reason: failed(view, "read", name, path, cause).message })
-    })
-    if (stats === undefined) continue
-    if (stats.isDirectory()) folders.add(folder)
-    else {
-      replaced.push({ folder, type: typeOf(stats) })
-      skip(name, typeOf(stats))
-    }
-  }
-  return { folders: [...folders].sort(), unreadable, replaced, skipped, skippedNames }
-}
-
-/** Fails when the folder cannot be listed. */
-export const canList = async (view: Source.SourceView, folder: FolderName.FolderName): Promise<void> => {
-  const at = RawPath.fromText(folder)
-  const path = Source.resolve(view, at)
-  await waitingDirectory.names(RawPath.toBuffer(path)).catch((cause: unknown) => {
-    throw failed(view, "list", at, path, cause)
-  })
-}
-
-/** The place, if there is one, that makes the folder unreadable as a whole. */
-export const blockedFor = (
-  view: Source.SourceView,
-  folder: FolderName.FolderName
-): Source.Blocked | undefined => {
-  const top = RawPath.fromText(folder)
-  return view.blocked.find(
-    ({ at }) => RawPath.relativeTo(top, at) !== undefined || RawPath.relativeTo(at, top) !== undefined
-  )
-}
-
-/** What lies directly in the source folder. */
-interface Listing {
-  /** Sorted. Those that are child datasets are listed even where the parent's snapshot does not show them. */
-  readonly folders: ReadonlyArray<FolderName.FolderName>
-  /** Those of them that cannot be looked at, and why. */
-  readonly unreadable: ReadonlyArray<Unreadable>
-  /** Names of folders that something else has: a symbolic link, a file, a device. */
-  readonly replaced: ReadonlyArray<Replaced>
-  /** Everything else: other names, files, symlinks, devices. */
-  readonly skipped: number
-}
-
-/** Reads names, sizes, times and modes of the source, never the content. */
-export class Tree extends Context.Tag("zipper/Tree")<
-  Tree,
-  {
-    readonly folders: (view: SourceView) => Effect.Effect<Listing, TreeError>
-    /** Lists a folder, only to see that it can be read; what lies deeper is not looked at. */
-    readonly readable: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<void, TreeError>
-    /**
-     * Walks one folder, child datasets in their own snapshots, no symlink followed. Fails when any part of it
-     * cannot be read or is blocked (locked, unmounted): a manifest is complete or it is not there.
-     */
-    readonly manifest: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<Manifest, TreeError>
-  }
->() {
-  static readonly layer: Layer.Layer<Tree> = Layer.effect(
-    Tree,
-    Effect.map(Workers, (runner) => ({
-      folders: Effect.fn("Tree.folders")(function* (view: SourceView) {
-        const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
-        yield* logSkipped(found.skippedNames, found.skipped)
-        const { folders, replaced, skipped, unreadable } = found
-        return { folders, replaced, skipped, unreadable }
-      }),
-      readable: Effect.fn("Tree.readable")(function* (view: SourceView, folder: FolderName.FolderName) {
-        const blocked = blockedFor(view, folder)
-        if (blocked !== undefined) return yield* blockedError(blocked)
-        yield* abortable(() => canList(view, folder), isTreeError)
-      }),
-      manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName.FolderName) {
-        const blocked = blockedFor(view, folder)
-        if (blocked !== undefined) return yield* blockedError(blocked)
-        const walked = yield* abortable((signal) => walk(view, folder, runner, signal), isTreeError)
-        yield* logSkipped(walked.skippedNames, walked.skipped)
-        return toManifest(folder, walked)
-      })
-    }))
-  )
-}
-
-// The folder's own name stands before each of its lines already.
-export const blockedError = (blocked: Blocked): TreeError =>
-  new TreeError({
-    path: RawPath.display(blocked.at),
-    message: blocked.at.includes("/")
-      ? `${RawPath.display(blocked.at)} cannot be read: ${blocked.reason}`
-      : `it cannot be read: ${blocked.reason}`,
-    transient: false
-  })
-
-const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, count: number) {
-  for (const { path, type } of first) yield* Effect.logDebug(`skipped ${RawPath.display(path)} (${type})`)
-  if (count > first.length) yield* Effect.logDebug(`skipped ${count - first.length} more`)
-})

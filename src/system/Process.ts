@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { withoutSecrets } from "./Environment.ts"
-import * as Errno from "./Errno.ts"
+import { codeOf } from "./Errno.ts"
 import {
   type Child,
   type Completed,
@@ -22,7 +22,7 @@ import {
 const systemFolders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 
 /** PATH with the system's folders at the end: cron gives us one without sbin, where zfs is. */
-export const searchPath = (path: string | undefined): string => {
+const searchPath = (path: string | undefined): string => {
   const given = (path ?? "").split(":").filter((folder) => folder !== "")
   return [...given, ...systemFolders.filter((folder) => !given.includes(folder))].join(":")
 }
@@ -150,6 +150,6 @@ export const isRunning = (pid: number): boolean => {
     // 0 would ask for our own process group.
     return pid > 0 && process.kill(pid, 0)
   } catch (cause) {
-    return Errno.codeOf(cause) === "EPERM"
+    return codeOf(cause) === "EPERM"
   }
 }

@@ -1,7 +1,5 @@
 import { codeOf } from "./Errno.ts"
-import type { DirectoryCalls, FileCalls } from "./FileCalls.ts"
-import * as Directories from "./FileCalls.ts"
-import * as Contents from "./FileCalls.ts"
+import { type DirectoryCalls, type FileCalls, waitingDirectory, waitingFile } from "./FileCalls.ts"
 
 /** How work gets at files and directories: on a worker thread by calls that wait for the disk. */
 export interface Files extends FileCalls, DirectoryCalls {}
@@ -51,9 +49,8 @@ export interface Runner {
 export class WorkerEnded extends Error {}
 
 /**
- * The memory behind `bytes` if nothing else lives in it, so that it can go to another thread. Small buffers share node's
- * pool, whose size differs between versions of node and which node refuses to transfer: only the size tells them apart.
- * `allocated`: how many bytes were asked for where `bytes` may be only the part of them that was used.
+ * The memory behind `bytes` if nothing else lives in it, so that it can go to another thread. Small buffers share node's pool, which
+ * node refuses to transfer: only the size tells them apart. `allocated`: how many bytes were asked for.
  */
 export const ownBuffer = (
   bytes: ArrayBufferView,
@@ -114,10 +111,7 @@ export const unpackFailure = (failure: Failure, failures?: WorkerFailures): Erro
 /** Less than this is copied as fast as it is transferred. */
 const worthwhile = 8 * 1024
 
-/**
- * Memory of a result that need not be copied: what its views at the first level are alone in. The message takes a copy
- * of the rest.
- */
+/** Memory of a result that need not be copied into the message: what its views at the first level are alone in. */
 export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   if (typeof value !== "object" || value === null) return []
   const own = Object.values(value).flatMap((field: unknown) => {
@@ -127,7 +121,7 @@ export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   return [...new Set(own)]
 }
 
-const files: Files = { ...Contents.waitingFile, ...Directories.waitingDirectory }
+const files: Files = { ...waitingFile, ...waitingDirectory }
 
 /** Does all work on this thread. */
 export const inProcess: Runner = {

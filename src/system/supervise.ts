@@ -16,7 +16,6 @@ export class ProcessError extends Data.TaggedError("ProcessError")<{
   readonly cause?: unknown
 }> {}
 
-/** Says why a program did not start. */
 export const startFailure = (
   program: string,
   path: string,
@@ -24,36 +23,19 @@ export const startFailure = (
   cause: unknown
 ): ProcessError => {
   const code = Errno.codeOf(cause)
+  const error = (reason: ProcessError["reason"], message: string, transient = false) =>
+    new ProcessError({ reason, program, message: `${program}: ${message}`, transient, cause })
   if (code === "ENOENT" && folder !== undefined && !existsSync(folder)) {
-    return new ProcessError({
-      reason: "Other",
-      program,
-      message: `${program}: cannot be started in ${folder}: no such folder`,
-      transient: false,
-      cause
-    })
+    return error("Other", `cannot be started in ${folder}: no such folder`)
   }
   if (code === "ENOENT") {
-    return new ProcessError({
-      reason: "NotFound",
-      program,
-      message: program.includes("/")
-        ? `${program}: no such program`
-        : `${program}: program not found in PATH (${path}): is it installed?`,
-      transient: false,
-      cause
-    })
+    const where = `program not found in PATH (${path}): is it installed?`
+    return error("NotFound", program.includes("/") ? "no such program" : where)
   }
-  return new ProcessError({
-    reason: code === "EACCES" || code === "EPERM" ? "PermissionDenied" : "Other",
-    program,
-    message: `${program}: cannot be started: ${Errno.explain(cause)}`,
-    transient: Errno.isTransientCode(code),
-    cause
-  })
+  const reason = code === "EACCES" || code === "EPERM" ? "PermissionDenied" : "Other"
+  return error(reason, `cannot be started: ${Errno.explain(cause)}`, Errno.isTransientCode(code))
 }
 
-/** It was ended by us because it took too long. */
 export const timedOut = (program: string, millis: number): ProcessError =>
   new ProcessError({
     reason: "Timeout",
@@ -65,7 +47,7 @@ export const timedOut = (program: string, millis: number): ProcessError =>
 /** Takes what a program prints, chunk by chunk. */
 export interface Sink {
   readonly write: (chunk: Buffer) => void
-  /** What there is to say at the end. */
+  /** What goes into the result. */
   readonly end: () => string
 }
 
@@ -93,11 +75,32 @@ export const tail = (limit: number): Sink => {
 }
 
 /** Gives each line to `onLine` as latin1, without its newline; the last one need not have one. */
-export const splitLines = (onLine: (line: string) => void): Sink => {
+export const splitLines = (onLine: (line: string) => void): Sink =>
+  lineSink(onLine, (chunk) => chunk?.toString("latin1") ?? "", Number.POSITIVE_INFINITY)
+
+/** A line that is longer is given in pieces, so that no program can fill our memory. */
+const longestLine = 64 * 1024
+
+/** The same as UTF-8. */
+export const textLines = (onLine: (line: string) => void): Sink => {
+  const decoder = new StringDecoder("utf8")
+  return lineSink(
+    onLine,
+    (chunk) => (chunk === undefined ? decoder.end() : decoder.write(chunk)),
+    longestLine
+  )
+}
+
+/** `decode` gets undefined at the end. */
+const lineSink = (
+  onLine: (line: string) => void,
+  decode: (chunk: Buffer | undefined) => string,
+  longest: number
+): Sink => {
   let rest = ""
   return {
     write: (chunk) => {
-      const text = chunk.toString("latin1")
+      const text = decode(chunk)
       let from = 0
       for (let to = text.indexOf("\n"); to !== -1; to = text.indexOf("\n", from)) {
         const line = rest + text.slice(from, to)
@@ -106,34 +109,12 @@ export const splitLines = (onLine: (line: string) => void): Sink => {
         onLine(line)
       }
       rest += text.slice(from)
-    },
-    end: () => {
-      if (rest !== "") onLine(rest)
+      if (rest.length <= longest) return
+      onLine(rest)
       rest = ""
-      return ""
-    }
-  }
-}
-
-/** A line that is longer is given in pieces, so that no program can fill our memory. */
-const longestLine = 64 * 1024
-
-/** Gives each line to `onLine` as UTF-8, without its newline. */
-export const textLines = (onLine: (line: string) => void): Sink => {
-  const decoder = new StringDecoder("utf8")
-  let rest = ""
-  return {
-    write: (chunk) => {
-      const lines = (rest + decoder.write(chunk)).split("\n")
-      rest = lines.pop() ?? ""
-      for (const line of lines) onLine(line)
-      if (rest.length > longestLine) {
-        onLine(rest)
-        rest = ""
-      }
     },
     end: () => {
-      rest += decoder.end()
+      rest += decode(undefined)
       if (rest !== "") onLine(rest)
       rest = ""
       return ""
@@ -174,8 +155,7 @@ interface Care {
   readonly done: (outcome: Exit.Exit<Completed, ProcessError>) => void
 }
 
-/** A child that is looked after. */
-export interface Supervised {
+interface Supervised {
   /** Ends it: all of its process group, SIGTERM first; one that hangs in the kernel is left behind. */
   readonly end: () => Promise<void>
   /** Ends it with this failure if it takes longer than that. */
