@@ -11,7 +11,7 @@ import { findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import { names } from "../store/Layout.ts"
 import { Archives, identityOf, targetFolders } from "../store/PublishedArchive.ts"
 import { swapIn } from "../store/Records.ts"
-import { firstAbove, isSame } from "../store/SafeFolder.ts"
+import { firstAbove, isSameInode } from "../store/SafeFolder.ts"
 import { ofCurrent, ofPrevious } from "../store/Verification.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
 import { adviceOnWriting } from "../system/Errno.ts"
@@ -187,11 +187,12 @@ const reservedBy = Effect.fnUntraced(function* (
 ) {
   for (const [key, file] of reserved.files) {
     const kept = split(file)
-    if (kept.name === name && isSame(yield* peek(`${kept.folder}/.`), place)) return `is the place of ${key}`
+    if (kept.name === name && isSameInode(yield* peek(`${kept.folder}/.`), place))
+      return `is the place of ${key}`
   }
   const folders: Array<readonly [key: string, stat: DiskStat | undefined]> = []
   for (const [key, each] of reserved.folders) folders.push([key, yield* peek(`${each}/.`)])
-  const above = yield* firstAbove(folder, (here) => folders.find(([, found]) => isSame(found, here)))
+  const above = yield* firstAbove(folder, (here) => folders.find(([, found]) => isSameInode(found, here)))
   return above === undefined ? undefined : `lies in ${above[0]}`
 })
 

@@ -6,7 +6,6 @@ interface Escaped {
   readonly name: string
 }
 
-/** The archive names of a folder's paths. */
 interface Names {
   /** One for each path, in the order of the paths. */
   readonly names: ReadonlyArray<string>

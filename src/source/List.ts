@@ -9,7 +9,7 @@ import * as LeftOut from "./LeftOut.ts"
 import type { Identity } from "./Manifest.ts"
 import { closeRead, folderOnly, isListed, mayBeListed, openWithin, pathOfOpen } from "./OpenWithin.ts"
 import type { SourceView } from "./SourceView.ts"
-import { failed, replaced, TreeError, twiceText } from "./TreeError.ts"
+import { replacedError, TreeError, treeError, twiceText } from "./TreeError.ts"
 
 /** A directory of the source, or a piece of a large one that is listed already. Paths hold a byte a character. */
 export interface ToList {
@@ -183,14 +183,14 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
       )
       .catch((cause: unknown) => {
         if (!(cause instanceof Unseen)) throw cause
-        throw failed(input, "read", shown(cause.index), real(cause.index), cause.cause)
+        throw treeError(input, "read", shown(cause.index), real(cause.index), cause.cause)
       })
     if (tooLarge !== undefined) {
       const why = new Error("it is said to have more than 8 PiB, which no archive can hold")
-      throw failed(input, "archive", shown(tooLarge), real(tooLarge), why)
+      throw treeError(input, "archive", shown(tooLarge), real(tooLarge), why)
     }
     if (notMounted === undefined) return
-    throw failed(input, "list", shown(notMounted), real(notMounted), new Error("it is no directory"))
+    throw treeError(input, "list", shown(notMounted), real(notMounted), new Error("it is no directory"))
   }
 
   const list = async (directory: ToList, signal: AbortSignal): Promise<void> => {
@@ -286,7 +286,7 @@ const isHollow = async (
   try {
     return (await calls.lstat(at)).ino === emptySubvolume && (await calls.fileSystemType(at)) === btrfs
   } catch (cause) {
-    throw failed({ frozen: false }, "see what file system is at", path, real, cause)
+    throw treeError({ frozen: false }, "see what file system is at", path, real, cause)
   }
 }
 
@@ -308,7 +308,7 @@ const mustBeEmpty = async (
       (cause: unknown) => {
         // Renamed or removed since: then nothing is mounted on it either.
         if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") return undefined
-        throw failed(view, "see whether a file system is mounted on", path, at, cause)
+        throw treeError(view, "see whether a file system is mounted on", path, at, cause)
       }
     )
   const own = await device(live)
@@ -337,7 +337,7 @@ const hold = async (directory: ToList, calls: DirectoryCalls, input: ListInput):
   const { listed, path, real } = directory
   if (input.frozen) return { base: real, check: async () => {}, close: () => {} }
   const cannotList = (cause: unknown): never => {
-    throw failed(input, "list", path, real, cause)
+    throw treeError(input, "list", path, real, cause)
   }
   const open = () => calls.open(RawPath.toBuffer(real), folderOnly)
   const statOf = (fd: number): BigIntStats => {
@@ -354,7 +354,7 @@ const hold = async (directory: ToList, calls: DirectoryCalls, input: ListInput):
       const again = await openWithin(calls.open, input.root, within, folderOnly).catch(cannotList)
       closeRead(fd)
       fd = again
-      if (!mayBeListed(listed, statOf(fd))) throw replaced(path, real)
+      if (!mayBeListed(listed, statOf(fd))) throw replacedError(path, real)
     }
     const base = pathOfOpen(fd)
     const check = async () => {
@@ -363,7 +363,7 @@ const hold = async (directory: ToList, calls: DirectoryCalls, input: ListInput):
       const [before, after] = [statOf(fd), statOf(now)]
       closeRead(now)
       if (before.dev !== after.dev || (before.ino !== after.ino && before.ctimeNs !== after.ctimeNs))
-        throw replaced(path, real)
+        throw replacedError(path, real)
     }
     return { base: base ?? real, check, close: () => closeRead(fd) }
   } catch (cause) {
@@ -381,7 +381,7 @@ const namesOf = async (
 ): Promise<ReadonlyArray<RawPath.RawPath>> => {
   if (directory.names !== undefined) return directory.names.split("/").map(RawPath.fromLatin1)
   const found = await calls.names(RawPath.toBuffer(base)).catch((cause: unknown) => {
-    throw failed(input, "list", directory.path, directory.real, cause)
+    throw treeError(input, "list", directory.path, directory.real, cause)
   })
   const names = [...found].sort()
   // Of two files with one name only one can be read, and an archive with two of them cannot be restored.

@@ -31,10 +31,7 @@ export interface Identity {
 /** What is in a folder: the list that its archive is made from and checked against. */
 export interface Manifest {
   readonly folder: FolderName
-  /**
-   * In byte order of `path`, so a directory stands before what it holds. The folder itself is not an entry. May
-   * be made when first asked for, as `escaped` and `stamps` may.
-   */
+  /** In byte order of `path`, without the folder itself. May be made when first asked for, as `escaped` and `stamps` may. */
   readonly entries: ReadonlyArray<ManifestEntry>
   readonly files: number
   readonly directories: number
@@ -59,7 +56,7 @@ export interface Manifest {
    */
   readonly stamps?: BigInt64Array
   /** `st_dev` of each entry, as a place in the list of all of them. Absent where they are not known. */
-  readonly devices?: Devices
+  readonly devices?: { readonly list: ReadonlyArray<bigint>; readonly of: Uint32Array }
   /** SHA-256 (hex) of all stamps, that of the folder itself first. Absent where they are not known. */
   readonly stampsHash?: string
   /** The latest ctime and mtime in the folder (nanoseconds since 1970), its own included. Absent where they are not known. */
@@ -70,16 +67,10 @@ export interface Manifest {
   readonly hollow?: ReadonlyArray<string>
 }
 
-/** See {@link Manifest.latest}. */
+/** Nanoseconds since 1970. */
 export interface LatestTimes {
   readonly ctimeNs: bigint
   readonly mtimeNs: bigint
-}
-
-/** The devices of a folder's entries: a number for each of them costs less than the device itself. */
-interface Devices {
-  readonly list: ReadonlyArray<bigint>
-  readonly of: Uint32Array
 }
 
 /** The identity of the entry at `index`, where it is known. */

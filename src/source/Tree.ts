@@ -13,7 +13,7 @@ import { namesLogged, type Skipped, typeOf } from "./List.ts"
 import { folderLine, type Manifest, type ManifestEntry } from "./Manifest.ts"
 import * as Source from "./SourceView.ts"
 import { type Blocked, places, type SourceView } from "./SourceView.ts"
-import { failed, isTreeError, TreeError, twiceText } from "./TreeError.ts"
+import { isTreeError, TreeError, treeError, twiceText } from "./TreeError.ts"
 import { type Walked, walk } from "./Walk.ts"
 
 /** A folder that cannot be looked at. */
@@ -81,7 +81,7 @@ export class Tree extends Context.Tag("zipper/Tree")<
 
 const listFolders = async (view: SourceView, signal: AbortSignal) => {
   const found = await waitingDirectory.names(RawPath.toBuffer(view.root)).catch((cause: unknown) => {
-    throw failed(view, "list", RawPath.here, view.root, cause)
+    throw treeError(view, "list", RawPath.here, view.root, cause)
   })
   const folders = new Set<FolderName.FolderName>()
   for (const { at } of [...view.grafts, ...view.blocked]) {
@@ -113,7 +113,7 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
     const stats = await waitingDirectory.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
       // It is there: the others are archived, and it fails by its name.
       folders.add(folder)
-      unreadable.push({ folder, reason: failed(view, "read", name, path, cause).message })
+      unreadable.push({ folder, reason: treeError(view, "read", name, path, cause).message })
     })
     if (stats === undefined) continue
     if (stats.isDirectory()) folders.add(folder)
@@ -129,7 +129,7 @@ const canList = async (view: SourceView, folder: FolderName.FolderName): Promise
   const at = RawPath.fromText(folder)
   const path = Source.resolve(view, at)
   await waitingDirectory.names(RawPath.toBuffer(path)).catch((cause: unknown) => {
-    throw failed(view, "list", at, path, cause)
+    throw treeError(view, "list", at, path, cause)
   })
 }
 

@@ -17,7 +17,7 @@ export const isTreeError = (cause: unknown): cause is TreeError => cause instanc
 const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK"])
 
 /** `action` failed on `shown` (for people), which lies at `path`. */
-export const failed = (
+export const treeError = (
   view: { readonly frozen: boolean },
   action: string,
   shown: RawPath.RawPath,
@@ -37,7 +37,7 @@ export const failed = (
 }
 
 /** The path leads to another directory than the one that was listed. */
-export const replaced = (shown: RawPath.RawPath, path: RawPath.RawPath): TreeError =>
+export const replacedError = (shown: RawPath.RawPath, path: RawPath.RawPath): TreeError =>
   new TreeError({
     path: RawPath.display(path),
     message: `${RawPath.display(shown)} was replaced by another directory while it was listed`,
@@ -49,7 +49,7 @@ export const twiceText = (shown: RawPath.RawPath): string =>
   `${RawPath.display(shown)} is there twice: the file system lists that name two times, and only one of them can be read. Look for it in each branch of the file system (mergerfs, FUSE), and rename or remove one`
 
 /** One error for all failures, which names the first ones. `open`: not all directories were tried. */
-export const together = (failures: ReadonlyArray<TreeError>, open: boolean): TreeError => {
+export const combinedError = (failures: ReadonlyArray<TreeError>, open: boolean): TreeError => {
   const [first, ...others] = [...failures].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   const names = others.map(({ path }) => path)
   return new TreeError({

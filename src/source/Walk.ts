@@ -19,7 +19,7 @@ import {
 } from "./List.ts"
 import type { Identity, LatestTimes } from "./Manifest.ts"
 import * as Source from "./SourceView.ts"
-import { failed, TreeError, together } from "./TreeError.ts"
+import { combinedError, TreeError, treeError } from "./TreeError.ts"
 
 /** What lies in a folder; its mounts in no order, some perhaps twice. */
 export interface Walked extends Totals {
@@ -89,7 +89,7 @@ export const walk = async (
 
   const look = (shown: RawPath.RawPath, path: RawPath.RawPath) =>
     waitingDirectory.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
-      throw failed(view, "read", shown, path, cause)
+      throw treeError(view, "read", shown, path, cause)
     })
   const { ctimeNs, dev, ino, mode, mtimeNs } = await look(top, whereTop)
   // In a snapshot no file system is mounted but those of the grafts.
@@ -106,7 +106,7 @@ export const walk = async (
       const found = await list(jobs)
       if ("failure" in found) {
         failures.push(new TreeError(found.failure))
-        if (failures.length === mostFailures) throw together(failures, true)
+        if (failures.length === mostFailures) throw combinedError(failures, true)
         for (const [index, job] of jobs.entries()) if (index !== found.directory) push(job)
         return
       }
@@ -119,11 +119,11 @@ export const walk = async (
       }
     }
   )
-  if (failures.length > 0) throw together(failures, false)
+  if (failures.length > 0) throw combinedError(failures, false)
   for (const [at, place] of grafts.at) {
     if (seen.has(at)) continue
     const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
-    throw failed(view, "read", at, place, nowhere)
+    throw treeError(view, "read", at, place, nowhere)
   }
   const { latest, mounts, ...sum } = total.sum()
   return {
@@ -258,7 +258,7 @@ export const mountsBelow = async (folder: RawPath.RawPath): Promise<ReadonlyArra
   const list = "/proc/self/mountinfo"
   const text = await fs.readFile(list, "latin1").catch((cause: unknown) => {
     if (codeOf(cause) === "ENOENT") return ""
-    throw failed({ frozen: false }, "read", RawPath.here, RawPath.fromText(list), cause)
+    throw treeError({ frozen: false }, "read", RawPath.here, RawPath.fromText(list), cause)
   })
   return parseMountInfo(text)
     .filter(isLasting)

@@ -9,7 +9,7 @@ import { isSameSource, JobIdentity, type JobIds, type Owner, type SourceName } f
 import type { Layout } from "./Layout.ts"
 import { utcSeconds } from "./Metadata.ts"
 import { type Corrupt, cursor, load, makeJobFolder, replace } from "./Records.ts"
-import { isFolder, isSame } from "./SafeFolder.ts"
+import { isFolder, isSameInode } from "./SafeFolder.ts"
 
 const IdentityFile = Schema.parseJson(JobIdentity, { space: 2 })
 const decode = Schema.decodeUnknownOption(IdentityFile)
@@ -64,7 +64,7 @@ const isCopy = Effect.fnUntraced(
     if (found.target_path === layout.target) return false
     const disk = yield* Disk
     const path = join(found.target_path, basename(layout.job), basename(layout.identity))
-    if (isSame(yield* disk.stat(path), yield* disk.stat(layout.identity))) return false
+    if (isSameInode(yield* disk.stat(path), yield* disk.stat(layout.identity))) return false
     const content = yield* disk.read(path)
     return content !== undefined && Option.getOrUndefined(decode(content))?.id === found.id
   },

@@ -32,9 +32,7 @@ export type Current =
   | { readonly _tag: "Absent" }
   /** It is not what was published. It must not take the place of a good previous archive. */
   | { readonly _tag: "Damaged"; readonly reason: string }
-  /**
-   * It becomes the previous one, without metadata where none describes it: `without` says what is there instead.
-   */
+  /** It becomes the previous one, without metadata where none describes it: `without` says what is there instead. */
   | { readonly _tag: "Whole"; readonly checksums: Checksums; readonly metadata: Metadata.Metadata }
   | {
       readonly _tag: "Whole"
@@ -61,9 +59,7 @@ export const judge = (found: Found): Current => {
   }
   const checksums = state === undefined ? measured : { md5: state.zip_md5, sha256: state.zip_sha256 }
   if (checksums === undefined) return damaged("nothing is known of it")
-  const metadata = Option.getOrUndefined(
-    found.metadata === undefined ? Option.none() : decodeMetadata(found.metadata)
-  )
+  const metadata = Option.getOrUndefined(decodeMetadata(found.metadata))
   const matches =
     metadata === undefined
       ? undefined

@@ -39,7 +39,7 @@ const refused = (path: string, what: string) =>
   storeError("Unsafe", path, `${what}: refused, for safety. Find out who made it, then remove it`)
 
 /** Whether both are the same file or folder, by any names. */
-export const isSame = (
+export const isSameInode = (
   a: Pick<DiskStat, "dev" | "ino"> | undefined,
   b: Pick<DiskStat, "dev" | "ino"> | undefined
 ): boolean => a !== undefined && a.dev === b?.dev && a.ino === b.ino
@@ -57,7 +57,7 @@ export const firstAbove = Effect.fnUntraced(function* <A>(
   for (let at = `${path}/.`, depth = 0; ; at = `${at}/..`, depth += 1) {
     const stat = yield* disk.stat(at)
     // Above the root there is the root again.
-    if (stat === undefined || isSame(stat, below)) return undefined
+    if (stat === undefined || isSameInode(stat, below)) return undefined
     const found = look(stat, depth)
     if (found !== undefined) return found
     below = stat

@@ -7,7 +7,15 @@ import * as Layout from "./Layout.ts"
 import { rememberPlaces, requirePlaces } from "./Mounts.ts"
 import { makeJobFolder } from "./Records.ts"
 import { type Finding, recoverFolder, removeIfMade } from "./Recover.ts"
-import { canRename, discard, ensureFolder, firstAbove, isFolder, isSame, linkOrCopy } from "./SafeFolder.ts"
+import {
+  canRename,
+  discard,
+  ensureFolder,
+  firstAbove,
+  isFolder,
+  isSameInode,
+  linkOrCopy
+} from "./SafeFolder.ts"
 import { asStoreError, type Staging, StoreError, type StoreReport, storeError } from "./StoreError.ts"
 
 /** How it is found out whether we can write to a folder: `check` writes beside a run that may be at work. */
@@ -88,7 +96,7 @@ const outside = Effect.fnUntraced(
     const root = source === undefined ? undefined : yield* disk.stat(`${source}/.`)
     if (root === undefined) return
     const what = yield* firstAbove(path, (stat, depth) =>
-      isSame(stat, root) ? (depth === 0 ? "is the same folder as" : "lies inside") : undefined
+      isSameInode(stat, root) ? (depth === 0 ? "is the same folder as" : "lies inside") : undefined
     )
     if (what === undefined) return
     return yield* storeError(
@@ -200,7 +208,7 @@ const refuseOtherCase = Effect.fnUntraced(function* (
   const disk = yield* Disk
   const lower = folder.toLowerCase()
   if (lower === folder) return
-  if (!isSame(yield* disk.stat(home), yield* disk.stat(join(target, lower)))) return
+  if (!isSameInode(yield* disk.stat(home), yield* disk.stat(join(target, lower)))) return
   // The same folder by both names: only a list tells which of them is its own.
   const names = yield* disk.list(target)
   if (names.includes(folder)) return

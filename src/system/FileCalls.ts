@@ -1,5 +1,5 @@
 import * as fs from "node:fs"
-import { constants, fstatSync, fsyncSync, type Stats } from "node:fs"
+import { constants, type Stats } from "node:fs"
 import * as fsPromises from "node:fs/promises"
 import { promisify } from "node:util"
 import { codeOf } from "./Errno.ts"
@@ -31,10 +31,7 @@ export const openRegular = async (
   }
 }
 
-/**
- * Closes a file that was only read. What close reports is about writing: everything that was asked of this file
- * has been answered, and the descriptor is gone either way.
- */
+/** Closes a file that was only read: what close reports is about writing. */
 export const closeRead = async (file: fsPromises.FileHandle): Promise<void> => {
   await Promise.allSettled([file.close()])
 }
@@ -191,8 +188,8 @@ export interface FileCalls {
 }
 
 /**
- * For the main thread, which must not wait for a disk. Not through a FileHandle: a call through node's threads
- * costs ten times the call itself, which shows with 100,000 small files. Pure, so that the worker's program goes without it.
+ * For the main thread, which must not wait for a disk. Not through a FileHandle, which costs more. Pure, so that the worker's
+ * program goes without it.
  */
 export const waitingFile: FileCalls = {
   open: /* @__PURE__ */ promisify(fs.open),
@@ -248,10 +245,10 @@ export const syncOpen = async (file: fsPromises.FileHandle): Promise<NotSynced |
 /** The same of a descriptor, at once: for threads that may wait for a disk. */
 export const syncNow = (fd: number): NotSynced | undefined => {
   try {
-    fsyncSync(fd)
+    fs.fsyncSync(fd)
     return undefined
   } catch (cause) {
-    return notSynced(cause, fstatSync(fd).isDirectory())
+    return notSynced(cause, fs.fstatSync(fd).isDirectory())
   }
 }
 

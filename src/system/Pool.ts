@@ -13,7 +13,6 @@ import {
 /** What a thread runs: a file, or the text of a CommonJS script. */
 export type WorkerProgram = URL | string
 
-/** How a pool is made. */
 interface PoolOptions {
   readonly program: WorkerProgram
   /** At most so many threads. */
@@ -33,14 +32,11 @@ interface Pool extends Pick<Runner, "width" | "run"> {
 /** Pieces of brief work that a thread has at a time. */
 const depth = 2
 
-/**
- * The space for objects that are still young is what a thread's own memory mostly is; our threads make few
- * objects. The rest is not limited: a folder must not fail by a number that was set here.
- */
+/** The space for young objects is most of a thread's own memory, and our threads make few objects. The rest is not limited. */
 const resourceLimits = { maxYoungGenerationSizeMb: 8 }
 
-/** After threads could not be started, so long it is not tried again: memory may be free by then. */
-const patienceMillis = 60_000
+/** So long after a thread could not be started, none is: memory may be free by then. */
+const retryAfterMillis = 60_000
 
 interface Task {
   readonly request: Request<unknown>
@@ -138,7 +134,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     const all = [...threads]
     const free = all.find((thread) => isFree(thread) && thread.ready) ?? all.find(isFree)
     if (free !== undefined) return free
-    if (limit < width && Date.now() - limitedAt > patienceMillis) limit = width
+    if (limit < width && Date.now() - limitedAt > retryAfterMillis) limit = width
     const started = threads.size < limit ? start() : undefined
     return started ?? (task.kind === "brief" ? all.find(hasRoom) : undefined)
   }
