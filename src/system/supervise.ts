@@ -143,7 +143,7 @@ export interface Child extends EventEmitter {
 }
 
 /** What becomes of a child's output and of its end. */
-interface Care {
+interface Supervision {
   /** Takes what it prints; without it, another program has the stream. */
   readonly stdout: Sink | undefined
   /** Takes what it prints to stderr too, as it comes. */
@@ -169,7 +169,7 @@ const linger = 2_000
 const stderrLimit = 64 * 1024
 
 /** Reads the child's output and sees it to its end. */
-export const supervise = (child: Child, care: Care): Supervised => {
+export const supervise = (child: Child, care: Supervision): Supervised => {
   const stderr = tail(stderrLimit)
   const timers = new Set<NodeJS.Timeout>()
   let settle = () => {}
