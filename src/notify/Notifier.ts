@@ -257,7 +257,7 @@ export const makeGotify = (settings: GotifySettings) =>
           ({ status }) => status >= 200 && status < 300,
           ({ status, location }) => statusFailure(endpoint.shown, status, location)
         ),
-        // A login page, a captive portal or another server answers 200 as well, and shows the message to no one.
+        // A login page, a captive portal or another server answers 200 as well, and delivers nothing.
         Effect.filterOrFail(isReceipt, (answer) => foreignAnswer(endpoint.shown, answer, secrets)),
         Effect.tapError((error) => Effect.logDebug(error.message)),
         Effect.retry({ schedule: backOff(settings), while: (error: NotifyError) => error.transient }),
@@ -334,13 +334,13 @@ const backOff = ({ retries, pause = "1 second" }: GotifySettings) =>
 const shownLocation = (location: string | undefined) =>
   location === undefined ? undefined : maskAddress(location).slice(0, 200)
 
-/** Tells somebody. */
+/** Sends messages to the operator. */
 export class Notifier extends Context.Tag("zipper/Notifier")<
   Notifier,
   {
     /** Delivers it, trying again on transient failures; succeeds when Gotify itself says that it took the message. */
     readonly send: (notification: Notification) => Effect.Effect<void, NotifyError>
-    /** There is no server: a message that was "sent" has reached no one. */
+    /** There is no server: a message that was "sent" was not delivered. */
     readonly mute?: true
     /** Whether the server answers, without sending a message. */
     readonly probe: Effect.Effect<Probed, NotifyError>
@@ -362,7 +362,7 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
     probe: Effect.succeed<Probed>("Gotify")
   })
 
-  /** For when no server is configured: there is nobody to tell. */
+  /** No server is configured. */
   static readonly layerNone: Layer.Layer<Notifier> = Layer.succeed(Notifier, {
     mute: true,
     send: ({ title }) => Effect.logDebug(`no message is sent, since gotify is not configured: ${title}`),

@@ -51,7 +51,7 @@ export interface PingSettings {
   readonly pause?: Duration.DurationInput
 }
 
-/** One attempt failed. The text never holds the address: whoever knows that can ping. */
+/** One attempt failed. The text never holds the address, which is the only secret that a ping needs. */
 class PingError extends Data.TaggedError("PingError")<{
   readonly message: string
   readonly transient: boolean
@@ -119,7 +119,7 @@ const requestFor = (addresses: Addresses, signal: Signal, body: string | undefin
   return login === undefined ? request : HttpClientRequest.basicAuth(request, login.user, login.password)
 }
 
-/** At most so many bytes, whole characters only; no text that could steer the terminal of whoever reads it there. */
+/** At most so many bytes, whole characters only; without control characters, which could steer the terminal of its reader. */
 const cut = (text: string): string => {
   const body = harmless(text)
   const bytes = new TextEncoder().encode(body)
@@ -146,11 +146,11 @@ const advice = (status: number): string => {
   return status >= 500 || status === 429 ? "it has a problem, or wants us to wait" : "it refused the ping"
 }
 
-/** A dead man's switch: somebody elsewhere, who says so when no run reports any more. */
+/** A dead man's switch: a service elsewhere reports when no run pings it any more. */
 export class Ping extends Context.Tag("zipper/Ping")<
   Ping,
   {
-    /** A run begins. None of these fails: a ping that does not get through is a warning. */
+    /** A run begins. A ping that fails is a warning in the log. */
     readonly start: Effect.Effect<void>
     /** It went well. */
     readonly success: Effect.Effect<void>

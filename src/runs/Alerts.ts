@@ -1,15 +1,14 @@
 import * as Schema from "effect/Schema"
 import { fileNameOf, type JobKey } from "../config/JobKey.ts"
+import { optional } from "../text/Document.ts"
 import { Instant, isAhead } from "../text/Time.ts"
 import { shortened } from "./Run.ts"
 
 /**
- * What the operator was told of the failures of one task of a job: `<state folder>/standing/TASK.alerts`. A failure is told when
- * it begins, when its reason changes, and once in `reminder_hours` while it goes on. Told is what was delivered: a message that
+ * The failures of one task of a job that were reported: `<state folder>/standing/TASK.alerts`. A failure is reported when it
+ * begins, when its reason changes, and once in `reminder_hours` while it lasts. Only a message that was delivered counts; one that
  * was not is kept, and sent with the next run. Times are UTC, `2025-01-01T12:00:00Z`.
  */
-
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /** Something that fails: a folder, a dataset, an archive; the empty name is the job as a whole. */
 const FailingItem = Schema.Struct({
@@ -45,7 +44,7 @@ export type Alerts = typeof Alerts.Type
 
 export const noAlerts: Alerts = { version: 1, failing: [], undelivered: [] }
 
-/** Whose messages they are: of a job's runs, or of another command that looks after what the job made. */
+/** The sender of messages: the runs of a job, or another command for the same job. */
 export interface AlertsOf {
   readonly job: JobKey
   readonly task: "run" | "prune" | "verify"
@@ -55,7 +54,6 @@ export interface AlertsOf {
 export const alertsNameOf = ({ job, task }: AlertsOf): string =>
   task === "run" ? fileNameOf(job) : `${fileNameOf(job)}.${task}`
 
-/** What a run found out. */
 export interface Findings {
   /** When that was, in milliseconds since 1970. */
   readonly now: number
@@ -66,7 +64,7 @@ export interface Findings {
   readonly covers: (name: string) => boolean
 }
 
-/** What is known of failures after a run; none of it is told by that. */
+/** The failures after a run, before its messages are sent. */
 export const afterRun = (before: Alerts, { at, covers, failing }: Findings): Alerts => {
   const known = new Map(before.failing.map((item) => [item.name, item]))
   const now = failing.map(({ name, reason }): FailingItem => {
@@ -85,7 +83,7 @@ export const afterRun = (before: Alerts, { at, covers, failing }: Findings): Ale
   return { ...before, failing: [...others, ...now] }
 }
 
-/** Why a message about these items is due now; undefined: the operator knows of all of them. */
+/** Why a message about these items is due now; undefined: all of them were reported. */
 export const dueOf = (
   { failing }: Alerts,
   { failing: found, now }: Findings,
@@ -105,7 +103,7 @@ export const dueOf = (
 const hour = 3_600_000
 const almost = 0.98
 
-/** The items of a message that was delivered. */
+/** Marks the items of a message that was delivered. */
 export const told = (alerts: Alerts, { at, failing }: Findings): Alerts => {
   const named = new Set(failing.map(({ name }) => name))
   return {

@@ -71,7 +71,7 @@ export type FolderResult =
     })
   | (FolderDocument & {
       readonly result: "failed"
-      /** A failure record was written, so the folder stays due whatever the cursor says. */
+      /** A failure record was written, so the folder stays due even if no change is found. */
       readonly recorded: boolean
       /** The user named it, and it is not in the source: perhaps its name was only mistyped. */
       readonly absent?: true

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
+import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
 import { described, makeStateFolder, Outcome, type StateSettings } from "./StateFolder.ts"
 
@@ -18,7 +19,6 @@ import { described, makeStateFolder, Outcome, type StateSettings } from "./State
 const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 /** Some thousand years (a clock may be set from 1970 to now meanwhile): a number beyond all dates, in a damaged line, is no time. */
 export const Seconds = Schema.Number.pipe(Schema.between(0, 1e11))
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 const common = {
   version: Schema.Literal(1),

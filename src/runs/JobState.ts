@@ -162,7 +162,6 @@ export const lockedOutAgain = (before: LockedOut | undefined, found: LockFound):
   ...found
 })
 
-/** In words: `3 runs since its last success found the lock /run/zipper.lock held, the last by pid 7, since …`. */
 export const describeLockedOut = ({ count: runs, holder, lockfile }: LockedOut): string =>
   `${count(runs, "run")} since its last success found the lock ${lockfile} held and did nothing${runs === 1 ? ": by" : ", the last time by"} ${holder}`
 
@@ -246,11 +245,7 @@ export class Standing extends Context.Tag("zipper/Standing")<
     /** Undefined when there are none, or the file cannot be understood. */
     readonly alerts: (of: AlertsOf) => Effect.Effect<Alerts | undefined, StandingError>
     /** After a run with this `outcome`. Where the state folder cannot be written, beside the lock file. */
-    readonly saveAlerts: (
-      of: AlertsOf,
-      alerts: Alerts,
-      outcome: Outcome
-    ) => Effect.Effect<void, StandingError>
+    readonly saveAlerts: (of: AlertsOf, all: Alerts, outcome: Outcome) => Effect.Effect<void, StandingError>
     /** What verify found of archives. A file that cannot be understood counts as none, with a warning. */
     readonly verified: Effect.Effect<ReadonlyMap<FolderName, FolderVerification>, StandingError>
     readonly saveVerified: (
@@ -261,16 +256,13 @@ export class Standing extends Context.Tag("zipper/Standing")<
   }
 >() {
   static readonly layer = (settings: StandingSettings): Layer.Layer<Standing, never, Disk> =>
-    Layer.effect(
-      Standing,
-      Effect.map(Disk, (disk) => makeStanding(disk, settings, "set aside"))
-    )
+    Layer.effect(Standing, makeStanding(settings, "set aside"))
 
   /** Reads the files and writes none. */
   static readonly layerDryRun = (settings: StandingSettings): Layer.Layer<Standing, never, Disk> =>
     Layer.effect(
       Standing,
-      Effect.map(Disk, (disk) => ({ ...makeStanding(disk, settings, "report"), ...writesNothing }))
+      Effect.map(makeStanding(settings, "report"), (files) => ({ ...files, ...writesNothing }))
     )
 
   /** For a run without a configuration. */
@@ -284,7 +276,8 @@ export class Standing extends Context.Tag("zipper/Standing")<
   })
 }
 
-const makeStanding = (disk: typeof Disk.Service, settings: StandingSettings, corrupt: Corrupt) => {
+const makeStanding = Effect.fnUntraced(function* (settings: StandingSettings, corrupt: Corrupt) {
+  const disk = yield* Disk
   const { asidePath, dir } = settings
   const folder = join(dir, "standing")
   const verifiedFolder = join(dir, "verified")
@@ -311,17 +304,11 @@ const makeStanding = (disk: typeof Disk.Service, settings: StandingSettings, cor
         Effect.provideService(Disk, disk)
       )
 
-  /** Whether both folders are there, and are folders. */
-  const areThere = (inner: string) =>
-    Effect.gen(function* () {
-      return (yield* isFolder(dir)) && (yield* isFolder(inner))
-    })
+  const areThere = (inner: string) => Effect.every([dir, inner], (path) => isFolder(path))
 
   /** The content of a file in the state folder. */
   const read = (path: string) =>
-    Effect.gen(function* () {
-      return (yield* areThere(folder)) ? yield* disk.read(path) : undefined
-    })
+    Effect.if(areThere(folder), { onTrue: () => disk.read(path), onFalse: () => Effect.succeed(undefined) })
 
   const write = (path: string, content: string, outcome: Outcome | undefined) =>
     Effect.gen(function* () {
@@ -441,7 +428,7 @@ const makeStanding = (disk: typeof Disk.Service, settings: StandingSettings, cor
         operation("cannot write down what verify found")
       )
   }
-}
+})
 
 /** A file with one JSON document. */
 const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {

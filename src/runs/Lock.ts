@@ -44,7 +44,7 @@ export const describe = (text: string): string => {
     : `pid ${holder.pid}, since ${holder.since}`
 }
 
-/** The lock is not ours. */
+/** This process did not get the lock. */
 export class LockError extends Data.TaggedError("LockError")<{
   readonly reason: "Held" | "Unusable"
   readonly path: string
@@ -94,11 +94,11 @@ export const unusable = (path: string, cause: unknown, choose: Choose = "set loc
     cause
   })
 
-/** The same, told by a command that has --lock. */
+/** The same, for a command that has --lock. */
 export const withLockOption = (error: LockError): LockError =>
   error.otherWouldDo === true ? unusable(error.path, error.cause, "give --lock FILE,") : error
 
-/** Somebody else has it. */
+/** Another process has it. */
 export const held = (path: string, holder: string, unnamed = false): LockError =>
   new LockError({ reason: "Held", path, message: `another run holds ${path}: ${holder}`, holder, unnamed })
 
@@ -188,7 +188,7 @@ const whoHolds = (path: string): Effect.Effect<never, LockError> =>
     Effect.flatMap((text) => Effect.fail(held(path, describe(text), decode(text) === undefined)))
   )
 
-// Whatever else is there is for the store to refuse.
+// If it is not a folder, the store refuses it.
 export const isThere = (folder: string) =>
   Effect.tryPromise(() => fs.lstat(folder)).pipe(
     Effect.map((stat) => stat.isDirectory()),
@@ -201,7 +201,7 @@ export const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A
 /** A clock that was set a little after the machine was started (milliseconds). */
 const settling = 60_000
 
-/** Whether a holder is alive. One from before the machine was started is not: somebody else has its pid now. */
+/** Whether a holder is alive. One from before the machine was started is not: another process has its pid now. */
 const isAtWork = ({ pid, since }: Holder): boolean =>
   Date.parse(since) >= Date.now() - uptime() * 1000 - settling && isRunning(pid)
 

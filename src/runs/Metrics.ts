@@ -63,13 +63,13 @@ export const withJobAlone = (text: string, standing: JobStanding): string => {
 
 const ownerLine = "# zipper state: "
 
-/** A text that says at its beginning, in a comment, in which state folder that is kept which it tells of. */
+/** A text whose first line, a comment, names the state folder that it was made from. */
 export const withOwner = (text: string, stateDir: string): string =>
   `${ownerLine}${escapedHelp(stateDir)}\n${text}`
 
 /**
- * The state folder that a text tells of, when that is another one than `stateDir`: two configurations write to one file, and
- * each removes what the other said. Undefined, too, when the text does not say, as those of before.
+ * The state folder that a text names, if it is not `stateDir`: two configurations write to one file, and each removes the lines
+ * of the other. Undefined also for a text that names none, as earlier versions wrote it.
  */
 export const otherOwner = (text: string | undefined, stateDir: string): string | undefined => {
   if (text?.startsWith(ownerLine) !== true) return undefined
@@ -225,23 +225,21 @@ const escapedValue = (value: string): string =>
 
 const escapedHelp = (text: string): string => text.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")
 
-/** Where metrics go, and what they are about. */
 export interface MetricsSettings {
   readonly path: string
   /** The state folder of the configuration: the file says whose it is. */
   readonly dir: string
-  /** Those of the configuration; what is left of others is passed over. */
+  /** Those of the configuration; the state of other jobs is ignored. */
   readonly jobs: ReadonlyArray<JobKey>
 }
 
-/** Tells a monitor how things stand. */
+/** Writes the state of the jobs for a monitor. */
 export class Metrics extends Context.Tag("zipper/Metrics")<
   Metrics,
   {
     /**
-     * After a run: replaces what the monitor reads. `standing` is how the job stands then, whether that could be written
-     * down or not. With `alone` it is only about the job's last run: what the monitor was told of its folders or datasets, and of
-     * other jobs, stays. Never fails: what goes wrong is a warning.
+     * After a run: replaces the file. `standing` is the state of the job after it, saved or not. With `alone`, only the lines about
+     * the job's last run are replaced. Never fails: an error is a warning in the log.
      */
     readonly refresh: (standing: JobStanding, alone: boolean) => Effect.Effect<void>
     /** The same when no run ended, but something else is known of archives. */

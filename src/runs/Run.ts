@@ -2,7 +2,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { Outcome } from "./StateFolder.ts"
 
-/** How a run ended, whatever it was: what history, standing, messages and pings are made from. */
+/** How a run ended. History, job state, messages and pings are made from this. */
 export interface RunEnd<A> {
   /** Short id of the run. */
   readonly run: string
@@ -12,13 +12,13 @@ export interface RunEnd<A> {
   readonly outcome: Outcome
   /** Why it could not begin, or broke off as a whole. */
   readonly error: string | undefined
-  /** What it came to; undefined when it did not come to its end. */
+  /** Undefined when it did not come to its end. */
   readonly summary: A | undefined
 }
 
 const longest = 2000
 
-/** Of a long message: the reason stands there, behind a path that may have thousands of characters. */
+/** The reason stands at the end of a message, behind a path that may have thousands of characters. */
 const endKept = 500
 
 /** A message without its middle: one that holds a program's whole output must not fill the history. */

@@ -5,7 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-/** A thread at one moment, as the kernel tells of it. */
+/** A thread at one moment, as the kernel describes it. */
 export interface ThreadLook {
   /** Process and thread. */
   readonly id: string
@@ -70,7 +70,7 @@ export const threadsOf = (proc: string, pid: number): ReadonlyArray<ThreadLook> 
     const tasks = join(proc, next, "task")
     for (const task of namesIn(tasks)) {
       const look = readThread(`${next}/${task}`, textOf(join(tasks, task, "status")))
-      // What our own threads are called is for node to know.
+      // Node gives its threads names of its own.
       if (look !== undefined) found.push(next === String(pid) ? { ...look, name: "zipper" } : look)
       waiting.push(
         ...textOf(join(tasks, task, "children"))
@@ -112,12 +112,12 @@ const least = 300
 /** What counts as hanging where so long a time is given to a folder (`task_timeout_seconds`): 300 to 1800 seconds. */
 export const stallSeconds = (taskTimeout: number): number => Math.max(least, Math.min(limit, taskTimeout))
 
-/** How long the last lines may take to get to syslog. */
-const farewell: Duration.DurationInput = "2 seconds"
+/** The time in which the last lines reach syslog. */
+const logFlushTime: Duration.DurationInput = "2 seconds"
 
 /**
  * Work that hangs in the kernel, as on a pool that is suspended, or on a disk or a share that does not answer: no signal ends it,
- * it holds up whoever waits for it, and this process cannot end before it does.
+ * everything that waits for it waits too, and this process cannot end before it does.
  */
 interface StallService {
   /** Comes to its end when a thread of ours, or of a program that we started, hangs. */
@@ -154,7 +154,7 @@ export class Stall extends Context.Reference<Stall>()("zipper/Stall", {
       }),
       leave: () =>
         Effect.zipRight(
-          Effect.sleep(farewell),
+          Effect.sleep(logFlushTime),
           Effect.async<never>(() => process.exit(1))
         )
     })

@@ -6,7 +6,7 @@ import { countField, document, optional, seconds, text, undelivered } from "../t
 import { shellWord, shellWords } from "../text/ShellWord.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 
-/** What the folder's other archive turned out to be; `usable`: its zip is good, whatever lies beside it. */
+/** What the folder's other archive turned out to be; `usable`: its zip is good, even if a file beside it is not. */
 export type Other = "usable" | "foreign" | "damaged" | "none"
 
 /** What a person needs to know where an archive is not good. */
