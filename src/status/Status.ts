@@ -9,10 +9,8 @@ import {
   type Activity,
   type ArchiveStanding,
   activityOf,
-  type DatasetStanding,
   type FolderStanding,
   type JobStanding,
-  type LastRun,
   type LockedOut,
   type ReplicationStanding,
   Standing
@@ -30,7 +28,6 @@ import { Store } from "../store/Store.ts"
 import {
   type FolderVerification,
   identityOf,
-  isBad,
   ofCurrent,
   ofPrevious,
   type Verified
@@ -39,351 +36,51 @@ import { Disk, DiskError } from "../system/Disk.ts"
 import { count } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import { isWithin } from "../zfs/DatasetName.ts"
+import type {
+  ArchiveStatus,
+  DatasetStatus,
+  FolderStatus,
+  JobStatus,
+  ReplicationStatus,
+  Status
+} from "./StatusDocument.ts"
 
-/** How everything of a configuration stands at one instant: what `status` shows. Times are UTC, to the second. */
-
-interface Item {
-  readonly lastSuccess: string | undefined
-  readonly lastAttempt: string | undefined
-  /** Why the last attempt failed. */
-  readonly error: string | undefined
-  /** It was tried, and its last success is longer ago than it may be, or there is none, or it cannot be true. */
-  readonly overdue: boolean
-}
-
-/** The archive before the current one. */
-export interface PreviousStatus {
-  readonly zipBytes: number
-  /** When it was made. */
-  readonly archivedAt: string
-  /** What its checksum file says; undefined when there is none. */
-  readonly sha256?: string | undefined
-  readonly verified?: Verified | undefined
-}
-
-export interface FolderStatus extends Item {
-  readonly folder: FolderName.FolderName
-  readonly result: FolderStanding["result"] | undefined
-  readonly files: number | undefined
-  /** Uncompressed. */
-  readonly bytes: number | undefined
-  readonly zipBytes: number | undefined
-  readonly previous: PreviousStatus | undefined
-  /** It is archived, and not in the source any more. */
-  readonly gone: boolean
-  /** Why the next run archives it whether it changed or not, as far as the target shows. */
-  readonly due: DueReason | undefined
-  /** One was published, and its zip is not there. */
-  readonly lost: boolean
-  readonly flaws: ReadonlyArray<Flaw>
-  /** What verify found of the archive that is current now; undefined when it was not read back since it was published. */
-  readonly verified: Verified | undefined
-}
-
-export interface DatasetStatus extends Item {
-  readonly dataset: string
-  readonly target: string | undefined
-  readonly result: DatasetStanding["result"] | undefined
-  /** Sent, the last time that something was. */
-  readonly bytes: number | undefined
-}
-
-interface JobStatus {
-  /** Messages about it that could not be delivered. */
-  readonly undelivered: ReadonlyArray<Undelivered>
-  readonly lastRun: LastRun | undefined
-  readonly activity: Activity
-  /** Runs that found the lock held since the last one in which all went well. */
-  readonly lockedOut?: LockedOut | undefined
-  /** Nothing is known of what it looks after, and there is no run that may pass for a recent one. */
-  readonly overdue: boolean
-}
-
-export interface ArchiveStatus extends JobStatus {
-  readonly source: string
-  readonly target: string
-  /** Why the source could not be listed, or that nothing in it is a folder to archive. */
-  readonly sourceProblem: string | undefined
-  readonly folders: ReadonlyArray<FolderStatus>
-}
-
-export interface ReplicationStatus extends JobStatus {
-  readonly job: string
-  readonly direction: "pull" | "push"
-  readonly host: string
-  readonly datasets: ReadonlyArray<DatasetStatus>
-}
-
-export interface Status {
-  /** When this was so, in milliseconds since 1970. */
-  readonly now: number
-  /** How old a last success may be, in milliseconds. */
-  readonly maxAge: number | undefined
-  readonly archive: ArchiveStatus | undefined
-  readonly replications: ReadonlyArray<ReplicationStatus>
-}
-
-/** The folders whose archive is lost. */
-export const lostFolders = ({ archive }: Status): ReadonlyArray<FolderStatus> =>
-  archive?.folders.filter(({ lost }) => lost) ?? []
-
-/** The archives of which verify found that they are damaged, and that are there: the names of the zips, with what is wrong. */
-export const damagedArchives = ({ archive }: Status) =>
-  (archive?.folders ?? []).flatMap(({ folder, lost, previous, verified }) => [
-    ...(!lost && verified !== undefined && isBad(verified) ? [{ zip: `${folder}.zip`, verified }] : []),
-    ...(previous?.verified !== undefined && isBad(previous.verified)
-      ? [{ zip: `${folder}.prev.zip`, verified: previous.verified }]
-      : [])
-  ])
-
-/** Archives that are not what was published, apart from those of which verify found that they are damaged. */
-export const flawedArchives = ({ archive }: Status): ReadonlyArray<Flaw> =>
-  (archive?.folders ?? []).flatMap(({ flaws, verified }) =>
-    flaws.filter(({ which }) => which === "previous" || verified === undefined || !isBad(verified))
-  )
-
-/** Everything that is overdue, by name and with what is known of it: a line each. */
-export const overdueLines = (status: Status, ageOf: (utc: string) => string): ReadonlyArray<string> => {
-  const line = (name: string, item: Item) => {
-    const success =
-      item.lastSuccess === undefined ? "never succeeded" : `last success ${ageOf(item.lastSuccess)}`
-    return `${name}: ${success}${item.error === undefined ? "" : `; the last attempt failed: ${item.error}`}`
-  }
-  const nothing = (name: string, job: JobStatus) => (job.overdue ? [`${name}: no run did anything yet`] : [])
-  const { archive, replications } = status
-  return [
-    ...(archive === undefined
-      ? []
-      : [
-          ...nothing("archive", archive),
-          ...archive.folders.filter(({ overdue }) => overdue).map((item) => line(item.folder, item))
-        ]),
-    ...replications.flatMap((job) => [
-      ...nothing(job.job, job),
-      ...job.datasets
-        .filter(({ overdue }) => overdue)
-        .map((item) => line(`${job.job}: ${item.dataset}`, item))
-    ])
-  ]
-}
-
-/**
- * What a job looks after by its configuration now. `kept`: of the datasets known from its runs, those that it still is to replicate;
- * `unknown`: those that it names and no run has seen, neither themselves nor anything below them.
- */
-export const lookedAfter = <A extends { readonly dataset: string }>(
-  known: ReadonlyArray<A>,
-  configured: ReadonlyArray<string>
-): { readonly kept: ReadonlyArray<A>; readonly unknown: ReadonlyArray<string> } => {
-  const kept = known.filter(({ dataset }) => configured.some((root) => isWithin(dataset, root)))
-  return {
-    kept,
-    unknown: [...new Set(configured)].filter((root) => !kept.some(({ dataset }) => isWithin(dataset, root)))
-  }
-}
-
-type Asked = Pick<Status, "now" | "maxAge">
-
-const tooOld = ({ maxAge, now }: Asked, success: string | undefined): boolean => {
-  if (maxAge === undefined) return false
-  const at = success === undefined ? Number.NaN : Date.parse(success)
-  // A success in the future is one of a clock that was wrong: when it was is not known.
-  return Number.isNaN(at) || isAhead(now, at) || now - at > maxAge
-}
-
-const jobOverdue = (asked: Asked, standing: JobStanding | undefined, items: number): boolean =>
-  asked.maxAge !== undefined && items === 0 && tooOld(asked, standing?.last_success_utc)
-
-/** What is known of the archive job. `source`: the folders in it, or why that is not known. */
-export const archiveStatus = (
-  asked: Asked,
-  found: {
-    readonly source: string
-    readonly target: string
-    readonly inSource: ReadonlySet<FolderName.FolderName> | { readonly problem: string }
-    readonly records: ReadonlyMap<FolderName.FolderName, FolderRecord>
-    readonly previous: ReadonlyMap<FolderName.FolderName, PreviousStatus>
-    readonly standing: ArchiveStanding | undefined
-    readonly activity: Activity
-    readonly lockedOut?: LockedOut | undefined
-    /** By a look at the target. */
-    readonly lost: ReadonlyArray<FolderName.FolderName>
-    readonly flaws?: ReadonlyArray<Flaw>
-    readonly verified: ReadonlyMap<FolderName.FolderName, FolderVerification>
-    readonly undelivered: ReadonlyArray<Undelivered>
-  }
-): ArchiveStatus => {
-  const { previous, records, standing } = found
-  const lost = new Set(found.lost)
-  const inSource = "problem" in found.inSource ? undefined : found.inSource
-  const known = new Map(standing?.folders.map((folder) => [folder.folder, folder]))
-  // A failure record alone is no folder: what it was about may be gone for years.
-  const archived = [...records].filter(
-    ([, { state, zipSize }]) => state !== undefined || zipSize !== undefined
-  )
-  const names = new Set([
-    ...archived.map(([folder]) => folder),
-    ...lost,
-    ...(inSource ?? [...known.keys(), ...records.keys()])
-  ])
-  const folders = [...names].sort().map((folder): FolderStatus => {
-    const record = records.get(folder)
-    const item = withRecord(folder, known.get(folder), record)
-    const gone = inSource !== undefined && !inSource.has(folder)
-    // A folder that no run has seen yet is late only when the runs are.
-    const success = item === undefined && record === undefined ? standing : item
-    const archivedOnce = item?.last_success_utc !== undefined
-    return {
-      folder,
-      lastSuccess: item?.last_success_utc,
-      lastAttempt: item?.last_attempt_utc,
-      result: item?.result,
-      error: item?.error,
-      files: record?.state?.files ?? item?.files,
-      bytes: record?.state?.bytes ?? item?.bytes,
-      zipBytes: record?.zipSize,
-      previous: previousOf(previous.get(folder), found.verified.get(folder)),
-      gone,
-      due: gone ? undefined : dueOf(record, item),
-      lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
-      flaws: (found.flaws ?? []).filter((flaw) => flaw.folder === folder),
-      verified: ofCurrent(found.verified.get(folder), identityOf(record?.state)),
-      overdue: !gone && tooOld(asked, success?.last_success_utc)
-    }
-  })
-  return {
-    source: found.source,
-    target: found.target,
-    sourceProblem: "problem" in found.inSource ? found.inSource.problem : undefined,
-    lastRun: standing?.last_run,
-    activity: found.activity,
-    ...(found.lockedOut === undefined ? {} : { lockedOut: found.lockedOut }),
-    undelivered: found.undelivered,
-    folders,
-    overdue: jobOverdue(asked, standing, folders.length)
-  }
-}
-
-const previousOf = (
-  previous: PreviousStatus | undefined,
-  known: FolderVerification | undefined
-): PreviousStatus | undefined =>
-  previous === undefined ? undefined : { ...previous, verified: ofPrevious(known, previous.sha256) }
-
-const dueOf = (record: FolderRecord | undefined, item: FolderStanding | undefined): DueReason | undefined => {
-  if (item?.result === "failed") return "its last attempt failed"
-  const decision = decide({ record, verdict: "unchanged", known: record?.state?.zip_sha256, force: false })
-  return decision._tag === "Due" ? decision.reason : undefined
-}
-
-/** What is known of a replication job. A dataset that it is asked to replicate and that no run has seen yet is there
- * too, and is late only when the runs are. */
-export const replicationStatus = (
-  asked: Asked,
-  job: {
-    readonly name: string
-    readonly direction: "pull" | "push"
-    readonly host: string
-    readonly datasets: ReadonlyArray<string>
-  },
-  found: {
-    readonly standing: ReplicationStanding | undefined
-    readonly activity: Activity
-    readonly lockedOut?: LockedOut | undefined
-    readonly undelivered: ReadonlyArray<Undelivered>
-  }
-): ReplicationStatus => {
-  const { activity, lockedOut, standing, undelivered } = found
-  const { kept, unknown } = lookedAfter(standing?.datasets ?? [], job.datasets)
-  const datasets = [
-    ...kept.map(
-      (item): DatasetStatus => ({
-        dataset: item.dataset,
-        target: item.target,
-        result: item.result,
-        lastSuccess: item.last_success_utc,
-        lastAttempt: item.last_attempt_utc,
-        error: item.error,
-        bytes: item.bytes,
-        // A dataset without snapshots that never had any only holds others.
-        overdue:
-          !(item.result === "nothing_to_send" && item.last_success_utc === undefined) &&
-          tooOld(asked, item.last_success_utc)
-      })
-    ),
-    ...unknown.map(
-      (dataset): DatasetStatus => ({
-        dataset,
-        target: undefined,
-        result: undefined,
-        lastSuccess: undefined,
-        lastAttempt: undefined,
-        error: undefined,
-        bytes: undefined,
-        overdue: tooOld(asked, standing?.last_success_utc)
-      })
-    )
-  ]
-  return {
-    job: job.name,
-    direction: job.direction,
-    host: job.host,
-    lastRun: standing?.last_run,
-    activity,
-    ...(lockedOut === undefined ? {} : { lockedOut }),
-    undelivered,
-    datasets: datasets.sort((a, b) => (a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : 0)),
-    overdue: jobOverdue(asked, standing, datasets.length)
-  }
-}
-
-/** How things stand cannot be told; the message says what to do about it. */
+/** The state of a job or of the target could not be read; the message says what to do about it. */
 class StatusError extends Data.TaggedError("StatusError")<{
   readonly message: string
   readonly cause?: unknown
 }> {}
 
-/** What to tell of. */
-interface StatusRequest {
-  /** Milliseconds; undefined: nothing is overdue. */
-  readonly maxAge: number | undefined
-  readonly replications: ReadonlyArray<{
-    readonly name: string
-    readonly direction: "pull" | "push"
-    readonly host: string
-    readonly datasets: ReadonlyArray<string>
-    /** Where its runs keep their lock, unless they say otherwise. */
-    readonly lockfile: string | undefined
-  }>
-}
-
-/** The archive job's part of the configuration. */
-interface ArchiveRequest {
-  readonly source_path: string
-  readonly target_path: string
-  readonly lockfile_path: string
+/** A replication job of the configuration. */
+interface ReplicationRequest {
+  readonly name: string
+  readonly direction: "pull" | "push"
+  readonly host: string
+  readonly datasets: ReadonlyArray<string>
 }
 
 /**
- * How everything stands, from what runs left: changes nothing, takes no lock, asks no zfs, and of the source lists no
- * more than the top. Fails with StatusError when the target or the state cannot be read.
+ * The state of everything, from what runs left: changes nothing, takes no lock, asks no zfs, and of the source lists
+ * only the top. `maxAge` in milliseconds; without it nothing is overdue.
  */
 export const status = Effect.fn("Status")(function* (
-  request: StatusRequest,
+  request: {
+    readonly maxAge: number | undefined
+    readonly replications: ReadonlyArray<
+      // `lockfile`: where the job's runs keep their lock, unless their marker names another file.
+      ReplicationRequest & { readonly lockfile: string | undefined }
+    >
+  },
   archive: Effect.Effect<Status["archive"], StatusError, Disk | Standing | Lock>
 ) {
-  const now = yield* Clock.currentTimeMillis
-  const asked = { now, maxAge: request.maxAge }
+  const asked = { now: yield* Clock.currentTimeMillis, maxAge: request.maxAge }
   const replications = yield* Effect.forEach(
     request.replications,
     Effect.fnUntraced(function* (job) {
-      const key: JobKey = { kind: "replication", name: job.name }
-      const standing = yield* (yield* Standing).load(key).pipe(asStatus)
+      const { standing, ...found } = yield* readJob({ kind: "replication", name: job.name }, job.lockfile)
       return replicationStatus(asked, job, {
-        standing: standing?.kind === "replication" ? standing : undefined,
-        activity: yield* activity(key, job.lockfile),
-        lockedOut: yield* lockedOut(key),
-        undelivered: yield* undelivered(key).pipe(asStatus)
+        ...found,
+        standing: standing?.kind === "replication" ? standing : undefined
       })
     })
   )
@@ -392,39 +89,35 @@ export const status = Effect.fn("Status")(function* (
 
 /** The archive job's part of it. */
 export const statusOfArchive = Effect.fnUntraced(function* (
-  config: ArchiveRequest,
+  config: { readonly source_path: string; readonly target_path: string; readonly lockfile_path: string },
   maxAge: number | undefined
 ) {
   const now = yield* Clock.currentTimeMillis
   const previous = yield* readTarget(config.target_path)
   const records = yield* (yield* Store).records.pipe(
     Effect.mapError((error) =>
-      // The store's advice is for who writes.
+      // The store's advice is for programs that write.
       error.cause instanceof DiskError
         ? unreadable(error.cause)
         : new StatusError({ message: error.message, cause: error })
     )
   )
-  const standing = yield* (yield* Standing).load(archiveKey).pipe(asStatus)
   const archived = [...records.values()].filter(({ zipSize }) => zipSize !== undefined).length
+  const { standing, ...found } = yield* readJob(archiveKey, config.lockfile_path)
+  const inTarget = Effect.provide(Archives.layer(config.target_path))
   return archiveStatus(
     { now, maxAge },
     {
+      ...found,
       source: config.source_path,
       target: config.target_path,
       inSource: yield* sourceFolders(config.source_path, archived),
       records,
       previous,
       standing: standing?.kind === "archive" ? standing : undefined,
-      activity: yield* activity(archiveKey, config.lockfile_path),
-      lockedOut: yield* lockedOut(archiveKey),
-      flaws: yield* findFlaws((folder) => isResized(records.get(folder))).pipe(
-        Effect.provide(Archives.layer(config.target_path)),
-        asStatus
-      ),
-      lost: yield* lostArchives.pipe(Effect.provide(Archives.layer(config.target_path)), asStatus),
-      verified: yield* (yield* Standing).verified.pipe(asStatus),
-      undelivered: yield* undelivered(archiveKey).pipe(asStatus)
+      flaws: yield* findFlaws((folder) => isResized(records.get(folder))).pipe(inTarget, asStatus),
+      lost: yield* lostArchives.pipe(inTarget, asStatus),
+      verified: yield* (yield* Standing).verified.pipe(asStatus)
     }
   )
 })
@@ -435,20 +128,30 @@ const isResized = (record: FolderRecord | undefined): boolean =>
 const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.mapError(effect, (cause) => new StatusError({ message: cause.message, cause }))
 
-const lockedOut = (job: JobKey) =>
-  Effect.flatMap(Standing, (standing) => standing.lockedOut(job)).pipe(asStatus)
+/** What the runs of a job left. */
+interface FoundJob<State extends JobStanding> {
+  readonly standing: State | undefined
+  readonly activity: Activity
+  /** Runs that found the lock held since the last one in which all went well. */
+  readonly lockedOut?: LockedOut | undefined
+  readonly undelivered: ReadonlyArray<Undelivered>
+}
 
-const activity = (
-  job: JobKey,
-  lockfile: string | undefined
-): Effect.Effect<Activity, StatusError, Standing | Lock> =>
+const readJob = (key: JobKey, lockfile: string | undefined) =>
   Effect.gen(function* () {
-    const marker = yield* (yield* Standing).marker(job).pipe(asStatus)
+    const standings = yield* Standing
+    const standing = yield* standings.load(key)
+    const marker = yield* standings.marker(key)
     const path = marker?.lockfile ?? lockfile
     const last = marker === undefined ? undefined : { pid: marker.pid, since: marker.started_at_utc }
     const holder = path === undefined ? undefined : yield* (yield* Lock).holder(path, last)
-    return activityOf(marker, holder)
-  })
+    return {
+      standing,
+      activity: activityOf(marker, holder),
+      lockedOut: yield* standings.lockedOut(key),
+      undelivered: yield* undelivered(key)
+    } satisfies FoundJob<JobStanding>
+  }).pipe(asStatus)
 
 /** Every folder of the target can be read; gives what there is of archives before the current ones. */
 const readTarget = Effect.fnUntraced(
@@ -467,10 +170,10 @@ const readTarget = Effect.fnUntraced(
         const sums = yield* disk.stat(`${path}/${prevSha256}`)
         const text =
           sums?.kind === "file" && sums.size < 4096 ? yield* disk.read(`${path}/${prevSha256}`) : ""
-        const previous: PreviousStatus = {
-          zipBytes: stat.size,
-          // Archives are made once, and renamed from then on.
-          archivedAt: utcSeconds(stat.mtimeMs),
+        const previous: PreviousArchive = {
+          zip_bytes: stat.size,
+          // An archive is written once, and only renamed from then on.
+          archived_at_utc: utcSeconds(stat.mtimeMs),
           sha256: parseChecksums(text ?? "")?.digest
         }
         return [[folder, previous] as const]
@@ -515,3 +218,195 @@ const sourceFolders = Effect.fnUntraced(
       Effect.succeed({ problem: `which folders are in the source is not known: ${error.message}` })
     )
 )
+
+/** The archive before the current one. */
+interface PreviousArchive {
+  readonly zip_bytes: number
+  readonly archived_at_utc: string
+  /** By its checksum file; undefined when there is none. */
+  readonly sha256?: string | undefined
+}
+
+type Asked = Pick<Status, "now" | "maxAge">
+
+/** The status of the archive job. `inSource`: the folders in the source, or why they are not known. */
+export const archiveStatus = (
+  asked: Asked,
+  found: FoundJob<ArchiveStanding> & {
+    readonly source: string
+    readonly target: string
+    readonly inSource: ReadonlySet<FolderName.FolderName> | { readonly problem: string }
+    readonly records: ReadonlyMap<FolderName.FolderName, FolderRecord>
+    readonly previous: ReadonlyMap<FolderName.FolderName, PreviousArchive>
+    /** By a look at the target. */
+    readonly lost: ReadonlyArray<FolderName.FolderName>
+    readonly flaws?: ReadonlyArray<Flaw>
+    readonly verified: ReadonlyMap<FolderName.FolderName, FolderVerification>
+  }
+): ArchiveStatus => {
+  const { flaws = [], records, standing } = found
+  const lost = new Set(found.lost)
+  const inSource = "problem" in found.inSource ? undefined : found.inSource
+  const known = new Map(standing?.folders.map((folder) => [folder.folder, folder]))
+  // A failure record alone is no folder: its folder may have been removed years ago.
+  const archived = [...records].filter(
+    ([, { state, zipSize }]) => state !== undefined || zipSize !== undefined
+  )
+  const names = new Set([
+    ...archived.map(([folder]) => folder),
+    ...lost,
+    ...(inSource ?? [...known.keys(), ...records.keys()])
+  ])
+  const folders = [...names].sort().map((folder): FolderStatus => {
+    const record = records.get(folder)
+    const item = withRecord(folder, known.get(folder), record)
+    const gone = inSource !== undefined && !inSource.has(folder)
+    // A folder that no run has seen yet is late only when the runs are.
+    const success = item === undefined && record === undefined ? standing : item
+    const archivedOnce = item?.last_success_utc !== undefined
+    const previous = found.previous.get(folder)
+    const verified = found.verified.get(folder)
+    return {
+      folder,
+      ...itemFields(item, !gone && isTooOld(asked, success?.last_success_utc)),
+      result: item?.result ?? null,
+      files: record?.state?.files ?? item?.files ?? null,
+      bytes: record?.state?.bytes ?? item?.bytes ?? null,
+      zip_bytes: record?.zipSize ?? null,
+      previous:
+        previous === undefined
+          ? null
+          : {
+              zip_bytes: previous.zip_bytes,
+              archived_at_utc: previous.archived_at_utc,
+              verified: verifiedFields(ofPrevious(verified, previous.sha256))
+            },
+      gone,
+      due: gone ? null : dueOf(record, item),
+      lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
+      verified: verifiedFields(ofCurrent(verified, identityOf(record?.state)))
+    }
+  })
+  return {
+    source: found.source,
+    target: found.target,
+    source_problem: "problem" in found.inSource ? found.inSource.problem : null,
+    ...jobFields(asked, found, folders.length),
+    folders,
+    flaws: folders.flatMap(({ folder }) => flaws.filter((flaw) => flaw.folder === folder))
+  }
+}
+
+const dueOf = (record: FolderRecord | undefined, item: FolderStanding | undefined): DueReason | null => {
+  if (item?.result === "failed") return "its last attempt failed"
+  const decision = decide({ record, verdict: "unchanged", known: record?.state?.zip_sha256, force: false })
+  return decision._tag === "Due" ? decision.reason : null
+}
+
+const verifiedFields = (found: Verified | undefined): FolderStatus["verified"] =>
+  found === undefined
+    ? null
+    : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }
+
+/** The status of a replication job. */
+export const replicationStatus = (
+  asked: Asked,
+  job: ReplicationRequest,
+  found: FoundJob<ReplicationStanding>
+): ReplicationStatus => {
+  const { standing } = found
+  const { kept, unknown } = splitDatasets(standing?.datasets ?? [], job.datasets)
+  const datasets: ReadonlyArray<DatasetStatus> = [
+    ...kept.map((item) => ({
+      dataset: item.dataset,
+      target: item.target ?? null,
+      ...itemFields(
+        item,
+        // A dataset without snapshots that never had any only holds others.
+        !(item.result === "nothing_to_send" && item.last_success_utc === undefined) &&
+          isTooOld(asked, item.last_success_utc)
+      ),
+      result: item.result,
+      bytes: item.bytes ?? null
+    })),
+    // A dataset that no run has seen yet is late only when the runs are.
+    ...unknown.map((dataset) => ({
+      dataset,
+      target: null,
+      ...itemFields(undefined, isTooOld(asked, standing?.last_success_utc)),
+      result: null,
+      bytes: null
+    }))
+  ]
+  return {
+    job: job.name,
+    direction: job.direction,
+    host: job.host,
+    ...jobFields(asked, found, datasets.length),
+    datasets: [...datasets].sort((a, b) => (a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : 0))
+  }
+}
+
+/**
+ * The datasets of a job by its configuration now. `kept`: those known from its runs that it still has to replicate;
+ * `unknown`: those that it names and no run has seen, neither themselves nor anything below them.
+ */
+export const splitDatasets = <A extends { readonly dataset: string }>(
+  known: ReadonlyArray<A>,
+  configured: ReadonlyArray<string>
+): { readonly kept: ReadonlyArray<A>; readonly unknown: ReadonlyArray<string> } => {
+  const kept = known.filter(({ dataset }) => configured.some((root) => isWithin(dataset, root)))
+  return {
+    kept,
+    unknown: [...new Set(configured)].filter((root) => !kept.some(({ dataset }) => isWithin(dataset, root)))
+  }
+}
+
+const isTooOld = ({ maxAge, now }: Asked, success: string | undefined): boolean => {
+  if (maxAge === undefined) return false
+  const at = success === undefined ? Number.NaN : Date.parse(success)
+  // A success in the future is from a wrong clock: its time is not known.
+  return Number.isNaN(at) || isAhead(now, at) || now - at > maxAge
+}
+
+/** What folders and datasets have in common. */
+const itemFields = (
+  item: Partial<Pick<FolderStanding, "last_success_utc" | "last_attempt_utc" | "error">> | undefined,
+  overdue: boolean
+) => ({
+  last_success_utc: item?.last_success_utc ?? null,
+  last_attempt_utc: item?.last_attempt_utc ?? null,
+  error: item?.error ?? null,
+  overdue
+})
+
+/** What both kinds of job have in common. `items`: how many folders or datasets it has. */
+const jobFields = (
+  asked: Asked,
+  { activity, lockedOut, standing, undelivered }: FoundJob<JobStanding>,
+  items: number
+): JobStatus => {
+  const { version: _, ...locked } = lockedOut ?? { version: 1 }
+  const run = standing?.last_run
+  return {
+    undelivered: undelivered.map(({ at_utc, error, title }) => ({ at_utc, title, error })),
+    last_run:
+      run === undefined
+        ? null
+        : {
+            run: run.run,
+            started_at_utc: run.started_at_utc,
+            seconds: run.seconds,
+            outcome: run.outcome,
+            error: run.error ?? null,
+            bytes: run.bytes,
+            failures: run.failures
+          },
+    running: activity._tag === "Running" ? { pid: activity.pid, since_utc: activity.since } : null,
+    locked: activity._tag === "Locked" ? { pid: activity.pid, since_utc: activity.since } : null,
+    locked_out: "holder" in locked ? locked : null,
+    died:
+      activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
+    overdue: asked.maxAge !== undefined && items === 0 && isTooOld(asked, standing?.last_success_utc)
+  }
+}

@@ -1,10 +1,9 @@
 import * as Schema from "effect/Schema"
-import type { LockedOut } from "../runs/JobState.ts"
+import type { Flaw } from "../runs/PublishedFolders.ts"
 import { Outcome } from "../runs/StateFolder.ts"
 import { FolderName } from "../source/FolderName.ts"
-import type { Verified } from "../store/Verification.ts"
+import { isBad } from "../store/Verification.ts"
 import { countField, document, flag, instant, orNull, seconds, text } from "../text/Document.ts"
-import * as Model from "./Status.ts"
 
 const LastRun = Schema.Struct({
   run: text("id of the run, as in the log"),
@@ -110,6 +109,22 @@ const StatusDataset = Schema.Struct({
   bytes: orNull(countField("sent, the last time that something was"))
 })
 
+const StatusArchive = Schema.Struct({
+  source: text("source_path"),
+  target: text("target_path"),
+  source_problem: orNull(text("why it is not known which folders are in the source")),
+  ...job,
+  folders: Schema.Array(StatusFolder)
+})
+
+const StatusReplication = Schema.Struct({
+  job: text("its name"),
+  direction: Schema.Literal("pull", "push"),
+  host: text("the other host"),
+  ...job,
+  datasets: Schema.Array(StatusDataset)
+})
+
 /** What `status --json` prints. */
 export const StatusDocument = document({
   at_utc: instant("when this was so"),
@@ -119,118 +134,80 @@ export const StatusDocument = document({
   damaged: countField(
     "archives that verify found damaged, and current ones of another size than was published; above 0 the exit status is 1 with --max-age"
   ),
-  archive: orNull(
-    Schema.Struct({
-      source: text("source_path"),
-      target: text("target_path"),
-      source_problem: orNull(text("why it is not known which folders are in the source")),
-      ...job,
-      folders: Schema.Array(StatusFolder)
-    })
-  ),
-  replication: Schema.Array(
-    Schema.Struct({
-      job: text("its name"),
-      direction: Schema.Literal("pull", "push"),
-      host: text("the other host"),
-      ...job,
-      datasets: Schema.Array(StatusDataset)
-    })
-  )
+  archive: orNull(StatusArchive),
+  replication: Schema.Array(StatusReplication)
 })
 export type StatusDocument = typeof StatusDocument.Type
 
+export type JobStatus = Schema.Schema.Type<Schema.Struct<typeof job>>
+export type FolderStatus = typeof StatusFolder.Type
+export type DatasetStatus = typeof StatusDataset.Type
+export type ReplicationStatus = typeof StatusReplication.Type
+/** With what a look at the target shows of its archives beside the document. */
+export type ArchiveStatus = typeof StatusArchive.Type & { readonly flaws: ReadonlyArray<Flaw> }
+
+/** The state of everything in a configuration at one instant. */
+export interface Status {
+  /** The instant, in milliseconds since 1970. */
+  readonly now: number
+  /** How old a last success may be, in milliseconds. */
+  readonly maxAge: number | undefined
+  readonly archive: ArchiveStatus | undefined
+  readonly replications: ReadonlyArray<ReplicationStatus>
+}
+
 /** The document of a status. `atUtc`: its instant, to the second. */
-export const statusDocument = (status: Model.Status, atUtc: string): StatusDocument => ({
-  version: 1,
-  at_utc: atUtc,
-  max_age_seconds: status.maxAge === undefined ? null : status.maxAge / 1000,
-  overdue: Model.overdueLines(status, () => "").length,
-  lost: Model.lostFolders(status).length,
-  damaged:
-    Model.damagedArchives(status).length +
-    Model.flawedArchives(status).filter(({ which }) => which === "current").length,
-  archive:
-    status.archive === undefined
-      ? null
-      : {
-          source: status.archive.source,
-          target: status.archive.target,
-          source_problem: status.archive.sourceProblem ?? null,
-          ...jobFields(status.archive),
-          folders: status.archive.folders.map((folder) => ({
-            folder: folder.folder,
-            ...itemFields(folder),
-            result: folder.result ?? null,
-            files: folder.files ?? null,
-            bytes: folder.bytes ?? null,
-            zip_bytes: folder.zipBytes ?? null,
-            previous:
-              folder.previous === undefined
-                ? null
-                : {
-                    zip_bytes: folder.previous.zipBytes,
-                    archived_at_utc: folder.previous.archivedAt,
-                    verified: verifiedOf(folder.previous.verified)
-                  },
-            gone: folder.gone,
-            due: folder.due ?? null,
-            lost: folder.lost,
-            verified: verifiedOf(folder.verified)
-          }))
-        },
-  replication: status.replications.map((job) => ({
-    job: job.job,
-    direction: job.direction,
-    host: job.host,
-    ...jobFields(job),
-    datasets: job.datasets.map((dataset) => ({
-      dataset: dataset.dataset,
-      target: dataset.target ?? null,
-      ...itemFields(dataset),
-      result: dataset.result ?? null,
-      bytes: dataset.bytes ?? null
-    }))
-  }))
-})
+export const statusDocument = (status: Status, atUtc: string): StatusDocument => {
+  const { flaws: _, ...archive } = status.archive ?? { flaws: [] }
+  return {
+    version: 1,
+    at_utc: atUtc,
+    max_age_seconds: status.maxAge === undefined ? null : status.maxAge / 1000,
+    overdue: overdueItems(status).length,
+    lost: lostFolders(status).length,
+    damaged:
+      damagedArchives(status).length +
+      flawedArchives(status).filter(({ which }) => which === "current").length,
+    archive: "source" in archive ? archive : null,
+    replication: status.replications
+  }
+}
 
-const verifiedOf = (found: Verified | undefined) =>
-  found === undefined
-    ? null
-    : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }
+/** The folders whose archive is lost. */
+export const lostFolders = ({ archive }: Status): ReadonlyArray<FolderStatus> =>
+  archive?.folders.filter(({ lost }) => lost) ?? []
 
-const itemFields = (each: Model.FolderStatus | Model.DatasetStatus) => ({
-  last_success_utc: each.lastSuccess ?? null,
-  last_attempt_utc: each.lastAttempt ?? null,
-  error: each.error ?? null,
-  overdue: each.overdue
-})
+/** The archives that are there and that verify found damaged: the names of the zips, with the finding. */
+export const damagedArchives = ({ archive }: Status) =>
+  (archive?.folders ?? []).flatMap(({ folder, lost, previous, verified }) => [
+    ...(!lost && verified !== null && isBad(verified) ? [{ zip: `${folder}.zip`, verified }] : []),
+    ...(previous?.verified && isBad(previous.verified)
+      ? [{ zip: `${folder}.prev.zip`, verified: previous.verified }]
+      : [])
+  ])
 
-const lockedOutFields = ({ version: _, ...found }: LockedOut) => found
+/** Archives that are not what was published, apart from the current ones that verify found damaged. */
+export const flawedArchives = ({ archive }: Status): ReadonlyArray<Flaw> =>
+  (archive?.flaws ?? []).filter(({ folder, which }) => {
+    const verified = archive?.folders.find((each) => each.folder === folder)?.verified
+    return which === "previous" || !verified || !isBad(verified)
+  })
 
-const jobFields = ({
-  activity,
-  lastRun,
-  lockedOut,
-  overdue,
-  undelivered
-}: Model.ArchiveStatus | Model.ReplicationStatus) => ({
-  undelivered: undelivered.map(({ at_utc, error, title }) => ({ at_utc, title, error })),
-  last_run:
-    lastRun === undefined
-      ? null
-      : {
-          run: lastRun.run,
-          started_at_utc: lastRun.started_at_utc,
-          seconds: lastRun.seconds,
-          outcome: lastRun.outcome,
-          error: lastRun.error ?? null,
-          bytes: lastRun.bytes,
-          failures: lastRun.failures
-        },
-  running: activity._tag === "Running" ? { pid: activity.pid, since_utc: activity.since } : null,
-  locked: activity._tag === "Locked" ? { pid: activity.pid, since_utc: activity.since } : null,
-  locked_out: lockedOut === undefined ? null : lockedOutFields(lockedOut),
-  died: activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
-  overdue
-})
+/** Everything that is overdue, by the name of a message; `item` is undefined for a job without any item. */
+export const overdueItems = ({ archive, replications }: Status) => {
+  const overdueIn = <A extends FolderStatus | DatasetStatus>(
+    name: string,
+    job: JobStatus,
+    items: ReadonlyArray<A>,
+    nameOf: (item: A) => string
+  ) => [
+    ...(job.overdue ? [{ name, item: undefined }] : []),
+    ...items.filter(({ overdue }) => overdue).map((item) => ({ name: nameOf(item), item }))
+  ]
+  return [
+    ...(archive === undefined ? [] : overdueIn("archive", archive, archive.folders, ({ folder }) => folder)),
+    ...replications.flatMap((each) =>
+      overdueIn(each.job, each, each.datasets, ({ dataset }) => `${each.job}: ${dataset}`)
+    )
+  ]
+}

@@ -1,5 +1,5 @@
 import type { DueReason } from "../runs/ArchiveResult.ts"
-import { type Activity, describeLockedOut, type LastRun, type LockedOut } from "../runs/JobState.ts"
+import { describeLockedOut } from "../runs/JobState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
 import { isBad } from "../store/Verification.ts"
 import { bytes, count, duration, harmless, number, wrapped } from "../text/Text.ts"
@@ -10,21 +10,115 @@ import {
   damagedArchives,
   type FolderStatus,
   flawedArchives,
+  type JobStatus,
   lostFolders,
-  overdueLines,
+  overdueItems,
+  type ReplicationStatus,
   type Status
-} from "./Status.ts"
+} from "./StatusDocument.ts"
 
-/** How a line is meant: what needs somebody, what is worth a look, and what is over. */
+/** `bad`: it needs an action; `watch`: it deserves a look; `past`: it is over. */
 export type Mood = "bad" | "watch" | "past" | "plain"
 
-/** A line of the report, and how it is meant. */
-export interface Line {
+/** A line for a terminal. */
+interface Line {
   readonly text: string
   readonly mood: Mood
 }
 
-/** How long ago something was, in words: `just now`, `5 min ago`, `3 h ago`, `12 d ago`, or `in the future`. What is no time is `unknown`. */
+/** `width` in characters; `ellipsis` stands for what is cut off a long name. */
+interface Space {
+  readonly width: number
+  readonly ellipsis: string
+}
+
+/** A line about each job with its table below, and what failed with its reason. */
+export const render = (status: Status, space: Space): ReadonlyArray<Line> => {
+  const { archive, now, replications } = status
+  const blocks = [
+    ...(archive === undefined ? [] : [archiveBlock(status, archive, space)]),
+    ...replications.map((job) => replicationBlock(now, job, space))
+  ]
+  return blocks.flatMap((block, index) => (index === 0 ? block : [line(""), ...block]))
+}
+
+const archiveBlock = (status: Status, archive: ArchiveStatus, space: Space): ReadonlyArray<Line> => {
+  const { width } = space
+  const { folders, source_problem: problem } = archive
+  // After a good run, an archive that is lost, damaged or not what was published still forbids "all well".
+  const sound = [lostFolders, damagedArchives, flawedArchives].every((found) => found(status).length === 0)
+  return [
+    ...jobLines(status.now, "archive", archive, width, sound),
+    ...(problem === null ? [] : paragraph(`  ${problem}`, width, "bad")),
+    ...(folders.length === 0
+      ? [line("  no folder is archived, and none is there to be")]
+      : table(folderColumns(status.now, archive), folders, space, (folder) => folderMood(folder, archive))),
+    ...reasons(folders, ({ folder }) => folder, width),
+    ...[...damaged(status), ...flawed(status)].flatMap((text) => paragraph(text, width, "bad"))
+  ]
+}
+
+const replicationBlock = (now: number, job: ReplicationStatus, space: Space): ReadonlyArray<Line> => [
+  ...jobLines(now, `${job.job} (${job.direction}, ${job.host})`, job, space.width, true),
+  ...table(datasetColumns(now), job.datasets, space, (dataset) =>
+    dataset.overdue || hasFailed(dataset) ? "bad" : dataset.result === "nothing_to_send" ? "watch" : "plain"
+  ),
+  ...reasons(job.datasets, ({ dataset }) => dataset, space.width)
+]
+
+/** A line for each item that is overdue. */
+export const overdue = (status: Status): ReadonlyArray<string> =>
+  overdueItems(status).map(({ item, name }) => {
+    if (item === undefined) return `${name}: no run did anything yet`
+    const { error, last_success_utc: success } = item
+    return `${name}: ${success === null ? "never succeeded" : `last success ${age(status.now, success)}`}${error === null ? "" : `; the last attempt failed: ${error}`}`
+  })
+
+/** How many items are overdue: `2 are overdue: no success in the last 26 h`. */
+export const overdueSummary = (status: Status): string | undefined => {
+  const { length } = overdueItems(status)
+  return length === 0
+    ? undefined
+    : `${count(length, "is", "are")} overdue: no success in the last ${duration(status.maxAge ?? 0)}`
+}
+
+/** A line for each folder whose archive is lost. */
+export const lost = (status: Status): ReadonlyArray<string> =>
+  lostFolders(status).map(
+    ({ folder, last_success_utc: success }) =>
+      `${folder}: its archive is lost: ${folder}.zip is not there; ${success === null ? "a run archived it" : `last success ${age(status.now, success)}`}`
+  )
+
+export const lostSummary = (status: Status): string | undefined => {
+  const { length } = lostFolders(status)
+  return length === 0
+    ? undefined
+    : `${count(length, "archive is", "archives are")} lost: the zip is not there, though a run made it`
+}
+
+/** A line for each archive that verify found damaged. */
+export const damaged = (status: Status): ReadonlyArray<string> =>
+  damagedArchives(status).map(
+    ({ verified, zip }) =>
+      `${zip} is damaged, as verify found ${age(status.now, verified.at_utc)}: ${verified.problem ?? "no finding was recorded"}`
+  )
+
+export const damagedSummary = (status: Status): string | undefined => {
+  const { length } = damagedArchives(status)
+  return length === 0 ? undefined : `${count(length, "archive is", "archives are")} damaged, as verify found`
+}
+
+/** A line for each archive that is not what was published, by a look at it. */
+const flawed = (status: Status): ReadonlyArray<string> =>
+  flawedArchives(status).map(({ folder, problem, which }) => `${namesOf(folder, which).zip} ${problem}`)
+
+/** The current ones among them: a previous one may have been removed on purpose. */
+export const flawedCurrent = (status: Status): ReadonlyArray<string> =>
+  flawedArchives(status).flatMap(({ folder, problem, which }) =>
+    which === "current" ? [`${namesOf(folder, which).zip} ${problem}`] : []
+  )
+
+/** An age in words: `just now`, `5 min ago`, `3 h ago`, `12 d ago`, or `in the future`. What is no time is `unknown`. */
 export const age = (now: number, utc: string): string => {
   const at = Date.parse(utc)
   if (isAhead(now, at)) return "in the future"
@@ -36,64 +130,258 @@ export const age = (now: number, utc: string): string => {
   return hours < 48 ? `${hours} h ago` : `${number(Math.floor(hours / 24))} d ago`
 }
 
-/** Whatever is in the text, it stays on its line. */
-export const line = (text: string, mood: Mood = "plain"): Line => ({ text: harmless(text), mood })
+/** One line, whatever its text holds. */
+const line = (text: string, mood: Mood = "plain"): Line => ({ text: harmless(text), mood })
 
 /** Lines no wider than `width`, those after the first indented. */
-export const paragraph = (text: string, width: number, mood: Mood = "plain"): ReadonlyArray<Line> =>
+const paragraph = (text: string, width: number, mood: Mood = "plain"): ReadonlyArray<Line> =>
   wrapped(harmless(text), width, "  ").map((part) => ({ text: part, mood }))
 
-/** Tables for a person: aligned, and no wider than the terminal as far as that can be. */
+const jobLines = (
+  now: number,
+  name: string,
+  job: JobStatus,
+  width: number,
+  sound: boolean
+): ReadonlyArray<Line> => {
+  const { last_run: run, locked_out: lockedOut } = job
+  const mood = run === null ? "watch" : run.outcome === "ok" ? "plain" : "bad"
+  const last =
+    run === null
+      ? `no run is known${job.running === null ? "" : " that ended"} yet`
+      : `last run ${age(now, run.started_at_utc)}, took ${duration(run.seconds * 1000)}: ${outcome(run, sound)}`
+  return [
+    ...paragraph(`${name}: ${last}`, width, mood),
+    ...(run === null || run.error === null || run.outcome === "interrupted"
+      ? []
+      : paragraph(`  ${run.error}`, width, mood)),
+    ...(lockedOut === null
+      ? []
+      : paragraph(
+          `  last attempt ${age(now, lockedOut.last_utc)}: ${describeLockedOut({ version: 1, ...lockedOut })}`,
+          width,
+          "bad"
+        )),
+    ...activityLines(now, job, width),
+    ...job.undelivered.flatMap(({ at_utc, error, title }) =>
+      paragraph(
+        `  a message could not be delivered (${age(now, at_utc)}), and is tried again after the next run: "${title}": ${error}`,
+        width,
+        "bad"
+      )
+    )
+  ]
+}
 
-/** One column. */
-export interface Column {
+const outcome = (run: NonNullable<JobStatus["last_run"]>, sound: boolean): string => {
+  switch (run.outcome) {
+    case "ok":
+      return sound ? "all well" : "nothing failed in it"
+    case "failed":
+      return run.error === null ? `${number(run.failures)} failed` : "it broke off"
+    case "not_started":
+      return "it could not begin"
+    case "interrupted":
+      return "stopped by a signal"
+  }
+}
+
+const activityLines = (now: number, { died, locked, running }: JobStatus, width: number) => {
+  const since = (utc: string) => `${utc} (${age(now, utc)})`
+  return [
+    ...(locked === null
+      ? []
+      : paragraph(
+          `  its lock is held by pid ${locked.pid} since ${since(locked.since_utc)}: another command, or a run that left no mark`,
+          width,
+          "watch"
+        )),
+    ...(running === null
+      ? []
+      : paragraph(`  a run is at work since ${since(running.since_utc)}, pid ${running.pid}`, width)),
+    ...(died === null
+      ? []
+      : paragraph(
+          `  the run that began ${since(died.since_utc)} never ended: it was killed, or the machine went down; the next run puts right what it left`,
+          width,
+          "bad"
+        ))
+  ]
+}
+
+/** At most so many reasons are shown; all of them are in the document of `--json`. */
+const mostReasons = 20
+
+const reasons = <A extends { readonly error: string | null }>(
+  items: ReadonlyArray<A>,
+  nameOf: (item: A) => string,
+  width: number
+): ReadonlyArray<Line> => {
+  const failed = items.filter(({ error }) => error !== null)
+  return [
+    ...failed
+      .slice(0, mostReasons)
+      .flatMap((item) => paragraph(`${nameOf(item)}: ${item.error ?? ""}`, width, "bad")),
+    ...(failed.length > mostReasons ? [line(`and ${number(failed.length - mostReasons)} more`, "bad")] : [])
+  ]
+}
+
+const folderColumns = (now: number, archive: ArchiveStatus): ReadonlyArray<Column<FolderStatus>> => [
+  { title: "FOLDER", align: "left", cell: ({ folder }) => folder },
+  ...attemptColumns<FolderStatus>(now),
+  { title: "SIZE", align: "right", cell: ({ zip_bytes: zip }) => (zip === null ? "-" : bytes(zip)) },
+  {
+    title: "RATIO",
+    align: "right",
+    cell: ({ bytes: from, zip_bytes: zip }) => (!from || zip === null ? "-" : percent(zip / from))
+  },
+  { title: "FILES", align: "right", cell: ({ files }) => (files === null ? "-" : number(files)) },
+  { title: "PREV", align: "right", cell: ({ previous }) => shortAge(now, previous?.archived_at_utc) },
+  { title: "VERIFIED", align: "right", cell: ({ verified }) => shortAge(now, verified?.at_utc) },
+  { title: "STATE", align: "left", cut: "end", cell: (folder) => folderState(folder, archive) }
+]
+
+// Of a folder that holds next to nothing, the archive is mostly names.
+const percent = (part: number): string => (part > 9.99 ? ">999%" : `${Math.round(part * 100)}%`)
+
+const shortAge = (now: number, utc: string | undefined): string =>
+  utc === undefined ? "-" : age(now, utc).replace(/ ago$/, "")
+
+const folderMood = (folder: FolderStatus, archive: ArchiveStatus): Mood => {
+  if (folder.overdue || folder.lost || hasFailed(folder) || isDamaged(folder, archive)) return "bad"
+  if (folder.gone) return "past"
+  return folder.due === null ? "plain" : "watch"
+}
+
+const isDamaged = ({ folder, previous, verified }: FolderStatus, { flaws }: ArchiveStatus): boolean =>
+  flaws.some((flaw) => flaw.folder === folder) || isKnownBad(verified) || isKnownBad(previous?.verified)
+
+const isKnownBad = (verified: FolderStatus["verified"] | undefined): boolean =>
+  verified !== null && verified !== undefined && isBad(verified)
+
+const folderState = (
+  { due, folder, gone, lost, overdue, previous, verified }: FolderStatus,
+  { flaws }: ArchiveStatus
+): string => {
+  const isFlawed = (which: "current" | "previous") =>
+    flaws.some((flaw) => flaw.folder === folder && flaw.which === which)
+  return [
+    ...(overdue ? ["OVERDUE"] : []),
+    ...(lost ? ["ARCHIVE LOST"] : isFlawed("current") || isKnownBad(verified) ? ["ARCHIVE DAMAGED"] : []),
+    ...(isFlawed("previous") ? ["PREV LOST"] : []),
+    ...(isKnownBad(previous?.verified) ? ["PREV DAMAGED"] : []),
+    ...(verified?.result === "unsettled" ? ["verify unsettled"] : []),
+    ...(gone
+      ? ["gone from source"]
+      : due === null || (lost && impliedByLost.has(due))
+        ? []
+        : [dueWords[due] ?? due])
+  ].join(", ")
+}
+
+/** Reasons that "ARCHIVE LOST" already gives. */
+const impliedByLost: ReadonlySet<string> = new Set<DueReason>(["never archived", "its archive is missing"])
+
+const dueWords: Readonly<Record<string, string>> = {
+  forced: "forced",
+  "never archived": "no archive",
+  "its .state.json is missing or damaged": "state lost",
+  "its archive is missing": "zip missing",
+  "its archive has another size than when it was published": "zip damaged",
+  "a file beside its archive is missing": "file missing",
+  "verify found its archive damaged": "archive damaged",
+  "its last attempt failed": "failed",
+  "it was written to shortly before it was last listed": "written to at listing",
+  changed: "changed"
+} satisfies Record<DueReason, string>
+
+const datasetColumns = (now: number): ReadonlyArray<Column<DatasetStatus>> => [
+  { title: "DATASET", align: "left", cut: "start", cell: ({ dataset }) => dataset },
+  { title: "TARGET", align: "left", cut: "start", cell: ({ target }) => target ?? "-" },
+  ...attemptColumns<DatasetStatus>(now),
+  { title: "SENT", align: "right", cell: ({ bytes: sent }) => (sent === null ? "-" : bytes(sent)) },
+  {
+    title: "RESULT",
+    align: "left",
+    cell: ({ overdue, result }) =>
+      [...(overdue ? ["OVERDUE"] : []), ...(result === null ? [] : [resultWords[result]])].join(", ")
+  }
+]
+
+const resultWords: Readonly<Record<NonNullable<DatasetStatus["result"]>, string>> = {
+  sent: "sent",
+  up_to_date: "up to date",
+  nothing_to_send: "no snapshot",
+  refused: "refused",
+  failed: "failed"
+}
+
+const attemptColumns = <A extends FolderStatus | DatasetStatus>(now: number): ReadonlyArray<Column<A>> => [
+  {
+    title: "SUCCESS",
+    align: "right",
+    cell: ({ last_success_utc: utc }) => (utc === null ? "never" : age(now, utc))
+  },
+  {
+    title: "ATTEMPT",
+    align: "right",
+    cell: (item) => (hasFailed(item) && item.last_attempt_utc !== null ? age(now, item.last_attempt_utc) : "")
+  }
+]
+
+const hasFailed = ({ result }: FolderStatus | DatasetStatus): boolean =>
+  result === "failed" || result === "refused"
+
+interface Column<A> {
   readonly title: string
   readonly align: "left" | "right"
   /** It may be cut where there is no room, on this side. */
   readonly cut?: "start" | "end"
+  readonly cell: (item: A) => string
 }
 
 /** No column is cut to less. */
 const narrowest = 12
 
 /**
- * The lines of a table, title first, without spaces at their ends. Columns where every row is empty are left out. Where
- * `width` does not do for them, they move together, and then the widest that may be cut are.
+ * A table, title first, without spaces at the ends of its lines. Columns where every row is empty are left out. Where
+ * `width` does not suffice, they move together, and then the widest that may be cut are.
  */
-export const renderTable = (
-  columns: ReadonlyArray<Column>,
-  rows: ReadonlyArray<ReadonlyArray<string>>,
-  options: { readonly width: number; readonly ellipsis: string }
-): ReadonlyArray<string> => {
+const table = <A>(
+  columns: ReadonlyArray<Column<A>>,
+  items: ReadonlyArray<A>,
+  { ellipsis, width }: Space,
+  moodOf: (item: A) => Mood
+): ReadonlyArray<Line> => {
   const used = columns
-    .map((column, index) => ({ column, cells: rows.map((row) => row[index] ?? "") }))
+    .map((column) => ({ column, cells: items.map((item) => column.cell(item)) }))
     .filter(({ cells }) => cells.some((cell) => cell !== ""))
     .map(({ cells, column }) => ({
       column,
-      cells,
+      cells: [column.title, ...cells],
       width: Math.max(...[column.title, ...cells].map((cell) => cell.length))
     }))
-  const roomy = total(used) + 2 * (used.length - 1) <= options.width
+  const roomy = total(used) + 2 * (used.length - 1) <= width
   const gap = roomy ? "  " : " "
-  const widths = fitted(used, options.width - gap.length * (used.length - 1))
-  const line = (cellOf: (column: (typeof used)[number]) => string) =>
+  const widths = fitWidths(used, width - gap.length * (used.length - 1))
+  const rowAt = (row: number) =>
     used
-      .map((each, index) => {
-        const width = widths[index] ?? 0
-        const cell = shortened(cellOf(each), width, each.column.cut ?? "end", options.ellipsis)
-        return each.column.align === "right" ? cell.padStart(width) : cell.padEnd(width)
+      .map(({ cells, column }, index) => {
+        const room = widths[index] ?? 0
+        const cell = shorten(cells[row] ?? "", room, column.cut ?? "end", ellipsis)
+        return column.align === "right" ? cell.padStart(room) : cell.padEnd(room)
       })
       .join(gap)
       .trimEnd()
-  return [line(({ column }) => column.title), ...rows.map((_, row) => line(({ cells }) => cells[row] ?? ""))]
+  return [line(rowAt(0)), ...items.map((item, index) => line(rowAt(index + 1), moodOf(item)))]
 }
 
 const total = (columns: ReadonlyArray<{ readonly width: number }>): number =>
   columns.reduce((sum, { width }) => sum + width, 0)
 
 /** Widths whose sum is at most `room`, taken from the widest columns that may be cut. */
-const fitted = (
-  columns: ReadonlyArray<{ readonly column: Column; readonly width: number }>,
+const fitWidths = (
+  columns: ReadonlyArray<{ readonly column: { readonly cut?: "start" | "end" }; readonly width: number }>,
   room: number
 ): ReadonlyArray<number> => {
   const widths = columns.map(({ width }) => width)
@@ -109,344 +397,8 @@ const fitted = (
   return widths
 }
 
-const shortened = (text: string, width: number, side: "start" | "end", ellipsis: string): string => {
+const shorten = (text: string, width: number, side: "start" | "end", ellipsis: string): string => {
   if (text.length <= width) return text
   const kept = Math.max(0, width - ellipsis.length)
   return side === "end" ? `${text.slice(0, kept)}${ellipsis}` : `${ellipsis}${text.slice(text.length - kept)}`
 }
-
-const folderColumns: ReadonlyArray<Column> = [
-  { title: "FOLDER", align: "left" },
-  { title: "SUCCESS", align: "right" },
-  { title: "ATTEMPT", align: "right" },
-  { title: "SIZE", align: "right" },
-  { title: "RATIO", align: "right" },
-  { title: "FILES", align: "right" },
-  { title: "PREV", align: "right" },
-  { title: "VERIFIED", align: "right" },
-  { title: "STATE", align: "left", cut: "end" }
-]
-
-/** The folders of the archive job. */
-export const folderTable = (
-  now: number,
-  folders: ReadonlyArray<FolderStatus>,
-  options: { readonly width: number; readonly ellipsis: string }
-): ReadonlyArray<Line> => {
-  if (folders.length === 0) return [line("  no folder is archived, and none is there to be")]
-  const rows = folders.map((folder) => [
-    folder.folder,
-    folder.lastSuccess === undefined ? "never" : age(now, folder.lastSuccess),
-    folder.result === "failed" && folder.lastAttempt !== undefined ? age(now, folder.lastAttempt) : "",
-    folder.zipBytes === undefined ? "-" : bytes(folder.zipBytes),
-    ratio(folder),
-    folder.files === undefined ? "-" : number(folder.files),
-    folder.previous === undefined ? "-" : age(now, folder.previous.archivedAt).replace(/ ago$/, ""),
-    folder.verified === undefined ? "-" : age(now, folder.verified.verified_at_utc).replace(/ ago$/, ""),
-    folderState(folder)
-  ])
-  return moody(renderTable(folderColumns, rows, options), folders, (folder) =>
-    folder.overdue || folder.lost || folder.result === "failed" || isDamaged(folder)
-      ? "bad"
-      : folder.gone
-        ? "past"
-        : folder.due === undefined
-          ? "plain"
-          : "watch"
-  )
-}
-
-/** Size of the archive in relation to what is in it. */
-const ratio = ({ bytes: from, zipBytes }: FolderStatus): string =>
-  from === undefined || zipBytes === undefined || from === 0 ? "-" : percent(zipBytes / from)
-
-// Of a folder that holds next to nothing, the archive is mostly names.
-const percent = (part: number): string => (part > 9.99 ? ">999%" : `${Math.round(part * 100)}%`)
-
-const isDamaged = ({ flaws, previous, verified }: FolderStatus): boolean =>
-  flaws.length > 0 || [verified, previous?.verified].some((each) => each !== undefined && isBad(each))
-
-const folderState = ({ due, flaws, gone, lost, overdue, previous, verified }: FolderStatus): string =>
-  [
-    ...(overdue ? ["OVERDUE"] : []),
-    ...(lost
-      ? ["ARCHIVE LOST"]
-      : flaws.some(({ which }) => which === "current") || (verified !== undefined && isBad(verified))
-        ? ["ARCHIVE DAMAGED"]
-        : []),
-    ...(flaws.some(({ which }) => which === "previous") ? ["PREV LOST"] : []),
-    ...(previous?.verified !== undefined && isBad(previous.verified) ? ["PREV DAMAGED"] : []),
-    ...(verified?.result === "unsettled" ? ["verify unsettled"] : []),
-    ...(gone ? ["gone from source"] : due === undefined || (lost && lostSays.has(due)) ? [] : [dueWords[due]])
-  ].join(", ")
-
-/** Why a folder is due, where that its archive is lost says the same. */
-const lostSays: ReadonlySet<DueReason> = new Set(["never archived", "its archive is missing"])
-
-const dueWords: Readonly<Record<DueReason, string>> = {
-  forced: "forced",
-  "never archived": "no archive",
-  "its .state.json is missing or damaged": "state lost",
-  "its archive is missing": "zip missing",
-  "its archive has another size than when it was published": "zip damaged",
-  "a file beside its archive is missing": "file missing",
-  "verify found its archive damaged": "archive damaged",
-  "its last attempt failed": "failed",
-  "it was written to shortly before it was last listed": "written to at listing",
-  changed: "changed"
-}
-
-const datasetColumns: ReadonlyArray<Column> = [
-  { title: "DATASET", align: "left", cut: "start" },
-  { title: "TARGET", align: "left", cut: "start" },
-  { title: "SUCCESS", align: "right" },
-  { title: "ATTEMPT", align: "right" },
-  { title: "SENT", align: "right" },
-  { title: "RESULT", align: "left" }
-]
-
-/** The datasets of a replication job. */
-export const datasetTable = (
-  now: number,
-  datasets: ReadonlyArray<DatasetStatus>,
-  options: { readonly width: number; readonly ellipsis: string }
-): ReadonlyArray<Line> => {
-  const rows = datasets.map((dataset) => [
-    dataset.dataset,
-    dataset.target ?? "-",
-    dataset.lastSuccess === undefined ? "never" : age(now, dataset.lastSuccess),
-    hasFailed(dataset) && dataset.lastAttempt !== undefined ? age(now, dataset.lastAttempt) : "",
-    dataset.bytes === undefined ? "-" : bytes(dataset.bytes),
-    [
-      ...(dataset.overdue ? ["OVERDUE"] : []),
-      ...(dataset.result === undefined ? [] : [resultWords[dataset.result]])
-    ].join(", ")
-  ])
-  return moody(renderTable(datasetColumns, rows, options), datasets, (dataset) =>
-    dataset.overdue || hasFailed(dataset) ? "bad" : dataset.result === "nothing_to_send" ? "watch" : "plain"
-  )
-}
-
-const hasFailed = ({ result }: DatasetStatus): boolean => result === "failed" || result === "refused"
-
-const resultWords: Readonly<Record<NonNullable<DatasetStatus["result"]>, string>> = {
-  sent: "sent",
-  up_to_date: "up to date",
-  nothing_to_send: "no snapshot",
-  refused: "refused",
-  failed: "failed"
-}
-
-const moody = <A>(
-  [title = "", ...rows]: ReadonlyArray<string>,
-  items: ReadonlyArray<A>,
-  moodOf: (item: A) => Mood
-): ReadonlyArray<Line> => [
-  line(title),
-  ...rows.map((text, index) => {
-    const item = items[index]
-    return line(text, item === undefined ? "plain" : moodOf(item))
-  })
-]
-
-/**
- * `status` for a person: a line about each job with its table below, and what failed with its reason. `width` in
- * characters; `ellipsis` stands for what is cut off a long name.
- */
-export const render = (
-  status: Status,
-  options: { readonly width: number; readonly ellipsis: string }
-): ReadonlyArray<Line> => {
-  const { archive, now, replications } = status
-  const blocks = [
-    ...(archive === undefined
-      ? []
-      : [
-          [
-            ...jobLines(now, "archive", { ...archive, sound: isSound(status) }, options.width),
-            ...(archive.sourceProblem === undefined
-              ? []
-              : paragraph(`  ${archive.sourceProblem}`, options.width, "bad")),
-            ...folderTable(now, archive.folders, options),
-            ...reasons(
-              archive.folders.map((item) => ({ name: item.folder, item })),
-              options.width
-            ),
-            ...[...damaged(status), ...flawed(status)].flatMap((text) =>
-              paragraph(text, options.width, "bad")
-            )
-          ]
-        ]),
-    ...replications.map((job) => [
-      ...jobLines(now, `${job.job} (${job.direction}, ${job.host})`, job, options.width),
-      ...datasetTable(now, job.datasets, options),
-      ...reasons(
-        job.datasets.map((item) => ({ name: item.dataset, item })),
-        options.width
-      )
-    ])
-  ]
-  return blocks.flatMap((block, index) => (index === 0 ? block : [line(""), ...block]))
-}
-
-interface Sound {
-  /** False when an archive is known to be lost, damaged or not what was published: a good run is then no reason to say that all is well. */
-  readonly sound?: boolean
-}
-
-const isSound = (status: Status): boolean =>
-  [lostFolders, damagedArchives, flawedArchives].every((found) => found(status).length === 0)
-
-const jobLines = (
-  now: number,
-  name: string,
-  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut" | "undelivered"> & Sound,
-  width: number
-): ReadonlyArray<Line> => [...runLines(now, name, job, width), ...undeliveredLines(now, job, width)]
-
-const undeliveredLines = (now: number, { undelivered }: Pick<ArchiveStatus, "undelivered">, width: number) =>
-  undelivered.flatMap(({ at_utc, error, title }) =>
-    paragraph(
-      `  a message could not be delivered (${age(now, at_utc)}), and is tried again after the next run: "${title}": ${error}`,
-      width,
-      "bad"
-    )
-  )
-
-const runLines = (
-  now: number,
-  name: string,
-  job: Pick<ArchiveStatus, "lastRun" | "activity" | "lockedOut"> & Sound,
-  width: number
-): ReadonlyArray<Line> => {
-  const { activity, lastRun } = job
-  if (lastRun === undefined) {
-    const ended = activity._tag === "Running" ? " that ended" : ""
-    return [
-      ...paragraph(`${name}: no run is known${ended} yet`, width, "watch"),
-      ...locked(now, job.lockedOut, width),
-      ...active(now, activity, width)
-    ]
-  }
-  const mood = lastRun.outcome === "ok" ? "plain" : "bad"
-  const took = `took ${duration(lastRun.seconds * 1000)}`
-  return [
-    ...paragraph(
-      `${name}: last run ${age(now, lastRun.started_at_utc)}, ${took}: ${outcome(lastRun, job.sound ?? true)}`,
-      width,
-      mood
-    ),
-    ...(lastRun.error === undefined || lastRun.outcome === "interrupted"
-      ? []
-      : paragraph(`  ${lastRun.error}`, width, mood)),
-    ...locked(now, job.lockedOut, width),
-    ...active(now, activity, width)
-  ]
-}
-
-const locked = (now: number, found: LockedOut | undefined, width: number): ReadonlyArray<Line> =>
-  found === undefined
-    ? []
-    : paragraph(`  last attempt ${age(now, found.last_utc)}: ${describeLockedOut(found)}`, width, "bad")
-
-const outcome = (run: LastRun, sound: boolean): string => {
-  switch (run.outcome) {
-    case "ok":
-      return sound ? "all well" : "nothing failed in it"
-    case "failed":
-      return run.error === undefined ? `${number(run.failures)} failed` : "it broke off"
-    case "not_started":
-      return "it could not begin"
-    case "interrupted":
-      return "stopped by a signal"
-  }
-}
-
-const active = (now: number, activity: Activity, width: number): ReadonlyArray<Line> => {
-  switch (activity._tag) {
-    case "Idle":
-      return []
-    case "Locked":
-      return paragraph(
-        `  its lock is held by pid ${activity.pid} since ${activity.since} (${age(now, activity.since)}): another command, or a run that left no mark`,
-        width,
-        "watch"
-      )
-    case "Running":
-      return paragraph(
-        `  a run is at work since ${activity.since} (${age(now, activity.since)}), pid ${activity.pid}`,
-        width
-      )
-    case "Died":
-      return paragraph(
-        `  the run that began ${activity.since} (${age(now, activity.since)}) never ended: it was killed, or the machine went down; the next run puts right what it left`,
-        width,
-        "bad"
-      )
-  }
-}
-
-/** At most this many reasons are told; all of them are in the document of `--json`. */
-const told = 20
-
-const reasons = (
-  items: ReadonlyArray<{ readonly name: string; readonly item: { readonly error: string | undefined } }>,
-  width: number
-): ReadonlyArray<Line> => {
-  const failed = items.filter(({ item }) => item.error !== undefined)
-  return [
-    ...failed
-      .slice(0, told)
-      .flatMap(({ item, name }) => paragraph(`${name}: ${item.error ?? ""}`, width, "bad")),
-    ...(failed.length > told ? [line(`and ${number(failed.length - told)} more`, "bad")] : [])
-  ]
-}
-
-/** What is overdue, in one line: `2 are overdue, with no success in the last 26 h: ABCD, EFGH`. */
-export const overdueSummary = (status: Status): string | undefined => {
-  const lines = overdue(status)
-  if (lines.length === 0) return undefined
-  return `${count(lines.length, "is", "are")} overdue: no success in the last ${duration(status.maxAge ?? 0)}`
-}
-
-/** A line for each folder whose archive is lost. */
-export const lost = (status: Status): ReadonlyArray<string> =>
-  lostFolders(status).map(
-    ({ folder, lastSuccess }) =>
-      `${folder}: its archive is lost: ${folder}.zip is not there; ${lastSuccess === undefined ? "a run archived it" : `last success ${age(status.now, lastSuccess)}`}`
-  )
-
-/** A line for each archive of which verify found that it is damaged. */
-export const damaged = (status: Status): ReadonlyArray<string> =>
-  damagedArchives(status).map(
-    ({ verified, zip }) =>
-      `${zip} is damaged, as verify found ${age(status.now, verified.verified_at_utc)}: ${verified.problem ?? "no finding was recorded"}`
-  )
-
-/** A line for each archive that is not what was published, as a look at it shows. */
-export const flawed = (status: Status): ReadonlyArray<string> =>
-  flawedArchives(status).map(({ folder, problem, which }) => `${namesOf(folder, which).zip} ${problem}`)
-
-/** Those of them that are current: a previous one may have been removed on purpose. */
-export const flawedCurrent = (status: Status): ReadonlyArray<string> =>
-  flawedArchives(status).flatMap(({ folder, problem, which }) =>
-    which === "current" ? [`${namesOf(folder, which).zip} ${problem}`] : []
-  )
-
-/** How many archives are damaged, in one line; undefined when none is. */
-export const damagedSummary = (status: Status): string | undefined => {
-  const { length } = damagedArchives(status)
-  return length === 0 ? undefined : `${count(length, "archive is", "archives are")} damaged, as verify found`
-}
-
-/** How many archives are lost, in one line; undefined when none is. */
-export const lostSummary = (status: Status): string | undefined => {
-  const { length } = lostFolders(status)
-  return length === 0
-    ? undefined
-    : `${count(length, "archive is", "archives are")} lost: the zip is not there, though a run made it`
-}
-
-/** A line for each that is overdue. */
-export const overdue = (status: Status): ReadonlyArray<string> =>
-  overdueLines(status, (utc) => age(status.now, utc))

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { lookedAfter } from "../../src/status/Status.ts"
+import { splitDatasets } from "../../src/status/Status.ts"
 
 const of = (known: ReadonlyArray<string>, configured: ReadonlyArray<string>) => {
-  const { kept, unknown } = lookedAfter(
+  const { kept, unknown } = splitDatasets(
     known.map((dataset) => ({ dataset })),
     configured
   )

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import { type ArchiveStanding, activityOf, type ReplicationStanding } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
-import { archiveStatus, replicationStatus, type Status } from "../../src/status/Status.ts"
-import { StatusDocument, statusDocument } from "../../src/status/StatusDocument.ts"
+import { archiveStatus, replicationStatus } from "../../src/status/Status.ts"
+import { type Status, StatusDocument, statusDocument } from "../../src/status/StatusDocument.ts"
 import * as StatusText from "../../src/status/StatusText.ts"
 import { age } from "../../src/status/StatusText.ts"
 import type { FolderRecord, FolderState } from "../../src/store/FolderState.ts"
@@ -89,7 +89,7 @@ const of = (
       target: "/target",
       inSource: "problem" in inSource ? inSource : new Set(inSource.map(folder)),
       records: new Map<FolderName, FolderRecord>(entries),
-      previous: new Map([[folder("ABCD"), { zipBytes: 1, archivedAt: ago(100) }]]),
+      previous: new Map([[folder("ABCD"), { zip_bytes: 1, archived_at_utc: ago(100) }]]),
       standing: "standing" in options ? options.standing : standing,
       activity: { _tag: "Idle" },
       lost: (options.lost ?? []).map(folder),
@@ -105,17 +105,17 @@ const at = (status: ReturnType<typeof of>, name: string) =>
 describe("status of the archive job", () => {
   it("takes the last success from whatever is newest: the end of a run, or an archive of one that was killed", () => {
     const status = of({ ABCD: well("ABCD", 50), EFGH: well("EFGH", 0.5) }, ["ABCD", "EFGH"])
-    assert.deepInclude(at(status, "ABCD"), { lastSuccess: ago(1), result: "unchanged", due: undefined })
-    assert.deepInclude(at(status, "EFGH"), { lastSuccess: ago(0.5), result: "archived" })
+    assert.deepInclude(at(status, "ABCD"), { last_success_utc: ago(1), result: "unchanged", due: null })
+    assert.deepInclude(at(status, "EFGH"), { last_success_utc: ago(0.5), result: "archived" })
     const unknown = of({ ABCD: well("ABCD", 50) }, ["ABCD"], { standing: undefined })
-    assert.deepInclude(at(unknown, "ABCD"), { lastSuccess: ago(50), lastAttempt: ago(50) })
+    assert.deepInclude(at(unknown, "ABCD"), { last_success_utc: ago(50), last_attempt_utc: ago(50) })
   })
 
   it("keeps a failure apart from the success before it, also one that only its record tells of", () => {
     const status = of({ ABCD: failed("ABCD", well("ABCD", 50), 0.2) }, ["ABCD"])
     assert.deepInclude(at(status, "ABCD"), {
-      lastSuccess: ago(1),
-      lastAttempt: ago(0.2),
+      last_success_utc: ago(1),
+      last_attempt_utc: ago(0.2),
       result: "failed",
       error: "cannot read x: permission denied",
       due: "its last attempt failed"
@@ -126,7 +126,7 @@ describe("status of the archive job", () => {
     const full = well("ABCD", 1)
     const dueOf = (record: FolderRecord | undefined) =>
       at(of(record === undefined ? {} : { ABCD: record }, ["ABCD"]), "ABCD").due
-    assert.isUndefined(dueOf(full))
+    assert.isNull(dueOf(full))
     assert.strictEqual(dueOf(undefined), "never archived")
     assert.strictEqual(dueOf({ ...full, zipSize: undefined }), "its archive is missing")
     assert.strictEqual(
@@ -161,7 +161,7 @@ describe("status of the archive job", () => {
       { maxAge: hour, standing: undefined }
     )
     assert.deepInclude(at(status, "ABCD"), { gone: false, overdue: true })
-    assert.strictEqual(status.sourceProblem, "not mounted")
+    assert.strictEqual(status.source_problem, "not mounted")
   })
 
   it("is overdue by the last success alone, to the minute", () => {

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { ReplicationStanding } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
-import { archiveStatus, replicationStatus, type Status } from "../../src/status/Status.ts"
+import { archiveStatus, replicationStatus } from "../../src/status/Status.ts"
+import type { Status } from "../../src/status/StatusDocument.ts"
 import * as StatusText from "../../src/status/StatusText.ts"
 import type { FolderRecord } from "../../src/store/FolderState.ts"
 import { wrapped } from "../../src/text/Text.ts"
@@ -132,10 +133,10 @@ describe("datasets that were put into a job, or taken out of it, since its last 
       26 * hour
     )
     assert.deepStrictEqual(
-      status.datasets.map(({ dataset, lastSuccess, overdue }) => [dataset, lastSuccess, overdue]),
+      status.datasets.map(({ dataset, last_success_utc, overdue }) => [dataset, last_success_utc, overdue]),
       [
         ["tank/a", ago(5), false],
-        ["tank/new", undefined, true]
+        ["tank/new", null, true]
       ]
     )
     assert.deepStrictEqual(
