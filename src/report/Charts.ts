@@ -1,16 +1,114 @@
-import type { Chart, ChartSeries } from "./Chart.ts"
+import type { HistoryFolder } from "../runs/History.ts"
+import type { Chart } from "./Chart.ts"
 import { coverage, jobOf, type TimedArchive, type TimedReplication } from "./Timeline.ts"
 
 /** One figure of one thing at one time (milliseconds since 1970). */
-export interface Figure {
+interface Figure {
   readonly at: number
   readonly label: string
   readonly value: number
 }
 
-export interface Period {
+interface Period {
   readonly from: number
   readonly now: number
+}
+
+/** Labels of what is no folder and no dataset. */
+const allCompressed = "archives"
+const allUncompressed = "their files"
+const wholeRun = "whole run"
+
+/** The charts of the archive job; those that would be empty are left out. `runs` are of the whole history. */
+export const archiveCharts = (runs: ReadonlyArray<TimedArchive>, period: Period): ReadonlyArray<Chart> => {
+  const recent = runs.filter(({ ended }) => ended >= period.from)
+  const { folders, totals } = sizesOf(runs, period.from)
+  const archived = recent.flatMap(({ ended: at, run }) =>
+    run.folders.filter(isArchived).map((folder) => ({ ...folder, at, label: folder.folder }))
+  )
+  const written = archived.map(({ at, label, zip_bytes: value }): Figure => ({ at, label, value }))
+  const seconds = archived.map(({ at, label, seconds: value }): Figure => ({ at, label, value }))
+  const whole = recent.map(({ ended: at, run }): Figure => ({ at, label: wholeRun, value: run.seconds }))
+  return [
+    stepsChart("total", [allCompressed, allUncompressed], totals, period),
+    stepsChart("folders", largest(folders, "last"), folders, period),
+    pointsChart("durations", [wholeRun, ...largest(seconds, "last", 4)], [...whole, ...seconds], period),
+    stackChart("written", written, period)
+  ].filter(hasValues)
+}
+
+/** The charts of replication. */
+export const replicationCharts = (
+  runs: ReadonlyArray<TimedReplication>,
+  period: Period
+): ReadonlyArray<Chart> => {
+  const recent = runs.filter(({ ended }) => ended >= period.from)
+  const sent = recent.flatMap(({ ended: at, run }) =>
+    run.datasets.map((dataset): Figure => ({ at, label: dataset.dataset, value: dataset.bytes }))
+  )
+  const seconds = recent.map(
+    (timed): Figure => ({ at: timed.ended, label: jobOf(timed), value: timed.run.seconds })
+  )
+  return [
+    stackChart("sent", sent, period),
+    pointsChart("replication-durations", largest(seconds, "last"), seconds, period)
+  ].filter(hasValues)
+}
+
+const isArchived = (folder: HistoryFolder): folder is Archived => folder.result === "archived"
+
+type Archived = Extract<HistoryFolder, { readonly result: "archived" }>
+
+const hasValues = ({ series, times }: Chart): boolean =>
+  times.length > 0 && series.some(({ values }) => values.some((value) => value !== null && value > 0))
+
+/**
+ * Sizes of the newest archives: of each folder, and of all together. A folder that is named for the first time after a run which
+ * counted more folders than had been named until then was there all along: its first known size counts from the beginning.
+ */
+const sizesOf = (
+  runs: ReadonlyArray<TimedArchive>,
+  from: number
+): { readonly folders: ReadonlyArray<Figure>; readonly totals: ReadonlyArray<Figure> } => {
+  const current = new Map(sizesBefore(runs))
+  const folders: Array<Figure> = []
+  const totals: Array<Figure> = []
+  let begun = false
+  for (const { ended, run } of runs) {
+    const at = Math.max(ended, from)
+    if (ended >= from && !begun) {
+      begun = true
+      for (const [label, { zip_bytes: value }] of current) folders.push({ at, label, value })
+    }
+    for (const folder of run.folders.filter(isArchived)) {
+      current.set(folder.folder, folder)
+      if (begun) folders.push({ at, label: folder.folder, value: folder.zip_bytes })
+    }
+    if (!begun || current.size === 0) continue
+    const sizes = [...current.values()]
+    totals.push({ at, label: allCompressed, value: sizes.reduce((sum, { zip_bytes }) => sum + zip_bytes, 0) })
+    totals.push({ at, label: allUncompressed, value: sizes.reduce((sum, { bytes }) => sum + bytes, 0) })
+  }
+  return { folders, totals }
+}
+
+/** First known sizes of the folders that were there before the history began. */
+const sizesBefore = (runs: ReadonlyArray<TimedArchive>): ReadonlyMap<string, Archived> => {
+  const named = new Set<string>()
+  const sizes = new Map<string, Archived>()
+  let unnamed = 0
+  for (const timed of runs) {
+    let found = 0
+    for (const folder of timed.run.folders) {
+      if (named.has(folder.folder)) continue
+      named.add(folder.folder)
+      if (!isArchived(folder) || found >= unnamed) continue
+      found += 1
+      sizes.set(folder.folder, folder)
+    }
+    unnamed = Math.max(unnamed - found, coverage(timed) - named.size, 0)
+  }
+  return sizes
 }
 
 const hour = 3_600_000
@@ -44,7 +142,7 @@ const endOf = (at: number, step: number, { now }: Period): number =>
 const seconds = (millis: number): number => Math.round(millis / 1000)
 
 /** Values that hold until the next: the last one of each step counts. The line is drawn up to `now`. */
-export const stepsChart = (
+const stepsChart = (
   id: string,
   labels: ReadonlyArray<string>,
   figures: ReadonlyArray<Figure>,
@@ -58,14 +156,17 @@ export const stepsChart = (
     kind: "steps",
     times: upToNow.map(seconds),
     step: step / 1000,
-    series: labels.map((label) => ({ label, values: held(ofLabel(figures, label), upToNow) }))
+    series: labels.map((label) => ({ label, values: valuesAt(ofLabel(figures, label), upToNow) }))
   }
 }
 
 const ofLabel = (figures: ReadonlyArray<Figure>, label: string) =>
   figures.filter((figure) => figure.label === label)
 
-const held = (figures: ReadonlyArray<Figure>, times: ReadonlyArray<number>): ReadonlyArray<number | null> => {
+const valuesAt = (
+  figures: ReadonlyArray<Figure>,
+  times: ReadonlyArray<number>
+): ReadonlyArray<number | null> => {
   let next = 0
   let value: number | null = null
   return times.map((time) => {
@@ -78,7 +179,7 @@ const held = (figures: ReadonlyArray<Figure>, times: ReadonlyArray<number>): Rea
 }
 
 /** Values that each stand for themselves: the highest one of each step counts. */
-export const pointsChart = (
+const pointsChart = (
   id: string,
   labels: ReadonlyArray<string>,
   figures: ReadonlyArray<Figure>,
@@ -104,7 +205,7 @@ export const pointsChart = (
 }
 
 /** Sums of each step of the period, on top of each other: those of the largest, and one of all the others. */
-export const stackChart = (id: string, figures: ReadonlyArray<Figure>, period: Period): Chart => {
+const stackChart = (id: string, figures: ReadonlyArray<Figure>, period: Period): Chart => {
   const first = figures.reduce((least, { at }) => Math.min(least, at), period.now)
   const step = stepFor({ from: first, now: period.now }, mostBars)
   const begin = Math.floor(first / step) * step
@@ -119,10 +220,7 @@ export const stackChart = (id: string, figures: ReadonlyArray<Figure>, period: P
     return values
   }
   const others = figures.filter(({ label }) => !named.includes(label))
-  const series: ReadonlyArray<ChartSeries> = named.map((label) => ({
-    label,
-    values: sums(ofLabel(figures, label))
-  }))
+  const series = named.map((label) => ({ label, values: sums(ofLabel(figures, label)) }))
   return {
     id,
     unit: "bytes",
@@ -134,7 +232,7 @@ export const stackChart = (id: string, figures: ReadonlyArray<Figure>, period: P
 }
 
 /** Names of the things with the highest figures, the highest first: by what they come to, or by their last one. */
-export const largest = (
+const largest = (
   figures: ReadonlyArray<Figure>,
   by: "sum" | "last",
   most: number = mostSeries
@@ -147,110 +245,4 @@ export const largest = (
     .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
     .slice(0, most)
     .map(([label]) => label)
-}
-
-/** Labels of what is no folder and no dataset. */
-const allCompressed = "archives"
-const allUncompressed = "their files"
-const wholeRun = "whole run"
-
-/** The charts of the archive job; those that would be empty are left out. `runs` are of the whole history. */
-export const archiveCharts = (runs: ReadonlyArray<TimedArchive>, period: Period): ReadonlyArray<Chart> => {
-  const recent = runs.filter(({ ended }) => ended >= period.from)
-  const { folders, totals } = sizesOf(runs, period.from)
-  const written = recent.flatMap(({ ended: at, run }) =>
-    run.folders.flatMap(
-      (folder): ReadonlyArray<Figure> =>
-        folder.result === "archived" ? [{ at, label: folder.folder, value: folder.zip_bytes }] : []
-    )
-  )
-  const seconds = recent.flatMap(({ ended: at, run }) =>
-    run.folders.flatMap(
-      (folder): ReadonlyArray<Figure> =>
-        folder.result === "archived" ? [{ at, label: folder.folder, value: folder.seconds }] : []
-    )
-  )
-  const whole = recent.map(({ ended: at, run }): Figure => ({ at, label: wholeRun, value: run.seconds }))
-  return [
-    stepsChart("total", [allCompressed, allUncompressed], totals, period),
-    stepsChart("folders", largest(folders, "last"), folders, period),
-    pointsChart("durations", [wholeRun, ...largest(seconds, "last", 4)], [...whole, ...seconds], period),
-    stackChart("written", written, period)
-  ].filter(drawable)
-}
-
-/** The charts of replication. */
-export const replicationCharts = (
-  runs: ReadonlyArray<TimedReplication>,
-  period: Period
-): ReadonlyArray<Chart> => {
-  const recent = runs.filter(({ ended }) => ended >= period.from)
-  const sent = recent.flatMap(({ ended: at, run }) =>
-    run.datasets.map((dataset): Figure => ({ at, label: dataset.dataset, value: dataset.bytes }))
-  )
-  const seconds = recent.map(
-    (timed): Figure => ({ at: timed.ended, label: jobOf(timed), value: timed.run.seconds })
-  )
-  return [
-    stackChart("sent", sent, period),
-    pointsChart("replication-durations", largest(seconds, "last"), seconds, period)
-  ].filter(drawable)
-}
-
-const drawable = ({ series, times }: Chart): boolean =>
-  times.length > 0 && series.some(({ values }) => values.some((value) => value !== null && value > 0))
-
-/**
- * Sizes of the newest archives: of each folder, and of all together. A folder that is named for the first time after a run which
- * counted more folders than had been named until then was there all along: its first known size counts from the beginning.
- */
-const sizesOf = (
-  runs: ReadonlyArray<TimedArchive>,
-  from: number
-): { readonly folders: ReadonlyArray<Figure>; readonly totals: ReadonlyArray<Figure> } => {
-  const current = new Map(before(runs))
-  const folders: Array<Figure> = []
-  const totals: Array<Figure> = []
-  let begun = false
-  for (const { ended, run } of runs) {
-    const at = Math.max(ended, from)
-    if (ended >= from && !begun) {
-      begun = true
-      for (const [label, { zipBytes }] of current) folders.push({ at, label, value: zipBytes })
-    }
-    for (const folder of run.folders) {
-      if (folder.result !== "archived") continue
-      current.set(folder.folder, { zipBytes: folder.zip_bytes, bytes: folder.bytes })
-      if (begun) folders.push({ at, label: folder.folder, value: folder.zip_bytes })
-    }
-    if (!begun || current.size === 0) continue
-    const sizes = [...current.values()]
-    totals.push({ at, label: allCompressed, value: sizes.reduce((sum, { zipBytes }) => sum + zipBytes, 0) })
-    totals.push({ at, label: allUncompressed, value: sizes.reduce((sum, { bytes }) => sum + bytes, 0) })
-  }
-  return { folders, totals }
-}
-
-interface Size {
-  readonly zipBytes: number
-  readonly bytes: number
-}
-
-/** First known sizes of the folders that were there before the history began. */
-const before = (runs: ReadonlyArray<TimedArchive>): ReadonlyMap<string, Size> => {
-  const named = new Set<string>()
-  const sizes = new Map<string, Size>()
-  let unnamed = 0
-  for (const timed of runs) {
-    let found = 0
-    for (const folder of timed.run.folders) {
-      if (named.has(folder.folder)) continue
-      named.add(folder.folder)
-      if (folder.result !== "archived" || found >= unnamed) continue
-      found += 1
-      sizes.set(folder.folder, { zipBytes: folder.zip_bytes, bytes: folder.bytes })
-    }
-    unnamed = Math.max(unnamed - found, coverage(timed) - named.size, 0)
-  }
-  return sizes
 }

@@ -2,11 +2,11 @@ import type { Outcome } from "../runs/StateFolder.ts"
 import { isBad, type Verified } from "../store/Verification.ts"
 import * as Units from "../text/Text.ts"
 import { harmless } from "../text/Text.ts"
-import type { FolderReport, ReplicaReport } from "./Items.ts"
+import type { FolderReport, ReplicaReport, Trouble } from "./Items.ts"
 import type { Failure, Report } from "./Report.ts"
-import { type Day, doneBy, jobOf, type TimedRun, type Trouble } from "./Timeline.ts"
+import { type Day, doneBy, jobOf, type TimedRun } from "./Timeline.ts"
 
-/** Markup: made by {@link html} alone, so that text which comes from elsewhere is never taken for it. */
+/** Markup. Only the functions of this file make it, so that foreign text is never taken for markup. */
 export interface Html {
   readonly _tag: "Html"
   readonly text: string
@@ -25,20 +25,20 @@ const escapes: Readonly<Record<string, string>> = {
 /** Text as it has to be written in HTML, between tags or in a quoted attribute; what cannot be seen becomes visible. */
 const escaped = (text: string): string => harmless(text).replace(/[&<>"']/g, (char) => escapes[char] ?? char)
 
-const written = (content: Content): string => {
+const textOf = (content: Content): string => {
   if (content === undefined) return ""
   if (typeof content === "string") return escaped(content)
   if (typeof content === "number") return String(content)
   return "text" in content ? content.text : content.map(({ text }) => text).join("")
 }
 
-/** A template of markup: whatever is put into it is text, unless it is markup of another template. */
+/** A template of markup: what is put into it is text, unless it is markup of another template. */
 export const html = (parts: TemplateStringsArray, ...contents: ReadonlyArray<Content>): Html => ({
   _tag: "Html",
-  text: parts.reduce((text, part, index) => text + written(contents[index - 1]) + part)
+  text: parts.reduce((text, part, index) => text + textOf(contents[index - 1]) + part)
 })
 
-/** What the project itself wrote and the build handed over: a program, a style sheet. */
+/** Markup from the project's own build: a program, a style sheet. */
 export const ownText = (text: string): Html => ({ _tag: "Html", text })
 
 /** A value as JSON in an element of its own, for a program to read: no `<` can end the element. */
@@ -46,8 +46,6 @@ export const dataElement = (id: string, value: unknown): Html => ({
   _tag: "Html",
   text: `<script type="application/json" id="${escaped(id)}">${JSON.stringify(value).replaceAll("<", "\\u003c")}</script>`
 })
-
-/** Small pieces of the page. */
 
 /** `2025-01-01 12:00`, in UTC, from milliseconds since 1970. */
 export const utc = (at: number): string => new Date(at).toISOString().slice(0, 16).replace("T", " ")
@@ -74,30 +72,37 @@ const ago = (at: number, now: number): string =>
 export const timeAndAge = (at: number | undefined, now: number): Html =>
   at === undefined ? time(at) : html`${time(at)} <span class="age">${ago(at, now)}</span>`
 
-/** One column of a table: its heading, and whether it holds figures. */
-interface Column {
+interface Column<A> {
   readonly title: string
+  /** It holds figures. */
   readonly figures?: boolean
+  readonly cell: (item: A) => string | Html
 }
 
-/** A table whose own frame scrolls sideways where the page is narrower. */
-export const table = (
+/** At most `most` rows; more are only counted. A table has a frame of its own that scrolls sideways where the page is narrower. */
+const table = <A>(
   label: string,
-  columns: ReadonlyArray<Column>,
-  rows: ReadonlyArray<ReadonlyArray<string | Html>>
+  columns: ReadonlyArray<Column<A>>,
+  items: ReadonlyArray<A>,
+  { all = items.length, most, noun }: { readonly all?: number; readonly most: number; readonly noun: string }
 ): Html => {
-  const kind = (index: number): Html | undefined =>
-    columns[index]?.figures === true ? html` class="figure"` : undefined
+  const kind = ({ figures }: Column<A>): Html | undefined =>
+    figures === true ? html` class="figure"` : undefined
+  const shown = items.slice(0, most)
   return html`<div class="scroll" role="region" tabindex="0" aria-label="${label}"><table>
-<thead><tr>${columns.map(({ title }, index) => html`<th scope="col"${kind(index)}>${title}</th>`)}</tr></thead>
+<thead><tr>${columns.map((column) => html`<th scope="col"${kind(column)}>${column.title}</th>`)}</tr></thead>
 <tbody>
-${rows.map(
-  (row) => html`<tr>${row.map((cell, index) => html`<td${kind(index)}>${cell}</td>`)}</tr>
+${shown.map(
+  (item) => html`<tr>${columns.map((column) => html`<td${kind(column)}>${column.cell(item)}</td>`)}</tr>
 `
-)}</tbody></table></div>`
+)}</tbody></table></div>${
+    all > shown.length
+      ? html`<p class="note">${Units.number(all - shown.length)} more ${noun} are not shown.</p>`
+      : undefined
+  }`
 }
 
-/** A word in colour. The sign before it is for those who do not see the colour. */
+/** A word in colour. The sign before it says the same without the colour. */
 export const badge = (kind: "good" | "bad" | "warn" | "idle", word: string): Html =>
   html`<span class="badge ${kind}">${word}</span>`
 
@@ -119,18 +124,18 @@ const sparkWidth = 96
 const sparkHeight = 20
 
 /** Values over time (in any order: the clock may have been set) as a small line, drawn from zero; nothing where there are fewer than two. */
-export const sparkline = (
+const sparkline = (
   label: string,
-  values: ReadonlyArray<{ readonly at: number; readonly value: number }>
+  values: ReadonlyArray<{ readonly at: number; readonly bytes: number }>
 ): Html => {
   const points = [...values].sort((a, b) => a.at - b.at)
   const [first] = points
   const last = points.at(-1)
   if (first === undefined || last === undefined || last.at === first.at) return html``
-  const most = Math.max(1, ...points.map(({ value }) => value))
-  const drawn = points.map(({ at, value }) => {
+  const most = Math.max(1, ...points.map(({ bytes }) => bytes))
+  const drawn = points.map(({ at, bytes }) => {
     const x = ((at - first.at) / (last.at - first.at)) * sparkWidth
-    const y = sparkHeight - 1 - (value / most) * (sparkHeight - 2)
+    const y = sparkHeight - 1 - (bytes / most) * (sparkHeight - 2)
     return `${x.toFixed(1)},${y.toFixed(1)}`
   })
   return html`<svg class="spark" viewBox="0 0 ${sparkWidth} ${sparkHeight}" width="${sparkWidth}" height="${sparkHeight}" role="img" aria-label="${label}"><polyline points="${drawn.join(" ")}"/></svg>`
@@ -160,182 +165,137 @@ export const strip = (days: ReadonlyArray<Day>): Html => {
   )}</svg>`
 }
 
-/** More rows than this help nobody, and would make the page too large. */
+/** More rows would make the page too large. */
 const mostRows = 2000
 const mostFailures = 100
 const longest = 1000
 
-/** A message, as much of it as anybody reads. */
+/** A message, cut to a length that can be read. */
 export const message = (text: string): Html =>
   html`<span class="message">${text.length > longest ? `${text.slice(0, longest)}…` : text}</span>`
 
-const left = (all: number, shown: number, what: string): Html | undefined =>
-  all > shown ? html`<p class="note">${Units.number(all - shown)} more ${what} are not shown.</p>` : undefined
+/** Each folder, those in trouble first. */
+export const foldersTable = ({ folders, made }: Report): Html => {
+  const newest = (cellOf: (entry: NonNullable<FolderReport["newest"]>["entry"]) => string) => ({
+    figures: true,
+    cell: ({ newest }: FolderReport) => (newest === undefined ? "" : cellOf(newest.entry))
+  })
+  const columns: ReadonlyArray<Column<FolderReport>> = [
+    { title: "folder", cell: ({ name }) => html`<b>${name}</b>` },
+    { title: "state", cell: folderBadge },
+    { title: "last in order", cell: ({ good }) => timeAndAge(good, made) },
+    { title: "last archived", cell: ({ newest }) => (newest === undefined ? "" : time(newest.at)) },
+    { title: "files", ...newest(({ files }) => Units.number(files)) },
+    { title: "size", ...newest(({ bytes }) => Units.bytes(bytes)) },
+    { title: "archive", ...newest(({ zip_bytes }) => Units.bytes(zip_bytes)) },
+    {
+      title: "of size",
+      ...newest(({ bytes, zip_bytes }) => (bytes > 0 ? `${Math.round((zip_bytes / bytes) * 100)} %` : ""))
+    },
+    { title: "took", ...newest(({ seconds }) => Units.duration(seconds * 1000)) },
+    { title: "times", figures: true, cell: ({ times }) => Units.number(times) },
+    { title: "verified", cell: ({ verified }) => verifiedCell(verified, made) },
+    { title: "archive over time", cell: ({ name, sizes }) => sparkline(`size of ${name}.zip`, sizes) }
+  ]
+  return table("folders", columns, lookFirst(folders), { most: mostRows, noun: "folders" })
+}
 
-const standing = (trouble: Trouble | undefined, gone: boolean): Html => {
+const lookFirst = <A extends FolderReport | ReplicaReport>(items: ReadonlyArray<A>): ReadonlyArray<A> =>
+  [...items].sort((a, b) => Number(needsLook(b)) - Number(needsLook(a)))
+
+const needsLook = (item: FolderReport | ReplicaReport): boolean =>
+  item.trouble !== undefined ||
+  ("lost" in item && item.lost === true) ||
+  ("verified" in item && item.verified !== undefined && isBad(item.verified))
+
+/** An archive that is not there, or damaged, weighs more than the result of the last run. */
+const folderBadge = (folder: FolderReport): Html => {
+  if (folder.lost === true) return badge("bad", "archive lost")
+  return folder.verified !== undefined && isBad(folder.verified)
+    ? badge("bad", "damaged")
+    : troubleBadge(folder)
+}
+
+const troubleBadge = ({
+  gone,
+  trouble
+}: {
+  readonly gone: boolean
+  readonly trouble: Trouble | undefined
+}) => {
   if (trouble === undefined) return gone ? badge("idle", "gone") : badge("good", "ok")
   return html`${badge("bad", trouble.result)}${trouble.times > 1 ? ` ${Units.number(trouble.times)}×` : ""}`
 }
-
-/** Each folder, those in trouble first. */
-export const foldersTable = ({ folders, made }: Report): Html => {
-  const sorted = [...folders].sort((a, b) => Number(needsLook(b)) - Number(needsLook(a)))
-  const shown = sorted.slice(0, mostRows)
-  return html`${table(
-    "folders",
-    [
-      { title: "folder" },
-      { title: "state" },
-      { title: "last in order" },
-      { title: "last archived" },
-      { title: "files", figures: true },
-      { title: "size", figures: true },
-      { title: "archive", figures: true },
-      { title: "of size", figures: true },
-      { title: "took", figures: true },
-      { title: "times", figures: true },
-      { title: "verified" },
-      { title: "archive over time" }
-    ],
-    shown.map((folder) => folderRow(folder, made))
-  )}${left(sorted.length, shown.length, "folders")}`
-}
-
-const needsLook = ({ lost, trouble, verified }: FolderReport): boolean =>
-  trouble !== undefined || lost === true || (verified !== undefined && isBad(verified))
-
-/** An archive that is not there, or damaged, weighs more than how the last run went. */
-const folderState = ({ gone, lost, trouble, verified }: FolderReport): Html =>
-  lost === true
-    ? badge("bad", "archive lost")
-    : verified !== undefined && isBad(verified)
-      ? badge("bad", "damaged")
-      : standing(trouble, gone)
 
 const verifiedCell = (verified: Verified | undefined, now: number): Html =>
   verified === undefined
     ? time(undefined)
     : html`${timeAndAge(Date.parse(verified.verified_at_utc), now)} ${verified.result}`
 
-const folderRow = (report: FolderReport, now: number): ReadonlyArray<string | Html> => {
-  const { archives, folder, good, newest, sizes, verified } = report
-  return [
-    html`<b>${folder}</b>`,
-    folderState(report),
-    timeAndAge(good, now),
-    newest === undefined ? "" : time(newest.at),
-    ...(newest === undefined
-      ? ["", "", "", "", ""]
-      : [
-          Units.number(newest.files),
-          Units.bytes(newest.bytes),
-          Units.bytes(newest.zipBytes),
-          newest.bytes > 0 ? `${Math.round((newest.zipBytes / newest.bytes) * 100)} %` : "",
-          Units.duration(newest.seconds * 1000)
-        ]),
-    Units.number(archives),
-    verifiedCell(verified, now),
-    sparkline(
-      `size of ${folder}.zip`,
-      sizes.map(({ at, zipBytes }) => ({ at, value: zipBytes }))
-    )
-  ]
-}
-
 /** Each dataset of each replication job. */
 export const replicasTable = ({ made, replicas }: Report): Html => {
-  const sorted = [...replicas].sort(
-    (a, b) => Number(b.trouble !== undefined) - Number(a.trouble !== undefined)
-  )
-  const shown = sorted.slice(0, mostRows)
-  return html`${table(
-    "replicas",
-    [
-      { title: "dataset" },
-      { title: "job" },
-      { title: "state" },
-      { title: "last in order" },
-      { title: "last sent" },
-      { title: "size of that", figures: true },
-      { title: "sent in all", figures: true },
-      { title: "sent over time" }
-    ],
-    shown.map((replica) => replicaRow(replica, made))
-  )}${left(sorted.length, shown.length, "datasets")}`
+  const columns: ReadonlyArray<Column<ReplicaReport>> = [
+    {
+      title: "dataset",
+      cell: ({ name, target }) =>
+        html`<b class="name">${name}</b>${target === undefined ? "" : html`<br><span class="name sub">${target}</span>`}`
+    },
+    { title: "job", cell: ({ job }) => job },
+    { title: "state", cell: troubleBadge },
+    { title: "last in order", cell: ({ good }) => timeAndAge(good, made) },
+    { title: "last sent", cell: ({ newest }) => (newest === undefined ? "" : time(newest.at)) },
+    {
+      title: "size of that",
+      figures: true,
+      cell: ({ newest }) => (newest === undefined ? "" : Units.bytes(newest.entry.bytes))
+    },
+    { title: "sent in all", figures: true, cell: ({ bytes }) => Units.bytes(bytes) },
+    { title: "sent over time", cell: ({ name, sizes }) => sparkline(`bytes sent of ${name}`, sizes) }
+  ]
+  return table("replicas", columns, lookFirst(replicas), { most: mostRows, noun: "datasets" })
 }
-
-const replicaRow = (
-  { bytes, dataset, gone, good, job, sent, sizes, target, trouble }: ReplicaReport,
-  now: number
-): ReadonlyArray<string | Html> => [
-  html`<b class="name">${dataset}</b>${target === undefined ? "" : html`<br><span class="name sub">${target}</span>`}`,
-  job,
-  standing(trouble, gone),
-  timeAndAge(good, now),
-  sent === undefined ? "" : time(sent.at),
-  sent === undefined ? "" : Units.bytes(sent.bytes),
-  Units.bytes(bytes),
-  sparkline(
-    `bytes sent of ${dataset}`,
-    sizes.map(({ at, bytes: value }) => ({ at, value }))
-  )
-]
 
 /** What went wrong in the period, the latest first. */
-export const failuresTable = ({ failures }: Report): Html => {
-  const shown = failures.slice(0, mostFailures)
-  return html`${table(
-    "failures",
-    [
-      { title: "last" },
-      { title: "first" },
-      { title: "times", figures: true },
-      { title: "job" },
-      { title: "what" },
-      { title: "message" }
-    ],
-    shown.map(failureRow)
-  )}${left(failures.length, shown.length, "failures")}`
-}
+export const failuresTable = ({ failures }: Report): Html =>
+  table("failures", failureColumns, failures, { most: mostFailures, noun: "failures" })
 
-const failureRow = ({ error, first, job, last, result, subject, times }: Failure) => [
-  time(last),
-  times > 1 ? time(first) : "",
-  Units.number(times),
-  job,
-  subject === undefined
-    ? outcome(result === "refused" ? "failed" : result)
-    : html`<b class="name">${subject}</b>`,
-  html`${result === "refused" ? html`<b>refused:</b> ` : undefined}${message(error)}`
+const failureColumns: ReadonlyArray<Column<Failure>> = [
+  { title: "last", cell: ({ last }) => time(last) },
+  { title: "first", cell: ({ first, times }) => (times > 1 ? time(first) : "") },
+  { title: "times", figures: true, cell: ({ times }) => Units.number(times) },
+  { title: "job", cell: ({ job }) => job },
+  {
+    title: "what",
+    cell: ({ result, subject }) =>
+      subject === undefined
+        ? outcome(result === "refused" ? "failed" : result)
+        : html`<b class="name">${subject}</b>`
+  },
+  {
+    title: "message",
+    cell: ({ error, result }) =>
+      html`${result === "refused" ? html`<b>refused:</b> ` : undefined}${message(error)}`
+  }
 ]
 
 /** The newest runs. */
 export const runsTable = ({ recent, runs }: Report): Html =>
-  html`${table(
-    "runs",
-    [
-      { title: "started" },
-      { title: "job" },
-      { title: "result" },
-      { title: "what it did" },
-      { title: "bytes", figures: true },
-      { title: "written", figures: true },
-      { title: "took", figures: true },
-      { title: "run" }
-    ],
-    recent.map(runRow)
-  )}${left(runs, recent.length, "runs of the period")}`
+  table("runs", runColumns, recent, { all: runs, most: recent.length, noun: "runs of the period" })
 
-const runRow = (timed: TimedRun): ReadonlyArray<string | Html> => {
-  const { run, started } = timed
-  return [
-    time(started),
-    jobOf(timed),
-    outcome(run.outcome),
-    run.outcome === "not_started" ? message(run.error ?? "") : doneBy(timed),
-    run.bytes > 0 ? Units.bytes(run.bytes) : "",
-    run.kind === "archive" && run.zip_bytes > 0 ? Units.bytes(run.zip_bytes) : "",
-    Units.duration(run.seconds * 1000),
-    html`<code>${run.run}</code>`
-  ]
-}
+const runColumns: ReadonlyArray<Column<TimedRun>> = [
+  { title: "started", cell: ({ started }) => time(started) },
+  { title: "job", cell: jobOf },
+  { title: "result", cell: ({ run }) => outcome(run.outcome) },
+  {
+    title: "what it did",
+    cell: (timed) => (timed.run.outcome === "not_started" ? message(timed.run.error ?? "") : doneBy(timed))
+  },
+  { title: "bytes", figures: true, cell: ({ run }) => (run.bytes > 0 ? Units.bytes(run.bytes) : "") },
+  {
+    title: "written",
+    figures: true,
+    cell: ({ run }) => (run.kind === "archive" && run.zip_bytes > 0 ? Units.bytes(run.zip_bytes) : "")
+  },
+  { title: "took", figures: true, cell: ({ run }) => Units.duration(run.seconds * 1000) },
+  { title: "run", cell: ({ run }) => html`<code>${run.run}</code>` }
+]

@@ -9,15 +9,7 @@ import { count } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts } from "./Charts.ts"
-import {
-  type FolderReport,
-  foldersNow,
-  foldersOf,
-  type ReplicaReport,
-  replicasNow,
-  replicasOf,
-  unwritten
-} from "./Items.ts"
+import { type FolderReport, foldersOf, type ReplicaReport, replicasOf, unwritten } from "./Items.ts"
 import {
   drawable,
   isArchive,
@@ -27,88 +19,14 @@ import {
   jobsOf,
   type KnownJob,
   type TimedRun,
-  timed
+  timeRuns
 } from "./Timeline.ts"
-
-/** One failure, with all its repetitions. Times in milliseconds since 1970. */
-export interface Failure {
-  readonly job: string
-  /** The folder or dataset; undefined: the run as a whole. */
-  readonly subject: string | undefined
-  readonly result: "failed" | "refused" | "not_started" | "interrupted"
-  readonly error: string
-  readonly first: number
-  readonly last: number
-  readonly times: number
-  /** The run it was last seen in, as the log names it. */
-  readonly run: string
-}
-
-type Single = Pick<Failure, "subject" | "result" | "error">
-
-/** What went wrong in these runs (in order of their ends), the latest first; the same words about the same thing are one failure. */
-export const failuresOf = (runs: ReadonlyArray<TimedRun>): ReadonlyArray<Failure> => {
-  const found = new Map<string, Failure>()
-  for (const timed of runs) {
-    const job = jobOf(timed)
-    for (const single of singlesOf(timed)) {
-      const key = JSON.stringify([timed.run.kind, job, single.subject, single.result, single.error])
-      const before = found.get(key)
-      // Anew, so that the order is that of the latest.
-      found.delete(key)
-      found.set(key, {
-        ...single,
-        job,
-        first: before?.first ?? timed.ended,
-        last: timed.ended,
-        times: (before?.times ?? 0) + 1,
-        run: timed.run.run
-      })
-    }
-  }
-  return [...found.values()].reverse()
-}
-
-const singlesOf = ({ run }: TimedRun): ReadonlyArray<Single> => [
-  ...wholeOf(run),
-  ...(run.kind === "archive"
-    ? run.folders.flatMap(
-        (folder): ReadonlyArray<Single> =>
-          folder.result === "failed"
-            ? [{ subject: folder.folder, result: "failed", error: folder.error }]
-            : []
-      )
-    : run.datasets.flatMap(
-        (dataset): ReadonlyArray<Single> =>
-          dataset.result === "sent"
-            ? []
-            : [
-                {
-                  subject: dataset.dataset,
-                  result: dataset.result,
-                  error: dataset.error ?? "no reason was recorded"
-                }
-              ]
-      ))
-]
-
-const wholeOf = ({ error, outcome }: TimedRun["run"]): ReadonlyArray<Single> => {
-  switch (outcome) {
-    case "not_started":
-    case "interrupted":
-      return [{ subject: undefined, result: outcome, error: error ?? "no reason was recorded" }]
-    case "failed":
-      return error === undefined ? [] : [{ subject: undefined, result: "failed", error }]
-    case "ok":
-      return []
-  }
-}
 
 /** All that the page says, in numbers. Times in milliseconds since 1970. */
 export interface Report {
   readonly host: string
   readonly made: number
-  /** Where the period begins that lists and charts are about; how things stand is told from all of the history. */
+  /** Where the period of lists and charts begins; the current state is taken from the job state and all of the history. */
   readonly from: number
   readonly days: number
   readonly jobs: ReadonlyArray<JobReport>
@@ -133,6 +51,20 @@ export interface Problem {
   readonly text: string
   /** Since when, where that is known. */
   readonly since: number | undefined
+}
+
+/** One failure, with all its repetitions. Times in milliseconds since 1970. */
+export interface Failure {
+  readonly job: string
+  /** The folder or dataset; undefined: the run as a whole. */
+  readonly subject: string | undefined
+  readonly result: "failed" | "refused" | "not_started" | "interrupted"
+  readonly error: string
+  readonly first: number
+  readonly last: number
+  readonly times: number
+  /** The run it was last seen in, as the log names it. */
+  readonly run: string
 }
 
 export interface Settings {
@@ -172,29 +104,28 @@ export const reportOf = (
   history: { readonly runs: ReadonlyArray<HistoryRun>; readonly unreadable: number },
   { archives: there, days, found = nothingFound, host, jobs: known, now }: Settings
 ): Report => {
-  const { runs, unreadable } = timed(history.runs)
+  const { runs, unreadable } = timeRuns(history.runs)
   const period = { from: now - days * dayMillis, now }
   const archives = runs.filter(isArchive)
   const replications = runs.filter(isReplication)
   const recent = runs.filter(({ ended }) => ended >= period.from)
-  const all = [...runs, ...timed(unwritten(known, runs)).runs]
+  const all = [...runs, ...timeRuns(unwritten(known, runs)).runs]
   const jobs = jobsOf(all, known, { ...period, archives: there })
-  const standings = new Map(known.map(({ key, standing }) => [labelOf(key), standing]))
-  const told = foldersNow(foldersOf(archives, period.from), standings.get("archive"), archives)
+  const states = new Map(known.map(({ key, standing }) => [labelOf(key), standing]))
+  const archive = states.get("archive")
   const lost = new Set(found.lost)
-  const folders = told.map((folder): FolderReport => {
-    const verified = found.verified.get(folder.folder)?.current
-    return {
-      ...folder,
-      lost: lost.has(folder.folder),
-      ...(verified === undefined ? {} : { verified })
+  const folders = foldersOf(archives, archive?.kind === "archive" ? archive : undefined, period.from).map(
+    (folder): FolderReport => {
+      const verified = found.verified.get(folder.name)?.current
+      return { ...folder, lost: lost.has(folder.name), ...(verified === undefined ? {} : { verified }) }
     }
-  })
+  )
   const replicas = jobs
     .filter(({ kind }) => kind === "replication")
     .flatMap(({ name }) => {
       const own = replications.filter((run) => jobOf(run) === name)
-      return replicasNow(name, replicasOf(name, own, period.from), standings.get(name), own)
+      const state = states.get(name)
+      return replicasOf(name, own, state?.kind === "replication" ? state : undefined, period.from)
     })
   return {
     host,
@@ -202,7 +133,7 @@ export const reportOf = (
     from: period.from,
     days,
     jobs,
-    problems: [...problemsOfArchives(found), ...problemsOf(now, jobs, folders, replicas, there)],
+    problems: [...problemsOfArchives(found), ...problemsOf(now, jobs, [...folders, ...replicas], there)],
     runs: recent.length,
     recent: recent.slice(-mostRecent).reverse(),
     failures: failuresOf(recent),
@@ -214,7 +145,40 @@ export const reportOf = (
   }
 }
 
-/** Lost and damaged archives, whatever runs say, and what the operator was not told. */
+/** What went wrong in these runs (in order of their ends), the latest first; equal errors of one subject are one failure. */
+const failuresOf = (runs: ReadonlyArray<TimedRun>): ReadonlyArray<Failure> => {
+  const found = new Map<string, Failure>()
+  for (const timed of runs) {
+    const { ended: last, run } = timed
+    const job = jobOf(timed)
+    for (const single of [...runFailures(run), ...itemFailures(run)]) {
+      const key = JSON.stringify([run.kind, job, single.subject, single.result, single.error])
+      const { first, times } = found.get(key) ?? { first: last, times: 0 }
+      // Inserted anew, so that the order is that of the latest.
+      found.delete(key)
+      found.set(key, { ...single, job, first, last, times: times + 1, run: run.run })
+    }
+  }
+  return [...found.values()].reverse()
+}
+
+type SingleFailure = Pick<Failure, "subject" | "result" | "error">
+
+const runFailures = ({ error, outcome }: HistoryRun): ReadonlyArray<SingleFailure> =>
+  outcome === "ok" || (outcome === "failed" && error === undefined)
+    ? []
+    : [{ subject: undefined, result: outcome, error: error ?? "no reason was recorded" }]
+
+const itemFailures = (run: HistoryRun): ReadonlyArray<SingleFailure> =>
+  run.kind === "archive"
+    ? run.folders.flatMap((each) =>
+        each.result === "failed" ? [{ subject: each.folder, result: each.result, error: each.error }] : []
+      )
+    : run.datasets.flatMap(({ dataset: subject, error = "no reason was recorded", result }) =>
+        result === "sent" ? [] : [{ subject, result, error }]
+      )
+
+/** Archives that are lost or damaged, and messages that were not delivered. */
 const problemsOfArchives = ({
   flaws = [],
   lost,
@@ -262,79 +226,87 @@ const damageOf = (zip: string, folder: string, found: Verified | undefined): Rea
 const problemsOf = (
   now: number,
   jobs: ReadonlyArray<JobReport>,
-  folders: ReadonlyArray<FolderReport>,
-  replicas: ReadonlyArray<ReplicaReport>,
+  items: ReadonlyArray<FolderReport | ReplicaReport>,
   archives: number
 ): ReadonlyArray<Problem> => {
   const past = new Set(jobs.filter(({ state }) => state === "past").map(({ name }) => name))
-  const inFolders = past.has("archive") ? [] : folders.filter(({ trouble }) => trouble !== undefined)
-  const inReplicas = replicas.filter(({ job, trouble }) => trouble !== undefined && !past.has(job))
   return [
-    ...jobs.flatMap((job) => problemOf(now, job, archives)),
-    ...inFolders.map(({ folder, trouble }) => ({
-      subject: folder,
-      text: trouble?.error ?? "",
-      since: trouble?.since
-    })),
-    ...inReplicas.map(({ dataset, job, trouble }) => ({
-      subject: `${dataset} (${job})`,
-      text: `${trouble?.result === "refused" ? "refused: " : ""}${trouble?.error ?? ""}`,
-      since: trouble?.since
-    }))
+    ...jobs.flatMap((job) => problemsOfJob(now, job, archives)),
+    ...items.flatMap(({ job, name, trouble }) =>
+      trouble === undefined || past.has(job)
+        ? []
+        : [
+            {
+              subject: job === "archive" ? name : `${name} (${job})`,
+              text: `${trouble.result === "refused" ? "refused: " : ""}${trouble.error}`,
+              since: trouble.since
+            }
+          ]
+    )
   ]
 }
 
-/** Single folders and datasets speak for themselves; a job speaks when it could not work, or does not run. */
-const problemOf = (now: number, job: JobReport, archives: number): ReadonlyArray<Problem> => {
+/** Folders and datasets have problems of their own; a job has one when it could not work, or does not run. */
+const problemsOfJob = (now: number, job: JobReport, archives: number): ReadonlyArray<Problem> => {
   const { begun, lockedOut } = job
   const subject = job.kind === "archive" ? "archive job" : `job ${job.name}`
-  const locked =
-    lockedOut === undefined || begun?.atWork === true
+  const state = stateProblem(now, job, archives)
+  return [
+    ...(lockedOut === undefined || begun?.atWork === true
       ? []
-      : [{ subject, text: describeLockedOut(lockedOut), since: Date.parse(lockedOut.since_utc) }]
-  return [...locked, ...stateProblem(now, subject, job, archives)]
+      : [{ subject, text: describeLockedOut(lockedOut), since: Date.parse(lockedOut.since_utc) }]),
+    ...(state === undefined ? [] : [{ subject, ...state }])
+  ]
 }
 
 const stateProblem = (
   now: number,
-  subject: string,
   { begun, last, state }: JobReport,
   archives: number
-): ReadonlyArray<Problem> => {
-  if (state === "killed") {
-    const text =
-      "a run came to no end: it was killed, or the machine went down; the next one puts in order what it left"
-    return [{ subject, text, since: begun?.at }]
-  }
-  if (state === "new") return [{ subject, text: "has not run yet", since: undefined }]
-  if (state === "forgotten") {
-    const text = `there are archives of ${count(archives, "folder")} in the target, and nothing tells of a run: was its folder .zipper lost, or did another program make them?`
-    return [{ subject, text, since: undefined }]
-  }
-  if (state === "silent") {
-    return [
-      { subject, text: "used to run regularly, and does not any more: look at cron", since: last?.ended }
-    ]
-  }
-  if (state === "well" && last !== undefined && isAhead(now, last.started)) {
-    const text = `its last run is dated in the future (${last.run.started_at_utc}): the clock was wrong then, or is now`
-    return [{ subject, text, since: undefined }]
-  }
-  if (state !== "failing" || last === undefined) return []
-  const { error, outcome } = last.run
-  switch (outcome) {
-    case "not_started":
-      return [{ subject, text: `could not begin: ${error ?? "see the log"}`, since: last.started }]
-    case "interrupted":
-      return [{ subject, text: error ?? "was stopped by a signal before it was done", since: last.ended }]
-    case "failed":
-    case "ok":
-      if (error === undefined && namesTrouble(last)) return []
-      return [{ subject, text: error ?? "its last run failed: see the log", since: last.ended }]
+): Omit<Problem, "subject"> | undefined => {
+  switch (state) {
+    case "killed":
+      return {
+        text: "a run came to no end: it was killed, or the machine went down; the next one puts in order what it left",
+        since: begun?.at
+      }
+    case "new":
+      return { text: "has not run yet", since: undefined }
+    case "forgotten":
+      return {
+        text: `there are archives of ${count(archives, "folder")} in the target, and nothing tells of a run: was its folder .zipper lost, or did another program make them?`,
+        since: undefined
+      }
+    case "silent":
+      return {
+        text: "used to run regularly, and does not any more: look at cron",
+        since: last?.ended
+      }
+    case "well":
+      return last !== undefined && isAhead(now, last.started)
+        ? {
+            text: `its last run is dated in the future (${last.run.started_at_utc}): the clock was wrong then, or is now`,
+            since: undefined
+          }
+        : undefined
+    case "failing":
+      return last === undefined ? undefined : failedRun(last)
+    case "past":
+      return undefined
   }
 }
 
-const namesTrouble = ({ run }: TimedRun): boolean =>
-  run.kind === "archive"
-    ? run.folders.some(({ result }) => result === "failed")
-    : run.datasets.some(({ result }) => result !== "sent")
+const failedRun = ({ ended, run, started }: TimedRun): Omit<Problem, "subject"> | undefined => {
+  const { error, outcome } = run
+  switch (outcome) {
+    case "not_started":
+      return { text: `could not begin: ${error ?? "see the log"}`, since: started }
+    case "interrupted":
+      return { text: error ?? "was stopped by a signal before it was done", since: ended }
+    case "failed":
+    case "ok":
+      return error === undefined && itemFailures(run).length > 0
+        ? undefined
+        : { text: error ?? "its last run failed: see the log", since: ended }
+  }
+}

@@ -14,7 +14,7 @@ export type TimedReplication = Timed<ReplicationRun>
 export type TimedRun = TimedArchive | TimedReplication
 
 /** Runs in the order of their lines, which is that of their ends, and how many of them have no readable time and are left out. */
-export const timed = (
+export const timeRuns = (
   runs: ReadonlyArray<HistoryRun>
 ): { readonly runs: ReadonlyArray<TimedRun>; readonly unreadable: number } => {
   const all = runs.map((run): TimedRun => {
@@ -38,31 +38,6 @@ export const isWhole = ({ run }: TimedRun): boolean => run.outcome === "ok" || r
 
 /** How many folders an archive run looked at. */
 export const coverage = ({ run }: TimedArchive): number => run.archived + run.unchanged + run.failed
-
-/** Trouble that has not ended: when it began, how often it came since, and what it says of itself. */
-export interface Trouble {
-  readonly since: number
-  readonly last: number
-  readonly times: number
-  readonly result: "failed" | "refused"
-  readonly error: string
-}
-
-/** The same trouble once more, or the beginning of it. */
-export const worse = (
-  before: Trouble | undefined,
-  at: number,
-  { error, result }: Pick<Trouble, "error" | "result">
-): Trouble => ({ since: before?.since ?? at, last: at, times: (before?.times ?? 0) + 1, error, result })
-
-/** At most `most` of them, the first and the last among them, evenly taken. */
-export const thinned = <A>(values: ReadonlyArray<A>, most: number): ReadonlyArray<A> => {
-  if (values.length <= most) return values
-  const stride = (values.length - 1) / (most - 1)
-  return Array.from({ length: most }, (_, index) => values[Math.round(index * stride)]).filter(
-    (value) => value !== undefined
-  )
-}
 
 /** A job of the configuration, with what was written down of it beside the history. */
 export interface KnownJob {
@@ -132,19 +107,25 @@ export const jobOf = (timed: TimedRun): string => labelOf(keyOf(timed))
 export const jobsOf = (
   runs: ReadonlyArray<TimedRun>,
   known: ReadonlyArray<KnownJob>,
-  { archives, from, now }: Surroundings
+  surroundings: Surroundings
 ): ReadonlyArray<JobReport> => {
-  const found = new Map<string, Found>(
+  const found = new Map<string, FoundJob>(
     known.map((job) => [labelOf(job.key), { ...job, isKnown: true, runs: [] }])
   )
   for (const timed of runs) {
     const name = jobOf(timed)
-    const entry = found.get(name) ?? { ...unknown, key: keyOf(timed), runs: [] }
+    const entry = found.get(name) ?? {
+      key: keyOf(timed),
+      standing: undefined,
+      begun: undefined,
+      isKnown: false,
+      runs: []
+    }
     entry.runs.push(timed)
     found.set(name, entry)
   }
   return [...found.values()]
-    .map((job) => report(job, { archives, from, now }))
+    .map((job) => reportOfJob(job, surroundings))
     .sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1))
 }
 
@@ -154,17 +135,15 @@ interface Surroundings {
   readonly now: number
 }
 
-interface Found extends KnownJob {
+interface FoundJob extends KnownJob {
   readonly isKnown: boolean
   readonly runs: Array<TimedRun>
 }
 
-const unknown = { standing: undefined, begun: undefined, isKnown: false }
-
 const rank = ({ kind, state }: JobReport): number => (state === "past" ? 2 : kind === "archive" ? 0 : 1)
 
-const report = (
-  { begun, isKnown, key, lockedOut, runs, standing }: Found,
+const reportOfJob = (
+  { begun, isKnown, key, lockedOut, runs, standing }: FoundJob,
   { archives, from, now }: Surroundings
 ): JobReport => {
   const last = runs.at(-1)
@@ -231,19 +210,12 @@ const gapOf = (runs: ReadonlyArray<TimedRun>): number | undefined => {
 
 const severity: ReadonlyArray<Day["worst"]> = ["none", "ok", "interrupted", "failed", "not_started"]
 
-/** A day while its runs are counted. */
-interface Counted {
-  readonly at: number
-  worst: Day["worst"]
-  runs: number
-}
-
 const daysOf = (runs: ReadonlyArray<TimedRun>, from: number, now: number): ReadonlyArray<Day> => {
   const today = Math.floor(now / dayMillis)
   const first = Math.max(Math.floor(from / dayMillis), today - mostDays + 1)
   const days = Array.from(
     { length: Math.max(0, today - first + 1) },
-    (_, index): Counted => ({
+    (_, index): { -readonly [Key in keyof Day]: Day[Key] } => ({
       at: (first + index) * dayMillis,
       worst: "none",
       runs: 0
@@ -259,25 +231,21 @@ const daysOf = (runs: ReadonlyArray<TimedRun>, from: number, now: number): Reado
 }
 
 /** What a run did, in a few words: "3 archived, 11 unchanged", "2 sent, 1 refused". */
-export const doneBy = (timed: TimedRun): string => {
-  const counts = isArchive(timed)
-    ? ([
-        [timed.run.archived, "archived"],
-        [timed.run.unchanged, "unchanged"],
-        [timed.run.failed, "failed"]
-      ] as const)
-    : partsOf(timed)
-  const said = counts.filter(([n]) => n > 0).map(([n, word]) => `${n} ${word}`)
-  return said.length > 0 ? said.join(", ") : "nothing"
+export const doneBy = ({ run }: TimedRun): string => {
+  const counts: ReadonlyArray<readonly [number, string]> =
+    run.kind === "archive"
+      ? [
+          [run.archived, "archived"],
+          [run.unchanged, "unchanged"],
+          [run.failed, "failed"]
+        ]
+      : [
+          [run.sent, "sent"],
+          [run.up_to_date, "up to date"],
+          [run.nothing_to_send, "without snapshots"],
+          [run.refused, "refused"],
+          [run.failed, "failed"]
+        ]
+  const parts = counts.filter(([n]) => n > 0).map(([n, word]) => `${n} ${word}`)
+  return parts.length > 0 ? parts.join(", ") : "nothing"
 }
-
-const partsOf = ({ run }: TimedRun): ReadonlyArray<readonly [number, string]> =>
-  run.kind === "archive"
-    ? []
-    : [
-        [run.sent, "sent"],
-        [run.up_to_date, "up to date"],
-        [run.nothing_to_send, "without snapshots"],
-        [run.refused, "refused"],
-        [run.failed, "failed"]
-      ]

@@ -31,7 +31,7 @@ const made = (
 
 const subjects = (report: Report) => report.problems.map(({ subject }) => subject)
 const stateOf = (report: Report, name: string) => report.jobs.find((job) => job.name === name)?.state
-const folderOf = (report: Report, name: string) => report.folders.find(({ folder }) => folder === name)
+const folderOf = (report: Report, name: string) => report.folders.find((folder) => folder.name === name)
 
 const nightly = replicationRun(ago(10), [{ dataset: "tank/a", result: "sent", bytes: 10 }])
 
@@ -150,7 +150,7 @@ describe("a folder", () => {
     assert.deepStrictEqual(subjects(report), ["ABCD"])
     const mended = made([failed, archiveRun(ago(1), { folders: [archivedFolder("ABCD", 5)] }), nightly])
     assert.deepStrictEqual(mended.problems, [])
-    assert.strictEqual(folderOf(mended, "ABCD")?.newest?.zipBytes, 5)
+    assert.strictEqual(folderOf(mended, "ABCD")?.newest?.entry.zip_bytes, 5)
   })
 
   it("is not out of it because a run of other folders was well", () => {
@@ -278,7 +278,7 @@ describe("a replica", () => {
     const later = made([refused, replicationRun(ago(10), []), archiveRun(ago(1))])
     assert.deepStrictEqual(later.problems, [])
     assert.deepStrictEqual(
-      later.replicas.map(({ bytes, dataset, good }) => [dataset, bytes, good]),
+      later.replicas.map(({ bytes, good, name }) => [name, bytes, good]),
       [
         ["tank/a", 10, ago(10) + 30_000],
         ["tank/b", 0, ago(10) + 30_000]
