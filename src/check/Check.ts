@@ -1,7 +1,8 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { type Config, stateDirOf } from "../config/Config.ts"
+import { type ArchiveConfig, type Config, stateDirOf } from "../config/Config.ts"
 import type { Job } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
 import { plan } from "../replication/Plan.ts"
@@ -19,7 +20,7 @@ import { checkOwner } from "../store/ClaimTarget.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { Store } from "../store/Store.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
-import { document, flag, orNull, text } from "../text/Document.ts"
+import { document, flag, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { shellWords } from "../text/ShellWord.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
@@ -30,8 +31,8 @@ import { decode, parse as parseName, type Snapshot, type SnapshotMark } from "..
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { Zfs } from "../zfs/Zfs.ts"
 import { datasetOf, shortName } from "../zfs/ZfsList.ts"
+import { CronLine } from "./Crontab.ts"
 
-/** One thing that was looked at. */
 const CheckFinding = Schema.Struct({
   subject: text(
     "what was looked at: source, target, lock, gotify, state_dir, metrics_file, ping_url, replication NAME, …"
@@ -40,173 +41,42 @@ const CheckFinding = Schema.Struct({
   detail: text("what there is to say of it")
 })
 
-/** One line for cron. */
-const CheckCronLine = Schema.Struct({
-  command: Schema.Literal("run", "pull", "push", "prune"),
-  job: orNull(text("the replication job")),
-  schedule: text("minute, hour, day of month, month, day of week"),
-  user: text("who runs it: the one who ran the check"),
-  shell: text("the command for a shell, as a form such as TrueNAS's takes it when it escapes % by itself"),
-  line: text("the whole line for a crontab with a user field, to be pasted as it is")
-})
-
 /** What `check --json` prints. */
 export const CheckDocument = document({
   ok: flag("no problem: a run would work; otherwise the exit status is 3"),
   findings: Schema.Array(CheckFinding),
   crontab: text("the file that the lines are for"),
-  cron: Schema.Array(CheckCronLine).annotations({ description: "none while there is a problem" })
+  cron: Schema.Array(CronLine).annotations({ description: "none while there is a problem" })
 })
 
-/** One thing that a check looked at. Only a problem stops a run. */
-export interface Finding {
-  readonly subject: string
-  readonly status: "ok" | "warning" | "problem"
-  readonly detail: string
-}
+/** Only a problem stops a run. */
+export type Finding = typeof CheckFinding.Type
 
-export const ok = (subject: string, detail: string): Finding => ({ subject, status: "ok", detail })
+const ok = (subject: string, detail: string): Finding => ({ subject, status: "ok", detail })
 export const warning = (subject: string, detail: string): Finding => ({ subject, status: "warning", detail })
-export const problem = (subject: string, detail: string): Finding => ({ subject, status: "problem", detail })
+const problem = (subject: string, detail: string): Finding => ({ subject, status: "problem", detail })
+
+/** Turns a failure into a problem of the subject. */
+const orProblem =
+  (subject: string) =>
+  <E extends { readonly message: string }, R>(effect: Effect.Effect<ReadonlyArray<Finding>, E, R>) =>
+    Effect.catchAll(effect, ({ message }) => Effect.succeed([problem(subject, message)]))
+
+/** The keys of the configuration that the archive job is found by. */
+type Paths = Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix">
+
+type StateConfig = Pick<
+  Config,
+  "source_path" | "target_path" | "state_dir" | "metrics_file" | "ping_url" | "replication"
+>
 
 /**
- * Whether somebody who is not root may do on the source's datasets what a run does. Root needs nothing; without `diff` a run
- * only takes longer. Never fails.
+ * Looks at everything that a run of the archive job depends on, by the run's own probes, and leaves nothing behind. Never fails:
+ * a problem is a finding, and one does not hide the others.
  */
-export const checkRights = Effect.fnUntraced(function* ({ datasets, grant }: SourceInfo) {
-  if (grant === undefined) return none
-  const sender = yield* Sender
-  const wanted = permissionsOf("archive")
-  return yield* Effect.gen(function* () {
-    const account = yield* sender.account
-    const lacking = yield* Effect.forEach(datasets, (dataset) =>
-      Effect.map(sender.allowed(dataset), (table) => ({
-        dataset,
-        permissions: missing(account, parse(table), dataset, wanted, "here")
-      }))
-    )
-    const findings = lacking
-      .filter(({ permissions }) => permissions.length > 0)
-      .map(({ dataset, permissions }) => {
-        const command = allowCommand({ user: account.user, permissions, dataset })
-        const detail = `${account.user} may not ${permissions.join(", ")} on ${dataset}; as root: ${command}`
-        return permissions.every((each) => each === "diff")
-          ? warning("rights", `${detail} (without it every file is compared in each run)`)
-          : problem("rights", detail)
-      })
-    return findings.length > 0
-      ? findings
-      : [ok("rights", `${account.user} may ${wanted.join(", ")} on ${count(datasets.length, "dataset")}`)]
-  }).pipe(
-    Effect.catchAll(({ message }) =>
-      Effect.succeed([warning("rights", `not root, and ${message}; a run needs what this grants: ${grant}`)])
-    )
-  )
-})
-
-const none: ReadonlyArray<Finding> = []
-
-/**
- * Snapshots of the source that carry our mark and belong to no job that can be found from here: not to this one, and not to the
- * one whose target their mark names; and those that this job took under another `snapshot_prefix` and does not keep. No run
- * destroys them.
- */
-export const checkSnapshots = Effect.fnUntraced(function* (config: SnapshotsConfig, source: SourceInfo) {
-  if (source.dataset === undefined) return []
-  const asked = { source_path: config.source_path, dataset: source.dataset, within: source.within }
-  // What is wrong with the target is found where that is looked at.
-  const ids = Either.getOrUndefined(
-    yield* Effect.either(Effect.flatMap(Store, (store) => store.claim(asked)))
-  )
-  if (ids === undefined) return []
-  const snapshots = yield* (yield* Zfs).marked(source)
-  const stray = yield* Effect.filter(snapshots, (snapshot) =>
-    Effect.negate(hasJob(snapshot, ids, config.target_path))
-  )
-  const renamed = snapshots.filter((snapshot) => isOfOtherPrefix(snapshot, ids, config.snapshot_prefix))
-  const kept = renamed.length === 0 ? new Set<string>() : yield* keptGuids
-  return [
-    ...strayFindings(stray, "by zipper for a job that is not found here"),
-    ...strayFindings(
-      renamed.filter(({ guid }) => !kept.has(guid)),
-      `by this job when snapshot_prefix was not ${config.snapshot_prefix}`
-    )
-  ]
-})
-
-interface SnapshotsConfig {
-  readonly source_path: string
-  readonly target_path: string
-  readonly snapshot_prefix: string
-}
-
-/** By dataset. */
-const strayFindings = (stray: ReadonlyArray<Snapshot>, by: string): ReadonlyArray<Finding> =>
-  [...new Set(stray.map(({ name }) => datasetOf(name)))].map((dataset) => {
-    const found = stray.filter(({ name }) => datasetOf(name) === dataset)
-    const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`
-    return warning(
-      "snapshots",
-      `${found.length} of ${dataset} were taken ${by}, and no run destroys them. If no other configuration or host archives ${dataset}: ${shellWords(["zfs", "destroy", names])}`
-    )
-  })
-
-const isOfOtherPrefix = ({ mark, name }: Snapshot, { former, id }: JobIds, prefix: string): boolean => {
-  const job = mark === undefined ? undefined : decode(mark)?.job
-  if (job === undefined || !(job === id || former.includes(job))) return false
-  return parseName(prefix, shortName(name)) === undefined
-}
-
-/** The snapshots that the next run still needs, or retention keeps. */
-const keptGuids = Effect.gen(function* () {
-  const cursor = yield* (yield* Store).cursor
-  const kept = cursor === undefined ? [] : [cursor.base, ...cursor.kept]
-  return new Set(kept.flatMap(({ guids }) => Object.values(guids)))
-})
-
-const hasJob = ({ mark }: Snapshot, { former, id }: JobIds, ownTarget: string) =>
-  Effect.gen(function* () {
-    const known = mark === undefined ? undefined : decode(mark)
-    if (known === undefined || known.job === id || former.includes(known.job)) return true
-    return yield* isElsewhere(known, ownTarget)
-  })
-
-const decodeIdentity = Schema.decodeUnknownEither(Schema.parseJson(JobIdentity))
-
-/**
- * Whether the target that the mark names is that of the job in the mark. A target that cannot be looked at may be, and so may our
- * own where it has no state: it may not be mounted.
- */
-const isElsewhere = ({ job, target }: SnapshotMark, ownTarget: string) =>
-  Effect.gen(function* () {
-    if (target === undefined) return false
-    const disk = yield* Disk
-    const state = stateDirOf({ target_path: target })
-    if (target === ownTarget && (yield* disk.stat(state)) === undefined) return true
-    const content = yield* disk.read(`${state}/job.json`)
-    if (content === undefined) return false
-    return Either.match(decodeIdentity(content), {
-      onLeft: () => true,
-      onRight: ({ former_ids, id }) => id === job || former_ids.includes(job)
-    })
-  }).pipe(
-    Effect.catchAll(({ message }) =>
-      Effect.as(Effect.logDebug(`the job of a snapshot is not known: ${message}`), true)
-    )
-  )
-
-/**
- * Looks at everything a run depends on, by the run's own probes, and leaves nothing behind: source and child datasets, folders, rights, target,
- * staging, free space, lock, log, Gotify. Never fails: a problem is a finding, and one does not hide the others.
- */
-export const check = Effect.fn("Check")(function* (config: {
-  readonly source_path: string
-  readonly target_path: string
-  readonly tmp_dir?: string | undefined
-  readonly snapshot_prefix: string
-  readonly lockfile_path: string
-  readonly log_file: string
-}) {
+export const check = Effect.fn("Check")(function* (
+  config: Paths & Pick<ArchiveConfig, "tmp_dir" | "lockfile_path" | "log_file">
+) {
   const findings = yield* Effect.all([
     checkSource(config),
     checkTarget(config),
@@ -217,8 +87,58 @@ export const check = Effect.fn("Check")(function* (config: {
   return findings.flat()
 })
 
+/**
+ * Looks at what a replication job depends on and changes nothing: both hosts, datasets, places, rights, programs. Never
+ * fails: a problem is a finding.
+ */
+export const checkReplication = Effect.fn("CheckReplication")(
+  function* (job: Job) {
+    const { label } = yield* Sender
+    const found = yield* survey(job, 0)
+    const lacking = yield* missingPermissions(found, false)
+    yield* (yield* Transfer).tools
+    const { label: receiver } = yield* Receiver
+    const refusals = found.items.flatMap(({ source, target }) => {
+      const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
+      return next._tag === "Diverged" || next._tag === "Blocked"
+        ? [`${source.name}: ${onEnd(receiver)}${next.reason}`]
+        : []
+    })
+    const bare = found.items.filter(({ source }) => source.snapshots.length === 0).length
+    const subject = subjectOf(job)
+    return [
+      ok(subject, `${job.direction} of ${count(found.items.length, "dataset")} on ${label}`),
+      ...found.missing.map((dataset) => problem(subject, `there is no dataset ${dataset} on ${label}`)),
+      ...lacking.map((line) => problem(subject, line)),
+      ...[...bareRoots(job, found)].map((root) => problem(subject, `${root}: ${noSnapshots}`)),
+      ...refusals.map((line) => problem(subject, line)),
+      ...(yield* remarksOn(job, found)).map(({ text }) => warning(subject, text)),
+      ...(bare === 0
+        ? []
+        : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])
+    ]
+  },
+  (effect, job) => orProblem(subjectOf(job))(effect)
+)
+
+const subjectOf = ({ name }: Job): string => `replication ${name}`
+
+/**
+ * Looks at where runs report: the state folder that is not the target's, the metrics, the pings. No run fails for want of these,
+ * so there are no problems. Calls no ping address, which would count as a run. Changes nothing, never fails.
+ */
+export const checkState = Effect.fn("CheckState")(function* (config: StateConfig) {
+  const { metrics_file } = config
+  return [
+    // With a target, state is kept in it, and the target was looked at.
+    ...(config.target_path === undefined ? [yield* checkStateDir(stateDirOf(config))] : []),
+    ...(metrics_file === undefined ? [] : [yield* checkMetrics(metrics_file, stateDirOf(config))]),
+    ...pings(config)
+  ]
+})
+
 const checkSource = Effect.fnUntraced(
-  function* (config: SnapshotsConfig) {
+  function* (config: Paths) {
     const sourcePath = config.source_path
     const zfs = yield* Zfs
     const tree = yield* Tree
@@ -259,47 +179,145 @@ const checkSource = Effect.fnUntraced(
     return findings
   },
   Effect.scoped,
-  Effect.catchAll((error) => Effect.succeed([problem("source", error.message)]))
+  orProblem("source")
 )
 
-const checkTarget = Effect.fnUntraced(
-  function* (config: {
-    readonly source_path: string
-    readonly target_path: string
-    readonly tmp_dir?: string | undefined
-  }) {
-    const store = yield* Store
-    yield* (yield* Zfs).checkTarget(config.target_path)
-    const report = yield* store.preflight
-    const findings = [targetFinding(config.target_path, report.free, yield* store.records)]
-    if (config.tmp_dir !== undefined) {
-      findings.push(
-        report.stagesInTmp
-          ? ok("tmp_dir", config.tmp_dir)
-          : ok(
-              "tmp_dir",
-              `${config.tmp_dir} is on another file system or mount: archives are put together inside the target`
-            )
-      )
-    }
-    findings.push(...(yield* checkOwnership(config)))
-    findings.push(...(yield* checkTargetLock(config.target_path)))
-    findings.push(...(yield* checkFolders(config.target_path, yield* store.records)))
-    const { broken, healed } = yield* store.recover
-    return [
-      ...findings,
-      ...healed.map((line) => warning("recovery", `left by an interrupted run: ${line}`)),
-      ...broken.map(({ folder, reason }) => problem("recovery", `${folder}: ${reason}`))
-    ]
-  },
-  Effect.catchAll((error) => Effect.succeed([problem("target", error.message)]))
-)
+/** Whether a user other than root may do on the source's datasets what a run does; without `diff` a run only takes longer. Never fails. */
+export const checkRights = Effect.fnUntraced(function* ({ datasets, grant }: SourceInfo) {
+  if (grant === undefined) return []
+  const sender = yield* Sender
+  const wanted = permissionsOf("archive")
+  return yield* Effect.gen(function* () {
+    const account = yield* sender.account
+    const lacking = yield* Effect.forEach(datasets, (dataset) =>
+      Effect.map(sender.allowed(dataset), (table) => ({
+        dataset,
+        permissions: missing(account, parse(table), dataset, wanted, "here")
+      }))
+    )
+    const findings = lacking
+      .filter(({ permissions }) => permissions.length > 0)
+      .map(({ dataset, permissions }) => {
+        const command = allowCommand({ user: account.user, permissions, dataset })
+        const detail = `${account.user} may not ${permissions.join(", ")} on ${dataset}; as root: ${command}`
+        return permissions.every((each) => each === "diff")
+          ? warning("rights", `${detail} (without it every file is compared in each run)`)
+          : problem("rights", detail)
+      })
+    return findings.length > 0
+      ? findings
+      : [ok("rights", `${account.user} may ${wanted.join(", ")} on ${count(datasets.length, "dataset")}`)]
+  }).pipe(
+    Effect.catchAll(({ message }) =>
+      Effect.succeed([warning("rights", `not root, and ${message}; a run needs what this grants: ${grant}`)])
+    )
+  )
+})
 
-/** A source that cannot be found is told of by itself. */
-const checkOwnership = Effect.fnUntraced(function* (config: {
-  readonly source_path: string
-  readonly target_path: string
-}) {
+/**
+ * Snapshots of the source that carry our mark and belong to no job that can be found from here: not to this one, and not to the
+ * one whose target their mark names; and those that this job took under another `snapshot_prefix` and does not keep.
+ */
+export const checkSnapshots = Effect.fnUntraced(function* (config: Paths, source: SourceInfo) {
+  if (source.dataset === undefined) return []
+  const asked = { source_path: config.source_path, dataset: source.dataset, within: source.within }
+  // checkTarget reports what is wrong with the target.
+  const ids = Either.getOrUndefined(
+    yield* Effect.either(Effect.flatMap(Store, (store) => store.claim(asked)))
+  )
+  if (ids === undefined) return []
+  const snapshots = yield* (yield* Zfs).marked(source)
+  const stray = yield* Effect.filter(snapshots, (snapshot) =>
+    Effect.negate(hasJob(snapshot, ids, config.target_path))
+  )
+  const renamed = snapshots.filter((snapshot) => isOfOtherPrefix(snapshot, ids, config.snapshot_prefix))
+  const kept = renamed.length === 0 ? new Set<string>() : yield* keptGuids
+  return [
+    ...strayFindings(stray, "by zipper for a job that is not found here"),
+    ...strayFindings(
+      renamed.filter(({ guid }) => !kept.has(guid)),
+      `by this job when snapshot_prefix was not ${config.snapshot_prefix}`
+    )
+  ]
+})
+
+/** By dataset. */
+const strayFindings = (stray: ReadonlyArray<Snapshot>, by: string): ReadonlyArray<Finding> =>
+  Object.entries(Arr.groupBy(stray, ({ name }) => datasetOf(name))).map(([dataset, found]) => {
+    const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`
+    return warning(
+      "snapshots",
+      `${found.length} of ${dataset} were taken ${by}, and no run destroys them. If no other configuration or host archives ${dataset}: ${shellWords(["zfs", "destroy", names])}`
+    )
+  })
+
+const isOfOtherPrefix = ({ mark, name }: Snapshot, { former, id }: JobIds, prefix: string): boolean => {
+  const job = mark === undefined ? undefined : decode(mark)?.job
+  if (job === undefined || !(job === id || former.includes(job))) return false
+  return parseName(prefix, shortName(name)) === undefined
+}
+
+/** The snapshots that the next run still needs, or retention keeps. */
+const keptGuids = Effect.gen(function* () {
+  const cursor = yield* (yield* Store).cursor
+  const kept = cursor === undefined ? [] : [cursor.base, ...cursor.kept]
+  return new Set(kept.flatMap(({ guids }) => Object.values(guids)))
+})
+
+const hasJob = ({ mark }: Snapshot, { former, id }: JobIds, ownTarget: string) => {
+  const known = mark === undefined ? undefined : decode(mark)
+  return known === undefined || known.job === id || former.includes(known.job)
+    ? Effect.succeed(true)
+    : isElsewhere(known, ownTarget)
+}
+
+const decodeIdentity = Schema.decodeUnknownEither(Schema.parseJson(JobIdentity))
+
+/**
+ * Whether the target that the mark names is that of the job in the mark. A target that cannot be looked at may be, and so may our
+ * own where it has no state: it may not be mounted.
+ */
+const isElsewhere = ({ job, target }: SnapshotMark, ownTarget: string) =>
+  Effect.gen(function* () {
+    if (target === undefined) return false
+    const disk = yield* Disk
+    const state = stateDirOf({ target_path: target })
+    if (target === ownTarget && (yield* disk.stat(state)) === undefined) return true
+    const content = yield* disk.read(`${state}/job.json`)
+    if (content === undefined) return false
+    return Either.match(decodeIdentity(content), {
+      onLeft: () => true,
+      onRight: ({ former_ids, id }) => id === job || former_ids.includes(job)
+    })
+  }).pipe(
+    Effect.catchAll(({ message }) =>
+      Effect.as(Effect.logDebug(`the job of a snapshot is not known: ${message}`), true)
+    )
+  )
+
+const checkTarget = Effect.fnUntraced(function* (config: Paths & Pick<ArchiveConfig, "tmp_dir">) {
+  const store = yield* Store
+  yield* (yield* Zfs).checkTarget(config.target_path)
+  const report = yield* store.preflight
+  const records = yield* store.records
+  const elsewhere = `${config.tmp_dir} is on another file system or mount: archives are put together inside the target`
+  const findings = [
+    targetFinding(config.target_path, report.free, records),
+    ...(config.tmp_dir === undefined ? [] : [ok("tmp_dir", report.stagesInTmp ? config.tmp_dir : elsewhere)]),
+    ...(yield* checkOwnership(config)),
+    ...(yield* checkTargetLock(config.target_path)),
+    ...(yield* checkFolders(config.target_path, records))
+  ]
+  const { broken, healed } = yield* store.recover
+  return [
+    ...findings,
+    ...healed.map((line) => warning("recovery", `left by an interrupted run: ${line}`)),
+    ...broken.map(({ folder, reason }) => problem("recovery", `${folder}: ${reason}`))
+  ]
+}, orProblem("target"))
+
+/** checkSource reports a source that cannot be found. */
+const checkOwnership = Effect.fnUntraced(function* (config: Paths) {
   const source = yield* Effect.either((yield* Zfs).locate(config.source_path))
   if (source._tag === "Left") return []
   const owned = yield* Effect.either(checkOwner(config, source.right))
@@ -354,13 +372,10 @@ const targetFinding = (
     : ok("target", detail)
 }
 
-const checkLock = Effect.fnUntraced(
-  function* (path: string) {
-    yield* (yield* Lock).probe(path)
-    return [ok("lock", path)]
-  },
-  Effect.catchAll((error) => Effect.succeed([problem("lock", error.message)]))
-)
+const checkLock = Effect.fnUntraced(function* (path: string) {
+  yield* (yield* Lock).probe(path)
+  return [ok("lock", path)]
+}, orProblem("lock"))
 
 // A log that cannot be written is no reason for a run to fail, so it is none here.
 const checkLog = Effect.fnUntraced(
@@ -399,66 +414,6 @@ const checkNotifier = Effect.gen(function* () {
     ])
   )
 )
-
-/**
- * Looks at what a replication job depends on and changes nothing: both hosts, datasets, places, rights, programs. Never
- * fails: a problem is a finding.
- */
-export const checkReplication = Effect.fn("CheckReplication")(
-  function* (job: Job) {
-    const { label } = yield* Sender
-    const found = yield* survey(job, 0)
-    const lacking = yield* missingPermissions(found, false)
-    yield* (yield* Transfer).tools
-    const { label: receiver } = yield* Receiver
-    const refusals = found.items.flatMap(({ source, target }) => {
-      const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
-      return next._tag === "Diverged" || next._tag === "Blocked"
-        ? [`${source.name}: ${onEnd(receiver)}${next.reason}`]
-        : []
-    })
-    const bare = found.items.filter(({ source }) => source.snapshots.length === 0).length
-    const findings: Array<Finding> = [
-      ok(subjectOf(job), `${job.direction} of ${count(found.items.length, "dataset")} on ${label}`),
-      ...found.missing.map((dataset) =>
-        problem(subjectOf(job), `there is no dataset ${dataset} on ${label}`)
-      ),
-      ...lacking.map((line) => problem(subjectOf(job), line)),
-      ...[...bareRoots(job, found)].map((root) => problem(subjectOf(job), `${root}: ${noSnapshots}`)),
-      ...refusals.map((line) => problem(subjectOf(job), line)),
-      ...(yield* remarksOn(job, found)).map(({ text }) => warning(subjectOf(job), text))
-    ]
-    if (bare > 0)
-      findings.push(
-        warning(subjectOf(job), `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)
-      )
-    return findings
-  },
-  (effect, job) =>
-    Effect.catchAll(effect, (error) => Effect.succeed([problem(subjectOf(job), error.message)]))
-)
-
-const subjectOf = ({ name }: Job): string => `replication ${name}`
-
-/** The part of the configuration that says so. */
-type Told = Pick<
-  Config,
-  "source_path" | "target_path" | "state_dir" | "metrics_file" | "ping_url" | "replication"
->
-
-/**
- * Looks at where runs leave word of themselves: the state folder that is not the target's, the metrics, the pings. No run fails
- * for want of these, so there are no problems. Pings nobody: that would count as a sign of life. Changes nothing, never fails.
- */
-export const checkState = Effect.fn("CheckState")(function* (config: Told) {
-  const { metrics_file } = config
-  return [
-    // With a target, state is kept in it, and the target was looked at.
-    ...(config.target_path === undefined ? [yield* checkStateDir(stateDirOf(config))] : []),
-    ...(metrics_file === undefined ? [] : [yield* checkMetrics(metrics_file, stateDirOf(config))]),
-    ...pings(config)
-  ]
-})
 
 const checkStateDir = (path: string) =>
   Effect.gen(function* () {
@@ -501,7 +456,7 @@ const checkMetrics = (path: string, dir: string) =>
 const unwritten = (why: string): Finding => warning("metrics_file", `${why}: no metrics will be written`)
 
 /** Never the addresses: they are secrets. */
-const pings = (config: Told): ReadonlyArray<Finding> => {
+const pings = (config: StateConfig): ReadonlyArray<Finding> => {
   const archive = config.ping_url !== undefined && config.source_path !== undefined
   const jobs = [
     ...(archive ? ["the archive job"] : []),

@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto"
+import * as Schema from "effect/Schema"
+import { orNull, text } from "../text/Document.ts"
 import { shellWords } from "../text/ShellWord.ts"
 
 /**
@@ -6,7 +8,7 @@ import { shellWords } from "../text/ShellWord.ts"
  * precedes ends the command there, and cron takes that backslash away before sh sees the command.
  */
 
-/** The machine, as cron will find it. */
+/** The machine that cron runs on. */
 export interface CronPlace {
   /** What `process.platform` says. */
   readonly platform: string
@@ -20,7 +22,7 @@ export interface CronPlace {
   readonly config: string
 }
 
-/** What there is to run. */
+/** The jobs of the configuration. */
 export interface CronWork {
   /** Whether there is an archive job. */
   readonly archive: boolean
@@ -34,18 +36,17 @@ export interface CronWork {
   }>
 }
 
-/** One thing that cron is to do. */
-export interface CronLine {
-  readonly command: "run" | "pull" | "push" | "prune"
-  /** The replication job; undefined for the archive job. */
-  readonly job: string | undefined
-  /** Minute, hour, day of month, month, day of week. */
-  readonly schedule: string
-  /** The command for sh, before cron's own escapes. */
-  readonly shell: string
-  /** All of it, with a user field. */
-  readonly line: string
-}
+/** One line of a crontab. */
+export const CronLine = Schema.Struct({
+  command: Schema.Literal("run", "pull", "push", "prune"),
+  job: orNull(text("the replication job")),
+  schedule: text("minute, hour, day of month, month, day of week"),
+  user: text("who runs it: the one who ran the check"),
+  // For sh, before cron's own escapes.
+  shell: text("the command for a shell, as a form such as TrueNAS's takes it when it escapes % by itself"),
+  line: text("the whole line for a crontab with a user field, to be pasted as it is")
+})
+export type CronLine = typeof CronLine.Type
 
 /** The file that lines with a user field go into. */
 export const crontabOf = (platform: string): string =>
@@ -53,7 +54,7 @@ export const crontabOf = (platform: string): string =>
 
 /**
  * One line for the archive job, with a guard so that cron starts no second one, and for each replication job one, and one
- * more where it prunes. None when cron could not be told: a path holds a line break or what cannot be seen, or the user's
+ * more where it prunes. None when a crontab cannot hold them: a path has a line break or an invisible character, or the user's
  * name a space.
  */
 export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronLine> => {
@@ -61,20 +62,20 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
   const program = node === undefined ? [zipper] : [node, zipper]
   const guard = guardFile(work.lockfile, config)
   const first = minuteOf(config)
-  if ([...program, config, guard].some(untellable) || !/^[^\s%#]+$/.test(user)) return []
+  if ([...program, config, guard].some(isUnfit) || !/^[^\s%#]+$/.test(user)) return []
   const lineOf = (
     words: ReadonlyArray<string>,
     rest: Pick<CronLine, "command" | "job" | "schedule">
   ): CronLine => {
     const shell = shellWords(words)
-    return { ...rest, shell, line: `${rest.schedule} ${user} ${forCron(shell)}` }
+    return { ...rest, user, shell, line: `${rest.schedule} ${user} ${forCron(shell)}` }
   }
   const last = ["--config", config, "--quiet"]
   const archive = work.archive
     ? [
         lineOf([...guardedBy(platform, guard), ...program, "run", ...last], {
           command: "run",
-          job: undefined,
+          job: null,
           schedule: `${first} * * * *`
         })
       ]
@@ -116,8 +117,8 @@ const guardedBy = (platform: string, file: string): ReadonlyArray<string> =>
       ? ["lockf", "-s", "-t", "0", file]
       : []
 
-// A line break ends the line; what cannot be seen cannot be checked by whoever pastes it.
-const untellable = (word: string): boolean => /[\p{Cc}\p{Cf}\u2028\u2029]/u.test(word)
+// A line break ends the line; the user who pastes it cannot check an invisible character.
+const isUnfit = (word: string): boolean => /[\p{Cc}\p{Cf}\u2028\u2029]/u.test(word)
 
 /** What crontab(5) makes of it is the command again. Before a `%` there is never a backslash that is meant: see {@link shellWord}. */
 const forCron = (shell: string): string => shell.replaceAll("%", "\\%")

@@ -84,9 +84,8 @@ export const check = Command.make(
       const place = cronPlace(flags.config)
       const lines = ok && lasting ? cronLines(place, workOf(config)) : []
       if (flags.json) {
-        const cron = lines.map(({ job, ...rest }) => ({ ...rest, job: job ?? null, user: place.user }))
         const crontab = crontabOf(place.platform)
-        yield* printDocument(CheckDocument, { version: 1, ok, findings, crontab, cron })
+        yield* printDocument(CheckDocument, { version: 1, ok, findings, crontab, cron: lines })
       } else {
         yield* Effect.forEach(findings, report, { discard: true })
       }
