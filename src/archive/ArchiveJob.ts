@@ -1,19 +1,23 @@
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
 import { Standing } from "../runs/JobState.ts"
+import { Lock, LockError } from "../runs/Lock.ts"
 import { publishedByState } from "../runs/PublishedFolders.ts"
-import { asPreflight } from "../runs/Run.ts"
+import { asPreflight, PreflightError } from "../runs/Run.ts"
 import { type FolderName, parse } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
 import { type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
+import { claimTarget } from "../store/ClaimTarget.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import type { Cursor } from "../store/Records.ts"
 import { Store } from "../store/Store.ts"
 import type { RecoveryReport } from "../store/StoreError.ts"
 import { type FolderVerification, identityOf, isBad, ofCurrent } from "../store/Verification.ts"
+import { bytes, count } from "../text/Text.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { type SnapshotHandle, Zfs } from "../zfs/Zfs.ts"
 import { type Evidence, verdictOn } from "../zfs/ZfsDiff.ts"
@@ -26,121 +30,6 @@ import {
 } from "./ArchiveFolder.ts"
 import { showRun } from "./ArchiveProgress.ts"
 import { decide, isGraftedAsBefore, missingWhole } from "./Changes.ts"
-import { preflight, SourceEmpty } from "./Preflight.ts"
-
-/** What a run is asked to do. */
-export interface Asked {
-  /** Short id of this run, in every log line. */
-  readonly run: string
-  /** Only these folders; all when empty. */
-  readonly folders: ReadonlyArray<FolderName>
-  /** Archive them whether they changed or not, and read and compress every file. */
-  readonly force: boolean
-}
-
-/** Names what has archives and is gone. A source where all of it is gone is taken for one that is not mounted. */
-export const enumerate = Effect.fnUntraced(function* (
-  view: SourceView,
-  records: ReadonlyMap<FolderName, FolderRecord>,
-  asked: Asked
-) {
-  const { folders, replaced, skipped, unreadable } = yield* (yield* Tree).folders(view)
-  yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
-  const archived = [...records].filter(([, { zipSize }]) => zipSize !== undefined).map(([folder]) => folder)
-  const present = new Set(folders)
-  const others = new Map(replaced.map(({ folder, type }) => [folder, type]))
-  const missing = archived.filter((folder) => !present.has(folder))
-  const gone = missing.filter((folder) => !others.has(folder))
-  if (folders.length === 0) {
-    if (missing.length > 0) return yield* new SourceEmpty({ archived: missing.length })
-    yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
-  }
-  const away = gone.flatMap((folder) => {
-    const reason = missingWhole(records.get(folder)?.state)
-    return reason === undefined ? [] : [{ folder, reason }]
-  })
-  const removed = gone.filter((folder) => away.every((one) => one.folder !== folder))
-  yield* Effect.forEach(removed, (folder) =>
-    Effect.annotateLogs(
-      Effect.logWarning("is no longer in the source; its archives are kept"),
-      "folder",
-      folder
-    )
-  )
-  const isChosen = (folder: FolderName) => asked.folders.length === 0 || asked.folders.includes(folder)
-  return {
-    folders: folders.filter(isChosen),
-    unreadable: [
-      ...unreadable,
-      ...away,
-      ...missing.flatMap((folder) => {
-        const type = others.get(folder)
-        return type === undefined ? [] : [{ folder, reason: replacedText(type) }]
-      })
-    ].filter(({ folder }) => isChosen(folder))
-  }
-}, asPreflight)
-
-const replacedText = (type: string): string =>
-  `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`
-
-/**
- * Sorts folders into those that may be due, those that did not change, and those that cannot be worked on: asked
- * for and not there, not to be looked at, or with a publication that recovery could neither finish nor undo.
- */
-export const detectChanges = Effect.fnUntraced(function* (
-  known: {
-    readonly view: SourceView
-    readonly records: ReadonlyMap<FolderName, FolderRecord>
-    readonly evidence: Evidence
-    /** SHA-256 of the archives that the evidence speaks of, by folder (Cursor.archives). */
-    readonly archives: Readonly<Record<string, string>>
-    readonly broken: RecoveryReport["broken"]
-  },
-  folders: ReadonlyArray<FolderName>,
-  asked: Asked
-) {
-  const { broken, evidence, records, view } = known
-  yield* Effect.logDebug(`changes: ${evidence.reason}`)
-  const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
-  const brokenFolders = new Map(broken.map((one) => [one.folder, one]))
-  const candidates: Array<Candidate> = []
-  const unchanged: Array<FolderResult> = []
-  for (const folder of folders) {
-    if (brokenFolders.has(folder)) continue
-    // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
-    const record = records.get(folder)
-    const shown = verdictOn(evidence, folder)
-    // A dataset that is not mounted any more shows in no diff.
-    const mounted = isGraftedAsBefore(record?.state ?? {}, view, folder)
-    const verdict = blocked.has(folder) ? "changed" : shown === "unchanged" && !mounted ? "unknown" : shown
-    const decision = decide({ record, verdict, known: known.archives[folder], force: asked.force })
-    if (decision._tag === "Unchanged") unchanged.push({ folder, result: "unchanged", state: decision.state })
-    else candidates.push({ folder, decision, hadFiles: hadFiles(record) })
-  }
-  const missing = asked.folders.filter((folder) => !folders.includes(folder) && !brokenFolders.has(folder))
-  const unworkable = [
-    ...(yield* Effect.forEach(missing, noSuchFolder)),
-    ...(yield* Effect.forEach(brokenFolders.values(), ({ folder, reason }) =>
-      failFolder(asked.run, folder, reason)
-    ))
-  ]
-  return { candidates, unchanged, unworkable }
-}, asPreflight)
-
-/** Whether the published archive holds files. Where there is an archive and its state is lost, it is taken to hold some. */
-const hadFiles = (record: FolderRecord | undefined): boolean =>
-  record?.state === undefined ? record?.zipSize !== undefined : record.state.files > 0
-
-// Nothing is noted of a name that was perhaps only mistyped.
-const noSuchFolder = Effect.fnUntraced(
-  function* (folder: FolderName) {
-    const error = "there is no such folder in the source"
-    yield* Effect.logError(error)
-    return { folder, result: "failed", error, recorded: true, absent: true } satisfies FolderResult
-  },
-  (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
-)
 
 /** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
 export interface JobConfig extends FolderSettings {
@@ -153,14 +42,20 @@ export interface JobConfig extends FolderSettings {
 }
 
 /** What the command line adds. */
-export interface JobOptions extends Asked {
-  /** Told of each result, so that a run which is stopped leaves word of what it did. */
+export interface JobOptions {
+  /** Short id of this run, in every log line. */
+  readonly run: string
+  /** Only these folders; all when empty. */
+  readonly folders: ReadonlyArray<FolderName>
+  /** Archive them whether they changed or not, and read and compress every file. */
+  readonly force: boolean
+  /** Called with each result, so that the results of a run which is stopped are known. */
   readonly noted?: (result: FolderResult) => Effect.Effect<void>
 }
 
 /**
- * The archive job (DESIGN, section 4), to be run with its lock held (see Attend). Fails with PreflightError when it
- * cannot start; a folder that fails is in the summary and stops nothing else.
+ * The archive job, to be run with its lock held. Fails with PreflightError when it cannot start; a folder that fails is in
+ * the summary and stops nothing else.
  */
 export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, options: JobOptions) {
   const started = yield* Clock.currentTimeMillis
@@ -170,7 +65,7 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   const snapshot = yield* takeSnapshot(source)
   const evidence = yield* snapshot.changesSince(cursor?.base)
   const records = yield* knownFolders(cursor)
-  const { folders, unreadable } = yield* enumerate(snapshot.view, records, options)
+  const { folders, unreadable } = yield* listFolders(snapshot.view, records, options)
   const { candidates, unchanged, unworkable } = yield* detectChanges(
     {
       view: snapshot.view,
@@ -200,12 +95,56 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
   return yield* finish(options, snapshot.view, started, results)
 }, Effect.scoped)
 
+/** A lock that another process holds stays a LockError: it has an exit status of its own. */
+const unlessHeld = <A, E extends { readonly message: string }, R>(
+  effect: Effect.Effect<A, E | LockError, R>
+) =>
+  Effect.mapError(effect, (error) =>
+    error instanceof LockError && error.reason === "Held"
+      ? error
+      : new PreflightError({ message: error.message, cause: error })
+  )
+
+/**
+ * Checks that the source is a folder on ZFS (or any folder, when read live) and the target writable, and this job's or free;
+ * locks the target until the scope closes.
+ */
+const preflight = Effect.fn("Preflight")(function* (config: JobConfig) {
+  const zfs = yield* Zfs
+  const store = yield* Store
+  const source = yield* zfs.locate(config.source_path)
+  // Before the first write: the target may not be mounted.
+  yield* zfs.checkTarget(config.target_path)
+  const report = yield* store.preflight
+  // Only now the target has such a folder in any case.
+  yield* (yield* Lock).acquireIn(yield* store.stateFolder)
+  const owned = yield* claimTarget(config, source)
+  yield* Effect.logDebug(
+    report.free === undefined
+      ? "the file system of the target does not tell how much is free: a full one shows only when it is written to"
+      : `${bytes(report.free)} free in the target`
+  )
+  if (config.tmp_dir !== undefined && !report.stagesInTmp) {
+    yield* Effect.logInfo(
+      `tmp_dir ${config.tmp_dir} is on another file system or mount than the target: archives are put together inside the target instead`
+    )
+  }
+  return owned
+}, unlessHeld)
+
+/** The source shows nothing to archive, but it did before. */
+class SourceEmpty extends Data.TaggedError("SourceEmpty")<{ readonly archived: number }> {
+  override get message() {
+    return `the source holds no folder to archive, but ${count(this.archived, "folder")} of it ${this.archived === 1 ? "is" : "are"} archived in the target: is the source mounted, and is source_path right?`
+  }
+}
+
 /** Heals what a crashed run left: publications, staging, snapshots. Gives the cursor, if it is one of this source. */
 const recover = Effect.fnUntraced(function* (config: JobConfig, source: SourceInfo) {
   const store = yield* Store
   const zfs = yield* Zfs
   const { healed, broken } = yield* store.recover
-  yield* Effect.forEach(healed, (line) => Effect.logInfo(line), { discard: true })
+  for (const line of healed) yield* Effect.logInfo(line)
   const found = yield* store.cursor
   const cursor = found?.source_path === config.source_path ? found : undefined
   const { destroyed } = yield* pruneSnapshots(
@@ -213,13 +152,7 @@ const recover = Effect.fnUntraced(function* (config: JobConfig, source: SourceIn
     source,
     cursor === undefined ? [] : [cursor.base, ...cursor.kept]
   )
-  yield* Effect.forEach(
-    destroyed,
-    (name) => Effect.logInfo(`recovered: destroyed leftover snapshot ${name}`),
-    {
-      discard: true
-    }
-  )
+  for (const name of destroyed) yield* Effect.logInfo(`recovered: destroyed leftover snapshot ${name}`)
   return { cursor, broken }
 }, asPreflight)
 
@@ -293,6 +226,108 @@ const takeSnapshot = Effect.fnUntraced(function* (source: SourceInfo) {
   return snapshot
 }, asPreflight)
 
+/** The chosen folders of the source. Warns of archived ones that are gone; a source where all are gone is taken for unmounted. */
+const listFolders = Effect.fnUntraced(function* (
+  view: SourceView,
+  records: ReadonlyMap<FolderName, FolderRecord>,
+  asked: JobOptions
+) {
+  const { folders, replaced, skipped, unreadable } = yield* (yield* Tree).folders(view)
+  yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
+  const archived = [...records].filter(([, { zipSize }]) => zipSize !== undefined).map(([folder]) => folder)
+  const present = new Set(folders)
+  const others = new Map(replaced.map(({ folder, type }) => [folder, type]))
+  const missing = archived.filter((folder) => !present.has(folder))
+  const gone = missing.filter((folder) => !others.has(folder))
+  if (folders.length === 0) {
+    if (missing.length > 0) return yield* new SourceEmpty({ archived: missing.length })
+    yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
+  }
+  const away = gone.flatMap((folder) => {
+    const reason = missingWhole(records.get(folder)?.state)
+    return reason === undefined ? [] : [{ folder, reason }]
+  })
+  const removed = gone.filter((folder) => away.every((one) => one.folder !== folder))
+  for (const folder of removed) {
+    yield* Effect.logWarning("is no longer in the source; its archives are kept").pipe(
+      Effect.annotateLogs("folder", folder)
+    )
+  }
+  const isChosen = (folder: FolderName) => asked.folders.length === 0 || asked.folders.includes(folder)
+  return {
+    folders: folders.filter(isChosen),
+    unreadable: [
+      ...unreadable,
+      ...away,
+      ...missing.flatMap((folder) => {
+        const type = others.get(folder)
+        return type === undefined ? [] : [{ folder, reason: replacedText(type) }]
+      })
+    ].filter(({ folder }) => isChosen(folder))
+  }
+}, asPreflight)
+
+const replacedText = (type: string): string =>
+  `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`
+
+/**
+ * Sorts folders into those that may be due, those that did not change, and those that cannot be worked on: asked
+ * for and not there, not to be looked at, or with a publication that recovery could neither finish nor undo.
+ */
+const detectChanges = Effect.fnUntraced(function* (
+  known: {
+    readonly view: SourceView
+    readonly records: ReadonlyMap<FolderName, FolderRecord>
+    readonly evidence: Evidence
+    /** SHA-256 of the archives that the evidence speaks of, by folder (Cursor.archives). */
+    readonly archives: Readonly<Record<string, string>>
+    readonly broken: RecoveryReport["broken"]
+  },
+  folders: ReadonlyArray<FolderName>,
+  asked: JobOptions
+) {
+  const { broken, evidence, records, view } = known
+  yield* Effect.logDebug(`changes: ${evidence.reason}`)
+  const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
+  const brokenFolders = new Map(broken.map((one) => [one.folder, one]))
+  const candidates: Array<Candidate> = []
+  const unchanged: Array<FolderResult> = []
+  for (const folder of folders) {
+    if (brokenFolders.has(folder)) continue
+    // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
+    const record = records.get(folder)
+    const shown = verdictOn(evidence, folder)
+    // A dataset that is not mounted any more shows in no diff.
+    const mounted = isGraftedAsBefore(record?.state ?? {}, view, folder)
+    const verdict = blocked.has(folder) ? "changed" : shown === "unchanged" && !mounted ? "unknown" : shown
+    const decision = decide({ record, verdict, known: known.archives[folder], force: asked.force })
+    if (decision._tag === "Unchanged") unchanged.push({ folder, result: "unchanged", state: decision.state })
+    else candidates.push({ folder, decision, hadFiles: hadFiles(record) })
+  }
+  const missing = asked.folders.filter((folder) => !folders.includes(folder) && !brokenFolders.has(folder))
+  const unworkable = [
+    ...(yield* Effect.forEach(missing, noSuchFolder)),
+    ...(yield* Effect.forEach(brokenFolders.values(), ({ folder, reason }) =>
+      failFolder(asked.run, folder, reason)
+    ))
+  ]
+  return { candidates, unchanged, unworkable }
+}, asPreflight)
+
+/** Whether the published archive holds files. Where there is an archive and its state is lost, it is taken to hold some. */
+const hadFiles = (record: FolderRecord | undefined): boolean =>
+  record?.state === undefined ? record?.zipSize !== undefined : record.state.files > 0
+
+// No failure is recorded: the name may be mistyped.
+const noSuchFolder = Effect.fnUntraced(
+  function* (folder: FolderName) {
+    const error = "there is no such folder in the source"
+    yield* Effect.logError(error)
+    return { folder, result: "failed", error, recorded: true, absent: true } satisfies FolderResult
+  },
+  (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
+)
+
 /** Archives the candidates, at most `max_workers` at once, and shows how far that is. */
 const workOn = Effect.fnUntraced(function* (
   config: JobConfig,
@@ -311,7 +346,7 @@ const workOn = Effect.fnUntraced(function* (
 
 /**
  * Makes this snapshot the base of the next diff, unless some folder's changes would be forgotten by it: a run
- * of chosen folders only, or a failure that could not be noted. Then destroys the snapshots nobody needs.
+ * of chosen folders only, or a failure that could not be noted. Then destroys the snapshots that are not needed any more.
  */
 const advance = Effect.fnUntraced(function* (
   config: JobConfig,
@@ -363,11 +398,9 @@ const pruneSnapshots = Effect.fnUntraced(function* (
   keep: ReadonlyArray<SnapshotRef>
 ) {
   const report = yield* zfs.prune(source, new Set(keep.flatMap((snapshot) => Object.values(snapshot.guids))))
-  yield* Effect.forEach(
-    report.spared,
-    ({ snapshot, reason }) => Effect.logWarning(`snapshot ${snapshot} was not destroyed: ${reason}`),
-    { discard: true }
-  )
+  for (const { reason, snapshot } of report.spared) {
+    yield* Effect.logWarning(`snapshot ${snapshot} was not destroyed: ${reason}`)
+  }
   return report
 })
 
