@@ -327,15 +327,9 @@ const checkOwnership = Effect.fnUntraced(function* (config: Paths) {
 /** Another configuration may have this target. */
 const checkTargetLock = Effect.fnUntraced(function* (target: string) {
   const stateFolder = stateDirOf({ target_path: target })
-  const hasLocks = yield* (yield* Lock).probeIn(stateFolder)
-  return hasLocks
-    ? []
-    : [
-        warning(
-          "target",
-          `${stateFolder} is on a file system without locks: let no two configurations have this target`
-        )
-      ]
+  if (yield* (yield* Lock).probeIn(stateFolder)) return []
+  const detail = `${stateFolder} is on a file system without locks: let no two configurations have this target`
+  return [warning("target", detail)]
 })
 
 /** The folders of archives can be written to, as far as permissions tell. */
@@ -394,8 +388,7 @@ const checkLog = Effect.fnUntraced(
 )
 
 const checkNotifier = Effect.gen(function* () {
-  const notifier = yield* Notifier
-  const found = yield* notifier.probe
+  const found = yield* (yield* Notifier).probe
   return [
     found === "Gotify"
       ? ok("gotify", "the server answers; `zipper notify-test` sends a message")

@@ -11,7 +11,7 @@ import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts } from "./Charts.ts"
 import { type FolderReport, foldersOf, type ReplicaReport, replicasOf, unwritten } from "./Items.ts"
 import {
-  drawable,
+  drawableRuns,
   isArchive,
   isReplication,
   type JobReport,
@@ -139,8 +139,8 @@ export const reportOf = (
     failures: failuresOf(recent),
     folders,
     replicas,
-    archiveCharts: archiveCharts(drawable(archives, now), period),
-    replicationCharts: replicationCharts(drawable(replications, now), period),
+    archiveCharts: archiveCharts(drawableRuns(archives, now), period),
+    replicationCharts: replicationCharts(drawableRuns(replications, now), period),
     unreadable: history.unreadable + unreadable
   }
 }

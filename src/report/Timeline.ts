@@ -27,8 +27,10 @@ export const timeRuns = (
 }
 
 /** What can be drawn over time: runs up to `now`, in order of their times. The clock may have been set in between. */
-export const drawable = <Run extends TimedRun>(runs: ReadonlyArray<Run>, now: number): ReadonlyArray<Run> =>
-  runs.filter(({ ended }) => ended <= now).sort((a, b) => a.ended - b.ended)
+export const drawableRuns = <Run extends TimedRun>(
+  runs: ReadonlyArray<Run>,
+  now: number
+): ReadonlyArray<Run> => runs.filter(({ ended }) => ended <= now).sort((a, b) => a.ended - b.ended)
 
 export const isArchive = (run: TimedRun): run is TimedArchive => run.run.kind === "archive"
 export const isReplication = (run: TimedRun): run is TimedReplication => run.run.kind === "replication"

@@ -187,17 +187,17 @@ const reservedBy = Effect.fnUntraced(function* (
 ) {
   for (const [key, file] of reserved.files) {
     const kept = split(file)
-    if (kept.name === name && isSameInode(yield* peek(`${kept.folder}/.`), place))
+    if (kept.name === name && isSameInode(yield* statIfPossible(`${kept.folder}/.`), place))
       return `is the place of ${key}`
   }
   const folders: Array<readonly [key: string, stat: DiskStat | undefined]> = []
-  for (const [key, each] of reserved.folders) folders.push([key, yield* peek(`${each}/.`)])
+  for (const [key, each] of reserved.folders) folders.push([key, yield* statIfPossible(`${each}/.`)])
   const above = yield* firstAbove(folder, (here) => folders.find(([, found]) => isSameInode(found, here)))
   return above === undefined ? undefined : `lies in ${above[0]}`
 })
 
 /** Nothing, too, where we may not or cannot look: nothing can be written by way of there either. */
-const peek = Effect.fnUntraced(function* (path: string) {
+const statIfPossible = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   return yield* disk
     .stat(path)

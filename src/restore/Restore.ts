@@ -47,7 +47,7 @@ export const restore = Effect.fn("Restore")(function* (
   onStopped: (summary: RestoreSummary) => Effect.Effect<void> = () => Effect.void
 ) {
   const started = yield* Clock.currentTimeMillis
-  const ready = yield* checkedAndPrepared(options)
+  const ready = yield* checkAndPrepare(options)
   const { set } = ready
 
   const finish = Effect.fnUntraced(function* (
@@ -83,7 +83,7 @@ export const restore = Effect.fn("Restore")(function* (
   yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
   if (obstacles.length > 0) return yield* finish("refused", { plan }, obstacles)
   yield* warnings([untriedText(plan), spaceText(plan)])
-  const restored = yield* carriedOut(options, ready.prepared).pipe(
+  const restored = yield* extract(options, ready.prepared).pipe(
     Effect.onInterrupt(() => {
       const there = soFar()
       return Effect.flatMap(
@@ -108,11 +108,11 @@ const warnings = (texts: ReadonlyArray<string | undefined>) =>
 /** A run may publish while the archive is looked at: then it is looked at again. */
 const timesAgain = 3
 
-const checkedAndPrepared = (options: RestoreOptions) =>
+const checkAndPrepare = (options: RestoreOptions) =>
   Effect.gen(function* () {
     const archives = yield* Archives
-    const set = yield* publishedSet(options)
-    const examined = yield* examinedWithBar(set)
+    const set = yield* openArchive(options)
+    const examined = yield* examineWithProgress(set)
     const { findings, foreign } = examined
     const { file } = set
     // What lies beside an archive may be damaged and the archive good: that must keep nobody from getting files back.
@@ -145,7 +145,7 @@ const checkedAndPrepared = (options: RestoreOptions) =>
     Effect.onInterrupt(() => Effect.logError("stopped by a signal: nothing was written"))
   )
 
-const examinedWithBar = Effect.fnUntraced(function* (set: ArchiveSet) {
+const examineWithProgress = Effect.fnUntraced(function* (set: ArchiveSet) {
   const show = yield* (yield* Progress).start(`checking ${set.folder}`)
   const total = set.file?.size
   return yield* examine(set, "checksums", (done) => show({ done, total }))
@@ -166,7 +166,7 @@ const isThere = Effect.fnUntraced(function* ({ folder, which }: RestoreOptions) 
   return Option.isSome(other) && other.value?.file !== undefined
 })
 
-const publishedSet = Effect.fnUntraced(function* (options: RestoreOptions) {
+const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
   const { folder, which } = options
   const archives = yield* Archives
   const set = yield* archives.open(folder, which)
@@ -194,7 +194,7 @@ const publishedSet = Effect.fnUntraced(function* (options: RestoreOptions) {
 /** How often the bar is told how far it is. */
 const tick = "200 millis"
 
-const carriedOut = Effect.fnUntraced(function* (
+const extract = Effect.fnUntraced(function* (
   { folder }: RestoreOptions,
   { carryOut, plan, written }: Prepared
 ) {

@@ -19,8 +19,8 @@ const named = 3
  * EntryName), so names with one are kept until the end, and the others compared as they come.
  */
 export const makeFileNames = (listed: ReadonlyArray<string>): FileNames => {
-  const missing = makeSome("is in the list of files and not in the archive")
-  const extra = makeSome("is in the archive and not in the list of files")
+  const missing = makeDifferences("is in the list of files and not in the archive")
+  const extra = makeDifferences("is in the archive and not in the list of files")
   const compare = (names: ReadonlyArray<string>, wanted: Cursor): void => {
     for (const name of names) {
       for (;;) {
@@ -59,8 +59,8 @@ export const makeFileNames = (listed: ReadonlyArray<string>): FileNames => {
         (name, index) => index > 0 && byUtf8(listed[index - 1] ?? "", name) >= 0
       )
       return [
-        ...missing.told(),
-        ...extra.told(),
+        ...missing.messages(),
+        ...extra.messages(),
         ...(unsorted === -1
           ? []
           : [`${quoted(listed[unsorted] ?? "")} is not in its place in the list of files`])
@@ -91,7 +91,7 @@ const cursorOf = (names: ReadonlyArray<string>, wanted: (name: string) => boolea
   }
 }
 
-const makeSome = (what: string) => {
+const makeDifferences = (what: string) => {
   const first: Array<string> = []
   let beyond = 0
   return {
@@ -99,7 +99,7 @@ const makeSome = (what: string) => {
       if (first.length < named) first.push(name)
       else beyond += 1
     },
-    told: (): ReadonlyArray<string> => {
+    messages: (): ReadonlyArray<string> => {
       const all = first.map((name) => `${quoted(name)} ${what}`)
       return beyond === 0 ? all : [...all, `${count(beyond, "more file", "more files")}: each ${what}`]
     }

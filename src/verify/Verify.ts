@@ -65,7 +65,7 @@ interface VerifyOptions {
 }
 
 /** A set that a run replaces while it is read is looked at again, so many times in all. */
-const looks = 3
+const mostLooks = 3
 
 /**
  * Reads archives back, one folder after the other: choose -> read every byte -> compare with all that is known -> tell. A run
@@ -75,11 +75,11 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const { config, which } = options
   const started = yield* Clock.currentTimeMillis
   const { chosen, lost, without } = yield* choose(options)
-  const show = yield* bar(chosen, which)
+  const show = yield* startProgress(chosen, which)
   const verdicts = yield* Effect.forEach(chosen, (folder) =>
-    look(folder, which, lost.has(folder), show).pipe(
-      Effect.tap((verdict) => remember(which, verdict)),
-      Effect.tap((verdict) => tell({ verdict, which, config, lost: lost.has(folder) })),
+    verifyFolder(folder, which, lost.has(folder), show).pipe(
+      Effect.tap((verdict) => saveResult(which, verdict)),
+      Effect.tap((verdict) => report({ verdict, which, config, lost: lost.has(folder) })),
       Effect.annotateLogs("folder", folder)
     )
   )
@@ -187,7 +187,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
 })
 
 /** Shows bytes read of all; takes those of the folder that is being read. */
-const bar = Effect.fnUntraced(function* (folders: ReadonlyArray<FolderName>, which: Which) {
+const startProgress = Effect.fnUntraced(function* (folders: ReadonlyArray<FolderName>, which: Which) {
   const archives = yield* Archives
   const progress = yield* Progress
   const sizes = new Map(
@@ -206,7 +206,7 @@ const bar = Effect.fnUntraced(function* (folders: ReadonlyArray<FolderName>, whi
 })
 
 /** One archive, looked at again when it was replaced while it was being read. */
-const look = Effect.fnUntraced(
+const verifyFolder = Effect.fnUntraced(
   function* (
     folder: FolderName,
     which: Which,
@@ -237,7 +237,7 @@ const look = Effect.fnUntraced(
         })
       )
 
-    for (let left = looks; ; left -= 1) {
+    for (let left = mostLooks; ; left -= 1) {
       const set = yield* archives.open(folder, which)
       if (set === undefined) return yield* verdict("missing", [absent(folder, which, lost)])
       const examined = yield* examine(set, "content", show(folder))
@@ -256,7 +256,7 @@ const look = Effect.fnUntraced(
   },
   (effect, folder, which) =>
     // One folder that cannot be looked at does not keep the others from being read.
-    Effect.catchIf(effect, saysNothing, (error) =>
+    Effect.catchIf(effect, isNotTheArchive, (error) =>
       Effect.succeed<Verdict>({
         folder,
         result: "unsettled",
@@ -272,7 +272,10 @@ const look = Effect.fnUntraced(
 )
 
 /** Writes the result down, for status, report and metrics. Where that is not possible, it is told all the same. */
-const remember = Effect.fnUntraced(function* (which: Which, { findings, folder, identity, result }: Verdict) {
+const saveResult = Effect.fnUntraced(function* (
+  which: Which,
+  { findings, folder, identity, result }: Verdict
+) {
   const [first] = findings
   const found: Verified = {
     ...identity,
@@ -286,7 +289,7 @@ const remember = Effect.fnUntraced(function* (which: Which, { findings, folder, 
 })
 
 /** What fails then is not the archive. */
-const saysNothing = (error: ArchivesError | ArchiveError | HashError): boolean =>
+const isNotTheArchive = (error: ArchivesError | ArchiveError | HashError): boolean =>
   error._tag === "ArchivesError" || isAboutUs(codeOf(error.cause))
 
 /** There is no zip, nor anything else in its place. */
@@ -301,18 +304,18 @@ const interrupted = {
 
 const replaced = {
   file: journal,
-  problem: `the archive was replaced each of the ${looks} times that it was being read`
+  problem: `the archive was replaced each of the ${mostLooks} times that it was being read`
 }
 
-interface Told {
+interface Reported {
   readonly verdict: Verdict
   readonly which: Which
   readonly config: string
   readonly lost: boolean
 }
 
-const tell = Effect.fnUntraced(function* (told: Told) {
-  const { verdict, which } = told
+const report = Effect.fnUntraced(function* (reported: Reported) {
+  const { verdict, which } = reported
   const { findings, folder, result } = verdict
   const { target } = yield* Archives
   if (result === "good") return yield* Effect.logInfo(describe(verdict))
@@ -321,7 +324,7 @@ const tell = Effect.fnUntraced(function* (told: Told) {
   }
   yield* Effect.forEach(findings, (finding) => Effect.logError(describeFinding(finding)), { discard: true })
   const other = result === "unsettled" ? "none" : yield* otherOf(folder, which)
-  yield* Effect.logError(`what to do: ${advice({ ...told, other, target }).join("\n")}`)
+  yield* Effect.logError(`what to do: ${advice({ ...reported, other, target }).join("\n")}`)
 })
 
 /** What the folder's other archive is: whoever is sent there must find something good. */
@@ -335,5 +338,5 @@ const otherOf = Effect.fnUntraced(
     if (findings.some(({ file }) => file === zip)) return "damaged" satisfies Other
     return (foreign ? "foreign" : "usable") satisfies Other
   },
-  Effect.catchIf(saysNothing, () => Effect.succeed<Other>("none"))
+  Effect.catchIf(isNotTheArchive, () => Effect.succeed<Other>("none"))
 )

@@ -56,7 +56,7 @@ const height = 220
 const font = "12px system-ui, sans-serif"
 
 /** Draws a chart into its place, as wide as that is, now and when it changes. */
-export const drawn = (
+export const drawChart = (
   chart: Chart,
   place: HTMLElement,
   palette: Palette
@@ -213,7 +213,7 @@ const chartsOf = (): ReadonlyArray<Chart> =>
 
 /** Draws every chart anew: the colours are taken from the style sheet as it is now. */
 const makeDrawing = (charts: ReadonlyArray<Chart>) => {
-  let current: ReadonlyArray<ReturnType<typeof drawn>> = []
+  let current: ReadonlyArray<ReturnType<typeof drawChart>> = []
   return () => {
     for (const chart of current) chart.remove()
     const palette = paletteOf(document.documentElement)
@@ -221,7 +221,7 @@ const makeDrawing = (charts: ReadonlyArray<Chart>) => {
       const place = document.getElementById(`chart-${chart.id}`)
       if (place === null) return []
       place.replaceChildren()
-      return [drawn(chart, place, palette)]
+      return [drawChart(chart, place, palette)]
     })
   }
 }
@@ -237,7 +237,7 @@ const warnWhenOld = (): void => {
 const staleMillis = 26 * 3_600_000
 
 /** Times stay UTC, as in the log; the reader's own is told where the pointer rests. */
-const tellLocalTimes = (): void => {
+const showLocalTimes = (): void => {
   for (const element of document.querySelectorAll("time")) {
     const at = new Date(element.dateTime)
     if (!Number.isNaN(at.getTime())) element.title = `here: ${at.toLocaleString()}`
@@ -247,7 +247,7 @@ const tellLocalTimes = (): void => {
 const redraw = makeDrawing(chartsOf())
 redraw()
 warnWhenOld()
-tellLocalTimes()
+showLocalTimes()
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw)
 // Paper is white: the style sheet alone cannot change what is painted already.
