@@ -126,9 +126,9 @@ export interface RunProgress {
 export interface FolderProgress {
   /** Its files are listed. */
   readonly listing: Effect.Effect<void>
-  /** It is archived; what this gives is told how many of its bytes have been read. */
+  /** It is archived; the result takes how many of its bytes have been read. */
   readonly archiving: (bytes: number) => Effect.Effect<(read: number) => void>
-  /** Its zip is read back; what this gives is told how many bytes of it have been. */
+  /** Its zip is read back; the result takes how many bytes of it have been. */
   readonly verifying: (zipBytes: number) => Effect.Effect<(verified: number) => void>
   /** Its zip is good, and gets to the disk and to its place. */
   readonly finishing: Effect.Effect<void>

@@ -68,7 +68,7 @@ export interface Day {
 
 /**
  * How a job stands: `well`; `failing`, by its last run; `killed`, when that came to no end; `silent`, when it ran regularly and
- * does not any more; `new`, when it never ran; `forgotten`, when nothing tells of a run, though there are archives; `past`, when it is
+ * does not any more; `new`, when it never ran; `forgotten`, when no run is known, though there are archives; `past`, when it is
  * none of the configuration's.
  */
 type JobState = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"

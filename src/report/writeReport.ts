@@ -18,7 +18,7 @@ import { adviceOnWriting } from "../system/Errno.ts"
 import { countField, document, flag, instant, text } from "../text/Document.ts"
 import { quoted } from "../text/Text.ts"
 import { isPage, type PageParts, page } from "./Page.ts"
-import { type Report, reportOf, type Settings } from "./Report.ts"
+import { reportOf, type Settings } from "./Report.ts"
 import type { KnownJob } from "./Timeline.ts"
 
 /** What `report --json` prints. */
@@ -42,14 +42,8 @@ export type ReportDocument = typeof ReportDocument.Type
 /** No page was written; a page that was there is still there. */
 class ReportError extends Data.TaggedError("ReportError")<{ readonly message: string }> {}
 
-/** The page, and what it was made from. */
-interface Made {
-  readonly report: Report
-  readonly html: string
-}
-
 /**
- * Makes the page of what the history knows, and of how the jobs of the configuration stand. Fails when `target` (target_path) is
+ * Makes the page from the history and the states of the configuration's jobs. Fails when `target` (target_path) is
  * configured and not there: the history is in it.
  */
 export const makeReport = Effect.fn("Report.make")(function* (
@@ -59,8 +53,7 @@ export const makeReport = Effect.fn("Report.make")(function* (
 ) {
   const { days, host, target } = settings
   const archives = target === undefined ? 0 : yield* archivesIn(target)
-  const { runs } = yield* History
-  const history = yield* runs
+  const history = yield* (yield* History).runs
   const known = yield* Effect.forEach(jobs, knownJob)
   const now = yield* Clock.currentTimeMillis
   const ofArchives =
@@ -72,7 +65,7 @@ export const makeReport = Effect.fn("Report.make")(function* (
   )
   const found = { ...ofArchives, undelivered: messages.flat() }
   const report = reportOf(history, { host, days, archives, found, jobs: known, now })
-  return { report, html: page(report, parts) } satisfies Made
+  return { report, html: page(report, parts) }
 })
 
 /** What is lost by a look at the target, and what verify found of the archives that are there now. */
@@ -123,7 +116,7 @@ const knownJob = Effect.fnUntraced(function* (key: JobKey) {
 
 /** Where no page may be, each place with the key of the configuration that has it. */
 export interface Reserved {
-  /** Nothing in these, at any depth and by whatever path. */
+  /** No page in these, at any depth and by any path. */
   readonly folders: ReadonlyArray<readonly [key: string, path: string]>
   readonly files: ReadonlyArray<readonly [key: string, path: string]>
 }
@@ -132,7 +125,7 @@ const notWritten = ({ code, message }: DiskError) =>
   new ReportError({ message: `no report was written: ${message}${adviceOnWriting(code)}` })
 
 /**
- * Puts the page at `path`, where it replaces a page that is there at once and whole: whoever reads it meanwhile sees the one or the
+ * Puts the page at `path`, where it replaces a page that is there at once and whole: a reader sees the one or the
  * other. A file that is replaced hands its mode on (for a web server, say); a new one has 0666 less umask. Only a page of before or
  * an empty file is replaced, and nothing is written to a place that is `reserved`.
  */
@@ -196,7 +189,7 @@ const reservedBy = Effect.fnUntraced(function* (
   return above === undefined ? undefined : `lies in ${above[0]}`
 })
 
-/** Nothing, too, where we may not or cannot look: nothing can be written by way of there either. */
+/** Undefined also where this process may not look: it cannot write there either. */
 const statIfPossible = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   return yield* disk

@@ -39,7 +39,7 @@ class RestoreError extends Data.TaggedError("RestoreError")<{
 
 /**
  * Puts an archive's content back: finds the archive, checks it, looks at everything in DIR that it would touch, and only then
- * writes. Whatever speaks against it is told before anything is written; what fails afterwards is removed, named and
+ * writes. All obstacles are reported before anything is written; what fails afterwards is removed, named and
  * in the summary. Interrupted while it writes, it gives `onStopped` the summary of what is there.
  */
 export const restore = Effect.fn("Restore")(function* (
@@ -115,7 +115,7 @@ const checkAndPrepare = (options: RestoreOptions) =>
     const examined = yield* examineWithProgress(set)
     const { findings, foreign } = examined
     const { file } = set
-    // What lies beside an archive may be damaged and the archive good: that must keep nobody from getting files back.
+    // What lies beside an archive may be damaged and the archive good: such damage must not prevent a restore.
     const zip = namesOf(options.folder, options.which).zip
     const [beside, damage] = Arr.partition(findings, ({ file }) => file === zip)
     if (damage.length > 0 || file === undefined || foreign) {
@@ -191,7 +191,7 @@ const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
   })
 })
 
-/** How often the bar is told how far it is. */
+/** Interval of the progress bar. */
 const tick = "200 millis"
 
 const extract = Effect.fnUntraced(function* (

@@ -105,7 +105,7 @@ export interface RestoreSummary {
   /** Undefined when it was not got that far. */
   readonly plan: RestorePlan | undefined
   readonly restored: Restored | undefined
-  /** What was told as errors, a line each. */
+  /** The errors that were logged, a line each. */
   readonly problems: ReadonlyArray<string>
   readonly seconds: number
 }

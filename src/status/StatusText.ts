@@ -130,7 +130,7 @@ export const age = (now: number, utc: string): string => {
   return hours < 48 ? `${hours} h ago` : `${number(Math.floor(hours / 24))} d ago`
 }
 
-/** One line, whatever its text holds. */
+/** One line; what is not printable in the text is escaped. */
 const line = (text: string, mood: Mood = "plain"): Line => ({ text: harmless(text), mood })
 
 /** Lines no wider than `width`, those after the first indented. */

@@ -60,7 +60,7 @@ interface VerifyOptions {
   /** Only these folders; none: all that have archives. */
   readonly folders: ReadonlyArray<FolderName>
   readonly which: Which
-  /** The configuration, for the commands that a person is told. */
+  /** The configuration, for the commands in messages. */
   readonly config: string
 }
 
@@ -94,7 +94,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
 }, Effect.scoped)
 
 /**
- * The same, and word of it as of a run: metrics, messages, and `ping_url` when something is wrong. A good end is no ping: that is
+ * The same with the reports of a run: metrics, messages, and `ping_url` when something is wrong. A good end is no ping: that is
  * for the runs, which would seem to go on.
  */
 export const announcedVerify = Effect.fn("AnnouncedVerify")(function* (
@@ -271,7 +271,7 @@ const verifyFolder = Effect.fnUntraced(
     )
 )
 
-/** Writes the result down, for status, report and metrics. Where that is not possible, it is told all the same. */
+/** Writes the result down, for status, report and metrics. A failure to do so is only a warning. */
 const saveResult = Effect.fnUntraced(function* (
   which: Which,
   { findings, folder, identity, result }: Verdict
@@ -327,7 +327,7 @@ const report = Effect.fnUntraced(function* (reported: Reported) {
   yield* Effect.logError(`what to do: ${advice({ ...reported, other, target }).join("\n")}`)
 })
 
-/** What the folder's other archive is: whoever is sent there must find something good. */
+/** The state of the folder's other archive, which advice only names when it is good. */
 const otherOf = Effect.fnUntraced(
   function* (folder: FolderName, which: Which) {
     const set = yield* (yield* Archives).open(folder, which === "current" ? "previous" : "current")

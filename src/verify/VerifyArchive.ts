@@ -22,7 +22,7 @@ export type Depth = "checksums" | "content"
 export interface Examined {
   /** All that is wrong with it; nothing: it is good. */
   readonly findings: ReadonlyArray<SetFinding>
-  /** Something is wrong within the zip, whatever the files beside it say. */
+  /** Something is wrong within the zip itself. */
   readonly flawed: boolean
   /** Another program made the zip, and it has the checksums that are known of it: its entries were not looked at. */
   readonly foreign: boolean
@@ -34,7 +34,7 @@ export interface Examined {
 /**
  * What is in a set and all that is wrong with it; no findings say that every bit of its zip, its checksum files and its metadata is
  * what was published, as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or
- * thread for the work. `onRead` is told how many bytes of the zip, from its beginning, have been read.
+ * thread for the work. `onRead` receives how many bytes of the zip, from its beginning, have been read.
  */
 export const examine = Effect.fn("CheckSet")(function* (
   set: ArchiveSet,

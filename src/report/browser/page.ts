@@ -236,7 +236,7 @@ const warnWhenOld = (): void => {
 }
 const staleMillis = 26 * 3_600_000
 
-/** Times stay UTC, as in the log; the reader's own is told where the pointer rests. */
+/** Times stay UTC, as in the log; a tooltip shows the reader's local time. */
 const showLocalTimes = (): void => {
   for (const element of document.querySelectorAll("time")) {
     const at = new Date(element.dateTime)
