@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { type Job, targetOf } from "../config/ReplicationJob.ts"
+import type { Job } from "../config/ReplicationJob.ts"
 import { asPreflight, PreflightError } from "../runs/Run.ts"
 import { document, flag, optional, orNull, text } from "../text/Document.ts"
 import { allowCommand, missing, parse, permissionsOf, type Role } from "../zfs/Allow.ts"
@@ -10,7 +9,91 @@ import type { Account, End, Preparation } from "./End.ts"
 import { Receiver } from "./Receiver.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
-import { missingOn, type Place } from "./Survey.ts"
+import { missingOn, type PermissionScope, poolMissing, requirePermissions, targetNames } from "./Survey.ts"
+
+/** What a user has to be allowed to do on a dataset and below it. */
+export interface Delegation {
+  readonly end: "sender" | "receiver"
+  readonly roles: readonly [Role, ...ReadonlyArray<Role>]
+  /** Undefined: the user that we are on that end. */
+  readonly user: string | undefined
+  readonly dataset: string
+}
+
+/** A delegation as it was settled on its end. */
+export interface Grant {
+  /** The end, for messages. */
+  readonly label: string
+  readonly user: string
+  /** What was asked for; or, when its end has no such dataset yet and a run would make it, the nearest one above it. */
+  readonly dataset: string
+  readonly permissions: ReadonlyArray<string>
+  readonly command: string
+}
+
+/** What a job needs: `send` on what it sends, `receive` above where it goes, `prune` there too if it has a retention. */
+export const delegationsOf = (job: Job, user?: string): ReadonlyArray<Delegation> => {
+  const above = targetNames(job, job.datasets).map((target) => job.destination ?? parentOf(target) ?? target)
+  return [
+    ...minimalRoots(job.datasets).map(
+      (dataset): Delegation => ({ end: "sender", roles: ["send"], user, dataset })
+    ),
+    ...minimalRoots(above).map(
+      (dataset): Delegation => ({
+        end: "receiver",
+        roles: job.retention === undefined ? ["receive"] : ["receive", "prune"],
+        user,
+        dataset
+      })
+    )
+  ]
+}
+
+/** The command for each, to be run as root on its end. Asks neither end. */
+export const commandsOf = (
+  delegations: ReadonlyArray<Delegation & { readonly user: string }>
+): ReadonlyArray<Pick<Delegation, "end"> & { readonly command: string }> =>
+  delegations.map(({ dataset, end, roles, user }) => ({
+    end,
+    command: allowCommand({ user, dataset, permissions: permissionsOf(...roles) })
+  }))
+
+/** The commands for what is not allowed yet, as `zfs allow` has it now. */
+export const checkDelegations = Effect.fn("Delegate.check")(function* (
+  delegations: ReadonlyArray<Delegation>
+) {
+  const found = yield* Effect.forEach(delegations, lacking)
+  return found.flat().map(({ grant }) => grant)
+}, asPreflight)
+
+/** Allows what is not allowed yet, logs it, and gives it back. */
+export const applyDelegations = Effect.fn("Delegate.apply")(function* (
+  delegations: ReadonlyArray<Delegation>
+) {
+  const found = yield* Effect.forEach(delegations, lacking).pipe(asPreflight)
+  return yield* Effect.forEach(
+    found.flat(),
+    Effect.fnUntraced(function* ({ end, grant }) {
+      yield* end.grant(grant.user, grant.permissions, grant.dataset)
+      yield* Effect.logInfo(
+        `on ${end.label}: ${grant.user} may now ${grant.permissions.join(", ")} on ${grant.dataset}`
+      )
+      return grant
+    })
+  )
+})
+
+/**
+ * Makes the dataset that replicas are to be received below, or sets what it lacks. Doing it again changes
+ * nothing. Fails with PreflightError when its pool or a permission is missing.
+ */
+export const prepare = Effect.fn("Prepare")(function* (dataset: string) {
+  const receiver = yield* Receiver
+  yield* mustBeAllowed(dataset)
+  const report = yield* receiver.prepare(dataset, properties)
+  yield* Effect.logInfo(`${dataset} on ${receiver.label}: ${inWords(report, receiver.dryRun ?? false)}`)
+  return report
+})
 
 /** What `prepare --json` prints. */
 export const PrepareDocument = document({
@@ -44,113 +127,32 @@ export const DelegateDocument = document({
 })
 export type DelegateDocument = typeof DelegateDocument.Type
 
-/** What somebody has to be allowed to do, there and below. */
-export interface Delegation {
-  readonly end: "sender" | "receiver"
-  readonly roles: readonly [Role, ...ReadonlyArray<Role>]
-  /** Whoever we are on that end, when left out. */
-  readonly user: string | undefined
-  readonly dataset: string
-}
-
-/** A delegation as it was settled on its end. */
-export interface Grant {
-  /** The end, for messages. */
-  readonly label: string
-  readonly user: string
-  /** What was asked for; or, when its end has no such dataset yet and a run would make it, the nearest one above it. */
-  readonly dataset: string
-  readonly permissions: ReadonlyArray<string>
-  readonly command: string
-}
-
-/** What a job needs: `send` on what it sends, `receive` above where it goes, `prune` there too if it has a retention. */
-export const delegationsOf = (job: Job, user?: string): ReadonlyArray<Delegation> => {
-  const above = job.datasets.flatMap((dataset) =>
-    Either.match(targetOf(job, dataset), {
-      onLeft: () => [],
-      onRight: (target) => job.destination ?? parentOf(target) ?? target
-    })
-  )
-  return [
-    ...minimalRoots(job.datasets).map(
-      (dataset): Delegation => ({ end: "sender", roles: ["send"], user, dataset })
-    ),
-    ...minimalRoots(above).map(
-      (dataset): Delegation => ({
-        end: "receiver",
-        roles: job.retention === undefined ? ["receive"] : ["receive", "prune"],
-        user,
-        dataset
-      })
-    )
-  ]
-}
-
-/** The command for each, to be run as root on its end. Asks nobody. */
-export const commandsOf = (
-  delegations: ReadonlyArray<Delegation & { readonly user: string }>
-): ReadonlyArray<Pick<Delegation, "end"> & { readonly command: string }> =>
-  delegations.map(({ dataset, end, roles, user }) => ({
-    end,
-    command: allowCommand({ user, dataset, permissions: permissionsOf(...roles) })
-  }))
-
-/** The commands for what is not allowed yet, as `zfs allow` has it now. */
-export const checkDelegations = Effect.fn("Delegate.check")(function* (
-  delegations: ReadonlyArray<Delegation>
-) {
-  const found = yield* Effect.forEach(delegations, lacking)
-  return found.flatMap(({ grant }) => (grant === undefined ? [] : [grant]))
-}, asPreflight)
-
-/** Allows what is not allowed yet, and says so; what it did comes back. */
-export const applyDelegations = Effect.fn("Delegate.apply")(function* (
-  delegations: ReadonlyArray<Delegation>
-) {
-  const found = yield* Effect.forEach(delegations, lacking).pipe(asPreflight)
-  return yield* Effect.forEach(
-    found.flatMap(({ end, grant }) => (grant === undefined ? [] : [{ end, grant }])),
-    Effect.fnUntraced(function* ({ end, grant }) {
-      yield* end.grant(grant.user, grant.permissions, grant.dataset)
-      yield* Effect.logInfo(
-        `on ${end.label}: ${grant.user} may now ${grant.permissions.join(", ")} on ${grant.dataset}`
-      )
-      return grant
-    })
-  )
-})
-
-/** What one delegation lacks. */
+/** What one delegation lacks: one grant, or none. */
 const lacking = Effect.fnUntraced(function* (delegation: Delegation) {
   const end: End = delegation.end === "sender" ? yield* Sender : yield* Receiver
   const account = yield* end.account
   const subject = subjectOf(account, delegation.user)
   const { dataset, table } = yield* nearestAllowed(end, delegation.dataset)
-  if (dataset !== delegation.dataset && !delegation.roles.every(makesDatasets)) {
+  // Only these two roles make the dataset that is not there yet, so that rights above it serve them.
+  const makesDataset = delegation.roles.every((role) => role === "receive" || role === "prepare")
+  if (dataset !== delegation.dataset && !makesDataset) {
     return yield* new PreflightError({
       message: `on ${end.label}: there is no dataset ${delegation.dataset}, and what is asked for it is not granted on ${dataset} above; is the name right? (zipper prepare makes one for replicas)`
     })
   }
   const permissions = missing(subject, parse(table), dataset, permissionsOf(...delegation.roles), "both")
   const { user } = subject
-  const grant: Grant | undefined =
-    permissions.length === 0
-      ? undefined
-      : {
-          label: end.label,
-          user,
-          dataset,
-          permissions,
-          command: allowCommand({ user, permissions, dataset })
-        }
-  return { end, grant }
+  const grant: Grant = {
+    label: end.label,
+    user,
+    dataset,
+    permissions,
+    command: allowCommand({ user, permissions, dataset })
+  }
+  return permissions.length === 0 ? [] : [{ end, grant }]
 })
 
-/** Whether it is there to make the dataset too: then the rights have to be in force above it. All else is for what is there. */
-const makesDatasets = (role: Role): boolean => role === "receive" || role === "prepare"
-
-// Of somebody else's groups we know nothing.
+// The groups of another user are not known.
 const subjectOf = (account: Account, user: string | undefined): Account =>
   user === undefined || user === account.user ? account : { user, groups: [], root: user === "root" }
 
@@ -173,25 +175,12 @@ const nearestAllowed = Effect.fnUntraced(function* (end: End, dataset: string) {
 /** What a dataset that holds replicas is like: never mounted, and able to keep the access lists of Linux. */
 const properties = { canmount: "off", acltype: "posix", xattr: "sa" } as const
 
-/**
- * Makes the dataset that replicas are to be received below, or sets what it lacks. Doing it again changes
- * nothing. Fails with PreflightError when its pool or a permission is missing.
- */
-export const prepare = Effect.fn("Prepare")(function* (dataset: string) {
-  const receiver = yield* Receiver
-  yield* mustBeAllowed(dataset)
-  const report = yield* receiver.prepare(dataset, properties)
-  yield* Effect.logInfo(`${dataset} on ${receiver.label}: ${inWords(report, receiver.rehearsal ?? false)}`)
-  return report
-})
-
 const mustBeAllowed = Effect.fnUntraced(function* (dataset: string) {
   const receiver = yield* Receiver
   const account = yield* receiver.account
   if (account.root) return
-  const place = yield* nearestPresent(dataset)
-  const lines = yield* missingOn(receiver, account, permissionsOf("prepare"), [place])
-  if (lines.length > 0) return yield* new PreflightError({ message: lines.join("\n") })
+  const scope = yield* nearestPresent(dataset)
+  yield* requirePermissions(yield* missingOn(receiver, account, permissionsOf("prepare"), [scope]))
 }, asPreflight)
 
 /** The dataset, or what there is above it. */
@@ -199,24 +188,23 @@ const nearestPresent = Effect.fnUntraced(function* (dataset: string) {
   const receiver = yield* Receiver
   for (const name of [dataset, ...ancestorsOf(dataset).toReversed()]) {
     if ((yield* receiver.read(name)) === undefined) continue
-    const where = name === dataset ? "here" : "both"
-    return { dataset: name, where } satisfies Place
+    return { dataset: name, where: name === dataset ? "here" : "both" } satisfies PermissionScope
   }
   return yield* new PreflightError({
-    message: `on ${receiver.label}: there is no pool ${poolOf(dataset)}; is it imported (zpool import ${poolOf(dataset)})?`
+    message: poolMissing(receiver.label, poolOf(dataset))
   })
 })
 
-const inWords = (report: Preparation, rehearsal: boolean): string => {
-  const all = Object.entries(properties).map(([name, value]) => `${name}=${value}`)
+const inWords = (report: Preparation, dryRun: boolean): string => {
+  const assignments = (entries: ReadonlyArray<[string, string]>) =>
+    entries.map(([name, value]) => `${name}=${value}`).join(", ")
+  const all = assignments(Object.entries(properties))
   if (report.created) {
     const above =
       report.parents.length === 0 ? "" : `, and before it ${report.parents.join(", ")} (canmount=off)`
-    return `${rehearsal ? "would be made" : "made"}, with ${all.join(", ")}${above}`
+    return `${dryRun ? "would be made" : "made"}, with ${all}${above}`
   }
-  if (report.changed.length === 0) return `nothing to do, it has ${all.join(", ")}`
-  return `${rehearsal ? "would set" : "set"} ${Object.entries(properties)
-    .filter(([name]) => report.changed.includes(name))
-    .map(([name, value]) => `${name}=${value}`)
-    .join(", ")}`
+  if (report.changed.length === 0) return `nothing to do, it has ${all}`
+  const changed = Object.entries(properties).filter(([name]) => report.changed.includes(name))
+  return `${dryRun ? "would set" : "set"} ${assignments(changed)}`
 }

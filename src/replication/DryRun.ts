@@ -4,22 +4,20 @@ import { bytes, count } from "../text/Text.ts"
 import { allowCommand } from "../zfs/Allow.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { isWithin } from "../zfs/DatasetName.ts"
+import { shortName } from "../zfs/ZfsList.ts"
 import type { ReceiverService, SenderService, TransferRequest, TransferService } from "./End.ts"
 import type { Stream } from "./Stream.ts"
 
-/** What a dry run pretends that the receiver has: shown by the receiver, changed by it and by the transfer. */
-export class Rehearsal extends Context.Tag("zipper/Rehearsal")<
-  Rehearsal,
+/** The targets that a dry run pretends to have made: shown by the receiver, changed by it and by the transfer. */
+export class DryRunTargets extends Context.Tag("zipper/DryRunTargets")<
+  DryRunTargets,
   { readonly put: (dataset: TargetDataset) => Effect.Effect<void> }
 >() {}
 
-/**
- * The receiver, but nothing is changed: what would be is told, and shown from then on as if it had been, so that the
- * program goes on as in a real run.
- */
+/** A receiver that logs each change instead of making it, and shows it from then on as made, so that the program goes on. */
 export const makeDryRunReceiver = (
   real: ReceiverService
-): { readonly receiver: ReceiverService; readonly rehearsal: typeof Rehearsal.Service } => {
+): { readonly receiver: ReceiverService; readonly targets: typeof DryRunTargets.Service } => {
   const pretended = new Map<string, TargetDataset | undefined>()
   const put = (dataset: TargetDataset) => Effect.sync(() => void pretended.set(dataset.name, dataset))
   const read = (dataset: string) =>
@@ -34,7 +32,6 @@ export const makeDryRunReceiver = (
     if (before !== undefined) pretended.set(dataset, to(before))
   })
 
-  // What is shown as if it had been made or prepared is as it should be.
   const unprepared = Effect.fnUntraced(function* (
     dataset: string,
     properties: Readonly<Record<string, string>>
@@ -46,7 +43,7 @@ export const makeDryRunReceiver = (
 
   const receiver: ReceiverService = {
     ...real,
-    rehearsal: true,
+    dryRun: true,
     read,
     tree: (roots) =>
       Effect.map(real.tree(roots), (found) => {
@@ -98,7 +95,7 @@ export const makeDryRunReceiver = (
         }))
       ),
     unprepared,
-    // What it comes to is for the program to tell, as it does of a real one.
+    // The program logs the result, as in a real run.
     prepare: Effect.fnUntraced(function* (dataset: string, properties: Readonly<Record<string, string>>) {
       const todo = yield* unprepared(dataset, properties)
       for (const parent of todo.parents) yield* put(newDataset(parent, "filesystem"))
@@ -107,15 +104,15 @@ export const makeDryRunReceiver = (
       return todo
     })
   }
-  return { receiver, rehearsal: { put } }
+  return { receiver, targets: { put } }
 }
 
-/** Sends nothing: tells what would be sent, with its size as zfs estimates it, and has the receiver show it. */
+/** Sends nothing: logs what would be sent, with its size as zfs estimates it, and has the receiver show it. */
 export const makeDryRunTransfer = (services: {
   readonly real: TransferService
   readonly sender: SenderService
   readonly receiver: ReceiverService
-  readonly rehearsal: typeof Rehearsal.Service
+  readonly targets: typeof DryRunTargets.Service
 }): TransferService => ({
   tools: services.real.tools,
   send: Effect.fn("Transfer.send")(function* (request: TransferRequest) {
@@ -132,7 +129,7 @@ export const makeDryRunTransfer = (services: {
       createtxg += 1n
       return { ...snapshot, createtxg, holds: 0, clones: [] }
     })
-    yield* services.rehearsal.put({
+    yield* services.targets.put({
       ...before,
       snapshots: [...before.snapshots, ...received],
       written: 0,
@@ -168,7 +165,7 @@ const describe = (stream: Stream): string => {
     case "FromBookmark":
       return `from the bookmark #${stream.from.name} to @${stream.to.name}`
     case "Resume":
-      return `the rest of @${stream.toName.slice(stream.toName.indexOf("@") + 1)}`
+      return `the rest of @${shortName(stream.toName)}`
   }
 }
 

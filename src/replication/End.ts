@@ -15,10 +15,10 @@ import {
   notRun,
   spoken,
   understood,
-  userName,
+  userOn,
   ZfsError
 } from "../zfs/ZfsCommand.ts"
-import { type Own, readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
+import { readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
 import type { Rollback } from "./Plan.ts"
 import type { Stream } from "./Stream.ts"
 
@@ -34,7 +34,7 @@ export interface Account {
 export interface End {
   /** Name of the end for messages. */
   readonly label: string
-  /** Who we are there. Fails as Unreachable, with what ssh said, when nobody answers. */
+  /** Who we are there. Fails as Unreachable, with what ssh said, when the host does not answer. */
   readonly account: Effect.Effect<Account, ZfsError>
   /** What `zfs allow DATASET` prints; the dataset must exist. */
   readonly allowed: (dataset: string) => Effect.Effect<string, ZfsError>
@@ -46,7 +46,6 @@ export interface End {
   ) => Effect.Effect<void, ZfsError>
 }
 
-/** See the tag Sender. */
 export interface SenderService extends End {
   /**
    * Each root and all below it, with snapshots and bookmarks, in the order in which `zfs list -r` gives them:
@@ -60,7 +59,7 @@ export interface SenderService extends End {
   >
   /** One dataset as it is now; undefined when it is gone. */
   readonly read: (dataset: string) => Effect.Effect<SourceDataset | undefined, ZfsError>
-  /** What a resume token is for; `Gone` when its snapshot is not there any more, or nobody can read it. */
+  /** What a resume token is for; `Gone` when its snapshot is not there any more, or the token cannot be read. */
   readonly resumable: (token: string) => Effect.Effect<Resumable, ZfsError>
   /** Bytes that the stream would have, by `zfs send -nvP`. */
   readonly estimate: (dataset: string, stream: Stream, mode: SendMode) => Effect.Effect<number, ZfsError>
@@ -76,18 +75,14 @@ export type Resumable =
     }
   | { readonly _tag: "Gone"; readonly reason: string }
 
-/** See the tag Receiver. */
 export interface ReceiverService extends End {
-  /** Nothing is changed, only told and remembered: a dry run. Only wording goes by this. */
-  readonly rehearsal?: boolean
+  /** Changes are logged and not made. Only wording depends on it. */
+  readonly dryRun?: boolean
   /** `roots` and all below them that exist, by name; a root that does not exist is no failure. */
   readonly tree: (roots: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
   /** One dataset as it is now; undefined when there is none. */
   readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
-  /**
-   * Makes a parent that does not exist (its own parent does): canmount=off, marked as a placeholder. One that
-   * somebody else made in the meantime is no failure.
-   */
+  /** Makes a parent, whose own parent exists: canmount=off, marked as a placeholder. One that is there is no failure. */
   readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
   /** Throws away what an interrupted receive left (`zfs receive -A`). */
   readonly abort: (dataset: string) => Effect.Effect<void, ZfsError>
@@ -110,10 +105,7 @@ export interface ReceiverService extends End {
    * Makes the dataset with these properties, or sets those that differ; missing parents are made too (canmount=off).
    * Gives what it did.
    */
-  readonly prepare: (
-    dataset: string,
-    properties: Readonly<Record<string, string>>
-  ) => Effect.Effect<Preparation, ZfsError>
+  readonly prepare: ReceiverService["unprepared"]
 }
 
 /** What it takes to have a dataset with certain properties. */
@@ -126,15 +118,13 @@ export interface Preparation {
   readonly changed: ReadonlyArray<string>
 }
 
-/** How far a stream is. */
+/** How far a stream is, in bytes. */
 export interface StreamProgress {
-  /** Bytes sent so far. */
   readonly sent: number
-  /** Bytes in all, as zfs estimates them; undefined while it has not said. */
+  /** As zfs estimates it, never less than `sent`; undefined while zfs has printed no estimate. */
   readonly total: number | undefined
 }
 
-/** One stream, from where to where. */
 export interface TransferRequest {
   readonly source: string
   readonly target: string
@@ -144,7 +134,6 @@ export interface TransferRequest {
   readonly onProgress: (progress: StreamProgress) => void
 }
 
-/** See the tag Transfer. */
 export interface TransferService {
   /** Whether the programs are there that streams pass through besides zfs (zstd, pv or mbuffer), where they are to run. */
   readonly tools: Effect.Effect<void, ZfsError>
@@ -155,14 +144,13 @@ export interface TransferService {
   readonly send: (request: TransferRequest) => Effect.Effect<{ readonly bytes: number }, ZfsError>
 }
 
-/** What both ends are made of: zfs there, and the part of the contract that is the same. */
 export const makeEnd = (
   process: typeof Process.Service,
   endpoint: Endpoint,
   role: Role
 ): { readonly commands: Commands; readonly end: End } => {
   let known: string | undefined
-  const user = () => known ?? (endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName())
+  const user = () => known ?? userOn(endpoint)
   const commands = makeCommands(process, endpoint, { role, user })
   const account = Effect.fn("End.account")(function* () {
     const completed = yield* Effect.mapError(
@@ -239,8 +227,7 @@ export const listSnapshots = Effect.fnUntraced(function* (
     ...["list", "-H", "-p", ...(recursive ? ["-r"] : ["-d", "1"]), "-t", "snapshot,bookmark"],
     ...["-o", snapshotColumns, "-s", "createtxg", ...datasets]
   ])
-  const own: ReadonlyMap<string, Own> = yield* understood(commands, purpose, readSnapshots(listed))
-  return own
+  return yield* understood(commands, purpose, readSnapshots(listed))
 })
 
 /**

@@ -36,7 +36,7 @@ export const isMended = (source: SourceDataset, target: TargetDataset, mode: Sen
   mode === "raw" && isLost(target) && alike(source.key?.salt, target.key?.rootSalt) === true
 
 /** What a raw stream would leave without a key that opens it. */
-export interface LockOut {
+interface LockOut {
   /** The target itself, or what is opened by its key. */
   readonly what: "target" | "dependents"
   readonly why: string

@@ -8,174 +8,8 @@ import {
   type TargetDataset
 } from "../zfs/Dataset.ts"
 import { parentOf } from "../zfs/DatasetName.ts"
-import { isMended, type LockOut, lockOut, sourceLost, targetLost } from "./Keys.ts"
+import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import type { Stream } from "./Stream.ts"
-
-/**
- * Why a plan stops: sentences for an operator. They speak of what is at the receiving end, whose name goes before them when
- * that is another machine (the same names may be there on both). Commands say where they belong: `there` is that end.
- */
-
-const listed = 100
-
-/** `@a, @b and 3 more`. */
-const list = (snapshots: ReadonlyArray<Snapshot>): string => {
-  const shown = snapshots.slice(0, listed).map(({ name }) => `@${name}`)
-  const rest = snapshots.length - shown.length
-  return rest > 0 ? `${shown.join(", ")} and ${Units.number(rest)} more` : shown.join(", ")
-}
-
-/** The source lost its snapshots while the target has some, or half of one. */
-export const sourceEmptied = (source: SourceDataset): string =>
-  `the replica cannot go on, since its source has no snapshot any more; take one (at the source: zfs snapshot '${source.name}@…') and run again`
-
-/** What keeps the source from ever being received there; undefined when nothing does. */
-export const mismatchReason = (
-  source: SourceDataset,
-  target: TargetDataset,
-  mode: SendMode
-): string | undefined => {
-  if (target.guid === source.guid) {
-    return `${target.name} is the source itself: give a destination outside of what is sent`
-  }
-  if (target.kind !== source.kind) {
-    return `${target.name} is a ${kindNames[target.kind]} and its source is a ${kindNames[source.kind]}; ${startAnew(target)}`
-  }
-  return target.mode === undefined || target.mode === mode
-    ? undefined
-    : `${target.name} was received ${modeNames[target.mode]} so far and would now be sent ${modeNames[mode]}, which zfs cannot join; ${modeAdvice[target.mode]}, or start over: ${startAnew(target)}`
-}
-
-const kindNames = { filesystem: "file system", volume: "volume" } as const
-
-const modeNames = { raw: "raw (zfs send -w)", plain: "plain (not raw)" } as const
-
-const modeAdvice = {
-  raw: "send it raw again (pull with --raw, push without --no-raw)",
-  plain: "send it plain again (pull without --raw, push with --no-raw)"
-} as const
-
-/** No key opens the replica: `why`. */
-export const keyLost = (target: TargetDataset, why: string): string => `${why}; ${startAnew(target)}`
-
-/** No key opens the replica (`why`), and the next stream brings the right one. */
-export const mendedByNext = (source: SourceDataset, why: string): string =>
-  `${why}; the next snapshot brings the right one: take one (at the source: zfs snapshot '${source.name}@…') and run again`
-
-/** A stream would leave something there that no key opens. */
-export const lockedOut = (target: TargetDataset, { remedy, why }: LockOut): string =>
-  remedy === undefined ? `${why}; ${startAnew(target)}` : `${why}; ${remedy}, or ${startAnew(target)}`
-
-/** There is a dataset that was never received and that we did not make. */
-export const occupied = (target: TargetDataset): string =>
-  isPool(target)
-    ? `${target.name} is a pool, whose own ${Units.bytes(target.written)} would be overwritten; ${startAnew(target)}`
-    : `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
-
-/** No snapshot of the target is a snapshot or bookmark of the source. */
-export const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
-  `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
-
-/** The target has something of its own after `to`, the latest common snapshot. */
-export const diverged = (
-  target: TargetDataset,
-  to: Snapshot,
-  destroys: ReadonlyArray<Snapshot>,
-  written: number
-): string => {
-  const obstacles = obstaclesTo(target, to, destroys)
-  const wayBack =
-    obstacles === undefined
-      ? "to give that up, run again with --rollback"
-      : `--rollback cannot go back as long as ${obstacles}`
-  return `${target.name} has changed since @${to.name}, the latest snapshot in common, and would lose ${losses(destroys, written)}; ${wayBack}; to keep it, ${startAnew(target)}`
-}
-
-/** The target may be taken back to `to`, but zfs would refuse; undefined when it would not. */
-export const stuckReason = (
-  target: TargetDataset,
-  to: Snapshot,
-  destroys: ReadonlyArray<Snapshot>
-): string | undefined => {
-  const obstacles = obstaclesTo(target, to, destroys)
-  return obstacles === undefined
-    ? undefined
-    : `${target.name} cannot be taken back to @${to.name} as long as ${obstacles}`
-}
-
-const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
-  [
-    ...(snapshots.length > 0 ? [`${Units.count(snapshots.length, "snapshot")} (${list(snapshots)})`] : []),
-    ...(written > 0 ? [`${Units.bytes(written)} written since its newest snapshot`] : [])
-  ].join(" and ")
-
-/** What would keep zfs, or us, from going back to `to`. */
-const obstaclesTo = (
-  target: TargetDataset,
-  to: Snapshot,
-  snapshots: ReadonlyArray<Snapshot>
-): string | undefined => {
-  const held = snapshots.filter(({ holds }) => holds > 0)
-  const cloned = snapshots.filter(({ clones }) => clones.length > 0)
-  const reasons = [
-    ...held
-      .slice(0, 1)
-      .map(
-        ({ name }) =>
-          `${list(held)} ${held.length === 1 ? "is" : "are"} held (there: zfs holds '${target.name}@${name}' tells by whom)`
-      ),
-    ...(cloned.length === 0
-      ? []
-      : [
-          `${list(cloned)} ${cloned.length === 1 ? "has" : "have"} clones (${cloned
-            .flatMap(({ clones }) => clones)
-            .slice(0, listed)
-            .join(", ")})`
-        ]),
-    ...bookmarked(target, to)
-  ]
-  return reasons.length === 0 ? undefined : reasons.join(" and ")
-}
-
-// zfs goes back past bookmarks only by destroying them, and nobody was told of those.
-const bookmarked = (target: TargetDataset, to: Snapshot): ReadonlyArray<string> => {
-  const newer = target.bookmarks.filter(({ createtxg }) => createtxg > to.createtxg)
-  const first = newer[0]
-  if (first === undefined) return []
-  const names = newer.slice(0, listed).map(({ name }) => `#${name}`)
-  const kind = newer.length === 1 ? "a newer bookmark" : "newer bookmarks"
-  return [`it has ${kind}: ${names.join(", ")} (there: zfs destroy '${target.name}#${first.name}')`]
-}
-
-/**
- * A snapshot to come whose name another one on the target has, which zfs refuses to receive: somebody renamed
- * snapshots. `gone` are those that a rollback takes away first.
- */
-export const clashReason = (
-  source: SourceDataset,
-  target: TargetDataset,
-  coming: ReadonlyArray<Snapshot>,
-  gone: ReadonlySet<Snapshot>
-): string | undefined => {
-  const names = new Set(coming.map(({ name }) => name))
-  const taken = target.snapshots.filter((snapshot) => names.has(snapshot.name) && !gone.has(snapshot))
-  const first = taken[0]
-  if (first === undefined) return undefined
-  const original = source.snapshots.find(({ guid }) => guid === first.guid)?.name
-  const free =
-    original !== undefined && !target.snapshots.some(({ name }) => name === original)
-      ? original
-      : `${first.name}-old`
-  return `${target.name} has other snapshots by the names of some to come: ${list(taken)}; rename what is there (there: zfs rename '${target.name}@${first.name}' '${target.name}@${free}')`
-}
-
-const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefined
-
-// A pool can be neither renamed nor destroyed as a dataset can.
-const startAnew = (target: TargetDataset): string =>
-  isPool(target)
-    ? "give a destination below that pool"
-    : `move it out of the way (there: zfs rename '${target.name}' '${target.name}-old') and the next run starts anew`
 
 /** What to do about one dataset. */
 export type Plan =
@@ -234,7 +68,10 @@ export const plan = (
   const newest = snapshots.at(-1)
   if (earliest === undefined || newest === undefined) {
     return target !== undefined && isReplica(target)
-      ? { _tag: "Blocked", reason: sourceEmptied(source) }
+      ? {
+          _tag: "Blocked",
+          reason: `the replica cannot go on, since its source has no snapshot any more; ${takeSnapshot(source)}`
+        }
       : { _tag: "NothingToSend" }
   }
   const unopened = sourceLost(source, options.mode)
@@ -245,7 +82,7 @@ export const plan = (
   if (mismatch !== undefined) return { _tag: "Blocked", reason: mismatch }
   const lost = targetLost(target)
   if (lost !== undefined && !isMended(source, target, options.mode)) {
-    return { _tag: "Blocked", reason: keyLost(target, lost) }
+    return { _tag: "Blocked", reason: `${lost}; ${startAnew(target)}` }
   }
   if (target.snapshots.length > 0) {
     const onward = goOn(source, target, options)
@@ -262,71 +99,9 @@ export const plan = (
   }
 }
 
-// A parent that we made may have snapshots of its own, where somebody takes them of the whole backup pool.
+// A parent that we made may have snapshots of its own, where another program takes them of the whole backup pool.
 const isReplica = ({ mode, resumeToken, snapshots }: TargetDataset): boolean =>
   resumeToken !== undefined || (mode !== undefined && snapshots.length > 0)
-
-/**
- * A stream that leaves something without a key that opens it. What no key opens is lost as much as what is destroyed, and no
- * --rollback allows that.
- */
-const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOptions): Plan | undefined => {
-  const unopened = sourceLost(source, mode)
-  if (unopened !== undefined) return { _tag: "Blocked", reason: unopened }
-  if (target.placeholder || isMended(source, target, mode)) return undefined
-  const out = lockOut(source, target, mode)
-  if (out === undefined) return undefined
-  const { written } = target
-  const loss =
-    out.what === "target"
-      ? { back: undefined, snapshots: inOrder(target.snapshots), written }
-      : { back: undefined, snapshots: [], written: 0 }
-  return { _tag: "Diverged", loss, reason: lockedOut(target, out) }
-}
-
-// The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
-const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
-
-const full = (earliest: Snapshot, newest: Snapshot, force: boolean): Plan => ({
-  _tag: "Full",
-  streams: [{ _tag: "Full", to: earliest, force }, ...incremental(earliest, newest)]
-})
-
-const incremental = (from: Snapshot, to: Snapshot): ReadonlyArray<Stream> =>
-  from.guid === to.guid ? [] : [{ _tag: "Incremental", from, to }]
-
-// zfs takes the whole rest of the stream before it finds out that the target has changed in the meantime.
-const resumed = (source: SourceDataset, target: TargetDataset, token: string, onward: Plan): Plan => {
-  // Half of a stream is a clone of the snapshot that it goes on from, which therefore cannot be destroyed. When the source
-  // has that one no more the token is dead, and whoever resumes finds that out and throws the half away.
-  const from = target.snapshots.find(({ clones }) => clones.includes(`${target.name}/%recv`))
-  if (from !== undefined && !basesOf(source).has(from.guid)) return resume(token)
-  switch (onward._tag) {
-    case "Diverged":
-    case "Blocked":
-      return onward
-    case "Incremental":
-      return onward.rollback === undefined ? resume(token) : { ...onward, streams: [] }
-    default:
-      return resume(token)
-  }
-}
-
-/** Something at the source that an incremental stream can start from. */
-type Base =
-  | { readonly _tag: "Snapshot"; readonly snapshot: Snapshot; readonly createtxg: bigint }
-  | { readonly _tag: "Bookmark"; readonly name: string; readonly guid: string; readonly createtxg: bigint }
-
-// A snapshot wins over its own bookmark: from a bookmark, zfs sends no more than one snapshot at a time.
-const basesOf = ({ bookmarks, snapshots }: SourceDataset): ReadonlyMap<string, Base> =>
-  new Map<string, Base>([
-    ...bookmarks.map(
-      ({ createtxg, guid, name }) => [guid, { _tag: "Bookmark", name, guid, createtxg }] as const
-    ),
-    ...snapshots.map(
-      (snapshot) => [snapshot.guid, { _tag: "Snapshot", snapshot, createtxg: snapshot.createtxg }] as const
-    )
-  ])
 
 /** The plan for a target that has snapshots. */
 const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions): Plan => {
@@ -345,7 +120,10 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
     const lost = targetLost(target)
     return lost === undefined
       ? { _tag: "UpToDate", at: common.name }
-      : { _tag: "Blocked", reason: mendedByNext(source, lost) }
+      : {
+          _tag: "Blocked",
+          reason: `${lost}; the next snapshot brings the right one: ${takeSnapshot(source)}`
+        }
   }
   const unopened = keyLoss(source, target, options)
   if (unopened !== undefined) return unopened
@@ -376,5 +154,218 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
   }
 }
 
+const full = (earliest: Snapshot, newest: Snapshot, force: boolean): Plan => ({
+  _tag: "Full",
+  streams: [{ _tag: "Full", to: earliest, force }, ...incremental(earliest, newest)]
+})
+
+const incremental = (from: Snapshot, to: Snapshot): ReadonlyArray<Stream> =>
+  from.guid === to.guid ? [] : [{ _tag: "Incremental", from, to }]
+
+/**
+ * A stream that leaves something without a key that opens it. What no key opens is lost as much as what is destroyed, and no
+ * --rollback allows that.
+ */
+const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOptions): Plan | undefined => {
+  const unopened = sourceLost(source, mode)
+  if (unopened !== undefined) return { _tag: "Blocked", reason: unopened }
+  if (target.placeholder || isMended(source, target, mode)) return undefined
+  const out = lockOut(source, target, mode)
+  if (out === undefined) return undefined
+  const { written } = target
+  const loss =
+    out.what === "target"
+      ? { back: undefined, snapshots: inOrder(target.snapshots), written }
+      : { back: undefined, snapshots: [], written: 0 }
+  const remedy = out.remedy === undefined ? "" : `${out.remedy}, or `
+  return { _tag: "Diverged", loss, reason: `${out.why}; ${remedy}${startAnew(target)}` }
+}
+
+// zfs takes the whole rest of the stream before it finds out that the target has changed in the meantime.
+const resumed = (source: SourceDataset, target: TargetDataset, token: string, onward: Plan): Plan => {
+  // Half of a stream is a clone of the snapshot that it goes on from, which therefore cannot be destroyed. When the source
+  // has that one no more the token is dead, and whoever resumes finds that out and throws the half away.
+  const from = target.snapshots.find(({ clones }) => clones.includes(`${target.name}/%recv`))
+  if (from !== undefined && !basesOf(source).has(from.guid)) return resume(token)
+  switch (onward._tag) {
+    case "Diverged":
+    case "Blocked":
+      return onward
+    case "Incremental":
+      return onward.rollback === undefined ? resume(token) : { ...onward, streams: [] }
+    default:
+      return resume(token)
+  }
+}
+
+// The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
+const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
+
+/** Something at the source that an incremental stream can start from. */
+type Base =
+  | { readonly _tag: "Snapshot"; readonly snapshot: Snapshot; readonly createtxg: bigint }
+  | { readonly _tag: "Bookmark"; readonly name: string; readonly guid: string; readonly createtxg: bigint }
+
+// A snapshot wins over its own bookmark: from a bookmark, zfs sends no more than one snapshot at a time.
+const basesOf = ({ bookmarks, snapshots }: SourceDataset): ReadonlyMap<string, Base> =>
+  new Map<string, Base>([
+    ...bookmarks.map(
+      ({ createtxg, guid, name }) => [guid, { _tag: "Bookmark", name, guid, createtxg }] as const
+    ),
+    ...snapshots.map(
+      (snapshot) => [snapshot.guid, { _tag: "Snapshot", snapshot, createtxg: snapshot.createtxg }] as const
+    )
+  ])
+
 const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> =>
   snapshots.toSorted(byCreatetxg)
+
+/**
+ * Why a plan stops: sentences for an operator. They speak of what is at the receiving end, whose name goes before them when
+ * that is another machine (the same names may be there on both). Commands say where they belong: `there` is that end.
+ */
+
+/** What keeps the source from ever being received there; undefined when nothing does. */
+const mismatchReason = (source: SourceDataset, target: TargetDataset, mode: SendMode): string | undefined => {
+  if (target.guid === source.guid) {
+    return `${target.name} is the source itself: give a destination outside of what is sent`
+  }
+  if (target.kind !== source.kind) {
+    return `${target.name} is a ${kindNames[target.kind]} and its source is a ${kindNames[source.kind]}; ${startAnew(target)}`
+  }
+  return target.mode === undefined || target.mode === mode
+    ? undefined
+    : `${target.name} was received ${modeNames[target.mode]} so far and would now be sent ${modeNames[mode]}, which zfs cannot join; ${modeAdvice[target.mode]}, or start over: ${startAnew(target)}`
+}
+
+const kindNames = { filesystem: "file system", volume: "volume" } as const
+
+const modeNames = { raw: "raw (zfs send -w)", plain: "plain (not raw)" } as const
+
+const modeAdvice = {
+  raw: "send it raw again (pull with --raw, push without --no-raw)",
+  plain: "send it plain again (pull without --raw, push with --no-raw)"
+} as const
+
+/** There is a dataset that was never received and that we did not make. */
+const occupied = (target: TargetDataset): string =>
+  isPool(target)
+    ? `${target.name} is a pool, whose own ${Units.bytes(target.written)} would be overwritten; ${startAnew(target)}`
+    : `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
+
+/** No snapshot of the target is a snapshot or bookmark of the source. */
+const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
+  `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
+
+/** The target has something of its own after `to`, the latest common snapshot. */
+const diverged = (
+  target: TargetDataset,
+  to: Snapshot,
+  destroys: ReadonlyArray<Snapshot>,
+  written: number
+): string => {
+  const obstacles = obstaclesTo(target, to, destroys)
+  const wayBack =
+    obstacles === undefined
+      ? "to give that up, run again with --rollback"
+      : `--rollback cannot go back as long as ${obstacles}`
+  return `${target.name} has changed since @${to.name}, the latest snapshot in common, and would lose ${losses(destroys, written)}; ${wayBack}; to keep it, ${startAnew(target)}`
+}
+
+/** The target may be taken back to `to`, but zfs would refuse; undefined when it would not. */
+const stuckReason = (
+  target: TargetDataset,
+  to: Snapshot,
+  destroys: ReadonlyArray<Snapshot>
+): string | undefined => {
+  const obstacles = obstaclesTo(target, to, destroys)
+  return obstacles === undefined
+    ? undefined
+    : `${target.name} cannot be taken back to @${to.name} as long as ${obstacles}`
+}
+
+const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
+  [
+    ...(snapshots.length > 0 ? [`${Units.count(snapshots.length, "snapshot")} (${list(snapshots)})`] : []),
+    ...(written > 0 ? [`${Units.bytes(written)} written since its newest snapshot`] : [])
+  ].join(" and ")
+
+/** What would keep zfs, or us, from going back to `to`. */
+const obstaclesTo = (
+  target: TargetDataset,
+  to: Snapshot,
+  snapshots: ReadonlyArray<Snapshot>
+): string | undefined => {
+  const held = snapshots.filter(({ holds }) => holds > 0)
+  const cloned = snapshots.filter(({ clones }) => clones.length > 0)
+  const reasons = [
+    ...held
+      .slice(0, 1)
+      .map(
+        ({ name }) =>
+          `${list(held)} ${held.length === 1 ? "is" : "are"} held (there: zfs holds '${target.name}@${name}' tells by whom)`
+      ),
+    ...(cloned.length === 0
+      ? []
+      : [
+          `${list(cloned)} ${cloned.length === 1 ? "has" : "have"} clones (${cloned
+            .flatMap(({ clones }) => clones)
+            .slice(0, listed)
+            .join(", ")})`
+        ]),
+    ...bookmarked(target, to)
+  ]
+  return reasons.length === 0 ? undefined : reasons.join(" and ")
+}
+
+// zfs goes back past bookmarks only by destroying them, and no plan lists those.
+const bookmarked = (target: TargetDataset, to: Snapshot): ReadonlyArray<string> => {
+  const newer = target.bookmarks.filter(({ createtxg }) => createtxg > to.createtxg)
+  const first = newer[0]
+  if (first === undefined) return []
+  const names = newer.slice(0, listed).map(({ name }) => `#${name}`)
+  const kind = newer.length === 1 ? "a newer bookmark" : "newer bookmarks"
+  return [`it has ${kind}: ${names.join(", ")} (there: zfs destroy '${target.name}#${first.name}')`]
+}
+
+/**
+ * A snapshot to come whose name another one on the target has, after a rename: zfs refuses to receive it. `gone` are those
+ * that a rollback takes away first.
+ */
+const clashReason = (
+  source: SourceDataset,
+  target: TargetDataset,
+  coming: ReadonlyArray<Snapshot>,
+  gone: ReadonlySet<Snapshot>
+): string | undefined => {
+  const names = new Set(coming.map(({ name }) => name))
+  const taken = target.snapshots.filter((snapshot) => names.has(snapshot.name) && !gone.has(snapshot))
+  const first = taken[0]
+  if (first === undefined) return undefined
+  const original = source.snapshots.find(({ guid }) => guid === first.guid)?.name
+  const free =
+    original !== undefined && !target.snapshots.some(({ name }) => name === original)
+      ? original
+      : `${first.name}-old`
+  return `${target.name} has other snapshots by the names of some to come: ${list(taken)}; rename what is there (there: zfs rename '${target.name}@${first.name}' '${target.name}@${free}')`
+}
+
+const takeSnapshot = ({ name }: SourceDataset): string =>
+  `take one (at the source: zfs snapshot '${name}@…') and run again`
+
+// A pool can be neither renamed nor destroyed as a dataset can.
+const startAnew = (target: TargetDataset): string =>
+  isPool(target)
+    ? "give a destination below that pool"
+    : `move it out of the way (there: zfs rename '${target.name}' '${target.name}-old') and the next run starts anew`
+
+const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefined
+
+const listed = 100
+
+/** `@a, @b and 3 more`. */
+const list = (snapshots: ReadonlyArray<Snapshot>): string => {
+  const shown = snapshots.slice(0, listed).map(({ name }) => `@${name}`)
+  const rest = snapshots.length - shown.length
+  return rest > 0 ? `${shown.join(", ")} and ${Units.number(rest)} more` : shown.join(", ")
+}

@@ -15,7 +15,14 @@ import { byCreatetxg, type Snapshot, type SourceDataset, type TargetDataset } fr
 import { isWithin } from "../zfs/DatasetName.ts"
 import { Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
-import { type Item, missingOn, type Place, type Survey, survey } from "./Survey.ts"
+import {
+  type DatasetPair,
+  missingOn,
+  requirePermissions,
+  type Survey,
+  survey,
+  targetNames
+} from "./Survey.ts"
 
 /**
  * Jobs of a configuration that send on what `job` brings here. What a push brings is on another machine, from which
@@ -23,9 +30,7 @@ import { type Item, missingOn, type Place, type Survey, survey } from "./Survey.
  */
 export const readersOf = (job: Job, jobs: ReadonlyArray<Job>): ReadonlyArray<Job> => {
   if (job.direction !== "pull") return []
-  const replicas = job.datasets.flatMap((root) =>
-    Either.match(targetOf(job, root), { onLeft: () => [], onRight: (target) => [target] })
-  )
+  const replicas = targetNames(job, job.datasets)
   return jobs.filter(
     ({ datasets, direction }) =>
       direction === "push" &&
@@ -44,7 +49,7 @@ export const commonWith = (
   return target.snapshots.filter(({ guid }) => guids.has(guid))
 }
 
-/** The newest snapshot of `replica` that one who reads from it has too. */
+/** The newest snapshot of `replica` that a reader of it has too. */
 export const newestHeldBy = (
   replica: Pick<TargetDataset, "snapshots">,
   reader: Pick<TargetDataset, "snapshots">
@@ -54,20 +59,12 @@ export const newestHeldBy = (
 }
 
 /** Why a snapshot is kept. */
-export type Reason =
-  | "newest"
-  | "newest common"
-  | "held"
-  | "cloned"
-  | "hourly"
-  | "daily"
-  | "weekly"
-  | "monthly"
+type KeepReason = "newest" | "newest common" | "held" | "cloned" | "hourly" | "daily" | "weekly" | "monthly"
 
 /** What becomes of the snapshots of one replica. */
 export interface Choice {
   /** Oldest first, each with all that speaks for it. */
-  readonly keep: ReadonlyArray<{ readonly snapshot: Snapshot; readonly reasons: ReadonlyArray<Reason> }>
+  readonly keep: ReadonlyArray<{ readonly snapshot: Snapshot; readonly reasons: ReadonlyArray<KeepReason> }>
   /** Oldest first. */
   readonly destroy: ReadonlyArray<Snapshot>
 }
@@ -157,7 +154,7 @@ export interface Reader {
 }
 
 /** A replica, and what at the source it was made from. */
-export interface Replica {
+interface Replica {
   readonly source: SourceDataset
   readonly target: TargetDataset
 }
@@ -166,15 +163,19 @@ export interface Replica {
  * Replicas that have a source, and those that lost theirs (`orphans`); sources without a replica (`absent`), and what was
  * asked for and is neither (`lost`). What belongs to a dataset that is left out by --exclude is none of them.
  */
-export const sort = (job: Job, { items, missing, targets, tree }: Survey) => {
+export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey) => {
   const replicas = items.flatMap(({ source, target: name }): ReadonlyArray<Replica> => {
     const target = targets.get(name)
     return target === undefined || target.snapshots.length === 0 ? [] : [{ source, target }]
   })
   const present = new Set(replicas.map(({ target }) => target.name))
-  const placed = (dataset: string) => Either.getOrUndefined(targetOf(job, dataset))
-  const roots = job.datasets.flatMap((root) => placed(root) ?? [])
-  const known = new Set(tree.flatMap(({ name }) => placed(name) ?? []))
+  const roots = targetNames(job, job.datasets)
+  const known = new Set(
+    targetNames(
+      job,
+      tree.map(({ name }) => name)
+    )
+  )
   const orphans = [...targets.values()].filter(
     ({ mode, name, snapshots }) =>
       mode !== undefined &&
@@ -183,7 +184,7 @@ export const sort = (job: Job, { items, missing, targets, tree }: Survey) => {
       roots.some((root) => isWithin(name, root))
   )
   const lost = missing
-    .map((dataset) => ({ dataset, target: placed(dataset) }))
+    .map((dataset) => ({ dataset, target: Either.getOrUndefined(targetOf(job, dataset)) }))
     .filter(({ target }) => target === undefined || !orphans.some(({ name }) => isWithin(name, target)))
   const some = replicas.length > 0 || orphans.length > 0
   // A dataset without snapshots needs no replica, unless there is none of any.
@@ -194,8 +195,8 @@ export const sort = (job: Job, { items, missing, targets, tree }: Survey) => {
 }
 
 /** What a job that sends the replicas on has at its other end, by the name of the replica. */
-export const ask = ({ ask: asked, job }: Reader) =>
-  asked.pipe(
+const askReader = ({ ask, job }: Reader) =>
+  ask.pipe(
     Effect.map(
       ({ items, targets }): Needs =>
         new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
@@ -209,14 +210,14 @@ export const ask = ({ ask: asked, job }: Reader) =>
     Effect.annotateLogs("dataset", job)
   )
 
-/** What somebody has of the replicas that he is to have, by the name of the replica. */
-export type Needs = ReadonlyMap<string, TargetDataset | undefined>
+/** What a reader has of the replicas, by the name of the replica. */
+type Needs = ReadonlyMap<string, TargetDataset | undefined>
 
 /**
  * guid of what the next stream out of the replica starts from. Where nothing of it has arrived that is the earliest, of
  * which half may have.
  */
-export const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
+const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
   if (!needs.has(replica.name)) return []
   const reader = needs.get(replica.name)
   const first = reader === undefined || reader.snapshots.length === 0
@@ -232,7 +233,7 @@ interface PruneOptions {
   readonly lockfile: string
   /** How many seconds to wait for a lock that is held; left out: none. */
   readonly lockWait?: number
-  /** Who else needs snapshots of these replicas, as far as anybody knows. */
+  /** The known jobs that send these replicas on. */
   readonly readers: ReadonlyArray<Reader>
 }
 
@@ -248,22 +249,34 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   options: PruneOptions
 ) {
   const started = yield* Clock.currentTimeMillis
-  yield* lockOut(options)
+  yield* acquireLocks(options)
   const found = yield* survey(job, options.retries)
-  const { absent, lost, orphans, replicas, some } = sort(job, found)
-  yield* mustBeAllowed(found, replicas)
-  const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], ask)
+  const { absent, lost, orphans, replicas, some } = sortReplicas(job, found)
+  const scopes = replicas.map(({ target }) => ({ dataset: target.name, where: "here" as const }))
+  yield* requirePermissions(yield* missingOn(yield* Receiver, found.receiver, permissionsOf("prune"), scopes))
+  const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], askReader)
   const results = [
     ...(yield* Effect.forEach(replicas, pruneReplica(retention, options.retries, needs))),
-    ...(yield* Effect.forEach(orphans, spareOrphan)),
+    ...(yield* Effect.forEach(orphans, ({ name }) =>
+      spare(undefined, name, "its source is gone: nothing of it is destroyed")
+    )),
     ...(yield* Effect.forEach(lost, notFound)),
     ...(yield* Effect.forEach(absent, noReplica(some)))
   ]
-  return yield* finish(job, options, started, results)
+  const summary = summarize({
+    job,
+    run: options.run,
+    startedAt: utcSeconds(started),
+    seconds: ((yield* Clock.currentTimeMillis) - started) / 1000,
+    results,
+    rehearsed: (yield* Receiver).dryRun ?? false
+  })
+  yield* Effect.logInfo(totals(summary))
+  return summary
 }, Effect.scoped)
 
-/** Keeps out other runs for this job's replicas, and those that read from them: what they will end at nobody can tell yet. */
-const lockOut = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: PruneOptions) {
+/** Takes the locks of this job and of those that read from its replicas: where their runs will end is not known yet. */
+const acquireLocks = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: PruneOptions) {
   const lock = yield* Lock
   yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
   const others = new Map(readers.map((reader) => [reader.lockfile, reader.job]))
@@ -277,7 +290,7 @@ const lockOut = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: Pr
   }
 })
 
-/** The same, and word of how it ended. */
+/** Prunes, and sends messages about how it ended. */
 export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
   job: Job,
   retention: Retention,
@@ -324,12 +337,6 @@ const failuresOf = ({ replicas }: PruneDocument) =>
     return first === undefined ? [] : [{ name: result.target, reason: first.error }]
   })
 
-const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, replicas: ReadonlyArray<Replica>) {
-  const places = replicas.map(({ target }): Place => ({ dataset: target.name, where: "here" }))
-  const lines = yield* missingOn(yield* Receiver, found.receiver, permissionsOf("prune"), places)
-  if (lines.length > 0) return yield* new PreflightError({ message: lines.join("\n") })
-})
-
 /** Chooses, and destroys one by one. */
 const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArray<Needs>) =>
   Effect.fnUntraced(
@@ -367,8 +374,8 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
     (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
   )
 
-// What keeps a snapshot that nobody wants any more: worth a line, since it is kept until somebody lets go of it.
-const isObstacle = (reason: Reason): boolean => reason === "held" || reason === "cloned"
+// The retention does not want the snapshot: an operator has to know what keeps it.
+const isObstacle = (reason: KeepReason): boolean => reason === "held" || reason === "cloned"
 
 const destroy = (target: string, retries: number) => (snapshot: Snapshot) =>
   Effect.flatMap(Receiver, (receiver) => receiver.destroySnapshot(target, snapshot)).pipe(
@@ -417,7 +424,7 @@ const notFound = Effect.fnUntraced(function* (given: {
 
 /** One that has no replica. It may be that there is none yet; where there are no `others` either, the place is wrong. */
 const noReplica = (others: boolean) =>
-  Effect.fnUntraced(function* ({ source: { name: dataset }, target }: Item) {
+  Effect.fnUntraced(function* ({ source: { name: dataset }, target }: DatasetPair) {
     const { label } = yield* Receiver
     const reason = `there is no replica of it on ${label}: nothing is at ${target}, or it has no snapshot`
     if (!others) return yield* notFound({ dataset, target, error: reason })

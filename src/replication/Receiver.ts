@@ -8,131 +8,30 @@ import type { Endpoint } from "../zfs/Endpoint.ts"
 import { destroy } from "../zfs/SnapshotPrune.ts"
 import { at, type Commands, complaint, understood, ZfsError } from "../zfs/ZfsCommand.ts"
 import { keyProperties, readTargets, rows, targetProperties } from "../zfs/ZfsList.ts"
-import { makeDryRunReceiver, Rehearsal } from "./DryRun.ts"
+import { DryRunTargets, makeDryRunReceiver } from "./DryRun.ts"
 import { listing, listSnapshots, makeEnd, type Preparation, type ReceiverService } from "./End.ts"
 import type { Rollback } from "./Plan.ts"
 
-/** See Receiver.unprepared. */
-export const unprepared = Effect.fnUntraced(function* (
-  commands: Commands,
-  dataset: string,
-  properties: Readonly<Record<string, string>>
-) {
-  const purpose = purposeOf(dataset)
-  const above = ancestorsOf(dataset)
-  const path = [...above, dataset]
-  const listed = yield* listing(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
-  const there = new Set(rows(listed).map(([name]) => name))
-  const pool = poolOf(dataset)
-  if (!there.has(pool)) {
-    // zfs says best that there is no such pool.
-    yield* commands.run(purpose, pool, ["list", "-H", "-o", "name", pool], "prepare")
-  }
-  const created = dataset !== pool && !there.has(dataset)
-  const found: Preparation = {
-    created,
-    parents: above.filter((name) => name !== pool && !there.has(name)),
-    changed: created ? [] : yield* differing(commands, purpose, dataset, properties)
-  }
-  return found
-})
-
-/** See Receiver.prepare. */
-export const prepare = Effect.fnUntraced(function* (
-  commands: Commands,
-  dataset: string,
-  properties: Readonly<Record<string, string>>
-) {
-  const assignments = (names: ReadonlyArray<string>) =>
-    names.map((name) => `${name}=${properties[name] ?? ""}`)
-  const todo = yield* unprepared(commands, dataset, properties)
-  for (const parent of todo.parents) yield* create(commands, parent, ["canmount=off"])
-  if (todo.created) yield* create(commands, dataset, assignments(Object.keys(properties)))
-  if (todo.changed.length > 0) {
-    yield* commands.run(
-      purposeOf(dataset),
-      dataset,
-      ["set", ...assignments(todo.changed), dataset],
-      "prepare"
+/** The end of a replication that gets the data. */
+export class Receiver extends Context.Tag("zipper/Receiver")<Receiver, ReceiverService>() {
+  /** OpenZFS on this host or behind ssh. */
+  static readonly layer = (endpoint: Endpoint): Layer.Layer<Receiver, never, Process> =>
+    Layer.effect(
+      Receiver,
+      Effect.map(Process, (process) => makeReceiver(process, endpoint))
     )
-  }
-  return todo
-})
 
-const purposeOf = (dataset: string): string => `prepare ${dataset}`
-
-/** Makes a dataset; one that somebody else made in the meantime is no failure. */
-const create = Effect.fnUntraced(function* (
-  commands: Commands,
-  dataset: string,
-  assignments: ReadonlyArray<string>
-) {
-  const created = yield* commands.attempt([
-    ...["create", ...assignments.flatMap((assignment) => ["-o", assignment]), dataset]
-  ])
-  if (created.exitCode === 0 || /dataset already exists/.test(complaint(created))) return
-  return yield* commands.failure(`create ${dataset}`, parentOf(dataset) ?? dataset, created, "prepare")
-})
-
-/** Those of the properties that have another value. */
-const differing = Effect.fnUntraced(function* (
-  commands: Commands,
-  purpose: string,
-  dataset: string,
-  properties: Readonly<Record<string, string>>
-) {
-  const names = Object.keys(properties)
-  if (names.length === 0) return []
-  const got = yield* commands.run(purpose, dataset, [
-    ...["get", "-H", "-p", "-o", "property,value", names.join(","), dataset]
-  ])
-  const values = new Map(rows(got).map(([name = "", value = ""]) => [name, value] as const))
-  return names.filter((name) => plain(values.get(name)) !== plain(properties[name]))
-})
-
-/** One value has two names: OpenZFS 2.0 and before say `posixacl`. */
-const plain = (value: string | undefined): string | undefined => (value === "posixacl" ? "posix" : value)
-
-/** See Receiver.rollback. */
-export const rollback = Effect.fnUntraced(function* (
-  commands: Commands,
-  dataset: string,
-  { destroys, to }: Rollback
-) {
-  const purpose = `roll ${dataset} back to @${to.name}`
-  const refuse = (reason: ZfsError["reason"], why: string) =>
-    new ZfsError({
-      reason,
-      message: `${at(commands.endpoint)}cannot ${purpose}: ${why}; nothing was destroyed`,
-      transient: false
-    })
-  const own = (yield* listSnapshots(commands, [dataset], false)).get(dataset)
-  const snapshots = own?.snapshots ?? []
-  const back = snapshots.find(({ guid }) => guid === to.guid)
-  if (back === undefined) return yield* refuse("Modified", "that snapshot is not there any more")
-  const later = snapshots.filter(({ createtxg }) => createtxg > back.createtxg)
-  const agreed = new Set(destroys.map(({ guid }) => guid))
-  const others = later.filter(({ guid }) => !agreed.has(guid))
-  if (others.length > 0) {
-    return yield* refuse("Modified", `it would also destroy ${named(others)}, made after this was planned`)
-  }
-  const needed = later.filter(({ clones, holds }) => holds > 0 || clones.length > 0)
-  if (needed.length > 0) return yield* refuse("Other", `held or cloned: ${named(needed)}`)
-  // It would have to take the bookmarks along that are newer, too; nobody was told of those.
-  const bookmarks = (own?.bookmarks ?? []).filter(({ createtxg }) => createtxg > back.createtxg)
-  if (bookmarks.length > 0) {
-    const names = bookmarks.map(({ name }) => `#${name}`).join(", ")
-    return yield* refuse("Other", `it would also destroy the bookmarks ${names}; destroy them by hand first`)
-  }
-  // One by one and by guid, newest first: -r would take along what somebody makes at this moment.
-  for (const { guid, name } of later.toReversed()) {
-    yield* destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "rollback" })
-  }
-  yield* commands.run(purpose, dataset, ["rollback", `${dataset}@${back.name}`], "rollback")
-})
-
-const named = (snapshots: ReadonlyArray<Snapshot>): string =>
-  snapshots.map(({ name }) => `@${name}`).join(", ")
+  /** Logs the changes that `real` would make, and shows them as made. Goes with Transfer.layerDryRun. */
+  static readonly layerDryRun = <E, R>(
+    real: Layer.Layer<Receiver, E, R>
+  ): Layer.Layer<Receiver | DryRunTargets, E, R> =>
+    Layer.effectContext(
+      Effect.map(Receiver, (service) => {
+        const { receiver, targets } = makeDryRunReceiver(service)
+        return Context.make(Receiver, receiver).pipe(Context.add(DryRunTargets, targets))
+      })
+    ).pipe(Layer.provide(real))
+}
 
 /** OpenZFS on an end that gets the data. */
 export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): ReceiverService => {
@@ -143,22 +42,15 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
     read: Effect.fn("Receiver.read")(function* (dataset: string) {
       return (yield* readDatasets(commands, [dataset], false)).get(dataset)
     }),
-    createParent: Effect.fn("Receiver.createParent")((dataset: string) => createParent(commands, dataset)),
-    abort: Effect.fn("Receiver.abort")((dataset: string) => abort(commands, dataset)),
-    rollback: Effect.fn("Receiver.rollback")((dataset: string, planned: Rollback) =>
-      rollback(commands, dataset, planned)
-    ),
+    createParent: (dataset) => createParent(commands, dataset),
+    abort: (dataset) => abort(commands, dataset),
+    rollback: (dataset, planned) => rollback(commands, dataset, planned),
     destroySnapshot: Effect.fn("Receiver.destroySnapshot")(
       (dataset: string, { guid, name }: { readonly name: string; readonly guid: string }) =>
         destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "prune" })
     ),
-    unprepared: Effect.fn("Receiver.unprepared")(
-      (dataset: string, properties: Readonly<Record<string, string>>) =>
-        unprepared(commands, dataset, properties)
-    ),
-    prepare: Effect.fn("Receiver.prepare")((dataset: string, properties: Readonly<Record<string, string>>) =>
-      prepare(commands, dataset, properties)
-    )
+    unprepared: (dataset, properties) => unprepared(commands, dataset, properties),
+    prepare: (dataset, properties) => prepare(commands, dataset, properties)
   }
 }
 
@@ -200,7 +92,7 @@ const readKeys = Effect.fnUntraced(function* (
 })
 
 // In one go: a parent that is only half marked could never become a replica itself.
-const createParent = Effect.fnUntraced(function* (commands: Commands, dataset: string) {
+const createParent = Effect.fn("Receiver.createParent")(function* (commands: Commands, dataset: string) {
   const purpose = `create the parent dataset ${dataset}`
   const created = yield* commands.attempt([
     // Marked in the same step, so that one that is left half made is known as ours, and as not proved to be untouched.
@@ -216,7 +108,7 @@ const createParent = Effect.fnUntraced(function* (commands: Commands, dataset: s
   yield* commands.run(purpose, dataset, ["set", `${placeholderProperty}=${bytes.trim()}`, dataset])
 }, Effect.uninterruptible)
 
-const abort = Effect.fnUntraced(function* (commands: Commands, dataset: string) {
+const abort = Effect.fn("Receiver.abort")(function* (commands: Commands, dataset: string) {
   const aborted = yield* commands.attempt(["receive", "-A", dataset])
   if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return
   return yield* commands.failure(
@@ -227,26 +119,113 @@ const abort = Effect.fnUntraced(function* (commands: Commands, dataset: string) 
   )
 })
 
-/** The end of a replication that gets the data. */
-export class Receiver extends Context.Tag("zipper/Receiver")<Receiver, ReceiverService>() {
-  /** OpenZFS on this host or behind ssh. */
-  static readonly layer = (endpoint: Endpoint): Layer.Layer<Receiver, never, Process> =>
-    Layer.effect(
-      Receiver,
-      Effect.map(Process, (process) => makeReceiver(process, endpoint))
-    )
+const rollback = Effect.fn("Receiver.rollback")(function* (
+  commands: Commands,
+  dataset: string,
+  { destroys, to }: Rollback
+) {
+  const purpose = `roll ${dataset} back to @${to.name}`
+  const refuse = (reason: ZfsError["reason"], why: string) =>
+    new ZfsError({
+      reason,
+      message: `${at(commands.endpoint)}cannot ${purpose}: ${why}; nothing was destroyed`,
+      transient: false
+    })
+  const own = (yield* listSnapshots(commands, [dataset], false)).get(dataset)
+  const snapshots = own?.snapshots ?? []
+  const back = snapshots.find(({ guid }) => guid === to.guid)
+  if (back === undefined) return yield* refuse("Modified", "that snapshot is not there any more")
+  const later = snapshots.filter(({ createtxg }) => createtxg > back.createtxg)
+  const agreed = new Set(destroys.map(({ guid }) => guid))
+  const others = later.filter(({ guid }) => !agreed.has(guid))
+  if (others.length > 0) {
+    return yield* refuse("Modified", `it would also destroy ${named(others)}, made after this was planned`)
+  }
+  const needed = later.filter(({ clones, holds }) => holds > 0 || clones.length > 0)
+  if (needed.length > 0) return yield* refuse("Other", `held or cloned: ${named(needed)}`)
+  // zfs would destroy newer bookmarks too, which no plan has listed.
+  const bookmarks = (own?.bookmarks ?? []).filter(({ createtxg }) => createtxg > back.createtxg)
+  if (bookmarks.length > 0) {
+    const names = bookmarks.map(({ name }) => `#${name}`).join(", ")
+    return yield* refuse("Other", `it would also destroy the bookmarks ${names}; destroy them by hand first`)
+  }
+  // One by one and by guid, newest first: -r would also destroy what another process takes at this moment.
+  for (const { guid, name } of later.toReversed()) {
+    yield* destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "rollback" })
+  }
+  yield* commands.run(purpose, dataset, ["rollback", `${dataset}@${back.name}`], "rollback")
+})
 
-  /**
-   * What `real` shows, but it changes nothing: it tells what it would do, and shows what would then be there.
-   * Goes with Transfer.layerDryRun.
-   */
-  static readonly layerDryRun = <E, R>(
-    real: Layer.Layer<Receiver, E, R>
-  ): Layer.Layer<Receiver | Rehearsal, E, R> =>
-    Layer.effectContext(
-      Effect.map(Receiver, (service) => {
-        const { receiver, rehearsal } = makeDryRunReceiver(service)
-        return Context.make(Receiver, receiver).pipe(Context.add(Rehearsal, rehearsal))
-      })
-    ).pipe(Layer.provide(real))
-}
+const named = (snapshots: ReadonlyArray<Snapshot>): string =>
+  snapshots.map(({ name }) => `@${name}`).join(", ")
+
+const unprepared = Effect.fn("Receiver.unprepared")(function* (
+  commands: Commands,
+  dataset: string,
+  properties: Readonly<Record<string, string>>
+) {
+  const purpose = `prepare ${dataset}`
+  const above = ancestorsOf(dataset)
+  const path = [...above, dataset]
+  const listed = yield* listing(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
+  const there = new Set(rows(listed).map(([name]) => name))
+  const pool = poolOf(dataset)
+  if (!there.has(pool)) {
+    // zfs says best that there is no such pool.
+    yield* commands.run(purpose, pool, ["list", "-H", "-o", "name", pool], "prepare")
+  }
+  const created = dataset !== pool && !there.has(dataset)
+  return {
+    created,
+    parents: above.filter((name) => name !== pool && !there.has(name)),
+    changed: created ? [] : yield* differing(commands, purpose, dataset, properties)
+  } satisfies Preparation
+})
+
+/** Those of the properties that have another value. */
+const differing = Effect.fnUntraced(function* (
+  commands: Commands,
+  purpose: string,
+  dataset: string,
+  properties: Readonly<Record<string, string>>
+) {
+  const names = Object.keys(properties)
+  if (names.length === 0) return []
+  const got = yield* commands.run(purpose, dataset, [
+    ...["get", "-H", "-p", "-o", "property,value", names.join(","), dataset]
+  ])
+  const values = new Map(rows(got).map(([name = "", value = ""]) => [name, value] as const))
+  return names.filter((name) => plain(values.get(name)) !== plain(properties[name]))
+})
+
+/** One value has two names: OpenZFS 2.0 and before say `posixacl`. */
+const plain = (value: string | undefined): string | undefined => (value === "posixacl" ? "posix" : value)
+
+const prepare = Effect.fn("Receiver.prepare")(function* (
+  commands: Commands,
+  dataset: string,
+  properties: Readonly<Record<string, string>>
+) {
+  const assignments = (names: ReadonlyArray<string>) =>
+    names.map((name) => `${name}=${properties[name] ?? ""}`)
+  const todo = yield* unprepared(commands, dataset, properties)
+  for (const parent of todo.parents) yield* create(commands, parent, ["canmount=off"])
+  if (todo.created) yield* create(commands, dataset, assignments(Object.keys(properties)))
+  if (todo.changed.length > 0) {
+    const args = ["set", ...assignments(todo.changed), dataset]
+    yield* commands.run(`prepare ${dataset}`, dataset, args, "prepare")
+  }
+  return todo
+})
+
+/** Makes a dataset; one that another process made in the meantime is no failure. */
+const create = Effect.fnUntraced(function* (
+  commands: Commands,
+  dataset: string,
+  assignments: ReadonlyArray<string>
+) {
+  const options = assignments.flatMap((assignment) => ["-o", assignment])
+  const created = yield* commands.attempt(["create", ...options, dataset])
+  if (created.exitCode === 0 || /dataset already exists/.test(complaint(created))) return
+  return yield* commands.failure(`create ${dataset}`, parentOf(dataset) ?? dataset, created, "prepare")
+})

@@ -1,21 +1,20 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import { type Job, targetOf } from "../config/ReplicationJob.ts"
+import type { Job } from "../config/ReplicationJob.ts"
 import { count, duration } from "../text/Text.ts"
 import type { SourceDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin } from "../zfs/DatasetName.ts"
 import { keyRemark } from "./Keys.ts"
 import { plan } from "./Plan.ts"
-import { sort } from "./Prune.ts"
+import { sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
-import type { Survey } from "./Survey.ts"
+import { type Survey, targetNames } from "./Survey.ts"
 
 const day = 86_400
 /** How many of the newest snapshots tell how often they are taken. */
-const looked = 10
+const latestCount = 10
 
 /** A dataset that used to get snapshots and does not any more. Seconds. */
 interface Stale {
@@ -34,7 +33,7 @@ export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): Rea
     const latest = snapshots
       .map(({ creation }) => creation)
       .toSorted((a, b) => a - b)
-      .slice(-looked)
+      .slice(-latestCount)
     const newest = latest.at(-1)
     if (newest === undefined || latest.length < 3) return []
     const usual = Math.max(
@@ -44,8 +43,7 @@ export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): Rea
     return age > day + 3 * usual ? [{ dataset: name, age, usual }] : []
   })
 
-/** One sentence for all of them; undefined for none. */
-export const staleRemark = (stale: ReadonlyArray<Stale>, label: string): string | undefined => {
+const staleRemark = (stale: ReadonlyArray<Stale>, label: string): string | undefined => {
   const [first] = stale.toSorted((a, b) => b.age - a.age)
   if (first === undefined) return undefined
   const others =
@@ -107,10 +105,10 @@ const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Sur
 
 /** Replicas whose source is gone from below one of the job's datasets. Where such a dataset itself is gone, the run fails. */
 const aboutOrphans = Effect.fnUntraced(function* (job: Job, found: Survey) {
-  const failing = found.missing.flatMap((dataset) =>
-    Either.match(targetOf(job, dataset), { onLeft: () => [], onRight: (target) => [target] })
+  const failing = targetNames(job, found.missing)
+  const orphans = sortReplicas(job, found).orphans.filter(
+    ({ name }) => !failing.some((root) => isWithin(name, root))
   )
-  const orphans = sort(job, found).orphans.filter(({ name }) => !failing.some((root) => isWithin(name, root)))
   const [first] = orphans
   if (first === undefined) return undefined
   const what =

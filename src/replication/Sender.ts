@@ -11,6 +11,16 @@ import { listing, listSnapshots, makeEnd, type Resumable, type SenderService } f
 import { describeStream, estimateArguments, type Stream, sourceFailure } from "./Stream.ts"
 import { parseLine, sizeIn, tokenIn } from "./TransferFailure.ts"
 
+/** The end of a replication that has the data. Only looks, but for `grant`. */
+export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>() {
+  /** OpenZFS on this host or behind ssh. */
+  static readonly layer = (endpoint: Endpoint): Layer.Layer<Sender, never, Process> =>
+    Layer.effect(
+      Sender,
+      Effect.map(Process, (process) => makeSender(process, endpoint))
+    )
+}
+
 /** OpenZFS on an end that has the data. */
 export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): SenderService => {
   const { commands, end } = makeEnd(process, endpoint, "send")
@@ -36,7 +46,12 @@ export const makeSender = (process: typeof Process.Service, endpoint: Endpoint):
       }
       // Where it is written depends on the kind of stream.
       const size = sizeIn(completed.stdout) ?? sizeIn(completed.stderr)
-      return size ?? (yield* noSize(commands, purpose))
+      if (size !== undefined) return size
+      return yield* new ZfsError({
+        reason: "Other",
+        message: `${at(commands.endpoint)}cannot ${purpose}: zfs send -nvP names no size`,
+        transient: false
+      })
     })
   }
 }
@@ -92,21 +107,4 @@ const readToken = (commands: Commands, completed: Completed): Effect.Effect<Resu
   return refusal !== undefined && /no longer exists|no longer the same|token is corrupt/.test(refusal)
     ? Effect.succeed({ _tag: "Gone", reason: refusal })
     : Effect.fail(commands.failure("read the resume token of an interrupted receive", "", inWords(completed)))
-}
-
-const noSize = (commands: Commands, purpose: string) =>
-  new ZfsError({
-    reason: "Other",
-    message: `${at(commands.endpoint)}cannot ${purpose}: zfs send -nvP names no size`,
-    transient: false
-  })
-
-/** The end of a replication that has the data. Only looks, but for `grant`. */
-export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>() {
-  /** OpenZFS on this host or behind ssh. */
-  static readonly layer = (endpoint: Endpoint): Layer.Layer<Sender, never, Process> =>
-    Layer.effect(
-      Sender,
-      Effect.map(Process, (process) => makeSender(process, endpoint))
-    )
 }

@@ -3,59 +3,6 @@ import type { Endpoint } from "../zfs/Endpoint.ts"
 import * as Ssh from "../zfs/Endpoint.ts"
 import { ZfsError } from "../zfs/ZfsCommand.ts"
 
-/** Whose work a program of the pipe does. */
-export type Part = "source" | "compress" | "limit" | "decompress" | "target"
-
-/** One program of the pipe from `zfs send` to `zfs receive`. */
-interface Stage extends Ssh.Command {
-  readonly part: Part
-  /** Two programs in one ssh: the status of the one that is not the last is told by a line of stderr. */
-  readonly double: boolean
-}
-
-/** A program that limits the rate, and takes bytes a second. */
-export type Limiter = "pv" | "mbuffer"
-
-export interface Ends {
-  readonly source: Endpoint
-  readonly target: Endpoint
-  readonly compress: "none" | "zstd"
-  readonly limit: { readonly program: Limiter; readonly bytesPerSecond: number } | undefined
-}
-
-/**
- * The programs, in their order. What a stream is compressed with runs on the machine it is compressed on: on another one within
- * the same ssh. The rate is limited here, of what goes over the network.
- */
-export const stagesOf = (
-  { compress, limit, source, target }: Ends,
-  send: ReadonlyArray<string>,
-  receive: ReadonlyArray<string>
-): ReadonlyArray<Stage> => {
-  const zstd = compress === "zstd"
-  const single = (part: Part, command: Ssh.Command): Stage => ({ part, double: false, ...command })
-  const end = (part: Part, endpoint: Endpoint, args: ReadonlyArray<string>, filter: Ssh.Filter): Stage => {
-    const command = { program: "zfs", args }
-    return zstd && endpoint._tag === "Remote"
-      ? { part, double: true, ...Ssh.onFiltered(endpoint, command, filter) }
-      : single(part, Ssh.commandOn(endpoint, command))
-  }
-  const filter = (part: Part, endpoint: Endpoint, ...args: ReadonlyArray<string>) =>
-    zstd && endpoint._tag === "Local" ? [single(part, { program: "zstd", args })] : []
-  return [
-    end("source", source, send, { at: "out", line: "zstd -q -c" }),
-    ...filter("compress", source, "-q", "-c"),
-    ...(limit === undefined ? [] : [single("limit", limiter(limit.program, String(limit.bytesPerSecond)))]),
-    ...filter("decompress", target, "-q", "-dc"),
-    end("target", target, receive, { at: "in", line: "zstd -q -dc" })
-  ]
-}
-
-const limiter = (program: Limiter, rate: string): Ssh.Command => ({
-  program,
-  args: program === "pv" ? ["-q", "-L", rate] : ["-q", "-r", rate]
-})
-
 /** One stream from `zfs send` to `zfs receive`. Names are those of the dataset's own snapshots and bookmarks. */
 export type Stream =
   /** A snapshot with all it holds: for a target that does not exist, or, with `force`, for an untouched placeholder. */
@@ -80,16 +27,26 @@ export type Stream =
 /** The guid that the target's newest snapshot has when the stream has been received. */
 export const endOf = (stream: Stream): string => (stream._tag === "Resume" ? stream.toGuid : stream.to.guid)
 
+/** What a stream brings, for messages: `tank/a@1..@3`. */
+export const describeStream = (dataset: string, stream: Stream): string => {
+  switch (stream._tag) {
+    case "Full":
+      return `${dataset}@${stream.to.name}`
+    case "Incremental":
+      return `${dataset}@${stream.from.name}..@${stream.to.name}`
+    case "FromBookmark":
+      return `${dataset}#${stream.from.name}..@${stream.to.name}`
+    case "Resume":
+      return `the rest of ${stream.toName}`
+  }
+}
+
 /** Arguments of `zfs send` for a stream. `-vP`: how far it is, on stderr, for machines. */
 export const sendArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
   // A resume token says by itself whether its stream is raw.
   stream._tag === "Resume"
     ? ["send", "-vP", "-t", stream.token]
     : ["send", ...(mode === "raw" ? ["-w"] : []), "-vP", ...rangeOf(dataset, stream)]
-
-/** Arguments of the `zfs send` that only says how big the stream would be. */
-export const estimateArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
-  sendArguments(dataset, stream, mode).map((argument) => (argument === "-vP" ? "-nvP" : argument))
 
 const rangeOf = (
   dataset: string,
@@ -106,19 +63,9 @@ const rangeOf = (
   }
 }
 
-/** What a stream brings, for messages: `tank/a@1..@3`. */
-export const describeStream = (dataset: string, stream: Stream): string => {
-  switch (stream._tag) {
-    case "Full":
-      return `${dataset}@${stream.to.name}`
-    case "Incremental":
-      return `${dataset}@${stream.from.name}..@${stream.to.name}`
-    case "FromBookmark":
-      return `${dataset}#${stream.from.name}..@${stream.to.name}`
-    case "Resume":
-      return `the rest of ${stream.toName}`
-  }
-}
+/** Arguments of the `zfs send` that only says how big the stream would be. */
+export const estimateArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
+  sendArguments(dataset, stream, mode).map((argument) => (argument === "-vP" ? "-nvP" : argument))
 
 /**
  * Arguments of `zfs receive`. `-u`: mounts nothing; `-s`: what came of a stream that is cut can be resumed; canmount=off
@@ -141,3 +88,53 @@ export const sourceFailure = (error: ZfsError): ZfsError =>
   error.reason === "NotFound" || (error.reason === "Other" && /not an earlier snapshot/.test(error.message))
     ? new ZfsError({ reason: "Vanished", message: error.message, transient: false, cause: error })
     : error
+
+export interface Ends {
+  readonly source: Endpoint
+  readonly target: Endpoint
+  readonly compress: "none" | "zstd"
+  readonly limit: { readonly program: "pv" | "mbuffer"; readonly bytesPerSecond: number } | undefined
+}
+
+/** Whose work a program of the pipe does. */
+export type Part = "source" | "compress" | "limit" | "decompress" | "target"
+
+/** One program of the pipe from `zfs send` to `zfs receive`. */
+interface Stage extends Ssh.Command {
+  readonly part: Part
+  /** Two programs in one ssh: the status of the one that is not the last is told by a line of stderr. */
+  readonly double: boolean
+}
+
+/**
+ * The programs, in their order. What a stream is compressed with runs on the machine it is compressed on: on another one within
+ * the same ssh. The rate is limited here, of what goes over the network.
+ */
+export const stagesOf = (
+  { compress, limit, source, target }: Ends,
+  send: ReadonlyArray<string>,
+  receive: ReadonlyArray<string>
+): ReadonlyArray<Stage> => {
+  const zstd = compress === "zstd"
+  const single = (part: Part, command: Ssh.Command): Stage => ({ part, double: false, ...command })
+  const end = (part: Part, endpoint: Endpoint, args: ReadonlyArray<string>, filter: Ssh.Filter): Stage => {
+    const command = { program: "zfs", args }
+    return zstd && endpoint._tag === "Remote"
+      ? { part, double: true, ...Ssh.onFiltered(endpoint, command, filter) }
+      : single(part, Ssh.commandOn(endpoint, command))
+  }
+  const filter = (part: Part, endpoint: Endpoint, ...args: ReadonlyArray<string>) =>
+    zstd && endpoint._tag === "Local" ? [single(part, { program: "zstd", args })] : []
+  return [
+    end("source", source, send, { at: "out", line: "zstd -q -c" }),
+    ...filter("compress", source, "-q", "-c"),
+    ...(limit === undefined ? [] : [single("limit", limiterOf(limit))]),
+    ...filter("decompress", target, "-q", "-dc"),
+    end("target", target, receive, { at: "in", line: "zstd -q -dc" })
+  ]
+}
+
+const limiterOf = ({ bytesPerSecond, program }: NonNullable<Ends["limit"]>): Ssh.Command => ({
+  program,
+  args: ["-q", program === "pv" ? "-L" : "-r", String(bytesPerSecond)]
+})

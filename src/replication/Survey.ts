@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type Job, targetOf, targetsOf } from "../config/ReplicationJob.ts"
@@ -11,103 +12,12 @@ import { Receiver } from "./Receiver.ts"
 import { minimalRoots, select } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
 
-const nothing: ReadonlyArray<string> = []
-
-/** A dataset on an end, and whether permissions count on it, on what will be below it, or both. */
-export interface Place {
-  readonly dataset: string
-  readonly where: Where
-}
-
-/**
- * What the account may not do on this end though it has to: a line for each dataset, with the command that grants
- * it there and below. Permissions at the top of what is asked for are enough for all of it, so that the usual
- * case costs one look. Where nobody can tell, nothing is missing: zfs itself will say.
- */
-export const missingOn = Effect.fnUntraced(function* (
-  end: End,
-  account: Account,
-  wanted: ReadonlyArray<string>,
-  places: ReadonlyArray<Place>
-) {
-  if (account.root) return []
-  const lacking = (place: Place) =>
-    end.allowed(place.dataset).pipe(
-      Effect.map((table) => missing(account, parse(table), place.dataset, wanted, place.where)),
-      Effect.catchAll((error) =>
-        Effect.as(
-          Effect.logDebug(`the permissions on ${place.dataset} are not known: ${error.message}`),
-          nothing
-        )
-      )
-    )
-  const lines: Array<string> = []
-  for (const top of minimalRoots(places.map(({ dataset }) => dataset))) {
-    if ((yield* lacking({ dataset: top, where: "both" })).length === 0) continue
-    const each = yield* Effect.forEach(
-      places.filter(({ dataset }) => isWithin(dataset, top)),
-      lacking
-    )
-    const permissions = wanted.filter((permission) => each.some((some) => some.includes(permission)))
-    if (permissions.length > 0) lines.push(grantLine(end, account.user, permissions, top))
-  }
-  return lines
-})
-
-/** What a run of the job may not do on either end though it has to: a line each. Nothing for root. */
-export const missingPermissions = Effect.fnUntraced(function* (found: Survey, rollback: boolean) {
-  const sources = found.items.map(({ source }): Place => ({ dataset: source.name, where: "here" }))
-  const targets = placesOf(
-    (dataset) => found.targets.has(dataset),
-    found.items.map(({ target }) => target)
-  )
-  const receiving = rollback ? permissionsOf("receive", "rollback") : permissionsOf("receive")
-  return [
-    ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send"), sources)),
-    ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targets))
-  ]
-})
-
-/** `as root on nas: zfs allow -u backup send,hold tank/data`. */
-const grantLine = (
-  end: Pick<End, "label">,
-  user: string,
-  permissions: ReadonlyArray<string>,
-  dataset: string
-): string =>
-  `${user} may not ${permissions.join(", ")} on ${dataset}; as root on ${end.label}: ${allowCommand({ user, permissions, dataset })}`
-
-/** Where a replica's permissions come from: itself, or the nearest dataset above it that exists. */
-const placeOf = (exists: (dataset: string) => boolean, target: string): Place | undefined => {
-  if (exists(target)) return { dataset: target, where: "here" }
-  const nearest = ancestorsOf(target).findLast(exists)
-  return nearest === undefined ? undefined : { dataset: nearest, where: "both" }
-}
-
-/** The same for each, once; a dataset that is named for both counts for both. */
-const placesOf = (
-  exists: (dataset: string) => boolean,
-  targets: ReadonlyArray<string>
-): ReadonlyArray<Place> => {
-  const places = new Map<string, Place>()
-  for (const place of targets.flatMap((target) => placeOf(exists, target) ?? [])) {
-    if (places.get(place.dataset)?.where !== "both") places.set(place.dataset, place)
-  }
-  return [...places.values()]
-}
-
-/** A dataset that is to be replicated, and where to. */
-export interface Item {
-  readonly source: SourceDataset
-  readonly target: string
-}
-
 /** What there is on both ends before anything is done. */
 export interface Survey {
   readonly sender: Account
   readonly receiver: Account
   /** Parents before children. */
-  readonly items: ReadonlyArray<Item>
+  readonly items: ReadonlyArray<DatasetPair>
   /** Datasets that were asked for and are not there. */
   readonly missing: ReadonlyArray<string>
   /** Everything below the roots at the source, excluded or not. */
@@ -116,27 +26,26 @@ export interface Survey {
   readonly targets: ReadonlyMap<string, TargetDataset>
 }
 
+/** A dataset that is to be replicated, and where to. */
+export interface DatasetPair {
+  readonly source: SourceDataset
+  readonly target: string
+}
+
 /**
  * Looks at both ends: who we are there, what is asked for, and what of it is at the target. Fails, before anything
  * is done, when an end does not answer, a dataset has no place to go, or its place is inside of what is sent.
  */
 export const survey = Effect.fn("Replication.survey")(function* (job: Job, retries: number) {
-  const accounts = yield* reach(retries)
+  const sender = yield* retryTransient(retries)((yield* Sender).account)
+  const receiver = yield* retryTransient(retries)((yield* Receiver).account)
   const { items, missing, tree } = yield* choose(job, retries)
   const targets = yield* lookAtTargets(job, items, retries)
   yield* refuseLoops(items, tree, targets)
   yield* warnOfEchoes(items, targets)
-  const found: Survey = { ...accounts, items, missing, tree, targets }
+  const found: Survey = { sender, receiver, items, missing, tree, targets }
   return found
 }, asPreflight)
-
-/** Who we are on both ends. */
-const reach = Effect.fnUntraced(function* (retries: number) {
-  const patiently = retryTransient(retries)
-  const sender = yield* patiently((yield* Sender).account)
-  const receiver = yield* patiently((yield* Receiver).account)
-  return { sender, receiver }
-})
 
 /** What is asked for, and the place of each. */
 const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
@@ -164,7 +73,7 @@ const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
   const names = chosen.selected.map(({ name }) => name)
   const places = targetsOf(job, names)
   if (Either.isLeft(places)) return yield* new PreflightError({ message: places.left.join("\n") })
-  const items = chosen.selected.flatMap((source): ReadonlyArray<Item> => {
+  const items = chosen.selected.flatMap((source): ReadonlyArray<DatasetPair> => {
     const target = places.right.get(source.name)
     return target === undefined ? [] : [{ source, target }]
   })
@@ -172,40 +81,41 @@ const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
 })
 
 /** The replicas, and what lies above them; the pool has to be there. */
-const lookAtTargets = Effect.fnUntraced(function* (job: Job, items: ReadonlyArray<Item>, retries: number) {
+const lookAtTargets = Effect.fnUntraced(function* (
+  job: Job,
+  items: ReadonlyArray<DatasetPair>,
+  retries: number
+) {
   const receiver = yield* Receiver
-  const patiently = retryTransient(retries)
-  const ofRoots = job.datasets.flatMap((root) => Either.match(targetOf(job, root), placed))
-  const roots = minimalRoots([...ofRoots, ...items.map(({ target }) => target)])
-  const found = new Map(yield* patiently(receiver.tree(roots)))
+  const retry = retryTransient(retries)
+  const roots = minimalRoots([...targetNames(job, job.datasets), ...items.map(({ target }) => target)])
+  const found = new Map(yield* retry(receiver.tree(roots)))
   const absent = new Set<string>()
   for (const above of new Set(roots.flatMap(ancestorsOf))) {
     if (found.has(above) || ancestorsOf(above).some((ancestor) => absent.has(ancestor))) continue
-    const dataset = yield* patiently(receiver.read(above))
+    const dataset = yield* retry(receiver.read(above))
     if (dataset === undefined) absent.add(above)
     else found.set(above, dataset)
   }
   const noPool = [...new Set(roots.map(poolOf))].filter((pool) => !found.has(pool))
   if (noPool.length > 0) {
     return yield* new PreflightError({
-      message: noPool
-        .map(
-          (pool) => `on ${receiver.label}: there is no pool ${pool}; is it imported (zpool import ${pool})?`
-        )
-        .join("\n")
+      message: noPool.map((pool) => poolMissing(receiver.label, pool)).join("\n")
     })
   }
   return found
 })
 
-const placed = {
-  onLeft: (): ReadonlyArray<string> => [],
-  onRight: (target: string): ReadonlyArray<string> => [target]
-}
+export const poolMissing = (label: string, pool: string): string =>
+  `on ${label}: there is no pool ${pool}; is it imported (zpool import ${pool})?`
+
+/** The targets of these datasets of a job; one that has no place at the target is left out. */
+export const targetNames = (job: Job, datasets: ReadonlyArray<string>): ReadonlyArray<string> =>
+  Arr.getRights(datasets.map((dataset) => targetOf(job, dataset)))
 
 /** A replica must not be written into what it is made from: each run would send the runs before it. */
 const refuseLoops = Effect.fnUntraced(function* (
-  items: ReadonlyArray<Item>,
+  items: ReadonlyArray<DatasetPair>,
   tree: ReadonlyArray<SourceDataset>,
   targets: ReadonlyMap<string, TargetDataset>
 ) {
@@ -234,7 +144,7 @@ const refuseLoops = Effect.fnUntraced(function* (
  * same, so that it is no reason to refuse.
  */
 const warnOfEchoes = Effect.fnUntraced(function* (
-  items: ReadonlyArray<Item>,
+  items: ReadonlyArray<DatasetPair>,
   targets: ReadonlyMap<string, TargetDataset>
 ) {
   const above = [...new Set(items.flatMap(({ target }) => ancestorsOf(target)))]
@@ -252,3 +162,84 @@ const warnOfEchoes = Effect.fnUntraced(function* (
     )
   }
 })
+
+/** What a run of the job may not do on either end though it has to: a line each. Nothing for root. */
+export const missingPermissions = Effect.fnUntraced(function* (found: Survey, rollback: boolean) {
+  const sources = found.items.map(({ source }): PermissionScope => ({ dataset: source.name, where: "here" }))
+  const targets = scopesOf(
+    (dataset) => found.targets.has(dataset),
+    found.items.map(({ target }) => target)
+  )
+  const receiving = rollback ? permissionsOf("receive", "rollback") : permissionsOf("receive")
+  return [
+    ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send"), sources)),
+    ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targets))
+  ]
+})
+
+/**
+ * Where replicas' permissions come from: each itself, or the nearest dataset above it that exists. A dataset that is named for
+ * both counts for both.
+ */
+const scopesOf = (
+  exists: (dataset: string) => boolean,
+  targets: ReadonlyArray<string>
+): ReadonlyArray<PermissionScope> => {
+  const scopes = new Map<string, PermissionScope>()
+  for (const target of targets) {
+    const where = exists(target) ? "here" : "both"
+    const dataset = where === "here" ? target : ancestorsOf(target).findLast(exists)
+    if (dataset === undefined || scopes.get(dataset)?.where === "both") continue
+    scopes.set(dataset, { dataset, where })
+  }
+  return [...scopes.values()]
+}
+
+/** A dataset on an end, and whether permissions count on it, on what will be below it, or both. */
+export interface PermissionScope {
+  readonly dataset: string
+  readonly where: Where
+}
+
+/**
+ * What the account may not do on this end though it has to: a line for each dataset, with the command that grants
+ * it there and below. Permissions at the top of what is asked for are enough for all of it, so that the usual
+ * case costs one look. Where nobody can tell, nothing is missing: zfs itself will say.
+ */
+export const missingOn = Effect.fnUntraced(function* (
+  end: End,
+  account: Account,
+  wanted: ReadonlyArray<string>,
+  places: ReadonlyArray<PermissionScope>
+) {
+  if (account.root) return []
+  const lacking = (place: PermissionScope) =>
+    end.allowed(place.dataset).pipe(
+      Effect.map((table) => missing(account, parse(table), place.dataset, wanted, place.where)),
+      Effect.catchAll((error) =>
+        Effect.as(
+          Effect.logDebug(`the permissions on ${place.dataset} are not known: ${error.message}`),
+          Arr.empty<string>()
+        )
+      )
+    )
+  const lines: Array<string> = []
+  for (const top of minimalRoots(places.map(({ dataset }) => dataset))) {
+    if ((yield* lacking({ dataset: top, where: "both" })).length === 0) continue
+    const each = yield* Effect.forEach(
+      places.filter(({ dataset }) => isWithin(dataset, top)),
+      lacking
+    )
+    const permissions = wanted.filter((permission) => each.some((some) => some.includes(permission)))
+    if (permissions.length === 0) continue
+    const { user } = account
+    lines.push(
+      `${user} may not ${permissions.join(", ")} on ${top}; as root on ${end.label}: ${allowCommand({ user, permissions, dataset: top })}`
+    )
+  }
+  return lines
+})
+
+/** Fails with these lines of {@link missingOn}, if there are any. */
+export const requirePermissions = (lines: ReadonlyArray<string>): Effect.Effect<void, PreflightError> =>
+  lines.length === 0 ? Effect.void : Effect.fail(new PreflightError({ message: lines.join("\n") }))

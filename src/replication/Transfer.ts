@@ -6,52 +6,34 @@ import { duration } from "../text/Text.ts"
 import * as Ssh from "../zfs/Endpoint.ts"
 import { type Endpoint, label, local } from "../zfs/Endpoint.ts"
 import { failure, notRun, userName, ZfsError } from "../zfs/ZfsCommand.ts"
-import { makeDryRunTransfer, Rehearsal } from "./DryRun.ts"
+import { DryRunTargets, makeDryRunTransfer } from "./DryRun.ts"
 import type { TransferRequest, TransferService } from "./End.ts"
 import { Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
-import { type Limiter, receiveArguments, sendArguments, stagesOf } from "./Stream.ts"
+import { type Ends, receiveArguments, sendArguments, stagesOf } from "./Stream.ts"
 import { type EndedPart, parseLine, remarks, SendMeter, verdict } from "./TransferFailure.ts"
 
-/** How far a stream is, as its sender tells once a second. */
-interface Movement {
-  /** Lines of progress so far. */
-  readonly lines: number
-  /** Bytes sent so far. */
-  readonly sent: number
+/** Moves streams from the sender to the receiver. */
+export class Transfer extends Context.Tag("zipper/Transfer")<Transfer, TransferService>() {
+  /** One kernel pipe between `zfs send` and `zfs receive`, either of them behind ssh. */
+  static readonly layer = (settings: TransferSettings): Layer.Layer<Transfer, never, Process> =>
+    Layer.effect(
+      Transfer,
+      Effect.map(Process, (process) => makeTransfer(process, settings))
+    )
+
+  /** Sends nothing: logs what `real` would send, and has Receiver.layerDryRun show it as received. */
+  static readonly layerDryRun = <E, R>(
+    real: Layer.Layer<Transfer, E, R>
+  ): Layer.Layer<Transfer, E, R | Sender | Receiver | DryRunTargets> =>
+    Layer.effect(
+      Transfer,
+      Effect.map(
+        Effect.all({ real: Transfer, sender: Sender, receiver: Receiver, targets: DryRunTargets }),
+        makeDryRunTransfer
+      )
+    ).pipe(Layer.provide(real))
 }
-
-/** A receiver may well be busy for minutes, with files that the source destroyed, say: then there is a warning. */
-const tenMinutes = 600_000
-/** As many of these as make the time that an attempt at a folder may take. */
-const patience = 24
-
-/**
- * Warns when nothing moves any more, and fails when that has gone on for hours: also where the sender is done, and the receiver does
- * not come to its end. A sender that tells nothing at all is not judged.
- */
-export const standstill = Effect.fnUntraced(function* (movement: () => Movement) {
-  let before = movement()
-  let looks = 0
-  for (;;) {
-    yield* Effect.sleep(tenMinutes)
-    const now = movement()
-    const moved = now.sent !== before.sent || now.lines === 0
-    looks = moved ? 0 : looks + 1
-    before = now
-    if (looks === 1) yield* Effect.logWarning(`${stillFor(looks)}; ${where}`)
-    if (looks < patience) continue
-    return yield* new ZfsError({
-      reason: "Other",
-      message: `${stillFor(looks)}, so the stream was ended; ${where}; what was received is kept`,
-      transient: false
-    })
-  }
-})
-
-const stillFor = (looks: number): string => `nothing has been sent for ${duration(looks * tenMinutes)}`
-
-const where = "see on both hosts whether a pool is suspended or very busy (zpool status, zpool iostat)"
 
 /** Between which ends streams go, and how. */
 export interface TransferSettings {
@@ -67,35 +49,29 @@ export const makeTransfer = (
   process: typeof Process.Service,
   settings: TransferSettings
 ): TransferService => {
-  // Once is enough for all streams of a run.
-  let tools: Tools | undefined
-  const toolsNow = Effect.suspend(() =>
-    tools === undefined
-      ? Effect.tap(findTools(process, settings), (found) => {
-          tools = found
+  // One search is enough for all streams of a run; a search that failed is repeated.
+  let found: Tools | undefined
+  const tools = Effect.suspend(() =>
+    found === undefined
+      ? Effect.tap(findTools(process, settings), (now) => {
+          found = now
         })
-      : Effect.succeed(tools)
+      : Effect.succeed(found)
   )
   return {
-    tools: Effect.asVoid(toolsNow),
+    tools: Effect.asVoid(tools),
     send: Effect.fn("Transfer.send")(function* (request: TransferRequest) {
-      const { limiter } = yield* toolsNow
-      return yield* transfer(process, settings, limiter, request)
+      return yield* transfer(process, { ...settings, ...(yield* tools) }, request)
     })
   }
 }
 
 const transfer = Effect.fnUntraced(function* (
   process: typeof Process.Service,
-  settings: TransferSettings,
-  limiter: Limiter | undefined,
+  settings: TransferSettings & Tools,
   request: TransferRequest
 ) {
   const { mode, onProgress, source, stream, target } = request
-  const limit =
-    settings.bandwidth === undefined || limiter === undefined
-      ? undefined
-      : { program: limiter, bytesPerSecond: settings.bandwidth }
   const meter = new SendMeter()
   const words = new Words()
   let lines = 0
@@ -107,7 +83,7 @@ const transfer = Effect.fnUntraced(function* (
     if (figures !== undefined) onProgress(figures)
   }
   const stages = stagesOf(
-    { ...settings, limit },
+    settings,
     sendArguments(source, stream, mode),
     receiveArguments(target, stream, request)
   )
@@ -118,7 +94,7 @@ const transfer = Effect.fnUntraced(function* (
   // All of them start here, ssh too.
   const ended = yield* Effect.raceFirst(
     Effect.mapError(process.pipe([first, second, ...more]), notRun({ endpoint: local, role: "send" })),
-    Effect.interruptible(standstill(() => ({ lines, sent: meter.now.sent })))
+    Effect.interruptible(failOnStall(() => ({ lines, sent: meter.now.sent })))
   )
   const parts = ended.flatMap((end, index): ReadonlyArray<EndedPart> => {
     const stage = stages[index]
@@ -150,25 +126,56 @@ class Words {
   }
 }
 
-interface Tools {
-  readonly limiter: Limiter | undefined
-}
+// A receiver may be busy for minutes, with files that the source destroyed, say: then there is only a warning.
+const tenMinutes = 600_000
+const looksUntilFailure = 24
+
+/**
+ * Warns when no byte is sent for ten minutes, and fails after four hours: also when the sender is done and the receiver does
+ * not end. A sender that prints no line of progress is not judged.
+ */
+const failOnStall = Effect.fnUntraced(function* (
+  movement: () => { readonly lines: number; readonly sent: number }
+) {
+  let before = movement()
+  let looks = 0
+  for (;;) {
+    yield* Effect.sleep(tenMinutes)
+    const now = movement()
+    const moved = now.sent !== before.sent || now.lines === 0
+    looks = moved ? 0 : looks + 1
+    before = now
+    if (looks === 1) yield* Effect.logWarning(`${stillFor(looks)}; ${where}`)
+    if (looks < looksUntilFailure) continue
+    return yield* new ZfsError({
+      reason: "Other",
+      message: `${stillFor(looks)}, so the stream was ended; ${where}; what was received is kept`,
+      transient: false
+    })
+  }
+})
+
+const stillFor = (looks: number): string => `nothing has been sent for ${duration(looks * tenMinutes)}`
+
+const where = "see on both hosts whether a pool is suspended or very busy (zpool status, zpool iostat)"
+
+type Tools = Pick<Ends, "limit">
 
 /** Looks for the programs besides zfs, where they are to run, before anything is sent. */
 const findTools = Effect.fnUntraced(function* (process: typeof Process.Service, settings: TransferSettings) {
   if (settings.compress === "zstd") {
     for (const endpoint of [settings.source, settings.target]) {
-      if (!(yield* isThere(process, endpoint, "zstd", "--version"))) {
-        const where = label(endpoint)
+      if (!(yield* isThere(process, endpoint, "zstd"))) {
         return yield* missing(
-          `--compress zstd needs the program zstd on ${where}: install it there, or leave the option out`
+          `--compress zstd needs the program zstd on ${label(endpoint)}: install it there, or leave the option out`
         )
       }
     }
   }
-  if (settings.bandwidth === undefined) return { limiter: undefined } satisfies Tools
-  for (const limiter of ["pv", "mbuffer"] as const) {
-    if (yield* isThere(process, local, limiter, "--version")) return { limiter } satisfies Tools
+  const bytesPerSecond = settings.bandwidth
+  if (bytesPerSecond === undefined) return { limit: undefined } satisfies Tools
+  for (const program of ["pv", "mbuffer"] as const) {
+    if (yield* isThere(process, local, program)) return { limit: { program, bytesPerSecond } } satisfies Tools
   }
   return yield* missing(
     "--bandwidth needs the program pv or mbuffer on this host: install one of them, or leave the option out"
@@ -180,10 +187,9 @@ const missing = (message: string) => new ZfsError({ reason: "NotInstalled", mess
 const isThere = Effect.fnUntraced(function* (
   process: typeof Process.Service,
   endpoint: Endpoint,
-  program: string,
-  argument: string
+  program: string
 ) {
-  const completed = yield* process.run(Ssh.commandOn(endpoint, { program, args: [argument] })).pipe(
+  const completed = yield* process.run(Ssh.commandOn(endpoint, { program, args: ["--version"] })).pipe(
     Effect.catchIf(
       (error) => error.reason === "NotFound" && error.program === program,
       () => Effect.succeed({ exitCode: 127, stdout: "", stderr: "" })
@@ -194,25 +200,3 @@ const isThere = Effect.fnUntraced(function* (
   if (completed.exitCode === 127) return false
   return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
 })
-
-/** Moves streams from the sender to the receiver. */
-export class Transfer extends Context.Tag("zipper/Transfer")<Transfer, TransferService>() {
-  /** One kernel pipe between `zfs send` and `zfs receive`, either of them behind ssh. */
-  static readonly layer = (settings: TransferSettings): Layer.Layer<Transfer, never, Process> =>
-    Layer.effect(
-      Transfer,
-      Effect.map(Process, (process) => makeTransfer(process, settings))
-    )
-
-  /** Sends nothing: tells what `real` would send, and has Receiver.layerDryRun show it as received. */
-  static readonly layerDryRun = <E, R>(
-    real: Layer.Layer<Transfer, E, R>
-  ): Layer.Layer<Transfer, E, R | Sender | Receiver | Rehearsal> =>
-    Layer.effect(
-      Transfer,
-      Effect.map(
-        Effect.all({ real: Transfer, sender: Sender, receiver: Receiver, rehearsal: Rehearsal }),
-        makeDryRunTransfer
-      )
-    ).pipe(Layer.provide(real))
-}

@@ -1,5 +1,4 @@
 import type { StageEnd } from "../system/supervise.ts"
-import type { Role } from "../zfs/Allow.ts"
 import { isSnapshot, parentOf } from "../zfs/DatasetName.ts"
 import { type Endpoint, statusOf } from "../zfs/Endpoint.ts"
 import {
@@ -8,16 +7,14 @@ import {
   isConnectionComplaint,
   isOfZfs,
   spoken,
-  userName,
+  userOn,
   ZfsError
 } from "../zfs/ZfsCommand.ts"
 import { isDecimal } from "../zfs/ZfsList.ts"
-import type { TransferRequest } from "./End.ts"
+import type { StreamProgress, TransferRequest } from "./End.ts"
 import { describeStream, type Part, sourceFailure } from "./Stream.ts"
 
-/** What `zfs send -vP` and `-nvP` say, and the resume token they print. */
-
-/** One line of it. */
+/** One line of what `zfs send -vP` and `-nvP` print. */
 type SendLine =
   /** A snapshot that the stream will hold, with the bytes that it is taken to have. */
   | { readonly _tag: "Part"; readonly snapshot: string; readonly bytes: number }
@@ -52,13 +49,6 @@ export const parseLine = (line: string): SendLine => {
     : { _tag: "Words", text: line }
 }
 
-/** How much of a stream has been sent. */
-interface Sent {
-  readonly sent: number
-  /** Never less than what was sent; undefined while zfs has not said. */
-  readonly total: number | undefined
-}
-
 /** Adds up the lines of one stream: the bytes of `zfs send` start again at 0 with each of its snapshots. */
 export class SendMeter {
   /** What is estimated of all before it, by snapshot: there may be a hundred thousand of them. */
@@ -70,7 +60,7 @@ export class SendMeter {
   #sent = 0
 
   /** How far it is now; undefined when the line is not about that. */
-  add(line: SendLine): Sent | undefined {
+  add(line: SendLine): StreamProgress | undefined {
     if (line._tag === "Part") {
       this.#estimates.set(line.snapshot, this.#estimated)
       this.#estimated += line.bytes
@@ -83,7 +73,7 @@ export class SendMeter {
   }
 
   /** How far it is. */
-  get now(): Sent {
+  get now(): StreamProgress {
     return {
       sent: this.#sent,
       total: this.#total === undefined ? undefined : Math.max(this.#total, this.#sent)
@@ -107,13 +97,11 @@ export class SendMeter {
 }
 
 /** The size in what `zfs send -nvP` printed. */
-export const sizeIn = (text: string): number | undefined => {
-  for (const line of text.split("\n")) {
-    const parsed = parseLine(line)
-    if (parsed._tag === "Size") return parsed.bytes
-  }
-  return undefined
-}
+export const sizeIn = (text: string): number | undefined =>
+  text
+    .split("\n")
+    .map(parseLine)
+    .find((line) => line._tag === "Size")?.bytes
 
 /** What a resume token is for, in what `zfs send -nvP -t` printed; undefined when it is not all there. */
 export const tokenIn = (
@@ -156,7 +144,7 @@ interface Fault {
   readonly error: ZfsError
 }
 
-/** The failure of a pipe, named by whoever knows the cause; undefined when all went well. */
+/** The failure of a pipe, as the program that knows the cause tells it; undefined when all went well. */
 export const verdict = (
   request: TransferRequest,
   ends: { readonly source: Endpoint; readonly target: Endpoint },
@@ -178,9 +166,7 @@ export const verdict = (
   const kept = parts.some(({ stderr }) => /Partially received snapshot is saved/.test(stderr))
     ? ["what was received is kept; the next run goes on from there"]
     : []
-  const { cause, reason, transient } = first.error
-  const message = [first.error.message, ...also, ...kept].join("; ")
-  return new ZfsError({ reason, message, transient, ...(cause === undefined ? {} : { cause }) })
+  return changed(first.error, { message: [first.error.message, ...also, ...kept].join("; ") })
 }
 
 const faultOf = (
@@ -220,12 +206,12 @@ const sourceFault = (
       `send ${describeStream(source, stream)}`,
       source,
       { exitCode, stdout: "", stderr: said.join("\n") },
-      context(endpoint, "send")
+      { endpoint, role: "send", user: () => userOn(endpoint) }
     )
   )
   if (telling.length > 0) return { part: "source", error, weight: "cause" }
   const gone = ended.ended || lines.length > 0 || isPipeEnd(exitCode, "")
-  return { part: "source", error: tryAgain(error), weight: gone ? "effect" : "silent" }
+  return { part: "source", error: changed(error, { transient: true }), weight: gone ? "effect" : "silent" }
 }
 
 const targetFault = (
@@ -244,7 +230,7 @@ const targetFault = (
     // What does not exist has no permissions of its own.
     fresh ? (parentOf(target) ?? target) : target,
     { exitCode: status, stdout: "", stderr: said.join("\n") },
-    context(endpoint, "receive")
+    { endpoint, role: "receive", user: () => userOn(endpoint) }
   )
   const cut = said.some((line) =>
     /checksum mismatch or incomplete stream|failed to read from stream|premature end/.test(line)
@@ -273,15 +259,10 @@ const separate = ({ double, exitCode, stderr }: EndedPart) => {
   return { lines, status: exitCode === 0 ? inner : exitCode }
 }
 
-/** Ended from outside, or by the end of another. */
-const tryAgain = ({ cause, message, reason }: ZfsError): ZfsError =>
-  new ZfsError({ reason, message, transient: true, ...(cause === undefined ? {} : { cause }) })
-
-const context = (endpoint: Endpoint, role: Role) => ({
-  endpoint,
-  role,
-  user: () => (endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName())
-})
+const changed = (
+  { cause, message, reason, transient }: ZfsError,
+  to: { readonly message?: string; readonly transient?: boolean }
+): ZfsError => new ZfsError({ reason, message, transient, ...(cause === undefined ? {} : { cause }), ...to })
 
 const isBrokenPipe = (line: string): boolean =>
   // On Linux, node's pipes are sockets: a writer whose reader has gone hears of a reset.

@@ -52,7 +52,7 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
           return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
         }).pipe(Effect.withSpan("Datasets.mounted")),
         holding: Effect.fn("Datasets.holding")(function* (path: string) {
-          return infoOf(path, yield* readLayout(process, commands, path)).dataset ?? ""
+          return infoOf(path, yield* readLayout({ process, commands }, path)).dataset ?? ""
         }),
         resolve: Effect.fn("Datasets.resolve")((path: string) =>
           Effect.map(resolveFolder(path), RawPath.display)

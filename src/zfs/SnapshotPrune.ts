@@ -6,7 +6,7 @@ import { isRunning, type Process } from "../system/Process.ts"
 import type { Role } from "./Allow.ts"
 import { byCreatetxg } from "./Dataset.ts"
 import type { SourceInfo } from "./SourceLayout.ts"
-import { at, type Commands, complaint, failure, understood, ZfsError } from "./ZfsCommand.ts"
+import { at, type Commands, complaint, type OpenZfs, understood, ZfsError } from "./ZfsCommand.ts"
 import { readSnapshots, rows, shortName, snapshotColumns, table } from "./ZfsList.ts"
 
 /** The user property that marks a snapshot as ours. */
@@ -32,17 +32,12 @@ const longestTarget = 4000
 /** `host=nas,pid=1234,start=…,run=…,job=…,layout=…,target=…`, values percent-encoded. */
 export const encode = (mark: SnapshotMark): string =>
   [
-    ["host", mark.host],
-    ["pid", String(mark.pid)],
-    ["start", mark.start],
-    ["run", mark.run],
-    ["job", mark.job],
-    ["layout", mark.layout],
+    ...(["host", "pid", "start", "run", "job", "layout"] as const),
     ...(mark.target === undefined || encodeURIComponent(mark.target).length > longestTarget
       ? []
-      : [["target", mark.target]])
+      : (["target"] as const))
   ]
-    .map(([key, value]) => `${key}=${encodeURIComponent(value ?? "")}`)
+    .map((key) => `${key}=${encodeURIComponent(mark[key] ?? "")}`)
     .join(",")
 
 /** Undefined when it is not one that {@link encode} gives. */
@@ -220,9 +215,7 @@ const foreignRunSeconds = 86_400
 
 /** Looks at the datasets' snapshots and chooses those that nobody needs. Changes nothing. */
 export const planPrune = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  commands: Commands,
-  settings: ZfsSettings & { readonly hostname: string },
+  openZfs: OpenZfs,
   source: SourceInfo,
   keep: ReadonlySet<string>
 ) {
@@ -288,7 +281,8 @@ const listMarked = Effect.fnUntraced(function* (
   datasets: ReadonlyArray<string>
 ) {
   const dataset = datasets[0] ?? ""
-  const got = yield* commands.run(`list the snapshots of ${dataset}`, dataset, [
+  const purpose = `list the snapshots of ${dataset}`
+  const got = yield* commands.run(purpose, dataset, [
     ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", property],
     ...datasets
   ])
@@ -303,13 +297,9 @@ const listMarked = Effect.fnUntraced(function* (
     ...marks.keys()
   ])
   if (listed.exitCode !== 0 && !/does not exist/.test(complaint(listed))) {
-    return yield* failure(`list the snapshots of ${dataset}`, dataset, listed)
+    return yield* commands.failure(purpose, dataset, listed)
   }
-  const listing = yield* understood(
-    commands,
-    `list the snapshots of ${dataset}`,
-    readSnapshots(listed.stdout)
-  )
+  const listing = yield* understood(commands, purpose, readSnapshots(listed.stdout))
   return [...listing].flatMap(([of, { snapshots }]) =>
     snapshots.map((snapshot): Snapshot => {
       const name = `${of}@${snapshot.name}`
@@ -338,17 +328,4 @@ export interface PruneReport {
   readonly destroyed: ReadonlyArray<string>
   /** Those that could not be destroyed (held, busy, cloned), with the reason. */
   readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
-}
-
-/** What the layer marks snapshots with. */
-export interface ZfsSettings {
-  /** `snapshot_prefix`. */
-  readonly prefix: string
-  readonly runId: string
-  /** Marks the snapshots of a source that has no {@link SourceInfo.job}. */
-  readonly jobId: string
-  /** Where the job's archives go: its mark says it, so that another job can see whether this one is still there. */
-  readonly target?: string
-  /** Ours when left out. */
-  readonly hostname?: string
 }

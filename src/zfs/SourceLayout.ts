@@ -10,7 +10,7 @@ import type { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
 import type { JobIds, SourceName } from "./JobIdentity.ts"
-import { allowCommand, type Commands, understood, ZfsError } from "./ZfsCommand.ts"
+import { allowCommand, type Commands, type OpenZfs, understood, ZfsError } from "./ZfsCommand.ts"
 import { type Dataset, datasetColumns, parseDatasets } from "./ZfsList.ts"
 
 /** Which dataset holds the source folder. */
@@ -306,12 +306,10 @@ const unreadable = (why: string, cause: unknown): ZfsError =>
     cause
   })
 
+type Runner = Pick<OpenZfs, "commands" | "process">
+
 /** Finds out how the source folder lies in its dataset, and what is mounted in it, at this moment. */
-export const readLayout = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  commands: Commands,
-  path: string
-) {
+export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
   const folder = yield* resolveFolder(path)
   const mounts = yield* readMounts(process)
   const home = yield* Effect.mapError(
@@ -325,11 +323,7 @@ export const readLayout = Effect.fnUntraced(function* (
 })
 
 /** Fails when the dataset of the target is not mounted. Whether there is such a folder at all is not said here. */
-export const checkTarget = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  commands: Commands,
-  path: string
-) {
+export const checkTarget = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
   const target = yield* realPath(path)
   if (target === undefined) return
   const unusable = targetHidden(target, yield* readMounts(process), yield* listDatasets(commands, path))
@@ -338,8 +332,7 @@ export const checkTarget = Effect.fnUntraced(function* (
 
 /** See ZfsService.isGone. */
 export const isGone = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  commands: Commands,
+  { commands, process }: Runner,
   { dataset, source_path }: SourceName
 ) {
   if (dataset === undefined) return yield* isNowhere(source_path)

@@ -29,8 +29,7 @@ import {
   planPrune,
   property,
   type Snapshot,
-  startOf,
-  type ZfsSettings
+  startOf
 } from "./SnapshotPrune.ts"
 import {
   canRead,
@@ -46,101 +45,38 @@ import {
   type SourceInfo,
   sourceOf
 } from "./SourceLayout.ts"
-import { type Commands, complaint, failure, makeCommands, understood, ZfsError } from "./ZfsCommand.ts"
+import {
+  type Commands,
+  complaint,
+  makeCommands,
+  type OpenZfs,
+  understood,
+  ZfsError,
+  type ZfsSettings
+} from "./ZfsCommand.ts"
 import { changesSince, type Evidence, noEvidence } from "./ZfsDiff.ts"
 import { datasetOf, table } from "./ZfsList.ts"
 
-/** OpenZFS without changing anything. */
-export const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
-  const commands = makeCommands(process)
-  const known = { ...settings, hostname: settings.hostname ?? hostname() }
-  // A run prunes at its start and at its end; what nobody destroys is found both times.
-  const announced = new Set<string>()
-  return {
-    locate: Effect.fn("Zfs.locate")(function* (path: string) {
-      return infoOf(path, yield* readLayout(process, commands, path))
-    }),
-    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(process, commands, path)),
-    isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(process, commands, source)),
-    marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(process, commands, known, source)),
-    snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
-      const layout = yield* readLayout(process, commands, source.path)
-      const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)
-      yield* Effect.logInfo(
-        `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
-      )
-      const handle: SnapshotHandle = {
-        view: {
-          label: "live (dry run)",
-          // Without guids it is no snapshot, but what becomes of the others can be planned with it.
-          snapshot: { name, guids: {} },
-          root: sourceOf(layout),
-          grafts: [],
-          blocked: layout.blocked,
-          frozen: false
-        },
-        // To compare with the live dataset, zfs diff would take a snapshot of its own.
-        changesSince: () => Effect.succeed(noEvidence("a dry run compares the live dataset file by file")),
-        hold: () => Effect.void,
-        keep: Effect.void
-      }
-      return handle
-    }),
-    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
-      const plan = yield* planPrune(process, commands, known, source, keep)
-      yield* Effect.forEach(
-        plan.destroy.filter(({ name }) => !announced.has(name)),
-        ({ name }) => Effect.logInfo(`would destroy the snapshot ${name}`),
-        { discard: true }
-      )
-      for (const { name } of plan.destroy) announced.add(name)
-      return { destroyed: [], spared: plan.spare }
-    })
-  }
+/** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
+export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
+  static readonly layer = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
+    Layer.effect(
+      Zfs,
+      Effect.map(Process, (process) => makeZfs(process, settings))
+    )
+
+  /** Any plain folder, read as it is: `"snapshots": "live"`. */
+  static readonly layerLive: Layer.Layer<Zfs> = Layer.sync(Zfs, () => live)
+
+  /** OpenZFS, but it takes and destroys no snapshot: it shows the live dataset, and says what would be destroyed. */
+  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
+    Layer.effect(
+      Zfs,
+      Effect.map(Process, (process) => makeDryRun(process, settings))
+    )
 }
 
-/** Reads a plain folder as it is; there are no snapshots. */
-export const live: ZfsService = {
-  locate: Effect.fn("Zfs.locate")(function* (path: string) {
-    yield* resolveFolder(path)
-    return { path, dataset: undefined, datasets: [] } satisfies SourceInfo
-  }),
-  checkTarget: () => Effect.void,
-  // zfs removes the mount point of a dataset that is not mounted, and is not asked here.
-  isGone: ({ dataset, source_path }) =>
-    dataset === undefined ? isNowhere(source_path) : Effect.succeed(false),
-  marked: () => Effect.succeed([]),
-  snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
-    const root = yield* resolveFolder(source.path)
-    const handle: SnapshotHandle = {
-      view: { label: "live", snapshot: undefined, root, grafts: [], blocked: [], frozen: false },
-      changesSince: () => Effect.succeed(noEvidence("the source is read without snapshots")),
-      hold: () => Effect.void,
-      keep: Effect.void
-    }
-    return handle
-  }),
-  prune: () => Effect.succeed({ destroyed: [], spared: [] })
-}
-
-/** A snapshot that this run holds; its dataset's own folder stays mounted until the scope of `snapshot` closes. */
-export interface SnapshotHandle {
-  readonly view: SourceView
-  /**
-   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: what
-   * cannot be told is `unknown` (no base, no permission) or `changed` (zfs diff failed).
-   */
-  readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
-  /**
-   * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is not: what would be
-   * read there is an empty folder.
-   */
-  readonly hold: (folder: FolderName) => Effect.Effect<void, ZfsError, Scope.Scope>
-  /** From now on the snapshot outlives its scope: it is the base of the next diff. */
-  readonly keep: Effect.Effect<void>
-}
-
-/** See the tag. */
+/** See the tag Zfs. */
 export interface ZfsService {
   /** Finds the dataset that holds `sourcePath`. Fails when it is no folder, not on ZFS, or not mounted. */
   readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
@@ -169,92 +105,150 @@ export interface ZfsService {
   readonly prune: (source: SourceInfo, keep: ReadonlySet<string>) => Effect.Effect<PruneReport, ZfsError>
 }
 
-/** The folder in which the kernel shows a snapshot of the dataset that is mounted at `mountpoint`. */
-export const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath =>
-  RawPath.join(mountpoint, RawPath.fromText(`.zfs/snapshot/${name}`))
+/** A snapshot that this run holds; its dataset's own folder stays mounted until the scope of `snapshot` closes. */
+export interface SnapshotHandle {
+  readonly view: SourceView
+  /**
+   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: what
+   * cannot be told is `unknown` (no base, no permission) or `changed` (zfs diff failed).
+   */
+  readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
+  /**
+   * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is not: what would be
+   * read there is an empty folder.
+   */
+  readonly hold: (folder: FolderName) => Effect.Effect<void, ZfsError, Scope.Scope>
+  /** From now on the snapshot outlives its scope: it is the base of the next diff. */
+  readonly keep: Effect.Effect<void>
+}
 
-/**
- * Opens the folder of a snapshot, which mounts it, and keeps it open, and so mounted, until the scope closes. A snapshot that
- * cannot be mounted is an empty folder on Linux: that is an error here. `what` names the snapshot in the message.
- */
-export const hold = (root: RawPath.RawPath, what: string): Effect.Effect<void, ZfsError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.tryPromise({
-      try: () => fs.open(RawPath.toBuffer(root), constants.O_RDONLY | constants.O_DIRECTORY),
-      catch: (cause) => unreadable(root, what, cause)
-    }),
-    // What close reports is about writing, and nothing was written.
-    (folder) => Effect.promise(() => Promise.allSettled([folder.close()]))
-  ).pipe(
-    Effect.flatMap((folder) =>
-      Effect.tryPromise({
-        try: async () => {
-          const above = RawPath.fromLatin1(root.slice(0, root.lastIndexOf("/")))
-          const [own, parent] = await Promise.all([
-            folder.stat({ bigint: true }),
-            fs.stat(RawPath.toBuffer(above), { bigint: true })
-          ])
-          return own.dev !== parent.dev
+/** OpenZFS. */
+const makeZfs = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
+  const { openZfs, ...looks } = makeLooks(process, settings)
+  return {
+    ...looks,
+    snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) => takeSnapshot(openZfs, source)),
+    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
+      return yield* destroyAll(openZfs.commands, yield* planPrune(openZfs, source, keep))
+    })
+  }
+}
+
+/** OpenZFS without changing anything. */
+const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
+  const { openZfs, ...looks } = makeLooks(process, settings)
+  // A run prunes at its start and at its end, and a dry run finds the same snapshots both times.
+  const logged = new Set<string>()
+  return {
+    ...looks,
+    snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
+      const layout = yield* readLayout(openZfs, source.path)
+      const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)
+      yield* Effect.logInfo(
+        `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
+      )
+      return liveHandle(
+        {
+          label: "live (dry run)",
+          // Without guids it is no snapshot, but retention can be planned with it.
+          snapshot: { name, guids: {} },
+          root: sourceOf(layout),
+          grafts: [],
+          blocked: layout.blocked,
+          frozen: false
         },
-        catch: (cause) => unreadable(root, what, cause)
-      })
-    ),
-    Effect.filterOrFail(
-      (isMounted) => isMounted,
-      () => notMounted(root, what)
-    ),
-    Effect.asVoid
-  )
+        // To compare with the live dataset, zfs diff would take a snapshot of its own.
+        "a dry run compares the live dataset file by file"
+      )
+    }),
+    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
+      const { destroy, spare } = yield* planPrune(openZfs, source, keep)
+      for (const { name } of destroy) {
+        if (!logged.has(name)) yield* Effect.logInfo(`would destroy the snapshot ${name}`)
+        logged.add(name)
+      }
+      return { destroyed: [], spared: spare }
+    })
+  }
+}
 
-const notMounted = (root: RawPath.RawPath, what: string): ZfsError =>
-  new ZfsError({
-    reason: "Unmounted",
-    message: `${what} cannot be read: the system did not mount it at ${RawPath.display(root)}, where only an empty folder is; see what dmesg says, and whether the limit of mounts is reached (sysctl fs.mount-max)`,
-    transient: false
-  })
+/** What the layers on OpenZFS have in common: all that only looks. */
+const makeLooks = (process: typeof Process.Service, given: ZfsSettings) => {
+  const commands = makeCommands(process)
+  const settings: OpenZfs["settings"] = { ...given, hostname: given.hostname ?? hostname() }
+  const openZfs: OpenZfs = { process, commands, settings }
+  return {
+    openZfs,
+    locate: Effect.fn("Zfs.locate")(function* (path: string) {
+      return infoOf(path, yield* readLayout(openZfs, path))
+    }),
+    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(openZfs, path)),
+    isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(openZfs, source)),
+    marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(openZfs, source))
+  }
+}
 
-const unreadable = (root: RawPath.RawPath, what: string, cause: unknown): ZfsError =>
-  new ZfsError({
-    reason: "Unmounted",
-    message: `${what} cannot be read at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
-    transient: Errno.isTransientCode(Errno.codeOf(cause)),
-    cause
-  })
+/** Reads a plain folder as it is; there are no snapshots. */
+const live: ZfsService = {
+  locate: Effect.fn("Zfs.locate")(function* (path: string) {
+    yield* resolveFolder(path)
+    return { path, dataset: undefined, datasets: [] } satisfies SourceInfo
+  }),
+  checkTarget: () => Effect.void,
+  // zfs removes the mount point of a dataset that is not mounted, and is not asked here.
+  isGone: ({ dataset, source_path }) =>
+    dataset === undefined ? isNowhere(source_path) : Effect.succeed(false),
+  marked: () => Effect.succeed([]),
+  snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
+    const root = yield* resolveFolder(source.path)
+    return liveHandle(
+      { label: "live", snapshot: undefined, root, grafts: [], blocked: [], frozen: false },
+      "the source is read without snapshots"
+    )
+  }),
+  prune: () => Effect.succeed({ destroyed: [], spared: [] })
+}
 
-/** One atomic snapshot of all the source's datasets; see the tag. */
-export const takeSnapshot = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  commands: Commands,
-  settings: ZfsSettings & { readonly hostname: string },
-  source: SourceInfo
-) {
-  const layout = yield* readLayout(process, commands, source.path)
+/** A handle on the source as it is now, where nothing is known of changes. */
+const liveHandle = (view: SourceView, reason: string): SnapshotHandle => ({
+  view,
+  changesSince: () => Effect.succeed(noEvidence(reason)),
+  hold: () => Effect.void,
+  keep: Effect.void
+})
+
+/** See ZfsService.snapshot. */
+const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
+  const { commands } = openZfs
+  const layout = yield* readLayout(openZfs, source.path)
   yield* Effect.forEach(layout.blocked, ({ reason }) => Effect.logDebug(reason), { discard: true })
   const kept = yield* Ref.make(false)
-  const ref = yield* Effect.acquireRelease(create(process, commands, settings, layout, source.job), (taken) =>
+  const ref = yield* Effect.acquireRelease(create(openZfs, layout, source.job), (taken) =>
     Ref.get(kept).pipe(Effect.flatMap((keep) => (keep ? Effect.void : release(commands, taken))))
   )
-  const view = yield* viewOf(layout, ref)
   const handle: SnapshotHandle = {
-    view,
+    view: yield* viewOf(layout, ref),
     changesSince: (base) => changesSince(commands, layout, ref, base),
-    hold: holdChildren(layout, ref),
+    hold: (folder) =>
+      Effect.forEach(
+        layout.children.filter(({ at }) => topSegment(at) === folder),
+        (child) => holdChild(child, ref),
+        { discard: true }
+      ),
     keep: Ref.set(kept, true)
   }
   return handle
 })
 
 const create = Effect.fnUntraced(function* (
-  process_: typeof Process.Service,
-  commands: Commands,
-  settings: ZfsSettings & { readonly hostname: string },
+  { commands, process: runner, settings }: OpenZfs,
   layout: Layout,
   job: SourceInfo["job"]
 ) {
   const mark = encode({
     host: settings.hostname,
     pid: process.pid,
-    start: (yield* startOf(process_, process.pid)) ?? "",
+    start: (yield* startOf(runner, process.pid)) ?? "",
     run: settings.runId,
     job: job?.id ?? settings.jobId,
     layout: fingerprint(layout),
@@ -291,7 +285,7 @@ const createFirstFree = Effect.fnUntraced(function* (
     ])
     if (completed.exitCode === 0) return name
     if (second === namesToTry || !/dataset already exists/.test(complaint(completed))) {
-      return yield* failure(`take a snapshot of ${dataset}`, dataset, completed)
+      return yield* commands.failure(`take a snapshot of ${dataset}`, dataset, completed)
     }
   }
 })
@@ -371,50 +365,54 @@ const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
 const holdChild = ({ dataset, mountpoint }: Layout["children"][number], ref: SnapshotRef) =>
   hold(inSnapshot(mountpoint, ref.name), `the snapshot of child dataset ${dataset}`)
 
-/** See SnapshotHandle.hold. */
-const holdChildren = (layout: Layout, ref: SnapshotRef) => (folder: FolderName) =>
-  Effect.forEach(
-    layout.children.filter(({ at }) => topSegment(at) === folder),
-    (child) => holdChild(child, ref),
-    { discard: true }
+/** The folder in which the kernel shows a snapshot of the dataset that is mounted at `mountpoint`. */
+const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath =>
+  RawPath.join(mountpoint, RawPath.fromText(`.zfs/snapshot/${name}`))
+
+/**
+ * Opens the folder of a snapshot, which mounts it, and keeps it open, and so mounted, until the scope closes. A snapshot that
+ * cannot be mounted is an empty folder on Linux: that is an error here. `what` names the snapshot in the message.
+ */
+export const hold = (root: RawPath.RawPath, what: string): Effect.Effect<void, ZfsError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => fs.open(RawPath.toBuffer(root), constants.O_RDONLY | constants.O_DIRECTORY),
+      catch: (cause) => unreadable(root, what, cause)
+    }),
+    // What close reports is about writing, and nothing was written.
+    (folder) => Effect.promise(() => Promise.allSettled([folder.close()]))
+  ).pipe(
+    Effect.flatMap((folder) =>
+      Effect.tryPromise({
+        try: async () => {
+          const above = RawPath.fromLatin1(root.slice(0, root.lastIndexOf("/")))
+          const [own, parent] = await Promise.all([
+            folder.stat({ bigint: true }),
+            fs.stat(RawPath.toBuffer(above), { bigint: true })
+          ])
+          return own.dev !== parent.dev
+        },
+        catch: (cause) => unreadable(root, what, cause)
+      })
+    ),
+    Effect.filterOrFail(
+      (isMounted) => isMounted,
+      () => notMounted(root, what)
+    ),
+    Effect.asVoid
   )
 
-/** OpenZFS. */
-export const makeReal = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
-  const commands = makeCommands(process)
-  const known = { ...settings, hostname: settings.hostname ?? hostname() }
-  return {
-    locate: Effect.fn("Zfs.locate")(function* (path: string) {
-      return infoOf(path, yield* readLayout(process, commands, path))
-    }),
-    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(process, commands, path)),
-    isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(process, commands, source)),
-    marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(process, commands, known, source)),
-    snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) =>
-      takeSnapshot(process, commands, known, source)
-    ),
-    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
-      return yield* destroyAll(commands, yield* planPrune(process, commands, known, source, keep))
-    })
-  }
-}
+const notMounted = (root: RawPath.RawPath, what: string): ZfsError =>
+  new ZfsError({
+    reason: "Unmounted",
+    message: `${what} cannot be read: the system did not mount it at ${RawPath.display(root)}, where only an empty folder is; see what dmesg says, and whether the limit of mounts is reached (sysctl fs.mount-max)`,
+    transient: false
+  })
 
-/** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
-export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
-  /** OpenZFS. */
-  static readonly layer = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
-    Layer.effect(
-      Zfs,
-      Effect.map(Process, (process) => makeReal(process, settings))
-    )
-
-  /** Any plain folder, read as it is: `"snapshots": "live"`. */
-  static readonly layerLive: Layer.Layer<Zfs> = Layer.succeed(Zfs, live)
-
-  /** OpenZFS, but it takes and destroys no snapshot: it shows the live dataset, and says what would be destroyed. */
-  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
-    Layer.effect(
-      Zfs,
-      Effect.map(Process, (process) => makeDryRun(process, settings))
-    )
-}
+const unreadable = (root: RawPath.RawPath, what: string, cause: unknown): ZfsError =>
+  new ZfsError({
+    reason: "Unmounted",
+    message: `${what} cannot be read at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
+    transient: Errno.isTransientCode(Errno.codeOf(cause)),
+    cause
+  })

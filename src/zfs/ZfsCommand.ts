@@ -115,6 +115,26 @@ export interface Commands {
   readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Roles.Role) => ZfsError
 }
 
+/** What the parts of Zfs work with. */
+export interface OpenZfs {
+  readonly process: typeof Process.Service
+  readonly commands: Commands
+  readonly settings: ZfsSettings & { readonly hostname: string }
+}
+
+/** What the layer marks snapshots with. */
+export interface ZfsSettings {
+  /** `snapshot_prefix`. */
+  readonly prefix: string
+  readonly runId: string
+  /** Marks the snapshots of a source that has no `SourceInfo.job`. */
+  readonly jobId: string
+  /** Where the job's archives go: its mark says it, so that another job can see whether this one is still there. */
+  readonly target?: string
+  /** Ours when left out. */
+  readonly hostname?: string
+}
+
 /** Where a command ran, who ran it, and what for. */
 interface Context {
   readonly endpoint: Endpoint
@@ -268,6 +288,10 @@ const advice = (
   const command = Roles.allowCommand({ user: user(), permissions: Roles.permissionsOf(role), dataset })
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
+
+/** The user whose permissions count on an end, as far as we know without asking it. */
+export const userOn = (endpoint: Endpoint): string =>
+  endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName()
 
 /** Who runs this. */
 export const userName = (): string => {

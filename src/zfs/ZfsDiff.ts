@@ -4,7 +4,7 @@ import { type SnapshotRef, topSegment } from "../source/SourceView.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { decode, property } from "./SnapshotPrune.ts"
 import { fingerprint, type Layout } from "./SourceLayout.ts"
-import { allowCommand, type Commands, failure } from "./ZfsCommand.ts"
+import { allowCommand, type Commands } from "./ZfsCommand.ts"
 import { datasetOf, rows } from "./ZfsList.ts"
 
 /** One line of `zfs diff -FH`. */
@@ -223,7 +223,7 @@ const diff = Effect.fnUntraced(
       onLine
     )
     if (completed.exitCode === 0) return undefined
-    const error = failure(`compare ${dataset} with its previous snapshot`, dataset, completed)
+    const error = commands.failure(`compare ${dataset} with its previous snapshot`, dataset, completed)
     return {
       verdict: "unknown" as const,
       reason:

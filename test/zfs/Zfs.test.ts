@@ -13,7 +13,7 @@ import * as RawPath from "../../src/text/RawPath.ts"
 import type { SourceName } from "../../src/zfs/JobIdentity.ts"
 import { destroy, encode, marked, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
 import { checkTarget, fingerprint, isGone, type Layout } from "../../src/zfs/SourceLayout.ts"
-import { live, Zfs } from "../../src/zfs/Zfs.ts"
+import { Zfs } from "../../src/zfs/Zfs.ts"
 import { failure, makeCommands } from "../../src/zfs/ZfsCommand.ts"
 import { changesSince } from "../../src/zfs/ZfsDiff.ts"
 import { makeZfsMemory, memoryZfs } from "../doubles/Zfs.ts"
@@ -69,7 +69,7 @@ describe("a source that is gone", () => {
   const listed = { stdout: "safe\toff\t-\tnone\nsafe/to\ton\t-\t/safe/to\n" }
   const ask = (source: SourceName) => {
     const { commands, process } = scripted(() => listed)
-    return isGone(process, commands, source)
+    return isGone({ process, commands }, source)
   }
 
   it.effect("is one whose dataset was destroyed, and none whose pool is only not imported", () =>
@@ -84,17 +84,18 @@ describe("a source that is gone", () => {
 
   it.effect("cannot be told of a dataset by a job that reads live and asks no zfs", () =>
     Effect.gen(function* () {
+      const live = yield* Zfs
       const source_path = path.join(folder, "not-there")
       assert.isTrue(yield* live.isGone({ source_path }))
       assert.isFalse(yield* live.isGone({ source_path, dataset: "tank/data" }))
-    })
+    }).pipe(Effect.provide(Zfs.layerLive))
   )
 })
 
 describe("the target's dataset", () => {
   const check = (listed: string, target = folder) => {
     const { commands, process } = scripted(() => ({ stdout: listed }))
-    return Effect.map(Effect.either(checkTarget(process, commands, target)), (found) =>
+    return Effect.map(Effect.either(checkTarget({ process, commands }, target)), (found) =>
       found._tag === "Left" ? found.left.message : ""
     )
   }
@@ -306,7 +307,7 @@ describe("planPrune", () => {
           )
           .join("")
       }))
-      const plan = yield* planPrune(process, commands, settings, source("tank/data"), new Set())
+      const plan = yield* planPrune({ process, commands, settings }, source("tank/data"), new Set())
       return plan.destroy.map((snapshot) => snapshot.name)
     })
 
@@ -363,7 +364,7 @@ describe("planPrune", () => {
   it.effect("asks no more when nothing is marked", () =>
     Effect.gen(function* () {
       const { calls, commands, process } = scripted(() => ({ stdout: "" }))
-      yield* planPrune(process, commands, settings, source("tank/data", "tank/data/kid"), new Set())
+      yield* planPrune({ process, commands, settings }, source("tank/data", "tank/data/kid"), new Set())
       assert.deepStrictEqual(calls, [
         "zfs get -H -p -s local -d 1 -t snapshot -o name,value zipper:run tank/data tank/data/kid"
       ])
@@ -373,7 +374,9 @@ describe("planPrune", () => {
   it.effect("fails when zfs fails, instead of finding nothing", () =>
     Effect.gen(function* () {
       const { commands, process } = scripted(() => ({ exitCode: 1, stderr: "internal error" }))
-      const error = yield* Effect.flip(planPrune(process, commands, settings, source("tank/data"), new Set()))
+      const error = yield* Effect.flip(
+        planPrune({ process, commands, settings }, source("tank/data"), new Set())
+      )
       assert.match(error.message, /cannot list the snapshots of tank\/data: internal error/)
     })
   )
