@@ -22,7 +22,6 @@ export interface Delegation {
 
 /** A delegation as it was settled on its end. */
 export interface Grant {
-  /** The end, for messages. */
   readonly label: string
   readonly user: string
   /** What was asked for; or, when its end has no such dataset yet and a run would make it, the nearest one above it. */
@@ -49,7 +48,6 @@ export const delegationsOf = (job: Job, user?: string): ReadonlyArray<Delegation
   ]
 }
 
-/** The command for each, to be run as root on its end. Asks neither end. */
 export const commandsOf = (
   delegations: ReadonlyArray<Delegation & { readonly user: string }>
 ): ReadonlyArray<Pick<Delegation, "end"> & { readonly command: string }> =>
@@ -58,7 +56,6 @@ export const commandsOf = (
     command: allowCommand({ user, dataset, permissions: permissionsOf(...roles) })
   }))
 
-/** The commands for what is not allowed yet, as `zfs allow` has it now. */
 export const checkDelegations = Effect.fn("Delegate.check")(function* (
   delegations: ReadonlyArray<Delegation>
 ) {
@@ -84,8 +81,8 @@ export const applyDelegations = Effect.fn("Delegate.apply")(function* (
 })
 
 /**
- * Makes the dataset that replicas are to be received below, or sets what it lacks. Doing it again changes
- * nothing. Fails with PreflightError when its pool or a permission is missing.
+ * Makes the dataset for replicas, or sets what it lacks. Fails with PreflightError when its pool or a permission is
+ * missing.
  */
 export const prepare = Effect.fn("Prepare")(function* (dataset: string) {
   const receiver = yield* Receiver
@@ -156,7 +153,6 @@ const lacking = Effect.fnUntraced(function* (delegation: Delegation) {
 const subjectOf = (account: Account, user: string | undefined): Account =>
   user === undefined || user === account.user ? account : { user, groups: [], root: user === "root" }
 
-/** The dataset or the nearest one above it, and what is allowed there. */
 const nearestAllowed = Effect.fnUntraced(function* (end: End, dataset: string) {
   for (const name of [dataset, ...ancestorsOf(dataset).toReversed()]) {
     const table = yield* end.allowed(name).pipe(
@@ -172,7 +168,7 @@ const nearestAllowed = Effect.fnUntraced(function* (end: End, dataset: string) {
   })
 })
 
-/** What a dataset that holds replicas is like: never mounted, and able to keep the access lists of Linux. */
+/** What a dataset for replicas is like: never mounted, and able to hold Linux access lists. */
 const properties = { canmount: "off", acltype: "posix", xattr: "sa" } as const
 
 const mustBeAllowed = Effect.fnUntraced(function* (dataset: string) {
@@ -183,7 +179,6 @@ const mustBeAllowed = Effect.fnUntraced(function* (dataset: string) {
   yield* requirePermissions(yield* missingOn(receiver, account, permissionsOf("prepare"), [scope]))
 }, asPreflight)
 
-/** The dataset, or what there is above it. */
 const nearestPresent = Effect.fnUntraced(function* (dataset: string) {
   const receiver = yield* Receiver
   for (const name of [dataset, ...ancestorsOf(dataset).toReversed()]) {

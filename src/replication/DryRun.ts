@@ -169,7 +169,6 @@ const describe = (stream: Stream): string => {
   }
 }
 
-/** The snapshots that the target has by it. */
 const contentsOf = (stream: Stream, source: SourceDataset | undefined): ReadonlyArray<Snapshot> => {
   const snapshots = source?.snapshots ?? []
   switch (stream._tag) {

@@ -22,23 +22,19 @@ import { readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
 import type { Rollback } from "./Plan.ts"
 import type { Stream } from "./Stream.ts"
 
-/** Who runs zfs on an end. */
 export interface Account {
   readonly user: string
   readonly groups: ReadonlyArray<string>
-  /** Root needs no delegation. */
   readonly root: boolean
 }
 
 /** What both ends can do. Every failure names the end (this host, nas, backup@nas) and what zfs said. */
 export interface End {
-  /** Name of the end for messages. */
   readonly label: string
   /** Who we are there. Fails as Unreachable, with what ssh said, when the host does not answer. */
   readonly account: Effect.Effect<Account, ZfsError>
   /** What `zfs allow DATASET` prints; the dataset must exist. */
   readonly allowed: (dataset: string) => Effect.Effect<string, ZfsError>
-  /** Runs `zfs allow -u USER permissions dataset`. */
   readonly grant: (
     user: string,
     permissions: ReadonlyArray<string>,
@@ -48,8 +44,8 @@ export interface End {
 
 export interface SenderService extends End {
   /**
-   * Each root and all below it, with snapshots and bookmarks, in the order in which `zfs list -r` gives them:
-   * parents before children. `missing` are the roots that are not there.
+   * Each root and all below it, parents before children as `zfs list -r` gives them. `missing`: roots that are not
+   * there.
    */
   readonly tree: (
     roots: ReadonlyArray<string>
@@ -57,11 +53,10 @@ export interface SenderService extends End {
     { readonly datasets: ReadonlyArray<SourceDataset>; readonly missing: ReadonlyArray<string> },
     ZfsError
   >
-  /** One dataset as it is now; undefined when it is gone. */
+  /** Undefined when the dataset is gone. */
   readonly read: (dataset: string) => Effect.Effect<SourceDataset | undefined, ZfsError>
   /** What a resume token is for; `Gone` when its snapshot is not there any more, or the token cannot be read. */
   readonly resumable: (token: string) => Effect.Effect<Resumable, ZfsError>
-  /** Bytes that the stream would have, by `zfs send -nvP`. */
   readonly estimate: (dataset: string, stream: Stream, mode: SendMode) => Effect.Effect<number, ZfsError>
 }
 
@@ -78,17 +73,14 @@ export type Resumable =
 export interface ReceiverService extends End {
   /** Changes are logged and not made. Only wording depends on it. */
   readonly dryRun?: boolean
-  /** `roots` and all below them that exist, by name; a root that does not exist is no failure. */
   readonly tree: (roots: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
-  /** One dataset as it is now; undefined when there is none. */
   readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
   /** Makes a parent, whose own parent exists: canmount=off, marked as a placeholder. One that is there is no failure. */
   readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
   /** Throws away what an interrupted receive left (`zfs receive -A`). */
   readonly abort: (dataset: string) => Effect.Effect<void, ZfsError>
   /**
-   * Goes back to a snapshot; looks again before that, and fails when more than `rollback.destroys` would be destroyed.
-   * Never destroys clones, nor snapshots that are held.
+   * Checks again first, and fails when more than `rollback.destroys`, a clone or a held snapshot would be destroyed.
    */
   readonly rollback: (dataset: string, rollback: Rollback) => Effect.Effect<void, ZfsError>
   /** Destroys one snapshot (`name` after the @) if it still has that guid, no hold and no clone; gone is no failure. */
@@ -96,29 +88,24 @@ export interface ReceiverService extends End {
     dataset: string,
     snapshot: { readonly name: string; readonly guid: string }
   ) => Effect.Effect<void, ZfsError>
-  /** Looks what there is to do for `prepare`; does nothing. */
+  /** What `prepare` would do. */
   readonly unprepared: (
     dataset: string,
     properties: Readonly<Record<string, string>>
   ) => Effect.Effect<Preparation, ZfsError>
-  /**
-   * Makes the dataset with these properties, or sets those that differ; missing parents are made too (canmount=off).
-   * Gives what it did.
-   */
+  /** Makes the dataset with these properties and its missing parents (canmount=off), or sets those that differ. */
   readonly prepare: ReceiverService["unprepared"]
 }
 
-/** What it takes to have a dataset with certain properties. */
 export interface Preparation {
-  /** It is not there: it is made with all of them. */
+  /** The dataset is made with all properties. */
   readonly created: boolean
-  /** Those above it that are not there, from the top down. */
+  /** The datasets above it that do not exist, from the top down. */
   readonly parents: ReadonlyArray<string>
-  /** Names of the properties that it has with another value. */
+  /** Names of the properties that have another value. */
   readonly changed: ReadonlyArray<string>
 }
 
-/** How far a stream is, in bytes. */
 export interface StreamProgress {
   readonly sent: number
   /** As zfs estimates it, never less than `sent`; undefined while zfs has printed no estimate. */
@@ -135,11 +122,13 @@ export interface TransferRequest {
 }
 
 export interface TransferService {
-  /** Whether the programs are there that streams pass through besides zfs (zstd, pv or mbuffer), where they are to run. */
+  /**
+   * Fails when a program that streams pass through besides zfs (zstd, pv or mbuffer) is missing where it has to run.
+   */
   readonly tools: Effect.Effect<void, ZfsError>
   /**
-   * Pipes one stream from the sender to the receiver, and returns when both have ended well. What was received of a stream
-   * that is cut can be resumed. Fails with what either end said; Vanished when a snapshot of the stream is gone.
+   * Returns when both ends have ended well. Fails with what either end printed; Vanished when a snapshot of the
+   * stream is gone.
    */
   readonly send: (request: TransferRequest) => Effect.Effect<{ readonly bytes: number }, ZfsError>
 }
@@ -200,7 +189,7 @@ const whoami = "id -u; id -un 2>/dev/null || id -u; id -Gn 2>/dev/null || id -G"
 
 const readAccount = (stdout: string, endpoint: Endpoint): Effect.Effect<Account, ZfsError> => {
   const [id = "", user = "", groups = "", ...more] = utf8(stdout).trimEnd().split("\n")
-  // A shell that greets on every login would greet inside our streams.
+  // A shell that prints something on every login would print it into our streams.
   return /^[0-9]+$/.test(id) && user !== "" && more.length === 0
     ? Effect.succeed({ user, groups: groups.split(" ").filter((group) => group !== ""), root: id === "0" })
     : Effect.fail(
@@ -216,7 +205,7 @@ const readAccount = (stdout: string, endpoint: Endpoint): Effect.Effect<Account,
       )
 }
 
-/** Snapshots and bookmarks of these datasets, and of all below them (`recursive`). Those that are not there have none. */
+/** Snapshots and bookmarks by dataset, of these and (`recursive`) of all below them. */
 export const listSnapshots = Effect.fnUntraced(function* (
   commands: Commands,
   datasets: ReadonlyArray<string>,
@@ -231,8 +220,8 @@ export const listSnapshots = Effect.fnUntraced(function* (
 })
 
 /**
- * What a command printed that names several datasets. One that does not exist makes its exit status 1; the others are listed
- * all the same. One that goes away meanwhile is as good as one that was not there.
+ * What a command that names several datasets printed. Missing ones make its exit status 1; the others are listed all
+ * the same.
  */
 export const listing = Effect.fnUntraced(function* (
   commands: Commands,
@@ -248,8 +237,8 @@ export const listing = Effect.fnUntraced(function* (
 })
 
 /**
- * What is left of a list that a lost connection has cut may look like a whole one: it has to be zfs that ended. Start-up
- * files of a login, which come before it, may say what they like.
+ * A list that a lost connection has cut may look whole, so zfs itself has to end the command. Start-up files of a
+ * login may print anything before that.
  */
 const onlyMissing = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): boolean => {
   const lines = spoken(stderr)

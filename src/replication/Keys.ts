@@ -9,7 +9,7 @@ import type { Key, Salt, SendMode, SourceDataset, TargetDataset, TargetKey } fro
  * (OpenZFS 2.1). Only a raw stream that happens to bring what its root has now mends it.
  */
 
-/** Whether two are wrapped with the same passphrase; undefined when zfs does not tell. */
+/** Whether both are wrapped with the same passphrase; undefined when zfs does not tell. */
 const alike = (one: Salt | undefined, other: Salt | undefined): boolean | undefined =>
   one === undefined || other === undefined || (one === "0" && other === "0") ? undefined : one === other
 
@@ -19,7 +19,7 @@ const isJoined = ({ key, name }: { readonly key: Key | undefined; readonly name:
 const isLost = (dataset: { readonly key: Key | undefined; readonly name: string }): boolean =>
   isJoined(dataset) && alike(dataset.key?.salt, dataset.key?.rootSalt) === false
 
-/** Why no key opens the source; its raw copies are opened by none either. Undefined when one may. */
+/** Why no key opens the source, nor its raw copies; undefined when one may. */
 export const sourceLost = (source: SourceDataset, mode: SendMode): string | undefined =>
   mode === "raw" && isLost(source)
     ? `no key opens its source ${source.name} when it is loaded anew, nor a raw copy of it: zfs asks for that of ${source.key?.root}, and a raw stream brought another; as long as it is mounted there, copy its files out of it`
@@ -31,11 +31,9 @@ export const targetLost = (target: TargetDataset): string | undefined =>
     ? `no key opens ${target.name} when it is loaded anew: zfs asks for that of ${target.key?.root}, and a raw stream brought another (run no zfs change-key on either: zfs panics)`
     : undefined
 
-/** Whether the next raw stream brings the key that zfs asks for to a target that no key opens. */
 export const isMended = (source: SourceDataset, target: TargetDataset, mode: SendMode): boolean =>
   mode === "raw" && isLost(target) && alike(source.key?.salt, target.key?.rootSalt) === true
 
-/** What a raw stream would leave without a key that opens it. */
 interface LockOut {
   /** The target itself, or what is opened by its key. */
   readonly what: "target" | "dependents"
@@ -83,7 +81,7 @@ const named = (datasets: TargetKey["dependents"]): string => {
   return rest > 0 ? `${shown.join(", ")} and ${Units.number(rest)} more` : shown.join(", ")
 }
 
-/** What an operator has to know of the key of a raw replica, though nothing is wrong; undefined where there is nothing. */
+/** What an operator has to know of the key of a raw replica though nothing is wrong. */
 export const keyRemark = (
   source: SourceDataset,
   target: TargetDataset,

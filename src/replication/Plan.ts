@@ -11,7 +11,6 @@ import { parentOf } from "../zfs/DatasetName.ts"
 import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import type { Stream } from "./Stream.ts"
 
-/** What to do about one dataset. */
 export type Plan =
   /** The source has no snapshot, and the target never was a replica of it: there is nothing to send. */
   | { readonly _tag: "NothingToSend" }
@@ -19,10 +18,7 @@ export type Plan =
   | { readonly _tag: "UpToDate"; readonly at: string }
   /** First time: the earliest snapshot in full, then everything up to the newest. */
   | { readonly _tag: "Full"; readonly streams: ReadonlyArray<Stream> }
-  /**
-   * From the latest common snapshot (or bookmark) up to the newest, after `rollback` where that was allowed. No
-   * streams: only the rollback stands between an interrupted receive and its end; plan again after it.
-   */
+  /** No streams: only the rollback stands between an interrupted receive and its end; plan again after it. */
   | {
       readonly _tag: "Incremental"
       readonly rollback: Rollback | undefined
@@ -35,28 +31,23 @@ export type Plan =
   /** Something has to be put right first; nothing would be destroyed. */
   | { readonly _tag: "Blocked"; readonly reason: string }
 
-/** Taking the target back to a common snapshot. */
 export interface Rollback {
   readonly to: Snapshot
-  /** Exactly these are destroyed by it. */
   readonly destroys: ReadonlyArray<Snapshot>
   readonly written: number
 }
 
 /** What the plan of a dataset may do. */
 interface PlanOptions {
-  /** How the streams would be made. */
   readonly mode: SendMode
-  /** Whether a target that went its own way may be taken back to the latest common snapshot. */
+  /** Whether a target that has diverged may be taken back to the latest common snapshot. */
   readonly rollback: boolean
 }
 
 /**
  * What has to be done so that the target ends at the source's newest snapshot. Snapshots match by guid and order by
  * createtxg; names and clocks decide nothing. Nothing on the target is destroyed unless `rollback` allows it, and
- * then exactly what the plan lists. Carried out, the next plan is empty.
- *
- * Reasons are sentences to go after the dataset's name.
+ * then exactly what the plan lists. Once carried out, the next plan is empty.
  */
 export const plan = (
   source: SourceDataset,
@@ -103,7 +94,6 @@ export const plan = (
 const isReplica = ({ mode, resumeToken, snapshots }: TargetDataset): boolean =>
   resumeToken !== undefined || (mode !== undefined && snapshots.length > 0)
 
-/** The plan for a target that has snapshots. */
 const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions): Plan => {
   const bases = basesOf(source)
   const owned = inOrder(target.snapshots)
@@ -162,10 +152,7 @@ const full = (earliest: Snapshot, newest: Snapshot, force: boolean): Plan => ({
 const incremental = (from: Snapshot, to: Snapshot): ReadonlyArray<Stream> =>
   from.guid === to.guid ? [] : [{ _tag: "Incremental", from, to }]
 
-/**
- * A stream that leaves something without a key that opens it. What no key opens is lost as much as what is destroyed, and no
- * --rollback allows that.
- */
+/** What no key opens is as lost as what is destroyed, and no --rollback allows a stream that leaves such a thing. */
 const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOptions): Plan | undefined => {
   const unopened = sourceLost(source, mode)
   if (unopened !== undefined) return { _tag: "Blocked", reason: unopened }
@@ -183,8 +170,8 @@ const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOpt
 
 // zfs takes the whole rest of the stream before it finds out that the target has changed in the meantime.
 const resumed = (source: SourceDataset, target: TargetDataset, token: string, onward: Plan): Plan => {
-  // Half of a stream is a clone of the snapshot that it goes on from, which therefore cannot be destroyed. When the source
-  // has that one no more the token is dead, and whoever resumes finds that out and throws the half away.
+  // Half of a stream is a clone of the snapshot that it goes on from, so that zfs cannot destroy that one. When the
+  // source lost it, the token is dead; a resume finds that out and throws the half away.
   const from = target.snapshots.find(({ clones }) => clones.includes(`${target.name}/%recv`))
   if (from !== undefined && !basesOf(source).has(from.guid)) return resume(token)
   switch (onward._tag) {
@@ -201,7 +188,6 @@ const resumed = (source: SourceDataset, target: TargetDataset, token: string, on
 // The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
 const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
 
-/** Something at the source that an incremental stream can start from. */
 type Base =
   | { readonly _tag: "Snapshot"; readonly snapshot: Snapshot; readonly createtxg: bigint }
   | { readonly _tag: "Bookmark"; readonly name: string; readonly guid: string; readonly createtxg: bigint }
@@ -221,11 +207,11 @@ const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> =>
   snapshots.toSorted(byCreatetxg)
 
 /**
- * Why a plan stops: sentences for an operator. They speak of what is at the receiving end, whose name goes before them when
- * that is another machine (the same names may be there on both). Commands say where they belong: `there` is that end.
+ * Reasons are sentences that follow the dataset's name. They speak of what is at the receiving end, whose name goes
+ * before them when that is another machine; in commands, `there` is that end.
  */
 
-/** What keeps the source from ever being received there; undefined when nothing does. */
+/** What keeps the source from ever being received there. */
 const mismatchReason = (source: SourceDataset, target: TargetDataset, mode: SendMode): string | undefined => {
   if (target.guid === source.guid) {
     return `${target.name} is the source itself: give a destination outside of what is sent`
@@ -247,17 +233,15 @@ const modeAdvice = {
   plain: "send it plain again (pull without --raw, push with --no-raw)"
 } as const
 
-/** There is a dataset that was never received and that we did not make. */
+/** The dataset was never received, and is no placeholder of ours. */
 const occupied = (target: TargetDataset): string =>
   isPool(target)
     ? `${target.name} is a pool, whose own ${Units.bytes(target.written)} would be overwritten; ${startAnew(target)}`
     : `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
 
-/** No snapshot of the target is a snapshot or bookmark of the source. */
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
 
-/** The target has something of its own after `to`, the latest common snapshot. */
 const diverged = (
   target: TargetDataset,
   to: Snapshot,
@@ -272,7 +256,7 @@ const diverged = (
   return `${target.name} has changed since @${to.name}, the latest snapshot in common, and would lose ${losses(destroys, written)}; ${wayBack}; to keep it, ${startAnew(target)}`
 }
 
-/** The target may be taken back to `to`, but zfs would refuse; undefined when it would not. */
+/** Why zfs would refuse to take the target back to `to`. */
 const stuckReason = (
   target: TargetDataset,
   to: Snapshot,
@@ -290,7 +274,6 @@ const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
     ...(written > 0 ? [`${Units.bytes(written)} written since its newest snapshot`] : [])
   ].join(" and ")
 
-/** What would keep zfs, or us, from going back to `to`. */
 const obstaclesTo = (
   target: TargetDataset,
   to: Snapshot,
@@ -329,8 +312,8 @@ const bookmarked = (target: TargetDataset, to: Snapshot): ReadonlyArray<string> 
 }
 
 /**
- * A snapshot to come whose name another one on the target has, after a rename: zfs refuses to receive it. `gone` are those
- * that a rollback takes away first.
+ * A snapshot to come whose name another one on the target has after a rename. `gone`: those that a rollback destroys
+ * first.
  */
 const clashReason = (
   source: SourceDataset,
@@ -363,7 +346,6 @@ const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefine
 
 const listed = 100
 
-/** `@a, @b and 3 more`. */
 const list = (snapshots: ReadonlyArray<Snapshot>): string => {
   const shown = snapshots.slice(0, listed).map(({ name }) => `@${name}`)
   const rest = snapshots.length - shown.length

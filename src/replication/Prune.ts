@@ -24,10 +24,7 @@ import {
   targetNames
 } from "./Survey.ts"
 
-/**
- * Jobs of a configuration that send on what `job` brings here. What a push brings is on another machine, from which
- * no job of this one reads.
- */
+/** The jobs that send on what `job` brings here. No job of this machine reads what a push brings to another one. */
 export const readersOf = (job: Job, jobs: ReadonlyArray<Job>): ReadonlyArray<Job> => {
   if (job.direction !== "pull") return []
   const replicas = targetNames(job, job.datasets)
@@ -49,7 +46,6 @@ export const commonWith = (
   return target.snapshots.filter(({ guid }) => guids.has(guid))
 }
 
-/** The newest snapshot of `replica` that a reader of it has too. */
 export const newestHeldBy = (
   replica: Pick<TargetDataset, "snapshots">,
   reader: Pick<TargetDataset, "snapshots">
@@ -58,31 +54,22 @@ export const newestHeldBy = (
   return replica.snapshots.findLast(({ guid }) => guids.has(guid))
 }
 
-/** Why a snapshot is kept. */
 type KeepReason = "newest" | "newest common" | "held" | "cloned" | "hourly" | "daily" | "weekly" | "monthly"
 
-/** What becomes of the snapshots of one replica. */
 export interface Choice {
-  /** Oldest first, each with all that speaks for it. */
   readonly keep: ReadonlyArray<{ readonly snapshot: Snapshot; readonly reasons: ReadonlyArray<KeepReason> }>
-  /** Oldest first. */
   readonly destroy: ReadonlyArray<Snapshot>
 }
 
-/** What is kept whatever the counts say. */
 interface Protection {
-  /**
-   * guids of the latest snapshot that the source has too, and of the latest that each of those has who read from
-   * the replica: the next stream starts from it.
-   */
+  /** guids of the latest snapshots that the source and each reader have too: their next streams start from them. */
   readonly newestCommon: ReadonlySet<string>
 }
 
 /**
- * Chooses among the snapshots of a replica. Kept are the newest snapshot of each of the latest hours, days, weeks
- * (from Monday) and months, in UTC, that have one; the newest of all, the newest common ones, and those that are held or cloned.
- * Which is the newer one, of snapshots and of periods, is told by createtxg: a clock that was ahead for a while would
- * else have its periods stand for the latest for years. Left: the retention would keep nothing.
+ * Keeps the newest snapshot of each of the latest hours, days, weeks (from Monday) and months, in UTC, that have
+ * one; the newest, the newest common ones, and those that are held or cloned. createtxg tells which is newer:
+ * periods from a clock that was ahead would count as the latest for years. Left: nothing would be kept.
  */
 export const select = (
   snapshots: ReadonlyArray<Snapshot>,
@@ -114,7 +101,6 @@ export const select = (
   })
 }
 
-/** The newest snapshot of each of the latest `count` periods that have one. */
 const newestOfEach = (
   ordered: ReadonlyArray<Snapshot>,
   of: (creation: number) => number,
@@ -132,7 +118,6 @@ const monthOf = (creation: number): number => {
   return date.getUTCFullYear() * 12 + date.getUTCMonth()
 }
 
-/** Numbers the periods in the order of time. */
 const periods: ReadonlyArray<{
   readonly reason: keyof Retention
   readonly of: (creation: number) => number
@@ -147,21 +132,19 @@ const periods: ReadonlyArray<{
 /** A job that sends these replicas on. */
 export interface Reader {
   readonly job: string
-  /** The lock that its runs hold. */
   readonly lockfile: string
   /** What it has at its other end. */
   readonly ask: Effect.Effect<Survey, PreflightError>
 }
 
-/** A replica, and what at the source it was made from. */
 interface Replica {
   readonly source: SourceDataset
   readonly target: TargetDataset
 }
 
 /**
- * Replicas that have a source, and those that lost theirs (`orphans`); sources without a replica (`absent`), and what was
- * asked for and is neither (`lost`). What belongs to a dataset that is left out by --exclude is none of them.
+ * What belongs to a dataset that is left out by --exclude is in none of these lists. `orphans`: replicas without a
+ * source; `absent`: sources without a replica; `lost`: names that are neither.
  */
 export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey) => {
   const replicas = items.flatMap(({ source, target: name }): ReadonlyArray<Replica> => {
@@ -194,7 +177,6 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
   return { absent, lost, orphans, replicas, some }
 }
 
-/** What a job that sends the replicas on has at its other end, by the name of the replica. */
 const askReader = ({ ask, job }: Reader) =>
   ask.pipe(
     Effect.map(
@@ -210,12 +192,12 @@ const askReader = ({ ask, job }: Reader) =>
     Effect.annotateLogs("dataset", job)
   )
 
-/** What a reader has of the replicas, by the name of the replica. */
+/** What a reader has of the replicas, by their name. */
 type Needs = ReadonlyMap<string, TargetDataset | undefined>
 
 /**
- * guid of what the next stream out of the replica starts from. Where nothing of it has arrived that is the earliest, of
- * which half may have.
+ * guid of what the reader's next stream starts from; where nothing has arrived that is the earliest, of which half
+ * may have.
  */
 const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
   if (!needs.has(replica.name)) return []
@@ -225,23 +207,19 @@ const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> =
   return needed === undefined ? [] : [needed.guid]
 }
 
-/** What the configuration and the command line add to a job. */
 interface PruneOptions {
-  /** Short id of this run, in every log line. */
   readonly run: string
   readonly retries: number
   readonly lockfile: string
-  /** How many seconds to wait for a lock that is held; left out: none. */
+  /** Seconds to wait for a lock that is held. */
   readonly lockWait?: number
   /** The known jobs that send these replicas on. */
   readonly readers: ReadonlyArray<Reader>
 }
 
 /**
- * Thins out the snapshots of a job's replicas. The source is asked for what both have, so that the next stream
- * has something to start from, and so are those who read from the replicas; when one of them does not answer,
- * nothing is destroyed and this fails with PreflightError; while one of them is at work, with LockError. What there is
- * nothing of is in the summary.
+ * Asks the source and the readers what their next streams start from. When one does not answer, nothing is destroyed
+ * and this fails with PreflightError; while one of them runs, with LockError. What does not exist is in the summary.
  */
 const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   job: Job,
@@ -296,7 +274,6 @@ export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
   retention: Retention,
   options: PruneOptions & {
     readonly host: string
-    /** Whether it is a job of the configuration. */
     readonly named: boolean
     readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
     readonly reminder_hours: number
@@ -337,7 +314,6 @@ const failuresOf = ({ replicas }: PruneDocument) =>
     return first === undefined ? [] : [{ name: result.target, reason: first.error }]
   })
 
-/** Chooses, and destroys one by one. */
 const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArray<Needs>) =>
   Effect.fnUntraced(
     function* ({ source, target }: Replica) {
@@ -422,7 +398,7 @@ const notFound = Effect.fnUntraced(function* (given: {
   } satisfies ReplicaResult
 })
 
-/** One that has no replica. It may be that there is none yet; where there are no `others` either, the place is wrong. */
+/** Where no dataset has a replica, the place is wrong; else there may be none yet. */
 const noReplica = (others: boolean) =>
   Effect.fnUntraced(function* ({ source: { name: dataset }, target }: DatasetPair) {
     const { label } = yield* Receiver

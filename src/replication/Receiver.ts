@@ -14,7 +14,6 @@ import type { Rollback } from "./Plan.ts"
 
 /** The end of a replication that gets the data. */
 export class Receiver extends Context.Tag("zipper/Receiver")<Receiver, ReceiverService>() {
-  /** OpenZFS on this host or behind ssh. */
   static readonly layer = (endpoint: Endpoint): Layer.Layer<Receiver, never, Process> =>
     Layer.effect(
       Receiver,
@@ -33,7 +32,6 @@ export class Receiver extends Context.Tag("zipper/Receiver")<Receiver, ReceiverS
     ).pipe(Layer.provide(real))
 }
 
-/** OpenZFS on an end that gets the data. */
 export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): ReceiverService => {
   const { commands, end } = makeEnd(process, endpoint, "receive")
   return {
@@ -71,7 +69,7 @@ const readDatasets = Effect.fnUntraced(function* (
   return yield* understood(commands, purpose, readTargets(got, snapshots, keys))
 })
 
-/** The keys that have to do with those of these datasets: of what they are opened by, and of what they open. */
+/** What was printed of the keys that open these datasets, and of what their keys open. */
 const readKeys = Effect.fnUntraced(function* (
   commands: Commands,
   datasets: ReadonlyMap<string, TargetDataset>,
@@ -182,7 +180,6 @@ const unprepared = Effect.fn("Receiver.unprepared")(function* (
   } satisfies Preparation
 })
 
-/** Those of the properties that have another value. */
 const differing = Effect.fnUntraced(function* (
   commands: Commands,
   purpose: string,

@@ -13,10 +13,8 @@ import { Sender } from "./Sender.ts"
 import { type Survey, targetNames } from "./Survey.ts"
 
 const day = 86_400
-/** How many of the newest snapshots tell how often they are taken. */
 const latestCount = 10
 
-/** A dataset that used to get snapshots and does not any more. Seconds. */
 interface Stale {
   readonly dataset: string
   readonly age: number
@@ -25,8 +23,8 @@ interface Stale {
 }
 
 /**
- * Datasets whose newest snapshot is a day older than three times what there was at most between two of the latest: their replicas
- * are up to date and get nothing new. `now`: seconds since 1970. Of fewer than three snapshots nothing can be told.
+ * Datasets whose newest snapshot is a day older than three times the longest time between two of the latest ones; at
+ * least three snapshots are needed. `now`: seconds since 1970.
  */
 export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): ReadonlyArray<Stale> =>
   sources.flatMap(({ name, snapshots }) => {
@@ -53,7 +51,7 @@ const staleRemark = (stale: ReadonlyArray<Stale>, label: string): string | undef
   return `${first.dataset} on ${label} got no snapshot for ${duration(first.age * 1000)}, and one every ${duration(first.usual * 1000)} at least before${others}: is something still taking snapshots there? Its replica is no newer`
 }
 
-/** What of a job needs a look though nothing of it fails: sentences, of one dataset or of several. */
+/** What of a job needs a look though nothing fails: sentences on one dataset or on several. */
 export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey) {
   const several = [yield* aboutOrphans(job, found), yield* aboutStaleness(found)]
   return [
@@ -62,7 +60,7 @@ export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job,
   ]
 })
 
-/** Says them as warnings; gives them for the summary, so that a run with one does not count as all well. */
+/** Logs them as warnings. A summary with one does not count as all well. */
 export const remark = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
   const remarks = yield* remarksOn(job, found)
   for (const { dataset, text } of remarks) {
@@ -85,11 +83,9 @@ export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<str
   return bare
 }
 
-/** What is wrong with a root that is bare. */
 export const noSnapshots =
   "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?"
 
-/** Which key opens a raw replica, where that may be another than the user expects. */
 const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Survey) {
   if (job.mode !== "raw") return []
   const { label: there } = yield* Receiver
@@ -103,7 +99,10 @@ const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Sur
   })
 })
 
-/** Replicas whose source is gone from below one of the job's datasets. Where such a dataset itself is gone, the run fails. */
+/**
+ * Replicas whose source is gone from below one of the job's datasets. When such a dataset itself is gone, the run
+ * fails.
+ */
 const aboutOrphans = Effect.fnUntraced(function* (job: Job, found: Survey) {
   const failing = targetNames(job, found.missing)
   const orphans = sortReplicas(job, found).orphans.filter(

@@ -224,11 +224,8 @@ export const announcedReplication = Effect.fn("AnnouncedReplication")(function* 
   )
 })
 
-/** What the configuration and the command line add to a job. */
 export interface ReplicateOptions {
-  /** Short id of this run, in every log line. */
   readonly run: string
-  /** Targets that went their own way may be taken back to the latest common snapshot. */
   readonly rollback: boolean
   readonly retries: number
   /** Gets each result as soon as there is one: they are all that is left of a run that is stopped. */
@@ -236,8 +233,8 @@ export interface ReplicateOptions {
 }
 
 /**
- * One replication job; the caller holds its lock. Fails with PreflightError when it cannot start, with nothing sent; a
- * dataset that fails or is refused is in the summary and stops no other, but for those below it.
+ * The caller holds the job's lock. Fails with PreflightError when the job cannot start; a dataset that fails or is
+ * refused is in the summary and stops only those below it.
  */
 export const replicate = Effect.fn("Replicate")(function* (job: Job, options: ReplicateOptions) {
   const started = yield* Clock.currentTimeMillis
@@ -276,7 +273,7 @@ const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
   })
 })
 
-/** Says, of datasets that are sent for the first time, what their encryption comes to at the target. */
+/** Warns about what encryption comes to at the target, for datasets that are sent for the first time. */
 const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets, tree }: Survey) {
   const encrypted = new Set(tree.filter((dataset) => dataset.encrypted).map(({ name }) => name))
   const first = items.filter(

@@ -25,7 +25,6 @@ import { endOf, type Stream } from "./Stream.ts"
 import type { DatasetPair } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
-/** How every dataset of a job is worked on. */
 interface DatasetSettings {
   readonly job: Job
   readonly rollback: boolean
@@ -35,9 +34,8 @@ interface DatasetSettings {
 }
 
 /**
- * One dataset: plan, act, look whether it is there, and plan again until there is nothing to do. Transient errors are
- * tried again, snapshots that vanish meanwhile are planned around. Never fails, not even by a defect: what
- * went wrong is in the result.
+ * Plans, acts, checks the target, and plans again until there is nothing to do. Retries transient errors, and plans
+ * around snapshots that vanish. Never fails: errors and defects are in the result.
  */
 export const replicateDataset = (settings: DatasetSettings) =>
   Effect.fn("ReplicateDataset")(
@@ -108,7 +106,7 @@ class NotReplicable extends Data.TaggedError("NotReplicable")<{ readonly message
   readonly reason = "NotReplicable"
 }
 
-/** What was done about a dataset so far, over all attempts. */
+/** What was done about a dataset so far, in all attempts. */
 interface Work {
   how: How | undefined
   bytes: number
@@ -117,7 +115,6 @@ interface Work {
   after: ReadonlyArray<Snapshot>
   /** Guids of the snapshots that the first plan with a rollback listed. */
   agreed: ReadonlySet<string> | undefined
-  /** What rollbacks took. */
   rolledBack: Loss | undefined
 }
 
@@ -197,7 +194,7 @@ const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: Da
   })
 })
 
-/** What --rollback allows is what the first plan listed: a snapshot that somebody makes meanwhile is not part of that. */
+/** --rollback allows what the first plan listed, and not a snapshot that another process makes meanwhile. */
 const withinAgreed = (
   settings: DatasetSettings,
   next: Plan,
@@ -214,13 +211,12 @@ const withinAgreed = (
     : plan(source, target, { mode: settings.job.mode, rollback: false })
 }
 
-/** Plans that change something. */
 type Active = Extract<Plan, { readonly _tag: "Full" | "Incremental" | "Resume" }>
 
 const isActive = (next: Plan): next is Active =>
   next._tag === "Full" || next._tag === "Incremental" || next._tag === "Resume"
 
-/** Carries out a plan; gives whether the target has new snapshots by it. */
+/** Gives whether the target has new snapshots. */
 const act = Effect.fnUntraced(function* (
   mode: SendMode,
   item: DatasetPair,
@@ -261,7 +257,7 @@ const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback
   yield* (yield* Receiver).rollback(target, rollback)
 })
 
-/** All that is gone: an attempt before this one may have come half the way. */
+/** All that is gone: an attempt before this one may have destroyed a part. */
 const lossBy = ({ destroys, to, written }: Rollback, target: TargetDataset | undefined, work: Work): Loss => {
   const gone = new Set(destroys)
   const left = new Set(target?.snapshots.filter((each) => !gone.has(each)).map(({ guid }) => guid))
@@ -272,7 +268,7 @@ const lossBy = ({ destroys, to, written }: Rollback, target: TargetDataset | und
   }
 }
 
-/** A rollback destroys one snapshot after the other: what is gone when it fails is told all the same. */
+/** A rollback destroys one snapshot after the other: the result names those that are gone when it fails. */
 const noteLoss = Effect.fnUntraced(
   function* (target: string, { to }: Rollback, work: Work) {
     const found = yield* (yield* Receiver).read(target)
@@ -284,7 +280,6 @@ const noteLoss = Effect.fnUntraced(
   Effect.catchAll((error) => Effect.logDebug(error.message))
 )
 
-/** The rest of a stream that was cut; when its snapshot is gone, what was received of it is no use any more. */
 const resume = Effect.fnUntraced(function* (
   mode: SendMode,
   item: DatasetPair,
@@ -312,8 +307,8 @@ const resume = Effect.fnUntraced(function* (
 })
 
 /**
- * A token says what is sent and how, whoever asks. The half may be one of another dataset, sent here by mistake, or
- * somebody else's of this one, whose rest would tell the other end in the clear what was to stay encrypted.
+ * A token alone decides what is sent and how. The half may be one of another dataset, or one that another program
+ * began, whose rest would show the other end in the clear what was to stay encrypted.
  */
 const strangeHalf = (
   mode: SendMode,

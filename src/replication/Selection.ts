@@ -2,7 +2,6 @@ import * as Glob from "../text/Glob.ts"
 import type { SourceDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin } from "../zfs/DatasetName.ts"
 
-/** What the datasets that were asked for come to. */
 interface Selection {
   /** Each root with everything below it that is not excluded: the roots in the order given, parents before children. */
   readonly selected: ReadonlyArray<SourceDataset>
@@ -14,7 +13,6 @@ interface Selection {
   readonly unusedPatterns: ReadonlyArray<string>
 }
 
-/** A root that adds nothing. */
 interface Overlap {
   readonly dropped: string
   readonly coveredBy: string
@@ -22,15 +20,15 @@ interface Overlap {
 
 /** The roots without those that lie below another one or were given before; order kept. */
 export const minimalRoots = (roots: ReadonlyArray<string>): ReadonlyArray<string> => {
-  // There may be ten thousand of them: not each is compared with each.
+  // There may be ten thousand of them, so each is not compared with each.
   const given = new Set(roots)
   return [...given].filter((root) => !ancestorsOf(root).some((above) => given.has(above)))
 }
 
 /**
- * Chooses among `tree` (the roots and what is below them, in any order). Patterns: `*` stands for anything but a slash,
- * `**` for anything, `?` for one character that is no slash (see Glob). A pattern without a slash is compared with the last part
- * of a dataset's name, one with a slash with the whole name. What is excluded takes everything below with it.
+ * Chooses among `tree` (the roots and what is below them). Patterns are those of Glob: one without a slash is
+ * compared with the last part of a name, one with a slash with the whole name. What is excluded takes everything
+ * below with it.
  */
 export const select = (
   asked: { readonly roots: ReadonlyArray<string>; readonly exclude: ReadonlyArray<string> },

@@ -13,7 +13,6 @@ import { parseLine, sizeIn, tokenIn } from "./TransferFailure.ts"
 
 /** The end of a replication that has the data. Only looks, but for `grant`. */
 export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>() {
-  /** OpenZFS on this host or behind ssh. */
   static readonly layer = (endpoint: Endpoint): Layer.Layer<Sender, never, Process> =>
     Layer.effect(
       Sender,
@@ -21,7 +20,6 @@ export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>(
     )
 }
 
-/** OpenZFS on an end that has the data. */
 export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): SenderService => {
   const { commands, end } = makeEnd(process, endpoint, "send")
   return {
@@ -86,7 +84,6 @@ const readDatasets = Effect.fnUntraced(function* (
   return yield* understood(commands, purpose, readSources(listed, snapshots, keys))
 })
 
-/** Without what zfs prints of the token. */
 const inWords = (completed: Completed): Completed => ({
   ...completed,
   stderr: completed.stderr

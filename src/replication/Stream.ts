@@ -27,7 +27,7 @@ export type Stream =
 /** The guid that the target's newest snapshot has when the stream has been received. */
 export const endOf = (stream: Stream): string => (stream._tag === "Resume" ? stream.toGuid : stream.to.guid)
 
-/** What a stream brings, for messages: `tank/a@1..@3`. */
+/** For messages: `tank/a@1..@3`. */
 export const describeStream = (dataset: string, stream: Stream): string => {
   switch (stream._tag) {
     case "Full":
@@ -41,7 +41,7 @@ export const describeStream = (dataset: string, stream: Stream): string => {
   }
 }
 
-/** Arguments of `zfs send` for a stream. `-vP`: how far it is, on stderr, for machines. */
+/** `-vP`: progress on stderr, for machines. */
 export const sendArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
   // A resume token says by itself whether its stream is raw.
   stream._tag === "Resume"
@@ -63,13 +63,12 @@ const rangeOf = (
   }
 }
 
-/** Arguments of the `zfs send` that only says how big the stream would be. */
 export const estimateArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
   sendArguments(dataset, stream, mode).map((argument) => (argument === "-vP" ? "-nvP" : argument))
 
 /**
- * Arguments of `zfs receive`. `-u`: mounts nothing; `-s`: what came of a stream that is cut can be resumed; canmount=off
- * keeps a replica from being mounted later (a volume has no such property).
+ * `-u`: mounts nothing; `-s`: a stream that is cut can be resumed; canmount=off: no later mount (a volume has no
+ * such property).
  */
 export const receiveArguments = (
   target: string,
@@ -96,19 +95,17 @@ export interface Ends {
   readonly limit: { readonly program: "pv" | "mbuffer"; readonly bytesPerSecond: number } | undefined
 }
 
-/** Whose work a program of the pipe does. */
 export type Part = "source" | "compress" | "limit" | "decompress" | "target"
 
-/** One program of the pipe from `zfs send` to `zfs receive`. */
 interface Stage extends Ssh.Command {
   readonly part: Part
-  /** Two programs in one ssh: the status of the one that is not the last is told by a line of stderr. */
+  /** Two programs in one ssh, whose status tells only the last one's: a line of stderr tells the other's. */
   readonly double: boolean
 }
 
 /**
- * The programs, in their order. What a stream is compressed with runs on the machine it is compressed on: on another one within
- * the same ssh. The rate is limited here, of what goes over the network.
+ * The programs, in order. On another machine a stream is compressed within the same ssh. The limit applies here, to
+ * what goes over the network.
  */
 export const stagesOf = (
   { compress, limit, source, target }: Ends,

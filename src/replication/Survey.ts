@@ -12,13 +12,11 @@ import { Receiver } from "./Receiver.ts"
 import { minimalRoots, select } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
 
-/** What there is on both ends before anything is done. */
 export interface Survey {
   readonly sender: Account
   readonly receiver: Account
   /** Parents before children. */
   readonly items: ReadonlyArray<DatasetPair>
-  /** Datasets that were asked for and are not there. */
   readonly missing: ReadonlyArray<string>
   /** Everything below the roots at the source, excluded or not. */
   readonly tree: ReadonlyArray<SourceDataset>
@@ -33,8 +31,8 @@ export interface DatasetPair {
 }
 
 /**
- * Looks at both ends: who we are there, what is asked for, and what of it is at the target. Fails, before anything
- * is done, when an end does not answer, a dataset has no place to go, or its place is inside of what is sent.
+ * Fails, before anything is done, when an end does not answer, or the place of a dataset is missing or inside what
+ * is sent.
  */
 export const survey = Effect.fn("Replication.survey")(function* (job: Job, retries: number) {
   const sender = yield* retryTransient(retries)((yield* Sender).account)
@@ -47,7 +45,6 @@ export const survey = Effect.fn("Replication.survey")(function* (job: Job, retri
   return found
 }, asPreflight)
 
-/** What is asked for, and the place of each. */
 const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
   const sender = yield* Sender
   const { datasets: tree, missing } = yield* sender
@@ -109,7 +106,7 @@ const lookAtTargets = Effect.fnUntraced(function* (
 export const poolMissing = (label: string, pool: string): string =>
   `on ${label}: there is no pool ${pool}; is it imported (zpool import ${pool})?`
 
-/** The targets of these datasets of a job; one that has no place at the target is left out. */
+/** Without the datasets that have no place at the target. */
 export const targetNames = (job: Job, datasets: ReadonlyArray<string>): ReadonlyArray<string> =>
   Arr.getRights(datasets.map((dataset) => targetOf(job, dataset)))
 
@@ -140,8 +137,8 @@ const refuseLoops = Effect.fnUntraced(function* (
 })
 
 /**
- * Two hosts that fetch all of each other get their own back, one level deeper with each run. To restore something looks the
- * same, so that it is no reason to refuse.
+ * Two hosts that fetch all of each other get their own back, one level deeper with each run. A restore looks the
+ * same, so this is no reason to refuse.
  */
 const warnOfEchoes = Effect.fnUntraced(function* (
   items: ReadonlyArray<DatasetPair>,
@@ -163,7 +160,7 @@ const warnOfEchoes = Effect.fnUntraced(function* (
   }
 })
 
-/** What a run of the job may not do on either end though it has to: a line each. Nothing for root. */
+/** A line for each permission that a run of the job lacks. None for root. */
 export const missingPermissions = Effect.fnUntraced(function* (found: Survey, rollback: boolean) {
   const sources = found.items.map(({ source }): PermissionScope => ({ dataset: source.name, where: "here" }))
   const targets = scopesOf(
@@ -178,8 +175,8 @@ export const missingPermissions = Effect.fnUntraced(function* (found: Survey, ro
 })
 
 /**
- * Where replicas' permissions come from: each itself, or the nearest dataset above it that exists. A dataset that is named for
- * both counts for both.
+ * Permissions come from a replica itself, or from the nearest dataset above it that exists; one that stands for both
+ * counts for both.
  */
 const scopesOf = (
   exists: (dataset: string) => boolean,
@@ -202,9 +199,9 @@ export interface PermissionScope {
 }
 
 /**
- * What the account may not do on this end though it has to: a line for each dataset, with the command that grants
- * it there and below. Permissions at the top of what is asked for are enough for all of it, so that the usual
- * case costs one look. Where nobody can tell, nothing is missing: zfs itself will say.
+ * What the account lacks on this end: a line for each dataset, with the command that grants it. Permissions at the
+ * top are enough for all below, so that the usual case costs one look. What cannot be read counts as granted: zfs
+ * itself will fail.
  */
 export const missingOn = Effect.fnUntraced(function* (
   end: End,

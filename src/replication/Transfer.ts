@@ -35,16 +35,13 @@ export class Transfer extends Context.Tag("zipper/Transfer")<Transfer, TransferS
     ).pipe(Layer.provide(real))
 }
 
-/** Between which ends streams go, and how. */
 export interface TransferSettings {
   readonly source: Endpoint
   readonly target: Endpoint
   readonly compress: "none" | "zstd"
-  /** Bytes a second; undefined is no limit. */
   readonly bandwidth: number | undefined
 }
 
-/** OpenZFS on both ends. */
 export const makeTransfer = (
   process: typeof Process.Service,
   settings: TransferSettings
@@ -111,7 +108,7 @@ const transfer = Effect.fnUntraced(function* (
   return { bytes }
 })
 
-/** The first and the last lines: where there are many, the beginning says why, and the end how it ended. */
+/** Keeps the first and the last lines: the beginning says why, and the end how it ended. */
 class Words {
   #first: Array<string> = []
   #last: Array<string> = []

@@ -16,15 +16,13 @@ import { describeStream, type Part, sourceFailure } from "./Stream.ts"
 
 /** One line of what `zfs send -vP` and `-nvP` print. */
 type SendLine =
-  /** A snapshot that the stream will hold, with the bytes that it is taken to have. */
+  /** A snapshot of the stream, with its estimated bytes. */
   | { readonly _tag: "Part"; readonly snapshot: string; readonly bytes: number }
   /** Bytes of the whole stream, as estimated. */
   | { readonly _tag: "Size"; readonly bytes: number }
   /** Once a second: bytes of this snapshot so far. */
   | { readonly _tag: "Progress"; readonly snapshot: string; readonly bytes: number }
-  /** What a resume token holds, line by line. */
   | { readonly _tag: "Token" }
-  /** Anything else, in words. */
   | { readonly _tag: "Words"; readonly text: string }
 
 /** Reads one line of stderr (`-vP`) or stdout (`-nvP`). */
@@ -59,7 +57,7 @@ export class SendMeter {
   #current: { readonly snapshot: string; readonly bytes: number } | undefined
   #sent = 0
 
-  /** How far it is now; undefined when the line is not about that. */
+  /** Undefined when the line does not change it. */
   add(line: SendLine): StreamProgress | undefined {
     if (line._tag === "Part") {
       this.#estimates.set(line.snapshot, this.#estimated)
@@ -72,7 +70,6 @@ export class SendMeter {
     return this.now
   }
 
-  /** How far it is. */
   get now(): StreamProgress {
     return {
       sent: this.#sent,
@@ -96,14 +93,13 @@ export class SendMeter {
   }
 }
 
-/** The size in what `zfs send -nvP` printed. */
 export const sizeIn = (text: string): number | undefined =>
   text
     .split("\n")
     .map(parseLine)
     .find((line) => line._tag === "Size")?.bytes
 
-/** What a resume token is for, in what `zfs send -nvP -t` printed; undefined when it is not all there. */
+/** What `zfs send -nvP -t` printed of a resume token; undefined when it is not complete. */
 export const tokenIn = (
   text: string
 ):
@@ -126,25 +122,23 @@ export const tokenIn = (
 const decimal = (guid: string | undefined): string | undefined =>
   guid !== undefined && /^(0x[0-9a-f]{1,16}|[0-9]{1,20})$/i.test(guid) ? String(BigInt(guid)) : undefined
 
-/** How one program of the pipe ended. */
 export interface EndedPart extends StageEnd {
   readonly part: Part
-  /** It is two programs in one ssh, which tells only the last one's status: the other one's has to be in stderr. */
+  /** Two programs in one ssh, whose status is only the last one's: the other one's has to be in stderr. */
   readonly double: boolean
 }
 
-/** What went wrong with one part, and how much that tells. */
 interface Fault {
   readonly part: Part
   /**
-   * `cause`: it says what was wrong. `silent`: it failed, and does not say why. `effect`: it only notices that another one
-   * has ended.
+   * `cause`: it says what was wrong. `silent`: it failed and does not say why. `effect`: it only noticed that
+   * another part has ended.
    */
   readonly weight: "cause" | "silent" | "effect"
   readonly error: ZfsError
 }
 
-/** The failure of a pipe, as the program that knows the cause tells it; undefined when all went well. */
+/** The failure of a pipe, as the program that knows the cause tells it. */
 export const verdict = (
   request: TransferRequest,
   ends: { readonly source: Endpoint; readonly target: Endpoint },
@@ -153,7 +147,7 @@ export const verdict = (
   const received = parts.some((part) => part.part === "target" && separate(part).status === 0)
   const faults = parts.flatMap((part) => {
     const fault = faultOf(request, ends, part)
-    // It only took its time to say good-bye, and we ended it: the receiver has the whole stream, or it would complain.
+    // The program was only slow to end, and we ended it: a receiver without the whole stream would complain.
     if (fault === undefined || (received && part.ended && fault.weight !== "cause")) return []
     return [fault]
   })
@@ -247,7 +241,7 @@ const targetFault = (
   return { part: "target", error, weight: cut ? "effect" : said.length === 0 ? "silent" : "cause" }
 }
 
-/** What a program said in words, and how it ended: by the line that tells of the one inside ssh whose status ssh does not. */
+/** The lines that a program printed, and its exit status, with that of a first program inside ssh. */
 const separate = ({ double, exitCode, stderr }: EndedPart) => {
   const lines: Array<string> = []
   let inner = double ? 1 : 0
@@ -270,7 +264,6 @@ const isBrokenPipe = (line: string): boolean =>
     line
   )
 
-/** Ended by SIGPIPE or by us. */
 const isPipeEnd = (exitCode: number, said: string): boolean =>
   exitCode === 141 || exitCode === 143 || isBrokenPipe(said)
 

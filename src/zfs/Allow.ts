@@ -3,22 +3,20 @@ import { isWithin } from "./DatasetName.ts"
 /** What `zfs allow DATASET` prints: a section for the dataset, then one for each ancestor that grants anything. */
 export interface AllowSection {
   readonly dataset: string
-  /** Named sets (`@backup`) and what is in them: permissions, or other sets. */
+  /** Named sets (`@backup`): permissions, or other sets. */
   readonly sets: ReadonlyMap<string, ReadonlyArray<string>>
-  /** What whoever makes a dataset below may do with it. */
+  /** What a user who makes a dataset below may do with it. */
   readonly createTime: ReadonlyArray<string>
   readonly grants: ReadonlyArray<Grant>
 }
 
-/** A line of such a section. */
 export interface Grant {
   readonly who:
     | { readonly _tag: "User"; readonly name: string }
     | { readonly _tag: "Group"; readonly name: string }
     | { readonly _tag: "Everyone" }
-  /** Permissions and names of sets. */
   readonly permissions: ReadonlyArray<string>
-  /** On the section's dataset itself. */
+  /** On the dataset of the section itself. */
   readonly local: boolean
   /** On all below it. */
   readonly descendent: boolean
@@ -41,8 +39,8 @@ interface Draft extends AllowSection {
 }
 
 /**
- * Reads the output of `zfs allow`. Lines that it does not understand are passed over: what they may grant is then
- * taken for missing. Names of users, groups (a directory service's) and sets may hold spaces.
+ * Skips lines that it does not understand: what they may grant then counts as missing. Names of users, groups and
+ * sets may hold spaces.
  */
 export const parse = (output: string): ReadonlyArray<AllowSection> => {
   const sections: Array<Draft> = []
@@ -89,23 +87,18 @@ const whoOf = (subject: string): Grant["who"] | undefined => {
   return subject.startsWith("group ") ? { _tag: "Group", name: subject.slice(6) } : undefined
 }
 
-/** Who permissions are looked up for. */
 interface Subject {
   readonly user: string
   readonly groups: ReadonlyArray<string>
-  /** Root needs no permissions. */
   readonly root: boolean
 }
 
-/**
- * Where a permission has to be in force: on the dataset itself, on what is or will be below it, or on both, as for
- * a receiver, which makes datasets in one that exists and then receives into them.
- */
+/** `both` is for a receiver, which makes datasets in one that exists and then receives into them. */
 export type Where = "here" | "below" | "both"
 
 /**
- * Those of `wanted` that are not in force, in that order. `sections` is what `zfs allow` prints for `dataset`, or for
- * its nearest ancestor that exists.
+ * Those of `wanted` that are not in force. `sections`: what `zfs allow` prints for `dataset`, or for its nearest
+ * ancestor that exists.
  */
 export const missing = (
   subject: Subject,
@@ -148,13 +141,13 @@ const inForce = (
 const isFor = ({ groups, user }: Subject, { who }: Grant): boolean =>
   who._tag === "Everyone" || (who._tag === "User" ? who.name === user : groups.includes(who.name))
 
-/** What somebody who is not root may be there for, on one of the two ends. */
+/** What a user who is not root does on one of the two ends. */
 export type Role = "archive" | "send" | "receive" | "rollback" | "prune" | "prepare"
 
 export const roles: ReadonlyArray<Role> = ["archive", "send", "receive", "rollback", "prune", "prepare"]
 
-// As measured on OpenZFS 2.1. Without `hold`, `zfs send -I` sends an empty stream and exits 0. Whatever destroys or
-// makes a dataset wants `mount` too.
+// As measured on OpenZFS 2.1. Without `hold`, `zfs send -I` sends an empty stream and exits 0. To destroy or make a
+// dataset takes `mount` too.
 const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   archive: ["snapshot", "destroy", "mount", "userprop", "diff"],
   send: ["send", "hold"],
@@ -164,7 +157,7 @@ const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   prepare: ["create", "mount", "canmount", "acltype", "xattr"]
 }
 
-/** The permissions that these roles need together, each once. `rollback` is meant to go with `receive`. */
+/** `rollback` goes together with `receive`. */
 export const permissionsOf = (...wanted: readonly [Role, ...ReadonlyArray<Role>]): ReadonlyArray<string> => [
   ...new Set(wanted.flatMap((role) => permissions[role]))
 ]

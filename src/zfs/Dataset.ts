@@ -1,20 +1,16 @@
-/** What happened in a pool, in its order: the transaction group, which no clock can turn back. */
+/** Order of events in a pool: no clock can turn the transaction group back. */
 export const byCreatetxg = (a: { readonly createtxg: bigint }, b: { readonly createtxg: bigint }): number =>
   a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
 
-/** What there is on the two ends: the values that plans are made from. Snapshots match by guid and order by createtxg. */
+/** The values that plans are made from. Snapshots match by guid and order by createtxg. */
 
-/** A snapshot of one dataset. */
 export interface Snapshot {
-  /** The part after the `@`. */
   readonly name: string
   /** Decimal; the same on every machine that the snapshot was received on. */
   readonly guid: string
   /** Order in its own pool; says nothing across pools. */
   readonly createtxg: bigint
-  /** Seconds since 1970. */
   readonly creation: number
-  /** How many holds keep it from being destroyed. */
   readonly holds: number
   /** Datasets that are clones of it; `DATASET/%recv` while half of a stream that goes on from it waits for its rest. */
   readonly clones: ReadonlyArray<string>
@@ -22,7 +18,6 @@ export interface Snapshot {
 
 /** A bookmark: can be the base of an incremental stream, holds no data. Its guid is that of its snapshot. */
 export interface Bookmark {
-  /** The part after the `#`. */
   readonly name: string
   readonly guid: string
   readonly createtxg: bigint
@@ -33,7 +28,6 @@ export type DatasetKind = "filesystem" | "volume"
 /** How streams of a dataset are made: raw (`zfs send -w`: as it is on disk, encrypted stays encrypted) or plain. */
 export type SendMode = "raw" | "plain"
 
-/** A dataset that is to be replicated. */
 export interface SourceDataset {
   readonly name: string
   readonly kind: DatasetKind
@@ -41,24 +35,21 @@ export interface SourceDataset {
   readonly encrypted: boolean
   /** What opens it now, and raw streams bring along; undefined when it is not encrypted. */
   readonly key: Key | undefined
-  /** Its own, by createtxg. */
   readonly snapshots: ReadonlyArray<Snapshot>
-  /** Its own, by createtxg. */
   readonly bookmarks: ReadonlyArray<Bookmark>
 }
 
 /**
- * zfs draws a new one (`pbkdf2salt`, decimal) whenever a passphrase is set or changed, so that two that are alike mean the same
- * passphrase. A key that is no passphrase has none: "0", which tells nothing.
+ * `pbkdf2salt`: zfs draws a new one whenever a passphrase is set, so that equal salts mean the same passphrase. "0":
+ * no passphrase.
  */
 export type Salt = string
 
-/** What opens an encrypted dataset. */
 export interface Key {
   /** The dataset whose key zfs asks for: itself, or one above it that it was joined to or made below. */
   readonly root: string
   readonly salt: Salt | undefined
-  /** That of `root`: while the key of the dataset is wrapped with that of `root`, they are alike. Undefined when it was not read. */
+  /** Equal to `salt` while the key of the dataset is wrapped with that of `root`. Undefined when it was not read. */
   readonly rootSalt: Salt | undefined
 }
 
@@ -72,21 +63,16 @@ export interface TargetDataset {
   readonly name: string
   readonly kind: DatasetKind
   readonly guid: string
-  /** Its own, by createtxg. */
   readonly snapshots: ReadonlyArray<Snapshot>
-  /** Its own, by createtxg. */
   readonly bookmarks: ReadonlyArray<Bookmark>
   /** Bytes written since its newest snapshot, or since it was made when it has none. */
   readonly written: number
-  /** Of a receive that was interrupted. */
   readonly resumeToken: string | undefined
   /** How its streams were made so far, as {@link modeProperty} says; undefined when we never received it. */
   readonly mode: SendMode | undefined
   /** We made it to hold the datasets below it, and it cannot have been mounted or written to since. */
   readonly placeholder: boolean
-  /** `on`, `off`, `noauto`; undefined for a volume. */
   readonly canmount: string | undefined
-  /** Undefined when it is not encrypted. */
   readonly key: TargetKey | undefined
 }
 

@@ -1,14 +1,15 @@
-/** Names of hosts and users as ssh takes them: those of ssh_config(5) aliases too, but nothing that a shell could act on. */
-
 const unsafe = /[\s\0-\x1f\x7f'"`$\\;&<>|(){}/@]/
 
-/** `user@host` in its parts; a name may hold an @ of its own, a host does not. */
+/** A user's name may hold an @, a host's does not. */
 export const addressOf = (text: string): { readonly user: string | undefined; readonly host: string } => {
   const at = text.lastIndexOf("@")
   return at === -1 ? { user: undefined, host: text } : { user: text.slice(0, at), host: text.slice(at + 1) }
 }
 
-/** What is wrong with it as `host` or `user@host`, to go after it. */
+/**
+ * The functions below say what is wrong with a name, in words to go after it. Hosts: what ssh takes, aliases of
+ * ssh_config(5) too, but nothing that a shell could act on.
+ */
 export const hostProblem = (text: string): string | undefined => {
   const { host, user } = addressOf(text)
   if (host === "") return "names no host"
@@ -20,14 +21,13 @@ export const hostProblem = (text: string): string | undefined => {
   return wrong === undefined ? undefined : `names a user that ${wrong}`
 }
 
-/** What is wrong with it as the name of a user, to go after it. */
 export const userProblem = (user: string): string | undefined => {
   if (user === "") return "is empty"
   if (user.startsWith("-")) return "begins with a dash, which ssh would take for an option"
   return user.length > 64 || /[\s\0-\x1f\x7f'"`$;&<>|(){}/:]|\\$/.test(user) ? "is no user name" : undefined
 }
 
-/** What is wrong with it as what goes after ssh's `-o`, to go after it. */
+/** Of what goes after ssh's `-o`. */
 export const sshOptionProblem = (option: string): string | undefined => {
   if (option.startsWith("-")) return 'begins with a dash; give what goes after -o, such as "Compression=yes"'
   return /^[A-Za-z][A-Za-z0-9]*(?: *= *| +)[^\s\0-\x1f][^\0-\x1f]*$/.test(option)
@@ -36,13 +36,13 @@ export const sshOptionProblem = (option: string): string | undefined => {
 }
 
 /**
- * Names of datasets, by the rules of OpenZFS (zfs(8), dataset_namecheck): components of letters, digits and
- * `_ - . :` and space, joined by slashes, 255 bytes in all; the first one, the pool, begins with a letter.
+ * Names of datasets, by the rules of OpenZFS (zfs(8), dataset_namecheck): components of letters, digits and `_ - .
+ * :` and space, joined by slashes, 255 bytes in all; the first one, the pool, begins with a letter.
  */
 
 const maxLength = 255
 
-/** What is wrong with it as the name of a file system or volume, to go after the name; undefined when it is one. */
+/** Of a file system or volume. */
 export const problem = (name: string): string | undefined => {
   if (name === "") return "is empty"
   if (name.length > maxLength) return `is longer than ${maxLength} characters`
@@ -58,10 +58,9 @@ export const problem = (name: string): string | undefined => {
   return /^[A-Za-z]/.test(name) ? undefined : "does not begin with the name of a pool"
 }
 
-/** Whether a snapshot, or a bookmark, can be called that: what comes after the `@` or `#`. */
+/** What comes after the `@` of a snapshot or the `#` of a bookmark. */
 export const isShortName = (name: string): boolean => /^[A-Za-z0-9_.: -]{1,255}$/.test(name)
 
-/** Whether it is the full name of a snapshot. */
 export const isSnapshot = (name: string): boolean => {
   const at = name.indexOf("@")
   return at !== -1 && problem(name.slice(0, at)) === undefined && isShortName(name.slice(at + 1))
@@ -83,5 +82,4 @@ export const ancestorsOf = (dataset: string): ReadonlyArray<string> => {
   return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join("/"))
 }
 
-/** The pool. */
 export const poolOf = (dataset: string): string => dataset.split("/", 1)[0] ?? dataset

@@ -7,7 +7,6 @@ import { infoOf, readLayout, readMounts, resolveFolder } from "./SourceLayout.ts
 import { makeCommands, understood, type ZfsError } from "./ZfsCommand.ts"
 import { table } from "./ZfsList.ts"
 
-/** A file system that is mounted. */
 export interface MountedDataset {
   readonly name: string
   readonly mountpoint: string
@@ -15,11 +14,11 @@ export interface MountedDataset {
   readonly used: number
 }
 
-/** What there is on this machine to choose from. Only looks. */
+/** The datasets of this machine. Only looks. */
 export class Datasets extends Context.Tag("zipper/Datasets")<
   Datasets,
   {
-    /** Those that are mounted, by name. Fails where there is no ZFS. */
+    /** Mounted file systems, by name. Fails where there is no ZFS. */
     readonly mounted: Effect.Effect<ReadonlyArray<MountedDataset>, ZfsError>
     /** The dataset that holds a folder. Fails as NotZfs when none does, and as NotFound when it is no folder. */
     readonly holding: (path: string) => Effect.Effect<string, ZfsError>
@@ -27,7 +26,6 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
     readonly resolve: (path: string) => Effect.Effect<string, ZfsError>
   }
 >() {
-  /** OpenZFS. */
   static readonly layer: Layer.Layer<Datasets, never, Process> = Layer.effect(
     Datasets,
     Effect.map(Process, (process) => {

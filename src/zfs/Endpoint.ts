@@ -11,15 +11,14 @@ import { shellWord, shellWords } from "../text/ShellWord.ts"
 /** The machine on which a zfs command runs. */
 export type Endpoint = { readonly _tag: "Local" } | Remote
 
-/** A machine that is reached by ssh. */
 export interface Remote {
   readonly _tag: "Remote"
   /** Host name, address or an alias of ssh_config(5), without a user. */
   readonly host: string
-  /** Whoever ssh takes when left out. */
+  /** Left out: the user that ssh chooses. */
   readonly user?: string | undefined
   readonly port?: number | undefined
-  /** What goes after ssh's `-o`, each: `IdentityFile=/root/.ssh/backup`. They go before our own. */
+  /** Each goes after an `-o`, before our own: `IdentityFile=/root/.ssh/backup`. */
   readonly options: ReadonlyArray<string>
 }
 
@@ -33,22 +32,23 @@ export const label = (endpoint: Endpoint): string =>
       ? endpoint.host
       : `${endpoint.user}@${endpoint.host}`
 
-/** Before a message about what is at the end of that label: `on nas: `; nothing for this host. */
+/** Begins a message about the end with that label: `on nas: `; nothing for this host. */
 export const onEnd = (end: string): string => (end === label(local) ? "" : `on ${end}: `)
 
-/** A program with its arguments, to be started without a shell. */
 export interface Command {
   readonly program: string
   readonly args: ReadonlyArray<string>
 }
 
-/** The command that runs `command` on the end: itself here, ssh for another machine. */
 export const commandOn = (endpoint: Endpoint, command: Command): Command =>
   endpoint._tag === "Local"
     ? command
     : { program: "ssh", args: sshArguments(endpoint, remoteLine([command.program, ...command.args])) }
 
-/** The machine, reached through the connection that a {@link master} keeps at `socket`, or by one of its own where there is none. */
+/**
+ * The machine, reached through the connection at `socket` while {@link masterCommand} keeps it, else by a connection
+ * of its own.
+ */
 export const through = (remote: Remote, socket: string): Remote => ({
   ...remote,
   options: [...remote.options, `ControlPath=${socket}`]
@@ -58,8 +58,8 @@ export const through = (remote: Remote, socket: string): Remote => ({
 export const ready = "zipper: connected"
 
 /**
- * The ssh whose connection the commands for `remote` share ({@link through}): a handshake for each costs more than most of
- * them do. Ends when its standard input does.
+ * The ssh whose connection the commands for `remote` share, because a handshake costs more than most of them. Ends
+ * with its stdin.
  */
 export const masterCommand = (remote: Remote): Command => ({
   program: "ssh",
@@ -73,7 +73,7 @@ export interface Filter {
   readonly line: string
 }
 
-/** As {@link on}, with a filter on that machine. */
+/** As {@link commandOn}, with a filter on that machine. */
 export const onFiltered = (endpoint: Remote, command: Command, filter: Filter): Command => {
   // The exit status of a pipe is that of its last program; the other one's goes to stderr.
   const script =
@@ -86,15 +86,15 @@ export const onFiltered = (endpoint: Remote, command: Command, filter: Filter): 
 
 const statusMark = "zipper: exit status"
 
-/** The exit status that a line of stderr tells, of the one program of {@link onFiltered} whose status ssh does not. */
+/** The exit status in a line of stderr, of the program of {@link onFiltered} whose status ssh does not tell. */
 export const statusOf = (line: string): number | undefined => {
   const [, digits] = new RegExp(`^${statusMark} ([0-9]+)$`).exec(line) ?? []
   return digits === undefined ? undefined : Number(digits)
 }
 
 /**
- * Never asks for anything, and notices within a minute that the other end has gone. The user's own options go first, since
- * ssh takes the first value that it is given.
+ * Never asks for anything, and notices within a minute that the other end is gone. The user's options go first: ssh
+ * takes the first value.
  */
 const sshArguments = (
   remote: Remote,
@@ -122,8 +122,8 @@ const sshArguments = (
 /** ssh takes an IPv6 address without the brackets that a URL needs. */
 const hostOf = ({ host }: Remote): string => /^\[(.*)\]$/.exec(host)?.[1] ?? host
 
-// Without a login, PATH has no sbin, where zfs may be. The pieces are written so that csh sees no modifier (`$PATH:`) and
-// fish no braces.
+// Without a login, PATH has no sbin, where zfs may be. csh sees no modifier (`$PATH:`) in these pieces, and fish no
+// braces.
 const path = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
 
 const remoteLine = (words: ReadonlyArray<string>): string => `env LC_ALL=C ${path} ${shellWords(words)}`
@@ -133,7 +133,7 @@ export const trial = (remote: Remote, batch: boolean): string =>
   [
     "ssh",
     ...(batch ? ["-o", "BatchMode=yes"] : []),
-    // A connection that is shared now will be gone when somebody tries.
+    // The shared connection will be gone when the operator tries.
     ...remote.options
       .filter((option) => !/^ControlPath\b/i.test(option))
       .flatMap((option) => ["-o", shellWord(option)]),
@@ -142,16 +142,15 @@ export const trial = (remote: Remote, batch: boolean): string =>
     "true"
   ].join(" ")
 
-/** A login that is slower than that, or that runs something else than our command, is not waited for. */
+/** Longer than that, no login is waited for, nor one that runs something else than our command. */
 const patience = "30 seconds"
 
 /** As long as node can wait: the connection is there until the scope closes. */
 const unlimited = 2 ** 31 - 1
 
 /**
- * Opens one connection that all commands for `remote` share, and keeps it until the scope closes; it ends with us, however
- * we end. Gives the endpoint to use. Where it cannot be had, that is `remote` itself, each command connects by itself, and
- * the first of them says what is wrong.
+ * Opens one connection that all commands for `remote` share until the scope closes, and gives the endpoint to use.
+ * When it fails that is `remote` itself: each command connects by itself, and the first one says what is wrong.
  */
 export const sharedConnection = Effect.fn("sharedConnection")(
   function* (remote: Remote) {

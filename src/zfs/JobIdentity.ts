@@ -16,12 +16,10 @@ export const JobIdentity = Schema.Struct({
   within: optional(Schema.String),
   /** Path of the target when this was written: a copy of a target differs from one that moved by what is at this path. */
   target_path: Schema.String,
-  /** Since when the target belongs to this source. */
   since_utc: Instant
 })
 export type JobIdentity = typeof JobIdentity.Type
 
-/** What a job calls its source. */
 export interface SourceName {
   readonly source_path: string
   readonly dataset?: string | undefined
@@ -33,7 +31,6 @@ export interface Owner extends SourceName {
   readonly since_utc: string
 }
 
-/** Ids in the marks of one job's snapshots. */
 export interface JobIds {
   /** The one that a new snapshot is marked with. */
   readonly id: string

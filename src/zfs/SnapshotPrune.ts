@@ -12,11 +12,11 @@ import { readSnapshots, rows, shortName, snapshotColumns, table } from "./ZfsLis
 /** The user property that marks a snapshot as ours. */
 export const property = "zipper:run"
 
-/** What our user property says: who took the snapshot, and of what. */
+/** What {@link property} says: who took the snapshot, and of what. */
 export interface SnapshotMark {
   readonly host: string
   readonly pid: number
-  /** When that process started, in the words of its system: tells a process from a later one with the same pid. */
+  /** When that process started, as its system tells it: tells it from a later process with the same pid. */
   readonly start: string
   readonly run: string
   readonly job: string
@@ -26,7 +26,7 @@ export interface SnapshotMark {
   readonly target?: string | undefined
 }
 
-/** Of a longer path nothing is said: the value of a property has a limit of 8 KiB. */
+/** A longer path is left out: the value of a property has a limit of 8 KiB. */
 const longestTarget = 4000
 
 /** `host=nas,pid=1234,start=…,run=…,job=…,layout=…,target=…`, values percent-encoded. */
@@ -40,7 +40,7 @@ export const encode = (mark: SnapshotMark): string =>
     .map((key) => `${key}=${encodeURIComponent(mark[key] ?? "")}`)
     .join(",")
 
-/** Undefined when it is not one that {@link encode} gives. */
+/** Undefined when {@link encode} does not make such text. */
 export const decode = (text: string): SnapshotMark | undefined => {
   const match =
     /^host=([^,=]*),pid=(\d{1,10}),start=([^,=]*),run=([^,=]*),job=([^,=]*),layout=([^,=]*)(?:,target=([^,=]*))?$/.exec(
@@ -62,7 +62,7 @@ export const decode = (text: string): SnapshotMark | undefined => {
 export const format = (prefix: string, millis: number): string =>
   `${prefix}-${new Date(millis).toISOString().slice(0, 19).replace(/[-T:]/g, "")}`
 
-/** The time in milliseconds since 1970 that a name holds; undefined unless it is exactly one that {@link format} gives. */
+/** In milliseconds since 1970; undefined unless {@link format} makes exactly that name. */
 export const parse = (prefix: string, name: string): number | undefined => {
   if (!name.startsWith(`${prefix}-`)) return undefined
   const match = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$/.exec(name.slice(prefix.length + 1))
@@ -72,23 +72,18 @@ export const parse = (prefix: string, name: string): number | undefined => {
   return Number.isNaN(millis) || format(prefix, millis) !== name ? undefined : millis
 }
 
-/** A snapshot as zfs describes it. */
 export interface Snapshot {
   /** `dataset@snapshot`. */
   readonly name: string
   readonly guid: string
-  /** Order of creation, whatever the clock said. */
   readonly createtxg: bigint
-  /** Seconds since 1970. */
   readonly creation: number
   readonly holds: number
-  /** Names of its clones. */
   readonly clones: ReadonlyArray<string>
   /** Our user property, where it is set on the snapshot itself. */
   readonly mark: string | undefined
 }
 
-/** What retention goes by. */
 export interface PruneRules {
   readonly prefix: string
   /** What the marks of this job's snapshots say. */
@@ -99,18 +94,13 @@ export interface PruneRules {
   readonly alive: (mark: SnapshotMark, snapshot: Snapshot) => boolean
 }
 
-/** What to do with the snapshots of a dataset. */
 export interface PrunePlan {
-  /** Oldest first. */
   readonly destroy: ReadonlyArray<Snapshot>
   /** Due, but something else needs them. */
   readonly spare: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
 }
 
-/**
- * Chooses the snapshots that nobody needs any more: ours by property and by exact name, of this job, of no run
- * that is alive, not kept. All others are left out of both lists.
- */
+/** Chooses what nothing needs: ours by property and by exact name, of this job, of no run that is alive, not kept. */
 export const select = (snapshots: ReadonlyArray<Snapshot>, rules: PruneRules): PrunePlan => {
   const due = snapshots.filter((snapshot) => isDue(snapshot, rules)).sort(byCreatetxg)
   return {
@@ -139,13 +129,12 @@ const obstacle = ({ clones, holds, name }: Snapshot): string | undefined =>
 interface Options {
   /** Look first whether the snapshot is held or cloned, and refuse at once. */
   readonly spareNeeded?: boolean
-  /** Whose permissions it takes. */
   readonly role?: Role
 }
 
 /**
- * Destroys `name`, if it is still the snapshot with that guid; one that is gone is no failure. Busy is tried a
- * few times: a file of it may be open for a moment longer.
+ * Destroys `name` if it still has that guid; one that is gone is no failure. Busy is retried: a file of it may be
+ * open for a moment.
  */
 export const destroy = Effect.fnUntraced(
   function* (commands: Commands, name: string, guid: string, options: Options = {}) {
@@ -186,8 +175,8 @@ const foundObstacle = ([found, holds = "0", clones = "-"]: ReadonlyArray<string>
 }
 
 /**
- * When a process started, in words of the system's own that a later process with the same pid does not share;
- * undefined when there is no such process, or its start cannot be told.
+ * When a process started, in the system's own words; undefined when there is no such process, or its start cannot be
+ * told.
  */
 export const startOf = (runner: typeof Process.Service, pid: number): Effect.Effect<string | undefined> =>
   process.platform === "linux"
@@ -210,10 +199,9 @@ const startOnLinux = async (pid: number): Promise<string | undefined> => {
   }
 }
 
-/** How long a run on another host, which we cannot look at, is taken to be alive. */
+/** How long a run on another host, whose processes are out of sight, counts as alive. */
 const foreignRunSeconds = 86_400
 
-/** Looks at the datasets' snapshots and chooses those that nobody needs. Changes nothing. */
 export const planPrune = Effect.fnUntraced(function* (
   openZfs: OpenZfs,
   source: SourceInfo,
@@ -262,7 +250,7 @@ const lookAtMarked = Effect.fnUntraced(function* (
   return { alive, snapshots }
 })
 
-/** Destroys them one by one; what cannot be destroyed is spared, and its reason told. */
+/** Destroys one by one; what cannot be destroyed is spared, with the reason. */
 export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: PrunePlan) {
   const destroyed: Array<string> = []
   const spared = [...plan.spare]
@@ -291,7 +279,7 @@ const listMarked = Effect.fnUntraced(function* (
     if (isNamed(shortName(name))) marks.set(name, value)
   }
   if (marks.size === 0) return []
-  // One that has just been destroyed by somebody makes the exit status 1; the rest is listed all the same.
+  // One that another process has just destroyed makes the exit status 1; the rest is listed all the same.
   const listed = yield* commands.attempt([
     ...["list", "-H", "-p", "-t", "snapshot", "-o", snapshotColumns],
     ...marks.keys()
@@ -308,7 +296,6 @@ const listMarked = Effect.fnUntraced(function* (
   )
 })
 
-/** Those of the marks' processes that exist, with their start where it can be told. */
 const runningPids = Effect.fnUntraced(function* (
   process: typeof Process.Service,
   host: string,
@@ -322,7 +309,6 @@ const runningPids = Effect.fnUntraced(function* (
   return running
 })
 
-/** What became of snapshots that nobody needs any more. */
 export interface PruneReport {
   /** Full names, `dataset@snapshot`. */
   readonly destroyed: ReadonlyArray<string>

@@ -18,7 +18,6 @@ export interface Home {
   readonly dataset: string
   /** Where the dataset itself is mounted: `.zfs` is there. */
   readonly mountpoint: RawPath.RawPath
-  /** The source folder, relative to that. */
   readonly within: RawPath.RawPath
   /** The mount that programs find first, whose paths `zfs diff` prints. */
   readonly diffTop: RawPath.RawPath
@@ -27,7 +26,6 @@ export interface Home {
 /** A child dataset that is mounted in one of the folders. */
 interface Child {
   readonly dataset: string
-  /** Relative to the source folder. */
   readonly at: RawPath.RawPath
   readonly mountpoint: RawPath.RawPath
 }
@@ -56,7 +54,7 @@ const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | u
   return best
 }
 
-/** Finds the dataset of `path`, which is absolute and free of symlinks. */
+/** `path` is absolute and free of symlinks. */
 export const findHome = (
   mounts: ReadonlyArray<Mount>,
   path: RawPath.RawPath
@@ -96,8 +94,8 @@ export const findHome = (
 }
 
 /**
- * The dataset that should be mounted at the source folder or above it, but is not: then what is seen there is a
- * folder of the dataset below, and its snapshots would be of the wrong thing. `datasets` are those of all pools.
+ * A dataset that should be mounted at the source folder or above it, but is not: then the folder belongs to the
+ * dataset below, whose snapshots would be of the wrong thing. `datasets`: those of all pools.
  */
 export const hidden = (
   home: Home,
@@ -112,8 +110,8 @@ export const hidden = (
 }
 
 /**
- * The same of the target, on whatever file system: what is written there would be out of sight as soon as the dataset is
- * mounted. One that is mounted by hand only (`canmount=noauto`: a replica, say) is not taken to be missing.
+ * The same of the target, on any file system: archives would be out of sight once the dataset is mounted. One that
+ * is mounted by hand only (`canmount=noauto`: a replica) does not count.
  */
 export const targetHidden = (
   target: RawPath.RawPath,
@@ -131,7 +129,7 @@ export const targetHidden = (
   }
 }
 
-/** Datasets that are not mounted, and would be at the path or between it and `top`, where something is. */
+/** Datasets that are not mounted, and would be at the path or between it and the mount at `top`. */
 const unmounted = (
   mounts: ReadonlyArray<Mount>,
   datasets: ReadonlyArray<Dataset>,
@@ -161,12 +159,11 @@ const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
 const remedy = ({ keystatus, name }: Dataset): string =>
   keystatus === "unavailable" ? `zfs load-key '${name}' && zfs mount '${name}'` : `zfs mount '${name}'`
 
-/** The source folder by way of its dataset's own mount point. */
 export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mountpoint, home.within)
 
 /**
  * Sorts out what is mounted in the source's folders, and which descendants of its dataset should be but are not.
- * `datasets` holds the dataset with all its descendants. Places outside the folders that are archived do not matter.
+ * Other places do not matter.
  */
 export const arrange = (
   home: Home,
@@ -226,8 +223,8 @@ const absent = (dataset: Dataset): string =>
     : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`
 
 /**
- * Equal as long as the source folder lies in the same place of its dataset and the same children are mounted in
- * the same places. When it differs between two snapshots, their diffs do not tell the whole story.
+ * Equal while the source folder and its children lie in the same places; when it differs, the diffs of two snapshots
+ * do not tell all.
  */
 export const fingerprint = (layout: Layout): string => {
   const hash = createHash("sha256").update(`${layout.within}\0`, "latin1")
@@ -252,21 +249,20 @@ export const resolveFolder = Effect.fnUntraced(function* (path: string) {
   return resolved.isFolder ? resolved.real : yield* cannotUse(path, "it is not a folder", undefined)
 })
 
-/** The absolute path of a folder without symlinks; undefined when there is none that can be reached. */
+/** Undefined when there is no folder that can be reached. */
 export const realPath = (path: string): Effect.Effect<RawPath.RawPath | undefined> =>
   Effect.tryPromise(() => fs.realpath(path, { encoding: "buffer" })).pipe(
     Effect.map(RawPath.fromBuffer),
     Effect.orElseSucceed(() => undefined)
   )
 
-/** Whether there is nothing at the path. One that cannot be looked at is somewhere. */
+/** A path that cannot be examined counts as existing. */
 export const isNowhere = (path: string): Effect.Effect<boolean> =>
   Effect.tryPromise(() => fs.lstat(path)).pipe(
     Effect.as(false),
     Effect.catchAll(({ error }) => Effect.succeed(["ENOENT", "ENOTDIR"].includes(Errno.codeOf(error) ?? "")))
   )
 
-/** Lists a folder, only to see that it can be read. */
 export const canRead = (path: RawPath.RawPath): Effect.Effect<void, unknown> =>
   Effect.tryPromise({ try: () => fs.opendir(RawPath.toBuffer(path)), catch: (cause) => cause }).pipe(
     Effect.flatMap((folder) => Effect.tryPromise({ try: () => folder.close(), catch: (cause) => cause }))
@@ -308,7 +304,6 @@ const unreadable = (why: string, cause: unknown): ZfsError =>
 
 type Runner = Pick<OpenZfs, "commands" | "process">
 
-/** Finds out how the source folder lies in its dataset, and what is mounted in it, at this moment. */
 export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
   const folder = yield* resolveFolder(path)
   const mounts = yield* readMounts(process)
@@ -322,7 +317,7 @@ export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Ru
   return arrange(home, mounts, datasets)
 })
 
-/** Fails when the dataset of the target is not mounted. Whether there is such a folder at all is not said here. */
+/** Fails when the dataset of the target is not mounted. A folder that does not exist is no failure. */
 export const checkTarget = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
   const target = yield* realPath(path)
   if (target === undefined) return
@@ -338,7 +333,7 @@ export const isGone = Effect.fnUntraced(function* (
   if (dataset === undefined) return yield* isNowhere(source_path)
   const datasets = yield* listDatasets(commands, dataset)
   const names = new Set(datasets.map(({ name }) => name))
-  // Of a pool that is not imported nobody knows what is in it.
+  // What a pool holds that is not imported is unknown.
   if (!names.has(dataset)) return names.has(poolOf(dataset))
   const mounts = yield* readMounts(process)
   // zfs removes the mount point of a dataset that is not mounted.
@@ -346,7 +341,6 @@ export const isGone = Effect.fnUntraced(function* (
   return mounted && (yield* isNowhere(source_path))
 })
 
-/** Those of all pools. */
 const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
   const purpose = "list the datasets"
   const args = ["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
@@ -358,7 +352,6 @@ export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
   ...new Set([layout.dataset, ...layout.children.map(({ dataset }) => dataset)])
 ]
 
-/** What locate tells of it. */
 export const infoOf = (path: string, layout: Layout): SourceInfo => ({
   path,
   dataset: layout.dataset,
@@ -367,17 +360,16 @@ export const infoOf = (path: string, layout: Layout): SourceInfo => ({
   ...(process.getuid?.() === 0 ? {} : { grant: allowCommand(layout.dataset) })
 })
 
-/** The dataset behind the configured source folder. */
 export interface SourceInfo {
-  /** The folder that was asked for, as given. */
+  /** As given. */
   readonly path: string
-  /** Dataset that holds it; undefined when the source is read live. */
+  /** Undefined when the source is read live. */
   readonly dataset: string | undefined
-  /** Path of the source folder inside its dataset, for people; left out when it is the dataset itself. */
+  /** Path of the source folder inside its dataset; left out when it is the dataset itself. */
   readonly within?: string
-  /** What this job marks its snapshots with; left out: the layer's `jobId`. */
+  /** Identifies the job in snapshot marks; left out: the layer's `jobId`. */
   readonly job?: JobIds
-  /** That dataset and its children that are mounted inside the source folder: what one snapshot has to cover. */
+  /** What one snapshot has to cover: the dataset, and its children that are mounted inside the source folder. */
   readonly datasets: ReadonlyArray<string>
   /** The command that grants what a run needs, when we are not root. */
   readonly grant?: string

@@ -68,7 +68,7 @@ export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
   /** Any plain folder, read as it is: `"snapshots": "live"`. */
   static readonly layerLive: Layer.Layer<Zfs> = Layer.sync(Zfs, () => live)
 
-  /** OpenZFS, but it takes and destroys no snapshot: it shows the live dataset, and says what would be destroyed. */
+  /** Takes and destroys no snapshot: shows the live dataset, and logs what would be destroyed. */
   static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
     Layer.effect(
       Zfs,
@@ -78,29 +78,28 @@ export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
 
 /** See the tag Zfs. */
 export interface ZfsService {
-  /** Finds the dataset that holds `sourcePath`. Fails when it is no folder, not on ZFS, or not mounted. */
+  /** Fails when the path is no folder, not on ZFS, or not mounted. */
   readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
   /**
-   * Fails when a dataset should be mounted at the target, or above it, and is not: archives would go below its mount point. Read
-   * live, nothing is asked of zfs, and all is well.
+   * Fails when a dataset should be mounted at the target or above it and is not: archives would go below its mount
+   * point.
    */
   readonly checkTarget: (targetPath: string) => Effect.Effect<void, ZfsError>
   /**
-   * Whether there is no such source any more: its dataset is not in its pool, or it is mounted and the folder is not in it; for a
-   * live source, nothing is at its path. What cannot be told is not gone: a pool that is not imported, a dataset where zfs is not asked.
+   * Whether the source is gone: its dataset from its pool, or the folder from the mounted dataset. What cannot be
+   * told is not gone: a pool that is not imported, or a dataset where the source is read live.
    */
   readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
-  /** The snapshots of the source's datasets that carry our mark, whichever job took them, but for those of a run that is alive. */
+  /** The snapshots of the source's datasets that carry our mark, of any job, without those of a run that is alive. */
   readonly marked: (source: SourceInfo) => Effect.Effect<ReadonlyArray<Snapshot>, ZfsError>
   /**
-   * Takes one atomic snapshot of all the source's datasets, marked as ours. Released (destroyed, unless
-   * kept) when the scope closes, however it closes; a release that fails is logged, and the next run's
-   * prune destroys the snapshot.
+   * Takes one atomic snapshot of all the source's datasets. Destroyed, unless kept, when the scope closes; a failure
+   * of that is logged, and the next run's prune destroys it.
    */
   readonly snapshot: (source: SourceInfo) => Effect.Effect<SnapshotHandle, ZfsError, Scope.Scope>
   /**
-   * Destroys the snapshots of the source's datasets that are ours (user property set locally, exact name,
-   * this job), belong to no run that is alive, and whose guid is not among `keep`.
+   * Destroys snapshots that are ours (property set locally, exact name, this job), of no run that is alive, with no
+   * guid in `keep`.
    */
   readonly prune: (source: SourceInfo, keep: ReadonlySet<string>) => Effect.Effect<PruneReport, ZfsError>
 }
@@ -109,20 +108,19 @@ export interface ZfsService {
 export interface SnapshotHandle {
   readonly view: SourceView
   /**
-   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: what
-   * cannot be told is `unknown` (no base, no permission) or `changed` (zfs diff failed).
+   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: `unknown` or
+   * `changed` instead.
    */
   readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
   /**
-   * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is not: what would be
-   * read there is an empty folder.
+   * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is an
+   * empty folder instead.
    */
   readonly hold: (folder: FolderName) => Effect.Effect<void, ZfsError, Scope.Scope>
   /** From now on the snapshot outlives its scope: it is the base of the next diff. */
   readonly keep: Effect.Effect<void>
 }
 
-/** OpenZFS. */
 const makeZfs = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
   const { openZfs, ...looks } = makeLooks(process, settings)
   return {
@@ -134,7 +132,6 @@ const makeZfs = (process: typeof Process.Service, settings: ZfsSettings): ZfsSer
   }
 }
 
-/** OpenZFS without changing anything. */
 const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
   const { openZfs, ...looks } = makeLooks(process, settings)
   // A run prunes at its start and at its end, and a dry run finds the same snapshots both times.
@@ -209,7 +206,6 @@ const live: ZfsService = {
   prune: () => Effect.succeed({ destroyed: [], spared: [] })
 }
 
-/** A handle on the source as it is now, where nothing is known of changes. */
 const liveHandle = (view: SourceView, reason: string): SnapshotHandle => ({
   view,
   changesSince: () => Effect.succeed(noEvidence(reason)),
@@ -217,7 +213,6 @@ const liveHandle = (view: SourceView, reason: string): SnapshotHandle => ({
   keep: Effect.void
 })
 
-/** See ZfsService.snapshot. */
 const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
   const { commands } = openZfs
   const layout = yield* readLayout(openZfs, source.path)
@@ -257,7 +252,7 @@ const create = Effect.fnUntraced(function* (
   const datasets = datasetsOf(layout)
   const name = yield* createFirstFree(commands, settings.prefix, mark, layout.dataset, datasets)
   return yield* readBack(commands, layout.dataset, datasets, name).pipe(
-    // Its guids unknown, it cannot be handed on; by name it can still be taken away.
+    // Without its guids the caller cannot use it; by name it can still be destroyed.
     Effect.onError(() =>
       Effect.forEach(datasets, (dataset) =>
         Effect.ignoreLogged(commands.attempt(["destroy", `${dataset}@${name}`]))
@@ -346,7 +341,7 @@ const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
   const blocked: Array<Blocked> = [...layout.blocked]
   for (const child of layout.children) {
     const { at, mountpoint } = child
-    // Closed again at once: there may be thousands. Each is held open while its folder is read.
+    // Closed again at once, since there may be thousands: each is held open while its folder is read.
     const readable = yield* Effect.either(Effect.scoped(holdChild(child, ref)))
     if (readable._tag === "Right") grafts.push({ at, root: inSnapshot(mountpoint, ref.name) })
     else blocked.push({ at, reason: readable.left.message })
@@ -370,8 +365,8 @@ const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath 
   RawPath.join(mountpoint, RawPath.fromText(`.zfs/snapshot/${name}`))
 
 /**
- * Opens the folder of a snapshot, which mounts it, and keeps it open, and so mounted, until the scope closes. A snapshot that
- * cannot be mounted is an empty folder on Linux: that is an error here. `what` names the snapshot in the message.
+ * Opens the folder of a snapshot, which mounts it, and keeps it open until the scope closes. Linux shows a snapshot
+ * that it cannot mount as an empty folder: an error here.
  */
 export const hold = (root: RawPath.RawPath, what: string): Effect.Effect<void, ZfsError, Scope.Scope> =>
   Effect.acquireRelease(

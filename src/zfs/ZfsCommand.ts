@@ -9,10 +9,7 @@ import * as Roles from "./Allow.ts"
 import * as Ssh from "./Endpoint.ts"
 import { type Endpoint, label, local, type Remote } from "./Endpoint.ts"
 
-/**
- * What ssh itself has to say about a command on another machine that ended with 255; undefined when it is the command
- * that failed: zfs ends so too.
- */
+/** The failure of ssh itself, whose exit status is 255; undefined when the command failed, since zfs may end so too. */
 export const connectionFailure = (
   purpose: string,
   remote: Remote,
@@ -33,7 +30,6 @@ export const connectionFailure = (
   return lines.length === 0 ? fail("the connection was lost", { advice: "", transient: true }) : undefined
 }
 
-/** Whether ssh says it, and of a connection that failed. */
 export const isConnectionComplaint = (line: string): boolean =>
   complaints.some(({ pattern }) => pattern.test(line))
 
@@ -42,7 +38,7 @@ interface Verdict {
   readonly transient: boolean
 }
 
-/** Where ssh says more than one thing, the first of these is the one that counts. */
+/** When ssh prints more than one of these, the first in this list counts. */
 const complaints: ReadonlyArray<{
   readonly pattern: RegExp
   readonly verdict: (remote: Remote, stderr: string) => Verdict
@@ -82,7 +78,7 @@ const complaints: ReadonlyArray<{
   }
 ]
 
-/** What was said, without what ssh tells on every connection. */
+/** The lines without what ssh prints on every connection. */
 export const spoken = (stderr: string): ReadonlyArray<string> =>
   stderr.split("\n").flatMap((line) => {
     const text = line.trim()
@@ -94,11 +90,11 @@ export const spoken = (stderr: string): ReadonlyArray<string> =>
 /** The zfs program of one machine. */
 export interface Commands {
   readonly endpoint: Endpoint
-  /** Runs it; what it printed, whatever its exit status. */
+  /** Succeeds with any exit status. */
   readonly attempt: (args: ReadonlyArray<string>) => Effect.Effect<Completed, ZfsError>
   /**
-   * Runs it; what it printed. `purpose` completes "cannot …" in the message of a failure; `role` says which permissions it
-   * takes, where they are not those that these commands were made for.
+   * Gives what it printed. `purpose` completes "cannot …" in the message of a failure; `role`: the permissions it
+   * takes, when they are not those of these commands.
    */
   readonly run: (
     purpose: string,
@@ -106,36 +102,31 @@ export interface Commands {
     args: ReadonlyArray<string>,
     role?: Roles.Role
   ) => Effect.Effect<string, ZfsError>
-  /** Runs it, giving each line to `onLine`. */
   readonly lines: (
     args: ReadonlyArray<string>,
     onLine: (line: string) => void
   ) => Effect.Effect<Completed, ZfsError>
-  /** Names the failure of one of its commands. */
   readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Roles.Role) => ZfsError
 }
 
-/** What the parts of Zfs work with. */
+/** What the functions behind Zfs work with. */
 export interface OpenZfs {
   readonly process: typeof Process.Service
   readonly commands: Commands
   readonly settings: ZfsSettings & { readonly hostname: string }
 }
 
-/** What the layer marks snapshots with. */
 export interface ZfsSettings {
   /** `snapshot_prefix`. */
   readonly prefix: string
   readonly runId: string
   /** Marks the snapshots of a source that has no `SourceInfo.job`. */
   readonly jobId: string
-  /** Where the job's archives go: its mark says it, so that another job can see whether this one is still there. */
+  /** Where the job's archives go: in the mark, so that another job can see whether this one still exists. */
   readonly target?: string
-  /** Ours when left out. */
   readonly hostname?: string
 }
 
-/** Where a command ran, who ran it, and what for. */
 interface Context {
   readonly endpoint: Endpoint
   readonly role: Roles.Role
@@ -145,7 +136,6 @@ interface Context {
 
 const anHour = 3_600_000
 
-/** {@link Commands} by way of Process, on this machine or another. */
 export const makeCommands = (
   process: typeof Process.Service,
   endpoint: Endpoint = local,
@@ -174,7 +164,7 @@ export const makeCommands = (
   }
 }
 
-/** What one of these commands printed, as it was read; left: the line that zfs does not print. `purpose` as in Commands.run. */
+/** What a command printed, as it was read; left: a line that zfs does not print. `purpose` as in Commands.run. */
 export const understood = <A>(
   { endpoint }: Pick<Commands, "endpoint">,
   purpose: string,
@@ -190,10 +180,9 @@ export const understood = <A>(
       })
   )
 
-/** Before every message about another machine. */
+/** Begins every message about another machine. */
 export const at = (endpoint: Endpoint): string => (endpoint._tag === "Local" ? "" : `on ${label(endpoint)}: `)
 
-/** Names the failure of a program that did not run to its end. */
 export const notRun =
   ({ endpoint, role }: Pick<Context, "endpoint" | "role">) =>
   (cause: ProcessError): ZfsError =>
@@ -210,7 +199,7 @@ export const notRun =
       cause
     })
 
-/** What zfs said, in one line; of very much, the beginning and the end. */
+/** What zfs printed, in one line; of very long text, the beginning and the end. */
 export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string =>
   abridged(
     spoken(stderr)
@@ -228,13 +217,13 @@ export const isOfZfs = (line: string): boolean =>
 const abridged = (text: string): string =>
   text.length > 2000 ? `${text.slice(0, 1000)} […] ${text.slice(-1000)}` : text
 
-/** The delegation that lets a user who is not root do all that the archive job does. */
+/** The delegation for all that the archive job does, to a user who is not root. */
 export const allowCommand = (dataset: string): string =>
   Roles.allowCommand({ user: userName(), permissions: Roles.permissionsOf("archive"), dataset })
 
 const here: Context = { endpoint: local, role: "archive", user: () => userName() }
 
-/** Names the failure of a zfs command, by default one of the archive job's. */
+/** By default the failure of a command of the archive job. */
 export const failure = (
   purpose: string,
   dataset: string,
@@ -255,7 +244,6 @@ export const failure = (
   })
 }
 
-/** What kind of failure zfs is talking about. */
 const classify = (said: string): ZfsError["reason"] => {
   if (/permission denied|must be run as root|delegated permission/i.test(said)) return "PermissionDenied"
   if (/is busy/.test(said)) return "Busy"
@@ -268,7 +256,7 @@ const classify = (said: string): ZfsError["reason"] => {
   return "Other"
 }
 
-/** What `zfs receive` says of a target that is not what the stream was made for. */
+/** What `zfs receive` prints about a target that is not what the stream was made for. */
 const modified =
   /has been modified|more recent snapshots or bookmarks exist|does not match incremental source|must specify -F|must destroy them|partially-complete state/
 
@@ -289,11 +277,10 @@ const advice = (
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
 
-/** The user whose permissions count on an end, as far as we know without asking it. */
+/** The user on an end, as far as we know without asking it. */
 export const userOn = (endpoint: Endpoint): string =>
   endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName()
 
-/** Who runs this. */
 export const userName = (): string => {
   try {
     return userInfo().username
@@ -303,7 +290,6 @@ export const userName = (): string => {
   }
 }
 
-/** A zfs command failed, or the source is not what it should be. */
 export class ZfsError extends Data.TaggedError("ZfsError")<{
   readonly reason:
     | "NotFound"

@@ -7,7 +7,6 @@ import { fingerprint, type Layout } from "./SourceLayout.ts"
 import { allowCommand, type Commands } from "./ZfsCommand.ts"
 import { datasetOf, rows } from "./ZfsList.ts"
 
-/** One line of `zfs diff -FH`. */
 interface DiffLine {
   /** `M` modified, `+` new, `-` gone, `R` renamed (then `to` is the new path). */
   readonly change: "M" | "+" | "-" | "R"
@@ -22,8 +21,8 @@ export const unescape = (text: string): string =>
   )
 
 /**
- * Reads one line (latin1, without newline); undefined when it is none. A change in the number of hard links
- * has a third column, "(+1)", which says nothing new: the folder that gained or lost the name has its own line.
+ * Undefined when it is no line of zfs diff. A third column "(+1)", on hard links, says nothing new: the folder has
+ * its own line.
  */
 export const parseLine = (line: string): DiffLine | undefined => {
   const [change, , path, to] = line.split("\t")
@@ -37,7 +36,6 @@ export const parseLine = (line: string): DiffLine | undefined => {
     : undefined
 }
 
-/** What a diff line means for the folders of a source. */
 type Touched =
   | { readonly _tag: "Folder"; readonly folder: FolderName.FolderName }
   | { readonly _tag: "Everything" }
@@ -47,9 +45,8 @@ const everything: Touched = { _tag: "Everything" }
 const nothing: Touched = { _tag: "Nothing" }
 
 /**
- * What a change at `path` touches. `top` is where the dataset is mounted, `source` the absolute path of the
- * source folder in it. A source folder that was renamed, made or removed (or an ancestor of it) touches
- * everything, as does a path that cannot be placed.
+ * What a change at `path` touches. `top`: where the dataset is mounted; `source`: the source folder in it. A source
+ * folder that was renamed, made or removed (or an ancestor of it) touches everything, as does a path outside `top`.
  */
 export const touched = (
   top: RawPath.RawPath,
@@ -69,20 +66,19 @@ export const touched = (
   return folder === undefined ? nothing : { _tag: "Folder", folder }
 }
 
-/** Gathers the changed folders from any number of lines, in memory that depends only on the number of folders. */
+/** Collects the changed folders of any number of lines, in memory that depends only on the number of folders. */
 export class Changed {
   readonly folders = new Set<FolderName.FolderName>()
   everything = false
   readonly #top: RawPath.RawPath
   readonly #source: RawPath.RawPath
 
-  /** See {@link touched}. */
   constructor(top: RawPath.RawPath, source: RawPath.RawPath) {
     this.#top = top
     this.#source = source
   }
 
-  /** Takes one line of `zfs diff -FH`; a line that cannot be understood may mean anything. */
+  /** A line that cannot be understood may mean anything. */
   readonly add = (line: string): void => {
     if (line === "" || this.everything) return
     const parsed = parseLine(line)
@@ -102,19 +98,17 @@ export class Changed {
 
 const rank: Readonly<Record<Verdict, number>> = { unchanged: 0, unknown: 1, changed: 2 }
 
-/** The worse of two verdicts. */
 export const worse = (a: Verdict, b: Verdict): Verdict => (rank[a] >= rank[b] ? a : b)
 
-/** What one dataset has to say: on one folder (a child dataset in it), or on all of them (the source's own). */
+/** What one dataset tells: of one folder (a child dataset in it), or of all of them (the source's own). */
 export interface Finding {
   readonly folder: FolderName.FolderName | undefined
   readonly verdict: Verdict
-  /** Folders that changed for certain. */
   readonly changed: ReadonlySet<FolderName.FolderName>
   readonly reason: string | undefined
 }
 
-/** Puts the findings on all datasets together: a folder gets the worst that any of them says of it. */
+/** A folder gets the worst verdict of all datasets. */
 export const combine = (findings: ReadonlyArray<Finding>, whenAllIsWell: string): Evidence => {
   const otherwise = findings.reduce<Verdict>(
     (verdict, finding) => (finding.folder === undefined ? worse(verdict, finding.verdict) : verdict),
@@ -131,7 +125,6 @@ export const combine = (findings: ReadonlyArray<Finding>, whenAllIsWell: string)
   return { otherwise, folders, reason: reasons.length === 0 ? whenAllIsWell : reasons.join("; ") }
 }
 
-/** Which folders changed between `base` and `now`; see SnapshotHandle. */
 export const changesSince = Effect.fn("Zfs.changesSince")(
   function* (commands: Commands, layout: Layout, now: SnapshotRef, base: SnapshotRef | undefined) {
     if (base === undefined) return noEvidence("there is no previous snapshot to compare with")
@@ -157,9 +150,9 @@ export const changesSince = Effect.fn("Zfs.changesSince")(
 
 const silent: Finding = { folder: undefined, verdict: "unchanged", changed: new Set(), reason: undefined }
 
-/** The datasets whose base snapshot is still the one with the guid we know, with its mark. */
+/** The datasets whose base snapshot still has the guid we know, with its mark. */
 const findBase = Effect.fnUntraced(function* (commands: Commands, base: SnapshotRef) {
-  // Those that are gone make the exit status 1; the others are listed all the same.
+  // Missing ones make the exit status 1; the others are listed all the same.
   const listed = yield* commands.attempt([
     ...["list", "-H", "-p", "-t", "snapshot", "-o", `name,guid,${property}`],
     ...Object.keys(base.guids).map((dataset) => `${dataset}@${base.name}`)
@@ -209,7 +202,7 @@ const compareChild = Effect.fnUntraced(function* (
   return { ...silent, folder, verdict: lines > 0 ? ("changed" as const) : ("unchanged" as const), ...outcome }
 })
 
-/** Runs one zfs diff; what its failure means, or undefined when all went well. */
+/** Runs one zfs diff; what its failure means, or undefined. */
 const diff = Effect.fnUntraced(
   function* (
     commands: Commands,
@@ -238,7 +231,7 @@ const diff = Effect.fnUntraced(
 /** What is known of a folder since the cursor: `unknown` means that its manifest has to be compared. */
 export type Verdict = "changed" | "unchanged" | "unknown"
 
-/** What the source itself can say about changes since the cursor's snapshot. */
+/** What the source itself tells about changes since the cursor's snapshot. */
 export interface Evidence {
   /** For every folder that `folders` does not name. */
   readonly otherwise: Verdict
@@ -247,9 +240,7 @@ export interface Evidence {
   readonly reason: string
 }
 
-/** Nothing is known: every folder's manifest is compared. */
 export const noEvidence = (reason: string): Evidence => ({ otherwise: "unknown", folders: new Map(), reason })
 
-/** The evidence's word on one folder. */
 export const verdictOn = (evidence: Evidence, folder: FolderName.FolderName): Verdict =>
   evidence.folders.get(folder) ?? evidence.otherwise

@@ -24,10 +24,13 @@ export interface Dataset {
   readonly mountpoint: RawPath.RawPath
 }
 
-/** The columns that {@link parseDatasets} reads; the mount point comes last, since it may hold a tab. */
+/** The mount point comes last, since it may hold a tab. */
 export const datasetColumns = "name,canmount,keystatus,mountpoint"
 
-/** Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). Left: what is no such list, as in {@link table}. */
+/**
+ * Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). Left: a line that is no such thing, as in
+ * {@link table}.
+ */
 export const parseDatasets = (text: string): Either.Either<ReadonlyArray<Dataset>, string> => {
   const datasets: Array<Dataset> = []
   for (const line of linesOf(text)) {
@@ -48,8 +51,8 @@ export const parseDatasets = (text: string): Either.Either<ReadonlyArray<Dataset
 }
 
 /**
- * Lines of `zfs list -H` or `zfs get -H` that have to have this many columns. Left: the first line that has not, for a
- * message: zfs never prints one, but something else may stand in its place, or have been cut short.
+ * Lines of `zfs list -H` or `zfs get -H` with this many columns. Left: the first line without, for a message:
+ * another program's output, or text that was cut short.
  */
 export const table = (
   text: string,
@@ -69,7 +72,7 @@ const cutShort = (text: string): Either.Either<never, string> | undefined =>
 /** A number as zfs prints it with `-p`. */
 export const isDecimal = (text: string): boolean => /^[0-9]{1,20}$/.test(text)
 
-/** Lines of `zfs … -H`, each cut into its columns, whatever they hold: where a stranger's values may be in them. */
+/** Lines of `zfs … -H` whose columns may hold the values of other programs. */
 export const rows = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   text.split("\n").flatMap((line) => (line === "" ? [] : [line.split("\t")]))
 
@@ -80,11 +83,11 @@ export const datasetOf = (snapshot: string): string => snapshot.split("@", 1)[0]
 export const shortName = (snapshot: string): string => snapshot.slice(snapshot.indexOf("@") + 1)
 
 /**
- * Readers of what `zfs list` and `zfs get` print with `-Hp` about both ends. Names become arguments of zfs, there and here: what
- * none can be called (a `%` or a comma in a snapshot's would mean several to `zfs destroy`) is not what zfs prints.
+ * Readers of what `zfs list` and `zfs get` print with `-Hp`. Names become arguments of zfs: what cannot be a name (a
+ * `%` or a comma in a snapshot's would mean several to `zfs destroy`) is not what zfs prints.
  */
 
-/** Columns of {@link readSnapshots}, for `zfs list -t snapshot,bookmark`. */
+/** For `zfs list -t snapshot,bookmark`. */
 export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
 
 /** What a dataset has of its own, by createtxg. */
@@ -93,7 +96,7 @@ export interface Own {
   readonly bookmarks: ReadonlyArray<Bookmark>
 }
 
-/** Snapshots and bookmarks by dataset. Left: the first line that is neither. */
+/** By dataset. Left: the first line that is neither. */
 export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> => {
   const listed = table(text, 6)
   if (Either.isLeft(listed)) return Either.left(listed.left)
@@ -130,12 +133,12 @@ export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, O
 
 const none: Own = { snapshots: [], bookmarks: [] }
 
-/** Columns of {@link readSources}, for `zfs list -t filesystem,volume`. */
+/** For `zfs list -t filesystem,volume`. */
 export const sourceColumns = "name,type,guid,encryption,encryptionroot,pbkdf2salt"
 
 /**
- * The source's datasets, in the order of the list, each once. `above` is what was printed in {@link sourceColumns} of others
- * whose keys open some of them. Left: the first line that is none.
+ * In the order of the list. `above`: what was printed in {@link sourceColumns} of others whose keys open some of
+ * them. Left: the first wrong line.
  */
 export const readSources = (
   text: string,
@@ -172,10 +175,9 @@ const isDataset = (name: string): boolean => DatasetName.problem(name) === undef
 const kindOf = (type: string | undefined): DatasetKind | undefined =>
   type === "volume" || type === "filesystem" ? type : undefined
 
-/** Properties of {@link readTargets} that tell of keys. */
 export const keyProperties = "encryptionroot,pbkdf2salt,origin"
 
-/** Properties of {@link readTargets}, for `zfs get -o name,property,value,source`. */
+/** For `zfs get -o name,property,value,source`. */
 export const targetProperties = [
   ...["type", "guid", "canmount", "mounted", "written", "logicalreferenced", "receive_resume_token"],
   keyProperties,
@@ -189,8 +191,8 @@ interface Value {
 }
 
 /**
- * The target's datasets by name. `keys` is what was printed of {@link keyProperties} of others that their keys have to do with.
- * Left: the first line that says nothing of one, or what is not said of one.
+ * By name. `keys`: what was printed of {@link keyProperties} of others that their keys have to do with. Left: the
+ * first wrong line.
  */
 export const readTargets = (
   text: string,
@@ -242,7 +244,6 @@ const readProperties = (text: string): Either.Either<ReadonlyMap<string, Propert
     return properties
   })
 
-/** What opens each dataset, as far as these properties tell. */
 const keysIn = (all: ReadonlyMap<string, Properties>) => {
   const salt = (name: string) => saltOf(all.get(name)?.get("pbkdf2salt")?.value)
   const dependents = new Map<string, TargetKey["dependents"]>()
@@ -265,7 +266,7 @@ const set = (of: Properties, property: string): string | undefined => {
   return value === undefined || value === "-" || value === "" ? undefined : value
 }
 
-/** Children inherit what their parent was told; that says nothing about them. */
+/** Children inherit the value of their parent, which says nothing about them. */
 const ours = (of: Properties, property: string): string | undefined =>
   of.get(property)?.source === "local" ? set(of, property) : undefined
 
