@@ -9,16 +9,6 @@ import type { Key, Salt, SendMode, SourceDataset, TargetDataset, TargetKey } fro
  * (OpenZFS 2.1). Only a raw stream that happens to bring what its root has now mends it.
  */
 
-/** Whether both are wrapped with the same passphrase; undefined when zfs does not tell. */
-const alike = (one: Salt | undefined, other: Salt | undefined): boolean | undefined =>
-  one === undefined || other === undefined || (one === "0" && other === "0") ? undefined : one === other
-
-const isJoined = ({ key, name }: { readonly key: Key | undefined; readonly name: string }): boolean =>
-  key !== undefined && key.root !== name
-
-const isLost = (dataset: { readonly key: Key | undefined; readonly name: string }): boolean =>
-  isJoined(dataset) && alike(dataset.key?.salt, dataset.key?.rootSalt) === false
-
 /** Why no key opens the source, nor its raw copies; undefined when one may. */
 export const sourceLost = (source: SourceDataset, mode: SendMode): string | undefined =>
   mode === "raw" && isLost(source)
@@ -33,14 +23,6 @@ export const targetLost = (target: TargetDataset): string | undefined =>
 
 export const isMended = (source: SourceDataset, target: TargetDataset, mode: SendMode): boolean =>
   mode === "raw" && isLost(target) && alike(source.key?.salt, target.key?.rootSalt) === true
-
-interface LockOut {
-  /** The target itself, or what is opened by its key. */
-  readonly what: "target" | "dependents"
-  readonly why: string
-  /** What makes a stream possible; undefined where that might make zfs panic. */
-  readonly remedy: string | undefined
-}
 
 /** What of the target a raw stream would lock out; undefined when nothing. */
 export const lockOut = (
@@ -72,13 +54,12 @@ export const lockOut = (
   }
 }
 
-const ownKey = (name: string, root: string): string =>
-  `give it a key of its own first (there, any passphrase will do: zfs load-key '${root}'; zfs change-key -o keyformat=passphrase -o keylocation=prompt '${name}')`
-
-const named = (datasets: TargetKey["dependents"]): string => {
-  const shown = datasets.slice(0, 10).map(({ name }) => name)
-  const rest = datasets.length - shown.length
-  return rest > 0 ? `${shown.join(", ")} and ${Units.number(rest)} more` : shown.join(", ")
+interface LockOut {
+  /** The target itself, or what is opened by its key. */
+  readonly what: "target" | "dependents"
+  readonly why: string
+  /** What makes a stream possible; undefined where that might make zfs panic. */
+  readonly remedy: string | undefined
 }
 
 /** What an operator has to know of the key of a raw replica though nothing is wrong. */
@@ -99,4 +80,23 @@ export const keyRemark = (
   return sends
     ? `${changed}; the replica gets that of the source with this stream, and is opened by that from then on`
     : `${changed}; the replica still opens with its old key or passphrase, until a new snapshot has been sent`
+}
+
+/** Whether both are wrapped with the same passphrase; undefined when zfs does not tell. */
+const alike = (one: Salt | undefined, other: Salt | undefined): boolean | undefined =>
+  one === undefined || other === undefined || (one === "0" && other === "0") ? undefined : one === other
+
+const isJoined = ({ key, name }: { readonly key: Key | undefined; readonly name: string }): boolean =>
+  key !== undefined && key.root !== name
+
+const isLost = (dataset: { readonly key: Key | undefined; readonly name: string }): boolean =>
+  isJoined(dataset) && alike(dataset.key?.salt, dataset.key?.rootSalt) === false
+
+const ownKey = (name: string, root: string): string =>
+  `give it a key of its own first (there, any passphrase will do: zfs load-key '${root}'; zfs change-key -o keyformat=passphrase -o keylocation=prompt '${name}')`
+
+const named = (datasets: TargetKey["dependents"]): string => {
+  const shown = datasets.slice(0, 10).map(({ name }) => name)
+  const rest = datasets.length - shown.length
+  return rest > 0 ? `${shown.join(", ")} and ${Units.number(rest)} more` : shown.join(", ")
 }

@@ -2,18 +2,45 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
+import { allowCommand } from "../zfs/Allow.ts"
 import { placeholderProperty, type Snapshot, type TargetDataset } from "../zfs/Dataset.ts"
-import { ancestorsOf, parentOf, poolOf } from "../zfs/DatasetName.ts"
+import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
 import type { Endpoint } from "../zfs/Endpoint.ts"
 import { destroy } from "../zfs/SnapshotPrune.ts"
-import { at, type Commands, complaint, understood, ZfsError } from "../zfs/ZfsCommand.ts"
+import { at, type Commands, complaint, readOutput, ZfsError } from "../zfs/ZfsCommand.ts"
 import { keyProperties, readTargets, rows, targetProperties } from "../zfs/ZfsList.ts"
-import { DryRunTargets, makeDryRunReceiver } from "./DryRun.ts"
-import { listing, listSnapshots, makeEnd, type Preparation, type ReceiverService } from "./End.ts"
+import { type End, listNamed, listSnapshots, makeEnd } from "./End.ts"
 import type { Rollback } from "./Plan.ts"
 
 /** The end of a replication that gets the data. */
-export class Receiver extends Context.Tag("zipper/Receiver")<Receiver, ReceiverService>() {
+export class Receiver extends Context.Tag("zipper/Receiver")<
+  Receiver,
+  End & {
+    /** Changes are logged and not made. Only wording depends on it. */
+    readonly dryRun?: boolean
+    readonly tree: (
+      roots: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
+    readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
+    /** Makes a parent, whose own parent exists: canmount=off, marked as a placeholder. One that is there is no failure. */
+    readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
+    /** Throws away what an interrupted receive left (`zfs receive -A`). */
+    readonly abort: (dataset: string) => Effect.Effect<void, ZfsError>
+    /**
+     * Checks again first, and fails when more than `rollback.destroys`, a clone or a held snapshot would be destroyed.
+     */
+    readonly rollback: (dataset: string, rollback: Rollback) => Effect.Effect<void, ZfsError>
+    /** Destroys one snapshot (`name` after the @) if it still has that guid, no hold and no clone; gone is no failure. */
+    readonly destroySnapshot: (
+      dataset: string,
+      snapshot: { readonly name: string; readonly guid: string }
+    ) => Effect.Effect<void, ZfsError>
+    /** What `prepare` would do. */
+    readonly unprepared: (dataset: string, properties: Properties) => Effect.Effect<Preparation, ZfsError>
+    /** Makes the dataset with these properties and its missing parents (canmount=off), or sets those that differ. */
+    readonly prepare: (dataset: string, properties: Properties) => Effect.Effect<Preparation, ZfsError>
+  }
+>() {
   static readonly layer = (endpoint: Endpoint): Layer.Layer<Receiver, never, Process> =>
     Layer.effect(
       Receiver,
@@ -32,7 +59,22 @@ export class Receiver extends Context.Tag("zipper/Receiver")<Receiver, ReceiverS
     ).pipe(Layer.provide(real))
 }
 
-export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): ReceiverService => {
+export interface Preparation {
+  /** The dataset is made with all properties. */
+  readonly created: boolean
+  /** The datasets above it that do not exist, from the top down. */
+  readonly parents: ReadonlyArray<string>
+  /** Names of the properties that have another value. */
+  readonly changed: ReadonlyArray<string>
+}
+
+/** Native properties of ZFS, by name. */
+export type Properties = Readonly<Record<string, string>>
+
+export const makeReceiver = (
+  process: typeof Process.Service,
+  endpoint: Endpoint
+): typeof Receiver.Service => {
   const { commands, end } = makeEnd(process, endpoint, "receive")
   return {
     ...end,
@@ -58,15 +100,15 @@ const readDatasets = Effect.fnUntraced(function* (
   recursive: boolean
 ) {
   const purpose = `look at ${roots.join(", ")}`
-  const got = yield* listing(commands, purpose, roots, [
+  const got = yield* listNamed(commands, purpose, roots, [
     ...["get", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume"],
     ...["-o", "name,property,value,source", targetProperties, ...roots]
   ])
-  const there = yield* understood(commands, purpose, readTargets(got, new Map()))
+  const there = yield* readOutput(commands, purpose, readTargets(got, new Map()))
   const existing = roots.filter((root) => there.has(root))
   const snapshots = yield* listSnapshots(commands, existing, recursive)
   const keys = yield* readKeys(commands, there, recursive)
-  return yield* understood(commands, purpose, readTargets(got, snapshots, keys))
+  return yield* readOutput(commands, purpose, readTargets(got, snapshots, keys))
 })
 
 /** What was printed of the keys that open these datasets, and of what their keys open. */
@@ -76,7 +118,7 @@ const readKeys = Effect.fnUntraced(function* (
   recursive: boolean
 ) {
   const get = (names: ReadonlyArray<string>, ...below: ReadonlyArray<string>) =>
-    listing(commands, `look at the keys of ${names.join(", ")}`, names, [
+    listNamed(commands, `look at the keys of ${names.join(", ")}`, names, [
       ...["get", "-H", "-p", ...below, "-t", "filesystem,volume"],
       ...["-o", "name,property,value,source", keyProperties, ...names]
     ])
@@ -160,12 +202,12 @@ const named = (snapshots: ReadonlyArray<Snapshot>): string =>
 const unprepared = Effect.fn("Receiver.unprepared")(function* (
   commands: Commands,
   dataset: string,
-  properties: Readonly<Record<string, string>>
+  properties: Properties
 ) {
   const purpose = `prepare ${dataset}`
   const above = ancestorsOf(dataset)
   const path = [...above, dataset]
-  const listed = yield* listing(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
+  const listed = yield* listNamed(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
   const there = new Set(rows(listed).map(([name]) => name))
   const pool = poolOf(dataset)
   if (!there.has(pool)) {
@@ -184,7 +226,7 @@ const differing = Effect.fnUntraced(function* (
   commands: Commands,
   purpose: string,
   dataset: string,
-  properties: Readonly<Record<string, string>>
+  properties: Properties
 ) {
   const names = Object.keys(properties)
   if (names.length === 0) return []
@@ -201,7 +243,7 @@ const plain = (value: string | undefined): string | undefined => (value === "pos
 const prepare = Effect.fn("Receiver.prepare")(function* (
   commands: Commands,
   dataset: string,
-  properties: Readonly<Record<string, string>>
+  properties: Properties
 ) {
   const assignments = (names: ReadonlyArray<string>) =>
     names.map((name) => `${name}=${properties[name] ?? ""}`)
@@ -225,4 +267,115 @@ const create = Effect.fnUntraced(function* (
   const created = yield* commands.attempt(["create", ...options, dataset])
   if (created.exitCode === 0 || /dataset already exists/.test(complaint(created))) return
   return yield* commands.failure(`create ${dataset}`, parentOf(dataset) ?? dataset, created, "prepare")
+})
+
+/** The targets that a dry run pretends to have made: shown by the receiver, changed by it and by the transfer. */
+export class DryRunTargets extends Context.Tag("zipper/DryRunTargets")<
+  DryRunTargets,
+  { readonly put: (dataset: TargetDataset) => Effect.Effect<void> }
+>() {}
+
+/** A receiver that logs each change instead of making it, and shows it from then on as made, so that the program goes on. */
+const makeDryRunReceiver = (
+  real: typeof Receiver.Service
+): { readonly receiver: typeof Receiver.Service; readonly targets: typeof DryRunTargets.Service } => {
+  const pretended = new Map<string, TargetDataset | undefined>()
+  const put = (dataset: TargetDataset) => Effect.sync(() => void pretended.set(dataset.name, dataset))
+  const read = (dataset: string) =>
+    Effect.suspend(() =>
+      pretended.has(dataset) ? Effect.succeed(pretended.get(dataset)) : real.read(dataset)
+    )
+  const change = Effect.fnUntraced(function* (
+    dataset: string,
+    to: (before: TargetDataset) => TargetDataset | undefined
+  ) {
+    const before = yield* read(dataset)
+    if (before !== undefined) pretended.set(dataset, to(before))
+  })
+
+  const unprepared = Effect.fnUntraced(function* (dataset: string, properties: Properties) {
+    if (pretended.get(dataset) !== undefined) return { created: false, parents: [], changed: [] }
+    const todo = yield* real.unprepared(dataset, properties)
+    return { ...todo, parents: todo.parents.filter((parent) => pretended.get(parent) === undefined) }
+  })
+
+  const receiver: typeof Receiver.Service = {
+    ...real,
+    dryRun: true,
+    read,
+    tree: (roots) =>
+      Effect.map(real.tree(roots), (found) => {
+        const shown = new Map(found)
+        for (const [name, dataset] of pretended) {
+          if (!roots.some((root) => isWithin(name, root))) continue
+          if (dataset === undefined) shown.delete(name)
+          else shown.set(name, dataset)
+        }
+        return shown
+      }),
+    grant: (user, permissions, dataset) =>
+      Effect.logInfo(`would run on ${real.label}: ${allowCommand({ user, permissions, dataset })}`),
+    createParent: (dataset) =>
+      Effect.zipRight(
+        Effect.logInfo(`would make ${dataset} (canmount=off)`),
+        put({ ...newDataset(dataset, "filesystem"), placeholder: true })
+      ),
+    abort: (dataset) =>
+      Effect.zipRight(
+        Effect.logInfo(`would throw away what ${dataset} has of a stream that was cut`),
+        // A dataset that came with that stream goes with it.
+        change(dataset, (before) =>
+          before.snapshots.length === 0 && !before.placeholder
+            ? undefined
+            : { ...before, resumeToken: undefined }
+        )
+      ),
+    rollback: (dataset, { destroys, to }) =>
+      Effect.zipRight(
+        Effect.logInfo(
+          `would take ${dataset} back to @${to.name}, destroying ${destroys.length === 0 ? "no snapshot" : destroys.map(({ name }) => `@${name}`).join(", ")}`
+        ),
+        change(dataset, (before) => {
+          const gone = new Set(destroys.map(({ guid }) => guid))
+          return {
+            ...before,
+            written: 0,
+            snapshots: before.snapshots.filter(({ guid }) => !gone.has(guid))
+          }
+        })
+      ),
+    destroySnapshot: (dataset, { guid, name }) =>
+      Effect.zipRight(
+        Effect.logInfo(`would destroy ${dataset}@${name}`),
+        change(dataset, (before) => ({
+          ...before,
+          snapshots: before.snapshots.filter((snapshot) => snapshot.guid !== guid)
+        }))
+      ),
+    unprepared,
+    // The program logs the result, as in a real run.
+    prepare: Effect.fnUntraced(function* (dataset: string, properties: Properties) {
+      const todo = yield* unprepared(dataset, properties)
+      for (const parent of todo.parents) yield* put(newDataset(parent, "filesystem"))
+      const before = (yield* read(dataset)) ?? newDataset(dataset, "filesystem")
+      yield* put({ ...before, canmount: properties["canmount"] ?? before.canmount })
+      return todo
+    })
+  }
+  return { receiver, targets: { put } }
+}
+
+/** A dataset as a dry run shows it before anything is in it. */
+export const newDataset = (name: string, kind: TargetDataset["kind"]): TargetDataset => ({
+  name,
+  kind,
+  guid: `not made: ${name}`,
+  snapshots: [],
+  bookmarks: [],
+  written: 0,
+  resumeToken: undefined,
+  mode: undefined,
+  placeholder: false,
+  canmount: kind === "filesystem" ? "off" : undefined,
+  key: undefined
 })

@@ -12,44 +12,15 @@ import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
 import { type Survey, targetNames } from "./Survey.ts"
 
-const day = 86_400
-const latestCount = 10
-
-interface Stale {
-  readonly dataset: string
-  readonly age: number
-  /** The longest time that there was between two of its latest snapshots. */
-  readonly usual: number
-}
-
-/**
- * Datasets whose newest snapshot is a day older than three times the longest time between two of the latest ones; at
- * least three snapshots are needed. `now`: seconds since 1970.
- */
-export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): ReadonlyArray<Stale> =>
-  sources.flatMap(({ name, snapshots }) => {
-    const latest = snapshots
-      .map(({ creation }) => creation)
-      .toSorted((a, b) => a - b)
-      .slice(-latestCount)
-    const newest = latest.at(-1)
-    if (newest === undefined || latest.length < 3) return []
-    const usual = Math.max(
-      ...latest.slice(1).map((creation, index) => creation - (latest[index] ?? creation))
-    )
-    const age = now - newest
-    return age > day + 3 * usual ? [{ dataset: name, age, usual }] : []
-  })
-
-const staleRemark = (stale: ReadonlyArray<Stale>, label: string): string | undefined => {
-  const [first] = stale.toSorted((a, b) => b.age - a.age)
-  if (first === undefined) return undefined
-  const others =
-    stale.length === 1
-      ? ""
-      : ` (and ${stale.length - 1} more ${stale.length === 2 ? "does" : "do"} not either)`
-  return `${first.dataset} on ${label} got no snapshot for ${duration(first.age * 1000)}, and one every ${duration(first.usual * 1000)} at least before${others}: is something still taking snapshots there? Its replica is no newer`
-}
+/** Logs them as warnings. A summary with one does not count as all well. */
+export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
+  const remarks = yield* remarksOn(job, found)
+  for (const { dataset, text } of remarks) {
+    const warning = Effect.logWarning(text)
+    yield* dataset === undefined ? warning : Effect.annotateLogs(warning, "dataset", dataset)
+  }
+  return remarks.map(({ text }) => text)
+})
 
 /** What of a job needs a look though nothing fails: sentences on one dataset or on several. */
 export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey) {
@@ -58,16 +29,6 @@ export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job,
     ...(yield* aboutKeys(job, found)),
     ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
   ]
-})
-
-/** Logs them as warnings. A summary with one does not count as all well. */
-export const remark = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
-  const remarks = yield* remarksOn(job, found)
-  for (const { dataset, text } of remarks) {
-    const warning = Effect.logWarning(text)
-    yield* dataset === undefined ? warning : Effect.annotateLogs(warning, "dataset", dataset)
-  }
-  return remarks.map(({ text }) => text)
 })
 
 /** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived: a user counts on a replica. */
@@ -123,3 +84,42 @@ const aboutStaleness = Effect.fnUntraced(function* ({ items }: Survey) {
   )
   return staleRemark(stale, (yield* Sender).label)
 })
+
+const day = 86_400
+const latestCount = 10
+
+interface Stale {
+  readonly dataset: string
+  readonly age: number
+  /** The longest time that there was between two of its latest snapshots. */
+  readonly usual: number
+}
+
+/**
+ * Datasets whose newest snapshot is a day older than three times the longest time between two of the latest ones; at
+ * least three snapshots are needed. `now`: seconds since 1970.
+ */
+export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): ReadonlyArray<Stale> =>
+  sources.flatMap(({ name, snapshots }) => {
+    const latest = snapshots
+      .map(({ creation }) => creation)
+      .toSorted((a, b) => a - b)
+      .slice(-latestCount)
+    const newest = latest.at(-1)
+    if (newest === undefined || latest.length < 3) return []
+    const usual = Math.max(
+      ...latest.slice(1).map((creation, index) => creation - (latest[index] ?? creation))
+    )
+    const age = now - newest
+    return age > day + 3 * usual ? [{ dataset: name, age, usual }] : []
+  })
+
+const staleRemark = (stale: ReadonlyArray<Stale>, label: string): string | undefined => {
+  const [first] = stale.toSorted((a, b) => b.age - a.age)
+  if (first === undefined) return undefined
+  const others =
+    stale.length === 1
+      ? ""
+      : ` (and ${stale.length - 1} more ${stale.length === 2 ? "does" : "do"} not either)`
+  return `${first.dataset} on ${label} got no snapshot for ${duration(first.age * 1000)}, and one every ${duration(first.usual * 1000)} at least before${others}: is something still taking snapshots there? Its replica is no newer`
+}

@@ -12,7 +12,7 @@ import { utcSeconds } from "../store/Metadata.ts"
 import { count } from "../text/Text.ts"
 import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
 import { plan } from "./Plan.ts"
-import { bareRoots, noSnapshots, remark } from "./Remarks.ts"
+import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { Sender } from "./Sender.ts"
 import { type DatasetPair, missingPermissions, requirePermissions, type Survey, survey } from "./Survey.ts"
@@ -243,7 +243,7 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   yield* requirePermissions(yield* missingPermissions(found, options.rollback))
   yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
   yield* warnOfEncryption(job, found)
-  const remarks = yield* remark(job, found)
+  const remarks = yield* logRemarks(job, found)
   const { label } = yield* Sender
   const missing = yield* Effect.forEach(found.missing, (dataset) =>
     failed(dataset, Either.getOrUndefined(targetOf(job, dataset)), `there is no such dataset on ${label}`)

@@ -3,16 +3,35 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import type { Completed } from "../system/supervise.ts"
-import type { SendMode } from "../zfs/Dataset.ts"
+import type { SendMode, SourceDataset } from "../zfs/Dataset.ts"
 import type { Endpoint } from "../zfs/Endpoint.ts"
-import { at, type Commands, understood, ZfsError } from "../zfs/ZfsCommand.ts"
+import { at, type Commands, readOutput, ZfsError } from "../zfs/ZfsCommand.ts"
 import { readSources, sourceColumns } from "../zfs/ZfsList.ts"
-import { listing, listSnapshots, makeEnd, type Resumable, type SenderService } from "./End.ts"
+import { type End, listNamed, listSnapshots, makeEnd } from "./End.ts"
 import { describeStream, estimateArguments, type Stream, sourceFailure } from "./Stream.ts"
 import { parseLine, sizeIn, tokenIn } from "./TransferFailure.ts"
 
 /** The end of a replication that has the data. Only looks, but for `grant`. */
-export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>() {
+export class Sender extends Context.Tag("zipper/Sender")<
+  Sender,
+  End & {
+    /**
+     * Each root and all below it, parents before children as `zfs list -r` gives them. `missing`: roots that are not
+     * there.
+     */
+    readonly tree: (
+      roots: ReadonlyArray<string>
+    ) => Effect.Effect<
+      { readonly datasets: ReadonlyArray<SourceDataset>; readonly missing: ReadonlyArray<string> },
+      ZfsError
+    >
+    /** Undefined when the dataset is gone. */
+    readonly read: (dataset: string) => Effect.Effect<SourceDataset | undefined, ZfsError>
+    /** What a resume token is for; `Gone` when its snapshot is not there any more, or the token cannot be read. */
+    readonly resumable: (token: string) => Effect.Effect<Resumable, ZfsError>
+    readonly estimate: (dataset: string, stream: Stream, mode: SendMode) => Effect.Effect<number, ZfsError>
+  }
+>() {
   static readonly layer = (endpoint: Endpoint): Layer.Layer<Sender, never, Process> =>
     Layer.effect(
       Sender,
@@ -20,7 +39,17 @@ export class Sender extends Context.Tag("zipper/Sender")<Sender, SenderService>(
     )
 }
 
-export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): SenderService => {
+export type Resumable =
+  | {
+      readonly _tag: "Resumable"
+      readonly toGuid: string
+      readonly toName: string
+      /** Its stream is raw, of an encrypted dataset. */
+      readonly raw: boolean
+    }
+  | { readonly _tag: "Gone"; readonly reason: string }
+
+export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): typeof Sender.Service => {
   const { commands, end } = makeEnd(process, endpoint, "send")
   return {
     ...end,
@@ -61,11 +90,11 @@ const readDatasets = Effect.fnUntraced(function* (
   recursive: boolean
 ) {
   const purpose = `list the datasets of ${roots.join(", ")}`
-  const listed = yield* listing(commands, purpose, roots, [
+  const listed = yield* listNamed(commands, purpose, roots, [
     ...["list", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume", "-o", sourceColumns],
     ...roots
   ])
-  const found = yield* understood(commands, purpose, readSources(listed, new Map()))
+  const found = yield* readOutput(commands, purpose, readSources(listed, new Map()))
   const names = new Set(found.map(({ name }) => name))
   const snapshots = yield* listSnapshots(
     commands,
@@ -75,13 +104,13 @@ const readDatasets = Effect.fnUntraced(function* (
   const above = new Set(
     found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root]))
   )
-  const keys = yield* listing(
+  const keys = yield* listNamed(
     commands,
     `look at the keys of ${[...above].join(", ")}`,
     [...above],
     [...["list", "-H", "-p", "-t", "filesystem,volume", "-o", sourceColumns], ...above]
   )
-  return yield* understood(commands, purpose, readSources(listed, snapshots, keys))
+  return yield* readOutput(commands, purpose, readSources(listed, snapshots, keys))
 })
 
 const inWords = (completed: Completed): Completed => ({

@@ -27,6 +27,21 @@ export type Stream =
 /** The guid that the target's newest snapshot has when the stream has been received. */
 export const endOf = (stream: Stream): string => (stream._tag === "Resume" ? stream.toGuid : stream.to.guid)
 
+export interface TransferRequest {
+  readonly source: string
+  readonly target: string
+  readonly kind: SourceDataset["kind"]
+  readonly stream: Stream
+  readonly mode: SendMode
+  readonly onProgress: (progress: StreamProgress) => void
+}
+
+export interface StreamProgress {
+  readonly sent: number
+  /** As zfs estimates it, never less than `sent`; undefined while zfs has printed no estimate. */
+  readonly total: number | undefined
+}
+
 /** For messages: `tank/a@1..@3`. */
 export const describeStream = (dataset: string, stream: Stream): string => {
   switch (stream._tag) {

@@ -2,19 +2,39 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
-import { duration } from "../text/Text.ts"
+import { bytes, count, duration } from "../text/Text.ts"
+import type { Snapshot, SourceDataset } from "../zfs/Dataset.ts"
 import * as Ssh from "../zfs/Endpoint.ts"
 import { type Endpoint, label, local } from "../zfs/Endpoint.ts"
-import { failure, notRun, userName, ZfsError } from "../zfs/ZfsCommand.ts"
-import { DryRunTargets, makeDryRunTransfer } from "./DryRun.ts"
-import type { TransferRequest, TransferService } from "./End.ts"
-import { Receiver } from "./Receiver.ts"
+import { failure, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.ts"
+import { shortName } from "../zfs/ZfsList.ts"
+import { DryRunTargets, newDataset, Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
-import { type Ends, receiveArguments, sendArguments, stagesOf } from "./Stream.ts"
-import { type EndedPart, parseLine, remarks, SendMeter, verdict } from "./TransferFailure.ts"
+import {
+  type Ends,
+  receiveArguments,
+  type Stream,
+  sendArguments,
+  stagesOf,
+  type TransferRequest
+} from "./Stream.ts"
+import { type EndedPart, parseLine, pipeFailure, SendMeter, warningsIn } from "./TransferFailure.ts"
 
 /** Moves streams from the sender to the receiver. */
-export class Transfer extends Context.Tag("zipper/Transfer")<Transfer, TransferService>() {
+export class Transfer extends Context.Tag("zipper/Transfer")<
+  Transfer,
+  {
+    /**
+     * Fails when a program that streams pass through besides zfs (zstd, pv or mbuffer) is missing where it has to run.
+     */
+    readonly tools: Effect.Effect<void, ZfsError>
+    /**
+     * Returns when both ends have ended well. Fails with what either end printed; Vanished when a snapshot of the
+     * stream is gone.
+     */
+    readonly send: (request: TransferRequest) => Effect.Effect<{ readonly bytes: number }, ZfsError>
+  }
+>() {
   /** One kernel pipe between `zfs send` and `zfs receive`, either of them behind ssh. */
   static readonly layer = (settings: TransferSettings): Layer.Layer<Transfer, never, Process> =>
     Layer.effect(
@@ -45,7 +65,7 @@ export interface TransferSettings {
 export const makeTransfer = (
   process: typeof Process.Service,
   settings: TransferSettings
-): TransferService => {
+): typeof Transfer.Service => {
   // One search is enough for all streams of a run; a search that failed is repeated.
   let found: Tools | undefined
   const tools = Effect.suspend(() =>
@@ -90,7 +110,10 @@ const transfer = Effect.fnUntraced(function* (
   if (first === undefined || second === undefined) return yield* Effect.dieMessage("a pipe of one program")
   // All of them start here, ssh too.
   const ended = yield* Effect.raceFirst(
-    Effect.mapError(process.pipe([first, second, ...more]), notRun({ endpoint: local, role: "send" })),
+    Effect.mapError(
+      process.pipe([first, second, ...more]),
+      processFailure({ endpoint: local, role: "send" })
+    ),
     Effect.interruptible(failOnStall(() => ({ lines, sent: meter.now.sent })))
   )
   const parts = ended.flatMap((end, index): ReadonlyArray<EndedPart> => {
@@ -100,12 +123,11 @@ const transfer = Effect.fnUntraced(function* (
     // Hours of progress have pushed what zfs had to say out of the end of stderr that is kept.
     return [{ ...end, part, double, stderr: part === "source" ? words.text : end.stderr }]
   })
-  const error = verdict(request, settings, parts)
+  const error = pipeFailure(request, settings, parts)
   if (error !== undefined) return yield* error
-  for (const remark of remarks(parts)) yield* Effect.logWarning(`zfs says: ${remark}`)
-  const bytes = meter.end
-  onProgress({ sent: bytes, total: bytes })
-  return { bytes }
+  for (const warning of warningsIn(parts)) yield* Effect.logWarning(`zfs says: ${warning}`)
+  onProgress({ sent: meter.end, total: meter.end })
+  return { bytes: meter.end }
 })
 
 /** Keeps the first and the last lines: the beginning says why, and the end how it ended. */
@@ -191,9 +213,72 @@ const isThere = Effect.fnUntraced(function* (
       (error) => error.reason === "NotFound" && error.program === program,
       () => Effect.succeed({ exitCode: 127, stdout: "", stderr: "" })
     ),
-    Effect.mapError(notRun({ endpoint, role: "send" }))
+    Effect.mapError(processFailure({ endpoint, role: "send" }))
   )
   if (completed.exitCode === 0) return true
   if (completed.exitCode === 127) return false
   return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
 })
+
+/** Sends nothing: logs what would be sent, with its size as zfs estimates it, and has the receiver show it. */
+const makeDryRunTransfer = (services: {
+  readonly real: typeof Transfer.Service
+  readonly sender: typeof Sender.Service
+  readonly receiver: typeof Receiver.Service
+  readonly targets: typeof DryRunTargets.Service
+}): typeof Transfer.Service => ({
+  tools: services.real.tools,
+  send: Effect.fn("Transfer.send")(function* (request: TransferRequest) {
+    const { kind, mode, stream, target } = request
+    const size = yield* services.sender.estimate(request.source, stream, mode)
+    const source = yield* services.sender.read(request.source)
+    const before = (yield* services.receiver.read(target)) ?? newDataset(target, kind)
+    const coming = contentsOf(stream, source)
+    yield* Effect.logInfo(
+      `would send ${dryRunText(stream)} to ${target}: ${count(coming.length, "snapshot")}, ${bytes(size)}`
+    )
+    let createtxg = before.snapshots.at(-1)?.createtxg ?? 0n
+    const received = coming.map((snapshot): Snapshot => {
+      createtxg += 1n
+      return { ...snapshot, createtxg, holds: 0, clones: [] }
+    })
+    yield* services.targets.put({
+      ...before,
+      snapshots: [...before.snapshots, ...received],
+      written: 0,
+      resumeToken: undefined,
+      mode,
+      placeholder: false,
+      canmount: kind === "filesystem" ? "off" : undefined
+    })
+    return { bytes: size }
+  })
+})
+
+const dryRunText = (stream: Stream): string => {
+  switch (stream._tag) {
+    case "Full":
+      return `all of @${stream.to.name}`
+    case "Incremental":
+      return `from @${stream.from.name} to @${stream.to.name}`
+    case "FromBookmark":
+      return `from the bookmark #${stream.from.name} to @${stream.to.name}`
+    case "Resume":
+      return `the rest of @${shortName(stream.toName)}`
+  }
+}
+
+const contentsOf = (stream: Stream, source: SourceDataset | undefined): ReadonlyArray<Snapshot> => {
+  const snapshots = source?.snapshots ?? []
+  switch (stream._tag) {
+    case "Full":
+    case "FromBookmark":
+      return [stream.to]
+    case "Incremental":
+      return snapshots.filter(
+        ({ createtxg }) => createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg
+      )
+    case "Resume":
+      return snapshots.filter(({ guid }) => guid === stream.toGuid)
+  }
+}

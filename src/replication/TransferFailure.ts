@@ -5,14 +5,19 @@ import {
   complaint,
   failure,
   isConnectionComplaint,
-  isOfZfs,
-  spoken,
-  userOn,
+  isZfsMessage,
+  messageLines,
+  userAt,
   ZfsError
 } from "../zfs/ZfsCommand.ts"
 import { isDecimal } from "../zfs/ZfsList.ts"
-import type { StreamProgress, TransferRequest } from "./End.ts"
-import { describeStream, type Part, sourceFailure } from "./Stream.ts"
+import {
+  describeStream,
+  type Part,
+  type StreamProgress,
+  sourceFailure,
+  type TransferRequest
+} from "./Stream.ts"
 
 /** One line of what `zfs send -vP` and `-nvP` print. */
 type SendLine =
@@ -139,7 +144,7 @@ interface Fault {
 }
 
 /** The failure of a pipe, as the program that knows the cause tells it. */
-export const verdict = (
+export const pipeFailure = (
   request: TransferRequest,
   ends: { readonly source: Endpoint; readonly target: Endpoint },
   parts: ReadonlyArray<EndedPart>
@@ -189,7 +194,7 @@ const sourceFault = (
   const { lines, status } = separate(ended)
   const words = lines.filter((line) => !isBrokenPipe(line))
   // The start-up files of a login may say anything; that must not take the place of what the receiver says.
-  const telling = words.filter((line) => isOfZfs(line) || isConnectionComplaint(line))
+  const telling = words.filter((line) => isZfsMessage(line) || isConnectionComplaint(line))
   const said = telling.length > 0 ? telling : words
   // Without the permission to hold snapshots, zfs says so, sends nothing, and exits with 0.
   const denied = telling.some((line) => /^(warning: )?cannot (send|hold)/.test(line))
@@ -200,7 +205,7 @@ const sourceFault = (
       `send ${describeStream(source, stream)}`,
       source,
       { exitCode, stdout: "", stderr: said.join("\n") },
-      { endpoint, role: "send", user: () => userOn(endpoint) }
+      { endpoint, role: "send", user: () => userAt(endpoint) }
     )
   )
   if (telling.length > 0) return { part: "source", error, weight: "cause" }
@@ -224,7 +229,7 @@ const targetFault = (
     // What does not exist has no permissions of its own.
     fresh ? (parentOf(target) ?? target) : target,
     { exitCode: status, stdout: "", stderr: said.join("\n") },
-    { endpoint, role: "receive", user: () => userOn(endpoint) }
+    { endpoint, role: "receive", user: () => userAt(endpoint) }
   )
   const cut = said.some((line) =>
     /checksum mismatch or incomplete stream|failed to read from stream|premature end/.test(line)
@@ -268,5 +273,5 @@ const isPipeEnd = (exitCode: number, said: string): boolean =>
   exitCode === 141 || exitCode === 143 || isBrokenPipe(said)
 
 /** What either end said although all went well; a receiver that may not set a property says so, and exits with 0. */
-export const remarks = (parts: ReadonlyArray<EndedPart>): ReadonlyArray<string> =>
-  parts.flatMap((part) => spoken(separate(part).lines.join("\n")))
+export const warningsIn = (parts: ReadonlyArray<EndedPart>): ReadonlyArray<string> =>
+  parts.flatMap((part) => messageLines(separate(part).lines.join("\n")))

@@ -1,9 +1,6 @@
-/** Order of events in a pool: no clock can turn the transaction group back. */
-export const byCreatetxg = (a: { readonly createtxg: bigint }, b: { readonly createtxg: bigint }): number =>
-  a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
-
 /** The values that plans are made from. Snapshots match by guid and order by createtxg. */
 
+/** `name`: the part after the `@`. `creation`: seconds since 1970. */
 export interface Snapshot {
   readonly name: string
   /** Decimal; the same on every machine that the snapshot was received on. */
@@ -22,6 +19,10 @@ export interface Bookmark {
   readonly guid: string
   readonly createtxg: bigint
 }
+
+/** Order of events in a pool: no clock can turn the transaction group back. */
+export const byCreatetxg = (a: { readonly createtxg: bigint }, b: { readonly createtxg: bigint }): number =>
+  a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
 
 export type DatasetKind = "filesystem" | "volume"
 

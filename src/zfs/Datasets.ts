@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { infoOf, readLayout, readMounts, resolveFolder } from "./SourceLayout.ts"
-import { makeCommands, understood, type ZfsError } from "./ZfsCommand.ts"
+import { makeCommands, readOutput, type ZfsError } from "./ZfsCommand.ts"
 import { table } from "./ZfsList.ts"
 
 export interface MountedDataset {
@@ -35,7 +35,7 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
           const text = yield* commands.run("list the datasets", "", [
             ...["list", "-H", "-p", "-t", "filesystem", "-o", "name,used"]
           ])
-          const listed = yield* understood(commands, "list the datasets", table(text, 2))
+          const listed = yield* readOutput(commands, "list the datasets", table(text, 2))
           const used = new Map(listed.map(([name = "", bytes]) => [name, Number(bytes)]))
           const mounts = yield* readMounts(process)
           const found = new Map<string, MountedDataset>()

@@ -49,21 +49,21 @@ export const commandOn = (endpoint: Endpoint, command: Command): Command =>
  * The machine, reached through the connection at `socket` while {@link masterCommand} keeps it, else by a connection
  * of its own.
  */
-export const through = (remote: Remote, socket: string): Remote => ({
+export const throughSocket = (remote: Remote, socket: string): Remote => ({
   ...remote,
   options: [...remote.options, `ControlPath=${socket}`]
 })
 
 /** What a master prints when other commands can go through its connection. */
-export const ready = "zipper: connected"
+const connectedLine = "zipper: connected"
 
 /**
  * The ssh whose connection the commands for `remote` share, because a handshake costs more than most of them. Ends
  * with its stdin.
  */
-export const masterCommand = (remote: Remote): Command => ({
+const masterCommand = (remote: Remote): Command => ({
   program: "ssh",
-  args: sshArguments(remote, `echo ${shellWord(ready)}; exec cat`, "yes")
+  args: sshArguments(remote, `echo ${shellWord(connectedLine)}; exec cat`, "yes")
 })
 
 /** A program between a command and the network: over what the command writes (`out`) or reads (`in`). */
@@ -124,12 +124,13 @@ const hostOf = ({ host }: Remote): string => /^\[(.*)\]$/.exec(host)?.[1] ?? hos
 
 // Without a login, PATH has no sbin, where zfs may be. csh sees no modifier (`$PATH:`) in these pieces, and fish no
 // braces.
-const path = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
+const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
 
-const remoteLine = (words: ReadonlyArray<string>): string => `env LC_ALL=C ${path} ${shellWords(words)}`
+const remoteLine = (words: ReadonlyArray<string>): string =>
+  `env LC_ALL=C ${pathVariable} ${shellWords(words)}`
 
 /** The command with which an operator tries the connection by hand. */
-export const trial = (remote: Remote, batch: boolean): string =>
+export const manualCommand = (remote: Remote, batch: boolean): string =>
   [
     "ssh",
     ...(batch ? ["-o", "BatchMode=yes"] : []),
@@ -143,7 +144,7 @@ export const trial = (remote: Remote, batch: boolean): string =>
   ].join(" ")
 
 /** Longer than that, no login is waited for, nor one that runs something else than our command. */
-const patience = "30 seconds"
+const loginTimeout = "30 seconds"
 
 /** As long as node can wait: the connection is there until the scope closes. */
 const unlimited = 2 ** 31 - 1
@@ -159,12 +160,12 @@ export const sharedConnection = Effect.fn("sharedConnection")(
       Effect.tryPromise(() => fs.mkdtemp(join(tmpdir(), "zipper-ssh-"))),
       (made) => Effect.ignoreLogged(Effect.tryPromise(() => fs.rm(made, { recursive: true, force: true })))
     )
-    const shared = through(remote, join(folder, "socket"))
+    const shared = throughSocket(remote, join(folder, "socket"))
     const connected = yield* Deferred.make<boolean>()
     const master = yield* process
       .lines({ ...masterCommand(shared), attached: true, timeoutMillis: unlimited }, (line) => {
         // A start-up file of the shell may have printed something before it, without a newline.
-        if (line.endsWith(ready)) Deferred.unsafeDone(connected, Effect.succeed(true))
+        if (line.endsWith(connectedLine)) Deferred.unsafeDone(connected, Effect.succeed(true))
       })
       .pipe(
         Effect.tap(({ stderr }) => Effect.logDebug(`the shared connection has ended: ${stderr.trim()}`)),
@@ -173,7 +174,7 @@ export const sharedConnection = Effect.fn("sharedConnection")(
         Effect.forkScoped
       )
     const established = yield* Deferred.await(connected).pipe(
-      Effect.timeoutTo({ duration: patience, onSuccess: (yes) => yes, onTimeout: () => false })
+      Effect.timeoutTo({ duration: loginTimeout, onSuccess: (yes) => yes, onTimeout: () => false })
     )
     if (established) return shared
     yield* Effect.logDebug(`no connection to share with ${label(remote)}: each command connects by itself`)

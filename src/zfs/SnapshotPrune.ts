@@ -6,7 +6,7 @@ import { isRunning, type Process } from "../system/Process.ts"
 import type { Role } from "./Allow.ts"
 import { byCreatetxg } from "./Dataset.ts"
 import type { SourceInfo } from "./SourceLayout.ts"
-import { at, type Commands, complaint, type OpenZfs, understood, ZfsError } from "./ZfsCommand.ts"
+import { at, type Commands, complaint, type OpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { readSnapshots, rows, shortName, snapshotColumns, table } from "./ZfsList.ts"
 
 /** The user property that marks a snapshot as ours. */
@@ -26,9 +26,6 @@ export interface SnapshotMark {
   readonly target?: string | undefined
 }
 
-/** A longer path is left out: the value of a property has a limit of 8 KiB. */
-const longestTarget = 4000
-
 /** `host=nas,pid=1234,start=…,run=…,job=…,layout=…,target=…`, values percent-encoded. */
 export const encode = (mark: SnapshotMark): string =>
   [
@@ -39,6 +36,9 @@ export const encode = (mark: SnapshotMark): string =>
   ]
     .map((key) => `${key}=${encodeURIComponent(mark[key] ?? "")}`)
     .join(",")
+
+/** A longer path is left out: the value of a property has a limit of 8 KiB. */
+const longestTarget = 4000
 
 /** Undefined when {@link encode} does not make such text. */
 export const decode = (text: string): SnapshotMark | undefined => {
@@ -71,6 +71,124 @@ export const parse = (prefix: string, name: string): number | undefined => {
   const millis = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
   return Number.isNaN(millis) || format(prefix, millis) !== name ? undefined : millis
 }
+
+export interface PruneReport {
+  /** Full names, `dataset@snapshot`. */
+  readonly destroyed: ReadonlyArray<string>
+  /** Those that could not be destroyed (held, busy, cloned), with the reason. */
+  readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
+}
+
+export const planPrune = Effect.fnUntraced(function* (
+  openZfs: OpenZfs,
+  source: SourceInfo,
+  keep: ReadonlySet<string>
+) {
+  const { settings } = openZfs
+  const { alive, snapshots } = yield* readMarked(openZfs, source)
+  const { former, id } = source.job ?? { id: settings.jobId, former: [] }
+  return select(snapshots, { prefix: settings.prefix, jobs: new Set([id, ...former]), keep, alive })
+})
+
+/** See ZfsService.marked. */
+export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
+  const { alive, snapshots } = yield* readMarked(openZfs, source)
+  return snapshots.filter((snapshot) => {
+    const mark = snapshot.mark === undefined ? undefined : decode(snapshot.mark)
+    return mark !== undefined && !alive(mark, snapshot)
+  })
+})
+
+/** The source's snapshots with our mark, and whether the run behind a mark may still be at work. */
+const readMarked = Effect.fnUntraced(function* (
+  { commands, process, settings }: OpenZfs,
+  { datasets }: SourceInfo
+) {
+  const snapshots = yield* listMarked(commands, settings.prefix, datasets)
+  const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decode(mark) ?? [])))
+  const running = yield* runningPids(process, settings.hostname, marks)
+  const now = (yield* Clock.currentTimeMillis) / 1000
+  const alive = (mark: SnapshotMark, { creation }: Snapshot): boolean =>
+    mark.host === settings.hostname
+      ? running.has(mark.pid) && (running.get(mark.pid) ?? mark.start) === mark.start
+      : Math.abs(now - creation) < foreignRunSeconds
+  return { alive, snapshots }
+})
+
+/** Snapshots that carry our property themselves (an inherited or received one does not count) and have our kind of name. */
+const listMarked = Effect.fnUntraced(function* (
+  commands: Commands,
+  prefix: string,
+  datasets: ReadonlyArray<string>
+) {
+  const dataset = datasets[0] ?? ""
+  const purpose = `list the snapshots of ${dataset}`
+  const got = yield* commands.run(purpose, dataset, [
+    ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", property],
+    ...datasets
+  ])
+  const marks = new Map<string, string>()
+  for (const [name = "", value = ""] of rows(got)) {
+    if (parse(prefix, shortName(name)) !== undefined) marks.set(name, value)
+  }
+  if (marks.size === 0) return []
+  // One that another process has just destroyed makes the exit status 1; the rest is listed all the same.
+  const listed = yield* commands.attempt([
+    ...["list", "-H", "-p", "-t", "snapshot", "-o", snapshotColumns],
+    ...marks.keys()
+  ])
+  if (listed.exitCode !== 0 && !/does not exist/.test(complaint(listed))) {
+    return yield* commands.failure(purpose, dataset, listed)
+  }
+  const listing = yield* readOutput(commands, purpose, readSnapshots(listed.stdout))
+  return [...listing].flatMap(([of, { snapshots }]) =>
+    snapshots.map((snapshot): Snapshot => {
+      const name = `${of}@${snapshot.name}`
+      return { ...snapshot, name, mark: marks.get(name) }
+    })
+  )
+})
+
+const runningPids = Effect.fnUntraced(function* (
+  process: typeof Process.Service,
+  host: string,
+  marks: ReadonlyArray<SnapshotMark>
+) {
+  const running = new Map<number, string | undefined>()
+  for (const { host: theirs, pid } of marks) {
+    if (theirs !== host || running.has(pid) || !isRunning(pid)) continue
+    running.set(pid, yield* startOf(process, pid))
+  }
+  return running
+})
+
+/**
+ * When a process started, in the system's own words; undefined when there is no such process, or its start cannot be
+ * told.
+ */
+export const startOf = (runner: typeof Process.Service, pid: number): Effect.Effect<string | undefined> =>
+  process.platform === "linux"
+    ? Effect.promise(() => startOnLinux(pid))
+    : runner.run({ program: "ps", args: ["-o", "lstart=", "-p", String(pid)], env: { TZ: "UTC" } }).pipe(
+        Effect.map(({ stdout }) => stdout.trim().replace(/\s+/g, " ") || undefined),
+        Effect.orElseSucceed(() => undefined)
+      )
+
+// Ticks since boot, and which boot.
+const startOnLinux = async (pid: number): Promise<string | undefined> => {
+  try {
+    const stat = await fs.readFile(`/proc/${pid}/stat`, "latin1")
+    const boot = await fs.readFile("/proc/sys/kernel/random/boot_id", "latin1")
+    // The name, second, may hold spaces and parentheses; the start is field 22.
+    const ticks = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]
+    return ticks === undefined ? undefined : `${ticks}@${boot.slice(0, 8)}`
+  } catch {
+    return undefined
+  }
+}
+
+/** How long a run on another host, whose processes are out of sight, counts as alive. */
+const foreignRunSeconds = 86_400
 
 export interface Snapshot {
   /** `dataset@snapshot`. */
@@ -126,6 +244,18 @@ const obstacle = ({ clones, holds, name }: Snapshot): string | undefined =>
       ? `it has clones: ${clones.join(", ")}`
       : undefined
 
+/** Destroys one by one; what cannot be destroyed is spared, with the reason. */
+export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: PrunePlan) {
+  const destroyed: Array<string> = []
+  const spared = [...plan.spare]
+  for (const { guid, name } of plan.destroy) {
+    const outcome = yield* Effect.either(destroy(commands, name, guid))
+    if (outcome._tag === "Right") destroyed.push(name)
+    else spared.push({ snapshot: name, reason: outcome.left.message })
+  }
+  return { destroyed, spared } satisfies PruneReport
+})
+
 interface Options {
   /** Look first whether the snapshot is held or cloned, and refuse at once. */
   readonly spareNeeded?: boolean
@@ -146,7 +276,7 @@ export const destroy = Effect.fnUntraced(
       const error = commands.failure(purpose, dataset, found)
       return error.reason === "NotFound" ? undefined : yield* error
     }
-    const row = yield* understood(commands, purpose, table(found.stdout, columns.split(",").length))
+    const row = yield* readOutput(commands, purpose, table(found.stdout, columns.split(",").length))
     const why = foundObstacle(row[0] ?? [], guid)
     if (why !== undefined) {
       return yield* new ZfsError({

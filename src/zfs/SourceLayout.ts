@@ -10,8 +10,78 @@ import type { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
 import type { JobIds, SourceName } from "./JobIdentity.ts"
-import { allowCommand, type Commands, type OpenZfs, understood, ZfsError } from "./ZfsCommand.ts"
+import { allowCommand, type Commands, type OpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { type Dataset, datasetColumns, parseDatasets } from "./ZfsList.ts"
+
+export interface SourceInfo {
+  /** As given. */
+  readonly path: string
+  /** Undefined when the source is read live. */
+  readonly dataset: string | undefined
+  /** Path of the source folder inside its dataset; left out when it is the dataset itself. */
+  readonly within?: string
+  /** Identifies the job in snapshot marks; left out: the layer's `jobId`. */
+  readonly job?: JobIds
+  /** What one snapshot has to cover: the dataset, and its children that are mounted inside the source folder. */
+  readonly datasets: ReadonlyArray<string>
+  /** The command that grants what a run needs, when we are not root. */
+  readonly grant?: string
+}
+
+export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
+  const folder = yield* resolveFolder(path)
+  const mounts = yield* readMounts(process)
+  const home = yield* Effect.mapError(findHome(mounts, folder), unusableError)
+  const datasets = yield* listDatasets(commands, home.dataset)
+  const unusable = unmountedSource(home, mounts, datasets)
+  if (unusable !== undefined) return yield* unusableError(unusable)
+  return layoutOf(home, mounts, datasets)
+})
+
+export const infoOf = (path: string, layout: Layout): SourceInfo => ({
+  path,
+  dataset: layout.dataset,
+  ...(layout.within === "" ? {} : { within: RawPath.display(layout.within) }),
+  datasets: datasetsOf(layout),
+  ...(process.getuid?.() === 0 ? {} : { grant: allowCommand(layout.dataset) })
+})
+
+/** The datasets that one snapshot has to cover, the source's own first. */
+export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
+  ...new Set([layout.dataset, ...layout.children.map(({ dataset }) => dataset)])
+]
+
+/** Fails when the dataset of the target is not mounted. A folder that does not exist is no failure. */
+export const checkTarget = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
+  const target = yield* realPath(path)
+  if (target === undefined) return
+  const unusable = unmountedTarget(target, yield* readMounts(process), yield* listDatasets(commands, path))
+  if (unusable !== undefined) return yield* unusableError(unusable)
+})
+
+/** See ZfsService.isGone. */
+export const isGone = Effect.fnUntraced(function* (
+  { commands, process }: Runner,
+  { dataset, source_path }: SourceName
+) {
+  if (dataset === undefined) return yield* isNowhere(source_path)
+  const datasets = yield* listDatasets(commands, dataset)
+  const names = new Set(datasets.map(({ name }) => name))
+  // What a pool holds that is not imported is unknown.
+  if (!names.has(dataset)) return names.has(poolOf(dataset))
+  const mounts = yield* readMounts(process)
+  // zfs removes the mount point of a dataset that is not mounted.
+  const mounted = mounts.some(({ device, type }) => type === "zfs" && device === dataset)
+  return mounted && (yield* isNowhere(source_path))
+})
+
+const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
+  const purpose = "list the datasets"
+  const args = ["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
+  return yield* readOutput(commands, purpose, parseDatasets(yield* commands.run(purpose, about, args)))
+})
+
+type Runner = Pick<OpenZfs, "commands" | "process">
 
 /** Which dataset holds the source folder. */
 export interface Home {
@@ -42,17 +112,9 @@ interface Unusable {
   readonly message: string
 }
 
-const root = RawPath.fromLatin1("/")
+const unusableError = (unusable: Unusable): ZfsError => new ZfsError({ ...unusable, transient: false })
 
-/** The mount that a path lies in: the longest mount point, and of several there the last one. */
-const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | undefined => {
-  let best: Mount | undefined
-  for (const mount of mounts) {
-    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
-    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
-  }
-  return best
-}
+const root = RawPath.fromLatin1("/")
 
 /** `path` is absolute and free of symlinks. */
 export const findHome = (
@@ -93,11 +155,21 @@ export const findHome = (
   })
 }
 
+/** The mount that a path lies in: the longest mount point, and of several there the last one. */
+const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | undefined => {
+  let best: Mount | undefined
+  for (const mount of mounts) {
+    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
+    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
+  }
+  return best
+}
+
 /**
  * A dataset that should be mounted at the source folder or above it, but is not: then the folder belongs to the
  * dataset below, whose snapshots would be of the wrong thing. `datasets`: those of all pools.
  */
-export const hidden = (
+export const unmountedSource = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
   datasets: ReadonlyArray<Dataset>
@@ -113,7 +185,7 @@ export const hidden = (
  * The same of the target, on any file system: archives would be out of sight once the dataset is mounted. One that
  * is mounted by hand only (`canmount=noauto`: a replica) does not count.
  */
-export const targetHidden = (
+export const unmountedTarget = (
   target: RawPath.RawPath,
   mounts: ReadonlyArray<Mount>,
   datasets: ReadonlyArray<Dataset>
@@ -165,7 +237,7 @@ export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mount
  * Sorts out what is mounted in the source's folders, and which descendants of its dataset should be but are not.
  * Other places do not matter.
  */
-export const arrange = (
+export const layoutOf = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
   datasets: ReadonlyArray<Dataset>
@@ -184,7 +256,7 @@ export const arrange = (
     if (mount.type === "zfs" && mount.root === root && mount.device.startsWith(`${home.dataset}/`)) {
       children.push({ dataset: mount.device, at, mountpoint })
     } else {
-      blocked.push({ at, reason: foreign(mount, home.dataset) })
+      blocked.push({ at, reason: foreignReason(mount, home.dataset) })
     }
   }
   const mounted = mountedIn(mounts)
@@ -193,7 +265,7 @@ export const arrange = (
     if (!dataset.name.startsWith(`${home.dataset}/`)) continue
     if (dataset.canmount === "off" || mounted.has(dataset.name)) continue
     const at = place(expectedAt(home, property, dataset.mountpoint))
-    if (at !== undefined) blocked.push({ at, reason: absent(dataset) })
+    if (at !== undefined) blocked.push({ at, reason: notMountedReason(dataset) })
   }
   return { ...home, children: children.sort(byDataset), blocked }
 }
@@ -208,7 +280,7 @@ const expectedAt = (
   return below === undefined ? child : RawPath.join(home.mountpoint, below)
 }
 
-const foreign = (mount: Mount, dataset: string): string => {
+const foreignReason = (mount: Mount, dataset: string): string => {
   const shown = RawPath.display(mount.mountpoint)
   if (mount.type !== "zfs")
     return `${shown} is a mount of ${mount.type}, which no snapshot of ${dataset} holds: unmount it`
@@ -217,10 +289,13 @@ const foreign = (mount: Mount, dataset: string): string => {
     : `${shown} is a bind mount of ${mount.device}, which no snapshot of ${dataset} holds: unmount it`
 }
 
-const absent = (dataset: Dataset): string =>
+const notMountedReason = (dataset: Dataset): string =>
   dataset.keystatus === "unavailable"
     ? `child dataset ${dataset.name} is locked (its key is not loaded): ${remedy(dataset)}`
     : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`
+
+const byDataset = (a: Child, b: Child): number =>
+  a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : a.at < b.at ? -1 : a.at > b.at ? 1 : 0
 
 /**
  * Equal while the source folder and its children lie in the same places; when it differs, the diffs of two snapshots
@@ -233,9 +308,6 @@ export const fingerprint = (layout: Layout): string => {
   }
   return hash.digest("hex").slice(0, 16)
 }
-
-const byDataset = (a: Child, b: Child): number =>
-  a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : a.at < b.at ? -1 : a.at > b.at ? 1 : 0
 
 /** The absolute path of the source folder without symlinks. */
 export const resolveFolder = Effect.fnUntraced(function* (path: string) {
@@ -301,76 +373,3 @@ const unreadable = (why: string, cause: unknown): ZfsError =>
     transient: true,
     cause
   })
-
-type Runner = Pick<OpenZfs, "commands" | "process">
-
-export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
-  const folder = yield* resolveFolder(path)
-  const mounts = yield* readMounts(process)
-  const home = yield* Effect.mapError(
-    findHome(mounts, folder),
-    (unusable) => new ZfsError({ ...unusable, transient: false })
-  )
-  const datasets = yield* listDatasets(commands, home.dataset)
-  const unusable = hidden(home, mounts, datasets)
-  if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
-  return arrange(home, mounts, datasets)
-})
-
-/** Fails when the dataset of the target is not mounted. A folder that does not exist is no failure. */
-export const checkTarget = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
-  const target = yield* realPath(path)
-  if (target === undefined) return
-  const unusable = targetHidden(target, yield* readMounts(process), yield* listDatasets(commands, path))
-  if (unusable !== undefined) return yield* new ZfsError({ ...unusable, transient: false })
-})
-
-/** See ZfsService.isGone. */
-export const isGone = Effect.fnUntraced(function* (
-  { commands, process }: Runner,
-  { dataset, source_path }: SourceName
-) {
-  if (dataset === undefined) return yield* isNowhere(source_path)
-  const datasets = yield* listDatasets(commands, dataset)
-  const names = new Set(datasets.map(({ name }) => name))
-  // What a pool holds that is not imported is unknown.
-  if (!names.has(dataset)) return names.has(poolOf(dataset))
-  const mounts = yield* readMounts(process)
-  // zfs removes the mount point of a dataset that is not mounted.
-  const mounted = mounts.some(({ device, type }) => type === "zfs" && device === dataset)
-  return mounted && (yield* isNowhere(source_path))
-})
-
-const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
-  const purpose = "list the datasets"
-  const args = ["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
-  return yield* understood(commands, purpose, parseDatasets(yield* commands.run(purpose, about, args)))
-})
-
-/** The datasets that one snapshot has to cover, the source's own first. */
-export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
-  ...new Set([layout.dataset, ...layout.children.map(({ dataset }) => dataset)])
-]
-
-export const infoOf = (path: string, layout: Layout): SourceInfo => ({
-  path,
-  dataset: layout.dataset,
-  ...(layout.within === "" ? {} : { within: RawPath.display(layout.within) }),
-  datasets: datasetsOf(layout),
-  ...(process.getuid?.() === 0 ? {} : { grant: allowCommand(layout.dataset) })
-})
-
-export interface SourceInfo {
-  /** As given. */
-  readonly path: string
-  /** Undefined when the source is read live. */
-  readonly dataset: string | undefined
-  /** Path of the source folder inside its dataset; left out when it is the dataset itself. */
-  readonly within?: string
-  /** Identifies the job in snapshot marks; left out: the layer's `jobId`. */
-  readonly job?: JobIds
-  /** What one snapshot has to cover: the dataset, and its children that are mounted inside the source folder. */
-  readonly datasets: ReadonlyArray<string>
-  /** The command that grants what a run needs, when we are not root. */
-  readonly grant?: string
-}

@@ -50,7 +50,7 @@ import {
   complaint,
   makeCommands,
   type OpenZfs,
-  understood,
+  readOutput,
   ZfsError,
   type ZfsSettings
 } from "./ZfsCommand.ts"
@@ -122,9 +122,9 @@ export interface SnapshotHandle {
 }
 
 const makeZfs = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
-  const { openZfs, ...looks } = makeLooks(process, settings)
+  const { openZfs, ...reader } = makeReader(process, settings)
   return {
-    ...looks,
+    ...reader,
     snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) => takeSnapshot(openZfs, source)),
     prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
       return yield* destroyAll(openZfs.commands, yield* planPrune(openZfs, source, keep))
@@ -133,11 +133,11 @@ const makeZfs = (process: typeof Process.Service, settings: ZfsSettings): ZfsSer
 }
 
 const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
-  const { openZfs, ...looks } = makeLooks(process, settings)
+  const { openZfs, ...reader } = makeReader(process, settings)
   // A run prunes at its start and at its end, and a dry run finds the same snapshots both times.
   const logged = new Set<string>()
   return {
-    ...looks,
+    ...reader,
     snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
       const layout = yield* readLayout(openZfs, source.path)
       const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)
@@ -170,7 +170,7 @@ const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): Zfs
 }
 
 /** What the layers on OpenZFS have in common: all that only looks. */
-const makeLooks = (process: typeof Process.Service, given: ZfsSettings) => {
+const makeReader = (process: typeof Process.Service, given: ZfsSettings) => {
   const commands = makeCommands(process)
   const settings: OpenZfs["settings"] = { ...given, hostname: given.hostname ?? hostname() }
   const openZfs: OpenZfs = { process, commands, settings }
@@ -297,7 +297,7 @@ const readBack = Effect.fnUntraced(function* (
     ...datasets.map((each) => `${each}@${name}`)
   ])
   const guids: Record<string, string> = {}
-  for (const [full = "", guid = ""] of yield* understood(commands, purpose, table(listed, 2))) {
+  for (const [full = "", guid = ""] of yield* readOutput(commands, purpose, table(listed, 2))) {
     guids[datasetOf(full)] = guid
   }
   return { name, guids } satisfies SnapshotRef
@@ -368,46 +368,32 @@ const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath 
  * Opens the folder of a snapshot, which mounts it, and keeps it open until the scope closes. Linux shows a snapshot
  * that it cannot mount as an empty folder: an error here.
  */
-export const hold = (root: RawPath.RawPath, what: string): Effect.Effect<void, ZfsError, Scope.Scope> =>
-  Effect.acquireRelease(
+export const hold = Effect.fnUntraced(function* (root: RawPath.RawPath, what: string) {
+  const unreadable = (cause: unknown) =>
+    new ZfsError({
+      reason: "Unmounted",
+      message: `${what} cannot be read at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
+      transient: Errno.isTransientCode(Errno.codeOf(cause)),
+      cause
+    })
+  const folder = yield* Effect.acquireRelease(
     Effect.tryPromise({
       try: () => fs.open(RawPath.toBuffer(root), constants.O_RDONLY | constants.O_DIRECTORY),
-      catch: (cause) => unreadable(root, what, cause)
+      catch: unreadable
     }),
     // What close reports is about writing, and nothing was written.
-    (folder) => Effect.promise(() => Promise.allSettled([folder.close()]))
-  ).pipe(
-    Effect.flatMap((folder) =>
-      Effect.tryPromise({
-        try: async () => {
-          const above = RawPath.fromLatin1(root.slice(0, root.lastIndexOf("/")))
-          const [own, parent] = await Promise.all([
-            folder.stat({ bigint: true }),
-            fs.stat(RawPath.toBuffer(above), { bigint: true })
-          ])
-          return own.dev !== parent.dev
-        },
-        catch: (cause) => unreadable(root, what, cause)
-      })
-    ),
-    Effect.filterOrFail(
-      (isMounted) => isMounted,
-      () => notMounted(root, what)
-    ),
-    Effect.asVoid
+    (opened) => Effect.promise(() => Promise.allSettled([opened.close()]))
   )
-
-const notMounted = (root: RawPath.RawPath, what: string): ZfsError =>
-  new ZfsError({
+  const above = RawPath.fromLatin1(root.slice(0, root.lastIndexOf("/")))
+  const [own, parent] = yield* Effect.tryPromise({
+    try: () =>
+      Promise.all([folder.stat({ bigint: true }), fs.stat(RawPath.toBuffer(above), { bigint: true })]),
+    catch: unreadable
+  })
+  if (own.dev !== parent.dev) return
+  return yield* new ZfsError({
     reason: "Unmounted",
     message: `${what} cannot be read: the system did not mount it at ${RawPath.display(root)}, where only an empty folder is; see what dmesg says, and whether the limit of mounts is reached (sysctl fs.mount-max)`,
     transient: false
   })
-
-const unreadable = (root: RawPath.RawPath, what: string, cause: unknown): ZfsError =>
-  new ZfsError({
-    reason: "Unmounted",
-    message: `${what} cannot be read at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
-    transient: Errno.isTransientCode(Errno.codeOf(cause)),
-    cause
-  })
+})

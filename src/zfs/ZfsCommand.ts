@@ -9,83 +9,27 @@ import * as Roles from "./Allow.ts"
 import * as Ssh from "./Endpoint.ts"
 import { type Endpoint, label, local, type Remote } from "./Endpoint.ts"
 
-/** The failure of ssh itself, whose exit status is 255; undefined when the command failed, since zfs may end so too. */
-export const connectionFailure = (
-  purpose: string,
-  remote: Remote,
-  { exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">
-): ZfsError | undefined => {
-  if (exitCode !== 255) return undefined
-  const lines = spoken(stderr)
-  const fail = (said: string, { advice, transient }: Verdict) =>
-    new ZfsError({
-      reason: "Unreachable",
-      message: `cannot ${purpose}: cannot reach ${label(remote)}: ${said}${advice}`,
-      transient
-    })
-  for (const { pattern, verdict } of complaints) {
-    const said = lines.find((line) => pattern.test(line))
-    if (said !== undefined) return fail(said, verdict(remote, stderr))
-  }
-  return lines.length === 0 ? fail("the connection was lost", { advice: "", transient: true }) : undefined
-}
-
-export const isConnectionComplaint = (line: string): boolean =>
-  complaints.some(({ pattern }) => pattern.test(line))
-
-interface Verdict {
-  readonly advice: string
+export class ZfsError extends Data.TaggedError("ZfsError")<{
+  readonly reason:
+    | "NotFound"
+    | "NotZfs"
+    | "PermissionDenied"
+    | "Busy"
+    | "NotInstalled"
+    | "Unmounted"
+    /** The other end did not answer, or ssh could not log in. */
+    | "Unreachable"
+    /** A snapshot or bookmark that was there when it was listed is gone. */
+    | "Vanished"
+    /** The pool or a quota is full. */
+    | "NoSpace"
+    /** The target is not as it was when the stream was planned. */
+    | "Modified"
+    | "Other"
+  readonly message: string
   readonly transient: boolean
-}
-
-/** When ssh prints more than one of these, the first in this list counts. */
-const complaints: ReadonlyArray<{
-  readonly pattern: RegExp
-  readonly verdict: (remote: Remote, stderr: string) => Verdict
-}> = [
-  {
-    pattern: /Permission denied \(|Too many authentication failures|No more authentication methods/,
-    verdict: (remote) => ({
-      advice: `; the login needs a key without a passphrase, or an agent: try ${Ssh.trial(remote, true)} as the user that runs this; ssh-copy-id puts a key there`,
-      transient: false
-    })
-  },
-  {
-    pattern: /Host key verification failed|host key is known for/,
-    verdict: (remote, stderr) => ({
-      advice: /IDENTIFICATION HAS CHANGED/.test(stderr)
-        ? "; its host key is another one than before: find out why, then take the old one out of known_hosts (ssh-keygen -R)"
-        : `; its host key is not known yet: compare and accept it once by hand: ${Ssh.trial(remote, false)}`,
-      transient: false
-    })
-  },
-  {
-    pattern: /Could not resolve hostname/,
-    verdict: (_, stderr) =>
-      /Temporary failure|try again/i.test(stderr)
-        ? { advice: "", transient: true }
-        : { advice: "; is the name of the host right?", transient: false }
-  },
-  {
-    pattern:
-      /Bad configuration option|command-line: line |keyword .* extra arguments|Bad owner or permissions|invalid characters|Bad port/,
-    verdict: () => ({ advice: "; check the host and the options for ssh", transient: false })
-  },
-  {
-    pattern:
-      /^ssh: |^client_loop|^mux_client_|^Shared connection to |^(kex_exchange|ssh_exchange)_identification|^ssh_dispatch_run_fatal|^packet_write|Connection (closed|reset|timed out|refused)|Connection to .* (closed|timed out)|^Timeout, server|^Received disconnect|^Disconnected from|banner exchange|Broken pipe|^Killed by signal/,
-    verdict: () => ({ advice: "", transient: true })
-  }
-]
-
-/** The lines without what ssh prints on every connection. */
-export const spoken = (stderr: string): ReadonlyArray<string> =>
-  stderr.split("\n").flatMap((line) => {
-    const text = line.trim()
-    return text === "" || /^(Warning: Permanently added|\*\* |Control socket connect\()/.test(text)
-      ? []
-      : [text]
-  })
+  readonly cause?: unknown
+}> {}
 
 /** The zfs program of one machine. */
 export interface Commands {
@@ -134,8 +78,6 @@ interface Context {
   readonly user: () => string
 }
 
-const anHour = 3_600_000
-
 export const makeCommands = (
   process: typeof Process.Service,
   endpoint: Endpoint = local,
@@ -146,7 +88,7 @@ export const makeCommands = (
   // A replica may have more snapshots than can be listed or destroyed in the ten minutes that a program has.
   const limit = context.role === "archive" ? {} : { timeoutMillis: anHour }
   const attempt = (args: ReadonlyArray<string>) =>
-    Effect.mapError(process.run({ ...command(args), ...limit }), notRun(context))
+    Effect.mapError(process.run({ ...command(args), ...limit }), processFailure(context))
   const failed = (purpose: string, dataset: string, completed: Completed, role: Roles.Role = context.role) =>
     failure(purpose, dataset, completed, { ...context, role })
   return {
@@ -159,13 +101,18 @@ export const makeCommands = (
           : Effect.fail(failed(purpose, dataset, completed, role))
       ),
     lines: (args, onLine) =>
-      Effect.mapError(process.lines({ ...command(args), timeoutMillis: anHour }, onLine), notRun(context)),
+      Effect.mapError(
+        process.lines({ ...command(args), timeoutMillis: anHour }, onLine),
+        processFailure(context)
+      ),
     failure: failed
   }
 }
 
+const anHour = 3_600_000
+
 /** What a command printed, as it was read; left: a line that zfs does not print. `purpose` as in Commands.run. */
-export const understood = <A>(
+export const readOutput = <A>(
   { endpoint }: Pick<Commands, "endpoint">,
   purpose: string,
   read: Either.Either<A, string>
@@ -183,52 +130,29 @@ export const understood = <A>(
 /** Begins every message about another machine. */
 export const at = (endpoint: Endpoint): string => (endpoint._tag === "Local" ? "" : `on ${label(endpoint)}: `)
 
-export const notRun =
-  ({ endpoint, role }: Pick<Context, "endpoint" | "role">) =>
-  (cause: ProcessError): ZfsError =>
-    new ZfsError({
-      reason: cause.reason === "NotFound" ? "NotInstalled" : "Other",
-      message: `${cause.reason === "NotFound" ? "" : at(endpoint)}${cause.message}${
-        cause.reason === "NotFound" && cause.program === "zfs"
-          ? role === "archive"
-            ? ` (OpenZFS; or set "snapshots": "live" to archive a plain folder)`
-            : " (OpenZFS)"
-          : ""
-      }`,
-      transient: cause.transient,
-      cause
-    })
+/** The user on an end, as far as we know without asking it. */
+export const userAt = (endpoint: Endpoint): string =>
+  endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName()
 
-/** What zfs printed, in one line; of very long text, the beginning and the end. */
-export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string =>
-  abridged(
-    spoken(stderr)
-      .join(" ")
-      // After a dataset that is gone, zfs prints its usage.
-      .replace(/ usage: .*$/s, "")
-  ) || `zfs ended with exit status ${exitCode} and no message`
-
-/** Whether a message begins as those of zfs do, or those of a shell that has no zfs. */
-export const isOfZfs = (line: string): boolean =>
-  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(
-    line
-  )
-
-const abridged = (text: string): string =>
-  text.length > 2000 ? `${text.slice(0, 1000)} […] ${text.slice(-1000)}` : text
+export const userName = (): string => {
+  try {
+    return userInfo().username
+  } catch {
+    // No entry in the user database: zfs allow takes numbers as well.
+    return String(process.getuid?.() ?? "")
+  }
+}
 
 /** The delegation for all that the archive job does, to a user who is not root. */
 export const allowCommand = (dataset: string): string =>
   Roles.allowCommand({ user: userName(), permissions: Roles.permissionsOf("archive"), dataset })
-
-const here: Context = { endpoint: local, role: "archive", user: () => userName() }
 
 /** By default the failure of a command of the archive job. */
 export const failure = (
   purpose: string,
   dataset: string,
   completed: Completed,
-  context: Context = here
+  context: Context = archiveContext
 ): ZfsError => {
   const { endpoint } = context
   if (endpoint._tag === "Remote") {
@@ -243,6 +167,8 @@ export const failure = (
     transient: reason === "Busy"
   })
 }
+
+const archiveContext: Context = { endpoint: local, role: "archive", user: () => userName() }
 
 const classify = (said: string): ZfsError["reason"] => {
   if (/permission denied|must be run as root|delegated permission/i.test(said)) return "PermissionDenied"
@@ -277,37 +203,114 @@ const advice = (
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
 
-/** The user on an end, as far as we know without asking it. */
-export const userOn = (endpoint: Endpoint): string =>
-  endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName()
+/** What zfs printed, in one line; of very long text, the beginning and the end. */
+export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string =>
+  abridged(
+    messageLines(stderr)
+      .join(" ")
+      // After a dataset that is gone, zfs prints its usage.
+      .replace(/ usage: .*$/s, "")
+  ) || `zfs ended with exit status ${exitCode} and no message`
 
-export const userName = (): string => {
-  try {
-    return userInfo().username
-  } catch {
-    // No entry in the user database: zfs allow takes numbers as well.
-    return String(process.getuid?.() ?? "")
+const abridged = (text: string): string =>
+  text.length > 2000 ? `${text.slice(0, 1000)} […] ${text.slice(-1000)}` : text
+
+/** Whether a message begins as those of zfs do, or those of a shell that has no zfs. */
+export const isZfsMessage = (line: string): boolean =>
+  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(
+    line
+  )
+
+/** The lines without what ssh prints on every connection. */
+export const messageLines = (stderr: string): ReadonlyArray<string> =>
+  stderr.split("\n").flatMap((line) => {
+    const text = line.trim()
+    return text === "" || /^(Warning: Permanently added|\*\* |Control socket connect\()/.test(text)
+      ? []
+      : [text]
+  })
+
+export const processFailure =
+  ({ endpoint, role }: Pick<Context, "endpoint" | "role">) =>
+  (cause: ProcessError): ZfsError =>
+    new ZfsError({
+      reason: cause.reason === "NotFound" ? "NotInstalled" : "Other",
+      message: `${cause.reason === "NotFound" ? "" : at(endpoint)}${cause.message}${
+        cause.reason === "NotFound" && cause.program === "zfs"
+          ? role === "archive"
+            ? ` (OpenZFS; or set "snapshots": "live" to archive a plain folder)`
+            : " (OpenZFS)"
+          : ""
+      }`,
+      transient: cause.transient,
+      cause
+    })
+
+/** The failure of ssh itself, whose exit status is 255; undefined when the command failed, since zfs may end so too. */
+const connectionFailure = (
+  purpose: string,
+  remote: Remote,
+  { exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">
+): ZfsError | undefined => {
+  if (exitCode !== 255) return undefined
+  const lines = messageLines(stderr)
+  const fail = (said: string, { advice, transient }: Verdict) =>
+    new ZfsError({
+      reason: "Unreachable",
+      message: `cannot ${purpose}: cannot reach ${label(remote)}: ${said}${advice}`,
+      transient
+    })
+  for (const { pattern, verdict } of complaints) {
+    const said = lines.find((line) => pattern.test(line))
+    if (said !== undefined) return fail(said, verdict(remote, stderr))
   }
+  return lines.length === 0 ? fail("the connection was lost", { advice: "", transient: true }) : undefined
 }
 
-export class ZfsError extends Data.TaggedError("ZfsError")<{
-  readonly reason:
-    | "NotFound"
-    | "NotZfs"
-    | "PermissionDenied"
-    | "Busy"
-    | "NotInstalled"
-    | "Unmounted"
-    /** The other end did not answer, or ssh could not log in. */
-    | "Unreachable"
-    /** A snapshot or bookmark that was there when it was listed is gone. */
-    | "Vanished"
-    /** The pool or a quota is full. */
-    | "NoSpace"
-    /** The target is not as it was when the stream was planned. */
-    | "Modified"
-    | "Other"
-  readonly message: string
+export const isConnectionComplaint = (line: string): boolean =>
+  complaints.some(({ pattern }) => pattern.test(line))
+
+interface Verdict {
+  readonly advice: string
   readonly transient: boolean
-  readonly cause?: unknown
-}> {}
+}
+
+/** When ssh prints more than one of these, the first in this list counts. */
+const complaints: ReadonlyArray<{
+  readonly pattern: RegExp
+  readonly verdict: (remote: Remote, stderr: string) => Verdict
+}> = [
+  {
+    pattern: /Permission denied \(|Too many authentication failures|No more authentication methods/,
+    verdict: (remote) => ({
+      advice: `; the login needs a key without a passphrase, or an agent: try ${Ssh.manualCommand(remote, true)} as the user that runs this; ssh-copy-id puts a key there`,
+      transient: false
+    })
+  },
+  {
+    pattern: /Host key verification failed|host key is known for/,
+    verdict: (remote, stderr) => ({
+      advice: /IDENTIFICATION HAS CHANGED/.test(stderr)
+        ? "; its host key is another one than before: find out why, then take the old one out of known_hosts (ssh-keygen -R)"
+        : `; its host key is not known yet: compare and accept it once by hand: ${Ssh.manualCommand(remote, false)}`,
+      transient: false
+    })
+  },
+  {
+    pattern: /Could not resolve hostname/,
+    verdict: (_, stderr) =>
+      /Temporary failure|try again/i.test(stderr)
+        ? { advice: "", transient: true }
+        : { advice: "; is the name of the host right?", transient: false }
+  },
+  {
+    pattern:
+      /Bad configuration option|command-line: line |keyword .* extra arguments|Bad owner or permissions|invalid characters|Bad port/,
+    verdict: () => ({ advice: "; check the host and the options for ssh", transient: false })
+  },
+  {
+    pattern:
+      /^ssh: |^client_loop|^mux_client_|^Shared connection to |^(kex_exchange|ssh_exchange)_identification|^ssh_dispatch_run_fatal|^packet_write|Connection (closed|reset|timed out|refused)|Connection to .* (closed|timed out)|^Timeout, server|^Received disconnect|^Disconnected from|banner exchange|Broken pipe|^Killed by signal/,
+    verdict: () => ({ advice: "", transient: true })
+  }
+]

@@ -97,39 +97,43 @@ export interface Own {
 }
 
 /** By dataset. Left: the first line that is neither. */
-export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> => {
-  const listed = table(text, 6)
-  if (Either.isLeft(listed)) return Either.left(listed.left)
-  const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
-  for (const row of listed.right) {
-    const [full = "", guid = "", createtxg = "", creation = "", holds = "", clones = ""] = row
-    const mark = full.search(/[@#]/)
-    // A bookmark has neither holds nor clones.
-    if (mark < 1 || ![guid, createtxg, creation].every(isDecimal) || !(holds === "-" || isDecimal(holds))) {
-      return Either.left(row.join("\t"))
+export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> =>
+  Either.gen(function* () {
+    const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
+    for (const row of yield* table(text, 6)) {
+      const [full = "", guid = "", createtxg = "", creation = "", holds = "", clones = ""] = row
+      const mark = full.search(/[@#]/)
+      // A bookmark has neither holds nor clones.
+      const dataset = full.slice(0, mark)
+      const name = full.slice(mark + 1)
+      if (
+        mark < 1 ||
+        ![guid, createtxg, creation].every(isDecimal) ||
+        !(holds === "-" || isDecimal(holds)) ||
+        !isDataset(dataset) ||
+        !DatasetName.isShortName(name)
+      ) {
+        return yield* Either.left(row.join("\t"))
+      }
+      const own = found.get(dataset) ?? { snapshots: [], bookmarks: [] }
+      found.set(dataset, own)
+      const common = { name, guid, createtxg: BigInt(createtxg) }
+      if (full[mark] === "#") own.bookmarks.push(common)
+      else {
+        own.snapshots.push({
+          ...common,
+          creation: Number(creation),
+          holds: holds === "-" ? 0 : Number(holds),
+          clones: clones === "-" || clones === "" ? [] : clones.split(",")
+        })
+      }
     }
-    const dataset = full.slice(0, mark)
-    const name = full.slice(mark + 1)
-    if (!isDataset(dataset) || !DatasetName.isShortName(name)) return Either.left(row.join("\t"))
-    const own = found.get(dataset) ?? { snapshots: [], bookmarks: [] }
-    found.set(dataset, own)
-    const common = { name, guid, createtxg: BigInt(createtxg) }
-    if (full[mark] === "#") own.bookmarks.push(common)
-    else {
-      own.snapshots.push({
-        ...common,
-        creation: Number(creation),
-        holds: holds === "-" ? 0 : Number(holds),
-        clones: clones === "-" || clones === "" ? [] : clones.split(",")
-      })
+    for (const own of found.values()) {
+      own.snapshots.sort(byCreatetxg)
+      own.bookmarks.sort(byCreatetxg)
     }
-  }
-  for (const own of found.values()) {
-    own.snapshots.sort(byCreatetxg)
-    own.bookmarks.sort(byCreatetxg)
-  }
-  return Either.right(found)
-}
+    return found
+  })
 
 const none: Own = { snapshots: [], bookmarks: [] }
 
@@ -144,28 +148,25 @@ export const readSources = (
   text: string,
   snapshots: ReadonlyMap<string, Own>,
   above = ""
-): Either.Either<ReadonlyArray<SourceDataset>, string> => {
-  const listed = table(text, 6)
-  if (Either.isLeft(listed)) return Either.left(listed.left)
-  const others = table(above, 6)
-  if (Either.isLeft(others)) return Either.left(others.left)
-  const salts = new Map(
-    [...others.right, ...listed.right].map(([name = "", , , , , salt]) => [name, saltOf(salt)])
-  )
-  const found = new Map<string, SourceDataset>()
-  for (const row of listed.right) {
-    const [name = "", type = "", guid = "", encryption = "", root = ""] = row
-    const kind = kindOf(type)
-    if (kind === undefined || !isDecimal(guid) || !isDataset(name)) return Either.left(row.join("\t"))
-    const own = snapshots.get(name) ?? none
-    const encrypted = encryption !== "off" && encryption !== "-"
-    const isKnown = encrypted && root !== "-"
-    if (isKnown && !isDataset(root)) return Either.left(row.join("\t"))
-    const key = isKnown ? { root, salt: salts.get(name), rootSalt: salts.get(root) } : undefined
-    found.set(name, { name, kind, guid, encrypted, key, ...own })
-  }
-  return Either.right([...found.values()])
-}
+): Either.Either<ReadonlyArray<SourceDataset>, string> =>
+  Either.gen(function* () {
+    const listed = yield* table(text, 6)
+    const others = yield* table(above, 6)
+    const salts = new Map([...others, ...listed].map(([name = "", , , , , salt]) => [name, saltOf(salt)]))
+    const found = new Map<string, SourceDataset>()
+    for (const row of listed) {
+      const [name = "", type = "", guid = "", encryption = "", root = ""] = row
+      const kind = kindOf(type)
+      const encrypted = encryption !== "off" && encryption !== "-"
+      const isKnown = encrypted && root !== "-"
+      if (kind === undefined || !isDecimal(guid) || !isDataset(name) || (isKnown && !isDataset(root))) {
+        return yield* Either.left(row.join("\t"))
+      }
+      const key = isKnown ? { root, salt: salts.get(name), rootSalt: salts.get(root) } : undefined
+      found.set(name, { name, kind, guid, encrypted, key, ...(snapshots.get(name) ?? none) })
+    }
+    return [...found.values()]
+  })
 
 const saltOf = (value: string | undefined): Salt | undefined =>
   value !== undefined && isDecimal(value) ? value : undefined
@@ -198,39 +199,37 @@ export const readTargets = (
   text: string,
   snapshots: ReadonlyMap<string, Own>,
   keys = ""
-): Either.Either<ReadonlyMap<string, TargetDataset>, string> => {
-  const listed = readProperties(text)
-  if (Either.isLeft(listed)) return Either.left(listed.left)
-  const others = readProperties(keys)
-  if (Either.isLeft(others)) return Either.left(others.left)
-  const properties = listed.right
-  const keyOf = keysIn(new Map([...others.right, ...properties]))
-  const targets = new Map<string, TargetDataset>()
-  for (const [name, of] of properties) {
-    const own = snapshots.get(name) ?? none
-    const kind = kindOf(of.get("type")?.value)
-    const guid = of.get("guid")?.value ?? ""
-    const written = set(of, "written") ?? "0"
-    if (kind === undefined || !isDecimal(guid)) return Either.left(`${name} without type or guid`)
-    if (!isDataset(name)) return Either.left(name)
-    const key = keyOf(name)
-    if (key !== undefined && !isDataset(key.root)) return Either.left(`${name}\tencryptionroot\t${key.root}`)
-    if (!isDecimal(written)) return Either.left(`${name}\twritten\t${written}`)
-    targets.set(name, {
-      name,
-      kind,
-      guid,
-      ...own,
-      written: Number(written),
-      resumeToken: set(of, "receive_resume_token"),
-      mode: modeOf(ours(of, modeProperty)),
-      placeholder: own.snapshots.length === 0 && isUntouched(of),
-      canmount: set(of, "canmount"),
-      key
-    })
-  }
-  return Either.right(targets)
-}
+): Either.Either<ReadonlyMap<string, TargetDataset>, string> =>
+  Either.gen(function* () {
+    const properties = yield* readProperties(text)
+    const keyOf = keysIn(new Map([...(yield* readProperties(keys)), ...properties]))
+    const targets = new Map<string, TargetDataset>()
+    for (const [name, of] of properties) {
+      const own = snapshots.get(name) ?? none
+      const kind = kindOf(of.get("type")?.value)
+      const guid = of.get("guid")?.value ?? ""
+      const written = set(of, "written") ?? "0"
+      if (kind === undefined || !isDecimal(guid)) return yield* Either.left(`${name} without type or guid`)
+      if (!isDataset(name)) return yield* Either.left(name)
+      const key = keyOf(name)
+      if (key !== undefined && !isDataset(key.root))
+        return yield* Either.left(`${name}\tencryptionroot\t${key.root}`)
+      if (!isDecimal(written)) return yield* Either.left(`${name}\twritten\t${written}`)
+      targets.set(name, {
+        name,
+        kind,
+        guid,
+        ...own,
+        written: Number(written),
+        resumeToken: set(of, "receive_resume_token"),
+        mode: modeOf(ours(of, modeProperty)),
+        placeholder: own.snapshots.length === 0 && isUntouched(of),
+        canmount: set(of, "canmount"),
+        key
+      })
+    }
+    return targets
+  })
 
 type Properties = ReadonlyMap<string, Value>
 

@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type { Resumable } from "../../src/replication/End.ts"
-import { makeSender } from "../../src/replication/Sender.ts"
+import { makeSender, type Resumable } from "../../src/replication/Sender.ts"
 import type { Stream } from "../../src/replication/Stream.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
 import type { Answer } from "../support/program/processFake.ts"

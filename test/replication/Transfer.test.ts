@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type { StreamProgress, TransferRequest } from "../../src/replication/End.ts"
-import type { Stream } from "../../src/replication/Stream.ts"
+import type { Stream, StreamProgress, TransferRequest } from "../../src/replication/Stream.ts"
 import { makeTransfer, type TransferSettings } from "../../src/replication/Transfer.ts"
 import { ProcessError } from "../../src/system/supervise.ts"
 import { local } from "../../src/zfs/Endpoint.ts"

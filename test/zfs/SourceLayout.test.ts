@@ -3,13 +3,13 @@ import * as Either from "effect/Either"
 import type { Mount } from "../../src/system/MountTable.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import {
-  arrange,
   findHome,
   fingerprint,
   type Home,
-  hidden,
   type Layout,
-  targetHidden
+  layoutOf,
+  unmountedSource,
+  unmountedTarget
 } from "../../src/zfs/SourceLayout.ts"
 import type { Dataset } from "../../src/zfs/ZfsList.ts"
 
@@ -73,7 +73,7 @@ describe("SourceLayout", () => {
   it("refuses a folder that the dataset meant is not mounted over", () => {
     const below = [mount("/dev/sda1", "/", "ext4"), mount("tank", "/mnt/tank")]
     const told = (mounts: ReadonlyArray<Mount>, path: string, ...datasets: ReadonlyArray<Dataset>) =>
-      hidden(home(mounts, path), mounts, [dataset("tank", "/mnt/tank"), ...datasets])?.message ?? ""
+      unmountedSource(home(mounts, path), mounts, [dataset("tank", "/mnt/tank"), ...datasets])?.message ?? ""
     const missing = dataset("tank/data", "/mnt/tank/data")
     assert.match(
       told(below, "/mnt/tank/data", missing),
@@ -88,12 +88,12 @@ describe("SourceLayout", () => {
     // Boot environments that are not booted have the mount point of the one that is.
     const booted = [mount("rpool/ROOT/now", "/")]
     const other = dataset("rpool/ROOT/old", "/", { canmount: "noauto" })
-    assert.isUndefined(hidden(home(booted, "/srv/data"), booted, [other]))
+    assert.isUndefined(unmountedSource(home(booted, "/srv/data"), booted, [other]))
   })
 
   it("refuses a target that its dataset is not mounted over, on whatever file system that leaves it", () => {
     const told = (path: string, mounts: ReadonlyArray<Mount>, ...datasets: ReadonlyArray<Dataset>) =>
-      targetHidden(raw(path), mounts, datasets)?.message ?? ""
+      unmountedTarget(raw(path), mounts, datasets)?.message ?? ""
     const plain = [mount("/dev/sda1", "/", "ext4")]
     const missing = dataset("safe/archives", "/mnt/safe/archives")
     assert.strictEqual(
@@ -126,7 +126,7 @@ describe("SourceLayout", () => {
   })
 
   it("takes child datasets in archived folders only, wherever they are called", () => {
-    const layout = arrange(
+    const layout = layoutOf(
       data,
       [
         ...base,
@@ -146,7 +146,7 @@ describe("SourceLayout", () => {
   })
 
   it("blocks what no snapshot of the dataset holds", () => {
-    const layout = arrange(
+    const layout = layoutOf(
       data,
       [
         ...base,
@@ -163,7 +163,7 @@ describe("SourceLayout", () => {
   })
 
   it("blocks descendants that should be mounted in an archived folder and are not", () => {
-    const layout = arrange(
+    const layout = layoutOf(
       data,
       [...base, mount("tank/data/ok", "/mnt/tank/data/OKAY")],
       [
@@ -187,7 +187,7 @@ describe("SourceLayout", () => {
 
   it("expects children below where their parent really is mounted", () => {
     const byHand = home([mount("tank/data", "/elsewhere")], "/elsewhere")
-    const layout = arrange(
+    const layout = layoutOf(
       byHand,
       [mount("tank/data", "/elsewhere")],
       [dataset("tank/data", "/mnt/tank/data"), dataset("tank/data/GONE", "/mnt/tank/data/GONE")]

@@ -45,14 +45,14 @@ describe("Ssh", () => {
       ...["-p", "2222", "-l", "backup", "--", "-oProxyCommand=x"]
     ])
     assert.strictEqual(
-      Ssh.trial(Ssh.through({ ...remote, host: "nas" }, "/tmp/socket"), true),
+      Ssh.manualCommand(Ssh.throughSocket({ ...remote, host: "nas" }, "/tmp/socket"), true),
       "ssh -o BatchMode=yes -o 'IdentityFile=/root/a key' -o 'ConnectTimeout=60' -p 2222 backup@nas true"
     )
   })
 
   it("gives ssh an IPv6 address without brackets", () => {
     assert.include(Ssh.commandOn({ ...nas, host: "[::1]" }, { program: "true", args: [] }).args, "::1")
-    assert.strictEqual(Ssh.trial({ ...nas, host: "[::1]" }, false), "ssh ::1 true")
+    assert.strictEqual(Ssh.manualCommand({ ...nas, host: "[::1]" }, false), "ssh ::1 true")
   })
 
   it("adds the folders of zfs to the PATH there, and sets the language", () => {

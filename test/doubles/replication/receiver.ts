@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Preparation, ReceiverService } from "../../../src/replication/End.ts"
-import { Receiver } from "../../../src/replication/Receiver.ts"
+import { type Preparation, Receiver } from "../../../src/replication/Receiver.ts"
 import type { TargetDataset } from "../../../src/zfs/Dataset.ts"
 import { ancestorsOf, parentOf } from "../../../src/zfs/DatasetName.ts"
 import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
@@ -12,7 +11,7 @@ import { addDataset, type MemoryDataset, operation, type ReplicationMemory, zfsE
 export const memoryReceiver = (memory: ReplicationMemory): Layer.Layer<Receiver> =>
   Layer.succeed(Receiver, makeReceiver(memory))
 
-const makeReceiver = (memory: ReplicationMemory): ReceiverService => {
+const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
   const { datasets } = memory.target
   const change = (
     name: string,

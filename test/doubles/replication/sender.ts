@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Resumable, SenderService } from "../../../src/replication/End.ts"
-import { Sender } from "../../../src/replication/Sender.ts"
+import { type Resumable, Sender } from "../../../src/replication/Sender.ts"
 import type { SourceDataset } from "../../../src/zfs/Dataset.ts"
 import { makeMemoryEnd, within } from "./end.ts"
 import { stepsOf } from "./steps.ts"
@@ -11,7 +10,7 @@ import { type MemoryDataset, operation, type ReplicationMemory } from "./world.t
 export const memorySender = (memory: ReplicationMemory): Layer.Layer<Sender> =>
   Layer.succeed(Sender, makeSender(memory))
 
-const makeSender = (memory: ReplicationMemory): SenderService => {
+const makeSender = (memory: ReplicationMemory): typeof Sender.Service => {
   const { datasets } = memory.source
   return {
     ...makeMemoryEnd(memory, "source", "sender"),

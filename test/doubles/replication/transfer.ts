@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { TransferRequest, TransferService } from "../../../src/replication/End.ts"
+import type { TransferRequest } from "../../../src/replication/Stream.ts"
 import { Transfer } from "../../../src/replication/Transfer.ts"
 import { parentOf } from "../../../src/zfs/DatasetName.ts"
 import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
@@ -11,7 +11,7 @@ import { addDataset, type MemoryDataset, operation, type ReplicationMemory, tick
 export const memoryTransfer = (memory: ReplicationMemory): Layer.Layer<Transfer> =>
   Layer.succeed(Transfer, makeTransfer(memory))
 
-const makeTransfer = (memory: ReplicationMemory): TransferService => ({
+const makeTransfer = (memory: ReplicationMemory): typeof Transfer.Service => ({
   tools: operation(memory, "tools", () => Effect.void),
   send: (request) => operation(memory, `send ${request.source}`, () => transfer(memory, request))
 })
