@@ -5,7 +5,17 @@ import type { TargetDataset } from "../../../src/zfs/Dataset.ts"
 import { ancestorsOf, parentOf } from "../../../src/zfs/DatasetName.ts"
 import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 import { makeMemoryEnd, notThere, within } from "./end.ts"
-import { addDataset, type MemoryDataset, operation, type ReplicationMemory, zfsError } from "./world.ts"
+import {
+  addDataset,
+  clonesOf,
+  isNeeded,
+  type MemoryDataset,
+  operation,
+  type ReplicationMemory,
+  removeSnapshot,
+  rollBackTo,
+  zfsError
+} from "./world.ts"
 
 /** The receiver of a world in memory. */
 export const memoryReceiver = (memory: ReplicationMemory): Layer.Layer<Receiver> =>
@@ -60,25 +70,20 @@ const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
           return Effect.fail(zfsError("Modified", `cannot rollback: ${dataset}#${mark.name} is in the way`))
         }
         const agreed = new Set(destroys.map(({ guid }) => guid))
-        const other = later.find(
-          ({ clones, guid, holds }) => !agreed.has(guid) || holds > 0 || clones.length > 0
-        )
+        const other = later.find((each) => !agreed.has(each.guid) || isNeeded(found, each))
         if (other !== undefined) {
           return Effect.fail(zfsError("Modified", `cannot rollback: ${dataset}@${other.name} is in the way`))
         }
-        found.snapshots = found.snapshots.filter((snapshot) => !later.includes(snapshot))
-        found.written = 0
-        return Effect.void
+        return Effect.sync(() => rollBackTo(found, to))
       }),
     destroySnapshot: (dataset, { guid, name }) =>
       change(`destroy ${dataset}@${name}`, dataset, (found) => {
         const snapshot = found.snapshots.find((one) => one.guid === guid && one.name === name)
         if (snapshot === undefined) return Effect.void
-        if (snapshot.holds > 0 || snapshot.clones.length > 0) {
+        if (isNeeded(found, snapshot)) {
           return Effect.fail(zfsError("Busy", `cannot destroy ${dataset}@${name}: dataset is busy`))
         }
-        found.snapshots = found.snapshots.filter((one) => one !== snapshot)
-        return Effect.void
+        return Effect.sync(() => removeSnapshot(found, name))
       }),
     unprepared: (dataset, properties) =>
       operation(memory, `unprepared ${dataset}`, () =>
@@ -113,11 +118,15 @@ const lookAt = (
   }
 }
 
-const asTarget = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryDataset): TargetDataset => ({
+/** A dataset as the receiver shows it. */
+export const asTarget = (
+  datasets: ReadonlyMap<string, MemoryDataset>,
+  dataset: MemoryDataset
+): TargetDataset => ({
   name: dataset.name,
   kind: dataset.kind,
   guid: dataset.guid,
-  snapshots: dataset.snapshots,
+  snapshots: dataset.snapshots.map((each) => ({ ...each, clones: clonesOf(dataset, each) })),
   bookmarks: dataset.bookmarks,
   written: dataset.written,
   resumeToken: dataset.partial?.token,

@@ -39,16 +39,21 @@ const makeSender = (memory: ReplicationMemory): typeof Sender.Service => {
 const look = (memory: ReplicationMemory, token: string): Resumable => {
   const found = memory.tokens.get(token)
   if (found === undefined) return { _tag: "Gone", reason: "the resume token is corrupt" }
-  const { raw, source, to } = found
-  const there = memory.source.datasets
-    .get(source)
-    ?.snapshots.some(({ guid, name }) => guid === to.guid && name === to.name)
+  const { fromGuid, raw, source, to } = found
+  const { bookmarks = [], snapshots = [] } = memory.source.datasets.get(source) ?? {}
+  const there =
+    snapshots.some(({ guid, name }) => guid === to.guid && name === to.name) &&
+    (fromGuid === undefined || [...snapshots, ...bookmarks].some(({ guid }) => guid === fromGuid))
   return there
     ? { _tag: "Resumable", toGuid: to.guid, toName: `${source}@${to.name}`, raw }
     : { _tag: "Gone", reason: `'${source}@${to.name}' used in the initial send no longer exists` }
 }
 
-const asSource = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryDataset): SourceDataset => ({
+/** A dataset as the sender shows it. */
+export const asSource = (
+  datasets: ReadonlyMap<string, MemoryDataset>,
+  dataset: MemoryDataset
+): SourceDataset => ({
   name: dataset.name,
   kind: dataset.kind,
   guid: dataset.guid,

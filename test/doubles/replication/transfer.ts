@@ -5,7 +5,14 @@ import { Transfer } from "../../../src/replication/Transfer.ts"
 import { parentOf } from "../../../src/zfs/DatasetName.ts"
 import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 import { stepsOf } from "./steps.ts"
-import { addDataset, type MemoryDataset, operation, type ReplicationMemory, tick, zfsError } from "./world.ts"
+import {
+  addDataset,
+  type MemoryDataset,
+  nextTxg,
+  operation,
+  type ReplicationMemory,
+  zfsError
+} from "./world.ts"
 
 /** Streams of a world in memory, received by the rules of `zfs receive -u -s`. */
 export const memoryTransfer = (memory: ReplicationMemory): Layer.Layer<Transfer> =>
@@ -37,7 +44,10 @@ const transfer = (memory: ReplicationMemory, request: TransferRequest) =>
       left -= size
       sent += size
       const dataset = memory.target.datasets.get(request.target) ?? newDataset(memory, request)
-      const received = { ...snapshot, createtxg: tick(memory), holds: 0, clones: [] }
+      if (dataset.snapshots.some(({ name }) => name === snapshot.name)) {
+        return yield* zfsError("Other", `cannot restore to ${request.target}@${snapshot.name}: it exists`)
+      }
+      const received = { ...snapshot, createtxg: nextTxg(memory, "target"), holds: 0, clones: [] }
       dataset.snapshots = [...dataset.snapshots, received]
       settle(memory, dataset, request)
       request.onProgress({ sent, total })
@@ -62,14 +72,19 @@ const rejection = (
   }
   if (stream._tag === "Resume") {
     if (dataset.partial?.token !== stream.token) return no("destination has no such partial state")
-    return dataset.placeholder && !stream.force
+    if (dataset.snapshots.at(-1)?.guid !== base) {
+      return no(`most recent snapshot of ${target} does not match incremental source`)
+    }
+    return (dataset.placeholder && !stream.force) || (base !== undefined && dataset.written > 0)
       ? no(`destination ${target} has been modified since most recent snapshot`, "Modified")
       : undefined
   }
   if (dataset.partial !== undefined) return no(`destination ${target} contains partially-complete state`)
   if (base === undefined) {
     if (stream._tag !== "Full" || !stream.force) return no(`destination '${target}' exists, must specify -F`)
-    return dataset.snapshots.length > 0 ? no(`destination '${target}' has snapshots`) : undefined
+    if (dataset.snapshots.length > 0) return no(`destination '${target}' has snapshots`)
+    // zfs itself would overwrite it; no plan may.
+    return !dataset.placeholder || dataset.written > 0 ? no(`files in '${target}' overwritten`) : undefined
   }
   if (dataset.snapshots.at(-1)?.guid !== base) {
     return no(`most recent snapshot of ${target} does not match incremental source`)
@@ -116,12 +131,12 @@ const keepPart = (
   const known = memory.target.datasets.get(request.target)
   const dataset = known ?? newDataset(memory, request)
   const { placeholder } = dataset
-  const token = `1-${tick(memory)}-${part.to.guid}`
+  const token = `1-${memory.tokens.size}-${part.to.guid}`
   const encrypted = memory.source.datasets.get(request.source)?.encrypted ?? false
   memory.tokens.set(token, { source: request.source, raw: encrypted && request.mode === "raw", ...part })
   const fresh = known === undefined || known.partial?.fresh === true
   settle(memory, dataset, request)
   dataset.placeholder = placeholder
-  dataset.partial = { token, fresh }
+  dataset.partial = { token, fresh, from: part.fromGuid }
   if (fresh) dataset.written = part.received
 }

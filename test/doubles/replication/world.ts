@@ -12,6 +12,8 @@ export interface MemorySnapshot extends Snapshot {
 /** What a cut stream left on its target. */
 interface Partial {
   readonly token: string
+  /** guid of what its stream goes on from. */
+  readonly from: string | undefined
   /** The dataset came with the stream: throwing away what was received takes it along. */
   readonly fresh: boolean
 }
@@ -95,7 +97,14 @@ export const makeReplicationMemory = (): ReplicationMemory => {
   }
 }
 
-/** Counts up: transaction groups, and guids that nobody else has. */
+/** zfs refuses a command: what it says, more or less. */
+export class Refused extends Error {}
+
+/** Order in the pool of an end: the two pools must not be compared, so that the source's numbers are out of all proportion. */
+export const nextTxg = (memory: ReplicationMemory, end: "source" | "target"): bigint =>
+  end === "source" ? tick(memory) + 1_000_000n : tick(memory)
+
+/** Counts up, for transaction groups and guids. */
 export const tick = (memory: ReplicationMemory): bigint => {
   memory.next += 1n
   return memory.next
@@ -156,19 +165,24 @@ export const opens = (memory: ReplicationMemory, end: "source" | "target", name:
   return key === undefined || memory[end].datasets.get(key.root)?.key?.salt === key.salt
 }
 
-/** Takes a snapshot. */
+/** `zfs snapshot dataset@name`. */
 export const addSnapshot = (
   memory: ReplicationMemory,
   dataset: MemoryDataset,
   name: string,
   given: { readonly bytes?: number; readonly creation?: number; readonly holds?: number } = {}
 ): MemorySnapshot => {
-  const createtxg = tick(memory)
+  refuseUnfinished(dataset)
+  if (dataset.snapshots.some((each) => each.name === name)) throw new Refused(`${name} exists`)
+  const createtxg = nextTxg(
+    memory,
+    [...memory.source.datasets.values()].includes(dataset) ? "source" : "target"
+  )
   const snapshot: MemorySnapshot = {
     name,
-    guid: String(createtxg + 2_000_000n),
+    guid: String(memory.next + 2_000_000n),
     createtxg,
-    creation: given.creation ?? Number(createtxg),
+    creation: given.creation ?? Number(memory.next),
     holds: given.holds ?? 0,
     clones: [],
     bytes: given.bytes ?? 100
@@ -178,9 +192,44 @@ export const addSnapshot = (
   return snapshot
 }
 
-/** `zfs destroy dataset@name`. */
+/** `zfs destroy dataset@name`; one that is gone is no failure. */
 export const removeSnapshot = (dataset: MemoryDataset, name: string): void => {
-  dataset.snapshots = dataset.snapshots.filter((snapshot) => snapshot.name !== name)
+  const snapshot = dataset.snapshots.find((each) => each.name === name)
+  if (snapshot === undefined) return
+  if (isNeeded(dataset, snapshot)) throw new Refused("dataset is busy")
+  // What was in it and not in the one before counts as written since that one.
+  if (snapshot === dataset.snapshots.at(-1)) dataset.written += 4096
+  dataset.snapshots = dataset.snapshots.filter((each) => each !== snapshot)
+}
+
+/** `zfs rollback -r`: all that is later goes, bookmarks too. */
+export const rollBackTo = (dataset: MemoryDataset, to: Snapshot): void => {
+  const later = dataset.snapshots.filter(({ createtxg }) => createtxg > to.createtxg)
+  if (later.some((each) => isNeeded(dataset, each))) throw new Refused("dataset is busy")
+  dataset.snapshots = dataset.snapshots.filter((each) => !later.includes(each))
+  dataset.bookmarks = dataset.bookmarks.filter(({ createtxg }) => createtxg <= to.createtxg)
+  dataset.written = 0
+}
+
+/** Writes to its files. */
+export const write = (dataset: MemoryDataset, bytes: number): void => {
+  refuseUnfinished(dataset)
+  dataset.written += bytes
+}
+
+/** Its clones, with the half of a stream that goes on from it. */
+export const clonesOf = (
+  { name, partial }: MemoryDataset,
+  { clones, guid }: Snapshot
+): ReadonlyArray<string> => (partial?.from === guid ? [...clones, `${name}/%recv`] : clones)
+
+/** Held or cloned: zfs destroys no such snapshot. */
+export const isNeeded = (dataset: MemoryDataset, snapshot: Snapshot): boolean =>
+  snapshot.holds > 0 || clonesOf(dataset, snapshot).length > 0
+
+// A first stream was cut: no program can get at the dataset until the rest of it has come.
+const refuseUnfinished = ({ partial, snapshots }: MemoryDataset): void => {
+  if (partial !== undefined && snapshots.length === 0) throw new Refused("dataset is inconsistent")
 }
 
 /** Runs an operation as the test laid it out: it is noted, the world may change around it, and it may fail. */

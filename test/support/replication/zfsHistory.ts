@@ -1,6 +1,16 @@
 import * as FastCheck from "effect/FastCheck"
 import { plan } from "../../../src/replication/Plan.ts"
-import { type ModelDataset, ModelWorld, Refused } from "./zfsModel.ts"
+import {
+  addSnapshot,
+  type MemoryDataset,
+  type MemorySnapshot,
+  Refused,
+  type ReplicationMemory,
+  removeSnapshot,
+  rollBackTo,
+  write
+} from "../../doubles/replication/world.ts"
+import { ModelWorld } from "./zfsModel.ts"
 
 /** Something that happens to a source or its replica. `at` picks one of what there is. */
 export type Event =
@@ -93,10 +103,9 @@ export const history: FastCheck.Arbitrary<ReadonlyArray<Event>> = FastCheck.arra
 /** The world after these events; what zfs refuses did not happen. */
 export const worldAfter = (events: ReadonlyArray<Event>): ModelWorld => {
   const world = new ModelWorld()
-  let guid = 0
   for (const each of events) {
     try {
-      happen(world, each, () => String(++guid))
+      happen(world, each)
     } catch (error) {
       if (!(error instanceof Refused) || each._tag === "Replicate") throw error
     }
@@ -104,7 +113,7 @@ export const worldAfter = (events: ReadonlyArray<Event>): ModelWorld => {
   return world
 }
 
-const happen = (world: ModelWorld, each: Event, nextGuid: () => string): void => {
+const happen = (world: ModelWorld, each: Event): void => {
   switch (each._tag) {
     case "Replicate": {
       const options = { mode: "plain", rollback: each.rollback } as const
@@ -115,53 +124,58 @@ const happen = (world: ModelWorld, each: Event, nextGuid: () => string): void =>
       if (world.target === undefined) world.createTarget(each.placeholder)
       return
     case "DestroyTarget":
-      world.target = undefined
+      world.destroyTarget()
       return
-    case "Write": {
-      const dataset = each.end === "source" ? world.source : world.target
-      dataset?.write(4096)
-      return
-    }
     default: {
       const dataset = each.end === "source" ? world.source : world.target
-      if (dataset !== undefined) happenTo(dataset, each, nextGuid)
+      if (dataset !== undefined) happenTo(world.memory, dataset, each)
     }
   }
 }
 
-type DatasetEvent = Exclude<
-  Event,
-  { readonly _tag: "Replicate" | "CreateTarget" | "DestroyTarget" | "Write" }
->
+type DatasetEvent = Exclude<Event, { readonly _tag: "Replicate" | "CreateTarget" | "DestroyTarget" }>
 
-const happenTo = (dataset: ModelDataset, each: DatasetEvent, nextGuid: () => string): void => {
-  if (each._tag === "Snapshot") {
-    dataset.snapshot(each.name, nextGuid(), each.creation)
+const happenTo = (memory: ReplicationMemory, dataset: MemoryDataset, each: DatasetEvent): void => {
+  if (each._tag === "Write") {
+    write(dataset, 4096)
     return
   }
-  const guid = dataset.snapshots[each.at % Math.max(1, dataset.snapshots.length)]?.guid
-  if (guid === undefined) return
+  if (each._tag === "Snapshot") {
+    addSnapshot(memory, dataset, each.name, { creation: each.creation })
+    return
+  }
+  const snapshot = dataset.snapshots[each.at % Math.max(1, dataset.snapshots.length)]
+  if (snapshot === undefined) return
+  const change = (to: Partial<MemorySnapshot>) => {
+    dataset.snapshots = dataset.snapshots.map((one) => (one === snapshot ? { ...one, ...to } : one))
+  }
+  const bookmark = (name: string) => {
+    if (dataset.bookmarks.some((one) => one.name === name)) throw new Refused(`${name} exists`)
+    const { createtxg, guid } = snapshot
+    dataset.bookmarks = [...dataset.bookmarks, { name, guid, createtxg }]
+  }
   switch (each._tag) {
     case "Destroy":
-      dataset.destroy(guid)
+      removeSnapshot(dataset, snapshot.name)
       return
     case "Rollback":
-      dataset.rollback(guid)
+      rollBackTo(dataset, snapshot)
       return
     case "Retire":
-      dataset.bookmark(guid, `was ${guid}`)
-      dataset.destroy(guid)
+      bookmark(`was ${snapshot.guid}`)
+      removeSnapshot(dataset, snapshot.name)
       return
     case "Bookmark":
-      dataset.bookmark(guid, each.name)
+      bookmark(each.name)
       return
     case "Rename":
-      dataset.rename(guid, each.name)
+      if (dataset.snapshots.some(({ name }) => name === each.name)) throw new Refused(`${each.name} exists`)
+      change({ name: each.name })
       return
     case "Hold":
-      dataset.change(guid, { holds: 1 })
+      change({ holds: 1 })
       return
     case "Clone":
-      dataset.change(guid, { clones: ["tank/clone"] })
+      change({ clones: ["tank/clone"] })
   }
 }
