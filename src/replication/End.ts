@@ -3,8 +3,7 @@ import type { Process } from "../system/Process.ts"
 import type { Completed } from "../system/supervise.ts"
 import { quoted } from "../text/Text.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
-import * as Ssh from "../zfs/Endpoint.ts"
-import { type Endpoint, label } from "../zfs/Endpoint.ts"
+import { commandOn, type Endpoint, label } from "../zfs/Endpoint.ts"
 import {
   at,
   type Commands,
@@ -49,7 +48,7 @@ export const makeEnd = (
   const commands = makeCommands(process, endpoint, { role, user })
   const account = Effect.fn("End.account")(function* () {
     const completed = yield* Effect.mapError(
-      process.run(Ssh.commandOn(endpoint, { program: "sh", args: ["-c", whoami] })),
+      process.run(commandOn(endpoint, { program: "sh", args: ["-c", whoami] })),
       processFailure({ endpoint, role })
     )
     if (completed.exitCode !== 0) {

@@ -1,4 +1,4 @@
-import * as Units from "../text/Text.ts"
+import { number } from "../text/Text.ts"
 import type { Key, Salt, SendMode, SourceDataset, TargetDataset, TargetKey } from "../zfs/Dataset.ts"
 
 /**
@@ -98,5 +98,5 @@ const ownKey = (name: string, root: string): string =>
 const named = (datasets: TargetKey["dependents"]): string => {
   const shown = datasets.slice(0, 10).map(({ name }) => name)
   const rest = datasets.length - shown.length
-  return rest > 0 ? `${shown.join(", ")} and ${Units.number(rest)} more` : shown.join(", ")
+  return rest > 0 ? `${shown.join(", ")} and ${number(rest)} more` : shown.join(", ")
 }

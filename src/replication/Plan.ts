@@ -1,5 +1,5 @@
 import type { Loss } from "../runs/ReplicationResult.ts"
-import * as Units from "../text/Text.ts"
+import { bytes, count, number } from "../text/Text.ts"
 import {
   byCreatetxg,
   type SendMode,
@@ -236,8 +236,8 @@ const modeAdvice = {
 /** The dataset was never received, and is no placeholder of ours. */
 const occupied = (target: TargetDataset): string =>
   isPool(target)
-    ? `${target.name} is a pool, whose own ${Units.bytes(target.written)} would be overwritten; ${startAnew(target)}`
-    : `${target.name} is no replica: it has no snapshot, and ${Units.bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
+    ? `${target.name} is a pool, whose own ${bytes(target.written)} would be overwritten; ${startAnew(target)}`
+    : `${target.name} is no replica: it has no snapshot, and ${bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
 
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
@@ -270,8 +270,8 @@ const stuckReason = (
 
 const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
   [
-    ...(snapshots.length > 0 ? [`${Units.count(snapshots.length, "snapshot")} (${list(snapshots)})`] : []),
-    ...(written > 0 ? [`${Units.bytes(written)} written since its newest snapshot`] : [])
+    ...(snapshots.length > 0 ? [`${count(snapshots.length, "snapshot")} (${list(snapshots)})`] : []),
+    ...(written > 0 ? [`${bytes(written)} written since its newest snapshot`] : [])
   ].join(" and ")
 
 const obstaclesTo = (
@@ -349,5 +349,5 @@ const listed = 100
 const list = (snapshots: ReadonlyArray<Snapshot>): string => {
   const shown = snapshots.slice(0, listed).map(({ name }) => `@${name}`)
   const rest = snapshots.length - shown.length
-  return rest > 0 ? `${shown.join(", ")} and ${Units.number(rest)} more` : shown.join(", ")
+  return rest > 0 ? `${shown.join(", ")} and ${number(rest)} more` : shown.join(", ")
 }

@@ -1,6 +1,5 @@
 import { modeProperty, type SendMode, type Snapshot, type SourceDataset } from "../zfs/Dataset.ts"
-import type { Endpoint } from "../zfs/Endpoint.ts"
-import * as Ssh from "../zfs/Endpoint.ts"
+import { type Command, commandOn, type Endpoint, type Filter, onFiltered } from "../zfs/Endpoint.ts"
 import { ZfsError } from "../zfs/ZfsCommand.ts"
 
 /** One stream from `zfs send` to `zfs receive`. Names are those of the dataset's own snapshots and bookmarks. */
@@ -112,7 +111,7 @@ export interface Ends {
 
 export type Part = "source" | "compress" | "limit" | "decompress" | "target"
 
-interface Stage extends Ssh.Command {
+interface Stage extends Command {
   readonly part: Part
   /** Two programs in one ssh, whose status tells only the last one's: a line of stderr tells the other's. */
   readonly double: boolean
@@ -128,12 +127,12 @@ export const stagesOf = (
   receive: ReadonlyArray<string>
 ): ReadonlyArray<Stage> => {
   const zstd = compress === "zstd"
-  const single = (part: Part, command: Ssh.Command): Stage => ({ part, double: false, ...command })
-  const end = (part: Part, endpoint: Endpoint, args: ReadonlyArray<string>, filter: Ssh.Filter): Stage => {
+  const single = (part: Part, command: Command): Stage => ({ part, double: false, ...command })
+  const end = (part: Part, endpoint: Endpoint, args: ReadonlyArray<string>, filter: Filter): Stage => {
     const command = { program: "zfs", args }
     return zstd && endpoint._tag === "Remote"
-      ? { part, double: true, ...Ssh.onFiltered(endpoint, command, filter) }
-      : single(part, Ssh.commandOn(endpoint, command))
+      ? { part, double: true, ...onFiltered(endpoint, command, filter) }
+      : single(part, commandOn(endpoint, command))
   }
   const filter = (part: Part, endpoint: Endpoint, ...args: ReadonlyArray<string>) =>
     zstd && endpoint._tag === "Local" ? [single(part, { program: "zstd", args })] : []
@@ -146,7 +145,7 @@ export const stagesOf = (
   ]
 }
 
-const limiterOf = ({ bytesPerSecond, program }: NonNullable<Ends["limit"]>): Ssh.Command => ({
+const limiterOf = ({ bytesPerSecond, program }: NonNullable<Ends["limit"]>): Command => ({
   program,
   args: ["-q", program === "pv" ? "-L" : "-r", String(bytesPerSecond)]
 })

@@ -4,8 +4,7 @@ import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 import type { Snapshot, SourceDataset } from "../zfs/Dataset.ts"
-import * as Ssh from "../zfs/Endpoint.ts"
-import { type Endpoint, label, local } from "../zfs/Endpoint.ts"
+import { commandOn, type Endpoint, label, local } from "../zfs/Endpoint.ts"
 import { failure, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.ts"
 import { shortName } from "../zfs/ZfsList.ts"
 import { DryRunTargets, newDataset, Receiver } from "./Receiver.ts"
@@ -208,7 +207,7 @@ const isThere = Effect.fnUntraced(function* (
   endpoint: Endpoint,
   program: string
 ) {
-  const completed = yield* process.run(Ssh.commandOn(endpoint, { program, args: ["--version"] })).pipe(
+  const completed = yield* process.run(commandOn(endpoint, { program, args: ["--version"] })).pipe(
     Effect.catchIf(
       (error) => error.reason === "NotFound" && error.program === program,
       () => Effect.succeed({ exitCode: 127, stdout: "", stderr: "" })

@@ -215,7 +215,7 @@ export interface PruneRules {
 export interface PrunePlan {
   readonly destroy: ReadonlyArray<Snapshot>
   /** Due, but something else needs them. */
-  readonly spare: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
+  readonly spare: PruneReport["spared"]
 }
 
 /** Chooses what nothing needs: ours by property and by exact name, of this job, of no run that is alive, not kept. */

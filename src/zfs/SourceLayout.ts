@@ -10,7 +10,7 @@ import type { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
 import type { JobIds, SourceName } from "./JobIdentity.ts"
-import { allowCommand, type Commands, type OpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
+import { archiveGrant, type Commands, type OpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { type Dataset, datasetColumns, parseDatasets } from "./ZfsList.ts"
 
 export interface SourceInfo {
@@ -43,7 +43,7 @@ export const infoOf = (path: string, layout: Layout): SourceInfo => ({
   dataset: layout.dataset,
   ...(layout.within === "" ? {} : { within: RawPath.display(layout.within) }),
   datasets: datasetsOf(layout),
-  ...(process.getuid?.() === 0 ? {} : { grant: allowCommand(layout.dataset) })
+  ...(process.getuid?.() === 0 ? {} : { grant: archiveGrant(layout.dataset) })
 })
 
 /** The datasets that one snapshot has to cover, the source's own first. */

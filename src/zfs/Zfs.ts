@@ -19,11 +19,11 @@ import * as Errno from "../system/Errno.ts"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import type { SourceName } from "./JobIdentity.ts"
-import * as SnapshotName from "./SnapshotPrune.ts"
 import {
   destroy,
   destroyAll,
   encode,
+  format,
   marked,
   type PruneReport,
   planPrune,
@@ -140,7 +140,7 @@ const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): Zfs
     ...reader,
     snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
       const layout = yield* readLayout(openZfs, source.path)
-      const name = SnapshotName.format(settings.prefix, yield* Clock.currentTimeMillis)
+      const name = format(settings.prefix, yield* Clock.currentTimeMillis)
       yield* Effect.logInfo(
         `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
       )
@@ -273,7 +273,7 @@ const createFirstFree = Effect.fnUntraced(function* (
 ) {
   const now = yield* Clock.currentTimeMillis
   for (let second = 0; ; second++) {
-    const name = SnapshotName.format(prefix, now + second * 1000)
+    const name = format(prefix, now + second * 1000)
     const completed = yield* commands.attempt([
       ...["snapshot", "-o", `${property}=${mark}`],
       ...datasets.map((each) => `${each}@${name}`)

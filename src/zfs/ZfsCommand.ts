@@ -5,9 +5,8 @@ import type * as Either from "effect/Either"
 import type { Process } from "../system/Process.ts"
 import type { Completed, ProcessError } from "../system/supervise.ts"
 import { quoted } from "../text/Text.ts"
-import * as Roles from "./Allow.ts"
-import * as Ssh from "./Endpoint.ts"
-import { type Endpoint, label, local, type Remote } from "./Endpoint.ts"
+import { allowCommand, permissionsOf, type Role } from "./Allow.ts"
+import { commandOn, type Endpoint, label, local, manualCommand, type Remote } from "./Endpoint.ts"
 
 export class ZfsError extends Data.TaggedError("ZfsError")<{
   readonly reason:
@@ -44,13 +43,13 @@ export interface Commands {
     purpose: string,
     dataset: string,
     args: ReadonlyArray<string>,
-    role?: Roles.Role
+    role?: Role
   ) => Effect.Effect<string, ZfsError>
   readonly lines: (
     args: ReadonlyArray<string>,
     onLine: (line: string) => void
   ) => Effect.Effect<Completed, ZfsError>
-  readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Roles.Role) => ZfsError
+  readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Role) => ZfsError
 }
 
 /** What the functions behind Zfs work with. */
@@ -73,7 +72,7 @@ export interface ZfsSettings {
 
 interface Context {
   readonly endpoint: Endpoint
-  readonly role: Roles.Role
+  readonly role: Role
   /** Whom the permissions would be granted to. */
   readonly user: () => string
 }
@@ -84,12 +83,12 @@ export const makeCommands = (
   given: Partial<Omit<Context, "endpoint">> = {}
 ): Commands => {
   const context: Context = { endpoint, role: "archive", user: userName, ...given }
-  const command = (args: ReadonlyArray<string>) => Ssh.commandOn(endpoint, { program: "zfs", args })
+  const command = (args: ReadonlyArray<string>) => commandOn(endpoint, { program: "zfs", args })
   // A replica may have more snapshots than can be listed or destroyed in the ten minutes that a program has.
   const limit = context.role === "archive" ? {} : { timeoutMillis: anHour }
   const attempt = (args: ReadonlyArray<string>) =>
     Effect.mapError(process.run({ ...command(args), ...limit }), processFailure(context))
-  const failed = (purpose: string, dataset: string, completed: Completed, role: Roles.Role = context.role) =>
+  const failed = (purpose: string, dataset: string, completed: Completed, role: Role = context.role) =>
     failure(purpose, dataset, completed, { ...context, role })
   return {
     endpoint,
@@ -144,8 +143,8 @@ export const userName = (): string => {
 }
 
 /** The delegation for all that the archive job does, to a user who is not root. */
-export const allowCommand = (dataset: string): string =>
-  Roles.allowCommand({ user: userName(), permissions: Roles.permissionsOf("archive"), dataset })
+export const archiveGrant = (dataset: string): string =>
+  allowCommand({ user: userName(), permissions: permissionsOf("archive"), dataset })
 
 /** By default the failure of a command of the archive job. */
 export const failure = (
@@ -199,7 +198,7 @@ const advice = (
   }
   if (reason !== "PermissionDenied") return ""
   if (/must be run as root/.test(said)) return `; user ${user()} may not open /dev/zfs`
-  const command = Roles.allowCommand({ user: user(), permissions: Roles.permissionsOf(role), dataset })
+  const command = allowCommand({ user: user(), permissions: permissionsOf(role), dataset })
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
 
@@ -283,7 +282,7 @@ const complaints: ReadonlyArray<{
   {
     pattern: /Permission denied \(|Too many authentication failures|No more authentication methods/,
     verdict: (remote) => ({
-      advice: `; the login needs a key without a passphrase, or an agent: try ${Ssh.manualCommand(remote, true)} as the user that runs this; ssh-copy-id puts a key there`,
+      advice: `; the login needs a key without a passphrase, or an agent: try ${manualCommand(remote, true)} as the user that runs this; ssh-copy-id puts a key there`,
       transient: false
     })
   },
@@ -292,7 +291,7 @@ const complaints: ReadonlyArray<{
     verdict: (remote, stderr) => ({
       advice: /IDENTIFICATION HAS CHANGED/.test(stderr)
         ? "; its host key is another one than before: find out why, then take the old one out of known_hosts (ssh-keygen -R)"
-        : `; its host key is not known yet: compare and accept it once by hand: ${Ssh.manualCommand(remote, false)}`,
+        : `; its host key is not known yet: compare and accept it once by hand: ${manualCommand(remote, false)}`,
       transient: false
     })
   },

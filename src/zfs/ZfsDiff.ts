@@ -4,7 +4,7 @@ import { type SnapshotRef, topSegment } from "../source/SourceView.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { decode, property } from "./SnapshotPrune.ts"
 import { fingerprint, type Layout } from "./SourceLayout.ts"
-import { allowCommand, type Commands } from "./ZfsCommand.ts"
+import { archiveGrant, type Commands } from "./ZfsCommand.ts"
 import { datasetOf, rows } from "./ZfsList.ts"
 
 /** What is known of a folder since the cursor: `unknown` means that its manifest has to be compared. */
@@ -120,7 +120,7 @@ const diff = Effect.fnUntraced(
       verdict: "unknown" as const,
       reason:
         error.reason === "PermissionDenied"
-          ? `zfs diff is not permitted, so every file has to be looked at; root can grant it: ${allowCommand(dataset)}`
+          ? `zfs diff is not permitted, so every file has to be looked at; root can grant it: ${archiveGrant(dataset)}`
           : `${error.message}; so every file has to be looked at`
     }
   },
