@@ -15,75 +15,17 @@ import { byCreatetxg, type Snapshot, type SourceDataset, type TargetDataset } fr
 import { isWithin } from "../zfs/DatasetName.ts"
 import { Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
-import {
-  type DatasetPair,
-  missingOn,
-  requirePermissions,
-  type Survey,
-  survey,
-  targetNames
-} from "./Survey.ts"
+import { type DatasetPair, missingOn, type PermissionScope, type Survey, survey } from "./Survey.ts"
 
-/** Prunes, and sends messages about how it ended. */
-export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
-  job: Job,
-  retention: Retention,
-  options: PruneOptions & {
-    readonly host: string
-    readonly named: boolean
-    readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
-    readonly reminder_hours: number
-  }
-) {
-  const { host, named, notify_on, reminder_hours, run } = options
-  const of: AlertsOf = { job: alertsKeyOf(job, named), task: "prune" }
-  return yield* pruneReplicas(job, retention, options).pipe(
-    telling(
-      { of, reminder_hours },
-      {
-        failing: failuresOf,
-        covers: () => true,
-        ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "pruned" }),
-        ofSummary: (summary: PruneSummary) => {
-          const message = Announcement.ofPrune(host, notify_on, summary)
-          const recovery = (before: Alerts, after: Alerts) =>
-            Announcement.ofRecovery(host, notify_on, {
-              run,
-              recovered: recoveredOf(before, after),
-              noun: "replica",
-              job: job.name
-            })
-          return failuresOf(summary).length > 0
-            ? { failure: message, recovery }
-            : { success: message, recovery }
-        }
-      }
-    )
-  )
-})
-
-interface PruneOptions {
-  readonly run: string
-  readonly retries: number
-  readonly lockfile: string
-  /** Seconds to wait for a lock that is held. */
-  readonly lockWait?: number
-  /** The known jobs that send these replicas on. */
-  readonly readers: ReadonlyArray<Reader>
-}
-
-/** A job that sends these replicas on. */
-export interface Reader {
-  readonly job: string
-  readonly lockfile: string
-  /** What it has at its other end. */
-  readonly ask: Effect.Effect<Survey, PreflightError>
-}
-
-/** The jobs that send on what `job` brings here. No job of this machine reads what a push brings to another one. */
+/**
+ * Jobs of a configuration that send on what `job` brings here. What a push brings is on another machine, from which
+ * no job of this one reads.
+ */
 export const readersOf = (job: Job, jobs: ReadonlyArray<Job>): ReadonlyArray<Job> => {
   if (job.direction !== "pull") return []
-  const replicas = targetNames(job, job.datasets)
+  const replicas = job.datasets.flatMap((root) =>
+    Either.match(targetOf(job, root), { onLeft: () => [], onRight: (target) => [target] })
+  )
   return jobs.filter(
     ({ datasets, direction }) =>
       direction === "push" &&
@@ -92,171 +34,6 @@ export const readersOf = (job: Job, jobs: ReadonlyArray<Job>): ReadonlyArray<Job
       )
   )
 }
-
-/**
- * Asks the source and the readers what their next streams start from. When one does not answer, nothing is destroyed
- * and this fails with PreflightError; while one of them runs, with LockError. What does not exist is in the summary.
- */
-const pruneReplicas = Effect.fn("PruneReplicas")(function* (
-  job: Job,
-  retention: Retention,
-  options: PruneOptions
-) {
-  const started = yield* Clock.currentTimeMillis
-  yield* acquireLocks(options)
-  const found = yield* survey(job, options.retries)
-  const { absent, lost, orphans, replicas, some } = sortReplicas(job, found)
-  const scopes = replicas.map(({ target }) => ({ dataset: target.name, where: "here" as const }))
-  yield* requirePermissions(yield* missingOn(yield* Receiver, found.receiver, permissionsOf("prune"), scopes))
-  const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], askReader)
-  const results = [
-    ...(yield* Effect.forEach(replicas, pruneReplica(retention, options.retries, needs))),
-    ...(yield* Effect.forEach(orphans, ({ name }) =>
-      spare(undefined, name, "its source is gone: nothing of it is destroyed")
-    )),
-    ...(yield* Effect.forEach(lost, notFound)),
-    ...(yield* Effect.forEach(absent, noReplica(some)))
-  ]
-  const summary = summarize({
-    job,
-    run: options.run,
-    startedAt: utcSeconds(started),
-    seconds: ((yield* Clock.currentTimeMillis) - started) / 1000,
-    results,
-    rehearsed: (yield* Receiver).dryRun ?? false
-  })
-  yield* Effect.logInfo(totals(summary))
-  return summary
-}, Effect.scoped)
-
-/** Takes the locks of this job and of those that read from its replicas: where their runs will end is not known yet. */
-const acquireLocks = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: PruneOptions) {
-  const lock = yield* Lock
-  yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
-  const others = new Map(readers.map((reader) => [reader.lockfile, reader.job]))
-  others.delete(lockfile)
-  for (const [path, job] of others) {
-    yield* Effect.mapError(
-      lock.acquire(path).pipe(waitForLock(lockWait)),
-      (error) =>
-        new LockError({ ...error, message: `the job ${job} sends these replicas on: ${error.message}` })
-    )
-  }
-})
-
-const askReader = ({ ask, job }: Reader) =>
-  ask.pipe(
-    Effect.map(
-      ({ items, targets }): Needs =>
-        new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
-    ),
-    Effect.mapError(
-      ({ message }) =>
-        new PreflightError({
-          message: `the job ${job} sends these replicas on and could not be asked what it still needs of them, so nothing is destroyed: ${message}`
-        })
-    ),
-    Effect.annotateLogs("dataset", job)
-  )
-
-/** What a reader has of the replicas, by their name. */
-type Needs = ReadonlyMap<string, TargetDataset | undefined>
-
-/**
- * guid of what the reader's next stream starts from; where nothing has arrived that is the earliest, of which half
- * may have.
- */
-const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
-  if (!needs.has(replica.name)) return []
-  const reader = needs.get(replica.name)
-  const first = reader === undefined || reader.snapshots.length === 0
-  const needed = first ? replica.snapshots[0] : newestHeldBy(replica, reader)
-  return needed === undefined ? [] : [needed.guid]
-}
-
-export const newestHeldBy = (
-  replica: Pick<TargetDataset, "snapshots">,
-  reader: Pick<TargetDataset, "snapshots">
-): Snapshot | undefined => {
-  const guids = new Set(reader.snapshots.map(({ guid }) => guid))
-  return replica.snapshots.findLast(({ guid }) => guids.has(guid))
-}
-
-interface Replica {
-  readonly source: SourceDataset
-  readonly target: TargetDataset
-}
-
-/**
- * What belongs to a dataset that is left out by --exclude is in none of these lists. `orphans`: replicas without a
- * source; `absent`: sources without a replica; `lost`: names that are neither.
- */
-export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey) => {
-  const replicas = items.flatMap(({ source, target: name }): ReadonlyArray<Replica> => {
-    const target = targets.get(name)
-    return target === undefined || target.snapshots.length === 0 ? [] : [{ source, target }]
-  })
-  const present = new Set(replicas.map(({ target }) => target.name))
-  const roots = targetNames(job, job.datasets)
-  const known = new Set(
-    targetNames(
-      job,
-      tree.map(({ name }) => name)
-    )
-  )
-  const orphans = [...targets.values()].filter(
-    ({ mode, name, snapshots }) =>
-      mode !== undefined &&
-      snapshots.length > 0 &&
-      !known.has(name) &&
-      roots.some((root) => isWithin(name, root))
-  )
-  const lost = missing
-    .map((dataset) => ({ dataset, target: Either.getOrUndefined(targetOf(job, dataset)) }))
-    .filter(({ target }) => target === undefined || !orphans.some(({ name }) => isWithin(name, target)))
-  const some = replicas.length > 0 || orphans.length > 0
-  // A dataset without snapshots needs no replica, unless there is none of any.
-  const absent = items.filter(
-    ({ source, target }) => !present.has(target) && (source.snapshots.length > 0 || !some)
-  )
-  return { absent, lost, orphans, replicas, some }
-}
-
-const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArray<Needs>) =>
-  Effect.fnUntraced(
-    function* ({ source, target }: Replica) {
-      const common = commonWith(source, target)
-      const newest = common.at(-1)
-      if (newest === undefined) {
-        return yield* spare(
-          source.name,
-          target.name,
-          "it has no snapshot in common with its source: nothing of it is destroyed"
-        )
-      }
-      const newestCommon = new Set([newest.guid, ...needs.flatMap((by) => neededBy(target, by))])
-      const choice = select(target.snapshots, retention, { newestCommon })
-      if (Either.isLeft(choice)) return yield* new PreflightError({ message: choice.left })
-      for (const { reasons, snapshot } of choice.right.keep) {
-        const text = `keeping ${target.name}@${snapshot.name}: ${reasons.join(", ")}`
-        yield* reasons.every(isObstacle) ? Effect.logInfo(text) : Effect.logDebug(text)
-      }
-      const outcomes = yield* Effect.forEach(choice.right.destroy, destroy(target.name, retries))
-      const destroyed = outcomes.flatMap((each) => (each.error === undefined ? [each.snapshot] : []))
-      const failed = outcomes.flatMap(({ error, snapshot }) =>
-        error === undefined ? [] : [{ snapshot, error }]
-      )
-      return {
-        _tag: "Pruned",
-        dataset: source.name,
-        target: target.name,
-        destroyed,
-        kept: target.snapshots.length - destroyed.length,
-        failed
-      } satisfies ReplicaResult
-    },
-    (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
-  )
 
 /** Snapshots of the target from which the next stream out of the source can start, oldest first. */
 export const commonWith = (
@@ -267,78 +44,48 @@ export const commonWith = (
   return target.snapshots.filter(({ guid }) => guids.has(guid))
 }
 
-// The retention does not want the snapshot: an operator has to know what keeps it.
-const isObstacle = (reason: KeepReason): boolean => reason === "held" || reason === "cloned"
+/** The newest snapshot of `replica` that one who reads from it has too. */
+export const newestHeldBy = (
+  replica: Pick<TargetDataset, "snapshots">,
+  reader: Pick<TargetDataset, "snapshots">
+): Snapshot | undefined => {
+  const guids = new Set(reader.snapshots.map(({ guid }) => guid))
+  return replica.snapshots.findLast(({ guid }) => guids.has(guid))
+}
 
-const destroy = (target: string, retries: number) => (snapshot: Snapshot) =>
-  Effect.flatMap(Receiver, (receiver) => receiver.destroySnapshot(target, snapshot)).pipe(
-    retryTransient(retries),
-    Effect.zipRight(Effect.logDebug(`${target}@${snapshot.name} is destroyed`)),
-    Effect.as({ snapshot: snapshot.name, error: undefined }),
-    Effect.catchAll((error) =>
-      Effect.as(Effect.logError(`${target}@${snapshot.name} was not destroyed: ${error.message}`), {
-        snapshot: snapshot.name,
-        error: error.message
-      })
-    )
-  )
+/** Why a snapshot is kept. */
+export type Reason =
+  | "newest"
+  | "newest common"
+  | "held"
+  | "cloned"
+  | "hourly"
+  | "daily"
+  | "weekly"
+  | "monthly"
 
-const spare = (dataset: string | undefined, target: string, reason: string) =>
-  Effect.as(Effect.logWarning(`${target}: ${reason}`), {
-    _tag: "Spared",
-    dataset,
-    target,
-    reason
-  } satisfies ReplicaResult)
-
-// A name that exists nowhere is a mistake in the job; unnoticed, it lets the pool fill up.
-const notFound = Effect.fnUntraced(function* (given: {
-  readonly dataset: string
-  readonly target: string | undefined
-  readonly error?: string
-}) {
-  const { dataset, target } = given
-  const { label } = yield* Receiver
-  const replica = target === undefined ? "" : `, and no replica ${target} on ${label}`
-  const error = given.error ?? `there is no such dataset on ${(yield* Sender).label}${replica}`
-  yield* Effect.annotateLogs(Effect.logError(error), "dataset", dataset)
-  return { _tag: "NotFound", dataset, target, error } satisfies ReplicaResult
-})
-
-/** Where no dataset has a replica, the place is wrong; else there may be none yet. */
-const noReplica = (others: boolean) =>
-  Effect.fnUntraced(function* ({ source: { name: dataset }, target }: DatasetPair) {
-    const { label } = yield* Receiver
-    const reason = `there is no replica of it on ${label}: nothing is at ${target}, or it has no snapshot`
-    if (!others) return yield* notFound({ dataset, target, error: reason })
-    yield* Effect.annotateLogs(Effect.logWarning(reason), "dataset", dataset)
-    return { _tag: "NoReplica", dataset, target, reason } satisfies ReplicaResult
-  })
-
-// By replica: which snapshots are to go differs from run to run.
-const failuresOf = ({ results }: PruneSummary) =>
-  results.flatMap((result) => {
-    if (result._tag === "NotFound") return [{ name: result.dataset, reason: result.error }]
-    const [first] = result._tag === "Pruned" ? result.failed : []
-    return first === undefined ? [] : [{ name: result.target, reason: first.error }]
-  })
-
+/** What becomes of the snapshots of one replica. */
 export interface Choice {
-  readonly keep: ReadonlyArray<{ readonly snapshot: Snapshot; readonly reasons: ReadonlyArray<KeepReason> }>
+  /** Oldest first, each with all that speaks for it. */
+  readonly keep: ReadonlyArray<{ readonly snapshot: Snapshot; readonly reasons: ReadonlyArray<Reason> }>
+  /** Oldest first. */
   readonly destroy: ReadonlyArray<Snapshot>
 }
 
-type KeepReason = "newest" | "newest common" | "held" | "cloned" | "hourly" | "daily" | "weekly" | "monthly"
-
+/** What is kept whatever the counts say. */
 interface Protection {
-  /** guids of the latest snapshots that the source and each reader have too: their next streams start from them. */
+  /**
+   * guids of the latest snapshot that the source has too, and of the latest that each of those has who read from
+   * the replica: the next stream starts from it.
+   */
   readonly newestCommon: ReadonlySet<string>
 }
 
 /**
- * Keeps the newest snapshot of each of the latest hours, days, weeks (from Monday) and months, in UTC, that have
- * one; the newest, the newest common ones, and those that are held or cloned. createtxg tells which is newer:
- * periods from a clock that was ahead would count as the latest for years. Left: nothing would be kept.
+ * Chooses among the snapshots of a replica. Kept are the newest snapshot of each of the latest hours, days, weeks
+ * (from Monday) and months, in UTC, that have one; the newest of all, the newest common ones, and those that are held or cloned.
+ * Which is the newer one, of snapshots and of periods, is told by createtxg: a clock that was ahead for a while would
+ * else have its periods stand for the latest for years. Left: the retention would keep nothing.
  */
 export const select = (
   snapshots: ReadonlyArray<Snapshot>,
@@ -370,6 +117,7 @@ export const select = (
   })
 }
 
+/** The newest snapshot of each of the latest `count` periods that have one. */
 const newestOfEach = (
   ordered: ReadonlyArray<Snapshot>,
   of: (creation: number) => number,
@@ -387,6 +135,7 @@ const monthOf = (creation: number): number => {
   return date.getUTCFullYear() * 12 + date.getUTCMonth()
 }
 
+/** Numbers the periods in the order of time. */
 const periods: ReadonlyArray<{
   readonly reason: keyof Retention
   readonly of: (creation: number) => number
@@ -401,19 +150,21 @@ const periods: ReadonlyArray<{
 /** A job that sends these replicas on. */
 export interface Reader {
   readonly job: string
+  /** The lock that its runs hold. */
   readonly lockfile: string
   /** What it has at its other end. */
   readonly ask: Effect.Effect<Survey, PreflightError>
 }
 
-interface Replica {
+/** A replica, and what at the source it was made from. */
+export interface Replica {
   readonly source: SourceDataset
   readonly target: TargetDataset
 }
 
 /**
- * What belongs to a dataset that is left out by --exclude is in none of these lists. `orphans`: replicas without a
- * source; `absent`: sources without a replica; `lost`: names that are neither.
+ * Replicas that have a source, and those that lost theirs (`orphans`); sources without a replica (`absent`), and what was
+ * asked for and is neither (`lost`). What belongs to a dataset that is left out by --exclude is none of them.
  */
 export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey) => {
   const replicas = items.flatMap(({ source, target: name }): ReadonlyArray<Replica> => {
@@ -421,13 +172,9 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
     return target === undefined || target.snapshots.length === 0 ? [] : [{ source, target }]
   })
   const present = new Set(replicas.map(({ target }) => target.name))
-  const roots = targetNames(job, job.datasets)
-  const known = new Set(
-    targetNames(
-      job,
-      tree.map(({ name }) => name)
-    )
-  )
+  const placed = (dataset: string) => Either.getOrUndefined(targetOf(job, dataset))
+  const roots = job.datasets.flatMap((root) => placed(root) ?? [])
+  const known = new Set(tree.flatMap(({ name }) => placed(name) ?? []))
   const orphans = [...targets.values()].filter(
     ({ mode, name, snapshots }) =>
       mode !== undefined &&
@@ -436,7 +183,7 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
       roots.some((root) => isWithin(name, root))
   )
   const lost = missing
-    .map((dataset) => ({ dataset, target: Either.getOrUndefined(targetOf(job, dataset)) }))
+    .map((dataset) => ({ dataset, target: placed(dataset) }))
     .filter(({ target }) => target === undefined || !orphans.some(({ name }) => isWithin(name, target)))
   const some = replicas.length > 0 || orphans.length > 0
   // A dataset without snapshots needs no replica, unless there is none of any.
@@ -446,8 +193,9 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
   return { absent, lost, orphans, replicas, some }
 }
 
-const askReader = ({ ask, job }: Reader) =>
-  ask.pipe(
+/** What a job that sends the replicas on has at its other end, by the name of the replica. */
+export const ask = ({ ask: asked, job }: Reader) =>
+  asked.pipe(
     Effect.map(
       ({ items, targets }): Needs =>
         new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
@@ -461,14 +209,14 @@ const askReader = ({ ask, job }: Reader) =>
     Effect.annotateLogs("dataset", job)
   )
 
-/** What a reader has of the replicas, by their name. */
-type Needs = ReadonlyMap<string, TargetDataset | undefined>
+/** What somebody has of the replicas that he is to have, by the name of the replica. */
+export type Needs = ReadonlyMap<string, TargetDataset | undefined>
 
 /**
- * guid of what the reader's next stream starts from; where nothing has arrived that is the earliest, of which half
- * may have.
+ * guid of what the next stream out of the replica starts from. Where nothing of it has arrived that is the earliest, of
+ * which half may have.
  */
-const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
+export const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
   if (!needs.has(replica.name)) return []
   const reader = needs.get(replica.name)
   const first = reader === undefined || reader.snapshots.length === 0
@@ -476,19 +224,23 @@ const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> =
   return needed === undefined ? [] : [needed.guid]
 }
 
+/** What the configuration and the command line add to a job. */
 interface PruneOptions {
+  /** Short id of this run, in every log line. */
   readonly run: string
   readonly retries: number
   readonly lockfile: string
-  /** Seconds to wait for a lock that is held. */
+  /** How many seconds to wait for a lock that is held; left out: none. */
   readonly lockWait?: number
-  /** The known jobs that send these replicas on. */
+  /** Who else needs snapshots of these replicas, as far as anybody knows. */
   readonly readers: ReadonlyArray<Reader>
 }
 
 /**
- * Asks the source and the readers what their next streams start from. When one does not answer, nothing is destroyed
- * and this fails with PreflightError; while one of them runs, with LockError. What does not exist is in the summary.
+ * Thins out the snapshots of a job's replicas. The source is asked for what both have, so that the next stream
+ * has something to start from, and so are those who read from the replicas; when one of them does not answer,
+ * nothing is destroyed and this fails with PreflightError; while one of them is at work, with LockError. What there is
+ * nothing of is in the summary.
  */
 const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   job: Job,
@@ -496,34 +248,22 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   options: PruneOptions
 ) {
   const started = yield* Clock.currentTimeMillis
-  yield* acquireLocks(options)
+  yield* lockOut(options)
   const found = yield* survey(job, options.retries)
   const { absent, lost, orphans, replicas, some } = sortReplicas(job, found)
-  const scopes = replicas.map(({ target }) => ({ dataset: target.name, where: "here" as const }))
-  yield* requirePermissions(yield* missingOn(yield* Receiver, found.receiver, permissionsOf("prune"), scopes))
-  const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], askReader)
+  yield* mustBeAllowed(found, replicas)
+  const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], ask)
   const results = [
     ...(yield* Effect.forEach(replicas, pruneReplica(retention, options.retries, needs))),
-    ...(yield* Effect.forEach(orphans, ({ name }) =>
-      spare(undefined, name, "its source is gone: nothing of it is destroyed")
-    )),
+    ...(yield* Effect.forEach(orphans, spareOrphan)),
     ...(yield* Effect.forEach(lost, notFound)),
     ...(yield* Effect.forEach(absent, noReplica(some)))
   ]
-  const summary = summarize({
-    job,
-    run: options.run,
-    startedAt: utcSeconds(started),
-    seconds: ((yield* Clock.currentTimeMillis) - started) / 1000,
-    results,
-    rehearsed: (yield* Receiver).dryRun ?? false
-  })
-  yield* Effect.logInfo(totals(summary))
-  return summary
+  return yield* finish(job, options, started, results)
 }, Effect.scoped)
 
-/** Takes the locks of this job and of those that read from its replicas: where their runs will end is not known yet. */
-const acquireLocks = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: PruneOptions) {
+/** Keeps out other runs for this job's replicas, and those that read from them: what they will end at nobody can tell yet. */
+const lockOut = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: PruneOptions) {
   const lock = yield* Lock
   yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
   const others = new Map(readers.map((reader) => [reader.lockfile, reader.job]))
@@ -537,12 +277,13 @@ const acquireLocks = Effect.fnUntraced(function* ({ lockWait, lockfile, readers 
   }
 })
 
-/** Prunes, and sends messages about how it ended. */
+/** The same, and word of how it ended. */
 export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
   job: Job,
   retention: Retention,
   options: PruneOptions & {
     readonly host: string
+    /** Whether it is a job of the configuration. */
     readonly named: boolean
     readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
     readonly reminder_hours: number
@@ -583,6 +324,13 @@ const failuresOf = ({ replicas }: PruneDocument) =>
     return first === undefined ? [] : [{ name: result.target, reason: first.error }]
   })
 
+const mustBeAllowed = Effect.fnUntraced(function* (found: Survey, replicas: ReadonlyArray<Replica>) {
+  const places = replicas.map(({ target }): PermissionScope => ({ dataset: target.name, where: "here" }))
+  const lines = yield* missingOn(yield* Receiver, found.receiver, permissionsOf("prune"), places)
+  if (lines.length > 0) return yield* new PreflightError({ message: lines.join("\n") })
+})
+
+/** Chooses, and destroys one by one. */
 const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArray<Needs>) =>
   Effect.fnUntraced(
     function* ({ source, target }: Replica) {
@@ -619,8 +367,8 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
     (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
   )
 
-// The retention does not want the snapshot: an operator has to know what keeps it.
-const isObstacle = (reason: KeepReason): boolean => reason === "held" || reason === "cloned"
+// What keeps a snapshot that nobody wants any more: worth a line, since it is kept until somebody lets go of it.
+const isObstacle = (reason: Reason): boolean => reason === "held" || reason === "cloned"
 
 const destroy = (target: string, retries: number) => (snapshot: Snapshot) =>
   Effect.flatMap(Receiver, (receiver) => receiver.destroySnapshot(target, snapshot)).pipe(
@@ -667,7 +415,7 @@ const notFound = Effect.fnUntraced(function* (given: {
   } satisfies ReplicaResult
 })
 
-/** Where no dataset has a replica, the place is wrong; else there may be none yet. */
+/** One that has no replica. It may be that there is none yet; where there are no `others` either, the place is wrong. */
 const noReplica = (others: boolean) =>
   Effect.fnUntraced(function* ({ source: { name: dataset }, target }: DatasetPair) {
     const { label } = yield* Receiver
@@ -690,7 +438,7 @@ const finish = Effect.fnUntraced(function* (
     started_at_utc: utcSeconds(started),
     seconds: (now - started) / 1000,
     replicas: results,
-    dry_run: (yield* Receiver).rehearsal ?? false
+    dry_run: (yield* Receiver).dryRun ?? false
   })
   yield* Effect.logInfo(totals(summary))
   return summary

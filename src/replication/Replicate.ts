@@ -13,9 +13,9 @@ import { count } from "../text/Text.ts"
 import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
 import { plan } from "./Plan.ts"
 import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
-import { logResult, replicateDataset } from "./ReplicateDataset.ts"
+import { replicateDataset, tell } from "./ReplicateDataset.ts"
 import { Sender } from "./Sender.ts"
-import { type DatasetPair, missingPermissions, requirePermissions, type Survey, survey } from "./Survey.ts"
+import { type DatasetPair, missingPermissions, type Survey, survey } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
 /** What the configuration and the command line add to a job. */
@@ -41,7 +41,7 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   yield* mustBeAllowed(found, options)
   yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
   yield* warnOfEncryption(job, found)
-  const remarks = yield* remark(job, found)
+  const remarks = yield* logRemarks(job, found)
   const missing = yield* Effect.forEach(found.missing, notThere(job))
   const worked = yield* eachDataset(job, options, found)
   return yield* finish(job, options, started, { datasets: [...missing, ...worked], remarks })
@@ -86,7 +86,7 @@ const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets
   }
 })
 
-const named = (items: ReadonlyArray<Item>): string => {
+const named = (items: ReadonlyArray<DatasetPair>): string => {
   const first = items[0]?.source.name ?? ""
   return items.length === 1 ? `${first} is` : `${count(items.length, "dataset")} (the first is ${first}) are`
 }
@@ -136,7 +136,7 @@ const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOpt
 })
 
 const withoutSnapshots = Effect.fnUntraced(
-  function* ({ source, target }: Item) {
+  function* ({ source, target }: DatasetPair) {
     const result: DatasetResult = {
       dataset: source.name,
       target,
@@ -151,7 +151,7 @@ const withoutSnapshots = Effect.fnUntraced(
 )
 
 const notTried = Effect.fnUntraced(
-  function* ({ source, target }: Item, why: string) {
+  function* ({ source, target }: DatasetPair, why: string) {
     const result: DatasetResult = {
       dataset: source.name,
       target,
@@ -188,9 +188,11 @@ export interface AnnouncedOptions extends ReplicateOptions {
   readonly lockfile: string
   /** See SupervisedRun. */
   readonly lockWait?: number
+  /** Name of this machine. */
   readonly host: string
+  /** Of this process. */
   readonly pid: number
-  /** Whether it is a job of the configuration: only those have a state. */
+  /** Whether it is a job of the configuration: only those have a standing. */
   readonly named: boolean
   readonly notify_on: ReadonlyArray<NotifyOn>
   readonly reminder_hours: number
@@ -221,117 +223,5 @@ export const announcedReplication = Effect.fn("AnnouncedReplication")(function* 
       }
     },
     (noted) => replicate(job, { ...options, noted })
-  )
-})
-
-export interface ReplicateOptions {
-  readonly run: string
-  readonly rollback: boolean
-  readonly retries: number
-  /** Gets each result as soon as there is one: they are all that is left of a run that is stopped. */
-  readonly onResult?: (result: DatasetResult) => Effect.Effect<void>
-}
-
-/**
- * The caller holds the job's lock. Fails with PreflightError when the job cannot start; a dataset that fails or is
- * refused is in the summary and stops only those below it.
- */
-export const replicate = Effect.fn("Replicate")(function* (job: Job, options: ReplicateOptions) {
-  const started = yield* Clock.currentTimeMillis
-  const found = yield* survey(job, options.retries)
-  yield* mustHaveSnapshots(found)
-  yield* requirePermissions(yield* missingPermissions(found, options.rollback))
-  yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
-  yield* warnOfEncryption(job, found)
-  const remarks = yield* logRemarks(job, found)
-  const { label } = yield* Sender
-  const missing = yield* Effect.forEach(found.missing, (dataset) =>
-    failed(dataset, Either.getOrUndefined(targetOf(job, dataset)), `there is no such dataset on ${label}`)
-  )
-  const worked = yield* eachDataset(job, options, found)
-  const summary = summarize({
-    job,
-    run: options.run,
-    startedAt: utcSeconds(started),
-    seconds: ((yield* Clock.currentTimeMillis) - started) / 1000,
-    results: [...missing, ...worked],
-    remarks
-  })
-  yield* Effect.logInfo(totals(summary))
-  return summary
-}, Effect.scoped)
-
-// A job with nothing at all to send did not go well: no program takes snapshots there.
-const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
-  if (items.length === 0 || items.some(({ source }) => source.snapshots.length > 0)) return
-  const first = items[0]?.source.name ?? ""
-  return yield* new PreflightError({
-    message:
-      items.length === 1
-        ? `${first} has no snapshot: there is nothing to send; is something taking snapshots there?`
-        : `none of the ${count(items.length, "dataset")} has a snapshot (the first is ${first}): there is nothing to send; is something taking snapshots there?`
-  })
-})
-
-/** Warns about what encryption comes to at the target, for datasets that are sent for the first time. */
-const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets, tree }: Survey) {
-  const encrypted = new Set(tree.filter((dataset) => dataset.encrypted).map(({ name }) => name))
-  const first = items.filter(
-    ({ source, target }) =>
-      source.encrypted &&
-      plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "Full"
-  )
-  if (job.mode === "plain" && first.length > 0) {
-    yield* Effect.logWarning(
-      `${named(first)} encrypted and will be stored in the clear, unless the target is encrypted itself: send raw to keep it as it is (pull with --raw, push without --no-raw)`
-    )
-  }
-  const children = first.filter(({ source }) => encrypted.has(parentOf(source.name) ?? ""))
-  if (job.mode === "raw" && children.length > 0) {
-    yield* Effect.logWarning(
-      `${named(children)} sent raw below an encrypted parent: at the target each has to be unlocked by itself (it becomes its own encryption root; the README says how to restore)`
-    )
-  }
-})
-
-const named = (items: ReadonlyArray<DatasetPair>): string => {
-  const first = items[0]?.source.name ?? ""
-  return items.length === 1 ? `${first} is` : `${count(items.length, "dataset")} (the first is ${first}) are`
-}
-
-/** The result of a dataset that is not sent at all. */
-const failed = Effect.fnUntraced(
-  function* (dataset: string, target: string | undefined, error: string) {
-    const result: DatasetResult = { _tag: "Failed", dataset, target, error, bytes: 0 }
-    yield* logResult(result)
-    return result
-  },
-  (effect, dataset) => Effect.annotateLogs(effect, "dataset", dataset)
-)
-
-/** One after the other, parents first; nothing is received below a parent that could not be. */
-const eachDataset = Effect.fnUntraced(function* (job: Job, options: ReplicateOptions, found: Survey) {
-  const work = replicateDataset({
-    job,
-    rollback: options.rollback,
-    retries: options.retries,
-    link: { lost: false }
-  })
-  const onResult = options.onResult ?? (() => Effect.void)
-  const bare = bareRoots(job, found)
-  const fallen = new Map<string, string>()
-  return yield* Effect.forEach(
-    found.items,
-    Effect.fnUntraced(function* (item) {
-      const { name } = item.source
-      const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
-      const what = parent === undefined ? undefined : fallen.get(parent)
-      if (what !== undefined) return yield* failed(name, item.target, `not tried: ${what}`)
-      if (bare.has(name)) return yield* Effect.tap(failed(name, item.target, noSnapshots), onResult)
-      const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(onResult))
-      if (result._tag === "Failed") fallen.set(name, `its parent ${name} failed`)
-      if (result._tag === "Refused") fallen.set(name, `its parent ${name} was refused`)
-      return result
-    })
   )
 })

@@ -24,89 +24,14 @@ import { endOf, type Stream } from "./Stream.ts"
 import type { DatasetPair } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
-interface DatasetSettings {
-  readonly job: Job
-  readonly rollback: boolean
-  readonly retries: number
-  /** Shared by a run's datasets. While an end is out of reach they are tried once each, so that a run comes to its end. */
-  readonly link: { lost: boolean }
-}
-
-/**
- * Plans, acts, checks the target, and plans again until there is nothing to do. Retries transient errors, and plans
- * around snapshots that vanish. Never fails: errors and defects are in the result.
- */
-export const replicateDataset = (settings: DatasetSettings) =>
-  Effect.fn("ReplicateDataset")(
-    function* (item: DatasetPair, listed: TargetDataset | undefined) {
-      const started = yield* Clock.currentTimeMillis
-      const names = { dataset: item.source.name, target: item.target }
-      const work: Work = {
-        how: undefined,
-        bytes: 0,
-        before: undefined,
-        after: [],
-        agreed: undefined,
-        rolledBack: undefined
-      }
-      const failed = (error: string) =>
-        Effect.succeed<DatasetResult>({ _tag: "Failed", ...names, error, bytes: work.bytes })
-      const receiver = yield* Receiver
-      const outcome = yield* carryOut(settings, item, listed, work).pipe(
-        Effect.map((end) => resultOf(end, names, { bytes: work.bytes, receiver: receiver.label })),
-        Effect.catchAll((error) => failed(error.message)),
-        Effect.catchAllDefect((defect) =>
-          failed(
-            `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
-          )
-        )
-      )
-      const { before, how, rolledBack } = work
-      const had = new Set(before?.map(({ guid }) => guid))
-      const result: DatasetResult = {
-        ...(outcome._tag === "UpToDate" && how !== undefined
-          ? {
-              _tag: "Sent",
-              ...names,
-              how,
-              snapshots: work.after.filter(({ guid }) => !had.has(guid)).length,
-              bytes: work.bytes,
-              millis: (yield* Clock.currentTimeMillis) - started,
-              rehearsed: receiver.dryRun ?? false
-            }
-          : outcome),
-        ...(rolledBack === undefined ? {} : { rolledBack })
-      }
-      yield* logResult(result)
-      return result
-    },
-    (effect, item) => Effect.annotateLogs(effect, "dataset", item.source.name)
-  )
-
-/** Logs a result at the level that it deserves. */
-export const logResult = (result: DatasetResult) => {
-  const text = describe(result)
-  switch (result._tag) {
-    case "Sent":
-      return Effect.logInfo(text)
-    case "UpToDate":
-      return Effect.logDebug(text)
-    case "NothingToSend":
-      return Effect.logWarning(text)
-    case "Refused":
-    case "Failed":
-      return Effect.logError(text)
-  }
-}
-
 /** The dataset cannot be replicated as it is; trying again would not help. */
-class NotReplicable extends Data.TaggedError("NotReplicable")<{ readonly message: string }> {
+export class Stuck extends Data.TaggedError("Stuck")<{ readonly message: string }> {
   readonly transient = false
-  readonly reason = "NotReplicable"
+  readonly reason = "Stuck"
 }
 
-/** What was done about a dataset so far, in all attempts. */
-interface Work {
+/** What was done about a dataset so far, over all attempts. */
+export interface Work {
   how: How | undefined
   bytes: number
   /** The target's snapshots before the first change. */
@@ -114,217 +39,12 @@ interface Work {
   after: ReadonlyArray<Snapshot>
   /** Guids of the snapshots that the first plan with a rollback listed. */
   agreed: ReadonlySet<string> | undefined
+  /** What rollbacks took. */
   rolledBack: Loss | undefined
 }
 
-/** Most datasets have nothing new: what was listed is enough to see that. */
-const carryOut = Effect.fnUntraced(function* (
-  settings: DatasetSettings,
-  item: DatasetPair,
-  listed: TargetDataset | undefined,
-  work: Work
-) {
-  const next = planFor(settings, item.source, listed)
-  if (next._tag === "UpToDate" || next._tag === "NothingToSend") return next
-  const { link, retries } = settings
-  const noteLost = (lost: boolean) =>
-    Effect.sync(() => {
-      link.lost = lost
-    })
-  return yield* attempt(settings, item, work).pipe(
-    planAgain,
-    retryTransient(link.lost ? 0 : retries),
-    Effect.tapBoth({
-      onFailure: ({ reason }) => noteLost(reason === "Unreachable"),
-      onSuccess: () => noteLost(false)
-    })
-  )
-})
-
-const planFor = (settings: DatasetSettings, source: SourceDataset, target: TargetDataset | undefined) =>
-  plan(source, target, { mode: settings.job.mode, rollback: settings.rollback })
-
-// A resumed stream, a dropped token and a rollback are a round each; a source that is written to gives more.
-const mostRounds = 10
-const mostOutdated = 5
-
-/** Plans again at once when something went away or was changed between the look and the sending. */
-const planAgain = <A, E extends { readonly reason: string; readonly message: string }, R>(
-  effect: Effect.Effect<A, E, R>
-) =>
-  effect.pipe(
-    Effect.tapError((error) =>
-      isOutdated(error)
-        ? Effect.logInfo(`planning again, since something has changed meanwhile: ${error.message}`)
-        : Effect.void
-    ),
-    Effect.retry({ times: mostOutdated, while: isOutdated }),
-    Effect.mapError((error) =>
-      isOutdated(error)
-        ? new NotReplicable({
-            message: `planned ${mostOutdated + 1} times, and each time something changed before it was sent; keep what takes, destroys or writes there from running at the same time: ${error.message}`
-          })
-        : error
-    )
-  )
-
-const isOutdated = ({ reason }: { readonly reason: string }): boolean =>
-  reason === "Vanished" || reason === "Modified"
-
-const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: DatasetPair, work: Work) {
-  const sender = yield* Sender
-  let advanced = false
-  for (let round = 0; round < mostRounds; round += 1) {
-    const source = yield* sender.read(item.source.name)
-    if (source === undefined) {
-      return yield* new NotReplicable({ message: `it is gone from ${sender.label} since the run began` })
-    }
-    const target = yield* (yield* Receiver).read(item.target)
-    work.after = target?.snapshots ?? []
-    work.before ??= work.after
-    const next = withinAgreed(settings, planFor(settings, source, target), source, target, work)
-    if (!isActive(next)) return next
-    advanced = yield* act(settings.job.mode, { source, target: item.target }, next, target, work)
-  }
-  // The source gets snapshots faster than they are sent: what was its newest is at the target.
-  if (advanced) return { _tag: "UpToDate" } satisfies End
-  return yield* new NotReplicable({
-    message: `no end after ${mostRounds} plans, though each was carried out (please report)`
-  })
-})
-
-/** --rollback allows what the first plan listed, and not a snapshot that another process makes meanwhile. */
-const withinAgreed = (
-  settings: DatasetSettings,
-  next: Plan,
-  source: SourceDataset,
-  target: TargetDataset | undefined,
-  work: Work
-): Plan => {
-  if (next._tag !== "Incremental" || next.rollback === undefined) return next
-  const { destroys } = next.rollback
-  work.agreed ??= new Set(destroys.map(({ guid }) => guid))
-  const agreed = work.agreed
-  return destroys.every(({ guid }) => agreed.has(guid))
-    ? next
-    : plan(source, target, { mode: settings.job.mode, rollback: false })
-}
-
-type Active = Extract<Plan, { readonly _tag: "Full" | "Incremental" | "Resume" }>
-
-const isActive = (next: Plan): next is Active =>
-  next._tag === "Full" || next._tag === "Incremental" || next._tag === "Resume"
-
-/** Gives whether the target has new snapshots. */
-const act = Effect.fnUntraced(function* (
-  mode: SendMode,
-  item: DatasetPair,
-  next: Active,
-  target: TargetDataset | undefined,
-  work: Work
-) {
-  if (next._tag === "Resume") return yield* resume(mode, item, next, work)
-  if (next._tag === "Full" && target === undefined) yield* makeParents(item.target)
-  if (next._tag === "Incremental" && next.rollback !== undefined) {
-    const { rollback } = next
-    yield* Effect.tapError(rollBack(item.target, rollback), () => noteLoss(item.target, rollback, work))
-    work.rolledBack = lossBy(rollback, target, work)
-  }
-  const how = next._tag === "Full" ? "full" : "incremental"
-  for (const stream of next.streams) yield* sendStream(mode, item, stream, how, work)
-  return next.streams.length > 0
-})
-
-/** Makes what lies above a replica, from the top down; never the pool. */
-const makeParents = Effect.fnUntraced(function* (target: string) {
-  const receiver = yield* Receiver
-  for (const parent of ancestorsOf(target).slice(1)) {
-    if ((yield* receiver.read(parent)) !== undefined) continue
-    yield* Effect.logDebug(`making ${parent} on ${receiver.label}`)
-    yield* receiver.createParent(parent)
-  }
-})
-
-const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback) {
-  const { destroys, to, written } = rollback
-  const lost = [
-    ...destroys.map(({ name }) => `@${name}`),
-    ...(written > 0 ? [`${bytes(written)} written since`] : [])
-  ]
-  // In the tier that --quiet does not hide: without a configuration there is no log, and this is all that is left of them.
-  yield* Effect.logError(`${target} is to go back to @${to.name} (--rollback) and to lose ${lost.join(", ")}`)
-  yield* (yield* Receiver).rollback(target, rollback)
-})
-
-/** All that is gone: an attempt before this one may have destroyed a part. */
-const lossBy = ({ destroys, to, written }: Rollback, target: TargetDataset | undefined, work: Work): Loss => {
-  const gone = new Set(destroys)
-  const left = new Set(target?.snapshots.filter((each) => !gone.has(each)).map(({ guid }) => guid))
-  return {
-    back: to,
-    snapshots: (work.before ?? []).filter(({ guid }) => !left.has(guid)),
-    written: Math.max(written, work.rolledBack?.written ?? 0)
-  }
-}
-
-/** A rollback destroys one snapshot after the other: the result names those that are gone when it fails. */
-const noteLoss = Effect.fnUntraced(
-  function* (target: string, { to }: Rollback, work: Work) {
-    const found = yield* (yield* Receiver).read(target)
-    const left = new Set(found?.snapshots.map(({ guid }) => guid))
-    const snapshots = (work.before ?? []).filter(({ guid }) => !left.has(guid))
-    if (snapshots.length > 0)
-      work.rolledBack = { back: to, snapshots, written: work.rolledBack?.written ?? 0 }
-  },
-  Effect.catchAll((error) => Effect.logDebug(error.message))
-)
-
-const resume = Effect.fnUntraced(function* (
-  mode: SendMode,
-  item: DatasetPair,
-  { force, token }: Extract<Plan, { readonly _tag: "Resume" }>,
-  work: Work
-) {
-  const found = yield* (yield* Sender).resumable(token)
-  if (found._tag === "Resumable") {
-    const what = strangeHalf(mode, item, found)
-    if (what !== undefined) {
-      return yield* new NotReplicable({
-        message: `${item.target} has ${what}; on ${(yield* Receiver).label}, if nobody wants that one any more: zfs receive -A '${item.target}'`
-      })
-    }
-    const { toGuid, toName } = found
-    const stream: Stream = { _tag: "Resume", token, force, toGuid, toName }
-    yield* sendStream(mode, item, stream, "resumed", work)
-    return true
-  }
-  yield* Effect.logWarning(
-    `what ${item.target} has of a stream that was cut cannot go on and is thrown away: ${found.reason}`
-  )
-  yield* (yield* Receiver).abort(item.target)
-  return false
-})
-
-/**
- * A token alone decides what is sent and how. The half may be one of another dataset, or one that another program
- * began, whose rest would show the other end in the clear what was to stay encrypted.
- */
-const strangeHalf = (
-  mode: SendMode,
-  { source }: DatasetPair,
-  { raw, toGuid, toName }: Extract<Resumable, { readonly _tag: "Resumable" }>
-): string | undefined => {
-  if (!source.snapshots.some(({ guid }) => guid === toGuid)) {
-    return `half a stream of ${toName}, which is no snapshot of this dataset`
-  }
-  if (!source.encrypted || raw === (mode === "raw")) return undefined
-  return raw
-    ? `half a raw stream of ${toName}, and this job sends plain (not raw)`
-    : `half a stream of ${toName} that is not raw, and this job sends raw`
-}
-
 /** Sends one stream, shows how far it is, and looks whether the target has it. */
-const sendStream = Effect.fnUntraced(function* (
+export const sendStream = Effect.fnUntraced(function* (
   mode: SendMode,
   { source, target }: DatasetPair,
   stream: Stream,
@@ -379,7 +99,7 @@ const verify = Effect.fnUntraced(function* (target: string, stream: Stream, work
   const newest = work.after.at(-1)
   if (received === undefined || newest?.guid !== endOf(stream)) {
     const found = newest === undefined ? "has no snapshot" : `ends at @${newest.name} (guid ${newest.guid})`
-    return yield* new NotReplicable({
+    return yield* new Stuck({
       message: `zfs took the stream of ${inWords(stream)}, but ${target} ${found} and not at guid ${endOf(stream)}: somebody else may be at work on it; look at it before the next run`
     })
   }
@@ -396,7 +116,7 @@ export type Active = Extract<Plan, { readonly _tag: "Full" | "Incremental" | "Re
 /** Carries out a plan; gives whether the target has new snapshots by it. */
 export const act = Effect.fnUntraced(function* (
   mode: SendMode,
-  item: Item,
+  item: DatasetPair,
   next: Active,
   target: TargetDataset | undefined,
   work: Work
@@ -460,7 +180,7 @@ const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback
 /** The rest of a stream that was cut; when its snapshot is gone, what was received of it is no use any more. */
 const resume = Effect.fnUntraced(function* (
   mode: SendMode,
-  item: Item,
+  item: DatasetPair,
   { force, token }: Extract<Plan, { readonly _tag: "Resume" }>,
   work: Work
 ) {
@@ -490,7 +210,7 @@ const resume = Effect.fnUntraced(function* (
  */
 const strangeHalf = (
   mode: SendMode,
-  { source }: Item,
+  { source }: DatasetPair,
   { raw, toGuid, toName }: Extract<Resumable, { readonly _tag: "Resumable" }>
 ): string | undefined => {
   if (!source.snapshots.some(({ guid }) => guid === toGuid)) {
@@ -522,7 +242,7 @@ const mostOutdated = 5
  */
 export const replicateDataset = (settings: DatasetSettings) =>
   Effect.fn("ReplicateDataset")(
-    function* (item: Item, listed: TargetDataset | undefined) {
+    function* (item: DatasetPair, listed: TargetDataset | undefined) {
       const started = yield* Clock.currentTimeMillis
       const names = { dataset: item.source.name, target: item.target }
       const work: Work = {
@@ -568,7 +288,7 @@ const isSettled = (next: Plan): next is Exclude<Plan, Active> =>
 /** Most datasets have nothing new: what was listed is enough to see that. */
 const carryOut = Effect.fnUntraced(function* (
   settings: DatasetSettings,
-  item: Item,
+  item: DatasetPair,
   listed: TargetDataset | undefined,
   work: Work
 ) {
@@ -616,7 +336,7 @@ const planAgain = <A, E extends { readonly reason: string; readonly message: str
 const isOutdated = ({ reason }: { readonly reason: string }): boolean =>
   reason === "Vanished" || reason === "Modified"
 
-const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: Item, work: Work) {
+const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: DatasetPair, work: Work) {
   let advanced = false
   for (let round = 0; round < mostRounds; round += 1) {
     const source = yield* readSource(item.source.name)
@@ -671,7 +391,7 @@ const sent = Effect.fnUntraced(function* (
     snapshots: work.after.filter(({ guid }) => !had.has(guid)).length,
     bytes: work.bytes,
     seconds: secondsOf((yield* Clock.currentTimeMillis) - started),
-    dry_run: (yield* Receiver).rehearsal ?? false
+    dry_run: (yield* Receiver).dryRun ?? false
   }
   return result
 })

@@ -85,26 +85,34 @@ export const planPrune = Effect.fnUntraced(function* (
   keep: ReadonlySet<string>
 ) {
   const { settings } = openZfs
-  const { alive, snapshots } = yield* readMarked(openZfs, source)
+  const { alive, snapshots } = yield* readMarked(
+    openZfs,
+    source,
+    (name) => parse(openZfs.settings.prefix, name) !== undefined
+  )
   const { former, id } = source.job ?? { id: settings.jobId, former: [] }
   return select(snapshots, { prefix: settings.prefix, jobs: new Set([id, ...former]), keep, alive })
 })
 
 /** See ZfsService.marked. */
 export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
-  const { alive, snapshots } = yield* readMarked(openZfs, source)
+  const { alive, snapshots } = yield* readMarked(openZfs, source, isNamedByAny)
   return snapshots.filter((snapshot) => {
     const mark = snapshot.mark === undefined ? undefined : decode(snapshot.mark)
     return mark !== undefined && !alive(mark, snapshot)
   })
 })
 
+/** Whether a snapshot has our kind of name under any prefix: `snapshot_prefix` may have been another one. */
+const isNamedByAny = (name: string): boolean => parse(name.replace(/-\d+$/, ""), name) !== undefined
+
 /** The source's snapshots with our mark, and whether the run behind a mark may still be at work. */
 const readMarked = Effect.fnUntraced(function* (
   { commands, process, settings }: OpenZfs,
-  { datasets }: SourceInfo
+  { datasets }: SourceInfo,
+  isNamed: (name: string) => boolean
 ) {
-  const snapshots = yield* listMarked(commands, settings.prefix, datasets)
+  const snapshots = yield* listMarked(commands, isNamed, datasets)
   const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decode(mark) ?? [])))
   const running = yield* runningPids(process, settings.hostname, marks)
   const now = (yield* Clock.currentTimeMillis) / 1000
@@ -118,7 +126,7 @@ const readMarked = Effect.fnUntraced(function* (
 /** Snapshots that carry our property themselves (an inherited or received one does not count) and have our kind of name. */
 const listMarked = Effect.fnUntraced(function* (
   commands: Commands,
-  prefix: string,
+  isNamed: (name: string) => boolean,
   datasets: ReadonlyArray<string>
 ) {
   const dataset = datasets[0] ?? ""
@@ -129,7 +137,7 @@ const listMarked = Effect.fnUntraced(function* (
   ])
   const marks = new Map<string, string>()
   for (const [name = "", value = ""] of rows(got)) {
-    if (parse(prefix, shortName(name)) !== undefined) marks.set(name, value)
+    if (isNamed(shortName(name))) marks.set(name, value)
   }
   if (marks.size === 0) return []
   // One that another process has just destroyed makes the exit status 1; the rest is listed all the same.
@@ -302,146 +310,4 @@ const foundObstacle = ([found, holds = "0", clones = "-"]: ReadonlyArray<string>
   if (found?.trim() !== guid) return "another snapshot has taken its name"
   if (holds !== "0") return "it is held (zfs holds says by whom)"
   return clones === "-" || clones === "" ? undefined : `it has clones: ${clones.replaceAll(",", ", ")}`
-}
-
-/**
- * When a process started, in the system's own words; undefined when there is no such process, or its start cannot be
- * told.
- */
-export const startOf = (runner: typeof Process.Service, pid: number): Effect.Effect<string | undefined> =>
-  process.platform === "linux"
-    ? Effect.promise(() => startOnLinux(pid))
-    : runner.run({ program: "ps", args: ["-o", "lstart=", "-p", String(pid)], env: { TZ: "UTC" } }).pipe(
-        Effect.map(({ stdout }) => stdout.trim().replace(/\s+/g, " ") || undefined),
-        Effect.orElseSucceed(() => undefined)
-      )
-
-// Ticks since boot, and which boot.
-const startOnLinux = async (pid: number): Promise<string | undefined> => {
-  try {
-    const stat = await fs.readFile(`/proc/${pid}/stat`, "latin1")
-    const boot = await fs.readFile("/proc/sys/kernel/random/boot_id", "latin1")
-    // The name, second, may hold spaces and parentheses; the start is field 22.
-    const ticks = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]
-    return ticks === undefined ? undefined : `${ticks}@${boot.slice(0, 8)}`
-  } catch {
-    return undefined
-  }
-}
-
-/** How long a run on another host, whose processes are out of sight, counts as alive. */
-const foreignRunSeconds = 86_400
-
-export const planPrune = Effect.fnUntraced(function* (
-  openZfs: OpenZfs,
-  source: SourceInfo,
-  keep: ReadonlySet<string>
-) {
-  const { prefix } = settings
-  const isNamed = (name: string) => parse(prefix, name) !== undefined
-  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source, isNamed)
-  const { former, id } = source.job ?? { id: settings.jobId, former: [] }
-  return select(snapshots, { prefix, jobs: new Set([id, ...former]), keep, alive })
-})
-
-/** Whether a snapshot has our kind of name under some prefix: `snapshot_prefix` may have been another one. */
-const isNamedByAny = (name: string): boolean => parse(name.replace(/-\d+$/, ""), name) !== undefined
-
-/** See ZfsService.marked. */
-export const marked = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  commands: Commands,
-  settings: ZfsSettings & { readonly hostname: string },
-  source: SourceInfo
-) {
-  const { alive, snapshots } = yield* lookAtMarked(process, commands, settings, source, isNamedByAny)
-  return snapshots.filter((snapshot) => {
-    const mark = snapshot.mark === undefined ? undefined : decode(snapshot.mark)
-    return mark !== undefined && !alive(mark, snapshot)
-  })
-})
-
-/** The source's snapshots with our mark, and whether the run behind a mark may still be at work. */
-const lookAtMarked = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  commands: Commands,
-  settings: ZfsSettings & { readonly hostname: string },
-  { datasets }: SourceInfo,
-  isNamed: (name: string) => boolean
-) {
-  const snapshots = yield* listMarked(commands, isNamed, datasets)
-  const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decode(mark) ?? [])))
-  const running = yield* runningPids(process, settings.hostname, marks)
-  const now = (yield* Clock.currentTimeMillis) / 1000
-  const alive = (mark: SnapshotMark, { creation }: Snapshot): boolean =>
-    mark.host === settings.hostname
-      ? running.has(mark.pid) && (running.get(mark.pid) ?? mark.start) === mark.start
-      : Math.abs(now - creation) < foreignRunSeconds
-  return { alive, snapshots }
-})
-
-/** Destroys one by one; what cannot be destroyed is spared, with the reason. */
-export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: PrunePlan) {
-  const destroyed: Array<string> = []
-  const spared = [...plan.spare]
-  for (const { guid, name } of plan.destroy) {
-    const outcome = yield* Effect.either(destroy(commands, name, guid))
-    if (outcome._tag === "Right") destroyed.push(name)
-    else spared.push({ snapshot: name, reason: outcome.left.message })
-  }
-  return { destroyed, spared } satisfies PruneReport
-})
-
-/** Snapshots that carry our property themselves (an inherited or received one does not count) and have our kind of name. */
-const listMarked = Effect.fnUntraced(function* (
-  commands: Commands,
-  isNamed: (name: string) => boolean,
-  datasets: ReadonlyArray<string>
-) {
-  const dataset = datasets[0] ?? ""
-  const purpose = `list the snapshots of ${dataset}`
-  const got = yield* commands.run(purpose, dataset, [
-    ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", property],
-    ...datasets
-  ])
-  const marks = new Map<string, string>()
-  for (const [name = "", value = ""] of rows(got)) {
-    if (isNamed(shortName(name))) marks.set(name, value)
-  }
-  if (marks.size === 0) return []
-  // One that another process has just destroyed makes the exit status 1; the rest is listed all the same.
-  const listed = yield* commands.attempt([
-    ...["list", "-H", "-p", "-t", "snapshot", "-o", snapshotColumns],
-    ...marks.keys()
-  ])
-  if (listed.exitCode !== 0 && !/does not exist/.test(complaint(listed))) {
-    return yield* commands.failure(purpose, dataset, listed)
-  }
-  const listing = yield* understood(commands, purpose, readSnapshots(listed.stdout))
-  return [...listing].flatMap(([of, { snapshots }]) =>
-    snapshots.map((snapshot): Snapshot => {
-      const name = `${of}@${snapshot.name}`
-      return { ...snapshot, name, mark: marks.get(name) }
-    })
-  )
-})
-
-const runningPids = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  host: string,
-  marks: ReadonlyArray<SnapshotMark>
-) {
-  const running = new Map<number, string | undefined>()
-  for (const { host: theirs, pid } of marks) {
-    if (theirs !== host || running.has(pid) || !isRunning(pid)) continue
-    running.set(pid, yield* startOf(process, pid))
-  }
-  return running
-})
-
-export interface PruneReport {
-  /** Full names, `dataset@snapshot`. */
-  readonly destroyed: ReadonlyArray<string>
-  /** Those that could not be destroyed (held, busy, cloned), with the reason. */
-  readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
 }

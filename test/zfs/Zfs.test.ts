@@ -348,12 +348,12 @@ describe("planPrune", () => {
           )
           .join("")
       }))
-      const plan = yield* planPrune(process, commands, settings, source("tank/data"), new Set())
+      const plan = yield* planPrune({ process, commands, settings }, source("tank/data"), new Set())
       assert.deepStrictEqual(
         plan.destroy.map((snapshot) => snapshot.name),
         [name(0)]
       )
-      const found = yield* marked(process, commands, settings, source("tank/data"))
+      const found = yield* marked({ process, commands, settings }, source("tank/data"))
       assert.deepStrictEqual(
         found.map((snapshot) => snapshot.name),
         [names[0], name(0)]
