@@ -8,7 +8,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
 import { ExitStatus } from "../system/ExitStatus.ts"
-import { unmistakable, type Valued, withDefaultCommand } from "./arguments.ts"
+import { optionsFirst, type ValueOptions, withDefaultCommand } from "./arguments.ts"
 import { version } from "./build.ts"
 import { check } from "./commands/check.ts"
 import { config } from "./commands/config.ts"
@@ -24,7 +24,7 @@ import { schema } from "./commands/schema.ts"
 import { status } from "./commands/status.ts"
 import { valued as valuedByVerify, verify } from "./commands/verify.ts"
 import { Stop } from "./exit.ts"
-import { mendCompletions, overview, type Topic, tidy } from "./help.ts"
+import { fixCompletions, formatHelp, overview, type Topic } from "./help.ts"
 import { valued } from "./options.ts"
 import { fatal, plainUnlessTerminal } from "./output.ts"
 
@@ -92,8 +92,8 @@ export const zipper = (argv: ReadonlyArray<string>) => {
   }
   const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
   const mended = args[0]?.startsWith("--completions")
-    ? mendCompletions
-    : (text: string) => tidy(text, parents)
+    ? fixCompletions
+    : (text: string) => formatHelp(text, parents)
   return Console.consoleWith((console) =>
     cli([...argv.slice(0, 2), ...args]).pipe(
       Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
@@ -111,7 +111,7 @@ export const zipper = (argv: ReadonlyArray<string>) => {
 }
 
 /** Commands that take names beside their options, and which of those take a value. */
-const takingNames: ReadonlyMap<string, Valued> = new Map([
+const takingNames: ReadonlyMap<string, ValueOptions> = new Map([
   ["pull", valued],
   ["push", valued],
   ["prune", valued],
@@ -129,7 +129,7 @@ const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<stri
   const takes = takingNames.get(name.join(" "))
   return takes === undefined
     ? Either.right(args)
-    : Either.map(unmistakable(args.slice(words), takes), (rest) => [...name, ...rest])
+    : Either.map(optionsFirst(args.slice(words), takes), (rest) => [...name, ...rest])
 }
 
 const asksForOverview = (args: ReadonlyArray<string>): boolean =>

@@ -1,6 +1,5 @@
 import * as Either from "effect/Either"
 
-/** Options that the CLI library itself understands on the bare program name. */
 const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions"])
 
 /**
@@ -14,21 +13,20 @@ export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<s
   return builtIn.has(name) ? args : ["run", ...args]
 }
 
-/** Options that take a value. */
-export interface Valued {
+/** The options of a command that take a value. */
+export interface ValueOptions {
   /** The last one counts, as with ssh. */
   readonly once: ReadonlySet<string>
   readonly several: ReadonlySet<string>
 }
 
 /**
- * The arguments of a command that takes names as well as options, in a form in which the library cannot mistake one for
- * the other: options first, each value a word of its own, then `--` and the names. By itself it takes `--dry-run n` for "no
- * dry run", and drops an option at the end that lacks its value. Left: what is wrong.
+ * The arguments of a command that takes names as well as options: options first, each value a word of its own, then `--` and
+ * the names. Otherwise the library takes `--dry-run n` for "no dry run" and drops a last option without its value. Left: what is wrong.
  */
-export const unmistakable = (
+export const optionsFirst = (
   args: ReadonlyArray<string>,
-  { once, several }: Valued
+  { once, several }: ValueOptions
 ): Either.Either<ReadonlyArray<string>, string> => {
   const single = new Map<string, string>()
   const options: Array<string> = []

@@ -12,8 +12,8 @@ import { ExitStatus } from "../system/ExitStatus.ts"
 import { Stop, UsageError } from "./exit.ts"
 import { Output, reportCause } from "./output.ts"
 
-/** How much a command says, as its options put it. */
-interface OutputFlags {
+/** The options of every command. */
+export interface OutputFlags {
   readonly debug: boolean
   readonly quiet: boolean
   readonly noQuiet: boolean
@@ -21,16 +21,13 @@ interface OutputFlags {
   readonly json?: boolean
 }
 
-/**
- * Runs the body of a command: its log lines go to the terminal in their tiers, and it ends as {@link told} says. With `--json`
- * there is a document whatever happens, also when a signal ends it.
- */
+/** Runs the body of a command with its Output and {@link reportErrors}. With `--json` it prints a document also when a signal ends it. */
 export const command =
   (flags: OutputFlags) =>
   <A, E, R>(body: Effect.Effect<A, E, R>) =>
     body.pipe(
       Effect.asVoid,
-      told,
+      reportErrors,
       Effect.onExit((exit) =>
         Exit.isInterrupted(exit) ? Effect.flatMap(Output, ({ stopped }) => stopped) : Effect.void
       ),
@@ -44,11 +41,8 @@ export const command =
       )
     )
 
-/**
- * Tells an error, or a mistake of ours, in a line or two, on the terminal and in the logs that are open here, and turns it
- * into the exit status that belongs to it. What became a Stop has been told. An interruption goes on.
- */
-export const told = <A, E, R>(body: Effect.Effect<A, E, R>) =>
+/** Reports a failure or defect on the terminal and in the open logs, and turns it into Stop. Interruptions and Stop pass. */
+export const reportErrors = <A, E, R>(body: Effect.Effect<A, E, R>) =>
   Effect.catchAllCause(body, (cause) =>
     Effect.zipRight(
       reportCause(cause),
@@ -69,14 +63,13 @@ const statusOf = (error: unknown): ExitStatus => {
   return ExitStatus.someFailed
 }
 
-/** The configuration and what there is to warn of. */
 export const readConfig = (path: string) =>
   Effect.flatMap(ConfigFile, (file) => file.load(path)).pipe(Effect.provide(ConfigFile.layer))
 
 export const warn = (warnings: ReadonlyArray<string>) =>
   Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
 
-/** The configuration, with its warnings said. */
+/** The configuration; its warnings are logged. */
 export const loadConfig = Effect.fnUntraced(function* (path: string) {
   const { config, warnings } = yield* readConfig(path)
   yield* warn(warnings)
@@ -96,7 +89,7 @@ export const archiving = (path: string, config: Config): Effect.Effect<ArchiveCo
     })
   })
 
-/** Makes this process a considerate one: file modes and priority as configured. */
+/** Sets the umask and the priority of this process. */
 export const applyProcessSettings = (config: Config) =>
   Effect.sync(() => process.umask(umaskOf(config))).pipe(
     Effect.zipRight(Effect.try(() => setPriority(config.nice))),
@@ -105,22 +98,21 @@ export const applyProcessSettings = (config: Config) =>
     )
   )
 
-/** How a job can be run. */
-interface Ways<P, In> {
+/** The two ways to run a job. */
+interface RunMode<P, In> {
   readonly dryRun: boolean
-  /** Services that do what they are asked to, and those that only say what they would do. */
-  readonly live: Layer.Layer<P, never, In>
-  readonly rehearsal: Layer.Layer<NoInfer<P>, never, In>
-  /** What is said before a rehearsal. */
+  readonly layer: Layer.Layer<P, never, In>
+  readonly layerDryRun: Layer.Layer<NoInfer<P>, never, In>
+  /** Logged before a dry run. */
   readonly disclaimer: string
-  /** Log file and syslog of a job that is really run. */
+  /** Adds log file and syslog; a dry run has neither. */
   readonly logs: <A, E, R>(job: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
-/** Runs a job with the services for it, or rehearses it. That it failed is told within its logs. */
-export const carriedOut =
-  <P, In>({ disclaimer, dryRun, live, logs, rehearsal }: Ways<P, In>) =>
+/** Runs a job on the layers of its mode. Its errors are reported inside its logs. */
+export const withLayers =
+  <P, In>({ disclaimer, dryRun, layer, layerDryRun, logs }: RunMode<P, In>) =>
   <A, E, R>(job: Effect.Effect<A, E, R>) =>
     dryRun
-      ? Effect.zipRight(Effect.logInfo(`dry run: ${disclaimer}`), job).pipe(Effect.provide(rehearsal))
-      : job.pipe(Effect.provide(live), told, logs)
+      ? Effect.zipRight(Effect.logInfo(`dry run: ${disclaimer}`), job).pipe(Effect.provide(layerDryRun))
+      : job.pipe(Effect.provide(layer), reportErrors, logs)

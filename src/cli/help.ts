@@ -4,6 +4,7 @@ import type * as HelpDoc from "@effect/cli/HelpDoc"
 import type * as Span from "@effect/cli/HelpDoc/Span"
 import type * as Usage from "@effect/cli/Usage"
 import * as Option from "effect/Option"
+import { wrappedWords } from "../text/Text.ts"
 import { withoutColours } from "./output.ts"
 
 /** A command in the overview: its name and what it does. */
@@ -31,10 +32,10 @@ First steps: zipper demo, then zipper config init.`
 }
 
 /**
- * The library's help for one command without what it says of every option of a kind ("A true or false value."), with the
- * whole command line in its usage, its example under a heading of its own, and no line longer than 80 columns.
+ * The library's help for one command without its boilerplate ("A true or false value."), with the whole command line in its
+ * usage, its example under a heading of its own, and no line longer than 80 columns.
  */
-export const tidy = (text: string, parents: ReadonlyArray<string>): string => {
+export const formatHelp = (text: string, parents: ReadonlyArray<string>): string => {
   const blocks = text
     .replace(/^(?:\x1b\[[0-9;]*m)*zipper(?:\x1b\[[0-9;]*m)*\n\n/, "")
     .split("\n\n")
@@ -53,39 +54,35 @@ export const tidy = (text: string, parents: ReadonlyArray<string>): string => {
       // What is said of an option or argument stands right below it.
       .replace(/\n\n {2}(?=\S)/g, "\n  ")
       .split("\n")
-      .map((line) => (line.startsWith("$ ") ? wrappedUsage(line) : wrapped(line.split(" "))))
+      .map((line) => (line.startsWith("$ ") ? wrappedUsage(line) : wrappedLine(line.split(" "))))
       .join("\n")
   )
 }
 
 const bold = (text: string): string => `\x1b[0;1m${text}\x1b[0m`
 
-const width = 80
-
-/** The words in lines, those after the first indented like what it says (after a name in a list), and by `more`. */
-const wrapped = (words: ReadonlyArray<string>, more = ""): string => {
-  const begin = /^ {2}[a-z-]+ {2,}|^ */.exec(words.join(" "))?.[0] ?? ""
+/** Lines of at most 80 columns; further ones are indented to the text of the first (after a name in a list) and by `more`. */
+const wrappedLine = (words: ReadonlyArray<string>, more = ""): string => {
+  const line = words.join(" ")
+  const begin = /^ {2}[a-z-]+ {2,}|^ */.exec(line)?.[0] ?? ""
   const indent = `${" ".repeat(begin.length)}${more}`
-  const lines: Array<string> = []
-  let line: string | undefined
-  for (const word of words) {
-    const longer: string = line === undefined ? word : `${line} ${word}`
-    if (line === undefined || line.trim() === "" || withoutColours(longer).length <= width) {
-      line = longer
-    } else {
-      lines.push(line)
-      line = `${indent}${word}`
-    }
-  }
-  return [...lines, line ?? ""].join("\n")
+  const first = words.findIndex((word) => word !== "")
+  const lead = " ".repeat(Math.max(0, first))
+  return wrappedWords(
+    words.slice(Math.max(0, first)),
+    80,
+    indent,
+    lead,
+    (text) => withoutColours(text).length
+  ).join("\n")
 }
 
 // An option and its value stay on one line.
 const wrappedUsage = (line: string): string =>
-  wrapped(line.match(/\[[^\]]*\]\S*|\([^)]*\)|\S+/g) ?? [], "    ")
+  wrappedLine(line.match(/\[[^\]]*\]\S*|\([^)]*\)|\S+/g) ?? [], "    ")
 
 /** What the library says of every option of a kind. */
-export const boilerplate =
+const boilerplate =
   /^(A true or false value\.|This setting is optional\.|A user-defined piece of text\.|An integer\.|This (?:option|argument) may be repeated zero or more times\.)$/
 
 /** An option or an argument: `-c, --config FILE`, and what it is for. */
@@ -107,13 +104,10 @@ export interface CommandPage {
   readonly options: ReadonlyArray<Entry>
 }
 
-/** A command of the library, whatever its options come to. */
-interface AnyCommand {
-  readonly descriptor: CommandDescriptor.Command<unknown>
-}
-
-/** Everything that can be run: the commands, and in place of one that has commands below it, those. */
-export const pagesOf = (commands: ReadonlyArray<AnyCommand>): ReadonlyArray<CommandPage> =>
+/** Every command that can be run: in place of one that has subcommands, these. */
+export const pagesOf = (
+  commands: ReadonlyArray<{ readonly descriptor: CommandDescriptor.Command<unknown> }>
+): ReadonlyArray<CommandPage> =>
   commands.flatMap(({ descriptor }) => {
     const [own = ""] = CommandDescriptor.getNames(descriptor)
     return [...CommandDescriptor.getSubcommands(descriptor)].map(([name, command]) =>
@@ -230,17 +224,16 @@ const usageOf = (usage: Usage.Usage): string => {
 }
 
 /**
- * The library's completion scripts with its mistakes mended: in bash it looks for `notify__test` where the
- * person types `notify-test`, and never finds a command below a command (`config init`); two options of its own
- * that nobody needs here are left out.
+ * The library's completion scripts, corrected: in bash they look for `notify__test` where the user types `notify-test`, and
+ * never find a subcommand (`config init`). The library's own --log-level and --wizard are left out.
  */
-export const mendCompletions = (script: string): string =>
+export const fixCompletions = (script: string): string =>
   script
     .split("\n")
     .filter((line) => !(ownOptions.test(line) && !line.includes("opts=")))
     .map((line) => line.replace(/ --(?:log-level|wizard)\b/g, ""))
     .join("\n")
-    // Which values are files: fish and zsh have to be told.
+    // fish and zsh do not know which values are files.
     .replace(new RegExp(`-l (${files}) -r -f`, "g"), "-l $1 -r -F")
     .replace(new RegExp(`'(-c|--(?:${files}))\\[([^\\]]*)\\]'`, "g"), "'$1[$2]:FILE:_files'")
     // A list is no place for examples.

@@ -33,12 +33,12 @@ import { Archiver } from "../zip/Archiver.ts"
 import { Output } from "./output.ts"
 import * as progressBar from "./progressBar.ts"
 
-/** Notices what hangs (`task_timeout_seconds` as in stallSeconds); whoever asked for a document gets one before the process leaves. */
-export const stallLayer = (taskTimeout: number): Layer.Layer<never, never, Output> =>
-  answering.pipe(Layer.provide(Stall.layer(stallSeconds(taskTimeout))))
+/** Notices what hangs (`task_timeout_seconds` as in stallSeconds). */
+const stallLayer = (taskTimeout: number): Layer.Layer<never, never, Output> =>
+  stallWithDocument.pipe(Layer.provide(Stall.layer(stallSeconds(taskTimeout))))
 
-/** The Stall that is there, with the document of `--json` before it leaves. */
-export const answering = Layer.effect(
+/** Prints the document of `--json` before the given Stall ends the process. */
+export const stallWithDocument = Layer.effect(
   Stall,
   Effect.gen(function* () {
     const { found, leave } = yield* Stall
@@ -69,7 +69,7 @@ export const jobsOf = (config: Config): ReadonlyArray<JobKey> => [
 const ping = (url: Redacted.Redacted | undefined) =>
   url === undefined ? Ping.layerNone : Layer.provide(Ping.layer({ url }), FetchHttpClient.layer)
 
-/** What a run leaves and says of itself. `pingUrl` is the job's own. */
+/** State, history, metrics and pings of a run. `pingUrl` is the job's own. */
 export const stateLive = (config: Config, pingUrl: Redacted.Redacted | undefined) => {
   const { metrics_file: path } = config
   const metrics =
@@ -83,8 +83,7 @@ export const stateLive = (config: Config, pingUrl: Redacted.Redacted | undefined
   ).pipe(Layer.provide(Disk.layer))
 }
 
-/** What a dry run would. */
-export const stateDryRun = (config: Config, pingUrl: Redacted.Redacted | undefined) =>
+const stateDryRun = (config: Config, pingUrl: Redacted.Redacted | undefined) =>
   Layer.mergeAll(
     History.layerDryRun(stateOf(config)),
     Standing.layerDryRun(stateOf(config)),
@@ -92,27 +91,27 @@ export const stateDryRun = (config: Config, pingUrl: Redacted.Redacted | undefin
     pingUrl === undefined ? Ping.layerNone : Ping.layerDryRun
   ).pipe(Layer.provide(Disk.layer))
 
-/** For a run without a configuration: nobody would know where to look. */
-export const none = Layer.mergeAll(History.layerNone, Standing.layerNone, Metrics.layerNone, Ping.layerNone)
+/** A run without a configuration has no place for state. */
+const stateNone = Layer.mergeAll(History.layerNone, Standing.layerNone, Metrics.layerNone, Ping.layerNone)
 
-/** Who is at work: one run of one job on one machine. */
-interface Identity {
-  /** Short and random, in every log line. */
-  readonly run: string
-  /** The same for every run from this source to this target: tells our snapshots from another job's. */
-  readonly job: string
-  readonly host: string
-  readonly pid: number
-}
-
-export const archiveIdentity = (config: Pick<ArchiveConfig, "source_path" | "target_path">): Identity => ({
+/** One run on one machine. `run` is short and random, and in every log line. */
+export const replicationIdentity = () => ({
   run: randomBytes(3).toString("hex"),
-  job: createHash("sha256").update(`${config.source_path}\0${config.target_path}`).digest("hex").slice(0, 8),
   host: hostname(),
   pid: process.pid
 })
 
-/** What the services below stand on. */
+/** `job` is the same for every run from this source to this target; it tells the job's snapshots from those of others. */
+export const archiveIdentity = ({
+  source_path,
+  target_path
+}: Pick<ArchiveConfig, "source_path" | "target_path">) => ({
+  ...replicationIdentity(),
+  job: createHash("sha256").update(`${source_path}\0${target_path}`).digest("hex").slice(0, 8)
+})
+
+type Identity = ReturnType<typeof archiveIdentity>
+
 const machine = Layer.mergeAll(Process.layer, Disk.layer)
 
 const zfsSettings = (config: Config, id: Identity) => ({
@@ -134,7 +133,6 @@ const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   )
 })
 
-/** Gotify as configured, or nobody. */
 export const notifier = (config: Pick<Config, "gotify" | "retries">) =>
   Layer.provide(
     config.gotify === undefined
@@ -143,7 +141,6 @@ export const notifier = (config: Pick<Config, "gotify" | "retries">) =>
     FetchHttpClient.layer
   )
 
-/** The services of a run that does its work. */
 export const archiveLive = (config: ArchiveConfig, id: Identity) =>
   Layer.mergeAll(
     config.snapshots === "live" ? Zfs.layerLive : Zfs.layer(zfsSettings(config, id)),
@@ -160,7 +157,7 @@ export const archiveLive = (config: ArchiveConfig, id: Identity) =>
     Layer.provideMerge(machine)
   )
 
-/** The services of a dry run: real discovery, real change detection, and nothing that writes. */
+/** Real discovery and change detection, and nothing that writes. */
 export const archiveDryRun = (config: ArchiveConfig, id: Identity) =>
   Layer.mergeAll(
     config.snapshots === "live" ? Zfs.layerLive : Zfs.layerDryRun(zfsSettings(config, id)),
@@ -176,8 +173,8 @@ export const archiveDryRun = (config: ArchiveConfig, id: Identity) =>
     Layer.provideMerge(machine)
   )
 
-/** The services of a check: those of a dry run, but it does ask whether Gotify answers, and whether the target can be written to. */
-export const checking = (config: ArchiveConfig, id: Identity) =>
+/** A check runs on the dry run's layers, but asks Gotify and tries to write to the target. */
+export const archiveCheck = (config: ArchiveConfig, id: Identity) =>
   Layer.mergeAll(
     notifier(config),
     Layer.provide(Sender.layer(local), Process.layer),
@@ -200,14 +197,7 @@ export const logs = (config: Config, id: Pick<Identity, "run">) => {
     Effect.provide(config.syslog ? Effect.provide(effect, syslog) : effect, file)
 }
 
-/** The run's id, short and random, in every log line; and the name of this host. */
-export const replicationIdentity = () => ({
-  run: randomBytes(3).toString("hex"),
-  host: hostname(),
-  pid: process.pid
-})
-
-/** What a run without a configuration goes by. */
+/** The settings of a run, also without a configuration. */
 export const settingsOf = (
   config: Config | undefined
 ): Pick<Config, "retries" | "notify_on" | "reminder_hours" | "gotify"> =>
@@ -219,15 +209,15 @@ export const endsOf = ({ direction, remote }: Pick<Job, "direction" | "remote">)
     ? { source: remote, target: Endpoint.local }
     : { source: Endpoint.local, target: remote }
 
-/** Services that talk to the other host, by one connection for all they have to say. */
+/** Services that share one connection to the other host. */
 const connected = <A, E, R>({ remote, ...job }: Job, services: (job: Job) => Layer.Layer<A, E, R>) =>
   Layer.unwrapScoped(Effect.map(sharedConnection(remote), (shared) => services({ ...job, remote: shared })))
 
 const transfer = (job: Job) =>
   Transfer.layer({ ...endsOf(job), compress: job.compress, bandwidth: job.bandwidth })
 
-/** The lock of a command that has --lock, which is what to give when the file cannot be used. */
-const lock = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
+/** The lock of a command that has --lock: its errors advise that option. */
+const lockWithOption = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
   Layer.effect(
     Lock,
     Effect.map(Lock, (inner) => ({
@@ -237,21 +227,20 @@ const lock = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
     }))
   ).pipe(Layer.provide(layer))
 
-/** The services of a replication that does its work. */
 export const replicationLive = (job: Job, config: Config | undefined, pingUrl?: Redacted.Redacted) =>
   Layer.mergeAll(
     connected(job, (shared) => {
       const { source, target } = endsOf(shared)
       return Layer.mergeAll(Sender.layer(source), Receiver.layer(target), transfer(shared))
     }),
-    lock(Lock.layer),
+    lockWithOption(Lock.layer),
     notifier(settingsOf(config)),
     stallLayer(config?.task_timeout_seconds ?? Number.POSITIVE_INFINITY),
-    config === undefined ? none : stateLive(config, pingUrl),
+    config === undefined ? stateNone : stateLive(config, pingUrl),
     progressBar.layer
   ).pipe(Layer.provideMerge(Process.layer))
 
-/** The services of a dry run: both hosts are asked, and nothing is changed on either. */
+/** Asks both hosts, and changes nothing on either. */
 export const replicationDryRun = (job: Job, config: Config | undefined, pingUrl?: Redacted.Redacted) =>
   Layer.mergeAll(
     connected(job, (shared) => {
@@ -261,13 +250,12 @@ export const replicationDryRun = (job: Job, config: Config | undefined, pingUrl?
         Layer.provideMerge(Sender.layer(source))
       )
     }),
-    lock(Lock.layerDryRun),
+    lockWithOption(Lock.layerDryRun),
     config?.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun,
-    config === undefined ? none : stateDryRun(config, pingUrl),
+    config === undefined ? stateNone : stateDryRun(config, pingUrl),
     Progress.layerNone
   ).pipe(Layer.provideMerge(Process.layer))
 
-/** Both ends alone. */
 export const ends = (source: Endpoint.Endpoint, target: Endpoint.Endpoint) =>
   Layer.merge(Sender.layer(source), Receiver.layer(target)).pipe(Layer.provide(Process.layer))
 
@@ -276,20 +264,19 @@ export const ends = (source: Endpoint.Endpoint, target: Endpoint.Endpoint) =>
  * a replication to another place out. Undefined when there is no place for it.
  */
 export const lockfileOf = (
-  job: Pick<Job, "direction" | "remote" | "destination">,
+  job: Parameters<typeof lockNameOf>[0],
   config: Pick<Config, "lockfile_path"> | undefined,
-  place: { readonly root: boolean; readonly env: Readonly<Record<string, string | undefined>> }
+  { env, root } = { root: process.getuid?.() === 0, env: process.env }
 ): string | undefined => {
   if (config !== undefined) return lockfileBeside(config, job)
   const name = lockNameOf(job)
-  if (place.root) return `/var/run/zipper.${name}.lock`
-  const { HOME: home, XDG_RUNTIME_DIR: runtime } = place.env
+  if (root) return `/var/run/zipper.${name}.lock`
+  const { HOME: home, XDG_RUNTIME_DIR: runtime } = env
   if (runtime?.startsWith("/")) return join(runtime, `zipper.${name}.lock`)
   return home?.startsWith("/") ? join(home, `.zipper.${name}.lock`) : undefined
 }
 
-/** The same where there is a configuration. */
 export const lockfileBeside = (
   { lockfile_path: path }: Pick<Config, "lockfile_path">,
-  job: Pick<Job, "direction" | "remote" | "destination">
+  job: Parameters<typeof lockNameOf>[0]
 ): string => `${path.replace(/\.lock$/, "")}.${lockNameOf(job)}.lock`

@@ -1,27 +1,62 @@
 import { ExitStatus, signalStatus } from "../system/ExitStatus.ts"
+import { wrapped } from "../text/Text.ts"
 import { commands, topics } from "./app.ts"
 import { type CommandPage, type Entry, pagesOf } from "./help.ts"
 
-/** What the manual page says that belongs to no single command. */
+/**
+ * The manual page, `zipper.1`, in the macros of man(7): the help of the commands, and what belongs to no single command.
+ * `date` is the day it was made, `2025-01-01`.
+ */
+export const manual = (version: string, date: string): string => {
+  const order = topics.map(({ name }) => `zipper ${name}`)
+  const pages = [...pagesOf(commands)].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
+  const common = commonOf(pages)
+  const parts: ReadonlyArray<string | ReadonlyArray<string>> = [
+    `.TH ZIPPER 1 ${date} "zipper ${version}" "User Commands"`,
+    section("NAME", lines(`zipper - ${purpose}`)),
+    section("SYNOPSIS", synopses.flatMap(command)),
+    section("DESCRIPTION", description.flatMap(paragraph)),
+    section("OPTIONS", [
+      ...paragraph("Every command takes these; they go after the command, in any order."),
+      ...common.flatMap(optionEntry),
+      ...general.flatMap(optionEntry)
+    ]),
+    section(
+      "COMMANDS",
+      pages.flatMap((page) => commandSection(page, common))
+    ),
+    section("FILES", files.flatMap(literalEntry)),
+    section("ENVIRONMENT", environment.flatMap(literalEntry)),
+    section("EXIT STATUS", statuses.flatMap(literalEntry)),
+    section(
+      "EXAMPLES",
+      examples.flatMap(({ typed, what }) => [...paragraph(what), ...verbatim(typed)])
+    ),
+    section("SEE ALSO", lines(seeAlso))
+  ]
+  return `${parts.flat().join("\n")}\n`
+}
 
-export const purpose = "archive folders of a ZFS dataset into verified zips, and replicate datasets"
+// What the page says that belongs to no single command.
 
-export const synopses = ["zipper COMMAND [OPTION]... [ARGUMENT]...", "zipper --config FILE [OPTION]..."]
+const purpose = "archive folders of a ZFS dataset into verified zips, and replicate datasets"
 
-export const description = [
+const synopses = ["zipper COMMAND [OPTION]... [ARGUMENT]...", "zipper --config FILE [OPTION]..."]
+
+const description = [
   "zipper is for a NAS or a backup server on ZFS, and runs from cron, unattended. Each run takes a read-only snapshot of a dataset and writes a zip of each of its folders that changed: read back and compared before it is published, in place of the archive before, which is kept beside it. Folders have names of four upper-case letters or digits.",
   "It also pulls datasets from other hosts and pushes them off-site, incrementally, without ever losing a snapshot of a replica unless it was asked to.",
   "Without a command, zipper --config FILE is zipper run --config FILE. The first steps are zipper demo, which needs neither ZFS nor a configuration, and zipper config init. zipper config show prints every key of a configuration; the README explains them."
 ]
 
 /** Options of the program itself. */
-export const general: ReadonlyArray<Entry> = [
+const general: ReadonlyArray<Entry> = [
   { term: "--help, -h", text: "Explain one command, or without a command list them all." },
   { term: "--version", text: "Print the version." },
   { term: "--completions SHELL", text: "Print completions for bash, zsh or fish." }
 ]
 
-export const files: ReadonlyArray<Entry> = [
+const files: ReadonlyArray<Entry> = [
   {
     term: "config.json",
     text: "The configuration, wherever --config says. It holds secrets: mode 600."
@@ -45,7 +80,7 @@ export const files: ReadonlyArray<Entry> = [
   }
 ]
 
-export const environment: ReadonlyArray<Entry> = [
+const environment: ReadonlyArray<Entry> = [
   { term: "ZIPPER_GOTIFY_TOKEN", text: "The Gotify token, before those of the configuration." },
   {
     term: "MQTT_HOST, MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD",
@@ -65,33 +100,25 @@ export const environment: ReadonlyArray<Entry> = [
   }
 ]
 
-const meanings: Readonly<Record<keyof typeof ExitStatus, string>> = {
-  ok: "All is well.",
-  someFailed: "Some folder or dataset failed, the rest is done; or what was looked at is not in order.",
-  usage: "The command line or the configuration is wrong. Nothing was touched.",
-  preflight: "Something that a run depends on is missing. Nothing was done.",
-  refused: "To go on would have destroyed data of a replica. The other datasets were tried.",
-  locked: "Another run holds the lock."
+const meanings: Readonly<Record<ExitStatus, string>> = {
+  [ExitStatus.ok]: "All is well.",
+  [ExitStatus.someFailed]:
+    "Some folder or dataset failed, the rest is done; or what was looked at is not in order.",
+  [ExitStatus.usage]: "The command line or the configuration is wrong. Nothing was touched.",
+  [ExitStatus.preflight]: "Something that a run depends on is missing. Nothing was done.",
+  [ExitStatus.refused]: "To go on would have destroyed data of a replica. The other datasets were tried.",
+  [ExitStatus.locked]: "Another run holds the lock."
 }
 
-const statusNames: ReadonlyArray<keyof typeof ExitStatus> = [
-  "ok",
-  "someFailed",
-  "usage",
-  "preflight",
-  "refused",
-  "locked"
-]
-
-export const statuses: ReadonlyArray<Entry> = [
-  ...statusNames.map((name) => ({ term: String(ExitStatus[name]), text: meanings[name] })),
+const statuses: ReadonlyArray<Entry> = [
+  ...Object.entries(meanings).map(([term, text]) => ({ term, text })),
   {
     term: Object.values(signalStatus).join(", "),
     text: `Stopped by ${Object.keys(signalStatus).join(", ")}, after cleaning up.`
   }
 ]
 
-export const examples: ReadonlyArray<{ readonly what: string; readonly typed: ReadonlyArray<string> }> = [
+const examples: ReadonlyArray<{ readonly what: string; readonly typed: ReadonlyArray<string> }> = [
   {
     what: "From nothing to the first archive:",
     typed: [
@@ -117,10 +144,42 @@ export const examples: ReadonlyArray<{ readonly what: string; readonly typed: Re
   }
 ]
 
-export const seeAlso =
+const seeAlso =
   "zfs(8), zfs-allow(8), zfs-send(8), zfs-receive(8), ssh(1), ssh_config(5), crontab(5), flock(1), logger(1), unzip(1)"
 
-/** The few macros of man(7) that the manual page needs. Text goes in as it is, lines of roff come out. */
+/** Options that every command has, in the same words. */
+const commonOf = ([first, ...others]: ReadonlyArray<CommandPage>): ReadonlyArray<Entry> =>
+  (first?.options ?? []).filter((option) => others.every(({ options }) => has(options, option)))
+
+const has = (entries: ReadonlyArray<Entry>, wanted: Entry): boolean =>
+  entries.some(({ term, text }) => term === wanted.term && text === wanted.text)
+
+const commandSection = (page: CommandPage, common: ReadonlyArray<Entry>): ReadonlyArray<string> => [
+  `.SS ${argument(page.name)}`,
+  ...command(`${page.name} ${withoutCommon(page.usage, common)}`.trim()),
+  ...paragraph(page.description),
+  ...page.arguments.flatMap(optionEntry),
+  ...page.options.filter((option) => !has(common, option)).flatMap(optionEntry),
+  ...(page.example === undefined ? [] : [...paragraph("Example:"), ...verbatim([page.example])])
+]
+
+const withoutCommon = (usage: string, common: ReadonlyArray<Entry>): string => {
+  const names = new Set(common.flatMap(({ term }) => term.split(", ")))
+  return usage
+    .split(/ (?=[[<-])/)
+    .filter((word) => !names.has(word.replace(/^\[(.*)\]$/, "$1")))
+    .join(" ")
+}
+
+const optionEntry = ({ term, text }: Entry): ReadonlyArray<string> => [
+  ".TP",
+  optionTerm(term),
+  ...lines(text)
+]
+
+const literalEntry = ({ term, text }: Entry): ReadonlyArray<string> => [".TP", bold(term), ...lines(text)]
+
+// The macros: text goes in, lines of roff come out.
 
 const escaped = (text: string): string =>
   text
@@ -135,28 +194,14 @@ const escaped = (text: string): string =>
       (char) => `\\[u${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`
     )
 
-/** One line of text as it is: one that begins with a dot would be a macro. */
+/** A line that begins with a dot would be a macro. */
 const line = (text: string): string => escaped(text).replace(/^\./, "\\&.")
-
-const width = 70
 
 /** Text to be filled: each sentence begins a line, so that the space after it is right, and no line is long. */
 export const lines = (text: string): ReadonlyArray<string> =>
-  text.split(/(?<=[.?!:]) (?=\p{Lu})/u).flatMap((sentence) => {
-    const found: Array<string> = []
-    let current = ""
-    for (const word of sentence.split(" ")) {
-      if (current !== "" && current.length + word.length >= width) {
-        found.push(current)
-        current = word
-      } else {
-        current = current === "" ? word : `${current} ${word}`
-      }
-    }
-    return [...found, current].map(line)
-  })
+  text.split(/(?<=[.?!:]) (?=\p{Lu})/u).flatMap((sentence) => wrapped(sentence, 70, "").map(line))
 
-/** What is given to a macro. */
+/** An argument of a macro. */
 export const argument = (text: string): string => `"${escaped(text).replaceAll('"', "\\(dq")}"`
 
 export const section = (title: string, body: ReadonlyArray<string>): ReadonlyArray<string> => [
@@ -167,7 +212,7 @@ export const section = (title: string, body: ReadonlyArray<string>): ReadonlyArr
 
 export const paragraph = (text: string): ReadonlyArray<string> => [".PP", ...lines(text)]
 
-/** Lines that are typed, as they are. */
+/** Lines as they are typed. */
 export const verbatim = (typed: ReadonlyArray<string>): ReadonlyArray<string> => [
   ".PP",
   ".RS 4",
@@ -180,11 +225,8 @@ export const verbatim = (typed: ReadonlyArray<string>): ReadonlyArray<string> =>
 const bold = (text: string): string => `\\fB${escaped(text)}\\fR`
 const italic = (text: string): string => `\\fI${escaped(text)}\\fR`
 
-/** A name that is typed as it is. */
-export const literal = bold
-
-/** `-c, --config FILE`: what is typed is bold, what stands for something else italic. */
-export const optionTerm = (text: string): string =>
+/** `-c, --config FILE`: what is typed is bold, a placeholder italic. */
+const optionTerm = (text: string): string =>
   text
     .replaceAll(/<([^>]*)>/g, "$1")
     .split(/([\s,|[\]().…]+)/)
@@ -193,87 +235,9 @@ export const optionTerm = (text: string): string =>
     )
     .join("")
 
-/** A command line to be filled in, each option with its value on a line; where it does not fit, further in than the name. */
+/** A synopsis: each option with its value on a line, further in than the name where it does not fit. */
 export const command = (text: string): ReadonlyArray<string> => {
   const [name = "", ...parts] = text.split(/ (?=-|\[|<)/)
   // Dots at the end of a line would be taken for the end of a sentence.
   return [".HP 4", ...[name, ...parts].map((part) => optionTerm(part).replace(/\.$/, ".\\&"))]
 }
-
-export const page = (parts: ReadonlyArray<string | ReadonlyArray<string>>): string =>
-  `${parts.flat().join("\n")}\n`
-
-/**
- * The manual page, `zipper.1`, in the macros of man(7): what the commands say of themselves, and what belongs to none of them.
- * `date` is the day it was made, `2025-01-01`.
- */
-export const manual = (version: string, date: string): string => {
-  const pages = inOrder(pagesOf(commands))
-  const common = commonOf(pages)
-  return page([
-    `.TH ZIPPER 1 ${date} "zipper ${version}" "User Commands"`,
-    section("NAME", lines(`zipper - ${purpose}`)),
-    section("SYNOPSIS", synopses.flatMap(command)),
-    section("DESCRIPTION", description.flatMap(paragraph)),
-    section("OPTIONS", [
-      ...paragraph("Every command takes these; they go after the command, in any order."),
-      ...common.flatMap(entry),
-      ...general.flatMap(entry)
-    ]),
-    section(
-      "COMMANDS",
-      pages.flatMap((page) => commandSection(page, common))
-    ),
-    section("FILES", files.flatMap(literalEntry)),
-    section("ENVIRONMENT", environment.flatMap(literalEntry)),
-    section("EXIT STATUS", statuses.flatMap(literalEntry)),
-    section(
-      "EXAMPLES",
-      examples.flatMap(({ typed, what }) => [...paragraph(what), ...verbatim(typed)])
-    ),
-    section("SEE ALSO", lines(seeAlso))
-  ])
-}
-
-/** As in the overview. */
-const inOrder = (pages: ReadonlyArray<CommandPage>): ReadonlyArray<CommandPage> => {
-  const order = topics.map(({ name }) => `zipper ${name}`)
-  return [...pages].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
-}
-
-/** Options that every command has, in the same words. */
-const commonOf = ([first, ...others]: ReadonlyArray<CommandPage>): ReadonlyArray<Entry> =>
-  (first?.options ?? []).filter((option) => others.every(({ options }) => has(options, option)))
-
-const has = (entries: ReadonlyArray<Entry>, wanted: Entry): boolean =>
-  entries.some(({ term, text: words }) => term === wanted.term && words === wanted.text)
-
-const commandSection = (page: CommandPage, common: ReadonlyArray<Entry>): ReadonlyArray<string> => [
-  `.SS ${argument(page.name)}`,
-  ...command(`${page.name} ${withoutCommon(page.usage, common)}`.trim()),
-  ...paragraph(page.description),
-  ...page.arguments.flatMap(entry),
-  ...page.options.filter((option) => !has(common, option)).flatMap(entry),
-  ...(page.example === undefined ? [] : [...paragraph("Example:"), ...verbatim([page.example])])
-]
-
-const withoutCommon = (usage: string, common: ReadonlyArray<Entry>): string => {
-  const names = new Set(common.flatMap(({ term }) => term.split(", ")))
-  return usage
-    .split(/ (?=[[<-])/)
-    .filter((word) => !names.has(word.replace(/^\[(.*)\]$/, "$1")))
-    .join(" ")
-}
-
-const entry = ({ term, text: words }: Entry): ReadonlyArray<string> => [
-  ".TP",
-  optionTerm(term),
-  ...lines(words)
-]
-
-/** Like an entry, of a name that is typed as it is. */
-const literalEntry = ({ term, text: words }: Entry): ReadonlyArray<string> => [
-  ".TP",
-  literal(term),
-  ...lines(words)
-]

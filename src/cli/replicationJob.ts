@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
 import type { Config } from "../config/Config.ts"
 import { linesOf } from "../config/ConfigIssues.ts"
@@ -19,87 +20,185 @@ import { type Endpoint, local } from "../zfs/Endpoint.ts"
 import { readConfig } from "./command.ts"
 import { UsageError } from "./exit.ts"
 
-/** A job as the command line says it; undefined is what was not given. */
-export interface JobFlags {
-  readonly direction: Job["direction"]
+/** The options that say where the other host is, and the datasets, as they were typed. */
+interface PlaceFlags {
   readonly host: string | undefined
   readonly user: string | undefined
-  /** As it was typed: whether it is a number is judged with the rest. */
   readonly port: string | undefined
   readonly sshOptions: ReadonlyArray<string>
   readonly datasets: ReadonlyArray<string>
+}
+
+/** A job as the command line says it; undefined is what was not given. */
+export interface JobFlags extends PlaceFlags {
+  readonly direction: Job["direction"]
   readonly exclude: ReadonlyArray<string>
   readonly destination: string | undefined
   readonly stripPrefix: string | undefined
   readonly raw: boolean | undefined
   readonly bandwidth: string | undefined
   readonly compress: string | undefined
-  readonly retention: Retention | undefined
 }
 
-/** The job, judged as one of the configuration would be. Left: all that is wrong with it, a line each. */
+/** What selects a job: its name in a configuration, or all of it. */
+export interface JobSelection extends Omit<JobFlags, "direction"> {
+  readonly job: string | undefined
+  readonly config: string | undefined
+  /** Undefined where the command goes by the job's. */
+  readonly direction: Job["direction"] | undefined
+}
+
+/** A job, and the configuration that was given with it. */
+export interface ResolvedJob {
+  readonly job: Job
+  readonly config: Config | undefined
+  /** The job of the configuration that it is; undefined when the command line said it all. */
+  readonly written: ReplicationJob | undefined
+  /** Of the configuration. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+/**
+ * The job that the command line selects. Reports every mistake that shows without asking a host:
+ * UsageError for the command line, ConfigError for the configuration.
+ */
+export const resolveJob = Effect.fnUntraced(function* (
+  command: string,
+  given: JobSelection,
+  problems: ReadonlyArray<string> = []
+) {
+  const fail = (...more: ReadonlyArray<string>) =>
+    new UsageError({ command, problems: [...problems, ...more] })
+  const { bandwidth, config: path, direction, job: name } = given
+  const unknown = unknownOption(given.datasets)
+  if (unknown !== undefined) return yield* new UsageError({ command, problems: [unknown] })
+  if (name === undefined) {
+    if (direction === undefined)
+      return yield* fail("give --job NAME, or --direction pull or --direction push")
+    const made = fromFlags({ ...given, direction })
+    if (Either.isLeft(made)) return yield* fail(...made.left)
+    if (problems.length > 0) return yield* fail()
+    const read = path === undefined ? { config: undefined, warnings: [] } : yield* readConfig(path)
+    return { ...read, job: made.right, written: undefined } satisfies ResolvedJob
+  }
+  const wrong = jobConflicts(given)
+  if (path === undefined)
+    return yield* fail("--job needs --config FILE, where the job is written down", ...wrong)
+  if (problems.length > 0 || wrong.length > 0) return yield* fail(...wrong)
+  const { config, warnings } = yield* readConfig(path)
+  const written = config.replication.find((each) => each.name === name)
+  if (written === undefined) {
+    const known = config.replication.map((each) => each.name)
+    return yield* fail(unknownJob(name, path, known))
+  }
+  if (direction !== undefined && written.direction !== direction) {
+    return yield* fail(
+      `the job ${name} is a ${written.direction}: zipper ${written.direction} --job ${name} --config ${path}`
+    )
+  }
+  const job = fromConfig(written)
+  return {
+    job: bandwidth === undefined ? job : { ...job, bandwidth: bytesPerSecond(bandwidth) },
+    config,
+    written,
+    warnings
+  } satisfies ResolvedJob
+})
+
+/** What cannot go with a job of the configuration, since that says it. */
+const jobConflicts = (given: JobSelection): ReadonlyArray<string> => {
+  const { bandwidth, raw } = given
+  const twice = Object.entries({
+    DATASET: given.datasets.length > 0,
+    "--host": given.host !== undefined,
+    "--user": given.user !== undefined,
+    "--port": given.port !== undefined,
+    "--ssh-option": given.sshOptions.length > 0,
+    "--destination": given.destination !== undefined,
+    "--strip-prefix": given.stripPrefix !== undefined,
+    "--exclude": given.exclude.length > 0,
+    "--raw": raw === true,
+    "--no-raw": raw === false,
+    "--compress": given.compress !== undefined
+  }).flatMap(([option, isGiven]) => (isGiven ? [option] : []))
+  const wrong = bandwidth === undefined ? undefined : bandwidthProblem(bandwidth)
+  return [
+    ...(twice.length > 0
+      ? [`${twice.join(", ")}: --job ${given.job} says that already; give one or the other`]
+      : []),
+    ...(wrong === undefined ? [] : [`--bandwidth: ${JSON.stringify(bandwidth)} ${wrong}`])
+  ]
+}
+
+const unknownJob = (name: string, path: string, known: ReadonlyArray<string>): string => {
+  if (known.length === 0) return `--job: ${path} has no replication jobs`
+  const nearest = closest(name, known)
+  const isNear = distance(name, nearest) <= Math.max(1, Math.floor(nearest.length / 3))
+  return `--job: ${path} has no job ${JSON.stringify(name)}${isNear ? `; did you mean ${nearest}?` : ""}; it has ${known.join(", ")}`
+}
+
+/** The job of the command line, judged as one of the configuration would be. Left: all that is wrong with it, a line each. */
 export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<string>> => {
-  const stray = strayOption(flags.datasets)
-  if (stray !== undefined) return Either.left([stray])
+  const unknown = unknownOption(flags.datasets)
+  if (unknown !== undefined) return Either.left([unknown])
+  const { direction, host = "", port, sshOptions, stripPrefix, datasets, exclude, ...others } = flags
   const input = withoutUndefined({
-    name: nameFor(flags),
-    direction: flags.direction,
+    // In characters that a file's name may have.
+    name: `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64),
+    direction,
     host: flags.host,
-    user: flags.user,
-    port: numberIn(flags.port),
-    datasets: flags.datasets,
-    exclude: flags.exclude,
-    destination: flags.destination,
-    strip_prefix: flags.stripPrefix,
-    raw: flags.raw,
-    ssh_options: flags.sshOptions,
-    bandwidth: flags.bandwidth,
-    compress: flags.compress,
-    retention: flags.retention
+    user: others.user,
+    port: numberIn(port),
+    datasets,
+    exclude,
+    destination: others.destination,
+    strip_prefix: stripPrefix,
+    raw: others.raw,
+    ssh_options: sshOptions,
+    bandwidth: others.bandwidth,
+    compress: others.compress
   })
   const decoded = decodeJob(input)
   const problems = linesOf(
-    [...(Either.isLeft(decoded) ? decoded.left : []), ...jobContradictions(input)],
-    ([field]) => flagOf(String(field))
+    [
+      ...Either.match(decoded, { onLeft: (issues) => issues, onRight: () => [] }),
+      ...jobContradictions(input)
+    ],
+    ([field]) => optionNames.get(String(field)) ?? `--${String(field).replaceAll("_", "-")}`
   )
   return Either.isRight(decoded) && problems.length === 0
     ? Either.right(fromConfig(decoded.right))
     : Either.left(problems)
 }
 
-/**
- * What looks like an option among the datasets is one that nobody knows. The parser takes all that follows it for
- * datasets too, so that it alone can be told.
- */
-export const strayOption = (datasets: ReadonlyArray<string>): string | undefined => {
+const optionNames: ReadonlyMap<string, string> = new Map([
+  ["datasets", "DATASET"],
+  ["ssh_options", "--ssh-option"]
+])
+
+/** Names the first option among the datasets. The parser takes all that follows it for datasets too. */
+export const unknownOption = (datasets: ReadonlyArray<string>): string | undefined => {
   const word = datasets.find((dataset) => dataset.startsWith("-"))
   return word === undefined ? undefined : `unknown option: ${word}`
 }
 
-/** `pull-HOST`, in characters that a file's name may have. */
-const nameFor = ({ direction, host = "" }: JobFlags): string =>
-  `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64)
-
-/** The number that a text is; other text as it is, to be told of. */
+/** The number that a text is; other text as it is, for the schema to refuse. */
 const numberIn = (text: string | undefined): number | string | undefined =>
   text !== undefined && /^-?[0-9]{1,15}$/.test(text) ? Number(text) : text
-
-const flagOf = (field: string): string => named.get(field) ?? `--${field.replaceAll("_", "-")}`
-
-const named: ReadonlyMap<string, string> = new Map([
-  ["datasets", "DATASET"],
-  ["ssh_options", "--ssh-option"],
-  ["retention", "--hourly, --daily, --weekly and --monthly"]
-])
 
 const withoutUndefined = (fields: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
 /** The counts of the command line as a retention; undefined when none was given. Left: what is wrong with them. */
-export const retentionOf = (
-  counts: Readonly<Record<keyof Retention, string | undefined>>
-): Either.Either<Retention | undefined, ReadonlyArray<string>> => {
-  const { daily, hourly, monthly, weekly } = counts
+export const retentionOf = ({
+  daily,
+  hourly,
+  monthly,
+  weekly
+}: Readonly<Record<keyof Retention, string | undefined>>): Either.Either<
+  Retention | undefined,
+  ReadonlyArray<string>
+> => {
   const input = withoutUndefined({
     hourly: numberIn(hourly),
     daily: numberIn(daily),
@@ -107,20 +206,17 @@ export const retentionOf = (
     monthly: numberIn(monthly)
   })
   if (Object.keys(input).length === 0) return Either.right(undefined)
-  const decoded = decodeRetention(input)
-  if (Either.isLeft(decoded)) return Either.left(linesOf(decoded.left, ([period]) => `--${String(period)}`))
-  return Object.values(decoded.right).every((count) => count === 0)
-    ? Either.left(["--hourly, --daily, --weekly and --monthly would keep nothing: give one a number above 0"])
-    : Either.right(decoded.right)
+  return decodeRetention(input).pipe(
+    Either.mapLeft((issues) => linesOf(issues, ([period]) => `--${String(period)}`)),
+    Either.filterOrLeft(
+      (counts) => Object.values(counts).some((count) => count > 0),
+      () => ["--hourly, --daily, --weekly and --monthly would keep nothing: give one a number above 0"]
+    )
+  )
 }
 
-/**
- * The machine that is meant where there is no job: that of --host, else this one. Left: what is wrong with it and with the
- * datasets, a line each.
- */
-export const placeFromFlags = (
-  flags: Pick<JobFlags, "host" | "user" | "port" | "sshOptions" | "datasets">
-): Either.Either<Endpoint, ReadonlyArray<string>> => {
+/** The machine where there is no job: that of --host, else this one. Left: what is wrong with it and the datasets, a line each. */
+export const endpointFromFlags = (flags: PlaceFlags): Either.Either<Endpoint, ReadonlyArray<string>> => {
   const { datasets, host, port, sshOptions, user } = flags
   // Any job does: of this one only the other host and the datasets can be wrong.
   const made = fromFlags({
@@ -135,116 +231,14 @@ export const placeFromFlags = (
     stripPrefix: undefined,
     raw: undefined,
     bandwidth: undefined,
-    compress: undefined,
-    retention: undefined
+    compress: undefined
   })
-  const astray =
+  const withoutHost =
     host === undefined && (user !== undefined || port !== undefined || sshOptions.length > 0)
       ? ["--user, --port and --ssh-option are for ssh, and go with --host"]
       : []
-  if (Either.isLeft(made)) return Either.left([...astray, ...made.left])
-  if (astray.length > 0) return Either.left(astray)
-  return Either.right(host === undefined ? local : made.right.remote)
-}
-
-/** What says which job is meant: its name in a configuration, or all of it. */
-export interface Addressing extends Omit<JobFlags, "direction" | "retention"> {
-  readonly job: string | undefined
-  readonly config: string | undefined
-  /** Undefined where the command goes by the job's. */
-  readonly direction: Job["direction"] | undefined
-}
-
-/** A job, and the configuration that was given with it. */
-export interface Resolved {
-  readonly job: Job
-  readonly config: Config | undefined
-  /** The job of the configuration that it is; undefined when the command line said it all. */
-  readonly written: ReplicationJob | undefined
-  /** Of the configuration. */
-  readonly warnings: ReadonlyArray<string>
-}
-
-/**
- * The job that the command line means. Every mistake that shows without asking a host is told here, with nothing touched:
- * UsageError for the command line, ConfigError for the configuration.
- */
-export const resolve = Effect.fnUntraced(function* (
-  command: string,
-  given: Addressing,
-  problems: ReadonlyArray<string> = []
-) {
-  const fail = (...more: ReadonlyArray<string>) =>
-    new UsageError({ command, problems: [...problems, ...more] })
-  const { config: path, direction, job: name } = given
-  const stray = strayOption(given.datasets)
-  if (stray !== undefined) return yield* new UsageError({ command, problems: [stray] })
-  if (name === undefined) {
-    if (direction === undefined)
-      return yield* fail("give --job NAME, or --direction pull or --direction push")
-    const made = fromFlags({ ...given, direction, retention: undefined })
-    if (Either.isLeft(made)) return yield* fail(...made.left)
-    if (problems.length > 0) return yield* fail()
-    const { config, warnings } =
-      path === undefined ? { config: undefined, warnings: [] } : yield* readConfig(path)
-    return { job: made.right, config, written: undefined, warnings } satisfies Resolved
-  }
-  const wrong = wronglyNamed(given)
-  if (path === undefined)
-    return yield* fail("--job needs --config FILE, where the job is written down", ...wrong)
-  if (problems.length > 0 || wrong.length > 0) return yield* fail(...wrong)
-  const { config, warnings } = yield* readConfig(path)
-  const found = config.replication.find((each) => each.name === name)
-  if (found === undefined) {
-    return yield* fail(
-      unknownJob(
-        name,
-        path,
-        config.replication.map((each) => each.name)
-      )
-    )
-  }
-  if (direction !== undefined && found.direction !== direction) {
-    return yield* fail(
-      `the job ${name} is a ${found.direction}: zipper ${found.direction} --job ${name} --config ${path}`
-    )
-  }
-  const job = fromConfig(found)
-  const { bandwidth } = given
-  return {
-    job: bandwidth === undefined ? job : { ...job, bandwidth: bytesPerSecond(bandwidth) },
-    config,
-    written: found,
-    warnings
-  } satisfies Resolved
-})
-
-/** What cannot go with a job of the configuration, since that says it. */
-const wronglyNamed = (given: Addressing): ReadonlyArray<string> => {
-  const twice = [
-    ...(given.datasets.length > 0 ? ["DATASET"] : []),
-    ...(given.host === undefined ? [] : ["--host"]),
-    ...(given.user === undefined ? [] : ["--user"]),
-    ...(given.port === undefined ? [] : ["--port"]),
-    ...(given.sshOptions.length > 0 ? ["--ssh-option"] : []),
-    ...(given.destination === undefined ? [] : ["--destination"]),
-    ...(given.stripPrefix === undefined ? [] : ["--strip-prefix"]),
-    ...(given.exclude.length > 0 ? ["--exclude"] : []),
-    ...(given.raw === undefined ? [] : [given.raw ? "--raw" : "--no-raw"]),
-    ...(given.compress === undefined ? [] : ["--compress"])
-  ]
-  const wrong = given.bandwidth === undefined ? undefined : bandwidthProblem(given.bandwidth)
-  return [
-    ...(twice.length > 0
-      ? [`${twice.join(", ")}: --job ${given.job} says that already; give one or the other`]
-      : []),
-    ...(wrong === undefined ? [] : [`--bandwidth: ${JSON.stringify(given.bandwidth)} ${wrong}`])
-  ]
-}
-
-const unknownJob = (name: string, path: string, known: ReadonlyArray<string>): string => {
-  if (known.length === 0) return `--job: ${path} has no replication jobs`
-  const nearest = closest(name, [...known])
-  const suggestion = distance(name, nearest) <= Math.max(1, Math.floor(nearest.length / 3))
-  return `--job: ${path} has no job ${JSON.stringify(name)}${suggestion ? `; did you mean ${nearest}?` : ""}; it has ${known.join(", ")}`
+  const problems = [...withoutHost, ...Option.getOrElse(Either.getLeft(made), () => [])]
+  return problems.length > 0 || Either.isLeft(made)
+    ? Either.left(problems)
+    : Either.right(host === undefined ? local : made.right.remote)
 }

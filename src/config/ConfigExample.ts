@@ -2,6 +2,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
+import { wrapped } from "../text/Text.ts"
 import { Compression, type Config, ConfigDocument, Gotify, Mqtt } from "./Config.ts"
 import { maskAddress } from "./ConfigIssues.ts"
 import { placeholder } from "./Contradictions.ts"
@@ -170,7 +171,7 @@ const objectOf = (
     const { expected, standard } = shapeOf(field)
     const value = given[key] ?? Option.getOrUndefined(standard)
     const comment = commentOf(section.notes[key] ?? "", expected, standard)
-    const out = wrapped(comment, `${within}// `)
+    const out = wrapped(`${within}// ${comment}`, 100, `${within}// `)
     if (value !== undefined) return [{ out, lines: valueLines(section.inner?.[key], key, value, within) }]
     return [{ out: [...out, `${within}// "${key}": ${JSON.stringify(apart[key])}`], lines: [] }]
   })
@@ -236,21 +237,6 @@ const commentOf = (note: string, expected: string | undefined, standard: Option.
     ...(value === undefined || isRecord(value) ? [] : [`default ${JSON.stringify(value)}`])
   ]
   return facts.length === 0 ? note : `${note} (${facts.join("; ")})`
-}
-
-const width = 100
-
-const wrapped = (text: string, prefix: string): ReadonlyArray<string> => {
-  const lines: Array<string> = []
-  let line = prefix.trimEnd()
-  for (const word of text.split(" ")) {
-    if (line.length + word.length + 1 > width) {
-      lines.push(line)
-      line = prefix.trimEnd()
-    }
-    line += ` ${word}`
-  }
-  return [...lines, line]
 }
 
 const exampleLock = "/var/run/zipper.lock"

@@ -11,7 +11,7 @@ const show = (value: unknown): string => {
   return Redacted.isRedacted(value) ? String(value) : Inspectable.toStringUnknown(value, 0)
 }
 
-/** What a cause says: the message of each failure, and the stack of what nobody expected. */
+/** The message of each failure, and the stack of each defect. */
 export const causeText = (cause: Cause.Cause<unknown>): string =>
   Cause.isInterruptedOnly(cause)
     ? "interrupted"
@@ -22,15 +22,12 @@ export const causeText = (cause: Cause.Cause<unknown>): string =>
         )
       ].join("; ")
 
-/** Control characters but the newline, the other line ends, and what turns the direction of text around. */
+/** Control characters but the newline, other line ends, and characters that change the direction of text. */
 const unseen = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
 
 const hex = (char: string, digits: number): string => char.charCodeAt(0).toString(16).padStart(digits, "0")
 
-/**
- * Text that cannot steer a terminal: names of files come from strangers. Newlines stay; other control
- * characters, and those that turn the direction of text around, become escapes that can be seen.
- */
+/** Text that cannot steer a terminal: control characters but the newline become visible escapes. */
 export const harmless = (text: string): string =>
   text.replace(unseen, (char) => (char < "\u0100" ? `\\x${hex(char, 2)}` : `\\u${hex(char, 4)}`))
 
@@ -38,11 +35,9 @@ export const harmless = (text: string): string =>
 export const quoted = (text: string): string =>
   JSON.stringify(text).replace(unseen, (char) => `\\u${hex(char, 4)}`)
 
-/** A value as JSON, indented, in which every character can be seen: it may be printed to a terminal. */
+/** Indented JSON in which every character can be seen: safe for a terminal. */
 export const visibleJson = (value: unknown): string =>
   JSON.stringify(value, undefined, 2).replace(unseen, (char) => `\\u${hex(char, 4)}`)
-
-/** Figures as a person reads them. Pure, and the same in every locale. */
 
 const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const
 
@@ -63,18 +58,16 @@ const tenths = (value: number): number => Math.round(value * 10) / 10
 
 /** A length of time given in milliseconds: "0.4 s", "12 s", "2 m 05 s", "3 h 07 m", "2 d 04 h". */
 export const duration = (millis: number): string => {
-  const seconds = Math.max(0, millis) / 1000
-  if (tenths(seconds) < 10) return `${tenths(seconds).toFixed(1)} s`
-  const whole = Math.round(seconds)
-  if (whole < 60) return `${whole} s`
-  if (whole < 3600) return `${Math.floor(whole / 60)} m ${two(whole % 60)} s`
-  const minutes = Math.floor(whole / 60)
-  if (minutes < 1440) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} m`
-  const hours = Math.floor(minutes / 60)
-  return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`
+  const exact = Math.max(0, millis) / 1000
+  if (tenths(exact) < 10) return `${tenths(exact).toFixed(1)} s`
+  const seconds = Math.round(exact)
+  if (seconds < 60) return `${seconds} s`
+  const pair = (count: number, per: number, large: string, small: string) =>
+    `${Math.floor(count / per)} ${large} ${String(count % per).padStart(2, "0")} ${small}`
+  if (seconds < 3600) return pair(seconds, 60, "m", "s")
+  const minutes = Math.floor(seconds / 60)
+  return minutes < 1440 ? pair(minutes, 60, "h", "m") : pair(Math.floor(minutes / 60), 24, "d", "h")
 }
-
-const two = (value: number): string => String(value).padStart(2, "0")
 
 /** A number with its noun: "1 folder", "1,204 files", "2 entries". Without `plural`, an s is added. */
 export const count = (n: number, noun: string, plural: string = `${noun}s`): string =>
@@ -83,24 +76,38 @@ export const count = (n: number, noun: string, plural: string = `${noun}s`): str
 /** Digits in groups of three: "1,234,567". */
 export const number = (n: number): string => String(n).replace(/\B(?=(\d{3})+(?!\d))/g, ",")
 
-/**
- * Text on lines no wider than `width`, further ones after `indent`. Line breaks in it stay, words are not broken: a path stays one
- * that can be copied.
- */
+/** Text on lines no wider than `width`, further ones after `indent`. Keeps its line breaks, and breaks no word. */
 export const wrapped = (text: string, width: number, indent: string): ReadonlyArray<string> =>
-  text.split("\n").flatMap((part, index) => {
-    const lead = index === 0 ? (/^ */.exec(part)?.[0] ?? "") : indent
-    const lines: Array<string> = []
-    let line = lead
-    let empty = true
-    for (const word of part.trim().split(" ")) {
-      if (!empty && line.length + 1 + word.length > width) {
-        lines.push(line)
-        line = indent
-        empty = true
-      }
-      line = empty ? `${line}${word}` : `${line} ${word}`
-      empty = false
+  text
+    .split("\n")
+    .flatMap((part, index) =>
+      wrappedWords(
+        part.trim().split(" "),
+        width,
+        indent,
+        index === 0 ? (/^ */.exec(part)?.[0] ?? "") : indent
+      )
+    )
+
+/** Words on lines no wider than `width`: the first after `lead`, further ones after `indent`. */
+export const wrappedWords = (
+  words: ReadonlyArray<string>,
+  width: number,
+  indent: string,
+  lead: string = indent,
+  lengthOf: (text: string) => number = (text) => text.length
+): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  let line = lead
+  let empty = true
+  for (const word of words) {
+    if (!empty && lengthOf(line) + 1 + lengthOf(word) > width) {
+      lines.push(line)
+      line = indent
+      empty = true
     }
-    return [...lines, line]
-  })
+    line = empty ? `${line}${word}` : `${line} ${word}`
+    empty = false
+  }
+  return [...lines, line]
+}

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
-import { unmistakable } from "../../src/cli/arguments.ts"
+import { optionsFirst } from "../../src/cli/arguments.ts"
 
 const valued = { once: new Set(["--host", "-c"]), several: new Set(["--exclude"]) }
-const read = (...args: ReadonlyArray<string>) => unmistakable(args, valued)
+const read = (...args: ReadonlyArray<string>) => optionsFirst(args, valued)
 
 describe("arguments of a command that takes names", () => {
   it("go to the end, behind what no option can take for its own", () => {

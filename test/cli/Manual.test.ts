@@ -6,8 +6,7 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
 import { commands, topics } from "../../src/cli/app.ts"
 import { pagesOf } from "../../src/cli/help.ts"
-import * as Roff from "../../src/cli/manual.ts"
-import { manual } from "../../src/cli/manual.ts"
+import { lines, manual, verbatim } from "../../src/cli/manual.ts"
 
 const pages = pagesOf(commands)
 const page = manual("1.2.3", "2025-01-01")
@@ -87,13 +86,13 @@ describe("the manual page", () => {
   })
 
   it("takes no text for a macro", () => {
-    assert.deepStrictEqual(Roff.verbatim([".so /etc/passwd", "a\\nb", "it's"]).slice(3, -2), [
+    assert.deepStrictEqual(verbatim([".so /etc/passwd", "a\\nb", "it's"]).slice(3, -2), [
       "\\&.so /etc/passwd",
       "a\\enb",
       "it\\(aqs"
     ])
-    assert.deepStrictEqual(Roff.lines("See it. Ünder .x"), ["See it.", "\\[u00DC]nder .x"])
-    for (const line of Roff.lines(`${"word ".repeat(14)}.x ${"word ".repeat(20)}'y`))
+    assert.deepStrictEqual(lines("See it. Ünder .x"), ["See it.", "\\[u00DC]nder .x"])
+    for (const line of lines(`${"word ".repeat(14)}.x ${"word ".repeat(20)}'y`))
       assert.notMatch(line, /^['.]/)
   })
 

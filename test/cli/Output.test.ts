@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import { told } from "../../src/cli/command.ts"
+import { reportErrors } from "../../src/cli/command.ts"
 import { Stop } from "../../src/cli/exit.ts"
 import { fatal, Output, type OutputOptions, reportCause, withoutColours } from "../../src/cli/output.ts"
 import { ConfigError } from "../../src/config/ConfigFile.ts"
@@ -165,12 +165,16 @@ describe("Output", () => {
   )
 })
 
-describe("told", () => {
+describe("reportErrors", () => {
   it.effect("tells a mistake of ours once, however often it is asked", () =>
     Effect.gen(function* () {
-      const { stderr } = yield* shown({}, {}, Effect.ignore(told(told(Effect.die(new Error("oops"))))))
+      const { stderr } = yield* shown(
+        {},
+        {},
+        Effect.ignore(reportErrors(reportErrors(Effect.die(new Error("oops")))))
+      )
       assert.strictEqual(stderr.split("oops").length, 2, stderr)
-      const stop = yield* Effect.flip(told(Effect.die("oops"))).pipe(
+      const stop = yield* Effect.flip(reportErrors(Effect.die("oops"))).pipe(
         Effect.provide(Output.layer(plain, fakeTerminal({})))
       )
       assert.strictEqual(stop.status, 1)

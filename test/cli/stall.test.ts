@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { answering } from "../../src/cli/layers.ts"
+import { stallWithDocument } from "../../src/cli/layers.ts"
 import { Output } from "../../src/cli/output.ts"
 import { Stall } from "../../src/runs/Stall.ts"
 import { fakeTerminal } from "../support/program/log.ts"
@@ -21,7 +21,7 @@ describe("a run that hangs and was asked for a document", () => {
       })
       const output = Output.layer({ quiet: true, debug: false, ascii: true, json: true }, place)
       yield* Effect.flatMap(Stall, ({ leave }) => leave("given up: zfs has hung")).pipe(
-        Effect.provide(Layer.provide(answering, Layer.merge(inner, output))),
+        Effect.provide(Layer.provide(stallWithDocument, Layer.merge(inner, output))),
         Effect.exit
       )
       assert.deepStrictEqual(JSON.parse(printed), { version: 1, errors: ["given up: zfs has hung"] })

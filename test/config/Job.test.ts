@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
-import { fromFlags, type JobFlags, placeFromFlags, retentionOf } from "../../src/cli/replicationJob.ts"
+import { endpointFromFlags, fromFlags, type JobFlags, retentionOf } from "../../src/cli/replicationJob.ts"
 import {
   bandwidthProblem,
   bytesPerSecond,
@@ -23,8 +23,7 @@ const nothing: JobFlags = {
   stripPrefix: undefined,
   raw: undefined,
   bandwidth: undefined,
-  compress: undefined,
-  retention: undefined
+  compress: undefined
 }
 
 const made = (flags: Partial<JobFlags>) => Either.getOrThrow(fromFlags({ ...nothing, ...flags }))
@@ -227,12 +226,12 @@ describe("a retention of the command line", () => {
 
 describe("a place", () => {
   it("is this host, unless another is named", () => {
-    assert.deepStrictEqual(placeFromFlags({ ...nothing, host: undefined }), Either.right(local))
+    assert.deepStrictEqual(endpointFromFlags({ ...nothing, host: undefined }), Either.right(local))
     assert.deepStrictEqual(
-      placeFromFlags({ ...nothing, host: "root@nas", port: "22" }),
+      endpointFromFlags({ ...nothing, host: "root@nas", port: "22" }),
       Either.right({ _tag: "Remote", host: "nas", user: "root", port: 22, options: [] })
     )
-    assert.isTrue(Either.isLeft(placeFromFlags({ ...nothing, host: undefined, user: "me" })))
-    assert.isTrue(Either.isLeft(placeFromFlags({ ...nothing, datasets: [] })))
+    assert.isTrue(Either.isLeft(endpointFromFlags({ ...nothing, host: undefined, user: "me" })))
+    assert.isTrue(Either.isLeft(endpointFromFlags({ ...nothing, datasets: [] })))
   })
 })

@@ -3,7 +3,6 @@ import { resolve } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Check from "../../check/Check.ts"
-import { CheckDocument, checkReplication, checkState, type Finding, warning } from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
 import type { ArchiveConfig, Config } from "../../config/Config.ts"
 import { fromConfig } from "../../config/ReplicationJob.ts"
@@ -12,13 +11,89 @@ import { ExitStatus } from "../../system/ExitStatus.ts"
 import { userName } from "../../zfs/ZfsCommand.ts"
 import { archiving, command, loadConfig } from "../command.ts"
 import { Stop } from "../exit.ts"
-import * as replicationServices from "../layers.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 
+/** `zipper check`: would a run work, and how does cron start it? */
+export const check = Command.make(
+  "check",
+  { config: options.config, json: options.json, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      const config = yield* loadConfig(flags.config)
+      // A configuration for replication alone can be checked; one with nothing to run fails here.
+      const archive =
+        config.source_path === undefined && config.replication.length > 0
+          ? []
+          : yield* checkArchive(yield* archiving(flags.config, config))
+      const replication = yield* Effect.forEach(config.replication, (written) => {
+        const job = fromConfig(written)
+        return Effect.provide(Check.checkReplication(job), services.replicationDryRun(job, config))
+      })
+      const state = yield* Effect.provide(Check.checkState(config), Disk.layer)
+      const lasting = isLasting(flags.config)
+      const findings = [...archive, ...replication.flat(), ...state, ...(lasting ? [] : [notLasting])]
+      const ok = findings.every(({ status }) => status !== "problem")
+      const place = cronPlace(flags.config)
+      const lines = ok && lasting ? cronLines(place, workOf(config)) : []
+      if (flags.json) {
+        const cron = lines.map(({ job, ...rest }) => ({ ...rest, job: job ?? null, user: place.user }))
+        const crontab = crontabOf(place.platform)
+        yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron })
+      } else {
+        yield* Effect.forEach(findings, report, { discard: true })
+      }
+      if (!ok) return yield* new Stop({ status: ExitStatus.preflight })
+      yield* Effect.logInfo("a run would work")
+      if (!lasting) return
+      yield* printCronLines(lines, crontabOf(place.platform))
+    }).pipe(command(flags))
+).pipe(
+  Command.withDescription(
+    "Look at everything a run depends on, leave nothing behind, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"
+  )
+)
+
+const notLasting = Check.warning(
+  "cron",
+  "no lines for cron: this configuration is not a file that another process can read. Write it to a file, and check that one"
+)
+
+const checkArchive = (config: ArchiveConfig) =>
+  Check.check(config).pipe(Effect.provide(services.archiveCheck(config, services.archiveIdentity(config))))
+
+const report = ({ subject, status, detail }: Check.Finding) => {
+  const line = `${subject}: ${detail}`
+  if (status === "problem") return Effect.logError(line)
+  return status === "warning" ? Effect.logWarning(line) : Effect.logInfo(line)
+}
+
+const workOf = (config: Config) => ({
+  archive: config.source_path !== undefined,
+  lockfile: config.lockfile_path,
+  replication: config.replication.map(({ direction, name, retention }) => ({
+    name,
+    direction,
+    prunes: retention !== undefined
+  }))
+})
+
+// The lines have no prefix, so that they can be pasted.
+const printCronLines = Effect.fnUntraced(function* (lines: ReadonlyArray<CronLine>, crontab: string) {
+  const output = yield* Output
+  if (lines.length === 0) {
+    yield* Effect.logWarning(
+      "no lines for cron: the path of zipper, node, the configuration or the lock holds what a crontab cannot"
+    )
+  } else if (!output.options.quiet) {
+    yield* Effect.logInfo(`for cron, in ${crontab}:`)
+    yield* output.print(["", ...lines.map(({ line }) => line)].join("\n"))
+  }
+})
+
 /** This program, this configuration and this user, as a line for cron names them. */
-export const cronPlace = (config: string): CronPlace => {
+const cronPlace = (config: string): CronPlace => {
   const zipper = process.argv[1] ?? "zipper"
   return {
     platform: process.platform,
@@ -29,11 +104,8 @@ export const cronPlace = (config: string): CronPlace => {
   }
 }
 
-/**
- * Whether a later process finds the same configuration under this path. A pipe (`<(…)`), standard input and other names of a file
- * that this process has open (/dev/fd, /proc/self) are gone with it.
- */
-export const isLasting = (config: string): boolean => {
+/** Whether a later process finds the same configuration under this path: not in a pipe or another file that this process has open. */
+const isLasting = (config: string): boolean => {
   const path = resolve(config)
   try {
     return !isPassing(path) && !isPassing(realpathSync(path)) && statSync(path).isFile()
@@ -56,7 +128,7 @@ const isProgram = (path: string): boolean => {
     accessSync(path, constants.X_OK)
     return true
   } catch {
-    // Whatever is in the way, cron could not start it either.
+    // Cron could not start it either.
     return false
   }
 }

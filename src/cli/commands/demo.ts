@@ -1,5 +1,4 @@
 import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
@@ -17,35 +16,77 @@ import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 import { DemoDocument } from "./schema.ts"
 
-/** Where a demonstration takes place, inside one temporary folder. */
-export interface DemoPlace {
+const keep = options.flag("keep", "Leave the temporary folder there, to look around in it.")
+
+/** `zipper demo`: the archive job on a sample, without ZFS. */
+export const demo = Command.make("demo", { keep, json: options.json, ...options.output }, (flags) =>
+  Effect.gen(function* () {
+    const place = yield* makePlace(flags.keep)
+    const config = yield* configFor(place)
+    const { archived, checks, ok } = yield* demonstrate(place, job(config)).pipe(
+      Effect.provide(Process.layer)
+    )
+    if (flags.keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
+    if (flags.json) {
+      const folder = flags.keep ? place.root : null
+      yield* printDocument(DemoDocument, { version: 1, ok, folder, archived, checks })
+    }
+    if (!ok) {
+      yield* Effect.logError("the demonstration did not go as it should: please report this")
+      return yield* new Stop({ status: ExitStatus.someFailed })
+    }
+    yield* Effect.logInfo(
+      "All well: DOCS was archived again and its archive before kept, the others were left alone. Next: zipper config init"
+    )
+  }).pipe(Effect.scoped, command(flags))
+).pipe(
+  Command.withDescription(
+    "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo"
+  )
+)
+
+// Decoded as a configuration file is, so that the demonstration has its defaults.
+const configFor = (place: DemoPlace) =>
+  decode({
+    source_path: place.source,
+    target_path: place.target,
+    snapshots: "live",
+    lockfile_path: `${place.root}/zipper.lock`,
+    log_file: `${place.root}/zipper.log`,
+    syslog: false
+  }).pipe(
+    Either.mapBoth({
+      onLeft: (issues) => new Error(issues.join("\n")),
+      onRight: (document): ArchiveConfig => ({
+        ...withToken(document, undefined),
+        source_path: place.source,
+        target_path: place.target
+      })
+    }),
+    Effect.orDie
+  )
+
+const job = (config: ArchiveConfig) => {
+  const id = services.archiveIdentity(config)
+  return announcedJob(config, { ...id, folders: [], force: false }).pipe(
+    Effect.provide(services.archiveLive(config, id)),
+    Effect.provide(progressBar.layer),
+    services.logs(config, id)
+  )
+}
+
+/** The folders of a demonstration. */
+interface DemoPlace {
   readonly root: string
   readonly source: string
   readonly target: string
 }
 
-/** How a demonstration went. */
-interface DemoResult {
-  /** All of it as it should. */
-  readonly ok: boolean
-  /** Folders archived by each run. */
-  readonly archived: ReadonlyArray<number>
-  readonly checks: ReadonlyArray<DemoCheck>
-}
-
-/** One check of one file by a program that is not ours. */
-interface DemoCheck {
-  /** The program and what it was asked, without the file: `unzip -tq`. */
-  readonly reader: string
-  /** The file, with its folder. */
-  readonly file: string
-  readonly ok: boolean
-  /** What it printed when it was not content. */
-  readonly detail: string
-}
+/** One check of one file by another program. */
+type DemoCheck = (typeof DemoDocument.Type)["checks"][number]
 
 /** A temporary folder, removed when the scope closes, unless it is to be kept. */
-export const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
+const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const options = { prefix: "zipper-demo-" }
@@ -56,10 +97,7 @@ export const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
   return place
 })
 
-/**
- * Three folders to archive, one of them empty, and one whose name zipper passes over. Files of each kind that a run
- * treats differently: small and larger ones, that shrink and that do not.
- */
+/** Three folders to archive, one of them empty, and one whose name zipper ignores; files that shrink and that do not. */
 const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -80,7 +118,6 @@ const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace
   yield* write("not archived/because.txt", "its name is not four upper-case letters or digits\n")
 })
 
-/** What happens between the two runs: one file of DOCS changes. */
 const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -90,7 +127,6 @@ const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }: DemoP
   )
 })
 
-/** The files in the target, by folder: what a person would find there. */
 const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -103,7 +139,7 @@ const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace
   )
 })
 
-/** Lets the independent readers that are installed here judge every archive and checksum file. */
+/** Checks every archive and checksum file with the other programs that are installed here. */
 const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
   const path = yield* Path.Path
   const listed = yield* listTarget(place)
@@ -114,11 +150,7 @@ const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
   return done.filter((check) => check !== undefined)
 })
 
-/**
- * The demonstration in `place`: a sample, a run, a change, a second run, and what other programs say of the
- * result. `job` is a run of the archive job there.
- */
-export const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummary, E, R>) =>
+const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummary, E, R>) =>
   Effect.gen(function* () {
     yield* Effect.logInfo(`A sample source in ${place.root}, read without ZFS ("snapshots": "live").`)
     yield* makeSample(place)
@@ -138,12 +170,11 @@ export const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummar
       yield* Effect.logInfo("  none of unzip, 7zz, bsdtar, python3, sha256sum, md5sum is installed here")
     }
     const asPlanned = first.archived === 3 && second.archived === 1 && second.unchanged === 2
-    const result: DemoResult = {
+    return {
       ok: asPlanned && checks.every(({ ok }) => ok),
       archived: [first.archived, second.archived],
       checks
     }
-    return result
   }).pipe(Effect.withSpan("Demo.demonstrate"))
 
 const tally = (checks: ReadonlyArray<DemoCheck>) =>
@@ -168,7 +199,7 @@ const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<str
   ]
 }
 
-// A reader that is not installed is no finding.
+// Undefined where the program is not installed.
 const runCheck = Effect.fnUntraced(function* (
   cwd: string,
   [program, ...args]: readonly [string, ...Array<string>]
@@ -199,65 +230,4 @@ const noise = (length: number): Uint8Array => {
     bytes[i] = seed >>> 24
   }
   return bytes
-}
-
-const keep = Options.boolean("keep").pipe(
-  Options.withDescription("Leave the temporary folder there, to look around in it.")
-)
-
-/** `zipper demo`: the archive job on a sample, for somebody who has no ZFS at hand. */
-export const demo = Command.make("demo", { keep, json: options.json, ...options.output }, (flags) =>
-  Effect.gen(function* () {
-    const place = yield* makePlace(flags.keep)
-    const config = yield* configFor(place)
-    const { archived, checks, ok } = yield* demonstrate(place, job(config)).pipe(
-      Effect.provide(Process.layer)
-    )
-    if (flags.keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
-    if (flags.json) {
-      const folder = flags.keep ? place.root : null
-      yield* printDocument(DemoDocument, { version: 1, ok, folder, archived, checks })
-    }
-    if (!ok) {
-      yield* Effect.logError("the demonstration did not go as it should: please report this")
-      return yield* new Stop({ status: ExitStatus.someFailed })
-    }
-    yield* Effect.logInfo(
-      "All well: DOCS was archived again and its archive before kept, the others were left alone. Next: zipper config init"
-    )
-  }).pipe(Effect.scoped, command(flags))
-).pipe(
-  Command.withDescription(
-    "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo"
-  )
-)
-
-// The same path as a configuration file takes, so that the demonstration cannot drift from it.
-const configFor = (place: DemoPlace) =>
-  decode({
-    source_path: place.source,
-    target_path: place.target,
-    snapshots: "live",
-    lockfile_path: `${place.root}/zipper.lock`,
-    log_file: `${place.root}/zipper.log`,
-    syslog: false
-  }).pipe(
-    Either.mapBoth({
-      onLeft: (issues) => new Error(issues.join("\n")),
-      onRight: (document): ArchiveConfig => ({
-        ...withToken(document, undefined),
-        source_path: place.source,
-        target_path: place.target
-      })
-    }),
-    Effect.orDie
-  )
-
-const job = (config: ArchiveConfig) => {
-  const id = services.archiveIdentity(config)
-  return announcedJob(config, { ...id, folders: [], force: false }).pipe(
-    Effect.provide(services.archiveLive(config, id)),
-    Effect.provide(progressBar.layer),
-    services.logs(config, id)
-  )
 }

@@ -10,16 +10,18 @@ import { command } from "../command.ts"
 import { Stop, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
-import { json, output } from "../options.ts"
 import { printDocument } from "../output.ts"
-import { type Resolved, resolve, retentionOf } from "../replicationJob.ts"
-import { attended } from "./replicate.ts"
+import { type ResolvedJob, resolveJob, retentionOf } from "../replicationJob.ts"
+import { withJobLayers } from "./replicate.ts"
 
 const direction = options.single(
   "direction",
   "pull|push",
   "Which command made the replicas: pull (they are here) or push (on the other host)."
 )
+
+const count = (period: string, units: string) =>
+  options.single(period, "N", `Keep the newest snapshot of each of the latest N ${units}.`)
 
 /** `zipper prune`: fewer snapshots of replicas. */
 export const prune = Command.make(
@@ -30,20 +32,23 @@ export const prune = Command.make(
     destination: options.pulledBelow,
     stripPrefix: options.stripPrefix,
     exclude: options.exclude,
-    ...options.retention,
+    hourly: count("hourly", "hours"),
+    daily: count("daily", "days"),
+    weekly: count("weekly", "weeks"),
+    monthly: count("monthly", "months"),
     job: options.job,
     config: options.optionalConfig,
     lock: options.lock,
     dryRun: options.replicationDryRun,
-    json,
+    json: options.json,
     datasets: options.datasets,
-    ...output
+    ...options.output
   },
   (flags) =>
     Effect.gen(function* () {
       const asked = retentionOf(flags)
       const towards = flags.direction === "pull" || flags.direction === "push" ? flags.direction : undefined
-      const resolved = yield* resolve(
+      const resolved = yield* resolveJob(
         "prune",
         { ...flags, direction: towards, raw: undefined, bandwidth: undefined, compress: undefined },
         [
@@ -62,7 +67,7 @@ export const prune = Command.make(
           ]
         })
       }
-      const summary = yield* attended("prune", flags, resolved, (context) =>
+      const summary = yield* withJobLayers("prune", flags, resolved, (context) =>
         announcedPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
       )
       if (flags.json) yield* printDocument(PruneDocument, summary)
@@ -76,7 +81,7 @@ export const prune = Command.make(
 )
 
 /** The jobs of the same configuration that send on what is to be pruned, each asked through services of its own. */
-const readers = ({ config, job }: Resolved, retries: number): ReadonlyArray<Reader> =>
+const readers = ({ config, job }: ResolvedJob, retries: number): ReadonlyArray<Reader> =>
   config === undefined
     ? []
     : readersOf(job, config.replication.map(fromConfig)).map((reader) => ({

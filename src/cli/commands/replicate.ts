@@ -7,20 +7,30 @@ import type { Job } from "../../config/ReplicationJob.ts"
 import { announcedReplication } from "../../replication/Replicate.ts"
 import { exitStatusOf, ReplicationDocument } from "../../runs/ReplicationResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
-import { applyProcessSettings, carriedOut, command, warn } from "../command.ts"
+import { applyProcessSettings, command, type OutputFlags, warn, withLayers } from "../command.ts"
 import { Stop, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
-import { logs } from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
-import { type Addressing, type Resolved, resolve } from "../replicationJob.ts"
+import { type JobSelection, type ResolvedJob, resolveJob } from "../replicationJob.ts"
 
-type OutputFlags = Parameters<typeof command>[0]
-
-/** Where a run keeps its lock, and whether it is one for show. */
-interface RunFlags {
-  readonly lock: string | undefined
-  readonly dryRun: boolean
+/** The options that pull and push share. */
+const shared = {
+  ...options.remote,
+  exclude: options.exclude,
+  rollback: options.flag(
+    "rollback",
+    "Where a replica went its own way, destroy what it has after the latest common snapshot."
+  ),
+  bandwidth: options.single("bandwidth", "RATE", "At most so many bytes a second, such as 10M."),
+  compress: options.single("compress", "zstd|none", "Compress on the way; zstd has to be on both hosts."),
+  job: options.job,
+  config: options.optionalConfig,
+  lock: options.lock,
+  dryRun: options.replicationDryRun,
+  json: options.json,
+  datasets: options.datasets,
+  ...options.output
 }
 
 /** What the program of a run is given beside its job. */
@@ -107,7 +117,11 @@ export const attended = Effect.fnUntraced(function* <A, E>(
 /** `zipper pull`: from another host to this one. */
 export const pull = Command.make(
   "pull",
-  { ...options.shared, destination: options.pulledBelow, raw: options.raw },
+  {
+    ...shared,
+    destination: options.pulledBelow,
+    raw: options.flag("raw", "Send as it is on disk: what is encrypted stays encrypted.")
+  },
   (flags) => replicate("pull", { ...flags, stripPrefix: undefined, raw: flags.raw ? true : undefined })
 ).pipe(
   Command.withDescription(
@@ -119,10 +133,10 @@ export const pull = Command.make(
 export const push = Command.make(
   "push",
   {
-    ...options.shared,
-    destination: options.pushedBelow,
+    ...shared,
+    destination: options.single("destination", "DATASET", "Replicas go below DATASET on the other host."),
     stripPrefix: options.stripPrefix,
-    noRaw: options.noRaw
+    noRaw: options.flag("no-raw", "Send decrypted: the other host can read it.")
   },
   (flags) => replicate("push", { ...flags, raw: flags.noRaw ? false : undefined })
 ).pipe(
@@ -130,3 +144,71 @@ export const push = Command.make(
     "Send datasets to another host, every snapshot of them, without ever destroying one there. Example: zipper push --host offsite --strip-prefix tank/backup --destination pool/replicas tank/backup/nas"
   )
 )
+
+interface RunFlags {
+  readonly lock: string | undefined
+  readonly dryRun: boolean
+}
+
+const replicate = (
+  direction: Job["direction"],
+  flags: RunFlags &
+    OutputFlags &
+    Omit<JobSelection, "direction"> & { readonly rollback: boolean; readonly json: boolean }
+) =>
+  Effect.gen(function* () {
+    const resolved = yield* resolveJob(direction, { ...flags, direction })
+    const summary = yield* withJobLayers(direction, flags, resolved, (context) =>
+      announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
+    )
+    if (flags.json) yield* printDocument(ReplicationDocument, documentOf(summary, flags.dryRun))
+    const status = exitStatusOf(summary)
+    if (status !== ExitStatus.ok) return yield* new Stop({ status })
+  }).pipe(command(flags))
+
+/** What the program of a run is given beside its job. */
+interface RunContext
+  extends ReturnType<typeof services.replicationIdentity>,
+    Pick<Config, "retries" | "notify_on" | "reminder_hours"> {
+  /** Whether it is a job of the configuration. */
+  readonly named: boolean
+  readonly lockfile: string
+  /** `lock_wait_seconds`. */
+  readonly lockWait: number
+}
+
+/** Runs a program about a job's replicas with the services, settings and logs of the job. */
+export const withJobLayers = Effect.fnUntraced(function* <A, E>(
+  command: string,
+  flags: RunFlags,
+  { config, job, warnings, written }: ResolvedJob,
+  program: (
+    context: RunContext
+  ) => Effect.Effect<A, E, Layer.Layer.Success<ReturnType<typeof services.replicationLive>>>
+) {
+  const id = services.replicationIdentity()
+  const { notify_on, reminder_hours, retries } = services.settingsOf(config)
+  const refuse = (problem: string) => new UsageError({ command, problems: [problem] })
+  if (flags.lock === "" || flags.lock?.startsWith("-")) {
+    return yield* refuse(
+      `--lock: ${JSON.stringify(flags.lock)} is no file's name; write ./-name if it is meant`
+    )
+  }
+  const lockfile = flags.lock ?? services.lockfileOf(job, config)
+  if (lockfile === undefined) {
+    return yield* refuse("neither XDG_RUNTIME_DIR nor HOME says where a lock file could be: give --lock FILE")
+  }
+  const lockWait = config?.lock_wait_seconds ?? 0
+  const named = written !== undefined
+  return yield* (config === undefined ? Effect.void : applyProcessSettings(config)).pipe(
+    Effect.zipRight(warn(warnings)),
+    Effect.zipRight(program({ ...id, named, retries, notify_on, reminder_hours, lockfile, lockWait })),
+    withLayers({
+      dryRun: flags.dryRun,
+      layer: services.replicationLive(job, config, written?.ping_url),
+      layerDryRun: services.replicationDryRun(job, config, written?.ping_url),
+      disclaimer: "nothing is changed on either host, no message is sent",
+      logs: config === undefined ? identity : services.logs(config, id)
+    })
+  )
+})

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { hostname } from "node:os"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
@@ -5,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Config } from "../../config/Config.ts"
+import type { PageParts } from "../../report/Page.ts"
 import type { Report } from "../../report/Report.ts"
 import { makeReport, ReportDocument, type Reserved, writeReport } from "../../report/writeReport.ts"
 import { History } from "../../runs/History.ts"
@@ -12,31 +14,22 @@ import { Standing } from "../../runs/JobState.ts"
 import { Lock } from "../../runs/Lock.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Process } from "../../system/Process.ts"
-import * as Units from "../../text/Text.ts"
-import { quoted } from "../../text/Text.ts"
-import { pageParts } from "../build.ts"
+import * as Text from "../../text/Text.ts"
+import { pageScript, pageStyle } from "../build.ts"
 import { applyProcessSettings, command, loadConfig } from "../command.ts"
 import { UsageError } from "../exit.ts"
 import { jobsOf, stateOf } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 
-const out = Options.text("out").pipe(
-  Options.withAlias("o"),
-  Options.withPseudoName("FILE"),
-  Options.filterMap(
-    (path) => (path === "" ? Option.none() : Option.some(path)),
-    "--out: the name of the file is empty"
-  ),
-  Options.withDescription("Where to write the page; - prints it.")
-)
+const out = options.file("out", "o", "Where to write the page; - prints it.")
 
 const longest = 3660
 
 const days = Options.integer("days").pipe(
   Options.withPseudoName("N"),
   Options.filterMap(
-    (count) => (count >= 1 && count <= longest ? Option.some(count) : Option.none()),
+    Option.liftPredicate((count: number) => count >= 1 && count <= longest),
     `--days: is not a whole number from 1 to ${longest}`
   ),
   Options.withDefault(90),
@@ -60,7 +53,7 @@ export const report = Command.make(
       yield* applyProcessSettings(config)
       const settings = { host: hostname(), days: flags.days, target: config.target_path }
       const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(
-        Effect.provide(services(config))
+        Effect.provide(readLayer(config))
       )
       if (printed) return yield* (yield* Output).print(made.html)
       yield* writeReport(flags.out, made.html, reservedOf(flags.config, config)).pipe(
@@ -68,7 +61,7 @@ export const report = Command.make(
       )
       const bytes = Buffer.byteLength(made.html)
       yield* Effect.logInfo(
-        `wrote ${quoted(flags.out)}: ${Units.count(made.report.runs, "run")} of the last ${Units.count(flags.days, "day")}, ${needsLook(made.report)}, ${Units.bytes(bytes)}`
+        `wrote ${Text.quoted(flags.out)}: ${Text.count(made.report.runs, "run")} of the last ${Text.count(flags.days, "day")}, ${needsLook(made.report)}, ${Text.bytes(bytes)}`
       )
       if (flags.json) yield* printDocument(ReportDocument, documentOf(flags.out, bytes, made.report))
     }).pipe(command(flags))
@@ -78,10 +71,10 @@ export const report = Command.make(
   )
 )
 
-/** Where a slip of the finger would cost most. */
+/** The user's own folders and files, which a mistyped --out must not replace. */
 const reservedOf = (file: string, config: Config): Reserved => ({
-  folders: places({ target_path: config.target_path, source_path: config.source_path }),
-  files: places({
+  folders: given({ target_path: config.target_path, source_path: config.source_path }),
+  files: given({
     "the configuration": file,
     lockfile_path: config.lockfile_path,
     log_file: config.log_file,
@@ -89,11 +82,10 @@ const reservedOf = (file: string, config: Config): Reserved => ({
   })
 })
 
-const places = (keys: Readonly<Record<string, string | undefined>>) =>
+const given = (keys: Readonly<Record<string, string | undefined>>) =>
   Object.entries(keys).flatMap(([key, path]) => (path === undefined ? [] : [[key, path] as const]))
 
-/** Those that look and write nothing. */
-const services = (config: Config) => {
+const readLayer = (config: Config) => {
   const settings = stateOf(config)
   return Layer.mergeAll(
     Layer.provide(History.layerDryRun(settings), Disk.layer),
@@ -106,7 +98,7 @@ const services = (config: Config) => {
 const needsLook = ({ problems }: Report): string =>
   problems.length === 0
     ? "all well"
-    : `${Units.count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look`
+    : `${Text.count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look`
 
 const documentOf = (file: string, bytes: number, report: Report): ReportDocument => ({
   version: 1,
@@ -118,4 +110,20 @@ const documentOf = (file: string, bytes: number, report: Report): ReportDocument
   ok: report.problems.length === 0,
   problems: report.problems.map(({ subject, text }) => ({ subject, problem: text })),
   unreadable_lines: report.unreadable
+})
+
+const digestOf = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
+
+/** A browser runs the page's own program and style sheet by their digests, and nothing else: no name of a file, no network. */
+const pageParts = (): PageParts => ({
+  script: pageScript,
+  style: pageStyle,
+  policy: [
+    "default-src 'none'",
+    `script-src ${pageScript === undefined ? "'none'" : digestOf(pageScript)}`,
+    `style-src ${digestOf(pageStyle)}`,
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'"
+  ].join("; ")
 })

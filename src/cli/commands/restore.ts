@@ -15,7 +15,7 @@ import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
 import { quoted } from "../../text/Text.ts"
 import { ArchiveReader, Extractor } from "../../zip/Archiver.ts"
-import type { Valued } from "../arguments.ts"
+import type { ValueOptions } from "../arguments.ts"
 import { archiving, command, loadConfig } from "../command.ts"
 import { Stop, UsageError } from "../exit.ts"
 import { stateOf } from "../layers.ts"
@@ -23,8 +23,10 @@ import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
-/** Options of this command that take a value. */
-export const valued: Valued = { once: new Set(["--config", "-c", "--to"]), several: new Set(["--only"]) }
+export const valued: ValueOptions = {
+  once: new Set(["--config", "-c", "--to"]),
+  several: new Set(["--only"])
+}
 
 const folder = Args.text({ name: "ABCD" }).pipe(Args.withDescription("The folder that was archived."))
 
@@ -41,17 +43,12 @@ const only = Options.text("only").pipe(
   )
 )
 
-const overwrite = Options.boolean("overwrite").pipe(
-  Options.withDescription(
-    "Replace regular files in DIR, and give folders there their archived modes and times."
-  )
+const overwrite = options.flag(
+  "overwrite",
+  "Replace regular files in DIR, and give folders there their archived modes and times."
 )
 
-const dryRun = Options.boolean("dry-run").pipe(
-  Options.withDescription("Say what would be written and what is in the way; write nothing.")
-)
-
-const previous = Options.boolean("prev").pipe(Options.withDescription("The archive before the current one."))
+const dryRun = options.flag("dry-run", "Say what would be written and what is in the way; write nothing.")
 
 /** `zipper restore`: an archive's content, back in a folder. */
 export const restore = Command.make(
@@ -60,7 +57,7 @@ export const restore = Command.make(
     folder,
     to,
     config: options.config,
-    prev: previous,
+    prev: options.flag("prev", "The archive before the current one."),
     only,
     overwrite,
     dryRun,
@@ -69,24 +66,24 @@ export const restore = Command.make(
   },
   (flags) =>
     Effect.gen(function* () {
-      const asked = yield* understood(flags)
+      const request = yield* requestOf(flags)
       const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
       if (flags.dryRun) yield* Effect.logInfo("dry run: nothing is written")
       const output = yield* Output
-      const answer = (summary: RestoreSummary) =>
+      const printSummary = (summary: RestoreSummary) =>
         flags.json ? printDocument(RestoreDocument, documentOf(summary, flags.dryRun)) : Effect.void
       const summary = yield* Restore.restore(
         {
-          ...asked,
+          ...request,
           which: flags.prev ? "previous" : "current",
           only: flags.only,
           overwrite: flags.overwrite,
           dryRun: flags.dryRun,
           config: flags.config
         },
-        // Whoever reads the document learns of a signal, too.
+        // A signal leaves a document too.
         (stopped) =>
-          answer(stopped).pipe(
+          printSummary(stopped).pipe(
             Effect.catchAll(({ message }) => Effect.logError(message)),
             Effect.provideService(Output, output)
           )
@@ -98,7 +95,7 @@ export const restore = Command.make(
         ),
         Effect.provide(services(config, flags.dryRun))
       )
-      yield* answer(summary)
+      yield* printSummary(summary)
       if (summary.result !== "restored") return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
 ).pipe(
@@ -107,7 +104,7 @@ export const restore = Command.make(
   )
 )
 
-const understood = (flags: {
+const requestOf = (flags: {
   readonly folder: string
   readonly to: string
   readonly only: ReadonlyArray<string>
@@ -127,7 +124,6 @@ const understood = (flags: {
     : Effect.succeed({ folder: name, to: flags.to })
 }
 
-/** What a restore stands on; a dry run writes nothing. */
 const services = (config: ArchiveConfig, dryRun: boolean) =>
   Layer.mergeAll(
     Archives.layer(config.target_path),

@@ -1,41 +1,51 @@
 import * as Command from "@effect/cli/Command"
+import { p } from "@effect/cli/HelpDoc"
+import * as Options from "@effect/cli/Options"
+import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
 import { announcedJob } from "../../archive/runArchive.ts"
 import { RunDocument } from "../../runs/ArchiveResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
-import { applyProcessSettings, archiving, carriedOut, command, readConfig, warn } from "../command.ts"
+import { applyProcessSettings, archiving, command, readConfig, warn, withLayers } from "../command.ts"
 import { Stop } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
+const folderOf = (name: string) =>
+  Effect.mapError(Effect.fromNullable(FolderName.parse(name)), () =>
+    invalidValue(p(`--folder: "${name}" is not four upper-case letters or digits, such as ABCD`))
+  )
+
+const folders = Options.text("folder").pipe(
+  Options.withPseudoName("ABCD"),
+  Options.repeated,
+  Options.mapEffect((names) => Effect.forEach(names, folderOf)),
+  Options.withDescription("Only this folder; may be given several times.")
+)
+
+const force = Options.boolean("force").pipe(
+  Options.withDescription("Archive the folders whether they changed or not, and compress every file anew.")
+)
+
 /** `zipper run`: the archive job. */
 export const run = Command.make(
   "run",
-  {
-    config: options.config,
-    dryRun: options.dryRun,
-    folders: options.folders,
-    force: options.force,
-    json: options.json,
-    ...options.output
-  },
+  { config: options.config, dryRun: options.dryRun, folders, force, json: options.json, ...options.output },
   (flags) =>
     Effect.gen(function* () {
       const { config: whole, warnings } = yield* readConfig(flags.config)
       const config = yield* archiving(flags.config, whole)
       const id = services.archiveIdentity(config)
-      const job = applyProcessSettings(config).pipe(
+      const summary = yield* applyProcessSettings(config).pipe(
         Effect.zipRight(warn(warnings)),
         Effect.zipRight(announcedJob(config, { ...id, folders: flags.folders, force: flags.force })),
-        Effect.provide(progressBar.layer)
-      )
-      const summary = yield* job.pipe(
-        carriedOut({
+        Effect.provide(progressBar.layer),
+        withLayers({
           dryRun: flags.dryRun,
-          live: services.archiveLive(config, id),
-          rehearsal: services.archiveDryRun(config, id),
+          layer: services.archiveLive(config, id),
+          layerDryRun: services.archiveDryRun(config, id),
           disclaimer: "nothing is written, no snapshot is made, no message is sent",
           logs: services.logs(config, id)
         })

@@ -18,23 +18,21 @@ import { Store } from "../../store/Store.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Process } from "../../system/Process.ts"
-import * as MaxAge from "../../text/Time.ts"
+import * as Time from "../../text/Time.ts"
 import { archiving, command, loadConfig } from "../command.ts"
 import { Stop } from "../exit.ts"
 import * as services from "../layers.ts"
-import { lockfileOf, stateOf } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 import { isUtf8 } from "../terminal.ts"
 
 const maxAge = Options.text("max-age").pipe(
   Options.withPseudoName("AGE"),
-  Options.mapEffect((text) => {
-    const millis = MaxAge.parse(text)
-    return millis === undefined
-      ? Effect.fail(invalidValue(p(`--max-age: "${text}" is not an age such as 90m, 26h or 2d`)))
-      : Effect.succeed(millis)
-  }),
+  Options.mapEffect((text) =>
+    Effect.mapError(Effect.fromNullable(Time.parse(text)), () =>
+      invalidValue(p(`--max-age: "${text}" is not an age such as 90m, 26h or 2d`))
+    )
+  ),
   Options.optional,
   Options.map(Option.getOrUndefined),
   Options.withDescription(
@@ -50,15 +48,15 @@ export const status = Command.make(
     Effect.gen(function* () {
       const config = yield* loadConfig(flags.config)
       const archive = archiveOf(config)
-      // One with neither is told what it lacks.
+      // Fails for a configuration that has neither.
       if (archive === undefined && config.replication.length === 0) yield* archiving(flags.config, config)
       const found = yield* statusOf(
         { maxAge: flags.maxAge, replications: replicationsOf(config) },
         archive === undefined ? Effect.succeed(undefined) : ofArchive(archive, flags.maxAge)
-      ).pipe(Effect.provide(reading(config)))
+      ).pipe(Effect.provide(readLayer(config)))
       if (flags.json) yield* printDocument(StatusDocument, statusDocument(found, utcSeconds(found.now)))
       else yield* show(found)
-      if (yield* tellWrong(found)) return yield* new Stop({ status: ExitStatus.someFailed })
+      if (yield* reportProblems(found)) return yield* new Stop({ status: ExitStatus.someFailed })
     }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
@@ -66,37 +64,31 @@ export const status = Command.make(
   )
 )
 
-/** What only reads. */
-const reading = (config: Config) =>
-  Layer.mergeAll(Standing.layerDryRun(stateOf(config)), Lock.layerDryRun).pipe(
+const readLayer = (config: Config) =>
+  Layer.mergeAll(Standing.layerDryRun(services.stateOf(config)), Lock.layerDryRun).pipe(
     Layer.provideMerge(Disk.layer),
     Layer.provide(Process.layer)
   )
 
 const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
-  const { job } = services.archiveIdentity(config)
-  const store = Store.layerReport({
-    targetPath: config.target_path,
-    tmpDir: config.tmp_dir,
-    jobId: job
-  })
+  const { job: jobId } = services.archiveIdentity(config)
+  const store = Store.layerReport({ targetPath: config.target_path, tmpDir: config.tmp_dir, jobId })
   return Effect.provide(statusOfArchive(config, age), store)
 }
 
 const replicationsOf = (config: Config) =>
   config.replication.map((written) => {
     const job = fromConfig(written)
-    const place = { root: process.getuid?.() === 0, env: process.env }
     return {
       name: job.name,
       direction: job.direction,
       host: job.remote.host,
       datasets: job.datasets,
-      lockfile: lockfileOf(job, config, place)
+      lockfile: services.lockfileOf(job, config)
     }
   })
 
-const colours: Readonly<Record<Mood, readonly [string, string] | undefined>> = {
+const colours: Readonly<Record<StatusText.Mood, readonly [string, string] | undefined>> = {
   bad: ["\x1b[31m", "\x1b[39m"],
   watch: ["\x1b[33m", "\x1b[39m"],
   past: ["\x1b[2m", "\x1b[22m"],
@@ -119,25 +111,20 @@ const show = Effect.fnUntraced(function* (found: Status) {
 })
 
 /**
- * Whether a monitor, which gives an age, is to be told of anything: overdue, or an archive lost or damaged. One line for each of these
- * beside the table, which marks them; each by name when there is none.
+ * Reports what a monitor, which gives --max-age, has to know, and whether there is anything. The table marks each item, so one line
+ * per kind is enough; without a table (--quiet) each item has its line.
  */
-const tellWrong = Effect.fnUntraced(function* (found: Status) {
+const reportProblems = Effect.fnUntraced(function* (found: Status) {
   if (found.maxAge === undefined) return false
   const { options: said } = yield* Output
-  const lines = said.quiet
-    ? [
-        ...StatusText.overdue(found),
-        ...StatusText.lost(found),
-        ...StatusText.damaged(found),
-        ...StatusText.flawedCurrent(found)
-      ]
+  const summary = said.quiet
+    ? [...StatusText.overdue(found), ...StatusText.lost(found), ...StatusText.damaged(found)]
     : [
         StatusText.overdueSummary(found),
         StatusText.lostSummary(found),
-        StatusText.damagedSummary(found),
-        ...StatusText.flawedCurrent(found)
+        StatusText.damagedSummary(found)
       ].filter((text) => text !== undefined)
+  const lines = [...summary, ...StatusText.flawedCurrent(found)]
   yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
   return lines.length > 0
 })

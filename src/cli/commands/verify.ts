@@ -1,6 +1,5 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { closest, distance } from "fastest-levenshtein"
@@ -15,31 +14,31 @@ import { Workers } from "../../system/Workers.ts"
 import { quoted } from "../../text/Text.ts"
 import { announcedVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
-import type { Valued } from "../arguments.ts"
-import { applyProcessSettings, archiving, command, loadConfig, told } from "../command.ts"
+import type { ValueOptions } from "../arguments.ts"
+import { applyProcessSettings, archiving, command, loadConfig, reportErrors } from "../command.ts"
 import { Stop, UsageError } from "../exit.ts"
-import * as state from "../layers.ts"
-import { archiveIdentity, logs, notifier } from "../layers.ts"
+import { archiveIdentity, logs, notifier, stateLive } from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
-/** The options with a value, for reading the command line. */
-export const valued: Valued = { once: new Set(["--config", "-c"]), several: new Set() }
+export const valued: ValueOptions = { once: new Set(["--config", "-c"]), several: new Set() }
 
 const names = Args.text({ name: "ABCD" }).pipe(
   Args.repeated,
   Args.withDescription("The folders whose archives are read; without any, all that there are.")
 )
 
-const previous = Options.boolean("prev").pipe(
-  Options.withDescription("Read the archives before the current ones instead.")
-)
-
 /** `zipper verify`: are the archives good? */
 export const verify = Command.make(
   "verify",
-  { config: options.config, prev: previous, json: options.json, folders: names, ...options.output },
+  {
+    config: options.config,
+    prev: options.flag("prev", "Read the archives before the current ones instead."),
+    json: options.json,
+    folders: names,
+    ...options.output
+  },
   (flags) =>
     Effect.gen(function* () {
       const folders = yield* foldersOf(flags.folders)
@@ -54,9 +53,9 @@ export const verify = Command.make(
         notify_on: config.notify_on,
         reminder_hours: config.reminder_hours
       }).pipe(
-        Effect.catchTag("UnknownFolders", (error) => unknown(error)),
+        Effect.catchTag("UnknownFolders", unknownFolders),
         Effect.provide(services(config)),
-        told,
+        reportErrors,
         logs(config, id)
       )
       if (flags.json) yield* printDocument(VerifyDocument, summary)
@@ -71,7 +70,7 @@ export const verify = Command.make(
 const services = (config: ArchiveConfig) =>
   Layer.mergeAll(
     Archives.layer(config.target_path),
-    state.stateLive(config, config.ping_url),
+    stateLive(config, config.ping_url),
     notifier(config),
     ArchiveReader.layer,
     progressBar.layer
@@ -81,26 +80,21 @@ const services = (config: ArchiveConfig) =>
     Layer.provide(Disk.layer)
   )
 
-const foldersOf = (names: ReadonlyArray<string>) => {
-  const wrong = names.filter((name) => FolderName.parse(name) === undefined)
-  return wrong.length === 0
-    ? Effect.succeed(names.map(FolderName.parse).filter((name) => name !== undefined))
-    : new UsageError({
-        command: "verify",
-        problems: wrong.map(
-          (name) =>
-            `${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`
-        )
-      })
-}
+const foldersOf = (names: ReadonlyArray<string>) =>
+  Effect.validateAll(names, (name) =>
+    Effect.mapError(
+      Effect.fromNullable(FolderName.parse(name)),
+      () => `${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`
+    )
+  ).pipe(Effect.mapError((problems) => new UsageError({ command: "verify", problems })))
 
-/** Names of folders are four characters long: more than two others make another name. */
-const alike = 2
+/** Names of folders have four characters: a name that differs in more than two is not a typing mistake. */
+const mostTypos = 2
 
-const unknown = ({ folders, known, message }: UnknownFolders) => {
+const unknownFolders = ({ folders, known, message }: UnknownFolders) => {
   const meant = folders.flatMap((folder) => {
     const nearest = known.length === 0 ? undefined : closest(folder, known)
-    return nearest !== undefined && distance(folder, nearest) <= alike ? [nearest] : []
+    return nearest !== undefined && distance(folder, nearest) <= mostTypos ? [nearest] : []
   })
   const hint = meant.length === 0 ? "" : `; did you mean ${[...new Set(meant)].join(", ")}?`
   return new UsageError({ command: "verify", problems: [`${message}${hint}`] })
