@@ -28,51 +28,41 @@ export interface OutputOptions {
 
 type Tier = "debug" | "info" | "warning" | "error"
 
-const tierOf = (level: LogLevel.LogLevel): Tier =>
-  LogLevel.greaterThanEqual(level, LogLevel.Error)
-    ? "error"
-    : LogLevel.greaterThanEqual(level, LogLevel.Warning)
-      ? "warning"
-      : LogLevel.greaterThanEqual(level, LogLevel.Info)
-        ? "info"
-        : "debug"
-
-const symbols: Readonly<Record<Tier, string>> = {
-  debug: "ℹ️ ",
-  info: "* ",
-  warning: "* warning: ",
-  error: "🚨 "
+const tierOf = (level: LogLevel.LogLevel): Tier => {
+  if (LogLevel.greaterThanEqual(level, LogLevel.Error)) return "error"
+  if (LogLevel.greaterThanEqual(level, LogLevel.Warning)) return "warning"
+  return LogLevel.greaterThanEqual(level, LogLevel.Info) ? "info" : "debug"
 }
 
-const words: Readonly<Record<Tier, string>> = {
-  debug: "debug: ",
-  info: "* ",
-  warning: "* warning: ",
-  error: "error: "
+interface TierStyle {
+  readonly symbol: string
+  /** In place of the symbol where the locale has none. */
+  readonly word: string
+  readonly colour: readonly [on: string, off: string]
 }
 
-const colours: Readonly<Record<Tier, readonly [string, string] | undefined>> = {
-  debug: ["\x1b[2m", "\x1b[22m"],
-  info: undefined,
-  warning: ["\x1b[33m", "\x1b[39m"],
-  error: ["\x1b[31m", "\x1b[39m"]
+const styles: Readonly<Record<Tier, TierStyle>> = {
+  debug: { symbol: "ℹ️ ", word: "debug: ", colour: ["\x1b[2m", "\x1b[22m"] },
+  info: { symbol: "* ", word: "* ", colour: ["", ""] },
+  warning: { symbol: "* warning: ", word: "* warning: ", colour: ["\x1b[33m", "\x1b[39m"] },
+  error: { symbol: "🚨 ", word: "error: ", colour: ["\x1b[31m", "\x1b[39m"] }
 }
 
 /** A line in its tier: symbol or word before it, the lines of a long message indented below the first. */
-export const line = (
+const line = (
   terminal: Terminal,
   stream: StreamName,
   options: { readonly tier: Tier; readonly ascii: boolean },
   text: string
 ): string => {
-  const prefix = (options.ascii || !isUtf8(terminal.env) ? words : symbols)[options.tier]
-  const body = `${prefix}${harmless(text).trimEnd().replace(/\n/g, "\n  ")}`
-  const colour = hasColour(terminal, stream) ? colours[options.tier] : undefined
-  return colour === undefined ? `${body}\n` : `${colour[0]}${body}${colour[1]}\n`
+  const { colour, symbol, word } = styles[options.tier]
+  const [on, off] = hasColour(terminal, stream) ? colour : ["", ""]
+  const prefix = options.ascii || !isUtf8(terminal.env) ? word : symbol
+  return `${on}${prefix}${harmless(text).trimEnd().replace(/\n/g, "\n  ")}${off}\n`
 }
 
 /** Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. */
-export const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> =>
+const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> =>
   Logger.make(({ annotations, cause, logLevel, message }) => {
     const tier = tierOf(logLevel)
     if (tier !== "error" && (options.quiet || (tier === "debug" && !options.debug))) return
@@ -87,12 +77,8 @@ export const consoleLogger = (options: OutputOptions, terminal: Terminal): Logge
     terminal.write(stream, line(terminal, stream, { tier, ascii: options.ascii }, text))
   })
 
-/**
- * What to tell of a failure, a message each: what an error says for itself, never with a stack; a defect is
- * our own mistake and says so, with its stack only when `debug` is on. Nothing for what was said already
- * (Stop) and for an interruption.
- */
-export const messagesOf = (cause: Cause.Cause<unknown>, debug: boolean): ReadonlyArray<string> => [
+/** A message for each failure, without a stack, and for each defect, with its stack if `debug`. None for Stop and interruptions. */
+const messagesOf = (cause: Cause.Cause<unknown>, debug: boolean): ReadonlyArray<string> => [
   ...Array.from(Cause.failures(cause))
     .filter((error) => !(error instanceof Stop))
     .map(messageOf),
@@ -116,34 +102,33 @@ const messageOf = (error: unknown): string => {
   return Inspectable.toStringUnknown(error, 0)
 }
 
-/** What was asked for could not be written: whoever waits for it must not take it for complete. */
+/** The result could not be written. */
 class OutputError extends Data.TaggedError("OutputError")<{
   readonly message: string
   readonly cause: unknown
 }> {}
 
-/** What a command was asked for, on standard output; what it has to say on the way goes through the log (Effect.logInfo …). */
+/** Prints the result of a command on standard output. Messages go through the log (Effect.logInfo …). */
 export class Output extends Context.Tag("zipper/Output")<
   Output,
   {
     readonly options: OutputOptions
-    /** Where all of it goes. */
     readonly terminal: Terminal
     /** Whether standard output may be coloured. */
     readonly colour: boolean
-    /** Prints text that was asked for (a table, a file), also when quiet. Nothing when a JSON document was asked for instead. */
+    /** Prints the result as text, also when quiet, but not with `--json`. */
     readonly print: (text: string) => Effect.Effect<void, OutputError>
     /** Prints the one JSON document of `--json`. */
     readonly json: (document: unknown) => Effect.Effect<void, OutputError>
-    /** Tells of a failure in the error tier, a line or two each; with `--json` it is the document, unless there was one. */
+    /** Logs each failure as an error. With `--json` the failures are the document, unless one was printed. */
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
-    /** A signal ended it: what was said of that on the way is not repeated, but with `--json` it is the document, unless there was one. */
+    /** After a signal: with `--json` it is the document, unless one was printed. */
     readonly stopped: Effect.Effect<void>
-    /** The same of one that gave up, and why. */
+    /** The same for a command that gives up. */
     readonly gaveUp: (why: string) => Effect.Effect<void>
   }
 >() {
-  /** The terminal, in three tiers: replaces the default logger, and lets debug records through only when asked for. */
+  /** Replaces the default logger by one that prints in tiers. */
   static readonly layer = (
     options: OutputOptions,
     terminal: Terminal = processTerminal()
@@ -193,7 +178,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   }
 }
 
-/** Prints the document of `--json` as its schema has it. A document that is not what its schema says is a defect. */
+/** Prints the document of `--json`, encoded by its schema. One that does not fit the schema is a defect. */
 export const printDocument = Effect.fnUntraced(function* <A, I>(
   schema: Schema.Schema<A, I>,
   document: NoInfer<A>
@@ -202,17 +187,15 @@ export const printDocument = Effect.fnUntraced(function* <A, I>(
   yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
 })
 
-/** {@link Output}'s report. */
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ report }) => report(cause))
 
-/** The document of what could not begin. */
 const refusalDocument = (errors: readonly [string, ...ReadonlyArray<string>]): ErrorsDocument => ({
   version: 1,
   errors
 })
 
-/** Prints an error where there is no {@link Output} yet: before any option is understood. */
+/** Prints an error before there is an {@link Output}: the command line is not parsed yet. */
 export const fatal = (
   message: string,
   options: { readonly json: boolean },
@@ -220,14 +203,11 @@ export const fatal = (
 ): Effect.Effect<void> =>
   Effect.sync(() => {
     terminal.write("stderr", line(terminal, "stderr", { tier: "error", ascii: false }, message))
-    if (options.json) {
-      terminal.write("stdout", `${visibleJson(refusalDocument([message]))}\n`)
-    }
+    if (options.json) terminal.write("stdout", `${visibleJson(refusalDocument([message]))}\n`)
   })
 
-/** Text of a library that always colours, without the colours unless they are wanted on standard output. */
-export const plainUnlessTerminal = (text: unknown): unknown =>
-  typeof text !== "string" || hasColour(processTerminal(), "stdout") ? text : withoutColours(text)
+/** Text of the CLI library, which always colours it. */
+export const plainUnlessTerminal = (text: string): string =>
+  hasColour(processTerminal(), "stdout") ? text : withoutColours(text)
 
-/** Text without escape sequences for colour. */
 export const withoutColours = (text: string): string => text.replace(/\x1b\[[0-9;]*m/g, "")

@@ -4,31 +4,24 @@ import { codeOf } from "../system/Errno.ts"
 
 export type StreamName = "stdout" | "stderr"
 
-/** Where text for a person goes, and what is known of the place. */
+/** Standard output and error, and what is known of the terminal behind them. */
 export interface Terminal {
-  /** Writes at once. Gives what went wrong, if anything; a reader that has gone away is no error. */
+  /** Writes at once. Returns the error, if any; a reader that has gone away is none. */
   readonly write: (stream: StreamName, text: string) => unknown
   readonly isTerminal: (stream: StreamName) => boolean
-  /**
-   * Keeps these lines at the bottom of the terminal behind standard error, below whatever else is written; none takes
-   * them away. Each narrower than {@link Terminal.columns}, and fewer of them than {@link Terminal.rows}.
-   */
+  /** Keeps these lines below all other text on standard error. Each is narrower than `columns`; there are fewer than `rows`. */
   readonly status: (lines: ReadonlyArray<string>) => void
-  /** Width of the terminal behind a stream, standard error if none is named, as it is now. */
+  /** The width now; of standard error if no stream is named. */
   readonly columns: (stream?: StreamName) => number
-  /** Height of the one behind standard error. */
   readonly rows: () => number
-  /** Calls `changed` whenever the terminal behind standard error gets another size; what this gives ends that. */
+  /** Calls `changed` when standard error gets another size, until the returned function is called. */
   readonly onResize: (changed: () => void) => () => void
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
 const descriptors = { stdout: 1, stderr: 2 } as const
 
-/**
- * Our own standard output and error. Synchronous, so that nothing is lost when the process ends; once nobody
- * reads a stream any more (`zipper run | head`) what goes there is dropped, and the work goes on.
- */
+/** Writes synchronously, so that nothing is lost when the process ends. A stream without a reader (`zipper run | head`) is dropped. */
 export const processTerminal = (): Terminal => {
   const gone = new Set<StreamName>()
   const write = (stream: StreamName, text: string): unknown => {
@@ -74,13 +67,11 @@ const wrapping = { off: "\x1b[?7l", on: "\x1b[?7h" }
 const up = (lines: number): string => (lines === 0 ? "" : `\x1b[${lines}A`)
 
 /**
- * Writing, and status lines that make way for what is written and come back below it.
+ * Text, and status lines that move below it.
  *
- * The cursor waits at the beginning of the first status line. So wiping them is "clear from here on", and right whatever
- * became of them: where the window got narrower, some terminals wrap what no longer fits, others cut it, and
- * nobody could tell how many rows to go up; all of them keep the cursor with its text. Lines are drawn over
- * those before, in a single write and without wrapping, so that nothing flickers and a window that changes its size at that
- * moment cuts a line instead of breaking it.
+ * The cursor waits at the beginning of the first status line, so that "clear from here on" wipes them, whether a narrower
+ * window wrapped or cut them. They are redrawn in a single write and without wrapping, so that nothing flickers and a window
+ * that changes its size at that moment cuts a line instead of breaking it.
  */
 export const withStatus = (device: {
   readonly write: Terminal["write"]
@@ -90,9 +81,9 @@ export const withStatus = (device: {
   readonly together: () => boolean
 }): Pick<Terminal, "write" | "status"> => {
   let lines: ReadonlyArray<string> = []
-  // What stands there, drawn for which size; undefined when nothing does.
+  // The lines on the screen, and the size that they were drawn for.
   let drawn: { readonly text: string; readonly size: string } | undefined
-  // A line of the log that has no end yet: it must not be wiped.
+  // The last line of text has no end yet: it must not be wiped.
   let unfinished = false
 
   const block = (): string => {
@@ -109,8 +100,7 @@ export const withStatus = (device: {
   return {
     write: (stream, text) => {
       if (stream === "stdout" && !device.together()) {
-        // It may reach the same terminal by another program (`| tee`), a moment later: the lines come back when they are
-        // drawn next.
+        // It may reach the same terminal later, by another program (`| tee`). The next drawing brings the lines back.
         wipe()
         return device.write(stream, text)
       }
@@ -136,10 +126,9 @@ export const withStatus = (device: {
   }
 }
 
-/** Nobody reads any more, or standard output was closed before we began. */
+/** No process reads it, or it was closed before this process began. */
 const readerGone: ReadonlySet<string> = new Set(["EPIPE", "EBADF"])
 
-/** The error when the descriptor takes no more. */
 const writeAll = (fd: number, data: Buffer): unknown => {
   let written = 0
   while (written < data.length) {

@@ -5,13 +5,10 @@ import * as Schema from "effect/Schema"
 import { passwordVariable } from "../system/Environment.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
 import { contradictions, pathDescription, placeholder, tidyPath } from "./Contradictions.ts"
-import { described, flag, optional, PingUrl, text, whole, withDefault } from "./fields.ts"
+import { described, flag, oneOf, optional, PingUrl, text, whole, withDefault } from "./fields.ts"
 import { ReplicationJob } from "./ReplicationJob.ts"
 
-/**
- * The configuration file (DESIGN, configuration keys). The description of every value is what a person reads
- * when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
- */
+// The description of a value is part of the message when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
 
 const AbsolutePath = described(
   Schema.String.pipe(
@@ -40,7 +37,6 @@ const HttpUrl = described(
   "an http or https address such as https://gotify.example.com/message (@ in a path or password as %40, / in a password as %2F)"
 )
 
-/** Where messages go. */
 export const Gotify = Schema.Struct({
   url: HttpUrl,
   token: optional(Token),
@@ -49,12 +45,8 @@ export const Gotify = Schema.Struct({
   timeout_seconds: withDefault(whole(1, 300), () => 10)
 })
 
-/** How archives are compressed. */
 export const Compression = Schema.Struct({
-  method: withDefault(
-    described(Schema.Literal("auto", "deflate"), '"auto" or "deflate"'),
-    () => "auto" as const
-  ),
+  method: withDefault(oneOf("auto", "deflate"), () => "auto" as const),
   level: withDefault(whole(0, 9), () => 6),
   threads: withDefault(whole(1, 256), () => Math.min(256, availableParallelism()))
 })
@@ -73,7 +65,6 @@ const BrokerHost = described(
   "a host name or address"
 )
 
-/** Where `suspend` publishes. */
 export const Mqtt = Schema.Struct({
   host: BrokerHost,
   port: withDefault(whole(1, 65535), () => 1883),
@@ -84,7 +75,7 @@ export const Mqtt = Schema.Struct({
 })
 export type Mqtt = typeof Mqtt.Type
 
-/** The file as it is decoded: the token may still have to be fetched from elsewhere. */
+/** The decoded file, without a token from elsewhere. */
 export const ConfigDocument = Schema.Struct({
   // Both, or neither: see the contradictions.
   source_path: optional(AbsolutePath),
@@ -108,20 +99,12 @@ export const ConfigDocument = Schema.Struct({
   tmp_dir: optional(AbsolutePath),
   log_file: withDefault(AbsolutePath, () => "/var/log/zipper.log"),
   gotify: optional(Gotify),
-  snapshots: withDefault(described(Schema.Literal("zfs", "live"), '"zfs" or "live"'), () => "zfs" as const),
+  snapshots: withDefault(oneOf("zfs", "live"), () => "zfs" as const),
   snapshot_keep: withDefault(whole(0, 1000), () => 1),
-  compare: withDefault(
-    described(Schema.Literal("ctime", "mtime"), '"ctime" or "mtime"'),
-    () => "ctime" as const
-  ),
+  compare: withDefault(oneOf("ctime", "mtime"), () => "ctime" as const),
   task_timeout_seconds: withDefault(whole(1, 1_209_600), () => 14_400),
   compression: withDefault(Compression, () => Schema.decodeSync(Compression)({})),
-  notify_on: withDefault(
-    Schema.Array(
-      described(Schema.Literal("failure", "success", "recovery"), '"failure", "success" or "recovery"')
-    ),
-    () => ["failure" as const]
-  ),
+  notify_on: withDefault(Schema.Array(oneOf("failure", "success", "recovery")), () => ["failure" as const]),
   reminder_hours: withDefault(whole(0, 8760), () => 24),
   ping_url: optional(PingUrl),
   metrics_file: optional(AbsolutePath),
@@ -135,16 +118,15 @@ export const ConfigDocument = Schema.Struct({
 })
 export type ConfigDocument = typeof ConfigDocument.Type
 
-/** Where messages go, with the token that is to be used, wherever it came from. */
-type GotifyConfig = Omit<typeof Gotify.Type, "token"> & { readonly token: Redacted.Redacted }
-
-/** The configuration as the program uses it. */
-export type Config = Omit<ConfigDocument, "gotify"> & { readonly gotify?: GotifyConfig }
+/** The configuration as the program uses it, with the token from the file, token_file or the environment. */
+export type Config = Omit<ConfigDocument, "gotify"> & {
+  readonly gotify?: Omit<typeof Gotify.Type, "token"> & { readonly token: Redacted.Redacted }
+}
 
 /** A configuration that has an archive job. */
 export type ArchiveConfig = Config & { readonly source_path: string; readonly target_path: string }
 
-/** The configuration with its archive job; undefined when it has none, since it is there for other things alone. */
+/** The configuration with its archive job; undefined when it has none. */
 export const archiveOf = (config: Config): ArchiveConfig | undefined => {
   const { source_path, target_path } = config
   return source_path === undefined || target_path === undefined
@@ -157,13 +139,10 @@ const decodeDocument = Schema.decodeUnknownEither(ConfigDocument, {
   onExcessProperty: "error"
 })
 
-/**
- * Decodes the value of a configuration file. Left: everything that is wrong with it, a line each, in the
- * file's order. With `tokenGiven` (the token comes from the environment) the file need not hold one.
- */
+/** Decodes a configuration file. Left: all mistakes, a line each, in the file's order. `tokenGiven`: the file needs no token. */
 export const decode = (
   input: unknown,
-  options: { readonly tokenGiven: boolean } = { tokenGiven: false }
+  options = { tokenGiven: false }
 ): Either.Either<ConfigDocument, ReadonlyArray<string>> => {
   const decoded = decodeDocument(input)
   const issues = [
@@ -176,7 +155,7 @@ export const decode = (
 
 const isToken = Schema.is(Schema.typeSchema(Token))
 
-/** A token from outside the file, if it is one. Space around it (a newline at the end of a file) is not part of it. */
+/** A token from outside the file, if it is one, without the space around it. */
 export const asToken = (text: string): Redacted.Redacted | undefined => {
   const token = Redacted.make(text.trim())
   return isToken(token) ? token : undefined
@@ -191,10 +170,7 @@ export const withToken = (document: ConfigDocument, token: Redacted.Redacted | u
   return gotify === undefined || token === undefined ? rest : { ...rest, gotify: { ...gotify, token } }
 }
 
-/**
- * The folder of job-wide state (history, standings): `<target_path>/.zipper`, or what `state_dir` says where nothing is
- * archived.
- */
+/** The folder of job-wide state: `<target_path>/.zipper`, or `state_dir` without a target. */
 export const stateDirOf = (config: Pick<Config, "target_path" | "state_dir">): string =>
   config.target_path === undefined
     ? (config.state_dir ?? "/var/lib/zipper")
@@ -212,16 +188,13 @@ const variables: ReadonlyMap<string, string> = new Map([
 
 const decodeMqtt = Schema.decodeUnknownEither(Mqtt, { errors: "all" })
 
-/**
- * The broker of MQTT_HOST, MQTT_PORT, MQTT_USERNAME and MQTT_PASSWORD, held to what the configuration's mqtt section
- * has to be; undefined without a host. An empty variable is one that is not set. Left: what is wrong, a line each.
- */
+/** The broker of MQTT_HOST and the like, by the rules of the mqtt section; undefined without a host. Left: what is wrong, a line each. */
 export const mqttFromEnvironment = (
   env: Readonly<Record<string, string | undefined>>
 ): Either.Either<Mqtt | undefined, ReadonlyArray<string>> => {
   const given = [...variables].flatMap(([key, variable]) => {
     const value = env[variable]
-    return value === undefined || value === "" ? [] : [[key, value] as const]
+    return value ? [[key, value] as const] : []
   })
   if (!given.some(([key]) => key === "host")) return Either.right(undefined)
   const input = Object.fromEntries(

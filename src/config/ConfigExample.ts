@@ -1,4 +1,5 @@
 import * as Option from "effect/Option"
+import { isReadonlyRecord as isRecord } from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
@@ -8,111 +9,107 @@ import { maskAddress } from "./ConfigIssues.ts"
 import { placeholder } from "./Contradictions.ts"
 import { ReplicationJob, RetentionConfig } from "./ReplicationJob.ts"
 
-/** What a section of the configuration is explained with: the compiler misses the key that has no note. */
+/** A section of the configuration, with a note for every key. */
 interface Section {
   readonly fields: Schema.Struct.Fields
   readonly notes: Readonly<Record<string, string>>
-  /** Sections in it. */
   readonly inner?: Readonly<Record<string, Section>>
 }
 
-type Notes<Fields> = Readonly<Record<keyof Fields, string>>
+const section = <Fields extends Schema.Struct.Fields>(
+  { fields }: { readonly fields: Fields },
+  notes: Readonly<Record<keyof Fields, string>>,
+  inner?: Section["inner"]
+): Section => ({ fields, notes, ...(inner === undefined ? {} : { inner }) })
 
-const gotify: Notes<typeof Gotify.fields> = {
+const gotify = section(Gotify, {
   url: "Address that messages are posted to",
   token: "Token of the Gotify application. ZIPPER_GOTIFY_TOKEN in the environment goes before it",
   token_file: "A file that holds the token, instead of it",
   priority: "Priority of a message",
   timeout_seconds: "How long one attempt to send may take"
-}
+})
 
-const compression: Notes<typeof Compression.fields> = {
+const compression = section(Compression, {
   method: "auto stores what does not shrink, deflate deflates everything",
   level: "Of zlib: 1 is fast, 9 is small, 0 stores everything",
   threads: "Threads that compress, verify and list files; by default as many as there are cores"
-}
+})
 
-const mqtt: Notes<typeof Mqtt.fields> = {
+const mqtt = section(Mqtt, {
   host: "The broker that zipper suspend tells",
   port: "Its port",
   topic: "What is published to",
   username: "Who we are there",
   password: "MQTT_PASSWORD in the environment does as well",
   timeout_seconds: "How long it may take"
-}
+})
 
-const retention: Notes<typeof RetentionConfig.fields> = {
+const retention = section(RetentionConfig, {
   hourly: "Of so many latest hours the newest snapshot stays",
   daily: "The same for days",
   weekly: "For weeks, from Monday",
   monthly: "For months"
-}
+})
 
-const replication: Notes<typeof ReplicationJob.fields> = {
-  name: "For --job",
-  direction: "pull fetches from the other host, push sends to it",
-  host: "The other host, an alias of ssh's configuration, or user@host",
-  user: "Whom to log in as there; ssh's own choice when left out",
-  port: "Port of its ssh server; ssh's own choice when left out",
-  datasets: "What is replicated, each with everything below it",
-  exclude: "Patterns of datasets to leave out: * is anything but a slash, ** anything, ? one character",
-  destination: "pull writes <destination>/<host>/<dataset>, push below it",
-  strip_prefix: "push only: taken off the front of every dataset's name",
-  raw: "Send as it is on disk, encrypted; left out: pull no, push yes",
-  ssh_options: "What goes after ssh's -o, each",
-  bandwidth: "At most so many bytes a second; needs pv or mbuffer",
-  compress: "On the way; zstd has to be on both hosts",
-  retention: "What zipper prune leaves of the replicas",
-  ping_url: "Called when a run of this job starts, succeeds and fails"
-}
+const replication = section(
+  ReplicationJob,
+  {
+    name: "For --job",
+    direction: "pull fetches from the other host, push sends to it",
+    host: "The other host, an alias of ssh's configuration, or user@host",
+    user: "Whom to log in as there; ssh's own choice when left out",
+    port: "Port of its ssh server; ssh's own choice when left out",
+    datasets: "What is replicated, each with everything below it",
+    exclude: "Patterns of datasets to leave out: * is anything but a slash, ** anything, ? one character",
+    destination: "pull writes <destination>/<host>/<dataset>, push below it",
+    strip_prefix: "push only: taken off the front of every dataset's name",
+    raw: "Send as it is on disk, encrypted; left out: pull no, push yes",
+    ssh_options: "What goes after ssh's -o, each",
+    bandwidth: "At most so many bytes a second; needs pv or mbuffer",
+    compress: "On the way; zstd has to be on both hosts",
+    retention: "What zipper prune leaves of the replicas",
+    ping_url: "Called when a run of this job starts, succeeds and fails"
+  },
+  { retention }
+)
 
-const notes: Notes<typeof ConfigDocument.fields> = {
-  source_path:
-    "Folder whose ABCD subfolders are archived: the mount point of a dataset, or a folder inside one",
-  target_path: "Folder for the archives, not inside the source",
-  snapshot_prefix: "Snapshots are called PREFIX-YYYYmmddHHMMSS (UTC)",
-  max_workers: "Folders worked on at the same time",
-  retries: "Further attempts for errors that may pass",
-  nice: "Priority of the process; below 0 for root alone",
-  umask: "Of everything written",
-  lockfile_path: "One run at a time for one lock file",
-  lock_wait_seconds:
-    "How long a run waits for the lock when another one holds it; 0: it ends at once, with exit status 75",
-  tmp_dir: "Where archives are put together, if it is on the target's file system",
-  log_file: "Rotating log, a line each (logfmt)",
-  gotify: "Whom to tell; without it nobody is told",
-  snapshots: "live reads a plain folder without a snapshot",
-  snapshot_keep: "Snapshots kept besides the one that the next run compares with",
-  compare:
-    "mtime ignores inodes and ctimes, for a file system that does not keep them; a change that keeps size and mtime is then missed",
-  task_timeout_seconds: "How long one attempt at one folder may take",
-  compression: "How archives are compressed",
-  notify_on: "What a message is sent for",
-  reminder_hours: "How often a message is repeated while the same things fail; 0 with every run",
-  ping_url: "Called when a run starts, succeeds and fails, as healthchecks.io wants it",
-  metrics_file: "Figures for Prometheus's node_exporter (textfile), written after each run",
-  state_dir: "Where the history is kept when there is no target_path",
-  log_max_bytes: "The log is rotated at this size",
-  log_keep: "How many old logs stay",
-  syslog: "Also to syslog (facility daemon)",
-  replication: "Jobs of zipper pull, push and prune",
-  mqtt: "The broker of zipper suspend"
-}
-
-const root: Section = {
-  fields: ConfigDocument.fields,
-  notes,
-  inner: {
-    gotify: { fields: Gotify.fields, notes: gotify },
-    compression: { fields: Compression.fields, notes: compression },
-    mqtt: { fields: Mqtt.fields, notes: mqtt },
-    replication: {
-      fields: ReplicationJob.fields,
-      notes: replication,
-      inner: { retention: { fields: RetentionConfig.fields, notes: retention } }
-    }
-  }
-}
+const root = section(
+  ConfigDocument,
+  {
+    source_path:
+      "Folder whose ABCD subfolders are archived: the mount point of a dataset, or a folder inside one",
+    target_path: "Folder for the archives, not inside the source",
+    snapshot_prefix: "Snapshots are called PREFIX-YYYYmmddHHMMSS (UTC)",
+    max_workers: "Folders worked on at the same time",
+    retries: "Further attempts for errors that may pass",
+    nice: "Priority of the process; below 0 for root alone",
+    umask: "Of everything written",
+    lockfile_path: "One run at a time for one lock file",
+    lock_wait_seconds:
+      "How long a run waits for the lock when another one holds it; 0: it ends at once, with exit status 75",
+    tmp_dir: "Where archives are put together, if it is on the target's file system",
+    log_file: "Rotating log, a line each (logfmt)",
+    gotify: "Whom to tell; without it nobody is told",
+    snapshots: "live reads a plain folder without a snapshot",
+    snapshot_keep: "Snapshots kept besides the one that the next run compares with",
+    compare:
+      "mtime ignores inodes and ctimes, for a file system that does not keep them; a change that keeps size and mtime is then missed",
+    task_timeout_seconds: "How long one attempt at one folder may take",
+    compression: "How archives are compressed",
+    notify_on: "What a message is sent for",
+    reminder_hours: "How often a message is repeated while the same things fail; 0 with every run",
+    ping_url: "Called when a run starts, succeeds and fails, as healthchecks.io wants it",
+    metrics_file: "Figures for Prometheus's node_exporter (textfile), written after each run",
+    state_dir: "Where the history is kept when there is no target_path",
+    log_max_bytes: "The log is rotated at this size",
+    log_keep: "How many old logs stay",
+    syslog: "Also to syslog (facility daemon)",
+    replication: "Jobs of zipper pull, push and prune",
+    mqtt: "The broker of zipper suspend"
+  },
+  { gotify, compression, mqtt, replication }
+)
 
 /** Values for the keys that have no default. */
 const samples: Readonly<Record<string, unknown>> = {
@@ -146,13 +143,10 @@ const samples: Readonly<Record<string, unknown>> = {
   mqtt: { host: "broker.example.com", username: "zipper", password: "secret" }
 }
 
-/** Keys that cannot stand beside the others: they are shown as a comment. */
+/** Keys that contradict the others: shown as a comment. */
 const apart: Readonly<Record<string, unknown>> = { state_dir: "/var/lib/zipper" }
 
-/**
- * The example that `config init` writes beside a configuration: every key with what it means, what it has to be, its default
- * and a value. JSON with comments, for people: a configuration itself has none.
- */
+/** The example beside a configuration: every key with meaning, type, default and a value, in JSON with comments. */
 export const commentedExample = (): string =>
   [
     "// Every key of a zipper configuration. For reading only: zipper takes JSON without comments.",
@@ -162,17 +156,17 @@ export const commentedExample = (): string =>
   ].join("\n")
 
 const objectOf = (
-  section: Section,
+  { fields, inner, notes }: Section,
   given: Readonly<Record<string, unknown>>,
   indent: string
 ): ReadonlyArray<string> => {
   const within = `${indent}  `
-  const shown = Object.entries(section.fields).flatMap(([key, field]) => {
+  const shown = Object.entries(fields).flatMap(([key, field]) => {
     const { expected, standard } = shapeOf(field)
-    const value = given[key] ?? Option.getOrUndefined(standard)
-    const comment = commentOf(section.notes[key] ?? "", expected, standard)
+    const value = given[key] ?? standard
+    const comment = commentOf(notes[key] ?? "", expected, standard)
     const out = wrapped(`${within}// ${comment}`, 100, `${within}// `)
-    if (value !== undefined) return [{ out, lines: valueLines(section.inner?.[key], key, value, within) }]
+    if (value !== undefined) return [{ out, lines: valueLines(inner?.[key], key, value, within) }]
     return [{ out: [...out, `${within}// "${key}": ${JSON.stringify(apart[key])}`], lines: [] }]
   })
   const last = shown.findLastIndex(({ lines }) => lines.length > 0)
@@ -200,24 +194,18 @@ const valueLines = (
   return [open, ...lines.slice(1, -1), `${indent}}${list ? "]" : ""}`]
 }
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-interface Shape {
-  /** What the schema says a value has to be. */
-  readonly expected: string | undefined
-  readonly standard: Option.Option<unknown>
-}
-
-const shapeOf = (field: Schema.Struct.Field): Shape => {
-  const { ast } = field
+/** What the schema says a value has to be, and its default. */
+const shapeOf = ({ ast }: Schema.Struct.Field) => {
   switch (ast._tag) {
     case "PropertySignatureDeclaration":
-      return { expected: descriptionOf(ast.type), standard: Option.none() }
+      return { expected: descriptionOf(ast.type), standard: undefined }
     case "PropertySignatureTransformation":
-      return { expected: descriptionOf(ast.from.type), standard: ast.decode(Option.none()) }
+      return {
+        expected: descriptionOf(ast.from.type),
+        standard: Option.getOrUndefined(ast.decode(Option.none()))
+      }
     default:
-      return { expected: descriptionOf(ast), standard: Option.none() }
+      return { expected: descriptionOf(ast), standard: undefined }
   }
 }
 
@@ -230,11 +218,10 @@ const descriptionOf = (ast: AST.AST): string | undefined => {
   return each === undefined ? undefined : `a list, each ${each}`
 }
 
-const commentOf = (note: string, expected: string | undefined, standard: Option.Option<unknown>): string => {
-  const value = Option.getOrUndefined(standard)
+const commentOf = (note: string, expected: string | undefined, standard: unknown): string => {
   const facts = [
     ...(expected === undefined ? [] : [expected]),
-    ...(value === undefined || isRecord(value) ? [] : [`default ${JSON.stringify(value)}`])
+    ...(standard === undefined || isRecord(standard) ? [] : [`default ${JSON.stringify(standard)}`])
   ]
   return facts.length === 0 ? note : `${note} (${facts.join("; ")})`
 }
@@ -244,15 +231,15 @@ const exampleLock = "/var/run/zipper.lock"
 /** The example of a configuration, byte for byte the same as config.json.example. */
 export const example: string = `${JSON.stringify(
   {
-    source_path: "/mnt/tank/source_dataset",
-    target_path: "/mnt/tank/target_dataset",
+    source_path: samples["source_path"],
+    target_path: samples["target_path"],
     snapshot_prefix: "auto-zip",
     max_workers: 1,
     retries: 3,
     nice: 10,
     umask: "027",
     lockfile_path: exampleLock,
-    tmp_dir: "/mnt/tank/tmp",
+    tmp_dir: samples["tmp_dir"],
     log_file: "/var/log/zipper.log",
     gotify: {
       url: "https://gotify.example.com/message",
@@ -269,7 +256,7 @@ export const example: string = `${JSON.stringify(
 export const exampleWith = (lockfile: string): string =>
   example.replace(JSON.stringify(exampleLock), () => JSON.stringify(lockfile))
 
-/** What `config init` is told: what has no default, and what most people choose. */
+/** The keys that `config init` sets. */
 export interface Answers {
   readonly source_path?: string
   readonly target_path?: string
@@ -279,15 +266,14 @@ export interface Answers {
   readonly log_file?: string
   readonly gotify?: {
     readonly url: string
-    /** In neither: it comes from the environment. */
     readonly token?: Redacted.Redacted
     readonly token_file?: string
   }
   readonly notify_on?: ReadonlyArray<Config["notify_on"][number]>
 }
 
-/** The value of a configuration file with these answers, keys in their usual order; whatever is not asked stays at its default. */
-export const answered = (answers: Answers): Record<string, unknown> => {
+/** The value of a configuration file with these answers, keys in their usual order. */
+export const configFrom = (answers: Answers): Record<string, unknown> => {
   const { gotify } = answers
   const { token } = gotify ?? {}
   return inOrder(ConfigDocument.fields, {
@@ -303,8 +289,8 @@ export const answered = (answers: Answers): Record<string, unknown> => {
   })
 }
 
-/** The effective configuration as a value for JSON: every default filled in, keys in their usual order, secrets hidden. */
-export const visible = (config: Config): Record<string, unknown> => {
+/** The effective configuration for JSON: every default filled in, keys in their usual order, secrets hidden. */
+export const withoutSecrets = (config: Config): Record<string, unknown> => {
   const { gotify, mqtt } = config
   return inOrder(ConfigDocument.fields, {
     ...config,
@@ -322,8 +308,7 @@ export const visible = (config: Config): Record<string, unknown> => {
   })
 }
 
-/** {@link visible} as the text of a file. */
-export const render = (config: Config): string => `${JSON.stringify(visible(config), undefined, 2)}\n`
+export const render = (config: Config): string => `${JSON.stringify(withoutSecrets(config), undefined, 2)}\n`
 
 const inOrder = (fields: object, values: object): Record<string, unknown> => {
   const given = new Map<string, unknown>(Object.entries(values))

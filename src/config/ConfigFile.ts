@@ -14,95 +14,6 @@ import { asToken, type Config, type ConfigDocument, decode, isPlaceholder, withT
 import { placeholderIssue } from "./Contradictions.ts"
 import * as JsonText from "./JsonText.ts"
 
-/** A small text file that a person wrote. */
-export interface FoundText {
-  readonly path: string
-  readonly text: string
-  /** Permission bits; undefined for a pipe or a device, where they say nothing. */
-  readonly mode: number | undefined
-}
-
-const maxBytes = 1024 * 1024
-
-/** Without waiting for a fifo's writer: whoever waits there cannot be stopped by a signal. */
-const flags = constants.O_RDONLY | constants.O_NONBLOCK
-
-/** How long a pipe is asked again, and how often: its writer may open it later than we. */
-const patienceMillis = 10_000
-const pauseMillis = 50
-
-/**
- * Reads UTF-8 text, with or without a byte order mark, from a file or a pipe (a shell's `<(…)`). Fails with what is wrong, in
- * words.
- */
-export const readText = (path: string): Effect.Effect<FoundText, string> =>
-  Effect.acquireUseRelease(
-    Effect.tryPromise({
-      try: () => open(path, flags),
-      catch: (cause) => `cannot be read: ${explain(cause)}`
-    }),
-    (file) =>
-      Effect.gen(function* () {
-        const fails = (cause: unknown) => `cannot be read: ${explain(cause)}`
-        const stat = yield* Effect.tryPromise({ try: () => file.stat(), catch: fails })
-        if (stat.isDirectory()) return yield* Effect.fail("is a folder; expected a file")
-        const content = Buffer.alloc(maxBytes + 1)
-        let length = 0
-        let waited = 0
-        for (;;) {
-          const bytesRead = yield* Effect.tryPromise({
-            try: () => readSome(file, content, length),
-            catch: fails
-          })
-          if (bytesRead === undefined) {
-            yield* Effect.sleep(pauseMillis)
-            continue
-          }
-          if (bytesRead === 0) {
-            if (length > 0 || !stat.isFIFO()) break
-            if (waited >= patienceMillis) return yield* Effect.fail("is a fifo to which nobody writes")
-            yield* Effect.sleep(pauseMillis)
-            waited += pauseMillis
-            continue
-          }
-          length += bytesRead
-          if (length > maxBytes) return yield* Effect.fail("is larger than 1 MiB; expected a small text file")
-        }
-        const bytes = content.subarray(0, length)
-        const other = otherEncoding(bytes)
-        if (other !== undefined) return yield* Effect.fail(`is written in ${other}; save it as UTF-8`)
-        const text = yield* Effect.try({
-          try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
-          catch: () => "is not UTF-8 text"
-        })
-        return { path, text, mode: stat.isFile() ? stat.mode & 0o7777 : undefined }
-      }),
-    // Nothing was written, so nothing can be lost when closing fails.
-    (file) => Effect.ignore(Effect.tryPromise(() => file.close()))
-  )
-
-/** UTF-16 or UTF-32, by its byte order mark, or by the zeros beside the first character, which is ASCII in what is read here. */
-const otherEncoding = (bytes: Uint8Array): string | undefined => {
-  const [first, second, third, fourth] = bytes
-  if (first === undefined || second === undefined) return undefined
-  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) {
-    return third === 0 && fourth === 0 ? "UTF-32" : "UTF-16"
-  }
-  if (first === 0xfe && second === 0xff) return "UTF-16"
-  if (first === 0) return second === 0 ? "UTF-32" : "UTF-16"
-  return undefined
-}
-
-/** How many bytes were read; undefined when its writer has not written them yet. */
-const readSome = async (file: FileHandle, content: Buffer, length: number): Promise<number | undefined> => {
-  try {
-    return (await file.read(content, length, content.length - length, null)).bytesRead
-  } catch (cause) {
-    if (codeOf(cause) === "EAGAIN") return
-    throw cause
-  }
-}
-
 /** A configuration that cannot be used: everything that is wrong with it, at once. No secret is part of it. */
 export class ConfigError extends Data.TaggedError("ConfigError")<{
   readonly path: string
@@ -110,20 +21,10 @@ export class ConfigError extends Data.TaggedError("ConfigError")<{
   readonly issues: ReadonlyArray<string>
 }> {
   override get message(): string {
-    const [first] = this.issues
     return this.issues.length === 1
-      ? `${this.path}: ${first}`
-      : [`${this.path}: ${this.issues.length} mistakes`, ...this.issues.map((issue) => `- ${issue}`)].join(
-          "\n"
-        )
+      ? `${this.path}: ${this.issues[0]}`
+      : [`${this.path}: ${this.issues.length} mistakes`, ...this.issues].join("\n- ")
   }
-}
-
-/** A configuration that can be used. */
-interface LoadedConfig {
-  readonly config: Config
-  /** What the operator should know, a line each ("… can be read by others"). */
-  readonly warnings: ReadonlyArray<string>
 }
 
 /** Reads configuration files. */
@@ -134,7 +35,9 @@ export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
      * Reads, decodes and checks the file, and fetches the Gotify token: from ZIPPER_GOTIFY_TOKEN, else from
      * `gotify.token_file`, else from `gotify.token`. Changes nothing.
      */
-    readonly load: (path: string) => Effect.Effect<LoadedConfig, ConfigError>
+    readonly load: (
+      path: string
+    ) => Effect.Effect<{ readonly config: Config; readonly warnings: ReadonlyArray<string> }, ConfigError>
     /** What keeps a file from being a `gotify.token_file`, to go after its name; undefined when nothing does. */
     readonly tokenMistake: (path: string) => Effect.Effect<string | undefined>
   }
@@ -143,11 +46,7 @@ export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
     tokenMistake: Effect.fn("ConfigFile.tokenMistake")((path: string) =>
       Effect.match(readText(path), {
         onFailure: (why) => why,
-        onSuccess: ({ text }) => {
-          const token = asToken(text)
-          if (token === undefined) return notAToken
-          return isPlaceholder(token) ? placeholderIssue : undefined
-        }
+        onSuccess: ({ text }) => Option.getOrUndefined(Either.getLeft(tokenIn(text)))
       })
     ),
     load: Effect.fn("ConfigFile.load")(function* (path: string) {
@@ -176,26 +75,31 @@ export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
 interface FoundToken {
   readonly token?: Redacted.Redacted
   /** The file it came from, if it was not the configuration itself. */
-  readonly file?: FoundText
+  readonly file?: TextFile
   readonly issues: ReadonlyArray<string>
 }
 
-const notAToken = "holds no token: expected one word of visible ASCII characters"
-
-/** An empty variable is one that is not set: that is how people take it back in a crontab. */
+/** An empty variable counts as not set: that is how a crontab takes it back. */
 const tokenFromEnvironment: Effect.Effect<FoundToken> = ConfigVariable.redacted(tokenVariable).pipe(
   ConfigVariable.option,
   Effect.orElseSucceed(Option.none<Redacted.Redacted>),
   Effect.map((value): FoundToken => {
     if (Option.isNone(value) || Redacted.value(value.value) === "") return { issues: [] }
-    return checked(tokenVariable, Redacted.value(value.value))
+    return checkedToken(tokenVariable, Redacted.value(value.value))
   })
 )
 
-const checked = (origin: string, text: string): FoundToken => {
+const checkedToken = (origin: string, text: string): FoundToken =>
+  Either.match(tokenIn(text), {
+    onLeft: (issue) => ({ issues: [`${origin}: ${issue}`] }),
+    onRight: (token) => ({ token, issues: [] })
+  })
+
+/** Left: why the text is no token. */
+const tokenIn = (text: string): Either.Either<Redacted.Redacted, string> => {
   const token = asToken(text)
-  if (token === undefined) return { issues: [`${origin}: ${notAToken}`] }
-  return isPlaceholder(token) ? { issues: [`${origin}: ${placeholderIssue}`] } : { token, issues: [] }
+  if (token === undefined) return Either.left("holds no token: expected one word of visible ASCII characters")
+  return isPlaceholder(token) ? Either.left(placeholderIssue) : Either.right(token)
 }
 
 const findToken = Effect.fnUntraced(
@@ -206,9 +110,9 @@ const findToken = Effect.fnUntraced(
     if (gotify.token_file !== undefined) {
       const file = yield* Effect.either(readText(gotify.token_file))
       if (Either.isLeft(file)) return { issues: [`gotify.token_file: ${gotify.token_file}: ${file.left}`] }
-      return { ...checked(`gotify.token_file: ${gotify.token_file}`, file.right.text), file: file.right }
+      return { ...checkedToken(`gotify.token_file: ${gotify.token_file}`, file.right.text), file: file.right }
     }
-    // decode has seen to it that there is one.
+    // decode fails without one.
     return { ...(gotify.token === undefined ? {} : { token: gotify.token }), issues: [] }
   },
   Effect.map((found): FoundToken => found)
@@ -239,4 +143,84 @@ const syntaxLines = (text: string, mistake: JsonText.JsonMistake): ReadonlyArray
   const near = `${lines[mistake.line - 2] ?? ""}\n${line}`
   if (line.trim() === "" || line.length > 160 || secretive.test(near)) return [place]
   return [`${place}: ${line.trim()}`]
+}
+
+interface TextFile {
+  readonly path: string
+  readonly text: string
+  /** Permission bits; undefined for a pipe or a device, where they say nothing. */
+  readonly mode: number | undefined
+}
+
+const maxBytes = 1024 * 1024
+
+/** Does not wait for a fifo's writer: no signal would stop a thread that waits there. */
+const flags = constants.O_RDONLY | constants.O_NONBLOCK
+
+/** A pipe's writer may open it later. */
+const writerTimeoutMillis = 10_000
+const pauseMillis = 50
+
+/** Reads UTF-8 text, with or without a byte order mark, from a file or a pipe (a shell's `<(…)`). Fails with what is wrong, in words. */
+const readText = (path: string): Effect.Effect<TextFile, string> =>
+  Effect.acquireUseRelease(
+    attempt(() => open(path, flags)),
+    (file) =>
+      Effect.gen(function* () {
+        const stat = yield* attempt(() => file.stat())
+        if (stat.isDirectory()) return yield* Effect.fail("is a folder; expected a file")
+        const content = Buffer.alloc(maxBytes + 1)
+        let length = 0
+        let waited = 0
+        for (;;) {
+          const bytesRead = yield* attempt(() => readSome(file, content, length))
+          if (bytesRead === undefined) {
+            yield* Effect.sleep(pauseMillis)
+            continue
+          }
+          if (bytesRead === 0) {
+            if (length > 0 || !stat.isFIFO()) break
+            if (waited >= writerTimeoutMillis) return yield* Effect.fail("is a fifo to which nobody writes")
+            yield* Effect.sleep(pauseMillis)
+            waited += pauseMillis
+            continue
+          }
+          length += bytesRead
+          if (length > maxBytes) return yield* Effect.fail("is larger than 1 MiB; expected a small text file")
+        }
+        const bytes = content.subarray(0, length)
+        const other = otherEncoding(bytes)
+        if (other !== undefined) return yield* Effect.fail(`is written in ${other}; save it as UTF-8`)
+        const text = yield* Effect.try({
+          try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
+          catch: () => "is not UTF-8 text"
+        })
+        return { path, text, mode: stat.isFile() ? stat.mode & 0o7777 : undefined }
+      }),
+    (file) => Effect.ignore(Effect.tryPromise(() => file.close()))
+  )
+
+const attempt = <A>(call: () => Promise<A>) =>
+  Effect.tryPromise({ try: call, catch: (cause) => `cannot be read: ${explain(cause)}` })
+
+/** UTF-16 or UTF-32, by its byte order mark, or by the zeros beside the first character, which is ASCII in what is read here. */
+const otherEncoding = (bytes: Uint8Array): string | undefined => {
+  const [first, second, third, fourth] = bytes
+  if (first === undefined || second === undefined) return undefined
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) {
+    return third === 0 && fourth === 0 ? "UTF-32" : "UTF-16"
+  }
+  if (first === 0xfe && second === 0xff) return "UTF-16"
+  if (first === 0) return second === 0 ? "UTF-32" : "UTF-16"
+  return undefined
+}
+
+/** How many bytes were read; undefined when the writer has written none yet. */
+const readSome = async (file: FileHandle, content: Buffer, length: number): Promise<number | undefined> => {
+  try {
+    return (await file.read(content, length, content.length - length, null)).bytesRead
+  } catch (cause) {
+    if (codeOf(cause) === "EAGAIN") return
+    throw cause
+  }
 }

@@ -1,27 +1,21 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import { Disk } from "../system/Disk.ts"
 import { tokenVariable } from "../system/Environment.ts"
 import { poolOf } from "../zfs/DatasetName.ts"
 import { Datasets } from "../zfs/Datasets.ts"
 import { decode } from "./Config.ts"
-import { type Answers, answered, commentedExample } from "./ConfigExample.ts"
+import { type Answers, commentedExample, configFrom } from "./ConfigExample.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 
 /** No configuration was written; nothing that was there was touched. */
 class ConfigInitError extends Data.TaggedError("ConfigInitError")<{ readonly message: string }> {}
 
-/** What was written. */
-interface Written {
-  readonly file: string
-  readonly example: string
-}
-
 /** Where the example beside a configuration goes: `zipper.json` has `zipper.example.jsonc`. */
 const exampleOf = (path: string): string => `${path.replace(/\.jsonc?$/, "")}.example.jsonc`
 
-/** There is room for the configuration: its folder is there, and no file of that name. */
+/** Fails unless the folder of the configuration is there, and no file of that name. */
 export const mustBeNew = Effect.fn("ConfigInit.mustBeNew")(function* (path: string) {
   const disk = yield* Disk
   const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : "."
@@ -36,8 +30,8 @@ export const mustBeNew = Effect.fn("ConfigInit.mustBeNew")(function* (path: stri
 })
 
 /**
- * Writes a configuration, and beside it the example that explains every key; both are for their owner alone, and never go
- * over a file, but for an example that is the same. Both or none are there in the end.
+ * Writes a configuration, and beside it the example that explains every key: both or none, readable by their owner alone. Replaces
+ * no file; an example that is the same stays.
  */
 export const writeConfig = Effect.fn("ConfigInit.writeConfig")(function* (path: string, content: string) {
   const disk = yield* Disk
@@ -55,7 +49,7 @@ export const writeConfig = Effect.fn("ConfigInit.writeConfig")(function* (path: 
   yield* writeNew(disk, path, content).pipe(
     Effect.onError(() => (same ? Effect.void : Effect.orDie(disk.remove(example))))
   )
-  return { file: path, example } satisfies Written
+  return { file: path, example }
 }, Effect.uninterruptible)
 
 // A part of it may be there when that fails.
@@ -69,61 +63,63 @@ const writeNew = (disk: typeof Disk.Service, path: string, content: string) =>
     )
 
 /** The text of a configuration file with these answers. */
-export const fileOf = (answers: Answers): string => `${JSON.stringify(answered(answers), undefined, 2)}\n`
+export const fileOf = (answers: Answers): string => `${JSON.stringify(configFrom(answers), undefined, 2)}\n`
 
 // Paths that no answer has, for those that are not given yet.
-const stillOpen = { source_path: "/\u2026source", target_path: "/\u2026target" }
+const placeholders = { source_path: "/\u2026source", target_path: "/\u2026target" }
 
-/**
- * What is wrong with answers, by the rules of the configuration, a line each; only of these keys when they are named. What
- * is not given yet is no mistake.
- */
+/** Mistakes in answers by the rules of the configuration, a line each, only of `keys` if given. A missing answer is none. */
 export const mistakesIn = (
   answers: Answers,
   tokenGiven: boolean,
   keys?: ReadonlyArray<keyof Answers>
 ): ReadonlyArray<string> => {
-  const decoded = decode({ ...stillOpen, ...answered(answers) }, { tokenGiven })
+  const decoded = decode({ ...placeholders, ...configFrom(answers) }, { tokenGiven })
   if (decoded._tag === "Right") return []
   return keys === undefined
     ? decoded.left
     : decoded.left.filter((line) => keys.some((key) => new RegExp(`^${key}\\b`).test(line)))
 }
 
-/** What was found where a path points. */
-export interface Place {
+/** A folder that a path leads to. */
+export interface FolderPlace {
   /** Without symlinks. */
   readonly path: string
   /** The dataset that holds it; undefined when none does. */
   readonly dataset: string | undefined
 }
 
-/** A folder that is there, and its dataset. Fails with what is wrong, in words. */
-export const lookAt = Effect.fnUntraced(function* (path: string) {
+/** The folder that a path leads to, and its dataset. Fails with what is wrong, in words. */
+export const resolveFolder = Effect.fnUntraced(function* (path: string) {
   const datasets = yield* Datasets
-  const resolved = yield* datasets.resolve(path).pipe(Effect.mapError(({ message }) => plainly(message)))
+  const resolved = yield* datasets
+    .resolve(path)
+    .pipe(Effect.mapError(({ message }) => withoutAdvice(message)))
   const dataset = yield* datasets.holding(path).pipe(
     Effect.catchIf(
       ({ reason }) => reason === "NotZfs" || reason === "NotInstalled",
       () => Effect.succeed(undefined)
     ),
-    Effect.mapError(({ message }) => plainly(message))
+    Effect.mapError(({ message }) => withoutAdvice(message))
   )
-  return { path: resolved, dataset } satisfies Place
+  return { path: resolved, dataset } satisfies FolderPlace
 })
 
-// The advice is for somebody who has a configuration already.
-const plainly = (message: string): string =>
+// Without the advice that needs a configuration.
+const withoutAdvice = (message: string): string =>
   message.replace(/; check source_path$/, "").replace("the source folder ", "")
 
-/** Why this cannot be the source; undefined when it can. `live`: it is read as it is. */
-export const sourceProblem = ({ dataset, path }: Place, live: boolean): string | undefined =>
+/** Why this cannot be the source, if anything. `live`: it is read as it is. */
+export const sourceProblem = ({ dataset, path }: FolderPlace, live: boolean): string | undefined =>
   dataset === undefined && !live
     ? `${path} is not on ZFS: give a folder that is, or --live to have it read as it is, without snapshots`
     : undefined
 
-/** Why archives cannot go there; undefined when they can. */
-export const targetProblem = Effect.fnUntraced(function* (target: Place, source: Place | undefined) {
+/** Why archives cannot go there, if anything. */
+export const targetProblem = Effect.fnUntraced(function* (
+  target: FolderPlace,
+  source: FolderPlace | undefined
+) {
   if (source !== undefined && (target.path === source.path || target.path.startsWith(`${source.path}/`))) {
     return `${target.path} lies inside the source ${source.path}: archives would be archived again`
   }
@@ -133,8 +129,8 @@ export const targetProblem = Effect.fnUntraced(function* (target: Place, source:
   })
 })
 
-/** What should be known of the two together, though it is no mistake. */
-export const remarks = (source: Place, target: Place): ReadonlyArray<string> => {
+/** Warnings about the two together. */
+export const remarks = (source: FolderPlace, target: FolderPlace): ReadonlyArray<string> => {
   if (source.dataset === undefined || target.dataset === undefined) return []
   if (source.dataset === target.dataset) {
     return [
@@ -148,8 +144,8 @@ export const remarks = (source: Place, target: Place): ReadonlyArray<string> => 
     : []
 }
 
-/** What `config init` was given on the command line. */
-export interface Given {
+/** The options of `config init`. */
+export interface InitFlags {
   readonly source: string | undefined
   readonly target: string | undefined
   readonly tmpDir: string | undefined
@@ -159,58 +155,10 @@ export interface Given {
   readonly notifySuccess: boolean
 }
 
-/**
- * The answers that these options come to, by the same rules as for what is typed. Fails with all mistakes at once, a line each,
- * by the names of the options.
- */
-export const answersFrom = Effect.fn("ConfigByOptions")(function* (given: Given, tokenGiven: boolean) {
-  const { gotifyTokenFile, live, source, target, tmpDir } = given
-  const answers = answersOf(given)
-  const wrong = mistakesIn(answers, tokenGiven)
-  const isWrong = (key: string) => wrong.some((line) => line.startsWith(`${key}:`))
-  // What is no path at all is not looked at.
-  const look = (key: string, path: string | undefined) =>
-    path === undefined || isWrong(key) ? Effect.succeed(undefined) : Effect.either(lookAt(path))
-  const from = yield* look("source_path", source)
-  const to = yield* look("target_path", target)
-  const tmp = yield* look("tmp_dir", tmpDir)
-  const origin = from === undefined ? undefined : Either.getOrUndefined(from)
-  const problems = [
-    ...(source === undefined ? ["--source: is missing; give the folder to archive"] : []),
-    ...(target === undefined ? ["--target: is missing; give the folder for the archives"] : []),
-    ...wrong.map(inOptions),
-    ...stray(given),
-    ...told(
-      "--source",
-      from === undefined
-        ? undefined
-        : Either.match(from, {
-            onLeft: (why) => why,
-            onRight: (place) => sourceProblem(place, live)
-          })
-    ),
-    ...told(
-      "--target",
-      to === undefined ? undefined : Either.isLeft(to) ? to.left : yield* targetProblem(to.right, origin)
-    ),
-    ...told("--tmp-dir", tmp !== undefined && Either.isLeft(tmp) ? tmp.left : undefined),
-    ...told(
-      "--gotify-token-file",
-      gotifyTokenFile === undefined || isWrong("gotify.token_file")
-        ? undefined
-        : yield* tokenMistake(gotifyTokenFile)
-    )
-  ]
-  if (problems.length > 0) return yield* Effect.fail(problems)
-  if (origin !== undefined && to !== undefined && Either.isRight(to)) {
-    yield* Effect.forEach(remarks(origin, to.right), (line) => Effect.logWarning(line))
-  }
-  return answers
-})
-
-const answersOf = (given: Given): Answers => {
-  const { gotifyTokenFile, gotifyUrl, live, notifySuccess, source, target, tmpDir } = given
-  return {
+/** The answers that these options give, by the rules for typed ones. Fails with all mistakes at once, a line each, by option. */
+export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFlags, tokenGiven: boolean) {
+  const { gotifyTokenFile, gotifyUrl, live, notifySuccess, source, target, tmpDir } = flags
+  const answers: Answers = {
     ...(source === undefined ? {} : { source_path: source }),
     ...(target === undefined ? {} : { target_path: target }),
     ...(tmpDir === undefined ? {} : { tmp_dir: tmpDir }),
@@ -225,20 +173,46 @@ const answersOf = (given: Given): Answers => {
           notify_on: notifySuccess ? ["failure", "success", "recovery"] : ["failure", "recovery"]
         })
   }
-}
-
-const stray = ({ gotifyTokenFile, gotifyUrl, notifySuccess }: Given): ReadonlyArray<string> =>
-  gotifyUrl === undefined && (gotifyTokenFile !== undefined || notifySuccess)
-    ? ["--gotify-url: is missing; --gotify-token-file and --notify-success go with it"]
-    : []
-
-const tokenMistake = Effect.fnUntraced(function* (path: string) {
-  const mistake = yield* (yield* ConfigFile).tokenMistake(path)
-  return mistake === undefined ? undefined : `${path}: ${mistake}`
+  const wrong = mistakesIn(answers, tokenGiven)
+  const isWrong = (key: string) => wrong.some((line) => line.startsWith(`${key}:`))
+  // What is no path at all is not looked at.
+  const look = (key: string, path: string | undefined) =>
+    path === undefined || isWrong(key)
+      ? Effect.succeedNone
+      : Effect.map(Effect.either(resolveFolder(path)), Option.some)
+  const from = yield* look("source_path", source)
+  const to = yield* look("target_path", target)
+  const tmp = yield* look("tmp_dir", tmpDir)
+  const sourcePlace = Option.getOrUndefined(Option.flatMap(from, Option.getRight))
+  const targetPlace = Option.getOrUndefined(Option.flatMap(to, Option.getRight))
+  const problemOf = (place: typeof from) => Option.getOrUndefined(Option.flatMap(place, Option.getLeft))
+  const tokenMistake =
+    gotifyTokenFile === undefined || isWrong("gotify.token_file")
+      ? undefined
+      : yield* (yield* ConfigFile).tokenMistake(gotifyTokenFile)
+  const found = {
+    "--source": problemOf(from) ?? (sourcePlace && sourceProblem(sourcePlace, live)),
+    "--target": problemOf(to) ?? (targetPlace && (yield* targetProblem(targetPlace, sourcePlace))),
+    "--tmp-dir": problemOf(tmp),
+    "--gotify-token-file": tokenMistake && `${gotifyTokenFile}: ${tokenMistake}`
+  }
+  const problems = [
+    ...(source === undefined ? ["--source: is missing; give the folder to archive"] : []),
+    ...(target === undefined ? ["--target: is missing; give the folder for the archives"] : []),
+    ...wrong.map(byOption),
+    ...(gotifyUrl === undefined && (gotifyTokenFile !== undefined || notifySuccess)
+      ? ["--gotify-url: is missing; --gotify-token-file and --notify-success go with it"]
+      : []),
+    ...Object.entries(found).flatMap(([option, problem]) =>
+      problem === undefined ? [] : [`${option}: ${problem}`]
+    )
+  ]
+  if (problems.length > 0) return yield* Effect.fail(problems)
+  if (sourcePlace !== undefined && targetPlace !== undefined) {
+    yield* Effect.forEach(remarks(sourcePlace, targetPlace), (line) => Effect.logWarning(line))
+  }
+  return answers
 })
-
-const told = (option: string, problem: string | undefined): ReadonlyArray<string> =>
-  problem === undefined ? [] : [`${option}: ${problem}`]
 
 const optionOf: Readonly<Record<string, string>> = {
   source_path: "--source",
@@ -250,8 +224,8 @@ const optionOf: Readonly<Record<string, string>> = {
 
 const keys = new RegExp(Object.keys(optionOf).join("|").replaceAll(".", "\\."), "g")
 
-/** A line of the configuration's rules, by the option that the value came from. */
-const inOptions = (line: string): string => {
+/** A line of the configuration's rules, with the options in place of the keys. */
+const byOption = (line: string): string => {
   const key = line.slice(0, line.indexOf(":"))
   if (key === "gotify.token") {
     return `--gotify-token-file: is missing; give the file that holds the token, or set ${tokenVariable}`

@@ -9,15 +9,19 @@ import * as Redacted from "effect/Redacted"
 import { bytes, harmless } from "../text/Text.ts"
 import { Datasets, type MountedDataset } from "../zfs/Datasets.ts"
 import type { Answers } from "./ConfigExample.ts"
-import { lookAt, mistakesIn, type Place, remarks, sourceProblem, targetProblem } from "./ConfigInit.ts"
+import {
+  type FolderPlace,
+  mistakesIn,
+  remarks,
+  resolveFolder,
+  sourceProblem,
+  targetProblem
+} from "./ConfigInit.ts"
 
-/** There will be no answer: the person ended the input (Ctrl-D), or went away. */
+/** The user ended the input (Ctrl-D), or the terminal is gone. */
 export class QuestionsError extends Data.TaggedError("QuestionsError")<{ readonly message: string }> {}
 
-/**
- * Asks the person at the terminal, a line each, so that it works on any of them: a serial console, TERM=dumb, a locale
- * without UTF-8. An interruption gives the terminal back as it was; Ctrl-C is the signal that it is anywhere.
- */
+/** Asks the user at the terminal, a line each: it works on a serial console, with TERM=dumb and without UTF-8. */
 export class Questions extends Context.Tag("zipper/Questions")<
   Questions,
   {
@@ -31,7 +35,7 @@ export class Questions extends Context.Tag("zipper/Questions")<
 >() {
   /** Standard input, and standard error for what is shown. */
   static readonly layer: Layer.Layer<Questions> = Layer.sync(Questions, () => {
-    // Lines that came with the one before, as when several are pasted.
+    // Further lines of a paste.
     const early: Array<string> = []
     return {
       say: (text) => Effect.sync(() => process.stderr.write(`${harmless(text)}\n`)),
@@ -69,7 +73,12 @@ const readLine = (
       else {
         answered = true
         if (hidden) process.stderr.write("\n")
-        resume(Effect.as(closed(reader), hidden ? erased(line) : line))
+        resume(
+          Effect.as(
+            Effect.sync(() => reader.close()),
+            hidden ? erased(line) : line
+          )
+        )
       }
     })
     reader.on("close", () => {
@@ -85,13 +94,11 @@ const readLine = (
     })
   })
 
-const closed = (reader: Interface) => Effect.sync(() => reader.close())
-
-/** A dumb terminal edits its lines by itself, unless they are hidden: then readline takes the keys as they are. */
+/** A dumb terminal edits its lines itself, unless they are hidden: then readline reads the keys. */
 const open = (prompt: string, hidden: boolean): Interface => {
   const reader = createInterface({
     input: process.stdin,
-    output: hidden ? nowhere() : process.stderr,
+    output: hidden ? new Writable({ write: (_chunk, _encoding, done) => done() }) : process.stderr,
     terminal: hidden || process.env["TERM"] !== "dumb",
     ...(hidden ? {} : { completer: completePath }),
     historySize: 0
@@ -105,7 +112,7 @@ const open = (prompt: string, hidden: boolean): Interface => {
   return reader
 }
 
-/** For the Tab key: the folders that a path may go on with. */
+/** The Tab key completes folders. */
 const completePath = (line: string): [Array<string>, string] => {
   if (!line.startsWith("/")) return [[], line]
   const folder = line.slice(0, line.lastIndexOf("/") + 1)
@@ -120,9 +127,7 @@ const completePath = (line: string): [Array<string>, string] => {
   }
 }
 
-const nowhere = (): Writable => new Writable({ write: (_chunk, _encoding, done) => done() })
-
-/** What a dumb terminal's keys for erasing leave in the line. */
+/** Applies the erase keys that a dumb terminal leaves in the line. */
 const erased = (line: string): string => {
   const characters: Array<string> = []
   for (const character of line) {
@@ -132,10 +137,7 @@ const erased = (line: string): string => {
   return characters.join("")
 }
 
-/**
- * Asks what a configuration has to say: source, target, Gotify. Each answer is held to the rules of the configuration, and
- * asked for again with what is wrong. Writes nothing.
- */
+/** Asks for source, target and Gotify, each again until the rules of the configuration accept it. Writes nothing. */
 export const interview = Effect.fn("ConfigInit.interview")(function* (given: {
   readonly tokenGiven: boolean
   /** Where lock and log go when they cannot go where they usually do. */
@@ -162,7 +164,7 @@ const askSource = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedData
   for (;;) {
     const path = pathOf(yield* ask(questionFor("Source", listed)), listed)
     const wrong = mistakesIn({ source_path: path }, true, ["source_path"])
-    const place = yield* Effect.either(wrong.length > 0 ? Effect.fail(wrong.join("\n")) : lookAt(path))
+    const place = yield* Effect.either(wrong.length > 0 ? Effect.fail(wrong.join("\n")) : resolveFolder(path))
     if (place._tag === "Left") {
       yield* say(place.left)
       continue
@@ -180,7 +182,7 @@ const askSource = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedData
 
 const askTarget = Effect.fnUntraced(function* (
   all: ReadonlyArray<MountedDataset>,
-  source: { readonly answers: Pick<Answers, "source_path">; readonly place: Place }
+  source: { readonly answers: Pick<Answers, "source_path">; readonly place: FolderPlace }
 ) {
   const { ask, say } = yield* Questions
   const inside = `${source.place.path}/`
@@ -190,7 +192,7 @@ const askTarget = Effect.fnUntraced(function* (
   for (;;) {
     const path = pathOf(yield* ask(questionFor("Target", listed)), listed)
     const wrong = mistakesIn({ ...source.answers, target_path: path }, true, ["target_path"])
-    const place = yield* Effect.either(wrong.length > 0 ? Effect.fail(wrong.join("\n")) : lookAt(path))
+    const place = yield* Effect.either(wrong.length > 0 ? Effect.fail(wrong.join("\n")) : resolveFolder(path))
     const problem = place._tag === "Left" ? place.left : yield* targetProblem(place.right, source.place)
     if (problem !== undefined) yield* say(problem)
     if (place._tag === "Left" || problem !== undefined) continue
@@ -222,9 +224,10 @@ const askGotify = Effect.fnUntraced(function* (tokenGiven: boolean) {
         yield* say(mistakes.join("\n"))
         continue
       }
-      return (yield* yes("A message after every run that went well, too?"))
-        ? { gotify, notify_on: ["failure" as const, "success" as const, "recovery" as const] }
-        : { gotify, notify_on: ["failure" as const, "recovery" as const] }
+      const notify_on = (yield* yes("A message after every run that went well, too?"))
+        ? (["failure", "success", "recovery"] as const)
+        : (["failure", "recovery"] as const)
+      return { gotify, notify_on }
     }
   }
 })

@@ -14,10 +14,7 @@ export type ConfigIssue =
   /** Fine on its own, impossible together with another value; the message goes after the key. */
   | { readonly _tag: "Contradiction"; readonly path: Path; readonly message: string }
 
-/**
- * The mistakes in a parse error. A schema with a description is one thing to the reader: whatever is wrong
- * inside it is told as "value is not description".
- */
+/** The mistakes in a parse error. Where a schema has a description, the mistake is "value is not description". */
 export const issuesOf = (error: ParseResult.ParseError): ReadonlyArray<ConfigIssue> => walk(error.issue, [])
 
 const walk = (
@@ -34,7 +31,7 @@ const walk = (
       return [{ _tag: "Missing", path, expected: expectedBy(issue.ast) }]
     case "Type":
     case "Forbidden":
-      // A filter that says itself what is wrong.
+      // A filter with a message of its own.
       if (issue.message !== undefined) {
         return [{ _tag: "Contradiction", path, message: `${show(issue.actual)} ${issue.message}` }]
       }
@@ -103,10 +100,7 @@ const compare = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): number => 
   return a.length - b.length
 }
 
-/**
- * Each mistake as a line: key, value, what was expected. Values of secrets are never part of it. `nameOf` gives another
- * name than its key to what is wrong.
- */
+/** Each mistake as a line: key (or the name by `nameOf`), value, what was expected. Shows no secrets. */
 export const linesOf = (
   issues: ReadonlyArray<ConfigIssue>,
   nameOf: (path: Path) => string = keyOf
@@ -138,7 +132,7 @@ const keyOf = (path: Path): string =>
     })
     .join("")
 
-// A typing mistake is small beside the word; anything further away would be a wild guess.
+/** The known key that differs in at most a third of its letters. */
 const suggest = (key: string, known: ReadonlyArray<string>): string | undefined => {
   if (known.length === 0) return undefined
   const lower = key.toLowerCase()
@@ -146,15 +140,12 @@ const suggest = (key: string, known: ReadonlyArray<string>): string | undefined 
   return distance(lower, nearest) <= Math.max(1, Math.floor(nearest.length / 3)) ? nearest : undefined
 }
 
-// What stands for a whole section is as likely its secret.
+// A value in place of a whole section may be its secret.
 const isSecret = (path: Path): boolean =>
   path.some((part) => /token$|password|passwd|secret|^ping_url$/i.test(String(part))) ||
   /^(gotify|mqtt)$/.test(String(path.at(-1)))
 
-/**
- * Takes user names, passwords and what follows the path out of anything that looks like an address. A password may hold anything:
- * all goes up to the last `@`.
- */
+/** An address without user name, password and what follows the path. A password may hold anything: all goes up to the last `@`. */
 export const maskAddress = (text: string): string => text.replace(/(\/\/).*@/s, "$1").replace(/[?#].*$/s, "")
 
 const show = (value: unknown): string => {

@@ -1,9 +1,8 @@
 import * as Either from "effect/Either"
 
 /**
- * JSON for files that people write: the same language as JSON.parse, but a mistake is told with line and
- * column and in plain words, never with a piece of the text (which may hold a secret), and two things more are
- * mistakes: a key that stands twice in one object, and an invisible character in a key or at either end of a text.
+ * JSON as JSON.parse reads it, but a mistake has line and column and never shows the text, which may hold a secret. Also
+ * mistakes: a key that is twice in one object, and an invisible character in a key or at either end of a text.
  */
 export interface JsonMistake {
   /** From 1. */
@@ -36,19 +35,11 @@ export const parse = (text: string): Either.Either<unknown, JsonMistake> =>
     }
   })
 
-/** A configuration is flat; this only keeps a hostile file from exhausting the stack. */
+/** Keeps a hostile file from exhausting the stack. */
 const maxDepth = 64
 
-const escapes: Readonly<Record<string, string>> = {
-  '"': '"',
-  "\\": "\\",
-  "/": "/",
-  b: "\b",
-  f: "\f",
-  n: "\n",
-  r: "\r",
-  t: "\t"
-}
+/** A text without its closing quote, up to the first character that cannot be in it. */
+const stringStart = /"(?:[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/y
 
 /** Spaces that look like the usual one, and characters that show nothing at all: they come with what is pasted. */
 const invisible =
@@ -64,13 +55,12 @@ const names: Readonly<Record<string, string>> = {
   "\ufeff": "a byte order mark"
 }
 
-/** In words: what is invisible cannot be shown. */
 const nameOf = (character: string): string => {
   const code = character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")
   return `${names[character] ?? (quotes.test(character) ? "a typographic quote" : "an invisible character")} (U+${code})`
 }
 
-/** A key by its name, where it looks like one: what stands in the place of a key by mistake may be a secret. */
+/** A key by its name if it looks like one; otherwise it may be a secret. */
 const named = (key: string): string => (/^[a-z][a-z_]*$/.test(key) ? ` "${key}"` : "")
 
 class Reader {
@@ -120,12 +110,7 @@ class Reader {
 
   private object(depth: number): unknown {
     const value = {}
-    this.at += 1
-    this.space()
-    if (this.peek() === "}") {
-      this.at += 1
-      return value
-    }
+    if (this.isEmpty("}")) return value
     for (;;) {
       this.space()
       const start = this.at
@@ -151,18 +136,22 @@ class Reader {
 
   private list(depth: number): unknown {
     const values: Array<unknown> = []
-    this.at += 1
-    this.space()
-    if (this.peek() === "]") {
-      this.at += 1
-      return values
-    }
+    if (this.isEmpty("]")) return values
     for (;;) {
       this.space()
       if (this.peek() === "]") this.stop("a comma before the closing ] is not allowed")
       values.push(this.value(depth + 1))
       if (this.endOr("]")) return values
     }
+  }
+
+  /** After the opening bracket: true if the closing one follows. */
+  private isEmpty(close: "}" | "]"): boolean {
+    this.at += 1
+    this.space()
+    const empty = this.peek() === close
+    if (empty) this.at += 1
+    return empty
   }
 
   /** After a member: true at the closing bracket, false after a comma. */
@@ -180,20 +169,13 @@ class Reader {
 
   private string(): string {
     const start = this.at
-    let value = ""
-    this.at += 1
-    for (;;) {
-      const next = this.peek()
-      if (next === '"') break
-      if (next === "" || next === "\n") this.stop("this text has no closing double quote", start)
-      if (next < " ") this.stop("a control character must be written as an escape, such as \\t")
-      if (next !== "\\") {
-        value += next
-        this.at += 1
-        continue
-      }
-      value += this.escape()
-    }
+    stringStart.lastIndex = start
+    const literal = stringStart.exec(this.text)?.[0] ?? ""
+    this.at += literal.length
+    const next = this.peek()
+    if (next === "" || next === "\n") this.stop("this text has no closing double quote", start)
+    if (next === "\\") this.stop("not an escape that JSON knows (a backslash itself is written \\\\)")
+    if (next !== '"') this.stop("a control character must be written as an escape, such as \\t")
     for (const edge of [start + 1, this.at - 1]) {
       const character = this.text.charAt(edge)
       if (!invisible.test(character)) continue
@@ -202,22 +184,7 @@ class Reader {
       this.stop(`${nameOf(character)} ${place} this text; take it out, or write it as \\u${code}`, edge)
     }
     this.at += 1
-    return value
-  }
-
-  private escape(): string {
-    const letter = this.text.charAt(this.at + 1)
-    const simple = escapes[letter]
-    if (simple !== undefined) {
-      this.at += 2
-      return simple
-    }
-    const hex = this.text.slice(this.at + 2, this.at + 6)
-    if (letter !== "u" || !/^[0-9a-fA-F]{4}$/.test(hex)) {
-      this.stop("not an escape that JSON knows (a backslash itself is written \\\\)")
-    }
-    this.at += 6
-    return String.fromCharCode(Number.parseInt(hex, 16))
+    return String(JSON.parse(`${literal}"`))
   }
 
   private word(): unknown {
@@ -227,15 +194,10 @@ class Reader {
       this.at += word.length
       return Number(word)
     }
-    for (const [name, value] of [
-      ["true", true],
-      ["false", false],
-      ["null", null]
-    ] as const) {
-      if (rest.startsWith(name) && !/^\w/.test(rest.slice(name.length))) {
-        this.at += name.length
-        return value
-      }
+    const name = /^(?:true|false|null)(?!\w)/.exec(rest)?.[0]
+    if (name !== undefined) {
+      this.at += name.length
+      return name === "null" ? null : name === "true"
     }
     return this.stop(
       /^[-+.\d]/.test(rest)

@@ -1,15 +1,14 @@
 import { createHash } from "node:crypto"
+import { getRights, partitionMap } from "effect/Array"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { SendMode } from "../zfs/Dataset.ts"
 import * as DatasetName from "../zfs/DatasetName.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../zfs/DatasetName.ts"
 import { label, type Remote } from "../zfs/Endpoint.ts"
-import { type ConfigIssue, issuesOf } from "./ConfigIssues.ts"
-import { described, flag, judged, optional, PingUrl, text, whole, withDefault } from "./fields.ts"
+import { issuesOf } from "./ConfigIssues.ts"
+import { flag, judged, oneOf, optional, PingUrl, text, whole, withDefault } from "./fields.ts"
 import type { JobKey } from "./JobKey.ts"
-
-/** A replication job as it is written down in the configuration. */
 
 const Dataset = judged('the name of a dataset such as "tank/data"', DatasetName.problem)
 
@@ -28,20 +27,21 @@ export const bandwidthProblem = (value: string): string | undefined =>
     ? undefined
     : 'is not bytes a second such as "10M"'
 
-const most = 10_000
+const snapshotCount = withDefault(whole(0, 10_000), () => 0)
 
 /** How many snapshots of each period `prune` keeps. */
 export const RetentionConfig = Schema.Struct({
-  hourly: withDefault(whole(0, most), () => 0),
-  daily: withDefault(whole(0, most), () => 0),
-  weekly: withDefault(whole(0, most), () => 0),
-  monthly: withDefault(whole(0, most), () => 0)
+  hourly: snapshotCount,
+  daily: snapshotCount,
+  weekly: snapshotCount,
+  monthly: snapshotCount
 })
+export type Retention = typeof RetentionConfig.Type
 
-/** One named replication job. */
+/** A replication job as the configuration has it. */
 export const ReplicationJob = Schema.Struct({
   name: text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name of letters, digits and _ . -"),
-  direction: described(Schema.Literal("pull", "push"), '"pull" or "push"'),
+  direction: oneOf("pull", "push"),
   host: judged("a host name, an address or an ssh alias", hostProblem),
   user: optional(judged("a user name", userProblem)),
   port: optional(whole(1, 65535)),
@@ -55,25 +55,22 @@ export const ReplicationJob = Schema.Struct({
     () => []
   ),
   bandwidth: optional(judged('bytes a second such as "10M"', bandwidthProblem)),
-  compress: optional(described(Schema.Literal("none", "zstd"), '"none" or "zstd"')),
+  compress: optional(oneOf("none", "zstd")),
   retention: optional(RetentionConfig),
   ping_url: optional(PingUrl)
 })
 export type ReplicationJob = typeof ReplicationJob.Type
 
-const decode = Schema.decodeUnknownEither(ReplicationJob, { errors: "all", onExcessProperty: "error" })
+const decoder = <A, I>(schema: Schema.Schema<A, I>) => {
+  const decode = Schema.decodeUnknownEither(schema, { errors: "all", onExcessProperty: "error" })
+  return (input: unknown) => Either.mapLeft(decode(input), issuesOf)
+}
 
 /** One job on its own. Left: its mistakes, but for those that only show beside others. */
-export const decodeJob = (input: unknown): Either.Either<ReplicationJob, ReadonlyArray<ConfigIssue>> =>
-  Either.mapLeft(decode(input), issuesOf)
+export const decodeJob = decoder(ReplicationJob)
 
 /** A retention on its own. Left: its mistakes. */
-export const decodeRetention = (
-  input: unknown
-): Either.Either<typeof RetentionConfig.Type, ReadonlyArray<ConfigIssue>> =>
-  Either.mapLeft(decodeRetentionValue(input), issuesOf)
-
-const decodeRetentionValue = Schema.decodeUnknownEither(RetentionConfig, { errors: "all" })
+export const decodeRetention = decoder(RetentionConfig)
 
 const powers = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 } as const
 
@@ -83,25 +80,9 @@ export const bytesPerSecond = (text: string): number => {
   return Number.parseInt(text, 10) * (unit === "k" || unit === "m" || unit === "g" ? powers[unit] : 1)
 }
 
-/** How many snapshots of each period a replica keeps; 0 is none. */
-export interface Retention {
-  readonly hourly: number
-  readonly daily: number
-  readonly weekly: number
-  readonly monthly: number
-}
-
-/** One replication job, wherever it was written down: a named one of the configuration, or the command line. */
-export interface Job {
-  /** Name in the configuration; for the command line `pull-HOST` or `push-HOST`. */
-  readonly name: string
-  /** pull: from the remote host to this one; push: from this one to the remote host. */
-  readonly direction: "pull" | "push"
+/** A replication job of the configuration or the command line, where its name is `pull-HOST` or `push-HOST`. */
+export interface Job extends Pick<ReplicationJob, "name" | "direction" | "datasets" | "exclude"> {
   readonly remote: Remote
-  /** Each with everything below it. */
-  readonly datasets: readonly [string, ...ReadonlyArray<string>]
-  /** Patterns of datasets to leave out, with everything below them. */
-  readonly exclude: ReadonlyArray<string>
   /** pull: replicas are written to `<destination>/<host>/<dataset>`. push: below it, if there is one. */
   readonly destination: string | undefined
   /** push: taken off the front of every dataset's name. */
@@ -113,62 +94,57 @@ export interface Job {
   readonly retention: Retention | undefined
 }
 
+type LockedJob = Pick<Job, "direction" | "remote" | "destination">
+
 const longestName = 160
 
 /**
- * What a run of the job keeps others out of, in characters that a file's name may have: the same for every job, named or
- * not, of one direction, host and destination. The direction comes first, so that no guard in a crontab is called that.
+ * Part of the name of the lock file: the same for every job, named or not, of one direction, host and destination. The direction
+ * comes first, so that it differs from every lock of a crontab line.
  */
-export const lockNameOf = ({
-  destination,
-  direction,
-  remote
-}: Pick<Job, "direction" | "remote" | "destination">): string => {
+export const lockNameOf = ({ destination, direction, remote }: LockedJob): string => {
   // Another port is another machine to push to; what is pulled goes to the same place whatever the port.
   const port = direction === "push" && remote.port !== undefined && remote.port !== 22 ? [remote.port] : []
   const parts = [direction, remote.host, ...port, ...(destination === undefined ? [] : [destination])]
   const name = parts.map((part) => String(part).replace(/[^A-Za-z0-9_.-]/g, "_")).join("-")
-  if (name.length <= longestName) return name
-  return `${name.slice(0, longestName)}-${createHash("sha256").update(name).digest("hex").slice(0, 8)}`
+  return name.length <= longestName ? name : `${name.slice(0, longestName)}-${shortDigest(name)}`
 }
+
+const shortDigest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 8)
 
 /**
- * What its messages are remembered by. A job of the command line has no name of its own: it is the same again with the same
- * datasets, in the same direction, to or from the same place. No name in a configuration begins with a tilde.
+ * The key of a job's messages. A job of the command line is identified by datasets, direction and places. No name in a
+ * configuration begins with a tilde.
  */
-export const alertsKeyOf = (
-  job: Pick<Job, "name" | "direction" | "remote" | "destination" | "datasets">,
-  named: boolean
-): JobKey => {
-  if (named) return { kind: "replication", name: job.name }
-  const datasets = createHash("sha256").update(job.datasets.join("\0")).digest("hex").slice(0, 8)
-  return { kind: "replication", name: `~${lockNameOf(job).slice(0, longestName)}-${datasets}` }
+export const alertsKeyOf = (job: LockedJob & Pick<Job, "name" | "datasets">, named: boolean): JobKey => {
+  const unnamed = () => `~${lockNameOf(job).slice(0, longestName)}-${shortDigest(job.datasets.join("\0"))}`
+  return { kind: "replication", name: named ? job.name : unnamed() }
 }
 
-/** A job of the configuration. What is pushed goes to somebody else's machine: raw unless told otherwise. */
+/** A job of the configuration. A push is raw unless `raw` says otherwise: the other machine may not be the user's own. */
 export const fromConfig = (job: ReplicationJob): Job => {
   const { host, user } = addressOf(job.host)
+  const { datasets, destination, direction, exclude, name } = job
   return {
-    name: job.name,
-    direction: job.direction,
+    name,
+    direction,
     remote: { _tag: "Remote", host, user: user ?? job.user, port: job.port, options: job.ssh_options },
-    datasets: job.datasets,
-    exclude: job.exclude,
-    destination: job.destination,
+    datasets,
+    exclude,
+    destination,
     stripPrefix: job.strip_prefix,
-    mode: (job.raw ?? job.direction === "push") ? "raw" : "plain",
+    mode: (job.raw ?? direction === "push") ? "raw" : "plain",
     compress: job.compress ?? "none",
     bandwidth: job.bandwidth === undefined ? undefined : bytesPerSecond(job.bandwidth),
     retention: job.retention
   }
 }
 
-/** What of a job decides where its replicas go. */
-type Addressing = Pick<Job, "direction" | "remote" | "destination" | "stripPrefix">
+type TargetRule = Pick<Job, "direction" | "remote" | "destination" | "stripPrefix">
 
-/** Where the replica of a dataset goes. Left: why it cannot go anywhere, to be put after the dataset's name. */
-export const targetOf = (job: Addressing, dataset: string): Either.Either<string, string> => {
-  const target = job.direction === "pull" ? pulled(job, dataset) : pushed(job, dataset)
+/** The replica of a dataset. Left: why there can be none, to go after the dataset's name. */
+export const targetOf = (job: TargetRule, dataset: string): Either.Either<string, string> => {
+  const target = job.direction === "pull" ? pullTarget(job, dataset) : pushTarget(job, dataset)
   return Either.flatMap(target, (name) => {
     const problem = DatasetName.problem(name)
     return problem === undefined
@@ -177,15 +153,15 @@ export const targetOf = (job: Addressing, dataset: string): Either.Either<string
   })
 }
 
-const pulled = ({ destination, remote }: Addressing, dataset: string): Either.Either<string, string> =>
+const pullTarget = ({ destination, remote }: TargetRule, dataset: string): Either.Either<string, string> =>
   destination === undefined
     ? Either.left("cannot be pulled without a destination to write it below")
-    : Either.right(`${destination}/${hostPart(remote.host)}/${dataset}`)
+    : Either.right(`${destination}/${remote.host.replace(/[^A-Za-z0-9_.:-]/g, "_")}/${dataset}`)
 
-/** The host as a part of a dataset's name: what cannot be in one becomes `_`. */
-const hostPart = (host: string): string => host.replace(/[^A-Za-z0-9_.:-]/g, "_")
-
-const pushed = ({ destination, stripPrefix }: Addressing, dataset: string): Either.Either<string, string> => {
+const pushTarget = (
+  { destination, stripPrefix }: TargetRule,
+  dataset: string
+): Either.Either<string, string> => {
   if (stripPrefix !== undefined && !DatasetName.isWithin(dataset, stripPrefix)) {
     return Either.left(`does not lie in ${stripPrefix}, the prefix to strip`)
   }
@@ -196,20 +172,18 @@ const pushed = ({ destination, stripPrefix }: Addressing, dataset: string): Eith
     : Either.right(rest)
 }
 
-/** The target of each dataset; no two have the same, since one prefix is taken off all of them. Left: everything that is wrong, a line each. */
+/** The target of each dataset, all different: one prefix is taken off all names. Left: everything that is wrong, a line each. */
 export const targetsOf = (
-  job: Addressing,
+  job: TargetRule,
   datasets: ReadonlyArray<string>
 ): Either.Either<ReadonlyMap<string, string>, ReadonlyArray<string>> => {
-  const targets = new Map<string, string>()
-  const problems: Array<string> = []
-  for (const dataset of new Set(datasets)) {
-    Either.match(targetOf(job, dataset), {
-      onLeft: (reason) => problems.push(`${dataset} ${reason}`),
-      onRight: (target) => targets.set(dataset, target)
+  const [problems, targets] = partitionMap([...new Set(datasets)], (dataset) =>
+    Either.mapBoth(targetOf(job, dataset), {
+      onLeft: (reason) => `${dataset} ${reason}`,
+      onRight: (target) => [dataset, target] as const
     })
-  }
-  return problems.length > 0 ? Either.left(problems) : Either.right(targets)
+  )
+  return problems.length > 0 ? Either.left(problems) : Either.right(new Map(targets))
 }
 
 /** A root of a job and where it goes. */
@@ -225,10 +199,7 @@ interface Route {
   readonly shownTo: string
 }
 
-/**
- * Jobs that would write different datasets to one place: as far as their definitions tell, so without the children of
- * their datasets. A sentence each. What a job cannot map at all is left to {@link targetOf}.
- */
+/** A sentence for each two jobs that would write different datasets to one place, as far as their definitions show. */
 export const collisions = (jobs: ReadonlyArray<Job>): ReadonlyArray<string> => {
   const routes = jobs.map(routesOf)
   const found = routes.flatMap((own, index) =>
@@ -236,28 +207,23 @@ export const collisions = (jobs: ReadonlyArray<Job>): ReadonlyArray<string> => {
       .slice(index + 1)
       .flatMap((others) => own.flatMap((one) => others.flatMap((other) => collision(one, other))))
   )
-  // Jobs of the same name, which is a mistake of its own, would be told of twice in the same words.
+  // Jobs of the same name, a mistake of its own, would give the same sentence twice.
   return [...new Set(found)]
 }
 
-const routesOf = (job: Job): ReadonlyArray<Route> =>
-  [...new Set(job.datasets)].flatMap((source) =>
-    Either.match(targetOf(job, source), {
-      onLeft: () => [],
-      onRight: (target) => [{ job: job.name, source, target, ...ends(job) }]
-    })
+const routesOf = (job: Job): ReadonlyArray<Route> => {
+  const { host, port, user } = job.remote
+  const shown = port === undefined ? label(job.remote) : `${label(job.remote)}, port ${port}`
+  const ends =
+    job.direction === "pull"
+      ? { from: JSON.stringify([host, port ?? 22, user]), to: "", shownFrom: ` of ${shown}`, shownTo: "" }
+      : { from: "", to: JSON.stringify([host, port ?? 22]), shownFrom: "", shownTo: ` on ${host}` }
+  return getRights(
+    [...new Set(job.datasets)].map((source) =>
+      Either.map(targetOf(job, source), (target) => ({ job: job.name, source, target, ...ends }))
+    )
   )
-
-const ends = ({ direction, remote }: Job): Pick<Route, "from" | "to" | "shownFrom" | "shownTo"> => {
-  const shown = remote.port === undefined ? label(remote) : `${label(remote)}, port ${remote.port}`
-  return direction === "pull"
-    ? { from: loginKey(remote), to: "", shownFrom: ` of ${shown}`, shownTo: "" }
-    : { from: "", to: machineKey(remote), shownFrom: "", shownTo: ` on ${remote.host}` }
 }
-
-const machineKey = ({ host, port }: Remote): string => JSON.stringify([host, port ?? 22])
-
-const loginKey = ({ host, port, user }: Remote): string => JSON.stringify([host, port ?? 22, user ?? null])
 
 const collision = (one: Route, other: Route): ReadonlyArray<string> => {
   if (one.to !== other.to) return []

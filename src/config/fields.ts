@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 
-/** What the schemas of the configuration are made of. The description of a value is what a person reads when it is wrong. */
+// Parts of the schemas of the configuration. The description of a value is part of the message when it is wrong.
 
 export const described = <A, I>(schema: Schema.Schema<A, I>, description: string) =>
   schema.annotations({ description })
@@ -19,11 +19,11 @@ export const whole = (from: number, to: number) =>
 export const text = (pattern: RegExp, description: string) =>
   described(Schema.String.pipe(Schema.pattern(pattern)), description)
 
-/** Text of which `problem` says what is wrong, to go after it; what is no text at all "is not `description`". */
+/** Text; `problem` gives the message for a wrong one, to go after the value. */
 export const judged = (description: string, problem: (value: string) => string | undefined) =>
   described(Schema.String, description).pipe(Schema.filter((value) => problem(value)))
 
-/** Where pings go. Whoever knows the address can send them, so it is a secret. */
+/** A secret: the address is enough to send a ping. */
 export const PingUrl = described(
   Schema.Redacted(
     Schema.String.pipe(
@@ -33,5 +33,13 @@ export const PingUrl = described(
   ),
   "an http or https address such as https://hc-ping.com/UUID"
 )
+
+/** `"a", "b" or "c"`. */
+export const oneOf = <const Words extends readonly [string, string, ...ReadonlyArray<string>]>(
+  ...words: Words
+) => {
+  const all = words.map((word) => JSON.stringify(word))
+  return described(Schema.Literal(...words), `${all.slice(0, -1).join(", ")} or ${all.at(-1)}`)
+}
 
 export const flag = described(Schema.Boolean, "true or false")

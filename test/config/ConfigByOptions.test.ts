@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ConfigFile } from "../../src/config/ConfigFile.ts"
-import { answersFrom, type Given } from "../../src/config/ConfigInit.ts"
+import { answersFrom, type InitFlags } from "../../src/config/ConfigInit.ts"
 import { Disk } from "../../src/system/Disk.ts"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { memoryDatasets } from "../doubles/Datasets.ts"
@@ -37,7 +37,7 @@ const world = Layer.mergeAll(
   })
 )
 
-const nothing: Given = {
+const nothing: InitFlags = {
   source: undefined,
   target: undefined,
   tmpDir: undefined,
@@ -49,9 +49,9 @@ const nothing: Given = {
 const good = { source: "/mnt/a/data", target: "/mnt/b/archives" }
 const url = "https://gotify.example.com/message"
 
-const from = (given: Partial<Given>, tokenGiven = false) =>
+const from = (given: Partial<InitFlags>, tokenGiven = false) =>
   answersFrom({ ...nothing, ...given }, tokenGiven).pipe(Effect.provide(world))
-const mistakes = (given: Partial<Given>, tokenGiven?: boolean) => Effect.flip(from(given, tokenGiven))
+const mistakes = (given: Partial<InitFlags>, tokenGiven?: boolean) => Effect.flip(from(given, tokenGiven))
 
 describe("the options of config init", () => {
   it.effect("come to the answers of somebody who was asked", () =>
@@ -101,7 +101,7 @@ describe("the options of config init", () => {
 
   it.effect("are named as they are typed", () =>
     Effect.gen(function* () {
-      const cases: ReadonlyArray<readonly [Partial<Given>, ReadonlyArray<RegExp>]> = [
+      const cases: ReadonlyArray<readonly [Partial<InitFlags>, ReadonlyArray<RegExp>]> = [
         [{ source: "x", target: "y" }, [/^--source: "x" is not/, /^--target: "y" is not/]],
         [{ ...good, source: "/plain" }, [/^--source: \/plain is not on ZFS: .* --live /]],
         [{ source: "/mnt/a", target: "/mnt/a" }, [/^--target: is the same folder as --source$/]],

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { type Answers, answered } from "../../src/config/ConfigExample.ts"
+import { type Answers, configFrom } from "../../src/config/ConfigExample.ts"
 import { mistakesIn } from "../../src/config/ConfigInit.ts"
 import { interview } from "../../src/config/ConfigInterview.ts"
 import { Disk } from "../../src/system/Disk.ts"
@@ -59,7 +59,7 @@ describe("the questions of config init", () => {
   it.effect("are answered by the numbers of what was found", () =>
     Effect.gen(function* () {
       const { given, shown } = yield* asked(["2", "2", ""])
-      assert.deepStrictEqual(answered(given), { source_path: "/mnt/data", target_path: "/mnt/safe" })
+      assert.deepStrictEqual(configFrom(given), { source_path: "/mnt/data", target_path: "/mnt/safe" })
       assert.match(shown, /^ +2 {2}tank\/data +2\.9 MiB {2}\/mnt\/data$/m)
       // What lies inside the source is no target.
       const targets = shown.slice(shown.indexOf("Target:"))
@@ -82,7 +82,7 @@ describe("the questions of config init", () => {
         ""
       ]
       const { given, shown } = yield* asked(answers)
-      assert.deepStrictEqual(answered(given), { source_path: "/mnt/data", target_path: "/mnt/archive" })
+      assert.deepStrictEqual(configFrom(given), { source_path: "/mnt/data", target_path: "/mnt/archive" })
       assert.include(shown, 'source_path: "mnt/data" is not an absolute path')
       assert.include(shown, "cannot use /nowhere: no such file")
       assert.include(shown, "/mnt/data/inner lies inside the source /mnt/data")
@@ -94,7 +94,7 @@ describe("the questions of config init", () => {
     Effect.gen(function* () {
       const listed = failed("NotInstalled", "zfs is not installed")
       const { given } = yield* asked(["/plain", "n", "/plain", "y", "/mnt/safe", ""], { listed })
-      assert.deepStrictEqual(answered(given), {
+      assert.deepStrictEqual(configFrom(given), {
         source_path: "/plain",
         target_path: "/mnt/safe",
         snapshots: "live"
@@ -129,7 +129,7 @@ describe("the questions of config init", () => {
   it.effect("do not ask for a token that the environment has", () =>
     Effect.gen(function* () {
       const { given } = yield* asked(["2", "1", "https://g.example.com/message", "n"], { tokenGiven: true })
-      assert.deepStrictEqual(answered(given)["gotify"], { url: "https://g.example.com/message" })
+      assert.deepStrictEqual(configFrom(given)["gotify"], { url: "https://g.example.com/message" })
       assert.deepStrictEqual(mistakesIn(given, true), [])
     })
   )

@@ -6,9 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { wordOf } from "../../check/Crontab.ts"
-import { type Answers, exampleWith, render, visible } from "../../config/ConfigExample.ts"
+import { type Answers, exampleWith, render, withoutSecrets } from "../../config/ConfigExample.ts"
 import { ConfigFile } from "../../config/ConfigFile.ts"
-import { answersFrom, fileOf, type Given, mustBeNew, writeConfig } from "../../config/ConfigInit.ts"
+import { answersFrom, fileOf, type InitFlags, mustBeNew, writeConfig } from "../../config/ConfigInit.ts"
 import { interview, Questions } from "../../config/ConfigInterview.ts"
 import { Disk } from "../../system/Disk.ts"
 import { tokenVariable } from "../../system/Environment.ts"
@@ -89,7 +89,7 @@ export const init = Command.make(
   )
 )
 
-const flagsAlone = (flags: Given): boolean =>
+const flagsAlone = (flags: InitFlags): boolean =>
   flags.tmpDir !== undefined ||
   flags.live ||
   flags.gotifyUrl !== undefined ||
@@ -107,7 +107,7 @@ const ownPlaces = (path: string): Pick<Answers, "log_file"> & { readonly lockfil
   return { lockfile_path: resolve(folder, lock), log_file: resolve(folder, "zipper.log") }
 }
 
-const fromFlags = (flags: Given, tokenGiven: boolean) =>
+const fromFlags = (flags: InitFlags, tokenGiven: boolean) =>
   Effect.mapError(
     answersFrom(flags, tokenGiven),
     (problems) => new UsageError({ command: "config init", problems })
@@ -147,7 +147,11 @@ const show = Command.make(
     Effect.gen(function* () {
       const config = yield* loadConfig(flags.config)
       if (flags.json) {
-        yield* printDocument(ConfigShowDocument, { version: 1, file: flags.config, config: visible(config) })
+        yield* printDocument(ConfigShowDocument, {
+          version: 1,
+          file: flags.config,
+          config: withoutSecrets(config)
+        })
       } else {
         yield* (yield* Output).print(render(config).trimEnd())
       }

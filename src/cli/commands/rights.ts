@@ -28,10 +28,12 @@ export const delegate = Command.make(
     job: options.job,
     config: options.optionalConfig,
     role,
-    ...options.remote,
     user: options.user.pipe(
       Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")
     ),
+    host: options.remote.host,
+    port: options.remote.port,
+    sshOptions: options.remote.sshOptions,
     check: options.flag(
       "check",
       "Look whether all of it is allowed; exit status 1 when something is missing."
