@@ -28,7 +28,7 @@ import { fixCompletions, formatHelp, overview, type Topic } from "./help.ts"
 import { valued } from "./options.ts"
 import { fatal, plainUnlessTerminal } from "./output.ts"
 
-/** The commands, in the order in which they are told of. */
+/** The commands in the order of the overview. */
 export const topics: ReadonlyArray<Topic> = [
   { name: "run", summary: "archive the folders that changed" },
   { name: "status", summary: "show what is archived and replicated, and what is overdue" },
@@ -50,7 +50,7 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "demo", summary: "show the job at work on a sample; needs no ZFS" }
 ]
 
-/** The command tree: what is parsed, what completions know, and what the manual page is made from. */
+/** The command tree, for parsing, completions and the manual page. */
 export const commands = [
   run,
   status,
@@ -75,8 +75,8 @@ const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
 const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
 
 /**
- * The whole command line: takes `process.argv`. A mistake in it is told once, on standard error, and fails with
- * the library's ValidationError; a command that ends with a status fails with Stop.
+ * Runs the command line `process.argv`. Reports a mistake in it once, on standard error, and fails with the library's
+ * ValidationError; a command that ends with a status fails with Stop.
  */
 export const zipper = (argv: ReadonlyArray<string>) => {
   const given = withDefaultCommand(argv.slice(2))
@@ -104,20 +104,15 @@ export const zipper = (argv: ReadonlyArray<string>) => {
         error: () => Effect.void
       }),
       Effect.provide(CliConfig.layer({ showBuiltIns: false })),
-      // Every failure is told by the command itself.
+      // The command itself reports every failure.
       Effect.withUnhandledErrorLogLevel(Option.none())
     )
   )
 }
 
-/** Commands that take names beside their options, and which of those take a value. */
+/** The commands that take names beside their options, with the options that take a value. */
 const takingNames: ReadonlyMap<string, ValueOptions> = new Map([
-  ["pull", valued],
-  ["push", valued],
-  ["prune", valued],
-  ["prepare", valued],
-  ["delegate", valued],
-  ["config init", valued],
+  ...["pull", "push", "prune", "prepare", "delegate", "config init"].map((name) => [name, valued] as const),
   ["restore", valuedByRestore],
   ["verify", valuedByVerify]
 ])
@@ -132,12 +127,12 @@ const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<stri
     : Either.map(optionsFirst(args.slice(words), takes), (rest) => [...name, ...rest])
 }
 
-const asksForOverview = (args: ReadonlyArray<string>): boolean =>
-  args.length === 0 || (args.length === 1 && ["--help", "-h", "help"].includes(args[0] ?? ""))
+const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
+  first === undefined || (second === undefined && ["--help", "-h", "help"].includes(first))
 
 const shells = ["bash", "zsh", "fish", "sh"]
 
-/** What the library would take, and should not: its wizard waits for keys that nobody presses under cron. */
+/** What the library would accept: its wizard waits for keys, also under cron. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {
   if (args.includes("--wizard")) return "unknown option: --wizard"
   if (args[0] === "--completions" && !shells.includes(args[1] ?? "")) {
@@ -146,7 +141,7 @@ const refusal = (args: ReadonlyArray<string>): string | undefined => {
   return undefined
 }
 
-/** Whether the document of `--json` is wanted, as far as that can be told of a command line that is wrong. */
+/** Whether a wrong command line asks for the document of `--json`. */
 const asksFor = (args: ReadonlyArray<string>): { readonly json: boolean } => {
   const names = args.indexOf("--")
   return { json: (names === -1 ? args : args.slice(0, names)).includes("--json") }
@@ -159,13 +154,14 @@ const hintFor = (args: ReadonlyArray<string>): string => {
   return `zipper ${command === undefined ? "" : `${command} `}--help tells what there is`
 }
 
-const explain = (error: ValidationError, args: ReadonlyArray<string>) =>
-  fatal(`${isCommandMismatch(error) ? unknownCommand(args) : textOf(error)}\n${hintFor(args)}`, asksFor(args))
+const explain = (error: ValidationError, args: ReadonlyArray<string>) => {
+  const text = isCommandMismatch(error)
+    ? unknownCommand(args)
+    : HelpDoc.toAnsiText(error.error).trim() || "short options cannot be joined: write them one by one"
+  return fatal(`${text}\n${hintFor(args)}`, asksFor(args))
+}
 
-const textOf = (error: ValidationError): string =>
-  HelpDoc.toAnsiText(error.error).trim() || "short options cannot be joined: write them one by one"
-
-// The library lists the commands, but not the word that was none of them.
+// The library lists the commands, but does not show the unknown word.
 const unknownCommand = (args: ReadonlyArray<string>): string => {
   const known = topics.map(({ name }) => name)
   const word = args[0] === "config" && args[1] !== undefined ? `config ${args[1]}` : (args[0] ?? "")

@@ -1,27 +1,23 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Number from "effect/Number"
+import * as Option from "effect/Option"
 import { Progress, type ProgressFigures } from "../system/Progress.ts"
 import { bytes, count, duration, harmless } from "../text/Text.ts"
 import { Output } from "./output.ts"
 import { isUtf8, type Terminal } from "./terminal.ts"
 
-/** How far something is. */
-export interface Figures {
+export interface Figures extends Pick<ProgressFigures, "done" | "total"> {
   readonly label: string
-  readonly done: number
-  /** Undefined when nobody knows. */
-  readonly total: number | undefined
-  /** Bytes a second; undefined before there is anything to go by. */
+  /** Bytes a second; undefined before it can be estimated. */
   readonly rate: number | undefined
-  /** How much of it the bar has shown already (0 to 1): it does not go back when the total turns out to be larger. */
+  /** The part that the bar has shown (0 to 1): it does not go back when the total grows. */
   readonly shown?: number
 }
 
-/** The place that there is for lines. */
+/** The space for the lines, at least one line. */
 interface Room {
-  /** Columns that a line may have. */
   readonly width: number
-  /** How many lines, at least one. */
   readonly lines: number
   readonly ascii: boolean
 }
@@ -36,7 +32,7 @@ interface Room {
  * beginning. The last line sums up those that there is no room for.
  */
 export const progressLines = (all: ReadonlyArray<Figures>, room: Room): ReadonlyArray<string> => {
-  const rows = fitted(all, room.lines).map((figures) => wordsOf(figures))
+  const rows = fitted(all, room.lines).map(rowOf)
   const widestLabel = Math.max(...rows.map(({ label }) => label.length))
   const widestText = Math.max(...rows.map(({ text }) => text.length))
   const percents = rows.some(({ percent }) => percent !== "")
@@ -58,19 +54,10 @@ export const progressLines = (all: ReadonlyArray<Figures>, room: Room): Readonly
   return rows.map((row) => shortened(row, widestLabel, room))
 }
 
-/** What a line is made of. */
-interface Row {
-  readonly label: string
-  /** " 42%", or nothing. */
-  readonly percent: string
-  readonly part: number | undefined
-  /** Amounts, rate and time left. */
-  readonly text: string
-  /** The last of these alone. */
-  readonly short: string
-}
+type Row = ReturnType<typeof rowOf>
 
-const wordsOf = (figures: Figures): Row => {
+/** The parts of a line. `text` is amount, rate and time left; `short` the last of these. */
+const rowOf = (figures: Figures) => {
   const part = partOf(figures)
   const pace = paceOf(figures)
   const percent = part === undefined ? "" : `${Math.floor(part * 100)}%`.padStart(4)
@@ -94,30 +81,28 @@ const shortened = ({ label, percent, short }: Row, widestLabel: number, { ascii,
   return `${ascii ? "~" : "…"}${label.slice(-left)} ${tail}`
 }
 
-/** As many as there are lines for; the last of them stands for all that are too many. */
+/** At most `lines` figures; the last one is the sum of those that are too many. */
 const fitted = (all: ReadonlyArray<Figures>, lines: number): ReadonlyArray<Figures> => {
   if (all.length <= lines) return all
   const own = all.slice(0, lines - 1)
   const rest = all.slice(lines - 1)
-  const sum = (values: ReadonlyArray<number | undefined>): number | undefined =>
-    values.reduce(
-      (before, value) => (before === undefined || value === undefined ? undefined : before + value),
-      0
+  const sum = (key: "total" | "rate") =>
+    Option.getOrUndefined(
+      Option.map(Option.all(rest.map((figures) => Option.fromNullable(figures[key]))), Number.sumAll)
     )
-  const label = own.length === 0 ? count(rest.length, "at work", "at work") : `${rest.length} more`
   return [
     ...own,
     {
-      label,
-      done: rest.reduce((before, { done }) => before + done, 0),
-      total: sum(rest.map(({ total }) => total)),
-      rate: sum(rest.map(({ rate }) => rate))
+      label: own.length === 0 ? count(rest.length, "at work", "at work") : `${rest.length} more`,
+      done: Number.sumAll(rest.map(({ done }) => done)),
+      total: sum("total"),
+      rate: sum("rate")
     }
   ]
 }
 
-/** An estimate can be too low. */
-export const partOf = ({ done, shown = 0, total }: Omit<Figures, "label" | "rate">): number | undefined =>
+/** The total may be an estimate that is too low. */
+const partOf = ({ done, shown = 0, total }: Omit<Figures, "label" | "rate">): number | undefined =>
   total === undefined || total <= 0 ? undefined : Math.min(Math.max(done / total, shown, 0), 1)
 
 /** `1.2 of 2.9 GiB`, `120 MiB of 2.9 GiB`, `12.3 MiB`. */
@@ -129,7 +114,7 @@ const amountOf = ({ done, total }: Figures): string => {
   return `${some.endsWith(unit) && unit !== " B" ? some.slice(0, -unit.length) : some} of ${all}`
 }
 
-/** Three digits need no fourth: `12.3 MiB`, `123 MiB`. */
+/** At most three digits: `12.3 MiB`, `123 MiB`. */
 const size = (count: number): string => bytes(count).replace(/(\d{3,})\.\d/, "$1")
 
 const paceOf = ({ rate, done, total }: Figures): ReadonlyArray<string> => {
@@ -140,7 +125,7 @@ const paceOf = ({ rate, done, total }: Figures): ReadonlyArray<string> => {
     : [speed, `${leftOf((total - done) / rate)} left`]
 }
 
-/** In whole seconds: an estimate is no better, and tenths would flicker. */
+/** In whole seconds: tenths would flicker. */
 const leftOf = (seconds: number): string => {
   const whole = Math.ceil(seconds)
   return whole < 10 ? `${whole} s` : duration(whole * 1000)
@@ -155,12 +140,12 @@ const bar = (part: number, width: number, ascii: boolean): string => {
   return `[${full.repeat(filled)}${empty.repeat(width - filled)}]`
 }
 
-/** How fast it has been lately, from readings of how much was done when. */
+/** The rate over the last readings of how much is done. */
 export const makeRate = () => {
   let readings: ReadonlyArray<{ readonly at: number; readonly done: number }> = []
   return (at: number, done: number): number | undefined => {
     const before = readings.at(-1)
-    // What begins anew has a pace of its own.
+    // A new beginning has its own rate.
     const usable = before !== undefined && done < before.done ? [] : readings
     readings = [...usable.filter((reading) => at - reading.at <= memoryMillis), { at, done }]
     const first = readings[0]
@@ -184,7 +169,7 @@ export const layer: Layer.Layer<Progress, never, Output> = Layer.effect(
     if (options.quiet || !terminal.isTerminal("stderr") || (terminal.env["TERM"] ?? "dumb") === "dumb") {
       return Progress.of({ start: () => Effect.succeed(() => {}) })
     }
-    // The library is loaded when there is something to draw: no other command has to wait for it.
+    // The library is loaded when there is something to draw: other commands do not wait for it.
     const display = yield* Effect.cached(
       Effect.promise(async () =>
         makeDisplay(terminal, options.ascii || !isUtf8(terminal.env), await library())
@@ -207,12 +192,10 @@ const library = async () => (await import("cli-progress")).default
 type Library = Awaited<ReturnType<typeof library>>
 
 const framesPerSecond = 5
-/** What came and went sooner is not worth a look. */
 const leastMillisBetween = 150
-/** More lines than this would be a report. */
 const mostLines = 6
 
-/** All bars of a terminal, which are drawn at the library's pace. */
+/** All bars of a terminal, drawn at the library's pace. */
 const makeDisplay = (terminal: Terminal, ascii: boolean, { MultiBar }: Library) => {
   const lines: Array<Line> = []
   let written: Array<string> = []
@@ -227,9 +210,9 @@ const makeDisplay = (terminal: Terminal, ascii: boolean, { MultiBar }: Library) 
   const bars = new MultiBar({
     stream: process.stderr,
     fps: framesPerSecond,
-    // Also where it is the text of the frame before: the terminal knows better what stands there.
+    // Terminal itself skips a frame that is the same as the one before.
     forceRedraw: true,
-    // Our own handling of signals closes the scope, and with it the bars.
+    // The program's own handling of signals closes the scope, and with it the bars.
     gracefulExit: false,
     format: (_options, _params, line: Line) => line.text(),
     ...writingTo((text) => written.push(text), terminal)
@@ -251,12 +234,12 @@ const makeDisplay = (terminal: Terminal, ascii: boolean, { MultiBar }: Library) 
   })
 
   const wipe = () => terminal.status([])
-  // The shell writes where the cursor is: nothing may stand there.
+  // The shell writes where the cursor is.
   const pause = () => {
     wipe()
     process.kill(process.pid, "SIGSTOP")
   }
-  // While the window is drawn smaller, bars would be wrapped again and again, and each time their rows pushed up.
+  // While the user makes the window smaller, each frame would be wrapped and push its rows up.
   const resized = () => {
     wipe()
     notBefore = Date.now() + leastMillisBetween
@@ -280,7 +263,6 @@ const makeDisplay = (terminal: Terminal, ascii: boolean, { MultiBar }: Library) 
   }
 
   return {
-    /** Begins a line; gives what takes its figures, and what ends it. */
     add: (label: string) => {
       if (lines.length === 0) begin()
       const line = makeLine(label)
@@ -300,7 +282,6 @@ const makeDisplay = (terminal: Terminal, ascii: boolean, { MultiBar }: Library) 
 
 type Line = ReturnType<typeof makeLine>
 
-/** The figures of one bar, and what is drawn of them. */
 const makeLine = (label: string) => {
   let figures: ProgressFigures = { done: 0, total: undefined }
   let name = label
@@ -308,7 +289,7 @@ const makeLine = (label: string) => {
   let shown = 0
   let text = ""
   return {
-    /** Called for every piece of work: it only notes the figures. */
+    /** Called for every piece of work. */
     update: (now: ProgressFigures): void => {
       if (now.done < figures.done) {
         rate = makeRate()
@@ -330,10 +311,7 @@ const makeLine = (label: string) => {
   }
 }
 
-/**
- * The library writes through this instead of a stream: its lines come together, to be drawn in one go. It knows
- * `terminal` as an option, though its types do not.
- */
+/** An option of the library that its types lack: it writes through this, so that all lines are drawn at once. */
 const writingTo = (write: (text: string) => void, terminal: Terminal) => ({
   terminal: {
     cursor: nothing,
