@@ -26,8 +26,7 @@ import * as Log from "../system/Log.ts"
 import { Process } from "../system/Process.ts"
 import { Progress } from "../system/Progress.ts"
 import { Workers } from "../system/Workers.ts"
-import * as Endpoint from "../zfs/Endpoint.ts"
-import { local, sharedConnection } from "../zfs/Endpoint.ts"
+import { type Endpoint, local, sharedConnection } from "../zfs/Endpoint.ts"
 import { Zfs } from "../zfs/Zfs.ts"
 import { Archiver } from "../zip/Archiver.ts"
 import { Output } from "./output.ts"
@@ -51,7 +50,7 @@ export const stallWithDocument = Layer.effect(
 export const stateOf = (config: Pick<Config, "target_path" | "state_dir" | "lockfile_path">) => {
   const dir = stateDirOf(config)
   // Several configurations may have one lock file.
-  const id = createHash("sha256").update(dir).digest("hex").slice(0, 8)
+  const id = shortDigest(dir)
   return {
     dir,
     inTarget: config.target_path !== undefined,
@@ -107,8 +106,10 @@ export const archiveIdentity = ({
   target_path
 }: Pick<ArchiveConfig, "source_path" | "target_path">) => ({
   ...replicationIdentity(),
-  job: createHash("sha256").update(`${source_path}\0${target_path}`).digest("hex").slice(0, 8)
+  job: shortDigest(`${source_path}\0${target_path}`)
 })
+
+const shortDigest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 8)
 
 type Identity = ReturnType<typeof archiveIdentity>
 
@@ -182,17 +183,13 @@ export const archiveCheck = (config: ArchiveConfig, id: Identity) =>
   ).pipe(Layer.provideMerge(archiveDryRun(config, id)))
 
 /**
- * Log file and syslog, as configured; both on top of the terminal. One inside the other: layers that are merged
- * close side by side, and the loggers that each took out would come back.
+ * Log file and syslog, besides the terminal. One inside the other: merged layers close side by side, and the loggers that each
+ * removed would come back.
  */
-export const logs = (config: Config, id: Pick<Identity, "run">) => {
-  const file = Log.layerFile({
-    path: config.log_file,
-    maxBytes: config.log_max_bytes,
-    keep: config.log_keep,
-    runId: id.run
-  })
-  const syslog = Log.layerSyslog({ tag: "zipper", runId: id.run }).pipe(Layer.provide(Process.layer))
+export const logs = (config: Config, { run: runId }: Pick<Identity, "run">) => {
+  const { log_file: path, log_keep: keep, log_max_bytes: maxBytes } = config
+  const file = Log.layerFile({ path, maxBytes, keep, runId })
+  const syslog = Log.layerSyslog({ tag: "zipper", runId }).pipe(Layer.provide(Process.layer))
   return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.provide(config.syslog ? Effect.provide(effect, syslog) : effect, file)
 }
@@ -203,18 +200,15 @@ export const settingsOf = (
 ): Pick<Config, "retries" | "notify_on" | "reminder_hours" | "gotify"> =>
   config ?? { retries: 3, notify_on: ["failure"], reminder_hours: 24 }
 
-/** Which machine is which end. */
 export const endsOf = ({ direction, remote }: Pick<Job, "direction" | "remote">) =>
-  direction === "pull"
-    ? { source: remote, target: Endpoint.local }
-    : { source: Endpoint.local, target: remote }
+  direction === "pull" ? { source: remote, target: local } : { source: local, target: remote }
 
 /** Services that share one connection to the other host. */
 const connected = <A, E, R>({ remote, ...job }: Job, services: (job: Job) => Layer.Layer<A, E, R>) =>
   Layer.unwrapScoped(Effect.map(sharedConnection(remote), (shared) => services({ ...job, remote: shared })))
 
-const transfer = (job: Job) =>
-  Transfer.layer({ ...endsOf(job), compress: job.compress, bandwidth: job.bandwidth })
+const transfer = ({ bandwidth, compress, ...job }: Job) =>
+  Transfer.layer({ ...endsOf(job), compress, bandwidth })
 
 /** The lock of a command that has --lock: its errors advise that option. */
 const lockWithOption = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
@@ -256,13 +250,10 @@ export const replicationDryRun = (job: Job, config: Config | undefined, pingUrl?
     Progress.layerNone
   ).pipe(Layer.provideMerge(Process.layer))
 
-export const ends = (source: Endpoint.Endpoint, target: Endpoint.Endpoint) =>
+export const ends = (source: Endpoint, target: Endpoint) =>
   Layer.merge(Sender.layer(source), Receiver.layer(target)).pipe(Layer.provide(Process.layer))
 
-/**
- * The lock file of a job: beside the configured one, so that a long replication keeps neither the archive job nor
- * a replication to another place out. Undefined when there is no place for it.
- */
+/** The lock file of a job, apart from those of the archive job and of replications to other places. Undefined without a place for it. */
 export const lockfileOf = (
   job: Parameters<typeof lockNameOf>[0],
   config: Pick<Config, "lockfile_path"> | undefined,

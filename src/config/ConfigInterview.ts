@@ -103,7 +103,7 @@ const open = (prompt: string, hidden: boolean): Interface => {
     ...(hidden ? {} : { completer: completePath }),
     historySize: 0
   })
-  // It is shown already; this tells readline where the line begins.
+  // The prompt is on the screen; readline has to know its width.
   if (!hidden && reader.terminal) {
     reader.setPrompt(harmless(prompt))
     process.stderr.write("\r")
@@ -122,7 +122,7 @@ const completePath = (line: string): [Array<string>, string] => {
       .map(({ name }) => `${folder}${name}/`)
     return [found, line]
   } catch {
-    // No such folder, or not for us: nothing to offer.
+    // No such folder, or no right to read it.
     return [[], line]
   }
 }
@@ -140,7 +140,7 @@ const erased = (line: string): string => {
 /** Asks for source, target and Gotify, each again until the rules of the configuration accept it. Writes nothing. */
 export const interview = Effect.fn("ConfigInit.interview")(function* (given: {
   readonly tokenGiven: boolean
-  /** Where lock and log go when they cannot go where they usually do. */
+  /** Places of lock and log, where the usual ones cannot be used. */
   readonly own: Pick<Answers, "lockfile_path" | "log_file">
 }) {
   const { say } = yield* Questions
@@ -174,7 +174,7 @@ const askSource = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedData
     }
     yield* say(`${path} is not on ZFS. It can be read live, without snapshots: a file that changes`)
     yield* say("meanwhile fails its folder, which is tried again.")
-    if (yield* yes("Read it live?")) {
+    if (yield* confirm("Read it live?")) {
       return { answers: { source_path: path, snapshots: "live" as const }, place: place.right }
     }
   }
@@ -224,7 +224,7 @@ const askGotify = Effect.fnUntraced(function* (tokenGiven: boolean) {
         yield* say(mistakes.join("\n"))
         continue
       }
-      const notify_on = (yield* yes("A message after every run that went well, too?"))
+      const notify_on = (yield* confirm("A message after every run that went well, too?"))
         ? (["failure", "success", "recovery"] as const)
         : (["failure", "recovery"] as const)
       return { gotify, notify_on }
@@ -232,7 +232,7 @@ const askGotify = Effect.fnUntraced(function* (tokenGiven: boolean) {
   }
 })
 
-const yes = Effect.fnUntraced(function* (question: string) {
+const confirm = Effect.fnUntraced(function* (question: string) {
   const { ask, say } = yield* Questions
   for (;;) {
     const answer = (yield* ask(`${question} y/n`, "n")).toLowerCase()

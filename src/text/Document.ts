@@ -1,11 +1,9 @@
 import * as Schema from "effect/Schema"
 import { pattern } from "./Time.ts"
 
-/**
- * What the documents of `--json` are made of. The description of a value is what a reader of its JSON Schema is told.
- */
+// Parts of the documents of `--json`. The description of a value goes into its JSON Schema.
 
-/** A document: `version` comes first, and goes up when a reader of the version before would misread it. */
+/** A document. `version` rises when a reader of the version before would misread it. */
 export const document = <Fields extends Schema.Struct.Fields>(fields: Fields) =>
   Schema.Struct({ version: Schema.Literal(1), ...fields })
 
@@ -28,18 +26,16 @@ export const instant = (description: string) =>
 
 export const orNull = <A, I>(schema: Schema.Schema<A, I>) => Schema.NullOr(schema)
 
-/** A key that is only there when there is something to say. */
 export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
-/** Of a command that sends messages. */
 export const undelivered = optional(
   text("why a message about this could not be delivered; it is tried again after the next run")
 )
 
-/** Milliseconds as seconds. A clock that was set back in between gives no time below zero. */
+/** Milliseconds as seconds, never below zero: the clock may have been set back. */
 export const secondsOf = (millis: number): number => Math.max(0, millis) / 1000
 
-/** What every command prints with `--json` when it could not begin, or broke off as a whole: in place of its own document. */
+/** What a command prints with `--json` instead of its own document when it could not begin or broke off. */
 export const ErrorsDocument = document({
   errors: Schema.NonEmptyArray(text("what went wrong and what to do about it; may be several lines"))
 })

@@ -1,10 +1,9 @@
 /**
- * Patterns for names whose parts stand between slashes (datasets, files): `*` stands for anything but a slash, `**` for
- * anything, `?` for one character that is no slash. A backslash makes the next character stand for itself (`\*`, `\\`).
- * Everything else stands for itself, and so does a backslash at the end.
+ * Patterns for names with slashes (datasets, files): `*` matches anything but a slash, `**` anything, `?` one character that is
+ * no slash. A backslash escapes the next character (`\*`, `\\`). All else matches itself, and so does a last backslash.
  */
 
-/** A character (its code point), or one of these. */
+/** A code point, or a wildcard. */
 type Token = number | "one" | "many" | "all"
 
 const slash = 0x2f
@@ -20,10 +19,7 @@ const tokensOf = (pattern: string): ReadonlyArray<Token> =>
 
 const codePoint = (text: string, at: number): number => text.codePointAt(at) ?? 0
 
-/**
- * Follows all ways through the pattern at once, a character of the name at a time: that takes at most as many steps as the
- * name has characters, times the pattern's, where trying one way after the other may take for ever.
- */
+/** Follows all ways through the pattern at once: the time is at most name times pattern, where backtracking may be exponential. */
 const wholeMatcher = (pattern: string): ((name: string) => boolean) => {
   if (!/[*?\\]/.test(pattern)) return (name) => name === pattern
   const tokens = tokensOf(pattern)
@@ -34,7 +30,7 @@ const wholeMatcher = (pattern: string): ((name: string) => boolean) => {
     if (reached[place] === step) return
     reached[place] = step
     places.push(place)
-    // Both may stand for nothing.
+    // Both match the empty text.
     if (tokens[place] === "many" || tokens[place] === "all") reach(places, place + 1)
   }
   return (name) => {
@@ -57,21 +53,19 @@ const wholeMatcher = (pattern: string): ((name: string) => boolean) => {
   }
 }
 
-/**
- * Whether a name is meant by the pattern: the whole name by one with a slash, the last part of the name by one
- * without. What lies below is for the caller to take along.
- */
+/** Matches the whole name if the pattern has a slash, else the last part of the name. The caller adds what lies below. */
 export const matcher = (pattern: string): ((name: string) => boolean) => {
   const matches = wholeMatcher(pattern)
   return pattern.includes("/") ? matches : (name) => matches(name.slice(name.lastIndexOf("/") + 1))
 }
 
-/**
- * The same for a path that a person gives: a slash at the front or `./` stands for the top, one at the end for nothing,
- * and it does not matter whether an accent is a character of its own (as on a Mac) or not.
- */
+/** The same for a typed path: a first slash or `./` means the top, a last slash nothing, and Unicode composition (Mac) does not count. */
 export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
-  const plain = withoutLastSlashes(plainSlashes(pattern.normalize("NFC")))
+  // A slash needs no escape; without this, the backslash before a last slash would be left.
+  const unescaped = pattern
+    .normalize("NFC")
+    .replace(/\\([\s\S])/gu, (pair, next) => (next === "/" ? "/" : pair))
+  const plain = withoutLastSlashes(unescaped)
   const top = plain.replace(/^(?:\.?\/+)+/, "")
   const matches = matcher(top)
   const within = top === plain || top.includes("/")
@@ -81,11 +75,7 @@ export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
   }
 }
 
-/** A slash stands for itself anyway: without this, the backslash before the last one would be left alone. */
-const plainSlashes = (pattern: string): string =>
-  pattern.replace(/\\([\s\S])/gu, (pair, next) => (next === "/" ? "/" : pair))
-
-/** The first character stays, whatever it is. */
+/** Keeps the first character. */
 const withoutLastSlashes = (pattern: string): string => {
   let end = pattern.length
   while (end > 1 && pattern[end - 1] === "/") end -= 1

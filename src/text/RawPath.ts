@@ -1,38 +1,33 @@
 import * as Brand from "effect/Brand"
 
 /**
- * A file-system path (or a part of one) exactly as the kernel gave it: bytes, of which only NUL and `/` mean
- * anything. Held as a string with one character a byte (latin1), so that it can be compared, sorted in byte
- * order, used as a key and kept a million times without the cost of a Buffer. Never show it to a person
- * (see {@link display}) and never hand it to node:fs as it is (see {@link toBuffer}).
+ * A file-system path, or a part of one, as bytes from the kernel, one character a byte (latin1): it compares and sorts in byte
+ * order, is a key, and costs less than a Buffer. For messages see {@link display}, for node:fs {@link toBuffer}.
  */
 export type RawPath = string & Brand.Brand<"RawPath">
 
 const brand = Brand.nominal<RawPath>()
 
-/** The empty relative path: the folder itself. */
+/** The folder itself. */
 export const here: RawPath = brand("")
 
 /** From the bytes that node:fs gives with `encoding: "buffer"`. */
 export const fromBuffer = (bytes: Uint8Array): RawPath =>
   brand(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1"))
 
-/** From text, such as a configured path: its UTF-8 bytes. */
+/** From text, such as a configured path. */
 export const fromText = (text: string): RawPath => brand(Buffer.from(text, "utf8").toString("latin1"))
 
-/** From a string that already holds one byte a character (output of a program read as latin1). */
+/** From the output of a program that was read as latin1. */
 export const fromLatin1 = (bytes: string): RawPath => brand(bytes)
 
-/** The bytes, as node:fs takes them. */
 export const toBuffer = (path: RawPath): Buffer => Buffer.from(path, "latin1")
 
 /** `parent/child`; an empty side gives the other one. */
 export const join = (parent: RawPath, child: RawPath): RawPath =>
-  parent === ""
-    ? child
-    : child === ""
-      ? parent
-      : brand(parent.endsWith("/") ? parent + child : `${parent}/${child}`)
+  parent === "" || child === ""
+    ? brand(parent + child)
+    : brand(parent.endsWith("/") ? parent + child : `${parent}/${child}`)
 
 /** The part of `path` below `ancestor` (empty when they are equal), or undefined when it is not below it. */
 export const relativeTo = (ancestor: RawPath, path: RawPath): RawPath | undefined => {
@@ -43,10 +38,9 @@ export const relativeTo = (ancestor: RawPath, path: RawPath): RawPath | undefine
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** Whether each character is one byte in UTF-8 too, so that text and bytes are the same. */
 export const isAscii = (path: string): boolean => /^[\x00-\x7f]*$/.test(path)
 
-/** The text that these bytes spell in UTF-8, or undefined where they are not valid UTF-8. */
+/** The text, or undefined where the bytes are not valid UTF-8. */
 export const toText = (path: RawPath): string | undefined => {
   // ASCII, the common case, needs no decoding.
   if (isAscii(path)) return path
@@ -57,7 +51,7 @@ export const toText = (path: RawPath): string | undefined => {
   }
 }
 
-/** For messages and logs: UTF-8 where it is, anything that could disturb a terminal or a log line as `\xNN`. */
+/** For messages and logs: invalid UTF-8 and control characters as `\xNN`. */
 export const display = (path: RawPath): string =>
   (toText(path) ?? path.replace(/[\x80-\xff]/g, hexEscape)).replace(/[\x00-\x1f\x7f-\x9f]/g, hexEscape)
 

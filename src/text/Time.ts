@@ -1,27 +1,26 @@
 import * as Schema from "effect/Schema"
 
-/** How an instant is written: UTC, to the second. */
+/** An instant in text: UTC, to the second. */
 export const pattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
-/** Whether a text is an instant: `2025-01-01T12:00:00Z`, and a day and a time that there are. */
+/** Whether a text is an instant, `2025-01-01T12:00:00Z`, with a day and a time that exist. */
 export const isInstant = (text: string): boolean => {
   const at = pattern.test(text) ? Date.parse(text) : Number.NaN
   // Of 30 February, Date makes 2 March.
   return Number.isFinite(at) && new Date(at).toISOString() === text.replace("Z", ".000Z")
 }
 
-/** An instant in a file of our own: what has another form was not written by us, or is damaged. */
 export const Instant = Schema.String.pipe(Schema.filter(isInstant))
 
-/** Two clocks, or one that is set while a run is at work, may differ by so much (milliseconds). */
+/** Clocks may differ by so much (milliseconds). */
 const slack = 5 * 60_000
 
-/** Whether a time lies in the future, both in milliseconds since 1970: then the clock was wrong when it was written, or is now. */
+/** Whether a time lies in the future: then the clock was wrong when it was written, or is now. */
 export const isAhead = (now: number, at: number): boolean => at > now + slack
 
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
-/** `90m`, `26h` or `2d` in milliseconds; undefined for anything else, and for no time at all. */
+/** `90m`, `26h` or `2d` in milliseconds; undefined for other text and for zero. */
 export const parse = (text: string): number | undefined => {
   const match = /^([0-9]{1,6})(s|m|h|d)$/.exec(text)
   const unit = match?.[2]

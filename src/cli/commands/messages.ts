@@ -7,13 +7,11 @@ import { type Mqtt as MqttSettings, mqttFromEnvironment } from "../../config/Con
 import { maskAddress } from "../../config/ConfigIssues.ts"
 import { Notifier, NotifyError } from "../../notify/Notifier.ts"
 import * as Suspend from "../../suspend/Suspend.ts"
-import { Mqtt } from "../../suspend/Suspend.ts"
 import { passwordVariable } from "../../system/Environment.ts"
 import { command, loadConfig } from "../command.ts"
 import { UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
-import { dryRun, json, optionalConfig, output } from "../options.ts"
 import { printDocument } from "../output.ts"
 import { NotifyTestDocument, SuspendDocument } from "./schema.ts"
 
@@ -31,13 +29,12 @@ export const notifyTest = Command.make(
           transient: false
         })
       }
-      const send = Effect.flatMap(Notifier, (notifier) =>
+      yield* Effect.flatMap(Notifier, (notifier) =>
         notifier.send({
           title: `zipper: test message from ${hostname()}`,
           message: "If you can read this, failures of the archive job will reach you."
         })
-      )
-      yield* Effect.provide(send, flags.dryRun ? Notifier.layerDryRun : services.notifier(config))
+      ).pipe(Effect.provide(flags.dryRun ? Notifier.layerDryRun : services.notifier(config)))
       if (!flags.dryRun) yield* Effect.logInfo("the server took the message")
       if (flags.json) {
         yield* printDocument(NotifyTestDocument, {
@@ -54,30 +51,36 @@ export const notifyTest = Command.make(
   )
 )
 
-/** `zipper suspend`: the word to the hosts that are there for backups only. */
-export const suspend = Command.make("suspend", { config: optionalConfig, dryRun, json, ...output }, (flags) =>
-  Effect.gen(function* () {
-    const settings = yield* brokerOf(flags.config)
-    yield* Effect.provide(Suspend.suspend(settings), flags.dryRun ? Mqtt.layerDryRun : Mqtt.layer)
-    if (flags.json) {
-      yield* printDocument(SuspendDocument, {
-        version: 1,
-        dry_run: flags.dryRun,
-        host: settings.host,
-        port: settings.port,
-        topic: settings.topic,
-        message: Suspend.word,
-        sent: !flags.dryRun
-      })
-    }
-  }).pipe(command(flags))
+/** `zipper suspend`: tells the backup hosts that they may suspend. */
+export const suspend = Command.make(
+  "suspend",
+  { config: options.optionalConfig, dryRun: options.dryRun, json: options.json, ...options.output },
+  (flags) =>
+    Effect.gen(function* () {
+      const settings = yield* brokerOf(flags.config)
+      yield* Effect.provide(
+        Suspend.suspend(settings),
+        flags.dryRun ? Suspend.Mqtt.layerDryRun : Suspend.Mqtt.layer
+      )
+      if (flags.json) {
+        yield* printDocument(SuspendDocument, {
+          version: 1,
+          dry_run: flags.dryRun,
+          host: settings.host,
+          port: settings.port,
+          topic: settings.topic,
+          message: Suspend.word,
+          sent: !flags.dryRun
+        })
+      }
+    }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
     "Publish `suspend` over MQTT to the topic servers/host-backups on MQTT_HOST (MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD), or as the configuration's mqtt section says. Example: MQTT_HOST=broker zipper suspend"
   )
 )
 
-// The section of a file that was named goes before the environment; a password may be in the environment all the same.
+// The section of a given file comes first; its password may be in the environment.
 const brokerOf = Effect.fnUntraced(function* (path: string | undefined) {
   const section = path === undefined ? undefined : (yield* loadConfig(path)).mqtt
   const fail = (...problems: ReadonlyArray<string>) => new UsageError({ command: "suspend", problems })

@@ -20,13 +20,11 @@ import { Output } from "../output.ts"
 
 const file = text("the configuration file")
 
-/** What `config init --json` prints. */
 export const ConfigInitDocument = document({
   file: text("the configuration that was written, readable by its owner alone"),
   example: text("the example beside it, with every key and what it means")
 })
 
-/** What `config validate --json` prints, whether the file is in order or not. */
 export const ConfigValidateDocument = document({
   file,
   valid: flag("it can be used; otherwise the exit status is 2"),
@@ -34,7 +32,6 @@ export const ConfigValidateDocument = document({
   warnings: Schema.Array(text("what is no mistake and should be known all the same"))
 })
 
-/** What `config show --json` prints. */
 export const ConfigShowDocument = document({
   file,
   config: Schema.Record({ key: Schema.String, value: Schema.Unknown }).annotations({
@@ -43,14 +40,12 @@ export const ConfigShowDocument = document({
   })
 })
 
-/** What `notify-test --json` prints. */
 export const NotifyTestDocument = document({
   dry_run: flag("nothing was sent"),
   server: text("address of the server, without what may be secret in it"),
   sent: flag("the server took the message")
 })
 
-/** What `suspend --json` prints. */
 export const SuspendDocument = document({
   dry_run: flag("nothing was published"),
   host: text("the broker"),
@@ -60,7 +55,6 @@ export const SuspendDocument = document({
   sent: flag("the broker took it")
 })
 
-/** What `demo --json` prints. */
 export const DemoDocument = document({
   ok: flag("all went as it should; otherwise the exit status is 1"),
   folder: Schema.NullOr(text("the temporary folder, where it was kept")),
@@ -77,7 +71,7 @@ export const DemoDocument = document({
 
 const orErrors = <A, I>(document: Schema.Schema<A, I>) => Schema.Union(document, ErrorsDocument)
 
-/** What each command prints with `--json`, by the words of the command: its own document, or that of errors. */
+/** The documents of `--json`, by command. */
 export const documents = {
   run: orErrors(RunDocument),
   check: orErrors(CheckDocument),
@@ -98,10 +92,8 @@ export const documents = {
   demo: orErrors(DemoDocument)
 }
 
-/** A command with a document. */
 export type Documented = keyof typeof documents
 
-/** Whether these words are a command that has a document. */
 export const isDocumented = (words: string): words is Documented => Object.hasOwn(documents, words)
 
 const words = Args.text({ name: "COMMAND" }).pipe(
@@ -118,7 +110,7 @@ export const schema = Command.make("schema", { words, ...options.output }, (flag
       const known = Object.keys(documents).join(", ")
       return yield* new UsageError({ command: "schema", problems: [`${problem}: ${known}`] })
     }
-    // Nobody else needs it, and every command would pay for loading it.
+    // Loaded here alone: it would delay the start of every command.
     const { make } = yield* Effect.promise(() => import("effect/JSONSchema"))
     const { print } = yield* Output
     yield* print(JSON.stringify(make(Schema.make(documents[name].ast)), undefined, 2))
