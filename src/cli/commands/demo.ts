@@ -1,6 +1,6 @@
+import { dirname, join } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
-import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { announcedJob } from "../../archive/runArchive.ts"
@@ -75,12 +75,7 @@ const job = (config: ArchiveConfig) => {
   )
 }
 
-/** The folders of a demonstration. */
-interface DemoPlace {
-  readonly root: string
-  readonly source: string
-  readonly target: string
-}
+type DemoPlace = Effect.Effect.Success<ReturnType<typeof makePlace>>
 
 /** One check of one file by another program. */
 type DemoCheck = (typeof DemoDocument.Type)["checks"][number]
@@ -88,10 +83,9 @@ type DemoCheck = (typeof DemoDocument.Type)["checks"][number]
 /** A temporary folder, removed when the scope closes, unless it is to be kept. */
 const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
   const options = { prefix: "zipper-demo-" }
   const root = yield* keep ? fs.makeTempDirectory(options) : fs.makeTempDirectoryScoped(options)
-  const place: DemoPlace = { root, source: path.join(root, "source"), target: path.join(root, "target") }
+  const place = { root, source: join(root, "source"), target: join(root, "target") }
   yield* fs.makeDirectory(place.source)
   yield* fs.makeDirectory(place.target)
   return place
@@ -100,11 +94,10 @@ const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
 /** Three folders to archive, one of them empty, and one whose name zipper ignores; files that shrink and that do not. */
 const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
   const write = (name: string, content: string | Uint8Array) => {
-    const file = path.join(source, name)
+    const file = join(source, name)
     return Effect.zipRight(
-      fs.makeDirectory(path.dirname(file), { recursive: true }),
+      fs.makeDirectory(dirname(file), { recursive: true }),
       fs.writeFile(file, typeof content === "string" ? new TextEncoder().encode(content) : content)
     )
   }
@@ -114,25 +107,15 @@ const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace
   yield* write("DOCS/letters/naïve café ☕.txt", "UTF-8 names survive.\n")
   yield* write("PH01/holiday.jpg", noise(300_000))
   yield* write("PH01/-leading dash.txt", "so do odd ones\n")
-  yield* fs.makeDirectory(path.join(source, "NEW0", "nothing in here yet"), { recursive: true })
+  yield* fs.makeDirectory(join(source, "NEW0", "nothing in here yet"), { recursive: true })
   yield* write("not archived/because.txt", "its name is not four upper-case letters or digits\n")
-})
-
-const changeSample = Effect.fn("Demo.changeSample")(function* ({ source }: DemoPlace) {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  yield* fs.writeFileString(
-    path.join(source, "DOCS/report.txt"),
-    "Quarterly report, corrected\n".repeat(2000)
-  )
 })
 
 const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace) {
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
   const folders = (yield* fs.readDirectory(target)).filter((name) => !name.startsWith(".")).sort()
   return yield* Effect.forEach(folders, (folder) =>
-    Effect.map(fs.readDirectory(path.join(target, folder)), (names) => ({
+    Effect.map(fs.readDirectory(join(target, folder)), (names) => ({
       folder,
       files: names.filter((name) => !name.startsWith(".")).sort()
     }))
@@ -141,10 +124,9 @@ const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace
 
 /** Checks every archive and checksum file with the other programs that are installed here. */
 const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
-  const path = yield* Path.Path
   const listed = yield* listTarget(place)
   const checks = listed.flatMap(({ folder, files }) =>
-    files.flatMap((file) => commandsFor(file).map((args) => ({ cwd: path.join(place.target, folder), args })))
+    files.flatMap((file) => commandsFor(file).map((args) => ({ cwd: join(place.target, folder), args })))
   )
   const done = yield* Effect.forEach(checks, ({ cwd, args }) => runCheck(cwd, args))
   return done.filter((check) => check !== undefined)
@@ -156,7 +138,10 @@ const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummary, E, R
     yield* makeSample(place)
     yield* Effect.logInfo("First run: every folder is new.")
     const first = yield* job
-    yield* changeSample(place)
+    const changed = "Quarterly report, corrected\n".repeat(2000)
+    yield* Effect.flatMap(FileSystem.FileSystem, (fs) =>
+      fs.writeFileString(join(place.source, "DOCS/report.txt"), changed)
+    )
     yield* Effect.logInfo("Now one file of DOCS changes. Second run:")
     const second = yield* job
     yield* Effect.logInfo("What is in the target now:")
