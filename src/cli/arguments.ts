@@ -38,7 +38,7 @@ export const optionsFirst = (
       names.push(...words.splice(0))
     } else if (once.has(name) || several.has(name)) {
       const value = joined.length > 0 ? joined.join("=") : words.shift()
-      // What is joined to its option is meant for it, whatever it is.
+      // A joined value belongs to its option, also when it looks like one.
       const problem = joined.length > 0 ? emptiness(value) : valueProblem(value)
       if (value === undefined || problem !== undefined)
         return Either.left(`${name}: its value is missing${problem}`)
@@ -49,7 +49,7 @@ export const optionsFirst = (
       if (next === "true" || next === "false") {
         return Either.left(`${word}: takes no ${next}; give the option or leave it out`)
       }
-      // The library takes all that follows an unknown option for names: a mistake has to be told in the document too.
+      // First, since the library takes all that follows an unknown option for names, and the error needs its document.
       if (word === "--json") options.unshift(word)
       else options.push(word)
     } else {

@@ -24,14 +24,13 @@ export class UsageError extends Data.TaggedError("UsageError")<{
   readonly command: string
 }> {
   override get message(): string {
-    const [first] = this.problems
-    const told =
+    const problems =
       this.problems.length === 1
-        ? [first]
+        ? this.problems
         : [
             `${this.problems.length} mistakes on the command line`,
             ...this.problems.map((problem) => `- ${problem}`)
           ]
-    return [...told, `zipper ${this.command} --help tells what there is`].join("\n")
+    return [...problems, `zipper ${this.command} --help tells what there is`].join("\n")
   }
 }

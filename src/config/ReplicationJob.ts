@@ -103,7 +103,7 @@ const longestName = 160
  * comes first, so that it differs from every lock of a crontab line.
  */
 export const lockNameOf = ({ destination, direction, remote }: LockedJob): string => {
-  // Another port is another machine to push to; what is pulled goes to the same place whatever the port.
+  // Another port is another machine to push to; the place of a pull does not depend on it.
   const port = direction === "push" && remote.port !== undefined && remote.port !== 22 ? [remote.port] : []
   const parts = [direction, remote.host, ...port, ...(destination === undefined ? [] : [destination])]
   const name = parts.map((part) => String(part).replace(/[^A-Za-z0-9_.-]/g, "_")).join("-")
