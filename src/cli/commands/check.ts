@@ -38,9 +38,8 @@ export const check = Command.make(
       const place = cronPlace(flags.config)
       const lines = ok && lasting ? cronLines(place, workOf(config)) : []
       if (flags.json) {
-        const cron = lines.map(({ job, ...rest }) => ({ ...rest, job: job ?? null, user: place.user }))
         const crontab = crontabOf(place.platform)
-        yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron })
+        yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron: lines })
       } else {
         yield* Effect.forEach(findings, report, { discard: true })
       }
@@ -132,79 +131,3 @@ const isProgram = (path: string): boolean => {
     return false
   }
 }
-
-/** `zipper check`: would a run work, and how does cron start it? */
-export const check = Command.make(
-  "check",
-  { config: options.config, json: options.json, ...options.output },
-  (flags) =>
-    Effect.gen(function* () {
-      const config = yield* loadConfig(flags.config)
-      // A configuration for replication alone is one to check as well; one without anything to run is not.
-      const archive =
-        config.source_path === undefined && config.replication.length > 0
-          ? []
-          : yield* checkArchive(yield* archiving(flags.config, config))
-      const replication = yield* Effect.forEach(config.replication, (written) => {
-        const job = fromConfig(written)
-        return Effect.provide(checkReplication(job), replicationServices.replicationDryRun(job, config))
-      })
-      const state = yield* Effect.provide(checkState(config), Disk.layer)
-      const lasting = isLasting(flags.config)
-      const findings = [...archive, ...replication.flat(), ...state, ...(lasting ? [] : [notLasting])]
-      const ok = findings.every(({ status }) => status !== "problem")
-      const place = cronPlace(flags.config)
-      const lines = ok && lasting ? cronLines(place, workOf(config)) : []
-      if (flags.json) {
-        const crontab = crontabOf(place.platform)
-        yield* printDocument(CheckDocument, { version: 1, ok, findings, crontab, cron: lines })
-      } else {
-        yield* Effect.forEach(findings, report, { discard: true })
-      }
-      if (!ok) return yield* new Stop({ status: ExitStatus.preflight })
-      yield* Effect.logInfo("a run would work")
-      if (!lasting) return
-      yield* tell(lines, crontabOf(place.platform))
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Look at everything a run depends on, leave nothing behind, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"
-  )
-)
-
-const notLasting = warning(
-  "cron",
-  "no lines for cron: this configuration is not a file that another process can read. Write it to a file, and check that one"
-)
-
-const checkArchive = (config: ArchiveConfig) =>
-  Check.check(config).pipe(Effect.provide(services.checking(config, services.archiveIdentity(config))))
-
-const report = ({ subject, status, detail }: Finding) => {
-  const line = `${subject}: ${detail}`
-  if (status === "problem") return Effect.logError(line)
-  return status === "warning" ? Effect.logWarning(line) : Effect.logInfo(line)
-}
-
-const workOf = (config: Config) => ({
-  archive: config.source_path !== undefined,
-  lockfile: config.lockfile_path,
-  replication: config.replication.map(({ direction, name, retention }) => ({
-    name,
-    direction,
-    prunes: retention !== undefined
-  }))
-})
-
-// Nothing before the lines themselves, so that they can be pasted as they are.
-const tell = Effect.fnUntraced(function* (lines: ReadonlyArray<CronLine>, crontab: string) {
-  const output = yield* Output
-  if (lines.length === 0) {
-    yield* Effect.logWarning(
-      "no lines for cron: the path of zipper, node, the configuration or the lock holds what a crontab cannot"
-    )
-  } else if (!output.options.quiet) {
-    yield* Effect.logInfo(`for cron, in ${crontab}:`)
-    yield* output.print(["", ...lines.map(({ line }) => line)].join("\n"))
-  }
-})

@@ -33,87 +33,6 @@ const shared = {
   ...options.output
 }
 
-/** What the program of a run is given beside its job. */
-interface RunContext {
-  readonly run: string
-  readonly host: string
-  readonly pid: number
-  /** Whether it is a job of the configuration. */
-  readonly named: boolean
-  readonly retries: number
-  readonly notify_on: Config["notify_on"]
-  readonly reminder_hours: number
-  readonly lockfile: string
-  /** `lock_wait_seconds`. */
-  readonly lockWait: number
-}
-
-/** The body of `zipper pull` and `zipper push`. */
-export const replicate = (
-  direction: Job["direction"],
-  flags: RunFlags &
-    OutputFlags &
-    Omit<Addressing, "direction"> & { readonly rollback: boolean; readonly json: boolean }
-) =>
-  Effect.gen(function* () {
-    const resolved = yield* resolve(direction, { ...flags, direction })
-    const summary = yield* attended(direction, flags, resolved, (context) =>
-      announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
-    )
-    if (flags.json) yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
-    const status = exitStatusOf(summary)
-    if (status !== ExitStatus.ok) return yield* new Stop({ status })
-  }).pipe(command(flags))
-
-/** Services that a program about replicas may ask for. */
-type Provided = Layer.Layer.Success<ReturnType<typeof services.replicationLive>>
-
-/** Runs a program about a job's replicas with the services, settings and logs that belong to it. */
-export const attended = Effect.fnUntraced(function* <A, E>(
-  name: string,
-  flags: RunFlags,
-  { config, job, warnings, written }: Resolved,
-  program: (context: RunContext) => Effect.Effect<A, E, Provided>
-) {
-  const id = services.replicationIdentity()
-  const { notify_on, reminder_hours, retries } = services.settingsOf(config)
-  if (flags.lock === "" || flags.lock?.startsWith("-")) {
-    return yield* new UsageError({
-      command: name,
-      problems: [`--lock: ${JSON.stringify(flags.lock)} is no file's name; write ./-name if it is meant`]
-    })
-  }
-  const root = process.getuid?.() === 0
-  const lockfile = flags.lock ?? services.lockfileOf(job, config, { root, env: process.env })
-  if (lockfile === undefined) {
-    return yield* new UsageError({
-      command: name,
-      problems: ["neither XDG_RUNTIME_DIR nor HOME says where a lock file could be: give --lock FILE"]
-    })
-  }
-  return yield* (config === undefined ? Effect.void : applyProcessSettings(config)).pipe(
-    Effect.zipRight(warn(warnings)),
-    Effect.zipRight(
-      program({
-        ...id,
-        named: written !== undefined,
-        retries,
-        notify_on,
-        reminder_hours,
-        lockfile,
-        lockWait: config?.lock_wait_seconds ?? 0
-      })
-    ),
-    carriedOut({
-      dryRun: flags.dryRun,
-      live: services.replicationLive(job, config, written?.ping_url),
-      rehearsal: services.replicationDryRun(job, config, written?.ping_url),
-      disclaimer: "nothing is changed on either host, no message is sent",
-      logs: config === undefined ? identity : logs(config, id)
-    })
-  )
-})
-
 /** `zipper pull`: from another host to this one. */
 export const pull = Command.make(
   "pull",
@@ -161,7 +80,7 @@ const replicate = (
     const summary = yield* withJobLayers(direction, flags, resolved, (context) =>
       announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
     )
-    if (flags.json) yield* printDocument(ReplicationDocument, documentOf(summary, flags.dryRun))
+    if (flags.json) yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
     const status = exitStatusOf(summary)
     if (status !== ExitStatus.ok) return yield* new Stop({ status })
   }).pipe(command(flags))
