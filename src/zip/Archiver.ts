@@ -16,7 +16,7 @@ import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import { nothingRestored, type Restored, type RestorePlan } from "./RestorePlan.ts"
 import { verifyZip } from "./VerifyZip.ts"
 import { writeZip } from "./WriteZip.ts"
-import { openBlocks } from "./Yauzl.ts"
+import { openZip } from "./Yauzl.ts"
 import {
   type ArchiveError,
   type ArchiveReport,
@@ -196,7 +196,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
         const temporary = temporaryName(randomBytes(6).toString("hex"))
-        const { blocks, plan } = yield* looked(request, {
+        const { zip, plan } = yield* looked(request, {
           writers: runner.width,
           temporary: RawPath.fromText(`${temporary}names`)
         })
@@ -205,7 +205,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
         return {
           plan: plan.plan,
           carryOut: abortable(
-            (signal) => extractZip({ request, blocks, plan, runner, shared, tally, temporary }, signal),
+            (signal) => extractZip({ request, zip, plan, runner, shared, tally, temporary }, signal),
             isExtractError
           ),
           written: () => shareOf(shared).figures().written,
@@ -247,18 +247,18 @@ const looked = Effect.fnUntraced(function* (
   request: ExtractRequest,
   options: { readonly writers: number; readonly temporary: RawPath.RawPath | undefined }
 ) {
-  const blocks = yield* Effect.acquireRelease(
-    abortable(() => openBlocks(request.zip), isArchiveError),
+  const zip = yield* Effect.acquireRelease(
+    abortable(() => openZip(request.zip), isArchiveError),
     (opened) => Effect.promise(() => opened.close())
   )
-  if (!isSameFile(blocks.identity, request.file)) {
+  if (!isSameFile(zip.identity, request.file)) {
     return yield* new ExtractError({
       reason: "Changed",
       message: `${request.zip} was replaced while it was looked at: another run has published meanwhile; nothing was written`
     })
   }
   return {
-    blocks,
-    plan: yield* abortable((signal) => planExtraction(blocks, request, options, signal), isFailure)
+    zip,
+    plan: yield* abortable((signal) => planExtraction(zip, request, options, signal), isFailure)
   }
 })

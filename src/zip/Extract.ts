@@ -20,10 +20,10 @@ import {
   makeWritten,
   removeLeftovers
 } from "./ExtractTarget.ts"
-import { allSlices, readRecords, type Slice } from "./ReadZip.ts"
+import { readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { gather, type Restored, type RestoreFailure } from "./RestorePlan.ts"
-import { type BlockReader, readEnd } from "./Yauzl.ts"
-import { damaged, ExtractError, isExtractError } from "./ZipError.ts"
+import { type OpenZip, readEnd } from "./Yauzl.ts"
+import { ExtractError, isExtractError } from "./ZipError.ts"
 
 /** No entry takes less in the central directory. */
 const shortestRecord = 46
@@ -35,23 +35,20 @@ const shortestRecord = 46
  * the largest one. `writers`: how many files are written at the same time.
  */
 export const planExtraction = async (
-  blocks: BlockReader,
+  zip: OpenZip,
   request: ExtractRequest,
   { temporary, writers }: { readonly temporary: RawPath.RawPath | undefined; readonly writers: number },
   signal: AbortSignal
 ): Promise<ExtractPlan> => {
-  const { zip } = request
   const target = await lookAtTarget(request.to, request.keepOut)
-  const end = await readEnd(blocks).catch(damaged(zip))
-  const most = Math.min(end.entries, Math.ceil(blocks.size / shortestRecord))
+  const end = await readEnd(zip)
+  const most = Math.min(end.entries, Math.ceil(zip.size / shortestRecord))
   const survey = makeSurvey(request, target, { most, temporary, writers })
   await survey.begin()
   const found: Array<Slice> = []
-  for await (const slice of allSlices(blocks, end, zip)) {
+  for await (const slice of slices(zip, end)) {
     signal.throwIfAborted()
-    const { end: to, start } = slice.records
-    const records = await blocks.fill(Buffer.allocUnsafe(to - start), start)
-    for (const entry of readRecords(records, slice, zip)) await survey.add(entry)
+    for (const entry of readRecords(await recordsOf(zip, slice), slice, zip.path)) await survey.add(entry)
     found.push(slice)
   }
   return { ...(await survey.end()), target, slices: found }
@@ -90,7 +87,7 @@ export type Tally = ReturnType<typeof makeTally>
 /** Everything that is needed to carry a plan out. */
 interface Extraction {
   readonly request: ExtractRequest
-  readonly blocks: BlockReader
+  readonly zip: OpenZip
   readonly plan: ExtractPlan
   readonly runner: Runner
   /** See {@link shareOf}. */
@@ -137,13 +134,12 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const extract = async (slice: Slice): Promise<void> => {
     const marks = plan.marks.slice(slice.first, slice.first + slice.count)
     if (marks.every((each) => each === mark.none)) return
-    const { fd } = extraction.blocks
-    const { shared: memory, temporary } = extraction
+    const { shared: memory, temporary, zip } = extraction
     const { content, count, records } = slice
     const folders = known(parentsOf(plan, slice))
     const input = {
-      zip: request.zip,
-      fd,
+      path: zip.path,
+      fd: zip.fd,
       count,
       records,
       content,

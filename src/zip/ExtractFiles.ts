@@ -17,19 +17,8 @@ import {
   syncFolder
 } from "./ExtractFolders.ts"
 import { type WrittenFiles, writtenOf } from "./ExtractTarget.ts"
-import { checkLocal, type EntryHead, type ZipEntry } from "./Headers.ts"
-import {
-  inflatePieces,
-  inflateWhole,
-  isSmall,
-  makeSums,
-  releasePiece,
-  releaseWhole,
-  type SliceSource,
-  type SliceView,
-  windowSize,
-  withSlice
-} from "./ReadSlice.ts"
+import type { EntryHead, ZipEntry } from "./Headers.ts"
+import { contentOf, type SliceSource, type SliceView, withSlice } from "./ReadSlice.ts"
 import { readRecords } from "./ReadZip.ts"
 import type { RestoreFailure } from "./RestorePlan.ts"
 import { archiveFailures } from "./ZipError.ts"
@@ -281,7 +270,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
       )
       let index = -1
       try {
-        for (const entry of readRecords(records, input, input.zip)) {
+        for (const entry of readRecords(records, input, input.path)) {
           index += 1
           const wanted = input.marks[index] ?? mark.none
           if (wanted === mark.none) continue
@@ -351,40 +340,6 @@ const makeWriter = (
     return createFile(folder, name, through, entry, writtenAs(path), (error) => onAttributes(path, error))
   }
 
-  const small = (entry: ZipEntry, raw: Buffer, made: () => NewFile): void => {
-    const content = entry.method === "store" ? raw : inflateWhole(raw, entry)
-    const sums = makeSums(entry)
-    sums.add(content)
-    sums.check()
-    const file = made()
-    try {
-      file.write(content)
-      file.finish()
-    } catch (cause) {
-      throw file.discard(cause)
-    }
-    if (content !== raw) releaseWhole(content, entry)
-  }
-
-  const large = async (entry: ZipEntry, made: () => NewFile): Promise<void> => {
-    const sums = makeSums(entry)
-    const pieces = view.pieces(entry.dataStart, entry.end)
-    const file = made()
-    try {
-      for await (const chunk of entry.method === "store" ? pieces : inflatePieces(pieces)) {
-        if (shared.stopped()) throw new Stopped()
-        sums.add(chunk)
-        file.write(chunk)
-        shared.wrote(chunk.length)
-        if (entry.method === "deflate") releasePiece(chunk)
-      }
-      sums.check()
-      file.finish()
-    } catch (cause) {
-      throw file.discard(cause)
-    }
-  }
-
   return async (
     entry: ZipEntry,
     path: RawPath,
@@ -392,16 +347,19 @@ const makeWriter = (
     folder: () => OpenFolder,
     replace: boolean
   ): Promise<void> => {
-    const { dataStart, end, start } = entry
-    const whole = end - start <= windowSize && isSmall(entry)
-    const to = whole ? end : dataStart
-    const bytes = view.bytes(start, to) ?? (await view.load(start, to))
-    checkLocal(entry, bytes)
-    const made = () => create(entry, path, name, folder, replace)
-    if (whole) {
-      small(entry, bytes.subarray(dataStart - start), made)
-      shared.wrote(entry.size)
-    } else await large(entry, made)
+    let file: NewFile | undefined
+    try {
+      for await (const piece of contentOf(entry, view)) {
+        if (shared.stopped()) throw new Stopped()
+        file ??= create(entry, path, name, folder, replace)
+        file.write(piece)
+        shared.wrote(piece.length)
+      }
+      file ??= create(entry, path, name, folder, replace)
+      file.finish()
+    } catch (cause) {
+      throw file === undefined ? cause : file.discard(cause)
+    }
     shared.finished(entry.size, replace)
   }
 }

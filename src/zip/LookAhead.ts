@@ -1,13 +1,5 @@
-type Settled<B> = { readonly ok: true; readonly value: B } | { readonly ok: false; readonly cause: unknown }
-
-/** All items; a failure to get the next one is the last. */
-async function* untilFailure<A>(items: Iterable<A> | AsyncIterable<A>): AsyncGenerator<Settled<A>> {
-  try {
-    for await (const value of items) yield { ok: true, value }
-  } catch (cause) {
-    yield { ok: false, cause }
-  }
-}
+/** Pieces of work for each thread that are begun before their turn. */
+export const aheadPerThread = 2
 
 /**
  * `work` on every item, up to `width` at once, results in the order of the items; where the items themselves fail, that comes
@@ -18,14 +10,6 @@ export async function* lookAhead<A, B>(
   width: number,
   work: (item: A) => Promise<B>
 ): AsyncGenerator<B> {
-  // Failures are kept until it is their turn: one that nobody awaits yet would end the process.
-  const begin = async (item: Settled<A>): Promise<Settled<B>> =>
-    item.ok
-      ? work(item.value).then(
-          (value) => ({ ok: true, value }),
-          (cause: unknown) => ({ ok: false, cause })
-        )
-      : item
   const running: Array<Promise<Settled<B>>> = []
   const take = async (next: Promise<Settled<B>>): Promise<B> => {
     const settled = await next
@@ -34,7 +18,8 @@ export async function* lookAhead<A, B>(
   }
   try {
     for await (const item of untilFailure(items)) {
-      running.push(begin(item))
+      // A failure is kept until its turn: a rejection that is not awaited yet would end the process.
+      running.push(item.ok ? settle(work(item.value)) : Promise.resolve(item))
       const [next] = running
       if (running.length < width || next === undefined) continue
       running.shift()
@@ -43,5 +28,22 @@ export async function* lookAhead<A, B>(
     for (let next = running.shift(); next !== undefined; next = running.shift()) yield await take(next)
   } finally {
     await Promise.all(running)
+  }
+}
+
+type Settled<B> = { readonly ok: true; readonly value: B } | { readonly ok: false; readonly cause: unknown }
+
+const settle = <B>(work: Promise<B>): Promise<Settled<B>> =>
+  work.then(
+    (value) => ({ ok: true, value }),
+    (cause: unknown) => ({ ok: false, cause })
+  )
+
+/** All items; a failure to get the next one is the last. */
+async function* untilFailure<A>(items: Iterable<A> | AsyncIterable<A>): AsyncGenerator<Settled<A>> {
+  try {
+    for await (const value of items) yield { ok: true, value }
+  } catch (cause) {
+    yield { ok: false, cause }
   }
 }

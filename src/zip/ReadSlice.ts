@@ -4,161 +4,14 @@ import { crc32, createInflateRaw, inflateRawSync } from "node:zlib"
 import { codeOf } from "../system/Errno.ts"
 import { type FileCalls, fill } from "../system/FileCalls.ts"
 import { ownBuffer } from "../system/WorkerJob.ts"
-import type { EntrySums } from "./Headers.ts"
+import { checkLocal, type ZipEntry } from "./Headers.ts"
 import type { Slice } from "./ReadZip.ts"
 import { need, truncated, unreadable } from "./ZipError.ts"
 
-/** CRC-32 of the zip format, as a polynomial over GF(2): bit 31 is x^0. */
-const polynomial = 0xedb88320
-
-/** Product of two polynomials modulo that of CRC-32. */
-const multiply = (a: number, b: number): number => {
-  let product = 0
-  let factor = b
-  for (let bit = 31; bit >= 0; bit -= 1) {
-    if ((a >>> bit) & 1) product ^= factor
-    factor = factor & 1 ? (factor >>> 1) ^ polynomial : factor >>> 1
-  }
-  return product >>> 0
-}
-
-/** x to the power of 8 times `length`: what so many bytes do to the CRC before them. */
-const shiftOf = (length: number): number => {
-  let shift = 1 << 31
-  let power = 1 << 23
-  for (let left = length; left > 0; left = Math.floor(left / 2)) {
-    if (left % 2 === 1) shift = multiply(shift, power)
-    power = multiply(power, power)
-  }
-  return shift
-}
-
-/** Joins the CRC-32 of parts that lie one behind the other, as zlib's crc32_combine does. */
-export const makeCombiner = (): ((first: number, second: number, secondLength: number) => number) => {
-  // All blocks of a file but the last are of one length.
-  let known = 0
-  let shift = shiftOf(0)
-  return (first, second, secondLength) => {
-    if (secondLength !== known) {
-      known = secondLength
-      shift = shiftOf(secondLength)
-    }
-    return (multiply(shift, first) ^ second) >>> 0
-  }
-}
-
-/** Nobody listens, and nothing is kept for later. */
-const { port1: nowhere } = new MessageChannel()
-nowhere.close()
-
-/** Less than this is not worth the call. */
-const worthwhile = 64 * 1024
-
-/**
- * Gives memory back at once that nothing uses any more: left to the garbage collector, a thread would gather tens of
- * megabytes of it first, and fresh memory costs more than what is done in it. Memory that is sent away belongs to
- * the message, and what is sent to a closed port is dropped. `bytes` cannot be used afterwards, unless they share their
- * memory with others: then it stays as it is. `allocated` as for {@link ownBuffer}.
- */
-export const release = (bytes: Uint8Array, allocated?: number): void => {
-  const memory = ownBuffer(bytes, allocated)
-  if (memory !== undefined && memory.byteLength >= worthwhile) nowhere.postMessage(undefined, [memory])
-}
-
-/** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */
-const wholeLimit = 1 << 20
-
-/** What a stream inflates at a time: with less, going back and forth costs as much as inflating. */
-const chunkSize = 512 * 1024
-
-const chunkFor = (size: number): number => Math.max(size, 64)
-
-/** Whether {@link inflateWhole} is the way. */
-export const isSmall = (sums: EntrySums): boolean =>
-  sums.compressedSize <= wholeLimit && sums.size <= wholeLimit
-
-/** The content of a deflated entry that is small. Throws when there is more of it than the entry says. */
-export const inflateWhole = (raw: Buffer, { size }: EntrySums): Buffer => {
-  try {
-    return inflateRawSync(raw, { maxOutputLength: Math.max(size, 1), chunkSize: chunkFor(size) })
-  } catch (cause) {
-    throw codeOf(cause) === "ERR_BUFFER_TOO_LARGE" ? new Error(wrongSize, { cause }) : cause
-  }
-}
-
-/** Gives the memory of what {@link inflateWhole} gave back: it is not used any more. */
-export const releaseWhole = (content: Buffer, { size }: EntrySums): void => release(content, chunkFor(size))
-
-/** The content of a deflated entry that is not small. A piece may be used again once the next is asked for. */
-export async function* inflatePieces(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const inflater = createInflateRaw({ chunkSize })
-  // What fails here reaches the loop as the inflater's failure.
-  const fed = pipeline(pieces, inflater).catch(() => undefined)
-  for await (const chunk of inflater) yield chunk
-  await fed
-}
-
-/** The same for a piece of {@link inflatePieces}. zlib goes on in the same memory until it is full. */
-export const releasePiece = (piece: Buffer): void => {
-  if (piece.byteOffset + piece.length === chunkSize) release(piece, chunkSize)
-}
-
-/** Gathers size and CRC-32 of content, to be compared with what the entry says. */
-export const makeSums = ({ crc32: expected, size }: EntrySums) => {
-  let length = 0
-  let checksum = 0
-  return {
-    /** Throws as soon as there is too much. */
-    add: (chunk: Buffer): void => {
-      length += chunk.length
-      need(length <= size, wrongSize)
-      checksum = crc32(chunk, checksum)
-    },
-    check: (): void => {
-      need(length === size, wrongSize)
-      need(checksum === expected, "its CRC-32 is wrong")
-    }
-  }
-}
-
-const wrongSize = "its data has another size than it says"
-
-/** Counts the bytes that all threads read: one large entry is a single piece of work, and takes minutes. */
-export type ReadCounter = BigUint64Array
-
-/** As often as anybody looks at figures. */
-const interval = 200
-
-/** Adds to the counter, from any thread. */
-export const countRead = (counter: ReadCounter | undefined, bytes: number): void => {
-  if (counter !== undefined) Atomics.add(counter, 0, BigInt(bytes))
-}
-
-/**
- * Runs `work` with a counter for what it reads of a file of `size` bytes, and tells `progress` now and then: never more than `size`,
- * though some bytes are read twice, and exactly that when the work is done. Without `progress` nothing is counted.
- */
-export const countingReads = async <A>(
-  size: number,
-  progress: ((bytes: number) => void) | undefined,
-  work: (counter: ReadCounter | undefined) => Promise<A>
-): Promise<A> => {
-  if (progress === undefined) return work(undefined)
-  const counter = new BigUint64Array(new SharedArrayBuffer(8))
-  const timer = setInterval(() => progress(Math.min(Number(Atomics.load(counter, 0)), size)), interval)
-  try {
-    const result = await work(counter)
-    progress(size)
-    return result
-  } finally {
-    clearInterval(timer)
-  }
-}
-
 /** Part of a zip, for a thread that reads it. */
 export interface SliceSource extends Pick<Slice, "records" | "content"> {
-  /** The path of the zip, for messages. */
-  readonly zip: string
+  /** Of the zip, for messages. */
+  readonly path: string
   /** The zip, opened. */
   readonly fd: number
   /** Counts what is read. */
@@ -195,8 +48,8 @@ export const withSlice = async <A>(
       need(!ended, "nobody wants more of it")
       const filled = fill(calls, input.fd, target, position)
       reading = filled
-      const length = await filled.catch(unreadable(input.zip))
-      if (length < needed) throw truncated(input.zip)
+      const length = await filled.catch(unreadable(input.path))
+      if (length < needed) throw truncated(input.path)
       countRead(input.counter, length)
       return length
     }
@@ -262,5 +115,136 @@ const makeView = (
       start >= from && end <= to ? window.subarray(start - from, end - from) : undefined,
     load,
     pieces
+  }
+}
+
+/** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */
+const wholeLimit = 1 << 20
+
+/** What a stream inflates at a time: with less, going back and forth costs as much as inflating. */
+const chunkSize = 512 * 1024
+
+/**
+ * The entry's bytes from its local header, which is checked, up to `to`: the header alone (`dataStart`), or an `end` that is
+ * no further than {@link windowSize}.
+ */
+export const loadEntry = async (entry: ZipEntry, view: SliceView, to: number): Promise<Buffer> => {
+  const bytes = view.bytes(entry.start, to) ?? (await view.load(entry.start, to))
+  checkLocal(entry, bytes)
+  return bytes
+}
+
+/**
+ * The uncompressed content of an entry, whose local header is checked as well. A piece is valid until the next one is asked
+ * for. Fails when size or CRC-32 are wrong: behind the last piece, and of a small entry before the only one.
+ */
+export async function* contentOf(entry: ZipEntry, view: SliceView): AsyncGenerator<Buffer> {
+  const { compressedSize, dataStart, end, method, size, start } = entry
+  const isSmall = compressedSize <= wholeLimit && size <= wholeLimit
+  const bytes = await loadEntry(entry, view, isSmall ? end : dataStart)
+  const sums = makeSums(entry)
+  if (isSmall) {
+    const raw = bytes.subarray(dataStart - start)
+    const content = method === "store" ? raw : inflateSmall(raw, size)
+    sums.add(content)
+    sums.check()
+    yield content
+    if (content !== raw) release(content, smallChunk(size))
+    return
+  }
+  const pieces = view.pieces(dataStart, end)
+  for await (const piece of method === "store" ? pieces : inflate(pieces)) {
+    sums.add(piece)
+    yield piece
+    // zlib goes on in the same memory until it is full.
+    if (method === "deflate" && piece.byteOffset + piece.length === chunkSize) release(piece, chunkSize)
+  }
+  sums.check()
+}
+
+const smallChunk = (size: number): number => Math.max(size, 64)
+
+const inflateSmall = (raw: Buffer, size: number): Buffer => {
+  try {
+    return inflateRawSync(raw, { maxOutputLength: Math.max(size, 1), chunkSize: smallChunk(size) })
+  } catch (cause) {
+    throw codeOf(cause) === "ERR_BUFFER_TOO_LARGE" ? new Error(wrongSize, { cause }) : cause
+  }
+}
+
+async function* inflate(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const inflater = createInflateRaw({ chunkSize })
+  // A failure of the pieces reaches the loop as the inflater's failure.
+  const fed = pipeline(pieces, inflater).catch(() => undefined)
+  for await (const chunk of inflater) yield chunk
+  await fed
+}
+
+/** Sums up content, to be compared with what the entry says. Throws as soon as there is too much. */
+const makeSums = ({ crc32: expected, size }: ZipEntry) => {
+  let length = 0
+  let checksum = 0
+  return {
+    add: (chunk: Buffer): void => {
+      length += chunk.length
+      need(length <= size, wrongSize)
+      checksum = crc32(chunk, checksum)
+    },
+    check: (): void => {
+      need(length === size, wrongSize)
+      need(checksum === expected, "its CRC-32 is wrong")
+    }
+  }
+}
+
+const wrongSize = "its data has another size than it says"
+
+/** A closed port: messages to it are dropped. */
+const { port1: nowhere } = new MessageChannel()
+nowhere.close()
+
+/** Less than this is not worth the call. */
+const worthwhile = 64 * 1024
+
+/**
+ * Gives memory back at once that nothing uses any more: left to the garbage collector, a thread would gather tens of
+ * megabytes of it first, and fresh memory costs more than what is done in it. Memory that is sent away belongs to
+ * the message, and what is sent to a closed port is dropped. `bytes` cannot be used afterwards, unless they share their
+ * memory with others: then it stays as it is. `allocated` as for {@link ownBuffer}.
+ */
+export const release = (bytes: Uint8Array, allocated?: number): void => {
+  const memory = ownBuffer(bytes, allocated)
+  if (memory !== undefined && memory.byteLength >= worthwhile) nowhere.postMessage(undefined, [memory])
+}
+
+/** Counts the bytes that all threads read: one large entry is a single piece of work, and takes minutes. */
+export type ReadCounter = BigUint64Array
+
+/** As often as anybody looks at figures. */
+const interval = 200
+
+/** Adds to the counter, from any thread. */
+export const countRead = (counter: ReadCounter | undefined, bytes: number): void => {
+  if (counter !== undefined) Atomics.add(counter, 0, BigInt(bytes))
+}
+
+/**
+ * Runs `work` with a counter for what it reads of a file of `size` bytes, and tells `progress` now and then: never more than `size`,
+ * though some bytes are read twice, and exactly that when the work is done. Without `progress` nothing is counted.
+ */
+export const countingReads = async <A>(
+  size: number,
+  progress: ((bytes: number) => void) | undefined,
+  work: (counter: ReadCounter | undefined) => Promise<A>
+): Promise<A> => {
+  if (progress === undefined) return work(undefined)
+  const counter = new BigUint64Array(new SharedArrayBuffer(8))
+  const timer = setInterval(() => progress(Math.min(Number(Atomics.load(counter, 0)), size)), interval)
+  try {
+    const result = await work(counter)
+    progress(size)
+    return result
+  } finally {
+    clearInterval(timer)
   }
 }

@@ -1,5 +1,5 @@
 import { localLength, readEntry, type ZipEntry } from "./Headers.ts"
-import { type BlockReader, endRecords, openBlocks, parseRecords, readEnd, type ZipEnd } from "./Yauzl.ts"
+import { endRecords, type OpenZip, openZip, parseRecords, readEnd, type ZipEnd } from "./Yauzl.ts"
 import { damaged, need } from "./ZipError.ts"
 
 /** Consecutive entries of a zip, by the lengths in their central directory records: nothing else was looked at. */
@@ -19,11 +19,6 @@ export interface Extent {
   readonly end: number
 }
 
-/** Where the central directory cannot be followed any further. */
-interface Break {
-  readonly broken: string
-}
-
 /** At most so many entries, uncompressed plus compressed bytes and bytes of records; one larger entry stands alone. */
 const entriesPerSlice = 1024
 const bytesPerSlice = 4 << 20
@@ -34,12 +29,12 @@ const fixedLength = 46
 const longestRecord = fixedLength + 3 * 0xffff
 
 /**
- * Cuts a zip into slices, in order, reading its central directory once and keeping none of it. What it makes
- * of damaged records is nonsense, which whoever reads the slice's entries finds; so a break comes last, behind
- * the slice of everything before it.
+ * Cuts a zip into slices, in order, reading its central directory once and keeping none of it. Slices of damaged records
+ * are nonsense, which {@link readRecords} finds. Fails behind the last slice where the central directory cannot be
+ * followed, or unless the data reach up to the central directory and nothing but the right end records follow it.
  */
-export async function* slices(blocks: BlockReader, end: ZipEnd): AsyncGenerator<Slice | Break> {
-  const rest = Math.max(0, blocks.size - end.directoryStart)
+export async function* slices(zip: OpenZip, end: ZipEnd): AsyncGenerator<Slice> {
+  const rest = Math.max(0, zip.size - end.directoryStart)
   const window = Buffer.allocUnsafeSlow(Math.min(windowSize, rest))
   let windowStart = end.directoryStart
   let windowEnd = windowStart
@@ -57,16 +52,15 @@ export async function* slices(blocks: BlockReader, end: ZipEnd): AsyncGenerator<
 
   for (let index = 0; index < end.entries; index += 1) {
     // Any record fits into what is left, or everything up to the end of the file is there.
-    if (windowEnd - record < longestRecord && windowEnd < blocks.size) {
+    if (windowEnd - record < longestRecord && windowEnd < zip.size) {
       windowStart = record
-      windowEnd = Math.min(record + window.length, blocks.size)
-      await blocks.fill(window.subarray(0, windowEnd - windowStart), windowStart)
+      windowEnd = Math.min(record + window.length, zip.size)
+      await zip.fill(window.subarray(0, windowEnd - windowStart), windowStart)
     }
     const sizes = readSizes(window.subarray(0, windowEnd - windowStart), record - windowStart)
     if (sizes === undefined) {
       if (slice.count > 0) yield cut()
-      yield { broken: `entry ${index + 1} of its central directory is no such record` }
-      return
+      return damaged(zip.path)(new Error(`entry ${index + 1} of its central directory is no such record`))
     }
     const bytes = sizes.size + sizes.compressedSize
     const full =
@@ -80,6 +74,12 @@ export async function* slices(blocks: BlockReader, end: ZipEnd): AsyncGenerator<
     content += localLength(sizes.nameLength, sizes.size) + sizes.compressedSize
   }
   if (slice.count > 0) yield cut()
+  const { directoryStart, entries } = end
+  const expected = endRecords({ entries, start: directoryStart, size: record - directoryStart })
+  const fits = content === directoryStart && zip.size === record + expected.length
+  if (!fits || !(await zip.fill(Buffer.alloc(expected.length), record)).equals(expected)) {
+    damaged(zip.path)(new Error("its end record does not fit its content"))
+  }
 }
 
 interface Sizes {
@@ -124,43 +124,20 @@ export async function* readEntries(
   signal: AbortSignal
 ): AsyncGenerator<ReadonlyArray<ZipEntry>> {
   signal.throwIfAborted()
-  const blocks = await openBlocks(path)
+  const zip = await openZip(path)
   try {
-    yield* batches(blocks, path, signal)
+    for await (const slice of slices(zip, await readEnd(zip))) {
+      signal.throwIfAborted()
+      yield [...readRecords(await recordsOf(zip, slice), slice, path)]
+    }
   } finally {
-    await blocks.close()
+    await zip.close()
   }
 }
 
-async function* batches(
-  blocks: BlockReader,
-  path: string,
-  signal: AbortSignal
-): AsyncGenerator<ReadonlyArray<ZipEntry>> {
-  const end = await readEnd(blocks).catch(damaged(path))
-  let records: Buffer = Buffer.alloc(0)
-  for await (const slice of allSlices(blocks, end, path)) {
-    signal.throwIfAborted()
-    const length = slice.records.end - slice.records.start
-    if (records.length < length) records = Buffer.allocUnsafeSlow(length)
-    await blocks.fill(records.subarray(0, length), slice.records.start)
-    yield [...readRecords(records.subarray(0, length), slice, path)]
-  }
-}
-
-/**
- * The slices of a zip, in order. Fails where its central directory cannot be followed any further, and behind the last of them
- * unless their data reach up to the central directory, and nothing but the right end records follow it.
- */
-export async function* allSlices(blocks: BlockReader, end: ZipEnd, path: string): AsyncGenerator<Slice> {
-  let last: Slice | undefined
-  for await (const slice of slices(blocks, end)) {
-    if ("broken" in slice) return damaged(path)(new Error(slice.broken))
-    yield slice
-    last = slice
-  }
-  await checkEnd(blocks, end, last, path)
-}
+/** The bytes of a slice's records. */
+export const recordsOf = (zip: OpenZip, { records: { end, start } }: Slice): Promise<Buffer> =>
+  zip.fill(Buffer.allocUnsafe(end - start), start)
 
 /**
  * The entries of a slice, from the bytes of its records. Fails unless they lie one behind the other and fill
@@ -193,17 +170,4 @@ export function* readRecords(
       return damaged(path, entry.name)(new Error("it does not end where its record says"))
     }
   }
-}
-
-const checkEnd = async (
-  blocks: BlockReader,
-  { directoryStart: start, entries }: ZipEnd,
-  last: Slice | undefined,
-  path: string
-): Promise<void> => {
-  const at = last?.records.end ?? start
-  const expected = endRecords({ entries, start, size: at - start })
-  const fits = (last?.content.end ?? 0) === start && blocks.size === at + expected.length
-  const found = fits ? await blocks.bytes(at, expected.length) : undefined
-  if (found?.equals(expected) !== true) damaged(path)(new Error("its end record does not fit its content"))
 }

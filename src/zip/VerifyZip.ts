@@ -4,26 +4,22 @@ import * as EntryName from "../source/EntryName.ts"
 import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
 import { isOutOfMemory, type Runner, type WorkerJob } from "../system/WorkerJob.ts"
 import { checkForm, makePlaces, makeSlicePlaces, type SlicePlaces } from "./EntryRules.ts"
-import { archiveSeconds, checkLocal, type EntryHead, headOf, type ZipEntry } from "./Headers.ts"
-import { lookAhead } from "./LookAhead.ts"
+import { archiveSeconds, type EntryHead, headOf, type ZipEntry } from "./Headers.ts"
+import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import {
+  contentOf,
   countingReads,
-  inflatePieces,
-  inflateWhole,
-  isSmall,
-  makeSums,
+  loadEntry,
   type ReadCounter,
-  releasePiece,
-  releaseWhole,
   type SliceSource,
   type SliceView,
   windowSize,
   withSlice
 } from "./ReadSlice.ts"
-import { allSlices, type Extent, readRecords, type Slice } from "./ReadZip.ts"
+import { type Extent, readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { copiedParts } from "./Reuse.ts"
 import { endedAt } from "./WriteZip.ts"
-import { type BlockReader, openBlocks, readEnd } from "./Yauzl.ts"
+import { type OpenZip, openZip, readEnd } from "./Yauzl.ts"
 import { ArchiveError, archiveFailures, type CopiedRange, damaged, type Flaw, quoted } from "./ZipError.ts"
 
 /** What is hashed at a time. */
@@ -140,14 +136,15 @@ const verifyEntries = async (
   const copied = input.copied.map(makePart)
   const places = makeSlicePlaces()
   let current = 0
-  for (const entry of readRecords(records, input, input.zip)) {
+  for (const entry of readRecords(records, input, input.path)) {
     const { end, start } = entry
     while ((copied[current]?.end ?? end) <= start) current += 1
     const part = copied[current]
     try {
       if (part?.has(entry) !== true) await checkEntry(entry, view)
       else {
-        const { bytes, whole } = await loadEntry(entry, view)
+        const whole = end - start <= windowSize
+        const bytes = await loadEntry(entry, view, whole ? end : entry.dataStart)
         if (whole) part.add(bytes)
         else for await (const piece of view.pieces(start, end)) part.add(piece)
       }
@@ -156,51 +153,16 @@ const verifyEntries = async (
     } catch (cause) {
       signal.throwIfAborted()
       if (isOutOfMemory(cause)) throw cause
-      damaged(input.zip, entry.name)(cause)
+      damaged(input.path, entry.name)(cause)
     }
     digest.head(entry)
   }
   return { heads: digest.end(), places: places.end(), copied: copied.map((part) => part.sum()) }
 }
 
-/** The entry from its local header on, which is checked: all of it, unless it is too large for that. */
-const loadEntry = async (entry: ZipEntry, view: SliceView) => {
-  const { dataStart, end, start } = entry
-  const whole = end - start <= windowSize
-  const to = whole ? end : dataStart
-  const bytes = view.bytes(start, to) ?? (await view.load(start, to))
-  checkLocal(entry, bytes)
-  return { bytes, whole }
-}
-
 /** Checks an entry's local header, and size and CRC-32 of its data; throws what is wrong with it. */
 export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void> => {
-  const { bytes, whole } = await loadEntry(entry, view)
-  if (whole && isSmall(entry)) checkSmall(entry, bytes.subarray(entry.dataStart - entry.start))
-  else await checkLarge(entry, view.pieces(entry.dataStart, entry.end))
-}
-
-const checkSmall = (entry: ZipEntry, raw: Buffer): void => {
-  const sums = makeSums(entry)
-  if (entry.method === "store") sums.add(raw)
-  else {
-    const content = inflateWhole(raw, entry)
-    sums.add(content)
-    releaseWhole(content, entry)
-  }
-  sums.check()
-}
-
-const checkLarge = async (entry: ZipEntry, pieces: AsyncIterable<Buffer>): Promise<void> => {
-  const sums = makeSums(entry)
-  if (entry.method === "store") for await (const piece of pieces) sums.add(piece)
-  else {
-    for await (const chunk of inflatePieces(pieces)) {
-      sums.add(chunk)
-      releasePiece(chunk)
-    }
-  }
-  sums.check()
+  for await (const _ of contentOf(entry, view));
 }
 
 /** Sums up the entries of a copied part. An entry that lies only partly in it is not copied, but read as all others. */
@@ -216,49 +178,48 @@ const makePart = ({ end, start }: Extent) => {
   }
 }
 
-/** Slices for each thread that are begun before their turn. */
-const aheadPerThread = 2
+/** How a zip is verified. */
+export interface VerifyOptions {
+  /** Of {@link ArchiveReport}: what was copied from the archive before. */
+  readonly copied?: ReadonlyArray<CopiedRange> | undefined
+  /** Gets from time to time the number of the zip's bytes that have been read back; up to all of them. */
+  readonly progress?: ((bytes: number) => void) | undefined
+}
 
 /**
  * Reads all of the zip back on the runner's threads: that both headers of each entry say the same, that entries
  * lie one behind the other with nothing between them, before or after, each entry's CRC-32 and size, that
- * the entries can be put into a folder, by the rules of {@link auditZip}, and that they are those of the manifest, in its order. Entries in a `copied` range, which come from an archive
- * that was verified, are not inflated: instead the range's bytes have to be those that were copied. Memory
- * depends neither on the size of the zip nor on the number of entries.
+ * the entries can be put into a folder, by the rules of {@link auditZip}, and that they are those of the manifest, in its
+ * order. Entries in a `copied` range, which come from an archive that was verified, are not inflated: instead the range's
+ * bytes have to be those that were copied. Memory depends neither on the size of the zip nor on the number of entries.
  */
 export const verifyZip = async (
-  zip: string,
+  path: string,
   manifest: Manifest,
   signal: AbortSignal,
   runner: Runner,
-  options: {
-    readonly copied?: ReadonlyArray<CopiedRange> | undefined
-    /** Told now and then how many bytes of the zip have been read. */
-    readonly progress?: ((bytes: number) => void) | undefined
-  } = {}
+  { copied = [], progress }: VerifyOptions = {}
 ): Promise<void> => {
-  const { copied = [], progress } = options
   signal.throwIfAborted()
-  const blocks = await openBlocks(zip)
+  const zip = await openZip(path)
   try {
-    const differs = await countingReads(blocks.size, progress, (counter) =>
-      verifyAll({ zip, blocks, manifest, runner, copied, counter }, signal)
+    const wrong = await countingReads(zip.size, progress, (counter) =>
+      verifySlices({ zip, manifest, runner, copied, counter }, signal)
     )
-    if (differs === undefined) return
+    if (wrong === undefined) return
     // Inflated, the entry that is damaged can be named.
-    await verifyAll({ zip, blocks, manifest, runner, copied: [], counter: undefined }, signal)
-    const where = `bytes ${differs.start} to ${differs.end} are not those that were copied from the archive before`
-    damaged(zip)(new Error(where))
+    await verifySlices({ zip, manifest, runner, copied: [], counter: undefined }, signal)
+    const where = `bytes ${wrong.start} to ${wrong.end} are not those that were copied from the archive before`
+    damaged(path)(new Error(where))
   } catch (cause) {
-    throw endedAt(zip, cause)
+    throw endedAt(path, cause)
   } finally {
-    await blocks.close()
+    await zip.close()
   }
 }
 
 interface Verification {
-  readonly zip: string
-  readonly blocks: BlockReader
+  readonly zip: OpenZip
   readonly manifest: Manifest
   readonly runner: Runner
   readonly copied: ReadonlyArray<CopiedRange>
@@ -266,38 +227,40 @@ interface Verification {
 }
 
 /** The first copied range that is not what was copied. */
-const verifyAll = async (
-  { blocks, copied, counter, manifest, runner, zip }: Verification,
+const verifySlices = async (
+  { copied, counter, manifest, runner, zip }: Verification,
   signal: AbortSignal
 ): Promise<CopiedRange | undefined> => {
+  const { fd, path } = zip
   const ranges = copiedParts(copied)
   const places = makePlaces()
 
-  const check = async (slice: Slice) => {
+  const verify = async (slice: Slice) => {
     const { content, count, records } = slice
     const parts = ranges.within(content)
-    const input = { zip, fd: blocks.fd, count, records, content, copied: parts, counter }
-    const found = runner.run(verifySlice, input, signal)
+    const found = runner.run(
+      verifySlice,
+      { path, fd, count, records, content, copied: parts, counter },
+      signal
+    )
+    // Made while the thread is at work.
     const wanted = wantedHeads(manifest, slice)
     return { slice, parts, wanted, found: await found }
   }
 
-  const end = await readEnd(blocks).catch(damaged(zip))
-  for await (const { found, parts, slice, wanted } of lookAhead(
-    allSlices(blocks, end, zip),
-    runner.width * aheadPerThread,
-    check
-  )) {
+  const end = await readEnd(zip)
+  const verified = lookAhead(slices(zip, end), runner.width * aheadPerThread, verify)
+  for await (const { found, parts, slice, wanted } of verified) {
     signal.throwIfAborted()
-    if (found.heads !== wanted) await findDifference(zip, blocks, manifest, slice)
+    if (found.heads !== wanted) await findDifference(zip, manifest, slice)
     places.add(found.places)
     const wrong = ranges.add(parts, found.copied)
     if (wrong !== undefined) return wrong
   }
   const missing = manifest.entries[end.entries]
-  if (missing !== undefined) throw mismatch(zip, `${quoted(headOf(missing).name)} is missing`)
+  if (missing !== undefined) throw mismatch(path, `${quoted(headOf(missing).name)} is missing`)
   const [flaw] = places.end()
-  if (flaw !== undefined) throw unrestorable(zip, flaw)
+  if (flaw !== undefined) throw unrestorable(path, flaw)
   return ranges.incomplete()
 }
 
@@ -312,34 +275,28 @@ const wantedHeads = (manifest: Manifest, { count, first }: Slice): string => {
 }
 
 /** Says what in this slice is not as in the manifest. */
-const findDifference = async (
-  zip: string,
-  blocks: BlockReader,
-  manifest: Manifest,
-  slice: Slice
-): Promise<never> => {
-  const { end, start } = slice.records
-  const records = await blocks.fill(Buffer.allocUnsafe(end - start), start)
+const findDifference = async (zip: OpenZip, manifest: Manifest, slice: Slice): Promise<never> => {
+  const { path } = zip
   let index = slice.first
-  for (const found of readRecords(records, slice, zip)) {
+  for (const found of readRecords(await recordsOf(zip, slice), slice, path)) {
     const wanted = manifest.entries[index]
-    if (wanted === undefined) throw mismatch(zip, `${quoted(found.name)} is no entry of the snapshot`)
+    if (wanted === undefined) throw mismatch(path, `${quoted(found.name)} is no entry of the snapshot`)
     const difference = differs(headOf(wanted), found)
-    if (difference !== undefined) throw mismatch(zip, difference)
+    if (difference !== undefined) throw mismatch(path, difference)
     index += 1
   }
-  throw mismatch(zip, `entries ${slice.first + 1} to ${index} are not those of the snapshot`)
+  throw mismatch(path, `entries ${slice.first + 1} to ${index} are not those of the snapshot`)
 }
 
-const mismatch = (zip: string, message: string): ArchiveError =>
-  new ArchiveError({ reason: "Mismatch", path: zip, message: `${zip}: ${message}`, transient: false })
+const mismatch = (path: string, message: string): ArchiveError =>
+  new ArchiveError({ reason: "Mismatch", path, message: `${path}: ${message}`, transient: false })
 
 /** The manifest is wrong as well: it wants what no folder can hold. */
-const unrestorable = (zip: string, { entry, problem }: Flaw): ArchiveError =>
+const unrestorable = (path: string, { entry, problem }: Flaw): ArchiveError =>
   new ArchiveError({
     reason: "Corrupt",
-    path: zip,
-    message: `${zip} could not be restored: ${entry === undefined ? `it ${problem}` : `${entry}: ${problem}`}`,
+    path,
+    message: `${path} could not be restored: ${entry === undefined ? `it ${problem}` : `${entry}: ${problem}`}`,
     transient: false
   })
 

@@ -18,10 +18,10 @@ import {
   slotSize,
   units
 } from "./Compress.ts"
+import { makeCombiner } from "./Crc32.ts"
 import { type EntrySums, headOf, type Method } from "./Headers.ts"
-import { lookAhead } from "./LookAhead.ts"
+import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import { createOutput, type Output } from "./Output.ts"
-import { makeCombiner } from "./ReadSlice.ts"
 import {
   type Copied,
   copier,
@@ -119,9 +119,6 @@ export interface WriteOptions {
   /** Told after each piece of work how many uncompressed bytes of the entries are in the zip, read or copied. */
   readonly progress?: ((bytes: number) => void) | undefined
 }
-
-/** Pieces of work for each thread that are begun before their turn to be written. */
-const aheadPerThread = 2
 
 /** The manifest's entries in order: all of them to be compressed, or what is unchanged to be copied. */
 const planOf = (

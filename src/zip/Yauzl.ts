@@ -1,105 +1,53 @@
-import { Readable } from "node:stream"
 import * as yauzl from "yauzl"
-import { closeRead, openRegular } from "../system/FileCalls.ts"
+import { closeRead, fill, openRegular, waitingFile } from "../system/FileCalls.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
-import { truncated, unreadable } from "./ZipError.ts"
+import { damaged, truncated, unreadable } from "./ZipError.ts"
 
-const blockSize = 256 * 1024
-
-/** The central directory and the entries' data are read alternately, each of them forwards. */
-const blocksKept = 4
-
-/** Reads a file in large blocks, so that many small reads near each other cost one. */
-export interface BlockReader {
-  readonly size: number
-  /** As it was when it was opened. */
-  readonly identity: FileIdentity
-  /** For whoever reads the same file on another thread; valid until it is closed. */
-  readonly fd: number
-  /** Fills the buffer; reading beyond the end is an error. Nothing is kept. */
-  readonly fill: (buffer: Buffer, position: number) => Promise<Buffer>
-  /** Exactly these bytes; reading beyond the end is an error. The buffer must not be changed. */
-  readonly bytes: (position: number, length: number) => Promise<Buffer>
-  /** The bytes from `start` to `end` in order. A piece is valid until the one after the next is asked for. */
-  readonly pieces: (start: number, end: number) => AsyncIterable<Buffer>
-  readonly close: () => Promise<void>
-}
+/** A zip, open for reading. */
+export type OpenZip = Awaited<ReturnType<typeof openZip>>
 
 /** Opens the file at `path`; not through a symlink. */
-export const openBlocks = async (path: string): Promise<BlockReader> => {
+export const openZip = async (path: string) => {
   const failed = unreadable(path)
-  const { file, stats: identity } = await openRegular(path).catch(failed)
-  const { size } = identity
-  const blocks = new Map<number, Promise<Buffer>>()
-
-  const fill = async (buffer: Buffer, position: number): Promise<Buffer> => {
-    let done = 0
-    while (done < buffer.length) {
-      const { bytesRead } = await file.read(buffer, done, buffer.length - done, position + done).catch(failed)
-      if (bytesRead === 0) throw truncated(path)
-      done += bytesRead
-    }
-    return buffer
+  const { file, stats } = await openRegular(path).catch(failed)
+  return {
+    path,
+    size: stats.size,
+    /** As it was when it was opened. */
+    identity: stats satisfies FileIdentity,
+    /** For other threads of the process; valid until the file is closed. */
+    fd: file.fd,
+    /** Fills the buffer; reading beyond the end is an error. */
+    fill: async (buffer: Buffer, position: number): Promise<Buffer> => {
+      if (position < 0 || position + buffer.length > stats.size) throw truncated(path)
+      const length = await fill(waitingFile, file.fd, buffer, position).catch(failed)
+      if (length < buffer.length) throw truncated(path)
+      return buffer
+    },
+    close: () => closeRead(file)
   }
-
-  const block = (index: number): Promise<Buffer> => {
-    const known = blocks.get(index)
-    // Put back at the end: the first of the map is the one not used for longest.
-    blocks.delete(index)
-    const start = index * blockSize
-    const wanted = known ?? fill(Buffer.allocUnsafe(Math.min(blockSize, size - start)), start)
-    blocks.set(index, wanted)
-    for (const oldest of blocks.keys()) {
-      if (blocks.size <= blocksKept) break
-      blocks.delete(oldest)
-    }
-    return wanted
-  }
-
-  const bytes = async (position: number, length: number): Promise<Buffer> => {
-    if (position < 0 || position + length > size) throw truncated(path)
-    if (length === 0) return Buffer.alloc(0)
-    const first = Math.floor(position / blockSize)
-    const last = Math.floor((position + length - 1) / blockSize)
-    const offset = position - first * blockSize
-    if (first === last) return (await block(first)).subarray(offset, offset + length)
-    if (last > first + 1) return fill(Buffer.allocUnsafe(length), position)
-    const joined = Buffer.concat([await block(first), await block(last)])
-    return joined.subarray(offset, offset + length)
-  }
-
-  async function* pieces(start: number, end: number): AsyncGenerator<Buffer> {
-    const buffers = [Buffer.allocUnsafe(blockSize), Buffer.allocUnsafe(blockSize)] as const
-    let turn = 0
-    for (let position = start; position < end; position += blockSize) {
-      const buffer = turn === 0 ? buffers[0] : buffers[1]
-      yield await fill(buffer.subarray(0, Math.min(blockSize, end - position)), position)
-      turn = 1 - turn
-    }
-  }
-
-  return { size, identity, fd: file.fd, fill, bytes, pieces, close: () => closeRead(file) }
-}
-
-/** The central directory as the end records describe it. */
-interface Directory {
-  readonly entries: number
-  readonly start: number
-  readonly size: number
 }
 
 /**
  * Every byte that follows a zip's central directory (APPNOTE 4.3.14 to 4.3.16): no comment, one disk, the zip64
  * records only where a number does not fit. Since nothing is left open, a reader can compare it as a whole.
  */
-export const endRecords = (directory: Directory): Buffer => {
+export const endRecords = ({
+  entries,
+  size,
+  start
+}: {
+  readonly entries: number
+  readonly start: number
+  readonly size: number
+}): Buffer => {
   const end = Buffer.alloc(22)
   end.writeUInt32LE(0x06054b50, 0)
-  end.writeUInt16LE(Math.min(directory.entries, 0xffff), 8)
-  end.writeUInt16LE(Math.min(directory.entries, 0xffff), 10)
-  end.writeUInt32LE(Math.min(directory.size, 0xffff_ffff), 12)
-  end.writeUInt32LE(Math.min(directory.start, 0xffff_ffff), 16)
-  const fits = directory.entries < 0xffff && directory.size < 0xffff_ffff && directory.start < 0xffff_ffff
+  end.writeUInt16LE(Math.min(entries, 0xffff), 8)
+  end.writeUInt16LE(Math.min(entries, 0xffff), 10)
+  end.writeUInt32LE(Math.min(size, 0xffff_ffff), 12)
+  end.writeUInt32LE(Math.min(start, 0xffff_ffff), 16)
+  const fits = entries < 0xffff && size < 0xffff_ffff && start < 0xffff_ffff
   if (fits) return end
 
   const zip64 = Buffer.alloc(76)
@@ -107,12 +55,12 @@ export const endRecords = (directory: Directory): Buffer => {
   zip64.writeBigUInt64LE(44n, 4)
   zip64.writeUInt16LE(versionMadeBy, 12)
   zip64.writeUInt16LE(45, 14)
-  zip64.writeBigUInt64LE(BigInt(directory.entries), 24)
-  zip64.writeBigUInt64LE(BigInt(directory.entries), 32)
-  zip64.writeBigUInt64LE(BigInt(directory.size), 40)
-  zip64.writeBigUInt64LE(BigInt(directory.start), 48)
+  zip64.writeBigUInt64LE(BigInt(entries), 24)
+  zip64.writeBigUInt64LE(BigInt(entries), 32)
+  zip64.writeBigUInt64LE(BigInt(size), 40)
+  zip64.writeBigUInt64LE(BigInt(start), 48)
   zip64.writeUInt32LE(0x07064b50, 56)
-  zip64.writeBigUInt64LE(BigInt(directory.start + directory.size), 64)
+  zip64.writeBigUInt64LE(BigInt(start + size), 64)
   zip64.writeUInt32LE(1, 72)
   return Buffer.concat([zip64, end])
 }
@@ -139,15 +87,16 @@ const options: yauzl.Options = {
   autoClose: false
 }
 
-/** Reads the end records of the zip that `blocks` reads. */
-export const readEnd = async (blocks: BlockReader): Promise<ZipEnd> => {
-  const zip = await yauzl.fromRandomAccessReaderPromise(new FileReader(blocks), blocks.size, options)
-  // The types call this number a boolean.
-  return { directoryStart: Number(zip.readEntryCursor), entries: zip.entryCount }
-}
+/** Reads the end records. */
+export const readEnd = (zip: OpenZip): Promise<ZipEnd> =>
+  yauzl.fromRandomAccessReaderPromise(new FileReader(zip), zip.size, options).then(
+    // The types call this number a boolean.
+    (opened) => ({ directoryStart: Number(opened.readEntryCursor), entries: opened.entryCount }),
+    damaged(zip.path)
+  )
 
 /** yauzl looks for a zip64 locator before the end record, where the last record could look like one. */
-const gap = 20
+const gap = Buffer.alloc(20)
 
 /**
  * The entries of `count` (at most 65,534) central directory records. In memory, where yauzl's callbacks are called
@@ -157,8 +106,8 @@ export function* parseRecords(records: Buffer, count: number): Generator<Central
   const found: Array<CentralEntry> = []
   const failures: Array<unknown> = []
   const zips: Array<yauzl.ZipFile> = []
-  const reader = new MemoryReader(records, endRecords({ entries: count, start: 0, size: 0 }))
-  yauzl.fromRandomAccessReader(reader, reader.size, options, (error, opened) => {
+  const bytes = Buffer.concat([records, gap, endRecords({ entries: count, start: 0, size: 0 })])
+  yauzl.fromRandomAccessReader(new MemoryReader(bytes), bytes.length, options, (error, opened) => {
     if (error === null || error === undefined) zips.push(opened)
     else failures.push(error)
   })
@@ -177,11 +126,11 @@ export function* parseRecords(records: Buffer, count: number): Generator<Central
 }
 
 class FileReader extends yauzl.RandomAccessReader {
-  readonly blocks: BlockReader
+  readonly zip: OpenZip
 
-  constructor(blocks: BlockReader) {
+  constructor(zip: OpenZip) {
     super()
-    this.blocks = blocks
+    this.zip = zip
   }
 
   override read(
@@ -189,38 +138,28 @@ class FileReader extends yauzl.RandomAccessReader {
     offset: number,
     length: number,
     position: number,
-    callback: (error: Error | null) => void
+    callback: ReadCallback
   ): void {
-    this.blocks.bytes(position, length).then(
-      (bytes) => {
-        bytes.copy(target, offset)
-        callback(null)
-      },
+    this.zip.fill(target.subarray(offset, offset + length), position).then(
+      () => callback(null),
       (cause: unknown) => callback(cause instanceof Error ? cause : new Error(String(cause)))
     )
   }
 
-  override _readStreamForRange(start: number, end: number): Readable {
-    return Readable.from(this.blocks.pieces(start, end), { objectMode: false })
-  }
-
   // The file is its opener's to close.
-  override close(callback: (error: Error | null) => void): void {
+  override close(callback: ReadCallback): void {
     setImmediate(callback, null)
   }
 }
 
-/** Records in memory as a zip of its own: the records, a gap, an end record. */
-class MemoryReader extends yauzl.RandomAccessReader {
-  readonly records: Buffer
-  readonly end: Buffer
-  readonly size: number
+type ReadCallback = (error: Error | null) => void
 
-  constructor(records: Buffer, end: Buffer) {
+class MemoryReader extends yauzl.RandomAccessReader {
+  readonly bytes: Buffer
+
+  constructor(bytes: Buffer) {
     super()
-    this.records = records
-    this.end = Buffer.concat([Buffer.alloc(gap), end])
-    this.size = records.length + this.end.length
+    this.bytes = bytes
   }
 
   override read(
@@ -228,20 +167,9 @@ class MemoryReader extends yauzl.RandomAccessReader {
     offset: number,
     length: number,
     position: number,
-    callback: (error: Error | null) => void
+    callback: ReadCallback
   ): void {
-    const { end, records } = this
-    if (position + length > this.size) {
-      callback(new Error("its record is cut off"))
-      return
-    }
-    if (position + length <= records.length) {
-      records.copy(target, offset, position, position + length)
-    } else {
-      const copied = position < records.length ? records.copy(target, offset, position) : 0
-      const from = position + copied - records.length
-      end.copy(target, offset + copied, from, from + length - copied)
-    }
-    callback(null)
+    const copied = this.bytes.copy(target, offset, position, position + length)
+    callback(copied < length ? new Error("its record is cut off") : null)
   }
 }

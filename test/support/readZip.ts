@@ -1,7 +1,7 @@
 import { checkLocal, type ZipEntry } from "../../src/zip/Headers.ts"
-import { inflatePieces, inflateWhole, isSmall, makeSums } from "../../src/zip/ReadSlice.ts"
+import { contentOf } from "../../src/zip/ReadSlice.ts"
 import { readEntries } from "../../src/zip/ReadZip.ts"
-import { type BlockReader, openBlocks } from "../../src/zip/Yauzl.ts"
+import { type OpenZip, openZip } from "../../src/zip/Yauzl.ts"
 import { damaged, isArchiveError } from "../../src/zip/ZipError.ts"
 
 /** An entry whose headers have been checked, with a way to its content. */
@@ -13,58 +13,52 @@ interface ReadEntry extends ZipEntry {
 /**
  * All entries of a zip that this program wrote, in order, each checked as far as it can be without what it was
  * made from: both headers say the same, entries lie one behind the other with nothing between them, before
- * or after. The CRC-32 is checked by whoever reads an entry's `content` to its end. Every failure is an
+ * or after. The CRC-32 is checked when an entry's `content` is read to its end. Every failure is an
  * ArchiveError that names the entry.
  */
 export async function* readZip(path: string, signal: AbortSignal): AsyncGenerator<ReadEntry> {
   signal.throwIfAborted()
-  const blocks = await openBlocks(path)
+  const zip = await openZip(path)
   try {
     for await (const batch of readEntries(path, signal)) {
       for (const entry of batch) {
         signal.throwIfAborted()
         const fail = damaged(path, entry.name)
-        const header = await blocks.bytes(entry.start, entry.dataStart - entry.start).catch(fail)
+        const header = await zip
+          .fill(Buffer.allocUnsafe(entry.dataStart - entry.start), entry.start)
+          .catch(fail)
         try {
           checkLocal(entry, header)
         } catch (cause) {
           fail(cause)
         }
-        yield { ...entry, content: () => content(blocks, entry, signal, fail) }
+        yield { ...entry, content: () => content(zip, entry, signal, fail) }
       }
     }
   } finally {
-    await blocks.close()
+    await zip.close()
   }
 }
 
 async function* content(
-  blocks: BlockReader,
+  zip: OpenZip,
   entry: ZipEntry,
   signal: AbortSignal,
   fail: (cause: unknown) => never
 ): AsyncGenerator<Buffer> {
+  const load = (start: number, end: number) => zip.fill(Buffer.allocUnsafe(end - start), start)
+  async function* pieces(start: number, end: number) {
+    for (let at = start; at < end; at += pieceSize) yield await load(at, Math.min(end, at + pieceSize))
+  }
   try {
-    const sums = makeSums(entry)
-    for await (const chunk of chunks(blocks, entry)) {
-      sums.add(chunk)
+    for await (const chunk of contentOf(entry, { bytes: () => undefined, load, pieces })) {
       signal.throwIfAborted()
       yield chunk
     }
-    sums.check()
   } catch (cause) {
     if (signal.aborted || isArchiveError(cause)) throw cause
     fail(cause)
   }
 }
 
-async function* chunks(blocks: BlockReader, entry: ZipEntry): AsyncGenerator<Buffer> {
-  const stored = entry.method === "store"
-  if (isSmall(entry)) {
-    const raw = await blocks.bytes(entry.dataStart, entry.compressedSize)
-    yield stored ? raw : inflateWhole(raw, entry)
-  } else {
-    const pieces = blocks.pieces(entry.dataStart, entry.end)
-    yield* stored ? pieces : inflatePieces(pieces)
-  }
-}
+const pieceSize = 256 * 1024

@@ -279,7 +279,7 @@ describe("verification in slices", () => {
         (opened) => Effect.sync(() => closeSync(opened))
       )
       const input = {
-        zip: `${root}/a.zip`,
+        path: `${root}/a.zip`,
         fd,
         count: 1,
         records: { start: directory, end: statSync(`${root}/a.zip`).size - 22 },
