@@ -14,13 +14,12 @@ import { extractZip, makeTally, planExtraction } from "./Extract.ts"
 import { makeShared, shareOf } from "./ExtractFolders.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import { nothingRestored, type Restored, type RestorePlan } from "./RestorePlan.ts"
-import { verifyZip } from "./VerifyZip.ts"
-import { writeZip } from "./WriteZip.ts"
+import { type VerifyOptions, verifyZip } from "./VerifyZip.ts"
+import { type ArchiveOptions, writeZip } from "./WriteZip.ts"
 import { openZip } from "./Yauzl.ts"
 import {
   type ArchiveError,
   type ArchiveReport,
-  type CopiedRange,
   ExtractError,
   isArchiveError,
   isExtractError
@@ -47,27 +46,6 @@ export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
       )
     }))
   )
-}
-
-/** How a zip is made, beside what it is made of. */
-interface ArchiveOptions {
-  /**
-   * The archive before. Entries of files that nobody has touched since are copied from it in compressed form, if
-   * it was made with the same compression; a failure to read it has the reason `Previous`.
-   */
-  readonly previous?: PreviousArchive | undefined
-  /** Told now and then how many bytes at the beginning of the zip are in the file and will not change any more. */
-  readonly settled?: ((bytes: number) => void) | undefined
-  /** Told now and then how many of the manifest's bytes are in the zip; up to all of them. */
-  readonly progress?: ((bytes: number) => void) | undefined
-}
-
-/** How a zip is verified. */
-interface VerifyOptions {
-  /** Of {@link ArchiveReport}: what was copied from the archive before. */
-  readonly copied?: ReadonlyArray<CopiedRange> | undefined
-  /** Told now and then how many of the zip's bytes have been read back; up to all of them. */
-  readonly progress?: ((bytes: number) => void) | undefined
 }
 
 /** Writes zips and reads them back. The layer knows method, level and threads. */
@@ -104,21 +82,9 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
       Effect.map(Workers, (runner) => ({
         archive: Effect.fn("Archiver.archive")(function* (view, manifest, destination, options = {}) {
           const previous = yield* usable(options.previous, settings)
+          const input = { view, manifest, destination, compression: settings, runner }
           return yield* abortable(
-            (signal) =>
-              writeZip(
-                {
-                  view,
-                  manifest,
-                  destination,
-                  compression: settings,
-                  runner,
-                  previous,
-                  settled: options.settled,
-                  progress: options.progress
-                },
-                signal
-              ),
+            (signal) => writeZip(input, { ...options, previous }, signal),
             isArchiveError
           )
         }),

@@ -13,9 +13,8 @@ import {
 } from "./ReadSlice.ts"
 import { readRecords, type Slice, slices } from "./ReadZip.ts"
 import { checkEntry } from "./VerifyZip.ts"
-import { endedAt } from "./WriteZip.ts"
 import { type OpenZip, openZip, readEnd } from "./Yauzl.ts"
-import { archiveFailures, type Flaw, isArchiveError, quoted } from "./ZipError.ts"
+import { archiveFailures, endedAt, type Flaw, isArchiveError, quoted } from "./ZipError.ts"
 
 /** What is audited, and what the caller is told on the way. */
 export interface AuditOptions {

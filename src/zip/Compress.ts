@@ -1,12 +1,12 @@
 import { constants, crc32, deflateRawSync } from "node:zlib"
 import type { ManifestEntry } from "../source/Manifest.ts"
-import { type FileCalls, fill } from "../system/FileCalls.ts"
+import { fill } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import type { Compression } from "./ArchiveIndex.ts"
-import type { EntrySums, Method } from "./Headers.ts"
+import type { Method } from "./Headers.ts"
 import { release } from "./ReadSlice.ts"
 import type { Piece } from "./Reuse.ts"
-import { openSource, type SourceFile, type Wanted, type WantedFrom } from "./SourceFile.ts"
+import { openSource, type SourceFile, type SourceFolder, type SourceRequest } from "./SourceFile.ts"
 import { archiveFailures } from "./ZipError.ts"
 
 /**
@@ -52,8 +52,8 @@ const withScratch = async <A>(use: (scratch: Buffer) => Promise<A>): Promise<A> 
 
 /** Small files. */
 interface FilesInput {
-  readonly from: WantedFrom
-  readonly files: ReadonlyArray<Wanted>
+  readonly folder: SourceFolder
+  readonly files: ReadonlyArray<SourceRequest>
   readonly compression: Compression
   /** Takes the data of all of them, one behind the other: there is room for each. */
   readonly slot: Slot
@@ -72,61 +72,43 @@ export const compressFiles: WorkerJob<FilesInput, FilesOutput> = {
   name: "files",
   kind: "brief",
   failures: archiveFailures,
-  work: async ({ files, from, compression, slot }, calls, signal) => {
-    const output = {
-      crc32: new Uint32Array(files.length),
-      compressedSize: new Uint32Array(files.length),
-      deflated: new Uint8Array(files.length)
-    }
-    let at = 0
-    await withScratch(async (scratch) => {
-      for (const [index, wanted] of files.entries()) {
+  work: ({ compression: { level, method }, files, folder, slot }, calls, signal) =>
+    withScratch(async (scratch) => {
+      const output = {
+        crc32: new Uint32Array(files.length),
+        compressedSize: new Uint32Array(files.length),
+        deflated: new Uint8Array(files.length)
+      }
+      let at = 0
+      for (const [index, request] of files.entries()) {
         signal.throwIfAborted()
-        const file = await openSource(from, wanted, calls)
+        const file = await openSource(folder, request, calls)
         try {
-          const sums = await compressWhole(file, wanted.size, compression, scratch, slot, at)
-          output.crc32[index] = sums.crc32
-          output.compressedSize[index] = sums.compressedSize
-          output.deflated[index] = sums.method === "deflate" ? 1 : 0
-          at += sums.compressedSize
+          const { size } = request
+          const content = scratch.subarray(0, size)
+          file.check(await file.read(content))
+          output.crc32[index] = crc32(content)
+          const chunkSize = chunkFor(size)
+          const deflated =
+            size === 0 || level === 0 ? undefined : deflateRawSync(content, { level, memLevel, chunkSize })
+          const shrinks =
+            deflated !== undefined && (method === "deflate" || deflated.length < size * worthwhile)
+          const data = shrinks ? deflated : content
+          slot.set(data, at)
+          at += data.length
+          output.compressedSize[index] = data.length
+          output.deflated[index] = shrinks ? 1 : 0
+          if (deflated !== undefined) release(deflated, chunkSize)
         } finally {
           file.close()
         }
       }
+      return output
     })
-    return output
-  }
-}
-
-/** Compresses a small file into `slot` from `at` on, where there is {@link roomFor} it. */
-const compressWhole = async (
-  file: SourceFile,
-  size: number,
-  compression: Compression,
-  scratch: Buffer,
-  slot: Slot,
-  at: number
-): Promise<EntrySums> => {
-  const content = scratch.subarray(0, size)
-  file.check(await file.read(content))
-  const checksum = crc32(content)
-  const chunkSize = chunkFor(size)
-  const deflated =
-    size === 0 || compression.level === 0
-      ? undefined
-      : deflateRawSync(content, { level: compression.level, memLevel, chunkSize })
-  if (deflated !== undefined && (compression.method === "deflate" || deflated.length < size * worthwhile)) {
-    slot.set(deflated, at)
-    const compressedSize = deflated.length
-    release(deflated, chunkSize)
-    return { method: "deflate", crc32: checksum, size, compressedSize }
-  }
-  slot.set(content, at)
-  return { method: "store", crc32: checksum, size, compressedSize: size }
 }
 
 /** One block of a large file, to be compressed on its own. */
-export interface Block {
+interface Block {
   readonly fd: number
   readonly start: number
   readonly length: number
@@ -138,8 +120,7 @@ export interface Block {
   readonly slot: Slot
 }
 
-/** What became of a block. */
-export interface CompressedBlock {
+interface CompressedBlock {
   /** Uncompressed bytes that the file had for it. */
   readonly length: number
   readonly crc32: number
@@ -155,25 +136,24 @@ export const compressBlock: WorkerJob<Block, CompressedBlock> = {
   name: "block",
   kind: "brief",
   failures: archiveFailures,
-  work: (block, files) => withScratch((scratch) => compressOne(block, files, scratch))
-}
-
-const compressOne = async (block: Block, calls: FileCalls, scratch: Buffer): Promise<CompressedBlock> => {
-  const { fd, slot, start } = block
-  if (block.method === "store") {
-    const content = Buffer.from(slot.buffer, slot.byteOffset, block.length)
-    const length = await fill(calls, fd, content, start)
-    return { length, crc32: crc32(content.subarray(0, length)), compressedSize: length }
-  }
-  const before = Math.min(windowSize, start)
-  const read = await fill(calls, fd, scratch.subarray(0, before + block.length), start - before)
-  const length = Math.max(0, read - before)
-  const content = scratch.subarray(before, before + length)
-  const data = deflateBlock(scratch.subarray(0, before), content, block)
-  const compressedSize = data.length
-  slot.set(data)
-  release(data, chunkFor(length))
-  return { length, crc32: crc32(content), compressedSize }
+  work: (block, calls) =>
+    withScratch(async (scratch) => {
+      const { fd, slot, start } = block
+      if (block.method === "store") {
+        const content = Buffer.from(slot.buffer, slot.byteOffset, block.length)
+        const length = await fill(calls, fd, content, start)
+        return { length, crc32: crc32(content.subarray(0, length)), compressedSize: length }
+      }
+      const before = Math.min(windowSize, start)
+      const read = await fill(calls, fd, scratch.subarray(0, before + block.length), start - before)
+      const length = Math.max(0, read - before)
+      const content = scratch.subarray(before, before + length)
+      const data = deflateBlock(scratch.subarray(0, before), content, block)
+      const compressedSize = data.length
+      slot.set(data)
+      release(data, chunkFor(length))
+      return { length, crc32: crc32(content), compressedSize }
+    })
 }
 
 /** Part of a DEFLATE stream, for data that follows `window`. */
@@ -195,36 +175,29 @@ export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: numbe
   name: "sample",
   kind: "brief",
   failures: archiveFailures,
-  work: ({ fd, size }, files) => withScratch((scratch) => sample(fd, size, files, scratch))
-}
-
-const sample = async (fd: number, size: number, calls: FileCalls, scratch: Buffer): Promise<Method> => {
-  const part = scratch.subarray(0, sampleSize)
-  let before = 0
-  let after = 0
-  for (const third of [0, 1, 2, 3]) {
-    const count = await fill(calls, fd, part, Math.floor(((size - sampleSize) * third) / 3))
-    before += count
-    after += deflateRawSync(part.subarray(0, count), { level: 1, chunkSize: piece }).length
-  }
-  return after < before * worthwhile ? "deflate" : "store"
+  work: ({ fd, size }, calls) =>
+    withScratch(async (scratch) => {
+      const part = scratch.subarray(0, sampleSize)
+      let before = 0
+      let after = 0
+      for (const third of [0, 1, 2, 3]) {
+        const count = await fill(calls, fd, part, Math.floor(((size - sampleSize) * third) / 3))
+        before += count
+        after += deflateRawSync(part.subarray(0, count), { level: 1, chunkSize: piece }).length
+      }
+      return after < before * worthwhile ? "deflate" : "store"
+    })
 }
 
 /** A piece of memory that all threads see: a thread's result goes there, so that nothing is sent or allocated anew. */
 export type Slot = Uint8Array
 
-/** Slots that are used again and again: fresh memory costs more than what is done in it. */
-interface Slots {
-  readonly take: () => Slot
-  readonly give: (slot: Slot) => void
-}
-
-/** Slots of `size` bytes, made as they are needed. */
-export const makeSlots = (size: number): Slots => {
+/** Slots of `size` bytes, used again and again: fresh memory costs more than what is done in it. */
+export const makeSlots = (size: number) => {
   const free: Array<Slot> = []
   return {
-    take: () => free.pop() ?? new Uint8Array(new SharedArrayBuffer(size)),
-    give: (slot) => {
+    take: (): Slot => free.pop() ?? new Uint8Array(new SharedArrayBuffer(size)),
+    give: (slot: Slot): void => {
       free.push(slot)
     }
   }
@@ -247,7 +220,7 @@ export interface Batch {
 }
 
 /** A large file, opened when its first block is begun. */
-export interface Large {
+export interface LargeFile {
   readonly entry: ManifestEntry
   /** Which of the manifest's entries it is. */
   readonly index: number
@@ -257,7 +230,7 @@ export interface Large {
 /** A block of a large file. */
 export interface Part {
   readonly kind: "part"
-  readonly large: Large
+  readonly large: LargeFile
   readonly start: number
   readonly length: number
   readonly last: boolean
@@ -304,7 +277,7 @@ export async function* units(plan: Iterable<Piece> | AsyncIterable<Piece>): Asyn
         bytes += entry.size
         continue
       }
-      const large: Large = { entry, index, opened: undefined }
+      const large: LargeFile = { entry, index, opened: undefined }
       for (let start = 0; start < entry.size; start += blockSize) {
         const length = Math.min(blockSize, entry.size - start)
         yield { kind: "part", large, start, length, last: start + length === entry.size }

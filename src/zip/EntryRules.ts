@@ -3,21 +3,22 @@ import * as EntryName from "../source/EntryName.ts"
 import { explain } from "../system/Errno.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { split } from "./ExtractFolders.ts"
-import type { ZipEntry } from "./Headers.ts"
+import { sourcePath, type ZipEntry } from "./Headers.ts"
 import { type Flaw, need, quoted } from "./ZipError.ts"
 
 /** What a zip of this program keeps to beyond its headers, so that it can be put into a folder. Each throws what is wrong. */
 
 /** The original path of an entry. */
 export const pathOf = ({ kind, name, rawPath }: ZipEntry): RawPath.RawPath => {
-  if (rawPath === undefined) return plainPath(kind, name)
+  if (rawPath === undefined) return headerPath({ kind, name })
   need(isPath(rawPath), "its original name is not one that names a place below the archive")
   need(RawPath.toText(rawPath) === undefined, "it has an original name, and needs none")
   return rawPath
 }
 
-const plainPath = (kind: ZipEntry["kind"], name: Buffer): RawPath.RawPath =>
-  RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
+/** As it is in the header. */
+const headerPath = ({ kind, name }: Pick<ZipEntry, "kind" | "name">): RawPath.RawPath =>
+  sourcePath({ kind, name, rawPath: undefined })
 
 /** Parts between slashes, none of them empty, `.` or `..`, with no NUL. */
 const isPath = (path: RawPath.RawPath): boolean =>
@@ -59,7 +60,7 @@ export interface OddName {
 /** The names that matter to {@link checkOddNames}: few, as a rule. */
 export const oddName = (entry: ZipEntry, path: RawPath.RawPath): OddName | undefined => {
   if (entry.rawPath === undefined && !path.includes("%")) return undefined
-  return { path, name: plainPath(entry.kind, entry.name) }
+  return { path, name: headerPath(entry) }
 }
 
 /** The odd names of all entries, in their order, are those that this program gives; otherwise throws which one is not. */

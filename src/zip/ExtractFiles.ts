@@ -17,7 +17,7 @@ import {
   syncFolder
 } from "./ExtractFolders.ts"
 import { type WrittenFiles, writtenOf } from "./ExtractTarget.ts"
-import type { EntryHead, ZipEntry } from "./Headers.ts"
+import { type EntryHead, sourcePath, type ZipEntry } from "./Headers.ts"
 import { contentOf, type SliceSource, type SliceView, withSlice } from "./ReadSlice.ts"
 import { readRecords } from "./ReadZip.ts"
 import type { RestoreFailure } from "./RestorePlan.ts"
@@ -275,7 +275,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
           const wanted = input.marks[index] ?? mark.none
           if (wanted === mark.none) continue
           if (shared.stopped()) break
-          const path = entry.rawPath ?? RawPaths.fromBuffer(entry.name)
+          const path = sourcePath(entry)
           const replace = wanted === mark.replace
           const { name, parent } = split(path)
           const open = (): OpenFolder => {

@@ -51,6 +51,14 @@ export interface EntryHead {
   readonly mode: number
 }
 
+/** The path that an entry was made from, in bytes. */
+export const sourcePath = ({
+  kind,
+  name,
+  rawPath
+}: Pick<EntryHead, "kind" | "name" | "rawPath">): RawPath.RawPath =>
+  rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
+
 /** What is known of an entry once its data is. */
 export interface EntrySums {
   readonly method: Method

@@ -4,27 +4,16 @@ import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
 import { checkedPiece } from "../system/Digests.ts"
 import { explain } from "../system/Errno.ts"
 import { closeRead, fill, openRegular, waitingFile } from "../system/FileCalls.ts"
-import * as RawPath from "../text/RawPath.ts"
 import { type FileIdentity, isSameFile, type PreviousArchive } from "./ArchiveIndex.ts"
 import { makeCombiner } from "./Crc32.ts"
-import { type EntryHead, type EntrySums, headOf } from "./Headers.ts"
+import { type EntryHead, headOf, sourcePath, type ZipEntry } from "./Headers.ts"
 import type { Output } from "./Output.ts"
 import { type Extent, readEntries } from "./ReadZip.ts"
 import type { Headers } from "./Yazl.ts"
 import { ArchiveError, type CopiedRange } from "./ZipError.ts"
 
-/** Copied ranges of a zip that is read in slices, in order. */
-interface CopiedParts {
-  /** What of the next slice is copied. */
-  readonly within: (content: Extent) => ReadonlyArray<Extent>
-  /** Takes the CRC-32 of these parts, in their order. The first range that is complete now and is not what was copied. */
-  readonly add: (parts: ReadonlyArray<Extent>, sums: ReadonlyArray<number>) => CopiedRange | undefined
-  /** A range of which not all was added. */
-  readonly incomplete: () => CopiedRange | undefined
-}
-
-/** `ranges` in order of their offsets; none overlaps another. */
-export const copiedParts = (ranges: ReadonlyArray<CopiedRange>): CopiedParts => {
+/** Copied ranges of a zip that is read in slices, in order. `ranges`: in order of their offsets, none overlaps another. */
+export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
   const combine = makeCombiner()
   let next = 0
   let current = 0
@@ -40,7 +29,8 @@ export const copiedParts = (ranges: ReadonlyArray<CopiedRange>): CopiedParts => 
   }
 
   return {
-    within: (content) => {
+    /** What of the next slice is copied. */
+    within: (content: Extent): ReadonlyArray<Extent> => {
       const parts: Array<Extent> = []
       for (let range = ranges[next]; range !== undefined && range.start < content.end; range = ranges[next]) {
         parts.push({ start: Math.max(range.start, content.start), end: Math.min(range.end, content.end) })
@@ -49,30 +39,21 @@ export const copiedParts = (ranges: ReadonlyArray<CopiedRange>): CopiedParts => 
       }
       return parts
     },
-    add: (parts, sums) => {
+    /** Takes the CRC-32 of these parts, in their order. The first range that is complete now and is not what was copied. */
+    add: (parts: ReadonlyArray<Extent>, sums: ReadonlyArray<number>): CopiedRange | undefined => {
       for (const [index, part] of parts.entries()) {
         const wrong = add(part, sums[index] ?? 0)
         if (wrong !== undefined) return wrong
       }
       return undefined
     },
-    incomplete: () => ranges[current]
+    /** A range of which not all was added. */
+    incomplete: (): CopiedRange | undefined => ranges[current]
   }
 }
 
 /** An entry of the archive before. */
-export interface OldEntry extends EntryHead, EntrySums {
-  /** Offset of its local header. */
-  readonly start: number
-  /** Offset of the first byte behind its data. */
-  readonly end: number
-}
-
-/** An entry that is taken over. */
-interface CopiedEntry {
-  readonly head: EntryHead
-  readonly old: OldEntry
-}
+export type OldEntry = Omit<ZipEntry, "dataStart">
 
 /** Consecutive entries of the manifest that lie one behind the other in the archive before, byte for byte. */
 export interface CopiedPiece {
@@ -80,7 +61,7 @@ export interface CopiedPiece {
   /** Where they lie there. */
   readonly start: number
   readonly end: number
-  readonly entries: ReadonlyArray<CopiedEntry>
+  readonly entries: ReadonlyArray<{ readonly head: EntryHead; readonly old: OldEntry }>
 }
 
 /** Consecutive entries of the manifest that are compressed. */
@@ -113,7 +94,7 @@ export async function* pieces(
   const { entries, stamps = new BigInt64Array(0) } = manifest
   const old = forwards(before)
   let fresh: Array<ManifestEntry> = []
-  let copied: Array<CopiedEntry> = []
+  let copied: Array<CopiedPiece["entries"][number]> = []
   let start = 0
   let end = 0
 
@@ -164,7 +145,7 @@ const forwards = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
 
   const look = (): void => {
     const entry = batch[at]
-    path = entry === undefined ? undefined : oldEntryPath(entry)
+    path = entry === undefined ? undefined : sourcePath(entry)
   }
 
   return {
@@ -194,10 +175,6 @@ const forwards = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
 
 const isBefore = (path: string | undefined, other: string): boolean => path !== undefined && path < other
 
-/** The path that the entry was made from, in bytes. */
-const oldEntryPath = ({ kind, name, rawPath }: OldEntry): string =>
-  rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
-
 /** All that the local header and the manifest have in common, and the mode. */
 const isSame = (head: EntryHead, old: OldEntry): boolean =>
   head.kind === old.kind &&
@@ -222,23 +199,13 @@ const hasSameStamp = (
 }
 
 /** The archive before, open. */
-export interface Previous {
-  readonly fd: number
-  readonly size: number
-  /** CRC-32 of its pieces. */
-  readonly sums: Uint32Array
-  /** Turns what reading it failed with into an error that says so. */
-  readonly failed: (cause: unknown) => never
-  /** In order. */
-  readonly entries: (signal: AbortSignal) => AsyncIterable<ReadonlyArray<OldEntry>>
-  readonly close: () => Promise<void>
-}
+export type Previous = Awaited<ReturnType<typeof openPrevious>>
 
 /**
  * Opens the archive before, which has to be the very file that was checked. Whatever is wrong with it is an
  * ArchiveError with the reason `Previous`: the new archive can be made without it.
  */
-export const openPrevious = async (previous: PreviousArchive): Promise<Previous> => {
+export const openPrevious = async (previous: PreviousArchive) => {
   const { zip } = previous
   const failed = (cause: unknown): never => {
     if (cause instanceof ArchiveError && cause.reason === "Previous") throw cause
@@ -280,8 +247,13 @@ export const openPrevious = async (previous: PreviousArchive): Promise<Previous>
   return {
     fd: file.fd,
     size: stats.size,
+    /** Of its entries, as ArchiveIndex holds them. */
+    stamps: previous.index.stamps,
+    /** CRC-32 of its pieces. */
     sums: previous.pieces,
+    /** Turns a failure to read it into an error that says so. */
     failed,
+    /** In order. */
     entries,
     close: () => closeRead(file)
   }
@@ -296,14 +268,12 @@ export interface Copied {
 
 const nothing = Buffer.alloc(0)
 
-export const nothingCopied: Copied = { ranges: [], files: 0 }
-
-/** Copies pieces of the archive before into the new one; `passed` is told of the uncompressed bytes as they come. */
-export const copier = (
+/** Copies pieces of the archive before into the new one; `advance` gets the number of uncompressed bytes of each step. */
+export const makeCopier = (
   previous: Previous,
   headers: Headers,
   output: Output,
-  passed: (bytes: number) => void,
+  advance: (bytes: number) => void,
   signal: AbortSignal
 ) => {
   const ranges: Array<CopiedRange> = []
@@ -337,8 +307,8 @@ export const copier = (
     return from < 0 ? nothing : window.bytes.subarray(from, end - window.start)
   }
 
-  /** Copies bytes, reading one buffer ahead; their CRC-32 behind that of the bytes before. Of each, `scale` bytes are told. */
-  const copy = async (start: number, end: number, before: number, scale: number): Promise<number> => {
+  /** Copies bytes, reading one buffer ahead; their CRC-32 behind that of the bytes before. Each counts as `scale` uncompressed bytes. */
+  const copyBytes = async (start: number, end: number, before: number, scale: number): Promise<number> => {
     let checksum = before
     let position = start
     if (present(position, end).length === 0) await read(position)
@@ -349,14 +319,14 @@ export const copier = (
       checksum = crc32(chunk, checksum)
       if (position === end) {
         await output.write(chunk)
-        passed(chunk.length * scale)
+        advance(chunk.length * scale)
         return checksum
       }
       // Neither goes on when this returns, also where one fails.
       const [written, ahead] = await Promise.allSettled([output.write(chunk), read(position)])
       if (written.status === "rejected") throw written.reason
       if (ahead.status === "rejected") throw ahead.reason
-      passed(chunk.length * scale)
+      advance(chunk.length * scale)
     }
   }
 
@@ -364,7 +334,7 @@ export const copier = (
     copied: (): Copied => ({ ranges, files }),
 
     /** Copies one piece, local headers and data, and adds its entries to the central directory. */
-    piece: async ({ end, entries, start }: CopiedPiece): Promise<void> => {
+    copy: async ({ end, entries, start }: CopiedPiece): Promise<void> => {
       const at = output.position()
       let size = 0
       for (const { head, old } of entries) {
@@ -378,7 +348,7 @@ export const copier = (
         start: joined?.start ?? at,
         end: at + end - start,
         entries: (joined?.entries ?? 0) + entries.length,
-        crc32: await copy(start, end, joined?.crc32 ?? 0, size / (end - start))
+        crc32: await copyBytes(start, end, joined?.crc32 ?? 0, size / (end - start))
       })
     }
   }

@@ -11,7 +11,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { ArchiveError } from "./ZipError.ts"
 
 /** What files are read from; plain data that goes to another thread. */
-export interface WantedFrom {
+export interface SourceFolder {
   readonly folder: FolderName
   /** The view's. */
   readonly label: string
@@ -22,7 +22,7 @@ export interface WantedFrom {
 }
 
 /** A file of the source and what it has to be; plain data as well. */
-export interface Wanted {
+export interface SourceRequest {
   /** Relative to its folder. */
   readonly path: RawPath.RawPath
   /** Where it is read. */
@@ -34,7 +34,7 @@ export interface Wanted {
 }
 
 /** What a view's files of a folder have in common. */
-export const wantedFrom = (view: Source.SourceView, folder: FolderName): WantedFrom => ({
+export const sourceFolder = (view: Source.SourceView, folder: FolderName): SourceFolder => ({
   folder,
   label: view.label,
   frozen: view.frozen,
@@ -42,12 +42,12 @@ export const wantedFrom = (view: Source.SourceView, folder: FolderName): WantedF
 })
 
 /** Where the manifest's entry at `index` is read, and what it has to be. */
-export const wantedOf = (
+export const requestOf = (
   view: Source.SourceView,
   manifest: Manifest,
   entry: ManifestEntry,
   index: number
-): Wanted => ({
+): SourceRequest => ({
   path: entry.path,
   real: Source.resolveEntry(view, manifest.folder, entry.path),
   size: entry.size,
@@ -56,53 +56,37 @@ export const wantedOf = (
 })
 
 /** With its folder, for people. */
-export const shownName = (from: WantedFrom, wanted: Wanted): string =>
-  RawPath.display(RawPath.join(RawPath.fromText(from.folder), wanted.path))
+export const displayName = (folder: SourceFolder, request: SourceRequest): string =>
+  RawPath.display(RawPath.join(RawPath.fromText(folder.folder), request.path))
 
 /** One file of the source, open for reading. */
-export interface SourceFile {
-  /** For reading on another thread: all threads of a process share it. Not to be used after {@link close}. */
-  readonly fd: number
-  /** Turns what reading failed with into an error that names the file. */
-  readonly failed: (cause: unknown) => never
-  /** Fills `buffer` from its beginning, as far as the file goes; how many bytes. */
-  readonly read: (buffer: Buffer) => Promise<number>
-  /** Throws unless the content is what the manifest promised: called when everything has been read. */
-  readonly check: (bytesRead: number) => void
-  readonly close: () => void
-}
+export type SourceFile = Awaited<ReturnType<typeof openSource>>
 
 /**
  * Opens a file of the manifest. It has to be a regular file of the manifest's size and, where the source may
  * change under our hands, the very file that was listed and of its time, before and after it is read.
  */
-export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCalls): Promise<SourceFile> => {
-  const { real, size } = wanted
+export const openSource = async (folder: SourceFolder, request: SourceRequest, calls: FileCalls) => {
+  const { real, size } = request
 
   const changed = (what: string, cause?: unknown) =>
-    from.frozen
-      ? new ArchiveError({
-          reason: "Unreadable",
-          path: RawPath.display(real),
-          message: `cannot read ${shownName(from, wanted)}: it ${what} in ${from.label}`,
-          transient: false,
-          cause
-        })
-      : new ArchiveError({
-          reason: "Changed",
-          path: RawPath.display(real),
-          message: `${shownName(from, wanted)} changed while it was read: it ${what}`,
-          transient: true,
-          cause
-        })
+    new ArchiveError({
+      reason: folder.frozen ? "Unreadable" : "Changed",
+      path: RawPath.display(real),
+      message: folder.frozen
+        ? `cannot read ${displayName(folder, request)}: it ${what} in ${folder.label}`
+        : `${displayName(folder, request)} changed while it was read: it ${what}`,
+      transient: !folder.frozen,
+      cause
+    })
 
   const failed = (cause: unknown): never => {
     const code = codeOf(cause)
-    if (!from.frozen && code !== undefined && gone.has(code)) throw changed("is gone", cause)
+    if (!folder.frozen && code !== undefined && gone.has(code)) throw changed("is gone", cause)
     throw new ArchiveError({
       reason: "Unreadable",
       path: RawPath.display(real),
-      message: `cannot read ${shownName(from, wanted)}: ${explain(cause)}`,
+      message: `cannot read ${displayName(folder, request)}: ${explain(cause)}`,
       transient: isTransientCode(code),
       cause
     })
@@ -119,15 +103,15 @@ export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCa
   const openListed = async (): Promise<number> => {
     const direct = await calls.open(RawPath.toBuffer(real), readOnly).catch(failed)
     try {
-      if (wanted.listed === undefined || isListed(wanted.listed, fstatOf(direct))) return direct
+      if (request.listed === undefined || isListed(request.listed, fstatOf(direct))) return direct
     } catch (cause) {
       closeRead(direct)
       throw cause
     }
     closeRead(direct)
-    const again = await openWithin(calls.open, from.root, wanted.path, readOnly).catch(failed)
+    const again = await openWithin(calls.open, folder.root, request.path, readOnly).catch(failed)
     try {
-      if (mayBeListed(wanted.listed, fstatOf(again))) return again
+      if (mayBeListed(request.listed, fstatOf(again))) return again
       throw changed("is not the file any more that was listed")
     } catch (cause) {
       closeRead(again)
@@ -136,39 +120,35 @@ export const openSource = async (from: WantedFrom, wanted: Wanted, calls: FileCa
   }
 
   const fd = await openListed()
-  const fstat = () => fstatOf(fd)
 
   const compare = (): fs.BigIntStats => {
-    const stats = fstat()
+    const stats = fstatOf(fd)
     if (!stats.isFile()) throw changed("is no regular file any more")
-    if (stats.size !== BigInt(size)) {
-      throw changed(`has ${stats.size} bytes where ${size} were listed`)
-    }
-    if (!from.frozen && stats.mtimeNs !== wanted.mtimeNs) throw changed("was modified")
+    if (stats.size !== BigInt(size)) throw changed(`has ${stats.size} bytes where ${size} were listed`)
+    if (!folder.frozen && stats.mtimeNs !== request.mtimeNs) throw changed("was modified")
     return stats
   }
-
-  const close = () => closeRead(fd)
 
   try {
     const before = compare()
     return {
+      /** For reading on another thread: all threads of a process share it. Not to be used after `close`. */
       fd,
+      /** Turns a failure to read into an error that names the file. */
       failed,
-      read: (buffer) => fill(calls, fd, buffer, 0).catch(failed),
-      close,
-      check: (bytesRead) => {
-        if (bytesRead !== size) {
-          throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
-        }
-        if (from.frozen) return
+      /** Fills `buffer` from its beginning, as far as the file goes; how many bytes. */
+      read: (buffer: Buffer): Promise<number> => fill(calls, fd, buffer, 0).catch(failed),
+      /** Throws unless the content is what the manifest promised: called when everything has been read. */
+      check: (bytesRead: number): void => {
+        if (bytesRead !== size) throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
+        if (folder.frozen) return
         // ctime as well: a program can set the time of change back, and its clock is coarse.
-        const after = compare()
-        if (after.ctimeNs !== before.ctimeNs) throw changed("was modified")
-      }
+        if (compare().ctimeNs !== before.ctimeNs) throw changed("was modified")
+      },
+      close: (): void => closeRead(fd)
     }
   } catch (cause) {
-    close()
+    closeRead(fd)
     throw cause
   }
 }
@@ -189,22 +169,22 @@ export const nameOthers = async (
   signal: AbortSignal
 ): Promise<unknown> => {
   if (!(cause instanceof ArchiveError) || cause.reason !== "Unreadable" || cause.transient) return cause
-  const from = wantedFrom(view, manifest.folder)
+  const folder = sourceFolder(view, manifest.folder)
   const names: Array<string> = []
   let tried = 0
   for (const [index, entry] of manifest.entries.entries()) {
     if (entry.kind !== "file") continue
     if (signal.aborted || tried === mostTried) break
     tried += 1
-    const wanted = wantedOf(view, manifest, entry, index)
-    const opens = await waitingFile.open(RawPath.toBuffer(wanted.real), readOnly).then(
+    const request = requestOf(view, manifest, entry, index)
+    const opens = await waitingFile.open(RawPath.toBuffer(request.real), readOnly).then(
       (fd) => {
         closeRead(fd)
         return true
       },
       () => false
     )
-    if (!opens && RawPath.display(wanted.real) !== cause.path) names.push(shownName(from, wanted))
+    if (!opens && RawPath.display(request.real) !== cause.path) names.push(displayName(folder, request))
   }
   const { path, reason, transient } = cause
   const others = { names, count: names.length, open: tried < manifest.files }

@@ -18,9 +18,16 @@ import {
 } from "./ReadSlice.ts"
 import { type Extent, readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { copiedParts } from "./Reuse.ts"
-import { endedAt } from "./WriteZip.ts"
 import { type OpenZip, openZip, readEnd } from "./Yauzl.ts"
-import { ArchiveError, archiveFailures, type CopiedRange, damaged, type Flaw, quoted } from "./ZipError.ts"
+import {
+  ArchiveError,
+  archiveFailures,
+  type CopiedRange,
+  damaged,
+  endedAt,
+  type Flaw,
+  quoted
+} from "./ZipError.ts"
 
 /** What is hashed at a time. */
 const bufferSize = 64 * 1024

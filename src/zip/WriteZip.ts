@@ -6,11 +6,10 @@ import { isOutOfMemory, type Runner, WorkerEnded } from "../system/WorkerJob.ts"
 import type { Compression, PreviousArchive } from "./ArchiveIndex.ts"
 import {
   type Batch,
-  type CompressedBlock,
   compressBlock,
   compressFiles,
   type FilesOutput,
-  type Large,
+  type LargeFile,
   makeSlots,
   type Part,
   type Slot,
@@ -19,173 +18,98 @@ import {
   units
 } from "./Compress.ts"
 import { makeCombiner } from "./Crc32.ts"
-import { type EntrySums, headOf, type Method } from "./Headers.ts"
+import { type EntrySums, headOf } from "./Headers.ts"
 import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import { createOutput, type Output } from "./Output.ts"
-import {
-  type Copied,
-  copier,
-  nothingCopied,
-  openPrevious,
-  type Piece,
-  type Previous,
-  pieces
-} from "./Reuse.ts"
-import { nameOthers, openSource, type SourceFile, wantedFrom, wantedOf } from "./SourceFile.ts"
-import { type Headers, makeHeaders } from "./Yazl.ts"
-import { ArchiveError, type ArchiveReport } from "./ZipError.ts"
-
-const nothing: EntrySums = { method: "store", crc32: 0, size: 0, compressedSize: 0 }
-
-const bytesOf = (slot: Slot, length: number): Buffer => Buffer.from(slot.buffer, slot.byteOffset, length)
-
-/** What became of the `index`th of some small files. */
-const sumsAt = (output: FilesOutput, index: number, size: number): EntrySums => ({
-  method: output.deflated[index] === 1 ? "deflate" : "store",
-  crc32: output.crc32[index] ?? 0,
-  size,
-  compressedSize: output.compressedSize[index] ?? 0
-})
-
-/** Writes entries behind each other as their data comes. */
-export const writer = (headers: Headers, output: Output) => {
-  const combine = makeCombiner()
-  let current: { readonly at: number; readonly open: ReturnType<Headers["open"]> } | undefined
-  let sums = nothing
-
-  return {
-    /** Bytes at the beginning of the zip that are in the file and will not change any more. */
-    settled: (): number => Math.min(output.flushed(), current?.at ?? output.flushed()),
-
-    /** Directories and small files, in one go or in several; `result` is of the files among all of them. */
-    batch: (result: FilesOutput | undefined, slot: Slot) => {
-      const data = bytesOf(slot, slot.byteLength)
-      let file = 0
-      let from = 0
-      return async (entries: ReadonlyArray<ManifestEntry>): Promise<void> => {
-        for (const entry of entries) {
-          let own = nothing
-          if (entry.kind === "file" && result !== undefined) own = sumsAt(result, file++, entry.size)
-          const open = headers.open(headOf(entry), output.position())
-          await output.write(open.localHeader(own))
-          await output.write(data.subarray(from, from + own.compressedSize))
-          from += own.compressedSize
-          open.finish(own)
-        }
-      }
-    },
-
-    /** The next block of a large file; checks the file after the last one. */
-    block: async (
-      entry: ManifestEntry,
-      file: SourceFile,
-      method: Method,
-      block: CompressedBlock,
-      slot: Slot,
-      part: { readonly last: boolean }
-    ): Promise<void> => {
-      if (current === undefined) {
-        const at = output.position()
-        current = { at, open: headers.open(headOf(entry), at) }
-        sums = { ...nothing, method }
-        await output.write(current.open.localHeader())
-      }
-      await output.write(bytesOf(slot, block.compressedSize))
-      sums = {
-        method,
-        crc32: combine(sums.crc32, block.crc32, block.length),
-        size: sums.size + block.length,
-        compressedSize: sums.compressedSize + block.compressedSize
-      }
-      if (!part.last) return
-      file.check(sums.size)
-      await output.patch(current.at, current.open.localHeader(sums))
-      current.open.finish(sums)
-      current = undefined
-    }
-  }
-}
+import { type Copied, makeCopier, openPrevious, type Previous, pieces } from "./Reuse.ts"
+import { nameOthers, openSource, requestOf, type SourceFile, sourceFolder } from "./SourceFile.ts"
+import { makeHeaders, noSums, type OpenEntry } from "./Yazl.ts"
+import { ArchiveError, type ArchiveReport, endedAt } from "./ZipError.ts"
 
 /** What is written, from where and how. */
-export interface WriteOptions {
+interface WriteInput {
   readonly view: SourceView
   readonly manifest: Manifest
+  readonly destination: string
   readonly compression: Compression
   readonly runner: Runner
-  /** The archive before: what of it is unchanged is copied. */
+}
+
+/** How a zip is made, beside what it is made of. */
+export interface ArchiveOptions {
+  /**
+   * The archive before. Entries of files that have not changed since are copied from it in compressed form, if
+   * it was made with the same compression; a failure to read it has the reason `Previous`.
+   */
   readonly previous?: PreviousArchive | undefined
-  /** Told from time to time how many bytes at the beginning of the zip are in the file and final. */
+  /** Gets from time to time how many bytes at the beginning of the zip are in the file and final. */
   readonly settled?: ((bytes: number) => void) | undefined
-  /** Told after each piece of work how many uncompressed bytes of the entries are in the zip, read or copied. */
+  /** Gets from time to time how many of the manifest's bytes are in the zip; up to all of them. */
   readonly progress?: ((bytes: number) => void) | undefined
 }
 
-/** The manifest's entries in order: all of them to be compressed, or what is unchanged to be copied. */
-const planOf = (
-  manifest: Manifest,
-  before: Before | undefined,
+/**
+ * Writes the zip; it is not synced. On failure, and when `signal` is aborted, nothing is left at the destination.
+ * Sizes and CRC stand in the local headers (those of large files are filled in afterwards), so there are no
+ * data descriptors and the zip can be read from a pipe.
+ */
+export const writeZip = async (
+  input: WriteInput,
+  options: ArchiveOptions,
   signal: AbortSignal
-): Iterable<Piece> | AsyncIterable<Piece> =>
-  before === undefined
-    ? [{ kind: "fresh", from: 0, entries: manifest.entries }]
-    : pieces(manifest, before.archive.index.stamps, before.open.entries(signal))
-
-const sizeOf = (entries: ReadonlyArray<ManifestEntry>): number =>
-  entries.reduce((sum, { kind, size }) => (kind === "file" ? sum + size : sum), 0)
-
-/** The archive before, open. */
-interface Before {
-  readonly archive: PreviousArchive
-  readonly open: Previous
+): Promise<ArchiveReport> => {
+  signal.throwIfAborted()
+  const { compression, destination, manifest } = input
+  const output = await createOutput(destination)
+  try {
+    const previous = options.previous === undefined ? undefined : await openPrevious(options.previous)
+    const copied = await writeEntries(input, { ...options, previous }, output, signal).finally(
+      previous?.close
+    )
+    const zipSize = output.position()
+    await output.finish()
+    return {
+      zipSize,
+      entries: manifest.entries.length,
+      bytes: manifest.bytes,
+      madeWith: compression,
+      copiedFiles: copied.files,
+      copied: copied.ranges
+    }
+  } catch (cause) {
+    throw await nameOthers(await discard(output, endedAt(destination, cause)), input, signal)
+  }
 }
-
-/** A unit that can be written: what was compressed lies in a slot. */
-type BegunBatch = Batch & { readonly slot: Slot; readonly result: FilesOutput | undefined }
-
-type Begun =
-  | BegunBatch
-  | (Part & {
-      readonly file: SourceFile
-      readonly method: Method
-      readonly slot: Slot
-      readonly result: CompressedBlock
-    })
 
 /**
  * Compresses on the runner's threads, a bounded way ahead, copies what is unchanged, and writes everything in
  * order. Gives what was copied.
  */
-export const writeEntries = async (
-  options: WriteOptions,
+const writeEntries = async (
+  { compression, manifest, runner, view }: WriteInput,
+  {
+    previous,
+    progress,
+    settled
+  }: Omit<ArchiveOptions, "previous"> & { readonly previous: Previous | undefined },
   output: Output,
   signal: AbortSignal
 ): Promise<Copied> => {
-  const { previous } = options
-  if (previous === undefined) return writeAll(options, undefined, output, signal)
-  const open = await openPrevious(previous)
-  try {
-    return await writeAll(options, { archive: previous, open }, output, signal)
-  } finally {
-    await open.close()
-  }
-}
-
-const writeAll = async (
-  options: WriteOptions,
-  before: Before | undefined,
-  output: Output,
-  signal: AbortSignal
-): Promise<Copied> => {
-  const { compression, manifest, runner, view } = options
+  const { level } = compression
   const headers = makeHeaders()
-  const from = wantedFrom(view, manifest.folder)
+  const folder = sourceFolder(view, manifest.folder)
   const slots = makeSlots(slotSize)
-  const open = new Set<Large>()
+  const open = new Set<LargeFile>()
 
-  const openLarge = async ({ entry, index }: Large) => {
-    const file = await openSource(from, wantedOf(view, manifest, entry, index), waitingFile)
+  const unlessOurs = (file: SourceFile) => (cause: unknown) => {
+    if (signal.aborted || cause instanceof WorkerEnded || isOutOfMemory(cause)) throw cause
+    return file.failed(cause)
+  }
+
+  const openLarge = async ({ entry, index }: LargeFile) => {
+    const file = await openSource(folder, requestOf(view, manifest, entry, index), waitingFile)
     try {
-      if (compression.level === 0) return { file, method: "store" } as const
+      if (level === 0) return { file, method: "store" } as const
       if (compression.method === "deflate") return { file, method: "deflate" } as const
       const sampled = runner.run(sampleMethod, { fd: file.fd, size: entry.size }, signal)
       return { file, method: await sampled.catch(unlessOurs(file)) }
@@ -195,79 +119,111 @@ const writeAll = async (
     }
   }
 
-  const unlessOurs = (file: SourceFile) => (cause: unknown) => {
-    if (signal.aborted || cause instanceof WorkerEnded || isOutOfMemory(cause)) throw cause
-    return file.failed(cause)
-  }
-
-  const compressed = async (unit: Batch, slot: Slot): Promise<FilesOutput | undefined> => {
-    const files = unit.pieces.flatMap((piece) =>
+  const compressBatch = async (batch: Batch, slot: Slot): Promise<FilesOutput | undefined> => {
+    const files = batch.pieces.flatMap((piece) =>
       piece.kind === "fresh"
         ? piece.entries.flatMap((entry, offset) =>
-            entry.kind === "file" ? [wantedOf(view, manifest, entry, piece.from + offset)] : []
+            entry.kind === "file" ? [requestOf(view, manifest, entry, piece.from + offset)] : []
           )
         : []
     )
-    if (files.length === 0) return undefined
-    return runner.run(compressFiles, { from, files, compression, slot }, signal)
+    return files.length === 0
+      ? undefined
+      : runner.run(compressFiles, { folder, files, compression, slot }, signal)
   }
 
-  const begin = async (unit: Batch | Part): Promise<Begun> => {
-    signal.throwIfAborted()
-    const slot = slots.take()
-    if (unit.kind === "batch") return { ...unit, slot, result: await compressed(unit, slot) }
-    const { large, last, length, start } = unit
+  const compressPart = async ({ large, last, length, start }: Part, slot: Slot) => {
     open.add(large)
     large.opened ??= openLarge(large)
     const { file, method } = await large.opened
-    const block = { fd: file.fd, start, length, last, method, level: compression.level, slot }
-    return {
-      ...unit,
-      file,
-      method,
-      slot,
-      result: await runner.run(compressBlock, block, signal).catch(unlessOurs(file))
+    const block = { fd: file.fd, start, length, last, method, level, slot }
+    const result = await runner.run(compressBlock, block, signal).catch(unlessOurs(file))
+    return { file, method, result }
+  }
+
+  const compress = async (unit: Batch | Part) => {
+    signal.throwIfAborted()
+    const slot = slots.take()
+    return unit.kind === "batch"
+      ? { ...unit, slot, result: await compressBatch(unit, slot) }
+      : { ...unit, slot, ...(await compressPart(unit, slot)) }
+  }
+  type Compressed<Kind> = Extract<Awaited<ReturnType<typeof compress>>, { readonly kind: Kind }>
+
+  let done = 0
+  const advance = (bytes: number): void => {
+    done += bytes
+    progress?.(done)
+  }
+  const copier = previous === undefined ? undefined : makeCopier(previous, headers, output, advance, signal)
+
+  const writeBatch = async (batch: Compressed<"batch">): Promise<void> => {
+    const data = bytesOf(batch.slot)
+    let file = 0
+    let from = 0
+    for (const piece of batch.pieces) {
+      signal.throwIfAborted()
+      if (piece.kind === "copied") {
+        await copier?.copy(piece)
+        continue
+      }
+      for (const entry of piece.entries) {
+        let sums = noSums
+        if (entry.kind === "file" && batch.result !== undefined)
+          sums = sumsAt(batch.result, file++, entry.size)
+        const added = headers.open(headOf(entry), output.position())
+        await output.write(added.localHeader(sums))
+        await output.write(data.subarray(from, from + sums.compressedSize))
+        from += sums.compressedSize
+        added.finish(sums)
+      }
+      advance(sizeOf(piece.entries))
     }
   }
 
-  const written = writer(headers, output)
-  let through = 0
-  const passed = (bytes: number): void => {
-    through += bytes
-    options.progress?.(through)
-  }
-  const copies = before === undefined ? undefined : copier(before.open, headers, output, passed, signal)
-  const writeBatch = async ({ pieces, result, slot }: BegunBatch): Promise<void> => {
-    const fresh = written.batch(result, slot)
-    for (const piece of pieces) {
-      signal.throwIfAborted()
-      if (piece.kind === "copied") await copies?.piece(piece)
-      else {
-        await fresh(piece.entries)
-        passed(sizeOf(piece.entries))
-      }
+  const combine = makeCombiner()
+  let current: { readonly at: number; readonly added: OpenEntry; readonly sums: EntrySums } | undefined
+
+  const writePart = async (part: Compressed<"part">): Promise<void> => {
+    const { file, large, method, result, slot } = part
+    if (current === undefined) {
+      const at = output.position()
+      current = { at, added: headers.open(headOf(large.entry), at), sums: noSums }
+      await output.write(current.added.localHeader())
     }
+    const { added, at, sums: before } = current
+    await output.write(bytesOf(slot, result.compressedSize))
+    const sums = {
+      method,
+      crc32: combine(before.crc32, result.crc32, result.length),
+      size: before.size + result.length,
+      compressedSize: before.compressedSize + result.compressedSize
+    }
+    current = { at, added, sums }
+    if (part.last) {
+      file.check(sums.size)
+      await output.patch(at, added.localHeader(sums))
+      added.finish(sums)
+      current = undefined
+      open.delete(large)
+      file.close()
+    }
+    advance(part.length)
   }
 
   try {
-    const plan = units(planOf(manifest, before, signal))
-    for await (const done of lookAhead(plan, runner.width * aheadPerThread + 2, begin)) {
+    const plan: Parameters<typeof units>[0] =
+      previous === undefined
+        ? [{ kind: "fresh", from: 0, entries: manifest.entries }]
+        : pieces(manifest, previous.stamps, previous.entries(signal))
+    for await (const unit of lookAhead(units(plan), runner.width * aheadPerThread + 2, compress)) {
       signal.throwIfAborted()
-      if (done.kind === "batch") await writeBatch(done)
-      else {
-        const { file, large, method, result, slot } = done
-        await written.block(large.entry, file, method, result, slot, done)
-        passed(done.length)
-        if (done.last) {
-          open.delete(large)
-          file.close()
-        }
-      }
-      slots.give(done.slot)
-      options.settled?.(written.settled())
+      await (unit.kind === "batch" ? writeBatch(unit) : writePart(unit))
+      slots.give(unit.slot)
+      settled?.(Math.min(output.flushed(), current?.at ?? output.flushed()))
     }
   } finally {
-    // By now no thread reads from them.
+    // No thread reads from them any more.
     for (const { opened } of open) {
       const [result] = await Promise.allSettled([opened])
       if (result.status === "fulfilled") result.value?.file.close()
@@ -277,38 +233,22 @@ const writeAll = async (
     signal.throwIfAborted()
     await output.write(chunk)
   }
-  return copies?.copied() ?? nothingCopied
+  return copier?.copied() ?? { ranges: [], files: 0 }
 }
 
-/** A zip to be written. */
-interface ZipOptions extends WriteOptions {
-  readonly destination: string
-}
+const bytesOf = (slot: Slot, length = slot.byteLength): Buffer =>
+  Buffer.from(slot.buffer, slot.byteOffset, length)
 
-/**
- * Writes the zip; it is not synced. On failure, and when `signal` is aborted, nothing is left at the destination.
- * Sizes and CRC stand in the local headers (those of large files are filled in afterwards), so there are no
- * data descriptors and the zip can be read from a pipe.
- */
-export const writeZip = async (options: ZipOptions, signal: AbortSignal): Promise<ArchiveReport> => {
-  signal.throwIfAborted()
-  const output = await createOutput(options.destination)
-  try {
-    const copied = await writeEntries(options, output, signal)
-    const zipSize = output.position()
-    await output.finish()
-    return {
-      zipSize,
-      entries: options.manifest.entries.length,
-      bytes: options.manifest.bytes,
-      madeWith: options.compression,
-      copiedFiles: copied.files,
-      copied: copied.ranges
-    }
-  } catch (cause) {
-    throw await nameOthers(await discard(output, endedAt(options.destination, cause)), options, signal)
-  }
-}
+/** What became of the `index`th of some small files. */
+const sumsAt = (output: FilesOutput, index: number, size: number): EntrySums => ({
+  method: output.deflated[index] === 1 ? "deflate" : "store",
+  crc32: output.crc32[index] ?? 0,
+  size,
+  compressedSize: output.compressedSize[index] ?? 0
+})
+
+const sizeOf = (entries: ReadonlyArray<ManifestEntry>): number =>
+  entries.reduce((sum, { kind, size }) => (kind === "file" ? sum + size : sum), 0)
 
 /** Removes the partial zip; the failure to report, which says so if that failed too. */
 const discard = async (output: Output, cause: unknown): Promise<unknown> => {
@@ -321,23 +261,4 @@ const discard = async (output: Output, cause: unknown): Promise<unknown> => {
     const message = `${cause.message}; the partial zip is left: ${left instanceof ArchiveError ? left.message : explain(left)}`
     return new ArchiveError({ reason, path, transient, message, cause })
   }
-}
-
-/** A thread that ended, or memory that was missing on this one, is the failure of what it worked for. */
-export const endedAt = (path: string, cause: unknown): unknown => {
-  const why =
-    cause instanceof WorkerEnded
-      ? cause.message
-      : isOutOfMemory(cause)
-        ? `there is no memory left: ${explain(cause)}`
-        : undefined
-  return why === undefined
-    ? cause
-    : new ArchiveError({
-        reason: "Worker",
-        path,
-        message: `cannot work on ${path}: ${why}`,
-        transient: true,
-        cause
-      })
 }

@@ -53,27 +53,17 @@ const gate: StandIn = { state: waiting, getCentralDirectoryRecord: () => Buffer.
 
 const slabSize = 1 << 20
 
-/** An entry whose data is being written. */
-interface OpenEntry {
-  /** The local header, always of the same length; without sums it is a placeholder to be overwritten. */
-  readonly localHeader: (sums?: EntrySums) => Buffer
-  /** Adds the entry to the central directory. */
-  readonly finish: (sums: EntrySums) => void
-}
-
 /** Makes the headers of one zip. */
-export interface Headers {
-  /** An entry whose local header will lie at `offset`. */
-  readonly open: (head: EntryHead, offset: number) => OpenEntry
-  /** The central directory and end records, for a zip in which they begin at `offset`. */
-  readonly end: (offset: number) => AsyncIterable<Buffer>
-}
+export type Headers = ReturnType<typeof makeHeaders>
+
+/** An entry whose data is being written. */
+export type OpenEntry = ReturnType<Headers["open"]>
 
 /**
  * Headers of a new zip. Finished entries are kept as the bytes of their central directory records, since
  * yazl looks at all its entries at each step (quadratic) and its entry objects are large.
  */
-export const makeHeaders = (): Headers => {
+export const makeHeaders = () => {
   const zip = new ZipFile()
   const slabs: Array<Buffer> = []
   let slab = Buffer.alloc(0)
@@ -90,7 +80,8 @@ export const makeHeaders = (): Headers => {
     count += 1
   }
 
-  const open = (head: EntryHead, offset: number): OpenEntry => {
+  /** An entry whose local header will lie at `offset`. */
+  const open = (head: EntryHead, offset: number) => {
     const entry = makeEntry(zip, head)
     const zip64 = head.size >= zip64From
     const time = timeField(head.seconds)
@@ -100,7 +91,8 @@ export const makeHeaders = (): Headers => {
     entry.forceZip64Format = zip64
     entry.crcAndFileSizeKnown = true
     return {
-      localHeader: (sums = noSums) => {
+      /** Always of the same length; without sums it is a placeholder to be overwritten. */
+      localHeader: (sums = noSums): Buffer => {
         apply(entry, sums)
         // yazl has no zip64 form of this header: its 32-bit fields then say "see the extra field".
         if (zip64) entry.uncompressedSize = entry.compressedSize = 0xffff_ffff
@@ -109,13 +101,15 @@ export const makeHeaders = (): Headers => {
         const sizes = zip64 ? [zip64Field(sums.size, sums.compressedSize)] : []
         return appendExtra(header, 28, Buffer.concat([...sizes, time]))
       },
-      finish: (sums) => {
+      /** Adds the entry to the central directory. */
+      finish: (sums: EntrySums): void => {
         apply(entry, sums)
         keep(appendExtra(entry.getCentralDirectoryRecord(), 30, centralExtra))
       }
     }
   }
 
+  /** The central directory and end records, for a zip in which they begin at `offset`. */
   async function* end(offset: number): AsyncGenerator<Buffer> {
     if (used > 0) slabs.push(slab.subarray(0, used))
     zip.entries = new Finished(count, slabs)
@@ -129,7 +123,8 @@ export const makeHeaders = (): Headers => {
   return { open, end }
 }
 
-const noSums: EntrySums = { method: "store", crc32: 0, size: 0, compressedSize: 0 }
+/** Of an entry without data. */
+export const noSums: EntrySums = { method: "store", crc32: 0, size: 0, compressedSize: 0 }
 
 const makeEntry = (zip: ZipFile, head: EntryHead) => {
   zip.entries = [gate]

@@ -1,6 +1,6 @@
 import * as Data from "effect/Data"
 import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
-import type { WorkerFailures } from "../system/WorkerJob.ts"
+import { isOutOfMemory, WorkerEnded, type WorkerFailures } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import type { Compression } from "./ArchiveIndex.ts"
 
@@ -105,6 +105,24 @@ export const truncated = (path: string): ArchiveError =>
     problem: "is damaged: something in it points beyond its end",
     transient: false
   })
+
+/** A thread that ended, or memory that was missing on this one, is the failure of what it worked for. */
+export const endedAt = (path: string, cause: unknown): unknown => {
+  const why =
+    cause instanceof WorkerEnded
+      ? cause.message
+      : isOutOfMemory(cause)
+        ? `there is no memory left: ${explain(cause)}`
+        : undefined
+  if (why === undefined) return cause
+  return new ArchiveError({
+    reason: "Worker",
+    path,
+    message: `cannot work on ${path}: ${why}`,
+    transient: true,
+    cause
+  })
+}
 
 /** An entry's name for people. */
 export const quoted = (name: Buffer): string => `"${RawPath.display(RawPath.fromBuffer(name))}"`
