@@ -3,27 +3,17 @@ import { explain } from "../system/Errno.ts"
 import type { Runner } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { extractSlice, type FileFailure } from "./ExtractFiles.ts"
-import {
-  type Folder,
-  type FolderId,
-  finishFolders,
-  type KnownFolder,
-  makeFolders,
-  mark,
-  shareOf
-} from "./ExtractFolders.ts"
+import { type Folder, finishFolders, type KnownFolder, makeFolders } from "./ExtractFolders.ts"
+import { type FileId, makeFileSet, mark, shareOf } from "./ExtractShared.ts"
 import { makeSurvey } from "./ExtractSurvey.ts"
-import {
-  type ExtractPlan,
-  type ExtractRequest,
-  lookAtTarget,
-  makeWritten,
-  removeLeftovers
-} from "./ExtractTarget.ts"
+import { type ExtractRequest, lookAtTarget, removeLeftovers } from "./ExtractTarget.ts"
 import { readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { gather, type Restored, type RestoreFailure } from "./RestorePlan.ts"
 import { type OpenZip, readEnd } from "./Yauzl.ts"
 import { ExtractError, isExtractError } from "./ZipError.ts"
+
+/** All that was found out. */
+type ExtractPlan = Awaited<ReturnType<typeof planExtraction>>
 
 /** No entry takes less in the central directory. */
 const shortestRecord = 46
@@ -39,7 +29,7 @@ export const planExtraction = async (
   request: ExtractRequest,
   { temporary, writers }: { readonly temporary: RawPath.RawPath | undefined; readonly writers: number },
   signal: AbortSignal
-): Promise<ExtractPlan> => {
+) => {
   const target = await lookAtTarget(request.to, request.keepOut)
   const end = await readEnd(zip)
   const most = Math.min(end.entries, Math.ceil(zip.size / shortestRecord))
@@ -82,7 +72,7 @@ export const makeTally = (shared: SharedArrayBuffer) => {
   }
 }
 
-export type Tally = ReturnType<typeof makeTally>
+type Tally = ReturnType<typeof makeTally>
 
 /** Everything that is needed to carry a plan out. */
 interface Extraction {
@@ -94,7 +84,7 @@ interface Extraction {
   readonly shared: SharedArrayBuffer
   /** Of that memory. */
   readonly tally: Tally
-  /** Begins the names of temporary files: nobody else's begin so. */
+  /** Begins the names of temporary files: no other name in DIR begins so. */
   readonly temporary: string
 }
 
@@ -114,7 +104,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const { plan, request, runner, tally } = extraction
   const shared = shareOf(extraction.shared)
   const root = plan.target.path
-  const written = makeWritten(plan.plan.files + plan.plan.replaced)
+  const written = makeFileSet(plan.plan.files + plan.plan.replaced)
 
   const make = async (folders: ReadonlyArray<Folder>): Promise<void> => {
     const paths = folders.map(({ path }) => path)
@@ -136,20 +126,9 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     if (marks.every((each) => each === mark.none)) return
     const { shared: memory, temporary, zip } = extraction
     const { content, count, records } = slice
+    const source = { path: zip.path, fd: zip.fd, count, records, content }
     const folders = known(parentsOf(plan, slice))
-    const input = {
-      path: zip.path,
-      fd: zip.fd,
-      count,
-      records,
-      content,
-      marks,
-      root,
-      folders,
-      temporary,
-      shared: memory,
-      written
-    }
+    const input = { ...source, marks, root, folders, temporary, shared: memory, written }
     const found = await runner.run(extractSlice, input, never)
     found.failures.forEach(tally.fail)
     tally.giveUp(found.hopeless)
@@ -204,7 +183,7 @@ const makeRoot = async ({ plan: { folders, target } }: Extraction): Promise<void
   try {
     await fs.mkdir(path)
     const { dev, ino } = await fs.lstat(path, { bigint: true })
-    root.id = { dev, ino } satisfies FolderId
+    root.id = { dev, ino } satisfies FileId
   } catch (cause) {
     throw new ExtractError({
       reason: "Target",
@@ -233,7 +212,7 @@ function* pieces<A>(all: ReadonlyArray<A>): Generator<ReadonlyArray<A>> {
   for (let from = 0; from < all.length; from += foldersAtOnce) yield all.slice(from, from + foldersAtOnce)
 }
 
-/** `work` on all items, so many at a time, in whatever order they end. All of it has ended when this does. */
+/** `work` on all items, so many at a time, in the order in which they end. All of it has ended when this does. */
 const inParallel = async <A>(
   items: Iterable<A>,
   width: number,

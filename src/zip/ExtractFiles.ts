@@ -5,23 +5,148 @@ import type { WorkerJob } from "../system/WorkerJob.ts"
 import type { RawPath } from "../text/RawPath.ts"
 import * as RawPaths from "../text/RawPath.ts"
 import {
-  type FolderId,
   fileMode,
   type KnownFolder,
   makeOpener,
-  mark,
   type OpenFolder,
-  type Shared,
-  shareOf,
   split,
   syncFolder
 } from "./ExtractFolders.ts"
-import { type WrittenFiles, writtenOf } from "./ExtractTarget.ts"
+import { type FileId, type FileSet, fileSetOf, mark, shareOf } from "./ExtractShared.ts"
 import { type EntryHead, sourcePath, type ZipEntry } from "./Headers.ts"
-import { contentOf, type SliceSource, type SliceView, withSlice } from "./ReadSlice.ts"
+import { contentOf, type SliceSource, withSlice } from "./ReadSlice.ts"
 import { readRecords } from "./ReadZip.ts"
 import type { RestoreFailure } from "./RestorePlan.ts"
 import { archiveFailures } from "./ZipError.ts"
+
+/** Part of a zip whose files are to be written. */
+interface ExtractInput extends SliceSource {
+  readonly count: number
+  /** For each entry, see {@link mark}. */
+  readonly marks: Uint8Array
+  /** DIR. */
+  readonly root: RawPath
+  /** The folders that the files go to. Those that could not be made are not among them. */
+  readonly folders: ReadonlyArray<KnownFolder>
+  /** Begins the names of temporary files: no other name in DIR begins so. */
+  readonly temporary: string
+  /** See {@link shareOf}. */
+  readonly shared: SharedArrayBuffer
+  /** See {@link fileSetOf}. */
+  readonly written: SharedArrayBuffer
+}
+
+/** A file that is not as it should be in DIR. */
+export interface FileFailure {
+  /** Relative to DIR. */
+  readonly path: RawPath
+  readonly error: string
+  readonly kind: RestoreFailure["kind"]
+}
+
+interface ExtractOutput {
+  readonly failures: ReadonlyArray<FileFailure>
+  /** Why no other file could be written either: then everything has been stopped. */
+  readonly hopeless: string | undefined
+}
+
+/** The restore has been stopped. */
+class Stopped extends Error {}
+
+/**
+ * Writes the marked files of consecutive entries, each with CRC-32 and size checked: small ones before anything is written,
+ * of the others what was written is removed when they are wrong. What took the place of another file is on the disk, with
+ * its name, when this ends. A file that fails stops no other one. Memory does not depend on their sizes. Writing waits for
+ * the disk on any thread: little at a time, between two reads.
+ */
+export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
+  name: "extract",
+  kind: "long",
+  failures: archiveFailures,
+  work: (input, calls, signal) =>
+    withSlice(input, calls, signal, async (records, view) => {
+      const shared = shareOf(input.shared)
+      const files = fileSetOf(input.written)
+      /** Of this slice alone: names are only for messages. */
+      const names = new Map<bigint, RawPath>()
+      const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
+      const opener = makeOpener(input.root)
+      const failures: Array<FileFailure> = []
+      const changed = new Set<KnownFolder>()
+
+      const create = (entry: ZipEntry, path: RawPath, open: () => OpenFolder, replace: boolean): NewFile => {
+        const through = replace ? RawPaths.fromLatin1(`${input.temporary}${entry.start}`) : undefined
+        const written: Written = {
+          ...files,
+          nameOf: ({ ino }) => {
+            const name = names.get(ino)
+            return name === undefined ? undefined : RawPaths.display(name)
+          },
+          wrote: (file) => {
+            files.add(file)
+            names.set(file.ino, path)
+          }
+        }
+        return createFile(open, split(path).name, through, entry, written, (error) =>
+          failures.push({ path, error, kind: "attributes" })
+        )
+      }
+
+      const write = async (entry: ZipEntry, make: () => NewFile): Promise<void> => {
+        let file: NewFile | undefined
+        try {
+          for await (const piece of contentOf(entry, view)) {
+            if (shared.stopped()) throw new Stopped()
+            file ??= make()
+            file.write(piece)
+            shared.wrote(piece.length)
+          }
+          file ??= make()
+          file.finish()
+        } catch (cause) {
+          throw file === undefined ? cause : file.discard(cause)
+        }
+      }
+
+      let index = -1
+      try {
+        for (const entry of readRecords(records, input, input.path)) {
+          index += 1
+          const wanted = input.marks[index] ?? mark.none
+          if (wanted === mark.none) continue
+          if (shared.stopped()) break
+          const replace = wanted === mark.replace
+          const path = sourcePath(entry)
+          const { name, parent } = split(path)
+          const folder = folders.get(parent)
+          const open = (): OpenFolder => {
+            if (folder === undefined) throw new Unwritten(new Error("its folder could not be made"))
+            return opener.open(folder)
+          }
+          try {
+            await write(entry, () => create(entry, path, open, replace))
+            shared.finished(entry.size, replace)
+            if (replace && folder !== undefined) changed.add(folder)
+          } catch (cause) {
+            if (cause instanceof Stopped) break
+            const error = explain(cause)
+            const kept = replace && !(cause instanceof Met) && isStillFile(open, name)
+            failures.push({ path, error, kind: kept ? "kept" : "missing" })
+            if (!isHopeless(cause)) continue
+            shared.stop()
+            return { failures, hopeless: error }
+          }
+        }
+        return { failures, hopeless: undefined }
+      } finally {
+        try {
+          for (const folder of changed) syncFolder(opener.open(folder))
+        } finally {
+          opener.close()
+        }
+      }
+    })
+}
 
 /** A file in DIR could not be written. */
 export class Unwritten extends Error {
@@ -36,25 +161,18 @@ export class Met extends Unwritten {}
 /** What no other file would fare better with. */
 const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
 
-export const isHopeless = (cause: unknown): boolean =>
+const isHopeless = (cause: unknown): boolean =>
   cause instanceof Unwritten && hopeless.has(codeOf(cause.cause) ?? "")
 
 /** A file that is being made. */
-export interface NewFile {
-  /** Appends. Whole blocks of zeros become holes. */
-  readonly write: (bytes: Buffer) => void
-  /** Gives it its size, mode, time and name. One that takes the place of another is on the disk before it does. */
-  readonly finish: () => void
-  /** Removes it; gives the failure to report, which says so when that failed too. */
-  readonly discard: (cause: unknown) => unknown
-}
+export type NewFile = ReturnType<typeof createFile>
 
 /** Whether a file of that name is there, as far as that can be seen. */
-export const isFileStill = (open: () => OpenFolder, name: RawPath): boolean => {
+const isStillFile = (open: () => OpenFolder, name: RawPath): boolean => {
   try {
     return fs.lstatSync(open().at(name)).isFile()
   } catch {
-    // What cannot be looked at is not promised to anybody.
+    // A file that cannot be looked at is not reported as kept.
     return false
   }
 }
@@ -67,15 +185,16 @@ const createOnly =
 const unfinishedFileMode = 0o600
 
 /** What the files of a restore have to know of each other. */
-export interface Written extends WrittenFiles {
+export interface Written extends FileSet {
   /** The entry that was written to a file, for people, where that is known. */
-  readonly nameOf: (file: FolderId) => string | undefined
-  readonly wrote: (file: FolderId) => void
+  readonly nameOf: (file: FileId) => string | undefined
+  readonly wrote: (file: FileId) => void
 }
 
 /**
- * Makes a file; failures are {@link Unwritten}, and {@link Met} where another entry was written to the same. With `through`, a name that nobody else has, it gets that first, and takes the place
- * of a regular file called `name` in the end. A mode or time that it cannot get is told, and does not fail it.
+ * Makes a file; failures are {@link Unwritten}, and {@link Met} where another entry was written to the same. With `through`, a
+ * name that no other file has, it gets that first, and takes the place of a regular file called `name` in the end. A failure
+ * to set its mode or time goes to `onAttributes`.
  */
 export const createFile = (
   open: () => OpenFolder,
@@ -84,7 +203,7 @@ export const createFile = (
   head: Pick<EntryHead, "mode" | "seconds">,
   written: Written,
   onAttributes: (error: string) => void
-): NewFile => {
+) => {
   const folder = attempt(open)
   const path = attempt(() => folder.at(through ?? name))
   const fd = attempt(() => {
@@ -105,8 +224,10 @@ export const createFile = (
   }
 
   return {
-    write: (bytes) => attempt(() => content.append(bytes)),
-    finish: () => {
+    /** Appends. Whole blocks of zeros become holes. */
+    write: (bytes: Buffer): void => attempt(() => content.append(bytes)),
+    /** Gives it its size, mode, time and name. One that takes the place of another is on the disk before it does. */
+    finish: (): void => {
       attempt(content.end)
       try {
         // Writing afterwards would change the time again.
@@ -122,20 +243,21 @@ export const createFile = (
         close()
         if (through === undefined) return written.wrote(made)
         const target = folder.at(name)
-        const standing = fs.lstatSync(target, asBigInts)
-        if (!standing.isFile()) throw new Error("it is no regular file any more")
-        refuseWritten(standing, written)
+        const occupant = fs.lstatSync(target, asBigInts)
+        if (!occupant.isFile()) throw new Error("it is no regular file any more")
+        refuseWritten(occupant, written)
         // Of two entries that are at it at the same time, one is the first. A file with other names may be replaced at each.
-        if (standing.nlink === 1n && !written.add(standing)) throw metWith(standing, written)
+        if (occupant.nlink === 1n && !written.add(occupant)) throw metWith(occupant, written)
         written.wrote(made)
         fs.renameSync(path, target)
       })
     },
-    discard: (cause) => {
+    /** Removes it; gives the failure to report, which says so when that failed too. */
+    discard: (cause: unknown): unknown => {
       try {
         close()
       } catch {
-        // What it reports is about content that nobody wants any more.
+        // What it reports is about content that is thrown away.
       }
       try {
         fs.unlinkSync(path)
@@ -189,7 +311,7 @@ const isZero = (bytes: Buffer): boolean => bytes.equals(zeros.subarray(0, bytes.
 
 const asBigInts = { bigint: true } as const
 
-const metWith = (file: FolderId, { nameOf }: Written): Met => {
+const metWith = (file: FileId, { nameOf }: Written): Met => {
   const other = nameOf(file)
   return new Met(
     undefined,
@@ -197,7 +319,7 @@ const metWith = (file: FolderId, { nameOf }: Written): Met => {
   )
 }
 
-const refuseWritten = (file: FolderId, written: Written): void => {
+const refuseWritten = (file: FileId, written: Written): void => {
   if (written.has(file)) throw metWith(file, written)
 }
 
@@ -210,156 +332,5 @@ const attempt = <A>(call: () => A): A => {
       cause,
       codeOf(cause) === "EEXIST" ? "a file of that name has appeared, and is left as it is" : explain(cause)
     )
-  }
-}
-
-/** Part of a zip whose files are to be written. */
-interface ExtractInput extends SliceSource {
-  readonly count: number
-  /** For each entry, see {@link mark}. */
-  readonly marks: Uint8Array
-  /** DIR. */
-  readonly root: RawPath
-  /** The folders that the files go to. Those that could not be made are not among them. */
-  readonly folders: ReadonlyArray<KnownFolder>
-  /** Begins the names of temporary files: no other name in DIR begins so. */
-  readonly temporary: string
-  /** See {@link shareOf}. */
-  readonly shared: SharedArrayBuffer
-  /** See {@link writtenOf}. */
-  readonly written: SharedArrayBuffer
-}
-
-/** A file that is not as it should be in DIR. */
-export interface FileFailure {
-  /** Relative to DIR. */
-  readonly path: RawPath
-  readonly error: string
-  /** As in domain/RestorePlan.ts. */
-  readonly kind: RestoreFailure["kind"]
-}
-
-interface ExtractOutput {
-  readonly failures: ReadonlyArray<FileFailure>
-  /** Why no other file could be written either: then everything has been stopped. */
-  readonly hopeless: string | undefined
-}
-
-/** Not wanted any more. */
-class Stopped extends Error {}
-
-/**
- * Writes the marked files of consecutive entries, each with CRC-32 and size checked: small ones before anything is written,
- * of the others what was written is removed when they are wrong. What took the place of another file is on the disk, with
- * its name, when this ends. A file that fails stops no other one. Memory does not depend on their sizes. Writing waits for
- * the disk on any thread: little at a time, between two reads.
- */
-export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
-  name: "extract",
-  kind: "long",
-  failures: archiveFailures,
-  work: (input, files, signal) =>
-    withSlice(input, files, signal, async (records, view) => {
-      const shared = shareOf(input.shared)
-      const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
-      const opener = makeOpener(input.root)
-      const failures: Array<FileFailure> = []
-      const changed = new Set<KnownFolder>()
-      const write = makeWriter(input, view, shared, (path, error) =>
-        failures.push({ path, error, kind: "attributes" })
-      )
-      let index = -1
-      try {
-        for (const entry of readRecords(records, input, input.path)) {
-          index += 1
-          const wanted = input.marks[index] ?? mark.none
-          if (wanted === mark.none) continue
-          if (shared.stopped()) break
-          const path = sourcePath(entry)
-          const replace = wanted === mark.replace
-          const { name, parent } = split(path)
-          const open = (): OpenFolder => {
-            const folder = folders.get(parent)
-            if (folder === undefined) throw new Unwritten(new Error("its folder could not be made"))
-            return opener.open(folder)
-          }
-          try {
-            await write(entry, path, name, open, replace)
-            const folder = folders.get(parent)
-            if (replace && folder !== undefined) changed.add(folder)
-          } catch (cause) {
-            if (cause instanceof Stopped) break
-            const error = explain(cause)
-            const kept = replace && !(cause instanceof Met) && isFileStill(open, name)
-            failures.push({ path, error, kind: kept ? "kept" : "missing" })
-            if (!isHopeless(cause)) continue
-            shared.stop()
-            return { failures, hopeless: error }
-          }
-        }
-        return { failures, hopeless: undefined }
-      } finally {
-        try {
-          for (const folder of changed) syncFolder(opener.open(folder))
-        } finally {
-          opener.close()
-        }
-      }
-    })
-}
-
-const makeWriter = (
-  { temporary, written: memory }: ExtractInput,
-  view: SliceView,
-  shared: Shared,
-  onAttributes: (path: RawPath, error: string) => void
-) => {
-  const files = writtenOf(memory)
-  /** Of this slice alone: names are only for messages. */
-  const names = new Map<bigint, RawPath>()
-  const writtenAs = (path: RawPath): Written => ({
-    ...files,
-    nameOf: ({ ino }) => {
-      const name = names.get(ino)
-      return name === undefined ? undefined : RawPaths.display(name)
-    },
-    wrote: (file) => {
-      files.add(file)
-      names.set(file.ino, path)
-    }
-  })
-
-  const create = (
-    entry: ZipEntry,
-    path: RawPath,
-    name: RawPath,
-    folder: () => OpenFolder,
-    replace: boolean
-  ): NewFile => {
-    const through = replace ? RawPaths.fromLatin1(`${temporary}${entry.start}`) : undefined
-    return createFile(folder, name, through, entry, writtenAs(path), (error) => onAttributes(path, error))
-  }
-
-  return async (
-    entry: ZipEntry,
-    path: RawPath,
-    name: RawPath,
-    folder: () => OpenFolder,
-    replace: boolean
-  ): Promise<void> => {
-    let file: NewFile | undefined
-    try {
-      for await (const piece of contentOf(entry, view)) {
-        if (shared.stopped()) throw new Stopped()
-        file ??= create(entry, path, name, folder, replace)
-        file.write(piece)
-        shared.wrote(piece.length)
-      }
-      file ??= create(entry, path, name, folder, replace)
-      file.finish()
-    } catch (cause) {
-      throw file === undefined ? cause : file.discard(cause)
-    }
-    shared.finished(entry.size, replace)
   }
 }

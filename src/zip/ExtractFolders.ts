@@ -3,36 +3,25 @@ import { explain } from "../system/Errno.ts"
 import { syncNow } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
-
-/** What tells a folder from any other one, for as long as it is there. */
-export interface FolderId {
-  readonly dev: bigint
-  readonly ino: bigint
-}
+import type { FileId } from "./ExtractShared.ts"
 
 /** A folder that files are written to: DIR itself (empty path), or one below it that was made or looked at. */
-export interface KnownFolder extends FolderId {
+export interface KnownFolder extends FileId {
   /** Relative to DIR. */
   readonly path: RawPath.RawPath
 }
 
-/** A folder that is the one that was made or looked at, whatever stands at its path in the meantime. */
-export interface OpenFolder {
-  readonly id: FolderId
-  readonly fd: number
-  /** The path of something in it, for node:fs. Its last part is not resolved yet: a symlink there is for the call to refuse. */
-  readonly at: (name: RawPath.RawPath) => Buffer
-  readonly close: () => void
-}
+/** An open folder: the one that was made or looked at, also when something else stands at its path. */
+export type OpenFolder = ReturnType<typeof openFolder>
 
 const folderOnly = fs.constants.O_RDONLY | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW
 
-const isSame = (a: FolderId, b: FolderId): boolean => a.dev === b.dev && a.ino === b.ino
+const isSame = (a: FileId, b: FileId): boolean => a.dev === b.dev && a.ino === b.ino
 
-const idOf = (path: string | Buffer): FolderId => fs.lstatSync(path, { bigint: true })
+const idOf = (path: string | Buffer): FileId => fs.lstatSync(path, { bigint: true })
 
 /** Opens `path`, which has to be a folder: not a symlink, and if `expected` is given, that one. */
-export const openFolder = (path: Buffer, expected?: FolderId): OpenFolder => {
+export const openFolder = (path: Buffer, expected?: FileId) => {
   const fd = fs.openSync(path, folderOnly)
   try {
     const { dev, ino } = fs.fstatSync(fd, { bigint: true })
@@ -43,12 +32,13 @@ export const openFolder = (path: Buffer, expected?: FolderId): OpenFolder => {
     return {
       id,
       fd,
-      at: (name) => {
-        // Without /proc only looking again, right before it is used, keeps out whoever puts a symlink in the place of a folder.
+      /** The path of something in it, for node:fs. Its last part is not resolved yet: a symlink there is for the call to refuse. */
+      at: (name: RawPath.RawPath): Buffer => {
+        // Without /proc only another look, right before it is used, finds that a symlink took the place of the folder.
         if (through === undefined && !isSame(idOf(path), id)) throw new Error(swapped)
         return RawPath.toBuffer(RawPath.join(below, name))
       },
-      close: () => fs.closeSync(fd)
+      close: (): void => fs.closeSync(fd)
     }
   } catch (cause) {
     fs.closeSync(fd)
@@ -58,8 +48,8 @@ export const openFolder = (path: Buffer, expected?: FolderId): OpenFolder => {
 
 const swapped = "the folder that it belongs to was replaced by another one in the meantime"
 
-/** Linux: a path that leads to the open folder itself, so that nobody can put another one in its place. */
-const throughDescriptor = (fd: number, id: FolderId): Buffer | undefined => {
+/** Linux: a path that leads to the open folder itself, so that another one cannot take its place. */
+const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
   if (process.platform !== "linux") return undefined
   const path = `/proc/self/fd/${fd}`
   try {
@@ -104,23 +94,23 @@ export const split = (
   }
 }
 
-/** Make folders, parents before what they hold. */
 interface MakeFoldersInput {
   /** DIR. */
   readonly root: RawPath.RawPath
+  /** Parents before what they hold. */
   readonly paths: ReadonlyArray<RawPath.RawPath>
   /** The folders that they are made in and that are there already. */
   readonly parents: ReadonlyArray<KnownFolder>
 }
 
-/** What became of each, in their order: which folder it is, or why it could not be made. */
-type MakeFoldersOutput = ReadonlyArray<FolderId | { readonly error: string }>
-
-/** Nobody else sees into a folder until it has got its own mode. */
+/** Other users do not see into a folder until it has its own mode. */
 const unfinishedFolderMode = 0o700
 
-/** Makes each of the folders anew: one that is there is a failure. */
-export const makeFolders: WorkerJob<MakeFoldersInput, MakeFoldersOutput> = {
+/**
+ * Makes each of the folders anew: one that is there is a failure. Gives in their order which folder it is, or why it could
+ * not be made.
+ */
+export const makeFolders: WorkerJob<MakeFoldersInput, ReadonlyArray<FileId | { readonly error: string }>> = {
   name: "makeFolders",
   kind: "long",
   work: async ({ parents, paths, root }) => {
@@ -148,22 +138,19 @@ export const makeFolders: WorkerJob<MakeFoldersInput, MakeFoldersOutput> = {
   }
 }
 
-/** Give folders their modes and times, what lies deepest first: nothing is put into them any more. */
 interface FinishFoldersInput {
   readonly root: RawPath.RawPath
-  readonly folders: ReadonlyArray<
-    KnownFolder & {
-      readonly mode: number
-      /** Since 1970. */
-      readonly seconds: number
-    }
-  >
+  readonly folders: ReadonlyArray<KnownFolder & Pick<Folder, "mode" | "seconds">>
 }
 
-/** Those that did not get them. */
-type FinishFoldersOutput = ReadonlyArray<{ readonly path: RawPath.RawPath; readonly error: string }>
+/** A folder that did not get them. */
+interface FolderFailure {
+  readonly path: RawPath.RawPath
+  readonly error: string
+}
 
-export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> = {
+/** Gives folders their modes and times, what lies deepest first: nothing is put into them any more. */
+export const finishFolders: WorkerJob<FinishFoldersInput, ReadonlyArray<FolderFailure>> = {
   name: "finishFolders",
   kind: "long",
   work: async ({ folders, root }) =>
@@ -189,68 +176,15 @@ export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> =
  */
 const folderMode = (mode: number): number => mode & 0o1777
 
-/** The same of a file. Never setuid or setgid: whoever restores would lend his own rights to what a stranger wrote. */
+/** The same of a file. Never setuid or setgid: the content may be a stranger's, and would run with the rights of the user who restores. */
 export const fileMode = (mode: number): number => mode & 0o777
-
-/** What threads that write files tell each other while they are at it. */
-export interface Shared {
-  /** Lets every thread end after what it is at, which is removed. */
-  readonly stop: () => void
-  readonly stopped: () => boolean
-  /** Bytes went to a file, which may still turn out not to be wanted. */
-  readonly wrote: (bytes: number) => void
-  /** A file of so many bytes is complete, and has taken the place of another one if `replaced`. */
-  readonly finished: (bytes: number, replaced: boolean) => void
-  readonly figures: () => SharedFigures
-}
-
-interface SharedFigures {
-  /** Bytes that went to files, whatever became of them: what a bar shows. */
-  readonly written: number
-  /** Files that are complete, their bytes, and how many of them took the place of others. */
-  readonly files: number
-  readonly bytes: number
-  readonly replaced: number
-}
-
-const at = { written: 0, files: 1, bytes: 2, replaced: 3 } as const
-
-/** Memory for {@link shareOf}. */
-export const makeShared = (): SharedArrayBuffer => new SharedArrayBuffer(40)
-
-/** The same on every thread that has the memory. */
-export const shareOf = (memory: SharedArrayBuffer): Shared => {
-  const counts = new BigInt64Array(memory, 0, 4)
-  const flag = new Int32Array(memory, 32, 1)
-  const add = (index: number, number: number): void => {
-    Atomics.add(counts, index, BigInt(number))
-  }
-  const read = (index: number): number => Number(Atomics.load(counts, index))
-  return {
-    stop: () => {
-      Atomics.store(flag, 0, 1)
-    },
-    stopped: () => Atomics.load(flag, 0) !== 0,
-    wrote: (bytes) => add(at.written, bytes),
-    finished: (bytes, replaced) => {
-      add(at.files, 1)
-      add(at.bytes, bytes)
-      if (replaced) add(at.replaced, 1)
-    },
-    figures: () => ({
-      written: read(at.written),
-      files: read(at.files),
-      bytes: read(at.bytes),
-      replaced: read(at.replaced)
-    })
-  }
-}
 
 /** A folder of the archive; DIR itself is the first of them. */
 export interface Folder {
   readonly path: RawPath.RawPath
   readonly parent: Folder | undefined
   readonly mode: number
+  /** Since 1970. */
   readonly seconds: number
   /** It was asked for, and everything below it. */
   readonly chosen: boolean
@@ -259,15 +193,5 @@ export interface Folder {
   /** What is at its place in DIR: nothing, that folder, or something that is in the way. */
   state: "absent" | "present" | "blocked"
   /** Which folder it is, once that is known. */
-  id: FolderId | undefined
+  id: FileId | undefined
 }
-
-/** What is to be done with an entry. */
-export const mark = {
-  /** It is left out, or it is a folder. */
-  none: 0,
-  /** It is written where nothing is. */
-  create: 1,
-  /** It takes the place of a regular file. */
-  replace: 2
-} as const

@@ -1,6 +1,5 @@
 import * as fs from "node:fs"
 import * as fsPromises from "node:fs/promises"
-import { opendir } from "node:fs/promises"
 import { basename, dirname, resolve } from "node:path"
 import { spaceAt } from "../system/Disk.ts"
 import { codeOf, explain } from "../system/Errno.ts"
@@ -8,27 +7,53 @@ import { isRunning } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { quoted } from "../text/Text.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
-import { type Folder, type FolderId, makeOpener, split } from "./ExtractFolders.ts"
-import type { Slice } from "./ReadZip.ts"
-import type { Conflict, RestorePlan } from "./RestorePlan.ts"
+import { type Folder, makeOpener, split } from "./ExtractFolders.ts"
+import type { FileId } from "./ExtractShared.ts"
+import type { Conflict } from "./RestorePlan.ts"
 import { ExtractError } from "./ZipError.ts"
+
+/** What is to be put back, and where. */
+export interface ExtractRequest {
+  readonly zip: string
+  /** The zip as it was when it was checked. */
+  readonly file: FileIdentity
+  /** Files and uncompressed bytes that it has to have. */
+  readonly files: number
+  readonly bytes: number
+  /** DIR, as it was given. */
+  readonly to: string
+  /** Patterns (see text/Glob.ts) of what is wanted; everything if there are none. */
+  readonly only: ReadonlyArray<string>
+  /** Regular files in DIR may be replaced, and folders there get the archive's modes and times. */
+  readonly overwrite: boolean
+  /** Folders that DIR must not lie in, and that nothing is written to where they stand in it. */
+  readonly keepOut: ReadonlyArray<string>
+}
 
 /** DIR, as it was found. */
 export interface Target {
   /** With every symlink on the way to it followed. */
   readonly path: RawPath.RawPath
   /** Which folder it is; undefined when it has to be made. */
-  readonly id: FolderId | undefined
+  readonly id: FileId | undefined
   /** Bytes that may still be written there. */
   readonly free: number | undefined
   /** Folders that nothing is written to, also where they stand in DIR. */
-  readonly isKept: (folder: FolderId) => boolean
+  readonly isKept: (folder: FileId) => boolean
 }
 
 const refuse = (to: string, why: string, cause?: unknown): ExtractError =>
   new ExtractError({
     reason: "Target",
     message: `cannot restore to ${quoted(to)}: ${why}; nothing was written`,
+    cause
+  })
+
+/** That something in DIR, or DIR itself, does not let itself be examined. */
+export const notDone = (verb: string, path: RawPath.RawPath, cause: unknown, what = ""): ExtractError =>
+  new ExtractError({
+    reason: "Target",
+    message: `cannot ${verb} ${quoted(RawPath.display(path))}${what}: ${explain(cause)}; nothing was written`,
     cause
   })
 
@@ -53,7 +78,7 @@ const real = async (path: string): Promise<RawPath.RawPath | undefined> => {
  */
 export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): Promise<Target> => {
   try {
-    await refusePlanted(to)
+    await refuseForeignLink(to)
     const found = await real(to)
     const target = found === undefined ? await toBeMade(to) : { path: found, id: await folderId(to, found) }
     const kept = await keptFolders(keepOut).catch((cause: unknown) => {
@@ -81,8 +106,8 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
   }
 }
 
-/** The operator may name a symlink; where one leads that somebody else has planted is not the operator's choice. */
-const refusePlanted = async (to: string): Promise<void> => {
+/** The operator may name a symlink; where one leads that another user has made is not the operator's choice. */
+const refuseForeignLink = async (to: string): Promise<void> => {
   const named = await unlessMissing(fsPromises.lstat(resolve(to)))
   const uid = process.geteuid?.()
   if (named?.isSymbolicLink() && uid !== undefined && named.uid !== uid && named.uid !== 0) {
@@ -90,11 +115,11 @@ const refusePlanted = async (to: string): Promise<void> => {
   }
 }
 
-const keyOf = (folder: FolderId | undefined): string =>
+const keyOf = (folder: FileId | undefined): string =>
   folder === undefined ? "" : `${folder.dev}:${folder.ino}`
 
 /** Undefined when there is nothing. */
-const whichFolder = async (path: RawPath.RawPath): Promise<FolderId | undefined> => {
+const whichFolder = async (path: RawPath.RawPath): Promise<FileId | undefined> => {
   const stats = await unlessMissing(fsPromises.lstat(RawPath.toBuffer(path), { bigint: true }))
   return stats?.isDirectory() ? { dev: stats.dev, ino: stats.ino } : undefined
 }
@@ -129,7 +154,7 @@ function* upwards(path: RawPath.RawPath): Generator<RawPath.RawPath> {
   yield RawPath.fromLatin1("/")
 }
 
-const folderId = async (to: string, path: RawPath.RawPath): Promise<FolderId> => {
+const folderId = async (to: string, path: RawPath.RawPath): Promise<FileId> => {
   const stats = await fsPromises.lstat(RawPath.toBuffer(path), { bigint: true })
   if (!stats.isDirectory()) throw refuse(to, "it is not a folder")
   return { dev: stats.dev, ino: stats.ino }
@@ -145,17 +170,17 @@ const toBeMade = async (to: string): Promise<Pick<Target, "path" | "id">> => {
 }
 
 /** What is at a place in DIR. */
-interface Standing extends FolderId {
+interface Occupant extends FileId {
   readonly is: Exclude<Conflict["is"], "archives">
   /** Bytes that become free when it is removed, as far as that can be known. */
   readonly freed: number
 }
 
-/** Of `st_blocks`, whatever the file system's own are. */
+/** Of `st_blocks`, on any file system. */
 const blockSize = 512n
 
 /** `lstat`; undefined when there is nothing. */
-export const lookAt = async (path: RawPath.RawPath): Promise<Standing | undefined> => {
+export const lookAt = async (path: RawPath.RawPath): Promise<Occupant | undefined> => {
   try {
     const stats = await fsPromises.lstat(RawPath.toBuffer(path), { bigint: true })
     const { blocks, dev, ino, nlink, size } = stats
@@ -168,11 +193,7 @@ export const lookAt = async (path: RawPath.RawPath): Promise<Standing | undefine
     return { is, dev, ino, freed: 0 }
   } catch (cause) {
     if (codeOf(cause) === "ENOENT") return undefined
-    throw new ExtractError({
-      reason: "Target",
-      message: `cannot look at ${quoted(RawPath.display(path))}: ${explain(cause)}; nothing was written`,
-      cause
-    })
+    throw notDone("look at", path, cause)
   }
 }
 
@@ -209,21 +230,17 @@ export const findLeftovers = async (
 ): Promise<ReadonlyArray<Leftover>> => {
   const found: Array<Leftover> = []
   try {
-    for await (const entry of await opendir(RawPath.toBuffer(path), { bufferSize })) {
+    for await (const entry of await fsPromises.opendir(RawPath.toBuffer(path), { bufferSize })) {
       if (!isLeft(entry.name) || !entry.isFile()) continue
       const name = RawPath.fromText(entry.name)
-      const standing = await lookAt(RawPath.join(path, name))
-      if (standing?.is === "file") found.push({ folder, name, freed: standing.freed })
+      const occupant = await lookAt(RawPath.join(path, name))
+      if (occupant?.is === "file") found.push({ folder, name, freed: occupant.freed })
     }
     return found
   } catch (cause) {
     if (codeOf(cause) === "ENOENT") return found
     if (cause instanceof ExtractError) throw cause
-    throw new ExtractError({
-      reason: "Target",
-      message: `cannot look at ${quoted(RawPath.display(path))}: ${explain(cause)}; nothing was written`,
-      cause
-    })
+    throw notDone("look at", path, cause)
   }
 }
 
@@ -254,80 +271,4 @@ export const removeLeftovers = (
   } finally {
     opener.close()
   }
-}
-
-/**
- * The files that a restore has written, and those that it has replaced, known to all its threads: a set of inodes in shared
- * memory. Two entries that meet in one file are found by it, whatever makes their names one.
- */
-export interface WrittenFiles {
-  /** Adds a file; false when it is known already. */
-  readonly add: (file: { readonly dev: bigint; readonly ino: bigint }) => boolean
-  readonly has: (file: { readonly dev: bigint; readonly ino: bigint }) => boolean
-}
-
-/** Memory for so many files. */
-export const makeWritten = (files: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT * 2 ** Math.ceil(Math.log2(2 * files + 16)))
-
-/** The same on every thread that has the memory. */
-export const writtenOf = (memory: SharedArrayBuffer): WrittenFiles => {
-  const table = new BigInt64Array(memory)
-  const mask = BigInt(table.length - 1)
-
-  /** Where the key is, or the first free place where it belongs; `take` puts it there. */
-  const find = (key: bigint, take: boolean): bigint => {
-    for (let at = BigInt.asUintN(64, key * scatter) >> 20n; ; at += 1n) {
-      const index = Number(at & mask)
-      const there = take ? Atomics.compareExchange(table, index, free, key) : Atomics.load(table, index)
-      if (there === free || there === key) return there
-    }
-  }
-
-  return {
-    add: (file) => find(writtenKey(file), true) === free,
-    has: (file) => find(writtenKey(file), false) !== free
-  }
-}
-
-const free = 0n
-
-/** 2^64 divided by the golden ratio: spreads numbers that follow each other. */
-const scatter = 0x9e3779b97f4a7c15n
-
-/** Never 0. */
-const writtenKey = ({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): bigint =>
-  BigInt.asIntN(64, (dev << 44n) ^ ino) || 1n
-
-/** What is to be put back, and where. */
-export interface ExtractRequest {
-  readonly zip: string
-  /** The zip as it was when it was checked. */
-  readonly file: FileIdentity
-  /** Files and uncompressed bytes that it has to have. */
-  readonly files: number
-  readonly bytes: number
-  /** DIR, as it was given. */
-  readonly to: string
-  /** Patterns (see domain/Glob.ts) of what is wanted; everything if there are none. */
-  readonly only: ReadonlyArray<string>
-  /** Regular files in DIR may be replaced, and folders there get the archive's modes and times. */
-  readonly overwrite: boolean
-  /** Folders that DIR must not lie in, and that nothing is written to where they stand in it. */
-  readonly keepOut: ReadonlyArray<string>
-}
-
-/** All that was found out. */
-export interface ExtractPlan {
-  readonly plan: RestorePlan
-  readonly target: Target
-  /** In the order of the archive, DIR first. */
-  readonly folders: ReadonlyArray<Folder>
-  readonly slices: ReadonlyArray<Slice>
-  /** For each entry, see mark in ExtractSlice. */
-  readonly marks: Uint8Array
-  /** For each entry the index of the folder that it lies in. */
-  readonly parents: Uint32Array
-  /** Of restores that were killed, in folders that are written to. */
-  readonly leftovers: ReadonlyArray<Leftover>
 }

@@ -1,11 +1,9 @@
 import * as fs from "node:fs"
 import { readdir } from "node:fs/promises"
-import { codeOf, explain } from "../system/Errno.ts"
+import { codeOf } from "../system/Errno.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { quoted } from "../text/Text.ts"
 import { type Folder, openFolder, split } from "./ExtractFolders.ts"
-import { lookAt, type Target } from "./ExtractTarget.ts"
-import { ExtractError } from "./ZipError.ts"
+import { lookAt, notDone, type Target } from "./ExtractTarget.ts"
 
 /**
  * Names of an archive that are one name in DIR: a file system may take upper and lower case for the same, or other forms of
@@ -119,11 +117,7 @@ const namesIn = async (path: RawPath.RawPath): Promise<Names> => {
     const names = await readdir(RawPath.toBuffer(path === RawPath.here ? top : path), { encoding: "buffer" })
     return new Set(names.map(RawPath.fromBuffer))
   } catch (cause) {
-    throw new ExtractError({
-      reason: "Target",
-      message: `cannot list ${quoted(RawPath.display(path))}: ${explain(cause)}; nothing was written`,
-      cause
-    })
+    throw notDone("list", path, cause)
   }
 }
 
@@ -191,11 +185,7 @@ const tryNames = (
       fs.rmdirSync(at)
     }
   } catch (cause) {
-    throw new ExtractError({
-      reason: "Target",
-      message: `cannot try in ${quoted(RawPath.display(place))} whether names that differ by case or form are two: ${explain(cause)}; nothing was written`,
-      cause
-    })
+    throw notDone("try in", place, cause, " whether names that differ by case or form are two")
   }
 }
 

@@ -112,6 +112,13 @@ export const gather = <A>() => {
   }
 }
 
+/** The same of items that are there already. */
+export const someOf = <A, B>(items: Iterable<A>, show: (item: A) => B): Some<B> => {
+  const { add, some } = gather<B>()
+  for (const item of items) add(() => show(item))
+  return some()
+}
+
 const kinds = {
   file: "a file",
   directory: "a folder",

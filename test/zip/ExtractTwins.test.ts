@@ -3,8 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { createFile, Met, type Written } from "../../src/zip/ExtractFiles.ts"
-import { type Folder, type FolderId, openFolder } from "../../src/zip/ExtractFolders.ts"
-import { makeWritten, writtenOf } from "../../src/zip/ExtractTarget.ts"
+import { type Folder, openFolder } from "../../src/zip/ExtractFolders.ts"
+import { type FileId, fileSetOf, makeFileSet } from "../../src/zip/ExtractShared.ts"
 import { foldName, makeTwins } from "../../src/zip/ExtractTwins.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 
@@ -76,11 +76,11 @@ describe("a file that two entries are written to", () => {
       const root = yield* temporaryFolder
       mkdirSync(`${root}/out`)
       writeFileSync(`${root}/out/there`, "the one before")
-      const files = writtenOf(makeWritten(4))
+      const files = fileSetOf(makeFileSet(4))
       const names = new Map<bigint, string>()
       const writtenAs = (name: string): Written => ({
         ...files,
-        nameOf: ({ ino }: FolderId) => names.get(ino),
+        nameOf: ({ ino }: FileId) => names.get(ino),
         wrote: (file) => {
           files.add(file)
           names.set(file.ino, name)
@@ -121,7 +121,7 @@ describe("a file that two entries are written to", () => {
   )
 
   it("is known by its inode, for as many as there are", () => {
-    const files = writtenOf(makeWritten(1000))
+    const files = fileSetOf(makeFileSet(1000))
     for (let ino = 1n; ino <= 2000n; ino += 1n) assert.isTrue(files.add({ dev: 7n, ino }))
     for (let ino = 1n; ino <= 2000n; ino += 1n) assert.isFalse(files.add({ dev: 7n, ino }))
     assert.isTrue(files.has({ dev: 7n, ino: 1n }))
