@@ -53,7 +53,7 @@ const reply = async (request: Request<never>): Promise<void> => {
   try {
     parentPort?.postMessage(message, message.ok ? ownMemory(message.value) : [])
   } catch (cause) {
-    // A result that cannot be sent: whoever waits for it has to hear that.
+    // The result cannot be sent: the main thread, which waits for it, gets that instead.
     parentPort?.postMessage({ ok: false, failure: packFailure(cause) })
   }
 }

@@ -14,7 +14,7 @@ export const sameCompression = (a: Compression, b: Compression): boolean =>
 
 /**
  * `<target>/.zipper/index/ABCD`: what a published archive was made of and with, so that the next one can take over
- * the entries of files that nobody has touched. It only saves time: without it everything is compressed anew.
+ * the entries of files that have not changed. It only saves time: without it everything is compressed anew.
  */
 export interface ArchiveIndex extends Compression {
   /** SHA-256 (hex) of the zip that it belongs to. */

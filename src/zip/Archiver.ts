@@ -8,7 +8,7 @@ import type { SourceView } from "../source/SourceView.ts"
 import { abortable } from "../system/abortable.ts"
 import { Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { type Compression, isSameFile, type PreviousArchive, sameCompression } from "./ArchiveIndex.ts"
+import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
 import { type Audit, type AuditOptions, auditZip } from "./AuditZip.ts"
 import { extractZip, makeTally, planExtraction } from "./Extract.ts"
 import { makeShared, shareOf } from "./ExtractShared.ts"
@@ -25,7 +25,7 @@ import {
   isExtractError
 } from "./ZipError.ts"
 
-/** Reads zips back for which there is nothing but what lies beside them. */
+/** Reads zips of which no manifest is known. */
 export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
   ArchiveReader,
   {
@@ -81,7 +81,15 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
       Archiver,
       Effect.map(Workers, (runner) => ({
         archive: Effect.fn("Archiver.archive")(function* (view, manifest, destination, options = {}) {
-          const previous = yield* usable(options.previous, settings)
+          // Copied entries have to be what compressing would give.
+          const old = options.previous?.index
+          const usable = old === undefined || sameCompression(old, settings)
+          if (!usable) {
+            yield* Effect.logInfo(
+              `everything is compressed anew: the archive before was made with method ${old.method}, level ${old.level}`
+            )
+          }
+          const previous = usable ? options.previous : undefined
           const input = { view, manifest, destination, compression: settings, runner }
           return yield* abortable(
             (signal) => writeZip(input, { ...options, previous }, signal),
@@ -100,17 +108,6 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
     verify: () => Effect.void
   })
 }
-
-/** The archive before, if copying from it gives what compressing would. */
-const usable = Effect.fnUntraced(function* (previous: PreviousArchive | undefined, settings: Compression) {
-  if (previous === undefined) return undefined
-  const { level, method } = previous.index
-  if (sameCompression(previous.index, settings)) return previous
-  yield* Effect.logInfo(
-    `everything is compressed anew: the archive before was made with method ${method}, level ${level}`
-  )
-  return undefined
-})
 
 /** The report on a zip that holds all of the manifest, none of it copied. */
 export const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => ({
@@ -139,10 +136,6 @@ export interface Prepared {
   readonly rehearsed: boolean
 }
 
-type Failure = ArchiveError | ExtractError
-
-const isFailure = (cause: unknown): cause is Failure => isArchiveError(cause) || isExtractError(cause)
-
 /** Puts the content of archives back into folders. */
 export class Extractor extends Context.Tag("zipper/Extractor")<
   Extractor,
@@ -150,10 +143,12 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     /**
      * Reads what is in the zip and looks at DIR, and leaves nothing written. A zip that cannot be written to a folder (names that lead
      * out of it or stand there twice, symlinks, sizes that cannot be) is refused with an ArchiveError that names the
-     * entry. The zip stays open for the length of the scope: what is carried out is what was planned, whatever is
-     * published meanwhile. The reason `Changed`: it is not the file any more that the request speaks of.
+     * entry. The zip stays open for the length of the scope: what is carried out is what was planned, also if another
+     * archive is published meanwhile. The reason `Changed`: it is not the file any more that the request speaks of.
      */
-    readonly prepare: (request: ExtractRequest) => Effect.Effect<Prepared, Failure, Scope.Scope>
+    readonly prepare: (
+      request: ExtractRequest
+    ) => Effect.Effect<Prepared, ArchiveError | ExtractError, Scope.Scope>
   }
 >() {
   /** Reads, inflates and writes on {@link Workers}. */
@@ -162,7 +157,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
         const temporary = temporaryName(randomBytes(6).toString("hex"))
-        const { zip, plan } = yield* looked(request, {
+        const { zip, plan } = yield* preparePlan(request, {
           writers: runner.width,
           temporary: RawPath.fromText(`${temporary}names`)
         })
@@ -187,7 +182,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Extractor,
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
-        const { plan } = yield* looked(request, { writers: runner.width, temporary: undefined })
+        const { plan } = yield* preparePlan(request, { writers: runner.width, temporary: undefined })
         return rehearsed(plan.plan)
       })
     }))
@@ -209,7 +204,11 @@ export const rehearsed = (plan: RestorePlan): Prepared => ({
   rehearsed: true
 })
 
-const looked = Effect.fnUntraced(function* (
+const isFailure = (cause: unknown): cause is ArchiveError | ExtractError =>
+  isArchiveError(cause) || isExtractError(cause)
+
+/** Opens the zip for the length of the scope, and plans. */
+const preparePlan = Effect.fnUntraced(function* (
   request: ExtractRequest,
   options: { readonly writers: number; readonly temporary: RawPath.RawPath | undefined }
 ) {

@@ -16,7 +16,7 @@ import { checkEntry } from "./VerifyZip.ts"
 import { type OpenZip, openZip, readEnd } from "./Yauzl.ts"
 import { archiveFailures, endedAt, type Flaw, isArchiveError, quoted } from "./ZipError.ts"
 
-/** What is audited, and what the caller is told on the way. */
+/** What is audited, and what the caller gets on the way. */
 export interface AuditOptions {
   /** Whether each entry's content is read, its size and CRC-32 checked; otherwise headers and names alone. */
   readonly content: boolean

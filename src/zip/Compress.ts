@@ -210,7 +210,7 @@ const batchBytes = 512 * 1024
 /** Copied entries that may lie between them, which have to be in memory meanwhile. */
 const mostCopied = 2048
 
-/** Enough for a batch and for a block, whatever becomes of them. */
+/** Enough for a batch and for a block, also if nothing shrinks. */
 export const slotSize = roomFor(Math.max(blockSize, batchBytes)) + batchEntries * roomFor(0)
 
 /** Pieces of the zip, one behind the other, whose small files are compressed together. */

@@ -73,7 +73,7 @@ export const checkOddNames = (odd: ReadonlyArray<OddName>): void => {
 
 /**
  * Each name once, in order, and in a folder that stands before it: found slice by slice, in no more memory than names take
- * that are as deep as they can be. In the order of bytes whatever a folder holds comes before the first path that does not
+ * that are as deep as they can be. In the order of bytes all that a folder holds comes before the first path that does not
  * begin with the folder's own: of the folders so far, those that a path begins with are all that matter.
  */
 
@@ -95,7 +95,7 @@ export interface SlicePlaces {
   readonly flaws: ReadonlyArray<Flaw>
 }
 
-/** More would help nobody. */
+/** Flaws that are kept; further ones are dropped. */
 const placesKept = 20
 
 /** Looks at the entries of a slice, one after the other. */

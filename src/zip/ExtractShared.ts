@@ -63,7 +63,7 @@ export const makeFileSet = (files: number): SharedArrayBuffer =>
 
 /**
  * The files that a restore has written, and those that it has replaced, known to all its threads by their inodes. Two
- * entries that meet in one file are found by it, whatever makes their names one.
+ * entries that meet in one file are found by it, for any reason that makes their names one.
  */
 export const fileSetOf = (memory: SharedArrayBuffer) => {
   const table = new BigInt64Array(memory)

@@ -80,7 +80,8 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
   try {
     await refuseForeignLink(to)
     const found = await real(to)
-    const target = found === undefined ? await toBeMade(to) : { path: found, id: await folderId(to, found) }
+    const target = found === undefined ? await newTarget(to) : { path: found, id: await whichFolder(found) }
+    if (found !== undefined && target.id === undefined) throw refuse(to, "it is not a folder")
     const kept = await keptFolders(keepOut).catch((cause: unknown) => {
       const where = keepOut.map(quoted).join(" or ")
       throw refuse(
@@ -154,13 +155,7 @@ function* upwards(path: RawPath.RawPath): Generator<RawPath.RawPath> {
   yield RawPath.fromLatin1("/")
 }
 
-const folderId = async (to: string, path: RawPath.RawPath): Promise<FileId> => {
-  const stats = await fsPromises.lstat(RawPath.toBuffer(path), { bigint: true })
-  if (!stats.isDirectory()) throw refuse(to, "it is not a folder")
-  return { dev: stats.dev, ino: stats.ino }
-}
-
-const toBeMade = async (to: string): Promise<Pick<Target, "path" | "id">> => {
+const newTarget = async (to: string): Promise<Pick<Target, "path" | "id">> => {
   const whole = resolve(to)
   const there = await unlessMissing(fsPromises.lstat(whole))
   if (there !== undefined) throw refuse(to, "it is a symlink that leads to nothing")

@@ -6,22 +6,10 @@ import { ArchiveError } from "./ZipError.ts"
 const bufferSize = 1 << 20
 
 /** A new file that is written from its beginning to its end; small writes are gathered. */
-export interface Output {
-  /** Where the next byte goes. */
-  readonly position: () => number
-  /** How many bytes have reached the file: another reader sees these. */
-  readonly flushed: () => number
-  readonly write: (bytes: Buffer) => Promise<void>
-  /** Replaces bytes that were written before. */
-  readonly patch: (position: number, bytes: Buffer) => Promise<void>
-  /** Writes what is left and closes. Publication syncs: until then nobody relies on the file. */
-  readonly finish: () => Promise<void>
-  /** Closes and removes the file. Does nothing after {@link finish}. */
-  readonly discard: () => Promise<void>
-}
+export type Output = Awaited<ReturnType<typeof createOutput>>
 
 /** Creates the file at `path`, where nothing may be yet, not even a symlink. */
-export const createOutput = async (path: string): Promise<Output> => {
+export const createOutput = async (path: string) => {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   const file = await fs.open(path, flags, 0o666).catch(failed("create", path))
   const pending = Buffer.allocUnsafe(bufferSize)
@@ -47,9 +35,11 @@ export const createOutput = async (path: string): Promise<Output> => {
   }
 
   return {
-    position: () => flushed + used,
-    flushed: () => flushed,
-    write: async (bytes) => {
+    /** Where the next byte goes. */
+    position: (): number => flushed + used,
+    /** How many bytes have reached the file: another reader sees these. */
+    flushed: (): number => flushed,
+    write: async (bytes: Buffer): Promise<void> => {
       if (used + bytes.length > pending.length) await flush()
       if (bytes.length < pending.length) {
         used += bytes.copy(pending, used)
@@ -58,7 +48,8 @@ export const createOutput = async (path: string): Promise<Output> => {
       await writeAt(bytes, flushed)
       flushed += bytes.length
     },
-    patch: async (position, bytes) => {
+    /** Replaces bytes that were written before. */
+    patch: async (position: number, bytes: Buffer): Promise<void> => {
       if (position >= flushed) {
         bytes.copy(pending, position - flushed)
         return
@@ -66,12 +57,14 @@ export const createOutput = async (path: string): Promise<Output> => {
       await flush()
       await writeAt(bytes, position)
     },
-    finish: async () => {
+    /** Writes what is left and closes. It does not sync: publication does. */
+    finish: async (): Promise<void> => {
       await flush()
       await file.close().catch(failed("close", path))
       open = false
     },
-    discard: async () => {
+    /** Closes and removes the file. Does nothing after `finish`. */
+    discard: async (): Promise<void> => {
       if (!open) return
       open = false
       // An error of close says nothing new about a file that is thrown away.

@@ -49,7 +49,7 @@ export const withSlice = async <A>(
       const filled = fill(calls, input.fd, target, position)
       reading = filled
       const length = await filled.catch(unreadable(input.path))
-      if (length < needed) throw truncated(input.path)
+      if (length < needed) truncated(input.path)
       countRead(input.counter, length)
       return length
     }
@@ -66,30 +66,28 @@ export const withSlice = async <A>(
 }
 
 /** A file, read forwards. */
-export interface SliceView {
-  /** These bytes, if they are there already; valid until the next are loaded. */
-  readonly bytes: (start: number, end: number) => Buffer | undefined
-  /** At most so many bytes as there is room for. */
-  readonly load: (start: number, end: number) => Promise<Buffer>
-  /** All of these bytes; a piece is valid until the one after the next is asked for. */
-  readonly pieces: (start: number, end: number) => AsyncIterable<Buffer>
-}
+export type SliceView = ReturnType<typeof makeView>
 
 const makeView = (
   window: Buffer,
   limit: number,
   read: (target: Buffer, position: number, needed: number) => Promise<number>
-): SliceView => {
+) => {
   let from = 0
   let to = 0
 
+  /** These bytes, if they are there already; valid until the next are loaded. */
+  const bytes = (start: number, end: number): Buffer | undefined =>
+    start >= from && end <= to ? window.subarray(start - from, end - from) : undefined
+
+  /** At most so many bytes as there is room for. */
   const load = async (start: number, end: number): Promise<Buffer> => {
     const until = Math.max(end, Math.min(start + readAhead, limit))
     to = from
     // Where the slice ends is only known for good once all of its entries are.
     const length = await read(window.subarray(0, until - start), start, end - start).catch(
       (cause: unknown) => {
-        // What cannot be read may lie behind what was asked for, and is then somebody else's.
+        // What cannot be read may lie behind what was asked for, and concerns another entry.
         if (until === end) throw cause
         return read(window.subarray(0, end - start), start, end - start)
       }
@@ -99,6 +97,7 @@ const makeView = (
     return window.subarray(0, end - start)
   }
 
+  /** All of these bytes; a piece is valid until the one after the next is asked for. */
   async function* pieces(start: number, end: number): AsyncGenerator<Buffer> {
     to = from
     let offset = 0
@@ -110,12 +109,7 @@ const makeView = (
     }
   }
 
-  return {
-    bytes: (start, end) =>
-      start >= from && end <= to ? window.subarray(start - from, end - from) : undefined,
-    load,
-    pieces
-  }
+  return { bytes, load, pieces }
 }
 
 /** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */

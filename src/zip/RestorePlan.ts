@@ -96,8 +96,8 @@ export const nothingRestored: Restored = {
   gaveUp: undefined
 }
 
-/** How many of something are told by name. */
-const namesTold = 10
+/** How many of something are named. */
+const namesShown = 10
 
 /** Gathers {@link Some}. */
 export const gather = <A>() => {
@@ -106,7 +106,7 @@ export const gather = <A>() => {
   return {
     add: (thing: () => A): void => {
       many += 1
-      if (first.length < namesTold) first.push(thing())
+      if (first.length < namesShown) first.push(thing())
     },
     some: (): Some<A> => ({ count: many, first })
   }
@@ -137,7 +137,7 @@ const describeConflict = ({ is, path, wanted }: Conflict): string => {
 /** Whether `--overwrite` would help. */
 const isReplaceable = ({ is, wanted }: Conflict): boolean => is === "file" && wanted === "file"
 
-/** `and 12 more files`, behind the first few of them; nothing when all are told. */
+/** `and 12 more files`, behind the first few of them; nothing when all are named. */
 const more = <A>({ count: all, first }: Some<A>, noun: string, plural = `${noun}s`): ReadonlyArray<string> =>
   all > first.length ? [`and ${count(all - first.length, `more ${noun}`, `more ${plural}`)}`] : []
 

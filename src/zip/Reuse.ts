@@ -80,7 +80,7 @@ const mostEntries = 2048
 /**
  * The manifest's entries, all of them and in order, each either compressed or copied from the archive before. A
  * file is copied where name, size, mode and time are those of the entry there and inode and ctime those that were
- * noted of it: whatever writes to a file, renames it or puts another in its place changes one of these, sooner or
+ * noted of it: any program that writes to a file, renames it or puts another in its place changes one of these, sooner or
  * later; see `settled` in ArchiveIndex for those that are too young to tell.
  *
  * @param noted stamps of the entries of the archive before, as ArchiveIndex holds them

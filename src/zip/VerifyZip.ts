@@ -29,162 +29,6 @@ import {
   quoted
 } from "./ZipError.ts"
 
-/** What is hashed at a time. */
-const bufferSize = 64 * 1024
-
-/** Of the fields of fixed length. */
-const fixedLength = 24
-
-/**
- * SHA-256 over heads in their order: equal for entries of a zip and of a manifest only if each of them has the
- * same name, kind, original path, size, time and mode. So one thread can tell another what it found without
- * sending it.
- */
-interface HeadDigest {
-  readonly head: (head: EntryHead) => void
-  /** The same for a manifest's entry, without making a head of it. */
-  readonly wanted: (entry: ManifestEntry) => void
-  /** In hexadecimal. To be called once. */
-  readonly end: () => string
-}
-
-export const makeDigest = (): HeadDigest => {
-  const hash = createHash("sha256")
-  let buffer = scratch.pop() ?? Buffer.allocUnsafeSlow(bufferSize)
-  let used = 0
-
-  const room = (length: number): void => {
-    if (used + length <= buffer.length) return
-    hash.update(buffer.subarray(0, used))
-    used = 0
-    if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length)
-  }
-
-  // Lengths stand before what they belong to, so no two lists of heads have the same bytes.
-  const rest = (at: number, rawPath: string | undefined, size: number, seconds: number, mode: number) => {
-    buffer.writeUInt32LE(used - at - 4, at)
-    used = buffer.writeDoubleLE(size, used)
-    used = buffer.writeUInt32LE(seconds >>> 0, used)
-    used = buffer.writeUInt16LE(mode, used)
-    used = buffer.writeInt32LE(rawPath === undefined ? -1 : rawPath.length, used)
-    if (rawPath !== undefined) used += buffer.write(rawPath, used, "latin1")
-  }
-
-  return {
-    head: ({ mode, name, rawPath, seconds, size }) => {
-      room(fixedLength + name.length + (rawPath?.length ?? 0))
-      const at = used
-      used += 4
-      used += name.copy(buffer, used)
-      rest(at, rawPath, size, seconds, mode)
-    },
-    wanted: (entry) => {
-      const { kind, mode, mtimeNs, name, path, size } = entry
-      const rawPath = EntryName.isEscaped(entry) ? path : undefined
-      room(fixedLength + 1 + name.length * 3 + (rawPath?.length ?? 0))
-      const at = used
-      used += 4
-      used += buffer.write(name, used, "utf8")
-      if (kind === "directory") used = buffer.writeUInt8(slash, used)
-      rest(at, rawPath, size, archiveSeconds(mtimeNs), mode & 0xffff)
-    },
-    end: () => {
-      hash.update(buffer.subarray(0, used))
-      scratch.push(buffer)
-      return hash.digest("hex")
-    }
-  }
-}
-
-const slash = 0x2f
-
-/** Buffers that no digest uses at the moment. */
-const scratch: Array<Buffer> = []
-
-/** Part of a zip that is to be verified. */
-interface SliceInput extends SliceSource {
-  readonly count: number
-  /**
-   * What of it was copied from an archive that has been verified, in order. Entries in there are not inflated;
-   * instead the bytes are summed up, to be compared with what was copied.
-   */
-  readonly copied: ReadonlyArray<Extent>
-}
-
-/** What was found; damage is an ArchiveError instead. */
-interface SliceOutput {
-  /** Of all heads, see {@link makeDigest}. */
-  readonly heads: string
-  /** Where the entries lie. */
-  readonly places: SlicePlaces
-  /** CRC-32 of the whole entries in each copied part. */
-  readonly copied: ReadonlyArray<number>
-}
-
-/**
- * Verifies consecutive entries: both headers, that they lie one behind the other and fill the slice, that each can be put
- * into a folder, and sizes and CRC-32 of their data. Memory does not depend on their sizes.
- */
-export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
-  name: "verify",
-  kind: "brief",
-  failures: archiveFailures,
-  work: (input, files, signal) =>
-    withSlice(input, files, signal, (records, view) => verifyEntries(input, records, view, signal))
-}
-
-const verifyEntries = async (
-  input: SliceInput,
-  records: Buffer,
-  view: SliceView,
-  signal: AbortSignal
-): Promise<SliceOutput> => {
-  const digest = makeDigest()
-  const copied = input.copied.map(makePart)
-  const places = makeSlicePlaces()
-  let current = 0
-  for (const entry of readRecords(records, input, input.path)) {
-    const { end, start } = entry
-    while ((copied[current]?.end ?? end) <= start) current += 1
-    const part = copied[current]
-    try {
-      if (part?.has(entry) !== true) await checkEntry(entry, view)
-      else {
-        const whole = end - start <= windowSize
-        const bytes = await loadEntry(entry, view, whole ? end : entry.dataStart)
-        if (whole) part.add(bytes)
-        else for await (const piece of view.pieces(start, end)) part.add(piece)
-      }
-      checkForm(entry)
-      places.add(entry)
-    } catch (cause) {
-      signal.throwIfAborted()
-      if (isOutOfMemory(cause)) throw cause
-      damaged(input.path, entry.name)(cause)
-    }
-    digest.head(entry)
-  }
-  return { heads: digest.end(), places: places.end(), copied: copied.map((part) => part.sum()) }
-}
-
-/** Checks an entry's local header, and size and CRC-32 of its data; throws what is wrong with it. */
-export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void> => {
-  for await (const _ of contentOf(entry, view));
-}
-
-/** Sums up the entries of a copied part. An entry that lies only partly in it is not copied, but read as all others. */
-const makePart = ({ end, start }: Extent) => {
-  let sum = 0
-  return {
-    end,
-    has: (entry: Extent): boolean => entry.start >= start && entry.end <= end,
-    add: (bytes: Buffer): void => {
-      sum = crc32(bytes, sum)
-    },
-    sum: (): number => sum
-  }
-}
-
 /** How a zip is verified. */
 export interface VerifyOptions {
   /** Of {@link ArchiveReport}: what was copied from the archive before. */
@@ -320,3 +164,133 @@ const differs = (wanted: EntryHead, found: EntryHead): string | undefined => {
   }
   return undefined
 }
+
+/** Part of a zip that is to be verified. */
+interface SliceInput extends SliceSource {
+  readonly count: number
+  /**
+   * What of it was copied from an archive that has been verified, in order. Entries in there are not inflated;
+   * instead the bytes are summed up, to be compared with what was copied.
+   */
+  readonly copied: ReadonlyArray<Extent>
+}
+
+/** What was found; damage is an ArchiveError instead. */
+interface SliceOutput {
+  /** Of all heads, see {@link makeDigest}. */
+  readonly heads: string
+  /** Where the entries lie. */
+  readonly places: SlicePlaces
+  /** CRC-32 of the whole entries in each copied part. */
+  readonly copied: ReadonlyArray<number>
+}
+
+/**
+ * Verifies consecutive entries: both headers, that they lie one behind the other and fill the slice, that each can be put
+ * into a folder, and sizes and CRC-32 of their data. Memory does not depend on their sizes.
+ */
+export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
+  name: "verify",
+  kind: "brief",
+  failures: archiveFailures,
+  work: (input, calls, signal) =>
+    withSlice(input, calls, signal, async (records, view) => {
+      const digest = makeDigest()
+      const copied = input.copied.map((part) => ({ ...part, sum: 0 }))
+      const places = makeSlicePlaces()
+      let current = 0
+      for (const entry of readRecords(records, input, input.path)) {
+        const { dataStart, end, start } = entry
+        while ((copied[current]?.end ?? end) <= start) current += 1
+        const part = copied[current]
+        try {
+          // An entry that lies only partly in a copied part is not copied, but read as all others.
+          if (part === undefined || start < part.start || end > part.end) await checkEntry(entry, view)
+          else {
+            const whole = end - start <= windowSize
+            const bytes = await loadEntry(entry, view, whole ? end : dataStart)
+            if (whole) part.sum = crc32(bytes, part.sum)
+            else for await (const piece of view.pieces(start, end)) part.sum = crc32(piece, part.sum)
+          }
+          checkForm(entry)
+          places.add(entry)
+        } catch (cause) {
+          signal.throwIfAborted()
+          if (isOutOfMemory(cause)) throw cause
+          damaged(input.path, entry.name)(cause)
+        }
+        digest.head(entry)
+      }
+      return { heads: digest.end(), places: places.end(), copied: copied.map(({ sum }) => sum) }
+    })
+}
+
+/** Checks an entry's local header, and size and CRC-32 of its data; throws what is wrong with it. */
+export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void> => {
+  for await (const _ of contentOf(entry, view));
+}
+
+/** What is hashed at a time. */
+const bufferSize = 64 * 1024
+
+/** Of the fields of fixed length. */
+const fixedLength = 24
+
+/**
+ * SHA-256 over heads in their order: equal for entries of a zip and of a manifest only if each of them has the
+ * same name, kind, original path, size, time and mode. So a thread reports what it found without sending it.
+ */
+export const makeDigest = () => {
+  const hash = createHash("sha256")
+  let buffer = scratch.pop() ?? Buffer.allocUnsafeSlow(bufferSize)
+  let used = 0
+
+  const room = (length: number): void => {
+    if (used + length <= buffer.length) return
+    hash.update(buffer.subarray(0, used))
+    used = 0
+    if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length)
+  }
+
+  // Lengths stand before what they belong to, so no two lists of heads have the same bytes.
+  const rest = (at: number, rawPath: string | undefined, size: number, seconds: number, mode: number) => {
+    buffer.writeUInt32LE(used - at - 4, at)
+    used = buffer.writeDoubleLE(size, used)
+    used = buffer.writeUInt32LE(seconds >>> 0, used)
+    used = buffer.writeUInt16LE(mode, used)
+    used = buffer.writeInt32LE(rawPath === undefined ? -1 : rawPath.length, used)
+    if (rawPath !== undefined) used += buffer.write(rawPath, used, "latin1")
+  }
+
+  return {
+    head: ({ mode, name, rawPath, seconds, size }: EntryHead): void => {
+      room(fixedLength + name.length + (rawPath?.length ?? 0))
+      const at = used
+      used += 4
+      used += name.copy(buffer, used)
+      rest(at, rawPath, size, seconds, mode)
+    },
+    /** The same for a manifest's entry, without making a head of it. */
+    wanted: (entry: ManifestEntry): void => {
+      const { kind, mode, mtimeNs, name, path, size } = entry
+      const rawPath = EntryName.isEscaped(entry) ? path : undefined
+      room(fixedLength + 1 + name.length * 3 + (rawPath?.length ?? 0))
+      const at = used
+      used += 4
+      used += buffer.write(name, used, "utf8")
+      if (kind === "directory") used = buffer.writeUInt8(slash, used)
+      rest(at, rawPath, size, archiveSeconds(mtimeNs), mode & 0xffff)
+    },
+    /** In hexadecimal. To be called once. */
+    end: (): string => {
+      hash.update(buffer.subarray(0, used))
+      scratch.push(buffer)
+      return hash.digest("hex")
+    }
+  }
+}
+
+const slash = 0x2f
+
+/** Buffers that no digest uses at the moment. */
+const scratch: Array<Buffer> = []

@@ -19,9 +19,9 @@ export const openZip = async (path: string) => {
     fd: file.fd,
     /** Fills the buffer; reading beyond the end is an error. */
     fill: async (buffer: Buffer, position: number): Promise<Buffer> => {
-      if (position < 0 || position + buffer.length > stats.size) throw truncated(path)
+      if (position < 0 || position + buffer.length > stats.size) truncated(path)
       const length = await fill(waitingFile, file.fd, buffer, position).catch(failed)
-      if (length < buffer.length) throw truncated(path)
+      if (length < buffer.length) truncated(path)
       return buffer
     },
     close: () => closeRead(file)

@@ -97,14 +97,8 @@ export const unreadable =
   }
 
 /** Something in the zip refers to bytes that it does not have. */
-export const truncated = (path: string): ArchiveError =>
-  new ArchiveError({
-    reason: "Corrupt",
-    path,
-    message: `${path} is damaged: something in it points beyond its end`,
-    problem: "is damaged: something in it points beyond its end",
-    transient: false
-  })
+export const truncated = (path: string): never =>
+  damaged(path)(new Error("something in it points beyond its end"))
 
 /** A thread that ended, or memory that was missing on this one, is the failure of what it worked for. */
 export const endedAt = (path: string, cause: unknown): unknown => {
@@ -127,7 +121,7 @@ export const endedAt = (path: string, cause: unknown): unknown => {
 /** An entry's name for people. */
 export const quoted = (name: Buffer): string => `"${RawPath.display(RawPath.fromBuffer(name))}"`
 
-/** What is wrong with an entry is said by whoever catches this, who knows the entry. */
+/** Throws what is wrong with an entry; the caller, who knows the entry, catches it and names it. */
 export function need(holds: boolean, otherwise: string): asserts holds {
   if (!holds) throw new Error(otherwise)
 }
