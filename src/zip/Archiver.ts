@@ -11,7 +11,6 @@ import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
 import { type Audit, type AuditOptions, auditZip } from "./AuditZip.ts"
 import { extractZip, makeTally, planExtraction } from "./Extract.ts"
-import { makeShared, shareOf } from "./ExtractShared.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import { nothingRestored, type Restored, type RestorePlan } from "./RestorePlan.ts"
 import { type VerifyOptions, verifyZip } from "./VerifyZip.ts"
@@ -161,15 +160,14 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
           writers: runner.width,
           temporary: RawPath.fromText(`${temporary}names`)
         })
-        const shared = makeShared()
-        const tally = makeTally(shared)
+        const tally = makeTally()
         return {
           plan: plan.plan,
           carryOut: abortable(
-            (signal) => extractZip({ request, zip, plan, runner, shared, tally, temporary }, signal),
+            (signal) => extractZip({ request, zip, plan, runner, tally, temporary }, signal),
             isExtractError
           ),
-          written: () => shareOf(shared).figures().written,
+          written: tally.written,
           soFar: tally.restored,
           rehearsed: false
         }

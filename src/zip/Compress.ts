@@ -33,20 +33,20 @@ export const roomFor = (size: number): number => size + (size >> 8) + 256
 const memLevel = 9
 
 /** zlib's output comes in pieces of at most this size: most data shrinks, and fresh memory is dear. */
-const piece = 256 * 1024
+const outputChunk = 256 * 1024
 
 /** What zlib allocates for the output of `size` bytes; for more output than that, as often as it takes. */
-const chunkFor = (size: number): number => Math.min(roomFor(size), piece)
+const chunkFor = (size: number): number => Math.min(roomFor(size), outputChunk)
 
 /** Memory that content is read into. More than one piece only in process, where work that waits for a disk overlaps. */
-const free: Array<Buffer> = []
+const idle: Array<Buffer> = []
 
 const withScratch = async <A>(use: (scratch: Buffer) => Promise<A>): Promise<A> => {
-  const scratch = free.pop() ?? Buffer.allocUnsafeSlow(scratchSize)
+  const scratch = idle.pop() ?? Buffer.allocUnsafeSlow(scratchSize)
   try {
     return await use(scratch)
   } finally {
-    free.push(scratch)
+    idle.push(scratch)
   }
 }
 
@@ -183,7 +183,7 @@ export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: numbe
       for (const third of [0, 1, 2, 3]) {
         const count = await fill(calls, fd, part, Math.floor(((size - sampleSize) * third) / 3))
         before += count
-        after += deflateRawSync(part.subarray(0, count), { level: 1, chunkSize: piece }).length
+        after += deflateRawSync(part.subarray(0, count), { level: 1, chunkSize: outputChunk }).length
       }
       return after < before * worthwhile ? "deflate" : "store"
     })

@@ -115,7 +115,7 @@ export const makeSlicePlaces = () => {
       if (first === undefined) first = { path, entry: quoted(entry.name) }
       if (flaws.length < placesKept) flaws.push(...outOfOrder(last, path, entry.name))
       last = path
-      keepOpen(open, path)
+      leaveFolders(open, path)
       const { parent } = split(path)
       if (parent !== RawPath.here && !open.includes(parent) && !wanted.has(parent)) {
         wanted.set(parent, quoted(entry.name))
@@ -147,7 +147,7 @@ const outOfOrder = (
 }
 
 /** Leaves the folders that this path begins with. */
-const keepOpen = (open: Array<RawPath.RawPath>, path: RawPath.RawPath): void => {
+const leaveFolders = (open: Array<RawPath.RawPath>, path: RawPath.RawPath): void => {
   for (let top = open.at(-1); top !== undefined && !path.startsWith(top); top = open.at(-1)) open.pop()
 }
 

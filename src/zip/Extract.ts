@@ -4,7 +4,7 @@ import type { Runner } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { extractSlice, type FileFailure } from "./ExtractFiles.ts"
 import { type Folder, finishFolders, type KnownFolder, makeFolders } from "./ExtractFolders.ts"
-import { type FileId, makeFileSet, mark, shareOf } from "./ExtractShared.ts"
+import { type FileId, makeFileSet, makeShared, mark, shareOf } from "./ExtractShared.ts"
 import { makeSurvey } from "./ExtractSurvey.ts"
 import { type ExtractRequest, lookAtTarget, removeLeftovers } from "./ExtractTarget.ts"
 import { readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
@@ -44,14 +44,17 @@ export const planExtraction = async (
   return { ...(await survey.end()), target, slices: found }
 }
 
-/** Counts what becomes of a restore, which may be asked for at any moment. `shared`: see {@link shareOf}. */
-export const makeTally = (shared: SharedArrayBuffer) => {
+/** Counts what becomes of a restore, at any moment. */
+export const makeTally = () => {
+  const shared = makeShared()
   const { figures } = shareOf(shared)
   const failures = gather<RestoreFailure>()
   const unremoved: Array<string> = []
   const counts = { folders: 0, missing: 0, kept: 0 }
   let gaveUp: string | undefined
   return {
+    /** See {@link shareOf}. */
+    shared,
     madeFolder: (): void => {
       counts.folders += 1
     },
@@ -65,6 +68,8 @@ export const makeTally = (shared: SharedArrayBuffer) => {
     couldNotRemove: (messages: ReadonlyArray<string>): void => {
       unremoved.push(...messages)
     },
+    /** Bytes that went to files, also to those that failed. */
+    written: (): number => figures().written,
     restored: (): Restored => {
       const { bytes, files, replaced } = figures()
       return { files, bytes, replaced, ...counts, failures: failures.some(), unremoved, gaveUp }
@@ -72,18 +77,13 @@ export const makeTally = (shared: SharedArrayBuffer) => {
   }
 }
 
-type Tally = ReturnType<typeof makeTally>
-
 /** Everything that is needed to carry a plan out. */
 interface Extraction {
   readonly request: ExtractRequest
   readonly zip: OpenZip
   readonly plan: ExtractPlan
   readonly runner: Runner
-  /** See {@link shareOf}. */
-  readonly shared: SharedArrayBuffer
-  /** Of that memory. */
-  readonly tally: Tally
+  readonly tally: ReturnType<typeof makeTally>
   /** Begins the names of temporary files: no other name in DIR begins so. */
   readonly temporary: string
 }
@@ -102,13 +102,13 @@ const never = new AbortController().signal
 export const extractZip = async (extraction: Extraction, signal: AbortSignal): Promise<Restored> => {
   signal.throwIfAborted()
   const { plan, request, runner, tally } = extraction
-  const shared = shareOf(extraction.shared)
+  const shared = shareOf(tally.shared)
   const root = plan.target.path
   const written = makeFileSet(plan.plan.files + plan.plan.replaced)
 
   const make = async (folders: ReadonlyArray<Folder>): Promise<void> => {
     const paths = folders.map(({ path }) => path)
-    const parents = known(folders.flatMap(({ parent }) => parent ?? []))
+    const parents = existing(folders.flatMap(({ parent }) => parent ?? []))
     const made = await runner.run(makeFolders, { root, paths, parents }, never)
     for (const [index, folder] of folders.entries()) {
       const result = made[index]
@@ -124,11 +124,11 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const extract = async (slice: Slice): Promise<void> => {
     const marks = plan.marks.slice(slice.first, slice.first + slice.count)
     if (marks.every((each) => each === mark.none)) return
-    const { shared: memory, temporary, zip } = extraction
+    const { temporary, zip } = extraction
     const { content, count, records } = slice
     const source = { path: zip.path, fd: zip.fd, count, records, content }
-    const folders = known(parentsOf(plan, slice))
-    const input = { ...source, marks, root, folders, temporary, shared: memory, written }
+    const folders = existing(parentsOf(plan, slice))
+    const input = { ...source, marks, root, folders, temporary, shared: tally.shared, written }
     const found = await runner.run(extractSlice, input, never)
     found.failures.forEach(tally.fail)
     tally.giveUp(found.hopeless)
@@ -139,7 +139,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       parent !== undefined && (state === "absent" || (request.overwrite && chosen))
     // What lies deeper stands behind.
     const folders = plan.folders.filter((folder) => folder.needed && isOurs(folder)).reverse()
-    for (const some of pieces(folders)) {
+    for (const some of batchesOf(folders)) {
       const input = some.flatMap(({ id, mode, path, seconds }) =>
         id === undefined ? [] : [{ path, ...id, mode, seconds }]
       )
@@ -154,7 +154,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     await makeRoot(extraction)
     if (request.overwrite) tally.couldNotRemove(removeLeftovers(root, plan.leftovers))
     try {
-      for (const some of pieces(plan.folders.filter(isToBeMade))) {
+      for (const some of batchesOf(plan.folders.filter(isToBeMade))) {
         if (shared.stopped()) break
         await make(some)
       }
@@ -197,7 +197,7 @@ const isToBeMade = ({ needed, parent, state }: Folder): boolean =>
   needed && parent !== undefined && state === "absent"
 
 /** Those among them that are there, each once. */
-const known = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
+const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
   [...new Set(folders)].flatMap(({ id, path }) => (id === undefined ? [] : [{ path, ...id }]))
 
 const parentsOf = ({ folders, marks, parents }: ExtractPlan, slice: Slice): ReadonlyArray<Folder> => {
@@ -208,7 +208,7 @@ const parentsOf = ({ folders, marks, parents }: ExtractPlan, slice: Slice): Read
   return [...found].flatMap((index) => folders[index] ?? [])
 }
 
-function* pieces<A>(all: ReadonlyArray<A>): Generator<ReadonlyArray<A>> {
+function* batchesOf<A>(all: ReadonlyArray<A>): Generator<ReadonlyArray<A>> {
   for (let from = 0; from < all.length; from += foldersAtOnce) yield all.slice(from, from + foldersAtOnce)
 }
 

@@ -120,7 +120,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
           const { name, parent } = split(path)
           const folder = folders.get(parent)
           const open = (): OpenFolder => {
-            if (folder === undefined) throw new Unwritten(new Error("its folder could not be made"))
+            if (folder === undefined) throw new WriteFailure(new Error("its folder could not be made"))
             return opener.open(folder)
           }
           try {
@@ -130,7 +130,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
           } catch (cause) {
             if (cause instanceof Stopped) break
             const error = explain(cause)
-            const kept = replace && !(cause instanceof Met) && isStillFile(open, name)
+            const kept = replace && !(cause instanceof AlreadyWritten) && isStillFile(open, name)
             failures.push({ path, error, kind: kept ? "kept" : "missing" })
             if (!isHopeless(cause)) continue
             shared.stop()
@@ -149,20 +149,20 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
 }
 
 /** A file in DIR could not be written. */
-export class Unwritten extends Error {
+export class WriteFailure extends Error {
   constructor(cause: unknown, message = explain(cause)) {
     super(message, { cause })
   }
 }
 
 /** It is one file in DIR with another one of the archive, which was written there. */
-export class Met extends Unwritten {}
+export class AlreadyWritten extends WriteFailure {}
 
 /** What no other file would fare better with. */
 const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
 
 const isHopeless = (cause: unknown): boolean =>
-  cause instanceof Unwritten && hopeless.has(codeOf(cause.cause) ?? "")
+  cause instanceof WriteFailure && hopeless.has(codeOf(cause.cause) ?? "")
 
 /** A file that is being made. */
 export type NewFile = ReturnType<typeof createFile>
@@ -192,7 +192,7 @@ export interface Written extends FileSet {
 }
 
 /**
- * Makes a file; failures are {@link Unwritten}, and {@link Met} where another entry was written to the same. With `through`, a
+ * Makes a file; failures are {@link WriteFailure}, and {@link AlreadyWritten} where another entry was written to the same. With `through`, a
  * name that no other file has, it gets that first, and takes the place of a regular file called `name` in the end. A failure
  * to set its mode or time goes to `onAttributes`.
  */
@@ -247,7 +247,7 @@ export const createFile = (
         if (!occupant.isFile()) throw new Error("it is no regular file any more")
         refuseWritten(occupant, written)
         // Of two entries that are at it at the same time, one is the first. A file with other names may be replaced at each.
-        if (occupant.nlink === 1n && !written.add(occupant)) throw metWith(occupant, written)
+        if (occupant.nlink === 1n && !written.add(occupant)) throw alreadyWritten(occupant, written)
         written.wrote(made)
         fs.renameSync(path, target)
       })
@@ -264,8 +264,8 @@ export const createFile = (
         return cause
       } catch (left) {
         const message = explain(cause)
-        return new Unwritten(
-          cause instanceof Unwritten ? cause.cause : cause,
+        return new WriteFailure(
+          cause instanceof WriteFailure ? cause.cause : cause,
           `${message}; what was written of it is left: ${explain(left)}`
         )
       }
@@ -311,24 +311,24 @@ const isZero = (bytes: Buffer): boolean => bytes.equals(zeros.subarray(0, bytes.
 
 const asBigInts = { bigint: true } as const
 
-const metWith = (file: FileId, { nameOf }: Written): Met => {
+const alreadyWritten = (file: FileId, { nameOf }: Written): AlreadyWritten => {
   const other = nameOf(file)
-  return new Met(
+  return new AlreadyWritten(
     undefined,
     `it is one file there with ${other === undefined ? "another one" : `"${other}"`} of the archive, which was written to it`
   )
 }
 
 const refuseWritten = (file: FileId, written: Written): void => {
-  if (written.has(file)) throw metWith(file, written)
+  if (written.has(file)) throw alreadyWritten(file, written)
 }
 
 const attempt = <A>(call: () => A): A => {
   try {
     return call()
   } catch (cause) {
-    if (cause instanceof Unwritten) throw cause
-    throw new Unwritten(
+    if (cause instanceof WriteFailure) throw cause
+    throw new WriteFailure(
       cause,
       codeOf(cause) === "EEXIST" ? "a file of that name has appeared, and is left as it is" : explain(cause)
     )

@@ -24,7 +24,7 @@ import type { ZipEntry } from "./Headers.ts"
 import { type Conflict, gather, type NamePair, type RestorePlan, someOf } from "./RestorePlan.ts"
 import { damaged, need } from "./ZipError.ts"
 
-/** Files that are looked at at a time: enough to keep the disk busy. */
+/** Files that are finishLooks at at a time: enough to keep the disk busy. */
 const atOnce = 64
 
 /** Takes the entries of a zip in their order, and finds out what is to be done in DIR and what is in the way there. */
@@ -68,10 +68,10 @@ export const makeSurvey = (
   let looking: Array<Promise<void>> = []
   let failed: { readonly cause: unknown } | undefined
 
-  const conflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
+  const addConflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
     conflicts.add(() => ({ path: RawPath.display(path), is, wanted }))
 
-  const looked = async (): Promise<void> => {
+  const finishLooks = async (): Promise<void> => {
     const all = looking
     looking = []
     await Promise.all(all)
@@ -80,8 +80,8 @@ export const makeSurvey = (
     least.settle()
   }
 
-  // A failure is kept until `looked`: a rejection that is not handled yet would end the process.
-  const lookInTheBackground = (work: Promise<void>): void => {
+  // A failure is kept until `finishLooks`: a rejection that is not handled yet would end the process.
+  const lookLater = (work: Promise<void>): void => {
     looking.push(
       work.catch((cause: unknown) => {
         failed ??= { cause }
@@ -107,11 +107,11 @@ export const makeSurvey = (
     else meet({ first, second: path })
   }
 
-  // Those above it first: in what is not there nothing is looked for.
-  const enter = async (folder: Folder): Promise<void> => {
+  // Those above it first: in what is not there nothing is finishLooks for.
+  const needFolder = async (folder: Folder): Promise<void> => {
     if (folder.needed || folder.parent === undefined) return
     folder.needed = true
-    await enter(folder.parent)
+    await needFolder(folder.parent)
     twins.add(folder.parent, folder.path)
     folder.state = folder.parent.state
     if (folder.state === "present") {
@@ -123,7 +123,7 @@ export const makeSurvey = (
         await lookForLeftovers(folder)
       } else {
         folder.state = "blocked"
-        conflict(folder.path, occupant.is === "directory" ? "archives" : occupant.is, "directory")
+        addConflict(folder.path, occupant.is === "directory" ? "archives" : occupant.is, "directory")
       }
     }
     if (folder.state === "absent") totals.folders += 1
@@ -134,7 +134,7 @@ export const makeSurvey = (
     leftovers.delete(path)
     const occupant = await lookAt(RawPath.join(target.path, path))
     if (occupant === undefined) return
-    if (occupant.is !== "file" || !overwrite) return conflict(path, occupant.is, "file")
+    if (occupant.is !== "file" || !overwrite) return addConflict(path, occupant.is, "file")
     marks[at] = mark.replace
     totals.replaced += 1
     space.replaces(entry.size, occupant.freed)
@@ -148,12 +148,12 @@ export const makeSurvey = (
     const folder: Folder = { ...attributes, needed: false, state: "absent", id: undefined }
     entries.add(folder)
     indexOf.set(folder, indexOf.size)
-    if (chosen) await enter(folder)
+    if (chosen) await needFolder(folder)
   }
 
   const addFile = async (entry: ZipEntry, { parent, path }: Place): Promise<void> => {
     if (!choose(entry, parent)) return
-    if (!parent.needed) await enter(parent)
+    if (!parent.needed) await needFolder(parent)
     twins.add(parent, path)
     marks[index] = mark.create
     totals.files += 1
@@ -161,8 +161,8 @@ export const makeSurvey = (
     least.writes(leastOf(entry))
     if ((entry.mode & privilegedBits) !== 0) privileged.add(() => RawPath.display(path))
     if (parent.state !== "present") return
-    lookInTheBackground(lookForFile(index, path, entry))
-    if (looking.length >= atOnce) await looked()
+    lookLater(lookForFile(index, path, entry))
+    if (looking.length >= atOnce) await finishLooks()
   }
 
   const placeOf = (entry: ZipEntry): Place => {
@@ -185,7 +185,7 @@ export const makeSurvey = (
   }
 
   const end = async () => {
-    await looked()
+    await finishLooks()
     try {
       entries.end()
     } catch (cause) {
@@ -361,7 +361,7 @@ export const makeSpace = (writers: number) => {
     removes: (size: number): void => {
       removed += size
     },
-    /** Everything that was counted so far has been looked at. */
+    /** Everything that was counted so far has been finishLooks at. */
     settle: (): void => {
       peak = Math.max(peak, bytes - freed)
     },

@@ -45,7 +45,7 @@ export const withSlice = async <A>(
     // Fills as much of the target as there is, at least `needed` bytes.
     const read = async (target: Buffer, position: number, needed: number): Promise<number> => {
       signal.throwIfAborted()
-      need(!ended, "nobody wants more of it")
+      need(!ended, "the slice has ended")
       const filled = fill(calls, input.fd, target, position)
       reading = filled
       const length = await filled.catch(unreadable(input.path))

@@ -92,7 +92,7 @@ export async function* pieces(
   before: AsyncIterable<ReadonlyArray<OldEntry>>
 ): AsyncGenerator<Piece> {
   const { entries, stamps = new BigInt64Array(0) } = manifest
-  const old = forwards(before)
+  const old = makeCursor(before)
   let fresh: Array<ManifestEntry> = []
   let copied: Array<CopiedPiece["entries"][number]> = []
   let start = 0
@@ -100,12 +100,9 @@ export async function* pieces(
 
   try {
     for (const [index, entry] of entries.entries()) {
-      for (;;) {
-        while (isBefore(old.path(), entry.path)) old.step()
-        if (!old.needsMore()) break
-        await old.more()
-      }
-      const candidate = old.path() === entry.path ? old.entry() : undefined
+      // Waits only where a batch ends: most of the old entries are in memory.
+      while (!old.seek(entry.path)) await old.more()
+      const candidate = old.entryAt(entry.path)
       const head = candidate === undefined ? undefined : headOf(entry)
       const same =
         candidate !== undefined &&
@@ -134,8 +131,8 @@ export async function* pieces(
   }
 }
 
-/** Walks through the entries before, which come in batches, without waiting at each of them. */
-const forwards = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
+/** Walks forwards through the old entries, which come in batches in the order of their paths. */
+const makeCursor = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
   const batches = before[Symbol.asyncIterator]()
   let batch: ReadonlyArray<OldEntry> = []
   let at = 0
@@ -143,37 +140,33 @@ const forwards = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
   let ended = false
   let path: string | undefined
 
-  const look = (): void => {
+  const goTo = (index: number): void => {
+    at = index
     const entry = batch[at]
     path = entry === undefined ? undefined : sourcePath(entry)
   }
 
   return {
-    entry: () => batch[at],
-    /** Of the entry: the manifest's order is that of these. */
-    path: () => path,
-    /** Which one of all it is. */
-    index: () => count + at,
-    step: () => {
-      at += 1
-      look()
+    /** Steps to the first entry that is not before `wanted`; false when the batch ended first, and there may be more. */
+    seek: (wanted: string): boolean => {
+      while (path !== undefined && path < wanted) goTo(at + 1)
+      return at < batch.length || ended
     },
-    needsMore: () => at >= batch.length && !ended,
-    more: async () => {
+    more: async (): Promise<void> => {
       const next = await batches.next()
       count += batch.length
-      batch = next.done === true ? [] : next.value
       ended = next.done === true
-      at = 0
-      look()
+      batch = next.done === true ? [] : next.value
+      goTo(0)
     },
-    close: async () => {
+    entryAt: (wanted: string): OldEntry | undefined => (path === wanted ? batch[at] : undefined),
+    /** Which one of all the entry is. */
+    index: (): number => count + at,
+    close: async (): Promise<void> => {
       await batches.return?.()
     }
   }
 }
-
-const isBefore = (path: string | undefined, other: string): boolean => path !== undefined && path < other
 
 /** All that the local header and the manifest have in common, and the mode. */
 const isSame = (head: EntryHead, old: OldEntry): boolean =>
@@ -183,6 +176,7 @@ const isSame = (head: EntryHead, old: OldEntry): boolean =>
   head.seconds === old.seconds &&
   head.name.equals(old.name)
 
+/** Whether the stamps at these indices are the same, and prove something. */
 const hasSameStamp = (
   stamps: BigInt64Array,
   index: number,
@@ -190,12 +184,8 @@ const hasSameStamp = (
   notedIndex: number
 ): boolean => {
   const ctime = stamps[2 * index + 1]
-  return (
-    ctime !== undefined &&
-    ctime !== 0n &&
-    ctime === noted[2 * notedIndex + 1] &&
-    stamps[2 * index] === noted[2 * notedIndex]
-  )
+  if (ctime === undefined || ctime === 0n) return false
+  return ctime === noted[2 * notedIndex + 1] && stamps[2 * index] === noted[2 * notedIndex]
 }
 
 /** The archive before, open. */
@@ -266,7 +256,7 @@ export interface Copied {
   readonly files: number
 }
 
-const nothing = Buffer.alloc(0)
+const noBytes = Buffer.alloc(0)
 
 /** Copies pieces of the archive before into the new one; `advance` gets the number of uncompressed bytes of each step. */
 export const makeCopier = (
@@ -277,10 +267,10 @@ export const makeCopier = (
   signal: AbortSignal
 ) => {
   const ranges: Array<CopiedRange> = []
-  const buffers = [nothing, nothing]
+  const buffers = [noBytes, noBytes]
   let turn = 0
   // What was read last: changed files may lie close to each other, with little to copy between them.
-  let window = { start: 0, bytes: nothing }
+  let window = { start: 0, bytes: noBytes }
   let files = 0
 
   /** Reads the piece around `at`, which has to be what it was when the whole archive was checked. */
@@ -304,7 +294,7 @@ export const makeCopier = (
   /** What is in memory of the bytes from `start` to `end`. */
   const present = (start: number, end: number): Buffer => {
     const from = start - window.start
-    return from < 0 ? nothing : window.bytes.subarray(from, end - window.start)
+    return from < 0 ? noBytes : window.bytes.subarray(from, end - window.start)
   }
 
   /** Copies bytes, reading one buffer ahead; their CRC-32 behind that of the bytes before. Each counts as `scale` uncompressed bytes. */

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as RawPath from "../../src/text/RawPath.ts"
-import { createFile, Met, type Written } from "../../src/zip/ExtractFiles.ts"
+import { AlreadyWritten, createFile, type Written } from "../../src/zip/ExtractFiles.ts"
 import { type Folder, openFolder } from "../../src/zip/ExtractFolders.ts"
 import { type FileId, fileSetOf, makeFileSet } from "../../src/zip/ExtractShared.ts"
 import { foldName, makeTwins } from "../../src/zip/ExtractTwins.ts"
@@ -108,11 +108,15 @@ describe("a file that two entries are written to", () => {
       write("First", "there", "temporary-1")
       assert.throws(
         () => write("first", "there", "temporary-2"),
-        Met,
+        AlreadyWritten,
         'one file there with "First" of the archive'
       )
       write("New", "new", undefined)
-      assert.throws(() => write("new", "new", undefined), Met, 'one file there with "New" of the archive')
+      assert.throws(
+        () => write("new", "new", undefined),
+        AlreadyWritten,
+        'one file there with "New" of the archive'
+      )
       folder.close()
       assert.deepStrictEqual(readdirSync(`${root}/out`).sort(), ["new", "there"])
       assert.strictEqual(readFileSync(`${root}/out/there`, "utf8"), "First")
