@@ -38,7 +38,6 @@ export interface FileIdentity {
 /** The current archive of a folder, which has been read and is what was published, for the next one to copy from. */
 export interface PreviousArchive {
   readonly zip: string
-  /** As it was when it was read. */
   readonly file: FileIdentity
   readonly checksums: Checksums
   /** CRC-32 of each {@link checkedPiece} bytes of it and of the rest, from when it was read. */

@@ -11,6 +11,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
 import { type Audit, type AuditOptions, auditZip } from "./AuditZip.ts"
 import { extractZip, makeTally, planExtraction } from "./Extract.ts"
+import type { PlanOptions } from "./ExtractSurvey.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import { nothingRestored, type Restored, type RestorePlan } from "./RestorePlan.ts"
 import { type VerifyOptions, verifyZip } from "./VerifyZip.ts"
@@ -101,7 +102,6 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
       }))
     )
 
-  /** Writes and reads nothing. */
   static readonly layerDryRun: Layer.Layer<Archiver> = Layer.succeed(Archiver, {
     archive: (_view, manifest) => Effect.succeed(reportOf(manifest, 0)),
     verify: () => Effect.void
@@ -131,7 +131,6 @@ export interface Prepared {
   readonly written: () => number
   /** What has become of it so far. */
   readonly soFar: () => Restored
-  /** Nothing is written: it is a dry run. */
   readonly rehearsed: boolean
 }
 
@@ -206,10 +205,7 @@ const isFailure = (cause: unknown): cause is ArchiveError | ExtractError =>
   isArchiveError(cause) || isExtractError(cause)
 
 /** Opens the zip for the length of the scope, and plans. */
-const preparePlan = Effect.fnUntraced(function* (
-  request: ExtractRequest,
-  options: { readonly writers: number; readonly temporary: RawPath.RawPath | undefined }
-) {
+const preparePlan = Effect.fnUntraced(function* (request: ExtractRequest, options: PlanOptions) {
   const zip = yield* Effect.acquireRelease(
     abortable(() => openZip(request.zip), isArchiveError),
     (opened) => Effect.promise(() => opened.close())

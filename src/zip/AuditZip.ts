@@ -156,7 +156,6 @@ const flawOf = (cause: unknown, name?: Buffer): Flaw => {
 
 interface AuditInput extends SliceSource {
   readonly count: number
-  /** Whether content is read as well. */
   readonly inflate: boolean
 }
 
@@ -169,7 +168,6 @@ interface AuditOutput {
   readonly places: SlicePlaces
   /** Entries with the marks of this program, see {@link countOwn}. */
   readonly own: number
-  /** Every entry was found. */
   readonly complete: boolean
   readonly flaws: ReadonlyArray<Flaw>
   /** Flaws that are not among them. */

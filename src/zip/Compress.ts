@@ -15,7 +15,6 @@ import { archiveFailures } from "./ZipError.ts"
  */
 export const blockSize = 1024 * 1024
 
-/** How far DEFLATE looks back. */
 const windowSize = 32 * 1024
 
 /** What has to fit into the memory that content is read into. */
@@ -50,7 +49,6 @@ const withScratch = async <A>(use: (scratch: Buffer) => Promise<A>): Promise<A> 
   }
 }
 
-/** Small files. */
 interface FilesInput {
   readonly folder: SourceFolder
   readonly files: ReadonlyArray<SourceRequest>
@@ -67,7 +65,6 @@ export interface FilesOutput {
   readonly deflated: Uint8Array
 }
 
-/** Compresses small files. */
 export const compressFiles: WorkerJob<FilesInput, FilesOutput> = {
   name: "files",
   kind: "brief",
@@ -227,7 +224,6 @@ export interface LargeFile {
   opened: Promise<{ readonly file: SourceFile; readonly method: Method }> | undefined
 }
 
-/** A block of a large file. */
 export interface Part {
   readonly kind: "part"
   readonly large: LargeFile

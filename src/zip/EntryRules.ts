@@ -41,10 +41,14 @@ export const checkForm = ({ compressedSize, kind, method, mode, size }: ZipEntry
 }
 
 /** Entries stand in the order of their original names: this finds what stands there twice, also under two names. */
-export const checkOrder = (before: RawPath.RawPath | undefined, path: RawPath.RawPath): void => {
-  if (before === undefined) return
-  need(path !== before, "it is there twice")
-  need(path > before, "it is there twice, or not in its place in the order of names")
+export const orderProblem = (
+  before: RawPath.RawPath | undefined,
+  path: RawPath.RawPath
+): string | undefined => {
+  if (before === undefined || path > before) return undefined
+  return path === before
+    ? "it is there twice"
+    : "it is there twice, or not in its place in the order of names"
 }
 
 /** An entry lies in something else than a folder that stands before it. */
@@ -77,26 +81,26 @@ export const checkOddNames = (odd: ReadonlyArray<OddName>): void => {
  * begin with the folder's own: of the folders so far, those that a path begins with are all that matter.
  */
 
-/** An entry's place, and its name for messages. */
-interface Place {
+interface NamedPath {
   readonly path: RawPath.RawPath
+  /** The entry, for messages. */
   readonly entry: string
 }
 
 /** What a slice says of the places of its entries. */
 export interface SlicePlaces {
-  readonly first: Place | undefined
+  readonly first: NamedPath | undefined
   readonly last: RawPath.RawPath | undefined
   /** Its folders that the last path begins with, in order. */
   readonly open: ReadonlyArray<RawPath.RawPath>
   /** Folders that have to stand before it, each with the first entry that lies in it. */
-  readonly wanted: ReadonlyArray<Place>
+  readonly wanted: ReadonlyArray<NamedPath>
   readonly odd: ReadonlyArray<OddName>
   readonly flaws: ReadonlyArray<Flaw>
 }
 
 /** Flaws that are kept; further ones are dropped. */
-const placesKept = 20
+const flawsKept = 20
 
 /** Looks at the entries of a slice, one after the other. */
 export const makeSlicePlaces = () => {
@@ -104,16 +108,17 @@ export const makeSlicePlaces = () => {
   const wanted = new Map<RawPath.RawPath, string>()
   const odd: Array<OddName> = []
   const flaws: Array<Flaw> = []
-  let first: Place | undefined
+  let first: NamedPath | undefined
   let last: RawPath.RawPath | undefined
   return {
-    /** Throws when the entry has no place at all. */
     add: (entry: ZipEntry): void => {
       const path = pathOf(entry)
       const strange = oddName(entry, path)
       if (strange !== undefined) odd.push(strange)
       if (first === undefined) first = { path, entry: quoted(entry.name) }
-      if (flaws.length < placesKept) flaws.push(...outOfOrder(last, path, entry.name))
+      const problem = orderProblem(last, path)
+      if (problem !== undefined && flaws.length < flawsKept)
+        flaws.push({ entry: quoted(entry.name), problem })
       last = path
       leaveFolders(open, path)
       const { parent } = split(path)
@@ -133,47 +138,35 @@ export const makeSlicePlaces = () => {
   }
 }
 
-const outOfOrder = (
-  before: RawPath.RawPath | undefined,
-  path: RawPath.RawPath,
-  name: Buffer | string
-): ReadonlyArray<Flaw> => {
-  try {
-    checkOrder(before, path)
-    return []
-  } catch (cause) {
-    return [{ entry: typeof name === "string" ? name : quoted(name), problem: explain(cause) }]
-  }
-}
-
 /** Leaves the folders that this path begins with. */
 const leaveFolders = (open: Array<RawPath.RawPath>, path: RawPath.RawPath): void => {
   for (let top = open.at(-1); top !== undefined && !path.startsWith(top); top = open.at(-1)) open.pop()
 }
 
-/** Puts slices together, in their order. */
+/** Joins the results of slices, in their order. */
 export const makePlaces = () => {
   const odd: Array<OddName> = []
   const flaws: Array<Flaw> = []
   let open: ReadonlyArray<RawPath.RawPath> = []
   let last: RawPath.RawPath | undefined
   const note = (flaw: Flaw): void => {
-    if (flaws.length < placesKept) flaws.push(flaw)
+    if (flaws.length < flawsKept) flaws.push(flaw)
   }
   return {
     add: (slice: SlicePlaces): void => {
       if (slice.first === undefined || slice.last === undefined) return
       const end = slice.last
-      for (const flaw of [...outOfOrder(last, slice.first.path, slice.first.entry), ...slice.flaws])
-        note(flaw)
+      const problem = orderProblem(last, slice.first.path)
+      if (problem !== undefined) note({ entry: slice.first.entry, problem })
+      slice.flaws.forEach(note)
       for (const { entry, path } of slice.wanted) {
         if (!open.includes(path)) note({ entry, problem: noFolder })
       }
-      for (const name of slice.odd) odd.push(name)
+      odd.push(...slice.odd)
       open = [...open.filter((folder) => end.startsWith(folder)), ...slice.open]
       last = end
     },
-    /** What is wrong, the first of it, once there are no more slices. */
+    /** The first flaws, once there are no more slices. */
     end: (): ReadonlyArray<Flaw> => {
       try {
         checkOddNames(odd)

@@ -5,14 +5,13 @@ import * as RawPath from "../text/RawPath.ts"
 import { extractSlice, type FileFailure } from "./ExtractFiles.ts"
 import { type Folder, finishFolders, type KnownFolder, makeFolders } from "./ExtractFolders.ts"
 import { type FileId, makeFileSet, makeShared, mark, shareOf } from "./ExtractShared.ts"
-import { makeSurvey } from "./ExtractSurvey.ts"
+import { makeSurvey, type PlanOptions } from "./ExtractSurvey.ts"
 import { type ExtractRequest, lookAtTarget, removeLeftovers } from "./ExtractTarget.ts"
 import { readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { gather, type Restored, type RestoreFailure } from "./RestorePlan.ts"
 import { type OpenZip, readEnd } from "./Yauzl.ts"
 import { ExtractError, isExtractError } from "./ZipError.ts"
 
-/** All that was found out. */
 type ExtractPlan = Awaited<ReturnType<typeof planExtraction>>
 
 /** No entry takes less in the central directory. */
@@ -20,20 +19,19 @@ const shortestRecord = 46
 
 /**
  * Reads the central directory, refuses what cannot be put into a folder, chooses, and looks at everything in DIR that is in
- * the way. Nothing stays written: where names of the archive may be one in DIR, that is tried in a folder called `temporary`;
- * without it nothing is written at all. Memory: some bytes for each file and some hundred for each folder and each file of
- * the largest one. `writers`: how many files are written at the same time.
+ * the way. Nothing stays written. Memory: some bytes for each file and some hundred for each folder and each file of
+ * the largest one.
  */
 export const planExtraction = async (
   zip: OpenZip,
   request: ExtractRequest,
-  { temporary, writers }: { readonly temporary: RawPath.RawPath | undefined; readonly writers: number },
+  options: PlanOptions,
   signal: AbortSignal
 ) => {
   const target = await lookAtTarget(request.to, request.keepOut)
   const end = await readEnd(zip)
   const most = Math.min(end.entries, Math.ceil(zip.size / shortestRecord))
-  const survey = makeSurvey(request, target, { most, temporary, writers })
+  const survey = makeSurvey(request, target, most, options)
   await survey.begin()
   const found: Array<Slice> = []
   for await (const slice of slices(zip, end)) {
@@ -77,7 +75,6 @@ export const makeTally = () => {
   }
 }
 
-/** Everything that is needed to carry a plan out. */
 interface Extraction {
   readonly request: ExtractRequest
   readonly zip: OpenZip

@@ -19,12 +19,10 @@ import { readRecords } from "./ReadZip.ts"
 import type { RestoreFailure } from "./RestorePlan.ts"
 import { archiveFailures } from "./ZipError.ts"
 
-/** Part of a zip whose files are to be written. */
 interface ExtractInput extends SliceSource {
   readonly count: number
   /** For each entry, see {@link mark}. */
   readonly marks: Uint8Array
-  /** DIR. */
   readonly root: RawPath
   /** The folders that the files go to. Those that could not be made are not among them. */
   readonly folders: ReadonlyArray<KnownFolder>
@@ -50,7 +48,6 @@ interface ExtractOutput {
   readonly hopeless: string | undefined
 }
 
-/** The restore has been stopped. */
 class Stopped extends Error {}
 
 /**
@@ -148,7 +145,6 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
     })
 }
 
-/** A file in DIR could not be written. */
 export class WriteFailure extends Error {
   constructor(cause: unknown, message = explain(cause)) {
     super(message, { cause })
@@ -164,7 +160,6 @@ const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
 const isHopeless = (cause: unknown): boolean =>
   cause instanceof WriteFailure && hopeless.has(codeOf(cause.cause) ?? "")
 
-/** A file that is being made. */
 export type NewFile = ReturnType<typeof createFile>
 
 /** Whether a file of that name is there, as far as that can be seen. */

@@ -95,7 +95,6 @@ export const split = (
 }
 
 interface MakeFoldersInput {
-  /** DIR. */
   readonly root: RawPath.RawPath
   /** Parents before what they hold. */
   readonly paths: ReadonlyArray<RawPath.RawPath>

@@ -16,7 +16,6 @@ export const mark = {
   replace: 2
 } as const
 
-/** Memory for {@link shareOf}. */
 export const makeShared = (): SharedArrayBuffer => new SharedArrayBuffer(40)
 
 const at = { written: 0, files: 1, bytes: 2, replaced: 3 } as const

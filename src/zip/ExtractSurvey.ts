@@ -3,10 +3,10 @@ import * as RawPath from "../text/RawPath.ts"
 import {
   checkForm,
   checkOddNames,
-  checkOrder,
   noFolder,
   type OddName,
   oddName,
+  orderProblem,
   pathOf
 } from "./EntryRules.ts"
 import { type Folder, split } from "./ExtractFolders.ts"
@@ -24,18 +24,22 @@ import type { ZipEntry } from "./Headers.ts"
 import { type Conflict, gather, type NamePair, type RestorePlan, someOf } from "./RestorePlan.ts"
 import { damaged, need } from "./ZipError.ts"
 
-/** Files that are finishLooks at at a time: enough to keep the disk busy. */
+/** Files that are looked at at a time: enough to keep the disk busy. */
 const atOnce = 64
 
-/** Takes the entries of a zip in their order, and finds out what is to be done in DIR and what is in the way there. */
+export interface PlanOptions {
+  /** Name of a folder in which names that may be one in DIR are tried; undefined: nothing may be written. */
+  readonly temporary: RawPath.RawPath | undefined
+  /** How many files are written at the same time. */
+  readonly writers: number
+}
+
+/** Takes the (at most `most`) entries of a zip in their order, and finds out what is to be done in DIR and what is in the way there. */
 export const makeSurvey = (
   request: ExtractRequest,
   target: Target,
-  {
-    most,
-    temporary,
-    writers
-  }: { readonly most: number; readonly temporary: RawPath.RawPath | undefined; readonly writers: number }
+  most: number,
+  { temporary, writers }: PlanOptions
 ) => {
   const { overwrite, zip } = request
   const root: Folder = {
@@ -107,7 +111,7 @@ export const makeSurvey = (
     else meet({ first, second: path })
   }
 
-  // Those above it first: in what is not there nothing is finishLooks for.
+  // Those above it first: in what is not there nothing is looked for.
   const needFolder = async (folder: Folder): Promise<void> => {
     if (folder.needed || folder.parent === undefined) return
     folder.needed = true
@@ -141,7 +145,7 @@ export const makeSurvey = (
     least.replaces(leastOf(entry), occupant.freed)
   }
 
-  const addFolder = async (entry: ZipEntry, { parent, path }: Place): Promise<void> => {
+  const addFolder = async (entry: ZipEntry, { parent, path }: EntryPlace): Promise<void> => {
     const { mode, seconds } = entry
     const chosen = choose(entry, parent)
     const attributes = { path, parent, mode, seconds, chosen }
@@ -151,7 +155,7 @@ export const makeSurvey = (
     if (chosen) await needFolder(folder)
   }
 
-  const addFile = async (entry: ZipEntry, { parent, path }: Place): Promise<void> => {
+  const addFile = async (entry: ZipEntry, { parent, path }: EntryPlace): Promise<void> => {
     if (!choose(entry, parent)) return
     if (!parent.needed) await needFolder(parent)
     twins.add(parent, path)
@@ -165,7 +169,7 @@ export const makeSurvey = (
     if (looking.length >= atOnce) await finishLooks()
   }
 
-  const placeOf = (entry: ZipEntry): Place => {
+  const placeOf = (entry: ZipEntry): EntryPlace => {
     try {
       return entries.place(entry)
     } catch (cause) {
@@ -256,17 +260,10 @@ const makeChooser = (only: ReadonlyArray<string>) => {
   return Object.assign(choose, { unmatched: (): ReadonlyArray<string> => [...unmatched] })
 }
 
-/** An entry's place. */
-interface Place {
+interface EntryPlace {
   readonly path: RawPath.RawPath
   /** The folder that it lies in. */
   readonly parent: Folder
-}
-
-/** What the archive has to come to. */
-interface Totals {
-  readonly files: number
-  readonly bytes: number
 }
 
 /**
@@ -274,19 +271,20 @@ interface Totals {
  * folders that stand before them; nothing but files and folders; sizes that can be, and together are `totals`.
  * Throws what is wrong with the entry at hand.
  */
-const entryChecker = (root: Folder, totals: Totals) => {
+const entryChecker = (root: Folder, totals: Pick<ExtractRequest, "files" | "bytes">) => {
   const folders = new Map<RawPath.RawPath, Folder>([[root.path, root]])
   const odd: Array<OddName> = []
   let previous: RawPath.RawPath | undefined
   let files = 0
   let bytes = 0
 
-  const place = (entry: ZipEntry): Place => {
+  const place = (entry: ZipEntry): EntryPlace => {
     const { kind, size } = entry
     const path = pathOf(entry)
     const strange = oddName(entry, path)
     if (strange !== undefined) odd.push(strange)
-    checkOrder(previous, path)
+    const misplaced = orderProblem(previous, path)
+    if (misplaced !== undefined) throw new Error(misplaced)
     previous = path
     checkForm(entry)
     const parent = folders.get(split(path).parent)
@@ -306,7 +304,6 @@ const entryChecker = (root: Folder, totals: Totals) => {
     add: (folder: Folder): void => {
       folders.set(folder.path, folder)
     },
-    /** Says what is wrong with the archive as a whole. */
     end: (): void => {
       need(
         files === totals.files && bytes === totals.bytes,
@@ -361,11 +358,10 @@ export const makeSpace = (writers: number) => {
     removes: (size: number): void => {
       removed += size
     },
-    /** Everything that was counted so far has been finishLooks at. */
+    /** Everything that was counted so far has been looked at. */
     settle: (): void => {
       peak = Math.max(peak, bytes - freed)
     },
-    /** Of all files. */
     bytes: (): number => bytes,
     /** More than is free already. */
     needed: (): number => {

@@ -119,7 +119,6 @@ const refuseForeignLink = async (to: string): Promise<void> => {
 const keyOf = (folder: FileId | undefined): string =>
   folder === undefined ? "" : `${folder.dev}:${folder.ino}`
 
-/** Undefined when there is nothing. */
 const whichFolder = async (path: RawPath.RawPath): Promise<FileId | undefined> => {
   const stats = await unlessMissing(fsPromises.lstat(RawPath.toBuffer(path), { bigint: true }))
   return stats?.isDirectory() ? { dev: stats.dev, ino: stats.ino } : undefined

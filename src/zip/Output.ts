@@ -35,7 +35,6 @@ export const createOutput = async (path: string) => {
   }
 
   return {
-    /** Where the next byte goes. */
     position: (): number => flushed + used,
     /** How many bytes have reached the file: another reader sees these. */
     flushed: (): number => flushed,

@@ -83,7 +83,6 @@ export async function* slices(zip: OpenZip, end: ZipEnd): AsyncGenerator<Slice> 
 }
 
 interface Sizes {
-  /** Of the record. */
   readonly length: number
   readonly nameLength: number
   readonly size: number

@@ -29,9 +29,7 @@ export interface RestorePlan {
   readonly files: number
   /** Uncompressed. */
   readonly bytes: number
-  /** Folders that would be made. */
   readonly folders: number
-  /** Files that would be replaced. */
   readonly replaced: number
   /** Nothing is written as long as there are any. */
   readonly conflicts: Some<Conflict>
@@ -71,7 +69,6 @@ export interface Restored {
   readonly bytes: number
   /** Those among them that took the place of others. */
   readonly replaced: number
-  /** Folders that were made. */
   readonly folders: number
   readonly failures: Some<RestoreFailure>
   /** How many of the failures are of these kinds. */
@@ -83,7 +80,6 @@ export interface Restored {
   readonly gaveUp: string | undefined
 }
 
-/** Nothing has been done yet. */
 export const nothingRestored: Restored = {
   files: 0,
   bytes: 0,
@@ -96,7 +92,6 @@ export const nothingRestored: Restored = {
   gaveUp: undefined
 }
 
-/** How many of something are named. */
 const namesShown = 10
 
 /** Gathers {@link Some}. */

@@ -188,7 +188,6 @@ const hasSameStamp = (
   return ctime === noted[2 * notedIndex + 1] && stamps[2 * index] === noted[2 * notedIndex]
 }
 
-/** The archive before, open. */
 export type Previous = Awaited<ReturnType<typeof openPrevious>>
 
 /**
@@ -243,13 +242,11 @@ export const openPrevious = async (previous: PreviousArchive) => {
     sums: previous.pieces,
     /** Turns a failure to read it into an error that says so. */
     failed,
-    /** In order. */
     entries,
     close: () => closeRead(file)
   }
 }
 
-/** What was copied from the archive before. */
 export interface Copied {
   readonly ranges: ReadonlyArray<CopiedRange>
   /** Regular files among the entries. */

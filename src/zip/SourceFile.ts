@@ -59,7 +59,6 @@ export const requestOf = (
 export const displayName = (folder: SourceFolder, request: SourceRequest): string =>
   RawPath.display(RawPath.join(RawPath.fromText(folder.folder), request.path))
 
-/** One file of the source, open for reading. */
 export type SourceFile = Awaited<ReturnType<typeof openSource>>
 
 /**

@@ -29,7 +29,6 @@ import {
   quoted
 } from "./ZipError.ts"
 
-/** How a zip is verified. */
 export interface VerifyOptions {
   /** Of {@link ArchiveReport}: what was copied from the archive before. */
   readonly copied?: ReadonlyArray<CopiedRange> | undefined
@@ -165,7 +164,6 @@ const differs = (wanted: EntryHead, found: EntryHead): string | undefined => {
   return undefined
 }
 
-/** Part of a zip that is to be verified. */
 interface SliceInput extends SliceSource {
   readonly count: number
   /**
@@ -179,7 +177,6 @@ interface SliceInput extends SliceSource {
 interface SliceOutput {
   /** Of all heads, see {@link makeDigest}. */
   readonly heads: string
-  /** Where the entries lie. */
   readonly places: SlicePlaces
   /** CRC-32 of the whole entries in each copied part. */
   readonly copied: ReadonlyArray<number>
@@ -230,10 +227,8 @@ export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void
   for await (const _ of contentOf(entry, view));
 }
 
-/** What is hashed at a time. */
 const bufferSize = 64 * 1024
 
-/** Of the fields of fixed length. */
 const fixedLength = 24
 
 /**

@@ -26,7 +26,6 @@ import { nameOthers, openSource, requestOf, type SourceFile, sourceFolder } from
 import { makeHeaders, noSums, type OpenEntry } from "./Yazl.ts"
 import { ArchiveError, type ArchiveReport, endedAt } from "./ZipError.ts"
 
-/** What is written, from where and how. */
 interface WriteInput {
   readonly view: SourceView
   readonly manifest: Manifest

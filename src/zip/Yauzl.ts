@@ -3,7 +3,6 @@ import { closeRead, fill, openRegular, waitingFile } from "../system/FileCalls.t
 import type { FileIdentity } from "./ArchiveIndex.ts"
 import { damaged, truncated, unreadable } from "./ZipError.ts"
 
-/** A zip, open for reading. */
 export type OpenZip = Awaited<ReturnType<typeof openZip>>
 
 /** Opens the file at `path`; not through a symlink. */
@@ -13,7 +12,6 @@ export const openZip = async (path: string) => {
   return {
     path,
     size: stats.size,
-    /** As it was when it was opened. */
     identity: stats satisfies FileIdentity,
     /** For other threads of the process; valid until the file is closed. */
     fd: file.fd,
@@ -70,7 +68,6 @@ export const versionMadeBy = (3 << 8) | 63
 
 /** The only module that knows yauzl, whose version is pinned: it finds and parses the headers. */
 
-/** An entry as its central directory record has it. */
 export type CentralEntry = yauzl.Entry
 
 /** What the end records say, not yet compared with anything. */
@@ -87,7 +84,6 @@ const options: yauzl.Options = {
   autoClose: false
 }
 
-/** Reads the end records. */
 export const readEnd = (zip: OpenZip): Promise<ZipEnd> =>
   yauzl.fromRandomAccessReaderPromise(new FileReader(zip), zip.size, options).then(
     // The types call this number a boolean.

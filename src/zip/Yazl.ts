@@ -53,10 +53,8 @@ const gate: StandIn = { state: waiting, getCentralDirectoryRecord: () => Buffer.
 
 const slabSize = 1 << 20
 
-/** Makes the headers of one zip. */
 export type Headers = ReturnType<typeof makeHeaders>
 
-/** An entry whose data is being written. */
 export type OpenEntry = ReturnType<Headers["open"]>
 
 /**

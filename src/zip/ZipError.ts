@@ -37,9 +37,7 @@ export const archiveFailures: WorkerFailures = {
     })
 }
 
-/** What was written. */
 export interface ArchiveReport {
-  /** Size of the zip in bytes. */
   readonly zipSize: number
   readonly entries: number
   /** Uncompressed bytes. */
@@ -47,7 +45,6 @@ export interface ArchiveReport {
   readonly madeWith: Compression
   /** Files among the entries that were copied from the archive before. */
   readonly copiedFiles: number
-  /** What was copied from the archive before, in order. */
   readonly copied: ReadonlyArray<CopiedRange>
 }
 
@@ -56,7 +53,6 @@ export interface CopiedRange {
   /** Offset of the first byte, and of the first byte behind it. */
   readonly start: number
   readonly end: number
-  /** Entries in it. */
   readonly entries: number
   /** CRC-32 of these bytes of the zip. */
   readonly crc32: number
