@@ -4,6 +4,7 @@ import { checkForm, makePlaces, makeSlicePlaces, type SlicePlaces } from "./Entr
 import { countOwn } from "./Headers.ts"
 import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import {
+  checkEntry,
   countingReads,
   countRead,
   loadEntry,
@@ -12,7 +13,6 @@ import {
   withSlice
 } from "./ReadSlice.ts"
 import { readRecords, type Slice, slices } from "./ReadZip.ts"
-import { checkEntry } from "./VerifyZip.ts"
 import { type OpenZip, openZip, readEnd } from "./Yauzl.ts"
 import { archiveFailures, endedAt, type Flaw, isArchiveError, quoted } from "./ZipError.ts"
 

@@ -4,15 +4,14 @@ import * as EntryName from "../source/EntryName.ts"
 import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
 import { isOutOfMemory, type Runner, type WorkerJob } from "../system/WorkerJob.ts"
 import { checkForm, makePlaces, makeSlicePlaces, type SlicePlaces } from "./EntryRules.ts"
-import { archiveSeconds, type EntryHead, headOf, type ZipEntry } from "./Headers.ts"
+import { archiveSeconds, type EntryHead, headOf } from "./Headers.ts"
 import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import {
-  contentOf,
+  checkEntry,
   countingReads,
   loadEntry,
   type ReadCounter,
   type SliceSource,
-  type SliceView,
   windowSize,
   withSlice
 } from "./ReadSlice.ts"
@@ -220,11 +219,6 @@ export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
       }
       return { heads: digest.end(), places: places.end(), copied: copied.map(({ sum }) => sum) }
     })
-}
-
-/** Checks an entry's local header, and size and CRC-32 of its data; throws what is wrong with it. */
-export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void> => {
-  for await (const _ of contentOf(entry, view));
 }
 
 const bufferSize = 64 * 1024
