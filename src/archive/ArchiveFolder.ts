@@ -19,7 +19,7 @@ import { secondsOf } from "../text/Document.ts"
 import { display, fromText } from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
 import type { SnapshotHandle } from "../zfs/Zfs.ts"
-import { type ArchiveIndex, type PreviousArchive, settled } from "../zip/ArchiveIndex.ts"
+import { type ArchiveIndex, type PreviousArchive, settledStamps } from "../zip/ArchiveIndex.ts"
 import { Archiver } from "../zip/Archiver.ts"
 import { ArchiveError, type ArchiveReport } from "../zip/ZipError.ts"
 import type { FolderProgress, RunProgress } from "./ArchiveProgress.ts"
@@ -287,7 +287,7 @@ const indexOf = (
         sha256: checksums.sha256,
         method: report.madeWith.method,
         level: report.madeWith.level,
-        stamps: settled(manifest.stamps, context.started)
+        stamps: settledStamps(manifest.stamps, context.started)
       }
 
 const stateOf = (

@@ -2,11 +2,11 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
-import { Standing } from "../runs/JobState.ts"
+import { JobStates } from "../runs/JobState.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { publishedByState } from "../runs/PublishedFolders.ts"
 import { asPreflight, PreflightError } from "../runs/Run.ts"
-import { type FolderName, parse } from "../source/FolderName.ts"
+import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
 import { type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
@@ -16,11 +16,11 @@ import { utcSeconds } from "../store/Metadata.ts"
 import type { Cursor } from "../store/Records.ts"
 import { Store } from "../store/Store.ts"
 import type { RecoveryReport } from "../store/StoreError.ts"
-import { type FolderVerification, identityOf, isBad, ofCurrent } from "../store/Verification.ts"
+import { type FolderVerification, identityOfState, isBad, ofCurrent } from "../store/Verification.ts"
 import { bytes, count } from "../text/Text.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { type SnapshotHandle, Zfs } from "../zfs/Zfs.ts"
-import { type Evidence, verdictOn } from "../zfs/ZfsDiff.ts"
+import { type Evidence, verdictFor } from "../zfs/ZfsDiff.ts"
 import {
   archiveFolder,
   type Candidate,
@@ -175,12 +175,12 @@ const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
   )
   for (const folder of [
     ...published,
-    ...Object.keys(cursor?.archives ?? {}).flatMap((name) => parse(name) ?? [])
+    ...Object.keys(cursor?.archives ?? {}).flatMap((name) => parseFolderName(name) ?? [])
   ]) {
     const record = records.get(folder) ?? { state: undefined, zipSize: undefined, failure: undefined }
     if (record.zipSize === undefined) records.set(folder, { ...record, lost: true })
   }
-  const verified = yield* (yield* Standing).verified.pipe(
+  const verified = yield* (yield* JobStates).verified.pipe(
     Effect.catchAll((error) =>
       Effect.as(
         Effect.logWarning(`an archive that verify found damaged may not be replaced: ${error.message}`),
@@ -190,7 +190,7 @@ const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
   )
   return new Map(
     [...records].map(([folder, record]) => {
-      const found = ofCurrent(verified.get(folder), identityOf(record.state))
+      const found = ofCurrent(verified.get(folder), identityOfState(record.state))
       return [folder, found !== undefined && isBad(found) ? { ...record, damaged: true as const } : record]
     })
   )
@@ -296,7 +296,7 @@ const detectChanges = Effect.fnUntraced(function* (
     if (brokenFolders.has(folder)) continue
     // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
     const record = records.get(folder)
-    const shown = verdictOn(evidence, folder)
+    const shown = verdictFor(evidence, folder)
     // A dataset that is not mounted any more shows in no diff.
     const mounted = isGraftedAsBefore(record?.state ?? {}, view, folder)
     const verdict = blocked.has(folder) ? "changed" : shown === "unchanged" && !mounted ? "unknown" : shown

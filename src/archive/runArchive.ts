@@ -1,12 +1,12 @@
 import * as Effect from "effect/Effect"
 import { stateDirOf } from "../config/Config.ts"
-import { archiveKey } from "../config/JobKey.ts"
-import { archiveHistory, nextArchiveState } from "../runs/JobStateOf.ts"
+import { archiveJobKey } from "../config/JobKey.ts"
 import { archiveMessages, type NotifyOn } from "../runs/Notifications.ts"
+import { archiveHistory, nextArchiveState } from "../runs/nextState.ts"
 import { superviseRun } from "../runs/superviseRun.ts"
 import { archiveJob, type JobConfig, type JobOptions } from "./ArchiveJob.ts"
 
-export interface AnnounceConfig extends JobConfig {
+export interface RunArchiveConfig extends JobConfig {
   readonly lockfile_path: string
   readonly lock_wait_seconds?: number
   readonly notify_on: ReadonlyArray<NotifyOn>
@@ -22,8 +22,8 @@ interface AnnounceOptions extends JobOptions {
 }
 
 /** The archive job as a supervised run. Fails with LockError when another run is at work, and otherwise as the job does. */
-export const announcedJob = Effect.fn("AnnouncedJob")(function* (
-  config: AnnounceConfig,
+export const runArchive = Effect.fn("AnnouncedJob")(function* (
+  config: RunArchiveConfig,
   options: AnnounceOptions
 ) {
   const { host, pid, run } = options
@@ -36,12 +36,12 @@ export const announcedJob = Effect.fn("AnnouncedJob")(function* (
       lockfile: config.lockfile_path,
       stateFolder: stateDirOf(config),
       lockWait: config.lock_wait_seconds,
-      job: archiveKey,
+      job: archiveJobKey,
       historyOf: archiveHistory,
       nextState: (before, end, done) => nextArchiveState(before, end, { whole, done }),
       succeeded: ({ failed }) => failed === 0,
       messages: {
-        of: { job: archiveKey, task: "run" },
+        of: { job: archiveJobKey, task: "run" },
         reminder_hours: config.reminder_hours,
         ...archiveMessages(host, config.notify_on, { run, whole })
       }

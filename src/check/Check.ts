@@ -24,10 +24,10 @@ import { document, flag, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { shellWords } from "../text/ShellWord.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
-import { allowCommand, missing, parse, permissionsOf } from "../zfs/Allow.ts"
+import { allowCommand, missing, parseAllow, permissionsOf } from "../zfs/Allow.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 import { JobIdentity, type JobIds } from "../zfs/JobIdentity.ts"
-import { decode, parse as parseName, type Snapshot, type SnapshotMark } from "../zfs/SnapshotPrune.ts"
+import { decodeMark, type MarkedSnapshot, parseName, type SnapshotMark } from "../zfs/SnapshotPrune.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { Zfs } from "../zfs/Zfs.ts"
 import { datasetOf, shortName } from "../zfs/ZfsList.ts"
@@ -192,7 +192,7 @@ export const checkRights = Effect.fnUntraced(function* ({ datasets, grant }: Sou
     const lacking = yield* Effect.forEach(datasets, (dataset) =>
       Effect.map(sender.allowed(dataset), (table) => ({
         dataset,
-        permissions: missing(account, parse(table), dataset, wanted, "here")
+        permissions: missing(account, parseAllow(table), dataset, wanted, "here")
       }))
     )
     const findings = lacking
@@ -242,7 +242,7 @@ export const checkSnapshots = Effect.fnUntraced(function* (config: Paths, source
 })
 
 /** By dataset. */
-const strayFindings = (stray: ReadonlyArray<Snapshot>, by: string): ReadonlyArray<Finding> =>
+const strayFindings = (stray: ReadonlyArray<MarkedSnapshot>, by: string): ReadonlyArray<Finding> =>
   Object.entries(Arr.groupBy(stray, ({ name }) => datasetOf(name))).map(([dataset, found]) => {
     const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`
     return warning(
@@ -251,8 +251,8 @@ const strayFindings = (stray: ReadonlyArray<Snapshot>, by: string): ReadonlyArra
     )
   })
 
-const isOfOtherPrefix = ({ mark, name }: Snapshot, { former, id }: JobIds, prefix: string): boolean => {
-  const job = mark === undefined ? undefined : decode(mark)?.job
+const isOfOtherPrefix = ({ mark, name }: MarkedSnapshot, { former, id }: JobIds, prefix: string): boolean => {
+  const job = mark === undefined ? undefined : decodeMark(mark)?.job
   if (job === undefined || !(job === id || former.includes(job))) return false
   return parseName(prefix, shortName(name)) === undefined
 }
@@ -264,8 +264,8 @@ const keptGuids = Effect.gen(function* () {
   return new Set(kept.flatMap(({ guids }) => Object.values(guids)))
 })
 
-const hasJob = ({ mark }: Snapshot, { former, id }: JobIds, ownTarget: string) => {
-  const known = mark === undefined ? undefined : decode(mark)
+const hasJob = ({ mark }: MarkedSnapshot, { former, id }: JobIds, ownTarget: string) => {
+  const known = mark === undefined ? undefined : decodeMark(mark)
   return known === undefined || known.job === id || former.includes(known.job)
     ? Effect.succeed(true)
     : isElsewhere(known, ownTarget)

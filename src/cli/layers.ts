@@ -6,15 +6,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import { type ArchiveConfig, archiveOf, type Config, stateDirOf } from "../config/Config.ts"
-import { archiveKey, fileNameOf, type JobKey } from "../config/JobKey.ts"
-import { type Job, lockNameOf } from "../config/ReplicationJob.ts"
+import { archiveJobKey, type JobKey, jobFileName } from "../config/JobKey.ts"
+import { type Job, jobLockName } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
 import { Ping } from "../notify/Ping.ts"
 import { Receiver } from "../replication/Receiver.ts"
 import { Sender } from "../replication/Sender.ts"
 import { Transfer } from "../replication/Transfer.ts"
 import { History } from "../runs/History.ts"
-import { Standing, type StandingSettings } from "../runs/JobState.ts"
+import { type JobStateSettings, JobStates } from "../runs/JobState.ts"
 import { Lock, withLockOption } from "../runs/Lock.ts"
 import { Metrics } from "../runs/Metrics.ts"
 import { Stall, stallSeconds } from "../runs/Stall.ts"
@@ -54,14 +54,14 @@ export const stateOf = (config: Pick<Config, "target_path" | "state_dir" | "lock
   return {
     dir,
     inTarget: config.target_path !== undefined,
-    asidePath: (job: JobKey, what: Parameters<StandingSettings["asidePath"]>[1]) =>
-      `${config.lockfile_path.replace(/\.lock$/, "")}.${id}.${fileNameOf(job)}.${what}`
+    asidePath: (job: JobKey, what: Parameters<JobStateSettings["asidePath"]>[1]) =>
+      `${config.lockfile_path.replace(/\.lock$/, "")}.${id}.${jobFileName(job)}.${what}`
   }
 }
 
 /** The jobs of a configuration. */
 export const jobsOf = (config: Config): ReadonlyArray<JobKey> => [
-  ...(archiveOf(config) === undefined ? [] : [archiveKey]),
+  ...(archiveOf(config) === undefined ? [] : [archiveJobKey]),
   ...config.replication.map(({ name }): JobKey => ({ kind: "replication", name }))
 ]
 
@@ -77,7 +77,7 @@ export const stateLive = (config: Config, pingUrl: Redacted.Redacted | undefined
       : Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) })
   return Layer.mergeAll(
     History.layer(stateOf(config)),
-    Layer.provideMerge(metrics, Standing.layer(stateOf(config))),
+    Layer.provideMerge(metrics, JobStates.layer(stateOf(config))),
     ping(pingUrl)
   ).pipe(Layer.provide(Disk.layer))
 }
@@ -85,13 +85,13 @@ export const stateLive = (config: Config, pingUrl: Redacted.Redacted | undefined
 const stateDryRun = (config: Config, pingUrl: Redacted.Redacted | undefined) =>
   Layer.mergeAll(
     History.layerDryRun(stateOf(config)),
-    Standing.layerDryRun(stateOf(config)),
+    JobStates.layerDryRun(stateOf(config)),
     config.metrics_file === undefined ? Metrics.layerNone : Metrics.layerDryRun(config.metrics_file),
     pingUrl === undefined ? Ping.layerNone : Ping.layerDryRun
   ).pipe(Layer.provide(Disk.layer))
 
 /** A run without a configuration has no place for state. */
-const stateNone = Layer.mergeAll(History.layerNone, Standing.layerNone, Metrics.layerNone, Ping.layerNone)
+const stateNone = Layer.mergeAll(History.layerNone, JobStates.layerNone, Metrics.layerNone, Ping.layerNone)
 
 /** One run on one machine. `run` is short and random, and in every log line. */
 export const replicationIdentity = () => ({
@@ -255,12 +255,12 @@ export const ends = (source: Endpoint, target: Endpoint) =>
 
 /** The lock file of a job, apart from those of the archive job and of replications to other places. Undefined without a place for it. */
 export const lockfileOf = (
-  job: Parameters<typeof lockNameOf>[0],
+  job: Parameters<typeof jobLockName>[0],
   config: Pick<Config, "lockfile_path"> | undefined,
   { env, root } = { root: process.getuid?.() === 0, env: process.env }
 ): string | undefined => {
   if (config !== undefined) return lockfileBeside(config, job)
-  const name = lockNameOf(job)
+  const name = jobLockName(job)
   if (root) return `/var/run/zipper.${name}.lock`
   const { HOME: home, XDG_RUNTIME_DIR: runtime } = env
   if (runtime?.startsWith("/")) return join(runtime, `zipper.${name}.lock`)
@@ -269,5 +269,5 @@ export const lockfileOf = (
 
 export const lockfileBeside = (
   { lockfile_path: path }: Pick<Config, "lockfile_path">,
-  job: Parameters<typeof lockNameOf>[0]
-): string => `${path.replace(/\.lock$/, "")}.${lockNameOf(job)}.lock`
+  job: Parameters<typeof jobLockName>[0]
+): string => `${path.replace(/\.lock$/, "")}.${jobLockName(job)}.lock`

@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { explain } from "../system/Errno.ts"
 import type { ErrorsDocument } from "../text/Document.ts"
-import { causeText, harmless, textOf, visibleJson } from "../text/Text.ts"
+import { causeText, messageText, visibleJson, withoutControls } from "../text/Text.ts"
 import { Stop } from "./exit.ts"
 import { hasColour, isUtf8, processTerminal, type StreamName, type Terminal } from "./terminal.ts"
 
@@ -58,7 +58,7 @@ const line = (
   const { colour, symbol, word } = styles[options.tier]
   const [on, off] = hasColour(terminal, stream) ? colour : ["", ""]
   const prefix = options.ascii || !isUtf8(terminal.env) ? word : symbol
-  return `${on}${prefix}${harmless(text).trimEnd().replace(/\n/g, "\n  ")}${off}\n`
+  return `${on}${prefix}${withoutControls(text).trimEnd().replace(/\n/g, "\n  ")}${off}\n`
 }
 
 /** Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. */
@@ -69,10 +69,10 @@ const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logge
     const subject = Option.orElse(HashMap.get(annotations, "folder"), () =>
       HashMap.get(annotations, "dataset")
     )
-    const parts = [textOf(message), cause._tag === "Empty" ? "" : causeText(cause)].filter(
+    const parts = [messageText(message), cause._tag === "Empty" ? "" : causeText(cause)].filter(
       (part) => part !== ""
     )
-    const text = [...Option.toArray(Option.map(subject, textOf)), parts.join(": ")].join(": ")
+    const text = [...Option.toArray(Option.map(subject, messageText)), parts.join(": ")].join(": ")
     const stream = tier === "error" || tier === "warning" || options.json ? "stderr" : "stdout"
     terminal.write(stream, line(terminal, stream, { tier, ascii: options.ascii }, text))
   })

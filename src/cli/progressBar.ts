@@ -3,7 +3,7 @@ import * as Layer from "effect/Layer"
 import * as Number from "effect/Number"
 import * as Option from "effect/Option"
 import { Progress, type ProgressFigures } from "../system/Progress.ts"
-import { bytes, count, duration, harmless } from "../text/Text.ts"
+import { bytes, count, duration, withoutControls } from "../text/Text.ts"
 import { Output } from "./output.ts"
 import { isUtf8, type Terminal } from "./terminal.ts"
 
@@ -302,7 +302,7 @@ const makeLine = (label: string) => {
     read: (at: number): Figures => {
       const { done, total } = figures
       shown = partOf({ done, total, shown }) ?? shown
-      return { label: harmless(name).replaceAll("\n", " "), done, total, rate: rate(at, done), shown }
+      return { label: withoutControls(name).replaceAll("\n", " "), done, total, rate: rate(at, done), shown }
     },
     show: (now: string): void => {
       text = now

@@ -10,8 +10,8 @@ import {
   bytesPerSecond,
   decodeJob,
   decodeRetention,
-  fromConfig,
   type Job,
+  jobFromConfig,
   type ReplicationJob,
   type Retention
 } from "../config/ReplicationJob.ts"
@@ -96,7 +96,7 @@ export const resolveJob = Effect.fnUntraced(function* (
       `the job ${name} is a ${written.direction}: zipper ${written.direction} --job ${name} --config ${path}`
     )
   }
-  const job = fromConfig(written)
+  const job = jobFromConfig(written)
   return {
     job: bandwidth === undefined ? job : { ...job, bandwidth: bytesPerSecond(bandwidth) },
     config,
@@ -167,7 +167,7 @@ export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<str
     ([field]) => optionNames.get(String(field)) ?? `--${String(field).replaceAll("_", "-")}`
   )
   return Either.isRight(decoded) && problems.length === 0
-    ? Either.right(fromConfig(decoded.right))
+    ? Either.right(jobFromConfig(decoded.right))
     : Either.left(problems)
 }
 

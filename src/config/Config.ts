@@ -5,8 +5,8 @@ import * as Schema from "effect/Schema"
 import { passwordVariable } from "../system/Environment.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
 import { contradictions, pathDescription, placeholder, tidyPath } from "./Contradictions.ts"
-import { described, flag, oneOf, optional, PingUrl, text, whole, withDefault } from "./fields.ts"
 import { ReplicationJob } from "./ReplicationJob.ts"
+import { described, flag, oneOf, optional, PingUrl, text, whole, withDefault } from "./SchemaFields.ts"
 
 // The description of a value is part of the message when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
 

@@ -6,7 +6,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { bytes, harmless } from "../text/Text.ts"
+import { bytes, withoutControls } from "../text/Text.ts"
 import { Datasets, type MountedDataset } from "../zfs/Datasets.ts"
 import type { Answers } from "./ConfigExample.ts"
 import {
@@ -38,7 +38,7 @@ export class Questions extends Context.Tag("zipper/Questions")<
     // Further lines of a paste.
     const early: Array<string> = []
     return {
-      say: (text) => Effect.sync(() => process.stderr.write(`${harmless(text)}\n`)),
+      say: (text) => Effect.sync(() => process.stderr.write(`${withoutControls(text)}\n`)),
       ask: (question, otherwise = "") =>
         Effect.map(
           readLine(`${question}${otherwise === "" ? "" : ` [${otherwise}]`}: `, false, early),
@@ -59,7 +59,7 @@ const readLine = (
   early: Array<string>
 ): Effect.Effect<string, QuestionsError> =>
   Effect.async((resume) => {
-    process.stderr.write(harmless(prompt))
+    process.stderr.write(withoutControls(prompt))
     const waiting = early.shift()
     if (waiting !== undefined) {
       process.stderr.write("\n")
@@ -105,7 +105,7 @@ const open = (prompt: string, hidden: boolean): Interface => {
   })
   // The prompt is on the screen; readline has to know its width.
   if (!hidden && reader.terminal) {
-    reader.setPrompt(harmless(prompt))
+    reader.setPrompt(withoutControls(prompt))
     process.stderr.write("\r")
     reader.prompt()
   }

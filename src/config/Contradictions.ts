@@ -5,7 +5,7 @@ import { tokenVariable } from "../system/Environment.ts"
 import * as DatasetName from "../zfs/DatasetName.ts"
 import { addressOf, hostProblem } from "../zfs/DatasetName.ts"
 import type { ConfigIssue } from "./ConfigIssues.ts"
-import { collisions, decodeJob, fromConfig, targetOf } from "./ReplicationJob.ts"
+import { collisions, decodeJob, jobFromConfig, targetOf } from "./ReplicationJob.ts"
 
 /** What a path has to be. */
 export const pathDescription = "an absolute path without .. in it"
@@ -111,7 +111,7 @@ const replicationContradictions = (value: unknown): ReadonlyArray<ConfigIssue> =
         : [])
     ]
   })
-  const decoded = getRights(jobs.map(decodeJob)).map(fromConfig)
+  const decoded = getRights(jobs.map(decodeJob)).map(jobFromConfig)
   return [...within, ...collisions(decoded).map((sentence) => says([], sentence))].map((issue) => ({
     ...issue,
     path: ["replication", ...issue.path]
@@ -164,7 +164,7 @@ const unmapped = (job: Undecoded): ReadonlyArray<ConfigIssue> => {
   } as const
   return getLefts(
     datasets.flatMap((dataset: unknown, index) =>
-      typeof dataset === "string" && DatasetName.problem(dataset) === undefined
+      typeof dataset === "string" && DatasetName.datasetProblem(dataset) === undefined
         ? Either.mapLeft(targetOf(addressing, dataset), (reason) =>
             says(["datasets", index], `${JSON.stringify(dataset)} ${reason}`)
           )
@@ -175,5 +175,7 @@ const unmapped = (job: Undecoded): ReadonlyArray<ConfigIssue> => {
 
 const datasetOf = (value: unknown): { readonly name: string } | undefined | "wrong" => {
   if (value === undefined) return undefined
-  return typeof value === "string" && DatasetName.problem(value) === undefined ? { name: value } : "wrong"
+  return typeof value === "string" && DatasetName.datasetProblem(value) === undefined
+    ? { name: value }
+    : "wrong"
 }

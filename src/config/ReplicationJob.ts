@@ -7,10 +7,10 @@ import * as DatasetName from "../zfs/DatasetName.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../zfs/DatasetName.ts"
 import { label, type Remote } from "../zfs/Endpoint.ts"
 import { issuesOf } from "./ConfigIssues.ts"
-import { flag, judged, oneOf, optional, PingUrl, text, whole, withDefault } from "./fields.ts"
 import type { JobKey } from "./JobKey.ts"
+import { flag, judged, oneOf, optional, PingUrl, text, whole, withDefault } from "./SchemaFields.ts"
 
-const Dataset = judged('the name of a dataset such as "tank/data"', DatasetName.problem)
+const Dataset = judged('the name of a dataset such as "tank/data"', DatasetName.datasetProblem)
 
 const patternProblem = (pattern: string): string | undefined => {
   if (pattern === "") return "is empty"
@@ -102,7 +102,7 @@ const longestName = 160
  * Part of the name of the lock file: the same for every job, named or not, of one direction, host and destination. The direction
  * comes first, so that it differs from every lock of a crontab line.
  */
-export const lockNameOf = ({ destination, direction, remote }: LockedJob): string => {
+export const jobLockName = ({ destination, direction, remote }: LockedJob): string => {
   // Another port is another machine to push to; the place of a pull does not depend on it.
   const port = direction === "push" && remote.port !== undefined && remote.port !== 22 ? [remote.port] : []
   const parts = [direction, remote.host, ...port, ...(destination === undefined ? [] : [destination])]
@@ -117,12 +117,12 @@ const shortDigest = (text: string): string => createHash("sha256").update(text).
  * configuration begins with a tilde.
  */
 export const alertsKeyOf = (job: LockedJob & Pick<Job, "name" | "datasets">, named: boolean): JobKey => {
-  const unnamed = () => `~${lockNameOf(job).slice(0, longestName)}-${shortDigest(job.datasets.join("\0"))}`
+  const unnamed = () => `~${jobLockName(job).slice(0, longestName)}-${shortDigest(job.datasets.join("\0"))}`
   return { kind: "replication", name: named ? job.name : unnamed() }
 }
 
 /** A job of the configuration. A push is raw unless `raw` says otherwise: the other machine may not be the user's own. */
-export const fromConfig = (job: ReplicationJob): Job => {
+export const jobFromConfig = (job: ReplicationJob): Job => {
   const { host, user } = addressOf(job.host)
   const { datasets, destination, direction, exclude, name } = job
   return {
@@ -146,7 +146,7 @@ type TargetRule = Pick<Job, "direction" | "remote" | "destination" | "stripPrefi
 export const targetOf = (job: TargetRule, dataset: string): Either.Either<string, string> => {
   const target = job.direction === "pull" ? pullTarget(job, dataset) : pushTarget(job, dataset)
   return Either.flatMap(target, (name) => {
-    const problem = DatasetName.problem(name)
+    const problem = DatasetName.datasetProblem(name)
     return problem === undefined
       ? Either.right(name)
       : Either.left(`would be written to ${JSON.stringify(name)}, which ${problem}`)

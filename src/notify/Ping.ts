@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
-import { harmless } from "../text/Text.ts"
+import { withoutControls } from "../text/Text.ts"
 import { endpointOf, troubleOf } from "./Notifier.ts"
 
 export type Signal = "start" | "success" | "failure"
@@ -121,7 +121,7 @@ const requestFor = (addresses: Addresses, signal: Signal, body: string | undefin
 
 /** At most so many bytes, whole characters only; without control characters, which could steer the terminal of its reader. */
 const cut = (text: string): string => {
-  const body = harmless(text)
+  const body = withoutControls(text)
   const bytes = new TextEncoder().encode(body)
   if (bytes.length <= longestBody) return body
   const head = new TextDecoder("utf-8", { fatal: false }).decode(bytes.subarray(0, longestBody - 4))

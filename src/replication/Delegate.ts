@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 import type { Job } from "../config/ReplicationJob.ts"
 import { asPreflight, PreflightError } from "../runs/Run.ts"
 import { document, flag, optional, orNull, text } from "../text/Document.ts"
-import { allowCommand, missing, parse, permissionsOf, type Role } from "../zfs/Allow.ts"
+import { allowCommand, missing, parseAllow, permissionsOf, type Role } from "../zfs/Allow.ts"
 import { ancestorsOf, parentOf, poolOf } from "../zfs/DatasetName.ts"
 import type { Account, End } from "./End.ts"
 import { type Preparation, Receiver } from "./Receiver.ts"
@@ -137,7 +137,7 @@ const lacking = Effect.fnUntraced(function* (delegation: Delegation) {
       message: `on ${end.label}: there is no dataset ${delegation.dataset}, and what is asked for it is not granted on ${dataset} above; is the name right? (zipper prepare makes one for replicas)`
     })
   }
-  const permissions = missing(subject, parse(table), dataset, permissionsOf(...delegation.roles), "both")
+  const permissions = missing(subject, parseAllow(table), dataset, permissionsOf(...delegation.roles), "both")
   const { user } = subject
   const grant: Grant = {
     label: end.label,

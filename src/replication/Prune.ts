@@ -4,7 +4,7 @@ import * as Either from "effect/Either"
 import { alertsKeyOf, type Job, type Retention, targetOf } from "../config/ReplicationJob.ts"
 import { type Alerts, type AlertsOf, recoveredOf } from "../runs/Alerts.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
-import { telling } from "../runs/Messages.ts"
+import { withMessages } from "../runs/Messages.ts"
 import * as Announcement from "../runs/Notifications.ts"
 import { type PruneDocument, type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
 import { retryTransient, waitForLock } from "../runs/Retry.ts"
@@ -278,7 +278,7 @@ const lockOut = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: Pr
 })
 
 /** The same, and word of how it ended. */
-export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
+export const runPrune = Effect.fn("AnnouncedPrune")(function* (
   job: Job,
   retention: Retention,
   options: PruneOptions & {
@@ -292,7 +292,7 @@ export const announcedPrune = Effect.fn("AnnouncedPrune")(function* (
   const { host, named, notify_on, reminder_hours, run } = options
   const of: AlertsOf = { job: alertsKeyOf(job, named), task: "prune" }
   return yield* pruneReplicas(job, retention, options).pipe(
-    telling(
+    withMessages(
       { of, reminder_hours },
       {
         failing: failuresOf,

@@ -2,8 +2,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
-import { nextReplicationState, replicationHistory } from "../runs/JobStateOf.ts"
 import { type NotifyOn, replicationMessages } from "../runs/Notifications.ts"
+import { nextReplicationState, replicationHistory } from "../runs/nextState.ts"
 import { type DatasetResult, summarize, totals } from "../runs/ReplicationResult.ts"
 import { retryTransient } from "../runs/Retry.ts"
 import { asPreflight, PreflightError } from "../runs/Run.ts"
@@ -184,7 +184,7 @@ const finish = Effect.fnUntraced(function* (
 })
 
 /** What the configuration, the command line and the process add to a job. */
-export interface AnnouncedOptions extends ReplicateOptions {
+export interface RunReplicationOptions extends ReplicateOptions {
   readonly lockfile: string
   /** See SupervisedRun. */
   readonly lockWait?: number
@@ -199,9 +199,9 @@ export interface AnnouncedOptions extends ReplicateOptions {
 }
 
 /** A replication job as a supervised run. Fails with LockError when another run is at work, and otherwise as the job does. */
-export const announcedReplication = Effect.fn("AnnouncedReplication")(function* (
+export const runReplication = Effect.fn("AnnouncedReplication")(function* (
   job: Job,
-  options: AnnouncedOptions
+  options: RunReplicationOptions
 ) {
   const { host, lockWait, lockfile, named, notify_on, pid, reminder_hours, run } = options
   return yield* superviseRun(

@@ -4,7 +4,7 @@ import * as Either from "effect/Either"
 import { type Job, targetOf, targetsOf } from "../config/ReplicationJob.ts"
 import { retryTransient } from "../runs/Retry.ts"
 import { asPreflight, PreflightError } from "../runs/Run.ts"
-import { allowCommand, missing, parse, permissionsOf, type Where } from "../zfs/Allow.ts"
+import { allowCommand, missing, parseAllow, permissionsOf, type Where } from "../zfs/Allow.ts"
 import type { SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
 import type { Account, End } from "./End.ts"
@@ -212,7 +212,7 @@ export const missingOn = Effect.fnUntraced(function* (
   if (account.root) return []
   const lacking = (place: PermissionScope) =>
     end.allowed(place.dataset).pipe(
-      Effect.map((table) => missing(account, parse(table), place.dataset, wanted, place.where)),
+      Effect.map((table) => missing(account, parseAllow(table), place.dataset, wanted, place.where)),
       Effect.catchAll((error) =>
         Effect.as(
           Effect.logDebug(`the permissions on ${place.dataset} are not known: ${error.message}`),

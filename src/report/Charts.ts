@@ -1,6 +1,6 @@
 import type { HistoryFolder } from "../runs/History.ts"
 import type { Chart } from "./Chart.ts"
-import { coverage, jobOf, type TimedArchive, type TimedReplication } from "./Timeline.ts"
+import { coverage, jobOf, type TimedArchive, type TimedReplication } from "./Jobs.ts"
 
 /** One figure of one thing at one time (milliseconds since 1970). */
 interface Figure {

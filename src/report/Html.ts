@@ -1,10 +1,10 @@
 import type { Outcome } from "../runs/StateFolder.ts"
 import { isBad, type Verified } from "../store/Verification.ts"
 import * as Units from "../text/Text.ts"
-import { harmless } from "../text/Text.ts"
+import { withoutControls } from "../text/Text.ts"
 import type { FolderReport, ReplicaReport, Trouble } from "./Items.ts"
+import { type Day, doneBy, jobOf, type TimedRun } from "./Jobs.ts"
 import type { Failure, Report } from "./Report.ts"
-import { type Day, doneBy, jobOf, type TimedRun } from "./Timeline.ts"
 
 /** Markup. Only the functions of this file make it, so that foreign text is never taken for markup. */
 export interface Html {
@@ -23,7 +23,8 @@ const escapes: Readonly<Record<string, string>> = {
 }
 
 /** Text as it has to be written in HTML, between tags or in a quoted attribute; what cannot be seen becomes visible. */
-const escaped = (text: string): string => harmless(text).replace(/[&<>"']/g, (char) => escapes[char] ?? char)
+const escaped = (text: string): string =>
+  withoutControls(text).replace(/[&<>"']/g, (char) => escapes[char] ?? char)
 
 const textOf = (content: Content): string => {
   if (content === undefined) return ""

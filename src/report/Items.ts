@@ -1,6 +1,6 @@
-import { labelOf } from "../config/JobKey.ts"
+import { jobLabel } from "../config/JobKey.ts"
 import type { HistoryDataset, HistoryFolder, HistoryRun } from "../runs/History.ts"
-import type { ArchiveStanding, JobStanding, ReplicationStanding } from "../runs/JobState.ts"
+import type { ArchiveJobState, JobState, ReplicationJobState } from "../runs/JobState.ts"
 import type { Verified } from "../store/Verification.ts"
 import {
   coverage,
@@ -11,7 +11,7 @@ import {
   type TimedArchive,
   type TimedReplication,
   type TimedRun
-} from "./Timeline.ts"
+} from "./Jobs.ts"
 
 /*
  * What the report says of single folders and datasets. The job state, written at the end of each run, says what holds now:
@@ -67,7 +67,7 @@ export interface Trouble {
 /** Each folder that the runs of the archive job or its state name, by name; the period begins at `from`. */
 export const foldersOf = (
   runs: ReadonlyArray<TimedArchive>,
-  state: ArchiveStanding | undefined,
+  state: ArchiveJobState | undefined,
   from: number
 ): ReadonlyArray<FolderReport> =>
   itemsOf("archive", runs, state, from, ({ run }) =>
@@ -82,7 +82,7 @@ export const foldersOf = (
 export const replicasOf = (
   job: string,
   runs: ReadonlyArray<TimedReplication>,
-  state: ReplicationStanding | undefined,
+  state: ReplicationJobState | undefined,
   from: number
 ): ReadonlyArray<ReplicaReport> =>
   itemsOf(job, runs, state, from, ({ run }) =>
@@ -121,7 +121,7 @@ const mostSizes = 40
 const itemsOf = <Run extends TimedRun, Entry>(
   job: string,
   runs: ReadonlyArray<Run>,
-  state: JobStanding | undefined,
+  state: JobState | undefined,
   from: number,
   attemptsOf: (run: Run) => ReadonlyArray<Attempt<Entry>>
 ): ReadonlyArray<ItemReport<Entry>> => {
@@ -197,7 +197,7 @@ const settle = <Entry>(
   }
 }
 
-const applyState = <Entry>(known: Map<string, Tracked<Entry>>, state: JobStanding): void => {
+const applyState = <Entry>(known: Map<string, Tracked<Entry>>, state: JobState): void => {
   const items = new Map<string, StateItem>(
     state.kind === "archive"
       ? state.folders.map((item) => [item.folder, item])
@@ -253,7 +253,7 @@ const thin = <A>(values: ReadonlyArray<A>, most: number): ReadonlyArray<A> => {
  * The job state, unless the history has a later run: one on a later line, whatever the clock said. Only for a run that has no line
  * the time decides.
  */
-const current = (state: JobStanding | undefined, runs: ReadonlyArray<TimedRun>): JobStanding | undefined => {
+const current = (state: JobState | undefined, runs: ReadonlyArray<TimedRun>): JobState | undefined => {
   const last = runs.at(-1)
   if (state === undefined || last === undefined) return state
   const { run, started_at_utc: started } = state.last_run
@@ -263,7 +263,7 @@ const current = (state: JobStanding | undefined, runs: ReadonlyArray<TimedRun>):
 }
 
 /** Later runs of chosen folders leave what they did there, and the last run as it was. */
-const knowsOf = (state: JobStanding, later: ReadonlyArray<TimedRun>): boolean => {
+const knowsOf = (state: JobState, later: ReadonlyArray<TimedRun>): boolean => {
   if (state.kind !== "archive") return later.length === 0
   const starts = new Set(later.map(({ run }) => run.started_at_utc))
   const known = new Set<string>(
@@ -283,7 +283,7 @@ export const unwritten = (
   runs: ReadonlyArray<TimedRun>
 ): ReadonlyArray<HistoryRun> =>
   known.flatMap(({ key, standing: state }) => {
-    const own = runs.filter((run) => jobOf(run) === labelOf(key))
+    const own = runs.filter((run) => jobOf(run) === jobLabel(key))
     const now = current(state, own)
     if (now === undefined || now.last_run.outcome === "ok") return []
     const { run, started_at_utc } = now.last_run
@@ -291,7 +291,7 @@ export const unwritten = (
     return isWritten ? [] : [runOf(now)]
   })
 
-const runOf = (state: JobStanding): HistoryRun => {
+const runOf = (state: JobState): HistoryRun => {
   const { failures: failed, ...last } = state.last_run
   const common = { version: 1, ...last, failed } as const
   if (state.kind === "archive") {

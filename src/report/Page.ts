@@ -18,8 +18,8 @@ import {
   timeAndAge,
   utc
 } from "./Html.ts"
+import type { JobReport } from "./Jobs.ts"
 import type { Problem, Report } from "./Report.ts"
-import type { JobReport } from "./Timeline.ts"
 
 /** What the build hands over for the page. */
 export interface PageParts {

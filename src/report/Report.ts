@@ -1,4 +1,4 @@
-import { labelOf } from "../config/JobKey.ts"
+import { jobLabel } from "../config/JobKey.ts"
 import type { Undelivered } from "../runs/Alerts.ts"
 import type { HistoryRun } from "../runs/History.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
@@ -20,7 +20,7 @@ import {
   type KnownJob,
   type TimedRun,
   timeRuns
-} from "./Timeline.ts"
+} from "./Jobs.ts"
 
 /** All that the page says, in numbers. Times in milliseconds since 1970. */
 export interface Report {
@@ -111,7 +111,7 @@ export const reportOf = (
   const recent = runs.filter(({ ended }) => ended >= period.from)
   const all = [...runs, ...timeRuns(unwritten(known, runs)).runs]
   const jobs = jobsOf(all, known, { ...period, archives: there })
-  const states = new Map(known.map(({ key, standing }) => [labelOf(key), standing]))
+  const states = new Map(known.map(({ key, standing }) => [jobLabel(key), standing]))
   const archive = states.get("archive")
   const lost = new Set(found.lost)
   const folders = foldersOf(archives, archive?.kind === "archive" ? archive : undefined, period.from).map(

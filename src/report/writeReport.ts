@@ -2,24 +2,24 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { type JobKey, labelOf } from "../config/JobKey.ts"
+import { type JobKey, jobLabel } from "../config/JobKey.ts"
 import { History } from "../runs/History.ts"
-import { activityOf, Standing } from "../runs/JobState.ts"
+import { activityOf, JobStates } from "../runs/JobState.ts"
 import { Lock } from "../runs/Lock.ts"
 import { undelivered } from "../runs/Messages.ts"
 import { findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
-import { names } from "../store/Layout.ts"
-import { Archives, identityOf, targetFolders } from "../store/PublishedArchive.ts"
-import { swapIn } from "../store/Records.ts"
+import { publishedFileNames } from "../store/Layout.ts"
+import { identityOf, PublishedArchives, targetFolders } from "../store/PublishedArchive.ts"
+import { replaceByRename } from "../store/Records.ts"
 import { firstAbove, isSameInode } from "../store/SafeFolder.ts"
 import { ofCurrent, ofPrevious } from "../store/Verification.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
 import { adviceOnWriting } from "../system/Errno.ts"
 import { countField, document, flag, instant, text } from "../text/Document.ts"
 import { quoted } from "../text/Text.ts"
+import type { KnownJob } from "./Jobs.ts"
 import { isPage, type PageParts, page } from "./Page.ts"
 import { reportOf, type Settings } from "./Report.ts"
-import type { KnownJob } from "./Timeline.ts"
 
 /** What `report --json` prints. */
 export const ReportDocument = document({
@@ -59,9 +59,9 @@ export const makeReport = Effect.fn("Report.make")(function* (
   const ofArchives =
     target === undefined
       ? { lost: [], flaws: [], verified: new Map() }
-      : yield* findingsIn.pipe(Effect.provide(Archives.layer(target)))
+      : yield* findingsIn.pipe(Effect.provide(PublishedArchives.layer(target)))
   const messages = yield* Effect.forEach(jobs, (key) =>
-    Effect.map(undelivered(key), (all) => all.map((message) => ({ job: labelOf(key), message })))
+    Effect.map(undelivered(key), (all) => all.map((message) => ({ job: jobLabel(key), message })))
   )
   const found = { ...ofArchives, undelivered: messages.flat() }
   const report = reportOf(history, { host, days, archives, found, jobs: known, now })
@@ -70,8 +70,8 @@ export const makeReport = Effect.fn("Report.make")(function* (
 
 /** What is lost by a look at the target, and what verify found of the archives that are there now. */
 const findingsIn = Effect.gen(function* () {
-  const archives = yield* Archives
-  const results = yield* (yield* Standing).verified
+  const archives = yield* PublishedArchives
+  const results = yield* (yield* JobStates).verified
   const verified = yield* Effect.forEach(
     results,
     ([folder, known]) =>
@@ -96,14 +96,17 @@ const archivesIn = Effect.fnUntraced(function* (target: string) {
   const found = yield* Effect.filter(
     yield* targetFolders(target),
     (folder) =>
-      Effect.map(disk.stat(`${target}/${folder}/${names(folder).zip}`), (stat) => stat?.kind === "file"),
+      Effect.map(
+        disk.stat(`${target}/${folder}/${publishedFileNames(folder).zip}`),
+        (stat) => stat?.kind === "file"
+      ),
     { concurrency: 16 }
   )
   return found.length
 })
 
 const knownJob = Effect.fnUntraced(function* (key: JobKey) {
-  const standings = yield* Standing
+  const standings = yield* JobStates
   const standing = yield* standings.load(key)
   const marker = yield* standings.marker(key)
   const lockedOut = yield* standings.lockedOut(key)
@@ -166,7 +169,7 @@ export const writeReport = Effect.fn("Report.write")(
         disk.write(to, html),
         there === undefined ? Effect.void : disk.setMode(to, there.mode & 0o777)
       )
-    yield* swapIn(path, write, draft)
+    yield* replaceByRename(path, write, draft)
   },
   Effect.catchTag("DiskError", notWritten)
 )

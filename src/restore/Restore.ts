@@ -5,21 +5,26 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { published } from "../runs/PublishedFolders.ts"
+import { publishedFolders } from "../runs/PublishedFolders.ts"
 import { absent, describeFinding, foreignText } from "../runs/VerifyResult.ts"
 import { Metadata } from "../store/Metadata.ts"
-import { type ArchiveSet, Archives, isSameSet, namesOf } from "../store/PublishedArchive.ts"
-import { Progress } from "../system/Progress.ts"
-import { type Examined, examine } from "../verify/VerifyArchive.ts"
-import { Extractor, type Prepared } from "../zip/Archiver.ts"
 import {
-  doneText,
+  isSameArchive,
+  namesOf,
+  type PublishedArchive,
+  PublishedArchives
+} from "../store/PublishedArchive.ts"
+import { Progress } from "../system/Progress.ts"
+import { type Examined, examineArchive } from "../verify/VerifyArchive.ts"
+import { Extractor, type PreparedRestore } from "../zip/Archiver.ts"
+import {
+  failureLines,
   leftoverText,
-  lossesOf,
-  obstaclesOf,
+  obstacleLines,
   privilegedText,
   spaceText,
-  stoppedText,
+  stoppedLines,
+  summaryText,
   untriedText
 } from "../zip/RestorePlan.ts"
 import {
@@ -79,7 +84,7 @@ export const restore = Effect.fn("Restore")(function* (
     return yield* finish("refused", {}, why)
   }
   const { plan, rehearsed, soFar } = ready.prepared
-  const obstacles = obstaclesOf(plan, { overwrite: options.overwrite, zip: set.zip })
+  const obstacles = obstacleLines(plan, { overwrite: options.overwrite, zip: set.zip })
   yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
   if (obstacles.length > 0) return yield* finish("refused", { plan }, obstacles)
   yield* warnings([untriedText(plan), spaceText(plan)])
@@ -87,16 +92,16 @@ export const restore = Effect.fn("Restore")(function* (
     Effect.onInterrupt(() => {
       const there = soFar()
       return Effect.flatMap(
-        finish("incomplete", { plan, restored: there }, stoppedText(plan, there)),
+        finish("incomplete", { plan, restored: there }, stoppedLines(plan, there)),
         onStopped
       )
     })
   )
-  const losses = lossesOf(plan, restored)
+  const losses = failureLines(plan, restored)
   yield* warnings([privilegedText(plan), ...restored.unremoved])
   const summary = yield* finish(losses.length > 0 ? "incomplete" : "restored", { plan, restored }, losses)
   if (restored.missing + restored.kept > 0) return summary
-  yield* Effect.logInfo(doneText(plan, restored, { seconds: summary.seconds, rehearsed }))
+  yield* Effect.logInfo(summaryText(plan, restored, { seconds: summary.seconds, rehearsed }))
   return summary
 }, Effect.scoped)
 
@@ -110,7 +115,7 @@ const timesAgain = 3
 
 const checkAndPrepare = (options: RestoreOptions) =>
   Effect.gen(function* () {
-    const archives = yield* Archives
+    const archives = yield* PublishedArchives
     const set = yield* openArchive(options)
     const examined = yield* examineWithProgress(set)
     const { findings, foreign } = examined
@@ -119,7 +124,7 @@ const checkAndPrepare = (options: RestoreOptions) =>
     const zip = namesOf(options.folder, options.which).zip
     const [beside, damage] = Arr.partition(findings, ({ file }) => file === zip)
     if (damage.length > 0 || file === undefined || foreign) {
-      if (!isSameSet(set, yield* archives.open(options.folder, options.which))) {
+      if (!isSameArchive(set, yield* archives.open(options.folder, options.which))) {
         return yield* new RestoreError({
           reason: "Changed",
           message: `${options.folder}: its archive was replaced again and again while it was looked at; nothing was written`
@@ -145,10 +150,10 @@ const checkAndPrepare = (options: RestoreOptions) =>
     Effect.onInterrupt(() => Effect.logError("stopped by a signal: nothing was written"))
   )
 
-const examineWithProgress = Effect.fnUntraced(function* (set: ArchiveSet) {
+const examineWithProgress = Effect.fnUntraced(function* (set: PublishedArchive) {
   const show = yield* (yield* Progress).start(`checking ${set.folder}`)
   const total = set.file?.size
-  return yield* examine(set, "checksums", (done) => show({ done, total }))
+  return yield* examineArchive(set, "checksums", (done) => show({ done, total }))
 }, Effect.scoped)
 
 const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
@@ -162,18 +167,18 @@ const totalsOf = (metadata: string | undefined, { bytes, files }: Examined) =>
 
 /** Whether the folder's other archive is there to be offered: what cannot be looked at is not. */
 const isThere = Effect.fnUntraced(function* ({ folder, which }: RestoreOptions) {
-  const other = yield* Effect.option((yield* Archives).open(folder, otherOf(which)))
+  const other = yield* Effect.option((yield* PublishedArchives).open(folder, otherOf(which)))
   return Option.isSome(other) && other.value?.file !== undefined
 })
 
 const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
   const { folder, which } = options
-  const archives = yield* Archives
+  const archives = yield* PublishedArchives
   const set = yield* archives.open(folder, which)
   if (set !== undefined) return set
   const folders = yield* archives.folders
   if (!folders.includes(folder)) {
-    if ((yield* published).includes(folder)) {
+    if ((yield* publishedFolders).includes(folder)) {
       return yield* new RestoreError({
         reason: "Lost",
         message: lostText(options, describeFinding(absent(folder, which, true)))
@@ -196,7 +201,7 @@ const tick = "200 millis"
 
 const extract = Effect.fnUntraced(function* (
   { folder }: RestoreOptions,
-  { carryOut, plan, written }: Prepared
+  { carryOut, plan, written }: PreparedRestore
 ) {
   const show = yield* (yield* Progress).start(`restoring ${folder}`)
   yield* Effect.sync(() => show({ done: written(), total: plan.bytes })).pipe(

@@ -1,10 +1,10 @@
 import * as Schema from "effect/Schema"
 import { describeFinding } from "../runs/VerifyResult.ts"
 import { FolderName } from "../source/FolderName.ts"
-import type { ArchiveSet, SetFinding, Which } from "../store/PublishedArchive.ts"
+import type { ArchiveFinding, PublishedArchive, Which } from "../store/PublishedArchive.ts"
 import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
 import { optionWords, shellWords } from "../text/ShellWord.ts"
-import type { Restored, RestorePlan } from "../zip/RestorePlan.ts"
+import type { RestoreOutcome, RestorePlan } from "../zip/RestorePlan.ts"
 
 /** What to put back, and where. */
 export interface RestoreOptions {
@@ -48,15 +48,18 @@ const unzipCommand = (zip: string, to: string): string =>
  */
 export const damageText = (
   options: RestoreOptions,
-  set: ArchiveSet,
-  findings: ReadonlyArray<SetFinding>,
+  set: PublishedArchive,
+  findings: ReadonlyArray<ArchiveFinding>,
   other: boolean
 ): ReadonlyArray<string> => [
   ...findings.map(describeFinding),
   `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set, other)}`
 ]
 
-const reasonOf = ({ config }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: ArchiveSet) => {
+const reasonOf = (
+  { config }: RestoreOptions,
+  { file, folder, interrupted, obstacles, zip }: PublishedArchive
+) => {
   if (interrupted) {
     const run = shellWords(["zipper", "run", ...optionWords("--config", config)])
     return `a publication of ${folder} was interrupted, and the next run finishes or undoes it (${run})`
@@ -67,7 +70,7 @@ const reasonOf = ({ config }: RestoreOptions, { file, folder, interrupted, obsta
     : `${zip} is missing`
 }
 
-const wayOut = (options: RestoreOptions, set: ArchiveSet, other: boolean): string => {
+const wayOut = (options: RestoreOptions, set: PublishedArchive, other: boolean): string => {
   const { which } = options
   if (other) {
     const name = which === "current" ? "the archive before" : "the newest archive"
@@ -104,7 +107,7 @@ export interface RestoreSummary {
   readonly result: "restored" | "incomplete" | "refused"
   /** Undefined when it was not got that far. */
   readonly plan: RestorePlan | undefined
-  readonly restored: Restored | undefined
+  readonly restored: RestoreOutcome | undefined
   /** The errors that were logged, a line each. */
   readonly problems: ReadonlyArray<string>
   readonly seconds: number
@@ -157,7 +160,7 @@ export type RestoreDocument = typeof RestoreDocument.Type
 
 const none = { count: 0, first: [] }
 
-export const documentOf = (summary: RestoreSummary, dryRun: boolean): RestoreDocument => ({
+export const restoreDocument = (summary: RestoreSummary, dryRun: boolean): RestoreDocument => ({
   version: 1,
   dry_run: dryRun,
   folder: summary.folder,

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { fileNameOf, type JobKey } from "../config/JobKey.ts"
+import { type JobKey, jobFileName } from "../config/JobKey.ts"
 import { optional } from "../text/Document.ts"
 import { Instant, isAhead } from "../text/Time.ts"
 import { shortened } from "./Run.ts"
@@ -52,7 +52,7 @@ export interface AlertsOf {
 
 /** Name of the file, without `.alerts`. */
 export const alertsNameOf = ({ job, task }: AlertsOf): string =>
-  task === "run" ? fileNameOf(job) : `${fileNameOf(job)}.${task}`
+  task === "run" ? jobFileName(job) : `${jobFileName(job)}.${task}`
 
 export interface Findings {
   /** When that was, in milliseconds since 1970. */
@@ -104,7 +104,7 @@ const hour = 3_600_000
 const almost = 0.98
 
 /** Marks the items of a message that was delivered. */
-export const told = (alerts: Alerts, { at, failing }: Findings): Alerts => {
+export const markReported = (alerts: Alerts, { at, failing }: Findings): Alerts => {
   const named = new Set(failing.map(({ name }) => name))
   return {
     ...alerts,

@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { archiveKey, fileNameOf, type JobKey } from "../config/JobKey.ts"
-import { FolderName, parse } from "../source/FolderName.ts"
+import { archiveJobKey, type JobKey, jobFileName } from "../config/JobKey.ts"
+import { FolderName, parseFolderName } from "../source/FolderName.ts"
 import { type Corrupt, load as loadFile, replace } from "../store/Records.ts"
 import { isFolder } from "../store/SafeFolder.ts"
 import type { StoreError } from "../store/StoreError.ts"
@@ -62,7 +62,7 @@ const item = {
 }
 
 /** A folder at the end of the last run that covered it. */
-export const FolderStanding = Schema.Struct({
+export const TrackedFolder = Schema.Struct({
   folder: FolderName,
   ...item,
   result: Schema.Literal("archived", "unchanged", "failed"),
@@ -74,10 +74,10 @@ export const FolderStanding = Schema.Struct({
   zip_bytes: optional(Count),
   seconds: optional(Seconds)
 })
-export type FolderStanding = typeof FolderStanding.Type
+export type TrackedFolder = typeof TrackedFolder.Type
 
 /** A dataset at the end of the last run that covered it. */
-export const DatasetStanding = Schema.Struct({
+export const TrackedDataset = Schema.Struct({
   dataset: Schema.String,
   target: optional(Schema.String),
   ...item,
@@ -86,40 +86,40 @@ export const DatasetStanding = Schema.Struct({
   bytes: optional(Count),
   seconds: optional(Seconds)
 })
-export type DatasetStanding = typeof DatasetStanding.Type
+export type TrackedDataset = typeof TrackedDataset.Type
 
-export const ArchiveStanding = Schema.Struct({
+export const ArchiveJobState = Schema.Struct({
   ...job,
   kind: Schema.Literal("archive"),
-  folders: Schema.Array(FolderStanding)
+  folders: Schema.Array(TrackedFolder)
 })
-export type ArchiveStanding = typeof ArchiveStanding.Type
+export type ArchiveJobState = typeof ArchiveJobState.Type
 
-export const ReplicationStanding = Schema.Struct({
+export const ReplicationJobState = Schema.Struct({
   ...job,
   kind: Schema.Literal("replication"),
   /** Its name in the configuration. */
   job: Schema.String,
   direction: Schema.Literal("pull", "push"),
   host: Schema.String,
-  datasets: Schema.Array(DatasetStanding)
+  datasets: Schema.Array(TrackedDataset)
 })
-export type ReplicationStanding = typeof ReplicationStanding.Type
+export type ReplicationJobState = typeof ReplicationJobState.Type
 
-export const JobStanding = Schema.Union(ArchiveStanding, ReplicationStanding)
-export type JobStanding = typeof JobStanding.Type
+export const JobState = Schema.Union(ArchiveJobState, ReplicationJobState)
+export type JobState = typeof JobState.Type
 
-export const keyOf = (standing: JobStanding): JobKey =>
-  standing.kind === "archive" ? archiveKey : { kind: "replication", name: standing.job }
+export const keyOf = (standing: JobState): JobKey =>
+  standing.kind === "archive" ? archiveJobKey : { kind: "replication", name: standing.job }
 
 /**
  * A state with the fallback of a later run that could not save its own. Of the fallback's items nothing is taken: that run did not
  * know which had failed before, so their recovery has not been reported yet.
  */
-export const withAside = (
-  standing: JobStanding | undefined,
-  aside: JobStanding | undefined
-): JobStanding | undefined => {
+export const withFallback = (
+  standing: JobState | undefined,
+  aside: JobState | undefined
+): JobState | undefined => {
   if (standing === undefined || aside === undefined) return standing ?? aside
   const { last_run, not_started_since_utc } = aside
   const { not_started_since_utc: _, ...rest } = standing
@@ -190,7 +190,7 @@ export const activityOf = (
 }
 
 /** The message says what to do about it. */
-export class StandingError extends Data.TaggedError("StandingError")<{
+export class JobStateError extends Data.TaggedError("StandingError")<{
   /** The target is empty, or the run did not begin: nothing may be written there. */
   readonly noPlace?: boolean
   /** The state folder is not there. */
@@ -199,7 +199,7 @@ export class StandingError extends Data.TaggedError("StandingError")<{
   readonly cause?: unknown
 }> {}
 
-export interface StandingSettings extends StateSettings {
+export interface JobStateSettings extends StateSettings {
   /** The file beside the lock file that stands in for one of the state folder; no two state folders have the same. */
   readonly asidePath: (
     job: JobKey,
@@ -219,54 +219,54 @@ const writesNothing = {
 }
 
 /** The state of each job after its last run, and which run is at work. */
-export class Standing extends Context.Tag("zipper/Standing")<
-  Standing,
+export class JobStates extends Context.Tag("zipper/Standing")<
+  JobStates,
   {
     /**
      * Merged with the fallback. Undefined when the job never ran, when the state folder is away, or when the file cannot be
      * understood (it is set aside then, with a warning).
      */
-    readonly load: (job: JobKey) => Effect.Effect<JobStanding | undefined, StandingError>
+    readonly load: (job: JobKey) => Effect.Effect<JobState | undefined, JobStateError>
     /** Replaces the state atomically, and removes the fallback. */
-    readonly save: (standing: JobStanding) => Effect.Effect<void, StandingError>
+    readonly save: (standing: JobState) => Effect.Effect<void, JobStateError>
     /** Where {@link save} fails: keeps the state beside the lock file until a later one is saved. */
-    readonly saveFallback: (standing: JobStanding) => Effect.Effect<void, StandingError>
+    readonly saveFallback: (standing: JobState) => Effect.Effect<void, JobStateError>
     /** The marker of a run that is at work or was killed. A damaged one counts as none. */
-    readonly marker: (job: JobKey) => Effect.Effect<RunMarker | undefined, StandingError>
+    readonly marker: (job: JobKey) => Effect.Effect<RunMarker | undefined, JobStateError>
     /** Writes the marker; the caller holds the job's lock. Where the state folder cannot be written, beside the lock file. */
-    readonly mark: (job: JobKey, marker: RunMarker) => Effect.Effect<void, StandingError>
+    readonly mark: (job: JobKey, marker: RunMarker) => Effect.Effect<void, JobStateError>
     /** Removes the marker if it belongs to `run`. */
-    readonly unmark: (job: JobKey, run: string) => Effect.Effect<void, StandingError>
+    readonly unmark: (job: JobKey, run: string) => Effect.Effect<void, JobStateError>
     /** Undefined when no run found the lock held since the last success. A damaged file counts as none. */
-    readonly lockedOut: (job: JobKey) => Effect.Effect<LockedOut | undefined, StandingError>
+    readonly lockedOut: (job: JobKey) => Effect.Effect<LockedOut | undefined, JobStateError>
     /** Counts one more. Uses only the folder of the lock file: the holder may hang on the target. */
-    readonly noteLockedOut: (job: JobKey, found: LockFound) => Effect.Effect<void, StandingError>
-    readonly clearLockedOut: (job: JobKey) => Effect.Effect<void, StandingError>
+    readonly noteLockedOut: (job: JobKey, found: LockFound) => Effect.Effect<void, JobStateError>
+    readonly clearLockedOut: (job: JobKey) => Effect.Effect<void, JobStateError>
     /** Undefined when there are none, or the file cannot be understood. */
-    readonly alerts: (of: AlertsOf) => Effect.Effect<Alerts | undefined, StandingError>
+    readonly alerts: (of: AlertsOf) => Effect.Effect<Alerts | undefined, JobStateError>
     /** After a run with this `outcome`. Where the state folder cannot be written, beside the lock file. */
-    readonly saveAlerts: (of: AlertsOf, all: Alerts, outcome: Outcome) => Effect.Effect<void, StandingError>
+    readonly saveAlerts: (of: AlertsOf, all: Alerts, outcome: Outcome) => Effect.Effect<void, JobStateError>
     /** What verify found of archives. A file that cannot be understood counts as none, with a warning. */
-    readonly verified: Effect.Effect<ReadonlyMap<FolderName, FolderVerification>, StandingError>
+    readonly verified: Effect.Effect<ReadonlyMap<FolderName, FolderVerification>, JobStateError>
     readonly saveVerified: (
       folder: FolderName,
       which: "current" | "previous",
       found: Verified
-    ) => Effect.Effect<void, StandingError>
+    ) => Effect.Effect<void, JobStateError>
   }
 >() {
-  static readonly layer = (settings: StandingSettings): Layer.Layer<Standing, never, Disk> =>
-    Layer.effect(Standing, makeStanding(settings, "set aside"))
+  static readonly layer = (settings: JobStateSettings): Layer.Layer<JobStates, never, Disk> =>
+    Layer.effect(JobStates, makeStanding(settings, "set aside"))
 
   /** Reads the files and writes none. */
-  static readonly layerDryRun = (settings: StandingSettings): Layer.Layer<Standing, never, Disk> =>
+  static readonly layerDryRun = (settings: JobStateSettings): Layer.Layer<JobStates, never, Disk> =>
     Layer.effect(
-      Standing,
+      JobStates,
       Effect.map(makeStanding(settings, "report"), (files) => ({ ...files, ...writesNothing }))
     )
 
   /** For a run without a configuration. */
-  static readonly layerNone: Layer.Layer<Standing> = Layer.succeed(Standing, {
+  static readonly layerNone: Layer.Layer<JobStates> = Layer.succeed(JobStates, {
     load: () => Effect.succeed(undefined),
     marker: () => Effect.succeed(undefined),
     lockedOut: () => Effect.succeed(undefined),
@@ -276,13 +276,13 @@ export class Standing extends Context.Tag("zipper/Standing")<
   })
 }
 
-const makeStanding = Effect.fnUntraced(function* (settings: StandingSettings, corrupt: Corrupt) {
+const makeStanding = Effect.fnUntraced(function* (settings: JobStateSettings, corrupt: Corrupt) {
   const disk = yield* Disk
   const { asidePath, dir } = settings
   const folder = join(dir, "standing")
   const verifiedFolder = join(dir, "verified")
-  const stateOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.json`)
-  const markerOf = (job: JobKey) => join(folder, `${fileNameOf(job)}.running`)
+  const stateOf = (job: JobKey) => join(folder, `${jobFileName(job)}.json`)
+  const markerOf = (job: JobKey) => join(folder, `${jobFileName(job)}.running`)
   const alertsOf = (of: AlertsOf) => join(folder, `${alertsNameOf(of)}.alerts`)
   const verificationOf = (name: FolderName) => join(verifiedFolder, `${name}.json`)
   const alertsAside = ({ job, task }: AlertsOf) =>
@@ -290,11 +290,11 @@ const makeStanding = Effect.fnUntraced(function* (settings: StandingSettings, co
 
   const operation =
     (doing: string) =>
-    <A>(effect: Effect.Effect<A, DiskError | StoreError | NoPlace, Disk>): Effect.Effect<A, StandingError> =>
+    <A>(effect: Effect.Effect<A, DiskError | StoreError | NoPlace, Disk>): Effect.Effect<A, JobStateError> =>
       effect.pipe(
         Effect.mapError(
           (cause) =>
-            new StandingError({
+            new JobStateError({
               message: described(doing, cause),
               cause,
               noPlace: cause._tag === "NoPlace",
@@ -325,7 +325,7 @@ const makeStanding = Effect.fnUntraced(function* (settings: StandingSettings, co
     )
 
   const decodeState = (job: JobKey) => (content: string) =>
-    Option.filter(stateFile.decode(content), (found) => fileNameOf(keyOf(found)) === fileNameOf(job))
+    Option.filter(stateFile.decode(content), (found) => jobFileName(keyOf(found)) === jobFileName(job))
 
   const stateIn = (job: JobKey, content: string | undefined) =>
     content === undefined ? undefined : Option.getOrUndefined(decodeState(job)(content))
@@ -355,15 +355,15 @@ const makeStanding = Effect.fnUntraced(function* (settings: StandingSettings, co
               "what was known of earlier runs starts again"
             )
           : undefined
-        return withAside(found, stateIn(job, yield* disk.read(asidePath(job, "last"))))
+        return withFallback(found, stateIn(job, yield* disk.read(asidePath(job, "last"))))
       }).pipe(operation("cannot read how things stand"), Effect.withSpan("Standing.load")),
-    save: (standing: JobStanding) =>
+    save: (standing: JobState) =>
       write(stateOf(keyOf(standing)), stateFile.encode(standing), standing.last_run.outcome).pipe(
         Effect.zipRight(disk.remove(asidePath(keyOf(standing), "last"))),
         operation("cannot write down how things stand"),
         Effect.withSpan("Standing.save")
       ),
-    saveFallback: (standing: JobStanding) =>
+    saveFallback: (standing: JobState) =>
       replace(asidePath(keyOf(standing), "last"), stateFile.encode(standing)).pipe(
         operation("cannot write down elsewhere how the run ended")
       ),
@@ -415,7 +415,7 @@ const makeStanding = Effect.fnUntraced(function* (settings: StandingSettings, co
     verified: Effect.gen(function* () {
       if (!(yield* areThere(verifiedFolder))) return new Map()
       const folders = (yield* disk.list(verifiedFolder)).flatMap((name) =>
-        name.endsWith(".json") ? (parse(name.slice(0, -".json".length)) ?? []) : []
+        name.endsWith(".json") ? (parseFolderName(name.slice(0, -".json".length)) ?? []) : []
       )
       const all = yield* Effect.forEach(folders, verification, { concurrency: 16 })
       return new Map(all.flatMap((each) => (each === undefined ? [] : [[each.folder, each] as const])))
@@ -444,7 +444,7 @@ const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {
   }
 }
 
-const stateFile = jsonFile(JobStanding)
+const stateFile = jsonFile(JobState)
 const markerFile = jsonFile(RunMarker)
 const lockedFile = jsonFile(LockedOut)
 const alertsFile = jsonFile(Alerts)

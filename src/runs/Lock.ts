@@ -37,7 +37,7 @@ export const decode = (text: string): Holder | undefined => {
 }
 
 /** In words for a message. */
-export const describe = (text: string): string => {
+export const describeHolder = (text: string): string => {
   const holder = decode(text)
   return holder === undefined
     ? "pid unknown (a guard such as flock in the crontab needs a file of its own)"
@@ -185,7 +185,7 @@ const complaint = (said: string): Error => {
 const whoHolds = (path: string): Effect.Effect<never, LockError> =>
   attempt(path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
     Effect.orElseSucceed(() => ""),
-    Effect.flatMap((text) => Effect.fail(held(path, describe(text), decode(text) === undefined)))
+    Effect.flatMap((text) => Effect.fail(held(path, describeHolder(text), decode(text) === undefined)))
   )
 
 // If it is not a folder, the store refuses it.

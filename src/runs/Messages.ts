@@ -12,14 +12,14 @@ import {
   dueOf,
   type Findings,
   type MessageKind,
+  markReported,
   noAlerts,
   since,
-  told,
   type Undelivered
 } from "./Alerts.ts"
-import { Standing } from "./JobState.ts"
+import { JobStates } from "./JobState.ts"
 import { LockError } from "./Lock.ts"
-import { patiently } from "./Retry.ts"
+import { withDeadline } from "./Retry.ts"
 import type { Outcome } from "./StateFolder.ts"
 
 /** Whose messages they are, and how often the same failure is told. */
@@ -46,13 +46,13 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
   run: Omit<Findings, "now" | "at"> & { readonly outcome: Outcome },
   messages: Messages
 ) {
-  const standing = yield* Standing
+  const standing = yield* JobStates
   const { mute } = yield* Notifier
   const now = yield* Clock.currentTimeMillis
   const findings: Findings = { ...run, now, at: utcSeconds(now) }
   // The place of these may be what hangs: the operator is told all the same.
   const before = yield* standing.alerts(of).pipe(
-    (load) => patiently(load, undefined),
+    (load) => withDeadline(load, undefined),
     Effect.map((found) => found ?? noAlerts),
     Effect.catchAll((error) => Effect.as(Effect.logDebug(error.message), noAlerts))
   )
@@ -70,10 +70,10 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
     mute !== true &&
     fresh.some(({ kind }) => kind === "failure") &&
     !left.some(({ kind }) => kind === "failure")
-  const alerts = { ...(isTold ? told(after, findings) : after), undelivered: left }
+  const alerts = { ...(isTold ? markReported(after, findings) : after), undelivered: left }
   if (!isEmpty(before) || !isEmpty(alerts)) {
     yield* standing.saveAlerts(of, alerts, run.outcome).pipe(
-      (save) => patiently(save, undefined),
+      (save) => withDeadline(save, undefined),
       Effect.catchAll((error) => Effect.logDebug(error.message))
     )
   }
@@ -89,7 +89,7 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
  * Runs a command that looks after something, and tells how it ended: its failures, and that it could not do its work at all. A
  * lock that is held is no news, and the user who stopped a command knows of it.
  */
-export const telling =
+export const withMessages =
   <A extends object>(
     settings: MessageSettings,
     about: {
@@ -188,7 +188,7 @@ const reminder = (
 
 /** Messages about a job that could not be delivered, whichever of its commands had them to send. */
 export const undelivered = Effect.fnUntraced(function* (job: JobKey) {
-  const standing = yield* Standing
+  const standing = yield* JobStates
   const all = yield* Effect.forEach(["run", "prune", "verify"] as const, (task) =>
     standing.alerts({ job, task })
   )

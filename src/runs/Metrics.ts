@@ -2,13 +2,13 @@ import { dirname } from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { archiveKey, fileNameOf, type JobKey, labelOf } from "../config/JobKey.ts"
+import { archiveJobKey, type JobKey, jobFileName, jobLabel } from "../config/JobKey.ts"
 import type { FolderName } from "../source/FolderName.ts"
-import { swapIn } from "../store/Records.ts"
+import { replaceByRename } from "../store/Records.ts"
 import type { FolderVerification } from "../store/Verification.ts"
 import { Disk } from "../system/Disk.ts"
 import { quoted } from "../text/Text.ts"
-import { type JobStanding, keyOf, Standing, type StandingError } from "./JobState.ts"
+import { type JobState, type JobStateError, JobStates, keyOf } from "./JobState.ts"
 import { described, type Outcome } from "./StateFolder.ts"
 import { type TrackedItem, trackedItems } from "./TrackedItems.ts"
 
@@ -31,7 +31,7 @@ const outcomes: ReadonlyArray<Outcome> = ["ok", "failed", "not_started", "interr
 
 /** The whole file. Families without a sample are left out. */
 export const render = (
-  standings: ReadonlyArray<JobStanding>,
+  standings: ReadonlyArray<JobState>,
   verified: ReadonlyMap<FolderName, FolderVerification> = new Map()
 ): string =>
   [...familiesOf(standings), ...verifiedFamilies(standings, verified)]
@@ -47,7 +47,7 @@ export const render = (
     .join("")
 
 /** A text with what it says of a job's last run replaced, and all the rest of it as it is. */
-export const withJobAlone = (text: string, standing: JobStanding): string => {
+export const withJobAlone = (text: string, standing: JobState): string => {
   const job = `{${labels(jobLabels(standing))}`
   const alone = standing.kind === "archive" ? { ...standing, folders: [] } : { ...standing, datasets: [] }
   const fresh = new Map(blocksOf(render([alone])).map((block) => [nameOf(block), block]))
@@ -86,7 +86,7 @@ const blocksOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
 
 const nameOf = ([help]: ReadonlyArray<string>): string => help?.split(" ")[2] ?? ""
 
-const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family> => {
+const familiesOf = (standings: ReadonlyArray<JobState>): ReadonlyArray<Family> => {
   const items = standings.flatMap((standing) =>
     trackedItems(standing).map((item) => ({
       ...item,
@@ -99,11 +99,7 @@ const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family
     help,
     samples: items.flatMap((item) => sample(item.labels, value(item)))
   })
-  const ofJobs = (
-    name: string,
-    help: string,
-    value: (standing: JobStanding) => number | undefined
-  ): Family => ({
+  const ofJobs = (name: string, help: string, value: (standing: JobState) => number | undefined): Family => ({
     name: `zipper_${name}`,
     help,
     samples: jobs.flatMap((each) => sample(each.labels, value(each.standing)))
@@ -174,7 +170,7 @@ const familiesOf = (standings: ReadonlyArray<JobStanding>): ReadonlyArray<Family
 
 /** Of the current archives. A result says nothing any more once another archive was published; when there was one stays. */
 const verifiedFamilies = (
-  standings: ReadonlyArray<JobStanding>,
+  standings: ReadonlyArray<JobState>,
   verified: ReadonlyMap<FolderName, FolderVerification>
 ): ReadonlyArray<Family> => {
   const archived = new Map(
@@ -185,7 +181,13 @@ const verifiedFamilies = (
   const all = [...verified].flatMap(([folder, { current }]) =>
     current === undefined
       ? []
-      : [{ folder, current, labels: [["job", labelOf(archiveKey)] as const, ["folder", folder] as const] }]
+      : [
+          {
+            folder,
+            current,
+            labels: [["job", jobLabel(archiveJobKey)] as const, ["folder", folder] as const]
+          }
+        ]
   )
   return [
     {
@@ -206,7 +208,7 @@ const verifiedFamilies = (
   ]
 }
 
-const jobLabels = (standing: JobStanding): Labels => [["job", labelOf(keyOf(standing))]]
+const jobLabels = (standing: JobState): Labels => [["job", jobLabel(keyOf(standing))]]
 
 const sample = (labels: Labels, value: number | undefined): ReadonlyArray<Sample> =>
   value === undefined ? [] : [{ labels, value }]
@@ -241,13 +243,13 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
      * After a run: replaces the file. `standing` is the state of the job after it, saved or not. With `alone`, only the lines about
      * the job's last run are replaced. Never fails: an error is a warning in the log.
      */
-    readonly refresh: (standing: JobStanding, alone: boolean) => Effect.Effect<void>
+    readonly refresh: (standing: JobState, alone: boolean) => Effect.Effect<void>
     /** The same when no run ended, but something else is known of archives. */
     readonly rewrite: Effect.Effect<void>
   }
 >() {
   /** A file for node_exporter's textfile collector, replaced atomically and readable by everybody. */
-  static readonly layer = (settings: MetricsSettings): Layer.Layer<Metrics, never, Disk | Standing> =>
+  static readonly layer = (settings: MetricsSettings): Layer.Layer<Metrics, never, Disk | JobStates> =>
     Layer.effect(Metrics, makeFile(settings))
 
   /** Says what it would write. */
@@ -266,17 +268,17 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
 
 /** The whole of what the monitor reads, or `before` with the run of the job `after` alone. */
 export const metricsText = (
-  standing: typeof Standing.Service,
+  standing: typeof JobStates.Service,
   jobs: ReadonlyArray<JobKey>,
-  after: JobStanding | undefined,
+  after: JobState | undefined,
   alone: boolean,
   before: string | undefined
-): Effect.Effect<string, StandingError> =>
+): Effect.Effect<string, JobStateError> =>
   alone && before !== undefined && after !== undefined
     ? Effect.succeed(withJobAlone(before, after))
     : Effect.all([
         Effect.forEach(jobs, (job) =>
-          after !== undefined && fileNameOf(job) === fileNameOf(keyOf(after))
+          after !== undefined && jobFileName(job) === jobFileName(keyOf(after))
             ? Effect.succeed(after)
             : standing.load(job)
         ),
@@ -295,19 +297,19 @@ const rewrites = 3
 
 const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettings) {
   const disk = yield* Disk
-  const standing = yield* Standing
+  const standing = yield* JobStates
 
   const write = Effect.fnUntraced(function* (content: string, draft: string) {
     // The collector is another user.
     const write = (to: string) => Effect.zipRight(disk.write(to, content), disk.setMode(to, 0o644))
-    yield* Effect.provideService(swapIn(path, write, draft), Disk, disk)
+    yield* Effect.provideService(replaceByRename(path, write, draft), Disk, disk)
     yield* disk.sync(`${dirname(path)}/.`)
   })
 
   const refresh = Effect.fn("Metrics.refresh")(
-    function* (after: JobStanding | undefined, alone: boolean) {
+    function* (after: JobState | undefined, alone: boolean) {
       // Each job has its own draft; the collector reads every name that ends in .prom.
-      const draft = `${path}.${after === undefined ? "verify" : fileNameOf(keyOf(after))}.new`
+      const draft = `${path}.${after === undefined ? "verify" : jobFileName(keyOf(after))}.new`
       const owner = otherOwner(yield* disk.read(path), dir)
       if (owner !== undefined) {
         yield* Effect.logWarning(

@@ -1,15 +1,20 @@
 import * as Effect from "effect/Effect"
-import { archiveKey } from "../config/JobKey.ts"
+import { archiveJobKey } from "../config/JobKey.ts"
 import type { FolderName } from "../source/FolderName.ts"
-import { type ArchiveSet, Archives, isSameSet, type Which } from "../store/PublishedArchive.ts"
+import {
+  isSameArchive,
+  type PublishedArchive,
+  PublishedArchives,
+  type Which
+} from "../store/PublishedArchive.ts"
 import { bytes } from "../text/Text.ts"
-import { Standing } from "./JobState.ts"
+import { JobStates } from "./JobState.ts"
 
 const none: ReadonlyArray<FolderName> = []
 
 /** Folders of which runs have published archives, by the state of the job. */
 export const publishedByState = Effect.gen(function* () {
-  const standing = yield* (yield* Standing).load(archiveKey)
+  const standing = yield* (yield* JobStates).load(archiveJobKey)
   const folders = standing?.kind === "archive" ? standing.folders : []
   return folders
     .filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined)
@@ -20,8 +25,8 @@ export const publishedByState = Effect.gen(function* () {
  * Folders of which runs have published archives, by what they left elsewhere than beside those; in no order, some perhaps twice.
  * Where that cannot be read it warns, and knows of none.
  */
-export const published = Effect.gen(function* () {
-  return [...(yield* (yield* Archives).recorded), ...(yield* publishedByState)]
+export const publishedFolders = Effect.gen(function* () {
+  return [...(yield* (yield* PublishedArchives).recorded), ...(yield* publishedByState)]
 }).pipe(
   Effect.catchAll((error) =>
     Effect.as(
@@ -36,8 +41,8 @@ export const published = Effect.gen(function* () {
  * One that is being published for the first time is not lost.
  */
 export const lostArchives = Effect.gen(function* () {
-  const archives = yield* Archives
-  const known = new Set<FolderName>([...(yield* archives.folders), ...(yield* published)])
+  const archives = yield* PublishedArchives
+  const known = new Set<FolderName>([...(yield* archives.folders), ...(yield* publishedFolders)])
   return yield* Effect.filter(
     [...known].sort(),
     (folder) =>
@@ -59,14 +64,14 @@ export const lostArchives = Effect.gen(function* () {
  */
 export const findFlaws = (resized: (folder: FolderName) => boolean = () => true) =>
   Effect.gen(function* () {
-    const archives = yield* Archives
+    const archives = yield* PublishedArchives
     const flawed = (folder: FolderName, which: Which) =>
       Effect.gen(function* () {
         const set = yield* archives.open(folder, which)
         const flaw = set === undefined ? undefined : flawOf(set)
         if (set === undefined || flaw === undefined) return []
         // A run may publish meanwhile.
-        return isSameSet(set, yield* archives.open(folder, which)) ? [flaw] : []
+        return isSameArchive(set, yield* archives.open(folder, which)) ? [flaw] : []
       })
     const found = yield* Effect.forEach(
       yield* archives.folders,
@@ -81,7 +86,7 @@ export const findFlaws = (resized: (folder: FolderName) => boolean = () => true)
     return found.flat()
   })
 
-const flawOf = ({ file, folder, interrupted, state, which }: ArchiveSet): Flaw | undefined => {
+const flawOf = ({ file, folder, interrupted, state, which }: PublishedArchive): Flaw | undefined => {
   if (interrupted) return undefined
   if (which === "previous") {
     return file === undefined

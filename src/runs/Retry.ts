@@ -41,7 +41,7 @@ export const retryTransient =
 const patience: Duration.DurationInput = "5 seconds"
 
 /** `effect` for as long as it is waited for: what is given up on goes on by itself, and ends with the process at the latest. */
-export const patiently = <A, B, E, R>(
+export const withDeadline = <A, B, E, R>(
   effect: Effect.Effect<A, E, R>,
   otherwise: B
 ): Effect.Effect<A | B, E, R> =>

@@ -7,7 +7,7 @@ import * as Ref from "effect/Ref"
 import type { JobKey } from "../config/JobKey.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import { History, type HistoryRun } from "./History.ts"
-import { type JobStanding, type RunMarker, Standing, type StandingError } from "./JobState.ts"
+import { type JobState, type JobStateError, JobStates, type RunMarker } from "./JobState.ts"
 import { Lock, LockError } from "./Lock.ts"
 import { Metrics } from "./Metrics.ts"
 import { PreflightError, type RunEnd } from "./Run.ts"
@@ -30,7 +30,7 @@ export interface RecordedRun<A, I> {
   readonly job: JobKey | undefined
   /** `done`: the results that there were when a run ended without a summary. */
   readonly historyOf: (end: RunEnd<A>, done: ReadonlyArray<I>) => HistoryRun
-  readonly nextState: (before: JobStanding | undefined, end: RunEnd<A>, done: ReadonlyArray<I>) => JobStanding
+  readonly nextState: (before: JobState | undefined, end: RunEnd<A>, done: ReadonlyArray<I>) => JobState
   /** Whether everything that the run tried succeeded. */
   readonly succeeded: (summary: A) => boolean
 }
@@ -45,7 +45,7 @@ export interface StartedRun<A, I> extends RecordedRun<A, I> {
 export const start = Effect.fnUntraced(function* <A, I>(about: StartedRun<A, I>) {
   const { job, lockfile, pid, run, started } = about
   if (job === undefined) return undefined
-  const standing = yield* Standing
+  const standing = yield* JobStates
   const before = yield* standing
     .marker(job)
     .pipe(Effect.catchAll((error) => Effect.as(Effect.logDebug(error.message), undefined)))
@@ -76,7 +76,7 @@ const recordKilled = Effect.fnUntraced(function* <A, I>(
 })
 
 export const removeMarker = Effect.fnUntraced(function* <A, I>({ job, run }: RecordedRun<A, I>) {
-  if (job !== undefined) yield* (yield* Standing).unmark(job, run).pipe(orWarnIfPlace)
+  if (job !== undefined) yield* (yield* JobStates).unmark(job, run).pipe(orWarnIfPlace)
 })
 
 /** Without this note, a job that never gets the lock would look like one that cron does not start. */
@@ -86,7 +86,7 @@ export const noteLockedOut = Effect.fnUntraced(function* <A, I>(
 ) {
   if (job === undefined || !whole) return
   const last_utc = utcSeconds(yield* Clock.currentTimeMillis)
-  yield* (yield* Standing).noteLockedOut(job, { last_utc, holder, lockfile: path }).pipe(orWarn)
+  yield* (yield* JobStates).noteLockedOut(job, { last_utc, holder, lockfile: path }).pipe(orWarn)
 })
 
 /** How the run ends now, by its exit. */
@@ -130,7 +130,7 @@ export const record = Effect.fnUntraced(function* <A, I>(about: StartedRun<A, I>
   const done = yield* Ref.get(about.done)
   yield* (yield* History).end(about.historyOf(end, done))
   if (job === undefined) return undefined
-  const standing = yield* Standing
+  const standing = yield* JobStates
   const before = yield* Effect.either(standing.load(job))
   const known = Either.getOrUndefined(before)
   const after = about.nextState(known, end, done)
@@ -161,7 +161,7 @@ export const recordUnlocked = Effect.fnUntraced(function* <A, I>(about: StartedR
   const done = yield* Ref.get(about.done)
   yield* (yield* History).end(about.historyOf(end, done))
   if (job === undefined) return
-  const standing = yield* Standing
+  const standing = yield* JobStates
   const known = yield* standing.load(job).pipe(Effect.orElseSucceed(() => undefined))
   const after = about.nextState(known, end, done)
   const lock = yield* Lock
@@ -179,9 +179,9 @@ export const recordUnlocked = Effect.fnUntraced(function* <A, I>(about: StartedR
 const orWarn = Effect.catchAll((error: { readonly message: string }) => Effect.logWarning(error.message))
 
 /** A warning, unless there is no place to write to yet. */
-const orWarnIfPlace = Effect.catchAll((error: StandingError) =>
+const orWarnIfPlace = Effect.catchAll((error: JobStateError) =>
   error.noPlace === true ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
 )
 
 /** For what fails only where the end of the run cannot be written either, which warns. */
-const orLogDebug = Effect.catchAll((error: StandingError) => Effect.logDebug(error.message))
+const orLogDebug = Effect.catchAll((error: JobStateError) => Effect.logDebug(error.message))

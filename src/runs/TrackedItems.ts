@@ -1,5 +1,5 @@
 import type { Recovered } from "./Alerts.ts"
-import type { JobStanding } from "./JobState.ts"
+import type { JobState } from "./JobState.ts"
 
 /** A folder or a dataset: what metrics, status and messages say of both alike. */
 export interface TrackedItem {
@@ -17,7 +17,7 @@ export interface TrackedItem {
   readonly zip_bytes?: number
 }
 
-export const trackedItems = (state: JobStanding): ReadonlyArray<TrackedItem> =>
+export const trackedItems = (state: JobState): ReadonlyArray<TrackedItem> =>
   state.kind === "archive"
     ? state.folders.map(({ folder, result, ...rest }) => ({
         ...rest,
@@ -38,10 +38,7 @@ export const trackedItems = (state: JobStanding): ReadonlyArray<TrackedItem> =>
       }))
 
 /** What failed before a run and does not after it; undefined when there is nothing of the kind. */
-export const recoveredBetween = (
-  before: JobStanding | undefined,
-  after: JobStanding
-): Recovered | undefined => {
+export const recoveredBetween = (before: JobState | undefined, after: JobState): Recovered | undefined => {
   if (before === undefined) return undefined
   const failed = new Map(
     trackedItems(before).flatMap((item) => (item.condition === "failing" ? [[item.name, item]] : []))

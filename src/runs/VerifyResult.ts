@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
-import { namesOf, type SetFinding, type Which } from "../store/PublishedArchive.ts"
+import { type ArchiveFinding, namesOf, type Which } from "../store/PublishedArchive.ts"
 import type { ArchiveIdentity } from "../store/Verification.ts"
 import { countField, document, optional, seconds, text, undelivered } from "../text/Document.ts"
 import { shellWord, shellWords } from "../text/ShellWord.ts"
@@ -217,7 +217,7 @@ export const describe = (verdict: Verdict): string =>
   `${count(verdict.files, "file")}, ${bytes(verdict.bytes)}, ${verdict.result} (${duration(verdict.seconds * 1000)})`
 
 /** `ABCD.zip at "docs/a.txt": its CRC-32 is wrong`: one finding for the log. */
-export const describeFinding = ({ entry, file, problem }: SetFinding): string => {
+export const describeFinding = ({ entry, file, problem }: ArchiveFinding): string => {
   if (entry !== undefined) return `${file} at ${entry}: ${problem}`
   return /^(?:is|has|was|cannot) /.test(problem) ? `${file} ${problem}` : `${file}: ${problem}`
 }
@@ -237,7 +237,7 @@ export const totals = (summary: VerifySummary): string => {
 }
 
 /** What is said of an archive that is not there; `lost`: nothing is left of the folder's archives, and there were some. */
-export const absent = (folder: FolderName, which: Which, lost: boolean): SetFinding => ({
+export const absent = (folder: FolderName, which: Which, lost: boolean): ArchiveFinding => ({
   file: namesOf(folder, which).zip,
   problem: lost
     ? "is missing: nothing is left of the archives of this folder, and runs have published some"

@@ -7,11 +7,11 @@ import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
 import type { Notification } from "../notify/Notifier.ts"
 import { noPing, Ping } from "../notify/Ping.ts"
-import { duration, harmless } from "../text/Text.ts"
+import { duration, withoutControls } from "../text/Text.ts"
 import type { Recovered } from "./Alerts.ts"
 import { Lock, LockError } from "./Lock.ts"
 import { deliver, type MessageSettings } from "./Messages.ts"
-import { patiently, waitForLock } from "./Retry.ts"
+import { waitForLock, withDeadline } from "./Retry.ts"
 import type { RunEnd } from "./Run.ts"
 import * as Records from "./RunRecords.ts"
 import { type Found, Stall } from "./Stall.ts"
@@ -84,7 +84,7 @@ export const superviseRun = Effect.fnUntraced(function* <A extends object, I, E,
           Effect.zipRight(awaitStartPing(ended.startPing), pingEnd(run, ended.end))
         )
         yield* ended.end.outcome === "interrupted"
-          ? patiently(report, undefined)
+          ? withDeadline(report, undefined)
           : reportUntilSignal(restore, report)
       }
       return yield* exit
@@ -143,7 +143,7 @@ const endWithLock = Effect.fnUntraced(function* <A, I, E>(
   const end = yield* Records.endOf(run, exit)
   const record = Records.record(run, end)
   // A disk that hangs must not keep a run that was stopped.
-  const recovered = yield* end.outcome === "interrupted" ? patiently(record, undefined) : record
+  const recovered = yield* end.outcome === "interrupted" ? withDeadline(record, undefined) : record
   return { exit, ended: { end, recovered, startPing } }
 })
 
@@ -157,7 +157,7 @@ const heldLock = <A, E>(exit: Exit.Exit<A, E>): LockError | undefined => {
 /** The run waits in the kernel, where no signal can end it. */
 class Stalled extends Data.TaggedError("Stalled")<Found> {
   override get message() {
-    return `given up: ${harmless(this.program)} has hung in the kernel for ${duration(this.seconds * 1000)}, as on a pool that is suspended (see zpool status; zpool clear, once its disks are back) or a disk or network share that does not answer; this process keeps its lock until the kernel lets it end`
+    return `given up: ${withoutControls(this.program)} has hung in the kernel for ${duration(this.seconds * 1000)}, as on a pool that is suspended (see zpool status; zpool clear, once its disks are back) or a disk or network share that does not answer; this process keeps its lock until the kernel lets it end`
   }
 }
 
@@ -169,7 +169,7 @@ const leaveWhenStalled = Effect.fnUntraced(function* <A, I>(run: Supervision<A, 
   yield* Effect.gen(function* () {
     const end = yield* Records.endOf(run, Exit.fail(error))
     // The files may be on the disk that hangs: messages and ping follow in any case.
-    const recovered = yield* patiently(Records.record(run, end), undefined).pipe(
+    const recovered = yield* withDeadline(Records.record(run, end), undefined).pipe(
       Effect.catchAllCause((cause) => Effect.as(Effect.logError(cause), undefined))
     )
     yield* sendMessages(run, { end, recovered })
@@ -188,7 +188,7 @@ const reportUntilSignal = <R>(
     const waited = yield* Effect.exit(restore(Fiber.join(reporting)))
     if (Exit.isSuccess(waited)) return
     yield* Effect.logWarning("all was done when a signal came; a message or a ping may not have got through")
-    yield* patiently(Fiber.join(reporting), undefined)
+    yield* withDeadline(Fiber.join(reporting), undefined)
     yield* Fiber.interruptFork(reporting)
   })
 

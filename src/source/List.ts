@@ -72,14 +72,14 @@ export interface Totals {
 }
 
 /** What was found. */
-export interface Found extends Columns, Totals {
+export interface ListedEntries extends Columns, Totals {
   /** In the order of the input's directories, and perhaps not for the last ones. */
   readonly listed: ReadonlyArray<Listed>
 }
 
 /** As data, since an error loses its class between threads. */
 export type ListOutput =
-  | Found
+  | ListedEntries
   | {
       readonly failure: Pick<TreeError, "path" | "message" | "transient">
       /** Which of the input's directories could not be listed. The others may be asked for again. */
@@ -218,7 +218,7 @@ const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
     }
   }
 
-  const found = (): Found => ({
+  const found = (): ListedEntries => ({
     listed,
     ascii,
     files,

@@ -85,7 +85,7 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
   })
   const folders = new Set<FolderName.FolderName>()
   for (const { at } of [...view.grafts, ...view.blocked]) {
-    const folder = FolderName.parse(Source.topSegment(at))
+    const folder = FolderName.parseFolderName(Source.topSegment(at))
     if (folder !== undefined) folders.add(folder)
   }
   const unreadable: Array<Unreadable> = []
@@ -99,7 +99,7 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
   const listed = new Set<string>()
   for (const name of found.map(RawPath.fromLatin1)) {
     signal.throwIfAborted()
-    const folder = FolderName.parse(name)
+    const folder = FolderName.parseFolderName(name)
     if (folder === undefined) {
       skip(name, "not a name of four upper-case letters or digits")
       continue

@@ -8,8 +8,8 @@ import { type Block, type Directory, later, openBlock } from "./Entries.ts"
 import type { FolderName } from "./FolderName.ts"
 import * as LeftOut from "./LeftOut.ts"
 import {
-  type Found,
   type Listed,
+  type ListedEntries,
   type ListOutput,
   list as listing,
   namesLogged,
@@ -231,7 +231,7 @@ const makeTotal = () => {
   return {
     /** Names that are known of, those of pieces that are still to be listed too. */
     looked: (): number => sum.entries + waiting,
-    add: (found: Found): void => {
+    add: (found: ListedEntries): void => {
       sum.entries += found.count
       sum.ascii &&= found.ascii
       sum.files += found.files

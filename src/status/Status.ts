@@ -2,32 +2,32 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { decide } from "../archive/Changes.ts"
-import { archiveKey, type JobKey } from "../config/JobKey.ts"
+import { archiveJobKey, type JobKey } from "../config/JobKey.ts"
 import type { Undelivered } from "../runs/Alerts.ts"
 import type { DueReason } from "../runs/ArchiveResult.ts"
 import {
   type Activity,
-  type ArchiveStanding,
+  type ArchiveJobState,
   activityOf,
-  type FolderStanding,
-  type JobStanding,
+  type JobState,
+  JobStates,
   type LockedOut,
-  type ReplicationStanding,
-  Standing
+  type ReplicationJobState,
+  type TrackedFolder
 } from "../runs/JobState.ts"
-import { withRecord } from "../runs/JobStateOf.ts"
 import { Lock } from "../runs/Lock.ts"
 import { undelivered } from "../runs/Messages.ts"
+import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import * as FolderName from "../source/FolderName.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
-import { names } from "../store/Layout.ts"
+import { publishedFileNames } from "../store/Layout.ts"
 import { parseChecksums, utcSeconds } from "../store/Metadata.ts"
-import { Archives, targetFolders } from "../store/PublishedArchive.ts"
+import { PublishedArchives, targetFolders } from "../store/PublishedArchive.ts"
 import { Store } from "../store/Store.ts"
 import {
   type FolderVerification,
-  identityOf,
+  identityOfState,
   ofCurrent,
   ofPrevious,
   type Verified
@@ -71,7 +71,7 @@ export const status = Effect.fn("Status")(function* (
       ReplicationRequest & { readonly lockfile: string | undefined }
     >
   },
-  archive: Effect.Effect<Status["archive"], StatusError, Disk | Standing | Lock>
+  archive: Effect.Effect<Status["archive"], StatusError, Disk | JobStates | Lock>
 ) {
   const asked = { now: yield* Clock.currentTimeMillis, maxAge: request.maxAge }
   const replications = yield* Effect.forEach(
@@ -103,8 +103,8 @@ export const statusOfArchive = Effect.fnUntraced(function* (
     )
   )
   const archived = [...records.values()].filter(({ zipSize }) => zipSize !== undefined).length
-  const { standing, ...found } = yield* readJob(archiveKey, config.lockfile_path)
-  const inTarget = Effect.provide(Archives.layer(config.target_path))
+  const { standing, ...found } = yield* readJob(archiveJobKey, config.lockfile_path)
+  const inTarget = Effect.provide(PublishedArchives.layer(config.target_path))
   return archiveStatus(
     { now, maxAge },
     {
@@ -117,7 +117,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       standing: standing?.kind === "archive" ? standing : undefined,
       flaws: yield* findFlaws((folder) => isResized(records.get(folder))).pipe(inTarget, asStatus),
       lost: yield* lostArchives.pipe(inTarget, asStatus),
-      verified: yield* (yield* Standing).verified.pipe(asStatus)
+      verified: yield* (yield* JobStates).verified.pipe(asStatus)
     }
   )
 })
@@ -129,7 +129,7 @@ const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.E
   Effect.mapError(effect, (cause) => new StatusError({ message: cause.message, cause }))
 
 /** What the runs of a job left. */
-interface FoundJob<State extends JobStanding> {
+interface FoundJob<State extends JobState> {
   readonly standing: State | undefined
   readonly activity: Activity
   /** Runs that found the lock held since the last one in which all went well. */
@@ -139,7 +139,7 @@ interface FoundJob<State extends JobStanding> {
 
 const readJob = (key: JobKey, lockfile: string | undefined) =>
   Effect.gen(function* () {
-    const standings = yield* Standing
+    const standings = yield* JobStates
     const standing = yield* standings.load(key)
     const marker = yield* standings.marker(key)
     const path = marker?.lockfile ?? lockfile
@@ -150,7 +150,7 @@ const readJob = (key: JobKey, lockfile: string | undefined) =>
       activity: activityOf(marker, holder),
       lockedOut: yield* standings.lockedOut(key),
       undelivered: yield* undelivered(key)
-    } satisfies FoundJob<JobStanding>
+    } satisfies FoundJob<JobState>
   }).pipe(asStatus)
 
 /** Every folder of the target can be read; gives what there is of archives before the current ones. */
@@ -163,7 +163,7 @@ const readTarget = Effect.fnUntraced(
       Effect.fnUntraced(function* (folder) {
         const path = `${target}/${folder}`
         if ((yield* disk.stat(path))?.kind !== "directory") return []
-        const { prevSha256, prevZip } = names(folder)
+        const { prevSha256, prevZip } = publishedFileNames(folder)
         if (!(yield* disk.list(path)).includes(prevZip)) return []
         const stat = yield* disk.stat(`${path}/${prevZip}`)
         if (stat?.kind !== "file") return []
@@ -202,7 +202,7 @@ const unreadable = (error: DiskError): StatusError => {
 const sourceFolders = Effect.fnUntraced(
   function* (source: string, archived: number) {
     const disk = yield* Disk
-    const names = (yield* disk.list(source)).flatMap((name) => FolderName.parse(name) ?? [])
+    const names = (yield* disk.list(source)).flatMap((name) => FolderName.parseFolderName(name) ?? [])
     const found = yield* Effect.filter(
       names,
       (name) => Effect.map(disk.stat(`${source}/${name}`), (stat) => stat?.kind === "directory"),
@@ -232,7 +232,7 @@ type Asked = Pick<Status, "now" | "maxAge">
 /** The status of the archive job. `inSource`: the folders in the source, or why they are not known. */
 export const archiveStatus = (
   asked: Asked,
-  found: FoundJob<ArchiveStanding> & {
+  found: FoundJob<ArchiveJobState> & {
     readonly source: string
     readonly target: string
     readonly inSource: ReadonlySet<FolderName.FolderName> | { readonly problem: string }
@@ -284,7 +284,7 @@ export const archiveStatus = (
       gone,
       due: gone ? null : dueOf(record, item),
       lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
-      verified: verifiedFields(ofCurrent(verified, identityOf(record?.state)))
+      verified: verifiedFields(ofCurrent(verified, identityOfState(record?.state)))
     }
   })
   return {
@@ -297,7 +297,7 @@ export const archiveStatus = (
   }
 }
 
-const dueOf = (record: FolderRecord | undefined, item: FolderStanding | undefined): DueReason | null => {
+const dueOf = (record: FolderRecord | undefined, item: TrackedFolder | undefined): DueReason | null => {
   if (item?.result === "failed") return "its last attempt failed"
   const decision = decide({ record, verdict: "unchanged", known: record?.state?.zip_sha256, force: false })
   return decision._tag === "Due" ? decision.reason : null
@@ -312,7 +312,7 @@ const verifiedFields = (found: Verified | undefined): FolderStatus["verified"] =
 export const replicationStatus = (
   asked: Asked,
   job: ReplicationRequest,
-  found: FoundJob<ReplicationStanding>
+  found: FoundJob<ReplicationJobState>
 ): ReplicationStatus => {
   const { standing } = found
   const { kept, unknown } = splitDatasets(standing?.datasets ?? [], job.datasets)
@@ -371,7 +371,7 @@ const isTooOld = ({ maxAge, now }: Asked, success: string | undefined): boolean 
 
 /** What folders and datasets have in common. */
 const itemFields = (
-  item: Partial<Pick<FolderStanding, "last_success_utc" | "last_attempt_utc" | "error">> | undefined,
+  item: Partial<Pick<TrackedFolder, "last_success_utc" | "last_attempt_utc" | "error">> | undefined,
   overdue: boolean
 ) => ({
   last_success_utc: item?.last_success_utc ?? null,
@@ -383,7 +383,7 @@ const itemFields = (
 /** What both kinds of job have in common. `items`: how many folders or datasets it has. */
 const jobFields = (
   asked: Asked,
-  { activity, lockedOut, standing, undelivered }: FoundJob<JobStanding>,
+  { activity, lockedOut, standing, undelivered }: FoundJob<JobState>,
   items: number
 ): JobStatus => {
   const { version: _, ...locked } = lockedOut ?? { version: 1 }

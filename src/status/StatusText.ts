@@ -2,7 +2,7 @@ import type { DueReason } from "../runs/ArchiveResult.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
 import { isBad } from "../store/Verification.ts"
-import { bytes, count, duration, harmless, number, wrapped } from "../text/Text.ts"
+import { bytes, count, duration, number, withoutControls, wrapped } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import {
   type ArchiveStatus,
@@ -18,12 +18,12 @@ import {
 } from "./StatusDocument.ts"
 
 /** `bad`: it needs an action; `watch`: it deserves a look; `past`: it is over. */
-export type Mood = "bad" | "watch" | "past" | "plain"
+export type LineKind = "bad" | "watch" | "past" | "plain"
 
 /** A line for a terminal. */
 interface Line {
   readonly text: string
-  readonly mood: Mood
+  readonly mood: LineKind
 }
 
 /** `width` in characters; `ellipsis` stands for what is cut off a long name. */
@@ -131,11 +131,11 @@ export const age = (now: number, utc: string): string => {
 }
 
 /** One line; what is not printable in the text is escaped. */
-const line = (text: string, mood: Mood = "plain"): Line => ({ text: harmless(text), mood })
+const line = (text: string, mood: LineKind = "plain"): Line => ({ text: withoutControls(text), mood })
 
 /** Lines no wider than `width`, those after the first indented. */
-const paragraph = (text: string, width: number, mood: Mood = "plain"): ReadonlyArray<Line> =>
-  wrapped(harmless(text), width, "  ").map((part) => ({ text: part, mood }))
+const paragraph = (text: string, width: number, mood: LineKind = "plain"): ReadonlyArray<Line> =>
+  wrapped(withoutControls(text), width, "  ").map((part) => ({ text: part, mood }))
 
 const jobLines = (
   now: number,
@@ -247,7 +247,7 @@ const percent = (part: number): string => (part > 9.99 ? ">999%" : `${Math.round
 const shortAge = (now: number, utc: string | undefined): string =>
   utc === undefined ? "-" : age(now, utc).replace(/ ago$/, "")
 
-const folderMood = (folder: FolderStatus, archive: ArchiveStatus): Mood => {
+const folderMood = (folder: FolderStatus, archive: ArchiveStatus): LineKind => {
   if (folder.overdue || folder.lost || hasFailed(folder) || isDamaged(folder, archive)) return "bad"
   if (folder.gone) return "past"
   return folder.due === null ? "plain" : "watch"
@@ -351,7 +351,7 @@ const table = <A>(
   columns: ReadonlyArray<Column<A>>,
   items: ReadonlyArray<A>,
   { ellipsis, width }: Space,
-  moodOf: (item: A) => Mood
+  moodOf: (item: A) => LineKind
 ): ReadonlyArray<Line> => {
   const used = columns
     .map((column) => ({ column, cells: items.map((item) => column.cell(item)) }))

@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path"
-import { type FolderName, parse } from "../source/FolderName.ts"
+import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import type { StoreSettings } from "./StoreError.ts"
 
 /** Where everything of one job lies. */
@@ -66,7 +66,7 @@ export interface FolderLayout {
   readonly index: string
   /** Its place in tmp_dir. */
   readonly tmp: string | undefined
-  readonly names: ReturnType<typeof names>
+  readonly names: ReturnType<typeof publishedFileNames>
 }
 
 export const folder = (layout: Layout, name: FolderName): FolderLayout => {
@@ -85,13 +85,13 @@ export const folder = (layout: Layout, name: FolderName): FolderLayout => {
     failure: join(layout.failures, `${name}.json`),
     index: join(layout.indexes, name),
     tmp: layout.tmp === undefined ? undefined : join(layout.tmp.root, name),
-    names: names(name)
+    names: publishedFileNames(name)
   }
 }
 
 /** The folder that a name in `.zipper` is the marker of. */
 export const folderOfMarker = (name: string): FolderName | undefined =>
-  name.startsWith("made-") ? parse(name.slice("made-".length)) : undefined
+  name.startsWith("made-") ? parseFolderName(name.slice("made-".length)) : undefined
 
 /** Name of the file that shows whether one can be renamed from tmp_dir into the target. */
 export const trial = ".trial"
@@ -100,7 +100,7 @@ export const trial = ".trial"
 export const draftSuffix = ".new"
 
 /** The files of a folder's two sets. */
-export const names = (folder: FolderName) => ({
+export const publishedFileNames = (folder: FolderName) => ({
   zip: `${folder}.zip`,
   md5: `${folder}.zip.md5`,
   sha256: `${folder}.zip.sha256`,

@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { FolderName, parse } from "../source/FolderName.ts"
+import { FolderName, parseFolderName } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
 import { isLasting, type Mount, parseMountInfo } from "../system/MountTable.ts"
 import * as RawPath from "../text/RawPath.ts"
@@ -212,7 +212,7 @@ const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
   if (mounts !== undefined) {
     const target = yield* resolved(layout.target)
     for (const { mountpoint } of mounts.filter(isLasting)) {
-      const folder = parse(RawPath.relativeTo(target, mountpoint) ?? "")
+      const folder = parseFolderName(RawPath.relativeTo(target, mountpoint) ?? "")
       if (folder !== undefined) found.add(folder)
     }
     return found

@@ -4,12 +4,12 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import type { Checksums } from "../system/Hasher.ts"
 import { FolderState } from "./FolderState.ts"
-import { names } from "./Layout.ts"
+import { publishedFileNames } from "./Layout.ts"
 import * as Metadata from "./Metadata.ts"
 
 /** All files that are published in a folder, in the order in which a publication replaces them. */
 export const publishedNames = (folder: FolderName): ReadonlyArray<string> => {
-  const n = names(folder)
+  const n = publishedFileNames(folder)
   return [n.prevZip, n.prevMd5, n.prevSha256, n.prevMetadata, n.zip, n.md5, n.sha256, n.metadata, n.state]
 }
 
@@ -123,7 +123,7 @@ export const make = (options: {
   readonly prevMetadataSha256?: string | undefined
 }): PublishPlan => {
   const { current, folder, metadata, present, state } = options
-  const n = names(folder)
+  const n = publishedFileNames(folder)
   const text = Metadata.encode(metadata)
   // The same bytes are no new generation: they would only push the previous one out.
   const same = current._tag === "Whole" && current.checksums.sha256 === state.zip_sha256
@@ -164,7 +164,7 @@ export const make = (options: {
 
 // The keys in the order of the schema.
 const previousMetadata = (folder: FolderName, metadata: Metadata.Metadata): Metadata.Metadata => ({
-  zip_name: names(folder).prevZip,
+  zip_name: publishedFileNames(folder).prevZip,
   files: metadata.files,
   zip_md5: metadata.zip_md5.toLowerCase(),
   zip_sha256: metadata.zip_sha256,

@@ -11,7 +11,7 @@ import { bytes } from "../text/Text.ts"
 import { type FileIdentity, isSameFile } from "../zip/ArchiveIndex.ts"
 import type { FolderState } from "./FolderState.ts"
 import * as Layout from "./Layout.ts"
-import { names } from "./Layout.ts"
+import { publishedFileNames } from "./Layout.ts"
 import { parseChecksums } from "./Metadata.ts"
 import { publishedNames } from "./PublishPlan.ts"
 import { decodeState } from "./Records.ts"
@@ -22,7 +22,7 @@ import type { ArchiveIdentity } from "./Verification.ts"
 export type Which = "current" | "previous"
 
 /** Something that is wrong with an archive or with a file beside it. */
-export interface SetFinding {
+export interface ArchiveFinding {
   /** Name of the file in its folder, such as `ABCD.zip.md5`. */
   readonly file: string
   /** The entry of the zip that it is about, as a person reads it: harmless, in quotes. */
@@ -32,7 +32,7 @@ export interface SetFinding {
 }
 
 /** One of a folder's two archives with the files that belong to it, as they lay there when it was opened. */
-export interface ArchiveSet {
+export interface PublishedArchive {
   readonly folder: FolderName
   readonly which: Which
   /** Absolute path of the zip. */
@@ -49,7 +49,7 @@ export interface ArchiveSet {
    * Files of the set that are there and cannot be read: a symlink, no UTF-8 text, no permission, a bad sector. And a state
    * that is missing, where it is on record that there was one.
    */
-  readonly obstacles: ReadonlyArray<SetFinding>
+  readonly obstacles: ReadonlyArray<ArchiveFinding>
   /** A publication of the folder is under way, or was interrupted and waits for the next run. */
   readonly interrupted: boolean
 }
@@ -62,8 +62,8 @@ export class ArchivesError extends Data.TaggedError("ArchivesError")<{
 }> {}
 
 /** Reads what was published, without a lock: a run may publish meanwhile. */
-export class Archives extends Context.Tag("zipper/Archives")<
-  Archives,
+export class PublishedArchives extends Context.Tag("zipper/Archives")<
+  PublishedArchives,
   {
     /** Absolute path of the target, for messages. */
     readonly target: string
@@ -80,23 +80,26 @@ export class Archives extends Context.Tag("zipper/Archives")<
      * One archive of a folder with all that belongs to it; undefined when there is none and, as far as is known,
      * never was. A file that is missing or cannot be read is in the set as such.
      */
-    readonly open: (folder: FolderName, which: Which) => Effect.Effect<ArchiveSet | undefined, ArchivesError>
+    readonly open: (
+      folder: FolderName,
+      which: Which
+    ) => Effect.Effect<PublishedArchive | undefined, ArchivesError>
   }
 >() {
-  static readonly layer = (target: string): Layer.Layer<Archives, never, Disk> =>
-    Layer.effect(Archives, Effect.map(Disk, make(target)))
+  static readonly layer = (target: string): Layer.Layer<PublishedArchives, never, Disk> =>
+    Layer.effect(PublishedArchives, Effect.map(Disk, make(target)))
 }
 
 /** Names of the files that make up a set. */
 export const namesOf = (folder: FolderName, which: Which) => {
-  const n = names(folder)
+  const n = publishedFileNames(folder)
   return which === "current"
     ? { zip: n.zip, md5: n.md5, sha256: n.sha256, metadata: n.metadata }
     : { zip: n.prevZip, md5: n.prevMd5, sha256: n.prevSha256, metadata: n.prevMetadata }
 }
 
 /** Whether nothing was published, repaired or removed between the two readings. */
-export const isSameSet = (a: ArchiveSet, b: ArchiveSet | undefined): boolean =>
+export const isSameArchive = (a: PublishedArchive, b: PublishedArchive | undefined): boolean =>
   b !== undefined &&
   (a.file === undefined ? b.file === undefined : b.file !== undefined && isSameFile(a.file, b.file)) &&
   a.md5 === b.md5 &&
@@ -106,7 +109,7 @@ export const isSameSet = (a: ArchiveSet, b: ArchiveSet | undefined): boolean =>
   JSON.stringify([a.state, a.obstacles]) === JSON.stringify([b.state, b.obstacles])
 
 /** Which archive it is, as far as its own files say; undefined when there is none. */
-export const identityOf = (set: ArchiveSet | undefined): ArchiveIdentity => {
+export const identityOf = (set: PublishedArchive | undefined): ArchiveIdentity => {
   if (set?.which === "current" && set.state !== undefined) {
     const { archived_at_utc, zip_sha256 } = set.state
     return { archived_at_utc, zip_sha256 }
@@ -236,7 +239,7 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
     state,
     obstacles: lost ? [...obstacles, { file: paths.names.state, problem: "is missing" }] : obstacles,
     interrupted
-  } satisfies ArchiveSet
+  } satisfies PublishedArchive
 })
 
 /** Whether one of these is there. What only the user of the runs may read counts as not there. */
@@ -255,7 +258,7 @@ const checksumFileLimit = 64 * 1024
 /** What is at the place of a small file. */
 interface SmallFile {
   readonly text: string | undefined
-  readonly obstacles: ReadonlyArray<SetFinding>
+  readonly obstacles: ReadonlyArray<ArchiveFinding>
 }
 
 const missing: SmallFile = { text: undefined, obstacles: [] }

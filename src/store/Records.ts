@@ -2,7 +2,7 @@ import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { type FolderName, parse } from "../source/FolderName.ts"
+import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import { SnapshotRef } from "../source/SourceView.ts"
 import { Disk, DiskError } from "../system/Disk.ts"
 import { isDamage } from "../system/Errno.ts"
@@ -40,13 +40,13 @@ export type Cursor = typeof Cursor.Type
 export const replace = (path: string, content: string | Uint8Array) =>
   Effect.gen(function* () {
     const disk = yield* Disk
-    yield* swapIn(path, (draft) => disk.write(draft, content))
+    yield* replaceByRename(path, (draft) => disk.write(draft, content))
     // A folder that users name may be a symlink: /var/run is one nearly everywhere.
     yield* disk.sync(`${dirname(path)}/.`)
   }).pipe(Effect.uninterruptible)
 
 /** Puts the file that `write` makes under the name `draft` in the place of `path`, atomically; neither name is synced. */
-export const swapIn = (
+export const replaceByRename = (
   path: string,
   write: (draft: string) => Effect.Effect<void, DiskError>,
   draft = `${path}${Layout.draftSuffix}`
@@ -216,7 +216,7 @@ export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corru
 const indexedFolders = (layout: Layout.Layout, corrupt: Corrupt) =>
   Effect.gen(function* () {
     if (!((yield* isFolder(layout.job)) && (yield* isFolder(layout.indexes)))) return []
-    return (yield* (yield* Disk).list(layout.indexes)).flatMap((name) => parse(name) ?? [])
+    return (yield* (yield* Disk).list(layout.indexes)).flatMap((name) => parseFolderName(name) ?? [])
   }).pipe(
     // Who asks how things stand is told by Archives.recorded, which reads the same.
     Effect.tapError((error) =>

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
-import { type FolderName, parse } from "../source/FolderName.ts"
+import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import { Disk, DiskError, type DiskStat } from "../system/Disk.ts"
 import { explain } from "../system/Errno.ts"
 import { storeError } from "./StoreError.ts"
@@ -68,7 +68,9 @@ export const firstAbove = Effect.fnUntraced(function* <A>(
 export const folderNames = Effect.fnUntraced(function* (path: string, ending = "") {
   const disk = yield* Disk
   return (yield* disk.list(path)).flatMap((name): ReadonlyArray<FolderName> => {
-    const folder = name.endsWith(ending) ? parse(name.slice(0, name.length - ending.length)) : undefined
+    const folder = name.endsWith(ending)
+      ? parseFolderName(name.slice(0, name.length - ending.length))
+      : undefined
     return folder === undefined ? [] : [folder]
   })
 })

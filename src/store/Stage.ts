@@ -1,6 +1,6 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import { type FolderName, parse } from "../source/FolderName.ts"
+import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
@@ -57,7 +57,7 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
 /** Says once that an earlier run used a target which holds nothing now: after this run it has state. An error, since --quiet hides warnings. */
 const askForDisk = Effect.fnUntraced(function* ({ target }: Layout.Layout) {
   const names = yield* (yield* Disk).list(target)
-  if (names.some((name) => parse(name) !== undefined)) return
+  if (names.some((name) => parseFolderName(name) !== undefined)) return
   yield* Effect.logError(
     `target_path ${target} holds no archive and no state of this job, although an earlier run used it: is it the right disk? If it is, every folder is archived anew`
   )

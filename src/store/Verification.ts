@@ -20,7 +20,7 @@ const ArchiveIdentity = Schema.Struct(identity)
 export type ArchiveIdentity = typeof ArchiveIdentity.Type
 
 /** The archive that a folder's state is of. */
-export const identityOf = (state: FolderState | undefined): ArchiveIdentity =>
+export const identityOfState = (state: FolderState | undefined): ArchiveIdentity =>
   state === undefined ? {} : { zip_sha256: state.zip_sha256, archived_at_utc: state.archived_at_utc }
 
 /** The last result for one archive. */

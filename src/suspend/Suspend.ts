@@ -8,11 +8,11 @@ import type { Mqtt as MqttSettings } from "../config/Config.ts"
 import { codeOf, explain } from "../system/Errno.ts"
 
 /** The message that the backup hosts wait for. */
-export const word = "suspend"
+export const suspendMessage = "suspend"
 
 /** Tells the backup hosts, through the broker, that they may suspend. */
 export const suspend = Effect.fn("Suspend")(function* (settings: MqttSettings) {
-  yield* (yield* Mqtt).publish(settings, word)
+  yield* (yield* Mqtt).publish(settings, suspendMessage)
 })
 
 /** A message did not reach the broker. Its text never holds the password. */

@@ -12,7 +12,7 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import { causeText, quoted, textOf } from "../text/Text.ts"
+import { causeText, messageText, quoted } from "../text/Text.ts"
 import { explain } from "./Errno.ts"
 import { Process } from "./Process.ts"
 import { RotatingFile, type RotatingFileSettings } from "./RotatingFile.ts"
@@ -37,7 +37,7 @@ export const logfmt = (
     annotations.delete(key)
     if (value !== undefined) pairs.push(pair(key, value))
   }
-  pairs.push(`msg=${quoted(textOf(options.message))}`)
+  pairs.push(`msg=${quoted(messageText(options.message))}`)
   for (const [key, value] of [...annotations].sort(([a], [b]) => (a < b ? -1 : 1)))
     pairs.push(pair(key, value))
   for (const span of List.toArray(options.spans)) {
@@ -51,7 +51,7 @@ const taken: ReadonlySet<string> = new Set(["time", "level", "msg"])
 
 const pair = (key: string, value: unknown): string => {
   const name = key.replace(/[^\w.-]/g, "_") || "_"
-  const text = textOf([value])
+  const text = messageText([value])
   return `${taken.has(name) ? `_${name}` : name}=${/^[\w.:/@+,-]+$/.test(text) ? text : quoted(text)}`
 }
 

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { pattern } from "./Time.ts"
+import { instantPattern } from "./Time.ts"
 
 // Parts of the documents of `--json`. The description of a value goes into its JSON Schema.
 
@@ -20,7 +20,7 @@ export const seconds = (description: string) =>
 
 /** An instant, to the second: `2025-01-01T12:00:00Z`. */
 export const instant = (description: string) =>
-  Schema.String.pipe(Schema.pattern(pattern)).annotations({
+  Schema.String.pipe(Schema.pattern(instantPattern)).annotations({
     description: `${description}, UTC, such as 2025-01-01T12:00:00Z`
   })
 

@@ -3,7 +3,7 @@ import * as Inspectable from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 
 /** The parts of a message as one text; what is not text as JSON (a Redacted shows nothing of its value). */
-export const textOf = (message: unknown): string =>
+export const messageText = (message: unknown): string =>
   (Array.isArray(message) ? message : [message]).map(show).join(" ")
 
 const show = (value: unknown): string => {
@@ -28,7 +28,7 @@ const unseen = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 const hex = (char: string, digits: number): string => char.charCodeAt(0).toString(16).padStart(digits, "0")
 
 /** Text that cannot steer a terminal: control characters but the newline become visible escapes. */
-export const harmless = (text: string): string =>
+export const withoutControls = (text: string): string =>
   text.replace(unseen, (char) => (char < "\u0100" ? `\\x${hex(char, 2)}` : `\\u${hex(char, 4)}`))
 
 /** Text in quotes, on one line: a JSON string in which every character can be seen. */

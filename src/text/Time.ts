@@ -1,11 +1,11 @@
 import * as Schema from "effect/Schema"
 
 /** An instant in text: UTC, to the second. */
-export const pattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
+export const instantPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
 /** Whether a text is an instant, `2025-01-01T12:00:00Z`, with a day and a time that exist. */
 export const isInstant = (text: string): boolean => {
-  const at = pattern.test(text) ? Date.parse(text) : Number.NaN
+  const at = instantPattern.test(text) ? Date.parse(text) : Number.NaN
   // Of 30 February, Date makes 2 March.
   return Number.isFinite(at) && new Date(at).toISOString() === text.replace("Z", ".000Z")
 }
@@ -21,7 +21,7 @@ export const isAhead = (now: number, at: number): boolean => at > now + slack
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
 /** `90m`, `26h` or `2d` in milliseconds; undefined for other text and for zero. */
-export const parse = (text: string): number | undefined => {
+export const parseDuration = (text: string): number | undefined => {
   const match = /^([0-9]{1,6})(s|m|h|d)$/.exec(text)
   const unit = match?.[2]
   if (match === null || (unit !== "s" && unit !== "m" && unit !== "h" && unit !== "d")) return undefined

@@ -1,5 +1,5 @@
 import type { Metadata } from "../store/Metadata.ts"
-import type { SetFinding } from "../store/PublishedArchive.ts"
+import type { ArchiveFinding } from "../store/PublishedArchive.ts"
 import { count, quoted } from "../text/Text.ts"
 
 /** Compares the files that an archive turns out to hold with a list of them. */
@@ -128,7 +128,7 @@ const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff
 interface ReadMetadata {
   /** Undefined when it does not hold what metadata has to hold. */
   readonly metadata: Metadata | undefined
-  readonly findings: ReadonlyArray<SetFinding>
+  readonly findings: ReadonlyArray<ArchiveFinding>
 }
 
 /**

@@ -1,14 +1,14 @@
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { archiveKey } from "../config/JobKey.ts"
+import { archiveJobKey } from "../config/JobKey.ts"
 import { Ping } from "../notify/Ping.ts"
 import { type Alerts, recoveredOf } from "../runs/Alerts.ts"
-import { Standing } from "../runs/JobState.ts"
-import { telling } from "../runs/Messages.ts"
+import { JobStates } from "../runs/JobState.ts"
+import { withMessages } from "../runs/Messages.ts"
 import { Metrics } from "../runs/Metrics.ts"
 import * as Announcement from "../runs/Notifications.ts"
-import { published } from "../runs/PublishedFolders.ts"
+import { publishedFolders } from "../runs/PublishedFolders.ts"
 import { shortened } from "../runs/Run.ts"
 import {
   absent,
@@ -28,12 +28,12 @@ import {
 import type { FolderName } from "../source/FolderName.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import {
-  type ArchiveSet,
-  Archives,
   type ArchivesError,
   identityOf,
-  isSameSet,
+  isSameArchive,
   namesOf,
+  type PublishedArchive,
+  PublishedArchives,
   type Which
 } from "../store/PublishedArchive.ts"
 import type { Verified } from "../store/Verification.ts"
@@ -42,7 +42,7 @@ import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
-import { type Examined, examine } from "./VerifyArchive.ts"
+import { type Examined, examineArchive } from "./VerifyArchive.ts"
 
 /** There is nothing to verify, which is not the same as "all is well". */
 class NothingToVerify extends Data.TaggedError("NothingToVerify")<{ readonly message: string }> {}
@@ -97,7 +97,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
  * The same with the reports of a run: metrics, messages, and `ping_url` when something is wrong. A good end is no ping: that is
  * for the runs, which would seem to go on.
  */
-export const announcedVerify = Effect.fn("AnnouncedVerify")(function* (
+export const runVerify = Effect.fn("AnnouncedVerify")(function* (
   options: VerifyOptions & {
     readonly run: string
     readonly host: string
@@ -109,8 +109,8 @@ export const announcedVerify = Effect.fn("AnnouncedVerify")(function* (
   const ping = yield* Ping
   return yield* verify(options).pipe(
     Effect.tap(() => Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
-    telling(
-      { of: { job: archiveKey, task: "verify" }, reminder_hours },
+    withMessages(
+      { of: { job: archiveJobKey, task: "verify" }, reminder_hours },
       {
         failing: failuresOf,
         covers: (summary, name) =>
@@ -148,9 +148,9 @@ export const announcedVerify = Effect.fn("AnnouncedVerify")(function* (
 
 /** The folders to look at: those that were asked for, or all that have such an archive, and those that lost theirs. */
 const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
-  const archives = yield* Archives
+  const archives = yield* PublishedArchives
   const there = yield* archives.folders
-  const lost = new Set((yield* published).filter((folder) => !there.includes(folder)))
+  const lost = new Set((yield* publishedFolders).filter((folder) => !there.includes(folder)))
   const known = [...there, ...lost].sort()
   if (folders.length > 0) {
     const unknown = folders.filter((folder) => !known.includes(folder))
@@ -188,7 +188,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
 
 /** Shows bytes read of all; takes those of the folder that is being read. */
 const startProgress = Effect.fnUntraced(function* (folders: ReadonlyArray<FolderName>, which: Which) {
-  const archives = yield* Archives
+  const archives = yield* PublishedArchives
   const progress = yield* Progress
   const sizes = new Map(
     yield* Effect.forEach(folders, (folder) =>
@@ -213,12 +213,12 @@ const verifyFolder = Effect.fnUntraced(
     lost: boolean,
     show: (folder: FolderName) => (bytes: number) => void
   ) {
-    const archives = yield* Archives
+    const archives = yield* PublishedArchives
     const started = yield* Clock.currentTimeMillis
     const verdict = (
       result: Verdict["result"],
       findings: Verdict["findings"],
-      set?: ArchiveSet,
+      set?: PublishedArchive,
       examined?: Examined
     ) =>
       Effect.map(
@@ -240,10 +240,10 @@ const verifyFolder = Effect.fnUntraced(
     for (let left = mostLooks; ; left -= 1) {
       const set = yield* archives.open(folder, which)
       if (set === undefined) return yield* verdict("missing", [absent(folder, which, lost)])
-      const examined = yield* examine(set, "content", show(folder))
+      const examined = yield* examineArchive(set, "content", show(folder))
       const { findings, flawed, foreign } = examined
       if (findings.length === 0) return yield* verdict(foreign ? "foreign" : "good", [], set, examined)
-      if (isSameSet(set, yield* archives.open(folder, which))) {
+      if (isSameArchive(set, yield* archives.open(folder, which))) {
         if (!set.interrupted) {
           return yield* verdict(isGone(set) ? "missing" : "damaged", findings, set, examined)
         }
@@ -283,7 +283,7 @@ const saveResult = Effect.fnUntraced(function* (
     result,
     ...(first === undefined ? {} : { problem: shortened(describeFinding(first)) })
   }
-  yield* (yield* Standing)
+  yield* (yield* JobStates)
     .saveVerified(folder, which, found)
     .pipe(Effect.catchAll((error) => Effect.logWarning(error.message)))
 })
@@ -293,7 +293,7 @@ const isNotTheArchive = (error: ArchivesError | ArchiveError | HashError): boole
   error._tag === "ArchivesError" || isAboutUs(codeOf(error.cause))
 
 /** There is no zip, nor anything else in its place. */
-const isGone = ({ file, folder, obstacles, which }: ArchiveSet): boolean =>
+const isGone = ({ file, folder, obstacles, which }: PublishedArchive): boolean =>
   file === undefined && !obstacles.some((obstacle) => obstacle.file === namesOf(folder, which).zip)
 
 const interrupted = {
@@ -317,7 +317,7 @@ interface Reported {
 const report = Effect.fnUntraced(function* (reported: Reported) {
   const { verdict, which } = reported
   const { findings, folder, result } = verdict
-  const { target } = yield* Archives
+  const { target } = yield* PublishedArchives
   if (result === "good") return yield* Effect.logInfo(describe(verdict))
   if (result === "foreign") {
     return yield* Effect.logInfo(foreignText(`${target}/${folder}/${namesOf(folder, which).zip}`))
@@ -330,10 +330,10 @@ const report = Effect.fnUntraced(function* (reported: Reported) {
 /** The state of the folder's other archive, which advice only names when it is good. */
 const otherOf = Effect.fnUntraced(
   function* (folder: FolderName, which: Which) {
-    const set = yield* (yield* Archives).open(folder, which === "current" ? "previous" : "current")
+    const set = yield* (yield* PublishedArchives).open(folder, which === "current" ? "previous" : "current")
     if (set?.file === undefined) return "none" satisfies Other
     yield* Effect.logDebug("is the folder's other archive good?")
-    const { findings, foreign } = yield* examine(set, "content")
+    const { findings, foreign } = yield* examineArchive(set, "content")
     const { zip } = namesOf(folder, set.which)
     if (findings.some(({ file }) => file === zip)) return "damaged" satisfies Other
     return (foreign ? "foreign" : "usable") satisfies Other

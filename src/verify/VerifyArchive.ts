@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { FolderState } from "../store/FolderState.ts"
 import { encodeChecksums, type Metadata, parseChecksums } from "../store/Metadata.ts"
-import { type ArchiveSet, namesOf, type SetFinding } from "../store/PublishedArchive.ts"
+import { type ArchiveFinding, namesOf, type PublishedArchive } from "../store/PublishedArchive.ts"
 import { digestOf } from "../store/PublishPlan.ts"
 import { codeOf, explain, isAboutUs } from "../system/Errno.ts"
 import { type Checksums, type HashError, Hasher } from "../system/Hasher.ts"
@@ -21,7 +21,7 @@ export type Depth = "checksums" | "content"
 /** What a set turned out to be. */
 export interface Examined {
   /** All that is wrong with it; nothing: it is good. */
-  readonly findings: ReadonlyArray<SetFinding>
+  readonly findings: ReadonlyArray<ArchiveFinding>
   /** Something is wrong within the zip itself. */
   readonly flawed: boolean
   /** Another program made the zip, and it has the checksums that are known of it: its entries were not looked at. */
@@ -36,15 +36,19 @@ export interface Examined {
  * what was published, as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or
  * thread for the work. `onRead` receives how many bytes of the zip, from its beginning, have been read.
  */
-export const examine = Effect.fn("CheckSet")(function* (
-  set: ArchiveSet,
+export const examineArchive = Effect.fn("CheckSet")(function* (
+  set: PublishedArchive,
   depth: Depth,
   onRead: (bytes: number) => void = () => {}
 ) {
   const names = namesOf(set.folder, set.which)
   const text = set.metadata === undefined ? undefined : readMetadata(names.metadata, set.metadata)
   const metadata = text?.metadata
-  const found: Array<SetFinding> = [...set.obstacles, ...missing(set, metadata), ...(text?.findings ?? [])]
+  const found: Array<ArchiveFinding> = [
+    ...set.obstacles,
+    ...missing(set, metadata),
+    ...(text?.findings ?? [])
+  ]
   if (set.file === undefined) {
     return { findings: found, flawed: false, foreign: false, files: 0, bytes: 0 } satisfies Examined
   }
@@ -81,7 +85,7 @@ type ZipDigests =
 
 // The digests follow the audit through the file, on a thread of their own: it comes off the disk once.
 const readZip = (
-  set: ArchiveSet,
+  set: PublishedArchive,
   size: number,
   depth: Depth,
   listed: FileNames | undefined,
@@ -124,7 +128,7 @@ const readZip = (
   }).pipe(Effect.scoped)
 
 /** Files of the set that ought to be there. */
-const missing = (set: ArchiveSet, metadata: Metadata | undefined): ReadonlyArray<SetFinding> => {
+const missing = (set: PublishedArchive, metadata: Metadata | undefined): ReadonlyArray<ArchiveFinding> => {
   const names = namesOf(set.folder, set.which)
   // An archive whose metadata was lost becomes the previous one without; the state then knows of none.
   const without =
@@ -145,16 +149,16 @@ const missing = (set: ArchiveSet, metadata: Metadata | undefined): ReadonlyArray
 }
 
 /** Another program made the files beside the zip too: this one writes a SHA-256 into the metadata, and a state. */
-const isAdopted = (set: ArchiveSet, metadata: Metadata | undefined): boolean =>
+const isAdopted = (set: PublishedArchive, metadata: Metadata | undefined): boolean =>
   metadata === undefined && (set.which === "previous" || set.state === undefined)
 
 /** All that can be said without knowing what is in the zip. */
 const checkBeside = (
-  set: ArchiveSet,
+  set: PublishedArchive,
   metadata: Metadata | undefined,
   measured: Checksums,
-  found: ReadonlyArray<SetFinding>
-): ReadonlyArray<SetFinding> => {
+  found: ReadonlyArray<ArchiveFinding>
+): ReadonlyArray<ArchiveFinding> => {
   const wrong = [...checkDigests(set, metadata, measured), ...checkFigures(set, metadata, undefined)]
   return [...wrong, ...checkPublished(set, metadata, [...found, ...wrong])]
 }
@@ -162,7 +166,7 @@ const checkBeside = (
 const stateFile = ".state.json"
 
 /** The state, where it describes this archive. */
-const stateOf = ({ state, which }: ArchiveSet): FolderState | undefined =>
+const stateOf = ({ state, which }: PublishedArchive): FolderState | undefined =>
   which === "current" ? state : undefined
 
 /** The kinds of checksum, with the digits and the name of each. */
@@ -176,10 +180,10 @@ const titles = { md5: "MD5", sha256: "SHA-256" }
  * of the places agrees with the zip, it is the zip that has changed; where some do, the others.
  */
 const checkDigests = (
-  set: ArchiveSet,
+  set: PublishedArchive,
   metadata: Metadata | undefined,
   measured: Checksums
-): ReadonlyArray<SetFinding> => {
+): ReadonlyArray<ArchiveFinding> => {
   const names = namesOf(set.folder, set.which)
   return [
     ...compareDigests(set, knownDigests(set, metadata, stateOf(set)), measured),
@@ -188,7 +192,7 @@ const checkDigests = (
 }
 
 /** The same for an archive that another program made, which wrote files of a form of its own beside it, and not all of them. */
-const checkAdopted = (set: ArchiveSet, measured: Checksums): ReadonlyArray<SetFinding> => {
+const checkAdopted = (set: PublishedArchive, measured: Checksums): ReadonlyArray<ArchiveFinding> => {
   const names = namesOf(set.folder, set.which)
   const metadata = set.metadata === undefined ? undefined : Option.getOrUndefined(decodeDigests(set.metadata))
   const known = knownDigests(
@@ -228,7 +232,7 @@ interface KnownDigest {
 
 type Digests = { readonly [Key in `zip_${Kind}`]?: string | undefined } | undefined
 
-const knownDigests = (set: ArchiveSet, metadata: Digests, state: Digests) => {
+const knownDigests = (set: PublishedArchive, metadata: Digests, state: Digests) => {
   const names = namesOf(set.folder, set.which)
   const known = (kind: Kind): ReadonlyArray<KnownDigest> => {
     const key = `zip_${kind}` as const
@@ -243,10 +247,10 @@ const knownDigests = (set: ArchiveSet, metadata: Digests, state: Digests) => {
 }
 
 const compareDigests = (
-  set: ArchiveSet,
+  set: PublishedArchive,
   known: ReturnType<typeof knownDigests>,
   measured: Checksums
-): ReadonlyArray<SetFinding> => {
+): ReadonlyArray<ArchiveFinding> => {
   const changed = kinds.filter((kind) => !agrees(known[kind], measured[kind])).map((kind) => titles[kind])
   const problem = `is not what was published: it has another ${changed.join(" and another ")}`
   return [
@@ -259,7 +263,10 @@ const agrees = (known: ReadonlyArray<KnownDigest>, measured: string): boolean =>
   known.length === 0 || known.some(({ value }) => value === measured)
 
 /** Those that say something else than the zip; or than each other, where none agrees with the zip. */
-const contradictions = (known: ReadonlyArray<KnownDigest>, measured: string): ReadonlyArray<SetFinding> => {
+const contradictions = (
+  known: ReadonlyArray<KnownDigest>,
+  measured: string
+): ReadonlyArray<ArchiveFinding> => {
   if (agrees(known, measured)) {
     return known
       .filter(({ value }) => value !== measured)
@@ -282,7 +289,7 @@ const checkFile = (
   content: string | undefined,
   digits: number,
   zip: string
-): ReadonlyArray<SetFinding> => {
+): ReadonlyArray<ArchiveFinding> => {
   if (content === undefined) return []
   const digest = digestIn(content, digits)
   if (digest === undefined) return checkForm(file, content, digits)
@@ -291,20 +298,24 @@ const checkFile = (
     : [{ file, problem: `is damaged: it is not one line with the checksum of ${zip}` }]
 }
 
-const checkForm = (file: string, content: string | undefined, digits: number): ReadonlyArray<SetFinding> =>
+const checkForm = (
+  file: string,
+  content: string | undefined,
+  digits: number
+): ReadonlyArray<ArchiveFinding> =>
   content === undefined || digestIn(content, digits) !== undefined
     ? []
     : [{ file, problem: "is damaged: it is no checksum file" }]
 
 /** Compares the metadata, and the state where it describes this archive, with what the archive turned out to hold. */
 const checkFigures = (
-  set: ArchiveSet,
+  set: PublishedArchive,
   metadata: Metadata | undefined,
   contents: Pick<Audit, "files" | "bytes"> | undefined
-): ReadonlyArray<SetFinding> => {
+): ReadonlyArray<ArchiveFinding> => {
   const names = namesOf(set.folder, set.which)
   const state = stateOf(set)
-  const findings: Array<SetFinding> = []
+  const findings: Array<ArchiveFinding> = []
   const same = (file: string, key: string, said: unknown, found: unknown, what: string): void => {
     if (said === undefined || found === undefined || said === found) return
     findings.push({ file, problem: `${key} is ${JSON.stringify(said)}; ${what} ${JSON.stringify(found)}` })
@@ -323,10 +334,10 @@ const checkFigures = (
  * is no longer the text that was published is reported once.
  */
 const checkPublished = (
-  set: ArchiveSet,
+  set: PublishedArchive,
   metadata: Metadata | undefined,
-  found: ReadonlyArray<SetFinding>
-): ReadonlyArray<SetFinding> => {
+  found: ReadonlyArray<ArchiveFinding>
+): ReadonlyArray<ArchiveFinding> => {
   const { state, which } = set
   const file = namesOf(set.folder, which).metadata
   if (state === undefined || set.metadata === undefined) return []

@@ -42,7 +42,7 @@ interface Draft extends AllowSection {
  * Skips lines that it does not understand: what they may grant then counts as missing. Names of users, groups and
  * sets may hold spaces.
  */
-export const parse = (output: string): ReadonlyArray<AllowSection> => {
+export const parseAllow = (output: string): ReadonlyArray<AllowSection> => {
   const sections: Array<Draft> = []
   let block: Block
   for (const line of output.split("\n")) {

@@ -43,7 +43,7 @@ export const sshOptionProblem = (option: string): string | undefined => {
 const maxLength = 255
 
 /** Of a file system or volume. */
-export const problem = (name: string): string | undefined => {
+export const datasetProblem = (name: string): string | undefined => {
   if (name === "") return "is empty"
   if (name.length > maxLength) return `is longer than ${maxLength} characters`
   if (name.includes("@")) return "names a snapshot; give the dataset alone"
@@ -63,7 +63,7 @@ export const isShortName = (name: string): boolean => /^[A-Za-z0-9_.: -]{1,255}$
 
 export const isSnapshot = (name: string): boolean => {
   const at = name.indexOf("@")
-  return at !== -1 && problem(name.slice(0, at)) === undefined && isShortName(name.slice(at + 1))
+  return at !== -1 && datasetProblem(name.slice(0, at)) === undefined && isShortName(name.slice(at + 1))
 }
 
 /** Whether `dataset` is `ancestor` or lies below it; `tank/aa` does not lie below `tank/a`. */

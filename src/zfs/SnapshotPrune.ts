@@ -10,7 +10,7 @@ import { at, type Commands, complaint, type OpenZfs, readOutput, ZfsError } from
 import { readSnapshots, rows, shortName, snapshotColumns, table } from "./ZfsList.ts"
 
 /** The user property that marks a snapshot as ours. */
-export const property = "zipper:run"
+export const markProperty = "zipper:run"
 
 /** What {@link property} says: who took the snapshot, and of what. */
 export interface SnapshotMark {
@@ -27,7 +27,7 @@ export interface SnapshotMark {
 }
 
 /** `host=nas,pid=1234,start=…,run=…,job=…,layout=…,target=…`, values percent-encoded. */
-export const encode = (mark: SnapshotMark): string =>
+export const encodeMark = (mark: SnapshotMark): string =>
   [
     ...(["host", "pid", "start", "run", "job", "layout"] as const),
     ...(mark.target === undefined || encodeURIComponent(mark.target).length > longestTarget
@@ -41,7 +41,7 @@ export const encode = (mark: SnapshotMark): string =>
 const longestTarget = 4000
 
 /** Undefined when {@link encode} does not make such text. */
-export const decode = (text: string): SnapshotMark | undefined => {
+export const decodeMark = (text: string): SnapshotMark | undefined => {
   const match =
     /^host=([^,=]*),pid=(\d{1,10}),start=([^,=]*),run=([^,=]*),job=([^,=]*),layout=([^,=]*)(?:,target=([^,=]*))?$/.exec(
       text
@@ -59,17 +59,17 @@ export const decode = (text: string): SnapshotMark | undefined => {
 }
 
 /** `auto-zip-20250101120000`: prefix and time in UTC. `millis` is in milliseconds since 1970. */
-export const format = (prefix: string, millis: number): string =>
+export const formatName = (prefix: string, millis: number): string =>
   `${prefix}-${new Date(millis).toISOString().slice(0, 19).replace(/[-T:]/g, "")}`
 
 /** In milliseconds since 1970; undefined unless {@link format} makes exactly that name. */
-export const parse = (prefix: string, name: string): number | undefined => {
+export const parseName = (prefix: string, name: string): number | undefined => {
   if (!name.startsWith(`${prefix}-`)) return undefined
   const match = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$/.exec(name.slice(prefix.length + 1))
   if (match === null) return undefined
   const [, year, month, day, hour, minute, second] = match
   const millis = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
-  return Number.isNaN(millis) || format(prefix, millis) !== name ? undefined : millis
+  return Number.isNaN(millis) || formatName(prefix, millis) !== name ? undefined : millis
 }
 
 export interface PruneReport {
@@ -88,7 +88,7 @@ export const planPrune = Effect.fnUntraced(function* (
   const { alive, snapshots } = yield* readMarked(
     openZfs,
     source,
-    (name) => parse(openZfs.settings.prefix, name) !== undefined
+    (name) => parseName(openZfs.settings.prefix, name) !== undefined
   )
   const { former, id } = source.job ?? { id: settings.jobId, former: [] }
   return select(snapshots, { prefix: settings.prefix, jobs: new Set([id, ...former]), keep, alive })
@@ -98,13 +98,13 @@ export const planPrune = Effect.fnUntraced(function* (
 export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
   const { alive, snapshots } = yield* readMarked(openZfs, source, isNamedByAny)
   return snapshots.filter((snapshot) => {
-    const mark = snapshot.mark === undefined ? undefined : decode(snapshot.mark)
+    const mark = snapshot.mark === undefined ? undefined : decodeMark(snapshot.mark)
     return mark !== undefined && !alive(mark, snapshot)
   })
 })
 
 /** Whether a snapshot has our kind of name under any prefix: `snapshot_prefix` may have been another one. */
-const isNamedByAny = (name: string): boolean => parse(name.replace(/-\d+$/, ""), name) !== undefined
+const isNamedByAny = (name: string): boolean => parseName(name.replace(/-\d+$/, ""), name) !== undefined
 
 /** The source's snapshots with our mark, and whether the run behind a mark may still be at work. */
 const readMarked = Effect.fnUntraced(function* (
@@ -113,10 +113,10 @@ const readMarked = Effect.fnUntraced(function* (
   isNamed: (name: string) => boolean
 ) {
   const snapshots = yield* listMarked(commands, isNamed, datasets)
-  const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decode(mark) ?? [])))
+  const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decodeMark(mark) ?? [])))
   const running = yield* runningPids(process, settings.hostname, marks)
   const now = (yield* Clock.currentTimeMillis) / 1000
-  const alive = (mark: SnapshotMark, { creation }: Snapshot): boolean =>
+  const alive = (mark: SnapshotMark, { creation }: MarkedSnapshot): boolean =>
     mark.host === settings.hostname
       ? running.has(mark.pid) && (running.get(mark.pid) ?? mark.start) === mark.start
       : Math.abs(now - creation) < foreignRunSeconds
@@ -132,7 +132,7 @@ const listMarked = Effect.fnUntraced(function* (
   const dataset = datasets[0] ?? ""
   const purpose = `list the snapshots of ${dataset}`
   const got = yield* commands.run(purpose, dataset, [
-    ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", property],
+    ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", markProperty],
     ...datasets
   ])
   const marks = new Map<string, string>()
@@ -150,7 +150,7 @@ const listMarked = Effect.fnUntraced(function* (
   }
   const listing = yield* readOutput(commands, purpose, readSnapshots(listed.stdout))
   return [...listing].flatMap(([of, { snapshots }]) =>
-    snapshots.map((snapshot): Snapshot => {
+    snapshots.map((snapshot): MarkedSnapshot => {
       const name = `${of}@${snapshot.name}`
       return { ...snapshot, name, mark: marks.get(name) }
     })
@@ -198,7 +198,7 @@ const startOnLinux = async (pid: number): Promise<string | undefined> => {
 /** How long a run on another host, whose processes are out of sight, counts as alive. */
 const foreignRunSeconds = 86_400
 
-export interface Snapshot {
+export interface MarkedSnapshot {
   /** `dataset@snapshot`. */
   readonly name: string
   readonly guid: string
@@ -217,17 +217,17 @@ export interface PruneRules {
   /** guids that are still needed. */
   readonly keep: ReadonlySet<string>
   /** Whether the run behind a mark may still be at work. */
-  readonly alive: (mark: SnapshotMark, snapshot: Snapshot) => boolean
+  readonly alive: (mark: SnapshotMark, snapshot: MarkedSnapshot) => boolean
 }
 
 export interface PrunePlan {
-  readonly destroy: ReadonlyArray<Snapshot>
+  readonly destroy: ReadonlyArray<MarkedSnapshot>
   /** Due, but something else needs them. */
   readonly spare: PruneReport["spared"]
 }
 
 /** Chooses what nothing needs: ours by property and by exact name, of this job, of no run that is alive, not kept. */
-export const select = (snapshots: ReadonlyArray<Snapshot>, rules: PruneRules): PrunePlan => {
+export const select = (snapshots: ReadonlyArray<MarkedSnapshot>, rules: PruneRules): PrunePlan => {
   const due = snapshots.filter((snapshot) => isDue(snapshot, rules)).sort(byCreatetxg)
   return {
     destroy: due.filter((snapshot) => obstacle(snapshot) === undefined),
@@ -238,14 +238,14 @@ export const select = (snapshots: ReadonlyArray<Snapshot>, rules: PruneRules): P
   }
 }
 
-const isDue = (snapshot: Snapshot, rules: PruneRules): boolean => {
+const isDue = (snapshot: MarkedSnapshot, rules: PruneRules): boolean => {
   if (snapshot.mark === undefined || rules.keep.has(snapshot.guid)) return false
-  if (parse(rules.prefix, shortName(snapshot.name)) === undefined) return false
-  const mark = decode(snapshot.mark)
+  if (parseName(rules.prefix, shortName(snapshot.name)) === undefined) return false
+  const mark = decodeMark(snapshot.mark)
   return mark !== undefined && rules.jobs.has(mark.job) && !rules.alive(mark, snapshot)
 }
 
-const obstacle = ({ clones, holds, name }: Snapshot): string | undefined =>
+const obstacle = ({ clones, holds, name }: MarkedSnapshot): string | undefined =>
   holds > 0
     ? `it is held; zfs holds '${name}' tells by whom, zfs release lets go`
     : clones.length > 0

@@ -11,7 +11,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
 import type { JobIds, SourceName } from "./JobIdentity.ts"
 import { archiveGrant, type Commands, type OpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
-import { type Dataset, datasetColumns, parseDatasets } from "./ZfsList.ts"
+import { datasetColumns, type ListedFileSystem, parseDatasets } from "./ZfsList.ts"
 
 export interface SourceInfo {
   /** As given. */
@@ -172,7 +172,7 @@ const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | u
 export const unmountedSource = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
-  datasets: ReadonlyArray<Dataset>
+  datasets: ReadonlyArray<ListedFileSystem>
 ): Unusable | undefined => {
   const source = sourceOf(home)
   const missing = unmounted(mounts, datasets, source, home.mountpoint).find(
@@ -188,7 +188,7 @@ export const unmountedSource = (
 export const unmountedTarget = (
   target: RawPath.RawPath,
   mounts: ReadonlyArray<Mount>,
-  datasets: ReadonlyArray<Dataset>
+  datasets: ReadonlyArray<ListedFileSystem>
 ): Unusable | undefined => {
   const top = mountOf(mounts, target)?.mountpoint ?? root
   const missing = unmounted(mounts, datasets, target, top).find(({ canmount }) => canmount === "on")
@@ -204,10 +204,10 @@ export const unmountedTarget = (
 /** Datasets that are not mounted, and would be at the path or between it and the mount at `top`. */
 const unmounted = (
   mounts: ReadonlyArray<Mount>,
-  datasets: ReadonlyArray<Dataset>,
+  datasets: ReadonlyArray<ListedFileSystem>,
   path: RawPath.RawPath,
   top: RawPath.RawPath
-): ReadonlyArray<Dataset> => {
+): ReadonlyArray<ListedFileSystem> => {
   const mounted = mountedIn(mounts)
   return datasets.filter(
     ({ mountpoint, name }) =>
@@ -220,7 +220,7 @@ const unmounted = (
   )
 }
 
-const notMounted = (what: string, path: RawPath.RawPath, dataset: Dataset): Unusable => ({
+const notMounted = (what: string, path: RawPath.RawPath, dataset: ListedFileSystem): Unusable => ({
   reason: "Unmounted",
   message: `the ${what} ${RawPath.display(path)} belongs to dataset ${dataset.name}, which is not mounted: ${remedy(dataset)}`
 })
@@ -228,7 +228,7 @@ const notMounted = (what: string, path: RawPath.RawPath, dataset: Dataset): Unus
 const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
   new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))
 
-const remedy = ({ keystatus, name }: Dataset): string =>
+const remedy = ({ keystatus, name }: ListedFileSystem): string =>
   keystatus === "unavailable" ? `zfs load-key '${name}' && zfs mount '${name}'` : `zfs mount '${name}'`
 
 export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mountpoint, home.within)
@@ -240,12 +240,12 @@ export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mount
 export const layoutOf = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
-  datasets: ReadonlyArray<Dataset>
+  datasets: ReadonlyArray<ListedFileSystem>
 ): Layout => {
   const source = sourceOf(home)
   const place = (path: RawPath.RawPath) => {
     const at = RawPath.relativeTo(source, path)
-    return at !== undefined && FolderName.parse(topSegment(at)) !== undefined ? at : undefined
+    return at !== undefined && FolderName.parseFolderName(topSegment(at)) !== undefined ? at : undefined
   }
   const children: Array<Child> = []
   const blocked: Array<Blocked> = []
@@ -289,7 +289,7 @@ const foreignReason = (mount: Mount, dataset: string): string => {
     : `${shown} is a bind mount of ${mount.device}, which no snapshot of ${dataset} holds: unmount it`
 }
 
-const notMountedReason = (dataset: Dataset): string =>
+const notMountedReason = (dataset: ListedFileSystem): string =>
   dataset.keystatus === "unavailable"
     ? `child dataset ${dataset.name} is locked (its key is not loaded): ${remedy(dataset)}`
     : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`

@@ -22,13 +22,13 @@ import type { SourceName } from "./JobIdentity.ts"
 import {
   destroy,
   destroyAll,
-  encode,
-  format,
+  encodeMark,
+  formatName,
+  type MarkedSnapshot,
   marked,
+  markProperty,
   type PruneReport,
   planPrune,
-  property,
-  type Snapshot,
   startOf
 } from "./SnapshotPrune.ts"
 import {
@@ -91,7 +91,7 @@ export interface ZfsService {
    */
   readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
   /** The snapshots of the source's datasets that carry our mark, of any job, without those of a run that is alive. */
-  readonly marked: (source: SourceInfo) => Effect.Effect<ReadonlyArray<Snapshot>, ZfsError>
+  readonly marked: (source: SourceInfo) => Effect.Effect<ReadonlyArray<MarkedSnapshot>, ZfsError>
   /**
    * Takes one atomic snapshot of all the source's datasets. Destroyed, unless kept, when the scope closes; a failure
    * of that is logged, and the next run's prune destroys it.
@@ -140,7 +140,7 @@ const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): Zfs
     ...reader,
     snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
       const layout = yield* readLayout(openZfs, source.path)
-      const name = format(settings.prefix, yield* Clock.currentTimeMillis)
+      const name = formatName(settings.prefix, yield* Clock.currentTimeMillis)
       yield* Effect.logInfo(
         `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
       )
@@ -240,7 +240,7 @@ const create = Effect.fnUntraced(function* (
   layout: Layout,
   job: SourceInfo["job"]
 ) {
-  const mark = encode({
+  const mark = encodeMark({
     host: settings.hostname,
     pid: process.pid,
     start: (yield* startOf(runner, process.pid)) ?? "",
@@ -273,9 +273,9 @@ const createFirstFree = Effect.fnUntraced(function* (
 ) {
   const now = yield* Clock.currentTimeMillis
   for (let second = 0; ; second++) {
-    const name = format(prefix, now + second * 1000)
+    const name = formatName(prefix, now + second * 1000)
     const completed = yield* commands.attempt([
-      ...["snapshot", "-o", `${property}=${mark}`],
+      ...["snapshot", "-o", `${markProperty}=${mark}`],
       ...datasets.map((each) => `${each}@${name}`)
     ])
     if (completed.exitCode === 0) return name

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as FolderName from "../source/FolderName.ts"
 import { type SnapshotRef, topSegment } from "../source/SourceView.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { decode, property } from "./SnapshotPrune.ts"
+import { decodeMark, markProperty } from "./SnapshotPrune.ts"
 import { fingerprint, type Layout } from "./SourceLayout.ts"
 import { archiveGrant, type Commands } from "./ZfsCommand.ts"
 import { datasetOf, rows } from "./ZfsList.ts"
@@ -21,7 +21,7 @@ export interface Evidence {
 
 export const noEvidence = (reason: string): Evidence => ({ otherwise: "unknown", folders: new Map(), reason })
 
-export const verdictOn = (evidence: Evidence, folder: FolderName.FolderName): Verdict =>
+export const verdictFor = (evidence: Evidence, folder: FolderName.FolderName): Verdict =>
   evidence.folders.get(folder) ?? evidence.otherwise
 
 export const changesSince = Effect.fn("Zfs.changesSince")(
@@ -34,7 +34,7 @@ export const changesSince = Effect.fn("Zfs.changesSince")(
     const findings: Array<Finding> = [arrangement(layout, found.get(layout.dataset))]
     findings.push(yield* compareOwn(commands, layout, now, base))
     for (const child of layout.children) {
-      const folder = FolderName.parse(topSegment(child.at))
+      const folder = FolderName.parseFolderName(topSegment(child.at))
       if (folder === undefined) continue
       findings.push(
         found.has(child.dataset)
@@ -53,7 +53,7 @@ const silent: Finding = { folder: undefined, verdict: "unchanged", changed: new 
 const findBase = Effect.fnUntraced(function* (commands: Commands, base: SnapshotRef) {
   // Missing ones make the exit status 1; the others are listed all the same.
   const listed = yield* commands.attempt([
-    ...["list", "-H", "-p", "-t", "snapshot", "-o", `name,guid,${property}`],
+    ...["list", "-H", "-p", "-t", "snapshot", "-o", `name,guid,${markProperty}`],
     ...Object.keys(base.guids).map((dataset) => `${dataset}@${base.name}`)
   ])
   const found = new Map<string, string>()
@@ -65,7 +65,7 @@ const findBase = Effect.fnUntraced(function* (commands: Commands, base: Snapshot
 
 // A child dataset that came, went or moved shows in no diff.
 const arrangement = (layout: Layout, mark: string | undefined): Finding =>
-  decode(mark ?? "")?.layout === fingerprint(layout)
+  decodeMark(mark ?? "")?.layout === fingerprint(layout)
     ? silent
     : {
         ...silent,
@@ -209,7 +209,7 @@ export const touched = (
   if (RawPath.relativeTo(clean, source) !== undefined) return change === "M" ? nothing : everything
   const below = RawPath.relativeTo(source, clean)
   if (below === undefined) return nothing
-  const folder = FolderName.parse(topSegment(below))
+  const folder = FolderName.parseFolderName(topSegment(below))
   return folder === undefined ? nothing : { _tag: "Folder", folder }
 }
 

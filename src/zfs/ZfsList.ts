@@ -16,7 +16,7 @@ import {
 import * as DatasetName from "./DatasetName.ts"
 
 /** One file system as `zfs list` prints it. */
-export interface Dataset {
+export interface ListedFileSystem {
   readonly name: string
   readonly canmount: string
   readonly keystatus: string
@@ -31,8 +31,8 @@ export const datasetColumns = "name,canmount,keystatus,mountpoint"
  * Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). Left: a line that is no such thing, as in
  * {@link table}.
  */
-export const parseDatasets = (text: string): Either.Either<ReadonlyArray<Dataset>, string> => {
-  const datasets: Array<Dataset> = []
+export const parseDatasets = (text: string): Either.Either<ReadonlyArray<ListedFileSystem>, string> => {
+  const datasets: Array<ListedFileSystem> = []
   for (const line of linesOf(text)) {
     const [name = "", canmount, keystatus, ...mountpoint] = line.split("\t")
     const before = datasets.pop()
@@ -171,7 +171,7 @@ export const readSources = (
 const saltOf = (value: string | undefined): Salt | undefined =>
   value !== undefined && isDecimal(value) ? value : undefined
 
-const isDataset = (name: string): boolean => DatasetName.problem(name) === undefined
+const isDataset = (name: string): boolean => DatasetName.datasetProblem(name) === undefined
 
 const kindOf = (type: string | undefined): DatasetKind | undefined =>
   type === "volume" || type === "filesystem" ? type : undefined

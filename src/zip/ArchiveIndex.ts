@@ -67,7 +67,7 @@ export const unsettledFrom = (millis: number): bigint =>
  * Stamps that prove something. A file that was changed shortly before the run began (milliseconds since 1970)
  * or later may be changed again without getting another ctime, and its stamp would not tell: it gets zeros, which equal no stamp ("racily clean", as git calls it).
  */
-export const settled = (stamps: BigInt64Array, runStarted: number): BigInt64Array => {
+export const settledStamps = (stamps: BigInt64Array, runStarted: number): BigInt64Array => {
   const limit = unsettledFrom(runStarted)
   const kept = stamps.slice()
   for (let at = 0; at + 1 < kept.length; at += 2) {

@@ -13,7 +13,7 @@ import { type Audit, type AuditOptions, auditZip } from "./AuditZip.ts"
 import { extractZip, makeTally, planExtraction } from "./Extract.ts"
 import type { PlanOptions } from "./ExtractSurvey.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
-import { nothingRestored, type Restored, type RestorePlan } from "./RestorePlan.ts"
+import { nothingRestored, type RestoreOutcome, type RestorePlan } from "./RestorePlan.ts"
 import { type VerifyOptions, verifyZip } from "./VerifyZip.ts"
 import { type ArchiveOptions, writeZip } from "./WriteZip.ts"
 import { openZip } from "./Yauzl.ts"
@@ -119,18 +119,18 @@ export const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => 
 })
 
 /** What was found out about a restore, and the way to do it. */
-export interface Prepared {
+export interface PreparedRestore {
   readonly plan: RestorePlan
   /**
    * Writes what the plan says: as long as it has conflicts, or patterns that mean nothing, that is not to be done. A file that
    * fails is removed and in the result, and stops no other one, unless it is the disk that is full. Interrupted, it removes
    * the files that it is at, and gives the folders that it made their modes.
    */
-  readonly carryOut: Effect.Effect<Restored, ExtractError>
+  readonly carryOut: Effect.Effect<RestoreOutcome, ExtractError>
   /** Bytes that went to files so far, also to those that fail in the end. */
   readonly written: () => number
   /** What has become of it so far. */
-  readonly soFar: () => Restored
+  readonly soFar: () => RestoreOutcome
   readonly rehearsed: boolean
 }
 
@@ -146,7 +146,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
      */
     readonly prepare: (
       request: ExtractRequest
-    ) => Effect.Effect<Prepared, ArchiveError | ExtractError, Scope.Scope>
+    ) => Effect.Effect<PreparedRestore, ArchiveError | ExtractError, Scope.Scope>
   }
 >() {
   /** Reads, inflates and writes on {@link Workers}. */
@@ -180,14 +180,14 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
         const { plan } = yield* preparePlan(request, { writers: runner.width, temporary: undefined })
-        return rehearsed(plan.plan)
+        return dryRunOf(plan.plan)
       })
     }))
   )
 }
 
 /** A plan that is not carried out: everything would go well. */
-export const rehearsed = (plan: RestorePlan): Prepared => ({
+export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   plan,
   carryOut: Effect.succeed({
     ...nothingRestored,

@@ -8,7 +8,7 @@ import { type FileId, makeFileSet, makeShared, mark, shareOf } from "./ExtractSh
 import { makeSurvey, type PlanOptions } from "./ExtractSurvey.ts"
 import { type ExtractRequest, lookAtTarget, removeLeftovers } from "./ExtractTarget.ts"
 import { readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
-import { gather, type Restored, type RestoreFailure } from "./RestorePlan.ts"
+import { gather, type RestoreFailure, type RestoreOutcome } from "./RestorePlan.ts"
 import { type OpenZip, readEnd } from "./Yauzl.ts"
 import { ExtractError, isExtractError } from "./ZipError.ts"
 
@@ -68,7 +68,7 @@ export const makeTally = () => {
     },
     /** Bytes that went to files, also to those that failed. */
     written: (): number => figures().written,
-    restored: (): Restored => {
+    restored: (): RestoreOutcome => {
       const { bytes, files, replaced } = figures()
       return { files, bytes, replaced, ...counts, failures: failures.some(), unremoved, gaveUp }
     }
@@ -96,7 +96,7 @@ const never = new AbortController().signal
  * that are being written are removed, folders get their modes and times all the same, and it rejects. What fails is in the
  * result; it fails itself when DIR cannot be made, and when a thread ends.
  */
-export const extractZip = async (extraction: Extraction, signal: AbortSignal): Promise<Restored> => {
+export const extractZip = async (extraction: Extraction, signal: AbortSignal): Promise<RestoreOutcome> => {
   signal.throwIfAborted()
   const { plan, request, runner, tally } = extraction
   const shared = shareOf(tally.shared)

@@ -63,7 +63,7 @@ export interface RestoreFailure {
 }
 
 /** What became of a restore. */
-export interface Restored {
+export interface RestoreOutcome {
   /** Written completely, and their size. */
   readonly files: number
   readonly bytes: number
@@ -80,7 +80,7 @@ export interface Restored {
   readonly gaveUp: string | undefined
 }
 
-export const nothingRestored: Restored = {
+export const nothingRestored: RestoreOutcome = {
   files: 0,
   bytes: 0,
   replaced: 0,
@@ -137,7 +137,7 @@ const more = <A>({ count: all, first }: Some<A>, noun: string, plural = `${noun}
   all > first.length ? [`and ${count(all - first.length, `more ${noun}`, `more ${plural}`)}`] : []
 
 /** What keeps a plan from being carried out: a line each, the last of them says what to do. Empty when nothing does. */
-export const obstaclesOf = (
+export const obstacleLines = (
   plan: RestorePlan,
   { overwrite, zip }: { readonly overwrite: boolean; readonly zip: string }
 ): ReadonlyArray<string> => {
@@ -201,9 +201,9 @@ export const leftoverText = ({ directory, leftovers }: RestorePlan, removed: boo
 }
 
 /** `restored 1,204 files, 3.4 GiB to DIR, 12 s`; of a dry run what would be. */
-export const doneText = (
+export const summaryText = (
   { directory }: RestorePlan,
-  { bytes: size, files, folders, replaced }: Restored,
+  { bytes: size, files, folders, replaced }: RestoreOutcome,
   options: { readonly seconds: number; readonly rehearsed: boolean }
 ): string => {
   const figures = `${count(files, "file")}, ${bytes(size)} to ${directory}`
@@ -223,20 +223,20 @@ const describeFailure = ({ error, kind, path }: RestoreFailure): string => {
   }
 }
 
-const failuresOf = ({ failures }: Restored): ReadonlyArray<string> => [
+const failuresOf = ({ failures }: RestoreOutcome): ReadonlyArray<string> => [
   ...failures.first.map(describeFailure),
   ...more(failures, "failure")
 ]
 
 /** `1 file of 2 files is restored; 1 file that was to be replaced is as before`. */
-const progressOf = (plan: RestorePlan, { files, replaced }: Restored): string => {
+const progressOf = (plan: RestorePlan, { files, replaced }: RestoreOutcome): string => {
   const left = plan.replaced - replaced
   const rest = left > 0 ? `; ${count(left, "file")} that ${left === 1 ? "was" : "were"} to be replaced` : ""
   return `${count(files, "file")} of ${count(plan.files, "file")} ${files === 1 ? "is" : "are"} restored${rest}${left > 0 ? ` ${left === 1 ? "is" : "are"} as before` : ""}`
 }
 
 /** What is not in DIR as it is in the archive: a line each, the last of them says how much. Empty when all is well. */
-export const lossesOf = (plan: RestorePlan, restored: Restored): ReadonlyArray<string> => {
+export const failureLines = (plan: RestorePlan, restored: RestoreOutcome): ReadonlyArray<string> => {
   const { failures, gaveUp, kept, missing } = restored
   if (failures.count === 0) return []
   const left = gaveUp === undefined ? "" : `; it was given up (${gaveUp})`
@@ -249,7 +249,7 @@ export const lossesOf = (plan: RestorePlan, restored: Restored): ReadonlyArray<s
 }
 
 /** The same of a restore that a signal stopped. */
-export const stoppedText = (plan: RestorePlan, restored: Restored): ReadonlyArray<string> => [
+export const stoppedLines = (plan: RestorePlan, restored: RestoreOutcome): ReadonlyArray<string> => [
   ...failuresOf(restored),
   `stopped by a signal: ${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}; the files at work were removed, and what is there counts as taken for the next restore`
 ]

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import { describe as told } from "../../src/runs/ArchiveResult.ts"
 import * as LeftOut from "../../src/source/LeftOut.ts"
-import { identityOf, withResult } from "../../src/store/Verification.ts"
+import { identityOfState, withResult } from "../../src/store/Verification.ts"
 import { ArchiveError } from "../../src/zip/ZipError.ts"
 import { folder, type JobKit, makeKit, short } from "../support/program/job.ts"
 import { indexOf } from "../support/store/storeKit.ts"
@@ -52,7 +52,7 @@ describe("a folder that changed", () => {
       const kit = yield* changed
       const { published } = yield* Ref.get(kit.store)
       const found = {
-        ...identityOf(published.get(abcd)?.current.state),
+        ...identityOfState(published.get(abcd)?.current.state),
         verified_at_utc: "1970-01-01T00:00:00Z",
         result: "damaged" as const
       }

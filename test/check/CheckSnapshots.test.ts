@@ -6,7 +6,7 @@ import * as Ref from "effect/Ref"
 import { checkSnapshots } from "../../src/check/Check.ts"
 import type { Cursor } from "../../src/store/Records.ts"
 import { Disk } from "../../src/system/Disk.ts"
-import { encode } from "../../src/zfs/SnapshotPrune.ts"
+import { encodeMark } from "../../src/zfs/SnapshotPrune.ts"
 import { emptyStore, memoryStore } from "../doubles/Store.ts"
 import { makeZfsMemory, memoryZfs } from "../doubles/Zfs.ts"
 import { temporaryFolder } from "../support/program/log.ts"
@@ -26,7 +26,7 @@ const said = Effect.fnUntraced(function* (
   markedTarget: string,
   { cursor, job = "0123456789abcdef", name = "auto-zip-20250101120000" }: Other = {}
 ) {
-  const mark = encode({
+  const mark = encodeMark({
     host: "nas",
     pid: 1,
     start: "s",

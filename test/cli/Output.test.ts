@@ -6,7 +6,7 @@ import { Stop } from "../../src/cli/exit.ts"
 import { fatal, Output, type OutputOptions, reportCause, withoutColours } from "../../src/cli/output.ts"
 import { ConfigError } from "../../src/config/ConfigFile.ts"
 import { NotifyError } from "../../src/notify/Notifier.ts"
-import { harmless } from "../../src/text/Text.ts"
+import { withoutControls } from "../../src/text/Text.ts"
 import { fakeTerminal } from "../support/program/log.ts"
 
 const plain: OutputOptions = { quiet: false, debug: false, ascii: false, json: false }
@@ -130,7 +130,7 @@ describe("Output", () => {
     Effect.gen(function* () {
       const { stdout } = yield* shown({}, {}, Effect.logInfo("a\x1b]0;x\x07b\r\u202egnp\n🚨 all is lost"))
       assert.strictEqual(stdout, "* a\\x1b]0;x\\x07b\\x0d\\u202egnp\n  🚨 all is lost\n")
-      assert.strictEqual(harmless("é ü 日本 🚨 \u00ad"), "é ü 日本 🚨 \u00ad")
+      assert.strictEqual(withoutControls("é ü 日本 🚨 \u00ad"), "é ü 日本 🚨 \u00ad")
     })
   )
 

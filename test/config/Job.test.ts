@@ -5,8 +5,8 @@ import {
   bandwidthProblem,
   bytesPerSecond,
   decodeJob,
-  fromConfig,
-  lockNameOf
+  jobFromConfig,
+  jobLockName
 } from "../../src/config/ReplicationJob.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../../src/zfs/DatasetName.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
@@ -111,7 +111,7 @@ describe("a job", () => {
       bandwidth: "10M",
       compress: "zstd"
     })
-    assert.deepStrictEqual(job, fromConfig(Either.getOrThrow(decodeJob(written))))
+    assert.deepStrictEqual(job, jobFromConfig(Either.getOrThrow(decodeJob(written))))
     assert.deepStrictEqual(job.remote, {
       _tag: "Remote",
       host: "[fe80::1%eth0]",
@@ -180,12 +180,12 @@ describe("the lock of a job", () => {
     }
     const lock = (change: object = {}) => {
       const given = Object.entries({ ...named, ...change }).filter(([, value]) => value !== undefined)
-      return lockNameOf(fromConfig(Either.getOrThrow(decodeJob(Object.fromEntries(given)))))
+      return jobLockName(jobFromConfig(Either.getOrThrow(decodeJob(Object.fromEntries(given)))))
     }
     assert.strictEqual(lock(), "pull-nas-b_c")
     assert.strictEqual(
       lock(),
-      lockNameOf(made({ destination: "b/c", datasets: ["tank/other"], port: "2222" }))
+      jobLockName(made({ destination: "b/c", datasets: ["tank/other"], port: "2222" }))
     )
     assert.strictEqual(lock({ name: "cron" }), lock())
     const push = { direction: "push", destination: undefined }

@@ -91,7 +91,7 @@ describe("targetOf", () => {
       if (one === undefined || other === undefined) return
       assert.strictEqual(one === other, a === b)
       assert.strictEqual(DatasetName.isWithin(one, other), DatasetName.isWithin(a, b))
-      assert.isUndefined(DatasetName.problem(one))
+      assert.isUndefined(DatasetName.datasetProblem(one))
     }
   )
 })

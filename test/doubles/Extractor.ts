@@ -1,14 +1,14 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Extractor, rehearsed } from "../../src/zip/Archiver.ts"
+import { dryRunOf, Extractor } from "../../src/zip/Archiver.ts"
 import type { ExtractRequest } from "../../src/zip/ExtractTarget.ts"
-import type { Restored, RestorePlan } from "../../src/zip/RestorePlan.ts"
+import type { RestoreOutcome, RestorePlan } from "../../src/zip/RestorePlan.ts"
 import { type ArchiveError, ExtractError } from "../../src/zip/ZipError.ts"
 
 /** A test's archives: by the path of the zip what a plan finds, and what becomes of it. */
 export interface ExtractorMemory {
   readonly plans: Record<string, RestorePlan>
-  readonly results?: Record<string, Restored>
+  readonly results?: Record<string, RestoreOutcome>
   /** Failures of the next plans, first one first. */
   readonly failures?: Array<ArchiveError | ExtractError>
   readonly requests?: Array<ExtractRequest>
@@ -27,7 +27,7 @@ export const memoryExtractor = (memory: ExtractorMemory): Layer.Layer<Extractor>
       if (plan === undefined) {
         return yield* new ExtractError({ reason: "Target", message: `${request.zip}: no such zip` })
       }
-      const prepared = rehearsed(plan)
+      const prepared = dryRunOf(plan)
       return {
         ...prepared,
         rehearsed: false,

@@ -52,14 +52,16 @@ export const memoryTree = (tree: MemoryTree): Layer.Layer<Tree> =>
 /** The names in the record that are names of folders. */
 const foldersOf = (tree: MemoryTree): ReadonlyArray<FolderName.FolderName> =>
   Object.keys(tree)
-    .map(FolderName.parse)
+    .map(FolderName.parseFolderName)
     .filter((name) => name !== undefined)
     .sort()
 
 /** `ABCD -> elsewhere` in the record is a symbolic link with the name of a folder. */
 const linksOf = (tree: MemoryTree) =>
   Object.keys(tree).flatMap((key) => {
-    const folder = key.includes(" -> ") ? FolderName.parse(key.slice(0, key.indexOf(" "))) : undefined
+    const folder = key.includes(" -> ")
+      ? FolderName.parseFolderName(key.slice(0, key.indexOf(" ")))
+      : undefined
     return folder === undefined ? [] : [{ folder, type: "symbolic link" }]
   })
 

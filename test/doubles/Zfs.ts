@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Blocked, Graft, SnapshotRef, SourceView } from "../../src/source/SourceView.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
-import type { Snapshot } from "../../src/zfs/SnapshotPrune.ts"
+import type { MarkedSnapshot } from "../../src/zfs/SnapshotPrune.ts"
 import * as SnapshotName from "../../src/zfs/SnapshotPrune.ts"
 import type { SourceInfo } from "../../src/zfs/SourceLayout.ts"
 import { type SnapshotHandle, Zfs, type ZfsService } from "../../src/zfs/Zfs.ts"
@@ -35,7 +35,7 @@ export interface ZfsMemory {
   /** What isGone answers. */
   gone: boolean
   /** Snapshots with our mark. */
-  marked: ReadonlyArray<Snapshot>
+  marked: ReadonlyArray<MarkedSnapshot>
   /** Makes these operations fail. */
   failing: Partial<Record<"locate" | "checkTarget" | "isGone" | "marked" | "snapshot" | "prune", ZfsError>>
 }
@@ -111,7 +111,7 @@ const take = Effect.fnUntraced(function* (memory: ZfsMemory) {
   return yield* orFail(memory.failing.snapshot, () => {
     const guid = String(memory.snapshots.length + 1)
     const snapshot: MemorySnapshot = {
-      ref: { name: SnapshotName.format("auto-zip", now), guids: { [memory.dataset]: guid } },
+      ref: { name: SnapshotName.formatName("auto-zip", now), guids: { [memory.dataset]: guid } },
       status: "taken"
     }
     memory.snapshots.push(snapshot)

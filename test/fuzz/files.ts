@@ -1,10 +1,10 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { archiveKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/JobKey.ts"
 import { page } from "../../src/report/Page.ts"
 import { reportOf } from "../../src/report/Report.ts"
 import { HistoryRun } from "../../src/runs/History.ts"
-import { JobStanding, RunMarker } from "../../src/runs/JobState.ts"
+import { JobState, RunMarker } from "../../src/runs/JobState.ts"
 import * as holder from "../../src/runs/Lock.ts"
 import * as Metrics from "../../src/runs/Metrics.ts"
 import { FolderName } from "../../src/source/FolderName.ts"
@@ -62,7 +62,7 @@ const history: Target = {
   name: "history",
   check: (bytes) => {
     const runs = bytes.split("\n").flatMap((line) => again(HistoryRun, line) ?? [])
-    const jobs = [{ key: archiveKey, standing: undefined, begun: undefined }]
+    const jobs = [{ key: archiveJobKey, standing: undefined, begun: undefined }]
     const report = reportOf({ runs, unreadable: 0 }, { host: "nas", now, days: 90, archives: 1, jobs })
     const text = page(report, parts)
     // All markup is the page's own: no text from a run opens an element.
@@ -80,7 +80,7 @@ const asked = { now, maxAge: 86_400_000 }
 const standing: Target = {
   name: "standing",
   check: (bytes) => {
-    const found = again(JobStanding, bytes)
+    const found = again(JobState, bytes)
     const marker = again(RunMarker, bytes)
     if (marker !== undefined) holds(isCount(marker.pid), "a pid is out of range")
     if (found === undefined) return
@@ -143,7 +143,7 @@ const metrics: Target = {
   }
 }
 
-const sample = Schema.decodeUnknownSync(JobStanding)({
+const sample = Schema.decodeUnknownSync(JobState)({
   version: 1,
   kind: "archive",
   last_run: {
@@ -175,15 +175,15 @@ const metadata: Target = {
 const smallFiles: Target = {
   name: "small-files",
   check: (bytes) => {
-    const mark = SnapshotMark.decode(bytes)
+    const mark = SnapshotMark.decodeMark(bytes)
     if (mark !== undefined) {
       holds(isCount(mark.pid), "a pid is out of range")
-      holds(SnapshotMark.encode(mark).length <= bytes.length * 3, "a mark grows")
+      holds(SnapshotMark.encodeMark(mark).length <= bytes.length * 3, "a mark grows")
     }
     const held = holder.decode(bytes)
     if (held !== undefined)
       holds(holder.encode(held) === bytes.replace(/pid 0+(?=\d)/, "pid "), "a holder is another one")
-    holds(isSeen(holder.describe(bytes)), "a holder steers a terminal")
+    holds(isSeen(holder.describeHolder(bytes)), "a holder steers a terminal")
     const sum = ChecksumFile.parseChecksums(bytes)
     if (sum !== undefined) holds(/^[0-9a-f]{32,128}$/.test(sum.digest), "a digest is none")
     const index = ArchiveIndex.decode(Buffer.from(bytes, "latin1"))

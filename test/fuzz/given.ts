@@ -3,7 +3,7 @@ import { cronLines } from "../../src/check/Crontab.ts"
 import * as Config from "../../src/config/Config.ts"
 import * as ConfigRender from "../../src/config/ConfigExample.ts"
 import * as JsonText from "../../src/config/JsonText.ts"
-import { fromConfig } from "../../src/config/ReplicationJob.ts"
+import { jobFromConfig } from "../../src/config/ReplicationJob.ts"
 import * as Glob from "../../src/text/Glob.ts"
 import { shellWords } from "../../src/text/ShellWord.ts"
 import * as Ssh from "../../src/zfs/Endpoint.ts"
@@ -48,7 +48,7 @@ const config: Target = {
       holds(again.right[key] === rest[key], `${key} is shown as another`)
     }
     for (const job of rest.replication) {
-      const { remote } = fromConfig(job)
+      const { remote } = jobFromConfig(job)
       const { args } = Ssh.commandOn(remote, { program: "true", args: [] })
       // Between these, ssh takes each as what it is.
       const end = args.indexOf("--")

@@ -53,7 +53,7 @@ const left = (line: string): void =>
   holds(isSeen(quoted(line.slice(0, 200))), "the message steers a terminal")
 
 /** A name that zfs may be given as an argument, and that does not lead elsewhere. */
-const isDataset = (name: string): boolean => DatasetName.problem(name) === undefined
+const isDataset = (name: string): boolean => DatasetName.datasetProblem(name) === undefined
 const isSize = (value: number): boolean => Number.isFinite(value) && value >= 0 && value <= 1e20
 const isShort = (name: string): boolean => /^[A-Za-z0-9_.: -]+$/.test(name)
 
@@ -176,7 +176,7 @@ const allow: Target = {
   name: "zfs-allow",
   check: (bytes) => {
     const wanted = ["send", "hold", "mount", "diff", "destroy", "receive", "snapshot"]
-    const sections = Allow.parse(bytes)
+    const sections = Allow.parseAllow(bytes)
     const anna = { user: "anna", groups: ["staff2"], root: false }
     const missing = Allow.missing(anna, sections, "tank/data", wanted)
     for (const each of wanted) {

@@ -10,7 +10,7 @@ import * as Scope from "effect/Scope"
 import { resolve, type SnapshotRef } from "../../src/source/SourceView.ts"
 import { Process } from "../../src/system/Process.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
-import { encode } from "../../src/zfs/SnapshotPrune.ts"
+import { encodeMark } from "../../src/zfs/SnapshotPrune.ts"
 import { type SnapshotHandle, Zfs } from "../../src/zfs/Zfs.ts"
 import type { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import type { Evidence } from "../../src/zfs/ZfsDiff.ts"
@@ -102,8 +102,8 @@ const readIn = (handle: SnapshotHandle, file: string) =>
   fs.readFileSync(RawPath.toBuffer(resolve(handle.view, RawPath.fromText(file))), "utf8")
 
 /** A mark of a process that does not exist. */
-const deadMark = (overrides: Partial<Parameters<typeof encode>[0]> = {}) =>
-  `zipper:run=${encode({ host: sh("hostname").trim(), pid: 4_000_000, start: "1@x", run: "old", job: "job-1", layout: "x", ...overrides })}`
+const deadMark = (overrides: Partial<Parameters<typeof encodeMark>[0]> = {}) =>
+  `zipper:run=${encodeMark({ host: sh("hostname").trim(), pid: 4_000_000, start: "1@x", run: "old", job: "job-1", layout: "x", ...overrides })}`
 
 describe("Zfs on OpenZFS", () => {
   let pool: Pool

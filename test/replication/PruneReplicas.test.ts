@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type { Job } from "../../src/config/ReplicationJob.ts"
-import { announcedPrune, type Reader } from "../../src/replication/Prune.ts"
+import { type Reader, runPrune } from "../../src/replication/Prune.ts"
 import { survey } from "../../src/replication/Survey.ts"
 import { exitStatusOf, totals } from "../../src/runs/PruneResult.ts"
 import { PreflightError } from "../../src/runs/Run.ts"
@@ -33,7 +33,7 @@ const makePruneKit = (
     const replica = kit.memory.target.datasets.get("backup/nas/tank")
     assert.isDefined(replica)
     const prune = (dryRun = false, readers: ReadonlyArray<Reader> = []) =>
-      announcedPrune(
+      runPrune(
         {
           ...job,
           datasets: asked.datasets ?? job.datasets,

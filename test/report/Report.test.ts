@@ -1,10 +1,10 @@
 import { assert, describe, it } from "vitest"
-import { archiveKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/JobKey.ts"
+import type { KnownJob } from "../../src/report/Jobs.ts"
 import { headline, page } from "../../src/report/Page.ts"
 import { type Report, reportOf } from "../../src/report/Report.ts"
-import type { KnownJob } from "../../src/report/Timeline.ts"
 import type { HistoryRun } from "../../src/runs/History.ts"
-import type { JobStanding } from "../../src/runs/JobState.ts"
+import type { JobState } from "../../src/runs/JobState.ts"
 import {
   archivedFolder,
   archiveRun,
@@ -19,7 +19,7 @@ const day = 24 * hour
 const now = Date.UTC(2026, 10, 21, 12)
 const ago = (hours: number): number => now - hours * hour
 
-const archiveJob: KnownJob = { key: archiveKey, standing: undefined, begun: undefined }
+const archiveJob: KnownJob = { key: archiveJobKey, standing: undefined, begun: undefined }
 const nasJob: KnownJob = { key: { kind: "replication", name: "nas" }, standing: undefined, begun: undefined }
 
 const made = (
@@ -68,7 +68,7 @@ describe("how a job stands", () => {
       bytes: 0,
       failures: 0
     } as const
-    const standing: JobStanding = { version: 1, kind: "archive", last_run, folders: [] }
+    const standing: JobState = { version: 1, kind: "archive", last_run, folders: [] }
     const failing = made([archiveRun(ago(2))], [{ ...archiveJob, standing }])
     assert.strictEqual(stateOf(failing, "archive"), "failing")
     assert.deepStrictEqual(failing.problems[0]?.text, "could not begin: read-only file system")
@@ -159,7 +159,7 @@ describe("a folder", () => {
     assert.deepStrictEqual(subjects(made([failed, archiveRun(ago(1), { unchanged: 9 }), nightly])), [])
   })
 
-  const standing = (changed: Partial<Extract<JobStanding, { kind: "archive" }>>): KnownJob => ({
+  const standing = (changed: Partial<Extract<JobState, { kind: "archive" }>>): KnownJob => ({
     ...archiveJob,
     standing: {
       version: 1,
@@ -191,7 +191,7 @@ describe("a folder", () => {
     const whole = archiveRun(ago(2), { unchanged: 1 })
     const chosen = archiveRun(ago(1), { unchanged: 0, folders: [archivedFolder("EFGH", 5)] })
     const { run, started_at_utc } = whole
-    const stands = (folders: Extract<JobStanding, { kind: "archive" }>["folders"]) =>
+    const stands = (folders: Extract<JobState, { kind: "archive" }>["folders"]) =>
       standing({
         last_run: { run, started_at_utc, seconds: 1, outcome: "ok", bytes: 0, failures: 0 },
         folders
@@ -254,7 +254,7 @@ describe("a clock that was set back", () => {
     const item = { folder: back.folders[0]?.folder ?? assert.fail(), last_attempt_utc: back.started_at_utc }
     const { outcome, run, seconds, started_at_utc } = back
     const last_run = { run, started_at_utc, seconds, outcome, bytes: 0, failures: 0 }
-    const standing: JobStanding = {
+    const standing: JobState = {
       version: 1,
       kind: "archive",
       last_run,

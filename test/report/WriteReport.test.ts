@@ -14,7 +14,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import { archiveKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/JobKey.ts"
 import { makeReport, type Reserved, writeReport } from "../../src/report/writeReport.ts"
 import { statusOfArchive } from "../../src/status/Status.ts"
 import { Store } from "../../src/store/Store.ts"
@@ -50,8 +50,8 @@ const parts = { script: undefined, style: "", policy: "" }
 
 const made = (target: string | undefined) =>
   Effect.gen(function* () {
-    const { layer } = yield* makeState([archiveKey])
-    return yield* makeReport({ host: "nas", days: 90, target }, [archiveKey], parts).pipe(
+    const { layer } = yield* makeState([archiveJobKey])
+    return yield* makeReport({ host: "nas", days: 90, target }, [archiveJobKey], parts).pipe(
       Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock()))
     )
   })
@@ -65,7 +65,7 @@ describe("a report of a target", () => {
         message,
         `the target ${target} does not exist: is its dataset mounted, and is target_path right?`
       )
-      const { layer } = yield* makeState([archiveKey])
+      const { layer } = yield* makeState([archiveJobKey])
       const config = { source_path: "/source", target_path: target, lockfile_path: "/lock" }
       const status = yield* statusOfArchive(config, undefined).pipe(
         Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock(), Layer.mock(Store, {}))),

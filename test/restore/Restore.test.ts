@@ -7,25 +7,25 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import { restore } from "../../src/restore/Restore.ts"
 import type { RestoreOptions, RestoreSummary } from "../../src/restore/RestoreResult.ts"
-import type { FolderStanding } from "../../src/runs/JobState.ts"
+import type { TrackedFolder } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
-import type { ArchiveSet, Which } from "../../src/store/PublishedArchive.ts"
+import type { PublishedArchive, Which } from "../../src/store/PublishedArchive.ts"
 import { Progress } from "../../src/system/Progress.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
 import { nothingRestored, type RestorePlan } from "../../src/zip/RestorePlan.ts"
 import { ExtractError } from "../../src/zip/ZipError.ts"
 import { memoryArchiveReader } from "../doubles/ArchiveReader.ts"
-import { memoryArchives } from "../doubles/Archives.ts"
 import { type ExtractorMemory, memoryExtractor } from "../doubles/Extractor.ts"
 import { memoryHasher } from "../doubles/Hasher.ts"
-import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/Standing.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/JobStates.ts"
+import { memoryArchives } from "../doubles/PublishedArchives.ts"
 import { folder } from "../support/program/job.ts"
 import { capturedLog } from "../support/program/log.ts"
 import * as sets from "../support/zip/sets.ts"
 
 const abcd = folder("ABCD")
 const file = { dev: 1, ino: 1, size: 100, mtimeMs: 0, ctimeMs: 0 }
-const setOf = (which: Which, change: Partial<ArchiveSet> = {}) => sets.setOf(abcd, which, change)
+const setOf = (which: Which, change: Partial<PublishedArchive> = {}) => sets.setOf(abcd, which, change)
 
 const plan: RestorePlan = {
   directory: "/back",
@@ -61,10 +61,10 @@ const optionsFor = (change: Partial<RestoreOptions>): RestoreOptions => ({
 /** What is known of earlier archives, by their indexes and by the standing of the job. */
 interface Earlier {
   readonly recorded?: ReadonlyArray<FolderName>
-  readonly standing?: ReadonlyArray<FolderStanding>
+  readonly standing?: ReadonlyArray<TrackedFolder>
 }
 
-const standingOf = (folders: ReadonlyArray<FolderStanding>): MemoryStanding => {
+const standingOf = (folders: ReadonlyArray<TrackedFolder>): MemoryStanding => {
   const at = "2025-01-01T12:00:00Z"
   const last_run = { run: "r", started_at_utc: at, seconds: 1, outcome: "ok", bytes: 0, failures: 0 } as const
   return {
@@ -73,7 +73,7 @@ const standingOf = (folders: ReadonlyArray<FolderStanding>): MemoryStanding => {
   }
 }
 
-const worldOf = (sets: ReadonlyArray<ArchiveSet>, { recorded = [], standing = [] }: Earlier = {}) =>
+const worldOf = (sets: ReadonlyArray<PublishedArchive>, { recorded = [], standing = [] }: Earlier = {}) =>
   Layer.mergeAll(
     memoryArchives(sets, recorded),
     Layer.unwrapEffect(Effect.map(Ref.make(standingOf(standing)), memoryStanding)),
@@ -83,7 +83,7 @@ const worldOf = (sets: ReadonlyArray<ArchiveSet>, { recorded = [], standing = []
   )
 
 const run = (
-  sets: ReadonlyArray<ArchiveSet>,
+  sets: ReadonlyArray<PublishedArchive>,
   memory: Partial<ExtractorMemory> = {},
   options: Partial<RestoreOptions> = {},
   earlier: Earlier = {}
@@ -305,7 +305,7 @@ describe("restore", () => {
 
   it.effect("a folder whose archives are all gone is no name that was never seen", () =>
     Effect.gen(function* () {
-      const archived: FolderStanding = {
+      const archived: TrackedFolder = {
         folder: abcd,
         result: "archived",
         last_attempt_utc: "2025-01-01T12:00:00Z",

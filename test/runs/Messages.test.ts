@@ -3,16 +3,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
-import { archiveKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/JobKey.ts"
 import { Notifier, NotifyError } from "../../src/notify/Notifier.ts"
 import { isSameReason, recoveredOf } from "../../src/runs/Alerts.ts"
 import { deliver } from "../../src/runs/Messages.ts"
 import { ArchiveError } from "../../src/zip/ZipError.ts"
-import { memoryStanding, noStanding } from "../doubles/Standing.ts"
+import { memoryStanding, noStanding } from "../doubles/JobStates.ts"
 import { makeKit } from "../support/program/job.ts"
 import { capturedLog } from "../support/program/log.ts"
 
-const of = { job: archiveKey, task: "run" } as const
+const of = { job: archiveJobKey, task: "run" } as const
 
 /** Runs one after the other, and what came through of their messages. */
 const setUp = Effect.gen(function* () {

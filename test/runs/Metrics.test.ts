@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { ReplicationStanding } from "../../src/runs/JobState.ts"
+import type { ReplicationJobState } from "../../src/runs/JobState.ts"
 import { render } from "../../src/runs/Metrics.ts"
 
 interface Sample {
@@ -46,7 +46,7 @@ const parse = (text: string): ReadonlyArray<Sample> => {
   return samples
 }
 
-const standing = (job: string, dataset: string): ReplicationStanding => ({
+const standing = (job: string, dataset: string): ReplicationJobState => ({
   version: 1,
   kind: "replication",
   job,

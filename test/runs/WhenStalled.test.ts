@@ -5,10 +5,10 @@ import * as FiberStatus from "effect/FiberStatus"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
-import { archiveKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/JobKey.ts"
 import type { Notification } from "../../src/notify/Notifier.ts"
 import { History, type HistoryRun } from "../../src/runs/History.ts"
-import type { ArchiveStanding } from "../../src/runs/JobState.ts"
+import type { ArchiveJobState } from "../../src/runs/JobState.ts"
 import { Lock } from "../../src/runs/Lock.ts"
 import type { RunEnd } from "../../src/runs/Run.ts"
 import { Stall } from "../../src/runs/Stall.ts"
@@ -25,7 +25,7 @@ const lockfile = "/run/zipper.lock"
 const stuck = Effect.uninterruptible(Effect.never)
 
 const setUp = Effect.gen(function* () {
-  const state = yield* makeState([archiveKey])
+  const state = yield* makeState([archiveJobKey])
   const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
   const left = yield* Ref.make("")
   const stall = Layer.succeed(Stall, {
@@ -52,7 +52,7 @@ const historyOf = (end: RunEnd<object>): HistoryRun => ({
   folders: []
 })
 
-const standing: ArchiveStanding = {
+const standing: ArchiveJobState = {
   version: 1,
   kind: "archive",
   last_run: {
@@ -73,12 +73,12 @@ const run = <A extends object>(job: Effect.Effect<A>) =>
       whole: true,
       lockfile,
       pid: 1,
-      job: archiveKey,
+      job: archiveJobKey,
       historyOf,
       nextState: () => standing,
       succeeded: () => true,
       messages: {
-        of: { job: archiveKey, task: "run" },
+        of: { job: archiveJobKey, task: "run" },
         reminder_hours: 24,
         failing: () => [],
         covers: () => true,

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import { type ArchiveStanding, activityOf, type ReplicationStanding } from "../../src/runs/JobState.ts"
+import { type ArchiveJobState, activityOf, type ReplicationJobState } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import { archiveStatus, replicationStatus } from "../../src/status/Status.ts"
 import { type Status, StatusDocument, statusDocument } from "../../src/status/StatusDocument.ts"
@@ -63,7 +63,7 @@ const unchanged = (name: string, hours: number) => ({
   last_attempt_utc: ago(hours)
 })
 
-const standing: ArchiveStanding = {
+const standing: ArchiveJobState = {
   version: 1,
   kind: "archive",
   last_run: lastRun(1),
@@ -76,7 +76,7 @@ const of = (
   inSource: ReadonlyArray<string> | { readonly problem: string },
   options: {
     readonly maxAge?: number
-    readonly standing?: ArchiveStanding | undefined
+    readonly standing?: ArchiveJobState | undefined
     readonly lost?: ReadonlyArray<string>
     readonly verified?: ReadonlyArray<FolderVerification>
   } = {}
@@ -198,7 +198,7 @@ describe("status of the archive job", () => {
     const lostOf = (
       record: FolderRecord | undefined,
       inSource: ReadonlyArray<string> | { readonly problem: string } = ["ABCD"],
-      known: ArchiveStanding | undefined = standing
+      known: ArchiveJobState | undefined = standing
     ) =>
       of(record === undefined ? {} : { ABCD: record }, inSource, { maxAge: 26 * hour, standing: known })
         .folders.filter(({ lost }) => lost)
@@ -240,7 +240,7 @@ describe("status of the archive job", () => {
 
 const replicas = (maxAge?: number) => {
   const job = { name: "nas", direction: "pull" as const, host: "nas", datasets: ["tank"] }
-  const known: ReplicationStanding = {
+  const known: ReplicationJobState = {
     version: 1,
     kind: "replication",
     job: "nas",
@@ -435,14 +435,14 @@ describe("the table", () => {
 
 describe("--max-age", () => {
   it("takes minutes, hours and days, and nothing else", () => {
-    assert.deepStrictEqual(["90m", "26h", "2d", "30s"].map(MaxAge.parse), [
+    assert.deepStrictEqual(["90m", "26h", "2d", "30s"].map(MaxAge.parseDuration), [
       90 * 60_000,
       26 * hour,
       48 * hour,
       30_000
     ])
     for (const wrong of ["", "26", "h", "-1h", "1.5h", "0h", "2 d", "1w", "9999999d"]) {
-      assert.isUndefined(MaxAge.parse(wrong), wrong)
+      assert.isUndefined(MaxAge.parseDuration(wrong), wrong)
     }
   })
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { ReplicationStanding } from "../../src/runs/JobState.ts"
+import type { ReplicationJobState } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import { archiveStatus, replicationStatus } from "../../src/status/Status.ts"
 import type { Status } from "../../src/status/StatusDocument.ts"
@@ -26,7 +26,7 @@ const job = { name: "a-job-with-a-long-name", direction: "pull" as const, host: 
 
 const replication = (
   datasets: ReadonlyArray<string>,
-  known: ReadonlyArray<ReplicationStanding["datasets"][number]>,
+  known: ReadonlyArray<ReplicationJobState["datasets"][number]>,
   maxAge?: number
 ) =>
   replicationStatus(

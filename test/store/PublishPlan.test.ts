@@ -5,7 +5,7 @@ import * as Metadata from "../../src/store/Metadata.ts"
 import * as PublishPlan from "../../src/store/PublishPlan.ts"
 import { abcd, folderName, publicationOf } from "../support/store/storeKit.ts"
 
-const n = PublishedNames.names(abcd)
+const n = PublishedNames.publishedFileNames(abcd)
 const all = PublishPlan.publishedNames(abcd)
 const { metadata, state } = publicationOf("the current archive")
 const checksums = { md5: state.zip_md5, sha256: state.zip_sha256 }

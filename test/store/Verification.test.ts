@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   type FolderVerification,
-  identityOf,
+  identityOfState,
   ofCurrent,
   ofPrevious,
   type Verified,
@@ -41,7 +41,7 @@ describe("what verify found", () => {
 
   it("of the archive before stays when the current one is lost with all that names it", () => {
     const after = withResult(known, ABCD, "current", found("missing"))
-    assert.strictEqual(ofCurrent(after, identityOf(undefined))?.result, "missing")
+    assert.strictEqual(ofCurrent(after, identityOfState(undefined))?.result, "missing")
     assert.strictEqual(ofPrevious(after, "old")?.result, "good")
   })
 

@@ -7,9 +7,9 @@ import * as Config from "../../src/config/Config.ts"
 import * as JsonText from "../../src/config/JsonText.ts"
 import * as SendOutput from "../../src/replication/TransferFailure.ts"
 import { HistoryRun } from "../../src/runs/History.ts"
-import { JobStanding, RunMarker } from "../../src/runs/JobState.ts"
+import { JobState, RunMarker } from "../../src/runs/JobState.ts"
 import * as holder from "../../src/runs/Lock.ts"
-import { FolderName, parse as parseFolder } from "../../src/source/FolderName.ts"
+import { FolderName, parseFolderName as parseFolder } from "../../src/source/FolderName.ts"
 import { FolderFailure, FolderState } from "../../src/store/FolderState.ts"
 import * as ChecksumFile from "../../src/store/Metadata.ts"
 import * as PublishPlan from "../../src/store/PublishPlan.ts"
@@ -214,7 +214,7 @@ describe("a changed text", () => {
     ([text]) => {
       const anna = { user: "anna", groups: [], root: false }
       const wanted = ["send", "hold", "mount", "diff", "destroy", "receive"]
-      const missing = Allow.missing(anna, Allow.parse(text), "tank/a", wanted)
+      const missing = Allow.missing(anna, Allow.parseAllow(text), "tank/a", wanted)
       for (const each of wanted) if (!text.includes(each)) assert.include(missing, each)
     },
     times
@@ -224,10 +224,10 @@ describe("a changed text", () => {
     "of marks, locks and checksum files is one of them or nothing",
     [mutated("mark"), mutated("holder"), mutated("md5")],
     ([mark, held, md5]) => {
-      const found = SnapshotMark.decode(mark)
+      const found = SnapshotMark.decodeMark(mark)
       if (found !== undefined) assert.isTrue(Number.isSafeInteger(found.pid))
       assert.isTrue(Number.isSafeInteger(holder.decode(held)?.pid ?? 0))
-      assert.isString(holder.describe(held))
+      assert.isString(holder.describeHolder(held))
       assert.match(ChecksumFile.parseChecksums(md5)?.digest ?? "0".repeat(32), /^[0-9a-f]{32,128}$/)
     },
     times
@@ -272,7 +272,7 @@ describe("a changed text", () => {
     "of standing or history is whole or left out",
     [mutated("standing"), mutated("marker"), mutated("history")],
     ([standing, marker, history]) => {
-      const stands = Schema.decodeUnknownOption(Schema.parseJson(JobStanding))(standing)
+      const stands = Schema.decodeUnknownOption(Schema.parseJson(JobState))(standing)
       if (Option.isSome(stands))
         assert.isFalse(Number.isNaN(Date.parse(stands.value.last_run.started_at_utc)))
       const marks = Schema.decodeUnknownOption(Schema.parseJson(RunMarker))(marker)

@@ -3,17 +3,17 @@ import * as Cause from "effect/Cause"
 import * as FastCheck from "effect/FastCheck"
 import * as FiberId from "effect/FiberId"
 import * as Redacted from "effect/Redacted"
-import { causeText, harmless, quoted, textOf, visibleJson } from "../../src/text/Text.ts"
+import { causeText, messageText, quoted, visibleJson, withoutControls } from "../../src/text/Text.ts"
 
 const steering = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/
 
 describe("Text", () => {
   it("shows what could steer a terminal, and leaves the rest", () => {
     assert.strictEqual(
-      harmless("a\x1b]0;x\x07b\r\t\x9b\u202egnp\u2069"),
+      withoutControls("a\x1b]0;x\x07b\r\t\x9b\u202egnp\u2069"),
       "a\\x1b]0;x\\x07b\\x0d\\x09\\x9b\\u202egnp\\u2069"
     )
-    assert.strictEqual(harmless("é ü 日本 🚨 \u00ad\ntwo"), "é ü 日本 🚨 \u00ad\ntwo")
+    assert.strictEqual(withoutControls("é ü 日本 🚨 \u00ad\ntwo"), "é ü 日本 🚨 \u00ad\ntwo")
   })
 
   it("quotes on one line", () => {
@@ -24,7 +24,7 @@ describe("Text", () => {
     "leaves nothing that steers, and a quoted text can be read back",
     [FastCheck.fullUnicodeString()],
     ([text]) => {
-      assert.notMatch(harmless(text), steering)
+      assert.notMatch(withoutControls(text), steering)
       assert.notMatch(quoted(text), /[\n]/)
       assert.notMatch(quoted(text), steering)
       assert.strictEqual(JSON.parse(quoted(text)), text)
@@ -34,8 +34,11 @@ describe("Text", () => {
   )
 
   it("tells of values and causes in words, of secrets never", () => {
-    assert.strictEqual(textOf(["sent", 3, { a: [1] }, new Error("no space")]), 'sent 3 {"a":[1]} no space')
-    assert.strictEqual(textOf(Redacted.make("hush")), "<redacted>")
+    assert.strictEqual(
+      messageText(["sent", 3, { a: [1] }, new Error("no space")]),
+      'sent 3 {"a":[1]} no space'
+    )
+    assert.strictEqual(messageText(Redacted.make("hush")), "<redacted>")
     assert.strictEqual(causeText(Cause.fail(new Error("no space"))), "no space")
     assert.strictEqual(causeText(Cause.interrupt(FiberId.none)), "interrupted")
     assert.match(

@@ -4,24 +4,24 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
-import type { FolderStanding } from "../../src/runs/JobState.ts"
+import type { TrackedFolder } from "../../src/runs/JobState.ts"
 import { allGood } from "../../src/runs/VerifyResult.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import * as ChecksumFile from "../../src/store/Metadata.ts"
-import { type ArchiveSet, namesOf, type Which } from "../../src/store/PublishedArchive.ts"
+import { namesOf, type PublishedArchive, type Which } from "../../src/store/PublishedArchive.ts"
 import { verify } from "../../src/verify/Verify.ts"
 import { ArchiveReader } from "../../src/zip/Archiver.ts"
 import { type MemoryZip, memoryArchiveReader } from "../doubles/ArchiveReader.ts"
-import { memoryArchives } from "../doubles/Archives.ts"
 import { memoryHasher } from "../doubles/Hasher.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/JobStates.ts"
 import { memoryProgress, type Shown } from "../doubles/Progress.ts"
-import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/Standing.ts"
+import { memoryArchives } from "../doubles/PublishedArchives.ts"
 import { folder } from "../support/program/job.ts"
 import { setOf, zipOf } from "../support/zip/sets.ts"
 
 type Zip = MemoryZip
 
-const standingOf = (folders: ReadonlyArray<FolderStanding>) =>
+const standingOf = (folders: ReadonlyArray<TrackedFolder>) =>
   Ref.make<MemoryStanding>({
     ...noStanding,
     standings: new Map([
@@ -56,7 +56,7 @@ const foreign: Zip = {
 const damaged: Zip = { ...good, flaws: [{ entry: '"b"', problem: "its CRC-32 is wrong" }] }
 
 /** What runs remember of a folder that they archived. */
-const archived = (name: FolderName): FolderStanding => ({
+const archived = (name: FolderName): TrackedFolder => ({
   folder: name,
   result: "archived",
   last_attempt_utc: "2025-01-01T12:00:00Z",
@@ -65,14 +65,14 @@ const archived = (name: FolderName): FolderStanding => ({
 
 /** Verifies these sets: the exit, what was said, what was shown. */
 const run = (
-  sets: Array<ArchiveSet>,
+  sets: Array<PublishedArchive>,
   options: {
     readonly folders?: ReadonlyArray<FolderName>
     readonly which?: Which
     readonly zips?: Readonly<Record<string, Zip>>
     /** By the indexes of archives, and by the standing of the job. */
     readonly recorded?: ReadonlyArray<FolderName>
-    readonly standing?: ReadonlyArray<FolderStanding>
+    readonly standing?: ReadonlyArray<TrackedFolder>
     readonly config?: string
     /** Before each reading of a zip. */
     readonly before?: (reading: number) => void
@@ -173,7 +173,7 @@ describe("verify", () => {
     Effect.gen(function* () {
       const before = yield* setOf(abcd, "current", { md5: "of the archive before" })
       const now = yield* setOf(abcd, "current")
-      const sets: Array<ArchiveSet> = [before]
+      const sets: Array<PublishedArchive> = [before]
       const { exit, readings } = yield* run(sets, {
         before: () => {
           sets[0] = now
@@ -182,7 +182,7 @@ describe("verify", () => {
       assert.isTrue(allGood(summaryOf(exit)))
       assert.strictEqual(readings, 2)
       // Each time.
-      const always: Array<ArchiveSet> = [before]
+      const always: Array<PublishedArchive> = [before]
       const again = yield* run(always, {
         before: (reading) => {
           always[0] = { ...before, md5: `another ${reading}` }
@@ -323,7 +323,7 @@ describe("verify", () => {
   it.effect("folders that were archived, and of which nothing is left, are missing", () =>
     Effect.gen(function* () {
       const sets = [yield* setOf(abcd, "current"), yield* setOf(abcd, "previous")]
-      const neverArchived: FolderStanding = {
+      const neverArchived: TrackedFolder = {
         folder: folder("NONE"),
         result: "failed",
         last_attempt_utc: "2025-01-01T12:00:00Z"

@@ -5,7 +5,7 @@ import {
   allowCommand,
   type Grant,
   missing,
-  parse,
+  parseAllow,
   permissionsOf,
   roles,
   type Where
@@ -36,7 +36,7 @@ const all = ["canmount", "mount", "snapshot", "destroy", "rollback", "create", "
 const lacking = (who: typeof bob, dataset: string, where: Where) =>
   missing(
     who,
-    parse(dataset === "dst/a" ? printed : printed.slice(printed.indexOf("---- Permissions on dst -"))),
+    parseAllow(dataset === "dst/a" ? printed : printed.slice(printed.indexOf("---- Permissions on dst -"))),
     dataset,
     all,
     where
@@ -44,7 +44,7 @@ const lacking = (who: typeof bob, dataset: string, where: Where) =>
 
 describe("parse", () => {
   it("reads what zfs prints", () => {
-    assert.deepStrictEqual(parse(printed), [
+    assert.deepStrictEqual(parseAllow(printed), [
       {
         dataset: "dst/a",
         sets: new Map(),
@@ -70,7 +70,7 @@ describe("parse", () => {
         ]
       }
     ])
-    assert.deepStrictEqual(parse(""), [])
+    assert.deepStrictEqual(parseAllow(""), [])
   })
 
   it("reads names that the system does not know, and such with spaces", () => {
@@ -86,7 +86,7 @@ describe("parse", () => {
       "\tgroup domain users @with space,hold",
       ""
     ].join("\n")
-    const [section] = parse(text)
+    const [section] = parseAllow(text)
     assert.strictEqual(section?.dataset, "x".repeat(80))
     assert.deepStrictEqual(
       [...(section?.sets ?? [])],
@@ -108,7 +108,7 @@ describe("parse", () => {
 
   it("passes over what it does not understand", () => {
     assert.deepStrictEqual(
-      parse(
+      parseAllow(
         [
           "\tuser bob send",
           "Local permissions:",
@@ -164,7 +164,7 @@ describe("parse", () => {
   it.prop("reads back what zfs would print", [FastCheck.array(section, { maxLength: 3 })], ([sections]) => {
     // zfs groups the lines by where they count.
     const grouped = sections.map((each) => ({ ...each, grants: groups(each.grants).flat() }))
-    assert.deepStrictEqual(parse(grouped.map(render).join("")), grouped)
+    assert.deepStrictEqual(parseAllow(grouped.map(render).join("")), grouped)
   })
 
   it.prop(
@@ -185,7 +185,7 @@ describe("parse", () => {
       })
     ],
     ([text]) => {
-      parse(text)
+      parseAllow(text)
     }
   )
 })
@@ -230,7 +230,7 @@ describe("missing", () => {
     assert.deepStrictEqual(missing(eve, [], "dst", ["send", "hold"]), ["send", "hold"])
   })
 
-  const sections = (text: string) => parse(text.replaceAll("·", "\t"))
+  const sections = (text: string) => parseAllow(text.replaceAll("·", "\t"))
 
   it("looks into sets of sets, defined where they are granted or further up, not below", () => {
     const defined = (at: string) => {

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { ancestorsOf, isWithin, parentOf, poolOf, problem } from "../../src/zfs/DatasetName.ts"
+import { ancestorsOf, datasetProblem, isWithin, parentOf, poolOf } from "../../src/zfs/DatasetName.ts"
 
 const name = FastCheck.array(FastCheck.stringMatching(/^[A-Za-z0-9_.: -]{1,5}$/), {
   minLength: 1,
   maxLength: 4
 })
   .map((parts) => `t${parts.join("/")}`)
-  .filter((each) => problem(each) === undefined)
+  .filter((each) => datasetProblem(each) === undefined)
 
 describe("DatasetName", () => {
   it("takes the names that zfs takes", () => {
@@ -20,7 +20,7 @@ describe("DatasetName", () => {
       "Z9/-x",
       `t/${"x".repeat(253)}`
     ]) {
-      assert.isUndefined(problem(each), each)
+      assert.isUndefined(datasetProblem(each), each)
     }
   })
 
@@ -43,7 +43,7 @@ describe("DatasetName", () => {
       ["0/a", /does not begin with the name of a pool/],
       ["-tank", /does not begin with the name of a pool/]
     ] as const) {
-      assert.match(problem(each) ?? "", what, each)
+      assert.match(datasetProblem(each) ?? "", what, each)
     }
   })
 
@@ -61,7 +61,7 @@ describe("DatasetName", () => {
     assert.strictEqual([...ancestors, each][0], poolOf(each))
     for (const above of ancestors) {
       assert.isTrue(isWithin(each, above) && !isWithin(above, each))
-      assert.isUndefined(problem(above))
+      assert.isUndefined(datasetProblem(above))
     }
     if (parent !== undefined) assert.deepStrictEqual(ancestorsOf(parent), ancestors.slice(0, -1))
   })

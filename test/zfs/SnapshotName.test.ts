@@ -7,23 +7,24 @@ const millis = FastCheck.integer({ min: 0, max: Date.UTC(9999, 11, 31, 23, 59, 5
 describe("SnapshotName", () => {
   it("is prefix and time in UTC", () => {
     assert.strictEqual(
-      SnapshotName.format("auto-zip", Date.UTC(2025, 0, 1, 12, 0, 0, 999)),
+      SnapshotName.formatName("auto-zip", Date.UTC(2025, 0, 1, 12, 0, 0, 999)),
       "auto-zip-20250101120000"
     )
   })
 
   it.prop("reads back the second it was made from", [millis], ([time]) => {
     const seconds = Math.floor(time / 1000) * 1000
-    return SnapshotName.parse("a.b-c", SnapshotName.format("a.b-c", time)) === seconds
+    return SnapshotName.parseName("a.b-c", SnapshotName.formatName("a.b-c", time)) === seconds
   })
 
   it.prop(
     "takes no other name for one of ours",
     [FastCheck.string(), FastCheck.stringMatching(/^[0-9]{14}$/)],
     ([text, digits]) => {
-      assert.isUndefined(SnapshotName.parse("auto-zip", text))
-      const time = SnapshotName.parse("auto-zip", `auto-zip-${digits}`)
-      if (time !== undefined) assert.strictEqual(SnapshotName.format("auto-zip", time), `auto-zip-${digits}`)
+      assert.isUndefined(SnapshotName.parseName("auto-zip", text))
+      const time = SnapshotName.parseName("auto-zip", `auto-zip-${digits}`)
+      if (time !== undefined)
+        assert.strictEqual(SnapshotName.formatName("auto-zip", time), `auto-zip-${digits}`)
     }
   )
 
@@ -41,8 +42,8 @@ describe("SnapshotName", () => {
       "auto-zip-weekly-20250101120000",
       "auto-zip-"
     ]) {
-      assert.isUndefined(SnapshotName.parse("auto-zip", name), name)
+      assert.isUndefined(SnapshotName.parseName("auto-zip", name), name)
     }
-    assert.isUndefined(SnapshotName.parse("a.c", "abc-20250101120000"))
+    assert.isUndefined(SnapshotName.parseName("a.c", "abc-20250101120000"))
   })
 })

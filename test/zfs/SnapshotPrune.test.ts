@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import {
-  decode,
-  encode,
+  decodeMark,
+  encodeMark,
+  type MarkedSnapshot,
   type PruneRules,
-  type Snapshot,
   type SnapshotMark,
   select
 } from "../../src/zfs/SnapshotPrune.ts"
@@ -22,7 +22,7 @@ const mark: FastCheck.Arbitrary<SnapshotMark> = FastCheck.record(
   },
   { requiredKeys: ["host", "pid", "start", "run", "job", "layout"] }
 )
-const snapshot: FastCheck.Arbitrary<Snapshot> = FastCheck.record({
+const snapshot: FastCheck.Arbitrary<MarkedSnapshot> = FastCheck.record({
   name: FastCheck.constantFrom(
     "auto-zip-20250101120000",
     "auto-zip-20250101130000",
@@ -36,7 +36,7 @@ const snapshot: FastCheck.Arbitrary<Snapshot> = FastCheck.record({
   holds: FastCheck.constantFrom(0, 0, 0, 1),
   clones: FastCheck.constantFrom([], [], [], ["tank/clone"]),
   mark: FastCheck.option(
-    FastCheck.oneof({ weight: 4, arbitrary: mark.map(encode) }, { weight: 1, arbitrary: text }),
+    FastCheck.oneof({ weight: 4, arbitrary: mark.map(encodeMark) }, { weight: 1, arbitrary: text }),
     { nil: undefined }
   )
 })
@@ -48,8 +48,8 @@ const rules: PruneRules = {
 }
 
 /** The rule in other words: everything that must be true of a snapshot before it may be destroyed. */
-const mayGo = (each: Snapshot) => {
-  const of = each.mark === undefined ? undefined : decode(each.mark)
+const mayGo = (each: MarkedSnapshot) => {
+  const of = each.mark === undefined ? undefined : decodeMark(each.mark)
   return (
     (of?.job === "ours" || of?.job === "formerly ours") &&
     of.pid >= 3 &&
@@ -60,18 +60,22 @@ const mayGo = (each: Snapshot) => {
 
 describe("SnapshotMark", () => {
   it.prop("reads back what it wrote", [mark], ([given]) =>
-    assert.deepStrictEqual(decode(encode(given)), given)
+    assert.deepStrictEqual(decodeMark(encodeMark(given)), given)
   )
 
   it("reads one of a version that did not say where archives go, and leaves out a path that is too long", () => {
     const given = { host: "nas", pid: 1, start: "s", run: "r", job: "j", layout: "l" }
-    assert.deepStrictEqual(decode("host=nas,pid=1,start=s,run=r,job=j,layout=l"), given)
-    assert.deepStrictEqual(decode(encode({ ...given, target: `/${"ä".repeat(2000)}` })), given)
+    assert.deepStrictEqual(decodeMark("host=nas,pid=1,start=s,run=r,job=j,layout=l"), given)
+    assert.deepStrictEqual(decodeMark(encodeMark({ ...given, target: `/${"ä".repeat(2000)}` })), given)
   })
 
-  it.prop("fits in a property: one line, no tab", [mark], ([given]) => /^[!-~]*$/.test(encode(given)))
+  it.prop("fits in a property: one line, no tab", [mark], ([given]) => /^[!-~]*$/.test(encodeMark(given)))
 
-  it.prop("understands nothing else, and breaks on nothing", [text], ([given]) => decode(given) === undefined)
+  it.prop(
+    "understands nothing else, and breaks on nothing",
+    [text],
+    ([given]) => decodeMark(given) === undefined
+  )
 
   it("does not take a broken value for a mark", () => {
     for (const value of [
@@ -81,7 +85,7 @@ describe("SnapshotMark", () => {
       "host=%E0,pid=1,start=,run=,job=,layout=",
       "host=a,pid=1,start=s,run=r,job=j,layout=l,x=y"
     ]) {
-      assert.isUndefined(decode(value), value)
+      assert.isUndefined(decodeMark(value), value)
     }
   })
 })
@@ -105,14 +109,14 @@ describe("SnapshotPrune", () => {
   )
 
   it("says why one is spared", () => {
-    const base: Snapshot = {
+    const base: MarkedSnapshot = {
       name: "tank/data@auto-zip-20250101120000",
       guid: "9",
       createtxg: 1n,
       creation: 0,
       holds: 0,
       clones: [],
-      mark: encode({ host: "nas", pid: 4, start: "", run: "r", job: "ours", layout: "" })
+      mark: encodeMark({ host: "nas", pid: 4, start: "", run: "r", job: "ours", layout: "" })
     }
     const { spare } = select(
       [

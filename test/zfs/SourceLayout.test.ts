@@ -11,7 +11,7 @@ import {
   unmountedSource,
   unmountedTarget
 } from "../../src/zfs/SourceLayout.ts"
-import type { Dataset } from "../../src/zfs/ZfsList.ts"
+import type { ListedFileSystem } from "../../src/zfs/ZfsList.ts"
 
 const raw = RawPath.fromLatin1
 const mount = (device: string, mountpoint: string, type = "zfs", root = "/"): Mount => ({
@@ -20,7 +20,11 @@ const mount = (device: string, mountpoint: string, type = "zfs", root = "/"): Mo
   type,
   root: raw(root)
 })
-const dataset = (name: string, mountpoint: string, more: Partial<Dataset> = {}): Dataset => ({
+const dataset = (
+  name: string,
+  mountpoint: string,
+  more: Partial<ListedFileSystem> = {}
+): ListedFileSystem => ({
   name,
   mountpoint: raw(mountpoint),
   canmount: "on",
@@ -72,7 +76,7 @@ describe("SourceLayout", () => {
 
   it("refuses a folder that the dataset meant is not mounted over", () => {
     const below = [mount("/dev/sda1", "/", "ext4"), mount("tank", "/mnt/tank")]
-    const told = (mounts: ReadonlyArray<Mount>, path: string, ...datasets: ReadonlyArray<Dataset>) =>
+    const told = (mounts: ReadonlyArray<Mount>, path: string, ...datasets: ReadonlyArray<ListedFileSystem>) =>
       unmountedSource(home(mounts, path), mounts, [dataset("tank", "/mnt/tank"), ...datasets])?.message ?? ""
     const missing = dataset("tank/data", "/mnt/tank/data")
     assert.match(
@@ -92,7 +96,7 @@ describe("SourceLayout", () => {
   })
 
   it("refuses a target that its dataset is not mounted over, on whatever file system that leaves it", () => {
-    const told = (path: string, mounts: ReadonlyArray<Mount>, ...datasets: ReadonlyArray<Dataset>) =>
+    const told = (path: string, mounts: ReadonlyArray<Mount>, ...datasets: ReadonlyArray<ListedFileSystem>) =>
       unmountedTarget(raw(path), mounts, datasets)?.message ?? ""
     const plain = [mount("/dev/sda1", "/", "ext4")]
     const missing = dataset("safe/archives", "/mnt/safe/archives")

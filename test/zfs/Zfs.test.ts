@@ -11,7 +11,7 @@ import { Process } from "../../src/system/Process.ts"
 import { ProcessError } from "../../src/system/supervise.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import type { SourceName } from "../../src/zfs/JobIdentity.ts"
-import { destroy, encode, marked, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
+import { destroy, encodeMark, marked, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
 import { checkTarget, fingerprint, isGone, type Layout } from "../../src/zfs/SourceLayout.ts"
 import { Zfs } from "../../src/zfs/Zfs.ts"
 import { failure, makeCommands } from "../../src/zfs/ZfsCommand.ts"
@@ -50,7 +50,7 @@ const layout: Layout = {
 const base = { name: "old", guids: { "tank/data": "1", "tank/data/kid": "2" } }
 const now = { name: "new", guids: { "tank/data": "3", "tank/data/kid": "4" } }
 const mark = (more = {}) =>
-  encode({ host: "nas", pid: 1, start: "s", run: "r", job: "job", layout: fingerprint(layout), ...more })
+  encodeMark({ host: "nas", pid: 1, start: "s", run: "r", job: "job", layout: fingerprint(layout), ...more })
 const bothBases = `tank/data@old\t1\t${mark()}\ntank/data/kid@old\t2\t${mark()}\n`
 
 /** Evidence when `zfs list` and the two diffs answer so. */

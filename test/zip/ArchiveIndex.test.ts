@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { type ArchiveIndex, decode, encode, settled } from "../../src/zip/ArchiveIndex.ts"
+import { type ArchiveIndex, decode, encode, settledStamps } from "../../src/zip/ArchiveIndex.ts"
 
 const index: ArchiveIndex = {
   method: "auto",
@@ -70,7 +70,7 @@ describe("settled", () => {
     )
     const before = given.slice()
     assert.deepStrictEqual(
-      settled(given, started),
+      settledStamps(given, started),
       BigInt64Array.of(1n, at(started - 900_001), 2n, at(started - 900_000) - 1n, 0n, 0n, 0n, 0n, 0n, 0n)
     )
     assert.deepStrictEqual(given, before)

@@ -1,14 +1,14 @@
 import { assert, describe, it } from "vitest"
 import {
-  doneText,
+  failureLines,
   leftoverText,
-  lossesOf,
   nothingRestored,
-  obstaclesOf,
-  type Restored,
+  obstacleLines,
   type RestoreFailure,
+  type RestoreOutcome,
   type RestorePlan,
-  stoppedText
+  stoppedLines,
+  summaryText
 } from "../../src/zip/RestorePlan.ts"
 
 const nothing = { count: 0, first: [] }
@@ -32,7 +32,10 @@ const planOf = (change: Partial<RestorePlan>): RestorePlan => ({
   ...change
 })
 
-const resultOf = (failures: ReadonlyArray<RestoreFailure>, change: Partial<Restored> = {}): Restored => ({
+const resultOf = (
+  failures: ReadonlyArray<RestoreFailure>,
+  change: Partial<RestoreOutcome> = {}
+): RestoreOutcome => ({
   ...nothingRestored,
   failures: { count: failures.length, first: failures },
   missing: failures.filter(({ kind }) => kind === "missing").length,
@@ -43,26 +46,26 @@ const resultOf = (failures: ReadonlyArray<RestoreFailure>, change: Partial<Resto
 describe("what keeps a restore from beginning", () => {
   it("is too little space where that is known, and not where the file system does not tell", () => {
     const options = { overwrite: false, zip: "ABCD.zip" }
-    assert.deepStrictEqual(obstaclesOf(planOf({ free: 0 }), options), [
+    assert.deepStrictEqual(obstacleLines(planOf({ free: 0 }), options), [
       "nothing was written: 60 B are needed in /back, and 0 B are free there"
     ])
-    assert.deepStrictEqual(obstaclesOf(planOf({ free: undefined }), options), [])
+    assert.deepStrictEqual(obstacleLines(planOf({ free: undefined }), options), [])
   })
 })
 
 describe("what is told of a restore", () => {
   it("that failed says what is there: nothing, the file before, or one without its mode", () => {
     const error = "no space left"
-    assert.deepStrictEqual(lossesOf(planOf({}), nothingRestored), [])
+    assert.deepStrictEqual(failureLines(planOf({}), nothingRestored), [])
     assert.deepStrictEqual(
-      lossesOf(planOf({}), resultOf([{ path: "a", error, kind: "kept" }], { gaveUp: error })),
+      failureLines(planOf({}), resultOf([{ path: "a", error, kind: "kept" }], { gaveUp: error })),
       [
         "a: no space left; the file that was there is there still, unchanged",
         "/back is INCOMPLETE: 0 files of 6 files are restored; 6 files that were to be replaced are as before; it was given up (no space left); what was written of files that failed was removed"
       ]
     )
     const lost = resultOf([{ path: "a", error, kind: "missing" }], { files: 5, replaced: 5 })
-    assert.deepStrictEqual(lossesOf(planOf({ replaced: 5 }), lost), [
+    assert.deepStrictEqual(failureLines(planOf({ replaced: 5 }), lost), [
       "a: no space left",
       "/back is INCOMPLETE: 5 files of 6 files are restored; what was written of files that failed was removed"
     ])
@@ -70,14 +73,14 @@ describe("what is told of a restore", () => {
       files: 6,
       replaced: 6
     })
-    assert.deepStrictEqual(lossesOf(planOf({}), attributes), [
+    assert.deepStrictEqual(failureLines(planOf({}), attributes), [
       "a: its mode and time could not be set: EPERM",
       "/back has every file, but 1 file or folder without the right mode and time"
     ])
   })
 
   it("that a signal stopped says what is there, and what failed before", () => {
-    const stopped = stoppedText(
+    const stopped = stoppedLines(
       planOf({ replaced: 1 }),
       resultOf([{ path: "a", error: "x", kind: "missing" }], { files: 1 })
     )
@@ -91,7 +94,7 @@ describe("what is told of a restore", () => {
   it("that was done counts what was done, not what was planned", () => {
     const done = resultOf([], { files: 6, bytes: 60, folders: 1, replaced: 2 })
     assert.strictEqual(
-      doneText(planOf({}), done, { seconds: 1, rehearsed: true }),
+      summaryText(planOf({}), done, { seconds: 1, rehearsed: true }),
       "would restore 6 files, 60 B to /back (1 folder made, 2 files replaced)"
     )
   })
@@ -99,7 +102,7 @@ describe("what is told of a restore", () => {
   it("names the folder of the archives as what it is, and offers no --overwrite", () => {
     const conflict = { path: "a/target", is: "archives", wanted: "directory" } as const
     for (const overwrite of [false, true]) {
-      const told = obstaclesOf(planOf({ conflicts: { count: 1, first: [conflict] } }), {
+      const told = obstacleLines(planOf({ conflicts: { count: 1, first: [conflict] } }), {
         overwrite,
         zip: "a.zip"
       })

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Check from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
 import type { ArchiveConfig, Config } from "../../config/Config.ts"
-import { fromConfig } from "../../config/ReplicationJob.ts"
+import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { userName } from "../../zfs/ZfsCommand.ts"
@@ -28,7 +28,7 @@ export const check = Command.make(
           ? []
           : yield* checkArchive(yield* archiving(flags.config, config))
       const replication = yield* Effect.forEach(config.replication, (written) => {
-        const job = fromConfig(written)
+        const job = jobFromConfig(written)
         return Effect.provide(Check.checkReplication(job), services.replicationDryRun(job, config))
       })
       const state = yield* Effect.provide(Check.checkState(config), Disk.layer)

@@ -3,7 +3,7 @@ import * as Command from "@effect/cli/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { announcedJob } from "../../archive/runArchive.ts"
+import { runArchive } from "../../archive/runArchive.ts"
 import { type ArchiveConfig, decode, withToken } from "../../config/Config.ts"
 import type { RunSummary } from "../../runs/ArchiveResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
@@ -68,7 +68,7 @@ const configFor = (place: DemoPlace) =>
 
 const job = (config: ArchiveConfig) => {
   const id = services.archiveIdentity(config)
-  return announcedJob(config, { ...id, folders: [], force: false }).pipe(
+  return runArchive(config, { ...id, folders: [], force: false }).pipe(
     Effect.provide(services.archiveLive(config, id)),
     Effect.provide(progressBar.layer),
     services.logs(config, id)

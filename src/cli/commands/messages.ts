@@ -69,7 +69,7 @@ export const suspend = Command.make(
           host: settings.host,
           port: settings.port,
           topic: settings.topic,
-          message: Suspend.word,
+          message: Suspend.suspendMessage,
           sent: !flags.dryRun
         })
       }

@@ -1,8 +1,8 @@
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { fromConfig } from "../../config/ReplicationJob.ts"
-import { announcedPrune, type Reader, readersOf } from "../../replication/Prune.ts"
+import { jobFromConfig } from "../../config/ReplicationJob.ts"
+import { type Reader, readersOf, runPrune } from "../../replication/Prune.ts"
 import { survey } from "../../replication/Survey.ts"
 import { exitStatusOf, PruneDocument } from "../../runs/PruneResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
@@ -68,7 +68,7 @@ export const prune = Command.make(
         })
       }
       const summary = yield* withJobLayers("prune", flags, resolved, (context) =>
-        announcedPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
+        runPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
       )
       if (flags.json) yield* printDocument(PruneDocument, summary)
       const status = exitStatusOf(summary)
@@ -84,7 +84,7 @@ export const prune = Command.make(
 const readers = ({ config, job }: ResolvedJob, retries: number): ReadonlyArray<Reader> =>
   config === undefined
     ? []
-    : readersOf(job, config.replication.map(fromConfig)).map((reader) => ({
+    : readersOf(job, config.replication.map(jobFromConfig)).map((reader) => ({
         job: reader.name,
         lockfile: services.lockfileBeside(config, reader),
         ask: Effect.provide(survey(reader, retries), services.replicationDryRun(reader, config))

@@ -4,7 +4,7 @@ import { identity } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import type { Config } from "../../config/Config.ts"
 import type { Job } from "../../config/ReplicationJob.ts"
-import { announcedReplication } from "../../replication/Replicate.ts"
+import { runReplication } from "../../replication/Replicate.ts"
 import { exitStatusOf, ReplicationDocument } from "../../runs/ReplicationResult.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { applyProcessSettings, command, type OutputFlags, warn, withLayers } from "../command.ts"
@@ -78,7 +78,7 @@ const replicate = (
   Effect.gen(function* () {
     const resolved = yield* resolveJob(direction, { ...flags, direction })
     const summary = yield* withJobLayers(direction, flags, resolved, (context) =>
-      announcedReplication(resolved.job, { ...context, rollback: flags.rollback })
+      runReplication(resolved.job, { ...context, rollback: flags.rollback })
     )
     if (flags.json) yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
     const status = exitStatusOf(summary)

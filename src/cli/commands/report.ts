@@ -10,7 +10,7 @@ import type { PageParts } from "../../report/Page.ts"
 import type { Report } from "../../report/Report.ts"
 import { makeReport, ReportDocument, type Reserved, writeReport } from "../../report/writeReport.ts"
 import { History } from "../../runs/History.ts"
-import { Standing } from "../../runs/JobState.ts"
+import { JobStates } from "../../runs/JobState.ts"
 import { Lock } from "../../runs/Lock.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Process } from "../../system/Process.ts"
@@ -89,7 +89,7 @@ const readLayer = (config: Config) => {
   const settings = stateOf(config)
   return Layer.mergeAll(
     Layer.provide(History.layerDryRun(settings), Disk.layer),
-    Layer.provide(Standing.layerDryRun(settings), Disk.layer),
+    Layer.provide(JobStates.layerDryRun(settings), Disk.layer),
     Layer.provide(Lock.layerDryRun, Process.layer),
     Disk.layer
   )

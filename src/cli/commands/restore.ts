@@ -5,10 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { ArchiveConfig } from "../../config/Config.ts"
 import * as Restore from "../../restore/Restore.ts"
-import { documentOf, RestoreDocument, type RestoreSummary } from "../../restore/RestoreResult.ts"
-import { Standing } from "../../runs/JobState.ts"
+import { RestoreDocument, type RestoreSummary, restoreDocument } from "../../restore/RestoreResult.ts"
+import { JobStates } from "../../runs/JobState.ts"
 import * as FolderName from "../../source/FolderName.ts"
-import { Archives } from "../../store/PublishedArchive.ts"
+import { PublishedArchives } from "../../store/PublishedArchive.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Hasher } from "../../system/Hasher.ts"
@@ -71,7 +71,7 @@ export const restore = Command.make(
       if (flags.dryRun) yield* Effect.logInfo("dry run: nothing is written")
       const output = yield* Output
       const printSummary = (summary: RestoreSummary) =>
-        flags.json ? printDocument(RestoreDocument, documentOf(summary, flags.dryRun)) : Effect.void
+        flags.json ? printDocument(RestoreDocument, restoreDocument(summary, flags.dryRun)) : Effect.void
       const summary = yield* Restore.restore(
         {
           ...request,
@@ -109,7 +109,7 @@ const requestOf = (flags: {
   readonly to: string
   readonly only: ReadonlyArray<string>
 }) => {
-  const name = FolderName.parse(flags.folder)
+  const name = FolderName.parseFolderName(flags.folder)
   const problems = [
     ...(name === undefined
       ? [`${quoted(flags.folder)} is not four upper-case letters or digits, such as ABCD`]
@@ -126,8 +126,8 @@ const requestOf = (flags: {
 
 const services = (config: ArchiveConfig, dryRun: boolean) =>
   Layer.mergeAll(
-    Archives.layer(config.target_path),
-    Standing.layerDryRun(stateOf(config)),
+    PublishedArchives.layer(config.target_path),
+    JobStates.layerDryRun(stateOf(config)),
     ArchiveReader.layer,
     Hasher.layer,
     dryRun ? Extractor.layerDryRun : Extractor.layer,

@@ -3,7 +3,7 @@ import { p } from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
-import { announcedJob } from "../../archive/runArchive.ts"
+import { runArchive } from "../../archive/runArchive.ts"
 import { RunDocument } from "../../runs/ArchiveResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
@@ -15,7 +15,7 @@ import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
 const folderOf = (name: string) =>
-  Effect.mapError(Effect.fromNullable(FolderName.parse(name)), () =>
+  Effect.mapError(Effect.fromNullable(FolderName.parseFolderName(name)), () =>
     invalidValue(p(`--folder: "${name}" is not four upper-case letters or digits, such as ABCD`))
   )
 
@@ -41,7 +41,7 @@ export const run = Command.make(
       const id = services.archiveIdentity(config)
       const summary = yield* applyProcessSettings(config).pipe(
         Effect.zipRight(warn(warnings)),
-        Effect.zipRight(announcedJob(config, { ...id, folders: flags.folders, force: flags.force })),
+        Effect.zipRight(runArchive(config, { ...id, folders: flags.folders, force: flags.force })),
         Effect.provide(progressBar.layer),
         withLayers({
           dryRun: flags.dryRun,

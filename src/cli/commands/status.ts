@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type ArchiveConfig, archiveOf, type Config } from "../../config/Config.ts"
-import { fromConfig } from "../../config/ReplicationJob.ts"
-import { Standing } from "../../runs/JobState.ts"
+import { jobFromConfig } from "../../config/ReplicationJob.ts"
+import { JobStates } from "../../runs/JobState.ts"
 import { Lock } from "../../runs/Lock.ts"
 import { status as statusOf, statusOfArchive } from "../../status/Status.ts"
 import { type Status, StatusDocument, statusDocument } from "../../status/StatusDocument.ts"
@@ -28,7 +28,7 @@ import { isUtf8 } from "../terminal.ts"
 const maxAge = Options.text("max-age").pipe(
   Options.withPseudoName("AGE"),
   Options.mapEffect((text) =>
-    Effect.mapError(Effect.fromNullable(Time.parse(text)), () =>
+    Effect.mapError(Effect.fromNullable(Time.parseDuration(text)), () =>
       invalidValue(p(`--max-age: "${text}" is not an age such as 90m, 26h or 2d`))
     )
   ),
@@ -64,7 +64,7 @@ export const status = Command.make(
 )
 
 const readLayer = (config: Config) =>
-  Layer.mergeAll(Standing.layerDryRun(services.stateOf(config)), Lock.layerDryRun).pipe(
+  Layer.mergeAll(JobStates.layerDryRun(services.stateOf(config)), Lock.layerDryRun).pipe(
     Layer.provideMerge(Disk.layer),
     Layer.provide(Process.layer)
   )
@@ -77,7 +77,7 @@ const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
 
 const replicationsOf = (config: Config) =>
   config.replication.map((written) => {
-    const job = fromConfig(written)
+    const job = jobFromConfig(written)
     return {
       name: job.name,
       direction: job.direction,
@@ -87,7 +87,7 @@ const replicationsOf = (config: Config) =>
     }
   })
 
-const colours: Readonly<Record<StatusText.Mood, readonly [string, string] | undefined>> = {
+const colours: Readonly<Record<StatusText.LineKind, readonly [string, string] | undefined>> = {
   bad: ["\x1b[31m", "\x1b[39m"],
   watch: ["\x1b[33m", "\x1b[39m"],
   past: ["\x1b[2m", "\x1b[22m"],

@@ -6,13 +6,13 @@ import { closest, distance } from "fastest-levenshtein"
 import type { ArchiveConfig } from "../../config/Config.ts"
 import { allGood, VerifyDocument } from "../../runs/VerifyResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
-import { Archives } from "../../store/PublishedArchive.ts"
+import { PublishedArchives } from "../../store/PublishedArchive.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
 import { quoted } from "../../text/Text.ts"
-import { announcedVerify, type UnknownFolders } from "../../verify/Verify.ts"
+import { runVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
 import type { ValueOptions } from "../arguments.ts"
 import { applyProcessSettings, archiving, command, loadConfig, reportErrors } from "../command.ts"
@@ -45,7 +45,7 @@ export const verify = Command.make(
       const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
       yield* applyProcessSettings(config)
       const id = archiveIdentity(config)
-      const summary = yield* announcedVerify({
+      const summary = yield* runVerify({
         ...id,
         folders,
         which: flags.prev ? "previous" : "current",
@@ -69,7 +69,7 @@ export const verify = Command.make(
 
 const services = (config: ArchiveConfig) =>
   Layer.mergeAll(
-    Archives.layer(config.target_path),
+    PublishedArchives.layer(config.target_path),
     stateLive(config, config.ping_url),
     notifier(config),
     ArchiveReader.layer,
@@ -83,7 +83,7 @@ const services = (config: ArchiveConfig) =>
 const foldersOf = (names: ReadonlyArray<string>) =>
   Effect.validateAll(names, (name) =>
     Effect.mapError(
-      Effect.fromNullable(FolderName.parse(name)),
+      Effect.fromNullable(FolderName.parseFolderName(name)),
       () => `${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`
     )
   ).pipe(Effect.mapError((problems) => new UsageError({ command: "verify", problems })))

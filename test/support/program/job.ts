@@ -2,13 +2,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
-import { type AnnounceConfig, announcedJob } from "../../../src/archive/runArchive.ts"
-import { archiveKey } from "../../../src/config/JobKey.ts"
+import { type RunArchiveConfig, runArchive } from "../../../src/archive/runArchive.ts"
+import { archiveJobKey } from "../../../src/config/JobKey.ts"
 import type { Notification, Notifier } from "../../../src/notify/Notifier.ts"
 import type { Ping } from "../../../src/notify/Ping.ts"
 import type { FolderResult } from "../../../src/runs/ArchiveResult.ts"
 import type { History } from "../../../src/runs/History.ts"
-import type { Standing } from "../../../src/runs/JobState.ts"
+import type { JobStates } from "../../../src/runs/JobState.ts"
 import { Lock, type LockError } from "../../../src/runs/Lock.ts"
 import type { Metrics } from "../../../src/runs/Metrics.ts"
 import type { FolderName } from "../../../src/source/FolderName.ts"
@@ -32,12 +32,12 @@ import { type MemoryState, makeState } from "./state.ts"
 
 /** A folder name that is known to be one. */
 export const folder = (name: string): FolderName => {
-  const parsed = FolderNames.parse(name)
+  const parsed = FolderNames.parseFolderName(name)
   if (parsed === undefined) throw new Error(`${name} is no folder name`)
   return parsed
 }
 
-export const config: AnnounceConfig = {
+export const config: RunArchiveConfig = {
   source_path: "/mnt/tank/data",
   target_path: "/mnt/safe/archives",
   lockfile_path: "/var/run/zipper.lock",
@@ -65,7 +65,7 @@ export interface JobKit {
   readonly lines: Array<string>
   readonly run: (
     options?: { readonly folders?: ReadonlyArray<string>; readonly force?: boolean },
-    overrides?: Partial<AnnounceConfig>
+    overrides?: Partial<RunArchiveConfig>
   ) => ReturnType<typeof provided>
 }
 
@@ -92,7 +92,7 @@ export const makeKit = (
     }
     const store = yield* Ref.make<MemoryStore>(emptyStore)
     const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
-    const state = yield* makeState([archiveKey])
+    const state = yield* makeState([archiveJobKey])
     const lines: Array<string> = []
     const shown: Array<Shown> = []
     const layer = Layer.mergeAll(
@@ -123,12 +123,12 @@ export const makeKit = (
 
 const provided = (
   layer: Layer.Layer<
-    Zfs | Tree | Archiver | Hasher | Store | Notifier | Lock | History | Standing | Metrics | Ping | Progress
+    Zfs | Tree | Archiver | Hasher | Store | Notifier | Lock | History | JobStates | Metrics | Ping | Progress
   >,
   asked: { readonly folders?: ReadonlyArray<string>; readonly force?: boolean },
-  used: AnnounceConfig
+  used: RunArchiveConfig
 ) =>
-  announcedJob(used, {
+  runArchive(used, {
     run: "ab12cd",
     pid: 4711,
     host: "nas",

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import { type StreamName, type Terminal, withStatus } from "../../../src/cli/terminal.ts"
-import { causeText, textOf } from "../../../src/text/Text.ts"
+import { causeText, messageText } from "../../../src/text/Text.ts"
 
 /** A folder for the length of the scope. */
 export const temporaryFolder = Effect.acquireRelease(
@@ -21,7 +21,7 @@ export const capturedLog = () => {
   const layer = Logger.replace(
     Logger.defaultLogger,
     Logger.make(({ annotations, cause, logLevel, message }) => {
-      lines.push(`${logLevel._tag}: ${textOf(message)}`)
+      lines.push(`${logLevel._tag}: ${messageText(message)}`)
       all.push(
         JSON.stringify([message, HashMap.toEntries(annotations), causeText(cause), Cause.pretty(cause)])
       )

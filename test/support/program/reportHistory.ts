@@ -1,5 +1,5 @@
 import type { ArchiveRun, HistoryDataset, HistoryFolder, ReplicationRun } from "../../../src/runs/History.ts"
-import { parse } from "../../../src/source/FolderName.ts"
+import { parseFolderName } from "../../../src/source/FolderName.ts"
 
 const hour = 3_600_000
 
@@ -15,7 +15,7 @@ const makeRandom = (seed: number) => {
 export const utcOf = (at: number): string => `${new Date(at).toISOString().slice(0, 19)}Z`
 
 const nameOf = (text: string) => {
-  const name = parse(text)
+  const name = parseFolderName(text)
   if (name === undefined) throw new Error(`${text} is no folder's name`)
   return name
 }

@@ -4,9 +4,9 @@ import * as Ref from "effect/Ref"
 import type { JobKey } from "../../../src/config/JobKey.ts"
 import type { HistoryRun } from "../../../src/runs/History.ts"
 import { memoryHistory } from "../../doubles/History.ts"
+import { type MemoryStanding, memoryStanding, noStanding } from "../../doubles/JobStates.ts"
 import { memoryMetrics } from "../../doubles/Metrics.ts"
 import { memoryPing } from "../../doubles/Ping.ts"
-import { type MemoryStanding, memoryStanding, noStanding } from "../../doubles/Standing.ts"
 
 /** What runs leave and say of themselves, in memory. */
 export const makeState = (jobs: ReadonlyArray<JobKey>) =>

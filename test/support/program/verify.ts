@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Tree } from "../../../src/source/Tree.ts"
 import * as Metadata from "../../../src/store/Metadata.ts"
-import { Archives, namesOf, type Which } from "../../../src/store/PublishedArchive.ts"
+import { namesOf, PublishedArchives, type Which } from "../../../src/store/PublishedArchive.ts"
 import { Store } from "../../../src/store/Store.ts"
 import { Disk } from "../../../src/system/Disk.ts"
 import { Hasher } from "../../../src/system/Hasher.ts"
-import { type Depth, examine } from "../../../src/verify/VerifyArchive.ts"
+import { type Depth, examineArchive } from "../../../src/verify/VerifyArchive.ts"
 import { ArchiveReader, Archiver } from "../../../src/zip/Archiver.ts"
 import { emptyPlace, fastTmp } from "../store/storeKit.ts"
 import { abcd, layers, noise, put, viewOf } from "../zip/archive.ts"
@@ -33,7 +33,7 @@ export const scopedPlace = Effect.acquireRelease(
 
 /** What reads archives back, on this thread. */
 export const reading = (targetPath: string) =>
-  Layer.mergeAll(Archives.layer(targetPath), ArchiveReader.layer, Hasher.layer).pipe(
+  Layer.mergeAll(PublishedArchives.layer(targetPath), ArchiveReader.layer, Hasher.layer).pipe(
     Layer.provide(Disk.layer)
   )
 
@@ -82,9 +82,9 @@ export const publish = (
 /** "FILE [ENTRY]: PROBLEM" of everything that is wrong with a set; undefined when there is no such set. */
 export const findings = (which: Which, depth: Depth = "content") =>
   Effect.gen(function* () {
-    const set = yield* (yield* Archives).open(abcd, which)
+    const set = yield* (yield* PublishedArchives).open(abcd, which)
     if (set === undefined) return undefined
-    const { findings: found } = yield* examine(set, depth)
+    const { findings: found } = yield* examineArchive(set, depth)
     return found.map(({ entry, file, problem }) => `${[file, entry].join(" ").trimEnd()}: ${problem}`)
   })
 

@@ -7,7 +7,7 @@ import * as TestClock from "effect/TestClock"
 import type { Job } from "../../../src/config/ReplicationJob.ts"
 import type { Notification } from "../../../src/notify/Notifier.ts"
 import { Receiver } from "../../../src/replication/Receiver.ts"
-import { type AnnouncedOptions, announcedReplication } from "../../../src/replication/Replicate.ts"
+import { type RunReplicationOptions, runReplication } from "../../../src/replication/Replicate.ts"
 import { Transfer } from "../../../src/replication/Transfer.ts"
 import type { DatasetResult } from "../../../src/runs/ReplicationResult.ts"
 import { Progress } from "../../../src/system/Progress.ts"
@@ -64,8 +64,8 @@ export const makeKit = (given: Partial<Job> = {}, held: ReadonlyArray<string> = 
       state.layer,
       recording(lines)
     )
-    const unhurried = (options: Partial<AnnouncedOptions & { readonly dryRun: boolean }> = {}) =>
-      announcedReplication(
+    const unhurried = (options: Partial<RunReplicationOptions & { readonly dryRun: boolean }> = {}) =>
+      runReplication(
         { ...job, ...given },
         {
           run: "ab12cd",

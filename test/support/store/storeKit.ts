@@ -5,7 +5,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import { parse } from "../../../src/source/FolderName.ts"
+import { parseFolderName } from "../../../src/source/FolderName.ts"
 import type { FolderState } from "../../../src/store/FolderState.ts"
 import { Store } from "../../../src/store/Store.ts"
 import type { Publication, StoreSettings } from "../../../src/store/StoreError.ts"
@@ -14,7 +14,7 @@ import { HashError, Hasher } from "../../../src/system/Hasher.ts"
 import type { ArchiveIndex } from "../../../src/zip/ArchiveIndex.ts"
 
 const named = (name: string) => {
-  const folder = parse(name)
+  const folder = parseFolderName(name)
   if (folder === undefined) throw new Error(`${name} is no folder name`)
   return folder
 }

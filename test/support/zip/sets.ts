@@ -3,7 +3,7 @@ import type { FolderName } from "../../../src/source/FolderName.ts"
 import type { FolderState } from "../../../src/store/FolderState.ts"
 import * as ChecksumFile from "../../../src/store/Metadata.ts"
 import * as Metadata from "../../../src/store/Metadata.ts"
-import { type ArchiveSet, namesOf, type Which } from "../../../src/store/PublishedArchive.ts"
+import { namesOf, type PublishedArchive, type Which } from "../../../src/store/PublishedArchive.ts"
 import { digestOf } from "../../../src/store/PublishPlan.ts"
 import { Hasher } from "../../../src/system/Hasher.ts"
 import { memoryHasher } from "../../doubles/Hasher.ts"
@@ -12,7 +12,7 @@ import { memoryHasher } from "../../doubles/Hasher.ts"
 export const zipOf = (name: FolderName, which: Which) => `/memory/${name}/${namesOf(name, which).zip}`
 
 /** A set in memory; by default a good one. Digests are those of memoryHasher. */
-export const setOf = (name: FolderName, which: Which, change: Partial<ArchiveSet> = {}) =>
+export const setOf = (name: FolderName, which: Which, change: Partial<PublishedArchive> = {}) =>
   Effect.gen(function* () {
     const names = namesOf(name, which)
     const zip = zipOf(name, which)
@@ -54,5 +54,5 @@ export const setOf = (name: FolderName, which: Which, change: Partial<ArchiveSet
       obstacles: [],
       interrupted: false,
       ...change
-    } satisfies ArchiveSet
+    } satisfies PublishedArchive
   }).pipe(Effect.provide(memoryHasher()))

@@ -1,14 +1,14 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { FolderName } from "../../src/source/FolderName.ts"
-import { type ArchiveSet, Archives } from "../../src/store/PublishedArchive.ts"
+import { type PublishedArchive, PublishedArchives } from "../../src/store/PublishedArchive.ts"
 
 /** These sets, each looked up anew at every call: a test changes them between two calls. */
 export const memoryArchives = (
-  sets: ReadonlyArray<ArchiveSet>,
+  sets: ReadonlyArray<PublishedArchive>,
   recorded: ReadonlyArray<FolderName> = []
-): Layer.Layer<Archives> =>
-  Layer.succeed(Archives, {
+): Layer.Layer<PublishedArchives> =>
+  Layer.succeed(PublishedArchives, {
     target: "/memory",
     folders: Effect.sync(() => [...new Set(sets.map(({ folder }) => folder))].sort()),
     recorded: Effect.succeed(recorded),

@@ -1,33 +1,33 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { fileNameOf } from "../../src/config/JobKey.ts"
+import { jobFileName } from "../../src/config/JobKey.ts"
 import { type Alerts, alertsNameOf } from "../../src/runs/Alerts.ts"
 import {
-  type JobStanding,
+  type JobState,
+  type JobStateError,
+  JobStates,
   keyOf,
   type LockedOut,
   lockedOutAgain,
   type RunMarker,
-  Standing,
-  type StandingError,
-  withAside
+  withFallback
 } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import { type FolderVerification, withResult } from "../../src/store/Verification.ts"
 
 /** All that standings in memory hold, by the name of the file that they would be in. */
 export interface MemoryStanding {
-  readonly standings: ReadonlyMap<string, JobStanding>
+  readonly standings: ReadonlyMap<string, JobState>
   readonly markers: ReadonlyMap<string, RunMarker>
-  readonly aside: ReadonlyMap<string, JobStanding>
+  readonly aside: ReadonlyMap<string, JobState>
   readonly lockedOut?: ReadonlyMap<string, LockedOut>
   readonly alerts: ReadonlyMap<string, Alerts>
   readonly verified: ReadonlyMap<FolderName, FolderVerification>
   /** Error of every attempt to read a standing. */
-  readonly unreadable?: StandingError
+  readonly unreadable?: JobStateError
   /** Error of every attempt to write. */
-  readonly error: StandingError | undefined
+  readonly error: JobStateError | undefined
 }
 
 export const noStanding: MemoryStanding = {
@@ -40,10 +40,10 @@ export const noStanding: MemoryStanding = {
 }
 
 /** Standings in `ref`. */
-export const memoryStanding = (ref: Ref.Ref<MemoryStanding>): Layer.Layer<Standing> =>
-  Layer.succeed(Standing, makeStanding(ref))
+export const memoryStanding = (ref: Ref.Ref<MemoryStanding>): Layer.Layer<JobStates> =>
+  Layer.succeed(JobStates, makeStanding(ref))
 
-const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => {
+const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof JobStates.Service => {
   const write = (change: (memory: MemoryStanding) => Partial<MemoryStanding>) =>
     Effect.flatMap(Ref.get(ref), (memory) =>
       memory.error === undefined ? Ref.set(ref, { ...memory, ...change(memory) }) : Effect.fail(memory.error)
@@ -52,34 +52,34 @@ const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => 
     load: (job) =>
       Effect.flatMap(Ref.get(ref), ({ aside, standings, unreadable }) => {
         if (unreadable !== undefined) return Effect.fail(unreadable)
-        const name = fileNameOf(job)
-        return Effect.succeed(withAside(standings.get(name), aside.get(name)))
+        const name = jobFileName(job)
+        return Effect.succeed(withFallback(standings.get(name), aside.get(name)))
       }),
     save: (standing) =>
       write(({ aside, standings }) => ({
-        standings: new Map(standings).set(fileNameOf(keyOf(standing)), standing),
-        aside: new Map([...aside].filter(([name]) => name !== fileNameOf(keyOf(standing))))
+        standings: new Map(standings).set(jobFileName(keyOf(standing)), standing),
+        aside: new Map([...aside].filter(([name]) => name !== jobFileName(keyOf(standing))))
       })),
     saveFallback: (standing) =>
       Ref.update(ref, (memory) => ({
         ...memory,
-        aside: new Map(memory.aside).set(fileNameOf(keyOf(standing)), standing)
+        aside: new Map(memory.aside).set(jobFileName(keyOf(standing)), standing)
       })),
-    lockedOut: (job) => Effect.map(Ref.get(ref), ({ lockedOut }) => lockedOut?.get(fileNameOf(job))),
+    lockedOut: (job) => Effect.map(Ref.get(ref), ({ lockedOut }) => lockedOut?.get(jobFileName(job))),
     noteLockedOut: (job, found) =>
       write(({ lockedOut }) => ({
         lockedOut: new Map(lockedOut).set(
-          fileNameOf(job),
-          lockedOutAgain(lockedOut?.get(fileNameOf(job)), found)
+          jobFileName(job),
+          lockedOutAgain(lockedOut?.get(jobFileName(job)), found)
         )
       })),
     clearLockedOut: (job) =>
       write(({ lockedOut }) => ({
-        lockedOut: new Map([...(lockedOut ?? [])].filter(([name]) => name !== fileNameOf(job)))
+        lockedOut: new Map([...(lockedOut ?? [])].filter(([name]) => name !== jobFileName(job)))
       })),
-    marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(fileNameOf(job))),
+    marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(jobFileName(job))),
     mark: (job, marker) =>
-      write(({ markers }) => ({ markers: new Map(markers).set(fileNameOf(job), marker) })),
+      write(({ markers }) => ({ markers: new Map(markers).set(jobFileName(job), marker) })),
     alerts: (of) => Effect.map(Ref.get(ref), ({ alerts }) => alerts.get(alertsNameOf(of))),
     // As on disk, a folder that cannot be written to does not lose them.
     saveAlerts: (of, after) =>
@@ -95,7 +95,7 @@ const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof Standing.Service => 
     unmark: (job, run) =>
       write(({ markers }) => ({
         markers: new Map(
-          [...markers].filter(([name, marker]) => name !== fileNameOf(job) || marker.run !== run)
+          [...markers].filter(([name, marker]) => name !== jobFileName(job) || marker.run !== run)
         )
       }))
   }

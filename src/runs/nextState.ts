@@ -5,11 +5,11 @@ import { isInstant } from "../text/Time.ts"
 import { type FolderResult, type RunSummary, summarize as summarizeArchive } from "./ArchiveResult.ts"
 import type { ArchiveRun, HistoryDataset, HistoryFolder, ReplicationRun } from "./History.ts"
 import type {
-  ArchiveStanding,
-  DatasetStanding,
-  FolderStanding,
-  JobStanding,
-  ReplicationStanding
+  ArchiveJobState,
+  JobState,
+  ReplicationJobState,
+  TrackedDataset,
+  TrackedFolder
 } from "./JobState.ts"
 import {
   type DatasetResult,
@@ -123,10 +123,10 @@ const endHistory = ({ error, summary: _, ...end }: RunEnd<unknown>) => ({
 
 /** The state of the archive job. A folder that a whole run did not find is gone from the source, and is left out. */
 export const nextArchiveState = (
-  before: JobStanding | undefined,
+  before: JobState | undefined,
   end: RunEnd<RunSummary>,
   options: { readonly whole: boolean; readonly done: ReadonlyArray<FolderResult> }
-): ArchiveStanding => {
+): ArchiveJobState => {
   const results = end.summary?.folders ?? options.done
   const earlier = before?.kind === "archive" ? before : undefined
   const known = new Map(earlier?.folders.map((folder) => [folder.folder, folder]))
@@ -149,11 +149,11 @@ export const nextArchiveState = (
 
 /** The state of a replication job. A dataset that a run with a summary did not find no longer belongs to it, and is left out. */
 export const nextReplicationState = (
-  before: JobStanding | undefined,
+  before: JobState | undefined,
   end: RunEnd<ReplicationSummary>,
   job: JobName,
   done: ReadonlyArray<DatasetResult>
-): ReplicationStanding => {
+): ReplicationJobState => {
   const { summary } = end
   // A job of this name with another host or direction has nothing to do with this one.
   const earlier =
@@ -187,9 +187,9 @@ export const nextReplicationState = (
  */
 export const withRecord = (
   folder: FolderName,
-  standing: FolderStanding | undefined,
+  standing: TrackedFolder | undefined,
   record: FolderRecord | undefined
-): FolderStanding | undefined => {
+): TrackedFolder | undefined => {
   const state = record?.state
   const failure = record?.failure
   const made = state?.archived_at_utc
@@ -221,7 +221,7 @@ export const withRecord = (
 }
 
 const nextJob = (
-  before: JobStanding | undefined,
+  before: JobState | undefined,
   end: RunEnd<unknown>,
   { bytes, failures }: { readonly bytes: number; readonly failures: number },
   whole: boolean
@@ -245,10 +245,10 @@ const nextJob = (
 }
 
 const nextFolder = (
-  before: FolderStanding | undefined,
+  before: TrackedFolder | undefined,
   result: FolderResult,
   startedAt: string
-): FolderStanding => {
+): TrackedFolder => {
   const { error: _, ...kept } = before ?? {}
   const attempt = { ...kept, folder: result.folder, last_attempt_utc: startedAt }
   switch (result.result) {
@@ -271,10 +271,10 @@ const nextFolder = (
 }
 
 const nextDataset = (
-  before: DatasetStanding | undefined,
+  before: TrackedDataset | undefined,
   result: DatasetResult,
   startedAt: string
-): DatasetStanding => {
+): TrackedDataset => {
   const target = result.target ?? before?.target
   // Another target has no replica yet.
   const moved = before?.target !== undefined && before.target !== target

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type FolderResult, summarize } from "../../src/runs/ArchiveResult.ts"
-import { nextArchiveState, nextReplicationState, withRecord } from "../../src/runs/JobStateOf.ts"
+import { nextArchiveState, nextReplicationState, withRecord } from "../../src/runs/nextState.ts"
 import { type DatasetResult, summarize as replicated } from "../../src/runs/ReplicationResult.ts"
 import type { RunEnd } from "../../src/runs/Run.ts"
 import * as LeftOut from "../../src/source/LeftOut.ts"

@@ -5,7 +5,7 @@ import {
   type RestoreOptions,
   restoreCommand
 } from "../../src/restore/RestoreResult.ts"
-import type { ArchiveSet } from "../../src/store/PublishedArchive.ts"
+import type { PublishedArchive } from "../../src/store/PublishedArchive.ts"
 import { folder } from "../support/program/job.ts"
 
 const options: RestoreOptions = {
@@ -18,7 +18,7 @@ const options: RestoreOptions = {
   config: "/etc/zipper.json"
 }
 
-const set: ArchiveSet = {
+const set: PublishedArchive = {
   folder: options.folder,
   which: "current",
   zip: "/my target/ABCD/ABCD.zip",
@@ -31,7 +31,7 @@ const set: ArchiveSet = {
   interrupted: false
 }
 
-const last = (change: Partial<ArchiveSet>, other: boolean): string | undefined =>
+const last = (change: Partial<PublishedArchive>, other: boolean): string | undefined =>
   damageText(options, { ...set, ...change }, [], other).at(-1)
 
 describe("what to do about an archive that cannot be restored", () => {

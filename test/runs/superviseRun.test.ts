@@ -6,11 +6,11 @@ import * as FiberStatus from "effect/FiberStatus"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
-import { archiveKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/JobKey.ts"
 import { type Notification, Notifier } from "../../src/notify/Notifier.ts"
 import { Ping } from "../../src/notify/Ping.ts"
 import { History, type HistoryRun } from "../../src/runs/History.ts"
-import { Standing, StandingError } from "../../src/runs/JobState.ts"
+import { JobStateError, JobStates } from "../../src/runs/JobState.ts"
 import { LockError } from "../../src/runs/Lock.ts"
 import { Metrics } from "../../src/runs/Metrics.ts"
 import { superviseRun } from "../../src/runs/superviseRun.ts"
@@ -249,7 +249,7 @@ describe("a run that is attended", () => {
   it.effect("what cannot be written is a warning and changes no result", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit(tree())
-      const error = new StandingError({ message: "the state folder is read-only" })
+      const error = new JobStateError({ message: "the state folder is read-only" })
       yield* Ref.update(kit.state.standing, (standing) => ({ ...standing, error }))
       assert.strictEqual((yield* kit.run()).archived, 2)
       assert.include(kit.lines, "WARN the state folder is read-only")
@@ -419,7 +419,7 @@ describe("a run that is attended", () => {
     Effect.gen(function* () {
       const kit = yield* makeReplicationKit()
       kit.source("tank", ["1"])
-      const error = new StandingError({ message: "no such file or directory", away: true })
+      const error = new JobStateError({ message: "no such file or directory", away: true })
       yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, error }))
       const before = [
         "# HELP zipper_last_success_timestamp_seconds When it began.",
@@ -454,7 +454,7 @@ describe("a run that is attended", () => {
       kit.archiver.failures["EFGH"] = [unreadable]
       yield* kit.run({}, on)
       const before = yield* archiveStanding(kit.state)
-      const unknown = new StandingError({ message: "standing/archive.json: input/output error" })
+      const unknown = new JobStateError({ message: "standing/archive.json: input/output error" })
       yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, unreadable: unknown }))
       yield* TestClock.adjust("1 hour")
       yield* kit.run({}, on)
@@ -473,7 +473,7 @@ describe("a run that is attended", () => {
       const kit = yield* makeKit(tree())
       kit.archiver.failures["ABCD"] = [unreadable]
       yield* kit.run({}, on)
-      const error = new StandingError({ message: "no space left on the device" })
+      const error = new JobStateError({ message: "no space left on the device" })
       yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, error }))
       yield* kit.run({}, on)
       yield* kit.run({}, on)
@@ -497,7 +497,7 @@ describe("a run that is attended", () => {
         yield* kit.run({}, on)
         const { standings } = yield* Ref.get(kit.state.standing)
         // The state is in the target, and gone with it.
-        const error = new StandingError({ message: "the target is empty", noPlace: true })
+        const error = new JobStateError({ message: "the target is empty", noPlace: true })
         yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map(), error }))
         yield* Ref.update(kit.store, (store) => ({ ...store, preflight: full }))
         yield* Effect.flip(kit.run({}, on))
@@ -522,7 +522,7 @@ describe("a run that is attended", () => {
     nextState: () => assert.fail("no state here"),
     succeeded: () => true,
     messages: {
-      of: { job: archiveKey, task: "run" as const },
+      of: { job: archiveJobKey, task: "run" as const },
       reminder_hours: 24,
       failing: () => [],
       covers: () => true,
@@ -537,7 +537,7 @@ describe("a run that is attended", () => {
   /** Nobody answers: neither who is pinged nor who takes messages. */
   const hanging = Layer.mergeAll(
     memoryLock(),
-    Standing.layerNone,
+    JobStates.layerNone,
     Metrics.layerNone,
     Layer.succeed(History, {
       end: () => Effect.void,

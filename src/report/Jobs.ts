@@ -1,6 +1,6 @@
-import { type JobKey, labelOf } from "../config/JobKey.ts"
+import { type JobKey, jobLabel } from "../config/JobKey.ts"
 import type { ArchiveRun, HistoryRun, ReplicationRun } from "../runs/History.ts"
-import type { JobStanding, LockedOut } from "../runs/JobState.ts"
+import type { JobState, LockedOut } from "../runs/JobState.ts"
 import type { Outcome } from "../runs/StateFolder.ts"
 
 /** A run with its times as numbers, in milliseconds since 1970. */
@@ -45,7 +45,7 @@ export const coverage = ({ run }: TimedArchive): number => run.archived + run.un
 export interface KnownJob {
   readonly key: JobKey
   /** How things stood at the end of its last run. */
-  readonly standing: JobStanding | undefined
+  readonly standing: JobState | undefined
   /** A run of which no end was written down, and whether it is still at work. */
   readonly begun: Begun | undefined
   /** Runs that found the lock held since the last one in which all went well. */
@@ -71,7 +71,7 @@ export interface Day {
  * does not any more; `new`, when it never ran; `forgotten`, when no run is known, though there are archives; `past`, when it is
  * none of the configuration's.
  */
-type JobState = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
+type JobCondition = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
 
 /** What the history knows of one job. Times in milliseconds since 1970. */
 export interface JobReport {
@@ -79,7 +79,7 @@ export interface JobReport {
   readonly kind: "archive" | "replication"
   /** "archives folders", "pulls from nas". */
   readonly what: string
-  readonly state: JobState
+  readonly state: JobCondition
   readonly begun: Begun | undefined
   readonly lockedOut?: LockedOut | undefined
   readonly last: TimedRun | undefined
@@ -100,7 +100,7 @@ const keyOf = ({ run }: TimedRun): JobKey =>
   run.kind === "archive" ? { kind: "archive" } : { kind: "replication", name: run.job }
 
 /** What the job of a run is called. */
-export const jobOf = (timed: TimedRun): string => labelOf(keyOf(timed))
+export const jobOf = (timed: TimedRun): string => jobLabel(keyOf(timed))
 
 /**
  * Each job that the configuration has or the runs name: the archive job first, then by name. `runs` in order of their ends, `now` and `from`
@@ -112,7 +112,7 @@ export const jobsOf = (
   surroundings: Surroundings
 ): ReadonlyArray<JobReport> => {
   const found = new Map<string, FoundJob>(
-    known.map((job) => [labelOf(job.key), { ...job, isKnown: true, runs: [] }])
+    known.map((job) => [jobLabel(job.key), { ...job, isKnown: true, runs: [] }])
   )
   for (const timed of runs) {
     const name = jobOf(timed)
@@ -152,7 +152,7 @@ const reportOfJob = (
   const gap = gapOf(runs)
   const recent = runs.filter(({ ended }) => ended >= from)
   return {
-    name: labelOf(key),
+    name: jobLabel(key),
     kind: key.kind,
     what: whatOf(key, last),
     state: !isKnown
@@ -187,7 +187,7 @@ const stateOf = (
   begun: Begun | undefined,
   gap: number | undefined,
   now: number
-): JobState => {
+): JobCondition => {
   if (begun !== undefined && !begun.atWork) return "killed"
   if (last === undefined) return "new"
   if (last.run.outcome !== "ok") return "failing"

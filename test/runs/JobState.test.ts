@@ -3,8 +3,8 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { stateOf } from "../../src/cli/layers.ts"
-import { fileNameOf, type JobKey } from "../../src/config/JobKey.ts"
-import { type ArchiveStanding, type ReplicationStanding, Standing } from "../../src/runs/JobState.ts"
+import { type JobKey, jobFileName } from "../../src/config/JobKey.ts"
+import { type ArchiveJobState, JobStates, type ReplicationJobState } from "../../src/runs/JobState.ts"
 import { Metrics } from "../../src/runs/Metrics.ts"
 import { Disk } from "../../src/system/Disk.ts"
 import { folder } from "../support/program/job.ts"
@@ -19,7 +19,7 @@ const last = (run: string) => ({
   failures: 0
 })
 
-const archive: ArchiveStanding = {
+const archive: ArchiveJobState = {
   version: 1,
   kind: "archive",
   last_run: last("a"),
@@ -33,7 +33,7 @@ const archive: ArchiveStanding = {
   ]
 }
 
-const replication = (job: string, dataset = "tank"): ReplicationStanding => ({
+const replication = (job: string, dataset = "tank"): ReplicationJobState => ({
   version: 1,
   kind: "replication",
   last_run: last("r"),
@@ -49,14 +49,14 @@ const named = (name: string): JobKey => ({ kind: "replication", name })
 const settingsOf = (dir: string) => ({
   dir,
   inTarget: false,
-  asidePath: (job: JobKey, what: string) => `${dir}.${fileNameOf(job)}.${what}`
+  asidePath: (job: JobKey, what: string) => `${dir}.${jobFileName(job)}.${what}`
 })
 
 const setup = Effect.gen(function* () {
   const root = yield* temporaryFolder
   const dir = path.join(root, "state")
-  const standing = yield* Standing.pipe(
-    Effect.provide(Standing.layer(settingsOf(dir))),
+  const standing = yield* JobStates.pipe(
+    Effect.provide(JobStates.layer(settingsOf(dir))),
     Effect.provide(Disk.layer)
   )
   return { root, dir, standing, file: path.join(dir, "standing", "archive.json") }
@@ -87,8 +87,8 @@ describe("Standing", () => {
           rename: (from, to) => Effect.zipRight(within(to), disk.rename(from, to)),
           remove: (at) => Effect.zipRight(within(at), disk.remove(at))
         }
-        const standing = yield* Standing.pipe(
-          Effect.provide(Standing.layer(settingsOf(dir))),
+        const standing = yield* JobStates.pipe(
+          Effect.provide(JobStates.layer(settingsOf(dir))),
           Effect.provideService(Disk, watched)
         )
         const found = { last_utc: "2025-01-01T12:00:00Z", holder: "pid 7", lockfile: "/l" }
@@ -156,10 +156,10 @@ describe("Standing", () => {
         const settings = {
           dir,
           inTarget: true,
-          asidePath: (job: JobKey, what: string) => path.join(root, `${fileNameOf(job)}.${what}`)
+          asidePath: (job: JobKey, what: string) => path.join(root, `${jobFileName(job)}.${what}`)
         }
-        const standing = yield* Standing.pipe(
-          Effect.provide(Standing.layer(settings)),
+        const standing = yield* JobStates.pipe(
+          Effect.provide(JobStates.layer(settings)),
           Effect.provide(Disk.layer)
         )
         yield* standing.mark(archiveJob, marker("a"))
@@ -190,9 +190,9 @@ describe("Standing", () => {
     Effect.gen(function* () {
       const root = yield* temporaryFolder
       const at = (name: string) =>
-        Standing.pipe(
+        JobStates.pipe(
           Effect.provide(
-            Standing.layer(
+            JobStates.layer(
               stateOf({
                 target_path: path.join(root, name),
                 lockfile_path: path.join(root, "zipper.lock")
@@ -230,12 +230,12 @@ describe("Standing", () => {
       const root = yield* temporaryFolder
       fs.mkdirSync(path.join(root, "run"))
       fs.symlinkSync("run", path.join(root, "var-run"))
-      const standing = yield* Standing.pipe(
+      const standing = yield* JobStates.pipe(
         Effect.provide(
-          Standing.layer({
+          JobStates.layer({
             dir: path.join(root, "state"),
             inTarget: false,
-            asidePath: (job, what) => path.join(root, "var-run", `${fileNameOf(job)}.${what}`)
+            asidePath: (job, what) => path.join(root, "var-run", `${jobFileName(job)}.${what}`)
           })
         ),
         Effect.provide(Disk.layer)
@@ -290,8 +290,8 @@ describe("Standing", () => {
       yield* standing.save(archive)
       for (const text of ["{", JSON.stringify({ ...archive, version: 2 })]) {
         fs.writeFileSync(file, text)
-        const dry = yield* Standing.pipe(
-          Effect.provide(Standing.layerDryRun(settingsOf(dir))),
+        const dry = yield* JobStates.pipe(
+          Effect.provide(JobStates.layerDryRun(settingsOf(dir))),
           Effect.provide(Disk.layer)
         )
         assert.isUndefined(yield* dry.load(archiveJob).pipe(Effect.provide(log.layer)))
@@ -313,7 +313,7 @@ describe("Metrics", () => {
   const metricsAt = (root: string, dir: string, jobs: ReadonlyArray<JobKey>) =>
     Metrics.pipe(
       Effect.provide(Metrics.layer({ path: path.join(root, "out", "zipper.prom"), dir, jobs })),
-      Effect.provide(Standing.layer(settingsOf(dir))),
+      Effect.provide(JobStates.layer(settingsOf(dir))),
       Effect.provide(Disk.layer)
     )
 

@@ -1,8 +1,8 @@
 import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { Archives, type Which } from "../../src/store/PublishedArchive.ts"
-import { examine } from "../../src/verify/VerifyArchive.ts"
+import { PublishedArchives, type Which } from "../../src/store/PublishedArchive.ts"
+import { examineArchive } from "../../src/verify/VerifyArchive.ts"
 import {
   filesOf,
   findings,
@@ -226,8 +226,8 @@ json.dump({'zip_name': 'ABCD.zip', 'files': ['a.txt', 'b.txt'], 'zip_md5': md5, 
       assert.strictEqual(run("python3", ["-c", script], { cwd: `${place.targetPath}/ABCD` }).status, 0)
       const look = (which: Which) =>
         Effect.gen(function* () {
-          const set = yield* Effect.fromNullable(yield* (yield* Archives).open(abcd, which))
-          const { findings: found, foreign } = yield* examine(set, "content")
+          const set = yield* Effect.fromNullable(yield* (yield* PublishedArchives).open(abcd, which))
+          const { findings: found, foreign } = yield* examineArchive(set, "content")
           return { found, foreign }
         }).pipe(Effect.provide(reading(place.targetPath)))
       const flipped = (name: string, at: number, which: Which) =>
