@@ -70,14 +70,22 @@ const checkLeft = (scene: Scene, name: string, faulty: Faulty, what: string) => 
   )
 }
 
-/** check proves that it can write, and takes the locks for an instant: that changes the times of folders and of the lock. */
-const lookOf = (name: string, look: string): string =>
-  name !== "check"
-    ? look
-    : look
-        .split("\n")
-        .filter((line) => !/^\S* d |^\.zipper\/lock /.test(line))
-        .join("\n")
+/**
+ * check proves that it can write, and takes the locks for an instant: that changes the times of folders and of the lock. verify
+ * remembers what it found.
+ */
+const changes: ReadonlyArray<readonly [name: RegExp, lines: RegExp]> = [
+  [/^check$/, /^\S* d |^\.zipper\/lock /],
+  [/^verify/, /^\S* d |^\.zipper\/(verified|standing)\//]
+]
+
+const lookOf = (name: string, look: string): string => {
+  const ignored = changes.find(([command]) => command.test(name))?.[1]
+  return look
+    .split("\n")
+    .filter((line) => ignored?.test(line) !== true)
+    .join("\n")
+}
 
 const judge = async (scene: Scene, name: string, fault: Fault, expected: string) => {
   scene.restore()
