@@ -11,7 +11,7 @@ beforeEach(() => {
 afterEach(() => place.remove())
 
 const { files, job } = toolsFor(() => place)
-const support = (name: string) => fileURLToPath(new URL(`../support/program/${name}`, import.meta.url))
+const support = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url))
 
 /** A run at which the kernel's list has a mount there. */
 const jobWithMount = (mountpoint: string, ...args: ReadonlyArray<string>) =>

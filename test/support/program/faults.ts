@@ -90,7 +90,7 @@ export const makeScene = (
   const at = (name: string) => join(root, name)
   for (const folder of ["side", "tmp", "out", "zfs", "bin"]) mkdirSync(at(folder))
   for (const name of ["zfs", "ssh"]) {
-    writeFileSync(at(`bin/${name}`), readFileSync(here(`./${options.programs ?? "fakeZfs.sh"}`)), {
+    writeFileSync(at(`bin/${name}`), readFileSync(here(`../${options.programs ?? "fakeZfs.sh"}`)), {
       mode: 0o755
     })
   }
@@ -121,7 +121,9 @@ export const makeScene = (
     const { child, ended } = start(args, {
       env: {
         PATH: `${at("bin")}:/usr/bin:/bin`,
-        NODE_OPTIONS: ["fakeMounts", "failAt"].map((name) => `--require=${here(`./${name}.cjs`)}`).join(" "),
+        NODE_OPTIONS: ["../fakeMounts", "./failAt"]
+          .map((name) => `--require=${here(`${name}.cjs`)}`)
+          .join(" "),
         FAKE_DATASET: "tank/data",
         FAKE_MOUNTPOINT: place.source,
         FAKE_ZFS: at("zfs"),
