@@ -209,7 +209,7 @@ export const ask = ({ ask: asked, job }: Reader) =>
     Effect.annotateLogs("dataset", job)
   )
 
-/** What somebody has of the replicas that he is to have, by the name of the replica. */
+/** What a reader has of the replicas that it is to have, by the name of the replica. */
 export type Needs = ReadonlyMap<string, TargetDataset | undefined>
 
 /**
@@ -262,7 +262,7 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (
   return yield* finish(job, options, started, results)
 }, Effect.scoped)
 
-/** Keeps out other runs for this job's replicas, and those that read from them: what they will end at nobody can tell yet. */
+/** Keeps out other runs for this job's replicas, and those that read from them: what they will end at is not known yet. */
 const lockOut = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: PruneOptions) {
   const lock = yield* Lock
   yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
@@ -367,7 +367,7 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
     (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
   )
 
-// What keeps a snapshot that nobody wants any more: worth a line, since it is kept until somebody lets go of it.
+// What keeps a snapshot that no rule keeps: worth a line, since it stays until the user releases it.
 const isObstacle = (reason: Reason): boolean => reason === "held" || reason === "cloned"
 
 const destroy = (target: string, retries: number) => (snapshot: Snapshot) =>
@@ -395,7 +395,7 @@ const spare = (dataset: string | null, target: string, reason: string) =>
 const spareOrphan = ({ name }: TargetDataset) =>
   spare(null, name, "its source is gone: nothing of it is destroyed")
 
-// A name that nobody has is a mistake in the job, and a pool that fills up if nobody is told.
+// A name that exists nowhere is a mistake in the job; unnoticed, it lets the pool fill up.
 const notFound = Effect.fnUntraced(function* (given: {
   readonly dataset: string
   readonly target: string | undefined

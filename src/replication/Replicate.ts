@@ -47,7 +47,7 @@ export const replicate = Effect.fn("Replicate")(function* (job: Job, options: Re
   return yield* finish(job, options, started, { datasets: [...missing, ...worked], remarks })
 }, Effect.scoped)
 
-// A job that has nothing at all to send is one whose snapshots nobody takes, and not one that went well.
+// A job that has nothing at all to send is one of which no snapshots are taken, and not one that went well.
 const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
   if (items.length === 0 || items.some(({ source }) => source.snapshots.length > 0)) return
   const first = items[0]?.source.name ?? ""

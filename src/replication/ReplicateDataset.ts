@@ -206,7 +206,7 @@ const resume = Effect.fnUntraced(function* (
 
 /**
  * A token says what is sent and how, whoever asks. The half may be one of another dataset, sent here by mistake, or
- * somebody else's of this one, whose rest would tell the other end in the clear what was to stay encrypted.
+ * of this one but from another user, whose rest would tell the other end in the clear what was to stay encrypted.
  */
 const strangeHalf = (
   mode: SendMode,
@@ -354,7 +354,7 @@ const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: Da
   })
 })
 
-/** What --rollback allows is what the first plan listed: a snapshot that somebody makes meanwhile is not part of that. */
+/** What --rollback allows is what the first plan listed: a snapshot that another program makes meanwhile is not part of that. */
 const withinAgreed = (
   settings: DatasetSettings,
   next: Plan,
