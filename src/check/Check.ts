@@ -401,7 +401,7 @@ const checkNotifier = Effect.gen(function* () {
   Effect.catchAll((error) =>
     Effect.succeed([
       error.reason === "NotConfigured"
-        ? warning("gotify", "not configured: nobody is told of a failure")
+        ? warning("gotify", "not configured: no message is sent about a failure")
         : // A message that cannot arrive, however often it is tried, is as good as none.
           (error.transient ? warning : problem)("gotify", error.message)
     ])

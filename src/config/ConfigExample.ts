@@ -90,7 +90,7 @@ const root = section(
       "How long a run waits for the lock when another one holds it; 0: it ends at once, with exit status 75",
     tmp_dir: "Where archives are put together, if it is on the target's file system",
     log_file: "Rotating log, a line each (logfmt)",
-    gotify: "Whom to tell; without it nobody is told",
+    gotify: "Where messages go; without it none is sent",
     snapshots: "live reads a plain folder without a snapshot",
     snapshot_keep: "Snapshots kept besides the one that the next run compares with",
     compare:

@@ -180,7 +180,8 @@ const readText = (path: string): Effect.Effect<TextFile, string> =>
           }
           if (bytesRead === 0) {
             if (length > 0 || !stat.isFIFO()) break
-            if (waited >= writerTimeoutMillis) return yield* Effect.fail("is a fifo to which nobody writes")
+            if (waited >= writerTimeoutMillis)
+              return yield* Effect.fail("is a fifo that no process writes to")
             yield* Effect.sleep(pauseMillis)
             waited += pauseMillis
             continue

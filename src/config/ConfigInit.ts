@@ -139,7 +139,7 @@ export const remarks = (source: FolderPlace, target: FolderPlace): ReadonlyArray
   }
   return poolOf(source.dataset) === poolOf(target.dataset)
     ? [
-        `source and target are on one pool, ${poolOf(source.dataset)}: whoever loses that pool loses both; zipper push can send the archives elsewhere`
+        `source and target are on one pool, ${poolOf(source.dataset)}: when that pool is lost, both are; zipper push can send the archives elsewhere`
       ]
     : []
 }

@@ -369,7 +369,7 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
     probe: Effect.fail(
       new NotifyError({
         reason: "NotConfigured",
-        message: "no Gotify server is configured: nobody is told when something fails",
+        message: "no Gotify server is configured: no message is sent when something fails",
         transient: false
       })
     )

@@ -142,7 +142,7 @@ const refused = (shown: string, status: number): PingError =>
 const advice = (status: number): string => {
   if (status >= 300 && status < 400) return "it redirects; set ping_url to the final address"
   if (status === 404 || status === 410) return "it knows no such check; is ping_url right?"
-  if (status === 401 || status === 403) return "it lets nobody in; is ping_url right?"
+  if (status === 401 || status === 403) return "it refuses access; is ping_url right?"
   return status >= 500 || status === 429 ? "it has a problem, or wants us to wait" : "it refused the ping"
 }
 

@@ -103,7 +103,7 @@ const readAccount = (stdout: string, endpoint: Endpoint): Effect.Effect<Account,
           message: `${at(endpoint)}${
             stdout === ""
               ? "the login runs no commands: `id` printed nothing; see that its shell is one, and that no forced command stands in authorized_keys"
-              : `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing when nobody watches`
+              : `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing without a terminal`
           }`,
           transient: false
         })

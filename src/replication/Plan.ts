@@ -237,7 +237,7 @@ const modeAdvice = {
 const occupied = (target: TargetDataset): string =>
   isPool(target)
     ? `${target.name} is a pool, whose own ${bytes(target.written)} would be overwritten; ${startAnew(target)}`
-    : `${target.name} is no replica: it has no snapshot, and ${bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if nobody needs it`
+    : `${target.name} is no replica: it has no snapshot, and ${bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if it is not needed`
 
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`

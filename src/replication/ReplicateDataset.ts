@@ -100,7 +100,7 @@ const verify = Effect.fnUntraced(function* (target: string, stream: Stream, work
   if (received === undefined || newest?.guid !== endOf(stream)) {
     const found = newest === undefined ? "has no snapshot" : `ends at @${newest.name} (guid ${newest.guid})`
     return yield* new Stuck({
-      message: `zfs took the stream of ${inWords(stream)}, but ${target} ${found} and not at guid ${endOf(stream)}: somebody else may be at work on it; look at it before the next run`
+      message: `zfs took the stream of ${inWords(stream)}, but ${target} ${found} and not at guid ${endOf(stream)}: another program may be at work on it; look at it before the next run`
     })
   }
   if (received.kind === "filesystem" && received.canmount !== "off") {
@@ -189,7 +189,7 @@ const resume = Effect.fnUntraced(function* (
     const what = strangeHalf(mode, item, found)
     if (what !== undefined) {
       return yield* new Stuck({
-        message: `${item.target} has ${what}; on ${(yield* Receiver).label}, if nobody wants that one any more: zfs receive -A '${item.target}'`
+        message: `${item.target} has ${what}; on ${(yield* Receiver).label}, if that one is not wanted any more: zfs receive -A '${item.target}'`
       })
     }
     const { toGuid, toName } = found
@@ -205,7 +205,7 @@ const resume = Effect.fnUntraced(function* (
 })
 
 /**
- * A token says what is sent and how, whoever asks. The half may be one of another dataset, sent here by mistake, or
+ * A token says what is sent and how, whichever host asks. The half may be one of another dataset, sent here by mistake, or
  * of this one but from another user, whose rest would tell the other end in the clear what was to stay encrypted.
  */
 const strangeHalf = (

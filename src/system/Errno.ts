@@ -149,7 +149,7 @@ const meanings: Readonly<Record<string, string>> = {
   EXDEV: "crosses file systems",
   EBUSY: "device or resource busy",
   ENAMETOOLONG: "name too long",
-  ENXIO: "is a fifo that nobody reads, a socket, or a device that is not there"
+  ENXIO: "is a fifo that no process reads, a socket, or a device that is not there"
 }
 
 /** The error in words a person knows: "permission denied (EACCES)". Anything that carries no code keeps its own message. */

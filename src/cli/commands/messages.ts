@@ -25,7 +25,7 @@ export const notifyTest = Command.make(
       if (config.gotify === undefined) {
         return yield* new NotifyError({
           reason: "NotConfigured",
-          message: `${flags.config} has no gotify section, so there is nobody to tell`,
+          message: `${flags.config} has no gotify section, so there is no server to send to`,
           transient: false
         })
       }
