@@ -4,6 +4,7 @@ import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Check from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
+import { type Finding, warning } from "../../check/Finding.ts"
 import type { ArchiveConfig, Config } from "../../config/Config.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
@@ -54,7 +55,7 @@ export const check = Command.make(
   )
 )
 
-const notLasting = Check.warning(
+const notLasting = warning(
   "cron",
   "no lines for cron: this configuration is not a file that another process can read. Write it to a file, and check that one"
 )
@@ -62,7 +63,7 @@ const notLasting = Check.warning(
 const checkArchive = (config: ArchiveConfig) =>
   Check.check(config).pipe(Effect.provide(services.archiveCheck(config, services.archiveIdentity(config))))
 
-const report = ({ subject, status, detail }: Check.Finding) => {
+const report = ({ subject, status, detail }: Finding) => {
   const line = `${subject}: ${detail}`
   if (status === "problem") return Effect.logError(line)
   return status === "warning" ? Effect.logWarning(line) : Effect.logInfo(line)
