@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { describeFinding } from "../runs/VerifyResult.ts"
+import { describeFindings } from "../runs/VerifyResult.ts"
 import { FolderName } from "../source/FolderName.ts"
 import type { ArchiveFinding, PublishedArchive, Which } from "../store/PublishedArchive.ts"
 import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
@@ -52,7 +52,7 @@ export const damageText = (
   findings: ReadonlyArray<ArchiveFinding>,
   other: boolean
 ): ReadonlyArray<string> => [
-  ...findings.map(describeFinding),
+  ...describeFindings(findings),
   `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set, other)}`
 ]
 

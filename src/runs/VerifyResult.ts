@@ -1,10 +1,11 @@
+import * as Arr from "effect/Array"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import { type ArchiveFinding, namesOf, type Which } from "../store/PublishedArchive.ts"
 import type { ArchiveIdentity } from "../store/Verification.ts"
 import { countField, document, optional, seconds, text, undelivered } from "../text/Document.ts"
 import { shellWord, shellWords } from "../text/ShellWord.ts"
-import { bytes, count, duration } from "../text/Text.ts"
+import { bytes, count, duration, number } from "../text/Text.ts"
 
 /** What the folder's other archive turned out to be; `usable`: its zip is good, even if a file beside it is not. */
 export type Other = "usable" | "foreign" | "damaged" | "none"
@@ -220,6 +221,24 @@ export const describe = (verdict: Verdict): string =>
 export const describeFinding = ({ entry, file, problem }: ArchiveFinding): string => {
   if (entry !== undefined) return `${file} at ${entry}: ${problem}`
   return /^(?:is|has|was|cannot) /.test(problem) ? `${file} ${problem}` : `${file}: ${problem}`
+}
+
+/** Findings for the log, a line each; entries of which the same is said share one: `ABCD.zip at "a", "b" and 7 more: its …`. */
+export const describeFindings = (findings: ReadonlyArray<ArchiveFinding>): ReadonlyArray<string> => {
+  const groups = Arr.groupBy(findings, ({ entry, file, problem }) =>
+    JSON.stringify([file, problem, entry === undefined])
+  )
+  return Object.values(groups).map(([first, ...rest]) => {
+    const entries = [first, ...rest].flatMap(({ entry }) => entry ?? [])
+    return describeFinding(entries.length === 0 ? first : { ...first, entry: listed(entries) })
+  })
+}
+
+const entriesNamed = 5
+
+const listed = (entries: ReadonlyArray<string>): string => {
+  const named = entries.slice(0, entriesNamed).join(", ")
+  return entries.length > entriesNamed ? `${named} and ${number(entries.length - entriesNamed)} more` : named
 }
 
 /** `3 good, 1 damaged; 5.2 GiB read in 34 s`: the last line. */

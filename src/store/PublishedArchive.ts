@@ -3,6 +3,7 @@ import { join } from "node:path"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
@@ -223,10 +224,13 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
   ]
   const wasThere =
     zip !== undefined ||
-    beside.some(({ text }) => text !== undefined) ||
-    obstacles.length > 0 ||
-    (which === "current" ? state !== undefined || interrupted : state?.prev_metadata_sha256 !== undefined)
-  if (!wasThere) return undefined
+    (which === "current" ? [...beside, stateFile] : beside).some((found) => found.isThere === true) ||
+    (which === "current" ? interrupted : state?.prev_metadata_sha256 !== undefined)
+  if (!wasThere) {
+    // Where a look failed, it is not known that there is none.
+    const failed = [...beside, stateFile].find(({ isThere }) => typeof isThere === "object")?.isThere
+    return typeof failed === "object" ? yield* failed : undefined
+  }
   const lost = which === "current" && stateFile === missing && (yield* isThere(paths.index))
   return {
     folder,
@@ -257,32 +261,43 @@ const checksumFileLimit = 64 * 1024
 
 /** What is at the place of a small file. */
 interface SmallFile {
+  /** The error, where the look at the place failed. */
+  readonly isThere: boolean | DiskError
   readonly text: string | undefined
   readonly obstacles: ReadonlyArray<ArchiveFinding>
 }
 
-const missing: SmallFile = { text: undefined, obstacles: [] }
+const missing: SmallFile = { isThere: false, text: undefined, obstacles: [] }
 
-const readSmall = (home: string, name: string, limit = Number.POSITIVE_INFINITY) => {
-  const obstacle = (problem: string): SmallFile => ({ text: undefined, obstacles: [{ file: name, problem }] })
-  return Effect.gen(function* () {
-    const disk = yield* Disk
-    const path = join(home, name)
-    const stat = yield* disk.stat(path)
-    if (stat === undefined) return missing
-    if (stat.kind !== "file") return obstacle(`is ${nameOf(stat)}, not a file`)
-    if (stat.size > limit) return obstacle(`has ${bytes(stat.size)}, far more than such a file can have`)
-    const content = yield* disk.readBytes(path)
-    if (content === undefined) return missing
-    // Strictly: two texts with different bytes must not look the same.
-    return isUtf8(content)
-      ? {
-          text: Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString("utf8"),
-          obstacles: []
-        }
-      : obstacle("is damaged: it is no UTF-8 text")
-  }).pipe(Effect.catchAll((error) => Effect.succeed(obstacle(`cannot be read: ${explain(error.cause)}`))))
-}
+const readSmall = Effect.fnUntraced(function* (
+  home: string,
+  name: string,
+  limit = Number.POSITIVE_INFINITY
+): Effect.fn.Return<SmallFile, never, Disk> {
+  const disk = yield* Disk
+  const path = join(home, name)
+  const obstacle = (problem: string, isThere: SmallFile["isThere"] = true): SmallFile => ({
+    isThere,
+    text: undefined,
+    obstacles: [{ file: name, problem }]
+  })
+  const unreadable = (error: DiskError) => `cannot be read: ${explain(error.cause)}`
+  const stat = yield* Effect.either(disk.stat(path))
+  if (Either.isLeft(stat)) return obstacle(unreadable(stat.left), stat.left)
+  if (stat.right === undefined) return missing
+  if (stat.right.kind !== "file") return obstacle(`is ${nameOf(stat.right)}, not a file`)
+  if (stat.right.size > limit) {
+    return obstacle(`has ${bytes(stat.right.size)}, far more than such a file can have`)
+  }
+  const content = yield* Effect.either(disk.readBytes(path))
+  if (Either.isLeft(content)) return obstacle(unreadable(content.left))
+  if (content.right === undefined) return missing
+  const { buffer, byteLength, byteOffset } = content.right
+  // Strictly: two texts with different bytes must not look the same.
+  return isUtf8(content.right)
+    ? { isThere: true, text: Buffer.from(buffer, byteOffset, byteLength).toString("utf8"), obstacles: [] }
+    : obstacle("is damaged: it is no UTF-8 text")
+})
 
 const nameOf = ({ kind }: DiskStat): string =>
   kind === "other" ? "a device, socket or fifo" : `a ${kind === "directory" ? "folder" : kind}`

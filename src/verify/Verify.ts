@@ -16,6 +16,7 @@ import {
   allGood,
   describe,
   describeFinding,
+  describeFindings,
   failuresOf,
   foreignText,
   journal,
@@ -322,7 +323,7 @@ const report = Effect.fnUntraced(function* (reported: Reported) {
   if (result === "foreign") {
     return yield* Effect.logInfo(foreignText(`${target}/${folder}/${namesOf(folder, which).zip}`))
   }
-  yield* Effect.forEach(findings, (finding) => Effect.logError(describeFinding(finding)), { discard: true })
+  yield* Effect.forEach(describeFindings(findings), (line) => Effect.logError(line), { discard: true })
   const other = result === "unsettled" ? "none" : yield* otherOf(folder, which)
   yield* Effect.logError(`what to do: ${advice({ ...reported, other, target }).join("\n")}`)
 })
