@@ -11,8 +11,7 @@ const dist = process.argv[2] ?? "dist"
 const { version } = JSON.parse(readFileSync("package.json", "utf8"))
 
 // Libraries that are no modules ask for node's own by require.
-const withRequire =
-  "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+const withRequire = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
 
 const common = {
   bundle: true,
@@ -75,8 +74,7 @@ try {
     outfile: maker
   })
   const { manual } = await import(pathToFileURL(resolve(maker)).href)
-  const made =
-    process.env.SOURCE_DATE_EPOCH === undefined ? new Date() : new Date(process.env.SOURCE_DATE_EPOCH * 1000)
+  const made = process.env.SOURCE_DATE_EPOCH === undefined ? new Date() : new Date(process.env.SOURCE_DATE_EPOCH * 1000)
   writeFileSync(`${dist}/zipper.1`, manual(version, made.toISOString().slice(0, 10)))
 } finally {
   rmSync(maker, { force: true })

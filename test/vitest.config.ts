@@ -11,12 +11,7 @@ export default defineConfig({
   root: new URL("..", import.meta.url).pathname,
   test: {
     include: [long ? "test/**/*.long.test.ts" : "test/**/*.test.ts"],
-    exclude: [
-      "test/guest/**",
-      "test/bench/**",
-      "node_modules/**",
-      ...(long ? [] : ["test/**/*.long.test.ts"])
-    ],
+    exclude: ["test/guest/**", "test/bench/**", "node_modules/**", ...(long ? [] : ["test/**/*.long.test.ts"])],
     testTimeout: long ? 300_000 : 60_000,
     pool: "forks",
     // Loading the libraries anew for each file takes longer than most files. As many at least as at most: vitest 3.2 fails when

@@ -49,14 +49,10 @@ export const failFolder = Effect.fnUntraced(
     yield* Effect.logError(error)
     const store = yield* Store
     const now = yield* Clock.currentTimeMillis
-    const recorded = yield* store
-      .recordFailure({ folder, run, failed_at_utc: Metadata.utcSeconds(now), error })
-      .pipe(
-        Effect.as(true),
-        Effect.catchAll((cause) =>
-          Effect.as(Effect.logWarning(`cannot note the failure: ${cause.message}`), false)
-        )
-      )
+    const recorded = yield* store.recordFailure({ folder, run, failed_at_utc: Metadata.utcSeconds(now), error }).pipe(
+      Effect.as(true),
+      Effect.catchAll((cause) => Effect.as(Effect.logWarning(`cannot note the failure: ${cause.message}`), false))
+    )
     return { folder, result: "failed", error, recorded } satisfies FolderResult
   },
   (effect, _run, folder) => Effect.annotateLogs(effect, "folder", folder)
@@ -140,11 +136,7 @@ const isByCopying = (error: { readonly _tag: string }): error is ArchiveError =>
 const internal = (defect: unknown): string =>
   `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
 
-const attempt = Effect.fnUntraced(function* (
-  context: FolderContext,
-  candidate: Candidate,
-  shown: FolderProgress
-) {
+const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: Candidate, shown: FolderProgress) {
   const { folder, decision } = candidate
   const { view } = context
   const store = yield* Store
@@ -164,9 +156,7 @@ const attempt = Effect.fnUntraced(function* (
   const index = indexOf(context, manifest, report, checksums)
   const published = yield* store.publish(staging, { metadata, state, index, previous })
   if (decision._tag === "Compare" && published.same === true) {
-    yield* Effect.logInfo(
-      `unchanged: archived again (${reason}), and its archive has the same bytes as before`
-    )
+    yield* Effect.logInfo(`unchanged: archived again (${reason}), and its archive has the same bytes as before`)
     return { folder, result: "unchanged", state } satisfies FolderResult
   }
 
@@ -241,12 +231,10 @@ const prepare = Effect.fnUntraced(function* (
   // All three read or write back the same bytes and wait for different things.
   const [, checksums] = yield* Effect.all(
     [
-      archiver
-        .verify(staging.zip, manifest, { copied, progress: yield* shown.verifying(report.zipSize) })
-        .pipe(
-          Effect.mapError((error) => (copied.length > 0 ? byCopying(error) : error)),
-          Effect.zipRight(shown.finishing)
-        ),
+      archiver.verify(staging.zip, manifest, { copied, progress: yield* shown.verifying(report.zipSize) }).pipe(
+        Effect.mapError((error) => (copied.length > 0 ? byCopying(error) : error)),
+        Effect.zipRight(shown.finishing)
+      ),
       following.finish(report.zipSize),
       store.sync(staging)
     ],

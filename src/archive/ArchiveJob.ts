@@ -21,13 +21,7 @@ import { bytes, count } from "../text/Text.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { type SnapshotHandle, Zfs } from "../zfs/Zfs.ts"
 import { type Evidence, verdictFor } from "../zfs/ZfsDiff.ts"
-import {
-  archiveFolder,
-  type Candidate,
-  type FolderContext,
-  type FolderSettings,
-  failFolder
-} from "./ArchiveFolder.ts"
+import { archiveFolder, type Candidate, type FolderContext, type FolderSettings, failFolder } from "./ArchiveFolder.ts"
 import { showRun } from "./ArchiveProgress.ts"
 import { decide, isGraftedAsBefore, missingWhole } from "./Changes.ts"
 
@@ -96,9 +90,7 @@ export const archiveJob = Effect.fn("ArchiveJob")(function* (config: JobConfig, 
 }, Effect.scoped)
 
 /** A lock that another process holds stays a LockError: it has an exit status of its own. */
-const unlessHeld = <A, E extends { readonly message: string }, R>(
-  effect: Effect.Effect<A, E | LockError, R>
-) =>
+const unlessHeld = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E | LockError, R>) =>
   Effect.mapError(effect, (error) =>
     error instanceof LockError && error.reason === "Held"
       ? error
@@ -147,11 +139,7 @@ const recover = Effect.fnUntraced(function* (config: JobConfig, source: SourceIn
   for (const line of healed) yield* Effect.logInfo(line)
   const found = yield* store.cursor
   const cursor = found?.source_path === config.source_path ? found : undefined
-  const { destroyed } = yield* pruneSnapshots(
-    zfs,
-    source,
-    cursor === undefined ? [] : [cursor.base, ...cursor.kept]
-  )
+  const { destroyed } = yield* pruneSnapshots(zfs, source, cursor === undefined ? [] : [cursor.base, ...cursor.kept])
   for (const name of destroyed) yield* Effect.logInfo(`recovered: destroyed leftover snapshot ${name}`)
   return { cursor, broken }
 }, asPreflight)
@@ -206,9 +194,7 @@ const tellOfLost = (
 ): Effect.Effect<void> => {
   const lost = candidates.flatMap(({ folder }) => {
     const record = records.get(folder)
-    return record?.zipSize === undefined && (record?.lost === true || record?.state !== undefined)
-      ? [folder]
-      : []
+    return record?.zipSize === undefined && (record?.lost === true || record?.state !== undefined) ? [folder] : []
   })
   if (lost.length === 0) return Effect.void
   const more = lost.length > namedLost ? ` and ${lost.length - namedLost} more` : ""
@@ -307,9 +293,7 @@ const detectChanges = Effect.fnUntraced(function* (
   const missing = asked.folders.filter((folder) => !folders.includes(folder) && !brokenFolders.has(folder))
   const unworkable = [
     ...(yield* Effect.forEach(missing, noSuchFolder)),
-    ...(yield* Effect.forEach(brokenFolders.values(), ({ folder, reason }) =>
-      failFolder(asked.run, folder, reason)
-    ))
+    ...(yield* Effect.forEach(brokenFolders.values(), ({ folder, reason }) => failFolder(asked.run, folder, reason)))
   ]
   return { candidates, unchanged, unworkable }
 }, asPreflight)

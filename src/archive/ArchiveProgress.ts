@@ -63,8 +63,7 @@ export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
   return {
     now: (): RunFigures => {
       const sized = folders - unknown
-      const total =
-        sized === 0 && unknown > 0 ? undefined : known + (sized === 0 ? 0 : (unknown * known) / sized)
+      const total = sized === 0 && unknown > 0 ? undefined : known + (sized === 0 ? 0 : (unknown * known) / sized)
       return {
         done,
         total: total === undefined ? undefined : Math.max(total, done),
@@ -181,9 +180,7 @@ export const showRun = Effect.fnUntraced(function* (
             reached({ verified })
           }
         }),
-      finishing: Effect.sync(() =>
-        show({ done: work.zipBytes, total: work.zipBytes, label: `${name} finishing` })
-      ),
+      finishing: Effect.sync(() => show({ done: work.zipBytes, total: work.zipBytes, label: `${name} finishing` })),
       ended: (result) =>
         Effect.sync(() => {
           run[result.result](name)

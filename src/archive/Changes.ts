@@ -107,11 +107,7 @@ export const isAsBefore = (
   (compare === "mtime" || (state.stamps_sha256 !== undefined && manifest.stampsHash === state.stamps_sha256))
 
 /** Whether something in the folder, listed at `millis`, is so young that a later change may show neither in ctime nor in mtime. */
-export const isUnsettled = (
-  { latest }: Pick<Manifest, "latest">,
-  millis: number,
-  compare: Compare
-): boolean => {
+export const isUnsettled = ({ latest }: Pick<Manifest, "latest">, millis: number, compare: Compare): boolean => {
   if (latest === undefined) return true
   // A file system without ctime reports 0.
   const time = compare === "mtime" || latest.ctimeNs <= 0n ? latest.mtimeNs : latest.ctimeNs

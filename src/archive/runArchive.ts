@@ -22,10 +22,7 @@ interface AnnounceOptions extends JobOptions {
 }
 
 /** The archive job as a supervised run. Fails with LockError when another run is at work, and otherwise as the job does. */
-export const runArchive = Effect.fn("AnnouncedJob")(function* (
-  config: RunArchiveConfig,
-  options: AnnounceOptions
-) {
+export const runArchive = Effect.fn("AnnouncedJob")(function* (config: RunArchiveConfig, options: AnnounceOptions) {
   const { host, pid, run } = options
   const whole = options.folders.length === 0
   return yield* superviseRun(

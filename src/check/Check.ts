@@ -94,9 +94,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
       ...[...bareRoots(job, found)].map((root) => problem(subject, `${root}: ${noSnapshots}`)),
       ...refusals.map((line) => problem(subject, line)),
       ...(yield* remarksOn(job, found)).map(({ text }) => warning(subject, text)),
-      ...(bare === 0
-        ? []
-        : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])
+      ...(bare === 0 ? [] : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])
     ]
   },
   (effect, job) => orProblem(subjectOf(job))(effect)
@@ -133,11 +131,9 @@ const checkSource = Effect.fnUntraced(
         source.dataset === undefined ? `${sourcePath}, read live` : `${sourcePath}, dataset ${source.dataset}`
       )
     ]
-    if (children > 0)
-      findings.push(ok("children", `${count(children, "child dataset")} will be in the same snapshot`))
+    if (children > 0) findings.push(ok("children", `${count(children, "child dataset")} will be in the same snapshot`))
     findings.push(...(yield* checkRights(source)))
-    for (const { at, reason } of view.blocked)
-      findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
+    for (const { at, reason } of view.blocked) findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
     for (const { folder, reason } of unreadable) findings.push(problem("source", `${folder}: ${reason}`))
     for (const folder of folders) {
       if (unreadable.some((each) => each.folder === folder)) continue
@@ -233,10 +229,7 @@ const checkTargetLock = Effect.fnUntraced(function* (target: string) {
 })
 
 /** The folders of archives can be written to, as far as permissions tell. */
-const checkFolders = Effect.fnUntraced(function* (
-  target: string,
-  records: ReadonlyMap<FolderName, FolderRecord>
-) {
+const checkFolders = Effect.fnUntraced(function* (target: string, records: ReadonlyMap<FolderName, FolderRecord>) {
   const disk = yield* Disk
   const found = yield* Effect.forEach(
     records.keys(),
@@ -252,11 +245,7 @@ const checkFolders = Effect.fnUntraced(function* (
 })
 
 // A new archive is put together beside the two that are there.
-const targetFinding = (
-  path: string,
-  free: number | undefined,
-  records: ReadonlyMap<string, FolderRecord>
-): Finding => {
+const targetFinding = (path: string, free: number | undefined, records: ReadonlyMap<string, FolderRecord>): Finding => {
   if (free === undefined) return ok("target", `${path}, which does not tell how much is free`)
   const detail = `${path}, ${bytes(free)} free`
   if (free === 0) return problem("target", `${detail}: nothing can be written`)
@@ -282,9 +271,7 @@ const checkLog = Effect.fnUntraced(
     yield* disk.writable(stat === undefined ? path.replace(/\/[^/]*$/, "") || "/" : path)
     return [ok("log", path)]
   },
-  Effect.catchAll((error) =>
-    Effect.succeed([warning("log", `${error.message}: nothing will be logged there`)])
-  )
+  Effect.catchAll((error) => Effect.succeed([warning("log", `${error.message}: nothing will be logged there`)]))
 )
 
 const checkNotifier = Effect.gen(function* () {

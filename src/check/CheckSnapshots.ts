@@ -24,14 +24,10 @@ export const checkSnapshots = Effect.fnUntraced(function* (
   if (source.dataset === undefined) return []
   const asked = { source_path: config.source_path, dataset: source.dataset, within: source.within }
   // checkTarget reports what is wrong with the target.
-  const ids = Either.getOrUndefined(
-    yield* Effect.either(Effect.flatMap(Store, (store) => store.claim(asked)))
-  )
+  const ids = Either.getOrUndefined(yield* Effect.either(Effect.flatMap(Store, (store) => store.claim(asked))))
   if (ids === undefined) return []
   const snapshots = yield* (yield* Zfs).marked(source)
-  const stray = yield* Effect.filter(snapshots, (snapshot) =>
-    Effect.negate(hasJob(snapshot, ids, config.target_path))
-  )
+  const stray = yield* Effect.filter(snapshots, (snapshot) => Effect.negate(hasJob(snapshot, ids, config.target_path)))
   const renamed = snapshots.filter((snapshot) => isOfOtherPrefix(snapshot, ids, config.snapshot_prefix))
   const kept = renamed.length === 0 ? new Set<string>() : yield* keptGuids
   return [
@@ -92,7 +88,5 @@ const isElsewhere = ({ job, target }: SnapshotMark, ownTarget: string) =>
       onRight: ({ former_ids, id }) => id === job || former_ids.includes(job)
     })
   }).pipe(
-    Effect.catchAll(({ message }) =>
-      Effect.as(Effect.logDebug(`the job of a snapshot is not known: ${message}`), true)
-    )
+    Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(`the job of a snapshot is not known: ${message}`), true))
   )

@@ -49,8 +49,7 @@ export const CronLine = Schema.Struct({
 export type CronLine = typeof CronLine.Type
 
 /** The file that lines with a user field go into. */
-export const crontabOf = (platform: string): string =>
-  platform === "linux" ? "/etc/cron.d/zipper" : "/etc/crontab"
+export const crontabOf = (platform: string): string => (platform === "linux" ? "/etc/cron.d/zipper" : "/etc/crontab")
 
 /**
  * One line for the archive job, with a guard so that cron starts no second one, and for each replication job one, and one
@@ -63,10 +62,7 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
   const guard = guardFile(work.lockfile, config)
   const first = minuteOf(config)
   if ([...program, config, guard].some(isUnfit) || !/^[^\s%#]+$/.test(user)) return []
-  const lineOf = (
-    words: ReadonlyArray<string>,
-    rest: Pick<CronLine, "command" | "job" | "schedule">
-  ): CronLine => {
+  const lineOf = (words: ReadonlyArray<string>, rest: Pick<CronLine, "command" | "job" | "schedule">): CronLine => {
     const shell = shellWords(words)
     return { ...rest, user, shell, line: `${rest.schedule} ${user} ${forCron(shell)}` }
   }
@@ -86,9 +82,7 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
     const words = (command: string) => [...program, command, "--job", name, ...last]
     return [
       lineOf(words(direction), { command: direction, job: name, schedule: `${minute} ${hour} * * *` }),
-      ...(prunes
-        ? [lineOf(words("prune"), { command: "prune", job: name, schedule: `${minute} 5 * * 0` })]
-        : [])
+      ...(prunes ? [lineOf(words("prune"), { command: "prune", job: name, schedule: `${minute} 5 * * 0` })] : [])
     ]
   })
   return [...archive, ...replication]
@@ -107,15 +101,10 @@ const guardFile = (lockfile: string, config: string): string => {
 const minuteOf = (config: string): number => Number.parseInt(wordOf(config), 16) % 60
 
 /** A word that is the same for the same path of a configuration only. */
-export const wordOf = (config: string): string =>
-  createHash("sha256").update(config).digest("hex").slice(0, 8)
+export const wordOf = (config: string): string => createHash("sha256").update(config).digest("hex").slice(0, 8)
 
 const guardedBy = (platform: string, file: string): ReadonlyArray<string> =>
-  platform === "linux"
-    ? ["flock", "-n", file]
-    : platform === "freebsd"
-      ? ["lockf", "-s", "-t", "0", file]
-      : []
+  platform === "linux" ? ["flock", "-n", file] : platform === "freebsd" ? ["lockf", "-s", "-t", "0", file] : []
 
 // A line break ends the line; the user who pastes it cannot check an invisible character.
 const isUnfit = (word: string): boolean => /[\p{Cc}\p{Cf}\u2028\u2029]/u.test(word)

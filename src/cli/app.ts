@@ -85,15 +85,10 @@ export const zipper = (argv: ReadonlyArray<string>) => {
   const args = Either.getOrElse(parsed, () => given)
   const refused = refusal(args) ?? Option.getOrUndefined(Either.getLeft(parsed))
   if (refused !== undefined) {
-    return Effect.zipRight(
-      fatal(`${refused}\n${hintFor(args)}`, asksFor(args)),
-      new Stop({ status: ExitStatus.usage })
-    )
+    return Effect.zipRight(fatal(`${refused}\n${hintFor(args)}`, asksFor(args)), new Stop({ status: ExitStatus.usage }))
   }
   const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
-  const mended = args[0]?.startsWith("--completions")
-    ? fixCompletions
-    : (text: string) => formatHelp(text, parents)
+  const mended = args[0]?.startsWith("--completions") ? fixCompletions : (text: string) => formatHelp(text, parents)
   return Console.consoleWith((console) =>
     cli([...argv.slice(0, 2), ...args]).pipe(
       Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
@@ -148,9 +143,7 @@ const asksFor = (args: ReadonlyArray<string>): { readonly json: boolean } => {
 }
 
 const hintFor = (args: ReadonlyArray<string>): string => {
-  const command = [args.slice(0, 2).join(" "), args[0]].find((words) =>
-    topics.some(({ name }) => name === words)
-  )
+  const command = [args.slice(0, 2).join(" "), args[0]].find((words) => topics.some(({ name }) => name === words))
   return `zipper ${command === undefined ? "" : `${command} `}--help tells what there is`
 }
 

@@ -40,8 +40,7 @@ export const optionsFirst = (
       const value = joined.length > 0 ? joined.join("=") : words.shift()
       // A joined value belongs to its option, also when it looks like one.
       const problem = joined.length > 0 ? emptiness(value) : valueProblem(value)
-      if (value === undefined || problem !== undefined)
-        return Either.left(`${name}: its value is missing${problem}`)
+      if (value === undefined || problem !== undefined) return Either.left(`${name}: its value is missing${problem}`)
       if (several.has(name)) options.push(name, value)
       else single.set(name, value)
     } else if (word.startsWith("-")) {

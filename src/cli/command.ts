@@ -93,9 +93,7 @@ export const archiving = (path: string, config: Config): Effect.Effect<ArchiveCo
 export const applyProcessSettings = (config: Config) =>
   Effect.sync(() => process.umask(umaskOf(config))).pipe(
     Effect.zipRight(Effect.try(() => setPriority(config.nice))),
-    Effect.catchAll(() =>
-      Effect.logWarning(`the priority stays as it is: nice ${config.nice} is for root alone`)
-    )
+    Effect.catchAll(() => Effect.logWarning(`the priority stays as it is: nice ${config.nice} is for root alone`))
   )
 
 /** The two ways to run a job. */

@@ -27,10 +27,7 @@ export class UsageError extends Data.TaggedError("UsageError")<{
     const problems =
       this.problems.length === 1
         ? this.problems
-        : [
-            `${this.problems.length} mistakes on the command line`,
-            ...this.problems.map((problem) => `- ${problem}`)
-          ]
+        : [`${this.problems.length} mistakes on the command line`, ...this.problems.map((problem) => `- ${problem}`)]
     return [...problems, `zipper ${this.command} --help tells what there is`].join("\n")
   }
 }

@@ -68,18 +68,13 @@ const wrappedLine = (words: ReadonlyArray<string>, more = ""): string => {
   const indent = `${" ".repeat(begin.length)}${more}`
   const first = words.findIndex((word) => word !== "")
   const lead = " ".repeat(Math.max(0, first))
-  return wrappedWords(
-    words.slice(Math.max(0, first)),
-    80,
-    indent,
-    lead,
-    (text) => withoutColours(text).length
-  ).join("\n")
+  return wrappedWords(words.slice(Math.max(0, first)), 80, indent, lead, (text) => withoutColours(text).length).join(
+    "\n"
+  )
 }
 
 // An option and its value stay on one line.
-const wrappedUsage = (line: string): string =>
-  wrappedLine(line.match(/\[[^\]]*\]\S*|\([^)]*\)|\S+/g) ?? [], "    ")
+const wrappedUsage = (line: string): string => wrappedLine(line.match(/\[[^\]]*\]\S*|\([^)]*\)|\S+/g) ?? [], "    ")
 
 /** What the library says of every option of a kind. */
 const boilerplate =

@@ -72,9 +72,7 @@ const ping = (url: Redacted.Redacted | undefined) =>
 export const stateLive = (config: Config, pingUrl: Redacted.Redacted | undefined) => {
   const { metrics_file: path } = config
   const metrics =
-    path === undefined
-      ? Metrics.layerNone
-      : Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) })
+    path === undefined ? Metrics.layerNone : Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) })
   return Layer.mergeAll(
     History.layer(stateOf(config)),
     Layer.provideMerge(metrics, JobStates.layer(stateOf(config))),
@@ -101,10 +99,7 @@ export const replicationIdentity = () => ({
 })
 
 /** `job` is the same for every run from this source to this target; it tells the job's snapshots from those of others. */
-export const archiveIdentity = ({
-  source_path,
-  target_path
-}: Pick<ArchiveConfig, "source_path" | "target_path">) => ({
+export const archiveIdentity = ({ source_path, target_path }: Pick<ArchiveConfig, "source_path" | "target_path">) => ({
   ...replicationIdentity(),
   job: shortDigest(`${source_path}\0${target_path}`)
 })
@@ -136,9 +131,7 @@ const storeSettings = (config: ArchiveConfig, id: Identity) => ({
 
 export const notifier = (config: Pick<Config, "gotify" | "retries">) =>
   Layer.provide(
-    config.gotify === undefined
-      ? Notifier.layerNone
-      : Notifier.layer({ ...config.gotify, retries: config.retries }),
+    config.gotify === undefined ? Notifier.layerNone : Notifier.layer({ ...config.gotify, retries: config.retries }),
     FetchHttpClient.layer
   )
 
@@ -207,8 +200,7 @@ export const endsOf = ({ direction, remote }: Pick<Job, "direction" | "remote">)
 const connected = <A, E, R>({ remote, ...job }: Job, services: (job: Job) => Layer.Layer<A, E, R>) =>
   Layer.unwrapScoped(Effect.map(sharedConnection(remote), (shared) => services({ ...job, remote: shared })))
 
-const transfer = ({ bandwidth, compress, ...job }: Job) =>
-  Transfer.layer({ ...endsOf(job), compress, bandwidth })
+const transfer = ({ bandwidth, compress, ...job }: Job) => Transfer.layer({ ...endsOf(job), compress, bandwidth })
 
 /** The lock of a command that has --lock: its errors advise that option. */
 const lockWithOption = <E, R>(layer: Layer.Layer<Lock, E, R>) =>

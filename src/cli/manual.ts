@@ -102,8 +102,7 @@ const environment: ReadonlyArray<Entry> = [
 
 const meanings: Readonly<Record<ExitStatus, string>> = {
   [ExitStatus.ok]: "All is well.",
-  [ExitStatus.someFailed]:
-    "Some folder or dataset failed, the rest is done; or what was looked at is not in order.",
+  [ExitStatus.someFailed]: "Some folder or dataset failed, the rest is done; or what was looked at is not in order.",
   [ExitStatus.usage]: "The command line or the configuration is wrong. Nothing was touched.",
   [ExitStatus.preflight]: "Something that a run depends on is missing. Nothing was done.",
   [ExitStatus.refused]: "To go on would have destroyed data of a replica. The other datasets were tried.",
@@ -130,9 +129,7 @@ const examples: ReadonlyArray<{ readonly what: string; readonly typed: ReadonlyA
   },
   {
     what: "Every hour on Linux, in /etc/cron.d/zipper (zipper check prints the line for this machine):",
-    typed: [
-      "5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
-    ]
+    typed: ["5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"]
   },
   {
     what: "Replicas of two datasets of another host:",
@@ -171,11 +168,7 @@ const withoutCommon = (usage: string, common: ReadonlyArray<Entry>): string => {
     .join(" ")
 }
 
-const optionEntry = ({ term, text }: Entry): ReadonlyArray<string> => [
-  ".TP",
-  optionTerm(term),
-  ...lines(text)
-]
+const optionEntry = ({ term, text }: Entry): ReadonlyArray<string> => [".TP", optionTerm(term), ...lines(text)]
 
 const literalEntry = ({ term, text }: Entry): ReadonlyArray<string> => [".TP", bold(term), ...lines(text)]
 
@@ -230,9 +223,7 @@ const optionTerm = (text: string): string =>
   text
     .replaceAll(/<([^>]*)>/g, "$1")
     .split(/([\s,|[\]().…]+)/)
-    .map((word) =>
-      /^[A-Z][A-Z=]*$/.test(word) ? italic(word) : /\w/.test(word) ? bold(word) : escaped(word)
-    )
+    .map((word) => (/^[A-Z][A-Z=]*$/.test(word) ? italic(word) : /\w/.test(word) ? bold(word) : escaped(word)))
     .join("")
 
 /** A synopsis: each option with its value on a line, further in than the name where it does not fit. */

@@ -20,9 +20,7 @@ const orUndefined = <A>(option: Options.Options<A>): Options.Options<A | undefin
 /** Text that may be left out. */
 export const single = (name: string, value: string, description: string) => {
   once.add(`--${name}`)
-  return orUndefined(
-    Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(description))
-  )
+  return orUndefined(Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(description)))
 }
 
 /** Text that may be given several times. */
@@ -57,10 +55,7 @@ export const dryRun = flag(
   "Show what would be done: nothing is written, no snapshot is made, no message is sent."
 )
 
-export const json = flag(
-  "json",
-  "Print one JSON document on standard output; everything else goes to standard error."
-)
+export const json = flag("json", "Print one JSON document on standard output; everything else goes to standard error.")
 
 /** What a command prints besides its result: see Output. */
 export const output = {
@@ -79,11 +74,7 @@ export const datasets = Args.text({ name: "DATASET" }).pipe(
 
 export const optionalConfig = orUndefined(config)
 
-export const job = single(
-  "job",
-  "NAME",
-  "A job of the configuration, instead of DATASET, --host and the like."
-)
+export const job = single("job", "NAME", "A job of the configuration, instead of DATASET, --host and the like.")
 
 export const user = single("user", "USER", "Whom to log in as there; ssh's own choice when left out.")
 

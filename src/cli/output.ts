@@ -66,12 +66,8 @@ const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logge
   Logger.make(({ annotations, cause, logLevel, message }) => {
     const tier = tierOf(logLevel)
     if (tier !== "error" && (options.quiet || (tier === "debug" && !options.debug))) return
-    const subject = Option.orElse(HashMap.get(annotations, "folder"), () =>
-      HashMap.get(annotations, "dataset")
-    )
-    const parts = [messageText(message), cause._tag === "Empty" ? "" : causeText(cause)].filter(
-      (part) => part !== ""
-    )
+    const subject = Option.orElse(HashMap.get(annotations, "folder"), () => HashMap.get(annotations, "dataset"))
+    const parts = [messageText(message), cause._tag === "Empty" ? "" : causeText(cause)].filter((part) => part !== "")
     const text = [...Option.toArray(Option.map(subject, messageText)), parts.join(": ")].join(": ")
     const stream = tier === "error" || tier === "warning" || options.json ? "stderr" : "stdout"
     terminal.write(stream, line(terminal, stream, { tier, ascii: options.ascii }, text))
@@ -89,12 +85,7 @@ const messagesOf = (cause: Cause.Cause<unknown>, debug: boolean): ReadonlyArray<
 ]
 
 const messageOf = (error: unknown): string => {
-  if (
-    typeof error === "object" &&
-    error !== null &&
-    "message" in error &&
-    typeof error.message === "string"
-  ) {
+  if (typeof error === "object" && error !== null && "message" in error && typeof error.message === "string") {
     if (error.message !== "") return error.message
     if ("_tag" in error && typeof error._tag === "string") return error._tag
     return error instanceof Error ? error.name : "unknown error"
@@ -129,10 +120,7 @@ export class Output extends Context.Tag("zipper/Output")<
   }
 >() {
   /** Replaces the default logger by one that prints in tiers. */
-  static readonly layer = (
-    options: OutputOptions,
-    terminal: Terminal = processTerminal()
-  ): Layer.Layer<Output> =>
+  static readonly layer = (options: OutputOptions, terminal: Terminal = processTerminal()): Layer.Layer<Output> =>
     Layer.mergeAll(
       Layer.sync(Output, () => makeOutput(options, terminal)),
       Logger.replace(Logger.defaultLogger, consoleLogger(options, terminal)),
@@ -157,9 +145,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   const refuse = ([first, ...others]: ReadonlyArray<string>) =>
     Effect.suspend(() =>
       options.json && documents === 0 && first !== undefined
-        ? Effect.catchAll(json(refusalDocument([first, ...others])), ({ message }) =>
-            Effect.logError(message)
-          )
+        ? Effect.catchAll(json(refusalDocument([first, ...others])), ({ message }) => Effect.logError(message))
         : Effect.void
     )
   return {
@@ -179,10 +165,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
 }
 
 /** Prints the document of `--json`, encoded by its schema. One that does not fit the schema is a defect. */
-export const printDocument = Effect.fnUntraced(function* <A, I>(
-  schema: Schema.Schema<A, I>,
-  document: NoInfer<A>
-) {
+export const printDocument = Effect.fnUntraced(function* <A, I>(schema: Schema.Schema<A, I>, document: NoInfer<A>) {
   const { json } = yield* Output
   yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
 })

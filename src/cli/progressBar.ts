@@ -43,12 +43,9 @@ export const progressLines = (all: ReadonlyArray<Figures>, room: Room): Readonly
     const free = room.width - start - widestText - 4
     const width = Math.min(Math.floor(free / step) * step, widest)
     const drawn = ({ part }: Row) =>
-      !percents || width < step
-        ? ""
-        : ` ${part === undefined ? " ".repeat(width + 2) : bar(part, width, room.ascii)}`
+      !percents || width < step ? "" : ` ${part === undefined ? " ".repeat(width + 2) : bar(part, width, room.ascii)}`
     return rows.map(
-      (row) =>
-        `${row.label.padEnd(widestLabel)}${percents ? row.percent.padStart(5) : ""}${drawn(row)} ${row.text}`
+      (row) => `${row.label.padEnd(widestLabel)}${percents ? row.percent.padStart(5) : ""}${drawn(row)} ${row.text}`
     )
   }
   return rows.map((row) => shortened(row, widestLabel, room))
@@ -120,9 +117,7 @@ const size = (count: number): string => bytes(count).replace(/(\d{3,})\.\d/, "$1
 const paceOf = ({ rate, done, total }: Figures): ReadonlyArray<string> => {
   if (rate === undefined) return []
   const speed = `${size(rate)}/s`
-  return total === undefined || rate < 1 || done >= total
-    ? [speed]
-    : [speed, `${leftOf((total - done) / rate)} left`]
+  return total === undefined || rate < 1 || done >= total ? [speed] : [speed, `${leftOf((total - done) / rate)} left`]
 }
 
 /** In whole seconds: tenths would flicker. */
@@ -171,9 +166,7 @@ export const layer: Layer.Layer<Progress, never, Output> = Layer.effect(
     }
     // The library is loaded when there is something to draw: other commands do not wait for it.
     const display = yield* Effect.cached(
-      Effect.promise(async () =>
-        makeDisplay(terminal, options.ascii || !isUtf8(terminal.env), await library())
-      )
+      Effect.promise(async () => makeDisplay(terminal, options.ascii || !isUtf8(terminal.env), await library()))
     )
     return Progress.of({
       start: Effect.fnUntraced(function* (label) {

@@ -67,14 +67,12 @@ export const resolveJob = Effect.fnUntraced(function* (
   given: JobSelection,
   problems: ReadonlyArray<string> = []
 ) {
-  const fail = (...more: ReadonlyArray<string>) =>
-    new UsageError({ command, problems: [...problems, ...more] })
+  const fail = (...more: ReadonlyArray<string>) => new UsageError({ command, problems: [...problems, ...more] })
   const { bandwidth, config: path, direction, job: name } = given
   const unknown = unknownOption(given.datasets)
   if (unknown !== undefined) return yield* new UsageError({ command, problems: [unknown] })
   if (name === undefined) {
-    if (direction === undefined)
-      return yield* fail("give --job NAME, or --direction pull or --direction push")
+    if (direction === undefined) return yield* fail("give --job NAME, or --direction pull or --direction push")
     const made = fromFlags({ ...given, direction })
     if (Either.isLeft(made)) return yield* fail(...made.left)
     if (problems.length > 0) return yield* fail()
@@ -82,8 +80,7 @@ export const resolveJob = Effect.fnUntraced(function* (
     return { ...read, job: made.right, written: undefined } satisfies ResolvedJob
   }
   const wrong = jobConflicts(given)
-  if (path === undefined)
-    return yield* fail("--job needs --config FILE, where the job is written down", ...wrong)
+  if (path === undefined) return yield* fail("--job needs --config FILE, where the job is written down", ...wrong)
   if (problems.length > 0 || wrong.length > 0) return yield* fail(...wrong)
   const { config, warnings } = yield* readConfig(path)
   const written = config.replication.find((each) => each.name === name)
@@ -123,9 +120,7 @@ const jobConflicts = (given: JobSelection): ReadonlyArray<string> => {
   }).flatMap(([option, isGiven]) => (isGiven ? [option] : []))
   const wrong = bandwidth === undefined ? undefined : bandwidthProblem(bandwidth)
   return [
-    ...(twice.length > 0
-      ? [`${twice.join(", ")}: --job ${given.job} says that already; give one or the other`]
-      : []),
+    ...(twice.length > 0 ? [`${twice.join(", ")}: --job ${given.job} says that already; give one or the other`] : []),
     ...(wrong === undefined ? [] : [`--bandwidth: ${JSON.stringify(bandwidth)} ${wrong}`])
   ]
 }
@@ -160,10 +155,7 @@ export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<str
   })
   const decoded = decodeJob(input)
   const problems = linesOf(
-    [
-      ...Either.match(decoded, { onLeft: (issues) => issues, onRight: () => [] }),
-      ...jobContradictions(input)
-    ],
+    [...Either.match(decoded, { onLeft: (issues) => issues, onRight: () => [] }), ...jobContradictions(input)],
     ([field]) => optionNames.get(String(field)) ?? `--${String(field).replaceAll("_", "-")}`
   )
   return Either.isRight(decoded) && problems.length === 0

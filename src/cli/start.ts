@@ -99,10 +99,7 @@ const leaveDeletedFolder = (): void => {
  * shell's trap the mask of its process, on Linux.
  */
 const ignoresHangUp = ({ _: program = "", HOME: home = "/" } = process.env): boolean =>
-  basename(program) === "nohup" ||
-  writesTo([join(home, "nohup.out"), "nohup.out"]) ||
-  hasNoInput() ||
-  parentIgnores()
+  basename(program) === "nohup" || writesTo([join(home, "nohup.out"), "nohup.out"]) || hasNoInput() || parentIgnores()
 
 const writesTo = (names: ReadonlyArray<string>): boolean =>
   [1, 2].some((fd) => {

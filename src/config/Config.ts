@@ -30,9 +30,7 @@ const HttpUrl = described(
   Schema.String.pipe(
     Schema.maxLength(2000),
     // An @ in the path may be the end of a password that holds a slash: what comes before that would be taken for a host.
-    Schema.filter(
-      (url) => URL.canParse(url) && /^https?:\/\//i.test(url) && !new URL(url).pathname.includes("@")
-    )
+    Schema.filter((url) => URL.canParse(url) && /^https?:\/\//i.test(url) && !new URL(url).pathname.includes("@"))
   ),
   "an http or https address such as https://gotify.example.com/message (@ in a path or password as %40, / in a password as %2F)"
 )
@@ -54,9 +52,7 @@ export const Compression = Schema.Struct({
 // An IPv6 address may stand in brackets, as in a URL; any other colon would begin a port, which has its own key.
 const BrokerHost = described(
   Schema.String.pipe(
-    Schema.pattern(
-      /^(?:[^\s\0/:[\]]+|\[(?=.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|(?=.*:.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?)$/
-    ),
+    Schema.pattern(/^(?:[^\s\0/:[\]]+|\[(?=.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|(?=.*:.*:)[0-9A-Fa-f:.]+(?:%[\w.-]+)?)$/),
     Schema.transform(Schema.String, {
       decode: (host) => host.replace(/^\[|\]$/g, ""),
       encode: (host) => host
@@ -81,10 +77,7 @@ export const ConfigDocument = Schema.Struct({
   source_path: optional(AbsolutePath),
   target_path: optional(AbsolutePath),
   snapshot_prefix: withDefault(
-    text(
-      /^[A-Za-z][A-Za-z0-9_.:-]{0,99}$/,
-      "a letter followed by letters, digits and _ . : - (at most 100 in all)"
-    ),
+    text(/^[A-Za-z][A-Za-z0-9_.:-]{0,99}$/, "a letter followed by letters, digits and _ . : - (at most 100 in all)"),
     () => "auto-zip"
   ),
   max_workers: withDefault(whole(1, 64), () => 1),
@@ -129,9 +122,7 @@ export type ArchiveConfig = Config & { readonly source_path: string; readonly ta
 /** The configuration with its archive job; undefined when it has none. */
 export const archiveOf = (config: Config): ArchiveConfig | undefined => {
   const { source_path, target_path } = config
-  return source_path === undefined || target_path === undefined
-    ? undefined
-    : { ...config, source_path, target_path }
+  return source_path === undefined || target_path === undefined ? undefined : { ...config, source_path, target_path }
 }
 
 const decodeDocument = Schema.decodeUnknownEither(ConfigDocument, {
@@ -145,10 +136,7 @@ export const decode = (
   options = { tokenGiven: false }
 ): Either.Either<ConfigDocument, ReadonlyArray<string>> => {
   const decoded = decodeDocument(input)
-  const issues = [
-    ...(Either.isLeft(decoded) ? issuesOf(decoded.left) : []),
-    ...contradictions(input, options)
-  ]
+  const issues = [...(Either.isLeft(decoded) ? issuesOf(decoded.left) : []), ...contradictions(input, options)]
   if (Either.isRight(decoded) && issues.length === 0) return Either.right(decoded.right)
   return Either.left(linesOf(inFileOrder(input, issues)))
 }

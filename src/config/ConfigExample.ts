@@ -77,8 +77,7 @@ const replication = section(
 const root = section(
   ConfigDocument,
   {
-    source_path:
-      "Folder whose ABCD subfolders are archived: the mount point of a dataset, or a folder inside one",
+    source_path: "Folder whose ABCD subfolders are archived: the mount point of a dataset, or a folder inside one",
     target_path: "Folder for the archives, not inside the source",
     snapshot_prefix: "Snapshots are called PREFIX-YYYYmmddHHMMSS (UTC)",
     max_workers: "Folders worked on at the same time",
@@ -180,12 +179,7 @@ const objectOf = (
   ]
 }
 
-const valueLines = (
-  inner: Section | undefined,
-  key: string,
-  value: unknown,
-  indent: string
-): ReadonlyArray<string> => {
+const valueLines = (inner: Section | undefined, key: string, value: unknown, indent: string): ReadonlyArray<string> => {
   const list = Array.isArray(value)
   const [object]: ReadonlyArray<unknown> = list ? value : [value]
   if (inner === undefined || !isRecord(object)) return [`${indent}"${key}": ${JSON.stringify(value)}`]
@@ -301,9 +295,7 @@ export const withoutSecrets = (config: Config): Record<string, unknown> => {
         ...(job.retention === undefined ? {} : { retention: inOrder(RetentionConfig.fields, job.retention) })
       })
     ),
-    ...(gotify === undefined
-      ? {}
-      : { gotify: inOrder(Gotify.fields, { ...gotify, url: maskAddress(gotify.url) }) }),
+    ...(gotify === undefined ? {} : { gotify: inOrder(Gotify.fields, { ...gotify, url: maskAddress(gotify.url) }) }),
     ...(mqtt === undefined ? {} : { mqtt: inOrder(Mqtt.fields, mqtt) })
   })
 }

@@ -129,9 +129,7 @@ const holdsSecret = (document: ConfigDocument): boolean =>
 const openWarning = (path: string, mode: number | undefined): ReadonlyArray<string> =>
   mode === undefined || (mode & 0o044) === 0
     ? []
-    : [
-        `${path} can be read by others (mode ${mode.toString(8).padStart(4, "0")}) and holds a secret: chmod 600`
-      ]
+    : [`${path} can be read by others (mode ${mode.toString(8).padStart(4, "0")}) and holds a secret: chmod 600`]
 
 // A line with a secret on it, or right before it, is not shown: cron mails and logs what we print.
 const secretive = /token|passw|secret|ping|\/\/[^\s"]*@/i
@@ -180,8 +178,7 @@ const readText = (path: string): Effect.Effect<TextFile, string> =>
           }
           if (bytesRead === 0) {
             if (length > 0 || !stat.isFIFO()) break
-            if (waited >= writerTimeoutMillis)
-              return yield* Effect.fail("is a fifo that no process writes to")
+            if (waited >= writerTimeoutMillis) return yield* Effect.fail("is a fifo that no process writes to")
             yield* Effect.sleep(pauseMillis)
             waited += pauseMillis
             continue

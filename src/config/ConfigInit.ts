@@ -57,9 +57,7 @@ const writeNew = (disk: typeof Disk.Service, path: string, content: string) =>
   disk
     .write(path, content, 0o600)
     .pipe(
-      Effect.tapError(({ code }) =>
-        code === "EEXIST" ? Effect.void : disk.remove(path).pipe(Effect.ignoreLogged)
-      )
+      Effect.tapError(({ code }) => (code === "EEXIST" ? Effect.void : disk.remove(path).pipe(Effect.ignoreLogged)))
     )
 
 /** The text of a configuration file with these answers. */
@@ -92,9 +90,7 @@ export interface FolderPlace {
 /** The folder that a path leads to, and its dataset. Fails with what is wrong, in words. */
 export const resolveFolder = Effect.fnUntraced(function* (path: string) {
   const datasets = yield* Datasets
-  const resolved = yield* datasets
-    .resolve(path)
-    .pipe(Effect.mapError(({ message }) => withoutAdvice(message)))
+  const resolved = yield* datasets.resolve(path).pipe(Effect.mapError(({ message }) => withoutAdvice(message)))
   const dataset = yield* datasets.holding(path).pipe(
     Effect.catchIf(
       ({ reason }) => reason === "NotZfs" || reason === "NotInstalled",
@@ -116,10 +112,7 @@ export const sourceProblem = ({ dataset, path }: FolderPlace, live: boolean): st
     : undefined
 
 /** Why archives cannot go there, if anything. */
-export const targetProblem = Effect.fnUntraced(function* (
-  target: FolderPlace,
-  source: FolderPlace | undefined
-) {
+export const targetProblem = Effect.fnUntraced(function* (target: FolderPlace, source: FolderPlace | undefined) {
   if (source !== undefined && (target.path === source.path || target.path.startsWith(`${source.path}/`))) {
     return `${target.path} lies inside the source ${source.path}: archives would be archived again`
   }
@@ -203,9 +196,7 @@ export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFl
     ...(gotifyUrl === undefined && (gotifyTokenFile !== undefined || notifySuccess)
       ? ["--gotify-url: is missing; --gotify-token-file and --notify-success go with it"]
       : []),
-    ...Object.entries(found).flatMap(([option, problem]) =>
-      problem === undefined ? [] : [`${option}: ${problem}`]
-    )
+    ...Object.entries(found).flatMap(([option, problem]) => (problem === undefined ? [] : [`${option}: ${problem}`]))
   ]
   if (problems.length > 0) return yield* Effect.fail(problems)
   if (sourcePlace !== undefined && targetPlace !== undefined) {

@@ -9,14 +9,7 @@ import * as Redacted from "effect/Redacted"
 import { bytes, withoutControls } from "../text/Text.ts"
 import { Datasets, type MountedDataset } from "../zfs/Datasets.ts"
 import type { Answers } from "./ConfigExample.ts"
-import {
-  type FolderPlace,
-  mistakesIn,
-  remarks,
-  resolveFolder,
-  sourceProblem,
-  targetProblem
-} from "./ConfigInit.ts"
+import { type FolderPlace, mistakesIn, remarks, resolveFolder, sourceProblem, targetProblem } from "./ConfigInit.ts"
 
 /** The user ended the input (Ctrl-D), or the terminal is gone. */
 export class QuestionsError extends Data.TaggedError("QuestionsError")<{ readonly message: string }> {}
@@ -44,8 +37,7 @@ export class Questions extends Context.Tag("zipper/Questions")<
           readLine(`${question}${otherwise === "" ? "" : ` [${otherwise}]`}: `, false, early),
           (line) => line.trim() || otherwise
         ),
-      secret: (question) =>
-        Effect.map(readLine(`${question}: `, true, early), (line) => Redacted.make(line.trim()))
+      secret: (question) => Effect.map(readLine(`${question}: `, true, early), (line) => Redacted.make(line.trim()))
     }
   })
 }
@@ -53,11 +45,7 @@ export class Questions extends Context.Tag("zipper/Questions")<
 /** The message of a {@link QuestionsError}. */
 export const noAnswer = "the questions were not answered to their end"
 
-const readLine = (
-  prompt: string,
-  hidden: boolean,
-  early: Array<string>
-): Effect.Effect<string, QuestionsError> =>
+const readLine = (prompt: string, hidden: boolean, early: Array<string>): Effect.Effect<string, QuestionsError> =>
   Effect.async((resume) => {
     process.stderr.write(withoutControls(prompt))
     const waiting = early.shift()
@@ -255,9 +243,7 @@ const showList = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedDatas
   const shown = listed.slice(0, most)
   const width = Math.max(0, ...shown.map(({ name }) => name.length))
   for (const [index, { mountpoint, name, used }] of shown.entries()) {
-    yield* say(
-      `  ${String(index + 1).padStart(2)}  ${name.padEnd(width)}  ${bytes(used).padStart(10)}  ${mountpoint}`
-    )
+    yield* say(`  ${String(index + 1).padStart(2)}  ${name.padEnd(width)}  ${bytes(used).padStart(10)}  ${mountpoint}`)
   }
   if (listed.length > most) yield* say(`  and ${listed.length - most} more, by their path`)
 })

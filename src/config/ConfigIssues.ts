@@ -17,11 +17,7 @@ export type ConfigIssue =
 /** The mistakes in a parse error. Where a schema has a description, the mistake is "value is not description". */
 export const issuesOf = (error: ParseResult.ParseError): ReadonlyArray<ConfigIssue> => walk(error.issue, [])
 
-const walk = (
-  issue: ParseResult.ParseIssue,
-  path: Path,
-  known: ReadonlyArray<string> = []
-): Array<ConfigIssue> => {
+const walk = (issue: ParseResult.ParseIssue, path: Path, known: ReadonlyArray<string> = []): Array<ConfigIssue> => {
   switch (issue._tag) {
     case "Pointer":
       return walk(issue.issue, path.concat(issue.path), known)
@@ -42,9 +38,7 @@ const walk = (
         return [{ _tag: "Wrong", path, value: issue.actual, expected: description }]
       }
       if (issue._tag !== "Composite") return walk(issue.issue, path, known)
-      const keys = AST.isTypeLiteral(issue.ast)
-        ? issue.ast.propertySignatures.map(({ name }) => String(name))
-        : known
+      const keys = AST.isTypeLiteral(issue.ast) ? issue.ast.propertySignatures.map(({ name }) => String(name)) : known
       const issues = "_tag" in issue.issues ? [issue.issues] : issue.issues
       return issues.flatMap((inner) => walk(inner, path, keys))
     }
@@ -70,10 +64,7 @@ const expectedBy = (ast: AST.AST | AST.Type): string => {
 }
 
 /** Sorted as the file has its keys; what is missing in an object comes after what is there. */
-export const inFileOrder = (
-  input: unknown,
-  issues: ReadonlyArray<ConfigIssue>
-): ReadonlyArray<ConfigIssue> => {
+export const inFileOrder = (input: unknown, issues: ReadonlyArray<ConfigIssue>): ReadonlyArray<ConfigIssue> => {
   const ranked = issues.map((issue) => ({ issue, rank: rankOf(input, issue.path) }))
   return ranked.sort((a, b) => compare(a.rank, b.rank)).map(({ issue }) => issue)
 }

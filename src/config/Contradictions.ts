@@ -52,17 +52,11 @@ export const contradictions = (
     )
   }
   if (source !== undefined && tmp !== undefined && isInside(tmp, source)) {
-    add(
-      ["tmp_dir"],
-      `${JSON.stringify(tmp)} lies inside source_path: half-written archives would be archived`
-    )
+    add(["tmp_dir"], `${JSON.stringify(tmp)} lies inside source_path: half-written archives would be archived`)
   }
   if (log !== undefined && log === lock) add(["lockfile_path"], "is the same file as log_file")
   if (input["state_dir"] !== undefined && input["target_path"] !== undefined) {
-    add(
-      ["state_dir"],
-      "is for a configuration without target_path; with one, state is kept in its folder .zipper"
-    )
+    add(["state_dir"], "is for a configuration without target_path; with one, state is kept in its folder .zipper")
   }
   if (metrics !== undefined && metrics === log) add(["metrics_file"], "is the same file as log_file")
   if (metrics !== undefined && metrics === lock) add(["metrics_file"], "is the same file as lockfile_path")
@@ -106,9 +100,7 @@ const replicationContradictions = (value: unknown): ReadonlyArray<ConfigIssue> =
     const twin = job["name"] !== undefined && jobs.findIndex(({ name }) => name === job["name"]) < index
     return [
       ...jobContradictions(job).map((issue) => ({ ...issue, path: [index, ...issue.path] })),
-      ...(twin
-        ? [says([index, "name"], `${JSON.stringify(job["name"])} is the name of an earlier job too`)]
-        : [])
+      ...(twin ? [says([index, "name"], `${JSON.stringify(job["name"])} is the name of an earlier job too`)] : [])
     ]
   })
   const decoded = getRights(jobs.map(decodeJob)).map(jobFromConfig)
@@ -131,15 +123,11 @@ export const jobContradictions = (job: Undecoded): ReadonlyArray<ConfigIssue> =>
   if (typeof job["host"] === "string" && typeof job["user"] === "string") {
     const { user } = addressOf(job["host"])
     if (user !== undefined && user !== job["user"]) {
-      issues.push(
-        says(["user"], `${JSON.stringify(job["user"])} is not the user of the host (${job["host"]})`)
-      )
+      issues.push(says(["user"], `${JSON.stringify(job["user"])} is not the user of the host (${job["host"]})`))
     }
   }
   if (Predicate.isReadonlyRecord(retention) && keepsNothing(retention)) {
-    issues.push(
-      says(["retention"], "would keep nothing; give hourly, daily, weekly or monthly a number above 0")
-    )
+    issues.push(says(["retention"], "would keep nothing; give hourly, daily, weekly or monthly a number above 0"))
   }
   return [...issues, ...unmapped(job)]
 }
@@ -175,7 +163,5 @@ const unmapped = (job: Undecoded): ReadonlyArray<ConfigIssue> => {
 
 const datasetOf = (value: unknown): { readonly name: string } | undefined | "wrong" => {
   if (value === undefined) return undefined
-  return typeof value === "string" && DatasetName.datasetProblem(value) === undefined
-    ? { name: value }
-    : "wrong"
+  return typeof value === "string" && DatasetName.datasetProblem(value) === undefined ? { name: value } : "wrong"
 }

@@ -42,8 +42,7 @@ const maxDepth = 64
 const stringStart = /"(?:[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/y
 
 /** Spaces that look like the usual one, and characters that show nothing at all: they come with what is pasted. */
-const invisible =
-  /[\u0085\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u2069\u3000\ufeff]/
+const invisible = /[\u0085\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u2069\u3000\ufeff]/
 
 const quotes = /[\u00ab\u00bb\u2018-\u201f\u2039\u203a]/
 
@@ -159,9 +158,7 @@ class Reader {
     this.space()
     const next = this.peek()
     if (next !== "," && next !== close) {
-      this.stop(
-        next === "" ? `the text ends before the closing ${close}` : `a comma or ${close} should be here`
-      )
+      this.stop(next === "" ? `the text ends before the closing ${close}` : `a comma or ${close} should be here`)
     }
     this.at += 1
     return next === close

@@ -50,10 +50,7 @@ export const ReplicationJob = Schema.Struct({
   destination: optional(Dataset),
   strip_prefix: optional(Dataset),
   raw: optional(flag),
-  ssh_options: withDefault(
-    Schema.Array(judged('an ssh option such as "Compression=yes"', sshOptionProblem)),
-    () => []
-  ),
+  ssh_options: withDefault(Schema.Array(judged('an ssh option such as "Compression=yes"', sshOptionProblem)), () => []),
   bandwidth: optional(judged('bytes a second such as "10M"', bandwidthProblem)),
   compress: optional(oneOf("none", "zstd")),
   retention: optional(RetentionConfig),
@@ -158,10 +155,7 @@ const pullTarget = ({ destination, remote }: TargetRule, dataset: string): Eithe
     ? Either.left("cannot be pulled without a destination to write it below")
     : Either.right(`${destination}/${remote.host.replace(/[^A-Za-z0-9_.:-]/g, "_")}/${dataset}`)
 
-const pushTarget = (
-  { destination, stripPrefix }: TargetRule,
-  dataset: string
-): Either.Either<string, string> => {
+const pushTarget = ({ destination, stripPrefix }: TargetRule, dataset: string): Either.Either<string, string> => {
   if (stripPrefix !== undefined && !DatasetName.isWithin(dataset, stripPrefix)) {
     return Either.left(`does not lie in ${stripPrefix}, the prefix to strip`)
   }
@@ -203,9 +197,7 @@ interface Route {
 export const collisions = (jobs: ReadonlyArray<Job>): ReadonlyArray<string> => {
   const routes = jobs.map(routesOf)
   const found = routes.flatMap((own, index) =>
-    routes
-      .slice(index + 1)
-      .flatMap((others) => own.flatMap((one) => others.flatMap((other) => collision(one, other))))
+    routes.slice(index + 1).flatMap((others) => own.flatMap((one) => others.flatMap((other) => collision(one, other))))
   )
   // Jobs of the same name, a mistake of its own, would give the same sentence twice.
   return [...new Set(found)]

@@ -2,8 +2,7 @@ import * as Schema from "effect/Schema"
 
 // Parts of the schemas of the configuration. The description of a value is part of the message when it is wrong.
 
-export const described = <A, I>(schema: Schema.Schema<A, I>, description: string) =>
-  schema.annotations({ description })
+export const described = <A, I>(schema: Schema.Schema<A, I>, description: string) => schema.annotations({ description })
 
 export const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: () => NoInfer<A>) =>
   Schema.optionalWith(schema, { exact: true, default: value })
@@ -11,10 +10,7 @@ export const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: () => NoIn
 export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 export const whole = (from: number, to: number) =>
-  described(
-    Schema.Number.pipe(Schema.int(), Schema.between(from, to)),
-    `a whole number from ${from} to ${to}`
-  )
+  described(Schema.Number.pipe(Schema.int(), Schema.between(from, to)), `a whole number from ${from} to ${to}`)
 
 export const text = (pattern: RegExp, description: string) =>
   described(Schema.String.pipe(Schema.pattern(pattern)), description)
@@ -35,9 +31,7 @@ export const PingUrl = described(
 )
 
 /** `"a", "b" or "c"`. */
-export const oneOf = <const Words extends readonly [string, string, ...ReadonlyArray<string>]>(
-  ...words: Words
-) => {
+export const oneOf = <const Words extends readonly [string, string, ...ReadonlyArray<string>]>(...words: Words) => {
   const all = words.map((word) => JSON.stringify(word))
   return described(Schema.Literal(...words), `${all.slice(0, -1).join(", ")} or ${all.at(-1)}`)
 }

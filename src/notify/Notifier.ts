@@ -146,8 +146,7 @@ export const foreignAnswer = (
     .filter((secret) => secret !== "")
     .reduce((text, secret) => text.replaceAll(secret, "***"), body)
   const words = hidden.replace(/\s+/g, " ").trim().slice(0, firstWords)
-  const type =
-    contentType === undefined ? "without a content type" : `of type ${quoted(contentType.slice(0, 80))}`
+  const type = contentType === undefined ? "without a content type" : `of type ${quoted(contentType.slice(0, 80))}`
   const what = words === "" ? "nothing" : quoted(words)
   return new NotifyError({
     reason: "NotGotify",
@@ -227,10 +226,7 @@ export type Probed = "Gotify" | "Unknown"
 export const makeGotify = (settings: GotifySettings) =>
   Effect.map(HttpClient.HttpClient, (client) => {
     const endpoint = endpointOf(settings.url)
-    const secrets = [
-      Redacted.value(settings.token),
-      ...(endpoint.login === undefined ? [] : [endpoint.login.password])
-    ]
+    const secrets = [Redacted.value(settings.token), ...(endpoint.login === undefined ? [] : [endpoint.login.password])]
     // Spans would carry the headers and the whole address, both of which may hold secrets.
     const quiet = client.pipe(
       HttpClient.withTracerDisabledWhen(() => true),

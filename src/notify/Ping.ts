@@ -97,9 +97,7 @@ export const makePing = (settings: PingSettings) =>
           while: (error: PingError) => error.transient
         }),
         Effect.asVoid,
-        Effect.catchAll(({ message }) =>
-          Effect.logWarning(`the ping (${signal}) did not get through: ${message}`)
-        )
+        Effect.catchAll(({ message }) => Effect.logWarning(`the ping (${signal}) did not get through: ${message}`))
       )
 
     return {

@@ -34,9 +34,7 @@ export interface Grant {
 export const delegationsOf = (job: Job, user?: string): ReadonlyArray<Delegation> => {
   const above = targetNames(job, job.datasets).map((target) => job.destination ?? parentOf(target) ?? target)
   return [
-    ...minimalRoots(job.datasets).map(
-      (dataset): Delegation => ({ end: "sender", roles: ["send"], user, dataset })
-    ),
+    ...minimalRoots(job.datasets).map((dataset): Delegation => ({ end: "sender", roles: ["send"], user, dataset })),
     ...minimalRoots(above).map(
       (dataset): Delegation => ({
         end: "receiver",
@@ -56,17 +54,13 @@ export const commandsOf = (
     command: allowCommand({ user, dataset, permissions: permissionsOf(...roles) })
   }))
 
-export const checkDelegations = Effect.fn("Delegate.check")(function* (
-  delegations: ReadonlyArray<Delegation>
-) {
+export const checkDelegations = Effect.fn("Delegate.check")(function* (delegations: ReadonlyArray<Delegation>) {
   const found = yield* Effect.forEach(delegations, lacking)
   return found.flat().map(({ grant }) => grant)
 }, asPreflight)
 
 /** Allows what is not allowed yet, logs it, and gives it back. */
-export const applyDelegations = Effect.fn("Delegate.apply")(function* (
-  delegations: ReadonlyArray<Delegation>
-) {
+export const applyDelegations = Effect.fn("Delegate.apply")(function* (delegations: ReadonlyArray<Delegation>) {
   const found = yield* Effect.forEach(delegations, lacking).pipe(asPreflight)
   return yield* Effect.forEach(
     found.flat(),
@@ -195,8 +189,7 @@ const inWords = (report: Preparation, dryRun: boolean): string => {
     entries.map(([name, value]) => `${name}=${value}`).join(", ")
   const all = assignments(Object.entries(properties))
   if (report.created) {
-    const above =
-      report.parents.length === 0 ? "" : `, and before it ${report.parents.join(", ")} (canmount=off)`
+    const above = report.parents.length === 0 ? "" : `, and before it ${report.parents.join(", ")} (canmount=off)`
     return `${dryRun ? "would be made" : "made"}, with ${all}${above}`
   }
   if (report.changed.length === 0) return `nothing to do, it has ${all}`

@@ -31,11 +31,7 @@ export interface End {
   readonly account: Effect.Effect<Account, ZfsError>
   /** What `zfs allow DATASET` prints; the dataset must exist. */
   readonly allowed: (dataset: string) => Effect.Effect<string, ZfsError>
-  readonly grant: (
-    user: string,
-    permissions: ReadonlyArray<string>,
-    dataset: string
-  ) => Effect.Effect<void, ZfsError>
+  readonly grant: (user: string, permissions: ReadonlyArray<string>, dataset: string) => Effect.Effect<void, ZfsError>
 }
 
 export const makeEnd = (
@@ -66,11 +62,7 @@ export const makeEnd = (
       allowed: Effect.fn("End.allowed")((dataset: string) =>
         Effect.map(commands.run(`read the permissions on ${dataset}`, dataset, ["allow", dataset]), utf8)
       ),
-      grant: Effect.fn("End.grant")(function* (
-        who: string,
-        permissions: ReadonlyArray<string>,
-        dataset: string
-      ) {
+      grant: Effect.fn("End.grant")(function* (who: string, permissions: ReadonlyArray<string>, dataset: string) {
         const completed = yield* commands.attempt(["allow", "-u", who, permissions.join(","), dataset])
         if (completed.exitCode === 0) return
         const error = commands.failure(`grant permissions on ${dataset}`, dataset, completed)
@@ -150,8 +142,6 @@ const onlyMissing = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr"
   const first = lines.findIndex(isZfsMessage)
   const said = first === -1 ? [] : lines.slice(first)
   return (
-    exitCode === 1 &&
-    said.length > 0 &&
-    said.every((line) => /^cannot open '.*': dataset does not exist$/.test(line))
+    exitCode === 1 && said.length > 0 && said.every((line) => /^cannot open '.*': dataset does not exist$/.test(line))
   )
 }

@@ -25,11 +25,7 @@ export const isMended = (source: SourceDataset, target: TargetDataset, mode: Sen
   mode === "raw" && isLost(target) && alike(source.key?.salt, target.key?.rootSalt) === true
 
 /** What of the target a raw stream would lock out; undefined when nothing. */
-export const lockOut = (
-  source: SourceDataset,
-  target: TargetDataset,
-  mode: SendMode
-): LockOut | undefined => {
+export const lockOut = (source: SourceDataset, target: TargetDataset, mode: SendMode): LockOut | undefined => {
   const { key, name } = target
   if (mode !== "raw" || source.key === undefined || key === undefined) return undefined
   if (isJoined(target)) {
@@ -48,9 +44,7 @@ export const lockOut = (
   return {
     what: "dependents",
     why: `a raw stream would give ${name} ${why}, and ${what} opened by the one that it has: no key might open ${them} any more`,
-    remedy: key.dependents.every(({ salt }) => alike(salt, key.salt) === true)
-      ? ownKey(first.name, name)
-      : undefined
+    remedy: key.dependents.every(({ salt }) => alike(salt, key.salt) === true) ? ownKey(first.name, name) : undefined
   }
 }
 

@@ -1,12 +1,6 @@
 import type { Loss } from "../runs/ReplicationResult.ts"
 import { bytes, count, number } from "../text/Text.ts"
-import {
-  byCreatetxg,
-  type SendMode,
-  type Snapshot,
-  type SourceDataset,
-  type TargetDataset
-} from "../zfs/Dataset.ts"
+import { byCreatetxg, type SendMode, type Snapshot, type SourceDataset, type TargetDataset } from "../zfs/Dataset.ts"
 import { parentOf } from "../zfs/DatasetName.ts"
 import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import type { Stream } from "./Stream.ts"
@@ -49,11 +43,7 @@ interface PlanOptions {
  * createtxg; names and clocks decide nothing. Nothing on the target is destroyed unless `rollback` allows it, and
  * then exactly what the plan lists. Once carried out, the next plan is empty.
  */
-export const plan = (
-  source: SourceDataset,
-  target: TargetDataset | undefined,
-  options: PlanOptions
-): Plan => {
+export const plan = (source: SourceDataset, target: TargetDataset | undefined, options: PlanOptions): Plan => {
   const snapshots = inOrder(source.snapshots)
   const earliest = snapshots[0]
   const newest = snapshots.at(-1)
@@ -195,16 +185,13 @@ type Base =
 // A snapshot wins over its own bookmark: from a bookmark, zfs sends no more than one snapshot at a time.
 const basesOf = ({ bookmarks, snapshots }: SourceDataset): ReadonlyMap<string, Base> =>
   new Map<string, Base>([
-    ...bookmarks.map(
-      ({ createtxg, guid, name }) => [guid, { _tag: "Bookmark", name, guid, createtxg }] as const
-    ),
+    ...bookmarks.map(({ createtxg, guid, name }) => [guid, { _tag: "Bookmark", name, guid, createtxg }] as const),
     ...snapshots.map(
       (snapshot) => [snapshot.guid, { _tag: "Snapshot", snapshot, createtxg: snapshot.createtxg }] as const
     )
   ])
 
-const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> =>
-  snapshots.toSorted(byCreatetxg)
+const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> => snapshots.toSorted(byCreatetxg)
 
 /**
  * Reasons are sentences that follow the dataset's name. They speak of what is at the receiving end, whose name goes
@@ -242,12 +229,7 @@ const occupied = (target: TargetDataset): string =>
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
 
-const diverged = (
-  target: TargetDataset,
-  to: Snapshot,
-  destroys: ReadonlyArray<Snapshot>,
-  written: number
-): string => {
+const diverged = (target: TargetDataset, to: Snapshot, destroys: ReadonlyArray<Snapshot>, written: number): string => {
   const obstacles = obstaclesTo(target, to, destroys)
   const wayBack =
     obstacles === undefined
@@ -257,11 +239,7 @@ const diverged = (
 }
 
 /** Why zfs would refuse to take the target back to `to`. */
-const stuckReason = (
-  target: TargetDataset,
-  to: Snapshot,
-  destroys: ReadonlyArray<Snapshot>
-): string | undefined => {
+const stuckReason = (target: TargetDataset, to: Snapshot, destroys: ReadonlyArray<Snapshot>): string | undefined => {
   const obstacles = obstaclesTo(target, to, destroys)
   return obstacles === undefined
     ? undefined
@@ -274,11 +252,7 @@ const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
     ...(written > 0 ? [`${bytes(written)} written since its newest snapshot`] : [])
   ].join(" and ")
 
-const obstaclesTo = (
-  target: TargetDataset,
-  to: Snapshot,
-  snapshots: ReadonlyArray<Snapshot>
-): string | undefined => {
+const obstaclesTo = (target: TargetDataset, to: Snapshot, snapshots: ReadonlyArray<Snapshot>): string | undefined => {
   const held = snapshots.filter(({ holds }) => holds > 0)
   const cloned = snapshots.filter(({ clones }) => clones.length > 0)
   const reasons = [
@@ -327,9 +301,7 @@ const clashReason = (
   if (first === undefined) return undefined
   const original = source.snapshots.find(({ guid }) => guid === first.guid)?.name
   const free =
-    original !== undefined && !target.snapshots.some(({ name }) => name === original)
-      ? original
-      : `${first.name}-old`
+    original !== undefined && !target.snapshots.some(({ name }) => name === original) ? original : `${first.name}-old`
   return `${target.name} has other snapshots by the names of some to come: ${list(taken)}; rename what is there (there: zfs rename '${target.name}@${first.name}' '${target.name}@${free}')`
 }
 

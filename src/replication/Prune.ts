@@ -29,9 +29,7 @@ export const readersOf = (job: Job, jobs: ReadonlyArray<Job>): ReadonlyArray<Job
   return jobs.filter(
     ({ datasets, direction }) =>
       direction === "push" &&
-      datasets.some((dataset) =>
-        replicas.some((replica) => isWithin(dataset, replica) || isWithin(replica, dataset))
-      )
+      datasets.some((dataset) => replicas.some((replica) => isWithin(dataset, replica) || isWithin(replica, dataset)))
   )
 }
 
@@ -54,15 +52,7 @@ export const newestHeldBy = (
 }
 
 /** Why a snapshot is kept. */
-export type Reason =
-  | "newest"
-  | "newest common"
-  | "held"
-  | "cloned"
-  | "hourly"
-  | "daily"
-  | "weekly"
-  | "monthly"
+export type Reason = "newest" | "newest common" | "held" | "cloned" | "hourly" | "daily" | "weekly" | "monthly"
 
 /** What becomes of the snapshots of one replica. */
 export interface Choice {
@@ -177,19 +167,14 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
   const known = new Set(tree.flatMap(({ name }) => placed(name) ?? []))
   const orphans = [...targets.values()].filter(
     ({ mode, name, snapshots }) =>
-      mode !== undefined &&
-      snapshots.length > 0 &&
-      !known.has(name) &&
-      roots.some((root) => isWithin(name, root))
+      mode !== undefined && snapshots.length > 0 && !known.has(name) && roots.some((root) => isWithin(name, root))
   )
   const lost = missing
     .map((dataset) => ({ dataset, target: placed(dataset) }))
     .filter(({ target }) => target === undefined || !orphans.some(({ name }) => isWithin(name, target)))
   const some = replicas.length > 0 || orphans.length > 0
   // A dataset without snapshots needs no replica, unless there is none of any.
-  const absent = items.filter(
-    ({ source, target }) => !present.has(target) && (source.snapshots.length > 0 || !some)
-  )
+  const absent = items.filter(({ source, target }) => !present.has(target) && (source.snapshots.length > 0 || !some))
   return { absent, lost, orphans, replicas, some }
 }
 
@@ -197,8 +182,7 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
 export const ask = ({ ask: asked, job }: Reader) =>
   asked.pipe(
     Effect.map(
-      ({ items, targets }): Needs =>
-        new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
+      ({ items, targets }): Needs => new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
     ),
     Effect.mapError(
       ({ message }) =>
@@ -242,11 +226,7 @@ interface PruneOptions {
  * nothing is destroyed and this fails with PreflightError; while one of them is at work, with LockError. What there is
  * nothing of is in the summary.
  */
-const pruneReplicas = Effect.fn("PruneReplicas")(function* (
-  job: Job,
-  retention: Retention,
-  options: PruneOptions
-) {
+const pruneReplicas = Effect.fn("PruneReplicas")(function* (job: Job, retention: Retention, options: PruneOptions) {
   const started = yield* Clock.currentTimeMillis
   yield* lockOut(options)
   const found = yield* survey(job, options.retries)
@@ -271,8 +251,7 @@ const lockOut = Effect.fnUntraced(function* ({ lockWait, lockfile, readers }: Pr
   for (const [path, job] of others) {
     yield* Effect.mapError(
       lock.acquire(path).pipe(waitForLock(lockWait)),
-      (error) =>
-        new LockError({ ...error, message: `the job ${job} sends these replicas on: ${error.message}` })
+      (error) => new LockError({ ...error, message: `the job ${job} sends these replicas on: ${error.message}` })
     )
   }
 })
@@ -307,9 +286,7 @@ export const runPrune = Effect.fn("AnnouncedPrune")(function* (
               noun: "replica",
               job: job.name
             })
-          return failuresOf(summary).length > 0
-            ? { failure: message, recovery }
-            : { success: message, recovery }
+          return failuresOf(summary).length > 0 ? { failure: message, recovery } : { success: message, recovery }
         }
       }
     )
@@ -352,9 +329,7 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
       }
       const outcomes = yield* Effect.forEach(choice.right.destroy, destroy(target.name, retries))
       const destroyed = outcomes.flatMap((each) => (each.error === undefined ? [each.snapshot] : []))
-      const failed = outcomes.flatMap(({ error, snapshot }) =>
-        error === undefined ? [] : [{ snapshot, error }]
-      )
+      const failed = outcomes.flatMap(({ error, snapshot }) => (error === undefined ? [] : [{ snapshot, error }]))
       return {
         dataset: source.name,
         target: target.name,
@@ -392,8 +367,7 @@ const spare = (dataset: string | null, target: string, reason: string) =>
     destroyed: []
   } satisfies ReplicaResult)
 
-const spareOrphan = ({ name }: TargetDataset) =>
-  spare(null, name, "its source is gone: nothing of it is destroyed")
+const spareOrphan = ({ name }: TargetDataset) => spare(null, name, "its source is gone: nothing of it is destroyed")
 
 // A name that exists nowhere is a mistake in the job; unnoticed, it lets the pool fill up.
 const notFound = Effect.fnUntraced(function* (given: {

@@ -18,9 +18,7 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
   End & {
     /** Changes are logged and not made. Only wording depends on it. */
     readonly dryRun?: boolean
-    readonly tree: (
-      roots: ReadonlyArray<string>
-    ) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
+    readonly tree: (roots: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
     readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
     /** Makes a parent, whose own parent exists: canmount=off, marked as a placeholder. One that is there is no failure. */
     readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
@@ -71,10 +69,7 @@ export interface Preparation {
 /** Native properties of ZFS, by name. */
 export type Properties = Readonly<Record<string, string>>
 
-export const makeReceiver = (
-  process: typeof Process.Service,
-  endpoint: Endpoint
-): typeof Receiver.Service => {
+export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): typeof Receiver.Service => {
   const { commands, end } = makeEnd(process, endpoint, "receive")
   return {
     ...end,
@@ -151,12 +146,7 @@ const createParent = Effect.fn("Receiver.createParent")(function* (commands: Com
 const abort = Effect.fn("Receiver.abort")(function* (commands: Commands, dataset: string) {
   const aborted = yield* commands.attempt(["receive", "-A", dataset])
   if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return
-  return yield* commands.failure(
-    `throw away what an interrupted receive left of ${dataset}`,
-    dataset,
-    aborted,
-    "prune"
-  )
+  return yield* commands.failure(`throw away what an interrupted receive left of ${dataset}`, dataset, aborted, "prune")
 })
 
 const rollback = Effect.fn("Receiver.rollback")(function* (
@@ -196,8 +186,7 @@ const rollback = Effect.fn("Receiver.rollback")(function* (
   yield* commands.run(purpose, dataset, ["rollback", `${dataset}@${back.name}`], "rollback")
 })
 
-const named = (snapshots: ReadonlyArray<Snapshot>): string =>
-  snapshots.map(({ name }) => `@${name}`).join(", ")
+const named = (snapshots: ReadonlyArray<Snapshot>): string => snapshots.map(({ name }) => `@${name}`).join(", ")
 
 const unprepared = Effect.fn("Receiver.unprepared")(function* (
   commands: Commands,
@@ -240,13 +229,8 @@ const differing = Effect.fnUntraced(function* (
 /** One value has two names: OpenZFS 2.0 and before say `posixacl`. */
 const plain = (value: string | undefined): string | undefined => (value === "posixacl" ? "posix" : value)
 
-const prepare = Effect.fn("Receiver.prepare")(function* (
-  commands: Commands,
-  dataset: string,
-  properties: Properties
-) {
-  const assignments = (names: ReadonlyArray<string>) =>
-    names.map((name) => `${name}=${properties[name] ?? ""}`)
+const prepare = Effect.fn("Receiver.prepare")(function* (commands: Commands, dataset: string, properties: Properties) {
+  const assignments = (names: ReadonlyArray<string>) => names.map((name) => `${name}=${properties[name] ?? ""}`)
   const todo = yield* unprepared(commands, dataset, properties)
   for (const parent of todo.parents) yield* create(commands, parent, ["canmount=off"])
   if (todo.created) yield* create(commands, dataset, assignments(Object.keys(properties)))
@@ -258,11 +242,7 @@ const prepare = Effect.fn("Receiver.prepare")(function* (
 })
 
 /** Makes a dataset; one that another process made in the meantime is no failure. */
-const create = Effect.fnUntraced(function* (
-  commands: Commands,
-  dataset: string,
-  assignments: ReadonlyArray<string>
-) {
+const create = Effect.fnUntraced(function* (commands: Commands, dataset: string, assignments: ReadonlyArray<string>) {
   const options = assignments.flatMap((assignment) => ["-o", assignment])
   const created = yield* commands.attempt(["create", ...options, dataset])
   if (created.exitCode === 0 || /dataset already exists/.test(complaint(created))) return
@@ -282,9 +262,7 @@ const makeDryRunReceiver = (
   const pretended = new Map<string, TargetDataset | undefined>()
   const put = (dataset: TargetDataset) => Effect.sync(() => void pretended.set(dataset.name, dataset))
   const read = (dataset: string) =>
-    Effect.suspend(() =>
-      pretended.has(dataset) ? Effect.succeed(pretended.get(dataset)) : real.read(dataset)
-    )
+    Effect.suspend(() => (pretended.has(dataset) ? Effect.succeed(pretended.get(dataset)) : real.read(dataset)))
   const change = Effect.fnUntraced(function* (
     dataset: string,
     to: (before: TargetDataset) => TargetDataset | undefined
@@ -325,9 +303,7 @@ const makeDryRunReceiver = (
         Effect.logInfo(`would throw away what ${dataset} has of a stream that was cut`),
         // A dataset that came with that stream goes with it.
         change(dataset, (before) =>
-          before.snapshots.length === 0 && !before.placeholder
-            ? undefined
-            : { ...before, resumeToken: undefined }
+          before.snapshots.length === 0 && !before.placeholder ? undefined : { ...before, resumeToken: undefined }
         )
       ),
     rollback: (dataset, { destroys, to }) =>

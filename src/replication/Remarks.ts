@@ -66,13 +66,10 @@ const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Sur
  */
 const aboutOrphans = Effect.fnUntraced(function* (job: Job, found: Survey) {
   const failing = targetNames(job, found.missing)
-  const orphans = sortReplicas(job, found).orphans.filter(
-    ({ name }) => !failing.some((root) => isWithin(name, root))
-  )
+  const orphans = sortReplicas(job, found).orphans.filter(({ name }) => !failing.some((root) => isWithin(name, root)))
   const [first] = orphans
   if (first === undefined) return undefined
-  const what =
-    orphans.length === 1 ? first.name : `${count(orphans.length, "replica")} (the first is ${first.name})`
+  const what = orphans.length === 1 ? first.name : `${count(orphans.length, "replica")} (the first is ${first.name})`
   return `${what} on ${(yield* Receiver).label}: the source is gone from ${(yield* Sender).label}, destroyed or renamed; the replica stays as it is (to hear no more of it, there: zfs inherit zipper:send '${first.name}')`
 })
 
@@ -107,9 +104,7 @@ export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): Rea
       .slice(-latestCount)
     const newest = latest.at(-1)
     if (newest === undefined || latest.length < 3) return []
-    const usual = Math.max(
-      ...latest.slice(1).map((creation, index) => creation - (latest[index] ?? creation))
-    )
+    const usual = Math.max(...latest.slice(1).map((creation, index) => creation - (latest[index] ?? creation)))
     const age = now - newest
     return age > day + 3 * usual ? [{ dataset: name, age, usual }] : []
   })
@@ -118,8 +113,6 @@ const staleRemark = (stale: ReadonlyArray<Stale>, label: string): string | undef
   const [first] = stale.toSorted((a, b) => b.age - a.age)
   if (first === undefined) return undefined
   const others =
-    stale.length === 1
-      ? ""
-      : ` (and ${stale.length - 1} more ${stale.length === 2 ? "does" : "do"} not either)`
+    stale.length === 1 ? "" : ` (and ${stale.length - 1} more ${stale.length === 2 ? "does" : "do"} not either)`
   return `${first.dataset} on ${label} got no snapshot for ${duration(first.age * 1000)}, and one every ${duration(first.usual * 1000)} at least before${others}: is something still taking snapshots there? Its replica is no newer`
 }

@@ -70,8 +70,7 @@ const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets
   const encrypted = new Set(tree.filter((dataset) => dataset.encrypted).map(({ name }) => name))
   const first = items.filter(
     ({ source, target }) =>
-      source.encrypted &&
-      plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "Full"
+      source.encrypted && plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "Full"
   )
   if (job.mode === "plain" && first.length > 0) {
     yield* Effect.logWarning(
@@ -199,10 +198,7 @@ export interface RunReplicationOptions extends ReplicateOptions {
 }
 
 /** A replication job as a supervised run. Fails with LockError when another run is at work, and otherwise as the job does. */
-export const runReplication = Effect.fn("AnnouncedReplication")(function* (
-  job: Job,
-  options: RunReplicationOptions
-) {
+export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: Job, options: RunReplicationOptions) {
   const { host, lockWait, lockfile, named, notify_on, pid, reminder_hours, run } = options
   return yield* superviseRun(
     {
@@ -213,8 +209,7 @@ export const runReplication = Effect.fn("AnnouncedReplication")(function* (
       lockWait,
       job: named ? { kind: "replication", name: job.name } : undefined,
       historyOf: (end, done: ReadonlyArray<DatasetResult>) => replicationHistory(job, end, done),
-      nextState: (before, end, done: ReadonlyArray<DatasetResult>) =>
-        nextReplicationState(before, end, job, done),
+      nextState: (before, end, done: ReadonlyArray<DatasetResult>) => nextReplicationState(before, end, job, done),
       succeeded: ({ failed, refused }) => failed === 0 && refused === 0,
       messages: {
         of: { job: alertsKeyOf(job, named), task: "run" },

@@ -160,18 +160,14 @@ const noteLoss = Effect.fnUntraced(
     const found = yield* (yield* Receiver).read(target)
     const left = new Set(found?.snapshots.map(({ guid }) => guid))
     const snapshots = (work.before ?? []).filter(({ guid }) => !left.has(guid))
-    if (snapshots.length > 0)
-      work.rolledBack = { back: to, snapshots, written: work.rolledBack?.written ?? 0 }
+    if (snapshots.length > 0) work.rolledBack = { back: to, snapshots, written: work.rolledBack?.written ?? 0 }
   },
   Effect.catchAll((error) => Effect.logDebug(error.message))
 )
 
 const rollBack = Effect.fnUntraced(function* (target: string, rollback: Rollback) {
   const { destroys, to, written } = rollback
-  const lost = [
-    ...destroys.map(({ name }) => `@${name}`),
-    ...(written > 0 ? [`${bytes(written)} written since`] : [])
-  ]
+  const lost = [...destroys.map(({ name }) => `@${name}`), ...(written > 0 ? [`${bytes(written)} written since`] : [])]
   // In the tier that --quiet does not hide: without a configuration there is no log, and this is all that is left of them.
   yield* Effect.logError(`${target} is to go back to @${to.name} (--rollback) and to lose ${lost.join(", ")}`)
   yield* (yield* Receiver).rollback(target, rollback)
@@ -280,10 +276,7 @@ export const replicateDataset = (settings: DatasetSettings) =>
 
 /** Nothing more can be done about the dataset. */
 const isSettled = (next: Plan): next is Exclude<Plan, Active> =>
-  next._tag === "UpToDate" ||
-  next._tag === "NothingToSend" ||
-  next._tag === "Diverged" ||
-  next._tag === "Blocked"
+  next._tag === "UpToDate" || next._tag === "NothingToSend" || next._tag === "Diverged" || next._tag === "Blocked"
 
 /** Most datasets have nothing new: what was listed is enough to see that. */
 const carryOut = Effect.fnUntraced(function* (
@@ -333,8 +326,7 @@ const planAgain = <A, E extends { readonly reason: string; readonly message: str
     )
   )
 
-const isOutdated = ({ reason }: { readonly reason: string }): boolean =>
-  reason === "Vanished" || reason === "Modified"
+const isOutdated = ({ reason }: { readonly reason: string }): boolean => reason === "Vanished" || reason === "Modified"
 
 const attempt = Effect.fnUntraced(function* (settings: DatasetSettings, item: DatasetPair, work: Work) {
   let advanced = false

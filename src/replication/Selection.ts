@@ -59,10 +59,7 @@ export const select = (
 }
 
 /** What lies in `root`, in the order of `byName` but for children that came before their parents. */
-const parentsFirst = (
-  root: string,
-  byName: ReadonlyMap<string, SourceDataset>
-): ReadonlyArray<SourceDataset> => {
+const parentsFirst = (root: string, byName: ReadonlyMap<string, SourceDataset>): ReadonlyArray<SourceDataset> => {
   const done = new Map<string, SourceDataset>()
   for (const dataset of byName.values()) {
     for (const name of [...ancestorsOf(dataset.name), dataset.name]) {

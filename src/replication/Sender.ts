@@ -101,9 +101,7 @@ const readDatasets = Effect.fnUntraced(function* (
     roots.filter((root) => names.has(root)),
     recursive
   )
-  const above = new Set(
-    found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root]))
-  )
+  const above = new Set(found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root])))
   const keys = yield* listNamed(
     commands,
     `look at the keys of ${[...above].join(", ")}`,

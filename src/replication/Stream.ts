@@ -62,10 +62,7 @@ export const sendArguments = (dataset: string, stream: Stream, mode: SendMode): 
     ? ["send", "-vP", "-t", stream.token]
     : ["send", ...(mode === "raw" ? ["-w"] : []), "-vP", ...rangeOf(dataset, stream)]
 
-const rangeOf = (
-  dataset: string,
-  stream: Exclude<Stream, { readonly _tag: "Resume" }>
-): ReadonlyArray<string> => {
+const rangeOf = (dataset: string, stream: Exclude<Stream, { readonly _tag: "Resume" }>): ReadonlyArray<string> => {
   const to = `${dataset}@${stream.to.name}`
   switch (stream._tag) {
     case "Full":

@@ -47,9 +47,7 @@ export const survey = Effect.fn("Replication.survey")(function* (job: Job, retri
 
 const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
   const sender = yield* Sender
-  const { datasets: tree, missing } = yield* sender
-    .tree(minimalRoots(job.datasets))
-    .pipe(retryTransient(retries))
+  const { datasets: tree, missing } = yield* sender.tree(minimalRoots(job.datasets)).pipe(retryTransient(retries))
   const chosen = select({ roots: job.datasets, exclude: job.exclude }, tree)
   for (const { coveredBy, dropped } of chosen.overlaps) {
     yield* Effect.logDebug(`${dropped} is part of ${coveredBy}, and done with it`)
@@ -78,11 +76,7 @@ const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
 })
 
 /** The replicas, and what lies above them; the pool has to be there. */
-const lookAtTargets = Effect.fnUntraced(function* (
-  job: Job,
-  items: ReadonlyArray<DatasetPair>,
-  retries: number
-) {
+const lookAtTargets = Effect.fnUntraced(function* (job: Job, items: ReadonlyArray<DatasetPair>, retries: number) {
   const receiver = yield* Receiver
   const retry = retryTransient(retries)
   const roots = minimalRoots([...targetNames(job, job.datasets), ...items.map(({ target }) => target)])

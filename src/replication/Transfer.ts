@@ -9,14 +9,7 @@ import { failure, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.t
 import { shortName } from "../zfs/ZfsList.ts"
 import { DryRunTargets, newDataset, Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
-import {
-  type Ends,
-  receiveArguments,
-  type Stream,
-  sendArguments,
-  stagesOf,
-  type TransferRequest
-} from "./Stream.ts"
+import { type Ends, receiveArguments, type Stream, sendArguments, stagesOf, type TransferRequest } from "./Stream.ts"
 import { type EndedPart, parseLine, pipeFailure, SendMeter, warningsIn } from "./TransferFailure.ts"
 
 /** Moves streams from the sender to the receiver. */
@@ -61,10 +54,7 @@ export interface TransferSettings {
   readonly bandwidth: number | undefined
 }
 
-export const makeTransfer = (
-  process: typeof Process.Service,
-  settings: TransferSettings
-): typeof Transfer.Service => {
+export const makeTransfer = (process: typeof Process.Service, settings: TransferSettings): typeof Transfer.Service => {
   // One search is enough for all streams of a run; a search that failed is repeated.
   let found: Tools | undefined
   const tools = Effect.suspend(() =>
@@ -98,21 +88,14 @@ const transfer = Effect.fnUntraced(function* (
     const figures = meter.add(parsed)
     if (figures !== undefined) onProgress(figures)
   }
-  const stages = stagesOf(
-    settings,
-    sendArguments(source, stream, mode),
-    receiveArguments(target, stream, request)
-  )
+  const stages = stagesOf(settings, sendArguments(source, stream, mode), receiveArguments(target, stream, request))
   const [first, second, ...more] = stages.map(({ args, part, program }) =>
     part === "source" ? { program, args, onStderr: onSent } : { program, args }
   )
   if (first === undefined || second === undefined) return yield* Effect.dieMessage("a pipe of one program")
   // All of them start here, ssh too.
   const ended = yield* Effect.raceFirst(
-    Effect.mapError(
-      process.pipe([first, second, ...more]),
-      processFailure({ endpoint: local, role: "send" })
-    ),
+    Effect.mapError(process.pipe([first, second, ...more]), processFailure({ endpoint: local, role: "send" })),
     Effect.interruptible(failOnStall(() => ({ lines, sent: meter.now.sent })))
   )
   const parts = ended.flatMap((end, index): ReadonlyArray<EndedPart> => {
@@ -152,9 +135,7 @@ const looksUntilFailure = 24
  * Warns when no byte is sent for ten minutes, and fails after four hours: also when the sender is done and the receiver does
  * not end. A sender that prints no line of progress is not judged.
  */
-const failOnStall = Effect.fnUntraced(function* (
-  movement: () => { readonly lines: number; readonly sent: number }
-) {
+const failOnStall = Effect.fnUntraced(function* (movement: () => { readonly lines: number; readonly sent: number }) {
   let before = movement()
   let looks = 0
   for (;;) {
@@ -202,11 +183,7 @@ const findTools = Effect.fnUntraced(function* (process: typeof Process.Service, 
 
 const missing = (message: string) => new ZfsError({ reason: "NotInstalled", message, transient: false })
 
-const isThere = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  endpoint: Endpoint,
-  program: string
-) {
+const isThere = Effect.fnUntraced(function* (process: typeof Process.Service, endpoint: Endpoint, program: string) {
   const completed = yield* process.run(commandOn(endpoint, { program, args: ["--version"] })).pipe(
     Effect.catchIf(
       (error) => error.reason === "NotFound" && error.program === program,
@@ -274,9 +251,7 @@ const contentsOf = (stream: Stream, source: SourceDataset | undefined): Readonly
     case "FromBookmark":
       return [stream.to]
     case "Incremental":
-      return snapshots.filter(
-        ({ createtxg }) => createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg
-      )
+      return snapshots.filter(({ createtxg }) => createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg)
     case "Resume":
       return snapshots.filter(({ guid }) => guid === stream.toGuid)
   }

@@ -11,13 +11,7 @@ import {
   ZfsError
 } from "../zfs/ZfsCommand.ts"
 import { isDecimal } from "../zfs/ZfsList.ts"
-import {
-  describeStream,
-  type Part,
-  type StreamProgress,
-  sourceFailure,
-  type TransferRequest
-} from "./Stream.ts"
+import { describeStream, type Part, type StreamProgress, sourceFailure, type TransferRequest } from "./Stream.ts"
 
 /** One line of what `zfs send -vP` and `-nvP` print. */
 type SendLine =
@@ -186,11 +180,7 @@ const faultOf = (
   return { part, error, weight: ended.ended || isPipeEnd(ended.exitCode, said) ? "effect" : "silent" }
 }
 
-const sourceFault = (
-  { source, stream }: TransferRequest,
-  endpoint: Endpoint,
-  ended: EndedPart
-): Fault | undefined => {
+const sourceFault = ({ source, stream }: TransferRequest, endpoint: Endpoint, ended: EndedPart): Fault | undefined => {
   const { lines, status } = separate(ended)
   const words = lines.filter((line) => !isBrokenPipe(line))
   // The start-up files of a login may say anything; that must not take the place of what the receiver says.
@@ -265,9 +255,7 @@ const changed = (
 
 const isBrokenPipe = (line: string): boolean =>
   // On Linux, node's pipes are sockets: a writer whose reader has gone hears of a reset.
-  /Broken pipe|signal received|cannot send .*: Connection reset by peer|^Killed by signal|^Terminated/.test(
-    line
-  )
+  /Broken pipe|signal received|cannot send .*: Connection reset by peer|^Killed by signal|^Terminated/.test(line)
 
 const isPipeEnd = (exitCode: number, said: string): boolean =>
   exitCode === 141 || exitCode === 143 || isBrokenPipe(said)

@@ -38,17 +38,12 @@ export const archiveCharts = (runs: ReadonlyArray<TimedArchive>, period: Period)
 }
 
 /** The charts of replication. */
-export const replicationCharts = (
-  runs: ReadonlyArray<TimedReplication>,
-  period: Period
-): ReadonlyArray<Chart> => {
+export const replicationCharts = (runs: ReadonlyArray<TimedReplication>, period: Period): ReadonlyArray<Chart> => {
   const recent = runs.filter(({ ended }) => ended >= period.from)
   const sent = recent.flatMap(({ ended: at, run }) =>
     run.datasets.map((dataset): Figure => ({ at, label: dataset.dataset, value: dataset.bytes }))
   )
-  const seconds = recent.map(
-    (timed): Figure => ({ at: timed.ended, label: jobOf(timed), value: timed.run.seconds })
-  )
+  const seconds = recent.map((timed): Figure => ({ at: timed.ended, label: jobOf(timed), value: timed.run.seconds }))
   return [
     stackChart("sent", sent, period),
     pointsChart("replication-durations", largest(seconds, "last"), seconds, period)
@@ -160,13 +155,9 @@ const stepsChart = (
   }
 }
 
-const ofLabel = (figures: ReadonlyArray<Figure>, label: string) =>
-  figures.filter((figure) => figure.label === label)
+const ofLabel = (figures: ReadonlyArray<Figure>, label: string) => figures.filter((figure) => figure.label === label)
 
-const valuesAt = (
-  figures: ReadonlyArray<Figure>,
-  times: ReadonlyArray<number>
-): ReadonlyArray<number | null> => {
+const valuesAt = (figures: ReadonlyArray<Figure>, times: ReadonlyArray<number>): ReadonlyArray<number | null> => {
   let next = 0
   let value: number | null = null
   return times.map((time) => {

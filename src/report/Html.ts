@@ -23,8 +23,7 @@ const escapes: Readonly<Record<string, string>> = {
 }
 
 /** Text as it has to be written in HTML, between tags or in a quoted attribute; what cannot be seen becomes visible. */
-const escaped = (text: string): string =>
-  withoutControls(text).replace(/[&<>"']/g, (char) => escapes[char] ?? char)
+const escaped = (text: string): string => withoutControls(text).replace(/[&<>"']/g, (char) => escapes[char] ?? char)
 
 const textOf = (content: Content): string => {
   if (content === undefined) return ""
@@ -87,8 +86,7 @@ const table = <A>(
   items: ReadonlyArray<A>,
   { all = items.length, most, noun }: { readonly all?: number; readonly most: number; readonly noun: string }
 ): Html => {
-  const kind = ({ figures }: Column<A>): Html | undefined =>
-    figures === true ? html` class="figure"` : undefined
+  const kind = ({ figures }: Column<A>): Html | undefined => (figures === true ? html` class="figure"` : undefined)
   const shown = items.slice(0, most)
   return html`<div class="scroll" role="region" tabindex="0" aria-label="${label}"><table>
 <thead><tr>${columns.map((column) => html`<th scope="col"${kind(column)}>${column.title}</th>`)}</tr></thead>
@@ -125,10 +123,7 @@ const sparkWidth = 96
 const sparkHeight = 20
 
 /** Values over time (in any order: the clock may have been set) as a small line, drawn from zero; nothing where there are fewer than two. */
-const sparkline = (
-  label: string,
-  values: ReadonlyArray<{ readonly at: number; readonly bytes: number }>
-): Html => {
+const sparkline = (label: string, values: ReadonlyArray<{ readonly at: number; readonly bytes: number }>): Html => {
   const points = [...values].sort((a, b) => a.at - b.at)
   const [first] = points
   const last = points.at(-1)
@@ -212,18 +207,10 @@ const needsLook = (item: FolderReport | ReplicaReport): boolean =>
 /** An archive that is not there, or damaged, weighs more than the result of the last run. */
 const folderBadge = (folder: FolderReport): Html => {
   if (folder.lost === true) return badge("bad", "archive lost")
-  return folder.verified !== undefined && isBad(folder.verified)
-    ? badge("bad", "damaged")
-    : troubleBadge(folder)
+  return folder.verified !== undefined && isBad(folder.verified) ? badge("bad", "damaged") : troubleBadge(folder)
 }
 
-const troubleBadge = ({
-  gone,
-  trouble
-}: {
-  readonly gone: boolean
-  readonly trouble: Trouble | undefined
-}) => {
+const troubleBadge = ({ gone, trouble }: { readonly gone: boolean; readonly trouble: Trouble | undefined }) => {
   if (trouble === undefined) return gone ? badge("idle", "gone") : badge("good", "ok")
   return html`${badge("bad", trouble.result)}${trouble.times > 1 ? ` ${Units.number(trouble.times)}×` : ""}`
 }
@@ -268,14 +255,11 @@ const failureColumns: ReadonlyArray<Column<Failure>> = [
   {
     title: "what",
     cell: ({ result, subject }) =>
-      subject === undefined
-        ? outcome(result === "refused" ? "failed" : result)
-        : html`<b class="name">${subject}</b>`
+      subject === undefined ? outcome(result === "refused" ? "failed" : result) : html`<b class="name">${subject}</b>`
   },
   {
     title: "message",
-    cell: ({ error, result }) =>
-      html`${result === "refused" ? html`<b>refused:</b> ` : undefined}${message(error)}`
+    cell: ({ error, result }) => html`${result === "refused" ? html`<b>refused:</b> ` : undefined}${message(error)}`
   }
 ]
 

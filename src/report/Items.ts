@@ -269,19 +269,14 @@ const knowsOf = (state: JobState, later: ReadonlyArray<TimedRun>): boolean => {
   const known = new Set<string>(
     state.folders.flatMap((item) => (starts.has(item.last_attempt_utc) ? [item.folder] : []))
   )
-  return later.every(
-    ({ run }) => run.kind === "archive" && run.folders.every(({ folder }) => known.has(folder))
-  )
+  return later.every(({ run }) => run.kind === "archive" && run.folders.every(({ folder }) => known.has(folder)))
 }
 
 /**
  * The last runs of jobs that failed and have no line in the history, because the target was full or read-only then. They show the
  * state of a job, and nothing of its folders and datasets.
  */
-export const unwritten = (
-  known: ReadonlyArray<KnownJob>,
-  runs: ReadonlyArray<TimedRun>
-): ReadonlyArray<HistoryRun> =>
+export const unwritten = (known: ReadonlyArray<KnownJob>, runs: ReadonlyArray<TimedRun>): ReadonlyArray<HistoryRun> =>
   known.flatMap(({ key, standing: state }) => {
     const own = runs.filter((run) => jobOf(run) === jobLabel(key))
     const now = current(state, own)

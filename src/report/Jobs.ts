@@ -27,10 +27,8 @@ export const timeRuns = (
 }
 
 /** What can be drawn over time: runs up to `now`, in order of their times. The clock may have been set in between. */
-export const drawableRuns = <Run extends TimedRun>(
-  runs: ReadonlyArray<Run>,
-  now: number
-): ReadonlyArray<Run> => runs.filter(({ ended }) => ended <= now).sort((a, b) => a.ended - b.ended)
+export const drawableRuns = <Run extends TimedRun>(runs: ReadonlyArray<Run>, now: number): ReadonlyArray<Run> =>
+  runs.filter(({ ended }) => ended <= now).sort((a, b) => a.ended - b.ended)
 
 export const isArchive = (run: TimedRun): run is TimedArchive => run.run.kind === "archive"
 export const isReplication = (run: TimedRun): run is TimedReplication => run.run.kind === "replication"
@@ -111,9 +109,7 @@ export const jobsOf = (
   known: ReadonlyArray<KnownJob>,
   surroundings: Surroundings
 ): ReadonlyArray<JobReport> => {
-  const found = new Map<string, FoundJob>(
-    known.map((job) => [jobLabel(job.key), { ...job, isKnown: true, runs: [] }])
-  )
+  const found = new Map<string, FoundJob>(known.map((job) => [jobLabel(job.key), { ...job, isKnown: true, runs: [] }]))
   for (const timed of runs) {
     const name = jobOf(timed)
     const entry = found.get(name) ?? {
@@ -157,11 +153,7 @@ const reportOfJob = (
     what: whatOf(key, last),
     state: !isKnown
       ? "past"
-      : last === undefined &&
-          begun === undefined &&
-          standing === undefined &&
-          key.kind === "archive" &&
-          archives > 0
+      : last === undefined && begun === undefined && standing === undefined && key.kind === "archive" && archives > 0
         ? "forgotten"
         : stateOf(last, begun, gap, now),
     begun,

@@ -89,9 +89,8 @@ export const headline = (report: Report): string => {
 
 /** There were runs, or there should have been, or there is a problem other than that a job has not run yet. */
 const hasMore = ({ jobs, problems }: Report): boolean =>
-  jobs.some(
-    ({ last, lockedOut, state }) => last !== undefined || lockedOut !== undefined || state === "forgotten"
-  ) || problems.length > jobs.filter(({ state }) => state === "new").length
+  jobs.some(({ last, lockedOut, state }) => last !== undefined || lockedOut !== undefined || state === "forgotten") ||
+  problems.length > jobs.filter(({ state }) => state === "new").length
 
 const header = (report: Report): Html => {
   const ran = hasMore(report)
@@ -143,15 +142,11 @@ ${replicasTable(report)}</section>`
 }
 <section id="failures"><h2>Failures</h2>
 ${
-  report.failures.length > 0
-    ? failuresTable(report)
-    : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
+  report.failures.length > 0 ? failuresTable(report) : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
 }</section>
 <section id="runs"><h2>Last runs</h2>
 ${
-  report.recent.length > 0
-    ? runsTable(report)
-    : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
+  report.recent.length > 0 ? runsTable(report) : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
 }</section>`
 
 const card = (job: JobReport, { days, made }: Report): Html => html`<article class="card">

@@ -179,19 +179,13 @@ const itemFailures = (run: HistoryRun): ReadonlyArray<SingleFailure> =>
       )
 
 /** Archives that are lost or damaged, and messages that were not delivered. */
-const problemsOfArchives = ({
-  flaws = [],
-  lost,
-  undelivered,
-  verified
-}: TargetFindings): ReadonlyArray<Problem> => {
+const problemsOfArchives = ({ flaws = [], lost, undelivered, verified }: TargetFindings): ReadonlyArray<Problem> => {
   const gone = new Set(lost)
   const damaged = [...verified].flatMap(([folder, { current, previous }]) => [
     ...(gone.has(folder) ? [] : damageOf(`${folder}.zip`, folder, current)),
     ...damageOf(`${folder}.prev.zip`, folder, previous)
   ])
-  const isNews = ({ folder, which }: Flaw) =>
-    which === "previous" || !damaged.some(({ subject }) => subject === folder)
+  const isNews = ({ folder, which }: Flaw) => which === "previous" || !damaged.some(({ subject }) => subject === folder)
   return [
     ...lost.map((folder) => ({
       subject: folder,

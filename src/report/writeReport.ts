@@ -80,8 +80,7 @@ const findingsIn = Effect.gen(function* () {
         const previous = yield* archives.open(folder, "previous")
         const now = {
           current: ofCurrent(known, identityOf(current)),
-          previous:
-            previous?.file === undefined ? undefined : ofPrevious(known, identityOf(previous).zip_sha256)
+          previous: previous?.file === undefined ? undefined : ofPrevious(known, identityOf(previous).zip_sha256)
         }
         return [[folder, now] as const]
       }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
@@ -96,10 +95,7 @@ const archivesIn = Effect.fnUntraced(function* (target: string) {
   const found = yield* Effect.filter(
     yield* targetFolders(target),
     (folder) =>
-      Effect.map(
-        disk.stat(`${target}/${folder}/${publishedFileNames(folder).zip}`),
-        (stat) => stat?.kind === "file"
-      ),
+      Effect.map(disk.stat(`${target}/${folder}/${publishedFileNames(folder).zip}`), (stat) => stat?.kind === "file"),
     { concurrency: 16 }
   )
   return found.length
@@ -165,22 +161,14 @@ export const writeReport = Effect.fn("Report.write")(
     }
     const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
     const write = (to: string) =>
-      Effect.zipRight(
-        disk.write(to, html),
-        there === undefined ? Effect.void : disk.setMode(to, there.mode & 0o777)
-      )
+      Effect.zipRight(disk.write(to, html), there === undefined ? Effect.void : disk.setMode(to, there.mode & 0o777))
     yield* replaceByRename(path, write, draft)
   },
   Effect.catchTag("DiskError", notWritten)
 )
 
 /** What the place is to the configuration; undefined: nothing. */
-const reservedBy = Effect.fnUntraced(function* (
-  folder: string,
-  place: DiskStat,
-  name: string,
-  reserved: Reserved
-) {
+const reservedBy = Effect.fnUntraced(function* (folder: string, place: DiskStat, name: string, reserved: Reserved) {
   for (const [key, file] of reserved.files) {
     const kept = split(file)
     if (kept.name === name && isSameInode(yield* statIfPossible(`${kept.folder}/.`), place))
@@ -195,9 +183,7 @@ const reservedBy = Effect.fnUntraced(function* (
 /** Undefined also where this process may not look: it cannot write there either. */
 const statIfPossible = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
-  return yield* disk
-    .stat(path)
-    .pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined)))
+  return yield* disk.stat(path).pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined)))
 })
 
 /** Far more than a page has, and little enough to be read whole. */

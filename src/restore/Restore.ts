@@ -8,12 +8,7 @@ import * as Schema from "effect/Schema"
 import { publishedFolders } from "../runs/PublishedFolders.ts"
 import { absent, describeFinding, foreignText } from "../runs/VerifyResult.ts"
 import { Metadata } from "../store/Metadata.ts"
-import {
-  isSameArchive,
-  namesOf,
-  type PublishedArchive,
-  PublishedArchives
-} from "../store/PublishedArchive.ts"
+import { isSameArchive, namesOf, type PublishedArchive, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Progress } from "../system/Progress.ts"
 import { type Examined, examineArchive } from "../verify/VerifyArchive.ts"
 import { Extractor, type PreparedRestore } from "../zip/Archiver.ts"
@@ -91,10 +86,7 @@ export const restore = Effect.fn("Restore")(function* (
   const restored = yield* extract(options, ready.prepared).pipe(
     Effect.onInterrupt(() => {
       const there = soFar()
-      return Effect.flatMap(
-        finish("incomplete", { plan, restored: there }, stoppedLines(plan, there)),
-        onStopped
-      )
+      return Effect.flatMap(finish("incomplete", { plan, restored: there }, stoppedLines(plan, there)), onStopped)
     })
   )
   const losses = failureLines(plan, restored)
@@ -199,10 +191,7 @@ const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
 /** Interval of the progress bar. */
 const tick = "200 millis"
 
-const extract = Effect.fnUntraced(function* (
-  { folder }: RestoreOptions,
-  { carryOut, plan, written }: PreparedRestore
-) {
+const extract = Effect.fnUntraced(function* ({ folder }: RestoreOptions, { carryOut, plan, written }: PreparedRestore) {
   const show = yield* (yield* Progress).start(`restoring ${folder}`)
   yield* Effect.sync(() => show({ done: written(), total: plan.bytes })).pipe(
     Effect.repeat(Schedule.spaced(tick)),

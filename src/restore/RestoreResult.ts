@@ -56,18 +56,13 @@ export const damageText = (
   `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set, other)}`
 ]
 
-const reasonOf = (
-  { config }: RestoreOptions,
-  { file, folder, interrupted, obstacles, zip }: PublishedArchive
-) => {
+const reasonOf = ({ config }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: PublishedArchive) => {
   if (interrupted) {
     const run = shellWords(["zipper", "run", ...optionWords("--config", config)])
     return `a publication of ${folder} was interrupted, and the next run finishes or undoes it (${run})`
   }
   if (file !== undefined) return `${zip} cannot be relied on`
-  return obstacles.some((obstacle) => zip.endsWith(`/${obstacle.file}`))
-    ? `${zip} cannot be read`
-    : `${zip} is missing`
+  return obstacles.some((obstacle) => zip.endsWith(`/${obstacle.file}`)) ? `${zip} cannot be read` : `${zip} is missing`
 }
 
 const wayOut = (options: RestoreOptions, set: PublishedArchive, other: boolean): string => {

@@ -126,9 +126,7 @@ export const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) 
       yield* disk.append(current, line)
       if (isNew) yield* disk.sync(settings.dir)
     },
-    Effect.catchTag("NoPlace", ({ message }) =>
-      Effect.logDebug(`this run is not in the history: ${message}`)
-    ),
+    Effect.catchTag("NoPlace", ({ message }) => Effect.logDebug(`this run is not in the history: ${message}`)),
     Effect.catchAll((error) =>
       Effect.logWarning(
         error._tag === "ParseError"

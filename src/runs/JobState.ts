@@ -116,10 +116,7 @@ export const keyOf = (standing: JobState): JobKey =>
  * A state with the fallback of a later run that could not save its own. Of the fallback's items nothing is taken: that run did not
  * know which had failed before, so their recovery has not been reported yet.
  */
-export const withFallback = (
-  standing: JobState | undefined,
-  aside: JobState | undefined
-): JobState | undefined => {
+export const withFallback = (standing: JobState | undefined, aside: JobState | undefined): JobState | undefined => {
   if (standing === undefined || aside === undefined) return standing ?? aside
   const { last_run, not_started_since_utc } = aside
   const { not_started_since_utc: _, ...rest } = standing
@@ -201,10 +198,7 @@ export class JobStateError extends Data.TaggedError("StandingError")<{
 
 export interface JobStateSettings extends StateSettings {
   /** The file beside the lock file that stands in for one of the state folder; no two state folders have the same. */
-  readonly asidePath: (
-    job: JobKey,
-    what: "last" | "running" | "locked" | "alerts" | `${string}.alerts`
-  ) => string
+  readonly asidePath: (job: JobKey, what: "last" | "running" | "locked" | "alerts" | `${string}.alerts`) => string
 }
 
 const writesNothing = {
@@ -285,8 +279,7 @@ const makeStanding = Effect.fnUntraced(function* (settings: JobStateSettings, co
   const markerOf = (job: JobKey) => join(folder, `${jobFileName(job)}.running`)
   const alertsOf = (of: AlertsOf) => join(folder, `${alertsNameOf(of)}.alerts`)
   const verificationOf = (name: FolderName) => join(verifiedFolder, `${name}.json`)
-  const alertsAside = ({ job, task }: AlertsOf) =>
-    asidePath(job, task === "run" ? "alerts" : `${task}.alerts`)
+  const alertsAside = ({ job, task }: AlertsOf) => asidePath(job, task === "run" ? "alerts" : `${task}.alerts`)
 
   const operation =
     (doing: string) =>
@@ -348,12 +341,7 @@ const makeStanding = Effect.fnUntraced(function* (settings: JobStateSettings, co
     load: (job: JobKey) =>
       Effect.gen(function* () {
         const found = (yield* areThere(folder))
-          ? yield* loadFile(
-              stateOf(job),
-              decodeState(job),
-              corrupt,
-              "what was known of earlier runs starts again"
-            )
+          ? yield* loadFile(stateOf(job), decodeState(job), corrupt, "what was known of earlier runs starts again")
           : undefined
         return withFallback(found, stateIn(job, yield* disk.read(asidePath(job, "last"))))
       }).pipe(operation("cannot read how things stand"), Effect.withSpan("Standing.load")),
@@ -370,14 +358,11 @@ const makeStanding = Effect.fnUntraced(function* (settings: JobStateSettings, co
     marker: (job: JobKey) =>
       Effect.gen(function* () {
         const marker =
-          markerFile.read(yield* read(markerOf(job))) ??
-          markerFile.read(yield* disk.read(asidePath(job, "running")))
+          markerFile.read(yield* read(markerOf(job))) ?? markerFile.read(yield* disk.read(asidePath(job, "running")))
         if (marker === undefined) return undefined
         const states = [yield* read(stateOf(job)), yield* disk.read(asidePath(job, "last"))]
         // That run ended, and only its marker could not be removed.
-        return states.some((content) => stateIn(job, content)?.last_run.run === marker.run)
-          ? undefined
-          : marker
+        return states.some((content) => stateIn(job, content)?.last_run.run === marker.run) ? undefined : marker
       }).pipe(operation("cannot read which run is at work")),
     // The first run into an empty target has a marker too, beside the lock file.
     mark: (job: JobKey, marker: RunMarker) =>
@@ -395,9 +380,7 @@ const makeStanding = Effect.fnUntraced(function* (settings: JobStateSettings, co
     lockedOut: (job: JobKey) => lockedOut(job).pipe(operation("cannot read which runs found the lock held")),
     noteLockedOut: (job: JobKey, found: LockFound) =>
       lockedOut(job).pipe(
-        Effect.flatMap((before) =>
-          replace(asidePath(job, "locked"), lockedFile.encode(lockedOutAgain(before, found)))
-        ),
+        Effect.flatMap((before) => replace(asidePath(job, "locked"), lockedFile.encode(lockedOutAgain(before, found)))),
         operation("cannot write down that the lock was held")
       ),
     clearLockedOut: (job: JobKey) =>
@@ -439,8 +422,7 @@ const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {
     decode,
     encode: (value: A) => `${encode(value)}\n`,
     /** Undefined for content that is missing or cannot be understood. */
-    read: (content: string | undefined) =>
-      content === undefined ? undefined : Option.getOrUndefined(decode(content))
+    read: (content: string | undefined) => (content === undefined ? undefined : Option.getOrUndefined(decode(content)))
   }
 }
 

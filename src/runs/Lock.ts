@@ -123,11 +123,7 @@ export const inTarget = (error: LockError): LockError =>
 export const hasExlock = process.platform === "freebsd" || process.platform === "darwin"
 
 /** Runs flock(1) for the lock file at `path`. */
-export const runFlock = (
-  runner: typeof Process.Service,
-  path: string,
-  options: Pick<Invocation, "args" | "inherit">
-) =>
+export const runFlock = (runner: typeof Process.Service, path: string, options: Pick<Invocation, "args" | "inherit">) =>
   runner.run({ program: "flock", timeoutMillis: 30_000, ...options }).pipe(
     Effect.mapError(
       (cause) =>
@@ -228,8 +224,7 @@ export const holderOf = Effect.fn("Lock.holder")(function* (path: string, last?:
 })
 
 // Not there or not readable: then there is nothing to say. A real run will report what is wrong with it.
-const readText = (path: string): Promise<string> =>
-  withRegular(path, (file) => file.readFile("utf8")).catch(() => "")
+const readText = (path: string): Promise<string> => withRegular(path, (file) => file.readFile("utf8")).catch(() => "")
 
 /** zipper check tests a lock by holding it for an instant, unnamed: then it is worth a second try. */
 export const retryUnnamed = <A, R>(acquire: Effect.Effect<A, LockError, R>) =>
@@ -339,11 +334,7 @@ const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: 
   )
 })
 
-const claim = Effect.fnUntraced(function* (
-  runner: typeof Process.Service,
-  file: fs.FileHandle,
-  path: string
-) {
+const claim = Effect.fnUntraced(function* (runner: typeof Process.Service, file: fs.FileHandle, path: string) {
   const stat = yield* attempt(path, () => file.stat())
   const obstacle = notToWrite(stat)
   if (obstacle !== undefined) return yield* unusable(path, new Error(`it ${obstacle}`))

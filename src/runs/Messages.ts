@@ -67,9 +67,7 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
   ]
   const left = yield* sendAll([...olderThan(fresh, before), ...fresh])
   const isTold =
-    mute !== true &&
-    fresh.some(({ kind }) => kind === "failure") &&
-    !left.some(({ kind }) => kind === "failure")
+    mute !== true && fresh.some(({ kind }) => kind === "failure") && !left.some(({ kind }) => kind === "failure")
   const alerts = { ...(isTold ? markReported(after, findings) : after), undelivered: left }
   if (!isEmpty(before) || !isEmpty(alerts)) {
     yield* standing.saveAlerts(of, alerts, run.outcome).pipe(
@@ -79,9 +77,7 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
   }
   const [first] = left
   if (first === undefined) return undefined
-  yield* Effect.logError(
-    `a message could not be delivered, and is tried again after the next run: ${first.error}`
-  )
+  yield* Effect.logError(`a message could not be delivered, and is tried again after the next run: ${first.error}`)
   return first.error
 })
 
@@ -130,8 +126,7 @@ const unexpected = (cause: Cause.Cause<unknown>): string | undefined => {
   return error instanceof Error ? error.message : String(error)
 }
 
-const isEmpty = ({ failing, undelivered }: Alerts): boolean =>
-  failing.length === 0 && undelivered.length === 0
+const isEmpty = ({ failing, undelivered }: Alerts): boolean => failing.length === 0 && undelivered.length === 0
 
 const messageOf = (
   kind: MessageKind,
@@ -170,8 +165,7 @@ const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Undelivered
 
 const notificationOf = ({ at_utc, error, message, title }: Undelivered): Notification => ({
   title,
-  message:
-    error === "" ? message : `${message}\n\nThis message is of ${at_utc}; it could not be delivered then.`
+  message: error === "" ? message : `${message}\n\nThis message is of ${at_utc}; it could not be delivered then.`
 })
 
 const reminder = (
@@ -189,8 +183,6 @@ const reminder = (
 /** Messages about a job that could not be delivered, whichever of its commands had them to send. */
 export const undelivered = Effect.fnUntraced(function* (job: JobKey) {
   const standing = yield* JobStates
-  const all = yield* Effect.forEach(["run", "prune", "verify"] as const, (task) =>
-    standing.alerts({ job, task })
-  )
+  const all = yield* Effect.forEach(["run", "prune", "verify"] as const, (task) => standing.alerts({ job, task }))
   return all.flatMap((alerts) => alerts?.undelivered ?? [])
 })

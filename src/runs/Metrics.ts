@@ -64,8 +64,7 @@ export const withJobAlone = (text: string, standing: JobState): string => {
 const ownerLine = "# zipper state: "
 
 /** A text whose first line, a comment, names the state folder that it was made from. */
-export const withOwner = (text: string, stateDir: string): string =>
-  `${ownerLine}${escapedHelp(stateDir)}\n${text}`
+export const withOwner = (text: string, stateDir: string): string => `${ownerLine}${escapedHelp(stateDir)}\n${text}`
 
 /**
  * The state folder that a text names, if it is not `stateDir`: two configurations write to one file, and each removes the lines
@@ -135,16 +134,10 @@ const familiesOf = (standings: ReadonlyArray<JobState>): ReadonlyArray<Family> =
     ofJobs("last_run_timestamp_seconds", "When the job's last run began.", ({ last_run }) =>
       secondsOf(last_run.started_at_utc)
     ),
-    ofJobs(
-      "last_run_success_timestamp_seconds",
-      "When the job's last run began in which nothing failed.",
-      (standing) => secondsOf(standing.last_success_utc)
+    ofJobs("last_run_success_timestamp_seconds", "When the job's last run began in which nothing failed.", (standing) =>
+      secondsOf(standing.last_success_utc)
     ),
-    ofJobs(
-      "last_run_duration_seconds",
-      "How long the job's last run took.",
-      ({ last_run }) => last_run.seconds
-    ),
+    ofJobs("last_run_duration_seconds", "How long the job's last run took.", ({ last_run }) => last_run.seconds),
     ofJobs(
       "last_run_bytes",
       "Uncompressed bytes archived, or bytes sent, by the job's last run.",
@@ -219,11 +212,9 @@ const secondsOf = (utc: string | undefined): number | undefined => {
   return Number.isNaN(millis) ? undefined : millis / 1000
 }
 
-const labels = (pairs: Labels): string =>
-  pairs.map(([name, value]) => `${name}="${escapedValue(value)}"`).join(",")
+const labels = (pairs: Labels): string => pairs.map(([name, value]) => `${name}="${escapedValue(value)}"`).join(",")
 
-const escapedValue = (value: string): string =>
-  value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")
+const escapedValue = (value: string): string => value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")
 
 const escapedHelp = (text: string): string => text.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")
 

@@ -37,9 +37,7 @@ export const archiveMessages = (
 })
 
 const archiveFailures = ({ folders }: Archive.RunSummary) =>
-  folders.flatMap((result) =>
-    result.result === "failed" ? [{ name: result.folder, reason: result.error }] : []
-  )
+  folders.flatMap((result) => (result.result === "failed" ? [{ name: result.folder, reason: result.error }] : []))
 
 /** The messages of a run of a replication job. */
 export const replicationMessages = (

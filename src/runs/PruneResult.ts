@@ -89,8 +89,7 @@ const prunedOf = (replicas: ReadonlyArray<ReplicaResult>) =>
 
 /** `31 destroyed, 54 kept, 0 failed in 3 replicas; 2.1 s`: the last line of a run. */
 export const totals = (summary: PruneDocument): string => {
-  const counted = (which: ReplicaResult["result"]) =>
-    summary.replicas.filter(({ result }) => result === which).length
+  const counted = (which: ReplicaResult["result"]) => summary.replicas.filter(({ result }) => result === which).length
   const spared = counted("left_alone")
   const without = counted("no_replica")
   const counts = [

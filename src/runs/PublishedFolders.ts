@@ -1,12 +1,7 @@
 import * as Effect from "effect/Effect"
 import { archiveJobKey } from "../config/JobKey.ts"
 import type { FolderName } from "../source/FolderName.ts"
-import {
-  isSameArchive,
-  type PublishedArchive,
-  PublishedArchives,
-  type Which
-} from "../store/PublishedArchive.ts"
+import { isSameArchive, type PublishedArchive, PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { bytes } from "../text/Text.ts"
 import { JobStates } from "./JobState.ts"
 
@@ -16,9 +11,7 @@ const none: ReadonlyArray<FolderName> = []
 export const publishedByState = Effect.gen(function* () {
   const standing = yield* (yield* JobStates).load(archiveJobKey)
   const folders = standing?.kind === "archive" ? standing.folders : []
-  return folders
-    .filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined)
-    .map(({ folder }) => folder)
+  return folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined).map(({ folder }) => folder)
 })
 
 /**
@@ -29,10 +22,7 @@ export const publishedFolders = Effect.gen(function* () {
   return [...(yield* (yield* PublishedArchives).recorded), ...(yield* publishedByState)]
 }).pipe(
   Effect.catchAll((error) =>
-    Effect.as(
-      Effect.logWarning(`folders of which nothing is left may not be noticed: ${error.message}`),
-      none
-    )
+    Effect.as(Effect.logWarning(`folders of which nothing is left may not be noticed: ${error.message}`), none)
   )
 )
 
@@ -89,9 +79,7 @@ export const findFlaws = (resized: (folder: FolderName) => boolean = () => true)
 const flawOf = ({ file, folder, interrupted, state, which }: PublishedArchive): Flaw | undefined => {
   if (interrupted) return undefined
   if (which === "previous") {
-    return file === undefined
-      ? { folder, which, problem: "is not there, though one was published" }
-      : undefined
+    return file === undefined ? { folder, which, problem: "is not there, though one was published" } : undefined
   }
   return file === undefined || state === undefined || file.size === state.zip_size
     ? undefined

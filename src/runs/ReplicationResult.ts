@@ -1,17 +1,7 @@
 import * as Schema from "effect/Schema"
 import type { Job } from "../config/ReplicationJob.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
-import {
-  countField,
-  document,
-  flag,
-  instant,
-  optional,
-  orNull,
-  seconds,
-  text,
-  undelivered
-} from "../text/Document.ts"
+import { countField, document, flag, instant, optional, orNull, seconds, text, undelivered } from "../text/Document.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 import type { Snapshot } from "../zfs/Dataset.ts"
 import { onEnd } from "../zfs/Endpoint.ts"

@@ -10,9 +10,7 @@ import type { LockError } from "./Lock.ts"
  */
 export const retryTransient =
   (retries: number) =>
-  <A, E extends { readonly transient: boolean; readonly message: string }, R>(
-    effect: Effect.Effect<A, E, R>
-  ) =>
+  <A, E extends { readonly transient: boolean; readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.flatMap(Ref.make(0), (attempts) =>
       effect.pipe(
         Effect.tapError((error) =>
@@ -20,9 +18,7 @@ export const retryTransient =
             Ref.updateAndGet(attempts, (n) => n + 1),
             (attempt) =>
               error.transient && attempt <= retries
-                ? Effect.logWarning(
-                    `attempt ${attempt} of ${retries + 1} failed, trying again: ${error.message}`
-                  )
+                ? Effect.logWarning(`attempt ${attempt} of ${retries + 1} failed, trying again: ${error.message}`)
                 : Effect.void
           )
         ),
@@ -41,10 +37,7 @@ export const retryTransient =
 const patience: Duration.DurationInput = "5 seconds"
 
 /** `effect` for as long as it is waited for: what is given up on goes on by itself, and ends with the process at the latest. */
-export const withDeadline = <A, B, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  otherwise: B
-): Effect.Effect<A | B, E, R> =>
+export const withDeadline = <A, B, E, R>(effect: Effect.Effect<A, E, R>, otherwise: B): Effect.Effect<A | B, E, R> =>
   // Interruptible as a whole: inside a region that is not, the timeout itself would wait.
   Effect.timeoutTo(Effect.interruptible(Effect.disconnect(effect)), {
     duration: patience,

@@ -23,9 +23,7 @@ const endKept = 500
 
 /** A message without its middle: one that holds a program's whole output must not fill the history. */
 export const shortened = (message: string): string =>
-  message.length <= longest
-    ? message
-    : `${message.slice(0, longest - endKept)} […] ${message.slice(-endKept)}`
+  message.length <= longest ? message : `${message.slice(0, longest - endKept)} […] ${message.slice(-endKept)}`
 
 /** The job cannot start; nothing was done. */
 export class PreflightError extends Data.TaggedError("PreflightError")<{

@@ -50,9 +50,7 @@ export const start = Effect.fnUntraced(function* <A, I>(about: StartedRun<A, I>)
     .marker(job)
     .pipe(Effect.catchAll((error) => Effect.as(Effect.logDebug(error.message), undefined)))
   const killed = before === undefined ? undefined : yield* recordKilled(about, before)
-  yield* standing
-    .mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile })
-    .pipe(orLogDebug)
+  yield* standing.mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile }).pipe(orLogDebug)
   return killed
 })
 

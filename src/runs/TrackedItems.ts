@@ -30,11 +30,7 @@ export const trackedItems = (state: JobState): ReadonlyArray<TrackedItem> =>
         noun: "dataset",
         name: dataset,
         condition:
-          result === "failed" || result === "refused"
-            ? "failing"
-            : result === "nothing_to_send"
-              ? "idle"
-              : "well"
+          result === "failed" || result === "refused" ? "failing" : result === "nothing_to_send" ? "idle" : "well"
       }))
 
 /** What failed before a run and does not after it; undefined when there is nothing of the kind. */

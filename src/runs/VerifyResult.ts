@@ -67,27 +67,16 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       const rest =
         situation.other === "usable" || situation.other === "foreign" || unreadable
           ? []
-          : [
-              "no other archive of it is good. What can still be read of this one:",
-              unzip(`${target}/${folder}/${zip}`)
-            ]
+          : ["no other archive of it is good. What can still be read of this one:", unzip(`${target}/${folder}/${zip}`)]
       return [...fromTheOther(situation), ...rest, ...next]
     }
   }
 }
 
-const takesItsPlace = (folder: FolderName): string =>
-  `the next archive that is published for ${folder} takes its place`
+const takesItsPlace = (folder: FolderName): string => `the next archive that is published for ${folder} takes its place`
 
-const fromTheOther = ({
-  config,
-  other,
-  target,
-  verdict: { folder },
-  which
-}: Situation): ReadonlyArray<string> => {
-  const [what, prev] =
-    which === "current" ? ["the archive before it", ["--prev"]] : ["the current archive", []]
+const fromTheOther = ({ config, other, target, verdict: { folder }, which }: Situation): ReadonlyArray<string> => {
+  const [what, prev] = which === "current" ? ["the archive before it", ["--prev"]] : ["the current archive", []]
   const { zip } = namesOf(folder, which === "current" ? "previous" : "current")
   switch (other) {
     case "usable":
@@ -153,9 +142,7 @@ export const VerifyDocument = document({
   foreign: countField(
     "archives that another program made, and whose checksums are right; their entries are not looked at"
   ),
-  damaged: countField(
-    "archives of which something is not; above 0 the exit status is 1, as with the two below"
-  ),
+  damaged: countField("archives of which something is not; above 0 the exit status is 1, as with the two below"),
   missing: countField("archives that are not there"),
   unsettled: countField("archives of which nothing can be said yet"),
   bytes: countField("size of all these archives"),
@@ -183,9 +170,7 @@ export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
 }
 
 /** Counts and sums of all verdicts. */
-export const summarize = (
-  all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds">
-): VerifySummary => {
+export const summarize = (all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds">): VerifySummary => {
   const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
   return {
     version: 1,

@@ -4,18 +4,8 @@ import type { FolderRecord } from "../store/FolderState.ts"
 import { isInstant } from "../text/Time.ts"
 import { type FolderResult, type RunSummary, summarize as summarizeArchive } from "./ArchiveResult.ts"
 import type { ArchiveRun, HistoryDataset, HistoryFolder, ReplicationRun } from "./History.ts"
-import type {
-  ArchiveJobState,
-  JobState,
-  ReplicationJobState,
-  TrackedDataset,
-  TrackedFolder
-} from "./JobState.ts"
-import {
-  type DatasetResult,
-  type ReplicationSummary,
-  summarize as summarizeReplication
-} from "./ReplicationResult.ts"
+import type { ArchiveJobState, JobState, ReplicationJobState, TrackedDataset, TrackedFolder } from "./JobState.ts"
+import { type DatasetResult, type ReplicationSummary, summarize as summarizeReplication } from "./ReplicationResult.ts"
 import { type RunEnd, shortened } from "./Run.ts"
 
 /**
@@ -133,9 +123,7 @@ export const nextArchiveState = (
   const kept = end.summary !== undefined && options.whole ? [] : known
   const worked = results
     .filter((result) => result.result !== "failed" || result.absent !== true)
-    .map(
-      (result) => [result.folder, nextFolder(known.get(result.folder), result, end.started_at_utc)] as const
-    )
+    .map((result) => [result.folder, nextFolder(known.get(result.folder), result, end.started_at_utc)] as const)
   const figures = {
     bytes: results.reduce((sum, result) => sum + (result.result === "archived" ? result.bytes : 0), 0),
     failures: results.filter(({ result }) => result === "failed").length
@@ -194,13 +182,10 @@ export const withRecord = (
   const failure = record?.failure
   const made = state?.archived_at_utc
   const seen = standing?.archived_at_utc
-  const isNew =
-    made !== undefined && (seen === undefined ? made > (standing?.last_attempt_utc ?? "") : made !== seen)
+  const isNew = made !== undefined && (seen === undefined ? made > (standing?.last_attempt_utc ?? "") : made !== seen)
   const success = isNew ? made : (standing?.last_success_utc ?? made)
   const figures =
-    state === undefined
-      ? {}
-      : { files: state.files, bytes: state.bytes, zip_bytes: record?.zipSize ?? state.zip_size }
+    state === undefined ? {} : { files: state.files, bytes: state.bytes, zip_bytes: record?.zipSize ?? state.zip_size }
   const common = {
     ...standing,
     folder,
@@ -244,11 +229,7 @@ const nextJob = (
   }
 }
 
-const nextFolder = (
-  before: TrackedFolder | undefined,
-  result: FolderResult,
-  startedAt: string
-): TrackedFolder => {
+const nextFolder = (before: TrackedFolder | undefined, result: FolderResult, startedAt: string): TrackedFolder => {
   const { error: _, ...kept } = before ?? {}
   const attempt = { ...kept, folder: result.folder, last_attempt_utc: startedAt }
   switch (result.result) {
@@ -270,11 +251,7 @@ const nextFolder = (
   }
 }
 
-const nextDataset = (
-  before: TrackedDataset | undefined,
-  result: DatasetResult,
-  startedAt: string
-): TrackedDataset => {
+const nextDataset = (before: TrackedDataset | undefined, result: DatasetResult, startedAt: string): TrackedDataset => {
   const target = result.target ?? before?.target
   // Another target has no replica yet.
   const moved = before?.target !== undefined && before.target !== target

@@ -108,11 +108,7 @@ interface Ended<A> {
 }
 
 /** Takes the lock file, and the lock of the state folder if that exists. */
-const acquireLocks = Effect.fnUntraced(function* <A, I>({
-  lockfile,
-  lockWait,
-  stateFolder
-}: SupervisedRun<A, I>) {
+const acquireLocks = Effect.fnUntraced(function* <A, I>({ lockfile, lockWait, stateFolder }: SupervisedRun<A, I>) {
   const lock = yield* Lock
   yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
   if (stateFolder !== undefined) yield* lock.acquireIn(stateFolder).pipe(waitForLock(lockWait))
@@ -217,10 +213,7 @@ const sendMessages = Effect.fnUntraced(function* <A, I>(
 })
 
 /** A run that was killed sent no message: it counts as a failure of the job until a run has a summary. */
-const sendKilled = Effect.fnUntraced(function* <A, I>(
-  { messages, undelivered }: Supervision<A, I>,
-  reason: string
-) {
+const sendKilled = Effect.fnUntraced(function* <A, I>({ messages, undelivered }: Supervision<A, I>, reason: string) {
   const failed = yield* deliver(
     messages,
     { failing: [{ name: "", reason }], outcome: "interrupted", covers: () => false },

@@ -17,5 +17,4 @@ export const FolderName = Schema.String.pipe(
 const brand = Brand.nominal<FolderName>()
 
 /** The name, if it is one of a folder that is archived. Takes a {@link RawPath} segment as well: the pattern is ASCII. */
-export const parseFolderName = (name: string): FolderName | undefined =>
-  pattern.test(name) ? brand(name) : undefined
+export const parseFolderName = (name: string): FolderName | undefined => (pattern.test(name) ? brand(name) : undefined)

@@ -276,11 +276,7 @@ const btrfs = 0x9123683en
 const inside = RawPath.fromText(".")
 
 /** Whether an empty directory stands where the volume that a btrfs snapshot was taken of has a nested subvolume. */
-const isHollow = async (
-  real: RawPath.RawPath,
-  path: RawPath.RawPath,
-  calls: DirectoryCalls
-): Promise<boolean> => {
+const isHollow = async (real: RawPath.RawPath, path: RawPath.RawPath, calls: DirectoryCalls): Promise<boolean> => {
   // The path of a directory that is open is a symlink in /proc, which has an inode number of its own.
   const at = RawPath.toBuffer(RawPath.join(real, inside))
   try {

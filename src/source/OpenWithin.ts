@@ -15,8 +15,7 @@ export const isListed = (listed: Identity, { dev, ino }: Pick<fs.BigIntStats, "d
 export const mayBeListed = (
   listed: Identity,
   { ctimeNs, dev, mtimeNs }: Pick<fs.BigIntStats, "ctimeNs" | "dev" | "mtimeNs">
-): boolean =>
-  dev === listed.dev && mtimeNs === listed.mtimeNs && BigInt.asIntN(64, ctimeNs) === listed.ctimeNs
+): boolean => dev === listed.dev && mtimeNs === listed.mtimeNs && BigInt.asIntN(64, ctimeNs) === listed.ctimeNs
 
 /** `open`, on this thread or on node's. */
 type Open = (path: Buffer, flags: number) => Promise<number>

@@ -57,9 +57,7 @@ export const resolve = (view: SourceView, path: RawPath.RawPath): RawPath.RawPat
     if (best === undefined || graft.at.length > best.at.length) best = graft
   }
   const below = best === undefined ? undefined : RawPath.relativeTo(best.at, path)
-  return best === undefined || below === undefined
-    ? RawPath.join(view.root, path)
-    : RawPath.join(best.root, below)
+  return best === undefined || below === undefined ? RawPath.join(view.root, path) : RawPath.join(best.root, below)
 }
 
 /** The absolute path of a manifest entry of `folder`. */
@@ -83,8 +81,5 @@ export const places = (found: Iterable<RawPath.RawPath>): ReadonlyArray<string> 
   [...new Set([...found].map(RawPath.display))].sort()
 
 /** Where the child datasets of a snapshot are mounted in the folder. */
-export const graftsIn = (
-  view: Pick<SourceView, "grafts">,
-  folder: FolderName
-): ReadonlyArray<RawPath.RawPath> =>
+export const graftsIn = (view: Pick<SourceView, "grafts">, folder: FolderName): ReadonlyArray<RawPath.RawPath> =>
   view.grafts.flatMap(({ at }) => RawPath.relativeTo(RawPath.fromText(folder), at) ?? [])

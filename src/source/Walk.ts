@@ -99,26 +99,23 @@ export const walk = async (
     directory: root,
     piece: 0
   }
-  await runPool(
-    { first, width: Math.max(runner.width, atLeast), most },
-    async (jobs, push: (job: Job) => void) => {
-      signal.throwIfAborted()
-      const found = await list(jobs)
-      if ("failure" in found) {
-        failures.push(new TreeError(found.failure))
-        if (failures.length === mostFailures) throw combinedError(failures, true)
-        for (const [index, job] of jobs.entries()) if (index !== found.directory) push(job)
-        return
-      }
-      const block = openBlock(found)
-      total.add(found)
-      for (const [index, job] of jobs.entries()) {
-        const listed = found.listed[index]
-        if (listed === undefined) push(job)
-        else for (const next of settle(job, listed, block, view.frozen, grafts, seen)) push(next)
-      }
+  await runPool({ first, width: Math.max(runner.width, atLeast), most }, async (jobs, push: (job: Job) => void) => {
+    signal.throwIfAborted()
+    const found = await list(jobs)
+    if ("failure" in found) {
+      failures.push(new TreeError(found.failure))
+      if (failures.length === mostFailures) throw combinedError(failures, true)
+      for (const [index, job] of jobs.entries()) if (index !== found.directory) push(job)
+      return
     }
-  )
+    const block = openBlock(found)
+    total.add(found)
+    for (const [index, job] of jobs.entries()) {
+      const listed = found.listed[index]
+      if (listed === undefined) push(job)
+      else for (const next of settle(job, listed, block, view.frozen, grafts, seen)) push(next)
+    }
+  })
   if (failures.length > 0) throw combinedError(failures, false)
   for (const [at, place] of grafts.at) {
     if (seen.has(at)) continue
@@ -147,9 +144,7 @@ interface Grafts {
   /** Where each one really is, by its path relative to the source. */
   readonly at: ReadonlyMap<RawPath.RawPath, RawPath.RawPath>
   /** Those mounted right in a directory: name, and where it really is. */
-  readonly inside: (
-    parent: RawPath.RawPath
-  ) => ReadonlyArray<readonly [name: RawPath.RawPath, root: RawPath.RawPath]>
+  readonly inside: (parent: RawPath.RawPath) => ReadonlyArray<readonly [name: RawPath.RawPath, root: RawPath.RawPath]>
 }
 
 /** The child datasets in the folder `top`, by place and by the directory that they are mounted in. */

@@ -168,8 +168,7 @@ const readTarget = Effect.fnUntraced(
         const stat = yield* disk.stat(`${path}/${prevZip}`)
         if (stat?.kind !== "file") return []
         const sums = yield* disk.stat(`${path}/${prevSha256}`)
-        const text =
-          sums?.kind === "file" && sums.size < 4096 ? yield* disk.read(`${path}/${prevSha256}`) : ""
+        const text = sums?.kind === "file" && sums.size < 4096 ? yield* disk.read(`${path}/${prevSha256}`) : ""
         const previous: PreviousArchive = {
           zip_bytes: stat.size,
           // An archive is written once, and only renamed from then on.
@@ -184,9 +183,7 @@ const readTarget = Effect.fnUntraced(
   },
   (effect) =>
     Effect.mapError(effect, (error) =>
-      error._tag === "TargetMissing"
-        ? new StatusError({ message: error.message, cause: error })
-        : unreadable(error)
+      error._tag === "TargetMissing" ? new StatusError({ message: error.message, cause: error }) : unreadable(error)
     )
 )
 
@@ -249,9 +246,7 @@ export const archiveStatus = (
   const inSource = "problem" in found.inSource ? undefined : found.inSource
   const known = new Map(standing?.folders.map((folder) => [folder.folder, folder]))
   // A failure record alone is no folder: its folder may have been removed years ago.
-  const archived = [...records].filter(
-    ([, { state, zipSize }]) => state !== undefined || zipSize !== undefined
-  )
+  const archived = [...records].filter(([, { state, zipSize }]) => state !== undefined || zipSize !== undefined)
   const names = new Set([
     ...archived.map(([folder]) => folder),
     ...lost,
@@ -304,9 +299,7 @@ const dueOf = (record: FolderRecord | undefined, item: TrackedFolder | undefined
 }
 
 const verifiedFields = (found: Verified | undefined): FolderStatus["verified"] =>
-  found === undefined
-    ? null
-    : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }
+  found === undefined ? null : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }
 
 /** The status of a replication job. */
 export const replicationStatus = (
@@ -405,8 +398,7 @@ const jobFields = (
     running: activity._tag === "Running" ? { pid: activity.pid, since_utc: activity.since } : null,
     locked: activity._tag === "Locked" ? { pid: activity.pid, since_utc: activity.since } : null,
     locked_out: "holder" in locked ? locked : null,
-    died:
-      activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
+    died: activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
     overdue: asked.maxAge !== undefined && items === 0 && isTooOld(asked, standing?.last_success_utc)
   }
 }

@@ -22,8 +22,7 @@ const verified = orNull(
     problem: orNull(text("the first thing that was wrong"))
   })
 ).annotations({
-  description:
-    "what verify found the last time; null when it has not read this archive since it was published"
+  description: "what verify found the last time; null when it has not read this archive since it was published"
 })
 
 const job = {
@@ -37,14 +36,10 @@ const job = {
     description: "messages that could not be delivered; they are tried again after the next run"
   }),
   last_run: orNull(LastRun),
-  running: orNull(
-    Schema.Struct({ pid: countField("its process"), since_utc: instant("when it began") })
-  ).annotations({
+  running: orNull(Schema.Struct({ pid: countField("its process"), since_utc: instant("when it began") })).annotations({
     description: "the run that is at work now"
   }),
-  locked: orNull(
-    Schema.Struct({ pid: countField("the process"), since_utc: instant("since when") })
-  ).annotations({
+  locked: orNull(Schema.Struct({ pid: countField("the process"), since_utc: instant("since when") })).annotations({
     description: "who else has the lock that a run needs: another command, or a run that left no mark"
   }),
   locked_out: orNull(
@@ -165,9 +160,7 @@ export const statusDocument = (status: Status, atUtc: string): StatusDocument =>
     max_age_seconds: status.maxAge === undefined ? null : status.maxAge / 1000,
     overdue: overdueItems(status).length,
     lost: lostFolders(status).length,
-    damaged:
-      damagedArchives(status).length +
-      flawedArchives(status).filter(({ which }) => which === "current").length,
+    damaged: damagedArchives(status).length + flawedArchives(status).filter(({ which }) => which === "current").length,
     archive: "source" in archive ? archive : null,
     replication: status.replications
   }

@@ -137,13 +137,7 @@ const line = (text: string, mood: LineKind = "plain"): Line => ({ text: withoutC
 const paragraph = (text: string, width: number, mood: LineKind = "plain"): ReadonlyArray<Line> =>
   wrapped(withoutControls(text), width, "  ").map((part) => ({ text: part, mood }))
 
-const jobLines = (
-  now: number,
-  name: string,
-  job: JobStatus,
-  width: number,
-  sound: boolean
-): ReadonlyArray<Line> => {
+const jobLines = (now: number, name: string, job: JobStatus, width: number, sound: boolean): ReadonlyArray<Line> => {
   const { last_run: run, locked_out: lockedOut } = job
   const mood = run === null ? "watch" : run.outcome === "ok" ? "plain" : "bad"
   const last =
@@ -219,9 +213,7 @@ const reasons = <A extends { readonly error: string | null }>(
 ): ReadonlyArray<Line> => {
   const failed = items.filter(({ error }) => error !== null)
   return [
-    ...failed
-      .slice(0, mostReasons)
-      .flatMap((item) => paragraph(`${nameOf(item)}: ${item.error ?? ""}`, width, "bad")),
+    ...failed.slice(0, mostReasons).flatMap((item) => paragraph(`${nameOf(item)}: ${item.error ?? ""}`, width, "bad")),
     ...(failed.length > mostReasons ? [line(`and ${number(failed.length - mostReasons)} more`, "bad")] : [])
   ]
 }
@@ -271,11 +263,7 @@ const folderState = (
     ...(isFlawed("previous") ? ["PREV LOST"] : []),
     ...(isKnownBad(previous?.verified) ? ["PREV DAMAGED"] : []),
     ...(verified?.result === "unsettled" ? ["verify unsettled"] : []),
-    ...(gone
-      ? ["gone from source"]
-      : due === null || (lost && impliedByLost.has(due))
-        ? []
-        : [dueWords[due] ?? due])
+    ...(gone ? ["gone from source"] : due === null || (lost && impliedByLost.has(due)) ? [] : [dueWords[due] ?? due])
   ].join(", ")
 }
 
@@ -329,8 +317,7 @@ const attemptColumns = <A extends FolderStatus | DatasetStatus>(now: number): Re
   }
 ]
 
-const hasFailed = ({ result }: FolderStatus | DatasetStatus): boolean =>
-  result === "failed" || result === "refused"
+const hasFailed = ({ result }: FolderStatus | DatasetStatus): boolean => result === "failed" || result === "refused"
 
 interface Column<A> {
   readonly title: string

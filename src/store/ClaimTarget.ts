@@ -12,10 +12,7 @@ class TargetTaken extends Data.TaggedError("TargetTaken")<{ readonly message: st
  * Fails when the target belongs to a job with another source: the two would take each other's archives for their own. Where that
  * source is gone, the target is taken over, with a warning.
  */
-export const checkOwner = Effect.fnUntraced(function* (
-  config: { readonly target_path: string },
-  source: SourceInfo
-) {
+export const checkOwner = Effect.fnUntraced(function* (config: { readonly target_path: string }, source: SourceInfo) {
   const owner = yield* (yield* Store).owner
   const asked = { ...source, source_path: source.path }
   if (owner === undefined || isSameSource(owner, asked)) return
@@ -31,10 +28,7 @@ export const checkOwner = Effect.fnUntraced(function* (
 })
 
 /** The source as one of this job, once the target is known to be this job's or to be free. */
-export const claimTarget = Effect.fnUntraced(function* (
-  config: { readonly target_path: string },
-  source: SourceInfo
-) {
+export const claimTarget = Effect.fnUntraced(function* (config: { readonly target_path: string }, source: SourceInfo) {
   yield* checkOwner(config, source)
   const { dataset, path, within } = source
   const job = yield* (yield* Store).claim({ source_path: path, dataset, within })

@@ -70,10 +70,7 @@ const isCopy = Effect.fnUntraced(
   },
   Effect.catchAll((error) =>
     // Not known is not ours: at the worst, snapshots stay that check names.
-    Effect.as(
-      Effect.logWarning(`this target is taken for a copy, and gets a new job id: ${error.message}`),
-      true
-    )
+    Effect.as(Effect.logWarning(`this target is taken for a copy, and gets a new job id: ${error.message}`), true)
   )
 )
 

@@ -55,9 +55,7 @@ export const replace = (layout: Layout, paths: FolderLayout, index: ArchiveIndex
     yield* jobState.makeJobFolder(layout.job)
     yield* jobState.makeJobFolder(layout.indexes)
     // Not synced: what a power cut makes of it is recognised, and costs time only.
-    yield* jobState.replaceByRename(paths.index, (draft) =>
-      disk.writeUnsynced(draft, ArchiveIndex.encode(index))
-    )
+    yield* jobState.replaceByRename(paths.index, (draft) => disk.writeUnsynced(draft, ArchiveIndex.encode(index)))
   }).pipe(
     Effect.catchAll((error) =>
       Effect.logWarning(

@@ -178,9 +178,7 @@ export const unmounted = Effect.fnUntraced(function* (
   yield* Effect.forEach(
     before,
     (folder) =>
-      disk
-        .stat(`${join(layout.target, folder)}/.`)
-        .pipe(Effect.catchAll((error) => Effect.logDebug(error.message))),
+      disk.stat(`${join(layout.target, folder)}/.`).pipe(Effect.catchAll((error) => Effect.logDebug(error.message))),
     { discard: true }
   )
   const mounted = yield* mountedFolders(layout)
@@ -197,10 +195,7 @@ export const unmounted = Effect.fnUntraced(function* (
 })
 
 /** Writes down which folders of the target are mounts of their own. */
-export const rememberFolders = Effect.fnUntraced(function* (
-  layout: Layout,
-  folders: ReadonlyArray<FolderName>
-) {
+export const rememberFolders = Effect.fnUntraced(function* (layout: Layout, folders: ReadonlyArray<FolderName>) {
   yield* makeJobFolder(layout.job)
   yield* replace(layout.mounts, `${Schema.encodeSync(FolderMountsFile)({ version: 1, folders })}\n`)
 })

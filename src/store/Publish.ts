@@ -67,10 +67,7 @@ export const publish = (
   ).pipe(asStoreError(`cannot publish ${paths.folder}`))
 
 /** Finishes the steps, from wherever they were left, and makes that durable. */
-export const forward = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  steps: ReadonlyArray<PublishPlan.Step>
-) {
+export const forward = Effect.fnUntraced(function* (paths: FolderLayout, steps: ReadonlyArray<PublishPlan.Step>) {
   const disk = yield* Disk
   for (const { action, name } of steps) {
     const place = join(paths.home, name)
@@ -80,10 +77,7 @@ export const forward = Effect.fnUntraced(function* (
 })
 
 /** Undoes the steps, from wherever they were left, and makes that durable. */
-export const back = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  steps: ReadonlyArray<PublishPlan.Step>
-) {
+export const back = Effect.fnUntraced(function* (paths: FolderLayout, steps: ReadonlyArray<PublishPlan.Step>) {
   const disk = yield* Disk
   for (const { existed, name } of [...steps].reverse()) {
     const place = join(paths.home, name)
@@ -115,11 +109,7 @@ const unfinished = (paths: FolderLayout, first: DiskError | StoreError, second: 
   })
 }
 
-const prepare = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  staging: Staging,
-  publication: Publication
-) {
+const prepare = Effect.fnUntraced(function* (paths: FolderLayout, staging: Staging, publication: Publication) {
   const disk = yield* Disk
   yield* inspect(paths, staging, publication)
   const { current, present, prevMetadataSha256 } = yield* survey(paths, publication.previous)
@@ -195,11 +185,7 @@ const undo = Effect.fnUntraced(function* (paths: FolderLayout) {
 })
 
 /** Fails unless the staged zip is the one that the publication describes. */
-const inspect = Effect.fnUntraced(function* (
-  paths: FolderLayout,
-  staging: Staging,
-  { metadata, state }: Publication
-) {
+const inspect = Effect.fnUntraced(function* (paths: FolderLayout, staging: Staging, { metadata, state }: Publication) {
   const disk = yield* Disk
   const stat = yield* disk.stat(staging.zip)
   const wrong =
@@ -232,17 +218,12 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
     if (stat.kind !== "file") {
       const what = `${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file`
       const path = join(paths.home, name)
-      return yield* storeError(
-        "Unsafe",
-        path,
-        `cannot publish ${paths.folder}: ${path} is ${what}; move it away`
-      )
+      return yield* storeError("Unsafe", path, `cannot publish ${paths.folder}: ${path} is ${what}; move it away`)
     }
     present.add(name)
     if (name === n.zip) zip = stat
   }
-  const content = (name: string) =>
-    present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined)
+  const content = (name: string) => (present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined))
   const state = decodeState(paths, yield* content(n.state))
   const stays = metadataThatStays(state, content(n.prevMetadata))
   if (zip === undefined) {

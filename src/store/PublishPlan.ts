@@ -129,9 +129,7 @@ export const make = (options: {
   const same = current._tag === "Whole" && current.checksums.sha256 === state.zip_sha256
   const rotates = current._tag === "Whole" && !same
   const previous =
-    rotates && current.metadata !== undefined
-      ? Metadata.encode(previousMetadata(folder, current.metadata))
-      : undefined
+    rotates && current.metadata !== undefined ? Metadata.encode(previousMetadata(folder, current.metadata)) : undefined
   const previousDigest = rotates ? previous && digestOf(previous) : options.prevMetadataSha256
   const { prev_metadata_sha256: _, ...fields } = state
   const published: FolderState = {

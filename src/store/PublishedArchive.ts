@@ -81,10 +81,7 @@ export class PublishedArchives extends Context.Tag("zipper/Archives")<
      * One archive of a folder with all that belongs to it; undefined when there is none and, as far as is known,
      * never was. A file that is missing or cannot be read is in the set as such.
      */
-    readonly open: (
-      folder: FolderName,
-      which: Which
-    ) => Effect.Effect<PublishedArchive | undefined, ArchivesError>
+    readonly open: (folder: FolderName, which: Which) => Effect.Effect<PublishedArchive | undefined, ArchivesError>
   }
 >() {
   static readonly layer = (target: string): Layer.Layer<PublishedArchives, never, Disk> =>

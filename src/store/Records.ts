@@ -84,9 +84,7 @@ export const load = Effect.fnUntraced(function* <A>(
       : corrupt === "rehearse"
         ? "would be set aside"
         : "the next run sets it aside"
-  yield* Effect.logWarning(
-    `${path} cannot be understood (damaged, or of another version): ${how}; ${without}`
-  )
+  yield* Effect.logWarning(`${path} cannot be understood (damaged, or of another version): ${how}; ${without}`)
   return undefined
 })
 
@@ -253,10 +251,8 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
         (error) => Effect.as(Effect.logWarning(unknownText(paths.folder, corrupt, error)), undefined)
       )
     )
-    const beside = yield* Effect.findFirst(
-      [paths.names.md5, paths.names.sha256, paths.names.metadata],
-      (name) =>
-        Effect.map(disk.stat(join(paths.home, name)), (stat) => stat?.kind !== "file" || stat.size === 0)
+    const beside = yield* Effect.findFirst([paths.names.md5, paths.names.sha256, paths.names.metadata], (name) =>
+      Effect.map(disk.stat(join(paths.home, name)), (stat) => stat?.kind !== "file" || stat.size === 0)
     )
     return {
       state,
@@ -279,10 +275,7 @@ const unknownText = (folder: FolderName, corrupt: Corrupt, { message }: { readon
 const decodeStateFile = Schema.decodeUnknownOption(Schema.parseJson(FolderState))
 
 /** The state of this folder that `content` holds, if it does. */
-export const decodeState = (
-  paths: Layout.FolderLayout,
-  content: string | undefined
-): FolderState | undefined =>
+export const decodeState = (paths: Layout.FolderLayout, content: string | undefined): FolderState | undefined =>
   content === undefined
     ? undefined
     : Option.getOrUndefined(Option.filter(decodeStateFile(content), (state) => state.folder === paths.folder))

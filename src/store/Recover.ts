@@ -185,6 +185,4 @@ const removeTmp = Effect.fnUntraced(function* (layout: Layout.Layout) {
 const warning =
   (what: string) =>
   <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.catchAll(effect, (error) =>
-      Effect.logWarning(`${what}: ${error.message}`).pipe(Effect.as(undefined))
-    )
+    Effect.catchAll(effect, (error) => Effect.logWarning(`${what}: ${error.message}`).pipe(Effect.as(undefined)))

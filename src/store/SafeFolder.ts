@@ -68,9 +68,7 @@ export const firstAbove = Effect.fnUntraced(function* <A>(
 export const folderNames = Effect.fnUntraced(function* (path: string, ending = "") {
   const disk = yield* Disk
   return (yield* disk.list(path)).flatMap((name): ReadonlyArray<FolderName> => {
-    const folder = name.endsWith(ending)
-      ? parseFolderName(name.slice(0, name.length - ending.length))
-      : undefined
+    const folder = name.endsWith(ending) ? parseFolderName(name.slice(0, name.length - ending.length)) : undefined
     return folder === undefined ? [] : [folder]
   })
 })
@@ -150,9 +148,5 @@ export const move = Effect.fnUntraced(function* (from: string, to: string) {
   const disk = yield* Disk
   if ((yield* disk.stat(from)) !== undefined) return yield* disk.rename(from, to)
   if ((yield* disk.stat(to)) !== undefined) return
-  return yield* storeError(
-    "Other",
-    to,
-    `neither ${from} nor ${to} is there any more: something else removed them`
-  )
+  return yield* storeError("Other", to, `neither ${from} nor ${to} is there any more: something else removed them`)
 })

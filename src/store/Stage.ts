@@ -7,15 +7,7 @@ import * as Layout from "./Layout.ts"
 import { rememberPlaces, requirePlaces } from "./Mounts.ts"
 import { makeJobFolder } from "./Records.ts"
 import { type Finding, recoverFolder, removeIfMade } from "./Recover.ts"
-import {
-  canRename,
-  discard,
-  ensureFolder,
-  firstAbove,
-  isFolder,
-  isSameInode,
-  linkOrCopy
-} from "./SafeFolder.ts"
+import { canRename, discard, ensureFolder, firstAbove, isFolder, isSameInode, linkOrCopy } from "./SafeFolder.ts"
 import { asStoreError, type Staging, StoreError, type StoreReport, storeError } from "./StoreError.ts"
 
 /** How it is found out whether we can write to a folder: `check` writes beside a run that may be at work. */
@@ -141,8 +133,7 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
         cannot("a file cannot get a second name, and cannot be copied: the archive before could not be kept")
       )
       yield* disk.write(next, "zipper was here again\n")
-      const noRename =
-        "a file cannot be renamed over another one there, which is how archives and state are replaced"
+      const noRename = "a file cannot be renamed over another one there, which is how archives and state are replaced"
       yield* disk.rename(next, file).pipe(cannot(noRename))
       yield* disk.sync(`${path}/.`)
     }).pipe(Effect.ensuring(Effect.ignoreLogged(clear)))
@@ -201,10 +192,7 @@ const clear = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages
 })
 
 /** Where case does not matter, `abcd` answers to the name ABCD; but a list of the target would not show ABCD. */
-const refuseOtherCase = Effect.fnUntraced(function* (
-  { target }: Layout.Layout,
-  { folder, home }: FolderLayout
-) {
+const refuseOtherCase = Effect.fnUntraced(function* ({ target }: Layout.Layout, { folder, home }: FolderLayout) {
   const disk = yield* Disk
   const lower = folder.toLowerCase()
   if (lower === folder) return
@@ -238,9 +226,7 @@ const build = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages
   if (dir === undefined || dir.dev !== home?.dev) return inTarget
   const place = paths.tmp
   yield* stages.tmp.withPermits(1)(
-    ensureFolder(tmp.root, { mode: 0o700, owner: "ours" }).pipe(
-      Effect.zipRight(disk.makeFolder(place, 0o700))
-    )
+    ensureFolder(tmp.root, { mode: 0o700, owner: "ours" }).pipe(Effect.zipRight(disk.makeFolder(place, 0o700)))
   )
   // Same device, and still another mount or quota: an archive would have to be copied.
   if (!(yield* canRename(join(place, Layout.trial), join(paths.next, Layout.trial)))) return inTarget
@@ -251,9 +237,7 @@ const build = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages
 const cleanUp = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
   for (const clean of [cleanTmp(layout, stages, paths), cleanWork(paths)]) {
     yield* Effect.catchAll(clean, ({ message }) =>
-      Effect.logWarning(
-        `the staging of ${paths.folder} could not be removed, the next run does that: ${message}`
-      )
+      Effect.logWarning(`the staging of ${paths.folder} could not be removed, the next run does that: ${message}`)
     )
   }
 })

@@ -55,9 +55,7 @@ export class Store extends Context.Tag("zipper/Store")<
      * Folders of the target that were mounts of their own at the last run and are not now: nothing is to be written there. Those
      * in `accepted` are taken as they are from now on.
      */
-    readonly unmounted: (
-      accepted: ReadonlyArray<FolderName>
-    ) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
+    readonly unmounted: (accepted: ReadonlyArray<FolderName>) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
     /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */
     readonly records: Effect.Effect<ReadonlyMap<FolderName, FolderRecord>, StoreError>
     /** The job's cursor; undefined when there is none or it cannot be understood (then it is set aside, with a warning). */
@@ -88,16 +86,14 @@ export class Store extends Context.Tag("zipper/Store")<
   static readonly layer = (settings: StoreSettings) => Layer.effect(Store, make(settings))
 
   /** Reads what is there and writes nothing; what it would have done goes to the log. */
-  static readonly layerDryRun = (settings: StoreSettings) =>
-    Layer.effect(Store, makeDryRun(settings, "rehearse"))
+  static readonly layerDryRun = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "rehearse"))
 
   /** For check: a dry run that proves by writing, syncing, renaming and removing files of its own that a run could. */
   static readonly layerCheck = (settings: StoreSettings) =>
     Layer.effect(Store, makeDryRun(settings, "rehearse", "check"))
 
   /** For reports of the state: writes nothing, and `records` fails where a folder or its state may not be read. */
-  static readonly layerReport = (settings: StoreSettings) =>
-    Layer.effect(Store, makeDryRun(settings, "report"))
+  static readonly layerReport = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "report"))
 }
 
 type FailedAttempt = Omit<FolderFailure, "version" | "failures">
@@ -149,21 +145,15 @@ const make = Effect.fnUntraced(function* (settings: StoreSettings) {
       archiveIndex
         .previous(layout, Layout.folder(layout, folder))
         .pipe(Effect.provide(context), Effect.withSpan("Store.previous")),
-    stage: (folder: FolderName) =>
-      stage(layout, stages, folder).pipe(operation("stage", `cannot stage ${folder}`)),
+    stage: (folder: FolderName) => stage(layout, stages, folder).pipe(operation("stage", `cannot stage ${folder}`)),
     sync: (staging: Staging) =>
       Effect.flatMap(Disk, (disk) => disk.sync(staging.zip)).pipe(
         operation("sync", `cannot bring the archive of ${staging.folder} to the disk`)
       ),
     publish: (staging: Staging, publication: Publication) => {
       const paths = Layout.folder(layout, staging.folder)
-      const note = Effect.zipRight(
-        jobState.clearFailure(paths),
-        archiveIndex.replace(layout, paths, publication.index)
-      )
-      return publish(paths, staging, publication, note).pipe(
-        operation("publish", `cannot publish ${staging.folder}`)
-      )
+      const note = Effect.zipRight(jobState.clearFailure(paths), archiveIndex.replace(layout, paths, publication.index))
+      return publish(paths, staging, publication, note).pipe(operation("publish", `cannot publish ${staging.folder}`))
     },
     recordFailure: (failed: FailedAttempt) =>
       jobState
@@ -187,9 +177,7 @@ const makeDryRun = Effect.fnUntraced(function* (
     stateFolder: Effect.succeed(layout.job),
     owner: owner(layout, purpose).pipe(operation("owner", reading.owner)),
     claim: (source: SourceName) => wouldClaim(layout, source).pipe(operation("claim", reading.owner)),
-    recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(
-      operation("recover", reading.recover)
-    ),
+    recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(operation("recover", reading.recover)),
     unmounted: (accepted: ReadonlyArray<FolderName>) =>
       unmounted(layout, accepted, purpose).pipe(
         Effect.map(({ broken }) => broken),
@@ -214,10 +202,7 @@ const makeDryRun = Effect.fnUntraced(function* (
 })
 
 /** Recovery would have set aside the state of a folder whose journal is damaged, and a run would archive it. */
-const recordsAfterRecovery = Effect.fnUntraced(function* (
-  layout: Layout.Layout,
-  purpose: "rehearse" | "report"
-) {
+const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout, purpose: "rehearse" | "report") {
   const found = yield* records(layout, purpose)
   const after = yield* Effect.forEach(
     found,

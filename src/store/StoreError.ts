@@ -117,6 +117,5 @@ const reasonOf = (code: string | undefined): StoreError["reason"] => {
 /** Makes every failure a StoreError that says what was being done. */
 export const asStoreError = (doing: string) =>
   Effect.mapError(
-    (error: DiskError | StoreError): StoreError =>
-      error._tag === "DiskError" ? fromDisk(doing)(error) : error
+    (error: DiskError | StoreError): StoreError => (error._tag === "DiskError" ? fromDisk(doing)(error) : error)
   )

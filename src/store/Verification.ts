@@ -45,8 +45,7 @@ const isSame = (a: ArchiveIdentity, b: ArchiveIdentity): boolean =>
   a.zip_sha256 === b.zip_sha256 && a.archived_at_utc === b.archived_at_utc
 
 /** Damaged, or not there. */
-export const isBad = ({ result }: Pick<Verified, "result">): boolean =>
-  result === "damaged" || result === "missing"
+export const isBad = ({ result }: Pick<Verified, "result">): boolean => result === "damaged" || result === "missing"
 
 /**
  * What is known with one more result. That nothing could be said, perhaps not even of which archive, does not make a damaged one a
@@ -82,17 +81,11 @@ export const withResult = (
 }
 
 /** The result for the archive that is current now. */
-export const ofCurrent = (
-  known: FolderVerification | undefined,
-  now: ArchiveIdentity
-): Verified | undefined =>
+export const ofCurrent = (known: FolderVerification | undefined, now: ArchiveIdentity): Verified | undefined =>
   known?.current !== undefined && isSame(known.current, now) ? known.current : undefined
 
 /** The result for the archive before the current one, by its digest: it may have been looked at when it was current. */
-export const ofPrevious = (
-  known: FolderVerification | undefined,
-  sha256: string | undefined
-): Verified | undefined =>
+export const ofPrevious = (known: FolderVerification | undefined, sha256: string | undefined): Verified | undefined =>
   sha256 === undefined
     ? undefined
     : [known?.previous, known?.current]

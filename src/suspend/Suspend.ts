@@ -170,8 +170,7 @@ const failure = (broker: string, error: unknown): MqttError => {
   const found = rootOf(error)
   const code = codeOf(found)
   const why =
-    meanings[code ?? ""] ??
-    (found instanceof Error && found.message !== "" ? explain(found) : "the connection failed")
+    meanings[code ?? ""] ?? (found instanceof Error && found.message !== "" ? explain(found) : "the connection failed")
   return new MqttError({
     reason: "Unreachable",
     message: `the MQTT broker at ${broker} cannot be reached: ${why}${code === undefined ? "" : ` (${code})`}`

@@ -85,8 +85,7 @@ export const follow: WorkerJob<FollowInput, HashOutput> = {
   }
 }
 
-const otherSize = (found: number, written: number) =>
-  new Error(`it has ${found} bytes where ${written} were written`)
+const otherSize = (found: number, written: number) => new Error(`it has ${found} bytes where ${written} were written`)
 
 /** Small enough to stay in a core's own cache between one algorithm and the next. */
 const pieceSize = 256 * 1024

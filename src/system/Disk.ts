@@ -7,15 +7,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
-import {
-  closeRead,
-  type NotSynced,
-  notToWrite,
-  openRegular,
-  readOnly,
-  syncOpen,
-  withRegular
-} from "./FileCalls.ts"
+import { closeRead, type NotSynced, notToWrite, openRegular, readOnly, syncOpen, withRegular } from "./FileCalls.ts"
 
 /** One file-system operation failed. */
 export class DiskError extends Data.TaggedError("DiskError")<{
@@ -61,11 +53,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
      * Creates a file that must not exist, writes it whole (text as UTF-8), and syncs it. Mode 0666 less umask
      * unless told. A part of it may stay when that fails.
      */
-    readonly write: (
-      path: string,
-      content: string | Uint8Array,
-      mode?: number
-    ) => Effect.Effect<void, DiskError>
+    readonly write: (path: string, content: string | Uint8Array, mode?: number) => Effect.Effect<void, DiskError>
     /** The same without syncing: for what may be lost or garbled by a power cut. */
     readonly writeUnsynced: (path: string, content: Uint8Array) => Effect.Effect<void, DiskError>
     /**
@@ -104,9 +92,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
     stat: (path) => attempt("look at", path, () => fs.lstat(path).then(toStat)).pipe(whenMissing(undefined)),
     list: (path) => attempt("list", path, () => fs.readdir(path).then((names) => names.sort())),
     read: (path) =>
-      attempt("read", path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
-        whenMissing(undefined)
-      ),
+      attempt("read", path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(whenMissing(undefined)),
     readBytes: (path) =>
       attempt("read", path, () => withRegular(path, (file) => file.readFile())).pipe(whenMissing(undefined)),
     write: (path, content, mode = 0o666) =>
@@ -124,9 +110,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
     writeUnsynced: (path, content) =>
       attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content), 0o666)),
     append: (path, line) =>
-      attempt("append to", path, () => withFile(path, appending, appendLine(line))).pipe(
-        Effect.flatMap(tell(path))
-      ),
+      attempt("append to", path, () => withFile(path, appending, appendLine(line))).pipe(Effect.flatMap(tell(path))),
     setMode: (path, mode) =>
       attempt("set the mode of", path, () =>
         withFile(path, readOnly, async (file) => {
@@ -140,14 +124,10 @@ export class Disk extends Context.Tag("zipper/Disk")<
     link: (existing, path) => attempt("link", `${existing} to ${path}`, () => fs.link(existing, path)),
     copy: copyFile,
     remove: (path) => attempt("remove", path, () => fs.unlink(path)).pipe(whenMissing(undefined)),
-    removeFolder: (path) =>
-      attempt("remove the folder", path, () => fs.rmdir(path)).pipe(whenMissing(undefined)),
-    sync: (path) =>
-      attempt("sync", path, () => withFile(path, readOnly, syncOpen)).pipe(Effect.flatMap(tell(path))),
-    free: (path) =>
-      attempt("ask for the free space of", path, () => spaceAt(path).then(({ bytes }) => bytes)),
-    freeInodes: (path) =>
-      attempt("ask for the free inodes of", path, () => spaceAt(path).then(({ inodes }) => inodes)),
+    removeFolder: (path) => attempt("remove the folder", path, () => fs.rmdir(path)).pipe(whenMissing(undefined)),
+    sync: (path) => attempt("sync", path, () => withFile(path, readOnly, syncOpen)).pipe(Effect.flatMap(tell(path))),
+    free: (path) => attempt("ask for the free space of", path, () => spaceAt(path).then(({ bytes }) => bytes)),
+    freeInodes: (path) => attempt("ask for the free inodes of", path, () => spaceAt(path).then(({ inodes }) => inodes)),
     writable: (path) =>
       attempt("write to", path, async () => {
         const { W_OK, X_OK } = constants
@@ -157,11 +137,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
 }
 
 /** One operation, which an interruption waits for; `operation` completes "cannot …". */
-export const attempt = <A>(
-  operation: string,
-  path: string,
-  run: () => Promise<A>
-): Effect.Effect<A, DiskError> =>
+export const attempt = <A>(operation: string, path: string, run: () => Promise<A>): Effect.Effect<A, DiskError> =>
   Effect.uninterruptible(
     Effect.tryPromise({
       try: run,
@@ -246,11 +222,7 @@ export const copyFile = (from: string, to: string, sha256?: string): Effect.Effe
     Effect.flatMap((digest) =>
       sha256 === undefined || sha256 === digest
         ? readBack(from, to, digest)
-        : different(
-            from,
-            to,
-            `${from} was read with another SHA-256 (${digest}) than it has to have (${sha256})`
-          )
+        : different(from, to, `${from} was read with another SHA-256 (${digest}) than it has to have (${sha256})`)
     )
   )
 
@@ -295,11 +267,7 @@ const readBack = (from: string, to: string, written: string): Effect.Effect<void
     Effect.flatMap((found) =>
       found === written
         ? Effect.void
-        : different(
-            from,
-            to,
-            `${to} was read back with another SHA-256 (${found}) than was written (${written})`
-          )
+        : different(from, to, `${to} was read back with another SHA-256 (${found}) than was written (${written})`)
     )
   )
 

@@ -89,8 +89,7 @@ export const codeOf = (cause: unknown): string | undefined => {
 }
 
 /** Whether the same operation may succeed when it is tried again. */
-export const isTransientCode = (code: string | undefined): boolean =>
-  code !== undefined && transientCodes.has(code)
+export const isTransientCode = (code: string | undefined): boolean => code !== undefined && transientCodes.has(code)
 
 /**
  * Whether it is about who asks, and not about what is asked for: the rights or the resources of this process. Nothing is known then
@@ -101,8 +100,7 @@ export const isAboutUs = (code: string | undefined): boolean =>
 
 /** Whether what lies there is damaged, as far as the system can tell: it may never be readable again. */
 export const isDamage = (code: string | undefined): boolean =>
-  code !== undefined &&
-  ["EIO", "EUCLEAN", "EFSCORRUPTED", "EINTEGRITY", "EBADMSG", "EBADE", "EHWPOISON"].includes(code)
+  code !== undefined && ["EIO", "EUCLEAN", "EFSCORRUPTED", "EINTEGRITY", "EBADMSG", "EBADE", "EHWPOISON"].includes(code)
 
 const meanings: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
@@ -122,8 +120,7 @@ const meanings: Readonly<Record<string, string>> = {
   EBADE: "a checksum does not match: the file system or the disk is damaged, see dmesg and zpool status",
   EHWPOISON: "the memory that holds it is broken, see dmesg",
   EREMOTEIO: "input/output error of the remote side or of the device, see dmesg",
-  ESTALE:
-    "stale file handle: the server or another mount has replaced or removed it; mount it again if it stays so",
+  ESTALE: "stale file handle: the server or another mount has replaced or removed it; mount it again if it stays so",
   ENOLCK: "no locks available: the file server does not grant one, or has no more",
   ENOKEY: "the key of the encrypted folder is not loaded",
   EKEYEXPIRED: "the key of the encrypted folder or of the login at the server has expired",

@@ -37,10 +37,7 @@ export const closeRead = async (file: fsPromises.FileHandle): Promise<void> => {
 }
 
 /** Reads from a regular file, which is closed afterwards. */
-export const withRegular = async <A>(
-  path: string,
-  use: (file: fsPromises.FileHandle) => Promise<A>
-): Promise<A> => {
+export const withRegular = async <A>(path: string, use: (file: fsPromises.FileHandle) => Promise<A>): Promise<A> => {
   const { file } = await openRegular(path)
   try {
     return await use(file)
@@ -90,9 +87,7 @@ const nanoseconds = { bigint: true } as const
 const names = (path: DirectoryPath): Promise<ReadonlyArray<string>> =>
   new Promise((resolve, reject) => {
     // latin1 gives one character a byte: a Buffer a name costs ten times the memory.
-    fs.readdir(path, { encoding: "latin1" }, (error, found) =>
-      error === null ? resolve(found) : reject(error)
-    )
+    fs.readdir(path, { encoding: "latin1" }, (error, found) => (error === null ? resolve(found) : reject(error)))
   })
 
 const lstat = (path: DirectoryPath): Promise<fs.BigIntStats> =>
@@ -205,12 +200,7 @@ export const blockingFile: FileCalls = {
 }
 
 /** Fills `buffer` from `position` of the file, as far as the file goes; how many bytes. */
-export const fill = async (
-  calls: FileCalls,
-  fd: number,
-  buffer: Buffer,
-  position: number
-): Promise<number> => {
+export const fill = async (calls: FileCalls, fd: number, buffer: Buffer, position: number): Promise<number> => {
   let done = 0
   while (done < buffer.length) {
     const { bytesRead } = await calls.read(fd, buffer, done, buffer.length - done, position + done)

@@ -95,8 +95,7 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
 export function hasherOf(hash: (path: string) => Effect.Effect<Checksums, HashError>) {
   return {
     hash,
-    hashInPieces: (path: string) =>
-      Effect.map(hash(path), (checksums) => ({ checksums, pieces: new Uint32Array() })),
+    hashInPieces: (path: string) => Effect.map(hash(path), (checksums) => ({ checksums, pieces: new Uint32Array() })),
     follow: (path: string) =>
       Effect.succeed({
         hashed: () => undefined,

@@ -23,10 +23,7 @@ type Options = Logger.Logger.Options<unknown>
  * One record as logfmt, always on one line: `time`, `level`, `run`, `folder`, `dataset`, `msg`, then the other
  * annotations, spans and the cause. Without `stamp`, time and level are left out.
  */
-export const logfmt = (
-  options: Options,
-  given: { readonly runId?: string; readonly stamp: boolean }
-): string => {
+export const logfmt = (options: Options, given: { readonly runId?: string; readonly stamp: boolean }): string => {
   const annotations = new Map(HashMap.toEntries(options.annotations))
   const leading = { run: given.runId, folder: undefined, dataset: undefined }
   const pairs: Array<string> = given.stamp
@@ -38,8 +35,7 @@ export const logfmt = (
     if (value !== undefined) pairs.push(pair(key, value))
   }
   pairs.push(`msg=${quoted(messageText(options.message))}`)
-  for (const [key, value] of [...annotations].sort(([a], [b]) => (a < b ? -1 : 1)))
-    pairs.push(pair(key, value))
+  for (const [key, value] of [...annotations].sort(([a], [b]) => (a < b ? -1 : 1))) pairs.push(pair(key, value))
   for (const span of List.toArray(options.spans)) {
     pairs.push(pair(span.label, `${options.date.getTime() - span.startTime}ms`))
   }
@@ -146,9 +142,7 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
   // util-linux has the option; elsewhere a long line comes in pieces. What else is wrong with `logger` shows when it gets lines.
   const sizeOption = yield* Effect.cached(
     call(["--help"]).pipe(
-      Effect.map(({ stderr, stdout }) =>
-        /--size\b/.test(stdout + stderr) ? ["--size", String(lineSize)] : []
-      ),
+      Effect.map(({ stderr, stdout }) => (/--size\b/.test(stdout + stderr) ? ["--size", String(lineSize)] : [])),
       Effect.catchIf(
         ({ reason }) => reason === "Other",
         () => Effect.succeed([])
@@ -194,8 +188,7 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
       warn: (message) => warnOthers(record, self, message)
     }
     if (silent) return
-    if (Option.getOrElse(queue.unsafeSize(), () => 0) >= capacity)
-      return complain(line, "logger does not keep up")
+    if (Option.getOrElse(queue.unsafeSize(), () => 0) >= capacity) return complain(line, "logger does not keep up")
     queue.unsafeOffer(line)
   })
 
@@ -203,9 +196,7 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
     Queue.offer(queue, "end").pipe(
       // Not join: a release must not fail.
       Effect.zipRight(Fiber.await(fiber)),
-      Effect.tap((exit) =>
-        Exit.isFailure(exit) ? Effect.logWarning("syslog lacks lines", exit.cause) : Effect.void
-      ),
+      Effect.tap((exit) => (Exit.isFailure(exit) ? Effect.logWarning("syslog lacks lines", exit.cause) : Effect.void)),
       Effect.interruptible,
       Effect.timeoutOption(timeoutMillis),
       Effect.zipRight(Fiber.interrupt(fiber))

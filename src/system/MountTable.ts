@@ -26,8 +26,7 @@ export const parseMountInfo = (text: string): ReadonlyArray<Mount> =>
     const [before, after] = line.split(" - ", 2)
     const [, , , root, mountpoint] = before?.split(" ") ?? []
     const [type, device] = after?.split(" ") ?? []
-    if (root === undefined || mountpoint === undefined || type === undefined || device === undefined)
-      return []
+    if (root === undefined || mountpoint === undefined || type === undefined || device === undefined) return []
     if (!mountpoint.startsWith("/")) return []
     return [
       {

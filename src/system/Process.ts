@@ -55,10 +55,7 @@ export class Process extends Context.Tag("zipper/Process")<
      * Runs it to its end, giving each line of stdout (latin1, without the newline) to `onLine` as it comes, so
      * that output of any length takes constant memory; `stdout` of the result is empty.
      */
-    readonly lines: (
-      invocation: Invocation,
-      onLine: (line: string) => void
-    ) => Effect.Effect<Completed, ProcessError>
+    readonly lines: (invocation: Invocation, onLine: (line: string) => void) => Effect.Effect<Completed, ProcessError>
     /**
      * Runs two programs or more at once, each reading what the one before prints, through the kernel alone: no byte
      * of it comes to us but what the last one prints. How each ended, in their order; a non-zero exit status is no
@@ -117,9 +114,7 @@ const execute = (invocation: Invocation, makeSink: () => Sink): Effect.Effect<Co
     return Effect.promise(running.end)
   })
 
-const executePipe = (
-  stages: ReadonlyArray<PipeStage>
-): Effect.Effect<ReadonlyArray<StageEnd>, ProcessError> =>
+const executePipe = (stages: ReadonlyArray<PipeStage>): Effect.Effect<ReadonlyArray<StageEnd>, ProcessError> =>
   Effect.async<ReadonlyArray<StageEnd>, ProcessError>((resume) => {
     const starter = {
       start: (stage: PipeStage, previous: Child | undefined) =>

@@ -69,8 +69,7 @@ export class RotatingFile {
     const { path } = this.settings
     if (this.open !== undefined) {
       const there = fs.lstatSync(path, { throwIfNoEntry: false })
-      if (there?.ino === this.open.ino && there.dev === this.open.dev)
-        return { fd: this.open.fd, stat: there }
+      if (there?.ino === this.open.ino && there.dev === this.open.dev) return { fd: this.open.fd, stat: there }
       this.leave()
     }
     // O_NONBLOCK: opening a fifo without a reader must fail, not wait.

@@ -52,10 +52,7 @@ export class WorkerEnded extends Error {}
  * The memory behind `bytes` if nothing else lives in it, so that it can go to another thread. Small buffers share node's pool, which
  * node refuses to transfer: only the size tells them apart. `allocated`: how many bytes were asked for.
  */
-export const ownBuffer = (
-  bytes: ArrayBufferView,
-  allocated: number = bytes.byteLength
-): ArrayBuffer | undefined => {
+export const ownBuffer = (bytes: ArrayBufferView, allocated: number = bytes.byteLength): ArrayBuffer | undefined => {
   const { buffer, byteLength } = bytes
   if (!(buffer instanceof ArrayBuffer)) return undefined
   return buffer.byteLength === byteLength || buffer.byteLength === allocated ? buffer : undefined
@@ -99,13 +96,10 @@ export const packFailure = (cause: unknown, failures?: WorkerFailures): Failure 
 }
 
 export const unpackFailure = (failure: Failure, failures?: WorkerFailures): Error => {
-  if (failure.tag === "memory")
-    return new WorkerEnded(`a worker thread has no memory left: ${failure.message}`)
+  if (failure.tag === "memory") return new WorkerEnded(`a worker thread has no memory left: ${failure.message}`)
   if (failure.tag === "own" && failures !== undefined) return failures.unpack(failure.fields)
   const error = new Error(failure.message)
-  return failure.tag === "own" || failure.code === undefined
-    ? error
-    : Object.assign(error, { code: failure.code })
+  return failure.tag === "own" || failure.code === undefined ? error : Object.assign(error, { code: failure.code })
 }
 
 /** Less than this is copied as fast as it is transferred. */

@@ -84,11 +84,7 @@ const longestLine = 64 * 1024
 /** The same as UTF-8. */
 export const textLines = (onLine: (line: string) => void): Sink => {
   const decoder = new StringDecoder("utf8")
-  return lineSink(
-    onLine,
-    (chunk) => (chunk === undefined ? decoder.end() : decoder.write(chunk)),
-    longestLine
-  )
+  return lineSink(onLine, (chunk) => (chunk === undefined ? decoder.end() : decoder.write(chunk)), longestLine)
 }
 
 /** `decode` gets undefined at the end. */

@@ -15,8 +15,7 @@ export const flag = (description: string) => Schema.Boolean.annotations({ descri
 export const countField = (description: string) =>
   Schema.Number.pipe(Schema.int(), Schema.nonNegative()).annotations({ description })
 
-export const seconds = (description: string) =>
-  Schema.Number.pipe(Schema.nonNegative()).annotations({ description })
+export const seconds = (description: string) => Schema.Number.pipe(Schema.nonNegative()).annotations({ description })
 
 /** An instant, to the second: `2025-01-01T12:00:00Z`. */
 export const instant = (description: string) =>

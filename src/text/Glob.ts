@@ -62,9 +62,7 @@ export const matcher = (pattern: string): ((name: string) => boolean) => {
 /** The same for a typed path: a first slash or `./` means the top, a last slash nothing, and Unicode composition (Mac) does not count. */
 export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
   // A slash needs no escape; without this, the backslash before a last slash would be left.
-  const unescaped = pattern
-    .normalize("NFC")
-    .replace(/\\([\s\S])/gu, (pair, next) => (next === "/" ? "/" : pair))
+  const unescaped = pattern.normalize("NFC").replace(/\\([\s\S])/gu, (pair, next) => (next === "/" ? "/" : pair))
   const plain = withoutLastSlashes(unescaped)
   const top = plain.replace(/^(?:\.?\/+)+/, "")
   const matches = matcher(top)

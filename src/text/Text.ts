@@ -32,8 +32,7 @@ export const withoutControls = (text: string): string =>
   text.replace(unseen, (char) => (char < "\u0100" ? `\\x${hex(char, 2)}` : `\\u${hex(char, 4)}`))
 
 /** Text in quotes, on one line: a JSON string in which every character can be seen. */
-export const quoted = (text: string): string =>
-  JSON.stringify(text).replace(unseen, (char) => `\\u${hex(char, 4)}`)
+export const quoted = (text: string): string => JSON.stringify(text).replace(unseen, (char) => `\\u${hex(char, 4)}`)
 
 /** Indented JSON in which every character can be seen: safe for a terminal. */
 export const visibleJson = (value: unknown): string =>
@@ -81,12 +80,7 @@ export const wrapped = (text: string, width: number, indent: string): ReadonlyAr
   text
     .split("\n")
     .flatMap((part, index) =>
-      wrappedWords(
-        part.trim().split(" "),
-        width,
-        indent,
-        index === 0 ? (/^ */.exec(part)?.[0] ?? "") : indent
-      )
+      wrappedWords(part.trim().split(" "), width, indent, index === 0 ? (/^ */.exec(part)?.[0] ?? "") : indent)
     )
 
 /** Words on lines no wider than `width`: the first after `lead`, further ones after `indent`. */

@@ -55,15 +55,11 @@ export const makeFileNames = (listed: ReadonlyArray<string>): FileNames => {
       compare(aside.sort(byUtf8), withPercent)
       rest(plain)
       rest(withPercent)
-      const unsorted = listed.findIndex(
-        (name, index) => index > 0 && byUtf8(listed[index - 1] ?? "", name) >= 0
-      )
+      const unsorted = listed.findIndex((name, index) => index > 0 && byUtf8(listed[index - 1] ?? "", name) >= 0)
       return [
         ...missing.messages(),
         ...extra.messages(),
-        ...(unsorted === -1
-          ? []
-          : [`${quoted(listed[unsorted] ?? "")} is not in its place in the list of files`])
+        ...(unsorted === -1 ? [] : [`${quoted(listed[unsorted] ?? "")} is not in its place in the list of files`])
       ]
     }
   }
@@ -176,8 +172,7 @@ const parse = (text: string): Readonly<Record<string, unknown>> | Error => {
 }
 
 const isText = (value: unknown): boolean => typeof value === "string"
-const isCount = (value: unknown): boolean =>
-  typeof value === "number" && Number.isSafeInteger(value) && value >= 0
+const isCount = (value: unknown): boolean => typeof value === "number" && Number.isSafeInteger(value) && value >= 0
 const isList = (value: unknown): boolean => Array.isArray(value) && value.every(isText)
 const isHex = (digits: number) => (value: unknown) =>
   typeof value === "string" && value.length === digits && /^[0-9a-f]*$/.test(value)
@@ -211,8 +206,7 @@ const firstDifference = (metadata: Metadata, text: string): string | undefined =
   let before = "{\n  "
   for (const { key } of keys) {
     if (!follows(`${before}"${key}": `)) return key
-    const holds =
-      key === "files" ? followsList(metadata.files, follows) : follows(JSON.stringify(metadata[key]))
+    const holds = key === "files" ? followsList(metadata.files, follows) : follows(JSON.stringify(metadata[key]))
     if (!holds) return key
     before = ",\n  "
   }
@@ -222,7 +216,6 @@ const firstDifference = (metadata: Metadata, text: string): string | undefined =
 const followsList = (files: ReadonlyArray<string>, follows: (piece: string) => boolean): boolean => {
   if (files.length === 0) return follows("[]")
   return (
-    files.every((name, index) => follows(`${index === 0 ? "[" : ","}\n    ${JSON.stringify(name)}`)) &&
-    follows("\n  ]")
+    files.every((name, index) => follows(`${index === 0 ? "[" : ","}\n    ${JSON.stringify(name)}`)) && follows("\n  ]")
   )
 }

@@ -199,21 +199,14 @@ const startProgress = Effect.fnUntraced(function* (folders: ReadonlyArray<Folder
   const total = [...sizes.values()].reduce((sum, size) => sum + size, 0)
   const update = yield* progress.start("verifying")
   return (folder: FolderName) => {
-    const before = folders
-      .slice(0, folders.indexOf(folder))
-      .reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0)
+    const before = folders.slice(0, folders.indexOf(folder)).reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0)
     return (bytes: number) => update({ done: before + bytes, total, label: `verifying ${folder}` })
   }
 })
 
 /** One archive, looked at again when it was replaced while it was being read. */
 const verifyFolder = Effect.fnUntraced(
-  function* (
-    folder: FolderName,
-    which: Which,
-    lost: boolean,
-    show: (folder: FolderName) => (bytes: number) => void
-  ) {
+  function* (folder: FolderName, which: Which, lost: boolean, show: (folder: FolderName) => (bytes: number) => void) {
     const archives = yield* PublishedArchives
     const started = yield* Clock.currentTimeMillis
     const verdict = (
@@ -273,10 +266,7 @@ const verifyFolder = Effect.fnUntraced(
 )
 
 /** Writes the result down, for status, report and metrics. A failure to do so is only a warning. */
-const saveResult = Effect.fnUntraced(function* (
-  which: Which,
-  { findings, folder, identity, result }: Verdict
-) {
+const saveResult = Effect.fnUntraced(function* (which: Which, { findings, folder, identity, result }: Verdict) {
   const [first] = findings
   const found: Verified = {
     ...identity,

@@ -44,11 +44,7 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
   const names = namesOf(set.folder, set.which)
   const text = set.metadata === undefined ? undefined : readMetadata(names.metadata, set.metadata)
   const metadata = text?.metadata
-  const found: Array<ArchiveFinding> = [
-    ...set.obstacles,
-    ...missing(set, metadata),
-    ...(text?.findings ?? [])
-  ]
+  const found: Array<ArchiveFinding> = [...set.obstacles, ...missing(set, metadata), ...(text?.findings ?? [])]
   if (set.file === undefined) {
     return { findings: found, flawed: false, foreign: false, files: 0, bytes: 0 } satisfies Examined
   }
@@ -99,8 +95,7 @@ const readZip = (
     let reached = 0
     const following = yield* (yield* Hasher).follow(set.zip)
     // Each byte is read twice, and the slower of the two says when it is done.
-    const report = () =>
-      onRead(Math.min(reached, Math.floor((reached + (following.hashed() ?? reached)) / 2)))
+    const report = () => onRead(Math.min(reached, Math.floor((reached + (following.hashed() ?? reached)) / 2)))
     yield* Effect.sync(report).pipe(Effect.delay("200 millis"), Effect.forever, Effect.forkScoped)
     const audit = yield* (yield* ArchiveReader).audit(set.zip, {
       content: depth === "content",
@@ -132,9 +127,7 @@ const missing = (set: PublishedArchive, metadata: Metadata | undefined): Readonl
   const names = namesOf(set.folder, set.which)
   // An archive whose metadata was lost becomes the previous one without; the state then knows of none.
   const without =
-    set.which === "previous" &&
-    set.state?.metadata_sha256 !== undefined &&
-    set.state.prev_metadata_sha256 === undefined
+    set.which === "previous" && set.state?.metadata_sha256 !== undefined && set.state.prev_metadata_sha256 === undefined
   const absent = [
     ...(set.file === undefined ? [names.zip] : []),
     ...(set.md5 === undefined ? [names.md5] : []),
@@ -263,10 +256,7 @@ const agrees = (known: ReadonlyArray<KnownDigest>, measured: string): boolean =>
   known.length === 0 || known.some(({ value }) => value === measured)
 
 /** Those that say something else than the zip; or than each other, where none agrees with the zip. */
-const contradictions = (
-  known: ReadonlyArray<KnownDigest>,
-  measured: string
-): ReadonlyArray<ArchiveFinding> => {
+const contradictions = (known: ReadonlyArray<KnownDigest>, measured: string): ReadonlyArray<ArchiveFinding> => {
   if (agrees(known, measured)) {
     return known
       .filter(({ value }) => value !== measured)
@@ -298,11 +288,7 @@ const checkFile = (
     : [{ file, problem: `is damaged: it is not one line with the checksum of ${zip}` }]
 }
 
-const checkForm = (
-  file: string,
-  content: string | undefined,
-  digits: number
-): ReadonlyArray<ArchiveFinding> =>
+const checkForm = (file: string, content: string | undefined, digits: number): ReadonlyArray<ArchiveFinding> =>
   content === undefined || digestIn(content, digits) !== undefined
     ? []
     : [{ file, problem: "is damaged: it is no checksum file" }]
@@ -364,8 +350,6 @@ const contradicted = (
   state: FolderState,
   metadata: Metadata
 ): ReadonlyArray<readonly [inMetadata: string, inState: string]> => [
-  ...(state.archived_at_utc === metadata.created_at_utc
-    ? []
-    : [["created_at_utc", "archived_at_utc"] as const]),
+  ...(state.archived_at_utc === metadata.created_at_utc ? [] : [["created_at_utc", "archived_at_utc"] as const]),
   ...(state.snapshot === metadata.snapshot ? [] : [["snapshot", "snapshot"] as const])
 ]

@@ -52,9 +52,7 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
         holding: Effect.fn("Datasets.holding")(function* (path: string) {
           return infoOf(path, yield* readLayout({ process, commands }, path)).dataset ?? ""
         }),
-        resolve: Effect.fn("Datasets.resolve")((path: string) =>
-          Effect.map(resolveFolder(path), RawPath.display)
-        )
+        resolve: Effect.fn("Datasets.resolve")((path: string) => Effect.map(resolveFolder(path), RawPath.display))
       }
     })
   )

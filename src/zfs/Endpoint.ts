@@ -126,8 +126,7 @@ const hostOf = ({ host }: Remote): string => /^\[(.*)\]$/.exec(host)?.[1] ?? hos
 // braces.
 const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
 
-const remoteLine = (words: ReadonlyArray<string>): string =>
-  `env LC_ALL=C ${pathVariable} ${shellWords(words)}`
+const remoteLine = (words: ReadonlyArray<string>): string => `env LC_ALL=C ${pathVariable} ${shellWords(words)}`
 
 /** The command with which an operator tries the connection by hand. */
 export const manualCommand = (remote: Remote, batch: boolean): string =>

@@ -79,11 +79,7 @@ export interface PruneReport {
   readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
 }
 
-export const planPrune = Effect.fnUntraced(function* (
-  openZfs: OpenZfs,
-  source: SourceInfo,
-  keep: ReadonlySet<string>
-) {
+export const planPrune = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo, keep: ReadonlySet<string>) {
   const { settings } = openZfs
   const { alive, snapshots } = yield* readMarked(
     openZfs,

@@ -117,10 +117,7 @@ const unusableError = (unusable: Unusable): ZfsError => new ZfsError({ ...unusab
 const root = RawPath.fromLatin1("/")
 
 /** `path` is absolute and free of symlinks. */
-export const findHome = (
-  mounts: ReadonlyArray<Mount>,
-  path: RawPath.RawPath
-): Either.Either<Home, Unusable> => {
+export const findHome = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Either.Either<Home, Unusable> => {
   const mount = mountOf(mounts, path)
   const shown = RawPath.display(path)
   if (mount === undefined || mount.type !== "zfs") {
@@ -271,11 +268,7 @@ export const layoutOf = (
 }
 
 // A dataset mounted by hand somewhere else still has its children's paths below the property.
-const expectedAt = (
-  home: Home,
-  property: RawPath.RawPath | undefined,
-  child: RawPath.RawPath
-): RawPath.RawPath => {
+const expectedAt = (home: Home, property: RawPath.RawPath | undefined, child: RawPath.RawPath): RawPath.RawPath => {
   const below = property?.startsWith("/") ? RawPath.relativeTo(property, child) : undefined
   return below === undefined ? child : RawPath.join(home.mountpoint, below)
 }
@@ -358,9 +351,7 @@ export const readMounts = (process: typeof Process.Service): Effect.Effect<Reado
     : process.run({ program: "mount", args: [] }).pipe(
         Effect.mapError((cause) => unreadable(cause.message, cause)),
         Effect.flatMap(({ exitCode, stderr, stdout }) =>
-          exitCode === 0
-            ? Effect.succeed(parseMountOutput(stdout))
-            : Effect.fail(unreadable(stderr.trim(), undefined))
+          exitCode === 0 ? Effect.succeed(parseMountOutput(stdout)) : Effect.fail(unreadable(stderr.trim(), undefined))
         )
       )
 

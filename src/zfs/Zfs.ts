@@ -8,13 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import type { FolderName } from "../source/FolderName.ts"
-import {
-  type Blocked,
-  type Graft,
-  type SnapshotRef,
-  type SourceView,
-  topSegment
-} from "../source/SourceView.ts"
+import { type Blocked, type Graft, type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
 import * as Errno from "../system/Errno.ts"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
@@ -141,9 +135,7 @@ const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): Zfs
     snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
       const layout = yield* readLayout(openZfs, source.path)
       const name = formatName(settings.prefix, yield* Clock.currentTimeMillis)
-      yield* Effect.logInfo(
-        `would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`
-      )
+      yield* Effect.logInfo(`would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`)
       return liveHandle(
         {
           label: "live (dry run)",
@@ -193,8 +185,7 @@ const live: ZfsService = {
   }),
   checkTarget: () => Effect.void,
   // zfs removes the mount point of a dataset that is not mounted, and is not asked here.
-  isGone: ({ dataset, source_path }) =>
-    dataset === undefined ? isNowhere(source_path) : Effect.succeed(false),
+  isGone: ({ dataset, source_path }) => (dataset === undefined ? isNowhere(source_path) : Effect.succeed(false)),
   marked: () => Effect.succeed([]),
   snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
     const root = yield* resolveFolder(source.path)
@@ -254,9 +245,7 @@ const create = Effect.fnUntraced(function* (
   return yield* readBack(commands, layout.dataset, datasets, name).pipe(
     // Without its guids the caller cannot use it; by name it can still be destroyed.
     Effect.onError(() =>
-      Effect.forEach(datasets, (dataset) =>
-        Effect.ignoreLogged(commands.attempt(["destroy", `${dataset}@${name}`]))
-      )
+      Effect.forEach(datasets, (dataset) => Effect.ignoreLogged(commands.attempt(["destroy", `${dataset}@${name}`])))
     )
   )
 })
@@ -386,8 +375,7 @@ export const hold = Effect.fnUntraced(function* (root: RawPath.RawPath, what: st
   )
   const above = RawPath.fromLatin1(root.slice(0, root.lastIndexOf("/")))
   const [own, parent] = yield* Effect.tryPromise({
-    try: () =>
-      Promise.all([folder.stat({ bigint: true }), fs.stat(RawPath.toBuffer(above), { bigint: true })]),
+    try: () => Promise.all([folder.stat({ bigint: true }), fs.stat(RawPath.toBuffer(above), { bigint: true })]),
     catch: unreadable
   })
   if (own.dev !== parent.dev) return

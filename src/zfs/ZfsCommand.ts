@@ -45,10 +45,7 @@ export interface Commands {
     args: ReadonlyArray<string>,
     role?: Role
   ) => Effect.Effect<string, ZfsError>
-  readonly lines: (
-    args: ReadonlyArray<string>,
-    onLine: (line: string) => void
-  ) => Effect.Effect<Completed, ZfsError>
+  readonly lines: (args: ReadonlyArray<string>, onLine: (line: string) => void) => Effect.Effect<Completed, ZfsError>
   readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Role) => ZfsError
 }
 
@@ -100,10 +97,7 @@ export const makeCommands = (
           : Effect.fail(failed(purpose, dataset, completed, role))
       ),
     lines: (args, onLine) =>
-      Effect.mapError(
-        process.lines({ ...command(args), timeoutMillis: anHour }, onLine),
-        processFailure(context)
-      ),
+      Effect.mapError(process.lines({ ...command(args), timeoutMillis: anHour }, onLine), processFailure(context)),
     failure: failed
   }
 }
@@ -216,17 +210,13 @@ const abridged = (text: string): string =>
 
 /** Whether a message begins as those of zfs do, or those of a shell that has no zfs. */
 export const isZfsMessage = (line: string): boolean =>
-  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(
-    line
-  )
+  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(line)
 
 /** The lines without what ssh prints on every connection. */
 export const messageLines = (stderr: string): ReadonlyArray<string> =>
   stderr.split("\n").flatMap((line) => {
     const text = line.trim()
-    return text === "" || /^(Warning: Permanently added|\*\* |Control socket connect\()/.test(text)
-      ? []
-      : [text]
+    return text === "" || /^(Warning: Permanently added|\*\* |Control socket connect\()/.test(text) ? [] : [text]
   })
 
 export const processFailure =
@@ -266,8 +256,7 @@ const connectionFailure = (
   return lines.length === 0 ? fail("the connection was lost", { advice: "", transient: true }) : undefined
 }
 
-export const isConnectionComplaint = (line: string): boolean =>
-  complaints.some(({ pattern }) => pattern.test(line))
+export const isConnectionComplaint = (line: string): boolean => complaints.some(({ pattern }) => pattern.test(line))
 
 interface Verdict {
   readonly advice: string

@@ -103,13 +103,7 @@ const compareChild = Effect.fnUntraced(function* (
 
 /** Runs one zfs diff; what its failure means, or undefined. */
 const diff = Effect.fnUntraced(
-  function* (
-    commands: Commands,
-    dataset: string,
-    base: SnapshotRef,
-    now: SnapshotRef,
-    onLine: (line: string) => void
-  ) {
+  function* (commands: Commands, dataset: string, base: SnapshotRef, now: SnapshotRef, onLine: (line: string) => void) {
     const completed = yield* commands.lines(
       ["diff", "-FH", `${dataset}@${base.name}`, `${dataset}@${now.name}`],
       onLine
@@ -234,13 +228,9 @@ export const parseLine = (line: string): DiffLine | undefined => {
   if (change === "R") {
     return to?.startsWith("/") ? { change, path: first, to: RawPath.fromLatin1(unescape(to)) } : undefined
   }
-  return change === "M" || change === "+" || change === "-"
-    ? { change, path: first, to: undefined }
-    : undefined
+  return change === "M" || change === "+" || change === "-" ? { change, path: first, to: undefined } : undefined
 }
 
 /** The bytes behind zfs diff's escapes: `\0` and three octal digits ("\0040" is a space). */
 export const unescape = (text: string): string =>
-  text.replace(/\\0([0-3][0-7][0-7])/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8))
-  )
+  text.replace(/\\0([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))

@@ -54,10 +54,7 @@ export const parseDatasets = (text: string): Either.Either<ReadonlyArray<ListedF
  * Lines of `zfs list -H` or `zfs get -H` with this many columns. Left: the first line without, for a message:
  * another program's output, or text that was cut short.
  */
-export const table = (
-  text: string,
-  columns: number
-): Either.Either<ReadonlyArray<ReadonlyArray<string>>, string> => {
+export const table = (text: string, columns: number): Either.Either<ReadonlyArray<ReadonlyArray<string>>, string> => {
   const all = rows(text)
   const wrong = all.find((row) => row.length !== columns)
   return wrong === undefined ? (cutShort(text) ?? Either.right(all)) : Either.left(wrong.join("\t"))
@@ -212,8 +209,7 @@ export const readTargets = (
       if (kind === undefined || !isDecimal(guid)) return yield* Either.left(`${name} without type or guid`)
       if (!isDataset(name)) return yield* Either.left(name)
       const key = keyOf(name)
-      if (key !== undefined && !isDataset(key.root))
-        return yield* Either.left(`${name}\tencryptionroot\t${key.root}`)
+      if (key !== undefined && !isDataset(key.root)) return yield* Either.left(`${name}\tencryptionroot\t${key.root}`)
       if (!isDecimal(written)) return yield* Either.left(`${name}\twritten\t${written}`)
       targets.set(name, {
         name,

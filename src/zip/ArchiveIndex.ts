@@ -9,8 +9,7 @@ export interface Compression {
   readonly level: number
 }
 
-export const sameCompression = (a: Compression, b: Compression): boolean =>
-  a.method === b.method && a.level === b.level
+export const sameCompression = (a: Compression, b: Compression): boolean => a.method === b.method && a.level === b.level
 
 /**
  * `<target>/.zipper/index/ABCD`: what a published archive was made of and with, so that the next one can take over
@@ -46,11 +45,7 @@ export interface PreviousArchive {
 }
 
 export const isSameFile = (a: FileIdentity, b: FileIdentity): boolean =>
-  a.dev === b.dev &&
-  a.ino === b.ino &&
-  a.size === b.size &&
-  a.mtimeMs === b.mtimeMs &&
-  a.ctimeMs === b.ctimeMs
+  a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs
 
 /**
  * Clocks of file systems are coarse and not always this machine's; and what is written through a memory map changes
@@ -60,8 +55,7 @@ export const isSameFile = (a: FileIdentity, b: FileIdentity): boolean =>
 const marginMillis = 15 * 60 * 1000
 
 /** The time (nanoseconds since 1970) from which on a change may have left no trace, for what was listed at `millis`. */
-export const unsettledFrom = (millis: number): bigint =>
-  BigInt(Math.floor(millis - marginMillis)) * 1_000_000n
+export const unsettledFrom = (millis: number): bigint => BigInt(Math.floor(millis - marginMillis)) * 1_000_000n
 
 /**
  * Stamps that prove something. A file that was changed shortly before the run began (milliseconds since 1970)

@@ -17,13 +17,7 @@ import { nothingRestored, type RestoreOutcome, type RestorePlan } from "./Restor
 import { type VerifyOptions, verifyZip } from "./VerifyZip.ts"
 import { type ArchiveOptions, writeZip } from "./WriteZip.ts"
 import { openZip } from "./Yauzl.ts"
-import {
-  type ArchiveError,
-  type ArchiveReport,
-  ExtractError,
-  isArchiveError,
-  isExtractError
-} from "./ZipError.ts"
+import { type ArchiveError, type ArchiveReport, ExtractError, isArchiveError, isExtractError } from "./ZipError.ts"
 
 /** Reads zips of which no manifest is known. */
 export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
@@ -68,11 +62,7 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
      * and CRC-32 and size of each entry. Entries that were `copied` (see {@link ArchiveReport}) from an archive
      * that was verified in its time are not inflated: their bytes have to be those that were copied.
      */
-    readonly verify: (
-      zip: string,
-      manifest: Manifest,
-      options?: VerifyOptions
-    ) => Effect.Effect<void, ArchiveError>
+    readonly verify: (zip: string, manifest: Manifest, options?: VerifyOptions) => Effect.Effect<void, ArchiveError>
   }
 >() {
   /** Real zips, made and read by {@link Workers}. */
@@ -91,10 +81,7 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
           }
           const previous = usable ? options.previous : undefined
           const input = { view, manifest, destination, compression: settings, runner }
-          return yield* abortable(
-            (signal) => writeZip(input, { ...options, previous }, signal),
-            isArchiveError
-          )
+          return yield* abortable((signal) => writeZip(input, { ...options, previous }, signal), isArchiveError)
         }),
         verify: Effect.fn("Archiver.verify")((zip, manifest, options = {}) =>
           abortable((signal) => verifyZip(zip, manifest, signal, runner, options), isArchiveError)

@@ -88,8 +88,7 @@ export const compressFiles: WorkerJob<FilesInput, FilesOutput> = {
           const chunkSize = chunkFor(size)
           const deflated =
             size === 0 || level === 0 ? undefined : deflateRawSync(content, { level, memLevel, chunkSize })
-          const shrinks =
-            deflated !== undefined && (method === "deflate" || deflated.length < size * worthwhile)
+          const shrinks = deflated !== undefined && (method === "deflate" || deflated.length < size * worthwhile)
           const data = shrinks ? deflated : content
           slot.set(data, at)
           at += data.length

@@ -41,14 +41,9 @@ export const checkForm = ({ compressedSize, kind, method, mode, size }: ZipEntry
 }
 
 /** Entries stand in the order of their original names: this finds what stands there twice, also under two names. */
-export const orderProblem = (
-  before: RawPath.RawPath | undefined,
-  path: RawPath.RawPath
-): string | undefined => {
+export const orderProblem = (before: RawPath.RawPath | undefined, path: RawPath.RawPath): string | undefined => {
   if (before === undefined || path > before) return undefined
-  return path === before
-    ? "it is there twice"
-    : "it is there twice, or not in its place in the order of names"
+  return path === before ? "it is there twice" : "it is there twice, or not in its place in the order of names"
 }
 
 /** An entry lies in something else than a folder that stands before it. */
@@ -117,8 +112,7 @@ export const makeSlicePlaces = () => {
       if (strange !== undefined) odd.push(strange)
       if (first === undefined) first = { path, entry: quoted(entry.name) }
       const problem = orderProblem(last, path)
-      if (problem !== undefined && flaws.length < flawsKept)
-        flaws.push({ entry: quoted(entry.name), problem })
+      if (problem !== undefined && flaws.length < flawsKept) flaws.push({ entry: quoted(entry.name), problem })
       last = path
       leaveFolders(open, path)
       const { parent } = split(path)

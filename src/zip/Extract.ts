@@ -190,8 +190,7 @@ const makeRoot = async ({ plan: { folders, target } }: Extraction): Promise<void
   }
 }
 
-const isToBeMade = ({ needed, parent, state }: Folder): boolean =>
-  needed && parent !== undefined && state === "absent"
+const isToBeMade = ({ needed, parent, state }: Folder): boolean => needed && parent !== undefined && state === "absent"
 
 /** Those among them that are there, each once. */
 const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>

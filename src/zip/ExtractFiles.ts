@@ -4,14 +4,7 @@ import { syncNow } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import type { RawPath } from "../text/RawPath.ts"
 import * as RawPaths from "../text/RawPath.ts"
-import {
-  fileMode,
-  type KnownFolder,
-  makeOpener,
-  type OpenFolder,
-  split,
-  syncFolder
-} from "./ExtractFolders.ts"
+import { fileMode, type KnownFolder, makeOpener, type OpenFolder, split, syncFolder } from "./ExtractFolders.ts"
 import { type FileId, type FileSet, fileSetOf, mark, shareOf } from "./ExtractShared.ts"
 import { type EntryHead, sourcePath, type ZipEntry } from "./Headers.ts"
 import { contentOf, type SliceSource, withSlice } from "./ReadSlice.ts"
@@ -157,8 +150,7 @@ export class AlreadyWritten extends WriteFailure {}
 /** What no other file would fare better with. */
 const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
 
-const isHopeless = (cause: unknown): boolean =>
-  cause instanceof WriteFailure && hopeless.has(codeOf(cause.cause) ?? "")
+const isHopeless = (cause: unknown): boolean => cause instanceof WriteFailure && hopeless.has(codeOf(cause.cause) ?? "")
 
 export type NewFile = ReturnType<typeof createFile>
 
@@ -173,8 +165,7 @@ const isStillFile = (open: () => OpenFolder, name: RawPath): boolean => {
 }
 
 /** Never what is there already, and never through a symlink. */
-const createOnly =
-  fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
+const createOnly = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
 
 /** For its owner alone, until all of it is there. */
 const unfinishedFileMode = 0o600
@@ -273,8 +264,7 @@ const sparseWriter = (fd: number) => {
   let size = 0
   let written = 0
   const put = (bytes: Buffer, at: number): void => {
-    for (let done = 0; done < bytes.length; )
-      done += fs.writeSync(fd, bytes, done, bytes.length - done, at + done)
+    for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done, bytes.length - done, at + done)
     written = at + bytes.length
   }
   return {

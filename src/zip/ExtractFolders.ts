@@ -84,9 +84,7 @@ export const makeOpener = (root: RawPath.RawPath) => {
 }
 
 /** The folder that something lies in, and what it is called there. */
-export const split = (
-  path: RawPath.RawPath
-): { readonly parent: RawPath.RawPath; readonly name: RawPath.RawPath } => {
+export const split = (path: RawPath.RawPath): { readonly parent: RawPath.RawPath; readonly name: RawPath.RawPath } => {
   const slash = path.lastIndexOf("/")
   return {
     parent: RawPath.fromLatin1(path.slice(0, Math.max(slash, 0))),

@@ -1,14 +1,6 @@
 import { pathMatcher } from "../text/Glob.ts"
 import * as RawPath from "../text/RawPath.ts"
-import {
-  checkForm,
-  checkOddNames,
-  noFolder,
-  type OddName,
-  oddName,
-  orderProblem,
-  pathOf
-} from "./EntryRules.ts"
+import { checkForm, checkOddNames, noFolder, type OddName, oddName, orderProblem, pathOf } from "./EntryRules.ts"
 import { type Folder, split } from "./ExtractFolders.ts"
 import { type FileId, mark } from "./ExtractShared.ts"
 import {
@@ -292,10 +284,7 @@ const entryChecker = (root: Folder, totals: Pick<ExtractRequest, "files" | "byte
     if (kind === "file") files += 1
     bytes += size
     need(files <= totals.files, `the archive should have ${totals.files} files, and this is one more`)
-    need(
-      bytes <= totals.bytes,
-      `the archive should have ${totals.bytes} bytes, and with this it has ${bytes}`
-    )
+    need(bytes <= totals.bytes, `the archive should have ${totals.bytes} bytes, and with this it has ${bytes}`)
     return { path, parent }
   }
 
@@ -323,9 +312,7 @@ const zerosPerByte = 1000
  * what is not zeros takes at least as much as it is compressed to. What is stored did not shrink.
  */
 const leastOf = ({ compressedSize, method, size }: ZipEntry): number =>
-  method === "store"
-    ? size
-    : Math.min(size, Math.max(0, compressedSize - Math.ceil(size / zerosPerByte) - overhead))
+  method === "store" ? size : Math.min(size, Math.max(0, compressedSize - Math.ceil(size / zerosPerByte) - overhead))
 
 /** Bytes of a DEFLATE stream that holds nothing. */
 const overhead = 16

@@ -84,11 +84,7 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
     if (found !== undefined && target.id === undefined) throw refuse(to, "it is not a folder")
     const kept = await keptFolders(keepOut).catch((cause: unknown) => {
       const where = keepOut.map(quoted).join(" or ")
-      throw refuse(
-        to,
-        `cannot see whether it lies in ${where}, where the archives are: ${explain(cause)}`,
-        cause
-      )
+      throw refuse(to, `cannot see whether it lies in ${where}, where the archives are: ${explain(cause)}`, cause)
     })
     for (const above of upwards(target.path)) {
       const within = kept.get(keyOf(await whichFolder(above)))
@@ -116,8 +112,7 @@ const refuseForeignLink = async (to: string): Promise<void> => {
   }
 }
 
-const keyOf = (folder: FileId | undefined): string =>
-  folder === undefined ? "" : `${folder.dev}:${folder.ino}`
+const keyOf = (folder: FileId | undefined): string => (folder === undefined ? "" : `${folder.dev}:${folder.ino}`)
 
 const whichFolder = async (path: RawPath.RawPath): Promise<FileId | undefined> => {
   const stats = await unlessMissing(fsPromises.lstat(RawPath.toBuffer(path), { bigint: true }))
@@ -218,10 +213,7 @@ export interface Leftover {
 const bufferSize = 1024
 
 /** Those directly in a folder that stands at `path`. */
-export const findLeftovers = async (
-  path: RawPath.RawPath,
-  folder: Folder
-): Promise<ReadonlyArray<Leftover>> => {
+export const findLeftovers = async (path: RawPath.RawPath, folder: Folder): Promise<ReadonlyArray<Leftover>> => {
   const found: Array<Leftover> = []
   try {
     for await (const entry of await fsPromises.opendir(RawPath.toBuffer(path), { bufferSize })) {
@@ -242,10 +234,7 @@ export const findLeftovers = async (
 export const leftoverPath = ({ folder, name }: Leftover): RawPath.RawPath => RawPath.join(folder.path, name)
 
 /** Removes them from DIR, which is `root`; gives a message for each that is left. */
-export const removeLeftovers = (
-  root: RawPath.RawPath,
-  leftovers: ReadonlyArray<Leftover>
-): ReadonlyArray<string> => {
+export const removeLeftovers = (root: RawPath.RawPath, leftovers: ReadonlyArray<Leftover>): ReadonlyArray<string> => {
   const opener = makeOpener(root)
   try {
     return leftovers.flatMap((leftover) => {

@@ -39,8 +39,7 @@ export const makeTwins = () => {
   return {
     /** What is to be in the folder, in the order of the archive. */
     add: (parent: Folder, path: RawPath.RawPath): void => {
-      for (let top = open.at(-1); top !== undefined && !isWithin(top.folder, path); top = open.at(-1))
-        open.pop()
+      for (let top = open.at(-1); top !== undefined && !isWithin(top.folder, path); top = open.at(-1)) open.pop()
       let own = open.findLast(({ folder }) => folder === parent)
       if (own === undefined) {
         own = { folder: parent, names: new Map() }
@@ -175,9 +174,7 @@ const tryNames = (
     try {
       const folder = openFolder(at)
       try {
-        return all.filter(({ first, second }) =>
-          isOneName(folder.at(split(first).name), folder.at(split(second).name))
-        )
+        return all.filter(({ first, second }) => isOneName(folder.at(split(first).name), folder.at(split(second).name)))
       } finally {
         folder.close()
       }
@@ -189,8 +186,7 @@ const tryNames = (
   }
 }
 
-const createOnly =
-  fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
+const createOnly = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
 
 /** Names that are not allowed there fail when they are written, each by itself. */
 const notAllowed: ReadonlySet<string> = new Set(["EILSEQ", "EINVAL", "ENAMETOOLONG", "EPERM", "ENOENT"])

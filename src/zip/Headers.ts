@@ -52,11 +52,7 @@ export interface EntryHead {
 }
 
 /** The path that an entry was made from, in bytes. */
-export const sourcePath = ({
-  kind,
-  name,
-  rawPath
-}: Pick<EntryHead, "kind" | "name" | "rawPath">): RawPath.RawPath =>
+export const sourcePath = ({ kind, name, rawPath }: Pick<EntryHead, "kind" | "name" | "rawPath">): RawPath.RawPath =>
   rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
 
 /** What is known of an entry once its data is. */
@@ -88,8 +84,7 @@ export const localVersion = (name: Buffer, zip64: boolean): number =>
 export const zip64From = 0xffd0_0000
 
 /** Length of an entry's local header (APPNOTE 4.3.7) with its name and extra fields. */
-export const localLength = (nameLength: number, size: number): number =>
-  30 + nameLength + (size >= zip64From ? 29 : 9)
+export const localLength = (nameLength: number, size: number): number => 30 + nameLength + (size >= zip64From ? 29 : 9)
 
 /**
  * Extra fields of a zip entry, each an id (2 bytes), a length (2 bytes) and data.

@@ -85,13 +85,11 @@ const makeView = (
     const until = Math.max(end, Math.min(start + readAhead, limit))
     to = from
     // Where the slice ends is only known for good once all of its entries are.
-    const length = await read(window.subarray(0, until - start), start, end - start).catch(
-      (cause: unknown) => {
-        // What cannot be read may lie behind what was asked for, and concerns another entry.
-        if (until === end) throw cause
-        return read(window.subarray(0, end - start), start, end - start)
-      }
-    )
+    const length = await read(window.subarray(0, until - start), start, end - start).catch((cause: unknown) => {
+      // What cannot be read may lie behind what was asked for, and concerns another entry.
+      if (until === end) throw cause
+      return read(window.subarray(0, end - start), start, end - start)
+    })
     from = start
     to = start + length
     return window.subarray(0, end - start)
@@ -159,8 +157,7 @@ export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void
   else for await (const _ of contentOf(entry, view));
 }
 
-const isSmall = ({ compressedSize, size }: ZipEntry): boolean =>
-  compressedSize <= wholeLimit && size <= wholeLimit
+const isSmall = ({ compressedSize, size }: ZipEntry): boolean => compressedSize <= wholeLimit && size <= wholeLimit
 
 /** The checked content of a small entry, from its bytes. */
 const smallContent = (entry: ZipEntry, bytes: Buffer): Buffer => {

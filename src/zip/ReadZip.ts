@@ -109,8 +109,7 @@ const readSizes = (bytes: Buffer, at: number): Sizes | undefined => {
   }
 }
 
-const readUint64 = (bytes: Buffer, at: number): number =>
-  bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32
+const readUint64 = (bytes: Buffer, at: number): number => bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32
 
 /**
  * What the central directory says of the entries of a zip that this program wrote, in order and in batches: for
@@ -118,10 +117,7 @@ const readUint64 = (bytes: Buffer, at: number): number =>
  * anything that this program does not write, and unless entries lie one behind the other, with nothing between
  * them, before or after.
  */
-export async function* readEntries(
-  path: string,
-  signal: AbortSignal
-): AsyncGenerator<ReadonlyArray<ZipEntry>> {
+export async function* readEntries(path: string, signal: AbortSignal): AsyncGenerator<ReadonlyArray<ZipEntry>> {
   signal.throwIfAborted()
   const zip = await openZip(path)
   try {

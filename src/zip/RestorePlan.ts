@@ -123,8 +123,7 @@ const kinds = {
 
 /** `a/b.txt: there is a file already`. */
 const describeConflict = ({ is, path, wanted }: Conflict): string => {
-  if (is === "archives")
-    return `${path}: this is the folder that the archives are in, which nothing is restored to`
+  if (is === "archives") return `${path}: this is the folder that the archives are in, which nothing is restored to`
   const belongs = is === "file" && wanted === "file" ? "" : `, where ${kinds[wanted]} belongs`
   return `${path}: there is ${kinds[is]} already${belongs}`
 }
@@ -167,9 +166,7 @@ export const obstacleLines = (
     ]
   }
   if (free !== undefined && needed > free) {
-    return [
-      `nothing was written: ${bytes(needed)} are needed in ${directory}, and ${bytes(free)} are free there`
-    ]
+    return [`nothing was written: ${bytes(needed)} are needed in ${directory}, and ${bytes(free)} are free there`]
   }
   return []
 }

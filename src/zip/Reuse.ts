@@ -177,12 +177,7 @@ const isSame = (head: EntryHead, old: OldEntry): boolean =>
   head.name.equals(old.name)
 
 /** Whether the stamps at these indices are the same, and prove something. */
-const hasSameStamp = (
-  stamps: BigInt64Array,
-  index: number,
-  noted: BigInt64Array,
-  notedIndex: number
-): boolean => {
+const hasSameStamp = (stamps: BigInt64Array, index: number, noted: BigInt64Array, notedIndex: number): boolean => {
   const ctime = stamps[2 * index + 1]
   if (ctime === undefined || ctime === 0n) return false
   return ctime === noted[2 * notedIndex + 1] && stamps[2 * index] === noted[2 * notedIndex]
@@ -208,8 +203,7 @@ export const openPrevious = async (previous: PreviousArchive) => {
     })
   }
   const same = (found: FileIdentity): void => {
-    if (!isSameFile(previous.file, found))
-      failed(new Error("it was replaced or changed since it was checked"))
+    if (!isSameFile(previous.file, found)) failed(new Error("it was replaced or changed since it was checked"))
   }
 
   const { file, stats } = await openRegular(zip).catch(failed)
@@ -283,8 +277,7 @@ export const makeCopier = (
     const wanted = buffer.subarray(0, Math.min(checkedPiece, previous.size - start))
     const length = await fill(waitingFile, previous.fd, wanted, start).catch(previous.failed)
     if (length < wanted.length) previous.failed(new Error("it is shorter than it was"))
-    if (crc32(wanted) !== previous.sums[piece])
-      previous.failed(new Error("it is not what it was when it was checked"))
+    if (crc32(wanted) !== previous.sums[piece]) previous.failed(new Error("it is not what it was when it was checked"))
     window = { start, bytes: wanted }
   }
 

@@ -18,15 +18,7 @@ import {
 import { type Extent, readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { copiedParts } from "./Reuse.ts"
 import { type OpenZip, openZip, readEnd } from "./Yauzl.ts"
-import {
-  ArchiveError,
-  archiveFailures,
-  type CopiedRange,
-  damaged,
-  endedAt,
-  type Flaw,
-  quoted
-} from "./ZipError.ts"
+import { ArchiveError, archiveFailures, type CopiedRange, damaged, endedAt, type Flaw, quoted } from "./ZipError.ts"
 
 export interface VerifyOptions {
   /** Of {@link ArchiveReport}: what was copied from the archive before. */
@@ -87,11 +79,7 @@ const verifySlices = async (
   const verify = async (slice: Slice) => {
     const { content, count, records } = slice
     const parts = ranges.within(content)
-    const found = runner.run(
-      verifySlice,
-      { path, fd, count, records, content, copied: parts, counter },
-      signal
-    )
+    const found = runner.run(verifySlice, { path, fd, count, records, content, copied: parts, counter }, signal)
     // Made while the thread is at work.
     const wanted = wantedHeads(manifest, slice)
     return { slice, parts, wanted, found: await found }

@@ -62,9 +62,7 @@ export const writeZip = async (
   const output = await createOutput(destination)
   try {
     const previous = options.previous === undefined ? undefined : await openPrevious(options.previous)
-    const copied = await writeEntries(input, { ...options, previous }, output, signal).finally(
-      previous?.close
-    )
+    const copied = await writeEntries(input, { ...options, previous }, output, signal).finally(previous?.close)
     const zipSize = output.position()
     await output.finish()
     return {
@@ -86,11 +84,7 @@ export const writeZip = async (
  */
 const writeEntries = async (
   { compression, manifest, runner, view }: WriteInput,
-  {
-    previous,
-    progress,
-    settled
-  }: Omit<ArchiveOptions, "previous"> & { readonly previous: Previous | undefined },
+  { previous, progress, settled }: Omit<ArchiveOptions, "previous"> & { readonly previous: Previous | undefined },
   output: Output,
   signal: AbortSignal
 ): Promise<Copied> => {
@@ -126,9 +120,7 @@ const writeEntries = async (
           )
         : []
     )
-    return files.length === 0
-      ? undefined
-      : runner.run(compressFiles, { folder, files, compression, slot }, signal)
+    return files.length === 0 ? undefined : runner.run(compressFiles, { folder, files, compression, slot }, signal)
   }
 
   const compressPart = async ({ large, last, length, start }: Part, slot: Slot) => {
@@ -168,8 +160,7 @@ const writeEntries = async (
       }
       for (const entry of piece.entries) {
         let sums = noSums
-        if (entry.kind === "file" && batch.result !== undefined)
-          sums = sumsAt(batch.result, file++, entry.size)
+        if (entry.kind === "file" && batch.result !== undefined) sums = sumsAt(batch.result, file++, entry.size)
         const added = headers.open(headOf(entry), output.position())
         await output.write(added.localHeader(sums))
         await output.write(data.subarray(from, from + sums.compressedSize))
@@ -235,8 +226,7 @@ const writeEntries = async (
   return copier?.copied() ?? { ranges: [], files: 0 }
 }
 
-const bytesOf = (slot: Slot, length = slot.byteLength): Buffer =>
-  Buffer.from(slot.buffer, slot.byteOffset, length)
+const bytesOf = (slot: Slot, length = slot.byteLength): Buffer => Buffer.from(slot.buffer, slot.byteOffset, length)
 
 /** What became of the `index`th of some small files. */
 const sumsAt = (output: FilesOutput, index: number, size: number): EntrySums => ({

@@ -129,13 +129,7 @@ class FileReader extends yauzl.RandomAccessReader {
     this.zip = zip
   }
 
-  override read(
-    target: Buffer,
-    offset: number,
-    length: number,
-    position: number,
-    callback: ReadCallback
-  ): void {
+  override read(target: Buffer, offset: number, length: number, position: number, callback: ReadCallback): void {
     this.zip.fill(target.subarray(offset, offset + length), position).then(
       () => callback(null),
       (cause: unknown) => callback(cause instanceof Error ? cause : new Error(String(cause)))
@@ -158,13 +152,7 @@ class MemoryReader extends yauzl.RandomAccessReader {
     this.bytes = bytes
   }
 
-  override read(
-    target: Buffer,
-    offset: number,
-    length: number,
-    position: number,
-    callback: ReadCallback
-  ): void {
+  override read(target: Buffer, offset: number, length: number, position: number, callback: ReadCallback): void {
     const copied = this.bytes.copy(target, offset, position, position + length)
     callback(copied < length ? new Error("its record is cut off") : null)
   }

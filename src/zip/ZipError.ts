@@ -93,8 +93,7 @@ export const unreadable =
   }
 
 /** Something in the zip refers to bytes that it does not have. */
-export const truncated = (path: string): never =>
-  damaged(path)(new Error("something in it points beyond its end"))
+export const truncated = (path: string): never => damaged(path)(new Error("something in it points beyond its end"))
 
 /** A thread that ended, or memory that was missing on this one, is the failure of what it worked for. */
 export const endedAt = (path: string, cause: unknown): unknown => {

@@ -181,9 +181,7 @@ describe("the archive job", () => {
     Effect.gen(function* () {
       let now = 0
       let most = 0
-      const tree = Object.fromEntries(
-        Array.from({ length: 9 }, (_, i) => [`FLD${i}`, { "a.txt": { content: "a" } }])
-      )
+      const tree = Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`FLD${i}`, { "a.txt": { content: "a" } }]))
       const kit = yield* makeKit(tree, {
         before: () =>
           Effect.sync(() => {
@@ -267,24 +265,20 @@ describe("what is compared without a diff", () => {
     })
   )
 
-  it.effect(
-    "what was written to just before it was listed is archived again, and the same bytes rotate nothing",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one", ctime: 5 } } })
-        yield* kit.run()
-        // Through a memory map: neither size nor times tell.
-        yield* TestClock.adjust("1 hour")
-        assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged"])
-        assert.lengthOf(kit.archiver.archived, 2)
-        assert.isUndefined((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.previous)
-        assert.isTrue(
-          kit.lines.some((line) => line.includes("archived again (it was written to shortly before"))
-        )
-        yield* TestClock.adjust("1 hour")
-        yield* kit.run()
-        assert.lengthOf(kit.archiver.archived, 2, "its times are old now, and prove that nothing changed")
-      })
+  it.effect("what was written to just before it was listed is archived again, and the same bytes rotate nothing", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ABCD: { "a.txt": { content: "one", ctime: 5 } } })
+      yield* kit.run()
+      // Through a memory map: neither size nor times tell.
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(short((yield* kit.run()).folders), ["ABCD unchanged"])
+      assert.lengthOf(kit.archiver.archived, 2)
+      assert.isUndefined((yield* Ref.get(kit.store)).published.get(folder("ABCD"))?.previous)
+      assert.isTrue(kit.lines.some((line) => line.includes("archived again (it was written to shortly before")))
+      yield* TestClock.adjust("1 hour")
+      yield* kit.run()
+      assert.lengthOf(kit.archiver.archived, 2, "its times are old now, and prove that nothing changed")
+    })
   )
 
   it.effect("the same bytes after a failed attempt, and with force, are no new generation", () =>
@@ -343,22 +337,20 @@ describe("what is missing", () => {
 })
 
 describe("snapshots and the cursor", () => {
-  it.effect(
-    "the snapshot of a good run is kept as the next base, older ones as told, the rest is destroyed",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
-        for (let i = 0; i < 4; i++) {
-          yield* kit.run()
-          yield* TestClock.adjust("1 hour")
-        }
-        assert.deepStrictEqual(
-          kit.zfs.snapshots.map(({ status }) => status),
-          ["pruned", "pruned", "kept", "kept"]
-        )
-        const { cursor } = yield* Ref.get(kit.store)
-        assert.deepStrictEqual(cursor?.base, kit.zfs.snapshots[3]?.ref)
-      })
+  it.effect("the snapshot of a good run is kept as the next base, older ones as told, the rest is destroyed", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
+      for (let i = 0; i < 4; i++) {
+        yield* kit.run()
+        yield* TestClock.adjust("1 hour")
+      }
+      assert.deepStrictEqual(
+        kit.zfs.snapshots.map(({ status }) => status),
+        ["pruned", "pruned", "kept", "kept"]
+      )
+      const { cursor } = yield* Ref.get(kit.store)
+      assert.deepStrictEqual(cursor?.base, kit.zfs.snapshots[3]?.ref)
+    })
   )
 
   it.effect("asks zfs diff for what changed since the cursor's own snapshot", () =>
@@ -507,8 +499,7 @@ describe("snapshots and the cursor", () => {
     Effect.gen(function* () {
       const tree = {
         ...twoFolders(),
-        EFGH: () =>
-          new TreeError({ path: "EFGH", message: "tank/data/EFGH is locked: zfs load-key", transient: false })
+        EFGH: () => new TreeError({ path: "EFGH", message: "tank/data/EFGH is locked: zfs load-key", transient: false })
       }
       const kit = yield* makeKit({ ...twoFolders() }, { zfs: { evidence: onlyChanged() } })
       yield* kit.run()

@@ -79,21 +79,19 @@ describe("the progress of a run", () => {
     })
   )
 
-  it.effect(
-    "folders that turn out to be unchanged do not count, and a run with nothing to do shows nothing",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit(tree(), { zfs: { evidence: onlyChanged() } })
-        yield* kit.run()
-        kit.shown.length = 0
-        yield* kit.run()
-        assert.lengthOf(kit.shown, 0)
+  it.effect("folders that turn out to be unchanged do not count, and a run with nothing to do shows nothing", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(tree(), { zfs: { evidence: onlyChanged() } })
+      yield* kit.run()
+      kit.shown.length = 0
+      yield* kit.run()
+      assert.lengthOf(kit.shown, 0)
 
-        const compared = yield* makeKit(tree())
-        yield* compared.run()
-        compared.shown.length = 0
-        yield* compared.run()
-        assert.deepStrictEqual(whole(compared.shown).last, { done: 0, total: 0, label: "0 of 0 folders" })
-      })
+      const compared = yield* makeKit(tree())
+      yield* compared.run()
+      compared.shown.length = 0
+      yield* compared.run()
+      assert.deepStrictEqual(whole(compared.shown).last, { done: 0, total: 0, label: "0 of 0 folders" })
+    })
   )
 })

@@ -61,10 +61,7 @@ describe("a folder that changed", () => {
         verified: new Map([[abcd, withResult(undefined, abcd, "current", found)]])
       }))
       const [result] = (yield* kit.run()).folders
-      assert.strictEqual(
-        result?.result === "archived" ? result.reason : "",
-        "verify found its archive damaged"
-      )
+      assert.strictEqual(result?.result === "archived" ? result.reason : "", "verify found its archive damaged")
       assert.deepStrictEqual(kit.archiver.copied, [])
     })
   )
@@ -106,10 +103,7 @@ describe("a folder that changed", () => {
         assert.lengthOf(kit.archiver.archived, 2)
         assert.lengthOf(kit.archiver.copied, 1)
         assert.lengthOf(warnings(kit), 1)
-        assert.match(
-          warnings(kit)[0] ?? "",
-          /copied from the one before .*ABCD.zip is damaged at a; everything/
-        )
+        assert.match(warnings(kit)[0] ?? "", /copied from the one before .*ABCD.zip is damaged at a; everything/)
       })
     )
   }

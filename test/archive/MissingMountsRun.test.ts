@@ -55,10 +55,7 @@ describe("a place in a folder that was a mount of its own", () => {
         const { folders: results } = yield* kit.run({ force })
         assert.include(short(results), "ABCD failed")
       }
-      assert.match(
-        kit.lines.join("\n"),
-        /ERROR ABCD: ABCD\/disk was a mount of its own .*--force --folder ABCD/
-      )
+      assert.match(kit.lines.join("\n"), /ERROR ABCD: ABCD\/disk was a mount of its own .*--force --folder ABCD/)
       assert.strictEqual((yield* Ref.get(kit.store)).published.get(folder("ABCD")), before)
       // Mounted again, it is archived again.
       kit.tree["ABCD"] = mounted.ABCD

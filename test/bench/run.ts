@@ -1,13 +1,4 @@
-import {
-  appendFileSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  writeFileSync
-} from "node:fs"
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
@@ -40,10 +31,7 @@ const rule = (columns: number): void => console.log(`|${"---|".repeat(columns)}`
 const seconds = (measured: Measured): string => measured.seconds.toFixed(2)
 const mebibytes = (measured: Measured): string => measured.peakMiB.toFixed(0)
 
-const repeated = async <A extends Measured>(
-  times: number,
-  once: () => Promise<A>
-): Promise<ReadonlyArray<A>> => {
+const repeated = async <A extends Measured>(times: number, once: () => Promise<A>): Promise<ReadonlyArray<A>> => {
   const all: Array<A> = []
   for (let i = 0; i < times; i++) all.push(await once())
   return all

@@ -15,10 +15,7 @@ const source = {
 const table = (dataset: string, permissions: string, where = "Local+Descendent") =>
   `---- Permissions on ${dataset} ---------------------\n${where} permissions:\n\tuser backup ${permissions}\n`
 
-const looked = (
-  allowed: (dataset: string) => Effect.Effect<string, ZfsError>,
-  given: typeof source = source
-) =>
+const looked = (allowed: (dataset: string) => Effect.Effect<string, ZfsError>, given: typeof source = source) =>
   checkRights(given).pipe(
     Effect.provide(
       Layer.mock(Sender, {
@@ -47,10 +44,7 @@ describe("the rights that check looks at", () => {
         findings.map(({ status }) => status),
         ["problem"]
       )
-      assert.include(
-        findings[0]?.detail,
-        "zfs allow -u backup snapshot,destroy,mount,userprop,diff 'tank/s/child'"
-      )
+      assert.include(findings[0]?.detail, "zfs allow -u backup snapshot,destroy,mount,userprop,diff 'tank/s/child'")
     })
   )
 

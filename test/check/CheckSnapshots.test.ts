@@ -40,9 +40,7 @@ const said = Effect.fnUntraced(function* (
   const store = yield* Ref.make({ ...emptyStore, cursor })
   const config = { source_path, target_path, snapshot_prefix: "auto-zip" }
   const findings = yield* checkSnapshots(config, source).pipe(
-    Effect.provide(
-      Layer.mergeAll(memoryZfs(makeZfsMemory(source_path, { marked })), memoryStore(store), Disk.layer)
-    )
+    Effect.provide(Layer.mergeAll(memoryZfs(makeZfsMemory(source_path, { marked })), memoryStore(store), Disk.layer))
   )
   return findings.map(({ detail }) => detail).join("\n")
 })

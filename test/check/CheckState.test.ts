@@ -91,8 +91,7 @@ describe("what check says of the places that runs leave word in", () => {
   it.scoped("warns of a state folder that cannot be made or written, and makes none", () =>
     Effect.gen(function* () {
       const root = yield* place
-      const state = (path: string, closed?: string) =>
-        found({ replication: replication(), state_dir: path }, closed)
+      const state = (path: string, closed?: string) => found({ replication: replication(), state_dir: path }, closed)
       assert.deepStrictEqual(yield* state(root), [`state_dir ok: ${root}`])
       const deeper = join(root, "var/lib/zipper")
       assert.deepStrictEqual(yield* state(deeper), [`state_dir ok: ${deeper}, which the first run makes`])

@@ -114,9 +114,7 @@ describe("lines for cron", () => {
   })
 
   it("differ for two configurations that share a lock file: guards, and minutes", () => {
-    const lines = ["/etc/photos.json", "/etc/documents.json"].flatMap((config) =>
-      cronLines({ ...place, config }, work)
-    )
+    const lines = ["/etc/photos.json", "/etc/documents.json"].flatMap((config) => cronLines({ ...place, config }, work))
     assert.strictEqual(new Set(lines.map(({ schedule }) => schedule)).size, 2)
     assert.strictEqual(new Set(lines.map(({ shell }) => /flock -n (\S+)/.exec(shell)?.[1])).size, 2)
     assert.deepStrictEqual(

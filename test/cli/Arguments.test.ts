@@ -24,10 +24,7 @@ describe("arguments of a command that takes names", () => {
   })
 
   it("are refused when a value is missing, so that no option is swallowed", () => {
-    assert.deepStrictEqual(
-      read("--host=--x", "--exclude=-y"),
-      Either.right(["--exclude", "-y", "--host", "--x"])
-    )
+    assert.deepStrictEqual(read("--host=--x", "--exclude=-y"), Either.right(["--exclude", "-y", "--host", "--x"]))
     for (const args of [["--exclude"], ["--exclude="], ["--exclude", ""], ["-c"]]) {
       assert.deepStrictEqual(read(...args), Either.left(`${args[0]?.replace("=", "")}: its value is missing`))
     }

@@ -14,10 +14,7 @@ const page = manual("1.2.3", "2025-01-01")
 /** The page as it is read: no macros, no escapes. */
 const plain = page
   .replace(/\\f[BIR]/g, "")
-  .replace(
-    /\\\((aq|ga|ti|ha|dq)/g,
-    (_, name: string) => ({ aq: "'", ga: "`", ti: "~", ha: "^", dq: '"' })[name] ?? ""
-  )
+  .replace(/\\\((aq|ga|ti|ha|dq)/g, (_, name: string) => ({ aq: "'", ga: "`", ti: "~", ha: "^", dq: '"' })[name] ?? "")
   .replace(/\\\[u([0-9A-F]{4,6})\]/g, (_, code: string) => String.fromCodePoint(Number.parseInt(code, 16)))
   .replace(/\\&/g, "")
   .replace(/\\(.)/g, "$1")
@@ -42,10 +39,7 @@ const there = (program: string): boolean => {
 
 describe("the command tree", () => {
   it("has the commands of the overview, and no others", () => {
-    assert.deepStrictEqual(
-      pages.map(({ name }) => name).sort(),
-      topics.map(({ name }) => `zipper ${name}`).sort()
-    )
+    assert.deepStrictEqual(pages.map(({ name }) => name).sort(), topics.map(({ name }) => `zipper ${name}`).sort())
   })
 
   for (const { description, example, name, options: own } of pages) {
@@ -92,8 +86,7 @@ describe("the manual page", () => {
       "it\\(aqs"
     ])
     assert.deepStrictEqual(lines("See it. Ünder .x"), ["See it.", "\\[u00DC]nder .x"])
-    for (const line of lines(`${"word ".repeat(14)}.x ${"word ".repeat(20)}'y`))
-      assert.notMatch(line, /^['.]/)
+    for (const line of lines(`${"word ".repeat(14)}.x ${"word ".repeat(20)}'y`)) assert.notMatch(line, /^['.]/)
   })
 
   const inFile = (use: (path: string) => void): void => {

@@ -43,11 +43,7 @@ describe("Output", () => {
 
   it.effect("begins the lines of a dataset with its name, as those of a folder", () =>
     Effect.gen(function* () {
-      const { stdout } = yield* shown(
-        {},
-        {},
-        Effect.annotateLogs(Effect.logInfo("sent"), "dataset", "tank/0")
-      )
+      const { stdout } = yield* shown({}, {}, Effect.annotateLogs(Effect.logInfo("sent"), "dataset", "tank/0"))
       assert.strictEqual(stdout, "* tank/0: sent\n")
     })
   )
@@ -75,11 +71,7 @@ describe("Output", () => {
       ]) {
         assert.deepStrictEqual(yield* shown({ debug: true }, { env }), expected)
       }
-      for (const env of [
-        { LANG: "en_US.utf8" },
-        { LC_ALL: "", LC_CTYPE: "UTF-8" },
-        { LC_ALL: "C.UTF-8", LANG: "C" }
-      ]) {
+      for (const env of [{ LANG: "en_US.utf8" }, { LC_ALL: "", LC_CTYPE: "UTF-8" }, { LC_ALL: "C.UTF-8", LANG: "C" }]) {
         assert.include((yield* shown({}, { env })).stderr, "🚨")
       }
     })
@@ -168,11 +160,7 @@ describe("Output", () => {
 describe("reportErrors", () => {
   it.effect("tells a mistake of ours once, however often it is asked", () =>
     Effect.gen(function* () {
-      const { stderr } = yield* shown(
-        {},
-        {},
-        Effect.ignore(reportErrors(reportErrors(Effect.die(new Error("oops")))))
-      )
+      const { stderr } = yield* shown({}, {}, Effect.ignore(reportErrors(reportErrors(Effect.die(new Error("oops"))))))
       assert.strictEqual(stderr.split("oops").length, 2, stderr)
       const stop = yield* Effect.flip(reportErrors(Effect.die("oops"))).pipe(
         Effect.provide(Output.layer(plain, fakeTerminal({})))

@@ -74,11 +74,7 @@ describe("config init on a terminal", () => {
       const shown = await typing("new.json", [...steps, [questions()[before]?.[0] ?? "", key]], { TERM })
       assert.include(shown, `exit ${status}`)
     }
-    await Promise.all([
-      stop(6, "\x03", 130, "xterm"),
-      stop(6, "\x03", 130, "dumb"),
-      stop(3, "\x04", 1, "dumb")
-    ])
+    await Promise.all([stop(6, "\x03", 130, "xterm"), stop(6, "\x03", 130, "dumb"), stop(3, "\x04", 1, "dumb")])
     assert.deepStrictEqual(readdirSync(place.root), there)
   })
 })

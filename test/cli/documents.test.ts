@@ -27,11 +27,7 @@ const mistakeIn = <A, I>(schema: Schema.Schema<A, I>, document: unknown): string
 const schemaOf = (name: Documented) => Schema.make(documents[name].ast)
 
 /** Runs a command with `--json`; its document, once it was found to be what the schema says. */
-const documentOf = async (
-  name: Documented,
-  args: ReadonlyArray<string>,
-  env: Record<string, string> = {}
-) => {
+const documentOf = async (name: Documented, args: ReadonlyArray<string>, env: Record<string, string> = {}) => {
   const { status, stdout, stderr } = await run([...name.split(" "), ...args, "--json"], {
     cwd: place.root,
     env
@@ -155,10 +151,7 @@ describe("the schemas", () => {
       assert.include(JSON.stringify(made), '"errors"', name)
     }
     const { stdout } = await run(["schema", "config", "validate"])
-    assert.deepStrictEqual(
-      JSON.parse(stdout),
-      JSON.parse(JSON.stringify(JSONSchema.make(schemaOf("config validate"))))
-    )
+    assert.deepStrictEqual(JSON.parse(stdout), JSON.parse(JSON.stringify(JSONSchema.make(schemaOf("config validate")))))
     const unknown = await run(["schema", "rum"])
     assert.strictEqual(unknown.status, 2)
     assert.include(unknown.stderr, "config validate")

@@ -78,8 +78,7 @@ describe("many runs, one after the other", () => {
       })
       const share = random()
       const signal = share < 0.35 ? "SIGKILL" : share < 0.45 ? "SIGTERM" : undefined
-      const timer =
-        signal === undefined ? undefined : setTimeout(() => child.kill(signal), 100 + random() * 600)
+      const timer = signal === undefined ? undefined : setTimeout(() => child.kill(signal), 100 + random() * 600)
       const { status, stderr } = await ended
       clearTimeout(timer)
       checkTarget(place.target, what)

@@ -26,9 +26,7 @@ describe("when there is no room for what several threads write", () => {
       assert.strictEqual(status, 1, stderr)
       for (const [index, name] of ["AAAA", "BBBB"].entries()) {
         assert.match(stderr, new RegExp(`${name}: cannot write .*${name}\\.zip: .*too large`, "i"))
-        assert.isTrue(
-          readFileSync(join(at.target, name, `${name}.zip`)).equals(before[index] ?? Buffer.alloc(0))
-        )
+        assert.isTrue(readFileSync(join(at.target, name, `${name}.zip`)).equals(before[index] ?? Buffer.alloc(0)))
         assert.isFalse(existsSync(join(at.target, name, ".publish")))
       }
       const ofFailures = /^\.zipper\/(failures|standing\/archive\.alerts)/
@@ -68,13 +66,9 @@ describe("when there is no room for what several threads write", () => {
 
 describe.skipIf(!existsSync("/dev/full"))("when standard output takes nothing", () => {
   it.each([[["--version"]], [["schema", "status"]]])("%s fails without a stack", (args) => {
-    const { status, stderr } = spawnSync(
-      "sh",
-      ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args],
-      {
-        encoding: "utf8"
-      }
-    )
+    const { status, stderr } = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args], {
+      encoding: "utf8"
+    })
     assert.strictEqual(status, 1)
     assert.notMatch(stderr, /^\s+at /m)
   })

@@ -45,10 +45,7 @@ const checkLeft = (scene: Scene, name: string, faulty: Faulty, what: string) => 
   if (name === "restore" && existsSync(back)) {
     for (const file of readdirSync(back, { recursive: true, encoding: "utf8" })) {
       if (!statSync(join(back, file)).isFile()) continue
-      assert.isTrue(
-        readFileSync(join(back, file)).equals(readFileSync(join(source, "AAAA", file))),
-        `${what}${file}`
-      )
+      assert.isTrue(readFileSync(join(back, file)).equals(readFileSync(join(source, "AAAA", file))), `${what}${file}`)
     }
     if (faulty.status === 0) assert.lengthOf(readdirSync(back, { recursive: true }), 3, what)
   }
@@ -107,11 +104,7 @@ const judge = async (scene: Scene, name: string, fault: Fault, expected: string)
     appendFileSync(table, `${JSON.stringify(line)}\n`)
   }
   try {
-    assert.notMatch(
-      stdout + stderr,
-      /internal error|please report|^\s+at |node:internal|injected|undefined/m,
-      what
-    )
+    assert.notMatch(stdout + stderr, /internal error|please report|^\s+at |node:internal|injected|undefined/m, what)
     assert.include([0, 1, 2, 3], status, what)
     // Of an archive that may not be read nothing is known.
     if (/\.zip$/.test(hit[0] ?? "") && fault.code !== "EIO") assert.notMatch(stdout, /[1-9] damaged/, what)
@@ -127,10 +120,7 @@ const judge = async (scene: Scene, name: string, fault: Fault, expected: string)
     if (name === "pull") assert.strictEqual((await scene.run(commands[name]?.(scene) ?? [])).status, 0, what)
   } catch (failure) {
     if (table === undefined) throw failure
-    appendFileSync(
-      table,
-      `${JSON.stringify({ kind: name, ...fault, FAILED: [String(failure).slice(0, 3000)] })}\n`
-    )
+    appendFileSync(table, `${JSON.stringify({ kind: name, ...fault, FAILED: [String(failure).slice(0, 3000)] })}\n`)
   }
 }
 

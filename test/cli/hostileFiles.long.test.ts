@@ -195,10 +195,7 @@ const cases: ReadonlyArray<readonly [string, Case]> = [
       says: /lock: it is a file with another name elsewhere/
     }
   ],
-  [
-    "a fifo for the lock",
-    { at: () => join(place.root, "lock"), plant: fifo, status: 3, says: /not a regular file/ }
-  ],
+  ["a fifo for the lock", { at: () => join(place.root, "lock"), plant: fifo, status: 3, says: /not a regular file/ }],
   [
     "a symlink for the log",
     {
@@ -323,10 +320,7 @@ const cases: ReadonlyArray<readonly [string, Case]> = [
       says: /ABCD\.zip is a symlink/
     }
   ],
-  [
-    "a hard link for an archive",
-    { at: () => join(place.target, "ABCD/ABCD.zip"), plant: hardLink, status: 0 }
-  ],
+  ["a hard link for an archive", { at: () => join(place.target, "ABCD/ABCD.zip"), plant: hardLink, status: 0 }],
   [
     "a fifo for metadata",
     {

@@ -51,8 +51,7 @@ const runIn = (target: string, env: Record<string, string> = {}) => {
 
 const copy = (from: string, name: string): string => {
   const target = join(where(), name)
-  for (const end of ["", ".json", ".lock", ".log"])
-    rmSync(`${target}${end}`, { recursive: true, force: true })
+  for (const end of ["", ".json", ".lock", ".log"]) rmSync(`${target}${end}`, { recursive: true, force: true })
   cpSync(from, target, { recursive: true, preserveTimestamps: true })
   return target
 }
@@ -68,8 +67,7 @@ const operations = async (from: string): Promise<ReadonlyArray<string>> => {
 /** After a kill: archives whole; after the next run: everything as if nothing had happened. */
 const recovers = async (target: string, what: string) => {
   checkTarget(target, what)
-  for (const folder of ["ABCD", "EFGH"])
-    assert.isTrue(existsSync(join(target, folder, `${folder}.zip`)), what)
+  for (const folder of ["ABCD", "EFGH"]) assert.isTrue(existsSync(join(target, folder, `${folder}.zip`)), what)
   const { status, stderr } = await runIn(target)
   assert.strictEqual(status, 0, `${what}: ${stderr}`)
   checkTarget(target, `${what}, after the next run`)
@@ -100,9 +98,7 @@ describe("a run that is killed by SIGKILL", () => {
     assert.isAbove(committed, 0)
     const broken = copy(template(), "broken")
     assert.isNull((await runIn(broken, { KILL_AT: String(committed + 4) })).status)
-    assert.isTrue(
-      existsSync(join(broken, "ABCD/.publish/commit")) || existsSync(join(broken, "EFGH/.publish/commit"))
-    )
+    assert.isTrue(existsSync(join(broken, "ABCD/.publish/commit")) || existsSync(join(broken, "EFGH/.publish/commit")))
     const recovery = await operations(broken)
     const until = recovery.findLastIndex((name) => name.includes("/.publish"))
     for (let at = 1 + offset; at <= until + 1; at += stride) {

@@ -3,15 +3,7 @@ import { existsSync, readFileSync, rmSync, truncateSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import {
-  currentSet,
-  makePlace,
-  type Place,
-  picture,
-  start,
-  toolsFor,
-  zipper
-} from "../support/program/built.ts"
+import { currentSet, makePlace, type Place, picture, start, toolsFor, zipper } from "../support/program/built.ts"
 
 let place: Place
 beforeEach(() => {

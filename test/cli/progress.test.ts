@@ -23,10 +23,7 @@ const room = { width: 79, lines: 6, ascii: true }
 describe("the text of progress bars", () => {
   it("says how far it is, how fast, and how long it takes, as far as there is room", () => {
     const at = (width: number) => progressLines([figures], { ...room, width })[0]
-    assert.strictEqual(
-      at(79),
-      "tank/data  41% [########............] 1.2 of 2.9 GiB, 12.3 MiB/s, 2 m 19 s left"
-    )
+    assert.strictEqual(at(79), "tank/data  41% [########............] 1.2 of 2.9 GiB, 12.3 MiB/s, 2 m 19 s left")
     assert.strictEqual(at(60), "tank/data  41% 1.2 of 2.9 GiB, 12.3 MiB/s, 2 m 19 s left")
     assert.strictEqual(at(40), "tank/data  41% 2 m 19 s left")
     assert.strictEqual(at(23), "~data 41% 2 m 19 s left")
@@ -43,12 +40,7 @@ describe("the text of progress bars", () => {
 
   it("stands in columns, and sums up what there are no lines for", () => {
     const folder = (label: string, done: number): Figures => ({ label, done, total: 100, rate: 10 })
-    const all = [
-      folder("1 of 4 folders", 50),
-      folder("AAAA", 30),
-      folder("BBBB verifying", 20),
-      folder("C", 10)
-    ]
+    const all = [folder("1 of 4 folders", 50), folder("AAAA", 30), folder("BBBB verifying", 20), folder("C", 10)]
     assert.deepStrictEqual(progressLines(all, room), [
       "1 of 4 folders  50% [############............] 50 B of 100 B, 10 B/s, 5 s left",
       "AAAA            30% [#######.................] 30 B of 100 B, 10 B/s, 7 s left",
@@ -187,17 +179,7 @@ describe("progress bars on a real terminal", () => {
     onTerminal([process.execPath, join(root, "child.mjs"), mode], { columns: 80, rows: 24, events })
 
   const log = [
-    ...[
-      "tank/a 1",
-      "tank/b 1",
-      "tank/c 1",
-      "tank/a 4",
-      "tank/b 4",
-      "tank/c 4",
-      "tank/a 7",
-      "tank/b 7",
-      "tank/a 10"
-    ]
+    ...["tank/a 1", "tank/b 1", "tank/c 1", "tank/a 4", "tank/b 4", "tank/c 4", "tank/a 7", "tank/b 7", "tank/a 10"]
   ].flatMap((words) => {
     const [name, step] = words.split(" ")
     return [`* ${name} is at ${step}`, `error: ${name} has trouble at ${step}`]

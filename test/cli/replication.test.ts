@@ -51,11 +51,7 @@ describe("a replication that cannot be meant", () => {
       ["pull", "--host", "nas", "--destination", "b", "tank/a", "--dryrun"],
       [/unknown option: --dryrun/]
     ],
-    [
-      "has an option of another command",
-      ["push", "--host", "nas", "--raw", "tank/a"],
-      [/unknown option: --raw/]
-    ],
+    ["has an option of another command", ["push", "--host", "nas", "--raw", "tank/a"], [/unknown option: --raw/]],
     [
       "has an option for a value",
       ["pull", "--host", "nas", "--destination", "b", "--exclude", "--dry-run", "tank/a"],
@@ -89,22 +85,14 @@ describe("a replication that cannot be meant", () => {
       [/DATASET, --host, --raw: --job nightly says that already/]
     ],
     ["prunes without a count", ["prune", "--job", "nightly", "--config", "C"], [/nothing says what to keep/]],
-    [
-      "prunes to nothing",
-      ["prune", "--job", "offsite", "--config", "C", "--hourly", "0"],
-      [/would keep nothing/]
-    ],
+    ["prunes to nothing", ["prune", "--job", "offsite", "--config", "C", "--hourly", "0"], [/would keep nothing/]],
     [
       "prunes in no direction",
       ["prune", "--direction", "up", "--host", "nas", "tank", "--daily", "1"],
       [/--direction: "up" is not/]
     ],
     ["prepares over ssh without a host", ["prepare", "--user", "me", "tank/x"], [/go with --host/]],
-    [
-      "delegates no role to nobody",
-      ["delegate", "tank/a"],
-      [/give --job NAME, or --role/, /--user: is missing/]
-    ],
+    ["delegates no role to nobody", ["delegate", "tank/a"], [/give --job NAME, or --role/, /--user: is missing/]],
     [
       "has no numbers where numbers belong",
       ["pull", "--host=-evil", "--destination", "b", "--port", "abc", "tank/a"],
@@ -173,18 +161,7 @@ describe("a replication that cannot be meant", () => {
 
 describe("a replication that can be meant", () => {
   const meant: ReadonlyArray<ReadonlyArray<string>> = [
-    [
-      "pull",
-      "tank/0",
-      "--host",
-      "me@nas",
-      "--destination=b",
-      "--exclude",
-      "tmp",
-      "--exclude=c*",
-      "--lock",
-      "L"
-    ],
+    ["pull", "tank/0", "--host", "me@nas", "--destination=b", "--exclude", "tmp", "--exclude=c*", "--lock", "L"],
     [
       "push",
       "--host",
@@ -201,20 +178,7 @@ describe("a replication that can be meant", () => {
     ],
     ["push", "--job", "offsite", "--config", "C", "--bandwidth", "10M", "--rollback"],
     ["pull", "--dry-run", "n", "--host", "nas", "--destination", "b", "--lock", "L"],
-    [
-      "prune",
-      "--direction",
-      "pull",
-      "--host",
-      "nas",
-      "--destination",
-      "b",
-      "--daily",
-      "3",
-      "--lock",
-      "L",
-      "tank/a"
-    ],
+    ["prune", "--direction", "pull", "--host", "nas", "--destination", "b", "--daily", "3", "--lock", "L", "tank/a"],
     ["prune", "--job", "offsite", "--config", "C"]
   ]
   it("goes as far as the hosts, and fails before anything is done when one does not answer", async () => {
@@ -243,10 +207,7 @@ describe("the lock file of a replication", () => {
       lockfileOf(pull, { lockfile_path: "/x/zipper.lock" }, root),
       "/x/zipper.pull-nas-tank_backup.lock"
     )
-    assert.strictEqual(
-      lockfileOf(pull, { lockfile_path: "/x/lock" }, root),
-      "/x/lock.pull-nas-tank_backup.lock"
-    )
+    assert.strictEqual(lockfileOf(pull, { lockfile_path: "/x/lock" }, root), "/x/lock.pull-nas-tank_backup.lock")
     assert.strictEqual(lockfileOf(pull, undefined, root), "/var/run/zipper.pull-nas-tank_backup.lock")
     const me = (env: Record<string, string>) => lockfileOf(pull, undefined, { root: false, env })
     assert.strictEqual(
@@ -276,10 +237,7 @@ describe("a configuration without an archive job", () => {
     }
     const archive = await run(["run", "--json", "--config", place.config])
     assert.strictEqual(archive.status, 2)
-    assert.include(
-      archive.stderr,
-      "has no source_path and target_path: there is nothing to archive; its repl"
-    )
+    assert.include(archive.stderr, "has no source_path and target_path: there is nothing to archive; its repl")
     assert.include(JSON.parse(archive.stdout).errors.join(), "nothing to archive")
     const env = { PATH: `${traps()}:/usr/bin:/bin` }
     const checked = await run(["check", "--json", "--config", place.config], { env })
@@ -305,15 +263,7 @@ describe("a configuration without an archive job", () => {
 describe("a lock file that cannot be used", () => {
   it("is one to choose with --lock", async () => {
     const lock = join(place.root, "none", "lock")
-    const { status, stderr } = await run([
-      "pull",
-      "--job",
-      "nightly",
-      "--config",
-      place.config,
-      "--lock",
-      lock
-    ])
+    const { status, stderr } = await run(["pull", "--job", "nightly", "--config", place.config, "--lock", lock])
     assert.strictEqual(status, 3)
     assert.include(stderr, "its folder does not exist: create it, or give --lock FILE, a file elsewhere")
     assert.notInclude(stderr, "lockfile_path")
@@ -322,15 +272,7 @@ describe("a lock file that cannot be used", () => {
 
 describe("delegate", () => {
   it("prints the commands for root, each under its host", async () => {
-    const { status, stdout } = await run([
-      "delegate",
-      "--job",
-      "nightly",
-      "--config",
-      place.config,
-      "--user",
-      "me"
-    ])
+    const { status, stdout } = await run(["delegate", "--job", "nightly", "--config", place.config, "--user", "me"])
     assert.strictEqual(status, 0)
     assert.strictEqual(
       stdout,

@@ -106,9 +106,7 @@ describe("zipper report", () => {
     assert.match(printed.stdout, /^<!doctype html>\n[\s\S]*<\/html>\n$/)
     const file = join(place.root, "json.html")
     const { stdout } = await report("--out", file, "--days", "7", "--json")
-    const document = Schema.decodeUnknownSync(ReportDocument, { onExcessProperty: "error" })(
-      JSON.parse(stdout)
-    )
+    const document = Schema.decodeUnknownSync(ReportDocument, { onExcessProperty: "error" })(JSON.parse(stdout))
     assert.deepStrictEqual(
       { ...document, made_at_utc: "" },
       {

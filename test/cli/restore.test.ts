@@ -1,28 +1,10 @@
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync
-} from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import {
-  type Ended,
-  makePlace,
-  type Place,
-  picture,
-  run,
-  start,
-  toolsFor,
-  zipper
-} from "../support/program/built.ts"
+import { type Ended, makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
 import { type HandMade, handMade } from "../support/zip/handMade.ts"
 import { contentOf } from "../support/zip/restore.ts"
 
@@ -49,8 +31,7 @@ const at = (...names: ReadonlyArray<string>): string => join(place.root, ...name
 const publish = (folder: string, entries: ReadonlyArray<HandMade>): void => {
   const zip = handMade(entries)
   const digest = (algorithm: string) => createHash(algorithm).update(zip).digest("hex")
-  const put = (name: string, content: string | Buffer) =>
-    writeFileSync(join(place.target, folder, name), content)
+  const put = (name: string, content: string | Buffer) => writeFileSync(join(place.target, folder, name), content)
   mkdirSync(join(place.target, folder))
   put(`${folder}.zip`, zip)
   for (const algorithm of ["md5", "sha256"]) {
@@ -153,14 +134,10 @@ describe("zipper restore", () => {
       lost.put("ABCD/a", "one")
       assert.strictEqual((await run(["run", "--config", lost.config])).status, 0)
       rmSync(join(lost.target, "ABCD"), { recursive: true })
-      const ask = (name: string) =>
-        run(["restore", name, "--to", join(lost.root, "back"), "--config", lost.config])
+      const ask = (name: string) => run(["restore", name, "--to", join(lost.root, "back"), "--config", lost.config])
       const [gone, never] = await Promise.all([ask("ABCD"), ask("WXYZ")])
       assert.strictEqual(gone.status, 1)
-      assert.include(
-        gone.stderr,
-        "nothing is left of the archives of this folder, and runs have published some"
-      )
+      assert.include(gone.stderr, "nothing is left of the archives of this folder, and runs have published some")
       assert.notInclude(gone.stderr, "--help")
       assert.strictEqual(never.status, 2)
     } finally {
@@ -249,15 +226,7 @@ describe("stopped by a signal", () => {
       { name: "a", content: "small" },
       { name: "b", content: Buffer.alloc(150_000_000, "x"), deflated: true }
     ])
-    const { child, ended } = start([
-      "restore",
-      "LONG",
-      "--to",
-      at("long"),
-      "--json",
-      "--config",
-      place.config
-    ])
+    const { child, ended } = start(["restore", "LONG", "--to", at("long"), "--json", "--config", place.config])
     const holds = (name: string) => existsSync(at("long", name)) && statSync(at("long", name)).size > 0
     const isAt = () => holds("a") && holds("b")
     while (!isAt() && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 2))

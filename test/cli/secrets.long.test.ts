@@ -197,15 +197,7 @@ describe("no secret is told", () => {
       answer = () => {}
       const cwd = join(place.root, "crash")
       mkdirSync(cwd)
-      const args = [
-        "-c",
-        'ulimit -c 0; exec "$0" "$@"',
-        process.execPath,
-        zipper,
-        "run",
-        "--config",
-        place.config
-      ]
+      const args = ["-c", 'ulimit -c 0; exec "$0" "$@"', process.execPath, zipper, "run", "--config", place.config]
       const child = spawn("sh", args, { cwd, env: env(), stdio: "ignore" })
       const ended = once(child, "exit")
       const limit = setTimeout(() => child.kill("SIGKILL"), 60_000)

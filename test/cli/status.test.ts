@@ -101,9 +101,7 @@ describe("zipper status", () => {
       status: 1,
       stdout: "",
       stderr: ["ABCD", "EFGH"]
-        .map(
-          (name) => `error: ${name}: its archive is lost: ${name}.zip is not there; last success just now\n`
-        )
+        .map((name) => `error: ${name}: its archive is lost: ${name}.zip is not there; last success just now\n`)
         .join("")
     })
     assert.strictEqual(json.status, 1)
@@ -192,9 +190,7 @@ describe("zipper status", () => {
       source_path: undefined,
       target_path: undefined,
       state_dir: join(place.root, "state"),
-      replication: [
-        { name: "nas", direction: "pull", host: "nas", destination: "t/b", datasets: ["tank/data"] }
-      ]
+      replication: [{ name: "nas", direction: "pull", host: "nas", destination: "t/b", datasets: ["tank/data"] }]
     })
     const found = await status("--max-age", "2d")
     assert.strictEqual(found.status, 1)

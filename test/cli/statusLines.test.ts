@@ -95,9 +95,7 @@ const follow = (all: ReadonlyArray<Step>, resizing: Resizing, together: boolean)
         break
       }
       case "Status": {
-        status = step.widths.map((part) =>
-          step.fill.repeat(Math.max(1, Math.floor((place.columns() - 1) * part)))
-        )
+        status = step.widths.map((part) => step.fill.repeat(Math.max(1, Math.floor((place.columns() - 1) * part))))
         place.writes.length = 0
         terminal.status(status)
         assert.isAtMost(place.writes.length, 1)

@@ -1,15 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import {
-  currentSet,
-  type Ended,
-  makePlace,
-  type Place,
-  run,
-  toolsFor,
-  zipper
-} from "../support/program/built.ts"
+import { currentSet, type Ended, makePlace, type Place, run, toolsFor, zipper } from "../support/program/built.ts"
 import { noise, run as runProgram } from "../support/zip/archive.ts"
 
 let place: Place

@@ -1,15 +1,6 @@
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync
-} from "node:fs"
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
@@ -84,10 +75,7 @@ describe("two configurations for one target", () => {
     const before = picture(join(place.target, "ABCD"))
     const refused = await run(["run", "--config", other({ source_path: otherSource() })])
     assert.strictEqual(refused.status, 3)
-    assert.include(
-      refused.stderr,
-      `belongs to the job with the source ${place.source}, since ${String(since_utc)}`
-    )
+    assert.include(refused.stderr, `belongs to the job with the source ${place.source}, since ${String(since_utc)}`)
     assert.strictEqual(picture(join(place.target, "ABCD")), before)
     assert.strictEqual(identity()["source_path"], place.source)
     assert.strictEqual((await job()).status, 0)
@@ -135,10 +123,7 @@ describe("two configurations for one target", () => {
     assert.isFalse(existsSync(join(place.target, ".zipper")))
     assert.strictEqual((await job()).status, 0)
     const before = picture(place.target)
-    assert.strictEqual(
-      (await run(["run", "--dry-run", "--config", other({ source_path: otherSource() })])).status,
-      3
-    )
+    assert.strictEqual((await run(["run", "--dry-run", "--config", other({ source_path: otherSource() })])).status, 3)
     assert.strictEqual(picture(place.target), before)
   })
 })

@@ -41,8 +41,7 @@ describe("completions", () => {
       assert.notInclude(stdout, "Example:")
       // Where the value is a file, files are offered.
       for (const option of ["config", "lock", "source", "gotify-token-file"]) {
-        const told =
-          shell === "fish" ? `-l ${option} -r -F` : new RegExp(`'--${option}\\[[^\\]]*\\]:FILE:_files'`)
+        const told = shell === "fish" ? `-l ${option} -r -F` : new RegExp(`'--${option}\\[[^\\]]*\\]:FILE:_files'`)
         assert.isTrue(typeof told === "string" ? stdout.includes(told) : told.test(stdout), option)
       }
     })

@@ -42,8 +42,7 @@ afterEach(() => {
   server.close()
 })
 
-const zipper = (command: string, ...args: ReadonlyArray<string>) =>
-  run([command, "--config", place.config, ...args])
+const zipper = (command: string, ...args: ReadonlyArray<string>) => run([command, "--config", place.config, ...args])
 const at = (name: string) => join(place.target, "ABCD", name)
 const documentOf = async (command: string, ...args: ReadonlyArray<string>) =>
   JSON.parse((await zipper(command, "--json", ...args)).stdout)
@@ -65,9 +64,7 @@ describe("what verify finds", () => {
     flip(at("ABCD.zip"))
     assert.strictEqual((await zipper("verify")).status, 1)
     assert.strictEqual((await zipper("verify")).status, 1)
-    const titles = told
-      .filter((each) => each.startsWith("/message"))
-      .map((each) => each.replace(/ on \S+$/, ""))
+    const titles = told.filter((each) => each.startsWith("/message")).map((each) => each.replace(/ on \S+$/, ""))
     assert.deepStrictEqual(titles, ["/message zipper: 1 of 2 archives is not good"])
     assert.include(told.find((each) => each.startsWith("/ping/fail")) ?? "", "ABCD.zip: damaged")
     assert.include(readFileSync(join(place.root, "zipper.log"), "utf8"), "ABCD.zip is not what was published")

@@ -16,9 +16,7 @@ const inDeleted = (...args: ReadonlyArray<string>): Promise<Ended> => {
   const folder = join(place.root, "deleted")
   return new Promise((resolve) => {
     const command = ["-c", script, folder, process.execPath, zipper, ...args]
-    const child = execFile("sh", command, (_, stdout, stderr) =>
-      resolve({ status: child.exitCode, stdout, stderr })
-    )
+    const child = execFile("sh", command, (_, stdout, stderr) => resolve({ status: child.exitCode, stdout, stderr }))
   })
 }
 

@@ -3,14 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Redacted from "effect/Redacted"
-import {
-  archiveOf,
-  asToken,
-  type ConfigDocument,
-  decode,
-  umaskOf,
-  withToken
-} from "../../src/config/Config.ts"
+import { archiveOf, asToken, type ConfigDocument, decode, umaskOf, withToken } from "../../src/config/Config.ts"
 import { example, render } from "../../src/config/ConfigExample.ts"
 
 const minimal = { source_path: "/tank/source", target_path: "/tank/target" }
@@ -20,8 +13,7 @@ const gotify = { url: "https://gotify.example.com/message", token: "Axyz" }
 const decoded = (input: unknown): ConfigDocument =>
   Either.getOrThrowWith(decode(input), (lines) => new Error(lines.join("\n")))
 
-const mistakes = (input: unknown): ReadonlyArray<string> =>
-  Either.getOrElse(Either.flip(decode(input)), () => [])
+const mistakes = (input: unknown): ReadonlyArray<string> => Either.getOrElse(Either.flip(decode(input)), () => [])
 
 /** The mistakes that a change of the smallest good configuration makes. */
 const changed = (change: Readonly<Record<string, unknown>>) => mistakes({ ...minimal, ...change })
@@ -134,10 +126,7 @@ describe("Config", () => {
       assert.notInclude(render(withToken(decoded(of), undefined)), '_path": undefined')
       assert.deepStrictEqual(mistakes({ ...of, source_path: "/a" }), [missing("target_path")])
       assert.deepStrictEqual(mistakes({ ...of, target_path: "/a" }), [missing("source_path")])
-      assert.strictEqual(
-        archiveOf(withToken(decoded({ ...of, ...minimal }), undefined))?.target_path,
-        "/tank/target"
-      )
+      assert.strictEqual(archiveOf(withToken(decoded({ ...of, ...minimal }), undefined))?.target_path, "/tank/target")
     }
     for (const nothing of [{}, { replication: [] }, { gotify }]) {
       assert.deepStrictEqual(mistakes(nothing), [missing("source_path"), missing("target_path")])
@@ -146,11 +135,7 @@ describe("Config", () => {
 
   it("tells nothing of a password, whatever is in it and wherever it stands", () => {
     const wrong = "(@ in a path or password as %40, / in a password as %2F)"
-    for (const url of [
-      "htp://me:hu@sh@host/?t=hush",
-      "https://me:hu/sh@host/message",
-      "https://me:hu?sh@host:x/"
-    ]) {
+    for (const url of ["htp://me:hu@sh@host/?t=hush", "https://me:hu/sh@host/message", "https://me:hu?sh@host:x/"]) {
       const [line = "", ...others] = mistakes({ ...minimal, gotify: { ...gotify, url } })
       assert.match(line, /^gotify\.url: "\w+:\/\/host[^"]*" is not an http/)
       assert.include(line, wrong)
@@ -180,10 +165,7 @@ describe("Config", () => {
       ["syslog", ["true", 1]],
       ["compression", [{ level: 10 }, { level: -1 }, { method: "zstd" }, { threads: 0 }, { extra: 1 }, []]],
       ["notify_on", ["failure", [1]]],
-      [
-        "gotify",
-        [{}, { ...gotify, url: "gotify" }, { ...gotify, timeout_seconds: 0 }, { ...gotify, token: "a b" }]
-      ],
+      ["gotify", [{}, { ...gotify, url: "gotify" }, { ...gotify, timeout_seconds: 0 }, { ...gotify, token: "a b" }]],
       ["mqtt", [{}, { host: "a b" }, { host: "h", topic: "#" }, { host: "h", password: 5 }]],
       ["replication", [[{}], [{ name: "a", direction: "push", host: "-oProxyCommand=x", datasets: ["a"] }]]]
     ]
@@ -208,14 +190,8 @@ describe("Config", () => {
       "max_workers: 0 is not a whole number from 1 to 64"
     ])
     assert.deepStrictEqual(changed({ target_path: "/tank/source2" }), [])
-    assert.match(
-      changed({ tmp_dir: "/tank/source/./tmp" }).join(),
-      /^tmp_dir: "\/tank\/source\/tmp" lies inside/
-    )
-    assert.match(
-      changed({ log_file: "/a/b", lockfile_path: "/a//b" }).join(),
-      /^lockfile_path: is the same file as/
-    )
+    assert.match(changed({ tmp_dir: "/tank/source/./tmp" }).join(), /^tmp_dir: "\/tank\/source\/tmp" lies inside/)
+    assert.match(changed({ log_file: "/a/b", lockfile_path: "/a//b" }).join(), /^lockfile_path: is the same file as/)
     const job = { name: "n", direction: "pull", host: "h", datasets: ["tank"] }
     assert.deepStrictEqual(
       changed({
@@ -269,9 +245,7 @@ describe("Config", () => {
         "retention.yearly: unknown key"
       ].sort()
     )
-    assert.deepStrictEqual(wrong({ host: "me@nas", user: "you" }), [
-      'user: "you" is not the user of the host (me@nas)'
-    ])
+    assert.deepStrictEqual(wrong({ host: "me@nas", user: "you" }), ['user: "you" is not the user of the host (me@nas)'])
     assert.deepStrictEqual(wrong({ host: "me@nas", user: "me" }), [])
     assert.deepStrictEqual(wrong({ datasets: [] }), [
       'datasets[0]: is missing; expected the name of a dataset such as "tank/data"'
@@ -280,9 +254,7 @@ describe("Config", () => {
       "retention: would keep nothing; give hourly, daily, weekly or monthly a number above 0"
     ])
     const push = { direction: "push", strip_prefix: "tank/a", datasets: ["tank/aa", "tank/a", "tank/a/b"] }
-    assert.deepStrictEqual(wrong(push), [
-      'datasets[0]: "tank/aa" does not lie in tank/a, the prefix to strip'
-    ])
+    assert.deepStrictEqual(wrong(push), ['datasets[0]: "tank/aa" does not lie in tank/a, the prefix to strip'])
     const twice = changed({ replication: [job, { ...job, name: "m", port: 2222 }] })
     assert.strictEqual(twice.length, 1)
     assert.match(twice.join(), /^replication: jobs "n" and "m" would both write to b\/nas\/tank/)
@@ -294,8 +266,7 @@ describe("Config", () => {
 
   it("wants a token of its own", () => {
     const placeholder = { gotify: { ...gotify, token: "REPLACE_WITH_TOKEN" } }
-    const complaint =
-      "gotify.token: is still REPLACE_WITH_TOKEN; put the token of your Gotify application there"
+    const complaint = "gotify.token: is still REPLACE_WITH_TOKEN; put the token of your Gotify application there"
     assert.deepStrictEqual(changed(placeholder), [complaint])
     assert.deepStrictEqual(changed({ ...placeholder, nice: 99 }), [
       complaint,
@@ -314,22 +285,18 @@ describe("Config", () => {
   it("never shows a secret in a mistake, whatever is wrong around it", () => {
     const secret = "s3cr3t-value"
     FastCheck.assert(
-      FastCheck.property(
-        FastCheck.jsonValue(),
-        FastCheck.constantFrom("token", "tokn", "Token"),
-        (junk, key) => {
-          const found = changed({
-            gotify: {
-              [key]: `${secret} x`,
-              url: `https://me:${secret}@h h/?token=${secret}`,
-              priority: junk
-            },
-            mqtt: { host: junk, password: [secret] }
-          })
-          assert.notInclude(found.join("\n"), secret)
-          assert.isNotEmpty(found)
-        }
-      )
+      FastCheck.property(FastCheck.jsonValue(), FastCheck.constantFrom("token", "tokn", "Token"), (junk, key) => {
+        const found = changed({
+          gotify: {
+            [key]: `${secret} x`,
+            url: `https://me:${secret}@h h/?token=${secret}`,
+            priority: junk
+          },
+          mqtt: { host: junk, password: [secret] }
+        })
+        assert.notInclude(found.join("\n"), secret)
+        assert.isNotEmpty(found)
+      })
     )
   })
 
@@ -375,9 +342,6 @@ describe("Config", () => {
     const keys = Object.keys(JSON.parse(text))
     assert.deepStrictEqual(keys.slice(0, 4), ["source_path", "target_path", "snapshot_prefix", "max_workers"])
     assert.deepStrictEqual(keys.slice(-2), ["replication", "mqtt"])
-    assert.deepStrictEqual(
-      decoded(JSON.parse(render(withToken(decoded(minimal), undefined)))),
-      decoded(minimal)
-    )
+    assert.deepStrictEqual(decoded(JSON.parse(render(withToken(decoded(minimal), undefined)))), decoded(minimal))
   })
 })

@@ -7,8 +7,7 @@ import { Disk } from "../../src/system/Disk.ts"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { memoryDatasets } from "../doubles/Datasets.ts"
 
-const failed = (reason: ZfsError["reason"], message: string) =>
-  new ZfsError({ reason, message, transient: false })
+const failed = (reason: ZfsError["reason"], message: string) => new ZfsError({ reason, message, transient: false })
 
 // /plain is there and not on ZFS; below /mnt each folder is a dataset.
 const world = Layer.mergeAll(
@@ -17,23 +16,16 @@ const world = Layer.mergeAll(
     (path) =>
       path.startsWith("/none")
         ? Effect.fail(
-            failed(
-              "NotFound",
-              `cannot use the source folder ${path}: no such file or directory; check source_path`
-            )
+            failed("NotFound", `cannot use the source folder ${path}: no such file or directory; check source_path`)
           )
         : Effect.succeed(path),
     (path) =>
-      path.startsWith("/mnt/")
-        ? Effect.succeed(path.slice("/mnt/".length))
-        : Effect.fail(failed("NotZfs", "no"))
+      path.startsWith("/mnt/") ? Effect.succeed(path.slice("/mnt/".length)) : Effect.fail(failed("NotZfs", "no"))
   ),
   Layer.mock(Disk, { writable: () => Effect.void }),
   Layer.mock(ConfigFile, {
     tokenMistake: (path) =>
-      Effect.succeed(
-        path.startsWith("/none") ? "cannot be read: no such file or directory (ENOENT)" : undefined
-      )
+      Effect.succeed(path.startsWith("/none") ? "cannot be read: no such file or directory (ENOENT)" : undefined)
   })
 )
 
@@ -107,14 +99,8 @@ describe("the options of config init", () => {
         [{ source: "/mnt/a", target: "/mnt/a" }, [/^--target: is the same folder as --source$/]],
         [{ source: "/mnt/a", target: "/mnt/a/b" }, [/^--target: "\/mnt\/a\/b" lies inside --source: /]],
         [{ ...good, gotifyUrl: url }, [/^--gotify-token-file: is missing; .*ZIPPER_GOTIFY_TOKEN/]],
-        [
-          { ...good, gotifyTokenFile: "/none/token" },
-          [/^--gotify-url: is missing/, /^--gotify-token-file: /]
-        ],
-        [
-          { notifySuccess: true },
-          [/^--source: is missing/, /^--target: is missing/, /^--gotify-url: is missing/]
-        ]
+        [{ ...good, gotifyTokenFile: "/none/token" }, [/^--gotify-url: is missing/, /^--gotify-token-file: /]],
+        [{ notifySuccess: true }, [/^--source: is missing/, /^--target: is missing/, /^--gotify-url: is missing/]]
       ]
       for (const [given, patterns] of cases) {
         const lines = yield* mistakes(given)

@@ -23,11 +23,7 @@ const load = (path: string, env: Readonly<Record<string, string>> = {}) =>
     Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env))))
   )
 
-const written = Effect.fnUntraced(function* (
-  content: string | Uint8Array,
-  mode = 0o600,
-  name = "config.json"
-) {
+const written = Effect.fnUntraced(function* (content: string | Uint8Array, mode = 0o600, name = "config.json") {
   const path = join(yield* temporaryFolder, name)
   writeFileSync(path, content)
   chmodSync(path, mode)
@@ -92,14 +88,8 @@ describe("ConfigFile", () => {
           Effect.flip,
           Effect.map(({ issues }) => issues.join("\n"))
         )
-      assert.match(
-        yield* fail({ ZIPPER_GOTIFY_TOKEN: "two words" }, {}),
-        /^ZIPPER_GOTIFY_TOKEN: holds no token/
-      )
-      assert.match(
-        yield* fail({ ZIPPER_GOTIFY_TOKEN: "REPLACE_WITH_TOKEN" }, {}),
-        /is still REPLACE_WITH_TOKEN/
-      )
+      assert.match(yield* fail({ ZIPPER_GOTIFY_TOKEN: "two words" }, {}), /^ZIPPER_GOTIFY_TOKEN: holds no token/)
+      assert.match(yield* fail({ ZIPPER_GOTIFY_TOKEN: "REPLACE_WITH_TOKEN" }, {}), /is still REPLACE_WITH_TOKEN/)
       assert.strictEqual(
         yield* fail({}, { token_file: "/nowhere/token" }),
         "gotify.token_file: /nowhere/token: cannot be read: no such file or directory (ENOENT)"
@@ -119,19 +109,13 @@ describe("ConfigFile", () => {
         `${open} can be read by others (mode 0644) and holds a secret: chmod 600`
       ])
       const token_file = yield* written("Abc", 0o640, "token")
-      const without = yield* written(
-        JSON.stringify({ ...good, gotify: { url: good.gotify.url, token_file } }),
-        0o644
-      )
+      const without = yield* written(JSON.stringify({ ...good, gotify: { url: good.gotify.url, token_file } }), 0o644)
       assert.deepStrictEqual((yield* load(without)).warnings, [
         `${token_file} can be read by others (mode 0640) and holds a secret: chmod 600`
       ])
       const closed = yield* written(JSON.stringify(good), 0o600)
       assert.deepStrictEqual((yield* load(closed)).warnings, [])
-      assert.deepStrictEqual(
-        (yield* load(yield* written(example, 0o644), { ZIPPER_GOTIFY_TOKEN: "a" })).warnings,
-        []
-      )
+      assert.deepStrictEqual((yield* load(yield* written(example, 0o644), { ZIPPER_GOTIFY_TOKEN: "a" })).warnings, [])
     })
   )
 
@@ -157,21 +141,13 @@ describe("ConfigFile", () => {
           Effect.flip,
           Effect.map(({ issues }) => issues.join("\n"))
         )
-      assert.match(
-        yield* issue(join(folder, "none.json")),
-        /^cannot be read: no such file or directory \(ENOENT\)$/
-      )
+      assert.match(yield* issue(join(folder, "none.json")), /^cannot be read: no such file or directory \(ENOENT\)$/)
       mkdirSync(join(folder, "sub"))
       assert.strictEqual(yield* issue(join(folder, "sub")), "is a folder; expected a file")
-      assert.strictEqual(
-        yield* issue(yield* written(new Uint8Array([0x7b, 0xff, 0x7d]))),
-        "is not UTF-8 text"
-      )
+      assert.strictEqual(yield* issue(yield* written(new Uint8Array([0x7b, 0xff, 0x7d]))), "is not UTF-8 text")
       const text = JSON.stringify(good)
       const utf16 = Buffer.from(text, "utf16le")
-      const utf32 = Buffer.concat(
-        Array.from(text, (letter) => Buffer.from([...Buffer.from(letter), 0, 0, 0]))
-      )
+      const utf32 = Buffer.concat(Array.from(text, (letter) => Buffer.from([...Buffer.from(letter), 0, 0, 0])))
       for (const [encoding, content] of [
         ["UTF-16", utf16],
         ["UTF-16", Buffer.from(`\ufeff${text}`, "utf16le")],
@@ -181,10 +157,7 @@ describe("ConfigFile", () => {
         ["UTF-32", Buffer.concat([Buffer.from([0xff, 0xfe, 0, 0]), utf32])],
         ["UTF-32", Buffer.from(utf32).swap32()]
       ] as const) {
-        assert.strictEqual(
-          yield* issue(yield* written(content)),
-          `is written in ${encoding}; save it as UTF-8`
-        )
+        assert.strictEqual(yield* issue(yield* written(content)), `is written in ${encoding}; save it as UTF-8`)
       }
       assert.match(yield* issue("/dev/zero"), /larger than 1 MiB/)
       assert.match(yield* issue(yield* written("")), /line 1, column 1: the text ends/)
@@ -208,10 +181,7 @@ describe("ConfigFile", () => {
       )
       assert.notInclude(yield* issue('{ "token":\n  "hush" x }'), "hush")
       assert.notInclude(yield* issue('{ "ping_url": 5hush'), "hush")
-      assert.match(
-        yield* issue('{ "nice": 1,\n "nice": 2 }'),
-        /line 2, column 2: the key "nice" is here a second time/
-      )
+      assert.match(yield* issue('{ "nice": 1,\n "nice": 2 }'), /line 2, column 2: the key "nice" is here a second time/)
     })
   )
 

@@ -19,8 +19,7 @@ const datasets: ReadonlyArray<MountedDataset> = [
 ]
 const folders = ["/mnt/data", "/mnt/data/inner", "/mnt/archive", "/mnt/safe", "/plain"]
 
-const failed = (reason: ZfsError["reason"], message: string) =>
-  new ZfsError({ reason, message, transient: false })
+const failed = (reason: ZfsError["reason"], message: string) => new ZfsError({ reason, message, transient: false })
 
 const world = (listed: ReadonlyArray<MountedDataset> | ZfsError) =>
   memoryDatasets(
@@ -31,13 +30,9 @@ const world = (listed: ReadonlyArray<MountedDataset> | ZfsError) =>
         ? Effect.succeed("/mnt/data/inner")
         : folders.includes(path)
           ? Effect.succeed(path)
-          : Effect.fail(
-              failed("NotFound", `cannot use the source folder ${path}: no such file or directory`)
-            ),
+          : Effect.fail(failed("NotFound", `cannot use the source folder ${path}: no such file or directory`)),
     (path) => {
-      const home = datasets.find(
-        ({ mountpoint }) => mountpoint === (path === "/link" ? "/mnt/data/inner" : path)
-      )
+      const home = datasets.find(({ mountpoint }) => mountpoint === (path === "/link" ? "/mnt/data/inner" : path))
       return home === undefined ? Effect.fail(failed("NotZfs", "no")) : Effect.succeed(home.name)
     }
   )

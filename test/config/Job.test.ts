@@ -35,32 +35,10 @@ describe("a host", () => {
     assert.deepStrictEqual(addressOf("me@nas"), { user: "me", host: "nas" })
     assert.deepStrictEqual(addressOf("me@home@nas"), { user: "me@home", host: "nas" })
     assert.deepStrictEqual(addressOf("[::1]"), { user: undefined, host: "[::1]" })
-    for (const good of [
-      "nas",
-      "me@nas",
-      "nas.example.com",
-      "10.0.0.1",
-      "[fe80::1%eth0]",
-      "my_alias",
-      "DOM\\me@nas"
-    ]) {
+    for (const good of ["nas", "me@nas", "nas.example.com", "10.0.0.1", "[fe80::1%eth0]", "my_alias", "DOM\\me@nas"]) {
       assert.strictEqual(hostProblem(good), undefined, good)
     }
-    const bad = [
-      "",
-      "me@",
-      "@nas",
-      "-oX",
-      "me@-oX",
-      "-x@nas",
-      "a b",
-      "nas/x",
-      "a;b",
-      "$(x)",
-      "a\nb",
-      "`x`@nas",
-      "a'b"
-    ]
+    const bad = ["", "me@", "@nas", "-oX", "me@-oX", "-x@nas", "a b", "nas/x", "a;b", "$(x)", "a\nb", "`x`@nas", "a'b"]
     for (const each of bad) assert.isString(hostProblem(each), each)
     for (const each of ["", "-x", "a b", "a:b", "a'b", "a\0b"]) assert.isString(userProblem(each), each)
   })
@@ -154,9 +132,7 @@ describe("a job", () => {
     assert.deepStrictEqual(problems({ direction: "push", stripPrefix: "tank/b", datasets: ["tank/bb"] }), [
       'DATASET: "tank/bb" does not lie in tank/b, the prefix to strip'
     ])
-    assert.deepStrictEqual(problems({ datasets: ["tank/a", "--dryrun", "tank@x"] }), [
-      "unknown option: --dryrun"
-    ])
+    assert.deepStrictEqual(problems({ datasets: ["tank/a", "--dryrun", "tank@x"] }), ["unknown option: --dryrun"])
   })
 
   it("reads a bandwidth in powers of 1024", () => {
@@ -183,19 +159,10 @@ describe("the lock of a job", () => {
       return jobLockName(jobFromConfig(Either.getOrThrow(decodeJob(Object.fromEntries(given)))))
     }
     assert.strictEqual(lock(), "pull-nas-b_c")
-    assert.strictEqual(
-      lock(),
-      jobLockName(made({ destination: "b/c", datasets: ["tank/other"], port: "2222" }))
-    )
+    assert.strictEqual(lock(), jobLockName(made({ destination: "b/c", datasets: ["tank/other"], port: "2222" })))
     assert.strictEqual(lock({ name: "cron" }), lock())
     const push = { direction: "push", destination: undefined }
-    const others = [
-      { destination: "b/d" },
-      { host: "mars" },
-      { direction: "push" },
-      push,
-      { ...push, port: 2222 }
-    ]
+    const others = [{ destination: "b/d" }, { host: "mars" }, { direction: "push" }, push, { ...push, port: 2222 }]
     const long = "x".repeat(200)
     const changes = [{}, ...others, { destination: `b/${long}1` }, { destination: `b/${long}2` }]
     const locks = changes.map(lock)

@@ -5,9 +5,7 @@ import * as JsonText from "../../src/config/JsonText.ts"
 
 const mistake = (text: string): string => {
   const parsed = JsonText.parse(text)
-  return Either.isLeft(parsed)
-    ? `${parsed.left.line}:${parsed.left.column} ${parsed.left.message}`
-    : "no mistake"
+  return Either.isLeft(parsed) ? `${parsed.left.line}:${parsed.left.column} ${parsed.left.message}` : "no mistake"
 }
 
 const byLibrary = (text: string) => Either.try(() => JSON.parse(text) as unknown)
@@ -15,14 +13,10 @@ const byLibrary = (text: string) => Either.try(() => JSON.parse(text) as unknown
 describe("JsonText", () => {
   it("reads what JSON.parse reads", () => {
     FastCheck.assert(
-      FastCheck.property(
-        FastCheck.jsonValue(),
-        FastCheck.constantFrom(undefined, 2, "\t"),
-        (value, indent) => {
-          const text = JSON.stringify(value, undefined, indent)
-          assert.deepStrictEqual(Either.getOrThrow(JsonText.parse(text)), JSON.parse(text))
-        }
-      )
+      FastCheck.property(FastCheck.jsonValue(), FastCheck.constantFrom(undefined, 2, "\t"), (value, indent) => {
+        const text = JSON.stringify(value, undefined, indent)
+        assert.deepStrictEqual(Either.getOrThrow(JsonText.parse(text)), JSON.parse(text))
+      })
     )
     const odd = '{"__proto__": {"a": [1, -0.5e3]}, "\\u00e9\\n\\"": null}'
     assert.deepStrictEqual(Either.getOrThrow(JsonText.parse(odd)), JSON.parse(odd))

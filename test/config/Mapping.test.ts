@@ -4,9 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import { collisions, type Job, targetOf, targetsOf } from "../../src/config/ReplicationJob.ts"
 import * as DatasetName from "../../src/zfs/DatasetName.ts"
 
-const job = (
-  more: Partial<Job> & { readonly host?: string; readonly user?: string; readonly port?: number }
-): Job => {
+const job = (more: Partial<Job> & { readonly host?: string; readonly user?: string; readonly port?: number }): Job => {
   const { host = "nas", port, user, ...rest } = more
   return {
     name: "job",
@@ -25,24 +23,17 @@ const job = (
 }
 
 const pull = (more: Parameters<typeof job>[0] = {}) => job(more)
-const push = (more: Parameters<typeof job>[0] = {}) =>
-  job({ direction: "push", destination: undefined, ...more })
+const push = (more: Parameters<typeof job>[0] = {}) => job({ direction: "push", destination: undefined, ...more })
 
 describe("targetOf", () => {
   it("puts a pull below destination and host", () => {
-    assert.deepStrictEqual(
-      targetOf(pull({ user: "backup" }), "tank/data"),
-      Either.right("backup/nas/tank/data")
-    )
+    assert.deepStrictEqual(targetOf(pull({ user: "backup" }), "tank/data"), Either.right("backup/nas/tank/data"))
     assert.deepStrictEqual(
       targetOf(pull({ host: "[fe80::1%eth0]" }), "tank"),
       Either.right("backup/_fe80::1_eth0_/tank")
     )
     assert.deepStrictEqual(targetOf(pull(), "tank/my data"), Either.right("backup/nas/tank/my data"))
-    assert.match(
-      String(Either.getLeft(targetOf(pull({ destination: undefined }), "tank"))),
-      /without a destination/
-    )
+    assert.match(String(Either.getLeft(targetOf(pull({ destination: undefined }), "tank"))), /without a destination/)
   })
 
   it("takes the prefix off a push by components", () => {
@@ -72,9 +63,7 @@ describe("targetOf", () => {
   })
 
   const part = FastCheck.constantFrom("a", "aa", "b", "x y", "0")
-  const name = FastCheck.array(part, { minLength: 0, maxLength: 3 }).map((parts) =>
-    ["tank", ...parts].join("/")
-  )
+  const name = FastCheck.array(part, { minLength: 0, maxLength: 3 }).map((parts) => ["tank", ...parts].join("/"))
   const anyJob = FastCheck.record({
     direction: FastCheck.constantFrom("pull" as const, "push" as const),
     destination: FastCheck.option(name, { nil: undefined }),
@@ -82,18 +71,14 @@ describe("targetOf", () => {
     host: FastCheck.string({ minLength: 1, maxLength: 10 })
   }).map(job)
 
-  it.prop(
-    "gives different datasets different places, all of them valid names",
-    [anyJob, name, name],
-    ([of, a, b]) => {
-      const one = Either.getOrUndefined(targetOf(of, a))
-      const other = Either.getOrUndefined(targetOf(of, b))
-      if (one === undefined || other === undefined) return
-      assert.strictEqual(one === other, a === b)
-      assert.strictEqual(DatasetName.isWithin(one, other), DatasetName.isWithin(a, b))
-      assert.isUndefined(DatasetName.datasetProblem(one))
-    }
-  )
+  it.prop("gives different datasets different places, all of them valid names", [anyJob, name, name], ([of, a, b]) => {
+    const one = Either.getOrUndefined(targetOf(of, a))
+    const other = Either.getOrUndefined(targetOf(of, b))
+    if (one === undefined || other === undefined) return
+    assert.strictEqual(one === other, a === b)
+    assert.strictEqual(DatasetName.isWithin(one, other), DatasetName.isWithin(a, b))
+    assert.isUndefined(DatasetName.datasetProblem(one))
+  })
 })
 
 describe("targetsOf", () => {

@@ -12,8 +12,7 @@ export const memoryArchiveReader = (zips: Readonly<Record<string, MemoryZip>>): 
     audit: (path, { onFiles }) =>
       Effect.sync(() => {
         const zip = zips[path]
-        if (zip === undefined)
-          return { files: 0, bytes: 0, complete: false, flaws: [{ problem: "is missing" }] }
+        if (zip === undefined) return { files: 0, bytes: 0, complete: false, flaws: [{ problem: "is missing" }] }
         onFiles(zip.names)
         return zip
       })

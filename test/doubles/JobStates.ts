@@ -68,18 +68,14 @@ const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof JobStates.Service =>
     lockedOut: (job) => Effect.map(Ref.get(ref), ({ lockedOut }) => lockedOut?.get(jobFileName(job))),
     noteLockedOut: (job, found) =>
       write(({ lockedOut }) => ({
-        lockedOut: new Map(lockedOut).set(
-          jobFileName(job),
-          lockedOutAgain(lockedOut?.get(jobFileName(job)), found)
-        )
+        lockedOut: new Map(lockedOut).set(jobFileName(job), lockedOutAgain(lockedOut?.get(jobFileName(job)), found))
       })),
     clearLockedOut: (job) =>
       write(({ lockedOut }) => ({
         lockedOut: new Map([...(lockedOut ?? [])].filter(([name]) => name !== jobFileName(job)))
       })),
     marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(jobFileName(job))),
-    mark: (job, marker) =>
-      write(({ markers }) => ({ markers: new Map(markers).set(jobFileName(job), marker) })),
+    mark: (job, marker) => write(({ markers }) => ({ markers: new Map(markers).set(jobFileName(job), marker) })),
     alerts: (of) => Effect.map(Ref.get(ref), ({ alerts }) => alerts.get(alertsNameOf(of))),
     // As on disk, a folder that cannot be written to does not lose them.
     saveAlerts: (of, after) =>
@@ -94,9 +90,7 @@ const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof JobStates.Service =>
       })),
     unmark: (job, run) =>
       write(({ markers }) => ({
-        markers: new Map(
-          [...markers].filter(([name, marker]) => name !== jobFileName(job) || marker.run !== run)
-        )
+        markers: new Map([...markers].filter(([name, marker]) => name !== jobFileName(job) || marker.run !== run))
       }))
   }
 }

@@ -3,8 +3,7 @@ import * as Layer from "effect/Layer"
 import { held as heldBy, Lock, lockIn } from "../../src/runs/Lock.ts"
 
 /** Locks that exist in this layer only; `others` are held by another process. */
-export const memoryLock = (others: Iterable<string> = []): Layer.Layer<Lock> =>
-  Layer.sync(Lock, () => makeLock(others))
+export const memoryLock = (others: Iterable<string> = []): Layer.Layer<Lock> => Layer.sync(Lock, () => makeLock(others))
 
 const makeLock = (others: Iterable<string>) => {
   const held = new Set(others)

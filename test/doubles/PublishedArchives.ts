@@ -14,6 +14,5 @@ export const memoryArchives = (
     recorded: Effect.succeed(recorded),
     size: (folder, which) =>
       Effect.sync(() => sets.find((set) => set.folder === folder && set.which === which)?.file?.size ?? 0),
-    open: (folder, which) =>
-      Effect.sync(() => sets.find((set) => set.folder === folder && set.which === which))
+    open: (folder, which) => Effect.sync(() => sets.find((set) => set.folder === folder && set.which === which))
   })

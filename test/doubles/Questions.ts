@@ -4,10 +4,7 @@ import * as Redacted from "effect/Redacted"
 import { noAnswer, Questions, QuestionsError } from "../../src/config/ConfigInterview.ts"
 
 /** Gives the answers in their order; what is shown goes into `shown`. */
-export const memoryQuestions = (
-  answers: ReadonlyArray<string>,
-  shown: Array<string> = []
-): Layer.Layer<Questions> =>
+export const memoryQuestions = (answers: ReadonlyArray<string>, shown: Array<string> = []): Layer.Layer<Questions> =>
   Layer.sync(Questions, () => {
     const left = [...answers]
     const next = (question: string) =>

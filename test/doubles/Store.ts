@@ -65,8 +65,7 @@ export const emptyStore: MemoryStore = {
 }
 
 /** A store in memory: `ref` holds everything that was published and decides what fails. */
-export const memoryStore = (ref: Ref.Ref<MemoryStore>): Layer.Layer<Store> =>
-  Layer.succeed(Store, makeStore(ref))
+export const memoryStore = (ref: Ref.Ref<MemoryStore>): Layer.Layer<Store> => Layer.succeed(Store, makeStore(ref))
 
 const makeStore = (ref: Ref.Ref<MemoryStore>) => {
   const call = (name: string) => Ref.update(ref, (store) => ({ ...store, calls: [...store.calls, name] }))

@@ -59,9 +59,7 @@ const foldersOf = (tree: MemoryTree): ReadonlyArray<FolderName.FolderName> =>
 /** `ABCD -> elsewhere` in the record is a symbolic link with the name of a folder. */
 const linksOf = (tree: MemoryTree) =>
   Object.keys(tree).flatMap((key) => {
-    const folder = key.includes(" -> ")
-      ? FolderName.parseFolderName(key.slice(0, key.indexOf(" ")))
-      : undefined
+    const folder = key.includes(" -> ") ? FolderName.parseFolderName(key.slice(0, key.indexOf(" "))) : undefined
     return folder === undefined ? [] : [{ folder, type: "symbolic link" }]
   })
 
@@ -116,10 +114,7 @@ const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName): Manifest |
 
 const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex")
 
-const manifestOf = (
-  folder: FolderName.FolderName,
-  found: ReadonlyArray<Omit<ManifestEntry, "name">>
-): Manifest => {
+const manifestOf = (folder: FolderName.FolderName, found: ReadonlyArray<Omit<ManifestEntry, "name">>): Manifest => {
   const { escaped, names } = EntryName.assign(found.map(({ path }) => path))
   const entries = found.map((entry, index) => ({ ...entry, name: names[index] ?? entry.path }))
   const files = entries.filter(({ kind }) => kind === "file")

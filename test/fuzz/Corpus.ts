@@ -39,5 +39,4 @@ export const keep = (corpus: string, target: Target, bytes: string, prefix = fou
 }
 
 /** Drops an input that another one makes superfluous. */
-export const drop = (corpus: string, target: Target, { name }: Input): void =>
-  rmSync(join(corpus, target.name, name))
+export const drop = (corpus: string, target: Target, { name }: Input): void => rmSync(join(corpus, target.name, name))

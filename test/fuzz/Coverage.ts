@@ -23,8 +23,7 @@ export const startCoverage = (counted: (url: string) => boolean): Coverage => {
           if (!counted(url)) continue
           for (const { ranges } of functions) {
             for (const { count, endOffset, startOffset } of ranges) {
-              if (count > 0)
-                places.add(`${scriptId}:${startOffset}-${endOffset}:${Math.floor(Math.log2(count))}`)
+              if (count > 0) places.add(`${scriptId}:${startOffset}-${endOffset}:${Math.floor(Math.log2(count))}`)
             }
           }
         }

@@ -164,8 +164,7 @@ const metadata: Target = {
     const { findings, metadata: found } = readMetadata("metadata.json", text)
     for (const { problem } of findings) holds(isSeen(problem), "a finding steers a terminal")
     if (found === undefined) return holds(findings.length > 0, "it is none, and nothing is said")
-    if (findings.length === 0)
-      holds(`${JSON.stringify(found, null, 2)}\n` === text, "it was written otherwise")
+    if (findings.length === 0) holds(`${JSON.stringify(found, null, 2)}\n` === text, "it was written otherwise")
     const names = makeFileNames(found.files)
     names.add(["a.txt", "b%FF"])
     for (const sentence of names.end()) holds(isSeen(sentence), "a difference steers a terminal")
@@ -194,12 +193,4 @@ const smallFiles: Target = {
   }
 }
 
-export const files: ReadonlyArray<Target> = [
-  stateFile,
-  journal,
-  history,
-  standing,
-  metrics,
-  metadata,
-  smallFiles
-]
+export const files: ReadonlyArray<Target> = [stateFile, journal, history, standing, metrics, metadata, smallFiles]

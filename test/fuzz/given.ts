@@ -142,8 +142,7 @@ const glob: Target = {
     const path = Glob.pathMatcher(pattern)
     for (const name of names) {
       // A pattern of nothing special means its name.
-      if (!/[*?\\]/.test(pattern) && pattern.includes("/"))
-        holds(matches(name) === (name === pattern), "another name")
+      if (!/[*?\\]/.test(pattern) && pattern.includes("/")) holds(matches(name) === (name === pattern), "another name")
       const first = matches(name)
       path(name)
       holds(matches(name) === first, "it says now this, now that")

@@ -93,9 +93,7 @@ const tokenOf = (text: string, random: Random): string => pick(text.match(tokens
 const withToken = (text: string, random: Random, other: () => string): string => {
   const all = [...text.matchAll(tokens)]
   const found = all[random(all.length)]
-  return found === undefined
-    ? text
-    : text.slice(0, found.index) + other() + text.slice(found.index + found[0].length)
+  return found === undefined ? text : text.slice(0, found.index) + other() + text.slice(found.index + found[0].length)
 }
 
 /** A line goes, comes twice, or goes elsewhere. */

@@ -26,10 +26,7 @@ const diff: Target = {
       if (parsed === undefined) holds(changed.everything, "a line that is none was passed over")
       else {
         holds(!parsed.path.includes("\n") || line.includes("\\0012"), "a path has a newline of its own")
-        holds(
-          (parsed.change === "R") === (parsed.to !== undefined),
-          "a renaming has two paths, nothing else has"
-        )
+        holds((parsed.change === "R") === (parsed.to !== undefined), "a renaming has two paths, nothing else has")
       }
     }
     // Escaped again, nothing else is told.
@@ -49,8 +46,7 @@ const escaped = (path: string): string =>
     return `\\0${octal}`
   })
 
-const left = (line: string): void =>
-  holds(isSeen(quoted(line.slice(0, 200))), "the message steers a terminal")
+const left = (line: string): void => holds(isSeen(quoted(line.slice(0, 200))), "the message steers a terminal")
 
 /** A name that zfs may be given as an argument, and that does not lead elsewhere. */
 const isDataset = (name: string): boolean => DatasetName.datasetProblem(name) === undefined
@@ -62,9 +58,7 @@ const datasets: Target = {
   check: (bytes) => {
     const read = ZfsList.parseDatasets(bytes)
     if (Either.isLeft(read)) return left(read.left)
-    const text = read.right.map(
-      (each) => `${each.name}\t${each.canmount}\t${each.keystatus}\t${each.mountpoint}\n`
-    )
+    const text = read.right.map((each) => `${each.name}\t${each.canmount}\t${each.keystatus}\t${each.mountpoint}\n`)
     holds(text.join("") === bytes.replace(/\n{2,}/g, "\n").replace(/^\n/, ""), "the list is another one")
   }
 }
@@ -97,14 +91,8 @@ const snapshots: Target = {
       const chosen = Retention.select(own.snapshots, counts, { newestCommon: new Set() })
       holds(Either.isRight(chosen), "no choice was made")
       const kept = chosen.right.keep.map(({ snapshot }) => snapshot)
-      holds(
-        kept.length + chosen.right.destroy.length === own.snapshots.length,
-        "one is neither kept nor destroyed"
-      )
-      holds(
-        own.snapshots.length === 0 || kept.includes(own.snapshots.at(-1) ?? noSnapshot),
-        "the newest goes"
-      )
+      holds(kept.length + chosen.right.destroy.length === own.snapshots.length, "one is neither kept nor destroyed")
+      holds(own.snapshots.length === 0 || kept.includes(own.snapshots.at(-1) ?? noSnapshot), "the newest goes")
       for (const { clones, holds: held } of chosen.right.destroy) {
         holds(clones.length === 0 && held === 0, "one that is held or cloned goes")
       }
@@ -120,10 +108,7 @@ const sources: Target = {
     const read = readSources(bytes, new Map())
     if (Either.isLeft(read)) return left(read.left)
     for (const { guid, name } of read.right) {
-      holds(
-        isDataset(name) && ZfsList.isDecimal(guid),
-        "a dataset is called what none can be, or has no guid"
-      )
+      holds(isDataset(name) && ZfsList.isDecimal(guid), "a dataset is called what none can be, or has no guid")
     }
   }
 }
@@ -134,10 +119,7 @@ const targets: Target = {
     const read = readTargets(bytes, new Map())
     if (Either.isLeft(read)) return left(read.left)
     for (const [name, { guid, resumeToken, written }] of read.right) {
-      holds(
-        isDataset(name) && ZfsList.isDecimal(guid),
-        "a dataset is called what none can be, or has no guid"
-      )
+      holds(isDataset(name) && ZfsList.isDecimal(guid), "a dataset is called what none can be, or has no guid")
       holds(isSize(written), "less than nothing was written")
       holds(resumeToken !== "", "a token is nothing")
     }
@@ -167,8 +149,7 @@ const token: Target = {
     const found = SendOutput.tokenIn(bytes)
     if (found === undefined) return
     holds(isDataset(found.toName.split("@")[0] ?? ""), "a token is for what is no dataset")
-    for (const guid of [found.toGuid, found.fromGuid ?? "0"])
-      holds(ZfsList.isDecimal(guid), "a guid is no number")
+    for (const guid of [found.toGuid, found.fromGuid ?? "0"]) holds(ZfsList.isDecimal(guid), "a guid is no number")
   }
 }
 
@@ -180,23 +161,11 @@ const allow: Target = {
     const anna = { user: "anna", groups: ["staff2"], root: false }
     const missing = Allow.missing(anna, sections, "tank/data", wanted)
     for (const each of wanted) {
-      if (!new RegExp(`[ ,\t]${each}\\b`).test(bytes))
-        holds(missing.includes(each), `${each} is granted by nobody`)
+      if (!new RegExp(`[ ,\t]${each}\\b`).test(bytes)) holds(missing.includes(each), `${each} is granted by nobody`)
     }
     // To nobody is granted what neither she, a group of hers nor everybody has.
-    if (!/anna|staff2|everyone|Create time/.test(bytes))
-      holds(missing.length === wanted.length, "a stranger may")
+    if (!/anna|staff2|everyone|Create time/.test(bytes)) holds(missing.length === wanted.length, "a stranger may")
   }
 }
 
-export const outputs: ReadonlyArray<Target> = [
-  diff,
-  datasets,
-  mounts,
-  snapshots,
-  sources,
-  targets,
-  send,
-  token,
-  allow
-]
+export const outputs: ReadonlyArray<Target> = [diff, datasets, mounts, snapshots, sources, targets, send, token, allow]

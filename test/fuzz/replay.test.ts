@@ -12,9 +12,7 @@ describe("what readers are given", () => {
       assert.isNotEmpty(inputs)
       const known = inputs.map(({ bytes }) => bytes)
       const random = makeRandom(1)
-      const others = Array.from({ length: 100 }, () =>
-        mutate(known[random(known.length)] ?? "", known, random)
-      )
+      const others = Array.from({ length: 100 }, () => mutate(known[random(known.length)] ?? "", known, random))
       for (const bytes of [...known, ...others]) {
         try {
           target.check(bytes)

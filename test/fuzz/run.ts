@@ -33,9 +33,7 @@ const main = async (): Promise<void> => {
       continue
     }
     const { failures, inputs, places, tries } = explored
-    console.log(
-      `${target.name}: ${tries} tries, ${places} places, ${inputs} inputs, ${failures.length} failures`
-    )
+    console.log(`${target.name}: ${tries} tries, ${places} places, ${inputs} inputs, ${failures.length} failures`)
     for (const { message, path } of failures) {
       process.exitCode = 1
       console.log(`${path}\n  ${message.replaceAll("\n", "\n  ")}`)

@@ -25,16 +25,7 @@ before(() => {
   dst = hosts.target.name
   key = path.join(hosts.source.folder, "key")
   fs.writeFileSync(key, "correct horse")
-  zfs(
-    "create",
-    "-o",
-    "encryption=on",
-    "-o",
-    "keyformat=passphrase",
-    "-o",
-    `keylocation=file://${key}`,
-    `${src}/secret`
-  )
+  zfs("create", "-o", "encryption=on", "-o", "keyformat=passphrase", "-o", `keylocation=file://${key}`, `${src}/secret`)
   zfs("create", `${src}/secret/child`)
   put(path.join(hosts.source.mountpoint, "secret/file"), "the secret")
   put(path.join(hosts.source.mountpoint, "secret/child/file"), "the child's")
@@ -83,10 +74,7 @@ describe("encrypted datasets, pushed", () => {
       zfs("mount", name)
     }
     assert.equal(fs.readFileSync(path.join(valueOf("mountpoint", root), "file"), "utf8"), "the secret")
-    assert.equal(
-      fs.readFileSync(path.join(valueOf("mountpoint", `${root}/child`), "file"), "utf8"),
-      "the child's"
-    )
+    assert.equal(fs.readFileSync(path.join(valueOf("mountpoint", `${root}/child`), "file"), "utf8"), "the child's")
   })
 
   it("are not sent to a replica that was joined to another key, and are once it has one of its own", () => {
@@ -107,10 +95,7 @@ describe("encrypted datasets, pushed", () => {
     zfs("snapshot", `${dataset}@4`)
     const before = pictureOf(joined)
     for (const more of [["--dry-run"], [], ["--rollback"]]) {
-      assert.match(
-        expectStatus(send(...more), 4).stderr,
-        /is opened by the key of .* change-key -o keyformat/
-      )
+      assert.match(expectStatus(send(...more), 4).stderr, /is opened by the key of .* change-key -o keyformat/)
     }
     assert.equal(pictureOf(joined), before)
     zfs("change-key", ...passphrase, `keylocation=file://${other}`, replica)
@@ -131,13 +116,9 @@ describe("encrypted datasets, pushed", () => {
     fs.writeFileSync(changed, "another horse")
     const replica = `${dst}/off/secret`
     expectStatus(pushSecret(), 0)
-    const opens = (file: string) =>
-      spawnSync("zfs", ["load-key", "-n", "-L", `file://${file}`, replica]).status === 0
+    const opens = (file: string) => spawnSync("zfs", ["load-key", "-n", "-L", `file://${file}`, replica]).status === 0
     zfs("change-key", "-o", "pbkdf2iters=100000", "-o", `keylocation=file://${changed}`, `${src}/secret`)
-    assert.match(
-      expectStatus(pushSecret(), 0).stderr,
-      /still opens with its old key or passphrase, until a new/
-    )
+    assert.match(expectStatus(pushSecret(), 0).stderr, /still opens with its old key or passphrase, until a new/)
     assert.deepEqual([opens(key), opens(changed)], [true, false])
     zfs("snapshot", "-r", `${src}/secret@6`)
     assert.match(expectStatus(pushSecret(), 0).stderr, /gets that of the source with this stream/)
@@ -155,10 +136,7 @@ describe("encrypted datasets, pushed", () => {
   })
 
   it("pulled without --raw are stored in the clear, with a warning", () => {
-    const ran = expectStatus(
-      pull(hosts, "--destination", `${dst}/plain`, "--exclude", "child", `${src}/secret`),
-      0
-    )
+    const ran = expectStatus(pull(hosts, "--destination", `${dst}/plain`, "--exclude", "child", `${src}/secret`), 0)
     assert.match(ran.stderr, /encrypted/)
     assert.equal(valueOf("encryption", `${dst}/plain/localhost/${src}/secret`), "off")
   })

@@ -84,10 +84,7 @@ describe("the first hour", () => {
     zfs("allow", "-u", user, "diff", `${pool.name}/data`)
     const granted = check()
     assert.equal(granted.status, 0, granted.stderr)
-    assert.match(
-      granted.stdout,
-      /rights: zipfirst may snapshot, destroy, mount, userprop, diff on 2 datasets/
-    )
+    assert.match(granted.stdout, /rights: zipfirst may snapshot, destroy, mount, userprop, diff on 2 datasets/)
     assert.match(granted.stdout, /^\d+ \* \* \* \* zipfirst flock -n /m)
   })
 })

@@ -52,8 +52,7 @@ const makePlace = (keys: Readonly<Record<string, unknown>> = {}, inside = ""): P
   return { data: `${name}/source`, source, target, config }
 }
 
-const run = (place: Place, ...args: ReadonlyArray<string>): Ran =>
-  zipper("run", "--config", place.config, ...args)
+const run = (place: Place, ...args: ReadonlyArray<string>): Ran => zipper("run", "--config", place.config, ...args)
 
 const succeed = (place: Place, ...args: ReadonlyArray<string>): Ran => {
   const ran = run(place, ...args)
@@ -76,12 +75,7 @@ const assertTidy = (place: Place) =>
 /** Random content takes long enough to archive that a run can be caught at it. */
 const putSlow = (place: Place, folder: string, megabytes = 48) => {
   fs.mkdirSync(path.join(place.source, folder), { recursive: true })
-  sh(
-    "sh",
-    "-c",
-    `head -c ${megabytes * 1024 * 1024} /dev/urandom > "$0"`,
-    path.join(place.source, folder, "slow")
-  )
+  sh("sh", "-c", `head -c ${megabytes * 1024 * 1024} /dev/urandom > "$0"`, path.join(place.source, folder, "slow"))
 }
 
 /** Starts a run and waits until it is in the middle of the archive of SLOW. */
@@ -109,9 +103,7 @@ describe("zipper run on OpenZFS", () => {
     assert.equal(snapshots.length, 1, "the base of the next diff")
     assert.equal(snapshotIn(place, "ABCD"), snapshots[0]?.split("@")[1])
     assert.equal(ran.stderr, "")
-    const runId = /run=([0-9a-f]+)/.exec(
-      fs.readFileSync(path.join(place.target, "../zipper.log"), "utf8")
-    )?.[1]
+    const runId = /run=([0-9a-f]+)/.exec(fs.readFileSync(path.join(place.target, "../zipper.log"), "utf8"))?.[1]
     assert.ok(runId)
     const syslog = () =>
       fs.existsSync("/var/log/syslog")
@@ -137,8 +129,7 @@ describe("zipper run on OpenZFS", () => {
 
   it("archives just what was renamed, deleted, added or changed, under any name", () => {
     const place = makePlace()
-    for (const folder of ["ABCD", "EFGH", "IJKL", "MNOP", "STAY"])
-      put(`${place.source}/${folder}/file`, folder)
+    for (const folder of ["ABCD", "EFGH", "IJKL", "MNOP", "STAY"]) put(`${place.source}/${folder}/file`, folder)
     for (const folder of ["ABCD", "IJKL"]) put(`${place.source}/${folder}/stays`)
     succeed(place)
     const stay = fingerprint(path.join(place.target, "STAY"))
@@ -153,9 +144,7 @@ describe("zipper run on OpenZFS", () => {
     assert.deepEqual(entriesOf(zipOf(place, "EFGH")), ["file", "moved here"])
     assert.deepEqual(entriesOf(zipOf(place, "IJKL")), ["stays"])
     assert.equal(entriesOf(zipOf(place, "NEWF")).length, 3)
-    const { files, total_files } = JSON.parse(
-      fs.readFileSync(path.join(place.target, "MNOP/metadata.json"), "utf8")
-    )
+    const { files, total_files } = JSON.parse(fs.readFileSync(path.join(place.target, "MNOP/metadata.json"), "utf8"))
     assert.equal(total_files, 2)
     assert.equal(files.length, 2)
     for (const folder of archived(place)) checkSums(path.join(place.target, folder))
@@ -270,11 +259,7 @@ describe("zipper run on OpenZFS", () => {
     const place = makePlace()
     put(`${place.source}/ABCD/file`, "1")
     succeed(place)
-    const foreign = [
-      `${place.data}@auto-zip-20200101000000`,
-      `${place.data}@auto-zip-by-hand`,
-      `${place.data}@daily`
-    ]
+    const foreign = [`${place.data}@auto-zip-20200101000000`, `${place.data}@auto-zip-by-hand`, `${place.data}@daily`]
     for (const name of foreign) zfs("snapshot", name)
     zfs("snapshot", "-o", "zipper:run=not one of ours", `${place.data}@auto-zip-20200101000001`)
     const settled = snapshotsOf(place.data)
@@ -284,10 +269,7 @@ describe("zipper run on OpenZFS", () => {
     running.child.kill("SIGSTOP")
     const refused = run(place)
     assert.equal(refused.status, 75, refused.stderr)
-    assert.match(
-      refused.stderr,
-      new RegExp(`another run holds .*zipper\\.lock: pid ${running.child.pid}, since 20`)
-    )
+    assert.match(refused.stderr, new RegExp(`another run holds .*zipper\\.lock: pid ${running.child.pid}, since 20`))
     assert.equal(refused.stderr.trim().split("\n").length, 1)
     running.child.kill("SIGKILL")
     await running.ended
@@ -297,8 +279,7 @@ describe("zipper run on OpenZFS", () => {
     assert.match(healed.stdout, /destroyed leftover snapshot/)
     const now = snapshotsOf(place.data)
     for (const name of leftover) assert.ok(!now.includes(name), name)
-    for (const name of [...foreign, `${place.data}@auto-zip-20200101000001`])
-      assert.ok(now.includes(name), name)
+    for (const name of [...foreign, `${place.data}@auto-zip-20200101000001`]) assert.ok(now.includes(name), name)
     assert.deepEqual(archived(place), ["ABCD", "SLOW"])
     for (const folder of archived(place)) checkSums(path.join(place.target, folder))
     assert.equal(entryOf(zipOf(place, "ABCD"), "file"), "2")
@@ -396,8 +377,7 @@ describe("zipper run on OpenZFS", () => {
       assert.equal(ran.status, 0, ran.stderr)
       return JSON.parse(ran.stdout).folders[0].copied_files
     }
-    for (const name of ["a", "b", "c", "d"])
-      put(`${place.source}/ABCD/${name}`, `content of ${name}`.repeat(99))
+    for (const name of ["a", "b", "c", "d"]) put(`${place.source}/ABCD/${name}`, `content of ${name}`.repeat(99))
     put(`${place.source}/ABCD/large`, "all work and no play\n".repeat(100_000))
     assert.equal(copied(), 0)
     put(`${place.source}/ABCD/b`, "changed")
@@ -434,10 +414,7 @@ describe("zipper run on OpenZFS", () => {
     const as = () => zipperIn({ uid }, "run", "--config", place.config)
     const denied = as()
     assert.equal(denied.status, 3, denied.stderr)
-    assert.match(
-      denied.stderr,
-      /permission denied.*zfs allow -u zipperuser snapshot,destroy,mount,userprop,diff/
-    )
+    assert.match(denied.stderr, /permission denied.*zfs allow -u zipperuser snapshot,destroy,mount,userprop,diff/)
     assert.deepEqual(archived(place), [])
     zfs("allow", "-u", "zipperuser", "snapshot,destroy,mount,userprop,diff", place.data)
     for (const content of ["1", "2", "3"]) {
@@ -494,10 +471,7 @@ describe("zipper run on OpenZFS", () => {
     }
     assert.equal(fs.readFileSync(output, "utf8"), "")
     assert.equal(fs.readFileSync(`${output}.status`, "utf8"), "0\n")
-    assert.equal(
-      JSON.parse(fs.readFileSync(path.join(place.target, "ABCD/metadata.json"), "utf8")).files[0],
-      "über ☕"
-    )
+    assert.equal(JSON.parse(fs.readFileSync(path.join(place.target, "ABCD/metadata.json"), "utf8")).files[0], "über ☕")
     checkSums(path.join(place.target, "ABCD"))
   })
 })

@@ -19,8 +19,7 @@ const change = () => {
   for (const folder of folders) put(path.join(source, folder, "file"), `${folder} ${rounds}`)
 }
 
-const run = (env: Readonly<Record<string, string>> = {}) =>
-  zipperWith(env, "run", "--config", config, "--quiet")
+const run = (env: Readonly<Record<string, string>> = {}) => zipperWith(env, "run", "--config", config, "--quiet")
 
 /** A change, and a run that comes to its end. */
 const undisturbed = (what: string, env: Readonly<Record<string, string>> = {}) => {
@@ -83,8 +82,7 @@ describe("a run on OpenZFS that is killed by SIGKILL", () => {
     }
   })
 
-  const ofRecovery =
-    "at an operation of the recovery from a kill in the middle of a publication costs nothing"
+  const ofRecovery = "at an operation of the recovery from a kill in the middle of a publication costs nothing"
   it(ofRecovery, { skip: !ofFiles.includes("recovery") }, () => {
     const committed = names.findIndex((name) => /^rename .*\/commit$/.test(name))
     assert.ok(committed > 0)

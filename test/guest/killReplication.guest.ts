@@ -78,9 +78,7 @@ describe("a pull that is killed by SIGKILL", () => {
       assert.equal(status, 0, stderr)
       const names = programs.counted()
       const moments = chosenOf(
-        (["before", "after"] as const).flatMap((when) =>
-          names.map((name, index) => ({ name, when, at: index + 1 }))
-        ),
+        (["before", "after"] as const).flatMap((when) => names.map((name, index) => ({ name, when, at: index + 1 }))),
         1
       )
       for (const { at, name, when } of moments) {

@@ -2,18 +2,7 @@ import * as assert from "node:assert/strict"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { after, before, describe, it } from "node:test"
-import {
-  entryOf,
-  makeConfig,
-  makePool,
-  type Pool,
-  put,
-  type Ran,
-  sh,
-  snapshotsOf,
-  zfs,
-  zipper
-} from "./support.ts"
+import { entryOf, makeConfig, makePool, type Pool, put, type Ran, sh, snapshotsOf, zfs, zipper } from "./support.ts"
 
 /** Mounts for mount(8) what it is not told to mount itself: snapshots, when somebody looks into them. */
 const helper = "/sbin/mount.zfs"
@@ -44,13 +33,9 @@ const succeed = (ran: Ran) => assert.equal(ran.status, 0, ran.stdout + ran.stder
 /** As long as `work` runs, snapshots of the dataset cannot be mounted by themselves. */
 const withoutMounting = (dataset: string, work: () => void) => {
   fs.renameSync(helper, `${helper}.real`)
-  fs.writeFileSync(
-    helper,
-    `#!/bin/sh\ncase "$*" in *${dataset}@*) exit 32;; esac\nexec ${helper}.real "$@"\n`,
-    {
-      mode: 0o755
-    }
-  )
+  fs.writeFileSync(helper, `#!/bin/sh\ncase "$*" in *${dataset}@*) exit 32;; esac\nexec ${helper}.real "$@"\n`, {
+    mode: 0o755
+  })
   try {
     work()
   } finally {
@@ -80,10 +65,7 @@ describe("what is missing in the source is not taken for nothing", () => {
       for (let attempt = 0; attempt < 2; attempt++) {
         const missed = run()
         assert.equal(missed.status, 1, missed.stdout + missed.stderr)
-        assert.match(
-          missed.stderr,
-          /ABCD: it was a mount of its own .*: mount it, or .*--force --folder ABCD/
-        )
+        assert.match(missed.stderr, /ABCD: it was a mount of its own .*: mount it, or .*--force --folder ABCD/)
         assert.equal(entryOf(zip("ABCD"), "f"), `only copy, ${name}`)
       }
       mount()

@@ -2,14 +2,7 @@ import * as assert from "node:assert/strict"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { after, before, describe, it } from "node:test"
-import {
-  expectReplica,
-  expectStatus,
-  type Hosts,
-  makeHosts,
-  pictureOf,
-  valueOf
-} from "./replicationSupport.ts"
+import { expectReplica, expectStatus, type Hosts, makeHosts, pictureOf, valueOf } from "./replicationSupport.ts"
 import { makeUser, put, type Ran, sh, zfs, zipper, zipperIn } from "./support.ts"
 
 const user = "zipbackup"
@@ -98,9 +91,7 @@ describe("delegate", () => {
     zfs("create", `${src}/roles`)
     const delegate = (...args: ReadonlyArray<string>) =>
       zipper("delegate", "--role", "send", "--user", user, ...args, `${src}/roles`)
-    assert.deepEqual(advice(expectStatus(delegate(), 0).stdout), [
-      ["allow", "-u", user, "send,hold", `${src}/roles`]
-    ])
+    assert.deepEqual(advice(expectStatus(delegate(), 0).stdout), [["allow", "-u", user, "send,hold", `${src}/roles`]])
     expectStatus(delegate("--check"), 1)
     expectStatus(delegate("--apply", "--dry-run"), 0)
     expectStatus(delegate("--check"), 1)

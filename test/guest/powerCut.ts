@@ -118,9 +118,7 @@ const run = (system: keyof typeof targets, version: number) => {
 }
 
 const publishing = () =>
-  systems.some((system) =>
-    folders.some((folder) => fs.existsSync(path.join(targets[system], folder, ".publish")))
-  )
+  systems.some((system) => folders.some((folder) => fs.existsSync(path.join(targets[system], folder, ".publish"))))
 
 const work = async () => {
   const first = Math.max(...systems.map(promised)) + 1

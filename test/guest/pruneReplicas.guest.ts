@@ -12,10 +12,7 @@ before(() => {
   target = `${hosts.target.name}/data`
   zfs("create", source)
   for (let index = 1; index <= 6; index += 1) zfs("snapshot", `${source}@s${index}`)
-  expectStatus(
-    push(hosts, "--strip-prefix", hosts.source.name, "--destination", hosts.target.name, source),
-    0
-  )
+  expectStatus(push(hosts, "--strip-prefix", hosts.source.name, "--destination", hosts.target.name, source), 0)
 })
 after(() => hosts.destroy())
 

@@ -77,8 +77,7 @@ describe("pull", () => {
     assert.match(ran.stdout, /would send .*3\.\d MiB/)
     assert.equal(pictureOf(dst), before)
     const document = JSON.parse(
-      expectStatus(pull(hosts, "--dry-run", "--json", "--destination", `${dst}/elsewhere`, `${src}/dry`), 0)
-        .stdout
+      expectStatus(pull(hosts, "--dry-run", "--json", "--destination", `${dst}/elsewhere`, `${src}/dry`), 0).stdout
     )
     assert.equal(document.dry_run, true)
     assert.equal(document.datasets[0].target, `${dst}/elsewhere/localhost/${src}/dry`)
@@ -95,10 +94,7 @@ describe("pull", () => {
     zfs("destroy", `${dst}/fails/localhost/${src}/mixed`)
     expectStatus(pull(hosts, "--destination", `${dst}/fails`, `${src}/mixed`, "--exclude", "bad"), 0)
     zfs("create", "-V", "1M", `${dst}/fails/localhost/${src}/mixed/bad`)
-    const ran = expectStatus(
-      pull(hosts, "--destination", `${dst}/fails`, `${src}/mixed`, `${src}/nothing-there`),
-      1
-    )
+    const ran = expectStatus(pull(hosts, "--destination", `${dst}/fails`, `${src}/mixed`, `${src}/nothing-there`), 1)
     assert.match(ran.stderr, new RegExp(`${src}/mixed/bad: .*volume`))
     assert.match(ran.stderr, new RegExp(`${src}/mixed/bad/below: .*parent ${src}/mixed/bad failed`))
     assert.match(ran.stderr, new RegExp(`${src}/nothing-there: there is no such dataset`))
@@ -125,10 +121,7 @@ describe("push", () => {
   it("refuses a prefix that is none, before anything is touched", () => {
     zfs("snapshot", `${src}/aa@1`)
     const before = pictureOf(dst)
-    const ran = expectStatus(
-      push(hosts, "--strip-prefix", `${src}/a`, "--destination", `${dst}/wrong`, `${src}/aa`),
-      2
-    )
+    const ran = expectStatus(push(hosts, "--strip-prefix", `${src}/a`, "--destination", `${dst}/wrong`, `${src}/aa`), 2)
     assert.match(ran.stderr, new RegExp(`${src}/aa`))
     assert.equal(pictureOf(dst), before)
   })
@@ -145,10 +138,7 @@ describe("kinds and names", () => {
     zfs("snapshot", "-r", `${src}/kinds@a name`)
     zfs("clone", `${src}/kinds/0@0`, `${src}/kinds/clone`)
     zfs("snapshot", `${src}/kinds/clone@1`)
-    expectStatus(
-      push(hosts, "--destination", `${dst}/kinds`, "--strip-prefix", `${src}/kinds`, `${src}/kinds`),
-      0
-    )
+    expectStatus(push(hosts, "--destination", `${dst}/kinds`, "--strip-prefix", `${src}/kinds`, `${src}/kinds`), 0)
     for (const name of ["", "/volume", "/0", "/with two  spaces", "/clone"]) {
       expectReplica(`${src}/kinds${name}`, `${dst}/kinds${name}`)
     }
@@ -166,14 +156,7 @@ describe("kinds and names", () => {
       assert.notEqual(ran.status, 0)
       assert.doesNotMatch(ran.stderr, /internal error| at /)
     }
-    const ran = pull(
-      hosts,
-      "--host",
-      `-oProxyCommand=touch ${trap}`,
-      "--destination",
-      `${dst}/names`,
-      `${src}/a`
-    )
+    const ran = pull(hosts, "--host", `-oProxyCommand=touch ${trap}`, "--destination", `${dst}/names`, `${src}/a`)
     assert.equal(ran.status, 2)
     assert.equal(fs.existsSync(trap), false)
   })

@@ -39,15 +39,7 @@ const received = (source: string): number => {
 /** Starts a slow pull and waits until a part of the large snapshot has been received. */
 const caughtInTheMiddle = async (source: string) => {
   const running = startZipper(
-    ...[
-      "pull",
-      "--host",
-      "localhost",
-      "--bandwidth",
-      "2M",
-      "--lock",
-      path.join(hosts.source.folder, "zipper.lock")
-    ],
+    ...["pull", "--host", "localhost", "--bandwidth", "2M", "--lock", path.join(hosts.source.folder, "zipper.lock")],
     ...arguments_(source)
   )
   await until("a stream under way", () => received(source) > 500_000)
@@ -163,10 +155,7 @@ describe("snapshots that come and go while we look", () => {
       process.kill(-churn.pid, "SIGKILL")
     }
     expectStatus(pull(hosts, "--rollback", ...arguments_(source)), 0)
-    assert.equal(
-      snapshotsOf(targetOf(source)).at(-1)?.split("@")[1],
-      snapshotsOf(source).at(-1)?.split("@")[1]
-    )
+    assert.equal(snapshotsOf(targetOf(source)).at(-1)?.split("@")[1], snapshotsOf(source).at(-1)?.split("@")[1])
   })
 })
 

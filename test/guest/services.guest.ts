@@ -24,9 +24,7 @@ const asUser = (uid: number) =>
   Layer.effect(
     Process,
     Effect.map(Process, (real) => {
-      const wrap = <A extends { readonly program: string; readonly args: ReadonlyArray<string> }>(
-        invocation: A
-      ) => ({
+      const wrap = <A extends { readonly program: string; readonly args: ReadonlyArray<string> }>(invocation: A) => ({
         ...invocation,
         program: "setpriv",
         args: [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", invocation.program, ...invocation.args]
@@ -94,9 +92,7 @@ const changesSince = async (source: string, base: SnapshotRef | undefined, layer
 const verdicts = (evidence: Evidence) => Object.fromEntries([...evidence.folders].sort())
 
 const prune = (source: string, keep: ReadonlySet<string> = none) =>
-  Effect.flatMap(Zfs, (service) =>
-    Effect.flatMap(service.locate(source), (info) => service.prune(info, keep))
-  )
+  Effect.flatMap(Zfs, (service) => Effect.flatMap(service.locate(source), (info) => service.prune(info, keep)))
 
 const readIn = (handle: SnapshotHandle, file: string) =>
   fs.readFileSync(RawPath.toBuffer(resolve(handle.view, RawPath.fromText(file))), "utf8")
@@ -323,10 +319,7 @@ describe("Zfs on OpenZFS", () => {
     assert.deepEqual(verdicts(await changesSince(source, base)), { ABCD: "changed" })
     zfs("create", `${data}/NEWK`)
     const withNew = await changesSince(source, base)
-    assert.deepEqual(
-      [withNew.otherwise, verdicts(withNew)],
-      ["unknown", { ABCD: "changed", NEWK: "changed" }]
-    )
+    assert.deepEqual([withNew.otherwise, verdicts(withNew)], ["unknown", { ABCD: "changed", NEWK: "changed" }])
     zfs("destroy", `${data}/NEWK`)
     zfs("set", `mountpoint=${source}/EFGH/kid`, `${data}/kid`)
     assert.equal((await changesSince(source, base)).otherwise, "unknown")
@@ -400,9 +393,7 @@ describe("Zfs on OpenZFS", () => {
     zfs("create", `${data}/KID1`)
     const user = Zfs.layer(settings).pipe(Layer.provide(asUser(makeUser("zipperuser"))))
     const denied = await failureOf(
-      Effect.scoped(
-        Effect.flatMap(Zfs, (service) => Effect.flatMap(service.locate(source), service.snapshot))
-      ),
+      Effect.scoped(Effect.flatMap(Zfs, (service) => Effect.flatMap(service.locate(source), service.snapshot))),
       user
     )
     assert.equal(denied.reason, "PermissionDenied")
@@ -433,9 +424,7 @@ describe("Zfs on OpenZFS", () => {
     fresh("ABCD")
     const dry = Zfs.layerDryRun(settings).pipe(Layer.provide(Process.layer))
     const handle = await exec(
-      Effect.scoped(
-        Effect.flatMap(Zfs, (service) => Effect.flatMap(service.locate(source), service.snapshot))
-      ),
+      Effect.scoped(Effect.flatMap(Zfs, (service) => Effect.flatMap(service.locate(source), service.snapshot))),
       dry
     )
     assert.equal(handle.view.root, source)

@@ -116,9 +116,7 @@ export const startZipperWith = (env: Readonly<Record<string, string>>, ...args: 
   child.stdout.on("data", (chunk) => (output += chunk))
   child.stderr.on("data", (chunk) => (output += chunk))
   const ended = new Promise<number>((resolve) =>
-    child.on("close", (code, signal) =>
-      resolve(code ?? 128 + (signal === null ? 0 : os.constants.signals[signal]))
-    )
+    child.on("close", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : os.constants.signals[signal])))
   )
   return { child, ended, output: () => output }
 }

@@ -82,11 +82,7 @@ describe("a pool that is suspended", { skip: os.hostname() !== "zfs-vm" }, () =>
   /** The disk goes, and zfs has noticed. */
   const suspend = async () => {
     disk.off()
-    await until(
-      "a suspended pool",
-      () => sh("zpool", "list", "-H", "-o", "health", pool).trim() === "SUSPENDED",
-      120
-    )
+    await until("a suspended pool", () => sh("zpool", "list", "-H", "-o", "health", pool).trim() === "SUSPENDED", 120)
   }
   const comeBack = () => {
     disk.on()

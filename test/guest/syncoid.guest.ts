@@ -22,8 +22,7 @@ const sides = () => {
     put(path.join(hosts.source.mountpoint, name, snapshot))
     zfs("snapshot", `${source}@${snapshot}`)
   }
-  const syncoid = () =>
-    sh("sh", "-c", 'syncoid --no-sync-snap --quiet "$0" "root@localhost:$1" 2>&1', source, theirs)
+  const syncoid = () => sh("sh", "-c", 'syncoid --no-sync-snap --quiet "$0" "root@localhost:$1" 2>&1', source, theirs)
   const zipper = (...args: ReadonlyArray<string>): Ran =>
     push(
       hosts,

@@ -15,12 +15,7 @@ import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
-import {
-  type GotifySettings,
-  type Notification,
-  Notifier,
-  type NotifyError
-} from "../../src/notify/Notifier.ts"
+import { type GotifySettings, type Notification, Notifier, type NotifyError } from "../../src/notify/Notifier.ts"
 import { memoryNotifier } from "../doubles/Notifier.ts"
 import { capturedLog } from "../support/program/log.ts"
 import {
@@ -67,9 +62,7 @@ const exchange = Effect.fnUntraced(function* (answer: Answer, more: Partial<Goti
 })
 
 const errorOf = (exit: Exit.Exit<unknown, NotifyError>): NotifyError | undefined =>
-  Exit.isFailure(exit)
-    ? (Cause.failures(exit.cause).pipe(Array.from<NotifyError>)[0] ?? undefined)
-    : undefined
+  Exit.isFailure(exit) ? (Cause.failures(exit.cause).pipe(Array.from<NotifyError>)[0] ?? undefined) : undefined
 
 /** Every way in which an error may come to be printed. */
 const everything = (value: Exit.Exit<unknown, unknown>): string =>
@@ -111,9 +104,7 @@ describe("Notifier", () => {
       assert.strictEqual(JSON.parse(seen[0]?.body ?? "").priority, 8)
       assert.strictEqual(seen[0]?.headers.authorization, `Basic ${Buffer.from("me:p@ss").toString("base64")}`)
       const { error } = {
-        error: errorOf(
-          yield* Effect.exit(send(settingsFor("http://me:hush2@127.0.0.1:1/message?token=hush3")))
-        )
+        error: errorOf(yield* Effect.exit(send(settingsFor("http://me:hush2@127.0.0.1:1/message?token=hush3"))))
       }
       assert.notMatch(error?.message ?? "hush", /hush/)
     })
@@ -127,10 +118,7 @@ describe("Notifier", () => {
       const given = yield* exchange(status(503), { retries: 2 })
       assert.strictEqual(given.seen.length, 3)
       assert.deepInclude(given.error, { reason: "Rejected", transient: true })
-      assert.match(
-        given.error?.message ?? "",
-        /answered HTTP 503: the server, or the proxy before it, has a problem$/
-      )
+      assert.match(given.error?.message ?? "", /answered HTTP 503: the server, or the proxy before it, has a problem$/)
     })
   )
 
@@ -154,10 +142,9 @@ describe("Notifier", () => {
   it.scopedLive("does not carry the token to where a redirect points", () =>
     Effect.gen(function* () {
       const elsewhere = yield* httpServer(status(200))
-      const { error, seen } = yield* exchange(
-        status(307, { location: `${elsewhere.origin}/message?token=hush4` }),
-        { retries: 3 }
-      )
+      const { error, seen } = yield* exchange(status(307, { location: `${elsewhere.origin}/message?token=hush4` }), {
+        retries: 3
+      })
       assert.strictEqual(seen.length, 1)
       assert.deepStrictEqual(elsewhere.seen, [])
       assert.include(error?.message, `it redirects to ${elsewhere.origin}/message, and`)
@@ -233,9 +220,7 @@ describe("Notifier", () => {
         response.on("close", () => closed.unsafeOpen())
         hangs(response, 0)
       })
-      const fiber = yield* Effect.fork(
-        Effect.flip(send(settingsFor(`${origin}/message`, { timeout_seconds: 7 })))
-      )
+      const fiber = yield* Effect.fork(Effect.flip(send(settingsFor(`${origin}/message`, { timeout_seconds: 7 }))))
       yield* asked.await
       yield* TestClock.adjust("7 seconds")
       const error = yield* Fiber.join(fiber)
@@ -262,9 +247,7 @@ describe("Notifier", () => {
         retries: 9
       }
       const fiber = yield* Effect.flatMap(Notifier, (notifier) => notifier.send(message)).pipe(
-        Effect.provide(
-          Notifier.layer(settings).pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, client)))
-        ),
+        Effect.provide(Notifier.layer(settings).pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, client)))),
         Effect.exit,
         Effect.fork
       )
@@ -357,10 +340,7 @@ describe("Notifier", () => {
       const error = yield* Effect.flip(probe(settingsFor(`${origin}/sub/message`)))
       assert.match(error.message, /HTTP 500/)
       const page = yield* Effect.flip(probe(settingsFor(`${origin}/sub/message`)))
-      assert.match(
-        page.message,
-        /\/sub\/health answered HTTP 200, and this is not Gotify's answer: "<p>log in<\/p>"/
-      )
+      assert.match(page.message, /\/sub\/health answered HTTP 200, and this is not Gotify's answer: "<p>log in<\/p>"/)
       assert.strictEqual(yield* probe(settingsFor(`${origin}/elsewhere`)), "Unknown")
       assert.deepStrictEqual(
         seen.map(({ method, path }) => `${method} ${path}`),
@@ -394,9 +374,7 @@ describe("Notifier", () => {
   it.effect("remembers messages for tests", () =>
     Effect.gen(function* () {
       const sent = yield* Ref.make<ReadonlyArray<Notification>>([])
-      yield* Effect.flatMap(Notifier, (notifier) => notifier.send(message)).pipe(
-        Effect.provide(memoryNotifier(sent))
-      )
+      yield* Effect.flatMap(Notifier, (notifier) => notifier.send(message)).pipe(Effect.provide(memoryNotifier(sent)))
       assert.deepStrictEqual(yield* Ref.get(sent), [message])
     })
   )

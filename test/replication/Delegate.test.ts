@@ -21,13 +21,10 @@ const send: Delegation & { readonly user: string } = {
 
 describe("delegate", () => {
   it("prints commands without asking anybody", () => {
-    assert.deepStrictEqual(
-      commandsOf([send, { ...send, end: "receiver", roles: ["prune"], dataset: "backup" }]),
-      [
-        { end: "sender", command: "zfs allow -u bob send,hold 'tank'" },
-        { end: "receiver", command: "zfs allow -u bob destroy,mount 'backup'" }
-      ]
-    )
+    assert.deepStrictEqual(commandsOf([send, { ...send, end: "receiver", roles: ["prune"], dataset: "backup" }]), [
+      { end: "sender", command: "zfs allow -u bob send,hold 'tank'" },
+      { end: "receiver", command: "zfs allow -u bob destroy,mount 'backup'" }
+    ])
   })
 
   it("knows what a job needs", () => {
@@ -38,9 +35,7 @@ describe("delegate", () => {
     ])
     const push = { ...job, direction: "push", destination: undefined, stripPrefix: "tank" } as const
     assert.deepStrictEqual(
-      delegationsOf({ ...push, datasets: ["tank/vault/a", "tank/vault/b"] }, "bob").map(
-        ({ dataset }) => dataset
-      ),
+      delegationsOf({ ...push, datasets: ["tank/vault/a", "tank/vault/b"] }, "bob").map(({ dataset }) => dataset),
       ["tank/vault/a", "tank/vault/b", "vault"]
     )
   })
@@ -82,9 +77,7 @@ describe("delegate", () => {
         { end: "receiver", roles: ["receive", "prune"], user: "bob", dataset: "backup/new" }
       ]
       for (const one of astray) {
-        const error = yield* Effect.flip(applyDelegations([send, one])).pipe(
-          Effect.provide(servicesOf(memory))
-        )
+        const error = yield* Effect.flip(applyDelegations([send, one])).pipe(Effect.provide(servicesOf(memory)))
         assert.match(String(error.message), new RegExp(`there is no dataset ${one.dataset}, and what`))
       }
       assert.strictEqual(memory.source.allow.size + memory.target.allow.size, 0)
@@ -142,10 +135,7 @@ describe("prepare", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit()
       kit.memory.target.account = { user: "bob", groups: [], root: false }
-      const error = yield* prepare("backup/replicas").pipe(
-        Effect.provide(servicesOf(kit.memory)),
-        Effect.flip
-      )
+      const error = yield* prepare("backup/replicas").pipe(Effect.provide(servicesOf(kit.memory)), Effect.flip)
       assert.include(error.message, "zfs allow -u bob create,mount,canmount,acltype,xattr 'backup'")
     })
   )

@@ -33,9 +33,7 @@ const resume: Stream = {
 describe("arguments of zfs", () => {
   it("send every kind of stream", () => {
     assert.deepStrictEqual(
-      [full(false), incremental, bookmark, resume].map((stream) =>
-        sendArguments("tank/a", stream, "raw").join(" ")
-      ),
+      [full(false), incremental, bookmark, resume].map((stream) => sendArguments("tank/a", stream, "raw").join(" ")),
       [
         "send -w -vP tank/a@0",
         "send -w -vP -I tank/a@0 tank/a@b c",
@@ -55,14 +53,8 @@ describe("arguments of zfs", () => {
   it("receive without mounting, forced only over a placeholder, canmount only for file systems", () => {
     const of = (stream: Stream, kind: "filesystem" | "volume") =>
       receiveArguments("b/a", stream, { kind, mode: "plain" }).join(" ")
-    assert.strictEqual(
-      of(full(false), "filesystem"),
-      "receive -u -s -o canmount=off -o zipper:send=plain b/a"
-    )
-    assert.strictEqual(
-      of(full(true), "filesystem"),
-      "receive -u -s -F -o canmount=off -o zipper:send=plain b/a"
-    )
+    assert.strictEqual(of(full(false), "filesystem"), "receive -u -s -o canmount=off -o zipper:send=plain b/a")
+    assert.strictEqual(of(full(true), "filesystem"), "receive -u -s -F -o canmount=off -o zipper:send=plain b/a")
     assert.strictEqual(of(incremental, "volume"), "receive -u -s -o zipper:send=plain b/a")
     assert.match(of({ ...resume, force: true }, "filesystem"), /-F/)
     for (const stream of [incremental, bookmark, resume]) {
@@ -74,11 +66,7 @@ describe("arguments of zfs", () => {
 describe("stagesOf", () => {
   const nas: Endpoint = { _tag: "Remote", host: "nas", options: [] }
   const of = (ends: Partial<Ends>) =>
-    stagesOf(
-      { source: local, target: local, compress: "none", limit: undefined, ...ends },
-      ["send"],
-      ["receive"]
-    ).map(
+    stagesOf({ source: local, target: local, compress: "none", limit: undefined, ...ends }, ["send"], ["receive"]).map(
       ({ args, double, part, program }) =>
         `${part}${double ? "*" : ""}: ${program === "ssh" ? `ssh … ${args.at(-1)?.replace(/^.*\/bin" /, "")}` : [program, ...args].join(" ")}`
     )

@@ -11,9 +11,7 @@ const make = (world: ModelWorld, rollback = false): Plan =>
 
 /** What of a target could be lost. */
 const contents = ({ target }: ModelWorld) =>
-  target === undefined
-    ? undefined
-    : { snapshots: target.snapshots, written: target.written, partial: target.partial }
+  target === undefined ? undefined : { snapshots: target.snapshots, written: target.written, partial: target.partial }
 
 const guids = (snapshots: ReadonlyArray<Snapshot>) => snapshots.map(({ guid }) => guid)
 
@@ -284,10 +282,9 @@ describe("plan", () => {
     const only = plan(source([s2], { bookmarks }), target([s1]), plain)
     assert.strictEqual(only._tag === "Incremental" ? only.streams.length : 0, 1)
     const withSnapshot = plan(source([s1, s2], { bookmarks }), target([s1]), plain)
-    assert.deepStrictEqual(
-      withSnapshot._tag === "Incremental" ? withSnapshot.streams.map(({ _tag }) => _tag) : [],
-      ["Incremental"]
-    )
+    assert.deepStrictEqual(withSnapshot._tag === "Incremental" ? withSnapshot.streams.map(({ _tag }) => _tag) : [], [
+      "Incremental"
+    ])
     assert.strictEqual(
       plan(
         source([snapshot("1", "x")], { bookmarks: [{ name: "b", guid: "2", createtxg: 2n }] }),
@@ -316,10 +313,7 @@ describe("plan", () => {
       rollback: { to: s1, destroys: [t4, t5], written: 2048 },
       streams: [{ _tag: "Incremental", from: s1, to: s2 }]
     })
-    assert.match(
-      reason(plan(source([s1, s2]), target([s1], { written: 1 }), plain), "Diverged"),
-      /lose 1 B written/
-    )
+    assert.match(reason(plan(source([s1, s2]), target([s1], { written: 1 }), plain), "Diverged"), /lose 1 B written/)
     assert.deepStrictEqual(plan(source([s1, s2]), target([s1], { written: 1 }), allowed), {
       _tag: "Incremental",
       rollback: { to: s1, destroys: [], written: 1 },
@@ -433,11 +427,7 @@ describe("plan", () => {
     })
 
     it("does not put a key into a replica that is opened by another one, whatever it is told", () => {
-      for (const key of [
-        joined,
-        { ...joined, salt: "0", rootSalt: "0" },
-        { ...joined, rootSalt: undefined }
-      ]) {
+      for (const key of [joined, { ...joined, salt: "0", rootSalt: "0" }, { ...joined, rootSalt: undefined }]) {
         for (const options of [raw, { ...raw, rollback: true }]) {
           for (const more of [{}, { resumeToken: "1-a" }, { written: 9 }]) {
             const refused = plan(secret("7"), replica(key, more), options)
@@ -501,10 +491,7 @@ describe("plan", () => {
     it("mends a replica that no key opens where the source has the key that zfs asks for", () => {
       const lost = replica({ ...joined, rootSalt: "9" })
       assert.strictEqual(plan(secret("9"), lost, raw)._tag, "Incremental")
-      assert.match(
-        reason(plan(secret("9", [s1]), lost, raw), "Blocked"),
-        /the next snapshot brings the right/
-      )
+      assert.match(reason(plan(secret("9", [s1]), lost, raw), "Blocked"), /the next snapshot brings the right/)
     })
 
     it("is never content with a replica that no key opens", () => {

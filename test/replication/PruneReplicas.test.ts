@@ -27,8 +27,7 @@ const makePruneKit = (
   Effect.gen(function* () {
     const kit = yield* makeKit({}, asked.held === undefined ? [] : [asked.held])
     const tank = addDataset(kit.memory, "source", "tank")
-    for (let day = 1; day <= days; day += 1)
-      addSnapshot(kit.memory, tank, `d${day}`, { creation: day * aDay })
+    for (let day = 1; day <= days; day += 1) addSnapshot(kit.memory, tank, `d${day}`, { creation: day * aDay })
     yield* kit.run()
     const replica = kit.memory.target.datasets.get("backup/nas/tank")
     assert.isDefined(replica)
@@ -54,15 +53,9 @@ const makePruneKit = (
     return { ...kit, tank, replica, prune }
   })
 
-const hold = (
-  dataset: { snapshots: ReadonlyArray<{ readonly name: string }> },
-  name: string,
-  how: object
-) => {
+const hold = (dataset: { snapshots: ReadonlyArray<{ readonly name: string }> }, name: string, how: object) => {
   Object.assign(dataset, {
-    snapshots: dataset.snapshots.map((snapshot) =>
-      snapshot.name === name ? { ...snapshot, ...how } : snapshot
-    )
+    snapshots: dataset.snapshots.map((snapshot) => (snapshot.name === name ? { ...snapshot, ...how } : snapshot))
   })
 }
 
@@ -112,35 +105,31 @@ describe("prune", () => {
     })
   )
 
-  it.effect(
-    "destroys nothing of a replica that has nothing in common with its source, or whose source is gone",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makePruneKit(5)
-        kit.tank.snapshots = []
-        const stranger = yield* kit.prune()
-        assert.deepStrictEqual(
-          [stranger.replicas.map(({ result }) => result), exitStatusOf(stranger)],
-          [["left_alone"], 0]
-        )
-        assert.isTrue(
-          kit.lines.some((line) =>
-            line.startsWith("WARN tank: backup/nas/tank: it has no snapshot in common")
-          )
-        )
-        kit.memory.source.datasets.delete("tank")
-        const orphan = yield* kit.prune()
-        assert.deepStrictEqual(orphan.replicas, [
-          {
-            dataset: null,
-            target: "backup/nas/tank",
-            result: "left_alone",
-            reason: "its source is gone: nothing of it is destroyed",
-            destroyed: []
-          }
-        ])
-        assert.lengthOf(kit.replica.snapshots, 5)
-      })
+  it.effect("destroys nothing of a replica that has nothing in common with its source, or whose source is gone", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      kit.tank.snapshots = []
+      const stranger = yield* kit.prune()
+      assert.deepStrictEqual(
+        [stranger.replicas.map(({ result }) => result), exitStatusOf(stranger)],
+        [["left_alone"], 0]
+      )
+      assert.isTrue(
+        kit.lines.some((line) => line.startsWith("WARN tank: backup/nas/tank: it has no snapshot in common"))
+      )
+      kit.memory.source.datasets.delete("tank")
+      const orphan = yield* kit.prune()
+      assert.deepStrictEqual(orphan.replicas, [
+        {
+          dataset: null,
+          target: "backup/nas/tank",
+          result: "left_alone",
+          reason: "its source is gone: nothing of it is destroyed",
+          destroyed: []
+        }
+      ])
+      assert.lengthOf(kit.replica.snapshots, 5)
+    })
   )
 
   it.effect("destroys nothing when the source does not answer, or a permission is missing", () =>
@@ -212,46 +201,44 @@ describe("prune", () => {
     })
   )
 
-  it.effect(
-    "keeps what those need who read from the replicas, and destroys nothing if one does not answer",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makePruneKit(5)
-        const offsite = makeReplicationMemory()
-        // The two worlds share the host in the middle.
-        for (const [name, dataset] of kit.memory.target.datasets) offsite.source.datasets.set(name, dataset)
-        addDataset(offsite, "target", "vault")
-        const sent = addDataset(offsite, "target", "vault/backup/nas/tank")
-        sent.snapshots = kit.replica.snapshots.slice(0, 2)
-        const push: Job = {
-          ...job,
-          name: "offsite",
-          direction: "push",
-          destination: "vault",
-          datasets: ["backup/nas"]
-        }
-        const reader: Reader = {
-          job: push.name,
-          lockfile: "/push",
-          ask: Effect.provide(survey(push, 0), Layer.merge(servicesOf(offsite), kit.around))
-        }
-        offsite.failures.set("tree receiver", [zfsError("Unreachable", "no route to vault")])
-        const error = yield* Effect.flip(kit.prune(false, [reader]))
-        assert.strictEqual(error._tag, "PreflightError")
-        assert.match(error.message, /^the job offsite .* nothing is destroyed: no route to vault$/)
-        assert.lengthOf(kit.replica.snapshots, 5)
+  it.effect("keeps what those need who read from the replicas, and destroys nothing if one does not answer", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      const offsite = makeReplicationMemory()
+      // The two worlds share the host in the middle.
+      for (const [name, dataset] of kit.memory.target.datasets) offsite.source.datasets.set(name, dataset)
+      addDataset(offsite, "target", "vault")
+      const sent = addDataset(offsite, "target", "vault/backup/nas/tank")
+      sent.snapshots = kit.replica.snapshots.slice(0, 2)
+      const push: Job = {
+        ...job,
+        name: "offsite",
+        direction: "push",
+        destination: "vault",
+        datasets: ["backup/nas"]
+      }
+      const reader: Reader = {
+        job: push.name,
+        lockfile: "/push",
+        ask: Effect.provide(survey(push, 0), Layer.merge(servicesOf(offsite), kit.around))
+      }
+      offsite.failures.set("tree receiver", [zfsError("Unreachable", "no route to vault")])
+      const error = yield* Effect.flip(kit.prune(false, [reader]))
+      assert.strictEqual(error._tag, "PreflightError")
+      assert.match(error.message, /^the job offsite .* nothing is destroyed: no route to vault$/)
+      assert.lengthOf(kit.replica.snapshots, 5)
 
-        yield* kit.prune(false, [reader])
-        assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+      yield* kit.prune(false, [reader])
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
 
-        // Half of the first stream may be there, and it can only go on with the snapshot that it is of.
-        sent.snapshots = []
-        yield* kit.prune(false, [reader])
-        assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
-        offsite.target.datasets.delete(sent.name)
-        yield* kit.prune(false, [reader])
-        assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
-      })
+      // Half of the first stream may be there, and it can only go on with the snapshot that it is of.
+      sent.snapshots = []
+      yield* kit.prune(false, [reader])
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+      offsite.target.datasets.delete(sent.name)
+      yield* kit.prune(false, [reader])
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+    })
   )
 
   it.effect("destroys nothing while one who reads from the replicas is at work", () =>

@@ -6,10 +6,7 @@ import { local } from "../../src/zfs/Endpoint.ts"
 import type { Answer } from "../support/program/processFake.ts"
 import { nas, row, scripted, snapshot } from "../support/replication/replicationEnds.ts"
 
-const receiver = (
-  answer: (commandLine: string) => Answer,
-  endpoint: Parameters<typeof makeReceiver>[1] = local
-) => {
+const receiver = (answer: (commandLine: string) => Answer, endpoint: Parameters<typeof makeReceiver>[1] = local) => {
   const { calls, process } = scripted(answer)
   return { calls, receiver: makeReceiver(process, endpoint) }
 }
@@ -129,9 +126,7 @@ describe("Receiver", () => {
           stdout: line.startsWith("zfs get") ? (line.includes("guid") ? main : others) : ""
         })
       const root = receiver(answers(own, keys("dst/a", "dst/a", "17") + keys("dst/a/b", "dst/a", "18")))
-      assert.deepStrictEqual((yield* root.receiver.read("dst/a"))?.key?.dependents, [
-        { name: "dst/a/b", salt: "18" }
-      ])
+      assert.deepStrictEqual((yield* root.receiver.read("dst/a"))?.key?.dependents, [{ name: "dst/a/b", salt: "18" }])
       assert.strictEqual(root.calls.at(-1), `${get} -r ${what} dst/a`)
       const below = receiver(answers(joined, keys("dst/a", "dst/a", "17")))
       assert.strictEqual((yield* below.receiver.read("dst/a/b"))?.key?.rootSalt, "17")
@@ -144,11 +139,7 @@ describe("Receiver", () => {
       const whole = properties("dst/a")
       const mine = row("dst/a", snapshot("1", 5n))
       for (const [got, snapshots, why] of [
-        [
-          `Welcome to nas!\n${whole}`,
-          mine,
-          /cannot look at dst\/a: "Welcome to nas!" is not what zfs prints/
-        ],
+        [`Welcome to nas!\n${whole}`, mine, /cannot look at dst\/a: "Welcome to nas!" is not what zfs prints/],
         [whole.slice(0, -10), mine, /cannot look at dst\/a: "dst\/a\\tzipper:pl/],
         [whole.replace(/guid\t\d+/, "guid\t-"), mine, /without type or guid/],
         [properties("dst/a", { encryptionroot: "-rf\t-" }), mine, /"dst\/a\\tencryptionroot\\t-rf" is not/],
@@ -247,9 +238,7 @@ describe("Receiver", () => {
         of({ exitCode: 1, stderr: "cannot destroy 'dst/a/%recv': permission denied\n" })
       )
       assert.match(denied.message, /zfs allow -u \S+ destroy,mount 'dst\/a'$/)
-      const busy = yield* Effect.flip(
-        of({ exitCode: 1, stderr: "cannot destroy 'dst/a': dataset is busy\n" })
-      )
+      const busy = yield* Effect.flip(of({ exitCode: 1, stderr: "cannot destroy 'dst/a': dataset is busy\n" }))
       assert.deepInclude(busy, { reason: "Busy", transient: true })
     })
   )
@@ -310,10 +299,7 @@ describe("Receiver", () => {
         exitCode: 1,
         stderr: "cannot rollback 'dst/a': permission denied\n"
       })
-      assert.match(
-        (yield* Effect.flip(denied.done)).message,
-        /zfs allow -u \S+ rollback,destroy,mount 'dst\/a'$/
-      )
+      assert.match((yield* Effect.flip(denied.done)).message, /zfs allow -u \S+ rollback,destroy,mount 'dst\/a'$/)
     })
   )
 
@@ -349,8 +335,7 @@ describe("Receiver", () => {
           ? {
               exitCode: 1,
               stdout: "dst\n",
-              stderr:
-                "cannot open 'dst/b': dataset does not exist\ncannot open 'dst/b/c': dataset does not exist\n"
+              stderr: "cannot open 'dst/b': dataset does not exist\ncannot open 'dst/b/c': dataset does not exist\n"
             }
           : {}
       )

@@ -51,74 +51,65 @@ describe("replicate", () => {
     })
   )
 
-  it.effect(
-    "a parent without snapshots is a warning; its children go on, and it follows when it has some",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit()
-        const tank = kit.source("tank", [])
-        kit.source("tank/a", ["1"])
-        const first = yield* kit.run()
-        assert.deepStrictEqual(short(first.datasets), ["tank nothing_to_send", "tank/a sent"])
-        assert.include(kit.lines, "WARN tank: it has no snapshot: nothing to send")
-        assert.strictEqual(exitStatusOf(first), 0)
+  it.effect("a parent without snapshots is a warning; its children go on, and it follows when it has some", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const tank = kit.source("tank", [])
+      kit.source("tank/a", ["1"])
+      const first = yield* kit.run()
+      assert.deepStrictEqual(short(first.datasets), ["tank nothing_to_send", "tank/a sent"])
+      assert.include(kit.lines, "WARN tank: it has no snapshot: nothing to send")
+      assert.strictEqual(exitStatusOf(first), 0)
 
-        addSnapshot(kit.memory, tank, "1")
-        assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent", "tank/a up_to_date"])
-        assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1"])
-      })
+      addSnapshot(kit.memory, tank, "1")
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent", "tank/a up_to_date"])
+      assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1"])
+    })
   )
 
-  it.effect(
-    "refuses a target that went its own way, names what would be lost, and goes on with the rest",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit()
-        kit.source("tank", ["1"])
-        const a = kit.source("tank/a", ["1"])
-        kit.source("tank/a/child", ["1"])
-        kit.source("tank/b", ["1"])
-        yield* kit.run()
-        const replica = kit.memory.target.datasets.get("backup/nas/tank/a")
-        assert.isDefined(replica)
-        addSnapshot(kit.memory, replica, "mine")
-        replica.written = 4096
-        addSnapshot(kit.memory, a, "2")
+  it.effect("refuses a target that went its own way, names what would be lost, and goes on with the rest", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      const a = kit.source("tank/a", ["1"])
+      kit.source("tank/a/child", ["1"])
+      kit.source("tank/b", ["1"])
+      yield* kit.run()
+      const replica = kit.memory.target.datasets.get("backup/nas/tank/a")
+      assert.isDefined(replica)
+      addSnapshot(kit.memory, replica, "mine")
+      replica.written = 4096
+      addSnapshot(kit.memory, a, "2")
 
-        const summary = yield* kit.run()
-        assert.deepStrictEqual(short(summary.datasets), [
-          "tank up_to_date",
-          "tank/a refused",
-          "tank/a/child failed",
-          "tank/b up_to_date"
-        ])
-        assert.strictEqual(exitStatusOf(summary), 4)
-        assert.include(errorOf(summary.datasets, "tank/a"), "@mine")
-        assert.include(errorOf(summary.datasets, "tank/a"), "4.0 KiB")
-        assert.strictEqual(
-          errorOf(summary.datasets, "tank/a/child"),
-          "not tried: its parent tank/a was refused"
-        )
-        assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "mine"])
-        assert.deepInclude(summary.datasets[1], {
-          result: "refused",
-          would_lose: { snapshots: ["mine"], bytes: 4096 }
-        })
-        const [message] = yield* Ref.get(kit.sent)
-        assert.strictEqual(message?.title, "zipper: pull-nas: 2 of 4 datasets were not replicated on backup")
-
-        const rolled = yield* kit.run({ rollback: true })
-        assert.strictEqual(exitStatusOf(rolled), 0)
-        assert.deepInclude(rolled.datasets[1], {
-          result: "sent",
-          rolled_back: { to: "1", snapshots: ["mine"], bytes: 4096 }
-        })
-        // What is destroyed is told even when quiet: there may be no log.
-        assert.isTrue(
-          kit.lines.some((line) => /^ERROR tank\/a: .*is to go back to @1 .*lose @mine/.test(line))
-        )
-        assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "2"])
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.datasets), [
+        "tank up_to_date",
+        "tank/a refused",
+        "tank/a/child failed",
+        "tank/b up_to_date"
+      ])
+      assert.strictEqual(exitStatusOf(summary), 4)
+      assert.include(errorOf(summary.datasets, "tank/a"), "@mine")
+      assert.include(errorOf(summary.datasets, "tank/a"), "4.0 KiB")
+      assert.strictEqual(errorOf(summary.datasets, "tank/a/child"), "not tried: its parent tank/a was refused")
+      assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "mine"])
+      assert.deepInclude(summary.datasets[1], {
+        result: "refused",
+        would_lose: { snapshots: ["mine"], bytes: 4096 }
       })
+      const [message] = yield* Ref.get(kit.sent)
+      assert.strictEqual(message?.title, "zipper: pull-nas: 2 of 4 datasets were not replicated on backup")
+
+      const rolled = yield* kit.run({ rollback: true })
+      assert.strictEqual(exitStatusOf(rolled), 0)
+      assert.deepInclude(rolled.datasets[1], {
+        result: "sent",
+        rolled_back: { to: "1", snapshots: ["mine"], bytes: 4096 }
+      })
+      // What is destroyed is told even when quiet: there may be no log.
+      assert.isTrue(kit.lines.some((line) => /^ERROR tank\/a: .*is to go back to @1 .*lose @mine/.test(line)))
+      assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "2"])
+    })
   )
 
   it.effect("does not roll back over a held snapshot, whatever it is told", () =>
@@ -150,8 +141,7 @@ describe("replicate", () => {
   it.effect("a failed dataset stops its children only, and they say why", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()
-      for (const name of ["tank", "tank/a", "tank/a/1", "tank/a/1/x", "tank/aa", "tank/b"])
-        kit.source(name, ["1"])
+      for (const name of ["tank", "tank/a", "tank/a/1", "tank/a/1/x", "tank/aa", "tank/b"]) kit.source(name, ["1"])
       kit.memory.failures.set("send tank/a", [zfsError("NoSpace", "out of space")])
       const summary = yield* kit.run()
       assert.deepStrictEqual(short(summary.datasets), [
@@ -312,12 +302,7 @@ describe("replicate", () => {
       kit.memory.failures.set("send tank/b", Array.from({ length: 9 }, lost))
       kit.memory.failures.set("send tank/d", [lost()])
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.datasets), [
-        "tank/a failed",
-        "tank/b failed",
-        "tank/c sent",
-        "tank/d sent"
-      ])
+      assert.deepStrictEqual(short(summary.datasets), ["tank/a failed", "tank/b failed", "tank/c sent", "tank/d sent"])
       assert.lengthOf(kit.memory.failures.get("send tank/b") ?? [], 9 - 1)
     })
   )
@@ -414,10 +399,7 @@ describe("replicate", () => {
       addSnapshot(kit.memory, replica, "mine")
       addSnapshot(kit.memory, tank, "2")
       const refused = yield* kit.run()
-      assert.match(
-        errorOf(refused.datasets, "tank"),
-        /^on me@offsite: .*\(there: zfs rename 'backup\/nas\/tank'/
-      )
+      assert.match(errorOf(refused.datasets, "tank"), /^on me@offsite: .*\(there: zfs rename 'backup\/nas\/tank'/)
       assert.isTrue(
         (yield* Ref.get(kit.sent)).some(({ message }) => message.includes("on me@offsite: backup/nas/tank"))
       )

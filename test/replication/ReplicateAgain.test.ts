@@ -43,33 +43,31 @@ describe("replicate, when it has to go on or look again", () => {
     })
   )
 
-  it.effect(
-    "never sends the rest of a stream that is raw when it should not be, or is not when it should",
-    () =>
-      Effect.gen(function* () {
-        for (const mode of ["raw", "plain"] as const) {
-          const kit = yield* makeKit({ mode })
-          kit.source("tank", ["1", "2"], { encrypted: true })
-          kit.memory.cuts.push(30)
-          yield* kit.run({ retries: 0 })
-          const replica = kit.memory.target.datasets.get("backup/nas/tank")
-          const [[token, cut] = []] = [...kit.memory.tokens]
-          assert.isDefined(replica)
-          assert.isDefined(token)
-          assert.isDefined(cut)
-          // Somebody else's, who left no mark.
-          kit.memory.tokens.set(token, { ...cut, raw: mode !== "raw" })
-          replica.mode = undefined
-          const before = sends(kit.memory.calls).length
-          assert.match(
-            errorOf((yield* kit.run()).datasets, "tank"),
-            mode === "raw" ? /not raw, and this job sends raw/ : /half a raw stream.*sends plain/
-          )
-          assert.lengthOf(sends(kit.memory.calls), before)
-          kit.memory.tokens.set(token, cut)
-          assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent"])
-        }
-      })
+  it.effect("never sends the rest of a stream that is raw when it should not be, or is not when it should", () =>
+    Effect.gen(function* () {
+      for (const mode of ["raw", "plain"] as const) {
+        const kit = yield* makeKit({ mode })
+        kit.source("tank", ["1", "2"], { encrypted: true })
+        kit.memory.cuts.push(30)
+        yield* kit.run({ retries: 0 })
+        const replica = kit.memory.target.datasets.get("backup/nas/tank")
+        const [[token, cut] = []] = [...kit.memory.tokens]
+        assert.isDefined(replica)
+        assert.isDefined(token)
+        assert.isDefined(cut)
+        // Somebody else's, who left no mark.
+        kit.memory.tokens.set(token, { ...cut, raw: mode !== "raw" })
+        replica.mode = undefined
+        const before = sends(kit.memory.calls).length
+        assert.match(
+          errorOf((yield* kit.run()).datasets, "tank"),
+          mode === "raw" ? /not raw, and this job sends raw/ : /half a raw stream.*sends plain/
+        )
+        assert.lengthOf(sends(kit.memory.calls), before)
+        kit.memory.tokens.set(token, cut)
+        assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent"])
+      }
+    })
   )
 
   it.effect("--rollback destroys what the first plan listed, and not what somebody makes meanwhile", () =>

@@ -3,12 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { Receiver } from "../../src/replication/Receiver.ts"
-import {
-  addDataset,
-  addSnapshot,
-  type ReplicationMemory,
-  removeSnapshot
-} from "../doubles/replication/world.ts"
+import { addDataset, addSnapshot, type ReplicationMemory, removeSnapshot } from "../doubles/replication/world.ts"
 import { makeKit, replicatedOnce, servicesOf } from "../support/replication/replication.ts"
 
 const names = ["tank", "tank/a", "tank/a/x", "tank/b"]
@@ -36,8 +31,7 @@ const happen = (memory: ReplicationMemory, what: string, name: string, amount: n
   const target = memory.target.datasets.get(`backup/nas/${name}`)
   const oldest = source?.snapshots[0]
   const newest = source?.snapshots.at(-1)
-  if (source !== undefined && what === "snapshot")
-    addSnapshot(memory, source, `s${memory.next}`, { bytes: amount })
+  if (source !== undefined && what === "snapshot") addSnapshot(memory, source, `s${memory.next}`, { bytes: amount })
   if (source !== undefined && oldest !== undefined && what === "destroy") removeSnapshot(source, oldest.name)
   if (source !== undefined && newest !== undefined && what === "bookmark") {
     source.bookmarks = [
@@ -47,8 +41,7 @@ const happen = (memory: ReplicationMemory, what: string, name: string, amount: n
   }
   if (target === undefined || target.partial !== undefined) return
   if (what === "write at the target") target.written += amount
-  if (what === "snapshot at the target" && target.snapshots.length > 0)
-    addSnapshot(memory, target, `t${memory.next}`)
+  if (what === "snapshot at the target" && target.snapshots.length > 0) addSnapshot(memory, target, `t${memory.next}`)
   if (what === "hold at the target") {
     target.snapshots = target.snapshots.map((snapshot) => ({ ...snapshot, holds: 1 }))
   }
@@ -198,10 +191,7 @@ describe("a dry run", () => {
       yield* kit.run({ retries: 0 })
       removeSnapshot(tank, "1")
       yield* kit.run({ dryRun: true })
-      assert.include(
-        kit.lines,
-        "INFO tank: would throw away what backup/nas/tank has of a stream that was cut"
-      )
+      assert.include(kit.lines, "INFO tank: would throw away what backup/nas/tank has of a stream that was cut")
       assert.include(kit.lines, "INFO tank: would send all of @2 to backup/nas/tank: 1 snapshot, 100 B")
     })
   )

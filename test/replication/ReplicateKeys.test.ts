@@ -47,34 +47,26 @@ describe("replicate raw, and the keys of the replicas", () => {
     })
   )
 
-  it.effect(
-    "sends nothing to a replica that was joined to another key, until it has one of its own again",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* sentOnce
-        joinKey(kit.memory, "target", child)
-        yield* kit.run()
-        assert.match(
-          kit.warnings()[0] ?? "",
-          /child on this host is opened by .*: the next snapshot will not be/
-        )
-        changeKey(kit.memory, "source", "tank/child")
-        kit.again("2")
-        for (const dryRun of [true, false]) {
-          const summary = yield* kit.run({ dryRun })
-          assert.deepStrictEqual(short(summary.datasets), ["tank sent", "tank/child refused"])
-          assert.match(
-            errorOf(summary.datasets, "tank/child"),
-            /child is opened by the key of backup\/nas\/tank /
-          )
-          assert.strictEqual(exitStatusOf(summary), 4)
-        }
-        assert.deepStrictEqual(kit.names(child), ["1"])
-        assert.isTrue(kit.opened(child))
-        changeKey(kit.memory, "target", child)
-        assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank up_to_date", "tank/child sent"])
-        assert.isTrue(kit.opened(child))
-      })
+  it.effect("sends nothing to a replica that was joined to another key, until it has one of its own again", () =>
+    Effect.gen(function* () {
+      const kit = yield* sentOnce
+      joinKey(kit.memory, "target", child)
+      yield* kit.run()
+      assert.match(kit.warnings()[0] ?? "", /child on this host is opened by .*: the next snapshot will not be/)
+      changeKey(kit.memory, "source", "tank/child")
+      kit.again("2")
+      for (const dryRun of [true, false]) {
+        const summary = yield* kit.run({ dryRun })
+        assert.deepStrictEqual(short(summary.datasets), ["tank sent", "tank/child refused"])
+        assert.match(errorOf(summary.datasets, "tank/child"), /child is opened by the key of backup\/nas\/tank /)
+        assert.strictEqual(exitStatusOf(summary), 4)
+      }
+      assert.deepStrictEqual(kit.names(child), ["1"])
+      assert.isTrue(kit.opened(child))
+      changeKey(kit.memory, "target", child)
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank up_to_date", "tank/child sent"])
+      assert.isTrue(kit.opened(child))
+    })
   )
 
   it.effect("does not change a key that opens something else at the target", () =>
@@ -88,10 +80,7 @@ describe("replicate raw, and the keys of the replicas", () => {
       kit.again("3")
       const summary = yield* kit.run()
       assert.strictEqual(short(summary.datasets)[0], "tank refused")
-      assert.match(
-        errorOf(summary.datasets, "tank"),
-        /backup\/nas\/tank\/local is opened by the one that it has/
-      )
+      assert.match(errorOf(summary.datasets, "tank"), /backup\/nas\/tank\/local is opened by the one that it has/)
       assert.isTrue(kit.opened(local.name))
     })
   )
@@ -102,10 +91,7 @@ describe("replicate raw, and the keys of the replicas", () => {
       joinKey(kit.memory, "target", child)
       // What a stream to the parent did while nothing kept it from that.
       changeKey(kit.memory, "source", "tank")
-      const [root, sourceRoot] = [
-        kit.memory.target.datasets.get(replica),
-        kit.memory.source.datasets.get("tank")
-      ]
+      const [root, sourceRoot] = [kit.memory.target.datasets.get(replica), kit.memory.source.datasets.get("tank")]
       assert.isDefined(root)
       if (root !== undefined) root.key = sourceRoot?.key && { root: replica, salt: sourceRoot.key.salt }
       assert.isFalse(kit.opened(child))

@@ -37,17 +37,15 @@ describe("before anything is sent", () => {
     })
   )
 
-  it.effect(
-    "a program that the streams would pass through and that is missing ends the run, a dry one too",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit()
-        kit.source("tank", ["1"])
-        const missing = zfsError("NotInstalled", "--compress zstd needs the program zstd on nas")
-        kit.memory.failures.set("tools", [missing, missing])
-        assert.strictEqual(yield* refusal(kit), missing.message)
-        assert.strictEqual(yield* refusal(kit, { dryRun: true }), missing.message)
-      })
+  it.effect("a program that the streams would pass through and that is missing ends the run, a dry one too", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      const missing = zfsError("NotInstalled", "--compress zstd needs the program zstd on nas")
+      kit.memory.failures.set("tools", [missing, missing])
+      assert.strictEqual(yield* refusal(kit), missing.message)
+      assert.strictEqual(yield* refusal(kit, { dryRun: true }), missing.message)
+    })
   )
 
   it.effect("a lock that is held is left to its holder", () =>
@@ -77,10 +75,7 @@ describe("before anything is sent", () => {
       ])
       // What the lines say is enough.
       kit.memory.source.allow.set("tank", allowTable("tank", "bob", ["send", "hold"]))
-      kit.memory.target.allow.set(
-        "backup/replicas",
-        allowTable("backup/replicas", "bob", ["canmount", "userprop"])
-      )
+      kit.memory.target.allow.set("backup/replicas", allowTable("backup/replicas", "bob", ["canmount", "userprop"]))
       assert.strictEqual((yield* kit.run()).sent, 2)
       const looks = kit.memory.calls.filter((call) => call.startsWith("allowed"))
       assert.deepStrictEqual(looks.slice(-2), ["allowed sender tank", "allowed receiver backup/replicas"])
@@ -148,10 +143,7 @@ describe("before anything is sent", () => {
       }
       const echoes = (lines: ReadonlyArray<string>) => lines.filter((line) => /one level deeper/.test(line))
       assert.lengthOf(echoes(told.lines), 1)
-      assert.match(
-        echoes(told.lines)[0] ?? "",
-        /^WARN tank\/copies\/backup on nas is a copy of backup on this host/
-      )
+      assert.match(echoes(told.lines)[0] ?? "", /^WARN tank\/copies\/backup on nas is a copy of backup on this host/)
       assert.lengthOf(echoes(spared.lines), 0)
     })
   )

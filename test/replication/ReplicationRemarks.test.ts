@@ -44,31 +44,29 @@ describe("what of a replication is not all well though nothing failed", () => {
     })
   )
 
-  it.effect(
-    "what the job names and nothing of which has a snapshot fails; what only holds others does not",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit({ datasets: ["tank/a", "tank/b"] })
-        kit.source("tank/a", [])
-        kit.source("tank/a/c", ["1"])
-        const bare = kit.source("tank/b", [])
-        kit.source("tank/b/c", [])
-        for (const dryRun of [true, false]) {
-          const summary = yield* kit.run({ dryRun })
-          assert.deepStrictEqual(short(summary.datasets), [
-            "tank/a nothing_to_send",
-            "tank/a/c sent",
-            "tank/b failed",
-            "tank/b/c nothing_to_send"
-          ])
-          assert.match(errorOf(summary.datasets, "tank/b"), /neither it nor anything below it has a snapshot/)
-        }
-        addSnapshot(kit.memory, bare, "1")
-        yield* kit.run({ notify_on: ["success"] })
-        const sent = yield* Ref.get(kit.sent)
-        assert.notInclude(sent.at(-1)?.title ?? "", "all well")
-        assert.match(sent.at(-1)?.message ?? "", /\*\*tank\/b\/c\*\*: it has no snapshot/)
-      })
+  it.effect("what the job names and nothing of which has a snapshot fails; what only holds others does not", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ datasets: ["tank/a", "tank/b"] })
+      kit.source("tank/a", [])
+      kit.source("tank/a/c", ["1"])
+      const bare = kit.source("tank/b", [])
+      kit.source("tank/b/c", [])
+      for (const dryRun of [true, false]) {
+        const summary = yield* kit.run({ dryRun })
+        assert.deepStrictEqual(short(summary.datasets), [
+          "tank/a nothing_to_send",
+          "tank/a/c sent",
+          "tank/b failed",
+          "tank/b/c nothing_to_send"
+        ])
+        assert.match(errorOf(summary.datasets, "tank/b"), /neither it nor anything below it has a snapshot/)
+      }
+      addSnapshot(kit.memory, bare, "1")
+      yield* kit.run({ notify_on: ["success"] })
+      const sent = yield* Ref.get(kit.sent)
+      assert.notInclude(sent.at(-1)?.title ?? "", "all well")
+      assert.match(sent.at(-1)?.message ?? "", /\*\*tank\/b\/c\*\*: it has no snapshot/)
+    })
   )
 
   it.effect("what is named and left out at once", () =>
@@ -122,8 +120,7 @@ describe("what of a replication is not all well though nothing failed", () => {
         clones: []
       }))
     })
-    const stale = (now: number, ...days: ReadonlyArray<number>) =>
-      staleOf([source(...days)], now * day).length
+    const stale = (now: number, ...days: ReadonlyArray<number>) => staleOf([source(...days)], now * day).length
     assert.strictEqual(stale(100, 1, 2), 0)
     assert.strictEqual(stale(7, 1, 2, 3), 0)
     assert.strictEqual(stale(7.1, 1, 2, 3), 1)

@@ -78,10 +78,10 @@ describe("Retention", () => {
       newest
     ]
     assert.deepStrictEqual(kept(choose(all, { ...none, hourly: 3 })), ["5", "6", "8"])
-    assert.deepStrictEqual(
-      kept(choose([at("1", "2025-01-06T00:59:59Z"), ...all.slice(-2)], { ...none, hourly: 2 })),
-      ["1", "8"]
-    )
+    assert.deepStrictEqual(kept(choose([at("1", "2025-01-06T00:59:59Z"), ...all.slice(-2)], { ...none, hourly: 2 })), [
+      "1",
+      "8"
+    ])
     assert.deepStrictEqual(kept(choose(all, { ...none, daily: 4 })), ["3", "5", "6", "8"])
     assert.deepStrictEqual(kept(choose(all, { ...none, weekly: 9 })), ["1", "6", "8"])
     assert.deepStrictEqual(kept(choose(all, { ...none, monthly: 2 })), ["3", "8"])
@@ -92,11 +92,7 @@ describe("Retention", () => {
   })
 
   it("counts only periods that have a snapshot, also before 1970", () => {
-    const all = [
-      at("1", "1969-12-28T00:00:00Z"),
-      at("2", "1969-12-29T00:00:00Z"),
-      at("3", "2025-06-01T00:00:00Z")
-    ]
+    const all = [at("1", "1969-12-28T00:00:00Z"), at("2", "1969-12-29T00:00:00Z"), at("3", "2025-06-01T00:00:00Z")]
     assert.deepStrictEqual(kept(choose(all, { ...none, weekly: 2 })), ["2", "3"])
     assert.deepStrictEqual(kept(choose(all, { ...none, weekly: 3 })), ["1", "2", "3"])
   })
@@ -130,9 +126,7 @@ describe("Retention", () => {
       const choice = choose(all, rule, `g${common}`)
       assert.sameMembers([...kept(choice), ...guids(choice.destroy)], guids(all))
       for (const { clones, guid, holds } of choice.destroy) {
-        assert.isTrue(
-          holds === 0 && clones.length === 0 && guid !== `g${common}` && guid !== all.at(-1)?.guid
-        )
+        assert.isTrue(holds === 0 && clones.length === 0 && guid !== `g${common}` && guid !== all.at(-1)?.guid)
       }
       for (const list of [guids(choice.destroy), kept(choice)]) {
         assert.deepStrictEqual(
@@ -184,10 +178,7 @@ describe("Retention", () => {
         choice.keep.flatMap(({ reasons, snapshot }) =>
           reasons.filter((reason) => /ly$/.test(reason)).map((reason) => `${reason} ${snapshot.guid}`)
         )
-      assert.deepStrictEqual(
-        byPeriod(choose([...before, ...all.slice(when)], rule)),
-        byPeriod(choose(all, rule))
-      )
+      assert.deepStrictEqual(byPeriod(choose([...before, ...all.slice(when)], rule)), byPeriod(choose(all, rule)))
     }
   )
 

@@ -15,11 +15,7 @@ const dataset = (name: string): SourceDataset => ({
 })
 
 /** What `select` chooses, by name. */
-const choose = (
-  roots: ReadonlyArray<string>,
-  exclude: ReadonlyArray<string>,
-  tree: ReadonlyArray<string>
-) => {
+const choose = (roots: ReadonlyArray<string>, exclude: ReadonlyArray<string>, tree: ReadonlyArray<string>) => {
   const { selected, ...rest } = select({ roots, exclude }, tree.map(dataset))
   return { ...rest, selected: selected.map(({ name }) => name) }
 }
@@ -60,16 +56,7 @@ describe("minimalRoots", () => {
 })
 
 describe("select", () => {
-  const pool = [
-    "tank",
-    "tank/a",
-    "tank/a/cache",
-    "tank/a/cache/x",
-    "tank/a/data",
-    "tank/aa",
-    "tank/b",
-    "tank/b/cache2"
-  ]
+  const pool = ["tank", "tank/a", "tank/a/cache", "tank/a/cache/x", "tank/a/data", "tank/aa", "tank/b", "tank/b/cache2"]
 
   it("takes the roots in their order, with all below them", () => {
     assert.deepStrictEqual(choose(["tank/b", "tank/a"], [], pool).selected, [
@@ -118,10 +105,9 @@ describe("select", () => {
   })
 
   it("says which patterns match nothing; one that is not needed is no slip", () => {
-    assert.deepStrictEqual(
-      choose(["tank"], ["cahce", "cache", "tank/a/cache/*", "cahce"], pool).unusedPatterns,
-      ["cahce"]
-    )
+    assert.deepStrictEqual(choose(["tank"], ["cahce", "cache", "tank/a/cache/*", "cahce"], pool).unusedPatterns, [
+      "cahce"
+    ])
     // Above the root nothing is looked at.
     assert.deepStrictEqual(choose(["tank/a/data"], ["a"], pool).selected, ["tank/a/data"])
   })
@@ -145,9 +131,7 @@ describe("select", () => {
           each
         )
       }
-      const rootsInOrder = minimalRoots(roots).filter((root) =>
-        found.selected.some((each) => isWithin(each, root))
-      )
+      const rootsInOrder = minimalRoots(roots).filter((root) => found.selected.some((each) => isWithin(each, root)))
       assert.deepStrictEqual(
         [...new Set(found.selected.map((each) => rootsInOrder.find((root) => isWithin(each, root))))],
         rootsInOrder

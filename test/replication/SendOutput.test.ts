@@ -48,8 +48,7 @@ describe("SendOutput", () => {
       snapshot: "src/a@p 1",
       bytes: 139776
     })
-    for (const line of token.split("\n").slice(0, 8))
-      assert.deepStrictEqual(parseLine(line), { _tag: "Token" })
+    for (const line of token.split("\n").slice(0, 8)) assert.deepStrictEqual(parseLine(line), { _tag: "Token" })
     for (const text of ["cannot hold: permission denied", "size\tx", "full", "04:52\t1\tx", ""]) {
       assert.deepStrictEqual(parseLine(text), { _tag: "Words", text })
     }

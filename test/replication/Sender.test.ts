@@ -6,10 +6,7 @@ import { local } from "../../src/zfs/Endpoint.ts"
 import type { Answer } from "../support/program/processFake.ts"
 import { nas, scripted, snapshot } from "../support/replication/replicationEnds.ts"
 
-const sender = (
-  answer: (commandLine: string) => Answer,
-  endpoint: Parameters<typeof makeSender>[1] = local
-) => {
+const sender = (answer: (commandLine: string) => Answer, endpoint: Parameters<typeof makeSender>[1] = local) => {
   const { calls, process } = scripted(answer)
   return { calls, sender: makeSender(process, endpoint) }
 }
@@ -49,13 +46,7 @@ describe("Sender", () => {
         datasets.map(({ encrypted, guid, key, kind, name }) => [name, kind, guid, encrypted, key]),
         [
           ["src/a", "filesystem", "11", false, undefined],
-          [
-            "src/a/b c",
-            "filesystem",
-            "12",
-            true,
-            { root: "src", salt: "11217333152148696406", rootSalt: "11" }
-          ],
+          ["src/a/b c", "filesystem", "12", true, { root: "src", salt: "11217333152148696406", rootSalt: "11" }],
           ["src/a/v", "volume", "13", false, undefined]
         ]
       )
@@ -194,9 +185,7 @@ describe("Sender", () => {
       assert.deepStrictEqual(yield* of.account, { user: "jörg", groups: ["jörg", "wheel"], root: false })
       assert.match(calls[0] ?? "", /^ssh: sh -c 'id -u; id -un /)
       assert.strictEqual((yield* sender(() => ({ stdout: "0\nroot\nroot\n" })).sender.account).root, true)
-      const loud = yield* Effect.flip(
-        sender(() => ({ stdout: "Welcome!\n0\nroot\nroot\n" }), nas).sender.account
-      )
+      const loud = yield* Effect.flip(sender(() => ({ stdout: "Welcome!\n0\nroot\nroot\n" }), nas).sender.account)
       assert.match(loud.message, /^on backup@nas: the login prints "Welcome!.*\.bashrc.* print nothing/)
     })
   )

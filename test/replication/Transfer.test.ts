@@ -147,8 +147,7 @@ describe("Transfer", () => {
         { exitCode: 1, stderr: chatter },
         {
           exitCode: 1,
-          stderr:
-            "cannot receive incremental stream: destination dst has been modified\nsince most recent snapshot\n"
+          stderr: "cannot receive incremental stream: destination dst has been modified\nsince most recent snapshot\n"
         }
       )
       assert.strictEqual(error.reason, "Modified")
@@ -292,11 +291,7 @@ describe("Transfer", () => {
 
   it.effect("sends nothing when a program is missing, and says where", () =>
     Effect.gen(function* () {
-      const there = pull(
-        {},
-        {},
-        { compress: "zstd", tool: { exitCode: 127, stderr: "env: zstd: No such file\n" } }
-      )
+      const there = pull({}, {}, { compress: "zstd", tool: { exitCode: 127, stderr: "env: zstd: No such file\n" } })
       const error = yield* Effect.flip(there.sent)
       assert.strictEqual(
         error.message,

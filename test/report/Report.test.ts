@@ -90,22 +90,14 @@ describe("how a job stands", () => {
   })
 
   it("is well after a run that was, whatever was before", () => {
-    const report = made([
-      archiveRun(ago(2), { outcome: "not_started", error: "no room" }),
-      archiveRun(ago(1)),
-      nightly
-    ])
+    const report = made([archiveRun(ago(2), { outcome: "not_started", error: "no room" }), archiveRun(ago(1)), nightly])
     assert.strictEqual(stateOf(report, "archive"), "well")
     assert.deepStrictEqual(report.problems, [])
     assert.strictEqual(report.failures.length, 1)
   })
 
   it("is failing after a run that could not begin, with the reason", () => {
-    const report = made([
-      archiveRun(ago(2)),
-      archiveRun(ago(1), { outcome: "not_started", error: "no room" }),
-      nightly
-    ])
+    const report = made([archiveRun(ago(2)), archiveRun(ago(1), { outcome: "not_started", error: "no room" }), nightly])
     assert.strictEqual(stateOf(report, "archive"), "failing")
     assert.include(report.problems[0]?.text, "no room")
     assert.strictEqual(report.jobs[0]?.good?.started, ago(2))
@@ -180,10 +172,7 @@ describe("a folder", () => {
     const gone = made(runs, [standing({})])
     assert.strictEqual(folderOf(gone, "ABCD")?.gone, true)
     assert.deepStrictEqual(gone.problems, [])
-    const old = made(
-      [...runs, archiveRun(now - 60_000, { folders: [failedFolder("ABCD", "z")] })],
-      [standing({})]
-    )
+    const old = made([...runs, archiveRun(now - 60_000, { folders: [failedFolder("ABCD", "z")] })], [standing({})])
     assert.deepStrictEqual(subjects(old), ["ABCD"])
   })
 
@@ -224,10 +213,7 @@ describe("a clock that was set back", () => {
   it("does not let a run in the future pass for a recent one", () => {
     const report = made([archiveRun(ago(2)), archiveRun(now + day), nightly])
     assert.deepStrictEqual(subjects(report), ["archive job"])
-    assert.match(
-      report.problems[0]?.text ?? "",
-      /its last run is dated in the future \(2026-11-22T12:00:00Z\)/
-    )
+    assert.match(report.problems[0]?.text ?? "", /its last run is dated in the future \(2026-11-22T12:00:00Z\)/)
     assert.deepStrictEqual(made([archiveRun(now + 60_000), nightly]).problems, [])
   })
 
@@ -331,24 +317,16 @@ describe("charts", () => {
     const first = archiveRun(ago(4), { unchanged: 1, folders: [archivedFolder("ABCD", 100)] })
     const known = archiveRun(ago(3), { unchanged: 1, folders: [archivedFolder("EFGH", 10)] })
     const fresh = archiveRun(ago(2), { unchanged: 2, folders: [archivedFolder("IJKL", 1)] })
-    assert.deepStrictEqual(
-      chartOf(made([first, known, fresh]), "total")?.series[0]?.values,
-      [110, 110, 111, 111]
-    )
+    assert.deepStrictEqual(chartOf(made([first, known, fresh]), "total")?.series[0]?.values, [110, 110, 111, 111])
   })
 
   it("put sums on top of each other, those beyond the largest as one", () => {
     const names = ["AAAA", "BBBB", "CCCC", "DDDD", "EEEE", "FFFF", "GGGG", "HHHH"]
     const folders = names.map((name, index) => archivedFolder(name, 100 - index))
-    const written = chartOf(
-      made([archiveRun(ago(1), { folders }), archiveRun(ago(0.5), { folders })]),
-      "written"
-    )
+    const written = chartOf(made([archiveRun(ago(1), { folders }), archiveRun(ago(0.5), { folders })]), "written")
     assert.strictEqual(written?.series.length, 7)
     assert.strictEqual(written?.series.at(-1)?.label, "all others")
-    const all = written?.series
-      .flatMap(({ values }) => values)
-      .reduce<number>((sum, value) => sum + (value ?? 0), 0)
+    const all = written?.series.flatMap(({ values }) => values).reduce<number>((sum, value) => sum + (value ?? 0), 0)
     assert.strictEqual(
       all,
       2 * folders.reduce((sum, folder) => sum + (folder.result === "archived" ? folder.zip_bytes : 0), 0)

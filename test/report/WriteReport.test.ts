@@ -86,10 +86,7 @@ describe("a report of a target", () => {
       for (const name of ["ABCD", "EFGH", "none"]) mkdirSync(join(target, name))
       writeFileSync(join(target, "ABCD/ABCD.zip"), "zip")
       const { html, report } = yield* made(target)
-      assert.match(
-        report.problems[0]?.text ?? "",
-        /^there are archives of 1 folder in the target, and nothing/
-      )
+      assert.match(report.problems[0]?.text ?? "", /^there are archives of 1 folder in the target, and nothing/)
       assert.include(html, "there are archives of 1 folder in the target")
       assert.strictEqual((yield* made(undefined)).report.problems.length, 1)
     })
@@ -171,14 +168,7 @@ describe("a place of the configuration's own", () => {
         ],
         files: [["lockfile_path", join(root, "link/../lock")]]
       }
-      for (const folder of [
-        "target",
-        "target/ABCD",
-        "link",
-        "link/ABCD",
-        "beside/deep",
-        "beside/../target"
-      ]) {
+      for (const folder of ["target", "target/ABCD", "link", "link/ABCD", "beside/deep", "beside/../target"]) {
         const path = `${root}/${folder}/page.html`
         assert.strictEqual(
           yield* tried(path, reserved),
@@ -204,9 +194,7 @@ describe("a page that cannot be written", () => {
         const file = join(folder, "page.html")
         const before = `${start}${policy("none")}before`
         writeFileSync(file, before)
-        const exit = yield* Effect.exit(
-          writeReport(file, "after", nowhere).pipe(Effect.provide(failing(name)))
-        )
+        const exit = yield* Effect.exit(writeReport(file, "after", nowhere).pipe(Effect.provide(failing(name))))
         assert.isTrue(Exit.isFailure(exit))
         assert.deepStrictEqual(readdirSync(folder), ["page.html"])
         assert.strictEqual(readFileSync(file, "utf8"), before)

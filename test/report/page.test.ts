@@ -22,9 +22,7 @@ let place: Place
 let browser: Browser
 beforeAll(async () => {
   place = makePlace({
-    replication: [
-      { name: "nas", direction: "pull", host: "nas", destination: "tank/backup", datasets: ["tank/data"] }
-    ]
+    replication: [{ name: "nas", direction: "pull", host: "nas", destination: "tank/backup", datasets: ["tank/data"] }]
   })
   sample = await pageOf("sample", sampleHistory({ now, days: 40, folders, changing: 2, spread: 0.6 }))
   if (browserName !== undefined) browser = await openBrowser()
@@ -173,10 +171,7 @@ describe.skipIf(browserName === undefined)("the report in a browser", () => {
     assert.include(await text("#runs tbody tr:first-child"), "nas ok 1 sent, 2 up to date 2.0 KiB 30 s")
     assert.include(await text("header"), "cannot read a/b.txt")
     // Tokyo is nine hours ahead.
-    assert.include(
-      await page.evaluate("document.querySelector('#runs tbody tr:last-child time').title"),
-      "12:04:00"
-    )
+    assert.include(await page.evaluate("document.querySelector('#runs tbody tr:last-child time').title"), "12:04:00")
     quiet(page)
   })
 
@@ -209,10 +204,7 @@ describe.skipIf(browserName === undefined)("the report in a browser", () => {
     assert.strictEqual(await page.evaluate("document.images.length"), 0)
     assert.strictEqual(await page.evaluate("document.scripts.length"), 2)
     assert.include(String(await page.evaluate("document.body.innerText")), `cannot read ${nasty}`)
-    assert.include(
-      String(await page.evaluate("document.querySelector('#chart-sent').innerText")),
-      `tank/${nasty}`
-    )
+    assert.include(String(await page.evaluate("document.querySelector('#chart-sent').innerText")), `tank/${nasty}`)
     assert.strictEqual(await overflow(page), 0)
     quiet(page)
 
@@ -247,10 +239,7 @@ describe.skipIf(browserName === undefined)("the report in a browser", () => {
     const old = join(place.root, "old.html")
     writeFileSync(
       old,
-      readFileSync(file, "utf8").replace(
-        /data-made="[^"]*"/,
-        `data-made="${new Date(now - 72 * hour).toISOString()}"`
-      )
+      readFileSync(file, "utf8").replace(/data-made="[^"]*"/, `data-made="${new Date(now - 72 * hour).toISOString()}"`)
     )
     const page = await browser.open(pathToFileURL(old).href, { width: 1280 })
     assert.include(String(await page.evaluate("document.getElementById('stale').innerText")), "3 d 00 h old")
@@ -271,10 +260,7 @@ it("a year of hourly runs of a thousand folders stays small, and is drawn", asyn
   if (browserName === undefined) return
   const page = await browser.open(url, { width: 360 })
   assert.strictEqual(await page.evaluate("document.querySelectorAll('canvas').length"), 6)
-  assert.strictEqual(
-    await page.evaluate("document.querySelectorAll('#archives .scroll tbody tr').length"),
-    1000
-  )
+  assert.strictEqual(await page.evaluate("document.querySelectorAll('#archives .scroll tbody tr').length"), 1000)
   assert.strictEqual(await overflow(page), 0)
   quiet(page)
 })

@@ -11,18 +11,13 @@ import { openBrowser } from "../support/terminal/browser.ts"
 
 const [, , out = ""] = process.argv
 const place = makePlace({
-  replication: [
-    { name: "nas", direction: "pull", host: "nas", destination: "tank/backup", datasets: ["tank/data"] }
-  ]
+  replication: [{ name: "nas", direction: "pull", host: "nas", destination: "tank/backup", datasets: ["tank/data"] }]
 })
 try {
   const folders = ["DOCS", "PH01", "MAIL", "WORK", "SCAN", "CODE", "MUSC", "VIDS"]
   const runs = sampleHistory({ now: Date.now(), days: 75, folders, changing: 1, spread: 2.5 })
   mkdirSync(join(place.target, ".zipper"))
-  writeFileSync(
-    join(place.target, ".zipper", "history.jsonl"),
-    runs.map((run) => `${JSON.stringify(run)}\n`).join("")
-  )
+  writeFileSync(join(place.target, ".zipper", "history.jsonl"), runs.map((run) => `${JSON.stringify(run)}\n`).join(""))
   const file = join(place.root, "report.html")
   execFileSync(process.execPath, [
     resolve("dist/zipper.mjs"),

@@ -139,10 +139,7 @@ describe("restore", () => {
           [damaged, yield* setOf("previous")],
           "the archive before may be good: zipper restore ABCD --prev --to back --config c.json"
         ],
-        [
-          [damaged, yield* setOf("previous", { file: undefined })],
-          "there is no archive before it; unzip takes"
-        ],
+        [[damaged, yield* setOf("previous", { file: undefined })], "there is no archive before it; unzip takes"],
         [[damaged], "there is no archive before it; unzip takes"]
       ] as const
       for (const [sets, words] of cases) {
@@ -191,14 +188,14 @@ describe("restore", () => {
       const there = { ...nothingRestored, files: 1, bytes: 10 }
       const carryOut = Effect.zipRight(Deferred.succeed(writing, undefined), Effect.never)
       const extractor = Layer.succeed(Extractor, {
-        prepare: () =>
-          Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, rehearsed: false })
+        prepare: () => Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, rehearsed: false })
       })
       const log = capturedLog()
       const summaries: Array<RestoreSummary> = []
-      const fiber = yield* restore(optionsFor({}), (summary) =>
-        Effect.sync(() => void summaries.push(summary))
-      ).pipe(Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)), Effect.fork)
+      const fiber = yield* restore(optionsFor({}), (summary) => Effect.sync(() => void summaries.push(summary))).pipe(
+        Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)),
+        Effect.fork
+      )
       yield* Deferred.await(writing)
       yield* Fiber.interrupt(fiber)
       assert.deepInclude(summaries[0], { result: "incomplete", plan, restored: there })
@@ -222,28 +219,23 @@ describe("restore", () => {
     })
   )
 
-  it.effect(
-    "writes nothing when something is in the way, when a pattern means nothing, or room is missing",
-    () =>
-      Effect.gen(function* () {
-        const set = yield* setOf("current")
-        const conflict = { path: "a", is: "file", wanted: "file" } as const
-        const cases: ReadonlyArray<readonly [Partial<RestorePlan>, string]> = [
-          [
-            { conflicts: { count: 12, first: [conflict] } },
-            "nothing was written: 12 names of the archive are taken"
-          ],
-          [{ meeting: { count: 1, first: [["A", "a"]] } }, "A and a: one name in /back"],
-          [{ unmatched: ["x"] }, '--only "x": nothing in '],
-          [{ needed: 1001 }, "nothing was written: 1001 B are needed in /back, and 1000 B are free there"]
-        ]
-        for (const [change, words] of cases) {
-          const done = yield* run([set], { plans: { [set.zip]: { ...plan, ...change } } })
-          assert.strictEqual(resultOf(done), "refused")
-          assert.deepStrictEqual(done.carriedOut, [])
-          assert.include(done.lines.join("\n"), words)
-        }
-      })
+  it.effect("writes nothing when something is in the way, when a pattern means nothing, or room is missing", () =>
+    Effect.gen(function* () {
+      const set = yield* setOf("current")
+      const conflict = { path: "a", is: "file", wanted: "file" } as const
+      const cases: ReadonlyArray<readonly [Partial<RestorePlan>, string]> = [
+        [{ conflicts: { count: 12, first: [conflict] } }, "nothing was written: 12 names of the archive are taken"],
+        [{ meeting: { count: 1, first: [["A", "a"]] } }, "A and a: one name in /back"],
+        [{ unmatched: ["x"] }, '--only "x": nothing in '],
+        [{ needed: 1001 }, "nothing was written: 1001 B are needed in /back, and 1000 B are free there"]
+      ]
+      for (const [change, words] of cases) {
+        const done = yield* run([set], { plans: { [set.zip]: { ...plan, ...change } } })
+        assert.strictEqual(resultOf(done), "refused")
+        assert.deepStrictEqual(done.carriedOut, [])
+        assert.include(done.lines.join("\n"), words)
+      }
+    })
   )
 
   it.effect("warns of names that only a real restore can tell apart or not", () =>
@@ -336,10 +328,7 @@ describe("restore", () => {
   it.effect("says which archives there are", () =>
     Effect.gen(function* () {
       const set = yield* setOf("current")
-      assert.include(
-        resultOf(yield* run([set], {}, { folder: folder("EFGH") })),
-        "no archives of EFGH: there are ABCD"
-      )
+      assert.include(resultOf(yield* run([set], {}, { folder: folder("EFGH") })), "no archives of EFGH: there are ABCD")
       assert.include(resultOf(yield* run([], {})), "there are none at all")
       assert.include(resultOf(yield* run([set], {}, { which: "previous" })), "has no previous archive")
     })

@@ -1,10 +1,5 @@
 import { assert, describe, it } from "vitest"
-import {
-  damageText,
-  noArchiveText,
-  type RestoreOptions,
-  restoreCommand
-} from "../../src/restore/RestoreResult.ts"
+import { damageText, noArchiveText, type RestoreOptions, restoreCommand } from "../../src/restore/RestoreResult.ts"
 import type { PublishedArchive } from "../../src/store/PublishedArchive.ts"
 import { folder } from "../support/program/job.ts"
 

@@ -1,11 +1,6 @@
 import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
-import {
-  describe as describeResult,
-  type FolderResult,
-  RunDocument,
-  summarize
-} from "../../src/runs/ArchiveResult.ts"
+import { describe as describeResult, type FolderResult, RunDocument, summarize } from "../../src/runs/ArchiveResult.ts"
 import { FolderName } from "../../src/source/FolderName.ts"
 import * as LeftOut from "../../src/source/LeftOut.ts"
 
@@ -29,10 +24,7 @@ describe("what was left out of an archive", () => {
   it("stands on the folder's line, when there was something", () => {
     const line = "archived 12 files, 2.0 KiB in 1.0 KiB, 0.4 s (changed)"
     assert.strictEqual(describeResult(archived), line)
-    assert.strictEqual(
-      describeResult({ ...archived, left_out: some }),
-      `${line}; 3 symlinks and 1 fifo left out`
-    )
+    assert.strictEqual(describeResult({ ...archived, left_out: some }), `${line}; 3 symlinks and 1 fifo left out`)
     assert.match(
       describeResult({
         ...archived,

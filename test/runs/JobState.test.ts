@@ -55,10 +55,7 @@ const settingsOf = (dir: string) => ({
 const setup = Effect.gen(function* () {
   const root = yield* temporaryFolder
   const dir = path.join(root, "state")
-  const standing = yield* JobStates.pipe(
-    Effect.provide(JobStates.layer(settingsOf(dir))),
-    Effect.provide(Disk.layer)
-  )
+  const standing = yield* JobStates.pipe(Effect.provide(JobStates.layer(settingsOf(dir))), Effect.provide(Disk.layer))
   return { root, dir, standing, file: path.join(dir, "standing", "archive.json") }
 })
 
@@ -71,34 +68,32 @@ const marker = (run: string) => ({
 })
 
 describe("Standing", () => {
-  it.scoped(
-    "touches nothing in the state folder to say that the lock was held: its holder may hang there",
-    () =>
-      Effect.gen(function* () {
-        const { dir, root } = yield* setup
-        fs.mkdirSync(dir)
-        const disk = yield* Effect.provide(Disk, Disk.layer)
-        const within = (at: string) => (at.startsWith(`${dir}/`) || at === dir ? Effect.die(at) : Effect.void)
-        const watched: typeof Disk.Service = {
-          ...disk,
-          stat: (at) => Effect.zipRight(within(at), disk.stat(at)),
-          read: (at) => Effect.zipRight(within(at), disk.read(at)),
-          write: (at, content, mode) => Effect.zipRight(within(at), disk.write(at, content, mode)),
-          rename: (from, to) => Effect.zipRight(within(to), disk.rename(from, to)),
-          remove: (at) => Effect.zipRight(within(at), disk.remove(at))
-        }
-        const standing = yield* JobStates.pipe(
-          Effect.provide(JobStates.layer(settingsOf(dir))),
-          Effect.provideService(Disk, watched)
-        )
-        const found = { last_utc: "2025-01-01T12:00:00Z", holder: "pid 7", lockfile: "/l" }
-        yield* standing.noteLockedOut(archiveJob, found)
-        yield* standing.noteLockedOut(archiveJob, found)
-        assert.deepInclude(yield* standing.lockedOut(archiveJob), { ...found, count: 2 })
-        yield* standing.clearLockedOut(archiveJob)
-        assert.isUndefined(yield* standing.lockedOut(archiveJob))
-        assert.deepStrictEqual(fs.readdirSync(root), ["state"])
-      })
+  it.scoped("touches nothing in the state folder to say that the lock was held: its holder may hang there", () =>
+    Effect.gen(function* () {
+      const { dir, root } = yield* setup
+      fs.mkdirSync(dir)
+      const disk = yield* Effect.provide(Disk, Disk.layer)
+      const within = (at: string) => (at.startsWith(`${dir}/`) || at === dir ? Effect.die(at) : Effect.void)
+      const watched: typeof Disk.Service = {
+        ...disk,
+        stat: (at) => Effect.zipRight(within(at), disk.stat(at)),
+        read: (at) => Effect.zipRight(within(at), disk.read(at)),
+        write: (at, content, mode) => Effect.zipRight(within(at), disk.write(at, content, mode)),
+        rename: (from, to) => Effect.zipRight(within(to), disk.rename(from, to)),
+        remove: (at) => Effect.zipRight(within(at), disk.remove(at))
+      }
+      const standing = yield* JobStates.pipe(
+        Effect.provide(JobStates.layer(settingsOf(dir))),
+        Effect.provideService(Disk, watched)
+      )
+      const found = { last_utc: "2025-01-01T12:00:00Z", holder: "pid 7", lockfile: "/l" }
+      yield* standing.noteLockedOut(archiveJob, found)
+      yield* standing.noteLockedOut(archiveJob, found)
+      assert.deepInclude(yield* standing.lockedOut(archiveJob), { ...found, count: 2 })
+      yield* standing.clearLockedOut(archiveJob)
+      assert.isUndefined(yield* standing.lockedOut(archiveJob))
+      assert.deepStrictEqual(fs.readdirSync(root), ["state"])
+    })
   )
 
   it.scoped("gives back what was saved, job by job, whatever they are called", () =>
@@ -144,46 +139,41 @@ describe("Standing", () => {
     })
   )
 
-  it.scoped(
-    "a mark that has no place in an empty target is made elsewhere, and moves when there is one",
-    () =>
-      Effect.gen(function* () {
-        const root = yield* temporaryFolder
-        const target = path.join(root, "target")
-        const dir = path.join(target, ".zipper")
-        const aside = path.join(root, "archive.running")
-        fs.mkdirSync(target)
-        const settings = {
-          dir,
-          inTarget: true,
-          asidePath: (job: JobKey, what: string) => path.join(root, `${jobFileName(job)}.${what}`)
-        }
-        const standing = yield* JobStates.pipe(
-          Effect.provide(JobStates.layer(settings)),
-          Effect.provide(Disk.layer)
-        )
-        yield* standing.mark(archiveJob, marker("a"))
-        assert.deepStrictEqual(fs.readdirSync(target), [])
-        assert.strictEqual((yield* standing.marker(archiveJob))?.run, "a")
-        yield* standing.unmark(archiveJob, "b")
-        assert.isTrue(fs.existsSync(aside))
-        // What else is there may be the source, or lie below a mount point: a run that did not begin makes nothing beside it.
-        fs.mkdirSync(path.join(target, "ABCD"))
-        yield* standing.mark(archiveJob, marker("b"))
-        const notStarted = { ...archive, last_run: { ...last("b"), outcome: "not_started" as const } }
-        assert.isTrue((yield* Effect.flip(standing.save(notStarted))).noPlace)
-        assert.deepStrictEqual(fs.readdirSync(target), ["ABCD"])
-        yield* standing.save({ ...archive, last_run: last("a") })
-        yield* standing.mark(archiveJob, marker("b"))
-        assert.isFalse(fs.existsSync(aside), "the mark of an earlier run stayed")
-        assert.strictEqual((yield* standing.marker(archiveJob))?.run, "b")
-        fs.rmSync(dir, { recursive: true })
-        fs.rmSync(path.join(target, "ABCD"), { recursive: true })
-        yield* standing.mark(archiveJob, marker("c"))
-        yield* standing.unmark(archiveJob, "c")
-        assert.isUndefined(yield* standing.marker(archiveJob))
-        assert.isFalse(fs.existsSync(aside))
-      })
+  it.scoped("a mark that has no place in an empty target is made elsewhere, and moves when there is one", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      const target = path.join(root, "target")
+      const dir = path.join(target, ".zipper")
+      const aside = path.join(root, "archive.running")
+      fs.mkdirSync(target)
+      const settings = {
+        dir,
+        inTarget: true,
+        asidePath: (job: JobKey, what: string) => path.join(root, `${jobFileName(job)}.${what}`)
+      }
+      const standing = yield* JobStates.pipe(Effect.provide(JobStates.layer(settings)), Effect.provide(Disk.layer))
+      yield* standing.mark(archiveJob, marker("a"))
+      assert.deepStrictEqual(fs.readdirSync(target), [])
+      assert.strictEqual((yield* standing.marker(archiveJob))?.run, "a")
+      yield* standing.unmark(archiveJob, "b")
+      assert.isTrue(fs.existsSync(aside))
+      // What else is there may be the source, or lie below a mount point: a run that did not begin makes nothing beside it.
+      fs.mkdirSync(path.join(target, "ABCD"))
+      yield* standing.mark(archiveJob, marker("b"))
+      const notStarted = { ...archive, last_run: { ...last("b"), outcome: "not_started" as const } }
+      assert.isTrue((yield* Effect.flip(standing.save(notStarted))).noPlace)
+      assert.deepStrictEqual(fs.readdirSync(target), ["ABCD"])
+      yield* standing.save({ ...archive, last_run: last("a") })
+      yield* standing.mark(archiveJob, marker("b"))
+      assert.isFalse(fs.existsSync(aside), "the mark of an earlier run stayed")
+      assert.strictEqual((yield* standing.marker(archiveJob))?.run, "b")
+      fs.rmSync(dir, { recursive: true })
+      fs.rmSync(path.join(target, "ABCD"), { recursive: true })
+      yield* standing.mark(archiveJob, marker("c"))
+      yield* standing.unmark(archiveJob, "c")
+      assert.isUndefined(yield* standing.marker(archiveJob))
+      assert.isFalse(fs.existsSync(aside))
+    })
   )
 
   it.scoped("what is kept aside for one configuration is nothing to another with the same lock file", () =>
@@ -273,10 +263,7 @@ describe("Standing", () => {
       fs.truncateSync(path.join(dir, "verified", "ABCD.json"), 20)
       assert.strictEqual((yield* standing.verified.pipe(Effect.provide(log.layer))).size, 0)
       assert.lengthOf(log.lines, 1)
-      assert.match(
-        log.lines[0] ?? "",
-        /^Warning: .*ABCD\.json cannot be understood .*zipper verify ABCD looks/
-      )
+      assert.match(log.lines[0] ?? "", /^Warning: .*ABCD\.json cannot be understood .*zipper verify ABCD looks/)
       yield* standing.saveVerified(abcd, "current", found)
       assert.strictEqual((yield* standing.verified.pipe(Effect.provide(log.layer))).size, 1)
       assert.lengthOf(log.lines, 1)
@@ -298,10 +285,7 @@ describe("Standing", () => {
         assert.isTrue(fs.existsSync(file), "a dry run moved it")
         assert.isUndefined(yield* standing.load(archiveJob).pipe(Effect.provide(log.layer)))
       }
-      assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), [
-        "archive.json.corrupt-1",
-        "archive.json.corrupt-2"
-      ])
+      assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), ["archive.json.corrupt-1", "archive.json.corrupt-2"])
       assert.lengthOf(log.lines, 4)
       yield* standing.save(archive)
       assert.deepStrictEqual(yield* standing.load(archiveJob), archive)
@@ -317,30 +301,28 @@ describe("Metrics", () => {
       Effect.provide(Disk.layer)
     )
 
-  it.scoped(
-    "is one file of all jobs, readable by everybody, and nothing else that a collector would take",
-    () =>
-      Effect.gen(function* () {
-        const { dir, root, standing } = yield* setup
-        fs.mkdirSync(path.join(root, "collected"))
-        fs.symlinkSync("collected", path.join(root, "out"))
-        const before = process.umask(0o077)
-        yield* Effect.addFinalizer(() => Effect.sync(() => process.umask(before)))
-        yield* standing.save(archive)
-        yield* standing.save(replication("nas"))
-        yield* standing.save(replication("long gone"))
-        const metrics = yield* metricsAt(root, dir, [archiveJob, named("nas"), named("never ran")])
-        yield* Effect.all([metrics.refresh(archive, false), metrics.refresh(replication("nas"), false)], {
-          concurrency: 2
-        })
-        const file = path.join(root, "out", "zipper.prom")
-        assert.strictEqual(fs.statSync(file).mode & 0o777, 0o644)
-        assert.deepStrictEqual(fs.readdirSync(path.join(root, "out")), ["zipper.prom"])
-        const text = fs.readFileSync(file, "utf8")
-        assert.include(text, 'zipper_last_attempt_failed{job="nas",dataset="tank"} 1\n')
-        assert.include(text, 'zipper_last_attempt_failed{job="archive",folder="ABCD"} 0\n')
-        assert.notInclude(text, "long gone")
+  it.scoped("is one file of all jobs, readable by everybody, and nothing else that a collector would take", () =>
+    Effect.gen(function* () {
+      const { dir, root, standing } = yield* setup
+      fs.mkdirSync(path.join(root, "collected"))
+      fs.symlinkSync("collected", path.join(root, "out"))
+      const before = process.umask(0o077)
+      yield* Effect.addFinalizer(() => Effect.sync(() => process.umask(before)))
+      yield* standing.save(archive)
+      yield* standing.save(replication("nas"))
+      yield* standing.save(replication("long gone"))
+      const metrics = yield* metricsAt(root, dir, [archiveJob, named("nas"), named("never ran")])
+      yield* Effect.all([metrics.refresh(archive, false), metrics.refresh(replication("nas"), false)], {
+        concurrency: 2
       })
+      const file = path.join(root, "out", "zipper.prom")
+      assert.strictEqual(fs.statSync(file).mode & 0o777, 0o644)
+      assert.deepStrictEqual(fs.readdirSync(path.join(root, "out")), ["zipper.prom"])
+      const text = fs.readFileSync(file, "utf8")
+      assert.include(text, 'zipper_last_attempt_failed{job="nas",dataset="tank"} 1\n')
+      assert.include(text, 'zipper_last_attempt_failed{job="archive",folder="ABCD"} 0\n')
+      assert.notInclude(text, "long gone")
+    })
   )
 
   it.scoped("of another configuration are replaced, with a warning, and none of them stays", () =>

@@ -117,15 +117,10 @@ describe("Lock", () => {
       assert.match((yield* refusal(folder)).message, /it is a folder/)
       assert.match((yield* refusal(path.join(folder, "no/where"))).message, /its folder does not exist/)
       // The system says of /proc what it says of a folder that is not there.
-      assert.match(
-        (yield* refusal("/proc/zipper.lock")).message,
-        /no file can be made in its folder; set lock/
-      )
+      assert.match((yield* refusal("/proc/zipper.lock")).message, /no file can be made in its folder; set lock/)
       const none = yield* refusal(path.join(folder, "no/where"))
       assert.match(withLockOption(none).message, /create it, or give --lock FILE, a file elsewhere$/)
-      yield* Effect.flatMap(Process, (process) =>
-        process.run({ program: "mkfifo", args: [path.join(folder, "fifo")] })
-      )
+      yield* Effect.flatMap(Process, (process) => process.run({ program: "mkfifo", args: [path.join(folder, "fifo")] }))
       assert.match((yield* refusal(path.join(folder, "fifo"))).message, /not a regular file/)
     }).pipe(Effect.provide(Layer.merge(real, Process.layer)))
   )

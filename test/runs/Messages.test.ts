@@ -117,41 +117,36 @@ describe("messages about failures", () => {
     })
   )
 
-  it.effect(
-    "that were not delivered are not told: they come with the next run, and are shown till then",
-    () =>
-      Effect.gen(function* () {
-        const { fresh, hour, log, memory, messenger, run, texts } = yield* setUp
-        messenger.down = true
-        assert.strictEqual(yield* run({ ABCD: "full" }), "no route")
-        assert.deepStrictEqual(log.lines, [
-          "Error: a message could not be delivered, and is tried again after the next run: no route"
-        ])
-        const undelivered = Effect.map(Ref.get(memory), ({ alerts }) => alerts.get("archive")?.undelivered)
-        assert.deepStrictEqual(
-          (yield* undelivered)?.map(({ at_utc, error, title }) => [at_utc, title, error]),
-          [["2025-01-01T12:00:00Z", "failed: ABCD", "no route"]]
-        )
-        yield* hour()
-        messenger.down = false
-        assert.isUndefined(yield* run({ ABCD: "full" }))
-        assert.deepStrictEqual(fresh(), ["failed: ABCD"])
-        assert.deepStrictEqual(yield* undelivered, [])
-        yield* run({ ABCD: "full" })
-        assert.deepStrictEqual(fresh(), [])
-        messenger.down = true
-        yield* run({}, { recovery: true })
-        yield* hour()
-        messenger.down = false
-        yield* run({}, { recovery: true })
-        assert.deepStrictEqual(fresh(), ["works: ABCD"])
-        assert.include(
-          texts.at(-1),
-          "This message is of 2025-01-01T13:00:00Z; it could not be delivered then."
-        )
-        yield* run({}, { recovery: true })
-        assert.deepStrictEqual(fresh(), [])
-      })
+  it.effect("that were not delivered are not told: they come with the next run, and are shown till then", () =>
+    Effect.gen(function* () {
+      const { fresh, hour, log, memory, messenger, run, texts } = yield* setUp
+      messenger.down = true
+      assert.strictEqual(yield* run({ ABCD: "full" }), "no route")
+      assert.deepStrictEqual(log.lines, [
+        "Error: a message could not be delivered, and is tried again after the next run: no route"
+      ])
+      const undelivered = Effect.map(Ref.get(memory), ({ alerts }) => alerts.get("archive")?.undelivered)
+      assert.deepStrictEqual(
+        (yield* undelivered)?.map(({ at_utc, error, title }) => [at_utc, title, error]),
+        [["2025-01-01T12:00:00Z", "failed: ABCD", "no route"]]
+      )
+      yield* hour()
+      messenger.down = false
+      assert.isUndefined(yield* run({ ABCD: "full" }))
+      assert.deepStrictEqual(fresh(), ["failed: ABCD"])
+      assert.deepStrictEqual(yield* undelivered, [])
+      yield* run({ ABCD: "full" })
+      assert.deepStrictEqual(fresh(), [])
+      messenger.down = true
+      yield* run({}, { recovery: true })
+      yield* hour()
+      messenger.down = false
+      yield* run({}, { recovery: true })
+      assert.deepStrictEqual(fresh(), ["works: ABCD"])
+      assert.include(texts.at(-1), "This message is of 2025-01-01T13:00:00Z; it could not be delivered then.")
+      yield* run({}, { recovery: true })
+      assert.deepStrictEqual(fresh(), [])
+    })
   )
 
   it.effect("that the server will never take do not keep others from being sent", () =>
@@ -173,9 +168,7 @@ describe("messages about failures", () => {
   )
 
   it("take a reason for the same when only figures and ids differ", () => {
-    assert.isTrue(
-      isSameReason("run ab12cd: 1.2 GiB of 3,000 left at 12:00:01", "run 12ab3f: 900 MiB of 7 left at 9:1")
-    )
+    assert.isTrue(isSameReason("run ab12cd: 1.2 GiB of 3,000 left at 12:00:01", "run 12ab3f: 900 MiB of 7 left at 9:1"))
     assert.isFalse(isSameReason("cannot read a.txt (EIO)", "cannot read a.txt (EACCES)"))
     assert.isFalse(isSameReason("cannot read added", "cannot read decade"))
   })

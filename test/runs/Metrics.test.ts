@@ -26,8 +26,7 @@ const parse = (text: string): ReadonlyArray<Sample> => {
       family.typed = true
     } else {
       const match = /^([a-zA-Z_:][\w:]*)\{(.*)\} (-?[0-9.e+-]+)$/.exec(line)
-      if (match === null || match[1] !== family?.name || family?.typed !== true)
-        throw new Error(`no sample: ${line}`)
+      if (match === null || match[1] !== family?.name || family?.typed !== true) throw new Error(`no sample: ${line}`)
       const labels: Record<string, string> = {}
       let rest = match[2] ?? ""
       while (rest !== "") {
@@ -77,9 +76,8 @@ describe("Metrics", () => {
   it("says what is known, and nothing where nothing is", () => {
     const samples = parse(render([standing("nas", "tank")]))
     const valueOf = (name: string, labels: Readonly<Record<string, string>>) =>
-      samples.find(
-        (each) => each.name === `zipper_${name}` && JSON.stringify(each.labels) === JSON.stringify(labels)
-      )?.value
+      samples.find((each) => each.name === `zipper_${name}` && JSON.stringify(each.labels) === JSON.stringify(labels))
+        ?.value
     const tank = { job: "nas", dataset: "tank" }
     assert.strictEqual(valueOf("last_success_timestamp_seconds", tank), 60)
     assert.strictEqual(valueOf("last_attempt_timestamp_seconds", tank), 120)

@@ -11,8 +11,7 @@ const waiting = (switches: number, id = "71/74"): ThreadLook => ({
   switches
 })
 
-const lookedAt = (looks: ReadonlyArray<ReadonlyArray<ThreadLook>>): Waits =>
-  looks.reduce<Waits>(lookAgain, new Map())
+const lookedAt = (looks: ReadonlyArray<ReadonlyArray<ThreadLook>>): Waits => looks.reduce<Waits>(lookAgain, new Map())
 
 describe("a thread that hangs in the kernel", () => {
   it("is read as Linux tells of it", () => {

@@ -29,11 +29,7 @@ const record = (archivedAt: string): FolderRecord => ({
   failure: undefined
 })
 
-const standingAfter = (
-  startedAt: string,
-  result: FolderResult,
-  before?: ReturnType<typeof nextArchiveState>
-) => {
+const standingAfter = (startedAt: string, result: FolderResult, before?: ReturnType<typeof nextArchiveState>) => {
   const summary = summarize({
     run: "r",
     source: "s",

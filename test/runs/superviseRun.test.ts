@@ -89,8 +89,7 @@ describe("a run that is attended", () => {
   it.effect("keeps last success and last attempt apart, and tells once of a folder that works again", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit(tree())
-      const run = () =>
-        Effect.zipRight(TestClock.adjust("1 hour"), kit.run({}, { notify_on: ["failure", "recovery"] }))
+      const run = () => Effect.zipRight(TestClock.adjust("1 hour"), kit.run({}, { notify_on: ["failure", "recovery"] }))
       yield* run()
       kit.archiver.failures["ABCD"] = [unreadable]
       kit.tree["ABCD"] = { "a.txt": { content: "three" } }
@@ -256,21 +255,19 @@ describe("a run that is attended", () => {
     })
   )
 
-  it.effect(
-    "folders that a whole run did not find are forgotten, those that it was not asked for are not",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit(tree())
-        yield* kit.run()
-        yield* kit.run({ folders: ["ABCD"] })
-        assert.lengthOf((yield* archiveStanding(kit.state)).folders, 2)
-        delete kit.tree["EFGH"]
-        yield* kit.run()
-        assert.deepStrictEqual(
-          (yield* archiveStanding(kit.state)).folders.map((each) => String(each.folder)),
-          ["ABCD"]
-        )
-      })
+  it.effect("folders that a whole run did not find are forgotten, those that it was not asked for are not", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(tree())
+      yield* kit.run()
+      yield* kit.run({ folders: ["ABCD"] })
+      assert.lengthOf((yield* archiveStanding(kit.state)).folders, 2)
+      delete kit.tree["EFGH"]
+      yield* kit.run()
+      assert.deepStrictEqual(
+        (yield* archiveStanding(kit.state)).folders.map((each) => String(each.folder)),
+        ["ABCD"]
+      )
+    })
   )
 
   it.effect("a name that was mistyped is not taken for a folder", () =>
@@ -489,28 +486,26 @@ describe("a run that is attended", () => {
     })
   )
 
-  it.effect(
-    "remembers that it could not begin where the target is away, and what the monitor knew stays",
-    () =>
-      Effect.gen(function* () {
-        const kit = yield* makeKit(tree())
-        yield* kit.run({}, on)
-        const { standings } = yield* Ref.get(kit.state.standing)
-        // The state is in the target, and gone with it.
-        const error = new JobStateError({ message: "the target is empty", noPlace: true })
-        yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map(), error }))
-        yield* Ref.update(kit.store, (store) => ({ ...store, preflight: full }))
-        yield* Effect.flip(kit.run({}, on))
-        const told = (yield* Ref.get(kit.state.metrics)).at(-1)
-        assert.include(told, 'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 0\n')
-        assert.include(told, 'zipper_last_run_outcome{job="archive",outcome="not_started"} 1\n')
-        assert.include(told, 'zipper_last_run_outcome{job="archive",outcome="ok"} 0\n')
-        yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings, error: undefined }))
-        yield* Ref.update(kit.store, (store) => ({ ...store, preflight: { free: 1, stagesInTmp: true } }))
-        yield* kit.run({}, on)
-        yield* kit.run({}, on)
-        assert.deepStrictEqual((yield* titles(kit.sent)).slice(1), ["zipper: the job works again on nas"])
-      })
+  it.effect("remembers that it could not begin where the target is away, and what the monitor knew stays", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(tree())
+      yield* kit.run({}, on)
+      const { standings } = yield* Ref.get(kit.state.standing)
+      // The state is in the target, and gone with it.
+      const error = new JobStateError({ message: "the target is empty", noPlace: true })
+      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map(), error }))
+      yield* Ref.update(kit.store, (store) => ({ ...store, preflight: full }))
+      yield* Effect.flip(kit.run({}, on))
+      const told = (yield* Ref.get(kit.state.metrics)).at(-1)
+      assert.include(told, 'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 0\n')
+      assert.include(told, 'zipper_last_run_outcome{job="archive",outcome="not_started"} 1\n')
+      assert.include(told, 'zipper_last_run_outcome{job="archive",outcome="ok"} 0\n')
+      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings, error: undefined }))
+      yield* Ref.update(kit.store, (store) => ({ ...store, preflight: { free: 1, stagesInTmp: true } }))
+      yield* kit.run({}, on)
+      yield* kit.run({}, on)
+      assert.deepStrictEqual((yield* titles(kit.sent)).slice(1), ["zipper: the job works again on nas"])
+    })
   )
 
   const about = {
@@ -571,9 +566,7 @@ describe("a run that is attended", () => {
       yield* TestClock.adjust("1 second")
       yield* Fiber.interruptFork(fiber)
       yield* TestClock.adjust("4 seconds")
-      assert.isNull(
-        yield* fiber.status.pipe(Effect.map((status) => (FiberStatus.isDone(status) ? status : null)))
-      )
+      assert.isNull(yield* fiber.status.pipe(Effect.map((status) => (FiberStatus.isDone(status) ? status : null))))
       yield* TestClock.adjust("6 seconds")
       assert.isTrue(FiberStatus.isDone(yield* fiber.status))
     })

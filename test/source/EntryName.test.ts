@@ -8,35 +8,21 @@ const raw = (latin1: string) => RawPath.fromLatin1(latin1)
 const assign = (...paths: ReadonlyArray<string>) => EntryName.assign(paths.map(raw))
 
 /** Parts of few letters, so that escaped and given names meet. */
-const part = FastCheck.stringOf(
-  FastCheck.constantFrom("a", "%", "F", "E", "\xff", "\xfe", "~", "1", "\xc3", "\xa9"),
-  { minLength: 1, maxLength: 5 }
-)
+const part = FastCheck.stringOf(FastCheck.constantFrom("a", "%", "F", "E", "\xff", "\xfe", "~", "1", "\xc3", "\xa9"), {
+  minLength: 1,
+  maxLength: 5
+})
 
 /** Trees as Tree lists them: every directory on the way is an entry, in byte order. */
-const tree = FastCheck.array(FastCheck.array(part, { minLength: 1, maxLength: 3 }), { maxLength: 12 }).map(
-  (paths) => {
-    const all = new Set<string>()
-    for (const parts of paths)
-      for (const [index] of parts.entries()) all.add(parts.slice(0, index + 1).join("/"))
-    return [...all].sort().map(raw)
-  }
-)
+const tree = FastCheck.array(FastCheck.array(part, { minLength: 1, maxLength: 3 }), { maxLength: 12 }).map((paths) => {
+  const all = new Set<string>()
+  for (const parts of paths) for (const [index] of parts.entries()) all.add(parts.slice(0, index + 1).join("/"))
+  return [...all].sort().map(raw)
+})
 
 describe("EntryName", () => {
   it("keeps every name that is UTF-8, byte for byte", () => {
-    const names = [
-      "-rf",
-      "C:x",
-      "a\\b",
-      "a\nb\tc",
-      "\"quoted' name",
-      "%FF",
-      "e\u0301",
-      "é",
-      "🦊/日本",
-      "\ufeffbom"
-    ]
+    const names = ["-rf", "C:x", "a\\b", "a\nb\tc", "\"quoted' name", "%FF", "e\u0301", "é", "🦊/日本", "\ufeffbom"]
     const { names: assigned, escaped } = EntryName.assign(names.map(RawPath.fromText))
     assert.deepStrictEqual(assigned, names)
     assert.deepStrictEqual(escaped, [])

@@ -4,12 +4,7 @@ import * as Effect from "effect/Effect"
 import { openBlock } from "../../src/source/Entries.ts"
 import { type ListInput, list } from "../../src/source/List.ts"
 import { mountsBelow } from "../../src/source/Walk.ts"
-import {
-  blockingDirectory,
-  type DirectoryCalls,
-  Unseen,
-  waitingDirectory
-} from "../../src/system/FileCalls.ts"
+import { blockingDirectory, type DirectoryCalls, Unseen, waitingDirectory } from "../../src/system/FileCalls.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { put } from "../support/zip/archive.ts"
@@ -41,12 +36,7 @@ const withInode = (stats: BigIntStats, ino: bigint): BigIntStats =>
 const withStats = (change: (path: string, stats: BigIntStats) => BigIntStats): DirectoryCalls => ({
   ...blockingDirectory,
   lstats: (count, path, take, signal) =>
-    blockingDirectory.lstats(
-      count,
-      path,
-      (index, stats) => take(index, change(path(index).toString(), stats)),
-      signal
-    )
+    blockingDirectory.lstats(count, path, (index, stats) => take(index, change(path(index).toString(), stats)), signal)
 })
 
 for (const [where, calls] of [
@@ -181,10 +171,7 @@ describe("listing directories", () => {
           )
           if (!("failure" in output)) throw new Error("it was listed")
           assert.strictEqual(output.failure.path, `${root}/b`)
-          assert.include(
-            output.failure.message,
-            "ABCD/b is there twice: the file system lists that name two times"
-          )
+          assert.include(output.failure.message, "ABCD/b is there twice: the file system lists that name two times")
           assert.strictEqual(output.failure.transient, !frozen)
         }
       }
@@ -246,9 +233,7 @@ describe("listing directories", () => {
         grafts: [],
         listed: undefined
       }))
-      const output = yield* Effect.promise(() =>
-        found(blockingDirectory, input(root, { enough: 3, directories }))
-      )
+      const output = yield* Effect.promise(() => found(blockingDirectory, input(root, { enough: 3, directories })))
       assert.deepStrictEqual(
         output.listed.map(({ from, to }) => [from, to]),
         [

@@ -26,8 +26,7 @@ import { canMount } from "../support/program/mounts.ts"
 import { abcd, installed, put, run, viewOf } from "../support/zip/archive.ts"
 
 const folders = (view: SourceView) => Effect.flatMap(Tree, (tree) => tree.folders(view))
-const manifest = (view: SourceView, folder = abcd) =>
-  Effect.flatMap(Tree, (tree) => tree.manifest(view, folder))
+const manifest = (view: SourceView, folder = abcd) => Effect.flatMap(Tree, (tree) => tree.manifest(view, folder))
 const names = (found: { readonly entries: ReadonlyArray<{ readonly name: string }> }) =>
   found.entries.map(({ name }) => name)
 const at = RawPath.fromText
@@ -215,14 +214,7 @@ describe("Tree.manifest", () => {
           ]
         })
       )
-      assert.deepStrictEqual(names(found), [
-        "file",
-        "hidden",
-        "shown",
-        "shown/a",
-        "shown/deep",
-        "shown/deep/b"
-      ])
+      assert.deepStrictEqual(names(found), ["file", "hidden", "shown", "shown/a", "shown/deep", "shown/deep/b"])
       assert.strictEqual(found.bytes, 6)
       assert.strictEqual(found.entries[1]?.mode, 0o40750)
     }).pipe(Effect.provide(Tree.layer))
@@ -310,10 +302,7 @@ describe("Tree.manifest", () => {
         put(`${place}/source/ABCD/sub/file`, "y")
         btrfs("subvolume", "snapshot", "-r", `${place}/source`, `${place}/snapshot`)
         const hollow = (source: string) =>
-          Effect.map(
-            manifest(viewOf(`${place}/${source}`, { frozen: false, label: "live" })),
-            (found) => found.hollow
-          )
+          Effect.map(manifest(viewOf(`${place}/${source}`, { frozen: false, label: "live" })), (found) => found.hollow)
         assert.deepStrictEqual(yield* hollow("source"), [])
         assert.deepStrictEqual(yield* hollow("snapshot"), ["sub"])
       }).pipe(Effect.provide(Tree.layer))
@@ -377,10 +366,7 @@ describe("memoryTree", () => {
       assert.strictEqual((yield* manifest(view)).hash, before.hash)
       tree["ABCD"] = { "sub/a.txt": { content: "abcd", mtime: 5 }, empty: "directory" }
       assert.notStrictEqual((yield* manifest(view)).hash, before.hash)
-      assert.strictEqual(
-        (yield* Effect.flip(manifest(view, FolderName.FolderName.make("FAIL")))).message,
-        "broken"
-      )
+      assert.strictEqual((yield* Effect.flip(manifest(view, FolderName.FolderName.make("FAIL")))).message, "broken")
     }).pipe(Effect.provide(memoryTree(tree)))
   })
 })

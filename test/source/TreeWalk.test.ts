@@ -5,14 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import {
-  type Block,
-  type Directory,
-  greatest,
-  inOrder,
-  makeRows,
-  openBlock
-} from "../../src/source/Entries.ts"
+import { type Block, type Directory, greatest, inOrder, makeRows, openBlock } from "../../src/source/Entries.ts"
 import { folderLine } from "../../src/source/Manifest.ts"
 import { Tree } from "../../src/source/Tree.ts"
 import { WorkerSource, Workers } from "../../src/system/Workers.ts"
@@ -92,10 +85,7 @@ describe("the order of entries", () => {
     const root: Node = { a: { x: null }, "a-": { y: null }, "a-b": null, "a.b": null, a0: null }
     const expected = ["a", "a-", "a-/y", "a-b", "a.b", "a/x", "a0"]
     for (const pieceNames of [1, 2, 3, 9]) {
-      assert.deepStrictEqual<ReadonlyArray<string>>(
-        inOrder(listed(root, pieceNames)).flatMap(pathsIn),
-        expected
-      )
+      assert.deepStrictEqual<ReadonlyArray<string>>(inOrder(listed(root, pieceNames)).flatMap(pathsIn), expected)
     }
   })
 })
@@ -198,10 +188,7 @@ describe("a manifest", () => {
       const itself = lstatSync(`${root}/ABCD`, { bigint: true })
       const latest = (key: "ctimeNs" | "mtimeNs") => greatest([itself, ...looks].map((stats) => stats[key]))
       assert.deepStrictEqual(here.latest, { ctimeNs: latest("ctimeNs"), mtimeNs: latest("mtimeNs") })
-      assert.strictEqual(
-        here.hash,
-        hashEntries({ mode: Number(itself.mode), mtimeNs: itself.mtimeNs }, here.entries)
-      )
+      assert.strictEqual(here.hash, hashEntries({ mode: Number(itself.mode), mtimeNs: itself.mtimeNs }, here.entries))
       assert.strictEqual(here.files, here.entries.filter(({ kind }) => kind === "file").length)
       assert.deepStrictEqual(
         here.escaped?.map(({ name }) => name),

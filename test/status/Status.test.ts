@@ -129,14 +129,8 @@ describe("status of the archive job", () => {
     assert.isNull(dueOf(full))
     assert.strictEqual(dueOf(undefined), "never archived")
     assert.strictEqual(dueOf({ ...full, zipSize: undefined }), "its archive is missing")
-    assert.strictEqual(
-      dueOf({ ...full, zipSize: 1 }),
-      "its archive has another size than when it was published"
-    )
-    assert.strictEqual(
-      dueOf({ ...full, incomplete: "metadata.json" }),
-      "a file beside its archive is missing"
-    )
+    assert.strictEqual(dueOf({ ...full, zipSize: 1 }), "its archive has another size than when it was published")
+    assert.strictEqual(dueOf({ ...full, incomplete: "metadata.json" }), "a file beside its archive is missing")
   })
 
   it("tells of folders that are gone, which are never overdue, and of no failure that outlived its folder", () => {
@@ -155,22 +149,14 @@ describe("status of the archive job", () => {
   })
 
   it("takes nothing for gone while the source cannot be listed", () => {
-    const status = of(
-      { ABCD: well("ABCD", 500) },
-      { problem: "not mounted" },
-      { maxAge: hour, standing: undefined }
-    )
+    const status = of({ ABCD: well("ABCD", 500) }, { problem: "not mounted" }, { maxAge: hour, standing: undefined })
     assert.deepInclude(at(status, "ABCD"), { gone: false, overdue: true })
     assert.strictEqual(status.source_problem, "not mounted")
   })
 
   it("is overdue by the last success alone, to the minute", () => {
     const overdue = (maxAge: number | undefined) =>
-      of(
-        { ABCD: well("ABCD", 1), EFGH: well("EFGH", 30) },
-        ["ABCD", "EFGH"],
-        maxAge === undefined ? {} : { maxAge }
-      )
+      of({ ABCD: well("ABCD", 1), EFGH: well("EFGH", 30) }, ["ABCD", "EFGH"], maxAge === undefined ? {} : { maxAge })
         .folders.filter((each) => each.overdue)
         .map((each) => String(each.folder))
     assert.deepStrictEqual(overdue(undefined), [])
@@ -348,8 +334,7 @@ describe("the table", () => {
     )
     return { now, maxAge, archive, replications: [ran, never] }
   }
-  const text = (width: number) =>
-    StatusText.render(everything(), { width, ellipsis: "…" }).map((line) => line.text)
+  const text = (width: number) => StatusText.render(everything(), { width, ellipsis: "…" }).map((line) => line.text)
 
   it("fits into 80 columns, whatever is to be told, and cuts the front of long names only", () => {
     const lines = text(80)
@@ -377,10 +362,7 @@ describe("the table", () => {
       "nas: tank/data/with/a/name/that/goes/on/and/on: last success 3 d ago; the last attempt failed: would lose\n2 snapshots",
       "new: tank: never succeeded"
     ])
-    assert.strictEqual(
-      StatusText.overdueSummary(everything()),
-      "3 are overdue: no success in the last 1 d 02 h"
-    )
+    assert.strictEqual(StatusText.overdueSummary(everything()), "3 are overdue: no success in the last 1 d 02 h")
   })
 
   it("says each archive that is lost, in the table too", () => {
@@ -388,9 +370,7 @@ describe("the table", () => {
     const status: Status = { now, maxAge: 48 * hour, archive, replications: [] }
     const lines = StatusText.render(status, { width: 80, ellipsis: "…" })
     assert.deepStrictEqual(
-      lines
-        .filter(({ text }) => /^(?:ABCD|EFGH) /.test(text))
-        .map(({ mood, text }) => [mood, text.slice(-14)]),
+      lines.filter(({ text }) => /^(?:ABCD|EFGH) /.test(text)).map(({ mood, text }) => [mood, text.slice(-14)]),
       [
         ["bad", "  ARCHIVE LOST"],
         ["bad", "  ARCHIVE LOST"]
@@ -410,10 +390,7 @@ describe("the table", () => {
 
   it("has a document that its schema describes", () => {
     const document = statusDocument(everything(), ago(0))
-    assert.deepStrictEqual(
-      Schema.decodeUnknownSync(StatusDocument)(JSON.parse(JSON.stringify(document))),
-      document
-    )
+    assert.deepStrictEqual(Schema.decodeUnknownSync(StatusDocument)(JSON.parse(JSON.stringify(document))), document)
     assert.strictEqual(document.overdue, 3)
   })
 

@@ -81,10 +81,7 @@ const shown = (status: Partial<Status>, width: number) =>
 
 describe("the words of status", () => {
   const everything = {
-    archive: archive(
-      {},
-      "the source cannot be read, for reasons that take more than a line of a terminal to tell"
-    ),
+    archive: archive({}, "the source cannot be read, for reasons that take more than a line of a terminal to tell"),
     replications: [replication(["tank/a"], [failed])]
   }
 
@@ -107,9 +104,7 @@ describe("the words of status", () => {
 
   it("are a line each where there is room, for a file or a mail", () => {
     const lines = shown(everything, Number.POSITIVE_INFINITY)
-    assert.isTrue(
-      lines.some((line) => line.startsWith(`${job.name} (pull, ${job.host}): last run 5 h ago, took `))
-    )
+    assert.isTrue(lines.some((line) => line.startsWith(`${job.name} (pull, ${job.host}): last run 5 h ago, took `)))
     assert.isTrue(lines.some((line) => /^ {2}the run that began .* what it left$/.test(line)))
   })
 
@@ -139,21 +134,16 @@ describe("datasets that were put into a job, or taken out of it, since its last 
         ["tank/new", null, true]
       ]
     )
-    assert.deepStrictEqual(
-      StatusText.overdue({ now, maxAge: 26 * hour, archive: undefined, replications: [status] }),
-      [`${job.name}: tank/new: never succeeded`]
-    )
+    assert.deepStrictEqual(StatusText.overdue({ now, maxAge: 26 * hour, archive: undefined, replications: [status] }), [
+      `${job.name}: tank/new: never succeeded`
+    ])
   })
 })
 
 describe("text on lines", () => {
   it("breaks between words only, and keeps every one of them", () => {
     const path = `/${"long/".repeat(20)}name`
-    assert.deepStrictEqual(wrapped(`  one two ${path} three`, 12, "  "), [
-      "  one two",
-      `  ${path}`,
-      "  three"
-    ])
+    assert.deepStrictEqual(wrapped(`  one two ${path} three`, 12, "  "), ["  one two", `  ${path}`, "  three"])
     assert.deepStrictEqual(wrapped("one\ntwo", 80, "  "), ["one", "  two"])
     assert.deepStrictEqual(wrapped("", 80, "  "), [""])
   })

@@ -101,20 +101,14 @@ const next = publicationOf("the new archive")
 const inputs = FastCheck.record({ current, present: FastCheck.subarray([...all]) }).map((input) => ({
   ...input,
   present: new Set(
-    input.current._tag === "Absent"
-      ? input.present.filter((name) => name !== n.zip)
-      : [...input.present, n.zip]
+    input.current._tag === "Absent" ? input.present.filter((name) => name !== n.zip) : [...input.present, n.zip]
   )
 }))
 const planOf = (input: { current: PublishPlan.Current; present: ReadonlySet<string> }) =>
   PublishPlan.make({ folder: abcd, metadata: next.metadata, state: next.state, ...input })
 
 /** Carries out the steps from `first` to `last`, on a folder where each name holds "old" or "new". */
-const forward = (
-  plan: PublishPlan.PublishPlan,
-  folder: ReadonlyMap<string, string>,
-  last = plan.steps.length
-) => {
+const forward = (plan: PublishPlan.PublishPlan, folder: ReadonlyMap<string, string>, last = plan.steps.length) => {
   const result = new Map(folder)
   for (const { action, name } of plan.steps.slice(0, last)) {
     if (action === "replace") result.set(name, "new")
@@ -137,10 +131,7 @@ describe("make", () => {
     const plan = planOf(input)
     const before = new Map([...input.present].map((name) => [name, "old"]))
     for (let done = 0; done <= plan.steps.length; done++) {
-      assert.deepStrictEqual(
-        new Map([...back(plan, forward(plan, before, done))].sort()),
-        new Map([...before].sort())
-      )
+      assert.deepStrictEqual(new Map([...back(plan, forward(plan, before, done))].sort()), new Map([...before].sort()))
     }
   })
 
@@ -150,8 +141,7 @@ describe("make", () => {
     const done = forward(plan, before)
     assert.deepStrictEqual(forward(plan, done), done)
     assert.isFalse(plan.steps.some((step) => step.action === "remove" && step.name === n.zip))
-    for (const name of [n.zip, n.md5, n.sha256, n.metadata, n.state])
-      assert.strictEqual(done.get(name), "new")
+    for (const name of [n.zip, n.md5, n.sha256, n.metadata, n.state]) assert.strictEqual(done.get(name), "new")
   })
 
   it.prop("the previous set is replaced as a whole, by a whole archive only", [inputs], ([input]) => {

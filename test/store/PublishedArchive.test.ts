@@ -16,8 +16,7 @@ const open = (target: string, which: Which, refused: string) =>
         Layer.provide(
           diskFaults
             .layer({
-              before: ({ name, path }) =>
-                name === "stat" && path.endsWith(`/${refused}`) ? "EIO" : undefined
+              before: ({ name, path }) => (name === "stat" && path.endsWith(`/${refused}`) ? "EIO" : undefined)
             })
             .pipe(Layer.provide(Disk.Disk.layer))
         )
@@ -36,18 +35,12 @@ describe("PublishedArchives.open", () => {
           for (const refused of [md5, sha256, metadata]) {
             const whole = yield* open(place.targetPath, which, refused)
             assert.strictEqual(whole._tag, "Right")
-            assert.match(
-              JSON.stringify(whole),
-              new RegExp(`"file":"${refused}","problem":"cannot be read: [^"]*EIO`)
-            )
+            assert.match(JSON.stringify(whole), new RegExp(`"file":"${refused}","problem":"cannot be read: [^"]*EIO`))
           }
           for (const name of [zip, md5, sha256, metadata, ".state.json"]) fs.rmSync(place.file(name))
           for (const refused of [md5, sha256, metadata]) {
             const none = yield* open(place.targetPath, which, refused)
-            assert.match(
-              none._tag === "Left" ? none.left.message : "",
-              /^cannot look at the archives of ABCD: .*EIO/
-            )
+            assert.match(none._tag === "Left" ? none.left.message : "", /^cannot look at the archives of ABCD: .*EIO/)
           }
           const none = yield* open(place.targetPath, which, "no such file")
           if (which === "previous") assert.deepStrictEqual(none, Either.right(undefined))

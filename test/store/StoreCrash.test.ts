@@ -21,8 +21,7 @@ const {
 } = crash
 
 /** What publication itself renames, before the index, which is no part of it. */
-const publishes = ({ name, path }: DiskFaults.Operation): boolean =>
-  name === "rename" && !path.includes("/index/")
+const publishes = ({ name, path }: DiskFaults.Operation): boolean => name === "rename" && !path.includes("/index/")
 
 beforeAll(crash.setUp)
 afterAll(crash.tearDown)

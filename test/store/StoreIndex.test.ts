@@ -238,9 +238,7 @@ describe("the index of an archive", () => {
         before: ({ name, path: file }: DiskFaults.Operation) =>
           name === "writeUnsynced" && file.includes("/index/") ? "ENOSPC" : undefined
       }
-      const { lines } = yield* logsOf(
-        archive("two").pipe(Effect.provide(storeOn(place, DiskFaults.layer(hooks))))
-      )
+      const { lines } = yield* logsOf(archive("two").pipe(Effect.provide(storeOn(place, DiskFaults.layer(hooks)))))
       assert.match(lines, /^WARN the archive was published, but the next one takes longer than it need: /)
       assert.deepInclude(inspect(place), { current: "two", previous: "one", problems: [], leftovers: [] })
       assert.isUndefined((yield* found(place)).value)

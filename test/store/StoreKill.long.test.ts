@@ -67,8 +67,6 @@ describe("a process ends by SIGKILL", () => {
         }
       })
     }
-    await Effect.runPromise(
-      Effect.forEach(kills, (kill) => Effect.promise(kill), { concurrency: 2, discard: true })
-    )
+    await Effect.runPromise(Effect.forEach(kills, (kill) => Effect.promise(kill), { concurrency: 2, discard: true }))
   }, 240_000)
 })

@@ -78,9 +78,7 @@ describe("layerDryRun", () => {
       assert.include(lines, "INFO would compare the next run with auto-zip-20250101120000")
       assert.include(lines, "would be set aside")
       fs.truncateSync(zip, 1)
-      const damaged = yield* logsOf(
-        everything.pipe(Effect.provide(dryRun), Logger.withMinimumLogLevel(LogLevel.Debug))
-      )
+      const damaged = yield* logsOf(everything.pipe(Effect.provide(dryRun), Logger.withMinimumLogLevel(LogLevel.Debug)))
       assert.isFalse(damaged.value.published.rotated)
       assert.include(damaged.lines, "would be replaced without becoming ABCD.prev.zip")
     })

@@ -17,9 +17,7 @@ const diskWith = (...mountpoints: ReadonlyArray<string>): Layer.Layer<Disk> =>
       readBytes: (file: string) =>
         file === "/proc/self/mountinfo"
           ? Effect.succeed(
-              Buffer.from(
-                ["/", ...mountpoints].map((at) => `1 1 8:1 / ${at} rw - ext4 /dev/sda1 rw\n`).join("")
-              )
+              Buffer.from(["/", ...mountpoints].map((at) => `1 1 8:1 / ${at} rw - ext4 /dev/sda1 rw\n`).join(""))
             )
           : disk.readBytes(file)
     }))
@@ -33,15 +31,9 @@ const placed = Effect.map(scopedPlace, (place) => {
 })
 
 const preflight = (settings: StoreSettings, ...mountpoints: ReadonlyArray<string>) =>
-  Effect.flatMap(Store, (store) => store.preflight).pipe(
-    Effect.provide(storeOn(settings, diskWith(...mountpoints)))
-  )
+  Effect.flatMap(Store, (store) => store.preflight).pipe(Effect.provide(storeOn(settings, diskWith(...mountpoints))))
 
-const unmounted = (
-  settings: StoreSettings,
-  accepted: ReadonlyArray<string>,
-  ...mountpoints: ReadonlyArray<string>
-) =>
+const unmounted = (settings: StoreSettings, accepted: ReadonlyArray<string>, ...mountpoints: ReadonlyArray<string>) =>
   Effect.flatMap(Store, (store) => store.unmounted(accepted.map(folderName))).pipe(
     Effect.provide(storeOn(settings, diskWith(...mountpoints))),
     Effect.map((broken) => broken.map(({ folder, reason }) => `${folder}: ${reason}`))
@@ -73,10 +65,7 @@ describe("the file system of the target", () => {
       const deep = { ...settings, targetPath: at("target/backup/zips") }
       fs.mkdirSync(deep.targetPath, { recursive: true })
       yield* preflight(deep, at("target"))
-      assert.include(
-        (yield* Effect.flip(preflight(deep))).message,
-        `was mounted at ${at("target")} at the last`
-      )
+      assert.include((yield* Effect.flip(preflight(deep))).message, `was mounted at ${at("target")} at the last`)
     })
   )
 
@@ -119,9 +108,7 @@ describe("the file system of the target", () => {
   it.scoped("that cannot be remembered is said", () =>
     Effect.gen(function* () {
       const { at, settings } = yield* placed
-      const { lines } = yield* logsOf(
-        preflight({ ...settings, placesPaths: [at("gone/mounts")] }, at("target"))
-      )
+      const { lines } = yield* logsOf(preflight({ ...settings, placesPaths: [at("gone/mounts")] }, at("target")))
       assert.match(lines, /WARN a later run will not notice .*gone.*no such file/)
       const other = yield* logsOf(
         preflight({ ...settings, placesPaths: [at("target/mounts"), at("gone/mounts")] }, at("target"))

@@ -128,10 +128,7 @@ describe("a power cut", () => {
       const failed = moments.findIndex(({ after }) => after.endsWith("/abort"))
       assert.isAbove(failed, 0)
       await checkAll(moments.slice(failed - 1), scenario, 4)
-      assert.deepStrictEqual(
-        await checkAll(moments.slice(-1), scenario, 8),
-        new Set([crash.before(scenario).current])
-      )
+      assert.deepStrictEqual(await checkAll(moments.slice(-1), scenario, 8), new Set([crash.before(scenario).current]))
     },
     120_000
   )

@@ -26,8 +26,7 @@ import {
 } from "../support/store/storeKit.ts"
 
 const on = (place: StoreSettings) => Effect.provide(storeOn(place))
-const home = (place: StoreSettings, ...names: ReadonlyArray<string>) =>
-  path.join(place.targetPath, "ABCD", ...names)
+const home = (place: StoreSettings, ...names: ReadonlyArray<string>) => path.join(place.targetPath, "ABCD", ...names)
 const sum = (program: string, file: string) =>
   execFileSync(program, ["-c", path.basename(file)], { cwd: path.dirname(file), encoding: "utf8" })
 const clean = { problems: [], leftovers: [] }
@@ -113,10 +112,7 @@ describe("publish", () => {
       fs.truncateSync(home(place, "ABCD.zip"), 2)
       const { lines, value } = yield* logsOf(archive("three").pipe(on(place)))
       assert.isFalse(value.rotated)
-      assert.include(
-        lines,
-        "WARN the current archive ABCD.zip is damaged: it has 2 bytes and was published with 3"
-      )
+      assert.include(lines, "WARN the current archive ABCD.zip is damaged: it has 2 bytes and was published with 3")
       assert.deepStrictEqual(inspect(place), { current: "three", previous: "one", ...clean })
     })
   )
@@ -218,9 +214,7 @@ describe("publish", () => {
       const lastChange = log.findLastIndex(
         (entry, index) => index < committed && /^(link|rename|makeFolder|write) .*\/(next|old)\b/.test(entry)
       )
-      const relied = [next, "ABCD/.publish/old", "ABCD/.publish", "ABCD", "."].map(
-        (folder) => `sync ${folder}`
-      )
+      const relied = [next, "ABCD/.publish/old", "ABCD/.publish", "ABCD", "."].map((folder) => `sync ${folder}`)
       for (const entry of [...relied, "write ABCD/.publish/journal"]) {
         assert.isAbove(lastBefore(entry, committed), lastChange, entry)
       }
@@ -253,11 +247,7 @@ describe("publish", () => {
         const disk = DiskFaults.layer({ before: ({ name }) => (name === "link" ? code : undefined) })
         for (const content of ["one", "two", "three"])
           yield* archive(content).pipe(Effect.provide(storeOn(place, disk)))
-        assert.deepStrictEqual(
-          inspect(place),
-          { current: "three", previous: "two", problems: [], leftovers: [] },
-          code
-        )
+        assert.deepStrictEqual(inspect(place), { current: "three", previous: "two", problems: [], leftovers: [] }, code)
       }
     })
   )
@@ -270,10 +260,7 @@ describe("publish", () => {
         before: ({ name }) => (name === "link" ? "EIO" : name === "copy" ? "ENOSPC" : undefined)
       })
       const error = yield* Effect.flip(archive("two").pipe(Effect.provide(storeOn(place, both))))
-      assert.match(
-        error.message,
-        /injected ENOSPC; it is copied since no hard link can be made there \(.*EIO/
-      )
+      assert.match(error.message, /injected ENOSPC; it is copied since no hard link can be made there \(.*EIO/)
       assert.strictEqual(error.transient, false)
       for (const code of ["ENOSPC", "EDQUOT", "EEXIST", "ENOENT"]) {
         let copies = 0
@@ -296,10 +283,7 @@ describe("publish", () => {
       const place = yield* scopedPlace
       for (const content of ["one", "two"]) yield* archive(content).pipe(on(place))
       const before = listing(home(place))
-      yield* interruptAt(
-        place,
-        (operation) => operation.name === "write" && operation.path.endsWith("journal")
-      )
+      yield* interruptAt(place, (operation) => operation.name === "write" && operation.path.endsWith("journal"))
       assert.deepStrictEqual(
         listing(home(place)).map((line) => line.split(" ")[0]),
         before.map((line) => line.split(" ")[0])
@@ -315,10 +299,7 @@ describe("publish", () => {
       yield* Effect.flatMap(Store, (store) =>
         store.recordFailure({ folder: abcd, run: "r", failed_at_utc: "2025-01-01T12:00:00Z", error: "no" })
       ).pipe(on(place))
-      yield* interruptAt(
-        place,
-        (operation) => operation.name === "rename" && operation.path.endsWith("/ABCD.zip.md5")
-      )
+      yield* interruptAt(place, (operation) => operation.name === "rename" && operation.path.endsWith("/ABCD.zip.md5"))
       assert.deepStrictEqual(inspect(place), { current: "three", previous: "two", ...clean })
       // With the failure noted still, the next run would push "two" out by a copy of "three".
       const records = yield* Effect.flatMap(Store, (store) => store.records).pipe(on(place))
@@ -342,10 +323,7 @@ describe("publish", () => {
       const error = yield* Effect.flip(archive("three").pipe(Effect.provide(storeOn(place, full))))
       assert.strictEqual(error.reason, "NoSpace")
       assert.isFalse(error.transient)
-      assert.match(
-        error.message,
-        /^cannot publish ABCD: cannot write .*; free some space or raise the quota$/
-      )
+      assert.match(error.message, /^cannot publish ABCD: cannot write .*; free some space or raise the quota$/)
       assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean })
     })
   )
@@ -368,8 +346,7 @@ const interruptAt = (place: StoreSettings, at: (operation: DiskFaults.Operation)
             : effect
         return {
           ...real,
-          write: (file: string, content: string | Uint8Array) =>
-            hold("write", file, real.write(file, content)),
+          write: (file: string, content: string | Uint8Array) => hold("write", file, real.write(file, content)),
           rename: (from: string, to: string) => hold("rename", to, real.rename(from, to))
         }
       })
@@ -423,23 +400,21 @@ describe("an archive that has to be copied", () => {
     })
   )
 
-  it.scoped.runIf(canMount)(
-    "is not copied from another mount of the target's file system: it is staged inside",
-    () =>
-      Effect.gen(function* () {
-        const place = yield* scopedPlace
-        const real = path.join(place.root, "real")
-        fs.mkdirSync(real)
-        execFileSync("mount", ["--bind", real, place.tmpDir])
-        yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", [place.tmpDir])))
-        assert.strictEqual(fs.statSync(place.tmpDir).dev, fs.statSync(place.targetPath).dev)
-        const store = yield* Effect.provide(Store, storeOn(place))
-        assert.isFalse((yield* store.preflight).stagesInTmp)
-        assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(real)], [])
-        const staging = yield* store.stage(abcd)
-        assert.strictEqual(staging.zip, home(place, ".publish/next/ABCD.zip"))
-        assert.deepStrictEqual(fs.readdirSync(path.dirname(staging.zip)), [])
-      })
+  it.scoped.runIf(canMount)("is not copied from another mount of the target's file system: it is staged inside", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const real = path.join(place.root, "real")
+      fs.mkdirSync(real)
+      execFileSync("mount", ["--bind", real, place.tmpDir])
+      yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", [place.tmpDir])))
+      assert.strictEqual(fs.statSync(place.tmpDir).dev, fs.statSync(place.targetPath).dev)
+      const store = yield* Effect.provide(Store, storeOn(place))
+      assert.isFalse((yield* store.preflight).stagesInTmp)
+      assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(real)], [])
+      const staging = yield* store.stage(abcd)
+      assert.strictEqual(staging.zip, home(place, ".publish/next/ABCD.zip"))
+      assert.deepStrictEqual(fs.readdirSync(path.dirname(staging.zip)), [])
+    })
   )
 })
 
@@ -465,9 +440,7 @@ describe("a disk that is really full", () => {
               const store = yield* Store
               const staging = yield* store.stage(abcd)
               // Writing the zip itself is not the store's business.
-              const written = yield* Effect.either(
-                Effect.try(() => fs.writeFileSync(staging.zip, large("six")))
-              )
+              const written = yield* Effect.either(Effect.try(() => fs.writeFileSync(staging.zip, large("six"))))
               if (written._tag === "Left") return "no room for the zip"
               yield* store.publish(staging, publicationOf(large("six")))
               return "published"

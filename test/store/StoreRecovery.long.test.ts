@@ -6,87 +6,69 @@ import * as DiskFaults from "../support/store/diskFaults.ts"
 import { inspect } from "../support/store/storeCheck.ts"
 import { archive } from "../support/store/storeKit.ts"
 
-const {
-  afterwards,
-  both,
-  dieAt,
-  newest,
-  operationsOf,
-  placeLike,
-  recover,
-  recoverAndCheck,
-  run,
-  template,
-  watch
-} = crash
+const { afterwards, both, dieAt, newest, operationsOf, placeLike, recover, recoverAndCheck, run, template, watch } =
+  crash
 
 /** What publication itself renames, before the index, which is no part of it. */
-const publishes = ({ name, path }: DiskFaults.Operation): boolean =>
-  name === "rename" && !path.includes("/index/")
+const publishes = ({ name, path }: DiskFaults.Operation): boolean => name === "rename" && !path.includes("/index/")
 
 beforeAll(crash.setUp)
 afterAll(crash.tearDown)
 
 describe("recovery itself is stopped", () => {
-  it.each([0, 2])(
-    "archives before it: %i; stopped at each change, recovery at each of its own",
-    async (scenario) => {
-      const changes = (await operationsOf(scenario)).filter((operation) => operation.changes)
-      const committed = changes.findIndex((operation) => operation.path.endsWith("/commit"))
-      assert.isAbove(committed, 0)
-      for (let first = 1; first <= changes.length; first++) {
-        // What was only prepared is thrown away; a few cases of that will do.
-        if (first <= committed && first % 6 !== 0) continue
-        const crashed = placeLike(template(scenario))
-        await run(archive(newest(scenario)), crashed, dieAt(first).hooks)
-        for (let second = 1; ; second++) {
-          const place = placeLike(crashed.root)
-          const recovery = dieAt(second)
-          await run(recover, place, both(watch(place, scenario), recovery.hooks))
-          await recoverAndCheck(place, scenario, `change ${first}, in recovery ${second}`)
-          fs.rmSync(place.root, { recursive: true })
-          if (!recovery.reached()) break
-        }
-        fs.rmSync(crashed.root, { recursive: true })
+  it.each([0, 2])("archives before it: %i; stopped at each change, recovery at each of its own", async (scenario) => {
+    const changes = (await operationsOf(scenario)).filter((operation) => operation.changes)
+    const committed = changes.findIndex((operation) => operation.path.endsWith("/commit"))
+    assert.isAbove(committed, 0)
+    for (let first = 1; first <= changes.length; first++) {
+      // What was only prepared is thrown away; a few cases of that will do.
+      if (first <= committed && first % 6 !== 0) continue
+      const crashed = placeLike(template(scenario))
+      await run(archive(newest(scenario)), crashed, dieAt(first).hooks)
+      for (let second = 1; ; second++) {
+        const place = placeLike(crashed.root)
+        const recovery = dieAt(second)
+        await run(recover, place, both(watch(place, scenario), recovery.hooks))
+        await recoverAndCheck(place, scenario, `change ${first}, in recovery ${second}`)
+        fs.rmSync(place.root, { recursive: true })
+        if (!recovery.reached()) break
       }
+      fs.rmSync(crashed.root, { recursive: true })
     }
-  )
+  })
 
-  it.each([0, 2])(
-    "archives before it: %i; undoing is stopped at each change, and recovery too",
-    async (scenario) => {
-      // The last step: everything before it has to be undone.
-      const last = (await operationsOf(scenario)).findLast(publishes)?.number ?? 0
-      assert.isAbove(last, 0)
-      for (let extra = 1; ; extra++) {
-        const place = placeLike(template(scenario))
-        let changes = 0
-        let dead = false
-        const exit = await run(
-          archive(newest(scenario)),
-          place,
-          both(watch(place, scenario), {
-            before: (operation) => {
-              if (operation.number === last) return "EIO"
-              if (operation.number > last && operation.changes) changes += 1
-              dead = changes >= extra
-              return dead ? "EIO" : undefined
-            }
-          })
-        )
-        assert.isTrue(Exit.isFailure(exit))
-        for (let second = 1; ; second++) {
-          const copy = placeLike(place.root)
-          const recovery = dieAt(second)
-          await run(recover, copy, both(watch(copy, scenario), recovery.hooks))
-          await recoverAndCheck(copy, scenario, `undoing ${extra}, in recovery ${second}`)
-          fs.rmSync(copy.root, { recursive: true })
-          if (!recovery.reached()) break
-        }
-        if (!dead) break
+  it.each([0, 2])("archives before it: %i; undoing is stopped at each change, and recovery too", async (scenario) => {
+    // The last step: everything before it has to be undone.
+    const last = (await operationsOf(scenario)).findLast(publishes)?.number ?? 0
+    assert.isAbove(last, 0)
+    for (let extra = 1; ; extra++) {
+      const place = placeLike(template(scenario))
+      let changes = 0
+      let dead = false
+      const exit = await run(
+        archive(newest(scenario)),
+        place,
+        both(watch(place, scenario), {
+          before: (operation) => {
+            if (operation.number === last) return "EIO"
+            if (operation.number > last && operation.changes) changes += 1
+            dead = changes >= extra
+            return dead ? "EIO" : undefined
+          }
+        })
+      )
+      assert.isTrue(Exit.isFailure(exit))
+      for (let second = 1; ; second++) {
+        const copy = placeLike(place.root)
+        const recovery = dieAt(second)
+        await run(recover, copy, both(watch(copy, scenario), recovery.hooks))
+        await recoverAndCheck(copy, scenario, `undoing ${extra}, in recovery ${second}`)
+        fs.rmSync(copy.root, { recursive: true })
+        if (!recovery.reached()) break
       }
+      if (!dead) break
     }
-  )
+  })
 
   it.each([1, 2])("archives before it: %i; an operation of recovery fails once", async (scenario) => {
     // The previous set and the archive are in place, its checksums are not.

@@ -11,15 +11,7 @@ import type { StoreSettings } from "../../src/store/StoreError.ts"
 import { Disk, DiskError } from "../../src/system/Disk.ts"
 import * as DiskFaults from "../support/store/diskFaults.ts"
 import { inspect } from "../support/store/storeCheck.ts"
-import {
-  abcd,
-  archive,
-  folderName,
-  logsOf,
-  publicationOf,
-  scopedPlace,
-  storeOn
-} from "../support/store/storeKit.ts"
+import { abcd, archive, folderName, logsOf, publicationOf, scopedPlace, storeOn } from "../support/store/storeKit.ts"
 
 const on = (place: StoreSettings) => Effect.provide(storeOn(place))
 const at = (place: StoreSettings, ...names: ReadonlyArray<string>) => path.join(place.targetPath, ...names)
@@ -96,10 +88,7 @@ describe("records", () => {
         const { lines, value } = yield* logsOf(records.pipe(on(place)))
         assert.deepStrictEqual(value.get(abcd), { state: undefined, zipSize: 3, failure: undefined })
         const aside = `${file}.corrupt-${index + 1}`
-        assert.include(
-          lines,
-          `WARN ${file} cannot be understood (damaged, or of another version): kept as ${aside}`
-        )
+        assert.include(lines, `WARN ${file} cannot be understood (damaged, or of another version): kept as ${aside}`)
         assert.strictEqual(fs.readFileSync(aside, "utf8"), content)
         assert.isFalse(fs.existsSync(file))
       }
@@ -113,8 +102,7 @@ describe("records", () => {
       yield* archive("one").pipe(on(place))
       yield* archive("two", wxyz).pipe(on(place))
       const disk = DiskFaults.layer({
-        before: ({ name, path: file }) =>
-          name === "read" && file.includes("ABCD/.state.json") ? "EACCES" : undefined
+        before: ({ name, path: file }) => (name === "read" && file.includes("ABCD/.state.json") ? "EACCES" : undefined)
       })
       const { lines, value } = yield* logsOf(records.pipe(Effect.provide(storeOn(place, disk))))
       assert.isUndefined(value.get(abcd)?.state)
@@ -130,8 +118,7 @@ describe("records for whoever asks how things stand", () => {
     Effect.provide(Layer.provide(Store.layerReport(place), disk))
   const failing = (code: string, name: "read" | "stat" = "read") =>
     DiskFaults.layer({
-      before: (operation) =>
-        operation.name === name && operation.path.includes("ABCD/.state.json") ? code : undefined
+      before: (operation) => (operation.name === name && operation.path.includes("ABCD/.state.json") ? code : undefined)
     })
 
   it.scoped("fail where the user may not read a state: that says nothing about the archive", () =>
@@ -415,28 +402,21 @@ describe("preflight", () => {
     })
   )
 
-  it.scoped.runIf(fs.existsSync("/dev/shm"))(
-    "notices a tmp_dir on another file system, and stages in the target",
-    () =>
-      Effect.gen(function* () {
-        const place = { ...(yield* scopedPlace), tmpDir: "/dev/shm" }
-        if (fs.statSync("/dev/shm").dev === fs.statSync(place.targetPath).dev) return
-        assert.isFalse((yield* preflight.pipe(on(place))).stagesInTmp)
-        const staging = yield* Effect.scoped(Effect.flatMap(Store, (store) => store.stage(abcd))).pipe(
-          on(place)
-        )
-        assert.strictEqual(staging.zip, at(place, "ABCD", ".publish", "next", "ABCD.zip"))
-      })
+  it.scoped.runIf(fs.existsSync("/dev/shm"))("notices a tmp_dir on another file system, and stages in the target", () =>
+    Effect.gen(function* () {
+      const place = { ...(yield* scopedPlace), tmpDir: "/dev/shm" }
+      if (fs.statSync("/dev/shm").dev === fs.statSync(place.targetPath).dev) return
+      assert.isFalse((yield* preflight.pipe(on(place))).stagesInTmp)
+      const staging = yield* Effect.scoped(Effect.flatMap(Store, (store) => store.stage(abcd))).pipe(on(place))
+      assert.strictEqual(staging.zip, at(place, "ABCD", ".publish", "next", "ABCD.zip"))
+    })
   )
 
   it.scoped("says what is wrong with the target or tmp_dir", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace
       const refused = (settings: Partial<StoreSettings>) =>
-        Effect.map(Effect.flip(preflight).pipe(on({ ...place, ...settings })), (error) => [
-          error.reason,
-          error.message
-        ])
+        Effect.map(Effect.flip(preflight).pipe(on({ ...place, ...settings })), (error) => [error.reason, error.message])
       const file = path.join(place.root, "file")
       const dangling = path.join(place.root, "dangling")
       const missing = path.join(place.root, "missing")
@@ -470,12 +450,8 @@ describe("preflight", () => {
       fs.mkdirSync(inside, { recursive: true })
       fs.symlinkSync(inside, link)
       const refused = (settings: Partial<StoreSettings>) =>
-        Effect.map(
-          Effect.flip(preflight).pipe(on({ ...place, sourcePath, ...settings })),
-          ({ message }) => message
-        )
-      const tail =
-        ", by a symlink or another mount: archives would be archived again. Configure a folder elsewhere"
+        Effect.map(Effect.flip(preflight).pipe(on({ ...place, sourcePath, ...settings })), ({ message }) => message)
+      const tail = ", by a symlink or another mount: archives would be archived again. Configure a folder elsewhere"
       assert.strictEqual(
         yield* refused({ targetPath: link }),
         `target_path ${link} lies inside source_path ${sourcePath}${tail}`
@@ -523,8 +499,7 @@ describe("preflight", () => {
         ["EDQUOT", "NoSpace", "raise the quota"]
       ] as const) {
         const disk = DiskFaults.layer({
-          before: ({ name, path: file }) =>
-            name === "write" && file.startsWith(place.tmpDir) ? code : undefined
+          before: ({ name, path: file }) => (name === "write" && file.startsWith(place.tmpDir) ? code : undefined)
         })
         const error = yield* Effect.flip(preflight).pipe(Effect.provide(storeOn(place, disk)))
         assert.strictEqual(error.reason, reason)

@@ -30,12 +30,7 @@ describe("what verify found", () => {
     const now = { zip_sha256: "new", archived_at_utc: "2025-01-01T12:00:00Z" }
     assert.strictEqual(ofCurrent(after, now)?.result, "damaged")
     assert.strictEqual(ofPrevious(after, "old")?.result, "good")
-    const previous = withResult(
-      { ...known, previous: found("damaged", "old") },
-      ABCD,
-      "previous",
-      found("unsettled")
-    )
+    const previous = withResult({ ...known, previous: found("damaged", "old") }, ABCD, "previous", found("unsettled"))
     assert.strictEqual(ofPrevious(previous, "old")?.result, "damaged")
   })
 

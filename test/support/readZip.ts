@@ -24,9 +24,7 @@ export async function* readZip(path: string, signal: AbortSignal): AsyncGenerato
       for (const entry of batch) {
         signal.throwIfAborted()
         const fail = damaged(path, entry.name)
-        const header = await zip
-          .fill(Buffer.allocUnsafe(entry.dataStart - entry.start), entry.start)
-          .catch(fail)
+        const header = await zip.fill(Buffer.allocUnsafe(entry.dataStart - entry.start), entry.start).catch(fail)
         try {
           checkLocal(entry, header)
         } catch (cause) {

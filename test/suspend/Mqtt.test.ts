@@ -22,24 +22,22 @@ const listening = (onConnection: (socket: Socket) => void, host = "127.0.0.1") =
   Effect.acquireRelease(
     Effect.promise(
       () =>
-        new Promise<{ readonly server: Server; readonly sockets: Set<Socket>; readonly port: number }>(
-          (resolve) => {
-            const sockets = new Set<Socket>()
-            const server = createServer((socket) => {
-              sockets.add(socket)
-              socket.on("close", () => sockets.delete(socket))
-              onConnection(socket)
+        new Promise<{ readonly server: Server; readonly sockets: Set<Socket>; readonly port: number }>((resolve) => {
+          const sockets = new Set<Socket>()
+          const server = createServer((socket) => {
+            sockets.add(socket)
+            socket.on("close", () => sockets.delete(socket))
+            onConnection(socket)
+          })
+          server.listen(0, host, () => {
+            const address = server.address()
+            resolve({
+              server,
+              sockets,
+              port: address !== null && typeof address === "object" ? address.port : 0
             })
-            server.listen(0, host, () => {
-              const address = server.address()
-              resolve({
-                server,
-                sockets,
-                port: address !== null && typeof address === "object" ? address.port : 0
-              })
-            })
-          }
-        )
+          })
+        })
     ),
     ({ server, sockets }) =>
       Effect.promise(
@@ -147,19 +145,17 @@ describe("Mqtt", () => {
     })
   )
 
-  it.scopedLive.each([0x84, 1, undefined])(
-    "asks again in MQTT 3.1.1 where 5 is refused (CONNACK %s)",
-    (code) =>
-      Effect.gen(function* () {
-        const { port, received } = yield* broker5({ connect: code })
-        const error = yield* Effect.flip(publish({ port }))
-        assert.deepStrictEqual(
-          received.connects.map(({ level }) => level),
-          [5, 4]
-        )
-        assert.strictEqual(error.message.includes("closed the connection"), code === undefined)
-        assert.strictEqual(error.reason, code === undefined ? "Unreachable" : "Refused")
-      })
+  it.scopedLive.each([0x84, 1, undefined])("asks again in MQTT 3.1.1 where 5 is refused (CONNACK %s)", (code) =>
+    Effect.gen(function* () {
+      const { port, received } = yield* broker5({ connect: code })
+      const error = yield* Effect.flip(publish({ port }))
+      assert.deepStrictEqual(
+        received.connects.map(({ level }) => level),
+        [5, 4]
+      )
+      assert.strictEqual(error.message.includes("closed the connection"), code === undefined)
+      assert.strictEqual(error.reason, code === undefined ? "Unreachable" : "Refused")
+    })
   )
 
   it.scopedLive("does not ask again where the login is refused", () =>

@@ -103,10 +103,7 @@ describe("Disk", () => {
       const sha256 = createHash("sha256").update("content").digest("hex")
       yield* disk.copy(at("file"), at("good"), sha256)
       const other = yield* Effect.flip(disk.copy(at("file"), at("other"), "0".repeat(64)))
-      assert.include(
-        other.message,
-        `${at("file")} was read with another SHA-256 (${sha256}) than it has to have`
-      )
+      assert.include(other.message, `${at("file")} was read with another SHA-256 (${sha256}) than it has to have`)
       yield* flippedWrites("/garbled")
       const { message, transient } = yield* Effect.flip(disk.copy(at("file"), at("garbled")))
       assert.include(message, `${at("garbled")} was read back with another SHA-256`)
@@ -156,10 +153,7 @@ describe("Disk", () => {
     Effect.gen(function* () {
       const { at, disk } = yield* setup
       const error = yield* Effect.flip(disk.rename(at("a"), at("b")))
-      assert.strictEqual(
-        error.message,
-        `cannot rename ${at("a")} to ${at("b")}: no such file or directory (ENOENT)`
-      )
+      assert.strictEqual(error.message, `cannot rename ${at("a")} to ${at("b")}: no such file or directory (ENOENT)`)
       assert.isFalse(error.transient)
     })
   )
@@ -188,12 +182,7 @@ describe("Disk", () => {
 describe("Disk on file systems that cannot do everything", () => {
   const logged = (body: Effect.Effect<void, unknown, Disk | import("effect/Scope").Scope>) => {
     const log = capturedLog()
-    return body.pipe(
-      Effect.provide(Disk.layer),
-      Effect.provide(log.layer),
-      Effect.scoped,
-      Effect.as(log.lines)
-    )
+    return body.pipe(Effect.provide(Disk.layer), Effect.provide(log.layer), Effect.scoped, Effect.as(log.lines))
   }
 
   it.scoped("what cannot be synced there is told once, and fails nothing", () =>
@@ -247,9 +236,7 @@ describe("Disk on file systems that cannot do everything", () => {
       const statfs = yield* fakedStatfs
       statfs.mockResolvedValue(figures)
       assert.deepStrictEqual(yield* both, [undefined, undefined])
-      statfs.mockRejectedValue(
-        Object.assign(new Error("ENOSYS: function not implemented, statfs"), { code: "ENOSYS" })
-      )
+      statfs.mockRejectedValue(Object.assign(new Error("ENOSYS: function not implemented, statfs"), { code: "ENOSYS" }))
       assert.deepStrictEqual(yield* both, [undefined, undefined])
       statfs.mockResolvedValue({ ...figures, blocks: 10, files: 10 })
       assert.deepStrictEqual(yield* both, [0, 0])

@@ -45,16 +45,7 @@ describe("Errno", () => {
     for (const code of ["ESTALE", "ENOLCK", "EIO", "EHOSTDOWN", "ETIMEDOUT"]) {
       assert.isTrue(Errno.isTransientCode(code), code)
     }
-    for (const code of [
-      "EDQUOT",
-      "ENOSPC",
-      "EUCLEAN",
-      "EBADMSG",
-      "EFBIG",
-      "EINVAL",
-      "errno 9999",
-      undefined
-    ]) {
+    for (const code of ["EDQUOT", "ENOSPC", "EUCLEAN", "EBADMSG", "EFBIG", "EINVAL", "errno 9999", undefined]) {
       assert.isFalse(Errno.isTransientCode(code), code)
     }
   })

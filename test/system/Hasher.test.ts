@@ -91,9 +91,7 @@ describe("Hasher", () => {
     Effect.gen(function* () {
       assert.strictEqual((yield* Effect.flip(hash("a"))).message, "once")
       assert.isTrue(Schema.is(Checksums)(yield* hash("a")))
-    }).pipe(
-      Effect.provide(memoryHasher({ a: [new HashError({ path: "a", message: "once", transient: true })] }))
-    )
+    }).pipe(Effect.provide(memoryHasher({ a: [new HashError({ path: "a", message: "once", transient: true })] })))
   )
 })
 
@@ -103,10 +101,7 @@ const digestsOf = (content: Uint8Array) => ({
 })
 
 const withProgram = (program: URL, threads = 2) =>
-  Hasher.layer.pipe(
-    Layer.provide(Workers.layer(threads)),
-    Layer.provide(Layer.succeed(WorkerSource, program))
-  )
+  Hasher.layer.pipe(Layer.provide(Workers.layer(threads)), Layer.provide(Layer.succeed(WorkerSource, program)))
 
 const onThreads = (threads: number) =>
   Layer.unwrapScoped(Effect.map(workerFile(), (file) => withProgram(file, threads)))

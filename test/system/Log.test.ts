@@ -63,10 +63,7 @@ describe("Log file", () => {
       const lines = linesOf(path)
       assert.strictEqual(lines.length, texts.length)
       for (const [n, line] of lines.entries()) {
-        assert.match(
-          line,
-          /^time=\S+ level=info run=ab12cd msg="(?:[^"\\]|\\.)*" key=(?:[^" ]+|"(?:[^"\\]|\\.)*")$/u
-        )
+        assert.match(line, /^time=\S+ level=info run=ab12cd msg="(?:[^"\\]|\\.)*" key=(?:[^" ]+|"(?:[^"\\]|\\.)*")$/u)
         const quoted = /msg=("(?:[^"\\]|\\.)*")/u.exec(line)?.[1] ?? ""
         assert.strictEqual(JSON.parse(quoted), texts[n]?.[0])
       }

@@ -12,8 +12,7 @@ import { type Completed, ProcessError } from "../../src/system/supervise.ts"
 import { capturedLog, temporaryFolder } from "../support/program/log.ts"
 
 /** A `logger` that is played by `run`. */
-const played = (run: (invocation: Invocation) => Effect.Effect<Completed, ProcessError>) =>
-  Layer.mock(Process, { run })
+const played = (run: (invocation: Invocation) => Effect.Effect<Completed, ProcessError>) => Layer.mock(Process, { run })
 
 const well: Completed = { exitCode: 0, stdout: "", stderr: "" }
 
@@ -57,9 +56,7 @@ describe("Log to syslog", () => {
           )
         )
       )
-      assert.isTrue(
-        calls.every(({ program, args }) => program === "logger" && args[3] === `zipper[${process.pid}]`)
-      )
+      assert.isTrue(calls.every(({ program, args }) => program === "logger" && args[3] === `zipper[${process.pid}]`))
       const seen = calls.flatMap(({ args, stdin }) =>
         (stdin ?? "")
           .split("\n")

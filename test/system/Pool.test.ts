@@ -157,9 +157,7 @@ describe("threads", () => {
       const { brief, hash } = yield* scopedPool(1)
       yield* Effect.promise(() => hash("say on"))
       yield* lostAnswer
-      const results = yield* Effect.promise(() =>
-        Promise.allSettled([brief("say"), hash("say other"), brief("say")])
-      )
+      const results = yield* Effect.promise(() => Promise.allSettled([brief("say"), hash("say other"), brief("say")]))
       const [lost, ...others] = results
       assert.strictEqual(lost.status, "rejected")
       assert.isTrue(others.every(({ status }) => status === "fulfilled"))

@@ -94,9 +94,7 @@ describe("Process", () => {
 
   it.live("collects megabytes, and keeps the end of a long stderr", () =>
     Effect.gen(function* () {
-      const done = yield* sh(
-        "head -c 3000000 /dev/zero; head -c 300000 /dev/zero | tr '\\0' x >&2; echo end >&2"
-      )
+      const done = yield* sh("head -c 3000000 /dev/zero; head -c 300000 /dev/zero | tr '\\0' x >&2; echo end >&2")
       assert.strictEqual(done.stdout.length, 3_000_000)
       assert.strictEqual(done.stderr.length, 65_536)
       assert.isTrue(done.stderr.endsWith("xxend\n"))
@@ -107,10 +105,7 @@ describe("Process", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(run({ program: "no-such-program", args: [] }))
       assert.strictEqual(error.reason, "NotFound")
-      assert.match(
-        error.message,
-        /^no-such-program: program not found in PATH \(.*\/usr\/sbin.*\): is it installed\?$/
-      )
+      assert.match(error.message, /^no-such-program: program not found in PATH \(.*\/usr\/sbin.*\): is it installed\?$/)
       const plain = path.join(folder, "plain")
       fs.writeFileSync(plain, "")
       assert.strictEqual((yield* Effect.flip(run({ program: plain, args: [] }))).reason, "PermissionDenied")
@@ -123,9 +118,7 @@ describe("Process", () => {
 
   it.live("ends it, and what it started, when it takes too long", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(
-        sh(`sleep 600 & echo $! > ${folder}/timeout; wait`, { timeoutMillis: 300 })
-      )
+      const error = yield* Effect.flip(sh(`sleep 600 & echo $! > ${folder}/timeout; wait`, { timeoutMillis: 300 }))
       assert.strictEqual(error.reason, "Timeout")
       assert.isTrue(error.transient)
       assert.isFalse(isAlive(pidIn("timeout")))

@@ -17,9 +17,7 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
 const pipe = (...[first, second, ...more]: readonly [PipeStage, PipeStage, ...ReadonlyArray<PipeStage>]) =>
-  Effect.flatMap(Process, (process) => process.pipe([first, second, ...more])).pipe(
-    Effect.provide(Process.layer)
-  )
+  Effect.flatMap(Process, (process) => process.pipe([first, second, ...more])).pipe(Effect.provide(Process.layer))
 
 const sh = (script: string, more: Partial<PipeStage> = {}): PipeStage => ({
   program: "/bin/sh",
@@ -79,10 +77,7 @@ describe.concurrent("Process.pipe", () => {
 
   it.live("an endless sender ends by itself when its receiver has died", () =>
     Effect.gen(function* () {
-      const [sender, receiver] = yield* pipe(
-        { program: "yes", args: [] },
-        sh("head -c 10 > /dev/null; exit 9")
-      )
+      const [sender, receiver] = yield* pipe({ program: "yes", args: [] }, sh("head -c 10 > /dev/null; exit 9"))
       assert.deepInclude(receiver, { exitCode: 9, ended: false })
       // By SIGPIPE, or, where node's pipes are sockets, by an error that it reports.
       assert.isFalse(sender?.ended)

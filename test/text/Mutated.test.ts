@@ -27,13 +27,11 @@ import { readSnapshots, readSources, readTargets } from "../../src/zfs/ZfsList.t
 const corpus = {
   diff: "M\t/\t/mnt/tank/data/\nR\tF\t/mnt/tank/data/ABCD/a\t/mnt/tank/data/EFGH/new\\0040name\n-\tF\t/mnt/tank/data/ABCD/x\n",
   datasets: "tank/a\ton\t-\t/a\tb\ntank/b\toff\tunavailable\tlegacy\n",
-  mountInfo:
-    "33 27 0:29 / /mnt/od\\040d rw - zfs tank/my\\040data rw,xattr\n22 1 0:20 / /proc rw - proc proc rw\n",
+  mountInfo: "33 27 0:29 / /mnt/od\\040d rw - zfs tank/my\\040data rw,xattr\n22 1 0:20 / /proc rw - proc proc rw\n",
   mount: "tank/data on /mnt/tank/data (zfs, local, noatime, nfsv4acls)\ndevfs on /dev (devfs)\n",
   snapshots:
     "tank/a@auto-zip-20250101-120000\t1234567890123456789\t5\t1735732800\t0\t-\ntank/a#mark\t99\t6\t1735732801\t-\t-\ntank/a@two\t7\t8\t1735732802\t1\ttank/c,tank/d\n",
-  sources:
-    "tank/a\tfilesystem\t17\toff\t-\t0\ntank/v\tvolume\t18\taes-256-gcm\ttank/v\t11217333152148696406\n",
+  sources: "tank/a\tfilesystem\t17\toff\t-\t0\ntank/v\tvolume\t18\taes-256-gcm\ttank/v\t11217333152148696406\n",
   targets:
     "dst/a\ttype\tfilesystem\t-\ndst/a\tguid\t17\t-\ndst/a\twritten\t0\t-\ndst/a\tencryptionroot\tdst/a\t-\ndst/a\tpbkdf2salt\t17\t-\ndst/a\tzipper:send\traw\tlocal\n",
   send: "full\ttank/a@1\t13312\nincremental\t1\ttank/a@2\t1000\nsize\t14312\n12:00:01\t512\ttank/a@1\n",
@@ -273,8 +271,7 @@ describe("a changed text", () => {
     [mutated("standing"), mutated("marker"), mutated("history")],
     ([standing, marker, history]) => {
       const stands = Schema.decodeUnknownOption(Schema.parseJson(JobState))(standing)
-      if (Option.isSome(stands))
-        assert.isFalse(Number.isNaN(Date.parse(stands.value.last_run.started_at_utc)))
+      if (Option.isSome(stands)) assert.isFalse(Number.isNaN(Date.parse(stands.value.last_run.started_at_utc)))
       const marks = Schema.decodeUnknownOption(Schema.parseJson(RunMarker))(marker)
       if (Option.isSome(marks)) assert.isFalse(Number.isNaN(Date.parse(marks.value.started_at_utc)))
       const run = Schema.decodeUnknownOption(Schema.parseJson(HistoryRun))(history)

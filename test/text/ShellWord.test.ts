@@ -24,20 +24,8 @@ const words = FastCheck.array(FastCheck.oneof(nasty, anything), { minLength: 1, 
 describe("words for a shell", () => {
   it("leaves harmless words alone, and quotes the others", () => {
     assert.deepStrictEqual(
-      ["tank/a@1", "-vP", "", "a b", "it's", "back\\slash", "hey!", "$HOME", "zipper:send=raw"].map(
-        shellWord
-      ),
-      [
-        "tank/a@1",
-        "-vP",
-        "''",
-        "'a b'",
-        "'it'\\''s'",
-        "'back'\\\\'slash'",
-        "'hey'\\!",
-        "'$HOME'",
-        "'zipper:send=raw'"
-      ]
+      ["tank/a@1", "-vP", "", "a b", "it's", "back\\slash", "hey!", "$HOME", "zipper:send=raw"].map(shellWord),
+      ["tank/a@1", "-vP", "''", "'a b'", "'it'\\''s'", "'back'\\\\'slash'", "'hey'\\!", "'$HOME'", "'zipper:send=raw'"]
     )
   })
 

@@ -34,16 +34,10 @@ describe("Text", () => {
   )
 
   it("tells of values and causes in words, of secrets never", () => {
-    assert.strictEqual(
-      messageText(["sent", 3, { a: [1] }, new Error("no space")]),
-      'sent 3 {"a":[1]} no space'
-    )
+    assert.strictEqual(messageText(["sent", 3, { a: [1] }, new Error("no space")]), 'sent 3 {"a":[1]} no space')
     assert.strictEqual(messageText(Redacted.make("hush")), "<redacted>")
     assert.strictEqual(causeText(Cause.fail(new Error("no space"))), "no space")
     assert.strictEqual(causeText(Cause.interrupt(FiberId.none)), "interrupted")
-    assert.match(
-      causeText(Cause.die(new TypeError("x is not a function"))),
-      /^TypeError: x is not a function\n {4}at /
-    )
+    assert.match(causeText(Cause.die(new TypeError("x is not a function"))), /^TypeError: x is not a function\n {4}at /)
   })
 })

@@ -4,21 +4,18 @@ import * as Units from "../../src/text/Text.ts"
 
 describe("Units", () => {
   it("writes bytes in the unit that fits", () => {
-    assert.deepStrictEqual(
-      [0, 1, 1023, 1024, 1536, 1048524, 1048575, 1.5 * 2 ** 30, 2 ** 40, -2048].map(Units.bytes),
-      [
-        "0 B",
-        "1 B",
-        "1023 B",
-        "1.0 KiB",
-        "1.5 KiB",
-        "1023.9 KiB",
-        "1.0 MiB",
-        "1.5 GiB",
-        "1.0 TiB",
-        "-2.0 KiB"
-      ]
-    )
+    assert.deepStrictEqual([0, 1, 1023, 1024, 1536, 1048524, 1048575, 1.5 * 2 ** 30, 2 ** 40, -2048].map(Units.bytes), [
+      "0 B",
+      "1 B",
+      "1023 B",
+      "1.0 KiB",
+      "1.5 KiB",
+      "1023.9 KiB",
+      "1.0 MiB",
+      "1.5 GiB",
+      "1.0 TiB",
+      "-2.0 KiB"
+    ])
   })
 
   it("is never off by more than a twentieth of a unit, nor writes 1024 of a unit", () => {

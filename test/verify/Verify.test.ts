@@ -222,11 +222,7 @@ describe("verify", () => {
 
   it.effect("an archive that is not there is missing only when it was asked for", () =>
     Effect.gen(function* () {
-      const sets = [
-        yield* setOf(abcd, "current"),
-        yield* setOf(abcd, "previous"),
-        yield* setOf(efgh, "current")
-      ]
+      const sets = [yield* setOf(abcd, "current"), yield* setOf(abcd, "previous"), yield* setOf(efgh, "current")]
       const all = summaryOf((yield* run(sets, { which: "previous" })).exit)
       assert.isTrue(allGood(all))
       assert.deepStrictEqual([all.folders.map((verdict) => verdict.folder), all.without], [[abcd], [efgh]])

@@ -3,15 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { PublishedArchives, type Which } from "../../src/store/PublishedArchive.ts"
 import { examineArchive } from "../../src/verify/VerifyArchive.ts"
-import {
-  filesOf,
-  findings,
-  flipEach,
-  publish,
-  published,
-  reading,
-  scopedPlace
-} from "../support/program/verify.ts"
+import { filesOf, findings, flipEach, publish, published, reading, scopedPlace } from "../support/program/verify.ts"
 import { abcd, noise, put, run } from "../support/zip/archive.ts"
 
 /** What is wrong once `change` was made to a file; the file is then put back. */
@@ -102,10 +94,9 @@ describe("examine", () => {
         assert.deepStrictEqual(yield* metadata("current", '"zip_name": ', '"zip_name":'), [
           "metadata.json: zip_name: it does not say this in the way in which it was written"
         ])
-        assert.deepStrictEqual(
-          yield* changed(place, "current", "ABCD.zip.md5", replace("  ABCD", " *ABCD")),
-          ["ABCD.zip.md5: is damaged: it is not one line with the checksum of ABCD.zip"]
-        )
+        assert.deepStrictEqual(yield* changed(place, "current", "ABCD.zip.md5", replace("  ABCD", " *ABCD")), [
+          "ABCD.zip.md5: is damaged: it is not one line with the checksum of ABCD.zip"
+        ])
         assert.deepStrictEqual(
           yield* changed(place, "current", ".state.json", replace("tank/data@two", "tank/data@one")),
           [".state.json: snapshot is another one than in metadata.json"]
@@ -201,10 +192,7 @@ describe("examine", () => {
         assert.deepStrictEqual(yield* findings("current"), ["metadata.json: is missing"])
         fs.mkdirSync(index, { recursive: true })
         fs.writeFileSync(`${index}/ABCD`, "")
-        assert.deepStrictEqual(yield* findings("current"), [
-          ".state.json: is missing",
-          "metadata.json: is missing"
-        ])
+        assert.deepStrictEqual(yield* findings("current"), [".state.json: is missing", "metadata.json: is missing"])
       }).pipe(Effect.provide(reading(place.targetPath)))
     })
   )
@@ -250,9 +238,7 @@ json.dump({'zip_name': 'ABCD.zip', 'files': ['a.txt', 'b.txt'], 'zip_md5': md5, 
       assert.include(yield* flipped("ABCD.prev.zip", 40, "previous"), "ABCD.prev.zip")
       assert.deepStrictEqual(yield* flipped("ABCD.prev.zip.sha256", 3, "previous"), ["ABCD.prev.zip.sha256"])
       const when = fs.readFileSync(place.file("metadata.prev.json")).indexOf("2025-")
-      assert.deepStrictEqual(yield* flipped("metadata.prev.json", when + 3, "previous"), [
-        "metadata.prev.json"
-      ])
+      assert.deepStrictEqual(yield* flipped("metadata.prev.json", when + 3, "previous"), ["metadata.prev.json"])
     })
   )
 

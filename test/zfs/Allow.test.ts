@@ -49,9 +49,7 @@ describe("parse", () => {
         dataset: "dst/a",
         sets: new Map(),
         createTime: [],
-        grants: [
-          { who: { _tag: "User", name: "bob" }, permissions: ["canmount"], local: true, descendent: true }
-        ]
+        grants: [{ who: { _tag: "User", name: "bob" }, permissions: ["canmount"], local: true, descendent: true }]
       },
       {
         dataset: "dst",
@@ -130,9 +128,7 @@ describe("parse", () => {
           dataset: "tank",
           sets: new Map(),
           createTime: [],
-          grants: [
-            { who: { _tag: "User", name: "bob" }, permissions: ["hold"], local: true, descendent: false }
-          ]
+          grants: [{ who: { _tag: "User", name: "bob" }, permissions: ["hold"], local: true, descendent: false }]
         }
       ]
     )
@@ -141,8 +137,8 @@ describe("parse", () => {
   const word = FastCheck.stringMatching(/^[a-z][a-z0-9._-]{0,8}$/)
   const set = FastCheck.array(word, { minLength: 1, maxLength: 2 }).map((parts) => `@${parts.join(" ")}`)
   /** zfs sorts them: sets come first. */
-  const words = FastCheck.uniqueArray(FastCheck.oneof(word, word, set), { minLength: 1, maxLength: 4 }).map(
-    (all) => all.toSorted()
+  const words = FastCheck.uniqueArray(FastCheck.oneof(word, word, set), { minLength: 1, maxLength: 4 }).map((all) =>
+    all.toSorted()
   )
   const person = FastCheck.array(word, { minLength: 1, maxLength: 3 }).map((parts) => parts.join(" "))
   const grant: FastCheck.Arbitrary<Grant> = FastCheck.record({
@@ -200,8 +196,7 @@ const groups = (grants: ReadonlyArray<Grant>): ReadonlyArray<ReadonlyArray<Grant
 const render = ({ createTime, dataset, grants, sets }: AllowSection): string => {
   const head = `---- Permissions on ${dataset} `
   const lines = [head.padEnd(70, "-")]
-  if (sets.size > 0)
-    lines.push("Permission sets:", ...Array.from(sets, ([name, of]) => `\t${name} ${of.join(",")}`))
+  if (sets.size > 0) lines.push("Permission sets:", ...Array.from(sets, ([name, of]) => `\t${name} ${of.join(",")}`))
   if (createTime.length > 0) lines.push("Create time permissions:", `\t${createTime.join(",")}`)
   for (const [index, group] of groups(grants).entries()) {
     if (group.length > 0) lines.push(`${["Local", "Descendent", "Local+Descendent"][index]} permissions:`)
@@ -219,13 +214,7 @@ describe("missing", () => {
     assert.deepStrictEqual(lacking(bob, "dst", "below"), ["canmount", "snapshot"])
     assert.deepStrictEqual(lacking(bob, "dst", "both"), ["canmount", "snapshot", "destroy", "rollback"])
     assert.deepStrictEqual(lacking(bob, "dst/a", "here"), ["snapshot"])
-    assert.deepStrictEqual(lacking(eve, "dst/a", "both"), [
-      "canmount",
-      "mount",
-      "snapshot",
-      "rollback",
-      "create"
-    ])
+    assert.deepStrictEqual(lacking(eve, "dst/a", "both"), ["canmount", "mount", "snapshot", "rollback", "create"])
     assert.deepStrictEqual(missing({ ...eve, root: true }, [], "dst", all), [])
     assert.deepStrictEqual(missing(eve, [], "dst", ["send", "hold"]), ["send", "hold"])
   })
@@ -239,10 +228,7 @@ describe("missing", () => {
       return `---- Permissions on dst/a ---\n${at === "dst/a" ? sets : ""}---- Permissions on dst ---\n${at === "dst" ? sets : ""}${grants}`
     }
     assert.deepStrictEqual(missing(bob, sections(defined("dst")), "dst/a", ["send", "hold"]), [])
-    assert.deepStrictEqual(missing(bob, sections(defined("dst/a")), "dst/a", ["send", "hold"]), [
-      "send",
-      "hold"
-    ])
+    assert.deepStrictEqual(missing(bob, sections(defined("dst/a")), "dst/a", ["send", "hold"]), ["send", "hold"])
     const granted =
       "---- Permissions on dst/a ---\nLocal permissions:\n·user bob @set\n---- Permissions on dst ---\nPermission sets:\n·@set send\n"
     assert.deepStrictEqual(missing(bob, sections(granted), "dst/a", ["send"], "here"), [])
@@ -253,16 +239,12 @@ describe("missing", () => {
     const text =
       "---- Permissions on dst ---\nLocal+Descendent permissions:\n·user bob smith send\n·group domain users hold\n"
     assert.deepStrictEqual(missing(bob, sections(text), "dst", ["send", "hold"]), ["send", "hold"])
-    assert.deepStrictEqual(missing({ ...bob, user: "bob smith" }, sections(text), "dst", ["send", "hold"]), [
-      "hold"
-    ])
+    assert.deepStrictEqual(missing({ ...bob, user: "bob smith" }, sections(text), "dst", ["send", "hold"]), ["hold"])
     assert.deepStrictEqual(
       missing({ ...bob, groups: ["x", "domain users"] }, sections(text), "dst/new", ["send", "hold"]),
       ["send"]
     )
-    assert.deepStrictEqual(missing({ ...bob, groups: ["domain users"] }, sections(text), "dst2", ["hold"]), [
-      "hold"
-    ])
+    assert.deepStrictEqual(missing({ ...bob, groups: ["domain users"] }, sections(text), "dst2", ["hold"]), ["hold"])
   })
 })
 

@@ -3,12 +3,7 @@ import { failure } from "../../src/zfs/ZfsCommand.ts"
 import { nas } from "../support/replication/replicationEnds.ts"
 
 const of = (stderr: string, exitCode = 255, endpoint: typeof nas | { readonly _tag: "Local" } = nas) =>
-  failure(
-    "list tank",
-    "tank",
-    { exitCode, stdout: "", stderr },
-    { endpoint, role: "send", user: () => "backup" }
-  )
+  failure("list tank", "tank", { exitCode, stdout: "", stderr }, { endpoint, role: "send", user: () => "backup" })
 
 describe("a connection that fails", () => {
   // As OpenSSH 9.2 and 10.0 print them.
@@ -26,11 +21,7 @@ describe("a connection that fails", () => {
     ["mux_client_read_packet: read header failed: EOF", true, /header failed: EOF$/],
     ["", true, /cannot reach backup@nas: the connection was lost$/],
     ["ssh: Could not resolve hostname nas: Temporary failure in name resolution", true, /name resolution$/],
-    [
-      "ssh: Could not resolve hostname nas: Name or service not known",
-      false,
-      /; is the name of the host right\?$/
-    ],
+    ["ssh: Could not resolve hostname nas: Name or service not known", false, /; is the name of the host right\?$/],
     [
       "backup@nas: Permission denied (publickey,password).",
       false,
@@ -51,11 +42,7 @@ describe("a connection that fails", () => {
       false,
       /nas: Host key verification failed\.; its host key is another one than before/
     ],
-    [
-      "command-line: line 0: Bad configuration option: foo",
-      false,
-      /; check the host and the options for ssh$/
-    ],
+    ["command-line: line 0: Bad configuration option: foo", false, /; check the host and the options for ssh$/],
     [
       "** WARNING: connection is not using a post-quantum key exchange algorithm.\nWarning: Permanently added 'nas' (ED25519) to the list of known hosts.\nConnection reset by 10.0.0.2 port 22",
       true,
@@ -76,10 +63,7 @@ describe("a connection that fails", () => {
     const said = "cannot resume send: 'a@1' used in the initial send no longer exists"
     assert.strictEqual(of(said).message, `on backup@nas: cannot list tank: ${said}`)
     assert.strictEqual(of("", 255, { _tag: "Local" }).reason, "Other")
-    assert.match(
-      of("", 1).message,
-      /^on backup@nas: cannot list tank: zfs ended with exit status 1 and no message$/
-    )
+    assert.match(of("", 1).message, /^on backup@nas: cannot list tank: zfs ended with exit status 1 and no message$/)
     const denied = of("cannot open 'tank': permission denied", 1)
     assert.strictEqual(denied.reason, "PermissionDenied")
     assert.match(denied.message, /; root on nas can grant it: zfs allow -u backup send,hold 'tank'$/)

@@ -23,8 +23,7 @@ describe("SnapshotName", () => {
     ([text, digits]) => {
       assert.isUndefined(SnapshotName.parseName("auto-zip", text))
       const time = SnapshotName.parseName("auto-zip", `auto-zip-${digits}`)
-      if (time !== undefined)
-        assert.strictEqual(SnapshotName.formatName("auto-zip", time), `auto-zip-${digits}`)
+      if (time !== undefined) assert.strictEqual(SnapshotName.formatName("auto-zip", time), `auto-zip-${digits}`)
     }
   )
 

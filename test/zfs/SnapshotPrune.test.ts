@@ -59,9 +59,7 @@ const mayGo = (each: MarkedSnapshot) => {
 }
 
 describe("SnapshotMark", () => {
-  it.prop("reads back what it wrote", [mark], ([given]) =>
-    assert.deepStrictEqual(decodeMark(encodeMark(given)), given)
-  )
+  it.prop("reads back what it wrote", [mark], ([given]) => assert.deepStrictEqual(decodeMark(encodeMark(given)), given))
 
   it("reads one of a version that did not say where archives go, and leaves out a path that is too long", () => {
     const given = { host: "nas", pid: 1, start: "s", run: "r", job: "j", layout: "l" }
@@ -71,11 +69,7 @@ describe("SnapshotMark", () => {
 
   it.prop("fits in a property: one line, no tab", [mark], ([given]) => /^[!-~]*$/.test(encodeMark(given)))
 
-  it.prop(
-    "understands nothing else, and breaks on nothing",
-    [text],
-    ([given]) => decodeMark(given) === undefined
-  )
+  it.prop("understands nothing else, and breaks on nothing", [text], ([given]) => decodeMark(given) === undefined)
 
   it("does not take a broken value for a mark", () => {
     for (const value of [

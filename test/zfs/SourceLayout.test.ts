@@ -20,11 +20,7 @@ const mount = (device: string, mountpoint: string, type = "zfs", root = "/"): Mo
   type,
   root: raw(root)
 })
-const dataset = (
-  name: string,
-  mountpoint: string,
-  more: Partial<ListedFileSystem> = {}
-): ListedFileSystem => ({
+const dataset = (name: string, mountpoint: string, more: Partial<ListedFileSystem> = {}): ListedFileSystem => ({
   name,
   mountpoint: raw(mountpoint),
   canmount: "on",
@@ -41,11 +37,7 @@ const places = (
   blocked: layout.blocked.map(({ at }) => at)
 })
 
-const base = [
-  mount("/dev/sda1", "/", "ext4"),
-  mount("tank", "/mnt/tank"),
-  mount("tank/data", "/mnt/tank/data")
-]
+const base = [mount("/dev/sda1", "/", "ext4"), mount("tank", "/mnt/tank"), mount("tank/data", "/mnt/tank/data")]
 const data: Home = home(base, "/mnt/tank/data")
 
 describe("SourceLayout", () => {
@@ -58,10 +50,7 @@ describe("SourceLayout", () => {
     })
     assert.strictEqual(home(base, "/mnt/tank/data/sub/er").within, "sub/er")
     assert.strictEqual(home(base, "/mnt/tank/database").dataset, "tank")
-    assert.strictEqual(
-      home([...base, mount("tank/new", "/mnt/tank/data")], "/mnt/tank/data/x").dataset,
-      "tank/new"
-    )
+    assert.strictEqual(home([...base, mount("tank/new", "/mnt/tank/data")], "/mnt/tank/data/x").dataset, "tank/new")
   })
 
   it("refuses what is not on ZFS, or is a snapshot", () => {
@@ -105,10 +94,7 @@ describe("SourceLayout", () => {
       "the target /mnt/safe/archives belongs to dataset safe/archives, which is not mounted: zfs mount 'safe/archives'; or, if it does not belong there: zfs set canmount=noauto 'safe/archives'"
     )
     const locked = { ...missing, keystatus: "unavailable" }
-    assert.match(
-      told("/mnt/safe/archives/sub", [...plain, mount("safe", "/mnt/safe")], locked),
-      /zfs load-key/
-    )
+    assert.match(told("/mnt/safe/archives/sub", [...plain, mount("safe", "/mnt/safe")], locked), /zfs load-key/)
     assert.strictEqual(told("/mnt/safe/archives2", plain, missing), "")
     const mounted = [...plain, mount("safe/archives", "/mnt/safe/archives")]
     assert.strictEqual(told("/mnt/safe/archives", mounted, missing), "")

@@ -56,14 +56,8 @@ describe("Ssh", () => {
   })
 
   it("adds the folders of zfs to the PATH there, and sets the language", () => {
-    const { stdout } = atTheOtherEnd(
-      Ssh.commandOn(nas, { program: "printenv", args: ["PATH", "LC_ALL"] }),
-      ""
-    )
-    assert.strictEqual(
-      stdout,
-      "/usr/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nC\n"
-    )
+    const { stdout } = atTheOtherEnd(Ssh.commandOn(nas, { program: "printenv", args: ["PATH", "LC_ALL"] }), "")
+    assert.strictEqual(stdout, "/usr/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nC\n")
   })
 
   it("sees both statuses of a command and its filter", () => {

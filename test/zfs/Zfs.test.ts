@@ -32,10 +32,7 @@ const raw = RawPath.fromLatin1
 /** The zfs commands on a scripted program. */
 const scripted = (answer: (commandLine: string) => Answer) => {
   const fake = processFake(answer)
-  const process = Effect.map(Layer.build(fake.layer), Context.get(Process)).pipe(
-    Effect.scoped,
-    Effect.runSync
-  )
+  const process = Effect.map(Layer.build(fake.layer), Context.get(Process)).pipe(Effect.scoped, Effect.runSync)
   return { calls: fake.calls, process, commands: makeCommands(process) }
 }
 
@@ -55,9 +52,7 @@ const bothBases = `tank/data@old\t1\t${mark()}\ntank/data/kid@old\t2\t${mark()}\
 
 /** Evidence when `zfs list` and the two diffs answer so. */
 const evidence = (listed: Answer, own: Answer, kid: Answer = {}) => {
-  const { commands } = scripted((line) =>
-    line.startsWith("zfs list") ? listed : line.includes("kid@") ? kid : own
-  )
+  const { commands } = scripted((line) => (line.startsWith("zfs list") ? listed : line.includes("kid@") ? kid : own))
   return Effect.map(changesSince(commands, layout, now, base), ({ folders, otherwise, reason }) => ({
     otherwise,
     folders: Object.fromEntries(folders),
@@ -123,10 +118,7 @@ describe("Zfs errors", () => {
       denied.message,
       /^cannot destroy x: cannot destroy snapshots: permission denied; root can grant it: zfs allow -u \S+ snapshot,destroy,mount,userprop,diff 'tank\/my data'$/
     )
-    assert.match(
-      of("Permission denied the ZFS utilities must be run as root.\n").message,
-      /may not open \/dev\/zfs/
-    )
+    assert.match(of("Permission denied the ZFS utilities must be run as root.\n").message, /may not open \/dev\/zfs/)
     assert.deepInclude(of("cannot destroy snapshot a@b: dataset is busy\n"), {
       reason: "Busy",
       transient: true
@@ -135,10 +127,7 @@ describe("Zfs errors", () => {
       of("cannot open 'a': dataset does not exist\nusage:\n\tsnapshot …\n").message,
       "cannot destroy x: cannot open 'a': dataset does not exist"
     )
-    assert.strictEqual(
-      of("could not find any snapshots to destroy; check snapshot names.\n").reason,
-      "NotFound"
-    )
+    assert.strictEqual(of("could not find any snapshots to destroy; check snapshot names.\n").reason, "NotFound")
     assert.strictEqual(
       of("The ZFS modules are not loaded.\nTry running '/sbin/modprobe zfs' as root to load them.\n").reason,
       "NotInstalled"
@@ -175,9 +164,7 @@ describe("Zfs.layer without ZFS", () => {
         /no such file or directory.*check source_path/
       )
       assert.match((yield* Effect.flip(zfs.locate(path.join(folder, "file")))).message, /it is not a folder/)
-    }).pipe(
-      Effect.provide(Zfs.layer(settings).pipe(Layer.provide(processFake(() => ({ exitCode: 1 })).layer)))
-    )
+    }).pipe(Effect.provide(Zfs.layer(settings).pipe(Layer.provide(processFake(() => ({ exitCode: 1 })).layer))))
   )
 })
 
@@ -206,10 +193,7 @@ describe("changesSince", () => {
         { stdout: bothBases },
         { exitCode: 1, stdout: "M\t/\t/d/ABCD\n", stderr: "Unable to determine path or stats for object 5\n" }
       )
-      assert.deepStrictEqual(
-        [broken.otherwise, broken.folders],
-        ["unknown", { ABCD: "changed", KIDS: "unknown" }]
-      )
+      assert.deepStrictEqual([broken.otherwise, broken.folders], ["unknown", { ABCD: "changed", KIDS: "unknown" }])
       assert.match(broken.reason, /Unable to determine path/)
       const stderr =
         "Unable to obtain diffs: \n   The sys_mount privilege or diff delegated permission is needed\n   to execute the diff ioctl\n"
@@ -240,10 +224,7 @@ describe("changesSince", () => {
         { stdout: bothBases.replaceAll(mark(), mark({ layout: "other" })) },
         { stdout: "M\tF\t/d/ABCD/x\n" }
       )
-      assert.deepStrictEqual(
-        [moved.otherwise, moved.folders],
-        ["unknown", { ABCD: "changed", KIDS: "unknown" }]
-      )
+      assert.deepStrictEqual([moved.otherwise, moved.folders], ["unknown", { ABCD: "changed", KIDS: "unknown" }])
       const unmarked = yield* evidence({ stdout: bothBases.replaceAll(mark(), "-") }, clean)
       assert.strictEqual(unmarked.otherwise, "unknown")
       const newChild = yield* evidence({ stdout: bothBases.split("\n")[0] ?? "", exitCode: 1 }, clean)
@@ -301,9 +282,7 @@ describe("planPrune", () => {
       const { commands, process } = scripted((line) => ({
         stdout: marks
           .map((value, i) =>
-            line.startsWith("zfs get")
-              ? `${name(i)}\t${value}\n`
-              : `${name(i)}\t${i + 10}\t${i}\t1000000\t0\t-\n`
+            line.startsWith("zfs get") ? `${name(i)}\t${value}\n` : `${name(i)}\t${i + 10}\t${i}\t1000000\t0\t-\n`
           )
           .join("")
       }))
@@ -342,9 +321,7 @@ describe("planPrune", () => {
         stdout: names
           .filter((each) => line.startsWith("zfs get") || line.includes(each))
           .map((each) =>
-            line.startsWith("zfs get")
-              ? `${each}\t${mark({ pid: 999_999_999 })}\n`
-              : `${each}\t1\t1\t1000000\t0\t-\n`
+            line.startsWith("zfs get") ? `${each}\t${mark({ pid: 999_999_999 })}\n` : `${each}\t1\t1\t1000000\t0\t-\n`
           )
           .join("")
       }))
@@ -374,9 +351,7 @@ describe("planPrune", () => {
   it.effect("fails when zfs fails, instead of finding nothing", () =>
     Effect.gen(function* () {
       const { commands, process } = scripted(() => ({ exitCode: 1, stderr: "internal error" }))
-      const error = yield* Effect.flip(
-        planPrune({ process, commands, settings }, source("tank/data"), new Set())
-      )
+      const error = yield* Effect.flip(planPrune({ process, commands, settings }, source("tank/data"), new Set()))
       assert.match(error.message, /cannot list the snapshots of tank\/data: internal error/)
     })
   )

@@ -26,22 +26,14 @@ const name = Schema.decodeSync(FolderName.FolderName)
 const abcd = name("ABCD")
 const efgh = name("EFGH")
 
-const gather = (
-  top: string,
-  source: string,
-  lines: ReadonlyArray<string>
-): string | ReadonlyArray<string> => {
+const gather = (top: string, source: string, lines: ReadonlyArray<string>): string | ReadonlyArray<string> => {
   const changed = new Changed(raw(top), raw(source))
   for (const line of lines) changed.add(line)
   return changed.everything ? "everything" : [...changed.folders].sort()
 }
 
 describe("ZfsDiff", () => {
-  it.prop(
-    "reads any bytes back from zfs diff's escapes",
-    [bytes],
-    ([text]) => unescape(escape(text)) === text
-  )
+  it.prop("reads any bytes back from zfs diff's escapes", [bytes], ([text]) => unescape(escape(text)) === text)
 
   it("reads lines as OpenZFS 2.1 prints them", () => {
     assert.deepStrictEqual(parseLine("M\t/\t/mnt/tank/data/"), {
@@ -84,8 +76,7 @@ describe("ZfsDiff", () => {
   })
 
   it("maps paths to the folders of the source", () => {
-    const at = (path: string, change: "M" | "+" | "-" | "R" = "M") =>
-      touched(raw("/d"), raw("/d/s"), change, raw(path))
+    const at = (path: string, change: "M" | "+" | "-" | "R" = "M") => touched(raw("/d"), raw("/d/s"), change, raw(path))
     assert.deepStrictEqual(at("/d/s/ABCD"), { _tag: "Folder", folder: abcd })
     assert.deepStrictEqual(at("/d/s/ABCD/x/y"), { _tag: "Folder", folder: abcd })
     assert.deepStrictEqual(at("/d/s/ABCD/<xattrdir>/user.x"), { _tag: "Folder", folder: abcd })
@@ -110,10 +101,7 @@ describe("ZfsDiff", () => {
   })
 
   it("serves a dataset that is mounted at the root", () => {
-    assert.deepStrictEqual(gather("/", "/", ["M\t/\t//", "M\tF\t//ABCD/x", "+\tF\t/EFGH/y"]), [
-      "ABCD",
-      "EFGH"
-    ])
+    assert.deepStrictEqual(gather("/", "/", ["M\t/\t//", "M\tF\t//ABCD/x", "+\tF\t/EFGH/y"]), ["ABCD", "EFGH"])
   })
 
   it("takes both paths of a rename", () => {
@@ -132,9 +120,7 @@ describe("ZfsDiff", () => {
     [FastCheck.array(FastCheck.tuple(FastCheck.oneof(folder, segment), segment))],
     ([files]) => {
       const lines = files.map(([top, file]) => `M\tF\t${escape(`/d/s/${top}/${file}`)}`)
-      const expected = [
-        ...new Set(files.map(([top]) => top).filter((top) => /^[A-Z0-9]{4}$/.test(top)))
-      ].sort()
+      const expected = [...new Set(files.map(([top]) => top).filter((top) => /^[A-Z0-9]{4}$/.test(top)))].sort()
       assert.deepStrictEqual(gather("/d", "/d/s", lines), expected)
     }
   )
@@ -153,8 +139,7 @@ describe("ZfsDiff", () => {
     ([findings]) => {
       const evidence = combine(findings, "all is well")
       for (const { changed, folder: of, verdict: said } of findings) {
-        const all =
-          of === undefined ? [evidence.otherwise, ...evidence.folders.values()] : [evidence.folders.get(of)]
+        const all = of === undefined ? [evidence.otherwise, ...evidence.folders.values()] : [evidence.folders.get(of)]
         for (const got of all) assert.strictEqual(worse(got ?? "unchanged", said), got)
         for (const each of changed) assert.strictEqual(evidence.folders.get(each), "changed")
       }

@@ -29,24 +29,19 @@ describe("the folder of a snapshot", () => {
     })
   )
 
-  it.effect(
-    "is refused, and closed, where it is only the empty folder of a snapshot that is not mounted",
-    () =>
-      Effect.gen(function* () {
-        const root = mkdtempSync(join(tmpdir(), "zipper-hold-"))
-        const snapshot = join(root, ".zfs/snapshot/new")
-        mkdirSync(snapshot, { recursive: true })
-        const error = yield* Effect.flip(Effect.scoped(held(snapshot)))
-        assert.strictEqual(error.reason, "Unmounted")
-        assert.include(
-          error.message,
-          `the snapshot tank/data@new cannot be read: the system did not mount it`
-        )
-        assert.include(error.message, "sysctl fs.mount-max")
-        assert.strictEqual(openOn(snapshot), 0)
-        const gone = yield* Effect.flip(Effect.scoped(held(join(root, "gone"))))
-        assert.match(gone.message, /cannot be read at .*gone: no such file or directory/)
-        rmSync(root, { recursive: true })
-      })
+  it.effect("is refused, and closed, where it is only the empty folder of a snapshot that is not mounted", () =>
+    Effect.gen(function* () {
+      const root = mkdtempSync(join(tmpdir(), "zipper-hold-"))
+      const snapshot = join(root, ".zfs/snapshot/new")
+      mkdirSync(snapshot, { recursive: true })
+      const error = yield* Effect.flip(Effect.scoped(held(snapshot)))
+      assert.strictEqual(error.reason, "Unmounted")
+      assert.include(error.message, `the snapshot tank/data@new cannot be read: the system did not mount it`)
+      assert.include(error.message, "sysctl fs.mount-max")
+      assert.strictEqual(openOn(snapshot), 0)
+      const gone = yield* Effect.flip(Effect.scoped(held(join(root, "gone"))))
+      assert.match(gone.message, /cannot be read at .*gone: no such file or directory/)
+      rmSync(root, { recursive: true })
+    })
   )
 })

@@ -61,14 +61,8 @@ describe("ZfsList", () => {
   })
 
   it("takes for a list only what is one", () => {
-    assert.deepStrictEqual(
-      parseDatasets("Welcome to nas\ntank/a\ton\t-\t/a\n"),
-      Either.left("Welcome to nas")
-    )
-    assert.deepStrictEqual(
-      parseDatasets("tank/a\ton\t-\t/a\ntank/b\ton\t-\t/"),
-      Either.left("tank/b\ton\t-\t/")
-    )
+    assert.deepStrictEqual(parseDatasets("Welcome to nas\ntank/a\ton\t-\t/a\n"), Either.left("Welcome to nas"))
+    assert.deepStrictEqual(parseDatasets("tank/a\ton\t-\t/a\ntank/b\ton\t-\t/"), Either.left("tank/b\ton\t-\t/"))
     assert.deepStrictEqual(table("a\t1\nb\n", 2), Either.left("b"))
     assert.deepStrictEqual(table("a\t1\nb\t2", 2), Either.left("b\t2"))
     assert.deepStrictEqual(

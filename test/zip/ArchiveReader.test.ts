@@ -31,11 +31,7 @@ const unfit: ReadonlyArray<readonly [string, ReadonlyArray<HandMade>, ReadonlyAr
   ["another order", [{ name: "b" }, { name: "a" }], [`"a": ${order}`]],
   ["no parent folder", [{ name: "a/b" }], [`"a/b": ${parent}`]],
   ["a file for its folder", [{ name: "a" }, { name: "a/b" }], [`"a/b": ${parent}`]],
-  [
-    "another folder of that beginning",
-    [{ name: "a/" }, { name: "ab" }, { name: "ab/c" }],
-    [`"ab/c": ${parent}`]
-  ],
+  ["another folder of that beginning", [{ name: "a/" }, { name: "ab" }, { name: "ab/c" }], [`"ab/c": ${parent}`]],
   [
     "a name that does not stand for it",
     [{ name: "b%FF", raw: "a\xff" }],
@@ -74,10 +70,7 @@ describe("audit", () => {
       const deep = [{ name: "d/" }, { name: "d/e/" }]
       const inside = numbered(0, 2500, "d/e/")
       assert.deepStrictEqual(yield* flaws([...deep, { name: "d/a" }, ...inside].sort(byName)), [])
-      assert.deepStrictEqual(
-        yield* flaws([...deep, ...inside, { name: "d!" }, { name: "d/e/x" }].sort(byName)),
-        []
-      )
+      assert.deepStrictEqual(yield* flaws([...deep, ...inside, { name: "d!" }, { name: "d/e/x" }].sort(byName)), [])
       // The 1,025th entry begins the second piece.
       assert.deepStrictEqual(yield* flaws([...numbered(0, 1024), { name: "001023" }, ...numbered(1024, 9)]), [
         '"001023": it is there twice'

@@ -27,17 +27,7 @@ import { memoryArchiver } from "../doubles/Archiver.ts"
 import { failingCloseSyncs, failingCloses } from "../support/program/fileHandles.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { readZip } from "../support/readZip.ts"
-import {
-  abcd,
-  archiveAndVerify,
-  entryOf,
-  layers,
-  manifestOf,
-  noise,
-  put,
-  run,
-  viewOf
-} from "../support/zip/archive.ts"
+import { abcd, archiveAndVerify, entryOf, layers, manifestOf, noise, put, run, viewOf } from "../support/zip/archive.ts"
 
 const signal = new AbortController().signal
 
@@ -63,9 +53,7 @@ const openFiles = (below: string) =>
 const grown = (zip: string, size: number) =>
   Effect.async<void>((resume) => {
     const look = () =>
-      (statSync(zip, { throwIfNoEntry: false })?.size ?? -1) >= size
-        ? resume(Effect.void)
-        : setImmediate(look)
+      (statSync(zip, { throwIfNoEntry: false })?.size ?? -1) >= size ? resume(Effect.void) : setImmediate(look)
     look()
   })
 
@@ -150,10 +138,7 @@ describe("Archiver", () => {
         archiveAndVerify(viewOf(root), `${root}/${zip}`).pipe(
           Effect.andThen(
             Stream.runCollect(
-              Stream.map(
-                Stream.fromAsyncIterable(readZip(`${root}/${zip}`, signal), String),
-                ({ method }) => method
-              )
+              Stream.map(Stream.fromAsyncIterable(readZip(`${root}/${zip}`, signal), String), ({ method }) => method)
             )
           ),
           Effect.map((found) => [...found]),
@@ -260,10 +245,7 @@ describe("Archiver", () => {
       const manifest = yield* manifestIn(view)
       const fiber = yield* Effect.fork(Effect.flip(archive(view, manifest, `${root}/a.zip`)))
       yield* grown(`${root}/a.zip`, 1)
-      assert.strictEqual(
-        run("dd", ["if=/dev/zero", `of=${file}`, "bs=1", "count=1", "conv=notrunc"]).status,
-        0
-      )
+      assert.strictEqual(run("dd", ["if=/dev/zero", `of=${file}`, "bs=1", "count=1", "conv=notrunc"]).status, 0)
       utimesSync(file, 1_700_000_000, 1_700_000_000)
       const error = yield* Fiber.join(fiber)
       assert.deepInclude(error, { reason: "Changed", transient: true })
@@ -365,8 +347,7 @@ describe("Archiver without files", () => {
   )
 
   it.effect("fails in memory as often as it is told", () => {
-    const failure = (message: string) =>
-      new ArchiveError({ reason: "Changed", path: "x", message, transient: true })
+    const failure = (message: string) => new ArchiveError({ reason: "Changed", path: "x", message, transient: true })
     const archived: Array<string> = []
     const verified: Array<string> = []
     return Effect.gen(function* () {

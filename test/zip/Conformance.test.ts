@@ -3,16 +3,7 @@ import { tmpdir } from "node:os"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Manifest, ManifestEntry } from "../../src/source/Manifest.ts"
-import {
-  archiveAndVerify,
-  installed,
-  layers,
-  manifestOf,
-  noise,
-  put,
-  run,
-  viewOf
-} from "../support/zip/archive.ts"
+import { archiveAndVerify, installed, layers, manifestOf, noise, put, run, viewOf } from "../support/zip/archive.ts"
 
 /** Names that are legal on Unix and that some program or other has trouble with. */
 const names = [
@@ -74,8 +65,7 @@ const source = () => `${folder}/ABCD`
 beforeAll(async () => {
   folder = mkdtempSync(`${tmpdir()}/zipper-test-`)
   zip = `${folder}/a.zip`
-  for (const [index, name] of names.entries())
-    put(`${source()}/${name}`, `content ${index} of ${name}\n`.repeat(index))
+  for (const [index, name] of names.entries()) put(`${source()}/${name}`, `content ${index} of ${name}\n`.repeat(index))
   for (const [name] of notUtf8) put(Buffer.concat([Buffer.from(`${source()}/`), name]), "bytes")
   for (const [seconds] of times) put(`${source()}/times/${seconds}`, "time", { seconds })
   for (const mode of modes) put(`${source()}/modes/${mode.toString(8)}`, "mode", { mode })
@@ -96,25 +86,17 @@ const original = (entry: ManifestEntry) =>
   readFileSync(Buffer.concat([Buffer.from(`${source()}/`), Buffer.from(entry.path, "latin1")]))
 
 /** Seconds that the entry should have when it is unpacked. */
-const seconds = (entry: ManifestEntry) =>
-  Math.min(Math.max(Number(entry.mtimeNs / 1_000_000_000n), 0), latest)
+const seconds = (entry: ManifestEntry) => Math.min(Math.max(Number(entry.mtimeNs / 1_000_000_000n), 0), latest)
 
 /** Everything that was unpacked equals what was archived. */
-const same = (
-  unpacked: string,
-  options: { readonly modes: boolean; readonly named?: (name: string) => string }
-) => {
+const same = (unpacked: string, options: { readonly modes: boolean; readonly named?: (name: string) => string }) => {
   for (const entry of manifest.entries) {
     const path = `${unpacked}/${options.named?.(entry.name) ?? entry.name}`
     const stat = statSync(path)
     assert.strictEqual(stat.isDirectory(), entry.kind === "directory", entry.name)
     if (entry.kind === "directory") continue
     assert.isTrue(readFileSync(path).equals(original(entry)), `content of ${JSON.stringify(entry.name)}`)
-    assert.strictEqual(
-      Math.floor(stat.mtimeMs / 1000),
-      seconds(entry),
-      `time of ${JSON.stringify(entry.name)}`
-    )
+    assert.strictEqual(Math.floor(stat.mtimeMs / 1000), seconds(entry), `time of ${JSON.stringify(entry.name)}`)
     // Readers drop setuid unless told to keep it.
     if (options.modes)
       assert.strictEqual(stat.mode & 0o777, entry.mode & 0o777, `mode of ${JSON.stringify(entry.name)}`)
@@ -140,13 +122,9 @@ describe("an archive", () => {
 
   for (const TZ of zones) {
     it.runIf(installed("unzip"))(`comes out of Info-ZIP's unzip as it went in (TZ=${TZ})`, () => {
-      const { output, status } = run(
-        "unzip",
-        ["-q", "-^", "-d", `${folder}/unzip ${TZ.replace("/", "-")}`, zip],
-        {
-          env: { TZ }
-        }
-      )
+      const { output, status } = run("unzip", ["-q", "-^", "-d", `${folder}/unzip ${TZ.replace("/", "-")}`, zip], {
+        env: { TZ }
+      })
       assert.strictEqual(status, 0, output)
       same(`${folder}/unzip ${TZ.replace("/", "-")}`, { modes: true })
     })

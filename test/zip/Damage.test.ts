@@ -38,9 +38,7 @@ describe("verification", () => {
       const zip = readFileSync(`${root}/a.zip`)
 
       // What DEFLATE leaves unused behind the end of its data means nothing to anybody.
-      const entries = yield* Stream.runCollect(
-        Stream.fromAsyncIterable(readZip(`${root}/a.zip`, signal), String)
-      )
+      const entries = yield* Stream.runCollect(Stream.fromAsyncIterable(readZip(`${root}/a.zip`, signal), String))
       const deflated = [...entries].find(({ method }) => method === "deflate")
       const last = zip.indexOf("deflated") + "deflated".length + 9 + (deflated?.compressedSize ?? 0) - 1
       const padding = new Set([0, 1, 2, 3, 4, 5, 6, 7].map((bit) => last * 8 + bit))
@@ -48,9 +46,7 @@ describe("verification", () => {
       const unseen: Array<number> = []
       for (let bit = 0; bit < zip.length * 8; bit += 1) {
         writeFileSync(`${root}/b.zip`, flip(zip, bit))
-        const found = yield* Effect.promise(() =>
-          failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
-        )
+        const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess)))
         if (found === undefined && !padding.has(bit)) unseen.push(bit)
       }
       assert.deepStrictEqual(unseen, [])
@@ -64,16 +60,11 @@ describe("verification", () => {
       put(`${root}/ABCD/b`, "b")
       const { manifest } = yield* archiveAndVerify(viewOf(root), `${root}/a.zip`)
       const zip = readFileSync(`${root}/a.zip`)
-      const broken: Array<Buffer> = [
-        Buffer.concat([zip, Buffer.from("x")]),
-        Buffer.concat([Buffer.from("x"), zip])
-      ]
+      const broken: Array<Buffer> = [Buffer.concat([zip, Buffer.from("x")]), Buffer.concat([Buffer.from("x"), zip])]
       for (let length = 0; length < zip.length; length += 1) broken.push(zip.subarray(0, length))
       for (const bytes of broken) {
         writeFileSync(`${root}/b.zip`, bytes)
-        const found = yield* Effect.promise(() =>
-          failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
-        )
+        const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess)))
         assert.strictEqual(found?.reason, "Corrupt", `${bytes.length} bytes`)
       }
     }).pipe(Effect.provide(layers()))
@@ -94,9 +85,7 @@ describe("verification", () => {
       move(hidden.length - 6)
       writeFileSync(`${root}/b.zip`, hidden)
       if (installed("unzip")) assert.strictEqual(run("unzip", ["-tq", `${root}/b.zip`]).status, 0)
-      const found = yield* Effect.promise(() =>
-        failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
-      )
+      const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess)))
       assert.include(found?.message, 'damaged at "b": it does not begin where the entry before it ends')
     }).pipe(Effect.provide(layers()))
   )
@@ -112,9 +101,7 @@ describe("verification", () => {
       for (let step = 1; step < 40; step += 1) {
         const at = Math.floor((zip.length * step) / 40)
         writeFileSync(`${root}/b.zip`, flip(zip, at * 8 + (step % 8)))
-        const found = yield* Effect.promise(() =>
-          failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess))
-        )
+        const found = yield* Effect.promise(() => failure(verifyZip(`${root}/b.zip`, manifest, signal, inProcess)))
         assert.strictEqual(found?.reason, "Corrupt")
         assert.include(found?.message, at < second ? '"1 deflated"' : '"2 stored"')
       }

@@ -112,11 +112,7 @@ describe("a file that two entries are written to", () => {
         'one file there with "First" of the archive'
       )
       write("New", "new", undefined)
-      assert.throws(
-        () => write("new", "new", undefined),
-        AlreadyWritten,
-        'one file there with "New" of the archive'
-      )
+      assert.throws(() => write("new", "new", undefined), AlreadyWritten, 'one file there with "New" of the archive')
       folder.close()
       assert.deepStrictEqual(readdirSync(`${root}/out`).sort(), ["new", "there"])
       assert.strictEqual(readFileSync(`${root}/out/there`, "utf8"), "First")

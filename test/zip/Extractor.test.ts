@@ -74,19 +74,7 @@ const archived = Effect.fnUntraced(function* (large = false) {
 
 /** A tree as a list of steps: names are put below what was made before. */
 const name = FastCheck.oneof(
-  FastCheck.constantFrom(
-    "a",
-    "b",
-    "a-b",
-    "-rf",
-    "new\nline",
-    "%FF",
-    "a\\b",
-    "C:x",
-    "...",
-    " ",
-    "x".repeat(255)
-  ),
+  FastCheck.constantFrom("a", "b", "a-b", "-rf", "new\nline", "%FF", "a\\b", "C:x", "...", " ", "x".repeat(255)),
   FastCheck.constantFrom("é", "e\u0301", "🦊").map(RawPath.fromText),
   FastCheck.constantFrom("\xff", "b\xfe\xff", "\xe9t\xe9")
 )
@@ -185,33 +173,31 @@ describe("an archive", () => {
 })
 
 describe("what is in the way", () => {
-  it.scoped(
-    "is found before anything is written, and replaced only when it is a file and that is wanted",
-    () =>
-      Effect.gen(function* () {
-        const { manifest, out, root, zip } = yield* archived()
-        put(`${out}/a/large`, "mine")
-        put(`${root}/elsewhere`, "mine as well", { mode: 0o640 })
-        linkSync(`${root}/elsewhere`, `${out}/empty`)
-        const before = contentOf(out)
-        const refused = yield* prepare(zip, manifest, out)
-        assert.deepStrictEqual(refused.plan.conflicts, {
-          count: 2,
-          first: [
-            { path: "a/large", is: "file", wanted: "file" },
-            { path: "empty", is: "file", wanted: "file" }
-          ]
-        })
-        assert.deepStrictEqual(contentOf(out), before)
+  it.scoped("is found before anything is written, and replaced only when it is a file and that is wanted", () =>
+    Effect.gen(function* () {
+      const { manifest, out, root, zip } = yield* archived()
+      put(`${out}/a/large`, "mine")
+      put(`${root}/elsewhere`, "mine as well", { mode: 0o640 })
+      linkSync(`${root}/elsewhere`, `${out}/empty`)
+      const before = contentOf(out)
+      const refused = yield* prepare(zip, manifest, out)
+      assert.deepStrictEqual(refused.plan.conflicts, {
+        count: 2,
+        first: [
+          { path: "a/large", is: "file", wanted: "file" },
+          { path: "empty", is: "file", wanted: "file" }
+        ]
+      })
+      assert.deepStrictEqual(contentOf(out), before)
 
-        const allowed = yield* prepare(zip, manifest, out, { overwrite: true })
-        assert.deepStrictEqual([allowed.plan.conflicts.count, allowed.plan.replaced], [0, 2])
-        const { failures } = yield* allowed.carryOut
-        assert.deepStrictEqual(failures.first, [])
-        assert.deepStrictEqual(contentOf(out), contentOf(`${root}/ABCD`))
-        // Not written through the other name.
-        assert.strictEqual(readFileSync(`${root}/elsewhere`, "utf8"), "mine as well")
-      }).pipe(Effect.provide(all))
+      const allowed = yield* prepare(zip, manifest, out, { overwrite: true })
+      assert.deepStrictEqual([allowed.plan.conflicts.count, allowed.plan.replaced], [0, 2])
+      const { failures } = yield* allowed.carryOut
+      assert.deepStrictEqual(failures.first, [])
+      assert.deepStrictEqual(contentOf(out), contentOf(`${root}/ABCD`))
+      // Not written through the other name.
+      assert.strictEqual(readFileSync(`${root}/elsewhere`, "utf8"), "mine as well")
+    }).pipe(Effect.provide(all))
   )
 
   it.scoped("is never replaced when it is a folder, a symlink or a device; nor is a symlink followed", () =>
@@ -270,10 +256,7 @@ describe("what is in the way", () => {
       renameSync(`${out}/a`, `${out}/moved`)
       mkdirSync(`${out}/a`)
       const { failures } = yield* carryOut
-      assert.include(
-        failures.first.find(({ path }) => path === "a/text")?.error,
-        "was replaced by another one"
-      )
+      assert.include(failures.first.find(({ path }) => path === "a/text")?.error, "was replaced by another one")
       assert.deepStrictEqual([readdirSync(`${out}/a`), readdirSync(`${out}/moved`)], [[], []])
     }).pipe(Effect.provide(all))
   )
@@ -312,9 +295,7 @@ describe("the folder to restore to", () => {
       ]
       const before = contentOf(root)
       for (const [to, words] of cases) {
-        const found = yield* Effect.flip(
-          prepare(zip, manifest, `${root}/${to}`, { keepOut: [`${root}/target`] })
-        )
+        const found = yield* Effect.flip(prepare(zip, manifest, `${root}/${to}`, { keepOut: [`${root}/target`] }))
         assert.strictEqual(found.reason, "Target", to)
         assert.include(found.message.replace("it is not a folder", "not a directory"), words)
       }

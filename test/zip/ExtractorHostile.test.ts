@@ -13,11 +13,7 @@ const totals = (entries: ReadonlyArray<HandMade>) => ({
 
 /** Each is what somebody might make, and what has to be said of it. */
 const hostile: ReadonlyArray<readonly [string, ReadonlyArray<HandMade>, string]> = [
-  [
-    "leads out of the folder",
-    [{ name: "../evil" }],
-    'at "../evil": its name is no UTF-8 text that names a place'
-  ],
+  ["leads out of the folder", [{ name: "../evil" }], 'at "../evil": its name is no UTF-8 text that names a place'],
   ["leads out in the middle", [{ name: "a/" }, { name: "a/../../evil" }], '"a/../../evil": its name'],
   ["is absolute", [{ name: "/etc/evil" }], '"/etc/evil": its name'],
   ["holds a NUL", [{ name: "a\0b" }], '"a\\x00b": its name'],
@@ -66,21 +62,9 @@ const hostile: ReadonlyArray<readonly [string, ReadonlyArray<HandMade>, string]>
   ],
   ["has an absolute original name", [{ name: "a%FF", raw: "/a\xff" }], '"a%FF": its original name'],
   ["has an original name with a NUL", [{ name: "a%FF", raw: "a\0\xff" }], '"a%FF": its original name'],
-  [
-    "has an original name with an empty part",
-    [{ name: "a%FF", raw: "a//\xff" }],
-    '"a%FF": its original name'
-  ],
-  [
-    "has an original name that ends with a slash",
-    [{ name: "a%FF", raw: "a\xff/" }],
-    '"a%FF": its original name'
-  ],
-  [
-    "has an original name that is text",
-    [{ name: "a", raw: "b" }],
-    '"a": it has an original name, and needs none'
-  ],
+  ["has an original name with an empty part", [{ name: "a%FF", raw: "a//\xff" }], '"a%FF": its original name'],
+  ["has an original name that ends with a slash", [{ name: "a%FF", raw: "a\xff/" }], '"a%FF": its original name'],
+  ["has an original name that is text", [{ name: "a", raw: "b" }], '"a": it has an original name, and needs none'],
   [
     "has the original name of another one",
     [
@@ -160,9 +144,7 @@ describe("a hostile zip is refused by name, before anything is written, when an 
       ].sort((a, b) => ((a.raw ?? a.name) < (b.raw ?? b.name) ? -1 : 1))
       writeFileSync(`${root}/a.zip`, handMade(entries))
       const extractor = yield* Extractor
-      const { carryOut } = yield* extractor.prepare(
-        requestFor(`${root}/a.zip`, `${root}/out`, totals(entries))
-      )
+      const { carryOut } = yield* extractor.prepare(requestFor(`${root}/a.zip`, `${root}/out`, totals(entries)))
       const { failures, files } = yield* carryOut
       assert.deepStrictEqual([failures.first, files], [[], 3])
     }).pipe(Effect.provide(Extractor.layer))

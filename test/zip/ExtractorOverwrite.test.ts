@@ -75,9 +75,7 @@ describe("the folder of the archives", () => {
       put(`${out}/a/target/ABCD/ABCD.zip`, "the archive")
       const before = contentOf(out)
       const { plan } = yield* prepare(entries, { keepOut: [`${out}/a/target`] })
-      assert.deepStrictEqual(plan.conflicts.first, [
-        { path: "a/target", is: "archives", wanted: "directory" }
-      ])
+      assert.deepStrictEqual(plan.conflicts.first, [{ path: "a/target", is: "archives", wanted: "directory" }])
       assert.deepStrictEqual(contentOf(out), before)
       const elsewhere = yield* prepare(entries, { keepOut: [`${out}/b`] })
       assert.strictEqual(elsewhere.plan.conflicts.count, 0)
@@ -126,8 +124,7 @@ describe("a file that is to be replaced", () => {
       )
       assert.deepStrictEqual(soFar(), result)
       assert.deepStrictEqual(readdirSync(out).sort(), ["a", "b", "c"])
-      for (const name of ["b", "c"])
-        assert.strictEqual(readFileSync(`${out}/${name}`, "utf8"), "the one before")
+      for (const name of ["b", "c"]) assert.strictEqual(readFileSync(`${out}/${name}`, "utf8"), "the one before")
     }).pipe(Effect.provide(Extractor.layer))
   )
 
@@ -233,9 +230,7 @@ describe("names that are one in DIR", () => {
           assert.deepStrictEqual(plan.meeting.first, pairs)
         }
         assert.deepStrictEqual(readdirSync(to), ["readme"])
-        const one = yield* prepare(entries, { only: ["Readme", "dir"] }, to).pipe(
-          Effect.provide(Extractor.layer)
-        )
+        const one = yield* prepare(entries, { only: ["Readme", "dir"] }, to).pipe(Effect.provide(Extractor.layer))
         assert.strictEqual((yield* one.carryOut).missing, 0)
         assert.strictEqual(readFileSync(`${to}/Readme`, "utf8"), "lower")
       })
@@ -353,34 +348,32 @@ describe("a temporary file that a killed restore left", () => {
     { name: "b/file", content: "x" }
   ]
 
-  it.scoped(
-    "is named, and removed with --overwrite; what is called otherwise, or part of the archive, stays",
-    () =>
-      Effect.gen(function* () {
-        const { out, prepare } = yield* place
-        put(`${out}/${left(1)}`, "half a file")
-        put(`${out}/${left(9)}`, "part of the archive")
-        put(`${out}/a/${left(2)}`, "half a file")
-        put(`${out}/b/${left(3)}`, "not looked at")
-        put(`${out}/a/.zipper-restore-mine`, "mine")
-        mkdirSync(`${out}/a/${left(4)}`)
-        symlinkSync("file", `${out}/a/${left(5)}`)
-        put(`${out}/a/${atWork}`, "another restore writes it")
-        const only = ["a", left(9)]
-        const told = yield* prepare(entries, { only, overwrite: false })
-        const named = { count: 2, first: [left(1), `a/${left(2)}`] }
-        assert.deepStrictEqual(told.plan.leftovers, named)
-        const { carryOut, plan } = yield* prepare(entries, { only })
-        assert.deepStrictEqual(plan.leftovers, named)
-        assert.isTrue(existsSync(`${out}/${left(1)}`))
-        const { failures, unremoved } = yield* carryOut
-        assert.deepStrictEqual([failures.first, unremoved], [[], []])
-        assert.deepStrictEqual(readdirSync(out).sort(), [left(9), "a", "b"])
-        assert.deepStrictEqual(
-          readdirSync(`${out}/a`).sort(),
-          [left(4), left(5), atWork, ".zipper-restore-mine", "file"].sort()
-        )
-        assert.deepStrictEqual(readdirSync(`${out}/b`), [left(3)])
-      }).pipe(Effect.provide(Extractor.layer))
+  it.scoped("is named, and removed with --overwrite; what is called otherwise, or part of the archive, stays", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      put(`${out}/${left(1)}`, "half a file")
+      put(`${out}/${left(9)}`, "part of the archive")
+      put(`${out}/a/${left(2)}`, "half a file")
+      put(`${out}/b/${left(3)}`, "not looked at")
+      put(`${out}/a/.zipper-restore-mine`, "mine")
+      mkdirSync(`${out}/a/${left(4)}`)
+      symlinkSync("file", `${out}/a/${left(5)}`)
+      put(`${out}/a/${atWork}`, "another restore writes it")
+      const only = ["a", left(9)]
+      const told = yield* prepare(entries, { only, overwrite: false })
+      const named = { count: 2, first: [left(1), `a/${left(2)}`] }
+      assert.deepStrictEqual(told.plan.leftovers, named)
+      const { carryOut, plan } = yield* prepare(entries, { only })
+      assert.deepStrictEqual(plan.leftovers, named)
+      assert.isTrue(existsSync(`${out}/${left(1)}`))
+      const { failures, unremoved } = yield* carryOut
+      assert.deepStrictEqual([failures.first, unremoved], [[], []])
+      assert.deepStrictEqual(readdirSync(out).sort(), [left(9), "a", "b"])
+      assert.deepStrictEqual(
+        readdirSync(`${out}/a`).sort(),
+        [left(4), left(5), atWork, ".zipper-restore-mine", "file"].sort()
+      )
+      assert.deepStrictEqual(readdirSync(`${out}/b`), [left(3)])
+    }).pipe(Effect.provide(Extractor.layer))
   )
 })

@@ -70,8 +70,7 @@ describe("a zip that somebody changed", () => {
         const told = `seed ${seed}, number ${n}`
 
         const audit = yield* outcome(reader.audit(zip, auditing))
-        for (const { problem } of audit.value?.flaws ?? [])
-          assert.isTrue(isSeen(problem), `${told}: ${problem}`)
+        for (const { problem } of audit.value?.flaws ?? []) assert.isTrue(isSeen(problem), `${told}: ${problem}`)
         const isWhole = spoiled.equals(whole)
         const good = audit.value?.complete === true && audit.value.flaws.length === 0
 

@@ -3,16 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Archiver } from "../../src/zip/Archiver.ts"
 import { temporaryFolder } from "../support/program/log.ts"
-import {
-  archiveAndVerify,
-  entryOf,
-  installed,
-  layers,
-  manifestOf,
-  put,
-  run,
-  viewOf
-} from "../support/zip/archive.ts"
+import { archiveAndVerify, entryOf, installed, layers, manifestOf, put, run, viewOf } from "../support/zip/archive.ts"
 
 describe("a large archive", () => {
   // Directories need no files on disk. Were the work quadratic, this would take minutes.
@@ -39,8 +30,7 @@ describe("a large archive", () => {
     Effect.gen(function* () {
       const root = yield* temporaryFolder
       mkdirSync(`${root}/ABCD`)
-      for (let file = 0; file < 10_000; file += 1)
-        writeFileSync(`${root}/ABCD/${file}`, `content of ${file}\n`)
+      for (let file = 0; file < 10_000; file += 1) writeFileSync(`${root}/ABCD/${file}`, `content of ${file}\n`)
       const { report } = yield* archiveAndVerify(viewOf(root), `${root}/a.zip`)
       assert.strictEqual(report.entries, 10_000)
     }).pipe(Effect.provide(layers()))

@@ -26,8 +26,7 @@ describe("progress of an archive", () => {
       const root = yield* fastFolder
       const view = viewOf(root)
       put(`${root}/ABCD/large`, noise(5 << 20))
-      for (let index = 0; index < 200; index += 1)
-        put(`${root}/ABCD/s/${1000 + index}`, `text ${index}\n`.repeat(99))
+      for (let index = 0; index < 200; index += 1) put(`${root}/ABCD/s/${1000 + index}`, `text ${index}\n`.repeat(99))
       put(`${root}/ABCD/text`, "all of it the same\n".repeat(200_000))
       put(`${root}/ABCD/z`, "")
       nextTick(root)

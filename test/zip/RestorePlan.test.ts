@@ -32,10 +32,7 @@ const planOf = (change: Partial<RestorePlan>): RestorePlan => ({
   ...change
 })
 
-const resultOf = (
-  failures: ReadonlyArray<RestoreFailure>,
-  change: Partial<RestoreOutcome> = {}
-): RestoreOutcome => ({
+const resultOf = (failures: ReadonlyArray<RestoreFailure>, change: Partial<RestoreOutcome> = {}): RestoreOutcome => ({
   ...nothingRestored,
   failures: { count: failures.length, first: failures },
   missing: failures.filter(({ kind }) => kind === "missing").length,
@@ -114,10 +111,7 @@ describe("what is told of a restore", () => {
   it("names what killed ones left, with a way to be rid of it", () => {
     assert.isUndefined(leftoverText(planOf({}), true))
     const plan = planOf({ leftovers: { count: 12, first: ["a/.zipper-restore-1"] } })
-    assert.include(
-      leftoverText(plan, false),
-      "12 temporary files in /back, left by a restore that was killed, can be"
-    )
+    assert.include(leftoverText(plan, false), "12 temporary files in /back, left by a restore that was killed, can be")
     assert.include(leftoverText(plan, false), "--overwrite does: a/.zipper-restore-1, and 11 more files")
     assert.include(leftoverText(plan, true), "are removed")
   })

@@ -79,10 +79,7 @@ const isUnchanged = (before: Thing | undefined, now: Thing | undefined): boolean
   before.mode === now.mode &&
   before.seconds === now.seconds &&
   (now.kind === "directory" ||
-    (before.size === now.size &&
-      before.inode === now.inode &&
-      before.ctime === now.ctime &&
-      now.ctime !== 0n))
+    (before.size === now.size && before.inode === now.inode && before.ctime === now.ctime && now.ctime !== 0n))
 
 describe("pieces", () => {
   it("are all entries in order, copied exactly where nothing shows a change", () =>
@@ -98,9 +95,7 @@ describe("pieces", () => {
           const old = archived(entriesOf(before))
           const entries = entriesOf(now)
           const manifest = { entries, stamps: stampsOf(now, entries) }
-          const found = await all(
-            pieces(manifest, stampsOf(before, entriesOf(before)), inBatches(old, sizes))
-          )
+          const found = await all(pieces(manifest, stampsOf(before, entriesOf(before)), inBatches(old, sizes)))
 
           const names = found.flatMap((piece) =>
             piece.kind === "fresh"
@@ -195,9 +190,7 @@ describe("pieces", () => {
         ["fresh"]
       )
     }
-    const found = await all(
-      pieces({ entries, stamps: noted }, new BigInt64Array(0), inBatches(archived(entries), []))
-    )
+    const found = await all(pieces({ entries, stamps: noted }, new BigInt64Array(0), inBatches(archived(entries), [])))
     assert.deepStrictEqual(
       found.map(({ kind }) => kind),
       ["fresh"]

@@ -63,8 +63,7 @@ const changes: ReadonlyArray<Change> = [
   { name: "the last file goes", change: (s) => remove(`${s}/z 2`), uncopied: 0 },
   {
     name: "most files go",
-    change: (s) =>
-      remove(...["d", "b 1", "b 2", "z 1", "empty", "large noise", "large text"].map((n) => `${s}/${n}`)),
+    change: (s) => remove(...["d", "b 1", "b 2", "z 1", "empty", "large noise", "large text"].map((n) => `${s}/${n}`)),
     uncopied: 0
   },
   { name: "a file comes before all others", change: (s) => put(`${s}/a`, "new"), uncopied: 1 },
@@ -133,20 +132,18 @@ const swap = (a: string, b: string): void => {
 }
 
 describe("an archive that copies from the one before", () => {
-  it.scoped.each(changes)(
-    "is byte for byte the one that compresses everything: $name",
-    ({ change, uncopied }) =>
-      Effect.gen(function* () {
-        const { previous, root, source } = yield* archived
-        change(source)
-        const { manifest, report } = yield* archiveFrom(viewOf(root), `${root}/2.zip`, previous)
-        const anew = yield* archiveFrom(viewOf(root), `${root}/3.zip`)
-        assert.isTrue(readFileSync(`${root}/2.zip`).equals(readFileSync(`${root}/3.zip`)))
-        assert.strictEqual(report.copiedFiles, manifest.files - uncopied)
-        assert.strictEqual(report.zipSize, anew.report.zipSize)
-        assert.strictEqual(anew.report.copiedFiles, 0)
-        assert.deepStrictEqual(anew.report.copied, [])
-      }).pipe(Effect.provide(layers()))
+  it.scoped.each(changes)("is byte for byte the one that compresses everything: $name", ({ change, uncopied }) =>
+    Effect.gen(function* () {
+      const { previous, root, source } = yield* archived
+      change(source)
+      const { manifest, report } = yield* archiveFrom(viewOf(root), `${root}/2.zip`, previous)
+      const anew = yield* archiveFrom(viewOf(root), `${root}/3.zip`)
+      assert.isTrue(readFileSync(`${root}/2.zip`).equals(readFileSync(`${root}/3.zip`)))
+      assert.strictEqual(report.copiedFiles, manifest.files - uncopied)
+      assert.strictEqual(report.zipSize, anew.report.zipSize)
+      assert.strictEqual(anew.report.copiedFiles, 0)
+      assert.deepStrictEqual(anew.report.copied, [])
+    }).pipe(Effect.provide(layers()))
   )
 
   it.scoped("opens no file that it copies, and says what it copied", () =>

@@ -46,8 +46,7 @@ const swaps: Record<string, (scene: Scene) => void> = {
     fs.unlinkSync(`${sub}/f`)
     fs.symlinkSync(`${root}/secret/f`, `${sub}/f`)
   },
-  "it becomes another file of the same size and time": ({ root, sub }) =>
-    fs.renameSync(`${root}/secret/f`, `${sub}/f`),
+  "it becomes another file of the same size and time": ({ root, sub }) => fs.renameSync(`${root}/secret/f`, `${sub}/f`),
   "its folder becomes another folder": ({ root, sub }) => {
     fs.renameSync(sub, `${root}/away`)
     fs.renameSync(`${root}/secret`, sub)
@@ -62,8 +61,7 @@ const swaps: Record<string, (scene: Scene) => void> = {
 const renumbered = (manifest: Manifest): Manifest => ({
   ...manifest,
   entries: manifest.entries,
-  stamps:
-    manifest.stamps?.map((stamp, index) => (index % 2 === 0 ? stamp + 1000n : stamp)) ?? new BigInt64Array()
+  stamps: manifest.stamps?.map((stamp, index) => (index % 2 === 0 ? stamp + 1000n : stamp)) ?? new BigInt64Array()
 })
 
 const archive = Effect.fnUntraced(function* ({ view, zip }: Scene, manifest: Manifest) {
@@ -126,9 +124,7 @@ const listing = ({ root, sub }: Scene, listed: Identity): ListInput => ({
   root: RawPath.fromText(`${root}/ABCD`),
   within: 5,
   enough: 1000,
-  directories: [
-    { path: RawPath.fromText("ABCD/sub"), real: RawPath.fromText(sub), mounted: false, grafts: [], listed }
-  ]
+  directories: [{ path: RawPath.fromText("ABCD/sub"), real: RawPath.fromText(sub), mounted: false, grafts: [], listed }]
 })
 
 const signal = new AbortController().signal
@@ -145,10 +141,7 @@ describe("while directories are listed", () => {
             const output = yield* Effect.promise(() =>
               list.work(listing(place, { ...listed, ino: listed.ino + other }), filesBy(calls), signal)
             )
-            assert.deepInclude(
-              output,
-              "failure" in output ? { failure: { ...output.failure, transient: true } } : {}
-            )
+            assert.deepInclude(output, "failure" in output ? { failure: { ...output.failure, transient: true } } : {})
             assert.property(output, "failure")
           }
         }

@@ -147,9 +147,7 @@ describe("a range that was copied", () => {
       const ranges = pairs.map(([from, to]) => rangeOf(zip, entries, from, to))
       assert.isUndefined(yield* failure(`${root}/a.zip`, manifest, ranges))
       for (const at of [0, 2, 4]) {
-        const wrong = ranges.map((range, index) =>
-          index === at ? { ...range, crc32: range.crc32 ^ 1 } : range
-        )
+        const wrong = ranges.map((range, index) => (index === at ? { ...range, crc32: range.crc32 ^ 1 } : range))
         const found = yield* failure(`${root}/a.zip`, manifest, wrong)
         assert.include(found?.message, `bytes ${ranges[at]?.start} to ${ranges[at]?.end} are not those`)
       }
@@ -240,8 +238,7 @@ describe("verification in slices", () => {
           // Lengths decide what the name is.
           if ((at >= 28 && at < 34) || (at >= 46 && at < 52)) continue
           const name = `"${10_000 + index}/"`
-          const message =
-            at < 4 ? `entry ${index + 1} of its central directory is no` : `damaged at ${name}: `
+          const message = at < 4 ? `entry ${index + 1} of its central directory is no` : `damaged at ${name}: `
           assert.include(found?.message, isMode ? `${name} has mode` : message, `byte ${at}`)
         }
       }
@@ -371,10 +368,7 @@ describe("reading entries", () => {
       for (const { dataStart, end, start } of entries) {
         assert.strictEqual(start, position)
         assert.strictEqual(zip.readUInt32LE(start), 0x04034b50)
-        assert.strictEqual(
-          dataStart,
-          start + 30 + zip.readUInt16LE(start + 26) + zip.readUInt16LE(start + 28)
-        )
+        assert.strictEqual(dataStart, start + 30 + zip.readUInt16LE(start + 26) + zip.readUInt16LE(start + 28))
         position = end
       }
       assert.strictEqual(zip.readUInt32LE(position), 0x02014b50)
@@ -394,11 +388,7 @@ describe("reading entries", () => {
   it.scoped("takes a name that looks like the locator of zip64 end records for a name", () =>
     Effect.gen(function* () {
       const root = yield* temporaryFolder
-      const locator = Buffer.concat([
-        Buffer.from("a"),
-        Buffer.from([0x50, 0x4b, 6, 7]),
-        Buffer.alloc(16, 0xff)
-      ])
+      const locator = Buffer.concat([Buffer.from("a"), Buffer.from([0x50, 0x4b, 6, 7]), Buffer.alloc(16, 0xff)])
       put(Buffer.concat([Buffer.from(`${root}/ABCD/`), locator]), "content")
       // Alone in its slice.
       put(`${root}/ABCD/b`, noise(5_000_000))

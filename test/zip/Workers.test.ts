@@ -22,8 +22,7 @@ const onThreads = (worker: URL, threads = 2) =>
   )
 
 const fill = (root: string) => {
-  for (let file = 0; file < 200; file += 1)
-    put(`${root}/ABCD/small/${file}`, `content ${file}\n`.repeat(file))
+  for (let file = 0; file < 200; file += 1) put(`${root}/ABCD/small/${file}`, `content ${file}\n`.repeat(file))
   put(`${root}/ABCD/large text`, noise(400_000).toString("hex").repeat(3))
   put(`${root}/ABCD/large noise`, noise(1_500_000))
 }

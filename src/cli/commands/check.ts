@@ -17,38 +17,35 @@ import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 
 /** `zipper check`: would a run work, and how does cron start it? */
-export const check = Command.make(
-  "check",
-  { config: options.config, json: options.json, ...options.output },
-  (flags) =>
-    Effect.gen(function* () {
-      const config = yield* loadConfig(flags.config)
-      // A configuration for replication alone can be checked; one with nothing to run fails here.
-      const archive =
-        config.source_path === undefined && config.replication.length > 0
-          ? []
-          : yield* checkArchive(yield* archiving(flags.config, config))
-      const replication = yield* Effect.forEach(config.replication, (written) => {
-        const job = jobFromConfig(written)
-        return Effect.provide(Check.checkReplication(job), services.replicationDryRun(job, config))
-      })
-      const state = yield* Effect.provide(Check.checkState(config), Disk.layer)
-      const lasting = isLasting(flags.config)
-      const findings = [...archive, ...replication.flat(), ...state, ...(lasting ? [] : [notLasting])]
-      const ok = findings.every(({ status }) => status !== "problem")
-      const place = cronPlace(flags.config)
-      const lines = ok && lasting ? cronLines(place, workOf(config)) : []
-      if (flags.json) {
-        const crontab = crontabOf(place.platform)
-        yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron: lines })
-      } else {
-        yield* Effect.forEach(findings, report, { discard: true })
-      }
-      if (!ok) return yield* new Stop({ status: ExitStatus.preflight })
-      yield* Effect.logInfo("a run would work")
-      if (!lasting) return
-      yield* printCronLines(lines, crontabOf(place.platform))
-    }).pipe(command(flags))
+export const check = Command.make("check", { config: options.config, json: options.json, ...options.output }, (flags) =>
+  Effect.gen(function* () {
+    const config = yield* loadConfig(flags.config)
+    // A configuration for replication alone can be checked; one with nothing to run fails here.
+    const archive =
+      config.source_path === undefined && config.replication.length > 0
+        ? []
+        : yield* checkArchive(yield* archiving(flags.config, config))
+    const replication = yield* Effect.forEach(config.replication, (written) => {
+      const job = jobFromConfig(written)
+      return Effect.provide(Check.checkReplication(job), services.replicationDryRun(job, config))
+    })
+    const state = yield* Effect.provide(Check.checkState(config), Disk.layer)
+    const lasting = isLasting(flags.config)
+    const findings = [...archive, ...replication.flat(), ...state, ...(lasting ? [] : [notLasting])]
+    const ok = findings.every(({ status }) => status !== "problem")
+    const place = cronPlace(flags.config)
+    const lines = ok && lasting ? cronLines(place, workOf(config)) : []
+    if (flags.json) {
+      const crontab = crontabOf(place.platform)
+      yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron: lines })
+    } else {
+      yield* Effect.forEach(findings, report, { discard: true })
+    }
+    if (!ok) return yield* new Stop({ status: ExitStatus.preflight })
+    yield* Effect.logInfo("a run would work")
+    if (!lasting) return
+    yield* printCronLines(lines, crontabOf(place.platform))
+  }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
     "Look at everything a run depends on, leave nothing behind, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"

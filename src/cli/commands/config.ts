@@ -37,11 +37,7 @@ const initOptions = {
   tmpDir: options.single("tmp-dir", "DIR", "Where archives are put together, on the target's file system."),
   live: options.flag("live", "Read the source as it is, without snapshots: for a folder that is not on ZFS."),
   gotifyUrl: options.single("gotify-url", "URL", "Address that messages are posted to."),
-  gotifyTokenFile: options.single(
-    "gotify-token-file",
-    "FILE",
-    `File with its token; or set ${tokenVariable}.`
-  ),
+  gotifyTokenFile: options.single("gotify-token-file", "FILE", `File with its token; or set ${tokenVariable}.`),
   notifySuccess: options.flag("notify-success", "A message after every run that went well, too.")
 }
 
@@ -50,9 +46,7 @@ const init = Command.make("init", { file, ...initOptions, json: options.json, ..
     yield* mustBeNew(flags.file)
     const { gotifyTokenFile, gotifyUrl, live, notifySuccess, source, target, tmpDir } = flags
     const byOptions =
-      live ||
-      notifySuccess ||
-      [source, target, tmpDir, gotifyUrl, gotifyTokenFile].some((value) => value !== undefined)
+      live || notifySuccess || [source, target, tmpDir, gotifyUrl, gotifyTokenFile].some((value) => value !== undefined)
     const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true && !flags.json
     const tokenGiven = (process.env[tokenVariable] ?? "") !== ""
     const own = ownPlaces(flags.file)
@@ -76,12 +70,7 @@ const init = Command.make("init", { file, ...initOptions, json: options.json, ..
     if (flags.json) yield* printDocument(ConfigInitDocument, { version: 1, ...written })
   }).pipe(
     Effect.provide(
-      Layer.mergeAll(
-        ConfigFile.layer,
-        Disk.layer,
-        Questions.layer,
-        Layer.provide(Datasets.layer, Process.layer)
-      )
+      Layer.mergeAll(ConfigFile.layer, Disk.layer, Questions.layer, Layer.provide(Datasets.layer, Process.layer))
     ),
     command(flags)
   )
@@ -99,18 +88,15 @@ const ownPlaces = (path: string): Pick<Answers, "log_file"> & { readonly lockfil
   return { lockfile_path: resolve(folder, lock), log_file: resolve(folder, "zipper.log") }
 }
 
-const validate = Command.make(
-  "validate",
-  { config: options.config, json: options.json, ...options.output },
-  (flags) =>
-    Effect.gen(function* () {
-      const { warnings } = yield* readConfig(flags.config).pipe(
-        Effect.tapError(({ issues }) => (flags.json ? printResult(flags.config, issues, []) : Effect.void))
-      )
-      yield* warn(warnings)
-      yield* Effect.logInfo(`${flags.config} is in order`)
-      if (flags.json) yield* printResult(flags.config, [], warnings)
-    }).pipe(command(flags))
+const validate = Command.make("validate", { config: options.config, json: options.json, ...options.output }, (flags) =>
+  Effect.gen(function* () {
+    const { warnings } = yield* readConfig(flags.config).pipe(
+      Effect.tapError(({ issues }) => (flags.json ? printResult(flags.config, issues, []) : Effect.void))
+    )
+    yield* warn(warnings)
+    yield* Effect.logInfo(`${flags.config} is in order`)
+    if (flags.json) yield* printResult(flags.config, [], warnings)
+  }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
     "Check a configuration and name every mistake in it. Example: zipper config validate --config config.json"
@@ -126,22 +112,19 @@ const printResult = (file: string, problems: ReadonlyArray<string>, warnings: Re
     warnings
   })
 
-const show = Command.make(
-  "show",
-  { config: options.config, json: options.json, ...options.output },
-  (flags) =>
-    Effect.gen(function* () {
-      const config = yield* loadConfig(flags.config)
-      if (flags.json) {
-        yield* printDocument(ConfigShowDocument, {
-          version: 1,
-          file: flags.config,
-          config: withoutSecrets(config)
-        })
-      } else {
-        yield* (yield* Output).print(render(config).trimEnd())
-      }
-    }).pipe(command(flags))
+const show = Command.make("show", { config: options.config, json: options.json, ...options.output }, (flags) =>
+  Effect.gen(function* () {
+    const config = yield* loadConfig(flags.config)
+    if (flags.json) {
+      yield* printDocument(ConfigShowDocument, {
+        version: 1,
+        file: flags.config,
+        config: withoutSecrets(config)
+      })
+    } else {
+      yield* (yield* Output).print(render(config).trimEnd())
+    }
+  }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
     "Print the effective configuration with every default, secrets hidden. Example: zipper config show --config config.json"

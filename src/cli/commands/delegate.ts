@@ -28,16 +28,11 @@ export const delegate = Command.make(
     job: options.job,
     config: options.optionalConfig,
     role,
-    user: options.user.pipe(
-      Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")
-    ),
+    user: options.user.pipe(Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")),
     host: options.remote.host,
     port: options.remote.port,
     sshOptions: options.remote.sshOptions,
-    check: options.flag(
-      "check",
-      "Look whether all of it is allowed; exit status 1 when something is missing."
-    ),
+    check: options.flag("check", "Look whether all of it is allowed; exit status 1 when something is missing."),
     apply: options.flag("apply", "Allow what is not allowed yet (as root)."),
     dryRun: options.replicationDryRun,
     json: options.json,
@@ -49,10 +44,7 @@ export const delegate = Command.make(
       const plan = yield* flags.job === undefined ? fromRoles(flags) : fromJob(flags)
       if (flags.check || (flags.apply && flags.dryRun)) return yield* checkRights(plan, flags)
       if (!flags.apply) return yield* printCommands(plan, flags)
-      const done = yield* Effect.provide(
-        Delegate.applyDelegations(plan.delegations),
-        ends(plan.source, plan.target)
-      )
+      const done = yield* Effect.provide(Delegate.applyDelegations(plan.delegations), ends(plan.source, plan.target))
       if (done.length === 0) yield* Effect.logInfo("all of it is allowed already")
       yield* printResult(flags, true, done.map(rightOf))
     }).pipe(command(flags))
@@ -62,8 +54,7 @@ export const delegate = Command.make(
   )
 )
 
-interface Flags
-  extends Pick<JobSelection, "job" | "config" | "user" | "host" | "port" | "sshOptions" | "datasets"> {
+interface Flags extends Pick<JobSelection, "job" | "config" | "user" | "host" | "port" | "sshOptions" | "datasets"> {
   readonly role: ReadonlyArray<string>
   readonly check: boolean
   readonly apply: boolean
@@ -170,10 +161,7 @@ const machineOf = (end: Endpoint.Endpoint): string => (end._tag === "Local" ? En
 
 /** Reports what is missing: as an error each with --check, else as what a real run would do. */
 const checkRights = Effect.fnUntraced(function* (plan: DelegationPlan, flags: Flags) {
-  const missing = yield* Effect.provide(
-    Delegate.checkDelegations(plan.delegations),
-    ends(plan.source, plan.target)
-  )
+  const missing = yield* Effect.provide(Delegate.checkDelegations(plan.delegations), ends(plan.source, plan.target))
   for (const { command, label, permissions, user } of missing) {
     yield* flags.check
       ? Effect.logError(`${user} lacks ${permissions.join(", ")}; as root on ${label}: ${command}`)
@@ -227,15 +215,12 @@ export const prepare = Command.make(
       if (Either.isLeft(place)) return yield* new UsageError({ command: "prepare", problems: place.left })
       const real = Receiver.layer(place.right)
       const datasets = yield* Effect.forEach(flags.datasets, (dataset) =>
-        Effect.map(
-          Delegate.prepare(dataset),
-          ({ changed, created, parents }): PrepareDocument["datasets"][number] => ({
-            dataset,
-            result: created ? "made" : changed.length > 0 ? "set" : "nothing_to_do",
-            parents,
-            properties: changed
-          })
-        )
+        Effect.map(Delegate.prepare(dataset), ({ changed, created, parents }): PrepareDocument["datasets"][number] => ({
+          dataset,
+          result: created ? "made" : changed.length > 0 ? "set" : "nothing_to_do",
+          parents,
+          properties: changed
+        }))
       ).pipe(Effect.provide(Layer.provide(flags.dryRun ? Receiver.layerDryRun(real) : real, Process.layer)))
       if (flags.json) {
         yield* printDocument(PrepareDocument, {

@@ -23,9 +23,7 @@ export const demo = Command.make("demo", { keep, json: options.json, ...options.
   Effect.gen(function* () {
     const place = yield* makePlace(flags.keep)
     const config = yield* configFor(place)
-    const { archived, checks, ok } = yield* demonstrate(place, job(config)).pipe(
-      Effect.provide(Process.layer)
-    )
+    const { archived, checks, ok } = yield* demonstrate(place, job(config)).pipe(Effect.provide(Process.layer))
     if (flags.keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
     if (flags.json) {
       const folder = flags.keep ? place.root : null
@@ -40,9 +38,7 @@ export const demo = Command.make("demo", { keep, json: options.json, ...options.
     )
   }).pipe(Effect.scoped, command(flags))
 ).pipe(
-  Command.withDescription(
-    "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo"
-  )
+  Command.withDescription("Show the archive job at work on a small sample in a temporary folder. Example: zipper demo")
 )
 
 // Decoded as a configuration file is, so that the demonstration has its defaults.
@@ -167,9 +163,7 @@ const tally = (checks: ReadonlyArray<DemoCheck>) =>
     const asked = checks.filter((check) => check.reader === reader)
     const bad = asked.filter(({ ok }) => !ok)
     yield* Effect.forEach(bad, ({ file, detail }) => Effect.logError(`${reader} ${file}: ${detail}`))
-    yield* Effect.logInfo(
-      `  ${reader.padEnd(22)} ${asked.length - bad.length} of ${asked.length} files are good`
-    )
+    yield* Effect.logInfo(`  ${reader.padEnd(22)} ${asked.length - bad.length} of ${asked.length} files are good`)
   })
 
 const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<string>]> => {
@@ -185,10 +179,7 @@ const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<str
 }
 
 // Undefined where the program is not installed.
-const runCheck = Effect.fnUntraced(function* (
-  cwd: string,
-  [program, ...args]: readonly [string, ...Array<string>]
-) {
+const runCheck = Effect.fnUntraced(function* (cwd: string, [program, ...args]: readonly [string, ...Array<string>]) {
   const process = yield* Process
   return yield* process.run({ program, args, cwd, env: { LC_ALL: "C.UTF-8" } }).pipe(
     Effect.map(

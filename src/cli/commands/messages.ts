@@ -58,10 +58,7 @@ export const suspend = Command.make(
   (flags) =>
     Effect.gen(function* () {
       const settings = yield* brokerOf(flags.config)
-      yield* Effect.provide(
-        Suspend.suspend(settings),
-        flags.dryRun ? Suspend.Mqtt.layerDryRun : Suspend.Mqtt.layer
-      )
+      yield* Effect.provide(Suspend.suspend(settings), flags.dryRun ? Suspend.Mqtt.layerDryRun : Suspend.Mqtt.layer)
       if (flags.json) {
         yield* printDocument(SuspendDocument, {
           version: 1,

@@ -109,9 +109,7 @@ export const withJobLayers = Effect.fnUntraced(function* <A, E>(
   const { notify_on, reminder_hours, retries } = services.settingsOf(config)
   const refuse = (problem: string) => new UsageError({ command, problems: [problem] })
   if (flags.lock === "" || flags.lock?.startsWith("-")) {
-    return yield* refuse(
-      `--lock: ${JSON.stringify(flags.lock)} is no file's name; write ./-name if it is meant`
-    )
+    return yield* refuse(`--lock: ${JSON.stringify(flags.lock)} is no file's name; write ./-name if it is meant`)
   }
   const lockfile = flags.lock ?? services.lockfileOf(job, config)
   if (lockfile === undefined) {

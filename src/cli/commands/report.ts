@@ -52,13 +52,9 @@ export const report = Command.make(
       const config = yield* loadConfig(flags.config)
       yield* applyProcessSettings(config)
       const settings = { host: hostname(), days: flags.days, target: config.target_path }
-      const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(
-        Effect.provide(readLayer(config))
-      )
+      const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayer(config)))
       if (printed) return yield* (yield* Output).print(made.html)
-      yield* writeReport(flags.out, made.html, reservedOf(flags.config, config)).pipe(
-        Effect.provide(Disk.layer)
-      )
+      yield* writeReport(flags.out, made.html, reservedOf(flags.config, config)).pipe(Effect.provide(Disk.layer))
       const bytes = Buffer.byteLength(made.html)
       yield* Effect.logInfo(
         `wrote ${Text.quoted(flags.out)}: ${Text.count(made.report.runs, "run")} of the last ${Text.count(flags.days, "day")}, ${needsLook(made.report)}, ${Text.bytes(bytes)}`

@@ -104,16 +104,10 @@ export const restore = Command.make(
   )
 )
 
-const requestOf = (flags: {
-  readonly folder: string
-  readonly to: string
-  readonly only: ReadonlyArray<string>
-}) => {
+const requestOf = (flags: { readonly folder: string; readonly to: string; readonly only: ReadonlyArray<string> }) => {
   const name = FolderName.parseFolderName(flags.folder)
   const problems = [
-    ...(name === undefined
-      ? [`${quoted(flags.folder)} is not four upper-case letters or digits, such as ABCD`]
-      : []),
+    ...(name === undefined ? [`${quoted(flags.folder)} is not four upper-case letters or digits, such as ABCD`] : []),
     ...(flags.to === "" ? ["--to: the name of the folder is empty"] : []),
     ...(flags.only.some((pattern) => /^\.{0,2}\/*$/.test(pattern))
       ? ["--only: a pattern without a name; leave it out to restore everything"]

@@ -118,11 +118,9 @@ const reportProblems = Effect.fnUntraced(function* (found: Status) {
   const { options: said } = yield* Output
   const summary = said.quiet
     ? [...StatusText.overdue(found), ...StatusText.lost(found), ...StatusText.damaged(found)]
-    : [
-        StatusText.overdueSummary(found),
-        StatusText.lostSummary(found),
-        StatusText.damagedSummary(found)
-      ].filter((text) => text !== undefined)
+    : [StatusText.overdueSummary(found), StatusText.lostSummary(found), StatusText.damagedSummary(found)].filter(
+        (text) => text !== undefined
+      )
   const lines = [...summary, ...StatusText.flawedCurrent(found)]
   yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
   return lines.length > 0

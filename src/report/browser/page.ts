@@ -56,11 +56,7 @@ const height = 220
 const font = "12px system-ui, sans-serif"
 
 /** Draws a chart into its place, as wide as that is, now and when it changes. */
-export const drawChart = (
-  chart: Chart,
-  place: HTMLElement,
-  palette: Palette
-): { readonly remove: () => void } => {
+export const drawChart = (chart: Chart, place: HTMLElement, palette: Palette): { readonly remove: () => void } => {
   const plot = new uPlot(optionsOf(chart, palette, place.clientWidth), dataOf(chart), place)
   place.setAttribute("data-drawn", "")
   const watcher = new ResizeObserver(() => {
@@ -136,12 +132,7 @@ const optionsOf = (chart: Chart, palette: Palette, width: number): uPlot.Options
 
 const colourOf = (layer: number, { series, text }: Palette): string => series[layer % series.length] ?? text
 
-const seriesOf = (
-  chart: Chart,
-  layer: number,
-  palette: Palette,
-  exact: (value: number) => string
-): uPlot.Series => {
+const seriesOf = (chart: Chart, layer: number, palette: Palette, exact: (value: number) => string): uPlot.Series => {
   const colour = colourOf(layer, palette)
   const series = chart.series[layer]
   const common: uPlot.Series = {
@@ -208,8 +199,7 @@ export const paletteOf = (element: Element): Palette => {
  * in the page already.
  */
 
-const chartsOf = (): ReadonlyArray<Chart> =>
-  JSON.parse(document.getElementById("charts")?.textContent ?? "[]")
+const chartsOf = (): ReadonlyArray<Chart> => JSON.parse(document.getElementById("charts")?.textContent ?? "[]")
 
 /** Draws every chart anew: the colours are taken from the style sheet as it is now. */
 const makeDrawing = (charts: ReadonlyArray<Chart>) => {

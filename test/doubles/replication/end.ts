@@ -17,9 +17,7 @@ export const makeMemoryEnd = (
       operation(memory, `allowed ${role} ${dataset}`, () =>
         end.datasets.has(dataset)
           ? Effect.succeed(
-              [dataset, ...[...ancestorsOf(dataset)].reverse()]
-                .map((name) => end.allow.get(name) ?? "")
-                .join("")
+              [dataset, ...[...ancestorsOf(dataset)].reverse()].map((name) => end.allow.get(name) ?? "").join("")
             )
           : Effect.fail(notThere(dataset))
       ),
@@ -53,5 +51,4 @@ const byName = (a: string, b: string): number => {
   return left < right ? -1 : left > right ? 1 : 0
 }
 
-export const notThere = (dataset: string) =>
-  zfsError("NotFound", `cannot open '${dataset}': dataset does not exist`)
+export const notThere = (dataset: string) => zfsError("NotFound", `cannot open '${dataset}': dataset does not exist`)

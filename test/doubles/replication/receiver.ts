@@ -23,11 +23,7 @@ export const memoryReceiver = (memory: ReplicationMemory): Layer.Layer<Receiver>
 
 const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
   const { datasets } = memory.target
-  const change = (
-    name: string,
-    dataset: string,
-    work: (found: MemoryDataset) => Effect.Effect<void, ZfsError>
-  ) =>
+  const change = (name: string, dataset: string, work: (found: MemoryDataset) => Effect.Effect<void, ZfsError>) =>
     operation(memory, name, () => {
       const found = datasets.get(dataset)
       return found === undefined ? Effect.fail(notThere(dataset)) : work(found)
@@ -37,9 +33,7 @@ const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
     tree: (roots) =>
       operation(memory, "tree receiver", () =>
         Effect.succeed(
-          new Map(
-            within(datasets, roots).map((dataset) => [dataset.name, asTarget(datasets, dataset)] as const)
-          )
+          new Map(within(datasets, roots).map((dataset) => [dataset.name, asTarget(datasets, dataset)] as const))
         )
       ),
     read: (dataset) =>
@@ -86,9 +80,7 @@ const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
         return Effect.sync(() => removeSnapshot(found, name))
       }),
     unprepared: (dataset, properties) =>
-      operation(memory, `unprepared ${dataset}`, () =>
-        Effect.sync(() => lookAt(datasets, dataset, properties))
-      ),
+      operation(memory, `unprepared ${dataset}`, () => Effect.sync(() => lookAt(datasets, dataset, properties))),
     prepare: (dataset, properties) =>
       operation(memory, `prepare ${dataset}`, () =>
         Effect.sync(() => {
@@ -119,10 +111,7 @@ const lookAt = (
 }
 
 /** A dataset as the receiver shows it. */
-export const asTarget = (
-  datasets: ReadonlyMap<string, MemoryDataset>,
-  dataset: MemoryDataset
-): TargetDataset => ({
+export const asTarget = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryDataset): TargetDataset => ({
   name: dataset.name,
   kind: dataset.kind,
   guid: dataset.guid,

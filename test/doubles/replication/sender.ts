@@ -50,10 +50,7 @@ const look = (memory: ReplicationMemory, token: string): Resumable => {
 }
 
 /** A dataset as the sender shows it. */
-export const asSource = (
-  datasets: ReadonlyMap<string, MemoryDataset>,
-  dataset: MemoryDataset
-): SourceDataset => ({
+export const asSource = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryDataset): SourceDataset => ({
   name: dataset.name,
   kind: dataset.kind,
   guid: dataset.guid,

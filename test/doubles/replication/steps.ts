@@ -40,9 +40,7 @@ export const stepsOf = (
         return Effect.fail(zfsError("Other", `cannot send '${source}': not an earlier snapshot`))
       }
       const bases = [from, ...between]
-      return Effect.succeed(
-        between.map((snapshot, index) => ({ base: bases[index]?.guid, snapshot, done: 0 }))
-      )
+      return Effect.succeed(between.map((snapshot, index) => ({ base: bases[index]?.guid, snapshot, done: 0 })))
     }
     case "FromBookmark": {
       const from = dataset.bookmarks.find(({ name }) => name === stream.from.name)
@@ -61,5 +59,4 @@ export const stepsOf = (
   }
 }
 
-const vanished = (what: string) =>
-  Effect.fail(zfsError("Vanished", `cannot open '${what}': dataset does not exist`))
+const vanished = (what: string) => Effect.fail(zfsError("Vanished", `cannot open '${what}': dataset does not exist`))

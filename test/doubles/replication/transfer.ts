@@ -5,14 +5,7 @@ import { Transfer } from "../../../src/replication/Transfer.ts"
 import { parentOf } from "../../../src/zfs/DatasetName.ts"
 import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 import { stepsOf } from "./steps.ts"
-import {
-  addDataset,
-  type MemoryDataset,
-  nextTxg,
-  operation,
-  type ReplicationMemory,
-  zfsError
-} from "./world.ts"
+import { addDataset, type MemoryDataset, nextTxg, operation, type ReplicationMemory, zfsError } from "./world.ts"
 
 /** Streams of a world in memory, received by the rules of `zfs receive -u -s`. */
 export const memoryTransfer = (memory: ReplicationMemory): Layer.Layer<Transfer> =>
@@ -93,13 +86,9 @@ const rejection = (
   return dataset.written > 0 ? no(`destination ${target} has been modified`, "Modified") : undefined
 }
 
-const newDataset = (
-  memory: ReplicationMemory,
-  { kind, mode, source, target }: TransferRequest
-): MemoryDataset => {
+const newDataset = (memory: ReplicationMemory, { kind, mode, source, target }: TransferRequest): MemoryDataset => {
   const brought = mode === "raw" ? memory.source.datasets.get(source)?.key : undefined
-  const encrypted =
-    brought !== undefined || memory.target.datasets.get(parentOf(target) ?? "")?.encrypted === true
+  const encrypted = brought !== undefined || memory.target.datasets.get(parentOf(target) ?? "")?.encrypted === true
   const dataset = addDataset(memory, "target", target, { kind, encrypted })
   // What comes with a key of its own is a root, whatever it lies in.
   if (brought !== undefined) dataset.key = { root: target, salt: brought.salt }

@@ -174,10 +174,7 @@ export const addSnapshot = (
 ): MemorySnapshot => {
   refuseUnfinished(dataset)
   if (dataset.snapshots.some((each) => each.name === name)) throw new Refused(`${name} exists`)
-  const createtxg = nextTxg(
-    memory,
-    [...memory.source.datasets.values()].includes(dataset) ? "source" : "target"
-  )
+  const createtxg = nextTxg(memory, [...memory.source.datasets.values()].includes(dataset) ? "source" : "target")
   const snapshot: MemorySnapshot = {
     name,
     guid: String(memory.next + 2_000_000n),
@@ -218,10 +215,8 @@ export const write = (dataset: MemoryDataset, bytes: number): void => {
 }
 
 /** Its clones, with the half of a stream that goes on from it. */
-export const clonesOf = (
-  { name, partial }: MemoryDataset,
-  { clones, guid }: Snapshot
-): ReadonlyArray<string> => (partial?.from === guid ? [...clones, `${name}/%recv`] : clones)
+export const clonesOf = ({ name, partial }: MemoryDataset, { clones, guid }: Snapshot): ReadonlyArray<string> =>
+  partial?.from === guid ? [...clones, `${name}/%recv`] : clones
 
 /** Held or cloned: zfs destroys no such snapshot. */
 export const isNeeded = (dataset: MemoryDataset, snapshot: Snapshot): boolean =>

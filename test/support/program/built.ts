@@ -121,9 +121,4 @@ export const picture = (path: string): string =>
 
 /** The files of an archived folder. */
 export const currentSet = [".state.json", "ABCD.zip", "ABCD.zip.md5", "ABCD.zip.sha256", "metadata.json"]
-export const previousSet = [
-  "ABCD.prev.zip",
-  "ABCD.prev.zip.md5",
-  "ABCD.prev.zip.sha256",
-  "metadata.prev.json"
-]
+export const previousSet = ["ABCD.prev.zip", "ABCD.prev.zip.md5", "ABCD.prev.zip.sha256", "metadata.prev.json"]

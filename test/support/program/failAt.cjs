@@ -6,14 +6,7 @@ const promises = require("node:fs/promises")
 const { constants } = require("node:os")
 const { getEnvironmentData, isMainThread, setEnvironmentData } = require("node:worker_threads")
 
-const {
-  FAIL_AT,
-  FAIL_BELOW = "/nowhere",
-  FAIL_CODE = "EIO",
-  FAIL_LASTS,
-  FAIL_LIST,
-  FAIL_REPORT
-} = process.env
+const { FAIL_AT, FAIL_BELOW = "/nowhere", FAIL_CODE = "EIO", FAIL_LASTS, FAIL_LIST, FAIL_REPORT } = process.env
 const below = FAIL_BELOW.split(":")
 const at = Number(FAIL_AT ?? 0)
 const { appendFileSync, readlinkSync } = fs
@@ -35,8 +28,7 @@ const pathOf = (fd) => {
 /** Of a path, a descriptor or a handle; names that are not UTF-8 only have to be told apart. */
 const place = (given) => {
   if (typeof given === "number") return pathOf(given)
-  if (typeof given === "object" && !Buffer.isBuffer(given) && typeof given?.fd === "number")
-    return pathOf(given.fd)
+  if (typeof given === "object" && !Buffer.isBuffer(given) && typeof given?.fd === "number") return pathOf(given.fd)
   const path = String(given)
   const [through, fd] = /^\/proc\/self\/fd\/(\d+)/.exec(path) ?? []
   return through === undefined ? path : `${pathOf(Number(fd))}${path.slice(through.length)}`
@@ -56,8 +48,7 @@ const refusal = (name, given) => {
     if (FAIL_LIST !== undefined) appendFileSync(FAIL_LIST, `${name} ${path}\n`)
     const what = `${name} ${path}`
     if (number === at) stuck = what
-    const again =
-      at > 0 && number > at && (FAIL_LASTS === "everywhere" || (FAIL_LASTS === "there" && stuck === what))
+    const again = at > 0 && number > at && (FAIL_LASTS === "everywhere" || (FAIL_LASTS === "there" && stuck === what))
     if (number !== at && !again) return undefined
     if (FAIL_REPORT !== undefined) appendFileSync(FAIL_REPORT, `${name} ${path}\n`)
   } finally {
@@ -119,8 +110,7 @@ for (const [name, about] of Object.entries(operations)) {
   })
 }
 
-const methodNames =
-  "read write readv writev sync datasync stat chmod utimes truncate readFile writeFile appendFile"
+const methodNames = "read write readv writev sync datasync stat chmod utimes truncate readFile writeFile appendFile"
 const kinds = {
   sync: "fsync",
   datasync: "fdatasync",

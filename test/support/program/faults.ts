@@ -114,16 +114,13 @@ export const makeScene = (
         cpSync(join(from, name), join(to, name), { recursive: true, preserveTimestamps: true })
     }
   }
-  const lines = (name: string) =>
-    existsSync(at(name)) ? readFileSync(at(name), "utf8").trim().split("\n") : []
+  const lines = (name: string) => (existsSync(at(name)) ? readFileSync(at(name), "utf8").trim().split("\n") : [])
   const zipper = async (args: ReadonlyArray<string>, env: Record<string, string>) => {
     for (const name of ["hit", "list"]) rmSync(at(name), { force: true })
     const { child, ended } = start(args, {
       env: {
         PATH: `${at("bin")}:/usr/bin:/bin`,
-        NODE_OPTIONS: ["../fakeMounts", "./failAt"]
-          .map((name) => `--require=${here(`${name}.cjs`)}`)
-          .join(" "),
+        NODE_OPTIONS: ["../fakeMounts", "./failAt"].map((name) => `--require=${here(`${name}.cjs`)}`).join(" "),
         FAKE_DATASET: "tank/data",
         FAKE_MOUNTPOINT: place.source,
         FAKE_ZFS: at("zfs"),

@@ -22,9 +22,7 @@ export const capturedLog = () => {
     Logger.defaultLogger,
     Logger.make(({ annotations, cause, logLevel, message }) => {
       lines.push(`${logLevel._tag}: ${messageText(message)}`)
-      all.push(
-        JSON.stringify([message, HashMap.toEntries(annotations), causeText(cause), Cause.pretty(cause)])
-      )
+      all.push(JSON.stringify([message, HashMap.toEntries(annotations), causeText(cause), Cause.pretty(cause)]))
     })
   )
   return { lines, all, layer }
@@ -32,11 +30,7 @@ export const capturedLog = () => {
 
 /** A terminal that keeps what was written. */
 export const fakeTerminal = (
-  options: {
-    readonly tty?: boolean
-    readonly columns?: number
-    readonly env?: Readonly<Record<string, string>>
-  } = {}
+  options: { readonly tty?: boolean; readonly columns?: number; readonly env?: Readonly<Record<string, string>> } = {}
 ): Terminal & { readonly written: Record<StreamName, string> } => {
   const written = { stdout: "", stderr: "" }
   const size = { columns: () => options.columns ?? 80, rows: () => 24 }

@@ -66,8 +66,7 @@ export const replicationRun = (
   datasets: ReadonlyArray<HistoryDataset>,
   changed: Partial<ReplicationRun> = {}
 ): ReplicationRun => {
-  const of = (result: HistoryDataset["result"]) =>
-    datasets.filter((dataset) => dataset.result === result).length
+  const of = (result: HistoryDataset["result"]) => datasets.filter((dataset) => dataset.result === result).length
   return {
     version: 1,
     kind: "replication",
@@ -115,10 +114,7 @@ export const sampleHistory = ({ changing, days, folders, now, spread = 5.5 }: Sa
   for (let at = now - days * 24 * hour + 5 * 60_000; at < now; at += hour) {
     const first = runs.length === 0
     const chosen = new Set(
-      Array.from(
-        { length: Math.round(random() * changing * 2) },
-        () => folders[Math.floor(random() * folders.length)]
-      )
+      Array.from({ length: Math.round(random() * changing * 2) }, () => folders[Math.floor(random() * folders.length)])
     )
     const entries = folders.flatMap((folder): ReadonlyArray<HistoryFolder> => {
       if (!first && !chosen.has(folder)) return []
@@ -168,12 +164,7 @@ export const sampleHistory = ({ changing, days, folders, now, spread = 5.5 }: Sa
       runs.push(
         replicationRun(
           at + 5 * 60_000,
-          [
-            dataset("tank/data", 400 * mib),
-            dataset("tank/home", 120 * mib),
-            dataset("tank/photos", 60 * mib),
-            vm
-          ],
+          [dataset("tank/data", 400 * mib), dataset("tank/home", 120 * mib), dataset("tank/photos", 60 * mib), vm],
           { seconds: Math.round(40 + random() * 90), host: "nas" }
         )
       )

@@ -33,15 +33,10 @@ export const scopedPlace = Effect.acquireRelease(
 
 /** What reads archives back, on this thread. */
 export const reading = (targetPath: string) =>
-  Layer.mergeAll(PublishedArchives.layer(targetPath), ArchiveReader.layer, Hasher.layer).pipe(
-    Layer.provide(Disk.layer)
-  )
+  Layer.mergeAll(PublishedArchives.layer(targetPath), ArchiveReader.layer, Hasher.layer).pipe(Layer.provide(Disk.layer))
 
 /** Archives and publishes the source's ABCD, as a run does. */
-export const publish = (
-  place: { readonly source: string; readonly targetPath: string },
-  label = "tank/data@one"
-) =>
+export const publish = (place: { readonly source: string; readonly targetPath: string }, label = "tank/data@one") =>
   Effect.gen(function* () {
     const store = yield* Store
     const view = viewOf(place.source, { label })

@@ -99,9 +99,7 @@ export const makeKit = (given: Partial<Job> = {}, held: ReadonlyArray<string> = 
   })
 
 /** A dataset `tank` that was replicated with its snapshot @1, and the replica: what becomes of them then is the test's. */
-export const replicatedOnce = Effect.fnUntraced(function* (
-  kit: Effect.Effect.Success<ReturnType<typeof makeKit>>
-) {
+export const replicatedOnce = Effect.fnUntraced(function* (kit: Effect.Effect.Success<ReturnType<typeof makeKit>>) {
   const tank = kit.source("tank", ["1"])
   yield* kit.run()
   const replica = kit.memory.target.datasets.get("backup/nas/tank")

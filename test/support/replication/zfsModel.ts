@@ -11,12 +11,7 @@ import { asTarget, memoryReceiver } from "../../doubles/replication/receiver.ts"
 import { asSource, memorySender } from "../../doubles/replication/sender.ts"
 import { stepsOf } from "../../doubles/replication/steps.ts"
 import { memoryTransfer } from "../../doubles/replication/transfer.ts"
-import {
-  addDataset,
-  type MemoryDataset,
-  makeReplicationMemory,
-  Refused
-} from "../../doubles/replication/world.ts"
+import { addDataset, type MemoryDataset, makeReplicationMemory, Refused } from "../../doubles/replication/world.ts"
 
 const sourceName = "tank/data"
 const targetName = "backup/nas/tank/data"
@@ -29,9 +24,7 @@ export class ModelWorld {
   readonly source: MemoryDataset
   private readonly services = Effect.runSync(
     Effect.scoped(
-      Layer.build(
-        Layer.mergeAll(memorySender(this.memory), memoryReceiver(this.memory), memoryTransfer(this.memory))
-      )
+      Layer.build(Layer.mergeAll(memorySender(this.memory), memoryReceiver(this.memory), memoryTransfer(this.memory)))
     )
   )
 

@@ -20,9 +20,7 @@ const disk = DiskFaults.layer({
 })
 
 const work =
-  task === "recover"
-    ? Effect.flatMap(Store, (store) => Effect.asVoid(store.recover))
-    : Effect.asVoid(archive(task))
+  task === "recover" ? Effect.flatMap(Store, (store) => Effect.asVoid(store.recover)) : Effect.asVoid(archive(task))
 
 await Effect.runPromise(
   work.pipe(Effect.provide(storeOn(placeIn(root), disk)), Effect.provide(Logger.remove(Logger.defaultLogger)))

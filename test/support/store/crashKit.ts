@@ -31,9 +31,7 @@ let root = ""
 let places = 0
 
 /** A new place as it is before the disturbed publication, or as it was left in another place. */
-export const placeLike = (
-  template: string
-): StoreSettings & { readonly tmpDir: string; readonly root: string } => {
+export const placeLike = (template: string): StoreSettings & { readonly tmpDir: string; readonly root: string } => {
   places += 1
   const copy = path.join(root, `place-${places}`)
   copyTree(template, copy)
@@ -43,14 +41,8 @@ export const placeLike = (
 export const template = (scenario: number) => path.join(root, `template-${scenario}`)
 
 /** Runs it on the store of that place, with something happening around each operation on the disk. */
-export const run = <A, E>(
-  effect: Effect.Effect<A, E, Store>,
-  place: StoreSettings,
-  hooks: DiskFaults.Hooks = {}
-) =>
-  Effect.runPromiseExit(
-    effect.pipe(Effect.provide(storeOn(place, DiskFaults.layer(hooks))), Effect.provide(quiet))
-  )
+export const run = <A, E>(effect: Effect.Effect<A, E, Store>, place: StoreSettings, hooks: DiskFaults.Hooks = {}) =>
+  Effect.runPromiseExit(effect.pipe(Effect.provide(storeOn(place, DiskFaults.layer(hooks))), Effect.provide(quiet)))
 
 export const recover = Effect.flatMap(Store, (store) => store.recover)
 
@@ -122,9 +114,7 @@ export const operationsOf = async (scenario: number): Promise<ReadonlyArray<Disk
   const operations: Array<DiskFaults.Operation> = []
   const hooks = { before: (operation: DiskFaults.Operation) => void operations.push(operation) }
   const place = placeLike(template(scenario))
-  assert.isTrue(
-    Exit.isSuccess(await run(archive(newest(scenario)), place, both(watch(place, scenario), hooks)))
-  )
+  assert.isTrue(Exit.isSuccess(await run(archive(newest(scenario)), place, both(watch(place, scenario), hooks))))
   assert.deepStrictEqual(checkSets(place, scenario, "undisturbed"), afterwards(scenario))
   return operations
 }

@@ -13,9 +13,7 @@ import { Disk, type DiskError } from "../../../src/system/Disk.ts"
 
 type Id = number
 
-type Node =
-  | { readonly kind: "folder" }
-  | { readonly kind: "file"; readonly content: Buffer; readonly synced: boolean }
+type Node = { readonly kind: "folder" } | { readonly kind: "file"; readonly content: Buffer; readonly synced: boolean }
 
 /** One change of names, as atomic as `rename`. */
 interface Change {
@@ -130,12 +128,10 @@ export const recorder = (root: string) => {
     Disk,
     Effect.map(Disk, (disk) => ({
       ...disk,
-      write: (file, content, mode) =>
-        noted(disk.write(file, content, mode), () => wrote(`write ${file}`, file, true)),
+      write: (file, content, mode) => noted(disk.write(file, content, mode), () => wrote(`write ${file}`, file, true)),
       writeUnsynced: (file, content) =>
         noted(disk.writeUnsynced(file, content), () => wrote(`write ${file}, unsynced`, file, false)),
-      copy: (from, to, sha256) =>
-        noted(disk.copy(from, to, sha256), () => wrote(`copy ${from} to ${to}`, to, true)),
+      copy: (from, to, sha256) => noted(disk.copy(from, to, sha256), () => wrote(`copy ${from} to ${to}`, to, true)),
       makeFolder: (file, mode) =>
         noted(disk.makeFolder(file, mode), () => make(`mkdir ${file}`, file, { kind: "folder" })),
       link: (existing, file) =>
@@ -207,11 +203,7 @@ const remainsOf = ({ nodes }: Moment, changes: ReadonlyArray<Change>, unsynced: 
 }
 
 /** Which of `count` changes are kept: all ways while they are few, else the telling ones and some at random. */
-const selections = (
-  count: number,
-  exhaustive: number,
-  random: () => number
-): ReadonlyArray<ReadonlyArray<boolean>> => {
+const selections = (count: number, exhaustive: number, random: () => number): ReadonlyArray<ReadonlyArray<boolean>> => {
   const from = (keep: (index: number) => boolean) => Array.from({ length: count }, (_, index) => keep(index))
   if (count <= exhaustive) {
     return Array.from({ length: 2 ** count }, (_, bits) => from((index) => ((bits >> index) & 1) === 1))

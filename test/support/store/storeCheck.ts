@@ -24,22 +24,13 @@ const metadataKeys = [
   "snapshot"
 ]
 
-const readIf = (file: string): string | undefined =>
-  fs.existsSync(file) ? fs.readFileSync(file, "utf8") : undefined
+const readIf = (file: string): string | undefined => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : undefined)
 
-const hex = (algorithm: string, content: string): string =>
-  createHash(algorithm).update(content).digest("hex")
+const hex = (algorithm: string, content: string): string => createHash(algorithm).update(content).digest("hex")
 
-const checkSet = (
-  home: string,
-  zip: string,
-  metadata: string,
-  problems: Array<string>
-): string | undefined => {
+const checkSet = (home: string, zip: string, metadata: string, problems: Array<string>): string | undefined => {
   const content = readIf(path.join(home, zip))
-  const beside = [`${zip}.md5`, `${zip}.sha256`, metadata].filter((name) =>
-    fs.existsSync(path.join(home, name))
-  )
+  const beside = [`${zip}.md5`, `${zip}.sha256`, metadata].filter((name) => fs.existsSync(path.join(home, name)))
   if (content === undefined) {
     for (const name of beside) problems.push(`${name} without ${zip}`)
     return undefined

@@ -113,10 +113,8 @@ const digests = (file: string) =>
 
 export const hasher = Layer.succeed(Hasher, {
   hash: digests,
-  hashInPieces: (file) =>
-    Effect.map(digests(file), (checksums) => ({ checksums, pieces: new Uint32Array() })),
-  follow: (file) =>
-    Effect.succeed({ advance: () => undefined, hashed: () => undefined, finish: () => digests(file) })
+  hashInPieces: (file) => Effect.map(digests(file), (checksums) => ({ checksums, pieces: new Uint32Array() })),
+  follow: (file) => Effect.succeed({ advance: () => undefined, hashed: () => undefined, finish: () => digests(file) })
 })
 
 /** The store on disk, with this disk. */

@@ -132,18 +132,14 @@ export const openBrowser = async (): Promise<Browser> => {
   const call = (method: string, params: Params = {}, sessionId?: string): Promise<unknown> => {
     last += 1
     const id = last
-    writer.write(
-      `${JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) })}\0`
-    )
+    writer.write(`${JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) })}\0`)
     return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }))
   }
 
   const open = async (url: string, options: PageOptions): Promise<Page> => {
     const { dark = false, height = 900, scripts = true, width, zone = "Asia/Tokyo" } = options
     const target = part(await call("Target.createTarget", { url: "about:blank" }), "targetId")
-    const session = String(
-      part(await call("Target.attachToTarget", { targetId: target, flatten: true }), "sessionId")
-    )
+    const session = String(part(await call("Target.attachToTarget", { targetId: target, flatten: true }), "sessionId"))
     const send = (method: string, params?: Params) => call(method, params, session)
     const requests: Array<string> = []
     const complaints: Array<string> = []

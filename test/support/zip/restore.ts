@@ -2,11 +2,7 @@ import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs"
 import type { ExtractRequest } from "../../../src/zip/ExtractTarget.ts"
 
 /** A request for all of a zip, whatever its metadata says. */
-export const requestFor = (
-  zip: string,
-  to: string,
-  change: Partial<ExtractRequest> = {}
-): ExtractRequest => ({
+export const requestFor = (zip: string, to: string, change: Partial<ExtractRequest> = {}): ExtractRequest => ({
   zip,
   file: statSync(zip),
   files: 0,

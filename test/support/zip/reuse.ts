@@ -39,11 +39,7 @@ export const previousOf = (
 }
 
 /** Archives the view's folder, copying what is unchanged, and verifies it as the job does. */
-export const archiveFrom = Effect.fnUntraced(function* (
-  view: SourceView,
-  zip: string,
-  previous?: PreviousArchive
-) {
+export const archiveFrom = Effect.fnUntraced(function* (view: SourceView, zip: string, previous?: PreviousArchive) {
   const archiver = yield* Archiver
   const manifest = yield* Effect.flatMap(Tree, (tree) => tree.manifest(view, abcd))
   const report = yield* archiver.archive(view, manifest, zip, { previous })
