@@ -148,7 +148,7 @@ const apart: Readonly<Record<string, unknown>> = { state_dir: "/var/lib/zipper" 
 /** The example beside a configuration: every key with meaning, type, default and a value, in JSON with comments. */
 export const commentedExample = (): string =>
   [
-    "// Every key of a zipper configuration. For reading only: zipper takes JSON without comments.",
+    "// Every key of a zipper configuration. A configuration may have comments and trailing commas, too.",
     "// Copy what you need to your configuration, and leave out the rest.",
     ...objectOf(root, samples, ""),
     ""

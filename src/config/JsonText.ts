@@ -1,9 +1,7 @@
 import * as Either from "effect/Either"
+import * as jsonc from "jsonc-parser"
 
-/**
- * JSON as JSON.parse reads it, but a mistake has line and column and never shows the text, which may hold a secret. Also
- * mistakes: a key that is twice in one object, and an invisible character in a key or at either end of a text.
- */
+/** A mistake in the text of a configuration: it has line and column, and never shows the text, which may hold a secret. */
 export interface JsonMistake {
   /** From 1. */
   readonly line: number
@@ -12,38 +10,40 @@ export interface JsonMistake {
   readonly message: string
 }
 
-class Stop extends Error {
-  readonly at: number
-  constructor(at: number, message: string) {
-    super(message)
-    this.at = at
+/** What a text holds. */
+export interface JsonDocument {
+  readonly value: unknown
+  /**
+   * What JSON allows and a configuration must not have: a key that is twice in one object, an invisible character in a key or at
+   * either end of a text.
+   */
+  readonly mistakes: ReadonlyArray<JsonMistake>
+}
+
+/** The value of JSON with comments and trailing commas, as jsonc-parser reads it. Left: where it is no such text. */
+export const parse = (text: string): Either.Either<JsonDocument, JsonMistake> => {
+  const errors: Array<jsonc.ParseError> = []
+  const mistakes: Array<JsonMistake> = []
+  const add = (offset: number, message: string) => mistakes.push(mistakeAt(text, offset, message))
+  try {
+    const root = jsonc.parseTree(text, errors, { allowTrailingComma: true })
+    const [error] = errors
+    if (error !== undefined) return Either.left(syntaxMistake(text, error))
+    return Either.right({ value: valueOf(text, root, add), mistakes })
+  } catch (cause) {
+    // The parser follows nested values by recursion.
+    if (cause instanceof RangeError) return Either.left(mistakeAt(text, 0, "nested too deeply"))
+    throw cause
   }
 }
 
-/** The value in `text`, or its first mistake. */
-export const parse = (text: string): Either.Either<unknown, JsonMistake> =>
-  Either.try({
-    try: () => new Reader(text).document(),
-    catch: (cause) => {
-      const at = cause instanceof Stop ? cause.at : 0
-      const before = text.slice(0, at).split("\n")
-      return {
-        line: before.length,
-        column: Array.from(before.at(-1) ?? "").length + 1,
-        message: cause instanceof Error ? cause.message : String(cause)
-      }
-    }
-  })
-
-/** Keeps a hostile file from exhausting the stack. */
-const maxDepth = 64
-
-/** A text without its closing quote, up to the first character that cannot be in it. */
-const stringStart = /"(?:[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/y
+const mistakeAt = (text: string, offset: number, message: string): JsonMistake => {
+  const before = text.slice(0, offset).split("\n")
+  return { line: before.length, column: Array.from(before.at(-1) ?? "").length + 1, message }
+}
 
 /** Spaces that look like the usual one, and characters that show nothing at all: they come with what is pasted. */
 const invisible = /[\u0085\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u2069\u3000\ufeff]/
-
 const quotes = /[\u00ab\u00bb\u2018-\u201f\u2039\u203a]/
 
 const names: Readonly<Record<string, string>> = {
@@ -60,146 +60,108 @@ const nameOf = (character: string): string => {
 }
 
 /** A key by its name if it looks like one; otherwise it may be a secret. */
-const named = (key: string): string => (/^[a-z][a-z_]*$/.test(key) ? ` "${key}"` : "")
+const named = (key: string | undefined): string => (/^[a-z][a-z_]*$/.test(key ?? "") ? ` "${key}"` : "")
 
-class Reader {
-  private at = 0
-  private readonly text: string
+const keyExpected = 'a key in double quotes, such as "retries", should be here'
+const valueExpected = "a value should be here: a number, text in double quotes, true, false, null, { or ["
+const notANumber = "not a number as JSON writes it"
 
-  constructor(text: string) {
-    this.text = text
+const syntaxMistake = (text: string, error: jsonc.ParseError): JsonMistake => {
+  // What the parser takes for a word may end in a character that cannot be seen.
+  const word =
+    jsonc.printParseErrorCode(error.error) === "InvalidSymbol"
+      ? text.slice(error.offset, error.offset + error.length)
+      : text.charAt(error.offset)
+  const odd = /[^\x00-\x7f]/.exec(word)
+  if (odd !== null && (invisible.test(odd[0]) || quotes.test(odd[0]))) {
+    const advice = quotes.test(odd[0]) ? 'text must stand in " "' : "put an ordinary space in its place"
+    return mistakeAt(text, error.offset + odd.index, `${nameOf(odd[0])} is here; ${advice}`)
   }
+  return mistakeAt(text, error.offset, syntaxMessage(text, error))
+}
 
-  document(): unknown {
-    const value = this.value(0)
-    this.space()
-    if (this.at < this.text.length) this.stop("the document should end here, but there is more text")
-    return value
+const syntaxMessage = (text: string, { error, length, offset }: jsonc.ParseError): string => {
+  const next = text.charAt(offset)
+  const atEnd = text.slice(offset).trim() === ""
+  const close = typeof jsonc.getLocation(text, offset).path.at(-1) === "number" ? "]" : "}"
+  switch (jsonc.printParseErrorCode(error)) {
+    case "InvalidSymbol":
+      if (/^\s*:/.test(text.slice(offset + length))) return keyExpected
+      if (next === "'") return "text must stand in double quotes"
+      return /[-+.\d]/.test(next) ? notANumber : valueExpected
+    case "InvalidNumberFormat":
+    case "UnexpectedEndOfNumber":
+      return notANumber
+    case "PropertyNameExpected":
+      return keyExpected
+    case "ValueExpected":
+      return atEnd ? "the text ends where a value should be" : valueExpected
+    case "ColonExpected":
+      return `a colon should follow the key${named(/"([^"]*)"\s*$/.exec(text.slice(0, offset))?.[1])}`
+    case "CommaExpected":
+    case "CloseBraceExpected":
+    case "CloseBracketExpected":
+      if (/\d[-+.\w]/.test(text.slice(Math.max(0, offset - 1), offset + 1))) return notANumber
+      return atEnd ? `the text ends before the closing ${close}` : `a comma or ${close} should be here`
+    case "EndOfFileExpected":
+      return "the document should end here, but there is more text"
+    case "UnexpectedEndOfComment":
+      return "this comment has no end"
+    case "UnexpectedEndOfString":
+      return "this text has no closing double quote"
+    case "InvalidUnicode":
+    case "InvalidEscapeCharacter":
+      return "not an escape that JSON knows (a backslash itself is written \\\\)"
+    case "InvalidCharacter":
+      return "a control character must be written as an escape, such as \\t"
+    default:
+      return "not JSON"
   }
+}
 
-  private stop(message: string, at: number = this.at): never {
-    throw new Stop(at, message)
-  }
-
-  private peek(): string {
-    return this.text.charAt(this.at)
-  }
-
-  private space(): void {
-    while (/^[ \t\r\n]$/.test(this.peek())) this.at += 1
-    const next = this.peek()
-    if (next === "#" || (next === "/" && /^\/[/*]/.test(this.text.slice(this.at, this.at + 2)))) {
-      this.stop("comments are not allowed in JSON")
+const valueOf = (
+  text: string,
+  node: jsonc.Node | undefined,
+  add: (offset: number, message: string) => void
+): unknown => {
+  switch (node?.type) {
+    case "object": {
+      const value = {}
+      for (const { children: [key, content] = [] } of node.children ?? []) {
+        if (key === undefined) continue
+        const name = String(key.value)
+        const hidden = invisible.exec(text.slice(key.offset, key.offset + key.length))
+        if (hidden !== null) add(key.offset + hidden.index, `${nameOf(hidden[0])} is in the key; take it out`)
+        if (Object.hasOwn(value, name)) add(key.offset, `the key${named(name)} is here a second time`)
+        // Not an assignment: a key called __proto__ is a key like any other.
+        Object.defineProperty(value, name, {
+          value: valueOf(text, content, add),
+          enumerable: true,
+          configurable: true,
+          writable: true
+        })
+      }
+      return value
     }
-    if (invisible.test(next)) this.stop(`${nameOf(next)} is here; put an ordinary space in its place`)
-    if (quotes.test(next)) this.stop(`${nameOf(next)} is here; text must stand in " "`)
+    case "array":
+      return (node.children ?? []).map((child) => valueOf(text, child, add))
+    case "string":
+      checkEnds(text, node, add)
+      return node.value
+    default:
+      return node?.value
   }
+}
 
-  private value(depth: number): unknown {
-    if (depth > maxDepth) this.stop("nested too deeply")
-    this.space()
-    const next = this.peek()
-    if (next === "") this.stop("the text ends where a value should be")
-    if (next === "{") return this.object(depth)
-    if (next === "[") return this.list(depth)
-    if (next === '"') return this.string()
-    if (next === "'") this.stop("text must stand in double quotes")
-    return this.word()
-  }
-
-  private object(depth: number): unknown {
-    const value = {}
-    if (this.isEmpty("}")) return value
-    for (;;) {
-      this.space()
-      const start = this.at
-      if (this.peek() === "}") this.stop("a comma before the closing } is not allowed")
-      if (this.peek() !== '"') this.stop('a key in double quotes, such as "retries", should be here')
-      const key = this.string()
-      const hidden = invisible.exec(this.text.slice(start, this.at))
-      if (hidden !== null) this.stop(`${nameOf(hidden[0])} is in the key; take it out`, start + hidden.index)
-      if (Object.hasOwn(value, key)) this.stop(`the key${named(key)} is here a second time`, start)
-      this.space()
-      if (this.peek() !== ":") this.stop(`a colon should follow the key${named(key)}`)
-      this.at += 1
-      // Not an assignment: a key called __proto__ is a key like any other.
-      Object.defineProperty(value, key, {
-        value: this.value(depth + 1),
-        enumerable: true,
-        configurable: true,
-        writable: true
-      })
-      if (this.endOr("}")) return value
-    }
-  }
-
-  private list(depth: number): unknown {
-    const values: Array<unknown> = []
-    if (this.isEmpty("]")) return values
-    for (;;) {
-      this.space()
-      if (this.peek() === "]") this.stop("a comma before the closing ] is not allowed")
-      values.push(this.value(depth + 1))
-      if (this.endOr("]")) return values
-    }
-  }
-
-  /** After the opening bracket: true if the closing one follows. */
-  private isEmpty(close: "}" | "]"): boolean {
-    this.at += 1
-    this.space()
-    const empty = this.peek() === close
-    if (empty) this.at += 1
-    return empty
-  }
-
-  /** After a member: true at the closing bracket, false after a comma. */
-  private endOr(close: "}" | "]"): boolean {
-    this.space()
-    const next = this.peek()
-    if (next !== "," && next !== close) {
-      this.stop(next === "" ? `the text ends before the closing ${close}` : `a comma or ${close} should be here`)
-    }
-    this.at += 1
-    return next === close
-  }
-
-  private string(): string {
-    const start = this.at
-    stringStart.lastIndex = start
-    const literal = stringStart.exec(this.text)?.[0] ?? ""
-    this.at += literal.length
-    const next = this.peek()
-    if (next === "" || next === "\n") this.stop("this text has no closing double quote", start)
-    if (next === "\\") this.stop("not an escape that JSON knows (a backslash itself is written \\\\)")
-    if (next !== '"') this.stop("a control character must be written as an escape, such as \\t")
-    for (const edge of [start + 1, this.at - 1]) {
-      const character = this.text.charAt(edge)
-      if (!invisible.test(character)) continue
-      const code = character.charCodeAt(0).toString(16).padStart(4, "0")
-      const place = edge === start + 1 ? "begins" : "ends"
-      this.stop(`${nameOf(character)} ${place} this text; take it out, or write it as \\u${code}`, edge)
-    }
-    this.at += 1
-    return String(JSON.parse(`${literal}"`))
-  }
-
-  private word(): unknown {
-    const rest = this.text.slice(this.at, this.at + 400)
-    const word = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.+-])/.exec(rest)?.[0]
-    if (word !== undefined) {
-      this.at += word.length
-      return Number(word)
-    }
-    const name = /^(?:true|false|null)(?!\w)/.exec(rest)?.[0]
-    if (name !== undefined) {
-      this.at += name.length
-      return name === "null" ? null : name === "true"
-    }
-    return this.stop(
-      /^[-+.\d]/.test(rest)
-        ? "not a number as JSON writes it"
-        : "a value should be here: a number, text in double quotes, true, false, null, { or ["
-    )
+/** An invisible character at either end of a text is part of a path or a token that was pasted. */
+const checkEnds = (text: string, { length, offset }: jsonc.Node, add: (offset: number, message: string) => void) => {
+  for (const [edge, verb] of [
+    [offset + 1, "begins"],
+    [offset + length - 2, "ends"]
+  ] as const) {
+    const character = text.charAt(edge)
+    if (!invisible.test(character)) continue
+    const code = character.charCodeAt(0).toString(16).padStart(4, "0")
+    add(edge, `${nameOf(character)} ${verb} this text; take it out, or write it as \\u${code}`)
   }
 }

@@ -235,9 +235,9 @@ describe("a changed text", () => {
     "of a configuration is one or has its mistakes named, on lines of their own, without the token",
     [mutated("config")],
     ([text]) => {
-      const value = JsonText.parse(text)
-      if (Either.isLeft(value)) return
-      const config = Config.decode(value.right)
+      const document = JsonText.parse(text)
+      if (Either.isLeft(document)) return
+      const config = Config.decode(document.right.value)
       if (Either.isRight(config)) return
       assert.isNotEmpty(config.left)
       for (const line of config.left) {
