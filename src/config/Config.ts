@@ -6,7 +6,7 @@ import { passwordVariable } from "../system/Environment.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
 import { contradictions, pathDescription, placeholder, tidyPath } from "./Contradictions.ts"
 import { ReplicationJob } from "./ReplicationJob.ts"
-import { described, flag, oneOf, optional, PingUrl, text, whole, withDefault } from "./SchemaFields.ts"
+import { described, flag, oneOf, optional, PingUrl, required, text, whole, withDefault } from "./SchemaFields.ts"
 
 // The description of a value is part of the message when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
 
@@ -36,17 +36,25 @@ const HttpUrl = described(
 )
 
 export const Gotify = Schema.Struct({
-  url: HttpUrl,
-  token: optional(Token),
-  token_file: optional(AbsolutePath),
-  priority: withDefault(whole(0, 10), () => 5),
-  timeout_seconds: withDefault(whole(1, 300), () => 10)
+  url: required("Address that messages are posted to", HttpUrl),
+  token: optional("Token of the Gotify application. ZIPPER_GOTIFY_TOKEN in the environment goes before it", Token),
+  token_file: optional("A file that holds the token, instead of it", AbsolutePath),
+  priority: withDefault("Priority of a message", whole(0, 10), () => 5),
+  timeout_seconds: withDefault("How long one attempt to send may take", whole(1, 300), () => 10)
 })
 
 export const Compression = Schema.Struct({
-  method: withDefault(oneOf("auto", "deflate"), () => "auto" as const),
-  level: withDefault(whole(0, 9), () => 6),
-  threads: withDefault(whole(1, 256), () => Math.min(256, availableParallelism()))
+  method: withDefault(
+    "auto stores what does not shrink, deflate deflates everything",
+    oneOf("auto", "deflate"),
+    () => "auto" as const
+  ),
+  level: withDefault("Of zlib: 1 is fast, 9 is small, 0 stores everything", whole(0, 9), () => 6),
+  threads: withDefault(
+    "Threads that compress, verify and list files; by default as many as there are cores",
+    whole(1, 256),
+    () => Math.min(256, availableParallelism())
+  )
 })
 
 // An IPv6 address may stand in brackets, as in a URL; any other colon would begin a port, which has its own key.
@@ -62,52 +70,78 @@ const BrokerHost = described(
 )
 
 export const Mqtt = Schema.Struct({
-  host: BrokerHost,
-  port: withDefault(whole(1, 65535), () => 1883),
-  topic: withDefault(text(/^[^\0#+]+$/, "a topic without # or +"), () => "servers/host-backups"),
-  username: optional(text(/^[^\0]+$/, "a user name")),
-  password: optional(described(Schema.Redacted(Schema.String), "text")),
-  timeout_seconds: withDefault(whole(1, 300), () => 10)
+  host: required("The broker that zipper suspend tells", BrokerHost),
+  port: withDefault("Its port", whole(1, 65535), () => 1883),
+  topic: withDefault(
+    "What is published to",
+    text(/^[^\0#+]+$/, "a topic without # or +"),
+    () => "servers/host-backups"
+  ),
+  username: optional("Who we are there", text(/^[^\0]+$/, "a user name")),
+  password: optional(
+    "MQTT_PASSWORD in the environment does as well",
+    described(Schema.Redacted(Schema.String), "text")
+  ),
+  timeout_seconds: withDefault("How long it may take", whole(1, 300), () => 10)
 })
 export type Mqtt = typeof Mqtt.Type
 
 /** The decoded file, without a token from elsewhere. */
 export const ConfigDocument = Schema.Struct({
   // Both, or neither: see the contradictions.
-  source_path: optional(AbsolutePath),
-  target_path: optional(AbsolutePath),
+  source_path: optional(
+    "Folder whose ABCD subfolders are archived: the mount point of a dataset, or a folder inside one",
+    AbsolutePath
+  ),
+  target_path: optional("Folder for the archives, not inside the source", AbsolutePath),
   snapshot_prefix: withDefault(
+    "Snapshots are called PREFIX-YYYYmmddHHMMSS (UTC)",
     text(/^[A-Za-z][A-Za-z0-9_.:-]{0,99}$/, "a letter followed by letters, digits and _ . : - (at most 100 in all)"),
     () => "auto-zip"
   ),
-  max_workers: withDefault(whole(1, 64), () => 1),
-  retries: withDefault(whole(0, 20), () => 3),
-  nice: withDefault(whole(-20, 19), () => 10),
+  max_workers: withDefault("Folders worked on at the same time", whole(1, 64), () => 1),
+  retries: withDefault("Further attempts for errors that may pass", whole(0, 20), () => 3),
+  nice: withDefault("Priority of the process; below 0 for root alone", whole(-20, 19), () => 10),
   umask: withDefault(
+    "Of everything written",
     text(/^0{1,2}[0-7]{2}$/, 'octal text that leaves the owner everything, such as "027"'),
     () => "027"
   ),
-  lockfile_path: withDefault(AbsolutePath, () => "/var/run/zipper.lock"),
-  lock_wait_seconds: withDefault(whole(0, 86_400), () => 0),
-  tmp_dir: optional(AbsolutePath),
-  log_file: withDefault(AbsolutePath, () => "/var/log/zipper.log"),
-  gotify: optional(Gotify),
-  snapshots: withDefault(oneOf("zfs", "live"), () => "zfs" as const),
-  snapshot_keep: withDefault(whole(0, 1000), () => 1),
-  compare: withDefault(oneOf("ctime", "mtime"), () => "ctime" as const),
-  task_timeout_seconds: withDefault(whole(1, 1_209_600), () => 14_400),
-  compression: withDefault(Compression, () => Schema.decodeSync(Compression)({})),
-  notify_on: withDefault(Schema.Array(oneOf("failure", "success", "recovery")), () => ["failure" as const]),
-  reminder_hours: withDefault(whole(0, 8760), () => 24),
-  ping_url: optional(PingUrl),
-  metrics_file: optional(AbsolutePath),
+  lockfile_path: withDefault("One run at a time for one lock file", AbsolutePath, () => "/var/run/zipper.lock"),
+  lock_wait_seconds: withDefault(
+    "How long a run waits for the lock when another one holds it; 0: it ends at once, with exit status 75",
+    whole(0, 86_400),
+    () => 0
+  ),
+  tmp_dir: optional("Where archives are put together, if it is on the target's file system", AbsolutePath),
+  log_file: withDefault("Rotating log, a line each (logfmt)", AbsolutePath, () => "/var/log/zipper.log"),
+  gotify: optional("Where messages go; without it none is sent", Gotify),
+  snapshots: withDefault("live reads a plain folder without a snapshot", oneOf("zfs", "live"), () => "zfs" as const),
+  snapshot_keep: withDefault("Snapshots kept besides the one that the next run compares with", whole(0, 1000), () => 1),
+  compare: withDefault(
+    "mtime ignores inodes and ctimes, for a file system that does not keep them; a change that keeps size and mtime is then missed",
+    oneOf("ctime", "mtime"),
+    () => "ctime" as const
+  ),
+  task_timeout_seconds: withDefault("How long one attempt at one folder may take", whole(1, 1_209_600), () => 14_400),
+  compression: withDefault("How archives are compressed", Compression, () => Schema.decodeSync(Compression)({})),
+  notify_on: withDefault("What a message is sent for", Schema.Array(oneOf("failure", "success", "recovery")), () => [
+    "failure" as const
+  ]),
+  reminder_hours: withDefault(
+    "How often a message is repeated while the same things fail; 0 with every run",
+    whole(0, 8760),
+    () => 24
+  ),
+  ping_url: optional("Called when a run starts, succeeds and fails, as healthchecks.io wants it", PingUrl),
+  metrics_file: optional("Figures for Prometheus's node_exporter (textfile), written after each run", AbsolutePath),
   // Only without a target: see the contradictions.
-  state_dir: optional(AbsolutePath),
-  log_max_bytes: withDefault(whole(1024, 10_737_418_240), () => 10_485_760),
-  log_keep: withDefault(whole(0, 99), () => 5),
-  syslog: withDefault(flag, () => true),
-  replication: withDefault(Schema.Array(ReplicationJob), () => []),
-  mqtt: optional(Mqtt)
+  state_dir: optional("Where the history is kept when there is no target_path", AbsolutePath),
+  log_max_bytes: withDefault("The log is rotated at this size", whole(1024, 10_737_418_240), () => 10_485_760),
+  log_keep: withDefault("How many old logs stay", whole(0, 99), () => 5),
+  syslog: withDefault("Also to syslog (facility daemon)", flag, () => true),
+  replication: withDefault("Jobs of zipper pull, push and prune", Schema.Array(ReplicationJob), () => []),
+  mqtt: optional("The broker of zipper suspend", Mqtt)
 })
 export type ConfigDocument = typeof ConfigDocument.Type
 

@@ -9,107 +9,6 @@ import { maskAddress } from "./ConfigIssues.ts"
 import { placeholder } from "./Contradictions.ts"
 import { ReplicationJob, RetentionConfig } from "./ReplicationJob.ts"
 
-/** A section of the configuration, with a note for every key. */
-interface Section {
-  readonly fields: Schema.Struct.Fields
-  readonly notes: Readonly<Record<string, string>>
-  readonly inner?: Readonly<Record<string, Section>>
-}
-
-const section = <Fields extends Schema.Struct.Fields>(
-  { fields }: { readonly fields: Fields },
-  notes: Readonly<Record<keyof Fields, string>>,
-  inner?: Section["inner"]
-): Section => ({ fields, notes, ...(inner === undefined ? {} : { inner }) })
-
-const gotify = section(Gotify, {
-  url: "Address that messages are posted to",
-  token: "Token of the Gotify application. ZIPPER_GOTIFY_TOKEN in the environment goes before it",
-  token_file: "A file that holds the token, instead of it",
-  priority: "Priority of a message",
-  timeout_seconds: "How long one attempt to send may take"
-})
-
-const compression = section(Compression, {
-  method: "auto stores what does not shrink, deflate deflates everything",
-  level: "Of zlib: 1 is fast, 9 is small, 0 stores everything",
-  threads: "Threads that compress, verify and list files; by default as many as there are cores"
-})
-
-const mqtt = section(Mqtt, {
-  host: "The broker that zipper suspend tells",
-  port: "Its port",
-  topic: "What is published to",
-  username: "Who we are there",
-  password: "MQTT_PASSWORD in the environment does as well",
-  timeout_seconds: "How long it may take"
-})
-
-const retention = section(RetentionConfig, {
-  hourly: "Of so many latest hours the newest snapshot stays",
-  daily: "The same for days",
-  weekly: "For weeks, from Monday",
-  monthly: "For months"
-})
-
-const replication = section(
-  ReplicationJob,
-  {
-    name: "For --job",
-    direction: "pull fetches from the other host, push sends to it",
-    host: "The other host, an alias of ssh's configuration, or user@host",
-    user: "Whom to log in as there; ssh's own choice when left out",
-    port: "Port of its ssh server; ssh's own choice when left out",
-    datasets: "What is replicated, each with everything below it",
-    exclude: "Patterns of datasets to leave out: * is anything but a slash, ** anything, ? one character",
-    destination: "pull writes <destination>/<host>/<dataset>, push below it",
-    strip_prefix: "push only: taken off the front of every dataset's name",
-    raw: "Send as it is on disk, encrypted; left out: pull no, push yes",
-    ssh_options: "What goes after ssh's -o, each",
-    bandwidth: "At most so many bytes a second; needs pv or mbuffer",
-    compress: "On the way; zstd has to be on both hosts",
-    retention: "What zipper prune leaves of the replicas",
-    ping_url: "Called when a run of this job starts, succeeds and fails"
-  },
-  { retention }
-)
-
-const root = section(
-  ConfigDocument,
-  {
-    source_path: "Folder whose ABCD subfolders are archived: the mount point of a dataset, or a folder inside one",
-    target_path: "Folder for the archives, not inside the source",
-    snapshot_prefix: "Snapshots are called PREFIX-YYYYmmddHHMMSS (UTC)",
-    max_workers: "Folders worked on at the same time",
-    retries: "Further attempts for errors that may pass",
-    nice: "Priority of the process; below 0 for root alone",
-    umask: "Of everything written",
-    lockfile_path: "One run at a time for one lock file",
-    lock_wait_seconds:
-      "How long a run waits for the lock when another one holds it; 0: it ends at once, with exit status 75",
-    tmp_dir: "Where archives are put together, if it is on the target's file system",
-    log_file: "Rotating log, a line each (logfmt)",
-    gotify: "Where messages go; without it none is sent",
-    snapshots: "live reads a plain folder without a snapshot",
-    snapshot_keep: "Snapshots kept besides the one that the next run compares with",
-    compare:
-      "mtime ignores inodes and ctimes, for a file system that does not keep them; a change that keeps size and mtime is then missed",
-    task_timeout_seconds: "How long one attempt at one folder may take",
-    compression: "How archives are compressed",
-    notify_on: "What a message is sent for",
-    reminder_hours: "How often a message is repeated while the same things fail; 0 with every run",
-    ping_url: "Called when a run starts, succeeds and fails, as healthchecks.io wants it",
-    metrics_file: "Figures for Prometheus's node_exporter (textfile), written after each run",
-    state_dir: "Where the history is kept when there is no target_path",
-    log_max_bytes: "The log is rotated at this size",
-    log_keep: "How many old logs stay",
-    syslog: "Also to syslog (facility daemon)",
-    replication: "Jobs of zipper pull, push and prune",
-    mqtt: "The broker of zipper suspend"
-  },
-  { gotify, compression, mqtt, replication }
-)
-
 /** Values for the keys that have no default. */
 const samples: Readonly<Record<string, unknown>> = {
   source_path: "/mnt/tank/source_dataset",
@@ -150,36 +49,39 @@ export const commentedExample = (): string =>
   [
     "// Every key of a zipper configuration. A configuration may have comments and trailing commas, too.",
     "// Copy what you need to your configuration, and leave out the rest.",
-    ...objectOf(root, samples, ""),
+    ...objectOf(ConfigDocument.fields, samples, ""),
     ""
   ].join("\n")
 
 const objectOf = (
-  { fields, inner, notes }: Section,
+  fields: Schema.Struct.Fields,
   given: Readonly<Record<string, unknown>>,
   indent: string
 ): ReadonlyArray<string> => {
   const within = `${indent}  `
-  const shown = Object.entries(fields).flatMap(([key, field]) => {
-    const { expected, standard } = shapeOf(field)
+  const shown = keysOf(fields).map(({ expected, inner, key, note, standard }) => {
     const value = given[key] ?? standard
-    const comment = commentOf(notes[key] ?? "", expected, standard)
-    const out = wrapped(`${within}// ${comment}`, 100, `${within}// `)
-    if (value !== undefined) return [{ out, lines: valueLines(inner?.[key], key, value, within) }]
-    return [{ out: [...out, `${within}// "${key}": ${JSON.stringify(apart[key])}`], lines: [] }]
+    const comment = wrapped(`${within}// ${commentOf(note, expected, standard)}`, 100, `${within}// `)
+    if (value !== undefined) return { comment, lines: valueLines(inner, key, value, within) }
+    return { comment: [...comment, `${within}// "${key}": ${JSON.stringify(apart[key])}`], lines: [] }
   })
   const last = shown.findLastIndex(({ lines }) => lines.length > 0)
   return [
     `${indent}{`,
-    ...shown.flatMap(({ lines, out }, index) => [
-      ...out,
+    ...shown.flatMap(({ comment, lines }, index) => [
+      ...comment,
       ...lines.map((line, at) => (at === lines.length - 1 && index !== last ? `${line},` : line))
     ]),
     `${indent}}`
   ]
 }
 
-const valueLines = (inner: Section | undefined, key: string, value: unknown, indent: string): ReadonlyArray<string> => {
+const valueLines = (
+  inner: Schema.Struct.Fields | undefined,
+  key: string,
+  value: unknown,
+  indent: string
+): ReadonlyArray<string> => {
   const list = Array.isArray(value)
   const [object]: ReadonlyArray<unknown> = list ? value : [value]
   if (inner === undefined || !isRecord(object)) return [`${indent}"${key}": ${JSON.stringify(value)}`]
@@ -188,20 +90,47 @@ const valueLines = (inner: Section | undefined, key: string, value: unknown, ind
   return [open, ...lines.slice(1, -1), `${indent}}${list ? "]" : ""}`]
 }
 
-/** What the schema says a value has to be, and its default. */
-const shapeOf = ({ ast }: Schema.Struct.Field) => {
-  switch (ast._tag) {
-    case "PropertySignatureDeclaration":
-      return { expected: descriptionOf(ast.type), standard: undefined }
-    case "PropertySignatureTransformation":
-      return {
-        expected: descriptionOf(ast.from.type),
-        standard: Option.getOrUndefined(ast.decode(Option.none()))
-      }
-    default:
-      return { expected: descriptionOf(ast), standard: undefined }
-  }
+/** A key of the configuration, as its schema describes it. */
+export interface KeyDescription {
+  readonly key: string
+  readonly note: string
+  /** What a value has to be; undefined for an object. */
+  readonly expected: string | undefined
+  /** The default, if there is one. */
+  readonly standard: unknown
+  /** The keys of the object, or of each object of the list. */
+  readonly inner: Schema.Struct.Fields | undefined
 }
+
+const sections: Readonly<Record<string, Schema.Struct.Fields>> = {
+  gotify: Gotify.fields,
+  compression: Compression.fields,
+  mqtt: Mqtt.fields,
+  replication: ReplicationJob.fields,
+  retention: RetentionConfig.fields
+}
+
+/** Every key of a struct of the configuration, in the usual order. */
+export const keysOf = (fields: Schema.Struct.Fields): ReadonlyArray<KeyDescription> =>
+  Object.entries(fields).map(([key, { ast }]) => {
+    const inner = sections[key]
+    switch (ast._tag) {
+      case "PropertySignatureDeclaration":
+        return { key, inner, note: noteOf(ast), expected: descriptionOf(ast.type), standard: undefined }
+      case "PropertySignatureTransformation":
+        return {
+          key,
+          inner,
+          note: noteOf(ast.to),
+          expected: descriptionOf(ast.from.type),
+          standard: Option.getOrUndefined(ast.decode(Option.none()))
+        }
+      default:
+        return { key, inner, note: "", expected: descriptionOf(ast), standard: undefined }
+    }
+  })
+
+const noteOf = (annotated: AST.Annotated): string => Option.getOrElse(AST.getDescriptionAnnotation(annotated), () => "")
 
 const descriptionOf = (ast: AST.AST): string | undefined => {
   const own = Option.getOrUndefined(AST.getDescriptionAnnotation(ast))

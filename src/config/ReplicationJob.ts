@@ -8,7 +8,7 @@ import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../zfs/Da
 import { label, type Remote } from "../zfs/Endpoint.ts"
 import { issuesOf } from "./ConfigIssues.ts"
 import type { JobKey } from "./JobKey.ts"
-import { flag, judged, oneOf, optional, PingUrl, text, whole, withDefault } from "./SchemaFields.ts"
+import { flag, judged, oneOf, optional, PingUrl, required, text, whole, withDefault } from "./SchemaFields.ts"
 
 const Dataset = judged('the name of a dataset such as "tank/data"', DatasetName.datasetProblem)
 
@@ -27,34 +27,48 @@ export const bandwidthProblem = (value: string): string | undefined =>
     ? undefined
     : 'is not bytes a second such as "10M"'
 
-const snapshotCount = withDefault(whole(0, 10_000), () => 0)
+const snapshotCount = (note: string) => withDefault(note, whole(0, 10_000), () => 0)
 
 /** How many snapshots of each period `prune` keeps. */
 export const RetentionConfig = Schema.Struct({
-  hourly: snapshotCount,
-  daily: snapshotCount,
-  weekly: snapshotCount,
-  monthly: snapshotCount
+  hourly: snapshotCount("Of so many latest hours the newest snapshot stays"),
+  daily: snapshotCount("The same for days"),
+  weekly: snapshotCount("For weeks, from Monday"),
+  monthly: snapshotCount("For months")
 })
 export type Retention = typeof RetentionConfig.Type
 
 /** A replication job as the configuration has it. */
 export const ReplicationJob = Schema.Struct({
-  name: text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name of letters, digits and _ . -"),
-  direction: oneOf("pull", "push"),
-  host: judged("a host name, an address or an ssh alias", hostProblem),
-  user: optional(judged("a user name", userProblem)),
-  port: optional(whole(1, 65535)),
-  datasets: Schema.NonEmptyArray(Dataset),
-  exclude: withDefault(Schema.Array(judged("a pattern", patternProblem)), () => []),
-  destination: optional(Dataset),
-  strip_prefix: optional(Dataset),
-  raw: optional(flag),
-  ssh_options: withDefault(Schema.Array(judged('an ssh option such as "Compression=yes"', sshOptionProblem)), () => []),
-  bandwidth: optional(judged('bytes a second such as "10M"', bandwidthProblem)),
-  compress: optional(oneOf("none", "zstd")),
-  retention: optional(RetentionConfig),
-  ping_url: optional(PingUrl)
+  name: required("For --job", text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name of letters, digits and _ . -")),
+  direction: required("pull fetches from the other host, push sends to it", oneOf("pull", "push")),
+  host: required(
+    "The other host, an alias of ssh's configuration, or user@host",
+    judged("a host name, an address or an ssh alias", hostProblem)
+  ),
+  user: optional("Whom to log in as there; ssh's own choice when left out", judged("a user name", userProblem)),
+  port: optional("Port of its ssh server; ssh's own choice when left out", whole(1, 65535)),
+  datasets: required("What is replicated, each with everything below it", Schema.NonEmptyArray(Dataset)),
+  exclude: withDefault(
+    "Patterns of datasets to leave out: * is anything but a slash, ** anything, ? one character",
+    Schema.Array(judged("a pattern", patternProblem)),
+    () => []
+  ),
+  destination: optional("pull writes <destination>/<host>/<dataset>, push below it", Dataset),
+  strip_prefix: optional("push only: taken off the front of every dataset's name", Dataset),
+  raw: optional("Send as it is on disk, encrypted; left out: pull no, push yes", flag),
+  ssh_options: withDefault(
+    "What goes after ssh's -o, each",
+    Schema.Array(judged('an ssh option such as "Compression=yes"', sshOptionProblem)),
+    () => []
+  ),
+  bandwidth: optional(
+    "At most so many bytes a second; needs pv or mbuffer",
+    judged('bytes a second such as "10M"', bandwidthProblem)
+  ),
+  compress: optional("On the way; zstd has to be on both hosts", oneOf("none", "zstd")),
+  retention: optional("What zipper prune leaves of the replicas", RetentionConfig),
+  ping_url: optional("Called when a run of this job starts, succeeds and fails", PingUrl)
 })
 export type ReplicationJob = typeof ReplicationJob.Type
 

@@ -4,10 +4,16 @@ import * as Schema from "effect/Schema"
 
 export const described = <A, I>(schema: Schema.Schema<A, I>, description: string) => schema.annotations({ description })
 
-export const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: () => NoInfer<A>) =>
-  Schema.optionalWith(schema, { exact: true, default: value })
+// The keys of a struct. `note`: what the key is for, as the example, the manual and the JSON Schema say it.
 
-export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+export const required = <A, I>(note: string, schema: Schema.Schema<A, I>) =>
+  Schema.propertySignature(schema).annotations({ description: note })
+
+export const optional = <A, I>(note: string, schema: Schema.Schema<A, I>) =>
+  Schema.optionalWith(schema, { exact: true }).annotations({ description: note })
+
+export const withDefault = <A, I>(note: string, schema: Schema.Schema<A, I>, value: () => NoInfer<A>) =>
+  Schema.optionalWith(schema, { exact: true, default: value }).annotations({ description: note })
 
 export const whole = (from: number, to: number) =>
   described(Schema.Number.pipe(Schema.int(), Schema.between(from, to)), `a whole number from ${from} to ${to}`)
