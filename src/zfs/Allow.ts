@@ -1,6 +1,6 @@
 import { isWithin } from "./DatasetName.ts"
 
-/** What `zfs allow DATASET` prints: a section for the dataset, then one for each ancestor that grants anything. */
+/** A section of what `zfs allow DATASET` prints: for the dataset, then one for each ancestor that grants anything. */
 export interface AllowSection {
   readonly dataset: string
   /** Named sets (`@backup`): permissions, or other sets. */
@@ -11,10 +11,7 @@ export interface AllowSection {
 }
 
 export interface Grant {
-  readonly who:
-    | { readonly _tag: "User"; readonly name: string }
-    | { readonly _tag: "Group"; readonly name: string }
-    | { readonly _tag: "Everyone" }
+  readonly who: { readonly _tag: "User" | "Group"; readonly name: string } | { readonly _tag: "Everyone" }
   readonly permissions: ReadonlyArray<string>
   /** On the dataset of the section itself. */
   readonly local: boolean

@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { infoOf, readLayout, readMounts, resolveFolder } from "./SourceLayout.ts"
+import { readLayout, readMounts, resolveFolder } from "./SourceLayout.ts"
 import { makeCommands, readOutput, type ZfsError } from "./ZfsCommand.ts"
-import { table } from "./ZfsList.ts"
+import { listing, table } from "./ZfsList.ts"
 
 export interface MountedDataset {
   readonly name: string
@@ -32,16 +32,13 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
       const commands = makeCommands(process)
       return {
         mounted: Effect.gen(function* () {
-          const text = yield* commands.run("list the datasets", "", [
-            ...["list", "-H", "-p", "-t", "filesystem", "-o", "name,used"]
-          ])
+          const text = yield* commands.run("list the datasets", "", listing("filesystem", "name,used"))
           const listed = yield* readOutput(commands, "list the datasets", table(text, 2))
           const used = new Map(listed.map(([name = "", bytes]) => [name, Number(bytes)]))
-          const mounts = yield* readMounts(process)
           const found = new Map<string, MountedDataset>()
-          for (const { device, mountpoint, root, type } of mounts) {
+          for (const { device, mountpoint, root, type } of yield* readMounts(process)) {
             const bytes = used.get(device)
-            // One that is no text cannot be written in a configuration.
+            // A path that is not UTF-8 cannot be written in a configuration.
             const path = RawPath.toText(mountpoint)
             if (type !== "zfs" || root !== "/" || bytes === undefined || path === undefined) continue
             // The first place where it is mounted.
@@ -49,9 +46,9 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
           }
           return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
         }).pipe(Effect.withSpan("Datasets.mounted")),
-        holding: Effect.fn("Datasets.holding")(function* (path: string) {
-          return infoOf(path, yield* readLayout({ process, commands }, path)).dataset ?? ""
-        }),
+        holding: Effect.fn("Datasets.holding")((path: string) =>
+          Effect.map(readLayout({ process, commands }, path), ({ dataset }) => dataset)
+        ),
         resolve: Effect.fn("Datasets.resolve")((path: string) => Effect.map(resolveFolder(path), RawPath.display))
       }
     })

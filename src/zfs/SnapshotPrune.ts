@@ -4,19 +4,23 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { isRunning, type Process } from "../system/Process.ts"
 import type { Role } from "./Allow.ts"
-import { byCreatetxg } from "./Dataset.ts"
-import type { SourceInfo } from "./SourceLayout.ts"
-import { at, type Commands, complaint, type OpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
-import { readSnapshots, rows, shortName, snapshotColumns, table } from "./ZfsList.ts"
+import { byCreatetxg, type Snapshot } from "./Dataset.ts"
+import type { Runner, SourceInfo } from "./SourceLayout.ts"
+import { at, type Commands, complaint, readOutput, ZfsError } from "./ZfsCommand.ts"
+import { datasetOf, listing, readSnapshots, rows, shortName, snapshotColumns, table } from "./ZfsList.ts"
 
-/** The user property that marks a snapshot as ours. */
+/**
+ * A snapshot of ours has a name of our kind and the user property `zipper:run`, set on itself. A run destroys those of
+ * its own job that it does not keep, unless the run that took one may still be at work.
+ */
+
 export const markProperty = "zipper:run"
 
-/** What {@link property} says: who took the snapshot, and of what. */
+/** The value of that property: who took the snapshot, and of what. */
 export interface SnapshotMark {
   readonly host: string
   readonly pid: number
-  /** When that process started, as its system tells it: tells it from a later process with the same pid. */
+  /** Of that process, as {@link startOf} gives it: a later process may have the same pid. */
   readonly start: string
   readonly run: string
   readonly job: string
@@ -26,33 +30,30 @@ export interface SnapshotMark {
   readonly target?: string | undefined
 }
 
-/** `host=nas,pid=1234,start=…,run=…,job=…,layout=…,target=…`, values percent-encoded. */
-export const encodeMark = (mark: SnapshotMark): string =>
-  [
-    ...(["host", "pid", "start", "run", "job", "layout"] as const),
-    ...(mark.target === undefined || encodeURIComponent(mark.target).length > longestTarget
-      ? []
-      : (["target"] as const))
-  ]
-    .map((key) => `${key}=${encodeURIComponent(mark[key] ?? "")}`)
-    .join(",")
-
-/** A longer path is left out: the value of a property has a limit of 8 KiB. */
+/** The value of a property has a limit of 8 KiB: a longer path is left out. */
 const longestTarget = 4000
 
-/** Undefined when {@link encode} does not make such text. */
+/** `host=nas,pid=1234,start=…,run=…,job=…,layout=…,target=…`, values percent-encoded. */
+export const encodeMark = ({ host, job, layout, pid, run, start, target }: SnapshotMark): string => {
+  const fits = target !== undefined && encodeURIComponent(target).length <= longestTarget
+  return Object.entries({ host, pid, start, run, job, layout, ...(fits ? { target } : {}) })
+    .map(([key, value]) => `${key}=${encodeURIComponent(value)}`)
+    .join(",")
+}
+
+const markPattern =
+  /^host=([^,=]*),pid=(\d{1,10}),start=([^,=]*),run=([^,=]*),job=([^,=]*),layout=([^,=]*)(?:,target=([^,=]*))?$/
+
+/** Undefined when {@link encodeMark} does not make such text. */
 export const decodeMark = (text: string): SnapshotMark | undefined => {
-  const match =
-    /^host=([^,=]*),pid=(\d{1,10}),start=([^,=]*),run=([^,=]*),job=([^,=]*),layout=([^,=]*)(?:,target=([^,=]*))?$/.exec(
-      text
-    )
+  const match = markPattern.exec(text)
   if (match === null) return undefined
   try {
-    const [host = "", pid = "", start = "", run = "", job = "", layout = ""] = match
-      .slice(1, 7)
+    const [host = "", pid = "", start = "", run = "", job = "", layout = "", target] = match
+      .slice(1)
+      .filter((value) => value !== undefined)
       .map((value) => decodeURIComponent(value))
-    const target = match[7] === undefined ? {} : { target: decodeURIComponent(match[7]) }
-    return { host, pid: Number(pid), start, run, job, layout, ...target }
+    return { host, pid: Number(pid), start, run, job, layout, ...(target === undefined ? {} : { target }) }
   } catch {
     return undefined
   }
@@ -62,7 +63,7 @@ export const decodeMark = (text: string): SnapshotMark | undefined => {
 export const formatName = (prefix: string, millis: number): string =>
   `${prefix}-${new Date(millis).toISOString().slice(0, 19).replace(/[-T:]/g, "")}`
 
-/** In milliseconds since 1970; undefined unless {@link format} makes exactly that name. */
+/** In milliseconds since 1970; undefined unless {@link formatName} makes exactly that name. */
 export const parseName = (prefix: string, name: string): number | undefined => {
   if (!name.startsWith(`${prefix}-`)) return undefined
   const match = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$/.exec(name.slice(prefix.length + 1))
@@ -72,6 +73,27 @@ export const parseName = (prefix: string, name: string): number | undefined => {
   return Number.isNaN(millis) || formatName(prefix, millis) !== name ? undefined : millis
 }
 
+export interface ZfsSettings {
+  /** `snapshot_prefix`. */
+  readonly prefix: string
+  readonly runId: string
+  /** Marks the snapshots of a source that has no `SourceInfo.job`. */
+  readonly jobId: string
+  /** Where the job's archives go: in the mark, so that another job can see whether this one still exists. */
+  readonly target?: string
+  readonly hostname?: string
+}
+
+/** The zfs program, and what snapshots are marked with. */
+export interface OpenZfs extends Runner {
+  readonly settings: ZfsSettings & { readonly hostname: string }
+}
+
+/** `name`: `dataset@snapshot`. `mark`: our property, where it is set on the snapshot itself. */
+export interface MarkedSnapshot extends Snapshot {
+  readonly mark: string | undefined
+}
+
 export interface PruneReport {
   /** Full names, `dataset@snapshot`. */
   readonly destroyed: ReadonlyArray<string>
@@ -79,73 +101,110 @@ export interface PruneReport {
   readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
 }
 
-export const planPrune = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo, keep: ReadonlySet<string>) {
-  const { settings } = openZfs
-  const { alive, snapshots } = yield* readMarked(
-    openZfs,
-    source,
-    (name) => parseName(openZfs.settings.prefix, name) !== undefined
-  )
-  const { former, id } = source.job ?? { id: settings.jobId, former: [] }
-  return select(snapshots, { prefix: settings.prefix, jobs: new Set([id, ...former]), keep, alive })
-})
+export interface PrunePlan {
+  readonly destroy: ReadonlyArray<MarkedSnapshot>
+  /** Due, but something else needs them. */
+  readonly spare: PruneReport["spared"]
+}
 
 /** See ZfsService.marked. */
 export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
-  const { alive, snapshots } = yield* readMarked(openZfs, source, isNamedByAny)
+  // `snapshot_prefix` may have been another one.
+  const { alive, snapshots } = yield* readMarked(openZfs, source, (name) => name.replace(/-\d+$/, ""))
   return snapshots.filter((snapshot) => {
-    const mark = snapshot.mark === undefined ? undefined : decodeMark(snapshot.mark)
+    const mark = decodeMark(snapshot.mark ?? "")
     return mark !== undefined && !alive(mark, snapshot)
   })
 })
 
-/** Whether a snapshot has our kind of name under any prefix: `snapshot_prefix` may have been another one. */
-const isNamedByAny = (name: string): boolean => parseName(name.replace(/-\d+$/, ""), name) !== undefined
+/** Looks for what ZfsService.prune has to destroy. */
+export const planPrune = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo, keep: ReadonlySet<string>) {
+  const { jobId, prefix } = openZfs.settings
+  const { alive, snapshots } = yield* readMarked(openZfs, source, () => prefix)
+  const { former, id } = source.job ?? { id: jobId, former: [] }
+  return select(snapshots, { prefix, jobs: new Set([id, ...former]), keep, alive })
+})
 
-/** The source's snapshots with our mark, and whether the run behind a mark may still be at work. */
+export interface PruneRules {
+  readonly prefix: string
+  /** The jobs in the marks of this job's snapshots. */
+  readonly jobs: ReadonlySet<string>
+  /** guids that are still needed. */
+  readonly keep: ReadonlySet<string>
+  /** Whether the run behind a mark may still be at work. */
+  readonly alive: (mark: SnapshotMark, snapshot: MarkedSnapshot) => boolean
+}
+
+/** Chooses what nothing needs: ours by property and by exact name, of this job, of no run that is alive, not kept. */
+export const select = (snapshots: ReadonlyArray<MarkedSnapshot>, rules: PruneRules): PrunePlan => {
+  const destroy: Array<MarkedSnapshot> = []
+  const spare: Array<PruneReport["spared"][number]> = []
+  for (const snapshot of snapshots.filter((each) => isDue(each, rules)).sort(byCreatetxg)) {
+    const reason = obstacle(snapshot)
+    if (reason === undefined) destroy.push(snapshot)
+    else spare.push({ snapshot: snapshot.name, reason })
+  }
+  return { destroy, spare }
+}
+
+const isDue = (snapshot: MarkedSnapshot, rules: PruneRules): boolean => {
+  if (rules.keep.has(snapshot.guid) || parseName(rules.prefix, shortName(snapshot.name)) === undefined) return false
+  const mark = decodeMark(snapshot.mark ?? "")
+  return mark !== undefined && rules.jobs.has(mark.job) && !rules.alive(mark, snapshot)
+}
+
+const obstacle = ({ clones, holds, name }: MarkedSnapshot): string | undefined => {
+  if (holds > 0) return `it is held; zfs holds '${name}' tells by whom, zfs release lets go`
+  return clones.length > 0 ? `it has clones: ${clones.join(", ")}` : undefined
+}
+
+/** How long a run on another host, whose processes cannot be seen, counts as alive. */
+const foreignRunSeconds = 86_400
+
+/** The source's snapshots with our mark and a name under `prefixOf` it, and whether the run behind a mark may be at work. */
 const readMarked = Effect.fnUntraced(function* (
   { commands, process, settings }: OpenZfs,
-  { datasets }: SourceInfo,
-  isNamed: (name: string) => boolean
+  source: SourceInfo,
+  prefixOf: (name: string) => string
 ) {
-  const snapshots = yield* listMarked(commands, isNamed, datasets)
-  const marks = snapshots.flatMap(({ mark }) => (mark === undefined ? [] : (decodeMark(mark) ?? [])))
-  const running = yield* runningPids(process, settings.hostname, marks)
+  const snapshots = yield* listMarked(commands, prefixOf, source.datasets)
+  const starts = new Map<number, string | undefined>()
+  for (const snapshot of snapshots) {
+    const mark = decodeMark(snapshot.mark ?? "")
+    if (mark?.host !== settings.hostname || starts.has(mark.pid) || !isRunning(mark.pid)) continue
+    starts.set(mark.pid, yield* startOf(process, mark.pid))
+  }
   const now = (yield* Clock.currentTimeMillis) / 1000
-  const alive = (mark: SnapshotMark, { creation }: MarkedSnapshot): boolean =>
-    mark.host === settings.hostname
-      ? running.has(mark.pid) && (running.get(mark.pid) ?? mark.start) === mark.start
+  const alive: PruneRules["alive"] = ({ host, pid, start }, { creation }) =>
+    host === settings.hostname
+      ? starts.has(pid) && (starts.get(pid) ?? start) === start
       : Math.abs(now - creation) < foreignRunSeconds
   return { alive, snapshots }
 })
 
-/** Snapshots that carry our property themselves (an inherited or received one does not count) and have our kind of name. */
 const listMarked = Effect.fnUntraced(function* (
   commands: Commands,
-  isNamed: (name: string) => boolean,
+  prefixOf: (name: string) => string,
   datasets: ReadonlyArray<string>
 ) {
   const dataset = datasets[0] ?? ""
   const purpose = `list the snapshots of ${dataset}`
+  // An inherited or received property does not count.
   const got = yield* commands.run(purpose, dataset, [
     ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", markProperty],
     ...datasets
   ])
+  const isNamed = (name: string) => parseName(prefixOf(name), name) !== undefined
   const marks = new Map<string, string>()
-  for (const [name = "", value = ""] of rows(got)) {
-    if (isNamed(shortName(name))) marks.set(name, value)
-  }
+  for (const [name = "", value = ""] of rows(got)) if (isNamed(shortName(name))) marks.set(name, value)
   if (marks.size === 0) return []
   // One that another process has just destroyed makes the exit status 1; the rest is listed all the same.
-  const listed = yield* commands.attempt([
-    ...["list", "-H", "-p", "-t", "snapshot", "-o", snapshotColumns],
-    ...marks.keys()
-  ])
+  const listed = yield* commands.attempt(listing("snapshot", snapshotColumns, marks.keys()))
   if (listed.exitCode !== 0 && !/does not exist/.test(complaint(listed))) {
     return yield* commands.failure(purpose, dataset, listed)
   }
-  const listing = yield* readOutput(commands, purpose, readSnapshots(listed.stdout))
-  return [...listing].flatMap(([of, { snapshots }]) =>
+  const found = yield* readOutput(commands, purpose, readSnapshots(listed.stdout))
+  return [...found].flatMap(([of, { snapshots }]) =>
     snapshots.map((snapshot): MarkedSnapshot => {
       const name = `${of}@${snapshot.name}`
       return { ...snapshot, name, mark: marks.get(name) }
@@ -153,23 +212,7 @@ const listMarked = Effect.fnUntraced(function* (
   )
 })
 
-const runningPids = Effect.fnUntraced(function* (
-  process: typeof Process.Service,
-  host: string,
-  marks: ReadonlyArray<SnapshotMark>
-) {
-  const running = new Map<number, string | undefined>()
-  for (const { host: theirs, pid } of marks) {
-    if (theirs !== host || running.has(pid) || !isRunning(pid)) continue
-    running.set(pid, yield* startOf(process, pid))
-  }
-  return running
-})
-
-/**
- * When a process started, in the system's own words; undefined when there is no such process, or its start cannot be
- * told.
- */
+/** When a process started, as its system prints it; undefined when there is no such process, or its start is unknown. */
 export const startOf = (runner: typeof Process.Service, pid: number): Effect.Effect<string | undefined> =>
   process.platform === "linux"
     ? Effect.promise(() => startOnLinux(pid))
@@ -190,63 +233,6 @@ const startOnLinux = async (pid: number): Promise<string | undefined> => {
     return undefined
   }
 }
-
-/** How long a run on another host, whose processes are out of sight, counts as alive. */
-const foreignRunSeconds = 86_400
-
-export interface MarkedSnapshot {
-  /** `dataset@snapshot`. */
-  readonly name: string
-  readonly guid: string
-  readonly createtxg: bigint
-  readonly creation: number
-  readonly holds: number
-  readonly clones: ReadonlyArray<string>
-  /** Our user property, where it is set on the snapshot itself. */
-  readonly mark: string | undefined
-}
-
-export interface PruneRules {
-  readonly prefix: string
-  /** What the marks of this job's snapshots say. */
-  readonly jobs: ReadonlySet<string>
-  /** guids that are still needed. */
-  readonly keep: ReadonlySet<string>
-  /** Whether the run behind a mark may still be at work. */
-  readonly alive: (mark: SnapshotMark, snapshot: MarkedSnapshot) => boolean
-}
-
-export interface PrunePlan {
-  readonly destroy: ReadonlyArray<MarkedSnapshot>
-  /** Due, but something else needs them. */
-  readonly spare: PruneReport["spared"]
-}
-
-/** Chooses what nothing needs: ours by property and by exact name, of this job, of no run that is alive, not kept. */
-export const select = (snapshots: ReadonlyArray<MarkedSnapshot>, rules: PruneRules): PrunePlan => {
-  const due = snapshots.filter((snapshot) => isDue(snapshot, rules)).sort(byCreatetxg)
-  return {
-    destroy: due.filter((snapshot) => obstacle(snapshot) === undefined),
-    spare: due.flatMap((snapshot) => {
-      const reason = obstacle(snapshot)
-      return reason === undefined ? [] : [{ snapshot: snapshot.name, reason }]
-    })
-  }
-}
-
-const isDue = (snapshot: MarkedSnapshot, rules: PruneRules): boolean => {
-  if (snapshot.mark === undefined || rules.keep.has(snapshot.guid)) return false
-  if (parseName(rules.prefix, shortName(snapshot.name)) === undefined) return false
-  const mark = decodeMark(snapshot.mark)
-  return mark !== undefined && rules.jobs.has(mark.job) && !rules.alive(mark, snapshot)
-}
-
-const obstacle = ({ clones, holds, name }: MarkedSnapshot): string | undefined =>
-  holds > 0
-    ? `it is held; zfs holds '${name}' tells by whom, zfs release lets go`
-    : clones.length > 0
-      ? `it has clones: ${clones.join(", ")}`
-      : undefined
 
 /** Destroys one by one; what cannot be destroyed is spared, with the reason. */
 export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: PrunePlan) {
@@ -273,21 +259,14 @@ interface Options {
 export const destroy = Effect.fnUntraced(
   function* (commands: Commands, name: string, guid: string, options: Options = {}) {
     const purpose = `destroy the snapshot ${name}`
-    const dataset = name.split("@", 1)[0] ?? name
+    const dataset = datasetOf(name)
     const columns = options.spareNeeded === true ? "guid,userrefs,clones" : "guid"
-    const found = yield* commands.attempt(["list", "-H", "-p", "-t", "snapshot", "-o", columns, name])
-    if (found.exitCode !== 0) {
-      const error = commands.failure(purpose, dataset, found)
-      return error.reason === "NotFound" ? undefined : yield* error
-    }
-    const row = yield* readOutput(commands, purpose, table(found.stdout, columns.split(",").length))
-    const why = foundObstacle(row[0] ?? [], guid)
+    const listed = yield* commands.run(purpose, dataset, listing("snapshot", columns, [name]))
+    const [row = []] = yield* readOutput(commands, purpose, table(listed, columns.split(",").length))
+    const why = refusal(row, guid)
     if (why !== undefined) {
-      return yield* new ZfsError({
-        reason: "Other",
-        message: `${at(commands.endpoint)}cannot ${purpose}: ${why}`,
-        transient: false
-      })
+      const message = `${at(commands.endpoint)}cannot ${purpose}: ${why}`
+      return yield* new ZfsError({ reason: "Other", message, transient: false })
     }
     yield* commands.run(purpose, dataset, ["destroy", name], options.role)
   },
@@ -302,7 +281,7 @@ export const destroy = Effect.fnUntraced(
   )
 )
 
-const foundObstacle = ([found, holds = "0", clones = "-"]: ReadonlyArray<string>, guid: string) => {
+const refusal = ([found, holds = "0", clones = "-"]: ReadonlyArray<string>, guid: string) => {
   if (found?.trim() !== guid) return "another snapshot has taken its name"
   if (holds !== "0") return "it is held (zfs holds says by whom)"
   return clones === "-" || clones === "" ? undefined : `it has clones: ${clones.replaceAll(",", ", ")}`

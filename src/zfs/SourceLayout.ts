@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import * as fs from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Order from "effect/Order"
 import * as FolderName from "../source/FolderName.ts"
 import { type Blocked, topSegment } from "../source/SourceView.ts"
 import * as Errno from "../system/Errno.ts"
@@ -10,32 +11,38 @@ import type { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
 import type { JobIds, SourceName } from "./JobIdentity.ts"
-import { archiveGrant, type Commands, type OpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
-import { datasetColumns, type ListedFileSystem, parseDatasets } from "./ZfsList.ts"
+import { archiveGrant, type Commands, readOutput, ZfsError } from "./ZfsCommand.ts"
+import { datasetColumns, type ListedFileSystem, listing, parseDatasets } from "./ZfsList.ts"
+
+/** What questions about this machine take. */
+export interface Runner {
+  readonly process: typeof Process.Service
+  readonly commands: Commands
+}
 
 export interface SourceInfo {
   /** As given. */
   readonly path: string
   /** Undefined when the source is read live. */
   readonly dataset: string | undefined
-  /** Path of the source folder inside its dataset; left out when it is the dataset itself. */
+  /** Path inside the dataset; left out when the source is the dataset itself. */
   readonly within?: string
   /** Identifies the job in snapshot marks; left out: the layer's `jobId`. */
   readonly job?: JobIds
   /** What one snapshot has to cover: the dataset, and its children that are mounted inside the source folder. */
   readonly datasets: ReadonlyArray<string>
-  /** The command that grants what a run needs, when we are not root. */
+  /** The command that grants what a run needs; left out for root. */
   readonly grant?: string
 }
 
+/** Which datasets one snapshot of the folder has to cover, and which places in it cannot be read. */
 export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
   const folder = yield* resolveFolder(path)
   const mounts = yield* readMounts(process)
-  const home = yield* Effect.mapError(findHome(mounts, folder), unusableError)
+  const home = yield* findHome(mounts, folder)
   const datasets = yield* listDatasets(commands, home.dataset)
   const unusable = unmountedSource(home, mounts, datasets)
-  if (unusable !== undefined) return yield* unusableError(unusable)
-  return layoutOf(home, mounts, datasets)
+  return unusable === undefined ? layoutOf(home, mounts, datasets) : yield* unusable
 })
 
 export const infoOf = (path: string, layout: Layout): SourceInfo => ({
@@ -56,7 +63,7 @@ export const checkTarget = Effect.fnUntraced(function* ({ commands, process }: R
   const target = yield* realPath(path)
   if (target === undefined) return
   const unusable = unmountedTarget(target, yield* readMounts(process), yield* listDatasets(commands, path))
-  if (unusable !== undefined) return yield* unusableError(unusable)
+  if (unusable !== undefined) return yield* unusable
 })
 
 /** See ZfsService.isGone. */
@@ -65,23 +72,18 @@ export const isGone = Effect.fnUntraced(function* (
   { dataset, source_path }: SourceName
 ) {
   if (dataset === undefined) return yield* isNowhere(source_path)
-  const datasets = yield* listDatasets(commands, dataset)
-  const names = new Set(datasets.map(({ name }) => name))
+  const names = new Set((yield* listDatasets(commands, dataset)).map(({ name }) => name))
   // What a pool holds that is not imported is unknown.
   if (!names.has(dataset)) return names.has(poolOf(dataset))
-  const mounts = yield* readMounts(process)
   // zfs removes the mount point of a dataset that is not mounted.
-  const mounted = mounts.some(({ device, type }) => type === "zfs" && device === dataset)
-  return mounted && (yield* isNowhere(source_path))
+  return mountedIn(yield* readMounts(process)).has(dataset) && (yield* isNowhere(source_path))
 })
 
 const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
   const purpose = "list the datasets"
-  const args = ["list", "-H", "-p", "-t", "filesystem", "-o", datasetColumns]
-  return yield* readOutput(commands, purpose, parseDatasets(yield* commands.run(purpose, about, args)))
+  const text = yield* commands.run(purpose, about, listing("filesystem", datasetColumns))
+  return yield* readOutput(commands, purpose, parseDatasets(text))
 })
-
-type Runner = Pick<OpenZfs, "commands" | "process">
 
 /** Which dataset holds the source folder. */
 export interface Home {
@@ -106,31 +108,24 @@ export interface Layout extends Home {
   readonly blocked: ReadonlyArray<Blocked>
 }
 
-/** Why a folder cannot be the source of snapshots. */
-interface Unusable {
-  readonly reason: "NotZfs" | "Unmounted"
-  readonly message: string
-}
-
-const unusableError = (unusable: Unusable): ZfsError => new ZfsError({ ...unusable, transient: false })
+const unusable = (reason: "NotZfs" | "Unmounted", message: string): ZfsError =>
+  new ZfsError({ reason, message, transient: false })
 
 const root = RawPath.fromLatin1("/")
 
 /** `path` is absolute and free of symlinks. */
-export const findHome = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Either.Either<Home, Unusable> => {
+export const findHome = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Either.Either<Home, ZfsError> => {
   const mount = mountOf(mounts, path)
   const shown = RawPath.display(path)
-  if (mount === undefined || mount.type !== "zfs") {
-    return Either.left({
-      reason: "NotZfs",
-      message: `${shown} is not on ZFS${mount === undefined ? "" : ` but on ${mount.type}`}; set "snapshots": "live" to archive a plain folder`
-    })
+  if (mount?.type !== "zfs") {
+    const type = mount === undefined ? "" : ` but on ${mount.type}`
+    return Either.left(
+      unusable("NotZfs", `${shown} is not on ZFS${type}; set "snapshots": "live" to archive a plain folder`)
+    )
   }
   if (mount.device.includes("@")) {
-    return Either.left({
-      reason: "NotZfs",
-      message: `${shown} is inside the snapshot ${mount.device}; set source_path to the folder in the dataset itself`
-    })
+    const message = `${shown} is inside the snapshot ${mount.device}; set source_path to the folder in the dataset itself`
+    return Either.left(unusable("NotZfs", message))
   }
   const own = mounts.filter(({ device, type }) => type === "zfs" && device === mount.device)
   const whole =
@@ -138,10 +133,8 @@ export const findHome = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): E
       ? mount
       : own.find((other) => other.root === root && mountOf(mounts, other.mountpoint) === other)
   if (whole === undefined) {
-    return Either.left({
-      reason: "Unmounted",
-      message: `${shown} is a bind mount of a folder of ${mount.device}, whose snapshots can only be reached where the whole dataset is mounted, and it is not: zfs mount '${mount.device}'`
-    })
+    const message = `${shown} is a bind mount of a folder of ${mount.device}, whose snapshots can only be reached where the whole dataset is mounted, and it is not: zfs mount '${mount.device}'`
+    return Either.left(unusable("Unmounted", message))
   }
   const inMount = RawPath.relativeTo(mount.mountpoint, path) ?? RawPath.here
   return Either.right({
@@ -163,19 +156,19 @@ const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | u
 }
 
 /**
- * A dataset that should be mounted at the source folder or above it, but is not: then the folder belongs to the
- * dataset below, whose snapshots would be of the wrong thing. `datasets`: those of all pools.
+ * Fails the source where a dataset should be mounted at the folder or above it and is not: snapshots of the dataset
+ * below would be of the wrong thing. `datasets`: those of all pools.
  */
 export const unmountedSource = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
   datasets: ReadonlyArray<ListedFileSystem>
-): Unusable | undefined => {
+): ZfsError | undefined => {
   const source = sourceOf(home)
   const missing = unmounted(mounts, datasets, source, home.mountpoint).find(
     ({ canmount, name }) => name !== home.dataset && canmount !== "off"
   )
-  return missing === undefined ? undefined : notMounted("source", source, missing)
+  return missing === undefined ? undefined : unusable("Unmounted", notMounted("source", source, missing))
 }
 
 /**
@@ -186,16 +179,13 @@ export const unmountedTarget = (
   target: RawPath.RawPath,
   mounts: ReadonlyArray<Mount>,
   datasets: ReadonlyArray<ListedFileSystem>
-): Unusable | undefined => {
+): ZfsError | undefined => {
   const top = mountOf(mounts, target)?.mountpoint ?? root
   const missing = unmounted(mounts, datasets, target, top).find(({ canmount }) => canmount === "on")
   if (missing === undefined) return undefined
-  const { message, reason } = notMounted("target", target, missing)
   // It may be a replica of another host that only says so: to mount that would hide the archives.
-  return {
-    reason,
-    message: `${message}; or, if it does not belong there: zfs set canmount=noauto '${missing.name}'`
-  }
+  const otherwise = `; or, if it does not belong there: zfs set canmount=noauto '${missing.name}'`
+  return unusable("Unmounted", `${notMounted("target", target, missing)}${otherwise}`)
 }
 
 /** Datasets that are not mounted, and would be at the path or between it and the mount at `top`. */
@@ -211,16 +201,14 @@ const unmounted = (
       !mounted.has(name) &&
       mountpoint.startsWith("/") &&
       RawPath.relativeTo(mountpoint, path) !== undefined &&
-      // What is mounted there is what is meant, and nothing above it hides it (boot environments all say "/").
+      // What is mounted at `top` is meant, and nothing above it hides it (boot environments all say "/").
       mountpoint !== top &&
       RawPath.relativeTo(top, mountpoint) !== undefined
   )
 }
 
-const notMounted = (what: string, path: RawPath.RawPath, dataset: ListedFileSystem): Unusable => ({
-  reason: "Unmounted",
-  message: `the ${what} ${RawPath.display(path)} belongs to dataset ${dataset.name}, which is not mounted: ${remedy(dataset)}`
-})
+const notMounted = (what: string, path: RawPath.RawPath, dataset: ListedFileSystem): string =>
+  `the ${what} ${RawPath.display(path)} belongs to dataset ${dataset.name}, which is not mounted: ${remedy(dataset)}`
 
 const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
   new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))
@@ -230,10 +218,7 @@ const remedy = ({ keystatus, name }: ListedFileSystem): string =>
 
 export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mountpoint, home.within)
 
-/**
- * Sorts out what is mounted in the source's folders, and which descendants of its dataset should be but are not.
- * Other places do not matter.
- */
+/** What is mounted in the source's folders, and which descendants of its dataset should be but are not. */
 export const layoutOf = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
@@ -275,8 +260,9 @@ const expectedAt = (home: Home, property: RawPath.RawPath | undefined, child: Ra
 
 const foreignReason = (mount: Mount, dataset: string): string => {
   const shown = RawPath.display(mount.mountpoint)
-  if (mount.type !== "zfs")
+  if (mount.type !== "zfs") {
     return `${shown} is a mount of ${mount.type}, which no snapshot of ${dataset} holds: unmount it`
+  }
   return mount.root === root
     ? `${mount.device} is mounted at ${shown}, but is no child dataset of ${dataset}: mount it elsewhere`
     : `${shown} is a bind mount of ${mount.device}, which no snapshot of ${dataset} holds: unmount it`
@@ -287,13 +273,9 @@ const notMountedReason = (dataset: ListedFileSystem): string =>
     ? `child dataset ${dataset.name} is locked (its key is not loaded): ${remedy(dataset)}`
     : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`
 
-const byDataset = (a: Child, b: Child): number =>
-  a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : a.at < b.at ? -1 : a.at > b.at ? 1 : 0
+const byDataset = Order.mapInput(Order.tuple(Order.string, Order.string), ({ at, dataset }: Child) => [dataset, at] as const)
 
-/**
- * Equal while the source folder and its children lie in the same places; when it differs, the diffs of two snapshots
- * do not tell all.
- */
+/** Equal while the source folder and its children lie in the same places; when it differs, `zfs diff` misses changes. */
 export const fingerprint = (layout: Layout): string => {
   const hash = createHash("sha256").update(`${layout.within}\0`, "latin1")
   for (const { at, dataset } of layout.children) {
@@ -304,14 +286,14 @@ export const fingerprint = (layout: Layout): string => {
 
 /** The absolute path of the source folder without symlinks. */
 export const resolveFolder = Effect.fnUntraced(function* (path: string) {
-  const resolved = yield* Effect.tryPromise({
+  const { isFolder, real } = yield* Effect.tryPromise({
     try: async () => {
-      const real = await fs.realpath(path, { encoding: "buffer" })
-      return { real: RawPath.fromBuffer(real), isFolder: (await fs.stat(real)).isDirectory() }
+      const bytes = await fs.realpath(path, { encoding: "buffer" })
+      return { real: RawPath.fromBuffer(bytes), isFolder: (await fs.stat(bytes)).isDirectory() }
     },
     catch: (cause) => cannotUse(path, Errno.explain(cause), cause)
   })
-  return resolved.isFolder ? resolved.real : yield* cannotUse(path, "it is not a folder", undefined)
+  return isFolder ? real : yield* cannotUse(path, "it is not a folder", undefined)
 })
 
 /** Undefined when there is no folder that can be reached. */
@@ -321,41 +303,37 @@ export const realPath = (path: string): Effect.Effect<RawPath.RawPath | undefine
     Effect.orElseSucceed(() => undefined)
   )
 
-/** A path that cannot be examined counts as existing. */
+/** Whether nothing is at the path. One that cannot be examined counts as existing. */
 export const isNowhere = (path: string): Effect.Effect<boolean> =>
   Effect.tryPromise(() => fs.lstat(path)).pipe(
     Effect.as(false),
     Effect.catchAll(({ error }) => Effect.succeed(["ENOENT", "ENOTDIR"].includes(Errno.codeOf(error) ?? "")))
   )
 
-export const canRead = (path: RawPath.RawPath): Effect.Effect<void, unknown> =>
-  Effect.tryPromise({ try: () => fs.opendir(RawPath.toBuffer(path)), catch: (cause) => cause }).pipe(
-    Effect.flatMap((folder) => Effect.tryPromise({ try: () => folder.close(), catch: (cause) => cause }))
-  )
-
-const cannotUse = (path: string, why: string, cause: unknown): ZfsError =>
-  new ZfsError({
-    reason: Errno.codeOf(cause) === "EACCES" ? "PermissionDenied" : "NotFound",
-    message: `cannot use the source folder ${path}: ${why}${Errno.isTransientCode(Errno.codeOf(cause)) ? "" : "; check source_path"}`,
-    transient: Errno.isTransientCode(Errno.codeOf(cause)),
+const cannotUse = (path: string, why: string, cause: unknown): ZfsError => {
+  const code = Errno.codeOf(cause)
+  const transient = Errno.isTransientCode(code)
+  return new ZfsError({
+    reason: code === "EACCES" ? "PermissionDenied" : "NotFound",
+    message: `cannot use the source folder ${path}: ${why}${transient ? "" : "; check source_path"}`,
+    transient,
     cause
   })
+}
 
 /** What is mounted where, as the kernel has it: the mountpoint property only says where it should be. */
-export const readMounts = (process: typeof Process.Service): Effect.Effect<ReadonlyArray<Mount>, ZfsError> =>
-  isLinux
+export const readMounts = (runner: typeof Process.Service): Effect.Effect<ReadonlyArray<Mount>, ZfsError> =>
+  process.platform === "linux"
     ? Effect.tryPromise({
         try: () => fs.readFile("/proc/self/mountinfo", "latin1"),
         catch: (cause) => unreadable(Errno.explain(cause), cause)
       }).pipe(Effect.map(parseMountInfo))
-    : process.run({ program: "mount", args: [] }).pipe(
+    : runner.run({ program: "mount", args: [] }).pipe(
         Effect.mapError((cause) => unreadable(cause.message, cause)),
         Effect.flatMap(({ exitCode, stderr, stdout }) =>
           exitCode === 0 ? Effect.succeed(parseMountOutput(stdout)) : Effect.fail(unreadable(stderr.trim(), undefined))
         )
       )
-
-const isLinux = process.platform === "linux"
 
 const unreadable = (why: string, cause: unknown): ZfsError =>
   new ZfsError({

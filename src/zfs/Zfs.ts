@@ -21,12 +21,13 @@ import {
   type MarkedSnapshot,
   marked,
   markProperty,
+  type OpenZfs,
   type PruneReport,
   planPrune,
-  startOf
+  startOf,
+  type ZfsSettings
 } from "./SnapshotPrune.ts"
 import {
-  canRead,
   checkTarget,
   datasetsOf,
   fingerprint,
@@ -39,49 +40,37 @@ import {
   type SourceInfo,
   sourceOf
 } from "./SourceLayout.ts"
-import {
-  type Commands,
-  complaint,
-  makeCommands,
-  type OpenZfs,
-  readOutput,
-  ZfsError,
-  type ZfsSettings
-} from "./ZfsCommand.ts"
+import { type Commands, complaint, makeCommands, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { changesSince, type Evidence, noEvidence } from "./ZfsDiff.ts"
-import { datasetOf, table } from "./ZfsList.ts"
+import { datasetOf, listing, table } from "./ZfsList.ts"
+
+export { ZfsError } from "./ZfsCommand.ts"
 
 /** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
 export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
   static readonly layer = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
-    Layer.effect(
-      Zfs,
-      Effect.map(Process, (process) => makeZfs(process, settings))
-    )
+    layerOn(settings, (openZfs) => ({
+      snapshot: (source) => takeSnapshot(openZfs, source),
+      prune: (source, keep) =>
+        Effect.flatMap(planPrune(openZfs, source, keep), (plan) => destroyAll(openZfs.commands, plan))
+    }))
 
   /** Any plain folder, read as it is: `"snapshots": "live"`. */
   static readonly layerLive: Layer.Layer<Zfs> = Layer.sync(Zfs, () => live)
 
   /** Takes and destroys no snapshot: shows the live dataset, and logs what would be destroyed. */
-  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
-    Layer.effect(
-      Zfs,
-      Effect.map(Process, (process) => makeDryRun(process, settings))
-    )
+  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> => layerOn(settings, dryRun)
 }
 
 /** See the tag Zfs. */
 export interface ZfsService {
   /** Fails when the path is no folder, not on ZFS, or not mounted. */
   readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
-  /**
-   * Fails when a dataset should be mounted at the target or above it and is not: archives would go below its mount
-   * point.
-   */
+  /** Fails when a dataset should be mounted at the target or above it and is not: it would hide new archives. */
   readonly checkTarget: (targetPath: string) => Effect.Effect<void, ZfsError>
   /**
-   * Whether the source is gone: its dataset from its pool, or the folder from the mounted dataset. What cannot be
-   * told is not gone: a pool that is not imported, or a dataset where the source is read live.
+   * Whether the source is gone: its dataset from its pool, or the folder from the mounted dataset. False where that is
+   * unknown: a pool that is not imported, or a dataset where the source is read live.
    */
   readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
   /** The snapshots of the source's datasets that carry our mark, of any job, without those of a run that is alive. */
@@ -101,10 +90,7 @@ export interface ZfsService {
 /** A snapshot that this run holds; its dataset's own folder stays mounted until the scope of `snapshot` closes. */
 export interface SnapshotHandle {
   readonly view: SourceView
-  /**
-   * Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails: `unknown` or
-   * `changed` instead.
-   */
+  /** Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails. */
   readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
   /**
    * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is an
@@ -115,26 +101,36 @@ export interface SnapshotHandle {
   readonly keep: Effect.Effect<void>
 }
 
-const makeZfs = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
-  const { openZfs, ...reader } = makeReader(process, settings)
-  return {
-    ...reader,
-    snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) => takeSnapshot(openZfs, source)),
-    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
-      return yield* destroyAll(openZfs.commands, yield* planPrune(openZfs, source, keep))
-    })
-  }
-}
+type Changing = Pick<ZfsService, "snapshot" | "prune">
 
-const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): ZfsService => {
-  const { openZfs, ...reader } = makeReader(process, settings)
+/** A layer on OpenZFS: `changing` does what changes something. */
+const layerOn = (given: ZfsSettings, changing: (openZfs: OpenZfs) => Changing) =>
+  Layer.effect(
+    Zfs,
+    Effect.map(Process, (process): ZfsService => {
+      const settings = { ...given, hostname: given.hostname ?? hostname() }
+      const openZfs: OpenZfs = { process, commands: makeCommands(process), settings }
+      const { prune, snapshot } = changing(openZfs)
+      return {
+        locate: Effect.fn("Zfs.locate")((path: string) =>
+          Effect.map(readLayout(openZfs, path), (layout) => infoOf(path, layout))
+        ),
+        checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(openZfs, path)),
+        isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(openZfs, source)),
+        marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(openZfs, source)),
+        snapshot: Effect.fn("Zfs.snapshot")(snapshot),
+        prune: Effect.fn("Zfs.prune")(prune)
+      }
+    })
+  )
+
+const dryRun = (openZfs: OpenZfs): Changing => {
   // A run prunes at its start and at its end, and a dry run finds the same snapshots both times.
   const logged = new Set<string>()
   return {
-    ...reader,
-    snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
+    snapshot: Effect.fnUntraced(function* (source: SourceInfo) {
       const layout = yield* readLayout(openZfs, source.path)
-      const name = formatName(settings.prefix, yield* Clock.currentTimeMillis)
+      const name = formatName(openZfs.settings.prefix, yield* Clock.currentTimeMillis)
       yield* Effect.logInfo(`would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`)
       return liveHandle(
         {
@@ -142,63 +138,42 @@ const makeDryRun = (process: typeof Process.Service, settings: ZfsSettings): Zfs
           // Without guids it is no snapshot, but retention can be planned with it.
           snapshot: { name, guids: {} },
           root: sourceOf(layout),
-          grafts: [],
-          blocked: layout.blocked,
-          frozen: false
+          blocked: layout.blocked
         },
         // To compare with the live dataset, zfs diff would take a snapshot of its own.
         "a dry run compares the live dataset file by file"
       )
     }),
-    prune: Effect.fn("Zfs.prune")(function* (source: SourceInfo, keep: ReadonlySet<string>) {
-      const { destroy, spare } = yield* planPrune(openZfs, source, keep)
-      for (const { name } of destroy) {
+    prune: Effect.fnUntraced(function* (source: SourceInfo, keep: ReadonlySet<string>) {
+      const plan = yield* planPrune(openZfs, source, keep)
+      for (const { name } of plan.destroy) {
         if (!logged.has(name)) yield* Effect.logInfo(`would destroy the snapshot ${name}`)
         logged.add(name)
       }
-      return { destroyed: [], spared: spare }
+      return { destroyed: [], spared: plan.spare }
     })
-  }
-}
-
-/** What the layers on OpenZFS have in common: all that only looks. */
-const makeReader = (process: typeof Process.Service, given: ZfsSettings) => {
-  const commands = makeCommands(process)
-  const settings: OpenZfs["settings"] = { ...given, hostname: given.hostname ?? hostname() }
-  const openZfs: OpenZfs = { process, commands, settings }
-  return {
-    openZfs,
-    locate: Effect.fn("Zfs.locate")(function* (path: string) {
-      return infoOf(path, yield* readLayout(openZfs, path))
-    }),
-    checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(openZfs, path)),
-    isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(openZfs, source)),
-    marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(openZfs, source))
   }
 }
 
 /** Reads a plain folder as it is; there are no snapshots. */
 const live: ZfsService = {
-  locate: Effect.fn("Zfs.locate")(function* (path: string) {
-    yield* resolveFolder(path)
-    return { path, dataset: undefined, datasets: [] } satisfies SourceInfo
-  }),
+  locate: Effect.fn("Zfs.locate")((path: string) =>
+    Effect.as(resolveFolder(path), { path, dataset: undefined, datasets: [] })
+  ),
   checkTarget: () => Effect.void,
-  // zfs removes the mount point of a dataset that is not mounted, and is not asked here.
+  // zfs removes the mount point of a dataset that is not mounted, and this layer runs no zfs.
   isGone: ({ dataset, source_path }) => (dataset === undefined ? isNowhere(source_path) : Effect.succeed(false)),
   marked: () => Effect.succeed([]),
-  snapshot: Effect.fn("Zfs.snapshot")(function* (source: SourceInfo) {
-    const root = yield* resolveFolder(source.path)
-    return liveHandle(
-      { label: "live", snapshot: undefined, root, grafts: [], blocked: [], frozen: false },
-      "the source is read without snapshots"
+  snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) =>
+    Effect.map(resolveFolder(source.path), (root) =>
+      liveHandle({ label: "live", snapshot: undefined, root, blocked: [] }, "the source is read without snapshots")
     )
-  }),
+  ),
   prune: () => Effect.succeed({ destroyed: [], spared: [] })
 }
 
-const liveHandle = (view: SourceView, reason: string): SnapshotHandle => ({
-  view,
+const liveHandle = (view: Omit<SourceView, "grafts" | "frozen">, reason: string): SnapshotHandle => ({
+  view: { ...view, grafts: [], frozen: false },
   changesSince: () => Effect.succeed(noEvidence(reason)),
   hold: () => Effect.void,
   keep: Effect.void
@@ -210,9 +185,9 @@ const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: Sour
   yield* Effect.forEach(layout.blocked, ({ reason }) => Effect.logDebug(reason), { discard: true })
   const kept = yield* Ref.make(false)
   const ref = yield* Effect.acquireRelease(create(openZfs, layout, source.job), (taken) =>
-    Ref.get(kept).pipe(Effect.flatMap((keep) => (keep ? Effect.void : release(commands, taken))))
+    Effect.unlessEffect(release(commands, taken), Ref.get(kept))
   )
-  const handle: SnapshotHandle = {
+  return {
     view: yield* viewOf(layout, ref),
     changesSince: (base) => changesSince(commands, layout, ref, base),
     hold: (folder) =>
@@ -222,54 +197,38 @@ const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: Sour
         { discard: true }
       ),
     keep: Ref.set(kept, true)
-  }
-  return handle
-})
-
-const create = Effect.fnUntraced(function* (
-  { commands, process: runner, settings }: OpenZfs,
-  layout: Layout,
-  job: SourceInfo["job"]
-) {
-  const mark = encodeMark({
-    host: settings.hostname,
-    pid: process.pid,
-    start: (yield* startOf(runner, process.pid)) ?? "",
-    run: settings.runId,
-    job: job?.id ?? settings.jobId,
-    layout: fingerprint(layout),
-    target: settings.target
-  })
-  const datasets = datasetsOf(layout)
-  const name = yield* createFirstFree(commands, settings.prefix, mark, layout.dataset, datasets)
-  return yield* readBack(commands, layout.dataset, datasets, name).pipe(
-    // Without its guids the caller cannot use it; by name it can still be destroyed.
-    Effect.onError(() =>
-      Effect.forEach(datasets, (dataset) => Effect.ignoreLogged(commands.attempt(["destroy", `${dataset}@${name}`])))
-    )
-  )
+  } satisfies SnapshotHandle
 })
 
 /** How many seconds ahead a free name is looked for, after the clock was set back or for a second run in a second. */
 const namesToTry = 60
 
-const createFirstFree = Effect.fnUntraced(function* (
-  commands: Commands,
-  prefix: string,
-  mark: string,
-  dataset: string,
-  datasets: ReadonlyArray<string>
-) {
+const create = Effect.fnUntraced(function* (openZfs: OpenZfs, layout: Layout, job: SourceInfo["job"]) {
+  const { commands, settings } = openZfs
+  const mark = encodeMark({
+    host: settings.hostname,
+    pid: process.pid,
+    start: (yield* startOf(openZfs.process, process.pid)) ?? "",
+    run: settings.runId,
+    job: job?.id ?? settings.jobId,
+    layout: fingerprint(layout),
+    target: settings.target
+  })
   const now = yield* Clock.currentTimeMillis
   for (let second = 0; ; second++) {
-    const name = formatName(prefix, now + second * 1000)
-    const completed = yield* commands.attempt([
-      ...["snapshot", "-o", `${markProperty}=${mark}`],
-      ...datasets.map((each) => `${each}@${name}`)
-    ])
-    if (completed.exitCode === 0) return name
+    const name = formatName(settings.prefix, now + second * 1000)
+    const snapshots = datasetsOf(layout).map((dataset) => `${dataset}@${name}`)
+    const completed = yield* commands.attempt(["snapshot", "-o", `${markProperty}=${mark}`, ...snapshots])
+    if (completed.exitCode === 0) {
+      return yield* readBack(commands, layout.dataset, name, snapshots).pipe(
+        // Without its guids the caller cannot use it; by name it can still be destroyed.
+        Effect.onError(() =>
+          Effect.forEach(snapshots, (snapshot) => Effect.ignoreLogged(commands.attempt(["destroy", snapshot])))
+        )
+      )
+    }
     if (second === namesToTry || !/dataset already exists/.test(complaint(completed))) {
-      return yield* commands.failure(`take a snapshot of ${dataset}`, dataset, completed)
+      return yield* commands.failure(`take a snapshot of ${layout.dataset}`, layout.dataset, completed)
     }
   }
 })
@@ -277,18 +236,13 @@ const createFirstFree = Effect.fnUntraced(function* (
 const readBack = Effect.fnUntraced(function* (
   commands: Commands,
   dataset: string,
-  datasets: ReadonlyArray<string>,
-  name: string
+  name: string,
+  snapshots: ReadonlyArray<string>
 ) {
   const purpose = `read the new snapshot of ${dataset}`
-  const listed = yield* commands.run(purpose, dataset, [
-    ...["list", "-H", "-p", "-t", "snapshot", "-o", "name,guid"],
-    ...datasets.map((each) => `${each}@${name}`)
-  ])
-  const guids: Record<string, string> = {}
-  for (const [full = "", guid = ""] of yield* readOutput(commands, purpose, table(listed, 2))) {
-    guids[datasetOf(full)] = guid
-  }
+  const listed = yield* commands.run(purpose, dataset, listing("snapshot", "name,guid", snapshots))
+  const found = yield* readOutput(commands, purpose, table(listed, 2))
+  const guids = Object.fromEntries(found.map(([full = "", guid = ""]) => [datasetOf(full), guid]))
   return { name, guids } satisfies SnapshotRef
 })
 
@@ -306,34 +260,25 @@ const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
   const top = inSnapshot(layout.mountpoint, ref.name)
   const root = RawPath.join(top, layout.within)
   const own = `the snapshot ${layout.dataset}@${ref.name}`
-  yield* hold(top, own).pipe(
-    Effect.mapError(
-      (error) =>
-        new ZfsError({
-          ...error,
-          message: `${error.message}; see also whether it can be listed by hand, and that zfs get snapdir '${layout.dataset}' is not "disabled"`,
-          cause: error
-        })
-    )
-  )
+  const advice = `see also whether it can be listed by hand, and that zfs get snapdir '${layout.dataset}' is not "disabled"`
   yield* Effect.mapError(
-    canRead(root),
-    (cause) =>
-      new ZfsError({
-        reason: "Unmounted",
-        message: `cannot read the source folder in ${own}, at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
-        transient: false,
-        cause
-      })
+    hold(top, own),
+    (cause) => new ZfsError({ ...cause, message: `${cause.message}; ${advice}`, cause })
   )
+  yield* Effect.tryPromise({
+    try: async () => (await fs.opendir(RawPath.toBuffer(root))).close(),
+    catch: (cause) => {
+      const message = `cannot read the source folder in ${own}, at ${RawPath.display(root)}: ${Errno.explain(cause)}`
+      return new ZfsError({ reason: "Unmounted", message, transient: false, cause })
+    }
+  })
   const grafts: Array<Graft> = []
   const blocked: Array<Blocked> = [...layout.blocked]
   for (const child of layout.children) {
-    const { at, mountpoint } = child
     // Closed again at once, since there may be thousands: each is held open while its folder is read.
     const readable = yield* Effect.either(Effect.scoped(holdChild(child, ref)))
-    if (readable._tag === "Right") grafts.push({ at, root: inSnapshot(mountpoint, ref.name) })
-    else blocked.push({ at, reason: readable.left.message })
+    if (readable._tag === "Left") blocked.push({ at: child.at, reason: readable.left.message })
+    else grafts.push({ at: child.at, root: inSnapshot(child.mountpoint, ref.name) })
   }
   return {
     label: `${layout.dataset}@${ref.name}`,
@@ -358,10 +303,11 @@ const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath 
  * that it cannot mount as an empty folder: an error here.
  */
 export const hold = Effect.fnUntraced(function* (root: RawPath.RawPath, what: string) {
+  const shown = RawPath.display(root)
   const unreadable = (cause: unknown) =>
     new ZfsError({
       reason: "Unmounted",
-      message: `${what} cannot be read at ${RawPath.display(root)}: ${Errno.explain(cause)}`,
+      message: `${what} cannot be read at ${shown}: ${Errno.explain(cause)}`,
       transient: Errno.isTransientCode(Errno.codeOf(cause)),
       cause
     })
@@ -379,9 +325,6 @@ export const hold = Effect.fnUntraced(function* (root: RawPath.RawPath, what: st
     catch: unreadable
   })
   if (own.dev !== parent.dev) return
-  return yield* new ZfsError({
-    reason: "Unmounted",
-    message: `${what} cannot be read: the system did not mount it at ${RawPath.display(root)}, where only an empty folder is; see what dmesg says, and whether the limit of mounts is reached (sysctl fs.mount-max)`,
-    transient: false
-  })
+  const message = `${what} cannot be read: the system did not mount it at ${shown}, where only an empty folder is; see what dmesg says, and whether the limit of mounts is reached (sysctl fs.mount-max)`
+  return yield* new ZfsError({ reason: "Unmounted", message, transient: false })
 })

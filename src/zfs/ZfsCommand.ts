@@ -18,7 +18,7 @@ export class ZfsError extends Data.TaggedError("ZfsError")<{
     | "Unmounted"
     /** The other end did not answer, or ssh could not log in. */
     | "Unreachable"
-    /** A snapshot or bookmark that was there when it was listed is gone. */
+    /** A snapshot or bookmark that was listed before is gone. */
     | "Vanished"
     /** The pool or a quota is full. */
     | "NoSpace"
@@ -36,8 +36,8 @@ export interface Commands {
   /** Succeeds with any exit status. */
   readonly attempt: (args: ReadonlyArray<string>) => Effect.Effect<Completed, ZfsError>
   /**
-   * Gives what it printed. `purpose` completes "cannot …" in the message of a failure; `role`: the permissions it
-   * takes, when they are not those of these commands.
+   * Gives stdout. `purpose` completes "cannot …" in the message of a failure; `role`: whose permissions that message
+   * names, when it is not the role of these commands.
    */
   readonly run: (
     purpose: string,
@@ -49,43 +49,27 @@ export interface Commands {
   readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Role) => ZfsError
 }
 
-/** What the functions behind Zfs work with. */
-export interface OpenZfs {
-  readonly process: typeof Process.Service
-  readonly commands: Commands
-  readonly settings: ZfsSettings & { readonly hostname: string }
-}
-
-export interface ZfsSettings {
-  /** `snapshot_prefix`. */
-  readonly prefix: string
-  readonly runId: string
-  /** Marks the snapshots of a source that has no `SourceInfo.job`. */
-  readonly jobId: string
-  /** Where the job's archives go: in the mark, so that another job can see whether this one still exists. */
-  readonly target?: string
-  readonly hostname?: string
-}
-
 interface Context {
   readonly endpoint: Endpoint
   readonly role: Role
-  /** Whom the permissions would be granted to. */
+  /** The user to whom root would grant the permissions. */
   readonly user: () => string
 }
+
+const anHour = 3_600_000
 
 export const makeCommands = (
   process: typeof Process.Service,
   endpoint: Endpoint = local,
   given: Partial<Omit<Context, "endpoint">> = {}
 ): Commands => {
-  const context: Context = { endpoint, role: "archive", user: userName, ...given }
+  const context: Context = { ...archiveContext, endpoint, ...given }
   const command = (args: ReadonlyArray<string>) => commandOn(endpoint, { program: "zfs", args })
-  // A replica may have more snapshots than can be listed or destroyed in the ten minutes that a program has.
+  // A replica may have more snapshots than zfs lists or destroys in the ten minutes that a program has.
   const limit = context.role === "archive" ? {} : { timeoutMillis: anHour }
-  const attempt = (args: ReadonlyArray<string>) =>
+  const attempt: Commands["attempt"] = (args) =>
     Effect.mapError(process.run({ ...command(args), ...limit }), processFailure(context))
-  const failed = (purpose: string, dataset: string, completed: Completed, role: Role = context.role) =>
+  const failed: Commands["failure"] = (purpose, dataset, completed, role = context.role) =>
     failure(purpose, dataset, completed, { ...context, role })
   return {
     endpoint,
@@ -102,9 +86,7 @@ export const makeCommands = (
   }
 }
 
-const anHour = 3_600_000
-
-/** What a command printed, as it was read; left: a line that zfs does not print. `purpose` as in Commands.run. */
+/** What `read` made of a command's output; its left is a line that zfs does not print. `purpose` as in Commands.run. */
 export const readOutput = <A>(
   { endpoint }: Pick<Commands, "endpoint">,
   purpose: string,
@@ -123,7 +105,7 @@ export const readOutput = <A>(
 /** Begins every message about another machine. */
 export const at = (endpoint: Endpoint): string => (endpoint._tag === "Local" ? "" : `on ${label(endpoint)}: `)
 
-/** The user on an end, as far as we know without asking it. */
+/** The user on an end, as far as this host knows without a connection. */
 export const userAt = (endpoint: Endpoint): string =>
   endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName()
 
@@ -136,9 +118,11 @@ export const userName = (): string => {
   }
 }
 
-/** The delegation for all that the archive job does, to a user who is not root. */
+/** The command that grants a user who is not root all that the archive job does. */
 export const archiveGrant = (dataset: string): string =>
   allowCommand({ user: userName(), permissions: permissionsOf("archive"), dataset })
+
+const archiveContext: Context = { endpoint: local, role: "archive", user: userName }
 
 /** By default the failure of a command of the archive job. */
 export const failure = (
@@ -148,12 +132,10 @@ export const failure = (
   context: Context = archiveContext
 ): ZfsError => {
   const { endpoint } = context
-  if (endpoint._tag === "Remote") {
-    const unreachable = connectionFailure(purpose, endpoint, completed)
-    if (unreachable !== undefined) return unreachable
-  }
+  const unreachable = endpoint._tag === "Remote" ? connectionFailure(purpose, endpoint, completed) : undefined
+  if (unreachable !== undefined) return unreachable
   const said = complaint(completed)
-  const reason = classify(said)
+  const reason = reasons.find(([pattern]) => pattern.test(said))?.[1] ?? "Other"
   return new ZfsError({
     reason,
     message: `${at(endpoint)}cannot ${purpose}: ${said}${advice(reason, said, dataset, context)}`,
@@ -161,23 +143,19 @@ export const failure = (
   })
 }
 
-const archiveContext: Context = { endpoint: local, role: "archive", user: () => userName() }
-
-const classify = (said: string): ZfsError["reason"] => {
-  if (/permission denied|must be run as root|delegated permission/i.test(said)) return "PermissionDenied"
-  if (/is busy/.test(said)) return "Busy"
-  if (/out of space|no space left|quota exceeded/i.test(said)) return "NoSpace"
-  if (modified.test(said)) return "Modified"
-  if (/zfs\S*: (No such file or directory|(command )?not found)/.test(said)) return "NotInstalled"
-  if (/does not exist|could not find any snapshots/.test(said)) return "NotFound"
-  if (/not a ZFS filesystem/.test(said)) return "NotZfs"
-  if (/modules? (are|is|cannot be|could not be)|\/dev\/zfs|libzfs/.test(said)) return "NotInstalled"
-  return "Other"
-}
-
-/** What `zfs receive` prints about a target that is not what the stream was made for. */
-const modified =
-  /has been modified|more recent snapshots or bookmarks exist|does not match incremental source|must specify -F|must destroy them|partially-complete state/
+/** By what zfs prints; the first match counts. */
+const reasons: ReadonlyArray<readonly [RegExp, ZfsError["reason"]]> = [
+  [/permission denied|must be run as root|delegated permission/i, "PermissionDenied"],
+  [/is busy/, "Busy"],
+  [/out of space|no space left|quota exceeded/i, "NoSpace"],
+  // From `zfs receive`, of a target that is not what the stream was made for.
+  [/has been modified|more recent snapshots or bookmarks exist|does not match incremental source/, "Modified"],
+  [/must specify -F|must destroy them|partially-complete state/, "Modified"],
+  [/zfs\S*: (No such file or directory|(command )?not found)/, "NotInstalled"],
+  [/does not exist|could not find any snapshots/, "NotFound"],
+  [/not a ZFS filesystem/, "NotZfs"],
+  [/modules? (are|is|cannot be|could not be)|\/dev\/zfs|libzfs/, "NotInstalled"]
+]
 
 const advice = (
   reason: ZfsError["reason"],
@@ -197,16 +175,14 @@ const advice = (
 }
 
 /** What zfs printed, in one line; of very long text, the beginning and the end. */
-export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string =>
-  abridged(
-    messageLines(stderr)
-      .join(" ")
-      // After a dataset that is gone, zfs prints its usage.
-      .replace(/ usage: .*$/s, "")
-  ) || `zfs ended with exit status ${exitCode} and no message`
-
-const abridged = (text: string): string =>
-  text.length > 2000 ? `${text.slice(0, 1000)} […] ${text.slice(-1000)}` : text
+export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string => {
+  // After a dataset that is gone, zfs prints its usage.
+  const said = messageLines(stderr)
+    .join(" ")
+    .replace(/ usage: .*$/s, "")
+  if (said === "") return `zfs ended with exit status ${exitCode} and no message`
+  return said.length > 2000 ? `${said.slice(0, 1000)} […] ${said.slice(-1000)}` : said
+}
 
 /** Whether a message begins as those of zfs do, or those of a shell that has no zfs. */
 export const isZfsMessage = (line: string): boolean =>
@@ -214,26 +190,23 @@ export const isZfsMessage = (line: string): boolean =>
 
 /** The lines without what ssh prints on every connection. */
 export const messageLines = (stderr: string): ReadonlyArray<string> =>
-  stderr.split("\n").flatMap((line) => {
-    const text = line.trim()
-    return text === "" || /^(Warning: Permanently added|\*\* |Control socket connect\()/.test(text) ? [] : [text]
-  })
+  stderr
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !/^(Warning: Permanently added|\*\* |Control socket connect\()/.test(line))
 
+/** A program that could not be run, or did not end in time. */
 export const processFailure =
   ({ endpoint, role }: Pick<Context, "endpoint" | "role">) =>
-  (cause: ProcessError): ZfsError =>
-    new ZfsError({
-      reason: cause.reason === "NotFound" ? "NotInstalled" : "Other",
-      message: `${cause.reason === "NotFound" ? "" : at(endpoint)}${cause.message}${
-        cause.reason === "NotFound" && cause.program === "zfs"
-          ? role === "archive"
-            ? ` (OpenZFS; or set "snapshots": "live" to archive a plain folder)`
-            : " (OpenZFS)"
-          : ""
-      }`,
-      transient: cause.transient,
-      cause
-    })
+  (cause: ProcessError): ZfsError => {
+    const { message, program, reason, transient } = cause
+    if (reason !== "NotFound") {
+      return new ZfsError({ reason: "Other", message: `${at(endpoint)}${message}`, transient, cause })
+    }
+    const hint = role === "archive" ? `(OpenZFS; or set "snapshots": "live" to archive a plain folder)` : "(OpenZFS)"
+    const shown = program === "zfs" ? `${message} ${hint}` : message
+    return new ZfsError({ reason: "NotInstalled", message: shown, transient, cause })
+  }
 
 /** The failure of ssh itself, whose exit status is 255; undefined when the command failed, since zfs may end so too. */
 const connectionFailure = (
@@ -243,62 +216,62 @@ const connectionFailure = (
 ): ZfsError | undefined => {
   if (exitCode !== 255) return undefined
   const lines = messageLines(stderr)
-  const fail = (said: string, { advice, transient }: Verdict) =>
+  const fail = (said: string, transient: boolean) =>
     new ZfsError({
       reason: "Unreachable",
-      message: `cannot ${purpose}: cannot reach ${label(remote)}: ${said}${advice}`,
+      message: `cannot ${purpose}: cannot reach ${label(remote)}: ${said}`,
       transient
     })
-  for (const { pattern, verdict } of complaints) {
+  for (const { advice: adviceOn, pattern, transient } of connectionComplaints) {
     const said = lines.find((line) => pattern.test(line))
-    if (said !== undefined) return fail(said, verdict(remote, stderr))
+    if (said !== undefined) return fail(`${said}${adviceOn(remote, stderr)}`, transient)
   }
-  return lines.length === 0 ? fail("the connection was lost", { advice: "", transient: true }) : undefined
+  return lines.length === 0 ? fail("the connection was lost", true) : undefined
 }
 
-export const isConnectionComplaint = (line: string): boolean => complaints.some(({ pattern }) => pattern.test(line))
-
-interface Verdict {
-  readonly advice: string
-  readonly transient: boolean
-}
+export const isConnectionComplaint = (line: string): boolean =>
+  connectionComplaints.some(({ pattern }) => pattern.test(line))
 
 /** When ssh prints more than one of these, the first in this list counts. */
-const complaints: ReadonlyArray<{
+const connectionComplaints: ReadonlyArray<{
   readonly pattern: RegExp
-  readonly verdict: (remote: Remote, stderr: string) => Verdict
+  readonly transient: boolean
+  readonly advice: (remote: Remote, stderr: string) => string
 }> = [
   {
     pattern: /Permission denied \(|Too many authentication failures|No more authentication methods/,
-    verdict: (remote) => ({
-      advice: `; the login needs a key without a passphrase, or an agent: try ${manualCommand(remote, true)} as the user that runs this; ssh-copy-id puts a key there`,
-      transient: false
-    })
+    transient: false,
+    advice: (remote) =>
+      `; the login needs a key without a passphrase, or an agent: try ${manualCommand(remote, true)} as the user that runs this; ssh-copy-id puts a key there`
   },
   {
     pattern: /Host key verification failed|host key is known for/,
-    verdict: (remote, stderr) => ({
-      advice: /IDENTIFICATION HAS CHANGED/.test(stderr)
+    transient: false,
+    advice: (remote, stderr) =>
+      /IDENTIFICATION HAS CHANGED/.test(stderr)
         ? "; its host key is another one than before: find out why, then take the old one out of known_hosts (ssh-keygen -R)"
-        : `; its host key is not known yet: compare and accept it once by hand: ${manualCommand(remote, false)}`,
-      transient: false
-    })
+        : `; its host key is not known yet: compare and accept it once by hand: ${manualCommand(remote, false)}`
+  },
+  {
+    pattern: /Could not resolve hostname.*(temporary failure|try again)/i,
+    transient: true,
+    advice: () => ""
   },
   {
     pattern: /Could not resolve hostname/,
-    verdict: (_, stderr) =>
-      /Temporary failure|try again/i.test(stderr)
-        ? { advice: "", transient: true }
-        : { advice: "; is the name of the host right?", transient: false }
+    transient: false,
+    advice: () => "; is the name of the host right?"
   },
   {
     pattern:
       /Bad configuration option|command-line: line |keyword .* extra arguments|Bad owner or permissions|invalid characters|Bad port/,
-    verdict: () => ({ advice: "; check the host and the options for ssh", transient: false })
+    transient: false,
+    advice: () => "; check the host and the options for ssh"
   },
   {
     pattern:
       /^ssh: |^client_loop|^mux_client_|^Shared connection to |^(kex_exchange|ssh_exchange)_identification|^ssh_dispatch_run_fatal|^packet_write|Connection (closed|reset|timed out|refused)|Connection to .* (closed|timed out)|^Timeout, server|^Received disconnect|^Disconnected from|banner exchange|Broken pipe|^Killed by signal/,
-    verdict: () => ({ advice: "", transient: true })
+    transient: true,
+    advice: () => ""
   }
 ]

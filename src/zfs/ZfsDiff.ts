@@ -1,46 +1,60 @@
 import * as Effect from "effect/Effect"
-import * as FolderName from "../source/FolderName.ts"
+import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import { type SnapshotRef, topSegment } from "../source/SourceView.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { decodeMark, markProperty } from "./SnapshotPrune.ts"
 import { fingerprint, type Layout } from "./SourceLayout.ts"
 import { archiveGrant, type Commands } from "./ZfsCommand.ts"
-import { datasetOf, rows } from "./ZfsList.ts"
+import { datasetOf, listing, rows } from "./ZfsList.ts"
 
 /** What is known of a folder since the cursor: `unknown` means that its manifest has to be compared. */
 export type Verdict = "changed" | "unchanged" | "unknown"
 
-/** What the source itself tells about changes since the cursor's snapshot. */
+/** What `zfs diff` shows of changes since the cursor's snapshot. */
 export interface Evidence {
   /** For every folder that `folders` does not name. */
   readonly otherwise: Verdict
-  readonly folders: ReadonlyMap<FolderName.FolderName, Verdict>
+  readonly folders: ReadonlyMap<FolderName, Verdict>
   /** Why it is no better than it is ("no previous snapshot"), for the log. */
   readonly reason: string
 }
 
 export const noEvidence = (reason: string): Evidence => ({ otherwise: "unknown", folders: new Map(), reason })
 
-export const verdictFor = (evidence: Evidence, folder: FolderName.FolderName): Verdict =>
+export const verdictFor = (evidence: Evidence, folder: FolderName): Verdict =>
   evidence.folders.get(folder) ?? evidence.otherwise
 
+/** See SnapshotHandle.changesSince. */
 export const changesSince = Effect.fn("Zfs.changesSince")(
   function* (commands: Commands, layout: Layout, now: SnapshotRef, base: SnapshotRef | undefined) {
     if (base === undefined) return noEvidence("there is no previous snapshot to compare with")
-    const found = yield* findBase(commands, base)
-    if (!found.has(layout.dataset)) {
-      return noEvidence(`the previous snapshot ${layout.dataset}@${base.name} is gone`)
+    const marks = yield* findBase(commands, base)
+    if (!marks.has(layout.dataset)) return noEvidence(`the previous snapshot ${layout.dataset}@${base.name} is gone`)
+    const diff = (dataset: string, onLine: (line: string) => void) =>
+      runDiff(commands, dataset, [`${dataset}@${base.name}`, `${dataset}@${now.name}`], onLine)
+    const findings: Array<Finding> = []
+    // A child dataset that came, went or moved shows in no diff.
+    if (decodeMark(marks.get(layout.dataset) ?? "")?.layout !== fingerprint(layout)) {
+      const reason = "other child datasets are mounted in the source than at the previous snapshot"
+      findings.push({ ...silent, verdict: "unknown", reason })
     }
-    const findings: Array<Finding> = [arrangement(layout, found.get(layout.dataset))]
-    findings.push(yield* compareOwn(commands, layout, now, base))
-    for (const child of layout.children) {
-      const folder = FolderName.parseFolderName(topSegment(child.at))
+
+    const own = new Changed(layout.diffTop, RawPath.join(layout.diffTop, layout.within))
+    const outcome = yield* diff(layout.dataset, own.add)
+    if (outcome === undefined && own.everything) {
+      findings.push({ ...silent, verdict: "changed", reason: "the source folder itself was renamed or replaced" })
+    } else findings.push({ ...silent, changed: own.folders, ...outcome })
+
+    for (const { at, dataset } of layout.children) {
+      const folder = parseFolderName(topSegment(at))
       if (folder === undefined) continue
-      findings.push(
-        found.has(child.dataset)
-          ? yield* compareChild(commands, child.dataset, folder, now, base)
-          : { ...silent, folder, verdict: "unknown", reason: `${child.dataset} has no previous snapshot` }
-      )
+      let lines = 0
+      const failed = marks.has(dataset)
+        ? yield* diff(dataset, () => {
+            lines++
+          })
+        : unknown(`${dataset} has no previous snapshot`)
+      findings.push({ ...silent, folder, verdict: lines > 0 ? "changed" : "unchanged", ...failed })
     }
     return combine(findings, `compared with ${layout.dataset}@${base.name}`)
   },
@@ -49,13 +63,13 @@ export const changesSince = Effect.fn("Zfs.changesSince")(
 
 const silent: Finding = { folder: undefined, verdict: "unchanged", changed: new Set(), reason: undefined }
 
-/** The datasets whose base snapshot still has the guid we know, with its mark. */
+const unknown = (reason: string) => ({ verdict: "unknown" as const, reason })
+
+/** The marks of the base's snapshots that still have the guid we know, by dataset. */
 const findBase = Effect.fnUntraced(function* (commands: Commands, base: SnapshotRef) {
+  const names = Object.keys(base.guids).map((dataset) => `${dataset}@${base.name}`)
   // Missing ones make the exit status 1; the others are listed all the same.
-  const listed = yield* commands.attempt([
-    ...["list", "-H", "-p", "-t", "snapshot", "-o", `name,guid,${markProperty}`],
-    ...Object.keys(base.guids).map((dataset) => `${dataset}@${base.name}`)
-  ])
+  const listed = yield* commands.attempt(listing("snapshot", `name,guid,${markProperty}`, names))
   const found = new Map<string, string>()
   for (const [name = "", guid = "", mark = ""] of rows(listed.stdout)) {
     if (base.guids[datasetOf(name)] === guid) found.set(datasetOf(name), mark)
@@ -63,69 +77,31 @@ const findBase = Effect.fnUntraced(function* (commands: Commands, base: Snapshot
   return found
 })
 
-// A child dataset that came, went or moved shows in no diff.
-const arrangement = (layout: Layout, mark: string | undefined): Finding =>
-  decodeMark(mark ?? "")?.layout === fingerprint(layout)
-    ? silent
-    : {
-        ...silent,
-        verdict: "unknown",
-        reason: "other child datasets are mounted in the source than at the previous snapshot"
-      }
-
-const compareOwn = Effect.fnUntraced(function* (
-  commands: Commands,
-  layout: Layout,
-  now: SnapshotRef,
-  base: SnapshotRef
-) {
-  const changed = new Changed(layout.diffTop, RawPath.join(layout.diffTop, layout.within))
-  const outcome = yield* diff(commands, layout.dataset, base, now, changed.add)
-  if (outcome !== undefined) return { ...silent, ...outcome, changed: changed.folders }
-  return changed.everything
-    ? { ...silent, verdict: "changed" as const, reason: "the source folder itself was renamed or replaced" }
-    : { ...silent, changed: changed.folders }
-})
-
-const compareChild = Effect.fnUntraced(function* (
-  commands: Commands,
-  dataset: string,
-  folder: FolderName.FolderName,
-  now: SnapshotRef,
-  base: SnapshotRef
-) {
-  let lines = 0
-  const outcome = yield* diff(commands, dataset, base, now, () => {
-    lines++
-  })
-  return { ...silent, folder, verdict: lines > 0 ? ("changed" as const) : ("unchanged" as const), ...outcome }
-})
-
 /** Runs one zfs diff; what its failure means, or undefined. */
-const diff = Effect.fnUntraced(
-  function* (commands: Commands, dataset: string, base: SnapshotRef, now: SnapshotRef, onLine: (line: string) => void) {
-    const completed = yield* commands.lines(
-      ["diff", "-FH", `${dataset}@${base.name}`, `${dataset}@${now.name}`],
-      onLine
-    )
+const runDiff = Effect.fnUntraced(
+  function* (
+    commands: Commands,
+    dataset: string,
+    snapshots: readonly [base: string, now: string],
+    onLine: (line: string) => void
+  ) {
+    const completed = yield* commands.lines(["diff", "-FH", ...snapshots], onLine)
     if (completed.exitCode === 0) return undefined
     const error = commands.failure(`compare ${dataset} with its previous snapshot`, dataset, completed)
-    return {
-      verdict: "unknown" as const,
-      reason:
-        error.reason === "PermissionDenied"
-          ? `zfs diff is not permitted, so every file has to be looked at; root can grant it: ${archiveGrant(dataset)}`
-          : `${error.message}; so every file has to be looked at`
-    }
+    return unknown(
+      error.reason === "PermissionDenied"
+        ? `zfs diff is not permitted, so every file has to be looked at; root can grant it: ${archiveGrant(dataset)}`
+        : `${error.message}; so every file has to be looked at`
+    )
   },
-  Effect.catchAll((error) => Effect.succeed({ verdict: "unknown" as const, reason: error.message }))
+  Effect.catchAll((error) => Effect.succeed(unknown(error.message)))
 )
 
-/** What one dataset tells: of one folder (a child dataset in it), or of all of them (the source's own). */
+/** What one dataset's diff shows: of one folder (a child dataset in it), or of all of them (the source's own). */
 export interface Finding {
-  readonly folder: FolderName.FolderName | undefined
+  readonly folder: FolderName | undefined
   readonly verdict: Verdict
-  readonly changed: ReadonlySet<FolderName.FolderName>
+  readonly changed: ReadonlySet<FolderName>
   readonly reason: string | undefined
 }
 
@@ -135,12 +111,12 @@ export const combine = (findings: ReadonlyArray<Finding>, whenAllIsWell: string)
     (verdict, finding) => (finding.folder === undefined ? worse(verdict, finding.verdict) : verdict),
     "unchanged"
   )
-  const folders = new Map<FolderName.FolderName, Verdict>()
-  const note = (folder: FolderName.FolderName, verdict: Verdict) =>
+  const folders = new Map<FolderName, Verdict>()
+  const add = (folder: FolderName, verdict: Verdict) =>
     folders.set(folder, worse(folders.get(folder) ?? otherwise, verdict))
   for (const { changed, folder, verdict } of findings) {
-    if (folder !== undefined) note(folder, verdict)
-    for (const name of changed) note(name, "changed")
+    if (folder !== undefined) add(folder, verdict)
+    for (const name of changed) add(name, "changed")
   }
   const reasons = findings.flatMap(({ reason }) => (reason === undefined ? [] : [reason]))
   return { otherwise, folders, reason: reasons.length === 0 ? whenAllIsWell : reasons.join("; ") }
@@ -152,7 +128,7 @@ const rank: Readonly<Record<Verdict, number>> = { unchanged: 0, unknown: 1, chan
 
 /** Collects the changed folders of any number of lines, in memory that depends only on the number of folders. */
 export class Changed {
-  readonly folders = new Set<FolderName.FolderName>()
+  readonly folders = new Set<FolderName>()
   everything = false
   readonly #top: RawPath.RawPath
   readonly #source: RawPath.RawPath
@@ -162,7 +138,7 @@ export class Changed {
     this.#source = source
   }
 
-  /** A line that cannot be understood may mean anything. */
+  /** A line that cannot be understood may mean any change. */
   readonly add = (line: string): void => {
     if (line === "" || this.everything) return
     const parsed = parseLine(line)
@@ -170,18 +146,16 @@ export class Changed {
       this.everything = true
       return
     }
-    this.#note(touched(this.#top, this.#source, parsed.change, parsed.path))
-    if (parsed.to !== undefined) this.#note(touched(this.#top, this.#source, parsed.change, parsed.to))
-  }
-
-  #note(what: Touched) {
-    if (what._tag === "Everything") this.everything = true
-    else if (what._tag === "Folder") this.folders.add(what.folder)
+    for (const path of parsed.to === undefined ? [parsed.path] : [parsed.path, parsed.to]) {
+      const what = touched(this.#top, this.#source, parsed.change, path)
+      if (what._tag === "Everything") this.everything = true
+      else if (what._tag === "Folder") this.folders.add(what.folder)
+    }
   }
 }
 
 type Touched =
-  | { readonly _tag: "Folder"; readonly folder: FolderName.FolderName }
+  | { readonly _tag: "Folder"; readonly folder: FolderName }
   | { readonly _tag: "Everything" }
   | { readonly _tag: "Nothing" }
 
@@ -203,7 +177,7 @@ export const touched = (
   if (RawPath.relativeTo(clean, source) !== undefined) return change === "M" ? nothing : everything
   const below = RawPath.relativeTo(source, clean)
   if (below === undefined) return nothing
-  const folder = FolderName.parseFolderName(topSegment(below))
+  const folder = parseFolderName(topSegment(below))
   return folder === undefined ? nothing : { _tag: "Folder", folder }
 }
 
@@ -217,10 +191,7 @@ interface DiffLine {
   readonly to: RawPath.RawPath | undefined
 }
 
-/**
- * Undefined when it is no line of zfs diff. A third column "(+1)", on hard links, says nothing new: the folder has
- * its own line.
- */
+/** Undefined when it is no line of zfs diff. What `(+1)` says of a hard link, the line of its folder says too. */
 export const parseLine = (line: string): DiffLine | undefined => {
   const [change, , path, to] = line.split("\t")
   if (path === undefined || !path.startsWith("/")) return undefined

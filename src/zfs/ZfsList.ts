@@ -15,7 +15,17 @@ import {
 } from "./Dataset.ts"
 import * as DatasetName from "./DatasetName.ts"
 
-/** One file system as `zfs list` prints it. */
+/**
+ * Readers of what `zfs list` and `zfs get` print with `-Hp` (latin1). Names become arguments of zfs: what cannot be a
+ * name (`%` or a comma in a snapshot's means several to `zfs destroy`) is not what zfs prints. Left: the first wrong line.
+ */
+
+/** Arguments of zfs that list `names`, or all when there are none. */
+export const listing = (type: string, columns: string, names: Iterable<string> = []): ReadonlyArray<string> => [
+  ...["list", "-H", "-p", "-t", type, "-o", columns],
+  ...names
+]
+
 export interface ListedFileSystem {
   readonly name: string
   readonly canmount: string
@@ -27,10 +37,7 @@ export interface ListedFileSystem {
 /** The mount point comes last, since it may hold a tab. */
 export const datasetColumns = "name,canmount,keystatus,mountpoint"
 
-/**
- * Reads `zfs list -H -p -t filesystem -o {@link datasetColumns}` (latin1). Left: a line that is no such thing, as in
- * {@link table}.
- */
+/** File systems in {@link datasetColumns}. */
 export const parseDatasets = (text: string): Either.Either<ReadonlyArray<ListedFileSystem>, string> => {
   const datasets: Array<ListedFileSystem> = []
   for (const line of linesOf(text)) {
@@ -43,17 +50,13 @@ export const parseDatasets = (text: string): Either.Either<ReadonlyArray<ListedF
       return Either.left(line)
     } else {
       // A mount point may hold newlines too.
-      const whole = RawPath.fromLatin1(`${before.mountpoint}\n${line}`)
-      datasets.push({ ...before, mountpoint: whole })
+      datasets.push({ ...before, mountpoint: RawPath.fromLatin1(`${before.mountpoint}\n${line}`) })
     }
   }
   return cutShort(text) ?? Either.right(datasets)
 }
 
-/**
- * Lines of `zfs list -H` or `zfs get -H` with this many columns. Left: the first line without, for a message:
- * another program's output, or text that was cut short.
- */
+/** Lines with this many columns. Left: another program's output, or text that was cut short. */
 export const table = (text: string, columns: number): Either.Either<ReadonlyArray<ReadonlyArray<string>>, string> => {
   const all = rows(text)
   const wrong = all.find((row) => row.length !== columns)
@@ -69,9 +72,9 @@ const cutShort = (text: string): Either.Either<never, string> | undefined =>
 /** A number as zfs prints it with `-p`. */
 export const isDecimal = (text: string): boolean => /^[0-9]{1,20}$/.test(text)
 
-/** Lines of `zfs … -H` whose columns may hold the values of other programs. */
+/** Lines whose columns may hold the values of other programs. */
 export const rows = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
-  text.split("\n").flatMap((line) => (line === "" ? [] : [line.split("\t")]))
+  linesOf(text).map((line) => line.split("\t"))
 
 /** `dataset` of `dataset@snapshot`. */
 export const datasetOf = (snapshot: string): string => snapshot.split("@", 1)[0] ?? ""
@@ -79,28 +82,22 @@ export const datasetOf = (snapshot: string): string => snapshot.split("@", 1)[0]
 /** `snapshot` of `dataset@snapshot`. */
 export const shortName = (snapshot: string): string => snapshot.slice(snapshot.indexOf("@") + 1)
 
-/**
- * Readers of what `zfs list` and `zfs get` print with `-Hp`. Names become arguments of zfs: what cannot be a name (a
- * `%` or a comma in a snapshot's would mean several to `zfs destroy`) is not what zfs prints.
- */
-
 /** For `zfs list -t snapshot,bookmark`. */
 export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
 
 /** What a dataset has of its own, by createtxg. */
-export interface Own {
+interface Own {
   readonly snapshots: ReadonlyArray<Snapshot>
   readonly bookmarks: ReadonlyArray<Bookmark>
 }
 
-/** By dataset. Left: the first line that is neither. */
+/** By dataset. */
 export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> =>
   Either.gen(function* () {
     const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
     for (const row of yield* table(text, 6)) {
       const [full = "", guid = "", createtxg = "", creation = "", holds = "", clones = ""] = row
       const mark = full.search(/[@#]/)
-      // A bookmark has neither holds nor clones.
       const dataset = full.slice(0, mark)
       const name = full.slice(mark + 1)
       if (
@@ -137,10 +134,7 @@ const none: Own = { snapshots: [], bookmarks: [] }
 /** For `zfs list -t filesystem,volume`. */
 export const sourceColumns = "name,type,guid,encryption,encryptionroot,pbkdf2salt"
 
-/**
- * In the order of the list. `above`: what was printed in {@link sourceColumns} of others whose keys open some of
- * them. Left: the first wrong line.
- */
+/** In the order of the list. `above`: the same columns of others whose keys open some of them. */
 export const readSources = (
   text: string,
   snapshots: ReadonlyMap<string, Own>,
@@ -183,15 +177,7 @@ export const targetProperties = [
   placeholderProperty
 ].join(",")
 
-interface Value {
-  readonly value: string
-  readonly source: string
-}
-
-/**
- * By name. `keys`: what was printed of {@link keyProperties} of others that their keys have to do with. Left: the
- * first wrong line.
- */
+/** By name. `keys`: {@link keyProperties} of other datasets whose keys these share. */
 export const readTargets = (
   text: string,
   snapshots: ReadonlyMap<string, Own>,
@@ -227,6 +213,7 @@ export const readTargets = (
     return targets
   })
 
+type Value = { readonly value: string; readonly source: string }
 type Properties = ReadonlyMap<string, Value>
 
 const readProperties = (text: string): Either.Either<ReadonlyMap<string, Properties>, string> =>
