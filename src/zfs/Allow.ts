@@ -5,7 +5,6 @@ export interface AllowSection {
   readonly dataset: string
   /** Named sets (`@backup`): permissions, or other sets. */
   readonly sets: ReadonlyMap<string, ReadonlyArray<string>>
-  /** What a user who makes a dataset below may do with it. */
   readonly createTime: ReadonlyArray<string>
   readonly grants: ReadonlyArray<Grant>
 }
@@ -13,9 +12,7 @@ export interface AllowSection {
 export interface Grant {
   readonly who: { readonly _tag: "User" | "Group"; readonly name: string } | { readonly _tag: "Everyone" }
   readonly permissions: ReadonlyArray<string>
-  /** On the dataset of the section itself. */
   readonly local: boolean
-  /** On all below it. */
   readonly descendent: boolean
 }
 
@@ -35,10 +32,7 @@ interface Draft extends AllowSection {
   readonly grants: Array<Grant>
 }
 
-/**
- * Skips lines that it does not understand: what they may grant then counts as missing. Names of users, groups and
- * sets may hold spaces.
- */
+/** Skips lines that it does not understand: what they may grant counts as missing. Names may hold spaces. */
 export const parseAllow = (output: string): ReadonlyArray<AllowSection> => {
   const sections: Array<Draft> = []
   let block: Block
@@ -93,10 +87,7 @@ interface Subject {
 /** `both` is for a receiver, which makes datasets in one that exists and then receives into them. */
 export type Where = "here" | "below" | "both"
 
-/**
- * Those of `wanted` that are not in force. `sections`: what `zfs allow` prints for `dataset`, or for its nearest
- * ancestor that exists.
- */
+/** Those of `wanted` that are not in force, by what `zfs allow` prints for `dataset` or the nearest one above. */
 export const missing = (
   subject: Subject,
   sections: ReadonlyArray<AllowSection>,
@@ -138,13 +129,11 @@ const inForce = (
 const isFor = ({ groups, user }: Subject, { who }: Grant): boolean =>
   who._tag === "Everyone" || (who._tag === "User" ? who.name === user : groups.includes(who.name))
 
-/** What a user who is not root does on one of the two ends. */
 export type Role = "archive" | "send" | "receive" | "rollback" | "prune" | "prepare"
 
 export const roles: ReadonlyArray<Role> = ["archive", "send", "receive", "rollback", "prune", "prepare"]
 
-// As measured on OpenZFS 2.1. Without `hold`, `zfs send -I` sends an empty stream and exits 0. To destroy or make a
-// dataset takes `mount` too.
+// As measured on OpenZFS 2.1. Without `hold`, `zfs send -I` sends an empty stream and exits 0.
 const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   archive: ["snapshot", "destroy", "mount", "userprop", "diff"],
   send: ["send", "hold"],
@@ -154,7 +143,6 @@ const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   prepare: ["create", "mount", "canmount", "acltype", "xattr"]
 }
 
-/** `rollback` goes together with `receive`. */
 export const permissionsOf = (...wanted: readonly [Role, ...ReadonlyArray<Role>]): ReadonlyArray<string> => [
   ...new Set(wanted.flatMap((role) => permissions[role]))
 ]

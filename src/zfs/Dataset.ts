@@ -1,26 +1,21 @@
-/** The values that plans are made from. Snapshots match by guid and order by createtxg. */
-
-/** `name`: the part after the `@`. `creation`: seconds since 1970. */
-export interface Snapshot {
+/** A bookmark: can be the base of an incremental stream, holds no data. Its guid is that of its snapshot. */
+export interface Bookmark {
+  /** The part after the `#`, or the `@` of a snapshot. */
   readonly name: string
   /** Decimal; the same on every machine that the snapshot was received on. */
   readonly guid: string
-  /** Order in its own pool; says nothing across pools. */
+  /** Orders events of one pool: no clock can turn the transaction group back. */
   readonly createtxg: bigint
+}
+
+export interface Snapshot extends Bookmark {
+  /** Seconds since 1970. */
   readonly creation: number
   readonly holds: number
   /** Datasets that are clones of it; `DATASET/%recv` while half of a stream that goes on from it waits for its rest. */
   readonly clones: ReadonlyArray<string>
 }
 
-/** A bookmark: can be the base of an incremental stream, holds no data. Its guid is that of its snapshot. */
-export interface Bookmark {
-  readonly name: string
-  readonly guid: string
-  readonly createtxg: bigint
-}
-
-/** Order of events in a pool: no clock can turn the transaction group back. */
 export const byCreatetxg = (a: { readonly createtxg: bigint }, b: { readonly createtxg: bigint }): number =>
   a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0
 
@@ -29,21 +24,25 @@ export type DatasetKind = "filesystem" | "volume"
 /** How streams of a dataset are made: raw (`zfs send -w`: as it is on disk, encrypted stays encrypted) or plain. */
 export type SendMode = "raw" | "plain"
 
-export interface SourceDataset {
-  readonly name: string
-  readonly kind: DatasetKind
-  readonly guid: string
-  readonly encrypted: boolean
-  /** What opens it now, and raw streams bring along; undefined when it is not encrypted. */
-  readonly key: Key | undefined
+/** By createtxg. */
+export interface Own {
   readonly snapshots: ReadonlyArray<Snapshot>
   readonly bookmarks: ReadonlyArray<Bookmark>
 }
 
-/**
- * `pbkdf2salt`: zfs draws a new one whenever a passphrase is set, so that equal salts mean the same passphrase. "0":
- * no passphrase.
- */
+interface Dataset extends Own {
+  readonly name: string
+  readonly kind: DatasetKind
+  readonly guid: string
+}
+
+export interface SourceDataset extends Dataset {
+  readonly encrypted: boolean
+  /** What opens it now, and raw streams bring along; undefined when it is not encrypted. */
+  readonly key: Key | undefined
+}
+
+/** `pbkdf2salt`: new with each passphrase, so that equal salts mean the same one. "0": no passphrase. */
 export type Salt = string
 
 export interface Key {
@@ -54,18 +53,11 @@ export interface Key {
   readonly rootSalt: Salt | undefined
 }
 
-/** What opens an encrypted target, and what else its key opens. */
 export interface TargetKey extends Key {
   readonly dependents: ReadonlyArray<{ readonly name: string; readonly salt: Salt | undefined }>
 }
 
-/** A dataset where a replica is or would be. */
-export interface TargetDataset {
-  readonly name: string
-  readonly kind: DatasetKind
-  readonly guid: string
-  readonly snapshots: ReadonlyArray<Snapshot>
-  readonly bookmarks: ReadonlyArray<Bookmark>
+export interface TargetDataset extends Dataset {
   /** Bytes written since its newest snapshot, or since it was made when it has none. */
   readonly written: number
   readonly resumeToken: string | undefined

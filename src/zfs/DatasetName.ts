@@ -6,10 +6,7 @@ export const addressOf = (text: string): { readonly user: string | undefined; re
   return at === -1 ? { user: undefined, host: text } : { user: text.slice(0, at), host: text.slice(at + 1) }
 }
 
-/**
- * The functions below say what is wrong with a name, in words to go after it. Hosts: what ssh takes, aliases of
- * ssh_config(5) too, but nothing that a shell could act on.
- */
+/** What is wrong with a name, in words to go after it. A host is what ssh takes, and nothing that a shell acts on. */
 export const hostProblem = (text: string): string | undefined => {
   const { host, user } = addressOf(text)
   if (host === "") return "names no host"
@@ -27,7 +24,6 @@ export const userProblem = (user: string): string | undefined => {
   return user.length > 64 || /[\s\0-\x1f\x7f'"`$;&<>|(){}/:]|\\$/.test(user) ? "is no user name" : undefined
 }
 
-/** Of what goes after ssh's `-o`. */
 export const sshOptionProblem = (option: string): string | undefined => {
   if (option.startsWith("-")) return 'begins with a dash; give what goes after -o, such as "Compression=yes"'
   return /^[A-Za-z][A-Za-z0-9]*(?: *= *| +)[^\s\0-\x1f][^\0-\x1f]*$/.test(option)
@@ -35,17 +31,10 @@ export const sshOptionProblem = (option: string): string | undefined => {
     : 'is no ssh option; expected KEY=VALUE, such as "IdentityFile=/root/.ssh/backup"'
 }
 
-/**
- * Names of datasets, by the rules of OpenZFS (zfs(8), dataset_namecheck): components of letters, digits and `_ - .
- * :` and space, joined by slashes, 255 bytes in all; the first one, the pool, begins with a letter.
- */
-
-const maxLength = 255
-
-/** Of a file system or volume. */
+/** By the rules of OpenZFS (zfs(8), dataset_namecheck). */
 export const datasetProblem = (name: string): string | undefined => {
   if (name === "") return "is empty"
-  if (name.length > maxLength) return `is longer than ${maxLength} characters`
+  if (name.length > 255) return "is longer than 255 characters"
   if (name.includes("@")) return "names a snapshot; give the dataset alone"
   if (name.includes("#")) return "names a bookmark; give the dataset alone"
   const stranger = /[^A-Za-z0-9_.: /-]/.exec(name)?.[0]
@@ -70,7 +59,6 @@ export const isSnapshot = (name: string): boolean => {
 export const isWithin = (dataset: string, ancestor: string): boolean =>
   dataset === ancestor || dataset.startsWith(`${ancestor}/`)
 
-/** The dataset above; undefined for a pool. */
 export const parentOf = (dataset: string): string | undefined => {
   const slash = dataset.lastIndexOf("/")
   return slash === -1 ? undefined : dataset.slice(0, slash)

@@ -41,7 +41,6 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
             // A path that is not UTF-8 cannot be written in a configuration.
             const path = RawPath.toText(mountpoint)
             if (type !== "zfs" || root !== "/" || bytes === undefined || path === undefined) continue
-            // The first place where it is mounted.
             if (!found.has(device)) found.set(device, { name: device, mountpoint: path, used: bytes })
           }
           return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))

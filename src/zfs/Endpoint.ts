@@ -8,7 +8,6 @@ import { explain } from "../system/Errno.ts"
 import { Process } from "../system/Process.ts"
 import { shellWord, shellWords } from "../text/ShellWord.ts"
 
-/** The machine on which a zfs command runs. */
 export type Endpoint = { readonly _tag: "Local" } | Remote
 
 export interface Remote {
@@ -25,12 +24,10 @@ export interface Remote {
 export const local: Endpoint = { _tag: "Local" }
 
 /** For messages: `this host`, `nas`, `backup@nas`. */
-export const label = (endpoint: Endpoint): string =>
-  endpoint._tag === "Local"
-    ? "this host"
-    : endpoint.user === undefined
-      ? endpoint.host
-      : `${endpoint.user}@${endpoint.host}`
+export const label = (endpoint: Endpoint): string => {
+  if (endpoint._tag === "Local") return "this host"
+  return endpoint.user === undefined ? endpoint.host : `${endpoint.user}@${endpoint.host}`
+}
 
 /** Begins a message about the end with that label: `on nas: `; nothing for this host. */
 export const onEnd = (end: string): string => (end === label(local) ? "" : `on ${end}: `)
@@ -41,30 +38,18 @@ export interface Command {
 }
 
 export const commandOn = (endpoint: Endpoint, command: Command): Command =>
-  endpoint._tag === "Local"
-    ? command
-    : { program: "ssh", args: sshArguments(endpoint, remoteLine([command.program, ...command.args])) }
+  endpoint._tag === "Local" ? command : ssh(endpoint, remoteLine([command.program, ...command.args]))
 
-/**
- * The machine, reached through the connection at `socket` while {@link masterCommand} keeps it, else by a connection
- * of its own.
- */
+/** The machine, reached through the connection at `socket` while there is one, else by a connection of its own. */
 export const throughSocket = (remote: Remote, socket: string): Remote => ({
   ...remote,
   options: [...remote.options, `ControlPath=${socket}`]
 })
 
-/** What a master prints when other commands can go through its connection. */
 const connectedLine = "zipper: connected"
 
-/**
- * The ssh whose connection the commands for `remote` share, because a handshake costs more than most of them. Ends
- * with its stdin.
- */
-const masterCommand = (remote: Remote): Command => ({
-  program: "ssh",
-  args: sshArguments(remote, `echo ${shellWord(connectedLine)}; exec cat`, "yes")
-})
+/** The ssh whose connection the commands share: a handshake costs more than most of them. Ends with its stdin. */
+const masterCommand = (remote: Remote): Command => ssh(remote, `echo ${shellWord(connectedLine)}; exec cat`, "yes")
 
 /** A program between a command and the network: over what the command writes (`out`) or reads (`in`). */
 export interface Filter {
@@ -73,7 +58,6 @@ export interface Filter {
   readonly line: string
 }
 
-/** As {@link commandOn}, with a filter on that machine. */
 export const onFiltered = (endpoint: Remote, command: Command, filter: Filter): Command => {
   // The exit status of a pipe is that of its last program; the other one's goes to stderr.
   const script =
@@ -81,7 +65,7 @@ export const onFiltered = (endpoint: Remote, command: Command, filter: Filter): 
       ? `{ "$@"; echo "${statusMark} $?" >&2; } | ${filter.line}`
       : `{ ${filter.line}; echo "${statusMark} $?" >&2; } | "$@"`
   const words = ["sh", "-c", script, "sh", command.program, ...command.args]
-  return { program: "ssh", args: sshArguments(endpoint, remoteLine(words)) }
+  return ssh(endpoint, remoteLine(words))
 }
 
 const statusMark = "zipper: exit status"
@@ -92,48 +76,39 @@ export const statusOf = (line: string): number | undefined => {
   return digits === undefined ? undefined : Number(digits)
 }
 
-/**
- * Never asks for anything, and notices within a minute that the other end is gone. The user's options go first: ssh
- * takes the first value.
- */
-const sshArguments = (
+/** Never asks, and notices in a minute that the other end is gone. ssh takes an option's first value: the user's. */
+const ssh = (
   remote: Remote,
   line: string,
   // A master that ssh made of a command by itself would outlive us, and hold our stderr open.
   master: "yes" | "no" = "no"
-): ReadonlyArray<string> => [
-  "-T",
-  ...[
+): Command => {
+  const options = [
     ...remote.options,
-    "BatchMode=yes",
-    "ConnectTimeout=15",
-    "ServerAliveInterval=15",
-    "ServerAliveCountMax=4",
-    `ControlMaster=${master}`,
-    ...(master === "yes" ? ["ControlPersist=no"] : [])
-  ].flatMap((option) => ["-o", option]),
-  ...(remote.port === undefined ? [] : ["-p", String(remote.port)]),
-  ...(remote.user === undefined ? [] : ["-l", remote.user]),
-  "--",
-  hostOf(remote),
-  line
-]
+    ...["BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=15", "ServerAliveCountMax=4"],
+    ...(master === "yes" ? ["ControlMaster=yes", "ControlPersist=no"] : ["ControlMaster=no"])
+  ]
+  const args = [
+    ...["-T", ...options.flatMap((option) => ["-o", option])],
+    ...(remote.port === undefined ? [] : ["-p", String(remote.port)]),
+    ...(remote.user === undefined ? [] : ["-l", remote.user]),
+    ...["--", hostOf(remote), line]
+  ]
+  return { program: "ssh", args }
+}
 
 /** ssh takes an IPv6 address without the brackets that a URL needs. */
 const hostOf = ({ host }: Remote): string => /^\[(.*)\]$/.exec(host)?.[1] ?? host
 
-// Without a login, PATH has no sbin, where zfs may be. csh sees no modifier (`$PATH:`) in these pieces, and fish no
-// braces.
+// Without a login, PATH has no sbin. csh sees no modifier (`$PATH:`) in these pieces, and fish no braces.
 const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
 
 const remoteLine = (words: ReadonlyArray<string>): string => `env LC_ALL=C ${pathVariable} ${shellWords(words)}`
 
-/** The command with which an operator tries the connection by hand. */
 export const manualCommand = (remote: Remote, batch: boolean): string =>
   [
     "ssh",
     ...(batch ? ["-o", "BatchMode=yes"] : []),
-    // The shared connection will be gone when the operator tries.
     ...remote.options
       .filter((option) => !/^ControlPath\b/i.test(option))
       .flatMap((option) => ["-o", shellWord(option)]),
@@ -142,16 +117,12 @@ export const manualCommand = (remote: Remote, batch: boolean): string =>
     "true"
   ].join(" ")
 
-/** Longer than that, no login is waited for, nor one that runs something else than our command. */
+/** For a login, and for one that runs something else than our command. */
 const loginTimeout = "30 seconds"
 
-/** As long as node can wait: the connection is there until the scope closes. */
 const unlimited = 2 ** 31 - 1
 
-/**
- * Opens one connection that all commands for `remote` share until the scope closes, and gives the endpoint to use.
- * When it fails that is `remote` itself: each command connects by itself, and the first one says what is wrong.
- */
+/** Opens one connection for all commands until the scope closes. Gives its endpoint; `remote` when that fails. */
 export const sharedConnection = Effect.fn("sharedConnection")(
   function* (remote: Remote) {
     const process = yield* Process

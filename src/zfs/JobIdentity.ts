@@ -26,13 +26,11 @@ export interface SourceName {
   readonly within?: string | undefined
 }
 
-/** The source that a target belongs to. */
 export interface Owner extends SourceName {
   readonly since_utc: string
 }
 
 export interface JobIds {
-  /** The one that a new snapshot is marked with. */
   readonly id: string
   readonly former: ReadonlyArray<string>
 }

@@ -16,15 +16,13 @@ import { datasetOf, listing, readSnapshots, rows, shortName, snapshotColumns, ta
 
 export const markProperty = "zipper:run"
 
-/** The value of that property: who took the snapshot, and of what. */
 export interface SnapshotMark {
   readonly host: string
   readonly pid: number
-  /** Of that process, as {@link startOf} gives it: a later process may have the same pid. */
+  /** See {@link startOf}: a later process may have the same pid. */
   readonly start: string
   readonly run: string
   readonly job: string
-  /** SourceLayout.fingerprint. */
   readonly layout: string
   /** Where the job's archives go; marks of older versions come without. */
   readonly target?: string | undefined
@@ -74,17 +72,14 @@ export const parseName = (prefix: string, name: string): number | undefined => {
 }
 
 export interface ZfsSettings {
-  /** `snapshot_prefix`. */
   readonly prefix: string
   readonly runId: string
-  /** Marks the snapshots of a source that has no `SourceInfo.job`. */
   readonly jobId: string
   /** Where the job's archives go: in the mark, so that another job can see whether this one still exists. */
   readonly target?: string
   readonly hostname?: string
 }
 
-/** The zfs program, and what snapshots are marked with. */
 export interface OpenZfs extends Runner {
   readonly settings: ZfsSettings & { readonly hostname: string }
 }
@@ -103,11 +98,9 @@ export interface PruneReport {
 
 export interface PrunePlan {
   readonly destroy: ReadonlyArray<MarkedSnapshot>
-  /** Due, but something else needs them. */
   readonly spare: PruneReport["spared"]
 }
 
-/** See ZfsService.marked. */
 export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
   // `snapshot_prefix` may have been another one.
   const { alive, snapshots } = yield* readMarked(openZfs, source, (name) => name.replace(/-\d+$/, ""))
@@ -117,7 +110,6 @@ export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: Sou
   })
 })
 
-/** Looks for what ZfsService.prune has to destroy. */
 export const planPrune = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo, keep: ReadonlySet<string>) {
   const { jobId, prefix } = openZfs.settings
   const { alive, snapshots } = yield* readMarked(openZfs, source, () => prefix)
@@ -129,9 +121,7 @@ export interface PruneRules {
   readonly prefix: string
   /** The jobs in the marks of this job's snapshots. */
   readonly jobs: ReadonlySet<string>
-  /** guids that are still needed. */
   readonly keep: ReadonlySet<string>
-  /** Whether the run behind a mark may still be at work. */
   readonly alive: (mark: SnapshotMark, snapshot: MarkedSnapshot) => boolean
 }
 
@@ -161,7 +151,7 @@ const obstacle = ({ clones, holds, name }: MarkedSnapshot): string | undefined =
 /** How long a run on another host, whose processes cannot be seen, counts as alive. */
 const foreignRunSeconds = 86_400
 
-/** The source's snapshots with our mark and a name under `prefixOf` it, and whether the run behind a mark may be at work. */
+/** The source's snapshots with our mark and a name under `prefixOf` it, and which marks are of a run at work. */
 const readMarked = Effect.fnUntraced(function* (
   { commands, process, settings }: OpenZfs,
   source: SourceInfo,
@@ -234,7 +224,6 @@ const startOnLinux = async (pid: number): Promise<string | undefined> => {
   }
 }
 
-/** Destroys one by one; what cannot be destroyed is spared, with the reason. */
 export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: PrunePlan) {
   const destroyed: Array<string> = []
   const spared = [...plan.spare]
@@ -247,15 +236,11 @@ export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan:
 })
 
 interface Options {
-  /** Look first whether the snapshot is held or cloned, and refuse at once. */
   readonly spareNeeded?: boolean
   readonly role?: Role
 }
 
-/**
- * Destroys `name` if it still has that guid; one that is gone is no failure. Busy is retried: a file of it may be
- * open for a moment.
- */
+/** Destroys `name` if it still has that guid; one that is gone is no failure. Retries while a file is open. */
 export const destroy = Effect.fnUntraced(
   function* (commands: Commands, name: string, guid: string, options: Options = {}) {
     const purpose = `destroy the snapshot ${name}`

@@ -14,14 +14,12 @@ import type { JobIds, SourceName } from "./JobIdentity.ts"
 import { archiveGrant, type Commands, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { datasetColumns, type ListedFileSystem, listing, parseDatasets } from "./ZfsList.ts"
 
-/** What questions about this machine take. */
 export interface Runner {
   readonly process: typeof Process.Service
   readonly commands: Commands
 }
 
 export interface SourceInfo {
-  /** As given. */
   readonly path: string
   /** Undefined when the source is read live. */
   readonly dataset: string | undefined
@@ -53,12 +51,10 @@ export const infoOf = (path: string, layout: Layout): SourceInfo => ({
   ...(process.getuid?.() === 0 ? {} : { grant: archiveGrant(layout.dataset) })
 })
 
-/** The datasets that one snapshot has to cover, the source's own first. */
 export const datasetsOf = (layout: Layout): ReadonlyArray<string> => [
   ...new Set([layout.dataset, ...layout.children.map(({ dataset }) => dataset)])
 ]
 
-/** Fails when the dataset of the target is not mounted. A folder that does not exist is no failure. */
 export const checkTarget = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
   const target = yield* realPath(path)
   if (target === undefined) return
@@ -66,7 +62,6 @@ export const checkTarget = Effect.fnUntraced(function* ({ commands, process }: R
   if (unusable !== undefined) return yield* unusable
 })
 
-/** See ZfsService.isGone. */
 export const isGone = Effect.fnUntraced(function* (
   { commands, process }: Runner,
   { dataset, source_path }: SourceName
@@ -85,7 +80,6 @@ const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: str
   return yield* readOutput(commands, purpose, parseDatasets(text))
 })
 
-/** Which dataset holds the source folder. */
 export interface Home {
   readonly dataset: string
   /** Where the dataset itself is mounted: `.zfs` is there. */
@@ -95,14 +89,12 @@ export interface Home {
   readonly diffTop: RawPath.RawPath
 }
 
-/** A child dataset that is mounted in one of the folders. */
 interface Child {
   readonly dataset: string
   readonly at: RawPath.RawPath
   readonly mountpoint: RawPath.RawPath
 }
 
-/** The source folder, its dataset, and what is mounted (or should be) in its folders. */
 export interface Layout extends Home {
   readonly children: ReadonlyArray<Child>
   readonly blocked: ReadonlyArray<Blocked>
@@ -113,7 +105,6 @@ const unusable = (reason: "NotZfs" | "Unmounted", message: string): ZfsError =>
 
 const root = RawPath.fromLatin1("/")
 
-/** `path` is absolute and free of symlinks. */
 export const findHome = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Either.Either<Home, ZfsError> => {
   const mount = mountOf(mounts, path)
   const shown = RawPath.display(path)
@@ -155,10 +146,7 @@ const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | u
   return best
 }
 
-/**
- * Fails the source where a dataset should be mounted at the folder or above it and is not: snapshots of the dataset
- * below would be of the wrong thing. `datasets`: those of all pools.
- */
+/** A dataset that should be mounted at the source or above it and is not. `datasets`: those of all pools. */
 export const unmountedSource = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
@@ -171,10 +159,7 @@ export const unmountedSource = (
   return missing === undefined ? undefined : unusable("Unmounted", notMounted("source", source, missing))
 }
 
-/**
- * The same of the target, on any file system: archives would be out of sight once the dataset is mounted. One that
- * is mounted by hand only (`canmount=noauto`: a replica) does not count.
- */
+/** The same for a target on any file system. `canmount=noauto` (mounted by hand: a replica) does not count. */
 export const unmountedTarget = (
   target: RawPath.RawPath,
   mounts: ReadonlyArray<Mount>,
@@ -273,7 +258,10 @@ const notMountedReason = (dataset: ListedFileSystem): string =>
     ? `child dataset ${dataset.name} is locked (its key is not loaded): ${remedy(dataset)}`
     : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`
 
-const byDataset = Order.mapInput(Order.tuple(Order.string, Order.string), ({ at, dataset }: Child) => [dataset, at] as const)
+const byDataset = Order.mapInput(
+  Order.tuple(Order.string, Order.string),
+  ({ at, dataset }: Child) => [dataset, at] as const
+)
 
 /** Equal while the source folder and its children lie in the same places; when it differs, `zfs diff` misses changes. */
 export const fingerprint = (layout: Layout): string => {

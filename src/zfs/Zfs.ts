@@ -62,28 +62,18 @@ export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
   static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> => layerOn(settings, dryRun)
 }
 
-/** See the tag Zfs. */
 export interface ZfsService {
   /** Fails when the path is no folder, not on ZFS, or not mounted. */
   readonly locate: (sourcePath: string) => Effect.Effect<SourceInfo, ZfsError>
   /** Fails when a dataset should be mounted at the target or above it and is not: it would hide new archives. */
   readonly checkTarget: (targetPath: string) => Effect.Effect<void, ZfsError>
-  /**
-   * Whether the source is gone: its dataset from its pool, or the folder from the mounted dataset. False where that is
-   * unknown: a pool that is not imported, or a dataset where the source is read live.
-   */
+  /** Whether the dataset is gone from its pool, or the folder from the mounted dataset. False where that is unknown. */
   readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
   /** The snapshots of the source's datasets that carry our mark, of any job, without those of a run that is alive. */
   readonly marked: (source: SourceInfo) => Effect.Effect<ReadonlyArray<MarkedSnapshot>, ZfsError>
-  /**
-   * Takes one atomic snapshot of all the source's datasets. Destroyed, unless kept, when the scope closes; a failure
-   * of that is logged, and the next run's prune destroys it.
-   */
+  /** Takes one atomic snapshot of all datasets. Unless kept, it is destroyed with the scope, or by a later prune. */
   readonly snapshot: (source: SourceInfo) => Effect.Effect<SnapshotHandle, ZfsError, Scope.Scope>
-  /**
-   * Destroys snapshots that are ours (property set locally, exact name, this job), of no run that is alive, with no
-   * guid in `keep`.
-   */
+  /** Destroys our snapshots (property, exact name, this job) of no run that is alive, with no guid in `keep`. */
   readonly prune: (source: SourceInfo, keep: ReadonlySet<string>) => Effect.Effect<PruneReport, ZfsError>
 }
 
@@ -92,10 +82,7 @@ export interface SnapshotHandle {
   readonly view: SourceView
   /** Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails. */
   readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
-  /**
-   * Keeps the snapshots of the child datasets in this folder mounted until the scope closes. Fails where one is an
-   * empty folder instead.
-   */
+  /** Keeps the children's snapshots in this folder mounted until the scope closes. Fails where one is not. */
   readonly hold: (folder: FolderName) => Effect.Effect<void, ZfsError, Scope.Scope>
   /** From now on the snapshot outlives its scope: it is the base of the next diff. */
   readonly keep: Effect.Effect<void>
@@ -103,7 +90,6 @@ export interface SnapshotHandle {
 
 type Changing = Pick<ZfsService, "snapshot" | "prune">
 
-/** A layer on OpenZFS: `changing` does what changes something. */
 const layerOn = (given: ZfsSettings, changing: (openZfs: OpenZfs) => Changing) =>
   Layer.effect(
     Zfs,
@@ -155,7 +141,6 @@ const dryRun = (openZfs: OpenZfs): Changing => {
   }
 }
 
-/** Reads a plain folder as it is; there are no snapshots. */
 const live: ZfsService = {
   locate: Effect.fn("Zfs.locate")((path: string) =>
     Effect.as(resolveFolder(path), { path, dataset: undefined, datasets: [] })
@@ -294,14 +279,10 @@ const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
 const holdChild = ({ dataset, mountpoint }: Layout["children"][number], ref: SnapshotRef) =>
   hold(inSnapshot(mountpoint, ref.name), `the snapshot of child dataset ${dataset}`)
 
-/** The folder in which the kernel shows a snapshot of the dataset that is mounted at `mountpoint`. */
 const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath =>
   RawPath.join(mountpoint, RawPath.fromText(`.zfs/snapshot/${name}`))
 
-/**
- * Opens the folder of a snapshot, which mounts it, and keeps it open until the scope closes. Linux shows a snapshot
- * that it cannot mount as an empty folder: an error here.
- */
+/** Mounts a snapshot, by opening its folder, until the scope closes. Linux shows one that it cannot mount as empty. */
 export const hold = Effect.fnUntraced(function* (root: RawPath.RawPath, what: string) {
   const shown = RawPath.display(root)
   const unreadable = (cause: unknown) =>

@@ -30,15 +30,11 @@ export class ZfsError extends Data.TaggedError("ZfsError")<{
   readonly cause?: unknown
 }> {}
 
-/** The zfs program of one machine. */
 export interface Commands {
   readonly endpoint: Endpoint
   /** Succeeds with any exit status. */
   readonly attempt: (args: ReadonlyArray<string>) => Effect.Effect<Completed, ZfsError>
-  /**
-   * Gives stdout. `purpose` completes "cannot …" in the message of a failure; `role`: whose permissions that message
-   * names, when it is not the role of these commands.
-   */
+  /** Gives stdout. A failure says "cannot `purpose`", and which permissions `role` needs (default: its own role). */
   readonly run: (
     purpose: string,
     dataset: string,
@@ -118,13 +114,11 @@ export const userName = (): string => {
   }
 }
 
-/** The command that grants a user who is not root all that the archive job does. */
 export const archiveGrant = (dataset: string): string =>
   allowCommand({ user: userName(), permissions: permissionsOf("archive"), dataset })
 
 const archiveContext: Context = { endpoint: local, role: "archive", user: userName }
 
-/** By default the failure of a command of the archive job. */
 export const failure = (
   purpose: string,
   dataset: string,
@@ -143,7 +137,6 @@ export const failure = (
   })
 }
 
-/** By what zfs prints; the first match counts. */
 const reasons: ReadonlyArray<readonly [RegExp, ZfsError["reason"]]> = [
   [/permission denied|must be run as root|delegated permission/i, "PermissionDenied"],
   [/is busy/, "Busy"],
@@ -174,7 +167,6 @@ const advice = (
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
 
-/** What zfs printed, in one line; of very long text, the beginning and the end. */
 export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string => {
   // After a dataset that is gone, zfs prints its usage.
   const said = messageLines(stderr)
@@ -195,7 +187,6 @@ export const messageLines = (stderr: string): ReadonlyArray<string> =>
     .map((line) => line.trim())
     .filter((line) => line !== "" && !/^(Warning: Permanently added|\*\* |Control socket connect\()/.test(line))
 
-/** A program that could not be run, or did not end in time. */
 export const processFailure =
   ({ endpoint, role }: Pick<Context, "endpoint" | "role">) =>
   (cause: ProcessError): ZfsError => {

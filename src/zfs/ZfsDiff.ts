@@ -24,7 +24,6 @@ export const noEvidence = (reason: string): Evidence => ({ otherwise: "unknown",
 export const verdictFor = (evidence: Evidence, folder: FolderName): Verdict =>
   evidence.folders.get(folder) ?? evidence.otherwise
 
-/** See SnapshotHandle.changesSince. */
 export const changesSince = Effect.fn("Zfs.changesSince")(
   function* (commands: Commands, layout: Layout, now: SnapshotRef, base: SnapshotRef | undefined) {
     if (base === undefined) return noEvidence("there is no previous snapshot to compare with")
@@ -77,7 +76,6 @@ const findBase = Effect.fnUntraced(function* (commands: Commands, base: Snapshot
   return found
 })
 
-/** Runs one zfs diff; what its failure means, or undefined. */
 const runDiff = Effect.fnUntraced(
   function* (
     commands: Commands,
@@ -138,7 +136,6 @@ export class Changed {
     this.#source = source
   }
 
-  /** A line that cannot be understood may mean any change. */
   readonly add = (line: string): void => {
     if (line === "" || this.everything) return
     const parsed = parseLine(line)
@@ -159,10 +156,7 @@ type Touched =
   | { readonly _tag: "Everything" }
   | { readonly _tag: "Nothing" }
 
-/**
- * What a change at `path` touches. `top`: where the dataset is mounted; `source`: the source folder in it. A source
- * folder that was renamed, made or removed (or an ancestor of it) touches everything, as does a path outside `top`.
- */
+/** `source` lies in the dataset mounted at `top`. All is touched where it, or a folder above it, is replaced. */
 export const touched = (
   top: RawPath.RawPath,
   source: RawPath.RawPath,

@@ -5,6 +5,7 @@ import {
   byCreatetxg,
   type DatasetKind,
   modeProperty,
+  type Own,
   placeholderProperty,
   type Salt,
   type SendMode,
@@ -20,7 +21,6 @@ import * as DatasetName from "./DatasetName.ts"
  * name (`%` or a comma in a snapshot's means several to `zfs destroy`) is not what zfs prints. Left: the first wrong line.
  */
 
-/** Arguments of zfs that list `names`, or all when there are none. */
 export const listing = (type: string, columns: string, names: Iterable<string> = []): ReadonlyArray<string> => [
   ...["list", "-H", "-p", "-t", type, "-o", columns],
   ...names
@@ -37,7 +37,6 @@ export interface ListedFileSystem {
 /** The mount point comes last, since it may hold a tab. */
 export const datasetColumns = "name,canmount,keystatus,mountpoint"
 
-/** File systems in {@link datasetColumns}. */
 export const parseDatasets = (text: string): Either.Either<ReadonlyArray<ListedFileSystem>, string> => {
   const datasets: Array<ListedFileSystem> = []
   for (const line of linesOf(text)) {
@@ -69,29 +68,18 @@ const linesOf = (text: string): ReadonlyArray<string> => text.split("\n").filter
 const cutShort = (text: string): Either.Either<never, string> | undefined =>
   text === "" || text.endsWith("\n") ? undefined : Either.left(linesOf(text).at(-1) ?? "")
 
-/** A number as zfs prints it with `-p`. */
 export const isDecimal = (text: string): boolean => /^[0-9]{1,20}$/.test(text)
 
-/** Lines whose columns may hold the values of other programs. */
 export const rows = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   linesOf(text).map((line) => line.split("\t"))
 
-/** `dataset` of `dataset@snapshot`. */
 export const datasetOf = (snapshot: string): string => snapshot.split("@", 1)[0] ?? ""
 
-/** `snapshot` of `dataset@snapshot`. */
 export const shortName = (snapshot: string): string => snapshot.slice(snapshot.indexOf("@") + 1)
 
 /** For `zfs list -t snapshot,bookmark`. */
 export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
 
-/** What a dataset has of its own, by createtxg. */
-interface Own {
-  readonly snapshots: ReadonlyArray<Snapshot>
-  readonly bookmarks: ReadonlyArray<Bookmark>
-}
-
-/** By dataset. */
 export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> =>
   Either.gen(function* () {
     const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
