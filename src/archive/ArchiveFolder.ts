@@ -4,81 +4,36 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type DueReason, describe, type FolderResult } from "../runs/ArchiveResult.ts"
 import { retryTransient } from "../runs/Retry.ts"
-import { shortened } from "../runs/Run.ts"
+import { orWarn, shortened } from "../runs/Run.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import * as LeftOut from "../source/LeftOut.ts"
 import type { Compare, Manifest } from "../source/Manifest.ts"
 import { type SourceView, snapshotName } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
-import { TreeError } from "../source/TreeError.ts"
 import type { FolderRecord, FolderState } from "../store/FolderState.ts"
 import * as Metadata from "../store/Metadata.ts"
 import { Store } from "../store/Store.ts"
-import { type Checksums, Hasher } from "../system/Hasher.ts"
+import { Hasher } from "../system/Hasher.ts"
 import { secondsOf } from "../text/Document.ts"
 import { display, fromText } from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
 import type { SnapshotHandle } from "../zfs/Zfs.ts"
-import { type ArchiveIndex, type PreviousArchive, settledStamps } from "../zip/ArchiveIndex.ts"
+import { type PreviousArchive, settledStamps } from "../zip/ArchiveIndex.ts"
 import { Archiver } from "../zip/Archiver.ts"
-import { ArchiveError, type ArchiveReport } from "../zip/ZipError.ts"
+import { ArchiveError } from "../zip/ZipError.ts"
 import type { FolderProgress, RunProgress } from "./ArchiveProgress.ts"
 import { type Decision, isAsBefore, isMountedAsBefore, isUnsettled, missing } from "./Changes.ts"
 
-/** What belongs in the folder is not there. */
-class PlaceMissing extends Data.TaggedError("PlaceMissing")<{
-  readonly message: string
-  readonly transient: false
-}> {}
-
-/** Fails where a place in the folder was a mount of its own at its last success and is not now, unless the user accepts that. */
-export const checkMounts = Effect.fnUntraced(function* (
-  context: { readonly records: ReadonlyMap<FolderName, FolderRecord>; readonly acceptsLoss: boolean },
-  manifest: Manifest
-) {
-  if (context.acceptsLoss) return
-  const { folder } = manifest
-  const message = missing(folder, context.records.get(folder)?.state, manifest)
-  if (message !== undefined) return yield* new PlaceMissing({ message, transient: false })
-})
-
-/** Says that a folder failed, and notes it, so that the folder is due again in the next run. A path in `reason` may be of any length. */
-export const failFolder = Effect.fnUntraced(
-  function* (run: string, folder: FolderName, reason: string) {
-    const error = shortened(reason)
-    yield* Effect.logError(error)
-    const store = yield* Store
-    const now = yield* Clock.currentTimeMillis
-    const recorded = yield* store.recordFailure({ folder, run, failed_at_utc: Metadata.utcSeconds(now), error }).pipe(
-      Effect.as(true),
-      Effect.catchAll((cause) => Effect.as(Effect.logWarning(`cannot note the failure: ${cause.message}`), false))
-    )
-    return { folder, result: "failed", error, recorded } satisfies FolderResult
-  },
-  (effect, _run, folder) => Effect.annotateLogs(effect, "folder", folder)
-)
-
-/** A folder took longer than `task_timeout_seconds`; its work was ended. */
-export class TaskTimeout extends Data.TaggedError("TaskTimeout")<{ readonly seconds: number }> {
-  readonly transient = false
-  override get message() {
-    return `not done after ${this.seconds} s (task_timeout_seconds), so it was stopped; the archive before stays as it is`
-  }
-}
-
-/** A folder that may have to be archived, and why. */
+/** A folder that may have to be archived. `Compare`: only if its manifest is not as before. */
 export interface Candidate {
   readonly folder: FolderName
-  /** `Compare`: only if its manifest is not as before (Manifest.isAsBefore). */
   readonly decision: Exclude<Decision, { readonly _tag: "Unchanged" }>
-  /** Its published archive holds files. */
-  readonly hadFiles: boolean
 }
 
 /** What all folders of a run have in common. */
 export interface FolderContext {
   readonly run: string
-  /** When it began (milliseconds since 1970), before its snapshot was taken. */
+  /** When the run began (milliseconds since 1970), before its snapshot was taken. */
   readonly started: number
   /** Whether unchanged files may be copied from the archive before, instead of being read and compressed again. */
   readonly reuse: boolean
@@ -86,30 +41,41 @@ export interface FolderContext {
   readonly acceptsLoss: boolean
   readonly compare: Compare
   readonly view: SourceView
-  /** What is known of the folders since their last archives. */
   readonly records: ReadonlyMap<FolderName, FolderRecord>
   /** See SnapshotHandle.hold. */
   readonly hold: SnapshotHandle["hold"]
   readonly progress: RunProgress
 }
 
-/** How one folder is worked on. */
 export interface FolderSettings {
   readonly retries: number
   readonly task_timeout_seconds: number
 }
 
+/** A folder took longer than `task_timeout_seconds`; its work was ended. */
+class TaskTimeout extends Data.TaggedError("TaskTimeout")<{ readonly seconds: number }> {
+  readonly transient = false
+  override get message() {
+    return `not done after ${this.seconds} s (task_timeout_seconds), so it was stopped; the archive before stays as it is`
+  }
+}
+
+/** What belongs in the folder is not there. */
+class ContentMissing extends Data.TaggedError("ContentMissing")<{
+  readonly message: string
+  readonly transient: boolean
+}> {}
+
 /**
- * One folder from snapshot to published archive: manifest -> archive -> read back and verify -> hash -> publish.
- * Each attempt has to end within the task timeout; transient errors are tried again. An archive that fails by
- * what was copied into it from the one before is made anew. Never fails, not even by a defect: what went wrong
- * is in the result, and in a failure record, so that the folder stays due.
+ * One folder from snapshot to published archive: manifest -> archive -> read back and verify -> hash -> publish. Each attempt
+ * has to end within the task timeout; transient errors are tried again. An archive that fails by what was copied into it is made
+ * anew. Never fails, not even by a defect: the result says what went wrong, and a failure record keeps the folder due.
  */
 export const archiveFolder = (context: FolderContext, settings: FolderSettings) =>
   Effect.fn("ArchiveFolder")(
     function* (candidate: Candidate) {
       const { folder } = candidate
-      const shown = yield* context.progress.folder(folder)
+      const shown = yield* context.progress(folder)
       return yield* attempt(context, candidate, shown).pipe(
         Effect.catchIf(isByCopying, (error) =>
           Effect.logWarning(`${error.message}; everything is compressed anew`).pipe(
@@ -136,24 +102,64 @@ const isByCopying = (error: { readonly _tag: string }): error is ArchiveError =>
 const internal = (defect: unknown): string =>
   `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
 
+/** Logs that a folder failed, and records it: the folder is due in the next run. A path in `reason` may be of any length. */
+export const failFolder = Effect.fnUntraced(
+  function* (run: string, folder: FolderName, reason: string) {
+    const error = shortened(reason)
+    yield* Effect.logError(error)
+    const store = yield* Store
+    const now = yield* Clock.currentTimeMillis
+    const recorded = yield* store
+      .recordFailure({ folder, run, failed_at_utc: Metadata.utcSeconds(now), error })
+      .pipe(Effect.as(true), orWarn("cannot note the failure", false))
+    return { folder, result: "failed", error, recorded } satisfies FolderResult
+  },
+  (effect, _run, folder) => Effect.annotateLogs(effect, "folder", folder)
+)
+
 const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: Candidate, shown: FolderProgress) {
   const { folder, decision } = candidate
-  const { view } = context
+  const { compare, view } = context
   const store = yield* Store
   const started = yield* Clock.currentTimeMillis
 
   yield* context.hold(folder)
-  const prepared = yield* prepare(context, candidate, shown)
-  if ("unchanged" in prepared) {
+  const listed = yield* list(context, candidate, shown)
+  if ("unchanged" in listed) {
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")
-    return { folder, result: "unchanged", state: prepared.unchanged } satisfies FolderResult
+    return { folder, result: "unchanged", state: listed.unchanged } satisfies FolderResult
   }
-  const { manifest, previous, reason, report, checksums, staging } = prepared
+  const { listedAt, manifest, previous, reason } = listed
+  const { checksums, report, staging } = yield* makeZip(view, manifest, previous, shown)
 
   const now = yield* Clock.currentTimeMillis
   const metadata = Metadata.make({ manifest, checksums, createdAt: now, snapshot: snapshotName(view) })
-  const state = stateOf(prepared, metadata)
-  const index = indexOf(context, manifest, report, checksums)
+  const state: FolderState = {
+    version: 1,
+    folder,
+    manifest_sha256: manifest.hash,
+    ...(manifest.stampsHash === undefined ? {} : { stamps_sha256: manifest.stampsHash }),
+    hard_links: manifest.hardLinks,
+    snapshot: metadata.snapshot,
+    ...(isUnsettled(manifest, listedAt, compare) ? { unsettled: true } : {}),
+    archived_at_utc: metadata.created_at_utc,
+    files: manifest.files,
+    bytes: manifest.bytes,
+    zip_size: report.zipSize,
+    zip_md5: checksums.md5,
+    zip_sha256: checksums.sha256,
+    mounts: manifest.mounts ?? [],
+    ...(manifest.hollow === undefined || manifest.hollow.length === 0 ? {} : { hollow: manifest.hollow })
+  }
+  const index =
+    manifest.stamps === undefined
+      ? undefined
+      : {
+          sha256: checksums.sha256,
+          method: report.madeWith.method,
+          level: report.madeWith.level,
+          stamps: settledStamps(manifest.stamps, context.started)
+        }
   const published = yield* store.publish(staging, { metadata, state, index, previous })
   if (decision._tag === "Compare" && published.same === true) {
     yield* Effect.logInfo(`unchanged: archived again (${reason}), and its archive has the same bytes as before`)
@@ -180,21 +186,20 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
   return result
 }, Effect.scoped)
 
-/** Everything before publication; only the state that it has, if the manifest shows that nothing changed since. */
-const prepare = Effect.fnUntraced(function* (
+/** Why the folder is archived, and what of; or its state, if the manifest shows that nothing changed since. */
+const list = Effect.fnUntraced(function* (
   context: FolderContext,
-  { folder, decision, hadFiles }: Candidate,
+  { decision, folder }: Candidate,
   shown: FolderProgress
 ) {
-  const { compare, reuse, view } = context
+  const { compare, view } = context
+  const record = context.records.get(folder)
   const tree = yield* Tree
-  const archiver = yield* Archiver
-  const hasher = yield* Hasher
   const store = yield* Store
   // What is damaged inside may still have the digest that it was published with.
   const isDamaged = decision._tag === "Due" && decision.reason === "verify found its archive damaged"
   const before: Effect.Effect<PreviousArchive | undefined> =
-    reuse && !isDamaged ? store.previous(folder) : Effect.succeed(undefined)
+    context.reuse && !isDamaged ? store.previous(folder) : Effect.succeed(undefined)
   yield* shown.listing
   const listedAt = view.frozen ? context.started : yield* Clock.currentTimeMillis
   // A folder that is due in any case needs both, and each of them waits for other things.
@@ -202,8 +207,11 @@ const prepare = Effect.fnUntraced(function* (
     [tree.manifest(view, folder), decision._tag === "Due" ? before : Effect.succeed(undefined)],
     { concurrency: 2 }
   )
-  yield* checkMounts(context, manifest)
-  if (hadFiles && manifest.files === 0 && !context.acceptsLoss) return yield* emptied(folder)
+  if (!context.acceptsLoss) {
+    const isEmptied = manifest.files === 0 && hadFiles(record)
+    const message = missing(folder, record?.state, manifest) ?? (isEmptied ? emptied(folder) : undefined)
+    if (message !== undefined) return yield* new ContentMissing({ message, transient: false })
+  }
   let reason: DueReason = decision._tag === "Due" ? decision.reason : "changed"
   if (
     decision._tag === "Compare" &&
@@ -219,9 +227,27 @@ const prepare = Effect.fnUntraced(function* (
       `${count(manifest.escaped?.length ?? 0, "name is", "names are")} not UTF-8 and archived under an escaped name, the first ${display(escaped.path)} as ${display(fromText(escaped.name))}`
     )
   }
-  const previous = decision._tag === "Due" ? found : yield* before
-  const staging = yield* store.stage(folder)
-  const following = yield* hasher.follow(staging.zip)
+  return { listedAt, manifest, previous: decision._tag === "Due" ? found : yield* before, reason }
+})
+
+/** Where there is an archive and its state is lost, the archive is taken to hold files. */
+const hadFiles = (record: FolderRecord | undefined): boolean =>
+  record?.state === undefined ? record?.zipSize !== undefined : record.state.files > 0
+
+const emptied = (folder: FolderName): string =>
+  `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: zipper run --force --folder ${folder}`
+
+/** The staged zip, verified, hashed and on the disk. */
+const makeZip = Effect.fnUntraced(function* (
+  view: SourceView,
+  manifest: Manifest,
+  previous: PreviousArchive | undefined,
+  shown: FolderProgress
+) {
+  const archiver = yield* Archiver
+  const store = yield* Store
+  const staging = yield* store.stage(manifest.folder)
+  const following = yield* (yield* Hasher).follow(staging.zip)
   const report = yield* archiver.archive(view, manifest, staging.zip, {
     previous,
     settled: following.advance,
@@ -240,16 +266,8 @@ const prepare = Effect.fnUntraced(function* (
     ],
     { concurrency: "unbounded" }
   )
-  const unsettled = isUnsettled(manifest, listedAt, compare)
-  return { manifest, previous, reason, report, checksums, staging, unsettled }
+  return { checksums, report, staging }
 })
-
-const emptied = (folder: FolderName) =>
-  new TreeError({
-    path: folder,
-    message: `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: zipper run --force --folder ${folder}`,
-    transient: false
-  })
 
 /** What was copied may be what is wrong with an archive that fails verification. */
 const byCopying = (error: ArchiveError): ArchiveError =>
@@ -262,49 +280,3 @@ const byCopying = (error: ArchiveError): ArchiveError =>
         cause: error
       })
     : error
-
-const indexOf = (
-  context: FolderContext,
-  manifest: Manifest,
-  report: ArchiveReport,
-  checksums: Checksums
-): ArchiveIndex | undefined =>
-  manifest.stamps === undefined
-    ? undefined
-    : {
-        sha256: checksums.sha256,
-        method: report.madeWith.method,
-        level: report.madeWith.level,
-        stamps: settledStamps(manifest.stamps, context.started)
-      }
-
-const stateOf = (
-  {
-    checksums,
-    manifest,
-    report,
-    unsettled
-  }: {
-    readonly checksums: Checksums
-    readonly manifest: Manifest
-    readonly report: ArchiveReport
-    readonly unsettled: boolean
-  },
-  metadata: Metadata.Metadata
-): FolderState => ({
-  version: 1,
-  folder: manifest.folder,
-  manifest_sha256: manifest.hash,
-  ...(manifest.stampsHash === undefined ? {} : { stamps_sha256: manifest.stampsHash }),
-  hard_links: manifest.hardLinks,
-  snapshot: metadata.snapshot,
-  ...(unsettled ? { unsettled } : {}),
-  archived_at_utc: metadata.created_at_utc,
-  files: manifest.files,
-  bytes: manifest.bytes,
-  zip_size: report.zipSize,
-  zip_md5: checksums.md5,
-  zip_sha256: checksums.sha256,
-  mounts: manifest.mounts ?? [],
-  ...(manifest.hollow === undefined || manifest.hollow.length === 0 ? {} : { hollow: manifest.hollow })
-})

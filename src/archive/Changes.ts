@@ -9,17 +9,16 @@ import { unsettledFrom } from "../zip/ArchiveIndex.ts"
 /** The decision on one folder before its manifest is read. */
 export type Decision =
   | { readonly _tag: "Due"; readonly reason: DueReason }
-  | { readonly _tag: "Compare"; readonly state: FolderState }
-  | { readonly _tag: "Unchanged"; readonly state: FolderState }
+  | { readonly _tag: "Compare" | "Unchanged"; readonly state: FolderState }
 
 /**
- * Whether a folder has to be archived. The verdict counts only for the archive that the cursor knows; any other archive is compared
- * by its manifest (`Compare`: due unless Manifest.isAsBefore). A folder is never left out because something is unknown.
+ * Whether a folder has to be archived. The verdict counts only for the archive that the cursor knows; any other is compared by
+ * its manifest (`Compare`: due unless isAsBefore). A folder is never left out because something is unknown.
  */
 export const decide = (options: {
   readonly record: FolderRecord | undefined
   readonly verdict: Verdict
-  /** SHA-256 of the archive that the cursor knows (Cursor.archives); undefined when it knows none. */
+  /** SHA-256 of the archive that the cursor knows (Cursor.archives). */
   readonly known: string | undefined
   readonly force: boolean
 }): Decision => {
@@ -31,9 +30,7 @@ export const decide = (options: {
     return due(record?.zipSize === undefined ? "never archived" : "its .state.json is missing or damaged")
   }
   if (record.zipSize === undefined) return due("its archive is missing")
-  if (record.zipSize !== record.state.zip_size) {
-    return due("its archive has another size than when it was published")
-  }
+  if (record.zipSize !== record.state.zip_size) return due("its archive has another size than when it was published")
   if (record.incomplete !== undefined) return due("a file beside its archive is missing")
   if (record.damaged === true) return due("verify found its archive damaged")
   const { state } = record
@@ -45,13 +42,13 @@ export const decide = (options: {
 
 const due = (reason: DueReason): Decision => ({ _tag: "Due", reason })
 
-/** Whether a state has to be written anew, or its folder fails, by what is mounted in the folder now. */
+/** Otherwise the state has to be written anew, or the folder fails. */
 export const isMountedAsBefore = (
   state: Pick<FolderState, "mounts" | "hollow">,
   now: Pick<Manifest, "mounts" | "hollow">
 ): boolean => isSame(state.mounts, now.mounts) && isSame(state.hollow, now.hollow)
 
-/** The same by the snapshot alone, for a folder that is not listed because `zfs diff` shows no change in it. */
+/** The same by the snapshot alone, for a folder that is not listed. */
 export const isGraftedAsBefore = (
   state: Pick<FolderState, "mounts">,
   view: Pick<SourceView, "grafts">,
@@ -66,10 +63,7 @@ const without = (some: ReadonlyArray<string> = [], others: ReadonlyArray<string>
   return some.filter((place) => !known.has(place))
 }
 
-/**
- * Why the folder must not be archived as it is now, and what to do; undefined when nothing is missing. `state` is that of
- * its last archive.
- */
+/** Why the folder must not be archived as it is now, and what to do. `state` is that of its last archive. */
 export const missing = (
   folder: FolderName,
   state: Pick<FolderState, "mounts" | "hollow"> | undefined,
@@ -97,7 +91,7 @@ const named = (folder: FolderName, [first = "", ...more]: ReadonlyArray<string>)
 
 const acceptance = (folder: FolderName): string => `accept it as it is: zipper run --force --folder ${folder}`
 
-/** Whether the folder is as it was when its state was written, as far as `compare` shows it. What is not known counts as changed. */
+/** Whether the folder is as it was when its state was written, as far as `compare` shows it. What is unknown counts as changed. */
 export const isAsBefore = (
   manifest: Pick<Manifest, "hash" | "stampsHash">,
   state: Pick<FolderState, "manifest_sha256" | "stamps_sha256">,

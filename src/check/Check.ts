@@ -17,7 +17,7 @@ import { Tree } from "../source/Tree.ts"
 import { checkOwner } from "../store/ClaimTarget.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { Store } from "../store/Store.ts"
-import { Disk, type DiskError } from "../system/Disk.ts"
+import { Disk } from "../system/Disk.ts"
 import { document, flag, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
@@ -37,12 +37,6 @@ export const CheckDocument = document({
   cron: Schema.Array(CronLine).annotations({ description: "none while there is a problem" })
 })
 
-/** Turns a failure into a problem of the subject. */
-const orProblem =
-  (subject: string) =>
-  <E extends { readonly message: string }, R>(effect: Effect.Effect<ReadonlyArray<Finding>, E, R>) =>
-    Effect.catchAll(effect, ({ message }) => Effect.succeed([problem(subject, message)]))
-
 /** The keys of the configuration that the archive job is found by. */
 type Paths = Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix">
 
@@ -51,10 +45,7 @@ type StateConfig = Pick<
   "source_path" | "target_path" | "state_dir" | "metrics_file" | "ping_url" | "replication"
 >
 
-/**
- * Looks at everything that a run of the archive job depends on, by the run's own probes, and leaves nothing behind. Never fails:
- * a problem is a finding, and one does not hide the others.
- */
+/** Looks at what a run of the archive job depends on, by the run's own probes, and leaves nothing behind. Never fails. */
 export const check = Effect.fn("Check")(function* (
   config: Paths & Pick<ArchiveConfig, "tmp_dir" | "lockfile_path" | "log_file">
 ) {
@@ -68,10 +59,7 @@ export const check = Effect.fn("Check")(function* (
   return findings.flat()
 })
 
-/**
- * Looks at what a replication job depends on and changes nothing: both hosts, datasets, places, rights, programs. Never
- * fails: a problem is a finding.
- */
+/** The same for a replication job: both hosts, datasets, places, rights, programs. Changes nothing, never fails. */
 export const checkReplication = Effect.fn("CheckReplication")(
   function* (job: Job) {
     const { label } = yield* Sender
@@ -103,18 +91,41 @@ export const checkReplication = Effect.fn("CheckReplication")(
 const subjectOf = ({ name }: Job): string => `replication ${name}`
 
 /**
- * Looks at where runs report: the state folder that is not the target's, the metrics, the pings. No run fails for want of these,
- * so there are no problems. Calls no ping address, which would count as a run. Changes nothing, never fails.
+ * The same for where runs report: state folder, metrics, pings. No run fails for want of these, so there are no problems. Calls
+ * no ping address, which would count as a run.
  */
 export const checkState = Effect.fn("CheckState")(function* (config: StateConfig) {
   const { metrics_file } = config
   return [
     // With a target, state is kept in it, and the target was looked at.
-    ...(config.target_path === undefined ? [yield* checkStateDir(stateDirOf(config))] : []),
-    ...(metrics_file === undefined ? [] : [yield* checkMetrics(metrics_file, stateDirOf(config))]),
+    ...(config.target_path === undefined ? yield* checkStateDir(stateDirOf(config)) : []),
+    ...(metrics_file === undefined ? [] : yield* checkMetrics(metrics_file, stateDirOf(config))),
     ...pings(config)
   ]
 })
+
+/** The findings, or the failure as a problem. */
+const orProblem =
+  (subject: string) =>
+  <E extends { readonly message: string }, R>(effect: Effect.Effect<ReadonlyArray<Finding>, E, R>) =>
+    Effect.catchAll(effect, ({ message }) => Effect.succeed([problem(subject, message)]))
+
+/** The findings, or the failure as a warning with its `consequence`. */
+const orWarning =
+  (subject: string, consequence: string) =>
+  <E extends { readonly message: string }, R>(effect: Effect.Effect<ReadonlyArray<Finding>, E, R>) =>
+    Effect.catchAll(effect, ({ message }) => Effect.succeed([warning(subject, `${message}: ${consequence}`)]))
+
+/** The failure of a probe as a problem. */
+const problemOf = <A, E extends { readonly message: string }, R>(
+  subject: string,
+  probe: Effect.Effect<A, E, R>,
+  lead = ""
+) =>
+  Effect.match(probe, {
+    onSuccess: (): ReadonlyArray<Finding> => [],
+    onFailure: ({ message }) => [problem(subject, `${lead}${message}`)]
+  })
 
 const checkSource = Effect.fnUntraced(
   function* (config: Paths) {
@@ -125,21 +136,18 @@ const checkSource = Effect.fnUntraced(
     const { view } = yield* zfs.snapshot(source)
     const { folders, skipped, unreadable } = yield* tree.folders(view)
     const children = source.datasets.length - 1
-    const findings: Array<Finding> = [
-      ok(
-        "source",
-        source.dataset === undefined ? `${sourcePath}, read live` : `${sourcePath}, dataset ${source.dataset}`
-      )
-    ]
+    const how = source.dataset === undefined ? "read live" : `dataset ${source.dataset}`
+    const findings: Array<Finding> = [ok("source", `${sourcePath}, ${how}`)]
     if (children > 0) findings.push(ok("children", `${count(children, "child dataset")} will be in the same snapshot`))
     findings.push(...(yield* checkRights(source)))
     for (const { at, reason } of view.blocked) findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
     for (const { folder, reason } of unreadable) findings.push(problem("source", `${folder}: ${reason}`))
+    const known = new Set<string>([
+      ...unreadable.map(({ folder }) => folder),
+      ...view.blocked.map(({ at }) => topSegment(at))
+    ])
     for (const folder of folders) {
-      if (unreadable.some((each) => each.folder === folder)) continue
-      if (view.blocked.some(({ at }) => topSegment(at) === folder)) continue
-      const listed = yield* Effect.either(tree.readable(view, folder))
-      if (listed._tag === "Left") findings.push(problem("source", `${folder}: ${listed.left.message}`))
+      if (!known.has(folder)) findings.push(...(yield* problemOf("source", tree.readable(view, folder), `${folder}: `)))
     }
     findings.push(
       folders.length === 0
@@ -159,28 +167,25 @@ const checkSource = Effect.fnUntraced(
   orProblem("source")
 )
 
-/** Whether a user other than root may do on the source's datasets what a run does; without `diff` a run only takes longer. Never fails. */
+/** Whether a user other than root may do on the datasets what a run does; without `diff` a run only takes longer. Never fails. */
 export const checkRights = Effect.fnUntraced(function* ({ datasets, grant }: SourceInfo) {
   if (grant === undefined) return []
   const sender = yield* Sender
   const wanted = permissionsOf("archive")
   return yield* Effect.gen(function* () {
     const account = yield* sender.account
-    const lacking = yield* Effect.forEach(datasets, (dataset) =>
-      Effect.map(sender.allowed(dataset), (table) => ({
-        dataset,
-        permissions: missing(account, parseAllow(table), dataset, wanted, "here")
-      }))
-    )
-    const findings = lacking
-      .filter(({ permissions }) => permissions.length > 0)
-      .map(({ dataset, permissions }) => {
-        const command = allowCommand({ user: account.user, permissions, dataset })
-        const detail = `${account.user} may not ${permissions.join(", ")} on ${dataset}; as root: ${command}`
-        return permissions.every((each) => each === "diff")
+    const findings: Array<Finding> = []
+    for (const dataset of datasets) {
+      const permissions = missing(account, parseAllow(yield* sender.allowed(dataset)), dataset, wanted, "here")
+      if (permissions.length === 0) continue
+      const command = allowCommand({ user: account.user, permissions, dataset })
+      const detail = `${account.user} may not ${permissions.join(", ")} on ${dataset}; as root: ${command}`
+      findings.push(
+        permissions.every((each) => each === "diff")
           ? warning("rights", `${detail} (without it every file is compared in each run)`)
           : problem("rights", detail)
-      })
+      )
+    }
     return findings.length > 0
       ? findings
       : [ok("rights", `${account.user} may ${wanted.join(", ")} on ${count(datasets.length, "dataset")}`)]
@@ -214,10 +219,8 @@ const checkTarget = Effect.fnUntraced(function* (config: Paths & Pick<ArchiveCon
 
 /** checkSource reports a source that cannot be found. */
 const checkOwnership = Effect.fnUntraced(function* (config: Paths) {
-  const source = yield* Effect.either((yield* Zfs).locate(config.source_path))
-  if (source._tag === "Left") return []
-  const owned = yield* Effect.either(checkOwner(config, source.right))
-  return owned._tag === "Right" ? [] : [problem("target", owned.left.message)]
+  const source = yield* Effect.option((yield* Zfs).locate(config.source_path))
+  return source._tag === "None" ? [] : yield* problemOf("target", checkOwner(config, source.value))
 })
 
 /** Another configuration may have this target. */
@@ -235,9 +238,8 @@ const checkFolders = Effect.fnUntraced(function* (target: string, records: Reado
     records.keys(),
     Effect.fnUntraced(function* (folder) {
       const path = `${target}/${folder}`
-      if ((yield* disk.stat(path))?.kind !== "directory") return []
-      const asked = yield* Effect.either(disk.writable(path))
-      return asked._tag === "Right" ? [] : [problem("target", `${folder}: ${asked.left.message}`)]
+      const isFolder = (yield* disk.stat(path))?.kind === "directory"
+      return isFolder ? yield* problemOf("target", disk.writable(path), `${folder}: `) : []
     }),
     { concurrency: 16 }
   )
@@ -265,14 +267,18 @@ const checkLog = Effect.fnUntraced(
   function* (path: string) {
     const disk = yield* Disk
     const stat = yield* disk.stat(path)
-    if (stat !== undefined && stat.kind !== "file") {
-      return [warning("log", `${path} is not a regular file: nothing will be logged there`)]
-    }
-    yield* disk.writable(stat === undefined ? path.replace(/\/[^/]*$/, "") || "/" : path)
+    if (stat !== undefined && stat.kind !== "file") return yield* refuse(`${path} is not a regular file`)
+    yield* disk.writable(stat === undefined ? above(path) : path)
     return [ok("log", path)]
   },
-  Effect.catchAll((error) => Effect.succeed([warning("log", `${error.message}: nothing will be logged there`)]))
+  orWarning("log", "nothing will be logged there")
 )
+
+/** For orWarning. */
+const refuse = (message: string) => Effect.fail({ message })
+
+/** The folder of a path. */
+const above = (path: string): string => path.replace(/\/[^/]*$/, "") || "/"
 
 const checkNotifier = Effect.gen(function* () {
   const found = yield* (yield* Notifier).probe
@@ -295,45 +301,33 @@ const checkNotifier = Effect.gen(function* () {
   )
 )
 
-const checkStateDir = (path: string) =>
-  Effect.gen(function* () {
+const checkStateDir = Effect.fnUntraced(
+  function* (path: string) {
     const disk = yield* Disk
     const stat = yield* disk.stat(path)
-    if (stat !== undefined && stat.kind !== "directory") return unkept(`${path} is no folder`)
-    const there = yield* nearest(path)
+    if (stat !== undefined && stat.kind !== "directory") return yield* refuse(`${path} is no folder`)
+    let there = path
+    while (there !== "/" && (yield* disk.stat(there)) === undefined) there = above(there)
     yield* disk.writable(there)
-    return ok("state_dir", there === path ? path : `${path}, which the first run makes`)
-  }).pipe(Effect.catchAll(({ message }) => Effect.succeed(unkept(message))))
+    return [ok("state_dir", there === path ? path : `${path}, which the first run makes`)]
+  },
+  orWarning("state_dir", "no history is kept, and status and report will know of no run")
+)
 
-const unkept = (why: string): Finding =>
-  warning("state_dir", `${why}: no history is kept, and status and report will know of no run`)
-
-/** The folder, or the first one above it that is there. */
-const nearest = (path: string): Effect.Effect<string, DiskError, Disk> =>
-  Effect.gen(function* () {
-    const { stat } = yield* Disk
-    return path === "/" || (yield* stat(path)) !== undefined ? path : yield* nearest(above(path))
-  })
-
-const above = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/"
-
-const checkMetrics = (path: string, dir: string) =>
-  Effect.gen(function* () {
+const checkMetrics = Effect.fnUntraced(
+  function* (path: string, stateDir: string) {
     const disk = yield* Disk
     const folder = above(path)
-    const stat = yield* disk.stat(folder)
-    if (stat === undefined) return unwritten(`there is no folder ${folder}`)
-    if ((yield* disk.stat(path))?.kind === "directory") return unwritten(`${path} is a folder`)
+    if ((yield* disk.stat(folder)) === undefined) return yield* refuse(`there is no folder ${folder}`)
+    if ((yield* disk.stat(path))?.kind === "directory") return yield* refuse(`${path} is a folder`)
     yield* disk.writable(folder)
-    const owner = otherOwner(yield* disk.read(path), dir)
-    if (owner === undefined) return ok("metrics_file", path)
-    return warning(
-      "metrics_file",
-      `${path} has the metrics of another configuration, whose state is in ${quoted(owner)}, and the next run replaces them: give each configuration a file of its own`
-    )
-  }).pipe(Effect.catchAll(({ message }) => Effect.succeed(unwritten(message))))
-
-const unwritten = (why: string): Finding => warning("metrics_file", `${why}: no metrics will be written`)
+    const owner = otherOwner(yield* disk.read(path), stateDir)
+    if (owner === undefined) return [ok("metrics_file", path)]
+    const detail = `${path} has the metrics of another configuration, whose state is in ${quoted(owner)}, and the next run replaces them: give each configuration a file of its own`
+    return [warning("metrics_file", detail)]
+  },
+  orWarning("metrics_file", "no metrics will be written")
+)
 
 /** Never the addresses: they are secrets. */
 const pings = (config: StateConfig): ReadonlyArray<Finding> => {

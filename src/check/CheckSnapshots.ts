@@ -6,7 +6,7 @@ import { type ArchiveConfig, stateDirOf } from "../config/Config.ts"
 import { Store } from "../store/Store.ts"
 import { Disk } from "../system/Disk.ts"
 import { shellWords } from "../text/ShellWord.ts"
-import { JobIdentity, type JobIds } from "../zfs/JobIdentity.ts"
+import { JobIdentity } from "../zfs/JobIdentity.ts"
 import { decodeMark, type MarkedSnapshot, parseName, type SnapshotMark } from "../zfs/SnapshotPrune.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { Zfs } from "../zfs/Zfs.ts"
@@ -14,8 +14,8 @@ import { datasetOf, shortName } from "../zfs/ZfsList.ts"
 import { type Finding, warning } from "./Finding.ts"
 
 /**
- * Snapshots of the source that carry our mark and belong to no job that can be found from here: not to this one, and not to the
- * one whose target their mark names; and those that this job took under another `snapshot_prefix` and does not keep.
+ * Snapshots of the source with our mark that belong neither to this job nor to the one whose target their mark names; and those
+ * that this job took under another `snapshot_prefix` and does not keep.
  */
 export const checkSnapshots = Effect.fnUntraced(function* (
   config: Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix">,
@@ -26,9 +26,15 @@ export const checkSnapshots = Effect.fnUntraced(function* (
   // checkTarget reports what is wrong with the target.
   const ids = Either.getOrUndefined(yield* Effect.either(Effect.flatMap(Store, (store) => store.claim(asked))))
   if (ids === undefined) return []
-  const snapshots = yield* (yield* Zfs).marked(source)
-  const stray = yield* Effect.filter(snapshots, (snapshot) => Effect.negate(hasJob(snapshot, ids, config.target_path)))
-  const renamed = snapshots.filter((snapshot) => isOfOtherPrefix(snapshot, ids, config.snapshot_prefix))
+  const stray: Array<MarkedSnapshot> = []
+  const renamed: Array<MarkedSnapshot> = []
+  for (const snapshot of yield* (yield* Zfs).marked(source)) {
+    const mark = decodeMark(snapshot.mark ?? "")
+    if (mark === undefined) continue
+    if (mark.job !== ids.id && !ids.former.includes(mark.job)) {
+      if (!(yield* isElsewhere(mark, config.target_path))) stray.push(snapshot)
+    } else if (parseName(config.snapshot_prefix, shortName(snapshot.name)) === undefined) renamed.push(snapshot)
+  }
   const kept = renamed.length === 0 ? new Set<string>() : yield* keptGuids
   return [
     ...strayFindings(stray, "by zipper for a job that is not found here"),
@@ -49,12 +55,6 @@ const strayFindings = (stray: ReadonlyArray<MarkedSnapshot>, by: string): Readon
     )
   })
 
-const isOfOtherPrefix = ({ mark, name }: MarkedSnapshot, { former, id }: JobIds, prefix: string): boolean => {
-  const job = mark === undefined ? undefined : decodeMark(mark)?.job
-  if (job === undefined || !(job === id || former.includes(job))) return false
-  return parseName(prefix, shortName(name)) === undefined
-}
-
 /** The snapshots that the next run still needs, or retention keeps. */
 const keptGuids = Effect.gen(function* () {
   const cursor = yield* (yield* Store).cursor
@@ -62,19 +62,9 @@ const keptGuids = Effect.gen(function* () {
   return new Set(kept.flatMap(({ guids }) => Object.values(guids)))
 })
 
-const hasJob = ({ mark }: MarkedSnapshot, { former, id }: JobIds, ownTarget: string) => {
-  const known = mark === undefined ? undefined : decodeMark(mark)
-  return known === undefined || known.job === id || former.includes(known.job)
-    ? Effect.succeed(true)
-    : isElsewhere(known, ownTarget)
-}
-
 const decodeIdentity = Schema.decodeUnknownEither(Schema.parseJson(JobIdentity))
 
-/**
- * Whether the target that the mark names is that of the job in the mark. A target that cannot be looked at may be, and so may our
- * own where it has no state: it may not be mounted.
- */
+/** Whether the mark names the target of its job. True of a target that cannot be read, or of our own that is not mounted. */
 const isElsewhere = ({ job, target }: SnapshotMark, ownTarget: string) =>
   Effect.gen(function* () {
     if (target === undefined) return false

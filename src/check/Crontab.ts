@@ -12,7 +12,6 @@ import { shellWords } from "../text/ShellWord.ts"
 export interface CronPlace {
   /** What `process.platform` says. */
   readonly platform: string
-  /** Who is to run it. */
   readonly user: string
   /** Absolute path of this program. */
   readonly zipper: string
@@ -24,14 +23,12 @@ export interface CronPlace {
 
 /** The jobs of the configuration. */
 export interface CronWork {
-  /** Whether there is an archive job. */
   readonly archive: boolean
   /** `lockfile_path`. */
   readonly lockfile: string
   readonly replication: ReadonlyArray<{
     readonly name: string
     readonly direction: "pull" | "push"
-    /** It has a retention. */
     readonly prunes: boolean
   }>
 }
@@ -67,15 +64,8 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
     return { ...rest, user, shell, line: `${rest.schedule} ${user} ${forCron(shell)}` }
   }
   const last = ["--config", config, "--quiet"]
-  const archive = work.archive
-    ? [
-        lineOf([...guardedBy(platform, guard), ...program, "run", ...last], {
-          command: "run",
-          job: null,
-          schedule: `${first} * * * *`
-        })
-      ]
-    : []
+  const run = [...guardedBy(platform, guard), ...program, "run", ...last]
+  const hourly = { command: "run", job: null, schedule: `${first} * * * *` } as const
   const replication = work.replication.flatMap(({ direction, name, prunes }, index) => {
     const minute = (first + 5 + 10 * index) % 60
     const hour = direction === "pull" ? 1 : 3
@@ -85,13 +75,10 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
       ...(prunes ? [lineOf(words("prune"), { command: "prune", job: name, schedule: `${minute} 5 * * 0` })] : [])
     ]
   })
-  return [...archive, ...replication]
+  return [...(work.archive ? [lineOf(run, hourly)] : []), ...replication]
 }
 
-/**
- * Beside `lockfile_path`, which the program takes itself: who may write that may write this. Each configuration has its own: of two
- * with one guard, cron would never start one, and that one could not say so.
- */
+/** Beside `lockfile_path`, which the program takes itself. Of two configurations with one guard, cron would never start one. */
 const guardFile = (lockfile: string, config: string): string => {
   const [stem, word] = [lockfile.replace(/\.lock$/, ""), wordOf(config)]
   return `${stem.endsWith(`.${word}`) ? stem : `${stem}.${word}`}.cron.lock`

@@ -34,3 +34,9 @@ export class PreflightError extends Data.TaggedError("PreflightError")<{
 /** Any step before the first folder that fails ends the run with its own message. */
 export const asPreflight = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.mapError(effect, (error) => new PreflightError({ message: error.message, cause: error }))
+
+/** A failure that only costs something later is a warning, which begins with `what`; `otherwise` is the result then. */
+export const orWarn =
+  <B>(what: string, otherwise: B) =>
+  <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A | B, never, R> =>
+    Effect.catchAll(effect, ({ message }) => Effect.as(Effect.logWarning(`${what}: ${message}`), otherwise))

@@ -10,7 +10,7 @@ import { codeOf, explain } from "../system/Errno.ts"
 /** The message that the backup hosts wait for. */
 export const suspendMessage = "suspend"
 
-/** Tells the backup hosts, through the broker, that they may suspend. */
+/** Sends the backup hosts, through the broker, the message that they may suspend. */
 export const suspend = Effect.fn("Suspend")(function* (settings: MqttSettings) {
   yield* (yield* Mqtt).publish(settings, suspendMessage)
 })
@@ -21,6 +21,26 @@ export class MqttError extends Data.TaggedError("MqttError")<{
   readonly message: string
 }> {}
 
+/** Publishes to an MQTT broker. */
+export class Mqtt extends Context.Tag("zipper/Mqtt")<
+  Mqtt,
+  {
+    /**
+     * Publishes one message and returns once the broker has confirmed it, all within the settings' time; a message that
+     * the broker denies is an error. Tries once. Logs what the broker said.
+     */
+    readonly publish: (settings: MqttSettings, message: string) => Effect.Effect<void, MqttError>
+  }
+>() {
+  static readonly layer: Layer.Layer<Mqtt> = Layer.sync(Mqtt, () => ({ publish: Effect.fn("Mqtt.publish")(publish) }))
+
+  /** Says what it would publish. */
+  static readonly layerDryRun: Layer.Layer<Mqtt> = Layer.succeed(Mqtt, {
+    publish: (settings, message) =>
+      Effect.logInfo(`would publish "${message}" to ${settings.topic} at ${addressOf(settings)}`)
+  })
+}
+
 /** MQTT 5, and 3.1.1, as the protocol numbers them. */
 type Version = 5 | 4
 
@@ -28,10 +48,7 @@ type Version = 5 | 4
 const addressOf = ({ host, port }: Pick<MqttSettings, "host" | "port">): string =>
   `${host.includes(":") ? `[${host}]` : host}:${port}`
 
-/**
- * One message to one broker; see the tag. MQTT 5 says whether the broker denies a message. Version 3.1.1 confirms a
- * denied message like any other, so it is used only with a broker that refuses version 5.
- */
+/** MQTT 3.1.1 confirms a denied message like any other, so it is used only with a broker that refuses version 5. */
 const publish = (settings: MqttSettings, message: string) => {
   const broker = addressOf(settings)
   return Effect.gen(function* () {
@@ -113,7 +130,7 @@ const waitForConnection = (client: MqttClient) =>
     client.once("close", () => resume(Effect.fail(error)))
   })
 
-/** Sends the message and waits for the broker's confirmation; a broker may also answer with the end of the connection. */
+/** A broker may also answer with the end of the connection. */
 const sendAndConfirm = (client: MqttClient, topic: string, message: string, broker: string) =>
   Effect.async<void, unknown>((resume) => {
     let error: unknown = connectionClosed()
@@ -126,7 +143,7 @@ const sendAndConfirm = (client: MqttClient, topic: string, message: string, brok
     client.once("close", () => resume(Effect.fail(error)))
     client.publish(topic, message, { qos: 1 }, (cause) => {
       if (!cause) return resume(Effect.void)
-      // What the library says of a connection that ends has no code; the reason is with the listeners above.
+      // The library's error about a connection that ends has no code; the listeners above have the reason.
       resume(Effect.fail("code" in cause ? cause : error))
     })
   }).pipe(Effect.mapError((cause) => denial(broker, topic, cause) ?? failure(broker, cause)))
@@ -138,10 +155,7 @@ const endNow = (client: MqttClient) =>
     client.end(true, () => resume(Effect.void))
   })
 
-/**
- * Whether the broker refuses to speak MQTT 5: it says so, with the code of version 5 or of 3.1.1, or closes the
- * connection instead of an answer.
- */
+/** The broker refuses MQTT 5 with the code of version 5 or of 3.1.1, or closes the connection instead of an answer. */
 const refusesVersion = (error: unknown): boolean => {
   const code = returnCode(error)
   return code === 1 || code === 0x84 || code === "ECONNRESET" || code === "EPIPE"
@@ -158,14 +172,11 @@ const denial = (broker: string, topic: string, error: unknown): MqttError | unde
   })
 }
 
-/** What mqtt.js says. Its errors are not kept as a cause: they may carry the packet with the password. */
+/** mqtt.js's errors are not kept as a cause: they may carry the packet with the password. */
 const failure = (broker: string, error: unknown): MqttError => {
   const refusal = refusals.get(returnCode(error))
   if (refusal !== undefined) {
-    return new MqttError({
-      reason: "Refused",
-      message: `the MQTT broker at ${broker} refused the login: ${refusal}`
-    })
+    return new MqttError({ reason: "Refused", message: `the MQTT broker at ${broker} refused the login: ${refusal}` })
   }
   const found = rootOf(error)
   const code = codeOf(found)
@@ -236,26 +247,3 @@ const meanings: Readonly<Record<string, string>> = {
 /** Attempts on several addresses of one name fail together. */
 const rootOf = (error: unknown): unknown =>
   error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error
-
-/** Publishes to an MQTT broker. */
-export class Mqtt extends Context.Tag("zipper/Mqtt")<
-  Mqtt,
-  {
-    /**
-     * Publishes one message and returns once the broker has confirmed it, all within the settings' time; a message that
-     * the broker denies is an error. Tries once. Logs what the broker said.
-     */
-    readonly publish: (settings: MqttSettings, message: string) => Effect.Effect<void, MqttError>
-  }
->() {
-  /** MQTT 5 over TCP; 3.1.1, where a denial cannot be seen, with a broker that refuses 5. */
-  static readonly layer: Layer.Layer<Mqtt> = Layer.succeed(Mqtt, {
-    publish: Effect.fn("Mqtt.publish")(publish)
-  })
-
-  /** Says what it would publish. */
-  static readonly layerDryRun: Layer.Layer<Mqtt> = Layer.succeed(Mqtt, {
-    publish: (settings, message) =>
-      Effect.logInfo(`would publish "${message}" to ${settings.topic} at ${addressOf(settings)}`)
-  })
-}
