@@ -30,7 +30,6 @@ export interface Candidate {
   readonly decision: Exclude<Decision, { readonly _tag: "Unchanged" }>
 }
 
-/** What all folders of a run have in common. */
 export interface FolderContext {
   readonly run: string
   /** When the run began (milliseconds since 1970), before its snapshot was taken. */
@@ -42,7 +41,6 @@ export interface FolderContext {
   readonly compare: Compare
   readonly view: SourceView
   readonly records: ReadonlyMap<FolderName, FolderRecord>
-  /** See SnapshotHandle.hold. */
   readonly hold: SnapshotHandle["hold"]
   readonly progress: RunProgress
 }
@@ -52,7 +50,6 @@ export interface FolderSettings {
   readonly task_timeout_seconds: number
 }
 
-/** A folder took longer than `task_timeout_seconds`; its work was ended. */
 class TaskTimeout extends Data.TaggedError("TaskTimeout")<{ readonly seconds: number }> {
   readonly transient = false
   override get message() {
@@ -60,7 +57,6 @@ class TaskTimeout extends Data.TaggedError("TaskTimeout")<{ readonly seconds: nu
   }
 }
 
-/** What belongs in the folder is not there. */
 class ContentMissing extends Data.TaggedError("ContentMissing")<{
   readonly message: string
   readonly transient: boolean
@@ -237,7 +233,6 @@ const hadFiles = (record: FolderRecord | undefined): boolean =>
 const emptied = (folder: FolderName): string =>
   `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: zipper run --force --folder ${folder}`
 
-/** The staged zip, verified, hashed and on the disk. */
 const makeZip = Effect.fnUntraced(function* (
   view: SourceView,
   manifest: Manifest,

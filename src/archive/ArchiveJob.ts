@@ -43,21 +43,17 @@ export interface RunArchiveConfig extends FolderSettings {
   readonly reminder_hours: number
 }
 
-/** What the command line and the process add. */
 interface RunOptions {
-  /** Short id of this run, in every log line. */
   readonly run: string
   /** Only these folders; all when empty. */
   readonly folders: ReadonlyArray<FolderName>
   /** Archive them whether they changed or not, and read and compress every file. */
   readonly force: boolean
-  /** Name of this machine. */
   readonly host: string
-  /** Of this process. */
   readonly pid: number
 }
 
-/** The archive job as a supervised run. Fails with LockError when another run is at work, and with PreflightError when it cannot start. */
+/** The archive job as a supervised run. Fails with LockError when another run is at work, else as PreflightError. */
 export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveConfig, options: RunOptions) {
   const { host, pid, run } = options
   const whole = options.folders.length === 0
@@ -125,7 +121,6 @@ const unlessHeld = <A, E extends { readonly message: string }, R>(effect: Effect
       : new PreflightError({ message: error.message, cause: error })
   )
 
-/** Checks that source and target can be used, and that the target is this job's or free; locks it until the scope closes. */
 const preflight = Effect.fn("Preflight")(function* (config: RunArchiveConfig) {
   const zfs = yield* Zfs
   const store = yield* Store
@@ -276,7 +271,6 @@ const noSuchFolder = Effect.fnUntraced(
   (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
 )
 
-/** How many lost archives are named. */
 const namedLost = 10
 
 /** Which published archives are not in the target any more: as errors, since --quiet hides warnings. */

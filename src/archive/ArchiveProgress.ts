@@ -12,7 +12,6 @@ interface Expected {
   readonly bytes: number | undefined
 }
 
-/** What the run knows of one folder. */
 interface Share {
   readonly done: number
   readonly total: number | undefined
@@ -69,7 +68,6 @@ export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
       const { done } = shareOf(folder)
       put(folder, { done, total: done, ended: true })
     },
-    /** It does not count any more. */
     unchanged: (folder: FolderName): void => {
       const share = shares.get(folder)
       if (share === undefined) return
@@ -82,10 +80,8 @@ export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
 
 /** How much (0 to 1) of the work on one folder is done: to read its files, and then its zip, each byte as much work. */
 export const partOfWork = (work: {
-  /** Uncompressed bytes of the folder, and how many of them have been read. */
   readonly bytes: number
   readonly read: number
-  /** Bytes of the zip, or what they will be about; how many of them have been verified. */
   readonly zipBytes: number
   readonly verified: number
 }): number => {
@@ -93,7 +89,6 @@ export const partOfWork = (work: {
   return all <= 0 ? 0 : Math.min((work.read + work.verified) / all, 1)
 }
 
-/** Begins to show a folder; until the scope closes. */
 export type RunProgress = (folder: FolderName) => Effect.Effect<FolderProgress, never, Scope.Scope>
 
 /** Shows how far the work on one folder is: the steps in this order, or from the first again. */

@@ -6,7 +6,6 @@ import type { FolderRecord, FolderState } from "../store/FolderState.ts"
 import type { Verdict } from "../zfs/ZfsDiff.ts"
 import { unsettledFrom } from "../zip/ArchiveIndex.ts"
 
-/** The decision on one folder before its manifest is read. */
 export type Decision =
   | { readonly _tag: "Due"; readonly reason: DueReason }
   | { readonly _tag: "Compare" | "Unchanged"; readonly state: FolderState }
@@ -18,7 +17,6 @@ export type Decision =
 export const decide = (options: {
   readonly record: FolderRecord | undefined
   readonly verdict: Verdict
-  /** SHA-256 of the archive that the cursor knows (Cursor.archives). */
   readonly known: string | undefined
   readonly force: boolean
 }): Decision => {
@@ -80,7 +78,6 @@ export const missing = (
   return undefined
 }
 
-/** The same for a folder that is not in the source at all. */
 export const missingWhole = (state: Pick<FolderState, "mounts"> | undefined): string | undefined =>
   state?.mounts?.includes("") === true
     ? "it was a mount of its own when it was last archived, and is not in the source now: mount it; or, if it is gone for good, move its folder out of the target"

@@ -37,7 +37,6 @@ export const CheckDocument = document({
   cron: Schema.Array(CronLine).annotations({ description: "none while there is a problem" })
 })
 
-/** The keys of the configuration that the archive job is found by. */
 type Paths = Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix">
 
 type StateConfig = Pick<
@@ -90,10 +89,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
 
 const subjectOf = ({ name }: Job): string => `replication ${name}`
 
-/**
- * The same for where runs report: state folder, metrics, pings. No run fails for want of these, so there are no problems. Calls
- * no ping address, which would count as a run.
- */
+/** The same for where runs report; no run fails for want of these. A call of a ping address would count as a run. */
 export const checkState = Effect.fn("CheckState")(function* (config: StateConfig) {
   const { metrics_file } = config
   return [
@@ -104,7 +100,6 @@ export const checkState = Effect.fn("CheckState")(function* (config: StateConfig
   ]
 })
 
-/** The findings, or the failure as a problem. */
 const orProblem =
   (subject: string) =>
   <E extends { readonly message: string }, R>(effect: Effect.Effect<ReadonlyArray<Finding>, E, R>) =>
@@ -116,7 +111,6 @@ const orWarning =
   <E extends { readonly message: string }, R>(effect: Effect.Effect<ReadonlyArray<Finding>, E, R>) =>
     Effect.catchAll(effect, ({ message }) => Effect.succeed([warning(subject, `${message}: ${consequence}`)]))
 
-/** The failure of a probe as a problem. */
 const problemOf = <A, E extends { readonly message: string }, R>(
   subject: string,
   probe: Effect.Effect<A, E, R>,
@@ -223,7 +217,6 @@ const checkOwnership = Effect.fnUntraced(function* (config: Paths) {
   return source._tag === "None" ? [] : yield* problemOf("target", checkOwner(config, source.value))
 })
 
-/** Another configuration may have this target. */
 const checkTargetLock = Effect.fnUntraced(function* (target: string) {
   const stateFolder = stateDirOf({ target_path: target })
   if (yield* (yield* Lock).probeIn(stateFolder)) return []
@@ -277,7 +270,6 @@ const checkLog = Effect.fnUntraced(
 /** For orWarning. */
 const refuse = (message: string) => Effect.fail({ message })
 
-/** The folder of a path. */
 const above = (path: string): string => path.replace(/\/[^/]*$/, "") || "/"
 
 const checkNotifier = Effect.gen(function* () {

@@ -45,7 +45,6 @@ export const checkSnapshots = Effect.fnUntraced(function* (
   ]
 })
 
-/** By dataset. */
 const strayFindings = (stray: ReadonlyArray<MarkedSnapshot>, by: string): ReadonlyArray<Finding> =>
   Object.entries(Arr.groupBy(stray, ({ name }) => datasetOf(name))).map(([dataset, found]) => {
     const names = `${dataset}@${found.map(({ name }) => shortName(name)).join(",")}`

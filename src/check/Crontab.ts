@@ -8,9 +8,7 @@ import { shellWords } from "../text/ShellWord.ts"
  * precedes ends the command there, and cron takes that backslash away before sh sees the command.
  */
 
-/** The machine that cron runs on. */
 export interface CronPlace {
-  /** What `process.platform` says. */
   readonly platform: string
   readonly user: string
   /** Absolute path of this program. */
@@ -21,10 +19,8 @@ export interface CronPlace {
   readonly config: string
 }
 
-/** The jobs of the configuration. */
 export interface CronWork {
   readonly archive: boolean
-  /** `lockfile_path`. */
   readonly lockfile: string
   readonly replication: ReadonlyArray<{
     readonly name: string
@@ -33,7 +29,6 @@ export interface CronWork {
   }>
 }
 
-/** One line of a crontab. */
 export const CronLine = Schema.Struct({
   command: Schema.Literal("run", "pull", "push", "prune"),
   job: orNull(text("the replication job")),
@@ -49,9 +44,8 @@ export type CronLine = typeof CronLine.Type
 export const crontabOf = (platform: string): string => (platform === "linux" ? "/etc/cron.d/zipper" : "/etc/crontab")
 
 /**
- * One line for the archive job, with a guard so that cron starts no second one, and for each replication job one, and one
- * more where it prunes. None when a crontab cannot hold them: a path has a line break or an invisible character, or the user's
- * name a space.
+ * One line for the archive job, with a guard so that cron starts no second one, one for each replication job, and one more where
+ * it prunes. None when a crontab cannot hold them: a line break or an invisible character in a path, a space in the user's name.
  */
 export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronLine> => {
   const { config, node, platform, user, zipper } = place

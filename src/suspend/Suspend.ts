@@ -7,7 +7,6 @@ import type { MqttClient } from "mqtt"
 import type { Mqtt as MqttSettings } from "../config/Config.ts"
 import { codeOf, explain } from "../system/Errno.ts"
 
-/** The message that the backup hosts wait for. */
 export const suspendMessage = "suspend"
 
 /** Sends the backup hosts, through the broker, the message that they may suspend. */
@@ -21,14 +20,10 @@ export class MqttError extends Data.TaggedError("MqttError")<{
   readonly message: string
 }> {}
 
-/** Publishes to an MQTT broker. */
 export class Mqtt extends Context.Tag("zipper/Mqtt")<
   Mqtt,
   {
-    /**
-     * Publishes one message and returns once the broker has confirmed it, all within the settings' time; a message that
-     * the broker denies is an error. Tries once. Logs what the broker said.
-     */
+    /** Publishes once, and returns when the broker has confirmed it; a denied message is an error. Logs the answer. */
     readonly publish: (settings: MqttSettings, message: string) => Effect.Effect<void, MqttError>
   }
 >() {
@@ -44,7 +39,6 @@ export class Mqtt extends Context.Tag("zipper/Mqtt")<
 /** MQTT 5, and 3.1.1, as the protocol numbers them. */
 type Version = 5 | 4
 
-/** Host and port of the broker, an IPv6 address in brackets. */
 const addressOf = ({ host, port }: Pick<MqttSettings, "host" | "port">): string =>
   `${host.includes(":") ? `[${host}]` : host}:${port}`
 
@@ -161,7 +155,6 @@ const refusesVersion = (error: unknown): boolean => {
   return code === 1 || code === 0x84 || code === "ECONNRESET" || code === "EPIPE"
 }
 
-/** The broker has the message and does not take it; undefined when it does not say so. */
 const denial = (broker: string, topic: string, error: unknown): MqttError | undefined => {
   const code = returnCode(error)
   if (typeof code !== "number") return undefined

@@ -3,7 +3,6 @@ import { isWithin } from "./DatasetName.ts"
 /** A section of what `zfs allow DATASET` prints: for the dataset, then one for each ancestor that grants anything. */
 export interface AllowSection {
   readonly dataset: string
-  /** Named sets (`@backup`): permissions, or other sets. */
   readonly sets: ReadonlyMap<string, ReadonlyArray<string>>
   readonly createTime: ReadonlyArray<string>
   readonly grants: ReadonlyArray<Grant>
@@ -129,9 +128,8 @@ const inForce = (
 const isFor = ({ groups, user }: Subject, { who }: Grant): boolean =>
   who._tag === "Everyone" || (who._tag === "User" ? who.name === user : groups.includes(who.name))
 
-export type Role = "archive" | "send" | "receive" | "rollback" | "prune" | "prepare"
-
-export const roles: ReadonlyArray<Role> = ["archive", "send", "receive", "rollback", "prune", "prepare"]
+export const roles = ["archive", "send", "receive", "rollback", "prune", "prepare"] as const
+export type Role = (typeof roles)[number]
 
 // As measured on OpenZFS 2.1. Without `hold`, `zfs send -I` sends an empty stream and exits 0.
 const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {

@@ -14,7 +14,6 @@ export interface Remote {
   readonly _tag: "Remote"
   /** Host name, address or an alias of ssh_config(5), without a user. */
   readonly host: string
-  /** Left out: the user that ssh chooses. */
   readonly user?: string | undefined
   readonly port?: number | undefined
   /** Each goes after an `-o`, before our own: `IdentityFile=/root/.ssh/backup`. */
@@ -47,9 +46,6 @@ export const throughSocket = (remote: Remote, socket: string): Remote => ({
 })
 
 const connectedLine = "zipper: connected"
-
-/** The ssh whose connection the commands share: a handshake costs more than most of them. Ends with its stdin. */
-const masterCommand = (remote: Remote): Command => ssh(remote, `echo ${shellWord(connectedLine)}; exec cat`, "yes")
 
 /** A program between a command and the network: over what the command writes (`out`) or reads (`in`). */
 export interface Filter {
@@ -117,7 +113,6 @@ export const manualCommand = (remote: Remote, batch: boolean): string =>
     "true"
   ].join(" ")
 
-/** For a login, and for one that runs something else than our command. */
 const loginTimeout = "30 seconds"
 
 const unlimited = 2 ** 31 - 1
@@ -132,8 +127,10 @@ export const sharedConnection = Effect.fn("sharedConnection")(
     )
     const shared = throughSocket(remote, join(folder, "socket"))
     const connected = yield* Deferred.make<boolean>()
+    // Ends with its stdin.
+    const command = ssh(shared, `echo ${shellWord(connectedLine)}; exec cat`, "yes")
     const master = yield* process
-      .lines({ ...masterCommand(shared), attached: true, timeoutMillis: unlimited }, (line) => {
+      .lines({ ...command, attached: true, timeoutMillis: unlimited }, (line) => {
         // A start-up file of the shell may have printed something before it, without a newline.
         if (line.endsWith(connectedLine)) Deferred.unsafeDone(connected, Effect.succeed(true))
       })

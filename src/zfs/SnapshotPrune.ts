@@ -90,15 +90,9 @@ export interface MarkedSnapshot extends Snapshot {
 }
 
 export interface PruneReport {
-  /** Full names, `dataset@snapshot`. */
   readonly destroyed: ReadonlyArray<string>
   /** Those that could not be destroyed (held, busy, cloned), with the reason. */
   readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
-}
-
-export interface PrunePlan {
-  readonly destroy: ReadonlyArray<MarkedSnapshot>
-  readonly spare: PruneReport["spared"]
 }
 
 export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
@@ -119,14 +113,13 @@ export const planPrune = Effect.fnUntraced(function* (openZfs: OpenZfs, source: 
 
 export interface PruneRules {
   readonly prefix: string
-  /** The jobs in the marks of this job's snapshots. */
   readonly jobs: ReadonlySet<string>
   readonly keep: ReadonlySet<string>
   readonly alive: (mark: SnapshotMark, snapshot: MarkedSnapshot) => boolean
 }
 
 /** Chooses what nothing needs: ours by property and by exact name, of this job, of no run that is alive, not kept. */
-export const select = (snapshots: ReadonlyArray<MarkedSnapshot>, rules: PruneRules): PrunePlan => {
+export const select = (snapshots: ReadonlyArray<MarkedSnapshot>, rules: PruneRules) => {
   const destroy: Array<MarkedSnapshot> = []
   const spare: Array<PruneReport["spared"][number]> = []
   for (const snapshot of snapshots.filter((each) => isDue(each, rules)).sort(byCreatetxg)) {
@@ -211,7 +204,6 @@ export const startOf = (runner: typeof Process.Service, pid: number): Effect.Eff
         Effect.orElseSucceed(() => undefined)
       )
 
-// Ticks since boot, and which boot.
 const startOnLinux = async (pid: number): Promise<string | undefined> => {
   try {
     const stat = await fs.readFile(`/proc/${pid}/stat`, "latin1")
@@ -224,7 +216,7 @@ const startOnLinux = async (pid: number): Promise<string | undefined> => {
   }
 }
 
-export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: PrunePlan) {
+export const destroyAll = Effect.fnUntraced(function* (commands: Commands, plan: ReturnType<typeof select>) {
   const destroyed: Array<string> = []
   const spared = [...plan.spare]
   for (const { guid, name } of plan.destroy) {

@@ -168,7 +168,6 @@ export const unmountedTarget = (
   const top = mountOf(mounts, target)?.mountpoint ?? root
   const missing = unmounted(mounts, datasets, target, top).find(({ canmount }) => canmount === "on")
   if (missing === undefined) return undefined
-  // It may be a replica of another host that only says so: to mount that would hide the archives.
   const otherwise = `; or, if it does not belong there: zfs set canmount=noauto '${missing.name}'`
   return unusable("Unmounted", `${notMounted("target", target, missing)}${otherwise}`)
 }
@@ -272,7 +271,6 @@ export const fingerprint = (layout: Layout): string => {
   return hash.digest("hex").slice(0, 16)
 }
 
-/** The absolute path of the source folder without symlinks. */
 export const resolveFolder = Effect.fnUntraced(function* (path: string) {
   const { isFolder, real } = yield* Effect.tryPromise({
     try: async () => {
@@ -284,7 +282,6 @@ export const resolveFolder = Effect.fnUntraced(function* (path: string) {
   return isFolder ? real : yield* cannotUse(path, "it is not a folder", undefined)
 })
 
-/** Undefined when there is no folder that can be reached. */
 export const realPath = (path: string): Effect.Effect<RawPath.RawPath | undefined> =>
   Effect.tryPromise(() => fs.realpath(path, { encoding: "buffer" })).pipe(
     Effect.map(RawPath.fromBuffer),

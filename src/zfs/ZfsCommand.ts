@@ -18,9 +18,7 @@ export class ZfsError extends Data.TaggedError("ZfsError")<{
     | "Unmounted"
     /** The other end did not answer, or ssh could not log in. */
     | "Unreachable"
-    /** A snapshot or bookmark that was listed before is gone. */
     | "Vanished"
-    /** The pool or a quota is full. */
     | "NoSpace"
     /** The target is not as it was when the stream was planned. */
     | "Modified"
@@ -103,7 +101,7 @@ export const at = (endpoint: Endpoint): string => (endpoint._tag === "Local" ? "
 
 /** The user on an end, as far as this host knows without a connection. */
 export const userAt = (endpoint: Endpoint): string =>
-  endpoint._tag === "Remote" ? (endpoint.user ?? userName()) : userName()
+  (endpoint._tag === "Remote" ? endpoint.user : undefined) ?? userName()
 
 export const userName = (): string => {
   try {
@@ -176,7 +174,6 @@ export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "st
   return said.length > 2000 ? `${said.slice(0, 1000)} […] ${said.slice(-1000)}` : said
 }
 
-/** Whether a message begins as those of zfs do, or those of a shell that has no zfs. */
 export const isZfsMessage = (line: string): boolean =>
   /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(line)
 
@@ -207,15 +204,13 @@ const connectionFailure = (
 ): ZfsError | undefined => {
   if (exitCode !== 255) return undefined
   const lines = messageLines(stderr)
-  const fail = (said: string, transient: boolean) =>
-    new ZfsError({
-      reason: "Unreachable",
-      message: `cannot ${purpose}: cannot reach ${label(remote)}: ${said}`,
-      transient
-    })
+  const fail = (said: string, transient: boolean) => {
+    const message = `cannot ${purpose}: cannot reach ${label(remote)}: ${said}`
+    return new ZfsError({ reason: "Unreachable", message, transient })
+  }
   for (const { advice: adviceOn, pattern, transient } of connectionComplaints) {
     const said = lines.find((line) => pattern.test(line))
-    if (said !== undefined) return fail(`${said}${adviceOn(remote, stderr)}`, transient)
+    if (said !== undefined) return fail(`${said}${adviceOn?.(remote, stderr) ?? ""}`, transient)
   }
   return lines.length === 0 ? fail("the connection was lost", true) : undefined
 }
@@ -227,7 +222,7 @@ export const isConnectionComplaint = (line: string): boolean =>
 const connectionComplaints: ReadonlyArray<{
   readonly pattern: RegExp
   readonly transient: boolean
-  readonly advice: (remote: Remote, stderr: string) => string
+  readonly advice?: (remote: Remote, stderr: string) => string
 }> = [
   {
     pattern: /Permission denied \(|Too many authentication failures|No more authentication methods/,
@@ -243,16 +238,8 @@ const connectionComplaints: ReadonlyArray<{
         ? "; its host key is another one than before: find out why, then take the old one out of known_hosts (ssh-keygen -R)"
         : `; its host key is not known yet: compare and accept it once by hand: ${manualCommand(remote, false)}`
   },
-  {
-    pattern: /Could not resolve hostname.*(temporary failure|try again)/i,
-    transient: true,
-    advice: () => ""
-  },
-  {
-    pattern: /Could not resolve hostname/,
-    transient: false,
-    advice: () => "; is the name of the host right?"
-  },
+  { pattern: /Could not resolve hostname.*(temporary failure|try again)/i, transient: true },
+  { pattern: /Could not resolve hostname/, transient: false, advice: () => "; is the name of the host right?" },
   {
     pattern:
       /Bad configuration option|command-line: line |keyword .* extra arguments|Bad owner or permissions|invalid characters|Bad port/,
@@ -262,7 +249,6 @@ const connectionComplaints: ReadonlyArray<{
   {
     pattern:
       /^ssh: |^client_loop|^mux_client_|^Shared connection to |^(kex_exchange|ssh_exchange)_identification|^ssh_dispatch_run_fatal|^packet_write|Connection (closed|reset|timed out|refused)|Connection to .* (closed|timed out)|^Timeout, server|^Received disconnect|^Disconnected from|banner exchange|Broken pipe|^Killed by signal/,
-    transient: true,
-    advice: () => ""
+    transient: true
   }
 ]

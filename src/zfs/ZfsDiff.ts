@@ -103,12 +103,10 @@ export interface Finding {
   readonly reason: string | undefined
 }
 
-/** A folder gets the worst verdict of all datasets. */
 export const combine = (findings: ReadonlyArray<Finding>, whenAllIsWell: string): Evidence => {
-  const otherwise = findings.reduce<Verdict>(
-    (verdict, finding) => (finding.folder === undefined ? worse(verdict, finding.verdict) : verdict),
-    "unchanged"
-  )
+  const otherwise = findings
+    .filter(({ folder }) => folder === undefined)
+    .reduce<Verdict>((worst, { verdict }) => worse(worst, verdict), "unchanged")
   const folders = new Map<FolderName, Verdict>()
   const add = (folder: FolderName, verdict: Verdict) =>
     folders.set(folder, worse(folders.get(folder) ?? otherwise, verdict))
@@ -151,10 +149,7 @@ export class Changed {
   }
 }
 
-type Touched =
-  | { readonly _tag: "Folder"; readonly folder: FolderName }
-  | { readonly _tag: "Everything" }
-  | { readonly _tag: "Nothing" }
+type Touched = { readonly _tag: "Folder"; readonly folder: FolderName } | { readonly _tag: "Everything" | "Nothing" }
 
 /** `source` lies in the dataset mounted at `top`. All is touched where it, or a folder above it, is replaced. */
 export const touched = (
@@ -178,8 +173,8 @@ export const touched = (
 const everything: Touched = { _tag: "Everything" }
 const nothing: Touched = { _tag: "Nothing" }
 
+/** `M` modified, `+` new, `-` gone, `R` renamed (then `to` is the new path). */
 interface DiffLine {
-  /** `M` modified, `+` new, `-` gone, `R` renamed (then `to` is the new path). */
   readonly change: "M" | "+" | "-" | "R"
   readonly path: RawPath.RawPath
   readonly to: RawPath.RawPath | undefined

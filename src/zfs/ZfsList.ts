@@ -30,7 +30,6 @@ export interface ListedFileSystem {
   readonly name: string
   readonly canmount: string
   readonly keystatus: string
-  /** The property: a path, `none` or `legacy`. */
   readonly mountpoint: RawPath.RawPath
 }
 
