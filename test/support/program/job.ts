@@ -15,11 +15,13 @@ import type { FolderName } from "../../../src/source/FolderName.ts"
 import * as FolderNames from "../../../src/source/FolderName.ts"
 import type { Tree } from "../../../src/source/Tree.ts"
 import type { Store } from "../../../src/store/Store.ts"
+import { StoreError } from "../../../src/store/StoreError.ts"
 import type { Hasher } from "../../../src/system/Hasher.ts"
 import type { Progress } from "../../../src/system/Progress.ts"
 import type { Zfs } from "../../../src/zfs/Zfs.ts"
 import { noEvidence } from "../../../src/zfs/ZfsDiff.ts"
 import type { Archiver } from "../../../src/zip/Archiver.ts"
+import { ArchiveError } from "../../../src/zip/ZipError.ts"
 import { type ArchiverMemory, memoryArchiver } from "../../doubles/Archiver.ts"
 import { memoryHasher } from "../../doubles/Hasher.ts"
 import { memoryLock } from "../../doubles/Lock.ts"
@@ -36,6 +38,24 @@ export const folder = (name: string): FolderName => {
   if (parsed === undefined) throw new Error(`${name} is no folder name`)
   return parsed
 }
+
+/** A source of two folders with one file each. */
+export const twoFolders = () => ({
+  ABCD: { "a.txt": { content: "one" } },
+  EFGH: { "b/c.txt": { content: "two" } }
+})
+
+/** What the archiver and the store may fail with. */
+export const unreadable = (transient: boolean) =>
+  new ArchiveError({
+    reason: "Unreadable",
+    path: "a.txt",
+    message: "cannot read a.txt: permission denied (EACCES)",
+    transient
+  })
+
+export const storeError = (message: string) =>
+  new StoreError({ reason: "NoSpace", path: "/mnt/target", message, transient: false })
 
 export const config: RunArchiveConfig = {
   source_path: "/mnt/tank/data",
