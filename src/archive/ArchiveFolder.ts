@@ -175,8 +175,8 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
     rotated: published.rotated,
     ...(published.same === true ? { same: true as const } : {}),
     sha256: checksums.sha256,
-    dry_run: published.rehearsed ?? false,
-    ...(published.rehearsed === true ? {} : { archived_at_utc: metadata.created_at_utc })
+    dry_run: published.dryRun ?? false,
+    ...(published.dryRun === true ? {} : { archived_at_utc: metadata.created_at_utc })
   }
   yield* Effect.logInfo(describe(result))
   return result

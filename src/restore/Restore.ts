@@ -78,7 +78,7 @@ export const restore = Effect.fn("Restore")(function* (
       : damageText(options, set, ready.findings, other)
     return yield* finish("refused", {}, why)
   }
-  const { plan, rehearsed, soFar } = ready.prepared
+  const { plan, dryRun, soFar } = ready.prepared
   const obstacles = obstacleLines(plan, { overwrite: options.overwrite, zip: set.zip })
   yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
   if (obstacles.length > 0) return yield* finish("refused", { plan }, obstacles)
@@ -93,7 +93,7 @@ export const restore = Effect.fn("Restore")(function* (
   yield* warnings([privilegedText(plan), ...restored.unremoved])
   const summary = yield* finish(losses.length > 0 ? "incomplete" : "restored", { plan, restored }, losses)
   if (restored.missing + restored.kept > 0) return summary
-  yield* Effect.logInfo(summaryText(plan, restored, { seconds: summary.seconds, rehearsed }))
+  yield* Effect.logInfo(summaryText(plan, restored, { seconds: summary.seconds, dryRun }))
   return summary
 }, Effect.scoped)
 

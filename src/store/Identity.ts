@@ -89,5 +89,5 @@ export const claim = Effect.fnUntraced(function* (layout: Layout, source: Source
 
 /** The same without writing it. */
 export const wouldClaim = Effect.fnUntraced(function* (layout: Layout, source: SourceName) {
-  return idsOf((yield* identityOf(layout, source, "rehearse")).next)
+  return idsOf((yield* identityOf(layout, source, "dry run")).next)
 })

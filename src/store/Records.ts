@@ -60,8 +60,8 @@ export const replaceByRename = (
     )
   }).pipe(Effect.uninterruptible)
 
-/** What to do with a file that cannot be understood: `rehearse` and `report` leave it alone, and tell what a run would do, or does. */
-export type Corrupt = "set aside" | "rehearse" | "report"
+/** What to do with a file that cannot be understood: `dry run` and `report` leave it alone, and tell what a run would do, or does. */
+export type Corrupt = "set aside" | "dry run" | "report"
 
 /**
  * A state file's content; undefined when there is none. One that `decode` does not understand is set aside with a warning, and
@@ -81,7 +81,7 @@ export const load = Effect.fnUntraced(function* <A>(
   const how =
     corrupt === "set aside"
       ? `kept as ${yield* setAside(path)}`
-      : corrupt === "rehearse"
+      : corrupt === "dry run"
         ? "would be set aside"
         : "the next run sets it aside"
   yield* Effect.logWarning(`${path} cannot be understood (damaged, or of another version): ${how}; ${without}`)

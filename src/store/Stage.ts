@@ -18,7 +18,7 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
   const disk = yield* Disk
   const target = yield* folder("target_path", layout.target)
   // Before anything is written there.
-  const places = yield* requirePlaces(layout, probe === "write" ? "set aside" : "rehearse").pipe(
+  const places = yield* requirePlaces(layout, probe === "write" ? "set aside" : "dry run").pipe(
     asStoreError("cannot see whether source and target are mounted")
   )
   yield* outside("target_path", layout.target, layout.source)

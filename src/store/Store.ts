@@ -86,11 +86,11 @@ export class Store extends Context.Tag("zipper/Store")<
   static readonly layer = (settings: StoreSettings) => Layer.effect(Store, make(settings))
 
   /** Reads what is there and writes nothing; what it would have done goes to the log. */
-  static readonly layerDryRun = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "rehearse"))
+  static readonly layerDryRun = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "dry run"))
 
   /** For check: a dry run that proves by writing, syncing, renaming and removing files of its own that a run could. */
   static readonly layerCheck = (settings: StoreSettings) =>
-    Layer.effect(Store, makeDryRun(settings, "rehearse", "check"))
+    Layer.effect(Store, makeDryRun(settings, "dry run", "check"))
 
   /** For reports of the state: writes nothing, and `records` fails where a folder or its state may not be read. */
   static readonly layerReport = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "report"))
@@ -167,7 +167,7 @@ const make = Effect.fnUntraced(function* (settings: StoreSettings) {
 /** Reads what the real store reads and writes nothing. `report`: records that may not be read are an error. */
 const makeDryRun = Effect.fnUntraced(function* (
   settings: StoreSettings,
-  purpose: "rehearse" | "report",
+  purpose: "dry run" | "report",
   probe: Probe = "ask"
 ) {
   const layout = Layout.make(settings)
@@ -202,7 +202,7 @@ const makeDryRun = Effect.fnUntraced(function* (
 })
 
 /** Recovery would have set aside the state of a folder whose journal is damaged, and a run would archive it. */
-const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout, purpose: "rehearse" | "report") {
+const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout, purpose: "dry run" | "report") {
   const found = yield* records(layout, purpose)
   const after = yield* Effect.forEach(
     found,
@@ -251,5 +251,5 @@ const wouldPublish = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
       ? `; the current archive has another size than when it was published, and would be replaced without becoming ${paths.names.prevZip}`
       : ""
   yield* Effect.logDebug(`would publish ${zip}${rotation}`)
-  return { folder: paths.folder, zip, rotated, rehearsed: true } satisfies Published
+  return { folder: paths.folder, zip, rotated, dryRun: true } satisfies Published
 })

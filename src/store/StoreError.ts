@@ -81,7 +81,7 @@ export interface Published {
   /** The new archive has the bytes of the one before: only the files beside it and the state are new. */
   readonly same?: true
   /** Nothing was really done: this is what a run would do. */
-  readonly rehearsed?: true
+  readonly dryRun?: true
 }
 
 /** What a failed disk operation means for the store. `doing` says what for: "cannot publish ABCD". */

@@ -118,7 +118,7 @@ export interface PreparedRestore {
   readonly written: () => number
   /** What has become of it so far. */
   readonly soFar: () => RestoreOutcome
-  readonly rehearsed: boolean
+  readonly dryRun: boolean
 }
 
 /** Puts the content of archives back into folders. */
@@ -155,7 +155,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
           ),
           written: tally.written,
           soFar: tally.restored,
-          rehearsed: false
+          dryRun: false
         }
       })
     }))
@@ -185,7 +185,7 @@ export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   }),
   written: () => 0,
   soFar: () => nothingRestored,
-  rehearsed: true
+  dryRun: true
 })
 
 const isFailure = (cause: unknown): cause is ArchiveError | ExtractError =>

@@ -201,10 +201,10 @@ export const leftoverText = ({ directory, leftovers }: RestorePlan, removed: boo
 export const summaryText = (
   { directory }: RestorePlan,
   { bytes: size, files, folders, replaced }: RestoreOutcome,
-  options: { readonly seconds: number; readonly rehearsed: boolean }
+  options: { readonly seconds: number; readonly dryRun: boolean }
 ): string => {
   const figures = `${count(files, "file")}, ${bytes(size)} to ${directory}`
-  return options.rehearsed
+  return options.dryRun
     ? `would restore ${figures} (${count(folders, "folder")} made, ${count(replaced, "file")} replaced)`
     : `restored ${figures}, ${duration(options.seconds * 1000)}`
 }

@@ -30,7 +30,7 @@ export const memoryExtractor = (memory: ExtractorMemory): Layer.Layer<Extractor>
       const prepared = dryRunOf(plan)
       return {
         ...prepared,
-        rehearsed: false,
+        dryRun: false,
         carryOut: Effect.flatMap(prepared.carryOut, (all) =>
           Effect.sync(() => {
             memory.carriedOut?.push(request.zip)

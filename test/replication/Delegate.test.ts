@@ -118,7 +118,7 @@ describe("prepare", () => {
         Effect.forEach(["backup/a/b/c", "backup/a/b/d", "backup"], prepare).pipe(
           Effect.provide([servicesOf(kit.memory, dry), kit.around])
         )
-      const rehearsed = yield* run(true)
+      const dryRun = yield* run(true)
       assert.deepStrictEqual([...kit.memory.target.datasets.keys()], ["backup"])
       assert.strictEqual(kit.memory.target.datasets.get("backup")?.properties.get("canmount"), "on")
       assert.deepStrictEqual(kit.lines, [
@@ -126,7 +126,7 @@ describe("prepare", () => {
         "INFO backup/a/b/d on this host: would be made, with canmount=off, acltype=posix, xattr=sa",
         "INFO backup on this host: would set canmount=off, acltype=posix, xattr=sa"
       ])
-      assert.deepStrictEqual(yield* run(false), rehearsed)
+      assert.deepStrictEqual(yield* run(false), dryRun)
       assert.include(kit.lines, "INFO backup on this host: set canmount=off, acltype=posix, xattr=sa")
     })
   )

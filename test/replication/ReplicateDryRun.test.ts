@@ -70,7 +70,7 @@ describe("a dry run", () => {
         }
         const before = worldOf(memory)
         const calls = memory.calls.length
-        const rehearsed = yield* Effect.either(kit.run({ dryRun: true, rollback }))
+        const dryRun = yield* Effect.either(kit.run({ dryRun: true, rollback }))
         assert.deepStrictEqual(worldOf(memory), before)
         assert.deepStrictEqual(
           memory.calls.slice(calls).filter((call) => changing.test(call)),
@@ -78,9 +78,9 @@ describe("a dry run", () => {
         )
 
         const real = yield* Effect.either(kit.run({ rollback }))
-        assert.strictEqual(rehearsed._tag, real._tag)
-        if (Either.isRight(rehearsed) && Either.isRight(real)) {
-          const told = rehearsed.right.datasets.map((result) =>
+        assert.strictEqual(dryRun._tag, real._tag)
+        if (Either.isRight(dryRun) && Either.isRight(real)) {
+          const told = dryRun.right.datasets.map((result) =>
             result.result === "sent" ? { ...result, dry_run: false } : result
           )
           assert.deepStrictEqual(told, real.right.datasets)

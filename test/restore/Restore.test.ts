@@ -188,7 +188,7 @@ describe("restore", () => {
       const there = { ...nothingRestored, files: 1, bytes: 10 }
       const carryOut = Effect.zipRight(Deferred.succeed(writing, undefined), Effect.never)
       const extractor = Layer.succeed(Extractor, {
-        prepare: () => Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, rehearsed: false })
+        prepare: () => Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, dryRun: false })
       })
       const log = capturedLog()
       const summaries: Array<RestoreSummary> = []

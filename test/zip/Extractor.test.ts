@@ -421,10 +421,10 @@ describe("a dry run", () => {
     Effect.gen(function* () {
       const { manifest, out, zip } = yield* archived()
       const real = yield* prepare(zip, manifest, out)
-      const rehearsed = yield* prepare(zip, manifest, out).pipe(Effect.provide(Extractor.layerDryRun))
+      const dryRun = yield* prepare(zip, manifest, out).pipe(Effect.provide(Extractor.layerDryRun))
       const figures = ({ free: _, ...rest }: typeof real.plan) => rest
-      assert.deepStrictEqual(figures(rehearsed.plan), figures(real.plan))
-      const { files } = yield* rehearsed.carryOut
+      assert.deepStrictEqual(figures(dryRun.plan), figures(real.plan))
+      const { files } = yield* dryRun.carryOut
       assert.strictEqual(files, manifest.files)
       assert.isFalse(existsSync(out))
     }).pipe(Effect.provide(all))

@@ -91,7 +91,7 @@ describe("what is told of a restore", () => {
   it("that was done counts what was done, not what was planned", () => {
     const done = resultOf([], { files: 6, bytes: 60, folders: 1, replaced: 2 })
     assert.strictEqual(
-      summaryText(planOf({}), done, { seconds: 1, rehearsed: true }),
+      summaryText(planOf({}), done, { seconds: 1, dryRun: true }),
       "would restore 6 files, 60 B to /back (1 folder made, 2 files replaced)"
     )
   })
