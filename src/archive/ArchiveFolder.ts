@@ -63,9 +63,9 @@ class ContentMissing extends Data.TaggedError("ContentMissing")<{
 }> {}
 
 /**
- * One folder from snapshot to published archive: manifest -> archive -> read back and verify -> hash -> publish. Each attempt
- * has to end within the task timeout; transient errors are tried again. An archive that fails by what was copied into it is made
- * anew. Never fails, not even by a defect: the result says what went wrong, and a failure record keeps the folder due.
+ * One folder: manifest -> archive -> read back and verify -> hash -> publish. Each attempt has to end within the task
+ * timeout; transient errors are tried again; an archive that fails by what was copied into it is made anew.
+ * Never fails, not even by a defect: the result says what went wrong, and a failure record keeps the folder due.
  */
 export const archiveFolder = (context: FolderContext, settings: FolderSettings) =>
   Effect.fn("ArchiveFolder")(
@@ -98,7 +98,7 @@ const isByCopying = (error: { readonly _tag: string }): error is ArchiveError =>
 const internal = (defect: unknown): string =>
   `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
 
-/** Logs that a folder failed, and records it: the folder is due in the next run. A path in `reason` may be of any length. */
+/** Logs that a folder failed, and records it: the folder is due in the next run. `reason` may be of any length. */
 export const failFolder = Effect.fnUntraced(
   function* (run: string, folder: FolderName, reason: string) {
     const error = shortened(reason)

@@ -75,21 +75,21 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
         ...archiveMessages(host, config.notify_on, { run, whole })
       }
     },
-    (noted) => archiveJob(config, options, noted)
+    (onResult) => archiveJob(config, options, onResult)
   )
 })
 
-/** The job, with its lock held. A folder that fails is in the summary and stops nothing else. Each result is `noted` at once. */
+/** The job, with its lock held. A folder that fails stops nothing else. `onResult` gets the result of each at once. */
 const archiveJob = Effect.fn("ArchiveJob")(function* (
   config: RunArchiveConfig,
   options: RunOptions,
-  noted: (result: FolderResult) => Effect.Effect<void>
+  onResult: (result: FolderResult) => Effect.Effect<void>
 ) {
   const started = yield* Clock.currentTimeMillis
   const source = yield* preflight(config)
   const { candidates, cursor, records, settled, snapshot } = yield* survey(config, options, source)
   const { hold, view } = snapshot
-  const worked = yield* workOn(config, candidates, noted, {
+  const worked = yield* workOn(config, candidates, onResult, {
     run: options.run,
     started,
     reuse: !options.force,
@@ -148,8 +148,8 @@ const preflight = Effect.fn("Preflight")(function* (config: RunArchiveConfig) {
 const acceptedFolders = ({ folders, force }: RunOptions): ReadonlyArray<FolderName> => (force ? folders : [])
 
 /**
- * Takes the snapshot and sorts its folders: `candidates` may be due; `settled` did not change, or cannot be worked on (named by
- * the user and not there, not to be looked at, or with a publication that recovery could neither finish nor undo).
+ * Takes the snapshot and sorts its folders: `candidates` may be due; `settled` did not change, or cannot be worked on
+ * (named by the user and not there, unreadable, or with a publication that recovery could neither finish nor undo).
  */
 const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: RunOptions, source: SourceInfo) {
   const isChosen = (folder: FolderName) => options.folders.length === 0 || options.folders.includes(folder)
@@ -293,13 +293,13 @@ const logLost = (candidates: ReadonlyArray<Candidate>, records: ReadonlyMap<Fold
 const workOn = Effect.fnUntraced(function* (
   config: RunArchiveConfig,
   candidates: ReadonlyArray<Candidate>,
-  noted: (result: FolderResult) => Effect.Effect<void>,
+  onResult: (result: FolderResult) => Effect.Effect<void>,
   context: Omit<FolderContext, "progress">
 ) {
   if (candidates.length === 0) return []
   const folders = candidates.map(({ folder }) => folder)
   const work = archiveFolder({ ...context, progress: yield* showRun(folders, context.records) }, config)
-  return yield* Effect.forEach(candidates, (candidate) => Effect.tap(work(candidate), noted), {
+  return yield* Effect.forEach(candidates, (candidate) => Effect.tap(work(candidate), onResult), {
     concurrency: config.max_workers
   })
 }, Effect.scoped)

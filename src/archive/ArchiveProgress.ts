@@ -19,8 +19,8 @@ interface Share {
 }
 
 /**
- * Adds up how far the folders of a run are. A folder counts with its uncompressed bytes, or while they are unknown with the
- * mean of the others. `done` never falls, and `total`, undefined while no size is known, is never less.
+ * Adds up how far the folders of a run are. A folder counts with its uncompressed bytes, or while they are unknown with
+ * the mean of the others. `done` never falls, and `total`, undefined while no size is known, is never less.
  */
 export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
   const shares = new Map<FolderName, Share>()
@@ -53,7 +53,7 @@ export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
       const label = `${ended} of ${count(folders, "folder")}`
       return { done, total: total === undefined ? undefined : Math.max(total, done), label }
     },
-    /** `part` (0 to 1) of the work on the folder's bytes is done. Less than before, or other bytes: it is tried again. */
+    /** `part` (0 to 1) of the work on these bytes is done. Less than before, or other bytes: a new attempt. */
     reached: (folder: FolderName, bytes: number, part: number): void => {
       const { done } = shareOf(folder)
       const now = Math.max(done, bytes * Math.min(part, 1))

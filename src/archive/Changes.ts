@@ -11,8 +11,8 @@ export type Decision =
   | { readonly _tag: "Compare" | "Unchanged"; readonly state: FolderState }
 
 /**
- * Whether a folder has to be archived. The verdict counts only for the archive that the cursor knows; any other is compared by
- * its manifest (`Compare`: due unless isAsBefore). A folder is never left out because something is unknown.
+ * Whether a folder has to be archived. The verdict counts only for the archive that the cursor knows; any other is
+ * compared by its manifest (`Compare`: due unless isAsBefore). What is unknown never leaves a folder out.
  */
 export const decide = (options: {
   readonly record: FolderRecord | undefined
@@ -88,7 +88,7 @@ const named = (folder: FolderName, [first = "", ...more]: ReadonlyArray<string>)
 
 const acceptance = (folder: FolderName): string => `accept it as it is: zipper run --force --folder ${folder}`
 
-/** Whether the folder is as it was when its state was written, as far as `compare` shows it. What is unknown counts as changed. */
+/** Whether the folder is as its state says, as far as `compare` shows it. What is unknown counts as changed. */
 export const isAsBefore = (
   manifest: Pick<Manifest, "hash" | "stampsHash">,
   state: Pick<FolderState, "manifest_sha256" | "stamps_sha256">,
@@ -97,7 +97,7 @@ export const isAsBefore = (
   manifest.hash === state.manifest_sha256 &&
   (compare === "mtime" || (state.stamps_sha256 !== undefined && manifest.stampsHash === state.stamps_sha256))
 
-/** Whether something in the folder, listed at `millis`, is so young that a later change may show neither in ctime nor in mtime. */
+/** Whether something, listed at `millis`, is so young that a later change may show neither in ctime nor in mtime. */
 export const isUnsettled = ({ latest }: Pick<Manifest, "latest">, millis: number, compare: Compare): boolean => {
   if (latest === undefined) return true
   // A file system without ctime reports 0.

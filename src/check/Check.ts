@@ -44,7 +44,7 @@ type StateConfig = Pick<
   "source_path" | "target_path" | "state_dir" | "metrics_file" | "ping_url" | "replication"
 >
 
-/** Looks at what a run of the archive job depends on, by the run's own probes, and leaves nothing behind. Never fails. */
+/** Looks at what a run of the archive job depends on, by the run's own probes. Leaves nothing behind, never fails. */
 export const check = Effect.fn("Check")(function* (
   config: Paths & Pick<ArchiveConfig, "tmp_dir" | "lockfile_path" | "log_file">
 ) {
@@ -161,7 +161,7 @@ const checkSource = Effect.fnUntraced(
   orProblem("source")
 )
 
-/** Whether a user other than root may do on the datasets what a run does; without `diff` a run only takes longer. Never fails. */
+/** Whether a user other than root has the permissions that a run needs; without `diff` it only takes longer. */
 export const checkRights = Effect.fnUntraced(function* ({ datasets, grant }: SourceInfo) {
   if (grant === undefined) return []
   const sender = yield* Sender
@@ -224,7 +224,7 @@ const checkTargetLock = Effect.fnUntraced(function* (target: string) {
   return [warning("target", detail)]
 })
 
-/** The folders of archives can be written to, as far as permissions tell. */
+/** The folders of archives can be written to, as far as permissions show. */
 const checkFolders = Effect.fnUntraced(function* (target: string, records: ReadonlyMap<FolderName, FolderRecord>) {
   const disk = yield* Disk
   const found = yield* Effect.forEach(

@@ -14,8 +14,8 @@ import { datasetOf, shortName } from "../zfs/ZfsList.ts"
 import { type Finding, warning } from "./Finding.ts"
 
 /**
- * Snapshots of the source with our mark that belong neither to this job nor to the one whose target their mark names; and those
- * that this job took under another `snapshot_prefix` and does not keep.
+ * Snapshots of the source with our mark that belong neither to this job nor to the one whose target their mark names;
+ * and those that this job took under another `snapshot_prefix` and does not keep.
  */
 export const checkSnapshots = Effect.fnUntraced(function* (
   config: Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix">,
@@ -28,7 +28,7 @@ export const checkSnapshots = Effect.fnUntraced(function* (
   if (ids === undefined) return []
   const stray: Array<MarkedSnapshot> = []
   const renamed: Array<MarkedSnapshot> = []
-  for (const snapshot of yield* (yield* Zfs).marked(source)) {
+  for (const snapshot of yield* (yield* Zfs).markedSnapshots(source)) {
     const mark = decodeMark(snapshot.mark ?? "")
     if (mark === undefined) continue
     if (mark.job !== ids.id && !ids.former.includes(mark.job)) {
@@ -63,7 +63,7 @@ const keptGuids = Effect.gen(function* () {
 
 const decodeIdentity = Schema.decodeUnknownEither(Schema.parseJson(JobIdentity))
 
-/** Whether the mark names the target of its job. True of a target that cannot be read, or of our own that is not mounted. */
+/** Whether the mark names its job's target. True of one that cannot be read, or of our own that is not mounted. */
 const isElsewhere = ({ job, target }: SnapshotMark, ownTarget: string) =>
   Effect.gen(function* () {
     if (target === undefined) return false

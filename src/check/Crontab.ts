@@ -4,8 +4,8 @@ import { orNull, text } from "../text/Document.ts"
 import { shellWords } from "../text/ShellWord.ts"
 
 /**
- * Lines for cron, ready to be pasted: crontab(5) as cronie, Debian's cron and FreeBSD's have it. A `%` that no backslash
- * precedes ends the command there, and cron takes that backslash away before sh sees the command.
+ * Lines for cron, ready to be pasted: crontab(5) as cronie, Debian's cron and FreeBSD's have it. There a `%` that no
+ * backslash precedes ends the command, and cron takes that backslash away before sh sees the command.
  */
 
 export interface CronPlace {
@@ -44,8 +44,8 @@ export type CronLine = typeof CronLine.Type
 export const crontabOf = (platform: string): string => (platform === "linux" ? "/etc/cron.d/zipper" : "/etc/crontab")
 
 /**
- * One line for the archive job, with a guard so that cron starts no second one, one for each replication job, and one more where
- * it prunes. None when a crontab cannot hold them: a line break or an invisible character in a path, a space in the user's name.
+ * One line for the archive job, with a guard so that cron starts no second one, one for each replication job, and one
+ * more where it prunes. None for what a crontab cannot hold: line breaks, invisible characters, a space in the user.
  */
 export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronLine> => {
   const { config, node, platform, user, zipper } = place
@@ -72,7 +72,7 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
   return [...(work.archive ? [lineOf(run, hourly)] : []), ...replication]
 }
 
-/** Beside `lockfile_path`, which the program takes itself. Of two configurations with one guard, cron would never start one. */
+/** Beside `lockfile_path`, which the program takes. Of two configurations with one guard, cron would start one only. */
 const guardFile = (lockfile: string, config: string): string => {
   const [stem, word] = [lockfile.replace(/\.lock$/, ""), wordOf(config)]
   return `${stem.endsWith(`.${word}`) ? stem : `${stem}.${word}`}.cron.lock`
@@ -90,5 +90,5 @@ const guardedBy = (platform: string, file: string): ReadonlyArray<string> =>
 // A line break ends the line; the user who pastes it cannot check an invisible character.
 const isUnfit = (word: string): boolean => /[\p{Cc}\p{Cf}\u2028\u2029]/u.test(word)
 
-/** What crontab(5) makes of it is the command again. Before a `%` there is never a backslash that is meant: see {@link shellWord}. */
+/** Before a `%` there is never a backslash that is meant: see {@link shellWord}. */
 const forCron = (shell: string): string => shell.replaceAll("%", "\\%")

@@ -66,7 +66,7 @@ export const onFiltered = (endpoint: Remote, command: Command, filter: Filter): 
 
 const statusMark = "zipper: exit status"
 
-/** The exit status in a line of stderr, of the program of {@link onFiltered} whose status ssh does not tell. */
+/** The exit status in a line of stderr, of the program of {@link onFiltered} whose status ssh does not give. */
 export const statusOf = (line: string): number | undefined => {
   const [, digits] = new RegExp(`^${statusMark} ([0-9]+)$`).exec(line) ?? []
   return digits === undefined ? undefined : Number(digits)
@@ -127,7 +127,6 @@ export const sharedConnection = Effect.fn("sharedConnection")(
     )
     const shared = throughSocket(remote, join(folder, "socket"))
     const connected = yield* Deferred.make<boolean>()
-    // Ends with its stdin.
     const command = ssh(shared, `echo ${shellWord(connectedLine)}; exec cat`, "yes")
     const master = yield* process
       .lines({ ...command, attached: true, timeoutMillis: unlimited }, (line) => {

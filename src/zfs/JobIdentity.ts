@@ -6,7 +6,7 @@ const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(sche
 /** `<target>/.zipper/job.json`: the archive job that the target belongs to. */
 export const JobIdentity = Schema.Struct({
   version: Schema.Literal(1),
-  /** Random, made once. The job's snapshots are marked with it, so it stays when the target or the source gets another path. */
+  /** Random, made once: in the marks of the job's snapshots, so it stays when target or source get another path. */
   id: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{16}$/)),
   /** What else snapshots of this job are marked with: versions before this file derived it from the two paths. */
   former_ids: Schema.Array(Schema.String),
@@ -14,7 +14,7 @@ export const JobIdentity = Schema.Struct({
   /** The dataset of the source, and the path of the source inside that dataset; a live source has neither. */
   dataset: optional(Schema.String),
   within: optional(Schema.String),
-  /** Path of the target when this was written: a copy of a target differs from one that moved by what is at this path. */
+  /** When this was written. A copy of a target has the original at this path, one that moved has not. */
   target_path: Schema.String,
   since_utc: Instant
 })

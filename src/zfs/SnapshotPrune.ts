@@ -95,7 +95,7 @@ export interface PruneReport {
   readonly spared: ReadonlyArray<{ readonly snapshot: string; readonly reason: string }>
 }
 
-export const marked = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
+export const markedSnapshots = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
   // `snapshot_prefix` may have been another one.
   const { alive, snapshots } = yield* readMarked(openZfs, source, (name) => name.replace(/-\d+$/, ""))
   return snapshots.filter((snapshot) => {
@@ -195,7 +195,7 @@ const listMarked = Effect.fnUntraced(function* (
   )
 })
 
-/** When a process started, as its system prints it; undefined when there is no such process, or its start is unknown. */
+/** When a process started, as its system prints it; undefined without such a process, or when that is unknown. */
 export const startOf = (runner: typeof Process.Service, pid: number): Effect.Effect<string | undefined> =>
   process.platform === "linux"
     ? Effect.promise(() => startOnLinux(pid))

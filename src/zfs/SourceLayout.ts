@@ -262,7 +262,7 @@ const byDataset = Order.mapInput(
   ({ at, dataset }: Child) => [dataset, at] as const
 )
 
-/** Equal while the source folder and its children lie in the same places; when it differs, `zfs diff` misses changes. */
+/** Equal while the source and its children lie in the same places; when it differs, `zfs diff` misses changes. */
 export const fingerprint = (layout: Layout): string => {
   const hash = createHash("sha256").update(`${layout.within}\0`, "latin1")
   for (const { at, dataset } of layout.children) {

@@ -19,7 +19,7 @@ import {
   encodeMark,
   formatName,
   type MarkedSnapshot,
-  marked,
+  markedSnapshots,
   markProperty,
   type OpenZfs,
   type PruneReport,
@@ -59,7 +59,8 @@ export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
   static readonly layerLive: Layer.Layer<Zfs> = Layer.sync(Zfs, () => live)
 
   /** Takes and destroys no snapshot: shows the live dataset, and logs what would be destroyed. */
-  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> => layerOn(settings, dryRun)
+  static readonly layerDryRun = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>
+    layerOn(settings, makeDryRun)
 }
 
 export interface ZfsService {
@@ -70,7 +71,7 @@ export interface ZfsService {
   /** Whether the dataset is gone from its pool, or the folder from the mounted dataset. False where that is unknown. */
   readonly isGone: (source: SourceName) => Effect.Effect<boolean, ZfsError>
   /** The snapshots of the source's datasets that carry our mark, of any job, without those of a run that is alive. */
-  readonly marked: (source: SourceInfo) => Effect.Effect<ReadonlyArray<MarkedSnapshot>, ZfsError>
+  readonly markedSnapshots: (source: SourceInfo) => Effect.Effect<ReadonlyArray<MarkedSnapshot>, ZfsError>
   /** Takes one atomic snapshot of all datasets. Unless kept, it is destroyed with the scope, or by a later prune. */
   readonly snapshot: (source: SourceInfo) => Effect.Effect<SnapshotHandle, ZfsError, Scope.Scope>
   /** Destroys our snapshots (property, exact name, this job) of no run that is alive, with no guid in `keep`. */
@@ -103,14 +104,14 @@ const layerOn = (given: ZfsSettings, changing: (openZfs: OpenZfs) => Changing) =
         ),
         checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(openZfs, path)),
         isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(openZfs, source)),
-        marked: Effect.fn("Zfs.marked")((source: SourceInfo) => marked(openZfs, source)),
+        markedSnapshots: Effect.fn("Zfs.markedSnapshots")((source: SourceInfo) => markedSnapshots(openZfs, source)),
         snapshot: Effect.fn("Zfs.snapshot")(snapshot),
         prune: Effect.fn("Zfs.prune")(prune)
       }
     })
   )
 
-const dryRun = (openZfs: OpenZfs): Changing => {
+const makeDryRun = (openZfs: OpenZfs): Changing => {
   // A run prunes at its start and at its end, and a dry run finds the same snapshots both times.
   const logged = new Set<string>()
   return {
@@ -148,7 +149,7 @@ const live: ZfsService = {
   checkTarget: () => Effect.void,
   // zfs removes the mount point of a dataset that is not mounted, and this layer runs no zfs.
   isGone: ({ dataset, source_path }) => (dataset === undefined ? isNowhere(source_path) : Effect.succeed(false)),
-  marked: () => Effect.succeed([]),
+  markedSnapshots: () => Effect.succeed([]),
   snapshot: Effect.fn("Zfs.snapshot")((source: SourceInfo) =>
     Effect.map(resolveFolder(source.path), (root) =>
       liveHandle({ label: "live", snapshot: undefined, root, blocked: [] }, "the source is read without snapshots")

@@ -142,22 +142,22 @@ export class Changed {
       return
     }
     for (const path of parsed.to === undefined ? [parsed.path] : [parsed.path, parsed.to]) {
-      const what = touched(this.#top, this.#source, parsed.change, path)
+      const what = impactOf(this.#top, this.#source, parsed.change, path)
       if (what._tag === "Everything") this.everything = true
       else if (what._tag === "Folder") this.folders.add(what.folder)
     }
   }
 }
 
-type Touched = { readonly _tag: "Folder"; readonly folder: FolderName } | { readonly _tag: "Everything" | "Nothing" }
+type Impact = { readonly _tag: "Folder"; readonly folder: FolderName } | { readonly _tag: "Everything" | "Nothing" }
 
 /** `source` lies in the dataset mounted at `top`. All is touched where it, or a folder above it, is replaced. */
-export const touched = (
+export const impactOf = (
   top: RawPath.RawPath,
   source: RawPath.RawPath,
   change: DiffLine["change"],
   path: RawPath.RawPath
-): Touched => {
+): Impact => {
   // Files that were open when they were removed. The folder that lost them has a line of its own.
   if (path === `${top}(on_delete_queue)`) return nothing
   // The dataset's top is printed with a slash at the end, and with two at the start where it is mounted at `/`.
@@ -170,8 +170,8 @@ export const touched = (
   return folder === undefined ? nothing : { _tag: "Folder", folder }
 }
 
-const everything: Touched = { _tag: "Everything" }
-const nothing: Touched = { _tag: "Nothing" }
+const everything: Impact = { _tag: "Everything" }
+const nothing: Impact = { _tag: "Nothing" }
 
 /** `M` modified, `+` new, `-` gone, `R` renamed (then `to` is the new path). */
 interface DiffLine {

@@ -17,8 +17,8 @@ import {
 import * as DatasetName from "./DatasetName.ts"
 
 /**
- * Readers of what `zfs list` and `zfs get` print with `-Hp` (latin1). Names become arguments of zfs: what cannot be a
- * name (`%` or a comma in a snapshot's means several to `zfs destroy`) is not what zfs prints. Left: the first wrong line.
+ * Readers of what `zfs list` and `zfs get` print with `-Hp` (latin1). Left: the first wrong line. Names become
+ * arguments of zfs, so one that zfs cannot print is wrong: `%` or a comma means several to `zfs destroy`.
  */
 
 export const listing = (type: string, columns: string, names: Iterable<string> = []): ReadonlyArray<string> => [

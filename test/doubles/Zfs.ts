@@ -37,7 +37,7 @@ export interface ZfsMemory {
   /** Snapshots with our mark. */
   marked: ReadonlyArray<MarkedSnapshot>
   /** Makes these operations fail. */
-  failing: Partial<Record<"locate" | "checkTarget" | "isGone" | "marked" | "snapshot" | "prune", ZfsError>>
+  failing: Partial<Record<"locate" | "checkTarget" | "isGone" | "markedSnapshots" | "snapshot" | "prune", ZfsError>>
 }
 
 /** A dataset `tank/data` whose snapshots show the folder `root`, and of whose changes nothing is known. */
@@ -65,7 +65,7 @@ const serviceOf = (memory: ZfsMemory): ZfsService => ({
   ),
   checkTarget: Effect.fn("Zfs.checkTarget")(() => orFail(memory.failing.checkTarget, () => {})),
   isGone: () => orFail(memory.failing.isGone, () => memory.gone),
-  marked: () => orFail(memory.failing.marked, () => memory.marked),
+  markedSnapshots: () => orFail(memory.failing.markedSnapshots, () => memory.marked),
   snapshot: Effect.fn("Zfs.snapshot")(function* (_source: SourceInfo) {
     const taken = yield* Effect.acquireRelease(take(memory), (snapshot) =>
       Effect.sync(() => {

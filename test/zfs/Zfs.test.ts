@@ -11,7 +11,7 @@ import { Process } from "../../src/system/Process.ts"
 import { ProcessError } from "../../src/system/supervise.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import type { SourceName } from "../../src/zfs/JobIdentity.ts"
-import { destroy, encodeMark, marked, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
+import { destroy, encodeMark, markedSnapshots, planPrune, startOf } from "../../src/zfs/SnapshotPrune.ts"
 import { checkTarget, fingerprint, isGone, type Layout } from "../../src/zfs/SourceLayout.ts"
 import { Zfs } from "../../src/zfs/Zfs.ts"
 import { failure, makeCommands } from "../../src/zfs/ZfsCommand.ts"
@@ -330,7 +330,7 @@ describe("planPrune", () => {
         plan.destroy.map((snapshot) => snapshot.name),
         [name(0)]
       )
-      const found = yield* marked({ process, commands, settings }, source("tank/data"))
+      const found = yield* markedSnapshots({ process, commands, settings }, source("tank/data"))
       assert.deepStrictEqual(
         found.map((snapshot) => snapshot.name),
         [names[0], name(0)]

@@ -7,8 +7,8 @@ import {
   Changed,
   combine,
   type Finding,
+  impactOf,
   parseLine,
-  touched,
   unescape,
   type Verdict,
   worse
@@ -76,7 +76,8 @@ describe("ZfsDiff", () => {
   })
 
   it("maps paths to the folders of the source", () => {
-    const at = (path: string, change: "M" | "+" | "-" | "R" = "M") => touched(raw("/d"), raw("/d/s"), change, raw(path))
+    const at = (path: string, change: "M" | "+" | "-" | "R" = "M") =>
+      impactOf(raw("/d"), raw("/d/s"), change, raw(path))
     assert.deepStrictEqual(at("/d/s/ABCD"), { _tag: "Folder", folder: abcd })
     assert.deepStrictEqual(at("/d/s/ABCD/x/y"), { _tag: "Folder", folder: abcd })
     assert.deepStrictEqual(at("/d/s/ABCD/<xattrdir>/user.x"), { _tag: "Folder", folder: abcd })
