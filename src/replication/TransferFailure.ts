@@ -1,4 +1,4 @@
-import type { StageEnd } from "../system/supervise.ts"
+import type { StageEnd } from "../system/Process.ts"
 import { isSnapshot, parentOf } from "../zfs/DatasetName.ts"
 import { type Endpoint, statusOf } from "../zfs/Endpoint.ts"
 import {

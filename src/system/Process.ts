@@ -1,31 +1,11 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { withoutSecrets } from "./Environment.ts"
-import { codeOf } from "./Errno.ts"
-import {
-  type Child,
-  type Completed,
-  collect,
-  type PipeStage,
-  type ProcessError,
-  type Sink,
-  type StageEnd,
-  splitLines,
-  startFailure,
-  supervise,
-  supervisePipe,
-  timedOut
-} from "./supervise.ts"
-
-const systemFolders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-
-/** PATH with the system's folders at the end: cron gives us one without sbin, where zfs is. */
-const searchPath = (path: string | undefined): string => {
-  const given = (path ?? "").split(":").filter((folder) => folder !== "")
-  return [...given, ...systemFolders.filter((folder) => !given.includes(folder))].join(":")
-}
+import { codeOf, explain, isTransientCode } from "./Errno.ts"
+import { type Completed, collect, lines, ProcessError, type Sink, supervise } from "./supervise.ts"
 
 /** A program to run: no shell is involved, arguments reach it byte for byte. */
 export interface Invocation {
@@ -43,6 +23,18 @@ export interface Invocation {
   readonly inherit?: ReadonlyArray<number>
   /** After this many milliseconds it is ended. Default: 10 minutes. */
   readonly timeoutMillis?: number
+}
+
+/** One program of a pipe. */
+export interface PipeStage extends Pick<Invocation, "program" | "args" | "env"> {
+  /** Gets each line of its stderr (UTF-8, without the newline) as it comes. */
+  readonly onStderr?: (line: string) => void
+}
+
+/** How a program of a pipe ended; only the last one has any `stdout`. */
+export interface StageEnd extends Completed {
+  /** It was still running when one that came after it had ended, and we ended it. */
+  readonly ended: boolean
 }
 
 /** Starts other programs, which only this module does. They are ended (SIGTERM, then SIGKILL) when the caller is interrupted. */
@@ -69,75 +61,120 @@ export class Process extends Context.Tag("zipper/Process")<
 >() {
   static readonly layer: Layer.Layer<Process> = Layer.succeed(Process, {
     run: (invocation) =>
-      Effect.withSpan(execute(invocation, collect), "Process.run", {
-        attributes: { program: invocation.program }
-      }),
+      execute(invocation, collect).pipe(
+        Effect.withSpan("Process.run", { attributes: { program: invocation.program } })
+      ),
     lines: (invocation, onLine) =>
-      Effect.withSpan(
-        execute(invocation, () => splitLines(onLine)),
-        "Process.lines",
-        { attributes: { program: invocation.program } }
+      execute(invocation, () => lines(onLine, "latin1")).pipe(
+        Effect.withSpan("Process.lines", { attributes: { program: invocation.program } })
       ),
     pipe: (stages) =>
-      Effect.withSpan(executePipe(stages), "Process.pipe", {
-        attributes: { programs: stages.map(({ program }) => program) }
-      })
+      executePipe(stages).pipe(
+        Effect.withSpan("Process.pipe", { attributes: { programs: stages.map(({ program }) => program) } })
+      )
   })
 }
 
 const tenMinutes = 600_000
 
 const execute = (invocation: Invocation, makeSink: () => Sink): Effect.Effect<Completed, ProcessError> =>
-  Effect.async<Completed, ProcessError>((resume) => {
-    let child: ChildProcess
-    try {
-      child = start(invocation, [
-        invocation.stdin === undefined && invocation.attached !== true ? "ignore" : "pipe",
-        "pipe",
-        "pipe",
-        ...(invocation.inherit ?? [])
-      ])
-    } catch (cause) {
-      resume(Effect.fail(cannotStart(invocation)(cause)))
-      return
-    }
-    const limit = invocation.timeoutMillis ?? tenMinutes
-    const running = supervise(child, {
-      stdout: makeSink(),
-      cannotStart: cannotStart(invocation),
-      done: resume
-    })
-    running.within(limit, timedOut(invocation.program, limit))
-    // A program that ends without reading its input says what it has to say by its exit status.
-    child.stdin?.on("error", () => {})
-    if (invocation.attached !== true) child.stdin?.end(invocation.stdin)
-    return Effect.promise(running.end)
-  })
+  Effect.acquireUseRelease(
+    Effect.try({
+      try: () => {
+        const { attached = false, inherit = [], program, stdin, timeoutMillis = tenMinutes } = invocation
+        const input = stdin === undefined && !attached ? "ignore" : "pipe"
+        const child = start(invocation, [input, "pipe", "pipe", ...inherit])
+        // A program that ends without reading its input reports that by its exit status.
+        child.stdin?.on("error", () => {})
+        if (!attached) child.stdin?.end(stdin)
+        return supervise(child, { program, stdout: makeSink(), startFailure: startFailure(invocation), timeoutMillis })
+      },
+      catch: startFailure(invocation)
+    }),
+    ({ completed }) => completed,
+    ({ end }) => end
+  )
 
 const executePipe = (stages: ReadonlyArray<PipeStage>): Effect.Effect<ReadonlyArray<StageEnd>, ProcessError> =>
-  Effect.async<ReadonlyArray<StageEnd>, ProcessError>((resume) => {
-    const starter = {
-      start: (stage: PipeStage, previous: Child | undefined) =>
-        start(stage, [previous?.stdout ?? "ignore", "pipe", "pipe"]),
-      cannotStart
+  Effect.acquireUseRelease(
+    Effect.sync(() => startPipe(stages)),
+    ({ failure, running }) =>
+      Effect.forEach(
+        running,
+        ({ completed, unread }) => Effect.map(completed, (each) => ({ ...each, ended: unread() })),
+        { concurrency: "unbounded" }
+      ).pipe((ends) => failure ?? ends),
+    ({ running }) => Effect.forEach(running, ({ end }) => end, { concurrency: "unbounded", discard: true })
+  )
+
+/** A line of stderr that is longer comes in pieces, so that no program can fill our memory. */
+const longestLine = 64 * 1024
+
+/** Starts all stages in one tick, up to the first that cannot be started. `failure`: it failed at once. */
+const startPipe = (stages: ReadonlyArray<PipeStage>) => {
+  const running: Array<ReturnType<typeof supervise>> = []
+  let previous: ChildProcess | undefined
+  for (const [index, stage] of stages.entries()) {
+    let child: ChildProcess
+    try {
+      child = start(stage, [previous?.stdout ?? "ignore", "pipe", "pipe"])
+    } catch (cause) {
+      return { running, failure: Effect.fail(startFailure(stage)(cause)) }
     }
-    const running = supervisePipe(stages, starter, resume)
-    return Effect.promise(running.end)
-  })
+    // It has a copy of its own; ours would keep the writer from noticing that its reader has gone.
+    previous?.stdout?.destroy()
+    previous = child
+    running.push(
+      supervise(child, {
+        program: stage.program,
+        stdout: index === stages.length - 1 ? collect() : undefined,
+        stderr: stage.onStderr === undefined ? undefined : lines(stage.onStderr, "utf8", longestLine),
+        startFailure: startFailure(stage),
+        onExit: () => {
+          for (const { endUnread } of running.slice(0, index)) endUnread()
+        }
+      })
+    )
+    // It could not be started, which its `completed` reports in a moment.
+    if (child.pid === undefined) break
+  }
+  return { running }
+}
 
 const start = (invocation: Invocation, stdio: StdioOptions): ChildProcess =>
   spawn(invocation.program, [...invocation.args], {
-    env: { ...withoutSecrets(process.env), LC_ALL: "C", ...invocation.env, PATH: pathOf(invocation) },
+    env: { ...withoutSecrets(process.env), LC_ALL: "C", ...invocation.env, PATH: searchPath(invocation) },
     ...(invocation.cwd === undefined ? {} : { cwd: invocation.cwd }),
     // A process group of its own, so that what it starts is ended with it, and Ctrl-C reaches us alone.
     detached: true,
     stdio
   })
 
-const cannotStart = (invocation: Invocation) => (cause: unknown) =>
-  startFailure(invocation.program, pathOf(invocation), invocation.cwd, cause)
+const startFailure =
+  (invocation: Invocation) =>
+  (cause: unknown): ProcessError => {
+    const { cwd, program } = invocation
+    const code = codeOf(cause)
+    const error = (reason: ProcessError["reason"], message: string, transient = false) =>
+      new ProcessError({ reason, program, message: `${program}: ${message}`, transient, cause })
+    if (code === "ENOENT" && cwd !== undefined && !existsSync(cwd)) {
+      return error("Other", `cannot be started in ${cwd}: no such folder`)
+    }
+    if (code === "ENOENT") {
+      const where = `program not found in PATH (${searchPath(invocation)}): is it installed?`
+      return error("NotFound", program.includes("/") ? "no such program" : where)
+    }
+    const reason = code === "EACCES" || code === "EPERM" ? "PermissionDenied" : "Other"
+    return error(reason, `cannot be started: ${explain(cause)}`, isTransientCode(code))
+  }
 
-const pathOf = ({ env }: Invocation): string => searchPath(env?.["PATH"] ?? process.env["PATH"])
+const systemFolders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+
+/** PATH with the system's folders at the end: cron gives us one without sbin, where zfs is. */
+const searchPath = ({ env }: Invocation): string => {
+  const given = (env?.["PATH"] ?? process.env["PATH"] ?? "").split(":").filter((folder) => folder !== "")
+  return [...given, ...systemFolders.filter((folder) => !given.includes(folder))].join(":")
+}
 
 /** Whether there is a process with this pid, of any user. */
 export const isRunning = (pid: number): boolean => {

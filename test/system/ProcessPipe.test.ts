@@ -6,8 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { Process } from "../../src/system/Process.ts"
-import type { PipeStage } from "../../src/system/supervise.ts"
+import { type PipeStage, Process } from "../../src/system/Process.ts"
 import { isAlive, waitFor } from "../support/program/processes.ts"
 
 let folder: string

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type Invocation, Process } from "../../../src/system/Process.ts"
-import type { Completed, ProcessError, StageEnd } from "../../../src/system/supervise.ts"
+import { type Invocation, Process, type StageEnd } from "../../../src/system/Process.ts"
+import type { Completed, ProcessError } from "../../../src/system/supervise.ts"
 
 /** What a scripted program answers. */
 export type Answer = Partial<StageEnd> | ProcessError
