@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { withoutSecrets } from "./Environment.ts"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
-import { type Completed, collect, lines, ProcessError, type Sink, supervise } from "./supervise.ts"
+import { type Completed, collect, lines, ProcessError, type Sink, type Supervised, supervise } from "./supervise.ts"
 
 /** A program to run: no shell is involved, arguments reach it byte for byte. */
 export interface Invocation {
@@ -98,21 +98,32 @@ const execute = (invocation: Invocation, makeSink: () => Sink): Effect.Effect<Co
 const executePipe = (stages: ReadonlyArray<PipeStage>): Effect.Effect<ReadonlyArray<StageEnd>, ProcessError> =>
   Effect.acquireUseRelease(
     Effect.sync(() => startPipe(stages)),
-    ({ failure, running }) =>
-      Effect.forEach(
-        running,
-        ({ completed, unread }) => Effect.map(completed, (each) => ({ ...each, ended: unread() })),
-        { concurrency: "unbounded" }
-      ).pipe((ends) => failure ?? ends),
-    ({ running }) => Effect.forEach(running, ({ end }) => end, { concurrency: "unbounded", discard: true })
+    ({ failure, running }) => failure ?? endsOf(running),
+    ({ running }) => endAll(running)
   )
+
+/** Waits for all stages; the first failure ends the others. */
+const endsOf = (running: ReadonlyArray<Supervised>): Effect.Effect<ReadonlyArray<StageEnd>, ProcessError> =>
+  Effect.forEach(
+    running,
+    ({ completed, unread }) =>
+      completed.pipe(
+        Effect.map((each) => ({ ...each, ended: unread() })),
+        Effect.onError(() => endAll(running)),
+        Effect.exit
+      ),
+    { concurrency: "unbounded" }
+  ).pipe(Effect.flatMap((exits) => Effect.all(exits)))
+
+const endAll = (running: ReadonlyArray<Supervised>): Effect.Effect<void> =>
+  Effect.forEach(running, ({ end }) => end, { concurrency: "unbounded", discard: true })
 
 /** A line of stderr that is longer comes in pieces, so that no program can fill our memory. */
 const longestLine = 64 * 1024
 
 /** Starts all stages in one tick, up to the first that cannot be started. `failure`: it failed at once. */
 const startPipe = (stages: ReadonlyArray<PipeStage>) => {
-  const running: Array<ReturnType<typeof supervise>> = []
+  const running: Array<Supervised> = []
   let previous: ChildProcess | undefined
   for (const [index, stage] of stages.entries()) {
     let child: ChildProcess

@@ -51,7 +51,7 @@ interface Supervision {
   readonly onExit?: () => void
 }
 
-interface Supervised {
+export interface Supervised {
   /** Done when the program and its output have ended. */
   readonly completed: Effect.Effect<Completed, ProcessError>
   /** Ends all of its process group, SIGTERM first, and waits for that; a process that hangs in the kernel is left behind. */
