@@ -1,16 +1,8 @@
 import { parentPort } from "node:worker_threads"
 import { list } from "./source/List.ts"
 import { follow, hash } from "./system/Digests.ts"
-import { blockingDirectory, blockingFile } from "./system/FileCalls.ts"
-import {
-  type Files,
-  ownMemory,
-  packFailure,
-  type Reply,
-  type Request,
-  ready,
-  type WorkerJob
-} from "./system/WorkerJob.ts"
+import { blockingCalls } from "./system/FileCalls.ts"
+import { ownMemory, packFailure, type Reply, type Request, ready, type WorkerJob } from "./system/WorkerJob.ts"
 import { auditSlice } from "./zip/AuditZip.ts"
 import { compressBlock, compressFiles, sampleMethod } from "./zip/Compress.ts"
 import { extractSlice } from "./zip/ExtractFiles.ts"
@@ -34,15 +26,13 @@ const jobs: ReadonlyArray<WorkerJob<never, unknown>> = [
 
 const jobOf = new Map(jobs.map((job) => [job.name, job]))
 
-const blocking: Files = { ...blockingFile, ...blockingDirectory }
-
 const never = new AbortController().signal
 
 const answer = async ({ input, name }: Request<never>): Promise<Reply<unknown>> => {
   const job = jobOf.get(name)
   try {
     if (job === undefined) throw new Error(`there is no job ${name}`)
-    return { ok: true, value: await job.work(input, blocking, never) }
+    return { ok: true, value: await job.work(input, blockingCalls, never) }
   } catch (cause) {
     return { ok: false, failure: packFailure(cause, job?.failures) }
   }

@@ -1,7 +1,7 @@
 import type { BigIntStats } from "node:fs"
 import * as fs from "node:fs"
 import { codeOf } from "../system/Errno.ts"
-import { type DirectoryCalls, type DirectoryPath, Unseen } from "../system/FileCalls.ts"
+import { type DirectoryPath, type FileCalls, Unseen } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Columns, makeRows } from "./Entries.ts"
@@ -112,7 +112,7 @@ export const list: WorkerJob<ListInput, ListOutput> = {
   }
 }
 
-const makeBatch = (input: ListInput, calls: DirectoryCalls) => {
+const makeBatch = (input: ListInput, calls: FileCalls) => {
   const rows = makeRows()
   const listed: Array<Listed> = []
   const skippedNames: Array<Skipped> = []
@@ -276,7 +276,7 @@ const btrfs = 0x9123683en
 const inside = RawPath.fromText(".")
 
 /** Whether an empty directory stands where the volume that a btrfs snapshot was taken of has a nested subvolume. */
-const isHollow = async (real: RawPath.RawPath, path: RawPath.RawPath, calls: DirectoryCalls): Promise<boolean> => {
+const isHollow = async (real: RawPath.RawPath, path: RawPath.RawPath, calls: FileCalls): Promise<boolean> => {
   // The path of a directory that is open is a symlink in /proc, which has an inode number of its own.
   const at = RawPath.toBuffer(RawPath.join(real, inside))
   try {
@@ -293,7 +293,7 @@ const isHollow = async (real: RawPath.RawPath, path: RawPath.RawPath, calls: Dir
 const mustBeEmpty = async (
   view: Pick<SourceView, "frozen" | "livePath">,
   path: RawPath.RawPath,
-  calls: DirectoryCalls
+  calls: FileCalls
 ): Promise<void> => {
   if (!view.frozen || view.livePath === undefined) return
   const live = RawPath.join(view.livePath, path)
@@ -329,7 +329,7 @@ interface Held {
  * Holds a directory of a source that may change open: what is asked for is asked of that directory, even if a symlink comes to its
  * place meanwhile, and it has to be the one that was listed in the directory above.
  */
-const hold = async (directory: ToList, calls: DirectoryCalls, input: ListInput): Promise<Held> => {
+const hold = async (directory: ToList, calls: FileCalls, input: ListInput): Promise<Held> => {
   const { listed, path, real } = directory
   if (input.frozen) return { base: real, check: async () => {}, close: () => {} }
   const cannotList = (cause: unknown): never => {
@@ -372,7 +372,7 @@ const hold = async (directory: ToList, calls: DirectoryCalls, input: ListInput):
 const namesOf = async (
   directory: ToList,
   base: RawPath.RawPath,
-  calls: DirectoryCalls,
+  calls: FileCalls,
   input: ListInput
 ): Promise<ReadonlyArray<RawPath.RawPath>> => {
   if (directory.names !== undefined) return directory.names.split("/").map(RawPath.fromLatin1)

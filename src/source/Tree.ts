@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { abortable } from "../system/abortable.ts"
-import { waitingDirectory } from "../system/FileCalls.ts"
+import { waitingCalls } from "../system/FileCalls.ts"
 import { Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { inOrder, type Run } from "./Entries.ts"
@@ -80,7 +80,7 @@ export class Tree extends Context.Tag("zipper/Tree")<
 }
 
 const listFolders = async (view: SourceView, signal: AbortSignal) => {
-  const found = await waitingDirectory.names(RawPath.toBuffer(view.root)).catch((cause: unknown) => {
+  const found = await waitingCalls.names(RawPath.toBuffer(view.root)).catch((cause: unknown) => {
     throw treeError(view, "list", RawPath.here, view.root, cause)
   })
   const folders = new Set<FolderName.FolderName>()
@@ -110,7 +110,7 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
     listed.add(name)
     if (folders.has(folder)) continue
     const path = RawPath.join(view.root, name)
-    const stats = await waitingDirectory.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
+    const stats = await waitingCalls.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
       // It is there: the others are archived, and it fails by its name.
       folders.add(folder)
       unreadable.push({ folder, reason: treeError(view, "read", name, path, cause).message })
@@ -128,7 +128,7 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
 const canList = async (view: SourceView, folder: FolderName.FolderName): Promise<void> => {
   const at = RawPath.fromText(folder)
   const path = Source.resolve(view, at)
-  await waitingDirectory.names(RawPath.toBuffer(path)).catch((cause: unknown) => {
+  await waitingCalls.names(RawPath.toBuffer(path)).catch((cause: unknown) => {
     throw treeError(view, "list", at, path, cause)
   })
 }

@@ -1,6 +1,6 @@
 import * as fs from "node:fs/promises"
 import { codeOf } from "../system/Errno.ts"
-import { waitingDirectory } from "../system/FileCalls.ts"
+import { waitingCalls } from "../system/FileCalls.ts"
 import { isLasting, parseMountInfo } from "../system/MountTable.ts"
 import { inProcess, type Runner, WorkerEnded } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
@@ -88,7 +88,7 @@ export const walk = async (
   }
 
   const look = (shown: RawPath.RawPath, path: RawPath.RawPath) =>
-    waitingDirectory.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
+    waitingCalls.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
       throw treeError(view, "read", shown, path, cause)
     })
   const { ctimeNs, dev, ino, mode, mtimeNs } = await look(top, whereTop)

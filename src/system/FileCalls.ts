@@ -49,9 +49,16 @@ export const withRegular = async <A>(path: string, use: (file: fsPromises.FileHa
 /** A path as node:fs takes it: text where it is ASCII, which costs least, or else its bytes. */
 export type DirectoryPath = string | Buffer
 
-/** How a thread looks at directories. */
-export interface DirectoryCalls {
+/** How a thread looks at directories, and opens and reads files. */
+export interface FileCalls {
   readonly open: (path: Buffer, flags: number) => Promise<number>
+  readonly read: (
+    fd: number,
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number
+  ) => Promise<{ readonly bytesRead: number }>
   /** The names in a directory, a character a byte, in no order. */
   readonly names: (path: DirectoryPath) => Promise<ReadonlyArray<string>>
   /** `lstat`, in nanoseconds. */
@@ -59,8 +66,8 @@ export interface DirectoryCalls {
   /** The number by which the kernel knows the type of the file system, on Linux. */
   readonly fileSystemType: (path: DirectoryPath) => Promise<bigint>
   /**
-   * `lstat` of the paths of 0 to `count - 1`; `take`, which must not throw, gets what comes of it
-   * in order. Rejects with {@link Unseen} at the first failure, when none is under way any more.
+   * `lstat` of the paths of 0 to `count - 1`; `take`, which must not throw, gets the results in order. Rejects with
+   * {@link Unseen} at the first failure, when no call is under way any more.
    */
   readonly lstats: (
     count: number,
@@ -79,89 +86,72 @@ export class Unseen extends Error {
   }
 }
 
+const nanoseconds = { bigint: true } as const
+
+/** One character a byte: a Buffer a name costs ten times the memory. */
+const byteNames = { encoding: "latin1" } as const
+
+// Pure, so that the program of the worker threads goes without them.
+const readdir = /* @__PURE__ */ promisify(fs.readdir)
+const lstat = /* @__PURE__ */ promisify(fs.lstat)
+const statfs = /* @__PURE__ */ promisify(fs.statfs)
+
 /** Enough to keep the kernel busy; node has four threads for it anyway. */
 const atOnce = 16
 
-const nanoseconds = { bigint: true } as const
-
-const names = (path: DirectoryPath): Promise<ReadonlyArray<string>> =>
-  new Promise((resolve, reject) => {
-    // latin1 gives one character a byte: a Buffer a name costs ten times the memory.
-    fs.readdir(path, { encoding: "latin1" }, (error, found) => (error === null ? resolve(found) : reject(error)))
-  })
-
-const lstat = (path: DirectoryPath): Promise<fs.BigIntStats> =>
-  new Promise((resolve, reject) => {
-    fs.lstat(path, nanoseconds, (error, stats) => (error === null ? resolve(stats) : reject(error)))
-  })
-
-const fileSystemType = (path: DirectoryPath): Promise<bigint> =>
-  new Promise((resolve, reject) => {
-    fs.statfs(path, nanoseconds, (error, stats) => (error === null ? resolve(stats.type) : reject(error)))
-  })
-
-const lstats: DirectoryCalls["lstats"] = (count, path, take, signal) =>
-  new Promise((resolve, reject) => {
-    const early = new Map<number, fs.BigIntStats>()
-    let next = 0
-    let taken = 0
-    let active = 0
-    let failure: { readonly cause: unknown } | undefined
-    const inTurn = (): void => {
-      for (let stats = early.get(taken); stats !== undefined; stats = early.get(taken)) {
-        early.delete(taken)
-        take(taken, stats)
-        taken += 1
-      }
-    }
-    const goOn = (): void => {
-      while (next < count && active < atOnce && failure === undefined) {
-        if (signal.aborted) {
-          failure = { cause: signal.reason }
-          break
-        }
-        const index = next
-        next += 1
-        active += 1
-        fs.lstat(path(index), nanoseconds, (error, stats) => {
-          active -= 1
-          if (error === null) early.set(index, stats)
-          else failure ??= { cause: new Unseen(index, error) }
-          inTurn()
-          goOn()
-        })
-      }
-      if (active > 0) return
-      if (failure === undefined) resolve()
-      else reject(failure.cause)
-    }
-    goOn()
-  })
-
-const lstatNow = (path: DirectoryPath, index: number): fs.BigIntStats => {
-  try {
-    return fs.lstatSync(path, nanoseconds)
-  } catch (cause) {
-    throw new Unseen(index, cause)
-  }
-}
-
-/**
- * For the main thread, which must not wait for a disk: several at once, on node's own threads. Pure, so that the worker's
- * program goes without it.
- */
-export const waitingDirectory: DirectoryCalls = {
+/** For the main thread, which must not wait for a disk: on node's own threads. Not by a FileHandle, which costs more. */
+export const waitingCalls: FileCalls = {
   open: /* @__PURE__ */ promisify(fs.open),
-  names,
-  lstat,
-  fileSystemType,
-  lstats
+  read: /* @__PURE__ */ promisify(fs.read),
+  names: (path) => readdir(path, byteNames),
+  lstat: (path) => lstat(path, nanoseconds),
+  fileSystemType: async (path) => (await statfs(path, nanoseconds)).type,
+  lstats: (count, path, take, signal) =>
+    new Promise((resolve, reject) => {
+      const early = new Map<number, fs.BigIntStats>()
+      let next = 0
+      let taken = 0
+      let active = 0
+      let failure: { readonly cause: unknown } | undefined
+      const inTurn = (): void => {
+        for (let stats = early.get(taken); stats !== undefined; stats = early.get(taken)) {
+          early.delete(taken)
+          take(taken, stats)
+          taken += 1
+        }
+      }
+      const goOn = (): void => {
+        while (next < count && active < atOnce && failure === undefined) {
+          if (signal.aborted) {
+            failure = { cause: signal.reason }
+            break
+          }
+          const index = next
+          next += 1
+          active += 1
+          fs.lstat(path(index), nanoseconds, (error, stats) => {
+            active -= 1
+            if (error === null) early.set(index, stats)
+            else failure ??= { cause: new Unseen(index, error) }
+            inTurn()
+            goOn()
+          })
+        }
+        if (active > 0) return
+        if (failure === undefined) resolve()
+        else reject(failure.cause)
+      }
+      goOn()
+    })
 }
 
-/** For a worker thread, which may wait: a call through node's threads costs three times the call itself. */
-export const blockingDirectory: DirectoryCalls = {
+/** For a worker thread, which may wait: a call on node's threads costs three times the call itself. */
+export const blockingCalls: FileCalls = {
   open: async (path, flags) => fs.openSync(path, flags),
-  names: async (path) => fs.readdirSync(path, { encoding: "latin1" }),
+  read: async (fd, buffer, offset, length, position) => ({
+    bytesRead: fs.readSync(fd, buffer, offset, length, position)
+  }),
+  names: async (path) => fs.readdirSync(path, byteNames),
   lstat: async (path) => fs.lstatSync(path, nanoseconds),
   fileSystemType: async (path) => fs.statfsSync(path, nanoseconds).type,
   lstats: async (count, path, take, signal) => {
@@ -170,33 +160,12 @@ export const blockingDirectory: DirectoryCalls = {
   }
 }
 
-/** How a thread opens and reads files. */
-export interface FileCalls {
-  readonly open: (path: Buffer, flags: number) => Promise<number>
-  readonly read: (
-    fd: number,
-    buffer: Buffer,
-    offset: number,
-    length: number,
-    position: number
-  ) => Promise<{ readonly bytesRead: number }>
-}
-
-/**
- * For the main thread, which must not wait for a disk. Not through a FileHandle, which costs more. Pure, so that the worker's
- * program goes without it.
- */
-export const waitingFile: FileCalls = {
-  open: /* @__PURE__ */ promisify(fs.open),
-  read: /* @__PURE__ */ promisify(fs.read)
-}
-
-/** For a worker thread, which has nothing else to do. */
-export const blockingFile: FileCalls = {
-  open: async (path, flags) => fs.openSync(path, flags),
-  read: async (fd, buffer, offset, length, position) => ({
-    bytesRead: fs.readSync(fd, buffer, offset, length, position)
-  })
+const lstatNow = (path: DirectoryPath, index: number): fs.BigIntStats => {
+  try {
+    return fs.lstatSync(path, nanoseconds)
+  } catch (cause) {
+    throw new Unseen(index, cause)
+  }
 }
 
 /** Fills `buffer` from `position` of the file, as far as the file goes; how many bytes. */

@@ -1,8 +1,5 @@
 import { codeOf } from "./Errno.ts"
-import { type DirectoryCalls, type FileCalls, waitingDirectory, waitingFile } from "./FileCalls.ts"
-
-/** How work gets at files and directories: on a worker thread by calls that wait for the disk. */
-export interface Files extends FileCalls, DirectoryCalls {}
+import { type FileCalls, waitingCalls } from "./FileCalls.ts"
 
 /** An error as plain data. */
 export type Fields = Readonly<Record<string, unknown>>
@@ -24,7 +21,7 @@ export interface WorkerJob<Input, Output> {
    */
   readonly kind: "brief" | "long" | "follower"
   readonly failures?: WorkerFailures
-  readonly work: (input: Input, files: Files, signal: AbortSignal) => Promise<Output>
+  readonly work: (input: Input, files: FileCalls, signal: AbortSignal) => Promise<Output>
 }
 
 /** Does the work, on this thread or on other ones. */
@@ -115,8 +112,6 @@ export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   return [...new Set(own)]
 }
 
-const files: Files = { ...waitingFile, ...waitingDirectory }
-
 /** Does all work on this thread. */
 export const inProcess: Runner = {
   width: 1,
@@ -125,5 +120,5 @@ export const inProcess: Runner = {
     job.kind === "follower"
       ? // It would stop the thread that writes the file.
         Promise.reject(new WorkerEnded("no thread follows files"))
-      : job.work(input, files, signal)
+      : job.work(input, waitingCalls, signal)
 }

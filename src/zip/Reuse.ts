@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib"
 import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
 import { checkedPiece } from "../system/Digests.ts"
 import { explain } from "../system/Errno.ts"
-import { closeRead, fill, openRegular, waitingFile } from "../system/FileCalls.ts"
+import { closeRead, fill, openRegular, waitingCalls } from "../system/FileCalls.ts"
 import { type FileIdentity, isSameFile, type PreviousArchive } from "./ArchiveIndex.ts"
 import { makeCombiner } from "./Crc32.ts"
 import { type EntryHead, headOf, sourcePath, type ZipEntry } from "./Headers.ts"
@@ -275,7 +275,7 @@ export const makeCopier = (
       buffers[turn] = buffer
     }
     const wanted = buffer.subarray(0, Math.min(checkedPiece, previous.size - start))
-    const length = await fill(waitingFile, previous.fd, wanted, start).catch(previous.failed)
+    const length = await fill(waitingCalls, previous.fd, wanted, start).catch(previous.failed)
     if (length < wanted.length) previous.failed(new Error("it is shorter than it was"))
     if (crc32(wanted) !== previous.sums[piece]) previous.failed(new Error("it is not what it was when it was checked"))
     window = { start, bytes: wanted }

@@ -6,7 +6,7 @@ import type { SourceView } from "../source/SourceView.ts"
 import * as Source from "../source/SourceView.ts"
 import { withOthers } from "../source/TreeError.ts"
 import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
-import { type FileCalls, fill, readOnly, waitingFile } from "../system/FileCalls.ts"
+import { type FileCalls, fill, readOnly, waitingCalls } from "../system/FileCalls.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { ArchiveError } from "./ZipError.ts"
 
@@ -176,7 +176,7 @@ export const nameOthers = async (
     if (signal.aborted || tried === mostTried) break
     tried += 1
     const request = requestOf(view, manifest, entry, index)
-    const opens = await waitingFile.open(RawPath.toBuffer(request.real), readOnly).then(
+    const opens = await waitingCalls.open(RawPath.toBuffer(request.real), readOnly).then(
       (fd) => {
         closeRead(fd)
         return true

@@ -1,7 +1,7 @@
 import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
 import type { SourceView } from "../source/SourceView.ts"
 import { explain } from "../system/Errno.ts"
-import { waitingFile } from "../system/FileCalls.ts"
+import { waitingCalls } from "../system/FileCalls.ts"
 import { isOutOfMemory, type Runner, WorkerEnded } from "../system/WorkerJob.ts"
 import type { Compression, PreviousArchive } from "./ArchiveIndex.ts"
 import {
@@ -100,7 +100,7 @@ const writeEntries = async (
   }
 
   const openLarge = async ({ entry, index }: LargeFile) => {
-    const file = await openSource(folder, requestOf(view, manifest, entry, index), waitingFile)
+    const file = await openSource(folder, requestOf(view, manifest, entry, index), waitingCalls)
     try {
       if (level === 0) return { file, method: "store" } as const
       if (compression.method === "deflate") return { file, method: "deflate" } as const

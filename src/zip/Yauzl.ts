@@ -1,5 +1,5 @@
 import * as yauzl from "yauzl"
-import { closeRead, fill, openRegular, waitingFile } from "../system/FileCalls.ts"
+import { closeRead, fill, openRegular, waitingCalls } from "../system/FileCalls.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
 import { damaged, truncated, unreadable } from "./ZipError.ts"
 
@@ -18,7 +18,7 @@ export const openZip = async (path: string) => {
     /** Fills the buffer; reading beyond the end is an error. */
     fill: async (buffer: Buffer, position: number): Promise<Buffer> => {
       if (position < 0 || position + buffer.length > stats.size) truncated(path)
-      const length = await fill(waitingFile, file.fd, buffer, position).catch(failed)
+      const length = await fill(waitingCalls, file.fd, buffer, position).catch(failed)
       if (length < buffer.length) truncated(path)
       return buffer
     },

@@ -4,11 +4,10 @@ import * as Effect from "effect/Effect"
 import { openBlock } from "../../src/source/Entries.ts"
 import { type ListInput, list } from "../../src/source/List.ts"
 import { mountsBelow } from "../../src/source/Walk.ts"
-import { blockingDirectory, type DirectoryCalls, Unseen, waitingDirectory } from "../../src/system/FileCalls.ts"
+import { blockingCalls, type FileCalls, Unseen, waitingCalls } from "../../src/system/FileCalls.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { put } from "../support/zip/archive.ts"
-import { filesBy } from "../support/zip/workers.ts"
 
 const raw = RawPath.fromText
 const never = new AbortController().signal
@@ -23,8 +22,8 @@ const input = (root: string, change: Partial<ListInput> = {}): ListInput => ({
   ...change
 })
 
-const found = async (calls: DirectoryCalls, given: ListInput) => {
-  const output = await list.work(given, filesBy(calls), never)
+const found = async (calls: FileCalls, given: ListInput) => {
+  const output = await list.work(given, calls, never)
   if ("failure" in output) throw new Error(output.failure.message)
   return output
 }
@@ -33,15 +32,15 @@ const found = async (calls: DirectoryCalls, given: ListInput) => {
 const withInode = (stats: BigIntStats, ino: bigint): BigIntStats =>
   Object.assign(Object.create(Object.getPrototypeOf(stats)), stats, { ino })
 
-const withStats = (change: (path: string, stats: BigIntStats) => BigIntStats): DirectoryCalls => ({
-  ...blockingDirectory,
+const withStats = (change: (path: string, stats: BigIntStats) => BigIntStats): FileCalls => ({
+  ...blockingCalls,
   lstats: (count, path, take, signal) =>
-    blockingDirectory.lstats(count, path, (index, stats) => take(index, change(path(index).toString(), stats)), signal)
+    blockingCalls.lstats(count, path, (index, stats) => take(index, change(path(index).toString(), stats)), signal)
 })
 
 for (const [where, calls] of [
-  ["a worker thread", blockingDirectory],
-  ["the main thread", waitingDirectory]
+  ["a worker thread", blockingCalls],
+  ["the main thread", waitingCalls]
 ] as const) {
   describe(`looking at names on ${where}`, () => {
     it.scoped("gives them in order, and names the first that fails", () =>
@@ -96,7 +95,7 @@ for (const [where, calls] of [
 
 describe("file systems in a folder", () => {
   it("are told by their devices", async () => {
-    const calls: DirectoryCalls = { ...blockingDirectory, names: async () => ["etc", "proc"] }
+    const calls: FileCalls = { ...blockingCalls, names: async () => ["etc", "proc"] }
     const { ctimeNs, dev, ino, mtimeNs } = lstatSync("/", { bigint: true })
     const directory = { path: raw("ABCD"), real: raw("/"), mounted: false, grafts: [] }
     const listed = { ctimeNs, dev, ino, mtimeNs }
@@ -116,11 +115,11 @@ describe("file systems in a folder", () => {
     Effect.gen(function* () {
       const root = yield* temporaryFolder
       const look = (ino: bigint, type: bigint, frozen = false) => {
-        const calls: DirectoryCalls = {
-          ...blockingDirectory,
+        const calls: FileCalls = {
+          ...blockingCalls,
           // The folder itself is to be asked, and not the symlink to it in /proc.
           lstat: async (path) => {
-            const stats = await blockingDirectory.lstat(path)
+            const stats = await blockingCalls.lstat(path)
             return stats.isDirectory() ? withInode(stats, ino) : stats
           },
           fileSystemType: async () => type
@@ -140,9 +139,9 @@ describe("listing directories", () => {
   it.scoped("tells a file that vanishes from a live source from one that a snapshot cannot lose", () =>
     Effect.gen(function* () {
       const root = yield* temporaryFolder
-      const calls: DirectoryCalls = { ...blockingDirectory, names: async () => ["gone"] }
+      const calls: FileCalls = { ...blockingCalls, names: async () => ["gone"] }
       for (const frozen of [true, false]) {
-        const output = yield* Effect.promise(() => list.work(input(root, { frozen }), filesBy(calls), never))
+        const output = yield* Effect.promise(() => list.work(input(root, { frozen }), calls, never))
         assert.deepStrictEqual(output, {
           failure: {
             path: `${root}/gone`,
@@ -161,13 +160,13 @@ describe("listing directories", () => {
     Effect.gen(function* () {
       const root = yield* temporaryFolder
       for (const name of ["a", "b", "c"]) put(`${root}/${name}`, "x")
-      const calls: DirectoryCalls = { ...blockingDirectory, names: async () => ["b", "a", "c", "b"] }
+      const calls: FileCalls = { ...blockingCalls, names: async () => ["b", "a", "c", "b"] }
       const directory = { path: raw("ABCD"), real: raw(root), mounted: false, grafts: [], listed: undefined }
       const graft = { ...directory, grafts: [[raw("child"), raw(root)]] as const }
       for (const given of [directory, graft]) {
         for (const frozen of [true, false]) {
           const output = yield* Effect.promise(() =>
-            list.work(input(root, { frozen, directories: [given] }), filesBy(calls), never)
+            list.work(input(root, { frozen, directories: [given] }), calls, never)
           )
           if (!("failure" in output)) throw new Error("it was listed")
           assert.strictEqual(output.failure.path, `${root}/b`)
@@ -205,10 +204,8 @@ describe("listing directories", () => {
         grafts: [[raw("child"), raw(`${root}/file`)]] as const,
         listed: undefined
       }
-      for (const calls of [blockingDirectory, waitingDirectory]) {
-        const output = yield* Effect.promise(() =>
-          list.work(input(root, { directories: [directory] }), filesBy(calls), never)
-        )
+      for (const calls of [blockingCalls, waitingCalls]) {
+        const output = yield* Effect.promise(() => list.work(input(root, { directories: [directory] }), calls, never))
         assert.deepInclude(output, {
           failure: {
             path: `${root}/file`,
@@ -233,7 +230,7 @@ describe("listing directories", () => {
         grafts: [],
         listed: undefined
       }))
-      const output = yield* Effect.promise(() => found(blockingDirectory, input(root, { enough: 3, directories })))
+      const output = yield* Effect.promise(() => found(blockingCalls, input(root, { enough: 3, directories })))
       assert.deepStrictEqual(
         output.listed.map(({ from, to }) => [from, to]),
         [
@@ -250,7 +247,7 @@ describe("listing directories", () => {
     Effect.gen(function* () {
       const root = yield* temporaryFolder
       const names = Array.from({ length: 2500 }, (_, index) => `n${index}`)
-      const calls: DirectoryCalls = { ...blockingDirectory, names: async () => names }
+      const calls: FileCalls = { ...blockingCalls, names: async () => names }
       const output = yield* Effect.promise(() => found(calls, input(root)))
       assert.strictEqual(output.count, 0)
       const pieces = output.listed[0]?.pieces ?? []

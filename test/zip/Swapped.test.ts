@@ -5,12 +5,11 @@ import { openBlock } from "../../src/source/Entries.ts"
 import { type ListInput, list } from "../../src/source/List.ts"
 import { type Identity, identityOf, type Manifest } from "../../src/source/Manifest.ts"
 import { Tree } from "../../src/source/Tree.ts"
-import { blockingDirectory, type DirectoryCalls, waitingDirectory } from "../../src/system/FileCalls.ts"
+import { blockingCalls, type FileCalls, waitingCalls } from "../../src/system/FileCalls.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { Archiver } from "../../src/zip/Archiver.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { abcd, layers, put, viewOf } from "../support/zip/archive.ts"
-import { filesBy } from "../support/zip/workers.ts"
 
 /** A live source that holds ABCD/sub/f, and a secret of the same size and time beside it. */
 const scene = Effect.gen(function* () {
@@ -133,13 +132,13 @@ describe("while directories are listed", () => {
   for (const [what, swap] of Object.entries(swaps).filter(([name]) => name.includes("folder"))) {
     it.scoped(`${what} before it is opened: that is a failure, which a new listing may mend`, () =>
       Effect.gen(function* () {
-        for (const calls of [blockingDirectory, waitingDirectory]) {
+        for (const calls of [blockingCalls, waitingCalls]) {
           for (const other of [0n, 1000n]) {
             const place = yield* scene
             const listed = identify(place.sub)
             swap(place)
             const output = yield* Effect.promise(() =>
-              list.work(listing(place, { ...listed, ino: listed.ino + other }), filesBy(calls), signal)
+              list.work(listing(place, { ...listed, ino: listed.ino + other }), calls, signal)
             )
             assert.deepInclude(output, "failure" in output ? { failure: { ...output.failure, transient: true } } : {})
             assert.property(output, "failure")
@@ -153,15 +152,15 @@ describe("while directories are listed", () => {
     Effect.gen(function* () {
       const place = yield* scene
       put(`${place.root}/secret/secretName`, "x")
-      const swapping: DirectoryCalls = {
-        ...blockingDirectory,
+      const swapping: FileCalls = {
+        ...blockingCalls,
         names: (path) => {
           swaps["its folder becomes a symlink"]?.(place)
-          return blockingDirectory.names(path)
+          return blockingCalls.names(path)
         }
       }
       const input = listing(place, identify(place.sub))
-      const output = yield* Effect.promise(() => list.work(input, filesBy(swapping), signal))
+      const output = yield* Effect.promise(() => list.work(input, swapping, signal))
       if ("failure" in output) return assert.notStrictEqual(process.platform, "linux", output.failure.message)
       assert.strictEqual(output.count, 1)
       const own = fs.lstatSync(`${place.root}/away/f`, { bigint: true })
@@ -175,7 +174,7 @@ describe("while directories are listed", () => {
       const place = yield* scene
       const listed = identify(place.sub)
       const output = yield* Effect.promise(() =>
-        list.work(listing(place, { ...listed, ino: listed.ino + 1n }), filesBy(blockingDirectory), signal)
+        list.work(listing(place, { ...listed, ino: listed.ino + 1n }), blockingCalls, signal)
       )
       assert.deepInclude(output, { count: 1 })
     })
@@ -183,7 +182,7 @@ describe("while directories are listed", () => {
 
   it.scoped("nor is one of the folder itself, which has to be what was listed all the same", () =>
     Effect.gen(function* () {
-      for (const calls of [blockingDirectory, waitingDirectory]) {
+      for (const calls of [blockingCalls, waitingCalls]) {
         const place = yield* scene
         const top = `${place.root}/ABCD`
         const listed = identify(top)
@@ -199,12 +198,12 @@ describe("while directories are listed", () => {
             }
           ]
         }
-        assert.deepInclude(yield* Effect.promise(() => list.work(input, filesBy(calls), signal)), {
+        assert.deepInclude(yield* Effect.promise(() => list.work(input, calls, signal)), {
           files: 1
         })
         fs.renameSync(top, `${place.root}/away`)
         fs.renameSync(`${place.root}/secret`, top)
-        assert.property(yield* Effect.promise(() => list.work(input, filesBy(calls), signal)), "failure")
+        assert.property(yield* Effect.promise(() => list.work(input, calls, signal)), "failure")
       }
     })
   )

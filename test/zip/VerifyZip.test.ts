@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import type { Manifest, ManifestEntry } from "../../src/source/Manifest.ts"
-import { waitingDirectory as looking, waitingFile } from "../../src/system/FileCalls.ts"
+import { waitingCalls } from "../../src/system/FileCalls.ts"
 import { inProcess } from "../../src/system/WorkerJob.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { Archiver } from "../../src/zip/Archiver.ts"
@@ -286,12 +286,12 @@ describe("verification in slices", () => {
       const readsUntil = async (last: number) => {
         const controller = new AbortController()
         let count = 0
-        const read: typeof waitingFile.read = (...args) => {
+        const read: typeof waitingCalls.read = (...args) => {
           count += 1
           if (count === last) controller.abort(new Error("enough"))
-          return waitingFile.read(...args)
+          return waitingCalls.read(...args)
         }
-        const ended = verifySlice.work(input, { ...looking, ...waitingFile, read }, controller.signal)
+        const ended = verifySlice.work(input, { ...waitingCalls, read }, controller.signal)
         const why = await ended.then(() => "good", String)
         return [why, count] as const
       }

@@ -3,8 +3,6 @@ import { tmpdir } from "node:os"
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import { buildSync } from "esbuild"
-import { blockingFile, type DirectoryCalls } from "../../../src/system/FileCalls.ts"
-import type { Files } from "../../../src/system/WorkerJob.ts"
 
 const hello = `(await import("node:worker_threads")).parentPort.postMessage("ready");`
 
@@ -27,6 +25,3 @@ export const workerFile = (program?: string) =>
     }),
     ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
   ).pipe(Effect.map(({ url }) => url))
-
-/** What a worker thread has, but directories are looked at by `calls`. */
-export const filesBy = (calls: DirectoryCalls): Files => ({ ...blockingFile, ...calls })
