@@ -126,14 +126,9 @@ export const makeRows = () => {
 export const later = (a: LatestTimes, b: LatestTimes): LatestTimes =>
   a.ctimeNs >= b.ctimeNs && a.mtimeNs >= b.mtimeNs
     ? a
-    : { ctimeNs: greatest([a.ctimeNs, b.ctimeNs]), mtimeNs: greatest([a.mtimeNs, b.mtimeNs]) }
+    : { ctimeNs: max(a.ctimeNs, b.ctimeNs), mtimeNs: max(a.mtimeNs, b.mtimeNs) }
 
-/** The greatest of at least one number; Math.max takes no bigint. */
-export const greatest = (numbers: ReadonlyArray<bigint>): bigint =>
-  numbers.reduce((most, next) => {
-    if (next > most) return next
-    return most
-  })
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)
 
 /** The columns of one answer of a thread, to be read. */
 export type Block = ReturnType<typeof openBlock>

@@ -9,7 +9,7 @@ import * as LeftOut from "./LeftOut.ts"
 import type { Identity } from "./Manifest.ts"
 import { closeRead, folderOnly, isListed, mayBeListed, openWithin, pathOfOpen } from "./OpenWithin.ts"
 import type { SourceView } from "./SourceView.ts"
-import { replacedError, TreeError, treeError, twiceText } from "./TreeError.ts"
+import { failAs, replacedError, TreeError, treeError, twiceText } from "./TreeError.ts"
 
 /** A directory of the source, or a piece of a large one that is listed already. Paths hold a byte a character. */
 export interface ToList {
@@ -56,20 +56,32 @@ export interface Listed {
 /** What is counted over all entries, of one answer or of a whole folder. */
 export interface Totals {
   /** All paths are ASCII. */
-  readonly ascii: boolean
-  readonly files: number
+  ascii: boolean
+  files: number
   /** Sum of the files' sizes. */
-  readonly bytes: number
-  readonly hardLinks: boolean
-  readonly skipped: number
-  readonly leftOut: LeftOut.LeftOut
-  /** The first of the skipped. */
-  readonly skippedNames: ReadonlyArray<Skipped>
+  bytes: number
+  hardLinks: boolean
+  skipped: number
+  leftOut: LeftOut.LeftOut
+  /** The first {@link namesLogged} of the skipped. */
+  skippedNames: Array<Skipped>
   /** Directories on another file system than the one that they lie in, within the folder. */
-  readonly mounts: ReadonlyArray<RawPath.RawPath>
+  mounts: Array<RawPath.RawPath>
   /** Directories that are empty because a btrfs snapshot does not hold the subvolume that belongs there. */
-  readonly hollow: ReadonlyArray<RawPath.RawPath>
+  hollow: Array<RawPath.RawPath>
 }
+
+export const noTotals = (): Totals => ({
+  ascii: true,
+  files: 0,
+  bytes: 0,
+  hardLinks: false,
+  skipped: 0,
+  leftOut: LeftOut.nothing,
+  skippedNames: [],
+  mounts: [],
+  hollow: []
+})
 
 /** What was found. */
 export interface ListedEntries extends Columns, Totals {
@@ -115,15 +127,7 @@ export const list: WorkerJob<ListInput, ListOutput> = {
 const makeBatch = (input: ListInput, calls: FileCalls) => {
   const rows = makeRows()
   const listed: Array<Listed> = []
-  const skippedNames: Array<Skipped> = []
-  const mounts: Array<RawPath.RawPath> = []
-  const hollow: Array<RawPath.RawPath> = []
-  let ascii = true
-  let files = 0
-  let bytes = 0
-  let hardLinks = false
-  let skipped = 0
-  let leftOut = LeftOut.nothing
+  const totals = noTotals()
 
   const inFolder = (path: RawPath.RawPath) => RawPath.fromLatin1(path.slice(input.within))
 
@@ -131,19 +135,19 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
     const path = inFolder(RawPath.join(directory.path, name))
     const kind = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : undefined
     if (kind === undefined || isControlDirectory(name, stats)) {
-      skipped += 1
-      leftOut = LeftOut.sum(leftOut, kindLeftOut(stats))
-      if (skippedNames.length < namesLogged) skippedNames.push({ path, type: typeOf(stats) })
+      totals.skipped += 1
+      totals.leftOut = LeftOut.sum(totals.leftOut, kindLeftOut(stats))
+      if (totals.skippedNames.length < namesLogged) totals.skippedNames.push({ path, type: typeOf(stats) })
       return
     }
     if (kind === "directory" && directory.listed !== undefined && stats.dev !== directory.listed.dev) {
-      mounts.push(path)
+      totals.mounts.push(path)
     }
     const size = kind === "file" ? Number(stats.size) : 0
     if (kind === "file") {
-      files += 1
-      bytes += size
-      if (stats.nlink > 1n) hardLinks = true
+      totals.files += 1
+      totals.bytes += size
+      if (stats.nlink > 1n) totals.hardLinks = true
     }
     rows.add(path, kind, size, stats)
   }
@@ -163,7 +167,7 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
     const shown = (index: number) => RawPath.join(directory.path, names[index] ?? RawPath.here)
     const plain = RawPath.isAscii(names.join("/"))
     const simple = plain && roots.size === 0 && RawPath.isAscii(base)
-    ascii &&= plain && RawPath.isAscii(directory.path)
+    totals.ascii &&= plain && RawPath.isAscii(directory.path)
     let notMounted: number | undefined
     let tooLarge: number | undefined
     await calls
@@ -201,7 +205,7 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
       if (names.length === 0 && !directory.mounted) {
         await mustBeEmpty(input, directory.path, calls)
         if (!input.frozen && (await isHollow(held.base, directory.path, calls))) {
-          hollow.push(inFolder(directory.path))
+          totals.hollow.push(inFolder(directory.path))
         }
       }
       const whole = directory.names !== undefined || names.length <= pieceNames
@@ -220,15 +224,7 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
 
   const found = (): ListedEntries => ({
     listed,
-    ascii,
-    files,
-    bytes,
-    hardLinks,
-    skipped,
-    leftOut,
-    skippedNames,
-    mounts,
-    hollow,
+    ...totals,
     ...rows.pack()
   })
 
@@ -246,25 +242,20 @@ export const namesLogged = 100
 
 /** What it is, for the log. */
 export const typeOf = (stats: BigIntStats): string =>
-  stats.isSymbolicLink()
-    ? "symbolic link"
-    : stats.isFIFO()
-      ? "fifo"
-      : stats.isSocket()
-        ? "socket"
-        : stats.isFile()
-          ? "file"
-          : stats.isDirectory()
-            ? "directory"
-            : "device"
+  special.find(({ is }) => is(stats))?.type ?? (stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "device")
 
 /** A directory is skipped only where it shows snapshots, whose files are not left out. */
-const kindLeftOut = (stats: BigIntStats): LeftOut.LeftOut => ({
-  symlinks: stats.isSymbolicLink() ? 1 : 0,
-  fifos: stats.isFIFO() ? 1 : 0,
-  sockets: stats.isSocket() ? 1 : 0,
-  devices: stats.isBlockDevice() || stats.isCharacterDevice() ? 1 : 0
-})
+const kindLeftOut = (stats: BigIntStats): LeftOut.LeftOut => {
+  const kind = special.find(({ is }) => is(stats))?.kind
+  return kind === undefined ? LeftOut.nothing : { ...LeftOut.nothing, [kind]: 1 }
+}
+
+const special = [
+  { kind: "symlinks", type: "symbolic link", is: (stats: BigIntStats) => stats.isSymbolicLink() },
+  { kind: "fifos", type: "fifo", is: (stats: BigIntStats) => stats.isFIFO() },
+  { kind: "sockets", type: "socket", is: (stats: BigIntStats) => stats.isSocket() },
+  { kind: "devices", type: "device", is: (stats: BigIntStats) => stats.isBlockDevice() || stats.isCharacterDevice() }
+] as const
 
 /** `.zfs` of a live dataset that shows it (snapdir=visible): all its snapshots are below. Its inode is fixed, on Linux and FreeBSD. */
 const isControlDirectory = (name: RawPath.RawPath, stats: BigIntStats): boolean =>
@@ -279,11 +270,8 @@ const inside = RawPath.fromText(".")
 const isHollow = async (real: RawPath.RawPath, path: RawPath.RawPath, calls: FileCalls): Promise<boolean> => {
   // The path of a directory that is open is a symlink in /proc, which has an inode number of its own.
   const at = RawPath.toBuffer(RawPath.join(real, inside))
-  try {
-    return (await calls.lstat(at)).ino === emptySubvolume && (await calls.fileSystemType(at)) === btrfs
-  } catch (cause) {
-    throw treeError({ frozen: false }, "see what file system is at", path, real, cause)
-  }
+  const ask = async () => (await calls.lstat(at)).ino === emptySubvolume && (await calls.fileSystemType(at)) === btrfs
+  return ask().catch(failAs({ frozen: false }, "see what file system is at", path, real))
 }
 
 /**
@@ -332,9 +320,7 @@ interface Held {
 const hold = async (directory: ToList, calls: FileCalls, input: ListInput): Promise<Held> => {
   const { listed, path, real } = directory
   if (input.frozen) return { base: real, check: async () => {}, close: () => {} }
-  const cannotList = (cause: unknown): never => {
-    throw treeError(input, "list", path, real, cause)
-  }
+  const cannotList = failAs(input, "list", path, real)
   const open = () => calls.open(RawPath.toBuffer(real), folderOnly)
   const statOf = (fd: number): BigIntStats => {
     try {
@@ -376,9 +362,7 @@ const namesOf = async (
   input: ListInput
 ): Promise<ReadonlyArray<RawPath.RawPath>> => {
   if (directory.names !== undefined) return directory.names.split("/").map(RawPath.fromLatin1)
-  const found = await calls.names(RawPath.toBuffer(base)).catch((cause: unknown) => {
-    throw treeError(input, "list", directory.path, directory.real, cause)
-  })
+  const found = await calls.names(RawPath.toBuffer(base)).catch(failAs(input, "list", directory.path, directory.real))
   const names = [...found].sort()
   // Of two files with one name only one can be read, and an archive with two of them cannot be restored.
   const twice = names.find((name, index) => name === names[index + 1])

@@ -12,8 +12,8 @@ import * as FolderName from "./FolderName.ts"
 import { namesLogged, type Skipped, typeOf } from "./List.ts"
 import { folderLine, type Manifest, type ManifestEntry } from "./Manifest.ts"
 import * as Source from "./SourceView.ts"
-import { type Blocked, places, type SourceView } from "./SourceView.ts"
-import { isTreeError, TreeError, treeError, twiceText } from "./TreeError.ts"
+import { places, type SourceView } from "./SourceView.ts"
+import { failAs, isTreeError, TreeError, treeError, twiceText } from "./TreeError.ts"
 import { type Walked, walk } from "./Walk.ts"
 
 /** A folder that cannot be looked at. */
@@ -64,13 +64,11 @@ export class Tree extends Context.Tag("zipper/Tree")<
         return { folders, replaced, skipped, unreadable }
       }),
       readable: Effect.fn("Tree.readable")(function* (view: SourceView, folder: FolderName.FolderName) {
-        const blocked = blockedFor(view, folder)
-        if (blocked !== undefined) return yield* blockedError(blocked)
+        yield* failIfBlocked(view, folder)
         yield* abortable(() => canList(view, folder), isTreeError)
       }),
       manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName.FolderName) {
-        const blocked = blockedFor(view, folder)
-        if (blocked !== undefined) return yield* blockedError(blocked)
+        yield* failIfBlocked(view, folder)
         const walked = yield* abortable((signal) => walk(view, folder, runner, signal), isTreeError)
         yield* logSkipped(walked.skippedNames, walked.skipped)
         return toManifest(folder, walked)
@@ -80,9 +78,9 @@ export class Tree extends Context.Tag("zipper/Tree")<
 }
 
 const listFolders = async (view: SourceView, signal: AbortSignal) => {
-  const found = await waitingCalls.names(RawPath.toBuffer(view.root)).catch((cause: unknown) => {
-    throw treeError(view, "list", RawPath.here, view.root, cause)
-  })
+  const found = await waitingCalls
+    .names(RawPath.toBuffer(view.root))
+    .catch(failAs(view, "list", RawPath.here, view.root))
   const folders = new Set<FolderName.FolderName>()
   for (const { at } of [...view.grafts, ...view.blocked]) {
     const folder = FolderName.parseFolderName(Source.topSegment(at))
@@ -128,28 +126,21 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
 const canList = async (view: SourceView, folder: FolderName.FolderName): Promise<void> => {
   const at = RawPath.fromText(folder)
   const path = Source.resolve(view, at)
-  await waitingCalls.names(RawPath.toBuffer(path)).catch((cause: unknown) => {
-    throw treeError(view, "list", at, path, cause)
-  })
+  await waitingCalls.names(RawPath.toBuffer(path)).catch(failAs(view, "list", at, path))
 }
 
-/** The place, if there is one, that makes the folder unreadable as a whole. */
-export const blockedFor = (view: SourceView, folder: FolderName.FolderName): Blocked | undefined => {
+/** Fails where a place that cannot be read makes the folder unreadable as a whole. */
+export const failIfBlocked = (view: SourceView, folder: FolderName.FolderName): Effect.Effect<void, TreeError> => {
   const top = RawPath.fromText(folder)
-  return view.blocked.find(
+  const blocked = view.blocked.find(
     ({ at }) => RawPath.relativeTo(top, at) !== undefined || RawPath.relativeTo(at, top) !== undefined
   )
+  if (blocked === undefined) return Effect.void
+  const path = RawPath.display(blocked.at)
+  // The folder's own name stands before each of its lines already.
+  const shown = blocked.at.includes("/") ? path : "it"
+  return new TreeError({ path, message: `${shown} cannot be read: ${blocked.reason}`, transient: false })
 }
-
-// The folder's own name stands before each of its lines already.
-export const blockedError = (blocked: Blocked): TreeError =>
-  new TreeError({
-    path: RawPath.display(blocked.at),
-    message: blocked.at.includes("/")
-      ? `${RawPath.display(blocked.at)} cannot be read: ${blocked.reason}`
-      : `it cannot be read: ${blocked.reason}`,
-    transient: false
-  })
 
 const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, count: number) {
   for (const { path, type } of first) yield* Effect.logDebug(`skipped ${RawPath.display(path)} (${type})`)

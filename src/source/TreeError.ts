@@ -36,6 +36,13 @@ export const treeError = (
   })
 }
 
+/** Throws a {@link treeError} with the cause, as the handler of a promise. */
+export const failAs =
+  (view: { readonly frozen: boolean }, action: string, shown: RawPath.RawPath, path: RawPath.RawPath) =>
+  (cause: unknown): never => {
+    throw treeError(view, action, shown, path, cause)
+  }
+
 /** The path leads to another directory than the one that was listed. */
 export const replacedError = (shown: RawPath.RawPath, path: RawPath.RawPath): TreeError =>
   new TreeError({

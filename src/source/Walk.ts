@@ -9,17 +9,16 @@ import type { FolderName } from "./FolderName.ts"
 import * as LeftOut from "./LeftOut.ts"
 import {
   type Listed,
-  type ListedEntries,
   type ListOutput,
   list as listing,
   namesLogged,
-  type Skipped,
+  noTotals,
   type ToList,
   type Totals
 } from "./List.ts"
 import type { Identity, LatestTimes } from "./Manifest.ts"
 import * as Source from "./SourceView.ts"
-import { combinedError, TreeError, treeError } from "./TreeError.ts"
+import { combinedError, failAs, TreeError, treeError } from "./TreeError.ts"
 
 /** What lies in a folder; its mounts in no order, some perhaps twice. */
 export interface Walked extends Totals {
@@ -67,11 +66,15 @@ export const walk = async (
   const grafts = graftsWithin(view.grafts, top)
   const seen = new Set<RawPath.RawPath>([top])
   const root: Directory = { pieces: [] }
-  const total = makeTotal()
+  const totals = noTotals()
+  let latest: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
+  let entries = 0
+  /** Names that are known of in pieces that are still to be listed. */
+  let waiting = 0
   const failures: Array<TreeError> = []
 
   const list = async (jobs: ReadonlyArray<Job>): Promise<ListOutput> => {
-    const small = total.looked() < few
+    const small = entries + waiting < few
     const input = {
       frozen: view.frozen,
       livePath: view.livePath,
@@ -88,9 +91,7 @@ export const walk = async (
   }
 
   const look = (shown: RawPath.RawPath, path: RawPath.RawPath) =>
-    waitingCalls.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
-      throw treeError(view, "read", shown, path, cause)
-    })
+    waitingCalls.lstat(RawPath.toBuffer(path)).catch(failAs(view, "read", shown, path))
   const { ctimeNs, dev, ino, mode, mtimeNs } = await look(top, whereTop)
   // In a snapshot no file system is mounted but those of the grafts.
   const source = view.frozen ? undefined : await look(RawPath.here, view.root)
@@ -109,7 +110,10 @@ export const walk = async (
       return
     }
     const block = openBlock(found)
-    total.add(found)
+    addTotals(totals, found)
+    latest = later(latest, found.latest)
+    entries += found.count
+    for (const { pieces } of found.listed) if (pieces.length > 0) waiting += few
     for (const [index, job] of jobs.entries()) {
       const listed = found.listed[index]
       if (listed === undefined) push(job)
@@ -122,23 +126,22 @@ export const walk = async (
     const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
     throw treeError(view, "read", at, place, nowhere)
   }
-  const { latest, mounts, ...sum } = total.sum()
   return {
+    ...totals,
     root,
-    ...sum,
+    entries,
     itself: { ino, ctimeNs, mtimeNs, mode: Number(mode) & 0xffff },
     latest: later(latest, { ctimeNs, mtimeNs }),
     mounts: [
       ...(source === undefined || source.dev === dev ? [] : [RawPath.here]),
       ...Source.graftsIn(view, folder),
-      ...mounts,
+      ...totals.mounts,
       // Read last: to list a directory may have mounted what belongs there.
       ...(view.frozen ? [] : await mountsBelow(whereTop))
     ]
   }
 }
 
-/** One failure of all of them, which names the first ones. A new attempt helps only where it helps each of them. */
 /** The child datasets of one folder. */
 interface Grafts {
   /** Where each one really is, by its path relative to the source. */
@@ -207,41 +210,16 @@ const settle = (
   return next
 }
 
-const makeTotal = () => {
-  const skippedNames: Array<Skipped> = []
-  const mounts: Array<RawPath.RawPath> = []
-  const hollow: Array<RawPath.RawPath> = []
-  const nothing: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
-  const sum = {
-    entries: 0,
-    ascii: true,
-    files: 0,
-    bytes: 0,
-    hardLinks: false,
-    skipped: 0,
-    leftOut: LeftOut.nothing,
-    latest: nothing
-  }
-  let waiting = 0
-  return {
-    /** Names that are known of, those of pieces that are still to be listed too. */
-    looked: (): number => sum.entries + waiting,
-    add: (found: ListedEntries): void => {
-      sum.entries += found.count
-      sum.ascii &&= found.ascii
-      sum.files += found.files
-      sum.bytes += found.bytes
-      sum.hardLinks ||= found.hardLinks
-      sum.skipped += found.skipped
-      sum.latest = later(sum.latest, found.latest)
-      sum.leftOut = LeftOut.sum(sum.leftOut, found.leftOut)
-      skippedNames.push(...found.skippedNames.slice(0, namesLogged - skippedNames.length))
-      mounts.push(...found.mounts)
-      hollow.push(...found.hollow)
-      for (const { pieces } of found.listed) if (pieces.length > 0) waiting += few
-    },
-    sum: () => ({ ...sum, skippedNames, mounts, hollow })
-  }
+const addTotals = (sum: Totals, found: Totals): void => {
+  sum.ascii &&= found.ascii
+  sum.files += found.files
+  sum.bytes += found.bytes
+  sum.hardLinks ||= found.hardLinks
+  sum.skipped += found.skipped
+  sum.leftOut = LeftOut.sum(sum.leftOut, found.leftOut)
+  sum.skippedNames.push(...found.skippedNames.slice(0, namesLogged - sum.skippedNames.length))
+  sum.mounts.push(...found.mounts)
+  sum.hollow.push(...found.hollow)
 }
 
 /**

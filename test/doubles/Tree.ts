@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { greatest } from "../../src/source/Entries.ts"
+import { later } from "../../src/source/Entries.ts"
 import * as EntryName from "../../src/source/EntryName.ts"
 import * as FolderName from "../../src/source/FolderName.ts"
 import type { Manifest, ManifestEntry } from "../../src/source/Manifest.ts"
 import { places } from "../../src/source/SourceView.ts"
-import { blockedError, blockedFor, Tree } from "../../src/source/Tree.ts"
+import { failIfBlocked, Tree } from "../../src/source/Tree.ts"
 import { TreeError } from "../../src/source/TreeError.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { byPath, hashEntries } from "../support/manifest.ts"
@@ -42,8 +42,7 @@ export const memoryTree = (tree: MemoryTree): Layer.Layer<Tree> =>
       })),
     readable: () => Effect.void,
     manifest: Effect.fnUntraced(function* (view, folder) {
-      const blocked = blockedFor(view, folder)
-      if (blocked !== undefined) return yield* blockedError(blocked)
+      yield* failIfBlocked(view, folder)
       const found = manifestIn(tree, folder)
       return found instanceof TreeError ? yield* found : found
     })
@@ -99,10 +98,9 @@ const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName): Manifest |
     entry === "directory" || entry === "mount" ? someTime : (entry.ctime ?? someTime)
   )
   const found = [...entries.values()].sort(byPath)
-  const latest = {
-    ctimeNs: BigInt(Math.max(someTime, ...ctimes)) * 1_000_000n,
-    mtimeNs: greatest([BigInt(someTime) * 1_000_000n, ...found.map(({ mtimeNs }) => mtimeNs)])
-  }
+  const ctimeNs = BigInt(Math.max(someTime, ...ctimes)) * 1_000_000n
+  const own = { ctimeNs, mtimeNs: BigInt(someTime) * 1_000_000n }
+  const latest = found.map(({ mtimeNs }) => ({ ctimeNs, mtimeNs })).reduce(later, own)
   const mounts = Object.keys(content).filter((path) => content[path] === "mount")
   return {
     ...manifestOf(folder, found),
