@@ -1,36 +1,37 @@
 import { constants } from "node:os"
 import { getSystemErrorMap } from "node:util"
 
-/**
- * Errors of the operating system: their names, what they mean, what to do, and which of them a later try can mend. A full
- * disk or a missing permission is still there a second later, so trying again only delays the message.
- */
-const transientCodes: ReadonlySet<string> = new Set([
-  "EAGAIN",
-  "EBUSY",
-  "EINTR",
-  "EIO",
-  "EMFILE",
-  "ENFILE",
-  "ENOMEM",
-  "ENOBUFS",
-  "ENOLCK",
-  "ESTALE",
-  "EREMOTEIO",
-  "ETIMEDOUT",
-  "EHOSTDOWN",
-  "EHOSTUNREACH",
-  "ENETDOWN",
-  "ENETUNREACH",
-  "ENETRESET",
-  "ENOTCONN",
-  "ECONNABORTED",
-  "ECONNRESET",
-  "ECONNREFUSED",
-  "EPIPE"
-])
+// Errors of the operating system: their names, what they mean, what to do, and which of them a later try can mend.
 
-/** What neither `os.constants` nor libuv has a name for, by platform: the numbers differ. */
+/**
+ * The errno name ("ENOSPC") of an error thrown by node, or another code of node's own ("ERR_OUT_OF_RANGE"), if it carries one.
+ */
+export const codeOf = (cause: unknown): string | undefined => {
+  if (typeof cause !== "object" || cause === null || !("code" in cause) || typeof cause.code !== "string")
+    return undefined
+  if (!cause.code.startsWith(unknownToNode)) return cause.code
+  const number = "errno" in cause ? Number(cause.errno) : Number(/-?\d+$/.exec(cause.code)?.[0])
+  return Number.isInteger(number) ? nameOf(number) : cause.code
+}
+
+/** What libuv gives instead of a name that it does not have. */
+const unknownToNode = "Unknown system error"
+
+/** The name of an error number of this system, positive or negative: 122 is EDQUOT on Linux. */
+const nameOf = (errno: number): string => {
+  const number = Math.abs(errno)
+  const [known] = getSystemErrorMap().get(-number) ?? []
+  return known ?? named.get(number) ?? unnamed[process.platform]?.[number] ?? `errno ${number}`
+}
+
+const named: ReadonlyMap<number, string> = new Map(
+  // The first name of a number stays, as in node's own errors: EAGAIN, not EWOULDBLOCK.
+  Object.entries(constants.errno)
+    .map(([name, number]) => [number, name] as const)
+    .reverse()
+)
+
+/** Names that neither `os.constants` nor libuv has, by platform: the numbers differ. */
 const unnamed: Readonly<Partial<Record<NodeJS.Platform, Readonly<Record<number, string>>>>> = {
   linux: {
     52: "EBADE",
@@ -59,48 +60,51 @@ const unnamed: Readonly<Partial<Record<NodeJS.Platform, Readonly<Record<number, 
   }
 }
 
-const named: ReadonlyMap<number, string> = new Map(
-  // The first name of a number stays, as in node's own errors: EAGAIN, not EWOULDBLOCK.
-  Object.entries(constants.errno)
-    .map(([name, number]) => [number, name] as const)
-    .reverse()
+const anyOf = (codes: string) => {
+  const all: ReadonlySet<string> = new Set(codes.split(" "))
+  return (code: string | undefined): boolean => code !== undefined && all.has(code)
+}
+
+/** Whether the same operation may succeed when it is tried again. A full disk or a missing permission is still there then. */
+export const isTransientCode = anyOf(
+  "EAGAIN EBUSY EINTR EIO EMFILE ENFILE ENOMEM ENOBUFS ENOLCK ESTALE EREMOTEIO ETIMEDOUT EHOSTDOWN EHOSTUNREACH " +
+    "ENETDOWN ENETUNREACH ENETRESET ENOTCONN ECONNABORTED ECONNRESET ECONNREFUSED EPIPE"
 )
 
-/** The name of an error number of this system, positive or negative: 122 is EDQUOT on Linux. */
-const nameOf = (errno: number): string => {
-  const number = Math.abs(errno)
-  const [known] = getSystemErrorMap().get(-number) ?? []
-  return known ?? named.get(number) ?? unnamed[process.platform]?.[number] ?? `errno ${number}`
+/** Whether this process lacks rights or resources: then nothing is known of the file itself. */
+export const isAboutUs = anyOf("EACCES EPERM EMFILE ENFILE ENOMEM")
+
+/** Whether the file is damaged, as far as the system can tell: it may never be readable again. */
+export const isDamage = anyOf("EIO EUCLEAN EFSCORRUPTED EINTEGRITY EBADMSG EBADE EHWPOISON")
+
+/** The error in words: "permission denied (EACCES)". An error without a code keeps its own message. */
+export const explain = (cause: unknown): string => {
+  const code = codeOf(cause)
+  const words = code === undefined ? undefined : (meanings[code] ?? systemWords(code))
+  if (words !== undefined) return `${words} (${code})`
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return message.startsWith(unknownToNode)
+    ? `an error that the system has no words for (${code ?? "no code"})`
+    : message
 }
 
-/** What libuv puts in the place of a name that it does not have. */
-const unknownToNode = "Unknown system error"
-
-/**
- * The errno name ("ENOSPC") of an error thrown by node, or another code of node's own ("ERR_OUT_OF_RANGE"), if it carries one. Of
- * an error that node has no name for, the name comes from its number.
- */
-export const codeOf = (cause: unknown): string | undefined => {
-  if (typeof cause !== "object" || cause === null || !("code" in cause) || typeof cause.code !== "string")
-    return undefined
-  if (!cause.code.startsWith(unknownToNode)) return cause.code
-  const number = "errno" in cause ? Number(cause.errno) : Number(/-?\d+$/.exec(cause.code)?.[0])
-  return Number.isInteger(number) ? nameOf(number) : cause.code
+const systemWords = (code: string): string | undefined => {
+  const number = Object.entries(constants.errno).find(([name]) => name === code)?.[1]
+  return number === undefined ? undefined : getSystemErrorMap().get(-number)?.[1]
 }
 
-/** Whether the same operation may succeed when it is tried again. */
-export const isTransientCode = (code: string | undefined): boolean => code !== undefined && transientCodes.has(code)
+/** What to do about an error of writing, to go after its message: "; free some space or raise the quota". */
+export const adviceOnWriting = (code: string | undefined): string => advice[code ?? ""] ?? ""
 
-/**
- * Whether it is about who asks, and not about what is asked for: the rights or the resources of this process. Nothing is known then
- * of what lies there.
- */
-export const isAboutUs = (code: string | undefined): boolean =>
-  code !== undefined && ["EACCES", "EPERM", "EMFILE", "ENFILE", "ENOMEM"].includes(code)
-
-/** Whether what lies there is damaged, as far as the system can tell: it may never be readable again. */
-export const isDamage = (code: string | undefined): boolean =>
-  code !== undefined && ["EIO", "EUCLEAN", "EFSCORRUPTED", "EINTEGRITY", "EBADMSG", "EBADE", "EHWPOISON"].includes(code)
+const advice: Readonly<Record<string, string>> = {
+  EACCES: "; give the user that runs this job permission, or run it as its owner",
+  EPERM:
+    "; run it as its owner; if root is refused as well, that or its folder is immutable (see lsattr, or ls -lo on FreeBSD)",
+  EROFS: "; remount it writable (zfs: readonly=off)",
+  ENOSPC: "; free some space or raise the quota",
+  EDQUOT: "; free some space or raise the quota of this user, group, project or dataset",
+  EFBIG: "; use a file system that takes larger files"
+}
 
 const meanings: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
@@ -147,41 +151,4 @@ const meanings: Readonly<Record<string, string>> = {
   EBUSY: "device or resource busy",
   ENAMETOOLONG: "name too long",
   ENXIO: "is a fifo that no process reads, a socket, or a device that is not there"
-}
-
-/** The error in words a person knows: "permission denied (EACCES)". Anything that carries no code keeps its own message. */
-export const explain = (cause: unknown): string => {
-  const code = codeOf(cause)
-  const words = code === undefined ? undefined : (meanings[code] ?? systemWords(code))
-  if (words !== undefined) return `${words} (${code})`
-  const message = cause instanceof Error ? cause.message : String(cause)
-  return message.startsWith(unknownToNode)
-    ? `an error that the system has no words for (${code ?? "no code"})`
-    : message
-}
-
-/** The system's own words. */
-const systemWords = (code: string): string | undefined => {
-  const number = Object.entries(constants.errno).find(([name]) => name === code)?.[1]
-  return number === undefined ? undefined : getSystemErrorMap().get(-number)?.[1]
-}
-
-/** What to do about an error of writing, to go after its message: "; free some space or raise the quota". */
-export const adviceOnWriting = (code: string | undefined): string => {
-  switch (code) {
-    case "EACCES":
-      return "; give the user that runs this job permission, or run it as its owner"
-    case "EPERM":
-      return "; run it as its owner; if root is refused as well, that or its folder is immutable (see lsattr, or ls -lo on FreeBSD)"
-    case "EROFS":
-      return "; remount it writable (zfs: readonly=off)"
-    case "ENOSPC":
-      return "; free some space or raise the quota"
-    case "EDQUOT":
-      return "; free some space or raise the quota of this user, group, project or dataset"
-    case "EFBIG":
-      return "; use a file system that takes larger files"
-    default:
-      return ""
-  }
 }
