@@ -12,7 +12,6 @@ export type Algorithm = "md5" | "sha256"
 interface HashInput {
   readonly path: string
   readonly algorithms: ReadonlyArray<Algorithm>
-  /** Whether the CRC-32 of its pieces is wanted as well. */
   readonly inPieces?: boolean
 }
 
@@ -25,11 +24,9 @@ export interface HashOutput {
 
 /** The file is still being written, and need not be there yet. */
 interface FollowInput extends HashInput {
-  /** See {@link waitForGrowth}. */
   readonly growth: SharedArrayBuffer
 }
 
-/** Reads to the end of the file. */
 export const hash: WorkerJob<HashInput, HashOutput> = {
   name: "hash",
   kind: "long",
@@ -105,7 +102,6 @@ const digestsBy = (algorithms: ReadonlyArray<Algorithm>, inPieces = false) => {
   }
 }
 
-/** CRC-32 of each piece of a file, which comes in parts of any size. */
 const makePieces = () => {
   const sums: Array<number> = []
   let sum = 0
@@ -127,29 +123,25 @@ const makePieces = () => {
   }
 }
 
-/** What a thread sees of a file that is still being written. */
+/** How far a file is written that is still being written. */
 interface Grown {
   /** So many bytes from the beginning are final. */
   readonly bytes: number
-  /** There will not be more. */
   readonly ended: boolean
 }
 
-// One number for both facts, so that they change together: twice the bytes, and one more at the end.
-const valueOf = ({ bytes, ended }: Grown): bigint => 2n * BigInt(bytes) + (ended ? 1n : 0n)
-
-/** Tells a thread how far a file has been written, through memory that both threads see. */
+/** Shares with another thread, through memory, how far a file is written. */
 export const makeGrowth = () => {
   const memory = new SharedArrayBuffer(2 * BigInt64Array.BYTES_PER_ELEMENT)
   const cell = new BigInt64Array(memory)
   return {
-    /** Goes to the thread, which reads it with {@link waitForGrowth}. */
     memory,
-    tell: (grown: Grown): void => {
-      Atomics.store(cell, 0, valueOf(grown))
+    set: ({ bytes, ended }: Grown): void => {
+      // One number for both facts, so that they change together: twice the bytes, and one more at the end.
+      Atomics.store(cell, 0, 2n * BigInt(bytes) + (ended ? 1n : 0n))
       Atomics.notify(cell, 0)
     },
-    /** How many bytes from the beginning the thread has read. */
+    /** How many bytes the other thread has read. */
     read: () => Number(Atomics.load(cell, 1))
   }
 }

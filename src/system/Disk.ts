@@ -13,14 +13,14 @@ import { closeRead, type NotSynced, notToWrite, openRegular, readOnly, syncOpen,
 export class DiskError extends Data.TaggedError("DiskError")<{
   readonly operation: string
   readonly path: string
-  /** errno name, such as ENOSPC. */
+  /** Such as ENOSPC. */
   readonly code: string | undefined
   readonly message: string
   readonly transient: boolean
   readonly cause?: unknown
 }> {}
 
-/** What is needed of `lstat`. Sizes in bytes, times in milliseconds since 1970. */
+/** Part of `lstat`. */
 export interface DiskStat {
   readonly kind: "file" | "directory" | "symlink" | "other"
   readonly size: number
@@ -34,8 +34,7 @@ export interface DiskStat {
 }
 
 /**
- * Single file-system operations on our own files (target, staging, state), each one a step that a test can stop before or
- * after. Paths are text; the source, whose names are bytes, is read by Tree and Archiver. An interruption waits for the
+ * Single file-system operations on our own files (target, staging, state), whose paths are text. An interruption waits for the
  * operation that is under way: nothing happens on the disk after the effect has ended.
  */
 export class Disk extends Context.Tag("zipper/Disk")<
@@ -45,87 +44,65 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly stat: (path: string) => Effect.Effect<DiskStat | undefined, DiskError>
     /** Names in a folder, sorted. */
     readonly list: (path: string) => Effect.Effect<ReadonlyArray<string>, DiskError>
-    /** Content as UTF-8; undefined when there is no such file. Never through a symlink. */
+    /** Content as UTF-8; undefined without such a file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
-    /** Content as it is; otherwise like `read`. */
     readonly readBytes: (path: string) => Effect.Effect<Uint8Array | undefined, DiskError>
-    /**
-     * Creates a file that must not exist, writes it whole (text as UTF-8), and syncs it. Mode 0666 less umask
-     * unless told. A part of it may stay when that fails.
-     */
+    /** Creates a file that must not exist, writes it (text as UTF-8), and syncs it. A part may stay when that fails. */
     readonly write: (path: string, content: string | Uint8Array, mode?: number) => Effect.Effect<void, DiskError>
-    /** The same without syncing: for what may be lost or garbled by a power cut. */
+    /** The same without syncing: for what a power cut may garble. */
     readonly writeUnsynced: (path: string, content: Uint8Array) => Effect.Effect<void, DiskError>
     /**
-     * Adds a line at the end of a file, which is made when there is none, and syncs it: one write, so that lines of
-     * several processes do not mix. A line before it that was cut short is ended first. Never through a symlink.
+     * Adds a line at the end of a file, which is made if necessary, and syncs it: in one write, so that lines of several
+     * processes do not mix. A line before it that was cut short is ended first. Never through a symlink.
      */
     readonly append: (path: string, line: string) => Effect.Effect<void, DiskError>
     /** `chmod`, regardless of the umask; not of a symlink. */
     readonly setMode: (path: string, mode: number) => Effect.Effect<void, DiskError>
-    /** `mkdir`, mode 0777 less umask unless told; fails with EEXIST. */
+    /** Fails with EEXIST. */
     readonly makeFolder: (path: string, mode?: number) => Effect.Effect<void, DiskError>
-    /** `rename`: replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
+    /** Replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
     readonly rename: (from: string, to: string) => Effect.Effect<void, DiskError>
     /** Hard link; fails with EEXIST. */
     readonly link: (existing: string, path: string) => Effect.Effect<void, DiskError>
     /**
-     * Copies content to a file that must not exist, syncs it, reads it back and compares: fails unless the copy is what was
-     * read, and that has the given SHA-256 (hex). A part of it may stay when that fails.
+     * Copies to a file that must not exist, syncs, and reads back: fails unless the copy is what was read, and that has the
+     * given SHA-256 (hex). A part may stay when that fails. Interruptible between chunks.
      */
     readonly copy: (from: string, to: string, sha256?: string) => Effect.Effect<void, DiskError>
-    /** Removes a file; nothing there is no error. */
+    /** These two succeed when nothing is there. */
     readonly remove: (path: string) => Effect.Effect<void, DiskError>
-    /** Removes an empty folder; nothing there is no error. */
     readonly removeFolder: (path: string) => Effect.Effect<void, DiskError>
-    /** `fsync` of a file's content or of a folder's names; nothing where the file system cannot do it, which is logged once. */
+    /** `fsync` of a file or folder; where the file system cannot do it, that is logged once. */
     readonly sync: (path: string) => Effect.Effect<void, DiskError>
-    /** Bytes that an unprivileged user may still write there; undefined where the file system does not tell. */
+    /** Bytes that an unprivileged user may still write there; undefined where the file system does not report it. */
     readonly free: (path: string) => Effect.Effect<number | undefined, DiskError>
-    /** Files that may still be made there; undefined where the file system does not tell, or has no such limit. */
+    /** Files that may still be made there; undefined as for `free`, or without such a limit. */
     readonly freeInodes: (path: string) => Effect.Effect<number | undefined, DiskError>
     /** Fails when we have no permission to write there; writes nothing. */
     readonly writable: (path: string) => Effect.Effect<void, DiskError>
   }
 >() {
-  static readonly layer: Layer.Layer<Disk> = Layer.sync(Disk, (tell = makeTeller()) => ({
-    stat: (path) => attempt("look at", path, () => fs.lstat(path).then(toStat)).pipe(whenMissing(undefined)),
+  static readonly layer: Layer.Layer<Disk> = Layer.sync(Disk, (logSync = makeSyncLog()) => ({
+    stat: (path) => attempt("look at", path, () => fs.lstat(path).then(toStat)).pipe(ifPresent),
     list: (path) => attempt("list", path, () => fs.readdir(path).then((names) => names.sort())),
-    read: (path) =>
-      attempt("read", path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(whenMissing(undefined)),
-    readBytes: (path) =>
-      attempt("read", path, () => withRegular(path, (file) => file.readFile())).pipe(whenMissing(undefined)),
-    write: (path, content, mode = 0o666) =>
-      attempt("write", path, () =>
-        withFile(
-          path,
-          createOnly,
-          async (file) => {
-            await file.writeFile(content, "utf8")
-            return syncOpen(file)
-          },
-          mode
-        )
-      ).pipe(Effect.flatMap(tell(path))),
-    writeUnsynced: (path, content) =>
-      attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content), 0o666)),
-    append: (path, line) =>
-      attempt("append to", path, () => withFile(path, appending, appendLine(line))).pipe(Effect.flatMap(tell(path))),
-    setMode: (path, mode) =>
-      attempt("set the mode of", path, () =>
-        withFile(path, readOnly, async (file) => {
-          const obstacle = notToWrite(await file.stat())
-          if (obstacle !== undefined) throw new Error(obstacle)
-          await file.chmod(mode)
-        })
+    read: (path) => attempt("read", path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(ifPresent),
+    readBytes: (path) => attempt("read", path, () => withRegular(path, (file) => file.readFile())).pipe(ifPresent),
+    write: (path, content, mode) =>
+      attempt("write", path, () => withFile(path, createOnly, writeAll(content), mode)).pipe(
+        Effect.flatMap(logSync(path))
       ),
+    writeUnsynced: (path, content) =>
+      attempt("write", path, () => withFile(path, createOnly, (file) => file.writeFile(content))),
+    append: (path, line) =>
+      attempt("append to", path, () => withFile(path, appending, appendLine(line))).pipe(Effect.flatMap(logSync(path))),
+    setMode: (path, mode) => attempt("set the mode of", path, () => withFile(path, readOnly, changeMode(mode))),
     makeFolder: (path, mode) => attempt("create the folder", path, () => fs.mkdir(path, mode ?? 0o777)),
     rename: (from, to) => attempt("rename", `${from} to ${to}`, () => fs.rename(from, to)),
     link: (existing, path) => attempt("link", `${existing} to ${path}`, () => fs.link(existing, path)),
     copy: copyFile,
-    remove: (path) => attempt("remove", path, () => fs.unlink(path)).pipe(whenMissing(undefined)),
-    removeFolder: (path) => attempt("remove the folder", path, () => fs.rmdir(path)).pipe(whenMissing(undefined)),
-    sync: (path) => attempt("sync", path, () => withFile(path, readOnly, syncOpen)).pipe(Effect.flatMap(tell(path))),
+    remove: (path) => attempt("remove", path, () => fs.unlink(path)).pipe(ifPresent),
+    removeFolder: (path) => attempt("remove the folder", path, () => fs.rmdir(path)).pipe(ifPresent),
+    sync: (path) => attempt("sync", path, () => withFile(path, readOnly, syncOpen)).pipe(Effect.flatMap(logSync(path))),
     free: (path) => attempt("ask for the free space of", path, () => spaceAt(path).then(({ bytes }) => bytes)),
     freeInodes: (path) => attempt("ask for the free inodes of", path, () => spaceAt(path).then(({ inodes }) => inodes)),
     writable: (path) =>
@@ -137,7 +114,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
 }
 
 /** One operation, which an interruption waits for; `operation` completes "cannot …". */
-export const attempt = <A>(operation: string, path: string, run: () => Promise<A>): Effect.Effect<A, DiskError> =>
+const attempt = <A>(operation: string, path: string, run: () => Promise<A>): Effect.Effect<A, DiskError> =>
   Effect.uninterruptible(
     Effect.tryPromise({
       try: run,
@@ -156,32 +133,41 @@ export const attempt = <A>(operation: string, path: string, run: () => Promise<A
     })
   )
 
-/** What an operation gives where there is nothing. ENOTDIR: what should be its folder is a file, so it is not there either. */
-const whenMissing =
-  <B>(value: B) =>
-  <A>(effect: Effect.Effect<A, DiskError>): Effect.Effect<A | B, DiskError> =>
-    Effect.catchIf(
-      effect,
-      (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
-      () => Effect.succeed(value)
-    )
+/** Gives undefined where nothing is, and where the folder is a file (ENOTDIR). */
+const ifPresent = <A>(effect: Effect.Effect<A, DiskError>): Effect.Effect<A | undefined, DiskError> =>
+  Effect.catchIf(effect, isMissing, () => Effect.succeed(undefined))
+
+const isMissing = ({ code }: DiskError): boolean => code === "ENOENT" || code === "ENOTDIR"
 
 const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
-/** How to open a file for adding to it. Not blocking: a fifo in its place must not hang us. */
+/** Not blocking: a fifo in its place must not hang us. */
 const appending =
   constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-/** See Disk.append. */
-const appendLine = (line: string) => async (file: fs.FileHandle) => {
+const writeAll = (content: string | Uint8Array) => async (file: fs.FileHandle) => {
+  await file.writeFile(content, "utf8")
+  return syncOpen(file)
+}
+
+const changeMode = (mode: number) => async (file: fs.FileHandle) => {
+  await writableStats(file)
+  await file.chmod(mode)
+}
+
+const writableStats = async (file: fs.FileHandle): Promise<Stats> => {
   const stats = await file.stat()
   const obstacle = notToWrite(stats)
   if (obstacle !== undefined) throw new Error(obstacle)
+  return stats
+}
+
+const appendLine = (line: string) => async (file: fs.FileHandle) => {
+  const stats = await writableStats(file)
   const last = Buffer.alloc(1)
   if (stats.size > 0) await file.read(last, 0, 1, stats.size - 1)
   const torn = stats.size > 0 && last[0] !== newline
-  await file.writeFile(`${torn ? "\n" : ""}${line}\n`, "utf8")
-  return syncOpen(file)
+  return writeAll(`${torn ? "\n" : ""}${line}\n`)(file)
 }
 
 const newline = 10
@@ -200,22 +186,15 @@ const withFile = async <A>(
   }
 }
 
-/** See Disk.copy. Interruptible between chunks: a copy can take an hour. */
-export const copyFile = (from: string, to: string, sha256?: string): Effect.Effect<void, DiskError> =>
+const copyFile = (from: string, to: string, sha256?: string): Effect.Effect<void, DiskError> =>
   Effect.acquireUseRelease(
     attempt("copy", `${from} to ${to}`, () => openBoth(from, to)),
-    ({ source, target }) => {
-      const doing = ["copy", `${from} to ${to}`] as const
-      const copied = hashOf(source, doing, async (bytes) => {
+    ({ source, target }) =>
+      hashOf(source, ["copy", `${from} to ${to}`], async (bytes) => {
         for (let done = 0; done < bytes.length; ) {
           done += (await target.write(bytes, done, bytes.length - done, null)).bytesWritten
         }
-      })
-      return Effect.zipLeft(
-        copied,
-        attempt("sync", doing[1], () => syncOpen(target))
-      )
-    },
+      }).pipe(Effect.zipLeft(attempt("sync", `${from} to ${to}`, () => syncOpen(target)))),
     ({ source, target }) =>
       Effect.ignoreLogged(attempt("close", to, () => Promise.all([closeRead(source), target.close()])))
   ).pipe(
@@ -238,7 +217,6 @@ const openBoth = async (from: string, to: string) => {
 
 const chunk = 4 * 1024 * 1024
 
-/** The SHA-256 of a file; `take` gets its content chunk by chunk. */
 const hashOf = (
   file: fs.FileHandle,
   [operation, path]: readonly [operation: string, path: string],
@@ -271,7 +249,7 @@ const readBack = (from: string, to: string, written: string): Effect.Effect<void
     )
   )
 
-/** The copy is not what it was made from, or that is not what it should be. No retry: a disk or a memory garbles data. */
+/** No retry: a disk or a memory garbles data. */
 const different = (from: string, to: string, why: string) =>
   Effect.fail(
     new DiskError({
@@ -283,27 +261,21 @@ const different = (from: string, to: string, why: string) =>
     })
   )
 
-/** What an unprivileged user may still use of a file system; undefined where it does not tell. */
-interface Space {
-  readonly bytes: number | undefined
-  readonly inodes: number | undefined
-}
-
-const unknown: Space = { bytes: undefined, inodes: undefined }
-
 /**
- * `statfs`. A file system without blocks, or without a limit of inodes, reports 0 in all (FUSE, some network shares), and one that
- * cannot be asked reports nothing: neither is a full one. Rejects only where there is no such path.
+ * What an unprivileged user may still use of a file system. Undefined where it fails to report that, or reports 0 in all (FUSE,
+ * some network shares): neither is a full one. Rejects only where there is no such path.
  */
-export const spaceAt = async (path: string | Buffer): Promise<Space> => {
+export const spaceAt = async (
+  path: string | Buffer
+): Promise<{ readonly bytes: number | undefined; readonly inodes: number | undefined }> => {
   const stats = await fs.statfs(path).catch((cause: unknown) => {
     if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") throw cause
     return undefined
   })
-  if (stats === undefined) return unknown
+  if (stats === undefined) return { bytes: undefined, inodes: undefined }
   const { bavail, blocks, bsize, ffree, files } = stats
   return {
-    // Below 0, which FreeBSD reports when what is kept for root is used, comes as a number larger than all.
+    // FreeBSD's negative number, when the reserve of root is used, comes as one larger than all.
     bytes: blocks === 0 ? undefined : bavail > blocks ? 0 : bavail * bsize,
     inodes: files === 0 ? undefined : ffree > files ? 0 : ffree
   }
@@ -322,12 +294,12 @@ const toStat = (stats: Stats): DiskStat => {
 }
 
 /** Logs once for files, and once for folders, that a file system does not sync them. */
-const makeTeller = () => {
-  const told = new Set<NotSynced["what"]>()
+const makeSyncLog = () => {
+  const logged = new Set<NotSynced["what"]>()
   return (path: string) => (answer: NotSynced | undefined) =>
     Effect.suspend(() => {
-      if (answer === undefined || told.has(answer.what)) return Effect.void
-      told.add(answer.what)
+      if (answer === undefined || logged.has(answer.what)) return Effect.void
+      logged.add(answer.what)
       return Effect.logInfo(
         `the file system of ${normalize(path)} does not sync ${answer.what} (${answer.code}): how safe they are against a power cut is up to it`
       )

@@ -34,9 +34,9 @@ interface HashedInPieces {
 
 /** The digests of a file that is still being written. */
 interface Following {
-  /** The first `bytes` bytes of the file are final and can be read from it now. Costs little, so it may be called often. */
+  /** The first `bytes` bytes of the file are final. May be called often. */
   readonly advance: (bytes: number) => void
-  /** How many bytes have been hashed so far; undefined when all of the file is hashed at the end. */
+  /** Bytes that are hashed; undefined when all of the file is hashed at the end. */
   readonly hashed: () => number | undefined
   /** All `size` bytes are written: the checksums, as {@link Hasher} `hash` gives them. To be called once. */
   readonly finish: (size: number) => Effect.Effect<Checksums, HashError>
@@ -48,11 +48,11 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
   {
     /** MD5 and SHA-256, side by side where there are threads, in constant memory. Does not follow a symlink. */
     readonly hash: (path: string) => Effect.Effect<Checksums, HashError>
-    /** The same with the CRC-32 of each piece, which tells whether a piece that is read later is what was hashed. */
+    /** The same with the CRC-32 of each piece, by which a piece that is read later can be compared. */
     readonly hashInPieces: (path: string) => Effect.Effect<HashedInPieces, HashError>
     /**
-     * Hashes a file that is about to be written, on a thread of its own while the file grows, or at the end where there is no
-     * such thread. When the scope closes nothing reads the file any more, finished or not.
+     * Hashes a file that is about to be written, on a thread of its own while the file grows, or at the end without such a
+     * thread. When the scope closes nothing reads the file any more, finished or not.
      */
     readonly follow: (path: string) => Effect.Effect<Following, never, Scope.Scope>
   }
@@ -107,42 +107,40 @@ export function hasherOf(hash: (path: string) => Effect.Effect<Checksums, HashEr
 
 const isHashError = (cause: unknown): cause is HashError => cause instanceof HashError
 
-/** In this order. */
 const both: ReadonlyArray<Algorithm> = ["md5", "sha256"]
 
-/** Asks for both, a share for each thread that there is; all have ended when this returns. */
-const ask = (
+type Results = ReadonlyArray<PromiseSettledResult<HashOutput>>
+
+/** Computes both digests, a share on each thread that there is; all have ended when this returns. */
+const settleBoth = (
   threads: number,
   run: (algorithms: ReadonlyArray<Algorithm>) => Promise<HashOutput>
-): Promise<ReadonlyArray<PromiseSettledResult<HashOutput>>> =>
-  Promise.allSettled(threads > 1 ? both.map((algorithm) => run([algorithm])) : [run(both)])
+): Promise<Results> => Promise.allSettled(threads > 1 ? both.map((algorithm) => run([algorithm])) : [run(both)])
 
 /** Both digests. Fails with HashError, or as `signal` says. */
 const hashFile = async (path: string, signal: AbortSignal, runner: Runner): Promise<Checksums> => {
   const run = (algorithms: ReadonlyArray<Algorithm>) => runner.run(hash, { path, algorithms }, signal)
-  return checksumsOf(path, signal, await ask(runner.width, run))
+  return checksumsOf(path, signal, await settleBoth(runner.width, run)).checksums
 }
 
-const hashInPieces = async (path: string, signal: AbortSignal, runner: Runner): Promise<HashedInPieces> => {
-  const results = await ask(runner.width, (algorithms) =>
-    runner.run(hash, { path, algorithms, inPieces: algorithms.includes("sha256") }, signal)
+const hashInPieces = async (path: string, signal: AbortSignal, runner: Runner): Promise<HashedInPieces> =>
+  checksumsOf(
+    path,
+    signal,
+    await settleBoth(runner.width, (algorithms) =>
+      runner.run(hash, { path, algorithms, inPieces: algorithms.includes("sha256") }, signal)
+    )
   )
-  const last = results.at(-1)
-  const checksums = checksumsOf(path, signal, results)
-  return { checksums, pieces: last?.status === "fulfilled" ? last.value.pieces : new Uint32Array() }
-}
 
-/** What {@link ask} brought. Fails as {@link hashFile}. */
-const checksumsOf = (
-  path: string,
-  signal: AbortSignal,
-  results: ReadonlyArray<PromiseSettledResult<HashOutput>>
-): Checksums => {
-  const [md5, sha256] = results.flatMap((result) =>
-    result.status === "fulfilled" ? result.value.digests : unreadable(path, signal, result.reason)
+/** Fails as {@link hashFile}. */
+const checksumsOf = (path: string, signal: AbortSignal, results: Results): HashedInPieces => {
+  const outputs = results.map((result) =>
+    result.status === "fulfilled" ? result.value : unreadable(path, signal, result.reason)
   )
-  if (md5 === undefined || sha256 === undefined) throw new Error("a digest is missing")
-  return { md5, sha256 }
+  const [md5, sha256] = outputs.flatMap(({ digests }) => digests)
+  const pieces = outputs.at(-1)?.pieces
+  if (md5 === undefined || sha256 === undefined || pieces === undefined) throw new Error("a digest is missing")
+  return { checksums: { md5, sha256 }, pieces }
 }
 
 const unreadable = (path: string, signal: AbortSignal, cause: unknown): never => {
@@ -155,7 +153,7 @@ const unreadable = (path: string, signal: AbortSignal, cause: unknown): never =>
   })
 }
 
-/** A smaller file is hashed when it is complete, and on this thread: that takes less than asking another one. */
+/** A smaller file is hashed when it is complete, on this thread: that takes less than sending it to another one. */
 const worthFollowing = 4 * 1024 * 1024
 
 /** Follows files one at a time: a file that is written at the same time is hashed when it is complete. */
@@ -166,11 +164,11 @@ const makeFollowers = (runner: Runner, here: Runner) => {
     const growth = makeGrowth()
     const controller = new AbortController()
     let final = 0
-    let results: ReturnType<typeof ask> | undefined
+    let results: Promise<Results> | undefined
 
-    const begin = async (): ReturnType<typeof ask> => {
+    const begin = async (): Promise<Results> => {
       busy = true
-      const ended = await ask(runner.followers, (algorithms) =>
+      const ended = await settleBoth(runner.followers, (algorithms) =>
         runner.run(follow, { path, algorithms, growth: growth.memory }, controller.signal)
       )
       busy = false
@@ -181,22 +179,22 @@ const makeFollowers = (runner: Runner, here: Runner) => {
       advance: (bytes: number): void => {
         if (bytes <= final) return
         final = bytes
-        growth.tell({ bytes, ended: false })
+        growth.set({ bytes, ended: false })
         if (results === undefined && bytes >= worthFollowing && !busy) results = begin()
       },
       hashed: () => (results === undefined ? undefined : growth.read()),
       finish: async (size: number, signal: AbortSignal): Promise<Checksums> => {
         if (results === undefined) return hashFile(path, signal, size < worthFollowing ? here : runner)
-        growth.tell({ bytes: size, ended: true })
+        growth.set({ bytes: size, ended: true })
         const stop = () => controller.abort(signal.reason)
         signal.addEventListener("abort", stop)
         const ended = await results
         signal.removeEventListener("abort", stop)
         // The thread is gone, not the file: hashing it again costs only time.
         if (!signal.aborted && ended.some(isOfThread)) return hashFile(path, signal, runner)
-        return checksumsOf(path, signal, ended)
+        return checksumsOf(path, signal, ended).checksums
       },
-      /** Ends the hashing that is under way; the file is not read any more when this is done. */
+      /** The file is not read any more when this is done. */
       abandon: async (): Promise<void> => {
         controller.abort()
         await results

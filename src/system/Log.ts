@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -43,15 +44,15 @@ export const logfmt = (options: Options, given: { readonly runId?: string; reado
   return pairs.join(" ")
 }
 
-const taken: ReadonlySet<string> = new Set(["time", "level", "msg"])
+const reserved: ReadonlySet<string> = new Set(["time", "level", "msg"])
 
 const pair = (key: string, value: unknown): string => {
   const name = key.replace(/[^\w.-]/g, "_") || "_"
   const text = messageText([value])
-  return `${taken.has(name) ? `_${name}` : name}=${/^[\w.:/@+,-]+$/.test(text) ? text : quoted(text)}`
+  return `${reserved.has(name) ? `_${name}` : name}=${/^[\w.:/@+,-]+$/.test(text) ? text : quoted(text)}`
 }
 
-/** Gives a warning to the other loggers of the record's fiber: a logger cannot run effects. */
+/** A logger cannot run effects: passes a warning to the other loggers of the record's fiber. */
 const warnOthers = (options: Options, self: unknown, message: string): void => {
   const loggers = FiberRefs.getOrDefault(options.context, FiberRef.currentLoggers)
   for (const logger of HashSet.filter(loggers, (other) => other !== self)) {
@@ -71,21 +72,19 @@ const fileLogger = (
   file: RotatingFile,
   options: { readonly path: string; readonly runId?: string }
 ): Logger.Logger<unknown, void> => {
-  const told = new Set<string>()
+  const reported = new Set<string>()
   const self: Logger.Logger<unknown, void> = Logger.make((record) => {
-    const tellOnce = (what: string, why: string) => {
-      if (told.has(what)) return
-      told.add(what)
+    const warnOnce = (what: string, why: string) => {
+      if (reported.has(what)) return
+      reported.add(what)
       warnOthers(record, self, `log file ${options.path} ${what}: ${why}`)
     }
     try {
       file.append(logfmt(record, { ...options, stamp: true }))
     } catch (cause) {
-      tellOnce("cannot be written, lines are missing from it", explain(cause))
+      warnOnce("cannot be written, lines are missing from it", explain(cause))
     }
-    if (file.rotationFailure !== undefined) {
-      tellOnce("cannot be rotated and goes on growing", file.rotationFailure)
-    }
+    if (file.rotationFailure !== undefined) warnOnce("cannot be rotated and goes on growing", file.rotationFailure)
   })
   return self
 }
@@ -98,20 +97,22 @@ interface SyslogSettings {
 
 type Severity = "debug" | "info" | "warning" | "err" | "crit"
 
+const sameSeverity = (a: Line, b: Line): boolean => a.severity === b.severity
+
 interface Line {
   readonly severity: Severity
   readonly text: string
-  /** Tells the other loggers of the record's fiber. */
+  /** To the other loggers of the record's fiber. */
   readonly warn: (message: string) => void
 }
 
-/** How long one `logger` may take, and how long the end of the program waits for the last lines. */
+/** For one `logger`, and for the last lines at the end of the program. */
 const timeoutMillis = 5000
 
 /** Bytes of one line: most programs called `logger` would cut it after 1 KiB. */
 const lineSize = 64 * 1024
 
-/** No more lines than this wait: a syslog that hangs must not eat the memory. */
+/** Lines that wait at most: a syslog that hangs must not fill the memory. */
 const capacity = 10_000
 
 /**
@@ -122,26 +123,18 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
   const { run } = yield* Process
   const queue = yield* Queue.unbounded<Line | "end">()
   const tag = `${settings.tag}[${process.pid}]`
-  let told = false
+  let reported = false
   let silent = false
 
-  const complain = (line: Line, why: string) => {
-    if (told) return
-    told = true
-    line.warn(`syslog gets no lines: ${why}`)
+  const report = (line: Line, why: string) => {
+    if (!reported) line.warn(`syslog gets no lines: ${why}`)
+    reported = true
   }
 
-  const call = (args: ReadonlyArray<string>, stdin?: string) =>
-    run({
-      program: "logger",
-      args,
-      timeoutMillis,
-      ...(stdin === undefined ? {} : { stdin })
-    })
-
-  // util-linux has the option; elsewhere a long line comes in pieces. What else is wrong with `logger` shows when it gets lines.
+  const logger = { program: "logger", timeoutMillis }
+  // util-linux has the option; elsewhere a long line comes in pieces. Other faults of `logger` show when it gets lines.
   const sizeOption = yield* Effect.cached(
-    call(["--help"]).pipe(
+    run({ ...logger, args: ["--help"] }).pipe(
       Effect.map(({ stderr, stdout }) => (/--size\b/.test(stdout + stderr) ? ["--size", String(lineSize)] : [])),
       Effect.catchIf(
         ({ reason }) => reason === "Other",
@@ -150,22 +143,22 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
     )
   )
 
-  const deliver = Effect.fnUntraced(function* (lines: ReadonlyArray<Line>) {
+  const deliver = Effect.fnUntraced(function* (lines: Arr.NonEmptyArray<Line>) {
     const [first] = lines
-    if (first === undefined || silent) return
+    if (silent) return
     const stdin = lines.map(({ text }) => `${text}\n`).join("")
     yield* sizeOption.pipe(
-      Effect.flatMap((size) => call(["-p", `daemon.${first.severity}`, "-t", tag, ...size], stdin)),
+      Effect.flatMap((size) => run({ ...logger, args: ["-p", `daemon.${first.severity}`, "-t", tag, ...size], stdin })),
       // Lines about sending lines would never end.
       Logger.withMinimumLogLevel(LogLevel.None),
       Effect.match({
         onFailure: (error) => {
           // Without the program, or with one that hangs, further lines would only cost time.
           silent = error.reason !== "Other"
-          complain(first, error.message)
+          report(first, error.message)
         },
         onSuccess: ({ exitCode, stderr }) => {
-          if (exitCode !== 0) complain(first, `logger ended with status ${exitCode}: ${stderr.trim()}`)
+          if (exitCode !== 0) report(first, `logger ended with status ${exitCode}: ${stderr.trim()}`)
         }
       })
     )
@@ -174,21 +167,20 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
   const drain = Effect.gen(function* () {
     for (;;) {
       const taken = Array.from(yield* Queue.takeBetween(queue, 1, 256))
-      const end = taken.indexOf("end")
-      const lines = (end < 0 ? taken : taken.slice(0, end)).filter((line) => line !== "end")
-      for (const batch of batches(lines)) yield* deliver(batch)
-      if (end >= 0) return
+      const lines = Arr.takeWhile(taken, (line): line is Line => line !== "end")
+      if (Arr.isNonEmptyArray(lines)) yield* Effect.forEach(Arr.groupWith(lines, sameSeverity), deliver)
+      if (lines.length < taken.length) return
     }
   })
 
   const self: Logger.Logger<unknown, void> = Logger.make((record) => {
     const line: Line = {
-      severity: severityOf(record.logLevel),
+      severity: severities[record.logLevel._tag] ?? "debug",
       text: logfmt(record, { ...settings, stamp: false }),
       warn: (message) => warnOthers(record, self, message)
     }
     if (silent) return
-    if (Option.getOrElse(queue.unsafeSize(), () => 0) >= capacity) return complain(line, "logger does not keep up")
+    if (Option.getOrElse(queue.unsafeSize(), () => 0) >= capacity) return report(line, "logger does not keep up")
     queue.unsafeOffer(line)
   })
 
@@ -205,30 +197,12 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
   return self
 })
 
-const severityOf = (level: LogLevel.LogLevel): Severity => {
-  switch (level._tag) {
-    case "Fatal":
-      return "crit"
-    case "Error":
-      return "err"
-    case "Warning":
-      return "warning"
-    case "Info":
-      return "info"
-    default:
-      return "debug"
-  }
-}
-
-/** Runs of lines with the same severity, in order. */
-const batches = (lines: ReadonlyArray<Line>): ReadonlyArray<ReadonlyArray<Line>> => {
-  const all: Array<Array<Line>> = []
-  for (const line of lines) {
-    const last = all.at(-1)
-    if (last !== undefined && last[0]?.severity === line.severity) last.push(line)
-    else all.push([line])
-  }
-  return all
+/** All other levels are for debugging. */
+const severities: Readonly<Partial<Record<LogLevel.LogLevel["_tag"], Severity>>> = {
+  Fatal: "crit",
+  Error: "err",
+  Warning: "warning",
+  Info: "info"
 }
 
 /** Adds a log file in logfmt that rotates. It is opened when the first line comes. */
