@@ -1,11 +1,10 @@
-/** Exit statuses, as monitors and scripts see them (DESIGN, command line). */
+/** Exit statuses, as monitors and scripts see them. */
 export const ExitStatus = {
   ok: 0,
   /** Some folder or dataset failed, the rest is done. */
   someFailed: 1,
-  /** Wrong usage or configuration; nothing was touched. */
+  /** Wrong usage or configuration. After this and a failed preflight nothing was changed. */
   usage: 2,
-  /** Preflight failed; nothing was done. */
   preflight: 3,
   /** Refused to destroy data. */
   refused: 4,

@@ -4,19 +4,16 @@ import * as fsPromises from "node:fs/promises"
 import { promisify } from "node:util"
 import { codeOf } from "./Errno.ts"
 
-/** How to open what is only read: not through a symlink, and without waiting for a fifo's writer. */
+/** Not through a symlink, and without waiting for a fifo's writer. */
 export const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-/**
- * Why a file that was opened by name is not one to write to; undefined when it is. Another user may have made the name for a
- * fifo, a device, or a file of ours that lies elsewhere.
- */
+/** Why an open file must not be written to: another user may have made the name for a device or for a file elsewhere. */
 export const notToWrite = (stats: Pick<Stats, "isFile" | "nlink">): string | undefined => {
   if (!stats.isFile()) return "is not a regular file"
   return stats.nlink > 1 ? "is a file with another name elsewhere (a hard link); remove this name" : undefined
 }
 
-/** Opens a regular file for reading. A fifo or a device in its place would block, or never end. */
+/** Opens a regular file for reading; rejects for any other. */
 export const openRegular = async (
   path: string
 ): Promise<{ readonly file: fsPromises.FileHandle; readonly stats: Stats }> => {
@@ -31,12 +28,11 @@ export const openRegular = async (
   }
 }
 
-/** Closes a file that was only read: what close reports is about writing. */
+/** Closes a file that was only read; errors of close are about writing. */
 export const closeRead = async (file: fsPromises.FileHandle): Promise<void> => {
   await Promise.allSettled([file.close()])
 }
 
-/** Reads from a regular file, which is closed afterwards. */
 export const withRegular = async <A>(path: string, use: (file: fsPromises.FileHandle) => Promise<A>): Promise<A> => {
   const { file } = await openRegular(path)
   try {
@@ -168,7 +164,7 @@ const lstatNow = (path: DirectoryPath, index: number): fs.BigIntStats => {
   }
 }
 
-/** Fills `buffer` from `position` of the file, as far as the file goes; how many bytes. */
+/** Fills `buffer` from `position` of the file, as far as the file goes; gives the number of bytes. */
 export const fill = async (calls: FileCalls, fd: number, buffer: Buffer, position: number): Promise<number> => {
   let done = 0
   while (done < buffer.length) {
@@ -179,29 +175,26 @@ export const fill = async (calls: FileCalls, fd: number, buffer: Buffer, positio
   return done
 }
 
-/** What a file system answers that cannot sync at all. */
+/** Answers of file systems that cannot sync. */
 const unsupported: ReadonlySet<string> = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"])
 
-/** A file system that does not sync: what it does not sync, and the code that it answers with. */
+/** What a file system does not sync, and the code that it answers with. */
 export interface NotSynced {
   readonly what: "files" | "folders"
   readonly code: string
 }
 
 /**
- * `fsync` of an open file or folder. Undefined when it is done; a file system that cannot do it is no failure, since nothing
- * better can be done there. Of a folder, some network file systems answer that with EPERM.
+ * `fsync` of an open file or folder. Undefined when it is done; a file system that cannot do it is no failure. For a folder,
+ * some network file systems report that as EPERM.
  */
-export const syncOpen = async (file: fsPromises.FileHandle): Promise<NotSynced | undefined> => {
-  try {
-    await file.sync()
-    return undefined
-  } catch (cause) {
-    return notSynced(cause, (await file.stat()).isDirectory())
-  }
-}
+export const syncOpen = (file: fsPromises.FileHandle): Promise<NotSynced | undefined> =>
+  file.sync().then(
+    () => undefined,
+    async (cause: unknown) => notSynced(cause, (await file.stat()).isDirectory())
+  )
 
-/** The same of a descriptor, at once: for threads that may wait for a disk. */
+/** The same for threads that may wait for a disk. */
 export const syncNow = (fd: number): NotSynced | undefined => {
   try {
     fs.fsyncSync(fd)
@@ -211,7 +204,7 @@ export const syncNow = (fd: number): NotSynced | undefined => {
   }
 }
 
-/** Throws what is a failure of the disk. */
+/** Throws a failure of the disk. */
 const notSynced = (cause: unknown, isFolder: boolean): NotSynced => {
   const code = codeOf(cause)
   if (code === undefined || !(unsupported.has(code) || (isFolder && code === "EPERM"))) throw cause

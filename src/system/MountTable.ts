@@ -1,17 +1,15 @@
 import * as RawPath from "../text/RawPath.ts"
 
-/** One mounted file system. */
 export interface Mount {
   /** Dataset, device, or what the file system calls its source. */
   readonly device: string
-  /** `zfs`, `tmpfs`, … */
   readonly type: string
   readonly mountpoint: RawPath.RawPath
-  /** What of the file system is mounted there: `/`, or the folder of a bind mount. */
+  /** The part of the file system that is mounted: `/`, or the folder of a bind mount. */
   readonly root: RawPath.RawPath
 }
 
-/** Whether it stays until it is unmounted: not a place that autofs mounts on demand, and not a snapshot in `.zfs`. */
+/** Whether it stays until it is unmounted, which a place of autofs and a snapshot in `.zfs` do not. */
 export const isLasting = ({ device, type }: Mount): boolean =>
   type !== "autofs" && !(type === "zfs" && device.includes("@"))
 
@@ -26,8 +24,7 @@ export const parseMountInfo = (text: string): ReadonlyArray<Mount> =>
     const [before, after] = line.split(" - ", 2)
     const [, , , root, mountpoint] = before?.split(" ") ?? []
     const [type, device] = after?.split(" ") ?? []
-    if (root === undefined || mountpoint === undefined || type === undefined || device === undefined) return []
-    if (!mountpoint.startsWith("/")) return []
+    if (root === undefined || !mountpoint?.startsWith("/") || type === undefined || device === undefined) return []
     return [
       {
         device: unescape(device),

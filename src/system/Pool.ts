@@ -10,20 +10,19 @@ import {
   type WorkerJob
 } from "./WorkerJob.ts"
 
-/** What a thread runs: a file, or the text of a CommonJS script. */
+/** A file, or the text of a CommonJS script. */
 export type WorkerProgram = URL | string
 
 interface PoolOptions {
   readonly program: WorkerProgram
-  /** At most so many threads. */
+  /** Threads at most. */
   readonly width: number
-  /** Does the work when not a single thread can be started. */
+  /** Does the work when no thread can be started. */
   readonly instead: Runner
-  /** Told once, in words for the log, when threads cannot be started. */
+  /** Called once, with a text for the log, when threads cannot be started. */
   readonly onTrouble: (message: string) => void
 }
 
-/** Worker threads, started as they are needed and kept until the pool is closed. */
 interface Pool extends Pick<Runner, "width" | "run"> {
   /** Ends all threads; work that is under way rejects with {@link WorkerEnded}. */
   readonly close: () => Promise<void>
@@ -32,10 +31,10 @@ interface Pool extends Pick<Runner, "width" | "run"> {
 /** Pieces of brief work that a thread has at a time. */
 const depth = 2
 
-/** The space for young objects is most of a thread's own memory, and our threads make few objects. The rest is not limited. */
+/** The space for young objects is most of a thread's memory, and our threads make few. */
 const resourceLimits = { maxYoungGenerationSizeMb: 8 }
 
-/** So long after a thread could not be started, none is: memory may be free by then. */
+/** After a thread could not be started: memory may be free by then. */
 const retryAfterMillis = 60_000
 
 interface Task {
@@ -44,21 +43,20 @@ interface Task {
   readonly signal: AbortSignal
   readonly answered: (reply: Reply<never>) => void
   readonly failed: (cause: unknown) => void
-  /** Does it on this thread. */
   readonly here: () => void
 }
 
 interface Thread {
   readonly worker: Worker
-  /** What it was sent and has not answered, the one it works on first. */
+  /** Sent and not answered, the one in work first. */
   tasks: Array<Task>
   ready: boolean
-  /** It is being ended for the sake of work that is not wanted any more. */
+  /** It is being ended to stop work. */
   stopping: boolean
   trouble: unknown
 }
 
-/** A pool without threads: the first piece of work starts one. */
+/** Threads are started when there is work, and kept until the pool is closed. */
 export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): Pool => {
   const threads = new Set<Thread>()
   let waiting: Array<Task> = []
@@ -68,12 +66,8 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
   let closed = false
 
   const cannotStart = (cause: unknown): void => {
-    // Said once, though each further thread may fail as well.
-    if (!troubled) {
-      onTrouble(
-        `cannot start ${width === 1 ? "the worker thread" : `all of the ${width} worker threads`}: ${explain(cause)}`
-      )
-    }
+    const what = width === 1 ? "the worker thread" : `all of the ${width} worker threads`
+    if (!troubled) onTrouble(`cannot start ${what}: ${explain(cause)}`)
     troubled = true
     limit = Math.min(limit, threads.size)
     limitedAt = Date.now()
@@ -90,7 +84,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
         dispatch()
       })
       worker.on("messageerror", (cause) => {
-        // Answers come in order: this one was to the first of them, and what comes after it is not waited for.
+        // Answers come in order: this one was to the first task.
         thread.tasks.shift()?.failed(new WorkerEnded(`an answer was lost: ${explain(cause)}`))
         thread.stopping = true
         void worker.terminate()
@@ -98,7 +92,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
       worker.on("error", (cause) => {
         thread.trouble = cause
       })
-      // Not before its end: until then it may still read from files that a caller is going to close.
+      // Until its end it may still read from files that a caller is going to close.
       worker.once("exit", () => ended(thread))
       return thread
     } catch (cause) {
@@ -117,7 +111,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     if (closed) for (const { failed } of left) failed(new WorkerEnded("the worker threads were ended"))
     else {
       if (!thread.ready && !thread.stopping) cannotStart(thread.trouble ?? new Error("it ended at once"))
-      // What it worked on may be what ended it; what was to come after that goes to another thread.
+      // The task in work may have ended it; those behind it go to another thread.
       else if (!thread.stopping && left.length > 0)
         left.shift()?.failed(new WorkerEnded(`a worker thread failed: ${why}`))
       waiting = [...left, ...waiting]
@@ -158,7 +152,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     }
   }
 
-  /** Takes back what waits; ends the thread of what is under way. */
+  /** Takes a waiting task back; ends the thread of one in work. */
   const abort = (task: Task): void => {
     if (waiting.includes(task)) {
       waiting = waiting.filter((other) => other !== task)
@@ -182,11 +176,11 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
       signal.throwIfAborted()
       if (closed) throw new WorkerEnded("the worker threads were ended")
       const failed = (cause: unknown): void => {
-        quiet()
+        unlisten()
         reject(cause)
       }
       const succeeded = (value: Output): void => {
-        quiet()
+        unlisten()
         resolve(value)
       }
       const task: Task = {
@@ -198,7 +192,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
           reply.ok ? succeeded(reply.value) : failed(unpackFailure(reply.failure, job.failures)),
         here: () => void instead.run(job, input, signal).then(succeeded, failed)
       }
-      const quiet = listen(task)
+      const unlisten = listen(task)
       waiting.push(task)
       dispatch()
     })
@@ -214,11 +208,10 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
   }
 }
 
-/** Calls `abort` with each task of a signal that is aborted. One listener for all of them: node warns of more than ten. */
+/** Calls `abort` with each task of an aborted signal. One listener for all tasks of a signal: node warns of more than ten. */
 const listening = (abort: (task: Task) => void) => {
   const tasksOf = new Map<AbortSignal, { readonly tasks: Set<Task>; readonly onAbort: () => void }>()
 
-  /** Gives what ends it. */
   return (task: Task): (() => void) => {
     const { signal } = task
     const known = tasksOf.get(signal)

@@ -7,25 +7,24 @@ import { withoutSecrets } from "./Environment.ts"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import { type Completed, collect, lines, ProcessError, type Sink, type Supervised, supervise } from "./supervise.ts"
 
-/** A program to run: no shell is involved, arguments reach it byte for byte. */
+/** A program to run, without a shell. */
 export interface Invocation {
   readonly program: string
   readonly args: ReadonlyArray<string>
-  /** Added to our environment without its secrets, in which `LC_ALL=C` is set, so that messages and times can be parsed. */
+  /** Added to our environment, less its secrets, with `LC_ALL=C`. */
   readonly env?: Readonly<Record<string, string>>
-  /** Folder it runs in; ours when left out. */
+  /** Default: our folder. */
   readonly cwd?: string
-  /** Written to its standard input; without it, standard input is /dev/null. */
+  /** Its standard input; default: /dev/null. */
   readonly stdin?: string
-  /** Its standard input stays open, empty, for as long as we live: its end tells it that we are gone, however we went. */
+  /** Its standard input stays open, empty, until this process ends, however it ends. */
   readonly attached?: boolean
-  /** File descriptors of ours that it inherits as 3, 4, …. */
+  /** Our file descriptors that it inherits as 3, 4, …. */
   readonly inherit?: ReadonlyArray<number>
-  /** After this many milliseconds it is ended. Default: 10 minutes. */
+  /** Default: 10 minutes. */
   readonly timeoutMillis?: number
 }
 
-/** One program of a pipe. */
 export interface PipeStage extends Pick<Invocation, "program" | "args" | "env"> {
   /** Gets each line of its stderr (UTF-8, without the newline) as it comes. */
   readonly onStderr?: (line: string) => void
@@ -33,26 +32,24 @@ export interface PipeStage extends Pick<Invocation, "program" | "args" | "env"> 
 
 /** How a program of a pipe ended; only the last one has any `stdout`. */
 export interface StageEnd extends Completed {
-  /** It was still running when one that came after it had ended, and we ended it. */
+  /** It still ran when a later one had ended, and was ended. */
   readonly ended: boolean
 }
 
-/** Starts other programs, which only this module does. They are ended (SIGTERM, then SIGKILL) when the caller is interrupted. */
+/**
+ * Starts other programs, and ends them (SIGTERM, then SIGKILL) when the caller is interrupted. A non-zero exit status is no
+ * failure.
+ */
 export class Process extends Context.Tag("zipper/Process")<
   Process,
   {
-    /** Runs it to its end and collects what it printed. */
+    /** Runs a program to its end and collects its output. */
     readonly run: (invocation: Invocation) => Effect.Effect<Completed, ProcessError>
-    /**
-     * Runs it to its end, giving each line of stdout (latin1, without the newline) to `onLine` as it comes, so
-     * that output of any length takes constant memory; `stdout` of the result is empty.
-     */
+    /** The same in constant memory: `onLine` gets each line of stdout (latin1, without the newline), the result none. */
     readonly lines: (invocation: Invocation, onLine: (line: string) => void) => Effect.Effect<Completed, ProcessError>
     /**
-     * Runs two programs or more at once, each reading what the one before prints, through the kernel alone: no byte
-     * of it comes to us but what the last one prints. How each ended, in their order; a non-zero exit status is no
-     * failure, and there is no limit to the time it takes. A program whose reader has ended is ended after a moment; one
-     * whose writer has ended goes on for as long as it likes.
+     * Runs programs at once, each reading the output of the one before through the kernel alone, without a limit of time. How
+     * each ended, in order. A program whose reader has ended is ended after a moment; one whose writer has ended may go on.
      */
     readonly pipe: (
       stages: readonly [PipeStage, PipeStage, ...ReadonlyArray<PipeStage>]
@@ -118,10 +115,10 @@ const endsOf = (running: ReadonlyArray<Supervised>): Effect.Effect<ReadonlyArray
 const endAll = (running: ReadonlyArray<Supervised>): Effect.Effect<void> =>
   Effect.forEach(running, ({ end }) => end, { concurrency: "unbounded", discard: true })
 
-/** A line of stderr that is longer comes in pieces, so that no program can fill our memory. */
+/** Of stderr; a longer one comes in pieces, so that no program can fill our memory. */
 const longestLine = 64 * 1024
 
-/** Starts all stages in one tick, up to the first that cannot be started. `failure`: it failed at once. */
+/** Starts all stages in one tick, up to the first that cannot be started. */
 const startPipe = (stages: ReadonlyArray<PipeStage>) => {
   const running: Array<Supervised> = []
   let previous: ChildProcess | undefined
@@ -132,7 +129,7 @@ const startPipe = (stages: ReadonlyArray<PipeStage>) => {
     } catch (cause) {
       return { running, failure: Effect.fail(startFailure(stage)(cause)) }
     }
-    // It has a copy of its own; ours would keep the writer from noticing that its reader has gone.
+    // The child has a copy; ours would keep the writer from noticing the end of its reader.
     previous?.stdout?.destroy()
     previous = child
     running.push(
@@ -156,7 +153,7 @@ const start = (invocation: Invocation, stdio: StdioOptions): ChildProcess =>
   spawn(invocation.program, [...invocation.args], {
     env: { ...withoutSecrets(process.env), LC_ALL: "C", ...invocation.env, PATH: searchPath(invocation) },
     ...(invocation.cwd === undefined ? {} : { cwd: invocation.cwd }),
-    // A process group of its own, so that what it starts is ended with it, and Ctrl-C reaches us alone.
+    // A process group of its own: what it starts is ended with it, and Ctrl-C reaches us alone.
     detached: true,
     stdio
   })
@@ -181,7 +178,7 @@ const startFailure =
 
 const systemFolders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 
-/** PATH with the system's folders at the end: cron gives us one without sbin, where zfs is. */
+/** PATH with the system's folders at the end: cron's lacks sbin, where zfs is. */
 const searchPath = ({ env }: Invocation): string => {
   const given = (env?.["PATH"] ?? process.env["PATH"] ?? "").split(":").filter((folder) => folder !== "")
   return [...given, ...systemFolders.filter((folder) => !given.includes(folder))].join(":")

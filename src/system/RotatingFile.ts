@@ -5,39 +5,36 @@ import { notToWrite } from "./FileCalls.ts"
 /** Where a log goes and how much of it is kept. */
 export interface RotatingFileSettings {
   readonly path: string
-  /** A file that would grow past this becomes `path.1`, and so on up to `path.<keep>`. */
+  /** A file that would grow past this becomes `path.1`, … up to `path.<keep>`. */
   readonly maxBytes: number
   readonly keep: number
 }
 
 /**
- * Appends lines to a file, which is renamed when it is full. Synchronous, so that a line is there even when the process dies at
- * the next step. Looks at the file before each line: another process, or logrotate, may have rotated it.
+ * Appends lines to a file, which is renamed when it is full. Synchronous, so that a line stays when the process dies. Looks at the
+ * file before each line: another process, or logrotate, may have rotated it.
  */
 export class RotatingFile {
   private readonly settings: RotatingFileSettings
   private open: { readonly fd: number; readonly ino: number; readonly dev: number } | undefined
-  /** The last line was cut short (disk full): the next starts on a line of its own. */
+  /** The last line was cut short (disk full). */
   private torn = false
   private closed = false
-  /** What went wrong with rotating; it is tried again for the next line. */
+  /** Why rotating failed; it is tried again for the next line. */
   rotationFailure: string | undefined
 
   constructor(settings: RotatingFileSettings) {
     this.settings = settings
   }
 
-  /**
-   * Writes one line (without its newline). Throws what the operating system says; the next call tries again. Lines after
-   * {@link close} are dropped.
-   */
+  /** Writes one line (without its newline). Throws node's error; the next call tries again. Does nothing after `close`. */
   append(line: string): void {
     if (this.closed) return
     const data = Buffer.from(`${this.torn ? "\n" : ""}${line}\n`)
     let file = this.current()
     const size = file.stat.isFile() ? file.stat.size : 0
     if (size > 0 && size + data.length > this.settings.maxBytes && this.rotate(file.stat)) {
-      this.leave()
+      this.closeCurrent()
       file = this.current()
     }
     let written = 0
@@ -50,14 +47,12 @@ export class RotatingFile {
     }
   }
 
-  /** Closes the file for good. */
   close(): void {
     this.closed = true
-    this.leave()
+    this.closeCurrent()
   }
 
-  /** Closes the file that is open now. */
-  private leave(): void {
+  private closeCurrent(): void {
     if (this.open === undefined) return
     const { fd } = this.open
     this.open = undefined
@@ -70,7 +65,7 @@ export class RotatingFile {
     if (this.open !== undefined) {
       const there = fs.lstatSync(path, { throwIfNoEntry: false })
       if (there?.ino === this.open.ino && there.dev === this.open.dev) return { fd: this.open.fd, stat: there }
-      this.leave()
+      this.closeCurrent()
     }
     // O_NONBLOCK: opening a fifo without a reader must fail, not wait.
     const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = fs.constants
@@ -94,11 +89,10 @@ export class RotatingFile {
       try {
         this.settle()
         const there = fs.lstatSync(path, { throwIfNoEntry: false })
-        // Another process may have been quicker: then there is a new file, which is not full.
+        // Another process may have rotated it already.
         if (there?.ino === full.ino && there.dev === full.dev) {
-          if (keep === 0) {
-            fs.unlinkSync(path)
-          } else {
+          if (keep === 0) fs.unlinkSync(path)
+          else {
             // To path.0 first: when this file cannot be renamed, the older ones stay where they are.
             fs.renameSync(path, `${path}.0`)
             this.settle()
@@ -115,7 +109,7 @@ export class RotatingFile {
     }
   }
 
-  /** Gives `path.0`, if there is one, its place as the newest of the old. A crash half-way leaves it for the next time. */
+  /** Renames `path.0`, if it exists, to `path.1`. A crash half-way leaves it for the next time. */
   private settle(): void {
     const { path, keep } = this.settings
     if (fs.lstatSync(`${path}.0`, { throwIfNoEntry: false }) === undefined) return
@@ -124,10 +118,10 @@ export class RotatingFile {
   }
 }
 
-/** Renaming takes a moment: a marker older than this was left by a process that died. */
+/** A marker older than this was left by a process that died. */
 const staleMillis = 10_000
 
-/** Keeps two processes from renaming at once. False: another one is at it, and this line goes where it goes. */
+/** Keeps two processes from renaming at once. False: another process renames. */
 const takeMarker = (marker: string): boolean => {
   const there = fs.lstatSync(marker, { throwIfNoEntry: false })
   if (there !== undefined) {

@@ -1,39 +1,35 @@
 import { codeOf } from "./Errno.ts"
 import { type FileCalls, waitingCalls } from "./FileCalls.ts"
 
-/** An error as plain data. */
 export type Fields = Readonly<Record<string, unknown>>
 
-/** How errors of a job's own class go from one thread to another, where they lose their class. */
+/** Takes errors of a job's own class from one thread to another, where they lose their class. */
 export interface WorkerFailures {
-  /** Undefined for an error of another class. */
+  /** Undefined for other errors. */
   readonly pack: (cause: unknown) => Fields | undefined
   readonly unpack: (fields: Fields) => Error
 }
 
 /** Work that any thread can do. Input and output are plain data, since they may go from one thread to another. */
 export interface WorkerJob<Input, Output> {
-  /** By which a worker thread knows it. */
   readonly name: string
   /**
-   * `brief`: takes milliseconds; the next piece is sent along, so that a thread does not wait for this one.
-   * `follower`: waits for what another thread writes; it has threads of its own, and is never done on the main thread.
+   * `brief`: takes milliseconds; a thread gets the next one beside it. `follower`: waits for another thread, on threads of its
+   * own, never on the main thread.
    */
   readonly kind: "brief" | "long" | "follower"
   readonly failures?: WorkerFailures
   readonly work: (input: Input, files: FileCalls, signal: AbortSignal) => Promise<Output>
 }
 
-/** Does the work, on this thread or on other ones. */
 export interface Runner {
-  /** How much of it goes on at the same time. */
+  /** Jobs at a time. */
   readonly width: number
-  /** How many files can be followed at once (jobs that are a `follower`), beside that; on this thread none. */
+  /** Jobs of the kind `follower` at a time, beside the others. */
   readonly followers: number
   /**
-   * Rejects when the signal is aborted; nothing of the work goes on by then. Work may be begun anew when its thread had
-   * to be ended for the sake of other work: doing it twice must give the same. Memory that a result holds at its
-   * first level is the caller's.
+   * Rejects when the signal is aborted and the work has ended. A job may be begun anew when its thread was ended to stop other
+   * work. Memory that a result holds at its first level is the caller's.
    */
   readonly run: <Input, Output>(
     job: WorkerJob<Input, Output>,
@@ -42,12 +38,12 @@ export interface Runner {
   ) => Promise<Output>
 }
 
-/** A worker thread ended in the middle of its work, or there is none for it. */
+/** A worker thread ended during its work, or there is none. */
 export class WorkerEnded extends Error {}
 
 /**
- * The memory behind `bytes` if nothing else lives in it, so that it can go to another thread. Small buffers share node's pool, which
- * node refuses to transfer: only the size tells them apart. `allocated`: how many bytes were asked for.
+ * The memory behind `bytes` if nothing else is in it, so that it can go to another thread: node refuses to transfer its pool of
+ * small buffers, which only the size shows. `allocated`: bytes that were requested.
  */
 export const ownBuffer = (bytes: ArrayBufferView, allocated: number = bytes.byteLength): ArrayBuffer | undefined => {
   const { buffer, byteLength } = bytes
@@ -55,31 +51,28 @@ export const ownBuffer = (bytes: ArrayBufferView, allocated: number = bytes.byte
   return buffer.byteLength === byteLength || buffer.byteLength === allocated ? buffer : undefined
 }
 
-/** What the main thread asks of a worker. */
+/** From the main thread to a worker. */
 export interface Request<Input> {
-  /** Of the job. */
   readonly name: string
   readonly input: Input
 }
 
-/** What a worker says when its program has been loaded. */
+/** The message of a worker that has loaded its program. */
 export const ready = "ready"
 
-/** What a worker answers, in the order of the requests. */
+/** Replies come in the order of the requests. */
 export type Reply<Output> =
   | { readonly ok: true; readonly value: Output }
   | { readonly ok: false; readonly failure: Failure }
 
-/** An error as plain data: between threads an error loses its class and its fields. */
 type Failure =
   | { readonly tag: "own"; readonly fields: Fields; readonly message: string }
   | { readonly tag: "memory"; readonly message: string }
   | { readonly tag: "other"; readonly message: string; readonly code: string | undefined }
 
-/** How node and zlib say that there is no memory left for a buffer. */
 const outOfMemory: ReadonlySet<string> = new Set(["ERR_MEMORY_ALLOCATION_FAILED", "Z_MEM_ERROR"])
 
-/** Whether there was no memory left, which says nothing of the data that was worked on. */
+/** Whether memory was missing, which says nothing about the data in work. */
 export const isOutOfMemory = (cause: unknown): boolean =>
   outOfMemory.has(codeOf(cause) ?? "") ||
   (cause instanceof RangeError && cause.message === "Array buffer allocation failed")
@@ -102,7 +95,7 @@ export const unpackFailure = (failure: Failure, failures?: WorkerFailures): Erro
 /** Less than this is copied as fast as it is transferred. */
 const worthwhile = 8 * 1024
 
-/** Memory of a result that need not be copied into the message: what its views at the first level are alone in. */
+/** Memory of a result that can be transferred: that of its views at the first level. */
 export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   if (typeof value !== "object" || value === null) return []
   const own = Object.values(value).flatMap((field: unknown) => {
@@ -112,13 +105,13 @@ export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   return [...new Set(own)]
 }
 
-/** Does all work on this thread. */
+/** Works on this thread. */
 export const inProcess: Runner = {
   width: 1,
   followers: 0,
   run: (job, input, signal) =>
     job.kind === "follower"
-      ? // It would stop the thread that writes the file.
+      ? // It would block the thread that writes the file.
         Promise.reject(new WorkerEnded("no thread follows files"))
       : job.work(input, waitingCalls, signal)
 }

@@ -7,22 +7,16 @@ import { bytes } from "../text/Text.ts"
 import { openPool, type WorkerProgram } from "./Pool.ts"
 import { inProcess, type Runner } from "./WorkerJob.ts"
 
-/** The program that worker threads run, where there is one: the built file carries it as text. */
+/** The program of worker threads; the built file carries it as text. */
 export class WorkerSource extends Context.Reference<WorkerSource>()("zipper/WorkerSource", {
   defaultValue: (): WorkerProgram | undefined => undefined
 }) {}
 
-/**
- * Threads beside the others that hash a file while it is written: on two cores one for both digests reads the file
- * once, on more cores one for each is faster.
- */
-const followersBeside = (threads: number): number => (threads > 2 ? 2 : 1)
-
-/** The address space that V8 reserves (measured, and rounded up). Where that is refused to a new thread V8 ends the process. */
+/** Address space that V8 reserves (measured, rounded up). V8 ends the process when a new thread gets none. */
 const reservedAtAll = 4 * 2 ** 30
 const reservedPerThread = 2 ** 30
 
-/** `ulimit -v` of this process in bytes (proc(5)); infinite where there is none or no /proc to tell. */
+/** `ulimit -v` of this process in bytes; infinite without a limit or without /proc. */
 const addressSpaceLimit = (): number => {
   try {
     const limit = /^Max address space +(\d+) /m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1]
@@ -37,9 +31,8 @@ export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
   defaultValue: (): Runner => inProcess
 }) {
   /**
-   * Up to so many worker threads, and one or two more for files that are hashed while they are written: started when there is
-   * work and ended with the scope. Where threads cannot be started there is one warning in the log, and this thread
-   * does the work.
+   * Up to `threads` worker threads, and one or two more for followers: started when there is work, ended with the scope. Where
+   * threads cannot be started, this thread does the work after one warning in the log.
    */
   static readonly layer = (threads: number): Layer.Layer<Workers> =>
     Layer.scoped(
@@ -58,12 +51,7 @@ export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
         const open = (width: number, onTrouble: (message: string) => Effect.Effect<void>) =>
           Effect.acquireRelease(
             Effect.sync(() =>
-              openPool({
-                program,
-                width,
-                instead: inProcess,
-                onTrouble: (message) => runSync(onTrouble(message))
-              })
+              openPool({ program, width, instead: inProcess, onTrouble: (message) => runSync(onTrouble(message)) })
             ),
             (pool) => Effect.promise(pool.close)
           )
@@ -72,8 +60,9 @@ export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
             `${message}; compressing and verifying take longer. compression.threads in the configuration says how many are started`
           )
         )
-        // Without it, files are hashed when they are finished: nothing to trouble a person with.
-        const followers = followersBeside(threads)
+        // On two cores one thread for both digests reads a file once; on more cores one for each is faster. Without them, files
+        // are hashed when they are complete, which needs no warning.
+        const followers = threads > 2 ? 2 : 1
         const hashing = yield* open(followers, (message) => Effect.logDebug(`${message}, for hashing`))
         return {
           width: pool.width,

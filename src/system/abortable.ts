@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 
 /**
- * Work in promises as an effect. Interruption aborts the signal and then waits until the work has really
- * ended, so that its files are closed and removed when the fiber is. Failures that are not `expected` are defects.
+ * Work in promises as an effect. Interruption aborts the signal and waits for the end of the work, so that its files are closed.
+ * Failures that are not `expected` are defects.
  */
 export const abortable = <A, E>(
   work: (signal: AbortSignal) => Promise<A>,

@@ -18,7 +18,6 @@ export class ProcessError extends Data.TaggedError("ProcessError")<{
   readonly cause?: unknown
 }> {}
 
-/** How a program ended. */
 export interface Completed {
   /** Exit status; 128 + N when signal N ended it. */
   readonly exitCode: number
@@ -28,7 +27,7 @@ export interface Completed {
   readonly stderr: string
 }
 
-/** What is needed of node's ChildProcess, which only Process.ts makes. */
+/** Part of node's ChildProcess, which only Process.ts makes. */
 interface Child extends EventEmitter {
   readonly pid?: number | undefined
   readonly exitCode: number | null
@@ -40,37 +39,34 @@ interface Child extends EventEmitter {
 
 interface Supervision {
   readonly program: string
-  /** Takes what it prints; without it, another program reads the stream. */
+  /** Undefined: another program reads the stream. */
   readonly stdout: Sink | undefined
-  /** Takes what it prints to stderr too, as it comes. */
   readonly stderr?: Sink | undefined
-  /** It is ended after this many milliseconds. */
   readonly timeoutMillis?: number
   readonly startFailure: (cause: unknown) => ProcessError
-  /** It has exited; its output may still be open. */
+  /** Its output may still be open. */
   readonly onExit?: () => void
 }
 
 export interface Supervised {
-  /** Done when the program and its output have ended. */
   readonly completed: Effect.Effect<Completed, ProcessError>
-  /** Ends all of its process group, SIGTERM first, and waits for that; a process that hangs in the kernel is left behind. */
+  /** Ends its process group, SIGTERM first, and waits; a process that hangs in the kernel is left behind. */
   readonly end: Effect.Effect<void>
-  /** The program that reads its output has ended: ends it after a moment if it still runs. */
+  /** Its reader has ended: ends it after a moment if it still runs. */
   readonly endUnread: () => void
   /** Whether {@link endUnread} had to end it. */
   readonly unread: () => boolean
 }
 
-/** How long a program may take to end after SIGTERM, and again after SIGKILL (it may hang in the kernel). */
+/** Milliseconds to end after SIGTERM, and again after SIGKILL. */
 const grace = 5_000
-/** How long output may stay open after the program ended: a process that it left behind can hold it for ever. */
+/** Milliseconds of open output after the end: a process that the program left behind can hold it for ever. */
 const linger = 2_000
-/** How long a program may go on without its reader. One that prints ends by SIGPIPE; ssh has to inform the other end. */
+/** Milliseconds without a reader. A program that prints ends by SIGPIPE; ssh has to inform the other end. */
 const unreadGrace = 2_000
 const stderrLimit = 64 * 1024
 
-/** Reads the child's output and waits for its end. To be called in the tick in which the child is started. */
+/** Reads a child's output and waits for its end. To be called in the tick in which the child is started. */
 export const supervise = (child: Child, care: Supervision): Supervised => {
   const outcome = Deferred.unsafeMake<Completed, ProcessError>(FiberId.none)
   const stderr = tail(stderrLimit)
@@ -109,7 +105,7 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
     child.stderr?.destroy()
   }
   const finish = () => {
-    // A child that could not be started reports an error and closes after that; one that was given up may close much later.
+    // A child closes after its error, too, and much later when it was given up.
     if (finished) return
     finished = true
     for (const timer of timers) clearTimeout(timer)
@@ -188,14 +184,13 @@ const signal = (child: Child, name: "SIGTERM" | "SIGKILL" | 0): boolean => {
   }
 }
 
-/** Takes what a program prints, chunk by chunk. */
+/** Takes the output of a program, chunk by chunk. */
 export interface Sink {
   readonly write: (chunk: Buffer) => void
-  /** What goes into the result. */
+  /** Gives the part for the result. */
   readonly end: () => string
 }
 
-/** Keeps everything, as latin1. */
 export const collect = (): Sink => {
   const chunks: Array<Buffer> = []
   return { write: (chunk) => chunks.push(chunk), end: () => Buffer.concat(chunks).toString("latin1") }
