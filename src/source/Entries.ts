@@ -3,18 +3,17 @@ import * as RawPath from "../text/RawPath.ts"
 import { type Identity, type LatestTimes, lineHead, type ManifestEntry } from "./Manifest.ts"
 
 /**
- * The entries of a folder. A thread gathers them in columns (makeRows), which travel and are kept as they are: 46 bytes for
- * each entry and its line of the manifest's digest, in one piece of memory. In it, one behind the other, in the byte order
- * of this machine: mtimes (int64, ns), stamps (int64, pairs of inode and ctime in ns), sizes (float64), where the path
- * begins and ends in the text (uint32 each), devices (uint32, places in the list), modes (uint16), text (the lines).
- * The answers of the threads become blocks (openBlock), and inOrder gives the order of the manifest.
+ * The entries of a folder. A thread collects them in columns (makeRows), in one piece of memory that goes to the main thread: 46
+ * bytes for each entry and its line of the manifest's digest. Columns: mtimes (int64, ns), stamps (int64, pairs of inode and
+ * ctime), sizes (float64), begin and end of the path in the text (uint32 each), devices (uint32, index of the list), modes
+ * (uint16), text (the lines). The answers of the threads become blocks (openBlock), and inOrder gives the order of the manifest.
  */
 export interface Columns {
   readonly data: Uint8Array
   readonly count: number
-  /** `st_dev` of all entries, each once. */
+  /** `st_dev`, each once. */
   readonly devices: ReadonlyArray<bigint>
-  /** The mtimes that are no int64 of nanoseconds (before 1678 or after 2262), with the entries they are of. */
+  /** The mtimes that are no int64 of nanoseconds (before 1678 or after 2262). */
   readonly farTimes: ReadonlyArray<readonly [index: number, mtimeNs: bigint]>
   readonly latest: LatestTimes
 }
@@ -51,21 +50,21 @@ const copyInto = (to: Layout, from: Layout, count: number, text: number): void =
   to.text.set(from.text.subarray(0, text))
 }
 
-/** Memory of batches that are packed, for the next ones: fresh memory costs more than what is done in it. */
+/** Memory of earlier batches: new memory costs more than the work in it. */
 const spare: Array<Layout> = []
 const sparesKept = 4
 
 /** Characters that are gathered before they are written to memory. */
 const writtenAtOnce = 4096
 
-/** Gathers entries as numbers and bytes at once: objects that live until the end would keep the garbage collector busy. */
+/** Collects entries as numbers and bytes: objects would keep the garbage collector busy. */
 export const makeRows = () => {
   const directories: Array<number> = []
   const farTimes: Array<readonly [number, bigint]> = []
   const devices: Array<bigint> = []
   let room = spare.pop() ?? roomFor(256, 32 * 256)
   let count = 0
-  /** Bytes of `room.text` that are written; the characters to come. */
+  /** Bytes of `room.text`; `pending` comes next. */
   let written = 0
   let pending = ""
   let latest: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
@@ -95,7 +94,7 @@ export const makeRows = () => {
       if (room.mtimes[count] !== mtimeNs) farTimes.push([count, mtimeNs])
       room.stamps[2 * count] = ino
       room.stamps[2 * count + 1] = ctimeNs
-      // Mostly there is one, and never many.
+      // There are few.
       if (!devices.includes(dev)) devices.push(dev)
       room.devices[count] = devices.indexOf(dev)
       room.sizes[count] = size
@@ -110,7 +109,7 @@ export const makeRows = () => {
       count += 1
       if (pending.length > writtenAtOnce) flush()
     },
-    /** Which of the entries, from this one on, are directories. */
+    /** The indices of directories from this one on. */
     directories: (from: number): ReadonlyArray<number> => directories.filter((index) => index >= from),
     pack: (): Columns => {
       flush()
@@ -130,7 +129,7 @@ export const later = (a: LatestTimes, b: LatestTimes): LatestTimes =>
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)
 
-/** The columns of one answer of a thread, to be read. */
+/** The columns of one answer, for reading. */
 export type Block = ReturnType<typeof openBlock>
 
 export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "latest">) => {
@@ -141,11 +140,11 @@ export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "lat
   const at = (column: Uint32Array, index: number): number => column[index] ?? 0
   const lineStart = (index: number): number => (index === 0 ? 0 : at(ends, index - 1) + 1)
   return {
-    /** The path within the folder. */
+    /** Within the folder. */
     path: (index: number) => RawPath.fromLatin1(text.toString("latin1", starts[index], ends[index])),
-    /** The digest's lines of the entries from `from` up to `to`, without it. */
+    /** The digest's lines of these entries; `to` is the first behind them. */
     lines: (from: number, to: number): Uint8Array => text.subarray(lineStart(from), lineStart(to)),
-    /** Inodes and ctimes of these entries, in pairs. */
+    /** Pairs of inode and ctime. */
     stamps: (from: number, to: number) => stamps.subarray(2 * from, 2 * to),
     device,
     identity: (index: number): Identity => ({
@@ -172,33 +171,32 @@ export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "lat
 const formatBits = 0o170000
 const directoryBits = 0o040000
 
-/** Some of a directory's entries, in byte order: all of them, or of a large directory the next ones. */
+/** Entries of a directory, in byte order: all of them, or a part of a large one. */
 interface Piece {
   readonly block: Block
-  /** The first one in the block, and the one behind the last. */
+  /** `to` is the first behind them. */
   readonly from: number
   readonly to: number
-  /** Those of them that are directories themselves, in order. */
+  /** Those that are directories, in order. */
   readonly children: ReadonlyArray<{ readonly index: number; readonly directory: Directory }>
 }
 
-/** What lies in a directory. */
 export interface Directory {
   pieces: Array<Piece>
 }
 
-/** Entries that stand side by side in a block as well as in the manifest. */
+/** Entries that are neighbours in a block and in the manifest. */
 export type Run = Pick<Piece, "block" | "from" | "to">
 
-/** A place between two entries of a directory: before the one with this index. */
+/** In a directory, before the entry with this index. */
 interface Place {
   readonly piece: number
   readonly index: number
 }
 
 /**
- * All entries below a directory in byte order of their paths, without comparing them all: what lies in `a` comes
- * right before the first neighbour that is greater than `a/`, which is not always the next one (`a`, `a.b`, `a/x`, `a0`).
+ * All entries below a directory in byte order of their paths, without comparing them all: the content of `a` comes right before the
+ * first neighbour above `a/`, which is not always the next one (`a`, `a.b`, `a/x`, `a0`).
  */
 export const inOrder = (root: Directory): Array<Run> => {
   const runs: Array<Run> = []
@@ -226,7 +224,7 @@ export const inOrder = (root: Directory): Array<Run> => {
   return runs
 }
 
-/** The directories in a directory, in the order in which what they hold comes, and before which entry it comes. */
+/** The directories in a directory, in the order of their content, with the place of it. */
 const descents = (pieces: ReadonlyArray<Piece>) => {
   const found: Array<{ readonly directory: Directory; readonly place: Place }> = []
   for (const [piece, { block, children }] of pieces.entries()) {
@@ -238,13 +236,13 @@ const descents = (pieces: ReadonlyArray<Piece>) => {
   return found.reverse().sort((a, b) => a.place.piece - b.place.piece || a.place.index - b.place.index)
 }
 
-/** Before the first entry from `start` on whose path is greater than `bound`. */
+/** Before the first entry from `start` on whose path is above `bound`. */
 const placeOf = (pieces: ReadonlyArray<Piece>, start: Place, bound: string): Place => {
   let { index, piece } = start
   for (;;) {
     const current = pieces[piece]
     if (current === undefined) return { piece, index }
-    // Mostly it is the very next one.
+    // In most cases it is the next one.
     if (index < current.to && current.block.path(index) > bound) return { piece, index }
     index = firstAbove(current, index, bound)
     if (index < current.to || piece + 1 >= pieces.length) return { piece, index }

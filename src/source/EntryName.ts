@@ -1,34 +1,32 @@
 import * as RawPath from "../text/RawPath.ts"
 
-/** A path that is not UTF-8, and the name that stands for it in the archive. */
-interface Escaped {
+/** A path and its name in the archive. */
+interface Named {
   readonly path: RawPath.RawPath
   readonly name: string
 }
 
 interface Names {
-  /** One for each path, in the order of the paths. */
+  /** In the order of the paths. */
   readonly names: ReadonlyArray<string>
-  /** Entries whose own last part had to be escaped (not those that merely lie below such a directory). */
-  readonly escaped: ReadonlyArray<Escaped>
+  /** Entries whose last part is escaped. */
+  readonly escaped: ReadonlyArray<Named>
 }
 
 /**
- * The archive names of all paths of one folder (in byte order, so that a directory comes before what it
- * holds). What is UTF-8 keeps its bytes. In anything else each byte that is no part of a UTF-8 character
- * becomes `%` and two hexadecimal digits; when another entry has that very name, `~1`, `~2`, … is added. What
- * lies in an escaped directory lies below the escaped name. The same paths always get the same names, and no
- * two entries share one.
+ * The archive names of all paths of one folder, which come in byte order. UTF-8 keeps its bytes. Otherwise each byte that is no
+ * part of a UTF-8 character becomes `%` and two hexadecimal digits, and `~1`, `~2`, … is added where another entry has that name.
+ * The same paths always get the same names, and no two entries share one.
  */
 export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
   const texts = paths.map(RawPath.toText)
   const names = texts.filter((text) => text !== undefined)
   if (names.length === paths.length) return { names, escaped: [] }
 
-  // An escaped name has a % in it, so that only such a name can be in its way.
+  // An escaped name has a %: only such a name can equal it.
   const taken = new Set(names.filter((name) => name.includes("%")))
   const byPath = new Map<string, string>()
-  const escaped: Array<Escaped> = []
+  const escaped: Array<Named> = []
   const all = paths.map((path, index) => {
     const text = texts[index]
     if (text !== undefined) return text
@@ -45,11 +43,10 @@ export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
   return { names: all, escaped }
 }
 
-/** Whether `name` is not simply the path's own bytes, so that the path has to be recorded beside it. */
-export const isEscaped = (entry: { readonly path: RawPath.RawPath; readonly name: string }): boolean =>
-  entry.path !== entry.name && entry.path !== RawPath.fromText(entry.name)
+/** Whether `name` has other bytes than the path, which then has to be recorded beside it. */
+export const isEscaped = ({ name, path }: Named): boolean => path !== name && path !== RawPath.fromText(name)
 
-/** The text with every byte that is no part of a UTF-8 character written as `%XX`. */
+/** Writes every byte that is no part of a UTF-8 character as `%XX`. */
 export const escape = (bytes: RawPath.RawPath): string => {
   const text = RawPath.toText(bytes)
   if (text !== undefined) return text

@@ -6,7 +6,6 @@ export type FolderName = string & Brand.Brand<"FolderName">
 
 const pattern = /^[A-Z0-9]{4}$/
 
-/** Schema of a folder name, for the command line and for files. */
 export const FolderName = Schema.String.pipe(
   Schema.pattern(pattern, {
     message: () => "a folder name is four upper-case letters or digits, such as ABCD"
@@ -16,5 +15,5 @@ export const FolderName = Schema.String.pipe(
 
 const brand = Brand.nominal<FolderName>()
 
-/** The name, if it is one of a folder that is archived. Takes a {@link RawPath} segment as well: the pattern is ASCII. */
+/** Undefined for any other name. A RawPath will do: the pattern is ASCII. */
 export const parseFolderName = (name: string): FolderName | undefined => (pattern.test(name) ? brand(name) : undefined)

@@ -1,6 +1,6 @@
 import { count } from "../text/Text.ts"
 
-/** What lies in a folder and is in no archive, by kind. */
+/** What a folder holds and no archive does. */
 export interface LeftOut {
   readonly symlinks: number
   readonly fifos: number
@@ -19,13 +19,8 @@ export const sum = (a: LeftOut, b: LeftOut): LeftOut => ({
 
 /** `3 symlinks and 1 fifo left out`; undefined when nothing was. */
 export const describe = ({ devices, fifos, sockets, symlinks }: LeftOut): string | undefined => {
-  const counted: ReadonlyArray<readonly [number, string]> = [
-    [symlinks, "symlink"],
-    [fifos, "fifo"],
-    [sockets, "socket"],
-    [devices, "device"]
-  ]
-  const parts = counted.flatMap(([n, noun]) => (n === 0 ? [] : [count(n, noun)]))
+  const counted = { symlink: symlinks, fifo: fifos, socket: sockets, device: devices }
+  const parts = Object.entries(counted).flatMap(([noun, n]) => (n === 0 ? [] : [count(n, noun)]))
   const last = parts.pop()
   if (last === undefined) return undefined
   return `${parts.length === 0 ? last : `${parts.join(", ")} and ${last}`} left out`

@@ -11,63 +11,60 @@ import { closeRead, folderOnly, isListed, mayBeListed, openWithin, pathOfOpen } 
 import type { SourceView } from "./SourceView.ts"
 import { failAs, replacedError, TreeError, treeError, twiceText } from "./TreeError.ts"
 
-/** A directory of the source, or a piece of a large one that is listed already. Paths hold a byte a character. */
+/** A directory of the source, or a piece of a large one. */
 export interface ToList {
   /** Relative to the source. */
   readonly path: RawPath.RawPath
-  /** Where it really is. */
+  /** Absolute. */
   readonly real: RawPath.RawPath
   /** A child dataset is mounted on it. */
   readonly mounted: boolean
-  /** The child datasets that are mounted right in it: name, and where it really is. */
+  /** The child datasets that are mounted directly in it, with their absolute paths. */
   readonly grafts: ReadonlyArray<readonly [name: RawPath.RawPath, root: RawPath.RawPath]>
-  /** Which directory was listed in the one above, where another one may have come to its place since. */
+  /** In a live source: the directory that was listed in the one above. */
   readonly listed: Identity | undefined
-  /** Of a piece: the names to look at, in order, with `/` between them. */
+  /** Of a piece: its names in order, with `/` between them. */
   readonly names?: string
 }
 
-/** Look at everything that lies in directories. */
 export interface ListInput {
-  /** The view's, see SourceView. */
+  /** See SourceView. */
   readonly frozen: boolean
   readonly livePath: RawPath.RawPath | undefined
-  /** Where the folder really is. */
+  /** Absolute path of the folder. */
   readonly root: RawPath.RawPath
-  /** Of the paths relative to the source, how many characters lead to the folder: they are left out of the answer. */
+  /** Characters of the paths that lead to the folder and are left out of the answer. */
   readonly within: number
-  /** No directory is begun once there are so many entries. */
+  /** No directory is begun after so many entries. */
   readonly enough: number
   readonly directories: ReadonlyArray<ToList>
 }
 
-/** What lies in a directory: entries of the answer, or the pieces that it has to be asked for in. */
+/** The content of a directory: entries of the answer, or the pieces that it has to be requested in. */
 export interface Listed {
-  /** Its entries are those from here on, in byte order … */
+  /** Its entries in byte order; `to` is the first behind them. */
   readonly from: number
-  /** … up to this one, without it. */
   readonly to: number
   /** Those of them that are directories. */
   readonly directories: ReadonlyArray<number>
-  /** Too many names for one answer: see ToList.names. Then there are no entries. */
+  /** Too many names for one answer, see ToList.names; then without entries. */
   readonly pieces: ReadonlyArray<string>
 }
 
-/** What is counted over all entries, of one answer or of a whole folder. */
+/** Sums over the entries of one answer or of a whole folder. */
 export interface Totals {
-  /** All paths are ASCII. */
+  /** All paths are. */
   ascii: boolean
   files: number
-  /** Sum of the files' sizes. */
   bytes: number
   hardLinks: boolean
   skipped: number
   leftOut: LeftOut.LeftOut
   /** The first {@link namesLogged} of the skipped. */
   skippedNames: Array<Skipped>
-  /** Directories on another file system than the one that they lie in, within the folder. */
+  /** Directories on another file system than their parent, within the folder. */
   mounts: Array<RawPath.RawPath>
-  /** Directories that are empty because a btrfs snapshot does not hold the subvolume that belongs there. */
+  /** Empty directories in place of a nested subvolume of btrfs, which no snapshot holds. */
   hollow: Array<RawPath.RawPath>
 }
 
@@ -83,25 +80,24 @@ export const noTotals = (): Totals => ({
   hollow: []
 })
 
-/** What was found. */
 export interface ListedEntries extends Columns, Totals {
-  /** In the order of the input's directories, and perhaps not for the last ones. */
+  /** In the order of the input; the last ones may be missing. */
   readonly listed: ReadonlyArray<Listed>
 }
 
-/** As data, since an error loses its class between threads. */
+/** A failure is data: an error loses its class between threads. */
 export type ListOutput =
   | ListedEntries
   | {
       readonly failure: Pick<TreeError, "path" | "message" | "transient">
-      /** Which of the input's directories could not be listed. The others may be asked for again. */
+      /** The index in the input of the directory that cannot be listed. */
       readonly directory: number
     }
 
 /** A directory of more names is shared out. */
 const pieceNames = 1024
 
-/** Every name is asked for with lstat: what readdir says of types may be "unknown". */
+/** Looks at everything in directories, each name with lstat: readdir may report a type as "unknown". */
 export const list: WorkerJob<ListInput, ListOutput> = {
   name: "list",
   kind: "brief",
@@ -231,20 +227,20 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
   return { rows, list, found }
 }
 
-/** Something that is neither a file nor a directory. */
+/** Neither a file nor a directory. */
 export interface Skipped {
   readonly path: RawPath.RawPath
   readonly type: string
 }
 
-/** Of what is skipped, so many are named in the log; the rest is counted. */
+/** Skipped names in the log. */
 export const namesLogged = 100
 
-/** What it is, for the log. */
+/** For the log. */
 export const typeOf = (stats: BigIntStats): string =>
   special.find(({ is }) => is(stats))?.type ?? (stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "device")
 
-/** A directory is skipped only where it shows snapshots, whose files are not left out. */
+/** Nothing for a directory, which is skipped only where it shows snapshots. */
 const kindLeftOut = (stats: BigIntStats): LeftOut.LeftOut => {
   const kind = special.find(({ is }) => is(stats))?.kind
   return kind === undefined ? LeftOut.nothing : { ...LeftOut.nothing, [kind]: 1 }
@@ -257,27 +253,24 @@ const special = [
   { kind: "devices", type: "device", is: (stats: BigIntStats) => stats.isBlockDevice() || stats.isCharacterDevice() }
 ] as const
 
-/** `.zfs` of a live dataset that shows it (snapdir=visible): all its snapshots are below. Its inode is fixed, on Linux and FreeBSD. */
+/** `.zfs` of a live dataset with snapdir=visible, by its fixed inode on Linux and FreeBSD. */
 const isControlDirectory = (name: RawPath.RawPath, stats: BigIntStats): boolean =>
   name === ".zfs" && stats.isDirectory() && (stats.ino === 0xffff_ffff_ffffn || stats.ino === 1n)
 
-/** Of the root of a subvolume in a snapshot that does not hold the subvolume; what is mounted has another one. */
+/** The inode in place of a subvolume that the snapshot does not hold; that of a mount is another. */
 const emptySubvolume = 2n
 const btrfs = 0x9123683en
 const inside = RawPath.fromText(".")
 
-/** Whether an empty directory stands where the volume that a btrfs snapshot was taken of has a nested subvolume. */
+/** Whether an empty directory of a btrfs snapshot is in place of a nested subvolume. */
 const isHollow = async (real: RawPath.RawPath, path: RawPath.RawPath, calls: FileCalls): Promise<boolean> => {
-  // The path of a directory that is open is a symlink in /proc, which has an inode number of its own.
+  // The path of an open directory in /proc is a symlink with an inode of its own.
   const at = RawPath.toBuffer(RawPath.join(real, inside))
   const ask = async () => (await calls.lstat(at)).ino === emptySubvolume && (await calls.fileSystemType(at)) === btrfs
   return ask().catch(failAs({ frozen: false }, "see what file system is at", path, real))
 }
 
-/**
- * An empty directory of a snapshot may be where another file system is mounted: then its files are not in the
- * snapshot, and an archive without them would be no backup. The live directory tells. `path` is relative to the source.
- */
+/** Throws where the live directory shows that another file system is mounted, whose files the snapshot does not hold. */
 const mustBeEmpty = async (
   view: Pick<SourceView, "frozen" | "livePath">,
   path: RawPath.RawPath,
@@ -290,7 +283,7 @@ const mustBeEmpty = async (
     calls.lstat(RawPath.toBuffer(at)).then(
       (stats) => stats.dev,
       (cause: unknown) => {
-        // Renamed or removed since: then nothing is mounted on it either.
+        // Nothing is mounted on a directory that was renamed or removed.
         if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") return undefined
         throw treeError(view, "see whether a file system is mounted on", path, at, cause)
       }
@@ -304,19 +297,15 @@ const mustBeEmpty = async (
   })
 }
 
-/** A directory that is being listed. */
 interface Held {
-  /** The path to ask for what lies in it. */
+  /** The path to list it by. */
   readonly base: RawPath.RawPath
-  /** Throws if another one has come to its place, where only its path could be asked. */
+  /** Throws if another directory took its place, where only its own path could be used. */
   readonly check: () => Promise<void>
   readonly close: () => void
 }
 
-/**
- * Holds a directory of a source that may change open: what is asked for is asked of that directory, even if a symlink comes to its
- * place meanwhile, and it has to be the one that was listed in the directory above.
- */
+/** Keeps a directory of a live source open, which a symlink may replace, and checks that it is the one listed above. */
 const hold = async (directory: ToList, calls: FileCalls, input: ListInput): Promise<Held> => {
   const { listed, path, real } = directory
   if (input.frozen) return { base: real, check: async () => {}, close: () => {} }
@@ -354,7 +343,7 @@ const hold = async (directory: ToList, calls: FileCalls, input: ListInput): Prom
   }
 }
 
-/** In byte order, with the child datasets that the directory does not show. */
+/** In byte order, with the child datasets that it does not show. */
 const namesOf = async (
   directory: ToList,
   base: RawPath.RawPath,
@@ -364,14 +353,14 @@ const namesOf = async (
   if (directory.names !== undefined) return directory.names.split("/").map(RawPath.fromLatin1)
   const found = await calls.names(RawPath.toBuffer(base)).catch(failAs(input, "list", directory.path, directory.real))
   const names = [...found].sort()
-  // Of two files with one name only one can be read, and an archive with two of them cannot be restored.
+  // Only one of them can be read, and an archive with both cannot be restored.
   const twice = names.find((name, index) => name === names[index + 1])
   if (twice !== undefined) {
     const name = RawPath.fromLatin1(twice)
     throw new TreeError({
       path: RawPath.display(RawPath.join(directory.real, name)),
       message: twiceText(RawPath.join(directory.path, name)),
-      // In a live folder a rename during the listing can do it as well, and that passes.
+      // In a live folder, a rename during the listing does that as well.
       transient: !input.frozen
     })
   }
@@ -379,6 +368,7 @@ const namesOf = async (
   const all = mounted.length === 0 ? names : [...new Set([...names, ...mounted])].sort()
   return all.map(RawPath.fromLatin1)
 }
+
 const cut = (names: ReadonlyArray<RawPath.RawPath>): ReadonlyArray<string> => {
   const pieces: Array<string> = []
   for (let from = 0; from < names.length; from += pieceNames) {

@@ -3,24 +3,22 @@ import * as RawPath from "../text/RawPath.ts"
 import type { Identity } from "./Manifest.ts"
 
 /**
- * What is opened in a source that others may change must be what was listed: between the two, a folder on the way can be swapped for
- * a symlink that leads elsewhere. The device and inode of what is open tell. File systems that give a file another inode
- * number now and then (FUSE, some shares) are the exception: there it is reached again through no symlink, and has to be of the
- * listing's device and times.
+ * A file that is opened in a live source must be the listed one: meanwhile a folder on the way can become a symlink to elsewhere.
+ * Device and inode decide. Where inode numbers change (FUSE, some shares), the file is opened again through no symlink, and has to
+ * have the listing's device and times.
  */
 export const isListed = (listed: Identity, { dev, ino }: Pick<fs.BigIntStats, "dev" | "ino">): boolean =>
   dev === listed.dev && BigInt.asIntN(64, ino) === listed.ino
 
-/** Whether it can be what was listed, by all but its inode number. No program can set the time of the last change (ctime). */
+/** The same by all but the inode number. No program can set a ctime. */
 export const mayBeListed = (
   listed: Identity,
   { ctimeNs, dev, mtimeNs }: Pick<fs.BigIntStats, "ctimeNs" | "dev" | "mtimeNs">
 ): boolean => dev === listed.dev && mtimeNs === listed.mtimeNs && BigInt.asIntN(64, ctimeNs) === listed.ctimeNs
 
-/** `open`, on this thread or on node's. */
 type Open = (path: Buffer, flags: number) => Promise<number>
 
-/** How a folder is opened to be listed. Not blocking: a fifo may have come to its place. */
+/** Not blocking: a fifo may be in the place of the folder. */
 export const folderOnly =
   fs.constants.O_RDONLY | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
 
@@ -34,11 +32,11 @@ const isThere = (path: string): boolean => {
 
 const throughProc = process.platform === "linux" && isThere("/proc/self/fd")
 
-/** Linux: a path that leads to an open folder itself, even if its own path leads elsewhere by now. Undefined on other systems. */
+/** Linux: a path of the open folder itself, wherever its own path leads by now. Undefined on other systems. */
 export const pathOfOpen = (fd: number): RawPath.RawPath | undefined =>
   throughProc ? RawPath.fromLatin1(`/proc/self/fd/${fd}`) : undefined
 
-/** Closes what was only read: what close reports is about writing. */
+/** Closes a file that was only read; errors of close are about writing. */
 export const closeRead = (fd: number): void => {
   try {
     fs.closeSync(fd)
@@ -48,8 +46,8 @@ export const closeRead = (fd: number): void => {
 }
 
 /**
- * Opens `path`, which is relative to the folder `root` (empty: that one), folder by folder and through no symlink: ELOOP or ENOTDIR
- * where there is one. Without /proc each folder is looked at right before instead.
+ * Opens `path`, relative to the folder `root` (empty: that one), folder by folder. Rejects with ELOOP or ENOTDIR at a symlink;
+ * without /proc, each folder is checked right before.
  */
 export const openWithin = async (
   open: Open,
@@ -57,7 +55,7 @@ export const openWithin = async (
   path: RawPath.RawPath,
   flags: number
 ): Promise<number> => {
-  // The folder itself is open by then: its path in /proc is a symlink, which these flags refuse.
+  // Not `root` by its path in /proc, which is a symlink that these flags refuse.
   const names = path === RawPath.here ? [] : path.split("/").map(RawPath.fromLatin1)
   let at = root
   let fd = await open(RawPath.toBuffer(root), folderOnly)

@@ -16,27 +16,26 @@ import { places, type SourceView } from "./SourceView.ts"
 import { failAs, isTreeError, TreeError, treeError, twiceText } from "./TreeError.ts"
 import { type Walked, walk } from "./Walk.ts"
 
-/** A folder that cannot be looked at. */
 export interface Unreadable {
   readonly folder: FolderName.FolderName
   readonly reason: string
 }
 
-/** A name of a folder that something else has: a symbolic link, a file, a device. */
+/** Not a folder, but with the name of one. */
 interface Replaced {
   readonly folder: FolderName.FolderName
-  /** What it is, for a person: "symbolic link". */
+  /** For messages: "symbolic link". */
   readonly type: string
 }
 
-/** What lies directly in the source folder. */
+/** The content of the source folder. */
 interface Listing {
-  /** Sorted. Those that are child datasets are listed even where the parent's snapshot does not show them. */
+  /** Sorted, with the child datasets that the parent's snapshot does not show. */
   readonly folders: ReadonlyArray<FolderName.FolderName>
-  /** Those of them that cannot be looked at, and why. */
+  /** A part of `folders`. */
   readonly unreadable: ReadonlyArray<Unreadable>
   readonly replaced: ReadonlyArray<Replaced>
-  /** Everything else: other names, files, symlinks, devices. */
+  /** Other names, files, symlinks, devices. */
   readonly skipped: number
 }
 
@@ -45,12 +44,9 @@ export class Tree extends Context.Tag("zipper/Tree")<
   Tree,
   {
     readonly folders: (view: SourceView) => Effect.Effect<Listing, TreeError>
-    /** Lists a folder, only to see that it can be read; what lies deeper is not looked at. */
+    /** Fails unless the folder itself can be listed. */
     readonly readable: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<void, TreeError>
-    /**
-     * Walks one folder, child datasets in their own snapshots, no symlink followed. Fails when any part of it
-     * cannot be read or is blocked (locked, unmounted): a manifest is complete or it is not there.
-     */
+    /** Walks one folder and its child datasets, through no symlink. Fails when any part cannot be read or is blocked. */
     readonly manifest: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<Manifest, TreeError>
   }
 >() {
@@ -109,7 +105,7 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
     if (folders.has(folder)) continue
     const path = RawPath.join(view.root, name)
     const stats = await waitingCalls.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
-      // It is there: the others are archived, and it fails by its name.
+      // The folder fails by its name, and the others are archived.
       folders.add(folder)
       unreadable.push({ folder, reason: treeError(view, "read", name, path, cause).message })
     })
@@ -129,7 +125,7 @@ const canList = async (view: SourceView, folder: FolderName.FolderName): Promise
   await waitingCalls.names(RawPath.toBuffer(path)).catch(failAs(view, "list", at, path))
 }
 
-/** Fails where a place that cannot be read makes the folder unreadable as a whole. */
+/** Fails where a blocked place makes the whole folder unreadable. */
 export const failIfBlocked = (view: SourceView, folder: FolderName.FolderName): Effect.Effect<void, TreeError> => {
   const top = RawPath.fromText(folder)
   const blocked = view.blocked.find(
@@ -137,7 +133,7 @@ export const failIfBlocked = (view: SourceView, folder: FolderName.FolderName): 
   )
   if (blocked === undefined) return Effect.void
   const path = RawPath.display(blocked.at)
-  // The folder's own name stands before each of its lines already.
+  // A line about a folder begins with its name.
   const shown = blocked.at.includes("/") ? path : "it"
   return new TreeError({ path, message: `${shown} cannot be read: ${blocked.reason}`, transient: false })
 }
@@ -147,10 +143,7 @@ const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, c
   if (count > first.length) yield* Effect.logDebug(`skipped ${count - first.length} more`)
 })
 
-/**
- * The manifest of what was found. Its entries are made when they are first asked for: a run in which nothing
- * changed needs only the hash, and a million entries cost more than finding them did.
- */
+/** Entries are made at the first use: an unchanged folder needs only the hash, and a million entries cost more than the walk. */
 const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => {
   const { ascii, entries, hollow, itself, mounts, root, ...rest } = walked
   const runs = inOrder(root)
@@ -161,7 +154,7 @@ const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => 
     stampsHash.update(block.stamps(from, to))
   }
   let made: Made | undefined
-  // Names only what it needs: a closure over `walked` would keep its memory as long as the manifest lives.
+  // A closure over `walked` would keep its memory as long as the manifest lives.
   const make = (): Made => {
     made ??= makeEntries(runs, entries, ascii)
     return made
@@ -196,10 +189,7 @@ const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => 
 
 type Made = Required<Pick<Manifest, "devices" | "entries" | "escaped" | "stamps">>
 
-/**
- * Takes the runs away one by one, so that their memory goes while that of the entries comes. A name that is the
- * path's own bytes is the same string.
- */
+/** Removes the runs one by one, so that their memory is free for the entries. */
 const makeEntries = (runs: Array<Run>, count: number, ascii: boolean): Made => {
   const paths = ascii ? [] : pathsOf(runs)
   const { escaped, names } = EntryName.assign(paths)

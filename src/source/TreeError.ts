@@ -13,10 +13,10 @@ export class TreeError extends Data.TaggedError("TreeError")<{
 
 export const isTreeError = (cause: unknown): cause is TreeError => cause instanceof TreeError
 
-// ENOTDIR, ELOOP and EMLINK: a file or a symlink has come to the place of a directory.
+// ENOTDIR, ELOOP and EMLINK: a file or a symlink took the place of a directory.
 const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK"])
 
-/** `action` failed on `shown` (for people), which lies at `path`. */
+/** `action` failed on `path`, which messages call `shown`. */
 export const treeError = (
   view: { readonly frozen: boolean },
   action: string,
@@ -36,14 +36,13 @@ export const treeError = (
   })
 }
 
-/** Throws a {@link treeError} with the cause, as the handler of a promise. */
+/** A handler of rejections that throws a {@link treeError}. */
 export const failAs =
   (view: { readonly frozen: boolean }, action: string, shown: RawPath.RawPath, path: RawPath.RawPath) =>
   (cause: unknown): never => {
     throw treeError(view, action, shown, path, cause)
   }
 
-/** The path leads to another directory than the one that was listed. */
 export const replacedError = (shown: RawPath.RawPath, path: RawPath.RawPath): TreeError =>
   new TreeError({
     path: RawPath.display(path),
@@ -51,11 +50,10 @@ export const replacedError = (shown: RawPath.RawPath, path: RawPath.RawPath): Tr
     transient: true
   })
 
-/** Why a name that a folder gives twice cannot be archived. */
 export const twiceText = (shown: RawPath.RawPath): string =>
   `${RawPath.display(shown)} is there twice: the file system lists that name two times, and only one of them can be read. Look for it in each branch of the file system (mergerfs, FUSE), and rename or remove one`
 
-/** One error for all failures, which names the first ones. `open`: not all directories were tried. */
+/** One error that names the first failures. `open`: not all directories were tried. */
 export const combinedError = (failures: ReadonlyArray<TreeError>, open: boolean): TreeError => {
   const [first, ...others] = [...failures].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   const names = others.map(({ path }) => path)
@@ -67,13 +65,9 @@ export const combinedError = (failures: ReadonlyArray<TreeError>, open: boolean)
   })
 }
 
-/** So many of a folder's unreadable files are named; the rest is counted. */
 const namedAtMost = 10
 
-/**
- * `cannot read ABCD/a: permission denied (EACCES); 12 more cannot be read: ABCD/b, … and 3 others`: the first failure,
- * which names its file, and the names of the next ones. `open`: not all files were tried.
- */
+/** `cannot read ABCD/a: permission denied (EACCES); 12 more cannot be read: ABCD/b, … and 3 others`. `open`: some were not tried. */
 export const withOthers = (
   first: string,
   others: { readonly names: ReadonlyArray<string>; readonly count: number; readonly open: boolean }

@@ -20,41 +20,39 @@ import type { Identity, LatestTimes } from "./Manifest.ts"
 import * as Source from "./SourceView.ts"
 import { combinedError, failAs, TreeError, treeError } from "./TreeError.ts"
 
-/** What lies in a folder; its mounts in no order, some perhaps twice. */
+/** The content of a folder. Mounts are in no order, and may come twice. */
 export interface Walked extends Totals {
   readonly root: Directory
-  /** The folder's own inode, times (nanoseconds since 1970) and mode (16 bits). */
+  /** The folder's own; the mode has 16 bits. */
   readonly itself: Omit<Identity, "dev"> & { readonly mode: number }
-  /** The latest times of all entries and of the folder itself. */
+  /** Of all entries and of the folder itself. */
   readonly latest: LatestTimes
   readonly entries: number
 }
 
-/** A folder of fewer entries is listed before a thread has started. */
+/** Fewer entries are listed before a thread has started. */
 const few = 2000
 
-/** Directories in one message, and the entries after which no other one of them is begun. */
+/** Directories in one message, and entries after which no other one is begun; at first, when there may be few, less. */
 const most = 32
 const enough = 8192
-
-/** Of the first ones, which tell whether there are many. */
 const enoughAtFirst = 256
 
-/** Messages under way, where the threads are fewer too: they do not wait for the next one. */
+/** Messages under way at least, so that a thread need not wait for the next one. */
 const atLeast = 4
 
-/** After so many directories that cannot be listed the rest is not looked at. */
+/** After so many failures no other directory is listed. */
 const mostFailures = 1000
 
-/** A directory, or a piece of one, that is still to be listed. */
+/** A directory, or a piece of one, to be listed. */
 interface Job {
   readonly ask: ToList
   readonly directory: Directory
-  /** Where in `directory.pieces` it goes. */
+  /** The index in `directory.pieces`. */
   readonly piece: number
 }
 
-/** Walks one folder of the view, child datasets from where they really are, on the runner's threads. */
+/** Walks one folder of the view and its child datasets on the runner's threads. */
 export const walk = async (
   view: Source.SourceView,
   folder: FolderName,
@@ -69,7 +67,7 @@ export const walk = async (
   const totals = noTotals()
   let latest: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
   let entries = 0
-  /** Names that are known of in pieces that are still to be listed. */
+  /** Estimate of the names in pieces that are still to be listed. */
   let waiting = 0
   const failures: Array<TreeError> = []
 
@@ -93,7 +91,7 @@ export const walk = async (
   const look = (shown: RawPath.RawPath, path: RawPath.RawPath) =>
     waitingCalls.lstat(RawPath.toBuffer(path)).catch(failAs(view, "read", shown, path))
   const { ctimeNs, dev, ino, mode, mtimeNs } = await look(top, whereTop)
-  // In a snapshot no file system is mounted but those of the grafts.
+  // In a snapshot, only grafts are mounted.
   const source = view.frozen ? undefined : await look(RawPath.here, view.root)
   const first: Job = {
     ask: toList(grafts, top, whereTop, view.frozen ? undefined : { dev, ino, ctimeNs, mtimeNs }),
@@ -136,7 +134,7 @@ export const walk = async (
       ...(source === undefined || source.dev === dev ? [] : [RawPath.here]),
       ...Source.graftsIn(view, folder),
       ...totals.mounts,
-      // Read last: to list a directory may have mounted what belongs there.
+      // Read last: the walk may have made autofs mount something.
       ...(view.frozen ? [] : await mountsBelow(whereTop))
     ]
   }
@@ -144,13 +142,12 @@ export const walk = async (
 
 /** The child datasets of one folder. */
 interface Grafts {
-  /** Where each one really is, by its path relative to the source. */
+  /** Absolute paths by path relative to the source. */
   readonly at: ReadonlyMap<RawPath.RawPath, RawPath.RawPath>
-  /** Those mounted right in a directory: name, and where it really is. */
+  /** See ToList.grafts. */
   readonly inside: (parent: RawPath.RawPath) => ReadonlyArray<readonly [name: RawPath.RawPath, root: RawPath.RawPath]>
 }
 
-/** The child datasets in the folder `top`, by place and by the directory that they are mounted in. */
 const graftsWithin = (grafts: ReadonlyArray<Source.Graft>, top: RawPath.RawPath): Grafts => {
   const at = new Map<RawPath.RawPath, RawPath.RawPath>()
   const byParent = new Map<string, Array<readonly [RawPath.RawPath, RawPath.RawPath]>>()
@@ -170,15 +167,9 @@ const toList = (
   path: RawPath.RawPath,
   real: RawPath.RawPath,
   listed: Identity | undefined
-): ToList => ({
-  path,
-  real,
-  listed,
-  mounted: grafts.at.has(path),
-  grafts: grafts.inside(path)
-})
+): ToList => ({ path, real, listed, mounted: grafts.at.has(path), grafts: grafts.inside(path) })
 
-/** Puts what was found where it belongs; what has to be looked at next. */
+/** Adds the result to the tree, and gives the next jobs. */
 const settle = (
   { ask, directory, piece }: Job,
   { directories, from, pieces, to }: Listed,
@@ -223,8 +214,8 @@ const addTotals = (sum: Totals, found: Totals): void => {
 }
 
 /**
- * Where file systems are mounted at or below a folder, relative to it, by the kernel's own list: a bind mount has the device of its
- * surroundings. Only Linux has that list and such mounts; elsewhere, and where there is no /proc, devices have to tell.
+ * Mounts at or below a folder, relative to it, by the kernel's list: a bind mount has the device of its parent. Nothing without
+ * that list: other systems have no bind mounts, and device numbers show the rest.
  */
 export const mountsBelow = async (folder: RawPath.RawPath): Promise<ReadonlyArray<RawPath.RawPath>> => {
   if (process.platform !== "linux") return []
@@ -239,16 +230,15 @@ export const mountsBelow = async (folder: RawPath.RawPath): Promise<ReadonlyArra
 }
 
 /**
- * Runs jobs, each of which may push more, `width` times some of them at once, until none is left: as many
- * together as are shared out fairly, and at most `most`. After a failure no job is begun; the first failure is
- * thrown when those under way have ended.
+ * Runs jobs, each of which may push more, until none is left: `width` shares at once, of `most` jobs at most. After a failure no
+ * job is begun; the first failure is thrown when those under way have ended.
  */
 export const runPool = <J>(
   { first, most, width }: { readonly first: J; readonly most: number; readonly width: number },
   work: (jobs: ReadonlyArray<J>, push: (job: J) => void) => Promise<void>
 ): Promise<void> =>
   new Promise((resolve, reject) => {
-    // Last in, first out: the tree is walked into the depth, which keeps the list short.
+    // Last in, first out: depth first keeps the list short.
     const waiting: Array<J> = [first]
     let active = 0
     let failure: { readonly cause: unknown } | undefined

@@ -3,7 +3,7 @@ import { instantPattern } from "./Time.ts"
 
 // Parts of the documents of `--json`. The description of a value goes into its JSON Schema.
 
-/** A document. `version` rises when a reader of the version before would misread it. */
+/** `version` rises when a reader of the version before would misread the document. */
 export const document = <Fields extends Schema.Struct.Fields>(fields: Fields) =>
   Schema.Struct({ version: Schema.Literal(1), ...fields })
 
@@ -11,13 +11,11 @@ export const text = (description: string) => Schema.String.annotations({ descrip
 
 export const flag = (description: string) => Schema.Boolean.annotations({ description })
 
-/** How many there are of something, or bytes. */
 export const countField = (description: string) =>
   Schema.Number.pipe(Schema.int(), Schema.nonNegative()).annotations({ description })
 
 export const seconds = (description: string) => Schema.Number.pipe(Schema.nonNegative()).annotations({ description })
 
-/** An instant, to the second: `2025-01-01T12:00:00Z`. */
 export const instant = (description: string) =>
   Schema.String.pipe(Schema.pattern(instantPattern)).annotations({
     description: `${description}, UTC, such as 2025-01-01T12:00:00Z`
@@ -34,7 +32,7 @@ export const undelivered = optional(
 /** Milliseconds as seconds, never below zero: the clock may have been set back. */
 export const secondsOf = (millis: number): number => Math.max(0, millis) / 1000
 
-/** What a command prints with `--json` instead of its own document when it could not begin or broke off. */
+/** A command with `--json` that could not begin or broke off prints it instead of its own document. */
 export const ErrorsDocument = document({
   errors: Schema.NonEmptyArray(text("what went wrong and what to do about it; may be several lines"))
 })

@@ -1,9 +1,7 @@
 /**
- * Patterns for names with slashes (datasets, files): `*` matches anything but a slash, `**` anything, `?` one character that is
- * no slash. A backslash escapes the next character (`\*`, `\\`). All else matches itself, and so does a last backslash.
+ * Patterns for names with slashes (datasets, files): `*` matches anything but a slash, `**` anything, `?` one character but a
+ * slash. A backslash escapes the next character. All else matches itself, and so does a last backslash.
  */
-
-/** A code point, or a wildcard. */
 type Token = number | "one" | "many" | "all"
 
 const slash = 0x2f
@@ -19,11 +17,11 @@ const tokensOf = (pattern: string): ReadonlyArray<Token> =>
 
 const codePoint = (text: string, at: number): number => text.codePointAt(at) ?? 0
 
-/** Follows all ways through the pattern at once: the time is at most name times pattern, where backtracking may be exponential. */
+/** Follows all ways through the pattern at once: backtracking may take exponential time. */
 const wholeMatcher = (pattern: string): ((name: string) => boolean) => {
   if (!/[*?\\]/.test(pattern)) return (name) => name === pattern
   const tokens = tokensOf(pattern)
-  // In which step a place in the pattern was last reached.
+  // The step in which a place in the pattern was last reached.
   const reached = new Float64Array(tokens.length + 1)
   let step = 0
   const reach = (places: Array<number>, place: number): void => {
@@ -59,7 +57,7 @@ export const matcher = (pattern: string): ((name: string) => boolean) => {
   return pattern.includes("/") ? matches : (name) => matches(name.slice(name.lastIndexOf("/") + 1))
 }
 
-/** The same for a typed path: a first slash or `./` means the top, a last slash nothing, and Unicode composition (Mac) does not count. */
+/** The same for a typed path: a first slash or `./` means the top; a last slash and Unicode composition (Mac) do not count. */
 export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
   // A slash needs no escape; without this, the backslash before a last slash would be left.
   const unescaped = pattern.normalize("NFC").replace(/\\([\s\S])/gu, (pair, next) => (next === "/" ? "/" : pair))

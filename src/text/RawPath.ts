@@ -15,10 +15,8 @@ export const here: RawPath = brand("")
 export const fromBuffer = (bytes: Uint8Array): RawPath =>
   brand(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1"))
 
-/** From text, such as a configured path. */
 export const fromText = (text: string): RawPath => brand(Buffer.from(text, "utf8").toString("latin1"))
 
-/** From the output of a program that was read as latin1. */
 export const fromLatin1 = (bytes: string): RawPath => brand(bytes)
 
 export const toBuffer = (path: RawPath): Buffer => Buffer.from(path, "latin1")
@@ -42,7 +40,6 @@ export const isAscii = (path: string): boolean => /^[\x00-\x7f]*$/.test(path)
 
 /** The text, or undefined where the bytes are not valid UTF-8. */
 export const toText = (path: RawPath): string | undefined => {
-  // ASCII, the common case, needs no decoding.
   if (isAscii(path)) return path
   try {
     return utf8.decode(toBuffer(path))

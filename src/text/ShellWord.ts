@@ -1,12 +1,10 @@
 /**
- * Words for an unknown shell: sshd runs the login shell of the user, and users paste commands from messages. The quoting here
- * means the same to sh, bash, zsh, csh, tcsh and fish.
+ * One word for an unknown shell: sshd runs any login shell, and users paste commands from messages. The quoting means the same to
+ * sh, bash, zsh, csh, tcsh and fish. Not every shell takes a newline, and none NUL.
  */
-
-/** One word, quoted. Not every shell can take a newline, and none NUL. */
 export const shellWord = (word: string): string => {
   if (/^[A-Za-z0-9_./:@,+-]+$/.test(word)) return word
-  // A backslash is one inside quotes for sh, and not for fish; csh looks for `!` even there. Both stand outside.
+  // Outside of quotes: a backslash, which fish escapes with inside, and `!`, which csh expands even there.
   const parts = word.match(/[^'\\!]+|['\\!]/g) ?? [""]
   return parts.map((part) => (/^['\\!]$/.test(part) ? `\\${part}` : `'${part}'`)).join("")
 }

@@ -2,7 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Inspectable from "effect/Inspectable"
 import * as Redacted from "effect/Redacted"
 
-/** The parts of a message as one text; what is not text as JSON (a Redacted shows nothing of its value). */
+/** The parts of a message as one text; other values as JSON, a Redacted without its value. */
 export const messageText = (message: unknown): string =>
   (Array.isArray(message) ? message : [message]).map(show).join(" ")
 
@@ -22,7 +22,7 @@ export const causeText = (cause: Cause.Cause<unknown>): string =>
         )
       ].join("; ")
 
-/** Control characters but the newline, other line ends, and characters that change the direction of text. */
+/** Control characters but the newline, other line ends, and changes of direction. */
 const unseen = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
 
 const hex = (char: string, digits: number): string => char.charCodeAt(0).toString(16).padStart(digits, "0")

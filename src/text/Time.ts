@@ -1,9 +1,8 @@
 import * as Schema from "effect/Schema"
 
-/** An instant in text: UTC, to the second. */
 export const instantPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
-/** Whether a text is an instant, `2025-01-01T12:00:00Z`, with a day and a time that exist. */
+/** Whether a text is an instant in UTC, to the second, that exists: `2025-01-01T12:00:00Z`. */
 export const isInstant = (text: string): boolean => {
   const at = instantPattern.test(text) ? Date.parse(text) : Number.NaN
   // Of 30 February, Date makes 2 March.
@@ -12,10 +11,10 @@ export const isInstant = (text: string): boolean => {
 
 export const Instant = Schema.String.pipe(Schema.filter(isInstant))
 
-/** Clocks may differ by so much (milliseconds). */
+/** Milliseconds by which clocks may differ. */
 const slack = 5 * 60_000
 
-/** Whether a time lies in the future: then the clock was wrong when it was written, or is now. */
+/** Whether a time lies in the future: a clock was or is wrong. */
 export const isAhead = (now: number, at: number): boolean => at > now + slack
 
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
