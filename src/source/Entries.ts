@@ -11,7 +11,6 @@ import { type Identity, type LatestTimes, lineHead, type ManifestEntry } from ".
 export interface Columns {
   readonly data: Uint8Array
   readonly count: number
-  /** `st_dev`, each once. */
   readonly devices: ReadonlyArray<bigint>
   /** The mtimes that are no int64 of nanoseconds (before 1678 or after 2262). */
   readonly farTimes: ReadonlyArray<readonly [index: number, mtimeNs: bigint]>
@@ -54,7 +53,6 @@ const copyInto = (to: Layout, from: Layout, count: number, text: number): void =
 const spare: Array<Layout> = []
 const sparesKept = 4
 
-/** Characters that are gathered before they are written to memory. */
 const writtenAtOnce = 4096
 
 /** Collects entries as numbers and bytes: objects would keep the garbage collector busy. */
@@ -64,7 +62,6 @@ export const makeRows = () => {
   const devices: Array<bigint> = []
   let room = spare.pop() ?? roomFor(256, 32 * 256)
   let count = 0
-  /** Bytes of `room.text`; `pending` comes next. */
   let written = 0
   let pending = ""
   let latest: LatestTimes = { ctimeNs: 0n, mtimeNs: 0n }
@@ -94,7 +91,6 @@ export const makeRows = () => {
       if (room.mtimes[count] !== mtimeNs) farTimes.push([count, mtimeNs])
       room.stamps[2 * count] = ino
       room.stamps[2 * count + 1] = ctimeNs
-      // There are few.
       if (!devices.includes(dev)) devices.push(dev)
       room.devices[count] = devices.indexOf(dev)
       room.sizes[count] = size
@@ -109,7 +105,6 @@ export const makeRows = () => {
       count += 1
       if (pending.length > writtenAtOnce) flush()
     },
-    /** The indices of directories from this one on. */
     directories: (from: number): ReadonlyArray<number> => directories.filter((index) => index >= from),
     pack: (): Columns => {
       flush()
@@ -121,7 +116,6 @@ export const makeRows = () => {
   }
 }
 
-/** The later time of each kind. */
 export const later = (a: LatestTimes, b: LatestTimes): LatestTimes =>
   a.ctimeNs >= b.ctimeNs && a.mtimeNs >= b.mtimeNs
     ? a
@@ -129,7 +123,6 @@ export const later = (a: LatestTimes, b: LatestTimes): LatestTimes =>
 
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)
 
-/** The columns of one answer, for reading. */
 export type Block = ReturnType<typeof openBlock>
 
 export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "latest">) => {
@@ -140,11 +133,9 @@ export const openBlock = ({ count, data, devices, farTimes }: Omit<Columns, "lat
   const at = (column: Uint32Array, index: number): number => column[index] ?? 0
   const lineStart = (index: number): number => (index === 0 ? 0 : at(ends, index - 1) + 1)
   return {
-    /** Within the folder. */
     path: (index: number) => RawPath.fromLatin1(text.toString("latin1", starts[index], ends[index])),
     /** The digest's lines of these entries; `to` is the first behind them. */
     lines: (from: number, to: number): Uint8Array => text.subarray(lineStart(from), lineStart(to)),
-    /** Pairs of inode and ctime. */
     stamps: (from: number, to: number) => stamps.subarray(2 * from, 2 * to),
     device,
     identity: (index: number): Identity => ({
@@ -177,7 +168,6 @@ interface Piece {
   /** `to` is the first behind them. */
   readonly from: number
   readonly to: number
-  /** Those that are directories, in order. */
   readonly children: ReadonlyArray<{ readonly index: number; readonly directory: Directory }>
 }
 
@@ -242,7 +232,6 @@ const placeOf = (pieces: ReadonlyArray<Piece>, start: Place, bound: string): Pla
   for (;;) {
     const current = pieces[piece]
     if (current === undefined) return { piece, index }
-    // In most cases it is the next one.
     if (index < current.to && current.block.path(index) > bound) return { piece, index }
     index = firstAbove(current, index, bound)
     if (index < current.to || piece + 1 >= pieces.length) return { piece, index }

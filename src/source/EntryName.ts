@@ -1,13 +1,11 @@
 import * as RawPath from "../text/RawPath.ts"
 
-/** A path and its name in the archive. */
 interface Named {
   readonly path: RawPath.RawPath
   readonly name: string
 }
 
 interface Names {
-  /** In the order of the paths. */
   readonly names: ReadonlyArray<string>
   /** Entries whose last part is escaped. */
   readonly escaped: ReadonlyArray<Named>

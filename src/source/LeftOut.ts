@@ -1,6 +1,5 @@
 import { count } from "../text/Text.ts"
 
-/** What a folder holds and no archive does. */
 export interface LeftOut {
   readonly symlinks: number
   readonly fifos: number

@@ -15,7 +15,6 @@ import { failAs, replacedError, TreeError, treeError, twiceText } from "./TreeEr
 export interface ToList {
   /** Relative to the source. */
   readonly path: RawPath.RawPath
-  /** Absolute. */
   readonly real: RawPath.RawPath
   /** A child dataset is mounted on it. */
   readonly mounted: boolean
@@ -31,7 +30,6 @@ export interface ListInput {
   /** See SourceView. */
   readonly frozen: boolean
   readonly livePath: RawPath.RawPath | undefined
-  /** Absolute path of the folder. */
   readonly root: RawPath.RawPath
   /** Characters of the paths that lead to the folder and are left out of the answer. */
   readonly within: number
@@ -45,22 +43,18 @@ export interface Listed {
   /** Its entries in byte order; `to` is the first behind them. */
   readonly from: number
   readonly to: number
-  /** Those of them that are directories. */
   readonly directories: ReadonlyArray<number>
   /** Too many names for one answer, see ToList.names; then without entries. */
   readonly pieces: ReadonlyArray<string>
 }
 
-/** Sums over the entries of one answer or of a whole folder. */
 export interface Totals {
-  /** All paths are. */
   ascii: boolean
   files: number
   bytes: number
   hardLinks: boolean
   skipped: number
   leftOut: LeftOut.LeftOut
-  /** The first {@link namesLogged} of the skipped. */
   skippedNames: Array<Skipped>
   /** Directories on another file system than their parent, within the folder. */
   mounts: Array<RawPath.RawPath>
@@ -227,7 +221,6 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
   return { rows, list, found }
 }
 
-/** Neither a file nor a directory. */
 export interface Skipped {
   readonly path: RawPath.RawPath
   readonly type: string
@@ -236,7 +229,6 @@ export interface Skipped {
 /** Skipped names in the log. */
 export const namesLogged = 100
 
-/** For the log. */
 export const typeOf = (stats: BigIntStats): string =>
   special.find(({ is }) => is(stats))?.type ?? (stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "device")
 
@@ -298,7 +290,6 @@ const mustBeEmpty = async (
 }
 
 interface Held {
-  /** The path to list it by. */
   readonly base: RawPath.RawPath
   /** Throws if another directory took its place, where only its own path could be used. */
   readonly check: () => Promise<void>

@@ -3,12 +3,10 @@ import type { FolderName } from "./FolderName.ts"
 import type { LeftOut } from "./LeftOut.ts"
 
 export interface ManifestEntry {
-  /** Relative to the folder. */
   readonly path: RawPath
   /** In the archive: UTF-8 text without a slash at the end (see EntryName). */
   readonly name: string
   readonly kind: "file" | "directory"
-  /** 0 for a directory. */
   readonly size: number
   /** May be negative. */
   readonly mtimeNs: bigint
@@ -32,12 +30,10 @@ export interface Manifest {
   readonly files: number
   readonly directories: number
   readonly bytes: number
-  /** Symlinks, devices, sockets and fifos. */
   readonly skipped: number
   readonly leftOut?: LeftOut
   /** A file has more than one name: `zfs diff` reports such a file under one of them only. */
   readonly hardLinks: boolean
-  /** Entries whose names are not UTF-8. */
   readonly escaped?: ReadonlyArray<{ readonly path: RawPath; readonly name: string }>
   /** SHA-256 (hex) over kind, mode, size, mtime and path of the folder itself (its path is empty) and of every entry. */
   readonly hash: string
@@ -45,9 +41,7 @@ export interface Manifest {
   readonly stamps?: BigInt64Array
   /** `st_dev` of each entry, as an index of the list. */
   readonly devices?: { readonly list: ReadonlyArray<bigint>; readonly of: Uint32Array }
-  /** SHA-256 (hex) of all stamps, that of the folder itself first. */
   readonly stampsHash?: string
-  /** In the folder, its own times included. */
   readonly latest?: LatestTimes
   /** Places in the folder that are mounts of their own, see {@link places} in SourceView. */
   readonly mounts?: ReadonlyArray<string>
@@ -73,10 +67,7 @@ export const identityOf = (
     : { dev, ino, ctimeNs, mtimeNs }
 }
 
-/**
- * How a change is found where the source does not report it: `ctime` compares inodes and ctimes as well; `mtime`, for file systems
- * where they are not stable, misses a file that is written with size and mtime kept.
- */
+/** `ctime` compares inodes and ctimes as well; `mtime`, where they are not stable, misses a write that keeps size and mtime. */
 export type Compare = "ctime" | "mtime"
 
 /** The part before the path in an entry's line of the digest, which ends with a NUL. */

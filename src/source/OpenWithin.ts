@@ -45,10 +45,7 @@ export const closeRead = (fd: number): void => {
   }
 }
 
-/**
- * Opens `path`, relative to the folder `root` (empty: that one), folder by folder. Rejects with ELOOP or ENOTDIR at a symlink;
- * without /proc, each folder is checked right before.
- */
+/** Opens `path`, relative to the folder `root`, folder by folder. Rejects with ELOOP or ENOTDIR at a symlink. */
 export const openWithin = async (
   open: Open,
   root: RawPath.RawPath,

@@ -4,9 +4,7 @@ import type { FolderName } from "./FolderName.ts"
 
 /** A snapshot of one or more datasets, taken together under one name. */
 export const SnapshotRef = Schema.Struct({
-  /** After the `@`. */
   name: Schema.String,
-  /** Decimal guid by dataset. */
   guids: Schema.Record({ key: Schema.String, value: Schema.String.pipe(Schema.pattern(/^[0-9]+$/)) })
 })
 export type SnapshotRef = typeof SnapshotRef.Type
@@ -15,15 +13,12 @@ export type SnapshotRef = typeof SnapshotRef.Type
 export interface Graft {
   /** Relative to the source folder. */
   readonly at: RawPath.RawPath
-  /** Absolute path of its content. */
   readonly root: RawPath.RawPath
 }
 
 /** A place in the source that cannot be read, such as a locked or unmounted child dataset. */
 export interface Blocked {
-  /** Relative to the source folder. */
   readonly at: RawPath.RawPath
-  /** What is wrong and what to do. */
   readonly reason: string
 }
 
@@ -33,7 +28,6 @@ export interface SourceView {
   readonly label: string
   /** Undefined: the live folder is read. */
   readonly snapshot: SnapshotRef | undefined
-  /** Absolute path of the source folder. */
   readonly root: RawPath.RawPath
   readonly grafts: ReadonlyArray<Graft>
   readonly blocked: ReadonlyArray<Blocked>
@@ -60,7 +54,6 @@ export const resolve = (view: SourceView, path: RawPath.RawPath): RawPath.RawPat
 export const resolveEntry = (view: SourceView, folder: FolderName, path: RawPath.RawPath): RawPath.RawPath =>
   resolve(view, RawPath.join(RawPath.fromText(folder), path))
 
-/** The folder of a path relative to the source. */
 export const topSegment = (path: RawPath.RawPath): string => path.split("/", 1)[0] ?? path
 
 /**

@@ -24,11 +24,9 @@ export interface Unreadable {
 /** Not a folder, but with the name of one. */
 interface Replaced {
   readonly folder: FolderName.FolderName
-  /** For messages: "symbolic link". */
   readonly type: string
 }
 
-/** The content of the source folder. */
 interface Listing {
   /** Sorted, with the child datasets that the parent's snapshot does not show. */
   readonly folders: ReadonlyArray<FolderName.FolderName>

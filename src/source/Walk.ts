@@ -23,9 +23,7 @@ import { combinedError, failAs, TreeError, treeError } from "./TreeError.ts"
 /** The content of a folder. Mounts are in no order, and may come twice. */
 export interface Walked extends Totals {
   readonly root: Directory
-  /** The folder's own; the mode has 16 bits. */
   readonly itself: Omit<Identity, "dev"> & { readonly mode: number }
-  /** Of all entries and of the folder itself. */
   readonly latest: LatestTimes
   readonly entries: number
 }
@@ -41,14 +39,12 @@ const enoughAtFirst = 256
 /** Messages under way at least, so that a thread need not wait for the next one. */
 const atLeast = 4
 
-/** After so many failures no other directory is listed. */
 const mostFailures = 1000
 
 /** A directory, or a piece of one, to be listed. */
 interface Job {
   readonly ask: ToList
   readonly directory: Directory
-  /** The index in `directory.pieces`. */
   readonly piece: number
 }
 
@@ -140,11 +136,9 @@ export const walk = async (
   }
 }
 
-/** The child datasets of one folder. */
 interface Grafts {
   /** Absolute paths by path relative to the source. */
   readonly at: ReadonlyMap<RawPath.RawPath, RawPath.RawPath>
-  /** See ToList.grafts. */
   readonly inside: (parent: RawPath.RawPath) => ReadonlyArray<readonly [name: RawPath.RawPath, root: RawPath.RawPath]>
 }
 
@@ -169,7 +163,6 @@ const toList = (
   listed: Identity | undefined
 ): ToList => ({ path, real, listed, mounted: grafts.at.has(path), grafts: grafts.inside(path) })
 
-/** Adds the result to the tree, and gives the next jobs. */
 const settle = (
   { ask, directory, piece }: Job,
   { directories, from, pieces, to }: Listed,
@@ -213,10 +206,7 @@ const addTotals = (sum: Totals, found: Totals): void => {
   sum.hollow.push(...found.hollow)
 }
 
-/**
- * Mounts at or below a folder, relative to it, by the kernel's list: a bind mount has the device of its parent. Nothing without
- * that list: other systems have no bind mounts, and device numbers show the rest.
- */
+/** Mounts at or below a folder, by the list that only Linux has: device numbers do not show its bind mounts. */
 export const mountsBelow = async (folder: RawPath.RawPath): Promise<ReadonlyArray<RawPath.RawPath>> => {
   if (process.platform !== "linux") return []
   const list = "/proc/self/mountinfo"

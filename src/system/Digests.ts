@@ -16,13 +16,11 @@ interface HashInput {
 }
 
 export interface HashOutput {
-  /** In hexadecimal, in the order of the algorithms. */
   readonly digests: ReadonlyArray<string>
   /** CRC-32 of each {@link checkedPiece} bytes and of the rest, if they were asked for. */
   readonly pieces: Uint32Array
 }
 
-/** The file is still being written, and need not be there yet. */
 interface FollowInput extends HashInput {
   readonly growth: SharedArrayBuffer
 }
@@ -123,9 +121,7 @@ const makePieces = () => {
   }
 }
 
-/** How far a file is written that is still being written. */
 interface Grown {
-  /** So many bytes from the beginning are final. */
   readonly bytes: number
   readonly ended: boolean
 }
@@ -141,7 +137,6 @@ export const makeGrowth = () => {
       Atomics.store(cell, 0, 2n * BigInt(bytes) + (ended ? 1n : 0n))
       Atomics.notify(cell, 0)
     },
-    /** How many bytes the other thread has read. */
     read: () => Number(Atomics.load(cell, 1))
   }
 }

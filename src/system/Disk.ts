@@ -9,18 +9,15 @@ import * as Layer from "effect/Layer"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import { closeRead, type NotSynced, notToWrite, openRegular, readOnly, syncOpen, withRegular } from "./FileCalls.ts"
 
-/** One file-system operation failed. */
 export class DiskError extends Data.TaggedError("DiskError")<{
   readonly operation: string
   readonly path: string
-  /** Such as ENOSPC. */
   readonly code: string | undefined
   readonly message: string
   readonly transient: boolean
   readonly cause?: unknown
 }> {}
 
-/** Part of `lstat`. */
 export interface DiskStat {
   readonly kind: "file" | "directory" | "symlink" | "other"
   readonly size: number
@@ -33,16 +30,12 @@ export interface DiskStat {
   readonly ctimeMs: number
 }
 
-/**
- * Single file-system operations on our own files (target, staging, state), whose paths are text. An interruption waits for the
- * operation that is under way: nothing happens on the disk after the effect has ended.
- */
+/** Single operations on our own files (target, staging, state). An interruption waits for the one that is under way. */
 export class Disk extends Context.Tag("zipper/Disk")<
   Disk,
   {
     /** `lstat`: does not follow a symlink. Undefined when there is nothing. */
     readonly stat: (path: string) => Effect.Effect<DiskStat | undefined, DiskError>
-    /** Names in a folder, sorted. */
     readonly list: (path: string) => Effect.Effect<ReadonlyArray<string>, DiskError>
     /** Content as UTF-8; undefined without such a file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
@@ -51,23 +44,15 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly write: (path: string, content: string | Uint8Array, mode?: number) => Effect.Effect<void, DiskError>
     /** The same without syncing: for what a power cut may garble. */
     readonly writeUnsynced: (path: string, content: Uint8Array) => Effect.Effect<void, DiskError>
-    /**
-     * Adds a line at the end of a file, which is made if necessary, and syncs it: in one write, so that lines of several
-     * processes do not mix. A line before it that was cut short is ended first. Never through a symlink.
-     */
+    /** Adds a line to a file, in one write, after the end of a line that was cut short, and syncs. Never through a symlink. */
     readonly append: (path: string, line: string) => Effect.Effect<void, DiskError>
     /** `chmod`, regardless of the umask; not of a symlink. */
     readonly setMode: (path: string, mode: number) => Effect.Effect<void, DiskError>
-    /** Fails with EEXIST. */
     readonly makeFolder: (path: string, mode?: number) => Effect.Effect<void, DiskError>
     /** Replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
     readonly rename: (from: string, to: string) => Effect.Effect<void, DiskError>
-    /** Hard link; fails with EEXIST. */
     readonly link: (existing: string, path: string) => Effect.Effect<void, DiskError>
-    /**
-     * Copies to a file that must not exist, syncs, and reads back: fails unless the copy is what was read, and that has the
-     * given SHA-256 (hex). A part may stay when that fails. Interruptible between chunks.
-     */
+    /** Copies to a new file, syncs, reads back and compares with what was read, and that with the given SHA-256 (hex). */
     readonly copy: (from: string, to: string, sha256?: string) => Effect.Effect<void, DiskError>
     /** These two succeed when nothing is there. */
     readonly remove: (path: string) => Effect.Effect<void, DiskError>
@@ -78,7 +63,6 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly free: (path: string) => Effect.Effect<number | undefined, DiskError>
     /** Files that may still be made there; undefined as for `free`, or without such a limit. */
     readonly freeInodes: (path: string) => Effect.Effect<number | undefined, DiskError>
-    /** Fails when we have no permission to write there; writes nothing. */
     readonly writable: (path: string) => Effect.Effect<void, DiskError>
   }
 >() {
@@ -235,7 +219,6 @@ const hashOf = (
     return Effect.repeat(step, { until: (bytes) => bytes === 0 }).pipe(Effect.map(() => hash.digest("hex")))
   })
 
-/** Fails unless what is at `to` has the SHA-256 `written`. */
 const readBack = (from: string, to: string, written: string): Effect.Effect<void, DiskError> =>
   Effect.acquireUseRelease(
     attempt("read back", to, () => openRegular(to)),
@@ -261,10 +244,7 @@ const different = (from: string, to: string, why: string) =>
     })
   )
 
-/**
- * What an unprivileged user may still use of a file system. Undefined where it fails to report that, or reports 0 in all (FUSE,
- * some network shares): neither is a full one. Rejects only where there is no such path.
- */
+/** Undefined where a file system reports nothing, or 0 in all (FUSE, some shares). Rejects where nothing is at the path. */
 export const spaceAt = async (
   path: string | Buffer
 ): Promise<{ readonly bytes: number | undefined; readonly inodes: number | undefined }> => {
@@ -293,7 +273,6 @@ const toStat = (stats: Stats): DiskStat => {
   return { kind, size, dev, ino, nlink, uid, mode, mtimeMs, ctimeMs }
 }
 
-/** Logs once for files, and once for folders, that a file system does not sync them. */
 const makeSyncLog = () => {
   const logged = new Set<NotSynced["what"]>()
   return (path: string) => (answer: NotSynced | undefined) =>

@@ -1,11 +1,7 @@
 import { constants } from "node:os"
 import { getSystemErrorMap } from "node:util"
 
-// Errors of the operating system: their names, what they mean, what to do, and which of them a later try can mend.
-
-/**
- * The errno name ("ENOSPC") of an error thrown by node, or another code of node's own ("ERR_OUT_OF_RANGE"), if it carries one.
- */
+/** The errno name ("ENOSPC") of an error of node's, or another code of node's own ("ERR_OUT_OF_RANGE"), if it has one. */
 export const codeOf = (cause: unknown): string | undefined => {
   if (typeof cause !== "object" || cause === null || !("code" in cause) || typeof cause.code !== "string")
     return undefined
@@ -14,10 +10,8 @@ export const codeOf = (cause: unknown): string | undefined => {
   return Number.isInteger(number) ? nameOf(number) : cause.code
 }
 
-/** What libuv gives instead of a name that it does not have. */
 const unknownToNode = "Unknown system error"
 
-/** The name of an error number of this system, positive or negative: 122 is EDQUOT on Linux. */
 const nameOf = (errno: number): string => {
   const number = Math.abs(errno)
   const [known] = getSystemErrorMap().get(-number) ?? []

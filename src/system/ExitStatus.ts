@@ -1,4 +1,3 @@
-/** Exit statuses, as monitors and scripts see them. */
 export const ExitStatus = {
   ok: 0,
   /** Some folder or dataset failed, the rest is done. */

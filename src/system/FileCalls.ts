@@ -13,7 +13,6 @@ export const notToWrite = (stats: Pick<Stats, "isFile" | "nlink">): string | und
   return stats.nlink > 1 ? "is a file with another name elsewhere (a hard link); remove this name" : undefined
 }
 
-/** Opens a regular file for reading; rejects for any other. */
 export const openRegular = async (
   path: string
 ): Promise<{ readonly file: fsPromises.FileHandle; readonly stats: Stats }> => {
@@ -45,7 +44,6 @@ export const withRegular = async <A>(path: string, use: (file: fsPromises.FileHa
 /** A path as node:fs takes it: text where it is ASCII, which costs least, or else its bytes. */
 export type DirectoryPath = string | Buffer
 
-/** How a thread looks at directories, and opens and reads files. */
 export interface FileCalls {
   readonly open: (path: Buffer, flags: number) => Promise<number>
   readonly read: (
@@ -59,12 +57,8 @@ export interface FileCalls {
   readonly names: (path: DirectoryPath) => Promise<ReadonlyArray<string>>
   /** `lstat`, in nanoseconds. */
   readonly lstat: (path: DirectoryPath) => Promise<fs.BigIntStats>
-  /** The number by which the kernel knows the type of the file system, on Linux. */
   readonly fileSystemType: (path: DirectoryPath) => Promise<bigint>
-  /**
-   * `lstat` of the paths of 0 to `count - 1`; `take`, which must not throw, gets the results in order. Rejects with
-   * {@link Unseen} at the first failure, when no call is under way any more.
-   */
+  /** `lstat` of `count` paths; `take`, which must not throw, gets the results in order. Rejects with {@link Unseen}. */
   readonly lstats: (
     count: number,
     path: (index: number) => DirectoryPath,
@@ -73,7 +67,6 @@ export interface FileCalls {
   ) => Promise<void>
 }
 
-/** `lstat` failed for the path of this index. */
 export class Unseen extends Error {
   readonly index: number
   constructor(index: number, cause: unknown) {
@@ -175,19 +168,14 @@ export const fill = async (calls: FileCalls, fd: number, buffer: Buffer, positio
   return done
 }
 
-/** Answers of file systems that cannot sync. */
 const unsupported: ReadonlySet<string> = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"])
 
-/** What a file system does not sync, and the code that it answers with. */
 export interface NotSynced {
   readonly what: "files" | "folders"
   readonly code: string
 }
 
-/**
- * `fsync` of an open file or folder. Undefined when it is done; a file system that cannot do it is no failure. For a folder,
- * some network file systems report that as EPERM.
- */
+/** `fsync` of an open file or folder. Undefined when it is done; a file system that cannot do it is no failure. */
 export const syncOpen = (file: fsPromises.FileHandle): Promise<NotSynced | undefined> =>
   file.sync().then(
     () => undefined,
@@ -204,9 +192,9 @@ export const syncNow = (fd: number): NotSynced | undefined => {
   }
 }
 
-/** Throws a failure of the disk. */
 const notSynced = (cause: unknown, isFolder: boolean): NotSynced => {
   const code = codeOf(cause)
+  // Some network file systems report EPERM for a folder.
   if (code === undefined || !(unsupported.has(code) || (isFolder && code === "EPERM"))) throw cause
   return { what: isFolder ? "folders" : "files", code }
 }

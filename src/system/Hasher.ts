@@ -10,15 +10,12 @@ import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import { inProcess, type Runner, WorkerEnded } from "./WorkerJob.ts"
 import { Workers } from "./Workers.ts"
 
-/** A SHA-256 in lower-case hexadecimal. */
 export const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
 export const Md5 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
 
-/** Both digests of a file. */
 export const Checksums = Schema.Struct({ md5: Md5, sha256: Sha256 })
 export type Checksums = typeof Checksums.Type
 
-/** A file could not be read for hashing. */
 export class HashError extends Data.TaggedError("HashError")<{
   readonly path: string
   readonly message: string
@@ -32,7 +29,6 @@ interface HashedInPieces {
   readonly pieces: Uint32Array
 }
 
-/** The digests of a file that is still being written. */
 interface Following {
   /** The first `bytes` bytes of the file are final. May be called often. */
   readonly advance: (bytes: number) => void
@@ -42,7 +38,6 @@ interface Following {
   readonly finish: (size: number) => Effect.Effect<Checksums, HashError>
 }
 
-/** Digests of files. */
 export class Hasher extends Context.Tag("zipper/Hasher")<
   Hasher,
   {
@@ -50,10 +45,7 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
     readonly hash: (path: string) => Effect.Effect<Checksums, HashError>
     /** The same with the CRC-32 of each piece, by which a piece that is read later can be compared. */
     readonly hashInPieces: (path: string) => Effect.Effect<HashedInPieces, HashError>
-    /**
-     * Hashes a file that is about to be written, on a thread of its own while the file grows, or at the end without such a
-     * thread. When the scope closes nothing reads the file any more, finished or not.
-     */
+    /** Hashes a file that is about to be written, while it grows where there are threads. Ends all reading with the scope. */
     readonly follow: (path: string) => Effect.Effect<Following, never, Scope.Scope>
   }
 >() {
@@ -84,7 +76,6 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
     })
   )
 
-  /** Reads nothing; zeros. */
   static readonly layerDryRun: Layer.Layer<Hasher> = Layer.succeed(
     Hasher,
     hasherOf(() => Effect.succeed({ md5: "0".repeat(32), sha256: "0".repeat(64) }))
@@ -111,7 +102,7 @@ const both: ReadonlyArray<Algorithm> = ["md5", "sha256"]
 
 type Results = ReadonlyArray<PromiseSettledResult<HashOutput>>
 
-/** Computes both digests, a share on each thread that there is; all have ended when this returns. */
+/** Computes both digests on one thread or two, and waits for both. */
 const settleBoth = (
   threads: number,
   run: (algorithms: ReadonlyArray<Algorithm>) => Promise<HashOutput>
@@ -132,7 +123,6 @@ const hashInPieces = async (path: string, signal: AbortSignal, runner: Runner): 
     )
   )
 
-/** Fails as {@link hashFile}. */
 const checksumsOf = (path: string, signal: AbortSignal, results: Results): HashedInPieces => {
   const outputs = results.map((result) =>
     result.status === "fulfilled" ? result.value : unreadable(path, signal, result.reason)
@@ -194,7 +184,6 @@ const makeFollowers = (runner: Runner, here: Runner) => {
         if (!signal.aborted && ended.some(isOfThread)) return hashFile(path, signal, runner)
         return checksumsOf(path, signal, ended).checksums
       },
-      /** The file is not read any more when this is done. */
       abandon: async (): Promise<void> => {
         controller.abort()
         await results

@@ -20,10 +20,7 @@ import { RotatingFile, type RotatingFileSettings } from "./RotatingFile.ts"
 
 type Options = Logger.Logger.Options<unknown>
 
-/**
- * One record as logfmt, always on one line: `time`, `level`, `run`, `folder`, `dataset`, `msg`, then the other
- * annotations, spans and the cause. Without `stamp`, time and level are left out.
- */
+/** One record on one line: time and level (`stamp`), run, folder, dataset, msg, other annotations, spans, the cause. */
 export const logfmt = (options: Options, given: { readonly runId?: string; readonly stamp: boolean }): string => {
   const annotations = new Map(HashMap.toEntries(options.annotations))
   const leading = { run: given.runId, folder: undefined, dataset: undefined }
@@ -90,7 +87,6 @@ const fileLogger = (
 }
 
 interface SyslogSettings {
-  /** What lines are tagged with, before the process id. */
   readonly tag: string
   readonly runId?: string
 }
@@ -102,7 +98,6 @@ const sameSeverity = (a: Line, b: Line): boolean => a.severity === b.severity
 interface Line {
   readonly severity: Severity
   readonly text: string
-  /** To the other loggers of the record's fiber. */
   readonly warn: (message: string) => void
 }
 
@@ -115,10 +110,7 @@ const lineSize = 64 * 1024
 /** Lines that wait at most: a syslog that hangs must not fill the memory. */
 const capacity = 10_000
 
-/**
- * Sends every record to syslog through `logger`, facility daemon, in batches of equal severity, from a fiber of its own. When the
- * scope closes, what is left is sent first, for at most five seconds. The first failure is reported to the other loggers.
- */
+/** Sends batches of equal severity from a fiber of its own. The first failure is reported to the other loggers. */
 const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
   const { run } = yield* Process
   const queue = yield* Queue.unbounded<Line | "end">()
@@ -197,7 +189,6 @@ const syslogLogger = Effect.fnUntraced(function* (settings: SyslogSettings) {
   return self
 })
 
-/** All other levels are for debugging. */
 const severities: Readonly<Partial<Record<LogLevel.LogLevel["_tag"], Severity>>> = {
   Fatal: "crit",
   Error: "err",
@@ -220,6 +211,6 @@ export const layerFile = (settings: RotatingFileSettings & { readonly runId?: st
     ).pipe(Effect.map((file) => fileLogger(file, settings)))
   )
 
-/** Adds syslog, through the program `logger`. Closing it waits until the last lines are sent, at most five seconds. */
+/** Adds syslog through the program `logger`, facility daemon. Closing waits for the last lines, at most five seconds. */
 export const layerSyslog = (settings: SyslogSettings): Layer.Layer<never, never, Process> =>
   Logger.addScoped(syslogLogger(settings))

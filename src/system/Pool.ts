@@ -10,12 +10,10 @@ import {
   type WorkerJob
 } from "./WorkerJob.ts"
 
-/** A file, or the text of a CommonJS script. */
 export type WorkerProgram = URL | string
 
 interface PoolOptions {
   readonly program: WorkerProgram
-  /** Threads at most. */
   readonly width: number
   /** Does the work when no thread can be started. */
   readonly instead: Runner
@@ -48,7 +46,6 @@ interface Task {
 
 interface Thread {
   readonly worker: Worker
-  /** Sent and not answered, the one in work first. */
   tasks: Array<Task>
   ready: boolean
   /** It is being ended to stop work. */
@@ -152,7 +149,6 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     }
   }
 
-  /** Takes a waiting task back; ends the thread of one in work. */
   const abort = (task: Task): void => {
     if (waiting.includes(task)) {
       waiting = waiting.filter((other) => other !== task)

@@ -13,7 +13,6 @@ export interface Invocation {
   readonly args: ReadonlyArray<string>
   /** Added to our environment, less its secrets, with `LC_ALL=C`. */
   readonly env?: Readonly<Record<string, string>>
-  /** Default: our folder. */
   readonly cwd?: string
   /** Its standard input; default: /dev/null. */
   readonly stdin?: string
@@ -36,16 +35,12 @@ export interface StageEnd extends Completed {
   readonly ended: boolean
 }
 
-/**
- * Starts other programs, and ends them (SIGTERM, then SIGKILL) when the caller is interrupted. A non-zero exit status is no
- * failure.
- */
+/** Starts other programs, and ends them (SIGTERM, then SIGKILL) when the caller is interrupted. */
 export class Process extends Context.Tag("zipper/Process")<
   Process,
   {
-    /** Runs a program to its end and collects its output. */
     readonly run: (invocation: Invocation) => Effect.Effect<Completed, ProcessError>
-    /** The same in constant memory: `onLine` gets each line of stdout (latin1, without the newline), the result none. */
+    /** Like `run` in constant memory: `onLine` gets each line of stdout (latin1, without the newline), the result none. */
     readonly lines: (invocation: Invocation, onLine: (line: string) => void) => Effect.Effect<Completed, ProcessError>
     /**
      * Runs programs at once, each reading the output of the one before through the kernel alone, without a limit of time. How
@@ -99,7 +94,6 @@ const executePipe = (stages: ReadonlyArray<PipeStage>): Effect.Effect<ReadonlyAr
     ({ running }) => endAll(running)
   )
 
-/** Waits for all stages; the first failure ends the others. */
 const endsOf = (running: ReadonlyArray<Supervised>): Effect.Effect<ReadonlyArray<StageEnd>, ProcessError> =>
   Effect.forEach(
     running,

@@ -8,7 +8,6 @@ export interface ProgressFigures {
   readonly done: number
   /** Bytes; undefined where it is not known. May be corrected later. */
   readonly total: number | undefined
-  /** Replaces the label. */
   readonly label?: string | undefined
 }
 

@@ -2,7 +2,6 @@ import * as fs from "node:fs"
 import { codeOf, explain } from "./Errno.ts"
 import { notToWrite } from "./FileCalls.ts"
 
-/** Where a log goes and how much of it is kept. */
 export interface RotatingFileSettings {
   readonly path: string
   /** A file that would grow past this becomes `path.1`, … up to `path.<keep>`. */
@@ -59,7 +58,6 @@ export class RotatingFile {
     fs.closeSync(fd)
   }
 
-  /** The open file, which is the one at the path now. */
   private current(): { readonly fd: number; readonly stat: fs.Stats } {
     const { path } = this.settings
     if (this.open !== undefined) {
@@ -80,7 +78,6 @@ export class RotatingFile {
     return { fd, stat }
   }
 
-  /** Whether the full file is out of the way. */
   private rotate(full: fs.Stats): boolean {
     const { path, keep } = this.settings
     const marker = `${path}.rotating`
@@ -89,7 +86,6 @@ export class RotatingFile {
       try {
         this.settle()
         const there = fs.lstatSync(path, { throwIfNoEntry: false })
-        // Another process may have rotated it already.
         if (there?.ino === full.ino && there.dev === full.dev) {
           if (keep === 0) fs.unlinkSync(path)
           else {

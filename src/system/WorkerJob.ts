@@ -13,17 +13,13 @@ export interface WorkerFailures {
 /** Work that any thread can do. Input and output are plain data, since they may go from one thread to another. */
 export interface WorkerJob<Input, Output> {
   readonly name: string
-  /**
-   * `brief`: takes milliseconds; a thread gets the next one beside it. `follower`: waits for another thread, on threads of its
-   * own, never on the main thread.
-   */
+  /** `brief` takes milliseconds: a thread gets two. `follower` waits for another thread, and has threads of its own. */
   readonly kind: "brief" | "long" | "follower"
   readonly failures?: WorkerFailures
   readonly work: (input: Input, files: FileCalls, signal: AbortSignal) => Promise<Output>
 }
 
 export interface Runner {
-  /** Jobs at a time. */
   readonly width: number
   /** Jobs of the kind `follower` at a time, beside the others. */
   readonly followers: number
@@ -41,23 +37,18 @@ export interface Runner {
 /** A worker thread ended during its work, or there is none. */
 export class WorkerEnded extends Error {}
 
-/**
- * The memory behind `bytes` if nothing else is in it, so that it can go to another thread: node refuses to transfer its pool of
- * small buffers, which only the size shows. `allocated`: bytes that were requested.
- */
+/** The memory behind `bytes` if it can go to another thread, which node's pool of small buffers cannot: the size shows it. */
 export const ownBuffer = (bytes: ArrayBufferView, allocated: number = bytes.byteLength): ArrayBuffer | undefined => {
   const { buffer, byteLength } = bytes
   if (!(buffer instanceof ArrayBuffer)) return undefined
   return buffer.byteLength === byteLength || buffer.byteLength === allocated ? buffer : undefined
 }
 
-/** From the main thread to a worker. */
 export interface Request<Input> {
   readonly name: string
   readonly input: Input
 }
 
-/** The message of a worker that has loaded its program. */
 export const ready = "ready"
 
 /** Replies come in the order of the requests. */
@@ -105,7 +96,6 @@ export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   return [...new Set(own)]
 }
 
-/** Works on this thread. */
 export const inProcess: Runner = {
   width: 1,
   followers: 0,

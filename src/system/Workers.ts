@@ -30,10 +30,7 @@ const addressSpaceLimit = (): number => {
 export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
   defaultValue: (): Runner => inProcess
 }) {
-  /**
-   * Up to `threads` worker threads, and one or two more for followers: started when there is work, ended with the scope. Where
-   * threads cannot be started, this thread does the work after one warning in the log.
-   */
+  /** Threads, and one or two more for followers, end with the scope. Where none can be started, this thread works. */
   static readonly layer = (threads: number): Layer.Layer<Workers> =>
     Layer.scoped(
       Workers,

@@ -44,7 +44,6 @@ interface Supervision {
   readonly stderr?: Sink | undefined
   readonly timeoutMillis?: number
   readonly startFailure: (cause: unknown) => ProcessError
-  /** Its output may still be open. */
   readonly onExit?: () => void
 }
 
@@ -54,7 +53,6 @@ export interface Supervised {
   readonly end: Effect.Effect<void>
   /** Its reader has ended: ends it after a moment if it still runs. */
   readonly endUnread: () => void
-  /** Whether {@link endUnread} had to end it. */
   readonly unread: () => boolean
 }
 
@@ -184,10 +182,8 @@ const signal = (child: Child, name: "SIGTERM" | "SIGKILL" | 0): boolean => {
   }
 }
 
-/** Takes the output of a program, chunk by chunk. */
 export interface Sink {
   readonly write: (chunk: Buffer) => void
-  /** Gives the part for the result. */
   readonly end: () => string
 }
 
@@ -196,7 +192,6 @@ export const collect = (): Sink => {
   return { write: (chunk) => chunks.push(chunk), end: () => Buffer.concat(chunks).toString("latin1") }
 }
 
-/** Keeps the last `limit` bytes, as UTF-8. */
 const tail = (limit: number): Sink => {
   let chunks: Array<Buffer> = []
   let size = 0

@@ -7,7 +7,6 @@ type Token = number | "one" | "many" | "all"
 const slash = 0x2f
 
 const tokensOf = (pattern: string): ReadonlyArray<Token> =>
-  // Characters, not UTF-16 units.
   (pattern.match(/\\[\s\S]|\*{2,}|[\s\S]/gu) ?? []).map((found) => {
     if (found === "?") return "one"
     if (found === "*") return "many"
@@ -21,7 +20,6 @@ const codePoint = (text: string, at: number): number => text.codePointAt(at) ?? 
 const wholeMatcher = (pattern: string): ((name: string) => boolean) => {
   if (!/[*?\\]/.test(pattern)) return (name) => name === pattern
   const tokens = tokensOf(pattern)
-  // The step in which a place in the pattern was last reached.
   const reached = new Float64Array(tokens.length + 1)
   let step = 0
   const reach = (places: Array<number>, place: number): void => {

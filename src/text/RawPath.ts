@@ -8,7 +8,6 @@ export type RawPath = string & Brand.Brand<"RawPath">
 
 const brand = Brand.nominal<RawPath>()
 
-/** The folder itself. */
 export const here: RawPath = brand("")
 
 /** From the bytes that node:fs gives with `encoding: "buffer"`. */

@@ -11,7 +11,6 @@ const show = (value: unknown): string => {
   return Redacted.isRedacted(value) ? String(value) : Inspectable.toStringUnknown(value, 0)
 }
 
-/** The message of each failure, and the stack of each defect. */
 export const causeText = (cause: Cause.Cause<unknown>): string =>
   Cause.isInterruptedOnly(cause)
     ? "interrupted"
@@ -72,7 +71,6 @@ export const duration = (millis: number): string => {
 export const count = (n: number, noun: string, plural: string = `${noun}s`): string =>
   `${number(n)} ${n === 1 ? noun : plural}`
 
-/** Digits in groups of three: "1,234,567". */
 export const number = (n: number): string => String(n).replace(/\B(?=(\d{3})+(?!\d))/g, ",")
 
 /** Text on lines no wider than `width`, further ones after `indent`. Keeps its line breaks, and breaks no word. */

@@ -11,7 +11,6 @@ export const isInstant = (text: string): boolean => {
 
 export const Instant = Schema.String.pipe(Schema.filter(isInstant))
 
-/** Milliseconds by which clocks may differ. */
 const slack = 5 * 60_000
 
 /** Whether a time lies in the future: a clock was or is wrong. */
