@@ -12,9 +12,8 @@ interface Names {
 }
 
 /**
- * The archive names of all paths of one folder, which come in byte order. UTF-8 keeps its bytes. Otherwise each byte that is no
- * part of a UTF-8 character becomes `%` and two hexadecimal digits, and `~1`, `~2`, … is added where another entry has that name.
- * The same paths always get the same names, and no two entries share one.
+ * The archive names of all paths of one folder, in byte order; no two share one. UTF-8 keeps its bytes. A byte that is no part of
+ * a UTF-8 character becomes `%` and two hexadecimal digits, and `~1`, `~2`, … is added where another entry has that name.
  */
 export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
   const texts = paths.map(RawPath.toText)

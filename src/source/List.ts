@@ -16,7 +16,6 @@ export interface ToList {
   /** Relative to the source. */
   readonly path: RawPath.RawPath
   readonly real: RawPath.RawPath
-  /** A child dataset is mounted on it. */
   readonly mounted: boolean
   /** The child datasets that are mounted directly in it, with their absolute paths. */
   readonly grafts: ReadonlyArray<readonly [name: RawPath.RawPath, root: RawPath.RawPath]>
@@ -27,7 +26,6 @@ export interface ToList {
 }
 
 export interface ListInput {
-  /** See SourceView. */
   readonly frozen: boolean
   readonly livePath: RawPath.RawPath | undefined
   readonly root: RawPath.RawPath
@@ -88,7 +86,6 @@ export type ListOutput =
       readonly directory: number
     }
 
-/** A directory of more names is shared out. */
 const pieceNames = 1024
 
 /** Looks at everything in directories, each name with lstat: readdir may report a type as "unknown". */
@@ -201,24 +198,14 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
       const whole = directory.names !== undefined || names.length <= pieceNames
       if (whole) await look(directory, held.base, names, signal)
       await held.check()
-      listed.push({
-        from,
-        to: rows.count(),
-        directories: rows.directories(from),
-        pieces: whole ? [] : cut(names)
-      })
+      const pieces = whole ? [] : cut(names)
+      listed.push({ from, to: rows.count(), directories: rows.directories(from), pieces })
     } finally {
       held.close()
     }
   }
 
-  const found = (): ListedEntries => ({
-    listed,
-    ...totals,
-    ...rows.pack()
-  })
-
-  return { rows, list, found }
+  return { rows, list, found: (): ListedEntries => ({ listed, ...totals, ...rows.pack() }) }
 }
 
 export interface Skipped {

@@ -8,7 +8,6 @@ export interface ManifestEntry {
   readonly name: string
   readonly kind: "file" | "directory"
   readonly size: number
-  /** May be negative. */
   readonly mtimeNs: bigint
   /** `st_mode`, 16 bits. */
   readonly mode: number

@@ -3,9 +3,8 @@ import * as RawPath from "../text/RawPath.ts"
 import type { Identity } from "./Manifest.ts"
 
 /**
- * A file that is opened in a live source must be the listed one: meanwhile a folder on the way can become a symlink to elsewhere.
- * Device and inode decide. Where inode numbers change (FUSE, some shares), the file is opened again through no symlink, and has to
- * have the listing's device and times.
+ * A file that is opened in a live source must be the listed one, by device and inode: a folder on the way can become a symlink.
+ * Where inode numbers change (FUSE, some shares), it is opened again through no symlink, and device and times decide.
  */
 export const isListed = (listed: Identity, { dev, ino }: Pick<fs.BigIntStats, "dev" | "ino">): boolean =>
   dev === listed.dev && BigInt.asIntN(64, ino) === listed.ino

@@ -30,7 +30,6 @@ interface Replaced {
 interface Listing {
   /** Sorted, with the child datasets that the parent's snapshot does not show. */
   readonly folders: ReadonlyArray<FolderName.FolderName>
-  /** A part of `folders`. */
   readonly unreadable: ReadonlyArray<Unreadable>
   readonly replaced: ReadonlyArray<Replaced>
   /** Other names, files, symlinks, devices. */
@@ -143,7 +142,7 @@ const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, c
 
 /** Entries are made at the first use: an unchanged folder needs only the hash, and a million entries cost more than the walk. */
 const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => {
-  const { ascii, entries, hollow, itself, mounts, root, ...rest } = walked
+  const { ascii, entries, hollow, itself, mounts, root, skippedNames, ...counts } = walked
   const runs = inOrder(root)
   const hash = createHash("sha256").update(folderLine(itself))
   const stampsHash = createHash("sha256").update(`${itself.ino} ${itself.ctimeNs}\0`)
@@ -158,24 +157,19 @@ const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => 
     return made
   }
   return {
+    ...counts,
     folder,
-    get entries() {
-      return make().entries
-    },
-    files: rest.files,
-    directories: entries - rest.files,
-    bytes: rest.bytes,
-    skipped: rest.skipped,
-    leftOut: rest.leftOut,
-    hardLinks: rest.hardLinks,
-    latest: rest.latest,
-    get escaped() {
-      return make().escaped
-    },
+    directories: entries - counts.files,
     hash: hash.digest("hex"),
     stampsHash: stampsHash.digest("hex"),
     mounts: places(mounts),
     hollow: places(hollow),
+    get entries() {
+      return make().entries
+    },
+    get escaped() {
+      return make().escaped
+    },
     get stamps() {
       return make().stamps
     },

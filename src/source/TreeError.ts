@@ -36,7 +36,6 @@ export const treeError = (
   })
 }
 
-/** A handler of rejections that throws a {@link treeError}. */
 export const failAs =
   (view: { readonly frozen: boolean }, action: string, shown: RawPath.RawPath, path: RawPath.RawPath) =>
   (cause: unknown): never => {

@@ -41,7 +41,6 @@ const atLeast = 4
 
 const mostFailures = 1000
 
-/** A directory, or a piece of one, to be listed. */
 interface Job {
   readonly ask: ToList
   readonly directory: Directory
@@ -89,11 +88,8 @@ export const walk = async (
   const { ctimeNs, dev, ino, mode, mtimeNs } = await look(top, whereTop)
   // In a snapshot, only grafts are mounted.
   const source = view.frozen ? undefined : await look(RawPath.here, view.root)
-  const first: Job = {
-    ask: toList(grafts, top, whereTop, view.frozen ? undefined : { dev, ino, ctimeNs, mtimeNs }),
-    directory: root,
-    piece: 0
-  }
+  const itself = view.frozen ? undefined : { dev, ino, ctimeNs, mtimeNs }
+  const first: Job = { ask: toList(grafts, top, whereTop, itself), directory: root, piece: 0 }
   await runPool({ first, width: Math.max(runner.width, atLeast), most }, async (jobs, push: (job: Job) => void) => {
     signal.throwIfAborted()
     const found = await list(jobs)
@@ -116,9 +112,8 @@ export const walk = async (
   })
   if (failures.length > 0) throw combinedError(failures, false)
   for (const [at, place] of grafts.at) {
-    if (seen.has(at)) continue
     const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
-    throw treeError(view, "read", at, place, nowhere)
+    if (!seen.has(at)) throw treeError(view, "read", at, place, nowhere)
   }
   return {
     ...totals,
@@ -183,11 +178,8 @@ const settle = (
     seen.add(path)
     const child: Directory = { pieces: [] }
     const real = grafts.at.get(path) ?? RawPath.join(ask.real, name)
-    next.push({
-      ask: toList(grafts, path, real, frozen ? undefined : block.identity(index)),
-      directory: child,
-      piece: 0
-    })
+    const listed = frozen ? undefined : block.identity(index)
+    next.push({ ask: toList(grafts, path, real, listed), directory: child, piece: 0 })
     return { index, directory: child }
   })
   directory.pieces[piece] = { block, from, to, children }
@@ -219,10 +211,7 @@ export const mountsBelow = async (folder: RawPath.RawPath): Promise<ReadonlyArra
     .flatMap(({ mountpoint }) => RawPath.relativeTo(folder, mountpoint) ?? [])
 }
 
-/**
- * Runs jobs, each of which may push more, until none is left: `width` shares at once, of `most` jobs at most. After a failure no
- * job is begun; the first failure is thrown when those under way have ended.
- */
+/** Runs jobs, which may push more, `width` shares of at most `most` at once. Rejects with the first failure, at the end. */
 export const runPool = <J>(
   { first, most, width }: { readonly first: J; readonly most: number; readonly width: number },
   work: (jobs: ReadonlyArray<J>, push: (job: J) => void) => Promise<void>
@@ -232,9 +221,7 @@ export const runPool = <J>(
     const waiting: Array<J> = [first]
     let active = 0
     let failure: { readonly cause: unknown } | undefined
-    const push = (job: J) => {
-      waiting.push(job)
-    }
+    const push = (job: J): void => void waiting.push(job)
     const ended = () => {
       active -= 1
       next()

@@ -52,7 +52,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
     /** Replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
     readonly rename: (from: string, to: string) => Effect.Effect<void, DiskError>
     readonly link: (existing: string, path: string) => Effect.Effect<void, DiskError>
-    /** Copies to a new file, syncs, reads back and compares with what was read, and that with the given SHA-256 (hex). */
+    /** Copies to a new file, syncs, reads back, compares, also with a SHA-256 (hex). Interruptible; may leave a part. */
     readonly copy: (from: string, to: string, sha256?: string) => Effect.Effect<void, DiskError>
     /** These two succeed when nothing is there. */
     readonly remove: (path: string) => Effect.Effect<void, DiskError>

@@ -25,7 +25,6 @@ export class HashError extends Data.TaggedError("HashError")<{
 
 interface HashedInPieces {
   readonly checksums: Checksums
-  /** CRC-32 of each {@link checkedPiece} bytes, and of the rest. */
   readonly pieces: Uint32Array
 }
 

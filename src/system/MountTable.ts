@@ -1,7 +1,6 @@
 import * as RawPath from "../text/RawPath.ts"
 
 export interface Mount {
-  /** Dataset, device, or what the file system calls its source. */
   readonly device: string
   readonly type: string
   readonly mountpoint: RawPath.RawPath

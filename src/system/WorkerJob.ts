@@ -23,10 +23,7 @@ export interface Runner {
   readonly width: number
   /** Jobs of the kind `follower` at a time, beside the others. */
   readonly followers: number
-  /**
-   * Rejects when the signal is aborted and the work has ended. A job may be begun anew when its thread was ended to stop other
-   * work. Memory that a result holds at its first level is the caller's.
-   */
+  /** Rejects when the signal is aborted and the work has ended. May begin a job anew. The caller owns a result's memory. */
   readonly run: <Input, Output>(
     job: WorkerJob<Input, Output>,
     input: NoInfer<Input>,

@@ -57,8 +57,7 @@ export class Workers extends Context.Reference<Workers>()("zipper/Workers", {
             `${message}; compressing and verifying take longer. compression.threads in the configuration says how many are started`
           )
         )
-        // On two cores one thread for both digests reads a file once; on more cores one for each is faster. Without them, files
-        // are hashed when they are complete, which needs no warning.
+        // On two cores one thread for both digests is faster. Without followers, files are hashed when they are complete.
         const followers = threads > 2 ? 2 : 1
         const hashing = yield* open(followers, (message) => Effect.logDebug(`${message}, for hashing`))
         return {
