@@ -43,7 +43,6 @@ export const assign = (paths: ReadonlyArray<RawPath.RawPath>): Names => {
 /** Whether `name` has other bytes than the path, which then has to be recorded beside it. */
 export const isEscaped = ({ name, path }: Named): boolean => path !== name && path !== RawPath.fromText(name)
 
-/** Writes every byte that is no part of a UTF-8 character as `%XX`. */
 export const escape = (bytes: RawPath.RawPath): string => {
   const text = RawPath.toText(bytes)
   if (text !== undefined) return text

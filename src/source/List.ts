@@ -82,7 +82,7 @@ export type ListOutput =
   | ListedEntries
   | {
       readonly failure: Pick<TreeError, "path" | "message" | "transient">
-      /** The index in the input of the directory that cannot be listed. */
+      /** Index in the input. */
       readonly directory: number
     }
 

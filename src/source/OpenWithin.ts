@@ -35,12 +35,11 @@ const throughProc = process.platform === "linux" && isThere("/proc/self/fd")
 export const pathOfOpen = (fd: number): RawPath.RawPath | undefined =>
   throughProc ? RawPath.fromLatin1(`/proc/self/fd/${fd}`) : undefined
 
-/** Closes a file that was only read; errors of close are about writing. */
 export const closeRead = (fd: number): void => {
   try {
     fs.closeSync(fd)
   } catch {
-    // The descriptor is gone either way.
+    // The file was only read: errors of close are about writing.
   }
 }
 

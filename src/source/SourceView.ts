@@ -22,7 +22,6 @@ export interface Blocked {
   readonly reason: string
 }
 
-/** Where a run reads files from. */
 export interface SourceView {
   /** `tank/data@auto-zip-20250101120000`, or `live`. */
   readonly label: string
@@ -56,10 +55,7 @@ export const resolveEntry = (view: SourceView, folder: FolderName, path: RawPath
 
 export const topSegment = (path: RawPath.RawPath): string => path.split("/", 1)[0] ?? path
 
-/**
- * Mounts as the state of an archive keeps them, sorted, as RawPath.display writes them (`""` is the folder itself). A missing
- * mount leaves an empty folder, as if its files were deleted: it fails the folder unless the user accepts it.
- */
+/** Mounts as the state of an archive keeps them, sorted: one that is missing later looks like a folder without files. */
 export const places = (found: Iterable<RawPath.RawPath>): ReadonlyArray<string> =>
   [...new Set([...found].map(RawPath.display))].sort()
 

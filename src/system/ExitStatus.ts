@@ -5,7 +5,6 @@ export const ExitStatus = {
   /** Wrong usage or configuration. After this and a failed preflight nothing was changed. */
   usage: 2,
   preflight: 3,
-  /** Refused to destroy data. */
   refused: 4,
   /** Another run holds the lock (sysexits.h: EX_TEMPFAIL). */
   locked: 75

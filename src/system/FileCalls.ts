@@ -55,7 +55,6 @@ export interface FileCalls {
   ) => Promise<{ readonly bytesRead: number }>
   /** The names in a directory, a character a byte, in no order. */
   readonly names: (path: DirectoryPath) => Promise<ReadonlyArray<string>>
-  /** `lstat`, in nanoseconds. */
   readonly lstat: (path: DirectoryPath) => Promise<fs.BigIntStats>
   readonly fileSystemType: (path: DirectoryPath) => Promise<bigint>
   /** `lstat` of `count` paths; `take`, which must not throw, gets the results in order. Rejects with {@link Unseen}. */

@@ -11,7 +11,6 @@ export interface ProgressFigures {
   readonly label?: string | undefined
 }
 
-/** Shows the user how far long work is. */
 export class Progress extends Context.Tag("zipper/Progress")<
   Progress,
   {

@@ -5,7 +5,6 @@ export type Fields = Readonly<Record<string, unknown>>
 
 /** Takes errors of a job's own class from one thread to another, where they lose their class. */
 export interface WorkerFailures {
-  /** Undefined for other errors. */
   readonly pack: (cause: unknown) => Fields | undefined
   readonly unpack: (fields: Fields) => Error
 }

@@ -1,9 +1,6 @@
 import * as Effect from "effect/Effect"
 
-/**
- * Work in promises as an effect. Interruption aborts the signal and waits for the end of the work, so that its files are closed.
- * Failures that are not `expected` are defects.
- */
+/** Work in promises as an effect. Interruption aborts and awaits it. Failures that are not `expected` are defects. */
 export const abortable = <A, E>(
   work: (signal: AbortSignal) => Promise<A>,
   expected: (cause: unknown) => cause is E

@@ -69,7 +69,6 @@ export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
   }
 }
 
-/** Keeps the first character. */
 const withoutLastSlashes = (pattern: string): string => {
   let end = pattern.length
   while (end > 1 && pattern[end - 1] === "/") end -= 1
