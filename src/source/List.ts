@@ -82,7 +82,6 @@ export type ListOutput =
   | ListedEntries
   | {
       readonly failure: Pick<TreeError, "path" | "message" | "transient">
-      /** Index in the input. */
       readonly directory: number
     }
 

@@ -25,7 +25,6 @@ export interface Blocked {
 export interface SourceView {
   /** `tank/data@auto-zip-20250101120000`, or `live`. */
   readonly label: string
-  /** Undefined: the live folder is read. */
   readonly snapshot: SnapshotRef | undefined
   readonly root: RawPath.RawPath
   readonly grafts: ReadonlyArray<Graft>

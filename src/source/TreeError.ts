@@ -3,7 +3,6 @@ import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
 
-/** A folder or file of the source could not be read; the message names it. */
 export class TreeError extends Data.TaggedError("TreeError")<{
   readonly path: string
   readonly message: string

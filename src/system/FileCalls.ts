@@ -44,6 +44,7 @@ export const withRegular = async <A>(path: string, use: (file: fsPromises.FileHa
 /** A path as node:fs takes it: text where it is ASCII, which costs least, or else its bytes. */
 export type DirectoryPath = string | Buffer
 
+/** How a thread opens and reads files and looks at directories. */
 export interface FileCalls {
   readonly open: (path: Buffer, flags: number) => Promise<number>
   readonly read: (

@@ -57,7 +57,7 @@ export class Hasher extends Context.Tag("zipper/Hasher")<
           abortable((signal) => hashFile(path, signal, runner), isHashError)
         ),
         hashInPieces: Effect.fn("Hasher.hashInPieces")((path: string) =>
-          abortable((signal) => hashInPieces(path, signal, runner), isHashError)
+          abortable((signal) => digestFile(path, signal, runner, true), isHashError)
         ),
         follow: Effect.fn("Hasher.follow")((path: string) =>
           Effect.acquireRelease(
@@ -107,20 +107,20 @@ const settleBoth = (
   run: (algorithms: ReadonlyArray<Algorithm>) => Promise<HashOutput>
 ): Promise<Results> => Promise.allSettled(threads > 1 ? both.map((algorithm) => run([algorithm])) : [run(both)])
 
-/** Both digests. Fails with HashError, or as `signal` says. */
-const hashFile = async (path: string, signal: AbortSignal, runner: Runner): Promise<Checksums> => {
-  const run = (algorithms: ReadonlyArray<Algorithm>) => runner.run(hash, { path, algorithms }, signal)
-  return checksumsOf(path, signal, await settleBoth(runner.width, run)).checksums
+/** Rejects with HashError, or as `signal` says. */
+const digestFile = async (
+  path: string,
+  signal: AbortSignal,
+  runner: Runner,
+  inPieces: boolean
+): Promise<HashedInPieces> => {
+  const run = (algorithms: ReadonlyArray<Algorithm>) =>
+    runner.run(hash, { path, algorithms, inPieces: inPieces && algorithms.includes("sha256") }, signal)
+  return checksumsOf(path, signal, await settleBoth(runner.width, run))
 }
 
-const hashInPieces = async (path: string, signal: AbortSignal, runner: Runner): Promise<HashedInPieces> =>
-  checksumsOf(
-    path,
-    signal,
-    await settleBoth(runner.width, (algorithms) =>
-      runner.run(hash, { path, algorithms, inPieces: algorithms.includes("sha256") }, signal)
-    )
-  )
+const hashFile = async (path: string, signal: AbortSignal, runner: Runner): Promise<Checksums> =>
+  (await digestFile(path, signal, runner, false)).checksums
 
 const checksumsOf = (path: string, signal: AbortSignal, results: Results): HashedInPieces => {
   const outputs = results.map((result) =>

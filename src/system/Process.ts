@@ -39,8 +39,9 @@ export interface StageEnd extends Completed {
 export class Process extends Context.Tag("zipper/Process")<
   Process,
   {
+    /** Runs a program to its end. Fails when it cannot be started or takes too long, not for its exit status. */
     readonly run: (invocation: Invocation) => Effect.Effect<Completed, ProcessError>
-    /** Like `run` in constant memory: `onLine` gets each line of stdout (latin1, without the newline), the result none. */
+    /** The same in constant memory: each line of stdout (latin1, without the newline) goes to `onLine` instead. */
     readonly lines: (invocation: Invocation, onLine: (line: string) => void) => Effect.Effect<Completed, ProcessError>
     /**
      * Runs programs at once, each reading the output of the one before through the kernel alone, without a limit of time. How

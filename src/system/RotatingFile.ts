@@ -9,10 +9,7 @@ export interface RotatingFileSettings {
   readonly keep: number
 }
 
-/**
- * Appends lines to a file, which is renamed when it is full. Synchronous, so that a line stays when the process dies. Looks at the
- * file before each line: another process, or logrotate, may have rotated it.
- */
+/** Appends lines to a file, which is renamed when it is full. Synchronous: a line stays when the process dies. */
 export class RotatingFile {
   private readonly settings: RotatingFileSettings
   private open: { readonly fd: number; readonly ino: number; readonly dev: number } | undefined
@@ -58,6 +55,7 @@ export class RotatingFile {
     fs.closeSync(fd)
   }
 
+  /** Opens the path again when another process, or logrotate, has rotated the file. */
   private current(): { readonly fd: number; readonly stat: fs.Stats } {
     const { path } = this.settings
     if (this.open !== undefined) {

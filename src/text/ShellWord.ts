@@ -1,7 +1,4 @@
-/**
- * One word for an unknown shell: sshd runs any login shell, and users paste commands from messages. The quoting means the same to
- * sh, bash, zsh, csh, tcsh and fish. Not every shell takes a newline, and none NUL.
- */
+/** One word, quoted alike for sh, bash, zsh, csh, tcsh and fish: sshd runs any login shell. Some take no newline. */
 export const shellWord = (word: string): string => {
   if (/^[A-Za-z0-9_./:@,+-]+$/.test(word)) return word
   // Outside of quotes: a backslash, which fish escapes with inside, and `!`, which csh expands even there.
