@@ -96,7 +96,7 @@ export const makeRows = () => {
       room.sizes[count] = size
       const mode16 = Number(mode) & 0xffff
       room.modes[count] = mode16
-      latest = later(latest, { ctimeNs, mtimeNs })
+      latest = laterTimes(latest, { ctimeNs, mtimeNs })
       pending += lineHead(kind, mode16, size, mtimeNs)
       room.starts[count] = written + pending.length
       pending += path
@@ -116,7 +116,7 @@ export const makeRows = () => {
   }
 }
 
-export const later = (a: LatestTimes, b: LatestTimes): LatestTimes =>
+export const laterTimes = (a: LatestTimes, b: LatestTimes): LatestTimes =>
   a.ctimeNs >= b.ctimeNs && a.mtimeNs >= b.mtimeNs
     ? a
     : { ctimeNs: max(a.ctimeNs, b.ctimeNs), mtimeNs: max(a.mtimeNs, b.mtimeNs) }

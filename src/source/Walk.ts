@@ -4,7 +4,7 @@ import { waitingCalls } from "../system/FileCalls.ts"
 import { isLasting, parseMountInfo } from "../system/MountTable.ts"
 import { inProcess, type Runner, WorkerEnded } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { type Block, type Directory, later, openBlock } from "./Entries.ts"
+import { type Block, type Directory, laterTimes, openBlock } from "./Entries.ts"
 import type { FolderName } from "./FolderName.ts"
 import * as LeftOut from "./LeftOut.ts"
 import {
@@ -101,7 +101,7 @@ export const walk = async (
     }
     const block = openBlock(found)
     addTotals(totals, found)
-    latest = later(latest, found.latest)
+    latest = laterTimes(latest, found.latest)
     entries += found.count
     for (const { pieces } of found.listed) if (pieces.length > 0) waiting += few
     for (const [index, job] of jobs.entries()) {
@@ -120,7 +120,7 @@ export const walk = async (
     root,
     entries,
     itself: { ino, ctimeNs, mtimeNs, mode: Number(mode) & 0xffff },
-    latest: later(latest, { ctimeNs, mtimeNs }),
+    latest: laterTimes(latest, { ctimeNs, mtimeNs }),
     mounts: [
       ...(source === undefined || source.dev === dev ? [] : [RawPath.here]),
       ...Source.graftsIn(view, folder),

@@ -68,7 +68,7 @@ export const isTransientCode = anyOf(
 /** Whether this process lacks rights or resources: then nothing is known of the file itself. */
 export const isAboutUs = anyOf("EACCES EPERM EMFILE ENFILE ENOMEM")
 
-/** Whether the file is damaged, as far as the system can tell: it may never be readable again. */
+/** Whether the system reports damage: the file may never be readable again. */
 export const isDamage = anyOf("EIO EUCLEAN EFSCORRUPTED EINTEGRITY EBADMSG EBADE EHWPOISON")
 
 /** The error in words: "permission denied (EACCES)". An error without a code keeps its own message. */

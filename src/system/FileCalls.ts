@@ -102,14 +102,14 @@ export const waitingCalls: FileCalls = {
       let taken = 0
       let active = 0
       let failure: { readonly cause: unknown } | undefined
-      const inTurn = (): void => {
+      const takeInOrder = (): void => {
         for (let stats = early.get(taken); stats !== undefined; stats = early.get(taken)) {
           early.delete(taken)
           take(taken, stats)
           taken += 1
         }
       }
-      const goOn = (): void => {
+      const startNext = (): void => {
         while (next < count && active < atOnce && failure === undefined) {
           if (signal.aborted) {
             failure = { cause: signal.reason }
@@ -122,15 +122,15 @@ export const waitingCalls: FileCalls = {
             active -= 1
             if (error === null) early.set(index, stats)
             else failure ??= { cause: new Unseen(index, error) }
-            inTurn()
-            goOn()
+            takeInOrder()
+            startNext()
           })
         }
         if (active > 0) return
         if (failure === undefined) resolve()
         else reject(failure.cause)
       }
-      goOn()
+      startNext()
     })
 }
 
@@ -179,7 +179,7 @@ export interface NotSynced {
 export const syncOpen = (file: fsPromises.FileHandle): Promise<NotSynced | undefined> =>
   file.sync().then(
     () => undefined,
-    async (cause: unknown) => notSynced(cause, (await file.stat()).isDirectory())
+    async (cause: unknown) => syncAnswer(cause, (await file.stat()).isDirectory())
   )
 
 /** The same for threads that may wait for a disk. */
@@ -188,11 +188,11 @@ export const syncNow = (fd: number): NotSynced | undefined => {
     fs.fsyncSync(fd)
     return undefined
   } catch (cause) {
-    return notSynced(cause, fs.fstatSync(fd).isDirectory())
+    return syncAnswer(cause, fs.fstatSync(fd).isDirectory())
   }
 }
 
-const notSynced = (cause: unknown, isFolder: boolean): NotSynced => {
+const syncAnswer = (cause: unknown, isFolder: boolean): NotSynced => {
   const code = codeOf(cause)
   // Some network file systems report EPERM for a folder.
   if (code === undefined || !(unsupported.has(code) || (isFolder && code === "EPERM"))) throw cause

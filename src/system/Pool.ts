@@ -39,9 +39,9 @@ interface Task {
   readonly request: Request<unknown>
   readonly kind: WorkerJob<never, unknown>["kind"]
   readonly signal: AbortSignal
-  readonly answered: (reply: Reply<never>) => void
-  readonly failed: (cause: unknown) => void
-  readonly here: () => void
+  readonly onReply: (reply: Reply<never>) => void
+  readonly fail: (cause: unknown) => void
+  readonly runHere: () => void
 }
 
 interface Thread {
@@ -77,12 +77,12 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
       threads.add(thread)
       worker.on("message", (message) => {
         if (message === ready) thread.ready = true
-        else if (!thread.stopping) thread.tasks.shift()?.answered(message)
+        else if (!thread.stopping) thread.tasks.shift()?.onReply(message)
         dispatch()
       })
       worker.on("messageerror", (cause) => {
         // Answers come in order: this one was to the first task.
-        thread.tasks.shift()?.failed(new WorkerEnded(`an answer was lost: ${explain(cause)}`))
+        thread.tasks.shift()?.fail(new WorkerEnded(`an answer was lost: ${explain(cause)}`))
         thread.stopping = true
         void worker.terminate()
       })
@@ -90,7 +90,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
         thread.trouble = cause
       })
       // Until its end it may still read from files that a caller is going to close.
-      worker.once("exit", () => ended(thread))
+      worker.once("exit", () => onExit(thread))
       return thread
     } catch (cause) {
       cannotStart(cause)
@@ -98,19 +98,19 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     }
   }
 
-  const ended = (thread: Thread): void => {
+  const onExit = (thread: Thread): void => {
     threads.delete(thread)
-    const left = thread.tasks.filter(({ failed, signal }) => {
-      if (signal.aborted) failed(signal.reason)
+    const left = thread.tasks.filter(({ fail, signal }) => {
+      if (signal.aborted) fail(signal.reason)
       return !signal.aborted
     })
     const why = thread.trouble === undefined ? "it was ended" : explain(thread.trouble)
-    if (closed) for (const { failed } of left) failed(new WorkerEnded("the worker threads were ended"))
+    if (closed) for (const { fail } of left) fail(new WorkerEnded("the worker threads were ended"))
     else {
       if (!thread.ready && !thread.stopping) cannotStart(thread.trouble ?? new Error("it ended at once"))
       // The task in work may have ended it; those behind it go to another thread.
       else if (!thread.stopping && left.length > 0)
-        left.shift()?.failed(new WorkerEnded(`a worker thread failed: ${why}`))
+        left.shift()?.fail(new WorkerEnded(`a worker thread failed: ${why}`))
       waiting = [...left, ...waiting]
       dispatch()
     }
@@ -135,7 +135,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
       const thread = threadFor(task)
       if (thread === undefined && limit > 0) return
       waiting.shift()
-      if (thread === undefined) task.here()
+      if (thread === undefined) task.runHere()
       else send(thread, task)
     }
   }
@@ -145,14 +145,14 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
       thread.worker.postMessage(task.request)
       thread.tasks.push(task)
     } catch (cause) {
-      task.failed(cause)
+      task.fail(cause)
     }
   }
 
   const abort = (task: Task): void => {
     if (waiting.includes(task)) {
       waiting = waiting.filter((other) => other !== task)
-      task.failed(task.signal.reason)
+      task.fail(task.signal.reason)
     }
     for (const thread of threads) {
       if (!thread.tasks.includes(task)) continue
@@ -161,7 +161,7 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     }
   }
 
-  const listen = listening(abort)
+  const listen = makeListen(abort)
 
   const run = <Input, Output>(
     job: WorkerJob<Input, Output>,
@@ -171,11 +171,11 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     new Promise((resolve, reject) => {
       signal.throwIfAborted()
       if (closed) throw new WorkerEnded("the worker threads were ended")
-      const failed = (cause: unknown): void => {
+      const fail = (cause: unknown): void => {
         unlisten()
         reject(cause)
       }
-      const succeeded = (value: Output): void => {
+      const succeed = (value: Output): void => {
         unlisten()
         resolve(value)
       }
@@ -183,10 +183,10 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
         request: { name: job.name, input },
         kind: job.kind,
         signal,
-        failed,
-        answered: (reply: Reply<Output>) =>
-          reply.ok ? succeeded(reply.value) : failed(unpackFailure(reply.failure, job.failures)),
-        here: () => void instead.run(job, input, signal).then(succeeded, failed)
+        fail,
+        onReply: (reply: Reply<Output>) =>
+          reply.ok ? succeed(reply.value) : fail(unpackFailure(reply.failure, job.failures)),
+        runHere: () => void instead.run(job, input, signal).then(succeed, fail)
       }
       const unlisten = listen(task)
       waiting.push(task)
@@ -198,14 +198,14 @@ export const openPool = ({ instead, onTrouble, program, width }: PoolOptions): P
     run,
     close: async () => {
       closed = true
-      for (const { failed } of waiting.splice(0)) failed(new WorkerEnded("the worker threads were ended"))
+      for (const { fail } of waiting.splice(0)) fail(new WorkerEnded("the worker threads were ended"))
       await Promise.all([...threads].map(({ worker }) => worker.terminate()))
     }
   }
 }
 
 /** Calls `abort` with each task of an aborted signal. One listener for all tasks of a signal: node warns of more than ten. */
-const listening = (abort: (task: Task) => void) => {
+const makeListen = (abort: (task: Task) => void) => {
   const tasksOf = new Map<AbortSignal, { readonly tasks: Set<Task>; readonly onAbort: () => void }>()
 
   return (task: Task): (() => void) => {

@@ -76,10 +76,10 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
   let unread = false
   let received = 0
 
-  const later = (millis: number, then: () => void) => {
+  const schedule = (millis: number, then: () => void) => {
     if (!finished) timers.add(setTimeout(then, millis))
   }
-  const guarded = (work: () => void) => {
+  const guard = (work: () => void) => {
     if (failure !== undefined) return
     try {
       work()
@@ -95,8 +95,8 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
     if (ending || finished) return
     ending = true
     signal(child, "SIGTERM")
-    later(grace, () => signal(child, "SIGKILL"))
-    later(2 * grace, finish)
+    schedule(grace, () => signal(child, "SIGKILL"))
+    schedule(2 * grace, finish)
   }
   const closeOutput = () => {
     child.stdout?.destroy()
@@ -110,21 +110,21 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
     closeOutput()
     child.unref()
     let stdout = ""
-    guarded(() => {
+    guard(() => {
       stdout = care.stdout?.end() ?? ""
     })
     const exitCode = child.exitCode ?? 128 + (child.signalCode === null ? 0 : constants.signals[child.signalCode])
     Deferred.unsafeDone(outcome, failure ?? Exit.succeed({ exitCode, stdout, stderr: stderr.end() }))
   }
-  const finishWithGroup = () => (ending && signal(child, 0) ? later(50, finishWithGroup) : finish())
+  const finishWithGroup = () => (ending && signal(child, 0) ? schedule(50, finishWithGroup) : finish())
   const stopReading = () => {
     const before = received
     // What is in the pipes is read between a timer and an immediate, even when the timer is late.
-    setImmediate(() => (received === before ? closeOutput() : later(linger, stopReading)))
+    setImmediate(() => (received === before ? closeOutput() : schedule(linger, stopReading)))
   }
   const read = (sink: Sink) => (chunk: Buffer) => {
     received += chunk.length
-    guarded(() => sink.write(chunk))
+    guard(() => sink.write(chunk))
   }
 
   if (care.stdout !== undefined) child.stdout?.on("data", read(care.stdout))
@@ -137,15 +137,15 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
   })
   child.on("exit", () => {
     exited = true
-    later(linger, stopReading)
+    schedule(linger, stopReading)
     care.onExit?.()
   })
   child.on("close", () => {
-    guarded(() => care.stderr?.end())
+    guard(() => care.stderr?.end())
     finishWithGroup()
   })
   const { program, timeoutMillis } = care
-  if (timeoutMillis !== undefined) later(timeoutMillis, () => fail(Exit.fail(timedOut(program, timeoutMillis))))
+  if (timeoutMillis !== undefined) schedule(timeoutMillis, () => fail(Exit.fail(timedOut(program, timeoutMillis))))
 
   const completed = Deferred.await(outcome)
   return {
@@ -155,7 +155,7 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
       return Effect.exit(completed)
     }),
     endUnread: () =>
-      later(unreadGrace, () => {
+      schedule(unreadGrace, () => {
         if (exited) return
         unread = true
         end()

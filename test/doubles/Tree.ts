@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { later } from "../../src/source/Entries.ts"
+import { laterTimes } from "../../src/source/Entries.ts"
 import * as EntryName from "../../src/source/EntryName.ts"
 import * as FolderName from "../../src/source/FolderName.ts"
 import type { Manifest, ManifestEntry } from "../../src/source/Manifest.ts"
@@ -100,7 +100,7 @@ const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName): Manifest |
   const found = [...entries.values()].sort(byPath)
   const ctimeNs = BigInt(Math.max(someTime, ...ctimes)) * 1_000_000n
   const own = { ctimeNs, mtimeNs: BigInt(someTime) * 1_000_000n }
-  const latest = found.map(({ mtimeNs }) => ({ ctimeNs, mtimeNs })).reduce(later, own)
+  const latest = found.map(({ mtimeNs }) => ({ ctimeNs, mtimeNs })).reduce(laterTimes, own)
   const mounts = Object.keys(content).filter((path) => content[path] === "mount")
   return {
     ...manifestOf(folder, found),

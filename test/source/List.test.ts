@@ -28,7 +28,7 @@ const found = async (calls: FileCalls, given: ListInput) => {
   return output
 }
 
-/** A directory of another inode, as `lstat` tells of it. */
+/** The same directory with another inode. */
 const withInode = (stats: BigIntStats, ino: bigint): BigIntStats =>
   Object.assign(Object.create(Object.getPrototypeOf(stats)), stats, { ino })
 

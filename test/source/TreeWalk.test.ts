@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { type Block, type Directory, inOrder, later, makeRows, openBlock } from "../../src/source/Entries.ts"
+import { type Block, type Directory, inOrder, laterTimes, makeRows, openBlock } from "../../src/source/Entries.ts"
 import { folderLine } from "../../src/source/Manifest.ts"
 import { Tree } from "../../src/source/Tree.ts"
 import { WorkerSource, Workers } from "../../src/system/Workers.ts"
@@ -187,7 +187,7 @@ describe("a manifest", () => {
       )
       const itself = lstatSync(`${root}/ABCD`, { bigint: true })
       const times = [itself, ...looks].map(({ ctimeNs, mtimeNs }) => ({ ctimeNs, mtimeNs }))
-      assert.deepStrictEqual(here.latest, times.reduce(later))
+      assert.deepStrictEqual(here.latest, times.reduce(laterTimes))
       assert.strictEqual(here.hash, hashEntries({ mode: Number(itself.mode), mtimeNs: itself.mtimeNs }, here.entries))
       assert.strictEqual(here.files, here.entries.filter(({ kind }) => kind === "file").length)
       assert.deepStrictEqual(

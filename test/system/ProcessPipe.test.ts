@@ -24,7 +24,7 @@ const sh = (script: string, more: Partial<PipeStage> = {}): PipeStage => ({
   ...more
 })
 
-/** Notes its pid, so that somebody can see whether it is still there. */
+/** Writes its pid to a file, so that the test can see whether it still runs. */
 const noting = (name: string, script: string): PipeStage =>
   sh(`echo $$ > ${folder}/${name}.tmp; mv ${folder}/${name}.tmp ${folder}/${name}; ${script}`)
 const file = (name: string) => path.join(folder, name)

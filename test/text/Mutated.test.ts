@@ -21,8 +21,7 @@ import * as ZfsDiff from "../../src/zfs/ZfsDiff.ts"
 import * as ZfsList from "../../src/zfs/ZfsList.ts"
 import { readSnapshots, readSources, readTargets } from "../../src/zfs/ZfsList.ts"
 
-// What programs and files of ours say, then changed somewhere by somebody: no reader breaks on it, and none makes of it
-// what would be worse than nothing.
+// The output of programs and the content of our files with random changes: no reader breaks on them or accepts nonsense.
 
 const corpus = {
   diff: "M\t/\t/mnt/tank/data/\nR\tF\t/mnt/tank/data/ABCD/a\t/mnt/tank/data/EFGH/new\\0040name\n-\tF\t/mnt/tank/data/ABCD/x\n",

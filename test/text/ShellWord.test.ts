@@ -9,7 +9,7 @@ const heard = (shell: string, words: ReadonlyArray<string>): string =>
     encoding: "utf8"
   }).stdout
 
-// Those that are not installed here are somebody else's to try; sh always is.
+// Shells that are not installed are left out; sh is always there.
 const shells = ["sh", "bash", "dash", "zsh", "fish", "tcsh", "csh"].filter(
   (shell) => spawnSync(shell, ["-c", "true"]).status === 0
 )
