@@ -308,10 +308,13 @@ const hold = async (directory: ToList, calls: FileCalls, input: ListInput): Prom
     const check = async () => {
       if (base !== undefined) return
       const now = await open().catch(cannotList)
-      const [before, after] = [statOf(fd), statOf(now)]
-      closeRead(now)
-      if (before.dev !== after.dev || (before.ino !== after.ino && before.ctimeNs !== after.ctimeNs))
-        throw replacedError(path, real)
+      try {
+        const [before, after] = [statOf(fd), statOf(now)]
+        if (before.dev !== after.dev || (before.ino !== after.ino && before.ctimeNs !== after.ctimeNs))
+          throw replacedError(path, real)
+      } finally {
+        closeRead(now)
+      }
     }
     return { base: base ?? real, check, close: () => closeRead(fd) }
   } catch (cause) {
