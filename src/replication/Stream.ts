@@ -4,9 +4,9 @@ import { ZfsError } from "../zfs/ZfsCommand.ts"
 
 /** One stream from `zfs send` to `zfs receive`. Names are those of the dataset's own snapshots and bookmarks. */
 export type Stream =
-  /** A snapshot with all it holds: for a target that does not exist, or, with `force`, for an untouched placeholder. */
+  /** One snapshot in full: for a target that does not exist, or, with `force`, for an untouched placeholder. */
   | { readonly _tag: "Full"; readonly to: Snapshot; readonly force: boolean }
-  /** `-I`: every snapshot after `from` up to `to`. */
+  /** `-I`: all snapshots after `from` up to `to`. */
   | { readonly _tag: "Incremental"; readonly from: Snapshot; readonly to: Snapshot }
   /** `-i #bookmark`: to the first snapshot after the bookmark; the others need a stream of their own. */
   | {
@@ -14,7 +14,7 @@ export type Stream =
       readonly from: { readonly name: string; readonly guid: string }
       readonly to: Snapshot
     }
-  /** `-t`: the rest of a stream that was interrupted; with `force`, of one onto an untouched placeholder. */
+  /** `-t`: the rest of an interrupted stream; `force` as above. */
   | {
       readonly _tag: "Resume"
       readonly token: string
@@ -41,46 +41,43 @@ export interface StreamProgress {
   readonly total: number | undefined
 }
 
+type Range = Exclude<Stream, { readonly _tag: "Resume" }>
+
+/** What a stream goes on from, with its sign; undefined for a full one. */
+const baseOf = (stream: Range): string | undefined =>
+  stream._tag === "Full" ? undefined : `${stream._tag === "Incremental" ? "@" : "#"}${stream.from.name}`
+
 /** For messages: `tank/a@1..@3`. */
 export const describeStream = (dataset: string, stream: Stream): string => {
-  switch (stream._tag) {
-    case "Full":
-      return `${dataset}@${stream.to.name}`
-    case "Incremental":
-      return `${dataset}@${stream.from.name}..@${stream.to.name}`
-    case "FromBookmark":
-      return `${dataset}#${stream.from.name}..@${stream.to.name}`
-    case "Resume":
-      return `the rest of ${stream.toName}`
-  }
+  if (stream._tag === "Resume") return `the rest of ${stream.toName}`
+  const base = baseOf(stream)
+  return `${dataset}${base === undefined ? "" : `${base}..`}@${stream.to.name}`
+}
+
+/** For messages that name the dataset elsewhere: `@1 to @3`. */
+export const describeRange = (stream: Stream): string => {
+  if (stream._tag === "Resume") return `the rest of ${stream.toName}`
+  const base = baseOf(stream)
+  return base === undefined ? `@${stream.to.name} in full` : `${base} to @${stream.to.name}`
 }
 
 /** `-vP`: progress on stderr, for machines. */
 export const sendArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
-  // A resume token says by itself whether its stream is raw.
+  // A resume token contains whether its stream is raw.
   stream._tag === "Resume"
     ? ["send", "-vP", "-t", stream.token]
     : ["send", ...(mode === "raw" ? ["-w"] : []), "-vP", ...rangeOf(dataset, stream)]
 
-const rangeOf = (dataset: string, stream: Exclude<Stream, { readonly _tag: "Resume" }>): ReadonlyArray<string> => {
+const rangeOf = (dataset: string, stream: Range): ReadonlyArray<string> => {
   const to = `${dataset}@${stream.to.name}`
-  switch (stream._tag) {
-    case "Full":
-      return [to]
-    case "Incremental":
-      return ["-I", `${dataset}@${stream.from.name}`, to]
-    case "FromBookmark":
-      return ["-i", `${dataset}#${stream.from.name}`, to]
-  }
+  const base = baseOf(stream)
+  return base === undefined ? [to] : [stream._tag === "Incremental" ? "-I" : "-i", `${dataset}${base}`, to]
 }
 
 export const estimateArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
   sendArguments(dataset, stream, mode).map((argument) => (argument === "-vP" ? "-nvP" : argument))
 
-/**
- * `-u`: mounts nothing; `-s`: a stream that is cut can be resumed; canmount=off: no later mount (a volume has no
- * such property).
- */
+/** `-u` mounts nothing, `-s` makes a cut stream resumable, canmount=off (no property of volumes) prevents a later mount. */
 export const receiveArguments = (
   target: string,
   stream: Stream,
@@ -93,7 +90,7 @@ export const receiveArguments = (
   target
 ]
 
-/** What is not there when a stream is made was there when it was planned. */
+/** A snapshot that is missing when the stream is made existed when the stream was planned. */
 export const sourceFailure = (error: ZfsError): ZfsError =>
   error.reason === "NotFound" || (error.reason === "Other" && /not an earlier snapshot/.test(error.message))
     ? new ZfsError({ reason: "Vanished", message: error.message, transient: false, cause: error })
@@ -110,13 +107,13 @@ export type Part = "source" | "compress" | "limit" | "decompress" | "target"
 
 interface Stage extends Command {
   readonly part: Part
-  /** Two programs in one ssh, whose status tells only the last one's: a line of stderr tells the other's. */
+  /** Two programs run in one ssh: its exit status is that of the last one, and a line of stderr has the other's. */
   readonly double: boolean
 }
 
 /**
- * The programs, in order. On another machine a stream is compressed within the same ssh. The limit applies here, to
- * what goes over the network.
+ * The programs of a transfer, in order. On another machine, zstd runs within the ssh of `zfs`. The limit applies on
+ * this machine, to what goes over the network.
  */
 export const stagesOf = (
   { compress, limit, source, target }: Ends,

@@ -9,7 +9,15 @@ import { failure, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.t
 import { shortName } from "../zfs/ZfsList.ts"
 import { DryRunTargets, newDataset, Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
-import { type Ends, receiveArguments, type Stream, sendArguments, stagesOf, type TransferRequest } from "./Stream.ts"
+import {
+  describeRange,
+  type Ends,
+  receiveArguments,
+  type Stream,
+  sendArguments,
+  stagesOf,
+  type TransferRequest
+} from "./Stream.ts"
 import { type EndedPart, parseLine, pipeFailure, SendMeter, warningsIn } from "./TransferFailure.ts"
 
 /** Moves streams from the sender to the receiver. */
@@ -232,27 +240,16 @@ const makeDryRunTransfer = (services: {
 })
 
 const dryRunText = (stream: Stream): string => {
-  switch (stream._tag) {
-    case "Full":
-      return `all of @${stream.to.name}`
-    case "Incremental":
-      return `from @${stream.from.name} to @${stream.to.name}`
-    case "FromBookmark":
-      return `from the bookmark #${stream.from.name} to @${stream.to.name}`
-    case "Resume":
-      return `the rest of @${shortName(stream.toName)}`
-  }
+  if (stream._tag === "Resume") return `the rest of @${shortName(stream.toName)}`
+  if (stream._tag === "Full") return `all of @${stream.to.name}`
+  return `from ${stream._tag === "FromBookmark" ? "the bookmark " : ""}${describeRange(stream)}`
 }
 
 const contentsOf = (stream: Stream, source: SourceDataset | undefined): ReadonlyArray<Snapshot> => {
-  const snapshots = source?.snapshots ?? []
-  switch (stream._tag) {
-    case "Full":
-    case "FromBookmark":
-      return [stream.to]
-    case "Incremental":
-      return snapshots.filter(({ createtxg }) => createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg)
-    case "Resume":
-      return snapshots.filter(({ guid }) => guid === stream.toGuid)
-  }
+  if (stream._tag === "Full" || stream._tag === "FromBookmark") return [stream.to]
+  return (source?.snapshots ?? []).filter(({ createtxg, guid }) =>
+    stream._tag === "Resume"
+      ? guid === stream.toGuid
+      : createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg
+  )
 }
