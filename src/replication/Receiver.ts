@@ -1,14 +1,15 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
-import { allowCommand } from "../zfs/Allow.ts"
+import { allowCommand, type Role } from "../zfs/Allow.ts"
 import { placeholderProperty, type Snapshot, type TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
 import type { Endpoint } from "../zfs/Endpoint.ts"
 import { destroy } from "../zfs/SnapshotPrune.ts"
 import { at, type Commands, complaint, readOutput, ZfsError } from "../zfs/ZfsCommand.ts"
-import { keyProperties, readTargets, rows, targetProperties } from "../zfs/ZfsList.ts"
+import { keyProperties, type Own, readTargets, rows, targetProperties } from "../zfs/ZfsList.ts"
 import { type End, listNamed, listSnapshots, makeEnd } from "./End.ts"
 import type { Rollback } from "./Plan.ts"
 
@@ -16,19 +17,17 @@ import type { Rollback } from "./Plan.ts"
 export class Receiver extends Context.Tag("zipper/Receiver")<
   Receiver,
   End & {
-    /** Changes are logged and not made. Only wording depends on it. */
+    /** Changes are logged and not made. Decides the wording of messages and documents, nothing else. */
     readonly dryRun?: boolean
     readonly tree: (roots: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
     readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
-    /** Makes a parent, whose own parent exists: canmount=off, marked as a placeholder. One that is there is no failure. */
+    /** Makes a dataset whose parent exists: canmount=off, marked as a placeholder. One that exists is no failure. */
     readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
     /** Throws away what an interrupted receive left (`zfs receive -A`). */
     readonly abort: (dataset: string) => Effect.Effect<void, ZfsError>
-    /**
-     * Checks again first, and fails when more than `rollback.destroys`, a clone or a held snapshot would be destroyed.
-     */
+    /** Destroys nothing and fails when more than `rollback.destroys`, or a held or cloned snapshot, would be lost. */
     readonly rollback: (dataset: string, rollback: Rollback) => Effect.Effect<void, ZfsError>
-    /** Destroys one snapshot (`name` after the @) if it still has that guid, no hold and no clone; gone is no failure. */
+    /** Destroys one snapshot if it still has that guid, no hold and no clone. One that is gone is no failure. */
     readonly destroySnapshot: (
       dataset: string,
       snapshot: { readonly name: string; readonly guid: string }
@@ -58,9 +57,9 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
 }
 
 export interface Preparation {
-  /** The dataset is made with all properties. */
+  /** Whether the dataset is made, with all properties. */
   readonly created: boolean
-  /** The datasets above it that do not exist, from the top down. */
+  /** The missing datasets above it, from the top down. */
   readonly parents: ReadonlyArray<string>
   /** Names of the properties that have another value. */
   readonly changed: ReadonlyArray<string>
@@ -71,21 +70,91 @@ export type Properties = Readonly<Record<string, string>>
 
 export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): typeof Receiver.Service => {
   const { commands, end } = makeEnd(process, endpoint, "receive")
+
+  /** Makes a dataset, and gives whether it did: one that another process made in the meantime is no failure. */
+  const create = Effect.fnUntraced(function* (
+    purpose: string,
+    dataset: string,
+    assignments: ReadonlyArray<string>,
+    role?: Role
+  ) {
+    const created = yield* commands.attempt(["create", ...assignments.flatMap((each) => ["-o", each]), dataset])
+    if (created.exitCode === 0) return true
+    if (/dataset already exists/.test(complaint(created))) return false
+    return yield* commands.failure(purpose, parentOf(dataset) ?? dataset, created, role)
+  })
+
+  const unprepared = Effect.fn("Receiver.unprepared")(function* (dataset: string, properties: Properties) {
+    const purpose = `prepare ${dataset}`
+    const above = ancestorsOf(dataset)
+    const path = [...above, dataset]
+    const listed = yield* listNamed(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
+    const there = new Set(rows(listed).map(([name]) => name))
+    const pool = poolOf(dataset)
+    // The message of zfs says that there is no such pool.
+    if (!there.has(pool)) yield* commands.run(purpose, pool, ["list", "-H", "-o", "name", pool], "prepare")
+    const created = dataset !== pool && !there.has(dataset)
+    return {
+      created,
+      parents: above.filter((name) => name !== pool && !there.has(name)),
+      changed: created ? [] : yield* differing(commands, purpose, dataset, properties)
+    } satisfies Preparation
+  })
+
   return {
     ...end,
     tree: Effect.fn("Receiver.tree")((roots: ReadonlyArray<string>) => readDatasets(commands, roots, true)),
     read: Effect.fn("Receiver.read")(function* (dataset: string) {
       return (yield* readDatasets(commands, [dataset], false)).get(dataset)
     }),
-    createParent: (dataset) => createParent(commands, dataset),
-    abort: (dataset) => abort(commands, dataset),
-    rollback: (dataset, planned) => rollback(commands, dataset, planned),
-    destroySnapshot: Effect.fn("Receiver.destroySnapshot")(
-      (dataset: string, { guid, name }: { readonly name: string; readonly guid: string }) =>
-        destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "prune" })
+    // Uninterruptible: a parent that is only half marked could never become a replica itself.
+    createParent: Effect.fn("Receiver.createParent")(function* (dataset: string) {
+      const purpose = `create the parent dataset ${dataset}`
+      // Marked in the same step, so that one that is left half made is known as ours, and as not proved to be untouched.
+      if (!(yield* create(purpose, dataset, ["canmount=off", `${placeholderProperty}=new`]))) return
+      const get = ["get", "-H", "-p", "-o", "value", "logicalreferenced", dataset]
+      const bytes = yield* commands.run(purpose, dataset, get)
+      yield* commands.run(purpose, dataset, ["set", `${placeholderProperty}=${bytes.trim()}`, dataset])
+    }, Effect.uninterruptible),
+    abort: Effect.fn("Receiver.abort")(function* (dataset: string) {
+      const aborted = yield* commands.attempt(["receive", "-A", dataset])
+      if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return
+      const purpose = `throw away what an interrupted receive left of ${dataset}`
+      return yield* commands.failure(purpose, dataset, aborted, "prune")
+    }),
+    rollback: Effect.fn("Receiver.rollback")(function* (dataset: string, rollback: Rollback) {
+      const purpose = `roll ${dataset} back to @${rollback.to.name}`
+      const own = (yield* listSnapshots(commands, [dataset], false)).get(dataset)
+      const checked = yield* Either.mapLeft(
+        checkRollback(own ?? { snapshots: [], bookmarks: [] }, rollback),
+        (refusal) => {
+          const message = `${at(endpoint)}cannot ${purpose}: ${refusal.why}; nothing was destroyed`
+          return new ZfsError({ reason: refusal.reason, message, transient: false })
+        }
+      )
+      // One by one and by guid, newest first: -r would also destroy what another process takes at this moment.
+      for (const { guid, name } of checked.later.toReversed()) {
+        yield* destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "rollback" })
+      }
+      yield* commands.run(purpose, dataset, ["rollback", `${dataset}@${checked.back.name}`], "rollback")
+    }),
+    destroySnapshot: Effect.fn("Receiver.destroySnapshot")((dataset, { guid, name }) =>
+      destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "prune" })
     ),
-    unprepared: (dataset, properties) => unprepared(commands, dataset, properties),
-    prepare: (dataset, properties) => prepare(commands, dataset, properties)
+    unprepared,
+    prepare: Effect.fn("Receiver.prepare")(function* (dataset: string, properties: Properties) {
+      const assignments = (names: ReadonlyArray<string>) => names.map((name) => `${name}=${properties[name] ?? ""}`)
+      const todo = yield* unprepared(dataset, properties)
+      for (const parent of todo.parents) yield* create(`create ${parent}`, parent, ["canmount=off"], "prepare")
+      if (todo.created) {
+        yield* create(`create ${dataset}`, dataset, assignments(Object.keys(properties)), "prepare")
+      }
+      if (todo.changed.length > 0) {
+        const set = ["set", ...assignments(todo.changed), dataset]
+        yield* commands.run(`prepare ${dataset}`, dataset, set, "prepare")
+      }
+      return todo
+    })
   }
 }
 
@@ -95,10 +164,7 @@ const readDatasets = Effect.fnUntraced(function* (
   recursive: boolean
 ) {
   const purpose = `look at ${roots.join(", ")}`
-  const got = yield* listNamed(commands, purpose, roots, [
-    ...["get", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume"],
-    ...["-o", "name,property,value,source", targetProperties, ...roots]
-  ])
+  const got = yield* getProperties(commands, purpose, targetProperties, roots, recursive)
   const there = yield* readOutput(commands, purpose, readTargets(got, new Map()))
   const existing = roots.filter((root) => there.has(root))
   const snapshots = yield* listSnapshots(commands, existing, recursive)
@@ -106,111 +172,65 @@ const readDatasets = Effect.fnUntraced(function* (
   return yield* readOutput(commands, purpose, readTargets(got, snapshots, keys))
 })
 
-/** What was printed of the keys that open these datasets, and of what their keys open. */
+/** Properties of the keys that open these datasets, and of the other datasets that their keys open. */
 const readKeys = Effect.fnUntraced(function* (
   commands: Commands,
   datasets: ReadonlyMap<string, TargetDataset>,
   recursive: boolean
 ) {
-  const get = (names: ReadonlyArray<string>, ...below: ReadonlyArray<string>) =>
-    listNamed(commands, `look at the keys of ${names.join(", ")}`, names, [
-      ...["get", "-H", "-p", ...below, "-t", "filesystem,volume"],
-      ...["-o", "name,property,value,source", keyProperties, ...names]
-    ])
+  const get = (names: ReadonlyArray<string>, below: boolean) =>
+    getProperties(commands, `look at the keys of ${names.join(", ")}`, keyProperties, names, below)
   const encrypted = [...datasets.values()].flatMap(({ key, mode, name }) =>
     key === undefined ? [] : [{ name, root: key.root, mode }]
   )
   // What is received plain gets its key from what it lies in, which zfs keeps right.
   const above = encrypted.flatMap(({ mode, root }) => (mode === "plain" || datasets.has(root) ? [] : [root]))
   const roots = recursive ? [] : encrypted.flatMap(({ name, root }) => (root === name ? [name] : []))
-  return (yield* get([...new Set(above)])) + (yield* get(roots, "-r"))
+  return (yield* get([...new Set(above)], false)) + (yield* get(roots, true))
 })
 
-// In one go: a parent that is only half marked could never become a replica itself.
-const createParent = Effect.fn("Receiver.createParent")(function* (commands: Commands, dataset: string) {
-  const purpose = `create the parent dataset ${dataset}`
-  const created = yield* commands.attempt([
-    // Marked in the same step, so that one that is left half made is known as ours, and as not proved to be untouched.
-    ...["create", "-o", "canmount=off", "-o", `${placeholderProperty}=new`, dataset]
-  ])
-  if (created.exitCode !== 0) {
-    if (/dataset already exists/.test(complaint(created))) return
-    return yield* commands.failure(purpose, parentOf(dataset) ?? dataset, created)
-  }
-  const bytes = yield* commands.run(purpose, dataset, [
-    ...["get", "-H", "-p", "-o", "value", "logicalreferenced", dataset]
-  ])
-  yield* commands.run(purpose, dataset, ["set", `${placeholderProperty}=${bytes.trim()}`, dataset])
-}, Effect.uninterruptible)
-
-const abort = Effect.fn("Receiver.abort")(function* (commands: Commands, dataset: string) {
-  const aborted = yield* commands.attempt(["receive", "-A", dataset])
-  if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return
-  return yield* commands.failure(`throw away what an interrupted receive left of ${dataset}`, dataset, aborted, "prune")
-})
-
-const rollback = Effect.fn("Receiver.rollback")(function* (
+const getProperties = (
   commands: Commands,
-  dataset: string,
+  purpose: string,
+  properties: string,
+  datasets: ReadonlyArray<string>,
+  recursive: boolean
+) =>
+  listNamed(commands, purpose, datasets, [
+    ...["get", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume"],
+    ...["-o", "name,property,value,source", properties, ...datasets]
+  ])
+
+/** What a rollback would destroy at this moment; left: why it must not begin. */
+const checkRollback = (
+  { bookmarks, snapshots }: Own,
   { destroys, to }: Rollback
-) {
-  const purpose = `roll ${dataset} back to @${to.name}`
-  const refuse = (reason: ZfsError["reason"], why: string) =>
-    new ZfsError({
-      reason,
-      message: `${at(commands.endpoint)}cannot ${purpose}: ${why}; nothing was destroyed`,
-      transient: false
-    })
-  const own = (yield* listSnapshots(commands, [dataset], false)).get(dataset)
-  const snapshots = own?.snapshots ?? []
+): Either.Either<
+  { readonly back: Snapshot; readonly later: ReadonlyArray<Snapshot> },
+  { readonly reason: ZfsError["reason"]; readonly why: string }
+> => {
+  const refuse = (reason: ZfsError["reason"], why: string) => Either.left({ reason, why })
   const back = snapshots.find(({ guid }) => guid === to.guid)
-  if (back === undefined) return yield* refuse("Modified", "that snapshot is not there any more")
-  const later = snapshots.filter(({ createtxg }) => createtxg > back.createtxg)
+  if (back === undefined) return refuse("Modified", "that snapshot is not there any more")
+  const isLater = ({ createtxg }: { readonly createtxg: bigint }) => createtxg > back.createtxg
+  const later = snapshots.filter(isLater)
   const agreed = new Set(destroys.map(({ guid }) => guid))
   const others = later.filter(({ guid }) => !agreed.has(guid))
   if (others.length > 0) {
-    return yield* refuse("Modified", `it would also destroy ${named(others)}, made after this was planned`)
+    return refuse("Modified", `it would also destroy ${named(others)}, made after this was planned`)
   }
   const needed = later.filter(({ clones, holds }) => holds > 0 || clones.length > 0)
-  if (needed.length > 0) return yield* refuse("Other", `held or cloned: ${named(needed)}`)
+  if (needed.length > 0) return refuse("Other", `held or cloned: ${named(needed)}`)
   // zfs would destroy newer bookmarks too, which no plan has listed.
-  const bookmarks = (own?.bookmarks ?? []).filter(({ createtxg }) => createtxg > back.createtxg)
-  if (bookmarks.length > 0) {
-    const names = bookmarks.map(({ name }) => `#${name}`).join(", ")
-    return yield* refuse("Other", `it would also destroy the bookmarks ${names}; destroy them by hand first`)
-  }
-  // One by one and by guid, newest first: -r would also destroy what another process takes at this moment.
-  for (const { guid, name } of later.toReversed()) {
-    yield* destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "rollback" })
-  }
-  yield* commands.run(purpose, dataset, ["rollback", `${dataset}@${back.name}`], "rollback")
-})
+  const marks = bookmarks.filter(isLater).map(({ name }) => `#${name}`)
+  return marks.length === 0
+    ? Either.right({ back, later })
+    : refuse("Other", `it would also destroy the bookmarks ${marks.join(", ")}; destroy them by hand first`)
+}
 
 const named = (snapshots: ReadonlyArray<Snapshot>): string => snapshots.map(({ name }) => `@${name}`).join(", ")
 
-const unprepared = Effect.fn("Receiver.unprepared")(function* (
-  commands: Commands,
-  dataset: string,
-  properties: Properties
-) {
-  const purpose = `prepare ${dataset}`
-  const above = ancestorsOf(dataset)
-  const path = [...above, dataset]
-  const listed = yield* listNamed(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
-  const there = new Set(rows(listed).map(([name]) => name))
-  const pool = poolOf(dataset)
-  if (!there.has(pool)) {
-    // zfs says best that there is no such pool.
-    yield* commands.run(purpose, pool, ["list", "-H", "-o", "name", pool], "prepare")
-  }
-  const created = dataset !== pool && !there.has(dataset)
-  return {
-    created,
-    parents: above.filter((name) => name !== pool && !there.has(name)),
-    changed: created ? [] : yield* differing(commands, purpose, dataset, properties)
-  } satisfies Preparation
-})
-
+/** Names of the properties that have another value. */
 const differing = Effect.fnUntraced(function* (
   commands: Commands,
   purpose: string,
@@ -219,77 +239,55 @@ const differing = Effect.fnUntraced(function* (
 ) {
   const names = Object.keys(properties)
   if (names.length === 0) return []
-  const got = yield* commands.run(purpose, dataset, [
-    ...["get", "-H", "-p", "-o", "property,value", names.join(","), dataset]
-  ])
+  const get = ["get", "-H", "-p", "-o", "property,value", names.join(","), dataset]
+  const got = yield* commands.run(purpose, dataset, get)
   const values = new Map(rows(got).map(([name = "", value = ""]) => [name, value] as const))
   return names.filter((name) => plain(values.get(name)) !== plain(properties[name]))
 })
 
-/** One value has two names: OpenZFS 2.0 and before say `posixacl`. */
+/** OpenZFS 2.0 and before print `posixacl` for `posix`. */
 const plain = (value: string | undefined): string | undefined => (value === "posixacl" ? "posix" : value)
 
-const prepare = Effect.fn("Receiver.prepare")(function* (commands: Commands, dataset: string, properties: Properties) {
-  const assignments = (names: ReadonlyArray<string>) => names.map((name) => `${name}=${properties[name] ?? ""}`)
-  const todo = yield* unprepared(commands, dataset, properties)
-  for (const parent of todo.parents) yield* create(commands, parent, ["canmount=off"])
-  if (todo.created) yield* create(commands, dataset, assignments(Object.keys(properties)))
-  if (todo.changed.length > 0) {
-    const args = ["set", ...assignments(todo.changed), dataset]
-    yield* commands.run(`prepare ${dataset}`, dataset, args, "prepare")
-  }
-  return todo
-})
-
-/** Makes a dataset; one that another process made in the meantime is no failure. */
-const create = Effect.fnUntraced(function* (commands: Commands, dataset: string, assignments: ReadonlyArray<string>) {
-  const options = assignments.flatMap((assignment) => ["-o", assignment])
-  const created = yield* commands.attempt(["create", ...options, dataset])
-  if (created.exitCode === 0 || /dataset already exists/.test(complaint(created))) return
-  return yield* commands.failure(`create ${dataset}`, parentOf(dataset) ?? dataset, created, "prepare")
-})
-
-/** The targets that a dry run pretends to have made: shown by the receiver, changed by it and by the transfer. */
+/** The targets that a dry run shows as made. The dry run's transfer adds what it would have sent. */
 export class DryRunTargets extends Context.Tag("zipper/DryRunTargets")<
   DryRunTargets,
   { readonly put: (dataset: TargetDataset) => Effect.Effect<void> }
 >() {}
 
-/** A receiver that logs each change instead of making it, and shows it from then on as made, so that the program goes on. */
-const makeDryRunReceiver = (
-  real: typeof Receiver.Service
-): { readonly receiver: typeof Receiver.Service; readonly targets: typeof DryRunTargets.Service } => {
-  const pretended = new Map<string, TargetDataset | undefined>()
-  const put = (dataset: TargetDataset) => Effect.sync(() => void pretended.set(dataset.name, dataset))
+/** Logs each change instead of making it, and shows it from then on as made. */
+const makeDryRunReceiver = (real: typeof Receiver.Service) => {
+  const shown = new Map<string, TargetDataset | undefined>()
+  const put = (dataset: TargetDataset) => Effect.sync(() => void shown.set(dataset.name, dataset))
   const read = (dataset: string) =>
-    Effect.suspend(() => (pretended.has(dataset) ? Effect.succeed(pretended.get(dataset)) : real.read(dataset)))
+    Effect.suspend(() => (shown.has(dataset) ? Effect.succeed(shown.get(dataset)) : real.read(dataset)))
+  /** Logs what would be done, and shows the dataset as `to` makes it. */
   const change = Effect.fnUntraced(function* (
     dataset: string,
+    would: string,
     to: (before: TargetDataset) => TargetDataset | undefined
   ) {
+    yield* Effect.logInfo(`would ${would}`)
     const before = yield* read(dataset)
-    if (before !== undefined) pretended.set(dataset, to(before))
+    if (before !== undefined) shown.set(dataset, to(before))
   })
-
   const unprepared = Effect.fnUntraced(function* (dataset: string, properties: Properties) {
-    if (pretended.get(dataset) !== undefined) return { created: false, parents: [], changed: [] }
+    if (shown.get(dataset) !== undefined) return { created: false, parents: [], changed: [] }
     const todo = yield* real.unprepared(dataset, properties)
-    return { ...todo, parents: todo.parents.filter((parent) => pretended.get(parent) === undefined) }
+    return { ...todo, parents: todo.parents.filter((parent) => shown.get(parent) === undefined) }
   })
-
   const receiver: typeof Receiver.Service = {
     ...real,
     dryRun: true,
     read,
     tree: (roots) =>
       Effect.map(real.tree(roots), (found) => {
-        const shown = new Map(found)
-        for (const [name, dataset] of pretended) {
+        const all = new Map(found)
+        for (const [name, dataset] of shown) {
           if (!roots.some((root) => isWithin(name, root))) continue
-          if (dataset === undefined) shown.delete(name)
-          else shown.set(name, dataset)
+          if (dataset === undefined) all.delete(name)
+          else all.set(name, dataset)
         }
-        return shown
+        return all
       }),
     grant: (user, permissions, dataset) =>
       Effect.logInfo(`would run on ${real.label}: ${allowCommand({ user, permissions, dataset })}`),
@@ -299,35 +297,22 @@ const makeDryRunReceiver = (
         put({ ...newDataset(dataset, "filesystem"), placeholder: true })
       ),
     abort: (dataset) =>
-      Effect.zipRight(
-        Effect.logInfo(`would throw away what ${dataset} has of a stream that was cut`),
+      change(dataset, `throw away what ${dataset} has of a stream that was cut`, (before) =>
         // A dataset that came with that stream goes with it.
-        change(dataset, (before) =>
-          before.snapshots.length === 0 && !before.placeholder ? undefined : { ...before, resumeToken: undefined }
-        )
+        before.snapshots.length === 0 && !before.placeholder ? undefined : { ...before, resumeToken: undefined }
       ),
-    rollback: (dataset, { destroys, to }) =>
-      Effect.zipRight(
-        Effect.logInfo(
-          `would take ${dataset} back to @${to.name}, destroying ${destroys.length === 0 ? "no snapshot" : destroys.map(({ name }) => `@${name}`).join(", ")}`
-        ),
-        change(dataset, (before) => {
-          const gone = new Set(destroys.map(({ guid }) => guid))
-          return {
-            ...before,
-            written: 0,
-            snapshots: before.snapshots.filter(({ guid }) => !gone.has(guid))
-          }
-        })
-      ),
+    rollback: (dataset, { destroys, to }) => {
+      const what = destroys.length === 0 ? "no snapshot" : named(destroys)
+      return change(dataset, `take ${dataset} back to @${to.name}, destroying ${what}`, (before) => {
+        const gone = new Set(destroys.map(({ guid }) => guid))
+        return { ...before, written: 0, snapshots: before.snapshots.filter(({ guid }) => !gone.has(guid)) }
+      })
+    },
     destroySnapshot: (dataset, { guid, name }) =>
-      Effect.zipRight(
-        Effect.logInfo(`would destroy ${dataset}@${name}`),
-        change(dataset, (before) => ({
-          ...before,
-          snapshots: before.snapshots.filter((snapshot) => snapshot.guid !== guid)
-        }))
-      ),
+      change(dataset, `destroy ${dataset}@${name}`, (before) => ({
+        ...before,
+        snapshots: before.snapshots.filter((snapshot) => snapshot.guid !== guid)
+      })),
     unprepared,
     // The program logs the result, as in a real run.
     prepare: Effect.fnUntraced(function* (dataset: string, properties: Properties) {
