@@ -24,14 +24,9 @@ import { type EndedPart, parseLine, pipeFailure, SendMeter, warningsIn } from ".
 export class Transfer extends Context.Tag("zipper/Transfer")<
   Transfer,
   {
-    /**
-     * Fails when a program that streams pass through besides zfs (zstd, pv or mbuffer) is missing where it has to run.
-     */
+    /** Fails when a program besides zfs that streams pass through is missing where it has to run. */
     readonly tools: Effect.Effect<void, ZfsError>
-    /**
-     * Returns when both ends have ended well. Fails with what either end printed; Vanished when a snapshot of the
-     * stream is gone.
-     */
+    /** Returns when both ends have ended well. Fails with what they printed; as Vanished when a snapshot is gone. */
     readonly send: (request: TransferRequest) => Effect.Effect<{ readonly bytes: number }, ZfsError>
   }
 >() {
@@ -110,7 +105,7 @@ const transfer = Effect.fnUntraced(function* (
     const stage = stages[index]
     if (stage === undefined) return []
     const { double, part } = stage
-    // Hours of progress have pushed what zfs had to say out of the end of stderr that is kept.
+    // Process keeps only the end of stderr, which after hours is all progress.
     return [{ ...end, part, double, stderr: part === "source" ? words.text : end.stderr }]
   })
   const error = pipeFailure(request, settings, parts)
@@ -120,7 +115,7 @@ const transfer = Effect.fnUntraced(function* (
   return { bytes: meter.end }
 })
 
-/** Keeps the first and the last lines: the beginning says why, and the end how it ended. */
+/** Keeps the first and the last lines: the first say why it failed, the last how it ended. */
 class Words {
   #first: Array<string> = []
   #last: Array<string> = []
@@ -139,10 +134,7 @@ class Words {
 const tenMinutes = 600_000
 const looksUntilFailure = 24
 
-/**
- * Warns when no byte is sent for ten minutes, and fails after four hours: also when the sender is done and the receiver does
- * not end. A sender that prints no line of progress is not judged.
- */
+/** Warns when no byte is sent for ten minutes, and fails after four hours, unless zfs prints no progress at all. */
 const failOnStall = Effect.fnUntraced(function* (movement: () => { readonly lines: number; readonly sent: number }) {
   let before = movement()
   let looks = 0
@@ -170,28 +162,25 @@ type Tools = Pick<Ends, "limit">
 
 /** Looks for the programs besides zfs, where they are to run, before anything is sent. */
 const findTools = Effect.fnUntraced(function* (process: typeof Process.Service, settings: TransferSettings) {
-  if (settings.compress === "zstd") {
-    for (const endpoint of [settings.source, settings.target]) {
-      if (!(yield* isThere(process, endpoint, "zstd"))) {
-        return yield* missing(
-          `--compress zstd needs the program zstd on ${label(endpoint)}: install it there, or leave the option out`
-        )
-      }
-    }
+  const { bandwidth, compress, source, target } = settings
+  const missing = (message: string) => new ZfsError({ reason: "NotInstalled", message, transient: false })
+  for (const endpoint of compress === "zstd" ? [source, target] : []) {
+    if (yield* isInstalled(process, endpoint, "zstd")) continue
+    return yield* missing(
+      `--compress zstd needs the program zstd on ${label(endpoint)}: install it there, or leave the option out`
+    )
   }
-  const bytesPerSecond = settings.bandwidth
-  if (bytesPerSecond === undefined) return { limit: undefined } satisfies Tools
+  if (bandwidth === undefined) return { limit: undefined } satisfies Tools
   for (const program of ["pv", "mbuffer"] as const) {
-    if (yield* isThere(process, local, program)) return { limit: { program, bytesPerSecond } } satisfies Tools
+    if (!(yield* isInstalled(process, local, program))) continue
+    return { limit: { program, bytesPerSecond: bandwidth } } satisfies Tools
   }
   return yield* missing(
     "--bandwidth needs the program pv or mbuffer on this host: install one of them, or leave the option out"
   )
 })
 
-const missing = (message: string) => new ZfsError({ reason: "NotInstalled", message, transient: false })
-
-const isThere = Effect.fnUntraced(function* (process: typeof Process.Service, endpoint: Endpoint, program: string) {
+const isInstalled = Effect.fnUntraced(function* (process: typeof Process.Service, endpoint: Endpoint, program: string) {
   const completed = yield* process.run(commandOn(endpoint, { program, args: ["--version"] })).pipe(
     Effect.catchIf(
       (error) => error.reason === "NotFound" && error.program === program,
@@ -199,8 +188,7 @@ const isThere = Effect.fnUntraced(function* (process: typeof Process.Service, en
     ),
     Effect.mapError(processFailure({ endpoint, role: "send" }))
   )
-  if (completed.exitCode === 0) return true
-  if (completed.exitCode === 127) return false
+  if (completed.exitCode === 0 || completed.exitCode === 127) return completed.exitCode === 0
   return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
 })
 
