@@ -1,23 +1,26 @@
 import type { Loss } from "../runs/ReplicationResult.ts"
 import { bytes, count, number } from "../text/Text.ts"
-import { byCreatetxg, type SendMode, type Snapshot, type SourceDataset, type TargetDataset } from "../zfs/Dataset.ts"
+import {
+  type Bookmark,
+  byCreatetxg,
+  type SendMode,
+  type Snapshot,
+  type SourceDataset,
+  type TargetDataset
+} from "../zfs/Dataset.ts"
 import { parentOf } from "../zfs/DatasetName.ts"
 import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import type { Stream } from "./Stream.ts"
 
 export type Plan =
-  /** The source has no snapshot, and the target never was a replica of it: there is nothing to send. */
+  /** The source has no snapshot, and the target never was a replica of it. */
   | { readonly _tag: "NothingToSend" }
   /** The target has all that is newest at the source; `at` is the latest common snapshot, by its name on the target. */
   | { readonly _tag: "UpToDate"; readonly at: string }
   /** First time: the earliest snapshot in full, then everything up to the newest. */
   | { readonly _tag: "Full"; readonly streams: ReadonlyArray<Stream> }
-  /** No streams: only the rollback stands between an interrupted receive and its end; plan again after it. */
-  | {
-      readonly _tag: "Incremental"
-      readonly rollback: Rollback | undefined
-      readonly streams: ReadonlyArray<Stream>
-    }
+  /** Without streams, an interrupted receive can go on after the rollback: plan again. */
+  | { readonly _tag: "Incremental"; readonly rollback: Rollback | undefined; readonly streams: ReadonlyArray<Stream> }
   /** A receive was interrupted: the rest of its stream first, then plan again. */
   | { readonly _tag: "Resume"; readonly token: string; readonly force: boolean }
   /** Going on would destroy something on the target. */
@@ -39,9 +42,9 @@ interface PlanOptions {
 }
 
 /**
- * What has to be done so that the target ends at the source's newest snapshot. Snapshots match by guid and order by
- * createtxg; names and clocks decide nothing. Nothing on the target is destroyed unless `rollback` allows it, and
- * then exactly what the plan lists. Once carried out, the next plan is empty.
+ * Plans what makes the target end at the source's newest snapshot. Snapshots match by guid and order by createtxg; names
+ * and clocks decide nothing. Nothing on the target is destroyed unless `rollback` allows it, and then exactly what the
+ * plan lists. After a plan is carried out, the next one is empty.
  */
 export const plan = (source: SourceDataset, target: TargetDataset | undefined, options: PlanOptions): Plan => {
   const snapshots = inOrder(source.snapshots)
@@ -49,49 +52,53 @@ export const plan = (source: SourceDataset, target: TargetDataset | undefined, o
   const newest = snapshots.at(-1)
   if (earliest === undefined || newest === undefined) {
     return target !== undefined && isReplica(target)
-      ? {
-          _tag: "Blocked",
-          reason: `the replica cannot go on, since its source has no snapshot any more; ${takeSnapshot(source)}`
-        }
+      ? blocked(`the replica cannot go on, since its source has no snapshot any more; ${takeSnapshot(source)}`)
       : { _tag: "NothingToSend" }
   }
-  const unopened = sourceLost(source, options.mode)
-  const firstTime = (force: boolean): Plan =>
-    unopened === undefined ? full(earliest, newest, force) : { _tag: "Blocked", reason: unopened }
+  const firstTime = (force: boolean): Plan => {
+    const unopened = sourceLost(source, options.mode)
+    if (unopened !== undefined) return blocked(unopened)
+    return { _tag: "Full", streams: [{ _tag: "Full", to: earliest, force }, ...incremental(earliest, newest)] }
+  }
   if (target === undefined) return firstTime(false)
   const mismatch = mismatchReason(source, target, options.mode)
-  if (mismatch !== undefined) return { _tag: "Blocked", reason: mismatch }
+  if (mismatch !== undefined) return blocked(mismatch)
   const lost = targetLost(target)
-  if (lost !== undefined && !isMended(source, target, options.mode)) {
-    return { _tag: "Blocked", reason: `${lost}; ${startAnew(target)}` }
-  }
+  if (lost !== undefined && !isMended(source, target, options.mode)) return blocked(`${lost}; ${startAnew(target)}`)
+  const { placeholder, resumeToken, written } = target
   if (target.snapshots.length > 0) {
     const onward = goOn(source, target, options)
-    return target.resumeToken === undefined ? onward : resumed(source, target, target.resumeToken, onward)
+    return resumeToken === undefined ? onward : resumed(source, target, resumeToken, onward)
   }
-  if (target.resumeToken !== undefined) {
-    return keyLoss(source, target, options) ?? resume(target.resumeToken, target.placeholder)
-  }
-  if (target.placeholder) return firstTime(true)
-  return {
-    _tag: "Diverged",
-    loss: { back: undefined, snapshots: [], written: target.written },
-    reason: occupied(target)
-  }
+  if (resumeToken !== undefined) return keyLoss(source, target, options) ?? resume(resumeToken, placeholder)
+  return placeholder ? firstTime(true) : diverged({ back: undefined, snapshots: [], written }, occupied(target))
 }
+
+const blocked = (reason: string): Plan => ({ _tag: "Blocked", reason })
+
+const diverged = (loss: Loss, reason: string): Plan => ({ _tag: "Diverged", loss, reason })
+
+// The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
+const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
+
+const incremental = (from: Snapshot, to: Snapshot): ReadonlyArray<Stream> =>
+  from.guid === to.guid ? [] : [{ _tag: "Incremental", from, to }]
+
+const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> => snapshots.toSorted(byCreatetxg)
 
 // A parent that we made may have snapshots of its own, where another program takes them of the whole backup pool.
 const isReplica = ({ mode, resumeToken, snapshots }: TargetDataset): boolean =>
   resumeToken !== undefined || (mode !== undefined && snapshots.length > 0)
 
+/** The plan for a target that has snapshots, as if no receive was interrupted. */
 const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions): Plan => {
+  const { written } = target
   const bases = basesOf(source)
   const owned = inOrder(target.snapshots)
   const common = owned.findLast(({ guid }) => bases.has(guid))
-  const base = common === undefined ? undefined : bases.get(common.guid)
+  const base = bases.get(common?.guid ?? "")
   if (common === undefined || base === undefined) {
-    const loss = { back: undefined, snapshots: owned, written: target.written }
-    return { _tag: "Diverged", loss, reason: unrelated(target, owned) }
+    return diverged({ back: undefined, snapshots: owned, written }, unrelated(target, owned))
   }
   const ahead = inOrder(source.snapshots).filter(({ createtxg }) => createtxg > base.createtxg)
   const first = ahead[0]
@@ -100,62 +107,44 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
     const lost = targetLost(target)
     return lost === undefined
       ? { _tag: "UpToDate", at: common.name }
-      : {
-          _tag: "Blocked",
-          reason: `${lost}; the next snapshot brings the right one: ${takeSnapshot(source)}`
-        }
+      : blocked(`${lost}; the next snapshot brings the right one: ${takeSnapshot(source)}`)
   }
   const unopened = keyLoss(source, target, options)
   if (unopened !== undefined) return unopened
 
   const later = owned.filter(({ createtxg }) => createtxg > common.createtxg)
-  const { written } = target
   const rollback = later.length > 0 || written > 0 ? { to: common, destroys: later, written } : undefined
   if (rollback !== undefined) {
+    const obstacles = obstaclesTo(target, common, later)
     if (!options.rollback) {
-      const loss = { back: common, snapshots: later, written }
-      return { _tag: "Diverged", loss, reason: diverged(target, common, later, written) }
+      return diverged({ back: common, snapshots: later, written }, changed(target, rollback, obstacles))
     }
-    const stuck = stuckReason(target, common, later)
-    if (stuck !== undefined) return { _tag: "Blocked", reason: stuck }
+    if (obstacles !== undefined) {
+      return blocked(`${target.name} cannot be taken back to @${common.name} as long as ${obstacles}`)
+    }
   }
   const clash = clashReason(source, target, ahead, new Set(later))
-  if (clash !== undefined) return { _tag: "Blocked", reason: clash }
-  return {
-    _tag: "Incremental",
-    rollback,
-    streams:
-      base._tag === "Snapshot"
-        ? incremental(base.snapshot, newest)
-        : [
-            { _tag: "FromBookmark", from: { name: base.name, guid: base.guid }, to: first },
-            ...incremental(first, newest)
-          ]
-  }
+  if (clash !== undefined) return blocked(clash)
+  // A snapshot wins over its own bookmark: from a bookmark, zfs sends no more than one snapshot at a time.
+  const from = source.snapshots.find(({ guid }) => guid === base.guid)
+  const streams: ReadonlyArray<Stream> =
+    from !== undefined
+      ? incremental(from, newest)
+      : [{ _tag: "FromBookmark", from: { name: base.name, guid: base.guid }, to: first }, ...incremental(first, newest)]
+  return { _tag: "Incremental", rollback, streams }
 }
-
-const full = (earliest: Snapshot, newest: Snapshot, force: boolean): Plan => ({
-  _tag: "Full",
-  streams: [{ _tag: "Full", to: earliest, force }, ...incremental(earliest, newest)]
-})
-
-const incremental = (from: Snapshot, to: Snapshot): ReadonlyArray<Stream> =>
-  from.guid === to.guid ? [] : [{ _tag: "Incremental", from, to }]
 
 /** What no key opens is as lost as what is destroyed, and no --rollback allows a stream that leaves such a thing. */
 const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOptions): Plan | undefined => {
   const unopened = sourceLost(source, mode)
-  if (unopened !== undefined) return { _tag: "Blocked", reason: unopened }
+  if (unopened !== undefined) return blocked(unopened)
   if (target.placeholder || isMended(source, target, mode)) return undefined
   const out = lockOut(source, target, mode)
   if (out === undefined) return undefined
-  const { written } = target
-  const loss =
-    out.what === "target"
-      ? { back: undefined, snapshots: inOrder(target.snapshots), written }
-      : { back: undefined, snapshots: [], written: 0 }
+  const { snapshots, written } = out.what === "target" ? target : { snapshots: [], written: 0 }
   const remedy = out.remedy === undefined ? "" : `${out.remedy}, or `
-  return { _tag: "Diverged", loss, reason: `${out.why}; ${remedy}${startAnew(target)}` }
+  const loss = { back: undefined, snapshots: inOrder(snapshots), written }
+  return diverged(loss, `${out.why}; ${remedy}${startAnew(target)}`)
 }
 
 // zfs takes the whole rest of the stream before it finds out that the target has changed in the meantime.
@@ -164,41 +153,20 @@ const resumed = (source: SourceDataset, target: TargetDataset, token: string, on
   // source lost it, the token is dead; a resume finds that out and throws the half away.
   const from = target.snapshots.find(({ clones }) => clones.includes(`${target.name}/%recv`))
   if (from !== undefined && !basesOf(source).has(from.guid)) return resume(token)
-  switch (onward._tag) {
-    case "Diverged":
-    case "Blocked":
-      return onward
-    case "Incremental":
-      return onward.rollback === undefined ? resume(token) : { ...onward, streams: [] }
-    default:
-      return resume(token)
-  }
+  if (onward._tag === "Diverged" || onward._tag === "Blocked") return onward
+  return onward._tag === "Incremental" && onward.rollback !== undefined ? { ...onward, streams: [] } : resume(token)
 }
 
-// The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
-const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
-
-type Base =
-  | { readonly _tag: "Snapshot"; readonly snapshot: Snapshot; readonly createtxg: bigint }
-  | { readonly _tag: "Bookmark"; readonly name: string; readonly guid: string; readonly createtxg: bigint }
-
-// A snapshot wins over its own bookmark: from a bookmark, zfs sends no more than one snapshot at a time.
-const basesOf = ({ bookmarks, snapshots }: SourceDataset): ReadonlyMap<string, Base> =>
-  new Map<string, Base>([
-    ...bookmarks.map(({ createtxg, guid, name }) => [guid, { _tag: "Bookmark", name, guid, createtxg }] as const),
-    ...snapshots.map(
-      (snapshot) => [snapshot.guid, { _tag: "Snapshot", snapshot, createtxg: snapshot.createtxg }] as const
-    )
-  ])
-
-const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> => snapshots.toSorted(byCreatetxg)
+/** What incremental streams can start from, by guid. */
+const basesOf = ({ bookmarks, snapshots }: SourceDataset): ReadonlyMap<string, Bookmark> =>
+  new Map([...bookmarks, ...snapshots].map((base) => [base.guid, base]))
 
 /**
  * Reasons are sentences that follow the dataset's name. They speak of what is at the receiving end, whose name goes
  * before them when that is another machine; in commands, `there` is that end.
  */
 
-/** What keeps the source from ever being received there. */
+/** Why the source can never be received there. */
 const mismatchReason = (source: SourceDataset, target: TargetDataset, mode: SendMode): string | undefined => {
   if (target.guid === source.guid) {
     return `${target.name} is the source itself: give a destination outside of what is sent`
@@ -229,21 +197,12 @@ const occupied = (target: TargetDataset): string =>
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
 
-const diverged = (target: TargetDataset, to: Snapshot, destroys: ReadonlyArray<Snapshot>, written: number): string => {
-  const obstacles = obstaclesTo(target, to, destroys)
+const changed = (target: TargetDataset, { destroys, to, written }: Rollback, obstacles: string | undefined): string => {
   const wayBack =
     obstacles === undefined
       ? "to give that up, run again with --rollback"
       : `--rollback cannot go back as long as ${obstacles}`
   return `${target.name} has changed since @${to.name}, the latest snapshot in common, and would lose ${losses(destroys, written)}; ${wayBack}; to keep it, ${startAnew(target)}`
-}
-
-/** Why zfs would refuse to take the target back to `to`. */
-const stuckReason = (target: TargetDataset, to: Snapshot, destroys: ReadonlyArray<Snapshot>): string | undefined => {
-  const obstacles = obstaclesTo(target, to, destroys)
-  return obstacles === undefined
-    ? undefined
-    : `${target.name} cannot be taken back to @${to.name} as long as ${obstacles}`
 }
 
 const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
@@ -252,43 +211,31 @@ const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
     ...(written > 0 ? [`${bytes(written)} written since its newest snapshot`] : [])
   ].join(" and ")
 
+/** Why zfs would refuse to take the target back to `to`, which destroys these snapshots. */
 const obstaclesTo = (target: TargetDataset, to: Snapshot, snapshots: ReadonlyArray<Snapshot>): string | undefined => {
+  const { name } = target
+  const reasons: Array<string> = []
   const held = snapshots.filter(({ holds }) => holds > 0)
+  if (held[0] !== undefined) {
+    const are = held.length === 1 ? "is" : "are"
+    reasons.push(`${list(held)} ${are} held (there: zfs holds '${name}@${held[0].name}' tells by whom)`)
+  }
   const cloned = snapshots.filter(({ clones }) => clones.length > 0)
-  const reasons = [
-    ...held
-      .slice(0, 1)
-      .map(
-        ({ name }) =>
-          `${list(held)} ${held.length === 1 ? "is" : "are"} held (there: zfs holds '${target.name}@${name}' tells by whom)`
-      ),
-    ...(cloned.length === 0
-      ? []
-      : [
-          `${list(cloned)} ${cloned.length === 1 ? "has" : "have"} clones (${cloned
-            .flatMap(({ clones }) => clones)
-            .slice(0, listed)
-            .join(", ")})`
-        ]),
-    ...bookmarked(target, to)
-  ]
+  if (cloned.length > 0) {
+    const clones = cloned.flatMap((snapshot) => snapshot.clones).slice(0, listed)
+    reasons.push(`${list(cloned)} ${cloned.length === 1 ? "has" : "have"} clones (${clones.join(", ")})`)
+  }
+  // zfs goes back past bookmarks only by destroying them, and no plan lists those.
+  const newer = target.bookmarks.filter(({ createtxg }) => createtxg > to.createtxg)
+  if (newer[0] !== undefined) {
+    const kind = newer.length === 1 ? "a newer bookmark" : "newer bookmarks"
+    const names = newer.slice(0, listed).map((bookmark) => `#${bookmark.name}`)
+    reasons.push(`it has ${kind}: ${names.join(", ")} (there: zfs destroy '${name}#${newer[0].name}')`)
+  }
   return reasons.length === 0 ? undefined : reasons.join(" and ")
 }
 
-// zfs goes back past bookmarks only by destroying them, and no plan lists those.
-const bookmarked = (target: TargetDataset, to: Snapshot): ReadonlyArray<string> => {
-  const newer = target.bookmarks.filter(({ createtxg }) => createtxg > to.createtxg)
-  const first = newer[0]
-  if (first === undefined) return []
-  const names = newer.slice(0, listed).map(({ name }) => `#${name}`)
-  const kind = newer.length === 1 ? "a newer bookmark" : "newer bookmarks"
-  return [`it has ${kind}: ${names.join(", ")} (there: zfs destroy '${target.name}#${first.name}')`]
-}
-
-/**
- * A snapshot to come whose name another one on the target has after a rename. `gone`: those that a rollback destroys
- * first.
- */
+/** A snapshot to come has the name of another one on the target. `gone`: those that a rollback destroys first. */
 const clashReason = (
   source: SourceDataset,
   target: TargetDataset,
