@@ -24,21 +24,18 @@ export interface Account {
   readonly root: boolean
 }
 
-/** What both ends can do. Every failure names the end (this host, nas, backup@nas) and what zfs said. */
+/** What both ends can do. Every failure names the end (this host, nas, backup@nas) and has what zfs printed. */
 export interface End {
   readonly label: string
-  /** Who we are there. Fails as Unreachable, with what ssh said, when the host does not answer. */
+  /** The user of our commands. Fails as Unreachable, with what ssh printed, when the host does not answer. */
   readonly account: Effect.Effect<Account, ZfsError>
   /** What `zfs allow DATASET` prints; the dataset must exist. */
   readonly allowed: (dataset: string) => Effect.Effect<string, ZfsError>
   readonly grant: (user: string, permissions: ReadonlyArray<string>, dataset: string) => Effect.Effect<void, ZfsError>
 }
 
-export const makeEnd = (
-  process: typeof Process.Service,
-  endpoint: Endpoint,
-  role: Role
-): { readonly commands: Commands; readonly end: End } => {
+/** `role`: the permissions that the messages of these commands advise to grant. */
+export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, role: Role) => {
   let known: string | undefined
   const user = () => known ?? userAt(endpoint)
   const commands = makeCommands(process, endpoint, { role, user })
@@ -47,35 +44,31 @@ export const makeEnd = (
       process.run(commandOn(endpoint, { program: "sh", args: ["-c", whoami] })),
       processFailure({ endpoint, role })
     )
-    if (completed.exitCode !== 0) {
-      return yield* failure("log in", "", completed, { endpoint, role, user })
-    }
+    if (completed.exitCode !== 0) return yield* failure("log in", "", completed, { endpoint, role, user })
     const found = yield* readAccount(completed.stdout, endpoint)
     known = found.user
     return found
   })
-  return {
-    commands,
-    end: {
-      label: label(endpoint),
-      account: account(),
-      allowed: Effect.fn("End.allowed")((dataset: string) =>
-        Effect.map(commands.run(`read the permissions on ${dataset}`, dataset, ["allow", dataset]), utf8)
-      ),
-      grant: Effect.fn("End.grant")(function* (who: string, permissions: ReadonlyArray<string>, dataset: string) {
-        const completed = yield* commands.attempt(["allow", "-u", who, permissions.join(","), dataset])
-        if (completed.exitCode === 0) return
-        const error = commands.failure(`grant permissions on ${dataset}`, dataset, completed)
-        return yield* error.reason === "PermissionDenied"
-          ? new ZfsError({
-              reason: error.reason,
-              message: `${at(endpoint)}cannot grant permissions on ${dataset} as ${user()}: root can: ${allowCommand({ user: who, permissions, dataset })}`,
-              transient: false
-            })
-          : error
+  const end: End = {
+    label: label(endpoint),
+    account: account(),
+    allowed: Effect.fn("End.allowed")((dataset: string) =>
+      Effect.map(commands.run(`read the permissions on ${dataset}`, dataset, ["allow", dataset]), utf8)
+    ),
+    grant: Effect.fn("End.grant")(function* (who: string, permissions: ReadonlyArray<string>, dataset: string) {
+      const completed = yield* commands.attempt(["allow", "-u", who, permissions.join(","), dataset])
+      if (completed.exitCode === 0) return
+      const error = commands.failure(`grant permissions on ${dataset}`, dataset, completed)
+      if (error.reason !== "PermissionDenied") return yield* error
+      const command = allowCommand({ user: who, permissions, dataset })
+      return yield* new ZfsError({
+        reason: error.reason,
+        message: `${at(endpoint)}cannot grant permissions on ${dataset} as ${user()}: root can: ${command}`,
+        transient: false
       })
-    }
+    })
   }
+  return { commands, end }
 }
 
 /** Programs' output comes one character a byte; names of users may be more than ASCII. */
@@ -86,20 +79,15 @@ const whoami = "id -u; id -un 2>/dev/null || id -u; id -Gn 2>/dev/null || id -G"
 
 const readAccount = (stdout: string, endpoint: Endpoint): Effect.Effect<Account, ZfsError> => {
   const [id = "", user = "", groups = "", ...more] = utf8(stdout).trimEnd().split("\n")
+  if (/^[0-9]+$/.test(id) && user !== "" && more.length === 0) {
+    return Effect.succeed({ user, groups: groups.split(" ").filter((group) => group !== ""), root: id === "0" })
+  }
   // A shell that prints something on every login would print it into our streams.
-  return /^[0-9]+$/.test(id) && user !== "" && more.length === 0
-    ? Effect.succeed({ user, groups: groups.split(" ").filter((group) => group !== ""), root: id === "0" })
-    : Effect.fail(
-        new ZfsError({
-          reason: "Other",
-          message: `${at(endpoint)}${
-            stdout === ""
-              ? "the login runs no commands: `id` printed nothing; see that its shell is one, and that no forced command stands in authorized_keys"
-              : `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing without a terminal`
-          }`,
-          transient: false
-        })
-      )
+  const why =
+    stdout === ""
+      ? "the login runs no commands: `id` printed nothing; see that its shell is one, and that no forced command stands in authorized_keys"
+      : `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing without a terminal`
+  return Effect.fail(new ZfsError({ reason: "Other", message: `${at(endpoint)}${why}`, transient: false }))
 }
 
 /** Snapshots and bookmarks by dataset, of these and (`recursive`) of all below them. */
@@ -116,10 +104,7 @@ export const listSnapshots = Effect.fnUntraced(function* (
   return yield* readOutput(commands, purpose, readSnapshots(listed))
 })
 
-/**
- * What a command that names several datasets printed. Missing ones make its exit status 1; the others are listed all
- * the same.
- */
+/** What a command that names several datasets printed. Missing ones make its exit status 1; zfs lists the others. */
 export const listNamed = Effect.fnUntraced(function* (
   commands: Commands,
   purpose: string,
@@ -133,10 +118,7 @@ export const listNamed = Effect.fnUntraced(function* (
   return yield* commands.failure(purpose, datasets[0] ?? "", completed)
 })
 
-/**
- * A list that a lost connection has cut may look whole, so zfs itself has to end the command. Start-up files of a
- * login may print anything before that.
- */
+// A list that a lost connection has cut may look whole, so the last lines have to be zfs's; a login may print others.
 const onlyMissing = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): boolean => {
   const lines = messageLines(stderr)
   const first = lines.findIndex(isZfsMessage)

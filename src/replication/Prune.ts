@@ -15,7 +15,7 @@ import { byCreatetxg, type Snapshot, type SourceDataset, type TargetDataset } fr
 import { isWithin } from "../zfs/DatasetName.ts"
 import { Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
-import { missingOn, requirePermissions, type Survey, survey, targetNames } from "./Survey.ts"
+import { failPreflight, missingOn, type Survey, survey, targetNames } from "./Survey.ts"
 
 /** What the configuration and the command line add to a job. */
 interface PruneOptions {
@@ -90,7 +90,7 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (job: Job, retention:
   const { absent, lost, orphans, replicas, some } = sortReplicas(job, found)
   const receiver = yield* Receiver
   const places = replicas.map(({ target }) => ({ dataset: target.name, where: "here" }) as const)
-  yield* requirePermissions(yield* missingOn(receiver, found.receiver, permissionsOf("prune"), places))
+  yield* failPreflight(yield* missingOn(receiver, found.receiver, permissionsOf("prune"), places))
   const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], ask)
   const there = (yield* Sender).label
   const results: ReadonlyArray<ReplicaResult> = [

@@ -12,7 +12,7 @@ import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
 import { type Survey, targetNames } from "./Survey.ts"
 
-/** Logs them as warnings. A summary with one does not count as all well. */
+/** Logs the remarks as warnings, and gives their texts. A summary with one does not count as all well. */
 export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
   const remarks = yield* remarksOn(job, found)
   for (const { dataset, text } of remarks) {
@@ -24,14 +24,17 @@ export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, f
 
 /** What of a job needs a look though nothing fails: sentences on one dataset or on several. */
 export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey) {
-  const several = [yield* aboutOrphans(job, found), yield* aboutStaleness(found)]
+  const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
+  const now = (yield* Clock.currentTimeMillis) / 1000
+  const sources = found.items.map(({ source }) => source)
+  const several = [orphansRemark(job, found, from, to), staleRemark(staleOf(sources, now), from)]
   return [
-    ...(yield* aboutKeys(job, found)),
+    ...keyRemarks(job, found, to),
     ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
   ]
 })
 
-/** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived: a user counts on a replica. */
+/** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived. */
 export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<string> => {
   const roots = new Set(minimalRoots(job.datasets))
   const bare = new Set(items.flatMap(({ source: { name } }) => (roots.has(name) ? [name] : [])))
@@ -47,40 +50,25 @@ export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<str
 export const noSnapshots =
   "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?"
 
-const aboutKeys = Effect.fnUntraced(function* (job: Job, { items, targets }: Survey) {
-  if (job.mode !== "raw") return []
-  const { label: there } = yield* Receiver
-  return items.flatMap(({ source, target: name }) => {
+const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
+  items.flatMap(({ source, target: name }) => {
     const target = targets.get(name)
-    if (target === undefined) return []
+    if (job.mode !== "raw" || target === undefined) return []
     const next = plan(source, target, { mode: job.mode, rollback: false })._tag
     if (next !== "UpToDate" && next !== "Incremental" && next !== "Resume") return []
     const text = keyRemark(source, target, { sends: next !== "UpToDate", there })
     return text === undefined ? [] : [{ dataset: source.name, text }]
   })
-})
 
-/**
- * Replicas whose source is gone from below one of the job's datasets. When such a dataset itself is gone, the run
- * fails.
- */
-const aboutOrphans = Effect.fnUntraced(function* (job: Job, found: Survey) {
+/** Replicas whose source is gone from below a dataset of the job. When that dataset itself is gone, the run fails. */
+const orphansRemark = (job: Job, found: Survey, from: string, to: string): string | undefined => {
   const failing = targetNames(job, found.missing)
   const orphans = sortReplicas(job, found).orphans.filter(({ name }) => !failing.some((root) => isWithin(name, root)))
   const [first] = orphans
   if (first === undefined) return undefined
   const what = orphans.length === 1 ? first.name : `${count(orphans.length, "replica")} (the first is ${first.name})`
-  return `${what} on ${(yield* Receiver).label}: the source is gone from ${(yield* Sender).label}, destroyed or renamed; the replica stays as it is (to hear no more of it, there: zfs inherit zipper:send '${first.name}')`
-})
-
-const aboutStaleness = Effect.fnUntraced(function* ({ items }: Survey) {
-  const now = (yield* Clock.currentTimeMillis) / 1000
-  const stale = staleOf(
-    items.map(({ source }) => source),
-    now
-  )
-  return staleRemark(stale, (yield* Sender).label)
-})
+  return `${what} on ${to}: the source is gone from ${from}, destroyed or renamed; the replica stays as it is (to hear no more of it, there: zfs inherit zipper:send '${first.name}')`
+}
 
 const day = 86_400
 const latestCount = 10

@@ -15,7 +15,7 @@ import { plan } from "./Plan.ts"
 import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { Sender } from "./Sender.ts"
-import { type DatasetPair, missingPermissions, requirePermissions, type Survey, survey } from "./Survey.ts"
+import { type DatasetPair, failPreflight, missingPermissions, type Survey, survey } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
 /** What the configuration, the command line and the process add to a job. */
@@ -74,7 +74,7 @@ const replicate = Effect.fn("Replicate")(function* (
   const started = yield* Clock.currentTimeMillis
   const found = yield* survey(job, options.retries)
   yield* mustHaveSnapshots(found)
-  yield* requirePermissions(yield* missingPermissions(found, options.rollback))
+  yield* failPreflight(yield* missingPermissions(found, options.rollback))
   yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
   yield* warnOfEncryption(job, found)
   const remarks = yield* logRemarks(job, found)

@@ -5,11 +5,10 @@ import { ancestorsOf, isWithin } from "../zfs/DatasetName.ts"
 interface Selection {
   /** Each root with everything below it that is not excluded: the roots in the order given, parents before children. */
   readonly selected: ReadonlyArray<SourceDataset>
-  /** Left out, and by which pattern (of the dataset itself, or of one above it). */
+  /** `pattern` matches the dataset itself, or one above it. */
   readonly excluded: ReadonlyArray<{ readonly dataset: string; readonly pattern: string }>
-  /** Roots that another one (or the same, given before) covers. */
+  /** Roots that lie below another one, or were given before. */
   readonly overlaps: ReadonlyArray<Overlap>
-  /** Patterns that match nothing: most likely a slip. */
   readonly unusedPatterns: ReadonlyArray<string>
 }
 
@@ -26,9 +25,8 @@ export const minimalRoots = (roots: ReadonlyArray<string>): ReadonlyArray<string
 }
 
 /**
- * Chooses among `tree` (the roots and what is below them). Patterns are those of Glob: one without a slash is
- * compared with the last part of a name, one with a slash with the whole name. What is excluded takes everything
- * below with it.
+ * Chooses among `tree` (the roots and what is below them). A pattern (see Glob) without a slash is compared with the last
+ * part of a name, one with a slash with the whole name; it excludes all below a match too.
  */
 export const select = (
   asked: { readonly roots: ReadonlyArray<string>; readonly exclude: ReadonlyArray<string> },

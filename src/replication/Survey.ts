@@ -30,24 +30,24 @@ export interface DatasetPair {
   readonly target: string
 }
 
-/**
- * Fails, before anything is done, when an end does not answer, or the place of a dataset is missing or inside what
- * is sent.
- */
+/** Reads both ends. Fails when one does not answer, or a replica has no place or would lie inside of what is sent. */
 export const survey = Effect.fn("Replication.survey")(function* (job: Job, retries: number) {
-  const sender = yield* retryTransient(retries)((yield* Sender).account)
-  const receiver = yield* retryTransient(retries)((yield* Receiver).account)
-  const { items, missing, tree } = yield* choose(job, retries)
-  const targets = yield* lookAtTargets(job, items, retries)
+  const retry = retryTransient(retries)
+  const sender = yield* retry((yield* Sender).account)
+  const receiver = yield* retry((yield* Receiver).account)
+  const { datasets: tree, missing } = yield* retry((yield* Sender).tree(minimalRoots(job.datasets)))
+  const items = yield* choose(job, tree, missing)
+  const targets = yield* readTargets(job, items, retries)
   yield* refuseLoops(items, tree, targets)
   yield* warnOfEchoes(items, targets)
-  const found: Survey = { sender, receiver, items, missing, tree, targets }
-  return found
+  return { sender, receiver, items, missing, tree, targets } satisfies Survey
 }, asPreflight)
 
-const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
-  const sender = yield* Sender
-  const { datasets: tree, missing } = yield* sender.tree(minimalRoots(job.datasets)).pipe(retryTransient(retries))
+const choose = Effect.fnUntraced(function* (
+  job: Job,
+  tree: ReadonlyArray<SourceDataset>,
+  missing: ReadonlyArray<string>
+) {
   const chosen = select({ roots: job.datasets, exclude: job.exclude }, tree)
   for (const { coveredBy, dropped } of chosen.overlaps) {
     yield* Effect.logDebug(`${dropped} is part of ${coveredBy}, and done with it`)
@@ -66,17 +66,18 @@ const choose = Effect.fnUntraced(function* (job: Job, retries: number) {
     return yield* new PreflightError({ message: "every dataset is left out by --exclude: nothing to do" })
   }
   const names = chosen.selected.map(({ name }) => name)
-  const places = targetsOf(job, names)
-  if (Either.isLeft(places)) return yield* new PreflightError({ message: places.left.join("\n") })
-  const items = chosen.selected.flatMap((source): ReadonlyArray<DatasetPair> => {
-    const target = places.right.get(source.name)
+  const places = yield* Either.mapLeft(
+    targetsOf(job, names),
+    (problems) => new PreflightError({ message: problems.join("\n") })
+  )
+  return chosen.selected.flatMap((source): ReadonlyArray<DatasetPair> => {
+    const target = places.get(source.name)
     return target === undefined ? [] : [{ source, target }]
   })
-  return { items, missing, tree }
 })
 
 /** The replicas, and what lies above them; the pool has to be there. */
-const lookAtTargets = Effect.fnUntraced(function* (job: Job, items: ReadonlyArray<DatasetPair>, retries: number) {
+const readTargets = Effect.fnUntraced(function* (job: Job, items: ReadonlyArray<DatasetPair>, retries: number) {
   const receiver = yield* Receiver
   const retry = retryTransient(retries)
   const roots = minimalRoots([...targetNames(job, job.datasets), ...items.map(({ target }) => target)])
@@ -88,14 +89,14 @@ const lookAtTargets = Effect.fnUntraced(function* (job: Job, items: ReadonlyArra
     if (dataset === undefined) absent.add(above)
     else found.set(above, dataset)
   }
-  const noPool = [...new Set(roots.map(poolOf))].filter((pool) => !found.has(pool))
-  if (noPool.length > 0) {
-    return yield* new PreflightError({
-      message: noPool.map((pool) => poolMissing(receiver.label, pool)).join("\n")
-    })
-  }
+  const pools = new Set(roots.map(poolOf))
+  yield* failPreflight([...pools].filter((pool) => !found.has(pool)).map((pool) => poolMissing(receiver.label, pool)))
   return found
 })
+
+/** Fails with these lines, if there are any. */
+export const failPreflight = (lines: ReadonlyArray<string>): Effect.Effect<void, PreflightError> =>
+  lines.length === 0 ? Effect.void : Effect.fail(new PreflightError({ message: lines.join("\n") }))
 
 export const poolMissing = (label: string, pool: string): string =>
   `on ${label}: there is no pool ${pool}; is it imported (zpool import ${pool})?`
@@ -105,35 +106,29 @@ export const targetNames = (job: Job, datasets: ReadonlyArray<string>): Readonly
   Arr.getRights(datasets.map((dataset) => targetOf(job, dataset)))
 
 /** A replica must not be written into what it is made from: each run would send the runs before it. */
-const refuseLoops = Effect.fnUntraced(function* (
+const refuseLoops = (
   items: ReadonlyArray<DatasetPair>,
   tree: ReadonlyArray<SourceDataset>,
   targets: ReadonlyMap<string, TargetDataset>
-) {
+) => {
   const sources = new Map(tree.map(({ guid, name }) => [guid, name]))
   const loops = new Map<string, string>()
   for (const { target } of items) {
     for (const name of [...ancestorsOf(target), target]) {
-      const guid = targets.get(name)?.guid
-      const source = guid === undefined ? undefined : sources.get(guid)
+      const source = sources.get(targets.get(name)?.guid ?? "")
       if (source !== undefined) loops.set(source, target)
     }
   }
-  if (loops.size === 0) return
-  return yield* new PreflightError({
-    message: [...loops]
-      .map(
-        ([source, target]) =>
-          `${target} would lie inside of ${source}, which is to be sent: give a destination outside of it`
-      )
-      .join("\n")
-  })
-})
+  return failPreflight(
+    Array.from(
+      loops,
+      ([source, target]) =>
+        `${target} would lie inside of ${source}, which is to be sent: give a destination outside of it`
+    )
+  )
+}
 
-/**
- * Two hosts that fetch all of each other get their own back, one level deeper with each run. A restore looks the
- * same, so this is no reason to refuse.
- */
+// Two hosts that pull all of each other get their own back, one level deeper with each run. A restore looks the same.
 const warnOfEchoes = Effect.fnUntraced(function* (
   items: ReadonlyArray<DatasetPair>,
   targets: ReadonlyMap<string, TargetDataset>
@@ -142,12 +137,12 @@ const warnOfEchoes = Effect.fnUntraced(function* (
   const owners = new Map(
     above.flatMap((name) => (targets.get(name)?.snapshots ?? []).map(({ guid }) => [guid, name] as const))
   )
+  const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
   for (const { source, target } of items) {
     const owner = source.snapshots
       .map(({ guid }) => owners.get(guid))
       .find((name) => name !== undefined && name !== target && isWithin(target, name))
     if (owner === undefined) continue
-    const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
     yield* Effect.logWarning(
       `${source.name} on ${from} is a copy of ${owner} on ${to}, and its replica ${target} would lie inside of that: unless something is to be restored, leave it out with --exclude, or each run sends it one level deeper`
     )
@@ -168,10 +163,7 @@ export const missingPermissions = Effect.fnUntraced(function* (found: Survey, ro
   ]
 })
 
-/**
- * Permissions come from a replica itself, or from the nearest dataset above it that exists; one that stands for both
- * counts for both.
- */
+/** A replica's permissions come from itself, or from the nearest dataset above it that exists. */
 const scopesOf = (
   exists: (dataset: string) => boolean,
   targets: ReadonlyArray<string>
@@ -193,9 +185,8 @@ export interface PermissionScope {
 }
 
 /**
- * What the account lacks on this end: a line for each dataset, with the command that grants it. Permissions at the
- * top are enough for all below, so that the usual case costs one look. What cannot be read counts as granted: zfs
- * itself will fail.
+ * What the account lacks on this end: a line for each topmost dataset, with the command that grants it. Permissions on
+ * that count for all below it, so that most jobs need one command. What cannot be read counts as granted: zfs will fail.
  */
 export const missingOn = Effect.fnUntraced(function* (
   end: End,
@@ -204,14 +195,11 @@ export const missingOn = Effect.fnUntraced(function* (
   places: ReadonlyArray<PermissionScope>
 ) {
   if (account.root) return []
-  const lacking = (place: PermissionScope) =>
-    end.allowed(place.dataset).pipe(
-      Effect.map((table) => missing(account, parseAllow(table), place.dataset, wanted, place.where)),
-      Effect.catchAll((error) =>
-        Effect.as(
-          Effect.logDebug(`the permissions on ${place.dataset} are not known: ${error.message}`),
-          Arr.empty<string>()
-        )
+  const lacking = ({ dataset, where }: PermissionScope): Effect.Effect<ReadonlyArray<string>> =>
+    end.allowed(dataset).pipe(
+      Effect.map((table) => missing(account, parseAllow(table), dataset, wanted, where)),
+      Effect.catchAll(({ message }) =>
+        Effect.as(Effect.logDebug(`the permissions on ${dataset} are not known: ${message}`), [])
       )
     )
   const lines: Array<string> = []
@@ -230,7 +218,3 @@ export const missingOn = Effect.fnUntraced(function* (
   }
   return lines
 })
-
-/** Fails with these lines of {@link missingOn}, if there are any. */
-export const requirePermissions = (lines: ReadonlyArray<string>): Effect.Effect<void, PreflightError> =>
-  lines.length === 0 ? Effect.void : Effect.fail(new PreflightError({ message: lines.join("\n") }))
