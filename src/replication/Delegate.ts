@@ -98,7 +98,6 @@ const describe = ({ changed, created, parents }: Preparation, dryRun: boolean): 
   return `${dryRun ? "would set" : "set"} ${list(all.filter(([name]) => changed.includes(name)))}`
 }
 
-/** What one delegation lacks: one grant, or none. */
 const lacking = Effect.fnUntraced(function* (delegation: Delegation) {
   const end: End = delegation.end === "sender" ? yield* Sender : yield* Receiver
   const account = yield* end.account

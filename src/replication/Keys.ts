@@ -49,7 +49,6 @@ export const lockOut = (source: SourceDataset, target: TargetDataset, mode: Send
 }
 
 interface LockOut {
-  /** The target itself, or what is opened by its key. */
   readonly what: "target" | "dependents"
   readonly why: string
   /** What makes a stream possible; undefined where that might make zfs panic. */

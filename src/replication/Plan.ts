@@ -34,7 +34,6 @@ export interface Rollback {
   readonly written: number
 }
 
-/** What the plan of a dataset may do. */
 interface PlanOptions {
   readonly mode: SendMode
   /** Whether a target that has diverged may be taken back to the latest common snapshot. */
@@ -157,16 +156,11 @@ const resumed = (source: SourceDataset, target: TargetDataset, token: string, on
   return onward._tag === "Incremental" && onward.rollback !== undefined ? { ...onward, streams: [] } : resume(token)
 }
 
-/** What incremental streams can start from, by guid. */
 const basesOf = ({ bookmarks, snapshots }: SourceDataset): ReadonlyMap<string, Bookmark> =>
   new Map([...bookmarks, ...snapshots].map((base) => [base.guid, base]))
 
-/**
- * Reasons are sentences that follow the dataset's name. They speak of what is at the receiving end, whose name goes
- * before them when that is another machine; in commands, `there` is that end.
- */
+// Reasons follow the dataset's name, and the label of the receiving end if remote, which is `there` in their commands.
 
-/** Why the source can never be received there. */
 const mismatchReason = (source: SourceDataset, target: TargetDataset, mode: SendMode): string | undefined => {
   if (target.guid === source.guid) {
     return `${target.name} is the source itself: give a destination outside of what is sent`
@@ -188,7 +182,6 @@ const modeAdvice = {
   plain: "send it plain again (pull without --raw, push with --no-raw)"
 } as const
 
-/** The dataset was never received, and is no placeholder of ours. */
 const occupied = (target: TargetDataset): string =>
   isPool(target)
     ? `${target.name} is a pool, whose own ${bytes(target.written)} would be overwritten; ${startAnew(target)}`

@@ -17,9 +17,7 @@ import { Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
 import { failPreflight, missingOn, type Survey, survey, targetNames } from "./Survey.ts"
 
-/** What the configuration and the command line add to a job. */
 interface PruneOptions {
-  /** Short id of this run, in every log line. */
   readonly run: string
   readonly retries: number
   readonly lockfile: string
@@ -37,9 +35,7 @@ interface PruneOptions {
 /** A job that sends replicas on. */
 export interface Reader {
   readonly job: string
-  /** The lock that its runs hold. */
   readonly lockfile: string
-  /** What it has at its other end. */
   readonly ask: Effect.Effect<Survey, PreflightError>
 }
 
@@ -146,10 +142,7 @@ const ask = (reader: Reader) =>
     Effect.annotateLogs("dataset", reader.job)
   )
 
-/**
- * guid of what the next stream out of the replica starts from. Where nothing of it has arrived that is the earliest, of
- * which half may have.
- */
+/** guid of what the reader's next stream starts from: the earliest while nothing has arrived, of which half may have. */
 const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> => {
   if (!needs.has(replica.name)) return []
   const reader = needs.get(replica.name)
@@ -158,7 +151,6 @@ const neededBy = (replica: TargetDataset, needs: Needs): ReadonlyArray<string> =
   return needed === undefined ? [] : [needed.guid]
 }
 
-/** A replica, and its dataset at the source. */
 interface Replica {
   readonly source: SourceDataset
   readonly target: TargetDataset
@@ -239,10 +231,7 @@ const withoutReplica = (dataset: string, target: string, reason: string): Effect
     Effect.as({ dataset, target, result: "no_replica", reason, destroyed: [] })
   )
 
-/**
- * Replicas that have a source, and those that lost theirs (`orphans`); sources without a replica (`absent`), and what was
- * asked for and is neither (`lost`). What belongs to a dataset that is left out by --exclude is none of them.
- */
+/** `orphans`: replicas whose source is gone; `absent`: sources without a replica; `lost`: named, and on neither end. */
 export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey) => {
   const replicas = items.flatMap(({ source, target: name }): ReadonlyArray<Replica> => {
     const target = targets.get(name)
@@ -265,10 +254,7 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
   return { absent, lost, orphans, replicas, some }
 }
 
-/**
- * Jobs of a configuration that send on what `job` brings here. What a push brings is on another machine, from which
- * no job of this one reads.
- */
+/** Jobs of a configuration that send on what `job` pulls. The replicas of a push are on another machine. */
 export const readersOf = (job: Job, jobs: ReadonlyArray<Job>): ReadonlyArray<Job> => {
   if (job.direction !== "pull") return []
   const replicas = targetNames(job, job.datasets)
@@ -294,10 +280,8 @@ export const newestHeldBy = (
   { snapshots }: Pick<TargetDataset, "snapshots">
 ): Snapshot | undefined => commonWith({ snapshots, bookmarks: [] }, replica).at(-1)
 
-/** Why a snapshot is kept. */
 type Reason = "newest" | "newest common" | "held" | "cloned" | keyof Retention
 
-/** What becomes of the snapshots of one replica. */
 export interface Choice {
   /** Oldest first, each with all that speaks for it. */
   readonly keep: ReadonlyArray<{ readonly snapshot: Snapshot; readonly reasons: ReadonlyArray<Reason> }>
@@ -340,7 +324,6 @@ export const select = (
   })
 }
 
-/** The newest snapshot of each of the latest `count` periods that have one. */
 const newestOfEach = (
   ordered: ReadonlyArray<Snapshot>,
   of: (creation: number) => number,
@@ -357,7 +340,6 @@ const monthOf = (creation: number): number => {
   return date.getUTCFullYear() * 12 + date.getUTCMonth()
 }
 
-/** Numbers the periods in the order of time. */
 const periods: ReadonlyArray<{ readonly reason: keyof Retention; readonly of: (creation: number) => number }> = [
   { reason: "hourly", of: (creation) => Math.floor(creation / 3600) },
   { reason: "daily", of: dayOf },

@@ -32,7 +32,6 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
       dataset: string,
       snapshot: { readonly name: string; readonly guid: string }
     ) => Effect.Effect<void, ZfsError>
-    /** What `prepare` would do. */
     readonly unprepared: (dataset: string, properties: Properties) => Effect.Effect<Preparation, ZfsError>
     /** Makes the dataset with these properties and its missing parents (canmount=off), or sets those that differ. */
     readonly prepare: (dataset: string, properties: Properties) => Effect.Effect<Preparation, ZfsError>
@@ -57,15 +56,11 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
 }
 
 export interface Preparation {
-  /** Whether the dataset is made, with all properties. */
   readonly created: boolean
-  /** The missing datasets above it, from the top down. */
   readonly parents: ReadonlyArray<string>
-  /** Names of the properties that have another value. */
   readonly changed: ReadonlyArray<string>
 }
 
-/** Native properties of ZFS, by name. */
 export type Properties = Readonly<Record<string, string>>
 
 export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint): typeof Receiver.Service => {
@@ -230,7 +225,6 @@ const checkRollback = (
 
 const named = (snapshots: ReadonlyArray<Snapshot>): string => snapshots.map(({ name }) => `@${name}`).join(", ")
 
-/** Names of the properties that have another value. */
 const differing = Effect.fnUntraced(function* (
   commands: Commands,
   purpose: string,
@@ -254,13 +248,11 @@ export class DryRunTargets extends Context.Tag("zipper/DryRunTargets")<
   { readonly put: (dataset: TargetDataset) => Effect.Effect<void> }
 >() {}
 
-/** Logs each change instead of making it, and shows it from then on as made. */
 const makeDryRunReceiver = (real: typeof Receiver.Service) => {
   const shown = new Map<string, TargetDataset | undefined>()
   const put = (dataset: TargetDataset) => Effect.sync(() => void shown.set(dataset.name, dataset))
   const read = (dataset: string) =>
     Effect.suspend(() => (shown.has(dataset) ? Effect.succeed(shown.get(dataset)) : real.read(dataset)))
-  /** Logs what would be done, and shows the dataset as `to` makes it. */
   const change = Effect.fnUntraced(function* (
     dataset: string,
     would: string,
@@ -314,7 +306,6 @@ const makeDryRunReceiver = (real: typeof Receiver.Service) => {
         snapshots: before.snapshots.filter((snapshot) => snapshot.guid !== guid)
       })),
     unprepared,
-    // The program logs the result, as in a real run.
     prepare: Effect.fnUntraced(function* (dataset: string, properties: Properties) {
       const todo = yield* unprepared(dataset, properties)
       for (const parent of todo.parents) yield* put(newDataset(parent, "filesystem"))

@@ -80,10 +80,7 @@ interface Stale {
   readonly usual: number
 }
 
-/**
- * Datasets whose newest snapshot is a day older than three times the longest time between two of the latest ones; at
- * least three snapshots are needed. `now`: seconds since 1970.
- */
+/** Stale: the newest snapshot is a day older than three times the longest recent gap. `now`: seconds since 1970. */
 export const staleOf = (sources: ReadonlyArray<SourceDataset>, now: number): ReadonlyArray<Stale> =>
   sources.flatMap(({ name, snapshots }) => {
     const latest = snapshots

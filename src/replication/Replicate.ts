@@ -28,9 +28,7 @@ export interface RunReplicationOptions {
   readonly lockfile: string
   /** See SupervisedRun. */
   readonly lockWait?: number
-  /** Name of this machine. */
   readonly host: string
-  /** Of this process. */
   readonly pid: number
   /** Whether it is a job of the configuration: only those have a state. */
   readonly named: boolean
@@ -153,7 +151,6 @@ const replicateAll = Effect.fnUntraced(function* (
   )
 })
 
-/** The result of a dataset of which nothing was tried. */
 const fail = Effect.fnUntraced(
   function* (dataset: string, target: string | null, error: string) {
     const result: DatasetResult = { dataset, target, result: "failed", error, bytes: 0 }

@@ -24,7 +24,6 @@ import { describeRange, endOf, type Stream } from "./Stream.ts"
 import type { DatasetPair } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
-/** How every dataset of a job is worked on. */
 interface DatasetSettings {
   readonly job: Job
   readonly rollback: boolean
@@ -61,7 +60,6 @@ export const replicateDataset = (settings: DatasetSettings) =>
     (effect, item) => Effect.annotateLogs(effect, "dataset", item.source.name)
   )
 
-/** Logs a result at the level of its kind. */
 export const logResult = (result: DatasetResult): Effect.Effect<void> => levels[result.result](describe(result))
 
 const levels = {
@@ -72,10 +70,8 @@ const levels = {
   failed: Effect.logError
 } as const
 
-/** One dataset, and what was done about it over all attempts. */
 interface Work {
   readonly settings: DatasetSettings
-  /** Its name at the source. */
   readonly dataset: string
   readonly target: string
   /** Of the first stream that was received whole. */
@@ -190,7 +186,6 @@ const planFor = (work: Work, source: SourceDataset, target: TargetDataset | unde
   return destroys.every((guid) => agreed.has(guid)) ? next : plan(source, target, { mode: job.mode, rollback: false })
 }
 
-/** Plans of which something is to be carried out. */
 type Active = Extract<Plan, { readonly _tag: "Full" | "Incremental" | "Resume" }>
 
 const isActive = (next: Plan): next is Active =>
@@ -275,10 +270,8 @@ const resume = Effect.fnUntraced(function* (
   return true
 })
 
-/**
- * A token decides what is sent and how, whichever host uses it. It may be of another dataset, sent here by mistake, or by
- * another user in plain: its rest would show the other end what was to stay encrypted.
- */
+// A token decides what is sent and how. It may be of another dataset, sent here by mistake, or by another user in plain:
+// its rest would show the other end what was to stay encrypted.
 const strangeHalf = (
   { settings: { job } }: Work,
   source: SourceDataset,
@@ -293,7 +286,6 @@ const strangeHalf = (
     : `half a stream of ${toName} that is not raw, and this job sends raw`
 }
 
-/** Sends one stream, shows its progress, and checks that the target has it. */
 const sendStream = Effect.fnUntraced(function* (work: Work, { kind, name }: SourceDataset, stream: Stream) {
   const { settings, target } = work
   const show = yield* (yield* Progress).start(name)

@@ -15,10 +15,7 @@ import { parseLine, sizeIn, tokenIn } from "./TransferFailure.ts"
 export class Sender extends Context.Tag("zipper/Sender")<
   Sender,
   End & {
-    /**
-     * Each root and all below it, parents before children as `zfs list -r` gives them. `missing`: roots that are not
-     * there.
-     */
+    /** Each root and all below it, parents before children. `missing`: roots that do not exist. */
     readonly tree: (
       roots: ReadonlyArray<string>
     ) => Effect.Effect<

@@ -111,10 +111,7 @@ interface Stage extends Command {
   readonly double: boolean
 }
 
-/**
- * The programs of a transfer, in order. On another machine, zstd runs within the ssh of `zfs`. The limit applies on
- * this machine, to what goes over the network.
- */
+/** The programs, in order. On another machine, zstd runs within the ssh of zfs; the limit applies on this machine. */
 export const stagesOf = (
   { compress, limit, source, target }: Ends,
   send: ReadonlyArray<string>,

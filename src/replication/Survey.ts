@@ -24,7 +24,6 @@ export interface Survey {
   readonly targets: ReadonlyMap<string, TargetDataset>
 }
 
-/** A dataset that is to be replicated, and where to. */
 export interface DatasetPair {
   readonly source: SourceDataset
   readonly target: string

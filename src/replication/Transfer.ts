@@ -96,7 +96,6 @@ const transfer = Effect.fnUntraced(function* (
     part === "source" ? { program, args, onStderr: onSent } : { program, args }
   )
   if (first === undefined || second === undefined) return yield* Effect.dieMessage("a pipe of one program")
-  // All of them start here, ssh too.
   const ended = yield* Effect.raceFirst(
     Effect.mapError(process.pipe([first, second, ...more]), processFailure({ endpoint: local, role: "send" })),
     Effect.interruptible(failOnStall(() => ({ lines, sent: meter.now.sent })))
@@ -160,7 +159,6 @@ const where = "see on both hosts whether a pool is suspended or very busy (zpool
 
 type Tools = Pick<Ends, "limit">
 
-/** Looks for the programs besides zfs, where they are to run, before anything is sent. */
 const findTools = Effect.fnUntraced(function* (process: typeof Process.Service, settings: TransferSettings) {
   const { bandwidth, compress, source, target } = settings
   const missing = (message: string) => new ZfsError({ reason: "NotInstalled", message, transient: false })
@@ -192,7 +190,6 @@ const isInstalled = Effect.fnUntraced(function* (process: typeof Process.Service
   return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
 })
 
-/** Sends nothing: logs what would be sent, with its size as zfs estimates it, and has the receiver show it. */
 const makeDryRunTransfer = (services: {
   readonly real: typeof Transfer.Service
   readonly sender: typeof Sender.Service

@@ -15,9 +15,7 @@ import { describeStream, type Part, type StreamProgress, sourceFailure, type Tra
 
 /** One line of what `zfs send -vP` and `-nvP` print. */
 type SendLine =
-  /** The estimated bytes of one snapshot of the stream. */
   | { readonly _tag: "Part"; readonly snapshot: string; readonly bytes: number }
-  /** The estimated bytes of the whole stream. */
   | { readonly _tag: "Size"; readonly bytes: number }
   /** Once a second: the bytes of this snapshot so far. */
   | { readonly _tag: "Progress"; readonly snapshot: string; readonly bytes: number }
@@ -56,7 +54,6 @@ export class SendMeter {
   #current: { readonly snapshot: string; readonly bytes: number } | undefined
   #sent = 0
 
-  /** Undefined when the line changes nothing. */
   add(line: SendLine): StreamProgress | undefined {
     if (line._tag === "Part") {
       this.#estimates.set(line.snapshot, this.#estimated)
@@ -112,10 +109,8 @@ export const tokenIn = (text: string) => {
 const decimal = (guid = ""): string | undefined =>
   /^(0x[0-9a-f]{1,16}|[0-9]{1,20})$/i.test(guid) ? String(BigInt(guid)) : undefined
 
-/** How one program of a transfer ended. */
 export interface EndedPart extends StageEnd {
   readonly part: Part
-  /** See Stage. */
   readonly double: boolean
 }
 
