@@ -1,5 +1,5 @@
 import type { Loss } from "../runs/ReplicationResult.ts"
-import { bytes, count, number } from "../text/Text.ts"
+import { bytes, count } from "../text/Text.ts"
 import {
   type Bookmark,
   byCreatetxg,
@@ -9,7 +9,7 @@ import {
   type TargetDataset
 } from "../zfs/Dataset.ts"
 import { parentOf } from "../zfs/DatasetName.ts"
-import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
+import { firstNames, isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import type { Stream } from "./Stream.ts"
 
 export type Plan =
@@ -258,8 +258,4 @@ const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefine
 
 const listed = 100
 
-const list = (snapshots: ReadonlyArray<Snapshot>): string => {
-  const shown = snapshots.slice(0, listed).map(({ name }) => `@${name}`)
-  const rest = snapshots.length - shown.length
-  return rest > 0 ? `${shown.join(", ")} and ${number(rest)} more` : shown.join(", ")
-}
+const list = (snapshots: ReadonlyArray<Snapshot>): string => firstNames(snapshots, listed, "@")

@@ -36,14 +36,9 @@ export class Sender extends Context.Tag("zipper/Sender")<
     )
 }
 
+/** `raw`: the stream is raw, of an encrypted dataset. */
 export type Resumable =
-  | {
-      readonly _tag: "Resumable"
-      readonly toGuid: string
-      readonly toName: string
-      /** Its stream is raw, of an encrypted dataset. */
-      readonly raw: boolean
-    }
+  | { readonly _tag: "Resumable"; readonly toGuid: string; readonly toName: string; readonly raw: boolean }
   | { readonly _tag: "Gone"; readonly reason: string }
 
 export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): typeof Sender.Service => {
@@ -86,25 +81,20 @@ const readDatasets = Effect.fnUntraced(function* (
   roots: ReadonlyArray<string>,
   recursive: boolean
 ) {
+  const list = (purpose: string, datasets: ReadonlyArray<string>, below: boolean) =>
+    listNamed(commands, purpose, datasets, [
+      ...["list", "-H", "-p", ...(below ? ["-r"] : []), "-t", "filesystem,volume", "-o", sourceColumns],
+      ...datasets
+    ])
   const purpose = `list the datasets of ${roots.join(", ")}`
-  const listed = yield* listNamed(commands, purpose, roots, [
-    ...["list", "-H", "-p", ...(recursive ? ["-r"] : []), "-t", "filesystem,volume", "-o", sourceColumns],
-    ...roots
-  ])
+  const listed = yield* list(purpose, roots, recursive)
   const found = yield* readOutput(commands, purpose, readSources(listed, new Map()))
   const names = new Set(found.map(({ name }) => name))
-  const snapshots = yield* listSnapshots(
-    commands,
-    roots.filter((root) => names.has(root)),
-    recursive
-  )
-  const above = new Set(found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root])))
-  const keys = yield* listNamed(
-    commands,
-    `look at the keys of ${[...above].join(", ")}`,
-    [...above],
-    [...["list", "-H", "-p", "-t", "filesystem,volume", "-o", sourceColumns], ...above]
-  )
+  const existing = roots.filter((root) => names.has(root))
+  const snapshots = yield* listSnapshots(commands, existing, recursive)
+  const keyRoots = found.flatMap(({ key }) => (key === undefined || names.has(key.root) ? [] : [key.root]))
+  const above = [...new Set(keyRoots)]
+  const keys = yield* list(`look at the keys of ${above.join(", ")}`, above, false)
   return yield* readOutput(commands, purpose, readSources(listed, snapshots, keys))
 })
 

@@ -1,4 +1,4 @@
-import { modeProperty, type SendMode, type Snapshot, type SourceDataset } from "../zfs/Dataset.ts"
+import { type Bookmark, modeProperty, type SendMode, type Snapshot, type SourceDataset } from "../zfs/Dataset.ts"
 import { type Command, commandOn, type Endpoint, type Filter, onFiltered } from "../zfs/Endpoint.ts"
 import { ZfsError } from "../zfs/ZfsCommand.ts"
 
@@ -9,11 +9,7 @@ export type Stream =
   /** `-I`: all snapshots after `from` up to `to`. */
   | { readonly _tag: "Incremental"; readonly from: Snapshot; readonly to: Snapshot }
   /** `-i #bookmark`: to the first snapshot after the bookmark; the others need a stream of their own. */
-  | {
-      readonly _tag: "FromBookmark"
-      readonly from: { readonly name: string; readonly guid: string }
-      readonly to: Snapshot
-    }
+  | { readonly _tag: "FromBookmark"; readonly from: Pick<Bookmark, "name" | "guid">; readonly to: Snapshot }
   /** `-t`: the rest of an interrupted stream; `force` as above. */
   | {
       readonly _tag: "Resume"

@@ -132,10 +132,10 @@ const warnOfEchoes = Effect.fnUntraced(function* (
   items: ReadonlyArray<DatasetPair>,
   targets: ReadonlyMap<string, TargetDataset>
 ) {
-  const above = [...new Set(items.flatMap(({ target }) => ancestorsOf(target)))]
-  const owners = new Map(
-    above.flatMap((name) => (targets.get(name)?.snapshots ?? []).map(({ guid }) => [guid, name] as const))
-  )
+  const owners = new Map<string, string>()
+  for (const name of new Set(items.flatMap(({ target }) => ancestorsOf(target)))) {
+    for (const { guid } of targets.get(name)?.snapshots ?? []) owners.set(guid, name)
+  }
   const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
   for (const { source, target } of items) {
     const owner = source.snapshots
@@ -151,28 +151,20 @@ const warnOfEchoes = Effect.fnUntraced(function* (
 /** A line for each permission that a run of the job lacks. None for root. */
 export const missingPermissions = Effect.fnUntraced(function* (found: Survey, rollback: boolean) {
   const sources = found.items.map(({ source }): PermissionScope => ({ dataset: source.name, where: "here" }))
-  const targets = scopesOf(
-    (dataset) => found.targets.has(dataset),
-    found.items.map(({ target }) => target)
-  )
   const receiving = rollback ? permissionsOf("receive", "rollback") : permissionsOf("receive")
   return [
     ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send"), sources)),
-    ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targets))
+    ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targetScopes(found)))
   ]
 })
 
 /** A replica's permissions come from itself, or from the nearest dataset above it that exists. */
-const scopesOf = (
-  exists: (dataset: string) => boolean,
-  targets: ReadonlyArray<string>
-): ReadonlyArray<PermissionScope> => {
+const targetScopes = ({ items, targets }: Survey): ReadonlyArray<PermissionScope> => {
   const scopes = new Map<string, PermissionScope>()
-  for (const target of targets) {
-    const where = exists(target) ? "here" : "both"
-    const dataset = where === "here" ? target : ancestorsOf(target).findLast(exists)
-    if (dataset === undefined || scopes.get(dataset)?.where === "both") continue
-    scopes.set(dataset, { dataset, where })
+  for (const { target } of items) {
+    const where = targets.has(target) ? "here" : "both"
+    const dataset = where === "here" ? target : ancestorsOf(target).findLast((above) => targets.has(above))
+    if (dataset !== undefined && scopes.get(dataset)?.where !== "both") scopes.set(dataset, { dataset, where })
   }
   return [...scopes.values()]
 }

@@ -41,13 +41,7 @@ export class Transfer extends Context.Tag("zipper/Transfer")<
   static readonly layerDryRun = <E, R>(
     real: Layer.Layer<Transfer, E, R>
   ): Layer.Layer<Transfer, E, R | Sender | Receiver | DryRunTargets> =>
-    Layer.effect(
-      Transfer,
-      Effect.map(
-        Effect.all({ real: Transfer, sender: Sender, receiver: Receiver, targets: DryRunTargets }),
-        makeDryRunTransfer
-      )
-    ).pipe(Layer.provide(real))
+    Layer.provide(Layer.effect(Transfer, makeDryRunTransfer), real)
 }
 
 export interface TransferSettings {
@@ -190,18 +184,14 @@ const isInstalled = Effect.fnUntraced(function* (process: typeof Process.Service
   return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
 })
 
-const makeDryRunTransfer = (services: {
-  readonly real: typeof Transfer.Service
-  readonly sender: typeof Sender.Service
-  readonly receiver: typeof Receiver.Service
-  readonly targets: typeof DryRunTargets.Service
-}): typeof Transfer.Service => ({
-  tools: services.real.tools,
-  send: Effect.fn("Transfer.send")(function* (request: TransferRequest) {
+const makeDryRunTransfer = Effect.gen(function* () {
+  const { tools } = yield* Transfer
+  const [sender, receiver, targets] = [yield* Sender, yield* Receiver, yield* DryRunTargets]
+  const send = Effect.fn("Transfer.send")(function* (request: TransferRequest) {
     const { kind, mode, stream, target } = request
-    const size = yield* services.sender.estimate(request.source, stream, mode)
-    const source = yield* services.sender.read(request.source)
-    const before = (yield* services.receiver.read(target)) ?? newDataset(target, kind)
+    const size = yield* sender.estimate(request.source, stream, mode)
+    const source = yield* sender.read(request.source)
+    const before = (yield* receiver.read(target)) ?? newDataset(target, kind)
     const coming = contentsOf(stream, source)
     yield* Effect.logInfo(
       `would send ${dryRunText(stream)} to ${target}: ${count(coming.length, "snapshot")}, ${bytes(size)}`
@@ -211,7 +201,7 @@ const makeDryRunTransfer = (services: {
       createtxg += 1n
       return { ...snapshot, createtxg, holds: 0, clones: [] }
     })
-    yield* services.targets.put({
+    yield* targets.put({
       ...before,
       snapshots: [...before.snapshots, ...received],
       written: 0,
@@ -222,6 +212,7 @@ const makeDryRunTransfer = (services: {
     })
     return { bytes: size }
   })
+  return { tools, send }
 })
 
 const dryRunText = (stream: Stream): string => {
