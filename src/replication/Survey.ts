@@ -65,12 +65,10 @@ const choose = Effect.fnUntraced(function* (
     return yield* new PreflightError({ message: "every dataset is left out by --exclude: nothing to do" })
   }
   const names = chosen.selected.map(({ name }) => name)
-  const places = yield* Either.mapLeft(
-    targetsOf(job, names),
-    (problems) => new PreflightError({ message: problems.join("\n") })
-  )
+  const places = targetsOf(job, names)
+  if (Either.isLeft(places)) return yield* new PreflightError({ message: places.left.join("\n") })
   return chosen.selected.flatMap((source): ReadonlyArray<DatasetPair> => {
-    const target = places.get(source.name)
+    const target = places.right.get(source.name)
     return target === undefined ? [] : [{ source, target }]
   })
 })
