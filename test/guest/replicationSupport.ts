@@ -1,6 +1,7 @@
 import * as assert from "node:assert/strict"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { after } from "node:test"
 import { makePool, type Pool, type Ran, sh, snapshotsOf, zfs, zipper } from "./support.ts"
 
 /** Two pools of their own, and ssh from this machine to itself, which is the other host of every test. */
@@ -22,6 +23,13 @@ export const makeHosts = (sizes: { readonly source?: number; readonly target?: n
       target.destroy()
     }
   }
+}
+
+/** The hosts of one file's tests, destroyed after them. `here`: where the source is mounted. */
+export const useHosts = (sizes?: Parameters<typeof makeHosts>[0]) => {
+  const hosts = makeHosts(sizes)
+  after(() => hosts.destroy())
+  return { hosts, src: hosts.source.name, dst: hosts.target.name, here: hosts.source.mountpoint }
 }
 
 /** Where zipper keeps the locks of these tests. */

@@ -2,30 +2,11 @@ import * as assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { after, before, describe, it } from "node:test"
-import {
-  expectReplica,
-  expectStatus,
-  fill,
-  type Hosts,
-  makeHosts,
-  processesWith,
-  pull,
-  valueOf
-} from "./replicationSupport.ts"
+import { describe, it } from "node:test"
+import { expectReplica, expectStatus, fill, processesWith, pull, useHosts, valueOf } from "./replicationSupport.ts"
 import { program, put, sh, snapshotsOf, startZipper, until, zfs } from "./support.ts"
 
-let hosts: Hosts
-let src: string
-let dst: string
-let here: string
-before(() => {
-  hosts = makeHosts({ source: 3072, target: 1024 })
-  src = hosts.source.name
-  dst = hosts.target.name
-  here = hosts.source.mountpoint
-})
-after(() => hosts.destroy())
+const { dst, here, hosts, src } = useHosts({ source: 3072, target: 1024 })
 
 const targetOf = (source: string) => `${dst}/r/localhost/${source}`
 const arguments_ = (source: string) => ["--destination", `${dst}/r`, source]

@@ -1,32 +1,21 @@
 import * as assert from "node:assert/strict"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { after, before, describe, it } from "node:test"
+import { describe, it } from "node:test"
 import {
   expectReplica,
   expectStatus,
   fill,
   guidsOf,
-  type Hosts,
-  makeHosts,
   pictureOf,
   pull,
   push,
+  useHosts,
   valueOf
 } from "./replicationSupport.ts"
 import { makePool, put, type Ran, sh, snapshotsOf, zfs } from "./support.ts"
 
-let hosts: Hosts
-let src: string
-let dst: string
-let here: string
-before(() => {
-  hosts = makeHosts()
-  src = hosts.source.name
-  dst = hosts.target.name
-  here = hosts.source.mountpoint
-})
-after(() => hosts.destroy())
+const { dst, here, hosts, src } = useHosts()
 
 let count = 0
 /** A source dataset with two snapshots, its replica, and a push of it. */
