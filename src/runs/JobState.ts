@@ -162,30 +162,6 @@ export const lockedOutAgain = (before: LockedOut | undefined, found: LockFound):
 export const describeLockedOut = ({ count: runs, holder, lockfile }: LockedOut): string =>
   `${count(runs, "run")} since its last success found the lock ${lockfile} held and did nothing${runs === 1 ? ": by" : ", the last time by"} ${holder}`
 
-/** What a job does now. `Died`: a run was killed; `Locked`: another process holds the lock that the job needs. */
-export type Activity =
-  | { readonly _tag: "Idle" }
-  | { readonly _tag: "Locked" | "Running"; readonly pid: number; readonly since: string }
-  | { readonly _tag: "Died"; readonly run: string; readonly pid: number; readonly since: string }
-
-/** A run takes its lock within this time of its start (milliseconds). */
-const lockDelay = 30_000
-
-/**
- * The marker is written and removed with the lock held: without its process at the lock, its run was killed. Another process
- * there got the same pid later, or is a run of another job with the same lock, or a command.
- */
-export const activityOf = (
-  marker: RunMarker | undefined,
-  holder: { readonly pid: number; readonly since: string } | undefined
-): Activity => {
-  if (marker === undefined) return holder === undefined ? { _tag: "Idle" } : { _tag: "Locked", ...holder }
-  const { pid, run, started_at_utc: since } = marker
-  return holder?.pid === pid && Math.abs(Date.parse(holder.since) - Date.parse(since)) <= lockDelay
-    ? { _tag: "Running", pid, since: holder.since }
-    : { _tag: "Died", run, pid, since }
-}
-
 /** The message says what to do about it. */
 export class JobStateError extends Data.TaggedError("StandingError")<{
   /** The target is empty, or the run did not begin: nothing may be written there. */

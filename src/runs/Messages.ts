@@ -2,7 +2,6 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { JobKey } from "../config/JobKey.ts"
 import { type Notification, Notifier } from "../notify/Notifier.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import {
@@ -179,10 +178,3 @@ const reminder = (
         ...notification,
         message: `${notification.message}\n\nFailing since ${first ?? "an unknown time"}; reminded every ${hours} h.`
       }
-
-/** Messages about a job that could not be delivered, whichever of its commands had them to send. */
-export const undelivered = Effect.fnUntraced(function* (job: JobKey) {
-  const standing = yield* JobStates
-  const all = yield* Effect.forEach(["run", "prune", "verify"] as const, (task) => standing.alerts({ job, task }))
-  return all.flatMap((alerts) => alerts?.undelivered ?? [])
-})

@@ -5,10 +5,9 @@ import { decide } from "../archive/Changes.ts"
 import { archiveJobKey, type JobKey } from "../config/JobKey.ts"
 import type { Undelivered } from "../runs/Alerts.ts"
 import type { DueReason } from "../runs/ArchiveResult.ts"
+import { type Activity, activityOf, undelivered } from "../runs/JobOverview.ts"
 import {
-  type Activity,
   type ArchiveJobState,
-  activityOf,
   type JobState,
   JobStates,
   type LockedOut,
@@ -16,7 +15,6 @@ import {
   type TrackedFolder
 } from "../runs/JobState.ts"
 import { Lock } from "../runs/Lock.ts"
-import { undelivered } from "../runs/Messages.ts"
 import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import * as FolderName from "../source/FolderName.ts"

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import { type ArchiveJobState, activityOf, type ReplicationJobState } from "../../src/runs/JobState.ts"
+import { activityOf } from "../../src/runs/JobOverview.ts"
+import type { ArchiveJobState, ReplicationJobState } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import { archiveStatus, replicationStatus } from "../../src/status/Status.ts"
 import { type Status, StatusDocument, statusDocument } from "../../src/status/StatusDocument.ts"
