@@ -2,11 +2,11 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { alertsKeyOf, type Job, type Retention, targetOf } from "../config/ReplicationJob.ts"
-import { type Alerts, type AlertsOf, recoveredOf } from "../runs/Alerts.ts"
+import type { AlertsOf } from "../runs/Alerts.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { withMessages } from "../runs/Messages.ts"
-import * as Announcement from "../runs/Notifications.ts"
-import { type PruneDocument, type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
+import { type NotifyOn, pruneMessages } from "../runs/Notifications.ts"
+import { type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
 import { retryTransient, waitForLock } from "../runs/Retry.ts"
 import { PreflightError } from "../runs/Run.ts"
 import { utcSeconds } from "../store/Metadata.ts"
@@ -28,7 +28,7 @@ interface PruneOptions {
   readonly host: string
   /** Whether it is a job of the configuration. */
   readonly named: boolean
-  readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+  readonly notify_on: ReadonlyArray<NotifyOn>
   readonly reminder_hours: number
 }
 
@@ -44,39 +44,13 @@ export interface Reader {
  * out of the source, and out of the replicas to their readers. Fails with PreflightError, with nothing destroyed, when
  * one of these does not answer; with LockError while one of them is at work. Other failures are in the summary.
  */
-export const runPrune = Effect.fn("AnnouncedPrune")(function* (job: Job, retention: Retention, options: PruneOptions) {
+export const runPrune = Effect.fn("Prune.run")(function* (job: Job, retention: Retention, options: PruneOptions) {
   const { host, named, notify_on, reminder_hours, run } = options
   const of: AlertsOf = { job: alertsKeyOf(job, named), task: "prune" }
   return yield* pruneReplicas(job, retention, options).pipe(
-    withMessages(
-      { of, reminder_hours },
-      {
-        failing: failuresOf,
-        covers: () => true,
-        ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "pruned" }),
-        ofSummary: (summary: PruneDocument) => {
-          const message = Announcement.ofPrune(host, notify_on, summary)
-          const recovery = (before: Alerts, after: Alerts) =>
-            Announcement.ofRecovery(host, notify_on, {
-              run,
-              recovered: recoveredOf(before, after),
-              noun: "replica",
-              job: job.name
-            })
-          return failuresOf(summary).length > 0 ? { failure: message, recovery } : { success: message, recovery }
-        }
-      }
-    )
+    withMessages({ of, reminder_hours }, pruneMessages(host, notify_on, { run, job: job.name }))
   )
 })
-
-// One entry a replica, since which snapshots are due differs from run to run.
-const failuresOf = ({ replicas }: PruneDocument) =>
-  replicas.flatMap((result) => {
-    if (result.result === "not_found") return [{ name: result.dataset, reason: result.error }]
-    const [first] = result.result === "failed" ? (result.failed ?? []) : []
-    return first === undefined ? [] : [{ name: result.target, reason: first.error }]
-  })
 
 const pruneReplicas = Effect.fn("PruneReplicas")(function* (job: Job, retention: Retention, options: PruneOptions) {
   const started = yield* Clock.currentTimeMillis

@@ -5,9 +5,8 @@ import { Instant, isAhead } from "../text/Time.ts"
 import { shortened } from "./Run.ts"
 
 /**
- * The failures of one task of a job that were reported: `<state folder>/standing/TASK.alerts`. A failure is reported when it
- * begins, when its reason changes, and once in `reminder_hours` while it lasts. Only a message that was delivered counts; one that
- * was not is kept, and sent with the next run. Times are UTC, `2025-01-01T12:00:00Z`.
+ * The reported failures of one task of a job: `<state folder>/standing/TASK.alerts`. A failure is reported when it begins, when its
+ * reason changes, and once in `reminder_hours`. A message that was not delivered is kept and sent with the next run.
  */
 
 /** Something that fails: a folder, a dataset, an archive; the empty name is the job as a whole. */
@@ -15,7 +14,7 @@ const FailingItem = Schema.Struct({
   name: Schema.String,
   since_utc: Instant,
   reason: Schema.String,
-  /** When a message about it was last delivered. */
+  /** The last delivery of a message about it. */
   told_utc: optional(Instant)
 })
 type FailingItem = typeof FailingItem.Type
@@ -37,7 +36,7 @@ export type Undelivered = typeof Undelivered.Type
 export const Alerts = Schema.Struct({
   version: Schema.Literal(1),
   failing: Schema.Array(FailingItem),
-  /** At most one of each kind: a newer one takes the place of an older one. */
+  /** At most one of each kind. */
   undelivered: Schema.Array(Undelivered)
 })
 export type Alerts = typeof Alerts.Type
@@ -54,13 +53,14 @@ export interface AlertsOf {
 export const alertsNameOf = ({ job, task }: AlertsOf): string =>
   task === "run" ? jobFileName(job) : `${jobFileName(job)}.${task}`
 
+/** What one run found. */
 export interface Findings {
-  /** When that was, in milliseconds since 1970. */
+  /** When it ended, in milliseconds since 1970. */
   readonly now: number
   /** The same as an instant. */
   readonly at: string
   readonly failing: ReadonlyArray<{ readonly name: string; readonly reason: string }>
-  /** Whether an item that is not among them does not fail, by this run; of others nothing is known. */
+  /** Whether an item that is not in `failing` works, by this run; of other items nothing is known. */
   readonly covers: (name: string) => boolean
 }
 
@@ -68,87 +68,81 @@ export interface Findings {
 export const afterRun = (before: Alerts, { at, covers, failing }: Findings): Alerts => {
   const known = new Map(before.failing.map((item) => [item.name, item]))
   const now = failing.map(({ name, reason }): FailingItem => {
-    const earlier = known.get(name)
-    return {
-      name,
-      reason: shortened(reason),
-      since_utc: earlier?.since_utc ?? at,
-      ...(earlier?.told_utc !== undefined && isSameReason(earlier.reason, shortened(reason))
-        ? { told_utc: earlier.told_utc }
-        : {})
-    }
+    const { reason: earlier, since_utc = at, told_utc } = known.get(name) ?? {}
+    const item = { name, reason: shortened(reason), since_utc }
+    const isReported = told_utc !== undefined && earlier !== undefined && isSameReason(earlier, item.reason)
+    return isReported ? { ...item, told_utc } : item
   })
-  const named = new Set(now.map(({ name }) => name))
-  const others = before.failing.filter(({ name }) => !named.has(name) && !covers(name))
+  const names = namesIn(failing)
+  const others = before.failing.filter(({ name }) => !names.has(name) && !covers(name))
   return { ...before, failing: [...others, ...now] }
 }
 
-/** Why a message about these items is due now; undefined: all of them were reported. */
-export const dueOf = (
-  { failing }: Alerts,
-  { failing: found, now }: Findings,
-  reminderHours: number
-): "new" | "reminder" | undefined => {
-  const named = new Set(found.map(({ name }) => name))
-  const items = failing.filter(({ name }) => named.has(name))
+const namesIn = (items: Findings["failing"]): ReadonlySet<string> => new Set(items.map(({ name }) => name))
+
+/** What is known of the items of a run. */
+const itemsOf = (alerts: Alerts, { failing }: Findings): ReadonlyArray<FailingItem> => {
+  const names = namesIn(failing)
+  return alerts.failing.filter(({ name }) => names.has(name))
+}
+
+/** Why a message about the items of a run is due now; undefined: all of them were reported. */
+export const dueOf = (alerts: Alerts, findings: Findings, reminderHours: number): "new" | "reminder" | undefined => {
+  const items = itemsOf(alerts, findings)
   if (items.some(({ told_utc }) => told_utc === undefined)) return "new"
   const isOld = items.some(({ told_utc = "" }) => {
     const told = Date.parse(told_utc)
-    // Runs do not begin to the second: the one of the same hour is the one that reminds.
-    return !(now - told < reminderHours * hour * almost) || isAhead(now, told)
+    return !(findings.now - told < reminderHours * hour * almost) || isAhead(findings.now, told)
   })
   return isOld ? "reminder" : undefined
 }
 
 const hour = 3_600_000
+/** Runs do not begin to the second: the run of the same hour is the one that reminds. */
 const almost = 0.98
 
 /** Marks the items of a message that was delivered. */
 export const markReported = (alerts: Alerts, { at, failing }: Findings): Alerts => {
-  const named = new Set(failing.map(({ name }) => name))
+  const names = namesIn(failing)
   return {
     ...alerts,
-    failing: alerts.failing.map((item) => (named.has(item.name) ? { ...item, told_utc: at } : item))
+    failing: alerts.failing.map((item) => (names.has(item.name) ? { ...item, told_utc: at } : item))
   }
 }
 
-/** Since when the longest of the items that a run found fails. */
-export const since = (alerts: Alerts, { failing }: Findings): string | undefined => {
-  const named = new Set(failing.map(({ name }) => name))
-  return alerts.failing
-    .filter(({ name }) => named.has(name))
+/** The earliest start of the failures that a run found. */
+export const since = (alerts: Alerts, findings: Findings): string | undefined =>
+  itemsOf(alerts, findings)
     .map(({ since_utc }) => since_utc)
     .sort()
     .at(0)
-}
-
-/** What failed before a run and does not any more; undefined when there is nothing of the kind. */
-export const recoveredOf = (before: Alerts, after: Alerts): Recovered | undefined => {
-  const still = new Set(after.failing.map(({ name }) => name))
-  const gone = before.failing.filter(({ name }) => !still.has(name))
-  const job = gone.find(({ name }) => name === "")
-  const items = gone.flatMap(({ name, since_utc }) => (name === "" ? [] : [{ name, failing: since_utc }]))
-  if (gone.length === 0) return undefined
-  return { job: job === undefined ? undefined : { since: job.since_utc }, items }
-}
-
-/**
- * Whether two reasons are the same but for what differs from run to run: numbers, sizes, times, ids. A disk that is full is full
- * for the same reason when it has a few bytes less.
- */
-export const isSameReason = (a: string, b: string): boolean => steady(a) === steady(b)
-
-const steady = (reason: string): string =>
-  reason
-    .replace(/\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b/g, "#")
-    .replace(/\d+(?:[.,:]\d+)*(?: ?(?:B|[KMGTPE]i?B|ms|min|s|m|h|d)\b)?/g, "#")
 
 /** What works again after it failed. */
 export interface Recovered {
   /** Since when no run could begin, if one does again. */
   readonly job: { readonly since: string } | undefined
-  /** Folders, datasets, archives: with their last success before they failed, or since when they failed. */
-  readonly items: ReadonlyArray<
-    { readonly name: string } & ({ readonly since: string | undefined } | { readonly failing: string })
-  >
+  /** Folders, datasets, archives, with a clause about the time before. */
+  readonly items: ReadonlyArray<{ readonly name: string; readonly before: string }>
 }
+
+/** What failed before a run and does not after it; undefined when there is none. */
+export const recoveredOf = (before: Alerts, after: Alerts): Recovered | undefined => {
+  const still = namesIn(after.failing)
+  const gone = before.failing.filter(({ name }) => !still.has(name))
+  if (gone.length === 0) return undefined
+  const job = gone.find(({ name }) => name === "")
+  return {
+    job: job === undefined ? undefined : { since: job.since_utc },
+    items: gone.flatMap(({ name, since_utc }) =>
+      name === "" ? [] : [{ name, before: `it failed since ${since_utc}` }]
+    )
+  }
+}
+
+/** Whether two reasons differ only in numbers, sizes, times and ids, which change from run to run. */
+export const isSameReason = (a: string, b: string): boolean => withoutFigures(a) === withoutFigures(b)
+
+const withoutFigures = (reason: string): string =>
+  reason
+    .replace(/\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b/g, "#")
+    .replace(/\d+(?:[.,:]\d+)*(?: ?(?:B|[KMGTPE]i?B|ms|min|s|m|h|d)\b)?/g, "#")

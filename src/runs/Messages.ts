@@ -13,44 +13,111 @@ import {
   type MessageKind,
   markReported,
   noAlerts,
+  type Recovered,
+  recoveredOf,
   since,
   type Undelivered
 } from "./Alerts.ts"
 import { JobStates } from "./JobState.ts"
 import { LockError } from "./Lock.ts"
 import { withDeadline } from "./Retry.ts"
-import type { Outcome } from "./StateFolder.ts"
+import type { RunEnd } from "./Run.ts"
 
-/** Whose messages they are, and how often the same failure is told. */
+/** The sender of messages, and after how many hours a failure that lasts is reported again. */
 export interface MessageSettings {
   readonly of: AlertsOf
   readonly reminder_hours: number
 }
 
-/** What a run has to say. A message that is undefined is not wanted (`notify_on`), or there is nothing to say. */
+/** What a job says of its ends; a message is undefined where `notify_on` does not ask for it. `A`: the summary of a run. */
+export interface JobMessages<A> {
+  /** The items that failed in a run. */
+  readonly failing: (summary: A) => Findings["failing"]
+  /** Whether a run covers that item. */
+  readonly covers: (summary: A, name: string) => boolean
+  /** The text of the ping after a failure. */
+  readonly reportOf: (summary: A) => string
+  /** About a run that has no summary. */
+  readonly ofFailure: (message: string) => Notification | undefined
+  /** About an earlier run that was killed. */
+  readonly ofKilled: (message: string) => Notification | undefined
+  readonly ofSummary: (summary: A) => Notification | undefined
+  readonly ofRecovery: (recovered: Recovered) => Notification | undefined
+}
+
+/**
+ * Supervises a command that is no run (prune, verify): reports its failures, and that it could not do its work. A lock that is
+ * held is not reported, nor an interruption, nor an error that `isNews` (all are when left out) rejects.
+ */
+export const withMessages =
+  <A extends object>(settings: MessageSettings, messages: JobMessages<A>, isNews?: (error: unknown) => boolean) =>
+  <E, R>(command: Effect.Effect<A, E, R>) =>
+    command.pipe(
+      Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
+      Effect.tapErrorCause((cause) => {
+        const error = Cause.squash(cause)
+        const isHeld = error instanceof LockError && error.reason === "Held"
+        if (Cause.isInterrupted(cause) || isHeld || isNews?.(error) === false) return Effect.void
+        const reason = error instanceof Error ? error.message : String(error)
+        const end = { outcome: "not_started" as const, error: reason, summary: undefined }
+        return Effect.asVoid(deliverEnd(settings, messages, end, recoveredOf))
+      }),
+      Effect.flatMap((summary) => {
+        const outcome = messages.failing(summary).length === 0 ? "ok" : "failed"
+        return Effect.map(
+          deliverEnd(settings, messages, { outcome, error: undefined, summary }, recoveredOf),
+          (undelivered) => (undelivered === undefined ? summary : { ...summary, undelivered })
+        )
+      })
+    )
+
+/** Sends the messages about the end of a run or a command. Gives what {@link deliver} gives. */
+export const deliverEnd = <A>(
+  settings: MessageSettings,
+  messages: JobMessages<A>,
+  { error = "", outcome, summary }: Pick<RunEnd<A>, "error" | "outcome" | "summary">,
+  recovered: (before: Alerts, after: Alerts) => Recovered | undefined
+) => {
+  const failing = summary === undefined ? [{ name: "", reason: error }] : messages.failing(summary)
+  const message = summary === undefined ? messages.ofFailure(error) : messages.ofSummary(summary)
+  // A summary proves that the job as a whole, whose name is empty, works.
+  const covers = (name: string) => summary !== undefined && (name === "" || messages.covers(summary, name))
+  return deliver(
+    settings,
+    { failing, outcome, covers },
+    {
+      ...(failing.length > 0 ? { failure: message } : { failure: undefined, success: message }),
+      recovery: (before, after) => {
+        const items = recovered(before, after)
+        return items === undefined ? undefined : messages.ofRecovery(items)
+      }
+    }
+  )
+}
+
+/** A message that is undefined is not wanted (`notify_on`), or there is none to send. */
 interface Messages {
-  /** About all that is failing. Sent when it is due, see Alerts. */
+  /** About all that fails. Sent when it is due, see Alerts. */
   readonly failure: Notification | undefined
   readonly success?: Notification | undefined
-  /** What works again, given what was known of failures before and is after. */
   readonly recovery?: (before: Alerts, after: Alerts) => Notification | undefined
 }
 
 /**
- * Sends what is due of a run's messages, and those of earlier runs that could not be delivered. Never fails: what cannot be
- * delivered is an error in the log, is remembered, and is what this gives; undefined when all was delivered.
+ * Sends those messages that are due, and those of earlier runs that could not be delivered. Never fails: a message that cannot be
+ * delivered is logged as an error and kept, and the reason is the result; undefined when all were delivered.
  */
 export const deliver = Effect.fn("Messages.deliver")(function* (
   { of, reminder_hours }: MessageSettings,
-  run: Omit<Findings, "now" | "at"> & { readonly outcome: Outcome },
+  run: Omit<Findings, "now" | "at"> & Pick<RunEnd<unknown>, "outcome">,
   messages: Messages
 ) {
-  const standing = yield* JobStates
+  const states = yield* JobStates
   const { mute } = yield* Notifier
   const now = yield* Clock.currentTimeMillis
   const findings: Findings = { ...run, now, at: utcSeconds(now) }
-  // The place of these may be what hangs: the operator is told all the same.
-  const before = yield* standing.alerts(of).pipe(
+  // The disk of these files may be what hangs: the messages are sent in any case.
+  const before = yield* states.alerts(of).pipe(
     (load) => withDeadline(load, undefined),
     Effect.map((found) => found ?? noAlerts),
     Effect.catchAll((error) => Effect.as(Effect.logDebug(error.message), noAlerts))
@@ -64,12 +131,13 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
     ...messageOf("success", messages.success, findings.at),
     ...messageOf("recovery", messages.recovery?.(before, after), findings.at)
   ]
-  const left = yield* sendAll([...olderThan(fresh, before), ...fresh])
-  const isTold =
-    mute !== true && fresh.some(({ kind }) => kind === "failure") && !left.some(({ kind }) => kind === "failure")
-  const alerts = { ...(isTold ? markReported(after, findings) : after), undelivered: left }
+  // A new message takes the place of an older one of its kind.
+  const older = before.undelivered.filter(({ kind }) => !hasKind(fresh, kind))
+  const left = yield* sendAll([...older, ...fresh])
+  const isReported = mute !== true && hasKind(fresh, "failure") && !hasKind(left, "failure")
+  const alerts = { ...(isReported ? markReported(after, findings) : after), undelivered: left }
   if (!isEmpty(before) || !isEmpty(alerts)) {
-    yield* standing.saveAlerts(of, alerts, run.outcome).pipe(
+    yield* states.saveAlerts(of, alerts, run.outcome).pipe(
       (save) => withDeadline(save, undefined),
       Effect.catchAll((error) => Effect.logDebug(error.message))
     )
@@ -80,52 +148,10 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
   return first.error
 })
 
-/**
- * Runs a command that looks after something, and tells how it ended: its failures, and that it could not do its work at all. A
- * lock that is held is no news, and the user who stopped a command knows of it.
- */
-export const withMessages =
-  <A extends object>(
-    settings: MessageSettings,
-    about: {
-      readonly failing: (summary: A) => Findings["failing"]
-      readonly covers: (summary: A, name: string) => boolean
-      /** Whether an error is for others than the user who gave the command; all are when left out. */
-      readonly isNews?: (error: unknown) => boolean
-      readonly ofFailure: (message: string) => Notification | undefined
-      /** With what works again. */
-      readonly ofSummary: (summary: A) => Omit<Messages, "failure"> & Partial<Messages>
-    }
-  ) =>
-  <E, R>(command: Effect.Effect<A, E, R>) =>
-    command.pipe(
-      Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
-      Effect.tapErrorCause((cause) => {
-        const reason = about.isNews?.(Cause.squash(cause)) === false ? undefined : unexpected(cause)
-        if (reason === undefined) return Effect.void
-        const failing = [{ name: "", reason }]
-        const run = { failing, covers: () => false, outcome: "not_started" as const }
-        return Effect.asVoid(deliver(settings, run, { failure: about.ofFailure(reason) }))
-      }),
-      Effect.flatMap((summary) => {
-        const failing = about.failing(summary)
-        const covers = (name: string) => name === "" || about.covers(summary, name)
-        const outcome = failing.length === 0 ? "ok" : "failed"
-        const messages = { failure: undefined, ...about.ofSummary(summary) }
-        return Effect.map(deliver(settings, { failing, covers, outcome }, messages), (undelivered) =>
-          undelivered === undefined ? summary : { ...summary, undelivered }
-        )
-      })
-    )
-
-const unexpected = (cause: Cause.Cause<unknown>): string | undefined => {
-  if (Cause.isInterrupted(cause)) return undefined
-  const error = Cause.squash(cause)
-  if (error instanceof LockError && error.reason === "Held") return undefined
-  return error instanceof Error ? error.message : String(error)
-}
-
 const isEmpty = ({ failing, undelivered }: Alerts): boolean => failing.length === 0 && undelivered.length === 0
+
+const hasKind = (messages: ReadonlyArray<Undelivered>, kind: MessageKind): boolean =>
+  messages.some((message) => message.kind === kind)
 
 const messageOf = (
   kind: MessageKind,
@@ -136,16 +162,7 @@ const messageOf = (
     ? []
     : [{ kind, at_utc, title: notification.title, message: notification.message, error: "" }]
 
-/** Those of before that say something which none of the new ones does. */
-const olderThan = (fresh: ReadonlyArray<Undelivered>, { undelivered }: Alerts) => {
-  const kinds = new Set(fresh.map(({ kind }) => kind))
-  return undelivered.filter(({ kind }) => !kinds.has(kind))
-}
-
-/**
- * Those that could not be delivered. A server that does not answer is not tried with the others as well, which would take as long;
- * a message that it refuses for good does not keep the others back.
- */
+/** The messages that could not be delivered. After a server did not answer, the others are not tried, which would take as long. */
 const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Undelivered>) {
   const { send } = yield* Notifier
   const left: Array<Undelivered> = []

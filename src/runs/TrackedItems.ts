@@ -41,7 +41,9 @@ export const recoveredBetween = (before: JobState | undefined, after: JobState):
   )
   const items = trackedItems(after).flatMap(({ condition, name }) => {
     const earlier = failed.get(name)
-    return earlier !== undefined && condition === "well" ? [{ name, since: earlier.last_success_utc }] : []
+    if (earlier === undefined || condition !== "well") return []
+    const since = earlier.last_success_utc
+    return [{ name, before: since === undefined ? "it never worked before" : `the last time before was ${since}` }]
   })
   const since = before.not_started_since_utc
   const job = since !== undefined && after.not_started_since_utc === undefined ? { since } : undefined

@@ -5,12 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
-import type { Notification } from "../notify/Notifier.ts"
 import { noPing, Ping } from "../notify/Ping.ts"
 import { duration, withoutControls } from "../text/Text.ts"
 import type { Recovered } from "./Alerts.ts"
 import { Lock, LockError } from "./Lock.ts"
-import { deliver, type MessageSettings } from "./Messages.ts"
+import { deliver, deliverEnd, type JobMessages, type MessageSettings } from "./Messages.ts"
 import { waitForLock, withDeadline } from "./Retry.ts"
 import type { RunEnd } from "./Run.ts"
 import * as Records from "./RunRecords.ts"
@@ -20,23 +19,7 @@ import { type Found, Stall } from "./Stall.ts"
 export interface SupervisedRun<A, I> extends Records.RecordedRun<A, I> {
   /** How many seconds to wait for a lock that is held; undefined: none. */
   readonly lockWait?: number | undefined
-  readonly messages: MessageSettings & RunMessages<A>
-}
-
-/** The messages of a run; undefined where `notify_on` does not ask for one. */
-export interface RunMessages<A> {
-  /** The items that failed in a run. */
-  readonly failing: (summary: A) => ReadonlyArray<{ readonly name: string; readonly reason: string }>
-  /** Whether a run covers that item. */
-  readonly covers: (summary: A, name: string) => boolean
-  /** The text of the ping after a failure. */
-  readonly reportOf: (summary: A) => string
-  /** About a run that has no summary. */
-  readonly ofFailure: (message: string) => Notification | undefined
-  /** About an earlier run that was killed. */
-  readonly ofKilled: (message: string) => Notification | undefined
-  readonly ofSummary: (summary: A) => Notification | undefined
-  readonly ofRecovery: (recovered: Recovered) => Notification | undefined
+  readonly messages: MessageSettings & JobMessages<A>
 }
 
 /**
@@ -190,25 +173,11 @@ const reportUntilSignal = <R>(
 
 const sendMessages = Effect.fnUntraced(function* <A, I>(
   { messages, undelivered }: Supervision<A, I>,
-  { end: { error = "", outcome, summary }, recovered }: Ended<A>
+  { end, recovered }: Ended<A>
 ) {
   // The user who stopped the run knows that.
-  if (summary === undefined && outcome === "interrupted") return
-  const failing = summary === undefined ? [{ name: "", reason: error }] : messages.failing(summary)
-  const message = summary === undefined ? messages.ofFailure(error) : messages.ofSummary(summary)
-  const failed = yield* deliver(
-    messages,
-    {
-      failing,
-      outcome,
-      // A summary proves that the job as a whole, whose name is empty, works.
-      covers: (name) => summary !== undefined && (name === "" || messages.covers(summary, name))
-    },
-    {
-      ...(failing.length > 0 ? { failure: message } : { failure: undefined, success: message }),
-      recovery: () => (recovered === undefined ? undefined : messages.ofRecovery(recovered))
-    }
-  )
+  if (end.summary === undefined && end.outcome === "interrupted") return
+  const failed = yield* deliverEnd(messages, messages, end, () => recovered)
   if (failed !== undefined) yield* Ref.set(undelivered, failed)
 })
 

@@ -3,11 +3,10 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { archiveJobKey } from "../config/JobKey.ts"
 import { Ping } from "../notify/Ping.ts"
-import { type Alerts, recoveredOf } from "../runs/Alerts.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { withMessages } from "../runs/Messages.ts"
 import { Metrics } from "../runs/Metrics.ts"
-import * as Announcement from "../runs/Notifications.ts"
+import { type NotifyOn, verifyMessages } from "../runs/Notifications.ts"
 import { publishedFolders } from "../runs/PublishedFolders.ts"
 import { shortened } from "../runs/Run.ts"
 import {
@@ -17,14 +16,12 @@ import {
   describe,
   describeFinding,
   describeFindings,
-  failuresOf,
   foreignText,
   journal,
   type Other,
   summarize,
   totals,
-  type Verdict,
-  type VerifySummary
+  type Verdict
 } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { utcSeconds } from "../store/Metadata.ts"
@@ -102,48 +99,22 @@ export const runVerify = Effect.fn("AnnouncedVerify")(function* (
   options: VerifyOptions & {
     readonly run: string
     readonly host: string
-    readonly notify_on: ReadonlyArray<Announcement.NotifyOn>
+    readonly notify_on: ReadonlyArray<NotifyOn>
     readonly reminder_hours: number
   }
 ) {
-  const { folders, host, notify_on, reminder_hours, run, which } = options
+  const { folders, host, notify_on, reminder_hours, run } = options
+  const messages = verifyMessages(host, notify_on, { run, whole: folders.length === 0 })
   const ping = yield* Ping
   return yield* verify(options).pipe(
     Effect.tap(() => Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
     withMessages(
       { of: { job: archiveJobKey, task: "verify" }, reminder_hours },
-      {
-        failing: failuresOf,
-        covers: (summary, name) =>
-          folders.length === 0
-            ? name.endsWith(".prev.zip") === (which === "previous")
-            : summary.folders.some(({ folder }) => namesOf(folder, which).zip === name),
-        // A name that was mistyped is for the user who typed it.
-        isNews: (error) => !(error instanceof UnknownFolders),
-        ofFailure: (message) => Announcement.ofFailure(host, notify_on, { run, message, what: "verified" }),
-        ofSummary: (summary: VerifySummary) => {
-          const message = Announcement.ofVerify(host, notify_on, { run, summary })
-          const recovery = (before: Alerts, after: Alerts) =>
-            Announcement.ofRecovery(host, notify_on, {
-              run,
-              recovered: recoveredOf(before, after),
-              noun: "archive"
-            })
-          return allGood(summary) ? { success: message, recovery } : { failure: message, recovery }
-        }
-      }
+      messages,
+      // A name that was mistyped is for the user who typed it.
+      (error) => !(error instanceof UnknownFolders)
     ),
-    Effect.tap((summary) =>
-      allGood(summary)
-        ? Effect.void
-        : ping.fail(
-            [
-              ...failuresOf(summary).map(({ name, reason }) => `${name}: ${reason}`),
-              totals(summary),
-              `run ${run}`
-            ].join("\n")
-          )
-    )
+    Effect.tap((summary) => (allGood(summary) ? Effect.void : ping.fail(`${messages.reportOf(summary)}\nrun ${run}`)))
   )
 })
 
