@@ -15,7 +15,7 @@ import { Disk, type DiskError } from "../system/Disk.ts"
 import { optional } from "../text/Document.ts"
 import { count } from "../text/Text.ts"
 import { Instant } from "../text/Time.ts"
-import { Alerts, type AlertsOf, alertsNameOf } from "./Alerts.ts"
+import { Alerts, type AlertsOf, alertsNameOf, type Recovered } from "./Alerts.ts"
 import { Seconds } from "./History.ts"
 import { described, makeStateFolder, type NoPlace, Outcome, type StateSettings } from "./StateFolder.ts"
 
@@ -25,13 +25,12 @@ import { described, makeStateFolder, type NoPlace, Outcome, type StateSettings }
  * - `JOB.running`: the marker of a run that is at work or was killed;
  * - `JOB.locked`: the runs that found the lock held, beside the lock file alone;
  * - `TASK.alerts`: the failures that were reported (see Alerts).
- * A run that cannot write to the state folder keeps the same files beside the lock file.
+ * A run that cannot write to the state folder keeps the same files beside the lock file: the fallback.
  */
 
 const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 
-/** A job's last run, as a whole. */
-export const LastRun = Schema.Struct({
+const LastRun = Schema.Struct({
   run: Schema.String,
   started_at_utc: Instant,
   seconds: Seconds,
@@ -42,7 +41,6 @@ export const LastRun = Schema.Struct({
   /** Folders or datasets that failed or were refused. */
   failures: Count
 })
-export type LastRun = typeof LastRun.Type
 
 const job = {
   version: Schema.Literal(1),
@@ -54,10 +52,8 @@ const job = {
 }
 
 const item = {
-  /** A folder: archived, or found unchanged. A dataset: sent, or up to date. */
   last_success_utc: optional(Instant),
   last_attempt_utc: Instant,
-  /** Of the last attempt. */
   error: optional(Schema.String)
 }
 
@@ -98,7 +94,6 @@ export type ArchiveJobState = typeof ArchiveJobState.Type
 export const ReplicationJobState = Schema.Struct({
   ...job,
   kind: Schema.Literal("replication"),
-  /** Its name in the configuration. */
   job: Schema.String,
   direction: Schema.Literal("pull", "push"),
   host: Schema.String,
@@ -109,22 +104,61 @@ export type ReplicationJobState = typeof ReplicationJobState.Type
 export const JobState = Schema.Union(ArchiveJobState, ReplicationJobState)
 export type JobState = typeof JobState.Type
 
-export const keyOf = (standing: JobState): JobKey =>
-  standing.kind === "archive" ? archiveJobKey : { kind: "replication", name: standing.job }
+export const keyOf = (state: JobState): JobKey =>
+  state.kind === "archive" ? archiveJobKey : { kind: "replication", name: state.job }
+
+/** A folder or a dataset: what metrics, status and messages say of both alike. */
+export interface TrackedItem {
+  readonly noun: "folder" | "dataset"
+  readonly name: string
+  /** `idle`: a dataset that has nothing to send, which is neither a success nor a failure. */
+  readonly condition: "well" | "failing" | "idle"
+  readonly last_success_utc?: string
+  readonly last_attempt_utc: string
+  readonly error?: string
+  readonly seconds?: number
+  readonly bytes?: number
+  /** Of a folder's archive. */
+  readonly files?: number
+  readonly zip_bytes?: number
+}
+
+export const trackedItems = (state: JobState): ReadonlyArray<TrackedItem> =>
+  state.kind === "archive"
+    ? state.folders.map(({ folder, ...rest }) => ({ ...rest, ...conditionOf(rest), noun: "folder", name: folder }))
+    : state.datasets.map(({ dataset, ...rest }) => ({ ...rest, ...conditionOf(rest), noun: "dataset", name: dataset }))
+
+const conditionOf = ({ result }: Pick<TrackedFolder | TrackedDataset, "result">): Pick<TrackedItem, "condition"> => {
+  if (result === "failed" || result === "refused") return { condition: "failing" }
+  return { condition: result === "nothing_to_send" ? "idle" : "well" }
+}
+
+/** What failed before a run and does not after it; undefined when there is none. */
+export const recoveredBetween = (before: JobState | undefined, after: JobState): Recovered | undefined => {
+  if (before === undefined) return undefined
+  const failed = new Map(
+    trackedItems(before).flatMap((item) => (item.condition === "failing" ? [[item.name, item]] : []))
+  )
+  const items = trackedItems(after).flatMap(({ condition, name }) => {
+    const earlier = failed.get(name)
+    if (earlier === undefined || condition !== "well") return []
+    const since = earlier.last_success_utc
+    return [{ name, before: since === undefined ? "it never worked before" : `the last time before was ${since}` }]
+  })
+  const since = before.not_started_since_utc
+  const job = since !== undefined && after.not_started_since_utc === undefined ? { since } : undefined
+  return job === undefined && items.length === 0 ? undefined : { job, items }
+}
 
 /**
  * A state with the fallback of a later run that could not save its own. Of the fallback's items nothing is taken: that run did not
  * know which had failed before, so their recovery has not been reported yet.
  */
-export const withFallback = (standing: JobState | undefined, aside: JobState | undefined): JobState | undefined => {
-  if (standing === undefined || aside === undefined) return standing ?? aside
-  const { last_run, not_started_since_utc } = aside
-  const { not_started_since_utc: _, ...rest } = standing
-  return {
-    ...rest,
-    last_run,
-    ...(not_started_since_utc === undefined ? {} : { not_started_since_utc })
-  }
+export const withFallback = (state: JobState | undefined, fallback: JobState | undefined): JobState | undefined => {
+  if (state === undefined || fallback === undefined) return state ?? fallback
+  const { last_run, not_started_since_utc } = fallback
+  const { not_started_since_utc: _, ...rest } = state
+  return { ...rest, last_run, ...(not_started_since_utc === undefined ? {} : { not_started_since_utc }) }
 }
 
 export const RunMarker = Schema.Struct({
@@ -163,7 +197,7 @@ export const describeLockedOut = ({ count: runs, holder, lockfile }: LockedOut):
   `${count(runs, "run")} since its last success found the lock ${lockfile} held and did nothing${runs === 1 ? ": by" : ", the last time by"} ${holder}`
 
 /** The message says what to do about it. */
-export class JobStateError extends Data.TaggedError("StandingError")<{
+export class JobStateError extends Data.TaggedError("JobStateError")<{
   /** The target is empty, or the run did not begin: nothing may be written there. */
   readonly noPlace?: boolean
   /** The state folder is not there. */
@@ -189,7 +223,7 @@ const writesNothing = {
 }
 
 /** The state of each job after its last run, and which run is at work. */
-export class JobStates extends Context.Tag("zipper/Standing")<
+export class JobStates extends Context.Tag("zipper/JobStates")<
   JobStates,
   {
     /**
@@ -198,9 +232,9 @@ export class JobStates extends Context.Tag("zipper/Standing")<
      */
     readonly load: (job: JobKey) => Effect.Effect<JobState | undefined, JobStateError>
     /** Replaces the state atomically, and removes the fallback. */
-    readonly save: (standing: JobState) => Effect.Effect<void, JobStateError>
+    readonly save: (state: JobState) => Effect.Effect<void, JobStateError>
     /** Where {@link save} fails: keeps the state beside the lock file until a later one is saved. */
-    readonly saveFallback: (standing: JobState) => Effect.Effect<void, JobStateError>
+    readonly saveFallback: (state: JobState) => Effect.Effect<void, JobStateError>
     /** The marker of a run that is at work or was killed. A damaged one counts as none. */
     readonly marker: (job: JobKey) => Effect.Effect<RunMarker | undefined, JobStateError>
     /** Writes the marker; the caller holds the job's lock. Where the state folder cannot be written, beside the lock file. */
@@ -226,13 +260,13 @@ export class JobStates extends Context.Tag("zipper/Standing")<
   }
 >() {
   static readonly layer = (settings: JobStateSettings): Layer.Layer<JobStates, never, Disk> =>
-    Layer.effect(JobStates, makeStanding(settings, "set aside"))
+    Layer.effect(JobStates, makeStates(settings, "set aside"))
 
   /** Reads the files and writes none. */
   static readonly layerDryRun = (settings: JobStateSettings): Layer.Layer<JobStates, never, Disk> =>
     Layer.effect(
       JobStates,
-      Effect.map(makeStanding(settings, "report"), (files) => ({ ...files, ...writesNothing }))
+      Effect.map(makeStates(settings, "report"), (files) => ({ ...files, ...writesNothing }))
     )
 
   /** For a run without a configuration. */
@@ -246,7 +280,7 @@ export class JobStates extends Context.Tag("zipper/Standing")<
   })
 }
 
-const makeStanding = Effect.fnUntraced(function* (settings: JobStateSettings, corrupt: Corrupt) {
+const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corrupt: Corrupt) {
   const disk = yield* Disk
   const { asidePath, dir } = settings
   const folder = join(dir, "standing")
@@ -320,15 +354,15 @@ const makeStanding = Effect.fnUntraced(function* (settings: JobStateSettings, co
           ? yield* loadFile(stateOf(job), decodeState(job), corrupt, "what was known of earlier runs starts again")
           : undefined
         return withFallback(found, stateIn(job, yield* disk.read(asidePath(job, "last"))))
-      }).pipe(operation("cannot read how things stand"), Effect.withSpan("Standing.load")),
-    save: (standing: JobState) =>
-      write(stateOf(keyOf(standing)), stateFile.encode(standing), standing.last_run.outcome).pipe(
-        Effect.zipRight(disk.remove(asidePath(keyOf(standing), "last"))),
+      }).pipe(operation("cannot read how things stand"), Effect.withSpan("JobStates.load")),
+    save: (state: JobState) =>
+      write(stateOf(keyOf(state)), stateFile.encode(state), state.last_run.outcome).pipe(
+        Effect.zipRight(disk.remove(asidePath(keyOf(state), "last"))),
         operation("cannot write down how things stand"),
-        Effect.withSpan("Standing.save")
+        Effect.withSpan("JobStates.save")
       ),
-    saveFallback: (standing: JobState) =>
-      replace(asidePath(keyOf(standing), "last"), stateFile.encode(standing)).pipe(
+    saveFallback: (state: JobState) =>
+      replace(asidePath(keyOf(state), "last"), stateFile.encode(state)).pipe(
         operation("cannot write down elsewhere how the run ended")
       ),
     marker: (job: JobKey) =>

@@ -2,23 +2,44 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
+import type { JobKey } from "../config/JobKey.ts"
 import { noPing, Ping } from "../notify/Ping.ts"
+import { utcSeconds } from "../store/Metadata.ts"
 import { duration, withoutControls } from "../text/Text.ts"
 import type { Recovered } from "./Alerts.ts"
+import { History, type HistoryRun } from "./History.ts"
+import { type JobState, type JobStateError, JobStates, recoveredBetween } from "./JobState.ts"
 import { Lock, LockError } from "./Lock.ts"
 import { deliver, deliverEnd, type JobMessages, type MessageSettings } from "./Messages.ts"
+import { Metrics } from "./Metrics.ts"
 import { waitForLock, withDeadline } from "./Retry.ts"
-import type { RunEnd } from "./Run.ts"
-import * as Records from "./RunRecords.ts"
-import { type Found, Stall } from "./Stall.ts"
+import { PreflightError, type RunEnd } from "./Run.ts"
+import { type Hang, Stall } from "./Stall.ts"
+import type { Outcome } from "./StateFolder.ts"
 
-/** A run, the files that it leaves, and what is said of it. */
-export interface SupervisedRun<A, I> extends Records.RecordedRun<A, I> {
+/** A run, the files that it leaves, and its messages. `A`: its summary; `I`: the result of one folder or dataset. */
+export interface SupervisedRun<A, I> {
+  /** Short id of the run. */
+  readonly run: string
+  /** It covers all items of the job. A run of chosen folders sends no pings. */
+  readonly whole: boolean
+  readonly pid: number
+  readonly lockfile: string
   /** How many seconds to wait for a lock that is held; undefined: none. */
   readonly lockWait?: number | undefined
+  /** The folder of job-wide state that no other run may use, under any lock file; undefined: none. */
+  readonly stateFolder?: string
+  /** The job whose state it changes; undefined for a job that is in no configuration. */
+  readonly job: JobKey | undefined
+  /** `done`: the results that there were when a run ended without a summary. */
+  readonly historyOf: (end: RunEnd<A>, done: ReadonlyArray<I>) => HistoryRun
+  readonly nextState: (before: JobState | undefined, end: RunEnd<A>, done: ReadonlyArray<I>) => JobState
+  /** Whether everything that the run tried succeeded. */
+  readonly succeeded: (summary: A) => boolean
   readonly messages: MessageSettings & JobMessages<A>
 }
 
@@ -50,21 +71,24 @@ export const superviseRun = Effect.fnUntraced(function* <A extends object, I, E,
 
   const summary = yield* Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const { ended, exit } = yield* Effect.gen(function* () {
+      const { ended, exit, startPing } = yield* Effect.gen(function* () {
         const locked = yield* Effect.exit(restore(acquireLocks(run)))
-        if (Exit.isFailure(locked)) return yield* endWithoutLock(run, Exit.failCause(locked.cause))
+        if (Exit.isFailure(locked)) {
+          const exit: Exit.Exit<A, E | LockError> = Exit.failCause(locked.cause)
+          return { exit, ended: yield* recordExit(run, exit, false), startPing: Fiber.void }
+        }
         const startPing = yield* Effect.forkDaemon(Effect.interruptible(run.ping.start))
         yield* Effect.forkScoped(Effect.interruptible(leaveWhenStalled(run)))
-        const killed = yield* Records.start(run)
+        const killed = yield* writeMarker(run)
         const reportKilled = killed === undefined ? Effect.void : sendKilled(run, killed)
         // Reported before the work, which may get this run killed as well.
-        const exit: RunExit<A, E> = yield* Effect.exit(restore(Effect.zipRight(reportKilled, work(note))))
-        return yield* endWithLock(run, exit, startPing)
+        const exit = yield* Effect.exit(restore(Effect.zipRight(reportKilled, work(note))))
+        return { exit, ended: yield* recordExit(run, exit, true), startPing }
       }).pipe(Effect.scoped)
       if (ended !== undefined) {
         const report = Effect.zipRight(
           sendMessages(run, ended),
-          Effect.zipRight(awaitStartPing(ended.startPing), pingEnd(run, ended.end))
+          Effect.zipRight(awaitStartPing(startPing), pingEnd(run, ended.end))
         )
         yield* ended.end.outcome === "interrupted"
           ? withDeadline(report, undefined)
@@ -77,13 +101,14 @@ export const superviseRun = Effect.fnUntraced(function* <A extends object, I, E,
   return undelivered === undefined ? summary : { ...summary, undelivered }
 })
 
-interface Supervision<A, I> extends SupervisedRun<A, I>, Records.StartedRun<A, I> {
+interface Supervision<A, I> extends SupervisedRun<A, I> {
+  /** In milliseconds since 1970. */
+  readonly started: number
+  readonly done: Ref.Ref<ReadonlyArray<I>>
   readonly ping: typeof Ping.Service
   /** Why a message could not be delivered. */
   readonly undelivered: Ref.Ref<string | undefined>
 }
-
-type RunExit<A, E> = Exit.Exit<A, E | LockError>
 
 interface Ended<A> {
   readonly end: RunEnd<A>
@@ -97,44 +122,151 @@ const acquireLocks = Effect.fnUntraced(function* <A, I>({ lockfile, lockWait, st
   if (stateFolder !== undefined) yield* lock.acquireIn(stateFolder).pipe(waitForLock(lockWait))
 })
 
-/** `ended`: what to report; undefined where the run that holds the lock reports itself, or the user stopped the wait. */
-const endWithoutLock = Effect.fnUntraced(function* <A, I, E>(run: Supervision<A, I>, exit: RunExit<A, E>) {
-  const held = heldLock(exit)
-  if (held !== undefined) yield* Records.noteLockedOut(run, held)
-  if (held !== undefined || Exit.isInterrupted(exit)) return { exit, ended: undefined }
-  const end = yield* Records.endOf(run, exit)
-  yield* Records.recordUnlocked(run, end)
-  return { exit, ended: { end, recovered: undefined, startPing: Fiber.void } }
+/** Writes the marker of the run. Gives the reason to report of an earlier run that left its marker: that run was killed. */
+const writeMarker = Effect.fnUntraced(function* <A, I>({
+  historyOf,
+  job,
+  lockfile,
+  pid,
+  run,
+  started
+}: Supervision<A, I>) {
+  if (job === undefined) return undefined
+  const states = yield* JobStates
+  const left = yield* states.marker(job).pipe(orLogDebug)
+  const error = "it came to no end: it was killed, or the machine went down"
+  if (left !== undefined) {
+    const { run, started_at_utc } = left
+    yield* Effect.logWarning(`the run of ${started_at_utc} (${run}): ${error}`)
+    const end = { run, started_at_utc, seconds: 0, outcome: "interrupted" as const, error, summary: undefined }
+    yield* (yield* History).end(historyOf(end, []))
+  }
+  yield* states.mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile }).pipe(orLogDebug)
+  return left === undefined ? undefined : `the run of ${left.started_at_utc}: ${error}`
 })
 
-const endWithLock = Effect.fnUntraced(function* <A, I, E>(
+/** Records how the run ended. Undefined where the holder of the lock has that to do, or the user stopped the wait for the lock. */
+const recordExit = Effect.fnUntraced(function* <A, I, E>(
   run: Supervision<A, I>,
-  exit: RunExit<A, E>,
-  startPing: Fiber.Fiber<void>
+  exit: Exit.Exit<A, E>,
+  isLocked: boolean
 ) {
-  if (Exit.isInterrupted(exit)) yield* Effect.logError("stopped by a signal before it was done")
-  const held = heldLock(exit)
+  const isInterrupted = Exit.isInterrupted(exit)
+  if (isLocked && isInterrupted) yield* Effect.logError("stopped by a signal before it was done")
+  const held = isInterrupted ? undefined : heldLock(exit)
   if (held !== undefined) {
-    yield* Records.removeMarker(run)
-    yield* Records.noteLockedOut(run, held)
-    return { exit, ended: undefined }
+    if (isLocked && run.job !== undefined) yield* (yield* JobStates).unmark(run.job, run.run).pipe(orWarnIfPlace)
+    yield* noteLockedOut(run, held)
   }
-  const end = yield* Records.endOf(run, exit)
-  const record = Records.record(run, end)
+  if (held !== undefined || (!isLocked && isInterrupted)) return undefined
+  const end = yield* endOf(run, exit)
+  const record = recordEnd(run, end, isLocked)
   // A disk that hangs must not keep a run that was stopped.
   const recovered = yield* end.outcome === "interrupted" ? withDeadline(record, undefined) : record
-  return { exit, ended: { end, recovered, startPing } }
+  return { end, recovered }
 })
 
 /** The error of a lock that another process holds, if a run failed by one. */
 const heldLock = <A, E>(exit: Exit.Exit<A, E>): LockError | undefined => {
-  if (Exit.isSuccess(exit) || Exit.isInterrupted(exit)) return undefined
+  if (Exit.isSuccess(exit)) return undefined
   const error = Cause.squash(exit.cause)
   return error instanceof LockError && error.reason === "Held" ? error : undefined
 }
 
+/** Without this note, a job that never gets the lock would look like one that cron does not start. */
+const noteLockedOut = Effect.fnUntraced(function* <A, I>(
+  { job, whole }: Supervision<A, I>,
+  { holder = "pid unknown", path }: LockError
+) {
+  if (job === undefined || !whole) return
+  const last_utc = utcSeconds(yield* Clock.currentTimeMillis)
+  yield* (yield* JobStates).noteLockedOut(job, { last_utc, holder, lockfile: path }).pipe(orWarn)
+})
+
+/** How the run ends now, by its exit. */
+const endOf = Effect.fnUntraced(function* <A, I, E>(
+  { run, started, succeeded }: Supervision<A, I>,
+  exit: Exit.Exit<A, E>
+) {
+  const now = yield* Clock.currentTimeMillis
+  const end: RunEnd<A> = {
+    run,
+    started_at_utc: utcSeconds(started),
+    // The clock may have been set back meanwhile.
+    seconds: Math.max(0, now - started) / 1000,
+    ...(Exit.isSuccess(exit)
+      ? { outcome: succeeded(exit.value) ? "ok" : "failed", error: undefined, summary: exit.value }
+      : { ...failureOf(exit.cause), summary: undefined })
+  }
+  return end
+})
+
+const failureOf = (cause: Cause.Cause<unknown>): { readonly outcome: Outcome; readonly error: string } => {
+  if (Cause.isInterrupted(cause)) {
+    return { outcome: "interrupted", error: "stopped by a signal before it was done" }
+  }
+  const error = Cause.squash(cause)
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    outcome: error instanceof PreflightError || error instanceof LockError ? "not_started" : "failed",
+    error: Cause.isDie(cause) ? `internal error: ${message} (please report)` : message
+  }
+}
+
+/**
+ * Writes history, job state and metrics, and removes the marker. Gives the items that recovered, if the state was saved. A run
+ * without its lock leaves the job state to the run that may be at work: it writes only the fallback, or, if the folder of the lock
+ * file is missing, the state under the lock of the state folder.
+ */
+const recordEnd = Effect.fnUntraced(function* <A, I>(run: Supervision<A, I>, end: RunEnd<A>, isLocked: boolean) {
+  const { job, stateFolder, whole } = run
+  const done = yield* Ref.get(run.done)
+  yield* (yield* History).end(run.historyOf(end, done))
+  if (job === undefined) return undefined
+  const states = yield* JobStates
+  const metrics = yield* Metrics
+  const before = yield* Effect.either(states.load(job))
+  const known = Either.getOrUndefined(before)
+  const after = run.nextState(known, end, done)
+  if (!isLocked) {
+    const lock = yield* Lock
+    const save = (error: JobStateError) =>
+      known === undefined || stateFolder === undefined
+        ? Effect.fail(error)
+        : Effect.scoped(Effect.zipRight(lock.acquireIn(stateFolder), states.save(after)))
+    yield* states.saveFallback(after).pipe(Effect.catchAll(save), orWarn)
+    yield* metrics.refresh(after, known === undefined)
+    return undefined
+  }
+  // A state that could not be read must not be replaced by the little that this run knows.
+  const saved = yield* Effect.either(Effect.flatMap(before, () => states.save(after)))
+  const failure = Either.isLeft(saved) ? saved.left : undefined
+  if (failure !== undefined) {
+    yield* orWarnIfPlace(Effect.fail(failure))
+    yield* states.saveFallback(after).pipe(orWarn)
+  }
+  if (whole && end.outcome === "ok") yield* states.clearLockedOut(job).pipe(orWarn)
+  // Where the state cannot be written, the marker cannot be removed either, and one warning is enough.
+  yield* states.unmark(job, run.run).pipe(failure === undefined ? orWarnIfPlace : orLogDebug)
+  // Without the state folder, nothing is known of the other jobs.
+  const away = failure?.noPlace === true || failure?.away === true
+  yield* metrics.refresh(after, away || (known === undefined && !(whole && end.summary !== undefined)))
+  // With the old state still on disk, the next run would find the same recovery again.
+  return failure === undefined ? recoveredBetween(known, after) : undefined
+})
+
+const orWarn = Effect.catchAll((error: { readonly message: string }) => Effect.logWarning(error.message))
+
+/** A warning, unless there is no place to write to yet. */
+const orWarnIfPlace = Effect.catchAll((error: JobStateError) =>
+  error.noPlace === true ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
+)
+
+/** For what fails only where the end of the run cannot be written either, which warns. */
+const orLogDebug = Effect.catchAll((error: JobStateError) => Effect.as(Effect.logDebug(error.message), undefined))
+
 /** The run waits in the kernel, where no signal can end it. */
-class Stalled extends Data.TaggedError("Stalled")<Found> {
+class Stalled extends Data.TaggedError("Stalled")<Hang> {
   override get message() {
     return `given up: ${withoutControls(this.program)} has hung in the kernel for ${duration(this.seconds * 1000)}, as on a pool that is suspended (see zpool status; zpool clear, once its disks are back) or a disk or network share that does not answer; this process keeps its lock until the kernel lets it end`
   }
@@ -146,9 +278,9 @@ const leaveWhenStalled = Effect.fnUntraced(function* <A, I>(run: Supervision<A, 
   const error = new Stalled(yield* stall.found)
   yield* Effect.logError(error.message)
   yield* Effect.gen(function* () {
-    const end = yield* Records.endOf(run, Exit.fail(error))
+    const end = yield* endOf(run, Exit.fail(error))
     // The files may be on the disk that hangs: messages and ping follow in any case.
-    const recovered = yield* withDeadline(Records.record(run, end), undefined).pipe(
+    const recovered = yield* withDeadline(recordEnd(run, end, true), undefined).pipe(
       Effect.catchAllCause((cause) => Effect.as(Effect.logError(cause), undefined))
     )
     yield* sendMessages(run, { end, recovered })
@@ -158,18 +290,17 @@ const leaveWhenStalled = Effect.fnUntraced(function* <A, I>(run: Supervision<A, 
 })
 
 /** The work is done: a signal only shortens the report. */
-const reportUntilSignal = <R>(
+const reportUntilSignal = Effect.fnUntraced(function* <R>(
   restore: <R2>(effect: Effect.Effect<void, never, R2>) => Effect.Effect<void, never, R2>,
   report: Effect.Effect<void, never, R>
-) =>
-  Effect.gen(function* () {
-    const reporting = yield* Effect.forkDaemon(Effect.interruptible(report))
-    const waited = yield* Effect.exit(restore(Fiber.join(reporting)))
-    if (Exit.isSuccess(waited)) return
-    yield* Effect.logWarning("all was done when a signal came; a message or a ping may not have got through")
-    yield* withDeadline(Fiber.join(reporting), undefined)
-    yield* Fiber.interruptFork(reporting)
-  })
+) {
+  const reporting = yield* Effect.forkDaemon(Effect.interruptible(report))
+  const waited = yield* Effect.exit(restore(Fiber.join(reporting)))
+  if (Exit.isSuccess(waited)) return
+  yield* Effect.logWarning("all was done when a signal came; a message or a ping may not have got through")
+  yield* withDeadline(Fiber.join(reporting), undefined)
+  yield* Fiber.interruptFork(reporting)
+})
 
 const sendMessages = Effect.fnUntraced(function* <A, I>(
   { messages, undelivered }: Supervision<A, I>,
