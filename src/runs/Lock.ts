@@ -12,13 +12,60 @@ import type * as Scope from "effect/Scope"
 import { utcSeconds } from "../store/Metadata.ts"
 import * as Errno from "../system/Errno.ts"
 import { notToWrite, withRegular } from "../system/FileCalls.ts"
-import { type Invocation, isRunning, Process } from "../system/Process.ts"
+import { isRunning, Process } from "../system/Process.ts"
 import { isInstant } from "../text/Time.ts"
+
+/** One run at a time for one lock file. */
+export class Lock extends Context.Tag("zipper/Lock")<
+  Lock,
+  {
+    /** Takes the lock at once or fails; the kernel frees it when the scope closes or the process dies, however it dies. */
+    readonly acquire: (path: string) => Effect.Effect<void, LockError, Scope.Scope>
+    /**
+     * Takes the lock of a folder of job-wide state, which keeps away runs of other configurations; nothing if this process holds
+     * it or there is no such folder. Where its file system has no locks, says so and goes on.
+     */
+    readonly acquireIn: (folder: string) => Effect.Effect<void, LockError, Scope.Scope>
+    /** Whether the lock could be taken now, which is tried; leaves no file behind. Fails as {@link acquire} does. */
+    readonly probe: (path: string) => Effect.Effect<void, LockError>
+    /** The same of {@link acquireIn}. False where the file system has no locks. */
+    readonly probeIn: (folder: string) => Effect.Effect<boolean, LockError>
+    /**
+     * The process that the lock's file names, if it is alive. `last`: the last known holder, for when this user may not read the
+     * file. Does not touch the lock: to test it is to hold it for an instant.
+     */
+    readonly holder: (path: string, last?: Holder) => Effect.Effect<Holder | undefined>
+  }
+>() {
+  /** Held by the kernel: `flock` on Linux, O_EXLOCK where the system has it. The file stays, empty when free. */
+  static readonly layer: Layer.Layer<Lock, never, Process> = Layer.effect(
+    Lock,
+    Effect.map(Process, (runner) => ({
+      acquire: Effect.fn("Lock.acquire")((path: string) =>
+        Effect.acquireRelease(take(runner, path), release(path)).pipe(retryUnnamed, Effect.asVoid)
+      ),
+      acquireIn: acquireIn(runner),
+      ...makeProbe(runner),
+      holder: holderOf
+    }))
+  )
+
+  /** Takes nothing and writes nothing: says when a run is at work, and goes on. */
+  static readonly layerDryRun: Layer.Layer<Lock, never, Process> = Layer.effect(
+    Lock,
+    Effect.map(Process, (runner) => ({
+      acquire: logHolder,
+      acquireIn: (folder: string) => logHolder(lockIn(folder)),
+      ...makeProbe(runner),
+      holder: holderOf
+    }))
+  )
+}
 
 /** The lock file in a folder of job-wide state. */
 export const lockIn = (folder: string): string => join(folder, "lock")
 
-/** Who has the lock, as the lock file says it. */
+/** The process that has the lock, as the lock file names it. */
 export interface Holder {
   readonly pid: number
   /** `2025-01-01T12:00:00Z`. */
@@ -26,14 +73,14 @@ export interface Holder {
 }
 
 /** The lock file's content. */
-export const encode = (holder: Holder): string => `pid ${holder.pid}, since ${holder.since}\n`
+export const encode = (holder: Holder): string => `${inWords(holder)}\n`
 
-/** Undefined when the file says nothing (yet): its holder has just started. */
+const inWords = ({ pid, since }: Holder): string => `pid ${pid}, since ${since}`
+
+/** Undefined for a file without a holder: a process that takes the lock has not written it yet. */
 export const decode = (text: string): Holder | undefined => {
-  const match = /^pid (\d{1,10}), since (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n$/.exec(text)
-  return match?.[1] === undefined || match[2] === undefined || !isInstant(match[2])
-    ? undefined
-    : { pid: Number(match[1]), since: match[2] }
+  const [, pid, since] = /^pid (\d{1,10}), since (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n$/.exec(text) ?? []
+  return pid === undefined || since === undefined || !isInstant(since) ? undefined : { pid: Number(pid), since }
 }
 
 /** In words for a message. */
@@ -41,25 +88,24 @@ export const describeHolder = (text: string): string => {
   const holder = decode(text)
   return holder === undefined
     ? "pid unknown (a guard such as flock in the crontab needs a file of its own)"
-    : `pid ${holder.pid}, since ${holder.since}`
+    : inWords(holder)
 }
 
 /** This process did not get the lock. */
 export class LockError extends Data.TaggedError("LockError")<{
   readonly reason: "Held" | "Unusable"
   readonly path: string
-  /** Names the holder (pid, since when) when it is held. */
   readonly message: string
   /** The holder alone, as the lock's file names it. */
   readonly holder?: string
   /** The file names no holder: it has just started, or only tests the lock. */
   readonly unnamed?: boolean
-  /** It is the file that cannot be used. */
+  /** The file cannot be used; another one may do. */
   readonly otherWouldDo?: boolean
   readonly cause?: unknown
 }> {}
 
-/** How another file is chosen, to be followed by which. */
+/** How another file is chosen; its name follows. */
 type Choose = "set lockfile_path to" | "give --lock FILE,"
 
 /** What is wrong and what to do, by errno. */
@@ -84,8 +130,7 @@ const explained = (path: string, cause: unknown, choose: Choose): string => {
   }
 }
 
-/** The lock file cannot be used at all. */
-export const unusable = (path: string, cause: unknown, choose: Choose = "set lockfile_path to"): LockError =>
+const unusable = (path: string, cause: unknown, choose: Choose = "set lockfile_path to"): LockError =>
   new LockError({
     reason: "Unusable",
     path,
@@ -94,9 +139,20 @@ export const unusable = (path: string, cause: unknown, choose: Choose = "set loc
     cause
   })
 
-/** The same, for a command that has --lock. */
+/** The same error, for a command that has --lock. */
 export const withLockOption = (error: LockError): LockError =>
   error.otherWouldDo === true ? unusable(error.path, error.cause, "give --lock FILE,") : error
+
+/** The same error, for the lock of a target: its place is not the operator's to choose. */
+const inTarget = (error: LockError): LockError => {
+  const { cause, path } = error
+  if (error.otherWouldDo !== true) return error
+  const message = `cannot use the lock of the target, ${path}: ${explainedOnWriting(cause)}`
+  return new LockError({ reason: "Unusable", path, message, cause })
+}
+
+const explainedOnWriting = (cause: unknown): string =>
+  `${Errno.explain(cause)}${Errno.adviceOnWriting(Errno.codeOf(cause))}`
 
 /** Another process has it. */
 export const held = (path: string, holder: string, unnamed = false): LockError =>
@@ -105,197 +161,15 @@ export const held = (path: string, holder: string, unnamed = false): LockError =
 /** Errors of a file system that has no locks. */
 const lockless: ReadonlySet<string> = new Set(["ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"])
 
-/** Whether it failed because the file system has no locks. */
-export const isLockless = ({ cause }: LockError): boolean => lockless.has(Errno.codeOf(cause) ?? "")
-
-/** The lock of a target cannot be used: its place is not the operator's to choose. */
-export const inTarget = (error: LockError): LockError =>
-  error.otherWouldDo === true
-    ? new LockError({
-        reason: "Unusable",
-        path: error.path,
-        message: `cannot use the lock of the target, ${error.path}: ${Errno.explain(error.cause)}${Errno.adviceOnWriting(Errno.codeOf(error.cause))}`,
-        cause: error.cause
-      })
-    : error
-
-/** The BSDs lock while opening a file; elsewhere flock(1) locks a descriptor that it inherits. */
-export const hasExlock = process.platform === "freebsd" || process.platform === "darwin"
-
-/** Runs flock(1) for the lock file at `path`. */
-export const runFlock = (runner: typeof Process.Service, path: string, options: Pick<Invocation, "args" | "inherit">) =>
-  runner.run({ program: "flock", timeoutMillis: 30_000, ...options }).pipe(
-    Effect.mapError(
-      (cause) =>
-        new LockError({
-          reason: "Unusable",
-          path,
-          message:
-            cause.reason === "NotFound"
-              ? `cannot lock ${path}: the program flock is missing; install it (package util-linux)`
-              : `cannot lock ${path}: ${cause.message}`,
-          cause
-        })
-    )
-  )
-
-// The BSDs lock while opening; node:fs has no names for these.
-const O_EXLOCK = 0x20
-const O_NONBLOCK = 0x4
-const base = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
-
-/** Opens a lock file, which is made when there is none. On the BSDs it is locked then. */
-export const openLock = (path: string): Effect.Effect<fs.FileHandle, LockError> =>
-  hasExlock
-    ? attempt(path, () => fs.open(path, base | O_EXLOCK | O_NONBLOCK, 0o644)).pipe(
-        Effect.catchIf(
-          (error) => Errno.codeOf(error.cause) === "EAGAIN",
-          () => whoHolds(path)
-        )
-      )
-    : // Not blocking: a fifo in its place must not hang us.
-      attempt(path, () => fs.open(path, base | constants.O_NONBLOCK, 0o644))
-
-// flock(1) locks the open file description that it shares with us, and the lock stays when it ends.
-export const lockDescriptor = (runner: typeof Process.Service, fd: number, path: string) =>
-  runFlock(runner, path, { args: ["-n", "3"], inherit: [fd] }).pipe(
-    Effect.flatMap(({ exitCode, stderr }) =>
-      exitCode === 0
-        ? Effect.void
-        : exitCode === 1 && stderr === ""
-          ? whoHolds(path)
-          : Effect.fail(unusable(path, complaint(stderr.trim() || `exit status ${exitCode}`)))
-    )
-  )
-
-/** What flock(1) says, with the errno that its words are of. */
-const complaint = (said: string): Error => {
-  const code = /: No locks available$/.test(said)
-    ? "ENOLCK"
-    : /: (?:Operation not supported|Function not implemented)$/.test(said)
-      ? "EOPNOTSUPP"
-      : undefined
-  return Object.assign(new Error(`flock: ${said}`), code === undefined ? {} : { code })
-}
-
-const whoHolds = (path: string): Effect.Effect<never, LockError> =>
-  attempt(path, () => withRegular(path, (file) => file.readFile("utf8"))).pipe(
-    Effect.orElseSucceed(() => ""),
-    Effect.flatMap((text) => Effect.fail(held(path, describeHolder(text), decode(text) === undefined)))
-  )
-
-// If it is not a folder, the store refuses it.
-export const isThere = (folder: string) =>
-  Effect.tryPromise(() => fs.lstat(folder)).pipe(
-    Effect.map((stat) => stat.isDirectory()),
-    Effect.orElseSucceed(() => false)
-  )
-
-export const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, LockError> =>
-  Effect.tryPromise({ try: run, catch: (cause) => unusable(path, cause) })
-
-/** A clock that was set a little after the machine was started (milliseconds). */
-const settling = 60_000
-
-/** Whether a holder is alive. One from before the machine was started is not: another process has its pid now. */
-const isAtWork = ({ pid, since }: Holder): boolean =>
-  Date.parse(since) >= Date.now() - uptime() * 1000 - settling && isRunning(pid)
-
-/**
- * Says when a run is at work. Goes by the file's content and not by the lock: to test the lock is to hold it
- * for an instant, in which a real run would find it taken.
- */
-export const lookAt = Effect.fn("Lock.lookAt")(function* (path: string) {
-  const text = yield* Effect.promise(() => readText(path))
-  const holder = decode(text)
-  if (holder !== undefined && isAtWork(holder)) {
-    yield* Effect.logWarning(`another run is at work: pid ${holder.pid}, since ${holder.since}`)
-  }
-})
-
-/** Lock.holder. */
-export const holderOf = Effect.fn("Lock.holder")(function* (path: string, last?: Holder) {
-  const holder = yield* Effect.promise(() =>
-    withRegular(path, (file) => file.readFile("utf8")).then(decode, (cause: unknown) =>
-      Errno.codeOf(cause) === "EACCES" ? last : undefined
-    )
-  )
-  return holder !== undefined && isAtWork(holder) ? holder : undefined
-})
-
-// Not there or not readable: then there is nothing to say. A real run will report what is wrong with it.
-const readText = (path: string): Promise<string> => withRegular(path, (file) => file.readFile("utf8")).catch(() => "")
+const isLockless = ({ cause }: LockError): boolean => lockless.has(Errno.codeOf(cause) ?? "")
 
 /** zipper check tests a lock by holding it for an instant, unnamed: then it is worth a second try. */
-export const retryUnnamed = <A, R>(acquire: Effect.Effect<A, LockError, R>) =>
+const retryUnnamed = <A, R>(acquire: Effect.Effect<A, LockError, R>) =>
   Effect.retry(acquire, {
     schedule: Schedule.spaced("200 millis"),
     times: 3,
     while: ({ reason, unnamed }) => reason === "Held" && unnamed === true
   })
-
-/** Whether locks could be taken: one that is free is held for an instant, one without a file is tried on a file beside it. */
-export const makeProbe = (runner: typeof Process.Service) => {
-  const probe = Effect.fn("Lock.probe")(
-    function* (path: string) {
-      const exists = yield* Effect.tryPromise({
-        try: () => look(path),
-        catch: (cause) => unusable(path, cause)
-      })
-      const tried = exists ? path : `${path}.probe-${process.pid}`
-      const file = yield* openLock(tried).pipe(
-        Effect.mapError((error) => (exists || error.reason === "Held" ? error : unusable(path, error.cause)))
-      )
-      yield* (hasExlock ? Effect.void : lockDescriptor(runner, file.fd, tried)).pipe(
-        Effect.ensuring(
-          Effect.ignoreLogged(
-            Effect.zipRight(
-              exists ? Effect.void : attempt(tried, () => fs.unlink(tried)),
-              attempt(tried, () => file.close())
-            )
-          )
-        )
-      )
-    },
-    Effect.uninterruptible,
-    retryUnnamed
-  )
-  return {
-    probe,
-    probeIn: Effect.fn("Lock.probeIn")(function* (folder: string) {
-      if (!(yield* isThere(folder))) return true
-      return yield* probe(lockIn(folder)).pipe(
-        Effect.as(true),
-        Effect.catchIf(isLockless, () => Effect.succeed(false)),
-        Effect.mapError(inTarget)
-      )
-    })
-  }
-}
-
-/** Whether there is a lock file; fails when what is there cannot be one. */
-const look = async (path: string): Promise<boolean> => {
-  try {
-    const stat = await fs.lstat(path)
-    if (stat.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" })
-    if (stat.isSymbolicLink()) throw Object.assign(new Error("is a symbolic link"), { code: "ELOOP" })
-    if (!stat.isFile()) throw new Error("it is not a regular file")
-    return true
-  } catch (cause) {
-    if (Errno.codeOf(cause) !== "ENOENT") throw cause
-    return false
-  }
-}
-
-/** Locks that the kernel holds on an open file description of ours. */
-export const makeLock = Effect.map(Process, (runner) => ({
-  acquire: Effect.fn("Lock.acquire")((path: string) =>
-    Effect.acquireRelease(take(runner, path), release(path)).pipe(retryUnnamed, Effect.asVoid)
-  ),
-  acquireIn: acquireIn(runner),
-  ...makeProbe(runner),
-  holder: holderOf
-}))
 
 /** See Lock.acquireIn. */
 const acquireIn = (runner: typeof Process.Service) => {
@@ -303,11 +177,11 @@ const acquireIn = (runner: typeof Process.Service) => {
   const ours = new Set<string>()
   return Effect.fn("Lock.acquireIn")(function* (folder: string) {
     const path = lockIn(folder)
-    if (ours.has(path) || !(yield* isThere(folder))) return
+    if (ours.has(path) || !(yield* isFolder(folder))) return
     const taken = Effect.acquireRelease(
       Effect.tap(take(runner, path), () => Effect.sync(() => ours.add(path))),
       (file) =>
-        Effect.zipRight(
+        Effect.ensuring(
           release(path)(file),
           Effect.sync(() => ours.delete(path))
         )
@@ -326,73 +200,159 @@ const acquireIn = (runner: typeof Process.Service) => {
   })
 }
 
+// If it is not a folder, the store refuses it.
+const isFolder = (path: string) =>
+  Effect.tryPromise(() => fs.lstat(path)).pipe(
+    Effect.map((stat) => stat.isDirectory()),
+    Effect.orElseSucceed(() => false)
+  )
+
+/** The lock file, open and locked, with this process as its holder. */
 const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {
   const file = yield* openLock(path)
-  return yield* claim(runner, file, path).pipe(
-    Effect.as(file),
-    Effect.onError(() => Effect.ignoreLogged(attempt(path, () => file.close())))
-  )
-})
-
-const claim = Effect.fnUntraced(function* (runner: typeof Process.Service, file: fs.FileHandle, path: string) {
-  const stat = yield* attempt(path, () => file.stat())
-  const obstacle = notToWrite(stat)
-  if (obstacle !== undefined) return yield* unusable(path, new Error(`it ${obstacle}`))
-  if (!hasExlock) yield* lockDescriptor(runner, file.fd, path)
-  const since = utcSeconds(yield* Clock.currentTimeMillis)
-  yield* attempt(path, async () => {
-    await file.truncate(0)
-    await file.write(encode({ pid: process.pid, since }), 0, "utf8")
-  }).pipe(
-    // The lock is what counts; on a full disk its file just does not name us.
-    Effect.catchAll(({ cause }) =>
-      Effect.logWarning(
-        `the lock is taken, but its file ${path} does not say by whom: ${Errno.explain(cause)}${Errno.adviceOnWriting(Errno.codeOf(cause))}`
+  return yield* Effect.gen(function* () {
+    const obstacle = notToWrite(yield* attempt(path, () => file.stat()))
+    if (obstacle !== undefined) return yield* unusable(path, new Error(`it ${obstacle}`))
+    yield* lockDescriptor(runner, file.fd, path)
+    const since = utcSeconds(yield* Clock.currentTimeMillis)
+    yield* attempt(path, async () => {
+      await file.truncate(0)
+      await file.write(encode({ pid: process.pid, since }), 0, "utf8")
+    }).pipe(
+      // The lock counts; on a full disk its file just does not name this process.
+      Effect.catchAll(({ cause }) =>
+        Effect.logWarning(`the lock is taken, but its file ${path} does not say by whom: ${explainedOnWriting(cause)}`)
       )
     )
-  )
+    return file
+  }).pipe(Effect.onError(() => close(path, file)))
 })
 
 // The file stays: removing it would let a third process lock a new file while a second waits on the old one.
 const release = (path: string) => (file: fs.FileHandle) =>
-  attempt(path, () => file.truncate(0)).pipe(
-    Effect.ignoreLogged,
-    Effect.zipRight(Effect.ignoreLogged(attempt(path, () => file.close())))
-  )
+  attempt(path, () => file.truncate(0)).pipe(Effect.ignoreLogged, Effect.zipRight(close(path, file)))
 
-/** One run at a time for one lock file. */
-export class Lock extends Context.Tag("zipper/Lock")<
-  Lock,
-  {
-    /** Takes the lock at once or fails; the kernel frees it when the scope closes or the process dies, however it dies. */
-    readonly acquire: (path: string) => Effect.Effect<void, LockError, Scope.Scope>
-    /**
-     * Takes the lock of a folder of job-wide state, which keeps away runs of other configurations; a second time it is held
-     * already. Nothing to take where there is no such folder. Where its file system has no locks, says so and goes on.
-     */
-    readonly acquireIn: (folder: string) => Effect.Effect<void, LockError, Scope.Scope>
-    /** Whether the lock could be taken now, which is tried; leaves no file behind. Fails as {@link acquire} does. */
-    readonly probe: (path: string) => Effect.Effect<void, LockError>
-    /** The same of {@link acquireIn}. False where the file system has no locks. */
-    readonly probeIn: (folder: string) => Effect.Effect<boolean, LockError>
-    /**
-     * Who is at work, as the lock's file says, if that process is alive. `last`: who had the lock last, for when this user
-     * may not read the file. Does not touch the lock: to test it is to hold it for an instant.
-     */
-    readonly holder: (path: string, last?: Holder) => Effect.Effect<Holder | undefined>
+const close = (path: string, file: fs.FileHandle) => Effect.ignoreLogged(attempt(path, () => file.close()))
+
+const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, LockError> =>
+  Effect.tryPromise({ try: run, catch: (cause) => unusable(path, cause) })
+
+/** The BSDs lock a file while opening it, by flags that node:fs has no names for; elsewhere flock(1) locks the descriptor. */
+const hasExlock = process.platform === "freebsd" || process.platform === "darwin"
+const O_EXLOCK = 0x20
+const O_NONBLOCK = 0x4
+const base = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+
+/** Opens a lock file, which is made when there is none. On the BSDs it is locked then. */
+const openLock = (path: string): Effect.Effect<fs.FileHandle, LockError> =>
+  hasExlock
+    ? attempt(path, () => fs.open(path, base | O_EXLOCK | O_NONBLOCK, 0o644)).pipe(
+        Effect.catchIf(
+          (error) => Errno.codeOf(error.cause) === "EAGAIN",
+          () => failAsHeld(path)
+        )
+      )
+    : // Not blocking: a fifo in its place must not hang this process.
+      attempt(path, () => fs.open(path, base | constants.O_NONBLOCK, 0o644))
+
+/** Locks an open file where opening does not: flock(1) locks the open file description that it shares, and then ends. */
+const lockDescriptor = Effect.fnUntraced(function* (runner: typeof Process.Service, fd: number, path: string) {
+  if (hasExlock) return
+  const { exitCode, stderr } = yield* runner
+    .run({ program: "flock", args: ["-n", "3"], inherit: [fd], timeoutMillis: 30_000 })
+    .pipe(
+      Effect.mapError((cause) => {
+        const why =
+          cause.reason === "NotFound" ? "the program flock is missing; install it (package util-linux)" : cause.message
+        return new LockError({ reason: "Unusable", path, message: `cannot lock ${path}: ${why}`, cause })
+      })
+    )
+  if (exitCode === 0) return
+  if (exitCode === 1 && stderr === "") return yield* failAsHeld(path)
+  return yield* unusable(path, complaint(stderr.trim() || `exit status ${exitCode}`))
+})
+
+/** The error output of flock(1), with the errno that its text stands for. */
+const complaint = (said: string): Error => {
+  const code = /: No locks available$/.test(said)
+    ? "ENOLCK"
+    : /: (?:Operation not supported|Function not implemented)$/.test(said)
+      ? "EOPNOTSUPP"
+      : undefined
+  return Object.assign(new Error(`flock: ${said}`), code === undefined ? {} : { code })
+}
+
+const failAsHeld = Effect.fnUntraced(function* (path: string) {
+  const text = yield* Effect.promise(() => readText(path))
+  return yield* held(path, describeHolder(text), decode(text) === undefined)
+})
+
+// Not there or not readable: a run that takes the lock reports what is wrong with it.
+const readText = (path: string): Promise<string> => withRegular(path, (file) => file.readFile("utf8")).catch(() => "")
+
+/** A clock that was set a little after the machine was started (milliseconds). */
+const settling = 60_000
+
+/** Whether a holder is alive. One from before the machine was started is not: another process has its pid now. */
+const isAtWork = ({ pid, since }: Holder): boolean =>
+  Date.parse(since) >= Date.now() - uptime() * 1000 - settling && isRunning(pid)
+
+/** Logs that a run is at work, by the file's content: to test the lock is to hold it, and a real run would find it taken. */
+const logHolder = Effect.fn("Lock.lookAt")(function* (path: string) {
+  const holder = decode(yield* Effect.promise(() => readText(path)))
+  if (holder !== undefined && isAtWork(holder)) {
+    yield* Effect.logWarning(`another run is at work: ${inWords(holder)}`)
   }
->() {
-  /** Held by the kernel: `flock` on Linux, O_EXLOCK where the system has it. The file stays, empty when free. */
-  static readonly layer: Layer.Layer<Lock, never, Process> = Layer.effect(Lock, makeLock)
+})
 
-  /** Takes nothing and writes nothing: says when a run is at work, and goes on. */
-  static readonly layerDryRun: Layer.Layer<Lock, never, Process> = Layer.effect(
-    Lock,
-    Effect.map(Process, (runner) => ({
-      acquire: lookAt,
-      acquireIn: (folder: string) => lookAt(lockIn(folder)),
-      ...makeProbe(runner),
-      holder: holderOf
-    }))
+/** See Lock.holder. */
+const holderOf = Effect.fn("Lock.holder")(function* (path: string, last?: Holder) {
+  const holder = yield* Effect.promise(() =>
+    withRegular(path, (file) => file.readFile("utf8")).then(decode, (cause: unknown) =>
+      Errno.codeOf(cause) === "EACCES" ? last : undefined
+    )
   )
+  return holder !== undefined && isAtWork(holder) ? holder : undefined
+})
+
+/** Whether locks could be taken: one that is free is held for an instant, one without a file is tried on a file beside it. */
+const makeProbe = (runner: typeof Process.Service) => {
+  const probe = Effect.fn("Lock.probe")(
+    function* (path: string) {
+      const exists = yield* attempt(path, () => isThere(path))
+      const tried = exists ? path : `${path}.probe-${process.pid}`
+      const file = yield* openLock(tried).pipe(
+        Effect.mapError((error) => (exists || error.reason === "Held" ? error : unusable(path, error.cause)))
+      )
+      const remove = exists ? Effect.void : attempt(tried, () => fs.unlink(tried))
+      yield* lockDescriptor(runner, file.fd, tried).pipe(
+        Effect.ensuring(Effect.zipRight(Effect.ignoreLogged(remove), close(tried, file)))
+      )
+    },
+    Effect.uninterruptible,
+    retryUnnamed
+  )
+  const probeIn = Effect.fn("Lock.probeIn")(function* (folder: string) {
+    if (!(yield* isFolder(folder))) return true
+    return yield* probe(lockIn(folder)).pipe(
+      Effect.as(true),
+      Effect.catchIf(isLockless, () => Effect.succeed(false)),
+      Effect.mapError(inTarget)
+    )
+  })
+  return { probe, probeIn }
+}
+
+/** Whether there is a lock file; fails when what is there cannot be one. */
+const isThere = async (path: string): Promise<boolean> => {
+  try {
+    const stat = await fs.lstat(path)
+    if (stat.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" })
+    if (stat.isSymbolicLink()) throw Object.assign(new Error("is a symbolic link"), { code: "ELOOP" })
+    if (!stat.isFile()) throw new Error("it is not a regular file")
+    return true
+  } catch (cause) {
+    if (Errno.codeOf(cause) !== "ENOENT") throw cause
+    return false
+  }
 }

@@ -1,3 +1,4 @@
+import * as Struct from "effect/Struct"
 import type { Job } from "../config/ReplicationJob.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
@@ -17,26 +18,24 @@ type JobName = Pick<Job, "name" | "direction" | "remote">
 
 /** The line of a run of the archive job. Folders that did not change are only counted. */
 export const archiveHistory = (end: RunEnd<RunSummary>, done: ReadonlyArray<FolderResult>): ArchiveRun => {
-  const { archived, bytes, failed, folders, unchanged, zip_bytes } =
-    end.summary ??
-    summarizeArchive({
-      run: end.run,
-      source: "",
-      started_at_utc: end.started_at_utc,
-      seconds: 0,
-      folders: done
-    })
+  const summary = archiveSummary(end, done)
   return {
     ...endHistory(end),
     kind: "archive",
-    archived,
-    unchanged,
-    failed,
-    bytes,
-    zip_bytes,
-    folders: folders.flatMap(folderHistory)
+    ...Struct.pick(summary, "archived", "unchanged", "failed", "bytes", "zip_bytes"),
+    folders: summary.folders.flatMap((result): ReadonlyArray<HistoryFolder> => {
+      const { folder } = result
+      if (result.result === "archived") return [{ folder, ...archivedFigures(result) }]
+      return result.result === "failed" ? [{ folder, result: "failed", error: shortened(result.error) }] : []
+    })
   }
 }
+
+const archiveSummary = ({ run, started_at_utc, summary }: RunEnd<RunSummary>, done: ReadonlyArray<FolderResult>) =>
+  summary ?? summarizeArchive({ run, source: "", started_at_utc, seconds: 0, folders: done })
+
+/** The figures that history and state keep of a folder. */
+const archivedFigures = Struct.pick("result", "files", "bytes", "zip_bytes", "seconds")
 
 /** The line of a run of a replication job. Datasets that were up to date or had no snapshot are only counted. */
 export const replicationHistory = (
@@ -44,66 +43,25 @@ export const replicationHistory = (
   end: RunEnd<ReplicationSummary>,
   done: ReadonlyArray<DatasetResult>
 ): ReplicationRun => {
-  const {
-    bytes,
-    datasets,
-    direction,
-    failed,
-    host,
-    job: name,
-    nothing_to_send,
-    refused,
-    sent,
-    up_to_date
-  } = end.summary ??
-  summarizeReplication({
-    job,
-    run: end.run,
-    started_at_utc: end.started_at_utc,
-    seconds: 0,
-    datasets: done
-  })
+  const { run, started_at_utc } = end
+  const summary = end.summary ?? summarizeReplication({ job, run, started_at_utc, seconds: 0, datasets: done })
   return {
     ...endHistory(end),
     kind: "replication",
-    job: name,
-    direction,
-    host,
-    sent,
-    up_to_date,
-    nothing_to_send,
-    refused,
-    failed,
-    bytes,
-    datasets: datasets.flatMap(datasetHistory)
+    ...Struct.pick(summary, "job", "direction", "host"),
+    ...Struct.pick(summary, "sent", "up_to_date", "nothing_to_send", "refused", "failed", "bytes"),
+    datasets: summary.datasets.flatMap((result): ReadonlyArray<HistoryDataset> => {
+      const { dataset, target } = result
+      const names = { dataset, ...(target === null ? {} : { target }) }
+      if (result.result === "sent") return [{ ...names, ...sentFigures(result) }]
+      return result.result === "refused" || result.result === "failed"
+        ? [{ ...names, result: result.result, bytes: result.bytes, error: shortened(result.error) }]
+        : []
+    })
   }
 }
 
-const folderHistory = (result: FolderResult): ReadonlyArray<HistoryFolder> => {
-  switch (result.result) {
-    case "archived":
-      return [{ folder: result.folder, ...archivedFigures(result) }]
-    case "unchanged":
-      return []
-    case "failed":
-      return [{ folder: result.folder, result: "failed", error: shortened(result.error) }]
-  }
-}
-
-const datasetHistory = (result: DatasetResult): ReadonlyArray<HistoryDataset> => {
-  const { dataset, target } = result
-  const names = { dataset, ...(target === null ? {} : { target }) }
-  switch (result.result) {
-    case "sent":
-      return [{ ...names, ...sentFigures(result) }]
-    case "up_to_date":
-    case "nothing_to_send":
-      return []
-    case "refused":
-    case "failed":
-      return [{ ...names, result: result.result, bytes: result.bytes, error: shortened(result.error) }]
-  }
-}
+const sentFigures = Struct.pick("result", "bytes", "seconds")
 
 const endHistory = ({ error, summary: _, ...end }: RunEnd<unknown>) => ({
   version: 1 as const,
@@ -115,117 +73,19 @@ const endHistory = ({ error, summary: _, ...end }: RunEnd<unknown>) => ({
 export const nextArchiveState = (
   before: JobState | undefined,
   end: RunEnd<RunSummary>,
-  options: { readonly whole: boolean; readonly done: ReadonlyArray<FolderResult> }
+  { done, whole }: { readonly whole: boolean; readonly done: ReadonlyArray<FolderResult> }
 ): ArchiveJobState => {
-  const results = end.summary?.folders ?? options.done
+  const { bytes, failed, folders } = archiveSummary(end, done)
   const earlier = before?.kind === "archive" ? before : undefined
   const known = new Map(earlier?.folders.map((folder) => [folder.folder, folder]))
-  const kept = end.summary !== undefined && options.whole ? [] : known
-  const worked = results
+  const kept = end.summary !== undefined && whole ? [] : known
+  const worked = folders
     .filter((result) => result.result !== "failed" || result.absent !== true)
     .map((result) => [result.folder, nextFolder(known.get(result.folder), result, end.started_at_utc)] as const)
-  const figures = {
-    bytes: results.reduce((sum, result) => sum + (result.result === "archived" ? result.bytes : 0), 0),
-    failures: results.filter(({ result }) => result === "failed").length
-  }
   return {
-    ...nextJob(earlier, end, figures, options.whole),
+    ...nextJob(earlier, end, { bytes, failures: failed }, whole),
     kind: "archive",
     folders: [...new Map([...kept, ...worked]).values()].sort((a, b) => (a.folder < b.folder ? -1 : 1))
-  }
-}
-
-/** The state of a replication job. A dataset that a run with a summary did not find no longer belongs to it, and is left out. */
-export const nextReplicationState = (
-  before: JobState | undefined,
-  end: RunEnd<ReplicationSummary>,
-  job: JobName,
-  done: ReadonlyArray<DatasetResult>
-): ReplicationJobState => {
-  const { summary } = end
-  // A job of this name with another host or direction has nothing to do with this one.
-  const earlier =
-    before?.kind === "replication" && before.host === job.remote.host && before.direction === job.direction
-      ? before
-      : undefined
-  const known = new Map(earlier?.datasets.map((dataset) => [dataset.dataset, dataset]))
-  const worked = (summary?.datasets ?? done).map((result) =>
-    nextDataset(known.get(result.dataset), result, end.started_at_utc)
-  )
-  const named = new Set(worked.map(({ dataset }) => dataset))
-  const kept = summary === undefined ? [...known.values()].filter(({ dataset }) => !named.has(dataset)) : []
-  const figures = {
-    bytes: summary?.bytes ?? 0,
-    failures: (summary?.failed ?? 0) + (summary?.refused ?? 0)
-  }
-  return {
-    ...nextJob(earlier, end, figures, true),
-    kind: "replication",
-    job: job.name,
-    direction: job.direction,
-    host: job.remote.host,
-    datasets: [...worked, ...kept]
-  }
-}
-
-/**
- * The state of a folder, with what the folder's own files say: a run writes those while it works, so they are newer if it was
- * killed. Whether they are newer is decided by the archive, not by times: the clock may have been set. Undefined when nothing
- * was ever tried.
- */
-export const withRecord = (
-  folder: FolderName,
-  standing: TrackedFolder | undefined,
-  record: FolderRecord | undefined
-): TrackedFolder | undefined => {
-  const state = record?.state
-  const failure = record?.failure
-  const made = state?.archived_at_utc
-  const seen = standing?.archived_at_utc
-  const isNew = made !== undefined && (seen === undefined ? made > (standing?.last_attempt_utc ?? "") : made !== seen)
-  const success = isNew ? made : (standing?.last_success_utc ?? made)
-  const figures =
-    state === undefined ? {} : { files: state.files, bytes: state.bytes, zip_bytes: record?.zipSize ?? state.zip_size }
-  const common = {
-    ...standing,
-    folder,
-    ...figures,
-    ...(made === undefined ? {} : { archived_at_utc: made }),
-    ...(success === undefined ? {} : { last_success_utc: success })
-  }
-  if (failure !== undefined) {
-    // The next success removes the failure record, so no attempt came later.
-    const at = isInstant(failure.failed_at_utc) ? failure.failed_at_utc : (standing?.last_attempt_utc ?? "")
-    return { ...common, result: "failed", last_attempt_utc: at, error: shortened(failure.error) }
-  }
-  if (isNew) {
-    const { error: _, ...well } = common
-    return { ...well, result: "archived", last_attempt_utc: made }
-  }
-  return standing === undefined ? undefined : { ...standing, ...common }
-}
-
-const nextJob = (
-  before: JobState | undefined,
-  end: RunEnd<unknown>,
-  { bytes, failures }: { readonly bytes: number; readonly failures: number },
-  whole: boolean
-) => {
-  const success = end.outcome === "ok" && whole ? end.started_at_utc : before?.last_success_utc
-  const stuck =
-    end.outcome === "not_started"
-      ? (before?.not_started_since_utc ?? end.started_at_utc)
-      : end.summary === undefined
-        ? before?.not_started_since_utc
-        : undefined
-  const { version, ...line } = endHistory(end)
-  const last = { ...line, bytes, failures }
-  return {
-    version,
-    // A run of chosen folders says nothing about the others.
-    last_run: whole ? last : (before?.last_run ?? last),
-    ...(success === undefined ? {} : { last_success_utc: success }),
-    ...(stuck === undefined ? {} : { not_started_since_utc: stuck })
   }
 }
 
@@ -243,11 +103,41 @@ const nextFolder = (before: TrackedFolder | undefined, result: FolderResult, sta
     case "unchanged": {
       // The run that archived it may have been killed before it could write these.
       const { archived_at_utc, bytes, files, zip_size: zip_bytes } = result.state
-      const success = { result: "unchanged" as const, last_success_utc: startedAt }
-      return { ...attempt, ...success, archived_at_utc, files, bytes, zip_bytes }
+      const figures = { archived_at_utc, files, bytes, zip_bytes }
+      return { ...attempt, result: "unchanged", last_success_utc: startedAt, ...figures }
     }
     case "failed":
       return { ...attempt, result: "failed", error: shortened(result.error) }
+  }
+}
+
+/** The state of a replication job. A dataset that a run with a summary did not find no longer belongs to it, and is left out. */
+export const nextReplicationState = (
+  before: JobState | undefined,
+  end: RunEnd<ReplicationSummary>,
+  job: JobName,
+  done: ReadonlyArray<DatasetResult>
+): ReplicationJobState => {
+  const { summary } = end
+  const { direction, name } = job
+  const { host } = job.remote
+  // A job of this name with another host or direction has nothing to do with this one.
+  const isSame = before?.kind === "replication" && before.host === host && before.direction === direction
+  const earlier = isSame ? before : undefined
+  const known = new Map(earlier?.datasets.map((dataset) => [dataset.dataset, dataset]))
+  const worked = (summary?.datasets ?? done).map((result) =>
+    nextDataset(known.get(result.dataset), result, end.started_at_utc)
+  )
+  const named = new Set(worked.map(({ dataset }) => dataset))
+  const kept = summary === undefined ? [...known.values()].filter(({ dataset }) => !named.has(dataset)) : []
+  const { bytes, failed, refused } = summary ?? { bytes: 0, failed: 0, refused: 0 }
+  return {
+    ...nextJob(earlier, end, { bytes, failures: failed + refused }, true),
+    kind: "replication",
+    job: name,
+    direction,
+    host,
+    datasets: [...worked, ...kept]
   }
 }
 
@@ -256,12 +146,8 @@ const nextDataset = (before: TrackedDataset | undefined, result: DatasetResult, 
   // Another target has no replica yet.
   const moved = before?.target !== undefined && before.target !== target
   const { error: _, ...kept } = (moved ? undefined : before) ?? {}
-  const attempt = {
-    ...kept,
-    dataset: result.dataset,
-    ...(target === undefined ? {} : { target }),
-    last_attempt_utc: startedAt
-  }
+  const names = { dataset: result.dataset, ...(target === undefined ? {} : { target }) }
+  const attempt = { ...kept, ...names, last_attempt_utc: startedAt }
   switch (result.result) {
     case "sent":
       return { ...attempt, ...sentFigures(result), last_success_utc: startedAt }
@@ -275,17 +161,58 @@ const nextDataset = (before: TrackedDataset | undefined, result: DatasetResult, 
   }
 }
 
-/** The figures that history and state keep of a folder. */
-const archivedFigures = ({
-  bytes,
-  files,
-  result,
-  seconds,
-  zip_bytes
-}: FolderResult & { readonly result: "archived" }) => ({ result, files, bytes, zip_bytes, seconds })
+const nextJob = (
+  before: JobState | undefined,
+  end: RunEnd<unknown>,
+  figures: Pick<JobState["last_run"], "bytes" | "failures">,
+  whole: boolean
+) => {
+  const success = end.outcome === "ok" && whole ? end.started_at_utc : before?.last_success_utc
+  const earlier = before?.not_started_since_utc
+  const stuck =
+    end.outcome === "not_started" ? (earlier ?? end.started_at_utc) : end.summary === undefined ? earlier : undefined
+  const { version, ...line } = endHistory(end)
+  const last = { ...line, ...figures }
+  return {
+    version,
+    // A run of chosen folders says nothing about the others.
+    last_run: whole ? last : (before?.last_run ?? last),
+    ...(success === undefined ? {} : { last_success_utc: success }),
+    ...(stuck === undefined ? {} : { not_started_since_utc: stuck })
+  }
+}
 
-const sentFigures = ({ bytes, result, seconds }: DatasetResult & { readonly result: "sent" }) => ({
-  result,
-  bytes,
-  seconds
-})
+/**
+ * The state of a folder, with its own files, which a run writes while it works: they are newer if that run was killed. The archive
+ * decides whether they are newer, not times: the clock may have been set. Undefined for a folder that was never tried.
+ */
+export const withRecord = (
+  folder: FolderName,
+  known: TrackedFolder | undefined,
+  record: FolderRecord | undefined
+): TrackedFolder | undefined => {
+  const { failure, state, zipSize } = record ?? {}
+  const made = state?.archived_at_utc
+  const seen = known?.archived_at_utc
+  const isNew = made !== undefined && (seen === undefined ? made > (known?.last_attempt_utc ?? "") : made !== seen)
+  const success = isNew ? made : (known?.last_success_utc ?? made)
+  const figures =
+    state === undefined ? {} : { files: state.files, bytes: state.bytes, zip_bytes: zipSize ?? state.zip_size }
+  const common = {
+    ...known,
+    folder,
+    ...figures,
+    ...(made === undefined ? {} : { archived_at_utc: made }),
+    ...(success === undefined ? {} : { last_success_utc: success })
+  }
+  if (failure !== undefined) {
+    // The next success removes the failure record, so no attempt came later.
+    const at = isInstant(failure.failed_at_utc) ? failure.failed_at_utc : (known?.last_attempt_utc ?? "")
+    return { ...common, result: "failed", last_attempt_utc: at, error: shortened(failure.error) }
+  }
+  if (isNew) {
+    const { error: _, ...well } = common
+    return { ...well, result: "archived", last_attempt_utc: made }
+  }
+  return known === undefined ? undefined : { ...known, ...common }
+}
