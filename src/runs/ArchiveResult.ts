@@ -1,3 +1,4 @@
+import { sumAll } from "effect/Number"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import * as LeftOut from "../source/LeftOut.ts"
@@ -5,7 +6,6 @@ import type { FolderState } from "../store/FolderState.ts"
 import { countField, document, flag, instant, seconds, text, undelivered } from "../text/Document.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 
-/** What became of one folder. */
 const RunFolder = Schema.Union(
   Schema.Struct({
     folder: FolderName,
@@ -48,64 +48,60 @@ export const RunDocument = document({
 })
 export type RunDocument = typeof RunDocument.Type
 
-/** One folder, as `run --json` prints it, with what the next steps of the run need. */
+/** One folder: its document, and what the next steps of the run need. */
 export type FolderResult =
   | (FolderDocument & {
       readonly result: "archived"
       readonly reason: DueReason
-      /** The archive before is now `ABCD.prev.zip`. */
+      /** The archive before became `ABCD.prev.zip`. */
       readonly rotated: boolean
-      /** It has the bytes of the archive before, which therefore did not become the previous one. */
+      /** It has the bytes of the archive before, which was not kept as the previous one. */
       readonly same?: true
-      /** Of the archive. */
       readonly sha256: string
-      /** Nothing was written: a real run would do it. */
       readonly dry_run: boolean
-      /** FolderState.archived_at_utc of what was published. */
+      /** As in the FolderState that was published. */
       readonly archived_at_utc?: string
     })
   | (FolderDocument & {
       readonly result: "unchanged"
-      /** What it was published with: that is still good. */
       readonly state: FolderState
     })
   | (FolderDocument & {
       readonly result: "failed"
       /** A failure record was written, so the folder stays due even if no change is found. */
       readonly recorded: boolean
-      /** The user named it, and it is not in the source: perhaps its name was only mistyped. */
+      /** The user named it, and it is not in the source: its name may be mistyped. */
       readonly absent?: true
     })
 
 type FolderDocument = RunDocument["folders"][number]
 
-/** A whole run. Whether it is a dry run is for the caller to add. */
+/** A whole run. The caller adds whether it is a dry run. */
 export interface RunSummary extends Omit<RunDocument, "dry_run" | "folders"> {
   /** In order of name. */
   readonly folders: ReadonlyArray<FolderResult>
 }
 
 /** Counts and sums of a run's results. */
-export const summarize = ({
-  folders,
-  seconds: time,
-  ...run
-}: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders">): RunSummary => {
+export const summarize = (
+  run: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders">
+): RunSummary => {
+  const { folders } = run
   const archived = folders.filter((folder) => folder.result === "archived")
   return {
     version: 1,
     ...run,
-    seconds: Math.max(0, time),
+    seconds: Math.max(0, run.seconds),
     archived: archived.length,
     unchanged: folders.filter(({ result }) => result === "unchanged").length,
     failed: folders.filter(({ result }) => result === "failed").length,
-    bytes: archived.reduce((sum, { bytes: size }) => sum + size, 0),
-    zip_bytes: archived.reduce((sum, { zip_bytes }) => sum + zip_bytes, 0),
+    bytes: sumAll(archived.map(({ bytes: size }) => size)),
+    zip_bytes: sumAll(archived.map(({ zip_bytes }) => zip_bytes)),
     folders: [...folders].sort((a, b) => (a.folder < b.folder ? -1 : a.folder > b.folder ? 1 : 0))
   }
 }
 
-/** `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed; 10 files copied from the archive before)`: what became of one folder, for the log. */
+/** For the log: `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed; 10 files copied from the archive before)`. */
 export const describe = (result: FolderResult): string => {
   switch (result.result) {
     case "archived": {
@@ -127,12 +123,11 @@ export const describe = (result: FolderResult): string => {
 export const totals = (summary: RunSummary): string => {
   const dryRun = summary.folders.some((result) => result.result === "archived" && result.dry_run)
   const counts = `${summary.archived} ${dryRun ? "would be archived" : "archived"}, ${summary.unchanged} unchanged, ${summary.failed} failed`
-  if (summary.archived === 0) return `${counts}; ${duration(summary.seconds * 1000)}`
   const size = dryRun ? bytes(summary.bytes) : `${bytes(summary.bytes)} in ${bytes(summary.zip_bytes)}`
-  return `${counts}; ${size}, ${duration(summary.seconds * 1000)}`
+  return `${counts}; ${summary.archived === 0 ? "" : `${size}, `}${duration(summary.seconds * 1000)}`
 }
 
-/** Why a folder is archived in this run, in words for the log. */
+/** Why a folder is archived. */
 export type DueReason =
   | "forced"
   | "never archived"

@@ -12,33 +12,31 @@ import { Instant } from "../text/Time.ts"
 import { described, makeStateFolder, Outcome, type StateSettings } from "./StateFolder.ts"
 
 /**
- * What `<state folder>/history.jsonl` holds: one JSON document a line for each run that did or tried something, in
- * the order in which they ended. A run that found the lock held, and a dry run, leave none.
+ * What `<state folder>/history.jsonl` holds: one JSON document a line for each run that did or tried something, in the order in
+ * which they ended. A run that found the lock held, and a dry run, leave none.
  */
 
-const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
+export const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 /** Some thousand years (a clock may be set from 1970 to now meanwhile): a number beyond all dates, in a damaged line, is no time. */
 export const Seconds = Schema.Number.pipe(Schema.between(0, 1e11))
 
-const common = {
-  version: Schema.Literal(1),
-  /** Short id of the run, as in the log. */
+/** What every run has; see RunEnd. */
+export const endOfRun = {
   run: Schema.String,
-  /** `2025-01-01T12:00:00Z`. */
   started_at_utc: Instant,
   seconds: Seconds,
   outcome: Outcome,
-  /** Why it could not begin, or broke off as a whole. */
   error: optional(Schema.String)
 }
 
-/** One folder that a run worked on; unchanged ones are only counted. */
+const common = { version: Schema.Literal(1), ...endOfRun }
+
+/** One folder that a run worked on; unchanged ones are only counted. `bytes`: uncompressed. */
 export const HistoryFolder = Schema.Union(
   Schema.Struct({
     folder: FolderName,
     result: Schema.Literal("archived"),
     files: Count,
-    /** Uncompressed. */
     bytes: Count,
     zip_bytes: Count,
     seconds: Seconds
@@ -47,7 +45,6 @@ export const HistoryFolder = Schema.Union(
 )
 export type HistoryFolder = typeof HistoryFolder.Type
 
-/** A run of the archive job. */
 export const ArchiveRun = Schema.Struct({
   ...common,
   kind: Schema.Literal("archive"),
@@ -60,19 +57,17 @@ export const ArchiveRun = Schema.Struct({
 })
 export type ArchiveRun = typeof ArchiveRun.Type
 
-/** One dataset that a run worked on; those that were up to date are only counted. */
+/** One dataset that a run worked on; those that were up to date are only counted. `bytes`: sent, also before a failure. */
 export const HistoryDataset = Schema.Struct({
   dataset: Schema.String,
   target: optional(Schema.String),
   result: Schema.Literal("sent", "refused", "failed"),
-  /** Sent, also when it failed after all. */
   bytes: Count,
   seconds: optional(Seconds),
   error: optional(Schema.String)
 })
 export type HistoryDataset = typeof HistoryDataset.Type
 
-/** A run of a replication job. */
 export const ReplicationRun = Schema.Struct({
   ...common,
   kind: Schema.Literal("replication"),
@@ -89,7 +84,6 @@ export const ReplicationRun = Schema.Struct({
 })
 export type ReplicationRun = typeof ReplicationRun.Type
 
-/** One line of the history. */
 export const HistoryRun = Schema.Union(ArchiveRun, ReplicationRun)
 export type HistoryRun = typeof HistoryRun.Type
 
@@ -99,13 +93,50 @@ export class HistoryError extends Data.TaggedError("HistoryError")<{
   readonly cause?: unknown
 }> {}
 
+interface FoundHistory {
+  /** In the order in which they ended, which is not always that of their times: the clock may have been set. */
+  readonly runs: ReadonlyArray<HistoryRun>
+  /** How many lines could not be understood. */
+  readonly unreadable: number
+}
+
+/** One line for each run, in the state folder; the oldest are dropped when there are tens of thousands of them. */
+export class History extends Context.Tag("zipper/History")<
+  History,
+  {
+    /** Adds a run. Never fails: an error is a warning in the log. */
+    readonly end: (run: HistoryRun) => Effect.Effect<void>
+    /** None when there is no history yet. */
+    readonly runs: Effect.Effect<FoundHistory, HistoryError>
+  }
+>() {
+  static readonly layer = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
+    Layer.effect(
+      History,
+      Effect.map(Disk, (disk) => makeHistory(disk, settings))
+    )
+
+  /** Reads and does not write. */
+  static readonly layerDryRun = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
+    Layer.effect(
+      History,
+      Effect.map(Disk, (disk) => ({ ...makeHistory(disk, settings), end: () => Effect.void }))
+    )
+
+  /** For a run without a configuration, which has no state folder. */
+  static readonly layerNone: Layer.Layer<History> = Layer.succeed(History, {
+    end: () => Effect.void,
+    runs: Effect.succeed({ runs: [], unreadable: 0 })
+  })
+}
+
 /** A file of this size (bytes) gets no more lines. */
 export const fullSize = 4 * 1024 * 1024
 
-/** So many full ones are kept. */
+/** How many full ones are kept. */
 const fullKept = 4
 
-// By number and not by time: the clock may have been wrong when one of them was set aside.
+// By number and not by time: the clock may have been wrong.
 const fullName = /^history-(\d{1,9})-[0-9A-Za-z]+\.jsonl$/
 const numberOf = (name: string): number => Number(fullName.exec(name)?.[1])
 
@@ -113,8 +144,8 @@ const Line = Schema.parseJson(HistoryRun)
 const encode = Schema.encode(Line)
 const decode = Schema.decodeUnknownOption(Line)
 
-/** The history on disk. No lock is taken: runs of several jobs add to it beside each other. */
-export const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
+/** No lock is taken: runs of several jobs add lines at the same time. */
+const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
   const current = join(settings.dir, "history.jsonl")
 
   const end = Effect.fn("History.end")(
@@ -142,7 +173,7 @@ export const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) 
     names.filter((name) => fullName.test(name)).sort((a, b) => numberOf(a) - numberOf(b))
   )
 
-  /** A full file gets a name of its own, which no two runs give; the oldest of those are dropped. */
+  /** A full file gets a name that no other run gives; the oldest of those are dropped. */
   const setFullAside = Effect.fnUntraced(function* (run: string) {
     const stat = yield* disk.stat(current)
     if (stat === undefined || stat.size < fullSize) return
@@ -174,7 +205,7 @@ export const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) 
   })
 
   const runs = texts.pipe(
-    Effect.map((found) => understood(found)),
+    Effect.map(parseLines),
     Effect.mapError(
       (cause) => new HistoryError({ message: described("cannot read the history of runs", cause), cause })
     ),
@@ -184,7 +215,7 @@ export const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) 
   return { end, runs }
 }
 
-const understood = (texts: ReadonlyArray<string>) => {
+const parseLines = (texts: ReadonlyArray<string>) => {
   const found = new Map<string, HistoryRun>()
   let unreadable = 0
   for (const text of texts) {
@@ -196,43 +227,4 @@ const understood = (texts: ReadonlyArray<string>) => {
     }
   }
   return { runs: [...found.values()], unreadable }
-}
-
-/** What there is of it. */
-interface FoundHistory {
-  /** In the order in which they ended, which is not always that of their times: the clock may have been set. */
-  readonly runs: ReadonlyArray<HistoryRun>
-  /** Lines that could not be understood. */
-  readonly unreadable: number
-}
-
-/** One line for each run, in the state folder; the oldest are dropped when there are tens of thousands of them. */
-export class History extends Context.Tag("zipper/History")<
-  History,
-  {
-    /** Writes a run down that has ended. Never fails: what goes wrong is a warning. */
-    readonly end: (run: HistoryRun) => Effect.Effect<void>
-    /** All runs that are known. None when there is no history yet. */
-    readonly runs: Effect.Effect<FoundHistory, HistoryError>
-  }
->() {
-  /** `history.jsonl` in the state folder. */
-  static readonly layer = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
-    Layer.effect(
-      History,
-      Effect.map(Disk, (disk) => makeHistory(disk, settings))
-    )
-
-  /** Reads what there is and writes nothing: a dry run is no run. */
-  static readonly layerDryRun = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
-    Layer.effect(
-      History,
-      Effect.map(Disk, (disk) => ({ ...makeHistory(disk, settings), end: () => Effect.void }))
-    )
-
-  /** For a run without a configuration, which has no state folder. */
-  static readonly layerNone: Layer.Layer<History> = Layer.succeed(History, {
-    end: () => Effect.void,
-    runs: Effect.succeed({ runs: [], unreadable: 0 })
-  })
 }

@@ -16,8 +16,8 @@ import { optional } from "../text/Document.ts"
 import { count } from "../text/Text.ts"
 import { Instant } from "../text/Time.ts"
 import { Alerts, type AlertsOf, alertsNameOf, type Recovered } from "./Alerts.ts"
-import { Seconds } from "./History.ts"
-import { described, makeStateFolder, type NoPlace, Outcome, type StateSettings } from "./StateFolder.ts"
+import { Count, endOfRun, Seconds } from "./History.ts"
+import { described, makeStateFolder, type NoPlace, type Outcome, type StateSettings } from "./StateFolder.ts"
 
 /**
  * The state of each job, in `<state folder>/standing`; times are UTC, `2025-01-01T12:00:00Z`:
@@ -28,23 +28,15 @@ import { described, makeStateFolder, type NoPlace, Outcome, type StateSettings }
  * A run that cannot write to the state folder keeps the same files beside the lock file: the fallback.
  */
 
-const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
-
-const LastRun = Schema.Struct({
-  run: Schema.String,
-  started_at_utc: Instant,
-  seconds: Seconds,
-  outcome: Outcome,
-  error: optional(Schema.String),
-  /** Uncompressed bytes archived, or bytes sent. */
-  bytes: Count,
-  /** Folders or datasets that failed or were refused. */
-  failures: Count
-})
-
 const job = {
   version: Schema.Literal(1),
-  last_run: LastRun,
+  last_run: Schema.Struct({
+    ...endOfRun,
+    /** Uncompressed bytes archived, or bytes sent. */
+    bytes: Count,
+    /** Folders or datasets that failed or were refused. */
+    failures: Count
+  }),
   /** When the last run began in which everything succeeded. */
   last_success_utc: optional(Instant),
   /** Since when no run of it could begin, if the last ones could not. */
@@ -108,19 +100,11 @@ export const keyOf = (state: JobState): JobKey =>
   state.kind === "archive" ? archiveJobKey : { kind: "replication", name: state.job }
 
 /** A folder or a dataset: what metrics, status and messages say of both alike. */
-export interface TrackedItem {
+export interface TrackedItem extends Omit<TrackedFolder, "folder" | "result"> {
   readonly noun: "folder" | "dataset"
   readonly name: string
   /** `idle`: a dataset that has nothing to send, which is neither a success nor a failure. */
   readonly condition: "well" | "failing" | "idle"
-  readonly last_success_utc?: string
-  readonly last_attempt_utc: string
-  readonly error?: string
-  readonly seconds?: number
-  readonly bytes?: number
-  /** Of a folder's archive. */
-  readonly files?: number
-  readonly zip_bytes?: number
 }
 
 export const trackedItems = (state: JobState): ReadonlyArray<TrackedItem> =>
@@ -170,14 +154,14 @@ export const RunMarker = Schema.Struct({
 })
 export type RunMarker = typeof RunMarker.Type
 
-/** Runs of a job that found the lock held and did nothing, since its last success. */
+/** The runs since the last success that found the lock held. */
 export const LockedOut = Schema.Struct({
   version: Schema.Literal(1),
   count: Schema.Number.pipe(Schema.int(), Schema.positive()),
-  /** When the first and the last of them tried. */
+  /** The first and the last attempt. */
   since_utc: Instant,
   last_utc: Instant,
-  /** As the last one read it in the lock file: `pid 1234, since 2025-01-01T12:00:00Z`. */
+  /** Of the last attempt: `pid 1234, since 2025-01-01T12:00:00Z`. */
   holder: Schema.String,
   lockfile: Schema.String
 })
@@ -185,7 +169,6 @@ export type LockedOut = typeof LockedOut.Type
 
 type LockFound = Pick<LockedOut, "holder" | "last_utc" | "lockfile">
 
-/** One more run that found the lock held. */
 export const lockedOutAgain = (before: LockedOut | undefined, found: LockFound): LockedOut => ({
   version: 1,
   count: (before?.count ?? 0) + 1,
@@ -196,11 +179,9 @@ export const lockedOutAgain = (before: LockedOut | undefined, found: LockFound):
 export const describeLockedOut = ({ count: runs, holder, lockfile }: LockedOut): string =>
   `${count(runs, "run")} since its last success found the lock ${lockfile} held and did nothing${runs === 1 ? ": by" : ", the last time by"} ${holder}`
 
-/** The message says what to do about it. */
 export class JobStateError extends Data.TaggedError("JobStateError")<{
-  /** The target is empty, or the run did not begin: nothing may be written there. */
+  /** Nothing may be written in the target: see makeStateFolder. */
   readonly noPlace?: boolean
-  /** The state folder is not there. */
   readonly away?: boolean
   readonly message: string
   readonly cause?: unknown
@@ -226,14 +207,11 @@ const writesNothing = {
 export class JobStates extends Context.Tag("zipper/JobStates")<
   JobStates,
   {
-    /**
-     * Merged with the fallback. Undefined when the job never ran, when the state folder is away, or when the file cannot be
-     * understood (it is set aside then, with a warning).
-     */
+    /** With the fallback. Undefined without a state folder or file; a file that is not understood is set aside with a warning. */
     readonly load: (job: JobKey) => Effect.Effect<JobState | undefined, JobStateError>
     /** Replaces the state atomically, and removes the fallback. */
     readonly save: (state: JobState) => Effect.Effect<void, JobStateError>
-    /** Where {@link save} fails: keeps the state beside the lock file until a later one is saved. */
+    /** Where {@link save} fails: keeps the state beside the lock file. */
     readonly saveFallback: (state: JobState) => Effect.Effect<void, JobStateError>
     /** The marker of a run that is at work or was killed. A damaged one counts as none. */
     readonly marker: (job: JobKey) => Effect.Effect<RunMarker | undefined, JobStateError>
@@ -241,12 +219,12 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
     readonly mark: (job: JobKey, marker: RunMarker) => Effect.Effect<void, JobStateError>
     /** Removes the marker if it belongs to `run`. */
     readonly unmark: (job: JobKey, run: string) => Effect.Effect<void, JobStateError>
-    /** Undefined when no run found the lock held since the last success. A damaged file counts as none. */
+    /** A damaged file counts as none. */
     readonly lockedOut: (job: JobKey) => Effect.Effect<LockedOut | undefined, JobStateError>
     /** Counts one more. Uses only the folder of the lock file: the holder may hang on the target. */
     readonly noteLockedOut: (job: JobKey, found: LockFound) => Effect.Effect<void, JobStateError>
     readonly clearLockedOut: (job: JobKey) => Effect.Effect<void, JobStateError>
-    /** Undefined when there are none, or the file cannot be understood. */
+    /** A damaged file counts as none. */
     readonly alerts: (of: AlertsOf) => Effect.Effect<Alerts | undefined, JobStateError>
     /** After a run with this `outcome`. Where the state folder cannot be written, beside the lock file. */
     readonly saveAlerts: (of: AlertsOf, all: Alerts, outcome: Outcome) => Effect.Effect<void, JobStateError>
@@ -288,22 +266,18 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
   const stateOf = (job: JobKey) => join(folder, `${jobFileName(job)}.json`)
   const markerOf = (job: JobKey) => join(folder, `${jobFileName(job)}.running`)
   const alertsOf = (of: AlertsOf) => join(folder, `${alertsNameOf(of)}.alerts`)
-  const verificationOf = (name: FolderName) => join(verifiedFolder, `${name}.json`)
   const alertsAside = ({ job, task }: AlertsOf) => asidePath(job, task === "run" ? "alerts" : `${task}.alerts`)
+  const verificationOf = (name: FolderName) => join(verifiedFolder, `${name}.json`)
 
   const operation =
     (doing: string) =>
     <A>(effect: Effect.Effect<A, DiskError | StoreError | NoPlace, Disk>): Effect.Effect<A, JobStateError> =>
       effect.pipe(
-        Effect.mapError(
-          (cause) =>
-            new JobStateError({
-              message: described(doing, cause),
-              cause,
-              noPlace: cause._tag === "NoPlace",
-              away: cause._tag === "NoPlace" || (cause._tag === "DiskError" && cause.code === "ENOENT")
-            })
-        ),
+        Effect.mapError((cause) => {
+          const noPlace = cause._tag === "NoPlace"
+          const away = noPlace || (cause._tag === "DiskError" && cause.code === "ENOENT")
+          return new JobStateError({ message: described(doing, cause), cause, noPlace, away })
+        }),
         Effect.provideService(Disk, disk)
       )
 
@@ -313,12 +287,11 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
   const read = (path: string) =>
     Effect.if(areThere(folder), { onTrue: () => disk.read(path), onFalse: () => Effect.succeed(undefined) })
 
-  const write = (path: string, content: string, outcome: Outcome | undefined) =>
-    Effect.gen(function* () {
-      yield* makeStateFolder(settings, dir, outcome)
-      yield* makeStateFolder(settings, dirname(path), outcome)
-      yield* replace(path, content)
-    })
+  const write = Effect.fnUntraced(function* (path: string, content: string, outcome: Outcome | undefined) {
+    yield* makeStateFolder(settings, dir, outcome)
+    yield* makeStateFolder(settings, dirname(path), outcome)
+    yield* replace(path, content)
+  })
 
   /** Writes to the state folder and removes the copy `aside`; where that fails, writes `aside`. */
   const writeOrAside = (path: string, aside: string, content: string, outcome: Outcome | undefined) =>
@@ -335,37 +308,36 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
 
   const lockedOut = (job: JobKey) => Effect.map(disk.read(asidePath(job, "locked")), lockedFile.read)
 
-  const verification = (name: FolderName) =>
-    Effect.gen(function* () {
-      const path = verificationOf(name)
-      const content = yield* disk.read(path)
-      const found = verificationFile.read(content)
-      if (content === undefined || found?.folder === name) return found
-      yield* Effect.logWarning(
-        `${path} cannot be understood (damaged, or of another version): what verify found of ${name}, perhaps that it is damaged, is not known; zipper verify ${name} looks again`
-      )
-      return undefined
-    })
+  const verification = Effect.fnUntraced(function* (name: FolderName) {
+    const path = verificationOf(name)
+    const content = yield* disk.read(path)
+    const found = verificationFile.read(content)
+    if (content === undefined || found?.folder === name) return found
+    yield* Effect.logWarning(
+      `${path} cannot be understood (damaged, or of another version): what verify found of ${name}, perhaps that it is damaged, is not known; zipper verify ${name} looks again`
+    )
+    return undefined
+  })
 
-  return {
-    load: (job: JobKey) =>
+  const service: typeof JobStates.Service = {
+    load: (job) =>
       Effect.gen(function* () {
         const found = (yield* areThere(folder))
           ? yield* loadFile(stateOf(job), decodeState(job), corrupt, "what was known of earlier runs starts again")
           : undefined
         return withFallback(found, stateIn(job, yield* disk.read(asidePath(job, "last"))))
       }).pipe(operation("cannot read how things stand"), Effect.withSpan("JobStates.load")),
-    save: (state: JobState) =>
+    save: (state) =>
       write(stateOf(keyOf(state)), stateFile.encode(state), state.last_run.outcome).pipe(
         Effect.zipRight(disk.remove(asidePath(keyOf(state), "last"))),
         operation("cannot write down how things stand"),
         Effect.withSpan("JobStates.save")
       ),
-    saveFallback: (state: JobState) =>
+    saveFallback: (state) =>
       replace(asidePath(keyOf(state), "last"), stateFile.encode(state)).pipe(
         operation("cannot write down elsewhere how the run ended")
       ),
-    marker: (job: JobKey) =>
+    marker: (job) =>
       Effect.gen(function* () {
         const marker =
           markerFile.read(yield* read(markerOf(job))) ?? markerFile.read(yield* disk.read(asidePath(job, "running")))
@@ -375,11 +347,11 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
         return states.some((content) => stateIn(job, content)?.last_run.run === marker.run) ? undefined : marker
       }).pipe(operation("cannot read which run is at work")),
     // The first run into an empty target has a marker too, beside the lock file.
-    mark: (job: JobKey, marker: RunMarker) =>
+    mark: (job, marker) =>
       writeOrAside(markerOf(job), asidePath(job, "running"), markerFile.encode(marker), undefined).pipe(
         operation("cannot write down that a run is at work")
       ),
-    unmark: (job: JobKey, run: string) =>
+    unmark: (job, run) =>
       Effect.gen(function* () {
         const aside = asidePath(job, "running")
         if (markerFile.read(yield* disk.read(aside))?.run === run) yield* disk.remove(aside)
@@ -387,21 +359,21 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
         const marker = markerFile.read(yield* disk.read(markerOf(job)))
         if (marker === undefined || marker.run === run) yield* disk.remove(markerOf(job))
       }).pipe(operation("cannot write down that the run ended")),
-    lockedOut: (job: JobKey) => lockedOut(job).pipe(operation("cannot read which runs found the lock held")),
-    noteLockedOut: (job: JobKey, found: LockFound) =>
+    lockedOut: (job) => lockedOut(job).pipe(operation("cannot read which runs found the lock held")),
+    noteLockedOut: (job, found) =>
       lockedOut(job).pipe(
         Effect.flatMap((before) => replace(asidePath(job, "locked"), lockedFile.encode(lockedOutAgain(before, found)))),
         operation("cannot write down that the lock was held")
       ),
-    clearLockedOut: (job: JobKey) =>
+    clearLockedOut: (job) =>
       disk.remove(asidePath(job, "locked")).pipe(operation("cannot write down that the lock was free")),
-    alerts: (of: AlertsOf) =>
+    alerts: (of) =>
       Effect.gen(function* () {
         // A copy aside is the newer one.
         const aside = alertsFile.read(yield* disk.read(alertsAside(of)))
         return aside ?? alertsFile.read(yield* read(alertsOf(of)))
       }).pipe(operation("cannot read what was told of earlier failures")),
-    saveAlerts: (of: AlertsOf, alerts: Alerts, outcome: Outcome) =>
+    saveAlerts: (of, alerts, outcome) =>
       writeOrAside(alertsOf(of), alertsAside(of), alertsFile.encode(alerts), outcome).pipe(
         operation("cannot write down what was told: the next run may tell the same once more")
       ),
@@ -413,14 +385,12 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
       const all = yield* Effect.forEach(folders, verification, { concurrency: 16 })
       return new Map(all.flatMap((each) => (each === undefined ? [] : [[each.folder, each] as const])))
     }).pipe(operation("cannot read what verify found")),
-    saveVerified: (name: FolderName, which: "current" | "previous", found: Verified) =>
-      verification(name).pipe(
-        Effect.flatMap((known) =>
-          write(verificationOf(name), verificationFile.encode(withResult(known, name, which, found)), "ok")
-        ),
-        operation("cannot write down what verify found")
-      )
+    saveVerified: (name, which, found) =>
+      Effect.flatMap(verification(name), (known) =>
+        write(verificationOf(name), verificationFile.encode(withResult(known, name, which, found)), "ok")
+      ).pipe(operation("cannot write down what verify found"))
   }
+  return service
 })
 
 /** A file with one JSON document. */

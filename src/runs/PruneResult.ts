@@ -1,15 +1,15 @@
+import { sumAll } from "effect/Number"
 import * as Schema from "effect/Schema"
 import type { Job } from "../config/ReplicationJob.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
 import { countField, document, flag, optional, orNull, text, undelivered } from "../text/Document.ts"
 import { count, duration } from "../text/Text.ts"
-import { jobRun } from "./ReplicationResult.ts"
+import { jobRun, namesOfJob } from "./ReplicationResult.ts"
 
 const dataset = text("its name at the source")
 const target = text("name of the replica")
 const destroyed = Schema.Array(text("name after the @, oldest first"))
 
-/** What became of one replica. */
 export const PruneReplica = Schema.Union(
   Schema.Struct({
     dataset,
@@ -62,25 +62,20 @@ export type ReplicaResult = typeof PruneReplica.Type
 /** Counts of a run's results. */
 export const summarize = ({
   job,
-  replicas,
-  seconds: time,
   ...run
 }: Pick<PruneDocument, "dry_run" | "run" | "started_at_utc" | "seconds" | "replicas"> & {
   readonly job: Job
 }): PruneDocument => {
-  const pruned = prunedOf(replicas)
+  const pruned = prunedOf(run.replicas)
   return {
     version: 1,
-    job: job.name,
-    direction: job.direction,
-    host: job.remote.host,
+    ...namesOfJob(job),
     ...run,
-    seconds: Math.max(0, time),
-    destroyed: pruned.reduce((sum, { destroyed }) => sum + destroyed.length, 0),
-    kept: pruned.reduce((sum, { kept }) => sum + kept, 0),
-    failed: pruned.reduce((sum, { failed = [] }) => sum + failed.length, 0),
-    not_found: replicas.filter(({ result }) => result === "not_found").length,
-    replicas
+    seconds: Math.max(0, run.seconds),
+    destroyed: sumAll(pruned.map(({ destroyed }) => destroyed.length)),
+    kept: sumAll(pruned.map(({ kept }) => kept)),
+    failed: sumAll(pruned.map(({ failed = [] }) => failed.length)),
+    not_found: run.replicas.filter(({ result }) => result === "not_found").length
   }
 }
 
@@ -103,6 +98,5 @@ export const totals = (summary: PruneDocument): string => {
   return `${counts}; ${duration(summary.seconds * 1000)}`
 }
 
-/** Exit status that the run ends with. */
 export const exitStatusOf = (summary: PruneDocument): ExitStatus =>
   summary.failed > 0 || summary.not_found > 0 ? ExitStatus.someFailed : ExitStatus.ok

@@ -5,31 +5,30 @@ import { isSameArchive, type PublishedArchive, PublishedArchives, type Which } f
 import { bytes } from "../text/Text.ts"
 import { JobStates } from "./JobState.ts"
 
-const none: ReadonlyArray<FolderName> = []
-
 /** Folders of which runs have published archives, by the state of the job. */
 export const publishedByState = Effect.gen(function* () {
-  const standing = yield* (yield* JobStates).load(archiveJobKey)
-  const folders = standing?.kind === "archive" ? standing.folders : []
+  const state = yield* (yield* JobStates).load(archiveJobKey)
+  const folders = state?.kind === "archive" ? state.folders : []
   return folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined).map(({ folder }) => folder)
 })
 
 /**
- * Folders of which runs have published archives, by what they left elsewhere than beside those; in no order, some perhaps twice.
- * Where that cannot be read it warns, and knows of none.
+ * Folders of which runs have published archives, by records that lie elsewhere; in no order, some perhaps twice. Records that
+ * cannot be read are a warning, and count as none.
  */
-export const publishedFolders = Effect.gen(function* () {
+export const publishedFolders: Effect.Effect<
+  ReadonlyArray<FolderName>,
+  never,
+  PublishedArchives | JobStates
+> = Effect.gen(function* () {
   return [...(yield* (yield* PublishedArchives).recorded), ...(yield* publishedByState)]
 }).pipe(
-  Effect.catchAll((error) =>
-    Effect.as(Effect.logWarning(`folders of which nothing is left may not be noticed: ${error.message}`), none)
+  Effect.catchAll(({ message }) =>
+    Effect.as(Effect.logWarning(`folders of which nothing is left may not be noticed: ${message}`), [])
   )
 )
 
-/**
- * The folders that lost their archive, sorted: something says that one was published, and there is no zip, by a look at the target.
- * One that is being published for the first time is not lost.
- */
+/** The folders that lost a published archive, sorted. One that is being published for the first time is not lost. */
 export const lostArchives = Effect.gen(function* () {
   const archives = yield* PublishedArchives
   const known = new Set<FolderName>([...(yield* archives.folders), ...(yield* publishedFolders)])
@@ -41,7 +40,7 @@ export const lostArchives = Effect.gen(function* () {
         const set = yield* archives.open(folder, "current")
         return set === undefined || (set.file === undefined && !set.interrupted)
       }).pipe(
-        // One folder that cannot be looked at does not hide the others; it is said, and is not called lost.
+        // One folder that cannot be read does not hide the others; it is not called lost.
         Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), false))
       ),
     { concurrency: 16 }
@@ -49,20 +48,19 @@ export const lostArchives = Effect.gen(function* () {
 })
 
 /**
- * Archives that are not what was published, by a look at the target that reads no zip: a current one of another size, a previous
- * one that is gone. `resized`: whether a folder's current zip may have another size; it saves reading what lies beside the others.
+ * Archives that are not what was published, without reading any zip: a current one of another size, a previous one that is gone.
+ * `resized`: whether a folder's current zip may have another size; for the others, fewer files are read.
  */
 export const findFlaws = (resized: (folder: FolderName) => boolean = () => true) =>
   Effect.gen(function* () {
     const archives = yield* PublishedArchives
-    const flawed = (folder: FolderName, which: Which) =>
-      Effect.gen(function* () {
-        const set = yield* archives.open(folder, which)
-        const flaw = set === undefined ? undefined : flawOf(set)
-        if (set === undefined || flaw === undefined) return []
-        // A run may publish meanwhile.
-        return isSameArchive(set, yield* archives.open(folder, which)) ? [flaw] : []
-      })
+    const flawed = Effect.fnUntraced(function* (folder: FolderName, which: Which) {
+      const set = yield* archives.open(folder, which)
+      const flaw = set === undefined ? undefined : flawOf(set)
+      if (set === undefined || flaw === undefined) return []
+      // A run may publish meanwhile.
+      return isSameArchive(set, yield* archives.open(folder, which)) ? [flaw] : []
+    })
     const found = yield* Effect.forEach(
       yield* archives.folders,
       (folder) =>
@@ -81,16 +79,11 @@ const flawOf = ({ file, folder, interrupted, state, which }: PublishedArchive): 
   if (which === "previous") {
     return file === undefined ? { folder, which, problem: "is not there, though one was published" } : undefined
   }
-  return file === undefined || state === undefined || file.size === state.zip_size
-    ? undefined
-    : {
-        folder,
-        which,
-        problem: `has ${bytes(file.size)}, and ${bytes(state.zip_size)} were published`
-      }
+  if (file === undefined || state === undefined || file.size === state.zip_size) return undefined
+  return { folder, which, problem: `has ${bytes(file.size)}, and ${bytes(state.zip_size)} were published` }
 }
 
-/** How an archive differs from what was published, by a look at it; to be read after its name. */
+/** How an archive differs from what was published; `problem` is to be read after its name. */
 export interface Flaw {
   readonly folder: FolderName
   readonly which: Which

@@ -1,3 +1,4 @@
+import { sumAll } from "effect/Number"
 import * as Schema from "effect/Schema"
 import type { Job } from "../config/ReplicationJob.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
@@ -6,7 +7,7 @@ import { bytes, count, duration } from "../text/Text.ts"
 import type { Snapshot } from "../zfs/Dataset.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 
-/** What the documents of all runs of a replication job have in common. */
+/** In the documents of all commands of a replication job. */
 export const jobRun = {
   job: text("name of the job; pull-HOST or push-HOST when the command line was the job"),
   direction: Schema.Literal("pull", "push"),
@@ -16,7 +17,13 @@ export const jobRun = {
   seconds: seconds("time it took")
 }
 
-const dataset = text("its name at the source")
+/** The names of a job in its documents, in history and in its state. */
+export const namesOfJob = ({ direction, name, remote }: Pick<Job, "name" | "direction" | "remote">) => ({
+  job: name,
+  direction,
+  host: remote.host
+})
+
 const target = text("name of its replica")
 const loss = {
   snapshots: Schema.Array(text("name after the @")),
@@ -29,11 +36,9 @@ const rolledBack = {
     })
   )
 }
-const names = { dataset, target }
-const maybeNowhere = { dataset, target: orNull(target) }
+const names = { dataset: text("its name at the source"), target }
 const sentBefore = countField("sent before it came to that")
 
-/** What became of one dataset. */
 const ReplicationDataset = Schema.Union(
   Schema.Struct({
     ...names,
@@ -55,7 +60,8 @@ const ReplicationDataset = Schema.Union(
     ...rolledBack
   }),
   Schema.Struct({
-    ...maybeNowhere,
+    ...names,
+    target: orNull(target),
     result: Schema.Literal("failed"),
     error: text("why"),
     bytes: sentBefore,
@@ -78,7 +84,7 @@ export const ReplicationDocument = document({
 })
 export type ReplicationDocument = typeof ReplicationDocument.Type
 
-/** One dataset, as `pull --json` and `push --json` print it. `dry_run`: nothing was sent, and a real run would send it. */
+/** One dataset. `dry_run`: nothing was sent, and a real run would send it. */
 export type DatasetResult =
   | (DatasetDocument & { readonly result: "sent"; readonly dry_run: boolean })
   | Exclude<DatasetDocument, { readonly result: "sent" }>
@@ -88,40 +94,36 @@ type DatasetDocument = ReplicationDocument["datasets"][number]
 /** How the first stream of a dataset was made. */
 export type How = Extract<DatasetDocument, { readonly result: "sent" }>["how"]
 
-/** A whole run of a replication job. Whether it is a dry run is for the caller to add. */
+/** A whole run of a replication job. The caller adds whether it is a dry run. */
 export interface ReplicationSummary extends Omit<ReplicationDocument, "dry_run" | "datasets"> {
   /** In the order in which they were worked on. */
   readonly datasets: ReadonlyArray<DatasetResult>
-  /** What needs attention though nothing failed. */
+  /** What needs attention even if nothing failed. */
   readonly remarks: ReadonlyArray<string>
 }
 
 /** Counts and sums of a run's results. */
 export const summarize = ({
-  datasets,
   job,
   remarks = [],
-  seconds: time,
   ...run
 }: Pick<ReplicationSummary, "run" | "started_at_utc" | "seconds" | "datasets"> & {
   readonly job: Pick<Job, "name" | "direction" | "remote">
   readonly remarks?: ReadonlyArray<string>
 }): ReplicationSummary => {
+  const { datasets } = run
   const counted = (which: DatasetResult["result"]) => datasets.filter(({ result }) => result === which).length
   return {
     version: 1,
-    job: job.name,
-    direction: job.direction,
-    host: job.remote.host,
+    ...namesOfJob(job),
     ...run,
-    seconds: Math.max(0, time),
+    seconds: Math.max(0, run.seconds),
     sent: counted("sent"),
     up_to_date: counted("up_to_date"),
     nothing_to_send: counted("nothing_to_send"),
     refused: counted("refused"),
     failed: counted("failed"),
-    bytes: datasets.reduce((sum, result) => sum + ("bytes" in result ? result.bytes : 0), 0),
-    datasets,
+    bytes: sumAll(datasets.map((result) => ("bytes" in result ? result.bytes : 0))),
     remarks
   }
 }
@@ -132,10 +134,7 @@ export type End =
   | { readonly _tag: "Diverged"; readonly loss: Loss; readonly reason: string }
   | { readonly _tag: "Blocked"; readonly reason: string }
 
-/**
- * The result of an end. Its reasons are about the receiving end, which may have the same names as the sending one, so they say
- * which machine they mean.
- */
+/** The result of an end. Both ends may have the same names, so its reasons name the machine of the receiver. */
 export const resultOf = (
   end: End,
   names: { readonly dataset: string; readonly target: string },
@@ -146,12 +145,13 @@ export const resultOf = (
       return { ...names, result: "up_to_date" }
     case "NothingToSend":
       return { ...names, result: "nothing_to_send" }
-    case "Diverged": {
-      const error = onEnd(receiver) + end.reason
-      return { ...names, result: "refused", error, bytes: sent, would_lose: lossOf(end.loss) }
+    case "Diverged":
+    case "Blocked": {
+      const failure = { ...names, error: onEnd(receiver) + end.reason, bytes: sent }
+      return end._tag === "Blocked"
+        ? { ...failure, result: "failed" }
+        : { ...failure, result: "refused", would_lose: lossOf(end.loss) }
     }
-    case "Blocked":
-      return { ...names, result: "failed", error: onEnd(receiver) + end.reason, bytes: sent }
   }
 }
 
@@ -163,7 +163,7 @@ const lossOf = ({ snapshots, written }: Loss) => ({
   bytes: written
 })
 
-/** What became of one dataset, for the log: `sent 3 snapshots, 1.2 GiB, 12 s (incremental)`. */
+/** For the log: `sent 3 snapshots, 1.2 GiB, 12 s (incremental)`. */
 export const describe = (result: DatasetResult): string => {
   switch (result.result) {
     case "sent": {
@@ -205,9 +205,9 @@ export const exitStatusOf = (summary: { readonly refused: number; readonly faile
 
 /** What of a target would be destroyed. */
 export interface Loss {
-  /** The latest common snapshot, by its name on the target, that `--rollback` would go back to; undefined when there is none. */
+  /** The latest common snapshot, by its name on the target: `--rollback` goes back to it. */
   readonly back: Snapshot | undefined
-  /** Snapshots of the target that the source does not have, oldest first. */
+  /** Those that only the target has, oldest first. */
   readonly snapshots: ReadonlyArray<Snapshot>
   /** Bytes written since the newest snapshot. */
   readonly written: number

@@ -5,8 +5,8 @@ import * as Schedule from "effect/Schedule"
 import type { LockError } from "./Lock.ts"
 
 /**
- * Tries again after 1 s, 2 s, 4 s, … and never more than a minute (jittered), at most `retries` times, and only while the error says that
- * this can help. Each failure but the last is a warning in the log; the last one is the caller's.
+ * Tries again after 1 s, 2 s, 4 s, … at most a minute (jittered), at most `retries` times, and only while the error is transient.
+ * Each failure but the last is a warning in the log.
  */
 export const retryTransient =
   (retries: number) =>
@@ -33,29 +33,22 @@ export const retryTransient =
       )
     )
 
-/** How long a place that may hang is waited for: a run that was stopped writes down that, and says so. */
-const patience: Duration.DurationInput = "5 seconds"
-
-/** `effect` for as long as it is waited for: what is given up on goes on by itself, and ends with the process at the latest. */
+/** For what may hang, such as a disk or a server: gives `otherwise` after 5 seconds; `effect` goes on in the background. */
 export const withDeadline = <A, B, E, R>(effect: Effect.Effect<A, E, R>, otherwise: B): Effect.Effect<A | B, E, R> =>
   // Interruptible as a whole: inside a region that is not, the timeout itself would wait.
   Effect.timeoutTo(Effect.interruptible(Effect.disconnect(effect)), {
-    duration: patience,
+    duration: "5 seconds",
     onSuccess: (value): A | B => value,
     onTimeout: (): A | B => otherwise
   })
 
-/** How often a lock that is held is tried again. */
-const pause: Duration.DurationInput = "1 second"
-
-const isHeld = ({ reason }: LockError): boolean => reason === "Held"
-
-/** Waits up to `seconds` for a lock that another process holds; 0 or undefined: not at all. */
+/** Tries for `seconds`, each second, to get a lock that another process holds; 0 or undefined: once. */
 export const waitForLock =
   (seconds: number | undefined) =>
   <A, R>(acquire: Effect.Effect<A, LockError, R>): Effect.Effect<A, LockError, R> => {
     if (seconds === undefined || seconds === 0) return acquire
-    const again = Effect.zipRight(Effect.sleep(pause), acquire).pipe(
+    const isHeld = ({ reason }: LockError): boolean => reason === "Held"
+    const again = Effect.zipRight(Effect.sleep("1 second"), acquire).pipe(
       Effect.retry({
         // One pause comes before each attempt.
         schedule: Schedule.forever.pipe(Schedule.upTo(Duration.seconds(seconds - 1))),

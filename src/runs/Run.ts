@@ -4,7 +4,6 @@ import type { Outcome } from "./StateFolder.ts"
 
 /** How a run ended. History, job state, messages and pings are made from this. */
 export interface RunEnd<A> {
-  /** Short id of the run. */
   readonly run: string
   /** UTC, to the second. */
   readonly started_at_utc: string
@@ -16,14 +15,9 @@ export interface RunEnd<A> {
   readonly summary: A | undefined
 }
 
-const longest = 2000
-
-/** The reason stands at the end of a message, behind a path that may have thousands of characters. */
-const endKept = 500
-
-/** A message without its middle: one that holds a program's whole output must not fill the history. */
+/** A message of at most 2000 characters, without its middle: the reason is at the end, behind a path that may be very long. */
 export const shortened = (message: string): string =>
-  message.length <= longest ? message : `${message.slice(0, longest - endKept)} […] ${message.slice(-endKept)}`
+  message.length <= 2000 ? message : `${message.slice(0, 1500)} […] ${message.slice(-500)}`
 
 /** The job cannot start; nothing was done. */
 export class PreflightError extends Data.TaggedError("PreflightError")<{

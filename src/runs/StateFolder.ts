@@ -6,11 +6,9 @@ import { isFolder } from "../store/SafeFolder.ts"
 import { fromDisk, type StoreError } from "../store/StoreError.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
 
-/** Where a job's state is. */
 export interface StateSettings {
-  /** See stateDirOf. */
   readonly dir: string
-  /** It is the target's own: where there is no target, there is nothing to write to either. */
+  /** It lies in the target, and nothing is written where there is no target. */
   readonly inTarget: boolean
 }
 
@@ -18,9 +16,8 @@ export interface StateSettings {
 export class NoPlace extends Data.TaggedError("NoPlace")<{ readonly message: string }> {}
 
 /**
- * Makes the state folder, or a folder in it. What is there must be a folder: a symlink is refused. Nothing is made in a target
- * that is empty: it may be a place where a dataset is to be mounted, and then has to stay empty. Nor by a run that has not come
- * to its work (`outcome`; undefined: not yet): the target may be refused, as one that is not mounted, or lies in the source.
+ * Makes the state folder, or a folder in it; a symlink is refused. Makes nothing in an empty target, where a dataset may be about
+ * to be mounted, nor for a run that did not reach its work (`outcome`; undefined: not yet), as its target may be refused.
  */
 export const makeStateFolder = Effect.fnUntraced(function* (
   settings: StateSettings,

@@ -1,4 +1,5 @@
 import * as Arr from "effect/Array"
+import { sumAll } from "effect/Number"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import { type ArchiveFinding, namesOf, type Which } from "../store/PublishedArchive.ts"
@@ -7,19 +8,157 @@ import { countField, document, optional, seconds, text, undelivered } from "../t
 import { shellWord, shellWords } from "../text/ShellWord.ts"
 import { bytes, count, duration, number } from "../text/Text.ts"
 
-/** What the folder's other archive turned out to be; `usable`: its zip is good, even if a file beside it is not. */
+const VerifyFinding = Schema.Struct({
+  file: text("the file in the folder that it is about"),
+  entry: optional(text("the entry of the zip, in quotes, with what cannot be seen escaped")),
+  problem: text("what is wrong, to be read after the file or the entry")
+})
+
+const VerifyFolder = Schema.Struct({
+  folder: FolderName,
+  result: Schema.Literal("good", "foreign", "damaged", "missing", "unsettled").annotations({
+    description:
+      "foreign: made by another program, and its checksums are right; missing: there is no such archive; unsettled: a publication was interrupted, the archive was replaced each time while it was read, or its folder cannot be looked at"
+  }),
+  files: countField("regular files in the archive, as far as it could be read"),
+  bytes: countField("their size, uncompressed"),
+  zip_bytes: countField("size of the archive"),
+  seconds: seconds("time it took"),
+  findings: Schema.Array(VerifyFinding).annotations({
+    description: "all that is wrong; none when it is good"
+  })
+})
+
+/** What `verify --json` prints. */
+export const VerifyDocument = document({
+  which: Schema.Literal("current", "previous"),
+  good: countField("archives of which every bit is what was published"),
+  foreign: countField(
+    "archives that another program made, and whose checksums are right; their entries are not looked at"
+  ),
+  damaged: countField("archives of which something is not; above 0 the exit status is 1, as with the two below"),
+  missing: countField("archives that are not there"),
+  unsettled: countField("archives of which nothing can be said yet"),
+  bytes: countField("size of all these archives"),
+  seconds: seconds("time it took"),
+  undelivered,
+  folders: Schema.Array(VerifyFolder)
+})
+export type VerifyDocument = typeof VerifyDocument.Type
+
+/** One archive. `unsettled` does not say that anything is damaged. */
+export type Verdict = VerifyDocument["folders"][number] & {
+  /** Some file of it is there. */
+  readonly remains: boolean
+  readonly identity: ArchiveIdentity
+}
+
+export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
+  readonly folders: ReadonlyArray<Verdict>
+  /** Folders that have only a current archive. */
+  readonly without: ReadonlyArray<FolderName>
+}
+
+/** Counts and sums of all verdicts. */
+export const summarize = (all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds">): VerifySummary => {
+  const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
+  return {
+    version: 1,
+    ...all,
+    good: counted("good"),
+    foreign: counted("foreign"),
+    damaged: counted("damaged"),
+    missing: counted("missing"),
+    unsettled: counted("unsettled"),
+    bytes: sumAll(all.folders.map(({ zip_bytes }) => zip_bytes))
+  }
+}
+
+/** Whether there was an archive, and no finding about any. */
+export const allGood = ({ folders }: VerifySummary): boolean => folders.length > 0 && folders.every(isGood)
+
+const isGood = ({ result }: Verdict): boolean => result === "good" || result === "foreign"
+
+/** The archives that are not good: the name of each zip, with its first finding. */
+export const failuresOf = ({ folders, which }: VerifySummary) =>
+  folders.flatMap((verdict) => {
+    if (isGood(verdict)) return []
+    const { findings, folder, result } = verdict
+    const [first] = findings
+    const more = findings.length > 1 ? ` (and ${count(findings.length - 1, "other finding")})` : ""
+    const reason = `${result}: ${first === undefined ? "nothing more is known" : describeFinding(first)}${more}`
+    return [{ name: namesOf(folder, which).zip, reason }]
+  })
+
+/** An archive that is good, for the log: `1,204 files, 3.4 GiB, good (12 s)`. */
+export const describe = (verdict: Verdict): string =>
+  `${count(verdict.files, "file")}, ${bytes(verdict.bytes)}, ${verdict.result} (${duration(verdict.seconds * 1000)})`
+
+/** One finding for the log: `ABCD.zip at "docs/a.txt": its CRC-32 is wrong`. */
+export const describeFinding = ({ entry, file, problem }: ArchiveFinding): string => {
+  if (entry !== undefined) return `${file} at ${entry}: ${problem}`
+  return /^(?:is|has|was|cannot) /.test(problem) ? `${file} ${problem}` : `${file}: ${problem}`
+}
+
+/** Findings for the log; entries with the same problem share a line: `ABCD.zip at "a", "b" and 7 more: its …`. */
+export const describeFindings = (findings: ReadonlyArray<ArchiveFinding>): ReadonlyArray<string> => {
+  const groups = Arr.groupBy(findings, ({ entry, file, problem }) =>
+    JSON.stringify([file, problem, entry === undefined])
+  )
+  return Object.values(groups).map(([first, ...rest]) => {
+    const entries = [first, ...rest].flatMap(({ entry }) => entry ?? [])
+    return describeFinding(entries.length === 0 ? first : { ...first, entry: listed(entries) })
+  })
+}
+
+const entriesNamed = 5
+
+const listed = (entries: ReadonlyArray<string>): string => {
+  const named = entries.slice(0, entriesNamed).join(", ")
+  return entries.length > entriesNamed ? `${named} and ${number(entries.length - entriesNamed)} more` : named
+}
+
+/** `3 good, 1 damaged; 5.2 GiB read in 34 s`: the last line. */
+export const totals = (summary: VerifySummary): string => {
+  const { damaged, foreign, good, missing, unsettled } = summary
+  const counts = [
+    `${good} good`,
+    ...(foreign > 0 ? [`${foreign} of another program`] : []),
+    `${damaged} damaged`,
+    ...(missing > 0 ? [`${missing} missing`] : []),
+    ...(unsettled > 0 ? [`${unsettled} unsettled`] : [])
+  ]
+  const which = summary.which === "current" ? "" : "archives before the current ones: "
+  return `${which}${counts.join(", ")}; ${bytes(summary.bytes)} read in ${duration(summary.seconds * 1000)}`
+}
+
+/** The finding of an archive that is not there; `lost`: runs published archives of the folder, and none is left. */
+export const absent = (folder: FolderName, which: Which, lost: boolean): ArchiveFinding => ({
+  file: namesOf(folder, which).zip,
+  problem: lost
+    ? "is missing: nothing is left of the archives of this folder, and runs have published some"
+    : which === "current"
+      ? "is missing: there is no current archive"
+      : "is missing: there is no archive before the current one"
+})
+
+/** About a zip of another program at the path `zip`; to be read after the folder's name. */
+export const foreignText = (zip: string): string => {
+  const path = shellWord(zip)
+  return `made by another program, and its checksums are right; \`unzip -t ${path}\` checks its entries, \`unzip ${path} -d DIR\` restores it`
+}
+
+/** The folder's other archive. `usable`: its zip is good, even if a file beside it is not. */
 export type Other = "usable" | "foreign" | "damaged" | "none"
 
-/** What a person needs to know where an archive is not good. */
 interface Situation {
   readonly verdict: Verdict
   readonly which: Which
   readonly other: Other
-  /** Nothing is left of the folder's archives. */
+  /** See {@link absent}. */
   readonly lost: boolean
   /** The configuration, for commands. */
   readonly config: string
-  /** Absolute path of the target. */
   readonly target: string
 }
 
@@ -105,147 +244,3 @@ const again = (folder: FolderName, config: string) =>
 const unzip = (zip: string) => command(["unzip", zip, "-d", "DIR"])
 const look = ({ config, verdict, which }: Situation, at: Which = which) =>
   command(["zipper", "verify", "--config", config, ...(at === "previous" ? ["--prev"] : []), verdict.folder])
-
-/** What is said of a zip of another program; `zip` is its path. To be read after the folder's name. */
-export const foreignText = (zip: string): string => {
-  const path = shellWord(zip)
-  return `made by another program, and its checksums are right; \`unzip -t ${path}\` checks its entries, \`unzip ${path} -d DIR\` restores it`
-}
-
-/** One thing that is wrong with an archive or with a file beside it. */
-const VerifyFinding = Schema.Struct({
-  file: text("the file in the folder that it is about"),
-  entry: optional(text("the entry of the zip, in quotes, with what cannot be seen escaped")),
-  problem: text("what is wrong, to be read after the file or the entry")
-})
-
-/** One archive. */
-const VerifyFolder = Schema.Struct({
-  folder: FolderName,
-  result: Schema.Literal("good", "foreign", "damaged", "missing", "unsettled").annotations({
-    description:
-      "foreign: made by another program, and its checksums are right; missing: there is no such archive; unsettled: a publication was interrupted, the archive was replaced each time while it was read, or its folder cannot be looked at"
-  }),
-  files: countField("regular files in the archive, as far as it could be read"),
-  bytes: countField("their size, uncompressed"),
-  zip_bytes: countField("size of the archive"),
-  seconds: seconds("time it took"),
-  findings: Schema.Array(VerifyFinding).annotations({
-    description: "all that is wrong; none when it is good"
-  })
-})
-
-/** What `verify --json` prints. */
-export const VerifyDocument = document({
-  which: Schema.Literal("current", "previous"),
-  good: countField("archives of which every bit is what was published"),
-  foreign: countField(
-    "archives that another program made, and whose checksums are right; their entries are not looked at"
-  ),
-  damaged: countField("archives of which something is not; above 0 the exit status is 1, as with the two below"),
-  missing: countField("archives that are not there"),
-  unsettled: countField("archives of which nothing can be said yet"),
-  bytes: countField("size of all these archives"),
-  seconds: seconds("time it took"),
-  undelivered,
-  folders: Schema.Array(VerifyFolder)
-})
-export type VerifyDocument = typeof VerifyDocument.Type
-
-/**
- * What one archive turned out to be. `unsettled`: a publication was interrupted, the archive was replaced each time it was being
- * read, or it or its folder may not be read; none of them says that anything is damaged.
- */
-export type Verdict = VerifyDocument["folders"][number] & {
-  /** Something of it is there, if only a file beside it. */
-  readonly remains: boolean
-  /** Which archive it is, as far as its own files say. */
-  readonly identity: ArchiveIdentity
-}
-
-export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
-  readonly folders: ReadonlyArray<Verdict>
-  /** Folders that have archives, but none before the current one; the user named none of those. */
-  readonly without: ReadonlyArray<FolderName>
-}
-
-/** Counts and sums of all verdicts. */
-export const summarize = (all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds">): VerifySummary => {
-  const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
-  return {
-    version: 1,
-    ...all,
-    good: counted("good"),
-    foreign: counted("foreign"),
-    damaged: counted("damaged"),
-    missing: counted("missing"),
-    unsettled: counted("unsettled"),
-    bytes: all.folders.reduce((sum, { zip_bytes }) => sum + zip_bytes, 0)
-  }
-}
-
-/** Whether nothing is wrong with any archive that was asked for, as far as can be told, and there was one. */
-export const allGood = ({ folders }: VerifySummary): boolean =>
-  folders.length > 0 && folders.every(({ result }) => result === "good" || result === "foreign")
-
-/** The archives of which something is wrong, or nothing can be said: the name of each zip, with the first thing that is wrong. */
-export const failuresOf = ({ folders, which }: VerifySummary) =>
-  folders.flatMap(({ findings, folder, result }) => {
-    if (result === "good" || result === "foreign") return []
-    const [first] = findings
-    const more = findings.length > 1 ? ` (and ${count(findings.length - 1, "other finding")})` : ""
-    const reason = `${result}: ${first === undefined ? "nothing more is known" : describeFinding(first)}${more}`
-    return [{ name: namesOf(folder, which).zip, reason }]
-  })
-
-/** `1,204 files, 3.4 GiB, good (12 s)`: what an archive that is good gets said of it. */
-export const describe = (verdict: Verdict): string =>
-  `${count(verdict.files, "file")}, ${bytes(verdict.bytes)}, ${verdict.result} (${duration(verdict.seconds * 1000)})`
-
-/** `ABCD.zip at "docs/a.txt": its CRC-32 is wrong`: one finding for the log. */
-export const describeFinding = ({ entry, file, problem }: ArchiveFinding): string => {
-  if (entry !== undefined) return `${file} at ${entry}: ${problem}`
-  return /^(?:is|has|was|cannot) /.test(problem) ? `${file} ${problem}` : `${file}: ${problem}`
-}
-
-/** Findings for the log, a line each; entries of which the same is said share one: `ABCD.zip at "a", "b" and 7 more: its …`. */
-export const describeFindings = (findings: ReadonlyArray<ArchiveFinding>): ReadonlyArray<string> => {
-  const groups = Arr.groupBy(findings, ({ entry, file, problem }) =>
-    JSON.stringify([file, problem, entry === undefined])
-  )
-  return Object.values(groups).map(([first, ...rest]) => {
-    const entries = [first, ...rest].flatMap(({ entry }) => entry ?? [])
-    return describeFinding(entries.length === 0 ? first : { ...first, entry: listed(entries) })
-  })
-}
-
-const entriesNamed = 5
-
-const listed = (entries: ReadonlyArray<string>): string => {
-  const named = entries.slice(0, entriesNamed).join(", ")
-  return entries.length > entriesNamed ? `${named} and ${number(entries.length - entriesNamed)} more` : named
-}
-
-/** `3 good, 1 damaged; 5.2 GiB read in 34 s`: the last line. */
-export const totals = (summary: VerifySummary): string => {
-  const { damaged, foreign, good, missing, unsettled } = summary
-  const counts = [
-    `${good} good`,
-    ...(foreign > 0 ? [`${foreign} of another program`] : []),
-    `${damaged} damaged`,
-    ...(missing > 0 ? [`${missing} missing`] : []),
-    ...(unsettled > 0 ? [`${unsettled} unsettled`] : [])
-  ]
-  const which = summary.which === "current" ? "" : "archives before the current ones: "
-  return `${which}${counts.join(", ")}; ${bytes(summary.bytes)} read in ${duration(summary.seconds * 1000)}`
-}
-
-/** What is said of an archive that is not there; `lost`: nothing is left of the folder's archives, and there were some. */
-export const absent = (folder: FolderName, which: Which, lost: boolean): ArchiveFinding => ({
-  file: namesOf(folder, which).zip,
-  problem: lost
-    ? "is missing: nothing is left of the archives of this folder, and runs have published some"
-    : which === "current"
-      ? "is missing: there is no current archive"
-      : "is missing: there is no archive before the current one"
-})

@@ -6,7 +6,12 @@ import { isInstant } from "../text/Time.ts"
 import { type FolderResult, type RunSummary, summarize as summarizeArchive } from "./ArchiveResult.ts"
 import type { ArchiveRun, HistoryDataset, HistoryFolder, ReplicationRun } from "./History.ts"
 import type { ArchiveJobState, JobState, ReplicationJobState, TrackedDataset, TrackedFolder } from "./JobState.ts"
-import { type DatasetResult, type ReplicationSummary, summarize as summarizeReplication } from "./ReplicationResult.ts"
+import {
+  type DatasetResult,
+  namesOfJob,
+  type ReplicationSummary,
+  summarize as summarizeReplication
+} from "./ReplicationResult.ts"
 import { type RunEnd, shortened } from "./Run.ts"
 
 /**
@@ -119,10 +124,9 @@ export const nextReplicationState = (
   done: ReadonlyArray<DatasetResult>
 ): ReplicationJobState => {
   const { summary } = end
-  const { direction, name } = job
-  const { host } = job.remote
+  const names = namesOfJob(job)
   // A job of this name with another host or direction has nothing to do with this one.
-  const isSame = before?.kind === "replication" && before.host === host && before.direction === direction
+  const isSame = before?.kind === "replication" && before.host === names.host && before.direction === names.direction
   const earlier = isSame ? before : undefined
   const known = new Map(earlier?.datasets.map((dataset) => [dataset.dataset, dataset]))
   const worked = (summary?.datasets ?? done).map((result) =>
@@ -134,9 +138,7 @@ export const nextReplicationState = (
   return {
     ...nextJob(earlier, end, { bytes, failures: failed + refused }, true),
     kind: "replication",
-    job: name,
-    direction,
-    host,
+    ...names,
     datasets: [...worked, ...kept]
   }
 }
