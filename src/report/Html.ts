@@ -1,4 +1,4 @@
-import type { Outcome } from "../runs/StateFolder.ts"
+import type { Outcome } from "../runs/Run.ts"
 import { isBad, type Verified } from "../store/Verification.ts"
 import * as Units from "../text/Text.ts"
 import { withoutControls } from "../text/Text.ts"

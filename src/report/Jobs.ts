@@ -1,7 +1,7 @@
 import { type JobKey, jobLabel } from "../config/JobKey.ts"
 import type { ArchiveRun, HistoryRun, ReplicationRun } from "../runs/History.ts"
 import type { JobState, LockedOut } from "../runs/JobState.ts"
-import type { Outcome } from "../runs/StateFolder.ts"
+import type { Outcome } from "../runs/Run.ts"
 
 /** A run with its times as numbers, in milliseconds since 1970. */
 interface Timed<Run extends HistoryRun> {

@@ -14,7 +14,6 @@ const FailingItem = Schema.Struct({
   name: Schema.String,
   since_utc: Instant,
   reason: Schema.String,
-  /** The last delivery of a message about it. */
   told_utc: optional(Instant)
 })
 type FailingItem = typeof FailingItem.Type
@@ -22,10 +21,8 @@ type FailingItem = typeof FailingItem.Type
 export const MessageKind = Schema.Literal("failure", "success", "recovery")
 export type MessageKind = typeof MessageKind.Type
 
-/** A message that could not be delivered, and why. */
 export const Undelivered = Schema.Struct({
   kind: MessageKind,
-  /** When that was first tried. */
   at_utc: Instant,
   title: Schema.String,
   message: Schema.String,
@@ -36,7 +33,6 @@ export type Undelivered = typeof Undelivered.Type
 export const Alerts = Schema.Struct({
   version: Schema.Literal(1),
   failing: Schema.Array(FailingItem),
-  /** At most one of each kind. */
   undelivered: Schema.Array(Undelivered)
 })
 export type Alerts = typeof Alerts.Type
@@ -49,22 +45,18 @@ export interface AlertsOf {
   readonly task: "run" | "prune" | "verify"
 }
 
-/** Name of the file, without `.alerts`. */
 export const alertsNameOf = ({ job, task }: AlertsOf): string =>
   task === "run" ? jobFileName(job) : `${jobFileName(job)}.${task}`
 
-/** What one run found. */
 export interface Findings {
   /** When it ended, in milliseconds since 1970. */
   readonly now: number
-  /** The same as an instant. */
   readonly at: string
   readonly failing: ReadonlyArray<{ readonly name: string; readonly reason: string }>
   /** Whether an item that is not in `failing` works, by this run; of other items nothing is known. */
   readonly covers: (name: string) => boolean
 }
 
-/** The failures after a run, before its messages are sent. */
 export const afterRun = (before: Alerts, { at, covers, failing }: Findings): Alerts => {
   const known = new Map(before.failing.map((item) => [item.name, item]))
   const now = failing.map(({ name, reason }): FailingItem => {
@@ -80,7 +72,6 @@ export const afterRun = (before: Alerts, { at, covers, failing }: Findings): Ale
 
 const namesIn = (items: Findings["failing"]): ReadonlySet<string> => new Set(items.map(({ name }) => name))
 
-/** What is known of the items of a run. */
 const itemsOf = (alerts: Alerts, { failing }: Findings): ReadonlyArray<FailingItem> => {
   const names = namesIn(failing)
   return alerts.failing.filter(({ name }) => names.has(name))
@@ -101,7 +92,6 @@ const hour = 3_600_000
 /** Runs do not begin to the second: the run of the same hour is the one that reminds. */
 const almost = 0.98
 
-/** Marks the items of a message that was delivered. */
 export const markReported = (alerts: Alerts, { at, failing }: Findings): Alerts => {
   const names = namesIn(failing)
   return {
@@ -110,7 +100,6 @@ export const markReported = (alerts: Alerts, { at, failing }: Findings): Alerts 
   }
 }
 
-/** The earliest start of the failures that a run found. */
 export const since = (alerts: Alerts, findings: Findings): string | undefined =>
   itemsOf(alerts, findings)
     .map(({ since_utc }) => since_utc)

@@ -31,7 +31,6 @@ const RunFolder = Schema.Union(
   })
 )
 
-/** What `run --json` prints. */
 export const RunDocument = document({
   dry_run: flag("nothing was written: archived are those that a run would archive"),
   run: text("id of the run, as in the log"),
@@ -59,7 +58,6 @@ export type FolderResult =
       readonly same?: true
       readonly sha256: string
       readonly dry_run: boolean
-      /** As in the FolderState that was published. */
       readonly archived_at_utc?: string
     })
   | (FolderDocument & {
@@ -78,11 +76,9 @@ type FolderDocument = RunDocument["folders"][number]
 
 /** A whole run. The caller adds whether it is a dry run. */
 export interface RunSummary extends Omit<RunDocument, "dry_run" | "folders"> {
-  /** In order of name. */
   readonly folders: ReadonlyArray<FolderResult>
 }
 
-/** Counts and sums of a run's results. */
 export const summarize = (
   run: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders">
 ): RunSummary => {
@@ -127,7 +123,6 @@ export const totals = (summary: RunSummary): string => {
   return `${counts}; ${summary.archived === 0 ? "" : `${size}, `}${duration(summary.seconds * 1000)}`
 }
 
-/** Why a folder is archived. */
 export type DueReason =
   | "forced"
   | "never archived"

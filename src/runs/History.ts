@@ -1,4 +1,4 @@
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -6,10 +6,12 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
-import { Disk } from "../system/Disk.ts"
+import { isFolder } from "../store/SafeFolder.ts"
+import { fromDisk, type StoreError } from "../store/StoreError.ts"
+import { Disk, type DiskError } from "../system/Disk.ts"
 import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
-import { described, makeStateFolder, Outcome, type StateSettings } from "./StateFolder.ts"
+import { Outcome } from "./Run.ts"
 
 /**
  * What `<state folder>/history.jsonl` holds: one JSON document a line for each run that did or tried something, in the order in
@@ -87,7 +89,6 @@ export type ReplicationRun = typeof ReplicationRun.Type
 export const HistoryRun = Schema.Union(ArchiveRun, ReplicationRun)
 export type HistoryRun = typeof HistoryRun.Type
 
-/** The history could not be read; the message says what to do about it. */
 export class HistoryError extends Data.TaggedError("HistoryError")<{
   readonly message: string
   readonly cause?: unknown
@@ -96,7 +97,6 @@ export class HistoryError extends Data.TaggedError("HistoryError")<{
 interface FoundHistory {
   /** In the order in which they ended, which is not always that of their times: the clock may have been set. */
   readonly runs: ReadonlyArray<HistoryRun>
-  /** How many lines could not be understood. */
   readonly unreadable: number
 }
 
@@ -106,7 +106,6 @@ export class History extends Context.Tag("zipper/History")<
   {
     /** Adds a run. Never fails: an error is a warning in the log. */
     readonly end: (run: HistoryRun) => Effect.Effect<void>
-    /** None when there is no history yet. */
     readonly runs: Effect.Effect<FoundHistory, HistoryError>
   }
 >() {
@@ -116,14 +115,12 @@ export class History extends Context.Tag("zipper/History")<
       Effect.map(Disk, (disk) => makeHistory(disk, settings))
     )
 
-  /** Reads and does not write. */
   static readonly layerDryRun = (settings: StateSettings): Layer.Layer<History, never, Disk> =>
     Layer.effect(
       History,
       Effect.map(Disk, (disk) => ({ ...makeHistory(disk, settings), end: () => Effect.void }))
     )
 
-  /** For a run without a configuration, which has no state folder. */
   static readonly layerNone: Layer.Layer<History> = Layer.succeed(History, {
     end: () => Effect.void,
     runs: Effect.succeed({ runs: [], unreadable: 0 })
@@ -133,7 +130,6 @@ export class History extends Context.Tag("zipper/History")<
 /** A file of this size (bytes) gets no more lines. */
 export const fullSize = 4 * 1024 * 1024
 
-/** How many full ones are kept. */
 const fullKept = 4
 
 // By number and not by time: the clock may have been wrong.
@@ -168,7 +164,6 @@ const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
     Effect.provideService(Disk, disk)
   )
 
-  /** Names of the full files, the oldest first. */
   const fullOnes = Effect.map(disk.list(settings.dir), (names) =>
     names.filter((name) => fullName.test(name)).sort((a, b) => numberOf(a) - numberOf(b))
   )
@@ -181,7 +176,6 @@ const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
     const next = String(last === undefined ? 1 : numberOf(last) + 1).padStart(6, "0")
     const full = join(settings.dir, `history-${next}-${run}.jsonl`)
     yield* disk.rename(current, full).pipe(
-      // Another run was first.
       Effect.catchIf(
         (error) => error.code === "ENOENT",
         () => Effect.void
@@ -228,3 +222,57 @@ const parseLines = (texts: ReadonlyArray<string>) => {
   }
   return { runs: [...found.values()], unreadable }
 }
+
+export interface StateSettings {
+  readonly dir: string
+  /** It lies in the target, and nothing is written where there is no target. */
+  readonly inTarget: boolean
+}
+
+export class NoPlace extends Data.TaggedError("NoPlace")<{ readonly message: string }> {}
+
+/**
+ * Makes the state folder, or a folder in it; a symlink is refused. Makes nothing in an empty target, where a dataset may be about
+ * to be mounted, nor for a run that did not reach its work (`outcome`; undefined: not yet), as its target may be refused.
+ */
+export const makeStateFolder = Effect.fnUntraced(function* (
+  settings: StateSettings,
+  path: string,
+  outcome: Outcome | undefined
+) {
+  if (yield* isFolder(path)) return
+  if (path === settings.dir && settings.inTarget) {
+    const target = dirname(path)
+    if (outcome !== "ok" && outcome !== "failed") {
+      return yield* new NoPlace({ message: `no folder is made in ${target} by a run that did not begin` })
+    }
+    if ((yield* (yield* Disk).list(target)).length === 0) {
+      return yield* new NoPlace({ message: `${target} is empty, so nothing is written down there` })
+    }
+  }
+  if (path === settings.dir && !settings.inTarget) yield* makeParents(dirname(path))
+  yield* makeOne(path)
+})
+
+const makeParents = (path: string): Effect.Effect<void, DiskError, Disk> =>
+  Effect.gen(function* () {
+    const disk = yield* Disk
+    if (path === dirname(path) || (yield* disk.stat(path)) !== undefined) return
+    yield* makeParents(dirname(path))
+    yield* makeOne(path)
+  })
+
+const makeOne = Effect.fnUntraced(function* (path: string) {
+  const disk = yield* Disk
+  // Two runs may begin at the same instant.
+  yield* disk.makeFolder(path).pipe(
+    Effect.catchIf(
+      (error) => error.code === "EEXIST",
+      () => Effect.void
+    )
+  )
+  yield* disk.sync(`${dirname(path)}/.`)
+})
+
+export const described = (doing: string, error: DiskError | StoreError | NoPlace): string =>
+  error._tag === "DiskError" ? fromDisk(doing)(error).message : `${doing}: ${error.message}`

@@ -15,7 +15,6 @@ export interface JobOverview<State extends JobState = JobState> {
   readonly undelivered: ReadonlyArray<Undelivered>
 }
 
-/** What a job does now. `Died`: a run was killed; `Locked`: another process holds the lock that the job needs. */
 export type Activity =
   | { readonly _tag: "Idle" }
   | { readonly _tag: "Locked" | "Running"; readonly pid: number; readonly since: string }

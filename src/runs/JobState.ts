@@ -16,8 +16,8 @@ import { optional } from "../text/Document.ts"
 import { count } from "../text/Text.ts"
 import { Instant } from "../text/Time.ts"
 import { Alerts, type AlertsOf, alertsNameOf, type Recovered } from "./Alerts.ts"
-import { Count, endOfRun, Seconds } from "./History.ts"
-import { described, makeStateFolder, type NoPlace, type Outcome, type StateSettings } from "./StateFolder.ts"
+import { Count, described, endOfRun, makeStateFolder, type NoPlace, Seconds, type StateSettings } from "./History.ts"
+import type { Outcome } from "./Run.ts"
 
 /**
  * The state of each job, in `<state folder>/standing`; times are UTC, `2025-01-01T12:00:00Z`:
@@ -34,10 +34,8 @@ const job = {
     ...endOfRun,
     /** Uncompressed bytes archived, or bytes sent. */
     bytes: Count,
-    /** Folders or datasets that failed or were refused. */
     failures: Count
   }),
-  /** When the last run began in which everything succeeded. */
   last_success_utc: optional(Instant),
   /** Since when no run of it could begin, if the last ones could not. */
   not_started_since_utc: optional(Instant)
@@ -56,7 +54,6 @@ export const TrackedFolder = Schema.Struct({
   result: Schema.Literal("archived", "unchanged", "failed"),
   /** As in the folder's own state: an archive with another time is newer than this, even if the clock was set back. */
   archived_at_utc: optional(Schema.String),
-  /** Of the last time that it was archived. */
   files: optional(Count),
   bytes: optional(Count),
   zip_bytes: optional(Count),
@@ -64,13 +61,11 @@ export const TrackedFolder = Schema.Struct({
 })
 export type TrackedFolder = typeof TrackedFolder.Type
 
-/** A dataset at the end of the last run that covered it. */
 export const TrackedDataset = Schema.Struct({
   dataset: Schema.String,
   target: optional(Schema.String),
   ...item,
   result: Schema.Literal("sent", "up_to_date", "nothing_to_send", "refused", "failed"),
-  /** Of the last time that something was sent. */
   bytes: optional(Count),
   seconds: optional(Seconds)
 })
@@ -117,7 +112,6 @@ const conditionOf = ({ result }: Pick<TrackedFolder | TrackedDataset, "result">)
   return { condition: result === "nothing_to_send" ? "idle" : "well" }
 }
 
-/** What failed before a run and does not after it; undefined when there is none. */
 export const recoveredBetween = (before: JobState | undefined, after: JobState): Recovered | undefined => {
   if (before === undefined) return undefined
   const failed = new Map(
@@ -154,14 +148,11 @@ export const RunMarker = Schema.Struct({
 })
 export type RunMarker = typeof RunMarker.Type
 
-/** The runs since the last success that found the lock held. */
 export const LockedOut = Schema.Struct({
   version: Schema.Literal(1),
   count: Schema.Number.pipe(Schema.int(), Schema.positive()),
-  /** The first and the last attempt. */
   since_utc: Instant,
   last_utc: Instant,
-  /** Of the last attempt: `pid 1234, since 2025-01-01T12:00:00Z`. */
   holder: Schema.String,
   lockfile: Schema.String
 })
@@ -209,7 +200,6 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
   {
     /** With the fallback. Undefined without a state folder or file; a file that is not understood is set aside with a warning. */
     readonly load: (job: JobKey) => Effect.Effect<JobState | undefined, JobStateError>
-    /** Replaces the state atomically, and removes the fallback. */
     readonly save: (state: JobState) => Effect.Effect<void, JobStateError>
     /** Where {@link save} fails: keeps the state beside the lock file. */
     readonly saveFallback: (state: JobState) => Effect.Effect<void, JobStateError>
@@ -240,14 +230,12 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
   static readonly layer = (settings: JobStateSettings): Layer.Layer<JobStates, never, Disk> =>
     Layer.effect(JobStates, makeStates(settings, "set aside"))
 
-  /** Reads the files and writes none. */
   static readonly layerDryRun = (settings: JobStateSettings): Layer.Layer<JobStates, never, Disk> =>
     Layer.effect(
       JobStates,
       Effect.map(makeStates(settings, "report"), (files) => ({ ...files, ...writesNothing }))
     )
 
-  /** For a run without a configuration. */
   static readonly layerNone: Layer.Layer<JobStates> = Layer.succeed(JobStates, {
     load: () => Effect.succeed(undefined),
     marker: () => Effect.succeed(undefined),
@@ -283,7 +271,6 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
 
   const areThere = (inner: string) => Effect.every([dir, inner], (path) => isFolder(path))
 
-  /** The content of a file in the state folder. */
   const read = (path: string) =>
     Effect.if(areThere(folder), { onTrue: () => disk.read(path), onFalse: () => Effect.succeed(undefined) })
 
@@ -393,7 +380,6 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
   return service
 })
 
-/** A file with one JSON document. */
 const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {
   const file = Schema.parseJson(schema, { space: 2 })
   const decode = Schema.decodeUnknownOption(file)
@@ -401,7 +387,6 @@ const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {
   return {
     decode,
     encode: (value: A) => `${encode(value)}\n`,
-    /** Undefined for content that is missing or cannot be understood. */
     read: (content: string | undefined) => (content === undefined ? undefined : Option.getOrUndefined(decode(content)))
   }
 }

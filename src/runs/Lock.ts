@@ -62,17 +62,14 @@ export class Lock extends Context.Tag("zipper/Lock")<
   )
 }
 
-/** The lock file in a folder of job-wide state. */
 export const lockIn = (folder: string): string => join(folder, "lock")
 
 /** The process that has the lock, as the lock file names it. */
 export interface Holder {
   readonly pid: number
-  /** `2025-01-01T12:00:00Z`. */
   readonly since: string
 }
 
-/** The lock file's content. */
 export const encode = (holder: Holder): string => `${inWords(holder)}\n`
 
 const inWords = ({ pid, since }: Holder): string => `pid ${pid}, since ${since}`
@@ -83,7 +80,6 @@ export const decode = (text: string): Holder | undefined => {
   return pid === undefined || since === undefined || !isInstant(since) ? undefined : { pid: Number(pid), since }
 }
 
-/** In words for a message. */
 export const describeHolder = (text: string): string => {
   const holder = decode(text)
   return holder === undefined
@@ -91,24 +87,19 @@ export const describeHolder = (text: string): string => {
     : inWords(holder)
 }
 
-/** This process did not get the lock. */
 export class LockError extends Data.TaggedError("LockError")<{
   readonly reason: "Held" | "Unusable"
   readonly path: string
   readonly message: string
-  /** The holder alone, as the lock's file names it. */
   readonly holder?: string
   /** The file names no holder: it has just started, or only tests the lock. */
   readonly unnamed?: boolean
-  /** The file cannot be used; another one may do. */
   readonly otherWouldDo?: boolean
   readonly cause?: unknown
 }> {}
 
-/** How another file is chosen; its name follows. */
 type Choose = "set lockfile_path to" | "give --lock FILE,"
 
-/** What is wrong and what to do, by errno. */
 const explained = (path: string, cause: unknown, choose: Choose): string => {
   switch (Errno.codeOf(cause)) {
     case "ENOENT":
@@ -154,11 +145,9 @@ const inTarget = (error: LockError): LockError => {
 const explainedOnWriting = (cause: unknown): string =>
   `${Errno.explain(cause)}${Errno.adviceOnWriting(Errno.codeOf(cause))}`
 
-/** Another process has it. */
 export const held = (path: string, holder: string, unnamed = false): LockError =>
   new LockError({ reason: "Held", path, message: `another run holds ${path}: ${holder}`, holder, unnamed })
 
-/** Errors of a file system that has no locks. */
 const lockless: ReadonlySet<string> = new Set(["ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"])
 
 const isLockless = ({ cause }: LockError): boolean => lockless.has(Errno.codeOf(cause) ?? "")
@@ -171,7 +160,6 @@ const retryUnnamed = <A, R>(acquire: Effect.Effect<A, LockError, R>) =>
     while: ({ reason, unnamed }) => reason === "Held" && unnamed === true
   })
 
-/** See Lock.acquireIn. */
 const acquireIn = (runner: typeof Process.Service) => {
   // A second lock of this process on one file would be refused as that of any other.
   const ours = new Set<string>()
@@ -272,7 +260,6 @@ const lockDescriptor = Effect.fnUntraced(function* (runner: typeof Process.Servi
   return yield* unusable(path, complaint(stderr.trim() || `exit status ${exitCode}`))
 })
 
-/** The error output of flock(1), with the errno that its text stands for. */
 const complaint = (said: string): Error => {
   const code = /: No locks available$/.test(said)
     ? "ENOLCK"
@@ -287,10 +274,8 @@ const failAsHeld = Effect.fnUntraced(function* (path: string) {
   return yield* held(path, describeHolder(text), decode(text) === undefined)
 })
 
-// Not there or not readable: a run that takes the lock reports what is wrong with it.
 const readText = (path: string): Promise<string> => withRegular(path, (file) => file.readFile("utf8")).catch(() => "")
 
-/** A clock that was set a little after the machine was started (milliseconds). */
 const settling = 60_000
 
 /** Whether a holder is alive. One from before the machine was started is not: another process has its pid now. */
@@ -305,7 +290,6 @@ const logHolder = Effect.fn("Lock.lookAt")(function* (path: string) {
   }
 })
 
-/** See Lock.holder. */
 const holderOf = Effect.fn("Lock.holder")(function* (path: string, last?: Holder) {
   const holder = yield* Effect.promise(() =>
     withRegular(path, (file) => file.readFile("utf8")).then(decode, (cause: unknown) =>
@@ -343,7 +327,6 @@ const makeProbe = (runner: typeof Process.Service) => {
   return { probe, probeIn }
 }
 
-/** Whether there is a lock file; fails when what is there cannot be one. */
 const isThere = async (path: string): Promise<boolean> => {
   try {
     const stat = await fs.lstat(path)

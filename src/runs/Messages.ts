@@ -31,15 +31,10 @@ export interface MessageSettings {
 
 /** What a job says of its ends; a message is undefined where `notify_on` does not ask for it. `A`: the summary of a run. */
 export interface JobMessages<A> {
-  /** The items that failed in a run. */
   readonly failing: (summary: A) => Findings["failing"]
-  /** Whether a run covers that item. */
   readonly covers: (summary: A, name: string) => boolean
-  /** The text of the ping after a failure. */
   readonly reportOf: (summary: A) => string
-  /** About a run that has no summary. */
   readonly ofFailure: (message: string) => Notification | undefined
-  /** About an earlier run that was killed. */
   readonly ofKilled: (message: string) => Notification | undefined
   readonly ofSummary: (summary: A) => Notification | undefined
   readonly ofRecovery: (recovered: Recovered) => Notification | undefined
@@ -97,7 +92,6 @@ export const deliverEnd = <A>(
 
 /** A message that is undefined is not wanted (`notify_on`), or there is none to send. */
 interface Messages {
-  /** About all that fails. Sent when it is due, see Alerts. */
   readonly failure: Notification | undefined
   readonly success?: Notification | undefined
   readonly recovery?: (before: Alerts, after: Alerts) => Notification | undefined
@@ -131,7 +125,6 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
     ...messageOf("success", messages.success, findings.at),
     ...messageOf("recovery", messages.recovery?.(before, after), findings.at)
   ]
-  // A new message takes the place of an older one of its kind.
   const older = before.undelivered.filter(({ kind }) => !hasKind(fresh, kind))
   const left = yield* sendAll([...older, ...fresh])
   const isReported = mute !== true && hasKind(fresh, "failure") && !hasKind(left, "failure")

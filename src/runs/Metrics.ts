@@ -8,8 +8,9 @@ import { replaceByRename } from "../store/Records.ts"
 import type { FolderVerification } from "../store/Verification.ts"
 import { Disk } from "../system/Disk.ts"
 import { quoted } from "../text/Text.ts"
+import { described } from "./History.ts"
 import { type JobState, type JobStateError, JobStates, keyOf, type TrackedItem, trackedItems } from "./JobState.ts"
-import { described, Outcome } from "./StateFolder.ts"
+import { Outcome } from "./Run.ts"
 
 /** What `metrics_file` holds: the text format of Prometheus, version 0.0.4, for node_exporter's textfile collector. */
 
@@ -17,11 +18,9 @@ export interface MetricsSettings {
   readonly path: string
   /** The state folder of the configuration, which the file names as its owner. */
   readonly dir: string
-  /** Those of the configuration; the state of other jobs is ignored. */
   readonly jobs: ReadonlyArray<JobKey>
 }
 
-/** Writes the state of the jobs for a monitor. */
 export class Metrics extends Context.Tag("zipper/Metrics")<
   Metrics,
   {
@@ -30,7 +29,6 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
      * the job's last run are replaced. Never fails: an error is a warning in the log.
      */
     readonly refresh: (state: JobState, alone: boolean) => Effect.Effect<void>
-    /** The same without a run, after verify read archives. */
     readonly rewrite: Effect.Effect<void>
   }
 >() {
@@ -38,14 +36,12 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
   static readonly layer = (settings: MetricsSettings): Layer.Layer<Metrics, never, Disk | JobStates> =>
     Layer.effect(Metrics, makeFile(settings))
 
-  /** Says what it would write. */
   static readonly layerDryRun = (path: string): Layer.Layer<Metrics> =>
     Layer.succeed(Metrics, {
       refresh: () => Effect.logInfo(`would write the metrics to ${path}`),
       rewrite: Effect.logInfo(`would write the metrics to ${path}`)
     })
 
-  /** No metrics_file is configured. */
   static readonly layerNone: Layer.Layer<Metrics> = Layer.succeed(Metrics, {
     refresh: () => Effect.void,
     rewrite: Effect.void
@@ -77,7 +73,6 @@ const makeFile = Effect.fnUntraced(function* ({ dir, jobs, path }: MetricsSettin
         )
       }
       const text = Effect.flatMap(disk.read(path), (before) =>
-        // The lines of another configuration do not stay.
         metricsText(states, jobs, after, alone && otherOwner(before, dir) === undefined, before)
       ).pipe(Effect.map((whole) => withOwner(whole, dir)))
       for (let n = 0; n < rewrites; n += 1) {
@@ -150,7 +145,6 @@ export const withJobAlone = (text: string, state: JobState): string => {
   return [...kept, ...fresh.values()].map((block) => `${block.join("\n")}\n`).join("")
 }
 
-/** The lines of each family. */
 const blocksOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   text
     .split(/^(?=# HELP )/m)
@@ -294,7 +288,6 @@ const verifiedArchives = (
 
 const jobLabels = (state: JobState): Labels => [["job", jobLabel(keyOf(state))]]
 
-/** Seconds since 1970; undefined for what is no time. */
 const secondsOf = (utc: string | undefined): number | undefined => {
   const millis = utc === undefined ? Number.NaN : Date.parse(utc)
   return Number.isNaN(millis) ? undefined : millis / 1000

@@ -14,7 +14,6 @@ export type NotifyOn = "failure" | "success" | "recovery"
 /** At most this many folders or datasets are named in one message. */
 const named = 20
 
-/** The messages of a run of the archive job. */
 export const archiveMessages = (
   host: string,
   notifyOn: ReadonlyArray<NotifyOn>,
@@ -33,7 +32,6 @@ export const archiveMessages = (
     ending: ({ source }) => `, ${plain(source)}`
   })
 
-/** The messages of a run of a replication job. */
 export const replicationMessages = (
   host: string,
   notifyOn: ReadonlyArray<NotifyOn>,
@@ -68,7 +66,6 @@ const remarksOf = ({ datasets, remarks }: Replication.ReplicationSummary): Reado
   ]
 }
 
-/** The messages of a prune. */
 export const pruneMessages = (
   host: string,
   notifyOn: ReadonlyArray<NotifyOn>,
@@ -128,17 +125,14 @@ export const verifyMessages = (
 
 type Failure = ReturnType<JobMessages<unknown>["failing"]>[number]
 
-/** What the messages of one kind of job say of a summary. */
 interface Texts<A> extends Pick<JobMessages<A>, "failing" | "covers"> {
   readonly noun: "folder" | "dataset" | "replica" | "archive"
   readonly done: "archived" | "replicated" | "pruned" | "verified"
-  /** Of a replication job. */
   readonly job?: string
   /** What a message lists, if that is more than what fails. */
   readonly listed?: (summary: A) => ReadonlyArray<Failure>
   readonly failed: (summary: A) => string
   readonly succeeded: (summary: A) => string
-  /** Lines of a message of success. */
   readonly remarks?: (summary: A) => ReadonlyArray<string>
   readonly totals: (summary: A) => string
   /** Follows the id of the run. */

@@ -44,7 +44,6 @@ export const PruneReplica = Schema.Union(
   })
 )
 
-/** What `prune --json` prints. */
 export const PruneDocument = document({
   dry_run: flag("nothing was destroyed: destroyed are those that a run would destroy"),
   ...jobRun,
@@ -59,7 +58,6 @@ export type PruneDocument = typeof PruneDocument.Type
 
 export type ReplicaResult = typeof PruneReplica.Type
 
-/** Counts of a run's results. */
 export const summarize = ({
   job,
   ...run

@@ -17,7 +17,6 @@ export const jobRun = {
   seconds: seconds("time it took")
 }
 
-/** The names of a job in its documents, in history and in its state. */
 export const namesOfJob = ({ direction, name, remote }: Pick<Job, "name" | "direction" | "remote">) => ({
   job: name,
   direction,
@@ -69,7 +68,6 @@ const ReplicationDataset = Schema.Union(
   })
 )
 
-/** What `pull --json` and `push --json` print. */
 export const ReplicationDocument = document({
   dry_run: flag("nothing was changed: sent are those that a run would send"),
   ...jobRun,
@@ -91,18 +89,15 @@ export type DatasetResult =
 
 type DatasetDocument = ReplicationDocument["datasets"][number]
 
-/** How the first stream of a dataset was made. */
 export type How = Extract<DatasetDocument, { readonly result: "sent" }>["how"]
 
 /** A whole run of a replication job. The caller adds whether it is a dry run. */
 export interface ReplicationSummary extends Omit<ReplicationDocument, "dry_run" | "datasets"> {
-  /** In the order in which they were worked on. */
   readonly datasets: ReadonlyArray<DatasetResult>
   /** What needs attention even if nothing failed. */
   readonly remarks: ReadonlyArray<string>
 }
 
-/** Counts and sums of a run's results. */
 export const summarize = ({
   job,
   remarks = [],
@@ -155,7 +150,6 @@ export const resultOf = (
   }
 }
 
-/** The loss that --rollback allowed. */
 export const rolledBackOf = (loss: Loss) => ({ to: loss.back?.name ?? null, ...lossOf(loss) })
 
 const lossOf = ({ snapshots, written }: Loss) => ({
@@ -203,12 +197,10 @@ export const totals = (summary: ReplicationSummary): string => {
 export const exitStatusOf = (summary: { readonly refused: number; readonly failed: number }): ExitStatus =>
   summary.refused > 0 ? ExitStatus.refused : summary.failed > 0 ? ExitStatus.someFailed : ExitStatus.ok
 
-/** What of a target would be destroyed. */
 export interface Loss {
   /** The latest common snapshot, by its name on the target: `--rollback` goes back to it. */
   readonly back: Snapshot | undefined
   /** Those that only the target has, oldest first. */
   readonly snapshots: ReadonlyArray<Snapshot>
-  /** Bytes written since the newest snapshot. */
   readonly written: number
 }

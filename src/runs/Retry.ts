@@ -1,37 +1,29 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Ref from "effect/Ref"
+import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type { LockError } from "./Lock.ts"
 
 /**
- * Tries again after 1 s, 2 s, 4 s, … at most a minute (jittered), at most `retries` times, and only while the error is transient.
- * Each failure but the last is a warning in the log.
+ * Tries again after 1 s, 2 s, 4 s, … at most a minute, each up to 20 % shorter or longer, while the error is transient and at most
+ * `retries` times. Each failure but the last is a warning in the log.
  */
 export const retryTransient =
   (retries: number) =>
-  <A, E extends { readonly transient: boolean; readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.flatMap(Ref.make(0), (attempts) =>
-      effect.pipe(
-        Effect.tapError((error) =>
-          Effect.flatMap(
-            Ref.updateAndGet(attempts, (n) => n + 1),
-            (attempt) =>
-              error.transient && attempt <= retries
-                ? Effect.logWarning(`attempt ${attempt} of ${retries + 1} failed, trying again: ${error.message}`)
-                : Effect.void
-          )
-        ),
-        Effect.retry({
-          schedule: Schedule.exponential("1 second").pipe(
-            Schedule.union(Schedule.spaced("1 minute")),
-            Schedule.jittered,
-            Schedule.intersect(Schedule.recurs(retries))
-          ),
-          while: (error) => error.transient
+  <A, E extends { readonly transient: boolean; readonly message: string }, R>(effect: Effect.Effect<A, E, R>) => {
+    const attempt = (n: number): Effect.Effect<A, E, R> =>
+      Effect.catchIf(
+        effect,
+        ({ transient }) => transient && n <= retries,
+        Effect.fnUntraced(function* ({ message }) {
+          yield* Effect.logWarning(`attempt ${n} of ${retries + 1} failed, trying again: ${message}`)
+          const jitter = yield* Random.nextRange(0.8, 1.2)
+          yield* Effect.sleep(Duration.seconds(Math.min(2 ** (n - 1), 60) * jitter))
+          return yield* attempt(n + 1)
         })
       )
-    )
+    return attempt(1)
+  }
 
 /** For what may hang, such as a disk or a server: gives `otherwise` after 5 seconds; `effect` goes on in the background. */
 export const withDeadline = <A, B, E, R>(effect: Effect.Effect<A, E, R>, otherwise: B): Effect.Effect<A | B, E, R> =>
@@ -48,12 +40,9 @@ export const waitForLock =
   <A, R>(acquire: Effect.Effect<A, LockError, R>): Effect.Effect<A, LockError, R> => {
     if (seconds === undefined || seconds === 0) return acquire
     const isHeld = ({ reason }: LockError): boolean => reason === "Held"
+    // A pause comes before each attempt.
     const again = Effect.zipRight(Effect.sleep("1 second"), acquire).pipe(
-      Effect.retry({
-        // One pause comes before each attempt.
-        schedule: Schedule.forever.pipe(Schedule.upTo(Duration.seconds(seconds - 1))),
-        while: isHeld
-      })
+      Effect.retry({ schedule: Schedule.forever.pipe(Schedule.upTo(Duration.seconds(seconds - 1))), while: isHeld })
     )
     return Effect.catchIf(acquire, isHeld, ({ message }) =>
       Effect.zipRight(Effect.logInfo(`${message}; waiting for it, at most ${seconds} s`), again)

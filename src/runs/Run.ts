@@ -1,17 +1,19 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type { Outcome } from "./StateFolder.ts"
+import * as Schema from "effect/Schema"
+
+/** How a run ended: all well; something failed or was refused; it could not begin; stopped by a signal. */
+export const Outcome = Schema.Literal("ok", "failed", "not_started", "interrupted")
+export type Outcome = typeof Outcome.Type
 
 /** How a run ended. History, job state, messages and pings are made from this. */
 export interface RunEnd<A> {
   readonly run: string
-  /** UTC, to the second. */
   readonly started_at_utc: string
   readonly seconds: number
   readonly outcome: Outcome
   /** Why it could not begin, or broke off as a whole. */
   readonly error: string | undefined
-  /** Undefined when it did not come to its end. */
   readonly summary: A | undefined
 }
 

@@ -22,7 +22,6 @@ interface StallService {
 export interface Hang {
   /** Its program; ours is "zipper". */
   readonly program: string
-  /** For how long, at least. */
   readonly seconds: number
 }
 
@@ -62,15 +61,11 @@ const logFlushTime: Duration.DurationInput = "2 seconds"
  */
 export const stallSeconds = (taskTimeout: number): number => Math.max(300, Math.min(1800, taskTimeout))
 
-/** A thread at one moment, as the kernel describes it. */
 export interface ThreadLook {
-  /** Process and thread. */
   readonly id: string
-  /** Its program. */
   readonly name: string
   /** It waits in the kernel for something that no signal ends: Linux calls that "disk sleep". */
   readonly waiting: boolean
-  /** How often it was put to sleep so far. */
   readonly switches: number
 }
 
@@ -78,11 +73,9 @@ export interface ThreadLook {
 interface Wait {
   readonly name: string
   readonly looks: number
-  /** At the first of them. */
   readonly switches: number
 }
 
-/** By the ids of threads. */
 export type Waits = ReadonlyMap<string, Wait>
 
 /** Reads `/proc/PID/task/TID/status`; undefined when it does not say. */
@@ -126,7 +119,6 @@ export const threadsOf = (proc: string, pid: number): ReadonlyArray<ThreadLook> 
     const tasks = join(proc, next, "task")
     for (const task of namesIn(tasks)) {
       const look = readThread(`${next}/${task}`, textOf(join(tasks, task, "status")))
-      // Node gives its threads names of its own.
       if (look !== undefined) found.push(next === String(pid) ? { ...look, name: "zipper" } : look)
       waiting.push(
         ...textOf(join(tasks, task, "children"))
@@ -142,7 +134,6 @@ const namesIn = (folder: string): ReadonlyArray<string> => {
   try {
     return readdirSync(folder)
   } catch {
-    // It has ended meanwhile, or this system has no /proc.
     return []
   }
 }
@@ -151,7 +142,6 @@ const textOf = (file: string): string => {
   try {
     return readFileSync(file, "latin1")
   } catch {
-    // It has ended meanwhile; a kernel may also lack the file of children.
     return ""
   }
 }

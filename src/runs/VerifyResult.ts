@@ -29,7 +29,6 @@ const VerifyFolder = Schema.Struct({
   })
 })
 
-/** What `verify --json` prints. */
 export const VerifyDocument = document({
   which: Schema.Literal("current", "previous"),
   good: countField("archives of which every bit is what was published"),
@@ -59,7 +58,6 @@ export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
   readonly without: ReadonlyArray<FolderName>
 }
 
-/** Counts and sums of all verdicts. */
 export const summarize = (all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds">): VerifySummary => {
   const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
   return {
@@ -155,9 +153,7 @@ interface Situation {
   readonly verdict: Verdict
   readonly which: Which
   readonly other: Other
-  /** See {@link absent}. */
   readonly lost: boolean
-  /** The configuration, for commands. */
   readonly config: string
   readonly target: string
 }

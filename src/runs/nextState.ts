@@ -39,7 +39,6 @@ export const archiveHistory = (end: RunEnd<RunSummary>, done: ReadonlyArray<Fold
 const archiveSummary = ({ run, started_at_utc, summary }: RunEnd<RunSummary>, done: ReadonlyArray<FolderResult>) =>
   summary ?? summarizeArchive({ run, source: "", started_at_utc, seconds: 0, folders: done })
 
-/** The figures that history and state keep of a folder. */
 const archivedFigures = Struct.pick("result", "files", "bytes", "zip_bytes", "seconds")
 
 /** The line of a run of a replication job. Datasets that were up to date or had no snapshot are only counted. */

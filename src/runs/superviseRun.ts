@@ -17,9 +17,8 @@ import { Lock, LockError } from "./Lock.ts"
 import { deliver, deliverEnd, type JobMessages, type MessageSettings } from "./Messages.ts"
 import { Metrics } from "./Metrics.ts"
 import { waitForLock, withDeadline } from "./Retry.ts"
-import { PreflightError, type RunEnd } from "./Run.ts"
+import { type Outcome, PreflightError, type RunEnd } from "./Run.ts"
 import { type Hang, Stall } from "./Stall.ts"
-import type { Outcome } from "./StateFolder.ts"
 
 /** A run, the files that it leaves, and its messages. `A`: its summary; `I`: the result of one folder or dataset. */
 export interface SupervisedRun<A, I> {
@@ -29,7 +28,6 @@ export interface SupervisedRun<A, I> {
   readonly whole: boolean
   readonly pid: number
   readonly lockfile: string
-  /** How many seconds to wait for a lock that is held; undefined: none. */
   readonly lockWait?: number | undefined
   /** The folder of job-wide state that no other run may use, under any lock file; undefined: none. */
   readonly stateFolder?: string
@@ -38,7 +36,6 @@ export interface SupervisedRun<A, I> {
   /** `done`: the results that there were when a run ended without a summary. */
   readonly historyOf: (end: RunEnd<A>, done: ReadonlyArray<I>) => HistoryRun
   readonly nextState: (before: JobState | undefined, end: RunEnd<A>, done: ReadonlyArray<I>) => JobState
-  /** Whether everything that the run tried succeeded. */
   readonly succeeded: (summary: A) => boolean
   readonly messages: MessageSettings & JobMessages<A>
 }
@@ -102,7 +99,6 @@ export const superviseRun = Effect.fnUntraced(function* <A extends object, I, E,
 })
 
 interface Supervision<A, I> extends SupervisedRun<A, I> {
-  /** In milliseconds since 1970. */
   readonly started: number
   readonly done: Ref.Ref<ReadonlyArray<I>>
   readonly ping: typeof Ping.Service
@@ -115,7 +111,6 @@ interface Ended<A> {
   readonly recovered: Recovered | undefined
 }
 
-/** Takes the lock file, and the lock of the state folder if that exists. */
 const acquireLocks = Effect.fnUntraced(function* <A, I>({ lockfile, lockWait, stateFolder }: SupervisedRun<A, I>) {
   const lock = yield* Lock
   yield* lock.acquire(lockfile).pipe(waitForLock(lockWait))
@@ -166,7 +161,6 @@ const recordExit = Effect.fnUntraced(function* <A, I, E>(
   return { end, recovered }
 })
 
-/** The error of a lock that another process holds, if a run failed by one. */
 const heldLock = <A, E>(exit: Exit.Exit<A, E>): LockError | undefined => {
   if (Exit.isSuccess(exit)) return undefined
   const error = Cause.squash(exit.cause)
@@ -183,7 +177,6 @@ const noteLockedOut = Effect.fnUntraced(function* <A, I>(
   yield* (yield* JobStates).noteLockedOut(job, { last_utc, holder, lockfile: path }).pipe(orWarn)
 })
 
-/** How the run ends now, by its exit. */
 const endOf = Effect.fnUntraced(function* <A, I, E>(
   { run, started, succeeded }: Supervision<A, I>,
   exit: Exit.Exit<A, E>
@@ -192,7 +185,6 @@ const endOf = Effect.fnUntraced(function* <A, I, E>(
   const end: RunEnd<A> = {
     run,
     started_at_utc: utcSeconds(started),
-    // The clock may have been set back meanwhile.
     seconds: Math.max(0, now - started) / 1000,
     ...(Exit.isSuccess(exit)
       ? { outcome: succeeded(exit.value) ? "ok" : "failed", error: undefined, summary: exit.value }
@@ -262,7 +254,6 @@ const orWarnIfPlace = Effect.catchAll((error: JobStateError) =>
   error.noPlace === true ? Effect.logDebug(error.message) : Effect.logWarning(error.message)
 )
 
-/** For what fails only where the end of the run cannot be written either, which warns. */
 const orLogDebug = Effect.catchAll((error: JobStateError) => Effect.as(Effect.logDebug(error.message), undefined))
 
 /** The run waits in the kernel, where no signal can end it. */
@@ -306,7 +297,6 @@ const sendMessages = Effect.fnUntraced(function* <A, I>(
   { messages, undelivered }: Supervision<A, I>,
   { end, recovered }: Ended<A>
 ) {
-  // The user who stopped the run knows that.
   if (end.summary === undefined && end.outcome === "interrupted") return
   const failed = yield* deliverEnd(messages, messages, end, () => recovered)
   if (failed !== undefined) yield* Ref.set(undelivered, failed)

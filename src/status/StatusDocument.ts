@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import type { Flaw } from "../runs/PublishedFolders.ts"
-import { Outcome } from "../runs/StateFolder.ts"
+import { Outcome } from "../runs/Run.ts"
 import { FolderName } from "../source/FolderName.ts"
 import { isBad } from "../store/Verification.ts"
 import { countField, document, flag, instant, orNull, seconds, text } from "../text/Document.ts"
