@@ -208,7 +208,7 @@ describe("the archive job", () => {
         const { cursor } = yield* Ref.get(kit.store)
         assert.isDefined(cursor)
         yield* Ref.set(kit.store, { ...emptyStore, cursor: frozen ? cursor : undefined })
-        if (frozen) yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map() }))
+        if (frozen) yield* Ref.update(kit.state.jobStates, (memory) => ({ ...memory, states: new Map() }))
         const { folders } = yield* kit.run()
         assert.deepStrictEqual(
           [...new Set(folders.map((folder) => folder.result === "archived" && folder.reason))],

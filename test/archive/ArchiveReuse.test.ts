@@ -56,8 +56,8 @@ describe("a folder that changed", () => {
         verified_at_utc: "1970-01-01T00:00:00Z",
         result: "damaged" as const
       }
-      yield* Ref.update(kit.state.standing, (standing) => ({
-        ...standing,
+      yield* Ref.update(kit.state.jobStates, (memory) => ({
+        ...memory,
         verified: new Map([[abcd, withResult(undefined, abcd, "current", found)]])
       }))
       const [result] = (yield* kit.run()).folders

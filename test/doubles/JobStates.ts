@@ -16,22 +16,22 @@ import {
 import type { FolderName } from "../../src/source/FolderName.ts"
 import { type FolderVerification, withResult } from "../../src/store/Verification.ts"
 
-/** All that standings in memory hold, by the name of the file that they would be in. */
-export interface MemoryStanding {
-  readonly standings: ReadonlyMap<string, JobState>
+/** All that job states in memory hold, by the name of the file that they would be in. */
+export interface MemoryJobStates {
+  readonly states: ReadonlyMap<string, JobState>
   readonly markers: ReadonlyMap<string, RunMarker>
   readonly aside: ReadonlyMap<string, JobState>
   readonly lockedOut?: ReadonlyMap<string, LockedOut>
   readonly alerts: ReadonlyMap<string, Alerts>
   readonly verified: ReadonlyMap<FolderName, FolderVerification>
-  /** Error of every attempt to read a standing. */
+  /** Error of every attempt to read a state. */
   readonly unreadable?: JobStateError
   /** Error of every attempt to write. */
   readonly error: JobStateError | undefined
 }
 
-export const noStanding: MemoryStanding = {
-  standings: new Map(),
+export const noJobStates: MemoryJobStates = {
+  states: new Map(),
   markers: new Map(),
   aside: new Map(),
   alerts: new Map(),
@@ -39,31 +39,31 @@ export const noStanding: MemoryStanding = {
   error: undefined
 }
 
-/** Standings in `ref`. */
-export const memoryStanding = (ref: Ref.Ref<MemoryStanding>): Layer.Layer<JobStates> =>
-  Layer.succeed(JobStates, makeStanding(ref))
+/** Job states in `ref`. */
+export const memoryJobStates = (ref: Ref.Ref<MemoryJobStates>): Layer.Layer<JobStates> =>
+  Layer.succeed(JobStates, makeJobStates(ref))
 
-const makeStanding = (ref: Ref.Ref<MemoryStanding>): typeof JobStates.Service => {
-  const write = (change: (memory: MemoryStanding) => Partial<MemoryStanding>) =>
+const makeJobStates = (ref: Ref.Ref<MemoryJobStates>): typeof JobStates.Service => {
+  const write = (change: (memory: MemoryJobStates) => Partial<MemoryJobStates>) =>
     Effect.flatMap(Ref.get(ref), (memory) =>
       memory.error === undefined ? Ref.set(ref, { ...memory, ...change(memory) }) : Effect.fail(memory.error)
     )
   return {
     load: (job) =>
-      Effect.flatMap(Ref.get(ref), ({ aside, standings, unreadable }) => {
+      Effect.flatMap(Ref.get(ref), ({ aside, states, unreadable }) => {
         if (unreadable !== undefined) return Effect.fail(unreadable)
         const name = jobFileName(job)
-        return Effect.succeed(withFallback(standings.get(name), aside.get(name)))
+        return Effect.succeed(withFallback(states.get(name), aside.get(name)))
       }),
-    save: (standing) =>
-      write(({ aside, standings }) => ({
-        standings: new Map(standings).set(jobFileName(keyOf(standing)), standing),
-        aside: new Map([...aside].filter(([name]) => name !== jobFileName(keyOf(standing))))
+    save: (state) =>
+      write(({ aside, states }) => ({
+        states: new Map(states).set(jobFileName(keyOf(state)), state),
+        aside: new Map([...aside].filter(([name]) => name !== jobFileName(keyOf(state))))
       })),
-    saveFallback: (standing) =>
+    saveFallback: (state) =>
       Ref.update(ref, (memory) => ({
         ...memory,
-        aside: new Map(memory.aside).set(jobFileName(keyOf(standing)), standing)
+        aside: new Map(memory.aside).set(jobFileName(keyOf(state)), state)
       })),
     lockedOut: (job) => Effect.map(Ref.get(ref), ({ lockedOut }) => lockedOut?.get(jobFileName(job))),
     noteLockedOut: (job, found) =>

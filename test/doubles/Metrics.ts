@@ -11,9 +11,9 @@ export const memoryMetrics = (
 ): Layer.Layer<Metrics, never, JobStates> =>
   Layer.effect(
     Metrics,
-    Effect.map(JobStates, (standing) => {
+    Effect.map(JobStates, (states) => {
       const write = (after: JobState | undefined, alone: boolean) =>
-        Effect.flatMap(Ref.get(written), (all) => metricsText(standing, jobs, after, alone, all.at(-1))).pipe(
+        Effect.flatMap(Ref.get(written), (all) => metricsText(states, jobs, after, alone, all.at(-1))).pipe(
           Effect.flatMap((text) => Ref.update(written, (all) => [...all, text])),
           Effect.catchAll((error) => Effect.logWarning(error.message))
         )

@@ -17,7 +17,7 @@ import { ExtractError } from "../../src/zip/ZipError.ts"
 import { memoryArchiveReader } from "../doubles/ArchiveReader.ts"
 import { type ExtractorMemory, memoryExtractor } from "../doubles/Extractor.ts"
 import { memoryHasher } from "../doubles/Hasher.ts"
-import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/JobStates.ts"
+import { type MemoryJobStates, memoryJobStates, noJobStates } from "../doubles/JobStates.ts"
 import { memoryArchives } from "../doubles/PublishedArchives.ts"
 import { folder } from "../support/program/job.ts"
 import { capturedLog } from "../support/program/log.ts"
@@ -58,25 +58,25 @@ const optionsFor = (change: Partial<RestoreOptions>): RestoreOptions => ({
   ...change
 })
 
-/** What is known of earlier archives, by their indexes and by the standing of the job. */
+/** What is known of earlier archives, by their indexes and by the state of the job. */
 interface Earlier {
   readonly recorded?: ReadonlyArray<FolderName>
-  readonly standing?: ReadonlyArray<TrackedFolder>
+  readonly state?: ReadonlyArray<TrackedFolder>
 }
 
-const standingOf = (folders: ReadonlyArray<TrackedFolder>): MemoryStanding => {
+const statesOf = (folders: ReadonlyArray<TrackedFolder>): MemoryJobStates => {
   const at = "2025-01-01T12:00:00Z"
   const last_run = { run: "r", started_at_utc: at, seconds: 1, outcome: "ok", bytes: 0, failures: 0 } as const
   return {
-    ...noStanding,
-    standings: new Map([["archive", { version: 1, kind: "archive", last_run, folders }]])
+    ...noJobStates,
+    states: new Map([["archive", { version: 1, kind: "archive", last_run, folders }]])
   }
 }
 
-const worldOf = (sets: ReadonlyArray<PublishedArchive>, { recorded = [], standing = [] }: Earlier = {}) =>
+const worldOf = (sets: ReadonlyArray<PublishedArchive>, { recorded = [], state = [] }: Earlier = {}) =>
   Layer.mergeAll(
     memoryArchives(sets, recorded),
-    Layer.unwrapEffect(Effect.map(Ref.make(standingOf(standing)), memoryStanding)),
+    Layer.unwrapEffect(Effect.map(Ref.make(statesOf(state)), memoryJobStates)),
     memoryArchiveReader(Object.fromEntries(sets.map(({ zip }) => [zip, audit]))),
     memoryHasher(),
     Progress.layerNone
@@ -315,11 +315,11 @@ describe("restore", () => {
         "ABCD.zip is missing: nothing is left of the archives of this folder, and runs have published some; a new one, if the folder is still in the source: zipper run --config c.json --force --folder ABCD"
       ]
       assert.deepStrictEqual(yield* reasonOf({ recorded: [abcd] }), lost)
-      assert.deepStrictEqual(yield* reasonOf({ standing: [archived] }), lost)
+      assert.deepStrictEqual(yield* reasonOf({ state: [archived] }), lost)
       const { files: _, ...failed } = archived
       const never = yield* reasonOf({
         recorded: [folder("EFGH")],
-        standing: [{ ...failed, result: "failed" }]
+        state: [{ ...failed, result: "failed" }]
       })
       assert.strictEqual(never[0], "UnknownFolder")
     })

@@ -8,7 +8,7 @@ import { Notifier, NotifyError } from "../../src/notify/Notifier.ts"
 import { isSameReason, recoveredOf } from "../../src/runs/Alerts.ts"
 import { deliver } from "../../src/runs/Messages.ts"
 import { ArchiveError } from "../../src/zip/ZipError.ts"
-import { memoryStanding, noStanding } from "../doubles/JobStates.ts"
+import { memoryJobStates, noJobStates } from "../doubles/JobStates.ts"
 import { makeKit } from "../support/program/job.ts"
 import { capturedLog } from "../support/program/log.ts"
 
@@ -17,7 +17,7 @@ const of = { job: archiveJobKey, task: "run" } as const
 /** Runs one after the other, and what came through of their messages. */
 const setUp = Effect.gen(function* () {
   yield* TestClock.setTime(Date.UTC(2025, 0, 1, 12))
-  const memory = yield* Ref.make(noStanding)
+  const memory = yield* Ref.make(noJobStates)
   const sent: Array<string> = []
   const texts: Array<string> = []
   const log = capturedLog()
@@ -61,7 +61,7 @@ const setUp = Effect.gen(function* () {
             : undefined
         }
       }
-    ).pipe(Effect.provide(Layer.mergeAll(notifier, memoryStanding(memory), log.layer)))
+    ).pipe(Effect.provide(Layer.mergeAll(notifier, memoryJobStates(memory), log.layer)))
   }
   const hour = (n = 1) => TestClock.adjust(`${n} hours`)
   /** What is sent by the runs from now on. */

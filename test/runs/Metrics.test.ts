@@ -45,7 +45,7 @@ const parse = (text: string): ReadonlyArray<Sample> => {
   return samples
 }
 
-const standing = (job: string, dataset: string): ReplicationJobState => ({
+const state = (job: string, dataset: string): ReplicationJobState => ({
   version: 1,
   kind: "replication",
   job,
@@ -74,7 +74,7 @@ const standing = (job: string, dataset: string): ReplicationJobState => ({
 
 describe("Metrics", () => {
   it("says what is known, and nothing where nothing is", () => {
-    const samples = parse(render([standing("nas", "tank")]))
+    const samples = parse(render([state("nas", "tank")]))
     const valueOf = (name: string, labels: Readonly<Record<string, string>>) =>
       samples.find((each) => each.name === `zipper_${name}` && JSON.stringify(each.labels) === JSON.stringify(labels))
         ?.value
@@ -98,10 +98,10 @@ describe("Metrics", () => {
     const archive = {
       version: 1,
       kind: "archive",
-      last_run: standing("x", "x").last_run,
+      last_run: state("x", "x").last_run,
       folders: []
     } as const
-    const samples = parse(render([archive, standing("archive", "t"), standing("x", odd)]))
+    const samples = parse(render([archive, state("archive", "t"), state("x", odd)]))
     assert.include(
       samples.map(({ labels }) => labels["dataset"]),
       odd

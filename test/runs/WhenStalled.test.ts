@@ -52,7 +52,7 @@ const historyOf = (end: RunEnd<object>): HistoryRun => ({
   folders: []
 })
 
-const standing: ArchiveJobState = {
+const jobState: ArchiveJobState = {
   version: 1,
   kind: "archive",
   last_run: {
@@ -75,7 +75,7 @@ const run = <A extends object>(job: Effect.Effect<A>) =>
       pid: 1,
       job: archiveJobKey,
       historyOf,
-      nextState: () => standing,
+      nextState: () => jobState,
       succeeded: () => true,
       messages: {
         of: { job: archiveJobKey, task: "run" },

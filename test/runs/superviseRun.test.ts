@@ -1,57 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as FiberStatus from "effect/FiberStatus"
-import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
-import { archiveJobKey } from "../../src/config/JobKey.ts"
-import { type Notification, Notifier } from "../../src/notify/Notifier.ts"
-import { Ping } from "../../src/notify/Ping.ts"
-import { History, type HistoryRun } from "../../src/runs/History.ts"
-import { JobStateError, JobStates } from "../../src/runs/JobState.ts"
-import { LockError } from "../../src/runs/Lock.ts"
-import { Metrics } from "../../src/runs/Metrics.ts"
-import { superviseRun } from "../../src/runs/superviseRun.ts"
-import { StoreError } from "../../src/store/StoreError.ts"
-import { ArchiveError } from "../../src/zip/ZipError.ts"
-import { memoryLock } from "../doubles/Lock.ts"
 import { addSnapshot, zfsError } from "../doubles/replication/world.ts"
-import { folder, makeKit } from "../support/program/job.ts"
-import type { MemoryState } from "../support/program/state.ts"
+import { makeKit } from "../support/program/job.ts"
+import { archiveState, full, historyOf, titles, tree, unreadable } from "../support/program/supervised.ts"
 import { makeKit as makeReplicationKit } from "../support/replication/replication.ts"
 
-const tree = () => ({ ABCD: { "a.txt": { content: "one" } }, EFGH: { "b.txt": { content: "two" } } })
-
-const unreadable = new ArchiveError({
-  reason: "Unreadable",
-  path: "a.txt",
-  message: "cannot read a.txt: permission denied (EACCES)",
-  transient: false
-})
-
-const full = new StoreError({
-  reason: "NoSpace",
-  path: "/t",
-  message: "the target is full",
-  transient: false
-})
-
-const historyOf = ({ history }: MemoryState) => Ref.get(history)
-
-const archiveStanding = Effect.fnUntraced(function* ({ standing }: MemoryState) {
-  const found = (yield* Ref.get(standing)).standings.get("archive")
-  return found?.kind === "archive" ? found : assert.fail("no standing")
-})
-
-const titles = (sent: Ref.Ref<ReadonlyArray<Notification>>) =>
-  Effect.map(Ref.get(sent), (all) => all.map(({ title }) => title))
-
-const noMarker = { version: 1 as const, run: "", pid: 1, started_at_utc: "", lockfile: "/l" }
-
-describe("a run that is attended", () => {
-  it.effect("leaves a line of history, the standing, metrics and pings, and no mark", () =>
+describe("a run that is supervised", () => {
+  it.effect("leaves a line of history, the state, metrics and pings, and no mark", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.UTC(2025, 0, 1, 12))
       const kit = yield* makeKit(tree())
@@ -66,7 +23,7 @@ describe("a run that is attended", () => {
         archived: 2,
         failed: 0
       })
-      const { folders, last_run, last_success_utc } = yield* archiveStanding(kit.state)
+      const { folders, last_run, last_success_utc } = yield* archiveState(kit.state)
       assert.deepInclude(last_run, { outcome: "ok", failures: 0 })
       assert.strictEqual(last_success_utc, "2025-01-01T12:00:00Z")
       assert.deepStrictEqual(
@@ -77,7 +34,7 @@ describe("a run that is attended", () => {
         ]
       )
       assert.deepStrictEqual(yield* Ref.get(kit.state.pings), ["start", "success"])
-      assert.strictEqual((yield* Ref.get(kit.state.standing)).markers.size, 0)
+      assert.strictEqual((yield* Ref.get(kit.state.jobStates)).markers.size, 0)
       const [metrics] = yield* Ref.get(kit.state.metrics)
       assert.include(
         metrics,
@@ -94,7 +51,7 @@ describe("a run that is attended", () => {
       kit.archiver.failures["ABCD"] = [unreadable]
       kit.tree["ABCD"] = { "a.txt": { content: "three" } }
       yield* run()
-      const [abcd, efgh] = (yield* archiveStanding(kit.state)).folders
+      const [abcd, efgh] = (yield* archiveState(kit.state)).folders
       assert.deepInclude(abcd, {
         result: "failed",
         last_success_utc: "1970-01-01T01:00:00Z",
@@ -117,7 +74,7 @@ describe("a run that is attended", () => {
         (yield* Ref.get(kit.sent))[1]?.message,
         "**ABCD** works again; the last time before was 1970-01-01T01"
       )
-      const [again] = (yield* archiveStanding(kit.state)).folders
+      const [again] = (yield* archiveState(kit.state)).folders
       assert.notProperty(again, "error")
     })
   )
@@ -126,10 +83,10 @@ describe("a run that is attended", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit(tree())
       yield* kit.run()
-      const { folders } = yield* archiveStanding(kit.state)
-      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map() }))
+      const { folders } = yield* archiveState(kit.state)
+      yield* Ref.update(kit.state.jobStates, (memory) => ({ ...memory, states: new Map() }))
       yield* kit.run()
-      const again = (yield* archiveStanding(kit.state)).folders
+      const again = (yield* archiveState(kit.state)).folders
       assert.deepStrictEqual(
         again.map(({ bytes, files, result, zip_bytes }) => ({ bytes, files, result, zip_bytes })),
         folders.map(({ bytes, files, zip_bytes }) => ({
@@ -163,73 +120,17 @@ describe("a run that is attended", () => {
       yield* Effect.flip(kit.run({}, on))
       yield* TestClock.adjust("1 hour")
       yield* Effect.flip(kit.run({}, on))
-      const standing = yield* archiveStanding(kit.state)
-      assert.deepInclude(standing, { not_started_since_utc: "1970-01-01T01:00:00Z" })
-      assert.deepInclude(standing.last_run, { outcome: "not_started", error: full.message })
-      assert.strictEqual(standing.folders[0]?.last_success_utc, "1970-01-01T00:00:00Z")
+      const state = yield* archiveState(kit.state)
+      assert.deepInclude(state, { not_started_since_utc: "1970-01-01T01:00:00Z" })
+      assert.deepInclude(state.last_run, { outcome: "not_started", error: full.message })
+      assert.strictEqual(state.folders[0]?.last_success_utc, "1970-01-01T00:00:00Z")
       assert.deepInclude((yield* historyOf(kit.state))[1], { outcome: "not_started", error: full.message })
       assert.strictEqual((yield* Ref.get(kit.state.pings)).at(-1), `fail: ${full.message}\nrun ab12cd`)
       yield* Ref.update(kit.store, (store) => ({ ...store, preflight: { free: 1, stagesInTmp: true } }))
       yield* kit.run({}, on)
       yield* kit.run({}, on)
       assert.deepStrictEqual((yield* titles(kit.sent)).slice(1), ["zipper: the job works again on nas"])
-      assert.notProperty(yield* archiveStanding(kit.state), "not_started_since_utc")
-    })
-  )
-
-  it.effect("a run that is stopped is written down with what it did until then", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree(), {
-        before: (name) => (name === "EFGH" ? Effect.never : Effect.void)
-      })
-      yield* TestClock.adjust("1 hour")
-      const fiber = yield* Effect.fork(kit.run({}, { max_workers: 1 }))
-      yield* TestClock.adjust("30 seconds")
-      const { markers } = yield* Ref.get(kit.state.standing)
-      assert.deepInclude(markers.get("archive"), {
-        run: "ab12cd",
-        pid: 4711,
-        lockfile: "/var/run/zipper.lock"
-      })
-      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
-      const [run] = yield* historyOf(kit.state)
-      assert.deepInclude(run, { outcome: "interrupted", seconds: 30, archived: 1 })
-      assert(run?.kind === "archive")
-      const [only] = run.folders
-      assert(only?.result === "archived")
-      assert.deepInclude(only, { folder: folder("ABCD"), files: 1 })
-      const standing = yield* archiveStanding(kit.state)
-      assert.deepStrictEqual(
-        standing.folders.map(({ folder: name, result }) => [String(name), result]),
-        [["ABCD", "archived"]]
-      )
-      assert.deepStrictEqual(yield* Ref.get(kit.state.pings), [
-        "start",
-        "fail: stopped by a signal before it was done\nrun ab12cd"
-      ])
-      assert.strictEqual((yield* Ref.get(kit.state.standing)).markers.size, 0)
-      assert.isTrue((yield* Ref.get(kit.store)).published.has(folder("ABCD")))
-      assert.deepStrictEqual(yield* titles(kit.sent), [])
-    })
-  )
-
-  it.effect("so is one that ends by a mistake of ours", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree(), {
-        zfs: {
-          evidence: () => {
-            throw new Error("oops")
-          }
-        }
-      })
-      const exit = yield* Effect.exit(kit.run())
-      assert.isTrue(Exit.isFailure(exit))
-      assert.deepInclude((yield* historyOf(kit.state))[0], {
-        outcome: "failed",
-        error: "internal error: oops (please report)"
-      })
-      assert.deepStrictEqual(yield* titles(kit.sent), ["zipper: nothing was archived on nas"])
-      assert.lengthOf(yield* Ref.get(kit.state.pings), 2)
+      assert.notProperty(yield* archiveState(kit.state), "not_started_since_utc")
     })
   )
 
@@ -240,18 +141,8 @@ describe("a run that is attended", () => {
       assert.deepStrictEqual(yield* historyOf(kit.state), [])
       assert.deepStrictEqual(yield* Ref.get(kit.state.pings), [])
       assert.deepStrictEqual(yield* Ref.get(kit.sent), [])
-      const { markers, standings } = yield* Ref.get(kit.state.standing)
-      assert.strictEqual(markers.size + standings.size, 0)
-    })
-  )
-
-  it.effect("what cannot be written is a warning and changes no result", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree())
-      const error = new JobStateError({ message: "the state folder is read-only" })
-      yield* Ref.update(kit.state.standing, (standing) => ({ ...standing, error }))
-      assert.strictEqual((yield* kit.run()).archived, 2)
-      assert.include(kit.lines, "WARN the state folder is read-only")
+      const { markers, states } = yield* Ref.get(kit.state.jobStates)
+      assert.strictEqual(markers.size + states.size, 0)
     })
   )
 
@@ -260,11 +151,11 @@ describe("a run that is attended", () => {
       const kit = yield* makeKit(tree())
       yield* kit.run()
       yield* kit.run({ folders: ["ABCD"] })
-      assert.lengthOf((yield* archiveStanding(kit.state)).folders, 2)
+      assert.lengthOf((yield* archiveState(kit.state)).folders, 2)
       delete kit.tree["EFGH"]
       yield* kit.run()
       assert.deepStrictEqual(
-        (yield* archiveStanding(kit.state)).folders.map((each) => String(each.folder)),
+        (yield* archiveState(kit.state)).folders.map((each) => String(each.folder)),
         ["ABCD"]
       )
     })
@@ -274,7 +165,7 @@ describe("a run that is attended", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit(tree())
       yield* kit.run({ folders: ["ABCD", "ABDC"] })
-      const names = (yield* archiveStanding(kit.state)).folders.map((each) => String(each.folder))
+      const names = (yield* archiveState(kit.state)).folders.map((each) => String(each.folder))
       assert.deepStrictEqual(names, ["ABCD"])
     })
   )
@@ -289,7 +180,7 @@ describe("a run that is attended", () => {
       addSnapshot(kit.memory, tank, "2")
       kit.memory.failures.set("send tank", [zfsError("Other", "out of swap")])
       yield* run()
-      const found = (yield* Ref.get(kit.state.standing)).standings.get("replication-pull-nas")
+      const found = (yield* Ref.get(kit.state.jobStates)).states.get("replication-pull-nas")
       assert(found?.kind === "replication")
       assert.deepInclude(found, { job: "pull-nas", direction: "pull", host: "nas" })
       assert.deepStrictEqual(
@@ -311,122 +202,13 @@ describe("a run that is attended", () => {
     })
   )
 
-  it.effect("a replication that is stopped keeps what it had done", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeReplicationKit()
-      kit.source("tank", ["1"])
-      kit.source("tank/a", ["1"])
-      const lost = zfsError("Unreachable", "connection reset", true)
-      kit.memory.failures.set(
-        "send tank/a",
-        Array.from({ length: 20 }, () => lost)
-      )
-      const fiber = yield* Effect.fork(kit.unhurried({ retries: 20 }))
-      yield* TestClock.adjust("10 seconds")
-      yield* Fiber.interrupt(fiber)
-      const found = (yield* Ref.get(kit.state.standing)).standings.get("replication-pull-nas")
-      assert(found?.kind === "replication")
-      assert.deepStrictEqual(
-        found.datasets.map(({ dataset, result }) => [dataset, result]),
-        [["tank", "sent"]]
-      )
-      assert.strictEqual(found.last_run.outcome, "interrupted")
-    })
-  )
-
-  it.effect("a replication that is in no configuration has a line of history and no standing", () =>
+  it.effect("a replication that is in no configuration has a line of history and no state", () =>
     Effect.gen(function* () {
       const kit = yield* makeReplicationKit()
       kit.source("tank", ["1"])
       yield* kit.run({ named: false })
       assert.lengthOf(yield* historyOf(kit.state), 1)
-      assert.strictEqual((yield* Ref.get(kit.state.standing)).standings.size, 0)
-    })
-  )
-
-  it.effect("writes the line of history of a run that was killed, once", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree())
-      const dead = { ...noMarker, run: "dead01", started_at_utc: "1970-01-01T00:00:00Z" }
-      yield* Ref.update(kit.state.standing, (memory) => ({
-        ...memory,
-        markers: new Map([["archive", dead]])
-      }))
-      yield* TestClock.adjust("1 hour")
-      yield* kit.run()
-      yield* kit.run()
-      const history = yield* historyOf(kit.state)
-      assert.deepStrictEqual(
-        history.map(({ outcome, run, started_at_utc }) => [run, started_at_utc, outcome]),
-        [
-          ["dead01", "1970-01-01T00:00:00Z", "interrupted"],
-          ["ab12cd", "1970-01-01T01:00:00Z", "ok"],
-          ["ab12cd", "1970-01-01T01:00:00Z", "ok"]
-        ]
-      )
-      assert.match(history[0]?.error ?? "", /it was killed, or the machine went down/)
-      assert.deepStrictEqual(yield* titles(kit.sent), ["zipper: a run was killed on nas"])
-    })
-  )
-
-  it.effect("tells once of runs that are killed one after the other", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree(), { before: () => Effect.never })
-      for (const run of ["dead01", "dead02"]) {
-        const dead = { ...noMarker, run, started_at_utc: `1970-01-01T0${run.at(-1)}:00:00Z` }
-        yield* Ref.update(kit.state.standing, (memory) => ({
-          ...memory,
-          markers: new Map([["archive", dead]])
-        }))
-        const fiber = yield* Effect.fork(kit.run())
-        yield* TestClock.adjust("30 seconds")
-        yield* Fiber.interrupt(fiber)
-      }
-      const dead = (yield* historyOf(kit.state)).filter(({ error = "" }) => error.includes("killed"))
-      assert.lengthOf(dead, 2)
-      assert.deepStrictEqual(yield* titles(kit.sent), ["zipper: a run was killed on nas"])
-    })
-  )
-
-  it.effect("that cannot use its lock is the last one that is known of, and leaves what others wrote", () =>
-    Effect.gen(function* () {
-      const error = new LockError({ reason: "Unusable", path: "/l", message: "cannot use the lock file /l" })
-      const kit = yield* makeKit(tree(), {
-        usesLock: (path) => (path === "/l" ? Effect.fail(error) : Effect.void)
-      })
-      yield* kit.run()
-      const before = yield* archiveStanding(kit.state)
-      yield* TestClock.adjust("1 hour")
-      assert.strictEqual((yield* Effect.flip(kit.run({}, { lockfile_path: "/l" }))).message, error.message)
-      const { aside, standings } = yield* Ref.get(kit.state.standing)
-      assert.deepStrictEqual(standings.get("archive"), before)
-      assert.deepInclude(aside.get("archive")?.last_run, {
-        started_at_utc: "1970-01-01T01:00:00Z",
-        outcome: "not_started",
-        error: error.message
-      })
-      assert.include(
-        (yield* Ref.get(kit.state.metrics)).at(-1),
-        'zipper_last_run_outcome{job="archive",outcome="not_started"} 1'
-      )
-    })
-  )
-
-  it.effect("with its state away, tells the monitor nothing of other jobs", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeReplicationKit()
-      kit.source("tank", ["1"])
-      const error = new JobStateError({ message: "no such file or directory", away: true })
-      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, error }))
-      const before = [
-        "# HELP zipper_last_success_timestamp_seconds When it began.",
-        "# TYPE zipper_last_success_timestamp_seconds gauge",
-        'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 7'
-      ]
-      yield* Ref.set(kit.state.metrics, [`${before.join("\n")}\n`])
-      yield* kit.run()
-      const told = (yield* Ref.get(kit.state.metrics)).at(-1)
-      assert.include(told, 'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 7\n')
+      assert.strictEqual((yield* Ref.get(kit.state.jobStates)).states.size, 0)
     })
   )
 
@@ -435,140 +217,11 @@ describe("a run that is attended", () => {
       const kit = yield* makeKit(tree())
       kit.archiver.failures["EFGH"] = [unreadable]
       yield* kit.run()
-      const { last_run } = yield* archiveStanding(kit.state)
+      const { last_run } = yield* archiveState(kit.state)
       yield* kit.run({ folders: ["ABCD"] })
-      assert.deepStrictEqual((yield* archiveStanding(kit.state)).last_run, last_run)
+      assert.deepStrictEqual((yield* archiveState(kit.state)).last_run, last_run)
       assert.lengthOf(yield* Ref.get(kit.state.pings), 2)
       assert.lengthOf(yield* historyOf(kit.state), 2)
-    })
-  )
-
-  const on = { notify_on: ["failure", "recovery"] as const }
-
-  it.effect("does not write over what it could not read", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree())
-      kit.archiver.failures["EFGH"] = [unreadable]
-      yield* kit.run({}, on)
-      const before = yield* archiveStanding(kit.state)
-      const unknown = new JobStateError({ message: "standing/archive.json: input/output error" })
-      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, unreadable: unknown }))
-      yield* TestClock.adjust("1 hour")
-      yield* kit.run({}, on)
-      const { unreadable: _, ...memory } = yield* Ref.get(kit.state.standing)
-      assert.deepStrictEqual(memory.standings.get("archive"), before)
-      assert.strictEqual(memory.aside.get("archive")?.last_run.started_at_utc, "1970-01-01T01:00:00Z")
-      yield* Ref.set(kit.state.standing, memory)
-      yield* kit.run({}, on)
-      assert.strictEqual((yield* Ref.get(kit.state.standing)).aside.size, 0)
-      assert.deepStrictEqual((yield* titles(kit.sent)).slice(1), ["zipper: 1 folder recovered on nas"])
-    })
-  )
-
-  it.effect("tells of a recovery when it could be written down, and the monitor at once", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree())
-      kit.archiver.failures["ABCD"] = [unreadable]
-      yield* kit.run({}, on)
-      const error = new JobStateError({ message: "no space left on the device" })
-      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, error }))
-      yield* kit.run({}, on)
-      yield* kit.run({}, on)
-      assert.lengthOf(yield* titles(kit.sent), 1)
-      assert.include(
-        (yield* Ref.get(kit.state.metrics)).at(-1),
-        'zipper_last_attempt_failed{job="archive",folder="ABCD"} 0'
-      )
-      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, error: undefined }))
-      yield* kit.run({}, on)
-      yield* kit.run({}, on)
-      assert.deepStrictEqual((yield* titles(kit.sent)).slice(1), ["zipper: 1 folder recovered on nas"])
-    })
-  )
-
-  it.effect("remembers that it could not begin where the target is away, and what the monitor knew stays", () =>
-    Effect.gen(function* () {
-      const kit = yield* makeKit(tree())
-      yield* kit.run({}, on)
-      const { standings } = yield* Ref.get(kit.state.standing)
-      // The state is in the target, and gone with it.
-      const error = new JobStateError({ message: "the target is empty", noPlace: true })
-      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings: new Map(), error }))
-      yield* Ref.update(kit.store, (store) => ({ ...store, preflight: full }))
-      yield* Effect.flip(kit.run({}, on))
-      const told = (yield* Ref.get(kit.state.metrics)).at(-1)
-      assert.include(told, 'zipper_last_success_timestamp_seconds{job="archive",folder="ABCD"} 0\n')
-      assert.include(told, 'zipper_last_run_outcome{job="archive",outcome="not_started"} 1\n')
-      assert.include(told, 'zipper_last_run_outcome{job="archive",outcome="ok"} 0\n')
-      yield* Ref.update(kit.state.standing, (memory) => ({ ...memory, standings, error: undefined }))
-      yield* Ref.update(kit.store, (store) => ({ ...store, preflight: { free: 1, stagesInTmp: true } }))
-      yield* kit.run({}, on)
-      yield* kit.run({}, on)
-      assert.deepStrictEqual((yield* titles(kit.sent)).slice(1), ["zipper: the job works again on nas"])
-    })
-  )
-
-  const about = {
-    run: "ab12cd",
-    whole: true,
-    pid: 1,
-    lockfile: "/var/run/zipper.lock",
-    job: undefined,
-    nextState: () => assert.fail("no state here"),
-    succeeded: () => true,
-    messages: {
-      of: { job: archiveJobKey, task: "run" as const },
-      reminder_hours: 24,
-      failing: () => [],
-      covers: () => true,
-      reportOf: () => "",
-      ofFailure: () => undefined,
-      ofKilled: () => undefined,
-      ofSummary: () => ({ title: "all well", message: "" }),
-      ofRecovery: () => undefined
-    }
-  }
-
-  /** Nobody answers: neither who is pinged nor who takes messages. */
-  const hanging = Layer.mergeAll(
-    memoryLock(),
-    JobStates.layerNone,
-    Metrics.layerNone,
-    Layer.succeed(History, {
-      end: () => Effect.void,
-      runs: Effect.succeed({ runs: [], unreadable: 0 })
-    }),
-    Layer.succeed(Ping, { start: Effect.never, success: Effect.never, fail: () => Effect.never }),
-    Layer.succeed(Notifier, { send: () => Effect.never, probe: Effect.succeed("Gotify" as const) })
-  )
-  const line: HistoryRun = {
-    version: 1,
-    kind: "archive",
-    run: "ab12cd",
-    started_at_utc: "1970-01-01T00:00:00Z",
-    seconds: 0,
-    outcome: "ok",
-    archived: 0,
-    unchanged: 0,
-    failed: 0,
-    bytes: 0,
-    zip_bytes: 0,
-    folders: []
-  }
-
-  it.effect.each([
-    ["at work", Effect.never],
-    ["done, and only telling of it", Effect.succeed({})]
-  ] as const)("stopped by a signal when it is %s, it waits no longer than five seconds", ([, job]) =>
-    Effect.gen(function* () {
-      const run = superviseRun({ ...about, historyOf: () => line }, () => job)
-      const fiber = yield* Effect.fork(Effect.provide(run, hanging))
-      yield* TestClock.adjust("1 second")
-      yield* Fiber.interruptFork(fiber)
-      yield* TestClock.adjust("4 seconds")
-      assert.isNull(yield* fiber.status.pipe(Effect.map((status) => (FiberStatus.isDone(status) ? status : null))))
-      yield* TestClock.adjust("6 seconds")
-      assert.isTrue(FiberStatus.isDone(yield* fiber.status))
     })
   )
 })

@@ -13,7 +13,7 @@ import { verify } from "../../src/verify/Verify.ts"
 import { ArchiveReader } from "../../src/zip/Archiver.ts"
 import { type MemoryZip, memoryArchiveReader } from "../doubles/ArchiveReader.ts"
 import { memoryHasher } from "../doubles/Hasher.ts"
-import { type MemoryStanding, memoryStanding, noStanding } from "../doubles/JobStates.ts"
+import { type MemoryJobStates, memoryJobStates, noJobStates } from "../doubles/JobStates.ts"
 import { memoryProgress, type Shown } from "../doubles/Progress.ts"
 import { memoryArchives } from "../doubles/PublishedArchives.ts"
 import { folder } from "../support/program/job.ts"
@@ -21,10 +21,10 @@ import { setOf, zipOf } from "../support/zip/sets.ts"
 
 type Zip = MemoryZip
 
-const standingOf = (folders: ReadonlyArray<TrackedFolder>) =>
-  Ref.make<MemoryStanding>({
-    ...noStanding,
-    standings: new Map([
+const statesOf = (folders: ReadonlyArray<TrackedFolder>) =>
+  Ref.make<MemoryJobStates>({
+    ...noJobStates,
+    states: new Map([
       [
         "archive",
         {
@@ -70,9 +70,9 @@ const run = (
     readonly folders?: ReadonlyArray<FolderName>
     readonly which?: Which
     readonly zips?: Readonly<Record<string, Zip>>
-    /** By the indexes of archives, and by the standing of the job. */
+    /** By the indexes of archives, and by the state of the job. */
     readonly recorded?: ReadonlyArray<FolderName>
-    readonly standing?: ReadonlyArray<TrackedFolder>
+    readonly state?: ReadonlyArray<TrackedFolder>
     readonly config?: string
     /** Before each reading of a zip. */
     readonly before?: (reading: number) => void
@@ -104,7 +104,7 @@ const run = (
       Effect.provide(
         Layer.mergeAll(
           memoryArchives(sets, options.recorded),
-          memoryStanding(yield* standingOf(options.standing ?? [])),
+          memoryJobStates(yield* statesOf(options.state ?? [])),
           counted,
           memoryHasher(),
           memoryProgress(shown),
@@ -324,7 +324,7 @@ describe("verify", () => {
         result: "failed",
         last_attempt_utc: "2025-01-01T12:00:00Z"
       }
-      const options = { recorded: [abcd, efgh], standing: [archived(folder("WXYZ")), neverArchived] }
+      const options = { recorded: [abcd, efgh], state: [archived(folder("WXYZ")), neverArchived] }
       for (const which of ["current", "previous"] as const) {
         const { exit, lines } = yield* run(sets, { ...options, which })
         const summary = summaryOf(exit)

@@ -77,7 +77,7 @@ export interface JobKit {
   readonly archiver: Required<Omit<ArchiverMemory, "before">> & Pick<ArchiverMemory, "before">
   readonly store: Ref.Ref<MemoryStore>
   readonly sent: Ref.Ref<ReadonlyArray<Notification>>
-  /** History, standing, metrics and pings. */
+  /** History, job states, metrics and pings. */
   readonly state: MemoryState
   /** The progress bars, in the order in which they began. */
   readonly shown: Array<Shown>

@@ -4,7 +4,7 @@ import * as Ref from "effect/Ref"
 import type { JobKey } from "../../../src/config/JobKey.ts"
 import type { HistoryRun } from "../../../src/runs/History.ts"
 import { memoryHistory } from "../../doubles/History.ts"
-import { type MemoryStanding, memoryStanding, noStanding } from "../../doubles/JobStates.ts"
+import { type MemoryJobStates, memoryJobStates, noJobStates } from "../../doubles/JobStates.ts"
 import { memoryMetrics } from "../../doubles/Metrics.ts"
 import { memoryPing } from "../../doubles/Ping.ts"
 
@@ -12,15 +12,15 @@ import { memoryPing } from "../../doubles/Ping.ts"
 export const makeState = (jobs: ReadonlyArray<JobKey>) =>
   Effect.gen(function* () {
     const history = yield* Ref.make<ReadonlyArray<HistoryRun>>([])
-    const standing = yield* Ref.make<MemoryStanding>(noStanding)
+    const jobStates = yield* Ref.make<MemoryJobStates>(noJobStates)
     const metrics = yield* Ref.make<ReadonlyArray<string>>([])
     const pings = yield* Ref.make<ReadonlyArray<string>>([])
     const layer = Layer.mergeAll(
       memoryHistory(history),
-      Layer.provideMerge(memoryMetrics(metrics, jobs), memoryStanding(standing)),
+      Layer.provideMerge(memoryMetrics(metrics, jobs), memoryJobStates(jobStates)),
       memoryPing(pings)
     )
-    return { history, standing, metrics, pings, layer }
+    return { history, jobStates, metrics, pings, layer }
   })
 
 export type MemoryState = Effect.Effect.Success<ReturnType<typeof makeState>>
