@@ -5,7 +5,7 @@ import { FolderName } from "../source/FolderName.ts"
 import { type ArchiveFinding, namesOf, type Which } from "../store/PublishedArchive.ts"
 import type { ArchiveIdentity } from "../store/Verification.ts"
 import { countField, document, optional, seconds, text, undelivered } from "../text/Document.ts"
-import { shellWord, shellWords } from "../text/ShellWord.ts"
+import { shellWord } from "../text/ShellWord.ts"
 import { bytes, count, duration, number } from "../text/Text.ts"
 
 const VerifyFinding = Schema.Struct({
@@ -145,98 +145,3 @@ export const foreignText = (zip: string): string => {
   const path = shellWord(zip)
   return `made by another program, and its checksums are right; \`unzip -t ${path}\` checks its entries, \`unzip ${path} -d DIR\` restores it`
 }
-
-/** The folder's other archive. `usable`: its zip is good, even if a file beside it is not. */
-export type Other = "usable" | "foreign" | "damaged" | "none"
-
-interface Situation {
-  readonly verdict: Verdict
-  readonly which: Which
-  readonly other: Other
-  readonly lost: boolean
-  readonly config: string
-  readonly target: string
-}
-
-/** What to do, a line each; a line that begins with blanks is a command for any shell. */
-export const advice = (situation: Situation): ReadonlyArray<string> => {
-  const { config, lost, target, verdict, which } = situation
-  const { findings, folder, result } = verdict
-  switch (result) {
-    case "good":
-    case "foreign":
-      return []
-    case "unsettled":
-      return findings.some(({ file }) => file === journal)
-        ? ["a run finishes or undoes what was begun; look again afterwards:", run(config), look(situation)]
-        : ["look again when that is put right:", look(situation)]
-    case "missing":
-      if (which === "previous" && !lost && !verdict.remains) {
-        return [
-          "there is one before the current one from its next change on. The current one:",
-          look(situation, "current")
-        ]
-      }
-      return [
-        ...fromTheOther(situation),
-        ...(which === "previous" && verdict.remains
-          ? [takesItsPlace(folder)]
-          : ["a new one, if the folder is still in the source:", again(folder, config)]),
-        ...(lost
-          ? [
-              "if it was removed for good, from the source too, then have it forgotten:",
-              command(["rm", "-f", `${target}/.zipper/index/${folder}`])
-            ]
-          : [])
-      ]
-    case "damaged": {
-      const { zip } = namesOf(folder, which)
-      const next =
-        which === "current"
-          ? ["a new one, of what is in the source now:", again(folder, config)]
-          : [takesItsPlace(folder)]
-      if (!findings.some(({ file }) => file === zip)) {
-        return ["nothing is lost: the archive itself is good, and can be restored", ...next]
-      }
-      const unreadable = verdict.zip_bytes === 0
-      const rest =
-        situation.other === "usable" || situation.other === "foreign" || unreadable
-          ? []
-          : ["no other archive of it is good. What can still be read of this one:", unzip(`${target}/${folder}/${zip}`)]
-      return [...fromTheOther(situation), ...rest, ...next]
-    }
-  }
-}
-
-const takesItsPlace = (folder: FolderName): string => `the next archive that is published for ${folder} takes its place`
-
-const fromTheOther = ({ config, other, target, verdict: { folder }, which }: Situation): ReadonlyArray<string> => {
-  const [what, prev] = which === "current" ? ["the archive before it", ["--prev"]] : ["the current archive", []]
-  const { zip } = namesOf(folder, which === "current" ? "previous" : "current")
-  switch (other) {
-    case "usable":
-      return [
-        `${what} is good. Files from there:`,
-        command(["zipper", "restore", folder, ...prev, "--to", "DIR", "--config", config])
-      ]
-    case "foreign":
-      return [
-        `${what} was made by another program, and its checksums are right. Files from there:`,
-        unzip(`${target}/${folder}/${zip}`)
-      ]
-    case "damaged":
-    case "none":
-      return []
-  }
-}
-
-/** Name of what an interrupted publication leaves: findings about it are about the folder as a whole. */
-export const journal = ".publish"
-
-const command = (words: ReadonlyArray<string>): string => `  ${shellWords(words)}`
-const run = (config: string) => command(["zipper", "run", "--config", config])
-const again = (folder: FolderName, config: string) =>
-  command(["zipper", "run", "--config", config, "--force", "--folder", folder])
-const unzip = (zip: string) => command(["unzip", zip, "-d", "DIR"])
-const look = ({ config, verdict, which }: Situation, at: Which = which) =>
-  command(["zipper", "verify", "--config", config, ...(at === "previous" ? ["--prev"] : []), verdict.folder])

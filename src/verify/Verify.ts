@@ -11,14 +11,11 @@ import { publishedFolders } from "../runs/PublishedFolders.ts"
 import { shortened } from "../runs/Run.ts"
 import {
   absent,
-  advice,
   allGood,
   describe,
   describeFinding,
   describeFindings,
   foreignText,
-  journal,
-  type Other,
   summarize,
   totals,
   type Verdict
@@ -40,6 +37,7 @@ import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
+import { advice, journal, type Other } from "./Advice.ts"
 import { type Examined, examineArchive } from "./VerifyArchive.ts"
 
 /** There is nothing to verify, which is not the same as "all is well". */
