@@ -13,10 +13,7 @@ import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
 import { Outcome } from "./Run.ts"
 
-/**
- * What `<state folder>/history.jsonl` holds: one JSON document a line for each run that did or tried something, in the order in
- * which they ended. A run that found the lock held, and a dry run, leave none.
- */
+/** `<state folder>/history.jsonl` has one JSON document a line for each run, but not for a dry run or one that found a lock held. */
 
 export const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 /** Some thousand years (a clock may be set from 1970 to now meanwhile): a number beyond all dates, in a damaged line, is no time. */
@@ -175,6 +172,7 @@ const makeHistory = (disk: typeof Disk.Service, settings: StateSettings) => {
     const last = (yield* fullOnes).at(-1)
     const next = String(last === undefined ? 1 : numberOf(last) + 1).padStart(6, "0")
     const full = join(settings.dir, `history-${next}-${run}.jsonl`)
+    // Another run may have been first.
     yield* disk.rename(current, full).pipe(
       Effect.catchIf(
         (error) => error.code === "ENOENT",
@@ -223,6 +221,7 @@ const parseLines = (texts: ReadonlyArray<string>) => {
   return { runs: [...found.values()], unreadable }
 }
 
+/** The folder of history and job states. */
 export interface StateSettings {
   readonly dir: string
   /** It lies in the target, and nothing is written where there is no target. */

@@ -20,10 +20,7 @@ export type Activity =
   | { readonly _tag: "Locked" | "Running"; readonly pid: number; readonly since: string }
   | { readonly _tag: "Died"; readonly run: string; readonly pid: number; readonly since: string }
 
-/**
- * Reads all of it, takes no lock and changes nothing. `lockfile`: the lock of the job's next run. A marker names the lock of its
- * own run; without either, the job counts as idle.
- */
+/** Takes no lock and changes nothing. `lockfile`: of the job's next run; without it or a marker, the job counts as idle. */
 export const readJob = Effect.fn("JobOverview.readJob")(function* (key: JobKey, lockfile?: string) {
   const states = yield* JobStates
   const state = yield* states.load(key)
@@ -50,10 +47,7 @@ export const undelivered = Effect.fnUntraced(function* (job: JobKey) {
 /** A run takes its lock within this time of its start (milliseconds). */
 const lockDelay = 30_000
 
-/**
- * The marker is written and removed with the lock held: without its process at the lock, its run was killed. Another process
- * there got the same pid later, or is a run of another job with the same lock, or a command.
- */
+/** A run holds the lock while its marker is there. Another holder got its pid later, or is another job or command. */
 export const activityOf = (marker: RunMarker | undefined, holder: Holder | undefined): Activity => {
   if (marker === undefined) return holder === undefined ? { _tag: "Idle" } : { _tag: "Locked", ...holder }
   const { pid, run, started_at_utc: since } = marker

@@ -128,10 +128,7 @@ export const recoveredBetween = (before: JobState | undefined, after: JobState):
   return job === undefined && items.length === 0 ? undefined : { job, items }
 }
 
-/**
- * A state with the fallback of a later run that could not save its own. Of the fallback's items nothing is taken: that run did not
- * know which had failed before, so their recovery has not been reported yet.
- */
+// The items of the fallback are ignored: its run did not know which had failed before, so no recovery has been reported yet.
 export const withFallback = (state: JobState | undefined, fallback: JobState | undefined): JobState | undefined => {
   if (state === undefined || fallback === undefined) return state ?? fallback
   const { last_run, not_started_since_utc } = fallback

@@ -21,19 +21,13 @@ export class Lock extends Context.Tag("zipper/Lock")<
   {
     /** Takes the lock at once or fails; the kernel frees it when the scope closes or the process dies, however it dies. */
     readonly acquire: (path: string) => Effect.Effect<void, LockError, Scope.Scope>
-    /**
-     * Takes the lock of a folder of job-wide state, which keeps away runs of other configurations; nothing if this process holds
-     * it or there is no such folder. Where its file system has no locks, says so and goes on.
-     */
+    /** The same for a folder of job-wide state, if there is one; logs where its file system has no locks. May be repeated. */
     readonly acquireIn: (folder: string) => Effect.Effect<void, LockError, Scope.Scope>
     /** Whether the lock could be taken now, which is tried; leaves no file behind. Fails as {@link acquire} does. */
     readonly probe: (path: string) => Effect.Effect<void, LockError>
     /** The same of {@link acquireIn}. False where the file system has no locks. */
     readonly probeIn: (folder: string) => Effect.Effect<boolean, LockError>
-    /**
-     * The process that the lock's file names, if it is alive. `last`: the last known holder, for when this user may not read the
-     * file. Does not touch the lock: to test it is to hold it for an instant.
-     */
+    /** The process that the file names, if it is alive; `last`, if this user may not read it. Does not touch the lock. */
     readonly holder: (path: string, last?: Holder) => Effect.Effect<Holder | undefined>
   }
 >() {
@@ -278,7 +272,7 @@ const readText = (path: string): Promise<string> => withRegular(path, (file) => 
 
 const settling = 60_000
 
-/** Whether a holder is alive. One from before the machine was started is not: another process has its pid now. */
+/** Whether a holder is alive. One from before the machine was started (or its clock was set) is not. */
 const isAtWork = ({ pid, since }: Holder): boolean =>
   Date.parse(since) >= Date.now() - uptime() * 1000 - settling && isRunning(pid)
 

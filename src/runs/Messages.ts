@@ -40,10 +40,7 @@ export interface JobMessages<A> {
   readonly ofRecovery: (recovered: Recovered) => Notification | undefined
 }
 
-/**
- * Supervises a command that is no run (prune, verify): reports its failures, and that it could not do its work. A lock that is
- * held is not reported, nor an interruption, nor an error that `isNews` (all are when left out) rejects.
- */
+/** Reports the failures of prune or verify, and its own, but not a held lock, an interruption or what `isNews` rejects. */
 export const withMessages =
   <A extends object>(settings: MessageSettings, messages: JobMessages<A>, isNews?: (error: unknown) => boolean) =>
   <E, R>(command: Effect.Effect<A, E, R>) =>
@@ -98,8 +95,8 @@ interface Messages {
 }
 
 /**
- * Sends those messages that are due, and those of earlier runs that could not be delivered. Never fails: a message that cannot be
- * delivered is logged as an error and kept, and the reason is the result; undefined when all were delivered.
+ * Sends the messages that are due, and those of earlier runs. Never fails: a message that cannot be delivered is logged and kept
+ * for the next run, and the reason is the result.
  */
 export const deliver = Effect.fn("Messages.deliver")(function* (
   { of, reminder_hours }: MessageSettings,

@@ -24,10 +24,7 @@ export interface MetricsSettings {
 export class Metrics extends Context.Tag("zipper/Metrics")<
   Metrics,
   {
-    /**
-     * After a run: replaces the file. `state` is the state of the job after it, saved or not. With `alone`, only the lines about
-     * the job's last run are replaced. Never fails: an error is a warning in the log.
-     */
+    /** Replaces the file, or with `alone` only the lines about the last run of the job. Never fails: an error is a warning. */
     readonly refresh: (state: JobState, alone: boolean) => Effect.Effect<void>
     readonly rewrite: Effect.Effect<void>
   }
@@ -120,10 +117,7 @@ const ownerLine = "# zipper state: "
 /** A text whose first line, a comment, names the state folder that it was made from. */
 export const withOwner = (text: string, stateDir: string): string => `${ownerLine}${escapedHelp(stateDir)}\n${text}`
 
-/**
- * The state folder that a text names, if it is not `stateDir`: two configurations write to one file, and each removes the lines
- * of the other. Undefined also for a text that names none, as earlier versions wrote it.
- */
+/** The state folder that a text names, if it is not `stateDir`: two configurations write to one file. */
 export const otherOwner = (text: string | undefined, stateDir: string): string | undefined => {
   if (text?.startsWith(ownerLine) !== true) return undefined
   const owner = text.slice(ownerLine.length).split("\n", 1)[0]

@@ -12,10 +12,7 @@ export const publishedByState = Effect.gen(function* () {
   return folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined).map(({ folder }) => folder)
 })
 
-/**
- * Folders of which runs have published archives, by records that lie elsewhere; in no order, some perhaps twice. Records that
- * cannot be read are a warning, and count as none.
- */
+/** The same by all records outside the archives; in no order, some perhaps twice. Unreadable records are a warning. */
 export const publishedFolders: Effect.Effect<
   ReadonlyArray<FolderName>,
   never,

@@ -5,17 +5,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-/**
- * Work that hangs in the kernel, as on a pool that is suspended, or on a disk or a share that does not answer: no signal ends it,
- * everything that waits for it waits too, and this process cannot end before it does.
- */
+/** Work that hangs in the kernel, as on a suspended pool: no signal ends it, and this process cannot end before it does. */
 interface StallService {
   /** Ends when a thread of this process, or of a program that it started, hangs. */
   readonly found: Effect.Effect<Hang>
-  /**
-   * Ends the process with status 1, as far as the kernel lets it, and keeps the lock: what hangs may still write when it goes on,
-   * and the next run must wait for that. `why` is for those who wait for the output.
-   */
+  /** Exits with 1, as far as the kernel lets it, and keeps the lock: what hangs may still write. `why` is for the output. */
   readonly leave: (why: string) => Effect.Effect<never>
 }
 
@@ -55,10 +49,7 @@ const looks = 20
 /** The time in which the last lines reach syslog. */
 const logFlushTime: Duration.DurationInput = "2 seconds"
 
-/**
- * The seconds after which work counts as hanging where a folder may take `taskTimeout` (`task_timeout_seconds`): at least 300, as a
- * busy pool lets a program wait for a minute or two; at most 1800, more than a slow disk with gigabytes to write needs to answer.
- */
+/** When work counts as hanging, in seconds: at least 300, as a busy pool takes a minute or two; at most 1800. */
 export const stallSeconds = (taskTimeout: number): number => Math.max(300, Math.min(1800, taskTimeout))
 
 export interface ThreadLook {
@@ -87,10 +78,8 @@ export const readThread = (id: string, status: string): ThreadLook | undefined =
   return { id, name: field("Name") ?? "", waiting: state.startsWith("D"), switches }
 }
 
-/**
- * The waits after one more look. A slow disk lets a thread go on between two looks, which ends its wait; ZFS wakes a thread that
- * waits for a pool every few minutes, only to wait on, which does not.
- */
+// A slow disk lets a thread go on between two looks, which ends its wait. ZFS wakes a thread that waits for a pool every few
+// minutes, only to wait on, which does not.
 export const lookAgain = (before: Waits, threads: ReadonlyArray<ThreadLook>): Waits => {
   const after = new Map<string, Wait>()
   for (const { id, name, switches, waiting } of threads) {
@@ -105,10 +94,7 @@ export const lookAgain = (before: Waits, threads: ReadonlyArray<ThreadLook>): Wa
 export const stalled = (waits: Waits, looks: number): Wait | undefined =>
   [...waits.values()].find((wait) => wait.looks >= looks)
 
-/**
- * The threads of a process and of all that it started, from Linux's /proc (`proc`); none without it. Synchronous: the four threads
- * that node has for other calls may be the ones that hang.
- */
+/** The threads of a process and of all that it started, from `proc`. Synchronous: node's threads for other calls may hang. */
 export const threadsOf = (proc: string, pid: number): ReadonlyArray<ThreadLook> => {
   const found: Array<ThreadLook> = []
   const seen = new Set<string>()
@@ -130,6 +116,7 @@ export const threadsOf = (proc: string, pid: number): ReadonlyArray<ThreadLook> 
   return found
 }
 
+// A process may end at any time, and other systems have no /proc.
 const namesIn = (folder: string): ReadonlyArray<string> => {
   try {
     return readdirSync(folder)

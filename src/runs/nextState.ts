@@ -14,10 +14,7 @@ import {
 } from "./ReplicationResult.ts"
 import { type RunEnd, shortened } from "./Run.ts"
 
-/**
- * What a run leaves: its line of history, and the next state of its job. For a run that ended without a summary, `done` has the
- * results until then.
- */
+/** What a run leaves: a line of history and the next state. `done`: the results of a run that ended without a summary. */
 
 type JobName = Pick<Job, "name" | "direction" | "remote">
 
@@ -184,8 +181,8 @@ const nextJob = (
 }
 
 /**
- * The state of a folder, with its own files, which a run writes while it works: they are newer if that run was killed. The archive
- * decides whether they are newer, not times: the clock may have been set. Undefined for a folder that was never tried.
+ * The state of a folder with the folder's own files, which are newer if a run was killed: the archive decides that, as the clock
+ * may have been set. Undefined for a folder that was never tried.
  */
 export const withRecord = (
   folder: FolderName,

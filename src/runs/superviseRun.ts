@@ -9,6 +9,7 @@ import * as Ref from "effect/Ref"
 import type { JobKey } from "../config/JobKey.ts"
 import { noPing, Ping } from "../notify/Ping.ts"
 import { utcSeconds } from "../store/Metadata.ts"
+import { secondsOf } from "../text/Document.ts"
 import { duration, withoutControls } from "../text/Text.ts"
 import type { Recovered } from "./Alerts.ts"
 import { History, type HistoryRun } from "./History.ts"
@@ -118,14 +119,8 @@ const acquireLocks = Effect.fnUntraced(function* <A, I>({ lockfile, lockWait, st
 })
 
 /** Writes the marker of the run. Gives the reason to report of an earlier run that left its marker: that run was killed. */
-const writeMarker = Effect.fnUntraced(function* <A, I>({
-  historyOf,
-  job,
-  lockfile,
-  pid,
-  run,
-  started
-}: Supervision<A, I>) {
+const writeMarker = Effect.fnUntraced(function* <A, I>(supervision: Supervision<A, I>) {
+  const { historyOf, job, lockfile, pid, run, started } = supervision
   if (job === undefined) return undefined
   const states = yield* JobStates
   const left = yield* states.marker(job).pipe(orLogDebug)
@@ -177,15 +172,13 @@ const noteLockedOut = Effect.fnUntraced(function* <A, I>(
   yield* (yield* JobStates).noteLockedOut(job, { last_utc, holder, lockfile: path }).pipe(orWarn)
 })
 
-const endOf = Effect.fnUntraced(function* <A, I, E>(
-  { run, started, succeeded }: Supervision<A, I>,
-  exit: Exit.Exit<A, E>
-) {
+const endOf = Effect.fnUntraced(function* <A, I, E>(about: Supervision<A, I>, exit: Exit.Exit<A, E>) {
+  const { run, started, succeeded } = about
   const now = yield* Clock.currentTimeMillis
   const end: RunEnd<A> = {
     run,
     started_at_utc: utcSeconds(started),
-    seconds: Math.max(0, now - started) / 1000,
+    seconds: secondsOf(now - started),
     ...(Exit.isSuccess(exit)
       ? { outcome: succeeded(exit.value) ? "ok" : "failed", error: undefined, summary: exit.value }
       : { ...failureOf(exit.cause), summary: undefined })
@@ -206,9 +199,8 @@ const failureOf = (cause: Cause.Cause<unknown>): { readonly outcome: Outcome; re
 }
 
 /**
- * Writes history, job state and metrics, and removes the marker. Gives the items that recovered, if the state was saved. A run
- * without its lock leaves the job state to the run that may be at work: it writes only the fallback, or, if the folder of the lock
- * file is missing, the state under the lock of the state folder.
+ * Writes history, state and metrics, and removes the marker. Gives the recovered items, if the state was saved. A run without its
+ * lock writes only the fallback, or, if that fails, the state under the lock of the state folder.
  */
 const recordEnd = Effect.fnUntraced(function* <A, I>(run: Supervision<A, I>, end: RunEnd<A>, isLocked: boolean) {
   const { job, stateFolder, whole } = run

@@ -55,8 +55,8 @@ const settingsOf = (dir: string) => ({
 const setup = Effect.gen(function* () {
   const root = yield* temporaryFolder
   const dir = path.join(root, "state")
-  const standing = yield* JobStates.pipe(Effect.provide(JobStates.layer(settingsOf(dir))), Effect.provide(Disk.layer))
-  return { root, dir, standing, file: path.join(dir, "standing", "archive.json") }
+  const states = yield* JobStates.pipe(Effect.provide(JobStates.layer(settingsOf(dir))), Effect.provide(Disk.layer))
+  return { root, dir, states, file: path.join(dir, "standing", "archive.json") }
 })
 
 const marker = (run: string) => ({
@@ -67,7 +67,7 @@ const marker = (run: string) => ({
   lockfile: "/l"
 })
 
-describe("Standing", () => {
+describe("JobStates", () => {
   it.scoped("touches nothing in the state folder to say that the lock was held: its holder may hang there", () =>
     Effect.gen(function* () {
       const { dir, root } = yield* setup
@@ -82,60 +82,60 @@ describe("Standing", () => {
         rename: (from, to) => Effect.zipRight(within(to), disk.rename(from, to)),
         remove: (at) => Effect.zipRight(within(at), disk.remove(at))
       }
-      const standing = yield* JobStates.pipe(
+      const states = yield* JobStates.pipe(
         Effect.provide(JobStates.layer(settingsOf(dir))),
         Effect.provideService(Disk, watched)
       )
       const found = { last_utc: "2025-01-01T12:00:00Z", holder: "pid 7", lockfile: "/l" }
-      yield* standing.noteLockedOut(archiveJob, found)
-      yield* standing.noteLockedOut(archiveJob, found)
-      assert.deepInclude(yield* standing.lockedOut(archiveJob), { ...found, count: 2 })
-      yield* standing.clearLockedOut(archiveJob)
-      assert.isUndefined(yield* standing.lockedOut(archiveJob))
+      yield* states.noteLockedOut(archiveJob, found)
+      yield* states.noteLockedOut(archiveJob, found)
+      assert.deepInclude(yield* states.lockedOut(archiveJob), { ...found, count: 2 })
+      yield* states.clearLockedOut(archiveJob)
+      assert.isUndefined(yield* states.lockedOut(archiveJob))
       assert.deepStrictEqual(fs.readdirSync(root), ["state"])
     })
   )
 
   it.scoped("gives back what was saved, job by job, whatever they are called", () =>
     Effect.gen(function* () {
-      const { standing } = yield* setup
-      assert.isUndefined(yield* standing.load(archiveJob))
+      const { states } = yield* setup
+      assert.isUndefined(yield* states.load(archiveJob))
       const jobs = ["archive", "x", "x.running", "x.json"]
-      yield* standing.save(archive)
+      yield* states.save(archive)
       for (const name of jobs) {
-        yield* standing.save(replication(name))
-        yield* standing.mark(named(name), marker(name))
+        yield* states.save(replication(name))
+        yield* states.mark(named(name), marker(name))
       }
-      assert.deepStrictEqual(yield* standing.load(archiveJob), archive)
+      assert.deepStrictEqual(yield* states.load(archiveJob), archive)
       for (const name of jobs) {
-        assert.deepStrictEqual(yield* standing.load(named(name)), replication(name))
-        assert.strictEqual((yield* standing.marker(named(name)))?.run, name)
+        assert.deepStrictEqual(yield* states.load(named(name)), replication(name))
+        assert.strictEqual((yield* states.marker(named(name)))?.run, name)
       }
     })
   )
 
   it.scoped("takes away its own mark alone", () =>
     Effect.gen(function* () {
-      const { standing } = yield* setup
-      yield* standing.mark(archiveJob, marker("a"))
-      yield* standing.unmark(archiveJob, "b")
-      assert.strictEqual((yield* standing.marker(archiveJob))?.run, "a")
-      yield* standing.unmark(archiveJob, "a")
-      assert.isUndefined(yield* standing.marker(archiveJob))
+      const { states } = yield* setup
+      yield* states.mark(archiveJob, marker("a"))
+      yield* states.unmark(archiveJob, "b")
+      assert.strictEqual((yield* states.marker(archiveJob))?.run, "a")
+      yield* states.unmark(archiveJob, "a")
+      assert.isUndefined(yield* states.marker(archiveJob))
     })
   )
 
   it.scoped("a mark that stayed when its run ended, as is written down, is no mark", () =>
     Effect.gen(function* () {
-      const { standing } = yield* setup
-      yield* standing.mark(archiveJob, marker("a"))
-      yield* standing.save({ ...archive, last_run: last("b") })
-      assert.strictEqual((yield* standing.marker(archiveJob))?.run, "a")
-      yield* standing.save({ ...archive, last_run: last("a") })
-      assert.isUndefined(yield* standing.marker(archiveJob))
-      yield* standing.mark(archiveJob, marker("c"))
-      yield* standing.saveFallback({ ...archive, last_run: last("c") })
-      assert.isUndefined(yield* standing.marker(archiveJob))
+      const { states } = yield* setup
+      yield* states.mark(archiveJob, marker("a"))
+      yield* states.save({ ...archive, last_run: last("b") })
+      assert.strictEqual((yield* states.marker(archiveJob))?.run, "a")
+      yield* states.save({ ...archive, last_run: last("a") })
+      assert.isUndefined(yield* states.marker(archiveJob))
+      yield* states.mark(archiveJob, marker("c"))
+      yield* states.saveFallback({ ...archive, last_run: last("c") })
+      assert.isUndefined(yield* states.marker(archiveJob))
     })
   )
 
@@ -151,27 +151,27 @@ describe("Standing", () => {
         inTarget: true,
         asidePath: (job: JobKey, what: string) => path.join(root, `${jobFileName(job)}.${what}`)
       }
-      const standing = yield* JobStates.pipe(Effect.provide(JobStates.layer(settings)), Effect.provide(Disk.layer))
-      yield* standing.mark(archiveJob, marker("a"))
+      const states = yield* JobStates.pipe(Effect.provide(JobStates.layer(settings)), Effect.provide(Disk.layer))
+      yield* states.mark(archiveJob, marker("a"))
       assert.deepStrictEqual(fs.readdirSync(target), [])
-      assert.strictEqual((yield* standing.marker(archiveJob))?.run, "a")
-      yield* standing.unmark(archiveJob, "b")
+      assert.strictEqual((yield* states.marker(archiveJob))?.run, "a")
+      yield* states.unmark(archiveJob, "b")
       assert.isTrue(fs.existsSync(aside))
       // What else is there may be the source, or lie below a mount point: a run that did not begin makes nothing beside it.
       fs.mkdirSync(path.join(target, "ABCD"))
-      yield* standing.mark(archiveJob, marker("b"))
+      yield* states.mark(archiveJob, marker("b"))
       const notStarted = { ...archive, last_run: { ...last("b"), outcome: "not_started" as const } }
-      assert.isTrue((yield* Effect.flip(standing.save(notStarted))).noPlace)
+      assert.isTrue((yield* Effect.flip(states.save(notStarted))).noPlace)
       assert.deepStrictEqual(fs.readdirSync(target), ["ABCD"])
-      yield* standing.save({ ...archive, last_run: last("a") })
-      yield* standing.mark(archiveJob, marker("b"))
+      yield* states.save({ ...archive, last_run: last("a") })
+      yield* states.mark(archiveJob, marker("b"))
       assert.isFalse(fs.existsSync(aside), "the mark of an earlier run stayed")
-      assert.strictEqual((yield* standing.marker(archiveJob))?.run, "b")
+      assert.strictEqual((yield* states.marker(archiveJob))?.run, "b")
       fs.rmSync(dir, { recursive: true })
       fs.rmSync(path.join(target, "ABCD"), { recursive: true })
-      yield* standing.mark(archiveJob, marker("c"))
-      yield* standing.unmark(archiveJob, "c")
-      assert.isUndefined(yield* standing.marker(archiveJob))
+      yield* states.mark(archiveJob, marker("c"))
+      yield* states.unmark(archiveJob, "c")
+      assert.isUndefined(yield* states.marker(archiveJob))
       assert.isFalse(fs.existsSync(aside))
     })
   )
@@ -220,7 +220,7 @@ describe("Standing", () => {
       const root = yield* temporaryFolder
       fs.mkdirSync(path.join(root, "run"))
       fs.symlinkSync("run", path.join(root, "var-run"))
-      const standing = yield* JobStates.pipe(
+      const states = yield* JobStates.pipe(
         Effect.provide(
           JobStates.layer({
             dir: path.join(root, "state"),
@@ -230,51 +230,51 @@ describe("Standing", () => {
         ),
         Effect.provide(Disk.layer)
       )
-      yield* standing.save(archive)
-      yield* standing.saveFallback({ ...archive, last_run: last("b") })
-      assert.strictEqual((yield* standing.load(archiveJob))?.last_run.run, "b")
+      yield* states.save(archive)
+      yield* states.saveFallback({ ...archive, last_run: last("b") })
+      assert.strictEqual((yield* states.load(archiveJob))?.last_run.run, "b")
     })
   )
 
   it.scoped("times that are none are damage", () =>
     Effect.gen(function* () {
-      const { file, standing } = yield* setup
+      const { file, states } = yield* setup
       const log = capturedLog()
-      yield* standing.save(archive)
-      yield* standing.mark(archiveJob, marker("a"))
+      yield* states.save(archive)
+      yield* states.mark(archiveJob, marker("a"))
       const running = file.replace(/json$/, "running")
       for (const wrong of ["yesterday", "2025-02-30T12:00:00Z", "2025-01-01T12:00:00"]) {
         fs.writeFileSync(running, JSON.stringify({ ...marker("a"), started_at_utc: wrong }))
-        assert.isUndefined(yield* standing.marker(archiveJob), wrong)
+        assert.isUndefined(yield* states.marker(archiveJob), wrong)
         const damaged = { ...archive, last_run: { ...archive.last_run, started_at_utc: wrong } }
         fs.writeFileSync(file, JSON.stringify(damaged))
-        assert.isUndefined(yield* standing.load(archiveJob).pipe(Effect.provide(log.layer)), wrong)
+        assert.isUndefined(yield* states.load(archiveJob).pipe(Effect.provide(log.layer)), wrong)
       }
     })
   )
 
   it.scoped("says that what verify found is not known, until verify looks again", () =>
     Effect.gen(function* () {
-      const { dir, standing } = yield* setup
+      const { dir, states } = yield* setup
       const abcd = folder("ABCD")
       const found = { verified_at_utc: "2025-01-01T12:00:00Z", result: "damaged" as const }
       const log = capturedLog()
-      yield* standing.saveVerified(abcd, "current", found)
+      yield* states.saveVerified(abcd, "current", found)
       fs.truncateSync(path.join(dir, "verified", "ABCD.json"), 20)
-      assert.strictEqual((yield* standing.verified.pipe(Effect.provide(log.layer))).size, 0)
+      assert.strictEqual((yield* states.verified.pipe(Effect.provide(log.layer))).size, 0)
       assert.lengthOf(log.lines, 1)
       assert.match(log.lines[0] ?? "", /^Warning: .*ABCD\.json cannot be understood .*zipper verify ABCD looks/)
-      yield* standing.saveVerified(abcd, "current", found)
-      assert.strictEqual((yield* standing.verified.pipe(Effect.provide(log.layer))).size, 1)
+      yield* states.saveVerified(abcd, "current", found)
+      assert.strictEqual((yield* states.verified.pipe(Effect.provide(log.layer))).size, 1)
       assert.lengthOf(log.lines, 1)
     })
   )
 
   it.scoped("what is damaged, or of a later version, is set aside and worked without", () =>
     Effect.gen(function* () {
-      const { dir, file, standing } = yield* setup
+      const { dir, file, states } = yield* setup
       const log = capturedLog()
-      yield* standing.save(archive)
+      yield* states.save(archive)
       for (const text of ["{", JSON.stringify({ ...archive, version: 2 })]) {
         fs.writeFileSync(file, text)
         const dry = yield* JobStates.pipe(
@@ -283,12 +283,12 @@ describe("Standing", () => {
         )
         assert.isUndefined(yield* dry.load(archiveJob).pipe(Effect.provide(log.layer)))
         assert.isTrue(fs.existsSync(file), "a dry run moved it")
-        assert.isUndefined(yield* standing.load(archiveJob).pipe(Effect.provide(log.layer)))
+        assert.isUndefined(yield* states.load(archiveJob).pipe(Effect.provide(log.layer)))
       }
       assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), ["archive.json.corrupt-1", "archive.json.corrupt-2"])
       assert.lengthOf(log.lines, 4)
-      yield* standing.save(archive)
-      assert.deepStrictEqual(yield* standing.load(archiveJob), archive)
+      yield* states.save(archive)
+      assert.deepStrictEqual(yield* states.load(archiveJob), archive)
     })
   )
 })
@@ -303,14 +303,14 @@ describe("Metrics", () => {
 
   it.scoped("is one file of all jobs, readable by everybody, and nothing else that a collector would take", () =>
     Effect.gen(function* () {
-      const { dir, root, standing } = yield* setup
+      const { dir, root, states } = yield* setup
       fs.mkdirSync(path.join(root, "collected"))
       fs.symlinkSync("collected", path.join(root, "out"))
       const before = process.umask(0o077)
       yield* Effect.addFinalizer(() => Effect.sync(() => process.umask(before)))
-      yield* standing.save(archive)
-      yield* standing.save(replication("nas"))
-      yield* standing.save(replication("long gone"))
+      yield* states.save(archive)
+      yield* states.save(replication("nas"))
+      yield* states.save(replication("long gone"))
       const metrics = yield* metricsAt(root, dir, [archiveJob, named("nas"), named("never ran")])
       yield* Effect.all([metrics.refresh(archive, false), metrics.refresh(replication("nas"), false)], {
         concurrency: 2
@@ -327,11 +327,11 @@ describe("Metrics", () => {
 
   it.scoped("of another configuration are replaced, with a warning, and none of them stays", () =>
     Effect.gen(function* () {
-      const { dir, root, standing } = yield* setup
+      const { dir, root, states } = yield* setup
       fs.mkdirSync(path.join(root, "out"))
       const file = path.join(root, "out", "zipper.prom")
       const theirs = `# zipper state: ${root}/other\nzipper_old{job="archive",folder="GONE"} 1\n`
-      yield* standing.save(archive)
+      yield* states.save(archive)
       for (const alone of [false, true]) {
         const log = capturedLog()
         const metrics = yield* metricsAt(root, dir, [archiveJob])
@@ -354,8 +354,8 @@ describe("Metrics", () => {
 
   it.scoped("that cannot be written is a warning", () =>
     Effect.gen(function* () {
-      const { dir, root, standing } = yield* setup
-      yield* standing.save(archive)
+      const { dir, root, states } = yield* setup
+      yield* states.save(archive)
       const log = capturedLog()
       const metrics = yield* metricsAt(root, dir, [archiveJob])
       yield* metrics.refresh(archive, false).pipe(Effect.provide(log.layer))

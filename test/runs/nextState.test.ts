@@ -29,7 +29,7 @@ const record = (archivedAt: string): FolderRecord => ({
   failure: undefined
 })
 
-const standingAfter = (startedAt: string, result: FolderResult, before?: ReturnType<typeof nextArchiveState>) => {
+const jobStateAfter = (startedAt: string, result: FolderResult, before?: ReturnType<typeof nextArchiveState>) => {
   const summary = summarize({
     run: "r",
     source: "s",
@@ -81,28 +81,28 @@ const earlier = "2025-01-03T12:00:00Z"
 
 it("a message of any length keeps its reason, which stands at the end", () => {
   const error = `cannot read ${"deep/".repeat(1000)}: name too long (ENAMETOOLONG)`
-  const kept = standingAfter(today, { ...failed, error }).folders[0]?.error ?? ""
+  const kept = jobStateAfter(today, { ...failed, error }).folders[0]?.error ?? ""
   assert.isBelow(kept.length, 2100)
   assert.match(kept, /^cannot read deep\/.*: name too long \(ENAMETOOLONG\)$/)
 })
 
 describe("a clock that was set back", () => {
   it("an archive dated in the future does not hide that later runs found it good, nor that they stopped", () => {
-    const first = standingAfter(future, archived(future))
+    const first = jobStateAfter(future, archived(future))
     assert.strictEqual(first.folders[0]?.last_success_utc, future)
-    const second = standingAfter(today, unchanged(future), first)
+    const second = jobStateAfter(today, unchanged(future), first)
     assert.deepInclude(withRecord(ABCD, second.folders[0], record(future)), {
       last_success_utc: today,
       last_attempt_utc: today,
       result: "unchanged"
     })
-    const third = standingAfter(today, unchanged(future))
+    const third = jobStateAfter(today, unchanged(future))
     assert.strictEqual(withRecord(ABCD, third.folders[0], record(future))?.last_success_utc, today)
   })
 
   it("nor that the last attempt failed", () => {
-    const standing = standingAfter(today, failed, standingAfter(future, archived(future)))
-    assert.deepInclude(withRecord(ABCD, standing.folders[0], record(future)), {
+    const jobState = jobStateAfter(today, failed, jobStateAfter(future, archived(future)))
+    assert.deepInclude(withRecord(ABCD, jobState.folders[0], record(future)), {
       result: "failed",
       error: "cannot read x",
       last_attempt_utc: today
@@ -110,13 +110,13 @@ describe("a clock that was set back", () => {
   })
 
   it("an archive of a run that was killed is newer than what stands, whatever the clock said", () => {
-    const standing = standingAfter(today, unchanged(earlier))
-    assert.deepInclude(withRecord(ABCD, standing.folders[0], record("2025-01-05T00:00:00Z")), {
+    const jobState = jobStateAfter(today, unchanged(earlier))
+    assert.deepInclude(withRecord(ABCD, jobState.folders[0], record("2025-01-05T00:00:00Z")), {
       result: "archived",
       last_success_utc: "2025-01-05T00:00:00Z",
       last_attempt_utc: "2025-01-05T00:00:00Z"
     })
-    const mended = standingAfter(today, failed, standingAfter(earlier, archived(earlier)))
+    const mended = jobStateAfter(today, failed, jobStateAfter(earlier, archived(earlier)))
     const found = withRecord(ABCD, mended.folders[0], record("2025-01-05T00:00:00Z"))
     assert.strictEqual(found?.result, "archived")
     assert.notProperty(found, "error")
@@ -124,9 +124,9 @@ describe("a clock that was set back", () => {
 })
 
 describe("what is known of a folder", () => {
-  it("is the standing's while the archive is the same one, and the archive's where there is no standing", () => {
-    const standing = standingAfter(today, unchanged(earlier))
-    assert.strictEqual(withRecord(ABCD, standing.folders[0], record(earlier))?.last_success_utc, today)
+  it("is the state's while the archive is the same one, and the archive's where there is no state", () => {
+    const jobState = jobStateAfter(today, unchanged(earlier))
+    assert.strictEqual(withRecord(ABCD, jobState.folders[0], record(earlier))?.last_success_utc, today)
     assert.deepInclude(withRecord(ABCD, undefined, record(earlier)), {
       result: "archived",
       last_success_utc: earlier
@@ -143,8 +143,8 @@ describe("what is known of a folder", () => {
       failures: 1,
       error: "no"
     }
-    const standing = standingAfter(today, unchanged(earlier))
-    assert.deepInclude(withRecord(ABCD, standing.folders[0], { ...record(earlier), failure }), {
+    const jobState = jobStateAfter(today, unchanged(earlier))
+    assert.deepInclude(withRecord(ABCD, jobState.folders[0], { ...record(earlier), failure }), {
       result: "failed",
       last_success_utc: today,
       last_attempt_utc: today,
@@ -154,7 +154,7 @@ describe("what is known of a folder", () => {
 })
 
 describe("nextReplicationState", () => {
-  const standingOf = (
+  const jobStateOf = (
     startedAt: string,
     result: DatasetResult,
     { before, host = "nas" }: { before?: ReturnType<typeof nextReplicationState>; host?: string } = {}
@@ -176,18 +176,18 @@ describe("nextReplicationState", () => {
   const second = "2025-01-02T01:00:00Z"
 
   it("keeps the last success of a dataset whose replica is where it was", () => {
-    const before = standingOf(first, upToDate)
+    const before = jobStateOf(first, upToDate)
     for (const target of ["backup/nas/tank", null]) {
-      const [tank] = standingOf(second, { ...failed, target }, { before }).datasets
+      const [tank] = jobStateOf(second, { ...failed, target }, { before }).datasets
       assert.deepInclude(tank, { last_success_utc: first, last_attempt_utc: second, result: "failed" })
     }
   })
 
   it("does not count what is at another place, or came from another host", () => {
-    const before = standingOf(first, upToDate)
-    const [moved] = standingOf(second, { ...failed, target: "usb/nas/tank" }, { before }).datasets
+    const before = jobStateOf(first, upToDate)
+    const [moved] = jobStateOf(second, { ...failed, target: "usb/nas/tank" }, { before }).datasets
     assert.notProperty(moved, "last_success_utc")
-    const other = standingOf(second, { ...failed, target: "backup/nas/tank" }, { before, host: "new" })
+    const other = jobStateOf(second, { ...failed, target: "backup/nas/tank" }, { before, host: "new" })
     assert.notProperty(other.datasets[0], "last_success_utc")
     assert.notProperty(other, "last_success_utc")
   })
