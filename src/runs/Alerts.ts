@@ -83,14 +83,13 @@ export const dueOf = (alerts: Alerts, findings: Findings, reminderHours: number)
   if (items.some(({ told_utc }) => told_utc === undefined)) return "new"
   const isOld = items.some(({ told_utc = "" }) => {
     const told = Date.parse(told_utc)
-    return !(findings.now - told < reminderHours * hour * almost) || isAhead(findings.now, told)
+    return !(findings.now - told < reminderHours * hour) || isAhead(findings.now, told)
   })
   return isOld ? "reminder" : undefined
 }
 
-const hour = 3_600_000
-/** Runs do not begin to the second: the run of the same hour is the one that reminds. */
-const almost = 0.98
+/** Almost an hour, in milliseconds: runs do not begin to the second, and the run of the same hour reminds. */
+const hour = 0.98 * 3_600_000
 
 export const markReported = (alerts: Alerts, { at, failing }: Findings): Alerts => {
   const names = namesIn(failing)

@@ -7,7 +7,6 @@ import { bytes, count, duration } from "../text/Text.ts"
 import type { Snapshot } from "../zfs/Dataset.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 
-/** In the documents of all commands of a replication job. */
 export const jobRun = {
   job: text("name of the job; pull-HOST or push-HOST when the command line was the job"),
   direction: Schema.Literal("pull", "push"),

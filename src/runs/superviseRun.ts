@@ -85,7 +85,7 @@ export const superviseRun = Effect.fnUntraced(function* <A extends object, I, E,
       }).pipe(Effect.scoped)
       if (ended !== undefined) {
         const report = Effect.zipRight(
-          sendMessages(run, ended),
+          sendMessages(run, ended.end, ended.recovered),
           Effect.zipRight(awaitStartPing(startPing), pingEnd(run, ended.end))
         )
         yield* ended.end.outcome === "interrupted"
@@ -105,11 +105,6 @@ interface Supervision<A, I> extends SupervisedRun<A, I> {
   readonly ping: typeof Ping.Service
   /** Why a message could not be delivered. */
   readonly undelivered: Ref.Ref<string | undefined>
-}
-
-interface Ended<A> {
-  readonly end: RunEnd<A>
-  readonly recovered: Recovered | undefined
 }
 
 const acquireLocks = Effect.fnUntraced(function* <A, I>({ lockfile, lockWait, stateFolder }: SupervisedRun<A, I>) {
@@ -266,7 +261,7 @@ const leaveWhenStalled = Effect.fnUntraced(function* <A, I>(run: Supervision<A, 
     const recovered = yield* withDeadline(recordEnd(run, end, true), undefined).pipe(
       Effect.catchAllCause((cause) => Effect.as(Effect.logError(cause), undefined))
     )
-    yield* sendMessages(run, { end, recovered })
+    yield* sendMessages(run, end, recovered)
     yield* pingEnd(run, end)
   }).pipe(Effect.catchAllCause((cause) => Effect.logError(cause)))
   return yield* stall.leave(error.message)
@@ -287,7 +282,8 @@ const reportUntilSignal = Effect.fnUntraced(function* <R>(
 
 const sendMessages = Effect.fnUntraced(function* <A, I>(
   { messages, undelivered }: Supervision<A, I>,
-  { end, recovered }: Ended<A>
+  end: RunEnd<A>,
+  recovered: Recovered | undefined
 ) {
   if (end.summary === undefined && end.outcome === "interrupted") return
   const failed = yield* deliverEnd(messages, messages, end, () => recovered)
