@@ -1,19 +1,20 @@
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import { Md5, Sha256 } from "../system/Hasher.ts"
+import { optional } from "../text/Document.ts"
 
 const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 
-/** `<target>/ABCD/.state.json`: what the current archive is and what it was made from. */
+/** `<target>/ABCD/.state.json`: what the current archive is and what it was made from. Older states lack the optional keys. */
 export const FolderState = Schema.Struct({
   version: Schema.Literal(1),
   folder: FolderName,
   /** Manifest.hash of what was archived. */
   manifest_sha256: Sha256,
-  /** Manifest.stampsHash of what was archived. Older states come without. */
-  stamps_sha256: Schema.optionalWith(Sha256, { exact: true }),
+  /** Manifest.stampsHash of what was archived. */
+  stamps_sha256: optional(Sha256),
   /** Manifest.isUnsettled was true at listing: the next comparison of manifests proves nothing. */
-  unsettled: Schema.optionalWith(Schema.Literal(true), { exact: true }),
+  unsettled: optional(Schema.Literal(true)),
   /** The folder holds files with several names, so `zfs diff` alone cannot be trusted for it. */
   hard_links: Schema.Boolean,
   /** As in the metadata. */
@@ -25,16 +26,13 @@ export const FolderState = Schema.Struct({
   zip_size: Count,
   zip_md5: Md5,
   zip_sha256: Sha256,
-  /** Places in the folder that were mounts of their own (see MissingMounts). Older states come without: not known. */
-  mounts: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
+  /** Places in the folder that were mounts of their own, as in the manifest. */
+  mounts: optional(Schema.Array(Schema.String)),
   /** Places in the folder that were accepted although a btrfs snapshot shows only an empty folder in place of a subvolume. */
-  hollow: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
-  /**
-   * SHA-256 of the text of `metadata.json`, and of `metadata.prev.json` where there is one, as they were published together
-   * with this: what they say of time and snapshot can be compared with nothing else. Older archives come without.
-   */
-  metadata_sha256: Schema.optionalWith(Sha256, { exact: true }),
-  prev_metadata_sha256: Schema.optionalWith(Sha256, { exact: true })
+  hollow: optional(Schema.Array(Schema.String)),
+  /** SHA-256 of the text of `metadata.json`, and of `metadata.prev.json` where there is one, as published together with this. */
+  metadata_sha256: optional(Sha256),
+  prev_metadata_sha256: optional(Sha256)
 })
 export type FolderState = typeof FolderState.Type
 
@@ -59,7 +57,7 @@ export interface FolderRecord {
   readonly incomplete?: string | undefined
   /** `verify` found that the current archive is damaged. */
   readonly damaged?: true
-  /** There is no zip, and it is on record elsewhere than beside it that one was published. */
+  /** There is no zip, and the index says that one was published. */
   readonly lost?: true
   readonly failure: FolderFailure | undefined
 }

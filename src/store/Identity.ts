@@ -3,16 +3,14 @@ import { basename, join } from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import { Disk } from "../system/Disk.ts"
 import { isSameSource, JobIdentity, type JobIds, type Owner, type SourceName } from "../zfs/JobIdentity.ts"
 import type { Layout } from "./Layout.ts"
 import { utcSeconds } from "./Metadata.ts"
-import { type Corrupt, cursor, load, makeJobFolder, replace } from "./Records.ts"
+import { type Corrupt, cursor, jsonFile, load, makeJobFolder, replace } from "./Records.ts"
 import { isFolder, isSameInode } from "./SafeFolder.ts"
 
-const IdentityFile = Schema.parseJson(JobIdentity, { space: 2 })
-const decode = Schema.decodeUnknownOption(IdentityFile)
+const { decode, encode } = jsonFile(JobIdentity)
 
 const identity = Effect.fnUntraced(function* (layout: Layout, corrupt: Corrupt) {
   if (!(yield* isFolder(layout.job))) return undefined
@@ -29,9 +27,7 @@ export const owner = Effect.fnUntraced(function* (layout: Layout, corrupt: Corru
   const known = yield* identity(layout, corrupt)
   if (known !== undefined) return known satisfies Owner
   const found = yield* cursor(layout, corrupt)
-  if (found === undefined) return undefined
-  const { advanced_at_utc, source_path } = found
-  return { source_path, since_utc: advanced_at_utc } satisfies Owner
+  return found && ({ source_path: found.source_path, since_utc: found.advanced_at_utc } satisfies Owner)
 })
 
 /** The identity that `source` has here: the one in the target, with what has changed; a new one where there is none. */
@@ -46,19 +42,17 @@ const identityOf = Effect.fnUntraced(function* (layout: Layout, source: SourceNa
     target_path: layout.target
   }
   const known = found === undefined || (yield* isCopy(layout, found)) ? undefined : found
-  if (known === undefined) {
-    const id = randomBytes(8).toString("hex")
-    return { found, next: { version: 1, id, former_ids: [layout.pathId], ...place, since_utc: now } as const }
+  const next: JobIdentity = {
+    version: 1,
+    id: known?.id ?? randomBytes(8).toString("hex"),
+    former_ids: known?.former_ids ?? [layout.pathId],
+    ...place,
+    since_utc: known !== undefined && isSameSource(known, source) ? known.since_utc : now
   }
-  const { former_ids, id, since_utc } = known
-  const since = isSameSource(known, source) ? since_utc : now
-  return { found, next: { version: 1, id, former_ids, ...place, since_utc: since } as const }
+  return { found, next }
 })
 
-/**
- * Whether the target is a copy of one that is still there. Two targets with one id would destroy each other's snapshots, so
- * the copy gets an id of its own.
- */
+/** Whether the target is a copy of one that is still there: with one id, the two would destroy each other's snapshots. */
 const isCopy = Effect.fnUntraced(
   function* (layout: Layout, found: JobIdentity) {
     if (found.target_path === layout.target) return false
@@ -79,15 +73,14 @@ const idsOf = ({ former_ids, id }: JobIdentity): JobIds => ({ id, former: former
 /** See Store.claim. */
 export const claim = Effect.fnUntraced(function* (layout: Layout, source: SourceName) {
   const { found, next } = yield* identityOf(layout, source, "set aside")
-  const content = Schema.encodeSync(IdentityFile)(next)
-  if (found === undefined || Schema.encodeSync(IdentityFile)(found) !== content) {
+  const content = encode(next)
+  if (found === undefined || encode(found) !== content) {
     yield* makeJobFolder(layout.job)
-    yield* replace(layout.identity, `${content}\n`)
+    yield* replace(layout.identity, content)
   }
   return idsOf(next)
 })
 
 /** The same without writing it. */
-export const wouldClaim = Effect.fnUntraced(function* (layout: Layout, source: SourceName) {
-  return idsOf((yield* identityOf(layout, source, "dry run")).next)
-})
+export const wouldClaim = (layout: Layout, source: SourceName) =>
+  Effect.map(identityOf(layout, source, "dry run"), ({ next }) => idsOf(next))

@@ -1,92 +1,62 @@
 import { join, resolve } from "node:path"
 import { type FolderName, parseFolderName } from "../source/FolderName.ts"
-import type { StoreSettings } from "./StoreError.ts"
+import type { StoreSettings } from "./Store.ts"
 
 /** Where everything of one job lies. */
-export interface Layout {
-  readonly target: string
-  readonly source: string | undefined
-  /** Job-wide state. */
-  readonly job: string
-  readonly cursor: string
-  /** Which job the target belongs to. */
-  readonly identity: string
-  /** Follows from the paths of source and target. */
-  readonly pathId: string
-  readonly failures: string
-  readonly indexes: string
-  /** Which folders of the target are mounts of their own. */
-  readonly mounts: string
-  /** See StoreSettings.placesPaths. */
-  readonly places: ReadonlyArray<string>
-  /** Name of the file by which it is proved that a folder can be written to. */
-  readonly probe: string
-  readonly tmp: { readonly dir: string; readonly root: string } | undefined
-}
+export type Layout = ReturnType<typeof make>
 
-export const make = (settings: StoreSettings): Layout => {
+export const make = (settings: StoreSettings) => {
   const target = resolve(settings.targetPath)
   const job = join(target, ".zipper")
   const dir = settings.tmpDir === undefined ? undefined : resolve(settings.tmpDir)
   return {
     target,
     source: settings.sourcePath === undefined ? undefined : resolve(settings.sourcePath),
+    /** Job-wide state. */
     job,
     cursor: join(job, "cursor.json"),
+    /** Which job the target belongs to. */
     identity: join(job, "job.json"),
+    /** Follows from the paths of source and target. */
     pathId: settings.jobId,
     failures: join(job, "failures"),
     indexes: join(job, "index"),
+    /** Which folders of the target are mounts of their own. */
     mounts: join(job, "mounts.json"),
     places: settings.placesPaths ?? [],
+    /** Name of the file that preflight writes. */
     probe: `.zipper-probe-${settings.jobId}`,
     tmp: dir === undefined ? undefined : { dir, root: join(dir, `zipper-${settings.jobId}`) }
-  }
+  } as const
 }
 
 /** Where everything of one folder lies. */
-export interface FolderLayout {
-  readonly folder: FolderName
-  /** The published files. */
-  readonly home: string
-  /** Work area of a publication: on the same file system as what it publishes. */
-  readonly work: string
-  /** New files, on their way into `home`. */
-  readonly next: string
-  /** Hard links of what they replace. */
-  readonly old: string
-  /** The journal under construction, in force, and of a publication that is being undone. */
-  readonly draft: string
-  readonly commit: string
-  readonly abort: string
-  /** Says that `home` was made by us and is to be removed as long as it is empty. */
-  readonly marker: string
-  readonly failure: string
-  /** What the current archive was made of: see ArchiveIndex. */
-  readonly index: string
-  /** Its place in tmp_dir. */
-  readonly tmp: string | undefined
-  readonly names: ReturnType<typeof publishedFileNames>
-}
+export type FolderLayout = ReturnType<typeof folder>
 
-export const folder = (layout: Layout, name: FolderName): FolderLayout => {
+export const folder = (layout: Layout, name: FolderName) => {
   const home = join(layout.target, name)
   const work = join(home, ".publish")
   return {
     folder: name,
+    /** The published files. */
     home,
+    /** Work area of a publication: on the same file system as what it publishes. */
     work,
+    /** New files, on their way into `home`. */
     next: join(work, "next"),
+    /** Hard links of what they replace. */
     old: join(work, "old"),
+    /** The journal under construction, in force, and of a publication that is being undone. */
     draft: join(work, "journal"),
     commit: join(work, "commit"),
     abort: join(work, "abort"),
+    /** Says that a run made `home`, which is to be removed as long as it is empty. */
     marker: join(layout.job, `made-${name}`),
     failure: join(layout.failures, `${name}.json`),
     index: join(layout.indexes, name),
     tmp: layout.tmp === undefined ? undefined : join(layout.tmp.root, name),
     names: publishedFileNames(name)
-  }
+  } as const
 }
 
 /** The folder that a name in `.zipper` is the marker of. */
@@ -99,7 +69,7 @@ export const trial = ".trial"
 /** Ends the name under which a state file is written before it takes its place. */
 export const draftSuffix = ".new"
 
-/** The files of a folder's two sets. */
+/** The files of a folder's two archives. */
 export const publishedFileNames = (folder: FolderName) => ({
   zip: `${folder}.zip`,
   md5: `${folder}.zip.md5`,

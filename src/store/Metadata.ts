@@ -2,10 +2,7 @@ import * as Schema from "effect/Schema"
 import type { Manifest } from "../source/Manifest.ts"
 import type { Checksums } from "../system/Hasher.ts"
 
-/**
- * Checksum files as coreutils writes and reads them: `<hex>  <name>` and a newline, so that `sha256sum -c` and
- * `md5sum -c` pass in the folder where file and archive lie. Archive names hold nothing that needs escaping.
- */
+/** A checksum file as coreutils writes and reads it. Archive names hold nothing that needs escaping. */
 export const encodeChecksums = (digest: string, name: string): string => `${digest}  ${name}\n`
 
 /** What a checksum file says. */
@@ -61,8 +58,10 @@ export const make = (options: {
   snapshot: options.snapshot
 })
 
+const keys = Object.keys(Metadata.fields)
+
 /** The file's content: JSON with two spaces and a newline at the end. */
-export const encode = (metadata: Metadata): string => `${JSON.stringify(metadata, null, 2)}\n`
+export const encode = (metadata: Metadata): string => `${JSON.stringify(metadata, keys, 2)}\n`
 
 /** `2025-01-01T12:00:00Z`, without fractions. */
 export const utcSeconds = (millis: number): string => `${new Date(millis).toISOString().slice(0, 19)}Z`

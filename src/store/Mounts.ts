@@ -4,12 +4,14 @@ import * as Schema from "effect/Schema"
 import { FolderName, parseFolderName } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
 import { isLasting, type Mount, parseMountInfo } from "../system/MountTable.ts"
+import { optional } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { realPath } from "../zfs/SourceLayout.ts"
 import type { Layout } from "./Layout.ts"
-import { type Corrupt, load, makeJobFolder, replace } from "./Records.ts"
+import { type Corrupt, jsonFile, load, makeJobFolder, replace } from "./Records.ts"
 import { folderNames, isFolder } from "./SafeFolder.ts"
-import { type BrokenFolder, storeError } from "./StoreError.ts"
+import type { BrokenFolder } from "./Store.ts"
+import { storeError } from "./StoreError.ts"
 
 /**
  * A target whose disk or share is not mounted is a folder like any other, and archives written into it are out of sight as soon as
@@ -29,15 +31,16 @@ export type Holder = typeof Holder.Type
 /** What source and target lay on at the last run that could use them. */
 const PlaceMounts = Schema.Struct({
   version: Schema.Literal(1),
-  source_path: Schema.optionalWith(Schema.String, { exact: true }),
-  source: Schema.optionalWith(Holder, { exact: true }),
+  source_path: optional(Schema.String),
+  source: optional(Holder),
   target_path: Schema.String,
   target: Holder
 })
 type PlaceMounts = typeof PlaceMounts.Type
+const placesFile = jsonFile(PlaceMounts)
 
 /** `<target>/.zipper/mounts.json`: folders of the target that were mounts of their own at the last run. */
-const FolderMounts = Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) })
+const foldersFile = jsonFile(Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) }))
 
 /** The mount that a folder lies in: the longest mount point, and of several there the last one. `path` has no symlinks. */
 export const holderOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Holder => {
@@ -83,8 +86,6 @@ const holderByDevice = Effect.fnUntraced(function* (path: string) {
   return { mountpoint: top, type: "" } satisfies Holder
 })
 
-const PlaceMountsFile = Schema.parseJson(PlaceMounts, { space: 2 })
-
 /** What source and target lie on now. Fails when what one of them lay on at the last run is not mounted. */
 export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrupt: Corrupt) {
   // To look into a folder mounts what autofs, say, mounts on demand.
@@ -102,12 +103,7 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
   }
   let isKnown = false
   for (const record of layout.places) {
-    const before = yield* load(
-      record,
-      Schema.decodeUnknownOption(PlaceMountsFile),
-      corrupt,
-      "what source and target lay on is not known"
-    )
+    const before = yield* load(record, placesFile.decode, corrupt, "what source and target lay on is not known")
     if (before === undefined) continue
     isKnown ||= before.target_path === now.target_path
     const missing =
@@ -119,28 +115,26 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
             isMissing(before.source, now.source)
           ? notMounted("source_path", layout.source ?? "", before.source, record)
           : undefined
-    if (missing !== undefined) {
-      return yield* storeError("NotMounted", layout.target, missing)
-    }
+    if (missing !== undefined) return yield* storeError("NotMounted", layout.target, missing)
   }
   // `isKnown`: an earlier run could use this target.
   return { mounts, now, isKnown }
 })
 
-/** Remembers what source and target lie on, in the first of the files that is not on the target itself and can be written. */
+/** Writes what source and target lie on to the first of the files that is not on the target itself and can be written. */
 export const rememberPlaces = Effect.fnUntraced(function* (
   layout: Layout,
   { mounts, now }: Effect.Effect.Success<ReturnType<typeof requirePlaces>>
 ) {
   // What is mounted at / cannot be missing.
   if (now.target.mountpoint === "/" && (now.source?.mountpoint ?? "/") === "/") return
-  const text = `${Schema.encodeSync(PlaceMountsFile)(now)}\n`
+  const text = placesFile.encode(now)
   const errors: Array<string> = []
   for (const record of layout.places) {
     const { mountpoint } = yield* holder(mounts, dirname(record))
     // When the target is not mounted, the folder of the log or the lock is not there either, and that is noticed.
     if (mountpoint !== "/" && mountpoint === now.target.mountpoint) continue
-    const written = yield* Effect.either(remember(record, text))
+    const written = yield* Effect.either(Effect.unlessEffect(replace(record, text), isWritten(record, text)))
     if (written._tag === "Right") return
     errors.push(written.left.message)
   }
@@ -150,30 +144,20 @@ export const rememberPlaces = Effect.fnUntraced(function* (
   )
 })
 
-const remember = Effect.fnUntraced(function* (record: string, text: string) {
-  if ((yield* (yield* Disk).read(record)) !== text) yield* replace(record, text)
-})
+const isWritten = (record: string, text: string) =>
+  Effect.flatMap(Disk, (disk) => Effect.map(disk.read(record), (content) => content === text))
 
-const FolderMountsFile = Schema.parseJson(FolderMounts, { space: 2 })
-
-/**
- * Folders of the target that were mounts of their own and are not any more, without those in `accepted`; and which folders are to
- * be written down, if they have changed.
- */
+/** See Store.unmounted. With `corrupt` "set aside", the folders that are mounted now are written down. */
 export const unmounted = Effect.fnUntraced(function* (
   layout: Layout,
   accepted: ReadonlyArray<FolderName>,
   corrupt: Corrupt
 ) {
   const disk = yield* Disk
-  const before = (yield* isFolder(layout.job))
-    ? ((yield* load(
-        layout.mounts,
-        Schema.decodeUnknownOption(FolderMountsFile),
-        corrupt,
-        "which folders of the target were mounted is not known"
-      ))?.folders ?? [])
-    : []
+  const known = (yield* isFolder(layout.job))
+    ? yield* load(layout.mounts, foldersFile.decode, corrupt, "which folders of the target were mounted is not known")
+    : undefined
+  const before = known?.folders ?? []
   // What is mounted on demand is mounted by this. One that cannot be is not in the list afterwards.
   yield* Effect.forEach(
     before,
@@ -182,22 +166,18 @@ export const unmounted = Effect.fnUntraced(function* (
     { discard: true }
   )
   const mounted = yield* mountedFolders(layout)
-  const gone = before.filter((folder) => !mounted.has(folder))
-  const missing = gone.filter((folder) => !accepted.includes(folder))
-  const broken = missing.map(
+  const missing = before.filter((folder) => !mounted.has(folder) && !accepted.includes(folder))
+  const folders = [...new Set([...mounted, ...missing])].sort()
+  if (corrupt === "set aside" && [...before].sort().join() !== folders.join()) {
+    yield* makeJobFolder(layout.job)
+    yield* replace(layout.mounts, foldersFile.encode({ version: 1, folders }))
+  }
+  return missing.map(
     (folder): BrokenFolder => ({
       folder,
       reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: zipper run --force --folder ${folder}`
     })
   )
-  const folders = [...new Set([...mounted, ...missing])].sort()
-  return { broken, folders, changed: [...before].sort().join() !== folders.join() }
-})
-
-/** Writes down which folders of the target are mounts of their own. */
-export const rememberFolders = Effect.fnUntraced(function* (layout: Layout, folders: ReadonlyArray<FolderName>) {
-  yield* makeJobFolder(layout.job)
-  yield* replace(layout.mounts, `${Schema.encodeSync(FolderMountsFile)({ version: 1, folders })}\n`)
 })
 
 const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {

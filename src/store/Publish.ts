@@ -3,20 +3,12 @@ import * as Effect from "effect/Effect"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
 import { isSameFile, type PreviousArchive } from "../zip/ArchiveIndex.ts"
-import type { FolderState } from "./FolderState.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as PublishPlan from "./PublishPlan.ts"
 import { decodeState } from "./Records.ts"
 import { discard, linkOrCopy, move } from "./SafeFolder.ts"
-import {
-  asStoreError,
-  fromDisk,
-  type Publication,
-  type Published,
-  type Staging,
-  StoreError,
-  storeError
-} from "./StoreError.ts"
+import type { Publication, Published, Staging } from "./Store.ts"
+import { asStoreError, fromDisk, StoreError, storeError } from "./StoreError.ts"
 
 /**
  * How an archive is published (names as in FolderLayout):
@@ -99,14 +91,8 @@ export const settle = Effect.fnUntraced(function* (paths: FolderLayout, journal:
 
 const unfinished = (paths: FolderLayout, first: DiskError | StoreError, second: DiskError | StoreError) => {
   const error = first._tag === "DiskError" ? fromDisk(`cannot publish ${paths.folder}`)(first) : first
-  const { path, reason, transient } = error
-  return new StoreError({
-    reason,
-    path,
-    message: `${error.message}; what it had begun could not be undone either (${second.message}): the next run puts that right before anything else`,
-    transient,
-    cause: first
-  })
+  const message = `${error.message}; what it had begun could not be undone either (${second.message}): the next run puts that right before anything else`
+  return new StoreError({ ...error, message, cause: first })
 }
 
 const prepare = Effect.fnUntraced(function* (paths: FolderLayout, staging: Staging, publication: Publication) {
@@ -119,8 +105,7 @@ const prepare = Effect.fnUntraced(function* (paths: FolderLayout, staging: Stagi
     )
   }
   const { metadata, state } = publication
-  const { folder } = paths
-  const plan = PublishPlan.make({ folder, metadata, state, current, present, prevMetadataSha256 })
+  const plan = PublishPlan.make({ folder: paths.folder, metadata, state, current, present, prevMetadataSha256 })
   if (plan.rotates && current._tag === "Whole" && current.metadata === undefined) {
     yield* Effect.logWarning(
       `there is no metadata for the current archive ${paths.names.zip}, since ${paths.names.metadata} ${current.without}: it becomes the previous one without`
@@ -150,11 +135,10 @@ const prepare = Effect.fnUntraced(function* (paths: FolderLayout, staging: Stagi
 // Staging has tried a rename; a mount that has appeared since needs a copy, which is compared with what was verified.
 const bring = Effect.fnUntraced(function* (from: string, to: string, sha256: string) {
   const disk = yield* Disk
-  yield* disk.rename(from, to).pipe(
-    Effect.catchIf(
-      (error) => error.code === "EXDEV",
-      () => disk.copy(from, to, sha256).pipe(Effect.zipRight(disk.remove(from)))
-    )
+  yield* Effect.catchIf(
+    disk.rename(from, to),
+    (error) => error.code === "EXDEV",
+    () => Effect.zipRight(disk.copy(from, to, sha256), disk.remove(from))
   )
 })
 
@@ -172,11 +156,8 @@ const undo = Effect.fnUntraced(function* (paths: FolderLayout) {
   if (text === undefined) return
   const journal = PublishPlan.decodeJournal(paths.folder, text)
   if (journal === undefined) {
-    return yield* storeError(
-      "Other",
-      paths.commit,
-      `the record of an unfinished publication, ${paths.commit}, cannot be understood`
-    )
+    const message = `the record of an unfinished publication, ${paths.commit}, cannot be understood`
+    return yield* storeError("Other", paths.commit, message)
   }
   yield* disk.rename(paths.commit, paths.abort)
   yield* disk.sync(paths.work)
@@ -199,11 +180,8 @@ const inspect = Effect.fnUntraced(function* (paths: FolderLayout, staging: Stagi
             ? "its checksums contradict each other"
             : undefined
   if (wrong === undefined) return
-  return yield* storeError(
-    "Other",
-    staging.zip,
-    `cannot publish ${paths.folder}: the new archive ${staging.zip} is not the one that was verified: ${wrong}`
-  )
+  const message = `cannot publish ${paths.folder}: the new archive ${staging.zip} is not the one that was verified: ${wrong}`
+  return yield* storeError("Other", staging.zip, message)
 })
 
 /** What is published in the folder now. Reads the archive itself, unless it is the one that was `checked`. */
@@ -213,11 +191,11 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
   const present = new Set<string>()
   let zip: DiskStat | undefined
   for (const name of PublishPlan.publishedNames(paths.folder)) {
-    const stat = yield* disk.stat(join(paths.home, name))
+    const path = join(paths.home, name)
+    const stat = yield* disk.stat(path)
     if (stat === undefined) continue
     if (stat.kind !== "file") {
       const what = `${stat.kind === "other" ? "" : `a ${stat.kind}, `}not a regular file`
-      const path = join(paths.home, name)
       return yield* storeError("Unsafe", path, `cannot publish ${paths.folder}: ${path} is ${what}; move it away`)
     }
     present.add(name)
@@ -225,33 +203,30 @@ const survey = Effect.fnUntraced(function* (paths: FolderLayout, checked: Previo
   }
   const content = (name: string) => (present.has(name) ? disk.read(join(paths.home, name)) : Effect.succeed(undefined))
   const state = decodeState(paths, yield* content(n.state))
-  const stays = metadataThatStays(state, content(n.prevMetadata))
-  if (zip === undefined) {
-    return { present, current: { _tag: "Absent" } as const, prevMetadataSha256: yield* stays }
-  }
   // By its size alone a damaged archive could take the place of a good previous one.
-  const known = state === undefined || state.zip_size === zip.size
-  const unchanged = checked !== undefined && isSameFile(checked.file, zip)
-  const measured = unchanged ? checked.checksums : known ? yield* measure(join(paths.home, n.zip)) : undefined
-  const current = PublishPlan.judge({
-    zipSize: zip.size,
-    state,
-    measured,
-    md5: yield* content(n.md5),
-    sha256: yield* content(n.sha256),
-    metadata: yield* content(n.metadata)
+  const digests = Effect.fnUntraced(function* (zip: DiskStat) {
+    if (checked !== undefined && isSameFile(checked.file, zip)) return checked.checksums
+    return state === undefined || state.zip_size === zip.size ? yield* measure(join(paths.home, n.zip)) : undefined
   })
-  return { present, current, prevMetadataSha256: yield* stays }
+  const current: PublishPlan.Current =
+    zip === undefined
+      ? { _tag: "Absent" }
+      : PublishPlan.judge({
+          zipSize: zip.size,
+          state,
+          measured: yield* digests(zip),
+          md5: yield* content(n.md5),
+          sha256: yield* content(n.sha256),
+          metadata: yield* content(n.metadata)
+        })
+  // As it was published or, where that is not known, as it is now.
+  const prevMetadataSha256 =
+    state?.prev_metadata_sha256 ??
+    (yield* Effect.map(content(n.prevMetadata), (text) =>
+      text === undefined ? undefined : PublishPlan.digestOf(text)
+    ))
+  return { present, current, prevMetadataSha256 }
 })
-
-/** SHA-256 of `metadata.prev.json`: as it was published or, where that is not known, as it is now. */
-const metadataThatStays = <E>(
-  state: FolderState | undefined,
-  read: Effect.Effect<string | undefined, E>
-): Effect.Effect<string | undefined, E> =>
-  state?.prev_metadata_sha256 === undefined
-    ? Effect.map(read, (text) => (text === undefined ? undefined : PublishPlan.digestOf(text)))
-    : Effect.succeed(state.prev_metadata_sha256)
 
 const measure = (path: string) =>
   Effect.flatMap(Hasher, (hasher) => hasher.hash(path)).pipe(
@@ -260,3 +235,23 @@ const measure = (path: string) =>
       return new StoreError({ reason: "Other", path, message, transient: cause.transient, cause })
     })
   )
+
+/** The same of a dry run, which writes nothing. */
+export const wouldPublish = Effect.fnUntraced(function* (paths: FolderLayout) {
+  const disk = yield* Disk
+  const zip = join(paths.home, paths.names.zip)
+  const stat = yield* disk.stat(zip)
+  const state =
+    stat === undefined ? undefined : decodeState(paths, yield* disk.read(join(paths.home, paths.names.state)))
+  // An archive without a state is hashed when it is published for real; that is too much work for a dry run.
+  const damaged = stat !== undefined && state !== undefined && state.zip_size !== stat.size
+  const rotated = stat !== undefined && !damaged
+  const { prevZip } = paths.names
+  const rotation = rotated
+    ? `; the current archive would become ${prevZip}`
+    : damaged
+      ? `; the current archive has another size than when it was published, and would be replaced without becoming ${prevZip}`
+      : ""
+  yield* Effect.logDebug(`would publish ${zip}${rotation}`)
+  return { folder: paths.folder, zip, rotated, dryRun: true } satisfies Published
+})

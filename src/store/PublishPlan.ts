@@ -3,9 +3,10 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import type { Checksums } from "../system/Hasher.ts"
-import { FolderState } from "./FolderState.ts"
+import type { FolderState } from "./FolderState.ts"
 import { publishedFileNames } from "./Layout.ts"
 import * as Metadata from "./Metadata.ts"
+import { encodeState } from "./Records.ts"
 
 /** All files that are published in a folder, in the order in which a publication replaces them. */
 export const publishedNames = (folder: FolderName): ReadonlyArray<string> => {
@@ -32,15 +33,9 @@ export type Current =
   | { readonly _tag: "Absent" }
   /** It is not what was published. It must not take the place of a good previous archive. */
   | { readonly _tag: "Damaged"; readonly reason: string }
-  /** It becomes the previous one, without metadata where none describes it: `without` says what is there instead. */
   | { readonly _tag: "Whole"; readonly checksums: Checksums; readonly metadata: Metadata.Metadata }
-  | {
-      readonly _tag: "Whole"
-      readonly checksums: Checksums
-      readonly metadata: undefined
-      /** To be read after "metadata.json". */
-      readonly without: string
-    }
+  /** No metadata describes it; `without`, to be read after "metadata.json", says why. */
+  | { readonly _tag: "Whole"; readonly checksums: Checksums; readonly metadata: undefined; readonly without: string }
 
 // Archives of the older tool come without a SHA-256 in their metadata.
 const decodeMetadata = Schema.decodeUnknownOption(
@@ -49,10 +44,11 @@ const decodeMetadata = Schema.decodeUnknownOption(
 
 /** Whether the current archive is worth being the previous one. */
 export const judge = (found: Found): Current => {
-  if (found.zipSize === undefined) return { _tag: "Absent" }
-  const { measured, state } = found
-  if (state !== undefined && state.zip_size !== found.zipSize) {
-    return damaged(`it has ${found.zipSize} bytes and was published with ${state.zip_size}`)
+  const { measured, state, zipSize } = found
+  if (zipSize === undefined) return { _tag: "Absent" }
+  const damaged = (reason: string): Current => ({ _tag: "Damaged", reason })
+  if (state !== undefined && state.zip_size !== zipSize) {
+    return damaged(`it has ${zipSize} bytes and was published with ${state.zip_size}`)
   }
   if (state !== undefined && measured !== undefined && measured.sha256 !== state.zip_sha256) {
     return damaged("its SHA-256 is not the one that was published")
@@ -66,12 +62,12 @@ export const judge = (found: Found): Current => {
       : metadata.zip_md5.toLowerCase() === checksums.md5 &&
         (metadata.zip_sha256 ?? checksums.sha256).toLowerCase() === checksums.sha256
   if (state === undefined) {
-    const md5 = found.md5 === undefined ? undefined : Metadata.parseChecksums(found.md5)
-    const sha256 = found.sha256 === undefined ? undefined : Metadata.parseChecksums(found.sha256)
-    if (md5 !== undefined && md5.digest !== checksums.md5) return damaged("its MD5 is not the one beside it")
-    if (sha256 !== undefined && sha256.digest !== checksums.sha256) {
-      return damaged("its SHA-256 is not the one beside it")
+    const differs = (content: string | undefined, digest: string) => {
+      const beside = Metadata.parseChecksums(content ?? "")
+      return beside !== undefined && beside.digest !== digest
     }
+    if (differs(found.md5, checksums.md5)) return damaged("its MD5 is not the one beside it")
+    if (differs(found.sha256, checksums.sha256)) return damaged("its SHA-256 is not the one beside it")
     if (matches === false) return damaged("its checksums are not those in its metadata")
   }
   const without = (why: string): Current => ({ _tag: "Whole", checksums, metadata: undefined, without: why })
@@ -86,10 +82,8 @@ export const judge = (found: Found): Current => {
   return { _tag: "Whole", checksums, metadata: { ...metadata, zip_sha256: checksums.sha256 } }
 }
 
-const damaged = (reason: string): Current => ({ _tag: "Damaged", reason })
-
 /** One file of the folder that a publication replaces or removes. */
-export const Step = Schema.Struct({
+const Step = Schema.Struct({
   name: Schema.String,
   action: Schema.Literal("replace", "remove"),
   /** The name was taken before: undoing the step puts that file back, otherwise it removes the name. */
@@ -129,7 +123,13 @@ export const make = (options: {
   const same = current._tag === "Whole" && current.checksums.sha256 === state.zip_sha256
   const rotates = current._tag === "Whole" && !same
   const previous =
-    rotates && current.metadata !== undefined ? Metadata.encode(previousMetadata(folder, current.metadata)) : undefined
+    rotates && current.metadata !== undefined
+      ? Metadata.encode({
+          ...current.metadata,
+          zip_name: n.prevZip,
+          zip_md5: current.metadata.zip_md5.toLowerCase()
+        })
+      : undefined
   const previousDigest = rotates ? previous && digestOf(previous) : options.prevMetadataSha256
   const { prev_metadata_sha256: _, ...fields } = state
   const published: FolderState = {
@@ -160,46 +160,28 @@ export const make = (options: {
   return { folder, rotates, same, writes, steps }
 }
 
-// The keys in the order of the schema.
-const previousMetadata = (folder: FolderName, metadata: Metadata.Metadata): Metadata.Metadata => ({
-  zip_name: publishedFileNames(folder).prevZip,
-  files: metadata.files,
-  zip_md5: metadata.zip_md5.toLowerCase(),
-  zip_sha256: metadata.zip_sha256,
-  total_files: metadata.total_files,
-  total_bytes: metadata.total_bytes,
-  created_at_utc: metadata.created_at_utc,
-  snapshot: metadata.snapshot
-})
-
 /** SHA-256 of a text as it is written to a file. */
 export const digestOf = (text: string): string => createHash("sha256").update(text, "utf8").digest("hex")
 
-const encodeState = (state: FolderState): string =>
-  `${JSON.stringify(Schema.encodeSync(FolderState)(state), null, 2)}\n`
-
 /** The record of a publication that has begun: see the protocol in Publish.ts. */
-export const Journal = Schema.Struct({
+const Journal = Schema.Struct({
   version: Schema.Literal(1),
   folder: FolderName,
   steps: Schema.Array(Step)
 }).pipe(
   // With a name from elsewhere recovery would move files that are not published ones.
   Schema.filter(
-    (journal) =>
-      journal.steps.every((step) => publishedNames(journal.folder).includes(step.name)) ||
-      "a name that is no file of this folder"
+    ({ folder, steps }) =>
+      steps.every(({ name }) => publishedNames(folder).includes(name)) || "a name that is no file of this folder"
   )
 )
 export type Journal = typeof Journal.Type
 
-const JournalFile = Schema.parseJson(Journal)
+const decodeJournalFile = Schema.decodeUnknownOption(Schema.parseJson(Journal))
 
 export const encodeJournal = (plan: PublishPlan): string =>
   `${JSON.stringify({ version: 1, folder: plan.folder, steps: plan.steps })}\n`
 
 /** The journal of `folder`, or undefined when the content cannot be understood. */
 export const decodeJournal = (folder: FolderName, content: string): Journal | undefined =>
-  Option.getOrUndefined(
-    Option.filter(Schema.decodeUnknownOption(JournalFile)(content), (journal) => journal.folder === folder)
-  )
+  Option.getOrUndefined(Option.filter(decodeJournalFile(content), (journal) => journal.folder === folder))

@@ -1,76 +1,107 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { FolderName } from "../source/FolderName.ts"
-import { Disk } from "../system/Disk.ts"
+import { Disk, type DiskError } from "../system/Disk.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import { back, forward, settle } from "./Publish.ts"
 import * as PublishPlan from "./PublishPlan.ts"
 import { clearFailure } from "./Records.ts"
 import { discard, folderNames, isFolder, setAside } from "./SafeFolder.ts"
-import { asStoreError, type BrokenFolder, type RecoveryReport, type StoreError } from "./StoreError.ts"
+import type { BrokenFolder, RecoveryReport } from "./Store.ts"
+import { asStoreError, type StoreError } from "./StoreError.ts"
 
-/** What was found in a folder's work area. */
-export interface Finding {
+/** See Store.recover. Leaves the folders in `open` alone: this process is working on them. */
+export const recover = Effect.fnUntraced(function* (layout: Layout.Layout, open: ReadonlySet<FolderName>) {
+  const folders = (yield* candidates(layout)).filter((folder) => !open.has(folder))
+  const report = yield* reportOn(layout, folders, (paths) =>
+    recoverFolder(paths).pipe(asStoreError(`cannot put ${paths.folder} right after an interrupted run`))
+  )
+  if (open.size > 0) return report
+  for (const path of [layout.job, layout.failures]) {
+    yield* removeDrafts(path).pipe(orWarn("an unfinished state file of an interrupted run stays"))
+  }
+  yield* removeDrafts(layout.indexes).pipe(orWarn("an unfinished index of an interrupted run stays"))
+  const staging = yield* removeTmp(layout).pipe(orWarn("the staging of an interrupted run stays"))
+  return { ...report, healed: [...report.healed, ...(staging ?? [])] }
+})
+
+/** The same without doing it. */
+export const wouldRecover = Effect.fnUntraced(function* (layout: Layout.Layout) {
+  return yield* reportOn(layout, yield* candidates(layout), (paths) =>
+    Effect.map(leftover(paths), ({ _tag, path }): Finding => {
+      if (_tag === "Nothing") return {}
+      if (_tag !== "Unreadable") return { healed: wouldHeal[_tag] }
+      const warning = `the record of an interrupted publication (${path}) cannot be understood; what belongs to it would be set aside, and the folder archived anew`
+      return { warning }
+    }).pipe(asStoreError(`cannot look at what an interrupted run left of ${paths.folder}`))
+  )
+})
+
+const healed = {
+  Staging: "removed what an interrupted run had prepared but not published",
+  Forward: "finished the publication that was interrupted",
+  Back: "undid the publication that had failed and was interrupted"
+} as const
+
+const wouldHeal = {
+  Staging: "would remove what an interrupted run had prepared but not published",
+  Forward: "would finish the publication that was interrupted",
+  Back: "would undo the publication that had failed and was interrupted"
+} as const
+
+/** What was found in a folder's work area. With a warning the folder can still be worked on. */
+interface Finding {
   readonly healed?: string
-  /** To be looked at; the folder can be worked on. */
   readonly warning?: string
-  /** The folder cannot be worked on. */
-  readonly broken?: string
 }
 
-/** What an interrupted publication left behind, and so what has to be done about it. */
+/** What an interrupted publication left behind; `path` is that of its journal. */
 type Leftover =
-  | { readonly _tag: "Nothing" }
-  | { readonly _tag: "Staging" }
-  | { readonly _tag: "Forward" | "Back"; readonly journal: PublishPlan.Journal }
+  | { readonly _tag: "Nothing"; readonly path?: undefined }
+  | { readonly _tag: "Staging"; readonly path?: undefined }
   | { readonly _tag: "Unreadable"; readonly path: string }
+  | { readonly _tag: "Forward" | "Back"; readonly path: string; readonly journal: PublishPlan.Journal }
 
 /** Looks at a folder's work area without touching it. Fails when it is not ours. */
-export const leftover = Effect.fnUntraced(function* (paths: FolderLayout) {
+export const leftover = Effect.fnUntraced(function* (
+  paths: FolderLayout
+): Effect.fn.Return<Leftover, DiskError | StoreError, Disk> {
   const disk = yield* Disk
-  if (!(yield* isFolder(paths.work, "ours"))) return { _tag: "Nothing" } satisfies Leftover
+  if (!(yield* isFolder(paths.work, "ours"))) return { _tag: "Nothing" }
   const committed = yield* disk.read(paths.commit)
   const aborted = yield* disk.read(paths.abort)
   const text = committed ?? aborted
-  if (text === undefined) return { _tag: "Staging" } satisfies Leftover
+  if (text === undefined) return { _tag: "Staging" }
   const path = committed === undefined ? paths.abort : paths.commit
   // There is one journal, under the one name or the other.
   const twice = committed !== undefined && aborted !== undefined
   const journal = twice ? undefined : PublishPlan.decodeJournal(paths.folder, text)
-  return journal === undefined
-    ? ({ _tag: "Unreadable", path } satisfies Leftover)
-    : ({ _tag: committed === undefined ? "Back" : "Forward", journal } satisfies Leftover)
+  if (journal === undefined) return { _tag: "Unreadable", path }
+  return { _tag: committed === undefined ? "Back" : "Forward", path, journal }
 })
 
 /** Finishes or undoes what a crash left in one folder. Can itself be stopped at any step and repeated. */
-export const recoverFolder = Effect.fnUntraced(function* (paths: FolderLayout) {
+export const recoverFolder = Effect.fnUntraced(function* (
+  paths: FolderLayout
+): Effect.fn.Return<Finding, DiskError | StoreError, Disk> {
   const disk = yield* Disk
-  const found: Leftover = yield* leftover(paths)
-  switch (found._tag) {
-    case "Nothing":
-      return yield* removeIfMade(paths)
-    case "Staging":
-      yield* discard(paths.work)
-      yield* removeIfMade(paths)
-      return { healed: "removed what an interrupted run had prepared but not published" }
-    case "Forward":
-      // The name of the journal decides; it is made durable before anything relies on it.
-      yield* disk.sync(paths.work)
-      yield* forward(paths, found.journal.steps)
-      yield* clearFailure(paths)
-      yield* settle(paths, paths.commit)
-      yield* removeIfMade(paths)
-      return { healed: "finished the publication that was interrupted" }
-    case "Back":
-      yield* disk.sync(paths.work)
-      yield* back(paths, found.journal.steps)
-      yield* settle(paths, paths.abort)
-      yield* removeIfMade(paths)
-      return { healed: "undid the publication that had failed and was interrupted" }
-    case "Unreadable":
-      return { warning: yield* keepAside(paths, found.path) }
+  const found = yield* leftover(paths)
+  if (found._tag === "Nothing") {
+    const removed = yield* removeIfMade(paths)
+    return removed ? { healed: "removed the empty folder that an interrupted run had made" } : {}
   }
+  if (found._tag === "Unreadable") return { warning: yield* keepAside(paths, found.path) }
+  if (found._tag === "Staging") yield* discard(paths.work)
+  else {
+    // The name of the journal decides; it is made durable before anything relies on it.
+    yield* disk.sync(paths.work)
+    if (found._tag === "Back") yield* back(paths, found.journal.steps)
+    else yield* Effect.zipRight(forward(paths, found.journal.steps), clearFailure(paths))
+    yield* settle(paths, found.path)
+  }
+  yield* removeIfMade(paths)
+  return { healed: healed[found._tag] }
 })
 
 /**
@@ -86,86 +117,59 @@ const keepAside = Effect.fnUntraced(function* (paths: FolderLayout, journal: str
   return `the record of an interrupted publication (${journal}) cannot be understood; everything that belonged to it is kept in ${aside}, and the folder is archived anew. Remove that when \`sha256sum -c\` passes for both archives`
 })
 
-/** Removes the published folder if we made it and it is still empty, and then the note that says so. */
+/** Removes the published folder if a run made it and it is still empty, and then the marker. Whether the folder was removed. */
 export const removeIfMade = Effect.fnUntraced(function* (paths: FolderLayout) {
   const disk = yield* Disk
-  if ((yield* disk.stat(paths.marker)) === undefined) return {}
+  if ((yield* disk.stat(paths.marker)) === undefined) return false
   const home = yield* disk.stat(paths.home)
   const empty = home?.kind === "directory" && (yield* disk.list(paths.home)).length === 0
   if (empty) yield* disk.removeFolder(paths.home)
   yield* disk.remove(paths.marker)
-  return empty ? { healed: "removed the empty folder that an interrupted run had made" } : {}
+  return empty
 })
 
-/**
- * Recovers every folder but those that this process is working on; one that cannot be put right does not stop
- * the others. `heal` does the work on one folder (a dry run only looks).
- */
-export const recoverFolders = Effect.fnUntraced(function* <R>(
+/** The findings of `heal` in each folder; one that cannot be put right does not stop the others. */
+const reportOn = Effect.fnUntraced(function* (
   layout: Layout.Layout,
-  open: ReadonlySet<FolderName>,
-  heal: (paths: Layout.FolderLayout) => Effect.Effect<Finding, StoreError, R>
+  folders: ReadonlyArray<FolderName>,
+  heal: (paths: FolderLayout) => Effect.Effect<Finding, StoreError, Disk>
 ) {
-  const folders = (yield* candidates(layout)).filter((folder) => !open.has(folder))
   const healed: Array<string> = []
   const broken: Array<BrokenFolder> = []
   yield* Effect.forEach(
     folders,
     Effect.fnUntraced(function* (folder) {
-      const finding = yield* heal(Layout.folder(layout, folder)).pipe(
-        Effect.catchAll((error) => Effect.succeed<Finding>({ broken: error.message }))
-      )
-      if (finding.warning !== undefined) {
-        yield* Effect.logWarning(finding.warning).pipe(Effect.annotateLogs("folder", folder))
+      const finding = yield* Effect.either(heal(Layout.folder(layout, folder)))
+      if (finding._tag === "Left") {
+        broken.push({ folder, reason: finding.left.message })
+        return
       }
-      if (finding.healed !== undefined) healed.push(`${folder}: ${finding.healed}`)
-      if (finding.broken !== undefined) broken.push({ folder, reason: finding.broken })
+      const { healed: done, warning } = finding.right
+      if (warning !== undefined) yield* Effect.logWarning(warning).pipe(Effect.annotateLogs("folder", folder))
+      if (done !== undefined) healed.push(`${folder}: ${done}`)
     }),
     { concurrency: 16, discard: true }
   )
-  return {
-    healed: healed.sort(),
-    broken: broken.sort((a, b) => (a.folder < b.folder ? -1 : 1))
-  } satisfies RecoveryReport
-})
-
-export const recover = Effect.fnUntraced(function* (layout: Layout.Layout, open: ReadonlySet<FolderName>) {
-  const report = yield* recoverFolders(layout, open, (paths) =>
-    recoverFolder(paths).pipe(asStoreError(`cannot put ${paths.folder} right after an interrupted run`))
-  )
-  if (open.size > 0) return report
-  for (const path of [layout.job, layout.failures]) {
-    yield* removeDrafts(path).pipe(warning("an unfinished state file of an interrupted run stays"))
-  }
-  yield* removeDrafts(layout.indexes).pipe(warning("an unfinished index of an interrupted run stays"))
-  const staging = yield* removeTmp(layout).pipe(warning("the staging of an interrupted run stays"))
-  return { ...report, healed: [...report.healed, ...(staging ?? [])] }
+  broken.sort((a, b) => (a.folder < b.folder ? -1 : 1))
+  return { healed: healed.sort(), broken } satisfies RecoveryReport
 })
 
 /** Folders in the target, and those that were about to be made there. */
 const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
   const disk = yield* Disk
-  const folders = new Set<FolderName>()
-  yield* Effect.forEach(
+  const folders = yield* Effect.filter(
     yield* folderNames(layout.target),
-    Effect.fnUntraced(function* (folder) {
-      // Anything else by that name is refused when the folder is to be archived.
-      const isOne = yield* disk.stat(join(layout.target, folder)).pipe(
+    (folder) =>
+      disk.stat(join(layout.target, folder)).pipe(
+        // Anything else by that name is refused when the folder is to be archived.
         Effect.map((stat) => stat?.kind === "directory"),
         // The work on it says why, and the others are not held up.
         Effect.orElseSucceed(() => true)
-      )
-      if (isOne) folders.add(folder)
-    }),
-    { concurrency: 16, discard: true }
+      ),
+    { concurrency: 16 }
   )
-  if (yield* isFolder(layout.job)) {
-    for (const name of yield* disk.list(layout.job)) {
-      const folder = Layout.folderOfMarker(name)
-      if (folder !== undefined) folders.add(folder)
-    }
-  }
-  return [...folders]
+  const job = (yield* isFolder(layout.job)) ? yield* disk.list(layout.job) : []
+  return [...new Set([...folders, ...job.flatMap((name) => Layout.folderOfMarker(name) ?? [])])]
 })
 
 const removeDrafts = Effect.fnUntraced(function* (path: string) {
@@ -175,14 +179,14 @@ const removeDrafts = Effect.fnUntraced(function* (path: string) {
   yield* Effect.forEach(drafts, (name) => disk.remove(join(path, name)), { discard: true })
 })
 
-const removeTmp = Effect.fnUntraced(function* (layout: Layout.Layout) {
-  if (layout.tmp === undefined || !(yield* isFolder(layout.tmp.root, "ours"))) return []
-  yield* discard(layout.tmp.root)
-  return [`removed ${layout.tmp.root}, the staging of an interrupted run`]
+const removeTmp = Effect.fnUntraced(function* ({ tmp }: Layout.Layout) {
+  if (tmp === undefined || !(yield* isFolder(tmp.root, "ours"))) return []
+  yield* discard(tmp.root)
+  return [`removed ${tmp.root}, the staging of an interrupted run`]
 })
 
-/** For what may stay: a failure to remove it is a warning. */
-const warning =
+/** A failure to remove what may stay is a warning. */
+const orWarn =
   (what: string) =>
   <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.catchAll(effect, (error) => Effect.logWarning(`${what}: ${error.message}`).pipe(Effect.as(undefined)))
+    Effect.catchAll(effect, (error) => Effect.as(Effect.logWarning(`${what}: ${error.message}`), undefined))

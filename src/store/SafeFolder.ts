@@ -5,7 +5,7 @@ import { Disk, DiskError, type DiskStat } from "../system/Disk.ts"
 import { explain } from "../system/Errno.ts"
 import { storeError } from "./StoreError.ts"
 
-/** Removes a file or a folder with all that is in it, never through a symlink. For places of our own only. */
+/** Removes a file or a folder with all that is in it, never through a symlink. For our own places only. */
 export const discard = (path: string): Effect.Effect<void, DiskError, Disk> =>
   Effect.gen(function* () {
     const disk = yield* Disk
@@ -18,9 +18,9 @@ export const discard = (path: string): Effect.Effect<void, DiskError, Disk> =>
 
 /**
  * Whether there is a folder at `path`. Anything else there is refused: by a symlink another user could choose where we write
- * and remove. With `ours`, so is a folder that belongs to another user.
+ * and remove. With `owner`, so is a folder that belongs to another user.
  */
-export const isFolder = Effect.fnUntraced(function* (path: string, ours: "ours" | "anyone's" = "anyone's") {
+export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours") {
   const disk = yield* Disk
   const stat = yield* disk.stat(path)
   if (stat === undefined) return false
@@ -29,7 +29,7 @@ export const isFolder = Effect.fnUntraced(function* (path: string, ours: "ours" 
     return yield* refused(path, `${path} is a ${kind}, not a folder`)
   }
   const uid = process.geteuid?.()
-  if (ours === "ours" && uid !== undefined && stat.uid !== uid) {
+  if (owner === "ours" && uid !== undefined && stat.uid !== uid) {
     return yield* refused(path, `${path} belongs to user ${stat.uid}, and this runs as user ${uid}`)
   }
   return true
@@ -44,10 +44,7 @@ export const isSameInode = (
   b: Pick<DiskStat, "dev" | "ino"> | undefined
 ): boolean => a !== undefined && a.dev === b?.dev && a.ino === b.ino
 
-/**
- * The first answer of `look` for the folder at `path` (depth 0) and those above it up to the root, by what they really are:
- * symlinks and second mounts lead to the same ones.
- */
+/** The first result of `look` for the folder at `path` (depth 0) and those above it up to the root, symlinks and mounts followed. */
 export const firstAbove = Effect.fnUntraced(function* <A>(
   path: string,
   look: (stat: DiskStat, depth: number) => A | undefined
@@ -73,16 +70,6 @@ export const folderNames = Effect.fnUntraced(function* (path: string, ending = "
   })
 })
 
-/** Makes the folder unless it is there; what is there must be a folder (see {@link isFolder}). */
-export const ensureFolder = Effect.fnUntraced(function* (
-  path: string,
-  options: { readonly mode?: number; readonly owner?: "ours" | "anyone's" } = {}
-) {
-  const disk = yield* Disk
-  if (yield* isFolder(path, options.owner)) return
-  yield* disk.makeFolder(path, options.mode)
-})
-
 /**
  * `link`, or a copy where the file system has no hard links, forbids this one, or cannot say so properly (rclone answers EIO).
  * What a copy would meet as well stays the failure of the link. The copy has to have `sha256`, if that is known.
@@ -91,28 +78,19 @@ export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: s
   const disk = yield* Disk
   yield* disk.link(existing, path).pipe(
     Effect.catchIf(
-      (error) => error.code === undefined || !alsoOfCopies.has(error.code),
+      ({ code }) => code === undefined || !alsoOfCopies.has(code),
       (refused) =>
-        disk.copy(existing, path, sha256).pipe(
-          Effect.mapError(
-            (error) =>
-              new DiskError({
-                ...error,
-                message: `${error.message}; it is copied since no hard link can be made there (${explain(refused.cause)})`,
-                cause: error
-              })
-          )
-        )
+        Effect.mapError(disk.copy(existing, path, sha256), (error) => {
+          const message = `${error.message}; it is copied since no hard link can be made there (${explain(refused.cause)})`
+          return new DiskError({ ...error, message, cause: error })
+        })
     )
   )
 })
 
 const alsoOfCopies: ReadonlySet<string> = new Set(["EEXIST", "ENOENT", "ENOSPC", "EDQUOT"])
 
-/**
- * Whether a file can be renamed from `from` to `to`, found out by doing it with an empty one. Two mounts of one file
- * system have the same device number, and nothing can be renamed from the one to the other.
- */
+/** Tries it with an empty file: between two mounts of one file system, which have one device number, nothing can be renamed. */
 export const canRename = Effect.fnUntraced(function* (from: string, to: string) {
   const disk = yield* Disk
   yield* disk.remove(from)

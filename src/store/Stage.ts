@@ -6,67 +6,63 @@ import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import { rememberPlaces, requirePlaces } from "./Mounts.ts"
 import { makeJobFolder } from "./Records.ts"
-import { type Finding, recoverFolder, removeIfMade } from "./Recover.ts"
-import { canRename, discard, ensureFolder, firstAbove, isFolder, isSameInode, linkOrCopy } from "./SafeFolder.ts"
-import { asStoreError, type Staging, StoreError, type StoreReport, storeError } from "./StoreError.ts"
+import { recoverFolder, removeIfMade } from "./Recover.ts"
+import { canRename, discard, firstAbove, isFolder, isSameInode, linkOrCopy } from "./SafeFolder.ts"
+import type { Staging, StoreReport } from "./Store.ts"
+import { asStoreError, StoreError, storeError } from "./StoreError.ts"
 
 /** How it is found out whether we can write to a folder: `check` writes beside a run that may be at work. */
 export type Probe = "write" | "check" | "ask"
 
-/** Target and tmp_dir are folders that we can write to. */
+/** See Store.preflight. */
 export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, probe: Probe) {
   const disk = yield* Disk
-  const target = yield* folder("target_path", layout.target)
+  const { job, source, target, tmp } = layout
+  const unusable = asStoreError("target_path cannot be used")
+  const targetStat = yield* configured("target_path", target)
   // Before anything is written there.
   const places = yield* requirePlaces(layout, probe === "write" ? "set aside" : "dry run").pipe(
     asStoreError("cannot see whether source and target are mounted")
   )
-  yield* outside("target_path", layout.target, layout.source)
-  const hasState = yield* isFolder(layout.job).pipe(asStoreError("target_path cannot be used"))
+  yield* outside("target_path", target, source)
+  const hasState = yield* isFolder(job).pipe(unusable)
   const name = probe === "check" ? `${layout.probe}-check` : layout.probe
-  yield* inodes("target_path", layout.target)
-  yield* writable("target_path", layout.target, name, probe)
-  if (hasState) yield* writable("the state of the job in", layout.job, name, probe)
+  yield* hasInodes("target_path", target)
+  yield* writable("target_path", target, name, probe)
+  if (hasState) yield* writable("the state of the job in", job, name, probe)
   let stagesInTmp = false
-  if (layout.tmp !== undefined) {
-    const tmp = yield* folder("tmp_dir", layout.tmp.dir)
-    yield* outside("tmp_dir", layout.tmp.dir, layout.source)
-    yield* inodes("tmp_dir", layout.tmp.dir)
-    yield* writable("tmp_dir", layout.tmp.dir, name, probe)
-    stagesInTmp =
-      tmp.dev === target.dev &&
-      (probe === "ask" ||
-        (yield* canRename(join(layout.tmp.dir, name), join(layout.target, name)).pipe(
-          asStoreError("tmp_dir cannot be used")
-        )))
+  if (tmp !== undefined) {
+    const tmpStat = yield* configured("tmp_dir", tmp.dir)
+    yield* outside("tmp_dir", tmp.dir, source)
+    yield* hasInodes("tmp_dir", tmp.dir)
+    yield* writable("tmp_dir", tmp.dir, name, probe)
+    const tried = canRename(join(tmp.dir, name), join(target, name)).pipe(asStoreError("tmp_dir cannot be used"))
+    stagesInTmp = tmpStat.dev === targetStat.dev && (probe === "ask" || (yield* tried))
   }
-  if (places.isKnown && !hasState) yield* askForDisk(layout)
+  if (places.isKnown && !hasState) yield* askForDisk(target).pipe(unusable)
   if (probe === "write") yield* rememberPlaces(layout, places)
-  const free = yield* disk.free(layout.target).pipe(asStoreError("target_path cannot be used"))
-  return { free, stagesInTmp } satisfies StoreReport
+  return { free: yield* disk.free(target).pipe(unusable), stagesInTmp } satisfies StoreReport
 })
 
 /** Says once that an earlier run used a target which holds nothing now: after this run it has state. An error, since --quiet hides warnings. */
-const askForDisk = Effect.fnUntraced(function* ({ target }: Layout.Layout) {
+const askForDisk = Effect.fnUntraced(function* (target: string) {
   const names = yield* (yield* Disk).list(target)
   if (names.some((name) => parseFolderName(name) !== undefined)) return
   yield* Effect.logError(
     `target_path ${target} holds no archive and no state of this job, although an earlier run used it: is it the right disk? If it is, every folder is archived anew`
   )
-}, asStoreError("target_path cannot be used"))
+})
 
-const folder = Effect.fnUntraced(
+/** The folder of this key of the configuration. */
+const configured = Effect.fnUntraced(
   function* (key: string, path: string) {
     const disk = yield* Disk
     const named = yield* disk.stat(path)
     // The operator may configure a symlink; one that another user made is not the operator's choice.
     const uid = process.geteuid?.()
     if (named?.kind === "symlink" && uid !== undefined && named.uid !== uid && named.uid !== 0) {
-      return yield* storeError(
-        "Unsafe",
-        path,
-        `${key} ${path} is a symlink made by user ${named.uid}: refused, for safety. Configure the folder itself`
-      )
+      const message = `${key} ${path} is a symlink made by user ${named.uid}: refused, for safety. Configure the folder itself`
+      return yield* storeError("Unsafe", path, message)
     }
     const stat = named?.kind === "symlink" ? yield* disk.stat(`${path}/.`) : named
     if (stat?.kind === "directory") return stat
@@ -81,49 +77,42 @@ const folder = Effect.fnUntraced(
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
 
-/** Fails when the folder lies in the source: the configuration's texts do not tell where a symlink leads. */
+/** Fails when the folder lies in the source, which the texts of the configuration do not show where there are symlinks. */
 const outside = Effect.fnUntraced(
   function* (key: string, path: string, source: string | undefined) {
-    const disk = yield* Disk
-    const root = source === undefined ? undefined : yield* disk.stat(`${source}/.`)
+    const root = source === undefined ? undefined : yield* (yield* Disk).stat(`${source}/.`)
     if (root === undefined) return
     const what = yield* firstAbove(path, (stat, depth) =>
       isSameInode(stat, root) ? (depth === 0 ? "is the same folder as" : "lies inside") : undefined
     )
     if (what === undefined) return
-    return yield* storeError(
-      "Unsafe",
-      path,
-      `${key} ${path} ${what} source_path ${source}, by a symlink or another mount: archives would be archived again. Configure a folder elsewhere`
-    )
+    const message = `${key} ${path} ${what} source_path ${source}, by a symlink or another mount: archives would be archived again. Configure a folder elsewhere`
+    return yield* storeError("Unsafe", path, message)
   },
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
 
 /** Fails when no file can be made there any more: writing would only say that there is no space. */
-const inodes = Effect.fnUntraced(
+const hasInodes = Effect.fnUntraced(
   function* (key: string, path: string) {
-    const disk = yield* Disk
-    if ((yield* disk.freeInodes(path)) !== 0) return
-    return yield* storeError(
-      "NoSpace",
-      path,
-      `${key} ${path} cannot be written to: its file system has no inodes left; remove files that are not needed, or raise the limit`
-    )
+    if ((yield* (yield* Disk).freeInodes(path)) !== 0) return
+    const message = `${key} ${path} cannot be written to: its file system has no inodes left; remove files that are not needed, or raise the limit`
+    return yield* storeError("NoSpace", path, message)
   },
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
 
 /**
- * Permission bits do not tell the whole truth (ACLs, root squashing, read-only mounts, quotas): only writing does. Also fails where
+ * Permission bits are not enough (ACLs, root squashing, read-only mounts, quotas): only writing proves it. Also fails where
  * the file system can do neither links nor copies, or cannot rename over another file: a publication does both.
  */
 const writable = (key: string, path: string, probe: string, how: Probe) =>
   Effect.gen(function* () {
     const disk = yield* Disk
     if (how === "ask") return yield* disk.writable(path)
-    const [file, next, second] = [probe, `${probe}.new`, `${probe}.link`].map((name) => join(path, name))
-    if (file === undefined || next === undefined || second === undefined) return
+    const file = join(path, probe)
+    const next = `${file}.new`
+    const second = `${file}.link`
     const cannot = (what: string) => unable(key, path, what)
     const clear = Effect.forEach([file, next, second], disk.remove, { discard: true })
     yield* clear
@@ -141,17 +130,11 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
 
 /** What the file system cannot do. A full disk and a missing permission speak for themselves. */
 const unable = (key: string, path: string, what: string) =>
-  Effect.mapError((error: DiskError) =>
-    error.code === "ENOSPC" || error.code === "EDQUOT"
-      ? error
-      : new StoreError({
-          reason: "Other",
-          path,
-          message: `${key} ${path} cannot be used: ${what} (${error.message}); some mounts over a network are like that (sshfs, for one): use another target, or mount it in another way`,
-          transient: error.transient,
-          cause: error
-        })
-  )
+  Effect.mapError((error: DiskError) => {
+    if (error.code === "ENOSPC" || error.code === "EDQUOT") return error
+    const message = `${key} ${path} cannot be used: ${what} (${error.message}); some mounts over a network are like that (sshfs, for one): use another target, or mount it in another way`
+    return new StoreError({ reason: "Other", path, message, transient: error.transient, cause: error })
+  })
 
 /** What the stagings of one process share. */
 export interface Stages {
@@ -164,13 +147,14 @@ export interface Stages {
 /** See Store.stage. A publication that has begun is left to recovery. */
 export const stage = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, folder: FolderName) {
   const paths = Layout.folder(layout, folder)
+  const cleanUp = cleanUpOf(layout, stages, paths)
   yield* Effect.acquireRelease(claim(stages, paths), () => Effect.sync(() => stages.open.delete(folder)))
   return yield* Effect.acquireRelease(
     clear(layout, stages, paths).pipe(
-      Effect.zipRight(Effect.onError(build(layout, stages, paths), () => cleanUp(layout, stages, paths))),
+      Effect.zipRight(Effect.onError(build(layout, stages, paths), () => cleanUp)),
       asStoreError(`cannot prepare a place for the archive of ${folder}`)
     ),
-    () => cleanUp(layout, stages, paths)
+    () => cleanUp
   )
 })
 
@@ -181,38 +165,35 @@ const claim = (stages: Stages, { folder, work }: FolderLayout) =>
   })
 
 /** Refuses what is not ours, and removes what is. */
-const clear = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
-  if (yield* isFolder(paths.home)) yield* refuseOtherCase(layout, paths)
-  const finding: Finding = yield* recoverFolder(paths)
-  const said = finding.healed ?? finding.warning
-  if (said !== undefined) yield* Effect.logWarning(said)
-  if (layout.tmp !== undefined && (yield* isFolder(layout.tmp.root, "ours"))) {
-    yield* stages.tmp.withPermits(1)(discard(join(layout.tmp.root, paths.folder)))
+const clear = Effect.fnUntraced(function* ({ target, tmp }: Layout.Layout, stages: Stages, paths: FolderLayout) {
+  if (yield* isFolder(paths.home)) yield* refuseOtherCase(target, paths)
+  const { healed, warning } = yield* recoverFolder(paths)
+  const done = healed ?? warning
+  if (done !== undefined) yield* Effect.logWarning(done)
+  if (tmp !== undefined && (yield* isFolder(tmp.root, "ours"))) {
+    yield* stages.tmp.withPermits(1)(discard(join(tmp.root, paths.folder)))
   }
 })
 
 /** Where case does not matter, `abcd` answers to the name ABCD; but a list of the target would not show ABCD. */
-const refuseOtherCase = Effect.fnUntraced(function* ({ target }: Layout.Layout, { folder, home }: FolderLayout) {
+const refuseOtherCase = Effect.fnUntraced(function* (target: string, { folder, home }: FolderLayout) {
   const disk = yield* Disk
   const lower = folder.toLowerCase()
   if (lower === folder) return
   if (!isSameInode(yield* disk.stat(home), yield* disk.stat(join(target, lower)))) return
-  // The same folder by both names: only a list tells which of them is its own.
+  // The same folder by both names: only a list says which of them is its own.
   const names = yield* disk.list(target)
   if (names.includes(folder)) return
   const other = names.find((name) => name.toUpperCase() === folder) ?? "it"
-  return yield* storeError(
-    "Unsafe",
-    home,
-    `${target} does not tell upper case from lower, and ${other} is there: rename it to ${folder} if it is its folder, or else move it away`
-  )
+  const message = `${target} does not tell upper case from lower, and ${other} is there: rename it to ${folder} if it is its folder, or else move it away`
+  return yield* storeError("Unsafe", home, message)
 })
 
-const build = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
+const build = Effect.fnUntraced(function* ({ job, tmp }: Layout.Layout, stages: Stages, paths: FolderLayout) {
   const disk = yield* Disk
   let home = yield* disk.stat(paths.home)
   if (home === undefined) {
-    yield* makeJobFolder(layout.job)
+    yield* makeJobFolder(job)
     yield* disk.write(paths.marker, "")
     yield* disk.makeFolder(paths.home)
     home = yield* disk.stat(paths.home)
@@ -220,13 +201,15 @@ const build = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages
   yield* disk.makeFolder(paths.work, 0o700)
   yield* disk.makeFolder(paths.next)
   const inTarget: Staging = { folder: paths.folder, zip: join(paths.next, paths.names.zip) }
-  const { tmp } = layout
-  if (tmp === undefined || paths.tmp === undefined) return inTarget
+  const place = paths.tmp
+  if (tmp === undefined || place === undefined) return inTarget
   const dir = yield* disk.stat(`${tmp.dir}/.`)
   if (dir === undefined || dir.dev !== home?.dev) return inTarget
-  const place = paths.tmp
   yield* stages.tmp.withPermits(1)(
-    ensureFolder(tmp.root, { mode: 0o700, owner: "ours" }).pipe(Effect.zipRight(disk.makeFolder(place, 0o700)))
+    Effect.gen(function* () {
+      if (!(yield* isFolder(tmp.root, "ours"))) yield* disk.makeFolder(tmp.root, 0o700)
+      yield* disk.makeFolder(place, 0o700)
+    })
   )
   // Same device, and still another mount or quota: an archive would have to be copied.
   if (!(yield* canRename(join(place, Layout.trial), join(paths.next, Layout.trial)))) return inTarget
@@ -234,19 +217,18 @@ const build = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages
 })
 
 /** Never fails: what stays is removed by the next recovery. */
-const cleanUp = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
-  for (const clean of [cleanTmp(layout, stages, paths), cleanWork(paths)]) {
-    yield* Effect.catchAll(clean, ({ message }) =>
+const cleanUpOf = (layout: Layout.Layout, stages: Stages, paths: FolderLayout) =>
+  Effect.forEach(
+    [cleanTmp(layout, stages, paths), cleanWork(paths)],
+    Effect.catchAll(({ message }) =>
       Effect.logWarning(`the staging of ${paths.folder} could not be removed, the next run does that: ${message}`)
-    )
-  }
-})
+    ),
+    { discard: true }
+  )
 
-const cleanTmp = Effect.fnUntraced(function* (layout: Layout.Layout, stages: Stages, paths: FolderLayout) {
+const cleanTmp = Effect.fnUntraced(function* ({ tmp }: Layout.Layout, stages: Stages, { tmp: place }: FolderLayout) {
   const disk = yield* Disk
-  const { tmp } = layout
-  if (tmp === undefined || paths.tmp === undefined) return
-  const place = paths.tmp
+  if (tmp === undefined || place === undefined) return
   yield* stages.tmp.withPermits(1)(
     Effect.gen(function* () {
       if (!(yield* isFolder(tmp.root, "ours"))) return

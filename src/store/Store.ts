@@ -7,29 +7,19 @@ import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
 import type { JobIds, Owner, SourceName } from "../zfs/JobIdentity.ts"
-import type { PreviousArchive } from "../zip/ArchiveIndex.ts"
-import type { FolderFailure, FolderRecord } from "./FolderState.ts"
-import { claim, owner, wouldClaim } from "./Identity.ts"
-import * as archiveIndex from "./Index.ts"
+import type { ArchiveIndex, PreviousArchive } from "../zip/ArchiveIndex.ts"
+import type { FolderFailure, FolderRecord, FolderState } from "./FolderState.ts"
+import * as Identity from "./Identity.ts"
 import * as Layout from "./Layout.ts"
-import { rememberFolders, unmounted } from "./Mounts.ts"
-import { publish } from "./Publish.ts"
-import * as jobState from "./Records.ts"
-import { type Cursor, decodeState, records } from "./Records.ts"
-import { type Finding, leftover, recover, recoverFolders } from "./Recover.ts"
-import { isFolder } from "./SafeFolder.ts"
+import type { Metadata } from "./Metadata.ts"
+import { unmounted } from "./Mounts.ts"
+import { publish, wouldPublish } from "./Publish.ts"
+import * as Records from "./Records.ts"
+import { leftover, recover, wouldRecover } from "./Recover.ts"
 import { type Probe, preflight, type Stages, stage } from "./Stage.ts"
-import {
-  asStoreError,
-  type BrokenFolder,
-  type Publication,
-  type Published,
-  type RecoveryReport,
-  type Staging,
-  type StoreError,
-  type StoreReport,
-  type StoreSettings
-} from "./StoreError.ts"
+import { asStoreError, type StoreError } from "./StoreError.ts"
+
+export { StoreError } from "./StoreError.ts"
 
 /** The target folder: published archives, their state, the job's cursor. */
 export class Store extends Context.Tag("zipper/Store")<
@@ -48,27 +38,18 @@ export class Store extends Context.Tag("zipper/Store")<
     readonly claim: (source: SourceName) => Effect.Effect<JobIds, StoreError>
     /**
      * Finishes or undoes every publication that a crashed run left, and removes its staging. Where the record of one is damaged,
-     * its files are set aside, with a warning, and the folder has no state any more. A folder where that fails is reported as broken.
+     * its files are set aside, with a warning, and the folder has no state any more.
      */
     readonly recover: Effect.Effect<RecoveryReport, StoreError>
-    /**
-     * Folders of the target that were mounts of their own at the last run and are not now: nothing is to be written there. Those
-     * in `accepted` are taken as they are from now on.
-     */
+    /** Folders that were mounts of their own at the last run and are not now: nothing may be written there, except in `accepted`. */
     readonly unmounted: (accepted: ReadonlyArray<FolderName>) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
     /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */
     readonly records: Effect.Effect<ReadonlyMap<FolderName, FolderRecord>, StoreError>
     /** The job's cursor; undefined when there is none or it cannot be understood (then it is set aside, with a warning). */
-    readonly cursor: Effect.Effect<Cursor | undefined, StoreError>
-    /**
-     * The current archive of a folder, to copy unchanged entries from: only if it is intact and its index is known. Never fails:
-     * the reason why there is none is logged.
-     */
+    readonly cursor: Effect.Effect<Records.Cursor | undefined, StoreError>
+    /** The current archive of a folder, to copy unchanged entries from, if it is intact and indexed; logs why there is none. */
     readonly previous: (folder: FolderName) => Effect.Effect<PreviousArchive | undefined>
-    /**
-     * An empty staging place for one publication, which is removed when the scope closes, published or not. What an earlier
-     * attempt could not clean up in that folder is put right first.
-     */
+    /** An empty staging place, removed when the scope closes. First puts right what an earlier attempt left in that folder. */
     readonly stage: (folder: FolderName) => Effect.Effect<Staging, StoreError, Scope.Scope>
     /** Brings the staged zip to the disk ahead of its publication, which then need not wait for it. */
     readonly sync: (staging: Staging) => Effect.Effect<void, StoreError>
@@ -80,20 +61,84 @@ export class Store extends Context.Tag("zipper/Store")<
     /** Records that the folder's last attempt failed: it stays due. */
     readonly recordFailure: (failure: FailedAttempt) => Effect.Effect<void, StoreError>
     /** Replaces the cursor, atomically. */
-    readonly advance: (cursor: Cursor) => Effect.Effect<void, StoreError>
+    readonly advance: (cursor: Records.Cursor) => Effect.Effect<void, StoreError>
   }
 >() {
   static readonly layer = (settings: StoreSettings) => Layer.effect(Store, make(settings))
 
   /** Reads what is there and writes nothing; what it would have done goes to the log. */
-  static readonly layerDryRun = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "dry run"))
+  static readonly layerDryRun = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "dry run", "ask"))
 
   /** For check: a dry run that proves by writing, syncing, renaming and removing files of its own that a run could. */
   static readonly layerCheck = (settings: StoreSettings) =>
     Layer.effect(Store, makeDryRun(settings, "dry run", "check"))
 
   /** For reports of the state: writes nothing, and `records` fails where a folder or its state may not be read. */
-  static readonly layerReport = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "report"))
+  static readonly layerReport = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "report", "ask"))
+}
+
+/** Where the store is. */
+export interface StoreSettings {
+  readonly targetPath: string
+  /** What is archived: nothing is written in there. Left out where nothing is archived. */
+  readonly sourcePath?: string
+  /** Where archives are put together, if it is on the file system of the target. */
+  readonly tmpDir: string | undefined
+  /** The same for every run of one job, another one for every other job: staging folders carry it. */
+  readonly jobId: string
+  /** Files for the record of what source and target lie on (see Mounts.ts): the first that is not on the target is used. */
+  readonly placesPaths?: ReadonlyArray<string>
+}
+
+/** What preflight found. */
+export interface StoreReport {
+  /** Bytes free for us on the target; undefined where its file system does not report them. */
+  readonly free: number | undefined
+  /** Archives are put together in tmp_dir; false: inside the target. */
+  readonly stagesInTmp: boolean
+}
+
+/** A folder that cannot be worked on; the reason is a sentence for a person. */
+export interface BrokenFolder {
+  readonly folder: FolderName
+  readonly reason: string
+}
+
+/** What recovery did, one line a finding ("ABCD: finished the publication that was interrupted"). */
+export interface RecoveryReport {
+  readonly healed: ReadonlyArray<string>
+  /** Each counts as failed; the others are not held up by them. */
+  readonly broken: ReadonlyArray<BrokenFolder>
+}
+
+/** A place for one archive in the making, on the file system where it will be published. */
+export interface Staging {
+  readonly folder: FolderName
+  /** Absolute path for the new zip; nothing is there yet. */
+  readonly zip: string
+}
+
+/** What goes with an archive when it is published. */
+export interface Publication {
+  readonly metadata: Metadata
+  readonly state: FolderState
+  /** For the archive after it. */
+  readonly index?: ArchiveIndex | undefined
+  /** The result of {@link Store.previous}, so that the previous archive is not read a second time. */
+  readonly previous?: PreviousArchive | undefined
+}
+
+/** What a publication did. */
+export interface Published {
+  readonly folder: FolderName
+  /** Absolute path of the archive. */
+  readonly zip: string
+  /** The archive that was current became `ABCD.prev.zip`. */
+  readonly rotated: boolean
+  /** The new archive has the bytes of the one before: only the files beside it and the state are new. */
+  readonly same?: true
+  /** Nothing was written: this is what a run would do. */
+  readonly dryRun?: true
 }
 
 type FailedAttempt = Omit<FolderFailure, "version" | "failures">
@@ -105,15 +150,25 @@ const operationsOn =
   <A, R>(step: Effect.Effect<A, DiskError | StoreError, R>) =>
     step.pipe(asStoreError(doing), Effect.provide(context), Effect.withSpan(`Store.${name}`))
 
-/** For the messages of operations that both stores have. */
-const reading = {
-  preflight: "cannot use the target",
-  recover: "cannot look for what an interrupted run left",
-  unmounted: "cannot see which folders of the target are mounted",
-  records: "cannot read what is known of the folders",
-  cursor: "cannot read the cursor",
-  owner: "cannot read which job the target belongs to"
-} as const
+const cannotReadOwner = "cannot read which job the target belongs to"
+
+/** The operations that a dry run has too. */
+const readers = (layout: Layout.Layout, context: Context.Context<Disk>, corrupt: Records.Corrupt, probe: Probe) => {
+  const operation = operationsOn(context)
+  const records = corrupt === "set aside" ? Records.records(layout, corrupt) : recordsAfterRecovery(layout, corrupt)
+  return {
+    preflight: preflight(layout, probe).pipe(operation("preflight", "cannot use the target")),
+    owner: Identity.owner(layout, corrupt).pipe(operation("owner", cannotReadOwner)),
+    unmounted: (accepted: ReadonlyArray<FolderName>) =>
+      unmounted(layout, accepted, corrupt).pipe(
+        operation("unmounted", "cannot see which folders of the target are mounted")
+      ),
+    records: records.pipe(operation("records", "cannot read what is known of the folders")),
+    cursor: Records.cursor(layout, corrupt).pipe(operation("cursor", "cannot read the cursor"))
+  }
+}
+
+const cannotRecover = "cannot look for what an interrupted run left"
 
 const make = Effect.fnUntraced(function* (settings: StoreSettings) {
   const layout = Layout.make(settings)
@@ -122,29 +177,19 @@ const make = Effect.fnUntraced(function* (settings: StoreSettings) {
   const stages: Stages = { open: new Set<FolderName>(), tmp: yield* Effect.makeSemaphore(1) }
   const operation = operationsOn(context)
   return {
-    preflight: preflight(layout, "write").pipe(operation("preflight", reading.preflight)),
-    stateFolder: jobState
-      .makeJobFolder(layout.job)
-      .pipe(Effect.as(layout.job), operation("stateFolder", "cannot use the target")),
-    owner: owner(layout, "set aside").pipe(operation("owner", reading.owner)),
-    claim: (source: SourceName) =>
-      claim(layout, source).pipe(operation("claim", "cannot write down which job the target belongs to")),
-    recover: isFolder(layout.job).pipe(
-      Effect.zipRight(recover(layout, stages.open)),
-      operation("recover", reading.recover)
+    ...readers(layout, context, "set aside", "write"),
+    stateFolder: Records.makeJobFolder(layout.job).pipe(
+      Effect.as(layout.job),
+      operation("stateFolder", "cannot use the target")
     ),
-    unmounted: (accepted: ReadonlyArray<FolderName>) =>
-      unmounted(layout, accepted, "set aside").pipe(
-        Effect.tap(({ changed, folders }) => (changed ? rememberFolders(layout, folders) : Effect.void)),
-        Effect.map(({ broken }) => broken),
-        operation("unmounted", reading.unmounted)
-      ),
-    records: records(layout, "set aside").pipe(operation("records", reading.records)),
-    cursor: jobState.cursor(layout, "set aside").pipe(operation("cursor", reading.cursor)),
+    claim: (source: SourceName) =>
+      Identity.claim(layout, source).pipe(operation("claim", "cannot write down which job the target belongs to")),
+    recover: recover(layout, stages.open).pipe(operation("recover", cannotRecover)),
     previous: (folder: FolderName) =>
-      archiveIndex
-        .previous(layout, Layout.folder(layout, folder))
-        .pipe(Effect.provide(context), Effect.withSpan("Store.previous")),
+      Records.previous(layout, Layout.folder(layout, folder)).pipe(
+        Effect.provide(context),
+        Effect.withSpan("Store.previous")
+      ),
     stage: (folder: FolderName) => stage(layout, stages, folder).pipe(operation("stage", `cannot stage ${folder}`)),
     sync: (staging: Staging) =>
       Effect.flatMap(Disk, (disk) => disk.sync(staging.zip)).pipe(
@@ -152,39 +197,27 @@ const make = Effect.fnUntraced(function* (settings: StoreSettings) {
       ),
     publish: (staging: Staging, publication: Publication) => {
       const paths = Layout.folder(layout, staging.folder)
-      const note = Effect.zipRight(jobState.clearFailure(paths), archiveIndex.replace(layout, paths, publication.index))
+      const note = Effect.zipRight(Records.clearFailure(paths), Records.replaceIndex(layout, paths, publication.index))
       return publish(paths, staging, publication, note).pipe(operation("publish", `cannot publish ${staging.folder}`))
     },
     recordFailure: (failed: FailedAttempt) =>
-      jobState
-        .recordFailure(layout, failed)
-        .pipe(operation("recordFailure", `cannot write down that ${failed.folder} failed`)),
-    advance: (cursor: Cursor) =>
-      jobState.advance(layout, cursor).pipe(operation("advance", "cannot advance the cursor"))
+      Records.recordFailure(layout, failed).pipe(
+        operation("recordFailure", `cannot write down that ${failed.folder} failed`)
+      ),
+    advance: (cursor: Records.Cursor) =>
+      Records.advance(layout, cursor).pipe(operation("advance", "cannot advance the cursor"))
   }
 })
 
-/** Reads what the real store reads and writes nothing. `report`: records that may not be read are an error. */
-const makeDryRun = Effect.fnUntraced(function* (
-  settings: StoreSettings,
-  purpose: "dry run" | "report",
-  probe: Probe = "ask"
-) {
+const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings, corrupt: "dry run" | "report", probe: Probe) {
   const layout = Layout.make(settings)
-  const operation = operationsOn(Context.make(Disk, yield* Disk))
+  const context = Context.make(Disk, yield* Disk)
+  const operation = operationsOn(context)
   return {
-    preflight: preflight(layout, probe).pipe(operation("preflight", reading.preflight)),
+    ...readers(layout, context, corrupt, probe),
     stateFolder: Effect.succeed(layout.job),
-    owner: owner(layout, purpose).pipe(operation("owner", reading.owner)),
-    claim: (source: SourceName) => wouldClaim(layout, source).pipe(operation("claim", reading.owner)),
-    recover: recoverFolders(layout, new Set<FolderName>(), wouldHeal).pipe(operation("recover", reading.recover)),
-    unmounted: (accepted: ReadonlyArray<FolderName>) =>
-      unmounted(layout, accepted, purpose).pipe(
-        Effect.map(({ broken }) => broken),
-        operation("unmounted", reading.unmounted)
-      ),
-    records: recordsAfterRecovery(layout, purpose).pipe(operation("records", reading.records)),
-    cursor: jobState.cursor(layout, purpose).pipe(operation("cursor", reading.cursor)),
+    claim: (source: SourceName) => Identity.wouldClaim(layout, source).pipe(operation("claim", cannotReadOwner)),
+    recover: wouldRecover(layout).pipe(operation("recover", cannotRecover)),
     // To read an archive as a whole is too much work for a dry run.
     previous: (_folder: FolderName) => Effect.succeed(undefined),
     stage: (folder: FolderName) => {
@@ -197,59 +230,22 @@ const makeDryRun = Effect.fnUntraced(function* (
         operation("publish", `cannot look at ${staging.folder}`)
       ),
     recordFailure: (failed: FailedAttempt) => Effect.logInfo(`would write down that ${failed.folder} failed`),
-    advance: (cursor: Cursor) => Effect.logInfo(`would compare the next run with ${cursor.base.name}`)
+    advance: (cursor: Records.Cursor) => Effect.logInfo(`would compare the next run with ${cursor.base.name}`)
   }
 })
 
 /** Recovery would have set aside the state of a folder whose journal is damaged, and a run would archive it. */
-const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout, purpose: "dry run" | "report") {
-  const found = yield* records(layout, purpose)
+const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Records.Corrupt) {
+  const found = yield* Records.records(layout, corrupt)
   const after = yield* Effect.forEach(
     found,
     Effect.fnUntraced(function* ([folder, record]) {
-      const left = yield* leftover(Layout.folder(layout, folder)).pipe(
-        // Recovery reports that folder as broken.
-        Effect.orElseSucceed(() => undefined)
-      )
-      return [folder, left?._tag === "Unreadable" ? { ...record, state: undefined } : record] as const
+      // Where it cannot be looked at, recovery reports the folder as broken.
+      const left = yield* Effect.option(leftover(Layout.folder(layout, folder)))
+      const unreadable = left._tag === "Some" && left.value._tag === "Unreadable"
+      return [folder, unreadable ? { ...record, state: undefined } : record] as const
     }),
     { concurrency: 16 }
   )
   return new Map<FolderName, FolderRecord>(after)
-})
-
-const wouldHeal = (paths: Layout.FolderLayout) =>
-  Effect.map(leftover(paths), (found): Finding => {
-    switch (found._tag) {
-      case "Nothing":
-        return {}
-      case "Staging":
-        return { healed: "would remove what an interrupted run had prepared but not published" }
-      case "Forward":
-        return { healed: "would finish the publication that was interrupted" }
-      case "Back":
-        return { healed: "would undo the publication that had failed and was interrupted" }
-      case "Unreadable":
-        return {
-          warning: `the record of an interrupted publication (${found.path}) cannot be understood; what belongs to it would be set aside, and the folder archived anew`
-        }
-    }
-  }).pipe(asStoreError(`cannot look at what an interrupted run left of ${paths.folder}`))
-
-const wouldPublish = Effect.fnUntraced(function* (paths: Layout.FolderLayout) {
-  const disk = yield* Disk
-  const zip = join(paths.home, paths.names.zip)
-  const stat = yield* disk.stat(zip)
-  const state =
-    stat === undefined ? undefined : decodeState(paths, yield* disk.read(join(paths.home, paths.names.state)))
-  // An archive without a state is hashed when it is published for real; that is too much work for a dry run.
-  const damaged = stat !== undefined && state !== undefined && state.zip_size !== stat.size
-  const rotated = stat !== undefined && !damaged
-  const rotation = rotated
-    ? `; the current archive would become ${paths.names.prevZip}`
-    : damaged
-      ? `; the current archive has another size than when it was published, and would be replaced without becoming ${paths.names.prevZip}`
-      : ""
-  yield* Effect.logDebug(`would publish ${zip}${rotation}`)
-  return { folder: paths.folder, zip, rotated, dryRun: true } satisfies Published
 })

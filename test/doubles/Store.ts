@@ -4,16 +4,16 @@ import * as Ref from "effect/Ref"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import type { FolderFailure, FolderRecord } from "../../src/store/FolderState.ts"
 import type { Cursor } from "../../src/store/Records.ts"
-import { Store } from "../../src/store/Store.ts"
-import type {
-  BrokenFolder,
-  Publication,
-  Published,
-  RecoveryReport,
-  Staging,
-  StoreError,
-  StoreReport
-} from "../../src/store/StoreError.ts"
+import {
+  type BrokenFolder,
+  type Publication,
+  type Published,
+  type RecoveryReport,
+  type Staging,
+  Store,
+  type StoreError,
+  type StoreReport
+} from "../../src/store/Store.ts"
 import type { Owner, SourceName } from "../../src/zfs/JobIdentity.ts"
 import type { PreviousArchive } from "../../src/zip/ArchiveIndex.ts"
 
