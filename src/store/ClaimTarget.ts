@@ -5,13 +5,9 @@ import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { Zfs } from "../zfs/Zfs.ts"
 import { Store } from "./Store.ts"
 
-/** The target belongs to another job. */
 class TargetTaken extends Data.TaggedError("TargetTaken")<{ readonly message: string }> {}
 
-/**
- * Fails when the target belongs to a job with another source: the two would take each other's archives for their own. Where that
- * source is gone, the target is taken over, with a warning.
- */
+/** Fails when the target belongs to another source that is still there: the two would take each other's archives for their own. */
 export const checkOwner = Effect.fnUntraced(function* (config: { readonly target_path: string }, source: SourceInfo) {
   const owner = yield* (yield* Store).owner
   const asked = { ...source, source_path: source.path }

@@ -9,19 +9,15 @@ const Count = Schema.Number.pipe(Schema.int(), Schema.nonNegative())
 export const FolderState = Schema.Struct({
   version: Schema.Literal(1),
   folder: FolderName,
-  /** Manifest.hash of what was archived. */
   manifest_sha256: Sha256,
-  /** Manifest.stampsHash of what was archived. */
   stamps_sha256: optional(Sha256),
   /** Manifest.isUnsettled was true at listing: the next comparison of manifests proves nothing. */
   unsettled: optional(Schema.Literal(true)),
   /** The folder holds files with several names, so `zfs diff` alone cannot be trusted for it. */
   hard_links: Schema.Boolean,
-  /** As in the metadata. */
   snapshot: Schema.String,
   archived_at_utc: Schema.String,
   files: Count,
-  /** Uncompressed. */
   bytes: Count,
   zip_size: Count,
   zip_md5: Md5,
@@ -42,20 +38,17 @@ export const FolderFailure = Schema.Struct({
   folder: FolderName,
   run: Schema.String,
   failed_at_utc: Schema.String,
-  /** How many attempts in a row have failed, over all runs. */
   failures: Count,
   error: Schema.String
 })
 export type FolderFailure = typeof FolderFailure.Type
 
-/** What the store knows of a folder. */
 export interface FolderRecord {
   readonly state: FolderState | undefined
   /** Size of `ABCD.zip` as it lies there now; undefined when there is none. */
   readonly zipSize: number | undefined
   /** Name of a file that belongs beside the current archive and is missing or empty. */
   readonly incomplete?: string | undefined
-  /** `verify` found that the current archive is damaged. */
   readonly damaged?: true
   /** There is no zip, and the index says that one was published. */
   readonly lost?: true

@@ -70,7 +70,6 @@ const isCopy = Effect.fnUntraced(
 
 const idsOf = ({ former_ids, id }: JobIdentity): JobIds => ({ id, former: former_ids })
 
-/** See Store.claim. */
 export const claim = Effect.fnUntraced(function* (layout: Layout, source: SourceName) {
   const { found, next } = yield* identityOf(layout, source, "set aside")
   const content = encode(next)
@@ -81,6 +80,5 @@ export const claim = Effect.fnUntraced(function* (layout: Layout, source: Source
   return idsOf(next)
 })
 
-/** The same without writing it. */
 export const wouldClaim = (layout: Layout, source: SourceName) =>
   Effect.map(identityOf(layout, source, "dry run"), ({ next }) => idsOf(next))

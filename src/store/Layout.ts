@@ -2,7 +2,6 @@ import { join, resolve } from "node:path"
 import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import type { StoreSettings } from "./Store.ts"
 
-/** Where everything of one job lies. */
 export type Layout = ReturnType<typeof make>
 
 export const make = (settings: StoreSettings) => {
@@ -12,25 +11,19 @@ export const make = (settings: StoreSettings) => {
   return {
     target,
     source: settings.sourcePath === undefined ? undefined : resolve(settings.sourcePath),
-    /** Job-wide state. */
     job,
     cursor: join(job, "cursor.json"),
-    /** Which job the target belongs to. */
     identity: join(job, "job.json"),
-    /** Follows from the paths of source and target. */
     pathId: settings.jobId,
     failures: join(job, "failures"),
     indexes: join(job, "index"),
-    /** Which folders of the target are mounts of their own. */
     mounts: join(job, "mounts.json"),
     places: settings.placesPaths ?? [],
-    /** Name of the file that preflight writes. */
     probe: `.zipper-probe-${settings.jobId}`,
     tmp: dir === undefined ? undefined : { dir, root: join(dir, `zipper-${settings.jobId}`) }
   } as const
 }
 
-/** Where everything of one folder lies. */
 export type FolderLayout = ReturnType<typeof folder>
 
 export const folder = (layout: Layout, name: FolderName) => {
@@ -38,11 +31,9 @@ export const folder = (layout: Layout, name: FolderName) => {
   const work = join(home, ".publish")
   return {
     folder: name,
-    /** The published files. */
     home,
     /** Work area of a publication: on the same file system as what it publishes. */
     work,
-    /** New files, on their way into `home`. */
     next: join(work, "next"),
     /** Hard links of what they replace. */
     old: join(work, "old"),
@@ -59,7 +50,6 @@ export const folder = (layout: Layout, name: FolderName) => {
   } as const
 }
 
-/** The folder that a name in `.zipper` is the marker of. */
 export const folderOfMarker = (name: string): FolderName | undefined =>
   name.startsWith("made-") ? parseFolderName(name.slice("made-".length)) : undefined
 
@@ -69,7 +59,6 @@ export const trial = ".trial"
 /** Ends the name under which a state file is written before it takes its place. */
 export const draftSuffix = ".new"
 
-/** The files of a folder's two archives. */
 export const publishedFileNames = (folder: FolderName) => ({
   zip: `${folder}.zip`,
   md5: `${folder}.zip.md5`,

@@ -5,9 +5,7 @@ import type { Checksums } from "../system/Hasher.ts"
 /** A checksum file as coreutils writes and reads it. Archive names hold nothing that needs escaping. */
 export const encodeChecksums = (digest: string, name: string): string => `${digest}  ${name}\n`
 
-/** What a checksum file says. */
 interface ChecksumLine {
-  /** Lower-case hexadecimal. */
   readonly digest: string
   /** Undefined when the file holds a bare digest, as some tools write it. */
   readonly name: string | undefined
@@ -29,9 +27,7 @@ export const Metadata = Schema.Struct({
   zip_md5: Schema.String,
   zip_sha256: Schema.String,
   total_files: Schema.Number,
-  /** Uncompressed. */
   total_bytes: Schema.Number,
-  /** `2025-01-01T12:00:00Z`. */
   created_at_utc: Schema.String,
   /** Source.snapshotName; of archives that older versions made the dataset and an @ stand before it. */
   snapshot: Schema.String
@@ -60,7 +56,6 @@ export const make = (options: {
 
 const keys = Object.keys(Metadata.fields)
 
-/** The file's content: JSON with two spaces and a newline at the end. */
 export const encode = (metadata: Metadata): string => `${JSON.stringify(metadata, keys, 2)}\n`
 
 /** `2025-01-01T12:00:00Z`, without fractions. */

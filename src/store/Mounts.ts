@@ -13,22 +13,16 @@ import { folderNames, isFolder } from "./SafeFolder.ts"
 import type { BrokenFolder } from "./Store.ts"
 import { storeError } from "./StoreError.ts"
 
-/**
- * A target whose disk or share is not mounted is a folder like any other, and archives written into it are out of sight as soon as
- * it is mounted again. So a run records what source and target lie on, in files that are not on the target, and which folders of
- * the target are mounts of their own, in the target's `.zipper`.
- */
+// A target whose disk is not mounted is a folder like any other, and what is written into it is hidden by the next mount. So a run
+// records what source and target lie on, in files elsewhere, and which folders of the target are mounts of their own, in `.zipper`.
 
-/** A mounted file system that holds a folder. */
 const Holder = Schema.Struct({
-  /** As RawPath.display writes it. */
   mountpoint: Schema.String,
   /** `ext4`, `zfs`, `nfs4` …; empty where the system does not say. */
   type: Schema.String
 })
 export type Holder = typeof Holder.Type
 
-/** What source and target lay on at the last run that could use them. */
 const PlaceMounts = Schema.Struct({
   version: Schema.Literal(1),
   source_path: optional(Schema.String),
@@ -59,7 +53,6 @@ export const isMissing = (before: Holder, now: Holder): boolean =>
 const isBelow = (path: string, ancestor: string): boolean =>
   path.startsWith(ancestor.endsWith("/") ? ancestor : `${ancestor}/`)
 
-/** Why a run must not use the folder of this `key` of the configuration, and what to do. `record`: the file that says so. */
 export const notMounted = (key: string, path: string, before: Holder, record: string): string =>
   `${key} ${path} lay on ${before.type === "" ? "what" : `the ${before.type} file system that`} was mounted at ${before.mountpoint} at the last run, and nothing is mounted there now: mount it; or, if it is not to be mounted any more, remove ${record}`
 
@@ -77,7 +70,6 @@ const holder = Effect.fnUntraced(function* (mounts: ReadonlyArray<Mount> | undef
   return mounts === undefined ? yield* holderByDevice(RawPath.display(real)) : holderOf(mounts, real)
 })
 
-/** The mount point is the highest folder above that is on the same device. */
 const holderByDevice = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   const device = (yield* disk.stat(`${path}/.`))?.dev
@@ -117,7 +109,6 @@ export const requirePlaces = Effect.fnUntraced(function* (layout: Layout, corrup
           : undefined
     if (missing !== undefined) return yield* storeError("NotMounted", layout.target, missing)
   }
-  // `isKnown`: an earlier run could use this target.
   return { mounts, now, isKnown }
 })
 

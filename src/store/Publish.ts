@@ -12,7 +12,6 @@ import { asStoreError, fromDisk, StoreError, storeError } from "./StoreError.ts"
 
 /**
  * How an archive is published (names as in FolderLayout):
- *
  * 1. Everything new is written to `next`, everything that it replaces is hard-linked into `old`, all of it is synced. Until here
  *    nothing that is published has been touched, and a crash or an error costs nothing.
  * 2. A synced journal that lists the steps is renamed to `commit`, and that name synced. From here on the publication is finished,
@@ -20,7 +19,6 @@ import { asStoreError, fromDisk, StoreError, storeError } from "./StoreError.ts"
  * 3. Each new file is renamed over the old one: ABCD.zip is at every instant the one or the other.
  * 4. The folder is synced, and the archive counts as published. Failure record and index are brought up to date (`note`); then the
  *    journal is removed, and the rest of the work area.
- *
  * An error after 2 undoes it: the journal is first renamed to `abort`, and that name synced, so that a crash while undoing is
  * followed by more undoing; then the links in `old` are renamed back.
  */
@@ -68,7 +66,6 @@ export const forward = Effect.fnUntraced(function* (paths: FolderLayout, steps: 
   yield* disk.sync(paths.home)
 })
 
-/** Undoes the steps, from wherever they were left, and makes that durable. */
 export const back = Effect.fnUntraced(function* (paths: FolderLayout, steps: ReadonlyArray<PublishPlan.Step>) {
   const disk = yield* Disk
   for (const { existed, name } of [...steps].reverse()) {
@@ -78,10 +75,7 @@ export const back = Effect.fnUntraced(function* (paths: FolderLayout, steps: Rea
   yield* disk.sync(paths.home)
 })
 
-/**
- * Ends a publication that is done or undone. The journal goes first, durably: if it came back after a power cut, it would undo
- * the next publication.
- */
+/** The journal goes first, durably: if it came back after a power cut, it would undo the next publication. */
 export const settle = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
   const disk = yield* Disk
   yield* disk.remove(journal)

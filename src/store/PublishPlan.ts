@@ -14,15 +14,11 @@ export const publishedNames = (folder: FolderName): ReadonlyArray<string> => {
   return [n.prevZip, n.prevMd5, n.prevSha256, n.prevMetadata, n.zip, n.md5, n.sha256, n.metadata, n.state]
 }
 
-/** What lies in the folder as its current archive, before a publication. */
 export interface Found {
-  /** Undefined when there is no archive. */
   readonly zipSize: number | undefined
-  /** `.state.json`, if it is there and can be understood. */
   readonly state: FolderState | undefined
   /** Digests of the archive as it lies there, taken when there is no state to know them from. */
   readonly measured: Checksums | undefined
-  /** Content of the checksum files and of `metadata.json`. */
   readonly md5: string | undefined
   readonly sha256: string | undefined
   readonly metadata: string | undefined
@@ -42,7 +38,6 @@ const decodeMetadata = Schema.decodeUnknownOption(
   Schema.parseJson(Schema.Struct({ ...Metadata.Metadata.fields, zip_sha256: Schema.optional(Schema.String) }))
 )
 
-/** Whether the current archive is worth being the previous one. */
 export const judge = (found: Found): Current => {
   const { measured, state, zipSize } = found
   if (zipSize === undefined) return { _tag: "Absent" }
@@ -82,7 +77,6 @@ export const judge = (found: Found): Current => {
   return { _tag: "Whole", checksums, metadata: { ...metadata, zip_sha256: checksums.sha256 } }
 }
 
-/** One file of the folder that a publication replaces or removes. */
 const Step = Schema.Struct({
   name: Schema.String,
   action: Schema.Literal("replace", "remove"),
@@ -94,20 +88,14 @@ export type Step = typeof Step.Type
 /** All that a publication does, made before anything is touched. */
 export interface PublishPlan {
   readonly folder: FolderName
-  /** The current archive becomes the previous one. */
   readonly rotates: boolean
-  /** The new archive has the bytes of the current one. */
   readonly same: boolean
-  /** Small files to write beside the new archive. */
   readonly writes: ReadonlyArray<{ readonly name: string; readonly content: string }>
   /** In order; undone in the opposite order. */
   readonly steps: ReadonlyArray<Step>
 }
 
-/**
- * The plan that makes a new archive current. `present` are the names that exist in the folder now, `prevMetadataSha256` is
- * what the state is to say of `metadata.prev.json` where the previous archive stays as it is.
- */
+/** `prevMetadataSha256`: what the state is to say of `metadata.prev.json` where the previous archive stays as it is. */
 export const make = (options: {
   readonly folder: FolderName
   readonly metadata: Metadata.Metadata
@@ -160,7 +148,6 @@ export const make = (options: {
   return { folder, rotates, same, writes, steps }
 }
 
-/** SHA-256 of a text as it is written to a file. */
 export const digestOf = (text: string): string => createHash("sha256").update(text, "utf8").digest("hex")
 
 /** The record of a publication that has begun: see the protocol in Publish.ts. */
@@ -182,6 +169,5 @@ const decodeJournalFile = Schema.decodeUnknownOption(Schema.parseJson(Journal))
 export const encodeJournal = (plan: PublishPlan): string =>
   `${JSON.stringify({ version: 1, folder: plan.folder, steps: plan.steps })}\n`
 
-/** The journal of `folder`, or undefined when the content cannot be understood. */
 export const decodeJournal = (folder: FolderName, content: string): Journal | undefined =>
   Option.getOrUndefined(Option.filter(decodeJournalFile(content), (journal) => journal.folder === folder))

@@ -17,16 +17,13 @@ import { parseChecksums } from "./Metadata.ts"
 import { publishedNames } from "./PublishPlan.ts"
 import { decodeState } from "./Records.ts"
 import { folderNames } from "./SafeFolder.ts"
-import type { ArchiveIdentity } from "./Verification.ts"
+import { type ArchiveIdentity, identityOfState } from "./Verification.ts"
 
-/** The archive that is current, or the one before it. */
 export type Which = "current" | "previous"
 
-/** Something that is wrong with an archive or with a file beside it. */
 export interface ArchiveFinding {
-  /** Name of the file in its folder, such as `ABCD.zip.md5`. */
   readonly file: string
-  /** The entry of the zip that it is about, as a person reads it: harmless, in quotes. */
+  /** The entry of the zip that it is about: escaped, in quotes. */
   readonly entry?: string
   /** To be read after the name of the file and the entry: "its CRC-32 is wrong". */
   readonly problem: string
@@ -36,7 +33,6 @@ export interface ArchiveFinding {
 export interface PublishedArchive {
   readonly folder: FolderName
   readonly which: Which
-  /** Absolute path of the zip. */
   readonly zip: string
   /** The zip; undefined when it is missing, or something else is in its place. */
   readonly file: FileIdentity | undefined
@@ -46,16 +42,11 @@ export interface PublishedArchive {
   readonly metadata: string | undefined
   /** `.state.json`, which describes the current archive; undefined when it is missing or cannot be understood. */
   readonly state: FolderState | undefined
-  /**
-   * Files of the set that are there and cannot be read: a symlink, no UTF-8 text, no permission, a bad sector. And a state
-   * that is missing, where it is on record that there was one.
-   */
+  /** Files that are there and cannot be read (a symlink, no UTF-8, a bad sector), and a state that ought to be there. */
   readonly obstacles: ReadonlyArray<ArchiveFinding>
-  /** A publication of the folder is under way, or was interrupted and waits for the next run. */
   readonly interrupted: boolean
 }
 
-/** The archives of the target cannot be looked at; the message says what failed on which path, and why. */
 export class ArchivesError extends Data.TaggedError("ArchivesError")<{
   readonly path: string
   readonly message: string
@@ -66,21 +57,14 @@ export class ArchivesError extends Data.TaggedError("ArchivesError")<{
 export class PublishedArchives extends Context.Tag("zipper/Archives")<
   PublishedArchives,
   {
-    /** Absolute path of the target, for messages. */
     readonly target: string
-    /** The folders of which something is published, sorted: a current or previous archive, or what is left of one. */
+    /** The folders that hold an archive or what is left of one, sorted. */
     readonly folders: Effect.Effect<ReadonlyArray<FolderName>, ArchivesError>
-    /**
-     * The folders of which it is on record, apart from their own files, that a run has published an archive: where nothing is
-     * left of one, it was lost.
-     */
+    /** The folders of which a run has published an archive, by the indexes: where nothing is left of one, it was lost. */
     readonly recorded: Effect.Effect<ReadonlyArray<FolderName>, ArchivesError>
     /** Size of the zip in bytes; 0 when there is none. For a bar: nothing is opened, and nothing fails. */
     readonly size: (folder: FolderName, which: Which) => Effect.Effect<number>
-    /**
-     * One archive of a folder with all that belongs to it; undefined when there is none and, as far as is known,
-     * never was. A file that is missing or cannot be read is in the set as such.
-     */
+    /** An archive, whatever is missing or unreadable of it; undefined when there is none and, as far as is known, never was. */
     readonly open: (folder: FolderName, which: Which) => Effect.Effect<PublishedArchive | undefined, ArchivesError>
   }
 >() {
@@ -88,7 +72,6 @@ export class PublishedArchives extends Context.Tag("zipper/Archives")<
     Layer.effect(PublishedArchives, Effect.map(Disk, make(target)))
 }
 
-/** Names of the files that make up a set. */
 export const namesOf = (folder: FolderName, which: Which) => {
   const n = publishedFileNames(folder)
   return which === "current"
@@ -106,24 +89,18 @@ export const isSameArchive = (a: PublishedArchive, b: PublishedArchive | undefin
   a.interrupted === b.interrupted &&
   JSON.stringify([a.state, a.obstacles]) === JSON.stringify([b.state, b.obstacles])
 
-/** Which archive it is, as far as its own files say; undefined when there is none. */
 export const identityOf = (set: PublishedArchive | undefined): ArchiveIdentity => {
-  if (set?.which === "current" && set.state !== undefined) {
-    const { archived_at_utc, zip_sha256 } = set.state
-    return { archived_at_utc, zip_sha256 }
-  }
-  const digest = set?.sha256 === undefined ? undefined : parseChecksums(set.sha256)?.digest
-  return set?.which === "current" || digest === undefined ? {} : { zip_sha256: digest }
+  if (set?.which === "current") return identityOfState(set.state)
+  const digest = parseChecksums(set?.sha256 ?? "")?.digest
+  return digest === undefined ? {} : { zip_sha256: digest }
 }
 
-/** Nothing is there: what could be said of the target would be said of an empty place. */
 class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: string }> {
   override get message() {
     return `the target ${this.path} does not exist: is its dataset mounted, and is target_path right?`
   }
 }
 
-/** Names at the top of the target that an archived folder could have, sorted. */
 export const targetFolders = Effect.fnUntraced(function* (target: string) {
   const disk = yield* Disk
   if ((yield* disk.stat(target)) === undefined) return yield* new TargetMissing({ path: target })
@@ -138,40 +115,35 @@ const make = (target: string) => (disk: Disk["Type"]) => {
     folders: folderNames(layout.target).pipe(
       Effect.flatMap(Effect.filter((folder) => holdsSomething(layout, folder), { concurrency: 16 })),
       withDisk,
-      Effect.mapError(asArchivesError("cannot look for archives"))
+      asArchivesError("cannot look for archives")
     ),
     recorded: Effect.all([disk.stat(layout.job), disk.stat(layout.indexes)]).pipe(
       Effect.flatMap((stats) =>
         stats.every((stat) => stat?.kind === "directory") ? folderNames(layout.indexes) : Effect.succeed([])
       ),
       withDisk,
-      Effect.mapError(asArchivesError("cannot look for what was archived before"))
+      asArchivesError("cannot look for what was archived before")
     ),
     size: (folder: FolderName, which: Which) =>
       disk.stat(join(Layout.folder(layout, folder).home, namesOf(folder, which).zip)).pipe(
         Effect.map((stat) => (stat?.kind === "file" ? stat.size : 0)),
-        // It is for a progress bar only; opening the zip says what is wrong.
         Effect.orElseSucceed(() => 0)
       ),
     open: Effect.fn("Archives.open")((folder: FolderName, which: Which) =>
       open(Layout.folder(layout, folder), which).pipe(
         withDisk,
-        Effect.mapError(asArchivesError(`cannot look at the archives of ${folder}`))
+        asArchivesError(`cannot look at the archives of ${folder}`)
       )
     )
   }
 }
 
-const asArchivesError =
-  (doing: string) =>
-  (error: DiskError | ArchivesError): ArchivesError =>
-    error._tag === "ArchivesError"
-      ? error
-      : new ArchivesError({
-          path: error.path,
-          message: `${doing}: ${error.message}${error.code === "EACCES" ? "; do this as the user who runs the job" : ""}`,
-          cause: error
-        })
+const asArchivesError = (doing: string) =>
+  Effect.mapError((error: DiskError | ArchivesError) => {
+    if (error._tag === "ArchivesError") return error
+    const advice = error.code === "EACCES" ? "; do this as the user who runs the job" : ""
+    return new ArchivesError({ path: error.path, message: `${doing}: ${error.message}${advice}`, cause: error })
+  })
 
 const holdsSomething = Effect.fnUntraced(function* (layout: Layout.Layout, folder: FolderName) {
   const disk = yield* Disk
@@ -182,7 +154,6 @@ const holdsSomething = Effect.fnUntraced(function* (layout: Layout.Layout, folde
   const published = new Set(publishedNames(folder))
   return yield* disk.list(home).pipe(
     Effect.map((names) => names.some((name) => published.has(name))),
-    // Something is there; opening it says what is wrong with it.
     Effect.orElseSucceed(() => true)
   )
 })
@@ -193,10 +164,8 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
   const there = yield* disk.stat(home)
   if (there === undefined) return undefined
   if (there.kind !== "directory") {
-    return yield* new ArchivesError({
-      path: home,
-      message: `${home} is ${nameOf(there)}, not a folder: nothing is read there, and no run writes there; put the folder itself in its place`
-    })
+    const message = `${home} is ${nameOf(there)}, not a folder: nothing is read there, and no run writes there; put the folder itself in its place`
+    return yield* new ArchivesError({ path: home, message })
   }
   const names = namesOf(folder, which)
   const interrupted = yield* isThere(paths.commit, paths.abort)
@@ -207,28 +176,27 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
   const stateFile = yield* readSmall(home, paths.names.state)
   const state = decodeState(paths, stateFile.text)
   const beside = [md5, sha256, metadata]
+  const ownFiles = which === "current" ? [...beside, stateFile] : beside
   const obstacles = [
     ...(zip === undefined || zip.kind === "file"
       ? []
       : [{ file: names.zip, problem: `is ${nameOf(zip)}, not a file` }]),
-    ...beside.flatMap((found) => found.obstacles),
-    // The state describes the current archive: its own damage is no matter of the previous one.
-    ...(which === "previous"
-      ? []
-      : stateFile.text !== undefined && state === undefined
-        ? [{ file: paths.names.state, problem: `cannot be understood: it is not the state of ${folder}` }]
-        : stateFile.obstacles)
+    ...ownFiles.flatMap(({ name, problem }) => (problem === undefined ? [] : [{ file: name, problem }])),
+    ...(which === "current" && stateFile.text !== undefined && state === undefined
+      ? [{ file: stateFile.name, problem: `cannot be understood: it is not the state of ${folder}` }]
+      : [])
   ]
   const wasThere =
     zip !== undefined ||
-    (which === "current" ? [...beside, stateFile] : beside).some((found) => found.isThere === true) ||
+    ownFiles.some((found) => found.isThere) ||
     (which === "current" ? interrupted : state?.prev_metadata_sha256 !== undefined)
   if (!wasThere) {
     // Where a look failed, it is not known that there is none.
-    const failed = [...beside, stateFile].find(({ isThere }) => typeof isThere === "object")?.isThere
-    return typeof failed === "object" ? yield* failed : undefined
+    const failed = [...beside, stateFile].find((found) => found.failed !== undefined)?.failed
+    return failed === undefined ? undefined : yield* failed
   }
-  const lost = which === "current" && stateFile === missing && (yield* isThere(paths.index))
+  const isGone = !stateFile.isThere && stateFile.failed === undefined
+  const lost = which === "current" && isGone && (yield* isThere(paths.index))
   return {
     folder,
     which,
@@ -253,18 +221,15 @@ const isThere = Effect.fnUntraced(
   Effect.orElseSucceed(() => false)
 )
 
-/** A checksum file has about a hundred bytes: one that is far larger is not read into memory. */
 const checksumFileLimit = 64 * 1024
 
-/** What is at the place of a small file. */
 interface SmallFile {
-  /** The error, where the look at the place failed. */
-  readonly isThere: boolean | DiskError
-  readonly text: string | undefined
-  readonly obstacles: ReadonlyArray<ArchiveFinding>
+  readonly name: string
+  readonly isThere: boolean
+  readonly failed?: DiskError
+  readonly text?: string
+  readonly problem?: string
 }
-
-const missing: SmallFile = { isThere: false, text: undefined, obstacles: [] }
 
 const readSmall = Effect.fnUntraced(function* (
   home: string,
@@ -273,27 +238,21 @@ const readSmall = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SmallFile, never, Disk> {
   const disk = yield* Disk
   const path = join(home, name)
-  const obstacle = (problem: string, isThere: SmallFile["isThere"] = true): SmallFile => ({
-    isThere,
-    text: undefined,
-    obstacles: [{ file: name, problem }]
-  })
-  const unreadable = (error: DiskError) => `cannot be read: ${explain(error.cause)}`
+  const obstacle = (problem: string) => ({ name, isThere: true, problem })
+  const unreadable = (error: DiskError) => obstacle(`cannot be read: ${explain(error.cause)}`)
   const stat = yield* Effect.either(disk.stat(path))
-  if (Either.isLeft(stat)) return obstacle(unreadable(stat.left), stat.left)
-  if (stat.right === undefined) return missing
-  if (stat.right.kind !== "file") return obstacle(`is ${nameOf(stat.right)}, not a file`)
-  if (stat.right.size > limit) {
-    return obstacle(`has ${bytes(stat.right.size)}, far more than such a file can have`)
-  }
+  if (Either.isLeft(stat)) return { ...unreadable(stat.left), isThere: false, failed: stat.left }
+  if (stat.right === undefined) return { name, isThere: false }
+  const { kind, size } = stat.right
+  if (kind !== "file") return obstacle(`is ${nameOf(stat.right)}, not a file`)
+  if (size > limit) return obstacle(`has ${bytes(size)}, far more than such a file can have`)
   const content = yield* Effect.either(disk.readBytes(path))
-  if (Either.isLeft(content)) return obstacle(unreadable(content.left))
-  if (content.right === undefined) return missing
+  if (Either.isLeft(content)) return unreadable(content.left)
+  if (content.right === undefined) return { name, isThere: false }
   const { buffer, byteLength, byteOffset } = content.right
   // Strictly: two texts with different bytes must not look the same.
-  return isUtf8(content.right)
-    ? { isThere: true, text: Buffer.from(buffer, byteOffset, byteLength).toString("utf8"), obstacles: [] }
-    : obstacle("is damaged: it is no UTF-8 text")
+  if (!isUtf8(content.right)) return obstacle("is damaged: it is no UTF-8 text")
+  return { name, isThere: true, text: Buffer.from(buffer, byteOffset, byteLength).toString("utf8") }
 })
 
 const nameOf = ({ kind }: DiskStat): string =>

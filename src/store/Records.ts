@@ -61,14 +61,12 @@ export const load = Effect.fnUntraced(function* <A>(
   return undefined
 })
 
-/** How a state file of this schema is read and written. */
 export const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {
   const file = Schema.parseJson(schema, { space: 2 })
   const encode = Schema.encodeSync(file)
   return { decode: Schema.decodeUnknownOption(file), encode: (value: A): string => `${encode(value)}\n` }
 }
 
-/** Makes `.zipper` or a folder in it. */
 export const makeJobFolder = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   if (yield* isFolder(path)) return
@@ -81,17 +79,12 @@ export const makeJobFolder = Effect.fnUntraced(function* (path: string) {
   yield* disk.sync(`${path}/..`)
 })
 
-/**
- * `<target>/.zipper/cursor.json`: how far the job has come. Every change up to `base` is either published or
- * has a failure record, so the next run only asks what changed since.
- */
+/** `<target>/.zipper/cursor.json`. Every change up to `base` is published or has a failure record: the next run asks for later ones. */
 export const Cursor = Schema.Struct({
   version: Schema.Literal(1),
   /** The configured source folder that the cursor belongs to; another one makes it void. */
   source_path: Schema.String,
-  /** The base of the next `zfs diff`. */
   base: SnapshotRef,
-  /** Older snapshots that retention keeps (`snapshot_keep`), newest first. */
   kept: Schema.Array(SnapshotRef),
   /** SHA-256 of the archives when the cursor was written: a diff from `base` says nothing of another one. Older cursors know none. */
   archives: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Sha256 }), {
@@ -168,20 +161,15 @@ export const clearFailure = (paths: Layout.FolderLayout) =>
     )
   )
 
-/** The names of folders in a folder of `.zipper`; none where it is not there. */
 const namesIn = Effect.fnUntraced(function* (layout: Layout.Layout, path: string, ending?: string) {
   const isThere = yield* Effect.every([layout.job, path], (folder) => isFolder(folder))
   return new Set(isThere ? yield* folderNames(path, ending) : [])
 })
 
-/**
- * What is known of every folder in the target, and of those that have only ever failed. "report" fails where the user may not
- * read a state, or a folder cannot be looked at: that says nothing about the archive.
- */
+/** "report" fails where the user may not read a state, or a folder cannot be looked at: that says nothing about the archive. */
 export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
   const folders = new Set(yield* folderNames(layout.target))
   const failed = yield* namesIn(layout, layout.failures, ".json")
-  // An archive of each was published.
   const indexed = yield* namesIn(layout, layout.indexes).pipe(
     Effect.catchAll(({ message }) => {
       // A report has this failure from PublishedArchives.recorded, which reads the same.
@@ -256,10 +244,8 @@ const logUnknown = (folder: FolderName, corrupt: Corrupt, { message }: { readonl
 
 const stateFile = jsonFile(FolderState)
 
-/** The text of `.state.json`. */
 export const encodeState = stateFile.encode
 
-/** The state of this folder that `content` holds, if it does. */
 export const decodeState = (paths: Layout.FolderLayout, content: string | undefined): FolderState | undefined =>
   Option.getOrUndefined(Option.filter(stateFile.decode(content), (state) => state.folder === paths.folder))
 
@@ -303,7 +289,6 @@ export const replaceIndex = (
     if (index === undefined) return yield* disk.remove(path)
     yield* makeJobFolder(layout.job)
     yield* makeJobFolder(layout.indexes)
-    // Not synced: what a power cut makes of it is recognised, and costs time only.
     yield* replaceByRename(path, (draft) => disk.writeUnsynced(draft, ArchiveIndex.encode(index)))
   }).pipe(
     Effect.catchAll((error) => {

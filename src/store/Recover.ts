@@ -26,7 +26,6 @@ export const recover = Effect.fnUntraced(function* (layout: Layout.Layout, open:
   return { ...report, healed: [...report.healed, ...(staging ?? [])] }
 })
 
-/** The same without doing it. */
 export const wouldRecover = Effect.fnUntraced(function* (layout: Layout.Layout) {
   return yield* reportOn(layout, yield* candidates(layout), (paths) =>
     Effect.map(leftover(paths), ({ _tag, path }): Finding => {
@@ -50,7 +49,6 @@ const wouldHeal = {
   Back: "would undo the publication that had failed and was interrupted"
 } as const
 
-/** What was found in a folder's work area. With a warning the folder can still be worked on. */
 interface Finding {
   readonly healed?: string
   readonly warning?: string
@@ -104,10 +102,7 @@ export const recoverFolder = Effect.fnUntraced(function* (
   return { healed: healed[found._tag] }
 })
 
-/**
- * Without its journal it is not known how far the publication came. The work area is kept under another name, with the folder's
- * state, so that the folder is archived anew. The next publication compares the archive with the checksums beside it.
- */
+/** Without its journal it is not known how far the publication came. Without its state, the folder is archived anew. */
 const keepAside = Effect.fnUntraced(function* (paths: FolderLayout, journal: string) {
   const disk = yield* Disk
   const state = join(paths.home, paths.names.state)
@@ -128,7 +123,6 @@ export const removeIfMade = Effect.fnUntraced(function* (paths: FolderLayout) {
   return empty
 })
 
-/** The findings of `heal` in each folder; one that cannot be put right does not stop the others. */
 const reportOn = Effect.fnUntraced(function* (
   layout: Layout.Layout,
   folders: ReadonlyArray<FolderName>,
@@ -154,7 +148,6 @@ const reportOn = Effect.fnUntraced(function* (
   return { healed: healed.sort(), broken } satisfies RecoveryReport
 })
 
-/** Folders in the target, and those that were about to be made there. */
 const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
   const disk = yield* Disk
   const folders = yield* Effect.filter(
@@ -163,7 +156,6 @@ const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
       disk.stat(join(layout.target, folder)).pipe(
         // Anything else by that name is refused when the folder is to be archived.
         Effect.map((stat) => stat?.kind === "directory"),
-        // The work on it says why, and the others are not held up.
         Effect.orElseSucceed(() => true)
       ),
     { concurrency: 16 }
@@ -185,7 +177,6 @@ const removeTmp = Effect.fnUntraced(function* ({ tmp }: Layout.Layout) {
   return [`removed ${tmp.root}, the staging of an interrupted run`]
 })
 
-/** A failure to remove what may stay is a warning. */
 const orWarn =
   (what: string) =>
   <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>

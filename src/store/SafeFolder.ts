@@ -16,10 +16,7 @@ export const discard = (path: string): Effect.Effect<void, DiskError, Disk> =>
     yield* disk.removeFolder(path)
   })
 
-/**
- * Whether there is a folder at `path`. Anything else there is refused: by a symlink another user could choose where we write
- * and remove. With `owner`, so is a folder that belongs to another user.
- */
+/** Anything but a folder is refused: by a symlink another user could choose where we write and remove. `ours`: and another user's. */
 export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours") {
   const disk = yield* Disk
   const stat = yield* disk.stat(path)
@@ -38,7 +35,6 @@ export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours
 const refused = (path: string, what: string) =>
   storeError("Unsafe", path, `${what}: refused, for safety. Find out who made it, then remove it`)
 
-/** Whether both are the same file or folder, by any names. */
 export const isSameInode = (
   a: Pick<DiskStat, "dev" | "ino"> | undefined,
   b: Pick<DiskStat, "dev" | "ino"> | undefined
@@ -53,7 +49,6 @@ export const firstAbove = Effect.fnUntraced(function* <A>(
   let below: DiskStat | undefined
   for (let at = `${path}/.`, depth = 0; ; at = `${at}/..`, depth += 1) {
     const stat = yield* disk.stat(at)
-    // Above the root there is the root again.
     if (stat === undefined || isSameInode(stat, below)) return undefined
     const found = look(stat, depth)
     if (found !== undefined) return found
@@ -70,10 +65,7 @@ export const folderNames = Effect.fnUntraced(function* (path: string, ending = "
   })
 })
 
-/**
- * `link`, or a copy where the file system has no hard links, forbids this one, or cannot say so properly (rclone answers EIO).
- * What a copy would meet as well stays the failure of the link. The copy has to have `sha256`, if that is known.
- */
+/** `link`, or a copy where links are refused by any error that a copy would not meet too (rclone answers EIO). */
 export const linkOrCopy = Effect.fnUntraced(function* (existing: string, path: string, sha256?: string) {
   const disk = yield* Disk
   yield* disk.link(existing, path).pipe(
@@ -118,10 +110,7 @@ export const setAside = Effect.fnUntraced(function* (path: string) {
   return aside
 })
 
-/**
- * Moves a file over the one at `to`, and can be repeated: nothing at `from` means that it has been done. Of two names of one
- * file `rename` leaves both: then `from` goes with the work area.
- */
+/** Can be repeated: nothing at `from` means that it has been done. Of two names of one file `rename` leaves both. */
 export const move = Effect.fnUntraced(function* (from: string, to: string) {
   const disk = yield* Disk
   if ((yield* disk.stat(from)) !== undefined) return yield* disk.rename(from, to)

@@ -14,7 +14,6 @@ import { asStoreError, StoreError, storeError } from "./StoreError.ts"
 /** How it is found out whether we can write to a folder: `check` writes beside a run that may be at work. */
 export type Probe = "write" | "check" | "ask"
 
-/** See Store.preflight. */
 export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, probe: Probe) {
   const disk = yield* Disk
   const { job, source, target, tmp } = layout
@@ -53,7 +52,6 @@ const askForDisk = Effect.fnUntraced(function* (target: string) {
   )
 })
 
-/** The folder of this key of the configuration. */
 const configured = Effect.fnUntraced(
   function* (key: string, path: string) {
     const disk = yield* Disk
@@ -102,10 +100,7 @@ const hasInodes = Effect.fnUntraced(
   (effect, key) => asStoreError(`${key} cannot be used`)(effect)
 )
 
-/**
- * Permission bits are not enough (ACLs, root squashing, read-only mounts, quotas): only writing proves it. Also fails where
- * the file system can do neither links nor copies, or cannot rename over another file: a publication does both.
- */
+/** Only writing proves it (ACLs, quotas, network mounts); a publication needs links or copies, and renames over another file. */
 const writable = (key: string, path: string, probe: string, how: Probe) =>
   Effect.gen(function* () {
     const disk = yield* Disk
@@ -128,7 +123,6 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
     }).pipe(Effect.ensuring(Effect.ignoreLogged(clear)))
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
 
-/** What the file system cannot do. A full disk and a missing permission speak for themselves. */
 const unable = (key: string, path: string, what: string) =>
   Effect.mapError((error: DiskError) => {
     if (error.code === "ENOSPC" || error.code === "EDQUOT") return error
@@ -136,7 +130,6 @@ const unable = (key: string, path: string, what: string) =>
     return new StoreError({ reason: "Other", path, message, transient: error.transient, cause: error })
   })
 
-/** What the stagings of one process share. */
 export interface Stages {
   /** Folders that are staged now: recovery leaves them alone. */
   readonly open: Set<FolderName>
@@ -164,7 +157,6 @@ const claim = (stages: Stages, { folder, work }: FolderLayout) =>
     return storeError("Other", work, `${folder} is being archived already`)
   })
 
-/** Refuses what is not ours, and removes what is. */
 const clear = Effect.fnUntraced(function* ({ target, tmp }: Layout.Layout, stages: Stages, paths: FolderLayout) {
   if (yield* isFolder(paths.home)) yield* refuseOtherCase(target, paths)
   const { healed, warning } = yield* recoverFolder(paths)
@@ -216,7 +208,6 @@ const build = Effect.fnUntraced(function* ({ job, tmp }: Layout.Layout, stages: 
   return { folder: paths.folder, zip: join(place, paths.names.zip) } satisfies Staging
 })
 
-/** Never fails: what stays is removed by the next recovery. */
 const cleanUpOf = (layout: Layout.Layout, stages: Stages, paths: FolderLayout) =>
   Effect.forEach(
     [cleanTmp(layout, stages, paths), cleanWork(paths)],

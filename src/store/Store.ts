@@ -31,15 +31,9 @@ export class Store extends Context.Tag("zipper/Store")<
     readonly stateFolder: Effect.Effect<string, StoreError>
     /** The source that the target belongs to; undefined when no run has recorded one. */
     readonly owner: Effect.Effect<Owner | undefined, StoreError>
-    /**
-     * Makes the target that of the job with this source. Gives the ids that mark the job's snapshots: the same ones when target
-     * or source got another path. A copy of a target that is still there gets ids of its own.
-     */
+    /** Makes the target that of the job with this source; gives the ids that mark its snapshots. A copy of another target gets new ones. */
     readonly claim: (source: SourceName) => Effect.Effect<JobIds, StoreError>
-    /**
-     * Finishes or undoes every publication that a crashed run left, and removes its staging. Where the record of one is damaged,
-     * its files are set aside, with a warning, and the folder has no state any more.
-     */
+    /** Finishes or undoes what a crashed run left. Where a journal is damaged, its files are set aside, and the folder has no state. */
     readonly recover: Effect.Effect<RecoveryReport, StoreError>
     /** Folders that were mounts of their own at the last run and are not now: nothing may be written there, except in `accepted`. */
     readonly unmounted: (accepted: ReadonlyArray<FolderName>) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
@@ -53,14 +47,10 @@ export class Store extends Context.Tag("zipper/Store")<
     readonly stage: (folder: FolderName) => Effect.Effect<Staging, StoreError, Scope.Scope>
     /** Brings the staged zip to the disk ahead of its publication, which then need not wait for it. */
     readonly sync: (staging: Staging) => Effect.Effect<void, StoreError>
-    /**
-     * Makes the staged zip the current archive of its folder and the current one the previous. All or nothing (see Publish.ts).
-     * Also clears the folder's failure record and replaces its index; a failure of these two is a warning.
-     */
+    /** Makes the staged zip the current archive, all or nothing (see Publish.ts); clears the failure record and replaces the index. */
     readonly publish: (staging: Staging, publication: Publication) => Effect.Effect<Published, StoreError>
     /** Records that the folder's last attempt failed: it stays due. */
     readonly recordFailure: (failure: FailedAttempt) => Effect.Effect<void, StoreError>
-    /** Replaces the cursor, atomically. */
     readonly advance: (cursor: Records.Cursor) => Effect.Effect<void, StoreError>
   }
 >() {
@@ -77,7 +67,6 @@ export class Store extends Context.Tag("zipper/Store")<
   static readonly layerReport = (settings: StoreSettings) => Layer.effect(Store, makeDryRun(settings, "report", "ask"))
 }
 
-/** Where the store is. */
 export interface StoreSettings {
   readonly targetPath: string
   /** What is archived: nothing is written in there. Left out where nothing is archived. */
@@ -90,7 +79,6 @@ export interface StoreSettings {
   readonly placesPaths?: ReadonlyArray<string>
 }
 
-/** What preflight found. */
 export interface StoreReport {
   /** Bytes free for us on the target; undefined where its file system does not report them. */
   readonly free: number | undefined
@@ -98,7 +86,6 @@ export interface StoreReport {
   readonly stagesInTmp: boolean
 }
 
-/** A folder that cannot be worked on; the reason is a sentence for a person. */
 export interface BrokenFolder {
   readonly folder: FolderName
   readonly reason: string
@@ -107,31 +94,24 @@ export interface BrokenFolder {
 /** What recovery did, one line a finding ("ABCD: finished the publication that was interrupted"). */
 export interface RecoveryReport {
   readonly healed: ReadonlyArray<string>
-  /** Each counts as failed; the others are not held up by them. */
   readonly broken: ReadonlyArray<BrokenFolder>
 }
 
-/** A place for one archive in the making, on the file system where it will be published. */
 export interface Staging {
   readonly folder: FolderName
-  /** Absolute path for the new zip; nothing is there yet. */
   readonly zip: string
 }
 
-/** What goes with an archive when it is published. */
 export interface Publication {
   readonly metadata: Metadata
   readonly state: FolderState
-  /** For the archive after it. */
   readonly index?: ArchiveIndex | undefined
   /** The result of {@link Store.previous}, so that the previous archive is not read a second time. */
   readonly previous?: PreviousArchive | undefined
 }
 
-/** What a publication did. */
 export interface Published {
   readonly folder: FolderName
-  /** Absolute path of the archive. */
   readonly zip: string
   /** The archive that was current became `ABCD.prev.zip`. */
   readonly rotated: boolean
@@ -152,7 +132,6 @@ const operationsOn =
 
 const cannotReadOwner = "cannot read which job the target belongs to"
 
-/** The operations that a dry run has too. */
 const readers = (layout: Layout.Layout, context: Context.Context<Disk>, corrupt: Records.Corrupt, probe: Probe) => {
   const operation = operationsOn(context)
   const records = corrupt === "set aside" ? Records.records(layout, corrupt) : recordsAfterRecovery(layout, corrupt)
@@ -240,7 +219,6 @@ const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout,
   const after = yield* Effect.forEach(
     found,
     Effect.fnUntraced(function* ([folder, record]) {
-      // Where it cannot be looked at, recovery reports the folder as broken.
       const left = yield* Effect.option(leftover(Layout.folder(layout, folder)))
       const unreadable = left._tag === "Some" && left.value._tag === "Unreadable"
       return [folder, unreadable ? { ...record, state: undefined } : record] as const

@@ -38,7 +38,6 @@ const reasons: ReadonlyMap<string, StoreError["reason"]> = new Map([
   ["ELOOP", "Unsafe"]
 ] as const)
 
-/** Makes every failure a StoreError that says what was being done. */
 export const asStoreError = (doing: string) =>
   Effect.mapError(
     (error: DiskError | StoreError): StoreError => (error._tag === "DiskError" ? fromDisk(doing)(error) : error)
