@@ -12,13 +12,10 @@ import type { Audit } from "../zip/AuditZip.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
 import { type FileNames, makeFileNames, readMetadata } from "./MetadataText.ts"
 
-/**
- * How much of a set is read. `checksums`: the whole zip for its digests, and every header and name in it; `content`: each
- * entry is inflated as well, and its CRC-32 checked.
- */
+/** How much is read. `checksums`: the whole zip for its digests, and every header and name; `content`: each entry is inflated, too. */
 export type Depth = "checksums" | "content"
 
-/** What a set turned out to be. */
+/** What an archive turned out to be. */
 export interface Examined {
   /** All that is wrong with it; nothing: it is good. */
   readonly findings: ReadonlyArray<ArchiveFinding>
@@ -32,9 +29,9 @@ export interface Examined {
 }
 
 /**
- * What is in a set and all that is wrong with it; no findings say that every bit of its zip, its checksum files and its metadata is
- * what was published, as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or
- * thread for the work. `onRead` receives how many bytes of the zip, from its beginning, have been read.
+ * All that is wrong with an archive; no findings: every bit of its zip, its checksum files and its metadata is what was published,
+ * as far as they and the state know. Fails when the zip may not be read, or there is no memory, descriptor or thread for the work.
+ * `onRead` receives how many bytes of the zip, from its beginning, have been read.
  */
 export const examineArchive = Effect.fn("CheckSet")(function* (
   set: PublishedArchive,
@@ -44,7 +41,8 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
   const names = namesOf(set.folder, set.which)
   const text = set.metadata === undefined ? undefined : readMetadata(names.metadata, set.metadata)
   const metadata = text?.metadata
-  const found: Array<ArchiveFinding> = [...set.obstacles, ...missing(set, metadata), ...(text?.findings ?? [])]
+  const subject: Subject = { set, names, metadata, state: set.which === "current" ? set.state : undefined }
+  const found: Array<ArchiveFinding> = [...set.obstacles, ...missing(subject), ...(text?.findings ?? [])]
   if (set.file === undefined) {
     return { findings: found, flawed: false, foreign: false, files: 0, bytes: 0 } satisfies Examined
   }
@@ -52,29 +50,41 @@ export const examineArchive = Effect.fn("CheckSet")(function* (
   const { audit, checksums } = yield* readZip(set, set.file.size, depth, listed, onRead)
   const flaws = audit.flaws.map((flaw) => ({ file: names.zip, ...flaw }))
   if (audit.foreign === true && checksums._tag === "Read") {
-    const wrong = isAdopted(set, metadata)
-      ? [...set.obstacles, ...checkAdopted(set, checksums.value)]
-      : [...found, ...checkBeside(set, metadata, checksums.value, found)]
+    // Another program made the files beside the zip too: this one writes a SHA-256 into the metadata, and a state.
+    const adopted = metadata === undefined && (set.which === "previous" || set.state === undefined)
+    if (!adopted) found.push(...checkDigests(subject, checksums.value), ...checkFigures(subject, undefined))
+    const wrong = adopted
+      ? [...set.obstacles, ...checkAdopted(subject, checksums.value)]
+      : [...found, ...checkPublished(subject, found)]
     const foreign = !wrong.some(({ file }) => file === names.zip)
     const findings = foreign ? wrong : [...flaws, ...wrong]
     return { findings, flawed: false, foreign, files: 0, bytes: 0 } satisfies Examined
   }
   found.push(...flaws)
-  if (checksums._tag === "Read") found.push(...checkDigests(set, metadata, checksums.value))
+  if (checksums._tag === "Read") found.push(...checkDigests(subject, checksums.value))
   else if (flaws.length === 0) found.push({ file: names.zip, problem: checksums.problem })
   // Where headers are damaged, names and sizes are not what they were: that is no fault of the metadata.
   const contents = audit.complete && flaws.length === 0 ? audit : undefined
   if (contents !== undefined && listed !== undefined) {
     found.push(...listed.end().map((problem) => ({ file: names.metadata, problem: `files: ${problem}` })))
   }
-  found.push(...checkFigures(set, metadata, contents))
-  found.push(...checkPublished(set, metadata, found))
+  found.push(...checkFigures(subject, contents))
+  found.push(...checkPublished(subject, found))
   const flawed = flaws.length > 0 || checksums._tag === "Unreadable"
   const { bytes, files } = audit
   return { findings: found, flawed, foreign: false, files, bytes } satisfies Examined
 })
 
-/** Digests of the zip, or why it cannot be read. */
+/** An archive with what is known of it; `state`: only where it describes this archive. */
+interface Subject {
+  readonly set: PublishedArchive
+  readonly names: ReturnType<typeof namesOf>
+  readonly metadata: Metadata | undefined
+  readonly state: FolderState | undefined
+}
+
+type Findings = ReadonlyArray<ArchiveFinding>
+
 type ZipDigests =
   | { readonly _tag: "Read"; readonly value: Checksums }
   | { readonly _tag: "Unreadable"; readonly problem: string }
@@ -122,9 +132,10 @@ const readZip = (
     return { audit, checksums }
   }).pipe(Effect.scoped)
 
-/** Files of the set that ought to be there. */
-const missing = (set: PublishedArchive, metadata: Metadata | undefined): ReadonlyArray<ArchiveFinding> => {
-  const names = namesOf(set.folder, set.which)
+const stateFile = ".state.json"
+
+/** Files that ought to be there. */
+const missing = ({ metadata, names, set }: Subject): Findings => {
   // An archive whose metadata was lost becomes the previous one without; the state then knows of none.
   const without =
     set.which === "previous" && set.state?.metadata_sha256 !== undefined && set.state.prev_metadata_sha256 === undefined
@@ -141,28 +152,6 @@ const missing = (set: PublishedArchive, metadata: Metadata | undefined): Readonl
     .map((file) => ({ file, problem: "is missing" }))
 }
 
-/** Another program made the files beside the zip too: this one writes a SHA-256 into the metadata, and a state. */
-const isAdopted = (set: PublishedArchive, metadata: Metadata | undefined): boolean =>
-  metadata === undefined && (set.which === "previous" || set.state === undefined)
-
-/** All that can be said without knowing what is in the zip. */
-const checkBeside = (
-  set: PublishedArchive,
-  metadata: Metadata | undefined,
-  measured: Checksums,
-  found: ReadonlyArray<ArchiveFinding>
-): ReadonlyArray<ArchiveFinding> => {
-  const wrong = [...checkDigests(set, metadata, measured), ...checkFigures(set, metadata, undefined)]
-  return [...wrong, ...checkPublished(set, metadata, [...found, ...wrong])]
-}
-
-const stateFile = ".state.json"
-
-/** The state, where it describes this archive. */
-const stateOf = ({ state, which }: PublishedArchive): FolderState | undefined =>
-  which === "current" ? state : undefined
-
-/** The kinds of checksum, with the digits and the name of each. */
 const kinds = ["md5", "sha256"] as const
 type Kind = (typeof kinds)[number]
 const digits = { md5: 32, sha256: 64 }
@@ -172,42 +161,29 @@ const titles = { md5: "MD5", sha256: "SHA-256" }
  * Compares the digests of a zip with all places that know them, and the checksum files with what was written to them. Where none
  * of the places agrees with the zip, it is the zip that has changed; where some do, the others.
  */
-const checkDigests = (
-  set: PublishedArchive,
-  metadata: Metadata | undefined,
-  measured: Checksums
-): ReadonlyArray<ArchiveFinding> => {
-  const names = namesOf(set.folder, set.which)
+const checkDigests = (subject: Subject, measured: Checksums): Findings => {
+  const { metadata, names, set, state } = subject
   return [
-    ...compareDigests(set, knownDigests(set, metadata, stateOf(set)), measured),
-    ...kinds.flatMap((kind) => checkFile(names[kind], set[kind], digits[kind], names.zip))
+    ...compareDigests(subject, knownDigests(subject, metadata, state), measured),
+    ...kinds.flatMap((kind) => checkFile(kind, names[kind], set[kind], names.zip))
   ]
 }
 
 /** The same for an archive that another program made, which wrote files of a form of its own beside it, and not all of them. */
-const checkAdopted = (set: PublishedArchive, measured: Checksums): ReadonlyArray<ArchiveFinding> => {
-  const names = namesOf(set.folder, set.which)
+const checkAdopted = (subject: Subject, measured: Checksums): Findings => {
+  const { names, set } = subject
   const metadata = set.metadata === undefined ? undefined : Option.getOrUndefined(decodeDigests(set.metadata))
-  const known = knownDigests(
-    set,
-    { zip_md5: metadata?.zip_md5.toLowerCase(), zip_sha256: metadata?.zip_sha256?.toLowerCase() },
-    undefined
-  )
+  const inMetadata = { zip_md5: metadata?.zip_md5.toLowerCase(), zip_sha256: metadata?.zip_sha256?.toLowerCase() }
+  const known = knownDigests(subject, inMetadata, undefined)
   if (known.md5.length + known.sha256.length === 0) {
     const problem = "was made by another program, and no checksum beside it says what it has to be"
     return [{ file: names.zip, problem: `is of no known content: it ${problem}` }]
   }
+  const unclear = "cannot be understood: it does not say what the MD5 of the archive is"
   return [
-    ...compareDigests(set, known, measured),
-    ...kinds.flatMap((kind) => checkForm(names[kind], set[kind], digits[kind])),
-    ...(set.metadata !== undefined && metadata === undefined
-      ? [
-          {
-            file: names.metadata,
-            problem: "cannot be understood: it does not say what the MD5 of the archive is"
-          }
-        ]
-      : [])
+    ...compareDigests(subject, known, measured),
+    ...kinds.flatMap((kind) => checkFile(kind, names[kind], set[kind])),
+    ...(set.metadata !== undefined && metadata === undefined ? [{ file: names.metadata, problem: unclear }] : [])
   ]
 }
 
@@ -215,23 +191,20 @@ const decodeDigests = Schema.decodeUnknownOption(
   Schema.parseJson(Schema.Struct({ zip_md5: Schema.String, zip_sha256: Schema.optional(Schema.String) }))
 )
 
-/** A digest that the zip had when it was published. */
+/** A digest that the zip had when it was published; `what` is its name in a message. */
 interface KnownDigest {
   readonly file: string
-  /** Its name in a message. */
   readonly what: string
   readonly value: string
 }
 
 type Digests = { readonly [Key in `zip_${Kind}`]?: string | undefined } | undefined
 
-const knownDigests = (set: PublishedArchive, metadata: Digests, state: Digests) => {
-  const names = namesOf(set.folder, set.which)
+const knownDigests = ({ names, set }: Subject, metadata: Digests, state: Digests) => {
   const known = (kind: Kind): ReadonlyArray<KnownDigest> => {
     const key = `zip_${kind}` as const
-    const inFile = set[kind] === undefined ? undefined : digestIn(set[kind], digits[kind])
     return [
-      { file: names[kind], what: "the checksum in it", value: inFile },
+      { file: names[kind], what: "the checksum in it", value: digestIn(kind, set[kind]) },
       { file: names.metadata, what: key, value: metadata?.[key] },
       { file: stateFile, what: key, value: state?.[key] }
     ].flatMap(({ value, ...place }) => (value === undefined ? [] : [{ ...place, value }]))
@@ -239,15 +212,11 @@ const knownDigests = (set: PublishedArchive, metadata: Digests, state: Digests) 
   return { md5: known("md5"), sha256: known("sha256") }
 }
 
-const compareDigests = (
-  set: PublishedArchive,
-  known: ReturnType<typeof knownDigests>,
-  measured: Checksums
-): ReadonlyArray<ArchiveFinding> => {
+const compareDigests = ({ names }: Subject, known: ReturnType<typeof knownDigests>, measured: Checksums): Findings => {
   const changed = kinds.filter((kind) => !agrees(known[kind], measured[kind])).map((kind) => titles[kind])
   const problem = `is not what was published: it has another ${changed.join(" and another ")}`
   return [
-    ...(changed.length === 0 ? [] : [{ file: namesOf(set.folder, set.which).zip, problem }]),
+    ...(changed.length === 0 ? [] : [{ file: names.zip, problem }]),
     ...kinds.flatMap((kind) => contradictions(known[kind], measured[kind]))
   ]
 }
@@ -255,97 +224,76 @@ const compareDigests = (
 const agrees = (known: ReadonlyArray<KnownDigest>, measured: string): boolean =>
   known.length === 0 || known.some(({ value }) => value === measured)
 
-/** Those that say something else than the zip; or than each other, where none agrees with the zip. */
-const contradictions = (known: ReadonlyArray<KnownDigest>, measured: string): ReadonlyArray<ArchiveFinding> => {
-  if (agrees(known, measured)) {
-    return known
-      .filter(({ value }) => value !== measured)
-      .map(({ file, what }) => ({ file, problem: `${what} is not that of the archive` }))
-  }
+/** Those that say something else than the zip; or than the first, where none agrees with the zip. */
+const contradictions = (known: ReadonlyArray<KnownDigest>, measured: string): Findings => {
+  const right = agrees(known, measured)
   const [first] = known
+  const expected = right ? measured : first?.value
+  const problem = right ? "is not that of the archive" : `is another one than in ${first?.file}`
   return known
-    .filter(({ value }) => value !== first?.value)
-    .map(({ file, what }) => ({ file, problem: `${what} is another one than in ${first?.file}` }))
+    .filter(({ value }) => value !== expected)
+    .map(({ file, what }) => ({ file, problem: `${what} ${problem}` }))
 }
 
-const digestIn = (content: string, digits: number): string | undefined => {
+const digestIn = (kind: Kind, content = ""): string | undefined => {
   const digest = parseChecksums(content)?.digest
-  return digest?.length === digits ? digest : undefined
+  return digest?.length === digits[kind] ? digest : undefined
 }
 
-/** Everything in it but the digest itself. */
-const checkFile = (
-  file: string,
-  content: string | undefined,
-  digits: number,
-  zip: string
-): ReadonlyArray<ArchiveFinding> => {
+/** Everything in a checksum file but the digest itself; with `zip`, it has to be the line that this program writes for it. */
+const checkFile = (kind: Kind, file: string, content: string | undefined, zip?: string): Findings => {
   if (content === undefined) return []
-  const digest = digestIn(content, digits)
-  if (digest === undefined) return checkForm(file, content, digits)
-  return content === encodeChecksums(digest, zip)
+  const digest = digestIn(kind, content)
+  if (digest === undefined) return [{ file, problem: "is damaged: it is no checksum file" }]
+  return zip === undefined || content === encodeChecksums(digest, zip)
     ? []
     : [{ file, problem: `is damaged: it is not one line with the checksum of ${zip}` }]
 }
 
-const checkForm = (file: string, content: string | undefined, digits: number): ReadonlyArray<ArchiveFinding> =>
-  content === undefined || digestIn(content, digits) !== undefined
-    ? []
-    : [{ file, problem: "is damaged: it is no checksum file" }]
-
-/** Compares the metadata, and the state where it describes this archive, with what the archive turned out to hold. */
+/** Compares the metadata and the state with what the archive turned out to hold. */
 const checkFigures = (
-  set: PublishedArchive,
-  metadata: Metadata | undefined,
+  { metadata, names, set, state }: Subject,
   contents: Pick<Audit, "files" | "bytes"> | undefined
-): ReadonlyArray<ArchiveFinding> => {
-  const names = namesOf(set.folder, set.which)
-  const state = stateOf(set)
-  const findings: Array<ArchiveFinding> = []
-  const same = (file: string, key: string, said: unknown, found: unknown, what: string): void => {
-    if (said === undefined || found === undefined || said === found) return
-    findings.push({ file, problem: `${key} is ${JSON.stringify(said)}; ${what} ${JSON.stringify(found)}` })
-  }
-  same(names.metadata, "zip_name", metadata?.zip_name, names.zip, "it has to be")
-  same(names.metadata, "total_files", metadata?.total_files, contents?.files, "the archive has")
-  same(names.metadata, "total_bytes", metadata?.total_bytes, contents?.bytes, "the files in the archive have")
-  same(stateFile, "zip_size", state?.zip_size, set.file?.size, "the archive has")
-  same(stateFile, "files", state?.files, contents?.files, "the archive has")
-  same(stateFile, "bytes", state?.bytes, contents?.bytes, "the files in the archive have")
-  return findings
+): Findings => {
+  const same = (file: string, key: string, value: unknown, found: unknown, what: string): Findings =>
+    value === undefined || found === undefined || value === found
+      ? []
+      : [{ file, problem: `${key} is ${JSON.stringify(value)}; ${what} ${JSON.stringify(found)}` }]
+  return [
+    ...same(names.metadata, "zip_name", metadata?.zip_name, names.zip, "it has to be"),
+    ...same(names.metadata, "total_files", metadata?.total_files, contents?.files, "the archive has"),
+    ...same(names.metadata, "total_bytes", metadata?.total_bytes, contents?.bytes, "the files in the archive have"),
+    ...same(stateFile, "zip_size", state?.zip_size, set.file?.size, "the archive has"),
+    ...same(stateFile, "files", state?.files, contents?.files, "the archive has"),
+    ...same(stateFile, "bytes", state?.bytes, contents?.bytes, "the files in the archive have")
+  ]
 }
 
 /**
  * Compares what only the state knows: when the archive was made, and from what. `found` holds the findings so far: metadata that
  * is no longer the text that was published is reported once.
  */
-const checkPublished = (
-  set: PublishedArchive,
-  metadata: Metadata | undefined,
-  found: ReadonlyArray<ArchiveFinding>
-): ReadonlyArray<ArchiveFinding> => {
-  const { state, which } = set
-  const file = namesOf(set.folder, which).metadata
-  if (state === undefined || set.metadata === undefined) return []
-  const key = which === "current" ? "metadata_sha256" : "prev_metadata_sha256"
-  const published = state[key]
+const checkPublished = ({ metadata, names, set, state }: Subject, found: Findings): Findings => {
+  const file = names.metadata
+  if (set.state === undefined || set.metadata === undefined) return []
+  const key = set.which === "current" ? "metadata_sha256" : "prev_metadata_sha256"
+  const published = set.state[key]
   const same = published === undefined ? undefined : published === digestOf(set.metadata)
-  const different = which === "current" && metadata !== undefined ? contradicted(state, metadata) : []
+  const different = state === undefined || metadata === undefined ? [] : contradicted(state, metadata)
   if (different.length > 0) {
-    // The digest of the metadata tells which of the two has changed.
-    const at = same === true ? stateFile : file
-    const other = same === true ? file : stateFile
-    return different.map((keys) => ({
+    // The digest of the metadata shows which of the two has changed.
+    const [at, other] = same === true ? [stateFile, file] : [file, stateFile]
+    return different.map(([inMetadata, inState]) => ({
       file: at,
-      problem: `${keys[at === file ? 0 : 1]} is another one than in ${other}`
+      problem: `${same === true ? inState : inMetadata} is another one than in ${other}`
     }))
   }
   if (same !== false || found.some((finding) => finding.file === file)) return []
-  const what = which === "current" ? "is not the text" : "created_at_utc or snapshot is not the one"
+  const what = set.which === "current" ? "is not the text" : "created_at_utc or snapshot is not the one"
   return [{ file, problem: `${what} that was published, by ${key} in ${stateFile}` }]
 }
 
-/** Keys in the metadata, and in the state, that ought to say the same. */
+/** Keys in the metadata, and in the state, that ought to have the same value. */
 const contradicted = (
   state: FolderState,
   metadata: Metadata
