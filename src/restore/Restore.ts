@@ -31,7 +31,7 @@ import {
   type RestoreSummary
 } from "./RestoreResult.ts"
 
-/** There is nothing to restore. `Lost`: runs have published archives, and nothing is left of them. `Changed`: runs keep publishing while it is looked at. */
+/** Nothing is restored. `Lost`: nothing is left of the published archives. `Changed`: runs keep publishing while it is looked at. */
 class RestoreError extends Data.TaggedError("RestoreError")<{
   readonly reason: "UnknownFolder" | "NoArchive" | "Lost" | "Changed"
   readonly message: string
@@ -47,62 +47,50 @@ export const restore = Effect.fn("Restore")(function* (
   onStopped: (summary: RestoreSummary) => Effect.Effect<void> = () => Effect.void
 ) {
   const started = yield* Clock.currentTimeMillis
-  const ready = yield* checkAndPrepare(options)
-  const { set } = ready
+  const { findings, foreign, prepared, set } = yield* checkAndPrepare(options)
 
   const finish = Effect.fnUntraced(function* (
     result: RestoreSummary["result"],
-    rest: Partial<Pick<RestoreSummary, "plan" | "restored">>,
-    problems: ReadonlyArray<string>
+    problems: ReadonlyArray<string>,
+    plan?: RestoreSummary["plan"],
+    restored?: RestoreSummary["restored"]
   ) {
     yield* Effect.forEach(problems, (problem) => Effect.logError(problem), { discard: true })
     const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
     const { folder, which, zip } = set
-    return {
-      folder,
-      which,
-      zip,
-      result,
-      plan: undefined,
-      restored: undefined,
-      ...rest,
-      problems,
-      seconds
-    } satisfies RestoreSummary
+    return { folder, which, zip, result, plan, restored, problems, seconds } satisfies RestoreSummary
   })
 
-  if (ready.prepared === undefined) {
+  if (prepared === undefined) {
     const other = yield* isThere(options)
-    const why = ready.foreign
+    const why = foreign
       ? [`nothing was written: ${set.zip} was ${foreignText(set.zip)}`]
-      : damageText(options, set, ready.findings, other)
-    return yield* finish("refused", {}, why)
+      : damageText(options, set, findings, other)
+    return yield* finish("refused", why)
   }
-  const { plan, dryRun, soFar } = ready.prepared
+  const { plan, dryRun, soFar } = prepared
   const obstacles = obstacleLines(plan, { overwrite: options.overwrite, zip: set.zip })
   yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
-  if (obstacles.length > 0) return yield* finish("refused", { plan }, obstacles)
+  if (obstacles.length > 0) return yield* finish("refused", obstacles, plan)
   yield* warnings([untriedText(plan), spaceText(plan)])
-  const restored = yield* extract(options, ready.prepared).pipe(
+  const restored = yield* extract(options, prepared).pipe(
     Effect.onInterrupt(() => {
       const there = soFar()
-      return Effect.flatMap(finish("incomplete", { plan, restored: there }, stoppedLines(plan, there)), onStopped)
+      return Effect.flatMap(finish("incomplete", stoppedLines(plan, there), plan, there), onStopped)
     })
   )
   const losses = failureLines(plan, restored)
   yield* warnings([privilegedText(plan), ...restored.unremoved])
-  const summary = yield* finish(losses.length > 0 ? "incomplete" : "restored", { plan, restored }, losses)
+  const summary = yield* finish(losses.length > 0 ? "incomplete" : "restored", losses, plan, restored)
   if (restored.missing + restored.kept > 0) return summary
   yield* Effect.logInfo(summaryText(plan, restored, { seconds: summary.seconds, dryRun }))
   return summary
 }, Effect.scoped)
 
 const warnings = (texts: ReadonlyArray<string | undefined>) =>
-  Effect.forEach(texts, (text) => (text === undefined ? Effect.void : Effect.logWarning(text)), {
-    discard: true
-  })
+  Effect.forEach(texts, (text) => (text === undefined ? Effect.void : Effect.logWarning(text)), { discard: true })
 
-/** A run may publish while the archive is looked at: then it is looked at again. */
+/** How often an archive is looked at again that a run replaced meanwhile. */
 const timesAgain = 3
 
 const checkAndPrepare = (options: RestoreOptions) =>
@@ -117,10 +105,8 @@ const checkAndPrepare = (options: RestoreOptions) =>
     const [beside, damage] = Arr.partition(findings, ({ file }) => file === zip)
     if (damage.length > 0 || file === undefined || foreign) {
       if (!isSameArchive(set, yield* archives.open(options.folder, options.which))) {
-        return yield* new RestoreError({
-          reason: "Changed",
-          message: `${options.folder}: its archive was replaced again and again while it was looked at; nothing was written`
-        })
+        const message = `${options.folder}: its archive was replaced again and again while it was looked at; nothing was written`
+        return yield* new RestoreError({ reason: "Changed", message })
       }
       return { set, findings, foreign, prepared: undefined }
     }
@@ -158,10 +144,11 @@ const totalsOf = (metadata: string | undefined, { bytes, files }: Examined) =>
   })
 
 /** Whether the folder's other archive is there to be offered: what cannot be looked at is not. */
-const isThere = Effect.fnUntraced(function* ({ folder, which }: RestoreOptions) {
-  const other = yield* Effect.option((yield* PublishedArchives).open(folder, otherOf(which)))
-  return Option.isSome(other) && other.value?.file !== undefined
-})
+const isThere = ({ folder, which }: RestoreOptions) =>
+  Effect.flatMap(PublishedArchives, (archives) => archives.open(folder, otherOf(which))).pipe(
+    Effect.map((other) => other?.file !== undefined),
+    Effect.orElseSucceed(() => false)
+  )
 
 const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
   const { folder, which } = options
@@ -169,32 +156,22 @@ const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
   const set = yield* archives.open(folder, which)
   if (set !== undefined) return set
   const folders = yield* archives.folders
-  if (!folders.includes(folder)) {
-    if ((yield* publishedFolders).includes(folder)) {
-      return yield* new RestoreError({
-        reason: "Lost",
-        message: lostText(options, describeFinding(absent(folder, which, true)))
-      })
-    }
-    const known = folders.length === 0 ? "there are none at all" : `there are ${folders.join(", ")}`
-    return yield* new RestoreError({
-      reason: "UnknownFolder",
-      message: `${archives.target} has no archives of ${folder}: ${known}`
-    })
+  if (folders.includes(folder)) {
+    return yield* new RestoreError({ reason: "NoArchive", message: noArchiveText(options, yield* isThere(options)) })
   }
-  return yield* new RestoreError({
-    reason: "NoArchive",
-    message: noArchiveText(options, yield* isThere(options))
-  })
+  if ((yield* publishedFolders).includes(folder)) {
+    const message = lostText(options, describeFinding(absent(folder, which, true)))
+    return yield* new RestoreError({ reason: "Lost", message })
+  }
+  const known = folders.length === 0 ? "there are none at all" : `there are ${folders.join(", ")}`
+  const message = `${archives.target} has no archives of ${folder}: ${known}`
+  return yield* new RestoreError({ reason: "UnknownFolder", message })
 })
-
-/** Interval of the progress bar. */
-const tick = "200 millis"
 
 const extract = Effect.fnUntraced(function* ({ folder }: RestoreOptions, { carryOut, plan, written }: PreparedRestore) {
   const show = yield* (yield* Progress).start(`restoring ${folder}`)
   yield* Effect.sync(() => show({ done: written(), total: plan.bytes })).pipe(
-    Effect.repeat(Schedule.spaced(tick)),
+    Effect.repeat(Schedule.spaced("200 millis")),
     Effect.forkScoped
   )
   return yield* carryOut

@@ -6,22 +6,18 @@ import { countField, document, flag, orNull, seconds, text } from "../text/Docum
 import { optionWords, shellWords } from "../text/ShellWord.ts"
 import type { RestoreOutcome, RestorePlan } from "../zip/RestorePlan.ts"
 
-/** What to put back, and where. */
 export interface RestoreOptions {
   readonly folder: FolderName
   readonly which: Which
-  /** DIR. */
   readonly to: string
   /** Patterns of what is wanted; everything when there are none. */
   readonly only: ReadonlyArray<string>
   readonly overwrite: boolean
-  /** It is a dry run; only for the commands that messages give. */
+  /** For the commands that messages give, as is `config`, the configuration file. */
   readonly dryRun: boolean
-  /** The configuration file, for the same. */
   readonly config: string
 }
 
-/** The archive that is not this one. */
 export const otherOf = (which: Which): Which => (which === "current" ? "previous" : "current")
 
 /** The command line that asks for the same of that archive, to be pasted. */
@@ -38,14 +34,7 @@ export const restoreCommand = (options: RestoreOptions, which: Which): string =>
     ...optionWords("--config", options.config)
   ])
 
-/** Takes what can be read of a zip that is damaged, and checks nothing but CRCs. */
-const unzipCommand = (zip: string, to: string): string =>
-  shellWords(["unzip", zip, "-d", to.startsWith("-") ? `./${to}` : to])
-
-/**
- * Why an archive is not restored, and what to do instead: a line each. `other` says whether the folder's other archive is there:
- * what is not is not offered.
- */
+/** Why an archive is not restored, and what to do instead, a line each. `other`: the folder's other archive is there. */
 export const damageText = (
   options: RestoreOptions,
   set: PublishedArchive,
@@ -65,19 +54,20 @@ const reasonOf = ({ config }: RestoreOptions, { file, folder, interrupted, obsta
   return obstacles.some((obstacle) => zip.endsWith(`/${obstacle.file}`)) ? `${zip} cannot be read` : `${zip} is missing`
 }
 
-const wayOut = (options: RestoreOptions, set: PublishedArchive, other: boolean): string => {
-  const { which } = options
+const wayOut = (options: RestoreOptions, { file, zip }: PublishedArchive, other: boolean): string => {
+  const { to, which } = options
+  const isCurrent = which === "current"
   if (other) {
-    const name = which === "current" ? "the archive before" : "the newest archive"
+    const name = isCurrent ? "the archive before" : "the newest archive"
     return `${name} may be good: ${restoreCommand(options, otherOf(which))}`
   }
-  const none = which === "current" ? "there is no archive before it" : "there is no newer one"
-  return set.file === undefined
-    ? none
-    : `${none}; unzip takes what can still be read of it: ${unzipCommand(set.zip, options.to)}`
+  const none = isCurrent ? "there is no archive before it" : "there is no newer one"
+  if (file === undefined) return none
+  const unzip = shellWords(["unzip", zip, "-d", to.startsWith("-") ? `./${to}` : to])
+  return `${none}; unzip takes what can still be read of it: ${unzip}`
 }
 
-/** There is no such archive; `other` as for {@link damageText}. */
+/** `other` as for {@link damageText}. */
 export const noArchiveText = (options: RestoreOptions, other: boolean): string => {
   const { folder, which } = options
   const none = `${folder} has no ${which === "current" ? "current" : "previous"} archive`
@@ -86,21 +76,18 @@ export const noArchiveText = (options: RestoreOptions, other: boolean): string =
   return `${none}; ${name}: ${restoreCommand(options, otherOf(which))}`
 }
 
-/** Nothing is left of the folder's archives; `finding` says so. */
+/** `finding` says that nothing is left of the folder's archives. */
 export const lostText = ({ config, folder }: RestoreOptions, finding: string): string => {
   const run = shellWords(["zipper", "run", ...optionWords("--config", config), "--force", "--folder", folder])
   return `${finding}; a new one, if the folder is still in the source: ${run}`
 }
 
-/** What became of `zipper restore`. */
 export interface RestoreSummary {
   readonly folder: FolderName
   readonly which: Which
-  /** Absolute path of the archive. */
   readonly zip: string
   /** `refused`: nothing was written. `incomplete`: not everything is there as it is in the archive. */
   readonly result: "restored" | "incomplete" | "refused"
-  /** Undefined when it was not got that far. */
   readonly plan: RestorePlan | undefined
   readonly restored: RestoreOutcome | undefined
   /** The errors that were logged, a line each. */
@@ -113,7 +100,7 @@ const some = <A, I>(schema: Schema.Schema<A, I>, description: string) =>
 
 const path = text("relative to the directory; what is no plain text in it is escaped")
 
-/** What `restore --json` prints. */
+/** Printed by `restore --json`. */
 export const RestoreDocument = document({
   dry_run: flag("nothing was written: restored is what a restore would do"),
   folder: FolderName,

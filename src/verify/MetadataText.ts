@@ -12,7 +12,6 @@ export interface FileNames {
   readonly end: () => ReadonlyArray<string>
 }
 
-/** Of each kind of difference so many are named. */
 const named = 3
 
 const isPlain = (name: string): boolean => !name.includes("%")
@@ -90,7 +89,6 @@ const byUtf8 = (a: string, b: string): number => {
 
 const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff
 
-/** `metadata`: undefined when the text does not hold what it has to hold. */
 interface ReadMetadata {
   readonly metadata: Metadata | undefined
   readonly findings: ReadonlyArray<ArchiveFinding>

@@ -46,12 +46,10 @@ class NothingToVerify extends Data.TaggedError("NothingToVerify")<{ readonly mes
 /** Folders were asked for of which the target has no archives. */
 export class UnknownFolders extends Data.TaggedError("UnknownFolders")<{
   readonly folders: ReadonlyArray<FolderName>
-  /** Those that there are, sorted. */
   readonly known: ReadonlyArray<FolderName>
   readonly message: string
 }> {}
 
-/** What is verified. */
 interface VerifyOptions {
   /** Only these folders; none: all that have archives. */
   readonly folders: ReadonlyArray<FolderName>
@@ -60,13 +58,10 @@ interface VerifyOptions {
   readonly config: string
 }
 
-/** A set that a run replaces while it is read is looked at again, so many times in all. */
+/** An archive that a run replaces while it is read is looked at again, so many times in all. */
 const mostLooks = 3
 
-/**
- * Reads archives back, one folder after the other: choose -> read every byte -> compare with all that is known -> tell. A run
- * may publish meanwhile. What is damaged is in the summary; fails when there is nothing to verify, or the target cannot be read.
- */
+/** Reads every byte of archives and compares it with all that is known. What is damaged is in the summary. Fails when there is nothing to verify. */
 export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const { config, which } = options
   const started = yield* Clock.currentTimeMillis
@@ -116,7 +111,7 @@ export const runVerify = Effect.fn("AnnouncedVerify")(function* (
   )
 })
 
-/** The folders to look at: those that were asked for, or all that have such an archive, and those that lost theirs. */
+/** The folders to look at: those of the options, or all that have such an archive, and those that lost theirs. */
 const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
   const archives = yield* PublishedArchives
   const there = yield* archives.folders
@@ -125,80 +120,70 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
   if (folders.length > 0) {
     const unknown = folders.filter((folder) => !known.includes(folder))
     if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, without: [] }
-    return yield* new UnknownFolders({
-      folders: unknown,
-      known,
-      message: `there are no archives of ${unknown.join(", ")} in ${archives.target}`
-    })
+    const message = `there are no archives of ${unknown.join(", ")} in ${archives.target}`
+    return yield* new UnknownFolders({ folders: unknown, known, message })
   }
   if (known.length === 0) {
-    return yield* new NothingToVerify({
-      message: `there are no archives in ${archives.target}: nothing to verify; has a run ever archived something there?`
-    })
+    const message = `there are no archives in ${archives.target}: nothing to verify; has a run ever archived something there?`
+    return yield* new NothingToVerify({ message })
   }
   if (which === "current") return { chosen: known, lost, without: [] }
   // A folder that was archived once has nothing before that, and nothing is wrong with it.
-  const [without, chosen] = yield* Effect.partition(there, (folder) =>
-    Effect.filterOrFail(
-      Effect.map(Effect.either(archives.open(folder, which)), (found) => ({ folder, found })),
-      ({ found }) => found._tag === "Left" || found.right !== undefined,
-      () => folder
+  const has = (folder: FolderName) =>
+    Effect.map(
+      Effect.either(archives.open(folder, which)),
+      (found) => found._tag === "Left" || found.right !== undefined
     )
-  )
+  const chosen = new Set(yield* Effect.filter(there, has))
+  const without = there.filter((folder) => !chosen.has(folder))
   if (without.length > 0) {
     yield* Effect.logInfo(`${without.join(", ")}: no archive before the current one yet`)
   }
-  if (chosen.length + lost.size === 0) {
-    return yield* new NothingToVerify({
-      message: `no folder in ${archives.target} has an archive before the current one: nothing to verify`
-    })
+  if (chosen.size + lost.size === 0) {
+    const message = `no folder in ${archives.target} has an archive before the current one: nothing to verify`
+    return yield* new NothingToVerify({ message })
   }
-  return { chosen: [...chosen.map(({ folder }) => folder), ...lost].sort(), lost, without }
+  return { chosen: [...chosen, ...lost].sort(), lost, without }
 })
 
 /** Shows bytes read of all; takes those of the folder that is being read. */
 const startProgress = Effect.fnUntraced(function* (folders: ReadonlyArray<FolderName>, which: Which) {
   const archives = yield* PublishedArchives
-  const progress = yield* Progress
-  const sizes = new Map(
-    yield* Effect.forEach(folders, (folder) =>
-      Effect.map(archives.size(folder, which), (size) => [folder, size] as const)
-    )
-  )
-  const total = [...sizes.values()].reduce((sum, size) => sum + size, 0)
-  const update = yield* progress.start("verifying")
+  const sizes = yield* Effect.forEach(folders, (folder) => archives.size(folder, which))
+  const sum = (count: number) => sizes.slice(0, count).reduce((all, size) => all + size, 0)
+  const total = sum(sizes.length)
+  const update = yield* (yield* Progress).start("verifying")
   return (folder: FolderName) => {
-    const before = folders.slice(0, folders.indexOf(folder)).reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0)
+    const before = sum(folders.indexOf(folder))
     return (bytes: number) => update({ done: before + bytes, total, label: `verifying ${folder}` })
   }
 })
+
+const unexamined = { files: 0, bytes: 0, zip_bytes: 0, seconds: 0, identity: {}, remains: true }
 
 /** One archive, looked at again when it was replaced while it was being read. */
 const verifyFolder = Effect.fnUntraced(
   function* (folder: FolderName, which: Which, lost: boolean, show: (folder: FolderName) => (bytes: number) => void) {
     const archives = yield* PublishedArchives
     const started = yield* Clock.currentTimeMillis
-    const verdict = (
+    const verdict = Effect.fnUntraced(function* (
       result: Verdict["result"],
       findings: Verdict["findings"],
       set?: PublishedArchive,
       examined?: Examined
-    ) =>
-      Effect.map(
-        Clock.currentTimeMillis,
-        (now): Verdict => ({
-          folder,
-          result,
-          files: examined?.files ?? 0,
-          bytes: examined?.bytes ?? 0,
-          zip_bytes: set?.file?.size ?? 0,
-          seconds: secondsOf(now - started),
-          findings,
-          identity: identityOf(set),
-          // A missing set has nothing, one that was opened has something.
-          remains: set !== undefined
-        })
-      )
+    ) {
+      return {
+        folder,
+        result,
+        files: examined?.files ?? 0,
+        bytes: examined?.bytes ?? 0,
+        zip_bytes: set?.file?.size ?? 0,
+        seconds: secondsOf((yield* Clock.currentTimeMillis) - started),
+        findings,
+        identity: identityOf(set),
+        remains: set !== undefined
+      } satisfies Verdict
+    })
 
     for (let left = mostLooks; ; left -= 1) {
       const set = yield* archives.open(folder, which)
@@ -210,7 +195,7 @@ const verifyFolder = Effect.fnUntraced(
         if (!set.interrupted) {
           return yield* verdict(isGone(set) ? "missing" : "damaged", findings, set, examined)
         }
-        // A publication changes names of whole files: what is wrong within one is none of its doing.
+        // A publication changes names of whole files: it does not damage one.
         return yield* verdict(flawed ? "damaged" : "unsettled", [interrupted, ...findings], set, examined)
       }
       if (left === 1) return yield* verdict("unsettled", [replaced], set, examined)
@@ -218,18 +203,12 @@ const verifyFolder = Effect.fnUntraced(
     }
   },
   (effect, folder, which) =>
-    // One folder that cannot be looked at does not keep the others from being read.
     Effect.catchIf(effect, isNotTheArchive, (error) =>
       Effect.succeed<Verdict>({
+        ...unexamined,
         folder,
         result: "unsettled",
-        files: 0,
-        bytes: 0,
-        zip_bytes: 0,
-        seconds: 0,
-        findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }],
-        identity: {},
-        remains: true
+        findings: [{ file: namesOf(folder, which).zip, problem: `cannot be verified: ${error.message}` }]
       })
     )
 )
@@ -248,7 +227,6 @@ const saveResult = Effect.fnUntraced(function* (which: Which, { findings, folder
     .pipe(Effect.catchAll((error) => Effect.logWarning(error.message)))
 })
 
-/** What fails then is not the archive. */
 const isNotTheArchive = (error: ArchivesError | ArchiveError | HashError): boolean =>
   error._tag === "ArchivesError" || isAboutUs(codeOf(error.cause))
 
@@ -267,14 +245,12 @@ const replaced = {
   problem: `the archive was replaced each of the ${mostLooks} times that it was being read`
 }
 
-interface Reported {
+const report = Effect.fnUntraced(function* (reported: {
   readonly verdict: Verdict
   readonly which: Which
   readonly config: string
   readonly lost: boolean
-}
-
-const report = Effect.fnUntraced(function* (reported: Reported) {
+}) {
   const { verdict, which } = reported
   const { findings, folder, result } = verdict
   const { target } = yield* PublishedArchives
@@ -287,7 +263,7 @@ const report = Effect.fnUntraced(function* (reported: Reported) {
   yield* Effect.logError(`what to do: ${advice({ ...reported, other, target }).join("\n")}`)
 })
 
-/** The state of the folder's other archive, which advice only names when it is good. */
+/** What the folder's other archive is, which advice only names when it is good. */
 const otherOf = Effect.fnUntraced(
   function* (folder: FolderName, which: Which) {
     const set = yield* (yield* PublishedArchives).open(folder, which === "current" ? "previous" : "current")

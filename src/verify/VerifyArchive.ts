@@ -15,7 +15,6 @@ import { type FileNames, makeFileNames, readMetadata } from "./MetadataText.ts"
 /** How much is read. `checksums`: the whole zip for its digests, and every header and name; `content`: each entry is inflated, too. */
 export type Depth = "checksums" | "content"
 
-/** What an archive turned out to be. */
 export interface Examined {
   /** All that is wrong with it; nothing: it is good. */
   readonly findings: ReadonlyArray<ArchiveFinding>
@@ -134,7 +133,6 @@ const readZip = (
 
 const stateFile = ".state.json"
 
-/** Files that ought to be there. */
 const missing = ({ metadata, names, set }: Subject): Findings => {
   // An archive whose metadata was lost becomes the previous one without; the state then knows of none.
   const without =
@@ -157,10 +155,7 @@ type Kind = (typeof kinds)[number]
 const digits = { md5: 32, sha256: 64 }
 const titles = { md5: "MD5", sha256: "SHA-256" }
 
-/**
- * Compares the digests of a zip with all places that know them, and the checksum files with what was written to them. Where none
- * of the places agrees with the zip, it is the zip that has changed; where some do, the others.
- */
+/** Where none of the places that know a digest agrees with the zip, it is the zip that has changed; where some do, the others. */
 const checkDigests = (subject: Subject, measured: Checksums): Findings => {
   const { metadata, names, set, state } = subject
   return [
@@ -250,7 +245,6 @@ const checkFile = (kind: Kind, file: string, content: string | undefined, zip?: 
     : [{ file, problem: `is damaged: it is not one line with the checksum of ${zip}` }]
 }
 
-/** Compares the metadata and the state with what the archive turned out to hold. */
 const checkFigures = (
   { metadata, names, set, state }: Subject,
   contents: Pick<Audit, "files" | "bytes"> | undefined
@@ -269,10 +263,7 @@ const checkFigures = (
   ]
 }
 
-/**
- * Compares what only the state knows: when the archive was made, and from what. `found` holds the findings so far: metadata that
- * is no longer the text that was published is reported once.
- */
+/** Compares what only the state knows, time and snapshot. A text that has changed is reported once: `found` has the findings so far. */
 const checkPublished = ({ metadata, names, set, state }: Subject, found: Findings): Findings => {
   const file = names.metadata
   if (set.state === undefined || set.metadata === undefined) return []
@@ -293,7 +284,6 @@ const checkPublished = ({ metadata, names, set, state }: Subject, found: Finding
   return [{ file, problem: `${what} that was published, by ${key} in ${stateFile}` }]
 }
 
-/** Keys in the metadata, and in the state, that ought to have the same value. */
 const contradicted = (
   state: FolderState,
   metadata: Metadata
