@@ -1,30 +1,27 @@
 import * as fs from "node:fs"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Exit from "effect/Exit"
-import * as crash from "../support/store/crashKit.ts"
-import type * as DiskFaults from "../support/store/diskFaults.ts"
-import { archive } from "../support/store/storeKit.ts"
-
-const {
+import {
   afterwards,
   both,
   checkFault,
   checkSets,
   faultCases,
+  lastStepOf,
   newest,
-  operationsOf,
   placeLike,
   recoverAndCheck,
   run,
+  setUp,
+  tearDown,
   template,
   watch
-} = crash
+} from "../support/store/crashKit.ts"
+import type * as DiskFaults from "../support/store/diskFaults.ts"
+import { archive } from "../support/store/storeKit.ts"
 
-/** What publication itself renames, before the index, which is no part of it. */
-const publishes = ({ name, path }: DiskFaults.Operation): boolean => name === "rename" && !path.includes("/index/")
-
-beforeAll(crash.setUp)
-afterAll(crash.tearDown)
+beforeAll(setUp)
+afterAll(tearDown)
 
 describe("an operation of a publication fails", () => {
   // The others are in StoreCrash.long.test.ts.
@@ -51,7 +48,7 @@ describe("undoing fails too", () => {
   it.each([0, 2])(
     "archives before it: %i; one of its operations fails, and everything works again",
     async (scenario) => {
-      const last = (await operationsOf(scenario)).findLast(publishes)?.number ?? 0
+      const last = await lastStepOf(scenario)
       for (let second = last + 1; ; second++) {
         const place = placeLike(template(scenario))
         let reached = false

@@ -1,19 +1,29 @@
 import * as fs from "node:fs"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Exit from "effect/Exit"
-import * as crash from "../support/store/crashKit.ts"
+import {
+  afterwards,
+  both,
+  dieAt,
+  lastStepOf,
+  newest,
+  operationsOf,
+  placeLike,
+  recover,
+  recoverAndCheck,
+  run,
+  setUp,
+  stopRecovery,
+  tearDown,
+  template,
+  watch
+} from "../support/store/crashKit.ts"
 import * as DiskFaults from "../support/store/diskFaults.ts"
 import { inspect } from "../support/store/storeCheck.ts"
 import { archive } from "../support/store/storeKit.ts"
 
-const { afterwards, both, dieAt, newest, operationsOf, placeLike, recover, recoverAndCheck, run, template, watch } =
-  crash
-
-/** What publication itself renames, before the index, which is no part of it. */
-const publishes = ({ name, path }: DiskFaults.Operation): boolean => name === "rename" && !path.includes("/index/")
-
-beforeAll(crash.setUp)
-afterAll(crash.tearDown)
+beforeAll(setUp)
+afterAll(tearDown)
 
 describe("recovery itself is stopped", () => {
   it.each([0, 2])("archives before it: %i; stopped at each change, recovery at each of its own", async (scenario) => {
@@ -25,21 +35,13 @@ describe("recovery itself is stopped", () => {
       if (first <= committed && first % 6 !== 0) continue
       const crashed = placeLike(template(scenario))
       await run(archive(newest(scenario)), crashed, dieAt(first).hooks)
-      for (let second = 1; ; second++) {
-        const place = placeLike(crashed.root)
-        const recovery = dieAt(second)
-        await run(recover, place, both(watch(place, scenario), recovery.hooks))
-        await recoverAndCheck(place, scenario, `change ${first}, in recovery ${second}`)
-        fs.rmSync(place.root, { recursive: true })
-        if (!recovery.reached()) break
-      }
+      await stopRecovery(crashed.root, scenario, `change ${first}`)
       fs.rmSync(crashed.root, { recursive: true })
     }
   })
 
   it.each([0, 2])("archives before it: %i; undoing is stopped at each change, and recovery too", async (scenario) => {
-    // The last step: everything before it has to be undone.
-    const last = (await operationsOf(scenario)).findLast(publishes)?.number ?? 0
+    const last = await lastStepOf(scenario)
     assert.isAbove(last, 0)
     for (let extra = 1; ; extra++) {
       const place = placeLike(template(scenario))
@@ -58,14 +60,7 @@ describe("recovery itself is stopped", () => {
         })
       )
       assert.isTrue(Exit.isFailure(exit))
-      for (let second = 1; ; second++) {
-        const copy = placeLike(place.root)
-        const recovery = dieAt(second)
-        await run(recover, copy, both(watch(copy, scenario), recovery.hooks))
-        await recoverAndCheck(copy, scenario, `undoing ${extra}, in recovery ${second}`)
-        fs.rmSync(copy.root, { recursive: true })
-        if (!recovery.reached()) break
-      }
+      await stopRecovery(place.root, scenario, `undoing ${extra}`)
       if (!dead) break
     }
   })

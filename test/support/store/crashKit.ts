@@ -132,6 +132,25 @@ export const dieAt = (ordinal: number) => {
   }
 }
 
+/** The last rename of the publication itself, before the index, which is no part of it. Everything before it has to be undone. */
+export const lastStepOf = async (scenario: number): Promise<number> => {
+  const operations = await operationsOf(scenario)
+  const last = operations.findLast(({ name, path: file }) => name === "rename" && !file.includes("/index/"))
+  return last?.number ?? 0
+}
+
+/** Stops recovery of what `crashed` holds at each of its own changes; another recovery puts it right. */
+export const stopRecovery = async (crashed: string, scenario: number, what: string) => {
+  for (let second = 1; ; second++) {
+    const place = placeLike(crashed)
+    const recovery = dieAt(second)
+    await run(recover, place, both(watch(place, scenario), recovery.hooks))
+    await recoverAndCheck(place, scenario, `${what}, in recovery ${second}`)
+    fs.rmSync(place.root, { recursive: true })
+    if (!recovery.reached()) break
+  }
+}
+
 const writing = ({ changes, name }: DiskFaults.Operation) => changes || name === "sync"
 
 // To fail after it was carried out is something else only for what writes.

@@ -1,0 +1,181 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Cursor } from "../../src/store/Records.ts"
+import { Store, type StoreSettings } from "../../src/store/Store.ts"
+import { Disk } from "../../src/system/Disk.ts"
+import * as DiskFaults from "../support/store/diskFaults.ts"
+import { inspect } from "../support/store/storeCheck.ts"
+import { abcd, archive, scopedPlace, storeOn } from "../support/store/storeKit.ts"
+
+const on = (place: StoreSettings) => Effect.provide(storeOn(place))
+const at = (place: StoreSettings, ...names: ReadonlyArray<string>) => path.join(place.targetPath, ...names)
+const preflight = Effect.flatMap(Store, (store) => store.preflight)
+const cursor: Cursor = {
+  version: 1,
+  source_path: "/mnt/tank/data",
+  base: { name: "auto-zip-20250101120000", guids: { "tank/data": "123" } },
+  kept: [],
+  archives: { ABCD: "a".repeat(64) },
+  run: "r1",
+  advanced_at_utc: "2025-01-01T12:00:00Z"
+}
+
+describe("preflight", () => {
+  it.scoped("proves that target and tmp_dir can be written to, and leaves nothing", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      // Of a run that ended in the middle of its probe.
+      fs.writeFileSync(at(place, ".zipper-probe-test"), "")
+      const report = yield* preflight.pipe(on(place))
+      assert.isTrue(report.stagesInTmp)
+      assert.isAbove(report.free ?? 0, 0)
+      assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(place.tmpDir)], [])
+      assert.isFalse((yield* preflight.pipe(on({ ...place, tmpDir: undefined }))).stagesInTmp)
+    })
+  )
+
+  it.scoped("refuses a target that cannot rename one file over another, and leaves nothing", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const refusing = DiskFaults.layer({ before: ({ name }) => (name === "rename" ? "EPERM" : undefined) })
+      const error = yield* Effect.flip(preflight).pipe(Effect.provide(storeOn(place, refusing)))
+      assert.include(error.message, "a file cannot be renamed over another one there")
+      assert.deepStrictEqual([...fs.readdirSync(place.targetPath), ...fs.readdirSync(place.tmpDir)], [])
+    })
+  )
+
+  it.scoped.runIf(fs.existsSync("/dev/shm"))("notices a tmp_dir on another file system, and stages in the target", () =>
+    Effect.gen(function* () {
+      const place = { ...(yield* scopedPlace), tmpDir: "/dev/shm" }
+      if (fs.statSync("/dev/shm").dev === fs.statSync(place.targetPath).dev) return
+      assert.isFalse((yield* preflight.pipe(on(place))).stagesInTmp)
+      const staging = yield* Effect.scoped(Effect.flatMap(Store, (store) => store.stage(abcd))).pipe(on(place))
+      assert.strictEqual(staging.zip, at(place, "ABCD", ".publish", "next", "ABCD.zip"))
+    })
+  )
+
+  it.scoped("says what is wrong with the target or tmp_dir", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const refused = (settings: Partial<StoreSettings>) =>
+        Effect.map(Effect.flip(preflight).pipe(on({ ...place, ...settings })), (error) => [error.reason, error.message])
+      const file = path.join(place.root, "file")
+      const dangling = path.join(place.root, "dangling")
+      const missing = path.join(place.root, "missing")
+      fs.writeFileSync(file, "")
+      fs.symlinkSync(missing, dangling)
+      assert.deepStrictEqual(yield* refused({ targetPath: missing }), [
+        "NotAFolder",
+        `target_path ${missing} does not exist; create it, or mount the dataset that holds it`
+      ])
+      assert.deepStrictEqual(yield* refused({ targetPath: file }), [
+        "NotAFolder",
+        `target_path ${file} is not a folder; configure a folder, or move that file away`
+      ])
+      assert.deepStrictEqual(yield* refused({ targetPath: dangling }), [
+        "NotAFolder",
+        `target_path ${dangling} is a symlink to nothing; mount the dataset that holds it`
+      ])
+      assert.deepStrictEqual(yield* refused({ tmpDir: missing }), [
+        "NotAFolder",
+        `tmp_dir ${missing} does not exist; create it, or mount the dataset that holds it`
+      ])
+    })
+  )
+
+  it.scoped("refuses a target or a tmp_dir that a symlink puts into the source", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const sourcePath = path.join(place.root, "source")
+      const inside = path.join(sourcePath, "ABCD", "deep")
+      const link = path.join(place.root, "link")
+      fs.mkdirSync(inside, { recursive: true })
+      fs.symlinkSync(inside, link)
+      const refused = (settings: Partial<StoreSettings>) =>
+        Effect.map(Effect.flip(preflight).pipe(on({ ...place, sourcePath, ...settings })), ({ message }) => message)
+      const tail = ", by a symlink or another mount: archives would be archived again. Configure a folder elsewhere"
+      assert.strictEqual(
+        yield* refused({ targetPath: link }),
+        `target_path ${link} lies inside source_path ${sourcePath}${tail}`
+      )
+      assert.strictEqual(
+        yield* refused({ tmpDir: link }),
+        `tmp_dir ${link} lies inside source_path ${sourcePath}${tail}`
+      )
+      const alias = path.join(place.root, "alias")
+      fs.symlinkSync(place.targetPath, alias)
+      assert.strictEqual(
+        yield* refused({ sourcePath: alias }),
+        `target_path ${place.targetPath} is the same folder as source_path ${alias}${tail}`
+      )
+      yield* preflight.pipe(on({ ...place, sourcePath }))
+      yield* preflight.pipe(on({ ...place, sourcePath: path.join(place.root, "not-there") }))
+    })
+  )
+
+  it.scoped("a symlink that the operator configured is fine, from first to last", () =>
+    Effect.gen(function* () {
+      const real = yield* scopedPlace
+      const link = path.join(real.root, "link")
+      fs.symlinkSync(real.targetPath, link)
+      const place = { ...real, targetPath: link }
+      yield* preflight.pipe(on(place))
+      for (const content of ["one", "two"]) yield* archive(content).pipe(on(place))
+      yield* Effect.flatMap(Store, (store) => store.advance(cursor)).pipe(on(place))
+      assert.deepStrictEqual(inspect(place), {
+        current: "two",
+        previous: "one",
+        problems: [],
+        leftovers: []
+      })
+    })
+  )
+
+  it.scoped("a folder that cannot be written to is a clear error that no retry mends", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      for (const [code, reason, advice] of [
+        ["EACCES", "NotWritable", "give the user that runs this job permission"],
+        ["EROFS", "NotWritable", "remount it writable"],
+        ["ENOSPC", "NoSpace", "free some space"],
+        ["EDQUOT", "NoSpace", "raise the quota"]
+      ] as const) {
+        const disk = DiskFaults.layer({
+          before: ({ name, path: file }) => (name === "write" && file.startsWith(place.tmpDir) ? code : undefined)
+        })
+        const error = yield* Effect.flip(preflight).pipe(Effect.provide(storeOn(place, disk)))
+        assert.strictEqual(error.reason, reason)
+        assert.isFalse(error.transient)
+        assert.include(error.message, `tmp_dir ${place.tmpDir} cannot be written to: `)
+        assert.include(error.message, advice)
+      }
+    })
+  )
+
+  it.scoped("no inodes left is said as such; a file system that does not tell is not a full one", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      const space = (bytes: number | undefined, inodes: number | undefined) =>
+        Layer.effect(
+          Disk,
+          Effect.map(Disk, (disk) => ({
+            ...disk,
+            free: () => Effect.succeed(bytes),
+            freeInodes: () => Effect.succeed(inodes)
+          }))
+        ).pipe(Layer.provide(Disk.layer))
+      const error = yield* Effect.flip(preflight).pipe(Effect.provide(storeOn(place, space(1e9, 0))))
+      assert.strictEqual(error.reason, "NoSpace")
+      assert.include(
+        error.message,
+        `target_path ${place.targetPath} cannot be written to: its file system has no inodes left`
+      )
+      assert.isFalse(error.transient)
+      const report = yield* preflight.pipe(Effect.provide(storeOn(place, space(undefined, undefined))))
+      assert.isUndefined(report.free)
+    })
+  )
+})
