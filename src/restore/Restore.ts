@@ -31,7 +31,7 @@ import {
   type RestoreSummary
 } from "./RestoreResult.ts"
 
-/** Nothing is restored. `Lost`: nothing is left of the published archives. `Changed`: runs keep publishing while it is looked at. */
+/** `Lost`: nothing is left of the published archives. `Changed`: runs keep publishing while the archive is read. */
 class RestoreError extends Data.TaggedError("RestoreError")<{
   readonly reason: "UnknownFolder" | "NoArchive" | "Lost" | "Changed"
   readonly message: string

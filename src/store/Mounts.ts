@@ -56,7 +56,7 @@ const isBelow = (path: string, ancestor: string): boolean =>
 export const notMounted = (key: string, path: string, before: Holder, record: string): string =>
   `${key} ${path} lay on ${before.type === "" ? "what" : `the ${before.type} file system that`} was mounted at ${before.mountpoint} at the last run, and nothing is mounted there now: mount it; or, if it is not to be mounted any more, remove ${record}`
 
-/** The kernel's list of mounts; undefined where there is none to read (Linux has one), and devices have to tell. */
+/** The kernel's list of mounts; undefined where there is none to read (only Linux has one): then device numbers decide. */
 const mountList = Effect.gen(function* () {
   if (process.platform !== "linux") return undefined
   const bytes = yield* (yield* Disk).readBytes("/proc/self/mountinfo")

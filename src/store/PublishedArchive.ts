@@ -64,7 +64,7 @@ export class PublishedArchives extends Context.Tag("zipper/Archives")<
     readonly recorded: Effect.Effect<ReadonlyArray<FolderName>, ArchivesError>
     /** Size of the zip in bytes; 0 when there is none. For a bar: nothing is opened, and nothing fails. */
     readonly size: (folder: FolderName, which: Which) => Effect.Effect<number>
-    /** An archive, whatever is missing or unreadable of it; undefined when there is none and, as far as is known, never was. */
+    /** An archive, even if parts are missing or unreadable; undefined when there is none and, as far as is known, never was. */
     readonly open: (folder: FolderName, which: Which) => Effect.Effect<PublishedArchive | undefined, ArchivesError>
   }
 >() {

@@ -45,7 +45,7 @@ const waysToKeep = {
   report: () => Effect.succeed("the next run sets it aside")
 } as const
 
-/** A state file's content; undefined when there is none, or `decode` does not understand it: a warning says what is done `without`. */
+/** A state file's content; undefined when there is none or it cannot be understood: the warning ends with `without`. */
 export const load = Effect.fnUntraced(function* <A>(
   path: string,
   decode: (content: string) => Option.Option<A>,
@@ -86,7 +86,7 @@ export const Cursor = Schema.Struct({
   source_path: Schema.String,
   base: SnapshotRef,
   kept: Schema.Array(SnapshotRef),
-  /** SHA-256 of the archives when the cursor was written: a diff from `base` says nothing of another one. Older cursors know none. */
+  /** SHA-256 of the archives at that time: a diff from `base` says nothing of other ones. Older cursors have none. */
   archives: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Sha256 }), {
     exact: true,
     default: () => ({})
@@ -122,7 +122,7 @@ const failureFile = jsonFile(FolderFailure)
 const decodeFailure = (folder: FolderName) => (content: string) =>
   Option.filter(failureFile.decode(content), (record) => record.folder === folder)
 
-/** One that cannot be read or understood still says that the last attempt failed: without it the cursor would pass the folder by. */
+/** An unreadable record still says that the last attempt failed: without it, the cursor would pass the folder by. */
 const failure = Effect.fnUntraced(
   function* ({ failure: path, folder }: Layout.FolderLayout) {
     const content = yield* (yield* Disk).read(path)

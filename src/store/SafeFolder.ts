@@ -16,7 +16,7 @@ export const discard = (path: string): Effect.Effect<void, DiskError, Disk> =>
     yield* disk.removeFolder(path)
   })
 
-/** Anything but a folder is refused: by a symlink another user could choose where we write and remove. `ours`: and another user's. */
+/** Fails for anything but a folder (by a symlink another user could choose where we write), and with `ours` for another user's. */
 export const isFolder = Effect.fnUntraced(function* (path: string, owner?: "ours") {
   const disk = yield* Disk
   const stat = yield* disk.stat(path)
@@ -40,7 +40,7 @@ export const isSameInode = (
   b: Pick<DiskStat, "dev" | "ino"> | undefined
 ): boolean => a !== undefined && a.dev === b?.dev && a.ino === b.ino
 
-/** The first result of `look` for the folder at `path` (depth 0) and those above it up to the root, symlinks and mounts followed. */
+/** The first result of `look` for the folder at `path` (depth 0) and those above it, symlinks and mounts followed. */
 export const firstAbove = Effect.fnUntraced(function* <A>(
   path: string,
   look: (stat: DiskStat, depth: number) => A | undefined

@@ -43,7 +43,7 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
   return { free: yield* disk.free(target).pipe(unusable), stagesInTmp } satisfies StoreReport
 })
 
-/** Says once that an earlier run used a target which holds nothing now: after this run it has state. An error, since --quiet hides warnings. */
+/** Logged once: after this run the target has state. An error, since --quiet hides warnings. */
 const askForDisk = Effect.fnUntraced(function* (target: string) {
   const names = yield* (yield* Disk).list(target)
   if (names.some((name) => parseFolderName(name) !== undefined)) return

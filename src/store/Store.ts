@@ -25,15 +25,15 @@ export { StoreError } from "./StoreError.ts"
 export class Store extends Context.Tag("zipper/Store")<
   Store,
   {
-    /** Target, its `.zipper` and tmp_dir are folders that we can write to, proved by writing, renaming, linking and syncing files. */
+    /** Proves by writing, renaming, linking and syncing files that target, its `.zipper` and tmp_dir can be used. */
     readonly preflight: Effect.Effect<StoreReport, StoreError>
     /** Makes the folder of job-wide state, unless it is there. Its path. */
     readonly stateFolder: Effect.Effect<string, StoreError>
     /** The source that the target belongs to; undefined when no run has recorded one. */
     readonly owner: Effect.Effect<Owner | undefined, StoreError>
-    /** Makes the target that of the job with this source; gives the ids that mark its snapshots. A copy of another target gets new ones. */
+    /** Makes the target that of the job with this source, whose snapshots the ids mark. A copy of another target gets new ids. */
     readonly claim: (source: SourceName) => Effect.Effect<JobIds, StoreError>
-    /** Finishes or undoes what a crashed run left. Where a journal is damaged, its files are set aside, and the folder has no state. */
+    /** Finishes or undoes what a crashed run left; where a journal is damaged, files and state of the folder are set aside. */
     readonly recover: Effect.Effect<RecoveryReport, StoreError>
     /** Folders that were mounts of their own at the last run and are not now: nothing may be written there, except in `accepted`. */
     readonly unmounted: (accepted: ReadonlyArray<FolderName>) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>

@@ -36,7 +36,7 @@ const isSame = (a: ArchiveIdentity, b: ArchiveIdentity): boolean =>
 
 export const isBad = ({ result }: Pick<Verified, "result">): boolean => result === "damaged" || result === "missing"
 
-/** An unsettled result does not replace a bad one of the same or an unknown archive; only a digest shows that another is current. */
+/** An unsettled result does not replace a bad one, unless another archive is current, which only a digest shows. */
 export const withResult = (
   before: FolderVerification | undefined,
   folder: FolderName,

@@ -61,7 +61,7 @@ interface VerifyOptions {
 /** An archive that a run replaces while it is read is looked at again, so many times in all. */
 const mostLooks = 3
 
-/** Reads every byte of archives and compares it with all that is known. What is damaged is in the summary. Fails when there is nothing to verify. */
+/** Reads archives back and compares them with all that is known; damage is in the summary. Fails when there is nothing to verify. */
 export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const { config, which } = options
   const started = yield* Clock.currentTimeMillis

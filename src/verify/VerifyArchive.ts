@@ -12,7 +12,7 @@ import type { Audit } from "../zip/AuditZip.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
 import { type FileNames, makeFileNames, readMetadata } from "./MetadataText.ts"
 
-/** How much is read. `checksums`: the whole zip for its digests, and every header and name; `content`: each entry is inflated, too. */
+/** `checksums`: the whole zip is read for its digests, and every header and name; `content`: each entry is inflated, too. */
 export type Depth = "checksums" | "content"
 
 export interface Examined {
@@ -263,7 +263,7 @@ const checkFigures = (
   ]
 }
 
-/** Compares what only the state knows, time and snapshot. A text that has changed is reported once: `found` has the findings so far. */
+/** Compares what only the state knows. Metadata that `found` already has a finding of is not reported again. */
 const checkPublished = ({ metadata, names, set, state }: Subject, found: Findings): Findings => {
   const file = names.metadata
   if (set.state === undefined || set.metadata === undefined) return []

@@ -38,7 +38,7 @@ const record = async <E>(
   return { exit, moments: recorder.moments() }
 }
 
-/** As the job does it: the archive is written by somebody else, who does not sync it. */
+/** As the job does it: the Archiver writes the zip and does not sync it. */
 const publishing = (content: string) => (recorder: ReturnType<typeof PowerLoss.recorder>) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -59,14 +59,14 @@ const placeAfter = (remains: PowerLoss.Remains) => {
   return { ...placeIn(cut), root: cut }
 }
 
-/** Before anybody recovers anything, ABCD.zip is the one or the other, from the first publication on. */
+/** Before any recovery, ABCD.zip is the one or the other, from the first publication on. */
 const checkCurrent = (remains: PowerLoss.Remains, scenario: number, what: string) => {
   const zip = remains.files.find((file) => file.path === "target/ABCD/ABCD.zip")?.content.toString()
   const allowed = [crash.before(scenario).current, newest(scenario)]
   assert.include(allowed, zip, what)
 }
 
-/** The note that we made the folder may be lost, and the folder not: nobody minds an empty one. */
+/** The note that we made the folder may be lost, and the folder not: an empty one does no harm. */
 const harmless = ["ABCD, empty"]
 
 /** What every cut at these moments leaves is put right by recovery; gives the sets that it led to. */

@@ -56,7 +56,7 @@ describe("publish", () => {
       assert.deepStrictEqual([again.rotated, again.same], [false, true])
       assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean })
       assert.strictEqual(fs.readFileSync(home(place, "metadata.prev.json"), "utf8"), metadata)
-      // Without a state, the archive itself tells.
+      // Without a state, the archive itself is hashed.
       fs.rmSync(home(place, ".state.json"))
       assert.isTrue((yield* archive("two").pipe(on(place))).same)
       assert.deepStrictEqual(inspect(place), { current: "two", previous: "one", ...clean })

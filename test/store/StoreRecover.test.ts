@@ -81,7 +81,7 @@ describe("recover", () => {
       assert.strictEqual(fs.readFileSync(path.join(aside, "old", "ABCD.prev.zip"), "utf8"), "one")
       assert.strictEqual(fs.readFileSync(path.join(aside, "old", "ABCD.zip"), "utf8"), "two")
       assert.isUndefined((yield* records.pipe(on(place))).get(abcd)?.state)
-      // The archive that nobody can vouch for does not become the previous one.
+      // An archive of unknown origin does not become the previous one.
       yield* logsOf(archive("four").pipe(on(place)))
       const found = inspect(place)
       assert.deepStrictEqual([found.current, found.previous, found.problems], ["four", "two", []])

@@ -31,7 +31,7 @@ describe("stage", () => {
       assert.deepStrictEqual(fs.readdirSync(place.targetPath), [".zipper"])
       assert.deepStrictEqual(fs.readdirSync(path.join(place.targetPath, ".zipper")), [])
       assert.deepStrictEqual(fs.readdirSync(place.tmpDir), [])
-      // A folder that somebody else made stays.
+      // A folder that the store did not make stays.
       fs.mkdirSync(home(place))
       yield* Effect.scoped(stage()).pipe(on(place))
       assert.isTrue(fs.existsSync(home(place)))

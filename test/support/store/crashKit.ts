@@ -9,7 +9,7 @@ import * as DiskFaults from "./diskFaults.ts"
 import { inspect } from "./storeCheck.ts"
 import { archive, copyTree, emptyPlace, fastTmp, placeIn, storeOn } from "./storeKit.ts"
 
-// All of one size: sizes must not be what tells archives apart.
+// All of one size: sizes must not distinguish archives.
 const contents = ["archive 1", "archive 2", "archive 3", "archive 4"]
 const quiet = Logger.remove(Logger.defaultLogger)
 
@@ -180,7 +180,7 @@ export const checkFault = async ({ scenario, where, ...fault }: (typeof faultCas
     const what = `operation ${number}`
     if (Exit.isFailure(exit)) assert.notInclude(String(exit.cause), "AssertionError", what)
     if (Exit.isFailure(exit) && !fault.lasting) {
-      // Everything is as it was, before anybody recovers anything.
+      // Everything is as it was, before any recovery.
       assert.deepStrictEqual(checkSets(place, scenario, what), before(scenario), what)
     }
     const sets = await recoverAndCheck(place, scenario, what)
