@@ -3,11 +3,10 @@ import { list } from "./source/List.ts"
 import { follow, hash } from "./system/Digests.ts"
 import { blockingCalls } from "./system/FileCalls.ts"
 import { ownMemory, packFailure, type Reply, type Request, ready, type WorkerJob } from "./system/WorkerJob.ts"
-import { auditSlice } from "./zip/AuditZip.ts"
 import { compressBlock, compressFiles, sampleMethod } from "./zip/Compress.ts"
 import { extractSlice } from "./zip/ExtractFiles.ts"
 import { finishFolders, makeFolders } from "./zip/ExtractFolders.ts"
-import { verifySlice } from "./zip/VerifyZip.ts"
+import { auditSlice, verifySlice } from "./zip/VerifyZip.ts"
 
 /** Entry point of a worker thread: one piece of work after the other, until the thread is terminated. */
 const jobs: ReadonlyArray<WorkerJob<never, unknown>> = [

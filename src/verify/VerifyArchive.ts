@@ -8,7 +8,7 @@ import { digestOf } from "../store/PublishPlan.ts"
 import { codeOf, explain, isAboutUs } from "../system/Errno.ts"
 import { type Checksums, type HashError, Hasher } from "../system/Hasher.ts"
 import { ArchiveReader } from "../zip/Archiver.ts"
-import type { Audit } from "../zip/AuditZip.ts"
+import type { Audit } from "../zip/VerifyZip.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
 import { type FileNames, makeFileNames, readMetadata } from "./MetadataText.ts"
 

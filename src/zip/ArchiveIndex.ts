@@ -18,14 +18,11 @@ export const sameCompression = (a: Compression, b: Compression): boolean => a.me
 export interface ArchiveIndex extends Compression {
   /** SHA-256 (hex) of the zip that it belongs to. */
   readonly sha256: string
-  /**
-   * Inode and ctime (nanoseconds since 1970) of each entry, in pairs, in the order of the archive. Zeros where a
-   * later change might not show: see {@link settled}.
-   */
+  /** Inode and ctime (nanoseconds since 1970) of each entry, in pairs, in the order of the archive; or zeros: {@link settledStamps}. */
   readonly stamps: BigInt64Array
 }
 
-/** What tells a file from another one at the same path, as far as `stat` does. */
+/** What distinguishes a file from another one at the same path, as far as `stat` does. */
 export interface FileIdentity {
   readonly dev: number
   readonly ino: number
@@ -58,8 +55,8 @@ const marginMillis = 15 * 60 * 1000
 export const unsettledFrom = (millis: number): bigint => BigInt(Math.floor(millis - marginMillis)) * 1_000_000n
 
 /**
- * Stamps that prove something. A file that was changed shortly before the run began (milliseconds since 1970)
- * or later may be changed again without getting another ctime, and its stamp would not tell: it gets zeros, which equal no stamp ("racily clean", as git calls it).
+ * Stamps that prove something. A file that was changed shortly before the run began (milliseconds since 1970) or later may be
+ * changed again without getting another ctime ("racily clean", as git calls it): it gets zeros, which equal no stamp.
  */
 export const settledStamps = (stamps: BigInt64Array, runStarted: number): BigInt64Array => {
   const limit = unsettledFrom(runStarted)
@@ -74,7 +71,7 @@ export const settledStamps = (stamps: BigInt64Array, runStarted: number): BigInt
 /** Counts up when an entry's local header or data look different than before: older archives are not copied from then. */
 const magic = Buffer.from("zipper index 1\n\0", "latin1")
 
-/** Stamps are written as this machine has numbers in memory; elsewhere this comes out as another number. */
+/** Stamps are written as this machine has numbers in memory: on one of another order this is another number. */
 const byteOrder = 0x01020304
 
 const headerSize = 64
@@ -100,7 +97,7 @@ export const encode = (index: ArchiveIndex): Uint8Array => {
   return bytes
 }
 
-/** What {@link encode} made; undefined when a bit of it is another one, or it is of another version or machine. */
+/** What {@link encode} made; undefined when it is damaged, or of another version or machine. */
 export const decode = (content: Uint8Array): ArchiveIndex | undefined => {
   if (content.length < headerSize + digestSize) return undefined
   // A copy, so that numbers of 8 bytes lie where they may.

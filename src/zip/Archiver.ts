@@ -9,14 +9,13 @@ import { abortable } from "../system/abortable.ts"
 import { Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
-import { type Audit, type AuditOptions, auditZip } from "./AuditZip.ts"
-import { extractZip, makeTally, planExtraction } from "./Extract.ts"
-import type { PlanOptions } from "./ExtractSurvey.ts"
+import { extractZip, makeTally } from "./Extract.ts"
+import { planExtraction } from "./ExtractSurvey.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
+import { openZip } from "./ReadZip.ts"
 import { nothingRestored, type RestoreOutcome, type RestorePlan } from "./RestorePlan.ts"
-import { type VerifyOptions, verifyZip } from "./VerifyZip.ts"
+import { type Audit, type AuditOptions, auditZip, type VerifyOptions, verifyZip } from "./VerifyZip.ts"
 import { type ArchiveOptions, writeZip } from "./WriteZip.ts"
-import { openZip } from "./Yauzl.ts"
 import { type ArchiveError, type ArchiveReport, ExtractError, isArchiveError, isExtractError } from "./ZipError.ts"
 
 /** Reads zips of which no manifest is known. */
@@ -24,14 +23,12 @@ export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
   ArchiveReader,
   {
     /**
-     * What is in the zip at `path` and all that is wrong with it by itself: headers, names, order, end records and, if
-     * asked for, each entry's content. What cannot be read (a bad sector, no permission) is wrong with it as well;
-     * fails only when there are no threads or no memory for the work.
+     * What is in the zip at `path` and all that is wrong with it by itself, what cannot be read included. Fails only when
+     * there are no threads or no memory for the work, or no rights to read it. Does not follow a symlink.
      */
     readonly audit: (path: string, options: AuditOptions) => Effect.Effect<Audit, ArchiveError>
   }
 >() {
-  /** On the threads of {@link Workers}. Does not follow a symlink. */
   static readonly layer: Layer.Layer<ArchiveReader> = Layer.effect(
     ArchiveReader,
     Effect.map(Workers, (runner) => ({
@@ -58,14 +55,12 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
       options?: ArchiveOptions
     ) => Effect.Effect<ArchiveReport, ArchiveError>
     /**
-     * Reads every byte of the zip back: that names, kinds, sizes, modes and times are exactly those of `manifest`,
-     * and CRC-32 and size of each entry. Entries that were `copied` (see {@link ArchiveReport}) from an archive
-     * that was verified in its time are not inflated: their bytes have to be those that were copied.
+     * Reads every byte of the zip back: names, kinds, sizes, modes and times are exactly those of `manifest`, CRC-32 and size of
+     * each entry are right. Entries that were `copied` from a verified archive are not inflated: their bytes are those copied.
      */
     readonly verify: (zip: string, manifest: Manifest, options?: VerifyOptions) => Effect.Effect<void, ArchiveError>
   }
 >() {
-  /** Real zips, made and read by {@link Workers}. */
   static readonly layer = (settings: Compression): Layer.Layer<Archiver> =>
     Layer.effect(
       Archiver,
@@ -105,13 +100,12 @@ export const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => 
   copied: []
 })
 
-/** What was found out about a restore, and the way to do it. */
+/** A planned restore, and the way to do it. */
 export interface PreparedRestore {
   readonly plan: RestorePlan
   /**
-   * Writes what the plan says: as long as it has conflicts, or patterns that mean nothing, that is not to be done. A file that
-   * fails is removed and in the result, and stops no other one, unless it is the disk that is full. Interrupted, it removes
-   * the files that it is at, and gives the folders that it made their modes.
+   * Writes what the plan says, which must have no obstacles. A file that fails is removed and in the result, and stops no other
+   * one, unless the disk is full. Interrupted, it removes the files at work, and gives the folders that it made their modes.
    */
   readonly carryOut: Effect.Effect<RestoreOutcome, ExtractError>
   /** Bytes that went to files so far, also to those that fail in the end. */
@@ -126,26 +120,21 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
   Extractor,
   {
     /**
-     * Reads what is in the zip and looks at DIR, and leaves nothing written. A zip that cannot be written to a folder (names that lead
-     * out of it or stand there twice, symlinks, sizes that cannot be) is refused with an ArchiveError that names the
-     * entry. The zip stays open for the length of the scope: what is carried out is what was planned, also if another
-     * archive is published meanwhile. The reason `Changed`: it is not the file any more that the request speaks of.
+     * Reads what is in the zip and looks at DIR, and leaves nothing written. A zip that cannot be written to a folder is refused with
+     * an ArchiveError that names the entry. The zip stays open for the length of the scope: what is carried out is what was
+     * planned. The reason `Changed`: it is not the file of the request any more.
      */
     readonly prepare: (
       request: ExtractRequest
     ) => Effect.Effect<PreparedRestore, ArchiveError | ExtractError, Scope.Scope>
   }
 >() {
-  /** Reads, inflates and writes on {@link Workers}. */
   static readonly layer: Layer.Layer<Extractor> = Layer.effect(
     Extractor,
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
         const temporary = temporaryName(randomBytes(6).toString("hex"))
-        const { zip, plan } = yield* preparePlan(request, {
-          writers: runner.width,
-          temporary: RawPath.fromText(`${temporary}names`)
-        })
+        const { zip, plan } = yield* preparePlan(request, runner.width, RawPath.fromText(`${temporary}names`))
         const tally = makeTally()
         return {
           plan: plan.plan,
@@ -165,10 +154,9 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
   static readonly layerDryRun: Layer.Layer<Extractor> = Layer.effect(
     Extractor,
     Effect.map(Workers, (runner) => ({
-      prepare: Effect.fn("Extractor.prepare")(function* (request) {
-        const { plan } = yield* preparePlan(request, { writers: runner.width, temporary: undefined })
-        return dryRunOf(plan.plan)
-      })
+      prepare: Effect.fn("Extractor.prepare")((request) =>
+        Effect.map(preparePlan(request, runner.width, undefined), ({ plan }) => dryRunOf(plan.plan))
+      )
     }))
   )
 }
@@ -191,8 +179,12 @@ export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
 const isFailure = (cause: unknown): cause is ArchiveError | ExtractError =>
   isArchiveError(cause) || isExtractError(cause)
 
-/** Opens the zip for the length of the scope, and plans. */
-const preparePlan = Effect.fnUntraced(function* (request: ExtractRequest, options: PlanOptions) {
+/** Opens the zip for the length of the scope, and plans. `writers`, `temporary`: see {@link planExtraction}. */
+const preparePlan = Effect.fnUntraced(function* (
+  request: ExtractRequest,
+  writers: number,
+  temporary: RawPath.RawPath | undefined
+) {
   const zip = yield* Effect.acquireRelease(
     abortable(() => openZip(request.zip), isArchiveError),
     (opened) => Effect.promise(() => opened.close())
@@ -203,8 +195,6 @@ const preparePlan = Effect.fnUntraced(function* (request: ExtractRequest, option
       message: `${request.zip} was replaced while it was looked at: another run has published meanwhile; nothing was written`
     })
   }
-  return {
-    zip,
-    plan: yield* abortable((signal) => planExtraction(zip, request, options, signal), isFailure)
-  }
+  const plan = yield* abortable((signal) => planExtraction(zip, request, writers, temporary, signal), isFailure)
+  return { zip, plan }
 })

@@ -3,22 +3,16 @@ import type { ManifestEntry } from "../source/Manifest.ts"
 import { fill } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import type { Compression } from "./ArchiveIndex.ts"
-import type { Method } from "./Headers.ts"
+import type { EntrySums, Method } from "./Headers.ts"
 import { release } from "./ReadSlice.ts"
 import type { Piece } from "./Reuse.ts"
 import { openSource, type SourceFile, type SourceFolder, type SourceRequest } from "./SourceFile.ts"
 import { archiveFailures } from "./ZipError.ts"
 
-/**
- * A file of at most this many bytes is compressed whole, a larger one in blocks of this size. Smaller blocks
- * cost more than they bring: zlib's memory is allocated anew for each.
- */
-export const blockSize = 1024 * 1024
+/** A file of at most this many bytes is compressed whole, a larger one in blocks of this size: zlib allocates memory for each. */
+const blockSize = 1024 * 1024
 
 const windowSize = 32 * 1024
-
-/** What has to fit into the memory that content is read into. */
-const scratchSize = windowSize + blockSize
 
 const sampleSize = 64 * 1024
 
@@ -26,7 +20,7 @@ const sampleSize = 64 * 1024
 const worthwhile = 0.97
 
 /** Most bytes that `size` bytes may become. */
-export const roomFor = (size: number): number => size + (size >> 8) + 256
+const roomFor = (size: number): number => size + (size >> 8) + 256
 
 /** The most memory for zlib's tables: the same sizes for 5 to 8 % less processor time, since fewer of its hash chains are mixed up. */
 const memLevel = 9
@@ -41,7 +35,7 @@ const chunkFor = (size: number): number => Math.min(roomFor(size), outputChunk)
 const idle: Array<Buffer> = []
 
 const withScratch = async <A>(use: (scratch: Buffer) => Promise<A>): Promise<A> => {
-  const scratch = idle.pop() ?? Buffer.allocUnsafeSlow(scratchSize)
+  const scratch = idle.pop() ?? Buffer.allocUnsafeSlow(windowSize + blockSize)
   try {
     return await use(scratch)
   } finally {
@@ -116,18 +110,10 @@ interface Block {
   readonly slot: Slot
 }
 
-interface CompressedBlock {
-  /** Uncompressed bytes that the file had for it. */
-  readonly length: number
-  readonly crc32: number
-  /** Bytes in the slot. */
-  readonly compressedSize: number
-}
+/** `length`: uncompressed bytes that the file had for it. */
+type CompressedBlock = Pick<EntrySums, "crc32" | "compressedSize"> & { readonly length: number }
 
-/**
- * Compresses one block of a large file. Deflated blocks, joined in order, are one DEFLATE stream: each may refer
- * to the 32 KiB before it and ends at a whole byte (RFC 1951, a stored block of no bytes).
- */
+/** Deflated blocks, joined in order, are one DEFLATE stream: each may refer to the 32 KiB before it and ends at a whole byte. */
 export const compressBlock: WorkerJob<Block, CompressedBlock> = {
   name: "block",
   kind: "brief",
@@ -153,11 +139,7 @@ export const compressBlock: WorkerJob<Block, CompressedBlock> = {
 }
 
 /** Part of a DEFLATE stream, for data that follows `window`. */
-export const deflateBlock = (
-  window: Buffer,
-  content: Buffer,
-  block: { readonly last: boolean; readonly level: number }
-): Buffer =>
+export const deflateBlock = (window: Buffer, content: Buffer, block: Pick<Block, "last" | "level">): Buffer =>
   deflateRawSync(content, {
     level: block.level,
     memLevel,
@@ -185,20 +167,6 @@ export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: numbe
     })
 }
 
-/** A piece of memory that all threads see: a thread's result goes there, so that nothing is sent or allocated anew. */
-export type Slot = Uint8Array
-
-/** Slots of `size` bytes, used again and again: fresh memory costs more than what is done in it. */
-export const makeSlots = (size: number) => {
-  const free: Array<Slot> = []
-  return {
-    take: (): Slot => free.pop() ?? new Uint8Array(new SharedArrayBuffer(size)),
-    give: (slot: Slot): void => {
-      free.push(slot)
-    }
-  }
-}
-
 /** Small files and directories that go to a thread in one message: at most so many, and so many bytes. */
 const batchEntries = 64
 const batchBytes = 512 * 1024
@@ -206,8 +174,12 @@ const batchBytes = 512 * 1024
 /** Copied entries that may lie between them, which have to be in memory meanwhile. */
 const mostCopied = 2048
 
-/** Enough for a batch and for a block, also if nothing shrinks. */
-export const slotSize = roomFor(Math.max(blockSize, batchBytes)) + batchEntries * roomFor(0)
+/** Memory that all threads see: a thread's result goes there, so that nothing is sent or allocated anew. */
+export type Slot = Uint8Array
+
+/** A slot that is enough for a batch and for a block, also if nothing shrinks. */
+export const makeSlot = (): Slot =>
+  new Uint8Array(new SharedArrayBuffer(roomFor(Math.max(blockSize, batchBytes)) + batchEntries * roomFor(0)))
 
 /** Pieces of the zip, one behind the other, whose small files are compressed together. */
 export interface Batch {

@@ -1,24 +1,20 @@
 import { constants } from "node:fs"
 import * as EntryName from "../source/EntryName.ts"
-import { explain } from "../system/Errno.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { split } from "./ExtractFolders.ts"
 import { sourcePath, type ZipEntry } from "./Headers.ts"
 import { type Flaw, need, quoted } from "./ZipError.ts"
 
-/** What a zip of this program keeps to beyond its headers, so that it can be put into a folder. Each throws what is wrong. */
+/** What a zip of this program keeps to beyond its headers, so that it can be put into a folder. */
 
-/** The original path of an entry. */
-export const pathOf = ({ kind, name, rawPath }: ZipEntry): RawPath.RawPath => {
-  if (rawPath === undefined) return headerPath({ kind, name })
+/** The original path of an entry; throws what is wrong with it. */
+export const pathOf = (entry: ZipEntry): RawPath.RawPath => {
+  const { rawPath } = entry
+  if (rawPath === undefined) return sourcePath(entry)
   need(isPath(rawPath), "its original name is not one that names a place below the archive")
   need(RawPath.toText(rawPath) === undefined, "it has an original name, and needs none")
   return rawPath
 }
-
-/** As it is in the header. */
-const headerPath = ({ kind, name }: Pick<ZipEntry, "kind" | "name">): RawPath.RawPath =>
-  sourcePath({ kind, name, rawPath: undefined })
 
 /** Parts between slashes, none of them empty, `.` or `..`, with no NUL. */
 const isPath = (path: RawPath.RawPath): boolean =>
@@ -27,7 +23,7 @@ const isPath = (path: RawPath.RawPath): boolean =>
 /** DEFLATE makes at most so many bytes of one: 258 of two bits. */
 const mostInflated = 1032
 
-/** Nothing but files and folders, of sizes that can be. */
+/** Throws unless it is a file or a folder, of a size that can be. */
 export const checkForm = ({ compressedSize, kind, method, mode, size }: ZipEntry): void => {
   const type = mode & constants.S_IFMT
   need(
@@ -56,18 +52,17 @@ export interface OddName {
   readonly name: RawPath.RawPath
 }
 
-/** The names that matter to {@link checkOddNames}: few, as a rule. */
-export const oddName = (entry: ZipEntry, path: RawPath.RawPath): OddName | undefined => {
-  if (entry.rawPath === undefined && !path.includes("%")) return undefined
-  return { path, name: headerPath(entry) }
-}
+/** The names that matter to {@link oddNameProblem}: few, as a rule. */
+export const oddNames = (entry: ZipEntry, path: RawPath.RawPath): ReadonlyArray<OddName> =>
+  entry.rawPath === undefined && !path.includes("%")
+    ? []
+    : [{ path, name: sourcePath({ ...entry, rawPath: undefined }) }]
 
-/** The odd names of all entries, in their order, are those that this program gives; otherwise throws which one is not. */
-export const checkOddNames = (odd: ReadonlyArray<OddName>): void => {
+/** Which of the odd names of all entries, in their order, is not the one that this program gives. */
+export const oddNameProblem = (odd: ReadonlyArray<OddName>): string | undefined => {
   const { names } = EntryName.assign(odd.map(({ path }) => path))
   const wrong = odd.find(({ name }, index) => RawPath.fromText(names[index] ?? "") !== name)
-  if (wrong === undefined) return
-  need(false, `"${RawPath.display(wrong.name)}" is not what stands for "${RawPath.display(wrong.path)}"`)
+  return wrong && `"${RawPath.display(wrong.name)}" is not what stands for "${RawPath.display(wrong.path)}"`
 }
 
 /**
@@ -94,8 +89,8 @@ export interface SlicePlaces {
   readonly flaws: ReadonlyArray<Flaw>
 }
 
-/** Flaws that are kept; further ones are dropped. */
-const flawsKept = 20
+/** Flaws that are kept of a slice and of a zip; of further ones only the number matters. */
+export const flawsKept = 20
 
 /** Looks at the entries of a slice, one after the other. */
 export const makeSlicePlaces = () => {
@@ -108,13 +103,13 @@ export const makeSlicePlaces = () => {
   return {
     add: (entry: ZipEntry): void => {
       const path = pathOf(entry)
-      const strange = oddName(entry, path)
-      if (strange !== undefined) odd.push(strange)
-      if (first === undefined) first = { path, entry: quoted(entry.name) }
+      odd.push(...oddNames(entry, path))
+      first ??= { path, entry: quoted(entry.name) }
       const problem = orderProblem(last, path)
       if (problem !== undefined && flaws.length < flawsKept) flaws.push({ entry: quoted(entry.name), problem })
       last = path
-      leaveFolders(open, path)
+      // Leaves the folders that this path does not begin with.
+      for (let top = open.at(-1); top !== undefined && !path.startsWith(top); top = open.at(-1)) open.pop()
       const { parent } = split(path)
       if (parent !== RawPath.here && !open.includes(parent) && !wanted.has(parent)) {
         wanted.set(parent, quoted(entry.name))
@@ -132,42 +127,31 @@ export const makeSlicePlaces = () => {
   }
 }
 
-/** Leaves the folders that this path begins with. */
-const leaveFolders = (open: Array<RawPath.RawPath>, path: RawPath.RawPath): void => {
-  for (let top = open.at(-1); top !== undefined && !path.startsWith(top); top = open.at(-1)) open.pop()
-}
-
 /** Joins the results of slices, in their order. */
 export const makePlaces = () => {
   const odd: Array<OddName> = []
   const flaws: Array<Flaw> = []
   let open: ReadonlyArray<RawPath.RawPath> = []
   let last: RawPath.RawPath | undefined
-  const note = (flaw: Flaw): void => {
-    if (flaws.length < flawsKept) flaws.push(flaw)
-  }
   return {
     add: (slice: SlicePlaces): void => {
       if (slice.first === undefined || slice.last === undefined) return
       const end = slice.last
       const problem = orderProblem(last, slice.first.path)
-      if (problem !== undefined) note({ entry: slice.first.entry, problem })
-      slice.flaws.forEach(note)
+      if (problem !== undefined) flaws.push({ entry: slice.first.entry, problem })
+      flaws.push(...slice.flaws)
       for (const { entry, path } of slice.wanted) {
-        if (!open.includes(path)) note({ entry, problem: noFolder })
+        if (!open.includes(path)) flaws.push({ entry, problem: noFolder })
       }
+      flaws.splice(flawsKept)
       odd.push(...slice.odd)
       open = [...open.filter((folder) => end.startsWith(folder)), ...slice.open]
       last = end
     },
     /** The first flaws, once there are no more slices. */
     end: (): ReadonlyArray<Flaw> => {
-      try {
-        checkOddNames(odd)
-        return flaws
-      } catch (cause) {
-        return [...flaws, { problem: `is damaged: ${explain(cause)}` }]
-      }
+      const problem = oddNameProblem(odd)
+      return problem === undefined ? flaws : [...flaws, { problem: `is damaged: ${problem}` }]
     }
   }
 }

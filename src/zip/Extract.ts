@@ -2,76 +2,35 @@ import * as fs from "node:fs/promises"
 import { explain } from "../system/Errno.ts"
 import type { Runner } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { extractSlice, type FileFailure } from "./ExtractFiles.ts"
+import { extractSlice, type FileFailure, makeFileSet, makeShared, mark, shareOf } from "./ExtractFiles.ts"
 import { type Folder, finishFolders, type KnownFolder, makeFolders } from "./ExtractFolders.ts"
-import { type FileId, makeFileSet, makeShared, mark, shareOf } from "./ExtractShared.ts"
-import { makeSurvey, type PlanOptions } from "./ExtractSurvey.ts"
-import { type ExtractRequest, lookAtTarget, removeLeftovers } from "./ExtractTarget.ts"
-import { readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
+import type { ExtractPlan } from "./ExtractSurvey.ts"
+import { type ExtractRequest, removeLeftovers } from "./ExtractTarget.ts"
+import { settleAll } from "./LookAhead.ts"
+import { sourceOf } from "./ReadSlice.ts"
+import type { OpenZip, Slice } from "./ReadZip.ts"
 import { gather, type RestoreFailure, type RestoreOutcome } from "./RestorePlan.ts"
-import { type OpenZip, readEnd } from "./Yauzl.ts"
 import { ExtractError, isExtractError } from "./ZipError.ts"
-
-type ExtractPlan = Awaited<ReturnType<typeof planExtraction>>
-
-/** No entry takes less in the central directory. */
-const shortestRecord = 46
-
-/**
- * Reads the central directory, refuses what cannot be put into a folder, chooses, and looks at everything in DIR that is in
- * the way. Nothing stays written. Memory: some bytes for each file and some hundred for each folder and each file of
- * the largest one.
- */
-export const planExtraction = async (
-  zip: OpenZip,
-  request: ExtractRequest,
-  options: PlanOptions,
-  signal: AbortSignal
-) => {
-  const target = await lookAtTarget(request.to, request.keepOut)
-  const end = await readEnd(zip)
-  const most = Math.min(end.entries, Math.ceil(zip.size / shortestRecord))
-  const survey = makeSurvey(request, target, most, options)
-  await survey.begin()
-  const found: Array<Slice> = []
-  for await (const slice of slices(zip, end)) {
-    signal.throwIfAborted()
-    for (const entry of readRecords(await recordsOf(zip, slice), slice, zip.path)) await survey.add(entry)
-    found.push(slice)
-  }
-  return { ...(await survey.end()), target, slices: found }
-}
 
 /** Counts what becomes of a restore, at any moment. */
 export const makeTally = () => {
   const shared = makeShared()
-  const { figures } = shareOf(shared)
+  const { complete, written } = shareOf(shared)
   const failures = gather<RestoreFailure>()
-  const unremoved: Array<string> = []
   const counts = { folders: 0, missing: 0, kept: 0 }
-  let gaveUp: string | undefined
+  const rest: { unremoved: ReadonlyArray<string>; gaveUp: string | undefined } = { unremoved: [], gaveUp: undefined }
   return {
     /** See {@link shareOf}. */
     shared,
-    madeFolder: (): void => {
-      counts.folders += 1
-    },
+    counts,
+    rest,
     fail: ({ error, kind, path }: FileFailure): void => {
       if (kind !== "attributes") counts[kind] += 1
       failures.add(() => ({ path: RawPath.display(path), error, kind }))
     },
-    giveUp: (reason: string | undefined): void => {
-      gaveUp ??= reason
-    },
-    couldNotRemove: (messages: ReadonlyArray<string>): void => {
-      unremoved.push(...messages)
-    },
     /** Bytes that went to files, also to those that failed. */
-    written: (): number => figures().written,
-    restored: (): RestoreOutcome => {
-      const { bytes, files, replaced } = figures()
-      return { files, bytes, replaced, ...counts, failures: failures.some(), unremoved, gaveUp }
-    }
+    written,
+    restored: (): RestoreOutcome => ({ ...complete(), ...counts, failures: failures.some(), ...rest })
   }
 }
 
@@ -98,7 +57,7 @@ const never = new AbortController().signal
  */
 export const extractZip = async (extraction: Extraction, signal: AbortSignal): Promise<RestoreOutcome> => {
   signal.throwIfAborted()
-  const { plan, request, runner, tally } = extraction
+  const { plan, request, runner, tally, temporary, zip } = extraction
   const shared = shareOf(tally.shared)
   const root = plan.target.path
   const written = makeFileSet(plan.plan.files + plan.plan.replaced)
@@ -113,7 +72,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       if ("error" in result) tally.fail({ path: folder.path, error: result.error, kind: "missing" })
       else {
         folder.id = result
-        tally.madeFolder()
+        tally.counts.folders += 1
       }
     }
   }
@@ -121,37 +80,31 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const extract = async (slice: Slice): Promise<void> => {
     const marks = plan.marks.slice(slice.first, slice.first + slice.count)
     if (marks.every((each) => each === mark.none)) return
-    const { temporary, zip } = extraction
-    const { content, count, records } = slice
-    const source = { path: zip.path, fd: zip.fd, count, records, content }
     const folders = existing(parentsOf(plan, slice))
-    const input = { ...source, marks, root, folders, temporary, shared: tally.shared, written }
+    const input = { ...sourceOf(zip, slice), marks, root, folders, temporary, shared: tally.shared, written }
     const found = await runner.run(extractSlice, input, never)
     found.failures.forEach(tally.fail)
-    tally.giveUp(found.hopeless)
+    tally.rest.gaveUp ??= found.hopeless
   }
 
   const finish = async (): Promise<void> => {
-    const isOurs = ({ chosen, parent, state }: Folder): boolean =>
-      parent !== undefined && (state === "absent" || (request.overwrite && chosen))
+    const isOurs = ({ chosen, needed, parent, state }: Folder): boolean =>
+      needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
     // What lies deeper stands behind.
-    const folders = plan.folders.filter((folder) => folder.needed && isOurs(folder)).reverse()
-    for (const some of batchesOf(folders)) {
-      const input = some.flatMap(({ id, mode, path, seconds }) =>
-        id === undefined ? [] : [{ path, ...id, mode, seconds }]
-      )
-      const failed = await runner.run(finishFolders, { root, folders: input }, never)
+    for (const some of batchesOf(plan.folders.filter(isOurs).reverse())) {
+      const folders = some.flatMap(({ id, mode, path, seconds }) => (id ? [{ path, ...id, mode, seconds }] : []))
+      const failed = await runner.run(finishFolders, { root, folders }, never)
       for (const { error, path } of failed) tally.fail({ path, error, kind: "attributes" })
     }
   }
 
-  const stop = (): void => shared.stop()
-  signal.addEventListener("abort", stop)
+  signal.addEventListener("abort", shared.stop)
   try {
-    await makeRoot(extraction)
-    if (request.overwrite) tally.couldNotRemove(removeLeftovers(root, plan.leftovers))
+    await makeRoot(plan)
+    if (request.overwrite) tally.rest.unremoved = removeLeftovers(root, plan.leftovers)
     try {
-      for (const some of batchesOf(plan.folders.filter(isToBeMade))) {
+      const absent = plan.folders.filter(({ needed, parent, state }) => needed && parent && state === "absent")
+      for (const some of batchesOf(absent)) {
         if (shared.stopped()) break
         await make(some)
       }
@@ -169,18 +122,18 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       cause
     })
   } finally {
-    signal.removeEventListener("abort", stop)
+    signal.removeEventListener("abort", shared.stop)
   }
 }
 
-const makeRoot = async ({ plan: { folders, target } }: Extraction): Promise<void> => {
+const makeRoot = async ({ folders, target }: ExtractPlan): Promise<void> => {
   const [root] = folders
   if (root === undefined || target.id !== undefined) return
   const path = RawPath.toBuffer(target.path)
   try {
     await fs.mkdir(path)
     const { dev, ino } = await fs.lstat(path, { bigint: true })
-    root.id = { dev, ino } satisfies FileId
+    root.id = { dev, ino }
   } catch (cause) {
     throw new ExtractError({
       reason: "Target",
@@ -189,8 +142,6 @@ const makeRoot = async ({ plan: { folders, target } }: Extraction): Promise<void
     })
   }
 }
-
-const isToBeMade = ({ needed, parent, state }: Folder): boolean => needed && parent !== undefined && state === "absent"
 
 /** Those among them that are there, each once. */
 const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
@@ -210,21 +161,21 @@ function* batchesOf<A>(all: ReadonlyArray<A>): Generator<ReadonlyArray<A>> {
 
 /** `work` on all items, so many at a time, in the order in which they end. All of it has ended when this does. */
 const inParallel = async <A>(
-  items: Iterable<A>,
+  items: ReadonlyArray<A>,
   width: number,
   stopped: () => boolean,
   work: (item: A) => Promise<void>
 ): Promise<void> => {
-  const rest = items[Symbol.iterator]()
+  const rest = items.values()
   let failed = false
-  const worker = async (): Promise<void> => {
-    for (let next = rest.next(); next.done !== true && !stopped() && !failed; next = rest.next()) {
-      await work(next.value).catch((cause: unknown) => {
+  const workOnRest = async (): Promise<void> => {
+    for (const item of rest) {
+      if (failed || stopped()) return
+      await work(item).catch((cause: unknown) => {
         failed = true
         throw cause
       })
     }
   }
-  const ended = await Promise.allSettled(Array.from({ length: width }, worker))
-  for (const each of ended) if (each.status === "rejected") throw each.reason
+  await settleAll(Array.from({ length: width }, workOnRest))
 }

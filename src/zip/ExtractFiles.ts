@@ -2,21 +2,28 @@ import * as fs from "node:fs"
 import { codeOf, explain } from "../system/Errno.ts"
 import { syncNow } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
-import type { RawPath } from "../text/RawPath.ts"
-import * as RawPaths from "../text/RawPath.ts"
-import { fileMode, type KnownFolder, makeOpener, type OpenFolder, split, syncFolder } from "./ExtractFolders.ts"
-import { type FileId, type FileSet, fileSetOf, mark, shareOf } from "./ExtractShared.ts"
+import * as RawPath from "../text/RawPath.ts"
+import { type FileId, type KnownFolder, makeOpener, type OpenFolder, split } from "./ExtractFolders.ts"
 import { type EntryHead, sourcePath, type ZipEntry } from "./Headers.ts"
 import { contentOf, type SliceSource, withSlice } from "./ReadSlice.ts"
 import { readRecords } from "./ReadZip.ts"
 import type { RestoreFailure } from "./RestorePlan.ts"
 import { archiveFailures } from "./ZipError.ts"
 
+/** What is to be done with an entry. */
+export const mark = {
+  /** It is left out, or it is a folder. */
+  none: 0,
+  /** It is written where nothing is. */
+  create: 1,
+  /** It takes the place of a regular file. */
+  replace: 2
+} as const
+
 interface ExtractInput extends SliceSource {
-  readonly count: number
   /** For each entry, see {@link mark}. */
   readonly marks: Uint8Array
-  readonly root: RawPath
+  readonly root: RawPath.RawPath
   /** The folders that the files go to. Those that could not be made are not among them. */
   readonly folders: ReadonlyArray<KnownFolder>
   /** Begins the names of temporary files: no other name in DIR begins so. */
@@ -28,11 +35,9 @@ interface ExtractInput extends SliceSource {
 }
 
 /** A file that is not as it should be in DIR. */
-export interface FileFailure {
+export interface FileFailure extends Pick<RestoreFailure, "error" | "kind"> {
   /** Relative to DIR. */
-  readonly path: RawPath
-  readonly error: string
-  readonly kind: RestoreFailure["kind"]
+  readonly path: RawPath.RawPath
 }
 
 interface ExtractOutput {
@@ -58,26 +63,24 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
       const shared = shareOf(input.shared)
       const files = fileSetOf(input.written)
       /** Of this slice alone: names are only for messages. */
-      const names = new Map<bigint, RawPath>()
+      const names = new Map<bigint, RawPath.RawPath>()
       const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
       const opener = makeOpener(input.root)
       const failures: Array<FileFailure> = []
       const changed = new Set<KnownFolder>()
 
-      const create = (entry: ZipEntry, path: RawPath, open: () => OpenFolder, replace: boolean): NewFile => {
-        const through = replace ? RawPaths.fromLatin1(`${input.temporary}${entry.start}`) : undefined
-        const written: Written = {
-          ...files,
-          nameOf: ({ ino }) => {
-            const name = names.get(ino)
-            return name === undefined ? undefined : RawPaths.display(name)
-          },
-          wrote: (file) => {
-            files.add(file)
-            names.set(file.ino, path)
-          }
+      const nameOf = ({ ino }: FileId): string | undefined => {
+        const name = names.get(ino)
+        return name === undefined ? undefined : RawPath.display(name)
+      }
+
+      const create = (entry: ZipEntry, path: RawPath.RawPath, open: () => OpenFolder, replace: boolean): NewFile => {
+        const through = replace ? RawPath.fromLatin1(`${input.temporary}${entry.start}`) : undefined
+        const wrote = (file: FileId): void => {
+          files.add(file)
+          names.set(file.ino, path)
         }
-        return createFile(open, split(path).name, through, entry, written, (error) =>
+        return createFile(open, split(path).name, through, entry, { ...files, nameOf, wrote }, (error) =>
           failures.push({ path, error, kind: "attributes" })
         )
       }
@@ -130,7 +133,8 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
         return { failures, hopeless: undefined }
       } finally {
         try {
-          for (const folder of changed) syncFolder(opener.open(folder))
+          // A file system that cannot sync folders is no failure.
+          for (const folder of changed) syncNow(opener.open(folder).fd)
         } finally {
           opener.close()
         }
@@ -138,7 +142,7 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
     })
 }
 
-export class WriteFailure extends Error {
+class WriteFailure extends Error {
   constructor(cause: unknown, message = explain(cause)) {
     super(message, { cause })
   }
@@ -147,15 +151,13 @@ export class WriteFailure extends Error {
 /** It is one file in DIR with another one of the archive, which was written there. */
 export class AlreadyWritten extends WriteFailure {}
 
-/** What no other file would fare better with. */
+/** Errors that every other file would meet as well. */
 const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
 
 const isHopeless = (cause: unknown): boolean => cause instanceof WriteFailure && hopeless.has(codeOf(cause.cause) ?? "")
 
-export type NewFile = ReturnType<typeof createFile>
-
 /** Whether a file of that name is there, as far as that can be seen. */
-const isStillFile = (open: () => OpenFolder, name: RawPath): boolean => {
+const isStillFile = (open: () => OpenFolder, name: RawPath.RawPath): boolean => {
   try {
     return fs.lstatSync(open().at(name)).isFile()
   } catch {
@@ -170,12 +172,19 @@ const createOnly = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O
 /** For its owner alone, until all of it is there. */
 const unfinishedFileMode = 0o600
 
+/** Permissions. Never setuid or setgid: a stranger's content would run with the rights of the user who restores. */
+const fileModeBits = 0o777
+
+const asBigInts = { bigint: true } as const
+
 /** What the files of a restore have to know of each other. */
 export interface Written extends FileSet {
   /** The entry that was written to a file, for people, where that is known. */
   readonly nameOf: (file: FileId) => string | undefined
   readonly wrote: (file: FileId) => void
 }
+
+type NewFile = ReturnType<typeof createFile>
 
 /**
  * Makes a file; failures are {@link WriteFailure}, and {@link AlreadyWritten} where another entry was written to the same. With `through`, a
@@ -184,19 +193,26 @@ export interface Written extends FileSet {
  */
 export const createFile = (
   open: () => OpenFolder,
-  name: RawPath,
-  through: RawPath | undefined,
+  name: RawPath.RawPath,
+  through: RawPath.RawPath | undefined,
   head: Pick<EntryHead, "mode" | "seconds">,
   written: Written,
   onAttributes: (error: string) => void
 ) => {
+  const refuse = (file: FileId): never => {
+    const other = written.nameOf(file)
+    const which = other === undefined ? "another one" : `"${other}"`
+    throw new AlreadyWritten(undefined, `it is one file there with ${which} of the archive, which was written to it`)
+  }
+
   const folder = attempt(open)
   const path = attempt(() => folder.at(through ?? name))
   const fd = attempt(() => {
     try {
       return fs.openSync(path, createOnly, unfinishedFileMode)
     } catch (cause) {
-      if (codeOf(cause) === "EEXIST") refuseWritten(fs.lstatSync(path, asBigInts), written)
+      const occupant = codeOf(cause) === "EEXIST" ? fs.lstatSync(path, asBigInts) : undefined
+      if (occupant !== undefined && written.has(occupant)) refuse(occupant)
       throw cause
     }
   })
@@ -218,7 +234,7 @@ export const createFile = (
       try {
         // Writing afterwards would change the time again.
         fs.futimesSync(fd, Date.now() / 1000, head.seconds)
-        fs.fchmodSync(fd, fileMode(head.mode))
+        fs.fchmodSync(fd, head.mode & fileModeBits)
       } catch (cause) {
         onAttributes(explain(cause))
       }
@@ -231,9 +247,8 @@ export const createFile = (
         const target = folder.at(name)
         const occupant = fs.lstatSync(target, asBigInts)
         if (!occupant.isFile()) throw new Error("it is no regular file any more")
-        refuseWritten(occupant, written)
         // Of two entries that are at it at the same time, one is the first. A file with other names may be replaced at each.
-        if (occupant.nlink === 1n && !written.add(occupant)) throw alreadyWritten(occupant, written)
+        if (written.has(occupant) || (occupant.nlink === 1n && !written.add(occupant))) refuse(occupant)
         written.wrote(made)
         fs.renameSync(path, target)
       })
@@ -249,15 +264,32 @@ export const createFile = (
         fs.unlinkSync(path)
         return cause
       } catch (left) {
-        const message = explain(cause)
         return new WriteFailure(
           cause instanceof WriteFailure ? cause.cause : cause,
-          `${message}; what was written of it is left: ${explain(left)}`
+          `${explain(cause)}; what was written of it is left: ${explain(left)}`
         )
       }
     }
   }
 }
+
+const attempt = <A>(call: () => A): A => {
+  try {
+    return call()
+  } catch (cause) {
+    if (cause instanceof WriteFailure) throw cause
+    throw new WriteFailure(
+      cause,
+      codeOf(cause) === "EEXIST" ? "a file of that name has appeared, and is left as it is" : explain(cause)
+    )
+  }
+}
+
+/** Block that may be left out: no file system has smaller ones to save. */
+const holeSize = 4096
+const zeros = Buffer.alloc(holeSize)
+
+const isZero = (bytes: Buffer): boolean => bytes.equals(zeros.subarray(0, bytes.length))
 
 /** Writes to a new file, and leaves out whole blocks of zeros. */
 const sparseWriter = (fd: number) => {
@@ -288,34 +320,73 @@ const sparseWriter = (fd: number) => {
   }
 }
 
-/** Block that may be left out: no file system has smaller ones to save. */
-const holeSize = 4096
-const zeros = Buffer.alloc(holeSize)
+/** Memory for {@link shareOf}: four counts and a flag. */
+export const makeShared = (): SharedArrayBuffer => new SharedArrayBuffer(40)
 
-const isZero = (bytes: Buffer): boolean => bytes.equals(zeros.subarray(0, bytes.length))
-
-const asBigInts = { bigint: true } as const
-
-const alreadyWritten = (file: FileId, { nameOf }: Written): AlreadyWritten => {
-  const other = nameOf(file)
-  return new AlreadyWritten(
-    undefined,
-    `it is one file there with ${other === undefined ? "another one" : `"${other}"`} of the archive, which was written to it`
-  )
+/** How far the threads of a restore are, and a flag that stops them: the same on every thread that has the memory. */
+export const shareOf = (memory: SharedArrayBuffer) => {
+  const counts = new BigInt64Array(memory, 0, 4)
+  const flag = new Int32Array(memory, 32, 1)
+  const add = (index: number, number: number): void => {
+    Atomics.add(counts, index, BigInt(number))
+  }
+  const read = (index: number): number => Number(Atomics.load(counts, index))
+  return {
+    /** Lets every thread end after the file that it is writing, which is removed. */
+    stop: (): void => {
+      Atomics.store(flag, 0, 1)
+    },
+    stopped: (): boolean => Atomics.load(flag, 0) !== 0,
+    /** Bytes went to a file, which may still fail. */
+    wrote: (bytes: number): void => add(0, bytes),
+    /** A file of so many bytes is complete, and has taken the place of another one if `replaced`. */
+    finished: (bytes: number, replaced: boolean): void => {
+      add(1, 1)
+      add(2, bytes)
+      if (replaced) add(3, 1)
+    },
+    /** Bytes that went to files, also to those that failed. */
+    written: (): number => read(0),
+    /** Files that are complete, their bytes, and how many of them took the place of others. */
+    complete: () => ({ files: read(1), bytes: read(2), replaced: read(3) })
+  }
 }
 
-const refuseWritten = (file: FileId, written: Written): void => {
-  if (written.has(file)) throw alreadyWritten(file, written)
-}
+/** A set of files in shared memory. */
+type FileSet = ReturnType<typeof fileSetOf>
 
-const attempt = <A>(call: () => A): A => {
-  try {
-    return call()
-  } catch (cause) {
-    if (cause instanceof WriteFailure) throw cause
-    throw new WriteFailure(
-      cause,
-      codeOf(cause) === "EEXIST" ? "a file of that name has appeared, and is left as it is" : explain(cause)
-    )
+/** Memory for {@link fileSetOf} and so many files. */
+export const makeFileSet = (files: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT * 2 ** Math.ceil(Math.log2(2 * files + 16)))
+
+const free = 0n
+
+/** 2^64 divided by the golden ratio: spreads numbers that follow each other. */
+const scatter = 0x9e3779b97f4a7c15n
+
+/** Never 0. */
+const keyOf = ({ dev, ino }: FileId): bigint => BigInt.asIntN(64, (dev << 44n) ^ ino) || 1n
+
+/**
+ * The files that a restore has written or replaced, known to all its threads by their inodes. It finds two entries that meet in one
+ * file, for any reason that makes their names one.
+ */
+export const fileSetOf = (memory: SharedArrayBuffer) => {
+  const table = new BigInt64Array(memory)
+  const mask = BigInt(table.length - 1)
+
+  /** What is where the key belongs: the key itself, or a free place, which `take` fills with it. */
+  const find = (key: bigint, take: boolean): bigint => {
+    for (let from = BigInt.asUintN(64, key * scatter) >> 20n; ; from += 1n) {
+      const index = Number(from & mask)
+      const found = take ? Atomics.compareExchange(table, index, free, key) : Atomics.load(table, index)
+      if (found === free || found === key) return found
+    }
+  }
+
+  return {
+    /** False when the file is known already. */
+    add: (file: FileId): boolean => find(keyOf(file), true) === free,
+    has: (file: FileId): boolean => find(keyOf(file), false) !== free
   }
 }

@@ -1,9 +1,30 @@
 import * as fs from "node:fs"
 import { explain } from "../system/Errno.ts"
-import { syncNow } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
-import type { FileId } from "./ExtractShared.ts"
+
+/** What identifies a file or folder for as long as it is there. */
+export interface FileId {
+  readonly dev: bigint
+  readonly ino: bigint
+}
+
+/** A folder of the archive; DIR itself is the first of them. */
+export interface Folder {
+  readonly path: RawPath.RawPath
+  readonly parent: Folder | undefined
+  readonly mode: number
+  /** Since 1970. */
+  readonly seconds: number
+  /** It was asked for, and everything below it. */
+  readonly chosen: boolean
+  /** It or something in it was asked for: it has been looked for in DIR. */
+  needed: boolean
+  /** What is at its place in DIR: nothing, that folder, or something that is in the way. */
+  state: "absent" | "present" | "blocked"
+  /** Which folder it is, once that is known. */
+  id: FileId | undefined
+}
 
 /** A folder that files are written to: DIR itself (empty path), or one below it that was made or looked at. */
 export interface KnownFolder extends FileId {
@@ -60,10 +81,10 @@ const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
   }
 }
 
-/** Brings the names in an open folder to the disk, where its file system can do that. */
-export const syncFolder = ({ fd }: OpenFolder): void => void syncNow(fd)
+const openKnown = (root: RawPath.RawPath, known: KnownFolder): OpenFolder =>
+  openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
 
-/** Gives folders below `root` opened, one at a time: names that belong together come one after the other. */
+/** Opens folders below `root`, one at a time: names that belong together come one after the other. */
 export const makeOpener = (root: RawPath.RawPath) => {
   let current: { readonly path: RawPath.RawPath; readonly folder: OpenFolder } | undefined
   const close = (): void => {
@@ -75,7 +96,7 @@ export const makeOpener = (root: RawPath.RawPath) => {
     open: (known: KnownFolder): OpenFolder => {
       if (current?.path === known.path) return current.folder
       close()
-      const folder = openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
+      const folder = openKnown(root, known)
       current = { path: known.path, folder }
       return folder
     },
@@ -83,7 +104,7 @@ export const makeOpener = (root: RawPath.RawPath) => {
   }
 }
 
-/** The folder that something lies in, and what it is called there. */
+/** The folder that something lies in, and its name there. */
 export const split = (path: RawPath.RawPath): { readonly parent: RawPath.RawPath; readonly name: RawPath.RawPath } => {
   const slash = path.lastIndexOf("/")
   return {
@@ -103,10 +124,7 @@ interface MakeFoldersInput {
 /** Other users do not see into a folder until it has its own mode. */
 const unfinishedFolderMode = 0o700
 
-/**
- * Makes each of the folders anew: one that is there is a failure. Gives in their order which folder it is, or why it could
- * not be made.
- */
+/** Makes each of the folders, none of which may be there. Gives in their order which folder it is, or why it could not be made. */
 export const makeFolders: WorkerJob<MakeFoldersInput, ReadonlyArray<FileId | { readonly error: string }>> = {
   name: "makeFolders",
   kind: "long",
@@ -137,26 +155,24 @@ export const makeFolders: WorkerJob<MakeFoldersInput, ReadonlyArray<FileId | { r
 
 interface FinishFoldersInput {
   readonly root: RawPath.RawPath
+  /** Those that lie deepest first: nothing is put into them any more. */
   readonly folders: ReadonlyArray<KnownFolder & Pick<Folder, "mode" | "seconds">>
 }
 
-/** A folder that did not get them. */
-interface FolderFailure {
-  readonly path: RawPath.RawPath
-  readonly error: string
-}
-
-/** Gives folders their modes and times, what lies deepest first: nothing is put into them any more. */
-export const finishFolders: WorkerJob<FinishFoldersInput, ReadonlyArray<FolderFailure>> = {
+/** Gives folders their modes and times. The result: those that did not get them, and why. */
+export const finishFolders: WorkerJob<
+  FinishFoldersInput,
+  ReadonlyArray<{ readonly path: RawPath.RawPath; readonly error: string }>
+> = {
   name: "finishFolders",
   kind: "long",
   work: async ({ folders, root }) =>
     folders.flatMap((known) => {
       try {
-        const folder = openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
+        const folder = openKnown(root, known)
         try {
           fs.futimesSync(folder.fd, Date.now() / 1000, known.seconds)
-          fs.fchmodSync(folder.fd, folderMode(known.mode))
+          fs.fchmodSync(folder.fd, known.mode & folderModeBits)
         } finally {
           folder.close()
         }
@@ -167,28 +183,5 @@ export const finishFolders: WorkerJob<FinishFoldersInput, ReadonlyArray<FolderFa
     })
 }
 
-/**
- * Permissions that a restored folder gets: those of the archive, and the sticky bit, which only takes rights away. Not setgid:
- * the group that it speaks of is not in a zip.
- */
-const folderMode = (mode: number): number => mode & 0o1777
-
-/** The same of a file. Never setuid or setgid: the content may be a stranger's, and would run with the rights of the user who restores. */
-export const fileMode = (mode: number): number => mode & 0o777
-
-/** A folder of the archive; DIR itself is the first of them. */
-export interface Folder {
-  readonly path: RawPath.RawPath
-  readonly parent: Folder | undefined
-  readonly mode: number
-  /** Since 1970. */
-  readonly seconds: number
-  /** It was asked for, and everything below it. */
-  readonly chosen: boolean
-  /** Something that was asked for is in it, or it was itself: it has been looked for in DIR. */
-  needed: boolean
-  /** What is at its place in DIR: nothing, that folder, or something that is in the way. */
-  state: "absent" | "present" | "blocked"
-  /** Which folder it is, once that is known. */
-  id: FileId | undefined
-}
+/** Permissions and the sticky bit, which only takes rights away. Not setgid: the group that it speaks of is not in a zip. */
+const folderModeBits = 0o1777

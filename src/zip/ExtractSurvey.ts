@@ -1,38 +1,67 @@
 import { pathMatcher } from "../text/Glob.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { checkForm, checkOddNames, noFolder, type OddName, oddName, orderProblem, pathOf } from "./EntryRules.ts"
-import { type Folder, split } from "./ExtractFolders.ts"
-import { type FileId, mark } from "./ExtractShared.ts"
+import { checkForm, noFolder, type OddName, oddNameProblem, oddNames, orderProblem, pathOf } from "./EntryRules.ts"
+import { mark } from "./ExtractFiles.ts"
+import { type FileId, type Folder, split } from "./ExtractFolders.ts"
 import {
   type ExtractRequest,
   findLeftovers,
   type Leftover,
   leftoverPath,
   lookAt,
+  lookAtTarget,
   type Target
 } from "./ExtractTarget.ts"
 import { findMeeting, makeTwins, type Twins } from "./ExtractTwins.ts"
 import type { ZipEntry } from "./Headers.ts"
+import { heldBack, settleAll } from "./LookAhead.ts"
+import { type OpenZip, readEnd, readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { type Conflict, gather, type NamePair, type RestorePlan, someOf } from "./RestorePlan.ts"
 import { damaged, need } from "./ZipError.ts"
+
+export type ExtractPlan = Awaited<ReturnType<typeof planExtraction>>
+
+/** No entry takes less in the central directory. */
+const shortestRecord = 46
+
+/**
+ * Reads the central directory, refuses what cannot be put into a folder, chooses, and looks at everything in DIR that is in the
+ * way. Nothing stays written. Memory: some bytes a file, some hundred for each folder and each file of the largest one.
+ *
+ * @param writers how many files are written at the same time
+ * @param temporary name of a folder in which names that may be one in DIR are tried; undefined: nothing may be written
+ */
+export const planExtraction = async (
+  zip: OpenZip,
+  request: ExtractRequest,
+  writers: number,
+  temporary: RawPath.RawPath | undefined,
+  signal: AbortSignal
+) => {
+  const target = await lookAtTarget(request.to, request.keepOut)
+  const end = await readEnd(zip)
+  const most = Math.min(end.entries, Math.ceil(zip.size / shortestRecord))
+  const survey = await beginSurvey(request, target, most, writers)
+  const found: Array<Slice> = []
+  for await (const slice of slices(zip, end)) {
+    signal.throwIfAborted()
+    for (const entry of readRecords(await recordsOf(zip, slice), slice, zip.path)) await survey.add(entry)
+    found.push(slice)
+  }
+  return { ...(await survey.end(temporary)), target, slices: found }
+}
 
 /** Files that are looked at at a time: enough to keep the disk busy. */
 const atOnce = 64
 
-export interface PlanOptions {
-  /** Name of a folder in which names that may be one in DIR are tried; undefined: nothing may be written. */
-  readonly temporary: RawPath.RawPath | undefined
-  /** How many files are written at the same time. */
-  readonly writers: number
-}
+/** setuid and setgid. */
+const privilegedBits = 0o6000
 
-/** Takes the (at most `most`) entries of a zip in their order, and finds out what is to be done in DIR and what is in the way there. */
-export const makeSurvey = (
-  request: ExtractRequest,
-  target: Target,
-  most: number,
-  { temporary, writers }: PlanOptions
-) => {
+/**
+ * Takes the (at most `most`) entries of a zip in their order; fails at one that cannot be put into a folder, or with which the zip has
+ * more than the request says. Finds out what is to be done in DIR and what is in the way there.
+ */
+const beginSurvey = async (request: ExtractRequest, target: Target, most: number, writers: number) => {
   const { overwrite, zip } = request
   const root: Folder = {
     path: RawPath.here,
@@ -44,7 +73,7 @@ export const makeSurvey = (
     state: target.id === undefined ? "absent" : "present",
     id: target.id
   }
-  const entries = entryChecker(root, request)
+  const folders = new Map<RawPath.RawPath, Folder>([[root.path, root]])
   const indexOf = new Map<Folder, number>([[root, 0]])
   const choose = makeChooser(request.only)
   const marks = new Uint8Array(most)
@@ -59,10 +88,12 @@ export const makeSurvey = (
   const meeting = new Map<string, Pair>()
   const folderAt = new Map<string, RawPath.RawPath>()
   const leftovers = new Map<RawPath.RawPath, Leftover>()
+  const odd: Array<OddName> = []
   const totals = { files: 0, replaced: 0, folders: 0 }
+  const inZip = { files: 0, bytes: 0 }
   let index = -1
+  let previous: RawPath.RawPath | undefined
   let looking: Array<Promise<void>> = []
-  let failed: { readonly cause: unknown } | undefined
 
   const addConflict = (path: RawPath.RawPath, is: Conflict["is"], wanted: Conflict["wanted"]): void =>
     conflicts.add(() => ({ path: RawPath.display(path), is, wanted }))
@@ -70,19 +101,9 @@ export const makeSurvey = (
   const finishLooks = async (): Promise<void> => {
     const all = looking
     looking = []
-    await Promise.all(all)
-    if (failed !== undefined) throw failed.cause
+    await settleAll(all)
     space.settle()
     least.settle()
-  }
-
-  // A failure is kept until `finishLooks`: a rejection that is not handled yet would end the process.
-  const lookLater = (work: Promise<void>): void => {
-    looking.push(
-      work.catch((cause: unknown) => {
-        failed ??= { cause }
-      })
-    )
   }
 
   const lookForLeftovers = async (folder: Folder): Promise<void> => {
@@ -91,8 +112,8 @@ export const makeSurvey = (
     }
   }
 
-  const meet = (pair: Pair): void => {
-    meeting.set(`${pair.first}\0${pair.second}`, pair)
+  const meet = ({ first, second }: Pair): void => {
+    meeting.set(`${first}\0${second}`, { first, second })
   }
 
   /** One folder at two places of DIR, by a second mount or by names that are one there. */
@@ -137,17 +158,16 @@ export const makeSurvey = (
     least.replaces(leastOf(entry), occupant.freed)
   }
 
-  const addFolder = async (entry: ZipEntry, { parent, path }: EntryPlace): Promise<void> => {
+  const addFolder = async (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> => {
     const { mode, seconds } = entry
     const chosen = choose(entry, parent)
-    const attributes = { path, parent, mode, seconds, chosen }
-    const folder: Folder = { ...attributes, needed: false, state: "absent", id: undefined }
-    entries.add(folder)
+    const folder: Folder = { path, parent, mode, seconds, chosen, needed: false, state: "absent", id: undefined }
+    folders.set(path, folder)
     indexOf.set(folder, indexOf.size)
     if (chosen) await needFolder(folder)
   }
 
-  const addFile = async (entry: ZipEntry, { parent, path }: EntryPlace): Promise<void> => {
+  const addFile = async (entry: ZipEntry, path: RawPath.RawPath, parent: Folder): Promise<void> => {
     if (!choose(entry, parent)) return
     if (!parent.needed) await needFolder(parent)
     twins.add(parent, path)
@@ -157,43 +177,56 @@ export const makeSurvey = (
     least.writes(leastOf(entry))
     if ((entry.mode & privilegedBits) !== 0) privileged.add(() => RawPath.display(path))
     if (parent.state !== "present") return
-    lookLater(lookForFile(index, path, entry))
+    looking.push(heldBack(lookForFile(index, path, entry)))
     if (looking.length >= atOnce) await finishLooks()
   }
 
-  const placeOf = (entry: ZipEntry): EntryPlace => {
+  /** The path of the next entry and the folder that it lies in; throws what is wrong with it. */
+  const placeOf = (entry: ZipEntry) => {
+    const path = pathOf(entry)
+    odd.push(...oddNames(entry, path))
+    const misplaced = orderProblem(previous, path)
+    if (misplaced !== undefined) throw new Error(misplaced)
+    previous = path
+    checkForm(entry)
+    const parent = folders.get(split(path).parent)
+    need(parent !== undefined, noFolder)
+    if (entry.kind === "file") inZip.files += 1
+    inZip.bytes += entry.size
+    const { bytes, files } = request
+    need(inZip.files <= files, `the archive should have ${files} files, and this is one more`)
+    need(inZip.bytes <= bytes, `the archive should have ${bytes} bytes, and with this it has ${inZip.bytes}`)
+    return { path, parent }
+  }
+
+  const add = (entry: ZipEntry): Promise<void> => {
+    index += 1
     try {
-      return entries.place(entry)
+      const { parent, path } = placeOf(entry)
+      parents[index] = indexOf.get(parent) ?? 0
+      return entry.kind === "directory" ? addFolder(entry, path, parent) : addFile(entry, path, parent)
     } catch (cause) {
       return damaged(zip, entry.name)(cause)
     }
   }
 
-  const add = (entry: ZipEntry): Promise<void> => {
-    index += 1
-    const place = placeOf(entry)
-    parents[index] = indexOf.get(place.parent) ?? 0
-    return entry.kind === "directory" ? addFolder(entry, place) : addFile(entry, place)
+  const checkWhole = (): void => {
+    const { bytes, files } = request
+    const isAll = inZip.files === files && inZip.bytes === bytes
+    const problem = isAll
+      ? oddNameProblem(odd)
+      : `it has ${inZip.files} files and ${inZip.bytes} bytes, and should have ${files} and ${bytes}`
+    if (problem !== undefined) damaged(zip)(new Error(problem))
   }
 
-  const begin = async (): Promise<void> => {
-    if (root.state === "present") await lookForLeftovers(root)
-  }
-
-  const end = async () => {
+  const end = async (temporary: RawPath.RawPath | undefined) => {
     await finishLooks()
-    try {
-      entries.end()
-    } catch (cause) {
-      damaged(zip)(cause)
-    }
+    checkWhole()
     const found = await findMeeting(twins.found(), target, temporary)
     found.meeting.forEach(meet)
-    if (overwrite) {
-      for (const { freed } of leftovers.values()) {
-        space.removes(freed)
-        least.removes(freed)
-      }
+    for (const { freed } of overwrite ? leftovers.values() : []) {
+      space.removes(freed)
+      least.removes(freed)
     }
     const plan: RestorePlan = {
       ...totals,
@@ -213,7 +246,7 @@ export const makeSurvey = (
     return {
       plan,
       /** In the order of the archive, DIR first. */
-      folders: [...entries.folders()],
+      folders: [...folders.values()],
       /** For each entry, see {@link mark}. */
       marks,
       /** For each entry the index of the folder that it lies in. */
@@ -223,15 +256,13 @@ export const makeSurvey = (
     }
   }
 
-  return { begin, add, end }
+  if (root.state === "present") await lookForLeftovers(root)
+  return { add, end }
 }
 
 type Pair = Pick<Twins, "first" | "second">
 
 const displayPair = ({ first, second }: Pair): NamePair => [RawPath.display(first), RawPath.display(second)]
-
-/** setuid and setgid. */
-const privilegedBits = 0o6000
 
 /** Whether an entry is wanted: it or a folder that it lies in is meant by one of the patterns. */
 const makeChooser = (only: ReadonlyArray<string>) => {
@@ -252,70 +283,18 @@ const makeChooser = (only: ReadonlyArray<string>) => {
   return Object.assign(choose, { unmatched: (): ReadonlyArray<string> => [...unmatched] })
 }
 
-interface EntryPlace {
-  readonly path: RawPath.RawPath
-  /** The folder that it lies in. */
-  readonly parent: Folder
-}
-
-/**
- * Checks, entry by entry, that a zip is one that can be written to a folder: names as this program gives them, each once, below
- * folders that stand before them; nothing but files and folders; sizes that can be, and together are `totals`.
- * Throws what is wrong with the entry at hand.
- */
-const entryChecker = (root: Folder, totals: Pick<ExtractRequest, "files" | "bytes">) => {
-  const folders = new Map<RawPath.RawPath, Folder>([[root.path, root]])
-  const odd: Array<OddName> = []
-  let previous: RawPath.RawPath | undefined
-  let files = 0
-  let bytes = 0
-
-  const place = (entry: ZipEntry): EntryPlace => {
-    const { kind, size } = entry
-    const path = pathOf(entry)
-    const strange = oddName(entry, path)
-    if (strange !== undefined) odd.push(strange)
-    const misplaced = orderProblem(previous, path)
-    if (misplaced !== undefined) throw new Error(misplaced)
-    previous = path
-    checkForm(entry)
-    const parent = folders.get(split(path).parent)
-    need(parent !== undefined, noFolder)
-    if (kind === "file") files += 1
-    bytes += size
-    need(files <= totals.files, `the archive should have ${totals.files} files, and this is one more`)
-    need(bytes <= totals.bytes, `the archive should have ${totals.bytes} bytes, and with this it has ${bytes}`)
-    return { path, parent }
-  }
-
-  return {
-    place,
-    add: (folder: Folder): void => {
-      folders.set(folder.path, folder)
-    },
-    end: (): void => {
-      need(
-        files === totals.files && bytes === totals.bytes,
-        `it has ${files} files and ${bytes} bytes, and should have ${totals.files} and ${totals.bytes}`
-      )
-      checkOddNames(odd)
-    },
-    folders: (): Iterable<Folder> => folders.values()
-  }
-}
-
 /** zlib makes at least one byte of so many zeros. */
 const zerosPerByte = 1000
 
+/** Bytes of a DEFLATE stream that holds nothing. */
+const overhead = 16
+
 /**
- * Bytes that an entry takes on the disk in any case. Whole blocks of zeros take none, and only the data tell how many there are:
+ * Bytes that an entry takes on the disk in any case. Whole blocks of zeros take none, and only the data show how many there are:
  * what is not zeros takes at least as much as it is compressed to. What is stored did not shrink.
  */
 const leastOf = ({ compressedSize, method, size }: ZipEntry): number =>
   method === "store" ? size : Math.min(size, Math.max(0, compressedSize - Math.ceil(size / zerosPerByte) - overhead))
-
-/** Bytes of a DEFLATE stream that holds nothing. */
-const overhead = 16
 
 /**
  * Adds up the room that a restore needs, in the order in which files are written: what takes the place of another file frees
@@ -329,7 +308,7 @@ export const makeSpace = (writers: number) => {
   let removed = 0
   let peak = 0
   return {
-    /** A file is written: its size. */
+    /** A file of so many bytes is written. */
     writes: (size: number): void => {
       bytes += size
     },
@@ -351,9 +330,6 @@ export const makeSpace = (writers: number) => {
     },
     bytes: (): number => bytes,
     /** More than is free already. */
-    needed: (): number => {
-      const atOnce = largest.reduce((sum, size) => sum + size, 0)
-      return Math.max(0, peak - removed + atOnce)
-    }
+    needed: (): number => Math.max(0, peak - removed + largest.reduce((sum, size) => sum + size, 0))
   }
 }

@@ -7,8 +7,7 @@ import { isRunning } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { quoted } from "../text/Text.ts"
 import type { FileIdentity } from "./ArchiveIndex.ts"
-import { type Folder, makeOpener, split } from "./ExtractFolders.ts"
-import type { FileId } from "./ExtractShared.ts"
+import { type FileId, type Folder, makeOpener, split } from "./ExtractFolders.ts"
 import type { Conflict } from "./RestorePlan.ts"
 import { ExtractError } from "./ZipError.ts"
 
@@ -42,20 +41,15 @@ export interface Target {
   readonly isKept: (folder: FileId) => boolean
 }
 
+const targetError = (what: string, cause?: unknown): ExtractError =>
+  new ExtractError({ reason: "Target", message: `${what}; nothing was written`, cause })
+
 const refuse = (to: string, why: string, cause?: unknown): ExtractError =>
-  new ExtractError({
-    reason: "Target",
-    message: `cannot restore to ${quoted(to)}: ${why}; nothing was written`,
-    cause
-  })
+  targetError(`cannot restore to ${quoted(to)}: ${why}`, cause)
 
 /** That something in DIR, or DIR itself, does not let itself be examined. */
 export const notDone = (verb: string, path: RawPath.RawPath, cause: unknown, what = ""): ExtractError =>
-  new ExtractError({
-    reason: "Target",
-    message: `cannot ${verb} ${quoted(RawPath.display(path))}${what}: ${explain(cause)}; nothing was written`,
-    cause
-  })
+  targetError(`cannot ${verb} ${quoted(RawPath.display(path))}${what}: ${explain(cause)}`, cause)
 
 const asBytes = { encoding: "buffer" } as const
 
@@ -71,10 +65,11 @@ const real = async (path: string): Promise<RawPath.RawPath | undefined> => {
   return found === undefined ? undefined : RawPath.fromBuffer(found)
 }
 
+const { R_OK, W_OK, X_OK } = fs.constants
+
 /**
- * Looks at DIR, which is made if it is not there, but no folder above it. It must not lie in `keepOut`, where something else
- * than what is restored belongs, whatever path leads there: a folder is what its device and inode say, since the same one may be
- * mounted at several places.
+ * Looks at DIR, which is made if it is not there, but no folder above it. It must not lie in `keepOut`, whatever path leads there:
+ * a folder is what its device and inode say, since the same one may be mounted at several places.
  */
 export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): Promise<Target> => {
   try {
@@ -90,12 +85,9 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
       const within = kept.get(keyOf(await whichFolder(above)))
       if (within !== undefined) throw refuse(to, `it lies in ${within}, where the archives are`)
     }
-    const above = found ?? RawPath.fromBuffer(Buffer.from(dirname(resolve(to))))
-    await fsPromises.access(
-      RawPath.toBuffer(above),
-      fsPromises.constants.R_OK | fsPromises.constants.W_OK | fsPromises.constants.X_OK
-    )
-    const { bytes } = await spaceAt(RawPath.toBuffer(above))
+    const above = RawPath.toBuffer(found ?? RawPath.fromText(dirname(resolve(to))))
+    await fsPromises.access(above, R_OK | W_OK | X_OK)
+    const { bytes } = await spaceAt(above)
     return { ...target, free: bytes, isKept: (folder) => kept.has(keyOf(folder)) }
   } catch (cause) {
     if (cause instanceof ExtractError) throw cause
@@ -187,8 +179,8 @@ export const lookAt = async (path: RawPath.RawPath): Promise<Occupant | undefine
 }
 
 /**
- * Begins the names of files that take the place of others once they are complete; goes on with `id`, twelve hex digits, and the
- * process that writes them.
+ * Begins the names of files that take the place of others once they are complete: `id` (twelve hex digits), and the process
+ * that writes them.
  */
 export const temporaryName = (id: string): string => `.zipper-restore-${id}-${process.pid}-`
 
@@ -246,9 +238,8 @@ export const removeLeftovers = (root: RawPath.RawPath, leftovers: ReadonlyArray<
         return []
       } catch (cause) {
         if (codeOf(cause) === "ENOENT") return []
-        return [
-          `${RawPath.display(leftoverPath(leftover))}, left by a restore that was killed, cannot be removed: ${explain(cause)}`
-        ]
+        const name = RawPath.display(leftoverPath(leftover))
+        return [`${name}, left by a restore that was killed, cannot be removed: ${explain(cause)}`]
       }
     })
   } finally {

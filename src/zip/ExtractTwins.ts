@@ -57,21 +57,15 @@ export const makeTwins = () => {
 const isWithin = (folder: Folder, path: RawPath.RawPath): boolean =>
   folder.path === RawPath.here || path.startsWith(`${folder.path}/`)
 
-/** What is known of twins: they are one name in DIR, or that has to be tried there. */
-interface Meeting {
-  readonly meeting: ReadonlyArray<Twins>
-  readonly untried: ReadonlyArray<Twins>
-}
-
 /**
- * Looks in DIR whether twins are one name there. Where neither is there, it is tried with files in a folder called
- * `temporary`, which is removed again; undefined: nothing may be written, and only what stands there tells.
+ * Looks in DIR which twins are one name there (`meeting`), and of which that is not known (`untried`). Where neither is there, it is
+ * tried with files in a folder called `temporary`, which is removed again; undefined: nothing may be written.
  */
 export const findMeeting = async (
   all: ReadonlyArray<Twins>,
   target: Target,
   temporary: RawPath.RawPath | undefined
-): Promise<Meeting> => {
+): Promise<{ readonly meeting: ReadonlyArray<Twins>; readonly untried: ReadonlyArray<Twins> }> => {
   const meeting: Array<Twins> = []
   const untried: Array<Twins> = []
   const unknown = new Map<RawPath.RawPath, Array<Twins>>()
@@ -106,22 +100,19 @@ type Names = ReadonlySet<RawPath.RawPath>
 const makeLister = () => {
   let last: { readonly path: RawPath.RawPath; readonly names: Names } | undefined
   return async (path: RawPath.RawPath): Promise<Names> => {
-    if (last?.path !== path) last = { path, names: await namesIn(path) }
+    if (last?.path === path) return last.names
+    const found = await readdir(RawPath.toBuffer(path === RawPath.here ? top : path), { encoding: "buffer" }).catch(
+      (cause: unknown) => {
+        throw notDone("list", path, cause)
+      }
+    )
+    last = { path, names: new Set(found.map(RawPath.fromBuffer)) }
     return last.names
   }
 }
 
-const namesIn = async (path: RawPath.RawPath): Promise<Names> => {
-  try {
-    const names = await readdir(RawPath.toBuffer(path === RawPath.here ? top : path), { encoding: "buffer" })
-    return new Set(names.map(RawPath.fromBuffer))
-  } catch (cause) {
-    throw notDone("list", path, cause)
-  }
-}
-
 /**
- * A folder lists a name as it is stored: one that is found and not listed is found by another name. Inodes do not tell, since
+ * A folder lists a name as it is stored: one that is found and not listed is found by another name. Inodes do not show it, since
  * FUSE may give one file two of them. Undefined where neither is there.
  */
 const lookUp = async (
@@ -135,7 +126,7 @@ const lookUp = async (
   return unlisted.length === 2 ? undefined : false
 }
 
-/** Whether a name that stands in the folder is found in the other case; undefined where none tells. */
+/** Whether a name that stands in the folder is found in the other case; undefined where no name shows it. */
 const ignoresCase = async (folder: RawPath.RawPath, names: Names): Promise<boolean | undefined> => {
   for (const name of names) {
     const other = RawPath.fromLatin1(

@@ -1,37 +1,11 @@
 import { isUtf8 } from "node:buffer"
+import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
+import type { Entry as CentralEntry } from "yauzl"
 import * as EntryName from "../source/EntryName.ts"
 import type { ManifestEntry } from "../source/Manifest.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { type CentralEntry, versionMadeBy } from "./Yauzl.ts"
 import { need } from "./ZipError.ts"
-
-/**
- * Times in archives. The UT field holds signed 32-bit seconds, and readers disagree about negative ones, so a
- * time before 1970 is written as 1970-01-01T00:00:00Z and one after 2038-01-19T03:14:07Z as that.
- */
-const latestSeconds = 0x7fff_ffff
-
-/** Seconds since 1970 as an archive holds them: fractions cut off, clamped. */
-export const archiveSeconds = (mtimeNs: bigint): number => {
-  if (mtimeNs <= 0n) return 0
-  const seconds = Number(mtimeNs / 1_000_000_000n)
-  return Math.min(seconds, latestSeconds)
-}
-
-/**
- * The same time in DOS form, which knows no time zone: in UTC, so that an archive's bytes do not depend on
- * where it was made. Readers that know the UT field ignore it. Even seconds, from 1980 on.
- */
-export const dosTime = (seconds: number): { readonly date: number; readonly time: number } => {
-  const at = new Date(seconds * 1000)
-  const year = at.getUTCFullYear()
-  if (year < 1980) return { date: (1 << 5) | 1, time: 0 }
-  return {
-    date: ((year - 1980) << 9) | ((at.getUTCMonth() + 1) << 5) | at.getUTCDate(),
-    time: (at.getUTCHours() << 11) | (at.getUTCMinutes() << 5) | (at.getUTCSeconds() >> 1)
-  }
-}
 
 /** How an entry's data lies in the zip. */
 export type Method = "store" | "deflate"
@@ -51,16 +25,22 @@ export interface EntryHead {
   readonly mode: number
 }
 
-/** The path that an entry was made from, in bytes. */
-export const sourcePath = ({ kind, name, rawPath }: Pick<EntryHead, "kind" | "name" | "rawPath">): RawPath.RawPath =>
-  rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
-
 /** What is known of an entry once its data is. */
 export interface EntrySums {
   readonly method: Method
   readonly crc32: number
   readonly size: number
   readonly compressedSize: number
+}
+
+/** An entry as its central directory record has it, strictly checked, and offsets in the zip. */
+export interface ZipEntry extends EntryHead, EntrySums {
+  /** Of its local header. */
+  readonly start: number
+  /** Of its data. */
+  readonly dataStart: number
+  /** Of the first byte behind its data. */
+  readonly end: number
 }
 
 /** A manifest entry as the archive shows it. */
@@ -72,6 +52,42 @@ export const headOf = (entry: ManifestEntry): EntryHead => ({
   seconds: archiveSeconds(entry.mtimeNs),
   mode: entry.mode & 0xffff
 })
+
+/** The path that an entry was made from, in bytes. */
+export const sourcePath = ({ kind, name, rawPath }: Pick<EntryHead, "kind" | "name" | "rawPath">): RawPath.RawPath =>
+  rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
+
+/**
+ * Seconds since 1970 as an archive holds them: fractions cut off, and clamped to what 31 bits hold, since the UT field is
+ * signed and readers disagree about negative times.
+ */
+export const archiveSeconds = (mtimeNs: bigint): number =>
+  mtimeNs <= 0n ? 0 : Math.min(Number(mtimeNs / 1_000_000_000n), 0x7fff_ffff)
+
+/**
+ * The same time in DOS form (even seconds, from 1980 on), which knows no time zone: in UTC, so that an archive's bytes do not
+ * depend on where it was made. Readers that know the UT field ignore it.
+ */
+export const dosTime = (seconds: number): { readonly date: number; readonly time: number } => {
+  const at = new Date(seconds * 1000)
+  const year = at.getUTCFullYear()
+  if (year < 1980) return { date: (1 << 5) | 1, time: 0 }
+  return {
+    date: ((year - 1980) << 9) | ((at.getUTCMonth() + 1) << 5) | at.getUTCDate(),
+    time: (at.getUTCHours() << 11) | (at.getUTCMinutes() << 5) | (at.getUTCSeconds() >> 1)
+  }
+}
+
+/** Both headers of an entry have the same time, and so have many entries. */
+let latest = { seconds: 0, dos: dosTime(0) }
+
+const dosOf = (seconds: number): ReturnType<typeof dosTime> => {
+  if (seconds !== latest.seconds) latest = { seconds, dos: dosTime(seconds) }
+  return latest.dos
+}
+
+/** Unix, version 6.3 of the specification. */
+export const versionMadeBy = (3 << 8) | 63
 
 /**
  * "Version needed" of a local header. Its high byte means nothing in the specification, but libarchive (bsdtar)
@@ -86,20 +102,21 @@ export const zip64From = 0xffd0_0000
 /** Length of an entry's local header (APPNOTE 4.3.7) with its name and extra fields. */
 export const localLength = (nameLength: number, size: number): number => 30 + nameLength + (size >= zip64From ? 29 : 9)
 
+const utf8Names = 1 << 11
+
 /**
  * Extra fields of a zip entry, each an id (2 bytes), a length (2 bytes) and data.
  *
  * - `0x0001` zip64: sizes of 4 GiB and more.
  * - `0x5455` "UT": the time of change in seconds since 1970, in both headers. Without it in the local one
  *   Info-ZIP's unzip takes the DOS time for local time and is hours off.
- * - `0x4e52` "RN" (raw name): ours, in the central directory, of entries whose path is not UTF-8. One byte
- *   version (1), CRC-32 of the entry's name in the header (a tool that renames the entry makes the field void,
- *   as with Info-ZIP's Unicode path field), then the original path's bytes. No other use of the id is known
- *   (APPNOTE 4.5.2 and 4.6, Info-ZIP's extrafld.txt, libarchive).
+ * - `0x4e52` "RN" (raw name): ours, in the central directory, of entries whose path is not UTF-8. One byte version (1), CRC-32
+ *   of the entry's name in the header (a tool that renames the entry makes the field void, as with Info-ZIP's Unicode path
+ *   field), then the original path's bytes. No other use of the id is known (APPNOTE, Info-ZIP's extrafld.txt, libarchive).
  */
-export const zip64Id = 0x0001
-export const timeId = 0x5455
-export const rawNameId = 0x4e52
+const zip64Id = 0x0001
+const timeId = 0x5455
+const rawNameId = 0x4e52
 
 const field = (id: number, length: number): Buffer => {
   const bytes = Buffer.alloc(4 + length)
@@ -115,10 +132,6 @@ export const timeField = (seconds: number): Buffer => {
   bytes.writeInt32LE(seconds, 5)
   return bytes
 }
-
-/** Seconds since 1970 from the data of a UT field as {@link timeField} writes it. */
-export const readTime = (data: Buffer): number | undefined =>
-  data.length === 5 && data[0] === 1 ? data.readInt32LE(1) : undefined
 
 /** The zip64 field of a local header: both sizes. */
 export const zip64Field = (size: number, compressedSize: number): Buffer => {
@@ -138,36 +151,9 @@ export const rawNameField = (headerName: Buffer, path: RawPath.RawPath): Buffer 
   return bytes
 }
 
-/** The original path from the data of an RN field, if the field belongs to this name. */
-export const readRawName = (headerName: Buffer, data: Buffer): RawPath.RawPath | undefined =>
-  data.length > 5 && data[0] === 1 && data.readUInt32LE(1) === crc32(headerName)
-    ? RawPath.fromBuffer(data.subarray(5))
-    : undefined
-
-/** An entry as its central directory record has it, strictly checked, and where it lies in the zip. */
-export interface ZipEntry extends EntryHead, EntrySums {
-  /** Offset of its local header. */
-  readonly start: number
-  /** Offset of its data. */
-  readonly dataStart: number
-  /** Offset of the first byte behind its data. */
-  readonly end: number
-}
-
-const utf8Names = 1 << 11
-
-/** Both headers of an entry have the same time, and so have many entries. */
-let latest = { seconds: 0, dos: dosTime(0) }
-
-const dosOf = (seconds: number): ReturnType<typeof dosTime> => {
-  if (seconds !== latest.seconds) latest = { seconds, dos: dosTime(seconds) }
-  return latest.dos
-}
-
 /**
- * What a central directory record (APPNOTE 4.3.12) says of an entry. Throws when it is not such as this program
- * writes: that is stricter than the format, and finds a damaged bit in fields that no reader cares about.
- * `disk` is its disk number, which yauzl does not give.
+ * What a central directory record (APPNOTE 4.3.12) says of an entry. Throws unless it is such as this program writes: that is
+ * stricter than the format, and finds damage in fields that no reader uses. `disk`: its disk number, which yauzl does not give.
  */
 export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
   const name = central.fileNameRaw
@@ -188,11 +174,12 @@ export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
   for (const { data, id } of central.extraFields) {
     length += 4 + data.length
     if (id === zip64Id) version = 45
-    else if (id === timeId) seconds = readTime(data)
+    else if (id === timeId) seconds = data.length === 5 && data[0] === 1 ? data.readInt32LE(1) : undefined
     else {
       need(id === rawNameId, "it has an unknown extra field")
-      rawPath = readRawName(name, data)
-      need(rawPath !== undefined, "the record of its original name does not belong to it")
+      const isOwn = data.length > 5 && data[0] === 1 && data.readUInt32LE(1) === crc32(name)
+      need(isOwn, "the record of its original name does not belong to it")
+      rawPath = RawPath.fromBuffer(data.subarray(5))
     }
   }
   need(length === central.extraFieldLength, "its extra fields are cut off")
@@ -221,12 +208,33 @@ export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
   }
 }
 
+const slash = 0x2f
+const dot = 0x2e
+
+/** Text of at least one part, none of them empty, `.` or `..`, with no NUL; a slash may stand at the end. */
+const isName = (bytes: Buffer): boolean => {
+  let part = 0
+  let ascii = true
+  const end = bytes[bytes.length - 1] === slash ? bytes.length - 1 : bytes.length
+  for (let at = 0; at <= end; at += 1) {
+    const byte = at === end ? slash : bytes[at]
+    if (byte === undefined || byte === 0) return false
+    if (byte > 0x7f) ascii = false
+    if (byte !== slash) continue
+    const length = at - part
+    const dots = bytes[part] === dot && (length === 1 || (length === 2 && bytes[part + 1] === dot))
+    if (length === 0 || dots) return false
+    part = at + 1
+  }
+  return ascii || isUtf8(bytes)
+}
+
 /** A time field as this program writes it. */
-const timeMark = Buffer.from([timeId & 0xff, timeId >>> 8, 5, 0])
+const timeMark = timeField(0).subarray(0, 4)
 
 /**
- * How many of these central directory records carry the marks of this program: which version of it made them, how names are
- * written, a time of its kind. `records` are whole records, of which nothing was looked at but their lengths.
+ * How many of these whole central directory records carry the marks of this program: which version of it made them, how names
+ * are written, a time of its kind.
  */
 export const countOwn = (records: Buffer, count: number): number => {
   let own = 0
@@ -261,13 +269,7 @@ const writeLocal = (entry: ZipEntry, target: Buffer): number => {
   target.writeUInt16LE(zip64 ? 29 : 9, 28)
   entry.name.copy(target, 30)
   let at = 30 + entry.name.length
-  if (zip64) {
-    target.writeUInt16LE(zip64Id, at)
-    target.writeUInt16LE(16, at + 2)
-    target.writeBigUInt64LE(BigInt(entry.size), at + 4)
-    target.writeBigUInt64LE(BigInt(entry.compressedSize), at + 12)
-    at += 20
-  }
+  if (zip64) at += zip64Field(entry.size, entry.compressedSize).copy(target, at)
   target.writeUInt16LE(timeId, at)
   target.writeUInt16LE(5, at + 2)
   target.writeUInt8(1, at + 4)
@@ -276,9 +278,7 @@ const writeLocal = (entry: ZipEntry, target: Buffer): number => {
 }
 
 /** The longest local header: names have at most 65,535 bytes. */
-const longest = localLength(0xffff, zip64From)
-
-const expected = Buffer.alloc(longest)
+const expected = Buffer.alloc(localLength(0xffff, zip64From))
 
 /** Throws unless `bytes` begin with the local header that the entry's central record makes one expect. */
 export const checkLocal = (entry: ZipEntry, bytes: Buffer): void => {
@@ -289,23 +289,97 @@ export const checkLocal = (entry: ZipEntry, bytes: Buffer): void => {
   )
 }
 
-const slash = 0x2f
-const dot = 0x2e
+/**
+ * Every byte that follows a zip's central directory (APPNOTE 4.3.14 to 4.3.16): no comment, one disk, the zip64
+ * records only where a number does not fit. Since nothing is left open, a reader can compare it as a whole.
+ */
+export const endRecords = (zip: {
+  readonly entries: number
+  readonly start: number
+  readonly size: number
+}): Buffer => {
+  const { entries, size, start } = zip
+  const end = Buffer.alloc(22)
+  end.writeUInt32LE(0x06054b50, 0)
+  end.writeUInt16LE(Math.min(entries, 0xffff), 8)
+  end.writeUInt16LE(Math.min(entries, 0xffff), 10)
+  end.writeUInt32LE(Math.min(size, 0xffff_ffff), 12)
+  end.writeUInt32LE(Math.min(start, 0xffff_ffff), 16)
+  if (entries < 0xffff && size < 0xffff_ffff && start < 0xffff_ffff) return end
 
-/** Text of at least one part, none of them empty, `.` or `..`, with no NUL; a slash may stand at the end. */
-const isName = (bytes: Buffer): boolean => {
-  let part = 0
-  let ascii = true
-  const end = bytes[bytes.length - 1] === slash ? bytes.length - 1 : bytes.length
-  for (let at = 0; at <= end; at += 1) {
-    const byte = at === end ? slash : bytes[at]
-    if (byte === undefined || byte === 0) return false
-    if (byte > 0x7f) ascii = false
-    if (byte !== slash) continue
-    const length = at - part
-    const dots = bytes[part] === dot && (length === 1 || (length === 2 && bytes[part + 1] === dot))
-    if (length === 0 || dots) return false
-    part = at + 1
+  const zip64 = Buffer.alloc(76)
+  zip64.writeUInt32LE(0x06064b50, 0)
+  zip64.writeBigUInt64LE(44n, 4)
+  zip64.writeUInt16LE(versionMadeBy, 12)
+  zip64.writeUInt16LE(45, 14)
+  zip64.writeBigUInt64LE(BigInt(entries), 24)
+  zip64.writeBigUInt64LE(BigInt(entries), 32)
+  zip64.writeBigUInt64LE(BigInt(size), 40)
+  zip64.writeBigUInt64LE(BigInt(start), 48)
+  zip64.writeUInt32LE(0x07064b50, 56)
+  zip64.writeBigUInt64LE(BigInt(start + size), 64)
+  zip64.writeUInt32LE(1, 72)
+  return Buffer.concat([zip64, end])
+}
+
+const bufferSize = 64 * 1024
+
+/** Bytes of a head in the digest, without its names. */
+const fixedLength = 24
+
+/** Buffers that no digest uses at the moment. */
+const scratch: Array<Buffer> = []
+
+/**
+ * SHA-256 over heads in their order: equal for entries of a zip and of a manifest only if each of them has the
+ * same name, kind, original path, size, time and mode. So a thread reports what it found without sending it.
+ */
+export const makeDigest = () => {
+  const hash = createHash("sha256")
+  let buffer = scratch.pop() ?? Buffer.allocUnsafeSlow(bufferSize)
+  let used = 0
+
+  const room = (length: number): void => {
+    if (used + length <= buffer.length) return
+    hash.update(buffer.subarray(0, used))
+    used = 0
+    if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length)
   }
-  return ascii || isUtf8(bytes)
+
+  // Lengths stand before what they belong to, so no two lists of heads have the same bytes.
+  const rest = (at: number, rawPath: string | undefined, size: number, seconds: number, mode: number) => {
+    buffer.writeUInt32LE(used - at - 4, at)
+    used = buffer.writeDoubleLE(size, used)
+    used = buffer.writeUInt32LE(seconds >>> 0, used)
+    used = buffer.writeUInt16LE(mode, used)
+    used = buffer.writeInt32LE(rawPath === undefined ? -1 : rawPath.length, used)
+    if (rawPath !== undefined) used += buffer.write(rawPath, used, "latin1")
+  }
+
+  return {
+    head: ({ mode, name, rawPath, seconds, size }: EntryHead): void => {
+      room(fixedLength + name.length + (rawPath?.length ?? 0))
+      const at = used
+      used += 4
+      used += name.copy(buffer, used)
+      rest(at, rawPath, size, seconds, mode)
+    },
+    /** The same for a manifest's entry, without making a head of it. */
+    wanted: (entry: ManifestEntry): void => {
+      const { kind, mode, mtimeNs, name, path, size } = entry
+      const rawPath = EntryName.isEscaped(entry) ? path : undefined
+      room(fixedLength + 1 + name.length * 3 + (rawPath?.length ?? 0))
+      const at = used
+      used += 4
+      used += buffer.write(name, used, "utf8")
+      if (kind === "directory") used = buffer.writeUInt8(slash, used)
+      rest(at, rawPath, size, archiveSeconds(mtimeNs), mode & 0xffff)
+    },
+    /** In hexadecimal. To be called once. */
+    end: (): string => {
+      hash.update(buffer.subarray(0, used))
+      scratch.push(buffer)
+      return hash.digest("hex")
+    }
+  }
 }

@@ -10,40 +10,40 @@ export async function* lookAhead<A, B>(
   width: number,
   work: (item: A) => Promise<B>
 ): AsyncGenerator<B> {
-  const running: Array<Promise<Settled<B>>> = []
-  const take = async (next: Promise<Settled<B>>): Promise<B> => {
-    const settled = await next
-    if (!settled.ok) throw settled.cause
-    return settled.value
-  }
+  const running: Array<Promise<B>> = []
   try {
-    for await (const item of untilFailure(items)) {
-      // A failure is kept until its turn: a rejection that is not awaited yet would end the process.
-      running.push(item.ok ? settle(work(item.value)) : Promise.resolve(item))
+    for await (const { result } of begin(items, work)) {
+      running.push(result)
       const [next] = running
       if (running.length < width || next === undefined) continue
       running.shift()
-      yield await take(next)
+      yield await next
     }
-    for (let next = running.shift(); next !== undefined; next = running.shift()) yield await take(next)
+    for (let next = running.shift(); next !== undefined; next = running.shift()) yield await next
   } finally {
-    await Promise.all(running)
+    await Promise.allSettled(running)
   }
 }
 
-type Settled<B> = { readonly ok: true; readonly value: B } | { readonly ok: false; readonly cause: unknown }
-
-const settle = <B>(work: Promise<B>): Promise<Settled<B>> =>
-  work.then(
-    (value) => ({ ok: true, value }),
-    (cause: unknown) => ({ ok: false, cause })
-  )
-
-/** All items; a failure to get the next one is the last. */
-async function* untilFailure<A>(items: Iterable<A> | AsyncIterable<A>): AsyncGenerator<Settled<A>> {
+/** Begins the work on each item; a failure to get the next item takes the place of its result, which is the last. */
+async function* begin<A, B>(
+  items: Iterable<A> | AsyncIterable<A>,
+  work: (item: A) => Promise<B>
+): AsyncGenerator<{ readonly result: Promise<B> }> {
   try {
-    for await (const value of items) yield { ok: true, value }
+    for await (const item of items) yield { result: heldBack(work(item)) }
   } catch (cause) {
-    yield { ok: false, cause }
+    yield { result: heldBack(Promise.reject(cause)) }
   }
+}
+
+/** The same promise, whose failure may wait to be handled: a rejection that nothing handles yet would end the process. */
+export const heldBack = <B>(result: Promise<B>): Promise<B> => {
+  result.catch(() => undefined)
+  return result
+}
+
+/** Waits until all work has ended; fails with the first failure, in the order of the work. */
+export const settleAll = async (work: Iterable<Promise<unknown>>): Promise<void> => {
+  for (const ended of await Promise.allSettled(work)) if (ended.status === "rejected") throw ended.reason
 }

@@ -5,17 +5,22 @@ import { codeOf } from "../system/Errno.ts"
 import { type FileCalls, fill } from "../system/FileCalls.ts"
 import { ownBuffer } from "../system/WorkerJob.ts"
 import { checkLocal, type ZipEntry } from "./Headers.ts"
-import type { Slice } from "./ReadZip.ts"
+import type { OpenZip, Slice } from "./ReadZip.ts"
 import { need, truncated, unreadable } from "./ZipError.ts"
 
 /** Part of a zip, for a thread that reads it. */
-export interface SliceSource extends Pick<Slice, "records" | "content"> {
+export interface SliceSource extends Omit<Slice, "first"> {
   /** Of the zip, for messages. */
   readonly path: string
   /** The zip, opened. */
   readonly fd: number
   /** Counts what is read. */
   readonly counter?: ReadCounter | undefined
+}
+
+export const sourceOf = ({ fd, path }: OpenZip, slice: Slice, counter?: ReadCounter): SliceSource => {
+  const { content, count, records } = slice
+  return { path, fd, count, records, content, counter }
 }
 
 /** An entry up to this size, header included, is in memory at once; so are the records of a slice. */

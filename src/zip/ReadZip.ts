@@ -1,10 +1,114 @@
-import { localLength, readEntry, type ZipEntry } from "./Headers.ts"
-import { endRecords, type OpenZip, openZip, parseRecords, readEnd, type ZipEnd } from "./Yauzl.ts"
-import { damaged, need } from "./ZipError.ts"
+import * as yauzl from "yauzl"
+import { closeRead, fill, openRegular, waitingCalls } from "../system/FileCalls.ts"
+import type { FileIdentity } from "./ArchiveIndex.ts"
+import { endRecords, localLength, readEntry, type ZipEntry } from "./Headers.ts"
+import { damaged, need, truncated, unreadable } from "./ZipError.ts"
 
-/** Consecutive entries of a zip, by the lengths in their central directory records: nothing else was looked at. */
+/** Reads the structure of a zip. The only module that uses yauzl, whose version is pinned: it finds and parses the headers. */
+
+export type OpenZip = Awaited<ReturnType<typeof openZip>>
+
+/** Opens the file at `path`, but not through a symlink. */
+export const openZip = async (path: string) => {
+  const failed = unreadable(path)
+  const { file, stats } = await openRegular(path).catch(failed)
+  return {
+    path,
+    size: stats.size,
+    identity: stats satisfies FileIdentity,
+    /** For other threads of the process; valid until the file is closed. */
+    fd: file.fd,
+    /** Fills the buffer; reading beyond the end is an error. */
+    fill: async (buffer: Buffer, position: number): Promise<Buffer> => {
+      if (position < 0 || position + buffer.length > stats.size) truncated(path)
+      const length = await fill(waitingCalls, file.fd, buffer, position).catch(failed)
+      if (length < buffer.length) truncated(path)
+      return buffer
+    },
+    close: () => closeRead(file)
+  }
+}
+
+/** What the end records say, not yet compared with anything. */
+interface ZipEnd {
+  readonly directoryStart: number
+  readonly entries: number
+}
+
+const options: yauzl.Options = {
+  lazyEntries: true,
+  // Names stay bytes: yauzl refuses legal ones (`C:x`) and changes others (backslash).
+  decodeStrings: false,
+  validateEntrySizes: true,
+  autoClose: false
+}
+
+type Read = yauzl.RandomAccessReader["read"]
+
+class Reader extends yauzl.RandomAccessReader {
+  readonly source: Read
+
+  constructor(source: Read) {
+    super()
+    this.source = source
+  }
+
+  override read(...request: Parameters<Read>): void {
+    this.source(...request)
+  }
+}
+
+export const readEnd = (zip: OpenZip): Promise<ZipEnd> => {
+  const reader = new Reader((target, offset, length, position, callback) => {
+    zip.fill(target.subarray(offset, offset + length), position).then(
+      () => callback(null),
+      (cause: unknown) => callback(cause instanceof Error ? cause : new Error(String(cause)))
+    )
+  })
+  return yauzl.fromRandomAccessReaderPromise(reader, zip.size, options).then(
+    // The types call this number a boolean.
+    (opened) => ({ directoryStart: Number(opened.readEntryCursor), entries: opened.entryCount }),
+    damaged(zip.path)
+  )
+}
+
+/** yauzl looks for a zip64 locator before the end record, where the last record could look like one. */
+const gap = Buffer.alloc(20)
+
+/**
+ * The entries of `count` (at most 65,534) central directory records. In memory, where yauzl calls back at once: reading from a
+ * file takes five times as long. Throws at the first record that cannot be parsed.
+ */
+function* parseRecords(records: Buffer, count: number): Generator<yauzl.Entry> {
+  const found: Array<yauzl.Entry> = []
+  const failures: Array<unknown> = []
+  const zips: Array<yauzl.ZipFile> = []
+  const bytes = Buffer.concat([records, gap, endRecords({ entries: count, start: 0, size: 0 })])
+  const reader = new Reader((target, offset, length, position, callback) => {
+    const copied = bytes.copy(target, offset, position, position + length)
+    callback(copied < length ? new Error("its record is cut off") : null)
+  })
+  yauzl.fromRandomAccessReader(reader, bytes.length, options, (error, opened) => {
+    if (error === null || error === undefined) zips.push(opened)
+    else failures.push(error)
+  })
+  const [zip] = zips
+  if (zip === undefined) throw failures[0]
+  zip.on("entry", (entry: yauzl.Entry) => found.push(entry))
+  zip.on("error", (error: unknown) => failures.push(error))
+  for (let index = 0; index < count; index += 1) {
+    zip.readEntry()
+    if (failures.length > 0) throw failures[0]
+    const entry = found.pop()
+    // The only record that yauzl answers later consists of the fixed fields alone.
+    if (entry === undefined) throw new Error("it has no name")
+    yield entry
+  }
+}
+
+/** Consecutive entries of a zip, by the lengths in their central directory records alone. */
 export interface Slice {
-  /** Its first entry: how many stand before it. */
+  /** How many entries stand before it. */
   readonly first: number
   readonly count: number
   /** Where its records lie. */
@@ -82,15 +186,8 @@ export async function* slices(zip: OpenZip, end: ZipEnd): AsyncGenerator<Slice> 
   }
 }
 
-interface Sizes {
-  readonly length: number
-  readonly nameLength: number
-  readonly size: number
-  readonly compressedSize: number
-}
-
 /** Lengths from the record at `at` (APPNOTE 4.3.12), if there is one and all of it is in `bytes`. */
-const readSizes = (bytes: Buffer, at: number): Sizes | undefined => {
+const readSizes = (bytes: Buffer, at: number) => {
   if (at + fixedLength > bytes.length || bytes.readUInt32LE(at) !== 0x02014b50) return undefined
   const compressedSize = bytes.readUInt32LE(at + 20)
   const size = bytes.readUInt32LE(at + 24)
@@ -101,21 +198,14 @@ const readSizes = (bytes: Buffer, at: number): Sizes | undefined => {
   const extra = at + fixedLength + nameLength
   // The zip64 field (4.5.3) stands first, with both sizes at its beginning.
   if (extraLength < 20 || bytes.readUInt16LE(extra) !== 1) return { length, nameLength, size, compressedSize }
-  return {
-    length,
-    nameLength,
-    size: readUint64(bytes, extra + 4),
-    compressedSize: readUint64(bytes, extra + 12)
-  }
+  return { length, nameLength, size: readUint64(bytes, extra + 4), compressedSize: readUint64(bytes, extra + 12) }
 }
 
 const readUint64 = (bytes: Buffer, at: number): number => bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32
 
 /**
- * What the central directory says of the entries of a zip that this program wrote, in order and in batches: for
- * a zip that can be trusted, since neither local headers nor data are looked at. Fails with an ArchiveError on
- * anything that this program does not write, and unless entries lie one behind the other, with nothing between
- * them, before or after.
+ * The entries of a zip that this program wrote and that can be trusted, in order and in batches, from its central directory
+ * alone. Fails with an ArchiveError on anything that this program does not write, as {@link slices} and {@link readRecords} do.
  */
 export async function* readEntries(path: string, signal: AbortSignal): AsyncGenerator<ReadonlyArray<ZipEntry>> {
   signal.throwIfAborted()
@@ -134,13 +224,10 @@ export async function* readEntries(path: string, signal: AbortSignal): AsyncGene
 export const recordsOf = (zip: OpenZip, { records: { end, start } }: Slice): Promise<Buffer> =>
   zip.fill(Buffer.allocUnsafe(end - start), start)
 
-/**
- * The entries of a slice, from the bytes of its records. Fails unless they lie one behind the other and fill
- * the slice's content.
- */
+/** The entries of a slice, from the bytes of its records. Fails unless they lie one behind the other and fill its content. */
 export function* readRecords(
   records: Buffer,
-  slice: { readonly count: number; readonly content: Extent },
+  slice: Pick<Slice, "count" | "content">,
   path: string
 ): Generator<ZipEntry> {
   const parsed = parseRecords(records, slice.count)
@@ -155,9 +242,9 @@ export function* readRecords(
       const central = next.value
       entry = readEntry(central, records.readUInt16LE(record + 34))
       need(entry.start === position, "it does not begin where the entry before it ends")
-      record += 46 + nameLength + central.extraFieldLength
+      record += fixedLength + nameLength + central.extraFieldLength
     } catch (cause) {
-      return damaged(path, records.subarray(record + 46, record + 46 + nameLength))(cause)
+      return damaged(path, records.subarray(record + fixedLength, record + fixedLength + nameLength))(cause)
     }
     yield entry
     position = entry.end

@@ -19,7 +19,7 @@ interface Some<A> {
 /** Two paths relative to DIR, for people. */
 export type NamePair = readonly [first: string, second: string]
 
-/** What a restore would do, found out without writing anything. */
+/** What a restore would do, found out without writing anything. Sizes are in bytes. */
 export interface RestorePlan {
   /** DIR, with every symlink on the way to it followed. */
   readonly directory: string
@@ -33,16 +33,17 @@ export interface RestorePlan {
   readonly replaced: number
   /** Nothing is written as long as there are any. */
   readonly conflicts: Some<Conflict>
-  /** Pairs of names in the archive that are one name in DIR: what is written later would replace the other. Nothing is written. */
+  /** Names in the archive that are one name in DIR: what is written later would replace the other. Nothing is written. */
   readonly meeting: Some<NamePair>
-  /** Pairs that may be: only a real restore tries it. */
+  /** Names that may be one: only a real restore tries it. */
   readonly untried: Some<NamePair>
   /** Patterns that mean nothing in the archive. */
   readonly unmatched: ReadonlyArray<string>
   /** Names of files whose setuid or setgid bit is not restored. */
   readonly privileged: Some<string>
-  /** Bytes that may be written there (undefined: the file system does not tell), and that are needed in any case beyond what becomes free on the way. */
+  /** What may be written there; undefined when the file system does not say. */
   readonly free: number | undefined
+  /** What is needed in any case, beyond what becomes free on the way. */
   readonly needed: number
   /** What is needed if no file has blocks of zeros, which take no room. */
   readonly neededAtMost: number
@@ -55,16 +56,13 @@ export interface RestoreFailure {
   /** Relative to DIR, for people. */
   readonly path: string
   readonly error: string
-  /**
-   * `missing`: it is not there. `kept`: the file that it was to take the place of is there still, unchanged. `attributes`: it is
-   * there, but for its mode or time.
-   */
+  /** `missing`: it is not there. `kept`: the file that it was to replace is unchanged. `attributes`: only mode or time are wrong. */
   readonly kind: "missing" | "kept" | "attributes"
 }
 
 /** What became of a restore. */
 export interface RestoreOutcome {
-  /** Written completely, and their size. */
+  /** Files that are written completely, and their size. */
   readonly files: number
   readonly bytes: number
   /** Those among them that took the place of others. */
@@ -131,11 +129,15 @@ const describeConflict = ({ is, path, wanted }: Conflict): string => {
 /** Whether `--overwrite` would help. */
 const isReplaceable = ({ is, wanted }: Conflict): boolean => is === "file" && wanted === "file"
 
-/** `and 12 more files`, behind the first few of them; nothing when all are named. */
-const more = <A>({ count: all, first }: Some<A>, noun: string, plural = `${noun}s`): ReadonlyArray<string> =>
-  all > first.length ? [`and ${count(all - first.length, `more ${noun}`, `more ${plural}`)}`] : []
+/** The first few, and behind them `and 12 more files`, unless they are all. */
+const listed = <A>({ count: all, first }: Some<A>, show: (item: A) => string, noun: string, plural = `${noun}s`) => {
+  const more = all - first.length
+  return more > 0 ? [...first.map(show), `and ${count(more, `more ${noun}`, `more ${plural}`)}`] : first.map(show)
+}
 
-/** What keeps a plan from being carried out: a line each, the last of them says what to do. Empty when nothing does. */
+const asItIs = (name: string): string => name
+
+/** What prevents a restore: a line each, the last of them says what to do. Empty when nothing does. */
 export const obstacleLines = (
   plan: RestorePlan,
   { overwrite, zip }: { readonly overwrite: boolean; readonly zip: string }
@@ -153,15 +155,13 @@ export const obstacleLines = (
           ? "restore to an empty folder, or give --overwrite to replace files"
           : "restore to an empty folder"
     return [
-      ...conflicts.first.map(describeConflict),
-      ...more(conflicts, "name"),
+      ...listed(conflicts, describeConflict, "name"),
       `nothing was written: ${count(conflicts.count, "name")} of the archive ${conflicts.count === 1 ? "is" : "are"} taken in ${directory}; ${wayOut}`
     ]
   }
   if (meeting.count > 0) {
     return [
-      ...meeting.first.map(([first, second]) => `${first} and ${second}: one name in ${directory}`),
-      ...more(meeting, "pair of names", "pairs of names"),
+      ...listed(meeting, (pair) => `${pairText(pair)}: one name in ${directory}`, "pair of names", "pairs of names"),
       `nothing was written: ${directory} does not tell apart ${count(meeting.count, "pair of names", "pairs of names")} of the archive (upper and lower case, forms of one letter, or one folder at two places), and one of each pair would be lost; restore to a file system that does, or with --only one of each pair`
     ]
   }
@@ -170,6 +170,8 @@ export const obstacleLines = (
   }
   return []
 }
+
+const pairText = ([first, second]: NamePair): string => `${first} and ${second}`
 
 /** That the room is enough only if files have blocks of zeros; undefined when it is enough in any case. */
 export const spaceText = ({ directory, free, neededAtMost }: RestorePlan): string | undefined =>
@@ -181,20 +183,21 @@ export const spaceText = ({ directory, free, neededAtMost }: RestorePlan): strin
 export const untriedText = ({ directory, untried }: RestorePlan): string | undefined =>
   untried.count === 0
     ? undefined
-    : `whether ${directory} tells these names apart is tried by a real restore, which is refused if it does not: ${[...untried.first.map(([first, second]) => `${first} and ${second}`), ...more(untried, "pair", "pairs")].join(", ")}`
+    : `whether ${directory} tells these names apart is tried by a real restore, which is refused if it does not: ${listed(untried, pairText, "pair").join(", ")}`
 
 /** `setuid and setgid are not restored: bin/su, and 3 more files`; undefined when there is nothing to say. */
 export const privilegedText = ({ privileged }: RestorePlan): string | undefined =>
   privileged.count === 0
     ? undefined
-    : `the setuid and setgid bits of ${count(privileged.count, "file")} are not restored: ${[...privileged.first, ...more(privileged, "file")].join(", ")}`
+    : `the setuid and setgid bits of ${count(privileged.count, "file")} are not restored: ${listed(privileged, asItIs, "file").join(", ")}`
 
-/** What there is to say of files that restores left when they were killed; undefined when there are none. */
+/** Files that restores left when they were killed; undefined when there are none. */
 export const leftoverText = ({ directory, leftovers }: RestorePlan, removed: boolean): string | undefined => {
   if (leftovers.count === 0) return undefined
-  const one = leftovers.count === 1
-  const names = [...leftovers.first, ...more(leftovers, "file")].join(", ")
-  return `${count(leftovers.count, "temporary file")} in ${directory}, left by a restore that was killed, ${removed ? (one ? "is removed" : "are removed") : "can be removed, which --overwrite does"}: ${names}`
+  const isRemoved = leftovers.count === 1 ? "is removed" : "are removed"
+  const outcome = removed ? isRemoved : "can be removed, which --overwrite does"
+  const names = listed(leftovers, asItIs, "file").join(", ")
+  return `${count(leftovers.count, "temporary file")} in ${directory}, left by a restore that was killed, ${outcome}: ${names}`
 }
 
 /** `restored 1,204 files, 3.4 GiB to DIR, 12 s`; of a dry run what would be. */
@@ -210,26 +213,18 @@ export const summaryText = (
 }
 
 const describeFailure = ({ error, kind, path }: RestoreFailure): string => {
-  switch (kind) {
-    case "missing":
-      return `${path}: ${error}`
-    case "kept":
-      return `${path}: ${error}; the file that was there is there still, unchanged`
-    case "attributes":
-      return `${path}: its mode and time could not be set: ${error}`
-  }
+  if (kind === "attributes") return `${path}: its mode and time could not be set: ${error}`
+  return `${path}: ${error}${kind === "kept" ? "; the file that was there is there still, unchanged" : ""}`
 }
 
-const failuresOf = ({ failures }: RestoreOutcome): ReadonlyArray<string> => [
-  ...failures.first.map(describeFailure),
-  ...more(failures, "failure")
-]
+const failuresOf = ({ failures }: RestoreOutcome): ReadonlyArray<string> => listed(failures, describeFailure, "failure")
 
 /** `1 file of 2 files is restored; 1 file that was to be replaced is as before`. */
 const progressOf = (plan: RestorePlan, { files, replaced }: RestoreOutcome): string => {
   const left = plan.replaced - replaced
-  const rest = left > 0 ? `; ${count(left, "file")} that ${left === 1 ? "was" : "were"} to be replaced` : ""
-  return `${count(files, "file")} of ${count(plan.files, "file")} ${files === 1 ? "is" : "are"} restored${rest}${left > 0 ? ` ${left === 1 ? "is" : "are"} as before` : ""}`
+  const [was, is] = left === 1 ? ["was", "is"] : ["were", "are"]
+  const rest = left > 0 ? `; ${count(left, "file")} that ${was} to be replaced ${is} as before` : ""
+  return `${count(files, "file")} of ${count(plan.files, "file")} ${files === 1 ? "is" : "are"} restored${rest}`
 }
 
 /** What is not in DIR as it is in the archive: a line each, the last of them says how much. Empty when all is well. */

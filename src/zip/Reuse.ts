@@ -5,12 +5,17 @@ import { checkedPiece } from "../system/Digests.ts"
 import { explain } from "../system/Errno.ts"
 import { closeRead, fill, openRegular, waitingCalls } from "../system/FileCalls.ts"
 import { type FileIdentity, isSameFile, type PreviousArchive } from "./ArchiveIndex.ts"
-import { makeCombiner } from "./Crc32.ts"
 import { type EntryHead, headOf, sourcePath, type ZipEntry } from "./Headers.ts"
+import { settleAll } from "./LookAhead.ts"
 import type { Output } from "./Output.ts"
 import { type Extent, readEntries } from "./ReadZip.ts"
 import type { Headers } from "./Yazl.ts"
-import { ArchiveError, type CopiedRange } from "./ZipError.ts"
+import { ArchiveError, type ArchiveReport, type CopiedRange } from "./ZipError.ts"
+
+/**
+ * Entries of files that have not changed are copied, in compressed form, from the archive before: which ones, how, and what of
+ * the new zip was copied so.
+ */
 
 /** Copied ranges of a zip that is read in slices, in order. `ranges`: in order of their offsets, none overlaps another. */
 export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
@@ -18,16 +23,6 @@ export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
   let next = 0
   let current = 0
   let checksum = 0
-
-  const add = (part: Extent, sum: number): CopiedRange | undefined => {
-    const range = ranges[current]
-    if (range === undefined) return undefined
-    checksum = part.start === range.start ? sum : combine(checksum, sum, part.end - part.start)
-    if (part.end < range.end) return undefined
-    current += 1
-    return checksum === range.crc32 ? undefined : range
-  }
-
   return {
     /** What of the next slice is copied. */
     within: (content: Extent): ReadonlyArray<Extent> => {
@@ -42,8 +37,13 @@ export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
     /** Takes the CRC-32 of these parts, in their order. The first range that is complete now and is not what was copied. */
     add: (parts: ReadonlyArray<Extent>, sums: ReadonlyArray<number>): CopiedRange | undefined => {
       for (const [index, part] of parts.entries()) {
-        const wrong = add(part, sums[index] ?? 0)
-        if (wrong !== undefined) return wrong
+        const range = ranges[current]
+        if (range === undefined) return undefined
+        const sum = sums[index] ?? 0
+        checksum = part.start === range.start ? sum : combine(checksum, sum, part.end - part.start)
+        if (part.end < range.end) continue
+        current += 1
+        if (checksum !== range.crc32) return range
       }
       return undefined
     },
@@ -78,13 +78,10 @@ export type Piece = CopiedPiece | FreshPiece
 const mostEntries = 2048
 
 /**
- * The manifest's entries, all of them and in order, each either compressed or copied from the archive before. A
- * file is copied where name, size, mode and time are those of the entry there and inode and ctime those that were
- * noted of it: any program that writes to a file, renames it or puts another in its place changes one of these, sooner or
- * later; see `settled` in ArchiveIndex for those that are too young to tell.
- *
- * @param noted stamps of the entries of the archive before, as ArchiveIndex holds them
- * @param before its entries, in order
+ * The manifest's entries, all of them and in order, each either compressed or copied. A file is copied where name, size, mode and
+ * time are those of the entry in the archive before and inode and ctime those noted of it (`noted`, as ArchiveIndex holds them):
+ * any program that writes to a file, renames it or puts another in its place changes one of these, sooner or later; see
+ * `settledStamps` for files that are too young. `before`: the entries of the archive before, in order.
  */
 export async function* pieces(
   manifest: Pick<Manifest, "entries" | "stamps">,
@@ -160,7 +157,7 @@ const makeCursor = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
       goTo(0)
     },
     entryAt: (wanted: string): OldEntry | undefined => (path === wanted ? batch[at] : undefined),
-    /** Which one of all the entry is. */
+    /** How many entries stand before it. */
     index: (): number => count + at,
     close: async (): Promise<void> => {
       await batches.return?.()
@@ -168,7 +165,7 @@ const makeCursor = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
   }
 }
 
-/** All that the local header and the manifest have in common, and the mode. */
+/** What the local header and the manifest have in common, and the mode. */
 const isSame = (head: EntryHead, old: OldEntry): boolean =>
   head.kind === old.kind &&
   head.size === old.size &&
@@ -185,10 +182,7 @@ const hasSameStamp = (stamps: BigInt64Array, index: number, noted: BigInt64Array
 
 export type Previous = Awaited<ReturnType<typeof openPrevious>>
 
-/**
- * Opens the archive before, which has to be the very file that was checked. Whatever is wrong with it is an
- * ArchiveError with the reason `Previous`: the new archive can be made without it.
- */
+/** Opens the archive before, which has to be the very file that was checked. All its failures have the reason `Previous`. */
 export const openPrevious = async (previous: PreviousArchive) => {
   const { zip } = previous
   const failed = (cause: unknown): never => {
@@ -241,11 +235,8 @@ export const openPrevious = async (previous: PreviousArchive) => {
   }
 }
 
-export interface Copied {
-  readonly ranges: ReadonlyArray<CopiedRange>
-  /** Regular files among the entries. */
-  readonly files: number
-}
+/** What was copied: the fields of {@link ArchiveReport}. */
+export type Copied = Pick<ArchiveReport, "copied" | "copiedFiles">
 
 const noBytes = Buffer.alloc(0)
 
@@ -258,22 +249,19 @@ export const makeCopier = (
   signal: AbortSignal
 ) => {
   const ranges: Array<CopiedRange> = []
-  const buffers = [noBytes, noBytes]
+  const buffers: Array<typeof noBytes> = []
   let turn = 0
   // What was read last: changed files may lie close to each other, with little to copy between them.
   let window = { start: 0, bytes: noBytes }
-  let files = 0
+  let copiedFiles = 0
 
   /** Reads the piece around `at`, which has to be what it was when the whole archive was checked. */
   const read = async (at: number): Promise<void> => {
     const piece = Math.floor(at / checkedPiece)
     const start = piece * checkedPiece
     turn = 1 - turn
-    let buffer = buffers[turn]
-    if (buffer === undefined || buffer.length === 0) {
-      buffer = Buffer.allocUnsafeSlow(checkedPiece)
-      buffers[turn] = buffer
-    }
+    const buffer = buffers[turn] ?? Buffer.allocUnsafeSlow(checkedPiece)
+    buffers[turn] = buffer
     const wanted = buffer.subarray(0, Math.min(checkedPiece, previous.size - start))
     const length = await fill(waitingCalls, previous.fd, wanted, start).catch(previous.failed)
     if (length < wanted.length) previous.failed(new Error("it is shorter than it was"))
@@ -303,23 +291,21 @@ export const makeCopier = (
         return checksum
       }
       // Neither goes on when this returns, also where one fails.
-      const [written, ahead] = await Promise.allSettled([output.write(chunk), read(position)])
-      if (written.status === "rejected") throw written.reason
-      if (ahead.status === "rejected") throw ahead.reason
+      await settleAll([output.write(chunk), read(position)])
       advance(chunk.length * scale)
     }
   }
 
   return {
-    copied: (): Copied => ({ ranges, files }),
+    copied: (): Copied => ({ copied: ranges, copiedFiles }),
 
     /** Copies one piece, local headers and data, and adds its entries to the central directory. */
     copy: async ({ end, entries, start }: CopiedPiece): Promise<void> => {
       const at = output.position()
       let size = 0
       for (const { head, old } of entries) {
-        headers.open(head, at + old.start - start).finish(sumsOf(old))
-        if (head.kind === "file") files += 1
+        headers.open(head, at + old.start - start).finish(old)
+        if (head.kind === "file") copiedFiles += 1
         size += old.size
       }
       const last = ranges.at(-1)
@@ -334,9 +320,41 @@ export const makeCopier = (
   }
 }
 
-const sumsOf = ({ compressedSize, crc32: checksum, method, size }: OldEntry) => ({
-  method,
-  crc32: checksum,
-  size,
-  compressedSize
-})
+/** CRC-32 of the zip format, as a polynomial over GF(2): bit 31 is x^0. */
+const polynomial = 0xedb88320
+
+/** Product of two polynomials modulo that of CRC-32. */
+const multiply = (a: number, b: number): number => {
+  let product = 0
+  let factor = b
+  for (let bit = 31; bit >= 0; bit -= 1) {
+    if ((a >>> bit) & 1) product ^= factor
+    factor = factor & 1 ? (factor >>> 1) ^ polynomial : factor >>> 1
+  }
+  return product >>> 0
+}
+
+/** x to the power of 8 times `length`: what so many bytes do to the CRC before them. */
+const shiftOf = (length: number): number => {
+  let shift = 1 << 31
+  let power = 1 << 23
+  for (let left = length; left > 0; left = Math.floor(left / 2)) {
+    if (left % 2 === 1) shift = multiply(shift, power)
+    power = multiply(power, power)
+  }
+  return shift
+}
+
+/** Joins the CRC-32 of parts that lie one behind the other, as zlib's crc32_combine does. */
+export const makeCombiner = (): ((first: number, second: number, secondLength: number) => number) => {
+  // All blocks of a file but the last have the same length.
+  let known = 0
+  let shift = shiftOf(0)
+  return (first, second, secondLength) => {
+    if (secondLength !== known) {
+      known = secondLength
+      shift = shiftOf(secondLength)
+    }
+    return (multiply(shift, first) ^ second) >>> 0
+  }
+}

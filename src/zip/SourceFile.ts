@@ -2,15 +2,14 @@ import * as fs from "node:fs"
 import type { FolderName } from "../source/FolderName.ts"
 import { type Identity, identityOf, type Manifest, type ManifestEntry } from "../source/Manifest.ts"
 import { closeRead, isListed, mayBeListed, openWithin } from "../source/OpenWithin.ts"
-import type { SourceView } from "../source/SourceView.ts"
 import * as Source from "../source/SourceView.ts"
 import { withOthers } from "../source/TreeError.ts"
 import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
 import { type FileCalls, fill, readOnly, waitingCalls } from "../system/FileCalls.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { ArchiveError } from "./ZipError.ts"
+import { ArchiveError, withMessage } from "./ZipError.ts"
 
-/** What files are read from; plain data that goes to another thread. */
+/** What a view's files of a folder have in common; plain data that goes to another thread. */
 export interface SourceFolder {
   readonly folder: FolderName
   /** The view's. */
@@ -33,7 +32,6 @@ export interface SourceRequest {
   readonly listed: Identity | undefined
 }
 
-/** What a view's files of a folder have in common. */
 export const sourceFolder = (view: Source.SourceView, folder: FolderName): SourceFolder => ({
   folder,
   label: view.label,
@@ -56,8 +54,11 @@ export const requestOf = (
 })
 
 /** With its folder, for people. */
-export const displayName = (folder: SourceFolder, request: SourceRequest): string =>
+const displayName = (folder: SourceFolder, request: SourceRequest): string =>
   RawPath.display(RawPath.join(RawPath.fromText(folder.folder), request.path))
+
+/** Errors that say that another thing, or nothing, is at the path by now. */
+const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK", "ENXIO"])
 
 export type SourceFile = Awaited<ReturnType<typeof openSource>>
 
@@ -101,21 +102,11 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
 
   const openListed = async (): Promise<number> => {
     const direct = await calls.open(RawPath.toBuffer(real), readOnly).catch(failed)
-    try {
-      if (request.listed === undefined || isListed(request.listed, fstatOf(direct))) return direct
-    } catch (cause) {
-      closeRead(direct)
-      throw cause
-    }
-    closeRead(direct)
+    const { listed } = request
+    if (listed === undefined || closedUnless(direct, () => isListed(listed, fstatOf(direct)))) return direct
     const again = await openWithin(calls.open, folder.root, request.path, readOnly).catch(failed)
-    try {
-      if (mayBeListed(request.listed, fstatOf(again))) return again
-      throw changed("is not the file any more that was listed")
-    } catch (cause) {
-      closeRead(again)
-      throw cause
-    }
+    if (closedUnless(again, () => mayBeListed(listed, fstatOf(again)))) return again
+    throw changed("is not the file any more that was listed")
   }
 
   const fd = await openListed()
@@ -128,32 +119,41 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
     return stats
   }
 
+  let before: fs.BigIntStats
   try {
-    const before = compare()
-    return {
-      /** For reading on another thread: all threads of a process share it. Not to be used after `close`. */
-      fd,
-      /** Turns a failure to read into an error that names the file. */
-      failed,
-      /** Fills `buffer` from its beginning, as far as the file goes; how many bytes. */
-      read: (buffer: Buffer): Promise<number> => fill(calls, fd, buffer, 0).catch(failed),
-      /** Throws unless the content is what the manifest promised: called when everything has been read. */
-      check: (bytesRead: number): void => {
-        if (bytesRead !== size) throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
-        if (folder.frozen) return
-        // ctime as well: a program can set the time of change back, and its clock is coarse.
-        if (compare().ctimeNs !== before.ctimeNs) throw changed("was modified")
-      },
-      close: (): void => closeRead(fd)
-    }
+    before = compare()
   } catch (cause) {
     closeRead(fd)
     throw cause
   }
+  return {
+    /** For reading on another thread: all threads of a process share it. Not to be used after `close`. */
+    fd,
+    /** Turns a failure to read into an error that names the file. */
+    failed,
+    /** Fills `buffer` from its beginning, as far as the file goes; how many bytes. */
+    read: (buffer: Buffer): Promise<number> => fill(calls, fd, buffer, 0).catch(failed),
+    /** Throws unless the content is what the manifest promised: called when everything has been read. */
+    check: (bytesRead: number): void => {
+      if (bytesRead !== size) throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
+      if (folder.frozen) return
+      // ctime as well: a program can set the time of change back, and its clock is coarse.
+      if (compare().ctimeNs !== before.ctimeNs) throw changed("was modified")
+    },
+    close: (): void => closeRead(fd)
+  }
 }
 
-/** What says that another thing, or nothing, is at the path by now. */
-const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK", "ENXIO"])
+/** Whether the condition holds; otherwise, and where it throws, the file is closed. */
+const closedUnless = (fd: number, condition: () => boolean): boolean => {
+  let holds = false
+  try {
+    holds = condition()
+    return holds
+  } finally {
+    if (!holds) closeRead(fd)
+  }
+}
 
 /** Files that are tried after one could not be read. */
 const mostTried = 100_000
@@ -164,7 +164,7 @@ const mostTried = 100_000
  */
 export const nameOthers = async (
   cause: unknown,
-  { manifest, view }: { readonly manifest: Manifest; readonly view: SourceView },
+  { manifest, view }: { readonly manifest: Manifest; readonly view: Source.SourceView },
   signal: AbortSignal
 ): Promise<unknown> => {
   if (!(cause instanceof ArchiveError) || cause.reason !== "Unreadable" || cause.transient) return cause
@@ -185,7 +185,6 @@ export const nameOthers = async (
     )
     if (!opens && RawPath.display(request.real) !== cause.path) names.push(displayName(folder, request))
   }
-  const { path, reason, transient } = cause
   const others = { names, count: names.length, open: tried < manifest.files }
-  return new ArchiveError({ reason, path, transient, message: withOthers(cause.message, others), cause })
+  return withMessage(cause, withOthers(cause.message, others))
 }

@@ -1,24 +1,39 @@
-import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
-import * as EntryName from "../source/EntryName.ts"
-import type { Manifest, ManifestEntry } from "../source/Manifest.ts"
+import type { Manifest } from "../source/Manifest.ts"
+import { codeOf, explain, isAboutUs } from "../system/Errno.ts"
 import { isOutOfMemory, type Runner, type WorkerJob } from "../system/WorkerJob.ts"
-import { checkForm, makePlaces, makeSlicePlaces, type SlicePlaces } from "./EntryRules.ts"
-import { archiveSeconds, type EntryHead, headOf } from "./Headers.ts"
+import { checkForm, flawsKept, makePlaces, makeSlicePlaces, type SlicePlaces } from "./EntryRules.ts"
+import { countOwn, type EntryHead, headOf, makeDigest } from "./Headers.ts"
 import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import {
   checkEntry,
   countingReads,
+  countRead,
   loadEntry,
   type ReadCounter,
   type SliceSource,
+  sourceOf,
   windowSize,
   withSlice
 } from "./ReadSlice.ts"
-import { type Extent, readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
+import { type Extent, type OpenZip, openZip, readEnd, readRecords, recordsOf, type Slice, slices } from "./ReadZip.ts"
 import { copiedParts } from "./Reuse.ts"
-import { type OpenZip, openZip, readEnd } from "./Yauzl.ts"
-import { ArchiveError, archiveFailures, type CopiedRange, damaged, endedAt, type Flaw, quoted } from "./ZipError.ts"
+import {
+  ArchiveError,
+  archiveFailures,
+  type CopiedRange,
+  damaged,
+  endedAt,
+  type Flaw,
+  isArchiveError,
+  quoted
+} from "./ZipError.ts"
+
+/**
+ * Two ways to read all of a zip on the runner's threads, slice by slice. Both find out that both headers of each entry say the
+ * same, that entries lie one behind the other with nothing between them, before or after, size and CRC-32 of each, and that they
+ * can be put into a folder (see EntryRules). Memory depends neither on the size of the zip nor on the number of entries.
+ */
 
 export interface VerifyOptions {
   /** Of {@link ArchiveReport}: what was copied from the archive before. */
@@ -28,11 +43,8 @@ export interface VerifyOptions {
 }
 
 /**
- * Reads all of the zip back on the runner's threads: that both headers of each entry say the same, that entries
- * lie one behind the other with nothing between them, before or after, each entry's CRC-32 and size, that
- * the entries can be put into a folder, by the rules of {@link auditZip}, and that they are those of the manifest, in its
- * order. Entries in a `copied` range, which come from an archive that was verified, are not inflated: instead the range's
- * bytes have to be those that were copied. Memory depends neither on the size of the zip nor on the number of entries.
+ * Verifies a zip, whose entries have to be those of the manifest, in its order; fails with an ArchiveError at the first thing that is
+ * wrong. Entries in a `copied` range, which come from a verified archive, are not inflated: their bytes have to be those copied.
  */
 export const verifyZip = async (
   path: string,
@@ -43,13 +55,39 @@ export const verifyZip = async (
 ): Promise<void> => {
   signal.throwIfAborted()
   const zip = await openZip(path)
+
+  /** Gives the first of the copied ranges that is not what was copied. */
+  const verify = async (ranges: ReadonlyArray<CopiedRange>, counter?: ReadCounter) => {
+    const parts = copiedParts(ranges)
+    const places = makePlaces()
+    const verifyOne = async (slice: Slice) => {
+      const within = parts.within(slice.content)
+      const found = runner.run(verifySlice, { ...sourceOf(zip, slice, counter), copied: within }, signal)
+      // Made while the thread is at work.
+      const wanted = wantedHeads(manifest, slice)
+      return { slice, within, wanted, found: await found }
+    }
+    const end = await readEnd(zip)
+    const verified = lookAhead(slices(zip, end), runner.width * aheadPerThread, verifyOne)
+    for await (const { found, slice, wanted, within } of verified) {
+      signal.throwIfAborted()
+      if (found.heads !== wanted) await findDifference(zip, manifest, slice)
+      places.add(found.places)
+      const wrong = parts.add(within, found.copied)
+      if (wrong !== undefined) return wrong
+    }
+    const missing = manifest.entries[end.entries]
+    if (missing !== undefined) throw mismatch(path, `${quoted(headOf(missing).name)} is missing`)
+    const [flaw] = places.end()
+    if (flaw !== undefined) throw unrestorable(path, flaw)
+    return parts.incomplete()
+  }
+
   try {
-    const wrong = await countingReads(zip.size, progress, (counter) =>
-      verifySlices({ zip, manifest, runner, copied, counter }, signal)
-    )
+    const wrong = await countingReads(zip.size, progress, (counter) => verify(copied, counter))
     if (wrong === undefined) return
     // Inflated, the entry that is damaged can be named.
-    await verifySlices({ zip, manifest, runner, copied: [], counter: undefined }, signal)
+    await verify([])
     const where = `bytes ${wrong.start} to ${wrong.end} are not those that were copied from the archive before`
     damaged(path)(new Error(where))
   } catch (cause) {
@@ -57,48 +95,6 @@ export const verifyZip = async (
   } finally {
     await zip.close()
   }
-}
-
-interface Verification {
-  readonly zip: OpenZip
-  readonly manifest: Manifest
-  readonly runner: Runner
-  readonly copied: ReadonlyArray<CopiedRange>
-  readonly counter: ReadCounter | undefined
-}
-
-/** The first copied range that is not what was copied. */
-const verifySlices = async (
-  { copied, counter, manifest, runner, zip }: Verification,
-  signal: AbortSignal
-): Promise<CopiedRange | undefined> => {
-  const { fd, path } = zip
-  const ranges = copiedParts(copied)
-  const places = makePlaces()
-
-  const verify = async (slice: Slice) => {
-    const { content, count, records } = slice
-    const parts = ranges.within(content)
-    const found = runner.run(verifySlice, { path, fd, count, records, content, copied: parts, counter }, signal)
-    // Made while the thread is at work.
-    const wanted = wantedHeads(manifest, slice)
-    return { slice, parts, wanted, found: await found }
-  }
-
-  const end = await readEnd(zip)
-  const verified = lookAhead(slices(zip, end), runner.width * aheadPerThread, verify)
-  for await (const { found, parts, slice, wanted } of verified) {
-    signal.throwIfAborted()
-    if (found.heads !== wanted) await findDifference(zip, manifest, slice)
-    places.add(found.places)
-    const wrong = ranges.add(parts, found.copied)
-    if (wrong !== undefined) return wrong
-  }
-  const missing = manifest.entries[end.entries]
-  if (missing !== undefined) throw mismatch(path, `${quoted(headOf(missing).name)} is missing`)
-  const [flaw] = places.end()
-  if (flaw !== undefined) throw unrestorable(path, flaw)
-  return ranges.incomplete()
 }
 
 /** The digest of the heads that the manifest wants in the place of the slice. */
@@ -111,7 +107,7 @@ const wantedHeads = (manifest: Manifest, { count, first }: Slice): string => {
   return digest.end()
 }
 
-/** Says what in this slice is not as in the manifest. */
+/** Throws which entry of the slice is not that of the manifest. */
 const findDifference = async (zip: OpenZip, manifest: Manifest, slice: Slice): Promise<never> => {
   const { path } = zip
   let index = slice.first
@@ -152,15 +148,10 @@ const differs = (wanted: EntryHead, found: EntryHead): string | undefined => {
 }
 
 interface SliceInput extends SliceSource {
-  readonly count: number
-  /**
-   * What of it was copied from an archive that has been verified, in order. Entries in there are not inflated;
-   * instead the bytes are summed up, to be compared with what was copied.
-   */
+  /** What of it was copied from a verified archive, in order: whole entries there are not inflated, but their bytes summed up. */
   readonly copied: ReadonlyArray<Extent>
 }
 
-/** What was found; damage is an ArchiveError instead. */
 interface SliceOutput {
   /** Of all heads, see {@link makeDigest}. */
   readonly heads: string
@@ -169,10 +160,7 @@ interface SliceOutput {
   readonly copied: ReadonlyArray<number>
 }
 
-/**
- * Verifies consecutive entries: both headers, that they lie one behind the other and fill the slice, that each can be put
- * into a folder, and sizes and CRC-32 of their data. Memory does not depend on their sizes.
- */
+/** Verifies the entries of a slice; the first damage is an ArchiveError. */
 export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
   name: "verify",
   kind: "brief",
@@ -209,65 +197,189 @@ export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
     })
 }
 
-const bufferSize = 64 * 1024
+/** What is audited, and what the caller gets on the way. */
+export interface AuditOptions {
+  /** Whether each entry's content is read, its size and CRC-32 checked; otherwise headers and names alone. */
+  readonly content: boolean
+  /** Gets the names of files in their order, a batch at a time. */
+  readonly onFiles: (names: ReadonlyArray<string>) => void
+  /** Gets estimates of how many bytes have been read: the largest so far counts. */
+  readonly onRead: (bytes: number) => void
+}
 
-const fixedLength = 24
+/** What is in a zip, and what is wrong with it. */
+export interface Audit {
+  readonly files: number
+  /** Uncompressed. */
+  readonly bytes: number
+  /** Every entry was found: otherwise names and sums are those of a part. */
+  readonly complete: boolean
+  /** It has entries, and none with the marks of this program: another one made it, and flaws say little of it. */
+  readonly foreign?: true
+  readonly flaws: ReadonlyArray<Flaw>
+}
 
 /**
- * SHA-256 over heads in their order: equal for entries of a zip and of a manifest only if each of them has the
- * same name, kind, original path, size, time and mode. So a thread reports what it found without sending it.
+ * Audits a zip of which nothing is known, down to every bit of headers and end records. Goes on behind an entry whose content is
+ * damaged; where headers are, with what can still be followed. Fails only for want of threads, memory or rights.
  */
-export const makeDigest = () => {
-  const hash = createHash("sha256")
-  let buffer = scratch.pop() ?? Buffer.allocUnsafeSlow(bufferSize)
-  let used = 0
+export const auditZip = async (
+  path: string,
+  { content, onFiles, onRead }: AuditOptions,
+  signal: AbortSignal,
+  runner: Runner
+): Promise<Audit> => {
+  signal.throwIfAborted()
+  const places = makePlaces()
+  const flaws = makeFlaws()
+  let files = 0
+  let bytes = 0
+  let own = 0
+  let complete = true
+  let foreign = false
 
-  const room = (length: number): void => {
-    if (used + length <= buffer.length) return
-    hash.update(buffer.subarray(0, used))
-    used = 0
-    if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length)
-  }
-
-  // Lengths stand before what they belong to, so no two lists of heads have the same bytes.
-  const rest = (at: number, rawPath: string | undefined, size: number, seconds: number, mode: number) => {
-    buffer.writeUInt32LE(used - at - 4, at)
-    used = buffer.writeDoubleLE(size, used)
-    used = buffer.writeUInt32LE(seconds >>> 0, used)
-    used = buffer.writeUInt16LE(mode, used)
-    used = buffer.writeInt32LE(rawPath === undefined ? -1 : rawPath.length, used)
-    if (rawPath !== undefined) used += buffer.write(rawPath, used, "latin1")
-  }
-
-  return {
-    head: ({ mode, name, rawPath, seconds, size }: EntryHead): void => {
-      room(fixedLength + name.length + (rawPath?.length ?? 0))
-      const at = used
-      used += 4
-      used += name.copy(buffer, used)
-      rest(at, rawPath, size, seconds, mode)
-    },
-    /** The same for a manifest's entry, without making a head of it. */
-    wanted: (entry: ManifestEntry): void => {
-      const { kind, mode, mtimeNs, name, path, size } = entry
-      const rawPath = EntryName.isEscaped(entry) ? path : undefined
-      room(fixedLength + 1 + name.length * 3 + (rawPath?.length ?? 0))
-      const at = used
-      used += 4
-      used += buffer.write(name, used, "utf8")
-      if (kind === "directory") used = buffer.writeUInt8(slash, used)
-      rest(at, rawPath, size, archiveSeconds(mtimeNs), mode & 0xffff)
-    },
-    /** In hexadecimal. To be called once. */
-    end: (): string => {
-      hash.update(buffer.subarray(0, used))
-      scratch.push(buffer)
-      return hash.digest("hex")
+  const audit = async (zip: OpenZip, counter: ReadCounter | undefined): Promise<void> => {
+    const end = await readEnd(zip)
+    const auditOne = async (slice: Slice) => {
+      const input = { ...sourceOf(zip, slice, counter), inflate: content }
+      return { slice, found: await runner.run(auditSlice, input, signal) }
     }
+    for await (const { found, slice } of lookAhead(slices(zip, end), runner.width * aheadPerThread, auditOne)) {
+      signal.throwIfAborted()
+      onRead(slice.content.end)
+      places.add(found.places)
+      flaws.join(found)
+      files += found.files
+      bytes += found.bytes
+      own += found.own
+      complete &&= found.complete
+      foreign = slice.first + slice.count === end.entries && own === 0
+      const names = Buffer.from(found.names.buffer, found.names.byteOffset, found.names.byteLength)
+      if (names.length > 0) onFiles(names.toString("utf8").split("\0"))
+    }
+  }
+
+  try {
+    const zip = await openZip(path)
+    await countingReads(zip.size, onRead, (counter) => audit(zip, counter)).finally(zip.close)
+  } catch (cause) {
+    const error = endedAt(path, cause)
+    if (signal.aborted || !isArchiveError(error) || error.problem === undefined) throw error
+    // The zip may be as good as ever.
+    if (isAboutUs(codeOf(error.cause))) throw error
+    complete = false
+    flaws.add(flawOf(error))
+  }
+  // Where headers are damaged, names are not what they were: their places matter only when nothing else is wrong.
+  if (flaws.end().flaws.length === 0) places.end().forEach(flaws.add)
+  const { flaws: first, more } = flaws.end()
+  return {
+    files,
+    bytes,
+    complete,
+    ...(foreign ? { foreign } : {}),
+    flaws: more === 0 ? first : [...first, { problem: `and ${more} more of its entries are damaged` }]
   }
 }
 
-const slash = 0x2f
+interface Flaws {
+  readonly flaws: ReadonlyArray<Flaw>
+  /** Flaws that are not among them. */
+  readonly more: number
+}
 
-/** Buffers that no digest uses at the moment. */
-const scratch: Array<Buffer> = []
+/** Keeps the first flaws, and counts the others. */
+const makeFlaws = () => {
+  const flaws: Array<Flaw> = []
+  let more = 0
+  const add = (flaw: Flaw): void => {
+    if (flaws.length < flawsKept) flaws.push(flaw)
+    else more += 1
+  }
+  return {
+    add,
+    join: (others: Flaws): void => {
+      others.flaws.forEach(add)
+      more += others.more
+    },
+    end: (): Flaws => ({ flaws, more })
+  }
+}
+
+/** What a failure says of the entry of this name, or of the one that it names itself. */
+const flawOf = (cause: unknown, name?: Buffer): Flaw => {
+  const known = isArchiveError(cause) ? cause : undefined
+  const entry = known?.entry ?? (name === undefined ? undefined : quoted(name))
+  const problem = known?.problem ?? explain(cause)
+  return entry === undefined ? { problem } : { entry, problem }
+}
+
+interface AuditInput extends SliceSource {
+  /** See {@link AuditOptions.content}. */
+  readonly inflate: boolean
+}
+
+interface AuditOutput extends Flaws, Pick<Audit, "files" | "bytes" | "complete"> {
+  /** Names of the files in their order, with a NUL between one and the next. */
+  readonly names: Uint8Array
+  readonly places: SlicePlaces
+  /** Entries with the marks of this program, see {@link countOwn}. */
+  readonly own: number
+}
+
+/** Audits the entries of a slice: what is wrong is in the result. */
+export const auditSlice: WorkerJob<AuditInput, AuditOutput> = {
+  name: "audit",
+  kind: "brief",
+  failures: archiveFailures,
+  work: ({ counter, inflate, ...input }, calls, signal) =>
+    withSlice({ ...input, counter: inflate ? counter : undefined }, calls, signal, async (records, view) => {
+      const names = Buffer.allocUnsafeSlow(records.length)
+      let namesLength = 0
+      const places = makeSlicePlaces()
+      const flaws = makeFlaws()
+      let files = 0
+      let bytes = 0
+      let complete = true
+
+      const note = (cause: unknown, name?: Buffer): void => {
+        signal.throwIfAborted()
+        if (isOutOfMemory(cause)) throw cause
+        flaws.add(flawOf(cause, name))
+      }
+
+      try {
+        for (const entry of readRecords(records, input, input.path)) {
+          if (entry.kind === "file") {
+            files += 1
+            bytes += entry.size
+            if (namesLength > 0) namesLength = names.writeUInt8(0, namesLength)
+            namesLength += entry.name.copy(names, namesLength)
+          }
+          try {
+            if (inflate) await checkEntry(entry, view)
+            else await loadEntry(entry, view, entry.dataStart)
+            checkForm(entry)
+            places.add(entry)
+          } catch (cause) {
+            note(cause, entry.name)
+          }
+          if (!inflate) countRead(counter, entry.end - entry.start)
+        }
+      } catch (cause) {
+        // A record that makes no sense: where the next entry lies is not known.
+        complete = false
+        note(cause)
+      }
+      return {
+        files,
+        bytes,
+        // In memory of its own, which can go to another thread.
+        names: new Uint8Array(names.subarray(0, namesLength)),
+        places: places.end(),
+        own: countOwn(records, input.count),
+        complete,
+        ...flaws.end()
+      }
+    })
+}

@@ -10,21 +10,19 @@ import {
   compressFiles,
   type FilesOutput,
   type LargeFile,
-  makeSlots,
+  makeSlot,
   type Part,
   type Slot,
   sampleMethod,
-  slotSize,
   units
 } from "./Compress.ts"
-import { makeCombiner } from "./Crc32.ts"
 import { type EntrySums, headOf } from "./Headers.ts"
 import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import { createOutput, type Output } from "./Output.ts"
-import { type Copied, makeCopier, openPrevious, type Previous, pieces } from "./Reuse.ts"
+import { type Copied, makeCombiner, makeCopier, openPrevious, type Previous, pieces } from "./Reuse.ts"
 import { nameOthers, openSource, requestOf, type SourceFile, sourceFolder } from "./SourceFile.ts"
 import { makeHeaders, noSums, type OpenEntry } from "./Yazl.ts"
-import { ArchiveError, type ArchiveReport, endedAt } from "./ZipError.ts"
+import { type ArchiveReport, endedAt, isArchiveError, withMessage } from "./ZipError.ts"
 
 interface WriteInput {
   readonly view: SourceView
@@ -65,23 +63,13 @@ export const writeZip = async (
     const copied = await writeEntries(input, { ...options, previous }, output, signal).finally(previous?.close)
     const zipSize = output.position()
     await output.finish()
-    return {
-      zipSize,
-      entries: manifest.entries.length,
-      bytes: manifest.bytes,
-      madeWith: compression,
-      copiedFiles: copied.files,
-      copied: copied.ranges
-    }
+    return { zipSize, entries: manifest.entries.length, bytes: manifest.bytes, madeWith: compression, ...copied }
   } catch (cause) {
     throw await nameOthers(await discard(output, endedAt(destination, cause)), input, signal)
   }
 }
 
-/**
- * Compresses on the runner's threads, a bounded way ahead, copies what is unchanged, and writes everything in
- * order. Gives what was copied.
- */
+/** Compresses on the runner's threads, a bounded way ahead, copies what is unchanged, and writes everything in order. */
 const writeEntries = async (
   { compression, manifest, runner, view }: WriteInput,
   { previous, progress, settled }: Omit<ArchiveOptions, "previous"> & { readonly previous: Previous | undefined },
@@ -91,7 +79,8 @@ const writeEntries = async (
   const { level } = compression
   const headers = makeHeaders()
   const folder = sourceFolder(view, manifest.folder)
-  const slots = makeSlots(slotSize)
+  /** Used again and again: fresh memory costs more than what is done in it. */
+  const idleSlots: Array<Slot> = []
   const open = new Set<LargeFile>()
 
   const unlessOurs = (file: SourceFile) => (cause: unknown) => {
@@ -113,12 +102,11 @@ const writeEntries = async (
   }
 
   const compressBatch = async (batch: Batch, slot: Slot): Promise<FilesOutput | undefined> => {
-    const files = batch.pieces.flatMap((piece) =>
-      piece.kind === "fresh"
-        ? piece.entries.flatMap((entry, offset) =>
-            entry.kind === "file" ? [requestOf(view, manifest, entry, piece.from + offset)] : []
-          )
-        : []
+    const fresh = batch.pieces.filter((piece) => piece.kind === "fresh")
+    const files = fresh.flatMap(({ entries, from }) =>
+      entries.flatMap((entry, offset) =>
+        entry.kind === "file" ? [requestOf(view, manifest, entry, from + offset)] : []
+      )
     )
     return files.length === 0 ? undefined : runner.run(compressFiles, { folder, files, compression, slot }, signal)
   }
@@ -134,7 +122,7 @@ const writeEntries = async (
 
   const compress = async (unit: Batch | Part) => {
     signal.throwIfAborted()
-    const slot = slots.take()
+    const slot = idleSlots.pop() ?? makeSlot()
     return unit.kind === "batch"
       ? { ...unit, slot, result: await compressBatch(unit, slot) }
       : { ...unit, slot, ...(await compressPart(unit, slot)) }
@@ -209,7 +197,7 @@ const writeEntries = async (
     for await (const unit of lookAhead(units(plan), runner.width * aheadPerThread + 2, compress)) {
       signal.throwIfAborted()
       await (unit.kind === "batch" ? writeBatch(unit) : writePart(unit))
-      slots.give(unit.slot)
+      idleSlots.push(unit.slot)
       settled?.(Math.min(output.flushed(), current?.at ?? output.flushed()))
     }
   } finally {
@@ -223,7 +211,7 @@ const writeEntries = async (
     signal.throwIfAborted()
     await output.write(chunk)
   }
-  return copier?.copied() ?? { ranges: [], files: 0 }
+  return copier?.copied() ?? { copiedFiles: 0, copied: [] }
 }
 
 const bytesOf = (slot: Slot, length = slot.byteLength): Buffer => Buffer.from(slot.buffer, slot.byteOffset, length)
@@ -245,9 +233,8 @@ const discard = async (output: Output, cause: unknown): Promise<unknown> => {
     await output.discard()
     return cause
   } catch (left) {
-    if (!(cause instanceof ArchiveError)) return left
-    const { reason, path, transient } = cause
-    const message = `${cause.message}; the partial zip is left: ${left instanceof ArchiveError ? left.message : explain(left)}`
-    return new ArchiveError({ reason, path, transient, message, cause })
+    if (!isArchiveError(cause)) return left
+    const why = isArchiveError(left) ? left.message : explain(left)
+    return withMessage(cause, `${cause.message}; the partial zip is left: ${why}`)
   }
 }

@@ -11,14 +11,13 @@ import {
 } from "./Headers.ts"
 
 /**
- * The only module that knows yazl, and the reason why its version is pinned: yazl has no public call for data
- * that is already compressed, so entries are made by its public calls and changed before it has written them.
- * It makes the bytes of every header; order, data and the file are ours.
+ * The only module that uses yazl, whose version is pinned: yazl has no public call for data that is already compressed, so
+ * entries are made by its public calls and changed before it has written them. It makes the bytes of every header.
  *
- * What is relied on beyond its documentation: `entries` and `outputStreamCursor` of a ZipFile; it pumps
- * nothing while the first of `entries` is in state 0; the fields of an entry below; an entry's
- * `getLocalFileHeader()` (without extra fields) and `getCentralDirectoryRecord()` (extra fields last, no
- * comment); `end()` goes through `entries` by index for `state` and by `forEach` for the records.
+ * What is relied on beyond its documentation: `entries` and `outputStreamCursor` of a ZipFile; it pumps nothing while the first
+ * of `entries` is in state 0; the fields of an entry below; an entry's `getLocalFileHeader()` (without extra fields) and
+ * `getCentralDirectoryRecord()` (extra fields last, no comment); `end()` goes through `entries` by index for `state` and by
+ * `forEach` for the records.
  */
 declare module "yazl" {
   interface StandIn {
@@ -57,10 +56,7 @@ export type Headers = ReturnType<typeof makeHeaders>
 
 export type OpenEntry = ReturnType<Headers["open"]>
 
-/**
- * Headers of a new zip. Finished entries are kept as the bytes of their central directory records, since
- * yazl looks at all its entries at each step (quadratic) and its entry objects are large.
- */
+/** Headers of a new zip. Finished entries are kept as bytes: yazl looks at all its (large) entries at each step. */
 export const makeHeaders = () => {
   const zip = new ZipFile()
   const slabs: Array<Buffer> = []

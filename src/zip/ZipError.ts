@@ -21,7 +21,7 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   readonly cause?: unknown
 }> {}
 
-/** Archive errors between threads; the message is enough of what it is made of. */
+/** Archive errors between threads, without entry, problem and cause. */
 export const archiveFailures: WorkerFailures = {
   pack: (cause) => {
     if (!(cause instanceof ArchiveError)) return undefined
@@ -35,6 +35,12 @@ export const archiveFailures: WorkerFailures = {
       message: String(message),
       transient: transient === true
     })
+}
+
+/** The same failure with another message. */
+export const withMessage = (cause: ArchiveError, message: string): ArchiveError => {
+  const { path, reason, transient } = cause
+  return new ArchiveError({ reason, path, transient, message, cause })
 }
 
 export interface ArchiveReport {
@@ -61,7 +67,7 @@ export interface CopiedRange {
 /** Whether a failure is one of ours; anything else is a defect. */
 export const isArchiveError = (cause: unknown): cause is ArchiveError => cause instanceof ArchiveError
 
-/** Says what is wrong with the zip at `path`, or with one of its entries; what is an ArchiveError stays one. */
+/** Throws what is wrong with the zip at `path`, or with one of its entries; what is an ArchiveError stays one. */
 export const damaged =
   (path: string, entry?: Buffer) =>
   (cause: unknown): never => {
@@ -92,25 +98,15 @@ export const unreadable =
     })
   }
 
-/** Something in the zip refers to bytes that it does not have. */
+/** The zip refers to bytes that it does not have. */
 export const truncated = (path: string): never => damaged(path)(new Error("something in it points beyond its end"))
 
-/** A thread that ended, or memory that was missing on this one, is the failure of what it worked for. */
+/** A thread that ended, or a lack of memory on this one, is the failure of the file that it worked on. */
 export const endedAt = (path: string, cause: unknown): unknown => {
-  const why =
-    cause instanceof WorkerEnded
-      ? cause.message
-      : isOutOfMemory(cause)
-        ? `there is no memory left: ${explain(cause)}`
-        : undefined
+  const memory = isOutOfMemory(cause) ? `there is no memory left: ${explain(cause)}` : undefined
+  const why = cause instanceof WorkerEnded ? cause.message : memory
   if (why === undefined) return cause
-  return new ArchiveError({
-    reason: "Worker",
-    path,
-    message: `cannot work on ${path}: ${why}`,
-    transient: true,
-    cause
-  })
+  return new ArchiveError({ reason: "Worker", path, message: `cannot work on ${path}: ${why}`, transient: true, cause })
 }
 
 /** An entry's name for people. */
@@ -122,9 +118,8 @@ export function need(holds: boolean, otherwise: string): asserts holds {
 }
 
 /**
- * An archive's content could not be put back. `Changed`: the zip is not the file any more that was looked at before, and
- * nothing has been written. `Target`: DIR is not a place to write to; nothing has been written. `Interrupted`: writing could not
- * be brought to its end.
+ * An archive's content could not be put back. `Changed`: the zip is not the file any more that was checked. `Target`: DIR is not a
+ * place to write to. Of both nothing has been written. `Interrupted`: writing could not be brought to its end.
  */
 export class ExtractError extends Data.TaggedError("ExtractError")<{
   readonly reason: "Changed" | "Target" | "Interrupted"

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ArchiveReader } from "../../src/zip/Archiver.ts"
-import type { Audit } from "../../src/zip/AuditZip.ts"
+import type { Audit } from "../../src/zip/VerifyZip.ts"
 
 /** A zip: what comes of its audit, and the names of the files that are come across. */
 export type MemoryZip = Audit & { readonly names: ReadonlyArray<string> }

@@ -1,7 +1,6 @@
 import { checkLocal, type ZipEntry } from "../../src/zip/Headers.ts"
 import { contentOf } from "../../src/zip/ReadSlice.ts"
-import { readEntries } from "../../src/zip/ReadZip.ts"
-import { type OpenZip, openZip } from "../../src/zip/Yauzl.ts"
+import { type OpenZip, openZip, readEntries } from "../../src/zip/ReadZip.ts"
 import { damaged, isArchiveError } from "../../src/zip/ZipError.ts"
 
 /** An entry whose headers have been checked, with a way to its content. */

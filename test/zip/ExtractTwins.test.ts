@@ -2,9 +2,9 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as RawPath from "../../src/text/RawPath.ts"
-import { AlreadyWritten, createFile, type Written } from "../../src/zip/ExtractFiles.ts"
-import { type Folder, openFolder } from "../../src/zip/ExtractFolders.ts"
-import { type FileId, fileSetOf, makeFileSet } from "../../src/zip/ExtractShared.ts"
+import { AlreadyWritten, createFile, fileSetOf, makeFileSet, type Written } from "../../src/zip/ExtractFiles.ts"
+import { type FileId, type Folder, openFolder } from "../../src/zip/ExtractFolders.ts"
+
 import { foldName, makeTwins } from "../../src/zip/ExtractTwins.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 

@@ -1,7 +1,14 @@
 import { crc32, deflateRawSync } from "node:zlib"
 import * as RawPath from "../../../src/text/RawPath.ts"
-import { dosTime, localLength, localVersion, rawNameField, timeField } from "../../../src/zip/Headers.ts"
-import { endRecords, versionMadeBy } from "../../../src/zip/Yauzl.ts"
+import {
+  dosTime,
+  endRecords,
+  localLength,
+  localVersion,
+  rawNameField,
+  timeField,
+  versionMadeBy
+} from "../../../src/zip/Headers.ts"
 
 /** An entry as nobody would write it by accident. */
 export interface HandMade {

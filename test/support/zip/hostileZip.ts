@@ -1,4 +1,4 @@
-import { endRecords } from "../../../src/zip/Yauzl.ts"
+import { endRecords } from "../../../src/zip/Headers.ts"
 import type { Random } from "../../fuzz/mutate.ts"
 
 /** Where the parts of a zip lie. */
