@@ -11,14 +11,11 @@ export interface Compression {
 
 export const sameCompression = (a: Compression, b: Compression): boolean => a.method === b.method && a.level === b.level
 
-/**
- * `<target>/.zipper/index/ABCD`: what a published archive was made of and with, so that the next one can take over
- * the entries of files that have not changed. It only saves time: without it everything is compressed anew.
- */
+/** `<target>/.zipper/index/ABCD`: what a published archive was made of, so that unchanged entries can be copied from it. */
 export interface ArchiveIndex extends Compression {
   /** SHA-256 (hex) of the zip that it belongs to. */
   readonly sha256: string
-  /** Inode and ctime (nanoseconds since 1970) of each entry, in pairs, in the order of the archive; or zeros: {@link settledStamps}. */
+  /** Inode and ctime (nanoseconds since 1970) of each entry, in pairs, in order; or zeros: {@link settledStamps}. */
   readonly stamps: BigInt64Array
 }
 
@@ -44,20 +41,13 @@ export interface PreviousArchive {
 export const isSameFile = (a: FileIdentity, b: FileIdentity): boolean =>
   a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs
 
-/**
- * Clocks of file systems are coarse and not always this machine's; and what is written through a memory map changes
- * ctime only when a page is touched for the first time since it was last written back, which takes Linux half a
- * minute or more (vm.dirty_expire_centisecs). Far more than that.
- */
+/** Clocks are coarse, and writes through a memory map change ctime half a minute late (vm.dirty_expire_centisecs). */
 const marginMillis = 15 * 60 * 1000
 
 /** The time (nanoseconds since 1970) from which on a change may have left no trace, for what was listed at `millis`. */
 export const unsettledFrom = (millis: number): bigint => BigInt(Math.floor(millis - marginMillis)) * 1_000_000n
 
-/**
- * Stamps that prove something. A file that was changed shortly before the run began (milliseconds since 1970) or later may be
- * changed again without getting another ctime ("racily clean", as git calls it): it gets zeros, which equal no stamp.
- */
+/** Stamps that prove something: of files changed shortly before the run began (milliseconds since 1970) or later, zeros. */
 export const settledStamps = (stamps: BigInt64Array, runStarted: number): BigInt64Array => {
   const limit = unsettledFrom(runStarted)
   const kept = stamps.slice()
@@ -79,10 +69,7 @@ const digestSize = 32
 
 const methods = ["auto", "deflate"] as const
 
-/**
- * The file's content: magic, byte order (4 bytes), method and level (1 byte each, then 2 of padding), entries (8),
- * SHA-256 of the zip (32), the stamps, SHA-256 of all that (32).
- */
+/** Magic, byte order (4 bytes), method, level, 2 bytes of padding, entries (8), SHA-256 of the zip, stamps, SHA-256 of all. */
 export const encode = (index: ArchiveIndex): Uint8Array => {
   const { byteLength } = index.stamps
   const bytes = Buffer.alloc(headerSize + byteLength + digestSize)

@@ -22,10 +22,7 @@ import { type ArchiveError, type ArchiveReport, ExtractError, isArchiveError, is
 export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
   ArchiveReader,
   {
-    /**
-     * What is in the zip at `path` and all that is wrong with it by itself, what cannot be read included. Fails only when
-     * there are no threads or no memory for the work, or no rights to read it. Does not follow a symlink.
-     */
+    /** Finds all that is wrong with the zip at `path` by itself. Fails for want of threads, memory or rights. */
     readonly audit: (path: string, options: AuditOptions) => Effect.Effect<Audit, ArchiveError>
   }
 >() {
@@ -44,9 +41,8 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
   Archiver,
   {
     /**
-     * Writes the entries of `manifest` to a new zip at `destination` (which must not exist). It is not synced.
-     * Every entry or an error that names the one that failed; a file that changed while it was read (live
-     * sources only) is a transient error. On failure or interruption the partial zip is removed.
+     * Writes the entries of `manifest` to a new zip at `destination`, not synced; on failure or interruption it is removed.
+     * The error names the entry; a file that changed while it was read (live sources only) is a transient one.
      */
     readonly archive: (
       view: SourceView,
@@ -55,8 +51,8 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
       options?: ArchiveOptions
     ) => Effect.Effect<ArchiveReport, ArchiveError>
     /**
-     * Reads every byte of the zip back: names, kinds, sizes, modes and times are exactly those of `manifest`, CRC-32 and size of
-     * each entry are right. Entries that were `copied` from a verified archive are not inflated: their bytes are those copied.
+     * Reads every byte of the zip back: names, kinds, sizes, modes and times are those of `manifest`, each CRC-32 is right.
+     * Entries that were `copied` from a verified archive are not inflated: their bytes are those copied.
      */
     readonly verify: (zip: string, manifest: Manifest, options?: VerifyOptions) => Effect.Effect<void, ArchiveError>
   }
@@ -90,7 +86,6 @@ export class Archiver extends Context.Tag("zipper/Archiver")<
   })
 }
 
-/** The report on a zip that holds all of the manifest, none of it copied. */
 export const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => ({
   zipSize,
   entries: manifest.entries.length,
@@ -100,12 +95,11 @@ export const reportOf = (manifest: Manifest, zipSize: number): ArchiveReport => 
   copied: []
 })
 
-/** A planned restore, and the way to do it. */
 export interface PreparedRestore {
   readonly plan: RestorePlan
   /**
-   * Writes what the plan says, which must have no obstacles. A file that fails is removed and in the result, and stops no other
-   * one, unless the disk is full. Interrupted, it removes the files at work, and gives the folders that it made their modes.
+   * Writes what the plan, which must have no obstacles, says. A file that fails is removed and in the result; others go on,
+   * unless the disk is full. Interrupted, it removes the files at work, and gives the folders that it made their modes.
    */
   readonly carryOut: Effect.Effect<RestoreOutcome, ExtractError>
   /** Bytes that went to files so far, also to those that fail in the end. */
@@ -120,9 +114,8 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
   Extractor,
   {
     /**
-     * Reads what is in the zip and looks at DIR, and leaves nothing written. A zip that cannot be written to a folder is refused with
-     * an ArchiveError that names the entry. The zip stays open for the length of the scope: what is carried out is what was
-     * planned. The reason `Changed`: it is not the file of the request any more.
+     * Reads the zip, looks at DIR, and leaves nothing written. A zip that no folder can hold is an ArchiveError that names
+     * the entry. It stays open for the scope: what is written is what was planned.
      */
     readonly prepare: (
       request: ExtractRequest
@@ -161,7 +154,6 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
   )
 }
 
-/** A plan that is not carried out: everything would go well. */
 export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   plan,
   carryOut: Effect.succeed({
@@ -179,7 +171,6 @@ export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
 const isFailure = (cause: unknown): cause is ArchiveError | ExtractError =>
   isArchiveError(cause) || isExtractError(cause)
 
-/** Opens the zip for the length of the scope, and plans. `writers`, `temporary`: see {@link planExtraction}. */
 const preparePlan = Effect.fnUntraced(function* (
   request: ExtractRequest,
   writers: number,

@@ -9,26 +9,20 @@ import type { Piece } from "./Reuse.ts"
 import { openSource, type SourceFile, type SourceFolder, type SourceRequest } from "./SourceFile.ts"
 import { archiveFailures } from "./ZipError.ts"
 
-/** A file of at most this many bytes is compressed whole, a larger one in blocks of this size: zlib allocates memory for each. */
+/** A file of at most this many bytes is compressed whole, a larger one in blocks of this size. */
 const blockSize = 1024 * 1024
-
 const windowSize = 32 * 1024
-
 const sampleSize = 64 * 1024
-
 /** Stored when it would keep more than this part of its size: 3 % are not worth the time to inflate it. */
 const worthwhile = 0.97
 
-/** Most bytes that `size` bytes may become. */
 const roomFor = (size: number): number => size + (size >> 8) + 256
 
-/** The most memory for zlib's tables: the same sizes for 5 to 8 % less processor time, since fewer of its hash chains are mixed up. */
+/** The most memory for zlib's tables: the same sizes for 5 to 8 % less processor time. */
 const memLevel = 9
-
 /** zlib's output comes in pieces of at most this size: most data shrinks, and fresh memory is dear. */
 const outputChunk = 256 * 1024
 
-/** What zlib allocates for the output of `size` bytes; for more output than that, as often as it takes. */
 const chunkFor = (size: number): number => Math.min(roomFor(size), outputChunk)
 
 /** Memory that content is read into. More than one piece only in process, where work that waits for a disk overlaps. */
@@ -47,7 +41,6 @@ interface FilesInput {
   readonly folder: SourceFolder
   readonly files: ReadonlyArray<SourceRequest>
   readonly compression: Compression
-  /** Takes the data of all of them, one behind the other: there is room for each. */
   readonly slot: Slot
 }
 
@@ -55,7 +48,6 @@ interface FilesInput {
 export interface FilesOutput {
   readonly crc32: Uint32Array
   readonly compressedSize: Uint32Array
-  /** 1 where it is deflated. */
   readonly deflated: Uint8Array
 }
 
@@ -97,23 +89,20 @@ export const compressFiles: WorkerJob<FilesInput, FilesOutput> = {
     })
 }
 
-/** One block of a large file, to be compressed on its own. */
 interface Block {
   readonly fd: number
   readonly start: number
   readonly length: number
-  /** Ends the file's DEFLATE stream. */
   readonly last: boolean
   readonly method: Method
   readonly level: number
-  /** Takes the data: there is {@link roomFor} the block. */
   readonly slot: Slot
 }
 
 /** `length`: uncompressed bytes that the file had for it. */
 type CompressedBlock = Pick<EntrySums, "crc32" | "compressedSize"> & { readonly length: number }
 
-/** Deflated blocks, joined in order, are one DEFLATE stream: each may refer to the 32 KiB before it and ends at a whole byte. */
+/** Deflated blocks, joined, are one DEFLATE stream: each may refer to the 32 KiB before it and ends at a whole byte. */
 export const compressBlock: WorkerJob<Block, CompressedBlock> = {
   name: "block",
   kind: "brief",
@@ -170,14 +159,12 @@ export const sampleMethod: WorkerJob<{ readonly fd: number; readonly size: numbe
 /** Small files and directories that go to a thread in one message: at most so many, and so many bytes. */
 const batchEntries = 64
 const batchBytes = 512 * 1024
-
 /** Copied entries that may lie between them, which have to be in memory meanwhile. */
 const mostCopied = 2048
 
 /** Memory that all threads see: a thread's result goes there, so that nothing is sent or allocated anew. */
 export type Slot = Uint8Array
 
-/** A slot that is enough for a batch and for a block, also if nothing shrinks. */
 export const makeSlot = (): Slot =>
   new Uint8Array(new SharedArrayBuffer(roomFor(Math.max(blockSize, batchBytes)) + batchEntries * roomFor(0)))
 
@@ -187,10 +174,8 @@ export interface Batch {
   readonly pieces: ReadonlyArray<Piece>
 }
 
-/** A large file, opened when its first block is begun. */
 export interface LargeFile {
   readonly entry: ManifestEntry
-  /** Which of the manifest's entries it is. */
   readonly index: number
   opened: Promise<{ readonly file: SourceFile; readonly method: Method }> | undefined
 }
@@ -203,7 +188,6 @@ export interface Part {
   readonly last: boolean
 }
 
-/** What is worked on at a time, in the order of the zip. */
 export async function* units(plan: Iterable<Piece> | AsyncIterable<Piece>): AsyncGenerator<Batch | Part> {
   let pieces: Array<Piece> = []
   let fresh: Array<ManifestEntry> = []

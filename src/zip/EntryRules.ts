@@ -7,7 +7,6 @@ import { type Flaw, need, quoted } from "./ZipError.ts"
 
 /** What a zip of this program keeps to beyond its headers, so that it can be put into a folder. */
 
-/** The original path of an entry; throws what is wrong with it. */
 export const pathOf = (entry: ZipEntry): RawPath.RawPath => {
   const { rawPath } = entry
   if (rawPath === undefined) return sourcePath(entry)
@@ -16,14 +15,12 @@ export const pathOf = (entry: ZipEntry): RawPath.RawPath => {
   return rawPath
 }
 
-/** Parts between slashes, none of them empty, `.` or `..`, with no NUL. */
 const isPath = (path: RawPath.RawPath): boolean =>
   !path.includes("\0") && path.split("/").every((part) => part !== "" && part !== "." && part !== "..")
 
 /** DEFLATE makes at most so many bytes of one: 258 of two bits. */
 const mostInflated = 1032
 
-/** Throws unless it is a file or a folder, of a size that can be. */
 export const checkForm = ({ compressedSize, kind, method, mode, size }: ZipEntry): void => {
   const type = mode & constants.S_IFMT
   need(
@@ -42,17 +39,14 @@ export const orderProblem = (before: RawPath.RawPath | undefined, path: RawPath.
   return path === before ? "it is there twice" : "it is there twice, or not in its place in the order of names"
 }
 
-/** An entry lies in something else than a folder that stands before it. */
 export const noFolder = "it lies in something that is no folder of the archive"
 
-/** An entry whose name may stand for another path. */
 export interface OddName {
   readonly path: RawPath.RawPath
   /** In the zip, a byte a character, without the slash of a folder. */
   readonly name: RawPath.RawPath
 }
 
-/** The names that matter to {@link oddNameProblem}: few, as a rule. */
 export const oddNames = (entry: ZipEntry, path: RawPath.RawPath): ReadonlyArray<OddName> =>
   entry.rawPath === undefined && !path.includes("%")
     ? []
@@ -66,14 +60,12 @@ export const oddNameProblem = (odd: ReadonlyArray<OddName>): string | undefined 
 }
 
 /**
- * Each name once, in order, and in a folder that stands before it: found slice by slice, in no more memory than names take
- * that are as deep as they can be. In the order of bytes all that a folder holds comes before the first path that does not
- * begin with the folder's own: of the folders so far, those that a path begins with are all that matter.
+ * In the order of bytes all that a folder holds comes before the first path that does not begin with the folder's own: of the
+ * folders so far, those that a path begins with are all that matter. So places are checked slice by slice, in little memory.
  */
 
 interface NamedPath {
   readonly path: RawPath.RawPath
-  /** The entry, for messages. */
   readonly entry: string
 }
 
@@ -81,7 +73,6 @@ interface NamedPath {
 export interface SlicePlaces {
   readonly first: NamedPath | undefined
   readonly last: RawPath.RawPath | undefined
-  /** Its folders that the last path begins with, in order. */
   readonly open: ReadonlyArray<RawPath.RawPath>
   /** Folders that have to stand before it, each with the first entry that lies in it. */
   readonly wanted: ReadonlyArray<NamedPath>
@@ -92,7 +83,6 @@ export interface SlicePlaces {
 /** Flaws that are kept of a slice and of a zip; of further ones only the number matters. */
 export const flawsKept = 20
 
-/** Looks at the entries of a slice, one after the other. */
 export const makeSlicePlaces = () => {
   const open: Array<RawPath.RawPath> = []
   const wanted = new Map<RawPath.RawPath, string>()
@@ -108,7 +98,6 @@ export const makeSlicePlaces = () => {
       const problem = orderProblem(last, path)
       if (problem !== undefined && flaws.length < flawsKept) flaws.push({ entry: quoted(entry.name), problem })
       last = path
-      // Leaves the folders that this path does not begin with.
       for (let top = open.at(-1); top !== undefined && !path.startsWith(top); top = open.at(-1)) open.pop()
       const { parent } = split(path)
       if (parent !== RawPath.here && !open.includes(parent) && !wanted.has(parent)) {
@@ -127,7 +116,6 @@ export const makeSlicePlaces = () => {
   }
 }
 
-/** Joins the results of slices, in their order. */
 export const makePlaces = () => {
   const odd: Array<OddName> = []
   const flaws: Array<Flaw> = []
@@ -148,7 +136,6 @@ export const makePlaces = () => {
       open = [...open.filter((folder) => end.startsWith(folder)), ...slice.open]
       last = end
     },
-    /** The first flaws, once there are no more slices. */
     end: (): ReadonlyArray<Flaw> => {
       const problem = oddNameProblem(odd)
       return problem === undefined ? flaws : [...flaws, { problem: `is damaged: ${problem}` }]

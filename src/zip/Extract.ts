@@ -12,7 +12,6 @@ import type { OpenZip, Slice } from "./ReadZip.ts"
 import { gather, type RestoreFailure, type RestoreOutcome } from "./RestorePlan.ts"
 import { ExtractError, isExtractError } from "./ZipError.ts"
 
-/** Counts what becomes of a restore, at any moment. */
 export const makeTally = () => {
   const shared = makeShared()
   const { complete, written } = shareOf(shared)
@@ -20,7 +19,6 @@ export const makeTally = () => {
   const counts = { folders: 0, missing: 0, kept: 0 }
   const rest: { unremoved: ReadonlyArray<string>; gaveUp: string | undefined } = { unremoved: [], gaveUp: undefined }
   return {
-    /** See {@link shareOf}. */
     shared,
     counts,
     rest,
@@ -28,7 +26,6 @@ export const makeTally = () => {
       if (kind !== "attributes") counts[kind] += 1
       failures.add(() => ({ path: RawPath.display(path), error, kind }))
     },
-    /** Bytes that went to files, also to those that failed. */
     written,
     restored: (): RestoreOutcome => ({ ...complete(), ...counts, failures: failures.some(), ...rest })
   }
@@ -40,20 +37,17 @@ interface Extraction {
   readonly plan: ExtractPlan
   readonly runner: Runner
   readonly tally: ReturnType<typeof makeTally>
-  /** Begins the names of temporary files: no other name in DIR begins so. */
   readonly temporary: string
 }
 
-/** Folders for a thread at a time. */
 const foldersAtOnce = 1024
 
 /** Threads are not ended in the middle of a file: they stop by themselves, and remove it. */
 const never = new AbortController().signal
 
 /**
- * Makes folders, writes files on all threads, and gives the folders their modes and times. When the signal is aborted, the files
- * that are being written are removed, folders get their modes and times all the same, and it rejects. What fails is in the
- * result; it fails itself when DIR cannot be made, and when a thread ends.
+ * Makes folders, writes files on all threads, and gives the folders their modes and times, also when the signal is aborted:
+ * then it removes the files at work, and rejects. Failures are in the result, but for those of DIR itself and of a thread.
  */
 export const extractZip = async (extraction: Extraction, signal: AbortSignal): Promise<RestoreOutcome> => {
   signal.throwIfAborted()
@@ -143,7 +137,6 @@ const makeRoot = async ({ folders, target }: ExtractPlan): Promise<void> => {
   }
 }
 
-/** Those among them that are there, each once. */
 const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
   [...new Set(folders)].flatMap(({ id, path }) => (id === undefined ? [] : [{ path, ...id }]))
 

@@ -10,31 +10,24 @@ import { readRecords } from "./ReadZip.ts"
 import type { RestoreFailure } from "./RestorePlan.ts"
 import { archiveFailures } from "./ZipError.ts"
 
-/** What is to be done with an entry. */
+/** What to do with an entry: nothing (also with a folder), write it where nothing is, or in place of a regular file. */
 export const mark = {
-  /** It is left out, or it is a folder. */
   none: 0,
-  /** It is written where nothing is. */
   create: 1,
-  /** It takes the place of a regular file. */
   replace: 2
 } as const
 
 interface ExtractInput extends SliceSource {
-  /** For each entry, see {@link mark}. */
   readonly marks: Uint8Array
   readonly root: RawPath.RawPath
-  /** The folders that the files go to. Those that could not be made are not among them. */
+  /** Those that could not be made are not among them. */
   readonly folders: ReadonlyArray<KnownFolder>
   /** Begins the names of temporary files: no other name in DIR begins so. */
   readonly temporary: string
-  /** See {@link shareOf}. */
   readonly shared: SharedArrayBuffer
-  /** See {@link fileSetOf}. */
   readonly written: SharedArrayBuffer
 }
 
-/** A file that is not as it should be in DIR. */
 export interface FileFailure extends Pick<RestoreFailure, "error" | "kind"> {
   /** Relative to DIR. */
   readonly path: RawPath.RawPath
@@ -49,10 +42,8 @@ interface ExtractOutput {
 class Stopped extends Error {}
 
 /**
- * Writes the marked files of consecutive entries, each with CRC-32 and size checked: small ones before anything is written,
- * of the others what was written is removed when they are wrong. What took the place of another file is on the disk, with
- * its name, when this ends. A file that fails stops no other one. Memory does not depend on their sizes. Writing waits for
- * the disk on any thread: little at a time, between two reads.
+ * Writes the marked files of a slice, each with CRC-32 and size checked; what was written of a wrong one is removed, and the
+ * others go on. What took the place of another file is on the disk, with its name, when this ends.
  */
 export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
   name: "extract",
@@ -156,7 +147,6 @@ const hopeless: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"])
 
 const isHopeless = (cause: unknown): boolean => cause instanceof WriteFailure && hopeless.has(codeOf(cause.cause) ?? "")
 
-/** Whether a file of that name is there, as far as that can be seen. */
 const isStillFile = (open: () => OpenFolder, name: RawPath.RawPath): boolean => {
   try {
     return fs.lstatSync(open().at(name)).isFile()
@@ -166,10 +156,8 @@ const isStillFile = (open: () => OpenFolder, name: RawPath.RawPath): boolean => 
   }
 }
 
-/** Never what is there already, and never through a symlink. */
 const createOnly = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
 
-/** For its owner alone, until all of it is there. */
 const unfinishedFileMode = 0o600
 
 /** Permissions. Never setuid or setgid: a stranger's content would run with the rights of the user who restores. */
@@ -177,7 +165,6 @@ const fileModeBits = 0o777
 
 const asBigInts = { bigint: true } as const
 
-/** What the files of a restore have to know of each other. */
 export interface Written extends FileSet {
   /** The entry that was written to a file, for people, where that is known. */
   readonly nameOf: (file: FileId) => string | undefined
@@ -187,9 +174,8 @@ export interface Written extends FileSet {
 type NewFile = ReturnType<typeof createFile>
 
 /**
- * Makes a file; failures are {@link WriteFailure}, and {@link AlreadyWritten} where another entry was written to the same. With `through`, a
- * name that no other file has, it gets that first, and takes the place of a regular file called `name` in the end. A failure
- * to set its mode or time goes to `onAttributes`.
+ * Makes a file, which with `through`, a name that no other file has, takes the place of the file `name` in the end. Fails with
+ * {@link WriteFailure}, of which {@link AlreadyWritten} is one; a failure to set mode or time goes to `onAttributes`.
  */
 export const createFile = (
   open: () => OpenFolder,
@@ -291,7 +277,6 @@ const zeros = Buffer.alloc(holeSize)
 
 const isZero = (bytes: Buffer): boolean => bytes.equals(zeros.subarray(0, bytes.length))
 
-/** Writes to a new file, and leaves out whole blocks of zeros. */
 const sparseWriter = (fd: number) => {
   let size = 0
   let written = 0
@@ -313,14 +298,12 @@ const sparseWriter = (fd: number) => {
       if (bytes.length > from) put(bytes.subarray(from), size + from)
       size += bytes.length
     },
-    /** What ends with zeros gets its size. */
     end: (): void => {
       if (size > written) fs.ftruncateSync(fd, size)
     }
   }
 }
 
-/** Memory for {@link shareOf}: four counts and a flag. */
 export const makeShared = (): SharedArrayBuffer => new SharedArrayBuffer(40)
 
 /** How far the threads of a restore are, and a flag that stops them: the same on every thread that has the memory. */
@@ -337,7 +320,6 @@ export const shareOf = (memory: SharedArrayBuffer) => {
       Atomics.store(flag, 0, 1)
     },
     stopped: (): boolean => Atomics.load(flag, 0) !== 0,
-    /** Bytes went to a file, which may still fail. */
     wrote: (bytes: number): void => add(0, bytes),
     /** A file of so many bytes is complete, and has taken the place of another one if `replaced`. */
     finished: (bytes: number, replaced: boolean): void => {
@@ -345,17 +327,13 @@ export const shareOf = (memory: SharedArrayBuffer) => {
       add(2, bytes)
       if (replaced) add(3, 1)
     },
-    /** Bytes that went to files, also to those that failed. */
     written: (): number => read(0),
-    /** Files that are complete, their bytes, and how many of them took the place of others. */
     complete: () => ({ files: read(1), bytes: read(2), replaced: read(3) })
   }
 }
 
-/** A set of files in shared memory. */
 type FileSet = ReturnType<typeof fileSetOf>
 
-/** Memory for {@link fileSetOf} and so many files. */
 export const makeFileSet = (files: number): SharedArrayBuffer =>
   new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT * 2 ** Math.ceil(Math.log2(2 * files + 16)))
 
@@ -367,15 +345,11 @@ const scatter = 0x9e3779b97f4a7c15n
 /** Never 0. */
 const keyOf = ({ dev, ino }: FileId): bigint => BigInt.asIntN(64, (dev << 44n) ^ ino) || 1n
 
-/**
- * The files that a restore has written or replaced, known to all its threads by their inodes. It finds two entries that meet in one
- * file, for any reason that makes their names one.
- */
+/** The files that a restore has written or replaced, by inode: all its threads find two entries that meet in one file. */
 export const fileSetOf = (memory: SharedArrayBuffer) => {
   const table = new BigInt64Array(memory)
   const mask = BigInt(table.length - 1)
 
-  /** What is where the key belongs: the key itself, or a free place, which `take` fills with it. */
   const find = (key: bigint, take: boolean): bigint => {
     for (let from = BigInt.asUintN(64, key * scatter) >> 20n; ; from += 1n) {
       const index = Number(from & mask)

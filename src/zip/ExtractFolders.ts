@@ -16,13 +16,10 @@ export interface Folder {
   readonly mode: number
   /** Since 1970. */
   readonly seconds: number
-  /** It was asked for, and everything below it. */
   readonly chosen: boolean
   /** It or something in it was asked for: it has been looked for in DIR. */
   needed: boolean
-  /** What is at its place in DIR: nothing, that folder, or something that is in the way. */
   state: "absent" | "present" | "blocked"
-  /** Which folder it is, once that is known. */
   id: FileId | undefined
 }
 
@@ -53,7 +50,7 @@ export const openFolder = (path: Buffer, expected?: FileId) => {
     return {
       id,
       fd,
-      /** The path of something in it, for node:fs. Its last part is not resolved yet: a symlink there is for the call to refuse. */
+      /** The path of something in it, for node:fs. Its last part may be a symlink, for the call to refuse. */
       at: (name: RawPath.RawPath): Buffer => {
         // Without /proc only another look, right before it is used, finds that a symlink took the place of the folder.
         if (through === undefined && !isSame(idOf(path), id)) throw new Error(swapped)
@@ -104,7 +101,6 @@ export const makeOpener = (root: RawPath.RawPath) => {
   }
 }
 
-/** The folder that something lies in, and its name there. */
 export const split = (path: RawPath.RawPath): { readonly parent: RawPath.RawPath; readonly name: RawPath.RawPath } => {
   const slash = path.lastIndexOf("/")
   return {
@@ -117,14 +113,13 @@ interface MakeFoldersInput {
   readonly root: RawPath.RawPath
   /** Parents before what they hold. */
   readonly paths: ReadonlyArray<RawPath.RawPath>
-  /** The folders that they are made in and that are there already. */
   readonly parents: ReadonlyArray<KnownFolder>
 }
 
 /** Other users do not see into a folder until it has its own mode. */
 const unfinishedFolderMode = 0o700
 
-/** Makes each of the folders, none of which may be there. Gives in their order which folder it is, or why it could not be made. */
+/** Makes each of the folders, none of which may be there: in their order, which folder it is, or why there is none. */
 export const makeFolders: WorkerJob<MakeFoldersInput, ReadonlyArray<FileId | { readonly error: string }>> = {
   name: "makeFolders",
   kind: "long",

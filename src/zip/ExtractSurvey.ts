@@ -25,11 +25,8 @@ export type ExtractPlan = Awaited<ReturnType<typeof planExtraction>>
 const shortestRecord = 46
 
 /**
- * Reads the central directory, refuses what cannot be put into a folder, chooses, and looks at everything in DIR that is in the
- * way. Nothing stays written. Memory: some bytes a file, some hundred for each folder and each file of the largest one.
- *
- * @param writers how many files are written at the same time
- * @param temporary name of a folder in which names that may be one in DIR are tried; undefined: nothing may be written
+ * Refuses what no folder can hold, chooses, and looks at everything in DIR that is in the way. Nothing stays written.
+ * `writers`: how many files are written at once. `temporary`: a folder to try names in; undefined: nothing may be written.
  */
 export const planExtraction = async (
   zip: OpenZip,
@@ -51,16 +48,11 @@ export const planExtraction = async (
   return { ...(await survey.end(temporary)), target, slices: found }
 }
 
-/** Files that are looked at at a time: enough to keep the disk busy. */
 const atOnce = 64
 
-/** setuid and setgid. */
 const privilegedBits = 0o6000
 
-/**
- * Takes the (at most `most`) entries of a zip in their order; fails at one that cannot be put into a folder, or with which the zip has
- * more than the request says. Finds out what is to be done in DIR and what is in the way there.
- */
+/** Takes at most `most` entries in their order, and looks at their places in DIR; fails at one that no folder can hold. */
 const beginSurvey = async (request: ExtractRequest, target: Target, most: number, writers: number) => {
   const { overwrite, zip } = request
   const root: Folder = {
@@ -181,7 +173,6 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     if (looking.length >= atOnce) await finishLooks()
   }
 
-  /** The path of the next entry and the folder that it lies in; throws what is wrong with it. */
   const placeOf = (entry: ZipEntry) => {
     const path = pathOf(entry)
     odd.push(...oddNames(entry, path))
@@ -245,13 +236,9 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     }
     return {
       plan,
-      /** In the order of the archive, DIR first. */
       folders: [...folders.values()],
-      /** For each entry, see {@link mark}. */
       marks,
-      /** For each entry the index of the folder that it lies in. */
       parents,
-      /** Of restores that were killed, in folders that are written to. */
       leftovers: [...leftovers.values()]
     }
   }
@@ -264,7 +251,6 @@ type Pair = Pick<Twins, "first" | "second">
 
 const displayPair = ({ first, second }: Pair): NamePair => [RawPath.display(first), RawPath.display(second)]
 
-/** Whether an entry is wanted: it or a folder that it lies in is meant by one of the patterns. */
 const makeChooser = (only: ReadonlyArray<string>) => {
   const patterns = [...new Set(only)].map((pattern) => ({ pattern, matches: pathMatcher(pattern) }))
   const unmatched = new Set(only)
@@ -289,26 +275,21 @@ const zerosPerByte = 1000
 /** Bytes of a DEFLATE stream that holds nothing. */
 const overhead = 16
 
-/**
- * Bytes that an entry takes on the disk in any case. Whole blocks of zeros take none, and only the data show how many there are:
- * what is not zeros takes at least as much as it is compressed to. What is stored did not shrink.
- */
+/** Blocks of zeros take no room; other data takes at least what it is compressed to. What is stored did not shrink. */
 const leastOf = ({ compressedSize, method, size }: ZipEntry): number =>
   method === "store" ? size : Math.min(size, Math.max(0, compressedSize - Math.ceil(size / zerosPerByte) - overhead))
 
 /**
- * Adds up the room that a restore needs, in the order in which files are written: what takes the place of another file frees
- * that one's room only once it is complete, and `writers` of them are at work at the same time.
+ * Adds up the room (bytes) for a restore, in the order in which files are written: a file frees the room of the one that it
+ * replaces only once it is complete, and `writers` of them are at work at once.
  */
 export const makeSpace = (writers: number) => {
-  /** The largest of those that replace others, largest first. */
   const largest: Array<number> = []
   let bytes = 0
   let freed = 0
   let removed = 0
   let peak = 0
   return {
-    /** A file of so many bytes is written. */
     writes: (size: number): void => {
       bytes += size
     },
@@ -324,7 +305,6 @@ export const makeSpace = (writers: number) => {
     removes: (size: number): void => {
       removed += size
     },
-    /** Everything that was counted so far has been looked at. */
     settle: (): void => {
       peak = Math.max(peak, bytes - freed)
     },

@@ -14,14 +14,10 @@ import { ExtractError } from "./ZipError.ts"
 /** What is to be put back, and where. */
 export interface ExtractRequest {
   readonly zip: string
-  /** The zip as it was when it was checked. */
   readonly file: FileIdentity
-  /** Files and uncompressed bytes that it has to have. */
   readonly files: number
   readonly bytes: number
-  /** DIR, as it was given. */
   readonly to: string
-  /** Patterns (see text/Glob.ts) of what is wanted; everything if there are none. */
   readonly only: ReadonlyArray<string>
   /** Regular files in DIR may be replaced, and folders there get the archive's modes and times. */
   readonly overwrite: boolean
@@ -29,13 +25,11 @@ export interface ExtractRequest {
   readonly keepOut: ReadonlyArray<string>
 }
 
-/** DIR, as it was found. */
 export interface Target {
   /** With every symlink on the way to it followed. */
   readonly path: RawPath.RawPath
   /** Which folder it is; undefined when it has to be made. */
   readonly id: FileId | undefined
-  /** Bytes that may still be written there. */
   readonly free: number | undefined
   /** Folders that nothing is written to, also where they stand in DIR. */
   readonly isKept: (folder: FileId) => boolean
@@ -47,7 +41,6 @@ const targetError = (what: string, cause?: unknown): ExtractError =>
 const refuse = (to: string, why: string, cause?: unknown): ExtractError =>
   targetError(`cannot restore to ${quoted(to)}: ${why}`, cause)
 
-/** That something in DIR, or DIR itself, does not let itself be examined. */
 export const notDone = (verb: string, path: RawPath.RawPath, cause: unknown, what = ""): ExtractError =>
   targetError(`cannot ${verb} ${quoted(RawPath.display(path))}${what}: ${explain(cause)}`, cause)
 
@@ -59,7 +52,6 @@ const unlessMissing = <A>(found: Promise<A>): Promise<A | undefined> =>
     throw cause
   })
 
-/** The folder that `path` leads to, with every symlink followed; undefined when there is nothing. */
 const real = async (path: string): Promise<RawPath.RawPath | undefined> => {
   const found = await unlessMissing(fsPromises.realpath(path, asBytes))
   return found === undefined ? undefined : RawPath.fromBuffer(found)
@@ -67,10 +59,7 @@ const real = async (path: string): Promise<RawPath.RawPath | undefined> => {
 
 const { R_OK, W_OK, X_OK } = fs.constants
 
-/**
- * Looks at DIR, which is made if it is not there, but no folder above it. It must not lie in `keepOut`, whatever path leads there:
- * a folder is what its device and inode say, since the same one may be mounted at several places.
- */
+/** DIR, which may have to be made. By device and inode (a folder may be mounted twice) it must not lie in `keepOut`. */
 export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): Promise<Target> => {
   try {
     await refuseForeignLink(to)
@@ -135,7 +124,6 @@ const unlessForbidden = (cause: unknown): ReadonlyArray<Buffer> => {
   throw cause
 }
 
-/** The path, and every one above it. */
 function* upwards(path: RawPath.RawPath): Generator<RawPath.RawPath> {
   for (let at = path; at !== ""; at = split(at).parent) yield at
   yield RawPath.fromLatin1("/")
@@ -150,7 +138,6 @@ const newTarget = async (to: string): Promise<Pick<Target, "path" | "id">> => {
   return { path: RawPath.join(parent, RawPath.fromText(basename(whole))), id: undefined }
 }
 
-/** What is at a place in DIR. */
 interface Occupant extends FileId {
   readonly is: Exclude<Conflict["is"], "archives">
   /** Bytes that become free when it is removed, as far as that can be known. */
@@ -178,10 +165,7 @@ export const lookAt = async (path: RawPath.RawPath): Promise<Occupant | undefine
   }
 }
 
-/**
- * Begins the names of files that take the place of others once they are complete: `id` (twelve hex digits), and the process
- * that writes them.
- */
+/** Begins the names of files that replace others once complete: `id` (12 hex digits), and the process that writes them. */
 export const temporaryName = (id: string): string => `.zipper-restore-${id}-${process.pid}-`
 
 const pattern = /^\.zipper-restore-[0-9a-f]{12}-([0-9]{1,10})-[0-9]+$/
@@ -192,16 +176,12 @@ const isLeft = (name: string): boolean => {
   return pid !== undefined && !isRunning(Number(pid))
 }
 
-/** A file that a restore was writing when it was killed. */
 export interface Leftover {
   readonly folder: Folder
-  /** In that folder. */
   readonly name: RawPath.RawPath
-  /** Bytes that become free when it is removed. */
   readonly freed: number
 }
 
-/** Names that are read of a folder at a time. */
 const bufferSize = 1024
 
 /** Those directly in a folder that stands at `path`. */
@@ -222,7 +202,7 @@ export const findLeftovers = async (path: RawPath.RawPath, folder: Folder): Prom
   }
 }
 
-/** Where it is, relative to DIR. */
+/** Relative to DIR. */
 export const leftoverPath = ({ folder, name }: Leftover): RawPath.RawPath => RawPath.join(folder.path, name)
 
 /** Removes them from DIR, which is `root`; gives a message for each that is left. */

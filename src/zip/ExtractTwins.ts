@@ -6,12 +6,10 @@ import { type Folder, openFolder, split } from "./ExtractFolders.ts"
 import { lookAt, notDone, type Target } from "./ExtractTarget.ts"
 
 /**
- * Names of an archive that are one name in DIR: a file system may take upper and lower case for the same, or other forms of
- * one text, and what is written later would replace what was written before. Names that may be meant are compared in a form that
- * no file system goes beyond; whether they are one in DIR is looked up there, or tried.
+ * Names of an archive that are one name in DIR: a file system may take upper and lower case, or other forms of a text, for the
+ * same. Names are compared in a form that no file system goes beyond; whether they are one in DIR is looked up, or tried.
  */
 
-/** Two names in one folder of the archive that some file system takes for one; paths relative to DIR. */
 export interface Twins {
   readonly parent: Folder
   readonly first: RawPath.RawPath
@@ -32,12 +30,10 @@ export const foldName = (name: RawPath.RawPath): string => {
 /** Pairs that are kept: of more, those beyond are found when they are written. */
 const pairsKept = 256
 
-/** Finds twins. Memory: the names of one folder and of those above it. */
 export const makeTwins = () => {
   const open: Array<{ readonly folder: Folder; readonly names: Map<string, RawPath.RawPath> }> = []
   const found: Array<Twins> = []
   return {
-    /** What is to be in the folder, in the order of the archive. */
     add: (parent: Folder, path: RawPath.RawPath): void => {
       for (let top = open.at(-1); top !== undefined && !isWithin(top.folder, path); top = open.at(-1)) open.pop()
       let own = open.findLast(({ folder }) => folder === parent)
@@ -58,8 +54,8 @@ const isWithin = (folder: Folder, path: RawPath.RawPath): boolean =>
   folder.path === RawPath.here || path.startsWith(`${folder.path}/`)
 
 /**
- * Looks in DIR which twins are one name there (`meeting`), and of which that is not known (`untried`). Where neither is there, it is
- * tried with files in a folder called `temporary`, which is removed again; undefined: nothing may be written.
+ * Looks in DIR which twins are one name there (`meeting`), and of which that is not known (`untried`). Where neither is there,
+ * it is tried with files in a folder called `temporary`, which is removed again; undefined: nothing may be written.
  */
 export const findMeeting = async (
   all: ReadonlyArray<Twins>,
@@ -111,10 +107,7 @@ const makeLister = () => {
   }
 }
 
-/**
- * A folder lists a name as it is stored: one that is found and not listed is found by another name. Inodes do not show it, since
- * FUSE may give one file two of them. Undefined where neither is there.
- */
+/** A name that is found and not listed is found by another one. Inodes may differ (FUSE). Undefined: neither is there. */
 const lookUp = async (
   { first, second }: Twins,
   target: RawPath.RawPath,

@@ -7,17 +7,14 @@ import type { ManifestEntry } from "../source/Manifest.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { need } from "./ZipError.ts"
 
-/** How an entry's data lies in the zip. */
 export type Method = "store" | "deflate"
 
-/** What is known of an entry before its data is. */
 export interface EntryHead {
   /** As in the header: UTF-8, a directory's with `/` at the end. */
   readonly name: Buffer
   /** The original path, of an entry whose path is not UTF-8. */
   readonly rawPath: RawPath.RawPath | undefined
   readonly kind: "file" | "directory"
-  /** Expected uncompressed size. */
   readonly size: number
   /** Of the last change, since 1970. */
   readonly seconds: number
@@ -25,7 +22,6 @@ export interface EntryHead {
   readonly mode: number
 }
 
-/** What is known of an entry once its data is. */
 export interface EntrySums {
   readonly method: Method
   readonly crc32: number
@@ -33,17 +29,13 @@ export interface EntrySums {
   readonly compressedSize: number
 }
 
-/** An entry as its central directory record has it, strictly checked, and offsets in the zip. */
+/** An entry as its central directory record has it, strictly checked; offsets of local header, data and the byte behind. */
 export interface ZipEntry extends EntryHead, EntrySums {
-  /** Of its local header. */
   readonly start: number
-  /** Of its data. */
   readonly dataStart: number
-  /** Of the first byte behind its data. */
   readonly end: number
 }
 
-/** A manifest entry as the archive shows it. */
 export const headOf = (entry: ManifestEntry): EntryHead => ({
   name: Buffer.from(entry.kind === "directory" ? `${entry.name}/` : entry.name, "utf8"),
   rawPath: EntryName.isEscaped(entry) ? entry.path : undefined,
@@ -53,21 +45,14 @@ export const headOf = (entry: ManifestEntry): EntryHead => ({
   mode: entry.mode & 0xffff
 })
 
-/** The path that an entry was made from, in bytes. */
 export const sourcePath = ({ kind, name, rawPath }: Pick<EntryHead, "kind" | "name" | "rawPath">): RawPath.RawPath =>
   rawPath ?? RawPath.fromBuffer(kind === "directory" ? name.subarray(0, -1) : name)
 
-/**
- * Seconds since 1970 as an archive holds them: fractions cut off, and clamped to what 31 bits hold, since the UT field is
- * signed and readers disagree about negative times.
- */
+/** Seconds since 1970 as an archive holds them, clamped to 31 bits: readers disagree about negative times in the UT field. */
 export const archiveSeconds = (mtimeNs: bigint): number =>
   mtimeNs <= 0n ? 0 : Math.min(Number(mtimeNs / 1_000_000_000n), 0x7fff_ffff)
 
-/**
- * The same time in DOS form (even seconds, from 1980 on), which knows no time zone: in UTC, so that an archive's bytes do not
- * depend on where it was made. Readers that know the UT field ignore it.
- */
+/** In DOS form (even seconds, from 1980 on), in UTC, so that bytes do not depend on the place. The UT field overrides it. */
 export const dosTime = (seconds: number): { readonly date: number; readonly time: number } => {
   const at = new Date(seconds * 1000)
   const year = at.getUTCFullYear()
@@ -78,7 +63,6 @@ export const dosTime = (seconds: number): { readonly date: number; readonly time
   }
 }
 
-/** Both headers of an entry have the same time, and so have many entries. */
 let latest = { seconds: 0, dos: dosTime(0) }
 
 const dosOf = (seconds: number): ReturnType<typeof dosTime> => {
@@ -86,17 +70,13 @@ const dosOf = (seconds: number): ReturnType<typeof dosTime> => {
   return latest.dos
 }
 
-/** Unix, version 6.3 of the specification. */
 export const versionMadeBy = (3 << 8) | 63
 
-/**
- * "Version needed" of a local header. Its high byte means nothing in the specification, but libarchive (bsdtar)
- * takes it for the system that the entry comes from, and a backslash from any but Unix (3) for a slash.
- */
+/** Version needed. libarchive takes the high byte for the system of origin, and a backslash from any but Unix for a slash. */
 export const localVersion = (name: Buffer, zip64: boolean): number =>
   (zip64 ? 45 : 20) | (name.includes(0x5c) ? 3 << 8 : 0)
 
-/** From here on sizes may not fit into 32 bits (DEFLATE adds 5 bytes to 16 KiB that do not shrink), so the local header gets room for 64. */
+/** From here on sizes may not fit into 32 bits (DEFLATE can add 5 bytes to 16 KiB): the local header gets room for 64. */
 export const zip64From = 0xffd0_0000
 
 /** Length of an entry's local header (APPNOTE 4.3.7) with its name and extra fields. */
@@ -125,7 +105,6 @@ const field = (id: number, length: number): Buffer => {
   return bytes
 }
 
-/** The UT field: time of change only. */
 export const timeField = (seconds: number): Buffer => {
   const bytes = field(timeId, 5)
   bytes.writeUInt8(1, 4)
@@ -133,7 +112,6 @@ export const timeField = (seconds: number): Buffer => {
   return bytes
 }
 
-/** The zip64 field of a local header: both sizes. */
 export const zip64Field = (size: number, compressedSize: number): Buffer => {
   const bytes = field(zip64Id, 16)
   bytes.writeBigUInt64LE(BigInt(size), 4)
@@ -141,7 +119,6 @@ export const zip64Field = (size: number, compressedSize: number): Buffer => {
   return bytes
 }
 
-/** The RN field: the bytes of a path that is not UTF-8. */
 export const rawNameField = (headerName: Buffer, path: RawPath.RawPath): Buffer => {
   const raw = RawPath.toBuffer(path)
   const bytes = field(rawNameId, 5 + raw.length)
@@ -151,10 +128,7 @@ export const rawNameField = (headerName: Buffer, path: RawPath.RawPath): Buffer 
   return bytes
 }
 
-/**
- * What a central directory record (APPNOTE 4.3.12) says of an entry. Throws unless it is such as this program writes: that is
- * stricter than the format, and finds damage in fields that no reader uses. `disk`: its disk number, which yauzl does not give.
- */
+/** An entry from its central directory record, which has to be such as this program writes. yauzl does not give `disk`. */
 export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
   const name = central.fileNameRaw
   need(isName(name), "its name is no UTF-8 text that names a place below the archive")
@@ -211,7 +185,6 @@ export const readEntry = (central: CentralEntry, disk: number): ZipEntry => {
 const slash = 0x2f
 const dot = 0x2e
 
-/** Text of at least one part, none of them empty, `.` or `..`, with no NUL; a slash may stand at the end. */
 const isName = (bytes: Buffer): boolean => {
   let part = 0
   let ascii = true
@@ -229,13 +202,9 @@ const isName = (bytes: Buffer): boolean => {
   return ascii || isUtf8(bytes)
 }
 
-/** A time field as this program writes it. */
 const timeMark = timeField(0).subarray(0, 4)
 
-/**
- * How many of these whole central directory records carry the marks of this program: which version of it made them, how names
- * are written, a time of its kind.
- */
+/** How many of these whole central directory records carry the marks of this program: version, flags, a time of its kind. */
 export const countOwn = (records: Buffer, count: number): number => {
   let own = 0
   for (let index = 0, at = 0; index < count && at + 46 <= records.length; index += 1) {
@@ -251,7 +220,7 @@ export const countOwn = (records: Buffer, count: number): number => {
   return own
 }
 
-/** Writes the local header (APPNOTE 4.3.7) that the entry has to have to the beginning of `target`, which has room; its length. */
+/** Writes the local header (APPNOTE 4.3.7) that the entry has to have to `target`, which has room; its length. */
 const writeLocal = (entry: ZipEntry, target: Buffer): number => {
   const zip64 = entry.size >= zip64From
   const dos = dosOf(entry.seconds)
@@ -262,7 +231,6 @@ const writeLocal = (entry: ZipEntry, target: Buffer): number => {
   target.writeUInt16LE(dos.time, 10)
   target.writeUInt16LE(dos.date, 12)
   target.writeUInt32LE(entry.crc32, 14)
-  // Sizes of large entries stand in an extra field.
   target.writeUInt32LE(zip64 ? 0xffff_ffff : entry.compressedSize, 18)
   target.writeUInt32LE(zip64 ? 0xffff_ffff : entry.size, 22)
   target.writeUInt16LE(entry.name.length, 26)
@@ -280,7 +248,6 @@ const writeLocal = (entry: ZipEntry, target: Buffer): number => {
 /** The longest local header: names have at most 65,535 bytes. */
 const expected = Buffer.alloc(localLength(0xffff, zip64From))
 
-/** Throws unless `bytes` begin with the local header that the entry's central record makes one expect. */
 export const checkLocal = (entry: ZipEntry, bytes: Buffer): void => {
   const length = writeLocal(entry, expected)
   need(
@@ -289,10 +256,7 @@ export const checkLocal = (entry: ZipEntry, bytes: Buffer): void => {
   )
 }
 
-/**
- * Every byte that follows a zip's central directory (APPNOTE 4.3.14 to 4.3.16): no comment, one disk, the zip64
- * records only where a number does not fit. Since nothing is left open, a reader can compare it as a whole.
- */
+/** All that follows a zip's central directory (APPNOTE 4.3.14 to 4.3.16): one disk, no comment, zip64 only where needed. */
 export const endRecords = (zip: {
   readonly entries: number
   readonly start: number
@@ -324,10 +288,8 @@ export const endRecords = (zip: {
 
 const bufferSize = 64 * 1024
 
-/** Bytes of a head in the digest, without its names. */
 const fixedLength = 24
 
-/** Buffers that no digest uses at the moment. */
 const scratch: Array<Buffer> = []
 
 /**

@@ -5,7 +5,6 @@ import { ArchiveError } from "./ZipError.ts"
 
 const bufferSize = 1 << 20
 
-/** A new file that is written from its beginning to its end; small writes are gathered. */
 export type Output = Awaited<ReturnType<typeof createOutput>>
 
 /** Creates the file at `path`, where nothing may be yet, not even a symlink. */
@@ -47,7 +46,6 @@ export const createOutput = async (path: string) => {
       await writeAt(bytes, flushed)
       flushed += bytes.length
     },
-    /** Replaces bytes that were written before. */
     patch: async (position: number, bytes: Buffer): Promise<void> => {
       if (position >= flushed) {
         bytes.copy(pending, position - flushed)
@@ -62,7 +60,6 @@ export const createOutput = async (path: string) => {
       await file.close().catch(failed("close", path))
       open = false
     },
-    /** Closes and removes the file. Does nothing after `finish`. */
     discard: async (): Promise<void> => {
       if (!open) return
       open = false

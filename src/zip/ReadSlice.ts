@@ -8,13 +8,9 @@ import { checkLocal, type ZipEntry } from "./Headers.ts"
 import type { OpenZip, Slice } from "./ReadZip.ts"
 import { need, truncated, unreadable } from "./ZipError.ts"
 
-/** Part of a zip, for a thread that reads it. */
 export interface SliceSource extends Omit<Slice, "first"> {
-  /** Of the zip, for messages. */
   readonly path: string
-  /** The zip, opened. */
   readonly fd: number
-  /** Counts what is read. */
   readonly counter?: ReadCounter | undefined
 }
 
@@ -29,13 +25,9 @@ export const windowSize = (1 << 20) + (128 << 10)
 /** What is read at a time, where an entry is not larger: little enough to stay in the processor's cache. */
 const readAhead = 256 << 10
 
-/** Buffers that no slice uses at the moment: fresh memory costs more than what is done in it. */
 const windows: Array<Buffer> = []
 
-/**
- * Reads the slice's records, and gives `use` a way to its content. Both are valid until `use` ends, and nothing is
- * read any more after that. Failures to read are ArchiveErrors.
- */
+/** Gives `use` the slice's records and a way to its content, valid until it ends. Failures to read are ArchiveErrors. */
 export const withSlice = async <A>(
   input: SliceSource,
   calls: FileCalls,
@@ -47,7 +39,6 @@ export const withSlice = async <A>(
   let reading: Promise<unknown> = Promise.resolve()
   let ended = false
   try {
-    // Fills as much of the target as there is, at least `needed` bytes.
     const read = async (target: Buffer, position: number, needed: number): Promise<number> => {
       signal.throwIfAborted()
       need(!ended, "the slice has ended")
@@ -70,7 +61,6 @@ export const withSlice = async <A>(
   }
 }
 
-/** A file, read forwards. */
 export type SliceView = ReturnType<typeof makeView>
 
 const makeView = (
@@ -85,7 +75,6 @@ const makeView = (
   const bytes = (start: number, end: number): Buffer | undefined =>
     start >= from && end <= to ? window.subarray(start - from, end - from) : undefined
 
-  /** At most so many bytes as there is room for. */
   const load = async (start: number, end: number): Promise<Buffer> => {
     const until = Math.max(end, Math.min(start + readAhead, limit))
     to = from
@@ -118,13 +107,9 @@ const makeView = (
 /** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */
 const wholeLimit = 1 << 20
 
-/** What a stream inflates at a time: with less, going back and forth costs as much as inflating. */
 const chunkSize = 512 * 1024
 
-/**
- * The entry's bytes from its local header, which is checked, up to `to`: the header alone (`dataStart`), or an `end` that is
- * no further than {@link windowSize}.
- */
+/** The bytes of an entry, whose header is checked, up to `to`: `dataStart`, or an `end` within {@link windowSize}. */
 export const loadEntry = async (entry: ZipEntry, view: SliceView, to: number): Promise<Buffer> => {
   const bytes = view.bytes(entry.start, to) ?? (await view.load(entry.start, to))
   checkLocal(entry, bytes)
@@ -132,8 +117,8 @@ export const loadEntry = async (entry: ZipEntry, view: SliceView, to: number): P
 }
 
 /**
- * The uncompressed content of an entry, whose local header is checked as well. A piece is valid until the next one is asked
- * for. Fails when size or CRC-32 are wrong: behind the last piece, and of a small entry before the only one.
+ * The content of an entry, whose header is checked as well. A piece is valid until the next one is asked for. Wrong size or
+ * CRC-32 is a failure behind the last piece, and of a small entry before the only one.
  */
 export async function* contentOf(entry: ZipEntry, view: SliceView): AsyncGenerator<Buffer> {
   if (isSmall(entry)) {
@@ -142,17 +127,20 @@ export async function* contentOf(entry: ZipEntry, view: SliceView): AsyncGenerat
     releaseSmall(content, entry)
     return
   }
-  const { dataStart, end, method } = entry
+  const { dataStart, end, method, size } = entry
   await loadEntry(entry, view, dataStart)
-  const sums = makeSums(entry)
   const pieces = view.pieces(dataStart, end)
+  let length = 0
+  let checksum = 0
   for await (const piece of method === "store" ? pieces : inflate(pieces)) {
-    sums.add(piece)
+    length += piece.length
+    need(length <= size, wrongSize)
+    checksum = crc32(piece, checksum)
     yield piece
     // zlib goes on in the same memory until it is full.
     if (method === "deflate" && piece.byteOffset + piece.length === chunkSize) release(piece, chunkSize)
   }
-  sums.check()
+  checkSums(entry, length, checksum)
 }
 
 /** Checks an entry's local header, and size and CRC-32 of its data; throws what is wrong with it. */
@@ -164,13 +152,10 @@ export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void
 
 const isSmall = ({ compressedSize, size }: ZipEntry): boolean => compressedSize <= wholeLimit && size <= wholeLimit
 
-/** The checked content of a small entry, from its bytes. */
 const smallContent = (entry: ZipEntry, bytes: Buffer): Buffer => {
   const raw = bytes.subarray(entry.dataStart - entry.start)
   const content = entry.method === "store" ? raw : inflateSmall(raw, entry.size)
-  const sums = makeSums(entry)
-  sums.add(content)
-  sums.check()
+  checkSums(entry, content.length, crc32(content))
   return content
 }
 
@@ -197,21 +182,9 @@ async function* inflate(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   await fed
 }
 
-/** Sums up content, to be compared with what the entry says. Throws as soon as there is too much. */
-const makeSums = ({ crc32: expected, size }: ZipEntry) => {
-  let length = 0
-  let checksum = 0
-  return {
-    add: (chunk: Buffer): void => {
-      length += chunk.length
-      need(length <= size, wrongSize)
-      checksum = crc32(chunk, checksum)
-    },
-    check: (): void => {
-      need(length === size, wrongSize)
-      need(checksum === expected, "its CRC-32 is wrong")
-    }
-  }
+const checkSums = (entry: ZipEntry, length: number, checksum: number): void => {
+  need(length === entry.size, wrongSize)
+  need(checksum === entry.crc32, "its CRC-32 is wrong")
 }
 
 const wrongSize = "its data has another size than it says"
@@ -220,34 +193,29 @@ const wrongSize = "its data has another size than it says"
 const { port1: nowhere } = new MessageChannel()
 nowhere.close()
 
-/** Less than this is not worth the call. */
 const worthwhile = 64 * 1024
 
 /**
- * Gives memory back at once that nothing uses any more: left to the garbage collector, a thread would gather tens of
- * megabytes of it first, and fresh memory costs more than what is done in it. Memory that is sent away belongs to
- * the message, and what is sent to a closed port is dropped. `bytes` cannot be used afterwards, unless they share their
- * memory with others: then it stays as it is. `allocated` as for {@link ownBuffer}.
+ * Frees unused memory at once, unless others share it: the garbage collector would gather tens of megabytes first, and fresh
+ * memory is dear. What is sent to a closed port is dropped. `allocated` as for {@link ownBuffer}.
  */
 export const release = (bytes: Uint8Array, allocated?: number): void => {
   const memory = ownBuffer(bytes, allocated)
   if (memory !== undefined && memory.byteLength >= worthwhile) nowhere.postMessage(undefined, [memory])
 }
 
-/** Counts the bytes that all threads read: one large entry is a single piece of work, and takes minutes. */
 export type ReadCounter = BigUint64Array
 
-/** As often as anybody looks at figures. */
+/** Milliseconds. */
 const interval = 200
 
-/** Adds to the counter, from any thread. */
 export const countRead = (counter: ReadCounter | undefined, bytes: number): void => {
   if (counter !== undefined) Atomics.add(counter, 0, BigInt(bytes))
 }
 
 /**
- * Runs `work` with a counter for what it reads of a file of `size` bytes, and tells `progress` now and then: never more than `size`,
- * though some bytes are read twice, and exactly that when the work is done. Without `progress` nothing is counted.
+ * Runs `work` with a counter for what it reads of a file of `size` bytes, which `progress` gets now and then: at most `size`,
+ * though some bytes are read twice, and exactly that in the end. Without `progress` nothing is counted.
  */
 export const countingReads = async <A>(
   size: number,

@@ -8,7 +8,6 @@ import { damaged, need, truncated, unreadable } from "./ZipError.ts"
 
 export type OpenZip = Awaited<ReturnType<typeof openZip>>
 
-/** Opens the file at `path`, but not through a symlink. */
 export const openZip = async (path: string) => {
   const failed = unreadable(path)
   const { file, stats } = await openRegular(path).catch(failed)
@@ -18,7 +17,6 @@ export const openZip = async (path: string) => {
     identity: stats satisfies FileIdentity,
     /** For other threads of the process; valid until the file is closed. */
     fd: file.fd,
-    /** Fills the buffer; reading beyond the end is an error. */
     fill: async (buffer: Buffer, position: number): Promise<Buffer> => {
       if (position < 0 || position + buffer.length > stats.size) truncated(path)
       const length = await fill(waitingCalls, file.fd, buffer, position).catch(failed)
@@ -29,7 +27,6 @@ export const openZip = async (path: string) => {
   }
 }
 
-/** What the end records say, not yet compared with anything. */
 interface ZipEnd {
   readonly directoryStart: number
   readonly entries: number
@@ -75,10 +72,7 @@ export const readEnd = (zip: OpenZip): Promise<ZipEnd> => {
 /** yauzl looks for a zip64 locator before the end record, where the last record could look like one. */
 const gap = Buffer.alloc(20)
 
-/**
- * The entries of `count` (at most 65,534) central directory records. In memory, where yauzl calls back at once: reading from a
- * file takes five times as long. Throws at the first record that cannot be parsed.
- */
+/** The entries of at most 65,534 records. In memory yauzl calls back at once; from a file it takes five times as long. */
 function* parseRecords(records: Buffer, count: number): Generator<yauzl.Entry> {
   const found: Array<yauzl.Entry> = []
   const failures: Array<unknown> = []
@@ -111,7 +105,6 @@ export interface Slice {
   /** How many entries stand before it. */
   readonly first: number
   readonly count: number
-  /** Where its records lie. */
   readonly records: Extent
   /** Where its local headers and data lie, if everything before them is right. */
   readonly content: Extent
@@ -133,9 +126,8 @@ const fixedLength = 46
 const longestRecord = fixedLength + 3 * 0xffff
 
 /**
- * Cuts a zip into slices, in order, reading its central directory once and keeping none of it. Slices of damaged records
- * are nonsense, which {@link readRecords} finds. Fails behind the last slice where the central directory cannot be
- * followed, or unless the data reach up to the central directory and nothing but the right end records follow it.
+ * Cuts a zip into slices, reading its central directory once and keeping none of it. Fails behind the last slice where that
+ * cannot be followed, or unless the data reach up to it and nothing but the right end records follow it.
  */
 export async function* slices(zip: OpenZip, end: ZipEnd): AsyncGenerator<Slice> {
   const rest = Math.max(0, zip.size - end.directoryStart)
@@ -155,7 +147,6 @@ export async function* slices(zip: OpenZip, end: ZipEnd): AsyncGenerator<Slice> 
   }
 
   for (let index = 0; index < end.entries; index += 1) {
-    // Any record fits into what is left, or everything up to the end of the file is there.
     if (windowEnd - record < longestRecord && windowEnd < zip.size) {
       windowStart = record
       windowEnd = Math.min(record + window.length, zip.size)
@@ -196,17 +187,13 @@ const readSizes = (bytes: Buffer, at: number) => {
   const length = fixedLength + nameLength + extraLength + bytes.readUInt16LE(at + 32)
   if (at + length > bytes.length) return undefined
   const extra = at + fixedLength + nameLength
-  // The zip64 field (4.5.3) stands first, with both sizes at its beginning.
   if (extraLength < 20 || bytes.readUInt16LE(extra) !== 1) return { length, nameLength, size, compressedSize }
   return { length, nameLength, size: readUint64(bytes, extra + 4), compressedSize: readUint64(bytes, extra + 12) }
 }
 
 const readUint64 = (bytes: Buffer, at: number): number => bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32
 
-/**
- * The entries of a zip that this program wrote and that can be trusted, in order and in batches, from its central directory
- * alone. Fails with an ArchiveError on anything that this program does not write, as {@link slices} and {@link readRecords} do.
- */
+/** The entries of a zip that this program wrote and that can be trusted, in batches, from its central directory alone. */
 export async function* readEntries(path: string, signal: AbortSignal): AsyncGenerator<ReadonlyArray<ZipEntry>> {
   signal.throwIfAborted()
   const zip = await openZip(path)
@@ -220,7 +207,6 @@ export async function* readEntries(path: string, signal: AbortSignal): AsyncGene
   }
 }
 
-/** The bytes of a slice's records. */
 export const recordsOf = (zip: OpenZip, { records: { end, start } }: Slice): Promise<Buffer> =>
   zip.fill(Buffer.allocUnsafe(end - start), start)
 

@@ -2,11 +2,9 @@ import { bytes, count, duration, quoted } from "../text/Text.ts"
 
 /** Something in DIR that stands where something of the archive belongs. */
 export interface Conflict {
-  /** Relative to DIR, for people. */
   readonly path: string
   /** What is there: only a regular file can be replaced. `archives`: the folder that the archives are in. */
   readonly is: "file" | "directory" | "symlink" | "other" | "archives"
-  /** What belongs there. */
   readonly wanted: "file" | "directory"
 }
 
@@ -16,18 +14,15 @@ interface Some<A> {
   readonly first: ReadonlyArray<A>
 }
 
-/** Two paths relative to DIR, for people. */
 export type NamePair = readonly [first: string, second: string]
 
-/** What a restore would do, found out without writing anything. Sizes are in bytes. */
+/** What a restore would do, found out without writing anything. Sizes are in bytes, uncompressed. */
 export interface RestorePlan {
   /** DIR, with every symlink on the way to it followed. */
   readonly directory: string
-  /** It is not there yet. */
   readonly makesDirectory: boolean
   /** Files that would be written, those that take the place of others among them. */
   readonly files: number
-  /** Uncompressed. */
   readonly bytes: number
   readonly folders: number
   readonly replaced: number
@@ -35,11 +30,8 @@ export interface RestorePlan {
   readonly conflicts: Some<Conflict>
   /** Names in the archive that are one name in DIR: what is written later would replace the other. Nothing is written. */
   readonly meeting: Some<NamePair>
-  /** Names that may be one: only a real restore tries it. */
   readonly untried: Some<NamePair>
-  /** Patterns that mean nothing in the archive. */
   readonly unmatched: ReadonlyArray<string>
-  /** Names of files whose setuid or setgid bit is not restored. */
   readonly privileged: Some<string>
   /** What may be written there; undefined when the file system does not say. */
   readonly free: number | undefined
@@ -47,16 +39,13 @@ export interface RestorePlan {
   readonly needed: number
   /** What is needed if no file has blocks of zeros, which take no room. */
   readonly neededAtMost: number
-  /** Temporary files of restores that were killed, in folders that are written to. */
   readonly leftovers: Some<string>
 }
 
-/** A file or folder that is not in DIR as it is in the archive. */
 export interface RestoreFailure {
-  /** Relative to DIR, for people. */
   readonly path: string
   readonly error: string
-  /** `missing`: it is not there. `kept`: the file that it was to replace is unchanged. `attributes`: only mode or time are wrong. */
+  /** `kept`: the file that it was to replace is unchanged. `attributes`: it is there, but for its mode or time. */
   readonly kind: "missing" | "kept" | "attributes"
 }
 
@@ -65,7 +54,6 @@ export interface RestoreOutcome {
   /** Files that are written completely, and their size. */
   readonly files: number
   readonly bytes: number
-  /** Those among them that took the place of others. */
   readonly replaced: number
   readonly folders: number
   readonly failures: Some<RestoreFailure>
@@ -74,7 +62,6 @@ export interface RestoreOutcome {
   readonly kept: number
   /** Messages about files of earlier restores that should have been removed. */
   readonly unremoved: ReadonlyArray<string>
-  /** Why it was given up before everything had been tried. */
   readonly gaveUp: string | undefined
 }
 
@@ -92,7 +79,6 @@ export const nothingRestored: RestoreOutcome = {
 
 const namesShown = 10
 
-/** Gathers {@link Some}. */
 export const gather = <A>() => {
   const first: Array<A> = []
   let many = 0
@@ -105,7 +91,6 @@ export const gather = <A>() => {
   }
 }
 
-/** The same of items that are there already. */
 export const someOf = <A, B>(items: Iterable<A>, show: (item: A) => B): Some<B> => {
   const { add, some } = gather<B>()
   for (const item of items) add(() => show(item))
@@ -126,7 +111,6 @@ const describeConflict = ({ is, path, wanted }: Conflict): string => {
   return `${path}: there is ${kinds[is]} already${belongs}`
 }
 
-/** Whether `--overwrite` would help. */
 const isReplaceable = ({ is, wanted }: Conflict): boolean => is === "file" && wanted === "file"
 
 /** The first few, and behind them `and 12 more files`, unless they are all. */

@@ -12,10 +12,7 @@ import { type Extent, readEntries } from "./ReadZip.ts"
 import type { Headers } from "./Yazl.ts"
 import { ArchiveError, type ArchiveReport, type CopiedRange } from "./ZipError.ts"
 
-/**
- * Entries of files that have not changed are copied, in compressed form, from the archive before: which ones, how, and what of
- * the new zip was copied so.
- */
+/** Entries of files that have not changed are copied, in compressed form, from the archive before. */
 
 /** Copied ranges of a zip that is read in slices, in order. `ranges`: in order of their offsets, none overlaps another. */
 export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
@@ -24,7 +21,6 @@ export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
   let current = 0
   let checksum = 0
   return {
-    /** What of the next slice is copied. */
     within: (content: Extent): ReadonlyArray<Extent> => {
       const parts: Array<Extent> = []
       for (let range = ranges[next]; range !== undefined && range.start < content.end; range = ranges[next]) {
@@ -47,24 +43,19 @@ export const copiedParts = (ranges: ReadonlyArray<CopiedRange>) => {
       }
       return undefined
     },
-    /** A range of which not all was added. */
     incomplete: (): CopiedRange | undefined => ranges[current]
   }
 }
 
-/** An entry of the archive before. */
 export type OldEntry = Omit<ZipEntry, "dataStart">
 
-/** Consecutive entries of the manifest that lie one behind the other in the archive before, byte for byte. */
 export interface CopiedPiece {
   readonly kind: "copied"
-  /** Where they lie there. */
   readonly start: number
   readonly end: number
   readonly entries: ReadonlyArray<{ readonly head: EntryHead; readonly old: OldEntry }>
 }
 
-/** Consecutive entries of the manifest that are compressed. */
 interface FreshPiece {
   readonly kind: "fresh"
   /** Which of the manifest's entries the first one is. */
@@ -74,14 +65,11 @@ interface FreshPiece {
 
 export type Piece = CopiedPiece | FreshPiece
 
-/** What lies in memory at a time. */
 const mostEntries = 2048
 
 /**
- * The manifest's entries, all of them and in order, each either compressed or copied. A file is copied where name, size, mode and
- * time are those of the entry in the archive before and inode and ctime those noted of it (`noted`, as ArchiveIndex holds them):
- * any program that writes to a file, renames it or puts another in its place changes one of these, sooner or later; see
- * `settledStamps` for files that are too young. `before`: the entries of the archive before, in order.
+ * The manifest's entries in order, each to be compressed or copied. A file is copied where name, size, mode and time are as in
+ * the archive before, and inode and ctime as noted: any change of the file changes one of these, sooner or later.
  */
 export async function* pieces(
   manifest: Pick<Manifest, "entries" | "stamps">,
@@ -97,7 +85,6 @@ export async function* pieces(
 
   try {
     for (const [index, entry] of entries.entries()) {
-      // Waits only where a batch ends: most of the old entries are in memory.
       while (!old.seek(entry.path)) await old.more()
       const candidate = old.entryAt(entry.path)
       const head = candidate === undefined ? undefined : headOf(entry)
@@ -157,7 +144,6 @@ const makeCursor = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
       goTo(0)
     },
     entryAt: (wanted: string): OldEntry | undefined => (path === wanted ? batch[at] : undefined),
-    /** How many entries stand before it. */
     index: (): number => count + at,
     close: async (): Promise<void> => {
       await batches.return?.()
@@ -173,7 +159,6 @@ const isSame = (head: EntryHead, old: OldEntry): boolean =>
   head.seconds === old.seconds &&
   head.name.equals(old.name)
 
-/** Whether the stamps at these indices are the same, and prove something. */
 const hasSameStamp = (stamps: BigInt64Array, index: number, noted: BigInt64Array, notedIndex: number): boolean => {
   const ctime = stamps[2 * index + 1]
   if (ctime === undefined || ctime === 0n) return false
@@ -224,9 +209,7 @@ export const openPrevious = async (previous: PreviousArchive) => {
   return {
     fd: file.fd,
     size: stats.size,
-    /** Of its entries, as ArchiveIndex holds them. */
     stamps: previous.index.stamps,
-    /** CRC-32 of its pieces. */
     sums: previous.pieces,
     /** Turns a failure to read it into an error that says so. */
     failed,
@@ -235,7 +218,6 @@ export const openPrevious = async (previous: PreviousArchive) => {
   }
 }
 
-/** What was copied: the fields of {@link ArchiveReport}. */
 export type Copied = Pick<ArchiveReport, "copied" | "copiedFiles">
 
 const noBytes = Buffer.alloc(0)
@@ -255,7 +237,6 @@ export const makeCopier = (
   let window = { start: 0, bytes: noBytes }
   let copiedFiles = 0
 
-  /** Reads the piece around `at`, which has to be what it was when the whole archive was checked. */
   const read = async (at: number): Promise<void> => {
     const piece = Math.floor(at / checkedPiece)
     const start = piece * checkedPiece
@@ -269,13 +250,12 @@ export const makeCopier = (
     window = { start, bytes: wanted }
   }
 
-  /** What is in memory of the bytes from `start` to `end`. */
   const present = (start: number, end: number): Buffer => {
     const from = start - window.start
     return from < 0 ? noBytes : window.bytes.subarray(from, end - window.start)
   }
 
-  /** Copies bytes, reading one buffer ahead; their CRC-32 behind that of the bytes before. Each counts as `scale` uncompressed bytes. */
+  /** Copies bytes, reading one buffer ahead; gives their CRC-32 behind `before`. Each counts as `scale` uncompressed bytes. */
   const copyBytes = async (start: number, end: number, before: number, scale: number): Promise<number> => {
     let checksum = before
     let position = start
@@ -323,7 +303,6 @@ export const makeCopier = (
 /** CRC-32 of the zip format, as a polynomial over GF(2): bit 31 is x^0. */
 const polynomial = 0xedb88320
 
-/** Product of two polynomials modulo that of CRC-32. */
 const multiply = (a: number, b: number): number => {
   let product = 0
   let factor = b

@@ -9,25 +9,15 @@ import { type FileCalls, fill, readOnly, waitingCalls } from "../system/FileCall
 import * as RawPath from "../text/RawPath.ts"
 import { ArchiveError, withMessage } from "./ZipError.ts"
 
-/** What a view's files of a folder have in common; plain data that goes to another thread. */
-export interface SourceFolder {
+export interface SourceFolder extends Pick<Source.SourceView, "frozen" | "label"> {
   readonly folder: FolderName
-  /** The view's. */
-  readonly label: string
-  /** The view's: otherwise a file may change while it is read. */
-  readonly frozen: boolean
-  /** Where the folder is read. */
+  /** Where it is read. */
   readonly root: RawPath.RawPath
 }
 
-/** A file of the source and what it has to be; plain data as well. */
-export interface SourceRequest {
-  /** Relative to its folder. */
-  readonly path: RawPath.RawPath
+export interface SourceRequest extends Pick<ManifestEntry, "path" | "size" | "mtimeNs"> {
   /** Where it is read. */
   readonly real: RawPath.RawPath
-  readonly size: number
-  readonly mtimeNs: bigint
   /** Which file was listed, where another one may have come to its place since. */
   readonly listed: Identity | undefined
 }
@@ -43,13 +33,13 @@ export const sourceFolder = (view: Source.SourceView, folder: FolderName): Sourc
 export const requestOf = (
   view: Source.SourceView,
   manifest: Manifest,
-  entry: ManifestEntry,
+  { mtimeNs, path, size }: ManifestEntry,
   index: number
 ): SourceRequest => ({
-  path: entry.path,
-  real: Source.resolveEntry(view, manifest.folder, entry.path),
-  size: entry.size,
-  mtimeNs: entry.mtimeNs,
+  path,
+  size,
+  mtimeNs,
+  real: Source.resolveEntry(view, manifest.folder, path),
   listed: view.frozen ? undefined : identityOf(manifest, index)
 })
 
@@ -63,8 +53,8 @@ const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK
 export type SourceFile = Awaited<ReturnType<typeof openSource>>
 
 /**
- * Opens a file of the manifest. It has to be a regular file of the manifest's size and, where the source may
- * change under our hands, the very file that was listed and of its time, before and after it is read.
+ * Opens a file of the manifest: a regular file of its size and, where the source may change, the very one that was listed and
+ * of its time, before and after it is read.
  */
 export const openSource = async (folder: SourceFolder, request: SourceRequest, calls: FileCalls) => {
   const { real, size } = request
@@ -155,13 +145,9 @@ const closedUnless = (fd: number, condition: () => boolean): boolean => {
   }
 }
 
-/** Files that are tried after one could not be read. */
 const mostTried = 100_000
 
-/**
- * One file could not be read, and to mend them one by one takes a run each: the failure names the next ones as well. Files are only
- * opened: bad blocks in the middle of one show when it is read.
- */
+/** The failure names the next files that cannot be opened as well: to mend them one by one would take a run each. */
 export const nameOthers = async (
   cause: unknown,
   { manifest, view }: { readonly manifest: Manifest; readonly view: Source.SourceView },

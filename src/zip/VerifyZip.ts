@@ -30,21 +30,19 @@ import {
 } from "./ZipError.ts"
 
 /**
- * Two ways to read all of a zip on the runner's threads, slice by slice. Both find out that both headers of each entry say the
- * same, that entries lie one behind the other with nothing between them, before or after, size and CRC-32 of each, and that they
- * can be put into a folder (see EntryRules). Memory depends neither on the size of the zip nor on the number of entries.
+ * Two ways to read all of a zip on the runner's threads, slice by slice: headers, that entries lie one behind the other, size
+ * and CRC-32 of each, and the rules of EntryRules. Memory depends neither on the size nor on the number of entries.
  */
 
 export interface VerifyOptions {
-  /** Of {@link ArchiveReport}: what was copied from the archive before. */
   readonly copied?: ReadonlyArray<CopiedRange> | undefined
   /** Gets from time to time the number of the zip's bytes that have been read back; up to all of them. */
   readonly progress?: ((bytes: number) => void) | undefined
 }
 
 /**
- * Verifies a zip, whose entries have to be those of the manifest, in its order; fails with an ArchiveError at the first thing that is
- * wrong. Entries in a `copied` range, which come from a verified archive, are not inflated: their bytes have to be those copied.
+ * Verifies a zip, whose entries have to be those of the manifest, in its order; the first thing that is wrong is an ArchiveError.
+ * Entries in a `copied` range come from a verified archive and are not inflated: their bytes have to be those copied.
  */
 export const verifyZip = async (
   path: string,
@@ -56,7 +54,6 @@ export const verifyZip = async (
   signal.throwIfAborted()
   const zip = await openZip(path)
 
-  /** Gives the first of the copied ranges that is not what was copied. */
   const verify = async (ranges: ReadonlyArray<CopiedRange>, counter?: ReadCounter) => {
     const parts = copiedParts(ranges)
     const places = makePlaces()
@@ -97,7 +94,6 @@ export const verifyZip = async (
   }
 }
 
-/** The digest of the heads that the manifest wants in the place of the slice. */
 const wantedHeads = (manifest: Manifest, { count, first }: Slice): string => {
   const digest = makeDigest()
   for (let index = first; index < first + count; index += 1) {
@@ -107,7 +103,6 @@ const wantedHeads = (manifest: Manifest, { count, first }: Slice): string => {
   return digest.end()
 }
 
-/** Throws which entry of the slice is not that of the manifest. */
 const findDifference = async (zip: OpenZip, manifest: Manifest, slice: Slice): Promise<never> => {
   const { path } = zip
   let index = slice.first
@@ -125,35 +120,29 @@ const mismatch = (path: string, message: string): ArchiveError =>
   new ArchiveError({ reason: "Mismatch", path, message: `${path}: ${message}`, transient: false })
 
 /** The manifest is wrong as well: it wants what no folder can hold. */
-const unrestorable = (path: string, { entry, problem }: Flaw): ArchiveError =>
-  new ArchiveError({
-    reason: "Corrupt",
-    path,
-    message: `${path} could not be restored: ${entry === undefined ? `it ${problem}` : `${entry}: ${problem}`}`,
-    transient: false
-  })
+const unrestorable = (path: string, { entry, problem }: Flaw): ArchiveError => {
+  const message = `${path} could not be restored: ${entry === undefined ? "it " : `${entry}: `}${problem}`
+  return new ArchiveError({ reason: "Corrupt", path, message, transient: false })
+}
 
 const differs = (wanted: EntryHead, found: EntryHead): string | undefined => {
   const name = quoted(wanted.name)
+  const { mode, rawPath, seconds, size } = wanted
   if (!found.name.equals(wanted.name)) return `${quoted(found.name)} stands where ${name} belongs`
-  if (found.rawPath !== wanted.rawPath) return `${name} has another original name than in the snapshot`
-  if (found.size !== wanted.size) return `${name} has ${found.size} bytes instead of ${wanted.size}`
-  if (found.mode !== wanted.mode) {
-    return `${name} has mode ${found.mode.toString(8)} instead of ${wanted.mode.toString(8)}`
-  }
-  if (found.seconds !== wanted.seconds) {
-    return `${name} has time ${found.seconds} instead of ${wanted.seconds} (seconds since 1970)`
-  }
-  return undefined
+  if (found.rawPath !== rawPath) return `${name} has another original name than in the snapshot`
+  if (found.size !== size) return `${name} has ${found.size} bytes instead of ${size}`
+  if (found.mode !== mode) return `${name} has mode ${found.mode.toString(8)} instead of ${mode.toString(8)}`
+  return found.seconds === seconds
+    ? undefined
+    : `${name} has time ${found.seconds} instead of ${seconds} (seconds since 1970)`
 }
 
 interface SliceInput extends SliceSource {
-  /** What of it was copied from a verified archive, in order: whole entries there are not inflated, but their bytes summed up. */
+  /** What was copied from a verified archive, in order: whole entries there are not inflated, but their bytes summed up. */
   readonly copied: ReadonlyArray<Extent>
 }
 
 interface SliceOutput {
-  /** Of all heads, see {@link makeDigest}. */
   readonly heads: string
   readonly places: SlicePlaces
   /** CRC-32 of the whole entries in each copied part. */
@@ -197,11 +186,9 @@ export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
     })
 }
 
-/** What is audited, and what the caller gets on the way. */
 export interface AuditOptions {
   /** Whether each entry's content is read, its size and CRC-32 checked; otherwise headers and names alone. */
   readonly content: boolean
-  /** Gets the names of files in their order, a batch at a time. */
   readonly onFiles: (names: ReadonlyArray<string>) => void
   /** Gets estimates of how many bytes have been read: the largest so far counts. */
   readonly onRead: (bytes: number) => void
@@ -220,8 +207,8 @@ export interface Audit {
 }
 
 /**
- * Audits a zip of which nothing is known, down to every bit of headers and end records. Goes on behind an entry whose content is
- * damaged; where headers are, with what can still be followed. Fails only for want of threads, memory or rights.
+ * Audits a zip of which nothing is known. Goes on behind an entry whose content is damaged; where headers are, with what can
+ * still be followed. Fails only for want of threads, memory or rights.
  */
 export const auditZip = async (
   path: string,
@@ -284,11 +271,9 @@ export const auditZip = async (
 
 interface Flaws {
   readonly flaws: ReadonlyArray<Flaw>
-  /** Flaws that are not among them. */
   readonly more: number
 }
 
-/** Keeps the first flaws, and counts the others. */
 const makeFlaws = () => {
   const flaws: Array<Flaw> = []
   let more = 0
@@ -315,12 +300,10 @@ const flawOf = (cause: unknown, name?: Buffer): Flaw => {
 }
 
 interface AuditInput extends SliceSource {
-  /** See {@link AuditOptions.content}. */
   readonly inflate: boolean
 }
 
 interface AuditOutput extends Flaws, Pick<Audit, "files" | "bytes" | "complete"> {
-  /** Names of the files in their order, with a NUL between one and the next. */
   readonly names: Uint8Array
   readonly places: SlicePlaces
   /** Entries with the marks of this program, see {@link countOwn}. */

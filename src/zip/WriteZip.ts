@@ -32,12 +32,8 @@ interface WriteInput {
   readonly runner: Runner
 }
 
-/** How a zip is made, beside what it is made of. */
 export interface ArchiveOptions {
-  /**
-   * The archive before. Entries of files that have not changed since are copied from it in compressed form, if
-   * it was made with the same compression; a failure to read it has the reason `Previous`.
-   */
+  /** To copy unchanged entries from, if made with the same compression; a failure to read it has the reason `Previous`. */
   readonly previous?: PreviousArchive | undefined
   /** Gets from time to time how many bytes at the beginning of the zip are in the file and final. */
   readonly settled?: ((bytes: number) => void) | undefined
@@ -46,9 +42,8 @@ export interface ArchiveOptions {
 }
 
 /**
- * Writes the zip; it is not synced. On failure, and when `signal` is aborted, nothing is left at the destination.
- * Sizes and CRC stand in the local headers (those of large files are filled in afterwards), so there are no
- * data descriptors and the zip can be read from a pipe.
+ * Writes the zip, not synced; on failure, and when `signal` is aborted, nothing is left. Sizes and CRC stand in the local
+ * headers (of large files, filled in afterwards): there are no data descriptors, and the zip can be read from a pipe.
  */
 export const writeZip = async (
   input: WriteInput,
@@ -69,7 +64,6 @@ export const writeZip = async (
   }
 }
 
-/** Compresses on the runner's threads, a bounded way ahead, copies what is unchanged, and writes everything in order. */
 const writeEntries = async (
   { compression, manifest, runner, view }: WriteInput,
   { previous, progress, settled }: Omit<ArchiveOptions, "previous"> & { readonly previous: Previous | undefined },
@@ -216,7 +210,6 @@ const writeEntries = async (
 
 const bytesOf = (slot: Slot, length = slot.byteLength): Buffer => Buffer.from(slot.buffer, slot.byteOffset, length)
 
-/** What became of the `index`th of some small files. */
 const sumsAt = (output: FilesOutput, index: number, size: number): EntrySums => ({
   method: output.deflated[index] === 1 ? "deflate" : "store",
   crc32: output.crc32[index] ?? 0,

@@ -85,7 +85,6 @@ export const makeHeaders = () => {
     entry.forceZip64Format = zip64
     entry.crcAndFileSizeKnown = true
     return {
-      /** Always of the same length; without sums it is a placeholder to be overwritten. */
       localHeader: (sums = noSums): Buffer => {
         apply(entry, sums)
         // yazl has no zip64 form of this header: its 32-bit fields then say "see the extra field".
@@ -95,7 +94,6 @@ export const makeHeaders = () => {
         const sizes = zip64 ? [zip64Field(sums.size, sums.compressedSize)] : []
         return appendExtra(header, 28, Buffer.concat([...sizes, time]))
       },
-      /** Adds the entry to the central directory. */
       finish: (sums: EntrySums): void => {
         apply(entry, sums)
         keep(appendExtra(entry.getCentralDirectoryRecord(), 30, centralExtra))
@@ -103,7 +101,6 @@ export const makeHeaders = () => {
     }
   }
 
-  /** The central directory and end records, for a zip in which they begin at `offset`. */
   async function* end(offset: number): AsyncGenerator<Buffer> {
     if (used > 0) slabs.push(slab.subarray(0, used))
     zip.entries = new Finished(count, slabs)
@@ -117,7 +114,6 @@ export const makeHeaders = () => {
   return { open, end }
 }
 
-/** Of an entry without data. */
 export const noSums: EntrySums = { method: "store", crc32: 0, size: 0, compressedSize: 0 }
 
 const makeEntry = (zip: ZipFile, head: EntryHead) => {

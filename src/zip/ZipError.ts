@@ -6,10 +6,7 @@ import type { Compression } from "./ArchiveIndex.ts"
 
 const reasons = ["Unreadable", "Changed", "Write", "Corrupt", "Mismatch", "Worker", "Previous"] as const
 
-/**
- * A folder could not be archived, or its archive is not what it should be; the message names file or entry.
- * `Previous`: the archive before could not be copied from, and without it all may be well.
- */
+/** A folder could not be archived, or its archive is damaged. `Previous`: the archive before could not be copied from. */
 export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   readonly reason: (typeof reasons)[number]
   readonly path: string
@@ -21,7 +18,6 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   readonly cause?: unknown
 }> {}
 
-/** Archive errors between threads, without entry, problem and cause. */
 export const archiveFailures: WorkerFailures = {
   pack: (cause) => {
     if (!(cause instanceof ArchiveError)) return undefined
@@ -37,7 +33,6 @@ export const archiveFailures: WorkerFailures = {
     })
 }
 
-/** The same failure with another message. */
 export const withMessage = (cause: ArchiveError, message: string): ArchiveError => {
   const { path, reason, transient } = cause
   return new ArchiveError({ reason, path, transient, message, cause })
@@ -67,7 +62,6 @@ export interface CopiedRange {
 /** Whether a failure is one of ours; anything else is a defect. */
 export const isArchiveError = (cause: unknown): cause is ArchiveError => cause instanceof ArchiveError
 
-/** Throws what is wrong with the zip at `path`, or with one of its entries; what is an ArchiveError stays one. */
 export const damaged =
   (path: string, entry?: Buffer) =>
   (cause: unknown): never => {
@@ -98,7 +92,6 @@ export const unreadable =
     })
   }
 
-/** The zip refers to bytes that it does not have. */
 export const truncated = (path: string): never => damaged(path)(new Error("something in it points beyond its end"))
 
 /** A thread that ended, or a lack of memory on this one, is the failure of the file that it worked on. */
@@ -109,7 +102,6 @@ export const endedAt = (path: string, cause: unknown): unknown => {
   return new ArchiveError({ reason: "Worker", path, message: `cannot work on ${path}: ${why}`, transient: true, cause })
 }
 
-/** An entry's name for people. */
 export const quoted = (name: Buffer): string => `"${RawPath.display(RawPath.fromBuffer(name))}"`
 
 /** Throws what is wrong with an entry; the caller, who knows the entry, catches it and names it. */
@@ -118,8 +110,8 @@ export function need(holds: boolean, otherwise: string): asserts holds {
 }
 
 /**
- * An archive's content could not be put back. `Changed`: the zip is not the file any more that was checked. `Target`: DIR is not a
- * place to write to. Of both nothing has been written. `Interrupted`: writing could not be brought to its end.
+ * An archive's content could not be put back. `Changed`: the zip is not the file that was checked. `Target`: DIR is no place to
+ * write to. Then nothing was written. `Interrupted`: writing did not come to its end.
  */
 export class ExtractError extends Data.TaggedError("ExtractError")<{
   readonly reason: "Changed" | "Target" | "Interrupted"
@@ -129,9 +121,7 @@ export class ExtractError extends Data.TaggedError("ExtractError")<{
 
 export const isExtractError = (cause: unknown): cause is ExtractError => cause instanceof ExtractError
 
-/** Something that is wrong with a zip. */
 export interface Flaw {
-  /** The entry it is about, in quotes and harmless. */
   readonly entry?: string
   /** To be read after "ABCD.zip" or the entry: "its CRC-32 is wrong". */
   readonly problem: string
