@@ -13,13 +13,11 @@ export const sameCompression = (a: Compression, b: Compression): boolean => a.me
 
 /** `<target>/.zipper/index/ABCD`: what a published archive was made of, so that unchanged entries can be copied from it. */
 export interface ArchiveIndex extends Compression {
-  /** SHA-256 (hex) of the zip that it belongs to. */
   readonly sha256: string
   /** Inode and ctime (nanoseconds since 1970) of each entry, in pairs, in order; or zeros: {@link settledStamps}. */
   readonly stamps: BigInt64Array
 }
 
-/** What distinguishes a file from another one at the same path, as far as `stat` does. */
 export interface FileIdentity {
   readonly dev: number
   readonly ino: number

@@ -104,7 +104,6 @@ export interface PreparedRestore {
   readonly carryOut: Effect.Effect<RestoreOutcome, ExtractError>
   /** Bytes that went to files so far, also to those that fail in the end. */
   readonly written: () => number
-  /** What has become of it so far. */
   readonly soFar: () => RestoreOutcome
   readonly dryRun: boolean
 }

@@ -127,7 +127,6 @@ export const compressBlock: WorkerJob<Block, CompressedBlock> = {
     })
 }
 
-/** Part of a DEFLATE stream, for data that follows `window`. */
 export const deflateBlock = (window: Buffer, content: Buffer, block: Pick<Block, "last" | "level">): Buffer =>
   deflateRawSync(content, {
     level: block.level,

@@ -43,7 +43,6 @@ export const noFolder = "it lies in something that is no folder of the archive"
 
 export interface OddName {
   readonly path: RawPath.RawPath
-  /** In the zip, a byte a character, without the slash of a folder. */
   readonly name: RawPath.RawPath
 }
 
@@ -69,7 +68,6 @@ interface NamedPath {
   readonly entry: string
 }
 
-/** What a slice says of the places of its entries. */
 export interface SlicePlaces {
   readonly first: NamedPath | undefined
   readonly last: RawPath.RawPath | undefined

@@ -41,7 +41,6 @@ interface Extraction {
 }
 
 const foldersAtOnce = 1024
-
 /** Threads are not ended in the middle of a file: they stop by themselves, and remove it. */
 const never = new AbortController().signal
 

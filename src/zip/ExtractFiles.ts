@@ -11,11 +11,7 @@ import type { RestoreFailure } from "./RestorePlan.ts"
 import { archiveFailures } from "./ZipError.ts"
 
 /** What to do with an entry: nothing (also with a folder), write it where nothing is, or in place of a regular file. */
-export const mark = {
-  none: 0,
-  create: 1,
-  replace: 2
-} as const
+export const mark = { none: 0, create: 1, replace: 2 } as const
 
 interface ExtractInput extends SliceSource {
   readonly marks: Uint8Array
@@ -29,7 +25,6 @@ interface ExtractInput extends SliceSource {
 }
 
 export interface FileFailure extends Pick<RestoreFailure, "error" | "kind"> {
-  /** Relative to DIR. */
   readonly path: RawPath.RawPath
 }
 
@@ -53,7 +48,6 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
     withSlice(input, calls, signal, async (records, view) => {
       const shared = shareOf(input.shared)
       const files = fileSetOf(input.written)
-      /** Of this slice alone: names are only for messages. */
       const names = new Map<bigint, RawPath.RawPath>()
       const folders = new Map(input.folders.map((folder) => [folder.path, folder]))
       const opener = makeOpener(input.root)
@@ -359,7 +353,6 @@ export const fileSetOf = (memory: SharedArrayBuffer) => {
   }
 
   return {
-    /** False when the file is known already. */
     add: (file: FileId): boolean => find(keyOf(file), true) === free,
     has: (file: FileId): boolean => find(keyOf(file), false) !== free
   }

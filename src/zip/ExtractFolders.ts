@@ -3,7 +3,6 @@ import { explain } from "../system/Errno.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 
-/** What identifies a file or folder for as long as it is there. */
 export interface FileId {
   readonly dev: bigint
   readonly ino: bigint
@@ -25,7 +24,6 @@ export interface Folder {
 
 /** A folder that files are written to: DIR itself (empty path), or one below it that was made or looked at. */
 export interface KnownFolder extends FileId {
-  /** Relative to DIR. */
   readonly path: RawPath.RawPath
 }
 
@@ -81,7 +79,6 @@ const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
 const openKnown = (root: RawPath.RawPath, known: KnownFolder): OpenFolder =>
   openFolder(RawPath.toBuffer(RawPath.join(root, known.path)), known)
 
-/** Opens folders below `root`, one at a time: names that belong together come one after the other. */
 export const makeOpener = (root: RawPath.RawPath) => {
   let current: { readonly path: RawPath.RawPath; readonly folder: OpenFolder } | undefined
   const close = (): void => {
@@ -154,7 +151,6 @@ interface FinishFoldersInput {
   readonly folders: ReadonlyArray<KnownFolder & Pick<Folder, "mode" | "seconds">>
 }
 
-/** Gives folders their modes and times. The result: those that did not get them, and why. */
 export const finishFolders: WorkerJob<
   FinishFoldersInput,
   ReadonlyArray<{ readonly path: RawPath.RawPath; readonly error: string }>

@@ -21,7 +21,6 @@ import { damaged, need } from "./ZipError.ts"
 
 export type ExtractPlan = Awaited<ReturnType<typeof planExtraction>>
 
-/** No entry takes less in the central directory. */
 const shortestRecord = 46
 
 /**
@@ -108,7 +107,6 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     meeting.set(`${first}\0${second}`, { first, second })
   }
 
-  /** One folder at two places of DIR, by a second mount or by names that are one there. */
   const noteFolder = (path: RawPath.RawPath, { dev, ino }: FileId): void => {
     const key = `${dev}:${ino}`
     const first = folderAt.get(key)
@@ -234,13 +232,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
       neededAtMost: space.needed(),
       leftovers: someOf(leftovers.keys(), RawPath.display)
     }
-    return {
-      plan,
-      folders: [...folders.values()],
-      marks,
-      parents,
-      leftovers: [...leftovers.values()]
-    }
+    return { plan, folders: [...folders.values()], marks, parents, leftovers: [...leftovers.values()] }
   }
 
   if (root.state === "present") await lookForLeftovers(root)
@@ -269,9 +261,7 @@ const makeChooser = (only: ReadonlyArray<string>) => {
   return Object.assign(choose, { unmatched: (): ReadonlyArray<string> => [...unmatched] })
 }
 
-/** zlib makes at least one byte of so many zeros. */
 const zerosPerByte = 1000
-
 /** Bytes of a DEFLATE stream that holds nothing. */
 const overhead = 16
 

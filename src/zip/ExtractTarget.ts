@@ -11,7 +11,6 @@ import { type FileId, type Folder, makeOpener, split } from "./ExtractFolders.ts
 import type { Conflict } from "./RestorePlan.ts"
 import { ExtractError } from "./ZipError.ts"
 
-/** What is to be put back, and where. */
 export interface ExtractRequest {
   readonly zip: string
   readonly file: FileIdentity
@@ -26,7 +25,6 @@ export interface ExtractRequest {
 }
 
 export interface Target {
-  /** With every symlink on the way to it followed. */
   readonly path: RawPath.RawPath
   /** Which folder it is; undefined when it has to be made. */
   readonly id: FileId | undefined
@@ -118,7 +116,6 @@ const keptFolders = async (keepOut: ReadonlyArray<string>): Promise<ReadonlyMap<
   return found
 }
 
-/** What may not be listed may be restored from all the same. */
 const unlessForbidden = (cause: unknown): ReadonlyArray<Buffer> => {
   if (codeOf(cause) === "EACCES") return []
   throw cause
@@ -202,10 +199,8 @@ export const findLeftovers = async (path: RawPath.RawPath, folder: Folder): Prom
   }
 }
 
-/** Relative to DIR. */
 export const leftoverPath = ({ folder, name }: Leftover): RawPath.RawPath => RawPath.join(folder.path, name)
 
-/** Removes them from DIR, which is `root`; gives a message for each that is left. */
 export const removeLeftovers = (root: RawPath.RawPath, leftovers: ReadonlyArray<Leftover>): ReadonlyArray<string> => {
   const opener = makeOpener(root)
   try {

@@ -92,7 +92,6 @@ export const findMeeting = async (
 
 type Names = ReadonlySet<RawPath.RawPath>
 
-/** The names in a folder; of one folder after the other, since twins come so. */
 const makeLister = () => {
   let last: { readonly path: RawPath.RawPath; readonly names: Names } | undefined
   return async (path: RawPath.RawPath): Promise<Names> => {
@@ -146,7 +145,6 @@ const standingFolder = (folder: Folder, { id, path }: Target): RawPath.RawPath =
   return id === undefined ? split(path).parent : path
 }
 
-/** Those that are one name in a new folder in `place`. */
 const tryNames = (
   place: RawPath.RawPath,
   temporary: RawPath.RawPath,

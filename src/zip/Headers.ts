@@ -18,7 +18,6 @@ export interface EntryHead {
   readonly size: number
   /** Of the last change, since 1970. */
   readonly seconds: number
-  /** `st_mode`. */
   readonly mode: number
 }
 
@@ -109,13 +108,6 @@ export const timeField = (seconds: number): Buffer => {
   const bytes = field(timeId, 5)
   bytes.writeUInt8(1, 4)
   bytes.writeInt32LE(seconds, 5)
-  return bytes
-}
-
-export const zip64Field = (size: number, compressedSize: number): Buffer => {
-  const bytes = field(zip64Id, 16)
-  bytes.writeBigUInt64LE(BigInt(size), 4)
-  bytes.writeBigUInt64LE(BigInt(compressedSize), 12)
   return bytes
 }
 
@@ -221,35 +213,49 @@ export const countOwn = (records: Buffer, count: number): number => {
 }
 
 /** Writes the local header (APPNOTE 4.3.7) that the entry has to have to `target`, which has room; its length. */
-const writeLocal = (entry: ZipEntry, target: Buffer): number => {
-  const zip64 = entry.size >= zip64From
-  const dos = dosOf(entry.seconds)
+const writeLocal = ({ name, seconds, size: expectedSize }: EntryHead, sums: EntrySums, target: Buffer): number => {
+  const zip64 = expectedSize >= zip64From
+  const dos = dosOf(seconds)
   target.writeUInt32LE(0x04034b50, 0)
-  target.writeUInt16LE(localVersion(entry.name, zip64), 4)
+  target.writeUInt16LE(localVersion(name, zip64), 4)
   target.writeUInt16LE(utf8Names, 6)
-  target.writeUInt16LE(entry.method === "store" ? 0 : 8, 8)
+  target.writeUInt16LE(sums.method === "store" ? 0 : 8, 8)
   target.writeUInt16LE(dos.time, 10)
   target.writeUInt16LE(dos.date, 12)
-  target.writeUInt32LE(entry.crc32, 14)
-  target.writeUInt32LE(zip64 ? 0xffff_ffff : entry.compressedSize, 18)
-  target.writeUInt32LE(zip64 ? 0xffff_ffff : entry.size, 22)
-  target.writeUInt16LE(entry.name.length, 26)
+  target.writeUInt32LE(sums.crc32, 14)
+  target.writeUInt32LE(zip64 ? 0xffff_ffff : sums.compressedSize, 18)
+  target.writeUInt32LE(zip64 ? 0xffff_ffff : sums.size, 22)
+  target.writeUInt16LE(name.length, 26)
   target.writeUInt16LE(zip64 ? 29 : 9, 28)
-  entry.name.copy(target, 30)
-  let at = 30 + entry.name.length
-  if (zip64) at += zip64Field(entry.size, entry.compressedSize).copy(target, at)
+  name.copy(target, 30)
+  let at = 30 + name.length
+  if (zip64) {
+    target.writeUInt16LE(zip64Id, at)
+    target.writeUInt16LE(16, at + 2)
+    target.writeBigUInt64LE(BigInt(sums.size), at + 4)
+    target.writeBigUInt64LE(BigInt(sums.compressedSize), at + 12)
+    at += 20
+  }
   target.writeUInt16LE(timeId, at)
   target.writeUInt16LE(5, at + 2)
   target.writeUInt8(1, at + 4)
-  target.writeInt32LE(entry.seconds, at + 5)
+  target.writeInt32LE(seconds, at + 5)
   return at + 9
 }
 
-/** The longest local header: names have at most 65,535 bytes. */
+export const noSums: EntrySums = { method: "store", crc32: 0, size: 0, compressedSize: 0 }
+
+/** An entry's local header. Its length does not depend on the sums. */
+export const localHeader = (head: EntryHead, sums = noSums): Buffer => {
+  const header = Buffer.allocUnsafe(localLength(head.name.length, head.size))
+  writeLocal(head, sums, header)
+  return header
+}
+
 const expected = Buffer.alloc(localLength(0xffff, zip64From))
 
 export const checkLocal = (entry: ZipEntry, bytes: Buffer): void => {
-  const length = writeLocal(entry, expected)
+  const length = writeLocal(entry, entry, expected)
   need(
     bytes.length >= length && expected.compare(bytes, 0, length, 0, length) === 0,
     "its local header and the central directory differ"
@@ -287,9 +293,7 @@ export const endRecords = (zip: {
 }
 
 const bufferSize = 64 * 1024
-
 const fixedLength = 24
-
 const scratch: Array<Buffer> = []
 
 /**
@@ -337,7 +341,6 @@ export const makeDigest = () => {
       if (kind === "directory") used = buffer.writeUInt8(slash, used)
       rest(at, rawPath, size, archiveSeconds(mtimeNs), mode & 0xffff)
     },
-    /** In hexadecimal. To be called once. */
     end: (): string => {
       hash.update(buffer.subarray(0, used))
       scratch.push(buffer)

@@ -35,7 +35,6 @@ export const createOutput = async (path: string) => {
 
   return {
     position: (): number => flushed + used,
-    /** How many bytes have reached the file: another reader sees these. */
     flushed: (): number => flushed,
     write: async (bytes: Buffer): Promise<void> => {
       if (used + bytes.length > pending.length) await flush()

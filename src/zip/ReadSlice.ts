@@ -71,7 +71,6 @@ const makeView = (
   let from = 0
   let to = 0
 
-  /** These bytes, if they are there already; valid until the next are loaded. */
   const bytes = (start: number, end: number): Buffer | undefined =>
     start >= from && end <= to ? window.subarray(start - from, end - from) : undefined
 
@@ -106,7 +105,6 @@ const makeView = (
 
 /** Entries up to this size, compressed and not, are inflated in one call: streams cost more than small data do. */
 const wholeLimit = 1 << 20
-
 const chunkSize = 512 * 1024
 
 /** The bytes of an entry, whose header is checked, up to `to`: `dataStart`, or an `end` within {@link windowSize}. */
@@ -143,7 +141,6 @@ export async function* contentOf(entry: ZipEntry, view: SliceView): AsyncGenerat
   checkSums(entry, length, checksum)
 }
 
-/** Checks an entry's local header, and size and CRC-32 of its data; throws what is wrong with it. */
 export const checkEntry = async (entry: ZipEntry, view: SliceView): Promise<void> => {
   // There are many small entries: a generator for each costs a tenth of the time.
   if (isSmall(entry)) releaseSmall(smallContent(entry, await loadEntry(entry, view, entry.end)), entry)

@@ -102,7 +102,6 @@ function* parseRecords(records: Buffer, count: number): Generator<yauzl.Entry> {
 
 /** Consecutive entries of a zip, by the lengths in their central directory records alone. */
 export interface Slice {
-  /** How many entries stand before it. */
   readonly first: number
   readonly count: number
   readonly records: Extent
@@ -110,7 +109,6 @@ export interface Slice {
   readonly content: Extent
 }
 
-/** Offset of the first byte, and of the first byte behind it. */
 export interface Extent {
   readonly start: number
   readonly end: number
@@ -177,7 +175,6 @@ export async function* slices(zip: OpenZip, end: ZipEnd): AsyncGenerator<Slice> 
   }
 }
 
-/** Lengths from the record at `at` (APPNOTE 4.3.12), if there is one and all of it is in `bytes`. */
 const readSizes = (bytes: Buffer, at: number) => {
   if (at + fixedLength > bytes.length || bytes.readUInt32LE(at) !== 0x02014b50) return undefined
   const compressedSize = bytes.readUInt32LE(at + 20)

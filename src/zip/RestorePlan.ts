@@ -1,6 +1,5 @@
 import { bytes, count, duration, quoted } from "../text/Text.ts"
 
-/** Something in DIR that stands where something of the archive belongs. */
 export interface Conflict {
   readonly path: string
   /** What is there: only a regular file can be replaced. `archives`: the folder that the archives are in. */
@@ -8,7 +7,6 @@ export interface Conflict {
   readonly wanted: "file" | "directory"
 }
 
-/** A number of things, and the first of them by name. */
 interface Some<A> {
   readonly count: number
   readonly first: ReadonlyArray<A>
@@ -21,12 +19,10 @@ export interface RestorePlan {
   /** DIR, with every symlink on the way to it followed. */
   readonly directory: string
   readonly makesDirectory: boolean
-  /** Files that would be written, those that take the place of others among them. */
   readonly files: number
   readonly bytes: number
   readonly folders: number
   readonly replaced: number
-  /** Nothing is written as long as there are any. */
   readonly conflicts: Some<Conflict>
   /** Names in the archive that are one name in DIR: what is written later would replace the other. Nothing is written. */
   readonly meeting: Some<NamePair>
@@ -49,15 +45,12 @@ export interface RestoreFailure {
   readonly kind: "missing" | "kept" | "attributes"
 }
 
-/** What became of a restore. */
 export interface RestoreOutcome {
-  /** Files that are written completely, and their size. */
   readonly files: number
   readonly bytes: number
   readonly replaced: number
   readonly folders: number
   readonly failures: Some<RestoreFailure>
-  /** How many of the failures are of these kinds. */
   readonly missing: number
   readonly kept: number
   /** Messages about files of earlier restores that should have been removed. */
@@ -97,14 +90,8 @@ export const someOf = <A, B>(items: Iterable<A>, show: (item: A) => B): Some<B> 
   return some()
 }
 
-const kinds = {
-  file: "a file",
-  directory: "a folder",
-  symlink: "a symlink",
-  other: "no regular file"
-} as const
+const kinds = { file: "a file", directory: "a folder", symlink: "a symlink", other: "no regular file" } as const
 
-/** `a/b.txt: there is a file already`. */
 const describeConflict = ({ is, path, wanted }: Conflict): string => {
   if (is === "archives") return `${path}: this is the folder that the archives are in, which nothing is restored to`
   const belongs = is === "file" && wanted === "file" ? "" : `, where ${kinds[wanted]} belongs`
@@ -203,7 +190,6 @@ const describeFailure = ({ error, kind, path }: RestoreFailure): string => {
 
 const failuresOf = ({ failures }: RestoreOutcome): ReadonlyArray<string> => listed(failures, describeFailure, "failure")
 
-/** `1 file of 2 files is restored; 1 file that was to be replaced is as before`. */
 const progressOf = (plan: RestorePlan, { files, replaced }: RestoreOutcome): string => {
   const left = plan.replaced - replaced
   const [was, is] = left === 1 ? ["was", "is"] : ["were", "are"]

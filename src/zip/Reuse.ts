@@ -9,7 +9,7 @@ import { type EntryHead, headOf, sourcePath, type ZipEntry } from "./Headers.ts"
 import { settleAll } from "./LookAhead.ts"
 import type { Output } from "./Output.ts"
 import { type Extent, readEntries } from "./ReadZip.ts"
-import type { Headers } from "./Yazl.ts"
+import type { Directory } from "./Yazl.ts"
 import { ArchiveError, type ArchiveReport, type CopiedRange } from "./ZipError.ts"
 
 /** Entries of files that have not changed are copied, in compressed form, from the archive before. */
@@ -151,7 +151,6 @@ const makeCursor = (before: AsyncIterable<ReadonlyArray<OldEntry>>) => {
   }
 }
 
-/** What the local header and the manifest have in common, and the mode. */
 const isSame = (head: EntryHead, old: OldEntry): boolean =>
   head.kind === old.kind &&
   head.size === old.size &&
@@ -211,7 +210,6 @@ export const openPrevious = async (previous: PreviousArchive) => {
     size: stats.size,
     stamps: previous.index.stamps,
     sums: previous.pieces,
-    /** Turns a failure to read it into an error that says so. */
     failed,
     entries,
     close: () => closeRead(file)
@@ -225,7 +223,7 @@ const noBytes = Buffer.alloc(0)
 /** Copies pieces of the archive before into the new one; `advance` gets the number of uncompressed bytes of each step. */
 export const makeCopier = (
   previous: Previous,
-  headers: Headers,
+  directory: Directory,
   output: Output,
   advance: (bytes: number) => void,
   signal: AbortSignal
@@ -284,7 +282,7 @@ export const makeCopier = (
       const at = output.position()
       let size = 0
       for (const { head, old } of entries) {
-        headers.open(head, at + old.start - start).finish(old)
+        directory.add(head, old, at + old.start - start)
         if (head.kind === "file") copiedFiles += 1
         size += old.size
       }

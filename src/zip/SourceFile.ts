@@ -11,12 +11,10 @@ import { ArchiveError, withMessage } from "./ZipError.ts"
 
 export interface SourceFolder extends Pick<Source.SourceView, "frozen" | "label"> {
   readonly folder: FolderName
-  /** Where it is read. */
   readonly root: RawPath.RawPath
 }
 
 export interface SourceRequest extends Pick<ManifestEntry, "path" | "size" | "mtimeNs"> {
-  /** Where it is read. */
   readonly real: RawPath.RawPath
   /** Which file was listed, where another one may have come to its place since. */
   readonly listed: Identity | undefined
@@ -43,7 +41,6 @@ export const requestOf = (
   listed: view.frozen ? undefined : identityOf(manifest, index)
 })
 
-/** With its folder, for people. */
 const displayName = (folder: SourceFolder, request: SourceRequest): string =>
   RawPath.display(RawPath.join(RawPath.fromText(folder.folder), request.path))
 
@@ -109,17 +106,14 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
     return stats
   }
 
-  let before: fs.BigIntStats
-  try {
-    before = compare()
-  } catch (cause) {
-    closeRead(fd)
-    throw cause
-  }
+  let ctimeNs: bigint | undefined
+  closedUnless(fd, () => {
+    ctimeNs = compare().ctimeNs
+    return true
+  })
   return {
     /** For reading on another thread: all threads of a process share it. Not to be used after `close`. */
     fd,
-    /** Turns a failure to read into an error that names the file. */
     failed,
     /** Fills `buffer` from its beginning, as far as the file goes; how many bytes. */
     read: (buffer: Buffer): Promise<number> => fill(calls, fd, buffer, 0).catch(failed),
@@ -128,7 +122,7 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
       if (bytesRead !== size) throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
       if (folder.frozen) return
       // ctime as well: a program can set the time of change back, and its clock is coarse.
-      if (compare().ctimeNs !== before.ctimeNs) throw changed("was modified")
+      if (compare().ctimeNs !== ctimeNs) throw changed("was modified")
     },
     close: (): void => closeRead(fd)
   }

@@ -149,7 +149,6 @@ interface SliceOutput {
   readonly copied: ReadonlyArray<number>
 }
 
-/** Verifies the entries of a slice; the first damage is an ArchiveError. */
 export const verifySlice: WorkerJob<SliceInput, SliceOutput> = {
   name: "verify",
   kind: "brief",
@@ -194,10 +193,8 @@ export interface AuditOptions {
   readonly onRead: (bytes: number) => void
 }
 
-/** What is in a zip, and what is wrong with it. */
 export interface Audit {
   readonly files: number
-  /** Uncompressed. */
   readonly bytes: number
   /** Every entry was found: otherwise names and sums are those of a part. */
   readonly complete: boolean
@@ -310,7 +307,6 @@ interface AuditOutput extends Flaws, Pick<Audit, "files" | "bytes" | "complete">
   readonly own: number
 }
 
-/** Audits the entries of a slice: what is wrong is in the result. */
 export const auditSlice: WorkerJob<AuditInput, AuditOutput> = {
   name: "audit",
   kind: "brief",

@@ -16,12 +16,12 @@ import {
   sampleMethod,
   units
 } from "./Compress.ts"
-import { type EntrySums, headOf } from "./Headers.ts"
+import { type EntryHead, type EntrySums, headOf, localHeader, noSums } from "./Headers.ts"
 import { aheadPerThread, lookAhead } from "./LookAhead.ts"
 import { createOutput, type Output } from "./Output.ts"
 import { type Copied, makeCombiner, makeCopier, openPrevious, type Previous, pieces } from "./Reuse.ts"
 import { nameOthers, openSource, requestOf, type SourceFile, sourceFolder } from "./SourceFile.ts"
-import { makeHeaders, noSums, type OpenEntry } from "./Yazl.ts"
+import { makeDirectory } from "./Yazl.ts"
 import { type ArchiveReport, endedAt, isArchiveError, withMessage } from "./ZipError.ts"
 
 interface WriteInput {
@@ -71,7 +71,7 @@ const writeEntries = async (
   signal: AbortSignal
 ): Promise<Copied> => {
   const { level } = compression
-  const headers = makeHeaders()
+  const directory = makeDirectory()
   const folder = sourceFolder(view, manifest.folder)
   /** Used again and again: fresh memory costs more than what is done in it. */
   const idleSlots: Array<Slot> = []
@@ -128,7 +128,7 @@ const writeEntries = async (
     done += bytes
     progress?.(done)
   }
-  const copier = previous === undefined ? undefined : makeCopier(previous, headers, output, advance, signal)
+  const copier = previous === undefined ? undefined : makeCopier(previous, directory, output, advance, signal)
 
   const writeBatch = async (batch: Compressed<"batch">): Promise<void> => {
     const data = bytesOf(batch.slot)
@@ -143,27 +143,27 @@ const writeEntries = async (
       for (const entry of piece.entries) {
         let sums = noSums
         if (entry.kind === "file" && batch.result !== undefined) sums = sumsAt(batch.result, file++, entry.size)
-        const added = headers.open(headOf(entry), output.position())
-        await output.write(added.localHeader(sums))
+        const head = headOf(entry)
+        directory.add(head, sums, output.position())
+        await output.write(localHeader(head, sums))
         await output.write(data.subarray(from, from + sums.compressedSize))
         from += sums.compressedSize
-        added.finish(sums)
       }
       advance(sizeOf(piece.entries))
     }
   }
 
   const combine = makeCombiner()
-  let current: { readonly at: number; readonly added: OpenEntry; readonly sums: EntrySums } | undefined
+  let current: { readonly at: number; readonly head: EntryHead; readonly sums: EntrySums } | undefined
 
   const writePart = async (part: Compressed<"part">): Promise<void> => {
     const { file, large, method, result, slot } = part
     if (current === undefined) {
-      const at = output.position()
-      current = { at, added: headers.open(headOf(large.entry), at), sums: noSums }
-      await output.write(current.added.localHeader())
+      current = { at: output.position(), head: headOf(large.entry), sums: noSums }
+      // Overwritten once the sums are known.
+      await output.write(localHeader(current.head))
     }
-    const { added, at, sums: before } = current
+    const { at, head, sums: before } = current
     await output.write(bytesOf(slot, result.compressedSize))
     const sums = {
       method,
@@ -171,11 +171,11 @@ const writeEntries = async (
       size: before.size + result.length,
       compressedSize: before.compressedSize + result.compressedSize
     }
-    current = { at, added, sums }
+    current = { at, head, sums }
     if (part.last) {
       file.check(sums.size)
-      await output.patch(at, added.localHeader(sums))
-      added.finish(sums)
+      await output.patch(at, localHeader(head, sums))
+      directory.add(head, sums, at)
       current = undefined
       open.delete(large)
       file.close()
@@ -201,7 +201,7 @@ const writeEntries = async (
       if (result.status === "fulfilled") result.value?.file.close()
     }
   }
-  for await (const chunk of headers.end(output.position())) {
+  for await (const chunk of directory.end(output.position())) {
     signal.throwIfAborted()
     await output.write(chunk)
   }

@@ -1,23 +1,13 @@
 import { type StandIn, ZipFile } from "yazl"
-import {
-  dosTime,
-  type EntryHead,
-  type EntrySums,
-  localVersion,
-  rawNameField,
-  timeField,
-  zip64Field,
-  zip64From
-} from "./Headers.ts"
+import { dosTime, type EntryHead, type EntrySums, rawNameField, timeField, zip64From } from "./Headers.ts"
 
 /**
- * The only module that uses yazl, whose version is pinned: yazl has no public call for data that is already compressed, so
- * entries are made by its public calls and changed before it has written them. It makes the bytes of every header.
+ * The only module that uses yazl, whose version is pinned: it makes the central directory and the end records. yazl has no public
+ * call for data that is already compressed, so entries are made by its public calls and changed before it has written them.
  *
  * What is relied on beyond its documentation: `entries` and `outputStreamCursor` of a ZipFile; it pumps nothing while the first
- * of `entries` is in state 0; the fields of an entry below; an entry's `getLocalFileHeader()` (without extra fields) and
- * `getCentralDirectoryRecord()` (extra fields last, no comment); `end()` goes through `entries` by index for `state` and by
- * `forEach` for the records.
+ * of `entries` is in state 0; the fields of an entry below; an entry's `getCentralDirectoryRecord()` (extra fields last, no
+ * comment); `end()` goes through `entries` by index for `state` and by `forEach` for the records.
  */
 declare module "yazl" {
   interface StandIn {
@@ -28,7 +18,6 @@ declare module "yazl" {
     utf8FileName: Buffer
     lastModFileTime: number
     lastModFileDate: number
-    /** 0 stores, anything else deflates. */
     compressionLevel: number
     forceZip64Format: boolean
     crcAndFileSizeKnown: boolean
@@ -36,7 +25,6 @@ declare module "yazl" {
     uncompressedSize: number
     compressedSize: number
     relativeOffsetOfLocalHeader: number
-    getLocalFileHeader(): Buffer
   }
   interface ZipFile {
     entries: Array<Entry | StandIn>
@@ -52,55 +40,33 @@ const gate: StandIn = { state: waiting, getCentralDirectoryRecord: () => Buffer.
 
 const slabSize = 1 << 20
 
-export type Headers = ReturnType<typeof makeHeaders>
+export type Directory = ReturnType<typeof makeDirectory>
 
-export type OpenEntry = ReturnType<Headers["open"]>
-
-/** Headers of a new zip. Finished entries are kept as bytes: yazl looks at all its (large) entries at each step. */
-export const makeHeaders = () => {
+/** The central directory of a new zip. Entries are kept as bytes: yazl looks at all its (large) entries at each step. */
+export const makeDirectory = () => {
   const zip = new ZipFile()
   const slabs: Array<Buffer> = []
   let slab = Buffer.alloc(0)
   let used = 0
   let count = 0
 
-  const keep = (record: Buffer): void => {
-    if (used + record.length > slab.length) {
+  const add = (head: EntryHead, sums: EntrySums, offset: number): void => {
+    const record = recordOf(zip, head, sums, offset)
+    const time = timeField(head.seconds)
+    const extra = head.rawPath === undefined ? [time] : [time, rawNameField(head.name, head.rawPath)]
+    const length = extra.reduce((sum, field) => sum + field.length, record.length)
+    // yazl knows nothing of these extra fields: their length is added to that of its own.
+    record.writeUInt16LE(record.readUInt16LE(30) + length - record.length, 30)
+    if (used + length > slab.length) {
       if (used > 0) slabs.push(slab.subarray(0, used))
-      slab = Buffer.allocUnsafe(Math.max(slabSize, record.length))
+      slab = Buffer.allocUnsafe(Math.max(slabSize, length))
       used = 0
     }
-    used += record.copy(slab, used)
+    for (const bytes of [record, ...extra]) used += bytes.copy(slab, used)
     count += 1
   }
 
-  /** An entry whose local header will lie at `offset`. */
-  const open = (head: EntryHead, offset: number) => {
-    const entry = makeEntry(zip, head)
-    const zip64 = head.size >= zip64From
-    const time = timeField(head.seconds)
-    const centralExtra =
-      head.rawPath === undefined ? time : Buffer.concat([time, rawNameField(head.name, head.rawPath)])
-    entry.relativeOffsetOfLocalHeader = offset
-    entry.forceZip64Format = zip64
-    entry.crcAndFileSizeKnown = true
-    return {
-      localHeader: (sums = noSums): Buffer => {
-        apply(entry, sums)
-        // yazl has no zip64 form of this header: its 32-bit fields then say "see the extra field".
-        if (zip64) entry.uncompressedSize = entry.compressedSize = 0xffff_ffff
-        const header = entry.getLocalFileHeader()
-        header.writeUInt16LE(localVersion(head.name, zip64), 4)
-        const sizes = zip64 ? [zip64Field(sums.size, sums.compressedSize)] : []
-        return appendExtra(header, 28, Buffer.concat([...sizes, time]))
-      },
-      finish: (sums: EntrySums): void => {
-        apply(entry, sums)
-        keep(appendExtra(entry.getCentralDirectoryRecord(), 30, centralExtra))
-      }
-    }
-  }
-
+  /** The directory and the end records, for a zip in which they begin at `offset`. */
   async function* end(offset: number): AsyncGenerator<Buffer> {
     if (used > 0) slabs.push(slab.subarray(0, used))
     zip.entries = new Finished(count, slabs)
@@ -111,12 +77,10 @@ export const makeHeaders = () => {
     }
   }
 
-  return { open, end }
+  return { add, end }
 }
 
-export const noSums: EntrySums = { method: "store", crc32: 0, size: 0, compressedSize: 0 }
-
-const makeEntry = (zip: ZipFile, head: EntryHead) => {
+const recordOf = (zip: ZipFile, head: EntryHead, sums: EntrySums, offset: number): Buffer => {
   zip.entries = [gate]
   // The UT field is ours, since yazl writes it to one header only: "forceDosTimestamp" leaves it out.
   const options = { mtime: anyTime, mode: head.mode & 0xffff, forceDosTimestamp: true }
@@ -130,26 +94,20 @@ const makeEntry = (zip: ZipFile, head: EntryHead) => {
   entry.utf8FileName = head.name
   entry.lastModFileDate = dos.date
   entry.lastModFileTime = dos.time
-  return entry
+  entry.compressionLevel = sums.method === "store" ? 0 : 6
+  entry.forceZip64Format = head.size >= zip64From
+  entry.crcAndFileSizeKnown = true
+  entry.crc32 = sums.crc32
+  entry.uncompressedSize = sums.size
+  entry.compressedSize = sums.compressedSize
+  entry.relativeOffsetOfLocalHeader = offset
+  return entry.getCentralDirectoryRecord()
 }
 
 const anyTime = new Date(0)
 
 const neverAsked = (): void => {
   throw new Error("yazl asked for data that it is never to write")
-}
-
-const apply = (entry: ReturnType<typeof makeEntry>, sums: EntrySums): void => {
-  entry.compressionLevel = sums.method === "store" ? 0 : 6
-  entry.crc32 = sums.crc32
-  entry.uncompressedSize = sums.size
-  entry.compressedSize = sums.compressedSize
-}
-
-/** `extra` behind a header that ends with its extra fields, whose length stands at `lengthAt`. */
-const appendExtra = (header: Buffer, lengthAt: number, extra: Buffer): Buffer => {
-  header.writeUInt16LE(header.readUInt16LE(lengthAt) + extra.length, lengthAt)
-  return Buffer.concat([header, extra])
 }
 
 /** Stands in for all entries at the end: as many as there are, and their records by the slab. */

@@ -41,7 +41,6 @@ export const withMessage = (cause: ArchiveError, message: string): ArchiveError 
 export interface ArchiveReport {
   readonly zipSize: number
   readonly entries: number
-  /** Uncompressed bytes. */
   readonly bytes: number
   readonly madeWith: Compression
   /** Files among the entries that were copied from the archive before. */
@@ -55,11 +54,9 @@ export interface CopiedRange {
   readonly start: number
   readonly end: number
   readonly entries: number
-  /** CRC-32 of these bytes of the zip. */
   readonly crc32: number
 }
 
-/** Whether a failure is one of ours; anything else is a defect. */
 export const isArchiveError = (cause: unknown): cause is ArchiveError => cause instanceof ArchiveError
 
 export const damaged =
