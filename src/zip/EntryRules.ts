@@ -7,6 +7,7 @@ import { type Flaw, need, quoted } from "./ZipError.ts"
 
 /** What a zip of this program keeps to beyond its headers, so that it can be put into a folder. */
 
+/** The original path of an entry; throws what is wrong with it. */
 export const pathOf = (entry: ZipEntry): RawPath.RawPath => {
   const { rawPath } = entry
   if (rawPath === undefined) return sourcePath(entry)
@@ -21,6 +22,7 @@ const isPath = (path: RawPath.RawPath): boolean =>
 /** DEFLATE makes at most so many bytes of one: 258 of two bits. */
 const mostInflated = 1032
 
+/** Throws unless it is a file or a folder, of a size that can be. */
 export const checkForm = ({ compressedSize, kind, method, mode, size }: ZipEntry): void => {
   const type = mode & constants.S_IFMT
   need(
@@ -114,6 +116,7 @@ export const makeSlicePlaces = () => {
   }
 }
 
+/** Joins the results of slices, in their order. */
 export const makePlaces = () => {
   const odd: Array<OddName> = []
   const flaws: Array<Flaw> = []

@@ -12,6 +12,7 @@ import type { OpenZip, Slice } from "./ReadZip.ts"
 import { gather, type RestoreFailure, type RestoreOutcome } from "./RestorePlan.ts"
 import { ExtractError, isExtractError } from "./ZipError.ts"
 
+/** Counts what becomes of a restore, at any moment. */
 export const makeTally = () => {
   const shared = makeShared()
   const { complete, written } = shareOf(shared)

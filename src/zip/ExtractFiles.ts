@@ -328,6 +328,7 @@ export const shareOf = (memory: SharedArrayBuffer) => {
 
 type FileSet = ReturnType<typeof fileSetOf>
 
+/** Memory for {@link fileSetOf} and so many files. */
 export const makeFileSet = (files: number): SharedArrayBuffer =>
   new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT * 2 ** Math.ceil(Math.log2(2 * files + 16)))
 

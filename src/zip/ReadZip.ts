@@ -8,6 +8,7 @@ import { damaged, need, truncated, unreadable } from "./ZipError.ts"
 
 export type OpenZip = Awaited<ReturnType<typeof openZip>>
 
+/** Opens the file at `path`, but not through a symlink. */
 export const openZip = async (path: string) => {
   const failed = unreadable(path)
   const { file, stats } = await openRegular(path).catch(failed)

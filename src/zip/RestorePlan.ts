@@ -72,6 +72,7 @@ export const nothingRestored: RestoreOutcome = {
 
 const namesShown = 10
 
+/** Counts things, and keeps the first of them. */
 export const gather = <A>() => {
   const first: Array<A> = []
   let many = 0

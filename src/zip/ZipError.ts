@@ -59,6 +59,7 @@ export interface CopiedRange {
 
 export const isArchiveError = (cause: unknown): cause is ArchiveError => cause instanceof ArchiveError
 
+/** Throws what is wrong with the zip at `path`, or with an entry of it; what is an ArchiveError stays one. */
 export const damaged =
   (path: string, entry?: Buffer) =>
   (cause: unknown): never => {
