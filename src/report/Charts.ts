@@ -1,6 +1,5 @@
-import type { HistoryFolder } from "../runs/History.ts"
 import type { Chart } from "./Chart.ts"
-import { coverage, jobOf, type TimedArchive, type TimedReplication } from "./Jobs.ts"
+import type { RunItem, TimedRun } from "./Jobs.ts"
 
 /** One figure of one thing at one time (milliseconds since 1970). */
 interface Figure {
@@ -9,6 +8,7 @@ interface Figure {
   readonly value: number
 }
 
+/** What is drawn: `from` to `now`, in milliseconds since 1970. */
 interface Period {
   readonly from: number
   readonly now: number
@@ -19,40 +19,49 @@ const allCompressed = "archives"
 const allUncompressed = "their files"
 const wholeRun = "whole run"
 
-/** The charts of the archive job; those that would be empty are left out. `runs` are of the whole history. */
-export const archiveCharts = (runs: ReadonlyArray<TimedArchive>, period: Period): ReadonlyArray<Chart> => {
+/** The charts of the archive job; those that would be empty are left out. `all` are the runs of the whole history. */
+export const archiveCharts = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<Chart> => {
+  const runs = drawable(all, "archive", period)
   const recent = runs.filter(({ ended }) => ended >= period.from)
   const { folders, totals } = sizesOf(runs, period.from)
-  const archived = recent.flatMap(({ ended: at, run }) =>
-    run.folders.filter(isArchived).map((folder) => ({ ...folder, at, label: folder.folder }))
-  )
-  const written = archived.map(({ at, label, zip_bytes: value }): Figure => ({ at, label, value }))
-  const seconds = archived.map(({ at, label, seconds: value }): Figure => ({ at, label, value }))
+  const seconds = itemFigures(recent, (item) => item.seconds)
   const whole = recent.map(({ ended: at, run }): Figure => ({ at, label: wholeRun, value: run.seconds }))
   return [
     stepsChart("total", [allCompressed, allUncompressed], totals, period),
     stepsChart("folders", largest(folders, "last"), folders, period),
     pointsChart("durations", [wholeRun, ...largest(seconds, "last", 4)], [...whole, ...seconds], period),
-    stackChart("written", written, period)
+    stackChart("written", itemFigures(recent, zipBytes), period)
   ].filter(hasValues)
 }
 
 /** The charts of replication. */
-export const replicationCharts = (runs: ReadonlyArray<TimedReplication>, period: Period): ReadonlyArray<Chart> => {
-  const recent = runs.filter(({ ended }) => ended >= period.from)
-  const sent = recent.flatMap(({ ended: at, run }) =>
-    run.datasets.map((dataset): Figure => ({ at, label: dataset.dataset, value: dataset.bytes }))
-  )
-  const seconds = recent.map((timed): Figure => ({ at: timed.ended, label: jobOf(timed), value: timed.run.seconds }))
+export const replicationCharts = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<Chart> => {
+  const recent = drawable(all, "replication", period).filter(({ ended }) => ended >= period.from)
+  const seconds = recent.map(({ ended: at, job: label, run }): Figure => ({ at, label, value: run.seconds }))
   return [
-    stackChart("sent", sent, period),
+    stackChart("sent", itemFigures(recent, bytesOf), period),
     pointsChart("replication-durations", largest(seconds, "last"), seconds, period)
   ].filter(hasValues)
 }
 
-const isArchived = (folder: HistoryFolder): folder is Archived => folder.result === "archived"
+/** Runs up to now, in order of their times: the clock may have been set in between. */
+const drawable = (all: ReadonlyArray<TimedRun>, kind: TimedRun["run"]["kind"], { now }: Period) =>
+  all.filter(({ ended, run }) => run.kind === kind && ended <= now).sort((a, b) => a.ended - b.ended)
 
-type Archived = Extract<HistoryFolder, { readonly result: "archived" }>
+const zipBytes = (item: RunItem): number | undefined => item.zip_bytes
+const bytesOf = (item: RunItem): number | undefined => item.bytes
+
+/** One figure of each item that has a value. */
+const itemFigures = (
+  runs: ReadonlyArray<TimedRun>,
+  valueOf: (item: RunItem) => number | undefined
+): ReadonlyArray<Figure> =>
+  runs.flatMap(({ ended: at, items }) =>
+    items.flatMap((item) => {
+      const value = valueOf(item)
+      return value === undefined ? [] : [{ at, label: item.name, value }]
+    })
+  )
 
 const hasValues = ({ series, times }: Chart): boolean =>
   times.length > 0 && series.some(({ values }) => values.some((value) => value !== null && value > 0))
@@ -62,49 +71,52 @@ const hasValues = ({ series, times }: Chart): boolean =>
  * counted more folders than had been named until then was there all along: its first known size counts from the beginning.
  */
 const sizesOf = (
-  runs: ReadonlyArray<TimedArchive>,
+  runs: ReadonlyArray<TimedRun>,
   from: number
 ): { readonly folders: ReadonlyArray<Figure>; readonly totals: ReadonlyArray<Figure> } => {
   const current = new Map(sizesBefore(runs))
   const folders: Array<Figure> = []
   const totals: Array<Figure> = []
   let begun = false
-  for (const { ended, run } of runs) {
+  for (const { ended, items } of runs) {
     const at = Math.max(ended, from)
     if (ended >= from && !begun) {
       begun = true
-      for (const [label, { zip_bytes: value }] of current) folders.push({ at, label, value })
+      for (const [label, item] of current) folders.push({ at, label, value: zipBytes(item) ?? 0 })
     }
-    for (const folder of run.folders.filter(isArchived)) {
-      current.set(folder.folder, folder)
-      if (begun) folders.push({ at, label: folder.folder, value: folder.zip_bytes })
+    for (const item of items.filter(isArchived)) {
+      current.set(item.name, item)
+      if (begun) folders.push({ at, label: item.name, value: zipBytes(item) ?? 0 })
     }
     if (!begun || current.size === 0) continue
-    const sizes = [...current.values()]
-    totals.push({ at, label: allCompressed, value: sizes.reduce((sum, { zip_bytes }) => sum + zip_bytes, 0) })
-    totals.push({ at, label: allUncompressed, value: sizes.reduce((sum, { bytes }) => sum + bytes, 0) })
+    const total = (valueOf: (item: RunItem) => number | undefined) =>
+      [...current.values()].reduce((sum, item) => sum + (valueOf(item) ?? 0), 0)
+    totals.push({ at, label: allCompressed, value: total(zipBytes) })
+    totals.push({ at, label: allUncompressed, value: total(bytesOf) })
   }
   return { folders, totals }
 }
 
 /** First known sizes of the folders that were there before the history began. */
-const sizesBefore = (runs: ReadonlyArray<TimedArchive>): ReadonlyMap<string, Archived> => {
+const sizesBefore = (runs: ReadonlyArray<TimedRun>): ReadonlyMap<string, RunItem> => {
   const named = new Set<string>()
-  const sizes = new Map<string, Archived>()
+  const sizes = new Map<string, RunItem>()
   let unnamed = 0
-  for (const timed of runs) {
+  for (const { covered, items } of runs) {
     let found = 0
-    for (const folder of timed.run.folders) {
-      if (named.has(folder.folder)) continue
-      named.add(folder.folder)
-      if (!isArchived(folder) || found >= unnamed) continue
+    for (const item of items) {
+      if (named.has(item.name)) continue
+      named.add(item.name)
+      if (!isArchived(item) || found >= unnamed) continue
       found += 1
-      sizes.set(folder.folder, folder)
+      sizes.set(item.name, item)
     }
-    unnamed = Math.max(unnamed - found, coverage(timed) - named.size, 0)
+    unnamed = Math.max(unnamed - found, covered - named.size, 0)
   }
   return sizes
 }
+
+const isArchived = ({ result }: RunItem): boolean => result === "archived"
 
 const hour = 3_600_000
 const steps = [1, 2, 3, 6, 12, 24, 48, 168, 672, 8064].map((hours) => hours * hour)

@@ -1,52 +1,68 @@
 import { type JobKey, jobLabel } from "../config/JobKey.ts"
-import type { ArchiveRun, HistoryRun, ReplicationRun } from "../runs/History.ts"
+import type { HistoryRun } from "../runs/History.ts"
 import type { JobState, LockedOut } from "../runs/JobState.ts"
 import type { Outcome } from "../runs/Run.ts"
 
-/** A run with its times as numbers, in milliseconds since 1970. */
-interface Timed<Run extends HistoryRun> {
-  readonly run: Run
+/** One line of the history. Times in milliseconds since 1970. */
+export interface TimedRun {
+  readonly run: HistoryRun
+  /** The name of its job in messages. */
+  readonly job: string
   readonly started: number
   readonly ended: number
+  readonly items: ReadonlyArray<RunItem>
+  /** How many folders an archive run looked at; a replication covers all of its datasets. */
+  readonly covered: number
 }
-export type TimedArchive = Timed<ArchiveRun>
-export type TimedReplication = Timed<ReplicationRun>
-export type TimedRun = TimedArchive | TimedReplication
 
-/** Runs in the order of their lines, which is that of their ends, and how many of them have no readable time and are left out. */
+/** What a run did to one folder or dataset. */
+export interface RunItem {
+  readonly name: string
+  readonly result: "archived" | "sent" | "refused" | "failed"
+  readonly target?: string
+  readonly error?: string
+  readonly files?: number
+  /** Uncompressed bytes archived, or bytes sent. */
+  readonly bytes?: number
+  readonly zip_bytes?: number
+  readonly seconds?: number
+}
+
+/** Runs in the order of their lines, which is that of their ends. `unreadable`: how many have no readable time and are left out. */
 export const timeRuns = (
   runs: ReadonlyArray<HistoryRun>
 ): { readonly runs: ReadonlyArray<TimedRun>; readonly unreadable: number } => {
-  const all = runs.map((run): TimedRun => {
-    const started = Date.parse(run.started_at_utc)
-    const times = { started, ended: started + run.seconds * 1000 }
-    return run.kind === "archive" ? { run, ...times } : { run, ...times }
-  })
-  const good = all.filter(({ ended }) => Number.isFinite(ended))
-  return { runs: good, unreadable: all.length - good.length }
+  const good = runs.map(timedRun).filter(({ ended }) => Number.isFinite(ended))
+  return { runs: good, unreadable: runs.length - good.length }
 }
 
-/** What can be drawn over time: runs up to `now`, in order of their times. The clock may have been set in between. */
-export const drawableRuns = <Run extends TimedRun>(runs: ReadonlyArray<Run>, now: number): ReadonlyArray<Run> =>
-  runs.filter(({ ended }) => ended <= now).sort((a, b) => a.ended - b.ended)
+const timedRun = (run: HistoryRun): TimedRun => {
+  const started = Date.parse(run.started_at_utc)
+  const times = { started, ended: started + run.seconds * 1000 }
+  return run.kind === "archive"
+    ? {
+        run,
+        job: jobLabel({ kind: "archive" }),
+        ...times,
+        items: run.folders.map(({ folder: name, ...rest }) => ({ name, ...rest })),
+        covered: run.archived + run.unchanged + run.failed
+      }
+    : {
+        run,
+        job: jobLabel({ kind: "replication", name: run.job }),
+        ...times,
+        items: run.datasets.map(({ dataset: name, ...rest }) => ({ name, ...rest })),
+        covered: Number.POSITIVE_INFINITY
+      }
+}
 
-export const isArchive = (run: TimedRun): run is TimedArchive => run.run.kind === "archive"
-export const isReplication = (run: TimedRun): run is TimedReplication => run.run.kind === "replication"
-
-/** Whether a run came to its end, so that what it does not name was in order. */
-export const isWhole = ({ run }: TimedRun): boolean => run.outcome === "ok" || run.outcome === "failed"
-
-/** How many folders an archive run looked at. */
-export const coverage = ({ run }: TimedArchive): number => run.archived + run.unchanged + run.failed
-
-/** A job of the configuration, with what was written down of it beside the history. */
+/** A job of the configuration, with what its runs left beside the history. */
 export interface KnownJob {
   readonly key: JobKey
-  /** How things stood at the end of its last run. */
-  readonly standing: JobState | undefined
-  /** A run of which no end was written down, and whether it is still at work. */
+  readonly state: JobState | undefined
+  /** A run that came to no end so far. */
   readonly begun: Begun | undefined
-  /** Runs that found the lock held since the last one in which all went well. */
+  /** Runs that found the lock held since the last success. */
   readonly lockedOut?: LockedOut | undefined
 }
 
@@ -56,7 +72,57 @@ interface Begun {
   readonly atWork: boolean
 }
 
-/** What became of the runs of one day (UTC); `none`: there was no run. The worst of them counts. */
+/** The states that are as new as the history, by the name of the job. */
+export const currentStates = (
+  known: ReadonlyArray<KnownJob>,
+  runs: ReadonlyArray<TimedRun>
+): ReadonlyMap<string, JobState> =>
+  new Map(
+    known.flatMap(({ key, state }) => {
+      const name = jobLabel(key)
+      const own = runs.filter(({ job }) => job === name)
+      return state?.kind === key.kind && isCurrent(state, own) ? [[name, state] as const] : []
+    })
+  )
+
+/** A run is later if its line is, for the clock may have been set. The time decides only for a run that has no line. */
+const isCurrent = (state: JobState, runs: ReadonlyArray<TimedRun>): boolean => {
+  const last = runs.at(-1)
+  if (last === undefined) return true
+  const line = runs.findLastIndex(({ run }) => isLastRun(state, run))
+  if (line < 0) return Date.parse(state.last_run.started_at_utc) >= last.started
+  const later = runs.slice(line + 1)
+  if (state.kind !== "archive") return later.length === 0
+  // Later runs of chosen folders leave what they did there, and the last run as it was.
+  const starts = new Set(later.map(({ run }) => run.started_at_utc))
+  const seen = new Set<string>(
+    state.folders.filter((item) => starts.has(item.last_attempt_utc)).map(({ folder }) => folder)
+  )
+  return later.every(({ items }) => items.every(({ name }) => seen.has(name)))
+}
+
+const isLastRun = ({ last_run }: JobState, { run, started_at_utc }: HistoryRun): boolean =>
+  last_run.run === run && last_run.started_at_utc === started_at_utc
+
+/**
+ * The last runs that failed and have no line in `runs`, because the target was full or read-only then. They show the state of a
+ * job, and nothing of its folders and datasets.
+ */
+export const unwrittenRuns = (states: Iterable<JobState>, runs: ReadonlyArray<HistoryRun>): ReadonlyArray<HistoryRun> =>
+  [...states].flatMap((state): ReadonlyArray<HistoryRun> => {
+    if (state.last_run.outcome === "ok" || runs.some((run) => isLastRun(state, run))) return []
+    const { failures: failed, ...last } = state.last_run
+    const common = { version: 1, ...last, failed } as const
+    if (state.kind === "archive") {
+      return [{ ...common, kind: state.kind, archived: 0, unchanged: 0, zip_bytes: 0, folders: [] }]
+    }
+    const { direction, host, job, kind } = state
+    return [
+      { ...common, kind, job, direction, host, sent: 0, up_to_date: 0, nothing_to_send: 0, refused: 0, datasets: [] }
+    ]
+  })
+
+/** The worst outcome of the runs of one day (UTC); `none`: there was no run. */
 export interface Day {
   /** Where it begins, in milliseconds since 1970. */
   readonly at: number
@@ -65,25 +131,24 @@ export interface Day {
 }
 
 /**
- * How a job stands: `well`; `failing`, by its last run; `killed`, when that came to no end; `silent`, when it ran regularly and
- * does not any more; `new`, when it never ran; `forgotten`, when no run is known, though there are archives; `past`, when it is
- * none of the configuration's.
+ * `failing`: by its last run; `killed`: that came to no end; `silent`: it ran regularly and does not any more; `new`: it never ran;
+ * `forgotten`: no run is known, though there are archives; `past`: the configuration does not have it.
  */
-type JobCondition = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
+export type JobCondition = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
 
 /** What the history knows of one job. Times in milliseconds since 1970. */
 export interface JobReport {
   readonly name: string
-  readonly kind: "archive" | "replication"
+  readonly kind: JobKey["kind"]
   /** "archives folders", "pulls from nas". */
   readonly what: string
   readonly state: JobCondition
   readonly begun: Begun | undefined
-  readonly lockedOut?: LockedOut | undefined
+  readonly lockedOut: LockedOut | undefined
   readonly last: TimedRun | undefined
   /** The last one that was wholly well. */
   readonly good: TimedRun | undefined
-  /** The usual time from one start to the next, in milliseconds; undefined when there are too few runs to say. */
+  /** The usual time from one start to the next; undefined when there are too few runs to say. */
   readonly gap: number | undefined
   /** Runs in the period, and how many of them were wholly well. */
   readonly runs: number
@@ -91,73 +156,52 @@ export interface JobReport {
   readonly days: ReadonlyArray<Day>
 }
 
-const dayMillis = 86_400_000
-const mostDays = 90
+interface Surroundings {
+  /** How many archives are in the target. */
+  readonly archives: number
+  /** Where the period begins, in milliseconds since 1970. */
+  readonly from: number
+  readonly now: number
+}
 
-const keyOf = ({ run }: TimedRun): JobKey =>
-  run.kind === "archive" ? { kind: "archive" } : { kind: "replication", name: run.job }
-
-/** What the job of a run is called. */
-export const jobOf = (timed: TimedRun): string => jobLabel(keyOf(timed))
-
-/**
- * Each job that the configuration has or the runs name: the archive job first, then by name. `runs` in order of their ends, `now` and `from`
- * (where the period begins) in milliseconds since 1970; `archives`: how many there are in the target.
- */
+/** Each job that the configuration has or the runs name: the archive job first, then by name. `runs` in order of their ends. */
 export const jobsOf = (
   runs: ReadonlyArray<TimedRun>,
   known: ReadonlyArray<KnownJob>,
   surroundings: Surroundings
 ): ReadonlyArray<JobReport> => {
-  const found = new Map<string, FoundJob>(known.map((job) => [jobLabel(job.key), { ...job, isKnown: true, runs: [] }]))
+  const jobs = new Map(known.map((job) => [jobLabel(job.key), job]))
+  const runsOf = new Map<string, Array<TimedRun>>([...jobs.keys()].map((name) => [name, []]))
   for (const timed of runs) {
-    const name = jobOf(timed)
-    const entry = found.get(name) ?? {
-      key: keyOf(timed),
-      standing: undefined,
-      begun: undefined,
-      isKnown: false,
-      runs: []
-    }
-    entry.runs.push(timed)
-    found.set(name, entry)
+    const own = runsOf.get(timed.job)
+    if (own === undefined) runsOf.set(timed.job, [timed])
+    else own.push(timed)
   }
-  return [...found.values()]
-    .map((job) => reportOfJob(job, surroundings))
+  return [...runsOf]
+    .map(([name, own]) => jobReport(name, jobs.get(name), own, surroundings))
     .sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1))
-}
-
-interface Surroundings {
-  readonly archives: number
-  readonly from: number
-  readonly now: number
-}
-
-interface FoundJob extends KnownJob {
-  readonly isKnown: boolean
-  readonly runs: Array<TimedRun>
 }
 
 const rank = ({ kind, state }: JobReport): number => (state === "past" ? 2 : kind === "archive" ? 0 : 1)
 
-const reportOfJob = (
-  { begun, isKnown, key, lockedOut, runs, standing }: FoundJob,
-  { archives, from, now }: Surroundings
+const jobReport = (
+  name: string,
+  job: KnownJob | undefined,
+  runs: ReadonlyArray<TimedRun>,
+  surroundings: Surroundings
 ): JobReport => {
+  const { from, now } = surroundings
   const last = runs.at(-1)
+  const kind = job?.key.kind ?? last?.run.kind ?? "archive"
   const gap = gapOf(runs)
   const recent = runs.filter(({ ended }) => ended >= from)
   return {
-    name: jobLabel(key),
-    kind: key.kind,
-    what: whatOf(key, last),
-    state: !isKnown
-      ? "past"
-      : last === undefined && begun === undefined && standing === undefined && key.kind === "archive" && archives > 0
-        ? "forgotten"
-        : stateOf(last, begun, gap, now),
-    begun,
-    ...(lockedOut === undefined ? {} : { lockedOut }),
+    name,
+    kind,
+    what: whatOf(kind, last?.run),
+    state: conditionOf(job, last, gap, surroundings),
+    begun: job?.begun,
+    lockedOut: job?.lockedOut,
     last,
     good: runs.findLast(({ run }) => run.outcome === "ok"),
     gap,
@@ -167,41 +211,45 @@ const reportOfJob = (
   }
 }
 
-const whatOf = (job: JobKey, last: TimedRun | undefined): string => {
-  if (last === undefined) return job.kind === "archive" ? "archives folders" : "replicates datasets"
-  const { run } = last
-  if (run.kind === "archive") return "archives folders"
-  return run.direction === "pull" ? `pulls from ${run.host}` : `pushes to ${run.host}`
-}
-
-const stateOf = (
-  last: TimedRun | undefined,
-  begun: Begun | undefined,
-  gap: number | undefined,
-  now: number
-): JobCondition => {
-  if (begun !== undefined && !begun.atWork) return "killed"
-  if (last === undefined) return "new"
-  if (last.run.outcome !== "ok") return "failing"
-  if (begun !== undefined) return "well"
-  return gap !== undefined && now - last.ended > Math.max(3 * gap, leastSilence) ? "silent" : "well"
+const whatOf = (kind: JobKey["kind"], last: HistoryRun | undefined): string => {
+  if (kind === "archive") return "archives folders"
+  if (last?.kind !== "replication") return "replicates datasets"
+  return last.direction === "pull" ? `pulls from ${last.host}` : `pushes to ${last.host}`
 }
 
 const leastSilence = 2 * 3_600_000
-const enough = 4
+
+const conditionOf = (
+  job: KnownJob | undefined,
+  last: TimedRun | undefined,
+  gap: number | undefined,
+  { archives, now }: Surroundings
+): JobCondition => {
+  if (job === undefined) return "past"
+  const { begun, key, state } = job
+  if (begun !== undefined && !begun.atWork) return "killed"
+  if (last === undefined) {
+    const isUnknown = begun === undefined && state === undefined
+    return key.kind === "archive" && archives > 0 && isUnknown ? "forgotten" : "new"
+  }
+  if (last.run.outcome !== "ok") return "failing"
+  const isSilent = begun === undefined && gap !== undefined && now - last.ended > Math.max(3 * gap, leastSilence)
+  return isSilent ? "silent" : "well"
+}
+
+const fewest = 4
 const lately = 50
 
 /** The median of the latest times from one start to the next. */
 const gapOf = (runs: ReadonlyArray<TimedRun>): number | undefined => {
   const latest = runs.slice(-lately)
-  if (latest.length < enough) return undefined
-  const gaps = latest.flatMap(({ started }, index) => {
-    const before = latest[index - 1]
-    return before === undefined ? [] : [started - before.started]
-  })
+  if (latest.length < fewest) return undefined
+  const gaps = latest.slice(1).map(({ started }, index) => started - (latest[index]?.started ?? 0))
   return gaps.sort((a, b) => a - b)[Math.floor(gaps.length / 2)]
 }
 
+const dayMillis = 86_400_000
+const mostDays = 90
 const severity: ReadonlyArray<Day["worst"]> = ["none", "ok", "interrupted", "failed", "not_started"]
 
 const daysOf = (runs: ReadonlyArray<TimedRun>, from: number, now: number): ReadonlyArray<Day> => {
@@ -209,7 +257,7 @@ const daysOf = (runs: ReadonlyArray<TimedRun>, from: number, now: number): Reado
   const first = Math.max(Math.floor(from / dayMillis), today - mostDays + 1)
   const days = Array.from(
     { length: Math.max(0, today - first + 1) },
-    (_, index): { -readonly [Key in keyof Day]: Day[Key] } => ({
+    (_, index): { -readonly [K in keyof Day]: Day[K] } => ({
       at: (first + index) * dayMillis,
       worst: "none",
       runs: 0
@@ -225,21 +273,18 @@ const daysOf = (runs: ReadonlyArray<TimedRun>, from: number, now: number): Reado
 }
 
 /** What a run did, in a few words: "3 archived, 11 unchanged", "2 sent, 1 refused". */
-export const doneBy = ({ run }: TimedRun): string => {
-  const counts: ReadonlyArray<readonly [number, string]> =
+export const doneBy = (run: HistoryRun): string => {
+  const { failed } = run
+  const counts =
     run.kind === "archive"
-      ? [
-          [run.archived, "archived"],
-          [run.unchanged, "unchanged"],
-          [run.failed, "failed"]
-        ]
-      : [
-          [run.sent, "sent"],
-          [run.up_to_date, "up to date"],
-          [run.nothing_to_send, "without snapshots"],
-          [run.refused, "refused"],
-          [run.failed, "failed"]
-        ]
-  const parts = counts.filter(([n]) => n > 0).map(([n, word]) => `${n} ${word}`)
+      ? { archived: run.archived, unchanged: run.unchanged, failed }
+      : {
+          sent: run.sent,
+          "up to date": run.up_to_date,
+          "without snapshots": run.nothing_to_send,
+          refused: run.refused,
+          failed
+        }
+  const parts = Object.entries(counts).flatMap(([word, n]) => (n > 0 ? [`${n} ${word}`] : []))
   return parts.length > 0 ? parts.join(", ") : "nothing"
 }

@@ -1,18 +1,14 @@
-import * as Units from "../text/Text.ts"
+import { count, duration, number } from "../text/Text.ts"
 import type { Chart } from "./Chart.ts"
 import {
   badge,
   dataElement,
-  failuresTable,
-  foldersTable,
   type Html,
   html,
   message,
   outcome,
   ownText,
-  replicasTable,
   roughly,
-  runsTable,
   strip,
   time,
   timeAndAge,
@@ -20,6 +16,7 @@ import {
 } from "./Html.ts"
 import type { JobReport } from "./Jobs.ts"
 import type { Problem, Report } from "./Report.ts"
+import { failuresTable, foldersTable, replicasTable, runsTable } from "./Tables.ts"
 
 /** What the build hands over for the page. */
 export interface PageParts {
@@ -84,7 +81,7 @@ export const headline = (report: Report): string => {
   const { host, problems } = report
   if (!hasMore(report)) return `No run on ${host} yet`
   if (problems.length === 0) return `All well on ${host}`
-  return `${Units.count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look on ${host}`
+  return `${count(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look on ${host}`
 }
 
 /** There were runs, or there should have been, or there is a problem other than that a job has not run yet. */
@@ -96,7 +93,7 @@ const header = (report: Report): Html => {
   const ran = hasMore(report)
   return html`<header class="${!ran ? "idle" : report.problems.length === 0 ? "good" : "bad"}">
 <h1>${headline(report)}</h1>
-<p>Made ${time(report.made)} by zipper. The last ${Units.count(report.days, "day")}; all times are UTC.</p>
+<p>Made ${time(report.made)} by zipper. The last ${count(report.days, "day")}; all times are UTC.</p>
 <p id="stale" class="stale" hidden></p>
 ${ran && report.problems.length > 0 ? problemList(report.problems) : undefined}
 </header>`
@@ -109,7 +106,7 @@ ${problems.slice(0, mostProblems).map(
   ({ since, subject, text }) =>
     html`<li><b class="name">${subject}</b>${since === undefined ? undefined : html` <span class="age">since ${time(since)}</span>`}<br>${message(text)}</li>
 `
-)}${problems.length > mostProblems ? html`<li>and ${Units.number(problems.length - mostProblems)} more, see below</li>` : undefined}
+)}${problems.length > mostProblems ? html`<li>and ${number(problems.length - mostProblems)} more, see below</li>` : undefined}
 </ul>`
 
 const empty = (report: Report): Html => html`<section>
@@ -118,77 +115,65 @@ const empty = (report: Report): Html => html`<section>
 ${report.jobs.length > 0 ? html`<p>Its jobs: ${report.jobs.map(({ name }) => name).join(", ")}.</p>` : undefined}
 </section>`
 
-const sections = (report: Report): Html => html`<nav aria-label="sections"><a href="#jobs">Jobs</a>${
-  report.folders.length > 0 ? html`<a href="#archives">Archives</a>` : undefined
-}${report.replicas.length > 0 ? html`<a href="#replicas">Replicas</a>` : undefined}<a href="#failures">Failures</a><a href="#runs">Runs</a></nav>
-<section id="jobs"><h2>Jobs</h2>
-<div class="cards">
-${report.jobs.map((job) => card(job, report))}</div></section>
-${
-  report.folders.length > 0
-    ? html`<section id="archives"><h2>Archives</h2>
-${charts(report.archiveCharts)}
+const sections = (report: Report): Html => {
+  const { archiveCharts, days, failures, folders, jobs, recent, replicas, replicationCharts } = report
+  const none = html`<p>None in the last ${count(days, "day")}.</p>`
+  const archives = html`<section id="archives"><h2>Archives</h2>
+${charts(archiveCharts)}
 <h3>Folders</h3>
 ${foldersTable(report)}</section>`
-    : undefined
-}
-${
-  report.replicas.length > 0
-    ? html`<section id="replicas"><h2>Replicas</h2>
-${charts(report.replicationCharts)}
+  const datasets = html`<section id="replicas"><h2>Replicas</h2>
+${charts(replicationCharts)}
 <h3>Datasets</h3>
 ${replicasTable(report)}</section>`
-    : undefined
-}
+  const link = (id: string, title: string) => html`<a href="#${id}">${title}</a>`
+  return html`<nav aria-label="sections">${link("jobs", "Jobs")}${
+    folders.length > 0 ? link("archives", "Archives") : undefined
+  }${replicas.length > 0 ? link("replicas", "Replicas") : undefined}${link("failures", "Failures")}${link("runs", "Runs")}</nav>
+<section id="jobs"><h2>Jobs</h2>
+<div class="cards">
+${jobs.map((job) => card(job, report))}</div></section>
+${folders.length > 0 ? archives : undefined}
+${replicas.length > 0 ? datasets : undefined}
 <section id="failures"><h2>Failures</h2>
-${
-  report.failures.length > 0 ? failuresTable(report) : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
-}</section>
+${failures.length > 0 ? failuresTable(report) : none}</section>
 <section id="runs"><h2>Last runs</h2>
-${
-  report.recent.length > 0 ? runsTable(report) : html`<p>None in the last ${Units.count(report.days, "day")}.</p>`
-}</section>`
+${recent.length > 0 ? runsTable(report) : none}</section>`
+}
 
-const card = (job: JobReport, { days, made }: Report): Html => html`<article class="card">
-<h3>${job.name} ${standingBadge(job)}</h3>
-<p class="sub">${job.what}${job.gap === undefined ? "" : `, every ${roughly(job.gap)}`}</p>
+const card = (job: JobReport, { days, made }: Report): Html => {
+  const { begun, days: bars, gap, good, last, name, runs, state, well, what } = job
+  const working = html`<dt>at work</dt><dd>since ${timeAndAge(begun?.at, made)}</dd>`
+  return html`<article class="card">
+<h3>${name} ${badge(...conditions[state])}</h3>
+<p class="sub">${what}${gap === undefined ? "" : `, every ${roughly(gap)}`}</p>
 <dl>
-<dt>last run</dt><dd>${timeAndAge(job.last?.started, made)}${
-  job.last === undefined
-    ? undefined
-    : html`<br>${outcome(job.last.run.outcome)} took ${Units.duration(job.last.run.seconds * 1000)}`
-}</dd>
-${job.begun?.atWork === true ? html`<dt>at work</dt><dd>since ${timeAndAge(job.begun.at, made)}</dd>` : undefined}<dt>last all well</dt><dd>${timeAndAge(job.good?.started, made)}</dd>
-<dt>${Units.count(days, "day")}</dt><dd>${Units.count(job.runs, "run")}${
-  job.runs === 0 ? "" : `, ${Units.number(job.well)} all well (${percent(job.well, job.runs)})`
-}</dd>
+<dt>last run</dt><dd>${timeAndAge(last?.started, made)}${
+    last && html`<br>${outcome(last.run.outcome)} took ${duration(last.run.seconds * 1000)}`
+  }</dd>
+${begun?.atWork === true ? working : undefined}<dt>last all well</dt><dd>${timeAndAge(good?.started, made)}</dd>
+<dt>${count(days, "day")}</dt><dd>${count(runs, "run")}${
+    runs === 0 ? "" : `, ${number(well)} all well (${percent(well, runs)})`
+  }</dd>
 </dl>
-${strip(job.days)}
-<p class="ends"><span>${job.days[0] === undefined ? "" : utc(job.days[0].at).slice(0, 10)}</span><span>today</span></p>
+${strip(bars)}
+<p class="ends"><span>${bars[0] && utc(bars[0].at).slice(0, 10)}</span><span>today</span></p>
 </article>
 `
+}
 
 /** Never 100 % for what is not all of it. */
 const percent = (part: number, whole: number): string =>
   part === whole ? "100 %" : `${Math.min(99.9, Math.floor((part / whole) * 1000) / 10)} %`
 
-const standingBadge = ({ state }: JobReport): Html => {
-  switch (state) {
-    case "well":
-      return badge("good", "well")
-    case "failing":
-      return badge("bad", "needs a look")
-    case "killed":
-      return badge("bad", "killed")
-    case "silent":
-      return badge("warn", "silent")
-    case "new":
-      return badge("idle", "no run yet")
-    case "forgotten":
-      return badge("bad", "nothing known")
-    case "past":
-      return badge("idle", "not in the configuration")
-  }
+const conditions: Readonly<Record<JobReport["state"], Parameters<typeof badge>>> = {
+  well: ["good", "well"],
+  failing: ["bad", "needs a look"],
+  killed: ["bad", "killed"],
+  silent: ["warn", "silent"],
+  new: ["idle", "no run yet"],
+  forgotten: ["bad", "nothing known"],
+  past: ["idle", "not in the configuration"]
 }
 
 const titles: Readonly<Record<string, readonly [title: string, what: string]>> = {
@@ -210,21 +195,15 @@ ${all.map(({ id, kind, step }) => {
 
 const stepWords = (kind: Chart["kind"], step: number): string => {
   if (step === 0) return ""
-  const length = step % 86_400 === 0 ? Units.count(step / 86_400, "day") : Units.count(step / 3600, "hour")
-  switch (kind) {
-    case "stack":
-      return `, per ${length === "1 day" || length === "1 hour" ? length.slice(2) : length}`
-    case "points":
-      return `; the highest in ${length}`
-    case "steps":
-      return `; every ${length}`
-  }
+  const length = step % 86_400 === 0 ? count(step / 86_400, "day") : count(step / 3600, "hour")
+  if (kind === "stack") return `, per ${length.replace(/^1 /, "")}`
+  return kind === "points" ? `; the highest in ${length}` : `; every ${length}`
 }
 
 const footer = ({ from, made, unreadable }: Report): Html => html`<footer>
 <p>From ${utc(from)} to ${utc(made)} UTC.${
   unreadable > 0
-    ? html` ${Units.count(unreadable, "line")} of the history could not be understood and ${unreadable === 1 ? "is" : "are"} left out.`
+    ? html` ${count(unreadable, "line")} of the history could not be understood and ${unreadable === 1 ? "is" : "are"} left out.`
     : undefined
 }</p>
 </footer>`

@@ -1,4 +1,3 @@
-import { jobLabel } from "../config/JobKey.ts"
 import type { Undelivered } from "../runs/Alerts.ts"
 import type { HistoryRun } from "../runs/History.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
@@ -9,18 +8,8 @@ import { count } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts } from "./Charts.ts"
-import { type FolderReport, foldersOf, type ReplicaReport, replicasOf, unwritten } from "./Items.ts"
-import {
-  drawableRuns,
-  isArchive,
-  isReplication,
-  type JobReport,
-  jobOf,
-  jobsOf,
-  type KnownJob,
-  type TimedRun,
-  timeRuns
-} from "./Jobs.ts"
+import { type ItemReport, itemsOf } from "./Items.ts"
+import { currentStates, type JobReport, jobsOf, type KnownJob, type TimedRun, timeRuns, unwrittenRuns } from "./Jobs.ts"
 
 /** All that the page says, in numbers. Times in milliseconds since 1970. */
 export interface Report {
@@ -36,8 +25,8 @@ export interface Report {
   readonly runs: number
   readonly recent: ReadonlyArray<TimedRun>
   readonly failures: ReadonlyArray<Failure>
-  readonly folders: ReadonlyArray<FolderReport>
-  readonly replicas: ReadonlyArray<ReplicaReport>
+  readonly folders: ReadonlyArray<ItemReport>
+  readonly replicas: ReadonlyArray<ItemReport>
   readonly archiveCharts: ReadonlyArray<Chart>
   readonly replicationCharts: ReadonlyArray<Chart>
   /** Lines of the history that could not be understood. */
@@ -50,7 +39,7 @@ export interface Problem {
   readonly subject: string
   readonly text: string
   /** Since when, where that is known. */
-  readonly since: number | undefined
+  readonly since?: number | undefined
 }
 
 /** One failure, with all its repetitions. Times in milliseconds since 1970. */
@@ -63,8 +52,6 @@ export interface Failure {
   readonly first: number
   readonly last: number
   readonly times: number
-  /** The run it was last seen in, as the log names it. */
-  readonly run: string
 }
 
 export interface Settings {
@@ -102,45 +89,37 @@ const mostRecent = 50
 /** What the history comes to. `unreadable`: how many of its lines could not be understood. */
 export const reportOf = (
   history: { readonly runs: ReadonlyArray<HistoryRun>; readonly unreadable: number },
-  { archives: there, days, found = nothingFound, host, jobs: known, now }: Settings
+  { archives, days, found = nothingFound, host, jobs: known, now }: Settings
 ): Report => {
   const { runs, unreadable } = timeRuns(history.runs)
   const period = { from: now - days * dayMillis, now }
-  const archives = runs.filter(isArchive)
-  const replications = runs.filter(isReplication)
   const recent = runs.filter(({ ended }) => ended >= period.from)
-  const all = [...runs, ...timeRuns(unwritten(known, runs)).runs]
-  const jobs = jobsOf(all, known, { ...period, archives: there })
-  const states = new Map(known.map(({ key, standing }) => [jobLabel(key), standing]))
-  const archive = states.get("archive")
+  const states = currentStates(known, runs)
+  const unwritten = timeRuns(unwrittenRuns(states.values(), history.runs)).runs
+  const jobs = jobsOf([...runs, ...unwritten], known, { ...period, archives })
+  const itemsOfKind = (kind: JobReport["kind"]) =>
+    jobs.filter((job) => job.kind === kind).flatMap(({ name }) => itemsOf(name, runs, states.get(name), period.from))
   const lost = new Set(found.lost)
-  const folders = foldersOf(archives, archive?.kind === "archive" ? archive : undefined, period.from).map(
-    (folder): FolderReport => {
-      const verified = found.verified.get(folder.name)?.current
-      return { ...folder, lost: lost.has(folder.name), ...(verified === undefined ? {} : { verified }) }
-    }
-  )
-  const replicas = jobs
-    .filter(({ kind }) => kind === "replication")
-    .flatMap(({ name }) => {
-      const own = replications.filter((run) => jobOf(run) === name)
-      const state = states.get(name)
-      return replicasOf(name, own, state?.kind === "replication" ? state : undefined, period.from)
-    })
+  const folders = itemsOfKind("archive").map((folder) => ({
+    ...folder,
+    lost: lost.has(folder.name),
+    verified: found.verified.get(folder.name)?.current
+  }))
+  const replicas = itemsOfKind("replication")
   return {
     host,
     made: now,
     from: period.from,
     days,
     jobs,
-    problems: [...problemsOfArchives(found), ...problemsOf(now, jobs, [...folders, ...replicas], there)],
+    problems: [...targetProblems(found), ...runProblems(now, jobs, [...folders, ...replicas], archives)],
     runs: recent.length,
     recent: recent.slice(-mostRecent).reverse(),
     failures: failuresOf(recent),
     folders,
     replicas,
-    archiveCharts: archiveCharts(drawableRuns(archives, now), period),
-    replicationCharts: replicationCharts(drawableRuns(replications, now), period),
+    archiveCharts: archiveCharts(runs, period),
+    replicationCharts: replicationCharts(runs, period),
     unreadable: history.unreadable + unreadable
   }
 }
@@ -149,37 +128,33 @@ export const reportOf = (
 const failuresOf = (runs: ReadonlyArray<TimedRun>): ReadonlyArray<Failure> => {
   const found = new Map<string, Failure>()
   for (const timed of runs) {
-    const { ended: last, run } = timed
-    const job = jobOf(timed)
-    for (const single of [...runFailures(run), ...itemFailures(run)]) {
+    const { ended: last, job, run } = timed
+    for (const single of failuresIn(timed)) {
       const key = JSON.stringify([run.kind, job, single.subject, single.result, single.error])
       const { first, times } = found.get(key) ?? { first: last, times: 0 }
       // Inserted anew, so that the order is that of the latest.
       found.delete(key)
-      found.set(key, { ...single, job, first, last, times: times + 1, run: run.run })
+      found.set(key, { ...single, job, first, last, times: times + 1 })
     }
   }
   return [...found.values()].reverse()
 }
 
-type SingleFailure = Pick<Failure, "subject" | "result" | "error">
+const noReason = "no reason was recorded"
 
-const runFailures = ({ error, outcome }: HistoryRun): ReadonlyArray<SingleFailure> =>
-  outcome === "ok" || (outcome === "failed" && error === undefined)
-    ? []
-    : [{ subject: undefined, result: outcome, error: error ?? "no reason was recorded" }]
-
-const itemFailures = (run: HistoryRun): ReadonlyArray<SingleFailure> =>
-  run.kind === "archive"
-    ? run.folders.flatMap((each) =>
-        each.result === "failed" ? [{ subject: each.folder, result: each.result, error: each.error }] : []
-      )
-    : run.datasets.flatMap(({ dataset: subject, error = "no reason was recorded", result }) =>
-        result === "sent" ? [] : [{ subject, result, error }]
-      )
+const failuresIn = ({ items, run }: TimedRun): ReadonlyArray<Pick<Failure, "subject" | "result" | "error">> => {
+  const { error, outcome } = run
+  const isOwn = outcome !== "ok" && (outcome !== "failed" || error !== undefined)
+  return [
+    ...(isOwn ? [{ subject: undefined, result: outcome, error: error ?? noReason }] : []),
+    ...items.flatMap(({ error = noReason, name: subject, result }) =>
+      result === "failed" || result === "refused" ? [{ subject, result, error }] : []
+    )
+  ]
+}
 
 /** Archives that are lost or damaged, and messages that were not delivered. */
-const problemsOfArchives = ({ flaws = [], lost, undelivered, verified }: TargetFindings): ReadonlyArray<Problem> => {
+const targetProblems = ({ flaws = [], lost, undelivered, verified }: TargetFindings): ReadonlyArray<Problem> => {
   const gone = new Set(lost)
   const damaged = [...verified].flatMap(([folder, { current, previous }]) => [
     ...(gone.has(folder) ? [] : damageOf(`${folder}.zip`, folder, current)),
@@ -189,14 +164,12 @@ const problemsOfArchives = ({ flaws = [], lost, undelivered, verified }: TargetF
   return [
     ...lost.map((folder) => ({
       subject: folder,
-      text: `its archive is lost: ${folder}.zip is not there, though one was published; \`zipper verify ${folder}\` says what to do`,
-      since: undefined
+      text: `its archive is lost: ${folder}.zip is not there, though one was published; \`zipper verify ${folder}\` says what to do`
     })),
     ...damaged,
     ...flaws.filter(isNews).map(({ folder, problem, which }) => ({
       subject: folder,
-      text: `${namesOf(folder, which).zip} ${problem}; \`zipper verify${which === "previous" ? " --prev" : ""} ${folder}\` says what to do`,
-      since: undefined
+      text: `${namesOf(folder, which).zip} ${problem}; \`zipper verify${which === "previous" ? " --prev" : ""} ${folder}\` says what to do`
     })),
     ...undelivered.map(({ job, message: { at_utc, error, title } }) => ({
       subject: job,
@@ -206,54 +179,42 @@ const problemsOfArchives = ({ flaws = [], lost, undelivered, verified }: TargetF
   ]
 }
 
-const damageOf = (zip: string, folder: string, found: Verified | undefined): ReadonlyArray<Problem> =>
-  found !== undefined && isBad(found)
-    ? [
-        {
-          subject: folder,
-          text: `${zip} is ${found.result}, as verify found: ${found.problem ?? "no finding was recorded"}`,
-          since: Date.parse(found.verified_at_utc)
-        }
-      ]
-    : []
+const damageOf = (zip: string, folder: string, found: Verified | undefined): ReadonlyArray<Problem> => {
+  if (found === undefined || !isBad(found)) return []
+  const text = `${zip} is ${found.result}, as verify found: ${found.problem ?? "no finding was recorded"}`
+  return [{ subject: folder, text, since: Date.parse(found.verified_at_utc) }]
+}
 
-const problemsOf = (
+/** A job has a problem of its own when it could not work, or does not run; the others are those of its folders and datasets. */
+const runProblems = (
   now: number,
   jobs: ReadonlyArray<JobReport>,
-  items: ReadonlyArray<FolderReport | ReplicaReport>,
+  items: ReadonlyArray<ItemReport>,
   archives: number
 ): ReadonlyArray<Problem> => {
   const past = new Set(jobs.filter(({ state }) => state === "past").map(({ name }) => name))
   return [
-    ...jobs.flatMap((job) => problemsOfJob(now, job, archives)),
-    ...items.flatMap(({ job, name, trouble }) =>
-      trouble === undefined || past.has(job)
-        ? []
-        : [
-            {
-              subject: job === "archive" ? name : `${name} (${job})`,
-              text: `${trouble.result === "refused" ? "refused: " : ""}${trouble.error}`,
-              since: trouble.since
-            }
-          ]
-    )
+    ...jobs.flatMap((job) => {
+      const { begun, kind, lockedOut, name } = job
+      const subject = kind === "archive" ? "archive job" : `job ${name}`
+      const problem = jobProblem(now, job, archives)
+      return [
+        ...(lockedOut === undefined || begun?.atWork === true
+          ? []
+          : [{ subject, text: describeLockedOut(lockedOut), since: Date.parse(lockedOut.since_utc) }]),
+        ...(problem === undefined ? [] : [{ subject, ...problem }])
+      ]
+    }),
+    ...items.flatMap(({ job, name, trouble }) => {
+      if (trouble === undefined || past.has(job)) return []
+      const { error, result, since } = trouble
+      const subject = job === "archive" ? name : `${name} (${job})`
+      return [{ subject, text: `${result === "refused" ? "refused: " : ""}${error}`, since }]
+    })
   ]
 }
 
-/** Folders and datasets have problems of their own; a job has one when it could not work, or does not run. */
-const problemsOfJob = (now: number, job: JobReport, archives: number): ReadonlyArray<Problem> => {
-  const { begun, lockedOut } = job
-  const subject = job.kind === "archive" ? "archive job" : `job ${job.name}`
-  const state = stateProblem(now, job, archives)
-  return [
-    ...(lockedOut === undefined || begun?.atWork === true
-      ? []
-      : [{ subject, text: describeLockedOut(lockedOut), since: Date.parse(lockedOut.since_utc) }]),
-    ...(state === undefined ? [] : [{ subject, ...state }])
-  ]
-}
-
-const stateProblem = (
+const jobProblem = (
   now: number,
   { begun, last, state }: JobReport,
   archives: number
@@ -265,22 +226,17 @@ const stateProblem = (
         since: begun?.at
       }
     case "new":
-      return { text: "has not run yet", since: undefined }
+      return { text: "has not run yet" }
     case "forgotten":
       return {
-        text: `there are archives of ${count(archives, "folder")} in the target, and nothing tells of a run: was its folder .zipper lost, or did another program make them?`,
-        since: undefined
+        text: `there are archives of ${count(archives, "folder")} in the target, and nothing tells of a run: was its folder .zipper lost, or did another program make them?`
       }
     case "silent":
-      return {
-        text: "used to run regularly, and does not any more: look at cron",
-        since: last?.ended
-      }
+      return { text: "used to run regularly, and does not any more: look at cron", since: last?.ended }
     case "well":
       return last !== undefined && isAhead(now, last.started)
         ? {
-            text: `its last run is dated in the future (${last.run.started_at_utc}): the clock was wrong then, or is now`,
-            since: undefined
+            text: `its last run is dated in the future (${last.run.started_at_utc}): the clock was wrong then, or is now`
           }
         : undefined
     case "failing":
@@ -290,17 +246,12 @@ const stateProblem = (
   }
 }
 
-const failedRun = ({ ended, run, started }: TimedRun): Omit<Problem, "subject"> | undefined => {
+const failedRun = (timed: TimedRun): Omit<Problem, "subject"> | undefined => {
+  const { ended, run, started } = timed
   const { error, outcome } = run
-  switch (outcome) {
-    case "not_started":
-      return { text: `could not begin: ${error ?? "see the log"}`, since: started }
-    case "interrupted":
-      return { text: error ?? "was stopped by a signal before it was done", since: ended }
-    case "failed":
-    case "ok":
-      return error === undefined && itemFailures(run).length > 0
-        ? undefined
-        : { text: error ?? "its last run failed: see the log", since: ended }
-  }
+  if (outcome === "not_started") return { text: `could not begin: ${error ?? "see the log"}`, since: started }
+  if (outcome === "interrupted") return { text: error ?? "was stopped by a signal before it was done", since: ended }
+  // Its items have problems of their own.
+  if (error === undefined && failuresIn(timed).length > 0) return undefined
+  return { text: error ?? "its last run failed: see the log", since: ended }
 }

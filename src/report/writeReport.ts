@@ -4,10 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type JobKey, jobLabel } from "../config/JobKey.ts"
 import { History } from "../runs/History.ts"
-import { activityOf, undelivered } from "../runs/JobOverview.ts"
+import { readJob } from "../runs/JobOverview.ts"
 import { JobStates } from "../runs/JobState.ts"
-import { Lock } from "../runs/Lock.ts"
 import { findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
+import type { FolderName } from "../source/FolderName.ts"
 import { publishedFileNames } from "../store/Layout.ts"
 import { identityOf, PublishedArchives, targetFolders } from "../store/PublishedArchive.ts"
 import { replaceByRename } from "../store/Records.ts"
@@ -17,7 +17,6 @@ import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
 import { adviceOnWriting } from "../system/Errno.ts"
 import { countField, document, flag, instant, text } from "../text/Document.ts"
 import { quoted } from "../text/Text.ts"
-import type { KnownJob } from "./Jobs.ts"
 import { isPage, type PageParts, page } from "./Page.ts"
 import { reportOf, type Settings } from "./Report.ts"
 
@@ -48,23 +47,26 @@ class ReportError extends Data.TaggedError("ReportError")<{ readonly message: st
  */
 export const makeReport = Effect.fn("Report.make")(function* (
   settings: Pick<Settings, "host" | "days"> & { readonly target: string | undefined },
-  jobs: ReadonlyArray<JobKey>,
+  keys: ReadonlyArray<JobKey>,
   parts: PageParts
 ) {
   const { days, host, target } = settings
   const archives = target === undefined ? 0 : yield* archivesIn(target)
   const history = yield* (yield* History).runs
-  const known = yield* Effect.forEach(jobs, knownJob)
+  const overviews = yield* Effect.forEach(keys, (key) => Effect.map(readJob(key), (job) => ({ key, ...job })))
   const now = yield* Clock.currentTimeMillis
   const ofArchives =
     target === undefined
       ? { lost: [], flaws: [], verified: new Map() }
       : yield* findingsIn.pipe(Effect.provide(PublishedArchives.layer(target)))
-  const messages = yield* Effect.forEach(jobs, (key) =>
-    Effect.map(undelivered(key), (all) => all.map((message) => ({ job: jobLabel(key), message })))
+  const undelivered = overviews.flatMap(({ key, undelivered }) =>
+    undelivered.map((message) => ({ job: jobLabel(key), message }))
   )
-  const found = { ...ofArchives, undelivered: messages.flat() }
-  const report = reportOf(history, { host, days, archives, found, jobs: known, now })
+  const jobs = overviews.map(({ activity, key, lockedOut, marker, state }) => {
+    const at = marker === undefined ? undefined : Date.parse(marker.started_at_utc)
+    return { key, state, lockedOut, begun: at === undefined ? at : { at, atWork: activity._tag === "Running" } }
+  })
+  const report = reportOf(history, { host, days, archives, found: { ...ofArchives, undelivered }, jobs, now })
   return { report, html: page(report, parts) }
 })
 
@@ -92,25 +94,9 @@ const findingsIn = Effect.gen(function* () {
 /** How many folders have an archive there. */
 const archivesIn = Effect.fnUntraced(function* (target: string) {
   const disk = yield* Disk
-  const found = yield* Effect.filter(
-    yield* targetFolders(target),
-    (folder) =>
-      Effect.map(disk.stat(`${target}/${folder}/${publishedFileNames(folder).zip}`), (stat) => stat?.kind === "file"),
-    { concurrency: 16 }
-  )
-  return found.length
-})
-
-const knownJob = Effect.fnUntraced(function* (key: JobKey) {
-  const standings = yield* JobStates
-  const standing = yield* standings.load(key)
-  const marker = yield* standings.marker(key)
-  const lockedOut = yield* standings.lockedOut(key)
-  if (marker === undefined) return { key, standing, begun: undefined, lockedOut } satisfies KnownJob
-  const { lockfile, pid, started_at_utc: since } = marker
-  const activity = activityOf(marker, yield* (yield* Lock).holder(lockfile, { pid, since }))
-  const begun = { at: Date.parse(since), atWork: activity._tag === "Running" }
-  return { key, standing, begun, lockedOut } satisfies KnownJob
+  const hasArchive = (folder: FolderName) =>
+    Effect.map(disk.stat(`${target}/${folder}/${publishedFileNames(folder).zip}`), (stat) => stat?.kind === "file")
+  return (yield* Effect.filter(yield* targetFolders(target), hasArchive, { concurrency: 16 })).length
 })
 
 /** Where no page may be, each place with the key of the configuration that has it. */

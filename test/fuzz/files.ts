@@ -62,7 +62,7 @@ const history: Target = {
   name: "history",
   check: (bytes) => {
     const runs = bytes.split("\n").flatMap((line) => again(HistoryRun, line) ?? [])
-    const jobs = [{ key: archiveJobKey, standing: undefined, begun: undefined }]
+    const jobs = [{ key: archiveJobKey, state: undefined, begun: undefined }]
     const report = reportOf({ runs, unreadable: 0 }, { host: "nas", now, days: 90, archives: 1, jobs })
     const text = page(report, parts)
     // All markup is the page's own: no text from a run opens an element.

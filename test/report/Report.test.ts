@@ -19,8 +19,8 @@ const day = 24 * hour
 const now = Date.UTC(2026, 10, 21, 12)
 const ago = (hours: number): number => now - hours * hour
 
-const archiveJob: KnownJob = { key: archiveJobKey, standing: undefined, begun: undefined }
-const nasJob: KnownJob = { key: { kind: "replication", name: "nas" }, standing: undefined, begun: undefined }
+const archiveJob: KnownJob = { key: archiveJobKey, state: undefined, begun: undefined }
+const nasJob: KnownJob = { key: { kind: "replication", name: "nas" }, state: undefined, begun: undefined }
 
 const made = (
   runs: ReadonlyArray<HistoryRun>,
@@ -68,12 +68,12 @@ describe("how a job stands", () => {
       bytes: 0,
       failures: 0
     } as const
-    const standing: JobState = { version: 1, kind: "archive", last_run, folders: [] }
-    const failing = made([archiveRun(ago(2))], [{ ...archiveJob, standing }])
+    const state: JobState = { version: 1, kind: "archive", last_run, folders: [] }
+    const failing = made([archiveRun(ago(2))], [{ ...archiveJob, state }])
     assert.strictEqual(stateOf(failing, "archive"), "failing")
     assert.deepStrictEqual(failing.problems[0]?.text, "could not begin: read-only file system")
     assert.strictEqual(failing.runs, 1)
-    const later = made([archiveRun(ago(0.5))], [{ ...archiveJob, standing }])
+    const later = made([archiveRun(ago(0.5))], [{ ...archiveJob, state }])
     assert.strictEqual(stateOf(later, "archive"), "well")
   })
 
@@ -151,9 +151,9 @@ describe("a folder", () => {
     assert.deepStrictEqual(subjects(made([failed, archiveRun(ago(1), { unchanged: 9 }), nightly])), [])
   })
 
-  const standing = (changed: Partial<Extract<JobState, { kind: "archive" }>>): KnownJob => ({
+  const state = (changed: Partial<Extract<JobState, { kind: "archive" }>>): KnownJob => ({
     ...archiveJob,
-    standing: {
+    state: {
       version: 1,
       kind: "archive",
       last_run: { run: "r", started_at_utc: utcOf(ago(1)), seconds: 1, outcome: "ok", bytes: 0, failures: 0 },
@@ -166,13 +166,13 @@ describe("a folder", () => {
   it("goes by what was written down of it after the last run, if that is as new as the history", () => {
     const item = { folder: abcd, last_attempt_utc: utcOf(ago(1)), last_success_utc: utcOf(ago(1)) }
     const runs = [failed, archiveRun(ago(1), { unchanged: 0 })]
-    const unchanged = made(runs, [standing({ folders: [{ ...item, result: "unchanged" }] })])
+    const unchanged = made(runs, [state({ folders: [{ ...item, result: "unchanged" }] })])
     assert.deepStrictEqual(unchanged.problems, [])
     assert.strictEqual(folderOf(unchanged, "ABCD")?.good, ago(1))
-    const gone = made(runs, [standing({})])
+    const gone = made(runs, [state({})])
     assert.strictEqual(folderOf(gone, "ABCD")?.gone, true)
     assert.deepStrictEqual(gone.problems, [])
-    const old = made([...runs, archiveRun(now - 60_000, { folders: [failedFolder("ABCD", "z")] })], [standing({})])
+    const old = made([...runs, archiveRun(now - 60_000, { folders: [failedFolder("ABCD", "z")] })], [state({})])
     assert.deepStrictEqual(subjects(old), ["ABCD"])
   })
 
@@ -181,7 +181,7 @@ describe("a folder", () => {
     const chosen = archiveRun(ago(1), { unchanged: 0, folders: [archivedFolder("EFGH", 5)] })
     const { run, started_at_utc } = whole
     const stands = (folders: Extract<JobState, { kind: "archive" }>["folders"]) =>
-      standing({
+      state({
         last_run: { run, started_at_utc, seconds: 1, outcome: "ok", bytes: 0, failures: 0 },
         folders
       })
@@ -240,13 +240,13 @@ describe("a clock that was set back", () => {
     const item = { folder: back.folders[0]?.folder ?? assert.fail(), last_attempt_utc: back.started_at_utc }
     const { outcome, run, seconds, started_at_utc } = back
     const last_run = { run, started_at_utc, seconds, outcome, bytes: 0, failures: 0 }
-    const standing: JobState = {
+    const state: JobState = {
       version: 1,
       kind: "archive",
       last_run,
       folders: [{ ...item, result: "unchanged", last_success_utc: back.started_at_utc }]
     }
-    const jobs = [{ ...archiveJob, standing }, nasJob]
+    const jobs = [{ ...archiveJob, state }, nasJob]
     assert.strictEqual(folderOf(made([ahead, back, nightly], jobs), "ABCD")?.good, ago(1))
     assert.deepStrictEqual(subjects(made([back, ahead, nightly], jobs)), ["ABCD"])
   })
