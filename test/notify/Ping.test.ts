@@ -16,7 +16,6 @@ const pingTo = (origin: string, rest = `/${secret}`) =>
         Ping.layer({
           url: Redacted.make(`${origin}${rest}`),
           timeoutSeconds: 0.1,
-          retries: 2,
           pause: "1 millis"
         }),
         FetchHttpClient.layer
