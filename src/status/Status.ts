@@ -2,19 +2,17 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { decide } from "../archive/Changes.ts"
-import { archiveJobKey, type JobKey } from "../config/JobKey.ts"
-import type { Undelivered } from "../runs/Alerts.ts"
+import { archiveJobKey } from "../config/JobKey.ts"
 import type { DueReason } from "../runs/ArchiveResult.ts"
-import { type Activity, activityOf, undelivered } from "../runs/JobOverview.ts"
+import { type JobOverview, readJob } from "../runs/JobOverview.ts"
 import {
   type ArchiveJobState,
   type JobState,
   JobStates,
-  type LockedOut,
   type ReplicationJobState,
   type TrackedFolder
 } from "../runs/JobState.ts"
-import { Lock } from "../runs/Lock.ts"
+import type { Lock } from "../runs/Lock.ts"
 import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import * as FolderName from "../source/FolderName.ts"
@@ -57,6 +55,10 @@ interface ReplicationRequest {
   readonly datasets: ReadonlyArray<string>
 }
 
+/** What the runs of a job left, as far as status shows it. */
+type FoundJob<State extends JobState> = Pick<JobOverview<State>, "state" | "activity" | "undelivered"> &
+  Partial<JobOverview<State>>
+
 /**
  * The state of everything, from what runs left: changes nothing, takes no lock, asks no zfs, and of the source lists
  * only the top. `maxAge` in milliseconds; without it nothing is overdue.
@@ -64,23 +66,16 @@ interface ReplicationRequest {
 export const status = Effect.fn("Status")(function* (
   request: {
     readonly maxAge: number | undefined
-    readonly replications: ReadonlyArray<
-      // `lockfile`: where the job's runs keep their lock, unless their marker names another file.
-      ReplicationRequest & { readonly lockfile: string | undefined }
-    >
+    /** `lockfile`: where the job's runs keep their lock, unless their marker names another file. */
+    readonly replications: ReadonlyArray<ReplicationRequest & { readonly lockfile: string | undefined }>
   },
   archive: Effect.Effect<Status["archive"], StatusError, Disk | JobStates | Lock>
 ) {
   const asked = { now: yield* Clock.currentTimeMillis, maxAge: request.maxAge }
-  const replications = yield* Effect.forEach(
-    request.replications,
-    Effect.fnUntraced(function* (job) {
-      const { standing, ...found } = yield* readJob({ kind: "replication", name: job.name }, job.lockfile)
-      return replicationStatus(asked, job, {
-        ...found,
-        standing: standing?.kind === "replication" ? standing : undefined
-      })
-    })
+  const replications = yield* Effect.forEach(request.replications, (job) =>
+    Effect.map(asStatus(readJob({ kind: "replication", name: job.name }, job.lockfile)), ({ state, ...found }) =>
+      replicationStatus(asked, job, { ...found, state: state?.kind === "replication" ? state : undefined })
+    )
   )
   return { ...asked, archive: yield* archive, replications } satisfies Status
 })
@@ -101,7 +96,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
     )
   )
   const archived = [...records.values()].filter(({ zipSize }) => zipSize !== undefined).length
-  const { standing, ...found } = yield* readJob(archiveJobKey, config.lockfile_path)
+  const { state, ...found } = yield* asStatus(readJob(archiveJobKey, config.lockfile_path))
   const inTarget = Effect.provide(PublishedArchives.layer(config.target_path))
   return archiveStatus(
     { now, maxAge },
@@ -112,7 +107,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       inSource: yield* sourceFolders(config.source_path, archived),
       records,
       previous,
-      standing: standing?.kind === "archive" ? standing : undefined,
+      state: state?.kind === "archive" ? state : undefined,
       flaws: yield* findFlaws((folder) => isResized(records.get(folder))).pipe(inTarget, asStatus),
       lost: yield* lostArchives.pipe(inTarget, asStatus),
       verified: yield* (yield* JobStates).verified.pipe(asStatus)
@@ -126,70 +121,42 @@ const isResized = (record: FolderRecord | undefined): boolean =>
 const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.mapError(effect, (cause) => new StatusError({ message: cause.message, cause }))
 
-/** What the runs of a job left. */
-interface FoundJob<State extends JobState> {
-  readonly standing: State | undefined
-  readonly activity: Activity
-  /** Runs that found the lock held since the last one in which all went well. */
-  readonly lockedOut?: LockedOut | undefined
-  readonly undelivered: ReadonlyArray<Undelivered>
-}
-
-const readJob = (key: JobKey, lockfile: string | undefined) =>
-  Effect.gen(function* () {
-    const standings = yield* JobStates
-    const standing = yield* standings.load(key)
-    const marker = yield* standings.marker(key)
-    const path = marker?.lockfile ?? lockfile
-    const last = marker === undefined ? undefined : { pid: marker.pid, since: marker.started_at_utc }
-    const holder = path === undefined ? undefined : yield* (yield* Lock).holder(path, last)
-    return {
-      standing,
-      activity: activityOf(marker, holder),
-      lockedOut: yield* standings.lockedOut(key),
-      undelivered: yield* undelivered(key)
-    } satisfies FoundJob<JobState>
-  }).pipe(asStatus)
-
 /** Every folder of the target can be read; gives what there is of archives before the current ones. */
 const readTarget = Effect.fnUntraced(
   function* (target: string) {
-    const disk = yield* Disk
-    const folders = yield* targetFolders(target)
-    const found = yield* Effect.forEach(
-      folders,
-      Effect.fnUntraced(function* (folder) {
-        const path = `${target}/${folder}`
-        if ((yield* disk.stat(path))?.kind !== "directory") return []
-        const { prevSha256, prevZip } = publishedFileNames(folder)
-        if (!(yield* disk.list(path)).includes(prevZip)) return []
-        const stat = yield* disk.stat(`${path}/${prevZip}`)
-        if (stat?.kind !== "file") return []
-        const sums = yield* disk.stat(`${path}/${prevSha256}`)
-        const text = sums?.kind === "file" && sums.size < 4096 ? yield* disk.read(`${path}/${prevSha256}`) : ""
-        const previous: PreviousArchive = {
-          zip_bytes: stat.size,
-          // An archive is written once, and only renamed from then on.
-          archived_at_utc: utcSeconds(stat.mtimeMs),
-          sha256: parseChecksums(text ?? "")?.digest
-        }
-        return [[folder, previous] as const]
-      }),
-      { concurrency: 16 }
-    )
+    const readFolder = (folder: FolderName.FolderName) =>
+      Effect.map(previousIn(folder, `${target}/${folder}`), (found) =>
+        found === undefined ? [] : [[folder, found] as const]
+      )
+    const found = yield* Effect.forEach(yield* targetFolders(target), readFolder, { concurrency: 16 })
     return new Map(found.flat())
   },
-  (effect) =>
-    Effect.mapError(effect, (error) =>
-      error._tag === "TargetMissing" ? new StatusError({ message: error.message, cause: error }) : unreadable(error)
-    )
+  Effect.mapError((error) =>
+    error._tag === "TargetMissing" ? new StatusError({ message: error.message, cause: error }) : unreadable(error)
+  )
 )
 
+const previousIn = Effect.fnUntraced(function* (folder: FolderName.FolderName, path: string) {
+  const disk = yield* Disk
+  if ((yield* disk.stat(path))?.kind !== "directory") return undefined
+  const { prevSha256, prevZip } = publishedFileNames(folder)
+  if (!(yield* disk.list(path)).includes(prevZip)) return undefined
+  const stat = yield* disk.stat(`${path}/${prevZip}`)
+  if (stat?.kind !== "file") return undefined
+  const sums = yield* disk.stat(`${path}/${prevSha256}`)
+  const text = sums?.kind === "file" && sums.size < 4096 ? yield* disk.read(`${path}/${prevSha256}`) : ""
+  const previous: PreviousArchive = {
+    zip_bytes: stat.size,
+    // An archive is written once, and only renamed from then on.
+    archived_at_utc: utcSeconds(stat.mtimeMs),
+    sha256: parseChecksums(text ?? "")?.digest
+  }
+  return previous
+})
+
 const unreadable = (error: DiskError): StatusError => {
-  const advice =
-    error.code === "EACCES" || error.code === "EPERM"
-      ? "; ask as the user that runs the job (sudo zipper status …)"
-      : ""
+  const isDenied = error.code === "EACCES" || error.code === "EPERM"
+  const advice = isDenied ? "; ask as the user that runs the job (sudo zipper status …)" : ""
   return new StatusError({ message: `cannot tell how things stand: ${error.message}${advice}`, cause: error })
 }
 
@@ -208,10 +175,9 @@ const sourceFolders = Effect.fnUntraced(
       problem: `the source ${source} holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived: is it mounted?`
     }
   },
-  (effect) =>
-    Effect.catchAll(effect, (error) =>
-      Effect.succeed({ problem: `which folders are in the source is not known: ${error.message}` })
-    )
+  Effect.catchAll((error) =>
+    Effect.succeed({ problem: `which folders are in the source is not known: ${error.message}` })
+  )
 )
 
 /** The archive before the current one. */
@@ -239,10 +205,10 @@ export const archiveStatus = (
     readonly verified: ReadonlyMap<FolderName.FolderName, FolderVerification>
   }
 ): ArchiveStatus => {
-  const { flaws = [], records, standing } = found
+  const { flaws = [], inSource: source, records, state } = found
   const lost = new Set(found.lost)
-  const inSource = "problem" in found.inSource ? undefined : found.inSource
-  const known = new Map(standing?.folders.map((folder) => [folder.folder, folder]))
+  const inSource = "problem" in source ? undefined : source
+  const known = new Map(state?.folders.map((folder) => [folder.folder, folder]))
   // A failure record alone is no folder: its folder may have been removed years ago.
   const archived = [...records].filter(([, { state, zipSize }]) => state !== undefined || zipSize !== undefined)
   const names = new Set([
@@ -255,7 +221,7 @@ export const archiveStatus = (
     const item = withRecord(folder, known.get(folder), record)
     const gone = inSource !== undefined && !inSource.has(folder)
     // A folder that no run has seen yet is late only when the runs are.
-    const success = item === undefined && record === undefined ? standing : item
+    const success = item === undefined && record === undefined ? state : item
     const archivedOnce = item?.last_success_utc !== undefined
     const previous = found.previous.get(folder)
     const verified = found.verified.get(folder)
@@ -266,14 +232,7 @@ export const archiveStatus = (
       files: record?.state?.files ?? item?.files ?? null,
       bytes: record?.state?.bytes ?? item?.bytes ?? null,
       zip_bytes: record?.zipSize ?? null,
-      previous:
-        previous === undefined
-          ? null
-          : {
-              zip_bytes: previous.zip_bytes,
-              archived_at_utc: previous.archived_at_utc,
-              verified: verifiedFields(ofPrevious(verified, previous.sha256))
-            },
+      previous: previous ? previousFields(previous, ofPrevious(verified, previous.sha256)) : null,
       gone,
       due: gone ? null : dueOf(record, item),
       lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
@@ -283,7 +242,7 @@ export const archiveStatus = (
   return {
     source: found.source,
     target: found.target,
-    source_problem: "problem" in found.inSource ? found.inSource.problem : null,
+    source_problem: "problem" in source ? source.problem : null,
     ...jobFields(asked, found, folders.length),
     folders,
     flaws: folders.flatMap(({ folder }) => flaws.filter((flaw) => flaw.folder === folder))
@@ -296,6 +255,12 @@ const dueOf = (record: FolderRecord | undefined, item: TrackedFolder | undefined
   return decision._tag === "Due" ? decision.reason : null
 }
 
+const previousFields = ({ archived_at_utc, zip_bytes }: PreviousArchive, verified: Verified | undefined) => ({
+  zip_bytes,
+  archived_at_utc,
+  verified: verifiedFields(verified)
+})
+
 const verifiedFields = (found: Verified | undefined): FolderStatus["verified"] =>
   found === undefined ? null : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }
 
@@ -305,36 +270,24 @@ export const replicationStatus = (
   job: ReplicationRequest,
   found: FoundJob<ReplicationJobState>
 ): ReplicationStatus => {
-  const { standing } = found
-  const { kept, unknown } = splitDatasets(standing?.datasets ?? [], job.datasets)
-  const datasets: ReadonlyArray<DatasetStatus> = [
-    ...kept.map((item) => ({
-      dataset: item.dataset,
-      target: item.target ?? null,
-      ...itemFields(
-        item,
-        // A dataset without snapshots that never had any only holds others.
-        !(item.result === "nothing_to_send" && item.last_success_utc === undefined) &&
-          isTooOld(asked, item.last_success_utc)
-      ),
-      result: item.result,
-      bytes: item.bytes ?? null
-    })),
-    // A dataset that no run has seen yet is late only when the runs are.
-    ...unknown.map((dataset) => ({
-      dataset,
-      target: null,
-      ...itemFields(undefined, isTooOld(asked, standing?.last_success_utc)),
-      result: null,
-      bytes: null
-    }))
-  ]
+  const { kept, unknown } = splitDatasets(found.state?.datasets ?? [], job.datasets)
+  const known = kept.map((item): DatasetStatus => {
+    const { bytes, dataset, last_success_utc: success, result, target } = item
+    // A dataset without snapshots that never had any only holds others.
+    const isHolder = result === "nothing_to_send" && success === undefined
+    const overdue = !isHolder && isTooOld(asked, success)
+    return { dataset, target: target ?? null, ...itemFields(item, overdue), result, bytes: bytes ?? null }
+  })
+  // A dataset that no run has seen yet is late only when the runs are.
+  const unseen = itemFields(undefined, isTooOld(asked, found.state?.last_success_utc))
+  const added = unknown.map((dataset) => ({ dataset, target: null, ...unseen, result: null, bytes: null }))
+  const datasets = [...known, ...added].sort((a, b) => (a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : 0))
   return {
     job: job.name,
     direction: job.direction,
     host: job.host,
     ...jobFields(asked, found, datasets.length),
-    datasets: [...datasets].sort((a, b) => (a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : 0))
+    datasets
   }
 }
 
@@ -374,29 +327,20 @@ const itemFields = (
 /** What both kinds of job have in common. `items`: how many folders or datasets it has. */
 const jobFields = (
   asked: Asked,
-  { activity, lockedOut, standing, undelivered }: FoundJob<JobState>,
+  { activity, lockedOut, state, undelivered }: FoundJob<JobState>,
   items: number
 ): JobStatus => {
   const { version: _, ...locked } = lockedOut ?? { version: 1 }
-  const run = standing?.last_run
+  const last = state?.last_run
+  const holder = (tag: "Running" | "Locked") =>
+    activity._tag !== "Idle" && activity._tag === tag ? { pid: activity.pid, since_utc: activity.since } : null
   return {
     undelivered: undelivered.map(({ at_utc, error, title }) => ({ at_utc, title, error })),
-    last_run:
-      run === undefined
-        ? null
-        : {
-            run: run.run,
-            started_at_utc: run.started_at_utc,
-            seconds: run.seconds,
-            outcome: run.outcome,
-            error: run.error ?? null,
-            bytes: run.bytes,
-            failures: run.failures
-          },
-    running: activity._tag === "Running" ? { pid: activity.pid, since_utc: activity.since } : null,
-    locked: activity._tag === "Locked" ? { pid: activity.pid, since_utc: activity.since } : null,
+    last_run: last === undefined ? null : { ...last, error: last.error ?? null },
+    running: holder("Running"),
+    locked: holder("Locked"),
     locked_out: "holder" in locked ? locked : null,
     died: activity._tag === "Died" ? { run: activity.run, pid: activity.pid, since_utc: activity.since } : null,
-    overdue: asked.maxAge !== undefined && items === 0 && isTooOld(asked, standing?.last_success_utc)
+    overdue: asked.maxAge !== undefined && items === 0 && isTooOld(asked, state?.last_success_utc)
   }
 }

@@ -32,9 +32,7 @@ const job = {
       title: text("of the message"),
       error: text("why it did not arrive")
     })
-  ).annotations({
-    description: "messages that could not be delivered; they are tried again after the next run"
-  }),
+  ).annotations({ description: "messages that could not be delivered; they are tried again after the next run" }),
   last_run: orNull(LastRun),
   running: orNull(Schema.Struct({ pid: countField("its process"), since_utc: instant("when it began") })).annotations({
     description: "the run that is at work now"
@@ -54,11 +52,7 @@ const job = {
     description: "runs that found the lock held and did nothing, since the last run in which all went well"
   }),
   died: orNull(
-    Schema.Struct({
-      run: text("its id"),
-      pid: countField("its process"),
-      since_utc: instant("when it began")
-    })
+    Schema.Struct({ run: text("its id"), pid: countField("its process"), since_utc: instant("when it began") })
   ).annotations({ description: "a run that began and never ended, if no other has ended since" }),
   overdue: flag("nothing is known of what it looks after, and no run of it went well within --max-age")
 }
@@ -75,18 +69,12 @@ const item = {
 const StatusFolder = Schema.Struct({
   folder: FolderName,
   ...item,
-  result: orNull(Schema.Literal("archived", "unchanged", "failed")).annotations({
-    description: "of the last attempt"
-  }),
+  result: orNull(Schema.Literal("archived", "unchanged", "failed")).annotations({ description: "of the last attempt" }),
   files: orNull(countField("in the current archive")),
   bytes: orNull(countField("their size, uncompressed")),
   zip_bytes: orNull(countField("size of the current archive; null when it is not there")),
   previous: orNull(
-    Schema.Struct({
-      zip_bytes: countField("its size"),
-      archived_at_utc: instant("when it was made"),
-      verified
-    })
+    Schema.Struct({ zip_bytes: countField("its size"), archived_at_utc: instant("when it was made"), verified })
   ).annotations({ description: "the archive before" }),
   gone: flag("archived, and not in the source any more; never overdue"),
   due: orNull(text("why the next run archives it in any case, in words")),
@@ -170,37 +158,37 @@ export const statusDocument = (status: Status, atUtc: string): StatusDocument =>
 export const lostFolders = ({ archive }: Status): ReadonlyArray<FolderStatus> =>
   archive?.folders.filter(({ lost }) => lost) ?? []
 
+/** Whether verify found the archive damaged. */
+export const isKnownBad = (found: FolderStatus["verified"] | undefined): found is NonNullable<typeof found> =>
+  found !== null && found !== undefined && isBad(found)
+
 /** The archives that are there and that verify found damaged: the names of the zips, with the finding. */
 export const damagedArchives = ({ archive }: Status) =>
   (archive?.folders ?? []).flatMap(({ folder, lost, previous, verified }) => [
-    ...(!lost && verified !== null && isBad(verified) ? [{ zip: `${folder}.zip`, verified }] : []),
-    ...(previous?.verified && isBad(previous.verified)
-      ? [{ zip: `${folder}.prev.zip`, verified: previous.verified }]
-      : [])
+    ...(!lost && isKnownBad(verified) ? [{ zip: `${folder}.zip`, verified }] : []),
+    ...(isKnownBad(previous?.verified) ? [{ zip: `${folder}.prev.zip`, verified: previous.verified }] : [])
   ])
 
 /** Archives that are not what was published, apart from the current ones that verify found damaged. */
 export const flawedArchives = ({ archive }: Status): ReadonlyArray<Flaw> =>
-  (archive?.flaws ?? []).filter(({ folder, which }) => {
-    const verified = archive?.folders.find((each) => each.folder === folder)?.verified
-    return which === "previous" || !verified || !isBad(verified)
-  })
+  (archive?.flaws ?? []).filter(
+    ({ folder, which }) =>
+      which === "previous" || !isKnownBad(archive?.folders.find((each) => each.folder === folder)?.verified)
+  )
 
-/** Everything that is overdue, by the name of a message; `item` is undefined for a job without any item. */
+/** Everything that is overdue, by its name in messages; `item` is undefined for a job without any item. */
 export const overdueItems = ({ archive, replications }: Status) => {
-  const overdueIn = <A extends FolderStatus | DatasetStatus>(
-    name: string,
-    job: JobStatus,
-    items: ReadonlyArray<A>,
-    nameOf: (item: A) => string
-  ) => [
-    ...(job.overdue ? [{ name, item: undefined }] : []),
-    ...items.filter(({ overdue }) => overdue).map((item) => ({ name: nameOf(item), item }))
+  const ofArchive = archive?.folders.map((item) => ({ name: `${item.folder}`, item })) ?? []
+  const jobs = [
+    { name: "archive", overdue: archive?.overdue === true, items: ofArchive },
+    ...replications.map(({ datasets, job, overdue }) => ({
+      name: job,
+      overdue,
+      items: datasets.map((item) => ({ name: `${job}: ${item.dataset}`, item }))
+    }))
   ]
-  return [
-    ...(archive === undefined ? [] : overdueIn("archive", archive, archive.folders, ({ folder }) => folder)),
-    ...replications.flatMap((each) =>
-      overdueIn(each.job, each, each.datasets, ({ dataset }) => `${each.job}: ${dataset}`)
-    )
-  ]
+  return jobs.flatMap(({ items, name, overdue }) => [
+    ...(overdue ? [{ name, item: undefined }] : []),
+    ...items.filter(({ item }) => item.overdue)
+  ])
 }

@@ -1,7 +1,7 @@
 import type { DueReason } from "../runs/ArchiveResult.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
+import type { Flaw } from "../runs/PublishedFolders.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
-import { isBad } from "../store/Verification.ts"
 import { bytes, count, duration, number, withoutControls, wrapped } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import {
@@ -10,6 +10,7 @@ import {
   damagedArchives,
   type FolderStatus,
   flawedArchives,
+  isKnownBad,
   type JobStatus,
   lostFolders,
   overdueItems,
@@ -54,7 +55,7 @@ const archiveBlock = (status: Status, archive: ArchiveStatus, space: Space): Rea
       ? [line("  no folder is archived, and none is there to be")]
       : table(folderColumns(status.now, archive), folders, space, (folder) => folderMood(folder, archive))),
     ...reasons(folders, ({ folder }) => folder, width),
-    ...[...damaged(status), ...flawed(status)].flatMap((text) => paragraph(text, width, "bad"))
+    ...[...damaged(status), ...flawedArchives(status).map(flawLine)].flatMap((text) => paragraph(text, width, "bad"))
   ]
 }
 
@@ -75,12 +76,8 @@ export const overdue = (status: Status): ReadonlyArray<string> =>
   })
 
 /** How many items are overdue: `2 are overdue: no success in the last 26 h`. */
-export const overdueSummary = (status: Status): string | undefined => {
-  const { length } = overdueItems(status)
-  return length === 0
-    ? undefined
-    : `${count(length, "is", "are")} overdue: no success in the last ${duration(status.maxAge ?? 0)}`
-}
+export const overdueSummary = (status: Status): string | undefined =>
+  summary(overdueItems(status), "is", "are", `overdue: no success in the last ${duration(status.maxAge ?? 0)}`)
 
 /** A line for each folder whose archive is lost. */
 export const lost = (status: Status): ReadonlyArray<string> =>
@@ -89,12 +86,8 @@ export const lost = (status: Status): ReadonlyArray<string> =>
       `${folder}: its archive is lost: ${folder}.zip is not there; ${success === null ? "a run archived it" : `last success ${age(status.now, success)}`}`
   )
 
-export const lostSummary = (status: Status): string | undefined => {
-  const { length } = lostFolders(status)
-  return length === 0
-    ? undefined
-    : `${count(length, "archive is", "archives are")} lost: the zip is not there, though a run made it`
-}
+export const lostSummary = (status: Status): string | undefined =>
+  summary(lostFolders(status), "archive is", "archives are", "lost: the zip is not there, though a run made it")
 
 /** A line for each archive that verify found damaged. */
 export const damaged = (status: Status): ReadonlyArray<string> =>
@@ -103,20 +96,19 @@ export const damaged = (status: Status): ReadonlyArray<string> =>
       `${zip} is damaged, as verify found ${age(status.now, verified.at_utc)}: ${verified.problem ?? "no finding was recorded"}`
   )
 
-export const damagedSummary = (status: Status): string | undefined => {
-  const { length } = damagedArchives(status)
-  return length === 0 ? undefined : `${count(length, "archive is", "archives are")} damaged, as verify found`
-}
+export const damagedSummary = (status: Status): string | undefined =>
+  summary(damagedArchives(status), "archive is", "archives are", "damaged, as verify found")
 
-/** A line for each archive that is not what was published, by a look at it. */
-const flawed = (status: Status): ReadonlyArray<string> =>
-  flawedArchives(status).map(({ folder, problem, which }) => `${namesOf(folder, which).zip} ${problem}`)
+const summary = (found: ReadonlyArray<unknown>, one: string, many: string, rest: string): string | undefined =>
+  found.length === 0 ? undefined : `${count(found.length, one, many)} ${rest}`
 
-/** The current ones among them: a previous one may have been removed on purpose. */
+const flawLine = ({ folder, problem, which }: Flaw): string => `${namesOf(folder, which).zip} ${problem}`
+
+/** A line for each current archive that is not what was published: a previous one may have been removed on purpose. */
 export const flawedCurrent = (status: Status): ReadonlyArray<string> =>
-  flawedArchives(status).flatMap(({ folder, problem, which }) =>
-    which === "current" ? [`${namesOf(folder, which).zip} ${problem}`] : []
-  )
+  flawedArchives(status)
+    .filter(({ which }) => which === "current")
+    .map(flawLine)
 
 /** An age in words: `just now`, `5 min ago`, `3 h ago`, `12 d ago`, or `in the future`. What is no time is `unknown`. */
 export const age = (now: number, utc: string): string => {
@@ -138,69 +130,51 @@ const paragraph = (text: string, width: number, mood: LineKind = "plain"): Reado
   wrapped(withoutControls(text), width, "  ").map((part) => ({ text: part, mood }))
 
 const jobLines = (now: number, name: string, job: JobStatus, width: number, sound: boolean): ReadonlyArray<Line> => {
-  const { last_run: run, locked_out: lockedOut } = job
+  const { died, last_run: run, locked, locked_out: lockedOut, running, undelivered } = job
   const mood = run === null ? "watch" : run.outcome === "ok" ? "plain" : "bad"
+  const since = (utc: string) => `${utc} (${age(now, utc)})`
   const last =
     run === null
-      ? `no run is known${job.running === null ? "" : " that ended"} yet`
+      ? `no run is known${running === null ? "" : " that ended"} yet`
       : `last run ${age(now, run.started_at_utc)}, took ${duration(run.seconds * 1000)}: ${outcome(run, sound)}`
-  return [
-    ...paragraph(`${name}: ${last}`, width, mood),
-    ...(run === null || run.error === null || run.outcome === "interrupted"
-      ? []
-      : paragraph(`  ${run.error}`, width, mood)),
-    ...(lockedOut === null
-      ? []
-      : paragraph(
-          `  last attempt ${age(now, lockedOut.last_utc)}: ${describeLockedOut({ version: 1, ...lockedOut })}`,
-          width,
+  const parts: ReadonlyArray<readonly [text: string, mood: LineKind] | null> = [
+    [`${name}: ${last}`, mood],
+    run === null || run.error === null || run.outcome === "interrupted" ? null : [`  ${run.error}`, mood],
+    lockedOut && [
+      `  last attempt ${age(now, lockedOut.last_utc)}: ${describeLockedOut({ version: 1, ...lockedOut })}`,
+      "bad"
+    ],
+    locked && [
+      `  its lock is held by pid ${locked.pid} since ${since(locked.since_utc)}: another command, or a run that left no mark`,
+      "watch"
+    ],
+    running && [`  a run is at work since ${since(running.since_utc)}, pid ${running.pid}`, "plain"],
+    died && [
+      `  the run that began ${since(died.since_utc)} never ended: it was killed, or the machine went down; the next run puts right what it left`,
+      "bad"
+    ],
+    ...undelivered.map(
+      ({ at_utc, error, title }) =>
+        [
+          `  a message could not be delivered (${age(now, at_utc)}), and is tried again after the next run: "${title}": ${error}`,
           "bad"
-        )),
-    ...activityLines(now, job, width),
-    ...job.undelivered.flatMap(({ at_utc, error, title }) =>
-      paragraph(
-        `  a message could not be delivered (${age(now, at_utc)}), and is tried again after the next run: "${title}": ${error}`,
-        width,
-        "bad"
-      )
+        ] as const
     )
   ]
+  return parts.flatMap((part) => (part === null ? [] : paragraph(part[0], width, part[1])))
 }
 
-const outcome = (run: NonNullable<JobStatus["last_run"]>, sound: boolean): string => {
-  switch (run.outcome) {
+const outcome = ({ error, failures, outcome }: NonNullable<JobStatus["last_run"]>, sound: boolean): string => {
+  switch (outcome) {
     case "ok":
       return sound ? "all well" : "nothing failed in it"
     case "failed":
-      return run.error === null ? `${number(run.failures)} failed` : "it broke off"
+      return error === null ? `${number(failures)} failed` : "it broke off"
     case "not_started":
       return "it could not begin"
     case "interrupted":
       return "stopped by a signal"
   }
-}
-
-const activityLines = (now: number, { died, locked, running }: JobStatus, width: number) => {
-  const since = (utc: string) => `${utc} (${age(now, utc)})`
-  return [
-    ...(locked === null
-      ? []
-      : paragraph(
-          `  its lock is held by pid ${locked.pid} since ${since(locked.since_utc)}: another command, or a run that left no mark`,
-          width,
-          "watch"
-        )),
-    ...(running === null
-      ? []
-      : paragraph(`  a run is at work since ${since(running.since_utc)}, pid ${running.pid}`, width)),
-    ...(died === null
-      ? []
-      : paragraph(
-          `  the run that began ${since(died.since_utc)} never ended: it was killed, or the machine went down; the next run puts right what it left`,
-          width,
-          "bad"
-        ))
-  ]
 }
 
 /** At most so many reasons are shown; all of them are in the document of `--json`. */
@@ -221,15 +195,11 @@ const reasons = <A extends { readonly error: string | null }>(
 const folderColumns = (now: number, archive: ArchiveStatus): ReadonlyArray<Column<FolderStatus>> => [
   { title: "FOLDER", align: "left", cell: ({ folder }) => folder },
   ...attemptColumns<FolderStatus>(now),
-  { title: "SIZE", align: "right", cell: ({ zip_bytes: zip }) => (zip === null ? "-" : bytes(zip)) },
-  {
-    title: "RATIO",
-    align: "right",
-    cell: ({ bytes: from, zip_bytes: zip }) => (!from || zip === null ? "-" : percent(zip / from))
-  },
-  { title: "FILES", align: "right", cell: ({ files }) => (files === null ? "-" : number(files)) },
-  { title: "PREV", align: "right", cell: ({ previous }) => shortAge(now, previous?.archived_at_utc) },
-  { title: "VERIFIED", align: "right", cell: ({ verified }) => shortAge(now, verified?.at_utc) },
+  { title: "SIZE", cell: ({ zip_bytes: zip }) => (zip === null ? "-" : bytes(zip)) },
+  { title: "RATIO", cell: ({ bytes: from, zip_bytes: zip }) => (!from || zip === null ? "-" : percent(zip / from)) },
+  { title: "FILES", cell: ({ files }) => (files === null ? "-" : number(files)) },
+  { title: "PREV", cell: ({ previous }) => shortAge(now, previous?.archived_at_utc) },
+  { title: "VERIFIED", cell: ({ verified }) => shortAge(now, verified?.at_utc) },
   { title: "STATE", align: "left", cut: "end", cell: (folder) => folderState(folder, archive) }
 ]
 
@@ -248,9 +218,6 @@ const folderMood = (folder: FolderStatus, archive: ArchiveStatus): LineKind => {
 const isDamaged = ({ folder, previous, verified }: FolderStatus, { flaws }: ArchiveStatus): boolean =>
   flaws.some((flaw) => flaw.folder === folder) || isKnownBad(verified) || isKnownBad(previous?.verified)
 
-const isKnownBad = (verified: FolderStatus["verified"] | undefined): boolean =>
-  verified !== null && verified !== undefined && isBad(verified)
-
 const folderState = (
   { due, folder, gone, lost, overdue, previous, verified }: FolderStatus,
   { flaws }: ArchiveStatus
@@ -258,13 +225,15 @@ const folderState = (
   const isFlawed = (which: "current" | "previous") =>
     flaws.some((flaw) => flaw.folder === folder && flaw.which === which)
   return [
-    ...(overdue ? ["OVERDUE"] : []),
-    ...(lost ? ["ARCHIVE LOST"] : isFlawed("current") || isKnownBad(verified) ? ["ARCHIVE DAMAGED"] : []),
-    ...(isFlawed("previous") ? ["PREV LOST"] : []),
-    ...(isKnownBad(previous?.verified) ? ["PREV DAMAGED"] : []),
-    ...(verified?.result === "unsettled" ? ["verify unsettled"] : []),
-    ...(gone ? ["gone from source"] : due === null || (lost && impliedByLost.has(due)) ? [] : [dueWords[due] ?? due])
-  ].join(", ")
+    overdue && "OVERDUE",
+    lost ? "ARCHIVE LOST" : (isFlawed("current") || isKnownBad(verified)) && "ARCHIVE DAMAGED",
+    isFlawed("previous") && "PREV LOST",
+    isKnownBad(previous?.verified) && "PREV DAMAGED",
+    verified?.result === "unsettled" && "verify unsettled",
+    gone ? "gone from source" : due !== null && !(lost && impliedByLost.has(due)) && (dueWords[due] ?? due)
+  ]
+    .filter(Boolean)
+    .join(", ")
 }
 
 /** Reasons that "ARCHIVE LOST" already gives. */
@@ -287,12 +256,11 @@ const datasetColumns = (now: number): ReadonlyArray<Column<DatasetStatus>> => [
   { title: "DATASET", align: "left", cut: "start", cell: ({ dataset }) => dataset },
   { title: "TARGET", align: "left", cut: "start", cell: ({ target }) => target ?? "-" },
   ...attemptColumns<DatasetStatus>(now),
-  { title: "SENT", align: "right", cell: ({ bytes: sent }) => (sent === null ? "-" : bytes(sent)) },
+  { title: "SENT", cell: ({ bytes: sent }) => (sent === null ? "-" : bytes(sent)) },
   {
     title: "RESULT",
     align: "left",
-    cell: ({ overdue, result }) =>
-      [...(overdue ? ["OVERDUE"] : []), ...(result === null ? [] : [resultWords[result]])].join(", ")
+    cell: ({ overdue, result }) => [overdue && "OVERDUE", result && resultWords[result]].filter(Boolean).join(", ")
   }
 ]
 
@@ -305,14 +273,9 @@ const resultWords: Readonly<Record<NonNullable<DatasetStatus["result"]>, string>
 }
 
 const attemptColumns = <A extends FolderStatus | DatasetStatus>(now: number): ReadonlyArray<Column<A>> => [
-  {
-    title: "SUCCESS",
-    align: "right",
-    cell: ({ last_success_utc: utc }) => (utc === null ? "never" : age(now, utc))
-  },
+  { title: "SUCCESS", cell: ({ last_success_utc: utc }) => (utc === null ? "never" : age(now, utc)) },
   {
     title: "ATTEMPT",
-    align: "right",
     cell: (item) => (hasFailed(item) && item.last_attempt_utc !== null ? age(now, item.last_attempt_utc) : "")
   }
 ]
@@ -321,7 +284,8 @@ const hasFailed = ({ result }: FolderStatus | DatasetStatus): boolean => result 
 
 interface Column<A> {
   readonly title: string
-  readonly align: "left" | "right"
+  /** Default: right. */
+  readonly align?: "left"
   /** It may be cut where there is no room, on this side. */
   readonly cut?: "start" | "end"
   readonly cell: (item: A) => string
@@ -341,41 +305,37 @@ const table = <A>(
   moodOf: (item: A) => LineKind
 ): ReadonlyArray<Line> => {
   const used = columns
-    .map((column) => ({ column, cells: items.map((item) => column.cell(item)) }))
-    .filter(({ cells }) => cells.some((cell) => cell !== ""))
-    .map(({ cells, column }) => ({
-      column,
-      cells: [column.title, ...cells],
-      width: Math.max(...[column.title, ...cells].map((cell) => cell.length))
-    }))
-  const roomy = total(used) + 2 * (used.length - 1) <= width
-  const gap = roomy ? "  " : " "
+    .map((column) => ({ ...column, cells: [column.title, ...items.map((item) => column.cell(item))] }))
+    .filter(({ cells }) => cells.slice(1).some((cell) => cell !== ""))
+    .map((column) => ({ ...column, width: Math.max(...column.cells.map((cell) => cell.length)) }))
+  const gap = total(used) + 2 * (used.length - 1) <= width ? "  " : " "
   const widths = fitWidths(used, width - gap.length * (used.length - 1))
   const rowAt = (row: number) =>
     used
-      .map(({ cells, column }, index) => {
+      .map(({ align, cells, cut = "end" }, index) => {
         const room = widths[index] ?? 0
-        const cell = shorten(cells[row] ?? "", room, column.cut ?? "end", ellipsis)
-        return column.align === "right" ? cell.padStart(room) : cell.padEnd(room)
+        const cell = shorten(cells[row] ?? "", room, cut, ellipsis)
+        return align === "left" ? cell.padEnd(room) : cell.padStart(room)
       })
       .join(gap)
       .trimEnd()
   return [line(rowAt(0)), ...items.map((item, index) => line(rowAt(index + 1), moodOf(item)))]
 }
 
-const total = (columns: ReadonlyArray<{ readonly width: number }>): number =>
-  columns.reduce((sum, { width }) => sum + width, 0)
+interface Measured {
+  readonly cut?: "start" | "end"
+  readonly width: number
+}
+
+const total = (columns: ReadonlyArray<Measured>): number => columns.reduce((sum, { width }) => sum + width, 0)
 
 /** Widths whose sum is at most `room`, taken from the widest columns that may be cut. */
-const fitWidths = (
-  columns: ReadonlyArray<{ readonly column: { readonly cut?: "start" | "end" }; readonly width: number }>,
-  room: number
-): ReadonlyArray<number> => {
+const fitWidths = (columns: ReadonlyArray<Measured>, room: number): ReadonlyArray<number> => {
   const widths = columns.map(({ width }) => width)
   let over = total(columns) - room
   while (over > 0) {
     const widest = columns
-      .map(({ column }, index) => ({ index, width: column.cut === undefined ? 0 : (widths[index] ?? 0) }))
+      .map(({ cut }, index) => ({ index, width: cut === undefined ? 0 : (widths[index] ?? 0) }))
       .reduce((a, b) => (b.width > a.width ? b : a), { index: -1, width: narrowest })
     if (widest.index < 0) break
     widths[widest.index] = widest.width - 1

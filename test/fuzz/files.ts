@@ -94,7 +94,7 @@ const standing: Target = {
               inSource: new Set([abcd]),
               records: new Map(),
               previous: new Map(),
-              standing: found,
+              state: found,
               activity,
               lost: [],
               verified: new Map(),
@@ -108,7 +108,7 @@ const standing: Target = {
               replicationStatus(
                 asked,
                 { name: found.job, direction: found.direction, host: found.host, datasets: ["tank/data"] },
-                { standing: found, activity, undelivered: [] }
+                { state: found, activity, undelivered: [] }
               )
             ]
           }

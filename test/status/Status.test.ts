@@ -91,7 +91,7 @@ const of = (
       inSource: "problem" in inSource ? inSource : new Set(inSource.map(folder)),
       records: new Map<FolderName, FolderRecord>(entries),
       previous: new Map([[folder("ABCD"), { zip_bytes: 1, archived_at_utc: ago(100) }]]),
-      standing: "standing" in options ? options.standing : standing,
+      state: "standing" in options ? options.standing : standing,
       activity: { _tag: "Idle" },
       lost: (options.lost ?? []).map(folder),
       verified: new Map((options.verified ?? []).map((each) => [each.folder, each])),
@@ -249,11 +249,11 @@ const replicas = (maxAge?: number) => {
   }
   const idle = { _tag: "Idle" } as const
   return {
-    ran: replicationStatus({ now, maxAge }, job, { standing: known, activity: idle, undelivered: [] }),
+    ran: replicationStatus({ now, maxAge }, job, { state: known, activity: idle, undelivered: [] }),
     never: replicationStatus(
       { now, maxAge },
       { ...job, name: "new" },
-      { standing: undefined, activity: idle, undelivered: [] }
+      { state: undefined, activity: idle, undelivered: [] }
     )
   }
 }
@@ -275,7 +275,7 @@ describe("status of a replication", () => {
     const job = { name: "nas", direction: "pull" as const, host: "nas", datasets: ["tank", "new"] }
     const overdue = (hours: number) =>
       replicationStatus({ now, maxAge: 26 * hour }, job, {
-        standing: {
+        state: {
           version: 1,
           kind: "replication",
           job: "nas",

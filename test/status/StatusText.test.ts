@@ -33,7 +33,7 @@ const replication = (
     { now, maxAge },
     { ...job, datasets },
     {
-      standing: {
+      state: {
         version: 1,
         kind: "replication",
         job: job.name,
@@ -65,7 +65,7 @@ const archive = (records: Readonly<Record<string, FolderRecord>>, problem?: stri
         Object.entries(records).map(([name, record]) => [folder(name), record])
       ),
       previous: new Map(),
-      standing: undefined,
+      state: undefined,
       activity: { _tag: "Locked", pid: 12, since: ago(1) },
       lost: [],
       verified: new Map(),
