@@ -148,23 +148,29 @@ const endOf = (at: number, step: number, { now }: Period): number =>
 
 const seconds = (millis: number): number => Math.round(millis / 1000)
 
-/** Values that hold until the next: the last one of each step counts. The line is drawn up to `now`. */
-const stepsChart = (
+const makeChart = (
   id: string,
-  labels: ReadonlyArray<string>,
-  figures: ReadonlyArray<Figure>,
-  period: Period
-): Chart => {
+  kind: Chart["kind"],
+  times: ReadonlyArray<number>,
+  step: number,
+  series: Chart["series"]
+): Chart => ({
+  id,
+  unit: kind === "points" ? "seconds" : "bytes",
+  kind,
+  times: times.map(seconds),
+  step: step / 1000,
+  series
+})
+
+type DrawLines = (id: string, labels: ReadonlyArray<string>, figures: ReadonlyArray<Figure>, period: Period) => Chart
+
+/** Values that hold until the next: the last one of each step counts. The line is drawn up to `now`. */
+const stepsChart: DrawLines = (id, labels, figures, period) => {
   const { step, times } = timesOf(figures, period)
   const upToNow = times.length === 0 ? [] : [...times.filter((at) => at < period.now), period.now]
-  return {
-    id,
-    unit: "bytes",
-    kind: "steps",
-    times: upToNow.map(seconds),
-    step: step / 1000,
-    series: labels.map((label) => ({ label, values: valuesAt(ofLabel(figures, label), upToNow) }))
-  }
+  const series = labels.map((label) => ({ label, values: valuesAt(ofLabel(figures, label), upToNow) }))
+  return makeChart(id, "steps", upToNow, step, series)
 }
 
 const ofLabel = (figures: ReadonlyArray<Figure>, label: string) => figures.filter((figure) => figure.label === label)
@@ -182,56 +188,41 @@ const valuesAt = (figures: ReadonlyArray<Figure>, times: ReadonlyArray<number>):
 }
 
 /** Values that each stand for themselves: the highest one of each step counts. */
-const pointsChart = (
-  id: string,
-  labels: ReadonlyArray<string>,
-  figures: ReadonlyArray<Figure>,
-  period: Period
-): Chart => {
+const pointsChart: DrawLines = (id, labels, figures, period) => {
   const { step, times } = timesOf(figures, period)
   const index = new Map(times.map((at, position) => [at, position]))
-  return {
-    id,
-    unit: "seconds",
-    kind: "points",
-    times: times.map(seconds),
-    step: step / 1000,
-    series: labels.map((label) => {
-      const values: Array<number | null> = times.map(() => null)
-      for (const { at, value } of ofLabel(figures, label)) {
-        const position = index.get(endOf(at, step, period))
-        if (position !== undefined) values[position] = Math.max(values[position] ?? 0, value)
-      }
-      return { label, values }
-    })
-  }
+  const series = labels.map((label) => {
+    const values: Array<number | null> = times.map(() => null)
+    for (const { at, value } of ofLabel(figures, label)) {
+      const position = index.get(endOf(at, step, period))
+      if (position !== undefined) values[position] = Math.max(values[position] ?? 0, value)
+    }
+    return { label, values }
+  })
+  return makeChart(id, "points", times, step, series)
 }
 
 /** Sums of each step of the period, on top of each other: those of the largest, and one of all the others. */
-const stackChart = (id: string, figures: ReadonlyArray<Figure>, period: Period): Chart => {
-  const first = figures.reduce((least, { at }) => Math.min(least, at), period.now)
-  const step = stepFor({ from: first, now: period.now }, mostBars)
+const stackChart = (id: string, figures: ReadonlyArray<Figure>, { now }: Period): Chart => {
+  const first = figures.reduce((least, { at }) => Math.min(least, at), now)
+  const step = stepFor({ from: first, now }, mostBars)
   const begin = Math.floor(first / step) * step
-  const count = figures.length === 0 ? 0 : Math.floor((period.now - begin) / step) + 1
-  const named = largest(figures, "sum")
-  const sums = (chosen: ReadonlyArray<Figure>): ReadonlyArray<number> => {
+  const count = figures.length === 0 ? 0 : Math.floor((now - begin) / step) + 1
+  const sums = (label: string, chosen: ReadonlyArray<Figure>) => {
     const values = Array.from({ length: count }, () => 0)
     for (const { at, value } of chosen) {
       const position = Math.floor((at - begin) / step)
       values[position] = (values[position] ?? 0) + value
     }
-    return values
+    return { label, values }
   }
+  const named = largest(figures, "sum")
   const others = figures.filter(({ label }) => !named.includes(label))
-  const series = named.map((label) => ({ label, values: sums(ofLabel(figures, label)) }))
-  return {
-    id,
-    unit: "bytes",
-    kind: "stack",
-    times: Array.from({ length: count }, (_, index) => seconds(begin + index * step)),
-    step: step / 1000,
-    series: others.length === 0 ? series : [...series, { label: "all others", values: sums(others) }]
-  }
+  const times = Array.from({ length: count }, (_, index) => begin + index * step)
+  return makeChart(id, "stack", times, step, [
+    ...named.map((label) => sums(label, ofLabel(figures, label))),
+    ...(others.length === 0 ? [] : [sums("all others", others)])
+  ])
 }
 
 /** Names of the things with the highest figures, the highest first: by what they come to, or by their last one. */

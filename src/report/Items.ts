@@ -74,30 +74,21 @@ export const itemsOf = (
 }
 
 /** An item while the runs are gone through. */
-interface Tracked {
-  target: ItemReport["target"]
+class Tracked {
+  target: string | undefined
   newest: ItemReport["newest"]
-  good: ItemReport["good"]
-  gone: boolean
-  readonly sizes: Array<SizeAt>
+  good: number | undefined
+  gone = false
+  readonly sizes: Array<SizeAt> = []
   trouble: Trouble | undefined
   /** The last run that named it. */
   run: TimedRun | undefined
   /** How many other folders the run covered in which it failed last. */
-  others: number
+  others = 0
 }
 
 const trackedIn = (known: Map<string, Tracked>, name: string): Tracked => {
-  const item = known.get(name) ?? {
-    target: undefined,
-    newest: undefined,
-    good: undefined,
-    gone: false,
-    sizes: [],
-    trouble: undefined,
-    run: undefined,
-    others: 0
-  }
+  const item = known.get(name) ?? new Tracked()
   known.set(name, item)
   return item
 }

@@ -118,32 +118,22 @@ export const writeReport = Effect.fn("Report.write")(
   function* (path: string, html: string, reserved: Reserved) {
     const disk = yield* Disk
     const there = yield* disk.stat(path)
+    const refuse = (why: string) => new ReportError({ message: `${quoted(path)} ${why}` })
     if (there !== undefined && there.kind !== "file") {
-      return yield* new ReportError({
-        message: `${quoted(path)} is ${kinds[there.kind]}, and was left as it is: give --out the name of a file`
-      })
+      return yield* refuse(`is ${kinds[there.kind]}, and was left as it is: give --out the name of a file`)
     }
     const { folder, name } = split(path)
+    if (name === "") return yield* refuse("is the name of a folder: give --out the name of a file in it")
     // With the slash, a symlink is followed.
-    const place = name === "" ? undefined : yield* disk.stat(`${folder}/.`)
+    const place = yield* disk.stat(`${folder}/.`)
     if (place === undefined) {
-      return yield* new ReportError({
-        message:
-          name === ""
-            ? `${quoted(path)} is the name of a folder: give --out the name of a file in it`
-            : `there is no folder ${quoted(folder)} to write the report to: create it, or give --out another name`
-      })
+      const message = `there is no folder ${quoted(folder)} to write the report to: create it, or give --out another name`
+      return yield* new ReportError({ message })
     }
     const why = yield* reservedBy(folder, place, name, reserved)
-    if (why !== undefined) {
-      return yield* new ReportError({
-        message: `${quoted(path)} ${why}, where no report is written: give --out a name elsewhere`
-      })
-    }
+    if (why !== undefined) return yield* refuse(`${why}, where no report is written: give --out a name elsewhere`)
     if (there !== undefined && !(yield* mayReplace(path, there))) {
-      return yield* new ReportError({
-        message: `${quoted(path)} is no report that zipper wrote, and was left as it is: give --out another name`
-      })
+      return yield* refuse("is no report that zipper wrote, and was left as it is: give --out another name")
     }
     const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
     const write = (to: string) =>
@@ -181,11 +171,7 @@ const mayReplace = Effect.fnUntraced(function* (path: string, { size }: DiskStat
   return size <= largest && isPage((yield* (yield* Disk).read(path)) ?? "")
 })
 
-const kinds = {
-  directory: "a folder",
-  symlink: "a symbolic link",
-  other: "no regular file"
-}
+const kinds = { directory: "a folder", symlink: "a symbolic link", other: "no regular file" }
 
 const split = (path: string): { readonly folder: string; readonly name: string } => {
   const slash = path.lastIndexOf("/")

@@ -2,49 +2,45 @@ import uPlot from "uplot"
 import { bytes, duration } from "../../text/Text.ts"
 import type { Chart } from "../Chart.ts"
 
-/** Ticks and their texts. Bytes count in powers of 1024, seconds as a clock does. */
-
-export const tickBytes: Array<number> = Array.from({ length: 61 }, (_, power) => 2 ** power)
-
 const minute = 60
 const hour = 60 * minute
 const day = 24 * hour
 
-export const tickSeconds: Array<number> = [
-  0.1,
-  0.2,
-  0.5,
-  1,
-  2,
-  5,
-  10,
-  15,
-  30,
-  ...[1, 2, 5, 10, 15, 30].map((n) => n * minute),
-  ...[1, 2, 3, 6, 12].map((n) => n * hour),
-  ...[1, 2, 7, 14, 28].map((n) => n * day)
-]
+/** How figures of a unit are written: at ticks (`1.5 GiB`, `1 h 30 m`: as short as they can be) and in the legend. */
+interface Unit {
+  readonly ticks: Array<number>
+  readonly short: (value: number) => string
+  readonly exact: (value: number) => string
+}
 
-/** `512 MiB`, `1.5 GiB`: as short as it can be without saying something else. */
-export const axisBytes = (value: number): string => bytes(value).replace(".0 ", " ")
+const inSeconds = (value: number): string => duration(value * 1000)
 
-/** `0`, `0.5 s`, `90 s`, `1 h 30 m`. */
-export const axisSeconds = (value: number): string =>
-  value === 0
-    ? "0"
-    : duration(value * 1000)
-        .replace(".0 ", " ")
-        .replace(/ 00 [smh]$/, "")
-
-export const exactBytes = bytes
-
-export const exactSeconds = (value: number): string => duration(value * 1000)
+/** Bytes count in powers of 1024, seconds as a clock does. */
+const units: Readonly<Record<Chart["unit"], Unit>> = {
+  bytes: {
+    ticks: Array.from({ length: 61 }, (_, power) => 2 ** power),
+    short: (value) => bytes(value).replace(".0 ", " "),
+    exact: bytes
+  },
+  seconds: {
+    ticks: [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30].concat(
+      [1, 2, 5, 10, 15, 30].map((n) => n * minute),
+      [1, 2, 3, 6, 12].map((n) => n * hour),
+      [1, 2, 7, 14, 28].map((n) => n * day)
+    ),
+    short: (value) => {
+      const text = inSeconds(value).replace(".0 ", " ")
+      return value === 0 ? "0" : text.replace(/ 00 [smh]$/, "")
+    },
+    exact: inSeconds
+  }
+}
 
 /**
  * Texts of the time axis, for a day of 24 hours and dates that are read alike everywhere: uPlot's own are American.
  * A line: from how many seconds between ticks on; the text; what is added when year, month, day, hour, minute or second changed; mode 1 joins.
  */
-export const clock: uPlot.Axis.Values = [
+const clock: uPlot.Axis.Values = [
   [365 * day, "{YYYY}", null, null, null, null, null, null, 1],
   [28 * day, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
   [day, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
@@ -56,7 +52,7 @@ const height = 220
 const font = "12px system-ui, sans-serif"
 
 /** Draws a chart into its place, as wide as that is, now and when it changes. */
-export const drawChart = (chart: Chart, place: HTMLElement, palette: Palette): { readonly remove: () => void } => {
+const drawChart = (chart: Chart, place: HTMLElement, palette: Palette): { readonly remove: () => void } => {
   const plot = new uPlot(optionsOf(chart, palette, place.clientWidth), dataOf(chart), place)
   place.setAttribute("data-drawn", "")
   const watcher = new ResizeObserver(() => {
@@ -85,13 +81,9 @@ const dataOf = ({ kind, series, times }: Chart): uPlot.AlignedData => [
 ]
 
 const optionsOf = (chart: Chart, palette: Palette, width: number): uPlot.Options => {
-  const bytes = chart.unit === "bytes"
-  const axis: uPlot.Axis = {
-    stroke: palette.text,
-    font,
-    grid: { stroke: palette.grid, width: 1 },
-    ticks: { show: false }
-  }
+  const unit = units[chart.unit]
+  const grid = { stroke: palette.grid, width: 1 }
+  const axis: uPlot.Axis = { stroke: palette.text, font, grid, ticks: { show: false } }
   const last = chart.times.length - 1
   return {
     width,
@@ -103,18 +95,11 @@ const optionsOf = (chart: Chart, palette: Palette, width: number): uPlot.Options
     },
     axes: [
       { ...axis, space: 64, values: clock },
-      {
-        ...axis,
-        size: 68,
-        gap: 6,
-        space: 36,
-        incrs: bytes ? tickBytes : tickSeconds,
-        values: (_, splits) => splits.map(bytes ? axisBytes : axisSeconds)
-      }
+      { ...axis, size: 68, gap: 6, space: 36, incrs: unit.ticks, values: (_, splits) => splits.map(unit.short) }
     ],
     series: [
       { label: "time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
-      ...chart.series.map((_, layer) => seriesOf(chart, layer, palette, bytes ? exactBytes : exactSeconds))
+      ...chart.series.map((_, layer) => seriesOf(chart, layer, palette, unit))
     ],
     legend: { markers: { width: 0, fill: (_, index) => colourOf(index - 1, palette) } },
     cursor: { y: false, drag: { x: true, y: false }, points: { size: 7 } },
@@ -132,7 +117,7 @@ const optionsOf = (chart: Chart, palette: Palette, width: number): uPlot.Options
 
 const colourOf = (layer: number, { series, text }: Palette): string => series[layer % series.length] ?? text
 
-const seriesOf = (chart: Chart, layer: number, palette: Palette, exact: (value: number) => string): uPlot.Series => {
+const seriesOf = (chart: Chart, layer: number, palette: Palette, { exact }: Unit): uPlot.Series => {
   const colour = colourOf(layer, palette)
   const series = chart.series[layer]
   const common: uPlot.Series = {
@@ -145,29 +130,20 @@ const seriesOf = (chart: Chart, layer: number, palette: Palette, exact: (value: 
     }
   }
   const { bars, stepped } = uPlot.paths
+  const points = { show: false }
   switch (chart.kind) {
-    case "stack":
-      return {
-        ...common,
-        width: 0,
-        fill: colour,
-        points: { show: false },
-        ...(bars === undefined ? {} : { paths: bars({ size: [0.8, 48], align: 1 }) })
-      }
-    case "steps":
-      return {
-        ...common,
-        width: 2,
-        points: { show: false },
-        ...(stepped === undefined ? {} : { paths: stepped({ align: 1 }) })
-      }
-    case "points":
-      return {
-        ...common,
-        width: layer === 0 ? 2 : 1.5,
-        spanGaps: true,
-        points: { show: chart.times.length <= 60, size: 5 }
-      }
+    case "stack": {
+      const filled = { ...common, width: 0, fill: colour, points }
+      return bars === undefined ? filled : { ...filled, paths: bars({ size: [0.8, 48], align: 1 }) }
+    }
+    case "steps": {
+      const line = { ...common, width: 2, points }
+      return stepped === undefined ? line : { ...line, paths: stepped({ align: 1 }) }
+    }
+    case "points": {
+      const width = layer === 0 ? 2 : 1.5
+      return { ...common, width, spanGaps: true, points: { show: chart.times.length <= 60, size: 5 } }
+    }
   }
 }
 
@@ -180,7 +156,7 @@ const rangeOf = ({ kind, step }: Chart, from: number, to: number): uPlot.Range.M
 const top = (most: number | null): number => (most !== null && most > 0 ? most * 1.08 : 1)
 
 /** Colours of the charts, as the style sheet has them. */
-export interface Palette {
+interface Palette {
   readonly text: string
   readonly grid: string
   readonly series: ReadonlyArray<string>
@@ -188,7 +164,7 @@ export interface Palette {
 
 const names = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6", "--line-7"]
 
-export const paletteOf = (element: Element): Palette => {
+const paletteOf = (element: Element): Palette => {
   const style = getComputedStyle(element)
   const colour = (name: string): string => style.getPropertyValue(name).trim()
   return { text: colour("--muted"), grid: colour("--grid"), series: names.map(colour) }
