@@ -23,7 +23,6 @@ import {
   withLogin
 } from "./Http.ts"
 
-/** A message to a person. */
 export interface Notification {
   readonly title: string
   /** Markdown. */
@@ -54,7 +53,6 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
     readonly probe: Effect.Effect<Probed, NotifyError>
   }
 >() {
-  /** Gotify over HTTP. */
   static readonly layer = (settings: GotifySettings): Layer.Layer<Notifier, never, HttpClient.HttpClient> =>
     Layer.effect(Notifier, makeGotify(settings))
 
@@ -64,7 +62,6 @@ export class Notifier extends Context.Tag("zipper/Notifier")<
     probe: Effect.succeed<Probed>("Gotify")
   })
 
-  /** No server is configured. */
   static readonly layerNone: Layer.Layer<Notifier> = Layer.succeed(Notifier, {
     mute: true,
     send: ({ title }) => Effect.logDebug(`no message is sent, since gotify is not configured: ${title}`),
@@ -83,7 +80,6 @@ export interface GotifySettings {
   readonly url: string
   readonly token: Redacted.Redacted
   readonly priority: number
-  /** For each attempt. */
   readonly timeout_seconds: number
   /** Further attempts after the first. */
   readonly retries: number
@@ -91,7 +87,6 @@ export interface GotifySettings {
   readonly pause?: Duration.DurationInput
 }
 
-/** Posts messages to one Gotify server. */
 const makeGotify = Effect.fnUntraced(function* (settings: GotifySettings) {
   const address = addressOf(settings.url)
   const shown = `${address.url.origin}${address.url.pathname}`
@@ -153,10 +148,8 @@ const messageRequest = (address: Address, settings: GotifySettings, notification
     (request) => withLogin(request, address)
   )
 
-/** What a server answered. */
 interface Answer {
   readonly status: number
-  /** Where a redirect points, without secrets. */
   readonly location: string | undefined
   readonly contentType: string | undefined
   readonly body: string
@@ -223,20 +216,18 @@ const advice = (status: number, location: string | undefined): string => {
   if (status >= 300 && status < 400) {
     return `it redirects${location === undefined ? "" : ` to ${location}`}, and a token is not sent after a redirect; set gotify.url to the final address`
   }
-  switch (status) {
-    case 400:
-      return "it does not understand the message; check that gotify.url is the address of a Gotify server"
-    case 401:
-    case 403:
-      return "the token is wrong; use the token of a Gotify application (not of a client)"
-    case 404:
-    case 405:
-      return "nothing takes messages there; gotify.url should end in /message"
-    case 413:
-      return "the message is too large for it"
-    case 429:
-      return "too many requests; it wants us to wait"
-    default:
-      return status >= 500 ? "the server, or the proxy before it, has a problem" : "the message was refused"
-  }
+  const unknown = status >= 500 ? "the server, or the proxy before it, has a problem" : "the message was refused"
+  return advices[status] ?? unknown
+}
+
+const wrongToken = "the token is wrong; use the token of a Gotify application (not of a client)"
+const wrongPlace = "nothing takes messages there; gotify.url should end in /message"
+const advices: Readonly<Record<number, string>> = {
+  400: "it does not understand the message; check that gotify.url is the address of a Gotify server",
+  401: wrongToken,
+  403: wrongToken,
+  404: wrongPlace,
+  405: wrongPlace,
+  413: "the message is too large for it",
+  429: "too many requests; it wants us to wait"
 }

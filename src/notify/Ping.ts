@@ -14,7 +14,6 @@ export class Ping extends Context.Tag("zipper/Ping")<
   {
     /** A run begins. A ping that fails is a warning in the log. */
     readonly start: Effect.Effect<void>
-    /** It went well. */
     readonly success: Effect.Effect<void>
     /** It did not; `body` says what was wrong, and is cut to what such services take (10 kB). */
     readonly fail: (body: string) => Effect.Effect<void>
@@ -24,18 +23,15 @@ export class Ping extends Context.Tag("zipper/Ping")<
   static readonly layer = (settings: PingSettings): Layer.Layer<Ping, never, HttpClient.HttpClient> =>
     Layer.effect(Ping, makePing(settings))
 
-  /** Says that it would ping, and does not. */
   static readonly layerDryRun: Layer.Layer<Ping> = Layer.succeed(Ping, {
     start: Effect.void,
     success: Effect.logInfo("would ping ping_url: success"),
     fail: () => Effect.logInfo("would ping ping_url: failure")
   })
 
-  /** No ping_url is configured. */
   static readonly layerNone: Layer.Layer<Ping> = Layer.sync(Ping, () => noPing)
 }
 
-/** Sends nothing. */
 export const noPing: typeof Ping.Service = {
   start: Effect.void,
   success: Effect.void,

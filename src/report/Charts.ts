@@ -34,7 +34,6 @@ export const archiveCharts = (all: ReadonlyArray<TimedRun>, period: Period): Rea
   ].filter(hasValues)
 }
 
-/** The charts of replication. */
 export const replicationCharts = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<Chart> => {
   const recent = drawable(all, "replication", period).filter(({ ended }) => ended >= period.from)
   const seconds = recent.map(({ ended: at, job: label, run }): Figure => ({ at, label, value: run.seconds }))
@@ -51,7 +50,6 @@ const drawable = (all: ReadonlyArray<TimedRun>, kind: TimedRun["run"]["kind"], {
 const zipBytes = (item: RunItem): number | undefined => item.zip_bytes
 const bytesOf = (item: RunItem): number | undefined => item.bytes
 
-/** One figure of each item that has a value. */
 const itemFigures = (
   runs: ReadonlyArray<TimedRun>,
   valueOf: (item: RunItem) => number | undefined
@@ -97,7 +95,6 @@ const sizesOf = (
   return { folders, totals }
 }
 
-/** First known sizes of the folders that were there before the history began. */
 const sizesBefore = (runs: ReadonlyArray<TimedRun>): ReadonlyMap<string, RunItem> => {
   const named = new Set<string>()
   const sizes = new Map<string, RunItem>()
@@ -142,7 +139,6 @@ const timesOf = (
   return { times: [...new Set(all.map((at) => endOf(at, step, period)))], step }
 }
 
-/** The end of the step that a time is in. */
 const endOf = (at: number, step: number, { now }: Period): number =>
   step === 0 ? at : Math.max(at, Math.min(Math.ceil(at / step) * step, now))
 

@@ -77,7 +77,6 @@ const outcomes: Readonly<Record<Outcome, readonly [Colour, string]>> = {
   interrupted: ["warn", "interrupted"]
 }
 
-/** How a run ended. */
 export const outcome = (value: Outcome): Html => badge(...outcomes[value])
 
 const longest = 1000
@@ -88,7 +87,6 @@ export const message = (text: string): Html =>
 
 export interface Column<A> {
   readonly title: string
-  /** It holds figures. */
   readonly figures?: boolean
   readonly cell: (item: A) => string | Html
 }
@@ -133,7 +131,6 @@ export const sparkline = (
   return html`<svg class="spark" viewBox="0 0 ${sparkWidth} ${sparkHeight}" width="${sparkWidth}" height="${sparkHeight}" role="img" aria-label="${label}"><polyline points="${drawn.join(" ")}"/></svg>`
 }
 
-/** What the bar of a day says, and how much it is shorter at either end than the highest. */
 const dayBars: Readonly<Record<Day["worst"], readonly [word: string, inset: number]>> = {
   none: ["no run", 9],
   ok: ["all well", 4],

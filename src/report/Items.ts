@@ -2,18 +2,14 @@ import type { JobState, TrackedDataset, TrackedFolder } from "../runs/JobState.t
 import type { Verified } from "../store/Verification.ts"
 import type { RunItem, TimedRun } from "./Jobs.ts"
 
-/*
- * What the report says of single folders and datasets. The job state, written at the end of each run, says what holds now:
- * which of them there are, their last success, whether they are in trouble. The history, which only counts what was in order,
- * says since when, how often and how large. It stands in for a job state that is missing or older than its last line: a target
- * of an old version has none, and its failures must show.
+/**
+ * One folder or dataset. The job state says what holds now: whether it is there, its last success, its trouble. The history, which
+ * only counts what was in order, says since when, how often and how large. It stands in for a job state that is missing (a target
+ * of an old version has none) or older than its last line: failures must show. Times in milliseconds since 1970.
  */
-
-/** One folder or dataset. Times in milliseconds since 1970. */
 export interface ItemReport {
   readonly job: string
   readonly name: string
-  /** Of a dataset. */
   readonly target: string | undefined
   /** Its newest archive, or what was last sent of it; undefined when the history has none. */
   readonly newest: { readonly at: number; readonly entry: RunItem } | undefined
@@ -25,17 +21,12 @@ export interface ItemReport {
   readonly times: number
   readonly bytes: number
   /** Sizes of the archives, or of what was sent, in the period, thinned. */
-  readonly sizes: ReadonlyArray<SizeAt>
+  readonly sizes: ReadonlyArray<{ readonly at: number; readonly bytes: number }>
   readonly trouble: Trouble | undefined
   /** An archive was published, and its zip is not there. */
   readonly lost?: boolean
   /** What verify found of the current archive; left out when it was not read back since it was published. */
   readonly verified?: Verified | undefined
-}
-
-interface SizeAt {
-  readonly at: number
-  readonly bytes: number
 }
 
 /** Trouble that has not ended: when it began, how often it came since, and its last error. */
@@ -73,15 +64,13 @@ export const itemsOf = (
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** An item while the runs are gone through. */
 class Tracked {
   target: string | undefined
   newest: ItemReport["newest"]
   good: number | undefined
   gone = false
-  readonly sizes: Array<SizeAt> = []
+  readonly sizes: Array<ItemReport["sizes"][number]> = []
   trouble: Trouble | undefined
-  /** The last run that named it. */
   run: TimedRun | undefined
   /** How many other folders the run covered in which it failed last. */
   others = 0
@@ -148,7 +137,6 @@ const applyState = (known: Map<string, Tracked>, state: JobState): void => {
 
 const mostSizes = 40
 
-/** At most `most` of them, the first and the last among them, evenly taken. */
 const thin = <A>(values: ReadonlyArray<A>, most: number): ReadonlyArray<A> => {
   if (values.length <= most) return values
   const stride = (values.length - 1) / (most - 1)

@@ -1,4 +1,4 @@
-import { type JobKey, jobLabel } from "../config/JobKey.ts"
+import { archiveJobKey, type JobKey, jobLabel } from "../config/JobKey.ts"
 import type { HistoryRun } from "../runs/History.ts"
 import type { JobState, LockedOut } from "../runs/JobState.ts"
 import type { Outcome } from "../runs/Run.ts"
@@ -22,7 +22,6 @@ export interface RunItem {
   readonly target?: string
   readonly error?: string
   readonly files?: number
-  /** Uncompressed bytes archived, or bytes sent. */
   readonly bytes?: number
   readonly zip_bytes?: number
   readonly seconds?: number
@@ -38,38 +37,24 @@ export const timeRuns = (
 
 const timedRun = (run: HistoryRun): TimedRun => {
   const started = Date.parse(run.started_at_utc)
-  const times = { started, ended: started + run.seconds * 1000 }
-  return run.kind === "archive"
-    ? {
-        run,
-        job: jobLabel({ kind: "archive" }),
-        ...times,
-        items: run.folders.map(({ folder: name, ...rest }) => ({ name, ...rest })),
-        covered: run.archived + run.unchanged + run.failed
-      }
-    : {
-        run,
-        job: jobLabel({ kind: "replication", name: run.job }),
-        ...times,
-        items: run.datasets.map(({ dataset: name, ...rest }) => ({ name, ...rest })),
-        covered: Number.POSITIVE_INFINITY
-      }
+  const common = { run, started, ended: started + run.seconds * 1000 }
+  if (run.kind === "archive") {
+    const items = run.folders.map(({ folder: name, ...rest }) => ({ name, ...rest }))
+    return { ...common, job: jobLabel(archiveJobKey), items, covered: run.archived + run.unchanged + run.failed }
+  }
+  const items = run.datasets.map(({ dataset: name, ...rest }) => ({ name, ...rest }))
+  const job = jobLabel({ kind: "replication", name: run.job })
+  return { ...common, job, items, covered: Number.POSITIVE_INFINITY }
 }
 
 /** A job of the configuration, with what its runs left beside the history. */
 export interface KnownJob {
   readonly key: JobKey
   readonly state: JobState | undefined
-  /** A run that came to no end so far. */
-  readonly begun: Begun | undefined
+  /** A run that came to no end so far, and since when, in milliseconds since 1970. */
+  readonly begun: { readonly at: number; readonly atWork: boolean } | undefined
   /** Runs that found the lock held since the last success. */
   readonly lockedOut?: LockedOut | undefined
-}
-
-/** `at`: milliseconds since 1970. */
-interface Begun {
-  readonly at: number
-  readonly atWork: boolean
 }
 
 /** The states that are as new as the history, by the name of the job. */
@@ -104,10 +89,7 @@ const isCurrent = (state: JobState, runs: ReadonlyArray<TimedRun>): boolean => {
 const isLastRun = ({ last_run }: JobState, { run, started_at_utc }: HistoryRun): boolean =>
   last_run.run === run && last_run.started_at_utc === started_at_utc
 
-/**
- * The last runs that failed and have no line in `runs`, because the target was full or read-only then. They show the state of a
- * job, and nothing of its folders and datasets.
- */
+/** The last runs that failed and have no line in `runs`, as the target was full or read-only then; nothing is known of their items. */
 export const unwrittenRuns = (states: Iterable<JobState>, runs: ReadonlyArray<HistoryRun>): ReadonlyArray<HistoryRun> =>
   [...states].flatMap((state): ReadonlyArray<HistoryRun> => {
     if (state.last_run.outcome === "ok" || runs.some((run) => isLastRun(state, run))) return []
@@ -124,7 +106,6 @@ export const unwrittenRuns = (states: Iterable<JobState>, runs: ReadonlyArray<Hi
 
 /** The worst outcome of the runs of one day (UTC); `none`: there was no run. */
 export interface Day {
-  /** Where it begins, in milliseconds since 1970. */
   readonly at: number
   readonly worst: Outcome | "none"
   readonly runs: number
@@ -136,15 +117,11 @@ export interface Day {
  */
 export type JobCondition = "well" | "failing" | "killed" | "silent" | "new" | "forgotten" | "past"
 
-/** What the history knows of one job. Times in milliseconds since 1970. */
-export interface JobReport {
+export interface JobReport extends Pick<KnownJob, "begun" | "lockedOut"> {
   readonly name: string
   readonly kind: JobKey["kind"]
-  /** "archives folders", "pulls from nas". */
   readonly what: string
   readonly state: JobCondition
-  readonly begun: Begun | undefined
-  readonly lockedOut: LockedOut | undefined
   readonly last: TimedRun | undefined
   /** The last one that was wholly well. */
   readonly good: TimedRun | undefined
@@ -156,10 +133,9 @@ export interface JobReport {
   readonly days: ReadonlyArray<Day>
 }
 
+/** `archives`: how many are in the target; `from`: where the period begins. */
 interface Surroundings {
-  /** How many archives are in the target. */
   readonly archives: number
-  /** Where the period begins, in milliseconds since 1970. */
   readonly from: number
   readonly now: number
 }
@@ -240,7 +216,6 @@ const conditionOf = (
 const fewest = 4
 const lately = 50
 
-/** The median of the latest times from one start to the next. */
 const gapOf = (runs: ReadonlyArray<TimedRun>): number | undefined => {
   const latest = runs.slice(-lately)
   if (latest.length < fewest) return undefined

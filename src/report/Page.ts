@@ -18,7 +18,6 @@ import type { JobReport } from "./Jobs.ts"
 import type { Problem, Report } from "./Report.ts"
 import { failuresTable, foldersTable, replicasTable, runsTable } from "./Tables.ts"
 
-/** What the build hands over for the page. */
 export interface PageParts {
   /** Draws the charts. Undefined: run from source, there are tables only. */
   readonly script: string | undefined
@@ -162,7 +161,6 @@ ${strip(bars)}
 `
 }
 
-/** Never 100 % for what is not all of it. */
 const percent = (part: number, whole: number): string =>
   part === whole ? "100 %" : `${Math.min(99.9, Math.floor((part / whole) * 1000) / 10)} %`
 

@@ -33,9 +33,7 @@ export interface Report {
   readonly unreadable: number
 }
 
-/** Something that needs a look. */
 export interface Problem {
-  /** A job, a folder, a dataset. */
   readonly subject: string
   readonly text: string
   /** Since when, where that is known. */
@@ -63,7 +61,6 @@ export interface Settings {
   readonly archives: number
   /** What a look at the target and the last verification found; nothing where it is left out. */
   readonly found?: TargetFindings
-  /** Jobs of the configuration. */
   readonly jobs: ReadonlyArray<KnownJob>
 }
 
@@ -72,12 +69,7 @@ interface TargetFindings {
   /** Folders whose archive was published, and whose zip is not there. */
   readonly lost: ReadonlyArray<string>
   readonly flaws?: ReadonlyArray<Flaw>
-  /** What verify found of the archives that are there now, by folder. */
-  readonly verified: ReadonlyMap<
-    string,
-    { readonly current: Verified | undefined; readonly previous: Verified | undefined }
-  >
-  /** Messages that could not be delivered, with the job that they are of. */
+  readonly verified: ReadonlyMap<string, { readonly [Which in "current" | "previous"]: Verified | undefined }>
   readonly undelivered: ReadonlyArray<{ readonly job: string; readonly message: Undelivered }>
 }
 

@@ -9,19 +9,15 @@ import type { Failure, Report } from "./Report.ts"
 const mostRows = 2000
 const mostFailures = 100
 
-/** Each folder, those that need a look first. */
 export const foldersTable = ({ folders, made }: Report): Html =>
   table("folders", folderColumns(made), lookFirst(folders), { most: mostRows, noun: "folders" })
 
-/** Each dataset of each replication job. */
 export const replicasTable = ({ made, replicas }: Report): Html =>
   table("replicas", replicaColumns(made), lookFirst(replicas), { most: mostRows, noun: "datasets" })
 
-/** What went wrong in the period, the latest first. */
 export const failuresTable = ({ failures }: Report): Html =>
   table("failures", failureColumns, failures, { most: mostFailures, noun: "failures" })
 
-/** The newest runs. */
 export const runsTable = ({ recent, runs }: Report): Html =>
   table("runs", runColumns, recent, { all: runs, most: recent.length, noun: "runs of the period" })
 
@@ -118,10 +114,7 @@ const runColumns: ReadonlyArray<Column<TimedRun>> = [
   { title: "started", cell: ({ started }) => time(started) },
   { title: "job", cell: ({ job }) => job },
   { title: "result", cell: ({ run }) => outcome(run.outcome) },
-  {
-    title: "what it did",
-    cell: ({ run }) => (run.outcome === "not_started" ? message(run.error ?? "") : doneBy(run))
-  },
+  { title: "what it did", cell: ({ run }) => (run.outcome === "not_started" ? message(run.error ?? "") : doneBy(run)) },
   figures("bytes", ({ run }) => run.bytes || undefined, Units.bytes),
   figures("written", ({ run }) => (run.kind === "archive" && run.zip_bytes) || undefined, Units.bytes),
   figures("took", ({ run }) => run.seconds, took),

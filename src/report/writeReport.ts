@@ -41,10 +41,7 @@ export type ReportDocument = typeof ReportDocument.Type
 /** No page was written; a page that was there is still there. */
 class ReportError extends Data.TaggedError("ReportError")<{ readonly message: string }> {}
 
-/**
- * Makes the page from the history and the states of the configuration's jobs. Fails when `target` (target_path) is
- * configured and not there: the history is in it.
- */
+/** Makes the page from the history and the states of the jobs. Fails when `target` is configured and not there: the history is in it. */
 export const makeReport = Effect.fn("Report.make")(function* (
   settings: Pick<Settings, "host" | "days"> & { readonly target: string | undefined },
   keys: ReadonlyArray<JobKey>,
@@ -91,7 +88,6 @@ const findingsIn = Effect.gen(function* () {
   return { lost: yield* lostArchives, flaws: yield* findFlaws(), verified: new Map(verified.flat()) }
 })
 
-/** How many folders have an archive there. */
 const archivesIn = Effect.fnUntraced(function* (target: string) {
   const disk = yield* Disk
   const hasArchive = (folder: FolderName) =>
@@ -143,7 +139,6 @@ export const writeReport = Effect.fn("Report.write")(
   Effect.catchTag("DiskError", notWritten)
 )
 
-/** What the place is to the configuration; undefined: nothing. */
 const reservedBy = Effect.fnUntraced(function* (folder: string, place: DiskStat, name: string, reserved: Reserved) {
   for (const [key, file] of reserved.files) {
     const kept = split(file)
@@ -157,15 +152,14 @@ const reservedBy = Effect.fnUntraced(function* (folder: string, place: DiskStat,
 })
 
 /** Undefined also where this process may not look: it cannot write there either. */
-const statIfPossible = Effect.fnUntraced(function* (path: string) {
-  const disk = yield* Disk
-  return yield* disk.stat(path).pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined)))
-})
+const statIfPossible = (path: string) =>
+  Effect.flatMap(Disk, (disk) => disk.stat(path)).pipe(
+    Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined))
+  )
 
 /** Far more than a page has, and little enough to be read whole. */
 const largest = 64 * 1024 * 1024
 
-/** It is a page of before, or empty. */
 const mayReplace = Effect.fnUntraced(function* (path: string, { size }: DiskStat) {
   if (size === 0) return true
   return size <= largest && isPage((yield* (yield* Disk).read(path)) ?? "")

@@ -42,12 +42,8 @@ import type {
 } from "./StatusDocument.ts"
 
 /** The state of a job or of the target could not be read; the message says what to do about it. */
-class StatusError extends Data.TaggedError("StatusError")<{
-  readonly message: string
-  readonly cause?: unknown
-}> {}
+class StatusError extends Data.TaggedError("StatusError")<{ readonly message: string; readonly cause?: unknown }> {}
 
-/** A replication job of the configuration. */
 interface ReplicationRequest {
   readonly name: string
   readonly direction: "pull" | "push"
@@ -180,7 +176,6 @@ const sourceFolders = Effect.fnUntraced(
   )
 )
 
-/** The archive before the current one. */
 interface PreviousArchive {
   readonly zip_bytes: number
   readonly archived_at_utc: string
@@ -199,7 +194,6 @@ export const archiveStatus = (
     readonly inSource: ReadonlySet<FolderName.FolderName> | { readonly problem: string }
     readonly records: ReadonlyMap<FolderName.FolderName, FolderRecord>
     readonly previous: ReadonlyMap<FolderName.FolderName, PreviousArchive>
-    /** By a look at the target. */
     readonly lost: ReadonlyArray<FolderName.FolderName>
     readonly flaws?: ReadonlyArray<Flaw>
     readonly verified: ReadonlyMap<FolderName.FolderName, FolderVerification>
@@ -264,7 +258,6 @@ const previousFields = ({ archived_at_utc, zip_bytes }: PreviousArchive, verifie
 const verifiedFields = (found: Verified | undefined): FolderStatus["verified"] =>
   found === undefined ? null : { at_utc: found.verified_at_utc, result: found.result, problem: found.problem ?? null }
 
-/** The status of a replication job. */
 export const replicationStatus = (
   asked: Asked,
   job: ReplicationRequest,
@@ -313,7 +306,6 @@ const isTooOld = ({ maxAge, now }: Asked, success: string | undefined): boolean 
   return Number.isNaN(at) || isAhead(now, at) || now - at > maxAge
 }
 
-/** What folders and datasets have in common. */
 const itemFields = (
   item: Partial<Pick<TrackedFolder, "last_success_utc" | "last_attempt_utc" | "error">> | undefined,
   overdue: boolean

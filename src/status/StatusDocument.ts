@@ -15,15 +15,17 @@ const LastRun = Schema.Struct({
   failures: countField("folders or datasets that failed or were refused")
 })
 
-const verified = orNull(
-  Schema.Struct({
+const part = <Fields extends Schema.Struct.Fields>(description: string, fields: Fields) =>
+  Schema.NullOr(Schema.Struct(fields)).annotations({ description })
+
+const verified = part(
+  "what verify found the last time; null when it has not read this archive since it was published",
+  {
     at_utc: instant("when"),
     result: Schema.Literal("good", "foreign", "damaged", "missing", "unsettled"),
     problem: orNull(text("the first thing that was wrong"))
-  })
-).annotations({
-  description: "what verify found the last time; null when it has not read this archive since it was published"
-})
+  }
+)
 
 const job = {
   undelivered: Schema.Array(
@@ -34,26 +36,23 @@ const job = {
     })
   ).annotations({ description: "messages that could not be delivered; they are tried again after the next run" }),
   last_run: orNull(LastRun),
-  running: orNull(Schema.Struct({ pid: countField("its process"), since_utc: instant("when it began") })).annotations({
-    description: "the run that is at work now"
+  running: part("the run that is at work now", { pid: countField("its process"), since_utc: instant("when it began") }),
+  locked: part("who else has the lock that a run needs: another command, or a run that left no mark", {
+    pid: countField("the process"),
+    since_utc: instant("since when")
   }),
-  locked: orNull(Schema.Struct({ pid: countField("the process"), since_utc: instant("since when") })).annotations({
-    description: "who else has the lock that a run needs: another command, or a run that left no mark"
+  locked_out: part("runs that found the lock held and did nothing, since the last run in which all went well", {
+    count: countField("how many"),
+    since_utc: instant("when the first of them tried"),
+    last_utc: instant("when the last of them tried"),
+    holder: text("who had the lock then, as its file names it"),
+    lockfile: text("which lock it was")
   }),
-  locked_out: orNull(
-    Schema.Struct({
-      count: countField("how many"),
-      since_utc: instant("when the first of them tried"),
-      last_utc: instant("when the last of them tried"),
-      holder: text("who had the lock then, as its file names it"),
-      lockfile: text("which lock it was")
-    })
-  ).annotations({
-    description: "runs that found the lock held and did nothing, since the last run in which all went well"
+  died: part("a run that began and never ended, if no other has ended since", {
+    run: text("its id"),
+    pid: countField("its process"),
+    since_utc: instant("when it began")
   }),
-  died: orNull(
-    Schema.Struct({ run: text("its id"), pid: countField("its process"), since_utc: instant("when it began") })
-  ).annotations({ description: "a run that began and never ended, if no other has ended since" }),
   overdue: flag("nothing is known of what it looks after, and no run of it went well within --max-age")
 }
 
@@ -73,9 +72,11 @@ const StatusFolder = Schema.Struct({
   files: orNull(countField("in the current archive")),
   bytes: orNull(countField("their size, uncompressed")),
   zip_bytes: orNull(countField("size of the current archive; null when it is not there")),
-  previous: orNull(
-    Schema.Struct({ zip_bytes: countField("its size"), archived_at_utc: instant("when it was made"), verified })
-  ).annotations({ description: "the archive before" }),
+  previous: part("the archive before", {
+    zip_bytes: countField("its size"),
+    archived_at_utc: instant("when it was made"),
+    verified
+  }),
   gone: flag("archived, and not in the source any more; never overdue"),
   due: orNull(text("why the next run archives it in any case, in words")),
   lost: flag("an archive of it was published, and its zip is not there"),
@@ -131,7 +132,6 @@ export type ArchiveStatus = typeof StatusArchive.Type & { readonly flaws: Readon
 
 /** The state of everything in a configuration at one instant. */
 export interface Status {
-  /** The instant, in milliseconds since 1970. */
   readonly now: number
   /** How old a last success may be, in milliseconds. */
   readonly maxAge: number | undefined
@@ -154,11 +154,9 @@ export const statusDocument = (status: Status, atUtc: string): StatusDocument =>
   }
 }
 
-/** The folders whose archive is lost. */
 export const lostFolders = ({ archive }: Status): ReadonlyArray<FolderStatus> =>
   archive?.folders.filter(({ lost }) => lost) ?? []
 
-/** Whether verify found the archive damaged. */
 export const isKnownBad = (found: FolderStatus["verified"] | undefined): found is NonNullable<typeof found> =>
   found !== null && found !== undefined && isBad(found)
 

@@ -21,7 +21,6 @@ import {
 /** `bad`: it needs an action; `watch`: it deserves a look; `past`: it is over. */
 export type LineKind = "bad" | "watch" | "past" | "plain"
 
-/** A line for a terminal. */
 interface Line {
   readonly text: string
   readonly mood: LineKind
@@ -79,7 +78,6 @@ export const overdue = (status: Status): ReadonlyArray<string> =>
 export const overdueSummary = (status: Status): string | undefined =>
   summary(overdueItems(status), "is", "are", `overdue: no success in the last ${duration(status.maxAge ?? 0)}`)
 
-/** A line for each folder whose archive is lost. */
 export const lost = (status: Status): ReadonlyArray<string> =>
   lostFolders(status).map(
     ({ folder, last_success_utc: success }) =>
@@ -89,7 +87,6 @@ export const lost = (status: Status): ReadonlyArray<string> =>
 export const lostSummary = (status: Status): string | undefined =>
   summary(lostFolders(status), "archive is", "archives are", "lost: the zip is not there, though a run made it")
 
-/** A line for each archive that verify found damaged. */
 export const damaged = (status: Status): ReadonlyArray<string> =>
   damagedArchives(status).map(
     ({ verified, zip }) =>
@@ -164,18 +161,13 @@ const jobLines = (now: number, name: string, job: JobStatus, width: number, soun
   return parts.flatMap((part) => (part === null ? [] : paragraph(part[0], width, part[1])))
 }
 
-const outcome = ({ error, failures, outcome }: NonNullable<JobStatus["last_run"]>, sound: boolean): string => {
-  switch (outcome) {
-    case "ok":
-      return sound ? "all well" : "nothing failed in it"
-    case "failed":
-      return error === null ? `${number(failures)} failed` : "it broke off"
-    case "not_started":
-      return "it could not begin"
-    case "interrupted":
-      return "stopped by a signal"
-  }
-}
+const outcome = ({ error, failures, outcome }: NonNullable<JobStatus["last_run"]>, sound: boolean): string =>
+  ({
+    ok: sound ? "all well" : "nothing failed in it",
+    failed: error === null ? `${number(failures)} failed` : "it broke off",
+    not_started: "it could not begin",
+    interrupted: "stopped by a signal"
+  })[outcome]
 
 /** At most so many reasons are shown; all of them are in the document of `--json`. */
 const mostReasons = 20
@@ -291,7 +283,6 @@ interface Column<A> {
   readonly cell: (item: A) => string
 }
 
-/** No column is cut to less. */
 const narrowest = 12
 
 /**

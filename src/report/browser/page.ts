@@ -2,6 +2,8 @@ import uPlot from "uplot"
 import { bytes, duration } from "../../text/Text.ts"
 import type { Chart } from "../Chart.ts"
 
+/** The program in the report: it draws the charts and says what depends on when and where the page is read. */
+
 const minute = 60
 const hour = 60 * minute
 const day = 24 * hour
@@ -51,8 +53,8 @@ const clock: uPlot.Axis.Values = [
 const height = 220
 const font = "12px system-ui, sans-serif"
 
-/** Draws a chart into its place, as wide as that is, now and when it changes. */
-const drawChart = (chart: Chart, place: HTMLElement, palette: Palette): { readonly remove: () => void } => {
+/** Draws a chart into its place, as wide as that is, now and when it changes. Gives what removes it. */
+const drawChart = (chart: Chart, place: HTMLElement, palette: Palette): (() => void) => {
   const plot = new uPlot(optionsOf(chart, palette, place.clientWidth), dataOf(chart), place)
   place.setAttribute("data-drawn", "")
   const watcher = new ResizeObserver(() => {
@@ -61,12 +63,10 @@ const drawChart = (chart: Chart, place: HTMLElement, palette: Palette): { readon
     }
   })
   watcher.observe(place)
-  return {
-    remove: () => {
-      watcher.disconnect()
-      plot.destroy()
-      place.removeAttribute("data-drawn")
-    }
+  return () => {
+    watcher.disconnect()
+    plot.destroy()
+    place.removeAttribute("data-drawn")
   }
 }
 
@@ -155,7 +155,6 @@ const rangeOf = ({ kind, step }: Chart, from: number, to: number): uPlot.Range.M
 
 const top = (most: number | null): number => (most !== null && most > 0 ? most * 1.08 : 1)
 
-/** Colours of the charts, as the style sheet has them. */
 interface Palette {
   readonly text: string
   readonly grid: string
@@ -170,20 +169,15 @@ const paletteOf = (element: Element): Palette => {
   return { text: colour("--muted"), grid: colour("--grid"), series: names.map(colour) }
 }
 
-/*
- * The program in the report: it draws the charts and says what depends on when and where the page is read. Everything else is
- * in the page already.
- */
-
 const chartsOf = (): ReadonlyArray<Chart> => JSON.parse(document.getElementById("charts")?.textContent ?? "[]")
 
 /** Draws every chart anew: the colours are taken from the style sheet as it is now. */
 const makeDrawing = (charts: ReadonlyArray<Chart>) => {
-  let current: ReadonlyArray<ReturnType<typeof drawChart>> = []
+  let drawn: ReadonlyArray<() => void> = []
   return () => {
-    for (const chart of current) chart.remove()
+    for (const remove of drawn) remove()
     const palette = paletteOf(document.documentElement)
-    current = charts.flatMap((chart) => {
+    drawn = charts.flatMap((chart) => {
       const place = document.getElementById(`chart-${chart.id}`)
       if (place === null) return []
       place.replaceChildren()
