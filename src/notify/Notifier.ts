@@ -99,7 +99,7 @@ const makeGotify = Effect.fnUntraced(function* (settings: GotifySettings) {
     request: HttpClientRequest.HttpClientRequest,
     at: string,
     isAccepted: (answer: Answer) => boolean,
-    isGotifys: (answer: Answer) => boolean
+    isGotifys: (answer: Answer) => boolean = () => true
   ) =>
     exchange(request, answerOf).pipe(
       Effect.filterOrFail(isAccepted, ({ location, status }) => rejected(server, status, advice(status, location))),
@@ -120,12 +120,7 @@ const makeGotify = Effect.fnUntraced(function* (settings: GotifySettings) {
   // Where only the server is known, any answer but its own failure will do: a proxy may well hide /health.
   const probe =
     health.method === "HEAD"
-      ? attempt(
-          ask,
-          shownHealth,
-          ({ status }) => status < 500,
-          () => true
-        ).pipe(Effect.as<Probed>("Unknown"))
+      ? attempt(ask, shownHealth, ({ status }) => status < 500).pipe(Effect.as<Probed>("Unknown"))
       : attempt(ask, shownHealth, ({ status }) => status === 200, isHealth).pipe(Effect.as<Probed>("Gotify"))
   return { send, probe: probe.pipe(Effect.withSpan("Notifier.probe")) }
 })

@@ -1,13 +1,11 @@
 /** What the page's own program draws. Types only: it is bundled into the page. */
 
-/** One line, or one layer of the bars. */
 export interface ChartSeries {
   readonly label: string
   /** One for each time; null where there is nothing to show. */
   readonly values: ReadonlyArray<number | null>
 }
 
-/** One chart. */
 export interface Chart {
   /** The element it is drawn into is `chart-<id>`. */
   readonly id: string

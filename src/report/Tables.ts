@@ -57,7 +57,6 @@ const replicaColumns = (now: number): ReadonlyArray<Column<ItemReport>> => [
   { title: "sent over time", cell: ({ name, sizes }) => sparkline(`bytes sent of ${name}`, sizes) }
 ]
 
-/** A column of figures; a cell is empty where there is none. */
 const figures = <A>(
   title: string,
   of: (item: A) => number | undefined,

@@ -120,10 +120,7 @@ const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.E
 /** Every folder of the target can be read; gives what there is of archives before the current ones. */
 const readTarget = Effect.fnUntraced(
   function* (target: string) {
-    const readFolder = (folder: FolderName.FolderName) =>
-      Effect.map(previousIn(folder, `${target}/${folder}`), (found) =>
-        found === undefined ? [] : [[folder, found] as const]
-      )
+    const readFolder = (folder: FolderName.FolderName) => previousIn(folder, `${target}/${folder}`)
     const found = yield* Effect.forEach(yield* targetFolders(target), readFolder, { concurrency: 16 })
     return new Map(found.flat())
   },
@@ -134,11 +131,11 @@ const readTarget = Effect.fnUntraced(
 
 const previousIn = Effect.fnUntraced(function* (folder: FolderName.FolderName, path: string) {
   const disk = yield* Disk
-  if ((yield* disk.stat(path))?.kind !== "directory") return undefined
+  if ((yield* disk.stat(path))?.kind !== "directory") return []
   const { prevSha256, prevZip } = publishedFileNames(folder)
-  if (!(yield* disk.list(path)).includes(prevZip)) return undefined
+  if (!(yield* disk.list(path)).includes(prevZip)) return []
   const stat = yield* disk.stat(`${path}/${prevZip}`)
-  if (stat?.kind !== "file") return undefined
+  if (stat?.kind !== "file") return []
   const sums = yield* disk.stat(`${path}/${prevSha256}`)
   const text = sums?.kind === "file" && sums.size < 4096 ? yield* disk.read(`${path}/${prevSha256}`) : ""
   const previous: PreviousArchive = {
@@ -147,7 +144,7 @@ const previousIn = Effect.fnUntraced(function* (folder: FolderName.FolderName, p
     archived_at_utc: utcSeconds(stat.mtimeMs),
     sha256: parseChecksums(text ?? "")?.digest
   }
-  return previous
+  return [[folder, previous] as const]
 })
 
 const unreadable = (error: DiskError): StatusError => {

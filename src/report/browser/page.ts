@@ -84,7 +84,8 @@ const optionsOf = (chart: Chart, palette: Palette, width: number): uPlot.Options
   const unit = units[chart.unit]
   const grid = { stroke: palette.grid, width: 1 }
   const axis: uPlot.Axis = { stroke: palette.text, font, grid, ticks: { show: false } }
-  const last = chart.times.length - 1
+  // The legend, while there is no pointer.
+  const showLatest = (plot: uPlot) => plot.setLegend({ idx: chart.times.length - 1 })
   return {
     width,
     height,
@@ -104,13 +105,8 @@ const optionsOf = (chart: Chart, palette: Palette, width: number): uPlot.Options
     legend: { markers: { width: 0, fill: (_, index) => colourOf(index - 1, palette) } },
     cursor: { y: false, drag: { x: true, y: false }, points: { size: 7 } },
     hooks: {
-      // Without a pointer the legend tells the latest figures.
-      ready: [(plot) => plot.setLegend({ idx: last })],
-      setCursor: [
-        (plot) => {
-          if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: last })
-        }
-      ]
+      ready: [showLatest],
+      setCursor: [(plot) => (plot.cursor.idx ?? undefined) === undefined && showLatest(plot)]
     }
   }
 }
