@@ -38,7 +38,7 @@ export class NotifyError extends Data.TaggedError("NotifyError")<{
   readonly transient: boolean
 }> {}
 
-/** What answers: Gotify, or a server of which only a message can tell whether it is one. */
+/** What answers: Gotify, or a server that only a message shows to be Gotify or not. */
 export type Probed = "Gotify" | "Unknown"
 
 /** Sends messages to the operator. */
