@@ -8,7 +8,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
 import { ExitStatus } from "../system/ExitStatus.ts"
-import { optionsFirst, type ValueOptions, withDefaultCommand } from "./arguments.ts"
+import { optionsFirst, valueOptionsOf, withDefaultCommand } from "./arguments.ts"
 import { version } from "./build.ts"
 import { check } from "./commands/check.ts"
 import { config } from "./commands/config.ts"
@@ -18,14 +18,13 @@ import { notifyTest, suspend } from "./commands/messages.ts"
 import { prune } from "./commands/prune.ts"
 import { pull, push } from "./commands/replicate.ts"
 import { report } from "./commands/report.ts"
-import { restore, valued as valuedByRestore } from "./commands/restore.ts"
+import { restore } from "./commands/restore.ts"
 import { run } from "./commands/run.ts"
 import { schema } from "./commands/schema.ts"
 import { status } from "./commands/status.ts"
-import { valued as valuedByVerify, verify } from "./commands/verify.ts"
+import { verify } from "./commands/verify.ts"
 import { Stop } from "./exit.ts"
-import { fixCompletions, formatHelp, overview, type Topic } from "./help.ts"
-import { valued } from "./options.ts"
+import { fixCompletions, formatHelp, leavesOf, overview, type Topic } from "./help.ts"
 import { fatal, plainUnlessTerminal } from "./output.ts"
 
 /** The commands in the order of the overview. */
@@ -105,21 +104,20 @@ export const zipper = (argv: ReadonlyArray<string>) => {
   )
 }
 
-/** The commands that take names beside their options, with the options that take a value. */
-const takingNames: ReadonlyMap<string, ValueOptions> = new Map([
-  ...["pull", "push", "prune", "prepare", "delegate", "config init"].map((name) => [name, valued] as const),
-  ["restore", valuedByRestore],
-  ["verify", valuedByVerify]
-])
+/** The commands that take names beside their options, but for `schema`, whose names look like no option. */
+const takingNames = new Set(["pull", "push", "prune", "prepare", "delegate", "config init", "restore", "verify"])
 
 const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
   // A command below a command is two words.
   const words = args[0] === "config" ? 2 : 1
-  const name = args.slice(0, words)
-  const takes = takingNames.get(name.join(" "))
-  return takes === undefined
+  const name = args.slice(0, words).join(" ")
+  const command = takingNames.has(name) ? leavesOf(commands).find((leaf) => leaf.name === name) : undefined
+  return command === undefined
     ? Either.right(args)
-    : Either.map(optionsFirst(args.slice(words), takes), (rest) => [...name, ...rest])
+    : Either.map(optionsFirst(args.slice(words), valueOptionsOf(command.usage)), (rest) => [
+        ...args.slice(0, words),
+        ...rest
+      ])
 }
 
 const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>

@@ -1,4 +1,6 @@
+import type { Usage } from "@effect/cli/Usage"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 
 const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions"])
 
@@ -18,6 +20,23 @@ export interface ValueOptions {
   /** The last one counts, as with ssh. */
   readonly once: ReadonlySet<string>
   readonly several: ReadonlySet<string>
+}
+
+export const valueOptionsOf = (usage: Usage): ValueOptions => {
+  const once = new Set<string>()
+  const several = new Set<string>()
+  const walk = (part: Usage, found: Set<string>): void => {
+    if (part._tag === "Optional") walk(part.usage, found)
+    else if (part._tag === "Repeated") walk(part.usage, several)
+    else if (part._tag === "Concat" || part._tag === "Alternation") {
+      walk(part.left, found)
+      walk(part.right, found)
+    } else if (part._tag === "Named" && Option.isSome(part.acceptedValues)) {
+      for (const name of part.names) found.add(name)
+    }
+  }
+  walk(usage, once)
+  return { once, several }
 }
 
 /**

@@ -1,29 +1,44 @@
 import { setPriority } from "node:os"
+import * as Command from "@effect/cli/Command"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type { YieldWrap } from "effect/Utils"
 import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../config/Config.ts"
 import { ConfigError, ConfigFile } from "../config/ConfigFile.ts"
 import { LockError } from "../runs/Lock.ts"
 import { PreflightError } from "../runs/Run.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
 import { Stop, UsageError } from "./exit.ts"
+import * as options from "./options.ts"
 import { Output, reportCause } from "./output.ts"
 
-/** The options of every command. */
-export interface OutputFlags {
-  readonly debug: boolean
-  readonly quiet: boolean
-  readonly noQuiet: boolean
-  readonly ascii: boolean
-  readonly json?: boolean
-}
+/** The values of `options.output`. */
+export type OutputFlags = Command.Command.ParseConfig<typeof options.output>
+
+/**
+ * A command of the tree: its `--help` and completions, and a body that gets the values of `own`. Every command takes the
+ * options of `options.output` too.
+ */
+export const makeCommand = <
+  const Name extends string,
+  const Own extends Command.Command.Config,
+  Step extends YieldWrap<Effect.Effect<unknown, unknown, unknown>>
+>(
+  name: Name,
+  description: string,
+  own: Own,
+  body: (flags: Command.Command.ParseConfigValue<Own>) => Generator<Step, unknown, never>
+) =>
+  Command.make(name, { own, output: options.output }, (flags) =>
+    Effect.gen(() => body(flags.own)).pipe(command(flags.output))
+  ).pipe(Command.withDescription(description))
 
 /** Runs the body of a command with its Output and {@link reportErrors}. With `--json` it prints a document also when a signal ends it. */
 export const command =
-  (flags: OutputFlags) =>
+  ({ json = false, ...flags }: Omit<OutputFlags, "json"> & { readonly json?: boolean }) =>
   <A, E, R>(body: Effect.Effect<A, E, R>) =>
     body.pipe(
       Effect.asVoid,
@@ -32,12 +47,7 @@ export const command =
         Exit.isInterrupted(exit) ? Effect.flatMap(Output, ({ stopped }) => stopped) : Effect.void
       ),
       Effect.provide(
-        Output.layer({
-          debug: flags.debug,
-          quiet: flags.quiet && !flags.noQuiet,
-          ascii: flags.ascii,
-          json: flags.json ?? false
-        })
+        Output.layer({ debug: flags.debug, quiet: flags.quiet && !flags.noQuiet, ascii: flags.ascii, json })
       )
     )
 

@@ -1,12 +1,21 @@
 import { isValidationError } from "@effect/cli/ValidationError"
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { ExitStatus } from "../system/ExitStatus.ts"
 
 /** Ends the command with this status; what there was to say has been said. */
 export class Stop extends Data.TaggedError("Stop")<{ readonly status: ExitStatus }> {}
+
+/** Ends the command, unless `status` is ok. */
+export const endWith = (status: ExitStatus): Effect.Effect<void, Stop> =>
+  status === ExitStatus.ok ? Effect.void : new Stop({ status })
+
+/** Ends the command with `status`, unless it is `ok`. */
+export const stopUnless = (ok: boolean, status: ExitStatus = ExitStatus.someFailed): Effect.Effect<void, Stop> =>
+  endWith(ok ? ExitStatus.ok : status)
 
 /** Exit status of the process: what a command asked for, 2 for a mistake on the command line, 1 for a defect. */
 export const exitStatusOf = (exit: Exit.Exit<unknown, unknown>): number => {

@@ -1,6 +1,6 @@
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
-import type * as HelpDoc from "@effect/cli/HelpDoc"
+import * as HelpDoc from "@effect/cli/HelpDoc"
 import type * as Span from "@effect/cli/HelpDoc/Span"
 import type * as Usage from "@effect/cli/Usage"
 import * as Option from "effect/Option"
@@ -100,33 +100,33 @@ export interface CommandPage {
 }
 
 /** Every command that can be run: in place of one that has subcommands, these. */
-export const pagesOf = (
-  commands: ReadonlyArray<{ readonly descriptor: CommandDescriptor.Command<unknown> }>
-): ReadonlyArray<CommandPage> =>
+export const leavesOf = (commands: ReadonlyArray<{ readonly descriptor: CommandDescriptor.Command<unknown> }>) =>
   commands.flatMap(({ descriptor }) => {
     const [own = ""] = CommandDescriptor.getNames(descriptor)
-    return [...CommandDescriptor.getSubcommands(descriptor)].map(([name, command]) =>
-      pageOf(name === own ? `zipper ${own}` : `zipper ${own} ${name}`, command)
-    )
+    return [...CommandDescriptor.getSubcommands(descriptor)].map(([name, command]) => ({
+      name: name === own ? own : `${own} ${name}`,
+      command,
+      usage: CommandDescriptor.getUsage(command)
+    }))
   })
 
-const pageOf = (name: string, command: CommandDescriptor.Command<unknown>): CommandPage => {
-  const blocks = blocksOf(CommandDescriptor.getHelp(command, CliConfig.make({ showBuiltIns: false })))
-  const described = blocks.filter(({ section }) => section === "DESCRIPTION").map(({ text }) => text)
-  const [description = "", example] = described.join(" ").split(/ ?Example: /)
-  const entries = (wanted: string) =>
-    blocks
-      .filter(({ section, term }) => section === wanted && term !== undefined)
-      .map(({ term = "", text }) => ({ term, text }))
-  return {
-    name,
-    usage: usageOf(CommandDescriptor.getUsage(command)).split(" ").slice(1).join(" "),
-    description,
-    example,
-    arguments: entries("ARGUMENTS"),
-    options: entries("OPTIONS")
-  }
-}
+/** The help of every command that can be run. */
+export const pagesOf = (...commands: Parameters<typeof leavesOf>): ReadonlyArray<CommandPage> =>
+  leavesOf(...commands).map(({ command, name, usage }) => {
+    const blocks = blocksOf(CommandDescriptor.getHelp(command, CliConfig.make({ showBuiltIns: false })))
+    const described = blocks.filter(({ section }) => section === "DESCRIPTION").map(({ text }) => text)
+    const [description = "", example] = described.join(" ").split(/ ?Example: /)
+    const entries = (wanted: string) =>
+      blocks.flatMap(({ section, term, text }) => (section === wanted && term !== undefined ? [{ term, text }] : []))
+    return {
+      name: `zipper ${name}`,
+      usage: usageOf(usage).split(" ").slice(1).join(" "),
+      description,
+      example,
+      arguments: entries("ARGUMENTS"),
+      options: entries("OPTIONS")
+    }
+  })
 
 interface Block {
   readonly section: string
@@ -178,19 +178,7 @@ const paragraphsOf = (doc: HelpDoc.HelpDoc): string =>
     .filter((text) => !boilerplate.test(text))
     .join(" ")
 
-const textOf = (span: Span.Span): string => {
-  switch (span._tag) {
-    case "Text":
-    case "URI":
-      return span.value
-    case "Sequence":
-      return textOf(span.left) + textOf(span.right)
-    case "Highlight":
-    case "Strong":
-    case "Weak":
-      return textOf(span.value)
-  }
-}
+const textOf = (span: Span.Span): string => withoutColours(HelpDoc.toAnsiText(HelpDoc.p(span))).trim()
 
 const usageOf = (usage: Usage.Usage): string => {
   switch (usage._tag) {

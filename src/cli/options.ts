@@ -1,37 +1,26 @@
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
 import * as Option from "effect/Option"
-import type { ValueOptions } from "./arguments.ts"
 
 /*
  * Options that several commands take. The CLI library passes none of them down: each command declares what it takes. The
  * values of replication options stay text here; the schemas of the configuration judge them, all mistakes at once.
  */
 
-const once = new Set(["--config", "-c"])
-const repeated = new Set<string>()
-
-/** The options with a value that {@link single} and {@link several} declared, and --config. */
-export const valued: ValueOptions = { once, several: repeated }
-
 const orUndefined = <A>(option: Options.Options<A>): Options.Options<A | undefined> =>
   option.pipe(Options.optional, Options.map(Option.getOrUndefined))
 
 /** Text that may be left out. */
-export const single = (name: string, value: string, description: string) => {
-  once.add(`--${name}`)
-  return orUndefined(Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(description)))
-}
+export const single = (name: string, value: string, description: string) =>
+  orUndefined(Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(description)))
 
 /** Text that may be given several times. */
-export const several = (name: string, value: string, description: string) => {
-  repeated.add(`--${name}`)
-  return Options.text(name).pipe(
+export const several = (name: string, value: string, description: string) =>
+  Options.text(name).pipe(
     Options.withPseudoName(value),
     Options.repeated,
     Options.withDescription(`${description} May be given several times.`)
   )
-}
 
 /** The name of a file that has to be given. */
 export const file = (name: string, alias: string, description: string) =>
@@ -55,16 +44,20 @@ export const dryRun = flag(
   "Show what would be done: nothing is written, no snapshot is made, no message is sent."
 )
 
-export const json = flag("json", "Print one JSON document on standard output; everything else goes to standard error.")
-
 /** What a command prints besides its result: see Output. */
-export const output = {
+export const messages = {
   debug: flag("debug", "Say more: why something is done or not, what is passed over.").pipe(
     Options.withAlias("verbose")
   ),
   quiet: flag("quiet", "Say nothing but errors, even with --debug.").pipe(Options.withAlias("q")),
   noQuiet: flag("no-quiet", "Undo --quiet."),
   ascii: flag("ascii", "Plain text instead of symbols before each line.")
+}
+
+/** What each command with a result takes. */
+export const output = {
+  json: flag("json", "Print one JSON document on standard output; everything else goes to standard error."),
+  ...messages
 }
 
 export const datasets = Args.text({ name: "DATASET" }).pipe(

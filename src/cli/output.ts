@@ -164,10 +164,10 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   }
 }
 
-/** Prints the document of `--json`, encoded by its schema. One that does not fit the schema is a defect. */
+/** With `--json`: prints the document, encoded by its schema. One that does not fit the schema is a defect. */
 export const printDocument = Effect.fnUntraced(function* <A, I>(schema: Schema.Schema<A, I>, document: NoInfer<A>) {
-  const { json } = yield* Output
-  yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
+  const { json, options } = yield* Output
+  if (options.json) yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
 })
 
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>

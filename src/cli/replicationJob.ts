@@ -29,15 +29,15 @@ interface PlaceFlags {
   readonly datasets: ReadonlyArray<string>
 }
 
-/** A job as the command line says it; undefined is what was not given. */
+/** A job as the command line says it; undefined is what was not given, or the command has no option for. */
 export interface JobFlags extends PlaceFlags {
   readonly direction: Job["direction"]
-  readonly exclude: ReadonlyArray<string>
-  readonly destination: string | undefined
-  readonly stripPrefix: string | undefined
-  readonly raw: boolean | undefined
-  readonly bandwidth: string | undefined
-  readonly compress: string | undefined
+  readonly exclude?: ReadonlyArray<string>
+  readonly destination?: string | undefined
+  readonly stripPrefix?: string | undefined
+  readonly raw?: boolean | undefined
+  readonly bandwidth?: string | undefined
+  readonly compress?: string | undefined
 }
 
 /** What selects a job: its name in a configuration, or all of it. */
@@ -45,7 +45,7 @@ export interface JobSelection extends Omit<JobFlags, "direction"> {
   readonly job: string | undefined
   readonly config: string | undefined
   /** Undefined where the command goes by the job's. */
-  readonly direction: Job["direction"] | undefined
+  readonly direction?: Job["direction"] | undefined
 }
 
 /** A job, and the configuration that was given with it. */
@@ -113,7 +113,7 @@ const jobConflicts = (given: JobSelection): ReadonlyArray<string> => {
     "--ssh-option": given.sshOptions.length > 0,
     "--destination": given.destination !== undefined,
     "--strip-prefix": given.stripPrefix !== undefined,
-    "--exclude": given.exclude.length > 0,
+    "--exclude": given.exclude !== undefined && given.exclude.length > 0,
     "--raw": raw === true,
     "--no-raw": raw === false,
     "--compress": given.compress !== undefined
@@ -136,7 +136,7 @@ const unknownJob = (name: string, path: string, known: ReadonlyArray<string>): s
 export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<string>> => {
   const unknown = unknownOption(flags.datasets)
   if (unknown !== undefined) return Either.left([unknown])
-  const { direction, host = "", port, sshOptions, stripPrefix, datasets, exclude, ...others } = flags
+  const { direction, host = "", port, sshOptions, stripPrefix, datasets, exclude = [], ...others } = flags
   const input = withoutUndefined({
     // In characters that a file's name may have.
     name: `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64),
@@ -211,20 +211,7 @@ export const retentionOf = ({
 export const endpointFromFlags = (flags: PlaceFlags): Either.Either<Endpoint, ReadonlyArray<string>> => {
   const { datasets, host, port, sshOptions, user } = flags
   // Any job does: of this one only the other host and the datasets can be wrong.
-  const made = fromFlags({
-    direction: "push",
-    host: host ?? "localhost",
-    user,
-    port,
-    sshOptions,
-    datasets,
-    exclude: [],
-    destination: undefined,
-    stripPrefix: undefined,
-    raw: undefined,
-    bandwidth: undefined,
-    compress: undefined
-  })
+  const made = fromFlags({ direction: "push", host: host ?? "localhost", user, port, sshOptions, datasets })
   const withoutHost =
     host === undefined && (user !== undefined || port !== undefined || sshOptions.length > 0)
       ? ["--user, --port and --ssh-option are for ssh, and go with --host"]

@@ -1,6 +1,5 @@
 import { accessSync, constants, realpathSync, statSync } from "node:fs"
 import { resolve } from "node:path"
-import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Check from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
@@ -10,15 +9,18 @@ import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
 import { userName } from "../../zfs/ZfsCommand.ts"
-import { archiving, command, loadConfig } from "../command.ts"
-import { Stop } from "../exit.ts"
+import { archiving, loadConfig, makeCommand } from "../command.ts"
+import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 
 /** `zipper check`: would a run work, and how does cron start it? */
-export const check = Command.make("check", { config: options.config, json: options.json, ...options.output }, (flags) =>
-  Effect.gen(function* () {
+export const check = makeCommand(
+  "check",
+  "Look at everything a run depends on, leave nothing behind, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json",
+  { config: options.config },
+  function* (flags) {
     const config = yield* loadConfig(flags.config)
     // A configuration for replication alone can be checked; one with nothing to run fails here.
     const archive =
@@ -34,22 +36,14 @@ export const check = Command.make("check", { config: options.config, json: optio
     const findings = [...archive, ...replication.flat(), ...state, ...(lasting ? [] : [notLasting])]
     const ok = findings.every(({ status }) => status !== "problem")
     const place = cronPlace(flags.config)
-    const lines = ok && lasting ? cronLines(place, workOf(config)) : []
-    if (flags.json) {
-      const crontab = crontabOf(place.platform)
-      yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron: lines })
-    } else {
-      yield* Effect.forEach(findings, report, { discard: true })
-    }
-    if (!ok) return yield* new Stop({ status: ExitStatus.preflight })
+    const crontab = crontabOf(place.platform)
+    const cron = ok && lasting ? cronLines(place, workOf(config)) : []
+    yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron })
+    if (!(yield* Output).options.json) yield* Effect.forEach(findings, report, { discard: true })
+    yield* stopUnless(ok, ExitStatus.preflight)
     yield* Effect.logInfo("a run would work")
-    if (!lasting) return
-    yield* printCronLines(lines, crontabOf(place.platform))
-  }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Look at everything a run depends on, leave nothing behind, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json"
-  )
+    if (lasting) yield* printCronLines(cron, crontab)
+  }
 )
 
 const notLasting = warning(

@@ -14,7 +14,7 @@ import { tokenVariable } from "../../system/Environment.ts"
 import { Process } from "../../system/Process.ts"
 import { shellWords } from "../../text/ShellWord.ts"
 import { Datasets } from "../../zfs/Datasets.ts"
-import { command, loadConfig, readConfig, warn } from "../command.ts"
+import { loadConfig, makeCommand, readConfig, warn } from "../command.ts"
 import { UsageError } from "../exit.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
@@ -41,17 +41,19 @@ const initOptions = {
   notifySuccess: options.flag("notify-success", "A message after every run that went well, too.")
 }
 
-const init = Command.make("init", { file, ...initOptions, json: options.json, ...options.output }, (flags) =>
-  Effect.gen(function* () {
-    yield* mustBeNew(flags.file)
-    const { gotifyTokenFile, gotifyUrl, live, notifySuccess, source, target, tmpDir } = flags
-    const byOptions =
-      live || notifySuccess || [source, target, tmpDir, gotifyUrl, gotifyTokenFile].some((value) => value !== undefined)
-    const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true && !flags.json
+const init = makeCommand(
+  "init",
+  "Write a configuration: asks what matters on a terminal, goes by the options when there are any, and writes an example otherwise. Readable by you alone. Example: zipper config init /etc/zipper.json",
+  { file, ...initOptions },
+  function* ({ file, ...given }) {
+    yield* mustBeNew(file)
+    const byOptions = Object.values(given).some((value) => value !== undefined && value !== false)
+    const { json } = (yield* Output).options
+    const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true && !json
     const tokenGiven = (process.env[tokenVariable] ?? "") !== ""
-    const own = ownPlaces(flags.file)
+    const own = ownPlaces(file)
     const answers = Effect.mapError(
-      answersFrom(flags, tokenGiven),
+      answersFrom(given, tokenGiven),
       (problems) => new UsageError({ command: "config init", problems })
     )
     const content = byOptions
@@ -59,24 +61,19 @@ const init = Command.make("init", { file, ...initOptions, json: options.json, ..
       : interactive
         ? fileOf(yield* interview({ tokenGiven, own }))
         : exampleWith(own.lockfile_path)
-    const written = yield* writeConfig(flags.file, content)
+    const written = yield* writeConfig(file, content)
     yield* Effect.logInfo(`wrote ${written.file}, and ${written.example}, which explains every key`)
     const isExample = !byOptions && !interactive
     if (own.log_file !== undefined && !isExample) {
       yield* Effect.logInfo(`not root: lock and log go to ${dirname(own.log_file)}`)
     }
     const edit = isExample ? "set source_path, target_path and gotify in it; " : ""
-    yield* Effect.logInfo(`next: ${edit}${shellWords(["zipper", "check", "--config", flags.file])}`)
-    if (flags.json) yield* printDocument(ConfigInitDocument, { version: 1, ...written })
-  }).pipe(
-    Effect.provide(
-      Layer.mergeAll(ConfigFile.layer, Disk.layer, Questions.layer, Layer.provide(Datasets.layer, Process.layer))
-    ),
-    command(flags)
-  )
+    yield* Effect.logInfo(`next: ${edit}${shellWords(["zipper", "check", "--config", file])}`)
+    yield* printDocument(ConfigInitDocument, { version: 1, ...written })
+  }
 ).pipe(
-  Command.withDescription(
-    "Write a configuration: asks what matters on a terminal, goes by the options when there are any, and writes an example otherwise. Readable by you alone. Example: zipper config init /etc/zipper.json"
+  Command.provide(
+    Layer.mergeAll(ConfigFile.layer, Disk.layer, Questions.layer, Layer.provide(Datasets.layer, Process.layer))
   )
 )
 
@@ -88,47 +85,29 @@ const ownPlaces = (path: string): Pick<Answers, "log_file"> & { readonly lockfil
   return { lockfile_path: resolve(folder, lock), log_file: resolve(folder, "zipper.log") }
 }
 
-const validate = Command.make("validate", { config: options.config, json: options.json, ...options.output }, (flags) =>
-  Effect.gen(function* () {
-    const { warnings } = yield* readConfig(flags.config).pipe(
-      Effect.tapError(({ issues }) => (flags.json ? printResult(flags.config, issues, []) : Effect.void))
-    )
+const validate = makeCommand(
+  "validate",
+  "Check a configuration and name every mistake in it. Example: zipper config validate --config config.json",
+  { config: options.config },
+  function* ({ config: file }) {
+    const print = (problems: ReadonlyArray<string>, warnings: ReadonlyArray<string>) =>
+      printDocument(ConfigValidateDocument, { version: 1, file, valid: problems.length === 0, problems, warnings })
+    const { warnings } = yield* Effect.tapError(readConfig(file), ({ issues }) => print(issues, []))
     yield* warn(warnings)
-    yield* Effect.logInfo(`${flags.config} is in order`)
-    if (flags.json) yield* printResult(flags.config, [], warnings)
-  }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Check a configuration and name every mistake in it. Example: zipper config validate --config config.json"
-  )
+    yield* Effect.logInfo(`${file} is in order`)
+    yield* print([], warnings)
+  }
 )
 
-const printResult = (file: string, problems: ReadonlyArray<string>, warnings: ReadonlyArray<string>) =>
-  printDocument(ConfigValidateDocument, {
-    version: 1,
-    file,
-    valid: problems.length === 0,
-    problems,
-    warnings
-  })
-
-const show = Command.make("show", { config: options.config, json: options.json, ...options.output }, (flags) =>
-  Effect.gen(function* () {
-    const config = yield* loadConfig(flags.config)
-    if (flags.json) {
-      yield* printDocument(ConfigShowDocument, {
-        version: 1,
-        file: flags.config,
-        config: withoutSecrets(config)
-      })
-    } else {
-      yield* (yield* Output).print(render(config).trimEnd())
-    }
-  }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Print the effective configuration with every default, secrets hidden. Example: zipper config show --config config.json"
-  )
+const show = makeCommand(
+  "show",
+  "Print the effective configuration with every default, secrets hidden. Example: zipper config show --config config.json",
+  { config: options.config },
+  function* ({ config: file }) {
+    const config = yield* loadConfig(file)
+    yield* printDocument(ConfigShowDocument, { version: 1, file, config: withoutSecrets(config) })
+    yield* (yield* Output).print(render(config).trimEnd())
+  }
 )
 
 /** `zipper config init|validate|show`. */

@@ -1,4 +1,3 @@
-import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -6,28 +5,26 @@ import * as Layer from "effect/Layer"
 import * as Delegate from "../../replication/Delegate.ts"
 import { DelegateDocument, PrepareDocument } from "../../replication/Delegate.ts"
 import { Receiver } from "../../replication/Receiver.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Process } from "../../system/Process.ts"
 import { allowCommand, permissionsOf, roles } from "../../zfs/Allow.ts"
 import { userProblem } from "../../zfs/DatasetName.ts"
 import * as Endpoint from "../../zfs/Endpoint.ts"
 import { userName } from "../../zfs/ZfsCommand.ts"
-import { command, warn } from "../command.ts"
-import { Stop, UsageError } from "../exit.ts"
+import { makeCommand, warn } from "../command.ts"
+import { stopUnless, UsageError } from "../exit.ts"
 import { ends, endsOf } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 import { endpointFromFlags, type JobSelection, resolveJob, unknownOption } from "../replicationJob.ts"
 
-const role = options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`)
-
 /** `zipper delegate`: the rights of a user who is not root. */
-export const delegate = Command.make(
+export const delegate = makeCommand(
   "delegate",
+  "Tell which rights a user needs, as commands for root. Example: zipper delegate --role send --user backup tank/data",
   {
     job: options.job,
     config: options.optionalConfig,
-    role,
+    role: options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`),
     user: options.user.pipe(Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")),
     host: options.remote.host,
     port: options.remote.port,
@@ -35,23 +32,16 @@ export const delegate = Command.make(
     check: options.flag("check", "Look whether all of it is allowed; exit status 1 when something is missing."),
     apply: options.flag("apply", "Allow what is not allowed yet (as root)."),
     dryRun: options.replicationDryRun,
-    json: options.json,
-    datasets: options.datasets,
-    ...options.output
+    datasets: options.datasets
   },
-  (flags) =>
-    Effect.gen(function* () {
-      const plan = yield* flags.job === undefined ? fromRoles(flags) : fromJob(flags)
-      if (flags.check || (flags.apply && flags.dryRun)) return yield* checkRights(plan, flags)
-      if (!flags.apply) return yield* printCommands(plan, flags)
-      const done = yield* Effect.provide(Delegate.applyDelegations(plan.delegations), ends(plan.source, plan.target))
-      if (done.length === 0) yield* Effect.logInfo("all of it is allowed already")
-      yield* printResult(flags, true, done.map(rightOf))
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Tell which rights a user needs, as commands for root. Example: zipper delegate --role send --user backup tank/data"
-  )
+  function* (flags) {
+    const plan = yield* flags.job === undefined ? fromRoles(flags) : fromJob(flags)
+    if (flags.check || (flags.apply && flags.dryRun)) return yield* checkRights(plan, flags)
+    if (!flags.apply) return yield* printCommands(plan, flags)
+    const done = yield* Effect.provide(Delegate.applyDelegations(plan.delegations), ends(plan.source, plan.target))
+    if (done.length === 0) yield* Effect.logInfo("all of it is allowed already")
+    yield* printRights(flags, true, done.map(rightOf))
+  }
 )
 
 interface Flags extends Pick<JobSelection, "job" | "config" | "user" | "host" | "port" | "sshOptions" | "datasets"> {
@@ -59,7 +49,6 @@ interface Flags extends Pick<JobSelection, "job" | "config" | "user" | "host" | 
   readonly check: boolean
   readonly apply: boolean
   readonly dryRun: boolean
-  readonly json: boolean
 }
 
 /** Who needs what, and which machine is which end. */
@@ -110,24 +99,10 @@ const fromRoles = Effect.fnUntraced(function* (flags: Flags) {
 })
 
 const fromJob = Effect.fnUntraced(function* (flags: Flags) {
-  const { job, warnings } = yield* resolveJob(
-    "delegate",
-    {
-      ...flags,
-      user: undefined,
-      direction: undefined,
-      exclude: [],
-      destination: undefined,
-      stripPrefix: undefined,
-      raw: undefined,
-      bandwidth: undefined,
-      compress: undefined
-    },
-    [
-      ...commonMistakes(flags),
-      ...(flags.role.length > 0 ? ["--role: a job says itself what is needed; give --job or --role"] : [])
-    ]
-  )
+  const { job, warnings } = yield* resolveJob("delegate", { ...flags, user: undefined }, [
+    ...commonMistakes(flags),
+    ...(flags.role.length > 0 ? ["--role: a job says itself what is needed; give --job or --role"] : [])
+  ])
   yield* warn(warnings)
   return { delegations: Delegate.delegationsOf(job, flags.user), ...endsOf(job) } satisfies DelegationPlan
 })
@@ -154,7 +129,7 @@ const printCommands = Effect.fnUntraced(function* (plan: DelegationPlan, flags: 
     const right = { label: Endpoint.label(end), user, dataset: delegation.dataset, permissions }
     return rightOf({ ...right, command: permissions.length === 0 ? undefined : allowCommand(right) })
   })
-  yield* printResult(flags, true, rights)
+  yield* printRights(flags, true, rights)
 })
 
 const machineOf = (end: Endpoint.Endpoint): string => (end._tag === "Local" ? Endpoint.label(end) : end.host)
@@ -167,9 +142,9 @@ const checkRights = Effect.fnUntraced(function* (plan: DelegationPlan, flags: Fl
       ? Effect.logError(`${user} lacks ${permissions.join(", ")}; as root on ${label}: ${command}`)
       : Effect.logInfo(`would run on ${label}: ${command}`)
   }
-  yield* printResult(flags, missing.length === 0, missing.map(rightOf))
+  yield* printRights(flags, missing.length === 0, missing.map(rightOf))
   if (missing.length === 0) yield* Effect.logInfo("all of it is allowed")
-  else if (flags.check) return yield* new Stop({ status: ExitStatus.someFailed })
+  yield* stopUnless(missing.length === 0 || !flags.check)
 })
 
 type Right = DelegateDocument["rights"][number]
@@ -177,62 +152,40 @@ type Right = DelegateDocument["rights"][number]
 const rightOf = ({
   command,
   dataset,
-  label,
+  label: host,
   permissions,
   user
 }: Omit<Delegate.Grant, "command"> & { readonly command: string | undefined }): Right => ({
-  host: label,
+  host,
   user,
   dataset,
   permissions,
   ...(command === undefined ? {} : { command })
 })
 
-const printResult = (flags: Flags, ok: boolean, rights: ReadonlyArray<Right>) =>
-  flags.json
-    ? printDocument(DelegateDocument, {
-        version: 1,
-        action: flags.check ? "check" : flags.apply ? "apply" : "print",
-        dry_run: flags.apply && flags.dryRun,
-        ok,
-        rights
-      })
-    : Effect.void
+const printRights = ({ apply, check, dryRun }: Flags, ok: boolean, rights: ReadonlyArray<Right>) => {
+  const action = check ? "check" : apply ? "apply" : "print"
+  return printDocument(DelegateDocument, { version: 1, action, dry_run: apply && dryRun, ok, rights })
+}
 
 /** `zipper prepare`: a parent for replicas. */
-export const prepare = Command.make(
+export const prepare = makeCommand(
   "prepare",
-  {
-    ...options.remote,
-    dryRun: options.replicationDryRun,
-    json: options.json,
-    datasets: options.datasets,
-    ...options.output
-  },
-  (flags) =>
-    Effect.gen(function* () {
-      const place = endpointFromFlags(flags)
-      if (Either.isLeft(place)) return yield* new UsageError({ command: "prepare", problems: place.left })
-      const real = Receiver.layer(place.right)
-      const datasets = yield* Effect.forEach(flags.datasets, (dataset) =>
-        Effect.map(Delegate.prepare(dataset), ({ changed, created, parents }): PrepareDocument["datasets"][number] => ({
-          dataset,
-          result: created ? "made" : changed.length > 0 ? "set" : "nothing_to_do",
-          parents,
-          properties: changed
-        }))
-      ).pipe(Effect.provide(Layer.provide(flags.dryRun ? Receiver.layerDryRun(real) : real, Process.layer)))
-      if (flags.json) {
-        yield* printDocument(PrepareDocument, {
-          version: 1,
-          dry_run: flags.dryRun,
-          host: place.right._tag === "Local" ? null : place.right.host,
-          datasets
-        })
-      }
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Make the dataset that replicas are written below, or set what it lacks: canmount=off, acltype=posix, xattr=sa. Example: zipper prepare tank/backup"
-  )
+  "Make the dataset that replicas are written below, or set what it lacks: canmount=off, acltype=posix, xattr=sa. Example: zipper prepare tank/backup",
+  { ...options.remote, dryRun: options.replicationDryRun, datasets: options.datasets },
+  function* (flags) {
+    const place = endpointFromFlags(flags)
+    if (Either.isLeft(place)) return yield* new UsageError({ command: "prepare", problems: place.left })
+    const real = Receiver.layer(place.right)
+    const datasets = yield* Effect.forEach(flags.datasets, (dataset) =>
+      Effect.map(Delegate.prepare(dataset), ({ changed, created, parents }): PrepareDocument["datasets"][number] => ({
+        dataset,
+        result: created ? "made" : changed.length > 0 ? "set" : "nothing_to_do",
+        parents,
+        properties: changed
+      }))
+    ).pipe(Effect.provide(Layer.provide(flags.dryRun ? Receiver.layerDryRun(real) : real, Process.layer)))
+    const host = place.right._tag === "Local" ? null : place.right.host
+    yield* printDocument(PrepareDocument, { version: 1, dry_run: flags.dryRun, host, datasets })
+  }
 )

@@ -3,43 +3,37 @@ import * as Command from "@effect/cli/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
 import { runArchive } from "../../archive/ArchiveJob.ts"
 import { type ArchiveConfig, decode, withToken } from "../../config/Config.ts"
 import type { RunSummary } from "../../runs/ArchiveResult.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Process } from "../../system/Process.ts"
-import { command } from "../command.ts"
-import { Stop } from "../exit.ts"
+import { makeCommand } from "../command.ts"
+import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 import { DemoDocument } from "./schema.ts"
 
-const keep = options.flag("keep", "Leave the temporary folder there, to look around in it.")
-
 /** `zipper demo`: the archive job on a sample, without ZFS. */
-export const demo = Command.make("demo", { keep, json: options.json, ...options.output }, (flags) =>
-  Effect.gen(function* () {
-    const place = yield* makePlace(flags.keep)
+export const demo = makeCommand(
+  "demo",
+  "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo",
+  { keep: options.flag("keep", "Leave the temporary folder there, to look around in it.") },
+  function* ({ keep }) {
+    const place = yield* makePlace(keep)
     const config = yield* configFor(place)
     const { archived, checks, ok } = yield* demonstrate(place, job(config)).pipe(Effect.provide(Process.layer))
-    if (flags.keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
-    if (flags.json) {
-      const folder = flags.keep ? place.root : null
-      yield* printDocument(DemoDocument, { version: 1, ok, folder, archived, checks })
-    }
-    if (!ok) {
-      yield* Effect.logError("the demonstration did not go as it should: please report this")
-      return yield* new Stop({ status: ExitStatus.someFailed })
-    }
+    if (keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
+    yield* printDocument(DemoDocument, { version: 1, ok, folder: keep ? place.root : null, archived, checks })
+    if (!ok) yield* Effect.logError("the demonstration did not go as it should: please report this")
+    yield* stopUnless(ok)
     yield* Effect.logInfo(
       "All well: DOCS was archived again and its archive before kept, the others were left alone. Next: zipper config init"
     )
-  }).pipe(Effect.scoped, command(flags))
-).pipe(
-  Command.withDescription("Show the archive job at work on a small sample in a temporary folder. Example: zipper demo")
-)
+  }
+).pipe(Command.provide(Layer.scope))
 
 // Decoded as a configuration file is, so that the demonstration has its defaults.
 const configFor = (place: DemoPlace) =>

@@ -1,13 +1,11 @@
-import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { type Reader, readersOf, runPrune } from "../../replication/Prune.ts"
 import { survey } from "../../replication/Survey.ts"
 import { exitStatusOf, PruneDocument } from "../../runs/PruneResult.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
-import { command } from "../command.ts"
-import { Stop, UsageError } from "../exit.ts"
+import { makeCommand } from "../command.ts"
+import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
@@ -24,8 +22,9 @@ const count = (period: string, units: string) =>
   options.single(period, "N", `Keep the newest snapshot of each of the latest N ${units}.`)
 
 /** `zipper prune`: fewer snapshots of replicas. */
-export const prune = Command.make(
+export const prune = makeCommand(
   "prune",
+  "Destroy snapshots of replicas, but for the newest of each of the latest hours, days, weeks and months, and what replication still needs. Example: zipper prune --job nas --config /usr/local/etc/zipper.json --dry-run",
   {
     direction,
     ...options.remote,
@@ -40,44 +39,29 @@ export const prune = Command.make(
     config: options.optionalConfig,
     lock: options.lock,
     dryRun: options.replicationDryRun,
-    json: options.json,
-    datasets: options.datasets,
-    ...options.output
+    datasets: options.datasets
   },
-  (flags) =>
-    Effect.gen(function* () {
-      const asked = retentionOf(flags)
-      const towards = flags.direction === "pull" || flags.direction === "push" ? flags.direction : undefined
-      const resolved = yield* resolveJob(
-        "prune",
-        { ...flags, direction: towards, raw: undefined, bandwidth: undefined, compress: undefined },
-        [
-          ...(flags.direction === towards
-            ? []
-            : [`--direction: ${JSON.stringify(flags.direction)} is not "pull" or "push"`]),
-          ...Either.match(asked, { onLeft: (problems) => problems, onRight: () => [] })
-        ]
-      )
-      const retention = Either.getOrUndefined(asked) ?? resolved.job.retention
-      if (retention === undefined) {
-        return yield* new UsageError({
-          command: "prune",
-          problems: [
-            "nothing says what to keep: give --hourly, --daily, --weekly or --monthly a number, or the job a retention"
-          ]
-        })
-      }
-      const summary = yield* withJobLayers("prune", flags, resolved, (context) =>
-        runPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
-      )
-      if (flags.json) yield* printDocument(PruneDocument, summary)
-      const status = exitStatusOf(summary)
-      if (status !== ExitStatus.ok) return yield* new Stop({ status })
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Destroy snapshots of replicas, but for the newest of each of the latest hours, days, weeks and months, and what replication still needs. Example: zipper prune --job nas --config /usr/local/etc/zipper.json --dry-run"
-  )
+  function* (flags) {
+    const asked = retentionOf(flags)
+    const direction = flags.direction === "pull" || flags.direction === "push" ? flags.direction : undefined
+    const resolved = yield* resolveJob("prune", { ...flags, direction }, [
+      ...(flags.direction === direction
+        ? []
+        : [`--direction: ${JSON.stringify(flags.direction)} is not "pull" or "push"`]),
+      ...Either.match(asked, { onLeft: (problems) => problems, onRight: () => [] })
+    ])
+    const retention = Either.getOrUndefined(asked) ?? resolved.job.retention
+    if (retention === undefined) {
+      const problem =
+        "nothing says what to keep: give --hourly, --daily, --weekly or --monthly a number, or the job a retention"
+      return yield* new UsageError({ command: "prune", problems: [problem] })
+    }
+    const summary = yield* withJobLayers("prune", flags, resolved, (context) =>
+      runPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
+    )
+    yield* printDocument(PruneDocument, summary)
+    yield* endWith(exitStatusOf(summary))
+  }
 )
 
 /** The jobs of the same configuration that send on what is to be pruned, each asked through services of its own. */

@@ -6,9 +6,8 @@ import type { Config } from "../../config/Config.ts"
 import type { Job } from "../../config/ReplicationJob.ts"
 import { runReplication } from "../../replication/Replicate.ts"
 import { exitStatusOf, ReplicationDocument } from "../../runs/ReplicationResult.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
-import { applyProcessSettings, command, type OutputFlags, warn, withLayers } from "../command.ts"
-import { Stop, UsageError } from "../exit.ts"
+import { applyProcessSettings, command, warn, withLayers } from "../command.ts"
+import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
@@ -28,9 +27,8 @@ const shared = {
   config: options.optionalConfig,
   lock: options.lock,
   dryRun: options.replicationDryRun,
-  json: options.json,
   datasets: options.datasets,
-  ...options.output
+  output: options.output
 }
 
 /** `zipper pull`: from another host to this one. */
@@ -41,7 +39,7 @@ export const pull = Command.make(
     destination: options.pulledBelow,
     raw: options.flag("raw", "Send as it is on disk: what is encrypted stays encrypted.")
   },
-  (flags) => replicate("pull", { ...flags, stripPrefix: undefined, raw: flags.raw ? true : undefined })
+  (flags) => replicate("pull", { ...flags, raw: flags.raw || undefined })
 ).pipe(
   Command.withDescription(
     "Fetch datasets from another host, every snapshot of them, without ever destroying one here. Example: zipper pull --host nas --user backup --destination tank/backup tank/data"
@@ -64,26 +62,22 @@ export const push = Command.make(
   )
 )
 
-interface RunFlags {
-  readonly lock: string | undefined
-  readonly dryRun: boolean
-}
+type RunFlags = Command.Command.ParseConfig<Pick<typeof shared, "lock" | "dryRun">>
 
 const replicate = (
   direction: Job["direction"],
   flags: RunFlags &
-    OutputFlags &
-    Omit<JobSelection, "direction"> & { readonly rollback: boolean; readonly json: boolean }
+    Command.Command.ParseConfig<Pick<typeof shared, "rollback" | "output">> &
+    Omit<JobSelection, "direction">
 ) =>
   Effect.gen(function* () {
     const resolved = yield* resolveJob(direction, { ...flags, direction })
     const summary = yield* withJobLayers(direction, flags, resolved, (context) =>
       runReplication(resolved.job, { ...context, rollback: flags.rollback })
     )
-    if (flags.json) yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
-    const status = exitStatusOf(summary)
-    if (status !== ExitStatus.ok) return yield* new Stop({ status })
-  }).pipe(command(flags))
+    yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
+    yield* endWith(exitStatusOf(summary))
+  }).pipe(command(flags.output))
 
 /** What the program of a run is given beside its job. */
 interface RunContext

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto"
 import { hostname } from "node:os"
-import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -16,7 +15,7 @@ import { Disk } from "../../system/Disk.ts"
 import { Process } from "../../system/Process.ts"
 import * as Text from "../../text/Text.ts"
 import { pageScript, pageStyle } from "../build.ts"
-import { applyProcessSettings, command, loadConfig } from "../command.ts"
+import { applyProcessSettings, loadConfig, makeCommand } from "../command.ts"
 import { UsageError } from "../exit.ts"
 import { jobsOf, stateOf } from "../layers.ts"
 import * as options from "../options.ts"
@@ -37,34 +36,29 @@ const days = Options.integer("days").pipe(
 )
 
 /** `zipper report`: what the history comes to, as one page. */
-export const report = Command.make(
+export const report = makeCommand(
   "report",
-  { config: options.config, out, days, json: options.json, ...options.output },
-  (flags) =>
-    Effect.gen(function* () {
-      const printed = flags.out === "-"
-      if (printed && flags.json) {
-        return yield* new UsageError({
-          command: "report",
-          problems: ["--out -: prints the page where --json prints its document; give one of them"]
-        })
-      }
-      const config = yield* loadConfig(flags.config)
-      yield* applyProcessSettings(config)
-      const settings = { host: hostname(), days: flags.days, target: config.target_path }
-      const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayer(config)))
-      if (printed) return yield* (yield* Output).print(made.html)
-      yield* writeReport(flags.out, made.html, reservedOf(flags.config, config)).pipe(Effect.provide(Disk.layer))
-      const bytes = Buffer.byteLength(made.html)
-      yield* Effect.logInfo(
-        `wrote ${Text.quoted(flags.out)}: ${Text.count(made.report.runs, "run")} of the last ${Text.count(flags.days, "day")}, ${needsLook(made.report)}, ${Text.bytes(bytes)}`
-      )
-      if (flags.json) yield* printDocument(ReportDocument, documentOf(flags.out, bytes, made.report))
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --config /usr/local/etc/zipper.json --out report.html"
-  )
+  "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --config /usr/local/etc/zipper.json --out report.html",
+  { config: options.config, out, days },
+  function* ({ config: file, days, out }) {
+    const output = yield* Output
+    const printed = out === "-"
+    if (printed && output.options.json) {
+      const problem = "--out -: prints the page where --json prints its document; give one of them"
+      return yield* new UsageError({ command: "report", problems: [problem] })
+    }
+    const config = yield* loadConfig(file)
+    yield* applyProcessSettings(config)
+    const settings = { host: hostname(), days, target: config.target_path }
+    const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayer(config)))
+    if (printed) return yield* output.print(made.html)
+    yield* writeReport(out, made.html, reservedOf(file, config)).pipe(Effect.provide(Disk.layer))
+    const bytes = Buffer.byteLength(made.html)
+    yield* Effect.logInfo(
+      `wrote ${Text.quoted(out)}: ${Text.count(made.report.runs, "run")} of the last ${Text.count(days, "day")}, ${needsLook(made.report)}, ${Text.bytes(bytes)}`
+    )
+    yield* printDocument(ReportDocument, documentOf(out, bytes, made.report))
+  }
 )
 
 /** The user's own folders and files, which a mistyped --out must not replace. */
@@ -81,15 +75,12 @@ const reservedOf = (file: string, config: Config): Reserved => ({
 const given = (keys: Readonly<Record<string, string | undefined>>) =>
   Object.entries(keys).flatMap(([key, path]) => (path === undefined ? [] : [[key, path] as const]))
 
-const readLayer = (config: Config) => {
-  const settings = stateOf(config)
-  return Layer.mergeAll(
-    Layer.provide(History.layerDryRun(settings), Disk.layer),
-    Layer.provide(JobStates.layerDryRun(settings), Disk.layer),
-    Layer.provide(Lock.layerDryRun, Process.layer),
-    Disk.layer
-  )
-}
+const readLayer = (config: Config) =>
+  Layer.mergeAll(
+    History.layerDryRun(stateOf(config)),
+    JobStates.layerDryRun(stateOf(config)),
+    Layer.provide(Lock.layerDryRun, Process.layer)
+  ).pipe(Layer.provideMerge(Disk.layer))
 
 const needsLook = ({ problems }: Report): string =>
   problems.length === 0

@@ -1,5 +1,4 @@
 import * as Args from "@effect/cli/Args"
-import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,23 +9,16 @@ import { JobStates } from "../../runs/JobState.ts"
 import * as FolderName from "../../source/FolderName.ts"
 import { PublishedArchives } from "../../store/PublishedArchive.ts"
 import { Disk } from "../../system/Disk.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
 import { quoted } from "../../text/Text.ts"
 import { ArchiveReader, Extractor } from "../../zip/Archiver.ts"
-import type { ValueOptions } from "../arguments.ts"
-import { archiving, command, loadConfig } from "../command.ts"
-import { Stop, UsageError } from "../exit.ts"
+import { archiving, loadConfig, makeCommand } from "../command.ts"
+import { stopUnless, UsageError } from "../exit.ts"
 import { stateOf } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
-
-export const valued: ValueOptions = {
-  once: new Set(["--config", "-c", "--to"]),
-  several: new Set(["--only"])
-}
 
 const folder = Args.text({ name: "ABCD" }).pipe(Args.withDescription("The folder that was archived."))
 
@@ -35,73 +27,50 @@ const to = Options.text("to").pipe(
   Options.withDescription("Where to put its content; made if it is not there, but no folder above it.")
 )
 
-const only = Options.text("only").pipe(
-  Options.withPseudoName("PATTERN"),
-  Options.repeated,
-  Options.withDescription(
-    "Only what has this name, with what is below it; * ? ** are understood, and a backslash before one of them takes it as it is. May be given several times."
-  )
-)
-
-const overwrite = options.flag(
-  "overwrite",
-  "Replace regular files in DIR, and give folders there their archived modes and times."
-)
-
-const dryRun = options.flag("dry-run", "Say what would be written and what is in the way; write nothing.")
-
 /** `zipper restore`: an archive's content, back in a folder. */
-export const restore = Command.make(
+export const restore = makeCommand(
   "restore",
+  "Put an archived folder's content back, checked before and while it is written. Example: zipper restore ABCD --to /mnt/tank/back --config /usr/local/etc/zipper.json",
   {
     folder,
     to,
     config: options.config,
     prev: options.flag("prev", "The archive before the current one."),
-    only,
-    overwrite,
-    dryRun,
-    json: options.json,
-    ...options.output
+    only: options.several(
+      "only",
+      "PATTERN",
+      "Only what has this name, with what is below it; * ? ** are understood, and a backslash before one of them takes it as it is."
+    ),
+    overwrite: options.flag(
+      "overwrite",
+      "Replace regular files in DIR, and give folders there their archived modes and times."
+    ),
+    dryRun: options.flag("dry-run", "Say what would be written and what is in the way; write nothing.")
   },
-  (flags) =>
-    Effect.gen(function* () {
-      const request = yield* requestOf(flags)
-      const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
-      if (flags.dryRun) yield* Effect.logInfo("dry run: nothing is written")
-      const output = yield* Output
-      const printSummary = (summary: RestoreSummary) =>
-        flags.json ? printDocument(RestoreDocument, restoreDocument(summary, flags.dryRun)) : Effect.void
-      const summary = yield* Restore.restore(
-        {
-          ...request,
-          which: flags.prev ? "previous" : "current",
-          only: flags.only,
-          overwrite: flags.overwrite,
-          dryRun: flags.dryRun,
-          config: flags.config
-        },
-        // A signal leaves a document too.
-        (stopped) =>
-          printSummary(stopped).pipe(
-            Effect.catchAll(({ message }) => Effect.logError(message)),
-            Effect.provideService(Output, output)
-          )
-      ).pipe(
-        Effect.mapError((error) =>
-          error._tag === "RestoreError" && error.reason === "UnknownFolder"
-            ? new UsageError({ command: "restore", problems: [error.message] })
-            : error
-        ),
-        Effect.provide(services(config, flags.dryRun))
-      )
-      yield* printSummary(summary)
-      if (summary.result !== "restored") return yield* new Stop({ status: ExitStatus.someFailed })
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Put an archived folder's content back, checked before and while it is written. Example: zipper restore ABCD --to /mnt/tank/back --config /usr/local/etc/zipper.json"
-  )
+  function* (flags) {
+    const { dryRun, only, overwrite } = flags
+    const request = yield* requestOf(flags)
+    const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
+    if (dryRun) yield* Effect.logInfo("dry run: nothing is written")
+    const output = yield* Output
+    const print = (summary: RestoreSummary) =>
+      Effect.provideService(printDocument(RestoreDocument, restoreDocument(summary, dryRun)), Output, output)
+    const which = flags.prev ? "previous" : "current"
+    const summary = yield* Restore.restore(
+      { ...request, which, only, overwrite, dryRun, config: flags.config },
+      // A signal leaves a document too.
+      (stopped) => Effect.catchAll(print(stopped), ({ message }) => Effect.logError(message))
+    ).pipe(
+      Effect.mapError((error) =>
+        error._tag === "RestoreError" && error.reason === "UnknownFolder"
+          ? new UsageError({ command: "restore", problems: [error.message] })
+          : error
+      ),
+      Effect.provide(services(config, dryRun))
+    )
+    yield* print(summary)
+    yield* stopUnless(summary.result === "restored")
+  }
 )
 
 const requestOf = (flags: { readonly folder: string; readonly to: string; readonly only: ReadonlyArray<string> }) => {

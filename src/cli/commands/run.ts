@@ -1,4 +1,3 @@
-import * as Command from "@effect/cli/Command"
 import { p } from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
@@ -6,9 +5,8 @@ import * as Effect from "effect/Effect"
 import { runArchive } from "../../archive/ArchiveJob.ts"
 import { RunDocument } from "../../runs/ArchiveResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
-import { applyProcessSettings, archiving, command, readConfig, warn, withLayers } from "../command.ts"
-import { Stop } from "../exit.ts"
+import { applyProcessSettings, archiving, makeCommand, readConfig, warn, withLayers } from "../command.ts"
+import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
@@ -26,36 +24,30 @@ const folders = Options.text("folder").pipe(
   Options.withDescription("Only this folder; may be given several times.")
 )
 
-const force = Options.boolean("force").pipe(
-  Options.withDescription("Archive the folders whether they changed or not, and compress every file anew.")
-)
+const force = options.flag("force", "Archive the folders whether they changed or not, and compress every file anew.")
 
 /** `zipper run`: the archive job. */
-export const run = Command.make(
+export const run = makeCommand(
   "run",
-  { config: options.config, dryRun: options.dryRun, folders, force, json: options.json, ...options.output },
-  (flags) =>
-    Effect.gen(function* () {
-      const { config: whole, warnings } = yield* readConfig(flags.config)
-      const config = yield* archiving(flags.config, whole)
-      const id = services.archiveIdentity(config)
-      const summary = yield* applyProcessSettings(config).pipe(
-        Effect.zipRight(warn(warnings)),
-        Effect.zipRight(runArchive(config, { ...id, folders: flags.folders, force: flags.force })),
-        Effect.provide(progressBar.layer),
-        withLayers({
-          dryRun: flags.dryRun,
-          layer: services.archiveLive(config, id),
-          layerDryRun: services.archiveDryRun(config, id),
-          disclaimer: "nothing is written, no snapshot is made, no message is sent",
-          logs: services.logs(config, id)
-        })
-      )
-      if (flags.json) yield* printDocument(RunDocument, { ...summary, dry_run: flags.dryRun })
-      if (summary.failed > 0) return yield* new Stop({ status: ExitStatus.someFailed })
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --config /usr/local/etc/zipper.json"
-  )
+  "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --config /usr/local/etc/zipper.json",
+  { config: options.config, dryRun: options.dryRun, folders, force },
+  function* (flags) {
+    const { config: whole, warnings } = yield* readConfig(flags.config)
+    const config = yield* archiving(flags.config, whole)
+    const id = services.archiveIdentity(config)
+    const summary = yield* applyProcessSettings(config).pipe(
+      Effect.zipRight(warn(warnings)),
+      Effect.zipRight(runArchive(config, { ...id, folders: flags.folders, force: flags.force })),
+      Effect.provide(progressBar.layer),
+      withLayers({
+        dryRun: flags.dryRun,
+        layer: services.archiveLive(config, id),
+        layerDryRun: services.archiveDryRun(config, id),
+        disclaimer: "nothing is written, no snapshot is made, no message is sent",
+        logs: services.logs(config, id)
+      })
+    )
+    yield* printDocument(RunDocument, { ...summary, dry_run: flags.dryRun })
+    yield* stopUnless(summary.failed === 0)
+  }
 )

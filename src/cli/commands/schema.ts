@@ -101,7 +101,7 @@ const words = Args.text({ name: "COMMAND" }).pipe(
 )
 
 /** `zipper schema COMMAND`: what its `--json` prints. */
-export const schema = Command.make("schema", { words, ...options.output }, (flags) =>
+export const schema = Command.make("schema", { words, ...options.messages }, (flags) =>
   Effect.gen(function* () {
     const name = flags.words.join(" ")
     if (!isDocumented(name)) {

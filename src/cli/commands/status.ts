@@ -1,4 +1,3 @@
-import * as Command from "@effect/cli/Command"
 import { p } from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
@@ -15,11 +14,10 @@ import * as StatusText from "../../status/StatusText.ts"
 import { utcSeconds } from "../../store/Metadata.ts"
 import { Store } from "../../store/Store.ts"
 import { Disk } from "../../system/Disk.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Process } from "../../system/Process.ts"
 import * as Time from "../../text/Time.ts"
-import { archiving, command, loadConfig } from "../command.ts"
-import { Stop } from "../exit.ts"
+import { archiving, loadConfig, makeCommand } from "../command.ts"
+import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
@@ -40,27 +38,23 @@ const maxAge = Options.text("max-age").pipe(
 )
 
 /** `zipper status`: is it working? */
-export const status = Command.make(
+export const status = makeCommand(
   "status",
-  { config: options.config, maxAge, json: options.json, ...options.output },
-  (flags) =>
-    Effect.gen(function* () {
-      const config = yield* loadConfig(flags.config)
-      const archive = archiveOf(config)
-      // Fails for a configuration that has neither.
-      if (archive === undefined && config.replication.length === 0) yield* archiving(flags.config, config)
-      const found = yield* statusOf(
-        { maxAge: flags.maxAge, replications: replicationsOf(config) },
-        archive === undefined ? Effect.succeed(undefined) : ofArchive(archive, flags.maxAge)
-      ).pipe(Effect.provide(readLayer(config)))
-      if (flags.json) yield* printDocument(StatusDocument, statusDocument(found, utcSeconds(found.now)))
-      else yield* show(found)
-      if (yield* reportProblems(found)) return yield* new Stop({ status: ExitStatus.someFailed })
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Show how everything stands: last successes and attempts, sizes, what is due. Changes nothing. Example: zipper status --config /usr/local/etc/zipper.json --max-age 26h"
-  )
+  "Show how everything stands: last successes and attempts, sizes, what is due. Changes nothing. Example: zipper status --config /usr/local/etc/zipper.json --max-age 26h",
+  { config: options.config, maxAge },
+  function* ({ config: file, maxAge }) {
+    const config = yield* loadConfig(file)
+    const archive = archiveOf(config)
+    // Fails for a configuration that has neither.
+    if (archive === undefined && config.replication.length === 0) yield* archiving(file, config)
+    const found = yield* statusOf(
+      { maxAge, replications: replicationsOf(config) },
+      archive === undefined ? Effect.succeed(undefined) : ofArchive(archive, maxAge)
+    ).pipe(Effect.provide(readLayer(config)))
+    yield* printDocument(StatusDocument, statusDocument(found, utcSeconds(found.now)))
+    yield* show(found)
+    yield* stopUnless(yield* reportProblems(found))
+  }
 )
 
 const readLayer = (config: Config) =>
@@ -97,7 +91,7 @@ const colours: Readonly<Record<StatusText.LineKind, readonly [string, string] | 
 /** The tables; nothing when quiet. Names are cut only for a terminal: what goes into a file or a mail has room. */
 const show = Effect.fnUntraced(function* (found: Status) {
   const { colour, options: said, print, terminal } = yield* Output
-  if (said.quiet) return
+  if (said.quiet || said.json) return
   const lines = StatusText.render(found, {
     width: terminal.isTerminal("stdout") ? terminal.columns("stdout") : Number.POSITIVE_INFINITY,
     ellipsis: said.ascii || !isUtf8(terminal.env) ? "..." : "…"
@@ -110,18 +104,17 @@ const show = Effect.fnUntraced(function* (found: Status) {
 })
 
 /**
- * Reports what a monitor, which gives --max-age, has to know, and whether there is anything. The table marks each item, so one line
+ * With --max-age, which a monitor gives: logs what is wrong, and gives whether all is well. The table marks each item, so one line
  * per kind is enough; without a table (--quiet) each item has its line.
  */
 const reportProblems = Effect.fnUntraced(function* (found: Status) {
-  if (found.maxAge === undefined) return false
-  const { options: said } = yield* Output
-  const summary = said.quiet
-    ? [...StatusText.overdue(found), ...StatusText.lost(found), ...StatusText.damaged(found)]
-    : [StatusText.overdueSummary(found), StatusText.lostSummary(found), StatusText.damagedSummary(found)].filter(
-        (text) => text !== undefined
-      )
-  const lines = [...summary, ...StatusText.flawedCurrent(found)]
+  if (found.maxAge === undefined) return true
+  const lines = [
+    ...((yield* Output).options.quiet
+      ? [...StatusText.overdue(found), ...StatusText.lost(found), ...StatusText.damaged(found)]
+      : [StatusText.overdueSummary(found), StatusText.lostSummary(found), StatusText.damagedSummary(found)]),
+    ...StatusText.flawedCurrent(found)
+  ].filter((text) => text !== undefined)
   yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
-  return lines.length > 0
+  return lines.length === 0
 })

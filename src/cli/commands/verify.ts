@@ -1,5 +1,4 @@
 import * as Args from "@effect/cli/Args"
-import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { closest, distance } from "fastest-levenshtein"
@@ -8,63 +7,49 @@ import { allGood, VerifyDocument } from "../../runs/VerifyResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
 import { PublishedArchives } from "../../store/PublishedArchive.ts"
 import { Disk } from "../../system/Disk.ts"
-import { ExitStatus } from "../../system/ExitStatus.ts"
 import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
 import { quoted } from "../../text/Text.ts"
 import { runVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
-import type { ValueOptions } from "../arguments.ts"
-import { applyProcessSettings, archiving, command, loadConfig, reportErrors } from "../command.ts"
-import { Stop, UsageError } from "../exit.ts"
+import { applyProcessSettings, archiving, loadConfig, makeCommand, reportErrors } from "../command.ts"
+import { stopUnless, UsageError } from "../exit.ts"
 import { archiveIdentity, logs, notifier, stateLive } from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
-export const valued: ValueOptions = { once: new Set(["--config", "-c"]), several: new Set() }
-
-const names = Args.text({ name: "ABCD" }).pipe(
+const folders = Args.text({ name: "ABCD" }).pipe(
   Args.repeated,
   Args.withDescription("The folders whose archives are read; without any, all that there are.")
 )
 
 /** `zipper verify`: are the archives good? */
-export const verify = Command.make(
+export const verify = makeCommand(
   "verify",
-  {
-    config: options.config,
-    prev: options.flag("prev", "Read the archives before the current ones instead."),
-    json: options.json,
-    folders: names,
-    ...options.output
-  },
-  (flags) =>
-    Effect.gen(function* () {
-      const folders = yield* foldersOf(flags.folders)
-      const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
-      yield* applyProcessSettings(config)
-      const id = archiveIdentity(config)
-      const summary = yield* runVerify({
-        ...id,
-        folders,
-        which: flags.prev ? "previous" : "current",
-        config: flags.config,
-        notify_on: config.notify_on,
-        reminder_hours: config.reminder_hours
-      }).pipe(
-        Effect.catchTag("UnknownFolders", unknownFolders),
-        Effect.provide(services(config)),
-        reportErrors,
-        logs(config, id)
-      )
-      if (flags.json) yield* printDocument(VerifyDocument, summary)
-      if (!allGood(summary)) return yield* new Stop({ status: ExitStatus.someFailed })
-    }).pipe(command(flags))
-).pipe(
-  Command.withDescription(
-    "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; what is wrong is told as a failure of a run is. Example: zipper verify --config /usr/local/etc/zipper.json"
-  )
+  "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; what is wrong is told as a failure of a run is. Example: zipper verify --config /usr/local/etc/zipper.json",
+  { config: options.config, prev: options.flag("prev", "Read the archives before the current ones instead."), folders },
+  function* (flags) {
+    const folders = yield* foldersOf(flags.folders)
+    const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
+    yield* applyProcessSettings(config)
+    const id = archiveIdentity(config)
+    const summary = yield* runVerify({
+      ...id,
+      folders,
+      which: flags.prev ? "previous" : "current",
+      config: flags.config,
+      notify_on: config.notify_on,
+      reminder_hours: config.reminder_hours
+    }).pipe(
+      Effect.catchTag("UnknownFolders", unknownFolders),
+      Effect.provide(services(config)),
+      reportErrors,
+      logs(config, id)
+    )
+    yield* printDocument(VerifyDocument, summary)
+    yield* stopUnless(allGood(summary))
+  }
 )
 
 const services = (config: ArchiveConfig) =>
