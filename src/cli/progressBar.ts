@@ -1,7 +1,5 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Number from "effect/Number"
-import * as Option from "effect/Option"
 import { Progress, type ProgressFigures } from "../system/Progress.ts"
 import { bytes, count, duration, withoutControls } from "../text/Text.ts"
 import { Output } from "./output.ts"
@@ -37,18 +35,15 @@ export const progressLines = (all: ReadonlyArray<Figures>, room: Room): Readonly
   const widestText = Math.max(...rows.map(({ text }) => text.length))
   const percents = rows.some(({ percent }) => percent !== "")
   const start = widestLabel + (percents ? 5 : 0)
+  if (start + 1 + widestText > room.width) return rows.map((row) => shortened(row, widestLabel, room))
 
-  if (start + 1 + widestText <= room.width) {
-    // In steps, so that it does not change with every digit of the text behind it.
-    const free = room.width - start - widestText - 4
-    const width = Math.min(Math.floor(free / step) * step, widest)
-    const drawn = ({ part }: Row) =>
-      !percents || width < step ? "" : ` ${part === undefined ? " ".repeat(width + 2) : bar(part, width, room.ascii)}`
-    return rows.map(
-      (row) => `${row.label.padEnd(widestLabel)}${percents ? row.percent.padStart(5) : ""}${drawn(row)} ${row.text}`
-    )
-  }
-  return rows.map((row) => shortened(row, widestLabel, room))
+  // In steps, so that it does not change with every digit of the text behind it.
+  const width = Math.min(Math.floor((room.width - start - widestText - 4) / step) * step, widest)
+  const drawn = ({ part }: Row) =>
+    !percents || width < step ? "" : ` ${part === undefined ? " ".repeat(width + 2) : bar(part, width, room.ascii)}`
+  return rows.map(
+    (row) => `${row.label.padEnd(widestLabel)}${percents ? row.percent.padStart(5) : ""}${drawn(row)} ${row.text}`
+  )
 }
 
 type Row = ReturnType<typeof rowOf>
@@ -81,21 +76,15 @@ const shortened = ({ label, percent, short }: Row, widestLabel: number, { ascii,
 /** At most `lines` figures; the last one is the sum of those that are too many. */
 const fitted = (all: ReadonlyArray<Figures>, lines: number): ReadonlyArray<Figures> => {
   if (all.length <= lines) return all
-  const own = all.slice(0, lines - 1)
   const rest = all.slice(lines - 1)
-  const sum = (key: "total" | "rate") =>
-    Option.getOrUndefined(
-      Option.map(Option.all(rest.map((figures) => Option.fromNullable(figures[key]))), Number.sumAll)
+  // Undefined as soon as one of them is.
+  const sum = (key: "done" | "total" | "rate") =>
+    rest.reduce<number | undefined>(
+      (so, { [key]: one }) => (so === undefined || one === undefined ? undefined : so + one),
+      0
     )
-  return [
-    ...own,
-    {
-      label: own.length === 0 ? count(rest.length, "at work", "at work") : `${rest.length} more`,
-      done: Number.sumAll(rest.map(({ done }) => done)),
-      total: sum("total"),
-      rate: sum("rate")
-    }
-  ]
+  const label = lines === 1 ? count(rest.length, "at work", "at work") : `${rest.length} more`
+  return [...all.slice(0, lines - 1), { label, done: sum("done") ?? 0, total: sum("total"), rate: sum("rate") }]
 }
 
 /** The total may be an estimate that is too low. */
@@ -157,75 +146,34 @@ const leastMillis = 500
  * Progress bars on the last lines of the terminal behind standard error. Without a terminal there, on one that cannot take
  * lines back, and when quiet: nothing.
  */
-export const layer: Layer.Layer<Progress, never, Output> = Layer.effect(
-  Progress,
-  Effect.gen(function* () {
-    const { options, terminal } = yield* Output
-    if (options.quiet || !terminal.isTerminal("stderr") || (terminal.env["TERM"] ?? "dumb") === "dumb") {
-      return Progress.of({ start: () => Effect.succeed(() => {}) })
-    }
-    // The library is loaded when there is something to draw: other commands do not wait for it.
-    const display = yield* Effect.cached(
-      Effect.promise(async () => makeDisplay(terminal, options.ascii || !isUtf8(terminal.env), await library()))
-    )
-    return Progress.of({
-      start: Effect.fnUntraced(function* (label) {
-        const { add } = yield* display
-        const { update } = yield* Effect.acquireRelease(
-          Effect.sync(() => add(label)),
-          ({ remove }) => Effect.sync(remove)
-        )
-        return update
-      })
-    })
-  })
+export const layer: Layer.Layer<Progress, never, Output> = Layer.unwrapEffect(
+  Effect.map(Output, ({ options, terminal }) =>
+    options.quiet || !terminal.isTerminal("stderr") || (terminal.env["TERM"] ?? "dumb") === "dumb"
+      ? Progress.layerNone
+      : Layer.sync(Progress, () => makeDisplay(terminal, options.ascii || !isUtf8(terminal.env)))
+  )
 )
 
-const library = async () => (await import("cli-progress")).default
-type Library = Awaited<ReturnType<typeof library>>
-
-const framesPerSecond = 5
+const frameMillis = 200
 const leastMillisBetween = 150
 const mostLines = 6
 
-/** All bars of a terminal, drawn at the library's pace. */
-const makeDisplay = (terminal: Terminal, ascii: boolean, { MultiBar }: Library) => {
+/** All bars of a terminal. */
+const makeDisplay = (terminal: Terminal, ascii: boolean): typeof Progress.Service => {
   const lines: Array<Line> = []
-  let written: Array<string> = []
   let notBefore = 0
 
-  const room = () => ({
-    // One column stays free: a line that fills them all wraps on some terminals.
-    width: terminal.columns() - 1,
-    lines: Math.max(1, Math.min(mostLines, terminal.rows() - 1)),
-    ascii
-  })
-  const bars = new MultiBar({
-    stream: process.stderr,
-    fps: framesPerSecond,
-    // Terminal itself skips a frame that is the same as the one before.
-    forceRedraw: true,
-    // The program's own handling of signals closes the scope, and with it the bars.
-    gracefulExit: false,
-    format: (_options, _params, line: Line) => line.text(),
-    ...writingTo((text) => written.push(text), terminal)
-  })
-  bars.on("redraw-pre", () => {
-    written = []
+  const draw = () => {
     const now = Date.now()
-    const texts = progressLines(
-      lines.map((line) => line.read(now)),
-      room()
-    )
-    for (const [index, line] of lines.entries()) line.show(texts[index] ?? "")
-  })
-  bars.on("redraw-post", () => {
-    const now = Date.now()
+    const figures = lines.map((line) => line.read(now))
     if (now < notBefore) return
     notBefore = now + leastMillisBetween
-    terminal.status(written.filter((text) => text !== ""))
-  })
-
+    // One column stays free: a line that fills them all wraps on some terminals.
+    const width = terminal.columns() - 1
+    terminal.status(
+      progressLines(figures, { width, lines: Math.max(1, Math.min(mostLines, terminal.rows() - 1)), ascii })
+    )
+  }
   const wipe = () => terminal.status([])
   // The shell writes where the cursor is.
   const pause = () => {
@@ -237,39 +185,38 @@ const makeDisplay = (terminal: Terminal, ascii: boolean, { MultiBar }: Library) 
     wipe()
     notBefore = Date.now() + leastMillisBetween
   }
-  let stopListening = nothing
   const begin = () => {
     notBefore = Date.now() + leastMillisBetween
-    const off = terminal.onResize(resized)
+    const frames = setInterval(draw, frameMillis)
+    const stopListening = terminal.onResize(resized)
     process.on("exit", wipe)
     process.on("SIGTSTP", pause)
-    stopListening = () => {
-      off()
+    return () => {
+      clearInterval(frames)
+      stopListening()
       process.off("exit", wipe)
       process.off("SIGTSTP", pause)
+      wipe()
     }
   }
-  const end = () => {
-    bars.stop()
-    wipe()
-    stopListening()
+  let end = () => {}
+  const add = (label: string): Line => {
+    if (lines.length === 0) end = begin()
+    const line = makeLine(label)
+    lines.push(line)
+    return line
   }
-
+  const remove = (line: Line) => {
+    lines.splice(lines.indexOf(line), 1)
+    if (lines.length === 0) end()
+    else draw()
+  }
   return {
-    add: (label: string) => {
-      if (lines.length === 0) begin()
-      const line = makeLine(label)
-      lines.push(line)
-      const bar = bars.create(0, 0, line)
-      return {
-        update: line.update,
-        remove: (): void => {
-          lines.splice(lines.indexOf(line), 1)
-          bars.remove(bar)
-          if (lines.length === 0) end()
-        }
-      }
-    }
+    start: (label) =>
+      Effect.acquireRelease(
+        Effect.sync(() => add(label)),
+        (line) => Effect.sync(() => remove(line))
+      ).pipe(Effect.map(({ update }) => update))
   }
 }
 
@@ -280,7 +227,6 @@ const makeLine = (label: string) => {
   let name = label
   let rate = makeRate()
   let shown = 0
-  let text = ""
   return {
     /** Called for every piece of work. */
     update: (now: ProgressFigures): void => {
@@ -296,29 +242,6 @@ const makeLine = (label: string) => {
       const { done, total } = figures
       shown = partOf({ done, total, shown }) ?? shown
       return { label: withoutControls(name).replaceAll("\n", " "), done, total, rate: rate(at, done), shown }
-    },
-    show: (now: string): void => {
-      text = now
-    },
-    text: (): string => text
+    }
   }
 }
-
-/** An option of the library that its types lack: it writes through this, so that all lines are drawn at once. */
-const writingTo = (write: (text: string) => void, terminal: Terminal) => ({
-  terminal: {
-    cursor: nothing,
-    cursorTo: nothing,
-    cursorRelativeReset: nothing,
-    lineWrapping: nothing,
-    clearLine: nothing,
-    clearRight: nothing,
-    clearBottom: nothing,
-    newline: nothing,
-    write,
-    isTTY: () => true,
-    getWidth: () => terminal.columns()
-  }
-})
-
-const nothing = (): void => {}
