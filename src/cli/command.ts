@@ -106,11 +106,9 @@ export const applyProcessSettings = (config: Config) =>
     Effect.catchAll(() => Effect.logWarning(`the priority stays as it is: nice ${config.nice} is for root alone`))
   )
 
-/** The two ways to run a job. */
 interface RunMode<P, In> {
   readonly dryRun: boolean
   readonly layer: Layer.Layer<P, never, In>
-  readonly layerDryRun: Layer.Layer<NoInfer<P>, never, In>
   /** Logged before a dry run. */
   readonly disclaimer: string
   /** Adds log file and syslog; a dry run has neither. */
@@ -119,8 +117,8 @@ interface RunMode<P, In> {
 
 /** Runs a job on the layers of its mode. Its errors are reported inside its logs. */
 export const withLayers =
-  <P, In>({ disclaimer, dryRun, layer, layerDryRun, logs }: RunMode<P, In>) =>
+  <P, In>({ disclaimer, dryRun, layer, logs }: RunMode<P, In>) =>
   <A, E, R>(job: Effect.Effect<A, E, R>) =>
     dryRun
-      ? Effect.zipRight(Effect.logInfo(`dry run: ${disclaimer}`), job).pipe(Effect.provide(layerDryRun))
+      ? Effect.zipRight(Effect.logInfo(`dry run: ${disclaimer}`), job).pipe(Effect.provide(layer))
       : job.pipe(Effect.provide(layer), reportErrors, logs)

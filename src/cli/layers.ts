@@ -34,7 +34,7 @@ import * as progressBar from "./progressBar.ts"
 
 /** Notices what hangs (`task_timeout_seconds` as in stallSeconds). */
 const stallLayer = (taskTimeout: number): Layer.Layer<never, never, Output> =>
-  stallWithDocument.pipe(Layer.provide(Stall.layer(stallSeconds(taskTimeout))))
+  Layer.provide(stallWithDocument, Stall.layer(stallSeconds(taskTimeout)))
 
 /** Prints the document of `--json` before the given Stall ends the process. */
 export const stallWithDocument = Layer.effect(
@@ -65,28 +65,26 @@ export const jobsOf = (config: Config): ReadonlyArray<JobKey> => [
   ...config.replication.map(({ name }): JobKey => ({ kind: "replication", name }))
 ]
 
-const ping = (url: Redacted.Redacted | undefined) =>
-  url === undefined ? Ping.layerNone : Layer.provide(Ping.layer({ url }), FetchHttpClient.layer)
-
 /** State, history, metrics and pings of a run. `pingUrl` is the job's own. */
-export const stateLive = (config: Config, pingUrl: Redacted.Redacted | undefined) => {
+export const stateLayers = (config: Config, pingUrl: Redacted.Redacted | undefined, dryRun = false) => {
   const { metrics_file: path } = config
+  const states = (dryRun ? JobStates.layerDryRun : JobStates.layer)(stateOf(config))
   const metrics =
-    path === undefined ? Metrics.layerNone : Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) })
-  return Layer.mergeAll(
-    History.layer(stateOf(config)),
-    Layer.provideMerge(metrics, JobStates.layer(stateOf(config))),
-    ping(pingUrl)
-  ).pipe(Layer.provide(Disk.layer))
+    path === undefined
+      ? Metrics.layerNone
+      : dryRun
+        ? Metrics.layerDryRun(path)
+        : Layer.provide(Metrics.layer({ path, dir: stateDirOf(config), jobs: jobsOf(config) }), states)
+  const ping =
+    pingUrl === undefined
+      ? Ping.layerNone
+      : dryRun
+        ? Ping.layerDryRun
+        : Layer.provide(Ping.layer({ url: pingUrl }), FetchHttpClient.layer)
+  return Layer.mergeAll((dryRun ? History.layerDryRun : History.layer)(stateOf(config)), states, metrics, ping).pipe(
+    Layer.provide(Disk.layer)
+  )
 }
-
-const stateDryRun = (config: Config, pingUrl: Redacted.Redacted | undefined) =>
-  Layer.mergeAll(
-    History.layerDryRun(stateOf(config)),
-    JobStates.layerDryRun(stateOf(config)),
-    config.metrics_file === undefined ? Metrics.layerNone : Metrics.layerDryRun(config.metrics_file),
-    pingUrl === undefined ? Ping.layerNone : Ping.layerDryRun
-  ).pipe(Layer.provide(Disk.layer))
 
 /** A run without a configuration has no place for state. */
 const stateNone = Layer.mergeAll(History.layerNone, JobStates.layerNone, Metrics.layerNone, Ping.layerNone)
@@ -108,16 +106,6 @@ const shortDigest = (text: string): string => createHash("sha256").update(text).
 
 type Identity = ReturnType<typeof archiveIdentity>
 
-const machine = Layer.mergeAll(Process.layer, Disk.layer)
-
-const zfsSettings = (config: Config, id: Identity) => ({
-  prefix: config.snapshot_prefix,
-  runId: id.run,
-  jobId: id.job,
-  hostname: id.host,
-  ...(config.target_path === undefined ? {} : { target: config.target_path })
-})
-
 const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   targetPath: config.target_path,
   sourcePath: config.source_path,
@@ -129,51 +117,38 @@ const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   )
 })
 
-export const notifier = (config: Pick<Config, "gotify" | "retries">) =>
-  Layer.provide(
-    config.gotify === undefined ? Notifier.layerNone : Notifier.layer({ ...config.gotify, retries: config.retries }),
-    FetchHttpClient.layer
-  )
+export const notifier = ({ gotify, retries }: Pick<Config, "gotify" | "retries">, dryRun = false) => {
+  if (gotify === undefined) return Notifier.layerNone
+  return dryRun ? Notifier.layerDryRun : Layer.provide(Notifier.layer({ ...gotify, retries }), FetchHttpClient.layer)
+}
 
-export const archiveLive = (config: ArchiveConfig, id: Identity) =>
-  Layer.mergeAll(
-    config.snapshots === "live" ? Zfs.layerLive : Zfs.layer(zfsSettings(config, id)),
-    Store.layer(storeSettings(config, id)),
-    Archiver.layer(config.compression),
-    Lock.layer,
+/** What the archive job runs on. A dry run has real discovery and change detection, and nothing that writes. */
+export const archiveLayers = (config: ArchiveConfig, id: Identity, dryRun: boolean) => {
+  const { compression, snapshot_prefix: prefix, target_path: target } = config
+  const zfs = { prefix, runId: id.run, jobId: id.job, hostname: id.host, target }
+  return Layer.mergeAll(
+    config.snapshots === "live" ? Zfs.layerLive : (dryRun ? Zfs.layerDryRun : Zfs.layer)(zfs),
+    (dryRun ? Store.layerDryRun : Store.layer)(storeSettings(config, id)),
+    dryRun ? Archiver.layerDryRun : Archiver.layer(compression),
+    dryRun ? Lock.layerDryRun : Lock.layer,
     Tree.layer,
-    notifier(config),
-    stallLayer(config.task_timeout_seconds),
-    stateLive(config, config.ping_url)
+    notifier(config, dryRun),
+    dryRun ? Layer.empty : stallLayer(config.task_timeout_seconds),
+    stateLayers(config, config.ping_url, dryRun)
   ).pipe(
-    Layer.provideMerge(Hasher.layer),
-    Layer.provide(Workers.layer(config.compression.threads)),
-    Layer.provideMerge(machine)
+    Layer.provideMerge(dryRun ? Hasher.layerDryRun : Hasher.layer),
+    Layer.provide(Workers.layer(compression.threads)),
+    Layer.provideMerge(Layer.merge(Process.layer, Disk.layer))
   )
-
-/** Real discovery and change detection, and nothing that writes. */
-export const archiveDryRun = (config: ArchiveConfig, id: Identity) =>
-  Layer.mergeAll(
-    config.snapshots === "live" ? Zfs.layerLive : Zfs.layerDryRun(zfsSettings(config, id)),
-    Store.layerDryRun(storeSettings(config, id)),
-    Archiver.layerDryRun,
-    Lock.layerDryRun,
-    Tree.layer,
-    config.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun,
-    stateDryRun(config, config.ping_url)
-  ).pipe(
-    Layer.provideMerge(Hasher.layerDryRun),
-    Layer.provide(Workers.layer(config.compression.threads)),
-    Layer.provideMerge(machine)
-  )
+}
 
 /** A check runs on the dry run's layers, but asks Gotify and tries to write to the target. */
-export const archiveCheck = (config: ArchiveConfig, id: Identity) =>
+export const checkLayers = (config: ArchiveConfig, id: Identity) =>
   Layer.mergeAll(
     notifier(config),
     Layer.provide(Sender.layer(local), Process.layer),
     Layer.provide(Store.layerCheck(storeSettings(config, id)), Disk.layer)
-  ).pipe(Layer.provideMerge(archiveDryRun(config, id)))
+  ).pipe(Layer.provideMerge(archiveLayers(config, id, true)))
 
 /**
  * Log file and syslog, besides the terminal. One inside the other: merged layers close side by side, and the loggers that each
@@ -196,12 +171,6 @@ export const settingsOf = (
 export const endsOf = ({ direction, remote }: Pick<Job, "direction" | "remote">) =>
   direction === "pull" ? { source: remote, target: local } : { source: local, target: remote }
 
-/** Services that share one connection to the other host. */
-const connected = <A, E, R>({ remote, ...job }: Job, services: (job: Job) => Layer.Layer<A, E, R>) =>
-  Layer.unwrapScoped(Effect.map(sharedConnection(remote), (shared) => services({ ...job, remote: shared })))
-
-const transfer = ({ bandwidth, compress, ...job }: Job) => Transfer.layer({ ...endsOf(job), compress, bandwidth })
-
 /** The lock of a command that has --lock: its errors advise that option. */
 const lockWithOption = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
   Layer.effect(
@@ -213,34 +182,37 @@ const lockWithOption = <E, R>(layer: Layer.Layer<Lock, E, R>) =>
     }))
   ).pipe(Layer.provide(layer))
 
-export const replicationLive = (job: Job, config: Config | undefined, pingUrl?: Redacted.Redacted) =>
+/** What a job about replicas runs on. A dry run asks both hosts, and changes nothing on either. */
+export const replicationLayers = (
+  job: Job,
+  config: Config | undefined,
+  { dryRun, pingUrl }: { readonly dryRun: boolean; readonly pingUrl?: Redacted.Redacted | undefined }
+) =>
   Layer.mergeAll(
-    connected(job, (shared) => {
-      const { source, target } = endsOf(shared)
-      return Layer.mergeAll(Sender.layer(source), Receiver.layer(target), transfer(shared))
-    }),
-    lockWithOption(Lock.layer),
-    notifier(settingsOf(config)),
-    stallLayer(config?.task_timeout_seconds ?? Number.POSITIVE_INFINITY),
-    config === undefined ? stateNone : stateLive(config, pingUrl),
-    progressBar.layer
+    connected(job, dryRun),
+    lockWithOption(dryRun ? Lock.layerDryRun : Lock.layer),
+    notifier(settingsOf(config), dryRun),
+    config === undefined ? stateNone : stateLayers(config, pingUrl, dryRun),
+    dryRun ? Layer.empty : stallLayer(config?.task_timeout_seconds ?? Number.POSITIVE_INFINITY),
+    dryRun ? Progress.layerNone : progressBar.layer
   ).pipe(Layer.provideMerge(Process.layer))
 
-/** Asks both hosts, and changes nothing on either. */
-export const replicationDryRun = (job: Job, config: Config | undefined, pingUrl?: Redacted.Redacted) =>
-  Layer.mergeAll(
-    connected(job, (shared) => {
-      const { source, target } = endsOf(shared)
-      return Transfer.layerDryRun(transfer(shared)).pipe(
-        Layer.provideMerge(Receiver.layerDryRun(Receiver.layer(target))),
-        Layer.provideMerge(Sender.layer(source))
+/** Both ends of a job and the way between them, on one connection to the other host. */
+export const connected = (job: Job, dryRun: boolean) =>
+  Layer.unwrapScoped(Effect.map(sharedConnection(job.remote), (remote) => endsLayers({ ...job, remote }, dryRun)))
+
+const endsLayers = ({ bandwidth, compress, ...job }: Job, dryRun: boolean) => {
+  const { source, target } = endsOf(job)
+  const sender = Sender.layer(source)
+  const receiver = Receiver.layer(target)
+  const transfer = Transfer.layer({ source, target, compress, bandwidth })
+  return dryRun
+    ? Transfer.layerDryRun(transfer).pipe(
+        Layer.provideMerge(Receiver.layerDryRun(receiver)),
+        Layer.provideMerge(sender)
       )
-    }),
-    lockWithOption(Lock.layerDryRun),
-    config?.gotify === undefined ? Notifier.layerNone : Notifier.layerDryRun,
-    config === undefined ? stateNone : stateDryRun(config, pingUrl),
-    Progress.layerNone
-  ).pipe(Layer.provideMerge(Process.layer))
+    : Layer.mergeAll(sender, receiver, transfer)
+}
 
 export const ends = (source: Endpoint, target: Endpoint) =>
   Layer.merge(Sender.layer(source), Receiver.layer(target)).pipe(Layer.provide(Process.layer))

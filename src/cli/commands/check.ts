@@ -29,7 +29,7 @@ export const check = makeCommand(
         : yield* checkArchive(yield* archiving(flags.config, config))
     const replication = yield* Effect.forEach(config.replication, (written) => {
       const job = jobFromConfig(written)
-      return Effect.provide(Check.checkReplication(job), services.replicationDryRun(job, config))
+      return Effect.provide(Check.checkReplication(job), services.replicationLayers(job, config, { dryRun: true }))
     })
     const state = yield* Effect.provide(Check.checkState(config), Disk.layer)
     const lasting = isLasting(flags.config)
@@ -52,7 +52,7 @@ const notLasting = warning(
 )
 
 const checkArchive = (config: ArchiveConfig) =>
-  Check.check(config).pipe(Effect.provide(services.archiveCheck(config, services.archiveIdentity(config))))
+  Check.check(config).pipe(Effect.provide(services.checkLayers(config, services.archiveIdentity(config))))
 
 const report = ({ subject, status, detail }: Finding) => {
   const line = `${subject}: ${detail}`

@@ -59,7 +59,7 @@ const configFor = (place: DemoPlace) =>
 const job = (config: ArchiveConfig) => {
   const id = services.archiveIdentity(config)
   return runArchive(config, { ...id, folders: [], force: false }).pipe(
-    Effect.provide(services.archiveLive(config, id)),
+    Effect.provide(services.archiveLayers(config, id, false)),
     Effect.provide(progressBar.layer),
     services.logs(config, id)
   )

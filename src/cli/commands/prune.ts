@@ -1,9 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { type Reader, readersOf, runPrune } from "../../replication/Prune.ts"
 import { survey } from "../../replication/Survey.ts"
 import { exitStatusOf, PruneDocument } from "../../runs/PruneResult.ts"
+import { Process } from "../../system/Process.ts"
 import { makeCommand } from "../command.ts"
 import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
@@ -71,5 +73,5 @@ const readers = ({ config, job }: ResolvedJob, retries: number): ReadonlyArray<R
     : readersOf(job, config.replication.map(jobFromConfig)).map((reader) => ({
         job: reader.name,
         lockfile: services.lockfileBeside(config, reader),
-        ask: Effect.provide(survey(reader, retries), services.replicationDryRun(reader, config))
+        ask: Effect.provide(survey(reader, retries), Layer.provide(services.connected(reader, true), Process.layer))
       }))

@@ -97,7 +97,7 @@ export const withJobLayers = Effect.fnUntraced(function* <A, E>(
   { config, job, warnings, written }: ResolvedJob,
   program: (
     context: RunContext
-  ) => Effect.Effect<A, E, Layer.Layer.Success<ReturnType<typeof services.replicationLive>>>
+  ) => Effect.Effect<A, E, Layer.Layer.Success<ReturnType<typeof services.replicationLayers>>>
 ) {
   const id = services.replicationIdentity()
   const { notify_on, reminder_hours, retries } = services.settingsOf(config)
@@ -116,8 +116,7 @@ export const withJobLayers = Effect.fnUntraced(function* <A, E>(
     Effect.zipRight(program({ ...id, named, retries, notify_on, reminder_hours, lockfile, lockWait })),
     withLayers({
       dryRun: flags.dryRun,
-      layer: services.replicationLive(job, config, written?.ping_url),
-      layerDryRun: services.replicationDryRun(job, config, written?.ping_url),
+      layer: services.replicationLayers(job, config, { dryRun: flags.dryRun, pingUrl: written?.ping_url }),
       disclaimer: "nothing is changed on either host, no message is sent",
       logs: config === undefined ? identity : services.logs(config, id)
     })

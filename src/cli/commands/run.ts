@@ -41,8 +41,7 @@ export const run = makeCommand(
       Effect.provide(progressBar.layer),
       withLayers({
         dryRun: flags.dryRun,
-        layer: services.archiveLive(config, id),
-        layerDryRun: services.archiveDryRun(config, id),
+        layer: services.archiveLayers(config, id, flags.dryRun),
         disclaimer: "nothing is written, no snapshot is made, no message is sent",
         logs: services.logs(config, id)
       })

@@ -14,7 +14,7 @@ import { runVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
 import { applyProcessSettings, archiving, loadConfig, makeCommand, reportErrors } from "../command.ts"
 import { stopUnless, UsageError } from "../exit.ts"
-import { archiveIdentity, logs, notifier, stateLive } from "../layers.ts"
+import { archiveIdentity, logs, notifier, stateLayers } from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
@@ -55,7 +55,7 @@ export const verify = makeCommand(
 const services = (config: ArchiveConfig) =>
   Layer.mergeAll(
     PublishedArchives.layer(config.target_path),
-    stateLive(config, config.ping_url),
+    stateLayers(config, config.ping_url),
     notifier(config),
     ArchiveReader.layer,
     progressBar.layer
