@@ -19,18 +19,18 @@ export const manual = (version: string, date: string): string => {
     section("OPTIONS", [
       ...paragraph("Every command takes these; they go after the command, in any order."),
       ...common.flatMap(optionEntry),
-      ...general.flatMap(optionEntry)
+      ...entries(general, optionTerm)
     ]),
     section(
       "COMMANDS",
       pages.flatMap((page) => commandSection(page, common))
     ),
-    section("FILES", files.flatMap(literalEntry)),
-    section("ENVIRONMENT", environment.flatMap(literalEntry)),
-    section("EXIT STATUS", statuses.flatMap(literalEntry)),
+    section("FILES", entries(files)),
+    section("ENVIRONMENT", entries(environment)),
+    section("EXIT STATUS", entries(statuses)),
     section(
       "EXAMPLES",
-      examples.flatMap(({ typed, what }) => [...paragraph(what), ...verbatim(typed)])
+      Object.entries(examples).flatMap(([purpose, typed]) => [...paragraph(purpose), ...verbatim(typed)])
     ),
     section("SEE ALSO", lines(seeAlso))
   ]
@@ -50,55 +50,35 @@ const description = [
 ]
 
 /** Options of the program itself. */
-const general: ReadonlyArray<Entry> = [
-  { term: "--help, -h", text: "Explain one command, or without a command list them all." },
-  { term: "--version", text: "Print the version." },
-  { term: "--completions SHELL", text: "Print completions for bash, zsh or fish." }
-]
+const general = {
+  "--help, -h": "Explain one command, or without a command list them all.",
+  "--version": "Print the version.",
+  "--completions SHELL": "Print completions for bash, zsh or fish."
+}
 
-const files: ReadonlyArray<Entry> = [
-  {
-    term: "config.json",
-    text: "The configuration, wherever --config says. It holds secrets: mode 600."
-  },
-  {
-    term: "<target_path>/ABCD/ABCD.zip",
-    text: "The newest archive of the folder ABCD, beside it ABCD.zip.md5, ABCD.zip.sha256 (for md5sum -c and sha256sum -c) and metadata.json. ABCD.prev.zip and the like are those of the archive before."
-  },
-  {
-    term: "<target_path>/.zipper",
-    text: "State of the job: history.jsonl holds a line for each run, standing how things stand, mounts.json which folders of the target are mounts of their own. Without a target_path it is state_dir, /var/lib/zipper."
-  },
-  {
-    term: "/var/run/zipper.lock",
-    text: "The lock of the archive job (lockfile_path); replication jobs have their own beside it."
-  },
-  { term: "/var/log/zipper.log", text: "The log (log_file), rotated by zipper itself." },
-  {
-    term: "/var/log/zipper.….mounts",
-    text: "What source and target were mounted on, beside the log (or the lock, where the log is on the target): a run does not begin while one of them is not mounted. Remove it if that is meant."
-  }
-]
+const files = {
+  "config.json": "The configuration, wherever --config says. It holds secrets: mode 600.",
+  "<target_path>/ABCD/ABCD.zip":
+    "The newest archive of the folder ABCD, beside it ABCD.zip.md5, ABCD.zip.sha256 (for md5sum -c and sha256sum -c) and metadata.json. ABCD.prev.zip and the like are those of the archive before.",
+  "<target_path>/.zipper":
+    "State of the job: history.jsonl holds a line for each run, standing how things stand, mounts.json which folders of the target are mounts of their own. Without a target_path it is state_dir, /var/lib/zipper.",
+  "/var/run/zipper.lock": "The lock of the archive job (lockfile_path); replication jobs have their own beside it.",
+  "/var/log/zipper.log": "The log (log_file), rotated by zipper itself.",
+  "/var/log/zipper.….mounts":
+    "What source and target were mounted on, beside the log (or the lock, where the log is on the target): a run does not begin while one of them is not mounted. Remove it if that is meant."
+}
 
-const environment: ReadonlyArray<Entry> = [
-  { term: "ZIPPER_GOTIFY_TOKEN", text: "The Gotify token, before those of the configuration." },
-  {
-    term: "MQTT_HOST, MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD",
-    text: "The broker of zipper suspend, where no configuration names one."
-  },
-  { term: "NO_COLOR", text: "If it is set and not empty: no colours." },
-  { term: "TERM", text: "dumb: no colours, and questions are asked line by line." },
-  {
-    term: "LC_ALL, LC_CTYPE, LANG",
-    text: "Where they name no UTF-8 locale, symbols are plain text, as with --ascii."
-  },
-  { term: "PATH", text: "Where zfs, ssh, logger, flock and the like are looked for." },
-  { term: "TMPDIR", text: "Where zipper demo makes its folder." },
-  {
-    term: "XDG_RUNTIME_DIR, HOME",
-    text: "Where a replication without a configuration has its lock, for users other than root."
-  }
-]
+const environment = {
+  ZIPPER_GOTIFY_TOKEN: "The Gotify token, before those of the configuration.",
+  "MQTT_HOST, MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD":
+    "The broker of zipper suspend, where no configuration names one.",
+  NO_COLOR: "If it is set and not empty: no colours.",
+  TERM: "dumb: no colours, and questions are asked line by line.",
+  "LC_ALL, LC_CTYPE, LANG": "Where they name no UTF-8 locale, symbols are plain text, as with --ascii.",
+  PATH: "Where zfs, ssh, logger, flock and the like are looked for.",
+  TMPDIR: "Where zipper demo makes its folder.",
+  "XDG_RUNTIME_DIR, HOME": "Where a replication without a configuration has its lock, for users other than root."
+}
 
 const meanings: Readonly<Record<ExitStatus, string>> = {
   [ExitStatus.ok]: "All is well.",
@@ -109,37 +89,26 @@ const meanings: Readonly<Record<ExitStatus, string>> = {
   [ExitStatus.locked]: "Another run holds the lock."
 }
 
-const statuses: ReadonlyArray<Entry> = [
-  ...Object.entries(meanings).map(([term, text]) => ({ term, text })),
-  {
-    term: Object.values(signalStatus).join(", "),
-    text: `Stopped by ${Object.keys(signalStatus).join(", ")}, after cleaning up.`
-  }
-]
+const statuses = {
+  ...meanings,
+  [Object.values(signalStatus).join(", ")]: `Stopped by ${Object.keys(signalStatus).join(", ")}, after cleaning up.`
+}
 
-const examples: ReadonlyArray<{ readonly what: string; readonly typed: ReadonlyArray<string> }> = [
-  {
-    what: "From nothing to the first archive:",
-    typed: [
-      "zipper config init",
-      "zipper check --config config.json",
-      "zipper run --config config.json --dry-run",
-      "zipper run --config config.json"
-    ]
-  },
-  {
-    what: "Every hour on Linux, in /etc/cron.d/zipper (zipper check prints the line for this machine):",
-    typed: ["5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"]
-  },
-  {
-    what: "Replicas of two datasets of another host:",
-    typed: ["zipper pull --host nas --user backup --destination tank/backup tank/data tank/home"]
-  },
-  {
-    what: "How it has been going:",
-    typed: ["zipper report --config /etc/zipper.json --out /var/www/zipper.html"]
-  }
-]
+const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "From nothing to the first archive:": [
+    "zipper config init",
+    "zipper check --config config.json",
+    "zipper run --config config.json --dry-run",
+    "zipper run --config config.json"
+  ],
+  "Every hour on Linux, in /etc/cron.d/zipper (zipper check prints the line for this machine):": [
+    "5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
+  ],
+  "Replicas of two datasets of another host:": [
+    "zipper pull --host nas --user backup --destination tank/backup tank/data tank/home"
+  ],
+  "How it has been going:": ["zipper report --config /etc/zipper.json --out /var/www/zipper.html"]
+}
 
 const seeAlso =
   "zfs(8), zfs-allow(8), zfs-send(8), zfs-receive(8), ssh(1), ssh_config(5), crontab(5), flock(1), logger(1), unzip(1)"
@@ -170,22 +139,25 @@ const withoutCommon = (usage: string, common: ReadonlyArray<Entry>): string => {
 
 const optionEntry = ({ term, text }: Entry): ReadonlyArray<string> => [".TP", optionTerm(term), ...lines(text)]
 
-const literalEntry = ({ term, text }: Entry): ReadonlyArray<string> => [".TP", bold(term), ...lines(text)]
+const entries = (texts: Readonly<Record<string, string>>, shown = bold): ReadonlyArray<string> =>
+  Object.entries(texts).flatMap(([term, text]) => [".TP", shown(term), ...lines(text)])
 
 // The macros: text goes in, lines of roff come out.
 
+const escapes: Readonly<Record<string, string>> = {
+  "\\": "\\e",
+  "-": "\\-",
+  "`": "\\(ga",
+  "'": "\\(aq",
+  "~": "\\(ti",
+  "^": "\\(ha"
+}
+
 const escaped = (text: string): string =>
-  text
-    .replaceAll("\\", "\\e")
-    .replaceAll("-", "\\-")
-    .replaceAll("`", "\\(ga")
-    .replaceAll("'", "\\(aq")
-    .replaceAll("~", "\\(ti")
-    .replaceAll("^", "\\(ha")
-    .replace(
-      /[^\x00-\x7f]/gu,
-      (char) => `\\[u${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`
-    )
+  text.replace(
+    /[\\`'~^-]|[^\x00-\x7f]/gu,
+    (char) => escapes[char] ?? `\\[u${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`
+  )
 
 /** A line that begins with a dot would be a macro. */
 const line = (text: string): string => escaped(text).replace(/^\./, "\\&.")
@@ -195,25 +167,18 @@ export const lines = (text: string): ReadonlyArray<string> =>
   text.split(/(?<=[.?!:]) (?=\p{Lu})/u).flatMap((sentence) => wrapped(sentence, 70, "").map(line))
 
 /** An argument of a macro. */
-export const argument = (text: string): string => `"${escaped(text).replaceAll('"', "\\(dq")}"`
+const argument = (text: string): string => `"${escaped(text).replaceAll('"', "\\(dq")}"`
 
-export const section = (title: string, body: ReadonlyArray<string>): ReadonlyArray<string> => [
+const section = (title: string, body: ReadonlyArray<string>): ReadonlyArray<string> => [
   `.SH ${argument(title)}`,
   // The first paragraph of a section needs no beginning.
   ...(body[0] === ".PP" ? body.slice(1) : body)
 ]
 
-export const paragraph = (text: string): ReadonlyArray<string> => [".PP", ...lines(text)]
+const paragraph = (text: string): ReadonlyArray<string> => [".PP", ...lines(text)]
 
 /** Lines as they are typed. */
-export const verbatim = (typed: ReadonlyArray<string>): ReadonlyArray<string> => [
-  ".PP",
-  ".RS 4",
-  ".nf",
-  ...typed.map(line),
-  ".fi",
-  ".RE"
-]
+export const verbatim = (typed: ReadonlyArray<string>) => [".PP", ".RS 4", ".nf", ...typed.map(line), ".fi", ".RE"]
 
 const bold = (text: string): string => `\\fB${escaped(text)}\\fR`
 const italic = (text: string): string => `\\fI${escaped(text)}\\fR`
@@ -227,7 +192,7 @@ const optionTerm = (text: string): string =>
     .join("")
 
 /** A synopsis: each option with its value on a line, further in than the name where it does not fit. */
-export const command = (text: string): ReadonlyArray<string> => {
+const command = (text: string): ReadonlyArray<string> => {
   const [name = "", ...parts] = text.split(/ (?=-|\[|<)/)
   // Dots at the end of a line would be taken for the end of a sentence.
   return [".HP 4", ...[name, ...parts].map((part) => optionTerm(part).replace(/\.$/, ".\\&"))]
