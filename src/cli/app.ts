@@ -108,7 +108,6 @@ export const zipper = (argv: ReadonlyArray<string>) => {
 const takingNames = new Set(["pull", "push", "prune", "prepare", "delegate", "config init", "restore", "verify"])
 
 const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
-  // A command below a command is two words.
   const words = args[0] === "config" ? 2 : 1
   const name = args.slice(0, words).join(" ")
   const command = takingNames.has(name) ? leavesOf(commands).find((leaf) => leaf.name === name) : undefined
@@ -125,7 +124,7 @@ const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
 
 const shells = ["bash", "zsh", "fish", "sh"]
 
-/** What the library would accept: its wizard waits for keys, also under cron. */
+/** Why arguments that the library accepts are refused: its wizard waits for keys, also under cron. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {
   if (args.includes("--wizard")) return "unknown option: --wizard"
   if (args[0] === "--completions" && !shells.includes(args[1] ?? "")) {

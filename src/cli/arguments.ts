@@ -4,10 +4,7 @@ import * as Option from "effect/Option"
 
 const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions"])
 
-/**
- * `zipper --config F …` with no command is `run`: the crontabs of the script that zipper replaces say so.
- * Takes and gives the arguments after the program name.
- */
+/** `zipper --config F …` without a command is `run`, as in the crontabs of the script that zipper replaces. */
 export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const first = args[0]
   if (first === undefined || !first.startsWith("-")) return args
@@ -15,7 +12,6 @@ export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<s
   return builtIn.has(name) ? args : ["run", ...args]
 }
 
-/** The options of a command that take a value. */
 export interface ValueOptions {
   /** The last one counts, as with ssh. */
   readonly once: ReadonlySet<string>
@@ -40,8 +36,8 @@ export const valueOptionsOf = (usage: Usage): ValueOptions => {
 }
 
 /**
- * The arguments of a command that takes names as well as options: options first, each value a word of its own, then `--` and
- * the names. Otherwise the library takes `--dry-run n` for "no dry run" and drops a last option without its value. Left: what is wrong.
+ * Sorts the arguments of a command with names: options first, each value a word of its own, then `--` and the names. The library
+ * itself reads `--dry-run n` as "no dry run" and drops a last option without its value. Left: what is wrong.
  */
 export const optionsFirst = (
   args: ReadonlyArray<string>,

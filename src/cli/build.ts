@@ -3,9 +3,7 @@
 /** From package.json. */
 export const version = process.env.ZIPPER_VERSION ?? "0.0.0-source"
 
-/** The program of worker threads. */
 export const workerProgram: string | undefined = process.env.ZIPPER_WORKER
 
-/** The program in the page of the report. */
 export const pageScript: string | undefined = process.env.ZIPPER_PAGE_SCRIPT
 export const pageStyle: string = process.env.ZIPPER_PAGE_STYLE ?? ""

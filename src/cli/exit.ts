@@ -6,10 +6,9 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { ExitStatus } from "../system/ExitStatus.ts"
 
-/** Ends the command with this status; what there was to say has been said. */
+/** Ends the command with this status; every message is already printed. */
 export class Stop extends Data.TaggedError("Stop")<{ readonly status: ExitStatus }> {}
 
-/** Ends the command, unless `status` is ok. */
 export const endWith = (status: ExitStatus): Effect.Effect<void, Stop> =>
   status === ExitStatus.ok ? Effect.void : new Stop({ status })
 
@@ -27,7 +26,6 @@ export const exitStatusOf = (exit: Exit.Exit<unknown, unknown>): number => {
 
 /** The command line asks for something impossible: everything that is wrong with it, at once. Nothing was touched. */
 export class UsageError extends Data.TaggedError("UsageError")<{
-  /** A line each. */
   readonly problems: ReadonlyArray<string>
   /** The command whose --help says more. */
   readonly command: string

@@ -7,7 +7,6 @@ import * as Option from "effect/Option"
 import { wrappedWords } from "../text/Text.ts"
 import { withoutColours } from "./output.ts"
 
-/** A command in the overview: its name and what it does. */
 export interface Topic {
   readonly name: string
   readonly summary: string
@@ -51,7 +50,6 @@ export const formatHelp = (text: string, parents: ReadonlyArray<string>): string
         (_, name: string, summary: string) => `  ${name.padEnd(10)}${summary}`
       )
       .replace(/ Example: (.*)/, `\n\n${bold("EXAMPLE")}\n\n$$ $1`)
-      // What is said of an option or argument stands right below it.
       .replace(/\n\n {2}(?=\S)/g, "\n  ")
       .split("\n")
       .map((line) => (line.startsWith("$ ") ? wrappedUsage(line) : wrappedLine(line.split(" "))))
@@ -88,12 +86,10 @@ export interface Entry {
 
 /** One command as its `--help` has it. */
 export interface CommandPage {
-  /** "zipper config init". */
   readonly name: string
   /** What goes after the name: "--config FILE [--days N]". */
   readonly usage: string
   readonly description: string
-  /** A command line to begin with; undefined when its description has none. */
   readonly example: string | undefined
   readonly arguments: ReadonlyArray<Entry>
   readonly options: ReadonlyArray<Entry>
@@ -110,7 +106,6 @@ export const leavesOf = (commands: ReadonlyArray<{ readonly descriptor: CommandD
     }))
   })
 
-/** The help of every command that can be run. */
 export const pagesOf = (...commands: Parameters<typeof leavesOf>): ReadonlyArray<CommandPage> =>
   leavesOf(...commands).map(({ command, name, usage }) => {
     const blocks = blocksOf(CommandDescriptor.getHelp(command, CliConfig.make({ showBuiltIns: false })))
@@ -171,7 +166,6 @@ const blocksOf = (doc: HelpDoc.HelpDoc): ReadonlyArray<Block> => {
   return found
 }
 
-/** The paragraphs of a description, without what the library says of every option of a kind. */
 const paragraphsOf = (doc: HelpDoc.HelpDoc): string =>
   blocksOf(doc)
     .map(({ text }) => text)

@@ -59,7 +59,6 @@ export const stateOf = (config: Pick<Config, "target_path" | "state_dir" | "lock
   }
 }
 
-/** The jobs of a configuration. */
 export const jobsOf = (config: Config): ReadonlyArray<JobKey> => [
   ...(archiveOf(config) === undefined ? [] : [archiveJobKey]),
   ...config.replication.map(({ name }): JobKey => ({ kind: "replication", name }))
@@ -86,7 +85,6 @@ export const stateLayers = (config: Config, pingUrl: Redacted.Redacted | undefin
   )
 }
 
-/** A run without a configuration has no place for state. */
 const stateNone = Layer.mergeAll(History.layerNone, JobStates.layerNone, Metrics.layerNone, Ping.layerNone)
 
 /** One run on one machine. `run` is short and random, and in every log line. */
@@ -162,7 +160,6 @@ export const logs = (config: Config, { run: runId }: Pick<Identity, "run">) => {
     Effect.provide(config.syslog ? Effect.provide(effect, syslog) : effect, file)
 }
 
-/** The settings of a run, also without a configuration. */
 export const settingsOf = (
   config: Config | undefined
 ): Pick<Config, "retries" | "notify_on" | "reminder_hours" | "gotify"> =>

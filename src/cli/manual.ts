@@ -37,8 +37,6 @@ export const manual = (version: string, date: string): string => {
   return `${parts.flat().join("\n")}\n`
 }
 
-// What the page says that belongs to no single command.
-
 const purpose = "archive folders of a ZFS dataset into verified zips, and replicate datasets"
 
 const synopses = ["zipper COMMAND [OPTION]... [ARGUMENT]...", "zipper --config FILE [OPTION]..."]
@@ -49,7 +47,6 @@ const description = [
   "Without a command, zipper --config FILE is zipper run --config FILE. The first steps are zipper demo, which needs neither ZFS nor a configuration, and zipper config init. zipper config show prints every key of a configuration; the README explains them."
 ]
 
-/** Options of the program itself. */
 const general = {
   "--help, -h": "Explain one command, or without a command list them all.",
   "--version": "Print the version.",
@@ -166,7 +163,6 @@ const line = (text: string): string => escaped(text).replace(/^\./, "\\&.")
 export const lines = (text: string): ReadonlyArray<string> =>
   text.split(/(?<=[.?!:]) (?=\p{Lu})/u).flatMap((sentence) => wrapped(sentence, 70, "").map(line))
 
-/** An argument of a macro. */
 const argument = (text: string): string => `"${escaped(text).replaceAll('"', "\\(dq")}"`
 
 const section = (title: string, body: ReadonlyArray<string>): ReadonlyArray<string> => [
@@ -177,7 +173,6 @@ const section = (title: string, body: ReadonlyArray<string>): ReadonlyArray<stri
 
 const paragraph = (text: string): ReadonlyArray<string> => [".PP", ...lines(text)]
 
-/** Lines as they are typed. */
 export const verbatim = (typed: ReadonlyArray<string>) => [".PP", ".RS 4", ".nf", ...typed.map(line), ".fi", ".RE"]
 
 const bold = (text: string): string => `\\fB${escaped(text)}\\fR`

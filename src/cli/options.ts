@@ -10,11 +10,10 @@ import * as Option from "effect/Option"
 const orUndefined = <A>(option: Options.Options<A>): Options.Options<A | undefined> =>
   option.pipe(Options.optional, Options.map(Option.getOrUndefined))
 
-/** Text that may be left out. */
+/** A text; undefined when it is left out. */
 export const single = (name: string, value: string, description: string) =>
   orUndefined(Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(description)))
 
-/** Text that may be given several times. */
 export const several = (name: string, value: string, description: string) =>
   Options.text(name).pipe(
     Options.withPseudoName(value),
@@ -44,7 +43,6 @@ export const dryRun = flag(
   "Show what would be done: nothing is written, no snapshot is made, no message is sent."
 )
 
-/** What a command prints besides its result: see Output. */
 export const messages = {
   debug: flag("debug", "Say more: why something is done or not, what is passed over.").pipe(
     Options.withAlias("verbose")
@@ -71,7 +69,6 @@ export const job = single("job", "NAME", "A job of the configuration, instead of
 
 export const user = single("user", "USER", "Whom to log in as there; ssh's own choice when left out.")
 
-/** Where the other host is. */
 export const remote = {
   host: single("host", "HOST", "The other host, an alias of ssh's configuration, or user@host."),
   user,

@@ -15,9 +15,7 @@ import { causeText, messageText, visibleJson, withoutControls } from "../text/Te
 import { Stop } from "./exit.ts"
 import { hasColour, isUtf8, processTerminal, type StreamName, type Terminal } from "./terminal.ts"
 
-/** How much is said, and how. */
 export interface OutputOptions {
-  /** Nothing but errors. */
   readonly quiet: boolean
   readonly debug: boolean
   /** No symbols before lines, even where the locale has them. */
@@ -36,7 +34,6 @@ const tierOf = (level: LogLevel.LogLevel): Tier => {
 
 interface TierStyle {
   readonly symbol: string
-  /** In place of the symbol where the locale has none. */
   readonly word: string
   readonly colour: readonly [on: string, off: string]
 }
@@ -93,7 +90,6 @@ const messageOf = (error: unknown): string => {
   return Inspectable.toStringUnknown(error, 0)
 }
 
-/** The result could not be written. */
 class OutputError extends Data.TaggedError("OutputError")<{
   readonly message: string
   readonly cause: unknown
@@ -105,7 +101,6 @@ export class Output extends Context.Tag("zipper/Output")<
   {
     readonly options: OutputOptions
     readonly terminal: Terminal
-    /** Whether standard output may be coloured. */
     readonly colour: boolean
     /** Prints the result as text, also when quiet, but not with `--json`. */
     readonly print: (text: string) => Effect.Effect<void, OutputError>
@@ -119,7 +114,6 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly gaveUp: (why: string) => Effect.Effect<void>
   }
 >() {
-  /** Replaces the default logger by one that prints in tiers. */
   static readonly layer = (options: OutputOptions, terminal: Terminal = processTerminal()): Layer.Layer<Output> =>
     Layer.mergeAll(
       Layer.sync(Output, () => makeOutput(options, terminal)),

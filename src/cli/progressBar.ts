@@ -13,7 +13,6 @@ export interface Figures extends Pick<ProgressFigures, "done" | "total"> {
   readonly shown?: number
 }
 
-/** The space for the lines, at least one line. */
 interface Room {
   readonly width: number
   readonly lines: number
@@ -77,7 +76,6 @@ const shortened = ({ label, percent, short }: Row, widestLabel: number, { ascii,
 const fitted = (all: ReadonlyArray<Figures>, lines: number): ReadonlyArray<Figures> => {
   if (all.length <= lines) return all
   const rest = all.slice(lines - 1)
-  // Undefined as soon as one of them is.
   const sum = (key: "done" | "total" | "rate") =>
     rest.reduce<number | undefined>(
       (so, { [key]: one }) => (so === undefined || one === undefined ? undefined : so + one),
@@ -109,7 +107,6 @@ const paceOf = ({ rate, done, total }: Figures): ReadonlyArray<string> => {
   return total === undefined || rate < 1 || done >= total ? [speed] : [speed, `${leftOf((total - done) / rate)} left`]
 }
 
-/** In whole seconds: tenths would flicker. */
 const leftOf = (seconds: number): string => {
   const whole = Math.ceil(seconds)
   return whole < 10 ? `${whole} s` : duration(whole * 1000)
@@ -129,7 +126,6 @@ export const makeRate = () => {
   let readings: ReadonlyArray<{ readonly at: number; readonly done: number }> = []
   return (at: number, done: number): number | undefined => {
     const before = readings.at(-1)
-    // A new beginning has its own rate.
     const usable = before !== undefined && done < before.done ? [] : readings
     readings = [...usable.filter((reading) => at - reading.at <= memoryMillis), { at, done }]
     const first = readings[0]
@@ -142,10 +138,7 @@ export const makeRate = () => {
 const memoryMillis = 20_000
 const leastMillis = 500
 
-/**
- * Progress bars on the last lines of the terminal behind standard error. Without a terminal there, on one that cannot take
- * lines back, and when quiet: nothing.
- */
+/** Bars on the last lines of the terminal behind standard error; none without a terminal, on a dumb one, and when quiet. */
 export const layer: Layer.Layer<Progress, never, Output> = Layer.unwrapEffect(
   Effect.map(Output, ({ options, terminal }) =>
     options.quiet || !terminal.isTerminal("stderr") || (terminal.env["TERM"] ?? "dumb") === "dumb"
@@ -158,7 +151,6 @@ const frameMillis = 200
 const leastMillisBetween = 150
 const mostLines = 6
 
-/** All bars of a terminal. */
 const makeDisplay = (terminal: Terminal, ascii: boolean): typeof Progress.Service => {
   const lines: Array<Line> = []
   let notBefore = 0
@@ -228,7 +220,6 @@ const makeLine = (label: string) => {
   let rate = makeRate()
   let shown = 0
   return {
-    /** Called for every piece of work. */
     update: (now: ProgressFigures): void => {
       if (now.done < figures.done) {
         rate = makeRate()
@@ -237,7 +228,6 @@ const makeLine = (label: string) => {
       name = now.label ?? name
       figures = now
     },
-    /** Called for every frame. */
     read: (at: number): Figures => {
       const { done, total } = figures
       shown = partOf({ done, total, shown }) ?? shown

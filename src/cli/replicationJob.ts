@@ -44,24 +44,18 @@ export interface JobFlags extends PlaceFlags {
 export interface JobSelection extends Omit<JobFlags, "direction"> {
   readonly job: string | undefined
   readonly config: string | undefined
-  /** Undefined where the command goes by the job's. */
   readonly direction?: Job["direction"] | undefined
 }
 
-/** A job, and the configuration that was given with it. */
 export interface ResolvedJob {
   readonly job: Job
   readonly config: Config | undefined
   /** The job of the configuration that it is; undefined when the command line said it all. */
   readonly written: ReplicationJob | undefined
-  /** Of the configuration. */
   readonly warnings: ReadonlyArray<string>
 }
 
-/**
- * The job that the command line selects. Reports every mistake that shows without asking a host:
- * UsageError for the command line, ConfigError for the configuration.
- */
+/** The job that the command line selects. Fails with all mistakes that show without asking a host: UsageError or ConfigError. */
 export const resolveJob = Effect.fnUntraced(function* (
   command: string,
   given: JobSelection,
@@ -138,7 +132,6 @@ export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<str
   if (unknown !== undefined) return Either.left([unknown])
   const { direction, host = "", port, sshOptions, stripPrefix, datasets, exclude = [], ...others } = flags
   const input = withoutUndefined({
-    // In characters that a file's name may have.
     name: `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64),
     direction,
     host: flags.host,

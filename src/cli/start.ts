@@ -13,7 +13,6 @@ import { zipper } from "./app.ts"
 import { workerProgram } from "./build.ts"
 import { exitStatusOf } from "./exit.ts"
 
-/** Runs the command line in this process, and ends it with the exit status. */
 export const start = (argv: ReadonlyArray<string>): void => {
   leaveDeletedFolder()
   // A closed pipe (`zipper … | head`) and a lost terminal are no errors.
@@ -63,7 +62,6 @@ const runMain = makeRunMain(({ fiber, teardown: finish }) => {
   }
   process.on("SIGINT", stop("SIGINT"))
   process.on("SIGTERM", stop("SIGTERM"))
-  // Uncaught, it would end the process.
   process.on("SIGHUP", ignoresHangUp() ? () => undefined : stop("SIGHUP"))
   fiber.addObserver((exit) => {
     clearInterval(keepAlive)
@@ -74,19 +72,14 @@ const runMain = makeRunMain(({ fiber, teardown: finish }) => {
 /** Standard input, output and error: those that are a terminal when the process begins. */
 const terminals = [0, 1, 2].filter((fd) => isatty(fd))
 
-/** Terminals that are gone: an ssh connection that dropped. */
 const lost = (): ReadonlyArray<number> => terminals.filter((fd) => !isatty(fd))
 
-/** A path where no file can be, which explains itself in messages. */
 const deletedFolder = "/dev/null/(the working directory was deleted)"
 
 /** Folders where no file can be made: on FreeBSD, and on Linux. */
 const emptyFolders = ["/var/empty", "/proc/self/fdinfo"]
 
-/**
- * In a deleted working directory node starts no threads. The program goes on in an empty folder, so that a relative path leads
- * to no other file of that name.
- */
+/** In a deleted working directory node starts no threads: goes to an empty folder, where a relative path leads to no file. */
 const leaveDeletedFolder = (): void => {
   if (unlessFailed(() => process.cwd()) !== undefined) return
   emptyFolders.some((path) => unlessFailed(() => [process.chdir(path)]) !== undefined)

@@ -52,7 +52,6 @@ export const processTerminal = (): Terminal => {
   }
 }
 
-/** Whether standard output goes to the very terminal that standard error goes to. */
 const isSameTerminal = (): boolean =>
   isatty(descriptors.stdout) &&
   isatty(descriptors.stderr) &&
@@ -77,7 +76,6 @@ export const withStatus = (device: {
   readonly write: Terminal["write"]
   readonly columns: () => number
   readonly rows: () => number
-  /** Whether both streams end on one terminal. */
   readonly together: () => boolean
 }): Pick<Terminal, "write" | "status"> => {
   let lines: ReadonlyArray<string> = []
@@ -126,7 +124,6 @@ export const withStatus = (device: {
   }
 }
 
-/** No process reads it, or it was closed before this process began. */
 const readerGone: ReadonlySet<string> = new Set(["EPIPE", "EBADF"])
 
 const writeAll = (fd: number, data: Buffer): unknown => {

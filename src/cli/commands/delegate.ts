@@ -51,7 +51,6 @@ interface Flags extends Pick<JobSelection, "job" | "config" | "user" | "host" | 
   readonly dryRun: boolean
 }
 
-/** Who needs what, and which machine is which end. */
 interface DelegationPlan {
   readonly delegations: ReadonlyArray<Delegate.Delegation>
   readonly source: Endpoint.Endpoint

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { dirname, join } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
@@ -36,21 +37,21 @@ export const demo = makeCommand(
 ).pipe(Command.provide(Layer.scope))
 
 // Decoded as a configuration file is, so that the demonstration has its defaults.
-const configFor = (place: DemoPlace) =>
+const configFor = ({ root, source, target }: DemoPlace) =>
   decode({
-    source_path: place.source,
-    target_path: place.target,
+    source_path: source,
+    target_path: target,
     snapshots: "live",
-    lockfile_path: `${place.root}/zipper.lock`,
-    log_file: `${place.root}/zipper.log`,
+    lockfile_path: `${root}/zipper.lock`,
+    log_file: `${root}/zipper.log`,
     syslog: false
   }).pipe(
     Either.mapBoth({
       onLeft: (issues) => new Error(issues.join("\n")),
       onRight: (document): ArchiveConfig => ({
         ...withToken(document, undefined),
-        source_path: place.source,
-        target_path: place.target
+        source_path: source,
+        target_path: target
       })
     }),
     Effect.orDie
@@ -67,11 +68,10 @@ const job = (config: ArchiveConfig) => {
 
 type DemoPlace = Effect.Effect.Success<ReturnType<typeof makePlace>>
 
-/** One check of one file by another program. */
 type DemoCheck = (typeof DemoDocument.Type)["checks"][number]
 
 /** A temporary folder, removed when the scope closes, unless it is to be kept. */
-const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
+const makePlace = Effect.fnUntraced(function* (keep: boolean) {
   const fs = yield* FileSystem.FileSystem
   const options = { prefix: "zipper-demo-" }
   const root = yield* keep ? fs.makeTempDirectory(options) : fs.makeTempDirectoryScoped(options)
@@ -82,83 +82,67 @@ const makePlace = Effect.fn("Demo.makePlace")(function* (keep: boolean) {
 })
 
 /** Three folders to archive, one of them empty, and one whose name zipper ignores; files that shrink and that do not. */
-const makeSample = Effect.fn("Demo.makeSample")(function* ({ source }: DemoPlace) {
+const sample: Readonly<Record<string, string | Uint8Array>> = {
+  "DOCS/report.txt": "Quarterly report\n".repeat(2000),
+  "DOCS/minutes.txt": "All were present. Nothing was decided.\n".repeat(100),
+  "DOCS/letters/2024/to whom it may concern.txt": "Dear Sir or Madam,\n",
+  "DOCS/letters/naïve café ☕.txt": "UTF-8 names survive.\n",
+  // Bytes that do not compress, the same at every run.
+  "PH01/holiday.jpg": createHash("shake256", { outputLength: 300_000 }).update("holiday").digest(),
+  "PH01/-leading dash.txt": "so do odd ones\n",
+  "not archived/because.txt": "its name is not four upper-case letters or digits\n"
+}
+
+const makeSample = Effect.fnUntraced(function* (source: string) {
   const fs = yield* FileSystem.FileSystem
-  const write = (name: string, content: string | Uint8Array) => {
-    const file = join(source, name)
-    return Effect.zipRight(
-      fs.makeDirectory(dirname(file), { recursive: true }),
-      fs.writeFile(file, typeof content === "string" ? new TextEncoder().encode(content) : content)
-    )
+  for (const [name, content] of Object.entries(sample)) {
+    yield* fs.makeDirectory(join(source, dirname(name)), { recursive: true })
+    yield* fs.writeFile(join(source, name), Buffer.from(content))
   }
-  yield* write("DOCS/report.txt", "Quarterly report\n".repeat(2000))
-  yield* write("DOCS/minutes.txt", "All were present. Nothing was decided.\n".repeat(100))
-  yield* write("DOCS/letters/2024/to whom it may concern.txt", "Dear Sir or Madam,\n")
-  yield* write("DOCS/letters/naïve café ☕.txt", "UTF-8 names survive.\n")
-  yield* write("PH01/holiday.jpg", noise(300_000))
-  yield* write("PH01/-leading dash.txt", "so do odd ones\n")
   yield* fs.makeDirectory(join(source, "NEW0", "nothing in here yet"), { recursive: true })
-  yield* write("not archived/because.txt", "its name is not four upper-case letters or digits\n")
 })
 
-const listTarget = Effect.fn("Demo.listTarget")(function* ({ target }: DemoPlace) {
+const listTarget = Effect.fnUntraced(function* (target: string) {
   const fs = yield* FileSystem.FileSystem
-  const folders = (yield* fs.readDirectory(target)).filter((name) => !name.startsWith(".")).sort()
-  return yield* Effect.forEach(folders, (folder) =>
-    Effect.map(fs.readDirectory(join(target, folder)), (names) => ({
-      folder,
-      files: names.filter((name) => !name.startsWith(".")).sort()
-    }))
+  const visible = (path: string) =>
+    Effect.map(fs.readDirectory(path), (names) => names.filter((name) => !name.startsWith(".")).sort())
+  return yield* Effect.forEach(yield* visible(target), (folder) =>
+    Effect.map(visible(join(target, folder)), (files) => ({ folder, files }))
   )
 })
 
-/** Checks every archive and checksum file with the other programs that are installed here. */
-const checkTarget = Effect.fn("Demo.checkTarget")(function* (place: DemoPlace) {
-  const listed = yield* listTarget(place)
-  const checks = listed.flatMap(({ folder, files }) =>
-    files.flatMap((file) => commandsFor(file).map((args) => ({ cwd: join(place.target, folder), args })))
+const demonstrate = Effect.fn("Demo.demonstrate")(function* <E, R>(
+  { root, source, target }: DemoPlace,
+  job: Effect.Effect<RunSummary, E, R>
+) {
+  const fs = yield* FileSystem.FileSystem
+  yield* Effect.logInfo(`A sample source in ${root}, read without ZFS ("snapshots": "live").`)
+  yield* makeSample(source)
+  yield* Effect.logInfo("First run: every folder is new.")
+  const first = yield* job
+  yield* fs.writeFileString(join(source, "DOCS/report.txt"), "Quarterly report, corrected\n".repeat(2000))
+  yield* Effect.logInfo("Now one file of DOCS changes. Second run:")
+  const second = yield* job
+  yield* Effect.logInfo("What is in the target now:")
+  const listed = yield* listTarget(target)
+  for (const { folder, files } of listed) yield* Effect.logInfo(`  ${folder}/  ${files.join("  ")}`)
+  yield* Effect.logInfo("What other programs say of it:")
+  const commands = listed.flatMap(({ files, folder }) =>
+    files.flatMap((file) => commandsFor(file).map((command) => runCheck(join(target, folder), command)))
   )
-  const done = yield* Effect.forEach(checks, ({ cwd, args }) => runCheck(cwd, args))
-  return done.filter((check) => check !== undefined)
-})
-
-const demonstrate = <E, R>(place: DemoPlace, job: Effect.Effect<RunSummary, E, R>) =>
-  Effect.gen(function* () {
-    yield* Effect.logInfo(`A sample source in ${place.root}, read without ZFS ("snapshots": "live").`)
-    yield* makeSample(place)
-    yield* Effect.logInfo("First run: every folder is new.")
-    const first = yield* job
-    const changed = "Quarterly report, corrected\n".repeat(2000)
-    yield* Effect.flatMap(FileSystem.FileSystem, (fs) =>
-      fs.writeFileString(join(place.source, "DOCS/report.txt"), changed)
-    )
-    yield* Effect.logInfo("Now one file of DOCS changes. Second run:")
-    const second = yield* job
-    yield* Effect.logInfo("What is in the target now:")
-    for (const { folder, files } of yield* listTarget(place)) {
-      yield* Effect.logInfo(`  ${folder}/  ${files.join("  ")}`)
-    }
-    yield* Effect.logInfo("What other programs say of it:")
-    const checks = yield* checkTarget(place)
-    yield* Effect.forEach(new Set(checks.map(({ reader }) => reader)), tally(checks), { discard: true })
-    if (checks.length === 0) {
-      yield* Effect.logInfo("  none of unzip, 7zz, bsdtar, python3, sha256sum, md5sum is installed here")
-    }
-    const asPlanned = first.archived === 3 && second.archived === 1 && second.unchanged === 2
-    return {
-      ok: asPlanned && checks.every(({ ok }) => ok),
-      archived: [first.archived, second.archived],
-      checks
-    }
-  }).pipe(Effect.withSpan("Demo.demonstrate"))
-
-const tally = (checks: ReadonlyArray<DemoCheck>) =>
-  Effect.fnUntraced(function* (reader: string) {
+  const checks = (yield* Effect.all(commands)).filter((check) => check !== undefined)
+  for (const reader of new Set(checks.map((check) => check.reader))) {
     const asked = checks.filter((check) => check.reader === reader)
     const bad = asked.filter(({ ok }) => !ok)
-    yield* Effect.forEach(bad, ({ file, detail }) => Effect.logError(`${reader} ${file}: ${detail}`))
+    for (const { detail, file } of bad) yield* Effect.logError(`${reader} ${file}: ${detail}`)
     yield* Effect.logInfo(`  ${reader.padEnd(22)} ${asked.length - bad.length} of ${asked.length} files are good`)
-  })
+  }
+  if (checks.length === 0) {
+    yield* Effect.logInfo("  none of unzip, 7zz, bsdtar, python3, sha256sum, md5sum is installed here")
+  }
+  const asPlanned = first.archived === 3 && second.archived === 1 && second.unchanged === 2
+  return { ok: asPlanned && checks.every(({ ok }) => ok), archived: [first.archived, second.archived], checks }
+})
 
 const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<string>]> => {
   if (file.endsWith(".sha256")) return [["sha256sum", "-c", file]]
@@ -190,14 +174,3 @@ const runCheck = Effect.fnUntraced(function* (cwd: string, [program, ...args]: r
     )
   )
 })
-
-/** Bytes that do not compress, the same at every run (a linear congruential generator). */
-const noise = (length: number): Uint8Array => {
-  const bytes = new Uint8Array(length)
-  let seed = 20250101
-  for (let i = 0; i < length; i++) {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-    bytes[i] = seed >>> 24
-  }
-  return bytes
-}

@@ -79,14 +79,12 @@ const replicate = (
     yield* endWith(exitStatusOf(summary))
   }).pipe(command(flags.output))
 
-/** What the program of a run is given beside its job. */
 interface RunContext
   extends ReturnType<typeof services.replicationIdentity>,
     Pick<Config, "retries" | "notify_on" | "reminder_hours"> {
   /** Whether it is a job of the configuration. */
   readonly named: boolean
   readonly lockfile: string
-  /** `lock_wait_seconds`. */
   readonly lockWait: number
 }
 

@@ -103,10 +103,7 @@ const show = Effect.fnUntraced(function* (found: Status) {
   yield* print(painted.join("\n"))
 })
 
-/**
- * With --max-age, which a monitor gives: logs what is wrong, and gives whether all is well. The table marks each item, so one line
- * per kind is enough; without a table (--quiet) each item has its line.
- */
+/** With --max-age: logs what is wrong, in a line per kind, or per item without the table (--quiet). Gives whether all is well. */
 const reportProblems = Effect.fnUntraced(function* (found: Status) {
   if (found.maxAge === undefined) return true
   const lines = [
