@@ -44,7 +44,9 @@ export const command =
       Effect.asVoid,
       reportErrors,
       Effect.onExit((exit) =>
-        Exit.isInterrupted(exit) ? Effect.flatMap(Output, ({ stopped }) => stopped) : Effect.void
+        Exit.isInterrupted(exit)
+          ? Effect.flatMap(Output, ({ gaveUp }) => gaveUp("stopped by a signal before it was done"))
+          : Effect.void
       ),
       Effect.provide(
         Output.layer({ debug: flags.debug, quiet: flags.quiet && !flags.noQuiet, ascii: flags.ascii, json })

@@ -84,16 +84,8 @@ export interface Entry {
   readonly text: string
 }
 
-/** One command as its `--help` has it. */
-export interface CommandPage {
-  readonly name: string
-  /** What goes after the name: "--config FILE [--days N]". */
-  readonly usage: string
-  readonly description: string
-  readonly example: string | undefined
-  readonly arguments: ReadonlyArray<Entry>
-  readonly options: ReadonlyArray<Entry>
-}
+/** One command as its `--help` has it; `usage` is what goes after its name. */
+export type CommandPage = ReturnType<typeof pagesOf>[number]
 
 /** Every command that can be run: in place of one that has subcommands, these. */
 export const leavesOf = (commands: ReadonlyArray<{ readonly descriptor: CommandDescriptor.Command<unknown> }>) =>
@@ -106,12 +98,12 @@ export const leavesOf = (commands: ReadonlyArray<{ readonly descriptor: CommandD
     }))
   })
 
-export const pagesOf = (...commands: Parameters<typeof leavesOf>): ReadonlyArray<CommandPage> =>
+export const pagesOf = (...commands: Parameters<typeof leavesOf>) =>
   leavesOf(...commands).map(({ command, name, usage }) => {
     const blocks = blocksOf(CommandDescriptor.getHelp(command, CliConfig.make({ showBuiltIns: false })))
     const described = blocks.filter(({ section }) => section === "DESCRIPTION").map(({ text }) => text)
     const [description = "", example] = described.join(" ").split(/ ?Example: /)
-    const entries = (wanted: string) =>
+    const entries = (wanted: string): ReadonlyArray<Entry> =>
       blocks.flatMap(({ section, term, text }) => (section === wanted && term !== undefined ? [{ term, text }] : []))
     return {
       name: `zipper ${name}`,

@@ -24,37 +24,31 @@ export interface OutputOptions {
   readonly json: boolean
 }
 
-type Tier = "debug" | "info" | "warning" | "error"
-
-const tierOf = (level: LogLevel.LogLevel): Tier => {
-  if (LogLevel.greaterThanEqual(level, LogLevel.Error)) return "error"
-  if (LogLevel.greaterThanEqual(level, LogLevel.Warning)) return "warning"
-  return LogLevel.greaterThanEqual(level, LogLevel.Info) ? "info" : "debug"
-}
-
-interface TierStyle {
+/** How records of a level, and above it, are printed. `word` stands for the symbol where the locale has none. */
+interface Tier {
+  readonly level: LogLevel.LogLevel
   readonly symbol: string
   readonly word: string
   readonly colour: readonly [on: string, off: string]
 }
 
-const styles: Readonly<Record<Tier, TierStyle>> = {
-  debug: { symbol: "ℹ️ ", word: "debug: ", colour: ["\x1b[2m", "\x1b[22m"] },
-  info: { symbol: "* ", word: "* ", colour: ["", ""] },
-  warning: { symbol: "* warning: ", word: "* warning: ", colour: ["\x1b[33m", "\x1b[39m"] },
-  error: { symbol: "🚨 ", word: "error: ", colour: ["\x1b[31m", "\x1b[39m"] }
+const debug: Tier = { level: LogLevel.All, symbol: "ℹ️ ", word: "debug: ", colour: ["\x1b[2m", "\x1b[22m"] }
+const info: Tier = { level: LogLevel.Info, symbol: "* ", word: "* ", colour: ["", ""] }
+const warning: Tier = {
+  level: LogLevel.Warning,
+  symbol: "* warning: ",
+  word: "* warning: ",
+  colour: ["\x1b[33m", "\x1b[39m"]
 }
+const error: Tier = { level: LogLevel.Error, symbol: "🚨 ", word: "error: ", colour: ["\x1b[31m", "\x1b[39m"] }
+
+const tierOf = (level: LogLevel.LogLevel): Tier =>
+  [error, warning, info].find((tier) => LogLevel.greaterThanEqual(level, tier.level)) ?? debug
 
 /** A line in its tier: symbol or word before it, the lines of a long message indented below the first. */
-const line = (
-  terminal: Terminal,
-  stream: StreamName,
-  options: { readonly tier: Tier; readonly ascii: boolean },
-  text: string
-): string => {
-  const { colour, symbol, word } = styles[options.tier]
+const line = (terminal: Terminal, stream: StreamName, { colour, symbol, word }: Tier, ascii: boolean, text: string) => {
   const [on, off] = hasColour(terminal, stream) ? colour : ["", ""]
-  const prefix = options.ascii || !isUtf8(terminal.env) ? word : symbol
+  const prefix = ascii || !isUtf8(terminal.env) ? word : symbol
   return `${on}${prefix}${withoutControls(text).trimEnd().replace(/\n/g, "\n  ")}${off}\n`
 }
 
@@ -62,12 +56,12 @@ const line = (
 const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> =>
   Logger.make(({ annotations, cause, logLevel, message }) => {
     const tier = tierOf(logLevel)
-    if (tier !== "error" && (options.quiet || (tier === "debug" && !options.debug))) return
+    if (tier !== error && (options.quiet || (tier === debug && !options.debug))) return
     const subject = Option.orElse(HashMap.get(annotations, "folder"), () => HashMap.get(annotations, "dataset"))
     const parts = [messageText(message), cause._tag === "Empty" ? "" : causeText(cause)].filter((part) => part !== "")
     const text = [...Option.toArray(Option.map(subject, messageText)), parts.join(": ")].join(": ")
-    const stream = tier === "error" || tier === "warning" || options.json ? "stderr" : "stdout"
-    terminal.write(stream, line(terminal, stream, { tier, ascii: options.ascii }, text))
+    const stream = tier === error || tier === warning || options.json ? "stderr" : "stdout"
+    terminal.write(stream, line(terminal, stream, tier, options.ascii, text))
   })
 
 /** A message for each failure, without a stack, and for each defect, with its stack if `debug`. None for Stop and interruptions. */
@@ -108,9 +102,7 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly json: (document: unknown) => Effect.Effect<void, OutputError>
     /** Logs each failure as an error. With `--json` the failures are the document, unless one was printed. */
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
-    /** After a signal: with `--json` it is the document, unless one was printed. */
-    readonly stopped: Effect.Effect<void>
-    /** The same for a command that gives up. */
+    /** Why the command ends early: with `--json` it is the document, unless one was printed. */
     readonly gaveUp: (why: string) => Effect.Effect<void>
   }
 >() {
@@ -153,7 +145,6 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
       yield* Effect.forEach(messages, (message) => Effect.logError(message), { discard: true })
       yield* refuse(messages)
     }),
-    stopped: refuse(["stopped by a signal before it was done"]),
     gaveUp: (why) => refuse([why])
   }
 }
@@ -179,7 +170,7 @@ export const fatal = (
   terminal: Terminal = processTerminal()
 ): Effect.Effect<void> =>
   Effect.sync(() => {
-    terminal.write("stderr", line(terminal, "stderr", { tier: "error", ascii: false }, message))
+    terminal.write("stderr", line(terminal, "stderr", error, false, message))
     if (options.json) terminal.write("stdout", `${visibleJson(refusalDocument([message]))}\n`)
   })
 

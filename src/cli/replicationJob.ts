@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import { closest, distance } from "fastest-levenshtein"
 import type { Config } from "../config/Config.ts"
 import { linesOf } from "../config/ConfigIssues.ts"
@@ -97,21 +98,10 @@ export const resolveJob = Effect.fnUntraced(function* (
 })
 
 /** What cannot go with a job of the configuration, since that says it. */
-const jobConflicts = (given: JobSelection): ReadonlyArray<string> => {
-  const { bandwidth, raw } = given
-  const twice = Object.entries({
-    DATASET: given.datasets.length > 0,
-    "--host": given.host !== undefined,
-    "--user": given.user !== undefined,
-    "--port": given.port !== undefined,
-    "--ssh-option": given.sshOptions.length > 0,
-    "--destination": given.destination !== undefined,
-    "--strip-prefix": given.stripPrefix !== undefined,
-    "--exclude": given.exclude !== undefined && given.exclude.length > 0,
-    "--raw": raw === true,
-    "--no-raw": raw === false,
-    "--compress": given.compress !== undefined
-  }).flatMap(([option, isGiven]) => (isGiven ? [option] : []))
+const jobConflicts = ({ bandwidth, ...given }: JobSelection): ReadonlyArray<string> => {
+  const twice = Object.entries(keysOf(given)).flatMap(([key, value]) =>
+    Array.isArray(value) && value.length === 0 ? [] : [key === "raw" && value === false ? "--no-raw" : optionOf(key)]
+  )
   const wrong = bandwidth === undefined ? undefined : bandwidthProblem(bandwidth)
   return [
     ...(twice.length > 0 ? [`${twice.join(", ")}: --job ${given.job} says that already; give one or the other`] : []),
@@ -130,36 +120,39 @@ const unknownJob = (name: string, path: string, known: ReadonlyArray<string>): s
 export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<string>> => {
   const unknown = unknownOption(flags.datasets)
   if (unknown !== undefined) return Either.left([unknown])
-  const { direction, host = "", port, sshOptions, stripPrefix, datasets, exclude = [], ...others } = flags
-  const input = withoutUndefined({
-    name: `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64),
-    direction,
-    host: flags.host,
-    user: others.user,
-    port: numberIn(port),
-    datasets,
-    exclude,
-    destination: others.destination,
-    strip_prefix: stripPrefix,
-    raw: others.raw,
-    ssh_options: sshOptions,
-    bandwidth: others.bandwidth,
-    compress: others.compress
-  })
+  const { direction, host = "" } = flags
+  const name = `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64)
+  const input = { name, direction, ...keysOf(flags) }
   const decoded = decodeJob(input)
   const problems = linesOf(
     [...Either.match(decoded, { onLeft: (issues) => issues, onRight: () => [] }), ...jobContradictions(input)],
-    ([field]) => optionNames.get(String(field)) ?? `--${String(field).replaceAll("_", "-")}`
+    ([key]) => optionOf(String(key))
   )
   return Either.isRight(decoded) && problems.length === 0
     ? Either.right(jobFromConfig(decoded.right))
     : Either.left(problems)
 }
 
-const optionNames: ReadonlyMap<string, string> = new Map([
-  ["datasets", "DATASET"],
-  ["ssh_options", "--ssh-option"]
-])
+/** What was given, under the keys of a job in a configuration. */
+const keysOf = (flags: Omit<JobFlags, "direction">): Readonly<{ [key: string]: unknown }> =>
+  withoutUndefined({
+    datasets: flags.datasets,
+    host: flags.host,
+    user: flags.user,
+    port: numberIn(flags.port),
+    ssh_options: flags.sshOptions,
+    destination: flags.destination,
+    strip_prefix: flags.stripPrefix,
+    exclude: flags.exclude ?? [],
+    raw: flags.raw,
+    compress: flags.compress,
+    bandwidth: flags.bandwidth
+  })
+
+const optionOf = (key: string): string => {
+  if (key === "datasets") return "DATASET"
+  return key === "ssh_options" ? "--ssh-option" : `--${key.replaceAll("_", "-")}`
+}
 
 /** Names the first option among the datasets. The parser takes all that follows it for datasets too. */
 export const unknownOption = (datasets: ReadonlyArray<string>): string | undefined => {
@@ -171,7 +164,7 @@ export const unknownOption = (datasets: ReadonlyArray<string>): string | undefin
 const numberIn = (text: string | undefined): number | string | undefined =>
   text !== undefined && /^-?[0-9]{1,15}$/.test(text) ? Number(text) : text
 
-const withoutUndefined = (fields: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+const withoutUndefined = (fields: Readonly<Record<string, unknown>>): Readonly<{ [key: string]: unknown }> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
 /** The counts of the command line as a retention; undefined when none was given. Left: what is wrong with them. */
@@ -184,12 +177,7 @@ export const retentionOf = ({
   Retention | undefined,
   ReadonlyArray<string>
 > => {
-  const input = withoutUndefined({
-    hourly: numberIn(hourly),
-    daily: numberIn(daily),
-    weekly: numberIn(weekly),
-    monthly: numberIn(monthly)
-  })
+  const input = withoutUndefined(Record.map({ hourly, daily, weekly, monthly }, numberIn))
   if (Object.keys(input).length === 0) return Either.right(undefined)
   return decodeRetention(input).pipe(
     Either.mapLeft((issues) => linesOf(issues, ([period]) => `--${String(period)}`)),

@@ -96,15 +96,11 @@ const cronPlace = (config: string): CronPlace => {
 }
 
 /** Whether a later process finds the same configuration under this path: not in a pipe or another file that this process has open. */
-const isLasting = (config: string): boolean => {
-  const path = resolve(config)
-  try {
+const isLasting = (config: string): boolean =>
+  succeeds(() => {
+    const path = resolve(config)
     return !isPassing(path) && !isPassing(realpathSync(path)) && statSync(path).isFile()
-  } catch {
-    // Cron could not read it either.
-    return false
-  }
-}
+  })
 
 const isPassing = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
 
@@ -114,12 +110,13 @@ const startsByItself = (zipper: string): boolean => {
   return isProgram(zipper) && node !== undefined && realpathSync(node) === realpathSync(process.execPath)
 }
 
-const isProgram = (path: string): boolean => {
+const isProgram = (path: string): boolean => succeeds(() => accessSync(path, constants.X_OK) === undefined)
+
+// What this process cannot look at, cron could not use either.
+const succeeds = (look: () => boolean): boolean => {
   try {
-    accessSync(path, constants.X_OK)
-    return true
+    return look()
   } catch {
-    // Cron could not start it either.
     return false
   }
 }

@@ -1,3 +1,4 @@
+import type { Command } from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -15,25 +16,28 @@ import { stopUnless, UsageError } from "../exit.ts"
 import { ends, endsOf } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
-import { endpointFromFlags, type JobSelection, resolveJob, unknownOption } from "../replicationJob.ts"
+import { endpointFromFlags, resolveJob, unknownOption } from "../replicationJob.ts"
+
+const delegateOptions = {
+  job: options.job,
+  config: options.optionalConfig,
+  role: options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`),
+  user: options.user.pipe(Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")),
+  host: options.remote.host,
+  port: options.remote.port,
+  sshOptions: options.remote.sshOptions,
+  check: options.flag("check", "Look whether all of it is allowed; exit status 1 when something is missing."),
+  apply: options.flag("apply", "Allow what is not allowed yet (as root)."),
+  dryRun: options.replicationDryRun,
+  datasets: options.datasets
+}
+type Flags = Command.ParseConfig<typeof delegateOptions>
 
 /** `zipper delegate`: the rights of a user who is not root. */
 export const delegate = makeCommand(
   "delegate",
   "Tell which rights a user needs, as commands for root. Example: zipper delegate --role send --user backup tank/data",
-  {
-    job: options.job,
-    config: options.optionalConfig,
-    role: options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`),
-    user: options.user.pipe(Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")),
-    host: options.remote.host,
-    port: options.remote.port,
-    sshOptions: options.remote.sshOptions,
-    check: options.flag("check", "Look whether all of it is allowed; exit status 1 when something is missing."),
-    apply: options.flag("apply", "Allow what is not allowed yet (as root)."),
-    dryRun: options.replicationDryRun,
-    datasets: options.datasets
-  },
+  delegateOptions,
   function* (flags) {
     const plan = yield* flags.job === undefined ? fromRoles(flags) : fromJob(flags)
     if (flags.check || (flags.apply && flags.dryRun)) return yield* checkRights(plan, flags)
@@ -43,13 +47,6 @@ export const delegate = makeCommand(
     yield* printRights(flags, true, done.map(rightOf))
   }
 )
-
-interface Flags extends Pick<JobSelection, "job" | "config" | "user" | "host" | "port" | "sshOptions" | "datasets"> {
-  readonly role: ReadonlyArray<string>
-  readonly check: boolean
-  readonly apply: boolean
-  readonly dryRun: boolean
-}
 
 interface DelegationPlan {
   readonly delegations: ReadonlyArray<Delegate.Delegation>
