@@ -54,7 +54,7 @@ export const optionsFirst = (
     } else if (once.has(name) || several.has(name)) {
       const value = joined.length > 0 ? joined.join("=") : words.shift()
       // A joined value belongs to its option, also when it looks like one.
-      const problem = joined.length > 0 ? emptiness(value) : valueProblem(value)
+      const problem = valueProblem(value, joined.length > 0)
       if (value === undefined || problem !== undefined) return Either.left(`${name}: its value is missing${problem}`)
       if (several.has(name)) options.push(name, value)
       else single.set(name, value)
@@ -74,8 +74,7 @@ export const optionsFirst = (
 }
 
 /** To go after "its value is missing". */
-const emptiness = (value: string | undefined): string | undefined =>
-  value === undefined || value === "" ? "" : undefined
-
-const valueProblem = (value: string | undefined): string | undefined =>
-  value !== undefined && /^-(?:-|[A-Za-z])/.test(value) ? `; what follows it is ${value}` : emptiness(value)
+const valueProblem = (value: string | undefined, isJoined: boolean): string | undefined => {
+  if (value === undefined || value === "") return ""
+  return !isJoined && /^-(?:-|[A-Za-z])/.test(value) ? `; what follows it is ${value}` : undefined
+}

@@ -89,17 +89,13 @@ export const loadConfig = Effect.fnUntraced(function* (path: string) {
 })
 
 /** The configuration with its archive job; a ConfigError when it has none. */
-export const archiving = (path: string, config: Config): Effect.Effect<ArchiveConfig, ConfigError> =>
-  Effect.suspend(() => {
-    const archive = archiveOf(config)
-    if (archive !== undefined) return Effect.succeed(archive)
-    const instead =
-      config.replication.length > 0 ? "its replication jobs are for zipper pull, push and prune" : "set both"
-    return new ConfigError({
-      path,
-      issues: [`has no source_path and target_path: there is nothing to archive; ${instead}`]
-    })
-  })
+export const archiving = (path: string, config: Config): Effect.Effect<ArchiveConfig, ConfigError> => {
+  const archive = archiveOf(config)
+  const instead =
+    config.replication.length > 0 ? "its replication jobs are for zipper pull, push and prune" : "set both"
+  const issue = `has no source_path and target_path: there is nothing to archive; ${instead}`
+  return archive === undefined ? Effect.fail(new ConfigError({ path, issues: [issue] })) : Effect.succeed(archive)
+}
 
 /** Sets the umask and the priority of this process. */
 export const applyProcessSettings = (config: Config) =>

@@ -135,14 +135,9 @@ const blocksOf = (doc: HelpDoc.HelpDoc): ReadonlyArray<Block> => {
         found.push({ section, term: undefined, text: textOf(part.value) })
         return
       case "DescriptionList":
-        for (const [term, text] of part.definitions) {
-          found.push({
-            section,
-            term: textOf(term)
-              .trim()
-              .replace(/^\((.*)\)$/, "$1"),
-            text: paragraphsOf(text)
-          })
+        for (const [span, text] of part.definitions) {
+          const term = textOf(span).replace(/^\((.*)\)$/, "$1")
+          found.push({ section, term, text: paragraphsOf(text) })
         }
         return
       case "Enumeration":
@@ -177,13 +172,11 @@ const usageOf = (usage: Usage.Usage): string => {
       const value = Option.getOrElse(usage.acceptedValues, () => "")
       return [name, value].filter((word) => word !== "").join(" ")
     }
-    case "Optional": {
-      const inner = usageOf(usage.usage)
-      return inner.startsWith("[") ? inner : `[${inner}]`
-    }
+    case "Optional":
     case "Repeated": {
       const inner = usageOf(usage.usage)
-      return inner.startsWith("[") ? `${inner}...` : `[${inner}]...`
+      const shown = inner.startsWith("[") ? inner : `[${inner}]`
+      return usage._tag === "Repeated" ? `${shown}...` : shown
     }
     case "Alternation":
       return `${usageOf(usage.left)}|${usageOf(usage.right)}`

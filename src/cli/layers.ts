@@ -85,6 +85,14 @@ export const stateLayers = (config: Config, pingUrl: Redacted.Redacted | undefin
   )
 }
 
+/** What commands read that show how things stand: states, history and locks. They change nothing. */
+export const readLayers = (config: Config) =>
+  Layer.mergeAll(
+    History.layerDryRun(stateOf(config)),
+    JobStates.layerDryRun(stateOf(config)),
+    Layer.provide(Lock.layerDryRun, Process.layer)
+  ).pipe(Layer.provideMerge(Disk.layer))
+
 const stateNone = Layer.mergeAll(History.layerNone, JobStates.layerNone, Metrics.layerNone, Ping.layerNone)
 
 /** One run on one machine. `run` is short and random, and in every log line. */

@@ -131,7 +131,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   const refuse = ([first, ...others]: ReadonlyArray<string>) =>
     Effect.suspend(() =>
       options.json && documents === 0 && first !== undefined
-        ? Effect.catchAll(json(refusalDocument([first, ...others])), ({ message }) => Effect.logError(message))
+        ? Effect.catchAll(json(refusalDocument(first, ...others)), ({ message }) => Effect.logError(message))
         : Effect.void
     )
   return {
@@ -158,7 +158,7 @@ export const printDocument = Effect.fnUntraced(function* <A, I>(schema: Schema.S
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ report }) => report(cause))
 
-const refusalDocument = (errors: readonly [string, ...ReadonlyArray<string>]): ErrorsDocument => ({
+const refusalDocument = (...errors: readonly [string, ...ReadonlyArray<string>]): ErrorsDocument => ({
   version: 1,
   errors
 })
@@ -171,7 +171,7 @@ export const fatal = (
 ): Effect.Effect<void> =>
   Effect.sync(() => {
     terminal.write("stderr", line(terminal, "stderr", error, false, message))
-    if (options.json) terminal.write("stdout", `${visibleJson(refusalDocument([message]))}\n`)
+    if (options.json) terminal.write("stdout", `${visibleJson(refusalDocument(message))}\n`)
   })
 
 /** Text of the CLI library, which always colours it. */

@@ -3,7 +3,6 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
 import { closest, distance } from "fastest-levenshtein"
-import type { Config } from "../config/Config.ts"
 import { linesOf } from "../config/ConfigIssues.ts"
 import { jobContradictions } from "../config/Contradictions.ts"
 import {
@@ -13,7 +12,6 @@ import {
   decodeRetention,
   type Job,
   jobFromConfig,
-  type ReplicationJob,
   type Retention
 } from "../config/ReplicationJob.ts"
 import { addressOf } from "../zfs/DatasetName.ts"
@@ -48,13 +46,8 @@ export interface JobSelection extends Omit<JobFlags, "direction"> {
   readonly direction?: Job["direction"] | undefined
 }
 
-export interface ResolvedJob {
-  readonly job: Job
-  readonly config: Config | undefined
-  /** The job of the configuration that it is; undefined when the command line said it all. */
-  readonly written: ReplicationJob | undefined
-  readonly warnings: ReadonlyArray<string>
-}
+/** A job, the configuration that was given with it, and its own entry there: undefined when the command line said it all. */
+export type ResolvedJob = Effect.Effect.Success<ReturnType<typeof resolveJob>>
 
 /** The job that the command line selects. Fails with all mistakes that show without asking a host: UsageError or ConfigError. */
 export const resolveJob = Effect.fnUntraced(function* (
@@ -72,7 +65,7 @@ export const resolveJob = Effect.fnUntraced(function* (
     if (Either.isLeft(made)) return yield* fail(...made.left)
     if (problems.length > 0) return yield* fail()
     const read = path === undefined ? { config: undefined, warnings: [] } : yield* readConfig(path)
-    return { ...read, job: made.right, written: undefined } satisfies ResolvedJob
+    return { ...read, job: made.right, written: undefined }
   }
   const wrong = jobConflicts(given)
   if (path === undefined) return yield* fail("--job needs --config FILE, where the job is written down", ...wrong)
@@ -94,7 +87,7 @@ export const resolveJob = Effect.fnUntraced(function* (
     config,
     written,
     warnings
-  } satisfies ResolvedJob
+  }
 })
 
 /** What cannot go with a job of the configuration, since that says it. */

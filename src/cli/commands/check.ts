@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Check from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
 import { type Finding, warning } from "../../check/Finding.ts"
-import type { ArchiveConfig, Config } from "../../config/Config.ts"
+import type { ArchiveConfig } from "../../config/Config.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
@@ -37,7 +37,17 @@ export const check = makeCommand(
     const ok = findings.every(({ status }) => status !== "problem")
     const place = cronPlace(flags.config)
     const crontab = crontabOf(place.platform)
-    const cron = ok && lasting ? cronLines(place, workOf(config)) : []
+    const cron =
+      ok && lasting
+        ? cronLines(place, {
+            archive: config.source_path !== undefined,
+            lockfile: config.lockfile_path,
+            replication: config.replication.map(({ retention, ...job }) => ({
+              ...job,
+              prunes: retention !== undefined
+            }))
+          })
+        : []
     yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron })
     if (!(yield* Output).options.json) yield* Effect.forEach(findings, report, { discard: true })
     yield* stopUnless(ok, ExitStatus.preflight)
@@ -59,16 +69,6 @@ const report = ({ subject, status, detail }: Finding) => {
   if (status === "problem") return Effect.logError(line)
   return status === "warning" ? Effect.logWarning(line) : Effect.logInfo(line)
 }
-
-const workOf = (config: Config) => ({
-  archive: config.source_path !== undefined,
-  lockfile: config.lockfile_path,
-  replication: config.replication.map(({ direction, name, retention }) => ({
-    name,
-    direction,
-    prunes: retention !== undefined
-  }))
-})
 
 // The lines have no prefix, so that they can be pasted.
 const printCronLines = Effect.fnUntraced(function* (lines: ReadonlyArray<CronLine>, crontab: string) {

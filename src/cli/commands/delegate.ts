@@ -120,10 +120,10 @@ const printCommands = Effect.fnUntraced(function* (plan: DelegationPlan, flags: 
     if (user === "root") yield* print(`# ${delegation.dataset}: root needs no rights`)
     else for (const { command } of Delegate.commandsOf([{ ...delegation, user }])) yield* print(command)
   }
-  const rights = lines.map(({ delegation, end, user = "" }) => {
-    const permissions = user === "root" ? [] : permissionsOf(...delegation.roles)
-    const right = { label: Endpoint.label(end), user, dataset: delegation.dataset, permissions }
-    return rightOf({ ...right, command: permissions.length === 0 ? undefined : allowCommand(right) })
+  const rights = lines.map(({ delegation: { dataset, roles }, end, user = "" }): Right => {
+    const permissions = user === "root" ? [] : permissionsOf(...roles)
+    const right = { user, dataset, permissions }
+    return { host: Endpoint.label(end), ...right, ...(user === "root" ? {} : { command: allowCommand(right) }) }
   })
   yield* printRights(flags, true, rights)
 })
@@ -145,19 +145,7 @@ const checkRights = Effect.fnUntraced(function* (plan: DelegationPlan, flags: Fl
 
 type Right = DelegateDocument["rights"][number]
 
-const rightOf = ({
-  command,
-  dataset,
-  label: host,
-  permissions,
-  user
-}: Omit<Delegate.Grant, "command"> & { readonly command: string | undefined }): Right => ({
-  host,
-  user,
-  dataset,
-  permissions,
-  ...(command === undefined ? {} : { command })
-})
+const rightOf = ({ label: host, ...right }: Delegate.Grant): Right => ({ host, ...right })
 
 const printRights = ({ apply, check, dryRun }: Flags, ok: boolean, rights: ReadonlyArray<Right>) => {
   const action = check ? "check" : apply ? "apply" : "print"

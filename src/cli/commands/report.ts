@@ -2,22 +2,17 @@ import { createHash } from "node:crypto"
 import { hostname } from "node:os"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Config } from "../../config/Config.ts"
 import type { PageParts } from "../../report/Page.ts"
 import type { Report } from "../../report/Report.ts"
 import { makeReport, ReportDocument, type Reserved, writeReport } from "../../report/writeReport.ts"
-import { History } from "../../runs/History.ts"
-import { JobStates } from "../../runs/JobState.ts"
-import { Lock } from "../../runs/Lock.ts"
 import { Disk } from "../../system/Disk.ts"
-import { Process } from "../../system/Process.ts"
 import * as Text from "../../text/Text.ts"
 import { pageScript, pageStyle } from "../build.ts"
 import { applyProcessSettings, loadConfig, makeCommand } from "../command.ts"
 import { UsageError } from "../exit.ts"
-import { jobsOf, stateOf } from "../layers.ts"
+import { jobsOf, readLayers } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 
@@ -50,7 +45,7 @@ export const report = makeCommand(
     const config = yield* loadConfig(file)
     yield* applyProcessSettings(config)
     const settings = { host: hostname(), days, target: config.target_path }
-    const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayer(config)))
+    const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayers(config)))
     if (printed) return yield* output.print(made.html)
     yield* writeReport(out, made.html, reservedOf(file, config)).pipe(Effect.provide(Disk.layer))
     const bytes = Buffer.byteLength(made.html)
@@ -74,13 +69,6 @@ const reservedOf = (file: string, config: Config): Reserved => ({
 
 const given = (keys: Readonly<Record<string, string | undefined>>) =>
   Object.entries(keys).flatMap(([key, path]) => (path === undefined ? [] : [[key, path] as const]))
-
-const readLayer = (config: Config) =>
-  Layer.mergeAll(
-    History.layerDryRun(stateOf(config)),
-    JobStates.layerDryRun(stateOf(config)),
-    Layer.provide(Lock.layerDryRun, Process.layer)
-  ).pipe(Layer.provideMerge(Disk.layer))
 
 const needsLook = ({ problems }: Report): string =>
   problems.length === 0

@@ -2,19 +2,14 @@ import { p } from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type ArchiveConfig, archiveOf, type Config } from "../../config/Config.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
-import { JobStates } from "../../runs/JobState.ts"
-import { Lock } from "../../runs/Lock.ts"
 import { status as statusOf, statusOfArchive } from "../../status/Status.ts"
 import { type Status, StatusDocument, statusDocument } from "../../status/StatusDocument.ts"
 import * as StatusText from "../../status/StatusText.ts"
 import { utcSeconds } from "../../store/Metadata.ts"
 import { Store } from "../../store/Store.ts"
-import { Disk } from "../../system/Disk.ts"
-import { Process } from "../../system/Process.ts"
 import * as Time from "../../text/Time.ts"
 import { archiving, loadConfig, makeCommand } from "../command.ts"
 import { stopUnless } from "../exit.ts"
@@ -50,18 +45,12 @@ export const status = makeCommand(
     const found = yield* statusOf(
       { maxAge, replications: replicationsOf(config) },
       archive === undefined ? Effect.succeed(undefined) : ofArchive(archive, maxAge)
-    ).pipe(Effect.provide(readLayer(config)))
+    ).pipe(Effect.provide(services.readLayers(config)))
     yield* printDocument(StatusDocument, statusDocument(found, utcSeconds(found.now)))
     yield* show(found)
     yield* stopUnless(yield* reportProblems(found))
   }
 )
-
-const readLayer = (config: Config) =>
-  Layer.mergeAll(JobStates.layerDryRun(services.stateOf(config)), Lock.layerDryRun).pipe(
-    Layer.provideMerge(Disk.layer),
-    Layer.provide(Process.layer)
-  )
 
 const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
   const { job: jobId } = services.archiveIdentity(config)
