@@ -53,10 +53,10 @@ export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
       const label = `${ended} of ${count(folders, "folder")}`
       return { done, total: total === undefined ? undefined : Math.max(total, done), label }
     },
-    /** `part` (0 to 1) of the work on these bytes is done. Less than before, or other bytes: a new attempt. */
+    /** `part` (0 to 1) of the work on these bytes is done, in whole bytes: sums of fractions could fall. Less than before, or other bytes: a new attempt. */
     reached: (folder: FolderName, bytes: number, part: number): void => {
       const { done } = shareOf(folder)
-      const now = Math.max(done, bytes * Math.min(part, 1))
+      const now = Math.max(done, Math.floor(bytes * Math.min(part, 1)))
       put(folder, { done: now, total: Math.max(bytes, now), ended: false })
     },
     archived: (folder: FolderName): void => {

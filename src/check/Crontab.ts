@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import * as Schema from "effect/Schema"
 import { orNull, text } from "../text/Document.ts"
-import { shellWords } from "../text/ShellWord.ts"
+import { shellWords } from "../text/Text.ts"
 
 /**
  * Lines for cron, ready to be pasted: crontab(5) as cronie, Debian's cron and FreeBSD's have it. There a `%` that no

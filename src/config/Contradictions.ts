@@ -1,7 +1,7 @@
 import { getLefts, getRights } from "effect/Array"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
-import { tokenVariable } from "../system/Environment.ts"
+import { tokenVariable } from "../system/Process.ts"
 import * as DatasetName from "../zfs/DatasetName.ts"
 import { addressOf, hostProblem } from "../zfs/DatasetName.ts"
 import type { ConfigIssue } from "./ConfigIssues.ts"

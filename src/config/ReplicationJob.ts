@@ -7,7 +7,6 @@ import * as DatasetName from "../zfs/DatasetName.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../zfs/DatasetName.ts"
 import { label, type Remote } from "../zfs/Endpoint.ts"
 import { issuesOf } from "./ConfigIssues.ts"
-import type { JobKey } from "./JobKey.ts"
 import { flag, judged, oneOf, optional, PingUrl, required, text, whole, withDefault } from "./SchemaFields.ts"
 
 const Dataset = judged('the name of a dataset such as "tank/data"', DatasetName.datasetProblem)
@@ -244,3 +243,15 @@ const collision = (one: Route, other: Route): ReadonlyArray<string> => {
     `jobs ${JSON.stringify(upper.job)} and ${JSON.stringify(lower.job)} would both write to ${lower.target}${lower.shownTo}: ${rival}${upper.shownFrom} and ${lower.source}${lower.shownFrom}`
   ]
 }
+
+/** A job among those of one configuration. */
+export type JobKey = { readonly kind: "archive" } | { readonly kind: "replication"; readonly name: string }
+
+export const archiveJobKey: JobKey = { kind: "archive" }
+
+/** The name of a job's files: `archive`, or `replication-NAME`. The schema keeps names of jobs safe for files. */
+export const jobFileName = (key: JobKey): string => (key.kind === "archive" ? "archive" : `replication-${key.name}`)
+
+/** The name of a job in messages; a replication named like the archive job gets a prefix. */
+export const jobLabel = (key: JobKey): string =>
+  key.kind === "archive" ? "archive" : key.name === "archive" ? "replication-archive" : key.name

@@ -11,7 +11,7 @@ import {
   resultOf,
   rolledBackOf
 } from "../runs/ReplicationResult.ts"
-import { retryTransient } from "../runs/Retry.ts"
+import { retryTransient } from "../runs/Run.ts"
 import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import { bytes } from "../text/Text.ts"

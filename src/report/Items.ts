@@ -1,5 +1,5 @@
 import type { JobState, TrackedDataset, TrackedFolder } from "../runs/JobState.ts"
-import type { Verified } from "../store/Verification.ts"
+import type { Verified } from "../store/FolderState.ts"
 import type { RunItem, TimedRun } from "./Jobs.ts"
 
 /**

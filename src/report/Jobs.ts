@@ -1,4 +1,4 @@
-import { archiveJobKey, type JobKey, jobLabel } from "../config/JobKey.ts"
+import { archiveJobKey, type JobKey, jobLabel } from "../config/ReplicationJob.ts"
 import type { HistoryRun } from "../runs/History.ts"
 import type { JobState, LockedOut } from "../runs/JobState.ts"
 import type { Outcome } from "../runs/Run.ts"

@@ -1,4 +1,4 @@
-import { isBad } from "../store/Verification.ts"
+import { isBad } from "../store/FolderState.ts"
 import * as Units from "../text/Text.ts"
 import { badge, type Column, type Html, html, message, outcome, sparkline, table, time, timeAndAge } from "./Html.ts"
 import type { ItemReport } from "./Items.ts"

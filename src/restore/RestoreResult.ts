@@ -3,7 +3,7 @@ import { describeFindings } from "../runs/VerifyResult.ts"
 import { FolderName } from "../source/FolderName.ts"
 import type { ArchiveFinding, PublishedArchive, Which } from "../store/PublishedArchive.ts"
 import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
-import { optionWords, shellWords } from "../text/ShellWord.ts"
+import { optionWords, shellWords } from "../text/Text.ts"
 import type { RestoreOutcome, RestorePlan } from "../zip/RestorePlan.ts"
 
 export interface RestoreOptions {

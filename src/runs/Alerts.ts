@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { type JobKey, jobFileName } from "../config/JobKey.ts"
+import { type JobKey, jobFileName } from "../config/ReplicationJob.ts"
 import { optional } from "../text/Document.ts"
 import { Instant, isAhead } from "../text/Time.ts"
 import { shortened } from "./Run.ts"

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { JobKey } from "../config/JobKey.ts"
+import type { JobKey } from "../config/ReplicationJob.ts"
 import type { Undelivered } from "./Alerts.ts"
 import { type JobState, JobStates, type LockedOut, type RunMarker } from "./JobState.ts"
 import { type Holder, Lock } from "./Lock.ts"

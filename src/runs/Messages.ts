@@ -20,8 +20,7 @@ import {
 } from "./Alerts.ts"
 import { JobStates } from "./JobState.ts"
 import { LockError } from "./Lock.ts"
-import { withDeadline } from "./Retry.ts"
-import type { RunEnd } from "./Run.ts"
+import { type RunEnd, withDeadline } from "./Run.ts"
 
 /** The sender of messages, and after how many hours a failure that lasts is reported again. */
 export interface MessageSettings {

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import { archiveJobKey } from "../config/JobKey.ts"
+import { archiveJobKey } from "../config/ReplicationJob.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { isSameArchive, type PublishedArchive, PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { bytes } from "../text/Text.ts"

@@ -1,6 +1,10 @@
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type { LockError } from "./Lock.ts"
 
 /** How a run ended: all well; something failed or was refused; it could not begin; stopped by a signal. */
 export const Outcome = Schema.Literal("ok", "failed", "not_started", "interrupted")
@@ -36,3 +40,48 @@ export const orWarn =
   <B>(what: string, otherwise: B) =>
   <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A | B, never, R> =>
     Effect.catchAll(effect, ({ message }) => Effect.as(Effect.logWarning(`${what}: ${message}`), otherwise))
+
+/**
+ * Tries again after 1 s, 2 s, 4 s, … at most a minute, each up to 20 % shorter or longer, while the error is transient and at most
+ * `retries` times. Each failure but the last is a warning in the log.
+ */
+export const retryTransient =
+  (retries: number) =>
+  <A, E extends { readonly transient: boolean; readonly message: string }, R>(effect: Effect.Effect<A, E, R>) => {
+    const attempt = (n: number): Effect.Effect<A, E, R> =>
+      Effect.catchIf(
+        effect,
+        ({ transient }) => transient && n <= retries,
+        Effect.fnUntraced(function* ({ message }) {
+          yield* Effect.logWarning(`attempt ${n} of ${retries + 1} failed, trying again: ${message}`)
+          const jitter = yield* Random.nextRange(0.8, 1.2)
+          yield* Effect.sleep(Duration.seconds(Math.min(2 ** (n - 1), 60) * jitter))
+          return yield* attempt(n + 1)
+        })
+      )
+    return attempt(1)
+  }
+
+/** For what may hang, such as a disk or a server: gives `otherwise` after 5 seconds; `effect` goes on in the background. */
+export const withDeadline = <A, B, E, R>(effect: Effect.Effect<A, E, R>, otherwise: B): Effect.Effect<A | B, E, R> =>
+  // Interruptible as a whole: inside a region that is not, the timeout itself would wait.
+  Effect.timeoutTo(Effect.interruptible(Effect.disconnect(effect)), {
+    duration: "5 seconds",
+    onSuccess: (value): A | B => value,
+    onTimeout: (): A | B => otherwise
+  })
+
+/** Tries for `seconds`, each second, to get a lock that another process holds; 0 or undefined: once. */
+export const waitForLock =
+  (seconds: number | undefined) =>
+  <A, R>(acquire: Effect.Effect<A, LockError, R>): Effect.Effect<A, LockError, R> => {
+    if (seconds === undefined || seconds === 0) return acquire
+    const isHeld = ({ reason }: LockError): boolean => reason === "Held"
+    // A pause comes before each attempt.
+    const again = Effect.zipRight(Effect.sleep("1 second"), acquire).pipe(
+      Effect.retry({ schedule: Schedule.forever.pipe(Schedule.upTo(Duration.seconds(seconds - 1))), while: isHeld })
+    )
+    return Effect.catchIf(acquire, isHeld, ({ message }) =>
+      Effect.zipRight(Effect.logInfo(`${message}; waiting for it, at most ${seconds} s`), again)
+    )
+  }

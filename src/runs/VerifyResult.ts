@@ -2,11 +2,10 @@ import * as Arr from "effect/Array"
 import { sumAll } from "effect/Number"
 import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
+import type { ArchiveIdentity } from "../store/FolderState.ts"
 import { type ArchiveFinding, namesOf, type Which } from "../store/PublishedArchive.ts"
-import type { ArchiveIdentity } from "../store/Verification.ts"
 import { countField, document, optional, seconds, text, undelivered } from "../text/Document.ts"
-import { shellWord } from "../text/ShellWord.ts"
-import { bytes, count, duration, number } from "../text/Text.ts"
+import { bytes, count, duration, number, shellWord } from "../text/Text.ts"
 
 const VerifyFinding = Schema.Struct({
   file: text("the file in the folder that it is about"),

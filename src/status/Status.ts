@@ -2,7 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { decide } from "../archive/Changes.ts"
-import { archiveJobKey } from "../config/JobKey.ts"
+import { archiveJobKey } from "../config/ReplicationJob.ts"
 import type { DueReason } from "../runs/ArchiveResult.ts"
 import { type JobOverview, readJob } from "../runs/JobOverview.ts"
 import {
@@ -16,18 +16,18 @@ import type { Lock } from "../runs/Lock.ts"
 import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import * as FolderName from "../source/FolderName.ts"
-import type { FolderRecord } from "../store/FolderState.ts"
-import { publishedFileNames } from "../store/Layout.ts"
-import { parseChecksums, utcSeconds } from "../store/Metadata.ts"
-import { PublishedArchives, targetFolders } from "../store/PublishedArchive.ts"
-import { Store } from "../store/Store.ts"
 import {
+  type FolderRecord,
   type FolderVerification,
   identityOfState,
   ofCurrent,
   ofPrevious,
   type Verified
-} from "../store/Verification.ts"
+} from "../store/FolderState.ts"
+import { publishedFileNames } from "../store/Layout.ts"
+import { parseChecksums, utcSeconds } from "../store/Metadata.ts"
+import { PublishedArchives, targetFolders } from "../store/PublishedArchive.ts"
+import { Store } from "../store/Store.ts"
 import { Disk, DiskError } from "../system/Disk.ts"
 import { count } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"

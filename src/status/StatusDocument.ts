@@ -2,7 +2,7 @@ import * as Schema from "effect/Schema"
 import type { Flaw } from "../runs/PublishedFolders.ts"
 import { Outcome } from "../runs/Run.ts"
 import { FolderName } from "../source/FolderName.ts"
-import { isBad } from "../store/Verification.ts"
+import { isBad } from "../store/FolderState.ts"
 import { countField, document, flag, instant, orNull, seconds, text } from "../text/Document.ts"
 
 const LastRun = Schema.Struct({

@@ -1,25 +1,37 @@
-import { join } from "node:path"
+import { randomBytes } from "node:crypto"
+import { basename, join } from "node:path"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
-import type { JobIds, Owner, SourceName } from "../zfs/JobIdentity.ts"
+import {
+  describeSource,
+  isSameSource,
+  JobIdentity,
+  type JobIds,
+  type Owner,
+  type SourceName
+} from "../zfs/JobIdentity.ts"
+import type { SourceInfo } from "../zfs/SourceLayout.ts"
+import { Zfs } from "../zfs/Zfs.ts"
 import type { ArchiveIndex, PreviousArchive } from "../zip/ArchiveIndex.ts"
 import type { FolderFailure, FolderRecord, FolderState } from "./FolderState.ts"
-import * as Identity from "./Identity.ts"
 import * as Layout from "./Layout.ts"
-import type { Metadata } from "./Metadata.ts"
+import { type Metadata, utcSeconds } from "./Metadata.ts"
 import { unmounted } from "./Mounts.ts"
 import { publish, wouldPublish } from "./Publish.ts"
 import * as Records from "./Records.ts"
+import { type Corrupt, cursor, jsonFile, load, makeJobFolder, replace } from "./Records.ts"
 import { leftover, recover, wouldRecover } from "./Recover.ts"
+import { isFolder, isSameInode } from "./SafeFolder.ts"
 import { type Probe, preflight, type Stages, stage } from "./Stage.ts"
 import { asStoreError, type StoreError } from "./StoreError.ts"
-
-export { StoreError } from "./StoreError.ts"
 
 /** The target folder: published archives, their state, the job's cursor. */
 export class Store extends Context.Tag("zipper/Store")<
@@ -137,7 +149,7 @@ const readers = (layout: Layout.Layout, context: Context.Context<Disk>, corrupt:
   const records = corrupt === "set aside" ? Records.records(layout, corrupt) : recordsAfterRecovery(layout, corrupt)
   return {
     preflight: preflight(layout, probe).pipe(operation("preflight", "cannot use the target")),
-    owner: Identity.owner(layout, corrupt).pipe(operation("owner", cannotReadOwner)),
+    owner: owner(layout, corrupt).pipe(operation("owner", cannotReadOwner)),
     unmounted: (accepted: ReadonlyArray<FolderName>) =>
       unmounted(layout, accepted, corrupt).pipe(
         operation("unmounted", "cannot see which folders of the target are mounted")
@@ -162,7 +174,7 @@ const make = Effect.fnUntraced(function* (settings: StoreSettings) {
       operation("stateFolder", "cannot use the target")
     ),
     claim: (source: SourceName) =>
-      Identity.claim(layout, source).pipe(operation("claim", "cannot write down which job the target belongs to")),
+      claim(layout, source).pipe(operation("claim", "cannot write down which job the target belongs to")),
     recover: recover(layout, stages.open).pipe(operation("recover", cannotRecover)),
     previous: (folder: FolderName) =>
       Records.previous(layout, Layout.folder(layout, folder)).pipe(
@@ -195,7 +207,7 @@ const makeDryRun = Effect.fnUntraced(function* (settings: StoreSettings, corrupt
   return {
     ...readers(layout, context, corrupt, probe),
     stateFolder: Effect.succeed(layout.job),
-    claim: (source: SourceName) => Identity.wouldClaim(layout, source).pipe(operation("claim", cannotReadOwner)),
+    claim: (source: SourceName) => wouldClaim(layout, source).pipe(operation("claim", cannotReadOwner)),
     recover: wouldRecover(layout).pipe(operation("recover", cannotRecover)),
     // To read an archive as a whole is too much work for a dry run.
     previous: (_folder: FolderName) => Effect.succeed(undefined),
@@ -227,3 +239,102 @@ const recordsAfterRecovery = Effect.fnUntraced(function* (layout: Layout.Layout,
   )
   return new Map<FolderName, FolderRecord>(after)
 })
+
+class TargetTaken extends Data.TaggedError("TargetTaken")<{ readonly message: string }> {}
+
+/** Fails when the target belongs to another source that is still there: the two would take each other's archives for their own. */
+export const checkOwner = Effect.fnUntraced(function* (config: { readonly target_path: string }, source: SourceInfo) {
+  const owner = yield* (yield* Store).owner
+  const asked = { ...source, source_path: source.path }
+  if (owner === undefined || isSameSource(owner, asked)) return
+  const before = `${describeSource(owner)}, since ${owner.since_utc}`
+  if (!(yield* (yield* Zfs).isGone(owner))) {
+    return yield* new TargetTaken({
+      message: `target_path ${config.target_path} belongs to the job with the source ${before}: give this job a target of its own; if that other job is no more, remove job.json and cursor.json in ${config.target_path}/.zipper`
+    })
+  }
+  yield* Effect.logWarning(
+    `target_path ${config.target_path} belonged to the job with the source ${before}, which is not there any more: from now on it belongs to the source ${source.path}`
+  )
+})
+
+/** The source as one of this job, once the target is known to be this job's or to be free. */
+export const claimTarget = Effect.fnUntraced(function* (config: { readonly target_path: string }, source: SourceInfo) {
+  yield* checkOwner(config, source)
+  const { dataset, path, within } = source
+  const job = yield* (yield* Store).claim({ source_path: path, dataset, within })
+  return { ...source, job } satisfies SourceInfo
+})
+
+const { decode, encode } = jsonFile(JobIdentity)
+
+const identity = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
+  if (!(yield* isFolder(layout.job))) return undefined
+  return yield* load(
+    layout.identity,
+    decode,
+    corrupt,
+    "snapshots that this job took earlier are not recognised any more; zipper check names them"
+  )
+})
+
+/** The source that the target belongs to: a target of a version without `job.json` belongs to the source of its cursor. */
+export const owner = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
+  const known = yield* identity(layout, corrupt)
+  if (known !== undefined) return known satisfies Owner
+  const found = yield* cursor(layout, corrupt)
+  return found && ({ source_path: found.source_path, since_utc: found.advanced_at_utc } satisfies Owner)
+})
+
+/** The identity that `source` has here: the one in the target, with what has changed; a new one where there is none. */
+const identityOf = Effect.fnUntraced(function* (layout: Layout.Layout, source: SourceName, corrupt: Corrupt) {
+  const now = utcSeconds(yield* Clock.currentTimeMillis)
+  const found = yield* identity(layout, corrupt)
+  const { dataset, source_path, within } = source
+  const place = {
+    source_path,
+    ...(dataset === undefined ? {} : { dataset }),
+    ...(within === undefined ? {} : { within }),
+    target_path: layout.target
+  }
+  const known = found === undefined || (yield* isCopy(layout, found)) ? undefined : found
+  const next: JobIdentity = {
+    version: 1,
+    id: known?.id ?? randomBytes(8).toString("hex"),
+    former_ids: known?.former_ids ?? [layout.pathId],
+    ...place,
+    since_utc: known !== undefined && isSameSource(known, source) ? known.since_utc : now
+  }
+  return { found, next }
+})
+
+/** Whether the target is a copy of one that is still there: with one id, the two would destroy each other's snapshots. */
+const isCopy = Effect.fnUntraced(
+  function* (layout: Layout.Layout, found: JobIdentity) {
+    if (found.target_path === layout.target) return false
+    const disk = yield* Disk
+    const path = join(found.target_path, basename(layout.job), basename(layout.identity))
+    if (isSameInode(yield* disk.stat(path), yield* disk.stat(layout.identity))) return false
+    const content = yield* disk.read(path)
+    return content !== undefined && Option.getOrUndefined(decode(content))?.id === found.id
+  },
+  Effect.catchAll((error) =>
+    // Not known is not ours: at the worst, snapshots stay that check names.
+    Effect.as(Effect.logWarning(`this target is taken for a copy, and gets a new job id: ${error.message}`), true)
+  )
+)
+
+const idsOf = ({ former_ids, id }: JobIdentity): JobIds => ({ id, former: former_ids })
+
+export const claim = Effect.fnUntraced(function* (layout: Layout.Layout, source: SourceName) {
+  const { found, next } = yield* identityOf(layout, source, "set aside")
+  const content = encode(next)
+  if (found === undefined || encode(found) !== content) {
+    yield* makeJobFolder(layout.job)
+    yield* replace(layout.identity, content)
+  }
+  return idsOf(next)
+})
+
+export const wouldClaim = (layout: Layout.Layout, source: SourceName) =>
+  Effect.map(identityOf(layout, source, "dry run"), ({ next }) => idsOf(next))

@@ -4,11 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { abortable } from "./abortable.ts"
 import { type Algorithm, follow, type HashOutput, hash, makeGrowth } from "./Digests.ts"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import { inProcess, type Runner, WorkerEnded } from "./WorkerJob.ts"
-import { Workers } from "./Workers.ts"
+import { abortable, Workers } from "./Workers.ts"
 
 export const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
 export const Md5 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))

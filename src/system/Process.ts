@@ -3,11 +3,9 @@ import { existsSync } from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { withoutSecrets } from "./Environment.ts"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import { type Completed, collect, lines, ProcessError, type Sink, type Supervised, supervise } from "./supervise.ts"
 
-/** A program to run, without a shell. */
 export interface Invocation {
   readonly program: string
   readonly args: ReadonlyArray<string>
@@ -188,3 +186,17 @@ export const isRunning = (pid: number): boolean => {
     return codeOf(cause) === "EPERM"
   }
 }
+
+export const tokenVariable = "ZIPPER_GOTIFY_TOKEN"
+
+export const passwordVariable = "MQTT_PASSWORD"
+
+const secret: ReadonlySet<string> = new Set([tokenVariable, passwordVariable])
+
+/** An environment for other programs, none of which needs our secrets; ssh may pass variables on. */
+export const withoutSecrets = (
+  env: Readonly<Record<string, string | undefined>>
+): Readonly<Record<string, string | undefined>> =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)))
+
+/** A program to run, without a shell. */

@@ -1,7 +1,7 @@
 import type { Verdict } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { namesOf, type Which } from "../store/PublishedArchive.ts"
-import { shellWords } from "../text/ShellWord.ts"
+import { shellWords } from "../text/Text.ts"
 
 /** The folder's other archive. `usable`: its zip is good, even if a file beside it is not. */
 export type Other = "usable" | "foreign" | "damaged" | "none"

@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { archiveJobKey } from "../config/JobKey.ts"
+import { archiveJobKey } from "../config/ReplicationJob.ts"
 import { Ping } from "../notify/Ping.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { withMessages } from "../runs/Messages.ts"
@@ -21,6 +21,7 @@ import {
   type Verdict
 } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
+import type { Verified } from "../store/FolderState.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import {
   type ArchivesError,
@@ -31,7 +32,6 @@ import {
   PublishedArchives,
   type Which
 } from "../store/PublishedArchive.ts"
-import type { Verified } from "../store/Verification.ts"
 import { codeOf, isAboutUs } from "../system/Errno.ts"
 import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"

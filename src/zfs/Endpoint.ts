@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { explain } from "../system/Errno.ts"
 import { Process } from "../system/Process.ts"
-import { shellWord, shellWords } from "../text/ShellWord.ts"
+import { shellWord, shellWords } from "../text/Text.ts"
 
 export type Endpoint = { readonly _tag: "Local" } | Remote
 

@@ -44,8 +44,6 @@ import { type Commands, complaint, makeCommands, readOutput, ZfsError } from "./
 import { changesSince, type Evidence, noEvidence } from "./ZfsDiff.ts"
 import { datasetOf, listing, table } from "./ZfsList.ts"
 
-export { ZfsError } from "./ZfsCommand.ts"
-
 /** Snapshots of the source. The layer knows the prefix, the run and the job that they are marked with. */
 export class Zfs extends Context.Tag("zipper/Zfs")<Zfs, ZfsService>() {
   static readonly layer = (settings: ZfsSettings): Layer.Layer<Zfs, never, Process> =>

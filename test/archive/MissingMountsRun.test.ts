@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as RawPath from "../../src/text/RawPath.ts"
-import { ZfsError } from "../../src/zfs/Zfs.ts"
+import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { folder, makeKit, onlyChanged, short } from "../support/program/job.ts"
 
 const twoFolders = () => ({ ABCD: { a: { content: "one" } }, EFGH: { b: { content: "two" } } })

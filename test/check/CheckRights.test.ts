@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { checkRights } from "../../src/check/Check.ts"
 import { Sender } from "../../src/replication/Sender.ts"
-import { ZfsError } from "../../src/zfs/Zfs.ts"
+import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 
 const source = {
   path: "/s",

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { jobFileName } from "../../src/config/JobKey.ts"
+import { jobFileName } from "../../src/config/ReplicationJob.ts"
 import { type Alerts, alertsNameOf } from "../../src/runs/Alerts.ts"
 import {
   type JobState,
@@ -14,7 +14,7 @@ import {
   withFallback
 } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
-import { type FolderVerification, withResult } from "../../src/store/Verification.ts"
+import { type FolderVerification, withResult } from "../../src/store/FolderState.ts"
 
 /** All that job states in memory hold, by the name of the file that they would be in. */
 export interface MemoryJobStates {

@@ -11,9 +11,9 @@ import {
   type RecoveryReport,
   type Staging,
   Store,
-  type StoreError,
   type StoreReport
 } from "../../src/store/Store.ts"
+import type { StoreError } from "../../src/store/StoreError.ts"
 import type { Owner, SourceName } from "../../src/zfs/JobIdentity.ts"
 import type { PreviousArchive } from "../../src/zip/ArchiveIndex.ts"
 

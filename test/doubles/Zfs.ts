@@ -6,7 +6,8 @@ import * as RawPath from "../../src/text/RawPath.ts"
 import type { MarkedSnapshot } from "../../src/zfs/SnapshotPrune.ts"
 import * as SnapshotName from "../../src/zfs/SnapshotPrune.ts"
 import type { SourceInfo } from "../../src/zfs/SourceLayout.ts"
-import { type SnapshotHandle, Zfs, type ZfsError, type ZfsService } from "../../src/zfs/Zfs.ts"
+import { type SnapshotHandle, Zfs, type ZfsService } from "../../src/zfs/Zfs.ts"
+import type { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { type Evidence, noEvidence } from "../../src/zfs/ZfsDiff.ts"
 
 /** A snapshot that exists in memory only. */

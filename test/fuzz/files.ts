@@ -1,6 +1,6 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { archiveJobKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/ReplicationJob.ts"
 import { page } from "../../src/report/Page.ts"
 import { reportOf } from "../../src/report/Report.ts"
 import { HistoryRun } from "../../src/runs/History.ts"

@@ -5,7 +5,7 @@ import * as ConfigRender from "../../src/config/ConfigExample.ts"
 import * as JsonText from "../../src/config/JsonText.ts"
 import { jobFromConfig } from "../../src/config/ReplicationJob.ts"
 import * as Glob from "../../src/text/Glob.ts"
-import { shellWords } from "../../src/text/ShellWord.ts"
+import { shellWords } from "../../src/text/Text.ts"
 import * as Ssh from "../../src/zfs/Endpoint.ts"
 import { asText, holds, type Target } from "./Target.ts"
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { archiveJobKey } from "../../src/config/JobKey.ts"
+import { archiveJobKey } from "../../src/config/ReplicationJob.ts"
 import type { KnownJob } from "../../src/report/Jobs.ts"
 import { headline, page } from "../../src/report/Page.ts"
 import { type Report, reportOf } from "../../src/report/Report.ts"

@@ -6,7 +6,7 @@ import {
   ofPrevious,
   type Verified,
   withResult
-} from "../../src/store/Verification.ts"
+} from "../../src/store/FolderState.ts"
 import { folder } from "../support/program/job.ts"
 
 const ABCD = folder("ABCD")

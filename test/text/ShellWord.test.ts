@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { shellWord, shellWords } from "../../src/text/ShellWord.ts"
+import { shellWord, shellWords } from "../../src/text/Text.ts"
 
 /** What the shell makes of the words, each ended by a NUL. */
 const heard = (shell: string, words: ReadonlyArray<string>): string =>

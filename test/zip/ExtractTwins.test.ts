@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { AlreadyWritten, createFile, fileSetOf, makeFileSet, type Written } from "../../src/zip/ExtractFiles.ts"
 import { type FileId, type Folder, openFolder } from "../../src/zip/ExtractFolders.ts"
-
 import { foldName, makeTwins } from "../../src/zip/ExtractTwins.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 

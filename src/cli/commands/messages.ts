@@ -6,7 +6,7 @@ import { type Mqtt as MqttSettings, mqttFromEnvironment } from "../../config/Con
 import { maskAddress } from "../../config/ConfigIssues.ts"
 import { Notifier, NotifyError } from "../../notify/Notifier.ts"
 import * as Suspend from "../../suspend/Suspend.ts"
-import { passwordVariable } from "../../system/Environment.ts"
+import { passwordVariable } from "../../system/Process.ts"
 import { loadConfig, makeCommand } from "../command.ts"
 import { UsageError } from "../exit.ts"
 import * as services from "../layers.ts"

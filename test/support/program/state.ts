@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import type { JobKey } from "../../../src/config/JobKey.ts"
+import type { JobKey } from "../../../src/config/ReplicationJob.ts"
 import type { HistoryRun } from "../../../src/runs/History.ts"
 import { memoryHistory } from "../../doubles/History.ts"
 import { type MemoryJobStates, memoryJobStates, noJobStates } from "../../doubles/JobStates.ts"
