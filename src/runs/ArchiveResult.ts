@@ -47,6 +47,22 @@ export const RunDocument = document({
 })
 export type RunDocument = typeof RunDocument.Type
 
+/**
+ * Why a folder is archived, in the words of log and documents. archive/Changes decides by the records; what it leaves to the manifests
+ * ("Compare"), archive/ArchiveFolder calls "changed" or the reason about the last listing. status/StatusText has a short form of each.
+ */
+export type DueReason =
+  | "forced"
+  | "never archived"
+  | "its .state.json is missing or damaged"
+  | "its archive is missing"
+  | "its archive has another size than when it was published"
+  | "a file beside its archive is missing"
+  | "verify found its archive damaged"
+  | "its last attempt failed"
+  | "it was written to shortly before it was last listed"
+  | "changed"
+
 /** One folder: its document, and what the next steps of the run need. */
 export type FolderResult =
   | (FolderDocument & {
@@ -122,15 +138,3 @@ export const totals = (summary: RunSummary): string => {
   const size = dryRun ? bytes(summary.bytes) : `${bytes(summary.bytes)} in ${bytes(summary.zip_bytes)}`
   return `${counts}; ${summary.archived === 0 ? "" : `${size}, `}${duration(summary.seconds * 1000)}`
 }
-
-export type DueReason =
-  | "forced"
-  | "never archived"
-  | "its .state.json is missing or damaged"
-  | "its archive is missing"
-  | "its archive has another size than when it was published"
-  | "a file beside its archive is missing"
-  | "verify found its archive damaged"
-  | "its last attempt failed"
-  | "it was written to shortly before it was last listed"
-  | "changed"

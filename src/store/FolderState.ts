@@ -44,12 +44,14 @@ export const FolderFailure = Schema.Struct({
 })
 export type FolderFailure = typeof FolderFailure.Type
 
+/** What is known of a folder before it is listed: archive/Changes decides by it whether the folder is due. */
 export interface FolderRecord {
   readonly state: FolderState | undefined
   /** Size of `ABCD.zip` as it lies there now; undefined when there is none. */
   readonly zipSize: number | undefined
   /** Name of a file that belongs beside the current archive and is missing or empty. */
   readonly incomplete?: string | undefined
+  /** By verify; the archive job adds it, the store never does. */
   readonly damaged?: true
   /** There is no zip, and the index says that one was published. */
   readonly lost?: true
