@@ -5,7 +5,7 @@ import { alertsKeyOf, type Job, type Retention, targetOf } from "../config/Repli
 import type { AlertsOf } from "../runs/Alerts.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { withMessages } from "../runs/Messages.ts"
-import { type NotifyOn, pruneMessages } from "../runs/Notifications.ts"
+import { type NotifyOn, pruneMessages } from "../runs/MessageTexts.ts"
 import { type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
 import { PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
 import { utcSeconds } from "../store/Metadata.ts"

@@ -22,6 +22,11 @@ import { JobStates } from "./JobState.ts"
 import { LockError } from "./Lock.ts"
 import { type RunEnd, withDeadline } from "./Run.ts"
 
+/**
+ * Delivers the messages of a job at the end of its runs, through Notifier. Their texts are in MessageTexts.ts; what was reported
+ * before, and what could not be delivered, in Alerts.ts.
+ */
+
 /** The sender of messages, and after how many hours a failure that lasts is reported again. */
 export interface MessageSettings {
   readonly of: AlertsOf

@@ -7,7 +7,7 @@ import * as Prune from "./PruneResult.ts"
 import * as Replication from "./ReplicationResult.ts"
 import * as Verify from "./VerifyResult.ts"
 
-/** The texts of messages. Each is undefined where `notify_on` does not ask for it. */
+/** What messages say. A text is undefined where `notify_on` does not ask for it. Messages.ts sends them, Alerts.ts decides when. */
 
 export type NotifyOn = "failure" | "success" | "recovery"
 
