@@ -143,7 +143,7 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
       }
       const newestCommon = new Set([newest.guid, ...needs.flatMap((by) => neededBy(target, by))])
       const choice = yield* Effect.mapError(
-        select(target.snapshots, retention, { newestCommon }),
+        applyRetention(target.snapshots, retention, { newestCommon }),
         (message) => new PreflightError({ message })
       )
       for (const { reasons, snapshot } of choice.keep) {
@@ -268,7 +268,7 @@ export interface Choice {
  * next streams start from. createtxg decides which snapshot or period is the newer one, since clocks may be wrong for a
  * while. Left: the retention would keep nothing.
  */
-export const select = (
+export const applyRetention = (
   snapshots: ReadonlyArray<Snapshot>,
   retention: Retention,
   { newestCommon }: { readonly newestCommon: ReadonlySet<string> }

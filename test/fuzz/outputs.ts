@@ -88,7 +88,7 @@ const snapshots: Target = {
       for (const { creation, holds: held } of own.snapshots) {
         holds(isSize(held) && isSize(creation), "a time or a number of holds is out of range")
       }
-      const chosen = Retention.select(own.snapshots, counts, { newestCommon: new Set() })
+      const chosen = Retention.applyRetention(own.snapshots, counts, { newestCommon: new Set() })
       holds(Either.isRight(chosen), "no choice was made")
       const kept = chosen.right.keep.map(({ snapshot }) => snapshot)
       holds(kept.length + chosen.right.destroy.length === own.snapshots.length, "one is neither kept nor destroyed")

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import type { Retention } from "../../src/config/ReplicationJob.ts"
-import { type Choice, select } from "../../src/replication/Prune.ts"
+import { applyRetention, type Choice } from "../../src/replication/Prune.ts"
 import type { Snapshot } from "../../src/zfs/Dataset.ts"
 
 const choose = (
@@ -11,7 +11,7 @@ const choose = (
   newestCommon: string | undefined = undefined
 ): Choice =>
   Either.getOrThrow(
-    select(snapshots, retention, {
+    applyRetention(snapshots, retention, {
       newestCommon: new Set(newestCommon === undefined ? [] : [newestCommon])
     })
   )
@@ -116,7 +116,7 @@ describe("Retention", () => {
   })
 
   it("refuses to keep nothing", () => {
-    assert.match(String(Either.getLeft(select([], none, { newestCommon: new Set() }))), /keeps nothing/)
+    assert.match(String(Either.getLeft(applyRetention([], none, { newestCommon: new Set() }))), /keeps nothing/)
   })
 
   it.prop(
