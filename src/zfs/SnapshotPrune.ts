@@ -10,8 +10,13 @@ import { at, type Commands, complaint, readOutput, ZfsError } from "./ZfsCommand
 import { datasetOf, listing, readSnapshots, rows, shortName, snapshotColumns, table } from "./ZfsList.ts"
 
 /**
- * A snapshot of ours has a name of our kind and the user property `zipper:run`, set on itself. A run destroys those of
- * its own job that it does not keep, unless the run that took one may still be at work.
+ * What destroys snapshots, and what prevents that a wrong one is destroyed. All of it goes through {@link destroy}, which compares
+ * the guid right before, and refuses held and cloned ones where `spareNeeded` says so:
+ * - the archive job, at the source: a snapshot of ours has a name of our kind and the user property `zipper:run`, set on itself. A run
+ *   destroys its own when it ends without keeping it (Zfs.snapshot), and those that {@link select} gives (Zfs.prune): of its own job,
+ *   not kept by the cursor, and not of a run that may still be at work;
+ * - replication, at a replica: what a retention does not keep (replication/Prune), and what a rollback listed (replication/Plan).
+ * Zfs.snapshot alone destroys by name, what it took a moment before and could not read back.
  */
 
 export const markProperty = "zipper:run"
