@@ -86,7 +86,10 @@ export const Mqtt = Schema.Struct({
 })
 export type Mqtt = typeof Mqtt.Type
 
-/** The decoded file, without a token from elsewhere. */
+/**
+ * The decoded file, without a token from elsewhere. Example, manual and `config show` follow from the schema; a new key also needs a
+ * line in the README's table, a sample in ConfigExample if it has no default, and a section there if it is an object.
+ */
 export const ConfigDocument = Schema.Struct({
   // Both, or neither: see the contradictions.
   source_path: optional(

@@ -41,7 +41,7 @@ export class NotifyError extends Data.TaggedError("NotifyError")<{
 /** What answers: Gotify, or a server that only a message shows to be Gotify or not. */
 export type Probed = "Gotify" | "Unknown"
 
-/** Sends messages to the operator. */
+/** Sends messages to the operator. Another service is another layer; cli/layers chooses the layer by the configuration. */
 export class Notifier extends Context.Tag("zipper/Notifier")<
   Notifier,
   {

@@ -184,6 +184,7 @@ const reasons = <A extends { readonly error: string | null }>(
   ]
 }
 
+/** A figure that has no key yet begins in StatusDocument (its schema) and Status.archiveStatus (where it comes from). */
 const folderColumns = (now: number, archive: ArchiveStatus): ReadonlyArray<Column<FolderStatus>> => [
   { title: "FOLDER", align: "left", cell: ({ folder }) => folder },
   ...attemptColumns<FolderStatus>(now),
