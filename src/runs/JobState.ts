@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { archiveJobKey, type JobKey, jobFileName } from "../config/ReplicationJob.ts"
 import { FolderName, parseFolderName } from "../source/FolderName.ts"
 import { FolderVerification, type Verified, withResult } from "../store/FolderState.ts"
-import { type Corrupt, load as loadFile, replace } from "../store/Records.ts"
+import { type Corrupt, jsonFile, load as loadFile, replace } from "../store/Records.ts"
 import { isFolder } from "../store/SafeFolder.ts"
 import type { StoreError } from "../store/StoreError.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
@@ -376,17 +376,6 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
   }
   return service
 })
-
-const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {
-  const file = Schema.parseJson(schema, { space: 2 })
-  const decode = Schema.decodeUnknownOption(file)
-  const encode = Schema.encodeSync(file)
-  return {
-    decode,
-    encode: (value: A) => `${encode(value)}\n`,
-    read: (content: string | undefined) => (content === undefined ? undefined : Option.getOrUndefined(decode(content)))
-  }
-}
 
 const stateFile = jsonFile(JobState)
 const markerFile = jsonFile(RunMarker)

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { FolderName, parseFolderName } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
-import { isLasting, type Mount, parseMountInfo } from "../system/MountTable.ts"
+import { isLasting, type Mount, mountOf, parseMountInfo } from "../system/MountTable.ts"
 import { optional } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { realPath } from "../zfs/SourceLayout.ts"
@@ -36,13 +36,12 @@ const placesFile = jsonFile(PlaceMounts)
 /** `<target>/.zipper/mounts.json`: folders of the target that were mounts of their own at the last run. */
 const foldersFile = jsonFile(Schema.Struct({ version: Schema.Literal(1), folders: Schema.Array(FolderName) }))
 
-/** The mount that a folder lies in: the longest mount point, and of several there the last one. `path` has no symlinks. */
+/** What the folder at `path`, which has no symlinks, lies on; a place of autofs is no mount yet. */
 export const holderOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Holder => {
-  let best: Mount | undefined
-  for (const mount of mounts.filter(({ type }) => type !== "autofs")) {
-    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
-    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
-  }
+  const best = mountOf(
+    mounts.filter(({ type }) => type !== "autofs"),
+    path
+  )
   return { mountpoint: RawPath.display(best?.mountpoint ?? RawPath.fromLatin1("/")), type: best?.type ?? "" }
 }
 

@@ -61,10 +61,13 @@ export const load = Effect.fnUntraced(function* <A>(
   return undefined
 })
 
+/** A state file: JSON, indented, with a newline at its end. `read` and `decode` give nothing for a text that is not of the schema. */
 export const jsonFile = <A, I>(schema: Schema.Schema<A, I>) => {
   const file = Schema.parseJson(schema, { space: 2 })
+  const decode = Schema.decodeUnknownOption(file)
   const encode = Schema.encodeSync(file)
-  return { decode: Schema.decodeUnknownOption(file), encode: (value: A): string => `${encode(value)}\n` }
+  const read = (content: string | undefined): A | undefined => Option.getOrUndefined(decode(content))
+  return { decode, read, encode: (value: A): string => `${encode(value)}\n` }
 }
 
 export const makeJobFolder = Effect.fnUntraced(function* (path: string) {

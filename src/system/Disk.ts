@@ -7,7 +7,16 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
-import { closeRead, type NotSynced, notToWrite, openRegular, readOnly, syncOpen, withRegular } from "./FileCalls.ts"
+import {
+  closeRead,
+  createOnly,
+  type NotSynced,
+  notToWrite,
+  openRegular,
+  readOnly,
+  syncOpen,
+  withRegular
+} from "./FileCalls.ts"
 
 export class DiskError extends Data.TaggedError("DiskError")<{
   readonly operation: string
@@ -122,8 +131,6 @@ const ifPresent = <A>(effect: Effect.Effect<A, DiskError>): Effect.Effect<A | un
   Effect.catchIf(effect, isMissing, () => Effect.succeed(undefined))
 
 const isMissing = ({ code }: DiskError): boolean => code === "ENOENT" || code === "ENOTDIR"
-
-const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
 /** Not blocking: a fifo in its place must not hang us. */
 const appending =

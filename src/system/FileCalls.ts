@@ -7,6 +7,9 @@ import { codeOf } from "./Errno.ts"
 /** Not through a symlink, and without waiting for a fifo's writer. */
 export const readOnly = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
+/** For a file that must not be there yet, not even as a symlink. */
+export const createOnly = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+
 /** Why an open file must not be written to: another user may have made the name for a device or for a file elsewhere. */
 export const notToWrite = (stats: Pick<Stats, "isFile" | "nlink">): string | undefined => {
   if (!stats.isFile()) return "is not a regular file"

@@ -12,6 +12,16 @@ export interface Mount {
 export const isLasting = ({ device, type }: Mount): boolean =>
   type !== "autofs" && !(type === "zfs" && device.includes("@"))
 
+/** The mount that a path lies in: the longest mount point, and of several there the last one. `path` has no symlinks. */
+export const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | undefined => {
+  let best: Mount | undefined
+  for (const mount of mounts) {
+    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
+    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
+  }
+  return best
+}
+
 /** The kernel writes space, tab, newline and backslash as `\` and three octal digits. */
 export const unescape = (text: string): string =>
   text.replace(/\\([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))

@@ -1,7 +1,6 @@
 import * as Schema from "effect/Schema"
+import { optional } from "../text/Document.ts"
 import { Instant } from "../text/Time.ts"
-
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /** `<target>/.zipper/job.json`: the archive job that the target belongs to. */
 export const JobIdentity = Schema.Struct({

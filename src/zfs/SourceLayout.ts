@@ -6,7 +6,7 @@ import * as Order from "effect/Order"
 import * as FolderName from "../source/FolderName.ts"
 import { type Blocked, topSegment } from "../source/SourceView.ts"
 import * as Errno from "../system/Errno.ts"
-import { type Mount, parseMountInfo, parseMountOutput } from "../system/MountTable.ts"
+import { type Mount, mountOf, parseMountInfo, parseMountOutput } from "../system/MountTable.ts"
 import type { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
@@ -134,16 +134,6 @@ export const findHome = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): E
     within: mount.root === root ? inMount : RawPath.join(RawPath.fromLatin1(mount.root.slice(1)), inMount),
     diffTop: own[0]?.mountpoint ?? whole.mountpoint
   })
-}
-
-/** The mount that a path lies in: the longest mount point, and of several there the last one. */
-const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mount | undefined => {
-  let best: Mount | undefined
-  for (const mount of mounts) {
-    if (RawPath.relativeTo(mount.mountpoint, path) === undefined) continue
-    if (best === undefined || mount.mountpoint.length >= best.mountpoint.length) best = mount
-  }
-  return best
 }
 
 /** A dataset that should be mounted at the source or above it and is not. `datasets`: those of all pools. */

@@ -1,6 +1,6 @@
 import * as fs from "node:fs"
 import { codeOf, explain } from "../system/Errno.ts"
-import { syncNow } from "../system/FileCalls.ts"
+import { createOnly, syncNow } from "../system/FileCalls.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type FileId, type KnownFolder, makeOpener, type OpenFolder, split } from "./ExtractFolders.ts"
@@ -149,8 +149,6 @@ const isStillFile = (open: () => OpenFolder, name: RawPath.RawPath): boolean => 
     return false
   }
 }
-
-const createOnly = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
 
 const unfinishedFileMode = 0o600
 

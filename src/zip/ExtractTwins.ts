@@ -1,6 +1,7 @@
 import * as fs from "node:fs"
 import { readdir } from "node:fs/promises"
 import { codeOf } from "../system/Errno.ts"
+import { createOnly } from "../system/FileCalls.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Folder, openFolder, split } from "./ExtractFolders.ts"
 import { lookAt, notDone, type Target } from "./ExtractTarget.ts"
@@ -167,8 +168,6 @@ const tryNames = (
     throw notDone("try in", place, cause, " whether names that differ by case or form are two")
   }
 }
-
-const createOnly = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW
 
 /** Names that are not allowed there fail when they are written, each by itself. */
 const notAllowed: ReadonlySet<string> = new Set(["EILSEQ", "EINVAL", "ENAMETOOLONG", "EPERM", "ENOENT"])

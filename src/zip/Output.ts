@@ -1,6 +1,6 @@
-import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import { adviceOnWriting, codeOf, explain, isTransientCode } from "../system/Errno.ts"
+import { createOnly } from "../system/FileCalls.ts"
 import { ArchiveError } from "./ZipError.ts"
 
 const bufferSize = 1 << 20
@@ -9,8 +9,7 @@ export type Output = Awaited<ReturnType<typeof createOutput>>
 
 /** Creates the file at `path`, where nothing may be yet, not even a symlink. */
 export const createOutput = async (path: string) => {
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-  const file = await fs.open(path, flags, 0o666).catch(failed("create", path))
+  const file = await fs.open(path, createOnly, 0o666).catch(failed("create", path))
   const pending = Buffer.allocUnsafe(bufferSize)
   let used = 0
   let flushed = 0
