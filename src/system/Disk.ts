@@ -18,6 +18,7 @@ import {
   withRegular
 } from "./FileCalls.ts"
 
+/** One operation failed; `operation` completes "cannot …". `code`: its errno, such as ENOSPC. `transient`: another attempt may help. */
 export class DiskError extends Data.TaggedError("DiskError")<{
   readonly operation: string
   readonly path: string
@@ -45,8 +46,9 @@ export class Disk extends Context.Tag("zipper/Disk")<
   {
     /** `lstat`: does not follow a symlink. Undefined when there is nothing. */
     readonly stat: (path: string) => Effect.Effect<DiskStat | undefined, DiskError>
+    /** The names in a folder, sorted. Fails when there is no folder. */
     readonly list: (path: string) => Effect.Effect<ReadonlyArray<string>, DiskError>
-    /** Content as UTF-8; undefined without such a file. Never through a symlink. */
+    /** Content as UTF-8, or with `readBytes` as it is; undefined without such a file. Never through a symlink. */
     readonly read: (path: string) => Effect.Effect<string | undefined, DiskError>
     readonly readBytes: (path: string) => Effect.Effect<Uint8Array | undefined, DiskError>
     /** Creates a file that must not exist, writes it (text as UTF-8), and syncs it. A part may stay when that fails. */
@@ -57,9 +59,11 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly append: (path: string, line: string) => Effect.Effect<void, DiskError>
     /** `chmod`, regardless of the umask; not of a symlink. */
     readonly setMode: (path: string, mode: number) => Effect.Effect<void, DiskError>
+    /** Fails with EEXIST when something is there. `mode` less umask; default: 0777. */
     readonly makeFolder: (path: string, mode?: number) => Effect.Effect<void, DiskError>
     /** Replaces a file at `to` atomically. Of two names of one file it leaves both, as POSIX wants. */
     readonly rename: (from: string, to: string) => Effect.Effect<void, DiskError>
+    /** Gives a file a second name, which must not be taken. */
     readonly link: (existing: string, path: string) => Effect.Effect<void, DiskError>
     /** Copies to a new file, syncs, reads back, compares, also with a SHA-256 (hex). Interruptible; may leave a part. */
     readonly copy: (from: string, to: string, sha256?: string) => Effect.Effect<void, DiskError>
@@ -72,6 +76,7 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly free: (path: string) => Effect.Effect<number | undefined, DiskError>
     /** Files that may still be made there; undefined as for `free`, or without such a limit. */
     readonly freeInodes: (path: string) => Effect.Effect<number | undefined, DiskError>
+    /** Fails unless this process may write to the file, or make files in the folder. Writes nothing. */
     readonly writable: (path: string) => Effect.Effect<void, DiskError>
   }
 >() {

@@ -16,6 +16,7 @@ export const notToWrite = (stats: Pick<Stats, "isFile" | "nlink">): string | und
   return stats.nlink > 1 ? "is a file with another name elsewhere (a hard link); remove this name" : undefined
 }
 
+/** Opens a file to read, through no symlink; the caller closes it. Rejects as node:fs does, or for what is no regular file. */
 export const openRegular = async (
   path: string
 ): Promise<{ readonly file: fsPromises.FileHandle; readonly stats: Stats }> => {
@@ -35,6 +36,7 @@ export const closeRead = async (file: fsPromises.FileHandle): Promise<void> => {
   await Promise.allSettled([file.close()])
 }
 
+/** The same for as long as `use` takes. */
 export const withRegular = async <A>(path: string, use: (file: fsPromises.FileHandle) => Promise<A>): Promise<A> => {
   const { file } = await openRegular(path)
   try {
@@ -70,6 +72,7 @@ export interface FileCalls {
   ) => Promise<void>
 }
 
+/** A path of `lstats` could not be looked at; `cause` is the error of node:fs. */
 export class Unseen extends Error {
   readonly index: number
   constructor(index: number, cause: unknown) {

@@ -15,6 +15,7 @@ export const Md5 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/))
 export const Checksums = Schema.Struct({ md5: Md5, sha256: Sha256 })
 export type Checksums = typeof Checksums.Type
 
+/** A file could not be read for its checksums. A transient one without an errno in `cause` is of a worker thread, not of the file. */
 export class HashError extends Data.TaggedError("HashError")<{
   readonly path: string
   readonly message: string
@@ -36,6 +37,7 @@ interface Following {
   readonly finish: (size: number) => Effect.Effect<Checksums, HashError>
 }
 
+/** Checksums of files of any size. */
 export class Hasher extends Context.Tag("zipper/Hasher")<
   Hasher,
   {

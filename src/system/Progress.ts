@@ -11,6 +11,7 @@ export interface ProgressFigures {
   readonly label?: string | undefined
 }
 
+/** Shows how far long work is, where there is a terminal. */
 export class Progress extends Context.Tag("zipper/Progress")<
   Progress,
   {

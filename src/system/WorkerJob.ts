@@ -64,6 +64,7 @@ export const isOutOfMemory = (cause: unknown): boolean =>
   outOfMemory.has(codeOf(cause) ?? "") ||
   (cause instanceof RangeError && cause.message === "Array buffer allocation failed")
 
+/** An error as plain data for another thread, where `unpackFailure` makes an error of it: its cause and its stack are lost. */
 export const packFailure = (cause: unknown, failures?: WorkerFailures): Failure => {
   const message = cause instanceof Error ? cause.message : String(cause)
   if (isOutOfMemory(cause)) return { tag: "memory", message }
@@ -92,6 +93,7 @@ export const ownMemory = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   return [...new Set(own)]
 }
 
+/** Works on this thread. A follower, which would stop it, rejects with {@link WorkerEnded}. */
 export const inProcess: Runner = {
   width: 1,
   followers: 0,

@@ -1,7 +1,8 @@
 import * as Schema from "effect/Schema"
 import { instantPattern } from "./Time.ts"
 
-// Parts of the documents of `--json`. The description of a value goes into its JSON Schema.
+// Parts of the documents of `--json`; a description goes into the JSON Schema. countField: a whole number from 0 on; seconds: from 0
+// on, with fractions; instant: UTC, to the second; optional: the key may be left out; orNull: it is there, and may be null.
 
 /** `version` rises when a reader of the version before would misread the document. */
 export const document = <Fields extends Schema.Struct.Fields>(fields: Fields) =>

@@ -8,14 +8,17 @@ export type RawPath = string & Brand.Brand<"RawPath">
 
 const brand = Brand.nominal<RawPath>()
 
+/** The empty path: the folder itself that paths are relative to. */
 export const here: RawPath = brand("")
 
 /** From the bytes that node:fs gives with `encoding: "buffer"`. */
 export const fromBuffer = (bytes: Uint8Array): RawPath =>
   brand(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1"))
 
+/** From text, which becomes its bytes in UTF-8. */
 export const fromText = (text: string): RawPath => brand(Buffer.from(text, "utf8").toString("latin1"))
 
+/** From text that has one character a byte already, which is not checked. */
 export const fromLatin1 = (bytes: string): RawPath => brand(bytes)
 
 export const toBuffer = (path: RawPath): Buffer => Buffer.from(path, "latin1")

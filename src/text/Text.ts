@@ -11,6 +11,7 @@ const show = (value: unknown): string => {
   return Redacted.isRedacted(value) ? String(value) : Inspectable.toStringUnknown(value, 0)
 }
 
+/** The failures, then the defects with their stacks, joined by "; ". */
 export const causeText = (cause: Cause.Cause<unknown>): string =>
   Cause.isInterruptedOnly(cause)
     ? "interrupted"

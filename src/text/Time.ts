@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
 
+/** The form alone, which a 30 February has too: see {@link isInstant}. */
 export const instantPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
 /** Whether a text is an instant in UTC, to the second, that exists: `2025-01-01T12:00:00Z`. */
