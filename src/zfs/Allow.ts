@@ -141,6 +141,7 @@ const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   prepare: ["create", "mount", "canmount", "acltype", "xattr"]
 }
 
+/** What `zfs allow` has to grant for all of these roles, each once. */
 export const permissionsOf = (...wanted: readonly [Role, ...ReadonlyArray<Role>]): ReadonlyArray<string> => [
   ...new Set(wanted.flatMap((role) => permissions[role]))
 ]

@@ -59,6 +59,7 @@ export const isSnapshot = (name: string): boolean => {
 export const isWithin = (dataset: string, ancestor: string): boolean =>
   dataset === ancestor || dataset.startsWith(`${ancestor}/`)
 
+/** Undefined for a pool. */
 export const parentOf = (dataset: string): string | undefined => {
   const slash = dataset.lastIndexOf("/")
   return slash === -1 ? undefined : dataset.slice(0, slash)

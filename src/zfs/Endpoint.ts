@@ -36,6 +36,7 @@ export interface Command {
   readonly args: ReadonlyArray<string>
 }
 
+/** What runs the command on that end: the command itself, or ssh with it, quoted for any login shell. */
 export const commandOn = (endpoint: Endpoint, command: Command): Command =>
   endpoint._tag === "Local" ? command : ssh(endpoint, remoteLine([command.program, ...command.args]))
 
@@ -54,6 +55,7 @@ export interface Filter {
   readonly line: string
 }
 
+/** Command and filter in one ssh, joined by a pipe there. ssh gives the exit status of the last, {@link statusOf} that of the first. */
 export const onFiltered = (endpoint: Remote, command: Command, filter: Filter): Command => {
   // The exit status of a pipe is that of its last program; the other one's goes to stderr.
   const script =

@@ -272,6 +272,7 @@ export const resolveFolder = Effect.fnUntraced(function* (path: string) {
   return isFolder ? real : yield* cannotUse(path, "it is not a folder", undefined)
 })
 
+/** The path without symlinks; undefined when nothing is there, and also when it cannot be looked at. */
 export const realPath = (path: string): Effect.Effect<RawPath.RawPath | undefined> =>
   Effect.tryPromise(() => fs.realpath(path, { encoding: "buffer" })).pipe(
     Effect.map(RawPath.fromBuffer),

@@ -8,6 +8,7 @@ import { quoted } from "../text/Text.ts"
 import { allowCommand, permissionsOf, type Role } from "./Allow.ts"
 import { commandOn, type Endpoint, label, local, manualCommand, type Remote } from "./Endpoint.ts"
 
+/** A zfs command failed or could not be run, or the source is not as it has to be; the message says what to do. */
 export class ZfsError extends Data.TaggedError("ZfsError")<{
   readonly reason:
     | "NotFound"
@@ -18,6 +19,7 @@ export class ZfsError extends Data.TaggedError("ZfsError")<{
     | "Unmounted"
     /** The other end did not answer, or ssh could not log in. */
     | "Unreachable"
+    /** A snapshot that was planned to be sent is gone. */
     | "Vanished"
     | "NoSpace"
     /** The target is not as it was when the stream was planned. */
@@ -39,7 +41,9 @@ export interface Commands {
     args: ReadonlyArray<string>,
     role?: Role
   ) => Effect.Effect<string, ZfsError>
+  /** Like `attempt`, for long output: each line of stdout (latin1) goes to `onLine`. At most an hour. */
   readonly lines: (args: ReadonlyArray<string>, onLine: (line: string) => void) => Effect.Effect<Completed, ZfsError>
+  /** What a command that ended badly means. `dataset`: where the message advises to grant what is not permitted. */
   readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Role) => ZfsError
 }
 
@@ -52,6 +56,7 @@ interface Context {
 
 const anHour = 3_600_000
 
+/** zfs on that end. `given`: which role and user the advice in messages is for; by default the archive job and our own user. */
 export const makeCommands = (
   process: typeof Process.Service,
   endpoint: Endpoint = local,
@@ -117,6 +122,7 @@ export const archiveGrant = (dataset: string): string =>
 
 const archiveContext: Context = { endpoint: local, role: "archive", user: userName }
 
+/** The failure by what zfs or ssh printed: reason, advice, and whether it may pass (busy, connection lost). */
 export const failure = (
   purpose: string,
   dataset: string,
@@ -165,6 +171,7 @@ const advice = (
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
 
+/** What zfs printed on stderr, on one line, without the lines of ssh; the middle of a very long text is left out. */
 export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string => {
   // After a dataset that is gone, zfs prints its usage.
   const said = messageLines(stderr)
@@ -174,6 +181,7 @@ export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "st
   return said.length > 2000 ? `${said.slice(0, 1000)} […] ${said.slice(-1000)}` : said
 }
 
+/** Whether zfs printed the line (or a shell that found no zfs), and not the start-up files of a login. */
 export const isZfsMessage = (line: string): boolean =>
   /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(line)
 
@@ -184,6 +192,7 @@ export const messageLines = (stderr: string): ReadonlyArray<string> =>
     .map((line) => line.trim())
     .filter((line) => line !== "" && !/^(Warning: Permanently added|\*\* |Control socket connect\()/.test(line))
 
+/** What it means that zfs or ssh could not be started, or did not end in time. */
 export const processFailure =
   ({ endpoint, role }: Pick<Context, "endpoint" | "role">) =>
   (cause: ProcessError): ZfsError => {
@@ -215,6 +224,7 @@ const connectionFailure = (
   return lines.length === 0 ? fail("the connection was lost", true) : undefined
 }
 
+/** Whether ssh printed the line, about a connection that failed. */
 export const isConnectionComplaint = (line: string): boolean =>
   connectionComplaints.some(({ pattern }) => pattern.test(line))
 

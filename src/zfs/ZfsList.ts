@@ -69,6 +69,7 @@ const cutShort = (text: string): Either.Either<never, string> | undefined =>
 
 export const isDecimal = (text: string): boolean => /^[0-9]{1,20}$/.test(text)
 
+/** Does not look at the number of columns, as {@link table} does. */
 export const rows = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   linesOf(text).map((line) => line.split("\t"))
 
@@ -79,6 +80,7 @@ export const shortName = (snapshot: string): string => snapshot.slice(snapshot.i
 /** For `zfs list -t snapshot,bookmark`. */
 export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
 
+/** By dataset, each list by createtxg. */
 export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> =>
   Either.gen(function* () {
     const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
