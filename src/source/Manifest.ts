@@ -53,6 +53,7 @@ export interface LatestTimes {
   readonly mtimeNs: bigint
 }
 
+/** Of the entry at `index`; undefined where the manifest has no inodes or devices. */
 export const identityOf = (
   { devices, entries, stamps }: Pick<Manifest, "devices" | "entries" | "stamps">,
   index: number

@@ -49,6 +49,7 @@ export const resolve = (view: SourceView, path: RawPath.RawPath): RawPath.RawPat
   return best === undefined || below === undefined ? RawPath.join(view.root, path) : RawPath.join(best.root, below)
 }
 
+/** The same for a path that is relative to one of the folders. */
 export const resolveEntry = (view: SourceView, folder: FolderName, path: RawPath.RawPath): RawPath.RawPath =>
   resolve(view, RawPath.join(RawPath.fromText(folder), path))
 

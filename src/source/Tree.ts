@@ -39,6 +39,7 @@ interface Listing {
 export class Tree extends Context.Tag("zipper/Tree")<
   Tree,
   {
+    /** What lies at the top of the source; what cannot be looked at is in the result. Fails when the source itself cannot be listed. */
     readonly folders: (view: SourceView) => Effect.Effect<Listing, TreeError>
     /** Fails unless the folder itself can be listed. */
     readonly readable: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<void, TreeError>

@@ -3,6 +3,7 @@ import { codeOf, explain, isTransientCode } from "../system/Errno.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
 
+/** A place in the source cannot be listed. `path` is absolute; the message names it as seen from the source. */
 export class TreeError extends Data.TaggedError("TreeError")<{
   readonly path: string
   readonly message: string

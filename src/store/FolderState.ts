@@ -106,6 +106,7 @@ export const withResult = (
   return { ...before, version: 1, folder, ...(rotated ? { previous: known } : {}), [which]: stays ? known : found }
 }
 
+/** The result for the archive that is current now; undefined when verify has not read it since it was published. */
 export const ofCurrent = (known: FolderVerification | undefined, now: ArchiveIdentity): Verified | undefined =>
   known?.current !== undefined && isSame(known.current, now) ? known.current : undefined
 

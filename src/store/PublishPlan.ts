@@ -148,6 +148,7 @@ export const make = (options: {
   return { folder, rotates, same, writes, steps }
 }
 
+/** SHA-256 (hex) of a text in UTF-8. */
 export const digestOf = (text: string): string => createHash("sha256").update(text, "utf8").digest("hex")
 
 /** The record of a publication that has begun: see the protocol in Publish.ts. */

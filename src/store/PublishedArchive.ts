@@ -46,6 +46,7 @@ export interface PublishedArchive {
   readonly interrupted: boolean
 }
 
+/** The target or a folder of it cannot be looked at; the message says which and why. */
 export class ArchivesError extends Data.TaggedError("ArchivesError")<{
   readonly path: string
   readonly message: string
@@ -71,6 +72,7 @@ export class PublishedArchives extends Context.Tag("zipper/Archives")<
     Layer.effect(PublishedArchives, Effect.map(Disk, make(target)))
 }
 
+/** Names of the files of one of the two archives in its folder. */
 export const namesOf = (folder: FolderName, which: Which) => {
   const n = publishedFileNames(folder)
   return which === "current"
@@ -88,6 +90,7 @@ export const isSameArchive = (a: PublishedArchive, b: PublishedArchive | undefin
   a.interrupted === b.interrupted &&
   JSON.stringify([a.state, a.obstacles]) === JSON.stringify([b.state, b.obstacles])
 
+/** Tells an archive from later ones: a current one by its state, a previous one by its checksum file; empty where that is missing. */
 export const identityOf = (set: PublishedArchive | undefined): ArchiveIdentity => {
   if (set?.which === "current") return identityOfState(set.state)
   const digest = parseChecksums(set?.sha256 ?? "")?.digest
@@ -100,6 +103,7 @@ class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: s
   }
 }
 
+/** The folders of the target by their names, sorted. Fails with TargetMissing, or DiskError when it cannot be listed. */
 export const targetFolders = Effect.fnUntraced(function* (target: string) {
   const disk = yield* Disk
   if ((yield* disk.stat(target)) === undefined) return yield* new TargetMissing({ path: target })

@@ -63,6 +63,7 @@ export class Store extends Context.Tag("zipper/Store")<
     readonly publish: (staging: Staging, publication: Publication) => Effect.Effect<Published, StoreError>
     /** Records that the folder's last attempt failed: it stays due. */
     readonly recordFailure: (failure: FailedAttempt) => Effect.Effect<void, StoreError>
+    /** Replaces the cursor. The caller sees to it that the snapshots that it names stay. */
     readonly advance: (cursor: Records.Cursor) => Effect.Effect<void, StoreError>
   }
 >() {

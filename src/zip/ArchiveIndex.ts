@@ -36,6 +36,7 @@ export interface PreviousArchive {
   readonly index: ArchiveIndex
 }
 
+/** The very same file, with nothing written to it in between as far as its times tell. */
 export const isSameFile = (a: FileIdentity, b: FileIdentity): boolean =>
   a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs
 

@@ -49,10 +49,7 @@ const gone: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EMLINK
 
 export type SourceFile = Awaited<ReturnType<typeof openSource>>
 
-/**
- * Opens a file of the manifest: a regular file of its size and, where the source may change, the very one that was listed and
- * of its time, before and after it is read.
- */
+/** Opens a file of the manifest, or rejects with an ArchiveError: it must have its size and, in a live source, be the listed one. */
 export const openSource = async (folder: SourceFolder, request: SourceRequest, calls: FileCalls) => {
   const { real, size } = request
 

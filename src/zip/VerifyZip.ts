@@ -203,10 +203,7 @@ export interface Audit {
   readonly flaws: ReadonlyArray<Flaw>
 }
 
-/**
- * Audits a zip of which nothing is known. Goes on behind an entry whose content is damaged; where headers are, with what can
- * still be followed. Fails only for want of threads, memory or rights.
- */
+/** Audits a zip of which nothing is known, behind damage as far as it can be followed. Fails for want of threads, memory or rights. */
 export const auditZip = async (
   path: string,
   { content, onFiles, onRead }: AuditOptions,
