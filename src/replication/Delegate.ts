@@ -48,12 +48,13 @@ export const commandsOf = (
     command: allowCommand({ user, dataset, permissions: permissionsOf(...roles) })
   }))
 
+/** What is lacking, by what `zfs allow` prints. Fails with PreflightError when an end does not answer. */
 export const checkDelegations = Effect.fn("Delegate.check")(function* (delegations: ReadonlyArray<Delegation>) {
   const found = yield* Effect.forEach(delegations, lacking)
   return found.flat().map(({ grant }) => grant)
 }, asPreflight)
 
-/** Grants and logs what is lacking, and gives it back. */
+/** Grants and logs what is lacking, and gives it back. A ZfsError at one of them leaves those before it granted. */
 export const applyDelegations = Effect.fn("Delegate.apply")(function* (delegations: ReadonlyArray<Delegation>) {
   const found = yield* Effect.forEach(delegations, lacking).pipe(asPreflight)
   for (const { end, grant } of found.flat()) {

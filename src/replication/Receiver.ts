@@ -19,7 +19,9 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
   End & {
     /** Changes are logged and not made. Decides the wording of messages and documents, nothing else. */
     readonly dryRun?: boolean
+    /** The roots and all below them, by name, without roots that do not exist. */
     readonly tree: (roots: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
+    /** Undefined when there is no such dataset. */
     readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
     /** Makes a dataset whose parent exists: canmount=off, marked as a placeholder. One that exists is no failure. */
     readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
@@ -32,6 +34,7 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
       dataset: string,
       snapshot: { readonly name: string; readonly guid: string }
     ) => Effect.Effect<void, ZfsError>
+    /** What `prepare` would do. Fails when the pool is not there. */
     readonly unprepared: (dataset: string, properties: Properties) => Effect.Effect<Preparation, ZfsError>
     /** Makes the dataset with these properties and its missing parents (canmount=off), or sets those that differ. */
     readonly prepare: (dataset: string, properties: Properties) => Effect.Effect<Preparation, ZfsError>

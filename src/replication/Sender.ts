@@ -26,6 +26,7 @@ export class Sender extends Context.Tag("zipper/Sender")<
     readonly read: (dataset: string) => Effect.Effect<SourceDataset | undefined, ZfsError>
     /** What a resume token is for; `Gone` when its snapshot is not there any more, or the token cannot be read. */
     readonly resumable: (token: string) => Effect.Effect<Resumable, ZfsError>
+    /** Bytes of the stream, by `zfs send -n`. Fails as Vanished when its snapshot is gone. */
     readonly estimate: (dataset: string, stream: Stream, mode: SendMode) => Effect.Effect<number, ZfsError>
   }
 >() {

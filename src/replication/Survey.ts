@@ -28,7 +28,7 @@ export interface DatasetPair {
   readonly target: string
 }
 
-/** Reads both ends. Fails when one does not answer, or a replica has no place or would lie inside of what is sent. */
+/** Reads both ends. Fails with PreflightError when one does not answer, or a replica has no place or would lie inside of what is sent. */
 export const survey = Effect.fn("Replication.survey")(function* (job: Job, retries: number) {
   const retry = retryTransient(retries)
   const sender = yield* retry((yield* Sender).account)

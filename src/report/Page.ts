@@ -26,10 +26,7 @@ export interface PageParts {
   readonly policy: string
 }
 
-/**
- * The report as one HTML document that needs nothing beside it. All of it can be read without its program, which adds the
- * charts; text that comes from elsewhere stays text.
- */
+/** The report as one HTML document that needs nothing beside it. Its program adds the charts alone; foreign text stays text. */
 export const page = (report: Report, { policy, script, style }: PageParts): string => {
   const charts = [...report.archiveCharts, ...report.replicationCharts]
   const drawn = script === undefined || charts.length === 0

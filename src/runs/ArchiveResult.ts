@@ -95,6 +95,7 @@ export interface RunSummary extends Omit<RunDocument, "dry_run" | "folders"> {
   readonly folders: ReadonlyArray<FolderResult>
 }
 
+/** Counts and sums up; sorts the folders by name. */
 export const summarize = (
   run: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders">
 ): RunSummary => {

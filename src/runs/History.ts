@@ -103,6 +103,7 @@ export class History extends Context.Tag("zipper/History")<
   {
     /** Adds a run. Never fails: an error is a warning in the log. */
     readonly end: (run: HistoryRun) => Effect.Effect<void>
+    /** The runs of all jobs, as far back as they are kept. Fails when a file cannot be read. */
     readonly runs: Effect.Effect<FoundHistory, HistoryError>
   }
 >() {

@@ -170,6 +170,7 @@ export const describeLockedOut = ({ count: runs, holder, lockfile }: LockedOut):
 export class JobStateError extends Data.TaggedError("JobStateError")<{
   /** Nothing may be written in the target: see makeStateFolder. */
   readonly noPlace?: boolean
+  /** The state folder, or the target that it lies in, is not there. */
   readonly away?: boolean
   readonly message: string
   readonly cause?: unknown
@@ -197,6 +198,7 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
   {
     /** With the fallback. Undefined without a state folder or file; a file that is not understood is set aside with a warning. */
     readonly load: (job: JobKey) => Effect.Effect<JobState | undefined, JobStateError>
+    /** Replaces the state and removes the fallback. After a failure the caller keeps it with `saveFallback`. */
     readonly save: (state: JobState) => Effect.Effect<void, JobStateError>
     /** Where {@link save} fails: keeps the state beside the lock file. */
     readonly saveFallback: (state: JobState) => Effect.Effect<void, JobStateError>
@@ -217,6 +219,7 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
     readonly saveAlerts: (of: AlertsOf, all: Alerts, outcome: Outcome) => Effect.Effect<void, JobStateError>
     /** What verify found of archives. A file that cannot be understood counts as none, with a warning. */
     readonly verified: Effect.Effect<ReadonlyMap<FolderName, FolderVerification>, JobStateError>
+    /** Replaces the last result for the archive. Takes no lock: of two verifications of one folder at once, one result may be lost. */
     readonly saveVerified: (
       folder: FolderName,
       which: "current" | "previous",

@@ -22,10 +22,7 @@ import { JobStates } from "./JobState.ts"
 import { LockError } from "./Lock.ts"
 import { type RunEnd, withDeadline } from "./Run.ts"
 
-/**
- * Delivers the messages of a job at the end of its runs, through Notifier. Their texts are in MessageTexts.ts; what was reported
- * before, and what could not be delivered, in Alerts.ts.
- */
+/** Delivers the messages of a job. Their texts are in MessageTexts.ts; what was reported before, or not delivered, in Alerts.ts. */
 
 /** The sender of messages, and after how many hours a failure that lasts is reported again. */
 export interface MessageSettings {
@@ -98,10 +95,7 @@ interface Messages {
   readonly recovery?: (before: Alerts, after: Alerts) => Notification | undefined
 }
 
-/**
- * Sends the messages that are due, and those of earlier runs. Never fails: a message that cannot be delivered is logged and kept
- * for the next run, and the reason is the result.
- */
+/** Sends the messages that are due, and those left by earlier runs. Never fails: the result says why one could not be delivered. */
 export const deliver = Effect.fn("Messages.deliver")(function* (
   { of, reminder_hours }: MessageSettings,
   run: Omit<Findings, "now" | "at"> & Pick<RunEnd<unknown>, "outcome">,

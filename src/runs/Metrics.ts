@@ -26,6 +26,7 @@ export class Metrics extends Context.Tag("zipper/Metrics")<
   {
     /** Replaces the file, or with `alone` only the lines about the last run of the job. Never fails: an error is a warning. */
     readonly refresh: (state: JobState, alone: boolean) => Effect.Effect<void>
+    /** The same after a verification, from what is on disk. */
     readonly rewrite: Effect.Effect<void>
   }
 >() {

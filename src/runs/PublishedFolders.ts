@@ -25,7 +25,7 @@ export const publishedFolders: Effect.Effect<
   )
 )
 
-/** The folders that lost a published archive, sorted. One that is being published for the first time is not lost. */
+/** The folders that lost a published archive, sorted; not one that cannot be read, nor one whose first publication is under way. */
 export const lostArchives = Effect.gen(function* () {
   const archives = yield* PublishedArchives
   const known = new Set<FolderName>([...(yield* archives.folders), ...(yield* publishedFolders)])

@@ -180,10 +180,7 @@ const nextJob = (
   }
 }
 
-/**
- * The state of a folder with the folder's own files, which are newer if a run was killed: the archive decides that, as the clock
- * may have been set. Undefined for a folder that was never tried.
- */
+/** The state of a folder by its own files too: their archive is newer if a run was killed. Undefined if it was never tried. */
 export const withRecord = (
   folder: FolderName,
   known: TrackedFolder | undefined,

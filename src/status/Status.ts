@@ -57,7 +57,7 @@ type FoundJob<State extends JobState> = Pick<JobOverview<State>, "state" | "acti
 
 /**
  * The state of everything, from what runs left: changes nothing, takes no lock, asks no zfs, and of the source lists
- * only the top. `maxAge` in milliseconds; without it nothing is overdue.
+ * only the top. `maxAge` in milliseconds; without it nothing is overdue. Fails when a state or the target cannot be read.
  */
 export const status = Effect.fn("Status")(function* (
   request: {

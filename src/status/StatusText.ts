@@ -286,10 +286,7 @@ interface Column<A> {
 
 const narrowest = 12
 
-/**
- * A table, title first, without spaces at the ends of its lines. Columns where every row is empty are left out. Where
- * `width` does not suffice, they move together, and then the widest that may be cut are.
- */
+/** A table without the columns that are empty. Where `width` does not suffice they move together, then the widest are cut. */
 const table = <A>(
   columns: ReadonlyArray<Column<A>>,
   items: ReadonlyArray<A>,

@@ -9,7 +9,7 @@ import { codeOf, explain } from "../system/Errno.ts"
 
 export const suspendMessage = "suspend"
 
-/** Sends the backup hosts, through the broker, the message that they may suspend. */
+/** Sends the backup hosts, through the broker, the message that they may suspend. Fails with MqttError. */
 export const suspend = Effect.fn("Suspend")(function* (settings: MqttSettings) {
   yield* (yield* Mqtt).publish(settings, suspendMessage)
 })

@@ -61,7 +61,7 @@ interface VerifyOptions {
 /** An archive that a run replaces while it is read is looked at again, so many times in all. */
 const mostLooks = 3
 
-/** Reads archives back and compares them with all that is known; damage is in the summary. Fails when there is nothing to verify. */
+/** Reads archives back and compares them with all that is known; damage is in the summary. Fails with an error above, or ArchivesError. */
 export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const { config, which } = options
   const started = yield* Clock.currentTimeMillis
@@ -84,10 +84,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   return summary
 }, Effect.scoped)
 
-/**
- * The same with the reports of a run: metrics, messages, and `ping_url` when something is wrong. A good end is no ping: that is
- * for the runs, which would seem to go on.
- */
+/** The same with metrics, messages, and a ping when an archive is not good; that of a good end is for runs, which it would stand in for. */
 export const runVerify = Effect.fn("AnnouncedVerify")(function* (
   options: VerifyOptions & {
     readonly run: string
