@@ -68,6 +68,8 @@ export interface Settings {
 interface TargetFindings {
   /** Folders whose archive was published, and whose zip is not there. */
   readonly lost: ReadonlyArray<string>
+  /** Why more may be lost. */
+  readonly unread?: ReadonlyArray<string>
   readonly flaws?: ReadonlyArray<Flaw>
   readonly verified: ReadonlyMap<string, { readonly [Which in "current" | "previous"]: Verified | undefined }>
   readonly undelivered: ReadonlyArray<{ readonly job: string; readonly message: Undelivered }>
@@ -146,7 +148,13 @@ const failuresIn = ({ items, run }: TimedRun): ReadonlyArray<Pick<Failure, "subj
 }
 
 /** Archives that are lost or damaged, and messages that were not delivered. */
-const targetProblems = ({ flaws = [], lost, undelivered, verified }: TargetFindings): ReadonlyArray<Problem> => {
+const targetProblems = ({
+  flaws = [],
+  lost,
+  undelivered,
+  unread = [],
+  verified
+}: TargetFindings): ReadonlyArray<Problem> => {
   const gone = new Set(lost)
   const damaged = [...verified].flatMap(([folder, { current, previous }]) => [
     ...(gone.has(folder) ? [] : damageOf(`${folder}.zip`, folder, current)),
@@ -154,6 +162,7 @@ const targetProblems = ({ flaws = [], lost, undelivered, verified }: TargetFindi
   ])
   const isNews = ({ folder, which }: Flaw) => which === "previous" || !damaged.some(({ subject }) => subject === folder)
   return [
+    ...unread.map((text) => ({ subject: "archive job", text })),
     ...lost.map((folder) => ({
       subject: folder,
       text: `its archive is lost: ${folder}.zip is not there, though one was published; \`zipper verify ${folder}\` says what to do`

@@ -85,7 +85,7 @@ const findingsIn = Effect.gen(function* () {
       }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
     { concurrency: 4 }
   )
-  return { lost: yield* lostArchives, flaws: yield* findFlaws(), verified: new Map(verified.flat()) }
+  return { ...(yield* lostArchives), flaws: yield* findFlaws(), verified: new Map(verified.flat()) }
 })
 
 const archivesIn = Effect.fnUntraced(function* (target: string) {

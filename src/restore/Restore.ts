@@ -159,7 +159,9 @@ const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
   if (folders.includes(folder)) {
     return yield* new RestoreError({ reason: "NoArchive", message: noArchiveText(options, yield* isThere(options)) })
   }
-  if ((yield* publishedFolders).includes(folder)) {
+  const published = yield* publishedFolders
+  yield* Effect.forEach(published.unread, (problem) => Effect.logWarning(problem), { discard: true })
+  if (published.folders.includes(folder)) {
     const message = lostText(options, describeFinding(absent(folder, which, true)))
     return yield* new RestoreError({ reason: "Lost", message })
   }

@@ -12,25 +12,28 @@ export const publishedByState = Effect.gen(function* () {
   return folders.filter((folder) => (folder.archived_at_utc ?? folder.files) !== undefined).map(({ folder }) => folder)
 })
 
-/** The same by all records outside the archives; in no order, some perhaps twice. Unreadable records are a warning. */
-export const publishedFolders: Effect.Effect<
-  ReadonlyArray<FolderName>,
-  never,
-  PublishedArchives | JobStates
-> = Effect.gen(function* () {
-  return [...(yield* (yield* PublishedArchives).recorded), ...(yield* publishedByState)]
-}).pipe(
-  Effect.catchAll(({ message }) =>
-    Effect.as(Effect.logWarning(`folders of which nothing is left may not be noticed: ${message}`), [])
+/** The same by all records outside the archives; in no order, some perhaps twice. `unread`: why there may be more. */
+export const publishedFolders = Effect.gen(function* () {
+  const [unread, folders] = yield* Effect.partition(
+    [(yield* PublishedArchives).recorded, publishedByState],
+    (source: Effect.Effect<ReadonlyArray<FolderName>, { readonly message: string }, JobStates>) => source
   )
-)
+  return {
+    folders: folders.flat(),
+    unread: unread.map(({ message }) => `folders of which nothing is left may not be noticed: ${message}`)
+  }
+})
 
-/** The folders that lost a published archive, sorted; not one that cannot be read, nor one whose first publication is under way. */
+/**
+ * The folders that lost a published archive, sorted; not one that cannot be read, nor one whose first publication is under way.
+ * `unread`: why there may be more, which is logged as well.
+ */
 export const lostArchives = Effect.gen(function* () {
   const archives = yield* PublishedArchives
-  const known = new Set<FolderName>([...(yield* archives.folders), ...(yield* publishedFolders)])
-  return yield* Effect.filter(
-    [...known].sort(),
+  const published = yield* publishedFolders
+  const unread = [...published.unread]
+  const lost = yield* Effect.filter(
+    [...new Set([...(yield* archives.folders), ...published.folders])].sort(),
     (folder) =>
       Effect.gen(function* () {
         if ((yield* archives.size(folder, "current")) > 0) return false
@@ -38,10 +41,12 @@ export const lostArchives = Effect.gen(function* () {
         return set === undefined || (set.file === undefined && !set.interrupted)
       }).pipe(
         // One folder that cannot be read does not hide the others; it is not called lost.
-        Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), false))
+        Effect.catchAll(({ message }) => Effect.sync(() => unread.push(message) < 0))
       ),
     { concurrency: 16 }
   )
+  yield* Effect.forEach(unread, (problem) => Effect.logError(problem), { discard: true })
+  return { lost, unread }
 })
 
 /**

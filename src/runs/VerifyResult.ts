@@ -39,6 +39,11 @@ export const VerifyDocument = document({
   unsettled: countField("archives of which nothing can be said yet"),
   bytes: countField("size of all these archives"),
   seconds: seconds("time it took"),
+  unread: optional(
+    Schema.Array(text("why archives that were published may be missed: the exit status is 1")).annotations({
+      description: "records of what was published that could not be read"
+    })
+  ),
   undelivered,
   folders: Schema.Array(VerifyFolder)
 })
@@ -57,7 +62,9 @@ export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
   readonly without: ReadonlyArray<FolderName>
 }
 
-export const summarize = (all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds">): VerifySummary => {
+export const summarize = (
+  all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds" | "unread">
+): VerifySummary => {
   const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
   return {
     version: 1,
@@ -71,14 +78,19 @@ export const summarize = (all: Pick<VerifySummary, "which" | "folders" | "withou
   }
 }
 
-/** Whether there was an archive, and no finding about any. */
-export const allGood = ({ folders }: VerifySummary): boolean => folders.length > 0 && folders.every(isGood)
+/** Whether there was an archive, no finding about any, and all that was published is known. */
+export const allGood = ({ folders, unread = [] }: VerifySummary): boolean =>
+  folders.length > 0 && folders.every(isGood) && unread.length === 0
 
 const isGood = ({ result }: Verdict): boolean => result === "good" || result === "foreign"
 
-/** The archives that are not good: the name of each zip, with its first finding. */
-export const failuresOf = ({ folders, which }: VerifySummary) =>
-  folders.flatMap((verdict) => {
+/** The name of the failure that the records of what was published could not be read. */
+export const unreadRecords = "records of what was published"
+
+/** The archives that are not good: the name of each zip, with its first finding; and the records that could not be read. */
+export const failuresOf = ({ folders, unread = [], which }: VerifySummary) => [
+  ...(unread.length === 0 ? [] : [{ name: unreadRecords, reason: unread.join("; ") }]),
+  ...folders.flatMap((verdict) => {
     if (isGood(verdict)) return []
     const { findings, folder, result } = verdict
     const [first] = findings
@@ -86,6 +98,7 @@ export const failuresOf = ({ folders, which }: VerifySummary) =>
     const reason = `${result}: ${first === undefined ? "nothing more is known" : describeFinding(first)}${more}`
     return [{ name: namesOf(folder, which).zip, reason }]
   })
+]
 
 /** An archive that is good, for the log: `1,204 files, 3.4 GiB, good (12 s)`. */
 export const describe = (verdict: Verdict): string =>

@@ -94,6 +94,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
   const archived = [...records.values()].filter(({ zipSize }) => zipSize !== undefined).length
   const { state, ...found } = yield* asStatus(readJob(archiveJobKey, config.lockfile_path))
   const inTarget = Effect.provide(PublishedArchives.layer(config.target_path))
+  const { lost, unread } = yield* lostArchives.pipe(inTarget, asStatus)
   return archiveStatus(
     { now, maxAge },
     {
@@ -105,7 +106,8 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       previous,
       state: state?.kind === "archive" ? state : undefined,
       flaws: yield* findFlaws((folder) => isResized(records.get(folder))).pipe(inTarget, asStatus),
-      lost: yield* lostArchives.pipe(inTarget, asStatus),
+      lost,
+      unread,
       verified: yield* (yield* JobStates).verified.pipe(asStatus)
     }
   )
@@ -192,11 +194,12 @@ export const archiveStatus = (
     readonly records: ReadonlyMap<FolderName.FolderName, FolderRecord>
     readonly previous: ReadonlyMap<FolderName.FolderName, PreviousArchive>
     readonly lost: ReadonlyArray<FolderName.FolderName>
+    readonly unread?: ReadonlyArray<string>
     readonly flaws?: ReadonlyArray<Flaw>
     readonly verified: ReadonlyMap<FolderName.FolderName, FolderVerification>
   }
 ): ArchiveStatus => {
-  const { flaws = [], inSource: source, records, state } = found
+  const { flaws = [], inSource: source, records, state, unread = [] } = found
   const lost = new Set(found.lost)
   const inSource = "problem" in source ? undefined : source
   const known = new Map(state?.folders.map((folder) => [folder.folder, folder]))
@@ -236,6 +239,7 @@ export const archiveStatus = (
     source_problem: "problem" in source ? source.problem : null,
     ...jobFields(asked, found, folders.length),
     folders,
+    unread,
     flaws: folders.flatMap(({ folder }) => flaws.filter((flaw) => flaw.folder === folder))
   }
 }

@@ -128,7 +128,11 @@ export type FolderStatus = typeof StatusFolder.Type
 export type DatasetStatus = typeof StatusDataset.Type
 export type ReplicationStatus = typeof StatusReplication.Type
 /** With what a look at the target shows of its archives beside the document. */
-export type ArchiveStatus = typeof StatusArchive.Type & { readonly flaws: ReadonlyArray<Flaw> }
+export type ArchiveStatus = typeof StatusArchive.Type & {
+  readonly flaws: ReadonlyArray<Flaw>
+  /** Why more archives may be lost. */
+  readonly unread: ReadonlyArray<string>
+}
 
 /** The state of everything in a configuration at one instant. */
 export interface Status {
@@ -141,7 +145,7 @@ export interface Status {
 
 /** The document of a status. `atUtc`: its instant, to the second. */
 export const statusDocument = (status: Status, atUtc: string): StatusDocument => {
-  const { flaws: _, ...archive } = status.archive ?? { flaws: [] }
+  const { flaws: _, unread: __, ...archive } = status.archive ?? { flaws: [], unread: [] }
   return {
     version: 1,
     at_utc: atUtc,

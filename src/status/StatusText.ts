@@ -44,9 +44,10 @@ export const render = (status: Status, space: Space): ReadonlyArray<Line> => {
 
 const archiveBlock = (status: Status, archive: ArchiveStatus, space: Space): ReadonlyArray<Line> => {
   const { width } = space
-  const { folders, source_problem: problem } = archive
+  const { folders, source_problem: problem, unread } = archive
   // After a good run, an archive that is lost, damaged or not what was published still forbids "all well".
-  const sound = [lostFolders, damagedArchives, flawedArchives].every((found) => found(status).length === 0)
+  const sound =
+    unread.length === 0 && [lostFolders, damagedArchives, flawedArchives].every((found) => found(status).length === 0)
   return [
     ...jobLines(status.now, "archive", archive, width, sound),
     ...(problem === null ? [] : paragraph(`  ${problem}`, width, "bad")),
@@ -54,7 +55,9 @@ const archiveBlock = (status: Status, archive: ArchiveStatus, space: Space): Rea
       ? [line("  no folder is archived, and none is there to be")]
       : table(folderColumns(status.now, archive), folders, space, (folder) => folderMood(folder, archive))),
     ...reasons(folders, ({ folder }) => folder, width),
-    ...[...damaged(status), ...flawedArchives(status).map(flawLine)].flatMap((text) => paragraph(text, width, "bad"))
+    ...[...damaged(status), ...flawedArchives(status).map(flawLine), ...unread].flatMap((text) =>
+      paragraph(text, width, "bad")
+    )
   ]
 }
 
@@ -101,11 +104,13 @@ const summary = (found: ReadonlyArray<unknown>, one: string, many: string, rest:
 
 const flawLine = ({ folder, problem, which }: Flaw): string => `${namesOf(folder, which).zip} ${problem}`
 
-/** A line for each current archive that is not what was published: a previous one may have been removed on purpose. */
-export const flawedCurrent = (status: Status): ReadonlyArray<string> =>
-  flawedArchives(status)
+/** A line for each current archive that is not what was published (a previous one may have been removed on purpose), or not known. */
+export const flawedCurrent = (status: Status): ReadonlyArray<string> => [
+  ...flawedArchives(status)
     .filter(({ which }) => which === "current")
-    .map(flawLine)
+    .map(flawLine),
+  ...(status.archive?.unread ?? [])
+]
 
 /** An age in words: `just now`, `5 min ago`, `3 h ago`, `12 d ago`, or `in the future`. What is no time is `unknown`. */
 export const age = (now: number, utc: string): string => {

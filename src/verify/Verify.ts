@@ -65,7 +65,7 @@ const mostLooks = 3
 export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const { config, which } = options
   const started = yield* Clock.currentTimeMillis
-  const { chosen, lost, without } = yield* choose(options)
+  const { chosen, lost, unread, without } = yield* choose(options)
   const show = yield* startProgress(chosen, which)
   const verdicts = yield* Effect.forEach(chosen, (folder) =>
     verifyFolder(folder, which, lost.has(folder), show).pipe(
@@ -78,6 +78,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
     which,
     folders: verdicts,
     without,
+    ...(unread.length === 0 ? {} : { unread }),
     seconds: secondsOf((yield* Clock.currentTimeMillis) - started)
   })
   yield* Effect.logInfo(totals(summary))
@@ -112,11 +113,15 @@ export const runVerify = Effect.fn("AnnouncedVerify")(function* (
 const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
   const archives = yield* PublishedArchives
   const there = yield* archives.folders
-  const lost = new Set((yield* publishedFolders).filter((folder) => !there.includes(folder)))
+  const published = yield* publishedFolders
+  // Of chosen folders, it only matters that they are known.
+  const unread = folders.length > 0 ? [] : published.unread
+  yield* Effect.forEach(published.unread, (problem) => Effect.logError(problem), { discard: true })
+  const lost = new Set(published.folders.filter((folder) => !there.includes(folder)))
   const known = [...there, ...lost].sort()
   if (folders.length > 0) {
     const unknown = folders.filter((folder) => !known.includes(folder))
-    if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, without: [] }
+    if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, unread, without: [] }
     const message = `there are no archives of ${unknown.join(", ")} in ${archives.target}`
     return yield* new UnknownFolders({ folders: unknown, known, message })
   }
@@ -124,7 +129,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
     const message = `there are no archives in ${archives.target}: nothing to verify; has a run ever archived something there?`
     return yield* new NothingToVerify({ message })
   }
-  if (which === "current") return { chosen: known, lost, without: [] }
+  if (which === "current") return { chosen: known, lost, unread, without: [] }
   // A folder that was archived once has nothing before that, and nothing is wrong with it.
   const has = (folder: FolderName) =>
     Effect.map(
@@ -140,7 +145,7 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
     const message = `no folder in ${archives.target} has an archive before the current one: nothing to verify`
     return yield* new NothingToVerify({ message })
   }
-  return { chosen: [...chosen, ...lost].sort(), lost, without }
+  return { chosen: [...chosen, ...lost].sort(), lost, unread, without }
 })
 
 /** Shows bytes read of all; takes those of the folder that is being read. */

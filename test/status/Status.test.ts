@@ -133,6 +133,15 @@ describe("status of the archive job", () => {
     assert.strictEqual(dueOf({ ...full, incomplete: "metadata.json" }), "a file beside its archive is missing")
   })
 
+  it("does not call all well what it could not look at", () => {
+    const status = { now, maxAge: 26 * hour, replications: [] }
+    const archive = { ...of({ ABCD: well("ABCD", 1) }, ["ABCD"]), unread: ["cannot list the index: I/O error (EIO)"] }
+    const lines = StatusText.render({ ...status, archive }, { width: 200, ellipsis: "…" }).map(({ text }) => text)
+    assert.notInclude(lines.join("\n"), "all well")
+    assert.include(lines, "cannot list the index: I/O error (EIO)")
+    assert.deepStrictEqual(StatusText.flawedCurrent({ ...status, archive }), archive.unread)
+  })
+
   it("tells of folders that are gone, which are never overdue, and of no failure that outlived its folder", () => {
     const nothing = { state: undefined, zipSize: undefined, failure: undefined }
     const status = of({ ABCD: well("ABCD", 500), OLD1: failed("OLD1", nothing, 900) }, ["EFGH"], {

@@ -4,11 +4,11 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
-import type { TrackedFolder } from "../../src/runs/JobState.ts"
-import { allGood } from "../../src/runs/VerifyResult.ts"
+import { JobStateError, type TrackedFolder } from "../../src/runs/JobState.ts"
+import { allGood, failuresOf } from "../../src/runs/VerifyResult.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import * as ChecksumFile from "../../src/store/Metadata.ts"
-import { namesOf, type PublishedArchive, type Which } from "../../src/store/PublishedArchive.ts"
+import { ArchivesError, namesOf, type PublishedArchive, type Which } from "../../src/store/PublishedArchive.ts"
 import { verify } from "../../src/verify/Verify.ts"
 import { ArchiveReader } from "../../src/zip/Archiver.ts"
 import { type MemoryZip, memoryArchiveReader } from "../doubles/ArchiveReader.ts"
@@ -21,27 +21,32 @@ import { setOf, zipOf } from "../support/zip/sets.ts"
 
 type Zip = MemoryZip
 
-const statesOf = (folders: ReadonlyArray<TrackedFolder>) =>
+const statesOf = (folders: ReadonlyArray<TrackedFolder> | JobStateError) =>
   Ref.make<MemoryJobStates>({
     ...noJobStates,
-    states: new Map([
-      [
-        "archive",
-        {
-          version: 1 as const,
-          kind: "archive" as const,
-          last_run: {
-            run: "r",
-            started_at_utc: "2025-01-01T12:00:00Z",
-            seconds: 1,
-            outcome: "ok" as const,
-            bytes: 0,
-            failures: 0
-          },
-          folders
-        }
-      ]
-    ])
+    ...(folders instanceof JobStateError ? { unreadable: folders } : {}),
+    states: new Map(
+      folders instanceof JobStateError
+        ? []
+        : [
+            [
+              "archive",
+              {
+                version: 1 as const,
+                kind: "archive" as const,
+                last_run: {
+                  run: "r",
+                  started_at_utc: "2025-01-01T12:00:00Z",
+                  seconds: 1,
+                  outcome: "ok" as const,
+                  bytes: 0,
+                  failures: 0
+                },
+                folders
+              }
+            ]
+          ]
+    )
   })
 
 const good: Zip = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
@@ -71,8 +76,8 @@ const run = (
     readonly which?: Which
     readonly zips?: Readonly<Record<string, Zip>>
     /** By the indexes of archives, and by the state of the job. */
-    readonly recorded?: ReadonlyArray<FolderName>
-    readonly state?: ReadonlyArray<TrackedFolder>
+    readonly recorded?: ReadonlyArray<FolderName> | ArchivesError
+    readonly state?: ReadonlyArray<TrackedFolder> | JobStateError
     readonly config?: string
     /** Before each reading of a zip. */
     readonly before?: (reading: number) => void
@@ -130,6 +135,41 @@ const summaryOf = <A, E>(exit: Exit.Exit<A, E>): A => {
 
 const failureOf = <A, E>(exit: Exit.Exit<A, E>): unknown =>
   Exit.isFailure(exit) && exit.cause._tag === "Fail" ? exit.cause.error : undefined
+
+describe("verify, where a record of what was published cannot be read", () => {
+  const broken = new ArchivesError({ path: "/memory/.zipper/index", message: "cannot list the index: I/O error (EIO)" })
+  const away = new JobStateError({ message: "cannot read how things stand: I/O error (EIO)" })
+  const cases = [
+    [{ recorded: broken, state: [archived(efgh)] }, [broken.message]],
+    [{ recorded: [efgh], state: away }, [away.message]]
+  ] as const
+
+  it.effect.each(cases)("uses the other one, and does not call all of them good", ([options, problems]) =>
+    Effect.gen(function* () {
+      const { exit, lines } = yield* run([yield* setOf(abcd, "current")], options)
+      const summary = summaryOf(exit)
+      assert.deepStrictEqual(
+        summary.folders.map(({ folder, result }) => `${folder} ${result}`),
+        ["ABCD good", "EFGH missing"]
+      )
+      const said = problems.map((problem) => `folders of which nothing is left may not be noticed: ${problem}`)
+      assert.deepStrictEqual(summary.unread, said)
+      assert.include(lines, `ERROR ${said[0]}`)
+    })
+  )
+
+  it.effect("is a failure of its own, not one of a folder that was asked for", () =>
+    Effect.gen(function* () {
+      const sets = [yield* setOf(abcd, "current")]
+      const all = summaryOf((yield* run(sets, { recorded: broken, state: away })).exit)
+      assert.strictEqual(all.good, 1)
+      assert.isFalse(allGood(all))
+      assert.strictEqual(failuresOf(all)[0]?.name, "records of what was published")
+      const one = summaryOf((yield* run(sets, { recorded: broken, folders: [abcd] })).exit)
+      assert.isTrue(allGood(one))
+    })
+  )
+})
 
 describe("verify", () => {
   it.effect("says of each archive that it is good, and shows the bytes of all", () =>
