@@ -19,7 +19,7 @@ export const make = (settings: StoreSettings) => {
     indexes: join(job, "index"),
     mounts: join(job, "mounts.json"),
     places: settings.placesPaths ?? [],
-    probe: `.zipper-probe-${settings.jobId}`,
+    probe: `${probePrefix}${settings.jobId}`,
     tmp: dir === undefined ? undefined : { dir, root: join(dir, `zipper-${settings.jobId}`) }
   } as const
 }
@@ -55,6 +55,9 @@ export const folderOfMarker = (name: string): FolderName | undefined =>
 
 /** Name of the file that shows whether one can be renamed from tmp_dir into the target. */
 export const trial = ".trial"
+
+/** Begins the names of the files that show whether a place can be written to; `check` makes them beside a run. */
+export const probePrefix = ".zipper-probe-"
 
 /** Ends the name under which a state file is written before it takes its place. */
 export const draftSuffix = ".new"

@@ -167,7 +167,9 @@ const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
 const removeDrafts = Effect.fnUntraced(function* (path: string) {
   const disk = yield* Disk
   if (!(yield* isFolder(path))) return
-  const drafts = (yield* disk.list(path)).filter((name) => name.endsWith(Layout.draftSuffix))
+  const drafts = (yield* disk.list(path)).filter(
+    (name) => name.endsWith(Layout.draftSuffix) && !name.startsWith(Layout.probePrefix)
+  )
   yield* Effect.forEach(drafts, (name) => disk.remove(join(path, name)), { discard: true })
 })
 
