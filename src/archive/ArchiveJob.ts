@@ -14,7 +14,7 @@ import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
 import { type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
-import { type FolderRecord, type FolderVerification, identityOfState, isBad, ofCurrent } from "../store/FolderState.ts"
+import { type FolderRecord, type FolderVerification, withDamage } from "../store/FolderState.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import type { Cursor } from "../store/Records.ts"
 import { type BrokenFolder, claimTarget, Store } from "../store/Store.ts"
@@ -216,14 +216,13 @@ const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
   const archived = Object.keys(cursor?.archives ?? {}).flatMap((name) => parseFolderName(name) ?? [])
   for (const folder of [...published, ...archived]) {
     const record = records.get(folder) ?? { state: undefined, zipSize: undefined, failure: undefined }
-    if (record.zipSize === undefined) records.set(folder, { ...record, lost: true })
+    if (record.zipSize === undefined && record.unknown !== true) records.set(folder, { ...record, lost: true })
   }
   const verified = yield* (yield* JobStates).verified.pipe(
     orWarn("an archive that verify found damaged may not be replaced", new Map<FolderName, FolderVerification>())
   )
   for (const [folder, record] of records) {
-    const found = ofCurrent(verified.get(folder), identityOfState(record.state))
-    if (found !== undefined && isBad(found)) records.set(folder, { ...record, damaged: true })
+    records.set(folder, withDamage(record, verified.get(folder)))
   }
   return records
 })

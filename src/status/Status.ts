@@ -22,7 +22,8 @@ import {
   identityOfState,
   ofCurrent,
   ofPrevious,
-  type Verified
+  type Verified,
+  withDamage
 } from "../store/FolderState.ts"
 import { publishedFileNames } from "../store/Layout.ts"
 import { parseChecksums, utcSeconds } from "../store/Metadata.ts"
@@ -228,7 +229,7 @@ export const archiveStatus = (
       zip_bytes: record?.zipSize ?? null,
       previous: previous ? previousFields(previous, ofPrevious(verified, previous.sha256)) : null,
       gone,
-      due: gone ? null : dueOf(record, item),
+      due: gone ? null : dueOf(record && withDamage(record, verified), item),
       lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
       verified: verifiedFields(ofCurrent(verified, identityOfState(record?.state)))
     }

@@ -55,6 +55,8 @@ export interface FolderRecord {
   readonly damaged?: true
   /** There is no zip, and the index says that one was published. */
   readonly lost?: true
+  /** Its folder in the target cannot be looked at. */
+  readonly unknown?: true
   readonly failure: FolderFailure | undefined
 }
 
@@ -104,6 +106,12 @@ export const withResult = (
   const rotated =
     which === "current" && isKnown && known.zip_sha256 !== undefined && known.zip_sha256 !== found.zip_sha256
   return { ...before, version: 1, folder, ...(rotated ? { previous: known } : {}), [which]: stays ? known : found }
+}
+
+/** The record with what verify found of its archive, if that is damaged. */
+export const withDamage = (record: FolderRecord, known: FolderVerification | undefined): FolderRecord => {
+  const found = ofCurrent(known, identityOfState(record.state))
+  return found !== undefined && isBad(found) ? { ...record, damaged: true } : record
 }
 
 /** The result for the archive that is current now; undefined when verify has not read it since it was published. */

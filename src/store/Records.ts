@@ -11,6 +11,7 @@ import * as ArchiveIndex from "../zip/ArchiveIndex.ts"
 import { FolderFailure, type FolderRecord, FolderState } from "./FolderState.ts"
 import * as Layout from "./Layout.ts"
 import { folderNames, isFolder, setAside } from "./SafeFolder.ts"
+import type { StoreError } from "./StoreError.ts"
 
 /** Replaces a file so that the old or the new content is there at any instant, and after a power cut. */
 export const replace = (path: string, content: string | Uint8Array) =>
@@ -187,7 +188,7 @@ export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corru
       const paths = Layout.folder(layout, folder)
       const published = folders.has(folder) ? yield* current(paths, corrupt) : nothing
       const record: FolderRecord = { ...published, failure: failed.has(folder) ? yield* failure(paths) : undefined }
-      const lost = record.zipSize === undefined && indexed.has(folder)
+      const lost = record.zipSize === undefined && record.unknown !== true && indexed.has(folder)
       return [folder, lost ? { ...record, lost } : record] as const
     }),
     { concurrency: 16 }
@@ -201,7 +202,7 @@ const nothing: Current = { state: undefined, zipSize: undefined }
 
 const isDenied = ({ code }: DiskError): boolean => code === "EACCES" || code === "EPERM"
 
-const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
+const current = (paths: Layout.FolderLayout, corrupt: Corrupt): Effect.Effect<Current, DiskError | StoreError, Disk> =>
   Effect.gen(function* () {
     const { folder, home, names } = paths
     const disk = yield* Disk
@@ -234,7 +235,7 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
     // One folder must not stop the others of a run.
     Effect.catchIf(
       () => corrupt !== "report",
-      (error) => Effect.as(logUnknown(paths.folder, corrupt, error), nothing)
+      (error) => Effect.as(logUnknown(paths.folder, corrupt, error), { ...nothing, unknown: true as const })
     )
   )
 

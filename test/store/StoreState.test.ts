@@ -30,7 +30,33 @@ const cursor: Cursor = {
   advanced_at_utc: "2025-01-01T12:00:00Z"
 }
 
+describe("recovery", () => {
+  it.scoped("leaves the trial of a check alone that is under way, and removes other drafts", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(on(place))
+      const draft = at(place, ".zipper", "cursor.json.new")
+      const trial = at(place, ".zipper", ".zipper-probe-test-check.new")
+      for (const file of [draft, trial]) fs.writeFileSync(file, "")
+      yield* recover.pipe(on(place))
+      assert.deepStrictEqual([draft, trial].map(fs.existsSync), [false, true])
+    })
+  )
+})
+
 describe("records", () => {
+  it.scoped("do not call an archive lost whose folder cannot be looked at", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(on(place))
+      const disk = DiskFaults.layer({
+        before: ({ name, path }) => (name === "stat" && path === at(place, "ABCD") ? "EIO" : undefined)
+      })
+      const found = (yield* records.pipe(Effect.provide(storeOn(place, disk)))).get(abcd)
+      assert.deepStrictEqual(found, { state: undefined, zipSize: undefined, failure: undefined, unknown: true })
+    })
+  )
+
   it.scoped("are state, size and failure of every folder", () =>
     Effect.gen(function* () {
       const place = yield* scopedPlace
