@@ -182,15 +182,16 @@ export const flawedArchives = ({ archive }: Status): ReadonlyArray<Flaw> =>
 export const overdueItems = ({ archive, replications }: Status) => {
   const ofArchive = archive?.folders.map((item) => ({ name: `${item.folder}`, item })) ?? []
   const jobs = [
-    { name: "archive", overdue: archive?.overdue === true, items: ofArchive },
-    ...replications.map(({ datasets, job, overdue }) => ({
+    { name: "archive", overdue: archive?.overdue === true, lastRun: archive?.last_run, items: ofArchive },
+    ...replications.map(({ datasets, job, last_run: lastRun, overdue }) => ({
       name: job,
       overdue,
+      lastRun,
       items: datasets.map((item) => ({ name: `${job}: ${item.dataset}`, item }))
     }))
   ]
-  return jobs.flatMap(({ items, name, overdue }) => [
-    ...(overdue ? [{ name, item: undefined }] : []),
-    ...items.filter(({ item }) => item.overdue)
+  return jobs.flatMap(({ items, lastRun, name, overdue }) => [
+    ...(overdue ? [{ name, item: undefined, lastRun }] : []),
+    ...items.flatMap((each) => (each.item.overdue ? [{ ...each, lastRun }] : []))
   ])
 }

@@ -71,8 +71,11 @@ const replicationBlock = (now: number, job: ReplicationStatus, space: Space): Re
 
 /** A line for each item that is overdue. */
 export const overdue = (status: Status): ReadonlyArray<string> =>
-  overdueItems(status).map(({ item, name }) => {
-    if (item === undefined) return `${name}: no run did anything yet`
+  overdueItems(status).map(({ item, lastRun, name }) => {
+    if (item === undefined) {
+      const last = lastRun && `last run ${age(status.now, lastRun.started_at_utc)}, and it has no folder or dataset`
+      return `${name}: ${last ?? "no run did anything yet"}`
+    }
     const { error, last_success_utc: success } = item
     return `${name}: ${success === null ? "never succeeded" : `last success ${age(status.now, success)}`}${error === null ? "" : `; the last attempt failed: ${error}`}`
   })

@@ -130,7 +130,24 @@ describe("status of the archive job", () => {
     assert.strictEqual(dueOf(undefined), "never archived")
     assert.strictEqual(dueOf({ ...full, zipSize: undefined }), "its archive is missing")
     assert.strictEqual(dueOf({ ...full, zipSize: 1 }), "its archive has another size than when it was published")
+    const { archived_at_utc, zip_sha256 } = full.state ?? assert.fail()
+    const current = { archived_at_utc, zip_sha256, verified_at_utc: ago(1), result: "damaged" as const }
+    const found = of({ ABCD: full }, ["ABCD"], { verified: [{ version: 1, folder: folder("ABCD"), current }] })
+    assert.strictEqual(at(found, "ABCD").due, "verify found its archive damaged")
     assert.strictEqual(dueOf({ ...full, incomplete: "metadata.json" }), "a file beside its archive is missing")
+  })
+
+  it("does not say that no run did anything of a job that ran long ago and has no folder", () => {
+    const textOf = (job: ArchiveJobState | undefined) =>
+      StatusText.overdue({
+        now,
+        maxAge: hour,
+        archive: of({}, [], { maxAge: hour, standing: job }),
+        replications: []
+      })
+    const old = { ...standing, last_run: lastRun(72), last_success_utc: ago(72), folders: [] }
+    assert.deepStrictEqual(textOf(old), ["archive: last run 3 d ago, and it has no folder or dataset"])
+    assert.deepStrictEqual(textOf(undefined), ["archive: no run did anything yet"])
   })
 
   it("does not call all well what it could not look at", () => {
