@@ -77,7 +77,9 @@ const replicate = Effect.fn("Replicate")(function* (
   const remarks = yield* logRemarks(job, found)
   const { label } = yield* Sender
   const missing = yield* Effect.forEach(found.missing, (dataset) =>
-    fail(dataset, Either.getOrNull(targetOf(job, dataset)), `there is no such dataset on ${label}`)
+    fail(dataset, Either.getOrNull(targetOf(job, dataset)), `there is no such dataset on ${label}`).pipe(
+      Effect.tap(note)
+    )
   )
   const datasets = [...missing, ...(yield* replicateAll(job, options, found, note))]
   const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
@@ -139,7 +141,7 @@ const replicateAll = Effect.fnUntraced(function* (
       const { name } = item.source
       const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
       if (parent !== undefined) {
-        return yield* fail(name, item.target, `not tried: its parent ${parent} ${fallen.get(parent)}`)
+        return yield* Effect.tap(fail(name, item.target, `not tried: its parent ${parent} ${fallen.get(parent)}`), note)
       }
       if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, noSnapshots), note)
       const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(note))

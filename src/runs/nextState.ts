@@ -44,8 +44,7 @@ export const replicationHistory = (
   end: RunEnd<ReplicationSummary>,
   done: ReadonlyArray<DatasetResult>
 ): ReplicationRun => {
-  const { run, started_at_utc } = end
-  const summary = end.summary ?? summarizeReplication({ job, run, started_at_utc, seconds: 0, datasets: done })
+  const summary = replicationSummary(end, job, done)
   return {
     ...endHistory(end),
     kind: "replication",
@@ -61,6 +60,12 @@ export const replicationHistory = (
     })
   }
 }
+
+const replicationSummary = (
+  { run, started_at_utc, summary }: RunEnd<ReplicationSummary>,
+  job: JobName,
+  datasets: ReadonlyArray<DatasetResult>
+) => summary ?? summarizeReplication({ job, run, started_at_utc, seconds: 0, datasets })
 
 const sentFigures = Struct.pick("result", "bytes", "seconds")
 
@@ -119,18 +124,15 @@ export const nextReplicationState = (
   job: JobName,
   done: ReadonlyArray<DatasetResult>
 ): ReplicationJobState => {
-  const { summary } = end
+  const { bytes, datasets, failed, refused } = replicationSummary(end, job, done)
   const names = namesOfJob(job)
   // A job of this name with another host or direction has nothing to do with this one.
   const isSame = before?.kind === "replication" && before.host === names.host && before.direction === names.direction
   const earlier = isSame ? before : undefined
   const known = new Map(earlier?.datasets.map((dataset) => [dataset.dataset, dataset]))
-  const worked = (summary?.datasets ?? done).map((result) =>
-    nextDataset(known.get(result.dataset), result, end.started_at_utc)
-  )
+  const worked = datasets.map((result) => nextDataset(known.get(result.dataset), result, end.started_at_utc))
   const named = new Set(worked.map(({ dataset }) => dataset))
-  const kept = summary === undefined ? [...known.values()].filter(({ dataset }) => !named.has(dataset)) : []
-  const { bytes, failed, refused } = summary ?? { bytes: 0, failed: 0, refused: 0 }
+  const kept = end.summary === undefined ? [...known.values()].filter(({ dataset }) => !named.has(dataset)) : []
   return {
     ...nextJob(earlier, end, { bytes, failures: failed + refused }, true),
     kind: "replication",

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
+import * as TestClock from "effect/TestClock"
 import { exitStatusOf, totals } from "../../src/runs/ReplicationResult.ts"
 import { addDataset, addSnapshot, removeSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, replicatedOnce, short } from "../support/replication/replication.ts"
@@ -165,6 +167,24 @@ describe("replicate", () => {
       const summary = yield* kit.run()
       assert.deepStrictEqual(short(summary.datasets), ["gone failed", "tank sent"])
       assert.strictEqual(errorOf(summary.datasets, "gone"), "there is no such dataset on nas")
+    })
+  )
+
+  it.effect("notes also what is not there or not tried, for a run that is stopped later", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ datasets: ["gone", "tank"] })
+      for (const name of ["tank", "tank/a", "tank/a/1", "tank/b"]) kit.source(name, ["1"])
+      kit.memory.failures.set("send tank/a", [zfsError("NoSpace", "out of space")])
+      kit.memory.failures.set("send tank/b", [lost()])
+      const run = yield* Effect.fork(kit.run())
+      // It waits for its second attempt then.
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.interrupt(run)
+      const known = [...(yield* Ref.get(kit.state.jobStates)).states.values()][0]
+      assert.deepStrictEqual(
+        known?.kind === "replication" ? known.datasets.map(({ dataset, result }) => `${dataset} ${result}`) : [],
+        ["gone failed", "tank sent", "tank/a failed", "tank/a/1 failed"]
+      )
     })
   )
 

@@ -183,6 +183,15 @@ describe("nextReplicationState", () => {
     }
   })
 
+  it("has the figures of a run that was stopped, as its history line has", () => {
+    const remote = { _tag: "Remote", host: "nas", user: undefined, options: [] } as const
+    const job = { name: "nas", direction: "pull", remote } as const
+    const end = { run: "r", started_at_utc: first, seconds: 1, outcome: "interrupted", error: "signal" } as const
+    const done = [upToDate, { ...failed, target: null, bytes: 70 }]
+    const state = nextReplicationState(undefined, { ...end, summary: undefined }, job, done)
+    assert.deepInclude(state.last_run, { bytes: 70, failures: 1 })
+  })
+
   it("does not count what is at another place, or came from another host", () => {
     const before = jobStateOf(first, upToDate)
     const [moved] = jobStateOf(second, { ...failed, target: "usb/nas/tank" }, { before }).datasets
