@@ -23,15 +23,18 @@ export type Activity =
 /** Takes no lock and changes nothing. `lockfile`: of the job's next run; without it or a marker, the job counts as idle. */
 export const readJob = Effect.fn("JobOverview.readJob")(function* (key: JobKey, lockfile?: string) {
   const states = yield* JobStates
-  const state = yield* states.load(key)
-  const marker = yield* states.marker(key)
-  const path = marker?.lockfile ?? lockfile
-  const last = marker === undefined ? undefined : { pid: marker.pid, since: marker.started_at_utc }
-  const holder = path === undefined ? undefined : yield* (yield* Lock).holder(path, last)
+  const look = Effect.gen(function* () {
+    const state = yield* states.load(key)
+    const marker = yield* states.marker(key)
+    const path = marker?.lockfile ?? lockfile
+    const last = marker === undefined ? undefined : { pid: marker.pid, since: marker.started_at_utc }
+    const holder = path === undefined ? undefined : yield* (yield* Lock).holder(path, last)
+    return { state, marker, activity: activityOf(marker, holder) }
+  })
+  const first = yield* look
   const overview: JobOverview = {
-    state,
-    marker,
-    activity: activityOf(marker, holder),
+    // A run that ended between the reading of its marker and of its lock looks like one that was killed.
+    ...(first.activity._tag === "Died" ? yield* look : first),
     lockedOut: yield* states.lockedOut(key),
     undelivered: yield* undelivered(key)
   }
