@@ -52,7 +52,7 @@ export interface FolderSettings {
 class TaskTimeout extends Data.TaggedError("TaskTimeout")<{ readonly seconds: number }> {
   readonly transient = false
   override get message() {
-    return `not done after ${this.seconds} s (task_timeout_seconds), so it was stopped; the archive before stays as it is`
+    return `not done after ${this.seconds} s (task_timeout_seconds), so it was stopped; unless the new archive was being published already, the one before stays as it is`
   }
 }
 
