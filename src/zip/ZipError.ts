@@ -21,15 +21,20 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
 export const archiveFailures: WorkerFailures = {
   pack: (cause) => {
     if (!(cause instanceof ArchiveError)) return undefined
-    const { reason, path, message, transient } = cause
-    return { reason, path, message, transient }
+    const { entry, message, path, problem, reason, transient } = cause
+    const code = codeOf(cause.cause)
+    return { reason, path, message, transient, entry, problem, code, why: code && explain(cause.cause) }
   },
-  unpack: ({ message, path, reason, transient }) =>
+  unpack: ({ code, entry, message, path, problem, reason, transient, why }) =>
     new ArchiveError({
       reason: reasons.find((known) => known === reason) ?? "Worker",
       path: String(path),
       message: String(message),
-      transient: transient === true
+      transient: transient === true,
+      ...(typeof entry === "string" ? { entry } : {}),
+      ...(typeof problem === "string" ? { problem } : {}),
+      // Of what caused it, its code decides: whether it is about the archive, or about this process.
+      ...(typeof code === "string" ? { cause: Object.assign(new Error(String(why)), { code }) } : {})
     })
 }
 
