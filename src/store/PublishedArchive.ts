@@ -214,14 +214,18 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
   } satisfies PublishedArchive
 })
 
-/** Whether one of these is there. What only the user of the runs may read counts as not there. */
+/** Whether one of these is there. What only the user of the runs may read counts as not there, with a warning. */
 const isThere = Effect.fnUntraced(
   function* (...paths: ReadonlyArray<string>) {
     const disk = yield* Disk
     const stats = yield* Effect.forEach(paths, disk.stat)
     return stats.some((stat) => stat !== undefined)
   },
-  Effect.orElseSucceed(() => false)
+  Effect.catchIf(
+    ({ code }) => code === "EACCES" || code === "EPERM",
+    ({ message }) =>
+      Effect.as(Effect.logWarning(`${message}: what only the user of the runs may see is taken for not there`), false)
+  )
 )
 
 const checksumFileLimit = 64 * 1024

@@ -5,18 +5,19 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import { namesOf, PublishedArchives, type Which } from "../../src/store/PublishedArchive.ts"
 import * as Disk from "../../src/system/Disk.ts"
+import { capturedLog } from "../support/program/log.ts"
 import { published } from "../support/program/verify.ts"
 import * as diskFaults from "../support/store/diskFaults.ts"
 import { abcd } from "../support/zip/archive.ts"
 
-const open = (target: string, which: Which, refused: string) =>
+const open = (target: string, which: Which, refused: string, code = "EIO") =>
   Effect.flatMap(PublishedArchives, (archives) => Effect.either(archives.open(abcd, which))).pipe(
     Effect.provide(
       PublishedArchives.layer(target).pipe(
         Layer.provide(
           diskFaults
             .layer({
-              before: ({ name, path }) => (name === "stat" && path.endsWith(`/${refused}`) ? "EIO" : undefined)
+              before: ({ name, path }) => (name === "stat" && path.endsWith(`/${refused}`) ? code : undefined)
             })
             .pipe(Layer.provide(Disk.Disk.layer))
         )
@@ -25,6 +26,23 @@ const open = (target: string, which: Which, refused: string) =>
   )
 
 describe("PublishedArchives.open", () => {
+  it.scoped(
+    "an error that hides whether a publication was interrupted is not taken for none, but for who may not see it",
+    () =>
+      Effect.gen(function* () {
+        const { targetPath } = yield* published
+        const failed = yield* open(targetPath, "current", "commit")
+        assert.match(failed._tag === "Left" ? failed.left.message : "", /^cannot look at the archives of ABCD: .*EIO/)
+        const log = capturedLog()
+        const denied = yield* open(targetPath, "current", "commit", "EACCES").pipe(Effect.provide(log.layer))
+        assert.isFalse(Either.getOrUndefined(denied)?.interrupted)
+        assert.match(
+          log.lines.join(),
+          /^Warning: .*EACCES.*: what only the user of the runs may see is taken for not there$/
+        )
+      })
+  )
+
   for (const which of ["current", "previous"] as const) {
     it.scoped(
       `a look at a file of the ${which} archive that fails is not taken for an archive that lost its files`,
