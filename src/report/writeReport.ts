@@ -133,7 +133,11 @@ export const writeReport = Effect.fn("Report.write")(
     }
     const draft = `${folder === "/" ? "" : folder}/.${name}.zipper-draft`
     const write = (to: string) =>
-      Effect.zipRight(disk.write(to, html), there === undefined ? Effect.void : disk.setMode(to, there.mode & 0o777))
+      // The mode of the page before from the first byte on, less umask: it may be one that others must not read.
+      Effect.zipRight(
+        disk.write(to, html, there && there.mode & 0o777),
+        there === undefined ? Effect.void : disk.setMode(to, there.mode & 0o777)
+      )
     yield* replaceByRename(path, write, draft)
   },
   Effect.catchTag("DiskError", notWritten)

@@ -4,6 +4,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync
@@ -94,6 +95,25 @@ describe("a report of a target", () => {
 })
 
 const nowhere: Reserved = { folders: [], files: [] }
+
+it.scoped("a page that others may not read is not readable for them at any time", () =>
+  Effect.gen(function* () {
+    const file = join(yield* place, "r.html")
+    writeFileSync(file, "", { mode: 0o600 })
+    const modes: Array<number | undefined> = []
+    const watched = Layer.effect(
+      Disk,
+      Effect.map(Disk, (disk) => ({
+        ...disk,
+        write: (path: string, content: string | Uint8Array, mode?: number) =>
+          Effect.tap(disk.write(path, content, mode), () => modes.push(statSync(path).mode & 0o777))
+      }))
+    ).pipe(Layer.provide(Disk.layer))
+    yield* writeReport(file, start, nowhere).pipe(Effect.provide(watched))
+    assert.deepStrictEqual(modes, [0o600])
+    assert.strictEqual(statSync(file).mode & 0o777, 0o600)
+  })
+)
 
 const start = `<!doctype html>
 <html lang="en">
