@@ -207,7 +207,11 @@ const create = Effect.fnUntraced(function* (openZfs: OpenZfs, layout: Layout, jo
       return yield* readBack(commands, layout.dataset, name, snapshots).pipe(
         // Without its guids the caller cannot use it; by name it can still be destroyed.
         Effect.onError(() =>
-          Effect.forEach(snapshots, (snapshot) => Effect.ignoreLogged(commands.attempt(["destroy", snapshot])))
+          Effect.forEach(snapshots, (snapshot) =>
+            commands
+              .run(`destroy ${snapshot}`, datasetOf(snapshot), ["destroy", snapshot])
+              .pipe(Effect.catchAll(({ message }) => Effect.logWarning(`${message}; the next run will try again`)))
+          )
         )
       )
     }
