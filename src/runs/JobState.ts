@@ -213,7 +213,7 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
     /** Counts one more. Uses only the folder of the lock file: the holder may hang on the target. */
     readonly noteLockedOut: (job: JobKey, found: LockFound) => Effect.Effect<void, JobStateError>
     readonly clearLockedOut: (job: JobKey) => Effect.Effect<void, JobStateError>
-    /** A damaged file counts as none. */
+    /** A file that is not understood is set aside with a warning. */
     readonly alerts: (of: AlertsOf) => Effect.Effect<Alerts | undefined, JobStateError>
     /** After a run with this `outcome`. Where the state folder cannot be written, beside the lock file. */
     readonly saveAlerts: (of: AlertsOf, all: Alerts, outcome: Outcome) => Effect.Effect<void, JobStateError>
@@ -357,8 +357,9 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
     alerts: (of) =>
       Effect.gen(function* () {
         // A copy aside is the newer one.
-        const aside = alertsFile.read(yield* disk.read(alertsAside(of)))
-        return aside ?? alertsFile.read(yield* read(alertsOf(of)))
+        const aside = yield* loadFile(alertsAside(of), alertsFile.decode, corrupt, noAlertsKnown)
+        if (aside !== undefined || !(yield* areThere(folder))) return aside
+        return yield* loadFile(alertsOf(of), alertsFile.decode, corrupt, noAlertsKnown)
       }).pipe(operation("cannot read what was told of earlier failures")),
     saveAlerts: (of, alerts, outcome) =>
       writeOrAside(alertsOf(of), alertsAside(of), alertsFile.encode(alerts), outcome).pipe(
@@ -379,6 +380,8 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
   }
   return service
 })
+
+const noAlertsKnown = "messages that were not delivered are lost, and failures are reported again"
 
 const stateFile = jsonFile(JobState)
 const markerFile = jsonFile(RunMarker)

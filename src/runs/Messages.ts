@@ -96,21 +96,26 @@ interface Messages {
 }
 
 /** Sends the messages that are due, and those left by earlier runs. Never fails: the result says why one could not be delivered. */
-export const deliver = Effect.fn("Messages.deliver")(function* (
+export const deliver = (...prepared: Parameters<typeof prepare>) => Effect.flatten(prepare(...prepared))
+
+/** The sending, which {@link deliver} does at once. `keep`: until it ends, the messages are kept as not delivered; it takes seconds. */
+export const prepare = Effect.fn("Messages.prepare")(function* (
   { of, reminder_hours }: MessageSettings,
   run: Omit<Findings, "now" | "at"> & Pick<RunEnd<unknown>, "outcome">,
-  messages: Messages
+  messages: Messages,
+  keep = false
 ) {
   const states = yield* JobStates
   const { mute } = yield* Notifier
   const now = yield* Clock.currentTimeMillis
   const findings: Findings = { ...run, now, at: utcSeconds(now) }
   // The disk of these files may be what hangs: the messages are sent in any case.
-  const before = yield* states.alerts(of).pipe(
-    (load) => withDeadline(load, undefined),
+  const known = yield* states.alerts(of).pipe(
     Effect.map((found) => found ?? noAlerts),
-    Effect.catchAll((error) => Effect.as(Effect.logDebug(error.message), noAlerts))
+    (load) => withDeadline(load, undefined),
+    Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), undefined))
   )
+  const before = known ?? noAlerts
   const after = afterRun(before, findings)
   const due = run.failing.length === 0 ? undefined : dueOf(after, findings, reminder_hours)
   const failure =
@@ -121,19 +126,29 @@ export const deliver = Effect.fn("Messages.deliver")(function* (
     ...messageOf("recovery", messages.recovery?.(before, after), findings.at)
   ]
   const older = before.undelivered.filter(({ kind }) => !hasKind(fresh, kind))
-  const left = yield* sendAll([...older, ...fresh])
-  const isReported = mute !== true && hasKind(fresh, "failure") && !hasKind(left, "failure")
-  const alerts = { ...(isReported ? markReported(after, findings) : after), undelivered: left }
-  if (!isEmpty(before) || !isEmpty(alerts)) {
-    yield* states.saveAlerts(of, alerts, run.outcome).pipe(
-      (save) => withDeadline(save, undefined),
-      Effect.catchAll((error) => Effect.logDebug(error.message))
-    )
-  }
-  const [first] = left
-  if (first === undefined) return undefined
-  yield* Effect.logError(`a message could not be delivered, and is tried again after the next run: ${first.error}`)
-  return first.error
+  // What could not be read is not replaced by the little that this run knows.
+  const save = (alerts: Alerts) =>
+    known === undefined
+      ? Effect.succeed(false)
+      : states.saveAlerts(of, alerts, run.outcome).pipe(
+          Effect.as(true),
+          (saving) => withDeadline(saving, false),
+          Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), false))
+        )
+  const all = [...older, ...fresh]
+  const unsent = all.map((each) => ({ ...each, error: each.error || "its sending did not come to an end" }))
+  if (keep) yield* save({ ...after, undelivered: unsent })
+  return Effect.gen(function* () {
+    const left = yield* keep ? withDeadline(sendAll(all, now), unsent) : sendAll(all, now)
+    const isReported = mute !== true && hasKind(fresh, "failure") && !hasKind(left, "failure")
+    const alerts = { ...(isReported ? markReported(after, findings) : after), undelivered: left }
+    const isKept = (isEmpty(before) && isEmpty(alerts) && !keep) || (yield* save(alerts))
+    const [first] = left
+    if (first === undefined) return undefined
+    const next = isKept ? "is tried again after the next run" : "could not be written down, so it is not tried again"
+    yield* Effect.logError(`a message could not be delivered, and ${next}: ${first.error}`)
+    return first.error
+  })
 })
 
 const isEmpty = ({ failing, undelivered }: Alerts): boolean => failing.length === 0 && undelivered.length === 0
@@ -150,8 +165,11 @@ const messageOf = (
     ? []
     : [{ kind, at_utc, title: notification.title, message: notification.message, error: "" }]
 
+/** How long good news that is refused is sent again (milliseconds). */
+const longestRetry = 7 * 86_400_000
+
 /** The messages that could not be delivered. After a server did not answer, the others are not tried, which would take as long. */
-const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Undelivered>) {
+const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Undelivered>, now: number) {
   const { send } = yield* Notifier
   const left: Array<Undelivered> = []
   let away: string | undefined
@@ -160,6 +178,11 @@ const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Undelivered
       const tried = yield* Effect.either(send(notificationOf(each)))
       if (Either.isRight(tried)) continue
       const { message, transient } = tried.left
+      // Good news of long ago that the server refuses; a failure is kept until it is delivered or replaced.
+      if (!transient && each.kind !== "failure" && now - Date.parse(each.at_utc) > longestRetry) {
+        yield* Effect.logError(`a message of ${each.at_utc} is given up: "${each.title}": ${message}`)
+        continue
+      }
       left.push({ ...each, error: message })
       if (transient) away = message
     } else left.push({ ...each, error: away })

@@ -15,7 +15,7 @@ import type { Recovered } from "./Alerts.ts"
 import { History, type HistoryRun } from "./History.ts"
 import { type JobState, type JobStateError, JobStates, recoveredBetween } from "./JobState.ts"
 import { Lock, LockError } from "./Lock.ts"
-import { deliver, deliverEnd, type JobMessages, type MessageSettings } from "./Messages.ts"
+import { deliverEnd, type JobMessages, type MessageSettings, prepare } from "./Messages.ts"
 import { Metrics } from "./Metrics.ts"
 import { type Outcome, PreflightError, type RunEnd, waitForLock, withDeadline } from "./Run.ts"
 import { type Hang, Stall } from "./Stall.ts"
@@ -76,8 +76,7 @@ export const superviseRun = Effect.fnUntraced(function* <A extends object, I, E,
         }
         const startPing = yield* Effect.forkDaemon(Effect.interruptible(run.ping.start))
         yield* Effect.forkScoped(Effect.interruptible(leaveWhenStalled(run)))
-        const killed = yield* writeMarker(run)
-        const reportKilled = killed === undefined ? Effect.void : sendKilled(run, killed)
+        const reportKilled = yield* writeMarker(run)
         // Reported before the work, which may get this run killed as well.
         const exit = yield* Effect.exit(restore(Effect.zipRight(reportKilled, work(note))))
         return { exit, ended: yield* recordExit(run, exit, true), startPing }
@@ -112,10 +111,13 @@ const acquireLocks = Effect.fnUntraced(function* <A, I>({ lockfile, lockWait, st
   if (stateFolder !== undefined) yield* lock.acquireIn(stateFolder).pipe(waitForLock(lockWait))
 })
 
-/** Writes the marker of the run. Gives the reason to report of an earlier run that left its marker: that run was killed. */
+/**
+ * Writes the marker of the run. Gives the report of an earlier run that left its marker: that run was killed. The report is kept
+ * as not delivered before the marker of that run is replaced.
+ */
 const writeMarker = Effect.fnUntraced(function* <A, I>(supervision: Supervision<A, I>) {
   const { historyOf, job, lockfile, pid, run, started } = supervision
-  if (job === undefined) return undefined
+  if (job === undefined) return Effect.void
   const states = yield* JobStates
   const left = yield* states.marker(job).pipe(orLogDebug)
   const error = "it came to no end: it was killed, or the machine went down"
@@ -125,8 +127,9 @@ const writeMarker = Effect.fnUntraced(function* <A, I>(supervision: Supervision<
     const end = { run, started_at_utc, seconds: 0, outcome: "interrupted" as const, error, summary: undefined }
     yield* (yield* History).end(historyOf(end, []))
   }
+  const report = left && (yield* prepareKilled(supervision, `the run of ${left.started_at_utc}: ${error}`))
   yield* states.mark(job, { version: 1, run, pid, started_at_utc: utcSeconds(started), lockfile }).pipe(orLogDebug)
-  return left === undefined ? undefined : `the run of ${left.started_at_utc}: ${error}`
+  return report ?? Effect.void
 })
 
 /** Records how the run ended. Undefined where the holder of the lock has that to do, or the user stopped the wait for the lock. */
@@ -290,13 +293,14 @@ const sendMessages = Effect.fnUntraced(function* <A, I>(
 })
 
 /** A run that was killed sent no message: it counts as a failure of the job until a run has a summary. */
-const sendKilled = Effect.fnUntraced(function* <A, I>({ messages, undelivered }: Supervision<A, I>, reason: string) {
-  const failed = yield* deliver(
+const prepareKilled = Effect.fnUntraced(function* <A, I>({ messages, undelivered }: Supervision<A, I>, reason: string) {
+  const sending = yield* prepare(
     messages,
     { failing: [{ name: "", reason }], outcome: "interrupted", covers: () => false },
-    { failure: messages.ofKilled(reason) }
+    { failure: messages.ofKilled(reason) },
+    true
   )
-  if (failed !== undefined) yield* Ref.set(undelivered, failed)
+  return Effect.flatMap(sending, (failed) => (failed === undefined ? Effect.void : Ref.set(undelivered, failed)))
 })
 
 /** Waits for the ping of the start, which must not arrive after that of the end; after a while it is given up. */

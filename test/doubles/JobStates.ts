@@ -26,6 +26,9 @@ export interface MemoryJobStates {
   readonly verified: ReadonlyMap<FolderName, FolderVerification>
   /** Error of every attempt to read a state. */
   readonly unreadable?: JobStateError
+  /** Error of every attempt to read or to write alerts. */
+  readonly alertsUnreadable?: JobStateError
+  readonly alertsUnwritable?: JobStateError
   /** Error of every attempt to write. */
   readonly error: JobStateError | undefined
 }
@@ -76,13 +79,18 @@ const makeJobStates = (ref: Ref.Ref<MemoryJobStates>): typeof JobStates.Service 
       })),
     marker: (job) => Effect.map(Ref.get(ref), ({ markers }) => markers.get(jobFileName(job))),
     mark: (job, marker) => write(({ markers }) => ({ markers: new Map(markers).set(jobFileName(job), marker) })),
-    alerts: (of) => Effect.map(Ref.get(ref), ({ alerts }) => alerts.get(alertsNameOf(of))),
+    alerts: (of) =>
+      Effect.flatMap(Ref.get(ref), ({ alerts, alertsUnreadable }) =>
+        alertsUnreadable === undefined ? Effect.succeed(alerts.get(alertsNameOf(of))) : alertsUnreadable
+      ),
     // As on disk, a folder that cannot be written to does not lose them.
     saveAlerts: (of, after) =>
-      Ref.update(ref, (memory) => ({
-        ...memory,
-        alerts: new Map(memory.alerts).set(alertsNameOf(of), after)
-      })),
+      Effect.flatMap(
+        Ref.get(ref),
+        (memory) =>
+          memory.alertsUnwritable ??
+          Ref.set(ref, { ...memory, alerts: new Map(memory.alerts).set(alertsNameOf(of), after) })
+      ),
     verified: Effect.map(Ref.get(ref), ({ verified }) => verified),
     saveVerified: (folder, which, found) =>
       write(({ verified }) => ({

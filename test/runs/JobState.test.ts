@@ -52,6 +52,23 @@ const settingsOf = (dir: string) => ({
   asidePath: (job: JobKey, what: string) => `${dir}.${jobFileName(job)}.${what}`
 })
 
+it.scoped("alerts that cannot be understood are set aside with a warning, not silently replaced", () =>
+  Effect.gen(function* () {
+    const { file, states } = yield* setup
+    const of = { job: archiveJob, task: "run" } as const
+    yield* states.saveAlerts(of, { version: 1, failing: [], undelivered: [] }, "ok")
+    const alerts = file.replace(/json$/, "alerts")
+    fs.writeFileSync(alerts, "{")
+    const log = capturedLog()
+    assert.isUndefined(yield* states.alerts(of).pipe(Effect.provide(log.layer)))
+    assert.strictEqual(fs.readFileSync(`${alerts}.corrupt-1`, "utf8"), "{")
+    assert.match(
+      log.lines.join(),
+      /^Warning: .*archive\.alerts cannot be understood .*messages that were not delivered/
+    )
+  })
+)
+
 const setup = Effect.gen(function* () {
   const root = yield* temporaryFolder
   const dir = path.join(root, "state")

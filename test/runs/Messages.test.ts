@@ -6,6 +6,7 @@ import * as TestClock from "effect/TestClock"
 import { archiveJobKey } from "../../src/config/ReplicationJob.ts"
 import { Notifier, NotifyError } from "../../src/notify/Notifier.ts"
 import { isSameReason, recoveredOf } from "../../src/runs/Alerts.ts"
+import { JobStateError } from "../../src/runs/JobState.ts"
 import { deliver } from "../../src/runs/Messages.ts"
 import { ArchiveError } from "../../src/zip/ZipError.ts"
 import { memoryJobStates, noJobStates } from "../doubles/JobStates.ts"
@@ -164,6 +165,59 @@ describe("messages about failures", () => {
         alerts.get("archive")?.undelivered.map(({ title }) => title),
         ["works: ABCD"]
       )
+    })
+  )
+
+  it.effect("that the server refuses are given up after a week, unless they are of a failure", () =>
+    Effect.gen(function* () {
+      const { hour, log, memory, messenger, run } = yield* setUp
+      const left = Effect.map(Ref.get(memory), ({ alerts }) => alerts.get("archive")?.undelivered.length)
+      yield* run({ ABCD: "full" })
+      messenger.rejects = "works"
+      yield* run({}, { recovery: true })
+      yield* hour(24 * 7)
+      assert.strictEqual(yield* run({}), "too large")
+      yield* hour()
+      assert.isUndefined(yield* run({}))
+      assert.include(log.lines.at(-1), 'Error: a message of 2025-01-01T12:00:00Z is given up: "works: ABCD": too large')
+      assert.strictEqual(yield* left, 0)
+      messenger.rejects = "failed"
+      yield* run({ ABCD: "full" })
+      yield* hour(24 * 8)
+      assert.strictEqual(yield* run({}), "too large")
+      assert.strictEqual(yield* left, 1)
+    })
+  )
+
+  it.effect("of which the record cannot be read do not replace it, and what is lost is said", () =>
+    Effect.gen(function* () {
+      const { log, memory, messenger, run } = yield* setUp
+      messenger.down = true
+      yield* run({ ABCD: "full" })
+      const before = (yield* Ref.get(memory)).alerts
+      const broken = new JobStateError({ message: "cannot read what was told of earlier failures: I/O error (EIO)" })
+      yield* Ref.update(memory, (all) => ({ ...all, alertsUnreadable: broken }))
+      log.lines.splice(0)
+      yield* run({ EFGH: "full" })
+      assert.deepStrictEqual((yield* Ref.get(memory)).alerts, before)
+      assert.deepStrictEqual(log.lines, [
+        `Warning: ${broken.message}`,
+        "Error: a message could not be delivered, and could not be written down, so it is not tried again: no route"
+      ])
+    })
+  )
+
+  it.effect("that cannot be written down are not said to be tried again", () =>
+    Effect.gen(function* () {
+      const { log, memory, messenger, run } = yield* setUp
+      messenger.down = true
+      const broken = new JobStateError({ message: "cannot write down what was told: no space left" })
+      yield* Ref.update(memory, (all) => ({ ...all, alertsUnwritable: broken }))
+      yield* run({ ABCD: "full" })
+      assert.deepStrictEqual(log.lines, [
+        `Warning: ${broken.message}`,
+        "Error: a message could not be delivered, and could not be written down, so it is not tried again: no route"
+      ])
     })
   )
 

@@ -135,6 +135,25 @@ describe("a run that is stopped, killed or cannot write", () => {
     })
   )
 
+  it.effect("keeps the message about a killed run until it is sent, and does not wait long for that", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit(tree(), { beforeSending: Effect.never })
+      const dead = { ...noMarker, run: "dead01", started_at_utc: "1970-01-01T00:00:00Z" }
+      yield* Ref.update(kit.state.jobStates, (memory) => ({ ...memory, markers: new Map([["archive", dead]]) }))
+      const kept = Effect.map(Ref.get(kit.state.jobStates), ({ alerts }) =>
+        alerts.get("archive")?.undelivered.map(({ title }) => title)
+      )
+      const stopped = yield* Effect.forkDaemon(kit.run())
+      yield* TestClock.adjust("1 second")
+      yield* Effect.zipRight(Effect.forkDaemon(Fiber.interrupt(stopped)), TestClock.adjust("1 minute"))
+      assert.deepStrictEqual(yield* kept, ["zipper: a run was killed on nas"])
+      yield* Ref.update(kit.state.jobStates, (memory) => ({ ...memory, markers: new Map([["archive", dead]]) }))
+      yield* Effect.forkDaemon(kit.run())
+      yield* TestClock.adjust("6 seconds")
+      assert.strictEqual((yield* Ref.get(kit.store)).published.size, 2, "the work waits for the message")
+    })
+  )
+
   it.effect("tells once of runs that are killed one after the other", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit(tree(), { before: () => Effect.never })

@@ -97,6 +97,8 @@ export const makeKit = (
     /** Comes before a lock is taken. */
     readonly usesLock?: (path: string) => Effect.Effect<void, LockError>
     readonly before?: ArchiverMemory["before"]
+    /** Comes before a message is sent. */
+    readonly beforeSending?: Effect.Effect<void>
   } = {}
 ) =>
   Effect.gen(function* () {
@@ -121,7 +123,7 @@ export const makeKit = (
       memoryArchiver(archiver),
       memoryHasher({}, archiver.contents),
       memoryStore(store),
-      memoryNotifier(sent),
+      memoryNotifier(sent, options.beforeSending),
       lockLayer(options.held ?? [], options.usesLock ?? (() => Effect.void)),
       state.layer,
       memoryProgress(shown),
