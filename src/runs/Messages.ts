@@ -113,6 +113,7 @@ export const prepare = Effect.fn("Messages.prepare")(function* (
   const known = yield* states.alerts(of).pipe(
     Effect.map((found) => found ?? noAlerts),
     (load) => withDeadline(load, undefined),
+    Effect.tap((found) => (found === undefined ? Effect.logWarning(notRead) : Effect.void)),
     Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), undefined))
   )
   const before = known ?? noAlerts
@@ -164,6 +165,8 @@ const messageOf = (
   notification === undefined
     ? []
     : [{ kind, at_utc, title: notification.title, message: notification.message, error: "" }]
+
+const notRead = "cannot read what was told of earlier failures: the disk did not answer in time; it is left as it is"
 
 /** How long good news that is refused is sent again (milliseconds). */
 const longestRetry = 7 * 86_400_000

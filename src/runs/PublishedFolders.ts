@@ -24,10 +24,7 @@ export const publishedFolders = Effect.gen(function* () {
   }
 })
 
-/**
- * The folders that lost a published archive, sorted; not one that cannot be read, nor one whose first publication is under way.
- * `unread`: why there may be more, which is logged as well.
- */
+/** The folders that lost a published archive, sorted, but not one whose first publication is under way; logs and gives why there may be more. */
 export const lostArchives = Effect.gen(function* () {
   const archives = yield* PublishedArchives
   const published = yield* publishedFolders

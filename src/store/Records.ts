@@ -11,7 +11,6 @@ import * as ArchiveIndex from "../zip/ArchiveIndex.ts"
 import { FolderFailure, type FolderRecord, FolderState } from "./FolderState.ts"
 import * as Layout from "./Layout.ts"
 import { folderNames, isFolder, setAside } from "./SafeFolder.ts"
-import type { StoreError } from "./StoreError.ts"
 
 /** Replaces a file so that the old or the new content is there at any instant, and after a power cut. */
 export const replace = (path: string, content: string | Uint8Array) =>
@@ -131,8 +130,9 @@ const failure = Effect.fnUntraced(
   function* ({ failure: path, folder }: Layout.FolderLayout) {
     const content = yield* (yield* Disk).read(path)
     if (content === undefined) return undefined
-    const unknown = () => unknownFailure(folder, `${path} cannot be understood`)
-    return Option.getOrElse(decodeFailure(folder)(content), unknown)
+    return Option.getOrElse(decodeFailure(folder)(content), () =>
+      unknownFailure(folder, `${path} cannot be understood`)
+    )
   },
   (effect, { folder }) =>
     Effect.catchAll(effect, ({ message }) => Effect.succeed<FolderFailure>(unknownFailure(folder, message)))
@@ -199,10 +199,11 @@ export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corru
 type Current = Omit<FolderRecord, "failure">
 
 const nothing: Current = { state: undefined, zipSize: undefined }
+const unknown: Current = { ...nothing, unknown: true }
 
 const isDenied = ({ code }: DiskError): boolean => code === "EACCES" || code === "EPERM"
 
-const current = (paths: Layout.FolderLayout, corrupt: Corrupt): Effect.Effect<Current, DiskError | StoreError, Disk> =>
+const current = (paths: Layout.FolderLayout, corrupt: Corrupt) =>
   Effect.gen(function* () {
     const { folder, home, names } = paths
     const disk = yield* Disk
@@ -235,7 +236,7 @@ const current = (paths: Layout.FolderLayout, corrupt: Corrupt): Effect.Effect<Cu
     // One folder must not stop the others of a run.
     Effect.catchIf(
       () => corrupt !== "report",
-      (error) => Effect.as(logUnknown(paths.folder, corrupt, error), { ...nothing, unknown: true as const })
+      (error) => Effect.as(logUnknown(paths.folder, corrupt, error), unknown)
     )
   )
 
