@@ -24,7 +24,7 @@ export const publishedFolders = Effect.gen(function* () {
   }
 })
 
-/** The folders that lost a published archive, sorted, but not one whose first publication is under way; logs and gives why there may be more. */
+/** The folders that lost a published archive, sorted, but not one whose first publication is under way; `unread`: why there may be more. */
 export const lostArchives = Effect.gen(function* () {
   const archives = yield* PublishedArchives
   const published = yield* publishedFolders
@@ -42,7 +42,6 @@ export const lostArchives = Effect.gen(function* () {
       ),
     { concurrency: 16 }
   )
-  yield* Effect.forEach(unread, (problem) => Effect.logError(problem), { discard: true })
   return { lost, unread }
 })
 
