@@ -9,6 +9,10 @@ export const memoryNotifier = (
   before: Effect.Effect<void> = Effect.void
 ): Layer.Layer<Notifier> =>
   Layer.succeed(Notifier, {
-    send: (notification) => Effect.zipRight(before, Ref.update(sent, (all) => [...all, notification])),
+    send: (notification) =>
+      Effect.zipRight(
+        before,
+        Ref.update(sent, (all) => [...all, notification])
+      ),
     probe: Effect.succeed("Gotify" as const)
   })
