@@ -70,19 +70,19 @@ const BrokerHost = described(
 )
 
 export const Mqtt = Schema.Struct({
-  host: required("The broker that zipper suspend tells", BrokerHost),
-  port: withDefault("Its port", whole(1, 65535), () => 1883),
+  host: required("The broker that zipper suspend publishes to", BrokerHost),
+  port: withDefault("Port of the broker", whole(1, 65535), () => 1883),
   topic: withDefault(
-    "What is published to",
+    "Topic of the message",
     text(/^[^\0#+]+$/, "a topic without # or +"),
     () => "servers/host-backups"
   ),
-  username: optional("Who we are there", text(/^[^\0]+$/, "a user name")),
+  username: optional("User name at the broker", text(/^[^\0]+$/, "a user name")),
   password: optional(
-    "MQTT_PASSWORD in the environment does as well",
+    "Password at the broker; or MQTT_PASSWORD in the environment",
     described(Schema.Redacted(Schema.String), "text")
   ),
-  timeout_seconds: withDefault("How long it may take", whole(1, 300), () => 10)
+  timeout_seconds: withDefault("How long connecting and publishing may take", whole(1, 300), () => 10)
 })
 export type Mqtt = typeof Mqtt.Type
 
@@ -91,6 +91,7 @@ export type Mqtt = typeof Mqtt.Type
  * line in the README's table, a sample in ConfigExample if it has no default, and a section there if it is an object.
  */
 export const ConfigDocument = Schema.Struct({
+  $schema: optional("For editors: the file that zipper schema config printed", Schema.String),
   // Both, or neither: see the contradictions.
   source_path: optional(
     "Folder whose ABCD subfolders are archived: the mount point of a dataset, or a folder inside one",
@@ -103,23 +104,38 @@ export const ConfigDocument = Schema.Struct({
     () => "auto-zip"
   ),
   max_workers: withDefault("Folders worked on at the same time", whole(1, 64), () => 1),
-  retries: withDefault("Further attempts for errors that may pass", whole(0, 20), () => 3),
+  retries: withDefault(
+    "Further attempts for errors that may pass, after 1 s, 2 s, 4 s and so on, at most a minute",
+    whole(0, 20),
+    () => 3
+  ),
   nice: withDefault("Priority of the process; below 0 for root alone", whole(-20, 19), () => 10),
   umask: withDefault(
-    "Of everything written",
+    "Mask for the modes of everything that is written",
     text(/^0{1,2}[0-7]{2}$/, 'octal text that leaves the owner everything, such as "027"'),
     () => "027"
   ),
-  lockfile_path: withDefault("One run at a time for one lock file", AbsolutePath, () => "/var/run/zipper.lock"),
+  lockfile_path: withDefault(
+    "Lock file: one run at a time; another in the target keeps runs of other configurations away",
+    AbsolutePath,
+    () => "/var/run/zipper.lock"
+  ),
   lock_wait_seconds: withDefault(
     "How long a run waits for the lock when another one holds it; 0: it ends at once, with exit status 75",
     whole(0, 86_400),
     () => 0
   ),
-  tmp_dir: optional("Where archives are put together, if it is on the target's file system", AbsolutePath),
+  tmp_dir: optional(
+    "Folder where archives are put together, if it is on the target's file system and mount; otherwise that happens in the target",
+    AbsolutePath
+  ),
   log_file: withDefault("Rotating log, a line each (logfmt)", AbsolutePath, () => "/var/log/zipper.log"),
   gotify: optional("Where messages go; without it none is sent", Gotify),
-  snapshots: withDefault("live reads a plain folder without a snapshot", oneOf("zfs", "live"), () => "zfs" as const),
+  snapshots: withDefault(
+    "zfs takes a snapshot; live reads a plain folder as it is: a file that changes meanwhile fails its folder, which is tried again",
+    oneOf("zfs", "live"),
+    () => "zfs" as const
+  ),
   snapshot_keep: withDefault("Snapshots kept besides the one that the next run compares with", whole(0, 1000), () => 1),
   compare: withDefault(
     "mtime ignores inodes and ctimes, for a file system that does not keep them; a change that keeps size and mtime is then missed",
@@ -128,22 +144,28 @@ export const ConfigDocument = Schema.Struct({
   ),
   task_timeout_seconds: withDefault("How long one attempt at one folder may take", whole(1, 1_209_600), () => 14_400),
   compression: withDefault("How archives are compressed", Compression, () => Schema.decodeSync(Compression)({})),
-  notify_on: withDefault("What a message is sent for", Schema.Array(oneOf("failure", "success", "recovery")), () => [
+  notify_on: withDefault("When a message is sent", Schema.Array(oneOf("failure", "success", "recovery")), () => [
     "failure" as const
   ]),
   reminder_hours: withDefault(
-    "How often a message is repeated while the same things fail; 0 with every run",
+    "Hours after which a message is repeated while the same things fail; 0: with every run",
     whole(0, 8760),
     () => 24
   ),
-  ping_url: optional("Called when a run starts, succeeds and fails, as healthchecks.io wants it", PingUrl),
-  metrics_file: optional("Figures for Prometheus's node_exporter (textfile), written after each run", AbsolutePath),
+  ping_url: optional(
+    "Address that is called when a run of the archive job starts, succeeds and fails, as healthchecks.io has it; a secret",
+    PingUrl
+  ),
+  metrics_file: optional(
+    "File for the textfile collector of Prometheus's node_exporter, written after each run",
+    AbsolutePath
+  ),
   // Only without a target: see the contradictions.
-  state_dir: optional("Where the history is kept when there is no target_path", AbsolutePath),
+  state_dir: optional("Folder for history and state where there is no target_path", AbsolutePath),
   log_max_bytes: withDefault("The log is rotated at this size", whole(1024, 10_737_418_240), () => 10_485_760),
-  log_keep: withDefault("How many old logs stay", whole(0, 99), () => 5),
-  syslog: withDefault("Also to syslog (facility daemon)", flag, () => true),
-  replication: withDefault("Jobs of zipper pull, push and prune", Schema.Array(ReplicationJob), () => []),
+  log_keep: withDefault("How many old logs are kept", whole(0, 99), () => 5),
+  syslog: withDefault("Log to syslog too (facility daemon)", flag, () => true),
+  replication: withDefault("Jobs of zipper pull, push, prune and delegate", Schema.Array(ReplicationJob), () => []),
   mqtt: optional("The broker of zipper suspend", Mqtt)
 })
 export type ConfigDocument = typeof ConfigDocument.Type

@@ -30,24 +30,24 @@ const snapshotCount = (note: string) => withDefault(note, whole(0, 10_000), () =
 
 /** How many snapshots of each period `prune` keeps. */
 export const RetentionConfig = Schema.Struct({
-  hourly: snapshotCount("Of so many latest hours the newest snapshot stays"),
+  hourly: snapshotCount("The newest snapshot of each of so many hours is kept"),
   daily: snapshotCount("The same for days"),
-  weekly: snapshotCount("For weeks, from Monday"),
-  monthly: snapshotCount("For months")
+  weekly: snapshotCount("The same for weeks, which begin on Monday"),
+  monthly: snapshotCount("The same for months")
 })
 export type Retention = typeof RetentionConfig.Type
 
 /** A replication job as the configuration has it. */
 export const ReplicationJob = Schema.Struct({
-  name: required("For --job", text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name of letters, digits and _ . -")),
+  name: required("Name for --job", text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name of letters, digits and _ . -")),
   direction: required("pull fetches from the other host, push sends to it", oneOf("pull", "push")),
   host: required(
     "The other host, an alias of ssh's configuration, or user@host",
     judged("a host name, an address or an ssh alias", hostProblem)
   ),
-  user: optional("Whom to log in as there; ssh's own choice when left out", judged("a user name", userProblem)),
-  port: optional("Port of its ssh server; ssh's own choice when left out", whole(1, 65535)),
-  datasets: required("What is replicated, each with everything below it", Schema.NonEmptyArray(Dataset)),
+  user: optional("The user to log in as there; ssh chooses when it is left out", judged("a user name", userProblem)),
+  port: optional("Port of its ssh server; ssh chooses when it is left out", whole(1, 65535)),
+  datasets: required("Datasets to replicate, each with everything below it", Schema.NonEmptyArray(Dataset)),
   exclude: withDefault(
     "Patterns of datasets to leave out: * is anything but a slash, ** anything, ? one character",
     Schema.Array(judged("a pattern", patternProblem)),
@@ -55,19 +55,19 @@ export const ReplicationJob = Schema.Struct({
   ),
   destination: optional("pull writes <destination>/<host>/<dataset>, push below it", Dataset),
   strip_prefix: optional("push only: taken off the front of every dataset's name", Dataset),
-  raw: optional("Send as it is on disk, encrypted; left out: pull no, push yes", flag),
+  raw: optional("Send blocks as they are on disk, encrypted ones too; left out: no for a pull, yes for a push", flag),
   ssh_options: withDefault(
-    "What goes after ssh's -o, each",
+    "Options for ssh, each as after its -o",
     Schema.Array(judged('an ssh option such as "Compression=yes"', sshOptionProblem)),
     () => []
   ),
   bandwidth: optional(
-    "At most so many bytes a second; needs pv or mbuffer",
+    "Most bytes a second; needs pv or mbuffer on this host",
     judged('bytes a second such as "10M"', bandwidthProblem)
   ),
-  compress: optional("On the way; zstd has to be on both hosts", oneOf("none", "zstd")),
-  retention: optional("What zipper prune leaves of the replicas", RetentionConfig),
-  ping_url: optional("Called when a run of this job starts, succeeds and fails", PingUrl)
+  compress: optional("Compression of the stream; the program zstd has to be on both hosts", oneOf("none", "zstd")),
+  retention: optional("Snapshots of the replicas that zipper prune keeps", RetentionConfig),
+  ping_url: optional("Address that is called when a run of this job starts, succeeds and fails; a secret", PingUrl)
 })
 export type ReplicationJob = typeof ReplicationJob.Type
 
