@@ -26,23 +26,44 @@ export const mountOf = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Mo
 export const unescape = (text: string): string =>
   text.replace(/\\([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 
-/** Reads Linux's `/proc/self/mountinfo` (latin1), in its order: a later mount covers an earlier one. */
-export const parseMountInfo = (text: string): ReadonlyArray<Mount> =>
-  text.split("\n").flatMap((line) => {
-    // 36 35 0:29 /ABCD /srv rw,relatime shared:1 - zfs tank/data rw,xattr
-    const [before, after] = line.split(" - ", 2)
-    const [, , , root, mountpoint] = before?.split(" ") ?? []
-    const [type, device] = after?.split(" ") ?? []
-    if (root === undefined || !mountpoint?.startsWith("/") || type === undefined || device === undefined) return []
-    return [
-      {
-        device: unescape(device),
-        type,
-        mountpoint: RawPath.fromLatin1(unescape(mountpoint)),
-        root: RawPath.fromLatin1(unescape(root))
-      }
-    ]
-  })
+/**
+ * Reads Linux's `/proc/self/mountinfo` (latin1), in its order: a later mount covers an earlier one. A folder that is bound to its
+ * own place is left out, as systemd does it for ReadWritePaths: it holds the same with and without that mount.
+ */
+export const parseMountInfo = (text: string): ReadonlyArray<Mount> => {
+  const entries = text.split("\n").flatMap((line) => entryOf(line) ?? [])
+  const byId = new Map(entries.map((entry) => [entry.id, entry]))
+  return entries.filter((entry) => !isBoundInPlace(entry, byId.get(entry.parent))).map(({ mount }) => mount)
+}
+
+interface Entry {
+  readonly id: string
+  readonly parent: string
+  /** Major and minor number of the file system's device. */
+  readonly fileSystem: string
+  readonly mount: Mount
+}
+
+const entryOf = (line: string): Entry | undefined => {
+  // 36 35 0:29 /ABCD /srv rw,relatime shared:1 - zfs tank/data rw,xattr
+  const [before, after] = line.split(" - ", 2)
+  const [id = "", parent = "", fileSystem = "", root, mountpoint] = before?.split(" ") ?? []
+  const [type, device] = after?.split(" ") ?? []
+  if (root === undefined || !mountpoint?.startsWith("/") || type === undefined || device === undefined) return undefined
+  const mount = {
+    device: unescape(device),
+    type,
+    mountpoint: RawPath.fromLatin1(unescape(mountpoint)),
+    root: RawPath.fromLatin1(unescape(root))
+  }
+  return { id, parent, fileSystem, mount }
+}
+
+const isBoundInPlace = ({ fileSystem, mount }: Entry, parent: Entry | undefined): boolean => {
+  if (parent === undefined || parent.fileSystem !== fileSystem) return false
+  const place = RawPath.relativeTo(parent.mount.mountpoint, mount.mountpoint)
+  return place !== undefined && mount.root === RawPath.join(parent.mount.root, place)
+}
 
 /** Reads what `mount` prints on FreeBSD and macOS (latin1): `tank/data on /mnt/tank/data (zfs, local, nfsv4acls)`. */
 export const parseMountOutput = (text: string): ReadonlyArray<Mount> =>

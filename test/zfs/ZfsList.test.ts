@@ -23,6 +23,28 @@ describe("ZfsList", () => {
     ])
   })
 
+  it("leaves out a folder that is bound to its own place, and no other", () => {
+    const text = [
+      "22 1 8:1 / / rw - ext4 /dev/sda1 rw",
+      "30 22 0:40 / /mnt/tank rw - zfs tank rw",
+      "31 22 8:17 /old /mnt/usb rw - ext4 /dev/sdb1 rw",
+      // As systemd has ReadWritePaths: two folders, one in the other, one in a part of a file system, a mount as it is.
+      "40 30 0:40 /zips /mnt/tank/zips rw - zfs tank rw",
+      "41 40 0:40 /zips/ABCD /mnt/tank/zips/ABCD rw - zfs tank rw",
+      "42 31 8:17 /old/zips /mnt/usb/zips rw - ext4 /dev/sdb1 rw",
+      "43 22 8:1 /var/log /var/log rw - ext4 /dev/sda1 rw",
+      "44 30 0:40 / /mnt/tank rw - zfs tank rw",
+      // Another folder of the file system, and another file system that has the folder.
+      "50 30 0:40 /new /mnt/tank/EFGH rw - zfs tank rw",
+      "51 30 0:41 /IJKL /mnt/tank/IJKL rw - zfs tank/other rw",
+      "52 99 0:40 /MNOP /mnt/tank/MNOP rw - zfs tank rw"
+    ].join("\n")
+    assert.deepStrictEqual(
+      parseMountInfo(text).map(({ mountpoint }) => mountpoint),
+      ["/", "/mnt/tank", "/mnt/usb", "/mnt/tank/EFGH", "/mnt/tank/IJKL", "/mnt/tank/MNOP"].map(raw)
+    )
+  })
+
   it("knows what stays mounted from what comes and goes by itself", () => {
     const mount = { mountpoint: raw("/mnt"), root: raw("/") }
     assert.isTrue(isLasting({ ...mount, type: "zfs", device: "tank/data" }))
