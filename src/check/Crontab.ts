@@ -29,8 +29,10 @@ export interface CronWork {
   }>
 }
 
+export const ScheduledCommand = Schema.Literal("run", "verify", "pull", "push", "prune")
+
 export const CronLine = Schema.Struct({
-  command: Schema.Literal("run", "pull", "push", "prune"),
+  command: ScheduledCommand,
   job: orNull(text("the replication job")),
   schedule: text("minute, hour, day of month, month, day of week"),
   user: text("who runs it: the one who ran the check"),
@@ -43,33 +45,59 @@ export type CronLine = typeof CronLine.Type
 /** The file that lines with a user field go into. */
 export const crontabOf = (platform: string): string => (platform === "linux" ? "/etc/cron.d/zipper" : "/etc/crontab")
 
-/**
- * One line for the archive job, with a guard so that cron starts no second one, one for each replication job, and one
- * more where it prunes. None for what a crontab cannot hold: line breaks, invisible characters, a space in the user.
- */
-export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronLine> => {
-  const { config, node, platform, user, zipper } = place
-  const program = node === undefined ? [zipper] : [node, zipper]
-  const guard = guardFile(work.lockfile, config)
+/** A command that starts again and again. */
+export interface Scheduled {
+  readonly command: typeof ScheduledCommand.Type
+  readonly job: string | null
+  readonly every: "hour" | "day" | "week" | "month"
+  /** Ignored by what starts every hour. */
+  readonly hour: number
+  readonly minute: number
+  /** The whole command line, by absolute paths. */
+  readonly words: ReadonlyArray<string>
+}
+
+/** When each job starts: the same for the same path of a configuration, at minutes that spread over the hour. */
+export const scheduleOf = (place: CronPlace, work: CronWork): ReadonlyArray<Scheduled> => {
+  const { config, node, zipper } = place
   const first = minuteOf(config)
-  if ([...program, config, guard].some(isUnfit) || !/^[^\s%#]+$/.test(user)) return []
-  const lineOf = (words: ReadonlyArray<string>, rest: Pick<CronLine, "command" | "job" | "schedule">): CronLine => {
-    const shell = shellWords(words)
-    return { ...rest, user, shell, line: `${rest.schedule} ${user} ${forCron(shell)}` }
+  const scheduled = (
+    command: Scheduled["command"],
+    job: string | null,
+    every: Scheduled["every"],
+    hour: number,
+    minute: number
+  ): Scheduled => {
+    const named = job === null ? [] : ["--job", job]
+    const words = [...(node === undefined ? [] : [node]), zipper, command, ...named, "--config", config, "--quiet"]
+    return { command, job, every, hour, minute: minute % 60, words }
   }
-  const last = ["--config", config, "--quiet"]
-  const run = [...guardedBy(platform, guard), ...program, "run", ...last]
-  const hourly = { command: "run", job: null, schedule: `${first} * * * *` } as const
+  const archive = [scheduled("run", null, "hour", 0, first), scheduled("verify", null, "month", 6, first + 30)]
   const replication = work.replication.flatMap(({ direction, name, prunes }, index) => {
-    const minute = (first + 5 + 10 * index) % 60
-    const hour = direction === "pull" ? 1 : 3
-    const words = (command: string) => [...program, command, "--job", name, ...last]
+    const minute = first + 5 + 10 * index
     return [
-      lineOf(words(direction), { command: direction, job: name, schedule: `${minute} ${hour} * * *` }),
-      ...(prunes ? [lineOf(words("prune"), { command: "prune", job: name, schedule: `${minute} 5 * * 0` })] : [])
+      scheduled(direction, name, "day", direction === "pull" ? 1 : 3, minute),
+      ...(prunes ? [scheduled("prune", name, "week", 5, minute)] : [])
     ]
   })
-  return [...(work.archive ? [lineOf(run, hourly)] : []), ...replication]
+  return [...(work.archive ? archive : []), ...replication]
+}
+
+/**
+ * A line for each job and when it starts; the archive job has a guard, so that cron starts no second one. None for what a
+ * crontab cannot hold: line breaks, invisible characters, a space in the user.
+ */
+export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronLine> => {
+  const { config, platform, user } = place
+  const guard = guardFile(work.lockfile, config)
+  const scheduled = scheduleOf(place, work)
+  if ([guard, ...scheduled.flatMap(({ words }) => words)].some(isUnfit) || !isFitUser(user)) return []
+  return scheduled.map(({ command, every, hour, job, minute, words }) => {
+    const shell = shellWords([...(command === "run" ? guardedBy(platform, guard) : []), ...words])
+    const days = { hour: "* * *", day: "* * *", week: "* * 0", month: "1 * *" }[every]
+    const schedule = `${minute} ${every === "hour" ? "*" : hour} ${days}`
+    return { command, job, schedule, user, shell, line: `${schedule} ${user} ${forCron(shell)}` }
+  })
 }
 
 /** Beside `lockfile_path`, which the program takes. Of two configurations with one guard, cron would start one only. */
@@ -87,8 +115,10 @@ export const wordOf = (config: string): string => createHash("sha256").update(co
 const guardedBy = (platform: string, file: string): ReadonlyArray<string> =>
   platform === "linux" ? ["flock", "-n", file] : platform === "freebsd" ? ["lockf", "-s", "-t", "0", file] : []
 
-// A line break ends the line; the user who pastes it cannot check an invisible character.
-const isUnfit = (word: string): boolean => /[\p{Cc}\p{Cf}\u2028\u2029]/u.test(word)
+/** A line break ends the line; the user who pastes it cannot check an invisible character. */
+export const isUnfit = (word: string): boolean => /[\p{Cc}\p{Cf}\u2028\u2029]/u.test(word)
+
+export const isFitUser = (user: string): boolean => /^[^\s%#]+$/.test(user)
 
 /** Before a `%` there is never a backslash that is meant: see {@link shellWord}. */
 const forCron = (shell: string): string => shell.replaceAll("%", "\\%")

@@ -60,6 +60,7 @@ describe("lines for cron", () => {
       lines.map(({ line }) => line),
       [
         "58 * * * * root flock -n /var/run/zipper.fe9f21b6.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet",
+        "28 6 1 * * root /usr/local/bin/zipper verify --config /etc/zipper.json --quiet",
         "3 1 * * * root /usr/local/bin/zipper pull --job nas --config /etc/zipper.json --quiet",
         "3 5 * * 0 root /usr/local/bin/zipper prune --job nas --config /etc/zipper.json --quiet",
         "13 3 * * * root /usr/local/bin/zipper push --job offsite --config /etc/zipper.json --quiet"
@@ -69,7 +70,8 @@ describe("lines for cron", () => {
     assert.deepStrictEqual(
       freebsd.map(({ line }) => line),
       [
-        "58 * * * * root lockf -s -t 0 /var/run/zipper.fe9f21b6.cron.lock /usr/local/bin/node /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
+        "58 * * * * root lockf -s -t 0 /var/run/zipper.fe9f21b6.cron.lock /usr/local/bin/node /usr/local/bin/zipper run --config /etc/zipper.json --quiet",
+        "28 6 1 * * root /usr/local/bin/node /usr/local/bin/zipper verify --config /etc/zipper.json --quiet"
       ]
     )
     assert.deepStrictEqual(["linux", "freebsd"].map(crontabOf), ["/etc/cron.d/zipper", "/etc/crontab"])
@@ -114,13 +116,10 @@ describe("lines for cron", () => {
   })
 
   it("differ for two configurations that share a lock file: guards, and minutes", () => {
-    const lines = ["/etc/photos.json", "/etc/documents.json"].flatMap((config) => cronLines({ ...place, config }, work))
-    assert.strictEqual(new Set(lines.map(({ schedule }) => schedule)).size, 2)
-    assert.strictEqual(new Set(lines.map(({ shell }) => /flock -n (\S+)/.exec(shell)?.[1])).size, 2)
-    assert.deepStrictEqual(
-      cronLines({ ...place, config: "/etc/photos.json" }, work).map(({ line }) => line),
-      lines.slice(0, 1).map(({ line }) => line)
-    )
+    const lines = ["/etc/photos.json", "/etc/documents.json"].map((config) => cronLines({ ...place, config }, work))
+    assert.strictEqual(new Set(lines.flat().map(({ schedule }) => schedule)).size, lines.flat().length)
+    assert.strictEqual(new Set(lines.map(([run]) => /flock -n (\S+)/.exec(run?.shell ?? "")?.[1])).size, 2)
+    assert.deepStrictEqual(cronLines({ ...place, config: "/etc/photos.json" }, work), lines[0])
   })
 
   it("have no guard that the program itself takes, and none that another user could not write", () => {
