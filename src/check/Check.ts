@@ -17,7 +17,7 @@ import { Tree } from "../source/Tree.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { checkOwner, Store } from "../store/Store.ts"
 import { Disk } from "../system/Disk.ts"
-import { document, flag, text } from "../text/Document.ts"
+import { document, flag, optional, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "../zfs/Allow.ts"
@@ -27,13 +27,19 @@ import { Zfs } from "../zfs/Zfs.ts"
 import { checkSnapshots } from "./CheckSnapshots.ts"
 import { CronLine } from "./Crontab.ts"
 import { CheckFinding, type Finding, ok, problem, warning } from "./Finding.ts"
+import { SystemdUnit } from "./Systemd.ts"
 
 /** What `check --json` prints. */
 export const CheckDocument = document({
   ok: flag("no problem: a run would work; otherwise the exit status is 3"),
   findings: Schema.Array(CheckFinding),
   crontab: text("the file that the lines are for"),
-  cron: Schema.Array(CronLine).annotations({ description: "none while there is a problem" })
+  cron: Schema.Array(CronLine).annotations({ description: "none while there is a problem" }),
+  systemd: optional(
+    Schema.Array(SystemdUnit).annotations({
+      description: "with --systemd: units in place of the lines; none while there is a problem, or without systemd"
+    })
+  )
 })
 
 type Paths = Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix">

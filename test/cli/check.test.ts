@@ -107,3 +107,49 @@ describe("check of snapshots", () => {
     remove()
   })
 })
+
+describe("check --systemd", () => {
+  it("prints units in place of the lines for cron, and the commands that start them", async () => {
+    place.put("ABCD/a.txt", "one")
+    const { status, stdout } = await run(["check", "--config", place.config, "--systemd"])
+    assert.strictEqual(status, 0)
+    const [archive, ...others] = stdout.split("\n# /etc/systemd/system/").slice(1)
+    assert.match(archive ?? "", /^zipper-[0-9a-f]{8}-archive\.service\n\[Unit\]\n/)
+    assert.include(archive, `run --config ${place.config} --quiet\n`)
+    assert.include(archive, `\nReadWritePaths=-${place.target}\n`)
+    assert.strictEqual(others.length, 3)
+    assert.match(
+      stdout,
+      /\nsystemctl daemon-reload\nsystemctl enable --now zipper-\w+-archive.timer zipper-\w+-verify.timer\n$/
+    )
+    assert.notInclude(stdout, "flock")
+    const { stdout: json } = await run(["check", "--config", place.config, "--systemd", "--json"])
+    const { systemd }: { readonly systemd: ReadonlyArray<{ readonly text: string }> } = JSON.parse(json)
+    for (const { text } of systemd) assert.include(stdout, text)
+    assert.strictEqual(systemd.length, 4)
+    const quiet = await run(["check", "--config", place.config, "--systemd", "--quiet"])
+    assert.deepStrictEqual([quiet.status, quiet.stdout], [0, ""])
+  })
+
+  it("prints none while there is a problem", async () => {
+    const state = join(place.root, "state")
+    const job = { name: "nas", direction: "pull", host: "nowhere.invalid", datasets: ["tank/a"], destination: "tank/b" }
+    place.configure({ source_path: undefined, target_path: undefined, state_dir: state, replication: [job] })
+    const { status, stdout } = await run(["check", "--config", place.config, "--systemd"])
+    // The other host cannot be reached.
+    assert.strictEqual(status, 3)
+    assert.notInclude(stdout, "[Service]")
+  })
+
+  it("points to cron on a system without systemd", async () => {
+    place.put("ABCD/a.txt", "one")
+    const other = "data:text/javascript,Object.defineProperty(process,'platform',{value:'freebsd'})"
+    const { status, stderr, stdout } = await run(["check", "--config", place.config, "--systemd"], {
+      env: { NODE_OPTIONS: `--import=${other}` }
+    })
+    assert.strictEqual(status, 0)
+    assert.include(stderr, "there is no systemd on freebsd: the lines for cron are what to use")
+    assert.include(stdout, "\n* for cron, in /etc/crontab:\n")
+    assert.notInclude(stdout, "[Service]")
+  })
+})

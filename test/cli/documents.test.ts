@@ -81,7 +81,7 @@ describe("the documents of --json", () => {
     const nowhere = join(place.root, "nowhere.json")
     writeFileSync(nowhere, JSON.stringify({ ...Object(keys), source_path: "/nonexistent" }))
     const all = await Promise.all([
-      documentOf("check", ["--config", place.config]),
+      documentOf("check", ["--config", place.config, "--systemd"]),
       documentOf("check", ["--config", nowhere]),
       documentOf("config validate", ["--config", told]),
       documentOf("config validate", ["--config", bad]),
@@ -100,6 +100,7 @@ describe("the documents of --json", () => {
     )
     const [checked, , , invalid] = all
     assert.include(checked?.text, "--quiet")
+    assert.include(checked?.text, "-archive.timer")
     assert.include(invalid?.text, "did you mean max_workers?")
     assert.notInclude(all.map(({ text }) => text).join(""), "AbC")
   })

@@ -1,10 +1,12 @@
-import { accessSync, constants, realpathSync, statSync } from "node:fs"
+import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs"
+import { homedir, userInfo } from "node:os"
 import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Check from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
 import { type Finding, warning } from "../../check/Finding.ts"
-import type { ArchiveConfig } from "../../config/Config.ts"
+import { enabling, type SystemdUnit, systemdUnits } from "../../check/Systemd.ts"
+import { type ArchiveConfig, stateDirOf } from "../../config/Config.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
@@ -18,8 +20,14 @@ import { Output, printDocument } from "../output.ts"
 /** `zipper check`: would a run work, and how does cron start it? */
 export const check = makeCommand(
   "check",
-  "Look at everything a run depends on, leave nothing behind, and end with the lines for cron. Example: zipper check --config /usr/local/etc/zipper.json",
-  { config: options.config },
+  "Look at everything a run depends on, leave nothing behind, and end with the lines for cron, or the units for systemd. Example: zipper check --config /usr/local/etc/zipper.json",
+  {
+    config: options.config,
+    systemd: options.flag(
+      "systemd",
+      "Print units for systemd, a service and a timer for each job, in place of the lines for cron."
+    )
+  },
   function* (flags) {
     const config = yield* loadConfig(flags.config)
     // A configuration for replication alone can be checked; one with nothing to run fails here.
@@ -33,26 +41,44 @@ export const check = makeCommand(
     })
     const state = yield* Effect.provide(Check.checkState(config), Disk.layer)
     const lasting = isLasting(flags.config)
-    const findings = [...archive, ...replication.flat(), ...state, ...(lasting ? [] : [notLasting])]
-    const ok = findings.every(({ status }) => status !== "problem")
     const place = cronPlace(flags.config)
+    const hasSystemd = place.platform === "linux"
+    const findings = [
+      ...archive,
+      ...replication.flat(),
+      ...state,
+      ...(lasting ? [] : [notLasting]),
+      ...(flags.systemd && !hasSystemd ? [noSystemd(place.platform)] : [])
+    ]
+    const ok = findings.every(({ status }) => status !== "problem")
     const crontab = crontabOf(place.platform)
-    const cron =
-      ok && lasting
-        ? cronLines(place, {
-            archive: config.source_path !== undefined,
-            lockfile: config.lockfile_path,
-            replication: config.replication.map(({ retention, ...job }) => ({
-              ...job,
-              prunes: retention !== undefined
-            }))
-          })
-        : []
-    yield* printDocument(Check.CheckDocument, { version: 1, ok, findings, crontab, cron })
+    const work = {
+      archive: config.source_path !== undefined,
+      lockfile: config.lockfile_path,
+      replication: config.replication.map(({ retention, ...job }) => ({ ...job, prunes: retention !== undefined })),
+      home: homeFolder(),
+      config
+    }
+    const cron = ok && lasting ? cronLines(place, work) : []
+    const units = flags.systemd && hasSystemd && ok && lasting ? systemdUnits(place, work) : []
+    yield* printDocument(Check.CheckDocument, {
+      version: 1,
+      ok,
+      findings,
+      crontab,
+      cron,
+      ...(flags.systemd ? { systemd: units } : {})
+    })
     if (!(yield* Output).options.json) yield* Effect.forEach(findings, report, { discard: true })
     yield* stopUnless(ok, ExitStatus.preflight)
     yield* Effect.logInfo("a run would work")
-    if (lasting) yield* printCronLines(cron, crontab)
+    if (!lasting) return
+    if (flags.systemd && hasSystemd) {
+      const state = stateDirOf(config)
+      const missing = config.target_path === undefined && !existsSync(state) ? [state] : []
+      return yield* printUnits(units, enabling(units, place.user, missing))
+    }
+    yield* printCronLines(cron, crontab)
   }
 )
 
@@ -60,6 +86,9 @@ const notLasting = warning(
   "cron",
   "no lines for cron: this configuration is not a file that another process can read. Write it to a file, and check that one"
 )
+
+const noSystemd = (platform: string) =>
+  warning("systemd", `there is no systemd on ${platform}: the lines for cron are what to use`)
 
 const checkArchive = (config: ArchiveConfig) =>
   Check.check(config).pipe(Effect.provide(services.checkLayers(config, services.archiveIdentity(config))))
@@ -82,6 +111,30 @@ const printCronLines = Effect.fnUntraced(function* (lines: ReadonlyArray<CronLin
     yield* output.print(["", ...lines.map(({ line }) => line)].join("\n"))
   }
 })
+
+/** Without a prefix: each unit with its first line can be pasted as a whole. */
+const printUnits = Effect.fnUntraced(function* (units: ReadonlyArray<SystemdUnit>, commands: ReadonlyArray<string>) {
+  const output = yield* Output
+  if (units.length === 0) {
+    yield* Effect.logWarning(
+      "no units for systemd: the path of zipper, node, the configuration or a folder that it names, or the name of the user, holds what a unit cannot"
+    )
+  } else if (!output.options.quiet) {
+    yield* Effect.logInfo("for systemd: put each unit into the file that its first line names")
+    yield* output.print(["", ...units.map(({ text }) => text)].join("\n"))
+    yield* Effect.logInfo("then start the timers, as root:")
+    yield* output.print(["", ...commands].join("\n"))
+  }
+})
+
+/** Where ssh looks for `.ssh`: it goes by the user database, not by HOME. */
+const homeFolder = (): string => {
+  try {
+    return userInfo().homedir
+  } catch {
+    return homedir()
+  }
+}
 
 /** This program, this configuration and this user, as a line for cron names them. */
 const cronPlace = (config: string): CronPlace => {
