@@ -101,6 +101,8 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
   "Every hour on Linux, in /etc/cron.d/zipper (zipper check prints the line for this machine):": [
     "5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
   ],
+  "The same as services of systemd; each unit begins with the file that it goes into, and the last lines start the timers:":
+    ["zipper check --config /etc/zipper.json --systemd"],
   "Replicas of two datasets of another host:": [
     "zipper pull --host nas --user backup --destination tank/backup tank/data tank/home"
   ],
@@ -108,7 +110,7 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
 }
 
 const seeAlso =
-  "zfs(8), zfs-allow(8), zfs-send(8), zfs-receive(8), ssh(1), ssh_config(5), crontab(5), flock(1), logger(1), unzip(1)"
+  "zfs(8), zfs-allow(8), zfs-send(8), zfs-receive(8), ssh(1), ssh_config(5), crontab(5), systemd.timer(5), flock(1), logger(1), unzip(1)"
 
 /** Options that every command has, in the same words. */
 const commonOf = ([first, ...others]: ReadonlyArray<CommandPage>): ReadonlyArray<Entry> =>
