@@ -1,4 +1,4 @@
-import { constants, existsSync } from "node:fs"
+import { type BigIntStats, constants, existsSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { uptime } from "node:os"
 import { dirname, join } from "node:path"
@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -13,9 +14,18 @@ import { utcSeconds } from "../store/Metadata.ts"
 import * as Errno from "../system/Errno.ts"
 import { notToWrite, withRegular } from "../system/FileCalls.ts"
 import { isRunning, Process } from "../system/Process.ts"
+import { isFlocked, isSocketTaken, type SocketLock, takeSocket } from "../system/SocketLock.ts"
 import { isInstant } from "../text/Time.ts"
 
-/** One run at a time for one lock file. */
+/**
+ * One run at a time for one lock file. The kernel holds the lock: by O_EXLOCK on the BSDs; on Linux by flock(2), which the
+ * program flock takes for this process. It is looked for in PATH and in the system's folders, so that cron and a shell find
+ * the same. On Linux without it a socket takes its place ({@link takeSocket} says what that holds against).
+ *
+ * Where one process finds flock and another does not, each looks for the other's lock as well: for flock(2) in /proc/locks,
+ * for the socket when the file names a holder that is alive. Without /proc, or when both start within the same
+ * millisecond, these two do not see each other.
+ */
 export class Lock extends Context.Tag("zipper/Lock")<
   Lock,
   {
@@ -31,7 +41,7 @@ export class Lock extends Context.Tag("zipper/Lock")<
     readonly holder: (path: string, last?: Holder) => Effect.Effect<Holder | undefined>
   }
 >() {
-  /** Held by the kernel: `flock` on Linux, O_EXLOCK where the system has it. The file stays, empty when free. */
+  /** The file stays, empty when free. */
   static readonly layer: Layer.Layer<Lock, never, Process> = Layer.effect(
     Lock,
     Effect.map(Process, (runner) => ({
@@ -189,13 +199,18 @@ const isFolder = (path: string) =>
     Effect.orElseSucceed(() => false)
   )
 
+interface Taken {
+  readonly file: fs.FileHandle
+  readonly socket: SocketLock | undefined
+}
+
 /** The lock file, open and locked, with this process as its holder. */
 const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: string) {
   const file = yield* openLock(path)
   return yield* Effect.gen(function* () {
     const obstacle = notToWrite(yield* attempt(path, () => file.stat()))
     if (obstacle !== undefined) return yield* unusable(path, new Error(`it ${obstacle}`))
-    yield* lockDescriptor(runner, file.fd, path)
+    const socket = yield* lockDescriptor(runner, file, path)
     const since = utcSeconds(yield* Clock.currentTimeMillis)
     yield* attempt(path, async () => {
       await file.truncate(0)
@@ -206,15 +221,19 @@ const take = Effect.fnUntraced(function* (runner: typeof Process.Service, path: 
         Effect.logWarning(`the lock is taken, but its file ${path} does not say by whom: ${explainedOnWriting(cause)}`)
       )
     )
-    return file
-  }).pipe(Effect.onError(() => close(path, file)))
+    return { file, socket } satisfies Taken
+  }).pipe(Effect.onError(() => close(path, { file })))
 })
 
 // The file stays: removing it would let a third process lock a new file while a second waits on the old one.
-const release = (path: string) => (file: fs.FileHandle) =>
-  attempt(path, () => file.truncate(0)).pipe(Effect.ignoreLogged, Effect.zipRight(close(path, file)))
+const release = (path: string) => (taken: Taken) =>
+  attempt(path, () => taken.file.truncate(0)).pipe(Effect.ignoreLogged, Effect.zipRight(close(path, taken)))
 
-const close = (path: string, file: fs.FileHandle) => Effect.ignoreLogged(attempt(path, () => file.close()))
+const close = (path: string, { file, socket }: Pick<Taken, "file"> & Partial<Taken>) =>
+  Effect.promise(async () => socket?.release()).pipe(
+    Effect.zipRight(attempt(path, () => file.close())),
+    Effect.ignoreLogged
+  )
 
 const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, LockError> =>
   Effect.tryPromise({ try: run, catch: (cause) => unusable(path, cause) })
@@ -238,20 +257,48 @@ const openLock = (path: string): Effect.Effect<fs.FileHandle, LockError> =>
       attempt(path, () => fs.open(path, base | constants.O_NONBLOCK, 0o644))
 
 /** Locks an open file where opening does not: flock(1) locks the open file description that it shares, and then ends. */
-const lockDescriptor = Effect.fnUntraced(function* (runner: typeof Process.Service, fd: number, path: string) {
-  if (hasExlock) return
-  const { exitCode, stderr } = yield* runner
-    .run({ program: "flock", args: ["-n", "3"], inherit: [fd], timeoutMillis: 30_000 })
+const lockDescriptor = Effect.fnUntraced(function* (runner: typeof Process.Service, file: fs.FileHandle, path: string) {
+  if (hasExlock) return undefined
+  const ended = yield* runner
+    .run({ program: "flock", args: ["-n", "3"], inherit: [file.fd], timeoutMillis: 30_000 })
     .pipe(
-      Effect.mapError((cause) => {
-        const why =
-          cause.reason === "NotFound" ? "the program flock is missing; install it (package util-linux)" : cause.message
-        return new LockError({ reason: "Unusable", path, message: `cannot lock ${path}: ${why}`, cause })
-      })
+      Effect.catchIf(
+        ({ reason }) => reason === "NotFound",
+        () => Effect.succeed(undefined)
+      ),
+      Effect.mapError(
+        (cause) => new LockError({ reason: "Unusable", path, message: `cannot lock ${path}: ${cause.message}`, cause })
+      )
     )
-  if (exitCode === 0) return
+  const identity = yield* attempt(path, () => file.stat({ bigint: true }))
+  if (ended === undefined) return yield* lockBySocket(identity, path)
+  const { exitCode, stderr } = ended
   if (exitCode === 1 && stderr === "") return yield* failAsHeld(path)
-  return yield* unusable(path, complaint(stderr.trim() || `exit status ${exitCode}`))
+  if (exitCode !== 0) return yield* unusable(path, complaint(stderr.trim() || `exit status ${exitCode}`))
+  // A run that ended leaves the file empty: only one that was killed, or holds the socket, is named there.
+  const named = decode(yield* Effect.promise(() => readText(path)))
+  const other = named !== undefined && named.pid !== process.pid && isAtWork(named)
+  if (other && (yield* Effect.promise(() => isSocketTaken(identity)))) return yield* failAsHeld(path)
+  return undefined
+})
+
+const lockBySocket = Effect.fnUntraced(function* (identity: BigIntStats, path: string) {
+  const socket = yield* Effect.tryPromise({
+    try: () => takeSocket(identity),
+    catch: (cause) => {
+      const why = `the program flock is missing, and a socket cannot take its place (${Errno.explain(cause)})`
+      return new LockError({
+        reason: "Unusable",
+        path,
+        message: `cannot lock ${path}: ${why}; install flock (package util-linux)`,
+        cause
+      })
+    }
+  })
+  if (socket === undefined) return yield* failAsHeld(path)
+  if (!(yield* Effect.promise(() => isFlocked(identity)))) return socket
+  yield* Effect.promise(socket.release)
+  return yield* failAsHeld(path)
 })
 
 const complaint = (said: string): Error => {
@@ -303,8 +350,11 @@ const makeProbe = (runner: typeof Process.Service) => {
         Effect.mapError((error) => (exists || error.reason === "Held" ? error : unusable(path, error.cause)))
       )
       const remove = exists ? Effect.void : attempt(tried, () => fs.unlink(tried))
-      yield* lockDescriptor(runner, file.fd, tried).pipe(
-        Effect.ensuring(Effect.zipRight(Effect.ignoreLogged(remove), close(tried, file)))
+      yield* lockDescriptor(runner, file, tried).pipe(
+        Effect.onExit((exit) => {
+          const socket = Exit.isSuccess(exit) ? exit.value : undefined
+          return Effect.zipRight(Effect.ignoreLogged(remove), close(tried, { file, socket }))
+        })
       )
     },
     Effect.uninterruptible,

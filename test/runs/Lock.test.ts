@@ -125,20 +125,8 @@ describe("Lock", () => {
     }).pipe(Effect.provide(Layer.merge(real, Process.layer)))
   )
 
-  it.effect("says that flock is missing, or what it complains of", () =>
+  it.effect("says what flock complains of", () =>
     Effect.gen(function* () {
-      const missing = processFake(
-        () =>
-          new ProcessError({
-            reason: "NotFound",
-            program: "flock",
-            message: "flock: not found",
-            transient: false
-          })
-      )
-      const error = yield* refusal(file).pipe(Effect.provide(Lock.layer.pipe(Layer.provide(missing.layer))))
-      assert.strictEqual(withLockOption(error), error)
-      assert.match(error.message, /the program flock is missing; install it \(package util-linux\)/)
       const broken = processFake(() => ({ exitCode: 1, stderr: "flock: 3: Bad file descriptor\n" }))
       const other = yield* refusal(file).pipe(Effect.provide(Lock.layer.pipe(Layer.provide(broken.layer))))
       assert.strictEqual(other.reason, "Unusable")
@@ -262,6 +250,100 @@ describe("Lock", () => {
       assert.isUndefined(yield* holder({ ...us, since: "1999-01-01T12:00:00Z" }))
     }).pipe(Effect.scoped, Effect.provide(real), Effect.runPromise)
   )
+
+  describe.runIf(process.platform === "linux")("without the program flock", () => {
+    const missing = processFake(
+      () => new ProcessError({ reason: "NotFound", program: "flock", message: "flock: not found", transient: false })
+    )
+    const bare = Lock.layer.pipe(Layer.provide(missing.layer))
+    const probe = Effect.flatMap(Lock, (lock) => lock.probe(file))
+
+    /** Another process that has the socket of the lock file, and names itself or `text` in it. */
+    const socketHolder = (text?: string) =>
+      Effect.promise(async () => {
+        const script = `
+          const fs = require("node:fs")
+          const [file, text] = process.argv.slice(1)
+          fs.writeFileSync(file, text || "pid " + process.pid + ", since " + new Date().toISOString().slice(0, 19) + "Z\\n")
+          const { dev, ino } = fs.statSync(file)
+          const name = "\\0zipper-lock-" + dev + "-" + ino + "-".repeat(200)
+          require("node:net").createServer().listen(name.slice(0, 108), () => console.log("ready"))`
+        const child = spawn(process.execPath, ["-e", script, file, text ?? ""], {
+          stdio: ["ignore", "pipe", "inherit"]
+        })
+        await new Promise((resolve) => child.stdout.once("data", resolve))
+        return async () => {
+          const gone = new Promise((resolve) => child.once("exit", resolve))
+          child.kill("SIGKILL")
+          await gone
+        }
+      })
+
+    it.live("holds the lock until the scope closes, and is refused meanwhile", () =>
+      Effect.gen(function* () {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* acquire(file)
+            assert.include(content(), `pid ${process.pid}, since `)
+            assert.strictEqual((yield* refusal(file)).message, `another run holds ${file}: ${content().trim()}`)
+            assert.strictEqual((yield* Effect.flip(probe)).reason, "Held")
+            // Another file is another lock.
+            yield* Effect.scoped(acquire(path.join(folder, "other.lock")))
+          })
+        )
+        assert.strictEqual(content(), "")
+        yield* probe
+        yield* Effect.scoped(acquire(file))
+      }).pipe(Effect.provide(bare))
+    )
+
+    it.live("is refused while another process holds it, and free at once after kill -9", () =>
+      Effect.gen(function* () {
+        const kill = yield* socketHolder("pid 1234, since 2025-01-01T12:00:00Z\n")
+        const error = yield* refusal(file)
+        assert.strictEqual(error.message, `another run holds ${file}: pid 1234, since 2025-01-01T12:00:00Z`)
+        yield* Effect.promise(kill)
+        yield* Effect.scoped(acquire(file))
+      }).pipe(Effect.provide(bare))
+    )
+
+    it.live("lets one of several in that come at the same instant", () =>
+      Effect.gen(function* () {
+        const come = Effect.scoped(Effect.zipRight(acquire(file), Effect.sleep("2 seconds")))
+        const ends = yield* Effect.all(
+          Array.from({ length: 8 }, () => Effect.either(come)),
+          { concurrency: 8 }
+        )
+        assert.strictEqual(ends.filter(({ _tag }) => _tag === "Right").length, 1)
+      }).pipe(Effect.provide(bare))
+    )
+
+    it.live("is refused by a process that has flock, and the other way round", () =>
+      Effect.gen(function* () {
+        const killSocket = yield* socketHolder()
+        assert.strictEqual(
+          (yield* refusal(file).pipe(Effect.provide(real))).message,
+          `another run holds ${file}: ${content().trim()}`
+        )
+        yield* Effect.promise(killSocket)
+        yield* Effect.scoped(acquire(file)).pipe(Effect.provide(real))
+        const killFlock = yield* otherHolder("pid 1234, since 2025-01-01T12:00:00Z\n")
+        assert.strictEqual((yield* refusal(file).pipe(Effect.provide(bare))).reason, "Held")
+        yield* Effect.promise(killFlock)
+        yield* Effect.scoped(acquire(file)).pipe(Effect.provide(bare))
+      })
+    )
+
+    it.live("keeps no run out that has flock when only the name of the socket is taken", () =>
+      Effect.gen(function* () {
+        // As another user can, who may not write the file.
+        const kill = yield* socketHolder("\n")
+        yield* Effect.scoped(acquire(file)).pipe(Effect.provide(real))
+        assert.include((yield* refusal(file).pipe(Effect.provide(bare))).message, "pid unknown")
+        yield* Effect.promise(kill)
+      })
+    )
+  })
 
   it.effect("behaves the same in memory", () =>
     Effect.gen(function* () {
