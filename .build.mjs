@@ -10,8 +10,9 @@ import { build } from "esbuild"
 const dist = process.argv[2] ?? "dist"
 const { version } = JSON.parse(readFileSync("package.json", "utf8"))
 
-// Libraries that are no modules ask for node's own by require.
-const withRequire = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+// Libraries that are no modules ask for node's own by require. Not from import.meta.url: where there is no /proc, that of the
+// executable is no path.
+const withRequire = "import { createRequire } from 'node:module'; const require = createRequire('/');"
 
 const common = {
   bundle: true,

@@ -35,7 +35,9 @@ const nodeOf = (arch) => {
   if (existsSync(program)) return program
   const archive = join(cache, `${name}-${version}.tgz`)
   if (!existsSync(archive)) {
-    execFileSync("npm", ["pack", "--silent", `${name}@${version}`, "--pack-destination", cache], { stdio: "ignore" })
+    execFileSync("npm", ["pack", "--silent", `${name}@${version}`, "--pack-destination", cache], {
+      stdio: ["ignore", "ignore", "inherit"]
+    })
   }
   const found = `sha512-${createHash("sha512").update(readFileSync(archive)).digest("base64")}`
   if (found !== integrity[arch]) {
@@ -65,4 +67,9 @@ const make = (builder, arch) => {
   console.log(`${output}  ${Math.round(statSync(output).size / 1e6)} MB, node ${version}`)
 }
 
-main()
+try {
+  main()
+} catch (error) {
+  console.error(error.message)
+  process.exitCode = 1
+}
