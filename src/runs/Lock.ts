@@ -1,4 +1,4 @@
-import { type BigIntStats, constants, existsSync } from "node:fs"
+import { type BigIntStats, existsSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { uptime } from "node:os"
 import { dirname, join } from "node:path"
@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import { utcSeconds } from "../store/Metadata.ts"
 import * as Errno from "../system/Errno.ts"
 import { notToWrite, withRegular } from "../system/FileCalls.ts"
+import { platform } from "../system/Platform.ts"
 import { isRunning, Process } from "../system/Process.ts"
 import { isFlocked, isSocketTaken, type SocketLock, takeSocket } from "../system/SocketLock.ts"
 import { isInstant } from "../text/Time.ts"
@@ -238,27 +239,18 @@ const close = (path: string, { file, socket }: Pick<Taken, "file"> & Partial<Tak
 const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, LockError> =>
   Effect.tryPromise({ try: run, catch: (cause) => unusable(path, cause) })
 
-/** The BSDs lock a file while opening it, by flags that node:fs has no names for; elsewhere flock(1) locks the descriptor. */
-const hasExlock = process.platform === "freebsd" || process.platform === "darwin"
-const O_EXLOCK = 0x20
-const O_NONBLOCK = 0x4
-const base = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
-
 /** Opens a lock file, which is made when there is none. On the BSDs it is locked then. */
 const openLock = (path: string): Effect.Effect<fs.FileHandle, LockError> =>
-  hasExlock
-    ? attempt(path, () => fs.open(path, base | O_EXLOCK | O_NONBLOCK, 0o644)).pipe(
-        Effect.catchIf(
-          (error) => Errno.codeOf(error.cause) === "EAGAIN",
-          () => failAsHeld(path)
-        )
-      )
-    : // Not blocking: a fifo in its place must not hang this process.
-      attempt(path, () => fs.open(path, base | constants.O_NONBLOCK, 0o644))
+  attempt(path, () => fs.open(path, platform.lockFlags, 0o644)).pipe(
+    Effect.catchIf(
+      ({ cause }) => platform.locksOnOpen && Errno.codeOf(cause) === "EAGAIN",
+      () => failAsHeld(path)
+    )
+  )
 
 /** Locks an open file where opening does not: flock(1) locks the open file description that it shares, and then ends. */
 const lockDescriptor = Effect.fnUntraced(function* (runner: typeof Process.Service, file: fs.FileHandle, path: string) {
-  if (hasExlock) return undefined
+  if (platform.locksOnOpen) return undefined
   const ended = yield* runner
     .run({ program: "flock", args: ["-n", "3"], inherit: [file.fd], timeoutMillis: 30_000 })
     .pipe(

@@ -1,4 +1,5 @@
 import * as fs from "node:fs"
+import { platform } from "../system/Platform.ts"
 import * as RawPath from "../text/RawPath.ts"
 import type { Identity } from "./Manifest.ts"
 
@@ -29,11 +30,12 @@ const isThere = (path: string): boolean => {
   }
 }
 
-const throughProc = process.platform === "linux" && isThere("/proc/self/fd")
+const { openFiles } = platform
+const hasOpenFiles = openFiles !== undefined && isThere(openFiles)
 
-/** Linux: a path of the open folder itself, wherever its own path leads by now. Undefined on other systems. */
+/** A path of the open folder itself, wherever its own path leads by now. Undefined where the system has none. */
 export const pathOfOpen = (fd: number): RawPath.RawPath | undefined =>
-  throughProc ? RawPath.fromLatin1(`/proc/self/fd/${fd}`) : undefined
+  hasOpenFiles ? RawPath.fromLatin1(`${openFiles}/${fd}`) : undefined
 
 export const closeRead = (fd: number): void => {
   try {

@@ -2,6 +2,7 @@ import * as fs from "node:fs/promises"
 import { codeOf } from "../system/Errno.ts"
 import { waitingCalls } from "../system/FileCalls.ts"
 import { isLasting, parseMountInfo } from "../system/MountTable.ts"
+import { platform } from "../system/Platform.ts"
 import { inProcess, type Runner, WorkerEnded } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Block, type Directory, laterTimes, openBlock } from "./Entries.ts"
@@ -200,8 +201,8 @@ const addTotals = (sum: Totals, found: Totals): void => {
 
 /** Mounts at or below a folder, by the list that only Linux has: device numbers do not show its bind mounts. */
 export const mountsBelow = async (folder: RawPath.RawPath): Promise<ReadonlyArray<RawPath.RawPath>> => {
-  if (process.platform !== "linux") return []
-  const list = "/proc/self/mountinfo"
+  const list = platform.mountList
+  if (list === undefined) return []
   const text = await fs.readFile(list, "latin1").catch((cause: unknown) => {
     if (codeOf(cause) === "ENOENT") return ""
     throw treeError({ frozen: false }, "read", RawPath.here, RawPath.fromText(list), cause)

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import { FolderName, parseFolderName } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
 import { isLasting, type Mount, mountOf, parseMountInfo } from "../system/MountTable.ts"
+import { platform } from "../system/Platform.ts"
 import { optional } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { realPath } from "../zfs/SourceLayout.ts"
@@ -57,8 +58,8 @@ export const notMounted = (key: string, path: string, before: Holder, record: st
 
 /** The kernel's list of mounts; undefined where there is none to read (only Linux has one): then device numbers decide. */
 const mountList = Effect.gen(function* () {
-  if (process.platform !== "linux") return undefined
-  const bytes = yield* (yield* Disk).readBytes("/proc/self/mountinfo")
+  if (platform.mountList === undefined) return undefined
+  const bytes = yield* (yield* Disk).readBytes(platform.mountList)
   return bytes === undefined ? undefined : parseMountInfo(Buffer.from(bytes).toString("latin1"))
 })
 

@@ -1,5 +1,6 @@
 import { constants } from "node:os"
 import { getSystemErrorMap } from "node:util"
+import { platform } from "./Platform.ts"
 
 /** The errno name ("ENOSPC") of an error of node's, or another code of node's own ("ERR_OUT_OF_RANGE"), if it has one. */
 export const codeOf = (cause: unknown): string | undefined => {
@@ -15,7 +16,7 @@ const unknownToNode = "Unknown system error"
 const nameOf = (errno: number): string => {
   const number = Math.abs(errno)
   const [known] = getSystemErrorMap().get(-number) ?? []
-  return known ?? named.get(number) ?? unnamed[process.platform]?.[number] ?? `errno ${number}`
+  return known ?? named.get(number) ?? platform.errors[number] ?? `errno ${number}`
 }
 
 const named: ReadonlyMap<number, string> = new Map(
@@ -24,35 +25,6 @@ const named: ReadonlyMap<number, string> = new Map(
     .map(([name, number]) => [number, name] as const)
     .reverse()
 )
-
-/** Names that neither `os.constants` nor libuv has, by platform: the numbers differ. */
-const unnamed: Readonly<Partial<Record<NodeJS.Platform, Readonly<Record<number, string>>>>> = {
-  linux: {
-    52: "EBADE",
-    85: "ERESTART",
-    87: "EUSERS",
-    108: "ESHUTDOWN",
-    112: "EHOSTDOWN",
-    117: "EUCLEAN",
-    121: "EREMOTEIO",
-    123: "ENOMEDIUM",
-    124: "EMEDIUMTYPE",
-    126: "ENOKEY",
-    127: "EKEYEXPIRED",
-    128: "EKEYREVOKED",
-    129: "EKEYREJECTED",
-    133: "EHWPOISON"
-  },
-  freebsd: {
-    58: "ESHUTDOWN",
-    64: "EHOSTDOWN",
-    68: "EUSERS",
-    71: "EREMOTE",
-    79: "EFTYPE",
-    80: "EAUTH",
-    97: "EINTEGRITY"
-  }
-}
 
 const anyOf = (codes: string) => {
   const all: ReadonlySet<string> = new Set(codes.split(" "))

@@ -2,6 +2,7 @@ import * as fs from "node:fs/promises"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import { type Platform, platform } from "../system/Platform.ts"
 import { isRunning, type Process } from "../system/Process.ts"
 import type { Role } from "./Allow.ts"
 import { byCreatetxg, type Snapshot } from "./Dataset.ts"
@@ -201,15 +202,19 @@ const listMarked = Effect.fnUntraced(function* (
 })
 
 /** When a process started, as its system prints it; undefined without such a process, or when that is unknown. */
-export const startOf = (runner: typeof Process.Service, pid: number): Effect.Effect<string | undefined> =>
-  process.platform === "linux"
-    ? Effect.promise(() => startOnLinux(pid))
+export const startOf = (
+  runner: typeof Process.Service,
+  pid: number,
+  { startInProc }: Pick<Platform, "startInProc"> = platform
+): Effect.Effect<string | undefined> =>
+  startInProc
+    ? Effect.promise(() => startFromProc(pid))
     : runner.run({ program: "ps", args: ["-o", "lstart=", "-p", String(pid)], env: { TZ: "UTC" } }).pipe(
         Effect.map(({ stdout }) => stdout.trim().replace(/\s+/g, " ") || undefined),
         Effect.orElseSucceed(() => undefined)
       )
 
-const startOnLinux = async (pid: number): Promise<string | undefined> => {
+const startFromProc = async (pid: number): Promise<string | undefined> => {
   try {
     const stat = await fs.readFile(`/proc/${pid}/stat`, "latin1")
     const boot = await fs.readFile("/proc/sys/kernel/random/boot_id", "latin1")

@@ -7,6 +7,7 @@ import * as FolderName from "../source/FolderName.ts"
 import { type Blocked, topSegment } from "../source/SourceView.ts"
 import * as Errno from "../system/Errno.ts"
 import { type Mount, mountOf, parseMountInfo, parseMountOutput } from "../system/MountTable.ts"
+import { type Platform, platform } from "../system/Platform.ts"
 import type { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
@@ -298,10 +299,13 @@ const cannotUse = (path: string, why: string, cause: unknown): ZfsError => {
 }
 
 /** What is mounted where, as the kernel has it: the mountpoint property only says where it should be. */
-export const readMounts = (runner: typeof Process.Service): Effect.Effect<ReadonlyArray<Mount>, ZfsError> =>
-  process.platform === "linux"
+export const readMounts = (
+  runner: typeof Process.Service,
+  { mountList }: Pick<Platform, "mountList"> = platform
+): Effect.Effect<ReadonlyArray<Mount>, ZfsError> =>
+  mountList !== undefined
     ? Effect.tryPromise({
-        try: () => fs.readFile("/proc/self/mountinfo", "latin1"),
+        try: () => fs.readFile(mountList, "latin1"),
         catch: (cause) => unreadable(Errno.explain(cause), cause)
       }).pipe(Effect.map(parseMountInfo))
     : runner.run({ program: "mount", args: [] }).pipe(

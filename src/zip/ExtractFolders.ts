@@ -1,5 +1,6 @@
 import * as fs from "node:fs"
 import { explain } from "../system/Errno.ts"
+import { platform } from "../system/Platform.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 
@@ -64,10 +65,10 @@ export const openFolder = (path: Buffer, expected?: FileId) => {
 
 const swapped = "the folder that it belongs to was replaced by another one in the meantime"
 
-/** Linux: a path that leads to the open folder itself, so that another one cannot take its place. */
+/** A path that leads to the open folder itself, so that another one cannot take its place. */
 const throughDescriptor = (fd: number, id: FileId): Buffer | undefined => {
-  if (process.platform !== "linux") return undefined
-  const path = `/proc/self/fd/${fd}`
+  if (platform.openFiles === undefined) return undefined
+  const path = `${platform.openFiles}/${fd}`
   try {
     return isSame(idOf(`${path}/.`), id) ? Buffer.from(path) : undefined
   } catch {
