@@ -17,6 +17,7 @@ import { Tree } from "../source/Tree.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { checkOwner, Store } from "../store/Store.ts"
 import { Disk } from "../system/Disk.ts"
+import { type Platform, platform } from "../system/Platform.ts"
 import { document, flag, optional, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { bytes, count, quoted } from "../text/Text.ts"
@@ -92,12 +93,23 @@ export const checkReplication = Effect.fn("CheckReplication")(
   (effect, job) => orProblem(subjectOf(job))(effect)
 )
 
+const untested = ({ name, tested }: Pick<Platform, "name" | "tested">): ReadonlyArray<Finding> =>
+  tested
+    ? []
+    : [
+        warning(
+          "system",
+          `zipper is written for ${name} and not yet run on it by its authors; run zipper demo --dataset POOL/SCRATCH (an empty dataset) first, which tries everything here`
+        )
+      ]
+
 const subjectOf = ({ name }: Job): string => `replication ${name}`
 
-/** The same for where runs report; no run fails for want of these. A call of a ping address would count as a run. */
-export const checkState = Effect.fn("CheckState")(function* (config: StateConfig) {
+/** The same for the system, and for where runs report; no run fails for want of these. A ping would count as a run. */
+export const checkState = Effect.fn("CheckState")(function* (config: StateConfig, system = platform) {
   const { metrics_file } = config
   return [
+    ...untested(system),
     // With a target, state is kept in it, and the target was looked at.
     ...(config.target_path === undefined ? yield* checkStateDir(stateDirOf(config)) : []),
     ...(metrics_file === undefined ? [] : yield* checkMetrics(metrics_file, stateDirOf(config))),

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import { checkState } from "../../src/check/Check.ts"
 import { decode } from "../../src/config/Config.ts"
 import { Disk, DiskError } from "../../src/system/Disk.ts"
+import { platformOf } from "../../src/system/Platform.ts"
 
 /** The real disk, where nothing can be written below `closed`: root may write everywhere. */
 const diskBut = (closed: string) =>
@@ -35,13 +36,13 @@ const place = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
 )
 
-const found = (keys: Record<string, unknown>, closed = "/closed") =>
+const found = (keys: Record<string, unknown>, closed = "/closed", system = platformOf("linux")) =>
   Effect.gen(function* () {
     const config = yield* Either.match(decode(keys, { tokenGiven: false }), {
       onLeft: (lines) => Effect.die(lines.join("\n")),
       onRight: Effect.succeed
     })
-    return (yield* checkState(config)).map(({ detail, status, subject }) => `${subject} ${status}: ${detail}`)
+    return (yield* checkState(config, system)).map(({ detail, status, subject }) => `${subject} ${status}: ${detail}`)
   }).pipe(Effect.provide(diskBut(closed)))
 
 const archive = { source_path: "/mnt/source", target_path: "/mnt/target" }
@@ -60,6 +61,15 @@ describe("what check says of the places that runs leave word in", () => {
   it.scoped("nothing, where none is configured", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* found(archive), [])
+    })
+  )
+
+  it.effect("on a system that no test runs on, what to run first", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* found(archive, "/closed", platformOf("freebsd")), [
+        "system warning: zipper is written for FreeBSD and not yet run on it by its authors; run zipper demo --dataset POOL/SCRATCH (an empty dataset) first, which tries everything here"
+      ])
+      assert.deepStrictEqual(yield* found(archive, "/closed", platformOf("linux")), [])
     })
   )
 
