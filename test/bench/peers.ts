@@ -90,9 +90,13 @@ export const configure = (work: string, source: string, keys: Record<string, unk
   return path
 }
 
+/** zipper with `args`: `built` is the file for node, or the executable that contains node. */
+export const zipperWith = (built: string, args: ReadonlyArray<string>): Promise<Measured> =>
+  built.endsWith(".mjs") ? measure(process.execPath, [built, ...args]) : measure(built, args)
+
 /** `zipper run` on the source, whatever is there already. */
 export const zipperRun = (built: string, config: string): Promise<Measured> =>
-  measure(process.execPath, [built, "run", "--quiet", "--config", config])
+  zipperWith(built, ["run", "--quiet", "--config", config])
 
 /** zipper, as one of the contenders: a first run into an empty target. */
 export const zipper = (built: string, keys: Record<string, unknown> = {}): Contender => ({

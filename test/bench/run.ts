@@ -1,13 +1,23 @@
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { corpora, giants, manyLogs, once, tinyFiles } from "./corpora.ts"
 import { type Measured, measure, median } from "./measure.ts"
-import { type Contender, configure, peers, pythonName, zipName, zipper, zipperRun } from "./peers.ts"
+import { type Contender, configure, peers, pythonName, zipName, zipper, zipperRun, zipperWith } from "./peers.ts"
 
 /**
- * npm run bench [-- --work DIR] [--runs N] [--only corpora|incremental|count|folders|large|start]
+ * npm run bench [-- --work DIR] [--runs N] [--only corpora|incremental|count|folders|large|start|executable]
  * Whole processes, wall time, median of N. Corpora are kept in DIR for the next time; without it they go.
  */
 const { values } = parseArgs({
@@ -227,6 +237,25 @@ const startUp = async (): Promise<void> => {
   }
 }
 
+/** The executable beside node with the file: start-up, and a full run. */
+const executable = async (): Promise<void> => {
+  const program = resolve(`dist/zipper-linux-${process.arch}`)
+  if (!existsSync(program)) return console.log(`\nno executable: npm run build:standalone -- ${process.arch}`)
+  const times = Math.max(runs, 9)
+  const folder = corpus("code")
+  console.log("\nthe executable, and node with the file\n")
+  row("", "--version", "run, code", "peak MiB")
+  rule(4)
+  for (const [name, file] of [
+    [`node ${process.version}, zipper.mjs`, built],
+    ["executable", program]
+  ] as const) {
+    const version = median(await repeated(times, () => zipperWith(file, ["--version"])))
+    const run = median(await repeated(runs, () => zipper(file).archive(folder, work)))
+    row(name, version.seconds.toFixed(3), seconds(run), mebibytes(run))
+  }
+}
+
 console.log(`${cpus().length} x ${cpus()[0]?.model ?? "unknown"}, node ${process.version}, median of ${runs}`)
 try {
   if (wanted("corpora")) for (const name of Object.keys(corpora)) await compare(name)
@@ -235,6 +264,7 @@ try {
   if (wanted("folders")) await folders()
   if (wanted("large")) await large()
   if (wanted("start")) await startUp()
+  if (wanted("executable")) await executable()
 } finally {
   if (values.work === undefined) rmSync(work, { recursive: true, force: true })
 }
