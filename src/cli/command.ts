@@ -3,14 +3,16 @@ import * as Command from "@effect/cli/Command"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { YieldWrap } from "effect/Utils"
 import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../config/Config.ts"
 import { ConfigError, ConfigFile } from "../config/ConfigFile.ts"
 import { LockError } from "../runs/Lock.ts"
 import { PreflightError } from "../runs/Run.ts"
+import { Disk } from "../system/Disk.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
+import { notThere } from "./configPath.ts"
 import { Stop, UsageError } from "./exit.ts"
 import * as options from "./options.ts"
 import { Output, reportCause } from "./output.ts"
@@ -75,8 +77,17 @@ const statusOf = (error: unknown): ExitStatus => {
   return ExitStatus.someFailed
 }
 
+/** Reads a configuration. Where it is missing and no option named it, the error says where was looked, and how to make one. */
 export const readConfig = (path: string) =>
-  Effect.flatMap(ConfigFile, (file) => file.load(path)).pipe(Effect.provide(ConfigFile.layer))
+  Effect.flatMap(ConfigFile, (file) => file.load(path)).pipe(
+    Effect.catchAll((error) =>
+      Effect.flatMap(Disk, (disk) => disk.stat(path)).pipe(
+        Effect.match({ onFailure: () => undefined, onSuccess: (found) => (found ? undefined : notThere(path)) }),
+        Effect.flatMap((issue) => (issue === undefined ? error : new ConfigError({ path, issues: [issue] })))
+      )
+    ),
+    Effect.provide(Layer.merge(ConfigFile.layer, Disk.layer))
+  )
 
 export const warn = (warnings: ReadonlyArray<string>) =>
   Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })

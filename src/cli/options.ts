@@ -1,6 +1,7 @@
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
 import * as Option from "effect/Option"
+import { configVariable, defaultConfig, findConfig } from "./configPath.ts"
 
 /*
  * Options that several commands take. The CLI library passes none of them down: each command declares what it takes. The
@@ -36,7 +37,24 @@ export const file = (name: string, alias: string, description: string) =>
 export const flag = (name: string, description: string) =>
   Options.boolean(name).pipe(Options.withDescription(description))
 
-export const config = file("config", "c", "The configuration file.")
+const givenConfig = (description: string) => orUndefined(file("config", "c", description))
+
+const whereElse = `else that of ${configVariable}, else ${defaultConfig("linux")} (FreeBSD: ${defaultConfig("freebsd")}).`
+
+/** The `--config` that was given; undefined without: the command finds it. */
+export const optionalConfig = givenConfig(`The configuration file; ${whereElse}`)
+
+/** The path of the configuration: given, or found. */
+export const config = Options.map(optionalConfig, (given) => findConfig(given).path)
+
+/** What `--config` gives a command that can do without a configuration. */
+export const jobConfig = givenConfig(
+  `The configuration that has the job; ${whereElse} Without --job, none is used unless it is given here.`
+)
+
+export const brokerConfig = givenConfig(
+  `The configuration that has the section mqtt; where MQTT_HOST is not set, ${whereElse}`
+)
 
 export const dryRun = flag(
   "dry-run",
@@ -62,8 +80,6 @@ export const datasets = Args.text({ name: "DATASET" }).pipe(
   Args.repeated,
   Args.withDescription("The datasets that are meant, each with everything below it.")
 )
-
-export const optionalConfig = orUndefined(config)
 
 export const job = single("job", "NAME", "A job of the configuration, instead of DATASET, --host and the like.")
 

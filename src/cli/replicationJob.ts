@@ -14,9 +14,11 @@ import {
   jobFromConfig,
   type Retention
 } from "../config/ReplicationJob.ts"
+import { optionWords, shellWords } from "../text/Text.ts"
 import { addressOf } from "../zfs/DatasetName.ts"
 import { type Endpoint, local } from "../zfs/Endpoint.ts"
 import { readConfig } from "./command.ts"
+import { findConfig } from "./configPath.ts"
 import { UsageError } from "./exit.ts"
 
 /** The options that say where the other host is, and the datasets, as they were typed. */
@@ -56,7 +58,7 @@ export const resolveJob = Effect.fnUntraced(function* (
   problems: ReadonlyArray<string> = []
 ) {
   const fail = (...more: ReadonlyArray<string>) => new UsageError({ command, problems: [...problems, ...more] })
-  const { bandwidth, config: path, direction, job: name } = given
+  const { bandwidth, direction, job: name } = given
   const unknown = unknownOption(given.datasets)
   if (unknown !== undefined) return yield* new UsageError({ command, problems: [unknown] })
   if (name === undefined) {
@@ -64,12 +66,13 @@ export const resolveJob = Effect.fnUntraced(function* (
     const made = fromFlags({ ...given, direction })
     if (Either.isLeft(made)) return yield* fail(...made.left)
     if (problems.length > 0) return yield* fail()
-    const read = path === undefined ? { config: undefined, warnings: [] } : yield* readConfig(path)
+    // Only a configuration that was given: that of the default place must not change what the options say.
+    const read = given.config === undefined ? { config: undefined, warnings: [] } : yield* readConfig(given.config)
     return { ...read, job: made.right, written: undefined }
   }
   const wrong = jobConflicts(given)
-  if (path === undefined) return yield* fail("--job needs --config FILE, where the job is written down", ...wrong)
   if (problems.length > 0 || wrong.length > 0) return yield* fail(...wrong)
+  const { named, path } = findConfig(given.config)
   const { config, warnings } = yield* readConfig(path)
   const written = config.replication.find((each) => each.name === name)
   if (written === undefined) {
@@ -77,9 +80,8 @@ export const resolveJob = Effect.fnUntraced(function* (
     return yield* fail(unknownJob(name, path, known))
   }
   if (direction !== undefined && written.direction !== direction) {
-    return yield* fail(
-      `the job ${name} is a ${written.direction}: zipper ${written.direction} --job ${name} --config ${path}`
-    )
+    const right = ["zipper", written.direction, ...optionWords("--job", name), ...optionWords("--config", named)]
+    return yield* fail(`the job ${name} is a ${written.direction}: ${shellWords(right)}`)
   }
   const job = jobFromConfig(written)
   return {

@@ -10,12 +10,12 @@ import { type Answers, commentedExample, configFrom } from "./ConfigExample.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 
 /** No configuration was written; nothing that was there was touched. */
-class ConfigInitError extends Data.TaggedError("ConfigInitError")<{ readonly message: string }> {}
+export class ConfigInitError extends Data.TaggedError("ConfigInitError")<{ readonly message: string }> {}
 
 /** Where the example beside a configuration goes: `zipper.json` has `zipper.example.jsonc`. */
 const exampleOf = (path: string): string => `${path.replace(/\.jsonc?$/, "")}.example.jsonc`
 
-/** Fails unless the folder of the configuration is there, and no file of that name. */
+/** Fails unless a file of that name can be made: its folder is there and may be written to, and holds none. */
 export const mustBeNew = Effect.fn("ConfigInit.mustBeNew")(function* (path: string) {
   const disk = yield* Disk
   const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : "."
@@ -27,6 +27,7 @@ export const mustBeNew = Effect.fn("ConfigInit.mustBeNew")(function* (path: stri
       message: `${path} exists already and was left as it is; give another name`
     })
   }
+  yield* disk.writable(folder)
 })
 
 /**

@@ -13,9 +13,9 @@ export interface RestoreOptions {
   /** Patterns of what is wanted; everything when there are none. */
   readonly only: ReadonlyArray<string>
   readonly overwrite: boolean
-  /** For the commands that messages give, as is `config`, the configuration file. */
+  /** For the commands that messages give, as is `config`, the configuration; undefined where they find it without. */
   readonly dryRun: boolean
-  readonly config: string
+  readonly config: string | undefined
 }
 
 export const otherOf = (which: Which): Which => (which === "current" ? "previous" : "current")

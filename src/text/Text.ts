@@ -115,6 +115,8 @@ export const shellWord = (word: string): string => {
 
 export const shellWords = (words: ReadonlyArray<string>): string => words.map(shellWord).join(" ")
 
-/** An option with its value. A value that looks like an option is joined to it. */
-export const optionWords = (option: string, value: string): ReadonlyArray<string> =>
-  value.startsWith("-") ? [`${option}=${value}`] : [option, value]
+/** An option with its value; nothing without one. A value that looks like an option is joined to it. */
+export const optionWords = (option: string, value: string | undefined): ReadonlyArray<string> => {
+  if (value === undefined) return []
+  return value.startsWith("-") ? [`${option}=${value}`] : [option, value]
+}

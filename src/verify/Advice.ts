@@ -1,7 +1,7 @@
 import type { Verdict } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { namesOf, type Which } from "../store/PublishedArchive.ts"
-import { shellWords } from "../text/Text.ts"
+import { optionWords, shellWords } from "../text/Text.ts"
 
 /** The folder's other archive. `usable`: its zip is good, even if a file beside it is not. */
 export type Other = "usable" | "foreign" | "damaged" | "none"
@@ -11,7 +11,8 @@ interface Situation {
   readonly which: Which
   readonly other: Other
   readonly lost: boolean
-  readonly config: string
+  /** For the commands; undefined where they find it without. */
+  readonly config: string | undefined
   readonly target: string
 }
 
@@ -74,7 +75,7 @@ const fromTheOther = ({ config, other, target, verdict: { folder }, which }: Sit
     case "usable":
       return [
         `${what} is good. Files from there:`,
-        command(["zipper", "restore", folder, ...prev, "--to", "DIR", "--config", config])
+        command(["zipper", "restore", folder, ...prev, "--to", "DIR", ...optionWords("--config", config)])
       ]
     case "foreign":
       return [
@@ -91,9 +92,15 @@ const fromTheOther = ({ config, other, target, verdict: { folder }, which }: Sit
 export const journal = ".publish"
 
 const command = (words: ReadonlyArray<string>): string => `  ${shellWords(words)}`
-const run = (config: string) => command(["zipper", "run", "--config", config])
-const again = (folder: FolderName, config: string) =>
-  command(["zipper", "run", "--config", config, "--force", "--folder", folder])
+const run = (config: string | undefined) => command(["zipper", "run", ...optionWords("--config", config)])
+const again = (folder: FolderName, config: string | undefined) =>
+  command(["zipper", "run", ...optionWords("--config", config), "--force", "--folder", folder])
 const unzip = (zip: string) => command(["unzip", zip, "-d", "DIR"])
 const look = ({ config, verdict, which }: Situation, at: Which = which) =>
-  command(["zipper", "verify", "--config", config, ...(at === "previous" ? ["--prev"] : []), verdict.folder])
+  command([
+    "zipper",
+    "verify",
+    ...optionWords("--config", config),
+    ...(at === "previous" ? ["--prev"] : []),
+    verdict.folder
+  ])

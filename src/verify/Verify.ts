@@ -54,8 +54,8 @@ interface VerifyOptions {
   /** Only these folders; none: all that have archives. */
   readonly folders: ReadonlyArray<FolderName>
   readonly which: Which
-  /** The configuration, for the commands in messages. */
-  readonly config: string
+  /** The configuration, for the commands in messages; undefined where they find it without. */
+  readonly config: string | undefined
 }
 
 /** An archive that a run replaces while it is read is looked at again, so many times in all. */
@@ -250,7 +250,7 @@ const replaced = {
 const report = Effect.fnUntraced(function* (reported: {
   readonly verdict: Verdict
   readonly which: Which
-  readonly config: string
+  readonly config: string | undefined
   readonly lost: boolean
 }) {
   const { verdict, which } = reported

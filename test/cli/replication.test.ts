@@ -68,7 +68,7 @@ describe("a replication that cannot be meant", () => {
         /DATASET: "tank@a" names a snapshot/
       ]
     ],
-    ["names a job without a configuration", ["pull", "--job", "nightly"], [/--job needs --config FILE/]],
+    ["names a job without a configuration", ["pull", "--job", "nightly"], [/zipper\.json: does not exist/]],
     [
       "names a job that is not there",
       ["pull", "--job", "nightli", "--config", "C"],

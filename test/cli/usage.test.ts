@@ -53,7 +53,6 @@ describe("a wrong command line", () => {
     [["run", "--config", "c.json", "--dryrun"], "--dryrun"],
     [["run", "--config", "c.json", "ABCD"], "ABCD"],
     [["run", "--config", "c.json", "--folder", "abcd"], '"abcd" is not four'],
-    [["run"], "--config"],
     [["--wizard"], "--wizard"],
     [["--completions", "tcsh"], "tcsh"],
     [["verifi"], "verifi"],

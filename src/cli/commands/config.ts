@@ -3,17 +3,19 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { wordOf } from "../../check/Crontab.ts"
 import { type Answers, exampleWith, render, withoutSecrets } from "../../config/ConfigExample.ts"
 import { ConfigFile } from "../../config/ConfigFile.ts"
-import { answersFrom, fileOf, mustBeNew, writeConfig } from "../../config/ConfigInit.ts"
+import { answersFrom, ConfigInitError, fileOf, mustBeNew, writeConfig } from "../../config/ConfigInit.ts"
 import { interview, Questions } from "../../config/ConfigInterview.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Process, tokenVariable } from "../../system/Process.ts"
-import { shellWords } from "../../text/Text.ts"
+import { optionWords, shellWords } from "../../text/Text.ts"
 import { Datasets } from "../../zfs/Datasets.ts"
 import { loadConfig, makeCommand, readConfig, warn } from "../command.ts"
+import { configVariable, defaultConfig, findConfig } from "../configPath.ts"
 import { UsageError } from "../exit.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
@@ -26,8 +28,11 @@ const file = Args.text({ name: "FILE" }).pipe(
       Schema.pattern(/^[^-]/, { message: () => "a file name cannot begin with a dash: write ./-name" })
     )
   ),
-  Args.withDefault("config.json"),
-  Args.withDescription("Where to write it; config.json in this folder when left out.")
+  Args.optional,
+  Args.map(Option.getOrUndefined),
+  Args.withDescription(
+    `Where to write it; where ${configVariable} says or ${defaultConfig("linux")} (FreeBSD: ${defaultConfig("freebsd")}) when left out.`
+  )
 )
 
 const initOptions = {
@@ -44,8 +49,12 @@ const init = makeCommand(
   "init",
   "Write a configuration: asks what matters on a terminal, goes by the options when there are any, and writes an example otherwise. Readable by you alone. Example: zipper config init /etc/zipper.json",
   { file, ...initOptions },
-  function* ({ file, ...given }) {
-    yield* mustBeNew(file)
+  function* ({ file: asked, ...given }) {
+    const { from, named, path: file } = findConfig(asked)
+    yield* Effect.mapError(mustBeNew(file), ({ message }) => {
+      const another = `in another place: zipper config init FILE, and then --config FILE or ${configVariable}=FILE`
+      return new ConfigInitError({ message: from === undefined ? message : `${message}\n${another}` })
+    })
     const byOptions = Object.values(given).some((value) => value !== undefined && value !== false)
     const { json } = (yield* Output).options
     const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true && !json
@@ -67,7 +76,7 @@ const init = makeCommand(
       yield* Effect.logInfo(`not root: lock and log go to ${dirname(own.log_file)}`)
     }
     const edit = isExample ? "set source_path, target_path and gotify in it; " : ""
-    yield* Effect.logInfo(`next: ${edit}${shellWords(["zipper", "check", "--config", file])}`)
+    yield* Effect.logInfo(`next: ${edit}${shellWords(["zipper", "check", ...optionWords("--config", named)])}`)
     yield* printDocument(ConfigInitDocument, { version: 1, ...written })
   }
 ).pipe(

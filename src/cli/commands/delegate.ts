@@ -20,7 +20,7 @@ import { endpointFromFlags, resolveJob, unknownOption } from "../replicationJob.
 
 const delegateOptions = {
   job: options.job,
-  config: options.optionalConfig,
+  config: options.jobConfig,
   role: options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`),
   user: options.user.pipe(Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")),
   host: options.remote.host,

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs"
 import { hostname } from "node:os"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -8,6 +9,7 @@ import { Notifier, NotifyError } from "../../notify/Notifier.ts"
 import * as Suspend from "../../suspend/Suspend.ts"
 import { passwordVariable } from "../../system/Process.ts"
 import { loadConfig, makeCommand } from "../command.ts"
+import { findConfig } from "../configPath.ts"
 import { UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
@@ -44,7 +46,7 @@ export const notifyTest = makeCommand(
 export const suspend = makeCommand(
   "suspend",
   "Publish `suspend` over MQTT to the topic servers/host-backups on MQTT_HOST (MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD), or as the configuration's mqtt section says. Example: MQTT_HOST=broker zipper suspend",
-  { config: options.optionalConfig, dryRun: options.dryRun },
+  { config: options.brokerConfig, dryRun: options.dryRun },
   function* ({ config, dryRun }) {
     const settings = yield* brokerOf(config)
     yield* Effect.provide(Suspend.suspend(settings), dryRun ? Suspend.Mqtt.layerDryRun : Suspend.Mqtt.layer)
@@ -54,10 +56,12 @@ export const suspend = makeCommand(
   }
 )
 
-// The section of a given file comes first; its password may be in the environment.
-const brokerOf = Effect.fnUntraced(function* (path: string | undefined) {
-  const section = path === undefined ? undefined : (yield* loadConfig(path)).mqtt
+// The section of a given file comes first, then the environment, which may hold the section's password too.
+const brokerOf = Effect.fnUntraced(function* (given: string | undefined) {
   const fail = (...problems: ReadonlyArray<string>) => new UsageError({ command: "suspend", problems })
+  const { from, path } = findConfig(given)
+  const looked = from === undefined || (!process.env["MQTT_HOST"] && existsSync(path))
+  const section = looked ? (yield* loadConfig(path)).mqtt : undefined
   if (section !== undefined) {
     const secret = process.env[passwordVariable]
     return section.password !== undefined || !secret
@@ -68,8 +72,8 @@ const brokerOf = Effect.fnUntraced(function* (path: string | undefined) {
   if (Either.isLeft(found)) return yield* fail(...found.left)
   if (found.right !== undefined) return found.right
   return yield* fail(
-    path === undefined
-      ? "no broker: set MQTT_HOST, or give --config FILE with an mqtt section"
-      : `no broker: ${path} has no mqtt section, and MQTT_HOST is not set`
+    looked
+      ? `no broker: ${path} has no mqtt section, and MQTT_HOST is not set`
+      : `no broker: set MQTT_HOST, or give a configuration with an mqtt section (${path} does not exist)`
   )
 })

@@ -38,7 +38,7 @@ export const prune = makeCommand(
     weekly: count("weekly", "weeks"),
     monthly: count("monthly", "months"),
     job: options.job,
-    config: options.optionalConfig,
+    config: options.jobConfig,
     lock: options.lock,
     dryRun: options.replicationDryRun,
     datasets: options.datasets

@@ -24,7 +24,7 @@ const shared = {
   bandwidth: options.single("bandwidth", "RATE", "At most so many bytes a second, such as 10M."),
   compress: options.single("compress", "zstd|none", "Compress on the way; zstd has to be on both hosts."),
   job: options.job,
-  config: options.optionalConfig,
+  config: options.jobConfig,
   lock: options.lock,
   dryRun: options.replicationDryRun,
   datasets: options.datasets,

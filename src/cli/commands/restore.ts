@@ -14,6 +14,7 @@ import { Workers } from "../../system/Workers.ts"
 import { quoted } from "../../text/Text.ts"
 import { ArchiveReader, Extractor } from "../../zip/Archiver.ts"
 import { archiving, loadConfig, makeCommand } from "../command.ts"
+import { findConfig } from "../configPath.ts"
 import { stopUnless, UsageError } from "../exit.ts"
 import { stateOf } from "../layers.ts"
 import * as options from "../options.ts"
@@ -34,7 +35,7 @@ export const restore = makeCommand(
   {
     folder,
     to,
-    config: options.config,
+    config: options.optionalConfig,
     prev: options.flag("prev", "The archive before the current one."),
     only: options.several(
       "only",
@@ -50,14 +51,15 @@ export const restore = makeCommand(
   function* (flags) {
     const { dryRun, only, overwrite } = flags
     const request = yield* requestOf(flags)
-    const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
+    const { named, path } = findConfig(flags.config)
+    const config = yield* archiving(path, yield* loadConfig(path))
     if (dryRun) yield* Effect.logInfo("dry run: nothing is written")
     const output = yield* Output
     const print = (summary: RestoreSummary) =>
       Effect.provideService(printDocument(RestoreDocument, restoreDocument(summary, dryRun)), Output, output)
     const which = flags.prev ? "previous" : "current"
     const summary = yield* Restore.restore(
-      { ...request, which, only, overwrite, dryRun, config: flags.config },
+      { ...request, which, only, overwrite, dryRun, config: named },
       // A signal leaves a document too.
       (stopped) => Effect.catchAll(print(stopped), ({ message }) => Effect.logError(message))
     ).pipe(

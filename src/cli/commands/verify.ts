@@ -13,6 +13,7 @@ import { quoted } from "../../text/Text.ts"
 import { runVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
 import { applyProcessSettings, archiving, loadConfig, makeCommand, reportErrors } from "../command.ts"
+import { findConfig } from "../configPath.ts"
 import { stopUnless, UsageError } from "../exit.ts"
 import { archiveIdentity, logs, notifier, stateLayers } from "../layers.ts"
 import * as options from "../options.ts"
@@ -28,17 +29,22 @@ const folders = Args.text({ name: "ABCD" }).pipe(
 export const verify = makeCommand(
   "verify",
   "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; what is wrong is told as a failure of a run is. Example: zipper verify --config /usr/local/etc/zipper.json",
-  { config: options.config, prev: options.flag("prev", "Read the archives before the current ones instead."), folders },
+  {
+    config: options.optionalConfig,
+    prev: options.flag("prev", "Read the archives before the current ones instead."),
+    folders
+  },
   function* (flags) {
     const folders = yield* foldersOf(flags.folders)
-    const config = yield* archiving(flags.config, yield* loadConfig(flags.config))
+    const { named, path } = findConfig(flags.config)
+    const config = yield* archiving(path, yield* loadConfig(path))
     yield* applyProcessSettings(config)
     const id = archiveIdentity(config)
     const summary = yield* runVerify({
       ...id,
       folders,
       which: flags.prev ? "previous" : "current",
-      config: flags.config,
+      config: named,
       notify_on: config.notify_on,
       reminder_hours: config.reminder_hours
     }).pipe(

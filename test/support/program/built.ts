@@ -19,6 +19,15 @@ export interface Running {
   readonly ended: Promise<Ended>
 }
 
+/** The configuration of this machine, if it has one, is not for tests. */
+const cronLike = {
+  PATH: "/usr/bin:/bin",
+  HOME: "/nonexistent",
+  TMPDIR: tmpdir(),
+  LANG: "C",
+  ZIPPER_CONFIG: "/nonexistent/zipper.json"
+}
+
 /** Starts the built file without a terminal, in a cron-like environment unless told otherwise. */
 export const start = (
   args: ReadonlyArray<string>,
@@ -32,7 +41,7 @@ export const start = (
 ): Running => {
   const child = spawn(process.execPath, [options.program ?? zipper, ...args], {
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
-    env: { PATH: "/usr/bin:/bin", HOME: "/nonexistent", TMPDIR: tmpdir(), LANG: "C", ...options.env },
+    env: { ...cronLike, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd })
   })
