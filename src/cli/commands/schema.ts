@@ -97,25 +97,27 @@ export const isDocumented = (words: string): words is Documented => Object.hasOw
 
 const words = Args.text({ name: "COMMAND" }).pipe(
   Args.repeated,
-  Args.withDescription("The command, as it is typed: run, config validate, …")
+  Args.withDescription("The command, as it is typed: run, config validate, …; or config, for the configuration.")
 )
 
-/** `zipper schema COMMAND`: what its `--json` prints. */
+/** `zipper schema COMMAND`: what its `--json` prints; `zipper schema config`: what a configuration may hold. */
 export const schema = Command.make("schema", { words, ...options.messages }, (flags) =>
   Effect.gen(function* () {
     const name = flags.words.join(" ")
-    if (!isDocumented(name)) {
-      const problem = name === "" ? "give a command" : `${quoted(name)} is no command with --json`
-      const known = Object.keys(documents).join(", ")
+    if (name !== "config" && !isDocumented(name)) {
+      const problem = name === "" ? "give one of" : `${quoted(name)} has no schema; these have`
+      const known = ["config", ...Object.keys(documents)].join(", ")
       return yield* new UsageError({ command: "schema", problems: [`${problem}: ${known}`] })
     }
     // Loaded here alone: it would delay the start of every command.
-    const { make } = yield* Effect.promise(() => import("effect/JSONSchema"))
-    const { print } = yield* Output
-    yield* print(JSON.stringify(make(Schema.make(documents[name].ast)), undefined, 2))
+    const made =
+      name === "config"
+        ? (yield* Effect.promise(() => import("../../config/ConfigSchema.ts"))).configSchema()
+        : (yield* Effect.promise(() => import("effect/JSONSchema"))).make(Schema.make(documents[name].ast))
+    yield* (yield* Output).print(JSON.stringify(made, undefined, 2))
   }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
-    "Print the JSON Schema of what a command prints with --json. Example: zipper schema config validate"
+    "Print the JSON Schema of what a command prints with --json, or of the configuration. Example: zipper schema config > zipper.schema.json"
   )
 )
