@@ -64,19 +64,21 @@ await build({
 })
 chmodSync(`${dist}/zipper.mjs`, 0o755)
 
-// The manual page, from the same command tree.
+// The manual pages, from the same command tree and the schema of the configuration.
 const maker = `${dist}/manual-${process.pid}.mjs`
 try {
   await build({
     ...common,
-    entryPoints: ["src/cli/manual.ts"],
+    entryPoints: ["src/cli/roff.ts"],
     format: "esm",
     banner: { js: withRequire },
     outfile: maker
   })
-  const { manual } = await import(pathToFileURL(resolve(maker)).href)
+  const { manualPages } = await import(pathToFileURL(resolve(maker)).href)
   const made = process.env.SOURCE_DATE_EPOCH === undefined ? new Date() : new Date(process.env.SOURCE_DATE_EPOCH * 1000)
-  writeFileSync(`${dist}/zipper.1`, manual(version, made.toISOString().slice(0, 10)))
+  for (const [name, text] of Object.entries(manualPages(version, made.toISOString().slice(0, 10)))) {
+    writeFileSync(`${dist}/${name}`, text)
+  }
 } finally {
   rmSync(maker, { force: true })
 }

@@ -14,6 +14,7 @@ import { check } from "./commands/check.ts"
 import { config } from "./commands/config.ts"
 import { delegate, prepare } from "./commands/delegate.ts"
 import { demo } from "./commands/demo.ts"
+import { makeHelp } from "./commands/help.ts"
 import { notifyTest, suspend } from "./commands/messages.ts"
 import { prune } from "./commands/prune.ts"
 import { pull, push } from "./commands/replicate.ts"
@@ -25,6 +26,7 @@ import { status } from "./commands/status.ts"
 import { verify } from "./commands/verify.ts"
 import { Stop } from "./exit.ts"
 import { fixCompletions, formatHelp, leavesOf, overview, type Topic } from "./help.ts"
+import type { Tree } from "./manual.ts"
 import { fatal, plainUnlessTerminal } from "./output.ts"
 
 /** The commands in the order of the overview. */
@@ -45,9 +47,15 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "prepare", summary: "make the dataset that replicas are written below" },
   { name: "delegate", summary: "tell or set the rights of a user who is not root" },
   { name: "suspend", summary: "tell the backup hosts over MQTT that they may suspend" },
-  { name: "schema", summary: "print the JSON Schema of a command's --json" },
-  { name: "demo", summary: "show the job at work on a sample; needs no ZFS" }
+  { name: "schema", summary: "print the JSON Schema of a command's --json, or of config" },
+  { name: "demo", summary: "show the job at work on a sample; needs no ZFS" },
+  { name: "help", summary: "show the manual: of a command, of the configuration, all of it" }
 ]
+
+// Not a value: the commands have `help` among them.
+function tree(): Tree {
+  return { commands, topics }
+}
 
 /** The command tree, for parsing, completions and the manual page. */
 export const commands = [
@@ -66,7 +74,8 @@ export const commands = [
   delegate,
   suspend,
   schema,
-  demo
+  demo,
+  makeHelp(tree)
 ] as const
 
 const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
@@ -120,7 +129,7 @@ const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<stri
 }
 
 const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
-  first === undefined || (second === undefined && ["--help", "-h", "help"].includes(first))
+  first === undefined || (second === undefined && ["--help", "-h"].includes(first))
 
 const shells = ["bash", "zsh", "fish", "sh"]
 

@@ -18,7 +18,7 @@ export const overview = (version: string, topics: ReadonlyArray<Topic>): string 
   return `zipper ${version}: verified zips of a ZFS dataset's folders, and replication, from cron.
 
 Usage: zipper COMMAND [OPTIONS]
-       zipper --config FILE [OPTIONS]      the same as zipper run --config FILE
+       zipper OPTIONS                      the same as zipper run OPTIONS
 
 Commands:
 ${topics.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`).join("\n")}
@@ -26,7 +26,7 @@ ${topics.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`).join("\
   --completions SHELL   print completions for bash, zsh or fish
   --version             print the version
 
-Each command tells more with --help, for example: zipper run --help
+zipper run --help lists the options of a command, zipper help run explains it.
 First steps: zipper demo, then zipper config init.`
 }
 

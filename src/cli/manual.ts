@@ -1,50 +1,175 @@
+import { isReadonlyRecord as isRecord } from "effect/Predicate"
+import type * as Schema from "effect/Schema"
+import { ConfigDocument } from "../config/Config.ts"
+import { example, type KeyDescription, keysOf } from "../config/ConfigExample.ts"
 import { ExitStatus, signalStatus } from "../system/ExitStatus.ts"
-import { wrapped } from "../text/Text.ts"
-import { commands, topics } from "./app.ts"
-import { type CommandPage, type Entry, pagesOf } from "./help.ts"
+import { configVariable, defaultConfig } from "./configPath.ts"
+import { type CommandPage, type Entry, type leavesOf, pagesOf, type Topic } from "./help.ts"
+import { reference } from "./reference.ts"
+import { jsonExamples, jsonLines } from "./referenceJson.ts"
 
-/**
- * The manual page, `zipper.1`, in the macros of man(7): the help of the commands, and what belongs to no single command.
- * `date` is the day it was made, `2025-01-01`.
- */
-export const manual = (version: string, date: string): string => {
-  const order = topics.map(({ name }) => `zipper ${name}`)
-  const pages = [...pagesOf(commands)].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
-  const common = commonOf(pages)
-  const parts: ReadonlyArray<string | ReadonlyArray<string>> = [
-    `.TH ZIPPER 1 ${date} "zipper ${version}" "User Commands"`,
-    section("NAME", lines(`zipper - ${purpose}`)),
-    section("SYNOPSIS", synopses.flatMap(command)),
-    section("DESCRIPTION", description.flatMap(paragraph)),
-    section("OPTIONS", [
-      ...paragraph("Every command takes these; they go after the command, in any order."),
-      ...common.flatMap(optionEntry),
-      ...entries(general, optionTerm)
-    ]),
-    section(
-      "COMMANDS",
-      pages.flatMap((page) => commandSection(page, common))
-    ),
-    section("FILES", entries(files)),
-    section("ENVIRONMENT", entries(environment)),
-    section("EXIT STATUS", entries(statuses)),
-    section(
-      "EXAMPLES",
-      Object.entries(examples).flatMap(([purpose, typed]) => [...paragraph(purpose), ...verbatim(typed)])
-    ),
-    section("SEE ALSO", lines(seeAlso))
-  ]
-  return `${parts.flat().join("\n")}\n`
+/** A part of the manual, in the order in which it is read. */
+export type Block =
+  | { readonly kind: "section" | "subsection" | "text" | "usage"; readonly text: string }
+  | { readonly kind: "typed"; readonly lines: ReadonlyArray<string> }
+  /** `isOption`: the term has placeholders, `--config FILE`. */
+  | { readonly kind: "entry"; readonly term: string; readonly text: string; readonly isOption: boolean }
+
+/** The command tree, and its commands in the order in which they are shown. */
+export interface Tree {
+  readonly commands: Parameters<typeof leavesOf>[0]
+  readonly topics: ReadonlyArray<Topic>
 }
 
-const purpose = "archive folders of a ZFS dataset into verified zips, and replicate datasets"
+/** zipper(1): the help of the commands, and what belongs to no single command. */
+export const programManual = (tree: Tree): ReadonlyArray<Block> => {
+  const pages = pagesInOrder(tree)
+  const common = commonOf(pages)
+  return [
+    section("NAME"),
+    text("zipper - archive folders of a ZFS dataset into verified zips, and replicate datasets"),
+    section("SYNOPSIS"),
+    ...synopses.map(usage),
+    section("DESCRIPTION"),
+    ...description.map(text),
+    section("OPTIONS"),
+    text("Every command takes these; they go after the command, in any order."),
+    ...common.map(option),
+    ...Object.entries(general).map(([term, text]) => option({ term, text })),
+    section("COMMANDS"),
+    ...pages.flatMap((page) => commandBlocks(page, common)),
+    section("FILES"),
+    ...entries(files),
+    section("ENVIRONMENT"),
+    ...entries(environment),
+    section("EXIT STATUS"),
+    ...entries(statuses),
+    section("EXAMPLES"),
+    ...Object.entries(examples).flatMap(([purpose, lines]) => [text(purpose), typed(lines)]),
+    section("SEE ALSO"),
+    text(seeAlso)
+  ]
+}
 
-const synopses = ["zipper COMMAND [OPTION]... [ARGUMENT]...", "zipper --config FILE [OPTION]..."]
+/** Everything about one command, as it is typed: `config init`. Undefined for an unknown one. */
+export const commandManual = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
+  const page = pagesInOrder(tree).find((each) => each.name === `zipper ${name}`)
+  return page && commandBlocks(page, [])
+}
+
+/** zipper.json(5): every key, as its schema describes it. */
+export const configManual = (): ReadonlyArray<Block> => [
+  section("NAME"),
+  text("zipper.json - configuration of zipper"),
+  section("DESCRIPTION"),
+  ...configDescription.map(text),
+  section("KEYS"),
+  ...keyBlocks(ConfigDocument.fields),
+  section("EXAMPLES"),
+  text("An archive job:"),
+  typed(example.trimEnd().split("\n")),
+  text("A replication job, on a host that archives nothing:"),
+  typed(replicationExample),
+  section("FILES"),
+  ...entries(configFiles),
+  section("ENVIRONMENT"),
+  ...entries({
+    [configVariable]: environment[configVariable],
+    ZIPPER_GOTIFY_TOKEN: environment.ZIPPER_GOTIFY_TOKEN,
+    MQTT_PASSWORD: "The password of the broker, where the section mqtt has none."
+  }),
+  section("SEE ALSO"),
+  text("zipper(1)")
+]
+
+const section = (text: string): Block => ({ kind: "section", text })
+const text = (text: string): Block => ({ kind: "text", text })
+const usage = (text: string): Block => ({ kind: "usage", text })
+const typed = (lines: ReadonlyArray<string>): Block => ({ kind: "typed", lines })
+const option = (entry: Entry): Block => ({ kind: "entry", ...entry, isOption: true })
+const entries = (texts: Readonly<Record<string, string>>): ReadonlyArray<Block> =>
+  Object.entries(texts).map(([term, text]) => ({ kind: "entry", term, text, isOption: false }))
+
+/** A paragraph of the reference; what begins with four spaces is typed. */
+const paragraph = (words: string): Block =>
+  words.startsWith("    ") ? typed(words.split("\n").map((line) => line.replace(/^ {4}/, ""))) : text(words)
+
+const pagesInOrder = ({ commands, topics }: Tree): ReadonlyArray<CommandPage> => {
+  const order = topics.map(({ name }) => `zipper ${name}`)
+  return [...pagesOf(commands)].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
+}
+
+const commandBlocks = (page: CommandPage, common: ReadonlyArray<Entry>): ReadonlyArray<Block> => {
+  const name = page.name.replace(/^zipper /, "")
+  const shown = jsonExamples[name]
+  return [
+    { kind: "subsection", text: page.name },
+    usage(`${page.name} ${withoutCommon(page.usage, common)}`.trim()),
+    text(page.description),
+    ...page.arguments.map(option),
+    ...page.options.filter((each) => !has(common, each)).map(option),
+    ...(reference[name] ?? []).map(paragraph),
+    ...(page.example === undefined ? [] : [text("Example:"), typed([page.example])]),
+    ...(shown === undefined ? [] : [text("What --json prints:"), typed(jsonLines(shown.document)), text(shown.note)])
+  ]
+}
+
+/** Options that every command has, in the same words. */
+const commonOf = ([first, ...others]: ReadonlyArray<CommandPage>): ReadonlyArray<Entry> =>
+  (first?.options ?? []).filter((option) => others.every(({ options }) => has(options, option)))
+
+const has = (entries: ReadonlyArray<Entry>, wanted: Entry): boolean =>
+  entries.some(({ term, text }) => term === wanted.term && text === wanted.text)
+
+const withoutCommon = (usage: string, common: ReadonlyArray<Entry>): string => {
+  const names = new Set(common.flatMap(({ term }) => term.split(", ")))
+  return usage
+    .split(/ (?=[[<-])/)
+    .filter((word) => !names.has(word.replace(/^\[(.*)\]$/, "$1")))
+    .join(" ")
+}
+
+const keyBlocks = (fields: Schema.Struct.Fields, path = ""): ReadonlyArray<Block> => {
+  const keys = keysOf(fields)
+  return [
+    ...keys.map((key): Block => ({ kind: "entry", term: key.key, text: keyText(key), isOption: false })),
+    ...keys.flatMap(({ inner, key }) =>
+      inner === undefined
+        ? []
+        : [{ kind: "subsection", text: `${path}${key}` } satisfies Block, ...keyBlocks(inner, `${path}${key}.`)]
+    )
+  ]
+}
+
+const keyText = ({ expected, inner, isRequired, key, note, standard }: KeyDescription): string => {
+  const facts = [
+    expected === undefined ? undefined : `Expected: ${expected}.`,
+    inner === undefined ? undefined : "The keys are below.",
+    isRequired ? "Required." : undefined,
+    // How many cores there are is not the same on another machine.
+    standard === undefined || isRecord(standard) || key === "threads"
+      ? undefined
+      : `Default: ${JSON.stringify(standard)}.`
+  ]
+  return [`${note}.`, ...facts.filter((fact) => fact !== undefined)].join(" ")
+}
+
+const synopses = ["zipper COMMAND [OPTION]... [ARGUMENT]...", "zipper [--config FILE] OPTION..."]
+
+const whereConfig = `--config, else that of the variable ${configVariable}, else ${defaultConfig("linux")} (FreeBSD: ${defaultConfig("freebsd")})`
 
 const description = [
   "zipper is for a NAS or a backup server on ZFS, and runs from cron, unattended. Each run takes a read-only snapshot of a dataset and writes a zip of each of its folders that changed: read back and compared before it is published, in place of the archive before, which is kept beside it. Folders have names of four upper-case letters or digits.",
-  "It also pulls datasets from other hosts and pushes them off-site, incrementally, without ever losing a snapshot of a replica unless it was asked to.",
-  "Without a command, zipper --config FILE is zipper run --config FILE. The first steps are zipper demo, which needs neither ZFS nor a configuration, and zipper config init. zipper config show prints every key of a configuration; the README explains them."
+  "It also pulls datasets from other hosts and pushes them to other hosts, incrementally. A replica loses no snapshot without --rollback.",
+  "With options and no command, it is zipper run. The first steps are zipper demo, which needs neither ZFS nor a configuration, and zipper config init.",
+  `The configuration is that of ${whereConfig}. zipper.json(5) and zipper help config explain its keys. pull, push, prune and delegate use one where --job is given; with everything on the command line they use none, unless --config names it.`
+]
+
+const configDescription = [
+  `The configuration of zipper(1) is that of ${whereConfig}. zipper config init writes one, and beside it an example that explains every key. It may hold secrets: mode 600.`,
+  "It is one JSON object in UTF-8, with or without a byte order mark. Comments (// and /* */) and trailing commas are allowed. An unknown key, a wrong type, an impossible value and a key that is there twice are mistakes: every command names all of them and ends with status 2 before it does anything. zipper config validate looks for nothing else, zipper config show prints the configuration with every default.",
+  "A configuration has an archive job (source_path and target_path), or replication jobs, or both; with a section mqtt it may have neither. Replication jobs that would write different datasets to one place are a mistake.",
+  "An editor explains and checks the keys with the JSON Schema that zipper schema config prints: write it to a file, and name that file in $schema."
 ]
 
 const general = {
@@ -54,7 +179,8 @@ const general = {
 }
 
 const files = {
-  "config.json": "The configuration, wherever --config says. It holds secrets: mode 600.",
+  [`${defaultConfig("linux")}, ${defaultConfig("freebsd")}`]:
+    "The configuration on Linux and on FreeBSD, where neither --config nor ZIPPER_CONFIG names another one. It may hold secrets: mode 600.",
   "<target_path>/ABCD/ABCD.zip":
     "The newest archive of the folder ABCD, beside it ABCD.zip.md5, ABCD.zip.sha256 (for md5sum -c and sha256sum -c) and metadata.json. ABCD.prev.zip and the like are those of the archive before.",
   "<target_path>/.zipper":
@@ -65,10 +191,18 @@ const files = {
     "What source and target were mounted on, beside the log (or the lock, where the log is on the target): a run does not begin while one of them is not mounted. Remove it if that is meant."
 }
 
+const configFiles = {
+  [defaultConfig("linux")]: "The configuration on Linux.",
+  [defaultConfig("freebsd")]: "The configuration on FreeBSD.",
+  "zipper.example.jsonc": "Beside a configuration that zipper config init wrote: every key, with comments."
+}
+
 const environment = {
+  [configVariable]: "The configuration, where no --config is given. An empty one counts as not set.",
   ZIPPER_GOTIFY_TOKEN: "The Gotify token, before those of the configuration.",
   "MQTT_HOST, MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD":
     "The broker of zipper suspend, where no configuration names one.",
+  PAGER: "The program that shows zipper help on a terminal; less where it is not set.",
   NO_COLOR: "If it is set and not empty: no colours.",
   TERM: "dumb: no colours, and questions are asked line by line.",
   "LC_ALL, LC_CTYPE, LANG": "Where they name no UTF-8 locale, symbols are plain text, as with --ascii.",
@@ -92,12 +226,7 @@ const statuses = {
 }
 
 const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
-  "From nothing to the first archive:": [
-    "zipper config init",
-    "zipper check --config config.json",
-    "zipper run --config config.json --dry-run",
-    "zipper run --config config.json"
-  ],
+  "From nothing to the first archive:": ["zipper config init", "zipper check", "zipper run --dry-run", "zipper run"],
   "Every hour on Linux, in /etc/cron.d/zipper (zipper check prints the line for this machine):": [
     "5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
   ],
@@ -106,91 +235,26 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
   "Replicas of two datasets of another host:": [
     "zipper pull --host nas --user backup --destination tank/backup tank/data tank/home"
   ],
-  "How it has been going:": ["zipper report --config /etc/zipper.json --out /var/www/zipper.html"]
+  "A page about the runs so far:": ["zipper report --out /var/www/zipper.html"],
+  "Completions for the shell that is used:": [
+    "zipper --completions bash > /etc/bash_completion.d/zipper",
+    "zipper --completions zsh > /usr/local/share/zsh/site-functions/_zipper",
+    "zipper --completions fish > ~/.config/fish/completions/zipper.fish"
+  ]
 }
+
+const replicationExample = [
+  '{ "replication": [',
+  '    { "name": "nas", "direction": "pull", "host": "nas", "user": "backup",',
+  '      "datasets": ["tank/data", "tank/home"], "exclude": ["cache"],',
+  '      "destination": "tank/backup",',
+  '      "retention": { "hourly": 24, "daily": 14, "weekly": 8, "monthly": 12 } },',
+  '    { "name": "offsite", "direction": "push", "host": "offsite.example.com",',
+  '      "user": "backup", "port": 2222,',
+  '      "ssh_options": ["IdentityFile=/root/.ssh/offsite"],',
+  '      "datasets": ["tank/backup/nas"], "strip_prefix": "tank/backup",',
+  '      "destination": "pool/replicas" } ] }'
+]
 
 const seeAlso =
-  "zfs(8), zfs-allow(8), zfs-send(8), zfs-receive(8), ssh(1), ssh_config(5), crontab(5), systemd.timer(5), flock(1), logger(1), unzip(1)"
-
-/** Options that every command has, in the same words. */
-const commonOf = ([first, ...others]: ReadonlyArray<CommandPage>): ReadonlyArray<Entry> =>
-  (first?.options ?? []).filter((option) => others.every(({ options }) => has(options, option)))
-
-const has = (entries: ReadonlyArray<Entry>, wanted: Entry): boolean =>
-  entries.some(({ term, text }) => term === wanted.term && text === wanted.text)
-
-const commandSection = (page: CommandPage, common: ReadonlyArray<Entry>): ReadonlyArray<string> => [
-  `.SS ${argument(page.name)}`,
-  ...command(`${page.name} ${withoutCommon(page.usage, common)}`.trim()),
-  ...paragraph(page.description),
-  ...page.arguments.flatMap(optionEntry),
-  ...page.options.filter((option) => !has(common, option)).flatMap(optionEntry),
-  ...(page.example === undefined ? [] : [...paragraph("Example:"), ...verbatim([page.example])])
-]
-
-const withoutCommon = (usage: string, common: ReadonlyArray<Entry>): string => {
-  const names = new Set(common.flatMap(({ term }) => term.split(", ")))
-  return usage
-    .split(/ (?=[[<-])/)
-    .filter((word) => !names.has(word.replace(/^\[(.*)\]$/, "$1")))
-    .join(" ")
-}
-
-const optionEntry = ({ term, text }: Entry): ReadonlyArray<string> => [".TP", optionTerm(term), ...lines(text)]
-
-const entries = (texts: Readonly<Record<string, string>>, shown = bold): ReadonlyArray<string> =>
-  Object.entries(texts).flatMap(([term, text]) => [".TP", shown(term), ...lines(text)])
-
-// The macros: text goes in, lines of roff come out.
-
-const escapes: Readonly<Record<string, string>> = {
-  "\\": "\\e",
-  "-": "\\-",
-  "`": "\\(ga",
-  "'": "\\(aq",
-  "~": "\\(ti",
-  "^": "\\(ha"
-}
-
-const escaped = (text: string): string =>
-  text.replace(
-    /[\\`'~^-]|[^\x00-\x7f]/gu,
-    (char) => escapes[char] ?? `\\[u${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`
-  )
-
-/** A line that begins with a dot would be a macro. */
-const line = (text: string): string => escaped(text).replace(/^\./, "\\&.")
-
-/** Text to be filled: each sentence begins a line, so that the space after it is right, and no line is long. */
-export const lines = (text: string): ReadonlyArray<string> =>
-  text.split(/(?<=[.?!:]) (?=\p{Lu})/u).flatMap((sentence) => wrapped(sentence, 70, "").map(line))
-
-const argument = (text: string): string => `"${escaped(text).replaceAll('"', "\\(dq")}"`
-
-const section = (title: string, body: ReadonlyArray<string>): ReadonlyArray<string> => [
-  `.SH ${argument(title)}`,
-  // The first paragraph of a section needs no beginning.
-  ...(body[0] === ".PP" ? body.slice(1) : body)
-]
-
-const paragraph = (text: string): ReadonlyArray<string> => [".PP", ...lines(text)]
-
-export const verbatim = (typed: ReadonlyArray<string>) => [".PP", ".RS 4", ".nf", ...typed.map(line), ".fi", ".RE"]
-
-const bold = (text: string): string => `\\fB${escaped(text)}\\fR`
-const italic = (text: string): string => `\\fI${escaped(text)}\\fR`
-
-/** `-c, --config FILE`: what is typed is bold, a placeholder italic. */
-const optionTerm = (text: string): string =>
-  text
-    .replaceAll(/<([^>]*)>/g, "$1")
-    .split(/([\s,|[\]().…]+)/)
-    .map((word) => (/^[A-Z][A-Z=]*$/.test(word) ? italic(word) : /\w/.test(word) ? bold(word) : escaped(word)))
-    .join("")
-
-/** A synopsis: each option with its value on a line, further in than the name where it does not fit. */
-const command = (text: string): ReadonlyArray<string> => {
-  const [name = "", ...parts] = text.split(/ (?=-|\[|<)/)
-  // Dots at the end of a line would be taken for the end of a sentence.
-  return [".HP 4", ...[name, ...parts].map((part) => optionTerm(part).replace(/\.$/, ".\\&"))]
-}
+  "zipper.json(5), zfs(8), zfs-allow(8), zfs-send(8), zfs-receive(8), ssh(1), ssh_config(5), crontab(5), systemd.timer(5), flock(1), logger(1), unzip(1)"

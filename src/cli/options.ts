@@ -76,18 +76,17 @@ export const output = {
   ...messages
 }
 
-export const datasets = Args.text({ name: "DATASET" }).pipe(
-  Args.repeated,
-  Args.withDescription("The datasets that are meant, each with everything below it.")
-)
+export const datasets = (description: string) =>
+  Args.text({ name: "DATASET" }).pipe(Args.repeated, Args.withDescription(description))
+
+/** Of the commands about replicas. */
+export const sourceDatasets = datasets("The datasets at the source, each with everything below it.")
 
 export const job = single("job", "NAME", "A job of the configuration, instead of DATASET, --host and the like.")
 
-export const user = single("user", "USER", "Whom to log in as there; ssh's own choice when left out.")
-
 export const remote = {
   host: single("host", "HOST", "The other host, an alias of ssh's configuration, or user@host."),
-  user,
+  user: single("user", "USER", "The user to log in as there; ssh chooses when it is left out."),
   port: single("port", "N", "Port of its ssh server."),
   sshOptions: several(
     "ssh-option",

@@ -42,6 +42,9 @@ export const reference: Readonly<Record<string, ReadonlyArray<string>>> = {
     "Patterns of --only: * is anything but a slash, ** anything, ? one character. A pattern without a slash is the name of any one part, one that begins with a slash begins at the top. What is below comes along. A backslash takes the next character as it is. A pattern that matches nothing stops the restore before anything is written.",
     "Modes and times are those of the archive, to the second; setuid and setgid bits are not restored, and a warning names them. Owners, ACLs, extended attributes and symlinks are not in a zip. What takes the place of another file is synced first; the rest is not synced."
   ],
+  "config init": [
+    "On a terminal it offers the datasets that it finds, holds each answer to the rules of the configuration, and writes nothing before the last one. With options it asks nothing, and names all that is wrong with them at once. With neither it writes an example to be edited (source_path, target_path, gotify). It replaces no file. Beside the configuration it writes an example that explains every key, with a name that ends in .example.jsonc."
+  ],
   pull: [
     "A pull writes to <destination>/<host>/<dataset>. A push takes --strip-prefix off each name and writes below --destination. Each dataset goes with everything below it, each on its own, parents first. One that fails stops only those below it.",
     "The first time the earliest snapshot goes in full, then everything up to the newest; later from the latest common snapshot, or from a bookmark of it. Snapshots match by guid and order by createtxg: names and clocks decide nothing. zipper takes no snapshots for it. Keep those of the source for longer than the time between two runs; where the latest common one is destroyed before, the run refuses, unless there is a bookmark of it.",
@@ -50,7 +53,7 @@ export const reference: Readonly<Record<string, ReadonlyArray<string>>> = {
     "A replica is never mounted (canmount=off). A replica may have snapshots that its source has not: those older than the latest common one stay. Where going on would destroy something (snapshots after the latest common one, files written to the replica, a dataset with files and no snapshot), the run refuses with status 4, lists exactly what would be lost, and goes on with the other datasets. --rollback allows it, on the command line only, and destroys exactly what was listed; held and cloned snapshots not even then. To keep both, rename the replica (zfs rename): the next run starts a new one.",
     "A dataset that the job names fails when it is gone, or when neither it nor anything below it has a snapshot. A run warns when a dataset below has no snapshot, the source of a replica is gone, or a dataset gets no snapshots any more that used to get them.",
     "Patterns of --exclude: * is anything but a slash, ** anything, ? one character; a pattern without a slash is the name of any one part (cache), one with a slash the whole name (tank/vm/**). What is below goes with it. --bandwidth needs pv or mbuffer here, --compress zstd needs zstd on both hosts.",
-    "The lock goes by direction, host and destination: zipper.pull-nas-tank_backup.lock, beside lockfile_path. A replication keeps neither the archive job nor a replication to another place out. Without --config the lock is in /var/run for root, else in $XDG_RUNTIME_DIR or $HOME.",
+    "The lock goes by direction, host and destination: zipper.pull-nas-tank_backup.lock, beside lockfile_path. A replication keeps neither the archive job nor a replication to another place out. Where the command line says everything and names no --config, the lock is in /var/run for root, else in $XDG_RUNTIME_DIR or $HOME.",
     "Getting files back. A replica that is mounted is written to (times of access), and the next run then refuses. Look at a clone:",
     "    zfs clone -o mountpoint=/mnt/look tank/backup/nas/tank/data@daily-2025-01-01 tank/look",
     "A whole dataset goes back with a push or pull in the other direction. It arrives unmounted, with zipper's mark on it; to use it, there, for each dataset:",
@@ -59,21 +62,22 @@ export const reference: Readonly<Record<string, ReadonlyArray<string>>> = {
     "    zfs load-key tank/restored && zfs load-key tank/restored/child\n    zfs change-key -i tank/restored/child",
     "Never join a replica that is still written to: a raw stream puts the key of its source into it, while ZFS goes on asking for the key of the dataset that it was joined to; then no key opens it. A run refuses such a stream (status 4)."
   ],
+  push: ["What the manual says of replicas under zipper pull holds for a push, too."],
   prune: [
-    "The newest snapshot of each of the last N hours, days, weeks and months (UTC) stays. It never destroys the newest snapshot, the newest that the source still has, or one that is held or cloned, and nothing at all when it cannot ask the source. With a configuration, each push job that sends these replicas on is asked too: the newest snapshot that its host has in common with the replica stays. It takes the locks of these jobs, and ends with status 75 while one of them is at work.",
+    "The newest snapshot of each of the last N hours, days, weeks and months (UTC) stays. It never destroys the newest snapshot, the newest that the source still has, or one that is held or cloned, and nothing at all when it cannot ask the source. With --job or --config, each push job that sends these replicas on is asked too: the newest snapshot that its host has in common with the replica stays. It takes the locks of these jobs, and ends with status 75 while one of them is at work.",
     "zipper cannot know of other readers, such as a host that pulls from here: use zfs hold or zfs bookmark for what they need."
   ],
   prepare: [
     "The dataset is made with canmount=off, acltype=posix and xattr=sa; one that is there gets these properties. With --host it is made on that host."
   ],
   delegate: [
-    "Rights are set on the datasets that are named. With the roles receive and prepare a dataset may be missing: then they go on the nearest dataset above it. Root needs none. On Linux only root can mount, which is no obstacle for replicas."
+    "Rights are set on the datasets that are named, and hold for everything below them. With the roles receive and prepare a dataset may be missing: then they go on the nearest dataset above it. Root needs none. On Linux only root can mount, which is no obstacle for replicas."
   ],
   suspend: [
     "MQTT_HOST, MQTT_PORT, MQTT_USERNAME and MQTT_PASSWORD name the broker, or the section mqtt of a configuration. A message that the broker denies is a failure (MQTT 5; a broker that speaks 3.1.1 only cannot say so, and suspend says that)."
   ],
   schema: [
-    "Every command takes --json: one document on standard output and nothing else there; the lines for a person go to standard error. The first key is version, 1; it goes up when a reader of the version before would misread the document, and a new key is no reason for that. A command that cannot begin prints version and errors. Keys are in snake_case, sizes in bytes, times in seconds and UTC."
+    "Every command but schema and help takes --json: one document on standard output and nothing else there; the lines for a person go to standard error. The first key is version, 1; it goes up when a reader of the version before would misread the document, and a new key is no reason for that. A command that cannot begin prints version and errors. Keys are in snake_case, sizes in bytes, times in seconds and UTC."
   ],
   freebsd: [
     "Written for FreeBSD, not yet run on it: zipper check says so there. zipper demo --dataset POOL/SCRATCH, with an empty dataset, tries all of it on a machine; its output is a useful report of what does not work. What differs from Linux:",

@@ -161,7 +161,10 @@ export const ConfigDocument = Schema.Struct({
     AbsolutePath
   ),
   // Only without a target: see the contradictions.
-  state_dir: optional("Folder for history and state where there is no target_path", AbsolutePath),
+  state_dir: optional(
+    "Folder for history and state where there is no target_path; /var/lib/zipper when it is left out",
+    AbsolutePath
+  ),
   log_max_bytes: withDefault("The log is rotated at this size", whole(1024, 10_737_418_240), () => 10_485_760),
   log_keep: withDefault("How many old logs are kept", whole(0, 99), () => 5),
   syslog: withDefault("Log to syslog too (facility daemon)", flag, () => true),

@@ -96,6 +96,7 @@ export interface KeyDescription {
   readonly note: string
   /** What a value has to be; undefined for an object. */
   readonly expected: string | undefined
+  readonly isRequired: boolean
   /** The default, if there is one. */
   readonly standard: unknown
   /** The keys of the object, or of each object of the list. */
@@ -116,17 +117,25 @@ export const keysOf = (fields: Schema.Struct.Fields): ReadonlyArray<KeyDescripti
     const inner = sections[key]
     switch (ast._tag) {
       case "PropertySignatureDeclaration":
-        return { key, inner, note: noteOf(ast), expected: descriptionOf(ast.type), standard: undefined }
+        return {
+          key,
+          inner,
+          note: noteOf(ast),
+          expected: descriptionOf(ast.type),
+          isRequired: !ast.isOptional,
+          standard: undefined
+        }
       case "PropertySignatureTransformation":
         return {
           key,
           inner,
           note: noteOf(ast.to),
           expected: descriptionOf(ast.from.type),
+          isRequired: false,
           standard: Option.getOrUndefined(ast.decode(Option.none()))
         }
       default:
-        return { key, inner, note: "", expected: descriptionOf(ast), standard: undefined }
+        return { key, inner, note: "", expected: descriptionOf(ast), isRequired: true, standard: undefined }
     }
   })
 

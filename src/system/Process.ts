@@ -1,4 +1,4 @@
-import { type ChildProcess, type StdioOptions, spawn } from "node:child_process"
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -176,6 +176,25 @@ const searchPath = ({ env }: Invocation): string => {
   const given = (env?.["PATH"] ?? process.env["PATH"] ?? "").split(":").filter((folder) => folder !== "")
   return [...given, ...systemFolders.filter((folder) => !given.includes(folder))].join(":")
 }
+
+/**
+ * Shows text on the terminal through a pager, a shell's command line; false when there is no such program. Waits for its end
+ * without handling signals: Ctrl-C is for the pager.
+ */
+export const showInPager = (pager: string, text: string): Effect.Effect<boolean> =>
+  Effect.sync(() => {
+    const { status } = spawnSync("/bin/sh", ["-c", pager], {
+      input: text,
+      stdio: ["pipe", "inherit", "inherit"],
+      // As git does: one screen is only printed, and stays.
+      env: { LESS: "FRX", ...withoutSecrets(process.env) }
+    })
+    return status !== notFound && status !== notExecutable
+  })
+
+/** Exit statuses of a shell. */
+const notFound = 127
+const notExecutable = 126
 
 /** Whether there is a process with this pid, of any user. */
 export const isRunning = (pid: number): boolean => {

@@ -6,10 +6,11 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
 import { commands, topics } from "../../src/cli/app.ts"
 import { pagesOf } from "../../src/cli/help.ts"
-import { lines, manual, verbatim } from "../../src/cli/manual.ts"
+import { lines, manualPages, verbatim } from "../../src/cli/roff.ts"
 
 const pages = pagesOf(commands)
-const page = manual("1.2.3", "2025-01-01")
+const made = manualPages("1.2.3", "2025-01-01")
+const page = made["zipper.1"]
 
 /** The page as it is read: no macros, no escapes. */
 const plain = page
@@ -89,32 +90,45 @@ describe("the manual page", () => {
     for (const line of lines(`${"word ".repeat(14)}.x ${"word ".repeat(20)}'y`)) assert.notMatch(line, /^['.]/)
   })
 
-  const inFile = (use: (path: string) => void): void => {
+  const inFile = (name: keyof typeof made, use: (path: string) => void): void => {
     const folder = mkdtempSync(join(tmpdir(), "zipper-manual-"))
     try {
-      writeFileSync(join(folder, "zipper.1"), page)
-      use(join(folder, "zipper.1"))
+      writeFileSync(join(folder, name), made[name])
+      use(join(folder, name))
     } finally {
       rmSync(folder, { recursive: true })
     }
   }
 
-  it.skipIf(!there("mandoc"))("is in order for mandoc", () =>
-    inFile((path) => {
-      assert.strictEqual(execFileSync("mandoc", ["-T", "lint", "-W", "style", path]).toString(), "")
-    })
-  )
+  for (const [name, last] of [
+    ["zipper.1", "EXIT STATUS"],
+    ["zipper.json.5", "ENVIRONMENT"]
+  ] as const) {
+    it.skipIf(!there("mandoc"))(`${name} is in order for mandoc`, () =>
+      inFile(name, (path) => {
+        const { stderr, stdout } = spawnSync("mandoc", ["-T", "lint", "-W", "style", path])
+        assert.strictEqual(`${stdout}${stderr}`, "")
+      })
+    )
 
-  it.skipIf(!there("groff"))("is in order for groff, at 80 columns", () =>
-    inFile((path) => {
-      const { stderr, stdout } = spawnSync("groff", ["-man", "-ww", "-Tutf8", "-rLL=80n", "-P-cbou", path])
-      assert.strictEqual(stderr.toString(), "")
-      assert.include(stdout.toString(), "EXIT STATUS")
-    })
-  )
+    it.skipIf(!there("groff"))(`${name} is in order for groff, at 80 columns`, () =>
+      inFile(name, (path) => {
+        const { stderr, stdout } = spawnSync("groff", ["-man", "-ww", "-Tutf8", "-rLL=80n", "-P-cbou", path])
+        assert.strictEqual(stderr.toString(), "")
+        assert.include(stdout.toString(), last)
+      })
+    )
 
-  it("is made by the build", () => {
-    const built = readFileSync(fileURLToPath(new URL("../../dist/zipper.1", import.meta.url)), "utf8")
-    assert.match(built, /^\.TH ZIPPER 1 \d{4}-\d\d-\d\d "zipper \d/)
+    it(`${name} is made by the build`, () => {
+      const built = readFileSync(fileURLToPath(new URL(`../../dist/${name}`, import.meta.url)), "utf8")
+      assert.match(built, /^\.TH ZIPPER(\.JSON)? [15] \d{4}-\d\d-\d\d "zipper \d/)
+    })
+  }
+
+  it("says of prepare and delegate what they do", () => {
+    assert.include(sectionOf("zipper prepare"), "DATASET... The datasets to make or to set right.")
+    assert.notInclude(sectionOf("zipper prepare"), "each with everything below it")
+    assert.include(sectionOf("zipper delegate"), "--user USER The user who gets the rights;")
+    assert.notInclude(sectionOf("zipper delegate"), "log in as there")
   })
 })

@@ -114,6 +114,20 @@ describe("the configuration", () => {
     assert.include(broker.stderr, "not valid JSON")
   })
 
+  it("may hold comments, trailing commas, $schema and a byte order mark", async () => {
+    place.put("ABCD/a.txt", "one")
+    const keys = readFileSync(place.config, "utf8").slice(1, -1)
+    writeFileSync(
+      place.config,
+      `\ufeff// The job.\n{ "$schema": "zipper.schema.json", /* and */ ${keys}, // the end\n}\n`
+    )
+    const valid = await found(["config", "validate"])
+    assert.strictEqual(valid.status, 0, valid.stderr)
+    const { status, stderr } = await found(["run"])
+    assert.strictEqual(status, 0, stderr)
+    assert.isTrue(existsSync(join(place.target, "ABCD/ABCD.zip")))
+  })
+
   it("is named by the commands that messages advise, but in the default place", async () => {
     const folder = parseFolderName("ABCD")
     assert.isDefined(folder)

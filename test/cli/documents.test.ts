@@ -6,7 +6,7 @@ import * as JSONSchema from "effect/JSONSchema"
 import * as Schema from "effect/Schema"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type Documented, documents, isDocumented } from "../../src/cli/commands/schema.ts"
-import { PruneReplica } from "../../src/runs/PruneResult.ts"
+import { jsonExamples } from "../../src/cli/referenceJson.ts"
 import { makePlace, type Place, run } from "../support/program/built.ts"
 
 let place: Place
@@ -36,17 +36,6 @@ const documentOf = async (name: Documented, args: ReadonlyArray<string>, env: Re
   assert.isUndefined(mistakeIn(schemaOf(name), document), `${name} ${args.join(" ")}: ${stdout}${stderr}`)
   return { status, document, text: stdout }
 }
-
-const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8")
-
-/** The examples of the README that are whole documents, each with the commands that its heading names. */
-const examples = readme.split(/^(?=#{2,3} )/m).flatMap((section) => {
-  const commands = [...(section.split("\n", 1)[0] ?? "").matchAll(/`([a-z -]+) --json`/g)].flatMap(
-    ([, command = ""]) => (isDocumented(command) ? [command] : [])
-  )
-  const blocks = section.match(/(?:^ {4}.*\n)+/gm) ?? []
-  return blocks.filter((text) => /^ +\{ "version"/.test(text)).map((text) => ({ commands, text }))
-})
 
 describe("the documents of --json", () => {
   it("are what their schemas say, of a run", async () => {
@@ -133,17 +122,14 @@ describe("the documents of --json", () => {
 })
 
 describe("the schemas", () => {
-  it("are those of the README's examples, of which there are some", () => {
-    const named = new Set(examples.flatMap(({ commands }) => commands))
-    for (const name of ["run", "pull", "push", "check", "config validate"]) assert.include([...named], name)
-    for (const { commands, text } of examples) {
-      assert.isNotEmpty(commands, text)
-      for (const name of commands) assert.isUndefined(mistakeIn(schemaOf(name), JSON.parse(text)), text)
+  it("are those of the manual's examples", () => {
+    for (const name of ["run", "status", "pull", "push", "prune", "check", "verify", "restore"]) {
+      assert.isTrue(Object.hasOwn(jsonExamples, name), name)
     }
-    // What prune prints is shown by its difference.
-    const pruned = /^ +("replicas": [\s\S]*?)\n\n/m.exec(readme)?.[1]
-    const { replicas } = JSON.parse(`{ ${pruned} }`)
-    assert.isUndefined(mistakeIn(Schema.NonEmptyArray(PruneReplica), replicas))
+    for (const [name, { document }] of Object.entries(jsonExamples)) {
+      if (!isDocumented(name)) assert.fail(`${name} prints no document`)
+      else assert.isUndefined(mistakeIn(schemaOf(name), document), name)
+    }
   })
 
   it("can be had as JSON Schema, with every key explained", async () => {

@@ -1,8 +1,11 @@
-import { readFileSync } from "node:fs"
 import * as Either from "effect/Either"
 import { assert, describe, it } from "vitest"
-import { ConfigDocument, decode } from "../../src/config/Config.ts"
+import { configManual } from "../../src/cli/manual.ts"
+import { Compression, ConfigDocument, decode, Gotify, Mqtt } from "../../src/config/Config.ts"
 import { commentedExample } from "../../src/config/ConfigExample.ts"
+import { configSchema } from "../../src/config/ConfigSchema.ts"
+import * as JsonText from "../../src/config/JsonText.ts"
+import { ReplicationJob, RetentionConfig } from "../../src/config/ReplicationJob.ts"
 
 const text = commentedExample()
 const withoutComments = text.replace(/^\s*\/\/.*\n/gm, "")
@@ -32,9 +35,60 @@ describe("the commented example", () => {
   it("keeps to 100 columns", () => {
     for (const line of text.split("\n")) assert.isAtMost(line.length, 100, line)
   })
+})
 
-  it("knows no key that the README's tables do not explain", () => {
-    const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8")
-    for (const key of Object.keys(ConfigDocument.fields)) assert.include(readme, `\`${key}\``)
+/** Every struct of the configuration, by the path of its keys. */
+const structs = {
+  "": ConfigDocument,
+  "gotify.": Gotify,
+  "compression.": Compression,
+  "replication.": ReplicationJob,
+  "replication.retention.": RetentionConfig,
+  "mqtt.": Mqtt
+}
+const paths = Object.entries(structs)
+  .flatMap(([path, { fields }]) => Object.keys(fields).map((key) => `${path}${key}`))
+  .sort()
+
+describe("the keys of the configuration", () => {
+  it("are those of the example, two of them as comments", () => {
+    const shown = Either.getOrThrow(JsonText.parse(text)).value
+    const apart = [...text.matchAll(/^ {2}\/\/ "(\S+)": /gm)].map(([, key]) => key ?? "")
+    assert.deepStrictEqual([...keysIn(shown), ...apart].sort(), paths)
+  })
+
+  it("are those of the manual, each with what it is for", () => {
+    const found: Array<string> = []
+    let section = ""
+    let path = ""
+    for (const block of configManual()) {
+      if (block.kind === "section") section = block.text
+      if (block.kind === "subsection") path = `${block.text}.`
+      if (section !== "KEYS" || block.kind !== "entry") continue
+      found.push(`${path}${block.term}`)
+      assert.match(block.text, /^\S.{9,}\.( Expected: .*\.| The keys are below\.)/, block.term)
+    }
+    assert.deepStrictEqual(found.sort(), paths)
+  })
+
+  it("are those of the JSON Schema, each with a description", () => {
+    const described = (schema: unknown, path = ""): ReadonlyArray<string> =>
+      Object.entries(at(schema, "properties") ?? at(at(schema, "items"), "properties") ?? {}).flatMap(
+        ([key, inner]) => {
+          assert.match(String(at(inner, "description")), /^\S.{9,}/, key)
+          return [`${path}${key}`, ...described(inner, `${path}${key}.`)]
+        }
+      )
+    assert.deepStrictEqual([...described(configSchema())].sort(), paths)
   })
 })
+
+const at = (value: unknown, key: string): unknown =>
+  typeof value === "object" && value !== null ? Object.entries(value).find(([name]) => name === key)?.[1] : undefined
+
+/** The keys of an object, and of the first object of a list. */
+const keysIn = (value: unknown, path = ""): ReadonlyArray<string> => {
+  const object: unknown = Array.isArray(value) ? value[0] : value
+  if (typeof object !== "object" || object === null) return []
+  return Object.entries(object).flatMap(([key, inner]) => [`${path}${key}`, ...keysIn(inner, `${path}${key}.`)])
+}

@@ -47,7 +47,7 @@ const initOptions = {
 
 const init = makeCommand(
   "init",
-  "Write a configuration: asks what matters on a terminal, goes by the options when there are any, and writes an example otherwise. Readable by you alone. Example: zipper config init /etc/zipper.json",
+  "Write a configuration: asks what matters on a terminal, goes by the options when there are any, and writes an example otherwise. Readable by you alone. Example: zipper config init --source /mnt/tank/data --target /mnt/safe/archives",
   { file, ...initOptions },
   function* ({ file: asked, ...given }) {
     const { from, named, path: file } = findConfig(asked)
@@ -95,7 +95,7 @@ const ownPlaces = (path: string): Pick<Answers, "log_file"> & { readonly lockfil
 
 const validate = makeCommand(
   "validate",
-  "Check a configuration and name every mistake in it. Example: zipper config validate --config config.json",
+  "Check a configuration and name every mistake in it. Example: zipper config validate",
   { config: options.config },
   function* ({ config: file }) {
     const print = (problems: ReadonlyArray<string>, warnings: ReadonlyArray<string>) =>
@@ -109,7 +109,7 @@ const validate = makeCommand(
 
 const show = makeCommand(
   "show",
-  "Print the effective configuration with every default, secrets hidden. Example: zipper config show --config config.json",
+  "Print the effective configuration with every default, secrets hidden. Example: zipper config show",
   { config: options.config },
   function* ({ config: file }) {
     const config = yield* loadConfig(file)

@@ -1,5 +1,4 @@
 import type { Command } from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -22,14 +21,14 @@ const delegateOptions = {
   job: options.job,
   config: options.jobConfig,
   role: options.several("role", "ROLE", `What the user is there for: ${roles.join(", ")}.`),
-  user: options.user.pipe(Options.withDescription("Who is to be allowed; log in as another with --host root@HOST.")),
+  user: options.single("user", "USER", "The user who gets the rights; --host root@HOST says which user logs in there."),
   host: options.remote.host,
   port: options.remote.port,
   sshOptions: options.remote.sshOptions,
   check: options.flag("check", "Look whether all of it is allowed; exit status 1 when something is missing."),
   apply: options.flag("apply", "Allow what is not allowed yet (as root)."),
   dryRun: options.replicationDryRun,
-  datasets: options.datasets
+  datasets: options.datasets("The datasets that the rights are set on; they hold for everything below, too.")
 }
 type Flags = Command.ParseConfig<typeof delegateOptions>
 
@@ -156,7 +155,11 @@ const printRights = ({ apply, check, dryRun }: Flags, ok: boolean, rights: Reado
 export const prepare = makeCommand(
   "prepare",
   "Make the dataset that replicas are written below, or set what it lacks: canmount=off, acltype=posix, xattr=sa. Example: zipper prepare tank/backup",
-  { ...options.remote, dryRun: options.replicationDryRun, datasets: options.datasets },
+  {
+    ...options.remote,
+    dryRun: options.replicationDryRun,
+    datasets: options.datasets("The datasets to make or to set right.")
+  },
   function* (flags) {
     const place = endpointFromFlags(flags)
     if (Either.isLeft(place)) return yield* new UsageError({ command: "prepare", problems: place.left })

@@ -19,7 +19,7 @@ import { NotifyTestDocument, SuspendDocument } from "./schema.ts"
 /** `zipper notify-test`: does a message arrive? */
 export const notifyTest = makeCommand(
   "notify-test",
-  "Send a test message through Gotify. Example: zipper notify-test --config /usr/local/etc/zipper.json",
+  "Send a test message through Gotify. Example: zipper notify-test",
   { config: options.config, dryRun: options.dryRun },
   function* ({ config: file, dryRun }) {
     const config = yield* loadConfig(file)

@@ -26,7 +26,7 @@ const count = (period: string, units: string) =>
 /** `zipper prune`: fewer snapshots of replicas. */
 export const prune = makeCommand(
   "prune",
-  "Destroy snapshots of replicas, but for the newest of each of the latest hours, days, weeks and months, and what replication still needs. Example: zipper prune --job nas --config /usr/local/etc/zipper.json --dry-run",
+  "Destroy snapshots of replicas, but for the newest of each of the latest hours, days, weeks and months, and what replication still needs. Example: zipper prune --job nas --dry-run",
   {
     direction,
     ...options.remote,
@@ -41,7 +41,7 @@ export const prune = makeCommand(
     config: options.jobConfig,
     lock: options.lock,
     dryRun: options.replicationDryRun,
-    datasets: options.datasets
+    datasets: options.sourceDatasets
   },
   function* (flags) {
     const asked = retentionOf(flags)

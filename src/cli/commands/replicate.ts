@@ -27,7 +27,7 @@ const shared = {
   config: options.jobConfig,
   lock: options.lock,
   dryRun: options.replicationDryRun,
-  datasets: options.datasets,
+  datasets: options.sourceDatasets,
   output: options.output
 }
 

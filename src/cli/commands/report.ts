@@ -33,7 +33,7 @@ const days = Options.integer("days").pipe(
 /** `zipper report`: what the history comes to, as one page. */
 export const report = makeCommand(
   "report",
-  "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --config /usr/local/etc/zipper.json --out report.html",
+  "Write one self-contained web page about the runs so far: how things stand, sizes and durations over time, failures, replicas. Example: zipper report --out /var/www/zipper.html",
   { config: options.config, out, days },
   function* ({ config: file, days, out }) {
     const output = yield* Output

@@ -31,7 +31,7 @@ const to = Options.text("to").pipe(
 /** `zipper restore`: an archive's content, back in a folder. */
 export const restore = makeCommand(
   "restore",
-  "Put an archived folder's content back, checked before and while it is written. Example: zipper restore ABCD --to /mnt/tank/back --config /usr/local/etc/zipper.json",
+  "Put an archived folder's content back, checked before and while it is written. Example: zipper restore ABCD --to /mnt/tank/back",
   {
     folder,
     to,

@@ -29,7 +29,7 @@ const force = options.flag("force", "Archive the folders whether they changed or
 /** `zipper run`: the archive job. */
 export const run = makeCommand(
   "run",
-  "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --config /usr/local/etc/zipper.json",
+  "Archive the folders that changed: one verified zip each, published atomically. Example: zipper run --dry-run",
   { config: options.config, dryRun: options.dryRun, folders, force },
   function* (flags) {
     const { config: whole, warnings } = yield* readConfig(flags.config)

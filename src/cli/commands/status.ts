@@ -35,7 +35,7 @@ const maxAge = Options.text("max-age").pipe(
 /** `zipper status`: is it working? */
 export const status = makeCommand(
   "status",
-  "Show how everything stands: last successes and attempts, sizes, what is due. Changes nothing. Example: zipper status --config /usr/local/etc/zipper.json --max-age 26h",
+  "Show how everything stands: last successes and attempts, sizes, what is due. Changes nothing. Example: zipper status --max-age 26h",
   { config: options.config, maxAge },
   function* ({ config: file, maxAge }) {
     const config = yield* loadConfig(file)
