@@ -13,6 +13,8 @@ export default defineConfig({
     include: [long ? "test/**/*.long.test.ts" : "test/**/*.test.ts"],
     exclude: ["test/guest/**", "test/bench/**", "node_modules/**", ...(long ? [] : ["test/**/*.long.test.ts"])],
     testTimeout: long ? 300_000 : 60_000,
+    // No test uses the configuration of this machine.
+    env: { ZIPPER_CONFIG: "/nonexistent/zipper.json" },
     pool: "forks",
     // Loading the libraries anew for each file takes longer than most files. As many at least as at most: vitest 3.2 fails when
     // it takes an idle one away.

@@ -41,7 +41,6 @@ describe("in a working directory that was deleted", () => {
       [1, ["restore", "ABCD", "--to", "back", "--config", place.config]],
       [1, ["restore", "ABCD", "--to", "../back", "--config", place.config]],
       [1, ["report", "--config", place.config, "--out", "report.html"]],
-      [1, ["config", "init"]],
       [1, ["config", "init", "zipper.json"]]
     ] as const) {
       const ended = await inDeleted(...args)
