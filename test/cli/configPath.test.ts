@@ -103,10 +103,14 @@ describe("the configuration", () => {
       const { status, stderr } = await found(args, place.config, env)
       assert.strictEqual(status, 0, `${args.join(" ")}: ${stderr}`)
     }
-    for (const command of [["pull"], ["prune", "--direction", "pull", "--daily", "1"]]) {
-      const { stderr } = await found([...command, "--host", "-", "--destination", "tank/b", "tank/x", "--dry-run"])
-      assert.notInclude(stderr, "not valid JSON")
-      assert.include(stderr, "--host")
+    // Each is refused for what is looked at after the configuration, and before the host.
+    const everything = ["--host", "nas", "--destination", "tank/b", "tank/x"]
+    for (const [args, problem] of [
+      [["pull", "--lock=-x", ...everything], "is no file's name"],
+      [["prune", "--direction", "pull", ...everything], "nothing says what to keep"]
+    ] as const) {
+      const { stderr } = await found(args)
+      assert.include(stderr, problem)
     }
     const named = await found(["pull", "--job", "nas"])
     assert.include(named.stderr, "not valid JSON")
