@@ -35,7 +35,7 @@ export const ConfigValidateDocument = document({
 export const ConfigShowDocument = document({
   file,
   config: Schema.Record({ key: Schema.String, value: Schema.Unknown }).annotations({
-    description: "the effective configuration: every key of the README's table that has a value, secrets as <hidden>"
+    description: "the effective configuration: every key of zipper.json(5) that has a value, secrets as <hidden>"
   })
 })
 
