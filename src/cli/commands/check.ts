@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs"
+import { existsSync, realpathSync, statSync } from "node:fs"
 import { homedir, userInfo } from "node:os"
 import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
@@ -16,6 +16,7 @@ import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
+import { isExecutable, succeeds, thisProgram } from "../program.ts"
 
 /** `zipper check`: would a run work, and how does cron start it? */
 export const check = makeCommand(
@@ -138,12 +139,12 @@ const homeFolder = (): string => {
 
 /** This program, this configuration and this user, as a line for cron names them. */
 const cronPlace = (config: string): CronPlace => {
-  const zipper = process.argv[1] ?? "zipper"
+  const { file, node } = thisProgram()
   return {
     platform: process.platform,
     user: userName(),
-    zipper,
-    node: startsByItself(zipper) ? undefined : process.execPath,
+    zipper: file,
+    node: node === undefined || startsByItself(file, node) ? undefined : node,
     config: resolve(config)
   }
 }
@@ -158,18 +159,7 @@ const isLasting = (config: string): boolean =>
 const isPassing = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
 
 /** Whether cron could start it by name: it is executable, and the `node` of its first line is the one that runs now. */
-const startsByItself = (zipper: string): boolean => {
-  const node = ["/usr/bin/node", "/bin/node"].find(isProgram)
-  return isProgram(zipper) && node !== undefined && realpathSync(node) === realpathSync(process.execPath)
-}
-
-const isProgram = (path: string): boolean => succeeds(() => accessSync(path, constants.X_OK) === undefined)
-
-// What this process cannot look at, cron could not use either.
-const succeeds = (look: () => boolean): boolean => {
-  try {
-    return look()
-  } catch {
-    return false
-  }
+const startsByItself = (zipper: string, node: string): boolean => {
+  const found = ["/usr/bin/node", "/bin/node"].find(isExecutable)
+  return isExecutable(zipper) && found !== undefined && realpathSync(found) === realpathSync(node)
 }

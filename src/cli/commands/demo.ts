@@ -14,6 +14,7 @@ import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
+import { commandLine } from "../program.ts"
 import * as progressBar from "../progressBar.ts"
 import { DemoDocument } from "./schema.ts"
 
@@ -31,7 +32,7 @@ export const demo = makeCommand(
     if (!ok) yield* Effect.logError("the demonstration did not go as it should: please report this")
     yield* stopUnless(ok)
     yield* Effect.logInfo(
-      "All well: DOCS was archived again and its archive before kept, the others were left alone. Next: zipper config init"
+      `All well: DOCS was archived again and its archive before kept, the others were left alone. Next: ${commandLine("config", "init")}`
     )
   }
 ).pipe(Command.provide(Layer.scope))

@@ -1,0 +1,51 @@
+import { accessSync, constants, realpathSync } from "node:fs"
+import { join, relative } from "node:path"
+import { isSea } from "node:sea"
+import { shellWords } from "../text/Text.ts"
+
+export interface Program {
+  /** Absolute path of this program. */
+  readonly file: string
+  /** Absolute path of the node that runs it; undefined when the program is an executable that contains node. */
+  readonly node: string | undefined
+}
+
+/** How this process was started. */
+export const thisProgram = (): Program =>
+  isSea() ? { file: process.execPath, node: undefined } : { file: process.argv[1] ?? "zipper", node: process.execPath }
+
+/**
+ * A command line of this program that a user can paste where this process was started: with `zipper` where that name in PATH
+ * is this program, else with its path as it was started.
+ */
+export const commandLine = (...args: ReadonlyArray<string>): string => shellWords([...typed(thisProgram()), ...args])
+
+const typed = ({ file, node }: Program): ReadonlyArray<string> => {
+  if (isSame(inPath("zipper"), file)) return ["zipper"]
+  // npm runs scripts in the folder of package.json, and names the user's own.
+  const short = relative(process.env["INIT_CWD"] ?? process.cwd(), file)
+  const path = /^(\.\.|-|$)/.test(short) ? file : short
+  if (node === undefined) return [path.includes("/") ? path : `./${path}`]
+  return [isSame(inPath("node"), node) ? "node" : node, path]
+}
+
+const inPath = (name: string): string | undefined =>
+  (process.env["PATH"] ?? "")
+    .split(":")
+    .filter((folder) => folder !== "")
+    .map((folder) => join(folder, name))
+    .find(isExecutable)
+
+const isSame = (one: string | undefined, other: string): boolean =>
+  one !== undefined && succeeds(() => realpathSync(one) === realpathSync(other))
+
+export const isExecutable = (path: string): boolean => succeeds(() => accessSync(path, constants.X_OK) === undefined)
+
+/** False also when `look` throws: what this process cannot look at, another one could not use either. */
+export const succeeds = (look: () => boolean): boolean => {
+  try {
+    return look()
+  } catch {
+    return false
+  }
+}
