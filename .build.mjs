@@ -82,3 +82,5 @@ try {
 } finally {
   rmSync(maker, { force: true })
 }
+
+console.log(`made ${dist}/zipper.mjs and ${dist}/zipper.1; try it: node ${dist}/zipper.mjs demo`)
