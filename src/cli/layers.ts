@@ -201,6 +201,17 @@ export const replicationLayers = (
     dryRun ? Progress.layerNone : progressBar.layer
   ).pipe(Layer.provideMerge(Process.layer))
 
+/** A replication from this machine to itself, without a configuration: a demonstration. */
+export const localReplicationLayers = Layer.mergeAll(
+  Sender.layer(local),
+  Receiver.layer(local),
+  Transfer.layer({ source: local, target: local, compress: "none", bandwidth: undefined }),
+  Lock.layer,
+  Notifier.layerNone,
+  stateNone,
+  Progress.layerNone
+).pipe(Layer.provideMerge(Process.layer))
+
 /** Both ends of a job and the way between them, on one connection to the other host. */
 export const connected = (job: Job, dryRun: boolean) =>
   Layer.unwrapScoped(Effect.map(sharedConnection(job.remote), (remote) => endsLayers({ ...job, remote }, dryRun)))

@@ -14,6 +14,12 @@ export interface Program {
 export const thisProgram = (): Program =>
   isSea() ? { file: process.execPath, node: undefined } : { file: process.argv[1] ?? "zipper", node: process.execPath }
 
+/** This program with `args`, to be started by this process. */
+export const programCall = (args: ReadonlyArray<string>) => {
+  const { file, node } = thisProgram()
+  return node === undefined ? { program: file, args } : { program: node, args: [file, ...args] }
+}
+
 /**
  * A command line of this program that a user can paste where this process was started: with `zipper` where that name in PATH
  * is this program, else with its path as it was started.

@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
@@ -9,33 +8,53 @@ import { runArchive } from "../../archive/ArchiveJob.ts"
 import { type ArchiveConfig, decode, withToken } from "../../config/Config.ts"
 import type { RunSummary } from "../../runs/ArchiveResult.ts"
 import { Process } from "../../system/Process.ts"
+import { quoted } from "../../text/Text.ts"
+import { datasetProblem } from "../../zfs/DatasetName.ts"
 import { makeCommand } from "../command.ts"
-import { stopUnless } from "../exit.ts"
+import { stopUnless, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import { commandLine } from "../program.ts"
 import * as progressBar from "../progressBar.ts"
+import { demonstrateOn } from "./demoDataset.ts"
+import { makeSample } from "./demoSample.ts"
 import { DemoDocument } from "./schema.ts"
 
-/** `zipper demo`: the archive job on a sample, without ZFS. */
+/** `zipper demo`: the archive job on a sample, without ZFS; with --dataset all of zipper, on ZFS. */
 export const demo = makeCommand(
   "demo",
   "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo",
-  { keep: options.flag("keep", "Leave the temporary folder there, to look around in it.") },
-  function* ({ keep }) {
-    const place = yield* makePlace(keep)
-    const config = yield* configFor(place)
-    const { archived, checks, ok } = yield* demonstrate(place, job(config)).pipe(Effect.provide(Process.layer))
-    if (keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
-    yield* printDocument(DemoDocument, { version: 1, ok, folder: keep ? place.root : null, archived, checks })
-    if (!ok) yield* Effect.logError("the demonstration did not go as it should: please report this")
-    yield* stopUnless(ok)
-    yield* Effect.logInfo(
-      `All well: DOCS was archived again and its archive before kept, the others were left alone. Next: ${commandLine("config", "init")}`
-    )
+  {
+    dataset: options.single(
+      "dataset",
+      "DATASET",
+      "Try everything on ZFS instead, below this empty dataset: archives, a run that is killed, a restore, a replica. What was made is destroyed at the end."
+    ),
+    keep: options.flag("keep", "Leave there what was made, to look around in it.")
+  },
+  function* ({ dataset, keep }) {
+    const problem = dataset === undefined ? undefined : datasetProblem(dataset)
+    if (problem !== undefined) {
+      return yield* new UsageError({ command: "demo", problems: [`--dataset: ${quoted(dataset ?? "")} ${problem}`] })
+    }
+    const result = dataset === undefined ? yield* demonstrateLive(keep) : yield* demonstrateOn(dataset, keep)
+    yield* printDocument(DemoDocument, { version: 1, ...result })
+    if (!result.ok) yield* Effect.logError("the demonstration did not go as it should: please report this")
+    yield* stopUnless(result.ok)
+    const done =
+      dataset === undefined ? ": DOCS was archived again and its archive before kept, the others were left alone" : ""
+    yield* Effect.logInfo(`All well${done}. Next: ${commandLine("config", "init")}`)
   }
-).pipe(Command.provide(Layer.scope))
+).pipe(Command.provide(Layer.merge(Layer.scope, Process.layer)))
+
+const demonstrateLive = Effect.fnUntraced(function* (keep: boolean) {
+  const place = yield* makePlace(keep)
+  const config = yield* configFor(place)
+  const result = yield* demonstrate(place, job(config))
+  if (keep) yield* Effect.logInfo(`${place.root} is left for you to look at.`)
+  return { ...result, folder: keep ? place.root : null }
+})
 
 // Decoded as a configuration file is, so that the demonstration has its defaults.
 const configFor = ({ root, source, target }: DemoPlace) =>
@@ -80,27 +99,6 @@ const makePlace = Effect.fnUntraced(function* (keep: boolean) {
   yield* fs.makeDirectory(place.source)
   yield* fs.makeDirectory(place.target)
   return place
-})
-
-/** Three folders to archive, one of them empty, and one whose name zipper ignores; files that shrink and that do not. */
-const sample: Readonly<Record<string, string | Uint8Array>> = {
-  "DOCS/report.txt": "Quarterly report\n".repeat(2000),
-  "DOCS/minutes.txt": "All were present. Nothing was decided.\n".repeat(100),
-  "DOCS/letters/2024/to whom it may concern.txt": "Dear Sir or Madam,\n",
-  "DOCS/letters/naïve café ☕.txt": "UTF-8 names survive.\n",
-  // Bytes that do not compress, the same at every run.
-  "PH01/holiday.jpg": createHash("shake256", { outputLength: 300_000 }).update("holiday").digest(),
-  "PH01/-leading dash.txt": "so do odd ones\n",
-  "not archived/because.txt": "its name is not four upper-case letters or digits\n"
-}
-
-const makeSample = Effect.fnUntraced(function* (source: string) {
-  const fs = yield* FileSystem.FileSystem
-  for (const [name, content] of Object.entries(sample)) {
-    yield* fs.makeDirectory(join(source, dirname(name)), { recursive: true })
-    yield* fs.writeFile(join(source, name), Buffer.from(content))
-  }
-  yield* fs.makeDirectory(join(source, "NEW0", "nothing in here yet"), { recursive: true })
 })
 
 const listTarget = Effect.fnUntraced(function* (target: string) {

@@ -11,7 +11,7 @@ import { PruneDocument } from "../../runs/PruneResult.ts"
 import { ReplicationDocument } from "../../runs/ReplicationResult.ts"
 import { VerifyDocument } from "../../runs/VerifyResult.ts"
 import { StatusDocument } from "../../status/StatusDocument.ts"
-import { countField, document, ErrorsDocument, flag, text } from "../../text/Document.ts"
+import { countField, document, ErrorsDocument, flag, optional, seconds, text } from "../../text/Document.ts"
 import { quoted } from "../../text/Text.ts"
 import { command } from "../command.ts"
 import { UsageError } from "../exit.ts"
@@ -58,6 +58,25 @@ export const DemoDocument = document({
   ok: flag("all went as it should; otherwise the exit status is 1"),
   folder: Schema.NullOr(text("the temporary folder, where it was kept")),
   archived: Schema.Array(countField("folders archived by one of the runs, in their order")),
+  dataset: optional(text("the dataset of --dataset, which these three come with")),
+  system: optional(
+    Schema.Struct({
+      zipper: text("version of zipper"),
+      node: text("version of node"),
+      platform: text("kernel, its release and the processor"),
+      openzfs: text("what zfs version prints")
+    })
+  ),
+  steps: optional(
+    Schema.Array(
+      Schema.Struct({
+        step: text("what it shows"),
+        ok: flag("it went well"),
+        seconds: seconds("time it took"),
+        detail: text("what went wrong, when it did")
+      })
+    )
+  ),
   checks: Schema.Array(
     Schema.Struct({
       reader: text("a program that is not ours, and what it was asked"),
