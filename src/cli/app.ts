@@ -48,7 +48,7 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "delegate", summary: "tell or set the rights of a user who is not root" },
   { name: "suspend", summary: "tell the backup hosts over MQTT that they may suspend" },
   { name: "schema", summary: "print the JSON Schema of a command's --json, or of config" },
-  { name: "demo", summary: "show the job at work on a sample; needs no ZFS" },
+  { name: "demo", summary: "show zipper at work on a sample, with ZFS or without" },
   { name: "help", summary: "show the manual: of a command, of the configuration, all of it" }
 ]
 

@@ -161,7 +161,7 @@ const whereConfig = `--config, else that of the variable ${configVariable}, else
 const description = [
   "zipper is for a NAS or a backup server on ZFS, and runs from cron, unattended. Each run takes a read-only snapshot of a dataset and writes a zip of each of its folders that changed: read back and compared before it is published, in place of the archive before, which is kept beside it. Folders have names of four upper-case letters or digits.",
   "It also pulls datasets from other hosts and pushes them to other hosts, incrementally. A replica loses no snapshot without --rollback.",
-  "With options and no command, it is zipper run. The first steps are zipper demo, which needs neither ZFS nor a configuration, and zipper config init.",
+  "With options and no command, it is zipper run. The first steps are zipper demo, which needs neither ZFS nor a configuration (with --dataset it tries everything on ZFS), and zipper config init.",
   `The configuration is that of ${whereConfig}. zipper.json(5) and zipper help config explain its keys. pull, push, prune and delegate use one where --job is given; with everything on the command line they use none, unless --config names it.`
 ]
 
@@ -208,6 +208,7 @@ const environment = {
   "LC_ALL, LC_CTYPE, LANG": "Where they name no UTF-8 locale, symbols are plain text, as with --ascii.",
   PATH: "Where zfs, ssh, logger, flock and the like are looked for.",
   TMPDIR: "Where zipper demo makes its folder.",
+  INIT_CWD: "The folder that npm start was called in, as npm says: zipper demo ends with a command for there.",
   "XDG_RUNTIME_DIR, HOME": "Where a replication without a configuration has its lock, for users other than root."
 }
 

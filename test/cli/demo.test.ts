@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
+import * as Schema from "effect/Schema"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { DemoDocument } from "../../src/cli/commands/schema.ts"
 import { run, zipper } from "../support/program/built.ts"
 
 let folder: string
@@ -51,3 +53,69 @@ describe("the command that the demonstration ends with", () => {
     assert.match(versionOf(nextOf(stdout), env, folder), isVersion)
   })
 })
+
+/** zfs for the empty dataset tank/scratch, without a single snapshot: nothing that runs on it succeeds. */
+const fakeZfs = `#!/bin/sh
+echo "$*" >> "$LOG"
+for last; do :; done
+case "$*" in
+version) echo zfs-9.9.9;;
+"list -H -p -r"*) printf 'tank/scratch\tfilesystem\tyes\t1073741824\n';;
+*" mountpoint "*) echo "$HOME_OF_SCRATCH";;
+"create "*) mkdir "$HOME_OF_SCRATCH/\${last#tank/scratch/}"; echo "$last	\${3#*=}	local" >> "$LOG.made";;
+"get -H -p -r"*) printf 'tank/scratch\t-\t-\n'; sort "$LOG.made";;
+"list -H -d 1"*) ;;
+"destroy "*) rm -r "$HOME_OF_SCRATCH/\${last#tank/scratch/}";;
+*) echo "cannot do this here" >&2; exit 1;;
+esac
+`
+
+// Elsewhere root is not needed.
+describe.runIf(process.platform !== "linux" || process.getuid?.() === 0)(
+  "zipper demo --dataset, where steps fail",
+  () => {
+    let env: Record<string, string>
+    beforeEach(() => {
+      writeFileSync(join(folder, "zfs"), fakeZfs, { mode: 0o755 })
+      for (const name of ["home", "tmp"]) mkdirSync(join(folder, name))
+      env = {
+        PATH: `${path({ zfs: join(folder, "zfs") })}:/usr/bin:/bin`,
+        TMPDIR: join(folder, "tmp"),
+        LOG: join(folder, "log"),
+        HOME_OF_SCRATCH: join(folder, "home")
+      }
+    })
+    const destroyed = () => readFileSync(join(folder, "log"), "utf8").match(/^destroy .*/gm)
+
+    it("goes on to the last one, ends with a report that can be pasted, and destroys what it made", async () => {
+      const { status, stderr, stdout } = await run(["demo", "--dataset", "tank/scratch"], { env })
+      assert.strictEqual(status, 1, stdout + stderr)
+      const report = stdout.slice(stdout.indexOf("zipper demo --dataset"))
+      assert.match(
+        report,
+        /^zipper demo --dataset tank\/scratch: 8 of 9 steps FAILED\nzipper \d.*, node v\d.*, zfs-9\.9\.9\n/
+      )
+      assert.strictEqual(report.match(/^FAILED: .*\n {2}\S/gm)?.length, 8, report)
+      assert.match(report, /FAILED: a first run .*\n {2}zipper run ended with exit status 3: error: \S/)
+      assert.notMatch(stdout + stderr, /^ +at /m)
+      assert.match(stdout, /ok .* what was made is destroyed/)
+      const below = ["target", "source/MAIL", "source", "replica"]
+      assert.deepStrictEqual(
+        destroyed(),
+        below.map((name) => `destroy tank/scratch/${name}`)
+      )
+    })
+
+    it("prints the same as a document, and leaves all with --keep, with the commands that remove it", async () => {
+      const { status, stderr, stdout } = await run(["demo", "--dataset", "tank/scratch", "--keep", "--json"], { env })
+      assert.strictEqual(status, 1, stderr)
+      const document = Schema.decodeUnknownSync(DemoDocument)(JSON.parse(stdout))
+      assert.deepInclude(document, { ok: false, dataset: "tank/scratch", archived: [], checks: [] })
+      assert.strictEqual(document.system?.openzfs, "zfs-9.9.9")
+      assert.lengthOf(document.steps ?? [], 8)
+      assert.isNull(destroyed())
+      assert.include(stderr, `zfs destroy -r tank/scratch/source\n`)
+      assert.include(stderr, `rm -r ${document.folder}`)
+    })
+  }
+)

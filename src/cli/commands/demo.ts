@@ -24,7 +24,7 @@ import { DemoDocument } from "./schema.ts"
 /** `zipper demo`: the archive job on a sample, without ZFS; with --dataset all of zipper, on ZFS. */
 export const demo = makeCommand(
   "demo",
-  "Show the archive job at work on a small sample in a temporary folder. Example: zipper demo",
+  "Show the archive job at work on a small sample in a temporary folder, or everything on ZFS. Example: zipper demo --dataset tank/scratch",
   {
     dataset: options.single(
       "dataset",
