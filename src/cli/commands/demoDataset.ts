@@ -190,7 +190,10 @@ const killedRun = Effect.fnUntraced(function* (place: Place) {
   const run = (yield* Process).run(programCall(["run", "--config", config]))
   const { exitCode, stderr } = yield* Effect.raceFirst(run, kill)
   const killed = 128 + constants.signals.SIGKILL
-  yield* expect(exitCode === killed, `the run ended with exit status ${exitCode} before it was killed: ${stderr}`)
+  yield* expect(
+    exitCode === killed,
+    `the run ended with exit status ${exitCode} before it was killed: ${messagesIn(stderr)}`
+  )
   const after = yield* digestsIn(target)
   yield* expect(
     before.join("\n") === after.join("\n"),
@@ -280,13 +283,15 @@ const runArchive = (config: string, archived: Array<number>, ...args: ReadonlyAr
 /** Runs a command of this program, which has to end well; its document, and what it wrote beside it. */
 const runZipper = Effect.fnUntraced(function* <A, I>(schema: Schema.Schema<A, I>, ...args: ReadonlyArray<string>) {
   const { exitCode, stderr, stdout } = yield* (yield* Process).run(programCall([...args, "--json"]))
-  const lines = stderr.trimEnd().split("\n")
-  const errors = lines.filter((line) => line.startsWith("error: "))
-  const said = (errors.length > 0 ? errors : lines.slice(-3)).join("\n")
+  const said = messagesIn(stderr)
   yield* expect(exitCode === 0, `zipper ${args[0]} ended with exit status ${exitCode}: ${said}`)
   const text = Buffer.from(stdout, "latin1").toString("utf8")
   return { document: yield* Schema.decodeUnknown(Schema.parseJson(schema))(text), stderr }
 })
+
+/** The error messages of a run, else its last lines. */
+const messagesIn = (stderr: string): string =>
+  (stderr.match(/^error: .*(?:\n {2}.*)*/gm) ?? stderr.trimEnd().split("\n").slice(-3)).join("\n")
 
 const expectArchived = ({ folders }: RunDocument, ...names: ReadonlyArray<string>) => {
   const found = folders.filter(({ result }) => result === "archived").map(({ folder }) => folder)
