@@ -46,15 +46,20 @@ export const demonstrateOn = Effect.fn("Demo.dataset")(function* (dataset: strin
   const removal = keep ? Effect.logInfo(howToRemove(dataset, folder)) : scratch.remove
   const steps: Array<Step> = []
   const archived: Array<number> = []
-  yield* Effect.gen(function* () {
+  const work = Effect.gen(function* () {
     const place = yield* asPreflight(makeDatasets(scratch, folder))
     yield* Effect.logInfo(`a source, a target and a place for a replica below ${dataset}`)
     for (const [step, body] of stepsIn(place, archived)) steps.push(yield* runStep(step, body))
-  }).pipe(Effect.onError(() => Effect.catchAll(removal, ({ message }) => Effect.logError(message))))
+  })
   const last = keep
     ? removal
     : Effect.map(runStep("what was made is destroyed, and nothing else", removal), (step) => steps.push(step))
-  yield* Effect.uninterruptible(last)
+  yield* Effect.uninterruptibleMask((restored) =>
+    restored(work).pipe(
+      Effect.onError(() => Effect.catchAll(removal, ({ message }) => Effect.logError(message))),
+      Effect.zipRight(last)
+    )
+  )
   yield* report(dataset, system, steps)
   return { ok: steps.every(({ ok }) => ok), folder: keep ? folder : null, dataset, system, archived, checks: [], steps }
 }, Effect.scoped)
