@@ -83,4 +83,4 @@ try {
   rmSync(maker, { force: true })
 }
 
-console.log(`made ${dist}/zipper.mjs and ${dist}/zipper.1; try it: node ${dist}/zipper.mjs demo`)
+console.log(`made ${dist}/zipper.mjs, zipper.1 and zipper.json.5; try it: node ${dist}/zipper.mjs demo`)
