@@ -1,7 +1,12 @@
 import { version } from "./cli/build.ts"
 import { processTerminal } from "./cli/terminal.ts"
 
-// Monitors and installers ask for the version often: it does not wait for the libraries to load.
-if (process.argv.length === 3 && process.argv[2] === "--version") {
-  if (processTerminal().write("stdout", `${version}\n`) !== undefined) process.exitCode = 1
+const print = (text: string): void => {
+  if (processTerminal().write("stdout", text) !== undefined) process.exitCode = 1
+}
+
+// Monitors and installers ask for the version often, and a user who presses TAB waits: neither waits for the libraries to load.
+if (process.argv.length === 3 && process.argv[2] === "--version") print(`${version}\n`)
+else if (process.argv[2] === "--complete") {
+  void import("./cli/completedNames.ts").then(({ completedNames }) => print(completedNames(process.argv.slice(3))))
 } else void import("./cli/start.ts").then(({ start }) => start(process.argv))

@@ -1,0 +1,89 @@
+import { readdirSync, readFileSync, statSync } from "node:fs"
+import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import * as JsonText from "../config/JsonText.ts"
+import { parseFolderName } from "../source/FolderName.ts"
+import { findConfig } from "./configPath.ts"
+
+/** Names that a configuration knows: jobs (all, or those of one direction), folders of the source, folders of the target. */
+export type NameKind = "jobs" | "pull" | "push" | "folders" | "archives"
+
+/**
+ * What `zipper --complete KIND [CONFIG]` prints for the completions of a shell: a name a line. CONFIG is as it was typed, with
+ * its quotes. Where something fails there are no names: a message would land in the line that the user is typing.
+ */
+export const completedNames = ([kind = "", typed = ""]: ReadonlyArray<string>): string => {
+  try {
+    const { path } = findConfig(typed === "" ? undefined : unquoted(typed))
+    const names = namesIn(kind, configOf(path)).filter((name) => offered.test(name))
+    return [...new Set(names)]
+      .sort()
+      .map((name) => `${name}\n`)
+      .join("")
+  } catch {
+    return ""
+  }
+}
+
+/** What a shell makes of a word: quotes, backslashes, `~/` and variables; commands in it are not run. */
+export const unquoted = (typed: string, env: Readonly<Record<string, string | undefined>> = process.env): string =>
+  typed.replace(
+    /^~(?=\/|$)|'([^']*)'|"((?:[^"\\]|\\[\s\S])*)"|\\([\s\S])|\$(?:\{(\w+)\}|(\w+))/g,
+    (part, single?: string, double?: string, escaped?: string, braced?: string, name?: string) =>
+      part === "~"
+        ? (env["HOME"] ?? part)
+        : (single ??
+          (double === undefined ? undefined : inDoubleQuotes(double, env)) ??
+          escaped ??
+          env[braced ?? name ?? ""] ??
+          "")
+  )
+
+const inDoubleQuotes = (text: string, env: Readonly<Record<string, string | undefined>>): string =>
+  text.replace(
+    /\\(["$`\\])|\$(?:\{(\w+)\}|(\w+))/g,
+    (_, escaped?: string, braced?: string, name?: string) => escaped ?? env[braced ?? name ?? ""] ?? ""
+  )
+
+/** A name that could be typed and is no option. */
+const offered = /^(?!-)\P{Cc}+$/u
+
+const maxBytes = 1024 * 1024
+
+/** Not from a pipe: reading would take the text away from the command that is being typed, or wait for it. */
+const configOf = (path: string): unknown => {
+  const stat = statSync(path)
+  if (!stat.isFile() || stat.size > maxBytes) return undefined
+  const parsed = JsonText.parse(new TextDecoder().decode(readFileSync(path)))
+  return Either.isRight(parsed) ? parsed.right.value : undefined
+}
+
+/** A mistake elsewhere in the configuration does not matter here. */
+const namesIn = (kind: string, config: unknown): ReadonlyArray<string> => {
+  switch (kind) {
+    case "jobs":
+    case "pull":
+    case "push": {
+      const jobs = fieldOf(config, "replication")
+      return (Array.isArray(jobs) ? jobs : [])
+        .filter((job: unknown) => kind === "jobs" || fieldOf(job, "direction") === kind)
+        .map((job: unknown) => fieldOf(job, "name"))
+        .filter(Predicate.isString)
+    }
+    case "folders":
+      return foldersOf(fieldOf(config, "source_path"))
+    case "archives":
+      return foldersOf(fieldOf(config, "target_path"))
+    default:
+      return []
+  }
+}
+
+const fieldOf = (value: unknown, key: string): unknown => (Predicate.hasProperty(value, key) ? value[key] : undefined)
+
+const foldersOf = (path: unknown): ReadonlyArray<string> =>
+  typeof path === "string" && path.startsWith("/")
+    ? readdirSync(path, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory() && parseFolderName(entry.name) !== undefined)
+        .map(({ name }) => name)
+    : []
