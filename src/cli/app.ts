@@ -21,11 +21,13 @@ import { pull, push } from "./commands/replicate.ts"
 import { report } from "./commands/report.ts"
 import { restore } from "./commands/restore.ts"
 import { run } from "./commands/run.ts"
-import { schema } from "./commands/schema.ts"
+import { documents, schema } from "./commands/schema.ts"
 import { status } from "./commands/status.ts"
 import { verify } from "./commands/verify.ts"
+import { completions } from "./completions.ts"
+import { shells } from "./completionTable.ts"
 import { Stop } from "./exit.ts"
-import { fixCompletions, formatHelp, leavesOf, overview, type Topic } from "./help.ts"
+import { formatHelp, leavesOf, overview, type Topic } from "./help.ts"
 import type { Tree } from "./manual.ts"
 import { fatal, plainUnlessTerminal } from "./output.ts"
 
@@ -95,15 +97,15 @@ export const zipper = (argv: ReadonlyArray<string>) => {
   if (refused !== undefined) {
     return Effect.zipRight(fatal(`${refused}\n${hintFor(args)}`, asksFor(args)), new Stop({ status: ExitStatus.usage }))
   }
+  if (args[0] === "--completions") return Console.log(completionScript(args[1]))
   const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
-  const mended = args[0]?.startsWith("--completions") ? fixCompletions : (text: string) => formatHelp(text, parents)
   return Console.consoleWith((console) =>
     cli([...argv.slice(0, 2), ...args]).pipe(
       Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
       // The library prints its help in colour wherever it goes, and its errors before it fails with them.
       Console.withConsole({
         ...console,
-        log: (...lines) => console.log(...lines.map((line) => plainUnlessTerminal(mended(String(line))))),
+        log: (...lines) => console.log(...lines.map((line) => plainUnlessTerminal(formatHelp(String(line), parents)))),
         error: () => Effect.void
       }),
       Effect.provide(CliConfig.layer({ showBuiltIns: false })),
@@ -131,13 +133,14 @@ const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<stri
 const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
   first === undefined || (second === undefined && ["--help", "-h"].includes(first))
 
-const shells = ["bash", "zsh", "fish", "sh"]
+const completionScript = (shell = ""): string | undefined =>
+  completions(shell, { commands, topics, documented: Object.keys(documents) }, process.argv[1] ?? "zipper")
 
 /** Why arguments that the library accepts are refused: its wizard waits for keys, also under cron. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {
   if (args.includes("--wizard")) return "unknown option: --wizard"
-  if (args[0] === "--completions" && !shells.includes(args[1] ?? "")) {
-    return `--completions: "${args[1] ?? ""}" is none of bash, zsh, fish`
+  if (args[0] === "--completions" && (args.length !== 2 || shells.every((shell) => shell !== args[1]))) {
+    return `--completions: "${args.slice(1).join(" ")}" is none of bash, zsh, fish`
   }
   return undefined
 }

@@ -4,10 +4,11 @@ import * as Option from "effect/Option"
 
 const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions"])
 
-/** `zipper --config F …` without a command is `run`, as in the crontabs of the script that zipper replaces. */
+/** `zipper --config F …` is `run`, as in the crontabs of the script that zipper replaces; `zipper --help run` is `run --help`. */
 export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const first = args[0]
+  const [first, ...others] = args
   if (first === undefined || !first.startsWith("-")) return args
+  if ((first === "--help" || first === "-h") && others.length > 0) return [...others, first]
   const name = first.split("=", 1)[0] ?? first
   return builtIn.has(name) ? args : ["run", ...args]
 }

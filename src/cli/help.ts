@@ -184,29 +184,3 @@ const usageOf = (usage: Usage.Usage): string => {
       return [usageOf(usage.left), usageOf(usage.right)].filter((word) => word !== "").join(" ")
   }
 }
-
-/**
- * The library's completion scripts, corrected: in bash they look for `notify__test` where the user types `notify-test`, and
- * never find a subcommand (`config init`). The library's own --log-level and --wizard are left out.
- */
-export const fixCompletions = (script: string): string =>
-  script
-    .split("\n")
-    .filter((line) => !(ownOptions.test(line) && !line.includes("opts=")))
-    .map((line) => line.replace(/ --(?:log-level|wizard)\b/g, ""))
-    .join("\n")
-    // fish and zsh do not know which values are files.
-    .replace(new RegExp(`-l (${files}) -r -f`, "g"), "-l $1 -r -F")
-    .replace(new RegExp(`'(-c|--(?:${files}))\\[([^\\]]*)\\]'`, "g"), "'$1[$2]:FILE:_files'")
-    // A list is no place for examples.
-    .replace(/ Example: [^'\n]*(?=')/g, "")
-    .replace(/^(\s+)zipper,([\w,]+)\)$/gm, (_, indent: string, words: string) => {
-      const path = words.split(",").map((word) => word.replaceAll("__", "-"))
-      const parents = ["zipper", ...path.slice(0, -1)].join("__")
-      return `${indent}${parents},${path.at(-1)})`
-    })
-
-/** Options whose value is a file or folder. */
-const files = "config|source|target|tmp-dir|gotify-token-file|lock|to|out"
-
-const ownOptions = /(?:--|-l )(?:log-level|wizard)\b/

@@ -1,11 +1,7 @@
-import { execFileSync } from "node:child_process"
-import { statSync, writeFileSync } from "node:fs"
+import { statSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { makePlace, type Place, picture, run, toolsFor } from "../support/program/built.ts"
-
-const completer = fileURLToPath(new URL("../support/terminal/complete.bash", import.meta.url))
 
 let place: Place
 beforeEach(() => {
@@ -14,39 +10,6 @@ beforeEach(() => {
 afterEach(() => place.remove())
 
 const { job } = toolsFor(() => place)
-
-describe("completions", () => {
-  it("complete commands, their commands and their options in bash", async () => {
-    const { stdout } = await run(["--completions", "bash"])
-    writeFileSync(join(place.root, "completions"), stdout)
-    const complete = (...words: ReadonlyArray<string>) =>
-      execFileSync("bash", [completer, join(place.root, "completions"), ...words])
-        .toString()
-        .trim()
-        .split(" ")
-    assert.deepStrictEqual(complete("zipper", "c"), ["check", "config"])
-    assert.deepStrictEqual(complete("zipper", "run", "--dr"), ["--dry-run"])
-    assert.include(complete("zipper", "config", ""), "validate")
-    assert.include(complete("zipper", "notify-test", "--"), "--config")
-    assert.notInclude(complete("zipper", "config", "init", "--"), "--config")
-    assert.notInclude(complete("zipper", "config", "init", "--"), "--wizard")
-  })
-
-  for (const shell of ["zsh", "fish"]) {
-    it(`are printed for ${shell}`, async () => {
-      const { status, stdout } = await run(["--completions", shell])
-      assert.strictEqual(status, 0)
-      assert.include(stdout, "notify-test")
-      assert.notInclude(stdout, "wizard")
-      assert.notInclude(stdout, "Example:")
-      // Where the value is a file, files are offered.
-      for (const option of ["config", "lock", "source", "gotify-token-file"]) {
-        const told = shell === "fish" ? `-l ${option} -r -F` : new RegExp(`'--${option}\\[[^\\]]*\\]:FILE:_files'`)
-        assert.isTrue(typeof told === "string" ? stdout.includes(told) : told.test(stdout), option)
-      }
-    })
-  }
-})
 
 describe("a wrong command line", () => {
   const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
