@@ -302,7 +302,7 @@ function __zipper_names
     set -l program ${shellWord(program)}
     test -x $program; or set program zipper
     # fish has taken the quotes off; zipper takes them off for the other shells.
-    set config (string replace -ra -- '[\\'"\\\\]' '\\\\\\\\$0' "$config")
+    set config (string replace -ra -- '[\\'"\\\\\\\\]' '\\\\\\\\$0' "$config")
     $program --complete $argv[1] "$config" 2>/dev/null </dev/null
 end
 
