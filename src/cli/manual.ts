@@ -5,7 +5,7 @@ import { example, type KeyDescription, keysOf } from "../config/ConfigExample.ts
 import { ExitStatus, signalStatus } from "../system/ExitStatus.ts"
 import { configVariable, defaultConfig } from "./configPath.ts"
 import { type CommandPage, type Entry, type leavesOf, pagesOf, type Topic } from "./help.ts"
-import { reference } from "./reference.ts"
+import { freebsd, reference } from "./reference.ts"
 import { jsonExamples, jsonLines } from "./referenceJson.ts"
 
 /** A part of the manual, in the order in which it is read. */
@@ -46,6 +46,7 @@ export const programManual = (tree: Tree): ReadonlyArray<Block> => {
     ...entries(statuses),
     section("EXAMPLES"),
     ...Object.entries(examples).flatMap(([purpose, lines]) => [text(purpose), typed(lines)]),
+    ...freebsdManual(),
     section("SEE ALSO"),
     text(seeAlso)
   ]
@@ -56,6 +57,9 @@ export const commandManual = (tree: Tree, name: string): ReadonlyArray<Block> | 
   const page = pagesInOrder(tree).find((each) => each.name === `zipper ${name}`)
   return page && commandBlocks(page, [])
 }
+
+/** What is written for FreeBSD and not yet run there. */
+export const freebsdManual = (): ReadonlyArray<Block> => [section("FREEBSD"), ...freebsd.map(paragraph)]
 
 /** zipper.json(5): every key, as its schema describes it. */
 export const configManual = (): ReadonlyArray<Block> => [

@@ -78,16 +78,18 @@ export const reference: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
   schema: [
     "Every command but schema and help takes --json: one document on standard output and nothing else there; the lines for a person go to standard error. The first key is version, 1; it goes up when a reader of the version before would misread the document, and a new key is no reason for that. A command that cannot begin prints version and errors. Keys are in snake_case, sizes in bytes, times in seconds and UTC."
-  ],
-  freebsd: [
-    "Written for FreeBSD, not yet run on it: zipper check says so there. zipper demo --dataset POOL/SCRATCH, with an empty dataset, tries all of it on a machine; its output is a useful report of what does not work. What differs from Linux:",
-    "Lock: the kernel locks the file while it is opened (O_EXLOCK). Linux needs the program flock, or takes a socket in its place.",
-    "Mounts: the list comes from the program mount, and a mount that shows a part of another file system (nullfs) is known by its device number alone. Linux has /proc/self/mountinfo. A .zfs that is visible is known by its inode: 1 there.",
-    "Runs that are alive: the start of a process comes from ps -o lstart=, so that the run that had a pid before is not taken for one that is alive. Linux has /proc.",
-    "Folders that another user swaps: without /proc/self/fd a folder is looked at again, by device and inode, right before it is used; a moment between the two stays.",
-    "Syslog: logger takes no --size there, and a long line comes in pieces.",
-    "Cron: zipper check prints lines for /etc/crontab, with lockf in place of flock. The configuration is /usr/local/etc/zipper.json when no other is named.",
-    "Free space: a negative number, when the reserve of root is in use, counts as none. Errors such as EINTEGRITY have their own numbers there.",
-    "Not there at all: the notice of a run that hangs in the kernel, nohup that is recognised by more than its name and its output file, and the limit of ulimit -v for the number of threads; each needs /proc."
   ]
 }
+
+/** What differs there, for the section and `zipper help freebsd`. */
+export const freebsd: ReadonlyArray<string> = [
+  "Written for FreeBSD, not yet run on it: zipper check says so there. zipper demo --dataset POOL/SCRATCH, with an empty dataset, tries all of it on a machine; its output is a useful report of what does not work. What differs from Linux:",
+  "Lock: the kernel locks the file while it is opened (O_EXLOCK). Linux needs the program flock, or takes a socket in its place.",
+  "Mounts: the list comes from the program mount, and a mount that shows a part of another file system (nullfs) is known by its device number alone. Linux has /proc/self/mountinfo. A .zfs that is visible is known by its inode: 1 there.",
+  "Runs that are alive: the start of a process comes from ps -o lstart=, so that the run that had a pid before is not taken for one that is alive. Linux has /proc.",
+  "Folders that another user swaps: without /proc/self/fd a folder is looked at again, by device and inode, right before it is used; a moment between the two stays.",
+  "Syslog: logger has no option for the size of a message there, and a long line comes in pieces.",
+  "Cron: zipper check prints lines for /etc/crontab, with lockf in place of flock. The configuration is /usr/local/etc/zipper.json when no other is named.",
+  "Free space: a negative number, when the reserve of root is in use, counts as none. Errors such as EINTEGRITY have their own numbers there.",
+  "Not there at all: the notice of a run that hangs in the kernel, nohup that is recognised by more than its name and its output file, and the limit of ulimit -v for the number of threads; each needs /proc."
+]

@@ -59,8 +59,9 @@ const entryOf = (line: string): Entry | undefined => {
   return { id, parent, fileSystem, mount }
 }
 
-const isBoundInPlace = ({ fileSystem, mount }: Entry, parent: Entry | undefined): boolean => {
-  if (parent === undefined || parent.fileSystem !== fileSystem) return false
+const isBoundInPlace = ({ fileSystem, id, mount }: Entry, parent: Entry | undefined): boolean => {
+  // The first mount of all is its own parent.
+  if (parent === undefined || parent.id === id || parent.fileSystem !== fileSystem) return false
   const place = RawPath.relativeTo(parent.mount.mountpoint, mount.mountpoint)
   return place !== undefined && mount.root === RawPath.join(parent.mount.root, place)
 }

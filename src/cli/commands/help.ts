@@ -6,7 +6,7 @@ import { showInPager } from "../../system/Process.ts"
 import { quoted, wrapped, wrappedWords } from "../../text/Text.ts"
 import { command } from "../command.ts"
 import { UsageError } from "../exit.ts"
-import { type Block, commandManual, configManual, programManual, type Tree } from "../manual.ts"
+import { type Block, commandManual, configManual, freebsdManual, programManual, type Tree } from "../manual.ts"
 import * as options from "../options.ts"
 import { Output } from "../output.ts"
 import { isUtf8 } from "../terminal.ts"
@@ -14,7 +14,7 @@ import { isUtf8 } from "../terminal.ts"
 const words = Args.text({ name: "COMMAND" }).pipe(
   Args.repeated,
   Args.withDescription(
-    "The command, as it is typed: run, config init, …; config for the keys of the configuration, replication for all of it. Without one, everything."
+    "The command, as it is typed: run, config init, …; config for the keys of the configuration, replication for all of it; freebsd for what differs there. Without one, everything."
   )
 )
 
@@ -49,6 +49,8 @@ const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
       return programManual(tree)
     case "config":
       return configManual()
+    case "freebsd":
+      return freebsdManual()
     case "replication":
       return replication.flatMap((each) => commandManual(tree, each) ?? [])
     default:
@@ -57,7 +59,7 @@ const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
 }
 
 const unknownPage = ({ topics }: Tree, name: string): string => {
-  const known = [...topics.map((topic) => topic.name), "config", "replication"]
+  const known = [...topics.map((topic) => topic.name), "config", "replication", "freebsd"]
   const nearest = known.map((each) => ({ each, far: distance(name, each) })).sort((a, b) => a.far - b.far)
   const meant = nearest.filter(({ far }) => far <= 2)
   return meant.length > 0
