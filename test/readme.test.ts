@@ -70,6 +70,8 @@ describe("the README", () => {
         const [name = ""] = words
         const args = words.map(here)
         if (name === "config" && words[1] === "init") args.splice(2, 0, join(place.root, `new${made++}.json`))
+        // Without a job the lock would be in /var/run.
+        if (words.includes("--host")) args.splice(1, 0, "--lock", join(place.root, "other.lock"))
         // The source here is not on ZFS.
         if (words.includes("--source")) args.push("--live")
         const { status, stderr } = await run(args, { env })
