@@ -43,7 +43,12 @@ export const tableOf = ({ commands, documented, topics }: CompletionSource): Rea
   const places = leaves.map((page): Place => {
     const words = page.name.replace("zipper ", "")
     const value = (placeholder: string, isArgument: boolean) =>
-      valuesOf(placeholder, words, isArgument, words === "schema" ? documented : [...names, "config"])
+      valuesOf(
+        placeholder,
+        words,
+        isArgument,
+        words === "schema" ? documented : [...names, "config", "replication", "freebsd"]
+      )
     return {
       words,
       commands: [],

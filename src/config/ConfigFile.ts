@@ -52,12 +52,13 @@ export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
     load: Effect.fn("ConfigFile.load")(function* (path: string) {
       const fail = (...issues: ReadonlyArray<string>) => new ConfigError({ path, issues })
       const file = yield* readText(path).pipe(Effect.mapError(fail))
+      if (file.text.trim() === "") return yield* fail("is empty; zipper config init writes a configuration")
       const { mistakes, value } = yield* Either.mapLeft(JsonText.parse(file.text), (mistake) =>
-        fail(syntaxLine(file.text, mistake))
+        fail(`not valid JSON, ${mistakeLine(file.text, mistake)}`)
       )
       const fromVariable = yield* tokenFromEnvironment
       const decoded = decode(value, { tokenGiven: isGiven(fromVariable) })
-      const inText = mistakes.map((mistake) => syntaxLine(file.text, mistake))
+      const inText = mistakes.map((mistake) => mistakeLine(file.text, mistake))
       if (Either.isLeft(decoded)) return yield* fail(...inText, ...decoded.left, ...fromVariable.issues)
       if (inText.length > 0) return yield* fail(...inText, ...fromVariable.issues)
       const document = decoded.right
@@ -136,10 +137,10 @@ const openWarning = (path: string, mode: number | undefined): ReadonlyArray<stri
 // A line with a secret on it, or right before it, is not shown: cron mails and logs what we print.
 const secretive = /token|passw|secret|ping|\/\/[^\s"]*@/i
 
-const syntaxLine = (text: string, mistake: JsonText.JsonMistake): string => {
+const mistakeLine = (text: string, mistake: JsonText.JsonMistake): string => {
   const lines = text.split("\n")
   const line = (lines[mistake.line - 1] ?? "").replace(/\r$/, "")
-  const place = `not valid JSON, line ${mistake.line}, column ${mistake.column}: ${mistake.message}`
+  const place = `line ${mistake.line}, column ${mistake.column}: ${mistake.message}`
   const near = `${lines[mistake.line - 2] ?? ""}\n${line}`
   if (line.trim() === "" || line.length > 160 || secretive.test(near)) return place
   return `${place}: ${line.trim()}`

@@ -23,7 +23,7 @@ export const makeHelp = (tree: () => Tree) =>
   Command.make("help", { words, ...options.messages }, (flags) =>
     Effect.gen(function* () {
       const name = flags.words.join(" ")
-      const blocks = pageOf(tree(), name)
+      const blocks = pageOf(tree(), name.toLowerCase())
       if (blocks === undefined) {
         return yield* new UsageError({ command: "help", problems: [unknownPage(tree(), name)] })
       }
