@@ -109,8 +109,8 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
     const next = `${file}.new`
     const second = `${file}.link`
     const cannot = (what: string) => unable(key, path, what)
-    const clear = Effect.forEach([file, next, second], disk.remove, { discard: true })
-    yield* clear
+    const files = [file, next, second]
+    yield* Effect.forEach(files, disk.remove, { discard: true })
     yield* Effect.gen(function* () {
       yield* disk.write(file, "zipper was here\n")
       yield* linkOrCopy(file, second).pipe(
@@ -120,8 +120,13 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
       const noRename = "a file cannot be renamed over another one there, which is how archives and state are replaced"
       yield* disk.rename(next, file).pipe(cannot(noRename))
       yield* disk.sync(`${path}/.`)
-    }).pipe(Effect.ensuring(Effect.ignoreLogged(clear)))
+    }).pipe(
+      // One that cannot be removed keeps none of the others there, and is named.
+      Effect.ensuring(Effect.forEach(files, (each) => orWarn(disk.remove(each)), { discard: true }))
+    )
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
+
+const orWarn = Effect.catchAll(({ message }: DiskError) => Effect.logWarning(message))
 
 const unable = (key: string, path: string, what: string) =>
   Effect.mapError((error: DiskError) => {
