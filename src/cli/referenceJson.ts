@@ -141,7 +141,8 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
             lost: false,
             verified: null
           }
-        ]
+        ],
+        unread: []
       },
       replication: [
         {

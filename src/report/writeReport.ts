@@ -85,7 +85,14 @@ const findingsIn = Effect.gen(function* () {
       }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
     { concurrency: 4 }
   )
-  return { ...(yield* lostArchives), flaws: yield* findFlaws(), verified: new Map(verified.flat()) }
+  const { lost, unread } = yield* lostArchives
+  const found = yield* findFlaws()
+  return {
+    lost,
+    unread: [...new Set([...unread, ...found.unread])],
+    flaws: found.flaws,
+    verified: new Map(verified.flat())
+  }
 })
 
 const archivesIn = Effect.fnUntraced(function* (target: string) {

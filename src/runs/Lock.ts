@@ -38,7 +38,7 @@ export class Lock extends Context.Tag("zipper/Lock")<
     readonly probe: (path: string) => Effect.Effect<void, LockError>
     /** The same of {@link acquireIn}. False where the file system has no locks. */
     readonly probeIn: (folder: string) => Effect.Effect<boolean, LockError>
-    /** The process that the file names, if it is alive; `last`, if this user may not read it. Does not touch the lock. */
+    /** The process that the file names, if it is alive; `last`, where it cannot be read. Does not touch the lock. */
     readonly holder: (path: string, last?: Holder) => Effect.Effect<Holder | undefined>
   }
 >() {
@@ -326,7 +326,7 @@ const logHolder = Effect.fn("Lock.lookAt")(function* (path: string) {
 const holderOf = Effect.fn("Lock.holder")(function* (path: string, last?: Holder) {
   const holder = yield* Effect.promise(() =>
     withRegular(path, (file) => file.readFile("utf8")).then(decode, (cause: unknown) =>
-      Errno.codeOf(cause) === "EACCES" ? last : undefined
+      Errno.codeOf(cause) === "ENOENT" ? undefined : last
     )
   )
   return holder !== undefined && isAtWork(holder) ? holder : undefined

@@ -47,7 +47,7 @@ export const lostArchives = Effect.gen(function* () {
 
 /**
  * Archives that are not what was published, without reading any zip: a current one of another size, a previous one that is gone.
- * `resized`: whether a folder's current zip may have another size; for the others, fewer files are read.
+ * `resized`: whether a folder's current zip may have another size; for the others, fewer files are read. `unread`: why there may be more.
  */
 export const findFlaws = (resized: (folder: FolderName) => boolean = () => true) =>
   Effect.gen(function* () {
@@ -59,17 +59,17 @@ export const findFlaws = (resized: (folder: FolderName) => boolean = () => true)
       // A run may publish meanwhile.
       return isSameArchive(set, yield* archives.open(folder, which)) ? [flaw] : []
     })
-    const found = yield* Effect.forEach(
+    const [unread, found] = yield* Effect.partition(
       yield* archives.folders,
       (folder) =>
         Effect.gen(function* () {
           const current = resized(folder) ? yield* flawed(folder, "current") : []
           const hasPrevious = (yield* archives.size(folder, "previous")) > 0
           return [...current, ...(hasPrevious ? [] : yield* flawed(folder, "previous"))]
-        }).pipe(Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), []))),
+        }),
       { concurrency: 4 }
     )
-    return found.flat()
+    return { flaws: found.flat(), unread: unread.map(({ message }) => message) }
   })
 
 const flawOf = ({ file, folder, interrupted, state, which }: PublishedArchive): Flaw | undefined => {

@@ -93,22 +93,23 @@ export const statusOfArchive = Effect.fnUntraced(function* (
     )
   )
   const archived = [...records.values()].filter(({ zipSize }) => zipSize !== undefined).length
-  const { state, ...found } = yield* asStatus(readJob(archiveJobKey, config.lockfile_path))
+  const { state, ...overview } = yield* asStatus(readJob(archiveJobKey, config.lockfile_path))
   const inTarget = Effect.provide(PublishedArchives.layer(config.target_path))
   const { lost, unread } = yield* lostArchives.pipe(inTarget, asStatus)
+  const found = yield* findFlaws((folder) => isResized(records.get(folder))).pipe(inTarget, asStatus)
   return archiveStatus(
     { now, maxAge },
     {
-      ...found,
+      ...overview,
       source: config.source_path,
       target: config.target_path,
       inSource: yield* sourceFolders(config.source_path, archived),
       records,
       previous,
       state: state?.kind === "archive" ? state : undefined,
-      flaws: yield* findFlaws((folder) => isResized(records.get(folder))).pipe(inTarget, asStatus),
+      flaws: found.flaws,
       lost,
-      unread,
+      unread: [...new Set([...unread, ...found.unread])],
       verified: yield* (yield* JobStates).verified.pipe(asStatus)
     }
   )

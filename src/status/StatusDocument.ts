@@ -98,7 +98,10 @@ const StatusArchive = Schema.Struct({
   target: text("target_path"),
   source_problem: orNull(text("why it is not known which folders are in the source")),
   ...job,
-  folders: Schema.Array(StatusFolder)
+  folders: Schema.Array(StatusFolder),
+  unread: Schema.Array(
+    text("why archives may be lost or damaged that are not counted; one is enough for exit status 1 with --max-age")
+  )
 })
 
 const StatusReplication = Schema.Struct({
@@ -130,8 +133,6 @@ export type ReplicationStatus = typeof StatusReplication.Type
 /** With what a look at the target shows of its archives beside the document. */
 export type ArchiveStatus = typeof StatusArchive.Type & {
   readonly flaws: ReadonlyArray<Flaw>
-  /** Why more archives may be lost. */
-  readonly unread: ReadonlyArray<string>
 }
 
 /** The state of everything in a configuration at one instant. */
@@ -145,7 +146,7 @@ export interface Status {
 
 /** The document of a status. `atUtc`: its instant, to the second. */
 export const statusDocument = (status: Status, atUtc: string): StatusDocument => {
-  const { flaws: _, unread: __, ...archive } = status.archive ?? { flaws: [], unread: [] }
+  const { flaws: _, ...archive } = status.archive ?? { flaws: [] }
   return {
     version: 1,
     at_utc: atUtc,

@@ -233,6 +233,10 @@ describe("Lock", () => {
       assert.isUndefined(yield* holder(), "from before the machine was started")
       fs.writeFileSync(file, `pid ${process.pid}, since 2099-02-30T12:00:00Z\n`)
       assert.isUndefined(yield* holder(), "no such day")
+      fs.rmSync(file)
+      fs.mkdirSync(file)
+      assert.deepStrictEqual(yield* holder(us), us, "what cannot be read is no killed run")
+      fs.rmdirSync(file)
     }).pipe(Effect.provide(real))
   )
 

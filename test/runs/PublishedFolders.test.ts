@@ -2,12 +2,30 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
-import { lostArchives } from "../../src/runs/PublishedFolders.ts"
+import { findFlaws, lostArchives } from "../../src/runs/PublishedFolders.ts"
 import { PublishedArchives } from "../../src/store/PublishedArchive.ts"
 import { type MemoryJobStates, memoryJobStates, noJobStates } from "../doubles/JobStates.ts"
 import { capturedLog } from "../support/program/log.ts"
 import * as DiskFaults from "../support/store/diskFaults.ts"
 import { archive, folderName, scopedPlace, storeOn } from "../support/store/storeKit.ts"
+
+describe("flaws of archives", () => {
+  it.scoped("are not ruled out where a folder cannot be looked at", () =>
+    Effect.gen(function* () {
+      const place = yield* scopedPlace
+      yield* archive("one").pipe(Effect.provide(storeOn(place)))
+      const disk = DiskFaults.layer({
+        before: ({ name, path }) => (name === "stat" && path.endsWith("/metadata.prev.json") ? "EIO" : undefined)
+      })
+      const looked = (layer: typeof disk) =>
+        findFlaws().pipe(Effect.provide(PublishedArchives.layer(place.targetPath).pipe(Layer.provide(layer))))
+      const { flaws, unread } = yield* looked(disk)
+      assert.deepStrictEqual(flaws, [])
+      assert.match(unread.join(), /^cannot look at the archives of ABCD: .*EIO/)
+      assert.deepStrictEqual(yield* looked(DiskFaults.layer({})), { flaws: [], unread: [] })
+    })
+  )
+})
 
 describe("lost archives", () => {
   it.scoped("are looked for with what can be read; the rest is given as unread", () =>
