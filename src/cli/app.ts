@@ -8,6 +8,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { closest, distance } from "fastest-levenshtein"
 import { ExitStatus } from "../system/ExitStatus.ts"
+import { quoted } from "../text/Text.ts"
 import { optionsFirst, valueOptionsOf, withDefaultCommand } from "./arguments.ts"
 import { version } from "./build.ts"
 import { check } from "./commands/check.ts"
@@ -47,8 +48,8 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "push", summary: "replicate datasets to another host" },
   { name: "prune", summary: "destroy old snapshots of replicas" },
   { name: "prepare", summary: "make the dataset that replicas are written below" },
-  { name: "delegate", summary: "tell or set the rights of a user who is not root" },
-  { name: "suspend", summary: "tell the backup hosts over MQTT that they may suspend" },
+  { name: "delegate", summary: "print or set the rights of a user who is not root" },
+  { name: "suspend", summary: "publish over MQTT that the backup hosts may suspend" },
   { name: "schema", summary: "print the JSON Schema of a command's --json, or of config" },
   { name: "demo", summary: "show zipper at work on a sample, with ZFS or without" },
   { name: "help", summary: "show the manual: of a command, of the configuration, all of it" }
@@ -115,19 +116,36 @@ export const zipper = (argv: ReadonlyArray<string>) => {
   )
 }
 
-/** The commands that take names beside their options, but for `schema`, whose names look like no option. */
+/** Words of these look like no option, and the commands judge them themselves. */
+const wordsAsTyped = new Set(["schema", "help"])
+
+/** The commands that take names beside their options. */
 const takingNames = new Set(["pull", "push", "prune", "prepare", "delegate", "config init", "restore", "verify"])
 
 const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
   const words = args[0] === "config" ? 2 : 1
   const name = args.slice(0, words).join(" ")
-  const command = takingNames.has(name) ? leavesOf(commands).find((leaf) => leaf.name === name) : undefined
-  return command === undefined
-    ? Either.right(args)
-    : Either.map(optionsFirst(args.slice(words), valueOptionsOf(command.usage)), (rest) => [
-        ...args.slice(0, words),
-        ...rest
-      ])
+  const given = args.slice(words)
+  const command = wordsAsTyped.has(name) ? undefined : leavesOf(commands).find((leaf) => leaf.name === name)
+  if (command === undefined) return Either.right(args)
+  const valued = valueOptionsOf(command.usage)
+  const sorted = optionsFirst(given, valued)
+  if (takingNames.has(name)) return Either.map(sorted, (rest) => [...args.slice(0, words), ...rest])
+  const last = given.at(-1) ?? ""
+  if (Either.isLeft(sorted)) return valued.once.has(last) || valued.several.has(last) ? sorted : Either.right(args)
+  const [word] = sorted.right.includes("--") ? sorted.right.slice(sorted.right.indexOf("--") + 1) : []
+  const isCommand = topics.some((topic) => topic.name.split(" ")[0] === word)
+  // After an unknown option, whose value it may be, the library names that.
+  return word !== undefined && (isCommand || word === given[0])
+    ? Either.left(misplaced(name, word, isCommand))
+    : Either.right(args)
+}
+
+/** Why a command that takes options alone does not take this word, and where it belongs. */
+const misplaced = (command: string, word: string, isCommand: boolean): string => {
+  if (isCommand) return `options go after the command: zipper ${word} …`
+  const place = command.startsWith("config") ? `; a configuration goes after --config: --config ${word}` : ""
+  return `zipper ${command} takes options alone, and not ${quoted(word)}${place}`
 }
 
 const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
@@ -153,7 +171,7 @@ const asksFor = (args: ReadonlyArray<string>): { readonly json: boolean } => {
 
 const hintFor = (args: ReadonlyArray<string>): string => {
   const command = [args.slice(0, 2).join(" "), args[0]].find((words) => topics.some(({ name }) => name === words))
-  return `zipper ${command === undefined ? "" : `${command} `}--help tells what there is`
+  return `zipper ${command === undefined ? "" : `${command} `}--help explains it`
 }
 
 const explain = (error: ValidationError, args: ReadonlyArray<string>) => {

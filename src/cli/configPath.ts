@@ -21,7 +21,7 @@ export const findConfig = (
   platform: NodeJS.Platform = process.platform
 ): FoundConfig => {
   if (given !== undefined) return { path: given, from: undefined, named: given }
-  const variable = env["ZIPPER_CONFIG"]
+  const variable = env[configVariable]
   return variable
     ? { path: variable, from: "variable", named: variable }
     : { path: defaultConfig(platform), from: "default", named: undefined }

@@ -119,3 +119,12 @@ describe.runIf(process.platform !== "linux" || process.getuid?.() === 0)(
     })
   }
 )
+
+describe("a demonstration that cannot begin", () => {
+  it("says which folder it needs, with status 3", async () => {
+    const missing = join(folder, "missing")
+    const { status, stderr } = await run(["demo"], { env: { TMPDIR: missing } })
+    assert.strictEqual(status, 3)
+    assert.include(stderr, `no folder can be made in ${missing} (TMPDIR): no such file or directory (ENOENT)`)
+  })
+})

@@ -35,7 +35,7 @@ type Flags = Command.ParseConfig<typeof delegateOptions>
 /** `zipper delegate`: the rights of a user who is not root. */
 export const delegate = makeCommand(
   "delegate",
-  "Tell which rights a user needs, as commands for root. Example: zipper delegate --role send --user backup tank/data",
+  "Print which rights a user needs, as commands for root. Example: zipper delegate --role send --user backup tank/data",
   delegateOptions,
   function* (flags) {
     const plan = yield* flags.job === undefined ? fromRoles(flags) : fromJob(flags)

@@ -1,3 +1,4 @@
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
@@ -7,6 +8,8 @@ import * as Layer from "effect/Layer"
 import { runArchive } from "../../archive/ArchiveJob.ts"
 import { type ArchiveConfig, decode, withToken } from "../../config/Config.ts"
 import type { RunSummary } from "../../runs/ArchiveResult.ts"
+import { PreflightError } from "../../runs/Run.ts"
+import { explain } from "../../system/Errno.ts"
 import { Process } from "../../system/Process.ts"
 import { quoted } from "../../text/Text.ts"
 import { datasetProblem } from "../../zfs/DatasetName.ts"
@@ -43,7 +46,9 @@ export const demo = makeCommand(
     if (!result.ok) yield* Effect.logError("the demonstration did not go as it should: please report this")
     yield* stopUnless(result.ok)
     const done =
-      dataset === undefined ? ": DOCS was archived again and its archive before kept, the others were left alone" : ""
+      dataset === undefined
+        ? ": DOCS was archived again and its archive before kept, the archives of the others are the same as before"
+        : ""
     yield* Effect.logInfo(`All well${done}. Next: ${commandLine("config", "init")}`)
   }
 ).pipe(Command.provide(Layer.merge(Layer.scope, Process.layer)))
@@ -94,7 +99,12 @@ type DemoCheck = (typeof DemoDocument.Type)["checks"][number]
 const makePlace = Effect.fnUntraced(function* (keep: boolean) {
   const fs = yield* FileSystem.FileSystem
   const options = { prefix: "zipper-demo-" }
-  const root = yield* keep ? fs.makeTempDirectory(options) : fs.makeTempDirectoryScoped(options)
+  const root = yield* (keep ? fs.makeTempDirectory(options) : fs.makeTempDirectoryScoped(options)).pipe(
+    Effect.mapError(
+      (cause) =>
+        new PreflightError({ message: `no folder can be made in ${tmpdir()} (TMPDIR): ${explain(cause.cause)}` })
+    )
+  )
   const place = { root, source: join(root, "source"), target: join(root, "target") }
   yield* fs.makeDirectory(place.source)
   yield* fs.makeDirectory(place.target)

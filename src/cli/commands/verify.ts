@@ -28,7 +28,7 @@ const folders = Args.text({ name: "ABCD" }).pipe(
 /** `zipper verify`: are the archives good? */
 export const verify = makeCommand(
   "verify",
-  "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; what is wrong is told as a failure of a run is. Example: zipper verify ABCD",
+  "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; a message is sent for what is wrong, as for a run that failed. Example: zipper verify ABCD",
   {
     config: options.optionalConfig,
     prev: options.flag("prev", "Read the archives before the current ones instead."),
