@@ -92,7 +92,7 @@ describe("snapshots and the cursor", () => {
     })
   )
 
-  it.effect("an archive that the cursor does not know is compared closely, whatever zfs diff says", () =>
+  it.effect("an archive that the cursor does not know is compared closely, also when zfs diff shows nothing", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit(twoFolders(), { zfs: { evidence: onlyChanged() } })
       yield* kit.run()
@@ -166,7 +166,7 @@ describe("snapshots and the cursor", () => {
     })
   )
 
-  it.effect("a blocked child dataset fails its folder, whatever zfs diff says", () =>
+  it.effect("a blocked child dataset fails its folder, also when zfs diff shows nothing", () =>
     Effect.gen(function* () {
       const tree = {
         ...twoFolders(),

@@ -195,7 +195,7 @@ describe("units for systemd", () => {
     assert.deepStrictEqual([values(unit, "User"), values(unit, "CapabilityBoundingSet")], [["backup"], [""]])
   })
 
-  it("say exactly what is meant, whatever the paths", () => {
+  it("say exactly what is meant, for every path", () => {
     fc.assert(
       fc.property(path, path, path, path, path, (zipper, program, file, target, tmp) => {
         const node = program.replace(/["'\\]/g, "")

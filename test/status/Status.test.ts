@@ -8,7 +8,6 @@ import { type Status, StatusDocument, statusDocument } from "../../src/status/St
 import * as StatusText from "../../src/status/StatusText.ts"
 import { age } from "../../src/status/StatusText.ts"
 import type { FolderRecord, FolderState, FolderVerification } from "../../src/store/FolderState.ts"
-import * as MaxAge from "../../src/text/Time.ts"
 import { folder } from "../support/program/job.ts"
 
 const now = Date.UTC(2025, 0, 10, 12)
@@ -433,19 +432,5 @@ describe("the table", () => {
       "1,500 d ago"
     ])
     assert.strictEqual(age(now, ""), "unknown")
-  })
-})
-
-describe("--max-age", () => {
-  it("takes minutes, hours and days, and nothing else", () => {
-    assert.deepStrictEqual(["90m", "26h", "2d", "30s"].map(MaxAge.parseDuration), [
-      90 * 60_000,
-      26 * hour,
-      48 * hour,
-      30_000
-    ])
-    for (const wrong of ["", "26", "h", "-1h", "1.5h", "0h", "2 d", "1w", "9999999d"]) {
-      assert.isUndefined(MaxAge.parseDuration(wrong), wrong)
-    }
   })
 })

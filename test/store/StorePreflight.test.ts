@@ -3,25 +3,15 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Cursor } from "../../src/store/Records.ts"
 import { Store, type StoreSettings } from "../../src/store/Store.ts"
 import { Disk } from "../../src/system/Disk.ts"
 import * as DiskFaults from "../support/store/diskFaults.ts"
 import { inspect } from "../support/store/storeCheck.ts"
-import { abcd, archive, scopedPlace, storeOn } from "../support/store/storeKit.ts"
+import { abcd, archive, cursor, scopedPlace, storeOn } from "../support/store/storeKit.ts"
 
 const on = (place: StoreSettings) => Effect.provide(storeOn(place))
 const at = (place: StoreSettings, ...names: ReadonlyArray<string>) => path.join(place.targetPath, ...names)
 const preflight = Effect.flatMap(Store, (store) => store.preflight)
-const cursor: Cursor = {
-  version: 1,
-  source_path: "/mnt/tank/data",
-  base: { name: "auto-zip-20250101120000", guids: { "tank/data": "123" } },
-  kept: [],
-  archives: { ABCD: "a".repeat(64) },
-  run: "r1",
-  advanced_at_utc: "2025-01-01T12:00:00Z"
-}
 
 describe("preflight", () => {
   it.scoped("proves that target and tmp_dir can be written to, and leaves nothing", () =>

@@ -5,11 +5,19 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metadata from "../../src/store/Metadata.ts"
 import { digestOf } from "../../src/store/PublishPlan.ts"
-import type { Cursor } from "../../src/store/Records.ts"
 import { Store, type StoreSettings } from "../../src/store/Store.ts"
 import { Disk, DiskError } from "../../src/system/Disk.ts"
 import * as DiskFaults from "../support/store/diskFaults.ts"
-import { abcd, archive, folderName, logsOf, publicationOf, scopedPlace, storeOn } from "../support/store/storeKit.ts"
+import {
+  abcd,
+  archive,
+  cursor,
+  folderName,
+  logsOf,
+  publicationOf,
+  scopedPlace,
+  storeOn
+} from "../support/store/storeKit.ts"
 
 const on = (place: StoreSettings) => Effect.provide(storeOn(place))
 const at = (place: StoreSettings, ...names: ReadonlyArray<string>) => path.join(place.targetPath, ...names)
@@ -20,15 +28,6 @@ const failed = (run: string, folder = abcd) =>
   Effect.flatMap(Store, (store) =>
     store.recordFailure({ folder, run, failed_at_utc: "2025-01-01T12:00:00Z", error: "disk on fire" })
   )
-const cursor: Cursor = {
-  version: 1,
-  source_path: "/mnt/tank/data",
-  base: { name: "auto-zip-20250101120000", guids: { "tank/data": "123" } },
-  kept: [],
-  archives: { ABCD: "a".repeat(64) },
-  run: "r1",
-  advanced_at_utc: "2025-01-01T12:00:00Z"
-}
 
 describe("recovery", () => {
   it.scoped("leaves the trial of a check alone that is under way, and removes other drafts", () =>

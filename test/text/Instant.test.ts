@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isAhead, isInstant } from "../../src/text/Time.ts"
+import { isAhead, isInstant, parseDuration } from "../../src/text/Time.ts"
 
 describe("an instant", () => {
   it("is UTC to the second, of a day and a time that there are", () => {
@@ -26,5 +26,19 @@ describe("an instant", () => {
       [-1, 0, 300_000, 300_001].map((millis) => isAhead(1e12, 1e12 + millis)),
       [false, false, false, true]
     )
+  })
+})
+
+describe("--max-age", () => {
+  it("takes minutes, hours and days, and nothing else", () => {
+    assert.deepStrictEqual(["90m", "26h", "2d", "30s"].map(parseDuration), [
+      90 * 60_000,
+      26 * 3_600_000,
+      48 * 3_600_000,
+      30_000
+    ])
+    for (const wrong of ["", "26", "h", "-1h", "1.5h", "0h", "2 d", "1w", "9999999d"]) {
+      assert.isUndefined(parseDuration(wrong), wrong)
+    }
   })
 })

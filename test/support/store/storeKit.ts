@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { parseFolderName } from "../../../src/source/FolderName.ts"
 import type { FolderState } from "../../../src/store/FolderState.ts"
+import type { Cursor } from "../../../src/store/Records.ts"
 import { type Publication, Store, type StoreSettings } from "../../../src/store/Store.ts"
 import { Disk } from "../../../src/system/Disk.ts"
 import { HashError, Hasher } from "../../../src/system/Hasher.ts"
@@ -162,3 +163,14 @@ export const logsOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
       Effect.map((value) => ({ value, lines: lines.join("\n") }))
     )
   })
+
+/** Of the run r1. */
+export const cursor: Cursor = {
+  version: 1,
+  source_path: "/mnt/tank/data",
+  base: { name: "auto-zip-20250101120000", guids: { "tank/data": "123" } },
+  kept: [],
+  archives: { ABCD: "a".repeat(64) },
+  run: "r1",
+  advanced_at_utc: "2025-01-01T12:00:00Z"
+}
