@@ -168,7 +168,7 @@ const checkSource = Effect.fnUntraced(
           )
         : ok(
             "folders",
-            `${folders.length} to archive, ${skipped} other entries passed over; what lies deeper in them was not read: zipper run --dry-run lists all of it, and only a run reads the files`
+            `${folders.length} to archive, ${count(skipped, "other entry", "other entries")} passed over; what lies deeper in them was not read: zipper run --dry-run lists all of it, and only a run reads the files`
           )
     )
     findings.push(...(yield* checkSnapshots(config, source)))

@@ -99,7 +99,7 @@ export const zipper = (argv: ReadonlyArray<string>) => {
     return Effect.zipRight(fatal(`${refused}\n${hintFor(args)}`, asksFor(args)), new Stop({ status: ExitStatus.usage }))
   }
   if (args[0] === "--completions") return Console.log(completionScript(args[1]))
-  const parents = args[0] === "config" && !args[1]?.startsWith("-") ? ["config"] : []
+  const parents = args[0] === "config" && args[1]?.startsWith("-") === false ? ["config"] : []
   return Console.consoleWith((console) =>
     cli([...argv.slice(0, 2), ...args]).pipe(
       Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
@@ -183,8 +183,8 @@ const explain = (error: ValidationError, args: ReadonlyArray<string>) => {
 
 // The library lists the commands, but does not show the unknown word.
 const unknownCommand = (args: ReadonlyArray<string>): string => {
-  const known = topics.map(({ name }) => name)
+  const known = [...topics.map(({ name }) => name), "--help", "--version"]
   const word = args[0] === "config" && args[1] !== undefined ? `config ${args[1]}` : (args[0] ?? "")
   const nearest = closest(word, known)
-  return `unknown command: ${word}${distance(word, nearest) <= 3 ? `; did you mean ${nearest}?` : ""}`
+  return `unknown command: ${word}${distance(word, nearest) <= Math.min(3, word.length / 2) ? `; did you mean ${nearest}?` : ""}`
 }

@@ -23,7 +23,9 @@ describe("a wrong command line", () => {
     [["report", "--dayz", "30"], "--dayz"],
     [["--wizard"], "--wizard"],
     [["--completions", "tcsh"], "tcsh"],
-    [["verifi"], "verifi"],
+    [["verifi"], "unknown command: verifi; did you mean verify?"],
+    [["version"], "did you mean --version?"],
+    [["ls"], "unknown command: ls\n"],
     [["config", "init", "--quite"], "--quite"]
   ]
   for (const [args, words] of wrong) {
@@ -35,6 +37,14 @@ describe("a wrong command line", () => {
       assert.notMatch(stderr, /^ +at /m)
     })
   }
+})
+
+describe("config without a command", () => {
+  it("shows its help, with itself in the usage once", async () => {
+    const { status, stdout } = await run(["config"], { cwd: place.root })
+    assert.strictEqual(status, 0)
+    assert.match(stdout, /\n\$ zipper config\n/)
+  })
 })
 
 describe("a wrong configuration", () => {

@@ -12,13 +12,14 @@ import { answersFrom, ConfigInitError, fileOf, mustBeNew, writeConfig } from "..
 import { interview, Questions } from "../../config/ConfigInterview.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Process, tokenVariable } from "../../system/Process.ts"
-import { optionWords, shellWords } from "../../text/Text.ts"
+import { optionWords } from "../../text/Text.ts"
 import { Datasets } from "../../zfs/Datasets.ts"
 import { loadConfig, makeCommand, readConfig, warn } from "../command.ts"
 import { configVariable, defaultConfig, findConfig } from "../configPath.ts"
 import { UsageError } from "../exit.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
+import { commandLine } from "../program.ts"
 import { ConfigInitDocument, ConfigShowDocument, ConfigValidateDocument } from "./schema.ts"
 
 // A mistyped option must not become a file's name.
@@ -76,7 +77,7 @@ const init = makeCommand(
       yield* Effect.logInfo(`not root: lock and log go to ${dirname(own.log_file)}`)
     }
     const edit = isExample ? "set source_path, target_path and gotify in it; " : ""
-    yield* Effect.logInfo(`next: ${edit}${shellWords(["zipper", "check", ...optionWords("--config", named)])}`)
+    yield* Effect.logInfo(`next: ${edit}${commandLine("check", ...optionWords("--config", named))}`)
     yield* printDocument(ConfigInitDocument, { version: 1, ...written })
   }
 ).pipe(
