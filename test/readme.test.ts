@@ -85,7 +85,7 @@ describe("the README", () => {
     } finally {
       place.remove()
     }
-  }, 120_000)
+  }, 240_000)
 })
 
 describe("the promises", () => {
