@@ -33,9 +33,13 @@ beforeAll(() => {
 afterAll(() => place.remove())
 
 const pull = (mode: string) =>
-  start(["pull", "--host", "nas", "--user", "backup", "--destination", "tank/backup", "tank/data"], {
-    env: { PATH: path, MODE: mode, HOME: place.root }
-  })
+  start(
+    [
+      ...["pull", "--host", "nas", "--user", "backup", "--destination", "tank/backup"],
+      ...["--lock", join(place.root, "lock"), "tank/data"]
+    ],
+    { env: { PATH: path, MODE: mode, HOME: place.root } }
+  )
 
 describe("programs that are not what they should be", () => {
   it.each([
