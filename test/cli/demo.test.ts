@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -51,6 +51,35 @@ describe("the command that the demonstration ends with", () => {
     const { stdout } = await run(["demo"], { env, cwd: folder })
     assert.strictEqual(nextOf(stdout), `${process.execPath} ${zipper} config init`)
     assert.match(versionOf(nextOf(stdout), env, folder), isVersion)
+  })
+})
+
+describe("the programs that the demonstration asks", () => {
+  it("read every byte: each finds a flipped bit of a zip", async () => {
+    const { stdout } = await run(["demo", "--json", "--keep"], { env: { TMPDIR: folder } })
+    const { checks, folder: kept } = Schema.decodeUnknownSync(DemoDocument)(JSON.parse(stdout))
+    const readers = [...new Set(checks.filter(({ file }) => file.endsWith(".zip")).map(({ reader }) => reader))]
+    assert.include(readers, "python3 -m zipfile -t")
+    const zip = join(kept ?? "none", "target/DOCS/DOCS.zip")
+    const content = readFileSync(zip)
+    // A byte in the middle is one of compressed data.
+    const middle = Math.floor(content.length / 2)
+    content[middle] = (content[middle] ?? 0) ^ 1
+    writeFileSync(zip, content)
+    for (const reader of readers) {
+      const [program = "", ...args] = reader.split(" ")
+      const { status, stdout: said } = spawnSync(program, [...args, zip], { encoding: "utf8" })
+      assert.isTrue(status !== 0 || said.startsWith("The following enclosed file is corrupted"), reader)
+    }
+  })
+
+  it("fail the demonstration when they name a damaged entry, also with exit status 0", async () => {
+    const python = "#!/bin/sh\necho \"The following enclosed file is corrupted: 'a'\"\necho Done testing\n"
+    writeFileSync(join(folder, "python3"), python, { mode: 0o755 })
+    const env = { PATH: path({ python3: join(folder, "python3") }) }
+    const { status, stderr } = await run(["demo"], { env })
+    assert.strictEqual(status, 1)
+    assert.include(stderr, "python3 -m zipfile -t DOCS.zip: The following enclosed file is corrupted: 'a'")
   })
 })
 

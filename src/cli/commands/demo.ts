@@ -160,7 +160,7 @@ const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<str
   return [
     ["unzip", "-tq", file],
     ["7zz", "t", file],
-    ["bsdtar", "-tf", file],
+    ["bsdtar", "-xOf", file],
     ["python3", "-m", "zipfile", "-t", file]
   ]
 }
@@ -169,14 +169,12 @@ const commandsFor = (file: string): ReadonlyArray<readonly [string, ...Array<str
 const runCheck = Effect.fnUntraced(function* (cwd: string, [program, ...args]: readonly [string, ...Array<string>]) {
   const process = yield* Process
   return yield* process.run({ program, args, cwd, env: { LC_ALL: "C.UTF-8" } }).pipe(
-    Effect.map(
-      ({ exitCode, stderr, stdout }): DemoCheck => ({
-        reader: [program, ...args.slice(0, -1)].join(" "),
-        file: args.at(-1) ?? "",
-        ok: exitCode === 0,
-        detail: exitCode === 0 ? "" : (stderr || stdout).trim()
-      })
-    ),
+    Effect.map(({ exitCode, stderr, stdout }): DemoCheck => {
+      // Python's zipfile ends with 0 also after it has found a damaged entry.
+      const ok = exitCode === 0 && !/^The following enclosed file is corrupted/.test(stdout)
+      const reader = [program, ...args.slice(0, -1)].join(" ")
+      return { reader, file: args.at(-1) ?? "", ok, detail: ok ? "" : (stderr || stdout).trim() }
+    }),
     Effect.catchIf(
       (error) => error.reason === "NotFound",
       () => Effect.succeed(undefined)
