@@ -122,7 +122,7 @@ export const describe = (result: FolderResult): string => {
       const without = leftOut === undefined ? "" : `; ${leftOut}`
       const what = `${count(result.files, "file")}, ${bytes(result.bytes)}`
       return result.dry_run
-        ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip` : ""}${without}`
+        ? `would archive ${what} (${result.reason})${result.rotated ? `; ${result.folder}.zip would become ${result.folder}.prev.zip, unless the new one has the same bytes` : ""}${without}`
         : `archived ${what} in ${bytes(result.zip_bytes)}, ${duration(result.seconds * 1000)} (${result.reason}${result.copied_files > 0 ? `; ${count(result.copied_files, "file")} copied from the archive before` : ""}${result.same === true ? `; the same bytes as before, so the previous archive stays` : ""})${without}`
     }
     case "unchanged":

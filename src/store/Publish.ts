@@ -242,7 +242,7 @@ export const wouldPublish = Effect.fnUntraced(function* (paths: FolderLayout) {
   const rotated = stat !== undefined && !damaged
   const { prevZip } = paths.names
   const rotation = rotated
-    ? `; the current archive would become ${prevZip}`
+    ? `; the current archive would become ${prevZip}, unless the new one has the same bytes`
     : damaged
       ? `; the current archive has another size than when it was published, and would be replaced without becoming ${prevZip}`
       : ""

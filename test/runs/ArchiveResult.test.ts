@@ -47,3 +47,14 @@ describe("what was left out of an archive", () => {
     assert.deepInclude(document.folders[0], { left_out: { symlinks: 3, fifos: 1, sockets: 0, devices: 0 } })
   })
 })
+
+describe("the line of a folder in a dry run", () => {
+  it("does not promise that the archive before is replaced: only a run learns whether the bytes are the same", () => {
+    const line = "would archive 12 files, 2.0 KiB (changed)"
+    assert.strictEqual(describeResult({ ...archived, dry_run: true, rotated: false }), line)
+    assert.strictEqual(
+      describeResult({ ...archived, dry_run: true }),
+      `${line}; ABCD.zip would become ABCD.prev.zip, unless the new one has the same bytes`
+    )
+  })
+})
