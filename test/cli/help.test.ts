@@ -74,12 +74,13 @@ describe("zipper help", () => {
     assert.match(plain.filled, /^[\x20-\x7e]*$/)
   })
 
-  it("names the nearest for what it does not know, with exit status 2", async () => {
+  it("names what is near to a word that it does not know, else all that there is, with exit status 2", async () => {
     for (const [word, nearest] of [
       ["restor", "did you mean restore?"],
       ["config", undefined],
       ["confg", "did you mean config?"],
-      ["nonsense", "the nearest are "]
+      ["CONFG", "did you mean config?"],
+      ["nonsense", `it has ${[...topics.map(({ name }) => name), "config", "replication", "freebsd"].join(", ")}\n`]
     ] as const) {
       const { status, stderr, stdout } = await run(["help", word])
       assert.strictEqual(status, nearest === undefined ? 0 : 2, stderr)

@@ -60,14 +60,10 @@ const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
 
 const unknownPage = ({ topics }: Tree, name: string): string => {
   const known = [...topics.map((topic) => topic.name), "config", "replication", "freebsd"]
-  const nearest = known.map((each) => ({ each, far: distance(name, each) })).sort((a, b) => a.far - b.far)
-  const meant = nearest.filter(({ far }) => far <= 2)
+  const meant = known.filter((each) => distance(name.toLowerCase(), each) <= 2)
   return meant.length > 0
-    ? `the manual has no ${quoted(name)}; did you mean ${meant.map(({ each }) => each).join(" or ")}?`
-    : `the manual has no ${quoted(name)}; the nearest are ${nearest
-        .slice(0, 3)
-        .map(({ each }) => each)
-        .join(", ")}`
+    ? `the manual has no ${quoted(name)}; did you mean ${meant.join(" or ")}?`
+    : `the manual has no ${quoted(name)}; it has ${known.join(", ")}`
 }
 
 /** Where there is none, the shell says nothing of it. */
