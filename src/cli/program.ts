@@ -1,4 +1,4 @@
-import { accessSync, constants, realpathSync } from "node:fs"
+import { accessSync, constants, realpathSync, statSync } from "node:fs"
 import { join, relative } from "node:path"
 import { isSea } from "node:sea"
 import { shellWords } from "../text/Text.ts"
@@ -31,8 +31,10 @@ const typed = ({ file, node }: Program): ReadonlyArray<string> => {
   // npm runs scripts in the folder of package.json, and names the user's own.
   const short = relative(process.env["INIT_CWD"] ?? process.cwd(), file)
   const path = /^(\.\.|-|$)/.test(short) ? file : short
-  if (node === undefined) return [path.includes("/") ? path : `./${path}`]
-  return [isSame(inPath("node"), node) ? "node" : node, path]
+  const isNodeInPath = node !== undefined && isSame(inPath("node"), node)
+  // A script that can be executed finds node in PATH by its first line.
+  if (node === undefined || (isNodeInPath && isExecutable(file))) return [path.includes("/") ? path : `./${path}`]
+  return [isNodeInPath ? "node" : node, path]
 }
 
 const inPath = (name: string): string | undefined =>
@@ -45,7 +47,9 @@ const inPath = (name: string): string | undefined =>
 const isSame = (one: string | undefined, other: string): boolean =>
   one !== undefined && succeeds(() => realpathSync(one) === realpathSync(other))
 
-export const isExecutable = (path: string): boolean => succeeds(() => accessSync(path, constants.X_OK) === undefined)
+/** Not a folder: one may be called zipper, too. */
+export const isExecutable = (path: string): boolean =>
+  succeeds(() => accessSync(path, constants.X_OK) === undefined && statSync(path).isFile())
 
 /** False also when `look` throws: what this process cannot look at, another one could not use either. */
 export const succeeds = (look: () => boolean): boolean => {

@@ -1,7 +1,16 @@
 import { execFileSync, spawnSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import * as Schema from "effect/Schema"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { DemoDocument } from "../../src/cli/commands/schema.ts"
@@ -30,20 +39,29 @@ const versionOf = (command: string, env: Record<string, string>, cwd: string): s
 describe("the command that the demonstration ends with", () => {
   const isVersion = /^\d+\.\d+\.\d+/
 
-  it("is zipper where that is this program", async () => {
-    const env = { PATH: path({ zipper, node: process.execPath }) }
+  it("is zipper where that is this program, and not a folder", async () => {
+    mkdirSync(join(folder, "folders/zipper"), { recursive: true })
+    const env = { PATH: `${join(folder, "folders")}:${path({ zipper, node: process.execPath })}` }
     const { stdout } = await run(["demo"], { env })
     assert.strictEqual(nextOf(stdout), "zipper config init")
     assert.match(versionOf(nextOf(stdout), env, folder), isVersion)
   })
 
   it("is the path of the program where zipper in PATH is another one, relative as far as it lies here", async () => {
-    const cwd = dirname(dirname(zipper))
-    writeFileSync(join(folder, "other"), "#!/bin/sh\nexit 9\n", { mode: 0o755 })
-    const env = { PATH: path({ zipper: join(folder, "other"), node: process.execPath }) }
-    const { stdout } = await run(["demo"], { env, cwd })
-    assert.strictEqual(nextOf(stdout), "node dist/zipper.mjs config init")
-    assert.match(versionOf(nextOf(stdout), env, cwd), isVersion)
+    const other = join(folder, "other")
+    writeFileSync(other, "#!/bin/sh\nexit 9\n", { mode: 0o755 })
+    const env = { PATH: `${path({ zipper: other, node: process.execPath })}:/usr/bin:/bin` }
+    for (const [mode, expected] of [
+      [0o755, "./zipper.mjs config init"],
+      [0o644, "node zipper.mjs config init"]
+    ] as const) {
+      const program = join(folder, "zipper.mjs")
+      copyFileSync(zipper, program)
+      chmodSync(program, mode)
+      const { stdout } = await run(["demo"], { env, cwd: folder, program })
+      assert.strictEqual(nextOf(stdout), expected)
+      assert.match(versionOf(nextOf(stdout), env, folder), isVersion)
+    }
   })
 
   it("names node by its path where PATH has none, and the program by its own elsewhere", async () => {
