@@ -11,7 +11,7 @@ const commands = (): ReadonlyArray<ReadonlyArray<string>> => {
   const typed = readme
     .replace(/\\\n\s+/g, "")
     .split("\n")
-    .flatMap((line) => /^ {4}(zipper .*?)(?: {2,}#.*)?$/.exec(line)?.[1] ?? [])
+    .flatMap((line) => /^ {4}(zipper .*?)(?: \| .*| {2,}#.*)?$/.exec(line)?.[1] ?? [])
   const inSentences = [...readme.matchAll(/`(zipper [^`]+)`/g)].map(([, command]) => command ?? "")
   return [...typed, ...inSentences].map((command) =>
     [...command.matchAll(/'([^']*)'|(\S+)/g)].slice(1).map(([, quoted, plain]) => quoted ?? plain ?? "")

@@ -68,12 +68,14 @@ export const systemdUnits = (place: CronPlace, work: UnitWork): ReadonlyArray<Sy
   })
 }
 
-/** The shell commands that make units of files: `missing` are folders that they need. */
-export const enabling = (
+/** The shell commands that write what `printed` prints to the files of the units, and start them: `missing` are folders that they need. */
+export const installing = (
+  printed: string,
   units: ReadonlyArray<SystemdUnit>,
   user: string,
   missing: ReadonlyArray<string>
 ): ReadonlyArray<string> => [
+  `${printed} | awk '/^# \\/etc\\// {file = $2} {print > file}'`,
   ...missing.map((folder) => shellWords(["install", "-d", "-m", "750", "-o", user, "--", folder])),
   "systemctl daemon-reload",
   ["systemctl enable --now", ...units.map(({ name }) => name).filter((name) => name.endsWith(".timer"))].join(" ")

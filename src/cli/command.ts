@@ -22,7 +22,7 @@ export type OutputFlags = Command.Command.ParseConfig<typeof options.output>
 
 /**
  * A command of the tree: its `--help` and completions, and a body that gets the values of `own`. Every command takes the
- * options of `options.output` too.
+ * options of `options.output` too. `apart`: its messages go to standard error.
  */
 export const makeCommand = <
   const Name extends string,
@@ -32,15 +32,16 @@ export const makeCommand = <
   name: Name,
   description: string,
   own: Own,
-  body: (flags: Command.Command.ParseConfigValue<Own>) => Generator<Step, unknown, never>
+  body: (flags: Command.Command.ParseConfigValue<Own>) => Generator<Step, unknown, never>,
+  apart: (flags: Command.Command.ParseConfigValue<Own>) => boolean = () => false
 ) =>
   Command.make(name, { own, output: options.output }, (flags) =>
-    Effect.gen(() => body(flags.own)).pipe(command(flags.output))
+    Effect.gen(() => body(flags.own)).pipe(command(flags.output, apart(flags.own)))
   ).pipe(Command.withDescription(description))
 
 /** Runs the body of a command with its Output and {@link reportErrors}. With `--json` it prints a document also when a signal ends it. */
 export const command =
-  ({ json = false, ...flags }: Omit<OutputFlags, "json"> & { readonly json?: boolean }) =>
+  ({ json = false, ...flags }: Omit<OutputFlags, "json"> & { readonly json?: boolean }, apart = false) =>
   <A, E, R>(body: Effect.Effect<A, E, R>) =>
     body.pipe(
       Effect.asVoid,
@@ -51,7 +52,7 @@ export const command =
           : Effect.void
       ),
       Effect.provide(
-        Output.layer({ debug: flags.debug, quiet: flags.quiet && !flags.noQuiet, ascii: flags.ascii, json })
+        Output.layer({ debug: flags.debug, quiet: flags.quiet && !flags.noQuiet, ascii: flags.ascii, json, apart })
       )
     )
 

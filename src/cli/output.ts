@@ -22,6 +22,8 @@ export interface OutputOptions {
   readonly ascii: boolean
   /** Standard output is for one JSON document; lines go to standard error. */
   readonly json: boolean
+  /** Lines go to standard error, so that standard output holds what was printed alone. */
+  readonly apart?: boolean
 }
 
 /** How records of a level, and above it, are printed. `word` stands for the symbol where the locale has none. */
@@ -60,7 +62,7 @@ const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logge
     const subject = Option.orElse(HashMap.get(annotations, "folder"), () => HashMap.get(annotations, "dataset"))
     const parts = [messageText(message), cause._tag === "Empty" ? "" : causeText(cause)].filter((part) => part !== "")
     const text = [...Option.toArray(Option.map(subject, messageText)), parts.join(": ")].join(": ")
-    const stream = tier === error || tier === warning || options.json ? "stderr" : "stdout"
+    const stream = tier === error || tier === warning || options.json || options.apart === true ? "stderr" : "stdout"
     terminal.write(stream, line(terminal, stream, tier, options.ascii, text))
   })
 

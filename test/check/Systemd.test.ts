@@ -6,7 +6,7 @@ import * as fc from "effect/FastCheck"
 import * as Redacted from "effect/Redacted"
 import { assert, describe, it } from "vitest"
 import { type CronPlace, cronLines } from "../../src/check/Crontab.ts"
-import { enabling, type SystemdUnit, systemdUnits, type UnitWork } from "../../src/check/Systemd.ts"
+import { installing, type SystemdUnit, systemdUnits, type UnitWork } from "../../src/check/Systemd.ts"
 
 const place: CronPlace = {
   platform: "linux",
@@ -123,7 +123,8 @@ describe("units for systemd", () => {
     for (const unit of units.filter(({ name }) => name.endsWith(".timer"))) {
       assert.deepStrictEqual([values(unit, "Persistent"), values(unit, "WantedBy")], [["true"], ["timers.target"]])
     }
-    assert.deepStrictEqual(enabling(units, "bob", ["/var/lib/zip per"]), [
+    assert.deepStrictEqual(installing("zipper check --systemd", units, "bob", ["/var/lib/zip per"]), [
+      "zipper check --systemd | awk '/^# \\/etc\\// {file = $2} {print > file}'",
       "install -d -m 750 -o bob -- '/var/lib/zip per'",
       "systemctl daemon-reload",
       "systemctl enable --now zipper-archive.timer zipper-verify.timer zipper-pull-nas.timer zipper-prune-nas.timer zipper-push-offsite.timer"

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { makePlace, type Place, run, toolsFor } from "../support/program/built.ts"
@@ -109,26 +109,43 @@ describe("check of snapshots", () => {
 })
 
 describe("check --systemd", () => {
-  it("prints units in place of the lines for cron, and the commands that start them", async () => {
+  it("prints units alone in place of the lines for cron, and says on standard error what installs them", async () => {
     place.put("ABCD/a.txt", "one")
-    const { status, stdout } = await run(["check", "--config", place.config, "--systemd"])
+    const { status, stderr, stdout } = await run(["check", "--config", place.config, "--systemd"])
     assert.strictEqual(status, 0)
-    const [archive, ...others] = stdout.split("\n# /etc/systemd/system/").slice(1)
-    assert.match(archive ?? "", /^zipper-[0-9a-f]{8}-archive\.service\n\[Unit\]\n/)
+    const [archive = "", ...others] = stdout.split(/^(?=# \/etc\/systemd\/system\/)/m)
+    assert.match(archive, /^# \S+\/zipper-[0-9a-f]{8}-archive\.service\n\[Unit\]\n/)
     assert.include(archive, `run --config ${place.config} --quiet\n`)
     assert.include(archive, `\nReadWritePaths=-${place.target}\n`)
     assert.strictEqual(others.length, 3)
-    assert.match(
-      stdout,
-      /\nsystemctl daemon-reload\nsystemctl enable --now zipper-\w+-archive.timer zipper-\w+-verify.timer\n$/
-    )
     assert.notInclude(stdout, "flock")
     const { stdout: json } = await run(["check", "--config", place.config, "--systemd", "--json"])
     const { systemd }: { readonly systemd: ReadonlyArray<{ readonly text: string }> } = JSON.parse(json)
-    for (const { text } of systemd) assert.include(stdout, text)
-    assert.strictEqual(systemd.length, 4)
+    assert.strictEqual(stdout, systemd.map(({ text }) => text).join("\n"))
     const quiet = await run(["check", "--config", place.config, "--systemd", "--quiet"])
     assert.deepStrictEqual([quiet.status, quiet.stdout], [0, ""])
+    assert.match(
+      stderr,
+      /\n {2}systemctl daemon-reload\n {2}systemctl enable --now zipper-\w+-archive.timer zipper-\w+-verify.timer\n$/
+    )
+  })
+
+  it("is installed by the command that it names", async () => {
+    place.put("ABCD/a.txt", "one")
+    const { stderr, stdout } = await run(["check", "--config", place.config, "--systemd"])
+    const command = /^ *(\S.* check --config .* \| awk .*)$/m.exec(stderr)?.[1] ?? ""
+    const [check = "", awk = ""] = command.split(" | ")
+    const shell = (script: string, input?: string) =>
+      execFileSync("/bin/sh", ["-c", script], { cwd: process.cwd(), encoding: "utf8", ...(input ? { input } : {}) })
+    assert.strictEqual(shell(`${check} 2>/dev/null`), stdout)
+    const folder = join(place.root, "units")
+    mkdirSync(folder)
+    const here = stdout.replaceAll("# /etc/systemd/system/", `# ${folder}/`)
+    shell(awk.replace("\\/etc\\/", folder.replaceAll("/", "\\/")), here)
+    const written = readdirSync(folder).map((name) => readFileSync(join(folder, name), "utf8"))
+    const units = here.split(/^(?=# \/)/m)
+    assert.strictEqual(units.length, 4)
+    assert.sameMembers(written, units)
   })
 
   it("prints none while there is a problem", async () => {
@@ -149,7 +166,7 @@ describe("check --systemd", () => {
     })
     assert.strictEqual(status, 0)
     assert.include(stderr, "there is no systemd on freebsd: the lines for cron are what to use")
-    assert.include(stdout, "\n* for cron, in /etc/crontab:\n")
-    assert.notInclude(stdout, "[Service]")
+    assert.include(stderr, "\n* for cron, in /etc/crontab:\n")
+    assert.match(stdout, /^\n(?:\d+ .*\n)+$/)
   })
 })

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Check from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
 import { type Finding, warning } from "../../check/Finding.ts"
-import { enabling, type SystemdUnit, systemdUnits } from "../../check/Systemd.ts"
+import { installing, type SystemdUnit, systemdUnits } from "../../check/Systemd.ts"
 import { type ArchiveConfig, stateDirOf } from "../../config/Config.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
@@ -16,7 +16,7 @@ import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
-import { isExecutable, succeeds, thisProgram } from "../program.ts"
+import { commandLine, isExecutable, succeeds, thisProgram } from "../program.ts"
 
 /** `zipper check`: would a run work, and how does cron start it? */
 export const check = makeCommand(
@@ -26,7 +26,7 @@ export const check = makeCommand(
     config: options.config,
     systemd: options.flag(
       "systemd",
-      "Print units for systemd, a service and a timer for each job, in place of the lines for cron."
+      "Print units for systemd, a service and a timer for each job, in place of the lines for cron; messages go to standard error."
     )
   },
   function* (flags) {
@@ -77,10 +77,12 @@ export const check = makeCommand(
     if (flags.systemd && hasSystemd) {
       const state = stateDirOf(config)
       const missing = config.target_path === undefined && !existsSync(state) ? [state] : []
-      return yield* printUnits(units, enabling(units, place.user, missing))
+      const printed = commandLine("check", "--config", place.config, "--systemd")
+      return yield* printUnits(units, installing(printed, units, place.user, missing))
     }
     yield* printCronLines(cron, crontab)
-  }
+  },
+  ({ systemd }) => systemd
 )
 
 const notLasting = warning(
@@ -113,7 +115,7 @@ const printCronLines = Effect.fnUntraced(function* (lines: ReadonlyArray<CronLin
   }
 })
 
-/** Without a prefix: each unit with its first line can be pasted as a whole. */
+/** Standard output gets the units alone, so that a program can write them to their files. */
 const printUnits = Effect.fnUntraced(function* (units: ReadonlyArray<SystemdUnit>, commands: ReadonlyArray<string>) {
   const output = yield* Output
   if (units.length === 0) {
@@ -121,10 +123,13 @@ const printUnits = Effect.fnUntraced(function* (units: ReadonlyArray<SystemdUnit
       "no units for systemd: the path of zipper, node, the configuration or a folder that it names, or the name of the user, holds what a unit cannot"
     )
   } else if (!output.options.quiet) {
-    yield* Effect.logInfo("for systemd: put each unit into the file that its first line names")
-    yield* output.print(["", ...units.map(({ text }) => text)].join("\n"))
-    yield* Effect.logInfo("then start the timers, as root:")
-    yield* output.print(["", ...commands].join("\n"))
+    yield* output.print(units.map(({ text }) => text).join("\n"))
+    yield* Effect.logInfo(
+      [
+        "the first line of each unit names its file; to write these and to start the timers, as root:",
+        ...commands
+      ].join("\n")
+    )
   }
 })
 
