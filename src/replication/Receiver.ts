@@ -2,6 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import { finishBriefly } from "../runs/Run.ts"
 import { Process } from "../system/Process.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
 import { type Own, placeholderProperty, type Snapshot, type TargetDataset } from "../zfs/Dataset.ts"
@@ -105,7 +106,7 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
     read: Effect.fn("Receiver.read")(function* (dataset: string) {
       return (yield* readDatasets(commands, [dataset], false)).get(dataset)
     }),
-    // Uninterruptible: a parent that is only half marked could never become a replica itself.
+    // Finished also when interrupted: a parent that is only half marked could never become a replica itself.
     createParent: Effect.fn("Receiver.createParent")(function* (dataset: string) {
       const purpose = `create the parent dataset ${dataset}`
       // Marked in the same step, so that one that is left half made is known as ours, and as not proved to be untouched.
@@ -113,7 +114,7 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
       const get = ["get", "-H", "-p", "-o", "value", "logicalreferenced", dataset]
       const bytes = yield* commands.run(purpose, dataset, get)
       yield* commands.run(purpose, dataset, ["set", `${placeholderProperty}=${bytes.trim()}`, dataset])
-    }, Effect.uninterruptible),
+    }, finishBriefly),
     abort: Effect.fn("Receiver.abort")(function* (dataset: string) {
       const aborted = yield* commands.attempt(["receive", "-A", dataset])
       if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return

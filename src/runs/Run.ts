@@ -1,6 +1,7 @@
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -70,6 +71,16 @@ export const withDeadline = <A, B, E, R>(effect: Effect.Effect<A, E, R>, otherwi
     onSuccess: (value): A | B => value,
     onTimeout: (): A | B => otherwise
   })
+
+/** An interruption waits 5 seconds for `effect` to end, such as on another host, and stops it then. */
+export const finishBriefly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), (fiber) =>
+      restore(Fiber.join(fiber)).pipe(
+        Effect.onInterrupt(() => Effect.zipRight(withDeadline(Fiber.await(fiber), undefined), Fiber.interrupt(fiber)))
+      )
+    )
+  )
 
 /** Tries for `seconds`, each second, to get a lock that another process holds; 0 or undefined: once. */
 export const waitForLock =

@@ -1,6 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
 import { makeReceiver } from "../../src/replication/Receiver.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
 import type { Answer } from "../support/program/processFake.ts"
@@ -226,6 +232,32 @@ describe("Receiver", () => {
         (yield* Effect.flip(denied.receiver.createParent("dst/a"))).message,
         /root can grant it: zfs allow -u \S+ receive,create,mount,canmount,userprop 'dst'$/
       )
+    })
+  )
+
+  it.effect("marks a parent whose making is interrupted, unless the other host takes long", () =>
+    Effect.gen(function* () {
+      for (const [seconds, marked] of [
+        [3, true],
+        [3600, false]
+      ] as const) {
+        const { calls, process } = scripted(() => ({ stdout: "12288\n" }))
+        const asked = yield* Deferred.make<void>()
+        const run: typeof process.run = (invocation) =>
+          Effect.tap(process.run(invocation), () =>
+            calls.at(-1)?.includes("zfs get") === true
+              ? Effect.zipRight(Deferred.succeed(asked, undefined), Effect.sleep(Duration.seconds(seconds)))
+              : Effect.void
+          )
+        const making = yield* Effect.fork(makeReceiver({ ...process, run }, nas).createParent("dst/a"))
+        yield* Deferred.await(asked)
+        const stopping = yield* Effect.fork(Fiber.interrupt(making))
+        yield* TestClock.adjust("2 seconds")
+        assert.isNull(yield* Fiber.poll(stopping).pipe(Effect.map(Option.getOrNull)))
+        yield* TestClock.adjust("4 seconds")
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.join(stopping)))
+        assert.strictEqual(calls.length, marked ? 3 : 2)
+      }
     })
   )
 
