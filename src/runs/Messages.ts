@@ -41,25 +41,30 @@ export interface JobMessages<A> {
   readonly ofRecovery: (recovered: Recovered) => Notification | undefined
 }
 
-/** Reports the failures of prune or verify, and its own, but not a held lock, an interruption or what `isNews` rejects. */
+/** Reports failures of prune or verify as a message and by `ping`, but no held lock, interruption or what `isNews` rejects. */
 export const withMessages =
-  <A extends object>(settings: MessageSettings, messages: JobMessages<A>, isNews?: (error: unknown) => boolean) =>
+  <A extends object>(
+    settings: MessageSettings,
+    messages: JobMessages<A>,
+    isNews: (error: unknown) => boolean = () => true,
+    ping: (report: string) => Effect.Effect<void> = () => Effect.void
+  ) =>
   <E, R>(command: Effect.Effect<A, E, R>) =>
     command.pipe(
       Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
       Effect.tapErrorCause((cause) => {
         const error = Cause.squash(cause)
         const isHeld = error instanceof LockError && error.reason === "Held"
-        if (Cause.isInterrupted(cause) || isHeld || isNews?.(error) === false) return Effect.void
+        if (Cause.isInterrupted(cause) || isHeld || !isNews(error)) return Effect.void
         const reason = error instanceof Error ? error.message : String(error)
         const end = { outcome: "not_started" as const, error: reason, summary: undefined }
-        return Effect.asVoid(deliverEnd(settings, messages, end, recoveredOf))
+        return Effect.zipRight(deliverEnd(settings, messages, end, recoveredOf), ping(reason))
       }),
       Effect.flatMap((summary) => {
         const outcome = messages.failing(summary).length === 0 ? "ok" : "failed"
-        return Effect.map(
-          deliverEnd(settings, messages, { outcome, error: undefined, summary }, recoveredOf),
-          (undelivered) => (undelivered === undefined ? summary : { ...summary, undelivered })
+        return deliverEnd(settings, messages, { outcome, error: undefined, summary }, recoveredOf).pipe(
+          Effect.map((undelivered) => (undelivered === undefined ? summary : { ...summary, undelivered })),
+          Effect.zipLeft(outcome === "failed" ? ping(messages.reportOf(summary)) : Effect.void)
         )
       })
     )

@@ -11,7 +11,6 @@ import { publishedFolders } from "../runs/PublishedFolders.ts"
 import { shortened } from "../runs/Run.ts"
 import {
   absent,
-  allGood,
   describe,
   describeFinding,
   describeFindings,
@@ -85,7 +84,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   return summary
 }, Effect.scoped)
 
-/** The same with metrics, messages, and a ping when an archive is not good; that of a good end is for runs, which it would stand in for. */
+/** The same with metrics, messages, and a ping of a failure; that of a good end is for runs, which it would stand in for. */
 export const runVerify = Effect.fn("AnnouncedVerify")(function* (
   options: VerifyOptions & {
     readonly run: string
@@ -103,9 +102,9 @@ export const runVerify = Effect.fn("AnnouncedVerify")(function* (
       { of: { job: archiveJobKey, task: "verify" }, reminder_hours },
       messages,
       // A name that was mistyped is for the user who typed it.
-      (error) => !(error instanceof UnknownFolders)
-    ),
-    Effect.tap((summary) => (allGood(summary) ? Effect.void : ping.fail(`${messages.reportOf(summary)}\nrun ${run}`)))
+      (error) => !(error instanceof UnknownFolders),
+      (report) => ping.fail(`${report}\nrun ${run}`)
+    )
   )
 })
 

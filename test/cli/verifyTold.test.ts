@@ -1,5 +1,5 @@
 import { once } from "node:events"
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
@@ -103,6 +103,19 @@ describe("what verify finds", () => {
     assert.deepStrictEqual(await reported(), ["ABCD"])
     assert.strictEqual((await zipper("verify")).status, 1)
     assert.match(told.join("\n"), /1 of 2 archives is not good/)
+  })
+
+  it("a target that is not there is told and pinged, a mistyped folder is not", async () => {
+    assert.strictEqual((await zipper("verify", "ABCE")).status, 2)
+    assert.deepStrictEqual(told, [])
+    renameSync(place.target, `${place.target}.away`)
+    const { status, stderr } = await zipper("verify")
+    assert.strictEqual(status, 1)
+    assert.include(stderr, "cannot look for archives")
+    const [message, ping, ...more] = told
+    assert.match(message ?? "", /^\/message zipper: nothing was verified on /)
+    assert.match(ping ?? "", /^\/ping\/fail cannot look for archives: .*\nrun [0-9a-f]+$/)
+    assert.deepStrictEqual(more, [])
   })
 
   it("a message that does not arrive is on standard error, in the document and in status, and comes with the next", async () => {
