@@ -158,8 +158,8 @@ const maxBytes = 1024 * 1024
 /** Does not wait for a fifo's writer: no signal would stop a thread that waits there. */
 const flags = constants.O_RDONLY | constants.O_NONBLOCK
 
-/** A pipe's writer may open it later. */
-const writerTimeoutMillis = 10_000
+/** The writer of a named pipe that was started together with this process may open it a little later. */
+const writerTimeoutMillis = 2_000
 const pauseMillis = 50
 
 /** Reads UTF-8 text, with or without a byte order mark, from a file or a pipe (a shell's `<(…)`). Fails with what is wrong, in words. */
@@ -180,7 +180,7 @@ const readText = (path: string): Effect.Effect<TextFile, string> =>
             continue
           }
           if (bytesRead === 0) {
-            if (length > 0 || !stat.isFIFO()) break
+            if (length > 0 || !stat.isFIFO() || isInherited(path)) break
             if (waited >= writerTimeoutMillis) return yield* Effect.fail("is a fifo that no process writes to")
             yield* Effect.sleep(pauseMillis)
             waited += pauseMillis
@@ -201,8 +201,14 @@ const readText = (path: string): Effect.Effect<TextFile, string> =>
     (file) => Effect.ignore(Effect.tryPromise(() => file.close()))
   )
 
+/** Of a pipe that this process was started with, no other process becomes a writer later. */
+const isInherited = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
+
 const attempt = <A>(call: () => Promise<A>) =>
-  Effect.tryPromise({ try: call, catch: (cause) => `cannot be read: ${explain(cause)}` })
+  Effect.tryPromise({
+    try: call,
+    catch: (cause) => (codeOf(cause) === "ENOENT" ? "does not exist" : `cannot be read: ${explain(cause)}`)
+  })
 
 /** UTF-16 or UTF-32, by its byte order mark, or by the zeros beside the first character, which is ASCII in what is read here. */
 const otherEncoding = (bytes: Uint8Array): string | undefined => {

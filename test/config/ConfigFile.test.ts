@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs"
+import { chmodSync, closeSync, constants, mkdirSync, openSync, writeFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
@@ -92,7 +93,7 @@ describe("ConfigFile", () => {
       assert.match(yield* fail({ ZIPPER_GOTIFY_TOKEN: "REPLACE_WITH_TOKEN" }, {}), /is still REPLACE_WITH_TOKEN/)
       assert.strictEqual(
         yield* fail({}, { token_file: "/nowhere/token" }),
-        "gotify.token_file: /nowhere/token: cannot be read: no such file or directory (ENOENT)"
+        "gotify.token_file: /nowhere/token: does not exist"
       )
       assert.match(yield* fail({}, { token_file: folder }), /is a folder; expected a file$/)
       const two = yield* written("hush\nhush", 0o600, "token")
@@ -133,6 +134,23 @@ describe("ConfigFile", () => {
     })
   )
 
+  it.scopedLive("waits for no writer that cannot come, and not long for one that may", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "fifo")
+      execFileSync("mkfifo", [path])
+      const refused = (of: string) => Effect.timed(Effect.flip(load(of)))
+      const [waited, named] = yield* refused(path)
+      assert.strictEqual(named.message, `${path}: is a fifo that no process writes to`)
+      assert.isBelow(Duration.toSeconds(waited), 5)
+      // Both ends of it are this process: as a pipe whose writer ended without a word.
+      const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+      const [atOnce, inherited] = yield* refused(`/dev/fd/${fd}`)
+      closeSync(fd)
+      assert.include(inherited.message, "is empty")
+      assert.isBelow(Duration.toSeconds(atOnce), 1)
+    })
+  )
+
   it.scoped("says why a file cannot be read", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
@@ -141,7 +159,7 @@ describe("ConfigFile", () => {
           Effect.flip,
           Effect.map(({ issues }) => issues.join("\n"))
         )
-      assert.match(yield* issue(join(folder, "none.json")), /^cannot be read: no such file or directory \(ENOENT\)$/)
+      assert.match(yield* issue(join(folder, "none.json")), /^does not exist$/)
       mkdirSync(join(folder, "sub"))
       assert.strictEqual(yield* issue(join(folder, "sub")), "is a folder; expected a file")
       assert.strictEqual(yield* issue(yield* written(new Uint8Array([0x7b, 0xff, 0x7d]))), "is not UTF-8 text")
@@ -194,7 +212,7 @@ describe("ConfigFile", () => {
         `${path}: 2 mistakes\n- nice: 50 is not a whole number from -20 to 19\n- retires: unknown key; did you mean retries?`
       )
       const one = yield* Effect.flip(load("/nowhere.json"))
-      assert.strictEqual(one.message, "/nowhere.json: cannot be read: no such file or directory (ENOENT)")
+      assert.strictEqual(one.message, "/nowhere.json: does not exist")
     })
   )
 })
