@@ -120,7 +120,10 @@ export const zipper = (argv: ReadonlyArray<string>) => {
 const wordsAsTyped = new Set(["schema", "help"])
 
 /** The commands that take names beside their options. */
-const takingNames = new Set(["pull", "push", "prune", "prepare", "delegate", "config init", "restore", "verify"])
+const takingNames = new Set([
+  ...["pull", "push", "prune", "prepare", "delegate", "restore", "verify"],
+  ...["config init", "config validate", "config show"]
+])
 
 const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
   const words = args[0] === "config" ? 2 : 1
@@ -144,8 +147,7 @@ const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<stri
 /** Why a command that takes options alone does not take this word, and where it belongs. */
 const misplaced = (command: string, word: string, isCommand: boolean): string => {
   if (isCommand) return `options go after the command: zipper ${word} …`
-  const place = command.startsWith("config") ? `; a configuration goes after --config: --config ${word}` : ""
-  return `zipper ${command} takes options alone, and not ${quoted(word)}${place}`
+  return `zipper ${command} takes options alone, and not ${quoted(word)}`
 }
 
 const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>

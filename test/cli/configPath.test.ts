@@ -75,7 +75,7 @@ describe("the configuration", () => {
     // Named by an option: the reason, and no advice to make another one.
     const { status, stderr } = await run(["run", "--config", missing])
     assert.strictEqual(status, 2)
-    assert.include(stderr, "no such file")
+    assert.match(stderr, /none\.json: does not exist\n$/)
     assert.notInclude(stderr, "config init")
   })
 
@@ -179,5 +179,36 @@ describe("config init without FILE", () => {
     assert.strictEqual(picture(place.root), before)
     const none = await run(["config", "init"], { env: { ZIPPER_CONFIG: "/nonexistent/c.json" } })
     assert.match(none.stderr, /folder \/nonexistent does not exist.*\n.*zipper config init FILE/)
+  })
+})
+
+describe("FILE and --config FILE", () => {
+  it("are the same to each command of config", async () => {
+    const path = join(place.root, "new.json")
+    for (const [command, one, other] of [
+      ["validate", [place.config], ["--config", place.config]],
+      ["show", [place.config], ["-c", place.config]]
+    ] as const) {
+      const [first, second] = await Promise.all([one, other].map((form) => run(["config", command, ...form])))
+      assert.strictEqual(first?.status, 0, first?.stderr)
+      assert.include(first?.stdout, command === "show" ? place.source : `${place.config} is in order`)
+      assert.deepStrictEqual(first, second)
+    }
+    for (const form of [[path], ["--config", `${path}.2`]]) {
+      const { status, stderr, stdout } = await run(["config", "init", ...form])
+      assert.strictEqual(status, 0, stderr)
+      assert.include(stdout, `zipper check --config ${form.at(-1)}\n`)
+    }
+  })
+
+  it("are not given both, nor is there a second FILE", async () => {
+    for (const command of ["init", "validate", "show"]) {
+      const both = await run(["config", command, place.config, "--config", "other.json"])
+      assert.strictEqual(both.status, 2)
+      assert.include(both.stderr, "the configuration is named twice: give FILE or --config FILE")
+      const two = await run(["config", command, place.config, "other.json"])
+      assert.strictEqual(two.status, 2)
+      assert.include(two.stderr, "other.json")
+    }
   })
 })

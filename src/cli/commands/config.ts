@@ -15,7 +15,7 @@ import { Process, tokenVariable } from "../../system/Process.ts"
 import { optionWords } from "../../text/Text.ts"
 import { Datasets } from "../../zfs/Datasets.ts"
 import { loadConfig, makeCommand, readConfig, warn } from "../command.ts"
-import { configVariable, defaultConfig, findConfig } from "../configPath.ts"
+import { configVariable, findConfig } from "../configPath.ts"
 import { UsageError } from "../exit.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
@@ -31,10 +31,16 @@ const file = Args.text({ name: "FILE" }).pipe(
   ),
   Args.optional,
   Args.map(Option.getOrUndefined),
-  Args.withDescription(
-    `Where to write it; where ${configVariable} says or ${defaultConfig("linux")} (FreeBSD: ${defaultConfig("freebsd")}) when left out.`
-  )
+  Args.withDescription("The configuration, as with --config.")
 )
+
+const place = { file, config: options.optionalConfig }
+
+/** The configuration by either form. */
+const placeOf = (command: string, { config, file }: { readonly [key in keyof typeof place]: string | undefined }) =>
+  file !== undefined && config !== undefined
+    ? new UsageError({ command, problems: ["the configuration is named twice: give FILE or --config FILE"] })
+    : Effect.succeed(findConfig(file ?? config))
 
 const initOptions = {
   source: options.single("source", "DIR", "Folder whose ABCD subfolders are archived."),
@@ -49,9 +55,9 @@ const initOptions = {
 const init = makeCommand(
   "init",
   "Write a configuration: asks what matters on a terminal, goes by the options when there are any, and writes an example otherwise. Readable by you alone. Example: zipper config init --source /mnt/tank/data --target /mnt/safe/archives",
-  { file, ...initOptions },
-  function* ({ file: asked, ...given }) {
-    const { from, named, path: file } = findConfig(asked)
+  { ...place, ...initOptions },
+  function* ({ config, file: word, ...given }) {
+    const { from, named, path: file } = yield* placeOf("config init", { config, file: word })
     yield* Effect.mapError(mustBeNew(file), ({ message }) => {
       const another = `in another place: zipper config init FILE, and then --config FILE or ${configVariable}=FILE`
       return new ConfigInitError({ message: from === undefined ? message : `${message}\n${another}` })
@@ -97,8 +103,9 @@ const ownPlaces = (path: string): Pick<Answers, "log_file"> & { readonly lockfil
 const validate = makeCommand(
   "validate",
   "Check a configuration and name every mistake in it. Example: zipper config validate",
-  { config: options.config },
-  function* ({ config: file }) {
+  place,
+  function* (asked) {
+    const { path: file } = yield* placeOf("config validate", asked)
     const print = (problems: ReadonlyArray<string>, warnings: ReadonlyArray<string>) =>
       printDocument(ConfigValidateDocument, { version: 1, file, valid: problems.length === 0, problems, warnings })
     const { warnings } = yield* Effect.tapError(readConfig(file), ({ issues }) => print(issues, []))
@@ -111,8 +118,9 @@ const validate = makeCommand(
 const show = makeCommand(
   "show",
   "Print the effective configuration with every default, secrets hidden. Example: zipper config show",
-  { config: options.config },
-  function* ({ config: file }) {
+  place,
+  function* (asked) {
+    const { path: file } = yield* placeOf("config show", asked)
     const config = yield* loadConfig(file)
     yield* printDocument(ConfigShowDocument, { version: 1, file, config: withoutSecrets(config) })
     yield* (yield* Output).print(render(config).trimEnd())
