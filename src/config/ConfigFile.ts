@@ -27,6 +27,9 @@ export class ConfigError extends Data.TaggedError("ConfigError")<{
   }
 }
 
+/** Whether the path is of what a process has open, such as a shell's `<(…)`: of such a pipe, no other process becomes a writer. */
+export const isInherited = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
+
 /** Reads configuration files. */
 export class ConfigFile extends Context.Tag("zipper/ConfigFile")<
   ConfigFile,
@@ -200,9 +203,6 @@ const readText = (path: string): Effect.Effect<TextFile, string> =>
       }),
     (file) => Effect.ignore(Effect.tryPromise(() => file.close()))
   )
-
-/** Of a pipe that this process was started with, no other process becomes a writer later. */
-const isInherited = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
 
 const attempt = <A>(call: () => Promise<A>) =>
   Effect.tryPromise({

@@ -7,6 +7,7 @@ import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check
 import { type Finding, warning } from "../../check/Finding.ts"
 import { installing, type SystemdUnit, systemdUnits } from "../../check/Systemd.ts"
 import { type ArchiveConfig, stateDirOf } from "../../config/Config.ts"
+import { isInherited } from "../../config/ConfigFile.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
@@ -158,10 +159,8 @@ const cronPlace = (config: string): CronPlace => {
 const isLasting = (config: string): boolean =>
   succeeds(() => {
     const path = resolve(config)
-    return !isPassing(path) && !isPassing(realpathSync(path)) && statSync(path).isFile()
+    return !isInherited(path) && !isInherited(realpathSync(path)) && statSync(path).isFile()
   })
-
-const isPassing = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
 
 /** Whether cron could start it by name: it is executable, and the `node` of its first line is the one that runs now. */
 const startsByItself = (zipper: string, node: string): boolean => {
