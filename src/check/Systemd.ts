@@ -68,7 +68,7 @@ export const systemdUnits = (place: CronPlace, work: UnitWork): ReadonlyArray<Sy
   })
 }
 
-/** The shell commands that write what `printed` prints to the files of the units, and start them: `missing` are folders that they need. */
+/** The shell commands that write the units that `printed` prints, make the `missing` folders and start the timers. */
 export const installing = (
   printed: string,
   units: ReadonlyArray<SystemdUnit>,

@@ -27,7 +27,7 @@ export class ConfigError extends Data.TaggedError("ConfigError")<{
   }
 }
 
-/** Whether the path is of what a process has open, such as a shell's `<(…)`: of such a pipe, no other process becomes a writer. */
+/** Whether the path is of a file that a process has open, as a shell's `<(…)`: such a pipe gets no other writer. */
 export const isInherited = (path: string): boolean => /^\/(?:dev\/(?:fd|std)|proc\/)/.test(path)
 
 /** Reads configuration files. */

@@ -41,7 +41,7 @@ export interface JobMessages<A> {
   readonly ofRecovery: (recovered: Recovered) => Notification | undefined
 }
 
-/** Reports failures of prune or verify as a message and by `ping`, but no held lock, interruption or what `isNews` rejects. */
+/** Reports failures of prune or verify by message and `ping`, but no held lock, interruption or what `isNews` rejects. */
 export const withMessages =
   <A extends object>(
     settings: MessageSettings,

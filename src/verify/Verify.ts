@@ -84,7 +84,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   return summary
 }, Effect.scoped)
 
-/** The same with metrics, messages, and a ping of a failure; that of a good end is for runs, which it would stand in for. */
+/** The same with metrics, messages, and a ping of a failure. A ping of a good end would stand in for that of a run. */
 export const runVerify = Effect.fn("AnnouncedVerify")(function* (
   options: VerifyOptions & {
     readonly run: string
