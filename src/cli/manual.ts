@@ -235,12 +235,8 @@ const examples: Readonly<Record<string, ReadonlyArray<string>>> = {
   "Every hour on Linux, in /etc/cron.d/zipper (zipper check prints the line for this machine):": [
     "5 * * * * root flock -n /run/zipper.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet"
   ],
-  "The same as services of systemd. Each unit begins with the file that it goes into; zipper check --systemd names the timers:":
-    [
-      "zipper check --systemd | awk '/^# \\/etc\\// {file = $2} {print > file}'",
-      "systemctl daemon-reload",
-      "systemctl enable --now zipper-archive.timer zipper-verify.timer"
-    ],
+  "The same as services of systemd, each unit in the file that its first line names; zipper check --systemd says what starts them:":
+    ["zipper check --systemd | awk '/^# \\/etc\\// {file = $2} {print > file}'"],
   "Replicas of two datasets of another host:": [
     "zipper pull --host nas --user backup --destination tank/backup tank/data tank/home"
   ],
