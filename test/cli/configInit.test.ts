@@ -105,7 +105,7 @@ describe("config init by its options", () => {
       "--source: cannot use /none/1",
       "--target: cannot use /none/2",
       "--gotify-url: ",
-      "--gotify-token-file: /none/token: cannot be read"
+      "--gotify-token-file: /none/token: does not exist"
     ]) {
       assert.include(stderr, text)
     }

@@ -19,7 +19,7 @@ describe("a wrong command line", () => {
     [["run", "frob"], 'not "frob"'],
     [["status", "--config"], "--config: its value is missing"],
     [["--config", "c.json", "status"], "options go after the command: zipper status"],
-    [["config", "validate", "c.json"], "--config c.json"],
+    [["config", "validate", "c.json", "--quite"], "--quite"],
     [["report", "--dayz", "30"], "--dayz"],
     [["--wizard"], "--wizard"],
     [["--completions", "tcsh"], "tcsh"],
