@@ -240,8 +240,14 @@ const differing = Effect.fnUntraced(function* (
   const get = ["get", "-H", "-p", "-o", "property,value", names.join(","), dataset]
   const got = yield* commands.run(purpose, dataset, get)
   const values = new Map(rows(got).map(([name = "", value = ""]) => [name, value] as const))
+  if (properties["xattr"] === "sa" && values.get("xattr") === "on") {
+    if (printsOnForSa((yield* commands.attempt(["version"])).stdout)) values.set("xattr", "sa")
+  }
   return names.filter((name) => plain(values.get(name)) !== plain(properties[name]))
 })
+
+/** By what `zfs version` prints: OpenZFS 2.3 prints `on` for `xattr=sa`; of 2.2 and before `on` means `dir`. */
+const printsOnForSa = (version: string): boolean => /^zfs-(2\.([3-9]|\d\d)|[3-9])/m.test(version)
 
 /** OpenZFS 2.0 and before print `posixacl` for `posix`. */
 const plain = (value: string | undefined): string | undefined => (value === "posixacl" ? "posix" : value)

@@ -107,13 +107,19 @@ describe("prepare", () => {
     expectStatus(zipper("prepare", "--dry-run", name), 0)
     assert.equal(zfs("list", "-H", "-o", "name", "-r", dst).includes("prepared"), false)
     expectStatus(zipper("prepare", name), 0)
+    // OpenZFS 2.3 prints `on` for sa, others print `on` for dir.
+    const [sa, dir] = zfs("version").startsWith("zfs-2.3.") ? ["on", "dir"] : ["sa", "on"]
     assert.deepEqual(
       ["canmount", "acltype", "xattr", "mounted"].map((property) => valueOf(property, name)),
-      ["off", "posix", "sa", "no"]
+      ["off", "posix", sa, "no"]
     )
-    zfs("set", "xattr=on", name)
-    assert.match(expectStatus(zipper("prepare", name), 0).stdout, /xattr/)
-    assert.equal(valueOf("xattr", name), "sa")
-    expectStatus(zipper("prepare", name), 0)
+    zfs("set", "xattr=dir", name)
+    assert.equal(valueOf("xattr", name), dir)
+    assert.match(expectStatus(zipper("prepare", "--dry-run", name), 0).stdout, /would set xattr=sa/)
+    assert.match(expectStatus(zipper("prepare", name), 0).stdout, /: set xattr=sa/)
+    assert.equal(valueOf("xattr", name), sa)
+    for (const more of [["--dry-run"], []]) {
+      assert.match(expectStatus(zipper("prepare", ...more, name), 0).stdout, /nothing to do/)
+    }
   })
 })

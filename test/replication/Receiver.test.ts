@@ -17,6 +17,15 @@ const receiver = (answer: (commandLine: string) => Answer, endpoint: Parameters<
   return { calls, receiver: makeReceiver(process, endpoint) }
 }
 
+/** `prepare` on a dataset with these values, where `zfs version` answers so. */
+const prepareExisting = (values: string, version: Answer) => {
+  const { calls, receiver: of } = receiver((line) => {
+    if (line === "zfs version") return version
+    return { stdout: line.startsWith("zfs list") ? "dst\ndst/b\n" : line.startsWith("zfs get") ? values : "" }
+  })
+  return { calls, done: of.prepare("dst/b", { canmount: "off", acltype: "posix", xattr: "sa" }) }
+}
+
 const token = "1-af6334da1-b0-789c6360"
 const guidOf = (name: string) => String(9000 + name.length)
 const properties = (name: string, more: Readonly<Record<string, string>> = {}) =>
@@ -385,12 +394,7 @@ describe("Receiver", () => {
 
   it.effect("prepares a dataset that is there: sets only what differs", () =>
     Effect.gen(function* () {
-      const prepared = (values: string) => {
-        const { calls, receiver: of } = receiver((line) => ({
-          stdout: line.startsWith("zfs list") ? "dst\ndst/b\n" : line.startsWith("zfs get") ? values : ""
-        }))
-        return { calls, done: of.prepare("dst/b", { canmount: "off", acltype: "posix", xattr: "sa" }) }
-      }
+      const prepared = (values: string) => prepareExisting(values, { stdout: "zfs-2.1.11-1\nzfs-kmod-2.1.11-1\n" })
       const some = prepared("canmount\ton\nacltype\tposixacl\nxattr\ton\n")
       assert.deepStrictEqual(yield* some.done, {
         created: false,
@@ -401,6 +405,29 @@ describe("Receiver", () => {
       const none = prepared("canmount\toff\nacltype\tposix\nxattr\tsa\n")
       assert.deepStrictEqual(yield* none.done, { created: false, parents: [], changed: [] })
       assert.notMatch(none.calls.join("\n"), /zfs (set|create)/)
+    })
+  )
+
+  it.effect("takes xattr=on for sa where OpenZFS prints it so, and not where it means dir", () =>
+    Effect.gen(function* () {
+      const changedBy = (version: Answer) =>
+        Effect.map(
+          prepareExisting("canmount\toff\nacltype\tposix\nxattr\ton\n", version).done,
+          ({ changed }) => changed
+        )
+      for (const version of ["2.3.9-1", "2.3.4-pve1", "2.4.99-1", "2.10.0", "3.0.0"]) {
+        assert.deepStrictEqual(
+          yield* changedBy({ stdout: `Welcome\nzfs-${version}\nzfs-kmod-${version}\n` }),
+          [],
+          version
+        )
+      }
+      for (const version of ["0.8.6-1", "2.1.11-1", "2.2.99-1", "2.2.6-FreeBSD_g33174af15"]) {
+        // The zfs command translates the value; its kernel module may be of another version.
+        assert.deepStrictEqual(yield* changedBy({ stdout: `zfs-${version}\nzfs-kmod-2.3.9-1\n` }), ["xattr"], version)
+      }
+      const unknown = { exitCode: 2, stderr: "unrecognized command 'version'\n" }
+      assert.deepStrictEqual(yield* changedBy(unknown), ["xattr"])
     })
   )
 
