@@ -3,10 +3,22 @@ import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { passwordVariable } from "../system/Process.ts"
+import { isWithoutName } from "../text/Glob.ts"
 import { inFileOrder, issuesOf, linesOf } from "./ConfigIssues.ts"
 import { contradictions, pathDescription, placeholder, tidyPath } from "./Contradictions.ts"
-import { ReplicationJob } from "./ReplicationJob.ts"
-import { described, flag, oneOf, optional, PingUrl, required, text, whole, withDefault } from "./SchemaFields.ts"
+import { ReplicationJob, RetentionConfig } from "./ReplicationJob.ts"
+import {
+  described,
+  flag,
+  judged,
+  oneOf,
+  optional,
+  PingUrl,
+  required,
+  text,
+  whole,
+  withDefault
+} from "./SchemaFields.ts"
 
 // The description of a value is part of the message when it is wrong: "max_workers: 0 is not a whole number from 1 to 64".
 
@@ -86,6 +98,40 @@ export const Mqtt = Schema.Struct({
 })
 export type Mqtt = typeof Mqtt.Type
 
+const defaultFolders = "^[A-Z0-9]{4}$"
+
+const patternProblem = (pattern: string): string | undefined =>
+  isWithoutName(pattern) ? "holds no name; expected a pattern such as *.tmp or cache/**" : undefined
+
+/** Why a text is no rule for the names of folders. */
+const foldersProblem = (pattern: string): string | undefined => {
+  try {
+    return wholeName(pattern).test("..")
+      ? 'matches "..", which is no name of a folder: for every folder, write "[^.].*"'
+      : undefined
+  } catch (error) {
+    return `is no regular expression: ${error instanceof Error ? error.message.replace(/^.*: /, "") : String(error)}`
+  }
+}
+
+/** The rule of `folders`, for the whole name. */
+export const wholeName = (pattern: string): RegExp => new RegExp(`^(?:${pattern})$`, "u")
+
+const Program = described(
+  Schema.Array(Schema.String.pipe(Schema.pattern(/^[^\0]*$/))).pipe(
+    Schema.filter(([program]) => program?.startsWith("/") === true)
+  ),
+  'the absolute path of a program and its arguments, such as ["/usr/local/bin/dump", "--all"]'
+)
+
+/** No shell: each program gets its arguments as they are, and the run's JSON document on standard input. */
+export const Hooks = Schema.Struct({
+  before: optional("Runs before the snapshot is taken; the run ends with exit status 3 when it fails", Program),
+  after: optional("Runs at the end of each run", Program),
+  failure: optional("Runs at the end of a run that failed, when a message is due", Program)
+})
+export type Hooks = typeof Hooks.Type
+
 /**
  * The decoded file, without a token from elsewhere. Example, manual and `config show` follow from the schema; a new key also needs a
  * line in the README's table, a sample in ConfigExample if it has no default, and a section there if it is an object.
@@ -98,6 +144,21 @@ export const ConfigDocument = Schema.Struct({
     AbsolutePath
   ),
   target_path: optional("Folder for the archives, not inside the source", AbsolutePath),
+  folders: withDefault(
+    "Names of the folders to archive, a regular expression for the whole name",
+    judged("a regular expression", foldersProblem),
+    () => defaultFolders
+  ),
+  exclude: withDefault(
+    "What is left out of every archive: names or paths inside the folder, * ? ** as in restore --only",
+    Schema.Array(judged('a pattern such as "*.tmp" or "cache/**"', patternProblem)),
+    () => []
+  ),
+  exclude_caches: withDefault(
+    "Leaves out the content of directories that a file CACHEDIR.TAG marks as a cache",
+    flag,
+    () => false
+  ),
   snapshot_prefix: withDefault(
     "Snapshots are called PREFIX-YYYYmmddHHMMSS (UTC)",
     text(/^[A-Za-z][A-Za-z0-9_.:-]{0,99}$/, "a letter followed by letters, digits and _ . : - (at most 100 in all)"),
@@ -137,6 +198,10 @@ export const ConfigDocument = Schema.Struct({
     () => "zfs" as const
   ),
   snapshot_keep: withDefault("Snapshots kept besides the one that the next run compares with", whole(0, 1000), () => 1),
+  target_snapshots: optional(
+    "Snapshots of the target, for more than two generations: a run that published something takes one, and those that these rules do not keep are destroyed",
+    RetentionConfig
+  ),
   compare: withDefault(
     "mtime ignores inodes and ctimes, for a file system that does not keep them; a change that keeps size and mtime is then missed",
     oneOf("ctime", "mtime"),
@@ -152,6 +217,8 @@ export const ConfigDocument = Schema.Struct({
     whole(0, 8760),
     () => 24
   ),
+  hooks: optional("Programs that are started around each run of the archive job", Hooks),
+  hook_timeout_seconds: withDefault("How long a hook may take", whole(1, 86_400), () => 600),
   ping_url: optional(
     "Address that is called when a run of the archive job starts, succeeds and fails, as healthchecks.io has it; a secret",
     PingUrl

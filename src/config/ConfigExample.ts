@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import { wrapped } from "../text/Text.ts"
-import { Compression, type Config, ConfigDocument, Gotify, Mqtt } from "./Config.ts"
+import { Compression, type Config, ConfigDocument, Gotify, Hooks, Mqtt } from "./Config.ts"
 import { maskAddress } from "./ConfigIssues.ts"
 import { placeholder } from "./Contradictions.ts"
 import { ReplicationJob, RetentionConfig } from "./ReplicationJob.ts"
@@ -18,6 +18,12 @@ const samples: Readonly<Record<string, unknown>> = {
     url: "https://gotify.example.com/message",
     token: placeholder,
     token_file: "/root/gotify.token"
+  },
+  target_snapshots: { hourly: 24, daily: 30, weekly: 8, monthly: 12 },
+  hooks: {
+    before: ["/usr/local/bin/dump-database", "--all"],
+    after: ["/usr/local/bin/after-backup"],
+    failure: ["/usr/local/bin/mail-failure", "admin@example.com"]
   },
   ping_url: "https://hc-ping.com/UUID",
   metrics_file: "/var/lib/node_exporter/zipper.prom",
@@ -108,7 +114,9 @@ const sections: Readonly<Record<string, Schema.Struct.Fields>> = {
   compression: Compression.fields,
   mqtt: Mqtt.fields,
   replication: ReplicationJob.fields,
-  retention: RetentionConfig.fields
+  retention: RetentionConfig.fields,
+  target_snapshots: RetentionConfig.fields,
+  hooks: Hooks.fields
 }
 
 /** Every key of a struct of the configuration, in the usual order. */
@@ -227,6 +235,9 @@ export const withoutSecrets = (config: Config): Record<string, unknown> => {
   return inOrder(ConfigDocument.fields, {
     ...config,
     compression: inOrder(Compression.fields, config.compression),
+    ...(config.target_snapshots === undefined
+      ? {}
+      : { target_snapshots: inOrder(RetentionConfig.fields, config.target_snapshots) }),
     replication: config.replication.map((job) =>
       inOrder(ReplicationJob.fields, {
         ...job,

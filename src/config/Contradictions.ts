@@ -60,6 +60,9 @@ export const contradictions = (
   }
   if (metrics !== undefined && metrics === log) add(["metrics_file"], "is the same file as log_file")
   if (metrics !== undefined && metrics === lock) add(["metrics_file"], "is the same file as lockfile_path")
+  if (Predicate.isReadonlyRecord(input["target_snapshots"]) && keepsNothing(input["target_snapshots"])) {
+    add(["target_snapshots"], keepsNothingText)
+  }
   const gotify = input["gotify"]
   if (Predicate.isRecord(gotify) && gotify["token_file"] === undefined && !tokenGiven) {
     if (gotify["token"] === undefined) {
@@ -127,10 +130,12 @@ export const jobContradictions = (job: Undecoded): ReadonlyArray<ConfigIssue> =>
     }
   }
   if (Predicate.isReadonlyRecord(retention) && keepsNothing(retention)) {
-    issues.push(says(["retention"], "would keep nothing; give hourly, daily, weekly or monthly a number above 0"))
+    issues.push(says(["retention"], keepsNothingText))
   }
   return [...issues, ...unmapped(job)]
 }
+
+const keepsNothingText = "would keep nothing; give hourly, daily, weekly or monthly a number above 0"
 
 const keepsNothing = (retention: Undecoded): boolean =>
   ["hourly", "daily", "weekly", "monthly"].every((key) => (retention[key] ?? 0) === 0)

@@ -69,6 +69,9 @@ export const pathMatcher = (pattern: string): ((name: string) => boolean) => {
   }
 }
 
+/** Whether a typed path holds no name: it would match everything, or nothing. */
+export const isWithoutName = (pattern: string): boolean => /^\.{0,2}\/*$/.test(pattern)
+
 const withoutLastSlashes = (pattern: string): string => {
   let end = pattern.length
   while (end > 1 && pattern[end - 1] === "/") end -= 1

@@ -27,6 +27,9 @@ describe("Config", () => {
       {
         source_path: "/tank/source",
         target_path: "/tank/target",
+        folders: "^[A-Z0-9]{4}$",
+        exclude: [],
+        exclude_caches: false,
         snapshot_prefix: "auto-zip",
         max_workers: 1,
         retries: 3,
@@ -42,6 +45,7 @@ describe("Config", () => {
         compression: { method: "auto", level: 6, threads: 0 },
         notify_on: ["failure"],
         reminder_hours: 24,
+        hook_timeout_seconds: 600,
         log_max_bytes: 10485760,
         log_keep: 5,
         syslog: true,
@@ -340,7 +344,7 @@ describe("Config", () => {
     assert.match(text, /"ping_url": "<hidden>"/)
     assert.match(text, /"url": "https:\/\/gotify.example.com\/message"/)
     const keys = Object.keys(JSON.parse(text))
-    assert.deepStrictEqual(keys.slice(0, 4), ["source_path", "target_path", "snapshot_prefix", "max_workers"])
+    assert.deepStrictEqual(keys.slice(0, 4), ["source_path", "target_path", "folders", "exclude"])
     assert.deepStrictEqual(keys.slice(-2), ["replication", "mqtt"])
     assert.deepStrictEqual(decoded(JSON.parse(render(withToken(decoded(minimal), undefined)))), decoded(minimal))
   })

@@ -1,7 +1,7 @@
 import * as Either from "effect/Either"
 import { assert, describe, it } from "vitest"
 import { configManual } from "../../src/cli/manual.ts"
-import { Compression, ConfigDocument, decode, Gotify, Mqtt } from "../../src/config/Config.ts"
+import { Compression, ConfigDocument, decode, Gotify, Hooks, Mqtt } from "../../src/config/Config.ts"
 import { commentedExample } from "../../src/config/ConfigExample.ts"
 import { configSchema } from "../../src/config/ConfigSchema.ts"
 import * as JsonText from "../../src/config/JsonText.ts"
@@ -44,6 +44,8 @@ const structs = {
   "compression.": Compression,
   "replication.": ReplicationJob,
   "replication.retention.": RetentionConfig,
+  "target_snapshots.": RetentionConfig,
+  "hooks.": Hooks,
   "mqtt.": Mqtt
 }
 const paths = Object.entries(structs)

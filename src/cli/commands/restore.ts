@@ -11,6 +11,7 @@ import { PublishedArchives } from "../../store/PublishedArchive.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
+import { isWithoutName } from "../../text/Glob.ts"
 import { quoted } from "../../text/Text.ts"
 import { ArchiveReader, Extractor } from "../../zip/Archiver.ts"
 import { archiving, loadConfig, makeCommand } from "../command.ts"
@@ -80,9 +81,7 @@ const requestOf = (flags: { readonly folder: string; readonly to: string; readon
   const problems = [
     ...(name === undefined ? [`${quoted(flags.folder)} is not four upper-case letters or digits, such as ABCD`] : []),
     ...(flags.to === "" ? ["--to: the name of the folder is empty"] : []),
-    ...(flags.only.some((pattern) => /^\.{0,2}\/*$/.test(pattern))
-      ? ["--only: a pattern without a name; leave it out to restore everything"]
-      : [])
+    ...(flags.only.some(isWithoutName) ? ["--only: a pattern without a name; leave it out to restore everything"] : [])
   ]
   return name === undefined || problems.length > 0
     ? Effect.fail(new UsageError({ command: "restore", problems }))
