@@ -78,6 +78,8 @@ export class Disk extends Context.Tag("zipper/Disk")<
     readonly freeInodes: (path: string) => Effect.Effect<number | undefined, DiskError>
     /** Fails unless this process may write to the file, or make files in the folder. Writes nothing. */
     readonly writable: (path: string) => Effect.Effect<void, DiskError>
+    /** Fails unless this process may execute the file. Follows symlinks. */
+    readonly executable: (path: string) => Effect.Effect<void, DiskError>
   }
 >() {
   static readonly layer: Layer.Layer<Disk> = Layer.sync(Disk, (logSync = makeSyncLog()) => ({
@@ -107,6 +109,11 @@ export class Disk extends Context.Tag("zipper/Disk")<
       attempt("write to", path, async () => {
         const { W_OK, X_OK } = constants
         await fs.access(path, (await fs.lstat(path)).isDirectory() ? W_OK | X_OK : W_OK)
+      }),
+    executable: (path) =>
+      attempt("execute", path, async () => {
+        if (!(await fs.stat(path)).isFile()) throw new Error("is not a regular file")
+        await fs.access(path, constants.X_OK)
       })
   }))
 }

@@ -9,8 +9,8 @@ import { type Completed, collect, lines, ProcessError, type Sink, type Supervise
 export interface Invocation {
   readonly program: string
   readonly args: ReadonlyArray<string>
-  /** Added to our environment, less its secrets, with `LC_ALL=C`. */
-  readonly env?: Readonly<Record<string, string>>
+  /** Added to our environment, less its secrets, with `LC_ALL=C`. A variable that is undefined is left out. */
+  readonly env?: Readonly<Record<string, string | undefined>>
   readonly cwd?: string
   /** Its standard input; default: /dev/null. */
   readonly stdin?: string
@@ -20,6 +20,8 @@ export interface Invocation {
   readonly inherit?: ReadonlyArray<number>
   /** Default: 10 minutes. */
   readonly timeoutMillis?: number
+  /** Gets each line of its output (UTF-8, at most 64 KiB at once) as it comes; `stdout` is then empty. */
+  readonly onOutput?: (line: string, from: "stdout" | "stderr") => void
 }
 
 export interface PipeStage extends Pick<Invocation, "program" | "args" | "env"> {
@@ -72,13 +74,21 @@ const execute = (invocation: Invocation, makeSink: () => Sink): Effect.Effect<Co
   Effect.acquireUseRelease(
     Effect.try({
       try: () => {
-        const { attached = false, inherit = [], program, stdin, timeoutMillis = tenMinutes } = invocation
+        const { attached = false, inherit = [], onOutput, program, stdin, timeoutMillis = tenMinutes } = invocation
+        const each = (from: "stdout" | "stderr") =>
+          onOutput && lines((line) => onOutput(line, from), "utf8", longestLine)
         const input = stdin === undefined && !attached ? "ignore" : "pipe"
         const child = start(invocation, [input, "pipe", "pipe", ...inherit])
         // A program that ends without reading its input reports that by its exit status.
         child.stdin?.on("error", () => {})
         if (!attached) child.stdin?.end(stdin)
-        return supervise(child, { program, stdout: makeSink(), startFailure: startFailure(invocation), timeoutMillis })
+        return supervise(child, {
+          program,
+          stdout: each("stdout") ?? makeSink(),
+          stderr: each("stderr"),
+          startFailure: startFailure(invocation),
+          timeoutMillis
+        })
       },
       catch: startFailure(invocation)
     }),
@@ -108,7 +118,7 @@ const endsOf = (running: ReadonlyArray<Supervised>): Effect.Effect<ReadonlyArray
 const endAll = (running: ReadonlyArray<Supervised>): Effect.Effect<void> =>
   Effect.forEach(running, ({ end }) => end, { concurrency: "unbounded", discard: true })
 
-/** Of stderr; a longer one comes in pieces, so that no program can fill our memory. */
+/** A longer one comes in pieces, so that no program can fill our memory. */
 const longestLine = 64 * 1024
 
 /** Starts all stages in one tick, up to the first that cannot be started. */
@@ -163,7 +173,8 @@ const startFailure =
     }
     if (code === "ENOENT") {
       const where = `program not found in PATH (${searchPath(invocation)}): is it installed?`
-      return error("NotFound", program.includes("/") ? "no such program" : where)
+      const what = existsSync(program) ? "the interpreter that its first line names is not there" : "no such program"
+      return error("NotFound", program.includes("/") ? what : where)
     }
     const reason = code === "EACCES" || code === "EPERM" ? "PermissionDenied" : "Other"
     return error(reason, `cannot be started: ${explain(cause)}`, isTransientCode(code))

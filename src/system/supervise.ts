@@ -95,9 +95,12 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
     if (ending || finished) return
     ending = true
     signal(child, "SIGTERM")
-    schedule(grace, () => signal(child, "SIGKILL"))
+    // Where this process ends first, no timer would end the rest of the group.
+    process.on("exit", kill)
+    schedule(grace, kill)
     schedule(2 * grace, finish)
   }
+  const kill = () => signal(child, "SIGKILL")
   const closeOutput = () => {
     child.stdout?.destroy()
     child.stderr?.destroy()
@@ -107,6 +110,7 @@ export const supervise = (child: Child, care: Supervision): Supervised => {
     if (finished) return
     finished = true
     for (const timer of timers) clearTimeout(timer)
+    process.off("exit", kill)
     closeOutput()
     child.unref()
     let stdout = ""

@@ -67,7 +67,8 @@ export const layer = (hooks: Hooks): Layer.Layer<Disk> =>
         sync: (path) => around("sync", path, disk.sync(path)),
         free: (path) => around("free", path, disk.free(path)),
         freeInodes: (path) => around("freeInodes", path, disk.freeInodes(path)),
-        writable: (path) => around("writable", path, disk.writable(path))
+        writable: (path) => around("writable", path, disk.writable(path)),
+        executable: (path) => around("executable", path, disk.executable(path))
       }
     })
   ).pipe(Layer.provide(Disk.layer))
