@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { stateDirOf } from "../config/Config.ts"
 import { archiveJobKey } from "../config/ReplicationJob.ts"
 import { type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
+import { withHooks } from "../runs/Hooks.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { archiveMessages, type NotifyOn } from "../runs/MessageTexts.ts"
@@ -65,14 +66,15 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
       job: archiveJobKey,
       historyOf: archiveHistory,
       nextState: (before, end, done) => nextArchiveState(before, end, { whole, done }),
-      succeeded: ({ failed }) => failed === 0,
+      succeeded: ({ failed, hook_error }) => failed === 0 && hook_error === undefined,
+      errorOf: ({ hook_error }) => hook_error,
       messages: {
         of: { job: archiveJobKey, task: "run" },
         reminder_hours: config.reminder_hours,
         ...archiveMessages(host, config.notify_on, { run, whole })
       }
     },
-    (onResult) => archiveJob(config, options, onResult)
+    (onResult) => withHooks(run)(archiveJob(config, options, onResult))
   )
 })
 

@@ -13,6 +13,7 @@ import { Receiver } from "../replication/Receiver.ts"
 import { Sender } from "../replication/Sender.ts"
 import { Transfer } from "../replication/Transfer.ts"
 import { History } from "../runs/History.ts"
+import { Hooks } from "../runs/Hooks.ts"
 import { type JobStateSettings, JobStates } from "../runs/JobState.ts"
 import { Lock, withLockOption } from "../runs/Lock.ts"
 import { Metrics } from "../runs/Metrics.ts"
@@ -122,10 +123,25 @@ const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   )
 })
 
-export const notifier = ({ gotify, retries }: Pick<Config, "gotify" | "retries">, dryRun = false) => {
+type MessageConfig = Pick<Config, "gotify" | "retries" | "hooks" | "hook_timeout_seconds">
+
+/** The ways to the operator: Gotify, the hook `failure`, both or none. */
+export const notifier = (config: MessageConfig, dryRun = false) => {
+  const gotify = gotifyOf(config, dryRun)
+  return config.hooks?.failure === undefined
+    ? gotify
+    : Layer.provide(Hooks.layerNotifier, Layer.merge(gotify, hooksOf(config, dryRun)))
+}
+
+const gotifyOf = ({ gotify, retries }: MessageConfig, dryRun: boolean) => {
   if (gotify === undefined) return Notifier.layerNone
   return dryRun ? Notifier.layerDryRun : Layer.provide(Notifier.layer({ ...gotify, retries }), FetchHttpClient.layer)
 }
+
+export const hooksOf = (config: Pick<Config, "hooks" | "hook_timeout_seconds">, dryRun: boolean) =>
+  (dryRun ? Hooks.layerDryRun : Hooks.layer)({ ...config, host: hostname() }).pipe(
+    Layer.provide(Layer.merge(Process.layer, Disk.layer))
+  )
 
 /** What the archive job runs on. A dry run has real discovery and change detection, and nothing that writes. */
 export const archiveLayers = (config: ArchiveConfig, id: Identity, dryRun: boolean) => {
@@ -138,6 +154,7 @@ export const archiveLayers = (config: ArchiveConfig, id: Identity, dryRun: boole
     dryRun ? Lock.layerDryRun : Lock.layer,
     Tree.layer,
     notifier(config, dryRun),
+    hooksOf(config, dryRun),
     dryRun ? Layer.empty : stallLayer(config.task_timeout_seconds),
     stateLayers(config, config.ping_url, dryRun)
   ).pipe(
@@ -167,10 +184,8 @@ export const logs = (config: Config, { run: runId }: Pick<Identity, "run">) => {
     Effect.provide(config.syslog ? Effect.provide(effect, syslog) : effect, file)
 }
 
-export const settingsOf = (
-  config: Config | undefined
-): Pick<Config, "retries" | "notify_on" | "reminder_hours" | "gotify"> =>
-  config ?? { retries: 3, notify_on: ["failure"], reminder_hours: 24 }
+export const settingsOf = (config: Config | undefined): MessageConfig & Pick<Config, "notify_on" | "reminder_hours"> =>
+  config ?? { retries: 3, notify_on: ["failure"], reminder_hours: 24, hook_timeout_seconds: 600 }
 
 export const endsOf = ({ direction, remote }: Pick<Job, "direction" | "remote">) =>
   direction === "pull" ? { source: remote, target: local } : { source: local, target: remote }

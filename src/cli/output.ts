@@ -10,7 +10,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { explain } from "../system/Errno.ts"
-import type { ErrorsDocument } from "../text/Document.ts"
+import { errorsDocument } from "../text/Document.ts"
 import { causeText, messageText, visibleJson, withoutControls } from "../text/Text.ts"
 import { Stop } from "./exit.ts"
 import { hasColour, isUtf8, processTerminal, type StreamName, type Terminal } from "./terminal.ts"
@@ -133,7 +133,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   const refuse = ([first, ...others]: ReadonlyArray<string>) =>
     Effect.suspend(() =>
       options.json && documents === 0 && first !== undefined
-        ? Effect.catchAll(json(refusalDocument(first, ...others)), ({ message }) => Effect.logError(message))
+        ? Effect.catchAll(json(errorsDocument(first, ...others)), ({ message }) => Effect.logError(message))
         : Effect.void
     )
   return {
@@ -160,11 +160,6 @@ export const printDocument = Effect.fnUntraced(function* <A, I>(schema: Schema.S
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ report }) => report(cause))
 
-const refusalDocument = (...errors: readonly [string, ...ReadonlyArray<string>]): ErrorsDocument => ({
-  version: 1,
-  errors
-})
-
 /** Prints an error before there is an {@link Output}: the command line is not parsed yet. */
 export const fatal = (
   message: string,
@@ -173,7 +168,7 @@ export const fatal = (
 ): Effect.Effect<void> =>
   Effect.sync(() => {
     terminal.write("stderr", line(terminal, "stderr", error, false, message))
-    if (options.json) terminal.write("stdout", `${visibleJson(refusalDocument(message))}\n`)
+    if (options.json) terminal.write("stdout", `${visibleJson(errorsDocument(message))}\n`)
   })
 
 /** Text of the CLI library, which always colours it. */

@@ -124,11 +124,11 @@ const Program = described(
   'the absolute path of a program and its arguments, such as ["/usr/local/bin/dump", "--all"]'
 )
 
-/** No shell: each program gets its arguments as they are, and the run's JSON document on standard input. */
+/** No shell: each program gets its arguments as they are, and a JSON document on standard input (runs/Hooks). */
 export const Hooks = Schema.Struct({
   before: optional("Runs before the snapshot is taken; the run ends with exit status 3 when it fails", Program),
-  after: optional("Runs at the end of each run", Program),
-  failure: optional("Runs at the end of a run that failed, when a message is due", Program)
+  after: optional("Runs at the end of each run, also of one that failed or was stopped", Program),
+  failure: optional("Gets each message, as Gotify does: for mail and the like; notify_on says which there are", Program)
 })
 export type Hooks = typeof Hooks.Type
 
@@ -217,8 +217,15 @@ export const ConfigDocument = Schema.Struct({
     whole(0, 8760),
     () => 24
   ),
-  hooks: optional("Programs that are started around each run of the archive job", Hooks),
-  hook_timeout_seconds: withDefault("How long a hook may take", whole(1, 86_400), () => 600),
+  hooks: optional(
+    "Programs that run before and after the archive job, and for messages; zipper help hooks has examples",
+    Hooks
+  ),
+  hook_timeout_seconds: withDefault(
+    "How long a hook may take before it is ended, with all that it started",
+    whole(1, 86_400),
+    () => 600
+  ),
   ping_url: optional(
     "Address that is called when a run of the archive job starts, succeeds and fails, as healthchecks.io has it; a secret",
     PingUrl

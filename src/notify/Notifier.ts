@@ -29,23 +29,40 @@ export interface Notification {
   readonly message: string
   /** Gotify priority; the configured one when left out. */
   readonly priority?: number
+  /** Of which command of which job it is, why it is sent, and that command's document: for a program that gets the message. */
+  readonly about?: MessageSubject
+  /** Another way has delivered it already. */
+  readonly only?: Way
 }
+
+interface MessageSubject {
+  readonly event: "failure" | "success" | "recovery" | "test"
+  readonly job?: string
+  readonly task?: "run" | "prune" | "verify"
+  readonly result?: unknown
+}
+
+/** The ways to the operator. */
+export const Way = Schema.Literal("gotify", "hook")
+export type Way = typeof Way.Type
 
 /** A message could not be delivered. Its text never holds the token. */
 export class NotifyError extends Data.TaggedError("NotifyError")<{
-  readonly reason: HttpFailure["reason"] | "NotGotify" | "NotConfigured"
+  readonly reason: HttpFailure["reason"] | "NotGotify" | "NotConfigured" | "Hook"
   readonly message: string
   readonly transient: boolean
+  /** Every other way has delivered it. */
+  readonly only?: Way
 }> {}
 
-/** What answers: Gotify, or a server that only a message shows to be Gotify or not. */
-export type Probed = "Gotify" | "Unknown"
+/** What answers: Gotify, or a server that only a message shows to be Gotify or not. Hook: there is only that. */
+export type Probed = "Gotify" | "Unknown" | "Hook"
 
 /** Sends messages to the operator. Another service is another layer; cli/layers chooses the layer by the configuration. */
 export class Notifier extends Context.Tag("zipper/Notifier")<
   Notifier,
   {
-    /** Delivers it, trying again on transient failures; succeeds when Gotify itself says that it took the message. */
+    /** Delivers it, trying again on transient failures; succeeds when Gotify itself, or the hook, says that it took the message. */
     readonly send: (notification: Notification) => Effect.Effect<void, NotifyError>
     /** There is no server: a message that was "sent" was not delivered. */
     readonly mute?: true

@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
 import { type JobKey, jobFileName } from "../config/ReplicationJob.ts"
+import { Way } from "../notify/Notifier.ts"
 import { optional } from "../text/Document.ts"
 import { Instant, isAhead } from "../text/Time.ts"
 import { shortened } from "./Run.ts"
@@ -26,7 +27,9 @@ export const Undelivered = Schema.Struct({
   at_utc: Instant,
   title: Schema.String,
   message: Schema.String,
-  error: Schema.String
+  error: Schema.String,
+  /** The one way that has not delivered it. */
+  only: optional(Way)
 })
 export type Undelivered = typeof Undelivered.Type
 

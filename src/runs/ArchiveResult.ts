@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import * as LeftOut from "../source/LeftOut.ts"
 import type { FolderState } from "../store/FolderState.ts"
-import { countField, document, flag, instant, seconds, text, undelivered } from "../text/Document.ts"
+import { countField, document, flag, instant, optional, seconds, text, undelivered } from "../text/Document.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 
 const RunFolder = Schema.Union(
@@ -43,6 +43,7 @@ export const RunDocument = document({
   bytes: countField("of the folders archived, uncompressed"),
   zip_bytes: countField("of the archives written"),
   undelivered,
+  hook_error: optional(text("why the hook after failed; the exit status is 1")),
   folders: Schema.Array(RunFolder)
 })
 export type RunDocument = typeof RunDocument.Type

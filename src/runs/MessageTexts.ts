@@ -1,3 +1,5 @@
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { Notification } from "../notify/Notifier.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
 import { count } from "../text/Text.ts"
@@ -22,15 +24,31 @@ export const archiveMessages = (
   messagesOf(host, notifyOn, run, {
     noun: "folder",
     done: "archived",
-    failing: ({ folders }) =>
-      folders.flatMap((result) => (result.result === "failed" ? [{ name: result.folder, reason: result.error }] : [])),
+    documentOf: archiveDocument,
+    failing: ({ folders, hook_error }) => [
+      ...folders.flatMap((result) =>
+        result.result === "failed" ? [{ name: result.folder, reason: result.error }] : []
+      ),
+      ...(hook_error === undefined ? [] : [{ name: hookAfter, reason: hook_error }])
+    ],
     // A folder that a whole run does not name is no longer in the source.
-    covers: ({ folders }, name) => whole || folders.some(({ folder }) => folder === name),
-    failed: ({ failed, folders }) => `${failed} of ${folders.length} folders failed`,
+    covers: ({ folders }, name) => whole || name === hookAfter || folders.some(({ folder }) => folder === name),
+    failed: ({ failed, folders }) =>
+      failed === 0 ? `the ${hookAfter} failed` : `${failed} of ${folders.length} folders failed`,
     succeeded: () => "all well",
     totals: Archive.totals,
     ending: ({ source }) => `, ${plain(source)}`
   })
+
+const hookAfter = "hook after"
+
+/** Undefined where the summary does not fit the schema: a message goes without it. */
+const encoded = <A, I>(schema: Schema.Schema<A, I>, document: NoInfer<A>): I | undefined =>
+  Option.getOrUndefined(Schema.encodeOption(schema)(document))
+
+/** What a run that was none for show prints with `--json`. */
+export const archiveDocument = (summary: Archive.RunSummary): unknown =>
+  encoded(Archive.RunDocument, { ...summary, dry_run: false })
 
 export const replicationMessages = (
   host: string,
@@ -47,6 +65,7 @@ export const replicationMessages = (
     job,
     noun: "dataset",
     done: "replicated",
+    documentOf: (summary) => encoded(Replication.ReplicationDocument, { ...summary, dry_run: false }),
     failing,
     covers: () => true,
     failed: (summary) => `${failing(summary).length} of ${summary.datasets.length} datasets were not replicated`,
@@ -75,6 +94,7 @@ export const pruneMessages = (
     job,
     noun: "replica",
     done: "pruned",
+    documentOf: (summary) => encoded(Prune.PruneDocument, summary),
     // By replica: the snapshots that are due differ from run to run.
     failing: ({ replicas }) =>
       replicas.flatMap((result) => {
@@ -109,6 +129,7 @@ export const verifyMessages = (
   messagesOf(host, notifyOn, run, {
     noun: "archive",
     done: "verified",
+    documentOf: (summary) => encoded(Verify.VerifyDocument, summary),
     failing: Verify.failuresOf,
     covers: ({ folders, which }, name) =>
       whole
@@ -126,7 +147,7 @@ export const verifyMessages = (
 
 type Failure = ReturnType<JobMessages<unknown>["failing"]>[number]
 
-interface Texts<A> extends Pick<JobMessages<A>, "failing" | "covers"> {
+interface Texts<A> extends Pick<JobMessages<A>, "failing" | "covers" | "documentOf"> {
   readonly noun: "folder" | "dataset" | "replica" | "archive"
   readonly done: "archived" | "replicated" | "pruned" | "verified"
   readonly job?: string
@@ -149,10 +170,11 @@ const messagesOf = <A>(
   const message = (kind: NotifyOn, what: string, lines: ReadonlyArray<string>): Notification | undefined =>
     notifyOn.includes(kind) ? { title: `zipper: ${what} on ${host}`, message: lines.join("\n") } : undefined
   const ofJob = texts.job === undefined ? "" : `${texts.job}: `
-  const { covers, failing, noun } = texts
+  const { covers, documentOf, failing, noun } = texts
   return {
     failing,
     covers,
+    documentOf,
     reportOf: (summary) =>
       [...failing(summary).map(({ name, reason }) => `${name}: ${reason}`), texts.totals(summary)].join("\n"),
     ofFailure: (error) => message("failure", `nothing was ${texts.done}`, [plain(error), "", `run ${run}`]),
@@ -193,6 +215,10 @@ const atMost = (lines: ReadonlyArray<string>): ReadonlyArray<string> => [
   ...lines.slice(0, named),
   ...(lines.length > named ? [`- and ${lines.length - named} more`] : [])
 ]
+
+/** The text of a message for readers that know no Markdown. */
+export const withoutMarkdown = (message: string): string =>
+  message.replace(/\*\*|\\([\\`*_[\]<>#|])/g, (_, escaped: string | undefined) => escaped ?? "")
 
 // File names may hold Markdown.
 const plain = (text: string): string => text.replace(/[\\`*_[\]<>#|]/g, "\\$&")

@@ -2,8 +2,10 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { jobLabel } from "../config/ReplicationJob.ts"
 import { type Notification, Notifier } from "../notify/Notifier.ts"
 import { utcSeconds } from "../store/Metadata.ts"
+import { errorsDocument } from "../text/Document.ts"
 import {
   type Alerts,
   type AlertsOf,
@@ -35,6 +37,8 @@ export interface JobMessages<A> {
   readonly failing: (summary: A) => Findings["failing"]
   readonly covers: (summary: A, name: string) => boolean
   readonly reportOf: (summary: A) => string
+  /** What the command prints with `--json`. */
+  readonly documentOf: (summary: A) => unknown
   readonly ofFailure: (message: string) => Notification | undefined
   readonly ofKilled: (message: string) => Notification | undefined
   readonly ofSummary: (summary: A) => Notification | undefined
@@ -80,10 +84,12 @@ export const deliverEnd = <A>(
   const message = summary === undefined ? messages.ofFailure(error) : messages.ofSummary(summary)
   // A summary proves that the job as a whole, whose name is empty, works.
   const covers = (name: string) => summary !== undefined && (name === "" || messages.covers(summary, name))
+  const document = summary === undefined ? errorsDocument(error) : messages.documentOf(summary)
   return deliver(
     settings,
     { failing, outcome, covers },
     {
+      document,
       ...(failing.length > 0 ? { failure: message } : { failure: undefined, success: message }),
       recovery: (before, after) => {
         const items = recovered(before, after)
@@ -95,6 +101,8 @@ export const deliverEnd = <A>(
 
 /** A message that is undefined is not wanted (`notify_on`), or there is none to send. */
 interface Messages {
+  /** That of the run which they are about. */
+  readonly document?: unknown
   readonly failure: Notification | undefined
   readonly success?: Notification | undefined
   readonly recovery?: (before: Alerts, after: Alerts) => Notification | undefined
@@ -145,8 +153,10 @@ export const prepare = Effect.fn("Messages.prepare")(function* (
   const unsent = all.map((each) => ({ ...each, error: each.error || "its sending did not come to an end" }))
   if (keep) yield* save({ ...after, undelivered: unsent })
   return Effect.gen(function* () {
-    const left = yield* keep ? withDeadline(sendAll(all, now), unsent) : sendAll(all, now)
-    const isReported = mute !== true && hasKind(fresh, "failure") && !hasKind(left, "failure")
+    const sending = sendAll(of, all, now, messages.document)
+    const left = yield* keep ? withDeadline(sending, unsent) : sending
+    const isReported =
+      mute !== true && hasKind(fresh, "failure") && !left.some(({ kind, only }) => kind === "failure" && !only)
     const alerts = { ...(isReported ? markReported(after, findings) : after), undelivered: left }
     const isKept = (isEmpty(before) && isEmpty(alerts) && !keep) || (yield* save(alerts))
     const [first] = left
@@ -177,30 +187,47 @@ const notRead = "cannot read what was told of earlier failures: the disk did not
 const longestRetry = 7 * 86_400_000
 
 /** The messages that could not be delivered. After a server did not answer, the others are not tried, which would take as long. */
-const sendAll = Effect.fnUntraced(function* (messages: ReadonlyArray<Undelivered>, now: number) {
+const sendAll = Effect.fnUntraced(function* (
+  of: AlertsOf,
+  messages: ReadonlyArray<Undelivered>,
+  now: number,
+  document: unknown
+) {
   const { send } = yield* Notifier
   const left: Array<Undelivered> = []
   let away: string | undefined
   for (const each of messages) {
     if (away === undefined) {
-      const tried = yield* Effect.either(send(notificationOf(each)))
+      const tried = yield* Effect.either(send(notificationOf(of, each, document)))
       if (Either.isRight(tried)) continue
-      const { message, transient } = tried.left
+      const { message, only = each.only, transient } = tried.left
       // Good news of long ago that the server refuses; a failure is kept until it is delivered or replaced.
       if (!transient && each.kind !== "failure" && now - Date.parse(each.at_utc) > longestRetry) {
         yield* Effect.logError(`a message of ${each.at_utc} is given up: "${each.title}": ${message}`)
         continue
       }
-      left.push({ ...each, error: message })
+      left.push({ ...each, error: message, ...(only && { only }) })
       if (transient) away = message
     } else left.push({ ...each, error: away })
   }
   return left
 })
 
-const notificationOf = ({ at_utc, error, message, title }: Undelivered): Notification => ({
+/** An older message is not about the run of the document. */
+const notificationOf = (
+  { job, task }: AlertsOf,
+  { at_utc, error, kind, message, only, title }: Undelivered,
+  document: unknown
+): Notification => ({
   title,
-  message: error === "" ? message : `${message}\n\nThis message is of ${at_utc}; it could not be delivered then.`
+  message: error === "" ? message : `${message}\n\nThis message is of ${at_utc}; it could not be delivered then.`,
+  about: {
+    event: kind,
+    job: jobLabel(job),
+    task,
+    ...(error === "" && document !== undefined ? { result: document } : {})
+  },
+  ...(only && { only })
 })
 
 const reminder = (

@@ -37,6 +37,8 @@ export interface SupervisedRun<A, I> {
   readonly historyOf: (end: RunEnd<A>, done: ReadonlyArray<I>) => HistoryRun
   readonly nextState: (before: JobState | undefined, end: RunEnd<A>, done: ReadonlyArray<I>) => JobState
   readonly succeeded: (summary: A) => boolean
+  /** What failed of a run as a whole, though it has a summary. */
+  readonly errorOf?: (summary: A) => string | undefined
   readonly messages: MessageSettings & JobMessages<A>
 }
 
@@ -170,20 +172,20 @@ const noteLockedOut = Effect.fnUntraced(function* <A, I>(
 })
 
 const endOf = Effect.fnUntraced(function* <A, I, E>(about: Supervision<A, I>, exit: Exit.Exit<A, E>) {
-  const { run, started, succeeded } = about
+  const { errorOf, run, started, succeeded } = about
   const now = yield* Clock.currentTimeMillis
   const end: RunEnd<A> = {
     run,
     started_at_utc: utcSeconds(started),
     seconds: secondsOf(now - started),
     ...(Exit.isSuccess(exit)
-      ? { outcome: succeeded(exit.value) ? "ok" : "failed", error: undefined, summary: exit.value }
+      ? { outcome: succeeded(exit.value) ? "ok" : "failed", error: errorOf?.(exit.value), summary: exit.value }
       : { ...failureOf(exit.cause), summary: undefined })
   }
   return end
 })
 
-const failureOf = (cause: Cause.Cause<unknown>): { readonly outcome: Outcome; readonly error: string } => {
+export const failureOf = (cause: Cause.Cause<unknown>): { readonly outcome: Outcome; readonly error: string } => {
   if (Cause.isInterrupted(cause)) {
     return { outcome: "interrupted", error: "stopped by a signal before it was done" }
   }
@@ -279,7 +281,8 @@ const reportUntilSignal = Effect.fnUntraced(function* <R>(
   if (Exit.isSuccess(waited)) return
   yield* Effect.logWarning("all was done when a signal came; a message or a ping may not have got through")
   yield* withDeadline(Fiber.join(reporting), undefined)
-  yield* Fiber.interruptFork(reporting)
+  // A hook is ended by that.
+  yield* withDeadline(Fiber.interrupt(reporting), undefined)
 })
 
 const sendMessages = Effect.fnUntraced(function* <A, I>(

@@ -38,3 +38,8 @@ export const ErrorsDocument = document({
   errors: Schema.NonEmptyArray(text("what went wrong and what to do about it; may be several lines"))
 })
 export type ErrorsDocument = typeof ErrorsDocument.Type
+
+export const errorsDocument = (...errors: readonly [string, ...ReadonlyArray<string>]): ErrorsDocument => ({
+  version: 1,
+  errors
+})

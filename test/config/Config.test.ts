@@ -268,6 +268,18 @@ describe("Config", () => {
     assert.strictEqual(decoded({ ...minimal, source_path: "//tank/./a/" }).source_path, "/tank/a")
   })
 
+  it("wants a hook to be a program by its absolute path, with arguments that a program can get", () => {
+    const expected = 'the absolute path of a program and its arguments, such as ["/usr/local/bin/dump", "--all"]'
+    for (const wrong of ["/x", ["dump"], [], ["/x", 1], ["/x", "a\0b"]]) {
+      const [line = "", ...others] = changed({ hooks: { before: wrong } })
+      assert.match(line, /^hooks\.before: /)
+      assert.include(line, `is not ${expected}`)
+      assert.deepStrictEqual(others, [])
+    }
+    assert.deepStrictEqual(changed({ hooks: { befor: ["/x"] } }), ["hooks.befor: unknown key; did you mean before?"])
+    assert.deepStrictEqual(changed({ hooks: { failure: ["/x", "", "a b", "$(c)"] } }), [])
+  })
+
   it("wants a token of its own", () => {
     const placeholder = { gotify: { ...gotify, token: "REPLACE_WITH_TOKEN" } }
     const complaint = "gotify.token: is still REPLACE_WITH_TOKEN; put the token of your Gotify application there"

@@ -83,6 +83,7 @@ const run = <A extends object>(job: Effect.Effect<A>) =>
         failing: () => [],
         covers: () => true,
         reportOf: () => "",
+        documentOf: () => undefined,
         ofFailure: (message) => ({ title: "failed", message }),
         ofKilled: () => undefined,
         ofSummary: () => ({ title: "all well", message: "" }),

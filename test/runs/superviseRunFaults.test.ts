@@ -294,6 +294,7 @@ describe("a run that is stopped, killed or cannot write", () => {
       failing: () => [],
       covers: () => true,
       reportOf: () => "",
+      documentOf: () => undefined,
       ofFailure: () => undefined,
       ofKilled: () => undefined,
       ofSummary: () => ({ title: "all well", message: "" }),

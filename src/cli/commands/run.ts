@@ -47,6 +47,6 @@ export const run = makeCommand(
       })
     )
     yield* printDocument(RunDocument, { ...summary, dry_run: flags.dryRun })
-    yield* stopUnless(summary.failed === 0)
+    yield* stopUnless(summary.failed === 0 && summary.hook_error === undefined)
   }
 )

@@ -8,6 +8,7 @@ import type { Notification, Notifier } from "../../../src/notify/Notifier.ts"
 import type { Ping } from "../../../src/notify/Ping.ts"
 import type { FolderResult } from "../../../src/runs/ArchiveResult.ts"
 import type { History } from "../../../src/runs/History.ts"
+import type { Hooks } from "../../../src/runs/Hooks.ts"
 import type { JobStates } from "../../../src/runs/JobState.ts"
 import { Lock, type LockError } from "../../../src/runs/Lock.ts"
 import type { Metrics } from "../../../src/runs/Metrics.ts"
@@ -24,6 +25,7 @@ import type { Archiver } from "../../../src/zip/Archiver.ts"
 import { ArchiveError } from "../../../src/zip/ZipError.ts"
 import { type ArchiverMemory, memoryArchiver } from "../../doubles/Archiver.ts"
 import { memoryHasher } from "../../doubles/Hasher.ts"
+import { type HooksMemory, memoryHooks } from "../../doubles/Hooks.ts"
 import { memoryLock } from "../../doubles/Lock.ts"
 import { memoryNotifier } from "../../doubles/Notifier.ts"
 import { memoryProgress, type Shown } from "../../doubles/Progress.ts"
@@ -99,6 +101,7 @@ export const makeKit = (
     readonly before?: ArchiverMemory["before"]
     /** Comes before a message is sent. */
     readonly beforeSending?: Effect.Effect<void>
+    readonly hooks?: HooksMemory
   } = {}
 ) =>
   Effect.gen(function* () {
@@ -124,6 +127,7 @@ export const makeKit = (
       memoryHasher({}, archiver.contents),
       memoryStore(store),
       memoryNotifier(sent, options.beforeSending),
+      memoryHooks(options.hooks ?? { ran: [] }),
       lockLayer(options.held ?? [], options.usesLock ?? (() => Effect.void)),
       state.layer,
       memoryProgress(shown),
@@ -145,7 +149,7 @@ export const makeKit = (
 
 const provided = (
   layer: Layer.Layer<
-    Zfs | Tree | Archiver | Hasher | Store | Notifier | Lock | History | JobStates | Metrics | Ping | Progress
+    Zfs | Tree | Archiver | Hasher | Store | Notifier | Hooks | Lock | History | JobStates | Metrics | Ping | Progress
   >,
   asked: { readonly folders?: ReadonlyArray<string>; readonly force?: boolean },
   used: RunArchiveConfig
