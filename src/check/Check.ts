@@ -9,6 +9,7 @@ import { bareRoots, noSnapshots, remarksOn } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
 import { missingPermissions, survey } from "../replication/Survey.ts"
 import { Transfer } from "../replication/Transfer.ts"
+import { Hooks } from "../runs/Hooks.ts"
 import { Lock } from "../runs/Lock.ts"
 import { otherOwner } from "../runs/Metrics.ts"
 import type { FolderName } from "../source/FolderName.ts"
@@ -291,6 +292,7 @@ const above = (path: string): string => path.replace(/\/[^/]*$/, "") || "/"
 
 const checkNotifier = Effect.gen(function* () {
   const found = yield* (yield* Notifier).probe
+  if (found === "Hook") return [ok("gotify", "not configured; messages go through the hook failure")]
   return [
     found === "Gotify"
       ? ok("gotify", "the server answers; `zipper notify-test` sends a message")
@@ -309,6 +311,16 @@ const checkNotifier = Effect.gen(function* () {
     ])
   )
 )
+
+/** A program that is not there keeps a run from its work. */
+export const checkHooks = Effect.fn("CheckHooks")(function* ({ source_path }: Pick<Config, "source_path">) {
+  const names = yield* (yield* Hooks).probe
+  const idle = source_path === undefined ? names.filter((name) => name !== "failure") : []
+  return [
+    ...(names.length === 0 ? [] : [ok("hooks", `${names.join(", ")}: there, and not run now`)]),
+    ...idle.map((name) => warning("hooks", `${name} is for the archive job alone, and there is none`))
+  ]
+}, orProblem("hooks"))
 
 const checkStateDir = Effect.fnUntraced(
   function* (path: string) {

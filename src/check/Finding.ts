@@ -3,7 +3,7 @@ import { text } from "../text/Document.ts"
 
 export const CheckFinding = Schema.Struct({
   subject: text(
-    "what was looked at: source, target, lock, gotify, state_dir, metrics_file, ping_url, replication NAME, systemd, …"
+    "what was looked at: source, target, lock, gotify, hooks, state_dir, metrics_file, ping_url, replication NAME, systemd, …"
   ),
   status: Schema.Literal("ok", "warning", "problem"),
   detail: text("what there is to say of it")

@@ -47,6 +47,7 @@ type UnitConfig = Pick<
   | "retries"
   | "task_timeout_seconds"
   | "gotify"
+  | "hooks"
 >
 
 /**
@@ -150,10 +151,6 @@ const timeLimit = ({ command }: Scheduled, { retries, task_timeout_seconds }: Un
 
 const serviceOf = (scheduled: Scheduled, place: CronPlace, work: UnitWork): ReadonlyArray<string> => {
   const { words } = scheduled
-  const writable = writableBy(scheduled, work)
-  const { gotify, source_path, tmp_dir } = work.config
-  const read = [source_path ?? "/", gotify?.token_file ?? "/", work.home]
-  const sharesTmp = [...words, ...writable, ...read].some(isTemporary)
   return [
     "[Unit]",
     `Description=${described(scheduled, place.config)}`,
@@ -174,6 +171,24 @@ const serviceOf = (scheduled: Scheduled, place: CronPlace, work: UnitWork): Read
     "KillMode=mixed",
     "SuccessExitStatus=143",
     "",
+    ...(hasHooks(scheduled, work.config) ? unconfined : confined(scheduled, place, work))
+  ]
+}
+
+const hasHooks = ({ command }: Scheduled, { hooks = {} }: UnitConfig): boolean =>
+  hooks.failure !== undefined || (command === "run" && (hooks.before ?? hooks.after) !== undefined)
+
+const unconfined = [
+  "# Nothing is forbidden here: the hooks of the configuration run in this unit, and may need anything. What a hook leaves",
+  "# running is ended with the unit, unless systemctl or systemd-run started it."
+]
+
+const confined = (scheduled: Scheduled, place: CronPlace, work: UnitWork): ReadonlyArray<string> => {
+  const writable = writableBy(scheduled, work)
+  const { gotify, source_path, tmp_dir } = work.config
+  const read = [source_path ?? "/", gotify?.token_file ?? "/", work.home]
+  const sharesTmp = [...scheduled.words, ...writable, ...read].some(isTemporary)
+  return [
     "# All but these is read-only. Of a file it is the folder, where zipper makes and renames it; .ssh has known_hosts.",
     "# The minus: a folder that is missing is reported by zipper, not by systemd.",
     "ProtectSystem=strict",

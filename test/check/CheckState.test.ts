@@ -5,10 +5,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import { checkState } from "../../src/check/Check.ts"
+import { checkHooks, checkState } from "../../src/check/Check.ts"
 import { decode } from "../../src/config/Config.ts"
+import { Hooks } from "../../src/runs/Hooks.ts"
 import { Disk, DiskError } from "../../src/system/Disk.ts"
 import { platformOf } from "../../src/system/Platform.ts"
+import { Process } from "../../src/system/Process.ts"
 
 /** The real disk, where nothing can be written below `closed`: root may write everywhere. */
 const diskBut = (closed: string) =>
@@ -123,6 +125,38 @@ describe("what check says of the places that runs leave word in", () => {
       const astray = yield* found({ replication: replication(), ping_url: secret, state_dir: tmpdir() })
       assert.match(astray.join(), /ping_url warning: there is no archive job that would call it/)
       assert.notInclude(astray.join(), "5ec7e7")
+    })
+  )
+})
+
+describe("what check says of the hooks", () => {
+  const checked = (hooks: Record<string, ReadonlyArray<string>>, source_path?: string) =>
+    Effect.map(checkHooks(source_path === undefined ? {} : { source_path }), (found) =>
+      found.map(({ detail, status, subject }) => `${subject} ${status}: ${detail}`)
+    ).pipe(
+      Effect.provide(Hooks.layerDryRun({ host: "nas", hook_timeout_seconds: 1, hooks })),
+      Effect.provide(Layer.merge(Process.layer, Disk.layer))
+    )
+
+  it.effect("which there are, and which would never run", () =>
+    Effect.gen(function* () {
+      const hooks = { before: ["/bin/true"], failure: ["/bin/true"] }
+      assert.deepStrictEqual(yield* checked(hooks, "/mnt/source"), [
+        "hooks ok: before, failure: there, and not run now"
+      ])
+      assert.deepStrictEqual(yield* checked(hooks), [
+        "hooks ok: before, failure: there, and not run now",
+        "hooks warning: before is for the archive job alone, and there is none"
+      ])
+      assert.deepStrictEqual(yield* checked({}), [])
+    })
+  )
+
+  it.effect("every program that is not there", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* checked({ before: ["/none/a"], after: ["/bin/true"], failure: ["/none/b"] }), [
+        "hooks problem: hook before: cannot execute /none/a: no such file or directory (ENOENT)\nhook failure: cannot execute /none/b: no such file or directory (ENOENT)"
+      ])
     })
   )
 })

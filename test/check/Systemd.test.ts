@@ -131,6 +131,19 @@ describe("units for systemd", () => {
     ])
   })
 
+  it("forbid nothing to the commands that start hooks", () => {
+    const confined = (hooks: NonNullable<UnitWork["config"]["hooks"]>) =>
+      systemdUnits(place, { ...work, config: { ...config, hooks } }).flatMap(({ command, name, text }) =>
+        name.endsWith(".service") && /^(?:Protect|ReadWrite|NoNew|Capability|System|Restrict)/m.test(text)
+          ? [command]
+          : []
+      )
+    assert.deepStrictEqual(confined({}), ["run", "verify", "pull", "prune", "push"])
+    assert.deepStrictEqual(confined({ before: ["/x"] }), ["verify", "pull", "prune", "push"])
+    assert.deepStrictEqual(confined({ after: ["/x"] }), ["verify", "pull", "prune", "push"])
+    assert.deepStrictEqual(confined({ failure: ["/x"] }), [])
+  })
+
   it("write only where the configuration says, and to what ssh remembers", () => {
     const writable = (command: SystemdUnit["command"], keys: Partial<UnitWork["config"]> = {}) =>
       values(service(command, systemdUnits(place, { ...work, config: { ...config, ...keys } })), "ReadWritePaths")

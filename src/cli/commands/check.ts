@@ -41,6 +41,7 @@ export const check = makeCommand(
       const job = jobFromConfig(written)
       return Effect.provide(Check.checkReplication(job), services.replicationLayers(job, config, { dryRun: true }))
     })
+    const hooks = yield* Effect.provide(Check.checkHooks(config), services.hooksOf(config, true))
     const state = yield* Effect.provide(Check.checkState(config), Disk.layer)
     const lasting = isLasting(flags.config)
     const place = cronPlace(flags.config)
@@ -48,6 +49,7 @@ export const check = makeCommand(
     const findings = [
       ...archive,
       ...replication.flat(),
+      ...hooks,
       ...state,
       ...(lasting ? [] : [notLasting]),
       ...(flags.systemd && !hasSystemd ? [noSystemd(place.platform)] : [])
