@@ -40,7 +40,7 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "verify", summary: "read archives back: is every byte of them good?" },
   { name: "report", summary: "write a web page about the runs so far" },
   { name: "restore", summary: "put an archived folder's content back" },
-  { name: "notify-test", summary: "send a test message through Gotify" },
+  { name: "notify-test", summary: "send a test message" },
   { name: "config init", summary: "write a configuration: asks, or goes by options" },
   { name: "config validate", summary: "name every mistake in a configuration" },
   { name: "config show", summary: "print the effective configuration, secrets hidden" },
@@ -154,7 +154,7 @@ const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
   first === undefined || (second === undefined && ["--help", "-h"].includes(first))
 
 const completionScript = (shell = ""): string | undefined =>
-  completions(shell, { commands, topics, documented: Object.keys(documents) }, process.argv[1] ?? "zipper")
+  completions(shell, { commands, topics, documented: [...Object.keys(documents), "hook"] }, process.argv[1] ?? "zipper")
 
 /** Why arguments that the library accepts are refused: its wizard waits for keys, also under cron. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {

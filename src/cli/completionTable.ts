@@ -47,7 +47,7 @@ export const tableOf = ({ commands, documented, topics }: CompletionSource): Rea
         placeholder,
         words,
         isArgument,
-        words === "schema" ? documented : [...names, "config", "replication", "freebsd"]
+        words === "schema" ? documented : [...names, "config", "replication", "hooks", "freebsd"]
       )
     return {
       words,

@@ -5,7 +5,7 @@ import { example, type KeyDescription, keysOf } from "../config/ConfigExample.ts
 import { ExitStatus, signalStatus } from "../system/ExitStatus.ts"
 import { configVariable, defaultConfig } from "./configPath.ts"
 import { type CommandPage, type Entry, type leavesOf, pagesOf, type Topic } from "./help.ts"
-import { freebsd, reference } from "./reference.ts"
+import { freebsd, hooks, reference } from "./reference.ts"
 import { jsonExamples, jsonLines } from "./referenceJson.ts"
 
 /** A part of the manual, in the order in which it is read. */
@@ -61,6 +61,9 @@ export const commandManual = (tree: Tree, name: string): ReadonlyArray<Block> | 
 /** What is written for FreeBSD and not yet run there. */
 export const freebsdManual = (): ReadonlyArray<Block> => [section("FREEBSD"), ...freebsd.map(paragraph)]
 
+/** What the programs of the key `hooks` are for, and how they are started. */
+export const hooksManual = (): ReadonlyArray<Block> => [section("HOOKS"), ...hooks.map(paragraph)]
+
 /** zipper.json(5): every key, as its schema describes it. */
 export const configManual = (): ReadonlyArray<Block> => [
   section("NAME"),
@@ -69,6 +72,7 @@ export const configManual = (): ReadonlyArray<Block> => [
   ...configDescription.map(text),
   section("KEYS"),
   ...keyBlocks(ConfigDocument.fields),
+  ...hooksManual(),
   section("EXAMPLES"),
   text("An archive job:"),
   typed(example.trimEnd().split("\n")),

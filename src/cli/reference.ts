@@ -1,6 +1,6 @@
 // What the manual says beyond the options of a command. A text that begins with four spaces is shown as it is typed.
 
-/** Paragraphs by the command that they belong to, `run`; of a group of commands by its first. `freebsd` is a topic of its own. */
+/** Paragraphs by the command that they belong to, `run`; of a group of commands by its first. `freebsd` and `hooks` are topics of their own. */
 export const reference: Readonly<Record<string, ReadonlyArray<string>>> = {
   run: [
     "A run takes a snapshot, lists the folders, finds those that are due, and archives each of them: written, read back and compared, hashed, published. Then it destroys the snapshots of its own that are not needed any more: the newest stays, and snapshot_keep more. It destroys only snapshots that carry its property and a name of its form, and none of a run that is alive.",
@@ -92,4 +92,25 @@ export const freebsd: ReadonlyArray<string> = [
   "Cron: zipper check prints lines for /etc/crontab, with lockf in place of flock. The configuration is /usr/local/etc/zipper.json when no other is named.",
   "Free space: a negative number, when the reserve of root is in use, counts as none. Errors such as EINTEGRITY have their own numbers there.",
   "Not there at all: the notice of a run that hangs in the kernel, nohup that is recognised by more than its name and its output file, and the limit of ulimit -v for the number of threads; each needs /proc."
+]
+
+/** For the section of zipper.json(5) and `zipper help hooks`. */
+export const hooks: ReadonlyArray<string> = [
+  "A hook is a program with its arguments, without a shell: what needs a shell is a script. A secret belongs into a file: ps, config show and a dry run show the arguments. before and after belong to zipper run, failure to every command that sends messages (run, pull, push, prune, verify, notify-test).",
+  "before runs when the run has its locks, and before it looks at source and target: it may mount them, and what it writes to the source is in the snapshot. When it fails, nothing else is done, and the run ends with status 3. after runs at the end of each run, a failed one and one that a signal stopped included, also when before failed; not when another run held the lock, and not after kill -9. When it fails, the run ends with status 1.",
+  "failure gets each message that Gotify would get: when something begins to fail, once in reminder_hours while it does, and what else notify_on asks for. With Gotify configured too, a message goes both ways. Where the hook fails, the message counts as not delivered there: an error, shown by status, and tried again after the next run. zipper notify-test tries it.",
+  "A program that is not there or cannot be executed is found before a run does anything (status 3), and by zipper check. A dry run names the hooks that would run.",
+  "Each runs in / with the environment of zipper (no token or password of it), its umask and nice. Its output goes to the log, that on standard error as warnings, 100 KB at most. One that takes longer than hook_timeout_seconds (after a signal: half a minute) is ended with all that it started: SIGTERM, then SIGKILL after five seconds. So is one that runs when a signal stops zipper. A program that it leaves in the background when it ends stays.",
+  "On standard input it gets one JSON document (zipper schema hook); it need not read it. The texts at the top are variables, too: ZIPPER_EVENT (before, after, failure, success, recovery, test), ZIPPER_HOST, ZIPPER_JOB, ZIPPER_TASK (run, prune, verify), ZIPPER_RUN, ZIPPER_OUTCOME (of after: ok, failed, not_started, interrupted), ZIPPER_TITLE, ZIPPER_MESSAGE. result is what the command prints with --json.",
+  '    { "version": 1, "event": "failure", "host": "nas",\n      "job": "archive", "task": "run",\n      "title": "zipper: 1 of 12 folders failed on nas",\n      "message": "- MAIL: cannot read inbox/17: …",\n      "result": { "version": 1, "dry_run": false, … } }',
+  "Mail, with the sendmail of postfix, exim or msmtp. The configuration, and the script /usr/local/bin/zipper-mail (chmod 755):",
+  '    "hooks": { "failure": ["/usr/local/bin/zipper-mail", "me@example.com"] }',
+  "    #!/bin/sh\n    { printf 'To: %s\\nSubject: %s\\n' \"$1\" \"$ZIPPER_TITLE\"\n      printf 'Content-Type: text/plain; charset=utf-8\\n\\n'\n      printf '%s\\n' \"$ZIPPER_MESSAGE\"\n    } | /usr/sbin/sendmail -t",
+  "ntfy, with curl, in a script:",
+  '    #!/bin/sh\n    exec curl -fsS -H "Title: $ZIPPER_TITLE" --data-raw "$ZIPPER_MESSAGE" \\\n      https://ntfy.sh/my-topic',
+  "A webhook that takes JSON needs no script:",
+  '    "failure": ["/usr/bin/curl", "-fsS", "--data-binary", "@-",\n      "-H", "Content-Type: application/json", "https://example.com/hook"]',
+  "A database in the snapshot: SQLite, or PostgreSQL as its own user, who has to be allowed to write there.",
+  '    "before": ["/usr/bin/sqlite3", "/srv/app/app.db",\n      ".backup /mnt/tank/data/DUMP/app.db"]',
+  '    "before": ["/usr/sbin/runuser", "-u", "postgres", "--", "pg_dump",\n      "-Fc", "-f", "/mnt/tank/data/DUMP/app.dump", "app"]'
 ]

@@ -6,7 +6,15 @@ import { showInPager } from "../../system/Process.ts"
 import { quoted, wrapped, wrappedWords } from "../../text/Text.ts"
 import { command } from "../command.ts"
 import { UsageError } from "../exit.ts"
-import { type Block, commandManual, configManual, freebsdManual, programManual, type Tree } from "../manual.ts"
+import {
+  type Block,
+  commandManual,
+  configManual,
+  freebsdManual,
+  hooksManual,
+  programManual,
+  type Tree
+} from "../manual.ts"
 import * as options from "../options.ts"
 import { Output } from "../output.ts"
 import { isUtf8 } from "../terminal.ts"
@@ -14,7 +22,7 @@ import { isUtf8 } from "../terminal.ts"
 const words = Args.text({ name: "COMMAND" }).pipe(
   Args.repeated,
   Args.withDescription(
-    "The command, as it is typed: run, config init, …; config for the keys of the configuration, replication for all of it; freebsd for what differs there. Without one, everything."
+    "The command, as it is typed: run, config init, …; config for the keys of the configuration, replication for all of it; hooks for programs of your own; freebsd for what differs there. Without one, everything."
   )
 )
 
@@ -49,6 +57,8 @@ const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
       return programManual(tree)
     case "config":
       return configManual()
+    case "hooks":
+      return hooksManual()
     case "freebsd":
       return freebsdManual()
     case "replication":
@@ -59,7 +69,7 @@ const pageOf = (tree: Tree, name: string): ReadonlyArray<Block> | undefined => {
 }
 
 const unknownPage = ({ topics }: Tree, name: string): string => {
-  const known = [...topics.map((topic) => topic.name), "config", "replication", "freebsd"]
+  const known = [...topics.map((topic) => topic.name), "config", "replication", "hooks", "freebsd"]
   const meant = known.filter((each) => distance(name.toLowerCase(), each) <= 2)
   return meant.length > 0
     ? `the manual has no ${quoted(name)}; did you mean ${meant.join(" or ")}?`

@@ -19,25 +19,32 @@ import { NotifyTestDocument, SuspendDocument } from "./schema.ts"
 /** `zipper notify-test`: does a message arrive? */
 export const notifyTest = makeCommand(
   "notify-test",
-  "Send a test message through Gotify. Example: zipper notify-test",
+  "Send a test message through Gotify and the hook failure. Example: zipper notify-test",
   { config: options.config, dryRun: options.dryRun },
   function* ({ config: file, dryRun }) {
     const config = yield* loadConfig(file)
-    if (config.gotify === undefined) {
+    const { gotify, hooks } = config
+    const program = hooks?.failure?.[0]
+    if (gotify === undefined && program === undefined) {
       return yield* new NotifyError({
         reason: "NotConfigured",
-        message: `${file} has no gotify section, so there is no server to send to`,
+        message: `${file} has no gotify section and no hook failure, so there is no server to send to`,
         transient: false
       })
     }
     yield* Effect.flatMap(Notifier, (notifier) =>
       notifier.send({
         title: `zipper: test message from ${hostname()}`,
-        message: "If you can read this, failures of the archive job will reach you."
+        message: "If you can read this, failures of the archive job will reach you.",
+        about: { event: "test" }
       })
-    ).pipe(Effect.provide(dryRun ? Notifier.layerDryRun : services.notifier(config)))
-    if (!dryRun) yield* Effect.logInfo("the server took the message")
-    const server = maskAddress(config.gotify.url)
+    ).pipe(Effect.provide(services.notifier(config, dryRun)))
+    const takers = [
+      ...(gotify === undefined ? [] : [{ name: "server", at: maskAddress(gotify.url) }]),
+      ...(program === undefined ? [] : [{ name: "hook failure", at: program }])
+    ]
+    if (!dryRun) yield* Effect.logInfo(`the ${takers.map(({ name }) => name).join(" and the ")} took the message`)
+    const server = takers.map(({ at }) => at).join(" ")
     yield* printDocument(NotifyTestDocument, { version: 1, dry_run: dryRun, server, sent: !dryRun })
   }
 )

@@ -7,6 +7,7 @@ import { DelegateDocument, PrepareDocument } from "../../replication/Delegate.ts
 import { ReportDocument } from "../../report/writeReport.ts"
 import { RestoreDocument } from "../../restore/RestoreResult.ts"
 import { RunDocument } from "../../runs/ArchiveResult.ts"
+import { HookDocument } from "../../runs/Hooks.ts"
 import { PruneDocument } from "../../runs/PruneResult.ts"
 import { ReplicationDocument } from "../../runs/ReplicationResult.ts"
 import { VerifyDocument } from "../../runs/VerifyResult.ts"
@@ -41,8 +42,8 @@ export const ConfigShowDocument = document({
 
 export const NotifyTestDocument = document({
   dry_run: flag("nothing was sent"),
-  server: text("address of the server, without what may be secret in it"),
-  sent: flag("the server took the message")
+  server: text("address of the server, without what may be secret in it; the program of the hook failure"),
+  sent: flag("the server and the hook took the message")
 })
 
 export const SuspendDocument = document({
@@ -116,27 +117,31 @@ export const isDocumented = (words: string): words is Documented => Object.hasOw
 
 const words = Args.text({ name: "COMMAND" }).pipe(
   Args.repeated,
-  Args.withDescription("The command, as it is typed: run, config validate, …; or config, for the configuration.")
+  Args.withDescription(
+    "The command, as it is typed: run, config validate, …; config for the configuration, hook for what hooks get."
+  )
 )
 
 /** `zipper schema COMMAND`: what its `--json` prints; `zipper schema config`: what a configuration may hold. */
 export const schema = Command.make("schema", { words, ...options.messages }, (flags) =>
   Effect.gen(function* () {
     const name = flags.words.join(" ")
-    if (name !== "config" && !isDocumented(name)) {
+    if (name !== "config" && name !== "hook" && !isDocumented(name)) {
       const problem = name === "" ? "give one of" : `${quoted(name)} has no schema; these have`
-      const known = ["config", ...Object.keys(documents)].join(", ")
+      const known = ["config", "hook", ...Object.keys(documents)].join(", ")
       return yield* new UsageError({ command: "schema", problems: [`${problem}: ${known}`] })
     }
     // Loaded here alone: it would delay the start of every command.
     const made =
       name === "config"
         ? (yield* Effect.promise(() => import("../../config/ConfigSchema.ts"))).configSchema()
-        : (yield* Effect.promise(() => import("effect/JSONSchema"))).make(Schema.make(documents[name].ast))
+        : (yield* Effect.promise(() => import("effect/JSONSchema"))).make(
+            Schema.make((name === "hook" ? HookDocument : documents[name]).ast)
+          )
     yield* (yield* Output).print(JSON.stringify(made, undefined, 2))
   }).pipe(command(flags))
 ).pipe(
   Command.withDescription(
-    "Print the JSON Schema of what a command prints with --json, or of the configuration. Example: zipper schema config > zipper.schema.json"
+    "Print the JSON Schema of what a command prints with --json, of what hooks get, or of the configuration. Example: zipper schema config > zipper.schema.json"
   )
 )
