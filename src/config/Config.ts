@@ -55,6 +55,9 @@ export const Gotify = Schema.Struct({
   timeout_seconds: withDefault("How long one attempt to send may take", whole(1, 300), () => 10)
 })
 
+/** As many as there are cores. */
+export const defaultThreads = (): number => Math.min(256, availableParallelism())
+
 export const Compression = Schema.Struct({
   method: withDefault(
     "auto stores what does not shrink, deflate deflates everything",
@@ -65,7 +68,7 @@ export const Compression = Schema.Struct({
   threads: withDefault(
     "Threads that compress, verify and list files; by default as many as there are cores",
     whole(1, 256),
-    () => Math.min(256, availableParallelism())
+    defaultThreads
   )
 })
 

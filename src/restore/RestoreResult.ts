@@ -4,18 +4,18 @@ import { FolderName } from "../source/FolderName.ts"
 import type { ArchiveFinding, PublishedArchive, Which } from "../store/PublishedArchive.ts"
 import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
 import { optionWords, shellWords } from "../text/Text.ts"
+import type { PlaceWords } from "../verify/Advice.ts"
 import type { RestoreOutcome, RestorePlan } from "../zip/RestorePlan.ts"
 
-export interface RestoreOptions {
+export interface RestoreOptions extends PlaceWords {
   readonly folder: FolderName
   readonly which: Which
   readonly to: string
   /** Patterns of what is wanted; everything when there are none. */
   readonly only: ReadonlyArray<string>
   readonly overwrite: boolean
-  /** For the commands that messages give, as is `config`, the configuration; undefined where they find it without. */
+  /** For the commands that messages give. */
   readonly dryRun: boolean
-  readonly config: string | undefined
 }
 
 export const otherOf = (which: Which): Which => (which === "current" ? "previous" : "current")
@@ -31,7 +31,7 @@ export const restoreCommand = (options: RestoreOptions, which: Which): string =>
     ...options.only.flatMap((pattern) => optionWords("--only", pattern)),
     ...(options.overwrite ? ["--overwrite"] : []),
     ...(options.dryRun ? ["--dry-run"] : []),
-    ...optionWords("--config", options.config)
+    ...options.place
   ])
 
 /** Why an archive is not restored, and what to do instead, a line each. `other`: the folder's other archive is there. */
@@ -45,10 +45,11 @@ export const damageText = (
   `nothing was written: ${reasonOf(options, set)}; ${wayOut(options, set, other)}`
 ]
 
-const reasonOf = ({ config }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: PublishedArchive) => {
+const reasonOf = ({ job }: RestoreOptions, { file, folder, interrupted, obstacles, zip }: PublishedArchive) => {
   if (interrupted) {
-    const run = shellWords(["zipper", "run", ...optionWords("--config", config)])
-    return `a publication of ${folder} was interrupted, and the next run finishes or undoes it (${run})`
+    const run = job && shellWords(["zipper", "run", ...job])
+    const begun = `a publication of ${folder} was interrupted`
+    return run === undefined ? begun : `${begun}, and the next run finishes or undoes it (${run})`
   }
   if (file !== undefined) return `${zip} cannot be relied on`
   return obstacles.some((obstacle) => zip.endsWith(`/${obstacle.file}`)) ? `${zip} cannot be read` : `${zip} is missing`
@@ -77,8 +78,9 @@ export const noArchiveText = (options: RestoreOptions, other: boolean): string =
 }
 
 /** `finding` says that nothing is left of the folder's archives. */
-export const lostText = ({ config, folder }: RestoreOptions, finding: string): string => {
-  const run = shellWords(["zipper", "run", ...optionWords("--config", config), "--force", "--folder", folder])
+export const lostText = ({ folder, job }: RestoreOptions, finding: string): string => {
+  if (job === undefined) return finding
+  const run = shellWords(["zipper", "run", ...job, "--force", "--folder", folder])
   return `${finding}; a new one, if the folder is still in the source: ${run}`
 }
 

@@ -1,24 +1,35 @@
 import type { Verdict } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { namesOf, type Which } from "../store/PublishedArchive.ts"
-import { optionWords, shellWords } from "../text/Text.ts"
+import { shellWords } from "../text/Text.ts"
 
 /** The folder's other archive. `usable`: its zip is good, even if a file beside it is not. */
 export type Other = "usable" | "foreign" | "damaged" | "none"
 
-interface Situation {
+/** How the commands in messages name the archives that were read. */
+export interface PlaceWords {
+  /** Options of restore, ls and verify: `--config FILE`, or `--from TARGET`. */
+  readonly place: ReadonlyArray<string>
+  /** Options of `zipper run` for the job that publishes them; undefined where no configuration is known. */
+  readonly job: ReadonlyArray<string> | undefined
+}
+
+/** The same where there is a configuration. */
+export interface JobWords extends PlaceWords {
+  readonly job: ReadonlyArray<string>
+}
+
+interface Situation extends JobWords {
   readonly verdict: Verdict
   readonly which: Which
   readonly other: Other
   readonly lost: boolean
-  /** For the commands; undefined where they find it without. */
-  readonly config: string | undefined
   readonly target: string
 }
 
 /** What to do, a line each; a line that begins with blanks is a command for any shell. */
 export const advice = (situation: Situation): ReadonlyArray<string> => {
-  const { config, lost, target, verdict, which } = situation
+  const { job, lost, target, verdict, which } = situation
   const { findings, folder, result } = verdict
   switch (result) {
     case "good":
@@ -26,7 +37,7 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
       return []
     case "unsettled":
       return findings.some(({ file }) => file === journal)
-        ? ["a run finishes or undoes what was begun; look again afterwards:", run(config), look(situation)]
+        ? ["a run finishes or undoes what was begun; look again afterwards:", run(job), look(situation)]
         : ["look again when that is put right:", look(situation)]
     case "missing":
       if (which === "previous" && !lost && !verdict.remains) {
@@ -39,7 +50,7 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
         ...fromTheOther(situation),
         ...(which === "previous" && verdict.remains
           ? [takesItsPlace(folder)]
-          : ["a new one, if the folder is still in the source:", again(folder, config)]),
+          : ["a new one, if the folder is still in the source:", again(folder, job)]),
         ...(lost
           ? [
               "if it was removed for good, from the source too, then have it forgotten:",
@@ -50,9 +61,7 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
     case "damaged": {
       const { zip } = namesOf(folder, which)
       const next =
-        which === "current"
-          ? ["a new one, of what is in the source now:", again(folder, config)]
-          : [takesItsPlace(folder)]
+        which === "current" ? ["a new one, of what is in the source now:", again(folder, job)] : [takesItsPlace(folder)]
       if (!findings.some(({ file }) => file === zip)) {
         return ["nothing is lost: the archive itself is good, and can be restored", ...next]
       }
@@ -68,14 +77,14 @@ export const advice = (situation: Situation): ReadonlyArray<string> => {
 
 const takesItsPlace = (folder: FolderName): string => `the next archive that is published for ${folder} takes its place`
 
-const fromTheOther = ({ config, other, target, verdict: { folder }, which }: Situation): ReadonlyArray<string> => {
+const fromTheOther = ({ other, place, target, verdict: { folder }, which }: Situation): ReadonlyArray<string> => {
   const [what, prev] = which === "current" ? ["the archive before it", ["--prev"]] : ["the current archive", []]
   const { zip } = namesOf(folder, which === "current" ? "previous" : "current")
   switch (other) {
     case "usable":
       return [
         `${what} is good. Files from there:`,
-        command(["zipper", "restore", folder, ...prev, "--to", "DIR", ...optionWords("--config", config)])
+        command(["zipper", "restore", folder, ...prev, "--to", "DIR", ...place])
       ]
     case "foreign":
       return [
@@ -92,15 +101,9 @@ const fromTheOther = ({ config, other, target, verdict: { folder }, which }: Sit
 export const journal = ".publish"
 
 const command = (words: ReadonlyArray<string>): string => `  ${shellWords(words)}`
-const run = (config: string | undefined) => command(["zipper", "run", ...optionWords("--config", config)])
-const again = (folder: FolderName, config: string | undefined) =>
-  command(["zipper", "run", ...optionWords("--config", config), "--force", "--folder", folder])
+const run = (job: ReadonlyArray<string>) => command(["zipper", "run", ...job])
+const again = (folder: FolderName, job: ReadonlyArray<string>) =>
+  command(["zipper", "run", ...job, "--force", "--folder", folder])
 const unzip = (zip: string) => command(["unzip", zip, "-d", "DIR"])
-const look = ({ config, verdict, which }: Situation, at: Which = which) =>
-  command([
-    "zipper",
-    "verify",
-    ...optionWords("--config", config),
-    ...(at === "previous" ? ["--prev"] : []),
-    verdict.folder
-  ])
+const look = ({ place, verdict, which }: Situation, at: Which = which) =>
+  command(["zipper", "verify", ...place, ...(at === "previous" ? ["--prev"] : []), verdict.folder])

@@ -36,7 +36,7 @@ import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
-import { advice, journal, type Other } from "./Advice.ts"
+import { advice, type JobWords, journal, type Other } from "./Advice.ts"
 import { type Examined, examineArchive } from "./VerifyArchive.ts"
 
 /** There is nothing to verify, which is not the same as "all is well". */
@@ -53,8 +53,7 @@ interface VerifyOptions {
   /** Only these folders; none: all that have archives. */
   readonly folders: ReadonlyArray<FolderName>
   readonly which: Which
-  /** The configuration, for the commands in messages; undefined where they find it without. */
-  readonly config: string | undefined
+  readonly words: JobWords
 }
 
 /** An archive that a run replaces while it is read is looked at again, so many times in all. */
@@ -62,14 +61,14 @@ const mostLooks = 3
 
 /** Reads archives back and compares them with all that is known; damage is in the summary. Fails with an error above, or ArchivesError. */
 export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
-  const { config, which } = options
+  const { which, words } = options
   const started = yield* Clock.currentTimeMillis
   const { chosen, lost, unread, without } = yield* choose(options)
   const show = yield* startProgress(chosen, which)
   const verdicts = yield* Effect.forEach(chosen, (folder) =>
     verifyFolder(folder, which, lost.has(folder), show).pipe(
       Effect.tap((verdict) => saveResult(which, verdict)),
-      Effect.tap((verdict) => report({ verdict, which, config, lost: lost.has(folder) })),
+      Effect.tap((verdict) => report({ verdict, which, words, lost: lost.has(folder) })),
       Effect.annotateLogs("folder", folder)
     )
   )
@@ -249,10 +248,10 @@ const replaced = {
 const report = Effect.fnUntraced(function* (reported: {
   readonly verdict: Verdict
   readonly which: Which
-  readonly config: string | undefined
+  readonly words: JobWords
   readonly lost: boolean
 }) {
-  const { verdict, which } = reported
+  const { verdict, which, words } = reported
   const { findings, folder, result } = verdict
   const { target } = yield* PublishedArchives
   if (result === "good") return yield* Effect.logInfo(describe(verdict))
@@ -261,7 +260,7 @@ const report = Effect.fnUntraced(function* (reported: {
   }
   yield* Effect.forEach(describeFindings(findings), (line) => Effect.logError(line), { discard: true })
   const other = result === "unsettled" ? "none" : yield* otherOf(folder, which)
-  yield* Effect.logError(`what to do: ${advice({ ...reported, other, target }).join("\n")}`)
+  yield* Effect.logError(`what to do: ${advice({ ...reported, ...words, other, target }).join("\n")}`)
 })
 
 /** What the folder's other archive is, which advice only names when it is good. */

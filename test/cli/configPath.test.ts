@@ -5,6 +5,7 @@ import { findConfig, notThere } from "../../src/cli/configPath.ts"
 import { restoreCommand } from "../../src/restore/RestoreResult.ts"
 import { parseFolderName } from "../../src/source/FolderName.ts"
 import { identityOfState } from "../../src/store/FolderState.ts"
+import { optionWords } from "../../src/text/Text.ts"
 import { advice } from "../../src/verify/Advice.ts"
 import { makePlace, type Place, picture, run } from "../support/program/built.ts"
 
@@ -136,11 +137,12 @@ describe("the configuration", () => {
     const folder = parseFolderName("ABCD")
     assert.isDefined(folder)
     const asked = { folder, which: "current", to: "back", only: [], overwrite: false, dryRun: false } as const
-    const { named } = findConfig(undefined, {}, "linux")
-    assert.strictEqual(restoreCommand({ ...asked, config: named }, "previous"), "zipper restore ABCD --prev --to back")
+    const named = optionWords("--config", findConfig(undefined, {}, "linux").named)
+    const words = { place: named, job: named }
+    assert.strictEqual(restoreCommand({ ...asked, ...words }, "previous"), "zipper restore ABCD --prev --to back")
     const figures = { seconds: 0, files: 0, bytes: 0, zip_bytes: 0, identity: identityOfState(undefined) }
     const verdict = { ...figures, folder, result: "missing", findings: [], remains: false } as const
-    const lines = advice({ verdict, which: "current", other: "usable", lost: false, config: named, target: "/t" })
+    const lines = advice({ verdict, which: "current", other: "usable", lost: false, ...words, target: "/t" })
     assert.include(lines, "  zipper restore ABCD --prev --to DIR")
     assert.include(lines, "  zipper run --force --folder ABCD")
     place.put("ABCD/a.txt", "one")

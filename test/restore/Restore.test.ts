@@ -54,7 +54,8 @@ const optionsFor = (change: Partial<RestoreOptions>): RestoreOptions => ({
   only: [],
   overwrite: false,
   dryRun: false,
-  config: "c.json",
+  place: ["--config", "c.json"],
+  job: ["--config", "c.json"],
   ...change
 })
 

@@ -10,7 +10,8 @@ const options: RestoreOptions = {
   only: ["*.kdbx", "-rf"],
   overwrite: true,
   dryRun: false,
-  config: "/etc/zipper.json"
+  place: ["--config", "/etc/zipper.json"],
+  job: ["--config", "/etc/zipper.json"]
 }
 
 const set: PublishedArchive = {

@@ -84,6 +84,7 @@ const run = (
   } = {}
 ) =>
   Effect.gen(function* () {
+    const { config = "c.json" } = options
     const lines: Array<string> = []
     const shown: Array<Shown> = []
     const zips = Object.fromEntries(sets.map(({ zip }) => [zip, good]))
@@ -103,7 +104,7 @@ const run = (
       verify({
         folders: options.folders ?? [],
         which: options.which ?? "current",
-        config: options.config ?? "c.json"
+        words: { place: ["--config", config], job: ["--config", config] }
       })
     ).pipe(
       Effect.provide(

@@ -2,25 +2,17 @@ import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { ArchiveConfig } from "../../config/Config.ts"
 import * as Restore from "../../restore/Restore.ts"
 import { RestoreDocument, type RestoreSummary, restoreDocument } from "../../restore/RestoreResult.ts"
-import { JobStates } from "../../runs/JobState.ts"
 import * as FolderName from "../../source/FolderName.ts"
-import { PublishedArchives } from "../../store/PublishedArchive.ts"
-import { Disk } from "../../system/Disk.ts"
-import { Hasher } from "../../system/Hasher.ts"
-import { Workers } from "../../system/Workers.ts"
 import { isWithoutName } from "../../text/Glob.ts"
 import { quoted } from "../../text/Text.ts"
-import { ArchiveReader, Extractor } from "../../zip/Archiver.ts"
-import { archiving, loadConfig, makeCommand } from "../command.ts"
-import { findConfig } from "../configPath.ts"
+import { Extractor } from "../../zip/Archiver.ts"
+import { archiveFlags, archivesToRead } from "../archives.ts"
+import { makeCommand } from "../command.ts"
 import { stopUnless, UsageError } from "../exit.ts"
-import { stateOf } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
-import * as progressBar from "../progressBar.ts"
 
 const folder = Args.text({ name: "ABCD" }).pipe(Args.withDescription("The folder that was archived."))
 
@@ -36,8 +28,7 @@ export const restore = makeCommand(
   {
     folder,
     to,
-    config: options.optionalConfig,
-    prev: options.flag("prev", "The archive before the current one."),
+    ...archiveFlags,
     only: options.several(
       "only",
       "PATTERN",
@@ -52,15 +43,13 @@ export const restore = makeCommand(
   function* (flags) {
     const { dryRun, only, overwrite } = flags
     const request = yield* requestOf(flags)
-    const { named, path } = findConfig(flags.config)
-    const config = yield* archiving(path, yield* loadConfig(path))
+    const { layer, which, words } = yield* archivesToRead("restore", flags)
     if (dryRun) yield* Effect.logInfo("dry run: nothing is written")
     const output = yield* Output
     const print = (summary: RestoreSummary) =>
       Effect.provideService(printDocument(RestoreDocument, restoreDocument(summary, dryRun)), Output, output)
-    const which = flags.prev ? "previous" : "current"
     const summary = yield* Restore.restore(
-      { ...request, which, only, overwrite, dryRun, config: named },
+      { ...request, ...words, which, only, overwrite, dryRun },
       // A signal leaves a document too.
       (stopped) => Effect.catchAll(print(stopped), ({ message }) => Effect.logError(message))
     ).pipe(
@@ -69,7 +58,7 @@ export const restore = makeCommand(
           ? new UsageError({ command: "restore", problems: [error.message] })
           : error
       ),
-      Effect.provide(services(config, dryRun))
+      Effect.provide(Layer.provideMerge(dryRun ? Extractor.layerDryRun : Extractor.layer, layer))
     )
     yield* print(summary)
     yield* stopUnless(summary.result === "restored")
@@ -87,13 +76,3 @@ const requestOf = (flags: { readonly folder: string; readonly to: string; readon
     ? Effect.fail(new UsageError({ command: "restore", problems }))
     : Effect.succeed({ folder: name, to: flags.to })
 }
-
-const services = (config: ArchiveConfig, dryRun: boolean) =>
-  Layer.mergeAll(
-    PublishedArchives.layer(config.target_path),
-    JobStates.layerDryRun(stateOf(config)),
-    ArchiveReader.layer,
-    Hasher.layer,
-    dryRun ? Extractor.layerDryRun : Extractor.layer,
-    progressBar.layer
-  ).pipe(Layer.provide(Workers.layer(config.compression.threads)), Layer.provide(Disk.layer))

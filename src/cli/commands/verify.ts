@@ -5,18 +5,16 @@ import { closest, distance } from "fastest-levenshtein"
 import type { ArchiveConfig } from "../../config/Config.ts"
 import { allGood, VerifyDocument } from "../../runs/VerifyResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
-import { PublishedArchives } from "../../store/PublishedArchive.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
 import { quoted } from "../../text/Text.ts"
 import { runVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
-import { applyProcessSettings, archiving, loadConfig, makeCommand, reportErrors } from "../command.ts"
-import { findConfig } from "../configPath.ts"
+import { type ChosenArchives, configuredArchives, configuredFlags } from "../archives.ts"
+import { applyProcessSettings, makeCommand, reportErrors } from "../command.ts"
 import { stopUnless, UsageError } from "../exit.ts"
 import { archiveIdentity, logs, notifier, stateLayers } from "../layers.ts"
-import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
@@ -30,26 +28,24 @@ export const verify = makeCommand(
   "verify",
   "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; a message is sent for what is wrong, as for a run that failed. Example: zipper verify ABCD",
   {
-    config: options.optionalConfig,
-    prev: options.flag("prev", "Read the archives before the current ones instead."),
+    ...configuredFlags,
     folders
   },
   function* (flags) {
     const folders = yield* foldersOf(flags.folders)
-    const { named, path } = findConfig(flags.config)
-    const config = yield* archiving(path, yield* loadConfig(path))
+    const { config, layer, which, words } = yield* configuredArchives(flags)
     yield* applyProcessSettings(config)
     const id = archiveIdentity(config)
     const summary = yield* runVerify({
       ...id,
       folders,
-      which: flags.prev ? "previous" : "current",
-      config: named,
+      which,
+      words,
       notify_on: config.notify_on,
       reminder_hours: config.reminder_hours
     }).pipe(
       Effect.catchTag("UnknownFolders", unknownFolders),
-      Effect.provide(services(config)),
+      Effect.provide(services(config, layer)),
       reportErrors,
       logs(config, id)
     )
@@ -58,9 +54,9 @@ export const verify = makeCommand(
   }
 )
 
-const services = (config: ArchiveConfig) =>
+const services = (config: ArchiveConfig, archives: ChosenArchives["layer"]) =>
   Layer.mergeAll(
-    PublishedArchives.layer(config.target_path),
+    archives,
     stateLayers(config, config.ping_url),
     notifier(config),
     ArchiveReader.layer,

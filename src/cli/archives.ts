@@ -1,0 +1,95 @@
+import { resolve } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { defaultThreads } from "../config/Config.ts"
+import { JobStates } from "../runs/JobState.ts"
+import { PublishedArchives, type Which } from "../store/PublishedArchive.ts"
+import { Disk } from "../system/Disk.ts"
+import { Hasher } from "../system/Hasher.ts"
+import { Workers } from "../system/Workers.ts"
+import { optionWords } from "../text/Text.ts"
+import type { PlaceWords } from "../verify/Advice.ts"
+import { ArchiveReader } from "../zip/Archiver.ts"
+import { archiving, loadConfig } from "./command.ts"
+import { findConfig } from "./configPath.ts"
+import { UsageError } from "./exit.ts"
+import { stateOf } from "./layers.ts"
+import * as options from "./options.ts"
+import * as progressBar from "./progressBar.ts"
+
+/** The options that choose archives of a configuration. */
+export const configuredFlags = {
+  config: options.optionalConfig,
+  prev: options.flag("prev", "The archive before the current one.")
+}
+
+/** The same for what needs no configuration. */
+export const archiveFlags = {
+  ...configuredFlags,
+  from: options.single(
+    "from",
+    "TARGET",
+    "The folder that the archives are in, instead of a configuration: that disk alone is needed, and it is only read."
+  )
+}
+
+interface ConfiguredFlags {
+  readonly config: string | undefined
+  readonly prev: boolean
+}
+
+/** The archives that the options choose: which of the two, where they are read, how messages name them. */
+export interface ChosenArchives<Words extends PlaceWords = PlaceWords> {
+  readonly which: Which
+  readonly words: Words
+  readonly layer: Layer.Layer<PublishedArchives, never, Disk>
+}
+
+/** Those of a configuration, and the configuration. */
+export const configuredArchives = Effect.fnUntraced(function* (flags: ConfiguredFlags) {
+  const { named, path } = findConfig(flags.config)
+  const config = yield* archiving(path, yield* loadConfig(path))
+  const words = optionWords("--config", named)
+  return { config, ...chosen(flags, config.target_path, { place: words, job: words }) }
+})
+
+/** Those of `--from`, else of a configuration, with all that it takes to read them and nothing that writes. */
+export const archivesToRead = Effect.fnUntraced(function* (
+  command: string,
+  flags: ConfiguredFlags & { readonly from: string | undefined }
+) {
+  const { config: file, from } = flags
+  if (from === undefined) {
+    const { config, ...archives } = yield* configuredArchives(flags)
+    return { ...archives, layer: readLayer(archives, config, config.compression.threads) }
+  }
+  const problems = [
+    ...(from === "" ? ["--from: the name of the folder is empty"] : []),
+    ...(file === undefined ? [] : ["--from and --config: give one or the other; --from needs no configuration"])
+  ]
+  if (problems.length > 0) return yield* new UsageError({ command, problems })
+  const target = resolve(from)
+  const archives = chosen(flags, target, { place: optionWords("--from", from), job: undefined })
+  // What a run kept beside its lock file is not on that disk: nothing has this name.
+  const state = { target_path: target, lockfile_path: `${target}/.zipper/none.lock` }
+  return { ...archives, layer: readLayer(archives, state, defaultThreads()) }
+})
+
+const chosen = <Words extends PlaceWords>(
+  { prev }: Pick<ConfiguredFlags, "prev">,
+  target: string,
+  words: Words
+): ChosenArchives<Words> => ({
+  which: prev ? "previous" : "current",
+  words,
+  layer: PublishedArchives.layer(target)
+})
+
+const readLayer = ({ layer }: ChosenArchives, state: Parameters<typeof stateOf>[0], threads: number) =>
+  Layer.mergeAll(
+    layer,
+    JobStates.layerDryRun(stateOf(state)),
+    ArchiveReader.layer,
+    Hasher.layer,
+    progressBar.layer
+  ).pipe(Layer.provideMerge(Workers.layer(threads)), Layer.provide(Disk.layer))
