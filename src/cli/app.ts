@@ -121,7 +121,7 @@ const wordsAsTyped = new Set(["schema", "help"])
 
 /** The commands that take names beside their options. */
 const takingNames = new Set([
-  ...["pull", "push", "prune", "prepare", "delegate", "restore", "verify"],
+  ...["pull", "push", "prune", "prepare", "delegate", "restore", "verify", "ls"],
   ...["config init", "config validate", "config show"]
 ])
 

@@ -2,12 +2,14 @@ import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { defaultThreads } from "../config/Config.ts"
+import { FindError } from "../restore/FindArchive.ts"
 import { JobStates } from "../runs/JobState.ts"
+import { parseFolderName } from "../source/FolderName.ts"
 import { PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { Disk } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
 import { Workers } from "../system/Workers.ts"
-import { optionWords } from "../text/Text.ts"
+import { optionWords, quoted } from "../text/Text.ts"
 import type { PlaceWords } from "../verify/Advice.ts"
 import { ArchiveReader } from "../zip/Archiver.ts"
 import { archiving, loadConfig } from "./command.ts"
@@ -93,3 +95,26 @@ const readLayer = ({ layer }: ChosenArchives, state: Parameters<typeof stateOf>[
     Hasher.layer,
     progressBar.layer
   ).pipe(Layer.provideMerge(Workers.layer(threads)), Layer.provide(Disk.layer))
+
+/** The names of folders, each once, in their order; or all that is wrong on the command line, with these problems. */
+export const parseFolders = (command: string, names: ReadonlyArray<string>, problems: ReadonlyArray<string> = []) => {
+  const folders = [...new Set(names)].map((name) => ({ name, folder: parseFolderName(name) }))
+  const wrong = folders.flatMap(({ folder, name }) =>
+    folder === undefined
+      ? [`${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`]
+      : []
+  )
+  return wrong.length + problems.length > 0
+    ? Effect.fail(new UsageError({ command, problems: [...wrong, ...problems] }))
+    : Effect.succeed(folders.flatMap(({ folder }) => folder ?? []))
+}
+
+/** A folder of which there never was an archive is a mistake on the command line. */
+export const unknownAsUsage =
+  (command: string) =>
+  <A, E, R>(effect: Effect.Effect<A, E | FindError, R>) =>
+    Effect.mapError(effect, (error) =>
+      error instanceof FindError && error.reason === "UnknownFolder"
+        ? new UsageError({ command, problems: [error.message] })
+        : error
+    )

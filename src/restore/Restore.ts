@@ -1,91 +1,145 @@
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
-import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { sumAll } from "effect/Number"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { publishedFolders } from "../runs/PublishedFolders.ts"
-import { absent, describeFinding, foreignText } from "../runs/VerifyResult.ts"
+import * as Stream from "effect/Stream"
+import { describeFinding, foreignText } from "../runs/VerifyResult.ts"
+import type { FolderName } from "../source/FolderName.ts"
 import { Metadata } from "../store/Metadata.ts"
 import { isSameArchive, namesOf, type PublishedArchive, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Progress } from "../system/Progress.ts"
+import { bytes, count, duration } from "../text/Text.ts"
 import { type Examined, examineArchive } from "../verify/VerifyArchive.ts"
 import { Extractor, type PreparedRestore } from "../zip/Archiver.ts"
 import {
   failureLines,
   leftoverText,
+  nothingRestored,
   obstacleLines,
+  plannedText,
   privilegedText,
+  type RestoreOutcome,
+  roomLines,
   spaceText,
   stoppedLines,
   summaryText,
+  unmatchedLines,
   untriedText
 } from "../zip/RestorePlan.ts"
+import { FindError, findFolders, hasOther, openArchive } from "./FindArchive.ts"
 import {
   damageText,
-  lostText,
-  noArchiveText,
-  otherOf,
   type RestoreOptions,
-  type RestoreSummary
+  type RestoreRequest,
+  type RestoreSummary,
+  restoreCommand
 } from "./RestoreResult.ts"
 
-/** `Lost`: nothing is left of the published archives. `Changed`: runs keep publishing while the archive is read. */
-class RestoreError extends Data.TaggedError("RestoreError")<{
-  readonly reason: "UnknownFolder" | "NoArchive" | "Lost" | "Changed"
-  readonly message: string
-}> {}
-
 /**
- * Puts an archive's content back: finds the archive, checks it, looks at everything in DIR that it would touch, and only then
- * writes. All obstacles are reported before anything is written; what fails afterwards is removed, named and
- * in the summary. Interrupted while it writes, it gives `onStopped` the summary of what is there.
+ * Puts archives' content back: finds and checks every archive, looks at everything in DIR that it would touch, and only then
+ * writes, one folder after the other. What is in the way is reported before anything is written, and stops all of it; of several
+ * archives, one that is damaged or missing does not keep the others out. What fails afterwards is removed, named and in the
+ * summaries, which are in the order of the folders. Interrupted while it writes, it gives them to `onStopped`.
  */
 export const restore = Effect.fn("Restore")(function* (
-  options: RestoreOptions,
-  onStopped: (summary: RestoreSummary) => Effect.Effect<void> = () => Effect.void
+  request: RestoreRequest,
+  onStopped: (summaries: ReadonlyArray<RestoreSummary>) => Effect.Effect<void> = () => Effect.void
 ) {
   const started = yield* Clock.currentTimeMillis
-  const { findings, foreign, prepared, set } = yield* checkAndPrepare(options)
-
-  const finish = Effect.fnUntraced(function* (
-    result: RestoreSummary["result"],
-    problems: ReadonlyArray<string>,
-    plan?: RestoreSummary["plan"],
-    restored?: RestoreSummary["restored"]
-  ) {
-    yield* Effect.forEach(problems, (problem) => Effect.logError(problem), { discard: true })
-    const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
-    const { folder, which, zip } = set
-    return { folder, which, zip, result, plan, restored, problems, seconds } satisfies RestoreSummary
-  })
-
-  if (prepared === undefined) {
-    const other = yield* isThere(options)
-    const why = foreign
-      ? [`nothing was written: ${set.zip} was ${foreignText(set.zip)}`]
-      : damageText(options, set, findings, other)
-    return yield* finish("refused", why)
-  }
-  const { plan, dryRun, soFar } = prepared
-  const obstacles = obstacleLines(plan, { overwrite: options.overwrite, zip: set.zip })
-  yield* warnings([leftoverText(plan, options.overwrite && obstacles.length === 0)])
-  if (obstacles.length > 0) return yield* finish("refused", obstacles, plan)
-  yield* warnings([untriedText(plan), spaceText(plan)])
-  const restored = yield* extract(options, prepared).pipe(
-    Effect.onInterrupt(() => {
-      const there = soFar()
-      return Effect.flatMap(finish("incomplete", stoppedLines(plan, there), plan, there), onStopped)
-    })
+  const folders = yield* findFolders(request.folders, request.which)
+  if (request.below)
+    yield* Effect.logInfo(`${count(folders.length, "folder")}, each to a folder of its name in ${request.to}`)
+  const checked = yield* Effect.forEach(folders, (folder) => check({ ...request, folder })).pipe(
+    Effect.onInterrupt(() => Effect.logError("stopped by a signal: nothing was written"))
   )
-  const losses = failureLines(plan, restored)
-  yield* warnings([privilegedText(plan), ...restored.unremoved])
-  const summary = yield* finish(losses.length > 0 ? "incomplete" : "restored", losses, plan, restored)
-  if (restored.missing + restored.kept > 0) return summary
-  yield* Effect.logInfo(summaryText(plan, restored, { seconds: summary.seconds, dryRun }))
-  return summary
+  const ready = checked.filter(isReady)
+  const common = request.below ? commonObstacles(request, ready) : []
+  const obstacles = new Map<Checked, ReadonlyArray<string>>(ready.map((one) => [one, obstaclesOf(one)]))
+  const isRefused = [common, ...obstacles.values()].some((lines) => lines.length > 0)
+  const done = new Map<FolderName, RestoreSummary>()
+  const end = (summary: RestoreSummary) => done.set(summary.folder, summary)
+  const summaries = () => folders.flatMap((folder) => done.get(folder) ?? [])
+
+  for (const one of checked) {
+    const { overwrite } = request
+    if (isReady(one)) yield* inFolder(one, warnings([leftoverText(one.prepared.plan, overwrite && !isRefused)]))
+    const problems = obstacles.get(one) ?? one.problems
+    if (isRefused || !isReady(one)) end(yield* finish(one, { result: "refused", problems }))
+  }
+  yield* logErrors(common)
+
+  const todo = isRefused ? [] : ready
+  const leave = Effect.fnUntraced(function* (rest: ReadonlyArray<Ready>, why: string) {
+    if (rest.length === 0) return
+    yield* Effect.logError(`not begun (${why}): ${rest.map(({ options }) => options.folder).join(", ")}`)
+    for (const one of rest) end(summaryOf(one, { result: "refused", problems: [`not begun: ${why}`] }))
+  })
+  const rest = () => todo.filter(({ options }) => !done.has(options.folder))
+  yield* Effect.gen(function* () {
+    for (const one of todo) {
+      const summary = yield* inFolder(one, carryOut(one))
+      end(summary)
+      const why = summary.restored?.gaveUp
+      if (why !== undefined) return yield* leave(rest(), why)
+    }
+  }).pipe(
+    Effect.onInterrupt(() =>
+      Effect.gen(function* () {
+        const [one, ...others] = rest()
+        if (one !== undefined) {
+          const restored = one.prepared.soFar()
+          const problems = stoppedLines(one.prepared.plan, restored)
+          end(yield* finish(one, { result: "incomplete", problems, restored }))
+        }
+        yield* leave(others, "stopped by a signal")
+        yield* onStopped(summaries())
+      })
+    )
+  )
+  const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
+  if (request.below) yield* reportTotals(request, summaries(), seconds)
+  return summaries()
 }, Effect.scoped)
+
+/** A folder whose archive was looked at; without `prepared`, `problems` says why nothing of it is restored. */
+interface Checked {
+  readonly options: RestoreOptions
+  readonly zip: string
+  readonly problems: ReadonlyArray<string>
+  readonly prepared: PreparedRestore | undefined
+  readonly millis: number
+}
+
+interface Ready extends Checked {
+  readonly prepared: PreparedRestore
+}
+
+const isReady = (one: Checked): one is Ready => one.prepared !== undefined
+
+/** Of several archives, a pattern need not mean something in each. */
+const obstaclesOf = ({ options: { below, overwrite }, prepared: { plan }, zip }: Ready) =>
+  obstacleLines(below ? { ...plan, unmatched: [] } : plan, { overwrite, zip })
+
+/** Lines of one of several folders begin with its name. */
+const inFolder = <A, E, R>({ options }: Pick<Checked, "options">, effect: Effect.Effect<A, E, R>) =>
+  options.below ? Effect.annotateLogs(effect, "folder", options.folder) : effect
+
+type End = Pick<RestoreSummary, "result" | "problems"> & { readonly restored?: RestoreOutcome }
+
+const summaryOf = ({ millis, options, prepared, zip }: Checked, end: End): RestoreSummary => {
+  const { folder, which } = options
+  return { folder, which, zip, plan: prepared?.plan, restored: undefined, seconds: millis / 1000, ...end }
+}
+
+/** Logs the problems. */
+const finish = (one: Checked, end: End) => inFolder(one, logErrors(end.problems)).pipe(Effect.as(summaryOf(one, end)))
+
+const logErrors = (lines: ReadonlyArray<string>) =>
+  Effect.forEach(lines, (line) => Effect.logError(line), { discard: true })
 
 const warnings = (texts: ReadonlyArray<string | undefined>) =>
   Effect.forEach(texts, (text) => (text === undefined ? Effect.void : Effect.logWarning(text)), { discard: true })
@@ -93,10 +147,26 @@ const warnings = (texts: ReadonlyArray<string | undefined>) =>
 /** How often an archive is looked at again that a run replaced meanwhile. */
 const timesAgain = 3
 
+const check = (options: RestoreOptions) =>
+  Effect.gen(function* () {
+    const { target } = yield* PublishedArchives
+    const zip = `${target}/${options.folder}/${namesOf(options.folder, options.which).zip}`
+    const [time, found] = yield* checkAndPrepare(options).pipe(
+      // Without several, the error is the command's own.
+      Effect.catchIf(
+        (error) => options.below && (error._tag !== "ExtractError" || error.reason === "Changed"),
+        ({ message }) => Effect.succeed({ problems: [message], prepared: undefined })
+      ),
+      Effect.timed
+    )
+    const one: Checked = { options, zip, ...found, millis: Duration.toMillis(time) }
+    return one
+  }).pipe((effect) => inFolder({ options }, effect))
+
 const checkAndPrepare = (options: RestoreOptions) =>
   Effect.gen(function* () {
     const archives = yield* PublishedArchives
-    const set = yield* openArchive(options)
+    const set = yield* openArchive({ ...options, command: (which) => restoreCommand(options, which) })
     const examined = yield* examineWithProgress(set)
     const { findings, foreign } = examined
     const { file } = set
@@ -106,9 +176,12 @@ const checkAndPrepare = (options: RestoreOptions) =>
     if (damage.length > 0 || file === undefined || foreign) {
       if (!isSameArchive(set, yield* archives.open(options.folder, options.which))) {
         const message = `${options.folder}: its archive was replaced again and again while it was looked at; nothing was written`
-        return yield* new RestoreError({ reason: "Changed", message })
+        return yield* new FindError({ reason: "Changed", message })
       }
-      return { set, findings, foreign, prepared: undefined }
+      const problems = foreign
+        ? [`nothing was written: ${set.zip} was ${foreignText(set.zip)}`]
+        : damageText(options, set, findings, yield* hasOther(options))
+      return { problems, prepared: undefined }
     }
     yield* Effect.forEach(beside, (finding) =>
       Effect.logWarning(`${describeFinding(finding)}; the archive itself is good and is restored`)
@@ -118,15 +191,13 @@ const checkAndPrepare = (options: RestoreOptions) =>
       file,
       ...totalsOf(beside.length > 0 ? undefined : set.metadata, examined),
       to: options.to,
+      ...(options.below ? { name: options.folder } : {}),
       only: options.only,
       overwrite: options.overwrite,
       keepOut: [archives.target]
     })
-    return { set, findings, foreign, prepared }
-  }).pipe(
-    Effect.retry({ times: timesAgain, while: (error) => "reason" in error && error.reason === "Changed" }),
-    Effect.onInterrupt(() => Effect.logError("stopped by a signal: nothing was written"))
-  )
+    return { problems: [], prepared }
+  }).pipe(Effect.retry({ times: timesAgain, while: (error) => "reason" in error && error.reason === "Changed" }))
 
 const examineWithProgress = Effect.fnUntraced(function* (set: PublishedArchive) {
   const show = yield* (yield* Progress).start(`checking ${set.folder}`)
@@ -143,31 +214,45 @@ const totalsOf = (metadata: string | undefined, { bytes, files }: Examined) =>
     onSome: ({ total_bytes, total_files }) => ({ files: total_files, bytes: total_bytes })
   })
 
-/** Whether the folder's other archive is there to be offered: what cannot be looked at is not. */
-const isThere = ({ folder, which }: RestoreOptions) =>
-  Effect.flatMap(PublishedArchives, (archives) => archives.open(folder, otherOf(which))).pipe(
-    Effect.map((other) => other?.file !== undefined),
-    Effect.orElseSucceed(() => false)
-  )
+/** What keeps several archives out together: a pattern that means nothing in any of them, and room that all of them need. */
+const commonObstacles = ({ only }: RestoreRequest, ready: ReadonlyArray<Ready>): ReadonlyArray<string> => {
+  const plans = ready.map(({ prepared }) => prepared.plan)
+  const unmatched = [...new Set(only)].filter((pattern) => plans.every((plan) => plan.unmatched.includes(pattern)))
+  if (unmatched.length > 0 && plans.length > 0) return unmatchedLines(unmatched, "these archives")
+  return Object.values(Arr.groupBy(plans, ({ device }) => device)).flatMap(roomLines)
+}
 
-const openArchive = Effect.fnUntraced(function* (options: RestoreOptions) {
-  const { folder, which } = options
-  const archives = yield* PublishedArchives
-  const set = yield* archives.open(folder, which)
-  if (set !== undefined) return set
-  const folders = yield* archives.folders
-  if (folders.includes(folder)) {
-    return yield* new RestoreError({ reason: "NoArchive", message: noArchiveText(options, yield* isThere(options)) })
+const carryOut = Effect.fnUntraced(function* (one: Ready) {
+  const { options, prepared } = one
+  const { dryRun, plan } = prepared
+  yield* warnings([untriedText(plan), spaceText(plan)])
+  if (options.below && options.only.length > 0 && plan.unmatched.length === new Set(options.only).size) {
+    yield* Effect.logInfo("nothing in it has a name of --only")
+    return summaryOf(one, { result: "restored", problems: [], restored: nothingRestored })
   }
-  const published = yield* publishedFolders
-  yield* Effect.forEach(published.unread, (problem) => Effect.logWarning(problem), { discard: true })
-  if (published.folders.includes(folder)) {
-    const message = lostText(options, describeFinding(absent(folder, which, true)))
-    return yield* new RestoreError({ reason: "Lost", message })
-  }
-  const known = folders.length === 0 ? "there are none at all" : `there are ${folders.join(", ")}`
-  const message = `${archives.target} has no archives of ${folder}: ${known}`
-  return yield* new RestoreError({ reason: "UnknownFolder", message })
+  yield* Stream.runForEach(prepared.files, (files) =>
+    Effect.forEach(files, (file) => Effect.logInfo(plannedText(file)), { discard: true })
+  )
+  const [time, { isWhole, problems, restored }] = yield* extract(options, prepared).pipe(
+    Effect.map((restored) => ({
+      restored,
+      problems: failureLines(plan, restored),
+      isWhole: restored.missing + restored.kept === 0
+    })),
+    Effect.catchIf(
+      () => options.below,
+      ({ message }) => Effect.sync(() => ({ restored: prepared.soFar(), problems: [message], isWhole: false }))
+    ),
+    Effect.timed
+  )
+  yield* warnings([privilegedText(plan), ...restored.unremoved])
+  const result = problems.length > 0 ? "incomplete" : "restored"
+  const summary = yield* finish(
+    { ...one, millis: one.millis + Duration.toMillis(time) },
+    { result, problems, restored }
+  )
+  if (isWhole) yield* Effect.logInfo(summaryText(plan, restored, { seconds: summary.seconds, dryRun }))
+  return summary
 })
 
 const extract = Effect.fnUntraced(function* ({ folder }: RestoreOptions, { carryOut, plan, written }: PreparedRestore) {
@@ -178,3 +263,17 @@ const extract = Effect.fnUntraced(function* ({ folder }: RestoreOptions, { carry
   )
   return yield* carryOut
 }, Effect.scoped)
+
+/** The last lines about several folders: all that was restored, and the names of the rest. */
+const reportTotals = Effect.fnUntraced(function* (
+  { dryRun, to }: RestoreRequest,
+  folders: ReadonlyArray<RestoreSummary>,
+  seconds: number
+) {
+  const [rest, well] = Arr.partition(folders, ({ result }) => result === "restored")
+  const sum = (key: "files" | "bytes") => sumAll(folders.map(({ restored }) => restored?.[key] ?? 0))
+  const figures = `${count(sum("files"), "file")}, ${bytes(sum("bytes"))}`
+  const what = `${dryRun ? "would restore" : "restored"} ${well.length} of ${count(folders.length, "folder")} in ${to}`
+  if (well.length > 0) yield* Effect.logInfo(`${what}: ${figures}, ${duration(seconds * 1000)}`)
+  if (rest.length > 0) yield* Effect.logError(`not restored: ${rest.map(({ folder }) => folder).join(", ")}`)
+})

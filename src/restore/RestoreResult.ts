@@ -11,6 +11,8 @@ export interface RestoreOptions extends PlaceWords {
   readonly folder: FolderName
   readonly which: Which
   readonly to: string
+  /** Into a folder of its own name below `to`. */
+  readonly below: boolean
   /** Patterns of what is wanted; everything when there are none. */
   readonly only: ReadonlyArray<string>
   readonly overwrite: boolean
@@ -18,7 +20,22 @@ export interface RestoreOptions extends PlaceWords {
   readonly dryRun: boolean
 }
 
+/** An archive that a command asks for; `command` is the line that asks for that one of the folder's two. */
+export interface WantedArchive extends Pick<PlaceWords, "job"> {
+  readonly folder: FolderName
+  readonly which: Which
+  readonly command: (which: Which) => string
+}
+
 export const otherOf = (which: Which): Which => (which === "current" ? "previous" : "current")
+
+/** Several folders at once; none are all. */
+export interface RestoreRequest extends Omit<RestoreOptions, "folder"> {
+  readonly folders: ReadonlyArray<FolderName>
+}
+
+/** DIR of one folder. */
+export const directoryOf = ({ below, folder, to }: RestoreOptions): string => (below ? `${to}/${folder}` : to)
 
 /** The command line that asks for the same of that archive, to be pasted. */
 export const restoreCommand = (options: RestoreOptions, which: Which): string =>
@@ -27,7 +44,7 @@ export const restoreCommand = (options: RestoreOptions, which: Which): string =>
     "restore",
     options.folder,
     ...(which === "previous" ? ["--prev"] : []),
-    ...optionWords("--to", options.to),
+    ...optionWords("--to", directoryOf(options)),
     ...options.only.flatMap((pattern) => optionWords("--only", pattern)),
     ...(options.overwrite ? ["--overwrite"] : []),
     ...(options.dryRun ? ["--dry-run"] : []),
@@ -56,7 +73,8 @@ const reasonOf = ({ job }: RestoreOptions, { file, folder, interrupted, obstacle
 }
 
 const wayOut = (options: RestoreOptions, { file, zip }: PublishedArchive, other: boolean): string => {
-  const { to, which } = options
+  const { which } = options
+  const to = directoryOf(options)
   const isCurrent = which === "current"
   if (other) {
     const name = isCurrent ? "the archive before" : "the newest archive"
@@ -69,16 +87,18 @@ const wayOut = (options: RestoreOptions, { file, zip }: PublishedArchive, other:
 }
 
 /** `other` as for {@link damageText}. */
-export const noArchiveText = (options: RestoreOptions, other: boolean): string => {
-  const { folder, which } = options
+export const noArchiveText = (
+  { command, folder, which }: Pick<WantedArchive, "command" | "folder" | "which">,
+  other: boolean
+): string => {
   const none = `${folder} has no ${which === "current" ? "current" : "previous"} archive`
   if (!other) return none
   const name = which === "current" ? "there is one before it" : "the newest one"
-  return `${none}; ${name}: ${restoreCommand(options, otherOf(which))}`
+  return `${none}; ${name}: ${command(otherOf(which))}`
 }
 
 /** `finding` says that nothing is left of the folder's archives. */
-export const lostText = ({ folder, job }: RestoreOptions, finding: string): string => {
+export const lostText = ({ folder, job }: Pick<WantedArchive, "folder" | "job">, finding: string): string => {
   if (job === undefined) return finding
   const run = shellWords(["zipper", "run", ...job, "--force", "--folder", folder])
   return `${finding}; a new one, if the folder is still in the source: ${run}`
@@ -102,9 +122,9 @@ const some = <A, I>(schema: Schema.Schema<A, I>, description: string) =>
 
 const path = text("relative to the directory; what is no plain text in it is escaped")
 
-/** Printed by `restore --json`. */
-export const RestoreDocument = document({
-  dry_run: flag("nothing was written: restored is what a restore would do"),
+const dry_run = flag("nothing was written: restored is what a restore would do")
+
+const restoredFolder = {
   folder: FolderName,
   archive: Schema.Literal("current", "previous"),
   zip: text("the archive's file"),
@@ -139,14 +159,43 @@ export const RestoreDocument = document({
     "what is not as in the archive, the first of them by name"
   ),
   problems: Schema.Array(text("what there is to say of it, as on standard error"))
+}
+
+/** Printed by `restore --json` for one folder. */
+const RestoreDocument = document({ dry_run, ...restoredFolder })
+
+/** For several, and for `--all`. */
+const RestoresDocument = document({
+  dry_run,
+  result: Schema.Literal("restored", "incomplete", "refused").annotations({
+    description: "restored: every folder; refused: nothing was written; anything but restored: exit status 1"
+  }),
+  restores: Schema.Array(Schema.Struct(restoredFolder)).annotations({
+    description: "the folders by name, each with the keys that the document of one folder has"
+  })
 })
-export type RestoreDocument = typeof RestoreDocument.Type
+
+export const RestoreDocuments = Schema.Union(RestoreDocument, RestoresDocument)
 
 const none = { count: 0, first: [] }
 
-export const restoreDocument = (summary: RestoreSummary, dryRun: boolean): RestoreDocument => ({
-  version: 1,
-  dry_run: dryRun,
+export const restoreDocument = (
+  { below, dryRun }: Pick<RestoreRequest, "below" | "dryRun">,
+  summaries: ReadonlyArray<RestoreSummary>
+): typeof RestoreDocuments.Type => {
+  const restores = summaries.map(restoredOf)
+  const [first] = restores
+  if (first !== undefined && !below) return { version: 1, dry_run: dryRun, ...first }
+  return { version: 1, dry_run: dryRun, result: resultOf(summaries), restores }
+}
+
+/** What became of all of them. */
+export const resultOf = (summaries: ReadonlyArray<RestoreSummary>): RestoreSummary["result"] => {
+  const [first = "refused", ...others] = new Set(summaries.map(({ result }) => result))
+  return others.length > 0 ? "incomplete" : first
+}
+
+const restoredOf = (summary: RestoreSummary) => ({
   folder: summary.folder,
   archive: summary.which,
   zip: summary.zip,

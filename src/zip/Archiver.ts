@@ -3,16 +3,18 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { Manifest } from "../source/Manifest.ts"
 import type { SourceView } from "../source/SourceView.ts"
 import { abortable, Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
-import { extractZip, makeTally } from "./Extract.ts"
+import { extractZip, makeTally, plannedFiles } from "./Extract.ts"
 import { planExtraction } from "./ExtractSurvey.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
-import { openZip } from "./ReadZip.ts"
-import { nothingRestored, type RestoreOutcome, type RestorePlan } from "./RestorePlan.ts"
+import type { ZipEntry } from "./Headers.ts"
+import { openZip, readEntries } from "./ReadZip.ts"
+import { nothingRestored, type PlannedFile, type RestoreOutcome, type RestorePlan } from "./RestorePlan.ts"
 import { type Audit, type AuditOptions, auditZip, type VerifyOptions, verifyZip } from "./VerifyZip.ts"
 import { type ArchiveOptions, writeZip } from "./WriteZip.ts"
 import { type ArchiveError, type ArchiveReport, ExtractError, isArchiveError, isExtractError } from "./ZipError.ts"
@@ -23,6 +25,8 @@ export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
   {
     /** Finds all that is wrong with the zip at `path` by itself. Fails for want of threads, memory or rights. */
     readonly audit: (path: string, options: AuditOptions) => Effect.Effect<Audit, ArchiveError>
+    /** The entries of a zip of this program in their order, from its central directory alone. */
+    readonly entries: (path: string) => Stream.Stream<ReadonlyArray<ZipEntry>, ArchiveError>
   }
 >() {
   static readonly layer: Layer.Layer<ArchiveReader> = Layer.effect(
@@ -30,7 +34,8 @@ export class ArchiveReader extends Context.Tag("zipper/ArchiveReader")<
     Effect.map(Workers, (runner) => ({
       audit: Effect.fn("ArchiveReader.audit")((path: string, options: AuditOptions) =>
         abortable((signal) => auditZip(path, options, signal, runner), isArchiveError)
-      )
+      ),
+      entries: (path) => streamOf(() => readEntries(path, new AbortController().signal))
     }))
   )
 }
@@ -105,6 +110,8 @@ export interface PreparedRestore {
   readonly written: () => number
   readonly soFar: () => RestoreOutcome
   readonly dryRun: boolean
+  /** Of a dry run: what {@link carryOut} would write. */
+  readonly files: Stream.Stream<ReadonlyArray<PlannedFile>, ArchiveError>
 }
 
 /** Puts the content of archives back into folders. */
@@ -135,7 +142,8 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
           ),
           written: tally.written,
           soFar: tally.restored,
-          dryRun: false
+          dryRun: false,
+          files: Stream.empty
         }
       })
     }))
@@ -146,7 +154,10 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
     Extractor,
     Effect.map(Workers, (runner) => ({
       prepare: Effect.fn("Extractor.prepare")((request) =>
-        Effect.map(preparePlan(request, runner.width, undefined), ({ plan }) => dryRunOf(plan.plan))
+        Effect.map(preparePlan(request, runner.width, undefined), ({ plan, zip }) => ({
+          ...dryRunOf(plan.plan),
+          files: streamOf(() => plannedFiles(zip, plan))
+        }))
       )
     }))
   )
@@ -163,8 +174,15 @@ export const dryRunOf = (plan: RestorePlan): PreparedRestore => ({
   }),
   written: () => 0,
   soFar: () => nothingRestored,
-  dryRun: true
+  dryRun: true,
+  files: Stream.empty
 })
+
+/** What is no ArchiveError is a defect. */
+const streamOf = <A>(batches: () => AsyncIterable<A>): Stream.Stream<A, ArchiveError> =>
+  Stream.suspend(() => Stream.fromAsyncIterable(batches(), (cause) => cause)).pipe(
+    Stream.catchAll((cause) => (isArchiveError(cause) ? Stream.fail(cause) : Stream.die(cause)))
+  )
 
 const isFailure = (cause: unknown): cause is ArchiveError | ExtractError =>
   isArchiveError(cause) || isExtractError(cause)

@@ -2,14 +2,15 @@ import * as fs from "node:fs/promises"
 import { explain } from "../system/Errno.ts"
 import type { Runner } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
+import { pathOf } from "./EntryRules.ts"
 import { extractSlice, type FileFailure, makeFileSet, makeShared, mark, shareOf } from "./ExtractFiles.ts"
 import { type Folder, finishFolders, type KnownFolder, makeFolders } from "./ExtractFolders.ts"
 import type { ExtractPlan } from "./ExtractSurvey.ts"
 import { type ExtractRequest, removeLeftovers } from "./ExtractTarget.ts"
 import { settleAll } from "./LookAhead.ts"
 import { sourceOf } from "./ReadSlice.ts"
-import type { OpenZip, Slice } from "./ReadZip.ts"
-import { gather, type RestoreFailure, type RestoreOutcome } from "./RestorePlan.ts"
+import { type OpenZip, readRecords, recordsOf, type Slice } from "./ReadZip.ts"
+import { gather, type PlannedFile, type RestoreFailure, type RestoreOutcome } from "./RestorePlan.ts"
 import { ExtractError, isExtractError } from "./ZipError.ts"
 
 /** Counts what becomes of a restore, at any moment. */
@@ -39,6 +40,26 @@ interface Extraction {
   readonly runner: Runner
   readonly tally: ReturnType<typeof makeTally>
   readonly temporary: string
+}
+
+/** The files that a restore would write, in their order. */
+export async function* plannedFiles(zip: OpenZip, plan: ExtractPlan): AsyncGenerator<ReadonlyArray<PlannedFile>> {
+  for (const slice of plan.slices) {
+    const marks = plan.marks.subarray(slice.first, slice.first + slice.count)
+    if (marks.every((each) => each === mark.none)) continue
+    const entries = [...readRecords(await recordsOf(zip, slice), slice, zip.path)]
+    yield entries.flatMap((entry, index) =>
+      marks[index] === mark.none
+        ? []
+        : [
+            {
+              path: RawPath.display(RawPath.join(plan.target.path, pathOf(entry))),
+              size: entry.size,
+              replaces: marks[index] === mark.replace
+            }
+          ]
+    )
+  }
 }
 
 const foldersAtOnce = 1024
@@ -125,6 +146,7 @@ const makeRoot = async ({ folders, target }: ExtractPlan): Promise<void> => {
   if (root === undefined || target.id !== undefined) return
   const path = RawPath.toBuffer(target.path)
   try {
+    if (target.parent !== undefined) await makeParent(RawPath.toBuffer(target.parent))
     await fs.mkdir(path)
     const { dev, ino } = await fs.lstat(path, { bigint: true })
     root.id = { dev, ino }
@@ -136,6 +158,13 @@ const makeRoot = async ({ folders, target }: ExtractPlan): Promise<void> => {
     })
   }
 }
+
+/** The first of several folders makes it. What another user has made there meanwhile is refused. */
+const makeParent = (path: Buffer): Promise<void> =>
+  fs.mkdir(path).catch(async (cause: unknown) => {
+    const stats = await fs.lstat(path)
+    if (!stats.isDirectory() || stats.uid !== process.geteuid?.()) throw cause
+  })
 
 const existing = (folders: ReadonlyArray<Folder>): ReadonlyArray<KnownFolder> =>
   [...new Set(folders)].flatMap(({ id, path }) => (id === undefined ? [] : [{ path, ...id }]))

@@ -34,7 +34,7 @@ export const planExtraction = async (
   temporary: RawPath.RawPath | undefined,
   signal: AbortSignal
 ) => {
-  const target = await lookAtTarget(request.to, request.keepOut)
+  const target = await lookAtTarget(request)
   const end = await readEnd(zip)
   const most = Math.min(end.entries, Math.ceil(zip.size / shortestRecord))
   const survey = await beginSurvey(request, target, most, writers)
@@ -220,6 +220,7 @@ const beginSurvey = async (request: ExtractRequest, target: Target, most: number
     const plan: RestorePlan = {
       ...totals,
       directory: RawPath.display(target.path),
+      device: target.device,
       makesDirectory: target.id === undefined,
       bytes: space.bytes(),
       conflicts: conflicts.some(),

@@ -1,6 +1,7 @@
 import * as fs from "node:fs"
 import * as fsPromises from "node:fs/promises"
-import { basename, dirname, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
+import type { FolderName } from "../source/FolderName.ts"
 import { spaceAt } from "../system/Disk.ts"
 import { codeOf, explain } from "../system/Errno.ts"
 import { isRunning } from "../system/Process.ts"
@@ -17,6 +18,8 @@ export interface ExtractRequest {
   readonly files: number
   readonly bytes: number
   readonly to: string
+  /** The folder below `to` that is meant, where several archives are restored; undefined: `to` itself. */
+  readonly name?: FolderName | undefined
   readonly only: ReadonlyArray<string>
   /** Regular files in DIR may be replaced, and folders there get the archive's modes and times. */
   readonly overwrite: boolean
@@ -24,10 +27,19 @@ export interface ExtractRequest {
   readonly keepOut: ReadonlyArray<string>
 }
 
-export interface Target {
+interface Place {
   readonly path: RawPath.RawPath
   /** Which folder it is; undefined when it has to be made. */
   readonly id: FileId | undefined
+  /** The nearest folder that is there. */
+  readonly above: RawPath.RawPath
+  /** The folder that has to be made before it. */
+  readonly parent?: RawPath.RawPath | undefined
+}
+
+export interface Target extends Place {
+  /** Folders on one device share what is free. */
+  readonly device: string
   readonly free: number | undefined
   /** Folders that nothing is written to, also where they stand in DIR. */
   readonly isKept: (folder: FileId) => boolean
@@ -58,12 +70,14 @@ const real = async (path: string): Promise<RawPath.RawPath | undefined> => {
 const { R_OK, W_OK, X_OK } = fs.constants
 
 /** DIR, which may have to be made. By device and inode (a folder may be mounted twice) it must not lie in `keepOut`. */
-export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): Promise<Target> => {
+export const lookAtTarget = async ({
+  keepOut,
+  name,
+  to
+}: Pick<ExtractRequest, "to" | "name" | "keepOut">): Promise<Target> => {
   try {
-    await refuseForeignLink(to)
-    const found = await real(to)
-    const target = found === undefined ? await newTarget(to) : { path: found, id: await whichFolder(found) }
-    if (found !== undefined && target.id === undefined) throw refuse(to, "it is not a folder")
+    const dir = await lookAtDir(to)
+    const target = name === undefined ? dir : await lookBelow(dir, name, to)
     const kept = await keptFolders(keepOut).catch((cause: unknown) => {
       const where = keepOut.map(quoted).join(" or ")
       throw refuse(to, `cannot see whether it lies in ${where}, where the archives are: ${explain(cause)}`, cause)
@@ -72,14 +86,34 @@ export const lookAtTarget = async (to: string, keepOut: ReadonlyArray<string>): 
       const within = kept.get(keyOf(await whichFolder(above)))
       if (within !== undefined) throw refuse(to, `it lies in ${within}, where the archives are`)
     }
-    const above = RawPath.toBuffer(found ?? RawPath.fromText(dirname(resolve(to))))
+    const above = RawPath.toBuffer(target.above)
     await fsPromises.access(above, R_OK | W_OK | X_OK)
     const { bytes } = await spaceAt(above)
-    return { ...target, free: bytes, isKept: (folder) => kept.has(keyOf(folder)) }
+    const { dev } = await fsPromises.lstat(above)
+    return { ...target, free: bytes, device: String(dev), isKept: (folder) => kept.has(keyOf(folder)) }
   } catch (cause) {
     if (cause instanceof ExtractError) throw cause
     throw refuse(to, explain(cause), cause)
   }
+}
+
+const lookAtDir = async (to: string): Promise<Place> => {
+  await refuseForeignLink(to)
+  const path = await real(to)
+  if (path === undefined) return newTarget(to)
+  const id = await whichFolder(path)
+  if (id === undefined) throw refuse(to, "it is not a folder")
+  return { path, id, above: path }
+}
+
+/** No symlink is followed below DIR. */
+const lookBelow = async (dir: Place, name: FolderName, to: string): Promise<Place> => {
+  const path = RawPath.join(dir.path, RawPath.fromText(name))
+  const there = dir.id && (await lookAt(path))
+  if (there === undefined) return { path, id: undefined, above: dir.above, parent: dir.id ? undefined : dir.path }
+  const { dev, ino, is } = there
+  if (is !== "directory") throw refuse(join(to, name), `it is ${is === "symlink" ? "a symlink" : "not a folder"}`)
+  return { path, id: { dev, ino }, above: path }
 }
 
 /** The operator may name a symlink; where one leads that another user has made is not the operator's choice. */
@@ -126,13 +160,13 @@ function* upwards(path: RawPath.RawPath): Generator<RawPath.RawPath> {
   yield RawPath.fromLatin1("/")
 }
 
-const newTarget = async (to: string): Promise<Pick<Target, "path" | "id">> => {
+const newTarget = async (to: string): Promise<Place> => {
   const whole = resolve(to)
   const there = await unlessMissing(fsPromises.lstat(whole))
   if (there !== undefined) throw refuse(to, "it is a symlink that leads to nothing")
   const parent = await real(dirname(whole))
   if (parent === undefined) throw refuse(to, `there is no folder ${quoted(dirname(whole))} to make it in`)
-  return { path: RawPath.join(parent, RawPath.fromText(basename(whole))), id: undefined }
+  return { path: RawPath.join(parent, RawPath.fromText(basename(whole))), id: undefined, above: parent }
 }
 
 interface Occupant extends FileId {

@@ -139,11 +139,11 @@ const differByCase = ({ first, second }: Twins): boolean =>
 const top = RawPath.fromLatin1("/")
 
 /** The nearest folder that is there: what is made in it is on its file system. */
-const standingFolder = (folder: Folder, { id, path }: Target): RawPath.RawPath => {
+const standingFolder = (folder: Folder, { above, path }: Target): RawPath.RawPath => {
   for (let at: Folder | undefined = folder; at !== undefined; at = at.parent) {
     if (at.state === "present") return RawPath.join(path, at.path)
   }
-  return id === undefined ? split(path).parent : path
+  return above
 }
 
 const tryNames = (

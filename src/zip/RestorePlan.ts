@@ -1,3 +1,4 @@
+import { sumAll } from "effect/Number"
 import { bytes, count, duration, quoted } from "../text/Text.ts"
 
 export interface Conflict {
@@ -19,6 +20,8 @@ export interface RestorePlan {
   /** DIR, with every symlink on the way to it followed. */
   readonly directory: string
   readonly makesDirectory: boolean
+  /** Of the file system there: plans on one device share what is free. */
+  readonly device: string
   readonly files: number
   readonly bytes: number
   readonly folders: number
@@ -36,6 +39,13 @@ export interface RestorePlan {
   /** What is needed if no file has blocks of zeros, which take no room. */
   readonly neededAtMost: number
   readonly leftovers: Some<string>
+}
+
+export interface PlannedFile {
+  readonly path: string
+  readonly size: number
+  /** It takes the place of another file. */
+  readonly replaces: boolean
 }
 
 export interface RestoreFailure {
@@ -114,11 +124,8 @@ export const obstacleLines = (
   plan: RestorePlan,
   { overwrite, zip }: { readonly overwrite: boolean; readonly zip: string }
 ): ReadonlyArray<string> => {
-  const { conflicts, directory, free, meeting, needed, unmatched } = plan
-  if (unmatched.length > 0) {
-    const names = unmatched.map((pattern) => `--only ${quoted(pattern)}: nothing in ${zip} has that name`)
-    return [...names, "nothing was written; the names of all files are in the metadata file beside the zip"]
-  }
+  const { conflicts, directory, meeting, unmatched } = plan
+  if (unmatched.length > 0) return unmatchedLines(unmatched, zip)
   if (conflicts.count > 0) {
     const wayOut =
       overwrite && conflicts.first.every(({ is }) => is !== "archives")
@@ -137,10 +144,22 @@ export const obstacleLines = (
       `nothing was written: ${directory} does not tell apart ${count(meeting.count, "pair of names", "pairs of names")} of the archive (upper and lower case, forms of one letter, or one folder at two places), and one of each pair would be lost; restore to a file system that does, or with --only one of each pair`
     ]
   }
-  if (free !== undefined && needed > free) {
-    return [`nothing was written: ${bytes(needed)} are needed in ${directory}, and ${bytes(free)} are free there`]
-  }
-  return []
+  return roomLines([plan])
+}
+
+/** That patterns match nothing in what was looked at, and what to do. */
+export const unmatchedLines = (patterns: ReadonlyArray<string>, where: string): ReadonlyArray<string> => [
+  ...patterns.map((pattern) => `--only ${quoted(pattern)}: nothing in ${where} has that name`),
+  "nothing was written; zipper ls shows the names"
+]
+
+/** That the plans, all on one device, need more room together than is free there; empty when they do not. */
+export const roomLines = (plans: readonly [RestorePlan, ...ReadonlyArray<RestorePlan>]): ReadonlyArray<string> => {
+  const [{ directory, free }, ...others] = plans
+  const needed = sumAll(plans.map((plan) => plan.needed))
+  if (free === undefined || needed <= free) return []
+  const where = others.length === 0 ? directory : `${directory} and ${count(others.length, "other folder")}`
+  return [`nothing was written: ${bytes(needed)} are needed in ${where}, and ${bytes(free)} are free there`]
 }
 
 const pairText = ([first, second]: NamePair): string => `${first} and ${second}`
@@ -171,6 +190,10 @@ export const leftoverText = ({ directory, leftovers }: RestorePlan, removed: boo
   const names = listed(leftovers, asItIs, "file").join(", ")
   return `${count(leftovers.count, "temporary file")} in ${directory}, left by a restore that was killed, ${outcome}: ${names}`
 }
+
+/** A file of a dry run. */
+export const plannedText = ({ path, replaces, size }: PlannedFile): string =>
+  `would ${replaces ? "replace" : "write"} ${path} (${bytes(size)})`
 
 /** `restored 1,204 files, 3.4 GiB to DIR, 12 s`; of a dry run what would be. */
 export const summaryText = (

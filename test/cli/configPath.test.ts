@@ -136,7 +136,15 @@ describe("the configuration", () => {
   it("is named by the commands that messages advise, but in the default place", async () => {
     const folder = parseFolderName("ABCD")
     assert.isDefined(folder)
-    const asked = { folder, which: "current", to: "back", only: [], overwrite: false, dryRun: false } as const
+    const asked = {
+      folder,
+      which: "current",
+      to: "back",
+      below: false,
+      only: [],
+      overwrite: false,
+      dryRun: false
+    } as const
     const named = optionWords("--config", findConfig(undefined, {}, "linux").named)
     const words = { place: named, job: named }
     assert.strictEqual(restoreCommand({ ...asked, ...words }, "previous"), "zipper restore ABCD --prev --to back")

@@ -5,8 +5,9 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
 import { restore } from "../../src/restore/Restore.ts"
-import type { RestoreOptions, RestoreSummary } from "../../src/restore/RestoreResult.ts"
+import { type RestoreRequest, type RestoreSummary, resultOf as resultOfAll } from "../../src/restore/RestoreResult.ts"
 import type { TrackedFolder } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import type { PublishedArchive, Which } from "../../src/store/PublishedArchive.ts"
@@ -30,6 +31,7 @@ const setOf = (which: Which, change: Partial<PublishedArchive> = {}) => sets.set
 const plan: RestorePlan = {
   directory: "/back",
   makesDirectory: true,
+  device: "1",
   files: 2,
   bytes: 30,
   folders: 1,
@@ -47,10 +49,11 @@ const plan: RestorePlan = {
 
 const audit = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
 
-const optionsFor = (change: Partial<RestoreOptions>): RestoreOptions => ({
-  folder: abcd,
+const requestFor = (change: Partial<RestoreRequest>): RestoreRequest => ({
+  folders: [abcd],
   which: "current",
   to: "back",
+  below: false,
   only: [],
   overwrite: false,
   dryRun: false,
@@ -86,14 +89,14 @@ const worldOf = (sets: ReadonlyArray<PublishedArchive>, { recorded = [], state =
 const run = (
   sets: ReadonlyArray<PublishedArchive>,
   memory: Partial<ExtractorMemory> = {},
-  options: Partial<RestoreOptions> = {},
+  options: Partial<RestoreRequest> = {},
   earlier: Earlier = {}
 ) =>
   Effect.gen(function* () {
     const log = capturedLog()
     const carriedOut: Array<string> = []
     const plans = Object.fromEntries(sets.map(({ zip }) => [zip, plan]))
-    const result = yield* Effect.either(restore(optionsFor(options))).pipe(
+    const result = yield* Effect.either(restore(requestFor(options))).pipe(
       Effect.provide(
         Layer.mergeAll(worldOf(sets, earlier), memoryExtractor({ plans, carriedOut, ...memory }), log.layer)
       )
@@ -102,7 +105,7 @@ const run = (
   })
 
 const resultOf = ({ result }: Effect.Effect.Success<ReturnType<typeof run>>) =>
-  Either.match(result, { onLeft: (error) => error.message, onRight: (summary) => summary.result })
+  Either.match(result, { onLeft: (error) => error.message, onRight: (summaries) => resultOfAll(summaries) })
 
 describe("restore", () => {
   it.effect("checks, plans for the file that was checked, and writes", () =>
@@ -189,14 +192,14 @@ describe("restore", () => {
       const there = { ...nothingRestored, files: 1, bytes: 10 }
       const carryOut = Effect.zipRight(Deferred.succeed(writing, undefined), Effect.never)
       const extractor = Layer.succeed(Extractor, {
-        prepare: () => Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, dryRun: false })
+        prepare: () =>
+          Effect.succeed({ plan, carryOut, written: () => 10, soFar: () => there, dryRun: false, files: Stream.empty })
       })
       const log = capturedLog()
       const summaries: Array<RestoreSummary> = []
-      const fiber = yield* restore(optionsFor({}), (summary) => Effect.sync(() => void summaries.push(summary))).pipe(
-        Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)),
-        Effect.fork
-      )
+      const fiber = yield* restore(requestFor({}), (stopped) =>
+        Effect.sync(() => void summaries.push(...stopped))
+      ).pipe(Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)), Effect.fork)
       yield* Deferred.await(writing)
       yield* Fiber.interrupt(fiber)
       assert.deepInclude(summaries[0], { result: "incomplete", plan, restored: there })
@@ -308,7 +311,7 @@ describe("restore", () => {
         Effect.map(run([], {}, {}, earlier), ({ result }) =>
           Either.match(result, {
             onLeft: (error) => ["reason" in error ? error.reason : error._tag, error.message],
-            onRight: ({ result }) => [result]
+            onRight: (summaries) => summaries.map(({ result }) => result)
           })
         )
       const lost = [
@@ -329,7 +332,10 @@ describe("restore", () => {
   it.effect("says which archives there are", () =>
     Effect.gen(function* () {
       const set = yield* setOf("current")
-      assert.include(resultOf(yield* run([set], {}, { folder: folder("EFGH") })), "no archives of EFGH: there are ABCD")
+      assert.include(
+        resultOf(yield* run([set], {}, { folders: [folder("EFGH")] })),
+        "no archives of EFGH: there are ABCD"
+      )
       assert.include(resultOf(yield* run([], {})), "there are none at all")
       assert.include(resultOf(yield* run([set], {}, { which: "previous" })), "has no previous archive")
     })

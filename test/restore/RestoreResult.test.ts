@@ -1,18 +1,21 @@
 import { assert, describe, it } from "vitest"
 import { damageText, noArchiveText, type RestoreOptions, restoreCommand } from "../../src/restore/RestoreResult.ts"
-import type { PublishedArchive } from "../../src/store/PublishedArchive.ts"
+import type { PublishedArchive, Which } from "../../src/store/PublishedArchive.ts"
 import { folder } from "../support/program/job.ts"
 
 const options: RestoreOptions = {
   folder: folder("ABCD"),
   which: "current",
   to: "b/new dir",
+  below: false,
   only: ["*.kdbx", "-rf"],
   overwrite: true,
   dryRun: false,
   place: ["--config", "/etc/zipper.json"],
   job: ["--config", "/etc/zipper.json"]
 }
+
+const wanted = { ...options, command: (which: Which) => restoreCommand(options, which) }
 
 const set: PublishedArchive = {
   folder: options.folder,
@@ -51,8 +54,8 @@ describe("what to do about an archive that cannot be restored", () => {
       last({}, false),
       "nothing was written: /my target/ABCD/ABCD.zip cannot be relied on; there is no archive before it; unzip takes what can still be read of it: unzip '/my target/ABCD/ABCD.zip' -d 'b/new dir'"
     )
-    assert.include(noArchiveText(options, true), "there is one before it: zipper restore ABCD --prev")
-    assert.notInclude(noArchiveText(options, false), "zipper restore")
+    assert.include(noArchiveText(wanted, true), "there is one before it: zipper restore ABCD --prev")
+    assert.notInclude(noArchiveText(wanted, false), "zipper restore")
   })
 
   it("does not call an archive changed that is missing, cannot be read, or is being published", () => {

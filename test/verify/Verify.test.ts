@@ -92,11 +92,12 @@ const run = (
     const reader = memoryArchiveReader({ ...zips, ...options.zips })
     const counted = Layer.effect(
       ArchiveReader,
-      Effect.map(ArchiveReader, ({ audit }) => ({
+      Effect.map(ArchiveReader, (inner) => ({
+        ...inner,
         audit: (path, wanted) => {
           readings += 1
           options.before?.(readings)
-          return audit(path, wanted)
+          return inner.audit(path, wanted)
         }
       }))
     ).pipe(Layer.provide(reader))

@@ -16,6 +16,7 @@ const nothing = { count: 0, first: [] }
 const planOf = (change: Partial<RestorePlan>): RestorePlan => ({
   directory: "/back",
   makesDirectory: false,
+  device: "1",
   files: 6,
   bytes: 60,
   folders: 1,

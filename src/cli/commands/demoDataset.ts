@@ -12,7 +12,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Schema from "effect/Schema"
 import type { Job } from "../../config/ReplicationJob.ts"
 import { runReplication } from "../../replication/Replicate.ts"
-import { RestoreDocument } from "../../restore/RestoreResult.ts"
+import { RestoreDocuments } from "../../restore/RestoreResult.ts"
 import { RunDocument } from "../../runs/ArchiveResult.ts"
 import { decode as readHolder } from "../../runs/Lock.ts"
 import { asPreflight } from "../../runs/Run.ts"
@@ -228,7 +228,7 @@ const verify = Effect.fnUntraced(function* ({ config }: Place) {
 const restore = Effect.fnUntraced(function* ({ config, folder, source }: Place) {
   for (const name of ["DOCS", "LOGS", "MAIL", "PH01"]) {
     const back = join(folder, name)
-    yield* runZipper(RestoreDocument, "restore", name, "--to", back, "--config", config)
+    yield* runZipper(RestoreDocuments, "restore", name, "--to", back, "--config", config)
     yield* expectSameFiles(join(source, name), back)
   }
 })

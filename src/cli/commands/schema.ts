@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import { CheckDocument } from "../../check/Check.ts"
 import { DelegateDocument, PrepareDocument } from "../../replication/Delegate.ts"
 import { ReportDocument } from "../../report/writeReport.ts"
-import { RestoreDocument } from "../../restore/RestoreResult.ts"
+import { RestoreDocuments } from "../../restore/RestoreResult.ts"
 import { RunDocument } from "../../runs/ArchiveResult.ts"
 import { HookDocument } from "../../runs/Hooks.ts"
 import { PruneDocument } from "../../runs/PruneResult.ts"
@@ -96,7 +96,7 @@ export const documents = {
   check: orErrors(CheckDocument),
   status: orErrors(StatusDocument),
   verify: orErrors(VerifyDocument),
-  restore: orErrors(RestoreDocument),
+  restore: orErrors(RestoreDocuments),
   report: orErrors(ReportDocument),
   "notify-test": orErrors(NotifyTestDocument),
   "config init": orErrors(ConfigInitDocument),

@@ -4,14 +4,12 @@ import * as Layer from "effect/Layer"
 import { closest, distance } from "fastest-levenshtein"
 import type { ArchiveConfig } from "../../config/Config.ts"
 import { allGood, VerifyDocument } from "../../runs/VerifyResult.ts"
-import * as FolderName from "../../source/FolderName.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Hasher } from "../../system/Hasher.ts"
 import { Workers } from "../../system/Workers.ts"
-import { quoted } from "../../text/Text.ts"
 import { runVerify, type UnknownFolders } from "../../verify/Verify.ts"
 import { ArchiveReader } from "../../zip/Archiver.ts"
-import { type ChosenArchives, configuredArchives, configuredFlags } from "../archives.ts"
+import { type ChosenArchives, configuredArchives, configuredFlags, parseFolders } from "../archives.ts"
 import { applyProcessSettings, makeCommand, reportErrors } from "../command.ts"
 import { stopUnless, UsageError } from "../exit.ts"
 import { archiveIdentity, logs, notifier, stateLayers } from "../layers.ts"
@@ -32,7 +30,7 @@ export const verify = makeCommand(
     folders
   },
   function* (flags) {
-    const folders = yield* foldersOf(flags.folders)
+    const folders = yield* parseFolders("verify", flags.folders)
     const { config, layer, which, words } = yield* configuredArchives(flags)
     yield* applyProcessSettings(config)
     const id = archiveIdentity(config)
@@ -66,14 +64,6 @@ const services = (config: ArchiveConfig, archives: ChosenArchives["layer"]) =>
     Layer.provide(Workers.layer(config.compression.threads)),
     Layer.provide(Disk.layer)
   )
-
-const foldersOf = (names: ReadonlyArray<string>) =>
-  Effect.validateAll(names, (name) =>
-    Effect.mapError(
-      Effect.fromNullable(FolderName.parseFolderName(name)),
-      () => `${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`
-    )
-  ).pipe(Effect.mapError((problems) => new UsageError({ command: "verify", problems })))
 
 /** Names of folders have four characters: a name that differs in more than two is not a typing mistake. */
 const mostTypos = 2
