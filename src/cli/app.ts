@@ -16,6 +16,7 @@ import { config } from "./commands/config.ts"
 import { delegate, prepare } from "./commands/delegate.ts"
 import { demo } from "./commands/demo.ts"
 import { makeHelp } from "./commands/help.ts"
+import { ls } from "./commands/ls.ts"
 import { notifyTest, suspend } from "./commands/messages.ts"
 import { prune } from "./commands/prune.ts"
 import { pull, push } from "./commands/replicate.ts"
@@ -39,7 +40,8 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "check", summary: "look at everything a run depends on; changes nothing" },
   { name: "verify", summary: "read archives back: is every byte of them good?" },
   { name: "report", summary: "write a web page about the runs so far" },
-  { name: "restore", summary: "put an archived folder's content back" },
+  { name: "ls", summary: "list what is in an archive" },
+  { name: "restore", summary: "put archived folders' content back" },
   { name: "notify-test", summary: "send a test message" },
   { name: "config init", summary: "write a configuration: asks, or goes by options" },
   { name: "config validate", summary: "name every mistake in a configuration" },
@@ -67,6 +69,7 @@ export const commands = [
   check,
   verify,
   report,
+  ls,
   restore,
   notifyTest,
   config,

@@ -109,6 +109,7 @@ const valuesOf = (
     case "FILE":
       return values("files")
     case "DIR":
+    case "TARGET":
       return values("directories")
     case "HOST":
       return values("hosts")

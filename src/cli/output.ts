@@ -102,6 +102,8 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly print: (text: string) => Effect.Effect<void, OutputError>
     /** Prints the one JSON document of `--json`. */
     readonly json: (document: unknown) => Effect.Effect<void, OutputError>
+    /** The same in parts, each of whole lines; the last one has to follow, whatever happens. */
+    readonly jsonPart: (text: string) => Effect.Effect<void, OutputError>
     /** Logs each failure as an error. With `--json` the failures are the document, unless one was printed. */
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
     /** Why the command ends early: with `--json` it is the document, unless one was printed. */
@@ -125,11 +127,12 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
         ? Effect.void
         : new OutputError({ message: `cannot write to standard output: ${explain(cause)}`, cause })
     })
-  const json = (document: unknown) =>
+  const jsonPart = (text: string) =>
     Effect.suspend(() => {
       documents += 1
-      return write(visibleJson(document))
+      return write(text)
     })
+  const json = (document: unknown) => Effect.suspend(() => jsonPart(visibleJson(document)))
   const refuse = ([first, ...others]: ReadonlyArray<string>) =>
     Effect.suspend(() =>
       options.json && documents === 0 && first !== undefined
@@ -142,6 +145,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
     colour: hasColour(terminal, "stdout"),
     print: (text) => (options.json ? Effect.void : write(text)),
     json,
+    jsonPart,
     report: Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
       const messages = messagesOf(cause, options.debug)
       yield* Effect.forEach(messages, (message) => Effect.logError(message), { discard: true })

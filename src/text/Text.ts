@@ -35,8 +35,8 @@ export const withoutControls = (text: string): string =>
 export const quoted = (text: string): string => JSON.stringify(text).replace(unseen, (char) => `\\u${hex(char, 4)}`)
 
 /** Indented JSON in which every character can be seen: safe for a terminal. */
-export const visibleJson = (value: unknown): string =>
-  JSON.stringify(value, undefined, 2).replace(unseen, (char) => `\\u${hex(char, 4)}`)
+export const visibleJson = (value: unknown, indent = 2): string =>
+  JSON.stringify(value, undefined, indent).replace(unseen, (char) => `\\u${hex(char, 4)}`)
 
 const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const
 

@@ -244,10 +244,11 @@ type Pair = Pick<Twins, "first" | "second">
 
 const displayPair = ({ first, second }: Pair): NamePair => [RawPath.display(first), RawPath.display(second)]
 
-const makeChooser = (only: ReadonlyArray<string>) => {
+/** Whether an entry is wanted: its own name matches, or its parent is wanted. `unmatched`: the patterns that matched nothing. */
+export const makeChooser = (only: ReadonlyArray<string>) => {
   const patterns = [...new Set(only)].map((pattern) => ({ pattern, matches: pathMatcher(pattern) }))
   const unmatched = new Set(only)
-  const choose = ({ kind, name }: ZipEntry, parent: Folder): boolean => {
+  const choose = ({ kind, name }: ZipEntry, parent: Pick<Folder, "chosen">): boolean => {
     if (parent.chosen && unmatched.size === 0) return true
     const text = name.toString("utf8", 0, kind === "directory" ? name.length - 1 : name.length)
     let chosen = parent.chosen

@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import { CheckDocument } from "../../check/Check.ts"
 import { DelegateDocument, PrepareDocument } from "../../replication/Delegate.ts"
 import { ReportDocument } from "../../report/writeReport.ts"
+import { ListDocument, ListFoldersDocument } from "../../restore/ListArchive.ts"
 import { RestoreDocuments } from "../../restore/RestoreResult.ts"
 import { RunDocument } from "../../runs/ArchiveResult.ts"
 import { HookDocument } from "../../runs/Hooks.ts"
@@ -96,6 +97,7 @@ export const documents = {
   check: orErrors(CheckDocument),
   status: orErrors(StatusDocument),
   verify: orErrors(VerifyDocument),
+  ls: orErrors(Schema.Union(ListDocument, ListFoldersDocument)),
   restore: orErrors(RestoreDocuments),
   report: orErrors(ReportDocument),
   "notify-test": orErrors(NotifyTestDocument),
