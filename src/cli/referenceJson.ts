@@ -245,8 +245,30 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
       unreadable_lines: 0
     }
   },
+  ls: {
+    note: "kind is file or directory; original is there where a name in the source is no UTF-8 text. Without ABCD: version, archive and folders, each with folder, zip_bytes, files, bytes, archived_at_utc and, where its archive is missing, problem.",
+    document: {
+      version: 1,
+      archive: "current",
+      folder: "ABCD",
+      zip: "/mnt/tank/target/ABCD/ABCD.zip",
+      archived_at_utc: "2025-01-01T12:00:00Z",
+      entries: [
+        {
+          name: "photos/a.jpg",
+          kind: "file",
+          size: 1048576,
+          modified_at_utc: "2024-07-01T09:30:00Z",
+          mode: "0640"
+        }
+      ],
+      files: 1,
+      bytes: 1048576,
+      problems: []
+    }
+  },
   restore: {
-    note: "result is restored, incomplete or refused: then nothing was written, conflicts has what is in the way (path, what it is, what is wanted there), and problems says why. All figures are of what was done, also when a signal stopped it (incomplete). The kind of a failure is missing, kept (the file that was to be replaced is there, unchanged) or attributes (it is there without its mode or time).",
+    note: "For several folders, or with --all, the document has version, dry_run, result (incomplete unless all folders have the same) and restores, a list with one such object a folder. result is restored, incomplete or refused: then nothing was written, conflicts has what is in the way (path, what it is, what is wanted there), and problems says why. All figures are of what was done, also when a signal stopped it (incomplete). The kind of a failure is missing, kept (the file that was to be replaced is there, unchanged) or attributes (it is there without its mode or time).",
     document: {
       version: 1,
       dry_run: false,

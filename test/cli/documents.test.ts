@@ -49,7 +49,11 @@ describe("the documents of --json", () => {
       documentOf("status", config),
       documentOf("verify", config),
       documentOf("restore", ["ABCD", "--to", join(place.root, "restored"), ...config]),
-      documentOf("restore", ["EFGH", "--to", join(place.root, "damaged"), ...config])
+      documentOf("restore", ["EFGH", "--to", join(place.root, "damaged"), ...config]),
+      documentOf("restore", ["--all", "--to", join(place.root, "several"), ...config]),
+      documentOf("ls", config),
+      documentOf("ls", ["ABCD", ...config]),
+      documentOf("ls", ["EFGH", ...config])
     ])
     const failed = await documentOf("run", [...config, "--folder", "NONE"])
     assert.deepInclude(failed, { status: 1 })

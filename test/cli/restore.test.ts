@@ -1,11 +1,11 @@
 import { spawnSync } from "node:child_process"
-import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type Ended, makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
-import { type HandMade, handMade } from "../support/zip/handMade.ts"
+import { canMount, publishZip } from "../support/program/publish.ts"
+import type { HandMade } from "../support/zip/handMade.ts"
 import { contentOf } from "../support/zip/restore.ts"
 
 /** Two archives of ABCD, and others that nobody would make by accident. */
@@ -27,31 +27,7 @@ const restore = (...args: ReadonlyArray<string>): Promise<Ended> =>
 
 const at = (...names: ReadonlyArray<string>): string => join(place.root, ...names)
 
-/** Publishes a zip, with checksums and metadata that fit. */
-const publish = (folder: string, entries: ReadonlyArray<HandMade>): void => {
-  const zip = handMade(entries)
-  const digest = (algorithm: string) => createHash(algorithm).update(zip).digest("hex")
-  const put = (name: string, content: string | Buffer) => writeFileSync(join(place.target, folder, name), content)
-  mkdirSync(join(place.target, folder))
-  put(`${folder}.zip`, zip)
-  for (const algorithm of ["md5", "sha256"]) {
-    put(`${folder}.zip.${algorithm}`, `${digest(algorithm)}  ${folder}.zip\n`)
-  }
-  const metadata = {
-    zip_name: `${folder}.zip`,
-    files: entries.map(({ name }) => String(name)),
-    zip_md5: digest("md5"),
-    zip_sha256: digest("sha256"),
-    total_files: entries.length,
-    total_bytes: entries.reduce((sum, { content = "", size }) => sum + (size ?? content.length), 0),
-    created_at_utc: "2025-01-01T12:00:00Z",
-    snapshot: "live"
-  }
-  put("metadata.json", `${JSON.stringify(metadata, null, 2)}\n`)
-}
-
-/** Whether a folder can be mounted a second time here, where nobody else sees it. */
-const canMount = spawnSync("unshare", ["-m", "mount", "--bind", "/tmp", "/mnt"]).status === 0
+const publish = (folder: string, entries: ReadonlyArray<HandMade>): void => publishZip(place, folder, entries)
 
 describe("zipper restore", () => {
   it("puts everything back and says so; a second time it changes nothing, unless told to, quietly", async () => {
