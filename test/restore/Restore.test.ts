@@ -108,10 +108,9 @@ const resultOf = ({ result }: Effect.Effect.Success<ReturnType<typeof run>>) =>
   Either.match(result, { onLeft: (error) => error.message, onRight: (summaries) => resultOfAll(summaries) })
 
 describe("restore of several folders", () => {
-  const [one, two, three] = ["ABCD", "EFGH", "IJKL"].map(folder)
-  assert.isTrue(one !== undefined && two !== undefined && three !== undefined)
+  const folders = ["ABCD", "EFGH", "IJKL"].map(folder)
   const setsOf = (...changes: ReadonlyArray<Partial<PublishedArchive>>) =>
-    Effect.forEach([one, two, three], (name, index) => sets.setOf(name, "current", changes[index] ?? {}))
+    Effect.forEach(folders, (name, index) => sets.setOf(name, "current", changes[index] ?? {}))
   const planned = (all: ReadonlyArray<PublishedArchive>, ...changes: ReadonlyArray<Partial<RestorePlan>>) =>
     Object.fromEntries(
       all.map(({ folder, zip }, index) => [zip, { ...plan, directory: `/back/${folder}`, ...changes[index] }])
@@ -133,7 +132,7 @@ describe("restore of several folders", () => {
       assert.deepStrictEqual(done.carriedOut, [])
       assert.deepStrictEqual(
         requests.map(({ name, to }) => [to, name]),
-        [one, two, three].map((name) => ["back", name])
+        folders.map((name) => ["back", name])
       )
     })
   )
@@ -143,7 +142,7 @@ describe("restore of several folders", () => {
       const all = yield* setsOf({}, { file: undefined })
       const changed = () => new ExtractError({ reason: "Changed", message: "it was replaced" })
       const memory = { plans: planned(all), failures: Array.from({ length: 4 }, changed) }
-      const done = yield* run(all, memory, { folders: [one, two, three], below: true })
+      const done = yield* run(all, memory, { folders, below: true })
       assert.deepStrictEqual(resultsOf(done), ["ABCD refused", "EFGH refused", "IJKL restored"])
       assert.include(done.lines, "Error: it was replaced")
       assert.strictEqual(done.lines.at(-1), "Error: not restored: ABCD, EFGH")
