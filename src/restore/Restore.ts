@@ -20,7 +20,7 @@ import {
   leftoverText,
   nothingRestored,
   obstacleLines,
-  plannedText,
+  type PlannedFile,
   privilegedText,
   type RestoreOutcome,
   roomLines,
@@ -39,15 +39,22 @@ import {
   restoreCommand
 } from "./RestoreResult.ts"
 
+interface RestoreHooks {
+  /** Gets the summaries when the restore is interrupted while it writes. */
+  readonly onStopped?: (summaries: ReadonlyArray<RestoreSummary>) => Effect.Effect<void>
+  /** Gets the files that a dry run would write, some at a time. */
+  readonly onPlanned?: ((files: ReadonlyArray<PlannedFile>) => Effect.Effect<void>) | undefined
+}
+
 /**
  * Puts archives' content back: finds and checks every archive, looks at everything in DIR that it would touch, and only then
  * writes, one folder after the other. What is in the way is reported before anything is written, and stops all of it; of several
  * archives, one that is damaged or missing does not keep the others out. What fails afterwards is removed, named and in the
- * summaries, which are in the order of the folders. Interrupted while it writes, it gives them to `onStopped`.
+ * summaries, which are in the order of the folders.
  */
 export const restore = Effect.fn("Restore")(function* (
   request: RestoreRequest,
-  onStopped: (summaries: ReadonlyArray<RestoreSummary>) => Effect.Effect<void> = () => Effect.void
+  { onPlanned, onStopped = () => Effect.void }: RestoreHooks = {}
 ) {
   const started = yield* Clock.currentTimeMillis
   const folders = yield* findFolders(request.folders, request.which)
@@ -81,7 +88,7 @@ export const restore = Effect.fn("Restore")(function* (
   const rest = () => todo.filter(({ options }) => !done.has(options.folder))
   yield* Effect.gen(function* () {
     for (const one of todo) {
-      const summary = yield* inFolder(one, carryOut(one))
+      const summary = yield* inFolder(one, carryOut(one, onPlanned))
       end(summary)
       const why = summary.restored?.gaveUp
       if (why !== undefined) return yield* leave(rest(), why)
@@ -222,7 +229,7 @@ const commonObstacles = ({ only }: RestoreRequest, ready: ReadonlyArray<Ready>):
   return Object.values(Arr.groupBy(plans, ({ device }) => device)).flatMap(roomLines)
 }
 
-const carryOut = Effect.fnUntraced(function* (one: Ready) {
+const carryOut = Effect.fnUntraced(function* (one: Ready, onPlanned: RestoreHooks["onPlanned"]) {
   const { options, prepared } = one
   const { dryRun, plan } = prepared
   yield* warnings([untriedText(plan), spaceText(plan)])
@@ -230,9 +237,7 @@ const carryOut = Effect.fnUntraced(function* (one: Ready) {
     yield* Effect.logInfo("nothing in it has a name of --only")
     return summaryOf(one, { result: "restored", problems: [], restored: nothingRestored })
   }
-  yield* Stream.runForEach(prepared.files, (files) =>
-    Effect.forEach(files, (file) => Effect.logInfo(plannedText(file)), { discard: true })
-  )
+  if (onPlanned !== undefined) yield* Stream.runForEach(prepared.files, onPlanned)
   const [time, { isWhole, problems, restored }] = yield* extract(options, prepared).pipe(
     Effect.map((restored) => ({
       restored,

@@ -123,10 +123,10 @@ describe("restore of several folders", () => {
       restore(...wanted, "--quiet"),
       restore("ABCD", "--to", "dry", "--dry-run")
     ])
-    assert.include(loud.stdout, `* ABCD: would write ${at("dry/ABCD/photos/a.jpg")} (3 B)\n`)
-    assert.include(loud.stdout, `* EFGH: would replace ${at("dry/EFGH/notes.txt")} (3 B)\n`)
+    assert.include(loud.stdout, `\nwould write ${at("dry/ABCD/photos/a.jpg")} (3 B)\n`)
+    assert.include(loud.stdout, `\nwould replace ${at("dry/EFGH/notes.txt")} (3 B)\n`)
     assert.deepStrictEqual(quiet, { status: 0, stdout: "", stderr: "" })
-    assert.include(one.stdout, `* would write ${at("dry/photos/a.jpg")} (3 B)\n`)
+    assert.include(one.stdout, `\nwould write ${at("dry/photos/a.jpg")} (3 B)\n`)
     assert.deepStrictEqual(readdirSync(at("dry")), ["EFGH"])
     assert.strictEqual(readFileSync(at("dry/EFGH/notes.txt"), "utf8"), "mine")
   })

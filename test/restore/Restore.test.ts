@@ -285,9 +285,9 @@ describe("restore", () => {
       })
       const log = capturedLog()
       const summaries: Array<RestoreSummary> = []
-      const fiber = yield* restore(requestFor({}), (stopped) =>
-        Effect.sync(() => void summaries.push(...stopped))
-      ).pipe(Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)), Effect.fork)
+      const fiber = yield* restore(requestFor({}), {
+        onStopped: (stopped) => Effect.sync(() => void summaries.push(...stopped))
+      }).pipe(Effect.provide(Layer.mergeAll(worldOf([set]), extractor, log.layer)), Effect.fork)
       yield* Deferred.await(writing)
       yield* Fiber.interrupt(fiber)
       assert.deepInclude(summaries[0], { result: "incomplete", plan, restored: there })

@@ -5,7 +5,9 @@ import * as Layer from "effect/Layer"
 import * as Restore from "../../restore/Restore.ts"
 import { RestoreDocuments, type RestoreSummary, restoreDocument, resultOf } from "../../restore/RestoreResult.ts"
 import { isWithoutName } from "../../text/Glob.ts"
+import { withoutControls } from "../../text/Text.ts"
 import { Extractor } from "../../zip/Archiver.ts"
+import { type PlannedFile, plannedText } from "../../zip/RestorePlan.ts"
 import { archiveFlags, archivesToRead, parseFolders, unknownAsUsage } from "../archives.ts"
 import { makeCommand } from "../command.ts"
 import { stopUnless } from "../exit.ts"
@@ -58,10 +60,15 @@ export const restore = makeCommand(
     const request = { ...words, folders, which, to, below: all || folders.length > 1, only, overwrite, dryRun }
     const print = (summaries: ReadonlyArray<RestoreSummary>) =>
       Effect.provideService(printDocument(RestoreDocuments, restoreDocument(request, summaries)), Output, output)
-    // A signal leaves a document too.
-    const summaries = yield* Restore.restore(request, (stopped) =>
-      Effect.catchAll(print(stopped), ({ message }) => Effect.logError(message))
-    ).pipe(
+    const orLogged = Effect.catchAll(({ message }: { readonly message: string }) => Effect.logError(message))
+    const { json, quiet } = output.options
+    const onPlanned = (files: ReadonlyArray<PlannedFile>) =>
+      orLogged(output.print(withoutControls(files.map(plannedText).join("\n"))))
+    const summaries = yield* Restore.restore(request, {
+      // A signal leaves a document too.
+      onStopped: (stopped) => orLogged(print(stopped)),
+      onPlanned: quiet || json ? undefined : onPlanned
+    }).pipe(
       unknownAsUsage("restore"),
       Effect.provide(Layer.provideMerge(dryRun ? Extractor.layerDryRun : Extractor.layer, layer))
     )
