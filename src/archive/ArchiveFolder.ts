@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type DueReason, describe, type FolderResult } from "../runs/ArchiveResult.ts"
 import { orWarn, retryTransient, shortened } from "../runs/Run.ts"
+import { type ExcludeRules, savedRules } from "../source/Exclude.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import * as LeftOut from "../source/LeftOut.ts"
 import type { Compare, Manifest } from "../source/Manifest.ts"
@@ -38,6 +39,8 @@ export interface FolderContext {
   /** The user accepts that what the folder held, or what was mounted in it, is gone (`run --force --folder ABCD`). */
   readonly acceptsLoss: boolean
   readonly compare: Compare
+  readonly rules: ExcludeRules
+  /** Without what the rules exclude. */
   readonly view: SourceView
   readonly records: ReadonlyMap<FolderName, FolderRecord>
   readonly hold: SnapshotHandle["hold"]
@@ -118,7 +121,7 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
   const store = yield* Store
   const started = yield* Clock.currentTimeMillis
 
-  yield* context.hold(folder)
+  yield* context.hold(folder, view)
   const listed = yield* list(context, candidate, shown)
   if ("unchanged" in listed) {
     yield* Effect.logDebug("unchanged: its manifest is the same as when it was archived")
@@ -128,6 +131,7 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
   const { checksums, report, staging } = yield* makeZip(view, manifest, previous, shown)
 
   const now = yield* Clock.currentTimeMillis
+  const leftOut = manifest.leftOut ?? LeftOut.nothing
   const metadata = Metadata.make({ manifest, checksums, createdAt: now, snapshot: snapshotName(view) })
   const state: FolderState = {
     version: 1,
@@ -144,7 +148,9 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
     zip_md5: checksums.md5,
     zip_sha256: checksums.sha256,
     mounts: manifest.mounts ?? [],
-    ...(manifest.hollow === undefined || manifest.hollow.length === 0 ? {} : { hollow: manifest.hollow })
+    ...(manifest.hollow === undefined || manifest.hollow.length === 0 ? {} : { hollow: manifest.hollow }),
+    ...savedRules(context.rules),
+    ...(leftOut.excluded > 0 ? { excluded: leftOut.excluded } : {})
   }
   const index =
     manifest.stamps === undefined
@@ -169,7 +175,7 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
     bytes: manifest.bytes,
     zip_bytes: report.zipSize,
     copied_files: report.copiedFiles,
-    left_out: manifest.leftOut ?? LeftOut.nothing,
+    left_out: leftOut,
     seconds: secondsOf((yield* Clock.currentTimeMillis) - started),
     rotated: published.rotated,
     ...(published.same === true ? { same: true as const } : {}),
@@ -187,7 +193,7 @@ const list = Effect.fnUntraced(function* (
   { decision, folder }: Candidate,
   shown: FolderProgress
 ) {
-  const { compare, view } = context
+  const { compare, rules, view } = context
   const record = context.records.get(folder)
   const tree = yield* Tree
   const store = yield* Store
@@ -199,12 +205,11 @@ const list = Effect.fnUntraced(function* (
   const listedAt = view.frozen ? context.started : yield* Clock.currentTimeMillis
   // A folder that is due in any case needs both, and each of them waits for other things.
   const [manifest, found] = yield* Effect.all(
-    [tree.manifest(view, folder), decision._tag === "Due" ? before : Effect.succeed(undefined)],
+    [tree.manifest(view, folder, rules), decision._tag === "Due" ? before : Effect.succeed(undefined)],
     { concurrency: 2 }
   )
   if (!context.acceptsLoss) {
-    const isEmptied = manifest.files === 0 && hadFiles(record)
-    const message = missing(folder, record?.state, manifest) ?? (isEmptied ? emptied(folder) : undefined)
+    const message = missing(folder, record?.state, manifest, rules) ?? emptied(folder, record, manifest)
     if (message !== undefined) return yield* new ContentMissing({ message, transient: false })
   }
   let reason: DueReason = decision._tag === "Due" ? decision.reason : "changed"
@@ -229,8 +234,19 @@ const list = Effect.fnUntraced(function* (
 const hadFiles = (record: FolderRecord | undefined): boolean =>
   record?.state === undefined ? record?.zipSize !== undefined : record.state.files > 0
 
-const emptied = (folder: FolderName): string =>
-  `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: zipper run --force --folder ${folder}`
+/** Why an archive without files must not be made, and what to do. One that the rules left without files was accepted once. */
+const emptied = (folder: FolderName, record: FolderRecord | undefined, manifest: Manifest): string | undefined => {
+  if (manifest.files > 0) return undefined
+  const command = `zipper run --force --folder ${folder}`
+  const excluded = manifest.leftOut?.excluded ?? 0
+  if (excluded > 0 && !(record?.state?.files === 0 && record.state.excluded !== undefined)) {
+    const unless = hadFiles(record) ? "if all of it is mounted, change exclude" : "change exclude"
+    return `nothing to archive: exclude leaves no file of it (${excluded} excluded); ${unless}, or accept an archive without files once with: ${command}`
+  }
+  return hadFiles(record)
+    ? `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: ${command}`
+    : undefined
+}
 
 const makeZip = Effect.fnUntraced(function* (
   view: SourceView,

@@ -11,6 +11,7 @@ import { archiveHistory, nextArchiveState } from "../runs/nextState.ts"
 import { publishedByState } from "../runs/PublishedFolders.ts"
 import { asPreflight, orWarn, PreflightError } from "../runs/Run.ts"
 import { superviseRun } from "../runs/superviseRun.ts"
+import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import { type FolderName, parseFolderName } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
 import { type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
@@ -28,7 +29,7 @@ import { showRun } from "./ArchiveProgress.ts"
 import { decide, isGraftedAsBefore, missingWhole } from "./Changes.ts"
 
 /** The keys of the configuration that the job itself goes by; the rest is in the services' layers. */
-export interface RunArchiveConfig extends FolderSettings {
+export interface RunArchiveConfig extends FolderSettings, ExcludeRules {
   readonly source_path: string
   readonly target_path: string
   readonly tmp_dir?: string | undefined
@@ -86,16 +87,16 @@ const archiveJob = Effect.fn("ArchiveJob")(function* (
 ) {
   const started = yield* Clock.currentTimeMillis
   const source = yield* preflight(config)
-  const { candidates, cursor, records, settled, snapshot } = yield* survey(config, options, source)
-  const { hold, view } = snapshot
+  const { candidates, cursor, records, settled, snapshot, view } = yield* survey(config, options, source)
   const worked = yield* workOn(config, candidates, onResult, {
     run: options.run,
     started,
     reuse: !options.force,
     compare: config.compare,
+    rules: config,
     acceptsLoss: acceptedFolders(options).length > 0,
     view,
-    hold,
+    hold: snapshot.hold,
     records
   })
   const results = [...settled, ...worked]
@@ -155,7 +156,7 @@ const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: R
   const { broken, cursor } = yield* recover(config, source)
   const unmounted = yield* (yield* Store).unmounted(acceptedFolders(options))
   const snapshot = yield* (yield* Zfs).snapshot(source)
-  const { view } = snapshot
+  const view = withoutExcluded(snapshot.view, config)
   yield* Effect.logDebug(`reading ${view.label}`)
   const evidence = yield* snapshot.changesSince(cursor?.base)
   const records = yield* knownFolders(cursor)
@@ -175,7 +176,7 @@ const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: R
     const mounted = isGraftedAsBefore(record?.state ?? {}, view, folder)
     // A blocked folder is always tried, so that it fails by name instead of passing as unchanged.
     const verdict = blocked.has(folder) ? "changed" : shown === "unchanged" && !mounted ? "unknown" : shown
-    const decision = decide({ record, verdict, known: cursor?.archives[folder], force: options.force })
+    const decision = decide({ record, verdict, known: cursor?.archives[folder], force: options.force, rules: config })
     if (decision._tag === "Unchanged") settled.push({ folder, result: "unchanged", state: decision.state })
     else candidates.push({ folder, decision })
   }
@@ -184,7 +185,7 @@ const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: R
   }
   for (const [folder, reason] of unworkable) settled.push(yield* failFolder(options.run, folder, reason))
   yield* logLost(candidates, records)
-  return { candidates, cursor, records, settled, snapshot }
+  return { candidates, cursor, records, settled, snapshot, view }
 }, asPreflight)
 
 /** Heals what a crashed run left: publications, staging, snapshots. Gives the cursor, if it is one of this source. */

@@ -1,8 +1,10 @@
 import type { DueReason } from "../runs/ArchiveResult.ts"
+import { type ExcludeRules, excluderWithin, hasRules, isSavedAs } from "../source/Exclude.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import type { Compare, Manifest } from "../source/Manifest.ts"
 import { graftsIn, places, type SourceView } from "../source/SourceView.ts"
 import type { FolderRecord, FolderState } from "../store/FolderState.ts"
+import { fromText } from "../text/RawPath.ts"
 import type { Verdict } from "../zfs/ZfsDiff.ts"
 import { unsettledFrom } from "../zip/ArchiveIndex.ts"
 
@@ -12,13 +14,15 @@ export type Decision =
 
 /**
  * Whether a folder has to be archived. The verdict counts only for the archive that the cursor knows; any other is
- * compared by its manifest (`Compare`: due unless isAsBefore). What is unknown never leaves a folder out.
+ * compared by its manifest (`Compare`: due unless isAsBefore), and so is one that may have changed only where it is excluded.
+ * What is unknown never leaves a folder out.
  */
 export const decide = (options: {
   readonly record: FolderRecord | undefined
   readonly verdict: Verdict
   readonly known: string | undefined
   readonly force: boolean
+  readonly rules: ExcludeRules
 }): Decision => {
   const { record } = options
   if (options.force) return due("forced")
@@ -33,8 +37,9 @@ export const decide = (options: {
   if (record.incomplete !== undefined) return due("a file beside its archive is missing")
   if (record.damaged === true) return due("verify found its archive damaged")
   const { state } = record
+  if (!isSavedAs(state, options.rules)) return due("exclude or exclude_caches was changed")
   if (options.verdict === "unknown" || options.known !== state.zip_sha256) return { _tag: "Compare", state }
-  if (options.verdict === "changed") return due("changed")
+  if (options.verdict === "changed") return hasRules(options.rules) ? { _tag: "Compare", state } : due("changed")
   // zfs diff names a file with several names only once, perhaps in another folder.
   return state.hard_links ? { _tag: "Compare", state } : { _tag: "Unchanged", state }
 }
@@ -66,9 +71,14 @@ const without = (some: ReadonlyArray<string> = [], others: ReadonlyArray<string>
 export const missing = (
   folder: FolderName,
   state: Pick<FolderState, "mounts" | "hollow"> | undefined,
-  now: Pick<Manifest, "mounts" | "hollow">
+  now: Pick<Manifest, "mounts" | "hollow" | "caches">,
+  rules: ExcludeRules
 ): string | undefined => {
-  const gone = without(state?.mounts, now.mounts)
+  const isExcluded = excluderWithin(rules)
+  const caches = (now.caches ?? []).map((cache) => (cache === "" ? "" : `${cache}/`))
+  const gone = without(state?.mounts, now.mounts).filter(
+    (place) => !isExcluded(fromText(place)) && !caches.some((cache) => place !== "" && place.startsWith(cache))
+  )
   if (gone.length > 0) {
     return `${named(folder, gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or ${acceptance(folder)}`
   }

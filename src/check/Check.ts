@@ -12,6 +12,7 @@ import { Transfer } from "../replication/Transfer.ts"
 import { Hooks } from "../runs/Hooks.ts"
 import { Lock } from "../runs/Lock.ts"
 import { otherOwner } from "../runs/Metrics.ts"
+import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { topSegment } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
@@ -53,7 +54,7 @@ type StateConfig = Pick<
 
 /** Looks at what a run of the archive job depends on, by the run's own probes. Leaves nothing behind, never fails. */
 export const check = Effect.fn("Check")(function* (
-  config: Paths & Pick<ArchiveConfig, "tmp_dir" | "lockfile_path" | "log_file">
+  config: Paths & ExcludeRules & Pick<ArchiveConfig, "tmp_dir" | "lockfile_path" | "log_file">
 ) {
   const findings = yield* Effect.all([
     checkSource(config),
@@ -140,12 +141,12 @@ const problemOf = <A, E extends { readonly message: string }, R>(
   })
 
 const checkSource = Effect.fnUntraced(
-  function* (config: Paths) {
+  function* (config: Paths & ExcludeRules) {
     const sourcePath = config.source_path
     const zfs = yield* Zfs
     const tree = yield* Tree
     const source = yield* zfs.locate(sourcePath)
-    const { view } = yield* zfs.snapshot(source)
+    const view = withoutExcluded((yield* zfs.snapshot(source)).view, config)
     const { folders, skipped, unreadable } = yield* tree.folders(view)
     const children = source.datasets.length - 1
     const how = source.dataset === undefined ? "read live" : `dataset ${source.dataset}`

@@ -72,7 +72,7 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
           bytes: 1048576,
           zip_bytes: 524288,
           copied_files: 10,
-          left_out: { symlinks: 0, fifos: 0, sockets: 0, devices: 0 },
+          left_out: { symlinks: 0, fifos: 0, sockets: 0, devices: 0, excluded: 0 },
           seconds: 1.2
         },
         { folder: "EFGH", result: "unchanged" },

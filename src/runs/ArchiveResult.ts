@@ -19,7 +19,8 @@ const RunFolder = Schema.Union(
       symlinks: countField("symbolic links"),
       fifos: countField("fifos"),
       sockets: countField("sockets"),
-      devices: countField("devices")
+      devices: countField("devices"),
+      excluded: countField("what exclude and exclude_caches match, of any kind; a directory counts once")
     }).annotations({ description: "what lies in the folder and is in no archive" }),
     seconds: seconds("time it took")
   }),
@@ -61,6 +62,7 @@ export type DueReason =
   | "a file beside its archive is missing"
   | "verify found its archive damaged"
   | "its last attempt failed"
+  | "exclude or exclude_caches was changed"
   | "it was written to shortly before it was last listed"
   | "changed"
 

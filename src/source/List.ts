@@ -5,6 +5,7 @@ import { type DirectoryPath, type FileCalls, Unseen } from "../system/FileCalls.
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Columns, makeRows } from "./Entries.ts"
+import { cacheTag, type ExcludeRules, excluder, isCacheTag } from "./Exclude.ts"
 import * as LeftOut from "./LeftOut.ts"
 import type { Identity } from "./Manifest.ts"
 import { closeRead, folderOnly, isListed, mayBeListed, openWithin, pathOfOpen } from "./OpenWithin.ts"
@@ -34,6 +35,7 @@ export interface ListInput {
   /** No directory is begun after so many entries. */
   readonly enough: number
   readonly directories: ReadonlyArray<ToList>
+  readonly rules?: ExcludeRules
 }
 
 /** The content of a directory: entries of the answer, or the pieces that it has to be requested in. */
@@ -58,6 +60,8 @@ export interface Totals {
   mounts: Array<RawPath.RawPath>
   /** Empty directories in place of a nested subvolume of btrfs, which no snapshot holds. */
   hollow: Array<RawPath.RawPath>
+  /** Directories of which exclude_caches leaves only the tag. */
+  caches: Array<RawPath.RawPath>
 }
 
 export const noTotals = (): Totals => ({
@@ -69,7 +73,8 @@ export const noTotals = (): Totals => ({
   leftOut: LeftOut.nothing,
   skippedNames: [],
   mounts: [],
-  hollow: []
+  hollow: [],
+  caches: []
 })
 
 export interface ListedEntries extends Columns, Totals {
@@ -114,6 +119,7 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
   const rows = makeRows()
   const listed: Array<Listed> = []
   const totals = noTotals()
+  const isExcluded = input.rules && excluder(input.rules)
 
   const inFolder = (path: RawPath.RawPath) => RawPath.fromLatin1(path.slice(input.within))
 
@@ -136,6 +142,34 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
       if (stats.nlink > 1n) totals.hardLinks = true
     }
     rows.add(path, kind, size, stats)
+  }
+
+  /** The names that are archived; the others are not looked at. */
+  const choose = async (
+    { path, real }: ToList,
+    base: RawPath.RawPath,
+    names: ReadonlyArray<RawPath.RawPath>
+  ): Promise<ReadonlyArray<RawPath.RawPath>> => {
+    const within = inFolder(path)
+    const kept = isExcluded === undefined ? names : names.filter((name) => !isExcluded(RawPath.join(within, name)))
+    const isCache =
+      input.rules?.exclude_caches === true &&
+      kept.includes(cacheTag) &&
+      (await isCacheTag(RawPath.join(base, cacheTag), calls).catch(
+        failAs(input, "read", RawPath.join(path, cacheTag), RawPath.join(real, cacheTag))
+      ))
+    if (isCache) totals.caches.push(within)
+    const chosen = isCache ? [cacheTag] : kept
+    const excluded = names.length - chosen.length
+    if (excluded === 0) return names
+    totals.skipped += excluded
+    totals.leftOut = LeftOut.sum(totals.leftOut, { ...LeftOut.nothing, excluded })
+    const known = new Set(chosen)
+    for (const name of names) {
+      if (totals.skippedNames.length >= namesLogged) break
+      if (!known.has(name)) totals.skippedNames.push({ path: RawPath.join(within, name), type: "excluded" })
+    }
+    return chosen
   }
 
   const look = async (
@@ -187,13 +221,14 @@ const makeBatch = (input: ListInput, calls: FileCalls) => {
     const from = rows.count()
     const held = await hold(directory, calls, input)
     try {
-      const names = await namesOf(directory, held.base, calls, input)
-      if (names.length === 0 && !directory.mounted) {
+      const all = await namesOf(directory, held.base, calls, input)
+      if (all.length === 0 && !directory.mounted) {
         await mustBeEmpty(input, directory.path, calls)
         if (!input.frozen && (await isHollow(held.base, directory.path, calls))) {
           totals.hollow.push(inFolder(directory.path))
         }
       }
+      const names = directory.names === undefined ? await choose(directory, held.base, all) : all
       const whole = directory.names !== undefined || names.length <= pieceNames
       if (whole) await look(directory, held.base, names, signal)
       await held.check()

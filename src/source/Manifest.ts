@@ -46,6 +46,8 @@ export interface Manifest {
   readonly mounts?: ReadonlyArray<string>
   /** Likewise, where a btrfs snapshot shows an empty folder instead of a nested subvolume. */
   readonly hollow?: ReadonlyArray<string>
+  /** Likewise, where exclude_caches leaves only the tag. */
+  readonly caches?: ReadonlyArray<string>
 }
 
 export interface LatestTimes {

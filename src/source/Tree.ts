@@ -7,6 +7,7 @@ import { abortable, Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { inOrder, type Run } from "./Entries.ts"
 import * as EntryName from "./EntryName.ts"
+import { type ExcludeRules, noRules } from "./Exclude.ts"
 import * as FolderName from "./FolderName.ts"
 import { namesLogged, type Skipped, typeOf } from "./List.ts"
 import { folderLine, type Manifest, type ManifestEntry } from "./Manifest.ts"
@@ -43,8 +44,12 @@ export class Tree extends Context.Tag("zipper/Tree")<
     readonly folders: (view: SourceView) => Effect.Effect<Listing, TreeError>
     /** Fails unless the folder itself can be listed. */
     readonly readable: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<void, TreeError>
-    /** Walks one folder and its child datasets, through no symlink. Fails when any part cannot be read or is blocked. */
-    readonly manifest: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<Manifest, TreeError>
+    /** Walks one folder and its child datasets, through no symlink. Fails when any part that is not excluded cannot be read. */
+    readonly manifest: (
+      view: SourceView,
+      folder: FolderName.FolderName,
+      rules?: ExcludeRules
+    ) => Effect.Effect<Manifest, TreeError>
   }
 >() {
   static readonly layer: Layer.Layer<Tree> = Layer.effect(
@@ -60,9 +65,13 @@ export class Tree extends Context.Tag("zipper/Tree")<
         yield* failIfBlocked(view, folder)
         yield* abortable(() => canList(view, folder), isTreeError)
       }),
-      manifest: Effect.fn("Tree.manifest")(function* (view: SourceView, folder: FolderName.FolderName) {
+      manifest: Effect.fn("Tree.manifest")(function* (
+        view: SourceView,
+        folder: FolderName.FolderName,
+        rules = noRules
+      ) {
         yield* failIfBlocked(view, folder)
-        const walked = yield* abortable((signal) => walk(view, folder, runner, signal), isTreeError)
+        const walked = yield* abortable((signal) => walk(view, folder, rules, runner, signal), isTreeError)
         yield* logSkipped(walked.skippedNames, walked.skipped)
         return toManifest(folder, walked)
       })
@@ -142,7 +151,7 @@ const logSkipped = Effect.fnUntraced(function* (first: ReadonlyArray<Skipped>, c
 
 /** Entries are made at the first use: an unchanged folder needs only the hash, and a million entries cost more than the walk. */
 const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => {
-  const { ascii, entries, hollow, itself, mounts, root, skippedNames, ...counts } = walked
+  const { ascii, caches, entries, hollow, itself, mounts, root, skippedNames, ...counts } = walked
   const runs = inOrder(root)
   const hash = createHash("sha256").update(folderLine(itself))
   const stampsHash = createHash("sha256").update(`${itself.ino} ${itself.ctimeNs}\0`)
@@ -164,6 +173,7 @@ const toManifest = (folder: FolderName.FolderName, walked: Walked): Manifest => 
     stampsHash: stampsHash.digest("hex"),
     mounts: places(mounts),
     hollow: places(hollow),
+    caches: places(caches),
     get entries() {
       return make().entries
     },

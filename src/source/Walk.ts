@@ -6,6 +6,7 @@ import { platform } from "../system/Platform.ts"
 import { inProcess, type Runner, WorkerEnded } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Block, type Directory, laterTimes, openBlock } from "./Entries.ts"
+import { type ExcludeRules, excluderWithin } from "./Exclude.ts"
 import type { FolderName } from "./FolderName.ts"
 import * as LeftOut from "./LeftOut.ts"
 import {
@@ -52,6 +53,7 @@ interface Job {
 export const walk = async (
   view: Source.SourceView,
   folder: FolderName,
+  rules: ExcludeRules,
   runner: Runner,
   signal: AbortSignal
 ): Promise<Walked> => {
@@ -75,7 +77,8 @@ export const walk = async (
       root: whereTop,
       within: top.length + 1,
       enough: small ? enoughAtFirst : enough,
-      directories: jobs.map(({ ask }) => ask)
+      directories: jobs.map(({ ask }) => ask),
+      rules
     }
     return (small ? inProcess : runner).run(listing, input, signal).catch((cause: unknown) => {
       if (signal.aborted || !(cause instanceof WorkerEnded)) throw cause
@@ -112,9 +115,13 @@ export const walk = async (
     }
   })
   if (failures.length > 0) throw combinedError(failures, false)
+  const isExcluded = excluderWithin(rules)
+  const isLeftOut = (path: RawPath.RawPath): boolean =>
+    isExcluded(path) || totals.caches.some((cache) => path !== cache && RawPath.relativeTo(cache, path) !== undefined)
   for (const [at, place] of grafts.at) {
     const nowhere = new Error(`a dataset is mounted there, but ${view.label} has no such place`)
-    if (!seen.has(at)) throw treeError(view, "read", at, place, nowhere)
+    if (!seen.has(at) && !isLeftOut(RawPath.fromLatin1(at.slice(top.length + 1))))
+      throw treeError(view, "read", at, place, nowhere)
   }
   return {
     ...totals,
@@ -128,7 +135,7 @@ export const walk = async (
       ...totals.mounts,
       // Read last: the walk may have made autofs mount something.
       ...(view.frozen ? [] : await mountsBelow(whereTop))
-    ]
+    ].filter((path) => !isLeftOut(path))
   }
 }
 
@@ -197,6 +204,7 @@ const addTotals = (sum: Totals, found: Totals): void => {
   sum.skippedNames.push(...found.skippedNames.slice(0, namesLogged - sum.skippedNames.length))
   sum.mounts.push(...found.mounts)
   sum.hollow.push(...found.hollow)
+  sum.caches.push(...found.caches)
 }
 
 /** Mounts at or below a folder, by the list that only Linux has: device numbers do not show its bind mounts. */

@@ -15,6 +15,7 @@ import {
 import type { Lock } from "../runs/Lock.ts"
 import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
+import { type ExcludeRules, noRules } from "../source/Exclude.ts"
 import * as FolderName from "../source/FolderName.ts"
 import {
   type FolderRecord,
@@ -79,7 +80,7 @@ export const status = Effect.fn("Status")(function* (
 
 /** The archive job's part of it. */
 export const statusOfArchive = Effect.fnUntraced(function* (
-  config: { readonly source_path: string; readonly target_path: string; readonly lockfile_path: string },
+  config: { readonly source_path: string; readonly target_path: string; readonly lockfile_path: string } & ExcludeRules,
   maxAge: number | undefined
 ) {
   const now = yield* Clock.currentTimeMillis
@@ -101,6 +102,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
     { now, maxAge },
     {
       ...overview,
+      rules: config,
       source: config.source_path,
       target: config.target_path,
       inSource: yield* sourceFolders(config.source_path, archived),
@@ -198,10 +200,11 @@ export const archiveStatus = (
     readonly lost: ReadonlyArray<FolderName.FolderName>
     readonly unread?: ReadonlyArray<string>
     readonly flaws?: ReadonlyArray<Flaw>
+    readonly rules?: ExcludeRules
     readonly verified: ReadonlyMap<FolderName.FolderName, FolderVerification>
   }
 ): ArchiveStatus => {
-  const { flaws = [], inSource: source, records, state, unread = [] } = found
+  const { flaws = [], inSource: source, records, rules = noRules, state, unread = [] } = found
   const lost = new Set(found.lost)
   const inSource = "problem" in source ? undefined : source
   const known = new Map(state?.folders.map((folder) => [folder.folder, folder]))
@@ -230,7 +233,7 @@ export const archiveStatus = (
       zip_bytes: record?.zipSize ?? null,
       previous: previous ? previousFields(previous, ofPrevious(verified, previous.sha256)) : null,
       gone,
-      due: gone ? null : dueOf(record && withDamage(record, verified), item),
+      due: gone ? null : dueOf(record && withDamage(record, verified), item, rules),
       lost: lost.has(folder) || (!gone && archivedOnce && record?.zipSize === undefined),
       verified: verifiedFields(ofCurrent(verified, identityOfState(record?.state)))
     }
@@ -246,9 +249,13 @@ export const archiveStatus = (
   }
 }
 
-const dueOf = (record: FolderRecord | undefined, item: TrackedFolder | undefined): DueReason | null => {
+const dueOf = (
+  record: FolderRecord | undefined,
+  item: TrackedFolder | undefined,
+  rules: ExcludeRules
+): DueReason | null => {
   if (item?.result === "failed") return "its last attempt failed"
-  const decision = decide({ record, verdict: "unchanged", known: record?.state?.zip_sha256, force: false })
+  const decision = decide({ record, verdict: "unchanged", known: record?.state?.zip_sha256, force: false, rules })
   return decision._tag === "Due" ? decision.reason : null
 }
 

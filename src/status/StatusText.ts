@@ -249,6 +249,7 @@ const dueWords: Readonly<Record<string, string>> = {
   "a file beside its archive is missing": "file missing",
   "verify found its archive damaged": "archive damaged",
   "its last attempt failed": "failed",
+  "exclude or exclude_caches was changed": "exclude changed",
   "it was written to shortly before it was last listed": "written to at listing",
   changed: "changed"
 } satisfies Record<DueReason, string>

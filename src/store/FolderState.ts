@@ -27,6 +27,10 @@ export const FolderState = Schema.Struct({
   mounts: optional(Schema.Array(Schema.String)),
   /** Places in the folder that were accepted although a btrfs snapshot shows only an empty folder in place of a subvolume. */
   hollow: optional(Schema.Array(Schema.String)),
+  /** The rules that it was made by, as source/Exclude saves them, and how much they left out. */
+  exclude: optional(Schema.Array(Schema.String)),
+  exclude_caches: optional(Schema.Literal(true)),
+  excluded: optional(Count),
   /** SHA-256 of the text of `metadata.json`, and of `metadata.prev.json` where there is one, as published together with this. */
   metadata_sha256: optional(Sha256),
   prev_metadata_sha256: optional(Sha256)

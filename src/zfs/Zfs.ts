@@ -81,8 +81,11 @@ export interface SnapshotHandle {
   readonly view: SourceView
   /** Which folders changed between `base` and this snapshot, by one `zfs diff` a dataset. Never fails. */
   readonly changesSince: (base: SnapshotRef | undefined) => Effect.Effect<Evidence>
-  /** Keeps the children's snapshots in this folder mounted until the scope closes. Fails where one is not. */
-  readonly hold: (folder: FolderName) => Effect.Effect<void, ZfsError, Scope.Scope>
+  /** Keeps the snapshots of the view's children in this folder mounted until the scope closes. Fails where one is not. */
+  readonly hold: (
+    folder: FolderName,
+    view: Pick<SourceView, "grafts" | "blocked">
+  ) => Effect.Effect<void, ZfsError, Scope.Scope>
   /** From now on the snapshot outlives its scope: it is the base of the next diff. */
   readonly keep: Effect.Effect<void>
 }
@@ -174,9 +177,11 @@ const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: Sour
   return {
     view: yield* viewOf(layout, ref),
     changesSince: (base) => changesSince(commands, layout, ref, base),
-    hold: (folder) =>
+    hold: (folder, { blocked, grafts }) =>
       Effect.forEach(
-        layout.children.filter(({ at }) => topSegment(at) === folder),
+        layout.children.filter(
+          ({ at }) => topSegment(at) === folder && [...grafts, ...blocked].some((place) => place.at === at)
+        ),
         (child) => holdChild(child, ref),
         { discard: true }
       ),

@@ -17,6 +17,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { archiveJobKey } from "../../src/config/ReplicationJob.ts"
 import { makeReport, type Reserved, writeReport } from "../../src/report/writeReport.ts"
+import { noRules } from "../../src/source/Exclude.ts"
 import { statusOfArchive } from "../../src/status/Status.ts"
 import { Store } from "../../src/store/Store.ts"
 import { Disk, DiskError } from "../../src/system/Disk.ts"
@@ -67,7 +68,7 @@ describe("a report of a target", () => {
         `the target ${target} does not exist: is its dataset mounted, and is target_path right?`
       )
       const { layer } = yield* makeState([archiveJobKey])
-      const config = { source_path: "/source", target_path: target, lockfile_path: "/lock" }
+      const config = { source_path: "/source", target_path: target, lockfile_path: "/lock", ...noRules }
       const status = yield* statusOfArchive(config, undefined).pipe(
         Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock(), Layer.mock(Store, {}))),
         Effect.flip

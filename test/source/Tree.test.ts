@@ -141,7 +141,7 @@ describe("Tree.manifest", () => {
       const found = yield* manifest(viewOf(root))
       assert.deepStrictEqual(names(found), ["file"])
       assert.strictEqual(found.skipped, 3)
-      assert.deepStrictEqual(found.leftOut, { symlinks: 2, fifos: 1, sockets: 0, devices: 0 })
+      assert.deepStrictEqual(found.leftOut, { symlinks: 2, fifos: 1, sockets: 0, devices: 0, excluded: 0 })
       assert.include(log.lines, "Debug: skipped link\\x0a (symbolic link)")
     }).pipe(Effect.provide([Tree.layer, log.layer]), Logger.withMinimumLogLevel(LogLevel.Debug))
   })

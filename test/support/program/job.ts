@@ -67,6 +67,8 @@ export const config: RunArchiveConfig = {
   retries: 3,
   task_timeout_seconds: 60,
   compare: "ctime" as const,
+  exclude: [],
+  exclude_caches: false,
   snapshot_keep: 1,
   notify_on: ["failure"],
   reminder_hours: 24
