@@ -3,7 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { laterTimes } from "../../src/source/Entries.ts"
 import * as EntryName from "../../src/source/EntryName.ts"
+import { type ExcludeRules, excluderWithin, noRules } from "../../src/source/Exclude.ts"
 import * as FolderName from "../../src/source/FolderName.ts"
+import * as LeftOut from "../../src/source/LeftOut.ts"
 import type { Manifest, ManifestEntry } from "../../src/source/Manifest.ts"
 import { places } from "../../src/source/SourceView.ts"
 import { failIfBlocked, Tree } from "../../src/source/Tree.ts"
@@ -41,9 +43,9 @@ export const memoryTree = (tree: MemoryTree): Layer.Layer<Tree> =>
         skipped: 0
       })),
     readable: () => Effect.void,
-    manifest: Effect.fnUntraced(function* (view, folder) {
+    manifest: Effect.fnUntraced(function* (view, folder, rules = noRules) {
       yield* failIfBlocked(view, folder)
-      const found = manifestIn(tree, folder)
+      const found = manifestIn(tree, folder, rules)
       return found instanceof TreeError ? yield* found : found
     })
   })
@@ -63,17 +65,19 @@ const linksOf = (tree: MemoryTree) =>
   })
 
 /** What lies in a folder of the record. */
-const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName): Manifest | TreeError => {
+const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName, rules: ExcludeRules): Manifest | TreeError => {
   const given = tree[folder]
-  const content = typeof given === "function" ? given() : given
-  if (content === undefined) {
+  const all = typeof given === "function" ? given() : given
+  if (all === undefined) {
     return new TreeError({
       path: folder,
       message: `cannot list ${folder}: no such file or directory (ENOENT)`,
       transient: false
     })
   }
-  if (content instanceof TreeError) return content
+  if (all instanceof TreeError) return all
+  const isExcluded = excluderWithin(rules)
+  const content = Object.fromEntries(Object.entries(all).filter(([path]) => !isExcluded(RawPath.fromText(path))))
   const entries = new Map<string, Omit<ManifestEntry, "name">>()
   const directory = (path: string): void => {
     if (path === "" || entries.has(path)) return
@@ -106,6 +110,7 @@ const manifestIn = (tree: MemoryTree, folder: FolderName.FolderName): Manifest |
     ...manifestOf(folder, found),
     stampsHash: digestOf(ctimes.join()),
     latest,
+    leftOut: { ...LeftOut.nothing, excluded: Object.keys(all).length - Object.keys(content).length },
     mounts: places(mounts.map(RawPath.fromText))
   }
 }
