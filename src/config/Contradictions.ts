@@ -54,6 +54,12 @@ export const contradictions = (
   if (source !== undefined && tmp !== undefined && isInside(tmp, source)) {
     add(["tmp_dir"], `${JSON.stringify(tmp)} lies inside source_path: half-written archives would be archived`)
   }
+  const patterns: ReadonlyArray<unknown> = Array.isArray(input["exclude"]) ? input["exclude"] : []
+  for (const [index, pattern] of patterns.entries()) {
+    if (source === undefined || typeof pattern !== "string" || !pattern.startsWith(`${source}/`)) continue
+    const message = `${JSON.stringify(pattern)} is a path of this machine; write what comes after the name of the folder, such as cache`
+    issues.push(says(["exclude", index], message))
+  }
   if (log !== undefined && log === lock) add(["lockfile_path"], "is the same file as log_file")
   if (input["state_dir"] !== undefined && input["target_path"] !== undefined) {
     add(["state_dir"], "is for a configuration without target_path; with one, state is kept in its folder .zipper")

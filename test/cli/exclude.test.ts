@@ -129,6 +129,11 @@ describe("exclude", () => {
     assert.strictEqual(picture(place.root), before)
     place.configure({ exclude: "cache" })
     assert.match((await run(["run", "--config", place.config])).stderr, /exclude: "cache" is not a list/)
+    place.configure({ exclude: ["*.tmp", `${place.source}/ABCD/cache`] })
+    assert.include(
+      (await run(["run", "--config", place.config])).stderr,
+      `exclude[1]: "${place.source}/ABCD/cache" is a path of this machine; write what comes after the name of the folder`
+    )
     place.configure({ exclude: [1] })
     assert.match((await run(["run", "--config", place.config])).stderr, /exclude\[0\]: 1 is not a pattern such as/)
   })
