@@ -11,12 +11,12 @@ import {
   decodeJob,
   decodeRetention,
   type Job,
-  jobFromConfig,
-  type Retention
+  jobFromConfig
 } from "../config/ReplicationJob.ts"
 import { optionWords, shellWords } from "../text/Text.ts"
 import { addressOf } from "../zfs/DatasetName.ts"
 import { type Endpoint, local } from "../zfs/Endpoint.ts"
+import type { Retention } from "../zfs/Retention.ts"
 import { readConfig } from "./command.ts"
 import { findConfig } from "./configPath.ts"
 import { UsageError } from "./exit.ts"

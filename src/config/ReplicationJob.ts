@@ -6,6 +6,7 @@ import type { SendMode } from "../zfs/Dataset.ts"
 import * as DatasetName from "../zfs/DatasetName.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../zfs/DatasetName.ts"
 import { label, type Remote } from "../zfs/Endpoint.ts"
+import type { Retention } from "../zfs/Retention.ts"
 import { issuesOf } from "./ConfigIssues.ts"
 import { flag, judged, oneOf, optional, PingUrl, required, text, whole, withDefault } from "./SchemaFields.ts"
 
@@ -35,7 +36,6 @@ export const RetentionConfig = Schema.Struct({
   weekly: snapshotCount("The same for weeks, which begin on Monday"),
   monthly: snapshotCount("The same for months")
 })
-export type Retention = typeof RetentionConfig.Type
 
 /** A replication job as the configuration has it. */
 export const ReplicationJob = Schema.Struct({

@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { alertsKeyOf, type Job, type Retention, targetOf } from "../config/ReplicationJob.ts"
+import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
 import type { AlertsOf } from "../runs/Alerts.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { withMessages } from "../runs/Messages.ts"
@@ -10,8 +10,9 @@ import { type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
 import { PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import { permissionsOf } from "../zfs/Allow.ts"
-import { byCreatetxg, type Snapshot, type SourceDataset, type TargetDataset } from "../zfs/Dataset.ts"
+import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { isWithin } from "../zfs/DatasetName.ts"
+import { applyRetention, type Retention } from "../zfs/Retention.ts"
 import { Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
 import { failPreflight, missingOn, type Survey, survey, targetNames } from "./Survey.ts"
@@ -252,71 +253,3 @@ export const newestHeldBy = (
   replica: Pick<TargetDataset, "snapshots">,
   { snapshots }: Pick<TargetDataset, "snapshots">
 ): Snapshot | undefined => commonWith({ snapshots, bookmarks: [] }, replica).at(-1)
-
-type Reason = "newest" | "newest common" | "held" | "cloned" | keyof Retention
-
-export interface Choice {
-  /** Oldest first, each with all that speaks for it. */
-  readonly keep: ReadonlyArray<{ readonly snapshot: Snapshot; readonly reasons: ReadonlyArray<Reason> }>
-  /** Oldest first. */
-  readonly destroy: ReadonlyArray<Snapshot>
-}
-
-/**
- * Chooses among the snapshots of a replica. Keeps the newest of each of the latest hours, days, weeks (from Monday) and
- * months, in UTC, that have one; the newest of all; those that are held or cloned; and `newestCommon`, guids of what
- * next streams start from. createtxg decides which snapshot or period is the newer one, since clocks may be wrong for a
- * while. Left: the retention would keep nothing.
- */
-export const applyRetention = (
-  snapshots: ReadonlyArray<Snapshot>,
-  retention: Retention,
-  { newestCommon }: { readonly newestCommon: ReadonlySet<string> }
-): Either.Either<Choice, string> => {
-  if (periods.every(({ reason }) => retention[reason] <= 0)) {
-    return Either.left("the retention keeps nothing: give hourly, daily, weekly or monthly a number above 0")
-  }
-  const ordered = snapshots.toSorted(byCreatetxg)
-  const rules: ReadonlyArray<readonly [Reason, (snapshot: Snapshot) => boolean]> = [
-    ["newest", (snapshot) => snapshot === ordered.at(-1)],
-    ["newest common", ({ guid }) => newestCommon.has(guid)],
-    ["held", ({ holds }) => holds > 0],
-    ["cloned", ({ clones }) => clones.length > 0],
-    ...periods.map(({ of, reason }) => {
-      const chosen = newestOfEach(ordered, of, retention[reason])
-      return [reason, (snapshot: Snapshot) => chosen.has(snapshot)] as const
-    })
-  ]
-  const judged = ordered.map((snapshot) => ({
-    snapshot,
-    reasons: rules.flatMap(([reason, keeps]) => (keeps(snapshot) ? [reason] : []))
-  }))
-  return Either.right({
-    keep: judged.filter(({ reasons }) => reasons.length > 0),
-    destroy: judged.flatMap(({ reasons, snapshot }) => (reasons.length === 0 ? [snapshot] : []))
-  })
-}
-
-const newestOfEach = (
-  ordered: ReadonlyArray<Snapshot>,
-  of: (creation: number) => number,
-  count: number
-): ReadonlySet<Snapshot> => {
-  const newest = new Map(ordered.map((snapshot) => [of(snapshot.creation), snapshot]))
-  return new Set([...newest.values()].toSorted((a, b) => byCreatetxg(b, a)).slice(0, Math.max(0, count)))
-}
-
-const dayOf = (creation: number): number => Math.floor(creation / 86_400)
-
-const monthOf = (creation: number): number => {
-  const date = new Date(creation * 1000)
-  return date.getUTCFullYear() * 12 + date.getUTCMonth()
-}
-
-const periods: ReadonlyArray<{ readonly reason: keyof Retention; readonly of: (creation: number) => number }> = [
-  { reason: "hourly", of: (creation) => Math.floor(creation / 3600) },
-  { reason: "daily", of: dayOf },
-  // 1970 began on a Thursday, three days after a Monday.
-  { reason: "weekly", of: (creation) => Math.floor((dayOf(creation) + 3) / 7) },
-  { reason: "monthly", of: monthOf }
-]

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
-import type { Retention } from "../../src/config/ReplicationJob.ts"
-import { applyRetention, type Choice } from "../../src/replication/Prune.ts"
+
 import type { Snapshot } from "../../src/zfs/Dataset.ts"
+import { applyRetention, type Choice, type Retention } from "../../src/zfs/Retention.ts"
 
 const choose = (
   snapshots: ReadonlyArray<Snapshot>,
