@@ -2,7 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { stateDirOf } from "../config/Config.ts"
 import { archiveJobKey } from "../config/ReplicationJob.ts"
-import { type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
+import { allWell, type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
 import { withHooks } from "../runs/Hooks.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
@@ -22,6 +22,7 @@ import type { Cursor } from "../store/Records.ts"
 import { type BrokenFolder, claimTarget, Store } from "../store/Store.ts"
 import { bytes, count } from "../text/Text.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
+import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
 import { type SnapshotHandle, Zfs } from "../zfs/Zfs.ts"
 import { verdictFor } from "../zfs/ZfsDiff.ts"
 import { archiveFolder, type Candidate, type FolderContext, type FolderSettings, failFolder } from "./ArchiveFolder.ts"
@@ -67,7 +68,7 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
       job: archiveJobKey,
       historyOf: archiveHistory,
       nextState: (before, end, done) => nextArchiveState(before, end, { whole, done }),
-      succeeded: ({ failed, hook_error }) => failed === 0 && hook_error === undefined,
+      succeeded: allWell,
       errorOf: ({ hook_error }) => hook_error,
       messages: {
         of: { job: archiveJobKey, task: "run" },
@@ -101,13 +102,15 @@ const archiveJob = Effect.fn("ArchiveJob")(function* (
   })
   const results = [...settled, ...worked]
   yield* advance(config, options, source, snapshot, cursor, results)
+  const target_snapshots = yield* updateTargetSnapshots(source, records, results)
   const now = yield* Clock.currentTimeMillis
   const summary = summarize({
     run: options.run,
     source: view.label,
     started_at_utc: utcSeconds(started),
     seconds: (now - started) / 1000,
-    folders: results
+    folders: results,
+    ...(target_snapshots === undefined ? {} : { target_snapshots })
   })
   yield* Effect.logInfo(totals(summary))
   return summary
@@ -127,6 +130,7 @@ const preflight = Effect.fn("Preflight")(function* (config: RunArchiveConfig) {
   const source = yield* zfs.locate(config.source_path)
   // Before the first write: the target may not be mounted.
   yield* zfs.checkTarget(config.target_path)
+  yield* (yield* TargetSnapshots).probe
   const report = yield* store.preflight
   // Only now the target has such a folder in any case.
   yield* (yield* Lock).acquireIn(yield* store.stateFolder)
@@ -342,4 +346,17 @@ const advance = Effect.fnUntraced(function* (
   )
   if (advanced)
     yield* pruneSnapshots(source, [base, ...kept]).pipe(orWarn("old snapshots were not destroyed", undefined))
+})
+
+/** What was published is safe without it; that the promised history has a gap is a failure of the run all the same. */
+const updateTargetSnapshots = Effect.fnUntraced(function* (
+  { job }: SourceInfo,
+  records: ReadonlyMap<FolderName, FolderRecord>,
+  results: ReadonlyArray<FolderResult>
+) {
+  const archives = new Map([...records].flatMap(([folder, { state }]) => (state ? [[folder, state.zip_sha256]] : [])))
+  for (const result of results) if (result.result === "archived") archives.set(result.folder, result.sha256)
+  const update = yield* (yield* TargetSnapshots).update(job, archives)
+  if (update?.error !== undefined) yield* Effect.logError(`snapshots of the target: ${update.error}`)
+  return update
 })

@@ -26,6 +26,7 @@ import { bytes, count, quoted } from "../text/Text.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "../zfs/Allow.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
+import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
 import { Zfs } from "../zfs/Zfs.ts"
 import { checkSnapshots } from "./CheckSnapshots.ts"
 import { CronLine } from "./Crontab.ts"
@@ -59,6 +60,7 @@ export const check = Effect.fn("Check")(function* (
   const findings = yield* Effect.all([
     checkSource(config),
     checkTarget(config),
+    checkTargetSnapshots,
     checkLock(config.lockfile_path),
     checkLog(config.log_file),
     checkNotifier
@@ -229,6 +231,19 @@ const checkTarget = Effect.fnUntraced(function* (config: Paths & Pick<ArchiveCon
     ...broken.map(({ folder, reason }) => problem("recovery", `${folder}: ${reason}`))
   ]
 }, orProblem("target"))
+
+/** By the probe of a run: that one can be taken, and what the retention makes of those that are there. */
+const checkTargetSnapshots = Effect.gen(function* () {
+  const plan = yield* (yield* TargetSnapshots).probe
+  if (plan === undefined) return []
+  const { datasets, history, kept } = plan
+  const more = datasets.length > 1 ? ` and ${count(datasets.length - 1, "dataset")} at its folders` : ""
+  const there =
+    history.count === 0
+      ? "none is there yet"
+      : `${count(history.count, "snapshot")} from ${history.oldest_utc} to ${history.newest_utc}, of which ${kept} will be kept`
+  return [ok("target_snapshots", `${datasets[0]}${more}: ${there}`)]
+}).pipe(orProblem("target_snapshots"))
 
 /** checkSource reports a source that cannot be found. */
 const checkOwnership = Effect.fnUntraced(function* (config: Paths) {

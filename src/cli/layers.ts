@@ -27,6 +27,7 @@ import { Process } from "../system/Process.ts"
 import { Progress } from "../system/Progress.ts"
 import { Workers } from "../system/Workers.ts"
 import { type Endpoint, local, sharedConnection } from "../zfs/Endpoint.ts"
+import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
 import { Zfs } from "../zfs/Zfs.ts"
 import { Archiver } from "../zip/Archiver.ts"
 import { Output } from "./output.ts"
@@ -147,7 +148,11 @@ export const hooksOf = (config: Pick<Config, "hooks" | "hook_timeout_seconds">, 
 export const archiveLayers = (config: ArchiveConfig, id: Identity, dryRun: boolean) => {
   const { compression, snapshot_prefix: prefix, target_path: target } = config
   const zfs = { prefix, runId: id.run, jobId: id.job, hostname: id.host, target }
+  const { target_snapshots: retention } = config
   return Layer.mergeAll(
+    retention === undefined
+      ? TargetSnapshots.layerNone
+      : (dryRun ? TargetSnapshots.layerDryRun : TargetSnapshots.layer)({ ...zfs, target, retention }),
     config.snapshots === "live" ? Zfs.layerLive : (dryRun ? Zfs.layerDryRun : Zfs.layer)(zfs),
     (dryRun ? Store.layerDryRun : Store.layer)(storeSettings(config, id)),
     dryRun ? Archiver.layerDryRun : Archiver.layer(compression),

@@ -1,28 +1,20 @@
 import * as Effect from "effect/Effect"
 import type { Process } from "../system/Process.ts"
 import type { Completed } from "../system/supervise.ts"
-import { quoted } from "../text/Text.ts"
+import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
-import { commandOn, type Endpoint, label } from "../zfs/Endpoint.ts"
+import { type Endpoint, label } from "../zfs/Endpoint.ts"
 import {
   at,
   type Commands,
-  failure,
   isZfsMessage,
   makeCommands,
   messageLines,
-  processFailure,
   readOutput,
   userAt,
   ZfsError
 } from "../zfs/ZfsCommand.ts"
 import { readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
-
-export interface Account {
-  readonly user: string
-  readonly groups: ReadonlyArray<string>
-  readonly root: boolean
-}
 
 /** What both ends can do. Every failure names the end (this host, nas, backup@nas) and has what zfs printed. */
 export interface End {
@@ -40,21 +32,14 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
   const user = () => known ?? userAt(endpoint)
   const commands = makeCommands(process, endpoint, { role, user })
   const account = Effect.fn("End.account")(function* () {
-    const completed = yield* Effect.mapError(
-      process.run(commandOn(endpoint, { program: "sh", args: ["-c", whoami] })),
-      processFailure({ endpoint, role })
-    )
-    if (completed.exitCode !== 0) return yield* failure("log in", "", completed, { endpoint, role, user })
-    const found = yield* readAccount(completed.stdout, endpoint)
+    const found = yield* readAccount(process, { endpoint, role, user })
     known = found.user
     return found
   })
   const end: End = {
     label: label(endpoint),
     account: account(),
-    allowed: Effect.fn("End.allowed")((dataset: string) =>
-      Effect.map(commands.run(`read the permissions on ${dataset}`, dataset, ["allow", dataset]), utf8)
-    ),
+    allowed: Effect.fn("End.allowed")((dataset: string) => readAllowed(commands, dataset)),
     grant: Effect.fn("End.grant")(function* (who: string, permissions: ReadonlyArray<string>, dataset: string) {
       const completed = yield* commands.attempt(["allow", "-u", who, permissions.join(","), dataset])
       if (completed.exitCode === 0) return
@@ -69,25 +54,6 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
     })
   }
   return { commands, end }
-}
-
-/** Programs' output comes one character a byte; names of users may be more than ASCII. */
-const utf8 = (latin1: string): string => Buffer.from(latin1, "latin1").toString("utf8")
-
-/** A user without an entry in the user database has a number only, which zfs takes as well. */
-const whoami = "id -u; id -un 2>/dev/null || id -u; id -Gn 2>/dev/null || id -G"
-
-const readAccount = (stdout: string, endpoint: Endpoint): Effect.Effect<Account, ZfsError> => {
-  const [id = "", user = "", groups = "", ...more] = utf8(stdout).trimEnd().split("\n")
-  if (/^[0-9]+$/.test(id) && user !== "" && more.length === 0) {
-    return Effect.succeed({ user, groups: groups.split(" ").filter((group) => group !== ""), root: id === "0" })
-  }
-  // A shell that prints something on every login would print it into our streams.
-  const why =
-    stdout === ""
-      ? "the login runs no commands: `id` printed nothing; see that its shell is one, and that no forced command stands in authorized_keys"
-      : `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing without a terminal`
-  return Effect.fail(new ZfsError({ reason: "Other", message: `${at(endpoint)}${why}`, transient: false }))
 }
 
 /** Snapshots and bookmarks by dataset, of these and (`recursive`) of all below them. */

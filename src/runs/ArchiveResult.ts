@@ -5,6 +5,7 @@ import * as LeftOut from "../source/LeftOut.ts"
 import type { FolderState } from "../store/FolderState.ts"
 import { countField, document, flag, instant, optional, seconds, text, undelivered } from "../text/Document.ts"
 import { bytes, count, duration } from "../text/Text.ts"
+import { TargetUpdate } from "../zfs/TargetSnapshots.ts"
 
 const RunFolder = Schema.Union(
   Schema.Struct({
@@ -44,6 +45,9 @@ export const RunDocument = document({
   bytes: countField("of the folders archived, uncompressed"),
   zip_bytes: countField("of the archives written"),
   undelivered,
+  target_snapshots: optional(TargetUpdate).annotations({
+    description: "with target_snapshots in the configuration; with an error in it the exit status is 1"
+  }),
   hook_error: optional(text("why the hook after failed; the exit status is 1")),
   folders: Schema.Array(RunFolder)
 })
@@ -100,7 +104,7 @@ export interface RunSummary extends Omit<RunDocument, "dry_run" | "folders"> {
 
 /** Counts and sums up; sorts the folders by name. */
 export const summarize = (
-  run: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders">
+  run: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders" | "target_snapshots">
 ): RunSummary => {
   const { folders } = run
   const archived = folders.filter((folder) => folder.result === "archived")
@@ -116,6 +120,10 @@ export const summarize = (
     folders: [...folders].sort((a, b) => (a.folder < b.folder ? -1 : a.folder > b.folder ? 1 : 0))
   }
 }
+
+/** Whether nothing failed: no folder, nor the snapshots of the target, nor the hook after the run. */
+export const allWell = ({ failed, hook_error, target_snapshots }: RunSummary): boolean =>
+  failed === 0 && target_snapshots?.error === undefined && hook_error === undefined
 
 /** For the log: `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed; 10 files copied from the archive before)`. */
 export const describe = (result: FolderResult): string => {
@@ -140,5 +148,6 @@ export const totals = (summary: RunSummary): string => {
   const dryRun = summary.folders.some((result) => result.result === "archived" && result.dry_run)
   const counts = `${summary.archived} ${dryRun ? "would be archived" : "archived"}, ${summary.unchanged} unchanged, ${summary.failed} failed`
   const size = dryRun ? bytes(summary.bytes) : `${bytes(summary.bytes)} in ${bytes(summary.zip_bytes)}`
-  return `${counts}; ${summary.archived === 0 ? "" : `${size}, `}${duration(summary.seconds * 1000)}`
+  const snapshots = summary.target_snapshots?.error === undefined ? "" : "; the snapshots of the target failed"
+  return `${counts}; ${summary.archived === 0 ? "" : `${size}, `}${duration(summary.seconds * 1000)}${snapshots}`
 }

@@ -15,6 +15,7 @@ import { Disk, type DiskError } from "../system/Disk.ts"
 import { optional } from "../text/Document.ts"
 import { count } from "../text/Text.ts"
 import { Instant } from "../text/Time.ts"
+import { TargetHistory } from "../zfs/TargetSnapshots.ts"
 import { Alerts, type AlertsOf, alertsNameOf, type Recovered } from "./Alerts.ts"
 import { Count, described, endOfRun, makeStateFolder, type NoPlace, Seconds, type StateSettings } from "./History.ts"
 import type { Outcome } from "./Run.ts"
@@ -74,6 +75,7 @@ export type TrackedDataset = typeof TrackedDataset.Type
 export const ArchiveJobState = Schema.Struct({
   ...job,
   kind: Schema.Literal("archive"),
+  target_snapshots: optional(TargetHistory),
   folders: Schema.Array(TrackedFolder)
 })
 export type ArchiveJobState = typeof ArchiveJobState.Type

@@ -16,6 +16,9 @@ export type NotifyOn = "failure" | "success" | "recovery"
 /** At most this many folders or datasets are named in one message. */
 const named = 20
 
+/** Name of what fails when no folder does; no folder that is archived is called so. */
+const ofTarget = "snapshots of the target"
+
 export const archiveMessages = (
   host: string,
   notifyOn: ReadonlyArray<NotifyOn>,
@@ -25,16 +28,22 @@ export const archiveMessages = (
     noun: "folder",
     done: "archived",
     documentOf: archiveDocument,
-    failing: ({ folders, hook_error }) => [
+    failing: ({ folders, hook_error, target_snapshots }) => [
       ...folders.flatMap((result) =>
         result.result === "failed" ? [{ name: result.folder, reason: result.error }] : []
       ),
+      ...(target_snapshots?.error === undefined ? [] : [{ name: ofTarget, reason: target_snapshots.error }]),
       ...(hook_error === undefined ? [] : [{ name: hookAfter, reason: hook_error }])
     ],
     // A folder that a whole run does not name is no longer in the source.
-    covers: ({ folders }, name) => whole || name === hookAfter || folders.some(({ folder }) => folder === name),
-    failed: ({ failed, folders }) =>
-      failed === 0 ? `the ${hookAfter} failed` : `${failed} of ${folders.length} folders failed`,
+    covers: ({ folders }, name) =>
+      whole || name === ofTarget || name === hookAfter || folders.some(({ folder }) => folder === name),
+    failed: ({ failed, folders, target_snapshots }) => {
+      if (failed > 0) return `${failed} of ${folders.length} folders failed`
+      return target_snapshots?.error === undefined
+        ? `the ${hookAfter} failed`
+        : "archived, but snapshots of the target failed"
+    },
     succeeded: () => "all well",
     totals: Archive.totals,
     ending: ({ source }) => `, ${plain(source)}`

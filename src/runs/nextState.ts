@@ -81,7 +81,7 @@ export const nextArchiveState = (
   end: RunEnd<RunSummary>,
   { done, whole }: { readonly whole: boolean; readonly done: ReadonlyArray<FolderResult> }
 ): ArchiveJobState => {
-  const { bytes, failed, folders } = archiveSummary(end, done)
+  const { bytes, failed, folders, target_snapshots } = archiveSummary(end, done)
   const earlier = before?.kind === "archive" ? before : undefined
   const known = new Map(earlier?.folders.map((folder) => [folder.folder, folder]))
   const kept = end.summary !== undefined && whole ? [] : known
@@ -89,10 +89,25 @@ export const nextArchiveState = (
     .filter((result) => result.result !== "failed" || result.absent !== true)
     .map((result) => [result.folder, nextFolder(known.get(result.folder), result, end.started_at_utc)] as const)
   return {
-    ...nextJob(earlier, end, { bytes, failures: failed }, whole),
+    ...nextJob(earlier, end, { bytes, failures: failed + (target_snapshots?.error === undefined ? 0 : 1) }, whole),
     kind: "archive",
+    ...nextHistory(earlier, end, target_snapshots),
     folders: [...new Map([...kept, ...worked]).values()].sort((a, b) => (a.folder < b.folder ? -1 : 1))
   }
+}
+
+const nextHistory = (
+  before: ArchiveJobState | undefined,
+  { summary }: RunEnd<unknown>,
+  update: RunSummary["target_snapshots"]
+): Pick<ArchiveJobState, "target_snapshots"> => {
+  if (update === undefined)
+    return summary === undefined && before !== undefined ? Struct.pick(before, "target_snapshots") : {}
+  const { destroyed: _, taken: __, ...now } = update
+  // Where they could not be listed, those of the last time are likely to be there.
+  const known =
+    update.error === undefined || update.count > 0 ? now : { ...now, ...before?.target_snapshots, error: update.error }
+  return { target_snapshots: known }
 }
 
 const nextFolder = (before: TrackedFolder | undefined, result: FolderResult, startedAt: string): TrackedFolder => {

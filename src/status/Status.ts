@@ -243,6 +243,7 @@ export const archiveStatus = (
     target: found.target,
     source_problem: "problem" in source ? source.problem : null,
     ...jobFields(asked, found, folders.length),
+    target_snapshots: state?.target_snapshots ?? null,
     folders,
     unread,
     flaws: folders.flatMap(({ folder }) => flaws.filter((flaw) => flaw.folder === folder))

@@ -4,6 +4,7 @@ import { Outcome } from "../runs/Run.ts"
 import { FolderName } from "../source/FolderName.ts"
 import { isBad } from "../store/FolderState.ts"
 import { countField, document, flag, instant, orNull, seconds, text } from "../text/Document.ts"
+import { TargetHistory } from "../zfs/TargetSnapshots.ts"
 
 const LastRun = Schema.Struct({
   run: text("id of the run, as in the log"),
@@ -98,6 +99,9 @@ const StatusArchive = Schema.Struct({
   target: text("target_path"),
   source_problem: orNull(text("why it is not known which folders are in the source")),
   ...job,
+  target_snapshots: orNull(TargetHistory).annotations({
+    description: "how far back the target goes by its snapshots, after the last run; null without target_snapshots"
+  }),
   folders: Schema.Array(StatusFolder),
   unread: Schema.Array(
     text("why archives may be lost or damaged that are not counted; one is enough for exit status 1 with --max-age")

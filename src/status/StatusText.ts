@@ -50,6 +50,7 @@ const archiveBlock = (status: Status, archive: ArchiveStatus, space: Space): Rea
     unread.length === 0 && [lostFolders, damagedArchives, flawedArchives].every((found) => found(status).length === 0)
   return [
     ...jobLines(status.now, "archive", archive, width, sound),
+    ...targetLines(status.now, archive.target_snapshots, width),
     ...(problem === null ? [] : paragraph(`  ${problem}`, width, "bad")),
     ...(folders.length === 0
       ? [line("  no folder is archived, and none is there to be")]
@@ -58,6 +59,19 @@ const archiveBlock = (status: Status, archive: ArchiveStatus, space: Space): Rea
     ...[...damaged(status), ...flawedArchives(status).map(flawLine), ...unread].flatMap((text) =>
       paragraph(text, width, "bad")
     )
+  ]
+}
+
+const targetLines = (now: number, history: ArchiveStatus["target_snapshots"], width: number): ReadonlyArray<Line> => {
+  if (history === null) return []
+  const { count: found, error, newest_utc: newest, oldest_utc: oldest } = history
+  const there =
+    oldest === null || newest === null
+      ? "none yet"
+      : `${number(found)}, back to ${oldest} (${age(now, oldest)}), the newest ${age(now, newest)}`
+  return [
+    ...paragraph(`  snapshots of the target: ${there}`, width),
+    ...(error === undefined ? [] : paragraph(`  snapshots of the target: ${error}`, width, "bad"))
   ]
 }
 

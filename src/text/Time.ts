@@ -27,3 +27,19 @@ export const parseDuration = (text: string): number | undefined => {
   const millis = Number(match[1]) * units[unit]
   return millis > 0 ? millis : undefined
 }
+
+const clock = /^(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?)?$/
+
+/**
+ * Milliseconds since 1970 of `2026-11-28` (its beginning), `2026-11-28T10:00`, both local, with seconds, `Z` or an offset;
+ * or of an age before `now`, such as `3d`. Undefined for other text.
+ */
+export const parseMoment = (text: string, now: number): number | undefined => {
+  const age = parseDuration(text)
+  if (age !== undefined) return now - age
+  const [, year, month, day] = clock.exec(text) ?? []
+  // Of 30 February, Date makes 2 March.
+  if (!isInstant(`${year}-${month}-${day}T00:00:00Z`)) return undefined
+  const at = Date.parse(text.length === 10 ? `${text}T00:00` : text.replace(" ", "T"))
+  return Number.isNaN(at) ? undefined : at
+}

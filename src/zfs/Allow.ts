@@ -129,11 +129,13 @@ const isFor = ({ groups, user }: Subject, { who }: Grant): boolean =>
   who._tag === "Everyone" || (who._tag === "User" ? who.name === user : groups.includes(who.name))
 
 export const roles = ["archive", "send", "receive", "rollback", "prune", "prepare"] as const
-export type Role = (typeof roles)[number]
+/** `target`: the snapshots of a target. */
+export type Role = (typeof roles)[number] | "target"
 
 // As measured on OpenZFS 2.1. Without `hold`, `zfs send -I` sends an empty stream and exits 0.
 const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   archive: ["snapshot", "destroy", "mount", "userprop", "diff"],
+  target: ["snapshot", "destroy", "mount", "userprop"],
   send: ["send", "hold"],
   receive: ["receive", "create", "mount", "canmount", "userprop"],
   rollback: ["rollback", "destroy", "mount"],

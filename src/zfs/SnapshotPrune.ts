@@ -16,11 +16,15 @@ import { datasetOf, listing, readSnapshots, rows, shortName, snapshotColumns, ta
  * - the archive job, at the source: a snapshot of ours has a name of our kind and the user property `zipper:run`, set on itself. A run
  *   destroys its own when it ends without keeping it (Zfs.snapshot), and those that {@link select} gives (Zfs.prune): of its own job,
  *   not kept by the cursor, and not of a run that may still be at work;
+ * - the same job, at its target (TargetSnapshots): those with the property `zipper:target` that a retention does not keep;
  * - replication, at a replica: what a retention does not keep (replication/Prune), and what a rollback listed (replication/Plan).
  * Zfs.snapshot alone destroys by name, what it took a moment before and could not read back.
  */
 
 export const markProperty = "zipper:run"
+
+/** The same for the snapshots of the target, so that neither prune takes what is the other's. */
+export const targetProperty = "zipper:target"
 
 export interface SnapshotMark {
   readonly host: string
@@ -142,7 +146,11 @@ const isDue = (snapshot: MarkedSnapshot, rules: PruneRules): boolean => {
   return mark !== undefined && rules.jobs.has(mark.job) && !rules.alive(mark, snapshot)
 }
 
-const obstacle = ({ clones, holds, name }: MarkedSnapshot): string | undefined => {
+export const obstacle = ({
+  clones,
+  holds,
+  name
+}: Pick<MarkedSnapshot, "clones" | "holds" | "name">): string | undefined => {
   if (holds > 0) return `it is held; zfs holds '${name}' tells by whom, zfs release lets go`
   return clones.length > 0 ? `it has clones: ${clones.join(", ")}` : undefined
 }
@@ -156,7 +164,7 @@ const readMarked = Effect.fnUntraced(function* (
   source: SourceInfo,
   prefixOf: (name: string) => string
 ) {
-  const snapshots = yield* listMarked(commands, prefixOf, source.datasets)
+  const snapshots = yield* listMarked(commands, markProperty, prefixOf, source.datasets)
   const starts = new Map<number, string | undefined>()
   for (const snapshot of snapshots) {
     const mark = decodeMark(snapshot.mark ?? "")
@@ -171,8 +179,9 @@ const readMarked = Effect.fnUntraced(function* (
   return { alive, snapshots }
 })
 
-const listMarked = Effect.fnUntraced(function* (
+export const listMarked = Effect.fnUntraced(function* (
   commands: Commands,
+  property: string,
   prefixOf: (name: string) => string,
   datasets: ReadonlyArray<string>
 ) {
@@ -180,7 +189,7 @@ const listMarked = Effect.fnUntraced(function* (
   const purpose = `list the snapshots of ${dataset}`
   // An inherited or received property does not count.
   const got = yield* commands.run(purpose, dataset, [
-    ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", markProperty],
+    ...["get", "-H", "-p", "-s", "local", "-d", "1", "-t", "snapshot", "-o", "name,value", property],
     ...datasets
   ])
   const isNamed = (name: string) => parseName(prefixOf(name), name) !== undefined

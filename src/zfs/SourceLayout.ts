@@ -75,7 +75,7 @@ export const isGone = Effect.fnUntraced(function* (
   return mountedIn(yield* readMounts(process)).has(dataset) && (yield* isNowhere(source_path))
 })
 
-const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
+export const listDatasets = Effect.fnUntraced(function* (commands: Commands, about: string) {
   const purpose = "list the datasets"
   const text = yield* commands.run(purpose, about, listing("filesystem", datasetColumns))
   return yield* readOutput(commands, purpose, parseDatasets(text))
@@ -104,20 +104,32 @@ export interface Layout extends Home {
 const unusable = (reason: "NotZfs" | "Unmounted", message: string): ZfsError =>
   new ZfsError({ reason, message, transient: false })
 
-const root = RawPath.fromLatin1("/")
+export const root = RawPath.fromLatin1("/")
 
-export const findHome = (mounts: ReadonlyArray<Mount>, path: RawPath.RawPath): Either.Either<Home, ZfsError> => {
+/** What to do about a folder that no snapshot can show. */
+interface Remedies {
+  readonly plain: string
+  readonly frozen: string
+}
+
+const ofSource: Remedies = {
+  plain: 'set "snapshots": "live" to archive a plain folder',
+  frozen: "set source_path to the folder in the dataset itself"
+}
+
+export const findHome = (
+  mounts: ReadonlyArray<Mount>,
+  path: RawPath.RawPath,
+  remedies: Remedies = ofSource
+): Either.Either<Home, ZfsError> => {
   const mount = mountOf(mounts, path)
   const shown = RawPath.display(path)
   if (mount?.type !== "zfs") {
     const type = mount === undefined ? "" : ` but on ${mount.type}`
-    return Either.left(
-      unusable("NotZfs", `${shown} is not on ZFS${type}; set "snapshots": "live" to archive a plain folder`)
-    )
+    return Either.left(unusable("NotZfs", `${shown} is not on ZFS${type}; ${remedies.plain}`))
   }
   if (mount.device.includes("@")) {
-    const message = `${shown} is inside the snapshot ${mount.device}; set source_path to the folder in the dataset itself`
-    return Either.left(unusable("NotZfs", message))
+    return Either.left(unusable("NotZfs", `${shown} is inside the snapshot ${mount.device}; ${remedies.frozen}`))
   }
   const own = mounts.filter(({ device, type }) => type === "zfs" && device === mount.device)
   const whole =
@@ -185,7 +197,7 @@ const unmounted = (
 const notMounted = (what: string, path: RawPath.RawPath, dataset: ListedFileSystem): string =>
   `the ${what} ${RawPath.display(path)} belongs to dataset ${dataset.name}, which is not mounted: ${remedy(dataset)}`
 
-const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
+export const mountedIn = (mounts: ReadonlyArray<Mount>): ReadonlySet<string> =>
   new Set(mounts.filter(({ type }) => type === "zfs").map(({ device }) => device))
 
 const remedy = ({ keystatus, name }: ListedFileSystem): string =>
@@ -243,7 +255,7 @@ const foreignReason = (mount: Mount, dataset: string): string => {
     : `${shown} is a bind mount of ${mount.device}, which no snapshot of ${dataset} holds: unmount it`
 }
 
-const notMountedReason = (dataset: ListedFileSystem): string =>
+export const notMountedReason = (dataset: ListedFileSystem): string =>
   dataset.keystatus === "unavailable"
     ? `child dataset ${dataset.name} is locked (its key is not loaded): ${remedy(dataset)}`
     : `child dataset ${dataset.name} is not mounted: ${remedy(dataset)} (or zfs set canmount=off '${dataset.name}' if it should not be)`

@@ -189,27 +189,46 @@ const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: Sour
   } satisfies SnapshotHandle
 })
 
+const create = Effect.fnUntraced(function* (openZfs: OpenZfs, layout: Layout, job: SourceInfo["job"]) {
+  const mark = yield* markOf(openZfs, job, fingerprint(layout))
+  return yield* takeMarked(openZfs, openZfs.settings.prefix, datasetsOf(layout), [markProperty, mark])
+})
+
+/** What a snapshot of this run is marked with. */
+export const markOf = Effect.fnUntraced(function* (
+  { process: runner, settings }: OpenZfs,
+  job: SourceInfo["job"],
+  layout: string
+) {
+  return encodeMark({
+    host: settings.hostname,
+    pid: process.pid,
+    start: (yield* startOf(runner, process.pid)) ?? "",
+    run: settings.runId,
+    job: job?.id ?? settings.jobId,
+    layout,
+    target: settings.target
+  })
+})
+
 /** How many seconds ahead a free name is looked for, after the clock was set back or for a second run in a second. */
 const namesToTry = 60
 
-const create = Effect.fnUntraced(function* (openZfs: OpenZfs, layout: Layout, job: SourceInfo["job"]) {
-  const { commands, settings } = openZfs
-  const mark = encodeMark({
-    host: settings.hostname,
-    pid: process.pid,
-    start: (yield* startOf(openZfs.process, process.pid)) ?? "",
-    run: settings.runId,
-    job: job?.id ?? settings.jobId,
-    layout: fingerprint(layout),
-    target: settings.target
-  })
+/** Takes one atomic snapshot of the datasets, which lie in one pool. */
+export const takeMarked = Effect.fnUntraced(function* (
+  { commands }: OpenZfs,
+  prefix: string,
+  datasets: ReadonlyArray<string>,
+  [property, mark]: readonly [property: string, mark: string]
+) {
+  const [dataset = ""] = datasets
   const now = yield* Clock.currentTimeMillis
   for (let second = 0; ; second++) {
-    const name = formatName(settings.prefix, now + second * 1000)
-    const snapshots = datasetsOf(layout).map((dataset) => `${dataset}@${name}`)
-    const completed = yield* commands.attempt(["snapshot", "-o", `${markProperty}=${mark}`, ...snapshots])
+    const name = formatName(prefix, now + second * 1000)
+    const snapshots = datasets.map((each) => `${each}@${name}`)
+    const completed = yield* commands.attempt(["snapshot", "-o", `${property}=${mark}`, ...snapshots])
     if (completed.exitCode === 0) {
-      return yield* readBack(commands, layout.dataset, name, snapshots).pipe(
+      return yield* readBack(commands, dataset, name, snapshots).pipe(
         // Without its guids the caller cannot use it; by name it can still be destroyed.
         Effect.onError(() =>
           Effect.forEach(snapshots, (snapshot) =>
@@ -221,7 +240,7 @@ const create = Effect.fnUntraced(function* (openZfs: OpenZfs, layout: Layout, jo
       )
     }
     if (second === namesToTry || !/dataset already exists/.test(complaint(completed))) {
-      return yield* commands.failure(`take a snapshot of ${layout.dataset}`, layout.dataset, completed)
+      return yield* commands.failure(`take a snapshot of ${dataset}`, dataset, completed)
     }
   }
 })
@@ -287,7 +306,7 @@ const viewOf = Effect.fnUntraced(function* (layout: Layout, ref: SnapshotRef) {
 const holdChild = ({ dataset, mountpoint }: Layout["children"][number], ref: SnapshotRef) =>
   hold(inSnapshot(mountpoint, ref.name), `the snapshot of child dataset ${dataset}`)
 
-const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath =>
+export const inSnapshot = (mountpoint: RawPath.RawPath, name: string): RawPath.RawPath =>
   RawPath.join(mountpoint, RawPath.fromText(`.zfs/snapshot/${name}`))
 
 /** Mounts a snapshot, by opening its folder, until the scope closes. Linux shows one that it cannot mount as empty. */

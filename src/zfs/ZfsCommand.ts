@@ -47,7 +47,7 @@ export interface Commands {
   readonly failure: (purpose: string, dataset: string, completed: Completed, role?: Role) => ZfsError
 }
 
-interface Context {
+export interface Context {
   readonly endpoint: Endpoint
   readonly role: Role
   /** The user to whom root would grant the permissions. */

@@ -3,7 +3,7 @@ import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
 import { runArchive } from "../../archive/ArchiveJob.ts"
-import { RunDocument } from "../../runs/ArchiveResult.ts"
+import { allWell, RunDocument } from "../../runs/ArchiveResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
 import { applyProcessSettings, archiving, makeCommand, readConfig, warn, withLayers } from "../command.ts"
 import { stopUnless } from "../exit.ts"
@@ -47,6 +47,6 @@ export const run = makeCommand(
       })
     )
     yield* printDocument(RunDocument, { ...summary, dry_run: flags.dryRun })
-    yield* stopUnless(summary.failed === 0 && summary.hook_error === undefined)
+    yield* stopUnless(allWell(summary))
   }
 )

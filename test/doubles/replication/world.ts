@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type { Account } from "../../../src/replication/End.ts"
+import type { Account } from "../../../src/zfs/Account.ts"
 import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../src/zfs/Dataset.ts"
 import { parentOf } from "../../../src/zfs/DatasetName.ts"
 import { ZfsError } from "../../../src/zfs/ZfsCommand.ts"

@@ -19,6 +19,7 @@ import type { Store } from "../../../src/store/Store.ts"
 import { StoreError } from "../../../src/store/StoreError.ts"
 import type { Hasher } from "../../../src/system/Hasher.ts"
 import type { Progress } from "../../../src/system/Progress.ts"
+import { TargetSnapshots } from "../../../src/zfs/TargetSnapshots.ts"
 import type { Zfs } from "../../../src/zfs/Zfs.ts"
 import { noEvidence } from "../../../src/zfs/ZfsDiff.ts"
 import type { Archiver } from "../../../src/zip/Archiver.ts"
@@ -98,6 +99,8 @@ export const makeKit = (
   options: {
     readonly zfs?: Partial<ZfsMemory>
     readonly held?: ReadonlyArray<string>
+    /** By default the configuration wants none. */
+    readonly targetSnapshots?: Layer.Layer<TargetSnapshots>
     /** Comes before a lock is taken. */
     readonly usesLock?: (path: string) => Effect.Effect<void, LockError>
     readonly before?: ArchiverMemory["before"]
@@ -124,6 +127,7 @@ export const makeKit = (
     const shown: Array<Shown> = []
     const layer = Layer.mergeAll(
       memoryZfs(zfs),
+      options.targetSnapshots ?? TargetSnapshots.layerNone,
       memoryTree(tree),
       memoryArchiver(archiver),
       memoryHasher({}, archiver.contents),
@@ -151,7 +155,20 @@ export const makeKit = (
 
 const provided = (
   layer: Layer.Layer<
-    Zfs | Tree | Archiver | Hasher | Store | Notifier | Hooks | Lock | History | JobStates | Metrics | Ping | Progress
+    | Zfs
+    | TargetSnapshots
+    | Tree
+    | Archiver
+    | Hasher
+    | Store
+    | Notifier
+    | Hooks
+    | Lock
+    | History
+    | JobStates
+    | Metrics
+    | Ping
+    | Progress
   >,
   asked: { readonly folders?: ReadonlyArray<string>; readonly force?: boolean },
   used: RunArchiveConfig
