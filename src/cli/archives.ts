@@ -8,9 +8,11 @@ import { parseFolderName } from "../source/FolderName.ts"
 import { PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { Disk } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
+import { Process } from "../system/Process.ts"
 import { Workers } from "../system/Workers.ts"
 import { optionWords, quoted } from "../text/Text.ts"
 import type { PlaceWords } from "../verify/Advice.ts"
+import type { ZfsError } from "../zfs/ZfsCommand.ts"
 import { ArchiveReader } from "../zip/Archiver.ts"
 import { archiving, loadConfig } from "./command.ts"
 import { findConfig } from "./configPath.ts"
@@ -22,7 +24,12 @@ import * as progressBar from "./progressBar.ts"
 /** The options that choose archives of a configuration. */
 export const configuredFlags = {
   config: options.optionalConfig,
-  prev: options.flag("prev", "The archive before the current one.")
+  prev: options.flag("prev", "The archive before the current one."),
+  at: options.single(
+    "at",
+    "TIME|SNAPSHOT",
+    "As it was in a snapshot of the target: the newest of zipper's that is not younger than a time (2026-11-28T10:00, local unless it ends in Z; 2026-11-28, its beginning; 3d ago), or one by its name."
+  )
 }
 
 /** The same for what needs no configuration. */
@@ -38,21 +45,22 @@ export const archiveFlags = {
 interface ConfiguredFlags {
   readonly config: string | undefined
   readonly prev: boolean
+  readonly at: string | undefined
 }
 
 /** The archives that the options choose: which of the two, where they are read, how messages name them. */
 export interface ChosenArchives<Words extends PlaceWords = PlaceWords> {
   readonly which: Which
   readonly words: Words
-  readonly layer: Layer.Layer<PublishedArchives, never, Disk>
+  readonly layer: Layer.Layer<PublishedArchives, UsageError | ZfsError, Disk>
 }
 
 /** Those of a configuration, and the configuration. */
-export const configuredArchives = Effect.fnUntraced(function* (flags: ConfiguredFlags) {
+export const configuredArchives = Effect.fnUntraced(function* (command: string, flags: ConfiguredFlags) {
   const { named, path } = findConfig(flags.config)
   const config = yield* archiving(path, yield* loadConfig(path))
   const words = optionWords("--config", named)
-  return { config, ...chosen(flags, config.target_path, { place: words, job: words }) }
+  return { config, ...chosen(command, flags, config.target_path, { place: words, job: words }) }
 })
 
 /** Those of `--from`, else of a configuration, with all that it takes to read them and nothing that writes. */
@@ -60,10 +68,16 @@ export const archivesToRead = Effect.fnUntraced(function* (
   command: string,
   flags: ConfiguredFlags & { readonly from: string | undefined }
 ) {
-  const { config: file, from } = flags
+  const { at, config: file, from } = flags
   if (from === undefined) {
-    const { config, ...archives } = yield* configuredArchives(flags)
-    return { ...archives, layer: readLayer(archives, config, config.compression.threads) }
+    const { config, words, ...archives } = yield* configuredArchives(command, flags)
+    const { threads } = config.compression
+    // No run changes what is in a snapshot.
+    return {
+      ...archives,
+      words: at === undefined ? words : { ...words, job: undefined },
+      layer: readLayer(archives, at ?? config, threads)
+    }
   }
   const problems = [
     ...(from === "" ? ["--from: the name of the folder is empty"] : []),
@@ -71,26 +85,41 @@ export const archivesToRead = Effect.fnUntraced(function* (
   ]
   if (problems.length > 0) return yield* new UsageError({ command, problems })
   const target = resolve(from)
-  const archives = chosen(flags, target, { place: optionWords("--from", from), job: undefined })
+  const archives = chosen(command, flags, target, { place: optionWords("--from", from), job: undefined })
   // What a run kept beside its lock file is not on that disk: nothing has this name.
   const state = { target_path: target, lockfile_path: `${target}/.zipper/none.lock` }
-  return { ...archives, layer: readLayer(archives, state, defaultThreads()) }
+  return { ...archives, layer: readLayer(archives, at ?? state, defaultThreads()) }
 })
 
 const chosen = <Words extends PlaceWords>(
-  { prev }: Pick<ConfiguredFlags, "prev">,
+  command: string,
+  { at, prev }: Pick<ConfiguredFlags, "at" | "prev">,
   target: string,
   words: Words
 ): ChosenArchives<Words> => ({
   which: prev ? "previous" : "current",
-  words,
-  layer: PublishedArchives.layer(target)
+  words:
+    at === undefined ? words : { ...words, place: [...words.place, ...optionWords("--at", at)], frozen: true as const },
+  layer:
+    at === undefined
+      ? PublishedArchives.layer(target)
+      : PublishedArchives.layerAt(target, at).pipe(
+          Layer.mapError((error) =>
+            error._tag === "NoSuchSnapshot" ? new UsageError({ command, problems: [error.message] }) : error
+          ),
+          Layer.provide(Process.layer)
+        )
 })
 
-const readLayer = ({ layer }: ChosenArchives, state: Parameters<typeof stateOf>[0], threads: number) =>
+/** `state`: where runs keep it; or a time or snapshot, of which the state of now says nothing. */
+const readLayer = (
+  { layer }: Pick<ChosenArchives, "layer">,
+  state: Parameters<typeof stateOf>[0] | string,
+  threads: number
+) =>
   Layer.mergeAll(
     layer,
-    JobStates.layerDryRun(stateOf(state)),
+    typeof state === "string" ? JobStates.layerNone : JobStates.layerDryRun(stateOf(state)),
     ArchiveReader.layer,
     Hasher.layer,
     progressBar.layer

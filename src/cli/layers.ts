@@ -94,7 +94,8 @@ export const readLayers = (config: Config) =>
     Layer.provide(Lock.layerDryRun, Process.layer)
   ).pipe(Layer.provideMerge(Disk.layer))
 
-const stateNone = Layer.mergeAll(History.layerNone, JobStates.layerNone, Metrics.layerNone, Ping.layerNone)
+/** State, history, metrics and pings for what leaves none. */
+export const stateNone = Layer.mergeAll(History.layerNone, JobStates.layerNone, Metrics.layerNone, Ping.layerNone)
 
 /** One run on one machine. `run` is short and random, and in every log line. */
 export const replicationIdentity = () => ({

@@ -201,7 +201,7 @@ const checkAndPrepare = (options: RestoreOptions) =>
       ...(options.below ? { name: options.folder } : {}),
       only: options.only,
       overwrite: options.overwrite,
-      keepOut: [archives.target]
+      keepOut: [archives.live]
     })
     return { problems: [], prepared }
   }).pipe(Effect.retry({ times: timesAgain, while: (error) => "reason" in error && error.reason === "Changed" }))

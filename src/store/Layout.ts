@@ -26,8 +26,8 @@ export const make = (settings: StoreSettings) => {
 
 export type FolderLayout = ReturnType<typeof folder>
 
-export const folder = (layout: Layout, name: FolderName) => {
-  const home = join(layout.target, name)
+/** `home`: where it is read, when that is not in the target of the layout. */
+export const folder = (layout: Layout, name: FolderName, home = join(layout.target, name)) => {
   const work = join(home, ".publish")
   return {
     folder: name,

@@ -9,6 +9,8 @@ import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
 import { explain } from "../system/Errno.ts"
 import { bytes } from "../text/Text.ts"
+import { openTargetAt, type TargetView } from "../zfs/SnapshotAt.ts"
+import type { ZfsError } from "../zfs/ZfsCommand.ts"
 import { type FileIdentity, isSameFile } from "../zip/ArchiveIndex.ts"
 import { type ArchiveIdentity, type FolderState, identityOfState } from "./FolderState.ts"
 import * as Layout from "./Layout.ts"
@@ -57,7 +59,10 @@ export class ArchivesError extends Data.TaggedError("ArchivesError")<{
 export class PublishedArchives extends Context.Tag("zipper/Archives")<
   PublishedArchives,
   {
+    /** Where the archives are read: the target, or a snapshot of it. */
     readonly target: string
+    /** The target itself, in which nothing may be written. */
+    readonly live: string
     /** The folders that hold an archive or what is left of one, sorted. */
     readonly folders: Effect.Effect<ReadonlyArray<FolderName>, ArchivesError>
     /** The folders of which a run has published an archive, by the indexes: where nothing is left of one, it was lost. */
@@ -70,6 +75,16 @@ export class PublishedArchives extends Context.Tag("zipper/Archives")<
 >() {
   static readonly layer = (target: string): Layer.Layer<PublishedArchives, never, Disk> =>
     Layer.effect(PublishedArchives, Effect.map(Disk, make(target)))
+
+  /** Those in a snapshot of the target; see openTargetAt. */
+  static readonly layerAt = (target: string, at: string) =>
+    Layer.scoped(
+      PublishedArchives,
+      Effect.gen(function* () {
+        const view = yield* openTargetAt(target, at)
+        return make(target, view)(yield* Disk)
+      })
+    )
 }
 
 /** Names of the files of one of the two archives in its folder. */
@@ -110,13 +125,18 @@ export const targetFolders = Effect.fnUntraced(function* (target: string) {
   return yield* folderNames(target)
 })
 
-const make = (target: string) => (disk: Disk["Type"]) => {
-  const layout = Layout.make({ targetPath: target, tmpDir: undefined, jobId: "" })
+const make = (live: string, view?: TargetView) => (disk: Disk["Type"]) => {
+  const layout = Layout.make({ targetPath: view?.root ?? live, tmpDir: undefined, jobId: "" })
   const withDisk = Effect.provideService(Disk, disk)
+  const pathsOf = Effect.fnUntraced(function* (folder: FolderName) {
+    const home = view === undefined ? undefined : yield* view.home(folder)
+    return Layout.folder(layout, folder, home)
+  })
   return {
     target: layout.target,
+    live,
     folders: folderNames(layout.target).pipe(
-      Effect.flatMap(Effect.filter((folder) => holdsSomething(layout, folder), { concurrency: 16 })),
+      Effect.flatMap(Effect.filter((folder) => Effect.flatMap(pathsOf(folder), holdsSomething), { concurrency: 16 })),
       withDisk,
       asArchivesError("cannot look for archives")
     ),
@@ -128,12 +148,12 @@ const make = (target: string) => (disk: Disk["Type"]) => {
       asArchivesError("cannot look for what was archived before")
     ),
     size: (folder: FolderName, which: Which) =>
-      disk.stat(join(Layout.folder(layout, folder).home, namesOf(folder, which).zip)).pipe(
+      Effect.flatMap(pathsOf(folder), ({ home }) => disk.stat(join(home, namesOf(folder, which).zip))).pipe(
         Effect.map((stat) => (stat?.kind === "file" ? stat.size : 0)),
         Effect.orElseSucceed(() => 0)
       ),
     open: Effect.fn("Archives.open")((folder: FolderName, which: Which) =>
-      open(Layout.folder(layout, folder), which).pipe(
+      Effect.flatMap(pathsOf(folder), (paths) => open(paths, which)).pipe(
         withDisk,
         asArchivesError(`cannot look at the archives of ${folder}`)
       )
@@ -142,15 +162,16 @@ const make = (target: string) => (disk: Disk["Type"]) => {
 }
 
 const asArchivesError = (doing: string) =>
-  Effect.mapError((error: DiskError | ArchivesError) => {
+  Effect.mapError((error: DiskError | ArchivesError | ZfsError) => {
     if (error._tag === "ArchivesError") return error
+    if (error._tag === "ZfsError")
+      return new ArchivesError({ path: "", message: `${doing}: ${error.message}`, cause: error })
     const advice = error.code === "EACCES" ? "; do this as the user who runs the job" : ""
     return new ArchivesError({ path: error.path, message: `${doing}: ${error.message}${advice}`, cause: error })
   })
 
-const holdsSomething = Effect.fnUntraced(function* (layout: Layout.Layout, folder: FolderName) {
+const holdsSomething = Effect.fnUntraced(function* ({ folder, home }: Layout.FolderLayout) {
   const disk = yield* Disk
-  const { home } = Layout.folder(layout, folder)
   const stat = yield* disk.stat(home)
   // Archives that were moved elsewhere and linked to: opening them says why that does not work.
   if (stat?.kind !== "directory") return stat?.kind === "symlink"

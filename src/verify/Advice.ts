@@ -12,6 +12,8 @@ export interface PlaceWords {
   readonly place: ReadonlyArray<string>
   /** Options of `zipper run` for the job that publishes them; undefined where no configuration is known. */
   readonly job: ReadonlyArray<string> | undefined
+  /** They are in a snapshot (`--at`), where nothing changes any more. */
+  readonly frozen?: true
 }
 
 /** The same where there is a configuration. */
@@ -31,6 +33,9 @@ interface Situation extends JobWords {
 export const advice = (situation: Situation): ReadonlyArray<string> => {
   const { job, lost, target, verdict, which } = situation
   const { findings, folder, result } = verdict
+  if (situation.frozen && result !== "good" && result !== "foreign") {
+    return [...fromTheOther(situation), "nothing can change in a snapshot; another one may be good: --at"]
+  }
   switch (result) {
     case "good":
     case "foreign":

@@ -316,11 +316,15 @@ const remedies = {
 }
 
 /** Undefined when nothing is at the path. Fails when it is not on ZFS. */
-export const readTarget = Effect.fnUntraced(function* ({ commands, process }: Runner, target: string) {
+export const readTarget = Effect.fnUntraced(function* (
+  { commands, process }: Runner,
+  target: string,
+  advice = remedies
+) {
   const path = yield* realPath(target)
   if (path === undefined) return undefined
   const mounts = yield* readMounts(process)
-  const home = yield* findHome(mounts, path, remedies)
+  const home = yield* findHome(mounts, path, advice)
   const places = placesIn(home.dataset, path, mounts, yield* listDatasets(commands, home.dataset))
   return { ...home, path, places } satisfies TargetLayout
 })

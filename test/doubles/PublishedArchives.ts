@@ -10,6 +10,7 @@ export const memoryArchives = (
 ): Layer.Layer<PublishedArchives> =>
   Layer.succeed(PublishedArchives, {
     target: "/memory",
+    live: "/memory",
     folders: Effect.sync(() => [...new Set(sets.map(({ folder }) => folder))].sort()),
     recorded: recorded instanceof ArchivesError ? Effect.fail(recorded) : Effect.succeed(recorded),
     size: (folder, which) =>

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { closest, distance } from "fastest-levenshtein"
 import type { ArchiveConfig } from "../../config/Config.ts"
+import { Notifier } from "../../notify/Notifier.ts"
 import { allGood, VerifyDocument } from "../../runs/VerifyResult.ts"
 import { Disk } from "../../system/Disk.ts"
 import { Hasher } from "../../system/Hasher.ts"
@@ -12,7 +13,7 @@ import { ArchiveReader } from "../../zip/Archiver.ts"
 import { type ChosenArchives, configuredArchives, configuredFlags, parseFolders } from "../archives.ts"
 import { applyProcessSettings, makeCommand, reportErrors } from "../command.ts"
 import { stopUnless, UsageError } from "../exit.ts"
-import { archiveIdentity, logs, notifier, stateLayers } from "../layers.ts"
+import { archiveIdentity, logs, notifier, stateLayers, stateNone } from "../layers.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
@@ -31,7 +32,7 @@ export const verify = makeCommand(
   },
   function* (flags) {
     const folders = yield* parseFolders("verify", flags.folders)
-    const { config, layer, which, words } = yield* configuredArchives(flags)
+    const { config, layer, which, words } = yield* configuredArchives("verify", flags)
     yield* applyProcessSettings(config)
     const id = archiveIdentity(config)
     const summary = yield* runVerify({
@@ -43,7 +44,7 @@ export const verify = makeCommand(
       reminder_hours: config.reminder_hours
     }).pipe(
       Effect.catchTag("UnknownFolders", unknownFolders),
-      Effect.provide(services(config, layer)),
+      Effect.provide(services(config, layer, flags.at !== undefined)),
       reportErrors,
       logs(config, id)
     )
@@ -52,11 +53,12 @@ export const verify = makeCommand(
   }
 )
 
-const services = (config: ArchiveConfig, archives: ChosenArchives["layer"]) =>
+/** What is found in a snapshot is neither remembered nor reported: it says nothing of the archives of now. */
+const services = (config: ArchiveConfig, archives: ChosenArchives["layer"], frozen: boolean) =>
   Layer.mergeAll(
     archives,
-    stateLayers(config, config.ping_url),
-    notifier(config),
+    frozen ? stateNone : stateLayers(config, config.ping_url),
+    frozen ? Notifier.layerNone : notifier(config),
     ArchiveReader.layer,
     progressBar.layer
   ).pipe(
