@@ -132,11 +132,17 @@ const make = (live: string, view?: TargetView) => (disk: Disk["Type"]) => {
     const home = view === undefined ? undefined : yield* view.home(folder)
     return Layout.folder(layout, folder, home)
   })
+  // To open one that cannot be read says why.
+  const mayHoldSomething = (folder: FolderName) =>
+    pathsOf(folder).pipe(
+      Effect.flatMap(holdsSomething),
+      Effect.catchTag("ZfsError", () => Effect.succeed(true))
+    )
   return {
     target: layout.target,
     live,
     folders: folderNames(layout.target).pipe(
-      Effect.flatMap(Effect.filter((folder) => Effect.flatMap(pathsOf(folder), holdsSomething), { concurrency: 16 })),
+      Effect.flatMap(Effect.filter(mayHoldSomething, { concurrency: 16 })),
       withDisk,
       asArchivesError("cannot look for archives")
     ),
