@@ -28,7 +28,7 @@ export const configuredFlags = {
   at: options.single(
     "at",
     "TIME|SNAPSHOT",
-    "As it was in a snapshot of the target: the newest of zipper's that is not younger than a time (2026-11-28T10:00, local unless it ends in Z; 2026-11-28, its beginning; 3d ago), or one by its name."
+    "As it was in a snapshot of the target: the newest of zipper's that is not younger than a time (2026-11-28T10:00, local unless it ends in Z; 2026-11-28: its beginning; 3d: so long ago), or one by its name."
   )
 }
 

@@ -108,6 +108,7 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
         locked_out: null,
         died: null,
         overdue: false,
+        target_snapshots: { count: 31, oldest_utc: "2024-06-30T22:05:09Z", newest_utc: "2025-01-01T12:05:12Z" },
         folders: [
           {
             folder: "DOCS",

@@ -14,7 +14,7 @@ import * as RawPath from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
 import { readAccount, readAllowed } from "./Account.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "./Allow.ts"
-import type { Snapshot } from "./Dataset.ts"
+import { byCreatetxg, type Snapshot } from "./Dataset.ts"
 import { isWithin, poolOf } from "./DatasetName.ts"
 import { local } from "./Endpoint.ts"
 import type { JobIds } from "./JobIdentity.ts"
@@ -22,7 +22,6 @@ import { applyRetention, type Retention } from "./Retention.ts"
 import {
   decodeMark,
   destroy,
-  formatName,
   listMarked,
   type MarkedSnapshot,
   type OpenZfs,
@@ -217,20 +216,12 @@ const destroyMember = (openZfs: OpenZfs, { guid, name }: MarkedSnapshot, failed:
     })
   )
 
-const pretend: Apply = Effect.fnUntraced(function* ({ datasets, found, openZfs, retention }, due) {
-  const now = yield* Clock.currentTimeMillis
-  const next: TargetSnapshot = {
-    name: formatName(prefixOf(openZfs), now),
-    guid: "",
-    createtxg: (found.at(-1)?.createtxg ?? 0n) + 1n,
-    creation: Math.floor(now / 1000),
-    holds: 0,
-    clones: [],
-    archives: due ?? "",
-    members: []
-  }
+const pretend: Apply = Effect.fnUntraced(function* ({ datasets, found, retention }, due) {
+  const newest = found.at(-1)
+  const creation = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+  const next = newest && { ...newest, createtxg: newest.createtxg + 1n, creation, members: [] }
   if (due !== undefined) yield* Effect.logInfo(`would take a snapshot of ${datasets.join(", ")}`)
-  const { destroy: old } = yield* choose(due === undefined ? found : [...found, next], retention)
+  const { destroy: old } = yield* choose(due === undefined || next === undefined ? found : [...found, next], retention)
   for (const { name } of old.flatMap(({ members }) => members)) {
     yield* Effect.logInfo(`would destroy the snapshot ${name}`)
   }
@@ -244,16 +235,11 @@ const choose = (found: ReadonlyArray<TargetSnapshot>, retention: Retention) =>
   )
 
 const historyOf = (found: ReadonlyArray<TargetSnapshot>): TargetHistory => {
-  const times = found.map(({ creation }) => creation)
-  return {
-    count: found.length,
-    oldest_utc: utcOf(found, Math.min(...times)),
-    newest_utc: utcOf(found, Math.max(...times))
-  }
+  const [oldest, newest] = [Math.min, Math.max].map((end) =>
+    found.length === 0 ? null : utcSeconds(end(...found.map(({ creation }) => creation)))
+  )
+  return { count: found.length, oldest_utc: oldest ?? null, newest_utc: newest ?? null }
 }
-
-const utcOf = (found: ReadonlyArray<unknown>, creation: number): string | null =>
-  found.length === 0 ? null : utcSeconds(creation)
 
 export const utcSeconds = (creation: number): string => `${new Date(creation * 1000).toISOString().slice(0, 19)}Z`
 
@@ -291,7 +277,7 @@ export const groupByName = (
       members: [...(known?.members ?? []), member]
     })
   }
-  return [...found.values()].sort((a, b) => (a.createtxg < b.createtxg ? -1 : a.createtxg > b.createtxg ? 1 : 0))
+  return [...found.values()].sort(byCreatetxg)
 }
 
 /** The target's dataset, and what is mounted at its folders, or should be. */
