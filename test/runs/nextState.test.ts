@@ -5,6 +5,7 @@ import { type DatasetResult, summarize as replicated } from "../../src/runs/Repl
 import type { RunEnd } from "../../src/runs/Run.ts"
 import * as LeftOut from "../../src/source/LeftOut.ts"
 import type { FolderRecord, FolderState } from "../../src/store/FolderState.ts"
+import type { TargetUpdate } from "../../src/zfs/TargetSnapshots.ts"
 import { folder } from "../support/program/job.ts"
 
 const ABCD = folder("ABCD")
@@ -47,6 +48,38 @@ const jobStateAfter = (startedAt: string, result: FolderResult, before?: ReturnT
   }
   return nextArchiveState(before, end, { whole: true, done: [] })
 }
+
+const historyAfter = (
+  target_snapshots: TargetUpdate | undefined,
+  before?: ReturnType<typeof nextArchiveState>,
+  ended = true
+) => {
+  const common = { run: "r", started_at_utc: "2025-01-01T12:00:00Z", seconds: 1 }
+  const summary = summarize({ ...common, source: "s", folders: [], ...(target_snapshots && { target_snapshots }) })
+  const outcome = ended ? ("ok" as const) : ("interrupted" as const)
+  const end = { ...common, outcome, error: undefined, summary: ended ? summary : undefined }
+  return nextArchiveState(before, end, { whole: true, done: [] })
+}
+
+describe("what is known of the target's snapshots", () => {
+  const figures = { count: 2, oldest_utc: "2024-12-01T12:00:00Z", newest_utc: "2025-01-01T12:00:00Z" }
+  const well = historyAfter({ taken: "x", destroyed: 1, ...figures })
+  const none = { taken: null, destroyed: 0, count: 0, oldest_utc: null, newest_utc: null }
+
+  it("is what the last run found, and goes with the key of the configuration", () => {
+    assert.deepStrictEqual(well.target_snapshots, figures)
+    assert.isUndefined(historyAfter(undefined, well).target_snapshots)
+    assert.deepStrictEqual(historyAfter(undefined, well, false).target_snapshots, figures)
+  })
+
+  it("stays where they could not be listed, with the error, until a run can", () => {
+    const failed = historyAfter({ ...none, error: "out of space" }, well)
+    assert.deepStrictEqual(failed.target_snapshots, { ...figures, error: "out of space" })
+    assert.strictEqual(failed.last_run.failures, 1)
+    const later = { taken: "y", destroyed: 0, ...figures, count: 3 }
+    assert.deepStrictEqual(historyAfter(later, failed).target_snapshots, { ...figures, count: 3 })
+  })
+})
 
 const archived = (archivedAt: string): FolderResult => ({
   folder: ABCD,

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { ReplicationJobState } from "../../src/runs/JobState.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import { archiveStatus, replicationStatus } from "../../src/status/Status.ts"
-import type { Status } from "../../src/status/StatusDocument.ts"
+import type { ArchiveStatus, Status } from "../../src/status/StatusDocument.ts"
 import * as StatusText from "../../src/status/StatusText.ts"
 import type { FolderRecord } from "../../src/store/FolderState.ts"
 import { wrapped } from "../../src/text/Text.ts"
@@ -106,6 +106,24 @@ describe("the words of status", () => {
     const lines = shown(everything, Number.POSITIVE_INFINITY)
     assert.isTrue(lines.some((line) => line.startsWith(`${job.name} (pull, ${job.host}): last run 5 h ago, took `)))
     assert.isTrue(lines.some((line) => /^ {2}the run that began .* what it left$/.test(line)))
+  })
+
+  it("say how far back the target goes, and nothing where nothing is kept", () => {
+    const figures = { count: 31, oldest_utc: ago(24 * 60), newest_utc: ago(2) }
+    const lines = (target_snapshots: ArchiveStatus["target_snapshots"]) =>
+      shown({ archive: { ...archive({}), target_snapshots } }, Number.POSITIVE_INFINITY).filter((line) =>
+        line.includes("snapshots of the target")
+      )
+    assert.deepStrictEqual(lines(null), [])
+    const well = `  snapshots of the target: 31, back to ${ago(24 * 60)} (60 d ago), the newest 2 h ago`
+    assert.deepStrictEqual(lines(figures), [well])
+    assert.deepStrictEqual(lines({ ...figures, error: "out of space" }), [
+      well,
+      "  snapshots of the target: out of space"
+    ])
+    assert.deepStrictEqual(lines({ count: 0, oldest_utc: null, newest_utc: null }), [
+      "  snapshots of the target: none yet"
+    ])
   })
 
   it("tell an archive whose state is damaged from one that is not there", () => {
