@@ -43,12 +43,8 @@ export const openTargetAt = Effect.fn("openTargetAt")(function* (target: string,
   const { dataset, mountpoint, places, within } = layout
   const purpose = `list the snapshots of ${dataset}`
   const listed = yield* commands.run(purpose, dataset, [
-    "list",
-    "-H",
-    "-p",
-    "-d",
-    "1",
-    ...listing("snapshot", snapshotColumns, [dataset]).slice(3)
+    ...["list", "-H", "-p", "-d", "1", "-t", "snapshot", "-o", snapshotColumns],
+    dataset
   ])
   const all = (yield* readOutput(commands, purpose, readSnapshots(listed))).get(dataset)?.snapshots ?? []
   const ours = new Set((yield* takenBefore({ commands }, [dataset], undefined)).map(({ name }) => name))
