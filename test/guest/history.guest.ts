@@ -39,20 +39,30 @@ const targetOf = (place: Place) => place.data.replace(/source$/, "target")
 const names = (dataset: string) => snapshotsOf(dataset).map((name) => name.slice(name.indexOf("@") + 1))
 const isOurs = (name: string) => /^auto-zip-target-2030\d{10}$/.test(name)
 
-const property = (name: string, what: string) => zfs("get", "-Hp", "-o", "value", what, name).trim()
-
-/** A snapshot as the retention sees it. */
-const look = (full: string): Snapshot => {
-  const clones = property(full, "clones")
-  return {
-    name: full.slice(full.indexOf("@") + 1),
-    guid: property(full, "guid"),
-    createtxg: BigInt(property(full, "createtxg")),
-    creation: Number(property(full, "creation")),
-    holds: Number(property(full, "userrefs")),
-    clones: clones === "-" || clones === "" ? [] : clones.split(",")
-  }
-}
+/** The snapshots of a target and of the dataset below it, as the retention sees them, by full name. */
+const listed = (target: string): ReadonlyMap<string, Snapshot> =>
+  new Map(
+    zfs(
+      "list",
+      "-Hpr",
+      "-t",
+      "snapshot",
+      "-o",
+      "name,guid,createtxg,creation,userrefs,clones",
+      "-s",
+      "createtxg",
+      target
+    )
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => {
+        const [full = "", guid = "", createtxg = "", creation, holds, clones = ""] = line.split("\t")
+        const name = full.slice(full.indexOf("@") + 1)
+        const cloned = clones === "-" || clones === "" ? [] : [clones]
+        const found = { name, guid, createtxg: BigInt(createtxg), creation: Number(creation), holds: Number(holds) }
+        return [full, { ...found, clones: cloned }]
+      })
+  )
 
 const restored = (place: Place, folder: string, ...args: ReadonlyArray<string>) => {
   const to = fs.mkdtempSync("/tmp/zipper-back-")
@@ -81,7 +91,7 @@ describe("zipper run with target_snapshots on OpenZFS", () => {
     zfs("allow", "-u", "zipperhistory", "snapshot,destroy,mount,userprop", target)
     const well = as()
     assert.equal(well.status, 0, well.stderr)
-    assert.equal(names(target).length, 1)
+    const [first = ""] = names(target)
     zfs("set", "snapshot_limit=1", target)
     put(`${place.source}/ABCD/file`, "2")
     const failed = as()
@@ -95,8 +105,11 @@ describe("zipper run with target_snapshots on OpenZFS", () => {
     zfs("set", "snapshot_limit=none", target)
     const again = as()
     assert.equal(again.status, 0, again.stderr)
-    assert.equal(names(target).length, 2)
-    assert.equal(restored(place, "ABCD", "--at", names(target)[0] ?? "").content, "1")
+    // Of one hour, the newest stays.
+    const [second = "", ...more] = names(target)
+    assert.deepEqual([second > first, more], [true, []])
+    assert.equal(restored(place, "ABCD", "--at", second).content, "2")
+    assert.equal(restored(place, "ABCD", "--at", second, "--prev").content, "1")
   })
 
   it("shares a dataset with the source, and each prune takes its own", () => {
@@ -160,7 +173,6 @@ describe("zipper run with target_snapshots on OpenZFS", () => {
     let content = { abcd: "", docs: "" }
     for (let hour = 0; hour <= 40; hour++) {
       setClock(start + hour * 3_600_000)
-      const known = names(target)
       const quiet = hour % 7 === 3
       if (!quiet) {
         content = { abcd: `hour ${hour}`, docs: hour % 3 === 0 ? `hour ${hour}` : content.docs }
@@ -169,25 +181,27 @@ describe("zipper run with target_snapshots on OpenZFS", () => {
       }
       // The same bytes again are no new generation, and no new snapshot.
       succeed(place, ...(quiet ? ["--force"] : []))
-      const fresh = names(target).filter((name) => !known.includes(name))
+      const now = listed(target)
+      const own = [...now].flatMap(([full, { name }]) => (full.startsWith(`${target}@`) && isOurs(name) ? [name] : []))
+      const fresh = own.filter((name) => !taken.has(name))
       assert.equal(fresh.length, quiet ? 0 : 1, `${hour}: ${fresh}`)
       for (const name of fresh) {
-        taken.set(name, look(`${target}@${name}`))
+        const snapshot = now.get(`${target}@${name}`)
+        assert.ok(snapshot)
+        assert.equal(now.get(`${target}/DOCS@${name}`)?.createtxg, snapshot.createtxg, "one atomic snapshot")
+        taken.set(name, { ...snapshot, holds: hour === 2 ? 1 : 0, clones: hour === 4 ? [`${pool.name}/clone`] : [] })
         contents.set(name, content)
-        assert.equal(
-          property(`${target}/DOCS@${name}`, "createtxg"),
-          String(taken.get(name)?.createtxg),
-          "one snapshot"
-        )
         if (hour === 2) zfs("hold", "keepit", `${target}/DOCS@${name}`)
         if (hour === 4) zfs("clone", `${target}@${name}`, `${pool.name}/clone`)
-        if (hour === 2) taken.set(name, { ...look(`${target}@${name}`), holds: 1 })
-        if (hour === 4) taken.set(name, look(`${target}@${name}`))
       }
       const { keep } = Either.getOrThrow(applyRetention([...taken.values()], retention, { newestCommon: new Set() }))
       const kept = keep.map(({ snapshot }) => snapshot.name)
-      assert.deepEqual(names(target).filter(isOurs), kept, `after ${hour} hours`)
-      assert.deepEqual(names(`${target}/DOCS`).filter(isOurs), kept)
+      assert.deepEqual(own, kept, `after ${hour} hours`)
+      assert.deepEqual(
+        kept.map((name) => now.has(`${target}/DOCS@${name}`)),
+        kept.map(() => true)
+      )
+      assert.equal([...now].filter(([full, { name }]) => full.includes("/DOCS@") && isOurs(name)).length, kept.length)
     }
     for (const name of [...foreign, "auto-zip-target-20200101000001"]) assert.ok(names(target).includes(name), name)
     const there = names(target).filter(isOurs)
