@@ -31,8 +31,8 @@ export const parseDuration = (text: string): number | undefined => {
 const clock = /^(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?)?$/
 
 /**
- * Milliseconds since 1970 of `2026-11-28` (its beginning), `2026-11-28T10:00`, both local, with seconds, `Z` or an offset;
- * or of an age before `now`, such as `3d`. Undefined for other text.
+ * Milliseconds since 1970 of `2026-11-28` (its beginning) and `2026-11-28T10:00`, both local; of the latter with
+ * seconds, `Z` or an offset; or of an age before `now`, such as `3d`. Undefined for other text.
  */
 export const parseMoment = (text: string, now: number): number | undefined => {
   const age = parseDuration(text)

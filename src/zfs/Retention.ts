@@ -20,9 +20,9 @@ export interface Choice<S extends Snapshot = Snapshot> {
 
 /**
  * Chooses among the snapshots of a replica, or of the target. Keeps the newest of each of the latest hours, days, weeks
- * (from Monday) and months, in UTC, that have one; the newest of all; those that are held or cloned; and `newestCommon`,
- * guids of what next streams start from. createtxg decides which snapshot or period is the newer one, since clocks may be
- * wrong for a while. Left: the retention would keep nothing.
+ * (from Monday) and months, in UTC, that have one; the newest of all; those that are held or cloned; and
+ * `newestCommon`, guids of what next streams start from. createtxg decides which snapshot or period is the newer one,
+ * since clocks may be wrong for a while. Left: the retention would keep nothing.
  */
 export const applyRetention = <S extends Snapshot>(
   snapshots: ReadonlyArray<S>,

@@ -16,7 +16,7 @@ import { datasetOf, listing, readSnapshots, rows, shortName, snapshotColumns, ta
  * - the archive job, at the source: a snapshot of ours has a name of our kind and the user property `zipper:run`, set on itself. A run
  *   destroys its own when it ends without keeping it (Zfs.snapshot), and those that {@link select} gives (Zfs.prune): of its own job,
  *   not kept by the cursor, and not of a run that may still be at work;
- * - the same job, at its target (TargetSnapshots): those with the property `zipper:target` that a retention does not keep;
+ * - the same job, at its target (TargetSnapshots): its own, by `zipper:target`, that a retention does not keep;
  * - replication, at a replica: what a retention does not keep (replication/Prune), and what a rollback listed (replication/Plan).
  * Zfs.snapshot alone destroys by name, what it took a moment before and could not read back.
  */

@@ -47,17 +47,17 @@ import type { ListedFileSystem } from "./ZfsList.ts"
 import { shortName } from "./ZfsList.ts"
 
 /**
- * Snapshots of the target: the history beyond two generations. One is taken, of the target's dataset and of those mounted at its
- * folders together, when the archives are not those of the newest one (its mark says which they were). So a run makes up for
- * one that failed or was killed, and the same bytes published again are nothing new. Property and name differ from those of
- * the source's snapshots: in one dataset, each prune takes its own.
+ * Snapshots of the target: the history beyond two generations. One is taken, of the target's dataset and of those
+ * mounted at its folders together, when the archives are not those of the newest one (its mark says which they were).
+ * So a run makes up for one that failed or was killed, and the same bytes published again are nothing new. Property
+ * and name differ from those of the source's snapshots: in one dataset, each prune takes its own.
  */
 export class TargetSnapshots extends Context.Tag("zipper/TargetSnapshots")<
   TargetSnapshots,
   {
     /** Fails where none can be taken or destroyed; undefined where the configuration wants none. */
     readonly probe: Effect.Effect<TargetPlan | undefined, ZfsError>
-    /** Takes a snapshot unless the newest one has these archives, and destroys those that the retention does not keep; what fails is in the result. */
+    /** Takes a snapshot unless the newest one has these archives, thins the others out; the result has what failed. */
     readonly update: (job: JobIds | undefined, archives: Archives) => Effect.Effect<TargetUpdate | undefined>
   }
 >() {
@@ -204,7 +204,7 @@ const change: Apply = Effect.fnUntraced(function* ({ datasets, found: before, id
   return error === undefined ? update : { ...update, error }
 })
 
-/** Whether it is gone. One that is read now, held or cloned is for the next run; other failures are added to `failed`. */
+/** Whether it is gone. One that is read now, held or cloned is left to the next run; `failed` gets other failures. */
 const destroyMember = (openZfs: OpenZfs, { guid, name }: MarkedSnapshot, failed: Array<string>) =>
   destroy(openZfs.commands, name, guid, { spareNeeded: true }).pipe(
     Effect.as(true),
