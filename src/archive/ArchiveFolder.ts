@@ -12,6 +12,7 @@ import { type SourceView, snapshotName } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
 import type { FolderRecord, FolderState } from "../store/FolderState.ts"
 import * as Metadata from "../store/Metadata.ts"
+import { acceptance } from "../store/Mounts.ts"
 import { Store } from "../store/Store.ts"
 import { Hasher } from "../system/Hasher.ts"
 import { secondsOf } from "../text/Document.ts"
@@ -237,14 +238,13 @@ const hadFiles = (record: FolderRecord | undefined): boolean =>
 /** Why an archive without files must not be made, and what to do. One that the rules left without files was accepted once. */
 const emptied = (folder: FolderName, record: FolderRecord | undefined, manifest: Manifest): string | undefined => {
   if (manifest.files > 0) return undefined
-  const command = `zipper run --force --folder ${folder}`
   const excluded = manifest.leftOut?.excluded ?? 0
   if (excluded > 0 && !(record?.state?.files === 0 && record.state.excluded !== undefined)) {
     const unless = hadFiles(record) ? "if all of it is mounted, change exclude" : "change exclude"
-    return `nothing to archive: exclude leaves no file of it (${excluded} excluded); ${unless}, or accept an archive without files once with: ${command}`
+    return `nothing to archive: exclude leaves no file of it (${excluded} excluded); ${unless}, or accept an archive without files once with: ${acceptance(folder)}`
   }
   return hadFiles(record)
-    ? `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: ${command}`
+    ? `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: ${acceptance(folder)}`
     : undefined
 }
 

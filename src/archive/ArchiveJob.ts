@@ -1,6 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { stateDirOf } from "../config/Config.ts"
+import { nameRule, stateDirOf, wholeName } from "../config/Config.ts"
 import { archiveJobKey } from "../config/ReplicationJob.ts"
 import { allWell, type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
 import { withHooks } from "../runs/Hooks.ts"
@@ -12,9 +12,9 @@ import { publishedByState } from "../runs/PublishedFolders.ts"
 import { asPreflight, orWarn, PreflightError } from "../runs/Run.ts"
 import { superviseRun } from "../runs/superviseRun.ts"
 import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
-import { type FolderName, parseFolderName } from "../source/FolderName.ts"
+import { type FolderName, parseFolderName, topFolder } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
-import { type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
+import type { SnapshotRef, SourceView } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
 import { type FolderRecord, type FolderVerification, withDamage } from "../store/FolderState.ts"
 import { utcSeconds } from "../store/Metadata.ts"
@@ -33,6 +33,7 @@ import { decide, isGraftedAsBefore, missingWhole } from "./Changes.ts"
 export interface RunArchiveConfig extends FolderSettings, ExcludeRules {
   readonly source_path: string
   readonly target_path: string
+  readonly folders: string
   readonly tmp_dir?: string | undefined
   readonly max_workers: number
   readonly snapshot_keep: number
@@ -164,12 +165,13 @@ const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: R
   yield* Effect.logDebug(`reading ${view.label}`)
   const evidence = yield* snapshot.changesSince(cursor?.base)
   const records = yield* knownFolders(cursor)
-  const listed = yield* listFolders(view, records)
+  const listed = yield* listFolders(view, records, config.folders)
+  yield* (yield* Store).requireDistinct(listed.folders)
   const folders = listed.folders.filter(isChosen)
   const away = [...unmounted, ...listed.unreadable].filter(({ folder }) => isChosen(folder))
   const unworkable = new Map([...broken, ...away].map(({ folder, reason }) => [folder, reason]))
   yield* Effect.logDebug(`changes: ${evidence.reason}`)
-  const blocked = new Set(view.blocked.map(({ at }) => topSegment(at)))
+  const blocked = new Set(view.blocked.map(({ at }) => topFolder(at)))
   const candidates: Array<Candidate> = []
   const settled: Array<FolderResult> = []
   for (const folder of folders) {
@@ -235,31 +237,46 @@ const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
 })
 
 /** Warns of archived folders that are gone; a source where all are gone is taken for unmounted. */
-const listFolders = Effect.fnUntraced(function* (view: SourceView, records: ReadonlyMap<FolderName, FolderRecord>) {
-  const { folders, replaced, skipped, unreadable } = yield* (yield* Tree).folders(view)
+const listFolders = Effect.fnUntraced(function* (
+  view: SourceView,
+  records: ReadonlyMap<FolderName, FolderRecord>,
+  pattern: string
+) {
+  const found = yield* (yield* Tree).folders(view, wholeName(pattern))
+  const { folders, replaced, skipped, unmatched, unreadable, unsafe } = found
   yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
+  for (const { name, problem } of unsafe.slice(0, namedAtMost)) {
+    yield* Effect.logWarning(
+      `${name} is not archived: its name ${problem}; rename that folder, or leave it out by "folders"`
+    )
+  }
+  const unnamed = unsafe.length - namedAtMost
+  if (unnamed > 0) yield* Effect.logWarning(`${count(unnamed, "more folder")} with such names: zipper check lists them`)
   const present = new Set(folders)
   const types = new Map(replaced.map(({ folder, type }) => [folder, type]))
   const missing = [...records].filter(([folder, { zipSize }]) => zipSize !== undefined && !present.has(folder))
   if (folders.length === 0) {
-    if (missing.length > 0) return yield* new PreflightError({ message: sourceEmpty(missing.length) })
-    yield* Effect.logWarning("the source holds no folder whose name is four upper-case letters or digits")
+    if (missing.length > 0) return yield* new PreflightError({ message: sourceEmpty(missing.length, unmatched.size) })
+    yield* Effect.logWarning(`the source holds no folder whose name ${nameRule(pattern)}`)
   }
   const away: Array<BrokenFolder> = []
   for (const [folder, { state }] of missing) {
     const type = types.get(folder)
-    const reason = type === undefined ? missingWhole(state) : replacedText(type)
+    const isUnmatched = unmatched.has(folder)
+    const reason = type !== undefined ? replacedText(type) : isUnmatched ? undefined : missingWhole(state)
     if (reason !== undefined) away.push({ folder, reason })
     else {
-      const gone = Effect.logWarning("is no longer in the source; its archives are kept")
-      yield* Effect.annotateLogs(gone, "folder", folder)
+      const why = isUnmatched
+        ? `is not archived any more: its name ${nameRule(pattern, false)}`
+        : "is no longer in the source"
+      yield* Effect.annotateLogs(Effect.logWarning(`${why}; its archives are kept`), "folder", folder)
     }
   }
   return { folders, unreadable: [...unreadable, ...away] }
 })
 
-const sourceEmpty = (archived: number): string =>
-  `the source holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived in the target: is the source mounted, and is source_path right?`
+const sourceEmpty = (archived: number, unmatched: number): string =>
+  `the source holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived in the target: is the source mounted, and is source_path right?${unmatched === 0 ? "" : ` Or "folders": ${count(unmatched, "other name")} there`}`
 
 const replacedText = (type: string): string =>
   `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`
@@ -274,7 +291,7 @@ const noSuchFolder = Effect.fnUntraced(
   (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
 )
 
-const namedLost = 10
+const namedAtMost = 10
 
 /** Which published archives are not in the target any more: as errors, since --quiet hides warnings. */
 const logLost = (candidates: ReadonlyArray<Candidate>, records: ReadonlyMap<FolderName, FolderRecord>) => {
@@ -283,8 +300,8 @@ const logLost = (candidates: ReadonlyArray<Candidate>, records: ReadonlyMap<Fold
     return record?.zipSize === undefined && (record?.lost === true || record?.state !== undefined) ? [folder] : []
   })
   if (lost.length === 0) return Effect.void
-  const more = lost.length > namedLost ? ` and ${lost.length - namedLost} more` : ""
-  const names = `${lost.slice(0, namedLost).join(", ")}${more}`
+  const more = lost.length > namedAtMost ? ` and ${lost.length - namedAtMost} more` : ""
+  const names = `${lost.slice(0, namedAtMost).join(", ")}${more}`
   return Effect.logError(
     lost.length === 1
       ? `the archive of ${names} that was published is gone from the target; a new one is made`

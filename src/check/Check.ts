@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { type ArchiveConfig, type Config, stateDirOf } from "../config/Config.ts"
+import { type ArchiveConfig, type Config, everyFolder, nameRule, stateDirOf, wholeName } from "../config/Config.ts"
 import type { Job } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
 import { plan } from "../replication/Plan.ts"
@@ -13,8 +13,8 @@ import { Hooks } from "../runs/Hooks.ts"
 import { Lock } from "../runs/Lock.ts"
 import { otherOwner } from "../runs/Metrics.ts"
 import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
-import type { FolderName } from "../source/FolderName.ts"
-import { topSegment } from "../source/SourceView.ts"
+import { chooseFolders, someNames } from "../source/FolderChoice.ts"
+import { type FolderName, topFolder } from "../source/FolderName.ts"
 import { Tree } from "../source/Tree.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { checkOwner, Store } from "../store/Store.ts"
@@ -46,7 +46,7 @@ export const CheckDocument = document({
   )
 })
 
-type Paths = Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix">
+type Paths = Pick<ArchiveConfig, "source_path" | "target_path" | "snapshot_prefix" | "folders">
 
 type StateConfig = Pick<
   Config,
@@ -149,7 +149,8 @@ const checkSource = Effect.fnUntraced(
     const tree = yield* Tree
     const source = yield* zfs.locate(sourcePath)
     const view = withoutExcluded((yield* zfs.snapshot(source)).view, config)
-    const { folders, skipped, unreadable } = yield* tree.folders(view)
+    const wanted = wholeName(config.folders)
+    const { folders, skipped, unreadable, unsafe } = yield* tree.folders(view, wanted)
     const children = source.datasets.length - 1
     const how = source.dataset === undefined ? "read live" : `dataset ${source.dataset}`
     const findings: Array<Finding> = [ok("source", `${sourcePath}, ${how}`)]
@@ -157,24 +158,32 @@ const checkSource = Effect.fnUntraced(
     findings.push(...(yield* checkRights(source)))
     for (const { at, reason } of view.blocked) findings.push(problem("source", `${RawPath.display(at)}: ${reason}`))
     for (const { folder, reason } of unreadable) findings.push(problem("source", `${folder}: ${reason}`))
-    const known = new Set<string>([
-      ...unreadable.map(({ folder }) => folder),
-      ...view.blocked.map(({ at }) => topSegment(at))
-    ])
+    const known = new Set([...unreadable.map(({ folder }) => folder), ...view.blocked.map(({ at }) => topFolder(at))])
     for (const folder of folders) {
       if (!known.has(folder)) findings.push(...(yield* problemOf("source", tree.readable(view, folder), `${folder}: `)))
     }
+    const { others } = yield* chooseFolders(sourcePath, wanted)
+    const nothing = `no folder in ${sourcePath} has a name that ${nameRule(config.folders)}: there is nothing to archive`
+    const everyOne = others.length === 0 ? "" : `; "folders": "${everyFolder}" takes every one: ${someNames(others)}`
     findings.push(
       folders.length === 0
-        ? problem(
-            "folders",
-            `none in ${sourcePath} has a name of four upper-case letters or digits: there is nothing to archive`
-          )
+        ? problem("folders", `${nothing}${everyOne}`)
         : ok(
             "folders",
-            `${folders.length} to archive, ${count(skipped, "other entry", "other entries")} passed over; what lies deeper in them was not read: zipper run --dry-run lists all of it, and only a run reads the files`
+            `${folders.length} to archive (${someNames(folders)}), ${count(skipped, "other entry", "other entries")} passed over; what lies deeper in them was not read: zipper run --dry-run lists all of it, and only a run reads the files`
           )
     )
+    if (folders.length > 0 && others.length > 0) {
+      findings.push(
+        ok("folders", `not archived, since the name ${nameRule(config.folders, false)}: ${someNames(others)}`)
+      )
+    }
+    for (const { name, problem: why } of unsafe) {
+      findings.push(
+        warning("folders", `${name} is not archived: its name ${why}; rename that folder, or leave it out by "folders"`)
+      )
+    }
+    findings.push(...(yield* problemOf("folders", (yield* Store).requireDistinct(folders))))
     findings.push(...(yield* checkSnapshots(config, source)))
     return findings
   },

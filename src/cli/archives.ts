@@ -1,10 +1,10 @@
 import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { defaultThreads } from "../config/Config.ts"
+import { defaultThreads, wholeName } from "../config/Config.ts"
 import { FindError } from "../restore/FindArchive.ts"
 import { JobStates } from "../runs/JobState.ts"
-import { parseFolderName } from "../source/FolderName.ts"
+import { nameProblem, parseFolderName } from "../source/FolderName.ts"
 import { PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { Disk } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
@@ -60,7 +60,8 @@ export const configuredArchives = Effect.fnUntraced(function* (command: string, 
   const { named, path } = findConfig(flags.config)
   const config = yield* archiving(path, yield* loadConfig(path))
   const words = optionWords("--config", named)
-  return { config, ...chosen(command, flags, config.target_path, { place: words, job: words }) }
+  const wanted = wholeName(config.folders)
+  return { config, ...chosen(command, flags, config.target_path, { place: words, job: words }, wanted) }
 })
 
 /** Those of `--from`, else of a configuration, with all that it takes to read them and nothing that writes. */
@@ -95,15 +96,16 @@ const chosen = <Words extends PlaceWords>(
   command: string,
   { at, prev }: Pick<ConfiguredFlags, "at" | "prev">,
   target: string,
-  words: Words
+  words: Words,
+  wanted?: RegExp
 ): ChosenArchives<Words> => ({
   which: prev ? "previous" : "current",
   words:
     at === undefined ? words : { ...words, place: [...words.place, ...optionWords("--at", at)], frozen: true as const },
   layer:
     at === undefined
-      ? PublishedArchives.layer(target)
-      : PublishedArchives.layerAt(target, at).pipe(
+      ? PublishedArchives.layer(target, wanted)
+      : PublishedArchives.layerAt(target, at, wanted).pipe(
           Layer.mapError((error) =>
             error._tag === "NoSuchSnapshot" ? new UsageError({ command, problems: [error.message] }) : error
           ),
@@ -129,9 +131,7 @@ const readLayer = (
 export const parseFolders = (command: string, names: ReadonlyArray<string>, problems: ReadonlyArray<string> = []) => {
   const folders = [...new Set(names)].map((name) => ({ name, folder: parseFolderName(name) }))
   const wrong = folders.flatMap(({ folder, name }) =>
-    folder === undefined
-      ? [`${quoted(name)} is not the name of a folder: four upper-case letters or digits, such as ABCD`]
-      : []
+    folder === undefined ? [`${quoted(name)} is not the name of a folder: it ${nameProblem(name)}`] : []
   )
   return wrong.length + problems.length > 0
     ? Effect.fail(new UsageError({ command, problems: [...wrong, ...problems] }))

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
+import { defaultFolders, wholeName } from "../config/Config.ts"
 import * as JsonText from "../config/JsonText.ts"
 import { parseFolderName } from "../source/FolderName.ts"
 import { findConfig } from "./configPath.ts"
@@ -71,9 +72,9 @@ const namesIn = (kind: string, config: unknown): ReadonlyArray<string> => {
         .filter(Predicate.isString)
     }
     case "folders":
-      return foldersOf(fieldOf(config, "source_path"))
+      return foldersOf(config, "source_path", () => false)
     case "archives":
-      return foldersOf(fieldOf(config, "target_path"))
+      return foldersOf(config, "target_path", (path) => existsSync(`${path}/.state.json`))
     default:
       return []
   }
@@ -81,9 +82,14 @@ const namesIn = (kind: string, config: unknown): ReadonlyArray<string> => {
 
 const fieldOf = (value: unknown, key: string): unknown => (Predicate.hasProperty(value, key) ? value[key] : undefined)
 
-const foldersOf = (path: unknown): ReadonlyArray<string> =>
-  typeof path === "string" && path.startsWith("/")
-    ? readdirSync(path, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory() && parseFolderName(entry.name) !== undefined)
-        .map(({ name }) => name)
-    : []
+/** The folders that `folders` asks for, and those of which `isOurs` says so. */
+const foldersOf = (config: unknown, key: string, isOurs: (path: string) => boolean): ReadonlyArray<string> => {
+  const path = fieldOf(config, key)
+  const pattern = fieldOf(config, "folders")
+  if (typeof path !== "string" || !path.startsWith("/")) return []
+  const wanted = wholeName(typeof pattern === "string" ? pattern : defaultFolders)
+  return readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && parseFolderName(entry.name) !== undefined)
+    .map(({ name }) => name)
+    .filter((name) => wanted.test(name) || isOurs(`${path}/${name}`))
+}

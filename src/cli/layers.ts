@@ -5,7 +5,7 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
-import { type ArchiveConfig, archiveOf, type Config, stateDirOf } from "../config/Config.ts"
+import { type ArchiveConfig, archiveOf, type Config, stateDirOf, wholeName } from "../config/Config.ts"
 import { archiveJobKey, type Job, type JobKey, jobFileName, jobLockName } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
 import { Ping } from "../notify/Ping.ts"
@@ -116,6 +116,7 @@ type Identity = ReturnType<typeof archiveIdentity>
 
 const storeSettings = (config: ArchiveConfig, id: Identity) => ({
   targetPath: config.target_path,
+  folders: wholeName(config.folders),
   sourcePath: config.source_path,
   tmpDir: config.tmp_dir,
   jobId: id.job,
@@ -148,8 +149,9 @@ export const hooksOf = (config: Pick<Config, "hooks" | "hook_timeout_seconds">, 
 /** What the archive job runs on. A dry run has real discovery and change detection, and nothing that writes. */
 export const archiveLayers = (config: ArchiveConfig, id: Identity, dryRun: boolean) => {
   const { compression, snapshot_prefix: prefix, target_path: target } = config
-  const zfs = { prefix, runId: id.run, jobId: id.job, hostname: id.host, target }
   const { target_snapshots: retention } = config
+  const folders = wholeName(config.folders)
+  const zfs = { prefix, runId: id.run, jobId: id.job, hostname: id.host, target, folders }
   return Layer.mergeAll(
     retention === undefined
       ? TargetSnapshots.layerNone

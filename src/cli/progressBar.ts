@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Progress, type ProgressFigures } from "../system/Progress.ts"
-import { bytes, count, duration, withoutControls } from "../text/Text.ts"
+import { bytes, count, cutTo, duration, padded, widthOf, withoutControls } from "../text/Text.ts"
 import { Output } from "./output.ts"
 import { isUtf8, type Terminal } from "./terminal.ts"
 
@@ -30,7 +30,7 @@ interface Room {
  */
 export const progressLines = (all: ReadonlyArray<Figures>, room: Room): ReadonlyArray<string> => {
   const rows = fitted(all, room.lines).map(rowOf)
-  const widestLabel = Math.max(...rows.map(({ label }) => label.length))
+  const widestLabel = Math.max(...rows.map(({ label }) => widthOf(label)))
   const widestText = Math.max(...rows.map(({ text }) => text.length))
   const percents = rows.some(({ percent }) => percent !== "")
   const start = widestLabel + (percents ? 5 : 0)
@@ -41,7 +41,7 @@ export const progressLines = (all: ReadonlyArray<Figures>, room: Room): Readonly
   const drawn = ({ part }: Row) =>
     !percents || width < step ? "" : ` ${part === undefined ? " ".repeat(width + 2) : bar(part, width, room.ascii)}`
   return rows.map(
-    (row) => `${row.label.padEnd(widestLabel)}${percents ? row.percent.padStart(5) : ""}${drawn(row)} ${row.text}`
+    (row) => `${padded(row.label, widestLabel)}${percents ? row.percent.padStart(5) : ""}${drawn(row)} ${row.text}`
   )
 }
 
@@ -63,13 +63,13 @@ const rowOf = (figures: Figures) => {
 
 const shortened = ({ label, percent, short }: Row, widestLabel: number, { ascii, width }: Room): string => {
   const words = [percent, short].filter((word) => word !== "").join(" ")
-  const whole = `${label.padEnd(widestLabel)} ${words}`.trimEnd()
-  if (whole.length <= width) return whole
-  if (`${label} ${words}`.length <= width) return `${label} ${words}`
+  const whole = `${padded(label, widestLabel)} ${words}`.trimEnd()
+  if (widthOf(whole) <= width) return whole
+  if (widthOf(`${label} ${words}`) <= width) return `${label} ${words}`
   const tail = words.trimStart()
-  const left = width - tail.length - 2
-  if (left < 1) return tail.slice(0, Math.max(0, width))
-  return `${ascii ? "~" : "…"}${label.slice(-left)} ${tail}`
+  const left = width - tail.length - 1
+  if (left < 2) return tail.slice(0, Math.max(0, width))
+  return `${cutTo(label, left, "start", ascii ? "~" : "…")} ${tail}`
 }
 
 /** At most `lines` figures; the last one is the sum of those that are too many. */

@@ -101,7 +101,10 @@ export const Mqtt = Schema.Struct({
 })
 export type Mqtt = typeof Mqtt.Type
 
-const defaultFolders = "^[A-Z0-9]{4}$"
+export const defaultFolders = "^[A-Z0-9]{4}$"
+
+/** For `folders`: all that there are. */
+export const everyFolder = "[^.].*"
 
 const patternProblem = (pattern: string): string | undefined =>
   isWithoutName(pattern) ? "holds no name; expected a pattern such as *.tmp or cache/**" : undefined
@@ -110,7 +113,7 @@ const patternProblem = (pattern: string): string | undefined =>
 const foldersProblem = (pattern: string): string | undefined => {
   try {
     return wholeName(pattern).test("..")
-      ? 'matches "..", which is no name of a folder: for every folder, write "[^.].*"'
+      ? `matches "..", which is no name of a folder: for every folder, write "${everyFolder}"`
       : undefined
   } catch (error) {
     return `is no regular expression: ${error instanceof Error ? error.message.replace(/^.*: /, "") : String(error)}`
@@ -119,6 +122,12 @@ const foldersProblem = (pattern: string): string | undefined => {
 
 /** The rule of `folders`, for the whole name. */
 export const wholeName = (pattern: string): RegExp => new RegExp(`^(?:${pattern})$`, "u")
+
+/** What `folders` asks of a name, to be read after it: "is four upper-case letters or digits". */
+export const nameRule = (pattern: string, holds = true): string =>
+  pattern === defaultFolders
+    ? `${holds ? "is" : "is not"} four upper-case letters or digits`
+    : `${holds ? "matches" : "does not match"} "folders" (${pattern})`
 
 const Program = described(
   Schema.Array(Schema.String.pipe(Schema.pattern(/^[^\0]*$/))).pipe(

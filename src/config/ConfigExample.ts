@@ -200,6 +200,7 @@ export const exampleWith = (lockfile: string): string =>
 export interface Answers {
   readonly source_path?: string
   readonly target_path?: string
+  readonly folders?: string
   readonly snapshots?: "live"
   readonly tmp_dir?: string
   readonly lockfile_path?: string

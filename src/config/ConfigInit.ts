@@ -1,11 +1,12 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { chooseFolders, someNames } from "../source/FolderChoice.ts"
 import { Disk } from "../system/Disk.ts"
 import { tokenVariable } from "../system/Process.ts"
 import { poolOf } from "../zfs/DatasetName.ts"
 import { Datasets } from "../zfs/Datasets.ts"
-import { decode } from "./Config.ts"
+import { decode, defaultFolders, everyFolder, nameRule, wholeName } from "./Config.ts"
 import { type Answers, commentedExample, configFrom } from "./ConfigExample.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 
@@ -138,10 +139,26 @@ export const remarks = (source: FolderPlace, target: FolderPlace): ReadonlyArray
     : []
 }
 
+/** Which folders of the source are archived, a line each; the first says that there are none where `none`. */
+export const choiceAt = Effect.fnUntraced(function* (path: string, pattern: string) {
+  const { matching, others, unsafe } = yield* chooseFolders(path, wholeName(pattern))
+  const none = `no folder in ${path} has a name that ${nameRule(pattern)}`
+  return {
+    none: matching.length === 0,
+    others,
+    lines: [
+      matching.length === 0 ? none : `folders to archive: ${someNames(matching)}`,
+      ...(others.length === 0 ? [] : [`not to archive, by "folders": ${someNames(others)}`]),
+      ...(unsafe.length === 0 ? [] : [`not to archive before they are renamed: ${someNames(unsafe)}`])
+    ]
+  }
+})
+
 /** The options of `config init`. */
 export interface InitFlags {
   readonly source: string | undefined
   readonly target: string | undefined
+  readonly folders: string | undefined
   readonly tmpDir: string | undefined
   readonly live: boolean
   readonly gotifyUrl: string | undefined
@@ -151,10 +168,11 @@ export interface InitFlags {
 
 /** The answers that these options give, by the rules for typed ones. Fails with all mistakes at once, a line each, by option. */
 export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFlags, tokenGiven: boolean) {
-  const { gotifyTokenFile, gotifyUrl, live, notifySuccess, source, target, tmpDir } = flags
+  const { folders, gotifyTokenFile, gotifyUrl, live, notifySuccess, source, target, tmpDir } = flags
   const answers: Answers = {
     ...(source === undefined ? {} : { source_path: source }),
     ...(target === undefined ? {} : { target_path: target }),
+    ...(folders === undefined ? {} : { folders }),
     ...(tmpDir === undefined ? {} : { tmp_dir: tmpDir }),
     ...(live ? { snapshots: "live" } : {}),
     ...(gotifyUrl === undefined
@@ -202,6 +220,13 @@ export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFl
   if (problems.length > 0) return yield* Effect.fail(problems)
   if (sourcePlace !== undefined && targetPlace !== undefined) {
     yield* Effect.forEach(remarks(sourcePlace, targetPlace), (line) => Effect.logWarning(line))
+    const { lines, none, others } = yield* choiceAt(sourcePlace.path, folders ?? defaultFolders).pipe(
+      Effect.catchAll(({ message }) => Effect.succeed({ lines: [message], none: true, others: [] }))
+    )
+    yield* Effect.forEach(lines, (line) => (none ? Effect.logWarning(line) : Effect.logInfo(line)))
+    if (none && others.length > 0) {
+      yield* Effect.logWarning(`set "folders" in the configuration: "${everyFolder}" takes every folder`)
+    }
   }
   return answers
 })
@@ -209,6 +234,7 @@ export const answersFrom = Effect.fn("ConfigByOptions")(function* (flags: InitFl
 const optionOf: Readonly<Record<string, string>> = {
   source_path: "--source",
   target_path: "--target",
+  folders: "--folders",
   tmp_dir: "--tmp-dir",
   "gotify.url": "--gotify-url",
   "gotify.token_file": "--gotify-token-file"

@@ -8,8 +8,17 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { bytes, withoutControls } from "../text/Text.ts"
 import { Datasets, type MountedDataset } from "../zfs/Datasets.ts"
+import { defaultFolders, everyFolder } from "./Config.ts"
 import type { Answers } from "./ConfigExample.ts"
-import { type FolderPlace, mistakesIn, remarks, resolveFolder, sourceProblem, targetProblem } from "./ConfigInit.ts"
+import {
+  choiceAt,
+  type FolderPlace,
+  mistakesIn,
+  remarks,
+  resolveFolder,
+  sourceProblem,
+  targetProblem
+} from "./ConfigInit.ts"
 
 /** The user ended the input (Ctrl-D), or the terminal is gone. */
 export class QuestionsError extends Data.TaggedError("QuestionsError")<{ readonly message: string }> {}
@@ -139,15 +148,16 @@ export const interview = Effect.fn("ConfigInit.interview")(function* (given: {
   )
   yield* say("Nothing is written before the last question is answered; Ctrl-C ends it.")
   const source = yield* askSource(listed)
+  const folders = yield* askFolders(source.place.path)
   const target = yield* askTarget(listed, source)
   const gotify = yield* askGotify(given.tokenGiven)
-  return { ...given.own, ...source.answers, ...target, ...gotify } satisfies Answers
+  return { ...given.own, ...source.answers, ...folders, ...target, ...gotify } satisfies Answers
 })
 
 const askSource = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedDataset>) {
   const { ask, say } = yield* Questions
-  yield* say("\nSource: each folder in it with a name of four capital letters or digits (ABCD,")
-  yield* say("PH01) becomes a zip. The mount point of a dataset, or a folder inside one.")
+  yield* say("\nSource: each folder in it becomes a zip, if its name is four capital letters or digits")
+  yield* say("(ABCD, PH01) or as you say next. The mount point of a dataset, or a folder inside one.")
   yield* showList(listed)
   for (;;) {
     const path = pathOf(yield* ask(questionFor("Source", listed)), listed)
@@ -164,6 +174,25 @@ const askSource = Effect.fnUntraced(function* (listed: ReadonlyArray<MountedData
     yield* say("meanwhile fails its folder, which is tried again.")
     if (yield* confirm("Read it live?")) {
       return { answers: { source_path: path, snapshots: "live" as const }, place: place.right }
+    }
+  }
+})
+
+/** Asks only where the usual rule takes none of the folders that are there. */
+const askFolders = Effect.fnUntraced(function* (path: string) {
+  const { ask, say } = yield* Questions
+  let folders = defaultFolders
+  for (;;) {
+    const { lines, none, others } = yield* choiceAt(path, folders).pipe(
+      Effect.catchAll(({ message }) => Effect.succeed({ lines: [message], none: true, others: [] }))
+    )
+    yield* Effect.forEach(lines, (line) => say(`Note: ${line}.`))
+    if (!none || others.length === 0) return folders === defaultFolders ? {} : { folders }
+    for (;;) {
+      folders = yield* ask("Which of them, a regular expression for the whole name", everyFolder)
+      const wrong = mistakesIn({ folders }, true, ["folders"])
+      if (wrong.length === 0) break
+      yield* say(wrong.join("\n"))
     }
   }
 })

@@ -4,7 +4,7 @@ import { describeLockedOut } from "../runs/JobState.ts"
 import type { Flaw } from "../runs/PublishedFolders.ts"
 import { isBad, type Verified } from "../store/FolderState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
-import { count } from "../text/Text.ts"
+import { commandOf, count } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts } from "./Charts.ts"
@@ -165,12 +165,12 @@ const targetProblems = ({
     ...unread.map((text) => ({ subject: "archive job", text })),
     ...lost.map((folder) => ({
       subject: folder,
-      text: `its archive is lost: ${folder}.zip is not there, though one was published; \`zipper verify ${folder}\` says what to do`
+      text: `its archive is lost: ${folder}.zip is not there, though one was published; \`${commandOf(["zipper", "verify"], folder)}\` says what to do`
     })),
     ...damaged,
     ...flaws.filter(isNews).map(({ folder, problem, which }) => ({
       subject: folder,
-      text: `${namesOf(folder, which).zip} ${problem}; \`zipper verify${which === "previous" ? " --prev" : ""} ${folder}\` says what to do`
+      text: `${namesOf(folder, which).zip} ${problem}; \`${commandOf(["zipper", "verify", ...(which === "previous" ? ["--prev"] : [])], folder)}\` says what to do`
     })),
     ...undelivered.map(({ job, message: { at_utc, error, title } }) => ({
       subject: job,

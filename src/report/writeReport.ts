@@ -10,7 +10,7 @@ import { findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { ofCurrent, ofPrevious } from "../store/FolderState.ts"
 import { publishedFileNames } from "../store/Layout.ts"
-import { identityOf, PublishedArchives, targetFolders } from "../store/PublishedArchive.ts"
+import { identityOf, ownFolders, PublishedArchives } from "../store/PublishedArchive.ts"
 import { replaceByRename } from "../store/Records.ts"
 import { firstAbove, isSameInode } from "../store/SafeFolder.ts"
 import { Disk, type DiskError, type DiskStat } from "../system/Disk.ts"
@@ -43,19 +43,19 @@ class ReportError extends Data.TaggedError("ReportError")<{ readonly message: st
 
 /** Makes the page from the history and the states of the jobs. Fails when `target` is configured and not there: the history is in it. */
 export const makeReport = Effect.fn("Report.make")(function* (
-  settings: Pick<Settings, "host" | "days"> & { readonly target: string | undefined },
+  settings: Pick<Settings, "host" | "days"> & { readonly target: string | undefined; readonly wanted: RegExp },
   keys: ReadonlyArray<JobKey>,
   parts: PageParts
 ) {
-  const { days, host, target } = settings
-  const archives = target === undefined ? 0 : yield* archivesIn(target)
+  const { days, host, target, wanted } = settings
+  const archives = target === undefined ? 0 : yield* archivesIn(target, wanted)
   const history = yield* (yield* History).runs
   const overviews = yield* Effect.forEach(keys, (key) => Effect.map(readJob(key), (job) => ({ key, ...job })))
   const now = yield* Clock.currentTimeMillis
   const ofArchives =
     target === undefined
       ? { lost: [], flaws: [], verified: new Map() }
-      : yield* findingsIn.pipe(Effect.provide(PublishedArchives.layer(target)))
+      : yield* findingsIn.pipe(Effect.provide(PublishedArchives.layer(target, wanted)))
   const undelivered = overviews.flatMap(({ key, undelivered }) =>
     undelivered.map((message) => ({ job: jobLabel(key), message }))
   )
@@ -95,11 +95,11 @@ const findingsIn = Effect.gen(function* () {
   }
 })
 
-const archivesIn = Effect.fnUntraced(function* (target: string) {
+const archivesIn = Effect.fnUntraced(function* (target: string, wanted: RegExp) {
   const disk = yield* Disk
   const hasArchive = (folder: FolderName) =>
     Effect.map(disk.stat(`${target}/${folder}/${publishedFileNames(folder).zip}`), (stat) => stat?.kind === "file")
-  return (yield* Effect.filter(yield* targetFolders(target), hasArchive, { concurrency: 16 })).length
+  return (yield* Effect.filter(yield* ownFolders(target, wanted), hasArchive, { concurrency: 16 })).length
 })
 
 /** Where no page may be, each place with the key of the configuration that has it. */

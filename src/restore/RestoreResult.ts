@@ -3,7 +3,7 @@ import { describeFindings } from "../runs/VerifyResult.ts"
 import { FolderName } from "../source/FolderName.ts"
 import type { ArchiveFinding, PublishedArchive, Which } from "../store/PublishedArchive.ts"
 import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
-import { optionWords, shellWords } from "../text/Text.ts"
+import { commandOf, optionWords, shellWords } from "../text/Text.ts"
 import type { PlaceWords } from "../verify/Advice.ts"
 import type { RestoreOutcome, RestorePlan } from "../zip/RestorePlan.ts"
 
@@ -39,10 +39,7 @@ export const directoryOf = ({ below, folder, to }: RestoreOptions): string => (b
 
 /** The command line that asks for the same of that archive, to be pasted. */
 export const restoreCommand = (options: RestoreOptions, which: Which): string =>
-  shellWords([
-    "zipper",
-    "restore",
-    options.folder,
+  commandOf(["zipper", "restore"], options.folder, [
     ...(which === "previous" ? ["--prev"] : []),
     ...optionWords("--to", directoryOf(options)),
     ...options.only.flatMap((pattern) => optionWords("--only", pattern)),
@@ -100,7 +97,7 @@ export const noArchiveText = (
 /** `finding` says that nothing is left of the folder's archives. */
 export const lostText = ({ folder, job }: Pick<WantedArchive, "folder" | "job">, finding: string): string => {
   if (job === undefined) return finding
-  const run = shellWords(["zipper", "run", ...job, "--force", "--folder", folder])
+  const run = shellWords(["zipper", "run", ...job, "--force", ...optionWords("--folder", folder)])
   return `${finding}; a new one, if the folder is still in the source: ${run}`
 }
 

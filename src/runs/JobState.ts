@@ -13,7 +13,7 @@ import { isFolder } from "../store/SafeFolder.ts"
 import type { StoreError } from "../store/StoreError.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
 import { optional } from "../text/Document.ts"
-import { count } from "../text/Text.ts"
+import { commandOf, count } from "../text/Text.ts"
 import { Instant } from "../text/Time.ts"
 import { TargetHistory } from "../zfs/TargetSnapshots.ts"
 import { Alerts, type AlertsOf, alertsNameOf, type Recovered } from "./Alerts.ts"
@@ -303,7 +303,7 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
     const found = verificationFile.read(content)
     if (content === undefined || found?.folder === name) return found
     yield* Effect.logWarning(
-      `${path} cannot be understood (damaged, or of another version): what verify found of ${name}, perhaps that it is damaged, is not known; zipper verify ${name} looks again`
+      `${path} cannot be understood (damaged, or of another version): what verify found of ${name}, perhaps that it is damaged, is not known; ${commandOf(["zipper", "verify"], name)} looks again`
     )
     return undefined
   })

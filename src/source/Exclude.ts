@@ -3,7 +3,7 @@ import { pathMatcher } from "../text/Glob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { escape } from "./EntryName.ts"
 import { closeRead } from "./OpenWithin.ts"
-import { type SourceView, topSegment } from "./SourceView.ts"
+import type { SourceView } from "./SourceView.ts"
 
 /** What a configuration leaves out of every archive, by its keys. Patterns are those of `restore --only`, for paths in a folder. */
 export interface ExcludeRules {
@@ -60,7 +60,7 @@ export const excluderWithin = (rules: ExcludeRules): ((path: RawPath.RawPath) =>
 export const withoutExcluded = (view: SourceView, rules: ExcludeRules): SourceView => {
   const isExcluded = excluderWithin(rules)
   const isKept = ({ at }: { readonly at: RawPath.RawPath }) =>
-    !isExcluded(RawPath.fromLatin1(at.slice(topSegment(at).length + 1)))
+    !isExcluded(RawPath.fromLatin1(at.split("/").slice(1).join("/")))
   return { ...view, grafts: view.grafts.filter(isKept), blocked: view.blocked.filter(isKept) }
 }
 

@@ -1,19 +1,55 @@
 import * as Brand from "effect/Brand"
 import * as Schema from "effect/Schema"
+import * as RawPath from "../text/RawPath.ts"
 
-/** The name of a folder that is archived: exactly four upper-case ASCII letters or digits. */
+/** The name of a folder that can be archived (see {@link nameProblem}); which of them are, `folders` of the configuration says. */
 export type FolderName = string & Brand.Brand<"FolderName">
 
-const pattern = /^[A-Z0-9]{4}$/
+const longest = 100
+
+/** Why a folder of that name cannot be archived, to be read after the name; undefined when it can. */
+export const nameProblem = (name: string): string | undefined => {
+  if (name === "") return "is empty"
+  // U+FFFD stands for bytes that are no text.
+  if (/[\ufffd\p{Cs}]/u.test(name)) return "is not UTF-8"
+  if (/\p{Cc}/u.test(name)) return "holds a control character"
+  if (name.includes("/")) return "holds a slash"
+  if (name.startsWith(".")) return "begins with a dot"
+  if (name === "lost+found") return "belongs to the file system"
+  if (name.endsWith(".prev")) return "ends in .prev, as the archives before do"
+  return Buffer.byteLength(name) > longest ? `has more than ${longest} bytes` : undefined
+}
 
 export const FolderName = Schema.String.pipe(
-  Schema.pattern(pattern, {
-    message: () => "a folder name is four upper-case letters or digits, such as ABCD"
-  }),
+  Schema.filter(
+    (name) => {
+      const problem = nameProblem(name)
+      return problem === undefined || `the name of a folder ${problem}`
+    },
+    { jsonSchema: { pattern: "^[^./][^/]*$", maxLength: longest } }
+  ),
   Schema.brand("FolderName")
 )
 
 const brand = Brand.nominal<FolderName>()
 
-/** Undefined for any other name. A RawPath will do: the pattern is ASCII. */
-export const parseFolderName = (name: string): FolderName | undefined => (pattern.test(name) ? brand(name) : undefined)
+/** Undefined for a name that no archived folder can have. */
+export const parseFolderName = (name: string): FolderName | undefined =>
+  nameProblem(name) === undefined ? brand(name) : undefined
+
+/** Whether `wanted` asks for the name. What is no text, and a line end, is any character there: such names are named. */
+export const isAskedFor = (wanted: RegExp, name: string): boolean =>
+  wanted.test(name) || wanted.test(name.replace(/\p{Cc}/gu, "\ufffd"))
+
+/** The folder that a path of the source begins with, likewise. */
+export const topFolder = (path: RawPath.RawPath): FolderName | undefined =>
+  parseFolderName(RawPath.toText(RawPath.fromLatin1(path.split("/", 1)[0] ?? "")) ?? "")
+
+/** Which names are alike enough that a file system may take them for one: by case, composed characters, dots and blanks at the end. */
+export const foldedName = (name: string): string =>
+  name
+    .normalize("NFD")
+    .toUpperCase()
+    .toLowerCase()
+    .normalize("NFC")
+    .replace(/[. ]+$/, "")

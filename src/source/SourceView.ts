@@ -53,8 +53,6 @@ export const resolve = (view: SourceView, path: RawPath.RawPath): RawPath.RawPat
 export const resolveEntry = (view: SourceView, folder: FolderName, path: RawPath.RawPath): RawPath.RawPath =>
   resolve(view, RawPath.join(RawPath.fromText(folder), path))
 
-export const topSegment = (path: RawPath.RawPath): string => path.split("/", 1)[0] ?? path
-
 /** Mounts as the state of an archive keeps them, sorted: one that is missing later looks like a folder without files. */
 export const places = (found: Iterable<RawPath.RawPath>): ReadonlyArray<string> =>
   [...new Set([...found].map(RawPath.display))].sort()

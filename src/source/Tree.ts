@@ -27,11 +27,22 @@ interface Replaced {
   readonly type: string
 }
 
+interface UnsafeName {
+  /** For messages. */
+  readonly name: string
+  /** To be read after the name. */
+  readonly problem: string
+}
+
 interface Listing {
   /** Sorted, with the child datasets that the parent's snapshot does not show. */
   readonly folders: ReadonlyArray<FolderName.FolderName>
   readonly unreadable: ReadonlyArray<Unreadable>
   readonly replaced: ReadonlyArray<Replaced>
+  /** Of folders that `folders` asks for, and that cannot have an archive. */
+  readonly unsafe: ReadonlyArray<UnsafeName>
+  /** Names that `folders` does not ask for, of folders and of anything else. */
+  readonly unmatched: ReadonlySet<string>
   /** Other names, files, symlinks, devices. */
   readonly skipped: number
 }
@@ -40,8 +51,8 @@ interface Listing {
 export class Tree extends Context.Tag("zipper/Tree")<
   Tree,
   {
-    /** What lies at the top of the source; what cannot be looked at is in the result. Fails when the source itself cannot be listed. */
-    readonly folders: (view: SourceView) => Effect.Effect<Listing, TreeError>
+    /** What lies at the top of the source, with the `wanted` names; what cannot be looked at is in the result. Fails when the source itself cannot be listed. */
+    readonly folders: (view: SourceView, wanted: RegExp) => Effect.Effect<Listing, TreeError>
     /** Fails unless the folder itself can be listed. */
     readonly readable: (view: SourceView, folder: FolderName.FolderName) => Effect.Effect<void, TreeError>
     /** Walks one folder and its child datasets, through no symlink. Fails when any part that is not excluded cannot be read. */
@@ -55,11 +66,10 @@ export class Tree extends Context.Tag("zipper/Tree")<
   static readonly layer: Layer.Layer<Tree> = Layer.effect(
     Tree,
     Effect.map(Workers, (runner) => ({
-      folders: Effect.fn("Tree.folders")(function* (view: SourceView) {
-        const found = yield* abortable((signal) => listFolders(view, signal), isTreeError)
-        yield* logSkipped(found.skippedNames, found.skipped)
-        const { folders, replaced, skipped, unreadable } = found
-        return { folders, replaced, skipped, unreadable }
+      folders: Effect.fn("Tree.folders")(function* (view: SourceView, wanted: RegExp) {
+        const { skippedNames, ...found } = yield* abortable((signal) => listFolders(view, wanted, signal), isTreeError)
+        yield* logSkipped(skippedNames, found.skipped)
+        return found
       }),
       readable: Effect.fn("Tree.readable")(function* (view: SourceView, folder: FolderName.FolderName) {
         yield* failIfBlocked(view, folder)
@@ -79,18 +89,20 @@ export class Tree extends Context.Tag("zipper/Tree")<
   )
 }
 
-const listFolders = async (view: SourceView, signal: AbortSignal) => {
+const listFolders = async (view: SourceView, wanted: RegExp, signal: AbortSignal) => {
   const found = await waitingCalls
     .names(RawPath.toBuffer(view.root))
     .catch(failAs(view, "list", RawPath.here, view.root))
   const folders = new Set<FolderName.FolderName>()
   for (const { at } of [...view.grafts, ...view.blocked]) {
-    const folder = FolderName.parseFolderName(Source.topSegment(at))
-    if (folder !== undefined) folders.add(folder)
+    const folder = FolderName.topFolder(at)
+    if (folder !== undefined && wanted.test(folder)) folders.add(folder)
   }
   const unreadable: Array<Unreadable> = []
   const replaced: Array<Replaced> = []
   const skippedNames: Array<Skipped> = []
+  const unsafe: Array<UnsafeName> = []
+  const unmatched = new Set<string>()
   let skipped = 0
   const skip = (path: RawPath.RawPath, type: string) => {
     skipped += 1
@@ -99,9 +111,13 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
   const listed = new Set<string>()
   for (const name of found.map(RawPath.fromLatin1)) {
     signal.throwIfAborted()
-    const folder = FolderName.parseFolderName(name)
-    if (folder === undefined) {
-      skip(name, "not a name of four upper-case letters or digits")
+    const folder = FolderName.topFolder(name)
+    const path = RawPath.join(view.root, name)
+    if (folder === undefined || !wanted.test(folder)) {
+      const problem = folder === undefined ? await unsafeFolder(name, path, wanted) : undefined
+      if (problem !== undefined) unsafe.push({ name: RawPath.display(name), problem })
+      else if (folder !== undefined) unmatched.add(folder)
+      skip(name, problem ?? "not a name to archive")
       continue
     }
     if (listed.has(name) && !unreadable.some((known) => known.folder === folder)) {
@@ -109,7 +125,6 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
     }
     listed.add(name)
     if (folders.has(folder)) continue
-    const path = RawPath.join(view.root, name)
     const stats = await waitingCalls.lstat(RawPath.toBuffer(path)).catch((cause: unknown) => {
       // The folder fails by its name, and the others are archived.
       folders.add(folder)
@@ -122,7 +137,16 @@ const listFolders = async (view: SourceView, signal: AbortSignal) => {
       skip(name, typeOf(stats))
     }
   }
-  return { folders: [...folders].sort(), unreadable, replaced, skipped, skippedNames }
+  return { folders: [...folders].sort(), unreadable, replaced, unsafe, unmatched, skipped, skippedNames }
+}
+
+/** Why the folder of that name cannot be archived, though it is asked for; undefined where it is not, or no folder. */
+const unsafeFolder = async (name: RawPath.RawPath, path: RawPath.RawPath, wanted: RegExp) => {
+  const text = RawPath.toBuffer(name).toString("utf8")
+  if (!FolderName.isAskedFor(wanted, text)) return undefined
+  // What cannot be looked at may be a folder.
+  const stats = await waitingCalls.lstat(RawPath.toBuffer(path)).catch(() => undefined)
+  return stats?.isDirectory() === false ? undefined : FolderName.nameProblem(text)
 }
 
 const canList = async (view: SourceView, folder: FolderName.FolderName): Promise<void> => {

@@ -2,6 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { decide } from "../archive/Changes.ts"
+import { type ArchiveConfig, wholeName } from "../config/Config.ts"
 import { archiveJobKey } from "../config/ReplicationJob.ts"
 import type { DueReason } from "../runs/ArchiveResult.ts"
 import { type JobOverview, readJob } from "../runs/JobOverview.ts"
@@ -16,7 +17,8 @@ import type { Lock } from "../runs/Lock.ts"
 import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import { type ExcludeRules, noRules } from "../source/Exclude.ts"
-import * as FolderName from "../source/FolderName.ts"
+import { chooseFolders } from "../source/FolderChoice.ts"
+import type * as FolderName from "../source/FolderName.ts"
 import {
   type FolderRecord,
   type FolderVerification,
@@ -28,7 +30,7 @@ import {
 } from "../store/FolderState.ts"
 import { publishedFileNames } from "../store/Layout.ts"
 import { parseChecksums, utcSeconds } from "../store/Metadata.ts"
-import { PublishedArchives, targetFolders } from "../store/PublishedArchive.ts"
+import { ownFolders, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Store } from "../store/Store.ts"
 import { Disk, DiskError } from "../system/Disk.ts"
 import { count } from "../text/Text.ts"
@@ -80,11 +82,12 @@ export const status = Effect.fn("Status")(function* (
 
 /** The archive job's part of it. */
 export const statusOfArchive = Effect.fnUntraced(function* (
-  config: { readonly source_path: string; readonly target_path: string; readonly lockfile_path: string } & ExcludeRules,
+  config: Pick<ArchiveConfig, "source_path" | "target_path" | "lockfile_path" | "folders"> & ExcludeRules,
   maxAge: number | undefined
 ) {
   const now = yield* Clock.currentTimeMillis
-  const previous = yield* readTarget(config.target_path)
+  const wanted = wholeName(config.folders)
+  const previous = yield* readTarget(config.target_path, wanted)
   const records = yield* (yield* Store).records.pipe(
     Effect.mapError((error) =>
       // The store's advice is for programs that write.
@@ -95,7 +98,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
   )
   const archived = [...records.values()].filter(({ zipSize }) => zipSize !== undefined).length
   const { state, ...overview } = yield* asStatus(readJob(archiveJobKey, config.lockfile_path))
-  const inTarget = Effect.provide(PublishedArchives.layer(config.target_path))
+  const inTarget = Effect.provide(PublishedArchives.layer(config.target_path, wanted))
   const { lost, unread } = yield* lostArchives.pipe(inTarget, asStatus)
   const found = yield* findFlaws((folder) => isResized(records.get(folder))).pipe(inTarget, asStatus)
   return archiveStatus(
@@ -105,7 +108,7 @@ export const statusOfArchive = Effect.fnUntraced(function* (
       rules: config,
       source: config.source_path,
       target: config.target_path,
-      inSource: yield* sourceFolders(config.source_path, archived),
+      inSource: yield* sourceFolders(config.source_path, wanted, archived),
       records,
       previous,
       state: state?.kind === "archive" ? state : undefined,
@@ -125,9 +128,9 @@ const asStatus = <A, E extends { readonly message: string }, R>(effect: Effect.E
 
 /** Every folder of the target can be read; gives what there is of archives before the current ones. */
 const readTarget = Effect.fnUntraced(
-  function* (target: string) {
+  function* (target: string, wanted: RegExp) {
     const readFolder = (folder: FolderName.FolderName) => previousIn(folder, `${target}/${folder}`)
-    const found = yield* Effect.forEach(yield* targetFolders(target), readFolder, { concurrency: 16 })
+    const found = yield* Effect.forEach(yield* ownFolders(target, wanted), readFolder, { concurrency: 16 })
     return new Map(found.flat())
   },
   Effect.mapError((error) =>
@@ -161,15 +164,9 @@ const unreadable = (error: DiskError): StatusError => {
 
 /** The folders at the top of the source. One without any while there are archives of some is one that is not mounted. */
 const sourceFolders = Effect.fnUntraced(
-  function* (source: string, archived: number) {
-    const disk = yield* Disk
-    const names = (yield* disk.list(source)).flatMap((name) => FolderName.parseFolderName(name) ?? [])
-    const found = yield* Effect.filter(
-      names,
-      (name) => Effect.map(disk.stat(`${source}/${name}`), (stat) => stat?.kind === "directory"),
-      { concurrency: 16 }
-    )
-    if (found.length > 0 || archived === 0) return new Set(found)
+  function* (source: string, wanted: RegExp, archived: number) {
+    const { matching } = yield* chooseFolders(source, wanted)
+    if (matching.length > 0 || archived === 0) return new Set(matching)
     return {
       problem: `the source ${source} holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived: is it mounted?`
     }

@@ -2,7 +2,7 @@ import type { DueReason } from "../runs/ArchiveResult.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
 import type { Flaw } from "../runs/PublishedFolders.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
-import { bytes, count, duration, number, withoutControls, wrapped } from "../text/Text.ts"
+import { bytes, count, cutTo, duration, number, padded, widthOf, withoutControls, wrapped } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import {
   type ArchiveStatus,
@@ -319,15 +319,14 @@ const table = <A>(
   const used = columns
     .map((column) => ({ ...column, cells: [column.title, ...items.map((item) => column.cell(item))] }))
     .filter(({ cells }) => cells.slice(1).some((cell) => cell !== ""))
-    .map((column) => ({ ...column, width: Math.max(...column.cells.map((cell) => cell.length)) }))
+    .map((column) => ({ ...column, width: Math.max(...column.cells.map(widthOf)) }))
   const gap = total(used) + 2 * (used.length - 1) <= width ? "  " : " "
   const widths = fitWidths(used, width - gap.length * (used.length - 1))
   const rowAt = (row: number) =>
     used
       .map(({ align, cells, cut = "end" }, index) => {
         const room = widths[index] ?? 0
-        const cell = shorten(cells[row] ?? "", room, cut, ellipsis)
-        return align === "left" ? cell.padEnd(room) : cell.padStart(room)
+        return padded(cutTo(cells[row] ?? "", room, cut, ellipsis), room, align ?? "right")
       })
       .join(gap)
       .trimEnd()
@@ -354,10 +353,4 @@ const fitWidths = (columns: ReadonlyArray<Measured>, room: number): ReadonlyArra
     over -= 1
   }
   return widths
-}
-
-const shorten = (text: string, width: number, side: "start" | "end", ellipsis: string): string => {
-  if (text.length <= width) return text
-  const kept = Math.max(0, width - ellipsis.length)
-  return side === "end" ? `${text.slice(0, kept)}${ellipsis}` : `${ellipsis}${text.slice(text.length - kept)}`
 }

@@ -4,12 +4,14 @@ import type { StoreSettings } from "./Store.ts"
 
 export type Layout = ReturnType<typeof make>
 
-export const make = (settings: StoreSettings) => {
+export const make = (settings: Omit<StoreSettings, "folders"> & { readonly folders: RegExp | undefined }) => {
   const target = resolve(settings.targetPath)
   const job = join(target, ".zipper")
   const dir = settings.tmpDir === undefined ? undefined : resolve(settings.tmpDir)
   return {
     target,
+    /** Undefined: what a folder of the target holds says whether it is one of archives. */
+    folders: settings.folders,
     source: settings.sourcePath === undefined ? undefined : resolve(settings.sourcePath),
     job,
     cursor: join(job, "cursor.json"),

@@ -2,8 +2,9 @@ import * as Schema from "effect/Schema"
 import type { Manifest } from "../source/Manifest.ts"
 import type { Checksums } from "../system/Hasher.ts"
 
-/** A checksum file as coreutils writes and reads it. Archive names hold nothing that needs escaping. */
-export const encodeChecksums = (digest: string, name: string): string => `${digest}  ${name}\n`
+/** A checksum file as coreutils writes and reads it: where a name holds a backslash, the line begins with one. */
+export const encodeChecksums = (digest: string, name: string): string =>
+  `${name.includes("\\") ? "\\" : ""}${digest}  ${name.replaceAll("\\", "\\\\")}\n`
 
 interface ChecksumLine {
   readonly digest: string
@@ -14,9 +15,10 @@ interface ChecksumLine {
 /** The first line of a checksum file, in text or binary (`*`) form; undefined when it is none. */
 export const parseChecksums = (content: string): ChecksumLine | undefined => {
   const line = content.split("\n", 1)[0]?.trimEnd() ?? ""
-  const match = /^([0-9a-fA-F]{32,128})(?: [ *](.+))?$/.exec(line)
-  const digest = match?.[1]
-  return digest === undefined ? undefined : { digest: digest.toLowerCase(), name: match?.[2] }
+  const match = /^(\\?)([0-9a-fA-F]{32,128})(?: [ *](.+))?$/.exec(line)
+  const [, escaped, digest, name] = match ?? []
+  if (digest === undefined) return undefined
+  return { digest: digest.toLowerCase(), name: escaped ? name?.replaceAll("\\\\", "\\") : name }
 }
 
 /** `metadata.json` beside an archive: exactly these keys, in this order. */

@@ -1,16 +1,17 @@
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { FolderName, parseFolderName } from "../source/FolderName.ts"
+import { FolderName } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
 import { isLasting, type Mount, mountOf, parseMountInfo } from "../system/MountTable.ts"
 import { platform } from "../system/Platform.ts"
 import { optional } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
+import { optionWords, shellWords } from "../text/Text.ts"
 import { realPath } from "../zfs/SourceLayout.ts"
 import type { Layout } from "./Layout.ts"
-import { type Corrupt, jsonFile, load, makeJobFolder, replace } from "./Records.ts"
-import { folderNames, isFolder } from "./SafeFolder.ts"
+import { type Corrupt, jsonFile, load, makeJobFolder, replace, targetFolders } from "./Records.ts"
+import { isFolder } from "./SafeFolder.ts"
 import type { BrokenFolder } from "./Store.ts"
 import { storeError } from "./StoreError.ts"
 
@@ -159,34 +160,33 @@ export const unmounted = Effect.fnUntraced(function* (
   const mounted = yield* mountedFolders(layout)
   const missing = before.filter((folder) => !mounted.has(folder) && !accepted.includes(folder))
   const folders = [...new Set([...mounted, ...missing])].sort()
-  if (corrupt === "set aside" && [...before].sort().join() !== folders.join()) {
+  if (corrupt === "set aside" && [...before].sort().join("/") !== folders.join("/")) {
     yield* makeJobFolder(layout.job)
     yield* replace(layout.mounts, foldersFile.encode({ version: 1, folders }))
   }
   return missing.map(
     (folder): BrokenFolder => ({
       folder,
-      reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: zipper run --force --folder ${folder}`
+      reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: ${acceptance(folder)}`
     })
   )
 })
 
+/** The command by which the user accepts what is missing in the folder or where its archives are. */
+export const acceptance = (folder: FolderName): string =>
+  shellWords(["zipper", "run", "--force", ...optionWords("--folder", folder)])
+
 const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
   const disk = yield* Disk
   const mounts = yield* mountList
-  const found = new Set<FolderName>()
+  const own = yield* targetFolders(layout)
   if (mounts !== undefined) {
     const target = yield* resolved(layout.target)
-    for (const { mountpoint } of mounts.filter(isLasting)) {
-      const folder = parseFolderName(RawPath.relativeTo(target, mountpoint) ?? "")
-      if (folder !== undefined) found.add(folder)
-    }
-    return found
+    const mounted = new Set(mounts.filter(isLasting).map(({ mountpoint }) => mountpoint))
+    return new Set(own.filter((folder) => mounted.has(RawPath.join(target, RawPath.fromText(folder)))))
   }
   const device = (yield* disk.stat(`${layout.target}/.`))?.dev
-  for (const folder of yield* folderNames(layout.target)) {
-    const stat = yield* disk.stat(join(layout.target, folder))
-    if (stat?.kind === "directory" && stat.dev !== device) found.add(folder)
-  }
-  return found
+  const isMount = (folder: FolderName) =>
+    Effect.map(disk.stat(join(layout.target, folder)), (stat) => stat?.kind === "directory" && stat.dev !== device)
+  return new Set(yield* Effect.filter(own, isMount))
 })

@@ -17,7 +17,7 @@ import * as Layout from "./Layout.ts"
 import { publishedFileNames } from "./Layout.ts"
 import { parseChecksums } from "./Metadata.ts"
 import { publishedNames } from "./PublishPlan.ts"
-import { decodeState } from "./Records.ts"
+import { decodeState, targetFolders } from "./Records.ts"
 import { folderNames } from "./SafeFolder.ts"
 
 export type Which = "current" | "previous"
@@ -73,16 +73,17 @@ export class PublishedArchives extends Context.Tag("zipper/Archives")<
     readonly open: (folder: FolderName, which: Which) => Effect.Effect<PublishedArchive | undefined, ArchivesError>
   }
 >() {
-  static readonly layer = (target: string): Layer.Layer<PublishedArchives, never, Disk> =>
-    Layer.effect(PublishedArchives, Effect.map(Disk, make(target)))
+  /** `wanted`: the names to archive; without it, what a folder of the target holds says whether it is one of archives. */
+  static readonly layer = (target: string, wanted?: RegExp): Layer.Layer<PublishedArchives, never, Disk> =>
+    Layer.effect(PublishedArchives, Effect.map(Disk, make(target, wanted)))
 
   /** Those in a snapshot of the target; see openTargetAt. */
-  static readonly layerAt = (target: string, at: string) =>
+  static readonly layerAt = (target: string, at: string, wanted?: RegExp) =>
     Layer.scoped(
       PublishedArchives,
       Effect.gen(function* () {
         const view = yield* openTargetAt(target, at)
-        return make(target, view)(yield* Disk)
+        return make(target, wanted, view)(yield* Disk)
       })
     )
 }
@@ -118,15 +119,18 @@ class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: s
   }
 }
 
-/** The folders of the target by their names, sorted. Fails with TargetMissing, or DiskError when it cannot be listed. */
-export const targetFolders = Effect.fnUntraced(function* (target: string) {
+/** The folders of the target that are ours, sorted. Fails with TargetMissing, or DiskError when it cannot be listed. */
+export const ownFolders = Effect.fnUntraced(function* (target: string, wanted: RegExp) {
   const disk = yield* Disk
   if ((yield* disk.stat(target)) === undefined) return yield* new TargetMissing({ path: target })
-  return yield* folderNames(target)
+  return yield* targetFolders(readLayout(target, wanted))
 })
 
-const make = (live: string, view?: TargetView) => (disk: Disk["Type"]) => {
-  const layout = Layout.make({ targetPath: view?.root ?? live, tmpDir: undefined, jobId: "" })
+const readLayout = (targetPath: string, folders: RegExp | undefined) =>
+  Layout.make({ targetPath, folders, tmpDir: undefined, jobId: "" })
+
+const make = (live: string, wanted: RegExp | undefined, view?: TargetView) => (disk: Disk["Type"]) => {
+  const layout = readLayout(view?.root ?? live, wanted)
   const withDisk = Effect.provideService(Disk, disk)
   const pathsOf = Effect.fnUntraced(function* (folder: FolderName) {
     const home = view === undefined ? undefined : yield* view.home(folder)
@@ -141,7 +145,7 @@ const make = (live: string, view?: TargetView) => (disk: Disk["Type"]) => {
   return {
     target: layout.target,
     live,
-    folders: folderNames(layout.target).pipe(
+    folders: targetFolders(layout).pipe(
       Effect.flatMap(Effect.filter(mayHoldSomething, { concurrency: 16 })),
       withDisk,
       asArchivesError("cannot look for archives")

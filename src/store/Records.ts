@@ -165,6 +165,27 @@ export const clearFailure = (paths: Layout.FolderLayout) =>
     )
   )
 
+/** The folders of the target that are ours: by their names, or by the state of an archive from a time when `folders` was another. */
+export const targetFolders = Effect.fnUntraced(function* (layout: Layout.Layout) {
+  const { folders, target } = layout
+  return yield* Effect.filter(
+    yield* folderNames(target),
+    (name) => (folders?.test(name) ? Effect.succeed(true) : holdsArchive(Layout.folder(layout, name), folders)),
+    { concurrency: 16 }
+  )
+})
+
+/** Of a folder of another user, which cannot be looked at, nothing is known, and nothing is ours. */
+const holdsArchive = (paths: Layout.FolderLayout, folders: RegExp | undefined) =>
+  Effect.gen(function* () {
+    const { home, names } = paths
+    const disk = yield* Disk
+    if ((yield* disk.stat(home))?.kind !== "directory") return false
+    if (folders === undefined && (yield* disk.stat(join(home, names.zip)))?.kind === "file") return true
+    const isFile = (yield* disk.stat(join(home, names.state)))?.kind === "file"
+    return isFile && decodeState(paths, yield* disk.read(join(home, names.state))) !== undefined
+  }).pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(`passed over: ${message}`), false)))
+
 const namesIn = Effect.fnUntraced(function* (layout: Layout.Layout, path: string, ending?: string) {
   const isThere = yield* Effect.every([layout.job, path], (folder) => isFolder(folder))
   return new Set(isThere ? yield* folderNames(path, ending) : [])
@@ -172,7 +193,7 @@ const namesIn = Effect.fnUntraced(function* (layout: Layout.Layout, path: string
 
 /** "report" fails where the user may not read a state, or a folder cannot be looked at: that says nothing about the archive. */
 export const records = Effect.fnUntraced(function* (layout: Layout.Layout, corrupt: Corrupt) {
-  const folders = new Set(yield* folderNames(layout.target))
+  const folders = new Set(yield* targetFolders(layout))
   const failed = yield* namesIn(layout, layout.failures, ".json")
   const indexed = yield* namesIn(layout, layout.indexes).pipe(
     Effect.catchAll(({ message }) => {
@@ -286,7 +307,7 @@ const noPrevious = (why: string) => Effect.as(Effect.logInfo(`everything is comp
 /** Makes `index` that of the archive that was just published; the one of the archive before it is void in any case. */
 export const replaceIndex = (
   layout: Layout.Layout,
-  { index: path }: Layout.FolderLayout,
+  { folder, index: path }: Layout.FolderLayout,
   index: ArchiveIndex.ArchiveIndex | undefined
 ) =>
   Effect.gen(function* () {
@@ -294,7 +315,9 @@ export const replaceIndex = (
     if (index === undefined) return yield* disk.remove(path)
     yield* makeJobFolder(layout.job)
     yield* makeJobFolder(layout.indexes)
-    yield* replaceByRename(path, (draft) => disk.writeUnsynced(draft, ArchiveIndex.encode(index)))
+    // With the dot it is the name of no folder's index.
+    const draft = join(layout.indexes, `.${folder}${Layout.draftSuffix}`)
+    yield* replaceByRename(path, () => disk.writeUnsynced(draft, ArchiveIndex.encode(index)), draft)
   }).pipe(
     Effect.catchAll((error) => {
       const advice = error._tag === "DiskError" ? adviceOnIndex(path, error.code) : ""

@@ -6,8 +6,8 @@ import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import { back, forward, settle } from "./Publish.ts"
 import * as PublishPlan from "./PublishPlan.ts"
-import { clearFailure } from "./Records.ts"
-import { discard, folderNames, isFolder, setAside } from "./SafeFolder.ts"
+import { clearFailure, targetFolders } from "./Records.ts"
+import { discard, isFolder, setAside } from "./SafeFolder.ts"
 import type { BrokenFolder, RecoveryReport } from "./Store.ts"
 import { asStoreError, type StoreError } from "./StoreError.ts"
 
@@ -21,7 +21,9 @@ export const recover = Effect.fnUntraced(function* (layout: Layout.Layout, open:
   for (const path of [layout.job, layout.failures]) {
     yield* removeDrafts(path).pipe(orWarn("an unfinished state file of an interrupted run stays"))
   }
-  yield* removeDrafts(layout.indexes).pipe(orWarn("an unfinished index of an interrupted run stays"))
+  yield* removeDrafts(layout.indexes, (name) => name.startsWith(".")).pipe(
+    orWarn("an unfinished index of an interrupted run stays")
+  )
   const staging = yield* removeTmp(layout).pipe(orWarn("the staging of an interrupted run stays"))
   return { ...report, healed: [...report.healed, ...(staging ?? [])] }
 })
@@ -151,7 +153,7 @@ const reportOn = Effect.fnUntraced(function* (
 const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
   const disk = yield* Disk
   const folders = yield* Effect.filter(
-    yield* folderNames(layout.target),
+    yield* targetFolders(layout),
     (folder) =>
       disk.stat(join(layout.target, folder)).pipe(
         // Anything else by that name is refused when the folder is to be archived.
@@ -164,14 +166,16 @@ const candidates = Effect.fnUntraced(function* (layout: Layout.Layout) {
   return [...new Set([...folders, ...job.flatMap((name) => Layout.folderOfMarker(name) ?? [])])]
 })
 
-const removeDrafts = Effect.fnUntraced(function* (path: string) {
+const removeDrafts = Effect.fnUntraced(function* (path: string, isDraft: (name: string) => boolean = isStateDraft) {
   const disk = yield* Disk
   if (!(yield* isFolder(path))) return
-  const drafts = (yield* disk.list(path)).filter(
-    (name) => name.endsWith(Layout.draftSuffix) && !name.startsWith(Layout.probePrefix)
-  )
+  const drafts = (yield* disk.list(path)).filter((name) => name.endsWith(Layout.draftSuffix) && isDraft(name))
   yield* Effect.forEach(drafts, (name) => disk.remove(join(path, name)), { discard: true })
 })
+
+/** No probe, and no marker, which may be that of a folder with such a name. */
+const isStateDraft = (name: string): boolean =>
+  !name.startsWith(Layout.probePrefix) && Layout.folderOfMarker(name) === undefined
 
 const removeTmp = Effect.fnUntraced(function* ({ tmp }: Layout.Layout) {
   if (tmp === undefined || !(yield* isFolder(tmp.root, "ours"))) return []

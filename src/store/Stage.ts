@@ -1,11 +1,12 @@
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import { type FolderName, parseFolderName } from "../source/FolderName.ts"
+import { type FolderName, foldedName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
+import { quoted } from "../text/Text.ts"
 import type { FolderLayout } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import { rememberPlaces, requirePlaces } from "./Mounts.ts"
-import { makeJobFolder } from "./Records.ts"
+import { makeJobFolder, targetFolders } from "./Records.ts"
 import { recoverFolder, removeIfMade } from "./Recover.ts"
 import { canRename, discard, firstAbove, isFolder, isSameInode, linkOrCopy } from "./SafeFolder.ts"
 import type { Staging, StoreReport } from "./Store.ts"
@@ -38,17 +39,16 @@ export const preflight = Effect.fnUntraced(function* (layout: Layout.Layout, pro
     const tried = canRename(join(tmp.dir, name), join(target, name)).pipe(asStoreError("tmp_dir cannot be used"))
     stagesInTmp = tmpStat.dev === targetStat.dev && (probe === "ask" || (yield* tried))
   }
-  if (places.isKnown && !hasState) yield* askForDisk(target).pipe(unusable)
+  if (places.isKnown && !hasState) yield* askForDisk(layout).pipe(unusable)
   if (probe === "write") yield* rememberPlaces(layout, places)
   return { free: yield* disk.free(target).pipe(unusable), stagesInTmp } satisfies StoreReport
 })
 
 /** Logged once: after this run the target has state. An error, since --quiet hides warnings. */
-const askForDisk = Effect.fnUntraced(function* (target: string) {
-  const names = yield* (yield* Disk).list(target)
-  if (names.some((name) => parseFolderName(name) !== undefined)) return
+const askForDisk = Effect.fnUntraced(function* (layout: Layout.Layout) {
+  if ((yield* targetFolders({ ...layout, folders: undefined })).length > 0) return
   yield* Effect.logError(
-    `target_path ${target} holds no archive and no state of this job, although an earlier run used it: is it the right disk? If it is, every folder is archived anew`
+    `target_path ${layout.target} holds no archive and no state of this job, although an earlier run used it: is it the right disk? If it is, every folder is archived anew`
   )
 })
 
@@ -126,6 +126,41 @@ const writable = (key: string, path: string, probe: string, how: Probe) =>
     )
   }).pipe(asStoreError(`${key} ${path} cannot be written to`))
 
+/** See Store.requireDistinct. Only trying shows it: file systems differ in what they fold. */
+export const requireDistinct = Effect.fnUntraced(function* (
+  layout: Layout.Layout,
+  folders: ReadonlyArray<FolderName>,
+  probe: Probe
+) {
+  const alike = new Map<string, Array<FolderName>>()
+  for (const folder of folders) {
+    const key = foldedName(folder)
+    const others = alike.get(key) ?? []
+    for (const other of others) {
+      if (!(yield* isOneName(layout, other, folder, probe))) continue
+      const message = `target_path ${layout.target} takes ${quoted(other)} and ${quoted(folder)} for one name, and their archives would replace each other: rename one of the two in the source, or leave it out by "folders"`
+      return yield* storeError("Unsafe", layout.target, message)
+    }
+    alike.set(key, [...others, folder])
+  }
+})
+
+const isOneName = Effect.fnUntraced(function* (layout: Layout.Layout, first: string, second: string, how: Probe) {
+  const disk = yield* Disk
+  const inTarget = (name: string) => join(layout.target, name)
+  if (how === "ask") return isSameInode(yield* disk.stat(inTarget(first)), yield* disk.stat(inTarget(second)))
+  const [made, asked] = [first, second].map((name) => inTarget(`${layout.probe}-${how}-${name}`))
+  if (made === undefined || asked === undefined) return false
+  yield* Effect.forEach([made, asked], disk.remove, { discard: true })
+  return yield* disk.writeUnsynced(made, new Uint8Array()).pipe(
+    Effect.zipRight(disk.stat(asked)),
+    Effect.map((found) => found !== undefined),
+    Effect.ensuring(orWarn(disk.remove(made))),
+    // A folder whose name the target does not take fails by itself.
+    Effect.catchAll(({ message }) => Effect.as(Effect.logWarning(message), false))
+  )
+})
+
 const orWarn = Effect.catchAll(({ message }: DiskError) => Effect.logWarning(message))
 
 const unable = (key: string, path: string, what: string) =>
@@ -163,7 +198,7 @@ const claim = (stages: Stages, { folder, work }: FolderLayout) =>
   })
 
 const clear = Effect.fnUntraced(function* ({ target, tmp }: Layout.Layout, stages: Stages, paths: FolderLayout) {
-  if (yield* isFolder(paths.home)) yield* refuseOtherCase(target, paths)
+  if (yield* isFolder(paths.home)) yield* requireOwnName(target, paths)
   const { healed, warning } = yield* recoverFolder(paths)
   const done = healed ?? warning
   if (done !== undefined) yield* Effect.logWarning(done)
@@ -173,26 +208,25 @@ const clear = Effect.fnUntraced(function* ({ target, tmp }: Layout.Layout, stage
 })
 
 /** Where case does not matter, `abcd` answers to the name ABCD; but a list of the target would not show ABCD. */
-const refuseOtherCase = Effect.fnUntraced(function* (target: string, { folder, home }: FolderLayout) {
-  const disk = yield* Disk
-  const lower = folder.toLowerCase()
-  if (lower === folder) return
-  if (!isSameInode(yield* disk.stat(home), yield* disk.stat(join(target, lower)))) return
-  // The same folder by both names: only a list says which of them is its own.
-  const names = yield* disk.list(target)
+const requireOwnName = Effect.fnUntraced(function* (target: string, { folder, home }: FolderLayout) {
+  const names = yield* (yield* Disk).list(target)
   if (names.includes(folder)) return
-  const other = names.find((name) => name.toUpperCase() === folder) ?? "it"
-  const message = `${target} does not tell upper case from lower, and ${other} is there: rename it to ${folder} if it is its folder, or else move it away`
+  const other = names.find((name) => foldedName(name) === foldedName(folder))
+  const message =
+    other === undefined
+      ? `${target} does not keep the name ${quoted(folder)} as it is: rename the folder, or use another target`
+      : `${target} takes ${quoted(folder)} and ${quoted(other)} for one name, and ${quoted(other)} is there: rename it to ${quoted(folder)} if it is its folder, or else move it away`
   return yield* storeError("Unsafe", home, message)
 })
 
-const build = Effect.fnUntraced(function* ({ job, tmp }: Layout.Layout, stages: Stages, paths: FolderLayout) {
+const build = Effect.fnUntraced(function* ({ job, target, tmp }: Layout.Layout, stages: Stages, paths: FolderLayout) {
   const disk = yield* Disk
   let home = yield* disk.stat(paths.home)
   if (home === undefined) {
     yield* makeJobFolder(job)
     yield* disk.write(paths.marker, "")
     yield* disk.makeFolder(paths.home)
+    yield* requireOwnName(target, paths)
     home = yield* disk.stat(paths.home)
   }
   yield* disk.makeFolder(paths.work, 0o700)

@@ -30,7 +30,7 @@ import * as Records from "./Records.ts"
 import { type Corrupt, cursor, jsonFile, load, makeJobFolder, replace } from "./Records.ts"
 import { leftover, recover, wouldRecover } from "./Recover.ts"
 import { isFolder, isSameInode } from "./SafeFolder.ts"
-import { type Probe, preflight, type Stages, stage } from "./Stage.ts"
+import { type Probe, preflight, requireDistinct, type Stages, stage } from "./Stage.ts"
 import { asStoreError, type StoreError } from "./StoreError.ts"
 
 /** The target folder: published archives, their state, the job's cursor. */
@@ -49,6 +49,8 @@ export class Store extends Context.Tag("zipper/Store")<
     readonly recover: Effect.Effect<RecoveryReport, StoreError>
     /** Folders that were mounts of their own at the last run and are not now: nothing may be written there, except in `accepted`. */
     readonly unmounted: (accepted: ReadonlyArray<FolderName>) => Effect.Effect<ReadonlyArray<BrokenFolder>, StoreError>
+    /** Fails where the target takes two of these names for one; a dry run sees that of archives that are there. */
+    readonly requireDistinct: (folders: ReadonlyArray<FolderName>) => Effect.Effect<void, StoreError>
     /** What is known of every folder in the target. A state file that cannot be understood is set aside, with a warning. */
     readonly records: Effect.Effect<ReadonlyMap<FolderName, FolderRecord>, StoreError>
     /** The job's cursor; undefined when there is none or it cannot be understood (then it is set aside, with a warning). */
@@ -82,6 +84,8 @@ export class Store extends Context.Tag("zipper/Store")<
 
 export interface StoreSettings {
   readonly targetPath: string
+  /** The names of the folders to archive: such folders of the target are ours, and those that hold a state of ours. */
+  readonly folders: RegExp
   /** What is archived: nothing is written in there. Left out where nothing is archived. */
   readonly sourcePath?: string
   /** Where archives are put together, if it is on the file system of the target. */
@@ -151,6 +155,8 @@ const readers = (layout: Layout.Layout, context: Context.Context<Disk>, corrupt:
   return {
     preflight: preflight(layout, probe).pipe(operation("preflight", "cannot use the target")),
     owner: owner(layout, corrupt).pipe(operation("owner", cannotReadOwner)),
+    requireDistinct: (folders: ReadonlyArray<FolderName>) =>
+      requireDistinct(layout, folders, probe).pipe(operation("requireDistinct", "cannot use the target")),
     unmounted: (accepted: ReadonlyArray<FolderName>) =>
       unmounted(layout, accepted, corrupt).pipe(
         operation("unmounted", "cannot see which folders of the target are mounted")

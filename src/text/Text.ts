@@ -74,6 +74,31 @@ export const count = (n: number, noun: string, plural: string = `${noun}s`): str
 
 export const number = (n: number): string => String(n).replace(/\B(?=(\d{3})+(?!\d))/g, ",")
 
+const wide =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1f64f}\u{1f900}-\u{1f9ff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
+
+/** How many columns of a terminal the text takes: two for an ideograph or an emoji, none for an accent that is joined to a letter. */
+export const widthOf = (text: string): number => {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length
+  const widths = Array.from(text, (char): number => (wide.test(char) ? 2 : /[\p{Mn}\p{Me}\p{Cf}]/u.test(char) ? 0 : 1))
+  return widths.reduce((sum, width) => sum + width, 0)
+}
+
+/** Text with blanks behind it, or before it, up to `width` columns. */
+export const padded = (text: string, width: number, side: "left" | "right" = "left"): string => {
+  const blanks = " ".repeat(Math.max(0, width - widthOf(text)))
+  return side === "left" ? `${text}${blanks}` : `${blanks}${text}`
+}
+
+/** Text in at most `width` columns: where it is longer, `ellipsis` stands for its start or its end. */
+export const cutTo = (text: string, width: number, side: "start" | "end", ellipsis: string): string => {
+  if (widthOf(text) <= width) return text
+  const kept = Array.from(text)
+  const room = Math.max(0, width - widthOf(ellipsis))
+  while (widthOf(kept.join("")) > room) kept.splice(side === "end" ? -1 : 0, 1)
+  return side === "end" ? `${kept.join("")}${ellipsis}` : `${ellipsis}${kept.join("")}`
+}
+
 /** Text on lines no wider than `width`, further ones after `indent`. Keeps its line breaks, and breaks no word. */
 export const wrapped = (text: string, width: number, indent: string): ReadonlyArray<string> =>
   text
@@ -88,7 +113,7 @@ export const wrappedWords = (
   width: number,
   indent: string,
   lead: string = indent,
-  lengthOf: (text: string) => number = (text) => text.length
+  lengthOf: (text: string) => number = widthOf
 ): ReadonlyArray<string> => {
   const lines: Array<string> = []
   let line = lead
@@ -114,6 +139,10 @@ export const shellWord = (word: string): string => {
 }
 
 export const shellWords = (words: ReadonlyArray<string>): string => words.map(shellWord).join(" ")
+
+/** A command with a name beside its options; one that looks like an option goes to the end, behind `--`. */
+export const commandOf = (command: ReadonlyArray<string>, name: string, options: ReadonlyArray<string> = []): string =>
+  shellWords(name.startsWith("-") ? [...command, ...options, "--", name] : [...command, name, ...options])
 
 /** An option with its value; nothing without one. A value that looks like an option is joined to it. */
 export const optionWords = (option: string, value: string | undefined): ReadonlyArray<string> => {

@@ -7,6 +7,9 @@ import { readLayout, readMounts, resolveFolder } from "./SourceLayout.ts"
 import { makeCommands, readOutput, type ZfsError } from "./ZfsCommand.ts"
 import { listing, table } from "./ZfsList.ts"
 
+/** What is mounted in the folder does not matter here. */
+const noFolder = /(?!)/
+
 export interface MountedDataset {
   readonly name: string
   readonly mountpoint: string
@@ -46,7 +49,7 @@ export class Datasets extends Context.Tag("zipper/Datasets")<
           return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
         }).pipe(Effect.withSpan("Datasets.mounted")),
         holding: Effect.fn("Datasets.holding")((path: string) =>
-          Effect.map(readLayout({ process, commands }, path), ({ dataset }) => dataset)
+          Effect.map(readLayout({ process, commands }, path, noFolder), ({ dataset }) => dataset)
         ),
         resolve: Effect.fn("Datasets.resolve")((path: string) => Effect.map(resolveFolder(path), RawPath.display))
       }

@@ -88,6 +88,8 @@ export interface ZfsSettings {
   /** Where the job's archives go: in the mark, so that another job can see whether this one still exists. */
   readonly target?: string
   readonly hostname?: string
+  /** The names of the folders to archive. */
+  readonly folders: RegExp
 }
 
 export interface OpenZfs extends Runner {

@@ -3,8 +3,8 @@ import * as fs from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Order from "effect/Order"
-import * as FolderName from "../source/FolderName.ts"
-import { type Blocked, topSegment } from "../source/SourceView.ts"
+import { topFolder } from "../source/FolderName.ts"
+import type { Blocked } from "../source/SourceView.ts"
 import * as Errno from "../system/Errno.ts"
 import { type Mount, mountOf, parseMountInfo, parseMountOutput } from "../system/MountTable.ts"
 import { type Platform, platform } from "../system/Platform.ts"
@@ -34,14 +34,14 @@ export interface SourceInfo {
   readonly grant?: string
 }
 
-/** Which datasets one snapshot of the folder has to cover, and which places in it cannot be read. */
-export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string) {
+/** Which datasets one snapshot of the folder has to cover, and which places in it cannot be read; `folders`: the names to archive. */
+export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Runner, path: string, folders: RegExp) {
   const folder = yield* resolveFolder(path)
   const mounts = yield* readMounts(process)
   const home = yield* findHome(mounts, folder)
   const datasets = yield* listDatasets(commands, home.dataset)
   const unusable = unmountedSource(home, mounts, datasets)
-  return unusable === undefined ? layoutOf(home, mounts, datasets) : yield* unusable
+  return unusable === undefined ? layoutOf(home, mounts, datasets, folders) : yield* unusable
 })
 
 export const infoOf = (path: string, layout: Layout): SourceInfo => ({
@@ -209,12 +209,14 @@ export const sourceOf = (home: Home): RawPath.RawPath => RawPath.join(home.mount
 export const layoutOf = (
   home: Home,
   mounts: ReadonlyArray<Mount>,
-  datasets: ReadonlyArray<ListedFileSystem>
+  datasets: ReadonlyArray<ListedFileSystem>,
+  folders: RegExp
 ): Layout => {
   const source = sourceOf(home)
   const place = (path: RawPath.RawPath) => {
     const at = RawPath.relativeTo(source, path)
-    return at !== undefined && FolderName.parseFolderName(topSegment(at)) !== undefined ? at : undefined
+    const folder = at === undefined ? undefined : topFolder(at)
+    return folder !== undefined && folders.test(folder) ? at : undefined
   }
   const children: Array<Child> = []
   const blocked: Array<Blocked> = []

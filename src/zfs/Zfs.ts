@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
-import type { FolderName } from "../source/FolderName.ts"
-import { type Blocked, type Graft, type SnapshotRef, type SourceView, topSegment } from "../source/SourceView.ts"
+import { type FolderName, topFolder } from "../source/FolderName.ts"
+import type { Blocked, Graft, SnapshotRef, SourceView } from "../source/SourceView.ts"
 import * as Errno from "../system/Errno.ts"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
@@ -101,7 +101,7 @@ const layerOn = (given: ZfsSettings, changing: (openZfs: OpenZfs) => Changing) =
       const { prune, snapshot } = changing(openZfs)
       return {
         locate: Effect.fn("Zfs.locate")((path: string) =>
-          Effect.map(readLayout(openZfs, path), (layout) => infoOf(path, layout))
+          Effect.map(readLayout(openZfs, path, settings.folders), (layout) => infoOf(path, layout))
         ),
         checkTarget: Effect.fn("Zfs.checkTarget")((path: string) => checkTarget(openZfs, path)),
         isGone: Effect.fn("Zfs.isGone")((source: SourceName) => isGone(openZfs, source)),
@@ -117,7 +117,7 @@ const makeDryRun = (openZfs: OpenZfs): Changing => {
   const logged = new Set<string>()
   return {
     snapshot: Effect.fnUntraced(function* (source: SourceInfo) {
-      const layout = yield* readLayout(openZfs, source.path)
+      const layout = yield* readLayout(openZfs, source.path, openZfs.settings.folders)
       const name = formatName(openZfs.settings.prefix, yield* Clock.currentTimeMillis)
       yield* Effect.logInfo(`would take a snapshot of ${source.datasets.join(", ")}; looking at the live dataset`)
       return liveHandle(
@@ -168,7 +168,7 @@ const liveHandle = (view: Omit<SourceView, "grafts" | "frozen">, reason: string)
 
 const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: SourceInfo) {
   const { commands } = openZfs
-  const layout = yield* readLayout(openZfs, source.path)
+  const layout = yield* readLayout(openZfs, source.path, openZfs.settings.folders)
   yield* Effect.forEach(layout.blocked, ({ reason }) => Effect.logDebug(reason), { discard: true })
   const kept = yield* Ref.make(false)
   const ref = yield* Effect.acquireRelease(create(openZfs, layout, source.job), (taken) =>
@@ -180,7 +180,7 @@ const takeSnapshot = Effect.fnUntraced(function* (openZfs: OpenZfs, source: Sour
     hold: (folder, { blocked, grafts }) =>
       Effect.forEach(
         layout.children.filter(
-          ({ at }) => topSegment(at) === folder && [...grafts, ...blocked].some((place) => place.at === at)
+          ({ at }) => topFolder(at) === folder && [...grafts, ...blocked].some((place) => place.at === at)
         ),
         (child) => holdChild(child, ref),
         { discard: true }

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
-import { type FolderName, parseFolderName } from "../source/FolderName.ts"
-import { type SnapshotRef, topSegment } from "../source/SourceView.ts"
+import { type FolderName, topFolder } from "../source/FolderName.ts"
+import type { SnapshotRef } from "../source/SourceView.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { decodeMark, markProperty } from "./SnapshotPrune.ts"
 import { fingerprint, type Layout } from "./SourceLayout.ts"
@@ -45,7 +45,7 @@ export const changesSince = Effect.fn("Zfs.changesSince")(
     } else findings.push({ ...silent, changed: own.folders, ...outcome })
 
     for (const { at, dataset } of layout.children) {
-      const folder = parseFolderName(topSegment(at))
+      const folder = topFolder(at)
       if (folder === undefined) continue
       let lines = 0
       const failed = marks.has(dataset)
@@ -166,7 +166,7 @@ export const impactOf = (
   if (RawPath.relativeTo(clean, source) !== undefined) return change === "M" ? nothing : everything
   const below = RawPath.relativeTo(source, clean)
   if (below === undefined) return nothing
-  const folder = parseFolderName(topSegment(below))
+  const folder = topFolder(below)
   return folder === undefined ? nothing : { _tag: "Folder", folder }
 }
 

@@ -6,6 +6,7 @@ import { answersFrom, type InitFlags } from "../../src/config/ConfigInit.ts"
 import { Disk } from "../../src/system/Disk.ts"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { memoryDatasets } from "../doubles/Datasets.ts"
+import { directoryStat } from "../support/folders.ts"
 
 const failed = (reason: ZfsError["reason"], message: string) => new ZfsError({ reason, message, transient: false })
 
@@ -22,7 +23,11 @@ const world = Layer.mergeAll(
     (path) =>
       path.startsWith("/mnt/") ? Effect.succeed(path.slice("/mnt/".length)) : Effect.fail(failed("NotZfs", "no"))
   ),
-  Layer.mock(Disk, { writable: () => Effect.void }),
+  Layer.mock(Disk, {
+    writable: () => Effect.void,
+    list: () => Effect.succeed(["ABCD"]),
+    stat: () => Effect.succeed(directoryStat)
+  }),
   Layer.mock(ConfigFile, {
     tokenMistake: (path) =>
       Effect.succeed(path.startsWith("/none") ? "cannot be read: no such file or directory (ENOENT)" : undefined)
@@ -32,6 +37,7 @@ const world = Layer.mergeAll(
 const nothing: InitFlags = {
   source: undefined,
   target: undefined,
+  folders: undefined,
   tmpDir: undefined,
   live: false,
   gotifyUrl: undefined,

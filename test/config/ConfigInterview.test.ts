@@ -10,6 +10,7 @@ import type { MountedDataset } from "../../src/zfs/Datasets.ts"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { memoryDatasets } from "../doubles/Datasets.ts"
 import { memoryQuestions } from "../doubles/Questions.ts"
+import { directoryStat } from "../support/folders.ts"
 
 const datasets: ReadonlyArray<MountedDataset> = [
   { name: "tank/archive", mountpoint: "/mnt/archive", used: 5_000 },
@@ -37,7 +38,11 @@ const world = (listed: ReadonlyArray<MountedDataset> | ZfsError) =>
     }
   )
 
-const disk = Layer.mock(Disk, { writable: () => Effect.void })
+const disk = Layer.mock(Disk, {
+  writable: () => Effect.void,
+  list: (path) => Effect.succeed(path === "/plain" ? ["Documents", "photos 2024", ".cache"] : ["ABCD"]),
+  stat: () => Effect.succeed(directoryStat)
+})
 
 const asked = (
   answers: ReadonlyArray<string>,

@@ -94,6 +94,7 @@ const makeStore = (ref: Ref.Ref<MemoryStore>) => {
     ),
     stateFolder: Effect.succeed("/memory/.zipper"),
     owner: Ref.get(ref).pipe(Effect.map((store) => store.owner)),
+    requireDistinct: () => Effect.void,
     claim: Effect.fnUntraced(function* (source: SourceName) {
       yield* Ref.update(ref, (store) => ({
         ...store,

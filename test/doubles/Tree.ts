@@ -35,10 +35,12 @@ const someTime = Date.UTC(1969, 0, 1)
 /** Folders from a plain record, looked at anew in each call, so that a test may change it between runs. */
 export const memoryTree = (tree: MemoryTree): Layer.Layer<Tree> =>
   Layer.succeed(Tree, {
-    folders: () =>
+    folders: (_view, wanted) =>
       Effect.sync(() => ({
-        folders: foldersOf(tree),
+        folders: foldersOf(tree).filter((folder) => wanted.test(folder)),
         unreadable: [],
+        unsafe: [],
+        unmatched: new Set(foldersOf(tree).filter((folder) => !wanted.test(folder))),
         replaced: linksOf(tree),
         skipped: 0
       })),
@@ -53,6 +55,7 @@ export const memoryTree = (tree: MemoryTree): Layer.Layer<Tree> =>
 /** The names in the record that are names of folders. */
 const foldersOf = (tree: MemoryTree): ReadonlyArray<FolderName.FolderName> =>
   Object.keys(tree)
+    .filter((key) => !key.includes(" -> "))
     .map(FolderName.parseFolderName)
     .filter((name) => name !== undefined)
     .sort()

@@ -14,9 +14,10 @@ import { encodeMark } from "../../src/zfs/SnapshotPrune.ts"
 import { type SnapshotHandle, Zfs } from "../../src/zfs/Zfs.ts"
 import type { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import type { Evidence } from "../../src/zfs/ZfsDiff.ts"
+import { fourLetters } from "../support/folders.ts"
 import { makePool, makeUser, type Pool, put, sh, snapshotsOf, zfs } from "./support.ts"
 
-const settings = { prefix: "auto-zip", runId: "r1", jobId: "job-1" }
+const settings = { prefix: "auto-zip", runId: "r1", jobId: "job-1", folders: fourLetters }
 const none: ReadonlySet<string> = new Set()
 
 /** Zfs and zfs as another user, as far as the kernel can tell. */

@@ -22,6 +22,7 @@ import { statusOfArchive } from "../../src/status/Status.ts"
 import { Store } from "../../src/store/Store.ts"
 import { Disk, DiskError } from "../../src/system/Disk.ts"
 import { memoryLock } from "../doubles/Lock.ts"
+import { fourLetters } from "../support/folders.ts"
 import { makeState } from "../support/program/state.ts"
 
 const failure = new DiskError({
@@ -53,7 +54,7 @@ const parts = { script: undefined, style: "", policy: "" }
 const made = (target: string | undefined) =>
   Effect.gen(function* () {
     const { layer } = yield* makeState([archiveJobKey])
-    return yield* makeReport({ host: "nas", days: 90, target }, [archiveJobKey], parts).pipe(
+    return yield* makeReport({ host: "nas", days: 90, target, wanted: fourLetters }, [archiveJobKey], parts).pipe(
       Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock()))
     )
   })
@@ -68,7 +69,13 @@ describe("a report of a target", () => {
         `the target ${target} does not exist: is its dataset mounted, and is target_path right?`
       )
       const { layer } = yield* makeState([archiveJobKey])
-      const config = { source_path: "/source", target_path: target, lockfile_path: "/lock", ...noRules }
+      const config = {
+        source_path: "/source",
+        target_path: target,
+        lockfile_path: "/lock",
+        folders: "^[A-Z0-9]{4}$",
+        ...noRules
+      }
       const status = yield* statusOfArchive(config, undefined).pipe(
         Effect.provide(Layer.mergeAll(layer, Disk.layer, memoryLock(), Layer.mock(Store, {}))),
         Effect.flip

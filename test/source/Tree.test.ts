@@ -21,11 +21,12 @@ import { TreeError } from "../../src/source/TreeError.ts"
 import { runPool } from "../../src/source/Walk.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
 import { type MemoryTree, memoryTree } from "../doubles/Tree.ts"
+import { fourLetters } from "../support/folders.ts"
 import { capturedLog, temporaryFolder } from "../support/program/log.ts"
 import { canMount } from "../support/program/mounts.ts"
 import { abcd, installed, put, run, viewOf } from "../support/zip/archive.ts"
 
-const folders = (view: SourceView) => Effect.flatMap(Tree, (tree) => tree.folders(view))
+const folders = (view: SourceView) => Effect.flatMap(Tree, (tree) => tree.folders(view, fourLetters))
 const manifest = (view: SourceView, folder = abcd) => Effect.flatMap(Tree, (tree) => tree.manifest(view, folder))
 const names = (found: { readonly entries: ReadonlyArray<{ readonly name: string }> }) =>
   found.entries.map(({ name }) => name)
@@ -49,6 +50,8 @@ describe("Tree.folders", () => {
           { folder: FolderName.FolderName.make("FILE"), type: "file" },
           { folder: FolderName.FolderName.make("LINK"), type: "symbolic link" }
         ],
+        unsafe: [],
+        unmatched: new Set(["ABC", "ABCDE", "abcd"]),
         skipped: 7
       })
       assert.include(log.lines, "Debug: skipped LINK (symbolic link)")

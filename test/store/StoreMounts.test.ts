@@ -97,8 +97,10 @@ describe("the file system of the target", () => {
       fs.mkdirSync(at("target/lost+found"))
       assert.strictEqual(yield* said, question)
       fs.mkdirSync(at("target/ABCD"))
+      assert.strictEqual(yield* said, question)
+      fs.writeFileSync(at("target/ABCD/ABCD.zip"), "")
       assert.strictEqual(yield* said, "")
-      fs.rmdirSync(at("target/ABCD"))
+      fs.rmSync(at("target/ABCD"), { recursive: true })
       fs.mkdirSync(at("target/.zipper"))
       assert.strictEqual(yield* said, "")
     })
@@ -135,7 +137,7 @@ describe("a folder of the target that is a mount of its own", () => {
   it.scoped("is missed when it is none any more, until that is accepted", () =>
     Effect.gen(function* () {
       const { at, settings } = yield* placed
-      fs.mkdirSync(at("target/ABCD"))
+      for (const name of ["ABCD", "EFGH"]) fs.mkdirSync(at(`target/${name}`))
       assert.deepStrictEqual(yield* unmounted(settings, [], at("target/ABCD"), at("target/EFGH/deeper")), [])
       const missed = `ABCD: its folder of the target, ${at("target/ABCD")}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: zipper run --force --folder ABCD`
       assert.deepStrictEqual(yield* unmounted(settings, []), [missed])

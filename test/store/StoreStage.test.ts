@@ -161,7 +161,7 @@ describe("a target that does not tell upper case from lower", () => {
       )
       assert.strictEqual(
         error.message,
-        `${place.targetPath} does not tell upper case from lower, and abcd is there: rename it to ABCD if it is its folder, or else move it away`
+        `${place.targetPath} takes "ABCD" and "abcd" for one name, and "abcd" is there: rename it to "ABCD" if it is its folder, or else move it away`
       )
       assert.deepStrictEqual(fs.readdirSync(at(place, "abcd")), [])
     })

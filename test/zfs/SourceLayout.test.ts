@@ -12,6 +12,7 @@ import {
   unmountedTarget
 } from "../../src/zfs/SourceLayout.ts"
 import type { ListedFileSystem } from "../../src/zfs/ZfsList.ts"
+import { fourLetters } from "../support/folders.ts"
 
 const raw = RawPath.fromLatin1
 const mount = (device: string, mountpoint: string, type = "zfs", root = "/"): Mount => ({
@@ -127,7 +128,8 @@ describe("SourceLayout", () => {
         mount("tank/data@s", "/mnt/tank/data/.zfs/snapshot/s"),
         mount("tank/data/KID1@s", "/mnt/tank/data/KID1/.zfs/snapshot/s")
       ],
-      []
+      [],
+      fourLetters
     )
     assert.deepStrictEqual(places(layout), {
       children: ["tank/data/KID1 KID1", "tank/data/x ABCD/deep/x"],
@@ -147,7 +149,8 @@ describe("SourceLayout", () => {
         mount("tmpfs", "/mnt/tank/data/OVER", "tmpfs"),
         mount("proc", "/mnt/tank/data/small/proc", "proc")
       ],
-      []
+      [],
+      fourLetters
     )
     assert.deepStrictEqual(places(layout), { children: [], blocked: ["ABCD/t", "BASE", "BIND", "OVER"] })
   })
@@ -166,7 +169,8 @@ describe("SourceLayout", () => {
         dataset("tank/data/leg", "legacy"),
         dataset("tank/data/none", "none"),
         dataset("tank/data/low", "/mnt/tank/data/low")
-      ]
+      ],
+      fourLetters
     )
     assert.deepStrictEqual(places(layout), {
       children: ["tank/data/ok OKAY"],
@@ -180,7 +184,8 @@ describe("SourceLayout", () => {
     const layout = layoutOf(
       byHand,
       [mount("tank/data", "/elsewhere")],
-      [dataset("tank/data", "/mnt/tank/data"), dataset("tank/data/GONE", "/mnt/tank/data/GONE")]
+      [dataset("tank/data", "/mnt/tank/data"), dataset("tank/data/GONE", "/mnt/tank/data/GONE")],
+      fourLetters
     )
     assert.deepStrictEqual(places(layout).blocked, ["GONE"])
   })

@@ -17,6 +17,7 @@ import { Zfs } from "../../src/zfs/Zfs.ts"
 import { failure, makeCommands } from "../../src/zfs/ZfsCommand.ts"
 import { changesSince } from "../../src/zfs/ZfsDiff.ts"
 import { makeZfsMemory, memoryZfs } from "../doubles/Zfs.ts"
+import { fourLetters } from "../support/folders.ts"
 import { type Answer, processFake } from "../support/program/processFake.ts"
 
 let folder: string
@@ -26,7 +27,7 @@ beforeAll(() => {
 })
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
-const settings = { prefix: "auto-zip", runId: "r", jobId: "job", hostname: "nas" }
+const settings = { prefix: "auto-zip", runId: "r", jobId: "job", hostname: "nas", folders: fourLetters }
 const raw = RawPath.fromLatin1
 
 /** The zfs commands on a scripted program. */

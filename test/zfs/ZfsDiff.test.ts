@@ -80,10 +80,12 @@ describe("ZfsDiff", () => {
       impactOf(raw("/d"), raw("/d/s"), change, raw(path))
     assert.deepStrictEqual(at("/d/s/ABCD"), { _tag: "Folder", folder: abcd })
     assert.deepStrictEqual(at("/d/s/ABCD/x/y"), { _tag: "Folder", folder: abcd })
+    assert.deepStrictEqual(at("/d/s/\xe6\x97\xa5\xe6\x9c\xac 1/x"), { _tag: "Folder", folder: name("日本 1") })
     assert.deepStrictEqual(at("/d/s/ABCD/<xattrdir>/user.x"), { _tag: "Folder", folder: abcd })
     for (const path of [
-      "/d/s/abcd/x",
-      "/d/s/ABCDE",
+      "/d/s/.abcd/x",
+      "/d/s/ABCD.prev",
+      "/d/s/AB\xff/x",
       "/d/other/ABCD",
       "/d/sABCD",
       "/d/s",
@@ -107,7 +109,7 @@ describe("ZfsDiff", () => {
 
   it("takes both paths of a rename", () => {
     assert.deepStrictEqual(gather("/d", "/d", ["R\tF\t/d/ABCD/a\t/d/EFGH/a"]), ["ABCD", "EFGH"])
-    assert.deepStrictEqual(gather("/d", "/d", ["R\t/\t/d/tmp\t/d/EFGH"]), ["EFGH"])
+    assert.deepStrictEqual(gather("/d", "/d", ["R\t/\t/d/.tmp\t/d/EFGH"]), ["EFGH"])
     assert.deepStrictEqual(gather("/d", "/d/s", ["R\t/\t/d/s\t/d/t"]), "everything")
     assert.deepStrictEqual(gather("/d", "/d/s", ["R\t/\t/d/t\t/d/s"]), "everything")
   })
@@ -121,7 +123,7 @@ describe("ZfsDiff", () => {
     [FastCheck.array(FastCheck.tuple(FastCheck.oneof(folder, segment), segment))],
     ([files]) => {
       const lines = files.map(([top, file]) => `M\tF\t${escape(`/d/s/${top}/${file}`)}`)
-      const expected = [...new Set(files.map(([top]) => top).filter((top) => /^[A-Z0-9]{4}$/.test(top)))].sort()
+      const expected = [...new Set(files.flatMap(([top]) => FolderName.topFolder(raw(top)) ?? []))].sort()
       assert.deepStrictEqual(gather("/d", "/d/s", lines), expected)
     }
   )

@@ -45,6 +45,7 @@ const placeOf = (command: string, { config, file }: { readonly [key in keyof typ
 const initOptions = {
   source: options.single("source", "DIR", "Folder whose ABCD subfolders are archived."),
   target: options.single("target", "DIR", "Folder for the archives."),
+  folders: options.single("folders", "PATTERN", "Names of the folders to archive, a regular expression."),
   tmpDir: options.single("tmp-dir", "DIR", "Where archives are put together, on the target's file system."),
   live: options.flag("live", "Read the source as it is, without snapshots: for a folder that is not on ZFS."),
   gotifyUrl: options.single("gotify-url", "URL", "Address that messages are posted to."),

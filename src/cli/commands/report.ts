@@ -3,7 +3,7 @@ import { hostname } from "node:os"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Config } from "../../config/Config.ts"
+import { type Config, wholeName } from "../../config/Config.ts"
 import type { PageParts } from "../../report/Page.ts"
 import type { Report } from "../../report/Report.ts"
 import { makeReport, ReportDocument, type Reserved, writeReport } from "../../report/writeReport.ts"
@@ -44,7 +44,7 @@ export const report = makeCommand(
     }
     const config = yield* loadConfig(file)
     yield* applyProcessSettings(config)
-    const settings = { host: hostname(), days, target: config.target_path }
+    const settings = { host: hostname(), days, target: config.target_path, wanted: wholeName(config.folders) }
     const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayers(config)))
     if (printed) return yield* output.print(made.html)
     yield* writeReport(out, made.html, reservedOf(file, config)).pipe(Effect.provide(Disk.layer))

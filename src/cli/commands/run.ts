@@ -3,10 +3,12 @@ import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
 import { runArchive } from "../../archive/ArchiveJob.ts"
+import { nameRule, wholeName } from "../../config/Config.ts"
 import { allWell, RunDocument } from "../../runs/ArchiveResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
+import { quoted } from "../../text/Text.ts"
 import { applyProcessSettings, archiving, makeCommand, readConfig, warn, withLayers } from "../command.ts"
-import { stopUnless } from "../exit.ts"
+import { stopUnless, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
@@ -14,7 +16,7 @@ import * as progressBar from "../progressBar.ts"
 
 const folderOf = (name: string) =>
   Effect.mapError(Effect.fromNullable(FolderName.parseFolderName(name)), () =>
-    invalidValue(p(`--folder: "${name}" is not four upper-case letters or digits, such as ABCD`))
+    invalidValue(p(`--folder: ${quoted(name)} is not the name of a folder: it ${FolderName.nameProblem(name)}`))
   )
 
 const folders = Options.text("folder").pipe(
@@ -34,6 +36,11 @@ export const run = makeCommand(
   function* (flags) {
     const { config: whole, warnings } = yield* readConfig(flags.config)
     const config = yield* archiving(flags.config, whole)
+    const wanted = wholeName(config.folders)
+    const problems = flags.folders
+      .filter((name) => !wanted.test(name))
+      .map((name) => `--folder: ${quoted(name)} ${nameRule(config.folders, false)}`)
+    if (problems.length > 0) yield* new UsageError({ command: "run", problems })
     const id = services.archiveIdentity(config)
     const summary = yield* applyProcessSettings(config).pipe(
       Effect.zipRight(warn(warnings)),

@@ -3,7 +3,7 @@ import * as Options from "@effect/cli/Options"
 import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { type ArchiveConfig, archiveOf, type Config } from "../../config/Config.ts"
+import { type ArchiveConfig, archiveOf, type Config, wholeName } from "../../config/Config.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { status as statusOf, statusOfArchive } from "../../status/Status.ts"
 import { type Status, StatusDocument, statusDocument } from "../../status/StatusDocument.ts"
@@ -54,7 +54,8 @@ export const status = makeCommand(
 
 const ofArchive = (config: ArchiveConfig, age: number | undefined) => {
   const { job: jobId } = services.archiveIdentity(config)
-  const store = Store.layerReport({ targetPath: config.target_path, tmpDir: config.tmp_dir, jobId })
+  const folders = wholeName(config.folders)
+  const store = Store.layerReport({ targetPath: config.target_path, folders, tmpDir: config.tmp_dir, jobId })
   return Effect.provide(statusOfArchive(config, age), store)
 }
 

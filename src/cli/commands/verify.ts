@@ -67,7 +67,7 @@ const services = (config: ArchiveConfig, archives: ChosenArchives["layer"], froz
     Layer.provide(Disk.layer)
   )
 
-/** Names of folders have four characters: a name that differs in more than two is not a typing mistake. */
+/** A name that differs in more than two characters is not a typing mistake. */
 const mostTypos = 2
 
 const unknownFolders = ({ folders, known, message }: UnknownFolders) => {

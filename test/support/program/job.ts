@@ -63,6 +63,7 @@ export const storeError = (message: string) =>
 export const config: RunArchiveConfig = {
   source_path: "/mnt/tank/data",
   target_path: "/mnt/safe/archives",
+  folders: "^[A-Z0-9]{4}$",
   lockfile_path: "/var/run/zipper.lock",
   max_workers: 2,
   retries: 3,

@@ -11,6 +11,7 @@ import { Disk } from "../../../src/system/Disk.ts"
 import { Hasher } from "../../../src/system/Hasher.ts"
 import { type Depth, examineArchive } from "../../../src/verify/VerifyArchive.ts"
 import { ArchiveReader, Archiver } from "../../../src/zip/Archiver.ts"
+import { fourLetters } from "../folders.ts"
 import { emptyPlace, fastTmp } from "../store/storeKit.ts"
 import { abcd, layers, noise, put, viewOf } from "../zip/archive.ts"
 
@@ -33,7 +34,9 @@ export const scopedPlace = Effect.acquireRelease(
 
 /** What reads archives back, on this thread. */
 export const reading = (targetPath: string) =>
-  Layer.mergeAll(PublishedArchives.layer(targetPath), ArchiveReader.layer, Hasher.layer).pipe(Layer.provide(Disk.layer))
+  Layer.mergeAll(PublishedArchives.layer(targetPath, fourLetters), ArchiveReader.layer, Hasher.layer).pipe(
+    Layer.provide(Disk.layer)
+  )
 
 /** Archives and publishes the source's ABCD, as a run does. */
 export const publish = (place: { readonly source: string; readonly targetPath: string }, label = "tank/data@one") =>
@@ -67,7 +70,7 @@ export const publish = (place: { readonly source: string; readonly targetPath: s
       Layer.mergeAll(
         layers(),
         Hasher.layer,
-        Store.layer({ targetPath: place.targetPath, tmpDir: undefined, jobId: "test" }).pipe(
+        Store.layer({ targetPath: place.targetPath, tmpDir: undefined, jobId: "test", folders: fourLetters }).pipe(
           Layer.provide(Layer.mergeAll(Disk.layer, Hasher.layer))
         )
       )

@@ -12,6 +12,7 @@ import { type Publication, Store, type StoreSettings } from "../../../src/store/
 import { Disk } from "../../../src/system/Disk.ts"
 import { HashError, Hasher } from "../../../src/system/Hasher.ts"
 import type { ArchiveIndex } from "../../../src/zip/ArchiveIndex.ts"
+import { fourLetters } from "../folders.ts"
 
 const named = (name: string) => {
   const folder = parseFolderName(name)
@@ -42,7 +43,8 @@ export const emptyPlace = (root: string): StoreSettings & { readonly tmpDir: str
 export const placeIn = (root: string) => ({
   targetPath: path.join(root, "target"),
   tmpDir: path.join(root, "tmp"),
-  jobId: "test"
+  jobId: "test",
+  folders: fourLetters
 })
 
 const digest = (algorithm: string, content: string) => createHash(algorithm).update(content).digest("hex")
