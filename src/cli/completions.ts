@@ -147,7 +147,12 @@ _zipper() {
   [[ $COMP_WORDBREAKS != *:* ]] || breaks+=:
   [[ ! $breaks ]] || keep=$before$text keep=\${keep%"\${keep##*[$breaks]}"}
   for word in "\${offered[@]}"; do
-    [[ $kind != names* || " \${given[*]} " != *" $word "* ]] || continue
+    if [[ $kind == names* ]]; then
+      printf -v entry %q "$word"
+      for i in "\${given[@]}"; do
+        [[ $i != "$word" && $i != "$entry" && $i != [\\'\\"]"$word"[\\'\\"] ]] || continue 2
+      done
+    fi
     case $text in
       \\'*) word=\\'\${word//\\'/\\'\\\\\\'\\'} ;;
       \\"*)

@@ -97,7 +97,7 @@ export const noArchiveText = (
 /** `finding` says that nothing is left of the folder's archives. */
 export const lostText = ({ folder, job }: Pick<WantedArchive, "folder" | "job">, finding: string): string => {
   if (job === undefined) return finding
-  const run = shellWords(["zipper", "run", ...job, "--force", ...optionWords("--folder", folder)])
+  const run = shellWords(["zipper", "run", ...job, "--force", "--folder", folder])
   return `${finding}; a new one, if the folder is still in the source: ${run}`
 }
 

@@ -7,7 +7,7 @@ import { isLasting, type Mount, mountOf, parseMountInfo } from "../system/MountT
 import { platform } from "../system/Platform.ts"
 import { optional } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { optionWords, shellWords } from "../text/Text.ts"
+import { shellWords } from "../text/Text.ts"
 import { realPath } from "../zfs/SourceLayout.ts"
 import type { Layout } from "./Layout.ts"
 import { type Corrupt, jsonFile, load, makeJobFolder, replace, targetFolders } from "./Records.ts"
@@ -173,8 +173,7 @@ export const unmounted = Effect.fnUntraced(function* (
 })
 
 /** The command by which the user accepts what is missing in the folder or where its archives are. */
-export const acceptance = (folder: FolderName): string =>
-  shellWords(["zipper", "run", "--force", ...optionWords("--folder", folder)])
+export const acceptance = (folder: FolderName): string => shellWords(["zipper", "run", "--force", "--folder", folder])
 
 const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
   const disk = yield* Disk

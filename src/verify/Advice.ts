@@ -1,7 +1,7 @@
 import type { Verdict } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import { namesOf, type Which } from "../store/PublishedArchive.ts"
-import { commandOf, optionWords, shellWords } from "../text/Text.ts"
+import { commandOf, shellWords } from "../text/Text.ts"
 
 /** The folder's other archive. `usable`: its zip is good, even if a file beside it is not. */
 export type Other = "usable" | "foreign" | "damaged" | "none"
@@ -108,7 +108,7 @@ export const journal = ".publish"
 const command = (words: ReadonlyArray<string>): string => `  ${shellWords(words)}`
 const run = (job: ReadonlyArray<string>) => command(["zipper", "run", ...job])
 const again = (folder: FolderName, job: ReadonlyArray<string>) =>
-  command(["zipper", "run", ...job, "--force", ...optionWords("--folder", folder)])
+  command(["zipper", "run", ...job, "--force", "--folder", folder])
 const unzip = (zip: string) => command(["unzip", zip, "-d", "DIR"])
 const look = ({ place, verdict, which }: Situation, at: Which = which) =>
   `  ${commandOf(["zipper", "verify", ...place, ...(at === "previous" ? ["--prev"] : [])], verdict.folder)}`

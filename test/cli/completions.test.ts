@@ -19,11 +19,16 @@ let hostile: string
 beforeAll(() => {
   place = makePlace()
   hostile = `o'f "x" $(touch ${place.root}/run) \`touch ${place.root}/run\` *;&|\\`
-  for (const name of ["DOCS", "PH01", "not this"]) mkdirSync(join(place.source, name))
-  for (const name of ["DOCS", "GONE", ".zipper"]) mkdirSync(join(place.target, name))
+  for (const name of ["DOCS", "PH01", "photos 2024", "2024", "日本", "it's", "not this"]) {
+    mkdirSync(join(place.source, name))
+  }
+  for (const name of ["DOCS", "GONE", ".zipper", "photos 2024", "2024", "earlier one", "a stranger's"]) {
+    mkdirSync(join(place.target, name))
+  }
+  writeFileSync(join(place.target, "earlier one/.state.json"), "{}")
   const text = `{
     // Comments and trailing commas are allowed, and mistakes elsewhere do not matter.
-    "source_path": ${JSON.stringify(place.source)}, "target_path": ${JSON.stringify(place.target)}, "retires": 3,
+    "source_path": ${JSON.stringify(place.source)}, "target_path": ${JSON.stringify(place.target)}, "retires": 3, "folders": "[A-Z0-9]{4}|photos [0-9]+|日本|it's",
     "replication": [
       { "name": "nas", "direction": "pull" },
       { "name": ${JSON.stringify(hostile)}, "direction": "push" },
@@ -88,6 +93,12 @@ const pressed = (): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => [
   ["run --config=other\t", ["run", "--config=other.json"]],
   // The folders of the source, and those of the target.
   ["run --folder P\t", ["run", "--folder", "PH01"]],
+  ["run --folder ph\t", ["run", "--folder", "photos 2024"]],
+  ["run --folder i\t", ["run", "--folder", "it's"]],
+  ["run --folder 日\t", ["run", "--folder", "日本"]],
+  ["verify ea\t", ["verify", "earlier one"]],
+  ["verify 'photos 2024' 2\t", ["verify", "photos 2024", "2024"]],
+  ["verify photos\\ 2024 2\t", ["verify", "photos 2024", "2024"]],
   ["--folder=P\t", ["--folder=PH01"]],
   ["verify DOCS G\t", ["verify", "DOCS", "GONE"]],
   ["restore --prev G\t", ["restore", "--prev", "GONE"]],
@@ -181,8 +192,21 @@ describe("zipper --complete", () => {
 
   it("prints the names of a configuration, and touches nothing", async () => {
     const before = picture(place.root)
-    assert.deepStrictEqual(await names("folders", place.config), ["DOCS", "PH01"])
-    assert.deepStrictEqual(await names("archives", place.config), ["DOCS", "GONE"])
+    assert.deepStrictEqual(await names("folders", place.config), [
+      "2024",
+      "DOCS",
+      "PH01",
+      "it's",
+      "photos 2024",
+      "日本"
+    ])
+    assert.deepStrictEqual(await names("archives", place.config), [
+      "2024",
+      "DOCS",
+      "GONE",
+      "earlier one",
+      "photos 2024"
+    ])
     assert.deepStrictEqual(await names("jobs", place.config), ["nas", hostile])
     assert.deepStrictEqual(await names("pull", place.config), ["nas"])
     assert.strictEqual(picture(place.root), before)
