@@ -167,7 +167,7 @@ const synopses = ["zipper COMMAND [OPTION]... [ARGUMENT]...", "zipper [--config 
 const whereConfig = `--config, else that of the variable ${configVariable}, else ${defaultConfig("linux")} (FreeBSD: ${defaultConfig("freebsd")})`
 
 const description = [
-  "zipper is for a NAS or a backup server on ZFS, and runs from cron, unattended. Each run takes a read-only snapshot of a dataset and writes a zip of each of its folders that changed: read back and compared before it is published, in place of the archive before, which is kept beside it. Folders have names of four upper-case letters or digits.",
+  "zipper is for a NAS or a backup server on ZFS, and runs from cron, unattended. Each run takes a read-only snapshot of a dataset and writes a zip of each of its folders that changed: read back and compared before it is published, in place of the archive before, which is kept beside it. Archived are folders whose names are four upper-case letters or digits, or as `folders` of the configuration says.",
   "It also pulls datasets from other hosts and pushes them to other hosts, incrementally. A replica loses no snapshot without --rollback.",
   "With options and no command, it is zipper run. The first steps are zipper demo, which needs neither ZFS nor a configuration (with --dataset it tries everything on ZFS), and zipper config init.",
   `The configuration is that of ${whereConfig}. zipper.json(5) and zipper help config explain its keys. pull, push, prune and delegate use one where --job is given; with everything on the command line they use none, unless --config names it.`

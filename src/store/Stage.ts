@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { type FolderName, foldedName } from "../source/FolderName.ts"
@@ -149,11 +150,14 @@ const isOneName = Effect.fnUntraced(function* (layout: Layout.Layout, first: str
   const disk = yield* Disk
   const inTarget = (name: string) => join(layout.target, name)
   if (how === "ask") return isSameInode(yield* disk.stat(inTarget(first)), yield* disk.stat(inTarget(second)))
-  const [made, asked] = [first, second].map((name) => inTarget(`${layout.probe}-${how}-${name}`))
-  if (made === undefined || asked === undefined) return false
-  yield* Effect.forEach([made, asked], disk.remove, { discard: true })
+  const prefix = `${layout.probe}-${how}-`
+  const left = (yield* disk.list(layout.target)).filter((name) => name.startsWith(prefix))
+  yield* Effect.forEach(left, (name) => disk.remove(inTarget(name)), { discard: true })
+  // New names: Linux remembers of a name that it was not there, and would not ask a file system that folds it.
+  const token = randomBytes(4).toString("hex")
+  const made = inTarget(`${prefix}${token}-${first}`)
   return yield* disk.writeUnsynced(made, new Uint8Array()).pipe(
-    Effect.zipRight(disk.stat(asked)),
+    Effect.zipRight(disk.stat(inTarget(`${prefix}${token}-${second}`))),
     Effect.map((found) => found !== undefined),
     Effect.ensuring(orWarn(disk.remove(made))),
     // A folder whose name the target does not take fails by itself.

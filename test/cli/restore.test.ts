@@ -155,7 +155,7 @@ describe("zipper restore", () => {
 
   it("tells what is wrong with the command line", async () => {
     const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, number, ReadonlyArray<string>]> = [
-      [["abcd", "--to", "out", "--only", "/"], 2, ["is not the name of a folder", "--only: a pattern"]],
+      [[".abcd", "--to", "out", "--only", "/"], 2, ["it begins with a dot", "--only: a pattern"]],
       [["WXYZ", "--to", "out"], 2, ["no archives of WXYZ: there are ABCD"]],
       [["ABCD", "--to", "no/out"], 1, ["there is no folder"]],
       [["ABCD", "--to", "way/ABCD", "--overwrite"], 1, ["where the archives are"]]

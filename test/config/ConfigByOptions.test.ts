@@ -7,6 +7,7 @@ import { Disk } from "../../src/system/Disk.ts"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
 import { memoryDatasets } from "../doubles/Datasets.ts"
 import { directoryStat } from "../support/folders.ts"
+import { capturedLog } from "../support/program/log.ts"
 
 const failed = (reason: ZfsError["reason"], message: string) => new ZfsError({ reason, message, transient: false })
 
@@ -52,6 +53,23 @@ const from = (given: Partial<InitFlags>, tokenGiven = false) =>
 const mistakes = (given: Partial<InitFlags>, tokenGiven?: boolean) => Effect.flip(from(given, tokenGiven))
 
 describe("the options of config init", () => {
+  it.effect("say which folders of the source are archived, and what takes those that are there", () => {
+    const log = capturedLog()
+    return Effect.gen(function* () {
+      assert.deepStrictEqual(yield* from({ ...good, folders: "[A-Z]+" }), {
+        source_path: good.source,
+        target_path: good.target,
+        folders: "[A-Z]+"
+      })
+      assert.include(log.lines.join("\n"), "Info: folders to archive: ABCD")
+      yield* from({ ...good, folders: "[a-z]+" })
+      assert.include(log.lines.join("\n"), `has a name that matches "folders" ([a-z]+)`)
+      assert.include(log.lines.join("\n"), `Warning: set "folders" in the configuration: "[^.].*" takes every folder`)
+      const [mistake = ""] = yield* mistakes({ ...good, folders: "(" })
+      assert.match(mistake, /^--folders: "\(" is no regular expression/)
+    }).pipe(Effect.provide(log.layer))
+  })
+
   it.effect("come to the answers of somebody who was asked", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* from(good), { source_path: good.source, target_path: good.target })

@@ -93,12 +93,36 @@ describe("the questions of config init", () => {
   it.effect("offer to read live what is not on ZFS, and work where there is none", () =>
     Effect.gen(function* () {
       const listed = failed("NotInstalled", "zfs is not installed")
-      const { given } = yield* asked(["/plain", "n", "/plain", "y", "/mnt/safe", ""], { listed })
+      const { given } = yield* asked(["/plain", "n", "/plain", "y", "", "/mnt/safe", ""], { listed })
       assert.deepStrictEqual(configFrom(given), {
         source_path: "/plain",
         target_path: "/mnt/safe",
+        folders: "[^.].*",
         snapshots: "live"
       })
+    })
+  )
+
+  it.effect("ask for the names of the folders only where the usual rule takes none of those that are there", () =>
+    Effect.gen(function* () {
+      const listed = failed("NotInstalled", "zfs is not installed")
+      const answers = ["/plain", "y", "(", "..", "nothing", "photos [0-9]+", "/mnt/safe", ""]
+      const { given, shown } = yield* asked(answers, { listed })
+      assert.strictEqual(given.folders, "photos [0-9]+")
+      for (const line of [
+        "Note: no folder in /plain has a name that is four upper-case letters or digits.",
+        'Note: not to archive, by "folders": Documents, photos 2024, .cache.',
+        'folders: "(" is no regular expression',
+        'folders: ".." matches "..", which is no name of a folder',
+        'Note: no folder in /plain has a name that matches "folders" (nothing).',
+        "Note: folders to archive: photos 2024.",
+        'Note: not to archive, by "folders": Documents, .cache.'
+      ]) {
+        assert.include(shown, line)
+      }
+      const usual = yield* asked(["2", "2", ""])
+      assert.include(usual.shown, "Note: folders to archive: ABCD.")
+      assert.notInclude(usual.shown, "Which of them")
     })
   )
 

@@ -19,7 +19,7 @@ describe("folders with names of any kind, on OpenZFS", () => {
     for (const name of names) put(`${place.source}/${name}/file`, "v1")
     zfs("create", `${place.data}/child of mine`)
     put(`${place.source}/child of mine/file`, "v1")
-    zfs("create", `${place.data}/photos 2024/inner`)
+    zfs("create", "-o", `mountpoint=${place.source}/photos 2024/inner`, `${place.data}/inner one`)
     put(`${place.source}/photos 2024/inner/file`, "v1")
     succeed(place)
     assert.deepEqual(archived(place).sort(), [...names, "child of mine"].sort())

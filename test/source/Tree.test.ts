@@ -60,6 +60,40 @@ describe("Tree.folders", () => {
     }).pipe(Effect.provide([Tree.layer, log.layer]), Logger.withMinimumLogLevel(LogLevel.Debug))
   })
 
+  it.scoped("takes names by the pattern, and names those of folders that cannot be archived", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryFolder
+      for (const name of ["photos 2024", "日本", ".hidden", "a.prev", "a\nb", "l".repeat(101), "lost+found"]) {
+        mkdirSync(`${root}/${name}`)
+      }
+      mkdirSync(Buffer.concat([Buffer.from(`${root}/B`), Buffer.from([0xff])]))
+      put(`${root}/file.prev`, "a file is no folder")
+      const listed = yield* Effect.flatMap(Tree, (tree) => tree.folders(viewOf(root), /^[^.].*$/u))
+      assert.deepStrictEqual(
+        listed.folders,
+        ["photos 2024", "日本"].map((name) => FolderName.FolderName.make(name))
+      )
+      assert.deepStrictEqual(
+        listed.unsafe.map(({ name, problem }) => `${name} ${problem}`),
+        [
+          "B\\xff is not UTF-8",
+          "a\\x0ab holds a control character",
+          "a.prev ends in .prev, as the archives before do",
+          `${"l".repeat(101)} has more than 100 bytes`,
+          "lost+found belongs to the file system"
+        ]
+      )
+      const usual = yield* folders(viewOf(root))
+      assert.deepStrictEqual([usual.folders, usual.unsafe], [[], []])
+      assert.deepStrictEqual(usual.unmatched, new Set(["photos 2024", "日本"]))
+      const manifests = yield* Effect.forEach(listed.folders, (folder) => manifest(viewOf(root), folder))
+      assert.deepStrictEqual(
+        manifests.map(({ folder }) => folder),
+        listed.folders
+      )
+    }).pipe(Effect.provide(Tree.layer))
+  )
+
   it.scoped("lists child datasets that the parent's snapshot does not show, readable or not", () =>
     Effect.gen(function* () {
       const root = yield* temporaryFolder

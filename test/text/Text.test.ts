@@ -3,7 +3,17 @@ import * as Cause from "effect/Cause"
 import * as FastCheck from "effect/FastCheck"
 import * as FiberId from "effect/FiberId"
 import * as Redacted from "effect/Redacted"
-import { causeText, messageText, quoted, visibleJson, withoutControls } from "../../src/text/Text.ts"
+import {
+  causeText,
+  commandOf,
+  cutTo,
+  messageText,
+  padded,
+  quoted,
+  visibleJson,
+  widthOf,
+  withoutControls
+} from "../../src/text/Text.ts"
 
 const steering = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/
 
@@ -39,5 +49,40 @@ describe("Text", () => {
     assert.strictEqual(causeText(Cause.fail(new Error("no space"))), "no space")
     assert.strictEqual(causeText(Cause.interrupt(FiberId.none)), "interrupted")
     assert.match(causeText(Cause.die(new TypeError("x is not a function"))), /^TypeError: x is not a function\n {4}at /)
+  })
+
+  it("knows how wide a text is on a terminal, pads it and cuts it by that", () => {
+    for (const [text, width] of [
+      ["photos 2024", 11],
+      ["日本", 4],
+      ["Ärger", 5],
+      ["A\u0308rger", 5],
+      ["🚨", 2],
+      ["한글", 4],
+      ["ｱ", 1],
+      ["Ａ", 2],
+      ["", 0]
+    ] as const) {
+      assert.strictEqual(widthOf(text), width, text)
+      assert.strictEqual(widthOf(padded(text, 12)), 12, text)
+      assert.isTrue(padded(text, 12, "right").endsWith(text))
+    }
+    assert.strictEqual(cutTo("日本語 Fotos", 12, "end", "…"), "日本語 Fotos")
+    assert.strictEqual(cutTo("日本語 Fotos", 4, "end", "…"), "日…")
+    assert.strictEqual(cutTo("日本語 Fotos", 8, "start", "~"), "~ Fotos")
+  })
+
+  it.prop(
+    "cuts no text wider than asked",
+    [FastCheck.string({ unit: "grapheme" }), FastCheck.nat(20)],
+    ([text, width]) => {
+      for (const side of ["start", "end"] as const)
+        assert.isAtMost(widthOf(cutTo(text, width + 1, side, "…")), width + 1)
+    }
+  )
+
+  it("puts a name that looks like an option behind the options", () => {
+    assert.strictEqual(commandOf(["zipper", "verify"], "it's", ["--prev"]), "zipper verify 'it'\\''s' --prev")
+    assert.strictEqual(commandOf(["zipper", "restore"], "-rf", ["--to", "x"]), "zipper restore --to x -- -rf")
   })
 })
