@@ -276,7 +276,7 @@ const listFolders = Effect.fnUntraced(function* (
 })
 
 const sourceEmpty = (archived: number, unmatched: number): string =>
-  `the source holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived in the target: is the source mounted, and is source_path right?${unmatched === 0 ? "" : ` Or "folders": ${count(unmatched, "other name")} there`}`
+  `the source holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived in the target: is the source mounted, and is source_path right?${unmatched === 0 ? "" : ` "folders" asks for none of the ${count(unmatched, "name")} that ${unmatched === 1 ? "is" : "are"} there`}`
 
 const replacedText = (type: string): string =>
   `it is a ${type} in the source now, no folder, and is not read: put the folder back, or move its archives out of the target if it is gone for good`

@@ -33,7 +33,8 @@ const namedAtMost = 10
 export const someNames = (names: ReadonlyArray<string>): string => {
   const shown = names.slice(0, namedAtMost).map((name) => {
     const problem = nameProblem(name)
-    return withoutControls(problem === undefined || name.startsWith(".") ? name : `${name} (its name ${problem})`)
+    const shown = withoutControls(name).replaceAll("\n", "\\x0a")
+    return problem === undefined || name.startsWith(".") ? shown : `${shown} (its name ${problem})`
   })
   const rest = names.length - shown.length
   return `${shown.join(", ")}${rest === 0 ? "" : ` and ${count(rest, "more", "more")}`}`

@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { FolderName } from "../source/FolderName.ts"
+import { FolderName, topFolder } from "../source/FolderName.ts"
 import { Disk } from "../system/Disk.ts"
 import { isLasting, type Mount, mountOf, parseMountInfo } from "../system/MountTable.ts"
 import { platform } from "../system/Platform.ts"
@@ -181,8 +181,11 @@ const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
   const own = yield* targetFolders(layout)
   if (mounts !== undefined) {
     const target = yield* resolved(layout.target)
-    const mounted = new Set(mounts.filter(isLasting).map(({ mountpoint }) => mountpoint))
-    return new Set(own.filter((folder) => mounted.has(RawPath.join(target, RawPath.fromText(folder)))))
+    const found = mounts.filter(isLasting).flatMap(({ mountpoint }) => {
+      const at = RawPath.relativeTo(target, mountpoint) ?? RawPath.here
+      return at.includes("/") ? [] : (topFolder(at) ?? [])
+    })
+    return new Set(found.filter((folder) => layout.folders?.test(folder) === true || own.includes(folder)))
   }
   const device = (yield* disk.stat(`${layout.target}/.`))?.dev
   const isMount = (folder: FolderName) =>

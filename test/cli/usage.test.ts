@@ -15,7 +15,7 @@ describe("a wrong command line", () => {
   const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
     [["run", "--config", "c.json", "--dryrun"], "--dryrun"],
     [["run", "--config", "c.json", "ABCD"], "ABCD"],
-    [["run", "--config", "c.json", "--folder", "abcd"], '"abcd" is not four'],
+    [["run", "--config", "c.json", "--folder", "a/b"], '"a/b" is not the name of a folder: it holds a slash'],
     [["run", "frob"], 'not "frob"'],
     [["status", "--config"], "--config: its value is missing"],
     [["--config", "c.json", "status"], "options go after the command: zipper status"],

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
+import { someNames } from "../../src/source/FolderChoice.ts"
 import {
   FolderName,
   foldedName,
@@ -76,6 +77,15 @@ describe("the name of an archived folder", () => {
     assert.isTrue(isAskedFor(/^[^.].*$/u, "new\nline"))
     assert.isFalse(isAskedFor(/^[A-Z0-9]{4}$/u, "AB\n"))
     assert.isFalse(isAskedFor(/^[A-Z0-9]{4}$/u, "Documents"))
+  })
+
+  it("is listed on one line: ten of them, the reason where there is one, and how many more there are", () => {
+    assert.strictEqual(
+      someNames(["a", ".b", "new\nline", "x\x1b", "y.prev"]),
+      "a, .b, new\\x0aline (its name holds a control character), x\\x1b (its name holds a control character), y.prev (its name ends in .prev, as the archives before do)"
+    )
+    const many = Array.from({ length: 12 }, (_, index) => `n${index}`)
+    assert.strictEqual(someNames(many), `${many.slice(0, 10).join(", ")} and 2 more`)
   })
 
   it("is like another one that some file system takes for it", () => {
