@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test"
 import { archived, placeIn, run, succeed, zipOf } from "./jobSupport.ts"
 import { checkSums, entryOf, fingerprint, makePool, type Pool, put, zfs, zipper } from "./support.ts"
 
-const names = ["Documents", "photos 2024", "it's $HOME", "Ärger", "日本", 'a"b', "back\\slash", "-rf", "index", "x.new"]
+const names = ["photos 2024", "it's $HOME", "日本", "back\\slash", "-rf"]
 
 let pool: Pool
 before(() => {
@@ -28,7 +28,7 @@ describe("folders with names of any kind, on OpenZFS", () => {
     put(`${place.source}/photos 2024/inner/file`, "v2")
     const { stdout } = succeed(place, "--debug")
     assert.match(stdout, /compared with .*@auto-zip-/)
-    assert.match(stdout, /4 archived, 7 unchanged, 0 failed/)
+    assert.match(stdout, /4 archived, 2 unchanged, 0 failed/)
     for (const [name, before] of all) {
       const changed = ["日本", "-rf", "child of mine", "photos 2024"].includes(name)
       assert.equal(changed, fingerprint(path.join(place.target, name)).join() !== before.join(), name)
