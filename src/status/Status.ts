@@ -17,8 +17,7 @@ import type { Lock } from "../runs/Lock.ts"
 import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
 import { type ExcludeRules, noRules } from "../source/Exclude.ts"
-import { chooseFolders } from "../source/FolderChoice.ts"
-import type * as FolderName from "../source/FolderName.ts"
+import * as FolderName from "../source/FolderName.ts"
 import {
   type FolderRecord,
   type FolderVerification,
@@ -165,8 +164,14 @@ const unreadable = (error: DiskError): StatusError => {
 /** The folders at the top of the source. One without any while there are archives of some is one that is not mounted. */
 const sourceFolders = Effect.fnUntraced(
   function* (source: string, wanted: RegExp, archived: number) {
-    const { matching } = yield* chooseFolders(source, wanted)
-    if (matching.length > 0 || archived === 0) return new Set(matching)
+    const disk = yield* Disk
+    const names = (yield* disk.list(source)).filter((name) => wanted.test(name))
+    const found = yield* Effect.filter(
+      names.flatMap((name) => FolderName.parseFolderName(name) ?? []),
+      (name) => Effect.map(disk.stat(`${source}/${name}`), (stat) => stat?.kind === "directory"),
+      { concurrency: 16 }
+    )
+    if (found.length > 0 || archived === 0) return new Set(found)
     return {
       problem: `the source ${source} holds no folder to archive, but ${count(archived, "folder")} of it ${archived === 1 ? "is" : "are"} archived: is it mounted?`
     }
