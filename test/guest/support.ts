@@ -176,7 +176,7 @@ export const sizesIn = (folder: string): ReadonlyMap<string, number> => {
 /** Both checksum files of an archive's folder are true, of the current set and, if there is one, of the previous. */
 export const checkSums = (folder: string): void => {
   const run = (program_: string, file: string) =>
-    sh("sh", "-c", 'cd "$0" && "$1" -c --quiet "$2"', folder, program_, file)
+    sh("sh", "-c", 'cd "$0" && "$1" -c --quiet -- "$2"', folder, program_, file)
   for (const file of fs.readdirSync(folder)) {
     if (file.endsWith(".sha256")) run("sha256sum", file)
     if (file.endsWith(".md5")) run("md5sum", file)
