@@ -49,7 +49,7 @@ export const crontabOf = (platform: string): string => (platform === "linux" ? "
 export interface Scheduled {
   readonly command: typeof ScheduledCommand.Type
   readonly job: string | null
-  readonly every: "hour" | "day" | "week" | "month"
+  readonly every: "hour" | "day" | "week"
   /** Ignored by what starts every hour. */
   readonly hour: number
   readonly minute: number
@@ -68,11 +68,11 @@ export const scheduleOf = (place: CronPlace, work: CronWork): ReadonlyArray<Sche
     hour: number,
     minute: number
   ): Scheduled => {
-    const named = job === null ? [] : ["--job", job]
-    const words = [...(node === undefined ? [] : [node]), zipper, command, ...named, "--config", config, "--quiet"]
+    const own = command === "verify" ? ["--max-age", "30d"] : job === null ? [] : ["--job", job]
+    const words = [...(node === undefined ? [] : [node]), zipper, command, ...own, "--config", config, "--quiet"]
     return { command, job, every, hour, minute: minute % 60, words }
   }
-  const archive = [scheduled("run", null, "hour", 0, first), scheduled("verify", null, "month", 6, first + 30)]
+  const archive = [scheduled("run", null, "hour", 0, first), scheduled("verify", null, "week", 6, first + 30)]
   const replication = work.replication.flatMap(({ direction, name, prunes }, index) => {
     const minute = first + 5 + 10 * index
     return [
@@ -94,7 +94,7 @@ export const cronLines = (place: CronPlace, work: CronWork): ReadonlyArray<CronL
   if ([guard, ...scheduled.flatMap(({ words }) => words)].some(isUnfit) || !isFitUser(user)) return []
   return scheduled.map(({ command, every, hour, job, minute, words }) => {
     const shell = shellWords([...(command === "run" ? guardedBy(platform, guard) : []), ...words])
-    const days = { hour: "* * *", day: "* * *", week: "* * 0", month: "1 * *" }[every]
+    const days = { hour: "* * *", day: "* * *", week: "* * 0" }[every]
     const schedule = `${minute} ${every === "hour" ? "*" : hour} ${days}`
     return { command, job, schedule, user, shell, line: `${schedule} ${user} ${forCron(shell)}` }
   })

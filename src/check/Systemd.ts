@@ -98,7 +98,7 @@ const stemOf = ({ command, job }: Scheduled, config: string): string =>
 const timerOf = (scheduled: Scheduled, { config }: CronPlace): ReadonlyArray<string> => {
   const { command, every, hour, minute } = scheduled
   const time = `${every === "hour" ? "*" : twoDigits(hour)}:${twoDigits(minute)}:00`
-  const days = { hour: "*-*-*", day: "*-*-*", week: "Sun *-*-*", month: "*-*-01" }[every]
+  const days = { hour: "*-*-*", day: "*-*-*", week: "Sun *-*-*" }[every]
   return [
     "[Unit]",
     `Description=Starts ${described(scheduled, config)}`,

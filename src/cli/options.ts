@@ -1,6 +1,11 @@
 import * as Args from "@effect/cli/Args"
+import { p } from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
+import { invalidValue } from "@effect/cli/ValidationError"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { parseBytes, quoted } from "../text/Text.ts"
+import { parseDuration } from "../text/Time.ts"
 import { configVariable, defaultConfig, findConfig } from "./configPath.ts"
 
 /*
@@ -14,6 +19,34 @@ const orUndefined = <A>(option: Options.Options<A>): Options.Options<A | undefin
 /** A text; undefined when it is left out. */
 export const single = (name: string, value: string, description: string) =>
   orUndefined(Options.text(name).pipe(Options.withPseudoName(value), Options.withDescription(description)))
+
+/** A value that `parse` reads; undefined when it is left out. `expected`: what else it should be, to be read after "is not". */
+const parsed = <A>(
+  name: string,
+  value: string,
+  parse: (text: string) => A | undefined,
+  expected: string,
+  description: string
+) =>
+  orUndefined(
+    Options.text(name).pipe(
+      Options.withPseudoName(value),
+      Options.mapEffect((text) =>
+        Effect.mapError(Effect.fromNullable(parse(text)), () =>
+          invalidValue(p(`--${name}: ${quoted(text)} is not ${expected}`))
+        )
+      ),
+      Options.withDescription(description)
+    )
+  )
+
+/** A length of time in milliseconds; undefined when it is left out. */
+export const age = (name: string, description: string) =>
+  parsed(name, "AGE", parseDuration, "an age such as 90m, 26h or 2d", description)
+
+/** A number of bytes; undefined when it is left out. */
+export const size = (name: string, description: string) =>
+  parsed(name, "SIZE", parseBytes, "a size such as 800M, 500G or 2T", description)
 
 export const several = (name: string, value: string, description: string) =>
   Options.text(name).pipe(

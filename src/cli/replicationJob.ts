@@ -5,15 +5,8 @@ import * as Record from "effect/Record"
 import { closest, distance } from "fastest-levenshtein"
 import { linesOf } from "../config/ConfigIssues.ts"
 import { jobContradictions } from "../config/Contradictions.ts"
-import {
-  bandwidthProblem,
-  bytesPerSecond,
-  decodeJob,
-  decodeRetention,
-  type Job,
-  jobFromConfig
-} from "../config/ReplicationJob.ts"
-import { optionWords, shellWords } from "../text/Text.ts"
+import { bandwidthProblem, decodeJob, decodeRetention, type Job, jobFromConfig } from "../config/ReplicationJob.ts"
+import { optionWords, parseBytes, shellWords } from "../text/Text.ts"
 import { addressOf } from "../zfs/DatasetName.ts"
 import { type Endpoint, local } from "../zfs/Endpoint.ts"
 import type { Retention } from "../zfs/Retention.ts"
@@ -85,7 +78,7 @@ export const resolveJob = Effect.fnUntraced(function* (
   }
   const job = jobFromConfig(written)
   return {
-    job: bandwidth === undefined ? job : { ...job, bandwidth: bytesPerSecond(bandwidth) },
+    job: bandwidth === undefined ? job : { ...job, bandwidth: parseBytes(bandwidth) },
     config,
     written,
     warnings

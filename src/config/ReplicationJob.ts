@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { getRights, partitionMap } from "effect/Array"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import { parseBytes } from "../text/Text.ts"
 import type { SendMode } from "../zfs/Dataset.ts"
 import * as DatasetName from "../zfs/DatasetName.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../zfs/DatasetName.ts"
@@ -23,9 +24,7 @@ const patternProblem = (pattern: string): string | undefined => {
 
 /** What is wrong with it as a bandwidth, to go after it. */
 export const bandwidthProblem = (value: string): string | undefined =>
-  /^[1-9][0-9]{0,11}[KMGkmg]?$/.test(value) && Number.isSafeInteger(bytesPerSecond(value))
-    ? undefined
-    : 'is not bytes a second such as "10M"'
+  parseBytes(value) === undefined ? 'is not bytes a second such as "10M"' : undefined
 
 const snapshotCount = (note: string) => withDefault(note, whole(0, 10_000), () => 0)
 
@@ -82,14 +81,6 @@ export const decodeJob = decoder(ReplicationJob)
 /** A retention on its own. Left: its mistakes. */
 export const decodeRetention = decoder(RetentionConfig)
 
-const powers = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 } as const
-
-/** "10M" in bytes a second; the letters are powers of 1024. */
-export const bytesPerSecond = (text: string): number => {
-  const unit = text.slice(-1).toLowerCase()
-  return Number.parseInt(text, 10) * (unit === "k" || unit === "m" || unit === "g" ? powers[unit] : 1)
-}
-
 /** A replication job of the configuration or the command line, where its name is `pull-HOST` or `push-HOST`. */
 export interface Job extends Pick<ReplicationJob, "name" | "direction" | "datasets" | "exclude"> {
   readonly remote: Remote
@@ -145,7 +136,7 @@ export const jobFromConfig = (job: ReplicationJob): Job => {
     stripPrefix: job.strip_prefix,
     mode: (job.raw ?? direction === "push") ? "raw" : "plain",
     compress: job.compress ?? "none",
-    bandwidth: job.bandwidth === undefined ? undefined : bytesPerSecond(job.bandwidth),
+    bandwidth: job.bandwidth === undefined ? undefined : parseBytes(job.bandwidth),
     retention: job.retention
   }
 }

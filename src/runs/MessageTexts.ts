@@ -134,25 +134,31 @@ export const verifyMessages = (
   host: string,
   notifyOn: ReadonlyArray<NotifyOn>,
   { run, whole }: { readonly run: string; readonly whole: boolean }
-): JobMessages<Verify.VerifySummary> =>
-  messagesOf(host, notifyOn, run, {
+): JobMessages<Verify.VerifySummary> => {
+  const messages = messagesOf<Verify.VerifySummary>(host, notifyOn, run, {
     noun: "archive",
     done: "verified",
     documentOf: (summary) => encoded(Verify.VerifyDocument, summary),
     failing: Verify.failuresOf,
-    covers: ({ folders, which }, name) =>
+    covers: ({ folders, left = [], which }, name) =>
       whole
-        ? name === Verify.unreadRecords || name.endsWith(".prev.zip") === (which === "previous")
+        ? name === Verify.unreadRecords ||
+          (name.endsWith(".prev.zip") === (which === "previous") &&
+            !left.some((folder) => namesOf(folder, which).zip === name))
         : folders.some(({ folder }) => namesOf(folder, which).zip === name),
     failed: (summary) => {
       const bad = Verify.failuresOf({ ...summary, unread: [] }).length
       if (bad === 0) return "not all that was published is known"
       return `${bad} of ${count(summary.folders.length, "archive")} ${bad === 1 ? "is" : "are"} not good`
     },
-    succeeded: () => "all archives are good",
+    succeeded: ({ left = [] }) => `all archives${left.length === 0 ? "" : " that were due"} are good`,
     totals: Verify.totals,
     ending: () => ""
   })
+  // A call that found nothing due has no news.
+  const hasNews = (summary: Verify.VerifySummary) => summary.folders.length > 0 || messages.failing(summary).length > 0
+  return { ...messages, ofSummary: (summary) => (hasNews(summary) ? messages.ofSummary(summary) : undefined) }
+}
 
 type Failure = ReturnType<JobMessages<unknown>["failing"]>[number]
 

@@ -44,6 +44,10 @@ export const VerifyDocument = document({
       description: "records of what was published that could not be read"
     })
   ),
+  not_due: optional(countField("with --max-age or --limit: archives whose last check is not old enough")),
+  waiting: optional(
+    countField("with --max-age or --limit: archives that are due, and left to a later call by --limit")
+  ),
   undelivered,
   folders: Schema.Array(VerifyFolder)
 })
@@ -60,10 +64,12 @@ export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
   readonly folders: ReadonlyArray<Verdict>
   /** Folders that have only a current archive. */
   readonly without: ReadonlyArray<FolderName>
+  /** Folders whose archive is not due, or waits. */
+  readonly left?: ReadonlyArray<FolderName>
 }
 
 export const summarize = (
-  all: Pick<VerifySummary, "which" | "folders" | "without" | "seconds" | "unread">
+  all: Pick<VerifySummary, "which" | "folders" | "without" | "left" | "seconds" | "unread" | "not_due" | "waiting">
 ): VerifySummary => {
   const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
   return {
@@ -78,9 +84,9 @@ export const summarize = (
   }
 }
 
-/** Whether there was an archive, no finding about any, and all that was published is known. */
-export const allGood = ({ folders, unread = [] }: VerifySummary): boolean =>
-  folders.length > 0 && folders.every(isGood) && unread.length === 0
+/** Whether there was an archive, no finding about any that was due, and all that was published is known. */
+export const allGood = ({ folders, left = [], unread = [] }: VerifySummary): boolean =>
+  folders.length + left.length > 0 && folders.every(isGood) && unread.length === 0
 
 const isGood = ({ result }: Verdict): boolean => result === "good" || result === "foreign"
 
@@ -128,9 +134,9 @@ const listed = (entries: ReadonlyArray<string>): string => {
   return entries.length > entriesNamed ? `${named} and ${number(entries.length - entriesNamed)} more` : named
 }
 
-/** `3 good, 1 damaged; 5.2 GiB read in 34 s`: the last line. */
+/** `3 good, 1 damaged; 5.2 GiB read in 34 s; 11 not due`. */
 export const totals = (summary: VerifySummary): string => {
-  const { damaged, foreign, good, missing, unsettled } = summary
+  const { damaged, foreign, good, missing, not_due = 0, unsettled, waiting = 0 } = summary
   const counts = [
     `${good} good`,
     ...(foreign > 0 ? [`${foreign} of another program`] : []),
@@ -139,7 +145,11 @@ export const totals = (summary: VerifySummary): string => {
     ...(unsettled > 0 ? [`${unsettled} unsettled`] : [])
   ]
   const which = summary.which === "current" ? "" : "archives before the current ones: "
-  return `${which}${counts.join(", ")}; ${bytes(summary.bytes)} read in ${duration(summary.seconds * 1000)}`
+  const left = not_due > 0 ? `; ${not_due} not due` : ""
+  if (summary.folders.length === 0 && not_due + waiting > 0) {
+    return `${which}nothing was read: ${waiting > 0 ? "the limit of this hour is reached" : "no archive is due"}${left}`
+  }
+  return `${which}${counts.join(", ")}; ${bytes(summary.bytes)} read in ${duration(summary.seconds * 1000)}${left}`
 }
 
 /** The finding of an archive that is not there; `lost`: runs published archives of the folder, and none is left. */

@@ -53,6 +53,13 @@ export const bytes = (count: number): string => {
   return `${sign}${unit === 0 ? Math.round(value) : tenths(value).toFixed(1)} ${byteUnits[unit] ?? "B"}`
 }
 
+/** "500G" in bytes: a whole number above 0; the letters K, M, G and T are powers of 1024. Undefined for other text. */
+export const parseBytes = (text: string): number | undefined => {
+  const [, digits = "0", unit = ""] = /^([1-9][0-9]{0,11})([KMGT]?)$/i.exec(text) ?? []
+  const size = Number(digits) * 1024 ** ("KMGT".indexOf(unit.toUpperCase() || "?") + 1)
+  return size > 0 && Number.isSafeInteger(size) ? size : undefined
+}
+
 const tenths = (value: number): number => Math.round(value * 10) / 10
 
 /** A length of time given in milliseconds: "0.4 s", "12 s", "2 m 05 s", "3 h 07 m", "2 d 04 h". */

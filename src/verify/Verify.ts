@@ -37,6 +37,7 @@ import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
 import { advice, type JobWords, journal, type Other } from "./Advice.ts"
+import { type Chosen, type DueOptions, selectDue, waitingText } from "./Due.ts"
 import { type Examined, examineArchive } from "./VerifyArchive.ts"
 
 /** There is nothing to verify, which is not the same as "all is well". */
@@ -49,7 +50,7 @@ export class UnknownFolders extends Data.TaggedError("UnknownFolders")<{
   readonly message: string
 }> {}
 
-interface VerifyOptions {
+interface VerifyOptions extends Partial<DueOptions> {
   /** Only these folders; none: all that have archives. */
   readonly folders: ReadonlyArray<FolderName>
   readonly which: Which
@@ -63,7 +64,8 @@ const mostLooks = 3
 export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const { which, words } = options
   const started = yield* Clock.currentTimeMillis
-  const { chosen, lost, unread, without } = yield* choose(options)
+  const { lost, unread, without, ...all } = yield* choose(options)
+  const { chosen, due } = yield* dueOf(all.chosen, options)
   const show = yield* startProgress(chosen, which)
   const verdicts = yield* Effect.forEach(chosen, (folder) =>
     verifyFolder(folder, which, lost.has(folder), show).pipe(
@@ -77,11 +79,29 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
     folders: verdicts,
     without,
     ...(unread.length === 0 ? {} : { unread }),
+    ...(due === undefined ? {} : countsOf(due)),
     seconds: secondsOf((yield* Clock.currentTimeMillis) - started)
   })
   yield* Effect.logInfo(totals(summary))
+  if (due !== undefined && due.waiting.length > 0) yield* Effect.logInfo(waitingText(due))
   return summary
 }, Effect.scoped)
+
+/** Those of the folders that this call reads, in order; all without --max-age and --limit. */
+const dueOf = Effect.fnUntraced(function* (
+  folders: ReadonlyArray<FolderName>,
+  { limit, maxAge, which }: VerifyOptions
+) {
+  if (limit === undefined && maxAge === undefined) return { chosen: folders, due: undefined }
+  const due = yield* selectDue(folders, which, { limit, maxAge })
+  return { chosen: due.read.map(({ folder }) => folder), due }
+})
+
+const countsOf = ({ fresh, waiting }: Chosen) => ({
+  not_due: fresh.length,
+  waiting: waiting.length,
+  left: [...fresh, ...waiting].map(({ folder }) => folder)
+})
 
 /** The same with metrics, messages, and a ping of a failure. A ping of a good end would stand in for that of a run. */
 export const runVerify = Effect.fn("AnnouncedVerify")(function* (

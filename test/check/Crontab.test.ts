@@ -60,7 +60,7 @@ describe("lines for cron", () => {
       lines.map(({ line }) => line),
       [
         "58 * * * * root flock -n /var/run/zipper.fe9f21b6.cron.lock /usr/local/bin/zipper run --config /etc/zipper.json --quiet",
-        "28 6 1 * * root /usr/local/bin/zipper verify --config /etc/zipper.json --quiet",
+        "28 6 * * 0 root /usr/local/bin/zipper verify --max-age 30d --config /etc/zipper.json --quiet",
         "3 1 * * * root /usr/local/bin/zipper pull --job nas --config /etc/zipper.json --quiet",
         "3 5 * * 0 root /usr/local/bin/zipper prune --job nas --config /etc/zipper.json --quiet",
         "13 3 * * * root /usr/local/bin/zipper push --job offsite --config /etc/zipper.json --quiet"
@@ -71,7 +71,7 @@ describe("lines for cron", () => {
       freebsd.map(({ line }) => line),
       [
         "58 * * * * root lockf -s -t 0 /var/run/zipper.fe9f21b6.cron.lock /usr/local/bin/node /usr/local/bin/zipper run --config /etc/zipper.json --quiet",
-        "28 6 1 * * root /usr/local/bin/node /usr/local/bin/zipper verify --config /etc/zipper.json --quiet"
+        "28 6 * * 0 root /usr/local/bin/node /usr/local/bin/zipper verify --max-age 30d --config /etc/zipper.json --quiet"
       ]
     )
     assert.deepStrictEqual(["linux", "freebsd"].map(crontabOf), ["/etc/cron.d/zipper", "/etc/crontab"])

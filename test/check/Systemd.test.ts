@@ -105,12 +105,12 @@ describe("units for systemd", () => {
     for (const { file, text } of units) assert.strictEqual(text.split("\n")[0], `# ${file}`)
     assert.deepStrictEqual(
       units.flatMap((unit) => values(unit, "OnCalendar")),
-      ["*-*-* *:58:00", "*-*-01 06:28:00", "*-*-* 01:03:00", "Sun *-*-* 05:03:00", "*-*-* 03:13:00"]
+      ["*-*-* *:58:00", "Sun *-*-* 06:28:00", "*-*-* 01:03:00", "Sun *-*-* 05:03:00", "*-*-* 03:13:00"]
     )
     const lines = cronLines(place, work)
     assert.deepStrictEqual(
       lines.map(({ schedule }) => schedule),
-      ["58 * * * *", "28 6 1 * *", "3 1 * * *", "3 5 * * 0", "13 3 * * *"]
+      ["58 * * * *", "28 6 * * 0", "3 1 * * *", "3 5 * * 0", "13 3 * * *"]
     )
     assert.deepStrictEqual(
       units.flatMap((unit) => values(unit, "ExecStart")),

@@ -118,6 +118,20 @@ describe("what verify finds", () => {
     assert.deepStrictEqual(more, [])
   })
 
+  it("a call that leaves a damaged archive out does not call it good again", async () => {
+    const good = readFileSync(at("ABCD.zip"))
+    flip(at("ABCD.zip"))
+    assert.strictEqual((await zipper("verify")).status, 1)
+    told.length = 0
+    const partly = await zipper("verify", "--max-age", "30d", "--limit", "1")
+    assert.strictEqual(partly.status, 0)
+    assert.include(partly.stdout, "1 archive waits")
+    assert.deepStrictEqual(told, [])
+    writeFileSync(at("ABCD.zip"), good)
+    assert.strictEqual((await zipper("verify", "--max-age", "30d")).status, 0)
+    assert.match(told.join("\n"), /recovered/)
+  })
+
   it("a message that does not arrive is on standard error, in the document and in status, and comes with the next", async () => {
     flip(at("ABCD.zip"))
     down = true

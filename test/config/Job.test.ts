@@ -1,13 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import { endpointFromFlags, fromFlags, type JobFlags, retentionOf } from "../../src/cli/replicationJob.ts"
-import {
-  bandwidthProblem,
-  bytesPerSecond,
-  decodeJob,
-  jobFromConfig,
-  jobLockName
-} from "../../src/config/ReplicationJob.ts"
+import { bandwidthProblem, decodeJob, jobFromConfig, jobLockName } from "../../src/config/ReplicationJob.ts"
+import { parseBytes } from "../../src/text/Text.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../../src/zfs/DatasetName.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
 
@@ -138,10 +133,7 @@ describe("a job", () => {
   it("reads a bandwidth in powers of 1024", () => {
     assert.isUndefined(bandwidthProblem("8000000G"))
     assert.isDefined(bandwidthProblem("999999999999G"), "more than a limiter can be told in digits")
-    assert.deepStrictEqual(
-      ["1", "1k", "2K", "10M", "3g"].map(bytesPerSecond),
-      [1, 1024, 2048, 10_485_760, 3_221_225_472]
-    )
+    assert.deepStrictEqual(["1", "1k", "2K", "10M", "3g"].map(parseBytes), [1, 1024, 2048, 10_485_760, 3_221_225_472])
   })
 })
 

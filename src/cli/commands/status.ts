@@ -1,8 +1,4 @@
-import { p } from "@effect/cli/HelpDoc"
-import * as Options from "@effect/cli/Options"
-import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import { type ArchiveConfig, archiveOf, type Config, wholeName } from "../../config/Config.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
 import { status as statusOf, statusOfArchive } from "../../status/Status.ts"
@@ -10,7 +6,6 @@ import { type Status, StatusDocument, statusDocument } from "../../status/Status
 import * as StatusText from "../../status/StatusText.ts"
 import { utcSeconds } from "../../store/Metadata.ts"
 import { Store } from "../../store/Store.ts"
-import * as Time from "../../text/Time.ts"
 import { archiving, loadConfig, makeCommand } from "../command.ts"
 import { stopUnless } from "../exit.ts"
 import * as services from "../layers.ts"
@@ -18,18 +13,9 @@ import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
 import { isUtf8 } from "../terminal.ts"
 
-const maxAge = Options.text("max-age").pipe(
-  Options.withPseudoName("AGE"),
-  Options.mapEffect((text) =>
-    Effect.mapError(Effect.fromNullable(Time.parseDuration(text)), () =>
-      invalidValue(p(`--max-age: "${text}" is not an age such as 90m, 26h or 2d`))
-    )
-  ),
-  Options.optional,
-  Options.map(Option.getOrUndefined),
-  Options.withDescription(
-    "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost or damaged, and mark it."
-  )
+const maxAge = options.age(
+  "max-age",
+  "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost or damaged, and mark it."
 )
 
 /** `zipper status`: is it working? */

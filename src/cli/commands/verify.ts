@@ -14,6 +14,7 @@ import { type ChosenArchives, configuredArchives, configuredFlags, parseFolders 
 import { applyProcessSettings, makeCommand, reportErrors } from "../command.ts"
 import { stopUnless, UsageError } from "../exit.ts"
 import { archiveIdentity, logs, notifier, stateLayers, stateNone } from "../layers.ts"
+import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
@@ -28,10 +29,25 @@ export const verify = makeCommand(
   "Read archives back, every byte: each entry's CRC, both checksums, the metadata against the contents. Changes no archive, and needs no lock; a message is sent for what is wrong, as for a run that failed. Example: zipper verify ABCD",
   {
     ...configuredFlags,
+    maxAge: options.age(
+      "max-age",
+      "Only archives that were not checked since they were published, or whose last check is older than this (12h, 30d) or was not good."
+    ),
+    limit: options.size(
+      "limit",
+      "Read at most so much within an hour (800M, 500G, 2T), the oldest check first; calls of the last hour count."
+    ),
     folders
   },
   function* (flags) {
-    const folders = yield* parseFolders("verify", flags.folders)
+    const { at, limit, maxAge } = flags
+    const folders = yield* parseFolders(
+      "verify",
+      flags.folders,
+      at !== undefined && (limit !== undefined || maxAge !== undefined)
+        ? ["--at: no check of a snapshot is remembered; leave out --max-age and --limit"]
+        : []
+    )
     const { config, layer, which, words } = yield* configuredArchives("verify", flags)
     yield* applyProcessSettings(config)
     const id = archiveIdentity(config)
@@ -40,11 +56,13 @@ export const verify = makeCommand(
       folders,
       which,
       words,
+      maxAge,
+      limit,
       notify_on: config.notify_on,
       reminder_hours: config.reminder_hours
     }).pipe(
       Effect.catchTag("UnknownFolders", unknownFolders),
-      Effect.provide(services(config, layer, flags.at !== undefined)),
+      Effect.provide(services(config, layer, at !== undefined)),
       reportErrors,
       logs(config, id)
     )
