@@ -15,12 +15,15 @@ interface Expected {
 interface Share {
   readonly done: number
   readonly total: number | undefined
+  /** The total is that of the last archive, or unknown: the folder is not listed yet. */
+  readonly isGuess: boolean
   readonly ended: boolean
 }
 
 /**
  * Adds up how far the folders of a run are. A folder counts with its uncompressed bytes, or while they are unknown with
- * the mean of the others. `done` never falls, and `total`, undefined while no size is known, is never less.
+ * the mean of the others. `done` never falls, and `total`, undefined while no size is known, is never less. It is a guess until
+ * every folder was listed.
  */
 export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
   const shares = new Map<FolderName, Share>()
@@ -29,11 +32,13 @@ export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
   let done = 0
   let known = 0
   let unknown = 0
+  let guesses = 0
 
   const take = (share: Share, sign: 1 | -1): void => {
     done += sign * share.done
     known += sign * (share.total ?? 0)
     unknown += share.total === undefined ? sign : 0
+    guesses += share.isGuess ? sign : 0
     ended += share.ended ? sign : 0
   }
   const put = (folder: FolderName, share: Share): void => {
@@ -43,30 +48,31 @@ export const makeRunFigures = (expected: ReadonlyArray<Expected>) => {
     take(share, 1)
     shares.set(folder, share)
   }
-  const shareOf = (folder: FolderName): Share => shares.get(folder) ?? { done: 0, total: 0, ended: false }
-  for (const { bytes, folder } of expected) put(folder, { done: 0, total: bytes, ended: false })
+  const shareOf = (folder: FolderName): Share =>
+    shares.get(folder) ?? { done: 0, total: 0, isGuess: false, ended: false }
+  for (const { bytes, folder } of expected) put(folder, { done: 0, total: bytes, isGuess: true, ended: false })
 
   return {
     now: () => {
       const sized = folders - unknown
       const total = sized === 0 && unknown > 0 ? undefined : known + (sized === 0 ? 0 : (unknown * known) / sized)
       const label = `${ended} of ${count(folders, "folder")}`
-      return { done, total: total === undefined ? undefined : Math.max(total, done), label }
+      return { done, total: total === undefined ? undefined : Math.max(total, done), isGuess: guesses > 0, label }
     },
     /** `part` (0 to 1) of the work on these bytes is done, in whole bytes: sums of fractions could fall. Less than before, or other bytes: a new attempt. */
     reached: (folder: FolderName, bytes: number, part: number): void => {
       const { done } = shareOf(folder)
       const now = Math.max(done, Math.floor(bytes * Math.min(part, 1)))
-      put(folder, { done: now, total: Math.max(bytes, now), ended: false })
+      put(folder, { done: now, total: Math.max(bytes, now), isGuess: false, ended: false })
     },
     archived: (folder: FolderName): void => {
       const { done, total } = shareOf(folder)
-      put(folder, { done: total ?? done, total: total ?? done, ended: true })
+      put(folder, { done: total ?? done, total: total ?? done, isGuess: false, ended: true })
     },
     /** What was done stays, the rest will not be done. */
     failed: (folder: FolderName): void => {
       const { done } = shareOf(folder)
-      put(folder, { done, total: done, ended: true })
+      put(folder, { done, total: done, isGuess: false, ended: true })
     },
     unchanged: (folder: FolderName): void => {
       const share = shares.get(folder)

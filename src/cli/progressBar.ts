@@ -1,11 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Progress, type ProgressFigures } from "../system/Progress.ts"
-import { bytes, count, cutTo, duration, padded, widthOf, withoutControls } from "../text/Text.ts"
+import { bytes, byteUnits, count, cutTo, duration, padded, widthOf, withoutControls } from "../text/Text.ts"
 import { Output } from "./output.ts"
 import { isUtf8, type Terminal } from "./terminal.ts"
 
-export interface Figures extends Pick<ProgressFigures, "done" | "total"> {
+export interface Figures extends Pick<ProgressFigures, "done" | "total" | "isGuess"> {
   readonly label: string
   /** Bytes a second; undefined before it can be estimated. */
   readonly rate: number | undefined
@@ -22,9 +22,10 @@ interface Room {
 /**
  * The lines of progress bars, each at most `width` wide and one below the other in columns:
  *
- *     3 of 14 folders  42% [████░░░░] 1.2 of 2.9 GiB, 120 MiB/s, 12 s left
- *     ABCD             17% [█░░░░░░░] 120 of 700 MiB, 60.1 MiB/s, 9 s left
+ *     3 of 14 folders  42% [████░░░░] 1.2/~2.9 GiB, 120 MiB/s
+ *     ABCD             17% [█░░░░░░░] 120/700 MiB, 60.1 MiB/s, 9 s left
  *
+ * `~` marks a total that is a guess, or that turned out to be too small.
  * Where one of them is too wide, the bars go first, then the amounts; a label that is still too long loses its
  * beginning. The last line sums up those that there is no room for.
  */
@@ -82,29 +83,41 @@ const fitted = (all: ReadonlyArray<Figures>, lines: number): ReadonlyArray<Figur
       0
     )
   const label = lines === 1 ? count(rest.length, "at work", "at work") : `${rest.length} more`
-  return [...all.slice(0, lines - 1), { label, done: sum("done") ?? 0, total: sum("total"), rate: sum("rate") }]
+  const isGuess = rest.some(isUnsure)
+  const sums = { label, done: sum("done") ?? 0, total: sum("total"), rate: sum("rate"), isGuess }
+  return [...all.slice(0, lines - 1), sums]
 }
 
-/** The total may be an estimate that is too low. */
-const partOf = ({ done, shown = 0, total }: Omit<Figures, "label" | "rate">): number | undefined =>
-  total === undefined || total <= 0 ? undefined : Math.min(Math.max(done / total, shown, 0), 1)
+const isUnsure = ({ done, isGuess = false, total = done }: Pick<Figures, "done" | "isGuess" | "total">): boolean =>
+  isGuess || done > total
 
-/** `1.2 of 2.9 GiB`, `120 MiB of 2.9 GiB`, `12.3 MiB`. */
-const amountOf = ({ done, total }: Figures): string => {
-  const some = size(done)
-  if (total === undefined) return some
+/** Below 1 for a guess: when all is done is not known. */
+const partOf = ({ shown = 0, ...figures }: Omit<Figures, "label" | "rate">): number | undefined => {
+  const { done, total } = figures
+  if (total === undefined || total <= 0) return undefined
+  return Math.min(Math.max(done / total, shown, 0), isUnsure(figures) ? 0.99 : 1)
+}
+
+/** `1.2/2.9 GiB`, `0.1/~2.9 GiB`, `12.3 MiB`. */
+const amountOf = (figures: Figures): string => {
+  const { done, total } = figures
+  if (total === undefined) return size(done)
   const all = size(Math.max(total, done))
-  const unit = all.slice(all.indexOf(" "))
-  return `${some.endsWith(unit) && unit !== " B" ? some.slice(0, -unit.length) : some} of ${all}`
+  const power = byteUnits.findIndex((unit) => all.endsWith(` ${unit}`))
+  const some = (done / 1024 ** power).toFixed(power === 0 ? 0 : 1).replace(/(\d{3,})\.\d/, "$1")
+  return `${some}/${isUnsure(figures) ? "~" : ""}${all}`
 }
 
 /** At most three digits: `12.3 MiB`, `123 MiB`. */
 const size = (count: number): string => bytes(count).replace(/(\d{3,})\.\d/, "$1")
 
-const paceOf = ({ rate, done, total }: Figures): ReadonlyArray<string> => {
+const paceOf = (figures: Figures): ReadonlyArray<string> => {
+  const { done, rate, total } = figures
   if (rate === undefined) return []
   const speed = `${size(rate)}/s`
-  return total === undefined || rate < 1 || done >= total ? [speed] : [speed, `${leftOf((total - done) / rate)} left`]
+  return total === undefined || rate < 1 || done >= total || isUnsure(figures)
+    ? [speed]
+    : [speed, `${leftOf((total - done) / rate)} left`]
 }
 
 const leftOf = (seconds: number): string => {
@@ -229,9 +242,9 @@ const makeLine = (label: string) => {
       figures = now
     },
     read: (at: number): Figures => {
-      const { done, total } = figures
-      shown = partOf({ done, total, shown }) ?? shown
-      return { label: withoutControls(name).replaceAll("\n", " "), done, total, rate: rate(at, done), shown }
+      shown = partOf({ ...figures, shown }) ?? shown
+      const label = withoutControls(name).replaceAll("\n", " ")
+      return { ...figures, label, rate: rate(at, figures.done), shown }
     }
   }
 }

@@ -8,6 +8,8 @@ export interface ProgressFigures {
   readonly done: number
   /** Bytes; undefined where it is not known. May be corrected later. */
   readonly total: number | undefined
+  /** The total is a guess: no time left is shown. */
+  readonly isGuess?: boolean
   readonly label?: string | undefined
 }
 

@@ -38,7 +38,7 @@ export const quoted = (text: string): string => JSON.stringify(text).replace(uns
 export const visibleJson = (value: unknown, indent = 2): string =>
   JSON.stringify(value, undefined, indent).replace(unseen, (char) => `\\u${hex(char, 4)}`)
 
-const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const
+export const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const
 
 /** A number of bytes: "0 B", "1023 B", "1.5 GiB". At most one digit after the point, never "1024.0 KiB". */
 export const bytes = (count: number): string => {

@@ -34,7 +34,7 @@ describe("the progress of a run", () => {
       const kit = yield* makeKit(tree())
       yield* kit.run()
       const { last, open } = whole(kit.shown)
-      assert.deepStrictEqual(last, { done: 1000, total: 1000, label: "3 of 3 folders" })
+      assert.deepStrictEqual(last, { done: 1000, total: 1000, isGuess: false, label: "3 of 3 folders" })
       assert.isFalse(open)
       assert.deepStrictEqual(
         kit.shown.slice(1).map(({ label, open }) => [label, open]),
@@ -91,7 +91,7 @@ describe("the progress of a run", () => {
       yield* compared.run()
       compared.shown.length = 0
       yield* compared.run()
-      assert.deepStrictEqual(whole(compared.shown).last, { done: 0, total: 0, label: "0 of 0 folders" })
+      assert.deepStrictEqual(whole(compared.shown).last, { done: 0, total: 0, isGuess: false, label: "0 of 0 folders" })
     })
   )
 })

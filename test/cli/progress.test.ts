@@ -23,8 +23,8 @@ const room = { width: 79, lines: 6, ascii: true }
 describe("the text of progress bars", () => {
   it("says how far it is, how fast, and how long it takes, as far as there is room", () => {
     const at = (width: number) => progressLines([figures], { ...room, width })[0]
-    assert.strictEqual(at(79), "tank/data  41% [########............] 1.2 of 2.9 GiB, 12.3 MiB/s, 2 m 19 s left")
-    assert.strictEqual(at(60), "tank/data  41% 1.2 of 2.9 GiB, 12.3 MiB/s, 2 m 19 s left")
+    assert.strictEqual(at(79), "tank/data  41% [########............] 1.2/2.9 GiB, 12.3 MiB/s, 2 m 19 s left")
+    assert.strictEqual(at(58), "tank/data  41% 1.2/2.9 GiB, 12.3 MiB/s, 2 m 19 s left")
     assert.strictEqual(at(40), "tank/data  41% 2 m 19 s left")
     assert.strictEqual(at(23), "~data 41% 2 m 19 s left")
     assert.include(progressLines([figures], { ...room, ascii: false })[0], "[████████░░░░░░░░░░░░]")
@@ -42,15 +42,41 @@ describe("the text of progress bars", () => {
     const folder = (label: string, done: number): Figures => ({ label, done, total: 100, rate: 10 })
     const all = [folder("1 of 4 folders", 50), folder("AAAA", 30), folder("BBBB verifying", 20), folder("C", 10)]
     assert.deepStrictEqual(progressLines(all, room), [
-      "1 of 4 folders  50% [############............] 50 B of 100 B, 10 B/s, 5 s left",
-      "AAAA            30% [#######.................] 30 B of 100 B, 10 B/s, 7 s left",
-      "BBBB verifying  20% [####....................] 20 B of 100 B, 10 B/s, 8 s left",
-      "C               10% [##......................] 10 B of 100 B, 10 B/s, 9 s left"
+      "1 of 4 folders  50% [##############..............] 50/100 B, 10 B/s, 5 s left",
+      "AAAA            30% [########....................] 30/100 B, 10 B/s, 7 s left",
+      "BBBB verifying  20% [#####.......................] 20/100 B, 10 B/s, 8 s left",
+      "C               10% [##..........................] 10/100 B, 10 B/s, 9 s left"
     ])
     const few = progressLines(all, { ...room, lines: 3 })
     assert.lengthOf(few, 3)
-    assert.match(few[2] ?? "", /^2 more {10}15% .* 30 B of 200 B, 20 B\/s, 9 s left$/)
+    assert.match(few[2] ?? "", /^2 more {10}15% .* 30\/200 B, 20 B\/s, 9 s left$/)
     assert.match(progressLines(all, { ...room, lines: 1 })[0] ?? "", /^4 at work {2}27% /)
+  })
+
+  it("has one unit for both amounts, and never more than the whole", () => {
+    const at = (done: number, total: number) =>
+      /(\S+\/\S+ \S+),/.exec(progressLines([{ label: "a", done, total, rate: 1 }], room)[0] ?? "")?.[1]
+    assert.strictEqual(at(400 * mebi, 12_400 * mebi), "0.4/12.1 GiB")
+    assert.strictEqual(at(0, 2930 * mebi), "0.0/2.9 GiB")
+    assert.strictEqual(at(512, 700 * mebi), "0.0/700 MiB")
+    assert.strictEqual(at(700 * mebi, 700 * mebi), "700/700 MiB")
+    const amounts = FastCheck.tuple(FastCheck.nat(2 ** 50), FastCheck.integer({ min: 1, max: 2 ** 50 }))
+    FastCheck.assert(
+      FastCheck.property(amounts, ([done, total]) => {
+        const [, some, all] = /^([\d.]+)\/~?([\d.]+) /.exec(at(done, total) ?? "") ?? []
+        assert.isAtMost(Number(some), Number(all))
+      })
+    )
+  })
+
+  it("marks a total that is a guess, or was too small, and shows no time left for it", () => {
+    const guess = { ...figures, isGuess: true }
+    const at = (all: ReadonlyArray<Figures>, lines = 6) => progressLines(all, { ...room, lines })[0]
+    assert.strictEqual(at([guess]), "tank/data  41% [###########.................] 1.2/~2.9 GiB, 12.3 MiB/s")
+    assert.match(at([{ ...figures, done: 3000 * mebi }]) ?? "", / 99% .* 2\.9\/~2\.9 GiB, 12\.3 MiB\/s$/)
+    assert.match(at([{ ...figures, done: figures.total }]) ?? "", / 100% .* 2\.9\/2\.9 GiB, 12\.3 MiB\/s$/)
+    assert.match(at([guess, figures], 1) ?? "", /2\.4\/~5\.7 GiB, 24\.6 MiB\/s$/)
+    assert.strictEqual(progressLines([guess], { ...room, width: 25 })[0], "tank/data  41% 12.3 MiB/s")
   })
 
   it("does not go back when the total turns out to be larger", () => {
