@@ -46,6 +46,7 @@ export interface FolderContext {
   readonly records: ReadonlyMap<FolderName, FolderRecord>
   readonly hold: SnapshotHandle["hold"]
   readonly progress: RunProgress
+  readonly onPublished: (folder: FolderName) => Effect.Effect<void>
 }
 
 export interface FolderSettings {
@@ -162,7 +163,8 @@ const attempt = Effect.fnUntraced(function* (context: FolderContext, candidate: 
           level: report.madeWith.level,
           stamps: settledStamps(manifest.stamps, context.started)
         }
-  const published = yield* store.publish(staging, { metadata, state, index, previous })
+  const onPublished = context.onPublished(folder)
+  const published = yield* store.publish(staging, { metadata, state, index, previous, onPublished })
   if (decision._tag === "Compare" && published.same === true) {
     yield* Effect.logInfo(`unchanged: archived again (${reason}), and its archive has the same bytes as before`)
     return { folder, result: "unchanged", state } satisfies FolderResult

@@ -9,7 +9,7 @@ import { Lock, LockError } from "../runs/Lock.ts"
 import { archiveMessages, type NotifyOn } from "../runs/MessageTexts.ts"
 import { archiveHistory, nextArchiveState } from "../runs/nextState.ts"
 import { publishedByState } from "../runs/PublishedFolders.ts"
-import { asPreflight, orWarn, PreflightError } from "../runs/Run.ts"
+import { asPreflight, makeWorkList, orWarn, PreflightError, type WorkList } from "../runs/Run.ts"
 import { superviseRun } from "../runs/superviseRun.ts"
 import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import { type FolderName, parseFolderName, topFolder } from "../source/FolderName.ts"
@@ -58,8 +58,11 @@ interface RunOptions {
 export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveConfig, options: RunOptions) {
   const { host, pid, run } = options
   const whole = options.folders.length === 0
+  const kept = ["its archive is as it was", "their archives are as they were"] as const
+  const list = makeWorkList({ noun: "folder", done: "archived", kept })
   return yield* superviseRun(
     {
+      stopped: list.stopped,
       run,
       whole,
       pid,
@@ -77,7 +80,7 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
         ...archiveMessages(host, config.notify_on, { run, whole })
       }
     },
-    (onResult) => withHooks(run)(archiveJob(config, options, onResult))
+    (onResult) => withHooks(run)(archiveJob(config, options, list, onResult))
   )
 })
 
@@ -85,12 +88,13 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
 const archiveJob = Effect.fn("ArchiveJob")(function* (
   config: RunArchiveConfig,
   options: RunOptions,
+  list: WorkList,
   onResult: (result: FolderResult) => Effect.Effect<void>
 ) {
   const started = yield* Clock.currentTimeMillis
   const source = yield* preflight(config)
   const { candidates, cursor, records, settled, snapshot, view } = yield* survey(config, options, source)
-  const worked = yield* workOn(config, candidates, onResult, {
+  const worked = yield* workOn(config, candidates, list, onResult, {
     run: options.run,
     started,
     reuse: !options.force,
@@ -313,15 +317,19 @@ const logLost = (candidates: ReadonlyArray<Candidate>, records: ReadonlyMap<Fold
 const workOn = Effect.fnUntraced(function* (
   config: RunArchiveConfig,
   candidates: ReadonlyArray<Candidate>,
+  list: WorkList,
   onResult: (result: FolderResult) => Effect.Effect<void>,
-  context: Omit<FolderContext, "progress">
+  context: Omit<FolderContext, "progress" | "onPublished">
 ) {
-  if (candidates.length === 0) return []
   const folders = candidates.map(({ folder }) => folder)
-  const work = archiveFolder({ ...context, progress: yield* showRun(folders, context.records) }, config)
-  return yield* Effect.forEach(candidates, (candidate) => Effect.tap(work(candidate), onResult), {
-    concurrency: config.max_workers
-  })
+  list.begin(folders)
+  if (candidates.length === 0) return []
+  const onPublished = (folder: FolderName) => Effect.sync(() => list.end(folder))
+  const progress = yield* showRun(folders, context.records)
+  const work = archiveFolder({ ...context, progress, onPublished }, config)
+  const each = (candidate: Candidate) =>
+    work(candidate).pipe(Effect.tap(onResult), Effect.zipLeft(onPublished(candidate.folder)))
+  return yield* Effect.forEach(candidates, each, { concurrency: config.max_workers })
 }, Effect.scoped)
 
 /**

@@ -48,6 +48,9 @@ export const runPrune = Effect.fn("Prune.run")(function* (job: Job, retention: R
   const { host, named, notify_on, reminder_hours, run } = options
   const of: AlertsOf = { job: alertsKeyOf(job, named), task: "prune" }
   return yield* pruneReplicas(job, retention, options).pipe(
+    Effect.onInterrupt(() =>
+      Effect.logError("stopped by a signal before it was done: the snapshots that were not destroyed yet stay")
+    ),
     withMessages({ of, reminder_hours }, pruneMessages(host, notify_on, { run, job: job.name }))
   )
 })

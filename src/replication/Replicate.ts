@@ -5,7 +5,7 @@ import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
 import { type NotifyOn, replicationMessages } from "../runs/MessageTexts.ts"
 import { nextReplicationState, replicationHistory } from "../runs/nextState.ts"
 import { type DatasetResult, summarize, totals } from "../runs/ReplicationResult.ts"
-import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
+import { asPreflight, makeWorkList, PreflightError, retryTransient, type WorkList } from "../runs/Run.ts"
 import { superviseRun } from "../runs/superviseRun.ts"
 import { utcSeconds } from "../store/Metadata.ts"
 import { count } from "../text/Text.ts"
@@ -41,8 +41,11 @@ export interface RunReplicationOptions {
  */
 export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: Job, options: RunReplicationOptions) {
   const { host, lockWait, lockfile, named, notify_on, pid, reminder_hours, run } = options
+  const kept = "what was received stays, and the next run goes on there"
+  const list = makeWorkList({ noun: "dataset", done: "replicated", kept: [kept, kept] })
   return yield* superviseRun(
     {
+      stopped: list.stopped,
       run,
       whole: true,
       pid,
@@ -58,7 +61,7 @@ export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: 
         ...replicationMessages(host, notify_on, { run, job: job.name })
       }
     },
-    (note) => replicate(job, options, note)
+    (note) => replicate(job, options, list, (result) => Effect.map(note(result), () => list.end(result.dataset)))
   )
 })
 
@@ -66,6 +69,7 @@ export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: 
 const replicate = Effect.fn("Replicate")(function* (
   job: Job,
   options: RunReplicationOptions,
+  list: WorkList,
   note: (result: DatasetResult) => Effect.Effect<void>
 ) {
   const started = yield* Clock.currentTimeMillis
@@ -76,6 +80,7 @@ const replicate = Effect.fn("Replicate")(function* (
   yield* warnOfEncryption(job, found)
   const remarks = yield* logRemarks(job, found)
   const { label } = yield* Sender
+  list.begin([...found.missing, ...found.items.map(({ source }) => source.name)])
   const missing = yield* Effect.forEach(found.missing, (dataset) =>
     fail(dataset, Either.getOrNull(targetOf(job, dataset)), `there is no such dataset on ${label}`).pipe(
       Effect.tap(note)

@@ -55,7 +55,6 @@ export const withMessages =
   ) =>
   <E, R>(command: Effect.Effect<A, E, R>) =>
     command.pipe(
-      Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done")),
       Effect.tapErrorCause((cause) => {
         const error = Cause.squash(cause)
         const isHeld = error instanceof LockError && error.reason === "Held"

@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { count } from "../text/Text.ts"
 import type { LockError } from "./Lock.ts"
 
 /** How a run ended: all well; something failed or was refused; it could not begin; stopped by a signal. */
@@ -25,6 +26,39 @@ export interface RunEnd<A> {
 /** A message of at most 2000 characters, without its middle: the reason is at the end, behind a path that may be very long. */
 export const shortened = (message: string): string =>
   message.length <= 2000 ? message : `${message.slice(0, 1500)} […] ${message.slice(-500)}`
+
+/** The words of the line about a signal; `kept`: what stays as it was, of one item and of several. */
+interface StoppedWords {
+  readonly noun: "folder" | "dataset" | "archive"
+  readonly done: "archived" | "replicated" | "read"
+  readonly kept: readonly [string, string]
+}
+
+const mostNamed = 10
+
+/** What a run works on and has done, for the line about a signal: `ABCD was not archived; its archive is as it was; …`. */
+export const makeWorkList = ({ done, kept, noun }: StoppedWords) => {
+  let names: ReadonlyArray<string> | undefined
+  const ended = new Set<string>()
+  return {
+    begin: (all: ReadonlyArray<string>): void => {
+      names = all
+    },
+    end: (name: string): void => {
+      ended.add(name)
+    },
+    stopped: (): string => {
+      if (names === undefined) return `stopped by a signal before any ${noun} was ${done}`
+      const left = names.filter((name) => !ended.has(name))
+      if (left.length === 0) return "stopped by a signal when all was done"
+      const more = left.length > mostNamed ? ` and ${left.length - mostNamed} more` : ""
+      const was = (n: number) => (n === 1 ? "was" : "were")
+      const finished = names.length - left.length
+      return `stopped by a signal: ${left.slice(0, mostNamed).join(", ")}${more} ${was(left.length)} not ${done}; ${kept[left.length === 1 ? 0 : 1]}; ${count(finished, noun)} ${was(finished)} done`
+    }
+  }
+}
+export type WorkList = ReturnType<typeof makeWorkList>
 
 /** The job cannot start; nothing was done. */
 export class PreflightError extends Data.TaggedError("PreflightError")<{

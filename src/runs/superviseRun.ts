@@ -39,6 +39,8 @@ export interface SupervisedRun<A, I> {
   readonly succeeded: (summary: A) => boolean
   /** What failed of a run as a whole, though it has a summary. */
   readonly errorOf?: (summary: A) => string | undefined
+  /** The line about a run that a signal stopped. */
+  readonly stopped: () => string
   readonly messages: MessageSettings & JobMessages<A>
 }
 
@@ -141,7 +143,9 @@ const recordExit = Effect.fnUntraced(function* <A, I, E>(
   isLocked: boolean
 ) {
   const isInterrupted = Exit.isInterrupted(exit)
-  if (isLocked && isInterrupted) yield* Effect.logError("stopped by a signal before it was done")
+  if (isInterrupted) {
+    yield* Effect.logError(isLocked ? run.stopped() : "stopped by a signal before it had its lock: nothing was done")
+  }
   const held = isInterrupted ? undefined : heldLock(exit)
   if (held !== undefined) {
     if (isLocked && run.job !== undefined) yield* (yield* JobStates).unmark(run.job, run.run).pipe(orWarnIfPlace)

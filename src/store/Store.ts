@@ -125,6 +125,8 @@ export interface Publication {
   readonly index?: ArchiveIndex | undefined
   /** The result of {@link Store.previous}, so that the previous archive is not read a second time. */
   readonly previous?: PreviousArchive | undefined
+  /** Runs as soon as it is published, also when a signal has stopped the caller. */
+  readonly onPublished?: Effect.Effect<void>
 }
 
 export interface Published {
@@ -195,7 +197,10 @@ const make = Effect.fnUntraced(function* (settings: StoreSettings) {
       ),
     publish: (staging: Staging, publication: Publication) => {
       const paths = Layout.folder(layout, staging.folder)
-      const note = Effect.zipRight(Records.clearFailure(paths), Records.replaceIndex(layout, paths, publication.index))
+      const note = Effect.zipRight(
+        publication.onPublished ?? Effect.void,
+        Effect.zipRight(Records.clearFailure(paths), Records.replaceIndex(layout, paths, publication.index))
+      )
       return publish(paths, staging, publication, note).pipe(operation("publish", `cannot publish ${staging.folder}`))
     },
     recordFailure: (failed: FailedAttempt) =>

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { archiveJobKey } from "../config/ReplicationJob.ts"
 import { Ping } from "../notify/Ping.ts"
 import { JobStates } from "../runs/JobState.ts"
@@ -8,7 +9,7 @@ import { withMessages } from "../runs/Messages.ts"
 import { type NotifyOn, verifyMessages } from "../runs/MessageTexts.ts"
 import { Metrics } from "../runs/Metrics.ts"
 import { publishedFolders } from "../runs/PublishedFolders.ts"
-import { shortened } from "../runs/Run.ts"
+import { makeWorkList, shortened } from "../runs/Run.ts"
 import {
   absent,
   describe,
@@ -64,13 +65,18 @@ const mostLooks = 3
 export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const { which, words } = options
   const started = yield* Clock.currentTimeMillis
+  const kept = "no archive was changed"
+  const list = makeWorkList({ noun: "archive", done: "read", kept: [kept, kept] })
+  yield* Effect.addFinalizer((exit) => (Exit.isInterrupted(exit) ? Effect.logError(list.stopped()) : Effect.void))
   const { lost, unread, without, ...all } = yield* choose(options)
   const { chosen, due } = yield* dueOf(all.chosen, options)
+  list.begin(chosen)
   const show = yield* startProgress(chosen, which)
   const verdicts = yield* Effect.forEach(chosen, (folder) =>
     verifyFolder(folder, which, lost.has(folder), show).pipe(
       Effect.tap((verdict) => saveResult(which, verdict)),
       Effect.tap((verdict) => report({ verdict, which, words, lost: lost.has(folder) })),
+      Effect.tap(() => list.end(folder)),
       Effect.annotateLogs("folder", folder)
     )
   )

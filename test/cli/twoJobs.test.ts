@@ -253,6 +253,14 @@ describe("lock_wait_seconds", () => {
     const [said] = await once(waiting.child.stdout ?? assert.fail("no output"), "data")
     assert.include(String(said), "since 2025-01-01T12:00:00Z; waiting for it, at most 60 s")
     assert.isFalse(existsSync(join(place.target, "ABCD")))
+    const stopped = start(["run", "--config", place.config])
+    await once(stopped.child.stdout ?? assert.fail("no output"), "data")
+    stopped.child.kill("SIGINT")
+    const { status, stderr } = await stopped.ended
+    assert.deepStrictEqual(
+      [status, stderr],
+      [130, "error: stopped by a signal before it had its lock: nothing was done\n"]
+    )
     await letGo()
     assert.strictEqual((await waiting.ended).status, 0)
     assert.include(files("ABCD"), "ABCD.zip")

@@ -74,6 +74,7 @@ const run = <A extends object>(job: Effect.Effect<A>) =>
       lockfile,
       pid: 1,
       job: archiveJobKey,
+      stopped: () => "stopped by a signal",
       historyOf,
       nextState: () => jobState,
       succeeded: () => true,

@@ -53,6 +53,8 @@ describe("a run that is stopped, killed or cannot write", () => {
       ])
       assert.strictEqual((yield* Ref.get(kit.state.jobStates)).markers.size, 0)
       assert.isTrue((yield* Ref.get(kit.store)).published.has(folder("ABCD")))
+      const line = "ERROR stopped by a signal: EFGH was not archived; its archive is as it was; 1 folder was done"
+      assert.include(kit.lines, line)
       assert.deepStrictEqual(yield* titles(kit.sent), [])
     })
   )
@@ -107,6 +109,8 @@ describe("a run that is stopped, killed or cannot write", () => {
         [["tank", "sent"]]
       )
       assert.strictEqual(found.last_run.outcome, "interrupted")
+      const kept = "what was received stays, and the next run goes on there"
+      assert.include(kit.lines, `ERROR stopped by a signal: tank/a was not replicated; ${kept}; 1 dataset was done`)
     })
   )
 
@@ -334,7 +338,7 @@ describe("a run that is stopped, killed or cannot write", () => {
     ["done, and only telling of it", Effect.succeed({})]
   ] as const)("stopped by a signal when it is %s, it waits no longer than five seconds", ([, job]) =>
     Effect.gen(function* () {
-      const run = superviseRun({ ...about, historyOf: () => line }, () => job)
+      const run = superviseRun({ ...about, stopped: () => "stopped by a signal", historyOf: () => line }, () => job)
       const fiber = yield* Effect.fork(Effect.provide(run, hanging))
       yield* TestClock.adjust("1 second")
       yield* Fiber.interruptFork(fiber)

@@ -279,7 +279,8 @@ describe("publish", () => {
       const place = yield* scopedPlace
       for (const content of ["one", "two"]) yield* archive(content).pipe(on(place))
       const before = listing(home(place))
-      yield* interruptAt(place, (operation) => operation.name === "write" && operation.path.endsWith("journal"))
+      const isJournal = ({ name, path: file }: DiskFaults.Operation) => name === "write" && file.endsWith("journal")
+      assert.isFalse(yield* interruptAt(place, isJournal))
       assert.deepStrictEqual(
         listing(home(place)).map((line) => line.split(" ")[0]),
         before.map((line) => line.split(" ")[0])
@@ -295,7 +296,8 @@ describe("publish", () => {
       yield* Effect.flatMap(Store, (store) =>
         store.recordFailure({ folder: abcd, run: "r", failed_at_utc: "2025-01-01T12:00:00Z", error: "no" })
       ).pipe(on(place))
-      yield* interruptAt(place, (operation) => operation.name === "rename" && operation.path.endsWith("/ABCD.zip.md5"))
+      const isLast = ({ name, path: file }: DiskFaults.Operation) => name === "rename" && file.endsWith("/ABCD.zip.md5")
+      assert.isTrue(yield* interruptAt(place, isLast), "the caller hears of it")
       assert.deepStrictEqual(inspect(place), { current: "three", previous: "two", ...clean })
       // With the failure noted still, the next run would push "two" out by a copy of "three".
       const records = yield* Effect.flatMap(Store, (store) => store.records).pipe(on(place))
@@ -347,10 +349,15 @@ const interruptAt = (place: StoreSettings, at: (operation: DiskFaults.Operation)
         }
       })
     ).pipe(Layer.provide(Disk.layer))
-    const fiber = yield* Effect.fork(archive("three").pipe(Effect.provide(storeOn(place, disk))))
+    let published = false
+    const onPublished = Effect.sync(() => {
+      published = true
+    })
+    const fiber = yield* Effect.fork(archive("three", abcd, onPublished).pipe(Effect.provide(storeOn(place, disk))))
     yield* Deferred.await(reached)
     const interruption = yield* Effect.fork(Fiber.interrupt(fiber))
     yield* Effect.yieldNow()
     yield* Deferred.succeed(go, undefined)
     yield* Fiber.join(interruption)
+    return published
   })

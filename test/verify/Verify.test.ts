@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
@@ -81,11 +82,14 @@ const run = (
     readonly config?: string
     /** Before each reading of a zip. */
     readonly before?: (reading: number) => void
+    /** The reading that never ends. */
+    readonly hangs?: number
+    readonly lines?: Array<string>
   } = {}
 ) =>
   Effect.gen(function* () {
     const { config = "c.json" } = options
-    const lines: Array<string> = []
+    const lines: Array<string> = options.lines ?? []
     const shown: Array<Shown> = []
     const zips = Object.fromEntries(sets.map(({ zip }) => [zip, good]))
     let readings = 0
@@ -97,7 +101,7 @@ const run = (
         audit: (path, wanted) => {
           readings += 1
           options.before?.(readings)
-          return inner.audit(path, wanted)
+          return readings === options.hangs ? Effect.never : inner.audit(path, wanted)
         }
       }))
     ).pipe(Layer.provide(reader))
@@ -188,6 +192,19 @@ describe("verify", () => {
         shown.map(({ figures, open }) => [figures.at(-1)?.done, figures.at(-1)?.total, open]),
         [[200, 200, false]]
       )
+    })
+  )
+
+  it.effect("says, when a signal ends it, what was not read", () =>
+    Effect.gen(function* () {
+      const sets = yield* Effect.forEach(["ABCD", "EFGH", "IJKL"], (name) => setOf(folder(name), "current"))
+      const lines: Array<string> = []
+      const fiber = yield* Effect.fork(run(sets, { hangs: 2, lines }))
+      yield* Effect.yieldNow().pipe(Effect.repeatN(200))
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(lines.slice(1), [
+        "ERROR stopped by a signal: EFGH, IJKL were not read; no archive was changed; 1 archive was done"
+      ])
     })
   )
 

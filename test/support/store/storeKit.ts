@@ -90,13 +90,13 @@ export const indexOf = (content: string): ArchiveIndex => ({
 })
 
 /** Stages and publishes an archive of this content, as the job does for one folder. */
-export const archive = (content: string, folder = abcd) =>
+export const archive = (content: string, folder = abcd, onPublished: Effect.Effect<void> = Effect.void) =>
   Effect.scoped(
     Effect.gen(function* () {
       const store = yield* Store
       const staging = yield* store.stage(folder)
       yield* Effect.sync(() => fs.writeFileSync(staging.zip, content, { flag: "wx" }))
-      return yield* store.publish(staging, { ...publicationOf(content, folder), index: indexOf(content) })
+      return yield* store.publish(staging, { ...publicationOf(content, folder), index: indexOf(content), onPublished })
     })
   )
 
