@@ -63,6 +63,10 @@ describe("zipper verify --max-age --limit", () => {
     // What was current has been checked, and is the one before now.
     assert.match(await said(43 * day, ...monthly, "--prev"), /nothing was read: no archive is due; 1 not due\n$/)
     assert.deepStrictEqual(namesIn(await said(80 * day, ...monthly, "--prev")), ["AAAA"])
+    // One that changes all the time goes by its last check, too: it does not keep an older one waiting.
+    place.put("AAAA/a", noise(100_000))
+    await job("--folder", "AAAA")
+    assert.deepStrictEqual(namesIn(await said(80.5 * day, ...monthly, "--limit", "1")), ["CCCC"])
   })
 
   it("a lost archive is reported by each call, however small its limit", async () => {
