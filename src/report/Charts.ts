@@ -23,15 +23,40 @@ const wholeRun = "whole run"
 export const archiveCharts = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<Chart> => {
   const runs = drawable(all, "archive", period)
   const recent = runs.filter(({ ended }) => ended >= period.from)
-  const { folders, totals } = sizesOf(runs, period.from)
-  const seconds = itemFigures(recent, (item) => item.seconds)
-  const whole = recent.map(({ ended: at, run }): Figure => ({ at, label: wholeRun, value: run.seconds }))
+  const { totals } = sizesOf(runs, period.from)
+  const seconds = recent.map(({ ended: at, run }): Figure => ({ at, label: wholeRun, value: run.seconds }))
   return [
     stepsChart("total", [allCompressed, allUncompressed], totals, period),
-    stepsChart("folders", largest(folders, "last"), folders, period),
-    pointsChart("durations", [wholeRun, ...largest(seconds, "last", 4)], [...whole, ...seconds], period),
+    pointsChart("durations", [wholeRun], seconds, period),
     stackChart("written", itemFigures(recent, zipBytes), period)
   ].filter(hasValues)
+}
+
+/** The size of a folder's archive at moments that all lines share; null before its first one. */
+export interface SizeLine {
+  readonly name: string
+  readonly from: number
+  readonly values: ReadonlyArray<number | null>
+}
+
+const mostLines = 60
+const moments = 91
+
+/** Those of the largest archives, by name, from where the history or the period begins up to now. */
+export const sizeLines = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<SizeLine> => {
+  const runs = drawable(all, "archive", period)
+  const { folders } = sizesOf(runs, period.from)
+  const from = Math.max(period.from, runs[0]?.ended ?? period.now)
+  const times = Array.from({ length: moments }, (_, n) => from + ((period.now - from) * n) / (moments - 1))
+  const figures = new Map<string, Array<Figure>>()
+  for (const figure of folders) {
+    const own = figures.get(figure.label)
+    if (own === undefined) figures.set(figure.label, [figure])
+    else own.push(figure)
+  }
+  return largest(folders, "last", mostLines)
+    .map((name) => ({ name, from, values: valuesAt(figures.get(name) ?? [], times) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 export const replicationCharts = (all: ReadonlyArray<TimedRun>, period: Period): ReadonlyArray<Chart> => {

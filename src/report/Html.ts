@@ -87,25 +87,28 @@ export const message = (text: string): Html =>
 
 export interface Column<A> {
   readonly title: string
-  readonly figures?: boolean
+  /** How it is aligned, where lines may break, and how much room it has on a narrow page. */
+  readonly kind?: "figure" | "name" | "short" | "state" | "text"
   readonly cell: (item: A) => string | Html
 }
 
-/** At most `most` rows; more are only counted. A table has a frame of its own that scrolls sideways where the page is narrower. */
+/** At most `most` rows; more are only counted. Where the page is too narrow, each row is a card, without its empty cells. */
 export const table = <A>(
   label: string,
   columns: ReadonlyArray<Column<A>>,
   items: ReadonlyArray<A>,
   { all = items.length, most, noun }: { readonly all?: number; readonly most: number; readonly noun: string }
 ): Html => {
-  const kind = ({ figures }: Column<A>): Html | undefined => (figures === true ? html` class="figure"` : undefined)
+  const kindOf = ({ kind }: Column<A>): Html | undefined => (kind === undefined ? kind : html` class="${kind}"`)
   const shown = items.slice(0, most)
   const rest = all - shown.length
   return html`<div class="scroll" role="region" tabindex="0" aria-label="${label}"><table>
-<thead><tr>${columns.map((column) => html`<th scope="col"${kind(column)}>${column.title}</th>`)}</tr></thead>
+<thead><tr>${columns.map((column) => html`<th scope="col"${kindOf(column)}>${column.title}</th>`)}</tr></thead>
 <tbody>
 ${shown.map(
-  (item) => html`<tr>${columns.map((column) => html`<td${kind(column)}>${column.cell(item)}</td>`)}</tr>
+  (
+    item
+  ) => html`<tr>${columns.map((column) => html`<td${kindOf(column)} data-title="${column.title}">${column.cell(item)}</td>`)}</tr>
 `
 )}</tbody></table></div>${rest > 0 ? html`<p class="note">${number(rest)} more ${noun} are not shown.</p>` : undefined}`
 }
@@ -129,6 +132,21 @@ export const sparkline = (
     return `${x.toFixed(1)},${y.toFixed(1)}`
   })
   return html`<svg class="spark" viewBox="0 0 ${sparkWidth} ${sparkHeight}" width="${sparkWidth}" height="${sparkHeight}" role="img" aria-label="${label}"><polyline points="${drawn.join(" ")}"/></svg>`
+}
+
+/** Values at equal distances of time, each of which holds until the next, as a filled line from zero; null: none yet. */
+export const stepLine = (label: string, values: ReadonlyArray<number | null>): Html => {
+  const most = Math.max(1, ...values.map((value) => value ?? 0))
+  const height = (value: number) => 100 - Math.round((value / most) * 96)
+  const begin = values.findIndex((value) => value !== null)
+  if (begin < 0) return html``
+  const steps = values.flatMap((value, index) => {
+    if (value === null || (index > begin && value === values[index - 1])) return []
+    return [index === begin ? `M${index} ${height(value)}` : `H${index}V${height(value)}`]
+  })
+  const end = values.length - 1
+  const line = `${steps.join("")}H${end}`
+  return html`<svg class="line" viewBox="0 0 ${end} 100" preserveAspectRatio="none" role="img" aria-label="${label}"><path class="area" d="${line}V100H${begin}Z"/><path d="${line}"/></svg>`
 }
 
 const dayBars: Readonly<Record<Day["worst"], readonly [word: string, inset: number]>> = {

@@ -15,8 +15,11 @@ export interface ItemReport {
   readonly newest: { readonly at: number; readonly entry: RunItem } | undefined
   /** When it was last archived or sent, or found up to date. */
   readonly good: number | undefined
-  /** The source or the job does not have it any more. */
+  /** When its current archive was made. */
+  readonly archived: number | undefined
+  /** The source or the job does not have it any more; `goneSince`: where that is known. */
   readonly gone: boolean
+  readonly goneSince: number | undefined
   /** How often it was archived or tried in the period, and the bytes of that in all. */
   readonly times: number
   readonly bytes: number
@@ -68,7 +71,9 @@ class Tracked {
   target: string | undefined
   newest: ItemReport["newest"]
   good: number | undefined
+  archived: number | undefined
   gone = false
+  goneSince: number | undefined
   readonly sizes: Array<ItemReport["sizes"][number]> = []
   trouble: Trouble | undefined
   run: TimedRun | undefined
@@ -94,6 +99,7 @@ const addAttempt = (item: Tracked, entry: RunItem, timed: TimedRun, from: number
   } else {
     item.newest = { at, entry }
     item.good = at
+    item.archived = at
     item.trouble = undefined
   }
   const size = entry.zip_bytes ?? entry.bytes
@@ -119,6 +125,9 @@ const applyState = (known: Map<string, Tracked>, state: JobState): void => {
       ? state.folders.map((item) => [item.folder, item])
       : state.datasets.map((item) => [item.dataset, item])
   )
+  for (const { folder, since_utc } of state.kind === "archive" ? (state.gone ?? []) : []) {
+    trackedIn(known, folder).goneSince = Date.parse(since_utc)
+  }
   for (const [name, item] of known) {
     if (items.has(name)) continue
     item.gone = true
@@ -129,6 +138,8 @@ const applyState = (known: Map<string, Tracked>, state: JobState): void => {
     const item = trackedIn(known, name)
     if ("target" in found) item.target = found.target
     if (success !== undefined) item.good = Date.parse(success)
+    const made = "archived_at_utc" in found ? Date.parse(found.archived_at_utc ?? "") : Number.NaN
+    if (Number.isFinite(made)) item.archived = made
     const at = Date.parse(last_attempt_utc)
     const isFailing = result === "failed" || result === "refused"
     item.trouble = isFailing ? (item.trouble ?? { since: at, last: at, times: 1, result, error }) : undefined

@@ -127,10 +127,19 @@ export interface JobReport extends Pick<KnownJob, "begun" | "lockedOut"> {
   readonly good: TimedRun | undefined
   /** The usual time from one start to the next; undefined when there are too few runs to say. */
   readonly gap: number | undefined
+  /** Of the last days, unless it pauses on most of them, as on a machine that sleeps at night. */
+  readonly missed: Missed | undefined
   /** Runs in the period, and how many of them were wholly well. */
   readonly runs: number
   readonly well: number
   readonly days: ReadonlyArray<Day>
+}
+
+/** Runs that did not take place, by the usual time from one to the next, and the longest time without any. */
+export interface Missed {
+  readonly runs: number
+  readonly from: number
+  readonly to: number
 }
 
 /** `archives`: how many are in the target; `from`: where the period begins. */
@@ -181,6 +190,7 @@ const jobReport = (
     last,
     good: runs.findLast(({ run }) => run.outcome === "ok"),
     gap,
+    missed: missedOf(runs, gap, now),
     runs: recent.length,
     well: recent.filter(({ run }) => run.outcome === "ok").length,
     days: daysOf(recent, from, now)
@@ -209,8 +219,26 @@ const conditionOf = (
     return key.kind === "archive" && archives > 0 && isUnknown ? "forgotten" : "new"
   }
   if (last.run.outcome !== "ok") return "failing"
-  const isSilent = begun === undefined && gap !== undefined && now - last.ended > Math.max(3 * gap, leastSilence)
-  return isSilent ? "silent" : "well"
+  return begun === undefined && gap !== undefined && isPause(now - last.ended, gap) ? "silent" : "well"
+}
+
+const isPause = (millis: number, gap: number): boolean => millis > Math.max(3 * gap, leastSilence)
+
+export const missedWithin = 7
+
+const missedOf = (runs: ReadonlyArray<TimedRun>, gap: number | undefined, now: number): Missed | undefined => {
+  if (gap === undefined) return undefined
+  const pauses = runs.slice(1).flatMap(({ started: to }, index) => {
+    const from = runs[index]?.ended ?? to
+    if (to < now - missedWithin * dayMillis || to > now || !isPause(to - from, gap)) return []
+    // The job may have run more rarely until then.
+    const usual = Math.max(gap, gapOf(runs.slice(0, index + 1)) ?? gap)
+    return isPause(to - from, usual) ? [{ runs: Math.round((to - from) / usual) - 1, from, to }] : []
+  })
+  const [longest] = [...pauses].sort((a, b) => b.to - b.from - (a.to - a.from))
+  const days = new Set(pauses.map(({ from }) => Math.floor(from / dayMillis))).size
+  if (longest === undefined || days > missedWithin / 2) return undefined
+  return { ...longest, runs: pauses.reduce((sum, pause) => sum + pause.runs, 0) }
 }
 
 const fewest = 4

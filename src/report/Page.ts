@@ -16,7 +16,7 @@ import {
 } from "./Html.ts"
 import type { JobReport } from "./Jobs.ts"
 import type { Problem, Report } from "./Report.ts"
-import { failuresTable, foldersTable, replicasTable, runsTable } from "./Tables.ts"
+import { failuresTable, foldersTable, replicasTable, runsTable, sizeCharts } from "./Tables.ts"
 
 export interface PageParts {
   /** Draws the charts. Undefined: run from source, there are tables only. */
@@ -112,16 +112,16 @@ ${report.jobs.length > 0 ? html`<p>Its jobs: ${report.jobs.map(({ name }) => nam
 </section>`
 
 const sections = (report: Report): Html => {
-  const { archiveCharts, days, failures, folders, jobs, recent, replicas, replicationCharts } = report
+  const { archiveCharts, days, failures, folders, jobs, recent, replicas, replicationCharts, space } = report
   const none = html`<p>None in the last ${count(days, "day")}.</p>`
   const archives = html`<section id="archives"><h2>Archives</h2>
-${charts(archiveCharts)}
-<h3>Folders</h3>
-${foldersTable(report)}</section>`
+${foldersTable(report)}
+${space === undefined ? undefined : html`<p class="note">The target: ${space}.</p>`}
+${sizeCharts(report)}
+${charts(archiveCharts)}</section>`
   const datasets = html`<section id="replicas"><h2>Replicas</h2>
-${charts(replicationCharts)}
-<h3>Datasets</h3>
-${replicasTable(report)}</section>`
+${replicasTable(report)}
+${charts(replicationCharts)}</section>`
   const link = (id: string, title: string) => html`<a href="#${id}">${title}</a>`
   return html`<nav aria-label="sections">${link("jobs", "Jobs")}${
     folders.length > 0 ? link("archives", "Archives") : undefined
@@ -159,7 +159,7 @@ ${strip(bars)}
 }
 
 const percent = (part: number, whole: number): string =>
-  part === whole ? "100 %" : `${Math.min(99.9, Math.floor((part / whole) * 1000) / 10)} %`
+  part === whole ? "100\u00a0%" : `${Math.min(99.9, Math.floor((part / whole) * 1000) / 10)}\u00a0%`
 
 const conditions: Readonly<Record<JobReport["state"], Parameters<typeof badge>>> = {
   well: ["good", "well"],
@@ -173,8 +173,7 @@ const conditions: Readonly<Record<JobReport["state"], Parameters<typeof badge>>>
 
 const titles: Readonly<Record<string, readonly [title: string, what: string]>> = {
   total: ["All archives", "the newest ones, and the files in them"],
-  folders: ["Largest archives", "size of the newest zip"],
-  durations: ["Durations", "whole runs, and the slowest folders"],
+  durations: ["Durations", "of whole runs"],
   written: ["Written", "size of new archives"],
   sent: ["Sent", "bytes of each dataset"],
   "replication-durations": ["Durations of replication", "of whole runs"]

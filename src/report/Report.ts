@@ -7,9 +7,21 @@ import { namesOf } from "../store/PublishedArchive.ts"
 import { commandOf, count } from "../text/Text.ts"
 import { isAhead } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
-import { archiveCharts, replicationCharts } from "./Charts.ts"
+import { archiveCharts, replicationCharts, type SizeLine, sizeLines } from "./Charts.ts"
+import { roughly, utc } from "./Html.ts"
 import { type ItemReport, itemsOf } from "./Items.ts"
-import { currentStates, type JobReport, jobsOf, type KnownJob, type TimedRun, timeRuns, unwrittenRuns } from "./Jobs.ts"
+import {
+  currentStates,
+  type JobReport,
+  jobsOf,
+  type KnownJob,
+  type Missed,
+  missedWithin,
+  type TimedRun,
+  timeRuns,
+  unwrittenRuns
+} from "./Jobs.ts"
+import { describeSpace, spaceOf, spaceProblem } from "./Space.ts"
 
 /** All that the page says, in numbers. Times in milliseconds since 1970. */
 export interface Report {
@@ -27,6 +39,9 @@ export interface Report {
   readonly failures: ReadonlyArray<Failure>
   readonly folders: ReadonlyArray<ItemReport>
   readonly replicas: ReadonlyArray<ItemReport>
+  /** How long the target lasts, in words; undefined where its free space is not known. */
+  readonly space: string | undefined
+  readonly sizeLines: ReadonlyArray<SizeLine>
   readonly archiveCharts: ReadonlyArray<Chart>
   readonly replicationCharts: ReadonlyArray<Chart>
   /** Lines of the history that could not be understood. */
@@ -73,6 +88,9 @@ interface TargetFindings {
   readonly flaws?: ReadonlyArray<Flaw>
   readonly verified: ReadonlyMap<string, { readonly [Which in "current" | "previous"]: Verified | undefined }>
   readonly undelivered: ReadonlyArray<{ readonly job: string; readonly message: Undelivered }>
+  /** Bytes that are free in the target, where that is known, and whether its snapshots keep what is replaced. */
+  readonly free?: number | undefined
+  readonly snapshots?: boolean
 }
 
 const nothingFound: TargetFindings = { lost: [], verified: new Map(), undelivered: [] }
@@ -86,6 +104,7 @@ export const reportOf = (
   { archives, days, found = nothingFound, host, jobs: known, now }: Settings
 ): Report => {
   const { runs, unreadable } = timeRuns(history.runs)
+  const { snapshots = false } = found
   const period = { from: now - days * dayMillis, now }
   const recent = runs.filter(({ ended }) => ended >= period.from)
   const states = currentStates(known, runs)
@@ -99,6 +118,7 @@ export const reportOf = (
     lost: lost.has(folder.name),
     verified: found.verified.get(folder.name)?.current
   }))
+  const space = found.free === undefined ? undefined : spaceOf(found.free, runs, now)
   const replicas = itemsOfKind("replication")
   return {
     host,
@@ -106,12 +126,20 @@ export const reportOf = (
     from: period.from,
     days,
     jobs,
-    problems: [...targetProblems(found), ...runProblems(now, jobs, [...folders, ...replicas], archives)],
+    problems: [
+      ...targetProblems(found),
+      ...runProblems(now, jobs, [...folders, ...replicas], archives),
+      ...unverifiedProblem(folders, now),
+      ...[space && spaceProblem(space, snapshots)].flatMap((text) => (text ? [{ subject: "target", text }] : [])),
+      ...goneProblems(folders, now)
+    ],
     runs: recent.length,
     recent: recent.slice(-mostRecent).reverse(),
     failures: failuresOf(recent),
     folders,
     replicas,
+    space: space && describeSpace(space, snapshots),
+    sizeLines: sizeLines(runs, period),
     archiveCharts: archiveCharts(runs, period),
     replicationCharts: replicationCharts(runs, period),
     unreadable: history.unreadable + unreadable
@@ -180,6 +208,42 @@ const targetProblems = ({
   ]
 }
 
+/** When an archive was last read back: when it was published, or by verify. */
+export const isUnverified = ({ archived, lost, verified }: ItemReport, now: number): boolean => {
+  if (archived === undefined || lost === true || (verified !== undefined && isBad(verified))) return false
+  return now - lastRead({ archived, verified }) > longestUnread * dayMillis
+}
+
+const lastRead = ({ archived = 0, verified }: Pick<ItemReport, "archived" | "verified">): number =>
+  Math.max(
+    archived,
+    verified?.result === "good" || verified?.result === "foreign" ? Date.parse(verified.verified_at_utc) : 0
+  )
+
+/** A check each month, and half of one for a check that came late. */
+const longestUnread = 45
+const mostNamed = 5
+
+const unverifiedProblem = (folders: ReadonlyArray<ItemReport>, now: number): ReadonlyArray<Problem> => {
+  const found = folders.filter((folder) => isUnverified(folder, now))
+  if (found.length === 0) return []
+  const names = found.slice(0, mostNamed).map(({ name }) => name)
+  const more = found.length > mostNamed ? ` and ${count(found.length - mostNamed, "other")}` : ""
+  const isOne = found.length === 1
+  const text = `${count(found.length, "archive")} ${isOne ? "was" : "were"} not read back for more than ${longestUnread} days (${names.join(", ")}${more}): whether the disk damaged ${isOne ? "it" : "them"} is not known; \`zipper verify\` reads ${isOne ? "it" : "them"}`
+  return [{ subject: "archives", text, since: Math.min(...found.map(lastRead)) }]
+}
+
+/** A folder that is gone for longer (days) is in the table alone. */
+const goneIsNews = 30
+
+const goneProblems = (folders: ReadonlyArray<ItemReport>, now: number): ReadonlyArray<Problem> =>
+  folders.flatMap(({ goneSince: since, name: subject }) => {
+    if (since === undefined || now - since > goneIsNews * dayMillis) return []
+    const text = "is not in the source any more, or `folders` does not match it now: its archives stay as they are"
+    return [{ subject, text, since }]
+  })
+
 const damageOf = (zip: string, folder: string, found: Verified | undefined): ReadonlyArray<Problem> => {
   if (found === undefined || !isBad(found)) return []
   const text = `${zip} is ${found.result}, as verify found: ${found.problem ?? "no finding was recorded"}`
@@ -196,14 +260,15 @@ const runProblems = (
   const past = new Set(jobs.filter(({ state }) => state === "past").map(({ name }) => name))
   return [
     ...jobs.flatMap((job) => {
-      const { begun, kind, lockedOut, name } = job
+      const { begun, kind, lockedOut, missed, name, state } = job
       const subject = kind === "archive" ? "archive job" : `job ${name}`
       const problem = jobProblem(now, job, archives)
       return [
         ...(lockedOut === undefined || begun?.atWork === true
           ? []
           : [{ subject, text: describeLockedOut(lockedOut), since: Date.parse(lockedOut.since_utc) }]),
-        ...(problem === undefined ? [] : [{ subject, ...problem }])
+        ...(problem === undefined ? [] : [{ subject, ...problem }]),
+        ...(missed === undefined || state === "past" ? [] : [{ subject, text: describeMissed(missed) }])
       ]
     }),
     ...items.flatMap(({ job, name, trouble }) => {
@@ -215,9 +280,12 @@ const runProblems = (
   ]
 }
 
+const describeMissed = ({ from, runs, to }: Missed): string =>
+  `missed about ${count(runs, "run")} in the last ${missedWithin} days: none began from ${utc(from)} to ${utc(to)} UTC; was the machine off, or cron?`
+
 const jobProblem = (
   now: number,
-  { begun, last, state }: JobReport,
+  { begun, gap, last, state }: JobReport,
   archives: number
 ): Omit<Problem, "subject"> | undefined => {
   switch (state) {
@@ -233,7 +301,10 @@ const jobProblem = (
         text: `there are archives of ${count(archives, "folder")} in the target, and nothing tells of a run: was its folder .zipper lost, or did another program make them?`
       }
     case "silent":
-      return { text: "used to run regularly, and does not any more: look at cron", since: last?.ended }
+      return {
+        text: `ran every ${roughly(gap ?? 0)}, and does not any more: look at cron`,
+        since: last?.ended
+      }
     case "well":
       return last !== undefined && isAhead(now, last.started)
         ? {

@@ -1,9 +1,22 @@
 import { isBad } from "../store/FolderState.ts"
 import * as Units from "../text/Text.ts"
-import { badge, type Column, type Html, html, message, outcome, sparkline, table, time, timeAndAge } from "./Html.ts"
+import {
+  badge,
+  type Column,
+  type Html,
+  html,
+  message,
+  outcome,
+  sparkline,
+  stepLine,
+  table,
+  time,
+  timeAndAge,
+  utc
+} from "./Html.ts"
 import type { ItemReport } from "./Items.ts"
 import { doneBy, type TimedRun } from "./Jobs.ts"
-import type { Failure, Report } from "./Report.ts"
+import { type Failure, isUnverified, type Report } from "./Report.ts"
 
 /** More rows would make the page too large. */
 const mostRows = 2000
@@ -22,9 +35,9 @@ export const runsTable = ({ recent, runs }: Report): Html =>
   table("runs", runColumns, recent, { all: runs, most: recent.length, noun: "runs of the period" })
 
 const folderColumns = (now: number): ReadonlyArray<Column<ItemReport>> => [
-  { title: "folder", cell: ({ name }) => html`<b>${name}</b>` },
-  { title: "state", cell: stateBadge },
-  { title: "last in order", cell: ({ good }) => timeAndAge(good, now) },
+  { title: "folder", kind: "name", cell: ({ name }) => html`<b>${name}</b>` },
+  { title: "state", kind: "state", cell: stateBadge },
+  { title: "last success", cell: ({ good }) => timeAndAge(good, now) },
   { title: "last archived", cell: ({ newest }) => (newest === undefined ? "" : time(newest.at)) },
   figures("files", ({ newest }) => newest?.entry.files, Units.number),
   figures("size", ({ newest }) => newest?.entry.bytes, Units.bytes),
@@ -34,23 +47,45 @@ const folderColumns = (now: number): ReadonlyArray<Column<ItemReport>> => [
   figures("times", ({ times }) => times, Units.number),
   {
     title: "verified",
-    cell: ({ verified }) =>
-      verified === undefined
-        ? time(undefined)
-        : html`${timeAndAge(Date.parse(verified.verified_at_utc), now)} ${verified.result}`
-  },
-  { title: "archive over time", cell: ({ name, sizes }) => sparkline(`size of ${name}.zip`, sizes) }
+    cell: (folder) => {
+      const { newest, verified } = folder
+      const late = isUnverified(folder, now) ? html` ${badge("warn", "overdue")}` : undefined
+      if (verified !== undefined) {
+        return html`${timeAndAge(Date.parse(verified.verified_at_utc), now)} ${verified.result}${late}`
+      }
+      return newest === undefined && late === undefined ? "" : html`<span class="none">when published</span>${late}`
+    }
+  }
 ]
+
+/** A small chart of each folder: they share the axis of time, and each has its own scale, which it names. */
+export const sizeCharts = ({ folders, made, sizeLines }: Report): Html | undefined => {
+  const [first] = sizeLines
+  if (first === undefined) return undefined
+  const rest = folders.filter(({ newest }) => newest !== undefined).length - sizeLines.length
+  return html`<h3>Size of each archive over time</h3>
+<p class="sub">All from ${utc(first.from)} to ${utc(made)}. Each has its own scale.</p>
+<div class="lines">
+${sizeLines.map(({ name, values }) => {
+  const last = values.at(-1) ?? 0
+  const most = Units.bytes(Math.max(...values.map((value) => value ?? 0)))
+  return html`<figure><figcaption><b title="${name}">${name}</b> <span>${Units.bytes(last)}</span></figcaption>
+<div class="sized">${stepLine(`size of ${name}.zip, at most ${most}`, values)}<p class="scale"><span>${most}</span><span>0</span></p>
+<p class="ends"><span>${utc(first.from).slice(5, 10)}</span><span>${utc(made).slice(5, 10)}</span></p></div></figure>
+`
+})}</div>${rest > 0 ? html`<p class="note">${Units.number(rest)} smaller archives are in the table alone.</p>` : undefined}`
+}
 
 const replicaColumns = (now: number): ReadonlyArray<Column<ItemReport>> => [
   {
     title: "dataset",
+    kind: "name",
     cell: ({ name, target }) =>
-      html`<b class="name">${name}</b>${target === undefined ? "" : html`<br><span class="name sub">${target}</span>`}`
+      html`<b>${name}</b>${target === undefined ? "" : html`<br><span class="sub">${target}</span>`}`
   },
-  { title: "job", cell: ({ job }) => job },
-  { title: "state", cell: stateBadge },
-  { title: "last in order", cell: ({ good }) => timeAndAge(good, now) },
+  { title: "state", kind: "state", cell: stateBadge },
+  { title: "job", kind: "short", cell: ({ job }) => job },
+  { title: "last success", cell: ({ good }) => timeAndAge(good, now) },
   { title: "last sent", cell: ({ newest }) => (newest === undefined ? "" : time(newest.at)) },
   figures("size of that", ({ newest }) => newest?.entry.bytes, Units.bytes),
   figures("sent in all", ({ bytes }) => bytes, Units.bytes),
@@ -63,7 +98,7 @@ const figures = <A>(
   show: (figure: number) => string
 ): Column<A> => ({
   title,
-  figures: true,
+  kind: "figure",
   cell: (item) => {
     const figure = of(item)
     return figure === undefined ? "" : show(figure)
@@ -86,10 +121,13 @@ const isDamaged = ({ verified }: ItemReport): boolean => verified !== undefined 
 
 /** An archive that is not there, or damaged, weighs more than the result of the last run. */
 const stateBadge = (item: ItemReport): Html => {
-  const { gone, lost, trouble } = item
+  const { gone, goneSince, lost, trouble } = item
   if (lost === true) return badge("bad", "archive lost")
   if (isDamaged(item)) return badge("bad", "damaged")
-  if (trouble === undefined) return gone ? badge("idle", "gone") : badge("good", "ok")
+  if (trouble === undefined) {
+    if (!gone) return badge("good", "ok")
+    return html`${badge("idle", "gone")}${goneSince === undefined ? undefined : html` <span class="age">since ${time(goneSince)}</span>`}`
+  }
   return html`${badge("bad", trouble.result)}${trouble.times > 1 ? ` ${Units.number(trouble.times)}×` : ""}`
 }
 
@@ -97,25 +135,34 @@ const failureColumns: ReadonlyArray<Column<Failure>> = [
   { title: "last", cell: ({ last }) => time(last) },
   { title: "first", cell: ({ first, times }) => (times > 1 ? time(first) : "") },
   figures("times", ({ times }) => times, Units.number),
-  { title: "job", cell: ({ job }) => job },
+  { title: "job", kind: "short", cell: ({ job }) => job },
   {
     title: "what",
+    kind: "name",
     cell: ({ result, subject }) =>
-      subject === undefined ? outcome(result === "refused" ? "failed" : result) : html`<b class="name">${subject}</b>`
+      subject === undefined ? outcome(result === "refused" ? "failed" : result) : html`<b>${subject}</b>`
   },
   {
     title: "message",
+    kind: "text",
     cell: ({ error, result }) => html`${result === "refused" ? html`<b>refused:</b> ` : undefined}${message(error)}`
   }
 ]
 
 const runColumns: ReadonlyArray<Column<TimedRun>> = [
-  { title: "started", cell: ({ started }) => time(started) },
-  { title: "job", cell: ({ job }) => job },
-  { title: "result", cell: ({ run }) => outcome(run.outcome) },
-  { title: "what it did", cell: ({ run }) => (run.outcome === "not_started" ? message(run.error ?? "") : doneBy(run)) },
+  {
+    title: "started",
+    kind: "name",
+    cell: ({ run, started }) => html`${time(started)} <code class="sub">${run.run}</code>`
+  },
+  { title: "job", kind: "short", cell: ({ job }) => job },
+  { title: "result", kind: "state", cell: ({ run }) => outcome(run.outcome) },
+  {
+    title: "what it did",
+    kind: "text",
+    cell: ({ run }) => (run.outcome === "not_started" ? message(run.error ?? "") : doneBy(run))
+  },
   figures("bytes", ({ run }) => run.bytes || undefined, Units.bytes),
   figures("written", ({ run }) => (run.kind === "archive" && run.zip_bytes) || undefined, Units.bytes),
-  figures("took", ({ run }) => run.seconds, took),
-  { title: "run", cell: ({ run }) => html`<code>${run.run}</code>` }
+  figures("took", ({ run }) => run.seconds, took)
 ]

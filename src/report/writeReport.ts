@@ -43,11 +43,16 @@ class ReportError extends Data.TaggedError("ReportError")<{ readonly message: st
 
 /** Makes the page from the history and the states of the jobs. Fails when `target` is configured and not there: the history is in it. */
 export const makeReport = Effect.fn("Report.make")(function* (
-  settings: Pick<Settings, "host" | "days"> & { readonly target: string | undefined; readonly wanted: RegExp },
+  settings: Pick<Settings, "host" | "days"> & {
+    readonly target: string | undefined
+    readonly wanted: RegExp
+    /** Whether the target has snapshots that keep what is replaced. */
+    readonly snapshots?: boolean
+  },
   keys: ReadonlyArray<JobKey>,
   parts: PageParts
 ) {
-  const { days, host, target, wanted } = settings
+  const { days, host, snapshots = false, target, wanted } = settings
   const archives = target === undefined ? 0 : yield* archivesIn(target, wanted)
   const history = yield* (yield* History).runs
   const overviews = yield* Effect.forEach(keys, (key) => Effect.map(readJob(key), (job) => ({ key, ...job })))
@@ -55,7 +60,10 @@ export const makeReport = Effect.fn("Report.make")(function* (
   const ofArchives =
     target === undefined
       ? { lost: [], flaws: [], verified: new Map() }
-      : yield* findingsIn.pipe(Effect.provide(PublishedArchives.layer(target, wanted)))
+      : {
+          ...(yield* findingsIn.pipe(Effect.provide(PublishedArchives.layer(target, wanted)))),
+          free: yield* freeIn(target)
+        }
   const undelivered = overviews.flatMap(({ key, undelivered }) =>
     undelivered.map((message) => ({ job: jobLabel(key), message }))
   )
@@ -63,7 +71,14 @@ export const makeReport = Effect.fn("Report.make")(function* (
     const at = marker === undefined ? undefined : Date.parse(marker.started_at_utc)
     return { key, state, lockedOut, begun: at === undefined ? at : { at, atWork: activity._tag === "Running" } }
   })
-  const report = reportOf(history, { host, days, archives, found: { ...ofArchives, undelivered }, jobs, now })
+  const report = reportOf(history, {
+    host,
+    days,
+    archives,
+    found: { ...ofArchives, undelivered, snapshots },
+    jobs,
+    now
+  })
   return { report, html: page(report, parts) }
 })
 
@@ -94,6 +109,12 @@ const findingsIn = Effect.gen(function* () {
     verified: new Map(verified.flat())
   }
 })
+
+/** Undefined also where the file system cannot be asked: the page says nothing of it then. */
+const freeIn = (target: string) =>
+  Effect.flatMap(Disk, (disk) => disk.free(target)).pipe(
+    Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(message), undefined))
+  )
 
 const archivesIn = Effect.fnUntraced(function* (target: string, wanted: RegExp) {
   const disk = yield* Disk

@@ -76,7 +76,9 @@ export const ArchiveJobState = Schema.Struct({
   ...job,
   kind: Schema.Literal("archive"),
   target_snapshots: optional(TargetHistory),
-  folders: Schema.Array(TrackedFolder)
+  folders: Schema.Array(TrackedFolder),
+  /** Folders that succeeded once, and that whole runs find in the source no more; the latest last. */
+  gone: optional(Schema.Array(Schema.Struct({ folder: FolderName, since_utc: Instant })))
 })
 export type ArchiveJobState = typeof ArchiveJobState.Type
 

@@ -88,13 +88,21 @@ export const nextArchiveState = (
   const worked = folders
     .filter((result) => result.result !== "failed" || result.absent !== true)
     .map((result) => [result.folder, nextFolder(known.get(result.folder), result, end.started_at_utc)] as const)
+  const next = new Map([...kept, ...worked])
+  const left = (earlier?.folders ?? []).flatMap(({ folder, last_success_utc: success }) =>
+    success === undefined ? [] : [{ folder, since_utc: end.started_at_utc }]
+  )
+  const gone = [...(earlier?.gone ?? []), ...left].filter(({ folder }) => !next.has(folder)).slice(-mostGone)
   return {
     ...nextJob(earlier, end, { bytes, failures: failed + (target_snapshots?.error === undefined ? 0 : 1) }, whole),
     kind: "archive",
     ...nextHistory(earlier, end, target_snapshots),
-    folders: [...new Map([...kept, ...worked]).values()].sort((a, b) => (a.folder < b.folder ? -1 : 1))
+    folders: [...next.values()].sort((a, b) => (a.folder < b.folder ? -1 : 1)),
+    ...(gone.length === 0 ? {} : { gone })
   }
 }
+
+const mostGone = 500
 
 const nextHistory = (
   before: ArchiveJobState | undefined,

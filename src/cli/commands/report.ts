@@ -44,7 +44,13 @@ export const report = makeCommand(
     }
     const config = yield* loadConfig(file)
     yield* applyProcessSettings(config)
-    const settings = { host: hostname(), days, target: config.target_path, wanted: wholeName(config.folders) }
+    const settings = {
+      host: hostname(),
+      days,
+      target: config.target_path,
+      wanted: wholeName(config.folders),
+      snapshots: config.target_snapshots !== undefined
+    }
     const made = yield* makeReport(settings, jobsOf(config), pageParts()).pipe(Effect.provide(readLayers(config)))
     if (printed) return yield* output.print(made.html)
     yield* writeReport(out, made.html, reservedOf(file, config)).pipe(Effect.provide(Disk.layer))
