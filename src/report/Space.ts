@@ -51,10 +51,10 @@ const soon = 60
 export const spaceProblem = (space: TargetSpace, snapshots: boolean): string | undefined =>
   space.left === undefined || space.left > soon ? undefined : describeSpace(space, snapshots)
 
-/** "12.0 GiB are free there, and its archives grew by 8.4 GiB in the last 28 days: full in 40 days at this rate". */
+/** "12.0 GiB are free, and its archives grew by 8.4 GiB in the last 28 days: full in 40 days at this rate". */
 export const describeSpace = ({ free, growth, left }: TargetSpace, snapshots: boolean): string => {
-  if (free === 0) return "is full: nothing more can be written there"
-  const room = `${bytes(free)} are free there`
+  if (free === 0) return "no space is left, so nothing more can be written"
+  const room = `${bytes(free)} are free`
   if (growth === undefined) return room
   const days = count(Math.floor(growth.days), "day")
   if (left === undefined) return `${room}, and its archives did not grow in the last ${days}`

@@ -71,9 +71,15 @@ ${sizeLines.map(({ name, values }) => {
   const most = Units.bytes(Math.max(...values.map((value) => value ?? 0)))
   return html`<figure><figcaption><b title="${name}">${name}</b> <span>${Units.bytes(last)}</span></figcaption>
 <div class="sized">${stepLine(`size of ${name}.zip, at most ${most}`, values)}<p class="scale"><span>${most}</span><span>0</span></p>
-<p class="ends"><span>${utc(first.from).slice(5, 10)}</span><span>${utc(made).slice(5, 10)}</span></p></div></figure>
+<p class="ends"><span>${axisTime(first.from, made - first.from)}</span><span>${axisTime(made, made - first.from)}</span></p></div></figure>
 `
 })}</div>${rest > 0 ? html`<p class="note">${Units.number(rest)} smaller archives are in the table alone.</p>` : undefined}`
+}
+
+/** As much of a time as tells the ends of an axis apart. */
+const axisTime = (at: number, span: number): string => {
+  const days = span / 86_400_000
+  return utc(at).slice(...(days < 2 ? [11, 16] : days < 300 ? [5, 10] : [0, 7]))
 }
 
 const replicaColumns = (now: number): ReadonlyArray<Column<ItemReport>> => [
