@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync
@@ -91,6 +92,34 @@ describe("zipper report", () => {
       assert.strictEqual(status, 1, path)
       assert.include(stderr, words)
       assert.strictEqual(picture(place.root), before)
+    }
+  })
+
+  it("says of a folder that was taken out of the source that it is gone, after the next run", async () => {
+    const other = makePlace()
+    try {
+      other.put("ABCD/a", "a")
+      other.put("EFGH/b", "b")
+      const asked = async () => {
+        const archived = await run(["run", "--config", other.config, "--quiet"])
+        assert.strictEqual(archived.stderr, "")
+        const { stdout } = await run([
+          "report",
+          "--config",
+          other.config,
+          "--out",
+          join(other.root, "r.html"),
+          "--json"
+        ])
+        return Schema.decodeUnknownSync(ReportDocument)(JSON.parse(stdout)).problems.map(({ subject }) => subject)
+      }
+      assert.deepStrictEqual(await asked(), [])
+      rmSync(join(other.source, "EFGH"), { recursive: true })
+      assert.deepStrictEqual(await asked(), ["EFGH"])
+      other.put("EFGH/b", "b")
+      assert.deepStrictEqual(await asked(), [])
+    } finally {
+      other.remove()
     }
   })
 

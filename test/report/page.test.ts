@@ -175,10 +175,47 @@ describe.skipIf(browserName === undefined)("the report in a browser", () => {
     quiet(page)
   })
 
+  it("is as wide as the window, with cards in place of tables on a phone, whatever the names are", async () => {
+    const long = join(place.root, "long.html")
+    const words = "photos 2024 of a journey through Norway and Sweden, by train, by boat and on foot, all of them, 99%"
+    const html = readFileSync(sample.file, "utf8")
+    writeFileSync(long, html.replaceAll("VIDS", words).replaceAll("SCAN", "x".repeat(100)))
+    const url = pathToFileURL(long).href
+    for (const [width, display] of [
+      [1280, "table"],
+      [800, "block"],
+      [390, "block"]
+    ] as const) {
+      const page = await browser.open(url, { width })
+      assert.strictEqual(await overflow(page, width), 0)
+      const wider = "[...document.querySelectorAll('body *')].filter((each) => !each.closest('svg, .uplot') && "
+      assert.deepStrictEqual(
+        await page.evaluate(`${wider} each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0)
+          .map((each) => each.outerHTML.slice(0, 80))`),
+        [],
+        `${width}`
+      )
+      assert.strictEqual(
+        await page.evaluate("getComputedStyle(document.querySelector('#archives table')).display"),
+        display
+      )
+      quiet(page)
+    }
+    const phone = await browser.open(url, { width: 390 })
+    // Each figure has its title beside it, and what has no figure takes no room.
+    const shown = "[...document.querySelectorAll('#runs td')].filter((cell) => cell.offsetHeight > 0)"
+    assert.strictEqual(await phone.evaluate(`${shown}.some((cell) => cell.innerText === "")`), false)
+    assert.strictEqual(
+      await phone.evaluate("getComputedStyle(document.querySelector('#archives td.figure'), '::before').content"),
+      '"files"'
+    )
+  })
+
   it("can be read without its program", async () => {
     const page = await browser.open(sample.url, { width: 360, scripts: false })
     assert.strictEqual(await page.evaluate("document.querySelectorAll('canvas').length"), 0)
     assert.include(String(await page.evaluate("document.body.innerText")), "the tables hold the figures")
+    assert.strictEqual(await page.evaluate("document.querySelectorAll('.lines svg path.area').length"), folders.length)
     assert.strictEqual(
       await page.evaluate("document.querySelectorAll('#archives .scroll tbody tr').length"),
       folders.length

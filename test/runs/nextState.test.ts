@@ -156,6 +156,31 @@ describe("a clock that was set back", () => {
   })
 })
 
+describe("a folder that a whole run does not find in the source", () => {
+  const EFGH = folder("EFGH")
+  const first = jobStateAfter(earlier, archived(earlier))
+  const without = jobStateAfter(today, { ...archived(today), folder: EFGH }, first)
+
+  it("is gone since that run, until a run finds it again", () => {
+    assert.isFalse("gone" in first)
+    assert.deepStrictEqual(without.gone, [{ folder: ABCD, since_utc: today }])
+    const later = jobStateAfter("2025-01-11T12:00:00Z", { ...archived(today), folder: EFGH }, without)
+    assert.deepStrictEqual(later.gone, without.gone)
+    const back = jobStateAfter("2025-01-12T12:00:00Z", unchanged(earlier), later)
+    assert.deepStrictEqual(back.gone, [{ folder: EFGH, since_utc: "2025-01-12T12:00:00Z" }])
+  })
+
+  it("is not gone by a run of chosen folders, nor when it never had an archive", () => {
+    const end = { run: "r", started_at_utc: today, seconds: 1, outcome: "ok", error: undefined, summary: undefined }
+    const chosen = nextArchiveState(first, { ...end, outcome: "ok" }, { whole: false, done: [unchanged(earlier)] })
+    assert.isFalse("gone" in chosen)
+    const broken = nextArchiveState(first, { ...end, outcome: "not_started" }, { whole: true, done: [] })
+    assert.isFalse("gone" in broken)
+    const never = jobStateAfter(today, { ...archived(today), folder: EFGH }, jobStateAfter(earlier, failed))
+    assert.isFalse("gone" in never)
+  })
+})
+
 describe("what is known of a folder", () => {
   it("is the state's while the archive is the same one, and the archive's where there is no state", () => {
     const jobState = jobStateAfter(today, unchanged(earlier))
