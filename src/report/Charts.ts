@@ -48,14 +48,8 @@ export const sizeLines = (all: ReadonlyArray<TimedRun>, period: Period): Readonl
   const { folders } = sizesOf(runs, period.from)
   const from = Math.max(period.from, runs[0]?.ended ?? period.now)
   const times = Array.from({ length: moments }, (_, n) => from + ((period.now - from) * n) / (moments - 1))
-  const figures = new Map<string, Array<Figure>>()
-  for (const figure of folders) {
-    const own = figures.get(figure.label)
-    if (own === undefined) figures.set(figure.label, [figure])
-    else own.push(figure)
-  }
   return largest(folders, "last", mostLines)
-    .map((name) => ({ name, from, values: valuesAt(figures.get(name) ?? [], times) }))
+    .map((name) => ({ name, from, values: valuesAt(ofLabel(folders, name), times) }))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 

@@ -113,33 +113,12 @@ ${shown.map(
 )}</tbody></table></div>${rest > 0 ? html`<p class="note">${number(rest)} more ${noun} are not shown.</p>` : undefined}`
 }
 
-const sparkWidth = 96
-const sparkHeight = 20
-
-/** Values over time (in any order: the clock may have been set) as a small line, drawn from zero; nothing where there are fewer than two. */
-export const sparkline = (
-  label: string,
-  values: ReadonlyArray<{ readonly at: number; readonly bytes: number }>
-): Html => {
-  const points = [...values].sort((a, b) => a.at - b.at)
-  const [first] = points
-  const last = points.at(-1)
-  if (first === undefined || last === undefined || last.at === first.at) return html``
-  const most = Math.max(1, ...points.map(({ bytes }) => bytes))
-  const drawn = points.map(({ at, bytes }) => {
-    const x = ((at - first.at) / (last.at - first.at)) * sparkWidth
-    const y = sparkHeight - 1 - (bytes / most) * (sparkHeight - 2)
-    return `${x.toFixed(1)},${y.toFixed(1)}`
-  })
-  return html`<svg class="spark" viewBox="0 0 ${sparkWidth} ${sparkHeight}" width="${sparkWidth}" height="${sparkHeight}" role="img" aria-label="${label}"><polyline points="${drawn.join(" ")}"/></svg>`
-}
-
-/** Values at equal distances of time, each of which holds until the next, as a filled line from zero; null: none yet. */
+/** Values, each of which holds until the next, as a filled line from zero; null: none yet. Nothing where there are fewer than two. */
 export const stepLine = (label: string, values: ReadonlyArray<number | null>): Html => {
   const most = Math.max(1, ...values.map((value) => value ?? 0))
   const height = (value: number) => 100 - Math.round((value / most) * 96)
   const begin = values.findIndex((value) => value !== null)
-  if (begin < 0) return html``
+  if (begin < 0 || values.length < 2) return html``
   const steps = values.flatMap((value, index) => {
     if (value === null || (index > begin && value === values[index - 1])) return []
     return [index === begin ? `M${index} ${height(value)}` : `H${index}V${height(value)}`]

@@ -7,7 +7,6 @@ import {
   html,
   message,
   outcome,
-  sparkline,
   stepLine,
   table,
   time,
@@ -95,7 +94,14 @@ const replicaColumns = (now: number): ReadonlyArray<Column<ItemReport>> => [
   { title: "last sent", cell: ({ newest }) => (newest === undefined ? "" : time(newest.at)) },
   figures("size of that", ({ newest }) => newest?.entry.bytes, Units.bytes),
   figures("sent in all", ({ bytes }) => bytes, Units.bytes),
-  { title: "sent over time", cell: ({ name, sizes }) => sparkline(`bytes sent of ${name}`, sizes) }
+  {
+    title: "each time",
+    cell: ({ name, sizes }) =>
+      stepLine(
+        `bytes sent of ${name}`,
+        sizes.map(({ bytes }) => bytes)
+      )
+  }
 ]
 
 const figures = <A>(

@@ -336,10 +336,12 @@ describe("charts", () => {
     )
   })
 
-  it("are thin, ascending and true for a year of hourly runs", () => {
+  it("are thin, ascending and true for two years of hourly runs", () => {
     const folders = Array.from({ length: 40 }, (_, index) => `A${String(index).padStart(3, "0")}`)
-    const runs = sampleHistory({ now, days: 365, folders, changing: 4 })
-    const report = made(runs, [archiveJob, nasJob], 365)
+    const runs = sampleHistory({ now, days: 730, folders, changing: 4 })
+    const report = made(runs, [archiveJob, nasJob], 730)
+    assert.strictEqual(report.sizeLines.length, 40)
+    assert.isBelow(page(report, { script: undefined, style: "", policy: "" }).length, 250_000)
     const charts = [...report.archiveCharts, ...report.replicationCharts]
     assert.strictEqual(charts.length, 5)
     for (const { id, series, times } of charts) {
