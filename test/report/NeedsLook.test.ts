@@ -92,8 +92,8 @@ describe("runs that were missed", () => {
 
   it("are none where the machine sleeps each night, or where the job ran more rarely before", () => {
     assert.deepStrictEqual(textsOf(made(hourly(400, (ago) => ago % 24 > 14))), [])
-    const nightly = Array.from({ length: 20 }, (_, index) => archiveRun(now - (23 - index) * day))
-    assert.deepStrictEqual(textsOf(made([...nightly, ...hourly(3 * 24)])), [])
+    const nightly = Array.from({ length: 20 }, (_, index) => archiveRun(now - (25 - index) * day))
+    assert.deepStrictEqual(textsOf(made([...nightly, ...hourly(5 * 24)])), [])
   })
 
   it("are none of a run that took long", () => {
