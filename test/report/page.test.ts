@@ -183,6 +183,7 @@ describe.skipIf(browserName === undefined)("the report in a browser", () => {
     const url = pathToFileURL(long).href
     for (const [width, display] of [
       [1280, "table"],
+      [1190, "block"],
       [800, "block"],
       [390, "block"]
     ] as const) {
