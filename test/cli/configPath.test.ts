@@ -169,7 +169,7 @@ describe("config init without FILE", () => {
     const path = join(place.root, "new.json")
     const { status, stderr, stdout } = await found(["config", "init"], path)
     assert.strictEqual(status, 0, stderr)
-    assert.include(stdout, `zipper check --config ${path}\n`)
+    assert.include(stdout, ` check --config ${path}\n`)
     assert.include(readFileSync(path, "utf8"), "source_path")
     const again = await found(["config", "init"], path)
     assert.strictEqual(again.status, 1)
@@ -207,7 +207,7 @@ describe("FILE and --config FILE", () => {
     for (const form of [[path], ["--config", `${path}.2`]]) {
       const { status, stderr, stdout } = await run(["config", "init", ...form])
       assert.strictEqual(status, 0, stderr)
-      assert.include(stdout, `zipper check --config ${form.at(-1)}\n`)
+      assert.include(stdout, ` check --config ${form.at(-1)}\n`)
     }
   })
 

@@ -80,7 +80,10 @@ describe("zipper help", () => {
       ["config", undefined],
       ["confg", "did you mean config?"],
       ["CONFG", "did you mean config?"],
-      ["nonsense", `it has ${[...topics.map(({ name }) => name), "config", "replication", "freebsd"].join(", ")}\n`]
+      [
+        "nonsense",
+        `it has ${[...topics.map(({ name }) => name), "config", "replication", "hooks", "freebsd"].join(", ")}\n`
+      ]
     ] as const) {
       const { status, stderr, stdout } = await run(["help", word])
       assert.strictEqual(status, nearest === undefined ? 0 : 2, stderr)

@@ -25,7 +25,7 @@ describe("a wrong command line", () => {
     [["--completions", "tcsh"], "tcsh"],
     [["verifi"], "unknown command: verifi; did you mean verify?"],
     [["version"], "did you mean --version?"],
-    [["ls"], "unknown command: ls\n"],
+    [["dir"], "unknown command: dir\n"],
     [["config", "init", "--quite"], "--quite"]
   ]
   for (const [args, words] of wrong) {
