@@ -12,6 +12,7 @@ export default defineConfig({
   test: {
     include: [long ? "test/**/*.long.test.ts" : "test/**/*.test.ts"],
     exclude: ["test/guest/**", "test/bench/**", "node_modules/**", ...(long ? [] : ["test/**/*.long.test.ts"])],
+    globalSetup: "test/support/programs.ts",
     testTimeout: long ? 300_000 : 60_000,
     // No test uses the configuration of this machine.
     env: { ZIPPER_CONFIG: "/nonexistent/zipper.json" },

@@ -7,6 +7,7 @@ import * as Redacted from "effect/Redacted"
 import { assert, describe, it } from "vitest"
 import { type CronPlace, cronLines } from "../../src/check/Crontab.ts"
 import { installing, type SystemdUnit, systemdUnits, type UnitWork } from "../../src/check/Systemd.ts"
+import { installed } from "../support/programs.ts"
 
 const place: CronPlace = {
   platform: "linux",
@@ -90,8 +91,6 @@ const withFiles = (units: ReadonlyArray<SystemdUnit>, use: (files: ReadonlyArray
     rmSync(folder, { recursive: true })
   }
 }
-
-const hasSystemd = spawnSync("systemd-analyze", ["--version"]).status === 0
 
 describe("units for systemd", () => {
   it("start each job at the time of its line for cron, with the same command", () => {
@@ -258,7 +257,7 @@ describe("units for systemd", () => {
     )
   })
 
-  it.runIf(hasSystemd)("are accepted by systemd-analyze, and called safe", () => {
+  it.runIf(installed("systemd-analyze"))("are accepted by systemd-analyze, and called safe", () => {
     const nasty = systemdUnits(
       // Programs that are there: systemd-analyze looks for the one that starts.
       { ...place, node: "/bin/sh", zipper: "/opt/it's", config: '/etc/100% "of\\it\'s" $HOME/zipper.json' },

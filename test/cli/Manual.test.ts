@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -7,6 +7,7 @@ import { assert, describe, it } from "vitest"
 import { commands, topics } from "../../src/cli/app.ts"
 import { pagesOf } from "../../src/cli/help.ts"
 import { lines, manualPages, verbatim } from "../../src/cli/roff.ts"
+import { installed } from "../support/programs.ts"
 
 const pages = pagesOf(commands)
 const made = manualPages("1.2.3", "2025-01-01")
@@ -28,15 +29,6 @@ const sectionOf = (name: string): string => {
   return filled(rest.split(/^\.S[SH] /m)[0] ?? "")
 }
 const options = filled(plain.split('.SH "OPTIONS"\n')[1]?.split(/^\.SH /m)[0] ?? "")
-
-const there = (program: string): boolean => {
-  try {
-    execFileSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" })
-    return true
-  } catch {
-    return false
-  }
-}
 
 describe("the command tree", () => {
   it("has the commands of the overview, and no others", () => {
@@ -104,14 +96,14 @@ describe("the manual page", () => {
     ["zipper.1", "EXIT STATUS"],
     ["zipper.json.5", "ENVIRONMENT"]
   ] as const) {
-    it.skipIf(!there("mandoc"))(`${name} is in order for mandoc`, () =>
+    it.runIf(installed("mandoc"))(`${name} is in order for mandoc`, () =>
       inFile(name, (path) => {
         const { stderr, stdout } = spawnSync("mandoc", ["-T", "lint", "-W", "style", path])
         assert.strictEqual(`${stdout}${stderr}`, "")
       })
     )
 
-    it.skipIf(!there("groff"))(`${name} is in order for groff, at 80 columns`, () =>
+    it.runIf(installed("groff"))(`${name} is in order for groff, at 80 columns`, () =>
       inFile(name, (path) => {
         const { stderr, stdout } = spawnSync("groff", ["-man", "-ww", "-Tutf8", "-rLL=80n", "-P-cbou", path])
         assert.strictEqual(stderr.toString(), "")

@@ -1,8 +1,8 @@
-import { execFileSync } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { makePlace, type Place, start } from "../support/program/built.ts"
+import { isRunning } from "../support/program/processes.ts"
 
 let place: Place
 let path = ""
@@ -62,7 +62,7 @@ describe("programs that are not what they should be", () => {
 
   it("one that hangs goes with us when we are stopped", async () => {
     const { child, ended } = pull("hang")
-    const sleeping = () => execFileSync("ps", ["-eo", "args"]).toString().includes("sleep 4711")
+    const sleeping = () => isRunning("sleep 4711")
     while (!sleeping() && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 50))
     child.kill("SIGTERM")
     assert.strictEqual((await ended).status, 143)

@@ -1,17 +1,16 @@
 import { execFile, execFileSync } from "node:child_process"
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { unquoted } from "../../src/cli/completedNames.ts"
 import { makePlace, type Place, picture, run, zipper } from "../support/program/built.ts"
+import { installed } from "../support/programs.ts"
 
 const presser = fileURLToPath(new URL("../support/terminal/tab.py", import.meta.url))
 
-const isInstalled = (program: string): boolean =>
-  (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, program)))
-const shells = ["bash", "zsh", "fish"].filter(isInstalled)
+const shells = ["bash", ...(["zsh", "fish"] as const).filter(installed)]
 const bashCompletion = "/usr/share/bash-completion/bash_completion"
 
 let place: Place
@@ -115,7 +114,7 @@ const pressed = (): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => [
   ["run -c none.json --folder P\t", ["run", "-c", "none.json", "--folder", "P"]]
 ]
 
-describe("TAB", () => {
+describe.runIf(installed("python3"))("TAB", () => {
   for (const shell of shells) {
     const check = async (...preamble: ReadonlyArray<string>) => {
       const cases = pressed()
@@ -149,7 +148,7 @@ describe("TAB", () => {
       for (const [index, [, awaited]] of wanted.entries()) assert.include(shown[index], awaited)
     })
 
-    if (shell === "bash" && existsSync(bashCompletion)) {
+    if (shell === "bash" && installed(bashCompletion)) {
       it("completes beside the package bash-completion", () => check(`source ${bashCompletion}`))
     }
 

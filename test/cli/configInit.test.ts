@@ -6,6 +6,7 @@ import { promisify } from "node:util"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { wordOf } from "../../src/check/Crontab.ts"
 import { makePlace, type Place, run, zipper } from "../support/program/built.ts"
+import { installed } from "../support/programs.ts"
 
 const execute = promisify(execFile)
 const driver = fileURLToPath(new URL("../support/terminal/terminal.py", import.meta.url))
@@ -44,7 +45,7 @@ const questions = (): ReadonlyArray<readonly [string, string]> => [
   ["went well", "y\r"]
 ]
 
-describe("config init on a terminal", () => {
+describe.runIf(installed("python3"))("config init on a terminal", () => {
   it("asks, and writes what was answered, on one that is dumb too", async () => {
     const check = async (file: string, env: Record<string, string>) => {
       const shown = await typing(`${file}.json`, questions(), env)

@@ -4,6 +4,7 @@ import { type Block, commandManual, configManual, programManual } from "../../sr
 import { reference } from "../../src/cli/reference.ts"
 import { jsonExamples, jsonLines } from "../../src/cli/referenceJson.ts"
 import { run, zipper } from "../support/program/built.ts"
+import { installed } from "../support/programs.ts"
 import { onTerminal } from "../support/terminal/pty.ts"
 
 const tree = { commands, topics }
@@ -95,7 +96,7 @@ describe("zipper help", () => {
   })
 })
 
-describe("zipper help on a terminal", () => {
+describe.runIf(installed("python3"))("zipper help on a terminal", () => {
   const onPty = (env: ReadonlyArray<string>, ...args: ReadonlyArray<string>) =>
     onTerminal(["/usr/bin/env", ...env, process.execPath, zipper, "help", ...args], { columns: 80, rows: 24 })
 

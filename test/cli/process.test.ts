@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { currentSet, makePlace, type Place, picture, start, toolsFor, zipper } from "../support/program/built.ts"
+import { installed } from "../support/programs.ts"
 
 let place: Place
 beforeEach(() => {
@@ -51,7 +52,7 @@ os.close(terminal)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))`
 
 describe("signals", () => {
-  it("a terminal that goes away is one of them", async () => {
+  it.runIf(installed("python3"))("a terminal that goes away is one of them", async () => {
     place.put("ABCD/big", "")
     truncateSync(join(place.source, "ABCD/big"), 3e9)
     const begun = join(place.target, "ABCD")

@@ -13,6 +13,7 @@ import { type Figures, makeRate, progressLines } from "../../src/cli/progressBar
 import { Progress } from "../../src/system/Progress.ts"
 import { makePlace, zipper } from "../support/program/built.ts"
 import { fakeTerminal } from "../support/program/log.ts"
+import { installed } from "../support/programs.ts"
 import { onTerminal, type PtyEvent } from "../support/terminal/pty.ts"
 import { noise } from "../support/zip/archive.ts"
 
@@ -185,7 +186,7 @@ describe("a progress bar", () => {
   )
 })
 
-describe("progress bars on a real terminal", () => {
+describe.runIf(installed("python3"))("progress bars on a real terminal", () => {
   let root = ""
   beforeAll(async () => {
     root = mkdtempSync(join(tmpdir(), "zipper-test-"))

@@ -17,6 +17,7 @@ import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import { StatusDocument } from "../../src/status/StatusDocument.ts"
 import { makePlace, type Place, picture, run, start, toolsFor, zipper } from "../support/program/built.ts"
+import { installed } from "../support/programs.ts"
 import { onTerminal } from "../support/terminal/pty.ts"
 
 let place: Place
@@ -201,25 +202,28 @@ describe("zipper status", () => {
     assert.isFalse(existsSync(join(place.root, "state")))
   })
 
-  it("is as wide as the terminal that it is read on, wherever its messages go", async () => {
-    const long = `tank/${"a-long-name/".repeat(8)}end`
-    place.configure({
-      source_path: undefined,
-      target_path: undefined,
-      state_dir: join(place.root, "state"),
-      replication: [{ name: "nas", direction: "pull", host: "nas", destination: "t/b", datasets: [long] }]
-    })
-    const command = `exec "${process.execPath}" "${zipper}" status --config "${place.config}" 2>/dev/null`
-    const wide = (columns: number) => onTerminal(["sh", "-c", command], { columns, rows: 24 })
-    const [narrow, roomy] = await Promise.all([wide(60), wide(200)])
-    const lines = narrow.text.split("\r\n")
-    for (const line of lines) assert.isAtMost(line.length, 60)
-    assert.isTrue(
-      lines.some((line) => /^…\S*\/end /.test(line)),
-      narrow.text
-    )
-    assert.include(roomy.text, `${long} `)
-  })
+  it.runIf(installed("python3"))(
+    "is as wide as the terminal that it is read on, wherever its messages go",
+    async () => {
+      const long = `tank/${"a-long-name/".repeat(8)}end`
+      place.configure({
+        source_path: undefined,
+        target_path: undefined,
+        state_dir: join(place.root, "state"),
+        replication: [{ name: "nas", direction: "pull", host: "nas", destination: "t/b", datasets: [long] }]
+      })
+      const command = `exec "${process.execPath}" "${zipper}" status --config "${place.config}" 2>/dev/null`
+      const wide = (columns: number) => onTerminal(["sh", "-c", command], { columns, rows: 24 })
+      const [narrow, roomy] = await Promise.all([wide(60), wide(200)])
+      const lines = narrow.text.split("\r\n")
+      for (const line of lines) assert.isAtMost(line.length, 60)
+      assert.isTrue(
+        lines.some((line) => /^…\S*\/end /.test(line)),
+        narrow.text
+      )
+      assert.include(roomy.text, `${long} `)
+    }
+  )
 
   it.runIf(process.getuid?.() === 0)("is an error, not an empty table, for who cannot read", async () => {
     place.put("ABCD/a", "one")

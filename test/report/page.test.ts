@@ -12,7 +12,8 @@ import {
   replicationRun,
   sampleHistory
 } from "../support/program/reportHistory.ts"
-import { type Browser, browserName, openBrowser, type Page } from "../support/terminal/browser.ts"
+import { browserName } from "../support/programs.ts"
+import { type Browser, openBrowser, type Page } from "../support/terminal/browser.ts"
 
 const hour = 3_600_000
 const now = Date.now()

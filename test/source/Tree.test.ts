@@ -24,7 +24,8 @@ import { type MemoryTree, memoryTree } from "../doubles/Tree.ts"
 import { fourLetters } from "../support/folders.ts"
 import { capturedLog, temporaryFolder } from "../support/program/log.ts"
 import { canMount } from "../support/program/mounts.ts"
-import { abcd, installed, put, run, viewOf } from "../support/zip/archive.ts"
+import { installed } from "../support/programs.ts"
+import { abcd, put, run, viewOf } from "../support/zip/archive.ts"
 
 const folders = (view: SourceView) => Effect.flatMap(Tree, (tree) => tree.folders(view, fourLetters))
 const manifest = (view: SourceView, folder = abcd) => Effect.flatMap(Tree, (tree) => tree.manifest(view, folder))

@@ -37,6 +37,17 @@ export async function* readZip(path: string, signal: AbortSignal): AsyncGenerato
   }
 }
 
+/** What a zip that this program wrote holds, by name and in order. */
+export const contentsOf = async (path: string): Promise<ReadonlyMap<string, Buffer>> => {
+  const contents = new Map<string, Buffer>()
+  for await (const { content, name } of readZip(path, AbortSignal.timeout(60_000))) {
+    const chunks: Array<Buffer> = []
+    for await (const chunk of content()) chunks.push(Buffer.from(chunk))
+    contents.set(String(name), Buffer.concat(chunks))
+  }
+  return contents
+}
+
 async function* content(
   zip: OpenZip,
   entry: ZipEntry,

@@ -1,10 +1,12 @@
+import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { PublishedArchives, type Which } from "../../src/store/PublishedArchive.ts"
 import { examineArchive } from "../../src/verify/VerifyArchive.ts"
 import { filesOf, findings, flipEach, publish, published, reading, scopedPlace } from "../support/program/verify.ts"
-import { abcd, noise, put, run } from "../support/zip/archive.ts"
+import { abcd, noise, put } from "../support/zip/archive.ts"
+import { foreignZip } from "../support/zip/handMade.ts"
 
 /** What is wrong once `change` was made to a file; the file is then put back. */
 const changed = (
@@ -157,9 +159,7 @@ describe("examine", () => {
       }).pipe(Effect.provide(reading(place.targetPath)))
       // The same files, by a program that makes zips of its own kind.
       fs.rmSync(place.file("ABCD.zip"))
-      const script =
-        "import os, sys, zipfile\nwith zipfile.ZipFile(sys.argv[1], 'w') as z: z.writestr('a.txt', 'a' * 200)"
-      run("python3", ["-c", script, place.file("ABCD.zip")])
+      fs.writeFileSync(place.file("ABCD.zip"), foreignZip({ "a.txt": "a".repeat(200) }))
       const anew = yield* findings("current").pipe(Effect.provide(reading(place.targetPath)))
       assert.include(anew ?? [], otherDigests)
     })
@@ -203,15 +203,20 @@ describe("examine", () => {
       put(`${place.source}/ABCD/a.txt`, "a")
       fs.mkdirSync(`${place.targetPath}/ABCD`)
       // As the tool before this one did it.
-      const script = `import hashlib, json, sys, zipfile
-with zipfile.ZipFile('ABCD.zip', 'w', zipfile.ZIP_DEFLATED) as z:
-    z.writestr('a.txt', 'a' * 200)
-    z.writestr('b.txt', 'b')
-md5 = hashlib.md5(open('ABCD.zip', 'rb').read()).hexdigest()
-open('ABCD.zip.md5', 'w').write(md5 + '  ABCD.zip\\n')
-json.dump({'zip_name': 'ABCD.zip', 'files': ['a.txt', 'b.txt'], 'zip_md5': md5, 'total_files': 2, 'total_bytes': 201,
-    'created_at_utc': '2025-01-01T12:00:00Z', 'snapshot': 'tank/data@zero'}, open('metadata.json', 'w'))`
-      assert.strictEqual(run("python3", ["-c", script], { cwd: `${place.targetPath}/ABCD` }).status, 0)
+      const zip = foreignZip({ "a.txt": "a".repeat(200), "b.txt": "b" })
+      const md5 = createHash("md5").update(zip).digest("hex")
+      fs.writeFileSync(place.file("ABCD.zip"), zip)
+      fs.writeFileSync(place.file("ABCD.zip.md5"), `${md5}  ABCD.zip\n`)
+      const metadata = {
+        zip_name: "ABCD.zip",
+        files: ["a.txt", "b.txt"],
+        zip_md5: md5,
+        total_files: 2,
+        total_bytes: 201,
+        created_at_utc: "2025-01-01T12:00:00Z",
+        snapshot: "tank/data@zero"
+      }
+      fs.writeFileSync(place.file("metadata.json"), JSON.stringify(metadata))
       const look = (which: Which) =>
         Effect.gen(function* () {
           const set = yield* Effect.fromNullable(yield* (yield* PublishedArchives).open(abcd, which))

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Manifest, ManifestEntry } from "../../src/source/Manifest.ts"
-import { archiveAndVerify, installed, layers, manifestOf, noise, put, run, viewOf } from "../support/zip/archive.ts"
+import { installed } from "../support/programs.ts"
+import { archiveAndVerify, layers, manifestOf, noise, put, run, viewOf } from "../support/zip/archive.ts"
 
 /** Names that are legal on Unix and that some program or other has trouble with. */
 const names = [
@@ -147,7 +148,7 @@ describe("an archive", () => {
     same(into, { modes: false, named })
   })
 
-  for (const program of ["7zz", "7z"]) {
+  for (const program of ["7zz", "7z"] as const) {
     it.runIf(installed(program))(`passes the test of ${program} without a warning`, () => {
       const { output, status } = run(program, ["t", zip])
       assert.strictEqual(status, 0, output)

@@ -6,8 +6,9 @@ import { inProcess } from "../../src/system/WorkerJob.ts"
 import { verifyZip } from "../../src/zip/VerifyZip.ts"
 import { isArchiveError } from "../../src/zip/ZipError.ts"
 import { temporaryFolder } from "../support/program/log.ts"
+import { installed } from "../support/programs.ts"
 import { readZip } from "../support/readZip.ts"
-import { archiveAndVerify, installed, layers, noise, put, run, viewOf } from "../support/zip/archive.ts"
+import { archiveAndVerify, layers, noise, put, run, viewOf } from "../support/zip/archive.ts"
 
 const signal = new AbortController().signal
 

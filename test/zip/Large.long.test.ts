@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Archiver } from "../../src/zip/Archiver.ts"
 import { temporaryFolder } from "../support/program/log.ts"
-import { archiveAndVerify, entryOf, installed, layers, manifestOf, put, run, viewOf } from "../support/zip/archive.ts"
+import { installed } from "../support/programs.ts"
+import { archiveAndVerify, entryOf, layers, manifestOf, put, run, viewOf } from "../support/zip/archive.ts"
 
 describe("a large archive", () => {
   // Directories need no files on disk. Were the work quadratic, this would take minutes.

@@ -20,7 +20,8 @@ import * as LogLevel from "effect/LogLevel"
 import { Tree } from "../../src/source/Tree.ts"
 import { Archiver } from "../../src/zip/Archiver.ts"
 import { capturedLog } from "../support/program/log.ts"
-import { abcd, installed, layers, noise, put, run, viewOf } from "../support/zip/archive.ts"
+import { installed } from "../support/programs.ts"
+import { abcd, layers, noise, put, run, viewOf } from "../support/zip/archive.ts"
 import { archiveFrom, fastFolder, nextTick, previousOf } from "../support/zip/reuse.ts"
 
 /** A folder with some of everything, and its archive. */
@@ -230,8 +231,8 @@ describe("an archive that copies from the one before", () => {
         ["7z", "t"],
         ["bsdtar", "-xOf"],
         ["python3", "-c", python]
-      ]
-      for (const [program = "", ...args] of readers.filter(([name = ""]) => installed(name))) {
+      ] as const
+      for (const [program, ...args] of readers.filter(([name]) => installed(name))) {
         const { output, status } = run(program, [...args, `${root}/2.zip`])
         assert.strictEqual(status, 0, `${program}: ${output}`)
       }

@@ -10,6 +10,16 @@ export const isAlive = (pid: number): boolean => {
   }
 }
 
+/** Whether a process runs whose command line holds these words. */
+export const isRunning = (words: string): boolean =>
+  fs.readdirSync("/proc").some((pid) => {
+    try {
+      return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").includes(words)
+    } catch {
+      return false
+    }
+  })
+
 /** Looks again and again until it is so. */
 export const waitFor = (what: () => boolean) =>
   Effect.promise(async () => {

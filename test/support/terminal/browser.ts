@@ -1,24 +1,11 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Readable, Writable } from "node:stream"
+import { browserName } from "../programs.ts"
 
 /** A real browser without a window, spoken to over two pipes (Chrome DevTools Protocol: JSON, NUL after each message). */
-
-const names = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome"]
-
-const isThere = (name: string): boolean => {
-  try {
-    execFileSync("sh", ["-c", 'command -v "$1"', "sh", name], { stdio: "ignore" })
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** The browser of this machine; undefined where there is none. */
-export const browserName = names.find(isThere)
 
 interface Message {
   readonly id?: number

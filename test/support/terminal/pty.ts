@@ -76,7 +76,7 @@ export const onTerminal = async (
 ): Promise<PtyEnded> => {
   const { begin = "\x1b[?7l", columns, env, events = [], rows } = options
   const child = spawn("python3", ["-c", driver, JSON.stringify([columns, rows, events, begin]), ...command], {
-    env: { PATH: "/usr/bin:/bin", TERM: "xterm", LANG: "C.UTF-8", ...env },
+    env: { PATH: process.env["PATH"] ?? "", TERM: "xterm", LANG: "C.UTF-8", ...env },
     stdio: ["ignore", "pipe", "inherit"]
   })
   const screen = makeScreen({ columns, rows })

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { chmodSync, existsSync, mkdirSync, utimesSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, utimesSync, writeFileSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as FolderName from "../../../src/source/FolderName.ts"
@@ -93,10 +93,6 @@ export const archiveAndVerify = Effect.fnUntraced(function* (view: SourceView, z
   yield* archiver.verify(zip, manifest)
   return { manifest, report }
 })
-
-/** Whether a program is there; for readers that a machine may not have. */
-export const installed = (program: string): boolean =>
-  (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(`${folder}/${program}`))
 
 /** Runs a program to its end. Output as bytes, since names are. */
 export const run = (

@@ -10,6 +10,10 @@ import {
   versionMadeBy
 } from "../../../src/zip/Headers.ts"
 
+/** A zip as Python's zipfile makes it, of another version of the format. */
+export const foreignZip = (files: Readonly<Record<string, string>>): Buffer =>
+  handMade(Object.entries(files).map(([name, content]) => ({ name, content, madeBy: (3 << 8) | 20 })))
+
 /** An entry as nobody would write it by accident. */
 export interface HandMade {
   readonly name: string | Buffer
@@ -21,6 +25,8 @@ export interface HandMade {
   /** What the headers say, if it is not true. */
   readonly size?: number
   readonly crc?: number
+  /** Version of the format and system, of another program. */
+  readonly madeBy?: number
   /** Offset of the local header, if it is not where it is. */
   readonly start?: number
 }
@@ -59,7 +65,7 @@ export const handMade = (entries: ReadonlyArray<HandMade>): Buffer => {
     const raw = entry.raw === undefined ? Buffer.alloc(0) : rawNameField(name, RawPath.fromLatin1(entry.raw))
     const record = Buffer.alloc(46)
     record.writeUInt32LE(0x02014b50, 0)
-    record.writeUInt16LE(versionMadeBy, 4)
+    record.writeUInt16LE(entry.madeBy ?? versionMadeBy, 4)
     fields.copy(record, 6)
     record.writeUInt16LE(20, 6)
     record.writeUInt16LE(time.length + raw.length, 30)
