@@ -12,7 +12,7 @@ import { Disk } from "../system/Disk.ts"
 import { Process } from "../system/Process.ts"
 import { document, errorsDocument, optional, text } from "../text/Document.ts"
 import { shellWords, visibleJson, withoutControls } from "../text/Text.ts"
-import type { RunSummary } from "./ArchiveResult.ts"
+import { allWell, type RunSummary } from "./ArchiveResult.ts"
 import { archiveDocument, withoutMarkdown } from "./MessageTexts.ts"
 import { asPreflight, Outcome, shortened } from "./Run.ts"
 import { failureOf } from "./superviseRun.ts"
@@ -120,7 +120,7 @@ export const withHooks =
 
 const endOf = <E>(exit: Exit.Exit<RunSummary, E>) => {
   if (Exit.isSuccess(exit)) {
-    return { outcome: exit.value.failed === 0 ? "ok" : "failed", result: archiveDocument(exit.value) } as const
+    return { outcome: allWell(exit.value) ? "ok" : "failed", result: archiveDocument(exit.value) } as const
   }
   const { error, outcome } = failureOf(exit.cause)
   return { outcome, result: errorsDocument(error) }

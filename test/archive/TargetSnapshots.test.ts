@@ -7,6 +7,7 @@ import { archiveJobKey, jobFileName } from "../../src/config/ReplicationJob.ts"
 import { archiveMessages } from "../../src/runs/MessageTexts.ts"
 import { TargetSnapshots, type TargetUpdate } from "../../src/zfs/TargetSnapshots.ts"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
+import type { HooksMemory } from "../doubles/Hooks.ts"
 import { makeKit, twoFolders } from "../support/program/job.ts"
 
 const well: TargetUpdate = {
@@ -59,9 +60,11 @@ describe("the archive job with target_snapshots", () => {
     Effect.gen(function* () {
       const error = "cannot take a snapshot of tank/safe: out of space"
       const failing = answering({ taken: null, destroyed: 0, count: 0, oldest_utc: null, newest_utc: null, error })
-      const kit = yield* makeKit(twoFolders(), { targetSnapshots: failing })
+      const hooks: HooksMemory = { ran: [] }
+      const kit = yield* makeKit(twoFolders(), { targetSnapshots: failing, hooks })
       const summary = yield* kit.run()
       assert.deepStrictEqual([summary.archived, summary.failed], [2, 0])
+      assert.strictEqual(hooks.ran.at(-1)?.outcome, "failed")
       assert.strictEqual((yield* Ref.get(kit.store)).published.size, 2)
       assert.isTrue(kit.lines.includes(`ERROR snapshots of the target: ${error}`), kit.lines.join("\n"))
       assert.isTrue(kit.lines.some((line) => /2 archived.*; the snapshots of the target failed$/.test(line)))
