@@ -18,6 +18,7 @@ import { Hasher } from "../system/Hasher.ts"
 import { secondsOf } from "../text/Document.ts"
 import { display, fromText } from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
+import { utcSeconds } from "../text/Time.ts"
 import type { SnapshotHandle } from "../zfs/Zfs.ts"
 import { type PreviousArchive, settledStamps } from "../zip/ArchiveIndex.ts"
 import { Archiver } from "../zip/Archiver.ts"
@@ -110,7 +111,7 @@ export const failFolder = Effect.fnUntraced(
     const store = yield* Store
     const now = yield* Clock.currentTimeMillis
     const recorded = yield* store
-      .recordFailure({ folder, run, failed_at_utc: Metadata.utcSeconds(now), error })
+      .recordFailure({ folder, run, failed_at_utc: utcSeconds(now), error })
       .pipe(Effect.as(true), orWarn("cannot note the failure", false))
     return { folder, result: "failed", error, recorded } satisfies FolderResult
   },

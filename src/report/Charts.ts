@@ -1,3 +1,4 @@
+import { hourMillis } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
 import type { RunItem, TimedRun } from "./Jobs.ts"
 
@@ -134,8 +135,7 @@ const sizesBefore = (runs: ReadonlyArray<TimedRun>): ReadonlyMap<string, RunItem
 
 const isArchived = ({ result }: RunItem): boolean => result === "archived"
 
-const hour = 3_600_000
-const steps = [1, 2, 3, 6, 12, 24, 48, 168, 672, 8064].map((hours) => hours * hour)
+const steps = [1, 2, 3, 6, 12, 24, 48, 168, 672, 8064].map((hours) => hours * hourMillis)
 
 /** The shortest step of a length that people count in, with which the period has at most `most` of them. */
 const stepFor = ({ from, now }: Period, most: number): number =>

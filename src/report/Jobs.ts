@@ -2,6 +2,7 @@ import { archiveJobKey, type JobKey, jobLabel } from "../config/ReplicationJob.t
 import type { HistoryRun } from "../runs/History.ts"
 import type { JobState, LockedOut } from "../runs/JobState.ts"
 import type { Outcome } from "../runs/Run.ts"
+import { dayMillis, hourMillis } from "../text/Time.ts"
 
 /** One line of the history. Times in milliseconds since 1970. */
 export interface TimedRun {
@@ -203,7 +204,7 @@ const whatOf = (kind: JobKey["kind"], last: HistoryRun | undefined): string => {
   return last.direction === "pull" ? `pulls from ${last.host}` : `pushes to ${last.host}`
 }
 
-const leastSilence = 2 * 3_600_000
+const leastSilence = 2 * hourMillis
 
 const conditionOf = (
   job: KnownJob | undefined,
@@ -251,7 +252,6 @@ const gapOf = (runs: ReadonlyArray<TimedRun>): number | undefined => {
   return gaps.sort((a, b) => a - b)[Math.floor(gaps.length / 2)]
 }
 
-const dayMillis = 86_400_000
 const mostDays = 90
 const severity: ReadonlyArray<Day["worst"]> = ["none", "ok", "interrupted", "failed", "not_started"]
 

@@ -5,7 +5,7 @@ import type { Flaw } from "../runs/PublishedFolders.ts"
 import { isBad, type Verified } from "../store/FolderState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
 import { commandOf, count } from "../text/Text.ts"
-import { isAhead } from "../text/Time.ts"
+import { dayMillis, isAhead } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts, type SizeLine, sizeLines } from "./Charts.ts"
 import { roughly, utc } from "./Html.ts"
@@ -95,7 +95,6 @@ interface TargetFindings {
 
 const nothingFound: TargetFindings = { lost: [], verified: new Map(), undelivered: [] }
 
-const dayMillis = 86_400_000
 const mostRecent = 50
 
 /** What the history comes to. `unreadable`: how many of its lines could not be understood. */

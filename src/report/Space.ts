@@ -1,4 +1,5 @@
 import { bytes, count, number } from "../text/Text.ts"
+import { dayMillis } from "../text/Time.ts"
 import type { TimedRun } from "./Jobs.ts"
 
 /**
@@ -13,7 +14,6 @@ export interface TargetSpace {
   readonly left: number | undefined
 }
 
-const dayMillis = 86_400_000
 const mostDays = 28
 const fewestDays = 14
 

@@ -1,5 +1,6 @@
 import { isBad } from "../store/FolderState.ts"
 import * as Units from "../text/Text.ts"
+import { dayMillis } from "../text/Time.ts"
 import {
   badge,
   type Column,
@@ -77,7 +78,7 @@ ${sizeLines.map(({ name, values }) => {
 
 /** As much of a time as tells the ends of an axis apart. */
 const axisTime = (at: number, span: number): string => {
-  const days = span / 86_400_000
+  const days = span / dayMillis
   return utc(at).slice(...(days < 2 ? [11, 16] : days < 300 ? [5, 10] : [0, 7]))
 }
 

@@ -10,13 +10,12 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { utcSeconds } from "../store/Metadata.ts"
 import * as Errno from "../system/Errno.ts"
 import { notToWrite, withRegular } from "../system/FileCalls.ts"
 import { platform } from "../system/Platform.ts"
 import { isRunning, Process } from "../system/Process.ts"
 import { isFlocked, isSocketTaken, type SocketLock, takeSocket } from "../system/SocketLock.ts"
-import { isInstant } from "../text/Time.ts"
+import { isInstant, utcSeconds } from "../text/Time.ts"
 
 /**
  * One run at a time for one lock file. The kernel holds the lock: by O_EXLOCK on the BSDs; on Linux by flock(2), which the

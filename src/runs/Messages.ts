@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { jobLabel } from "../config/ReplicationJob.ts"
 import { type Notification, Notifier } from "../notify/Notifier.ts"
-import { utcSeconds } from "../store/Metadata.ts"
 import { errorsDocument } from "../text/Document.ts"
+import { dayMillis, utcSeconds } from "../text/Time.ts"
 import {
   type Alerts,
   type AlertsOf,
@@ -183,7 +183,7 @@ const messageOf = (
 const notRead = "cannot read what was told of earlier failures: the disk did not answer in time; it is left as it is"
 
 /** How long good news that is refused is sent again (milliseconds). */
-const longestRetry = 7 * 86_400_000
+const longestRetry = 7 * dayMillis
 
 /** The messages that could not be delivered. After a server did not answer, the others are not tried, which would take as long. */
 const sendAll = Effect.fnUntraced(function* (

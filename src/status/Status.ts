@@ -28,12 +28,12 @@ import {
   withDamage
 } from "../store/FolderState.ts"
 import { publishedFileNames } from "../store/Layout.ts"
-import { parseChecksums, utcSeconds } from "../store/Metadata.ts"
+import { parseChecksums } from "../store/Metadata.ts"
 import { ownFolders, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Store } from "../store/Store.ts"
 import { Disk, DiskError } from "../system/Disk.ts"
 import { count } from "../text/Text.ts"
-import { isAhead } from "../text/Time.ts"
+import { isAhead, utcSeconds } from "../text/Time.ts"
 import { isWithin } from "../zfs/DatasetName.ts"
 import type {
   ArchiveStatus,

@@ -1,6 +1,7 @@
 import * as Schema from "effect/Schema"
 import type { Manifest } from "../source/Manifest.ts"
 import type { Checksums } from "../system/Hasher.ts"
+import { utcSeconds } from "../text/Time.ts"
 
 /** A checksum file as coreutils writes and reads it: where a name holds a backslash, the line begins with one. */
 export const encodeChecksums = (digest: string, name: string): string =>
@@ -59,9 +60,6 @@ export const make = (options: {
 const keys = Object.keys(Metadata.fields)
 
 export const encode = (metadata: Metadata): string => `${JSON.stringify(metadata, keys, 2)}\n`
-
-/** `2025-01-01T12:00:00Z`, without fractions. */
-export const utcSeconds = (millis: number): string => `${new Date(millis).toISOString().slice(0, 19)}Z`
 
 // JavaScript compares UTF-16 units, which puts emoji before U+E000..U+FFFF; UTF-8 bytes do not.
 const byUtf8Bytes = (a: string, b: string): number =>

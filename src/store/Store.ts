@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import type { FolderName } from "../source/FolderName.ts"
 import { Disk, type DiskError } from "../system/Disk.ts"
 import { Hasher } from "../system/Hasher.ts"
+import { utcSeconds } from "../text/Time.ts"
 import {
   describeSource,
   isSameSource,
@@ -23,7 +24,7 @@ import { Zfs } from "../zfs/Zfs.ts"
 import type { ArchiveIndex, PreviousArchive } from "../zip/ArchiveIndex.ts"
 import type { FolderFailure, FolderRecord, FolderState } from "./FolderState.ts"
 import * as Layout from "./Layout.ts"
-import { type Metadata, utcSeconds } from "./Metadata.ts"
+import type { Metadata } from "./Metadata.ts"
 import { unmounted } from "./Mounts.ts"
 import { publish, wouldPublish } from "./Publish.ts"
 import * as Records from "./Records.ts"

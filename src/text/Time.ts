@@ -12,12 +12,18 @@ export const isInstant = (text: string): boolean => {
 
 export const Instant = Schema.String.pipe(Schema.filter(isInstant))
 
+/** `2025-01-01T12:00:00Z`, without fractions, of milliseconds since 1970. */
+export const utcSeconds = (millis: number): string => `${new Date(millis).toISOString().slice(0, 19)}Z`
+
+export const hourMillis = 3_600_000
+export const dayMillis = 24 * hourMillis
+
 const slack = 5 * 60_000
 
 /** Whether a time lies in the future: a clock was or is wrong. */
 export const isAhead = (now: number, at: number): boolean => at > now + slack
 
-const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const units = { s: 1000, m: 60_000, h: hourMillis, d: dayMillis } as const
 
 /** `90m`, `26h` or `2d` in milliseconds; undefined for other text and for zero. */
 export const parseDuration = (text: string): number | undefined => {

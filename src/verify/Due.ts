@@ -7,7 +7,7 @@ import type { FolderName } from "../source/FolderName.ts"
 import { type FolderVerification, isBad, ofCurrent, ofPrevious } from "../store/FolderState.ts"
 import { identityOf, PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { count, duration } from "../text/Text.ts"
-import { isAhead } from "../text/Time.ts"
+import { dayMillis, hourMillis, isAhead } from "../text/Time.ts"
 
 /** Which archives one call of `verify --max-age AGE --limit SIZE` reads: a large target is checked bit by bit. */
 
@@ -98,15 +98,13 @@ const candidate = Effect.fnUntraced(function* (
   } satisfies Candidate
 })
 
-const hour = 3_600_000
-
 /** The size of all archives that were checked within the last hour. */
 const readWithinHour = (known: ReadonlyArray<FolderVerification>, now: number) =>
   Effect.flatMap(PublishedArchives, ({ size }) =>
     Effect.forEach(known, (folder) =>
       Effect.forEach(["current", "previous"] as const, (which) => {
         const at = Date.parse(folder[which]?.verified_at_utc ?? "")
-        return now - at < hour && !isAhead(now, at) ? size(folder.folder, which) : Effect.succeed(0)
+        return now - at < hourMillis && !isAhead(now, at) ? size(folder.folder, which) : Effect.succeed(0)
       })
     )
   ).pipe(Effect.map((sizes) => sumAll(sizes.flat())))
@@ -116,7 +114,7 @@ export const waitingText = ({ now, waiting }: { now: number; waiting: ReadonlyAr
   const times = waiting.flatMap(({ checked }) => checked ?? [])
   const never = waiting.length - times.length
   const age = now - Math.min(...times)
-  const days = Math.floor(age / (24 * hour))
+  const days = Math.floor(age / dayMillis)
   const parts = [
     ...(never > 0 ? [`${never} never checked`] : []),
     ...(times.length > 0 ? [`the oldest check is ${days < 2 ? duration(age) : count(days, "day")} old`] : [])

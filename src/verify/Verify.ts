@@ -22,7 +22,6 @@ import {
 } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import type { Verified } from "../store/FolderState.ts"
-import { utcSeconds } from "../store/Metadata.ts"
 import {
   type ArchivesError,
   identityOf,
@@ -36,6 +35,7 @@ import { codeOf, isAboutUs } from "../system/Errno.ts"
 import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
+import { utcSeconds } from "../text/Time.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
 import { advice, type JobWords, journal, type Other } from "./Advice.ts"
 import { type Chosen, type DueOptions, selectDue, waitingText } from "./Due.ts"

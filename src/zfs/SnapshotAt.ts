@@ -8,10 +8,10 @@ import type { FolderName } from "../source/FolderName.ts"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { quoted } from "../text/Text.ts"
-import { parseMoment } from "../text/Time.ts"
+import { parseMoment, utcSeconds } from "../text/Time.ts"
 import type { Snapshot } from "./Dataset.ts"
 import { local } from "./Endpoint.ts"
-import { readTarget, takenBefore, utcSeconds } from "./TargetSnapshots.ts"
+import { readTarget, takenBefore } from "./TargetSnapshots.ts"
 import { hold, inSnapshot } from "./Zfs.ts"
 import { makeCommands, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { datasetOf, listing, readSnapshots, rows, shortName, snapshotColumns } from "./ZfsList.ts"
@@ -52,9 +52,8 @@ export const openTargetAt = Effect.fn("openTargetAt")(function* (target: string,
     chooseAt({ dataset, all, ours, now: yield* Clock.currentTimeMillis }, at),
     (message) => new NoSuchSnapshot({ message: `--at: ${message}` })
   )
-  const asked =
-    moment === undefined ? "" : `, the newest of zipper's that is not younger than ${utcSeconds(moment / 1000)}`
-  yield* Effect.logInfo(`reading ${dataset}@${snapshot.name} of ${utcSeconds(snapshot.creation)}${asked}`)
+  const asked = moment === undefined ? "" : `, the newest of zipper's that is not younger than ${utcSeconds(moment)}`
+  yield* Effect.logInfo(`reading ${dataset}@${snapshot.name} of ${utcSeconds(snapshot.creation * 1000)}${asked}`)
   yield* hold(inSnapshot(mountpoint, snapshot.name), `the snapshot ${dataset}@${snapshot.name}`)
   const root = RawPath.join(inSnapshot(mountpoint, snapshot.name), within)
   const names = [...places.values()].flatMap((place) =>
@@ -109,11 +108,11 @@ export const chooseAt = ({ all, dataset, now, ours }: Known, at: string): Either
   const snapshot = dated.findLast(({ creation }) => creation * 1000 <= moment)
   if (snapshot !== undefined) return Either.right({ snapshot, moment })
   const [first] = dated
-  const asked = `${at} is ${utcSeconds(moment / 1000)}`
+  const asked = `${at} is ${utcSeconds(moment)}`
   return Either.left(
     first === undefined
       ? `${asked}, and ${dataset} has no snapshot that zipper took (target_snapshots); others are read by their names`
-      : `${asked}, before the first snapshot of ${dataset}: ${first.name} of ${utcSeconds(first.creation)}`
+      : `${asked}, before the first snapshot of ${dataset}: ${first.name} of ${utcSeconds(first.creation * 1000)}`
   )
 }
 

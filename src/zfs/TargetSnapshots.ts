@@ -12,6 +12,7 @@ import { Process } from "../system/Process.ts"
 import { countField, instant, optional, orNull, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { count } from "../text/Text.ts"
+import { utcSeconds } from "../text/Time.ts"
 import { readAccount, readAllowed } from "./Account.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "./Allow.ts"
 import { byCreatetxg, type Snapshot } from "./Dataset.ts"
@@ -236,12 +237,10 @@ const choose = (found: ReadonlyArray<TargetSnapshot>, retention: Retention) =>
 
 const historyOf = (found: ReadonlyArray<TargetSnapshot>): TargetHistory => {
   const [oldest, newest] = [Math.min, Math.max].map((end) =>
-    found.length === 0 ? null : utcSeconds(end(...found.map(({ creation }) => creation)))
+    found.length === 0 ? null : utcSeconds(1000 * end(...found.map(({ creation }) => creation)))
   )
   return { count: found.length, oldest_utc: oldest ?? null, newest_utc: newest ?? null }
 }
-
-export const utcSeconds = (creation: number): string => `${new Date(creation * 1000).toISOString().slice(0, 19)}Z`
 
 /** Name of the form that {@link takeMarked} gives here, under any prefix: it may have been another one. */
 const anyPrefix = (name: string): string => name.replace(/-\d+$/, "")
