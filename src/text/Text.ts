@@ -31,6 +31,9 @@ const hex = (char: string, digits: number): string => char.charCodeAt(0).toStrin
 export const withoutControls = (text: string): string =>
   text.replace(unseen, (char) => (char < "\u0100" ? `\\x${hex(char, 2)}` : `\\u${hex(char, 4)}`))
 
+/** The same on one line: a line end is an escape, too. */
+export const oneLine = (text: string): string => withoutControls(text).replaceAll("\n", "\\x0a")
+
 /** Text in quotes, on one line: a JSON string in which every character can be seen. */
 export const quoted = (text: string): string => JSON.stringify(text).replace(unseen, (char) => `\\u${hex(char, 4)}`)
 
@@ -60,6 +63,12 @@ export const parseBytes = (text: string): number | undefined => {
   return size > 0 && Number.isSafeInteger(size) ? size : undefined
 }
 
+/** The same for all names that any file system takes for one: case, composed or not, invisible characters, dots at the end. */
+export const foldedName = (name: string): string => {
+  const text = name.normalize("NFKD").toUpperCase().toLowerCase().normalize("NFKC")
+  return text.replace(/\p{Default_Ignorable_Code_Point}/gu, "").replace(/[. ]+$/, "") || text
+}
+
 const tenths = (value: number): number => Math.round(value * 10) / 10
 
 /** A length of time given in milliseconds: "0.4 s", "12 s", "2 m 05 s", "3 h 07 m", "2 d 04 h". */
@@ -78,6 +87,12 @@ export const duration = (millis: number): string => {
 /** A number with its noun: "1 folder", "1,204 files", "2 entries". Without `plural`, an s is added. */
 export const count = (n: number, noun: string, plural: string = `${noun}s`): string =>
   `${number(n)} ${n === 1 ? noun : plural}`
+
+/** The first `most` names, and how many more there are: "ABCD, EFGH and 3 more". */
+export const firstNames = (names: ReadonlyArray<string>, most = 10): string => {
+  const rest = names.length - most
+  return `${names.slice(0, most).join(", ")}${rest > 0 ? ` and ${number(rest)} more` : ""}`
+}
 
 export const number = (n: number): string => String(n).replace(/\B(?=(\d{3})+(?!\d))/g, ",")
 

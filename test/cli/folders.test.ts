@@ -43,6 +43,14 @@ const checkSums = (folder: string): void => {
   }
 }
 
+/** An ideograph takes two columns. */
+const inColumns = (text: string, cells: RegExp): void => {
+  const lines = text.split("\n").filter((line) => cells.test(line))
+  assert.lengthOf(lines, names.length)
+  const ends = lines.map((line) => line.search(cells) + (line.startsWith("日本") ? 2 : 0))
+  assert.lengthOf([...new Set(ends)], 1, text)
+}
+
 describe("folders with names of any kind", () => {
   it("are archived, found unchanged, verified, reported and restored", async () => {
     assert.include((await zipper(0, "run")).stdout, `${names.length} archived, 0 unchanged, 0 failed`)
@@ -67,11 +75,8 @@ describe("folders with names of any kind", () => {
 
     const status = await zipper(0, "status")
     assert.include(status.stdout, "all well")
-    // In columns: an ideograph takes two.
-    const columns = status.stdout.split("\n").filter((line) => / just now {2}/.test(line))
-    assert.lengthOf(columns, names.length)
-    const starts = columns.map((line) => line.indexOf(" just now") + (line.startsWith("日本") ? 2 : 0))
-    assert.lengthOf([...new Set(starts)], 1)
+    inColumns(status.stdout, / just now {2}/)
+    inColumns((await zipper(0, "ls")).stdout, / B +\d+ +\d+ B /)
 
     assert.include((await zipper(0, "verify")).stdout, `${names.length} good`)
     assert.include((await zipper(0, "verify", "--prev", "--", "-rf", "a\\b")).stdout, "2 good")
@@ -102,6 +107,8 @@ describe("folders with names of any kind", () => {
 
   it("are quoted in the commands of messages", async () => {
     await zipper(0, "run", "--quiet")
+    const never = await zipper(1, "ls", "--prev", "--", "-rf")
+    assert.include(never.stderr, `the newest one: zipper ls --config ${place.config} -- -rf\n`)
     for (const name of ["it's", "-rf", "photos 2024"]) rmSync(join(place.target, name, `${name}.zip`))
     const { stderr } = await zipper(1, "verify")
     for (const word of ["'it'\\''s'", "-rf", "'photos 2024'"]) {

@@ -11,7 +11,7 @@ import {
 } from "../../restore/ListArchive.ts"
 import type { FolderName } from "../../source/FolderName.ts"
 import { isWithoutName } from "../../text/Glob.ts"
-import { bytes, count, number, quoted, shellWords, visibleJson, withoutControls } from "../../text/Text.ts"
+import { bytes, commandOf, count, number, oneLine, padded, quoted, visibleJson, widthOf } from "../../text/Text.ts"
 import { archiveFlags, archivesToRead, parseFolders, unknownAsUsage } from "../archives.ts"
 import { makeCommand } from "../command.ts"
 import { stopUnless } from "../exit.ts"
@@ -45,7 +45,7 @@ export const ls = makeCommand(
         : showArchive(name, which, flags.patterns, {
             ...words,
             command: (wanted: typeof which) =>
-              shellWords(["zipper", "ls", name, ...(wanted === "previous" ? ["--prev"] : []), ...words.place])
+              commandOf(["zipper", "ls"], name, [...(wanted === "previous" ? ["--prev"] : []), ...words.place])
           })
     yield* stopUnless(yield* listing.pipe(unknownAsUsage("ls"), Effect.provide(layer)))
   }
@@ -110,16 +110,14 @@ const modeText = (kind: ListedEntry["kind"], mode: string): string => {
 
 const spaced = (instant: string): string => instant.replace("T", " ").replace("Z", "")
 
-const oneLine = (name: string): string => withoutControls(name).replaceAll("\n", "\\x0a")
-
 /** Gives whether every folder that had an archive has it still. */
 const showFolders = Effect.fnUntraced(function* (which: Wanted["which"]) {
   const { print } = yield* Output
   const folders = yield* listFolders(which)
   yield* printDocument(ListFoldersDocument, { version: 1, archive: which, folders })
-  const width = Math.max(6, ...folders.map(({ folder }) => folder.length))
+  const width = Math.max(6, ...folders.map(({ folder }) => widthOf(folder)))
   const row = (name: string, size: string, files: string, content: string, at: string) =>
-    `${name.padEnd(width)}  ${size.padStart(10)}  ${files.padStart(11)}  ${content.padStart(10)}  ${at}`
+    `${padded(name, width)}  ${size.padStart(10)}  ${files.padStart(11)}  ${content.padStart(10)}  ${at}`
   const folderRow = ({ archived_at_utc: at, bytes: content, files, folder, zip_bytes }: ListedFolder) =>
     row(folder, bytes(zip_bytes), orDash(number, files), orDash(bytes, content), spaced(at ?? "-"))
   yield* print([row("FOLDER", "SIZE", "FILES", "CONTENT", "ARCHIVED (UTC)"), ...folders.map(folderRow)].join("\n"))
