@@ -19,7 +19,7 @@ import { Tree } from "../source/Tree.ts"
 import { type FolderRecord, type FolderVerification, withDamage } from "../store/FolderState.ts"
 import type { Cursor } from "../store/Records.ts"
 import { type BrokenFolder, claimTarget, Store } from "../store/Store.ts"
-import { bytes, count } from "../text/Text.ts"
+import { bytes, count, firstNames } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
@@ -304,8 +304,7 @@ const logLost = (candidates: ReadonlyArray<Candidate>, records: ReadonlyMap<Fold
     return record?.zipSize === undefined && (record?.lost === true || record?.state !== undefined) ? [folder] : []
   })
   if (lost.length === 0) return Effect.void
-  const more = lost.length > namedAtMost ? ` and ${lost.length - namedAtMost} more` : ""
-  const names = `${lost.slice(0, namedAtMost).join(", ")}${more}`
+  const names = firstNames(lost)
   return Effect.logError(
     lost.length === 1
       ? `the archive of ${names} that was published is gone from the target; a new one is made`

@@ -136,10 +136,12 @@ const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<stri
   if (command === undefined) return Either.right(args)
   const valued = valueOptionsOf(command.usage)
   const sorted = optionsFirst(given, valued)
-  if (takingNames.has(name)) return Either.map(sorted, (rest) => [...args.slice(0, words), ...rest])
+  const whole = (rest: ReadonlyArray<string>) => [...args.slice(0, words), ...rest]
+  if (takingNames.has(name)) return Either.map(sorted, whole)
   const last = given.at(-1) ?? ""
   if (Either.isLeft(sorted)) return valued.once.has(last) || valued.several.has(last) ? sorted : Either.right(args)
-  const [word] = sorted.right.includes("--") ? sorted.right.slice(sorted.right.indexOf("--") + 1) : []
+  if (!sorted.right.includes("--")) return Either.right(whole(sorted.right))
+  const [word] = sorted.right.slice(sorted.right.indexOf("--") + 1)
   const isCommand = topics.some((topic) => topic.name.split(" ")[0] === word)
   // After an unknown option, whose value it may be, the library names that.
   return word !== undefined && (isCommand || word === given[0])

@@ -1,4 +1,4 @@
-import { number } from "../text/Text.ts"
+import { firstNames } from "../text/Text.ts"
 import type { Key, Salt, SendMode, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 
 /**
@@ -39,7 +39,8 @@ export const lockOut = (source: SourceDataset, target: TargetDataset, mode: Send
   const intact = key.dependents.filter(({ salt }) => alike(salt, key.salt) !== false)
   const [first] = intact
   if (first === undefined || same === true) return undefined
-  const [what, them] = intact.length === 1 ? [`${first.name} is`, "it"] : [`${firstNames(intact, 10)} are`, "them"]
+  const names = firstNames(intact.map(({ name }) => name))
+  const [what, them] = intact.length === 1 ? [`${names} is`, "it"] : [`${names} are`, "them"]
   const why = same === false ? "another key" : "maybe another key (zfs does not tell)"
   return {
     what: "dependents",
@@ -87,10 +88,3 @@ const isLost = (dataset: { readonly key: Key | undefined; readonly name: string 
 
 const ownKey = (name: string, root: string): string =>
   `give it a key of its own first (there, any passphrase will do: zfs load-key '${root}'; zfs change-key -o keyformat=passphrase -o keylocation=prompt '${name}')`
-
-/** The first `most` of these names, each after `sign`, and how many more there are. */
-export const firstNames = (things: ReadonlyArray<{ readonly name: string }>, most: number, sign = ""): string => {
-  const shown = things.slice(0, most).map(({ name }) => `${sign}${name}`)
-  const rest = things.length - shown.length
-  return rest > 0 ? `${shown.join(", ")} and ${number(rest)} more` : shown.join(", ")
-}

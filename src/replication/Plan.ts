@@ -1,5 +1,5 @@
 import type { Loss } from "../runs/ReplicationResult.ts"
-import { bytes, count } from "../text/Text.ts"
+import { bytes, count, firstNames } from "../text/Text.ts"
 import {
   type Bookmark,
   byCreatetxg,
@@ -9,7 +9,7 @@ import {
   type TargetDataset
 } from "../zfs/Dataset.ts"
 import { parentOf } from "../zfs/DatasetName.ts"
-import { firstNames, isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
+import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import type { Stream } from "./Stream.ts"
 
 export type Plan =
@@ -258,4 +258,8 @@ const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefine
 
 const listed = 100
 
-const list = (snapshots: ReadonlyArray<Snapshot>): string => firstNames(snapshots, listed, "@")
+const list = (snapshots: ReadonlyArray<Snapshot>): string =>
+  firstNames(
+    snapshots.map(({ name }) => `@${name}`),
+    listed
+  )

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { count } from "../text/Text.ts"
+import { count, firstNames } from "../text/Text.ts"
 import type { LockError } from "./Lock.ts"
 
 /** How a run ended: all well; something failed or was refused; it could not begin; stopped by a signal. */
@@ -34,8 +34,6 @@ interface StoppedWords {
   readonly kept: readonly [string, string]
 }
 
-const mostNamed = 10
-
 /** What a run works on and has done, for the line about a signal: `ABCD was not archived; its archive is as it was; …`. */
 export const makeWorkList = ({ done, kept, noun }: StoppedWords) => {
   let names: ReadonlyArray<string> | undefined
@@ -51,10 +49,9 @@ export const makeWorkList = ({ done, kept, noun }: StoppedWords) => {
       if (names === undefined) return `stopped by a signal before any ${noun} was ${done}`
       const left = names.filter((name) => !ended.has(name))
       if (left.length === 0) return "stopped by a signal when all was done"
-      const more = left.length > mostNamed ? ` and ${left.length - mostNamed} more` : ""
       const was = (n: number) => (n === 1 ? "was" : "were")
       const finished = names.length - left.length
-      return `stopped by a signal: ${left.slice(0, mostNamed).join(", ")}${more} ${was(left.length)} not ${done}; ${kept[left.length === 1 ? 0 : 1]}; ${count(finished, noun)} ${was(finished)} done`
+      return `stopped by a signal: ${firstNames(left)} ${was(left.length)} not ${done}; ${kept[left.length === 1 ? 0 : 1]}; ${count(finished, noun)} ${was(finished)} done`
     }
   }
 }

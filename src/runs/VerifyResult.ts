@@ -5,7 +5,7 @@ import { FolderName } from "../source/FolderName.ts"
 import type { ArchiveIdentity } from "../store/FolderState.ts"
 import { type ArchiveFinding, namesOf, type Which } from "../store/PublishedArchive.ts"
 import { countField, document, optional, seconds, text, undelivered } from "../text/Document.ts"
-import { bytes, count, duration, number, shellWord } from "../text/Text.ts"
+import { bytes, count, duration, firstNames, shellWord } from "../text/Text.ts"
 
 const VerifyFinding = Schema.Struct({
   file: text("the file in the folder that it is about"),
@@ -123,16 +123,11 @@ export const describeFindings = (findings: ReadonlyArray<ArchiveFinding>): Reado
   )
   return Object.values(groups).map(([first, ...rest]) => {
     const entries = [first, ...rest].flatMap(({ entry }) => entry ?? [])
-    return describeFinding(entries.length === 0 ? first : { ...first, entry: listed(entries) })
+    return describeFinding(entries.length === 0 ? first : { ...first, entry: firstNames(entries, entriesNamed) })
   })
 }
 
 const entriesNamed = 5
-
-const listed = (entries: ReadonlyArray<string>): string => {
-  const named = entries.slice(0, entriesNamed).join(", ")
-  return entries.length > entriesNamed ? `${named} and ${number(entries.length - entriesNamed)} more` : named
-}
 
 /** `3 good, 1 damaged; 5.2 GiB read in 34 s; 11 not due`. */
 export const totals = (summary: VerifySummary): string => {

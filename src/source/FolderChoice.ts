@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import { Disk } from "../system/Disk.ts"
-import { count, withoutControls } from "../text/Text.ts"
+import { firstNames, oneLine } from "../text/Text.ts"
 import { type FolderName, isAskedFor, nameProblem, parseFolderName } from "./FolderName.ts"
 
 /** The folders at the top of a source as it is now, by what a pattern makes of their names; each list sorted. */
@@ -27,15 +27,11 @@ export const chooseFolders = Effect.fnUntraced(function* (path: string, wanted: 
   } satisfies FolderChoice
 })
 
-const namedAtMost = 10
-
 /** Names for a line: the first ten, those that no archive can have with the reason, and how many more there are. */
-export const someNames = (names: ReadonlyArray<string>): string => {
-  const shown = names.slice(0, namedAtMost).map((name) => {
-    const problem = nameProblem(name)
-    const shown = withoutControls(name).replaceAll("\n", "\\x0a")
-    return problem === undefined || name.startsWith(".") ? shown : `${shown} (its name ${problem})`
-  })
-  const rest = names.length - shown.length
-  return `${shown.join(", ")}${rest === 0 ? "" : ` and ${count(rest, "more", "more")}`}`
-}
+export const someNames = (names: ReadonlyArray<string>): string =>
+  firstNames(
+    names.map((name) => {
+      const problem = nameProblem(name)
+      return problem === undefined || name.startsWith(".") ? oneLine(name) : `${oneLine(name)} (its name ${problem})`
+    })
+  )

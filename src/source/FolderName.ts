@@ -44,12 +44,3 @@ export const isAskedFor = (wanted: RegExp, name: string): boolean =>
 /** The folder that a path of the source begins with, likewise. */
 export const topFolder = (path: RawPath.RawPath): FolderName | undefined =>
   parseFolderName(RawPath.toText(RawPath.fromLatin1(path.split("/", 1)[0] ?? "")) ?? "")
-
-/** Which names are alike enough that a file system may take them for one: by case, composed characters, dots and blanks at the end. */
-export const foldedName = (name: string): string =>
-  name
-    .normalize("NFD")
-    .toUpperCase()
-    .toLowerCase()
-    .normalize("NFC")
-    .replace(/[. ]+$/, "")

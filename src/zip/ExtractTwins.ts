@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises"
 import { codeOf } from "../system/Errno.ts"
 import { createOnly } from "../system/FileCalls.ts"
 import * as RawPath from "../text/RawPath.ts"
+import { foldedName } from "../text/Text.ts"
 import { type Folder, openFolder, split } from "./ExtractFolders.ts"
 import { lookAt, notDone, type Target } from "./ExtractTarget.ts"
 
@@ -18,15 +19,10 @@ export interface Twins {
 }
 
 const plain = /^[!-~]*[!--/-~]$/
-const ignorable = /\p{Default_Ignorable_Code_Point}/gu
-const ending = /[. ]+$/
 
-/** The same for all names that any file system takes for one: case, composed or not, invisible characters, dots at the end. */
-export const foldName = (name: RawPath.RawPath): string => {
-  if (plain.test(name)) return name.toLowerCase()
-  const text = (RawPath.toText(name) ?? name).normalize("NFKD").toUpperCase().toLowerCase().normalize("NFKC")
-  return text.replace(ignorable, "").replace(ending, "") || text
-}
+/** The same for names of an archive, of which many are plain. */
+export const foldName = (name: RawPath.RawPath): string =>
+  plain.test(name) ? name.toLowerCase() : foldedName(RawPath.toText(name) ?? name)
 
 /** Pairs that are kept: of more, those beyond are found when they are written. */
 const pairsKept = 256

@@ -2,15 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import { someNames } from "../../src/source/FolderChoice.ts"
-import {
-  FolderName,
-  foldedName,
-  isAskedFor,
-  nameProblem,
-  parseFolderName,
-  topFolder
-} from "../../src/source/FolderName.ts"
+import { FolderName, isAskedFor, nameProblem, parseFolderName, topFolder } from "../../src/source/FolderName.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
+import { foldedName } from "../../src/text/Text.ts"
 
 const good = [
   "ABCD",

@@ -7,6 +7,7 @@ import {
   causeText,
   commandOf,
   cutTo,
+  firstNames,
   messageText,
   padded,
   quoted,
@@ -80,6 +81,11 @@ describe("Text", () => {
         assert.isAtMost(widthOf(cutTo(text, width + 1, side, "…")), width + 1)
     }
   )
+
+  it("names the first of many, and how many more there are", () => {
+    assert.strictEqual(firstNames(["a", "b"]), "a, b")
+    assert.strictEqual(firstNames(["a", "b", "c"], 1), "a and 2 more")
+  })
 
   it("puts a name that looks like an option behind the options", () => {
     assert.strictEqual(commandOf(["zipper", "verify"], "it's", ["--prev"]), "zipper verify 'it'\\''s' --prev")
