@@ -12,7 +12,7 @@ import { type SourceView, snapshotName } from "../source/SourceView.ts"
 import { Tree } from "../source/Tree.ts"
 import type { FolderRecord, FolderState } from "../store/FolderState.ts"
 import * as Metadata from "../store/Metadata.ts"
-import { acceptance } from "../store/Mounts.ts"
+import { forcedRun } from "../store/Mounts.ts"
 import { Store } from "../store/Store.ts"
 import { Hasher } from "../system/Hasher.ts"
 import { secondsOf } from "../text/Document.ts"
@@ -244,10 +244,10 @@ const emptied = (folder: FolderName, record: FolderRecord | undefined, manifest:
   const excluded = manifest.leftOut?.excluded ?? 0
   if (excluded > 0 && !(record?.state?.files === 0 && record.state.excluded !== undefined)) {
     const unless = hadFiles(record) ? "if all of it is mounted, change exclude" : "change exclude"
-    return `nothing to archive: exclude leaves no file of it (${excluded} excluded); ${unless}, or accept an archive without files once with: ${acceptance(folder)}`
+    return `nothing to archive: exclude leaves no file of it (${excluded} excluded); ${unless}, or accept an archive without files once with: ${forcedRun(folder)}`
   }
   return hadFiles(record)
-    ? `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: ${acceptance(folder)}`
+    ? `its archive holds files, and the folder holds none now: is all of it mounted? If it is to be empty, accept that once with: ${forcedRun(folder)}`
     : undefined
 }
 

@@ -4,7 +4,7 @@ import type { FolderName } from "../source/FolderName.ts"
 import type { Compare, Manifest } from "../source/Manifest.ts"
 import { graftsIn, places, type SourceView } from "../source/SourceView.ts"
 import type { FolderRecord, FolderState } from "../store/FolderState.ts"
-import { acceptance } from "../store/Mounts.ts"
+import { forcedRun } from "../store/Mounts.ts"
 import { fromText } from "../text/RawPath.ts"
 import type { Verdict } from "../zfs/ZfsDiff.ts"
 import { unsettledFrom } from "../zip/ArchiveIndex.ts"
@@ -81,11 +81,11 @@ export const missing = (
     (place) => !isExcluded(fromText(place)) && !caches.some((cache) => place !== "" && place.startsWith(cache))
   )
   if (gone.length > 0) {
-    return `${named(folder, gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or accept it as it is: ${acceptance(folder)}`
+    return `${named(folder, gone)} a mount of its own when the folder was last archived, and nothing is mounted there now: mount it, or accept it as it is: ${forcedRun(folder)}`
   }
   const hollow = without(now.hollow, state?.hollow)
   if (hollow.length > 0) {
-    return `${named(folder, hollow)} a btrfs subvolume of its own in the volume that the snapshot was taken of, and only an empty folder in the snapshot: its files are not there. Read it where it is whole, or accept it as it is: ${acceptance(folder)}`
+    return `${named(folder, hollow)} a btrfs subvolume of its own in the volume that the snapshot was taken of, and only an empty folder in the snapshot: its files are not there. Read it where it is whole, or accept it as it is: ${forcedRun(folder)}`
   }
   return undefined
 }

@@ -1,9 +1,8 @@
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { FolderName } from "../source/FolderName.ts"
-import { Metadata } from "../store/Metadata.ts"
+import * as Metadata from "../store/Metadata.ts"
 import { type PublishedArchive, PublishedArchives, type Which } from "../store/PublishedArchive.ts"
 import { countField, document, instant, optional, orNull, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
@@ -93,11 +92,9 @@ export const listFolders = Effect.fn("ListFolders")(function* (which: Which) {
   return found.flat()
 })
 
-const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
-
 const figuresOf = (set: PublishedArchive | undefined): Pick<ListedFolder, "files" | "bytes" | "archived_at_utc"> => {
   const state = set?.which === "current" ? set.state : undefined
-  const metadata = state === undefined ? Option.getOrUndefined(decodeMetadata(set?.metadata)) : undefined
+  const metadata = state === undefined ? Metadata.parse(set?.metadata) : undefined
   const at = state?.archived_at_utc ?? metadata?.created_at_utc
   return {
     files: state?.files ?? metadata?.total_files ?? null,

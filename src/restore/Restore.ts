@@ -3,13 +3,11 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { sumAll } from "effect/Number"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { describeFinding, foreignText } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
-import { Metadata } from "../store/Metadata.ts"
+import * as Metadata from "../store/Metadata.ts"
 import { isSameArchive, namesOf, type PublishedArchive, PublishedArchives } from "../store/PublishedArchive.ts"
 import { Progress } from "../system/Progress.ts"
 import { bytes, count, duration } from "../text/Text.ts"
@@ -212,14 +210,11 @@ const examineWithProgress = Effect.fnUntraced(function* (set: PublishedArchive) 
   return yield* examineArchive(set, "checksums", (done) => show({ done, total }))
 }, Effect.scoped)
 
-const decodeMetadata = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
-
 /** What the metadata promises; without any to go by, what was found counts. */
-const totalsOf = (metadata: string | undefined, { bytes, files }: Examined) =>
-  Option.match(decodeMetadata(metadata), {
-    onNone: () => ({ files, bytes }),
-    onSome: ({ total_bytes, total_files }) => ({ files: total_files, bytes: total_bytes })
-  })
+const totalsOf = (text: string | undefined, { bytes, files }: Examined) => {
+  const metadata = Metadata.parse(text)
+  return metadata === undefined ? { files, bytes } : { files: metadata.total_files, bytes: metadata.total_bytes }
+}
 
 /** What keeps several archives out together: a pattern that means nothing in any of them, and room that all of them need. */
 const commonObstacles = ({ only }: RestoreRequest, ready: ReadonlyArray<Ready>): ReadonlyArray<string> => {

@@ -1,6 +1,7 @@
 import * as Schema from "effect/Schema"
 import { describeFindings } from "../runs/VerifyResult.ts"
 import { FolderName } from "../source/FolderName.ts"
+import { forcedRun } from "../store/Mounts.ts"
 import type { ArchiveFinding, PublishedArchive, Which } from "../store/PublishedArchive.ts"
 import { countField, document, flag, orNull, seconds, text } from "../text/Document.ts"
 import { commandOf, optionWords, shellWords } from "../text/Text.ts"
@@ -97,8 +98,7 @@ export const noArchiveText = (
 /** `finding` says that nothing is left of the folder's archives. */
 export const lostText = ({ folder, job }: Pick<WantedArchive, "folder" | "job">, finding: string): string => {
   if (job === undefined) return finding
-  const run = shellWords(["zipper", "run", ...job, "--force", "--folder", folder])
-  return `${finding}; a new one, if the folder is still in the source: ${run}`
+  return `${finding}; a new one, if the folder is still in the source: ${forcedRun(folder, job)}`
 }
 
 export interface RestoreSummary {

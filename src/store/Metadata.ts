@@ -1,3 +1,4 @@
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Manifest } from "../source/Manifest.ts"
 import type { Checksums } from "../system/Hasher.ts"
@@ -36,6 +37,11 @@ export const Metadata = Schema.Struct({
   snapshot: Schema.String
 })
 export type Metadata = typeof Metadata.Type
+
+/** Undefined for text that is no metadata of ours. */
+export const parse = (text: string | undefined): Metadata | undefined => Option.getOrUndefined(decode(text))
+
+const decode = Schema.decodeUnknownOption(Schema.parseJson(Metadata))
 
 /** The metadata of an archive made from `manifest`. `createdAt` is in milliseconds since 1970. */
 export const make = (options: {

@@ -167,13 +167,14 @@ export const unmounted = Effect.fnUntraced(function* (
   return missing.map(
     (folder): BrokenFolder => ({
       folder,
-      reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: ${acceptance(folder)}`
+      reason: `its folder of the target, ${join(layout.target, folder)}, was a mount of its own at the last run, and nothing is mounted there now: mount it, or accept that it is archived without: ${forcedRun(folder)}`
     })
   )
 })
 
-/** The command by which the user accepts what is missing in the folder or where its archives are. */
-export const acceptance = (folder: FolderName): string => shellWords(["zipper", "run", "--force", "--folder", folder])
+/** The command that archives a folder anew, and accepts what is missing in it or where its archives are. */
+export const forcedRun = (folder: FolderName, job: ReadonlyArray<string> = []): string =>
+  shellWords(["zipper", "run", ...job, "--force", "--folder", folder])
 
 const mountedFolders = Effect.fnUntraced(function* (layout: Layout) {
   const disk = yield* Disk

@@ -1,5 +1,6 @@
 import type { Verdict } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
+import { forcedRun } from "../store/Mounts.ts"
 import { namesOf, type Which } from "../store/PublishedArchive.ts"
 import { commandOf, shellWords } from "../text/Text.ts"
 
@@ -107,8 +108,7 @@ export const journal = ".publish"
 
 const command = (words: ReadonlyArray<string>): string => `  ${shellWords(words)}`
 const run = (job: ReadonlyArray<string>) => command(["zipper", "run", ...job])
-const again = (folder: FolderName, job: ReadonlyArray<string>) =>
-  command(["zipper", "run", ...job, "--force", "--folder", folder])
+const again = (folder: FolderName, job: ReadonlyArray<string>) => `  ${forcedRun(folder, job)}`
 const unzip = (zip: string) => command(["unzip", zip, "-d", "DIR"])
 const look = ({ place, verdict, which }: Situation, at: Which = which) =>
   `  ${commandOf(["zipper", "verify", ...place, ...(at === "previous" ? ["--prev"] : [])], verdict.folder)}`
