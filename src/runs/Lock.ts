@@ -57,12 +57,15 @@ export class Lock extends Context.Tag("zipper/Lock")<
   /** Takes nothing and writes nothing: says when a run is at work, and goes on. */
   static readonly layerDryRun: Layer.Layer<Lock, never, Process> = Layer.effect(
     Lock,
-    Effect.map(Process, (runner) => ({
-      acquire: logHolder,
-      acquireIn: (folder: string) => logHolder(lockIn(folder)),
-      ...makeProbe(runner),
-      holder: holderOf
-    }))
+    Effect.map(Process, (runner) => {
+      const logged = new Set<string>()
+      return {
+        acquire: logHolder(logged),
+        acquireIn: (folder: string) => logHolder(logged)(lockIn(folder)),
+        ...makeProbe(runner),
+        holder: holderOf
+      }
+    })
   )
 }
 
@@ -314,13 +317,14 @@ const settling = 60_000
 const isAtWork = ({ pid, since }: Holder): boolean =>
   Date.parse(since) >= Date.now() - uptime() * 1000 - settling && isRunning(pid)
 
-/** Logs that a run is at work, by the file's content: to test the lock is to hold it, and a real run would find it taken. */
-const logHolder = Effect.fn("Lock.lookAt")(function* (path: string) {
-  const holder = decode(yield* Effect.promise(() => readText(path)))
-  if (holder !== undefined && isAtWork(holder)) {
+/** Logs that a run is at work, once, by the file's content: to test the lock is to hold it, and a run would find it taken. */
+const logHolder = (logged: Set<string>) =>
+  Effect.fn("Lock.lookAt")(function* (path: string) {
+    const holder = decode(yield* Effect.promise(() => readText(path)))
+    if (holder === undefined || !isAtWork(holder) || logged.has(inWords(holder))) return
+    logged.add(inWords(holder))
     yield* Effect.logWarning(`another run is at work: ${inWords(holder)}`)
-  }
-})
+  })
 
 const holderOf = Effect.fn("Lock.holder")(function* (path: string, last?: Holder) {
   const holder = yield* Effect.promise(() =>

@@ -123,7 +123,10 @@ const writeMarker = Effect.fnUntraced(function* <A, I>(supervision: Supervision<
   const { historyOf, job, lockfile, pid, run, started } = supervision
   if (job === undefined) return Effect.void
   const states = yield* JobStates
-  const left = yield* states.marker(job).pipe(orLogDebug)
+  const found = yield* states.marker(job).pipe(orLogDebug)
+  // A dry run waits for no lock, and may find the marker of a run that is at work.
+  const holder = found && (yield* (yield* Lock).holder(found.lockfile))
+  const left = holder !== undefined && holder.pid !== pid && holder.pid === found?.pid ? undefined : found
   const error = "it came to no end: it was killed, or the machine went down"
   if (left !== undefined) {
     const { run, started_at_utc } = left

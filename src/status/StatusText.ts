@@ -186,7 +186,7 @@ const jobLines = (now: number, name: string, job: JobStatus, width: number, soun
 const outcome = ({ error, failures, outcome }: NonNullable<JobStatus["last_run"]>, sound: boolean): string =>
   ({
     ok: sound ? "all well" : "nothing failed in it",
-    failed: error === null ? `${number(failures)} failed` : "it broke off",
+    failed: error === null ? `${number(failures)} failed` : "it failed",
     not_started: "it could not begin",
     interrupted: "stopped by a signal"
   })[outcome]

@@ -142,7 +142,9 @@ describe("the hooks of a run", () => {
     assert.deepStrictEqual([status, stderr], [1, `error: ${reason}\n`])
     assert.deepInclude(JSON.parse(stdout), { archived: 1, failed: 0, hook_error: reason })
     assert.match(got("failure").title ?? "", /^zipper: the hook after failed on /)
-    assert.include((await run(["status", "--config", place.config])).stdout, reason)
+    const shown = (await run(["status", "--config", place.config])).stdout
+    assert.match(shown, /^archive: last run .*: it failed$/m)
+    assert.include(shown, reason)
   })
 
   it("a failure that fails is a message that was not delivered: said, shown by status, tried again", async () => {
@@ -211,6 +213,22 @@ describe("a hook that hangs", () => {
     assert.deepStrictEqual([status, stderr], [143, "error: stopped by a signal before any folder was archived\n"])
     assert.deepInclude(got("after"), { outcome: "interrupted" })
     assert.deepStrictEqual(files("ABCD"), [])
+  }, 60_000)
+
+  it("in before: a run meanwhile ends with 75, and a dry run names the run at work, once, and not as killed", async () => {
+    place.configure({ hooks: { before: hanging("before") } })
+    const { child, ended } = start(["run", "--quiet", "--config", place.config])
+    await started("before")
+    const second = await job("--quiet")
+    const dry = await job("--dry-run")
+    child.kill("SIGTERM")
+    await ended
+    assert.deepStrictEqual([second.status, dry.status], [75, 0])
+    const warnings = dry.stderr.split("\n").filter((line) => /at work|came to no end/.test(line))
+    assert.deepStrictEqual(
+      warnings.map((line) => line.replace(/since .*/, "")),
+      [`* warning: another run is at work: pid ${child.pid}, `]
+    )
   }, 60_000)
 
   it("in after: SIGTERM ends it, and what was archived stays", async () => {
