@@ -138,15 +138,13 @@ const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<stri
   const sorted = optionsFirst(given, valued)
   const whole = (rest: ReadonlyArray<string>) => [...args.slice(0, words), ...rest]
   if (takingNames.has(name)) return Either.map(sorted, whole)
-  const last = given.at(-1) ?? ""
+  const [last = ""] = (given.at(-1) ?? "").split("=")
   if (Either.isLeft(sorted)) return valued.once.has(last) || valued.several.has(last) ? sorted : Either.right(args)
-  if (!sorted.right.includes("--")) return Either.right(whole(sorted.right))
-  const [word] = sorted.right.slice(sorted.right.indexOf("--") + 1)
+  const [word] = sorted.right.includes("--") ? sorted.right.slice(sorted.right.indexOf("--") + 1) : []
   const isCommand = topics.some((topic) => topic.name.split(" ")[0] === word)
   // After an unknown option, whose value it may be, the library names that.
-  return word !== undefined && (isCommand || word === given[0])
-    ? Either.left(misplaced(name, word, isCommand))
-    : Either.right(args)
+  if (word !== undefined && (isCommand || word === given[0])) return Either.left(misplaced(name, word, isCommand))
+  return word === undefined ? Either.right(whole(sorted.right)) : Either.right(args)
 }
 
 /** Why a command that takes options alone does not take this word, and where it belongs. */
@@ -184,7 +182,8 @@ const hintFor = (args: ReadonlyArray<string>): string => {
 const explain = (error: ValidationError, args: ReadonlyArray<string>) => {
   const text = isCommandMismatch(error)
     ? unknownCommand(args)
-    : HelpDoc.toAnsiText(error.error).trim() || "short options cannot be joined: write them one by one"
+    : HelpDoc.toAnsiText(error.error).trim() ||
+      "short options cannot be joined: write them one by one, and a name such as -rf after --"
   return fatal(`${text}\n${hintFor(args)}`, asksFor(args))
 }
 

@@ -89,7 +89,7 @@ describe("a run", () => {
 
   it("prints one JSON document and nothing else on standard output", async () => {
     place.put("ABCD/a.txt", "one")
-    const { status, stdout, stderr } = await job("--json", "--folder", "ABCD", "--folder", "NONE")
+    const { status, stdout, stderr } = await job("--json", "--folder=ABCD", "--folder", "NONE")
     assert.strictEqual(status, 1)
     const document: unknown = JSON.parse(stdout)
     assert.deepInclude(document, { version: 1, dry_run: false, archived: 1, failed: 1, bytes: 3 })

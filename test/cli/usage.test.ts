@@ -18,6 +18,8 @@ describe("a wrong command line", () => {
     [["run", "--config", "c.json", "--folder", "a/b"], '"a/b" is not the name of a folder: it holds a slash'],
     [["run", "frob"], 'not "frob"'],
     [["status", "--config"], "--config: its value is missing"],
+    [["run", "--folder="], "--folder: its value is missing"],
+    [["restore", "-rf", "--to", "back"], "a name such as -rf after --"],
     [["--config", "c.json", "status"], "options go after the command: zipper status"],
     [["config", "validate", "c.json", "--quite"], "--quite"],
     [["report", "--dayz", "30"], "--dayz"],
