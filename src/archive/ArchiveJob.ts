@@ -240,7 +240,7 @@ const knownFolders = Effect.fnUntraced(function* (cursor: Cursor | undefined) {
   return records
 })
 
-/** Warns of archived folders that are gone; a source where all are gone is taken for unmounted. */
+/** Warns of archived folders that are gone; fails where all are gone (not mounted?), or where no name is asked for. */
 const listFolders = Effect.fnUntraced(function* (
   view: SourceView,
   records: ReadonlyMap<FolderName, FolderRecord>,
@@ -261,7 +261,11 @@ const listFolders = Effect.fnUntraced(function* (
   const missing = [...records].filter(([folder, { zipSize }]) => zipSize !== undefined && !present.has(folder))
   if (folders.length === 0) {
     if (missing.length > 0) return yield* new PreflightError({ message: sourceEmpty(missing.length, unmatched.size) })
-    yield* Effect.logWarning(`the source holds no folder whose name ${nameRule(pattern)}`)
+    const nothing = `the source holds no folder whose name ${nameRule(pattern)}`
+    // An error, since --quiet hides warnings.
+    if (unmatched.size > 0)
+      return yield* new PreflightError({ message: `${nothing}: zipper check lists those that are there` })
+    yield* Effect.logWarning(nothing)
   }
   const away: Array<BrokenFolder> = []
   for (const [folder, { state }] of missing) {

@@ -164,6 +164,8 @@ describe("folders with names of any kind", () => {
     assert.include(stderr, "has a name that is four upper-case letters or digits: there is nothing to archive")
     assert.match(stderr, /"folders": "\[\^\.\]\.\*" takes every one: .*Documents.* and 2 more/)
     assert.notInclude(stdout, "a run would work")
+    const ran = await zipper(3, "run", "--quiet")
+    assert.match(ran.stderr, /^\S+ the source holds no folder whose name is four upper-case .*: zipper check lists/)
     const refused = await zipper(2, "run", "--folder", "Documents")
     assert.include(refused.stderr, '--folder: "Documents" is not four upper-case letters or digits')
   })
