@@ -33,7 +33,7 @@ export const archiveMessages = (
         result.result === "failed" ? [{ name: result.folder, reason: result.error }] : []
       ),
       ...(target_snapshots?.error === undefined ? [] : [{ name: ofTarget, reason: target_snapshots.error }]),
-      ...(hook_error === undefined ? [] : [{ name: hookAfter, reason: hook_error }])
+      ...(hook_error === undefined ? [] : [{ name: hookAfter, reason: hook_error.replace(`${hookAfter}: `, "") }])
     ],
     // A folder that a whole run does not name is no longer in the source.
     covers: ({ folders }, name) =>

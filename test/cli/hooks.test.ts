@@ -142,6 +142,7 @@ describe("the hooks of a run", () => {
     assert.deepStrictEqual([status, stderr], [1, `error: ${reason}\n`])
     assert.deepInclude(JSON.parse(stdout), { archived: 1, failed: 0, hook_error: reason })
     assert.match(got("failure").title ?? "", /^zipper: the hook after failed on /)
+    assert.match(got("failure").message ?? "", new RegExp(`^- ${reason}\n`))
     const shown = (await run(["status", "--config", place.config])).stdout
     assert.match(shown, /^archive: last run .*: it failed$/m)
     assert.include(shown, reason)
