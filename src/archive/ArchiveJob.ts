@@ -249,13 +249,14 @@ const listFolders = Effect.fnUntraced(function* (
   const found = yield* (yield* Tree).folders(view, wholeName(pattern))
   const { folders, replaced, skipped, unmatched, unreadable, unsafe } = found
   yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
+  // As errors, since --quiet hides warnings.
   for (const { name, problem } of unsafe.slice(0, namedAtMost)) {
-    yield* Effect.logWarning(
+    yield* Effect.logError(
       `${name} is not archived: its name ${problem}; rename that folder, or leave it out by "folders"`
     )
   }
   const unnamed = unsafe.length - namedAtMost
-  if (unnamed > 0) yield* Effect.logWarning(`${count(unnamed, "more folder")} with such names: zipper check lists them`)
+  if (unnamed > 0) yield* Effect.logError(`${count(unnamed, "more folder")} with such names: zipper check lists them`)
   const present = new Set(folders)
   const types = new Map(replaced.map(({ folder, type }) => [folder, type]))
   const missing = [...records].filter(([folder, { zipSize }]) => zipSize !== undefined && !present.has(folder))

@@ -124,10 +124,10 @@ describe("folders with names of any kind", () => {
     mkdirSync(join(place.source, "new\nline"))
     mkdirSync(Buffer.concat([Buffer.from(`${place.source}/b`), Buffer.from([0xff])]))
     mkdirSync(join(place.source, "l".repeat(101)))
-    const ran = await zipper(0, "run")
+    const ran = await zipper(0, "run", "--quiet")
     const checked = await zipper(0, "check")
     for (const text of ["photos.prev", "new\\x0aline", "b\\xff", "l".repeat(101)]) {
-      assert.include(ran.stderr + ran.stdout, `${text} is not archived: its name `)
+      assert.include(ran.stderr, `${text} is not archived: its name `)
       assert.include(checked.stderr + checked.stdout, `${text} is not archived: its name `)
     }
     assert.isFalse(existsSync(join(place.target, "photos.prev")))

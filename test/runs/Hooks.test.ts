@@ -79,7 +79,7 @@ describe("hooks of a run", () => {
       assert.include(kit.lines, "ERROR hook after: /x ended with status 1")
       const [message] = yield* Ref.get(kit.sent)
       assert.strictEqual(message?.title, "zipper: the hook after failed on nas")
-      assert.include(message?.message, "- **hook after**: hook after: /x ended with status 1")
+      assert.include(message?.message, "- **hook after**: /x ended with status 1")
       assert.deepInclude((yield* archiveState(kit.state)).last_run, {
         outcome: "failed",
         error: "hook after: /x ended with status 1"
@@ -102,7 +102,7 @@ describe("hooks of a run", () => {
       assert.deepInclude(hooks.ran[1], { outcome: "failed" })
       const [message] = yield* Ref.get(kit.sent)
       assert.strictEqual(message?.title, "zipper: 1 of 2 folders failed on nas")
-      assert.include(message?.message, "**hook after**: hook after: no")
+      assert.include(message?.message, "**hook after**: no")
     })
   )
 
