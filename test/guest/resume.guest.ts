@@ -20,7 +20,7 @@ const received = (source: string): number => {
 /** Starts a slow pull and waits until a part of the large snapshot has been received. */
 const caughtInTheMiddle = async (source: string) => {
   const running = startZipper(
-    ...["pull", "--host", "localhost", "--bandwidth", "2M", "--lock", path.join(hosts.source.folder, "zipper.lock")],
+    ...["pull", "--host", "localhost", "--bandwidth", "1M", "--lock", path.join(hosts.source.folder, "zipper.lock")],
     ...arguments_(source)
   )
   await until("a stream under way", () => received(source) > 500_000)
