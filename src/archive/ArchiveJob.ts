@@ -2,7 +2,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { nameRule, stateDirOf, wholeName } from "../config/Config.ts"
 import { archiveJobKey } from "../config/ReplicationJob.ts"
-import { allWell, type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
+import { allWell, errorOf, type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
 import { withHooks } from "../runs/Hooks.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
@@ -15,7 +15,7 @@ import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import { type FolderName, parseFolderName, topFolder } from "../source/FolderName.ts"
 import type { Compare } from "../source/Manifest.ts"
 import type { SnapshotRef, SourceView } from "../source/SourceView.ts"
-import { Tree } from "../source/Tree.ts"
+import { Tree, unsafeText } from "../source/Tree.ts"
 import { type FolderRecord, type FolderVerification, withDamage } from "../store/FolderState.ts"
 import type { Cursor } from "../store/Records.ts"
 import { type BrokenFolder, claimTarget, Store } from "../store/Store.ts"
@@ -73,7 +73,7 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
       historyOf: archiveHistory,
       nextState: (before, end, done) => nextArchiveState(before, end, { whole, done }),
       succeeded: allWell,
-      errorOf: ({ hook_error }) => hook_error,
+      errorOf,
       messages: {
         of: { job: archiveJobKey, task: "run" },
         reminder_hours: config.reminder_hours,
@@ -93,7 +93,7 @@ const archiveJob = Effect.fn("ArchiveJob")(function* (
 ) {
   const started = yield* Clock.currentTimeMillis
   const source = yield* preflight(config)
-  const { candidates, cursor, records, settled, snapshot, view } = yield* survey(config, options, source)
+  const { candidates, cursor, not_archived, records, settled, snapshot, view } = yield* survey(config, options, source)
   const worked = yield* workOn(config, candidates, list, onResult, {
     run: options.run,
     started,
@@ -115,6 +115,7 @@ const archiveJob = Effect.fn("ArchiveJob")(function* (
     started_at_utc: utcSeconds(started),
     seconds: (now - started) / 1000,
     folders: results,
+    ...(not_archived.length === 0 ? {} : { not_archived }),
     ...(target_snapshots === undefined ? {} : { target_snapshots })
   })
   yield* Effect.logInfo(totals(summary))
@@ -195,7 +196,10 @@ const survey = Effect.fnUntraced(function* (config: RunArchiveConfig, options: R
   }
   for (const [folder, reason] of unworkable) settled.push(yield* failFolder(options.run, folder, reason))
   yield* logLost(candidates, records)
-  return { candidates, cursor, records, settled, snapshot, view }
+  // A run of chosen folders is asked for these alone.
+  const not_archived = options.folders.length === 0 ? listed.unsafe : []
+  yield* Effect.forEach(not_archived, (line) => Effect.logError(line), { discard: true })
+  return { candidates, cursor, not_archived, records, settled, snapshot, view }
 }, asPreflight)
 
 /** Heals what a crashed run left: publications, staging, snapshots. Gives the cursor, if it is one of this source. */
@@ -249,14 +253,6 @@ const listFolders = Effect.fnUntraced(function* (
   const found = yield* (yield* Tree).folders(view, wholeName(pattern))
   const { folders, replaced, skipped, unmatched, unreadable, unsafe } = found
   yield* Effect.logDebug(`${folders.length} folders, ${skipped} other entries passed over`)
-  // As errors, since --quiet hides warnings.
-  for (const { name, problem } of unsafe.slice(0, namedAtMost)) {
-    yield* Effect.logError(
-      `${name} is not archived: its name ${problem}; rename that folder, or leave it out by "folders"`
-    )
-  }
-  const unnamed = unsafe.length - namedAtMost
-  if (unnamed > 0) yield* Effect.logError(`${count(unnamed, "more folder")} with such names: zipper check lists them`)
   const present = new Set(folders)
   const types = new Map(replaced.map(({ folder, type }) => [folder, type]))
   const missing = [...records].filter(([folder, { zipSize }]) => zipSize !== undefined && !present.has(folder))
@@ -281,7 +277,7 @@ const listFolders = Effect.fnUntraced(function* (
       yield* Effect.annotateLogs(Effect.logWarning(`${why}; its archives are kept`), "folder", folder)
     }
   }
-  return { folders, unreadable: [...unreadable, ...away] }
+  return { folders, unreadable: [...unreadable, ...away], unsafe: unsafe.map(unsafeText) }
 })
 
 const sourceEmpty = (archived: number, unmatched: number): string =>
@@ -299,8 +295,6 @@ const noSuchFolder = Effect.fnUntraced(
   },
   (effect, folder) => Effect.annotateLogs(effect, "folder", folder)
 )
-
-const namedAtMost = 10
 
 /** Which published archives are not in the target any more: as errors, since --quiet hides warnings. */
 const logLost = (candidates: ReadonlyArray<Candidate>, records: ReadonlyMap<FolderName, FolderRecord>) => {

@@ -15,7 +15,7 @@ import { otherOwner } from "../runs/Metrics.ts"
 import { type ExcludeRules, withoutExcluded } from "../source/Exclude.ts"
 import { chooseFolders, someNames } from "../source/FolderChoice.ts"
 import { type FolderName, topFolder } from "../source/FolderName.ts"
-import { Tree } from "../source/Tree.ts"
+import { Tree, unsafeText } from "../source/Tree.ts"
 import type { FolderRecord } from "../store/FolderState.ts"
 import { checkOwner, Store } from "../store/Store.ts"
 import { Disk } from "../system/Disk.ts"
@@ -178,11 +178,7 @@ const checkSource = Effect.fnUntraced(
         ok("folders", `not archived, since the name ${nameRule(config.folders, false)}: ${someNames(others)}`)
       )
     }
-    for (const { name, problem: why } of unsafe) {
-      findings.push(
-        warning("folders", `${name} is not archived: its name ${why}; rename that folder, or leave it out by "folders"`)
-      )
-    }
+    findings.push(...unsafe.map((each) => problem("folders", unsafeText(each))))
     findings.push(...(yield* problemOf("folders", (yield* Store).requireDistinct(folders))))
     findings.push(...(yield* checkSnapshots(config, source)))
     return findings

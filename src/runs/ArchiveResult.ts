@@ -4,7 +4,7 @@ import { FolderName } from "../source/FolderName.ts"
 import * as LeftOut from "../source/LeftOut.ts"
 import type { FolderState } from "../store/FolderState.ts"
 import { countField, document, flag, instant, optional, seconds, text, undelivered } from "../text/Document.ts"
-import { bytes, count, duration } from "../text/Text.ts"
+import { bytes, count, duration, firstNames } from "../text/Text.ts"
 import { TargetUpdate } from "../zfs/TargetSnapshots.ts"
 
 const RunFolder = Schema.Union(
@@ -49,6 +49,11 @@ export const RunDocument = document({
     description: "with target_snapshots in the configuration; with an error in it the exit status is 1"
   }),
   hook_error: optional(text("why the hook after failed; the exit status is 1")),
+  not_archived: optional(
+    Schema.Array(text("a folder that is asked for, and why its name can have no archive")).annotations({
+      description: "with any, the exit status is 1"
+    })
+  ),
   folders: Schema.Array(RunFolder)
 })
 export type RunDocument = typeof RunDocument.Type
@@ -104,7 +109,10 @@ export interface RunSummary extends Omit<RunDocument, "dry_run" | "folders"> {
 
 /** Counts and sums up; sorts the folders by name. */
 export const summarize = (
-  run: Pick<RunSummary, "run" | "source" | "started_at_utc" | "seconds" | "folders" | "target_snapshots">
+  run: Pick<
+    RunSummary,
+    "run" | "source" | "started_at_utc" | "seconds" | "folders" | "not_archived" | "target_snapshots"
+  >
 ): RunSummary => {
   const { folders } = run
   const archived = folders.filter((folder) => folder.result === "archived")
@@ -121,9 +129,20 @@ export const summarize = (
   }
 }
 
-/** Whether nothing failed: no folder, nor the snapshots of the target, nor the hook after the run. */
-export const allWell = ({ failed, hook_error, target_snapshots }: RunSummary): boolean =>
-  failed === 0 && target_snapshots?.error === undefined && hook_error === undefined
+/** Whether nothing failed: every folder that is asked for, the snapshots of the target, the hook after the run. */
+export const allWell = (summary: RunSummary): boolean =>
+  summary.failed === 0 && summary.target_snapshots?.error === undefined && errorOf(summary) === undefined
+
+const namedAtMost = 5
+
+/** What failed beside folders and snapshots of the target. */
+export const errorOf = ({ hook_error, not_archived = [] }: RunSummary): string | undefined => {
+  const errors = [
+    ...(not_archived.length === 0 ? [] : [firstNames(not_archived, namedAtMost)]),
+    ...(hook_error === undefined ? [] : [hook_error])
+  ]
+  return errors.length === 0 ? undefined : errors.join("; ")
+}
 
 /** For the log: `archived 12 files, 3.4 MiB in 1.2 MiB, 0.4 s (changed; 10 files copied from the archive before)`. */
 export const describe = (result: FolderResult): string => {

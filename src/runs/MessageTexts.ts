@@ -2,7 +2,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Notification } from "../notify/Notifier.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
-import { count } from "../text/Text.ts"
+import { count, firstNames } from "../text/Text.ts"
 import * as Archive from "./ArchiveResult.ts"
 import type { JobMessages } from "./Messages.ts"
 import * as Prune from "./PruneResult.ts"
@@ -16,8 +16,10 @@ export type NotifyOn = "failure" | "success" | "recovery"
 /** At most this many folders or datasets are named in one message. */
 const named = 20
 
-/** Name of what fails when no folder does; no folder that is archived is called so. */
+/** Names of what fails when no folder does. A folder that is called so shares the reminders. */
 const ofTarget = "snapshots of the target"
+const ofNames = "names of folders"
+const hookAfter = "hook after"
 
 export const archiveMessages = (
   host: string,
@@ -28,18 +30,20 @@ export const archiveMessages = (
     noun: "folder",
     done: "archived",
     documentOf: archiveDocument,
-    failing: ({ folders, hook_error, target_snapshots }) => [
+    failing: ({ folders, hook_error, not_archived = [], target_snapshots }) => [
       ...folders.flatMap((result) =>
         result.result === "failed" ? [{ name: result.folder, reason: result.error }] : []
       ),
+      ...(not_archived.length === 0 ? [] : [{ name: ofNames, reason: firstNames(not_archived, 5) }]),
       ...(target_snapshots?.error === undefined ? [] : [{ name: ofTarget, reason: target_snapshots.error }]),
       ...(hook_error === undefined ? [] : [{ name: hookAfter, reason: hook_error.replace(`${hookAfter}: `, "") }])
     ],
     // A folder that a whole run does not name is no longer in the source.
     covers: ({ folders }, name) =>
       whole || name === ofTarget || name === hookAfter || folders.some(({ folder }) => folder === name),
-    failed: ({ failed, folders, target_snapshots }) => {
+    failed: ({ failed, folders, not_archived = [], target_snapshots }) => {
       if (failed > 0) return `${failed} of ${folders.length} folders failed`
+      if (not_archived.length > 0) return `${count(not_archived.length, "folder")} cannot be archived`
       return target_snapshots?.error === undefined
         ? `the ${hookAfter} failed`
         : "archived, but snapshots of the target failed"
@@ -48,8 +52,6 @@ export const archiveMessages = (
     totals: Archive.totals,
     ending: ({ source }) => `, ${plain(source)}`
   })
-
-const hookAfter = "hook after"
 
 /** Undefined where the summary does not fit the schema: a message goes without it. */
 const encoded = <A, I>(schema: Schema.Schema<A, I>, document: NoInfer<A>): I | undefined =>

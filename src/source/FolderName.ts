@@ -7,6 +7,9 @@ export type FolderName = string & Brand.Brand<"FolderName">
 
 const longest = 100
 
+/** fsck's own: it is never asked for. */
+const ofFileSystem = "lost+found"
+
 /** Why a folder of that name cannot be archived, to be read after the name; undefined when it can. */
 export const nameProblem = (name: string): string | undefined => {
   if (name === "") return "is empty"
@@ -15,7 +18,7 @@ export const nameProblem = (name: string): string | undefined => {
   if (/\p{Cc}/u.test(name)) return "holds a control character"
   if (name.includes("/")) return "holds a slash"
   if (name.startsWith(".")) return "begins with a dot"
-  if (name === "lost+found") return "belongs to the file system"
+  if (name === ofFileSystem) return "belongs to the file system"
   if (name.endsWith(".prev")) return "ends in .prev, as the archives before do"
   return Buffer.byteLength(name) > longest ? `has more than ${longest} bytes` : undefined
 }
@@ -39,7 +42,7 @@ export const parseFolderName = (name: string): FolderName | undefined =>
 
 /** Whether `wanted` asks for the name. What is no text, and a line end, is any character there: such names are named. */
 export const isAskedFor = (wanted: RegExp, name: string): boolean =>
-  wanted.test(name) || wanted.test(name.replace(/\p{Cc}/gu, "\ufffd"))
+  name !== ofFileSystem && (wanted.test(name) || wanted.test(name.replace(/\p{Cc}/gu, "\ufffd")))
 
 /** The folder that a path of the source begins with, likewise. */
 export const topFolder = (path: RawPath.RawPath): FolderName | undefined =>

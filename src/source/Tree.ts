@@ -34,6 +34,10 @@ interface UnsafeName {
   readonly problem: string
 }
 
+/** Why it is not archived, and what to do. */
+export const unsafeText = ({ name, problem }: UnsafeName): string =>
+  `${name} is not archived: its name ${problem}; rename that folder, or leave it out by "folders"`
+
 interface Listing {
   /** Sorted, with the child datasets that the parent's snapshot does not show. */
   readonly folders: ReadonlyArray<FolderName.FolderName>

@@ -119,18 +119,27 @@ describe("folders with names of any kind", () => {
     assert.include((await zipper(1, "run")).stderr, "zipper run --force --folder 'it'\\''s'")
   })
 
-  it("that are asked for and cannot be archived are named, by run and check", async () => {
+  it("that are asked for and cannot be archived fail the run and check, by name; lost+found is not asked for", async () => {
+    mkdirSync(join(place.source, "lost+found"))
+    await zipper(0, "run", "--quiet")
     mkdirSync(join(place.source, "photos.prev"))
     mkdirSync(join(place.source, "new\nline"))
     mkdirSync(Buffer.concat([Buffer.from(`${place.source}/b`), Buffer.from([0xff])]))
     mkdirSync(join(place.source, "l".repeat(101)))
-    const ran = await zipper(0, "run", "--quiet")
-    const checked = await zipper(0, "check")
+    const ran = await zipper(1, "run", "--quiet")
+    const checked = await zipper(3, "check")
     for (const text of ["photos.prev", "new\\x0aline", "b\\xff", "l".repeat(101)]) {
       assert.include(ran.stderr, `${text} is not archived: its name `)
       assert.include(checked.stderr + checked.stdout, `${text} is not archived: its name `)
     }
     assert.isFalse(existsSync(join(place.target, "photos.prev")))
+    const document = JSON.parse((await zipper(1, "run", "--json")).stdout)
+    assert.deepInclude(document, { archived: 0, failed: 0 })
+    assert.lengthOf(document.not_archived, 4)
+    const shown = await zipper(0, "status")
+    assert.match(shown.stdout, /it failed[\s\S]*photos\.prev is not archived: its name ends in \.prev/)
+    // A run of chosen folders is asked for these alone.
+    await zipper(0, "run", "--quiet", "--folder", "Documents")
   })
 
   it("of an earlier pattern keep their archives, which stay listed; a folder of another program is left alone", async () => {
