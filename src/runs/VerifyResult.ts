@@ -48,6 +48,9 @@ export const VerifyDocument = document({
   waiting: optional(
     countField("with --max-age or --limit: archives that are due, and left to a later call by --limit")
   ),
+  known_bad: optional(
+    countField("of those that wait, how many were not good at their last check; above 0 the exit status is 1")
+  ),
   undelivered,
   folders: Schema.Array(VerifyFolder)
 })
@@ -69,7 +72,10 @@ export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
 }
 
 export const summarize = (
-  all: Pick<VerifySummary, "which" | "folders" | "without" | "left" | "seconds" | "unread" | "not_due" | "waiting">
+  all: Pick<
+    VerifySummary,
+    "which" | "folders" | "without" | "left" | "seconds" | "unread" | "not_due" | "waiting" | "known_bad"
+  >
 ): VerifySummary => {
   const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length
   return {
@@ -84,9 +90,9 @@ export const summarize = (
   }
 }
 
-/** Whether there was an archive, no finding about any that was due, and all that was published is known. */
-export const allGood = ({ folders, left = [], unread = [] }: VerifySummary): boolean =>
-  folders.length + left.length > 0 && folders.every(isGood) && unread.length === 0
+/** Whether there was an archive, none is known to be not good, and all that was published is known. */
+export const allGood = ({ folders, known_bad = 0, left = [], unread = [] }: VerifySummary): boolean =>
+  folders.length + left.length > 0 && folders.every(isGood) && known_bad === 0 && unread.length === 0
 
 const isGood = ({ result }: Verdict): boolean => result === "good" || result === "foreign"
 

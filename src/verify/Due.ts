@@ -26,6 +26,8 @@ export interface Candidate {
   readonly checked: number | undefined
   /** That check was of this very archive, and found it good. */
   readonly isGood: boolean
+  /** That check found it damaged or missing. */
+  readonly isBad?: boolean
 }
 
 /** `read`: in the order in which they are read. `waiting`: due, and over the limit. `fresh`: not due. */
@@ -94,7 +96,8 @@ const candidate = Effect.fnUntraced(function* (
     folder,
     bytes: set?.file?.size ?? 0,
     checked: last === undefined ? undefined : Date.parse(last.verified_at_utc),
-    isGood: found !== undefined && !isBad(found) && found.result !== "unsettled"
+    isGood: found !== undefined && !isBad(found) && found.result !== "unsettled",
+    isBad: found !== undefined && isBad(found)
   } satisfies Candidate
 })
 

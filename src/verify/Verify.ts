@@ -35,6 +35,7 @@ import { codeOf, isAboutUs } from "../system/Errno.ts"
 import type { HashError } from "../system/Hasher.ts"
 import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
+import { commandOf } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import type { ArchiveError } from "../zip/ZipError.ts"
 import { advice, type JobWords, journal, type Other } from "./Advice.ts"
@@ -90,6 +91,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   })
   yield* Effect.logInfo(totals(summary))
   if (due !== undefined && due.waiting.length > 0) yield* Effect.logInfo(waitingText(due))
+  yield* Effect.forEach(knownBad(due), ({ folder }) => Effect.logError(leftOutText(folder, words)), { discard: true })
   return summary
 }, Effect.scoped)
 
@@ -103,11 +105,18 @@ const dueOf = Effect.fnUntraced(function* (
   return { chosen: due.read.map(({ folder }) => folder), due }
 })
 
-const countsOf = ({ fresh, waiting }: Chosen) => ({
-  not_due: fresh.length,
-  waiting: waiting.length,
-  left: [...fresh, ...waiting].map(({ folder }) => folder)
+const countsOf = (due: Chosen) => ({
+  not_due: due.fresh.length,
+  waiting: due.waiting.length,
+  known_bad: knownBad(due).length,
+  left: [...due.fresh, ...due.waiting].map(({ folder }) => folder)
 })
+
+/** What waits, and was not good when it was last read. */
+const knownBad = (due: Chosen | undefined) => due?.waiting.filter(({ isBad }) => isBad === true) ?? []
+
+const leftOutText = (folder: FolderName, { place }: JobWords): string =>
+  `${folder}: its archive was not good at its last check, and waits by --limit; to read it now: ${commandOf(["zipper", "verify", ...place], folder)}`
 
 /** The same with metrics, messages, and a ping of a failure. A ping of a good end would stand in for that of a run. */
 export const runVerify = Effect.fn("AnnouncedVerify")(function* (
