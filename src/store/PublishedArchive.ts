@@ -120,10 +120,12 @@ class TargetMissing extends Data.TaggedError("TargetMissing")<{ readonly path: s
 }
 
 /** The folders of the target that are ours, sorted. Fails with TargetMissing, or DiskError when it cannot be listed. */
-export const ownFolders = Effect.fnUntraced(function* (target: string, wanted: RegExp) {
-  const disk = yield* Disk
-  if ((yield* disk.stat(target)) === undefined) return yield* new TargetMissing({ path: target })
-  return yield* targetFolders(readLayout(target, wanted))
+export const ownFolders = (target: string, wanted: RegExp) => foldersOf(readLayout(target, wanted))
+
+const foldersOf = Effect.fnUntraced(function* (layout: Layout.Layout) {
+  const { target: path } = layout
+  if ((yield* (yield* Disk).stat(path)) === undefined) return yield* new TargetMissing({ path })
+  return yield* targetFolders(layout)
 })
 
 const readLayout = (targetPath: string, folders: RegExp | undefined) =>
@@ -145,7 +147,7 @@ const make = (live: string, wanted: RegExp | undefined, view?: TargetView) => (d
   return {
     target: layout.target,
     live,
-    folders: targetFolders(layout).pipe(
+    folders: foldersOf(layout).pipe(
       Effect.flatMap(Effect.filter(mayHoldSomething, { concurrency: 16 })),
       withDisk,
       asArchivesError("cannot look for archives")
@@ -172,11 +174,11 @@ const make = (live: string, wanted: RegExp | undefined, view?: TargetView) => (d
 }
 
 const asArchivesError = (doing: string) =>
-  Effect.mapError((error: DiskError | ArchivesError | ZfsError) => {
+  Effect.mapError((error: DiskError | ArchivesError | TargetMissing | ZfsError) => {
     if (error._tag === "ArchivesError") return error
     if (error._tag === "ZfsError")
       return new ArchivesError({ path: "", message: `${doing}: ${error.message}`, cause: error })
-    const advice = error.code === "EACCES" ? "; do this as the user who runs the job" : ""
+    const advice = error._tag === "DiskError" && error.code === "EACCES" ? "; do this as the user who runs the job" : ""
     return new ArchivesError({ path: error.path, message: `${doing}: ${error.message}${advice}`, cause: error })
   })
 
