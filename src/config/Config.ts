@@ -106,11 +106,14 @@ export const defaultFolders = "^[A-Z0-9]{4}$"
 /** For `folders`: all that there are. */
 export const everyFolder = "[^.].*"
 
-const patternProblem = (pattern: string): string | undefined =>
-  isWithoutName(pattern) ? "holds no name; expected a pattern such as *.tmp or cache/**" : undefined
+const patternProblem = (pattern: string): string | undefined => {
+  if (isWithoutName(pattern)) return "holds no name; expected a pattern such as *.tmp or cache/**"
+  return pattern.split("/").includes("..") ? "matches nothing: no path in a folder has .. in it" : undefined
+}
 
 /** Why a text is no rule for the names of folders. */
 const foldersProblem = (pattern: string): string | undefined => {
+  if (pattern === "") return `is empty: for every folder, write "${everyFolder}"`
   try {
     return wholeName(pattern).test("..")
       ? `matches "..", which is no name of a folder: for every folder, write "${everyFolder}"`

@@ -7,6 +7,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
+import { count } from "../text/Text.ts"
 import * as Errno from "./Errno.ts"
 
 /** A program that could not be started, or did not end in time. A non-zero exit status is no ProcessError. */
@@ -172,7 +173,7 @@ const timedOut = (program: string, millis: number) =>
   new ProcessError({
     reason: "Timeout",
     program,
-    message: `${program}: was ended after ${Math.round(millis / 1000)} seconds without a result`,
+    message: `${program}: was ended after ${count(Math.round(millis / 1000), "second")} without a result`,
     transient: true
   })
 

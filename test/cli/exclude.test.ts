@@ -123,6 +123,8 @@ describe("exclude", () => {
     }
     assert.match(wrong.stderr, /exclude_caches: "yes" is not true or false/)
     assert.strictEqual(picture(place.root), before)
+    place.configure({ exclude: ["../cache"] })
+    assert.include((await run(["run", "--config", place.config])).stderr, 'exclude[0]: "../cache" matches nothing')
     place.configure({ exclude: "cache" })
     assert.match((await run(["run", "--config", place.config])).stderr, /exclude: "cache" is not a list/)
     place.configure({ exclude: ["*.tmp", `${place.source}/ABCD/cache`] })

@@ -182,12 +182,13 @@ describe("folders with names of any kind", () => {
   it("are chosen by a regular expression, and a mistake in it is one line", async () => {
     for (const [folders, words] of [
       ["(", "is no regular expression"],
-      ["..", 'matches ".."']
+      ["..", 'matches ".."'],
+      ["", "is empty"]
     ] as const) {
       place.configure({ folders })
       const before = picture(place.target)
       const { stderr } = await zipper(2, "run")
-      assert.match(stderr.trim(), new RegExp(`folders: "[^"]+" ${words.replace(/[".]/g, "\\$&")}[^\n]*$`))
+      assert.match(stderr.trim(), new RegExp(`folders: "[^"]*" ${words.replace(/[".]/g, "\\$&")}[^\n]*$`))
       assert.strictEqual(picture(place.target), before)
     }
   })

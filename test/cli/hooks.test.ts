@@ -189,7 +189,7 @@ describe("a hook that hangs", () => {
     const { status, stderr } = await job("--quiet")
     assert.deepStrictEqual(
       [status, stderr],
-      [3, `error: hook before: ${at("before")}: was ended after 1 seconds without a result (hook_timeout_seconds)\n`]
+      [3, `error: hook before: ${at("before")}: was ended after 1 second without a result (hook_timeout_seconds)\n`]
     )
     assertGone("before")
     assert.include(log(), "hook before: starting")
