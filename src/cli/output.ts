@@ -102,7 +102,7 @@ export class Output extends Context.Tag("zipper/Output")<
     readonly print: (text: string) => Effect.Effect<void, OutputError>
     /** Prints the one JSON document of `--json`. */
     readonly json: (document: unknown) => Effect.Effect<void, OutputError>
-    /** The same in parts, each of whole lines; the last one has to follow, whatever happens. */
+    /** The same in parts, each of whole lines; the last one has to follow, also after an error. */
     readonly jsonPart: (text: string) => Effect.Effect<void, OutputError>
     /** Logs each failure as an error. With `--json` the failures are the document, unless one was printed. */
     readonly report: (cause: Cause.Cause<unknown>) => Effect.Effect<void>

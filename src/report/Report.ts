@@ -4,7 +4,7 @@ import { describeLockedOut } from "../runs/JobState.ts"
 import type { Flaw } from "../runs/PublishedFolders.ts"
 import { isBad, type Verified } from "../store/FolderState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
-import { commandOf, count } from "../text/Text.ts"
+import { commandOf, count, firstNames } from "../text/Text.ts"
 import { dayMillis, isAhead } from "../text/Time.ts"
 import type { Chart } from "./Chart.ts"
 import { archiveCharts, replicationCharts, type SizeLine, sizeLines } from "./Charts.ts"
@@ -226,10 +226,12 @@ const mostNamed = 5
 const unverifiedProblem = (folders: ReadonlyArray<ItemReport>, now: number): ReadonlyArray<Problem> => {
   const found = folders.filter((folder) => isUnverified(folder, now))
   if (found.length === 0) return []
-  const names = found.slice(0, mostNamed).map(({ name }) => name)
-  const more = found.length > mostNamed ? ` and ${count(found.length - mostNamed, "other")}` : ""
+  const names = firstNames(
+    found.map(({ name }) => name),
+    mostNamed
+  )
   const isOne = found.length === 1
-  const text = `${count(found.length, "archive")} ${isOne ? "was" : "were"} not read back for more than ${longestUnread} days (${names.join(", ")}${more}): whether the disk damaged ${isOne ? "it" : "them"} is not known; \`zipper verify\` reads ${isOne ? "it" : "them"}`
+  const text = `${count(found.length, "archive")} ${isOne ? "was" : "were"} not read back for more than ${longestUnread} days (${names}): whether the disk damaged ${isOne ? "it" : "them"} is not known; \`zipper verify\` reads ${isOne ? "it" : "them"}`
   return [{ subject: "archives", text, since: Math.min(...found.map(lastRead)) }]
 }
 

@@ -257,17 +257,9 @@ describe("Zfs on OpenZFS", () => {
     fs.renameSync(`${source}/RENA`, `${source}/NAME`)
     const evidence = await changesSince(source, base)
     assert.equal(evidence.otherwise, "unchanged")
-    assert.deepEqual(verdicts(evidence), {
-      ABCD: "changed",
-      EFGH: "changed",
-      IJKL: "changed",
-      MNOP: "changed",
-      NAME: "changed",
-      NEWF: "changed",
-      RENA: "changed",
-      // Whether "folders" asks for it is not for the diff to know.
-      sub: "changed"
-    })
+    // Whether "folders" asks for sub is not for the diff to know.
+    const changed = ["ABCD", "EFGH", "IJKL", "MNOP", "NAME", "NEWF", "RENA", "sub"]
+    assert.deepEqual(verdicts(evidence), Object.fromEntries(changed.map((folder) => [folder, "changed"])))
     const sub = await changesSince(`${source}/sub`, base)
     assert.equal(sub.otherwise, "unknown", "the base was taken of another folder")
   })

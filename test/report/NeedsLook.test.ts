@@ -74,7 +74,7 @@ describe("an archive that was not read back", () => {
 
   it("shares its line with the others, the first five by name", () => {
     assert.deepStrictEqual(textsOf(made(archivedAgo(50, names))), [
-      "archives: 7 archives were not read back for more than 45 days (AAAA, BBBB, CCCC, DDDD, EEEE and 2 others): whether the disk damaged them is not known; `zipper verify` reads them"
+      "archives: 7 archives were not read back for more than 45 days (AAAA, BBBB, CCCC, DDDD, EEEE and 2 more): whether the disk damaged them is not known; `zipper verify` reads them"
     ])
   })
 })

@@ -176,7 +176,7 @@ describe.skipIf(browserName === undefined)("the report in a browser", () => {
     quiet(page)
   })
 
-  it("is as wide as the window, with cards in place of tables on a phone, whatever the names are", async () => {
+  it("is as wide as the window, with cards in place of tables on a phone, with names of every kind", async () => {
     const long = join(place.root, "long.html")
     const words = "photos 2024 of a journey through Norway and Sweden, by train, by boat and on foot, all of them, 99%"
     const html = readFileSync(sample.file, "utf8")

@@ -35,6 +35,15 @@ const caches: ExcludeRules = { exclude: [], exclude_caches: true }
 const manifest = (root: string, rules?: ExcludeRules, change: Partial<SourceView> = {}) =>
   Effect.flatMap(Tree, (tree) => tree.manifest({ ...viewOf(root), ...change }, abcd, rules))
 
+/** What one batch of the walk lists of the directory `path` of the source, which is at `real`. */
+const listed = (root: string, path: string, real: string, rules: ExcludeRules, calls: FileCalls) => {
+  const directory = { path: raw(path), real: raw(real), mounted: false, grafts: [], listed: undefined }
+  const place = { frozen: true, livePath: undefined, root: raw(root), within: 5, enough: 99 }
+  return Effect.promise(() =>
+    list.work({ ...place, directories: [directory], rules }, calls, new AbortController().signal)
+  )
+}
+
 const pathsOf = ({ entries }: Manifest): ReadonlyArray<string> => entries.map(({ path }) => path)
 
 /** Files by path below `ABCD`; a name is a character a byte. */
@@ -136,17 +145,8 @@ describe("what exclude matches", () => {
         lstats: (count, path, take, signal) =>
           blockingCalls.lstats(count, (index) => touch(path(index), path(index)), take, signal)
       }
-      const directory = { path: raw("ABCD"), real: raw(`${root}/ABCD`), mounted: false, grafts: [], listed: undefined }
-      const input = {
-        frozen: true,
-        livePath: undefined,
-        root: raw(root),
-        within: 5,
-        enough: 99,
-        directories: [directory]
-      }
       const rules = { ...excluding("cache", "*.tmp"), exclude_caches: true }
-      const found = yield* Effect.promise(() => list.work({ ...input, rules }, calls, new AbortController().signal))
+      const found = yield* listed(root, "ABCD", `${root}/ABCD`, rules, calls)
       assert.deepInclude(found, { count: 1, skipped: 3 })
       assert.deepStrictEqual(touched, [`${root}/ABCD`, `${root}/ABCD/a`])
     })
@@ -231,18 +231,7 @@ describe("a directory that CACHEDIR.TAG marks", () => {
         ...blockingCalls,
         open: () => Promise.reject(Object.assign(new Error("EACCES"), { code: "EACCES" }))
       }
-      const directory = { path: raw("ABCD/c"), real: raw(root), mounted: false, grafts: [], listed: undefined }
-      const input = {
-        frozen: true,
-        livePath: undefined,
-        root: raw(root),
-        within: 5,
-        enough: 99,
-        directories: [directory]
-      }
-      const found = yield* Effect.promise(() =>
-        list.work({ ...input, rules: caches }, calls, new AbortController().signal)
-      )
+      const found = yield* listed(root, "ABCD/c", root, caches, calls)
       assert.deepInclude("failure" in found ? found.failure : {}, {
         message: "cannot read ABCD/c/CACHEDIR.TAG: permission denied (EACCES)"
       })

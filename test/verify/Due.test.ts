@@ -69,7 +69,7 @@ describe("the archives that verify reads", () => {
     )
   })
 
-  it("all come along within hours, however large, and whatever changes in each of them", () => {
+  it("all come along within hours, of any size, also when archives change in each of them", () => {
     FastCheck.assert(
       FastCheck.property(
         FastCheck.array(FastCheck.integer({ min: 1, max: 100 }), { minLength: 1, maxLength: 8 }),

@@ -44,7 +44,7 @@ describe("placesIn", () => {
     return folder && found.get(folder)
   }
 
-  it("finds datasets that are mounted at a folder, whatever they are called, and nothing deeper", () => {
+  it("finds datasets of any name that are mounted at a folder, and nothing deeper", () => {
     const found = find([
       mount("safe/out", "/mnt/safe/out"),
       mount("safe/out/docs", "/mnt/safe/out/DOCS"),

@@ -28,5 +28,5 @@ export const publishZip = (place: Place, folder: string, entries: ReadonlyArray<
   put("metadata.json", `${JSON.stringify(metadata, null, 2)}\n`)
 }
 
-/** Whether a folder can be mounted a second time here, where nobody else sees it. */
+/** Whether a folder can be mounted a second time here, in a mount namespace that no other process sees. */
 export const canMount = spawnSync("unshare", ["-m", "mount", "--bind", "/tmp", "/mnt"]).status === 0
