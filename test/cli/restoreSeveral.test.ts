@@ -215,7 +215,7 @@ describe("restore --from", () => {
     assert.deepStrictEqual([damaged.status, empty.status, nowhere.status], [1, 2, 1])
     assert.include(damaged.stderr, `zipper restore ABCD --prev --to ${at("back")} --from ${place.target}`)
     assert.notInclude(damaged.stderr, "--config")
-    assert.include(nowhere.stderr, "no such file or directory")
+    assert.include(nowhere.stderr, "does not exist: is its dataset mounted")
     assert.isFalse(existsSync(at("back")))
   })
 })

@@ -115,6 +115,6 @@ describe("zipper verify", () => {
     empty.remove()
     assert.deepStrictEqual([status, gone.status], [1, 1])
     assert.include(stderr, `there are no archives in ${empty.target}`)
-    assert.include(gone.stderr, "no such file or directory")
+    assert.include(gone.stderr, "does not exist: is its dataset mounted")
   })
 })
