@@ -4,6 +4,7 @@ import type { Completed } from "../system/supervise.ts"
 import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
 import { type Endpoint, label } from "../zfs/Endpoint.ts"
+import { type PoolHealth, poolArguments, readPool } from "../zfs/PoolHealth.ts"
 import {
   at,
   type Commands,
@@ -24,6 +25,8 @@ export interface End {
   /** What `zfs allow DATASET` prints; the dataset must exist. */
   readonly allowed: (dataset: string) => Effect.Effect<string, ZfsError>
   readonly grant: (user: string, permissions: ReadonlyArray<string>, dataset: string) => Effect.Effect<void, ZfsError>
+  /** What the pool says of itself. Fails as NotFound when it is not imported. */
+  readonly pool: (name: string) => Effect.Effect<PoolHealth, ZfsError>
 }
 
 /** `role`: the permissions that the messages of these commands advise to grant. */
@@ -36,6 +39,7 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
     known = found.user
     return found
   })
+  const zpool = makeCommands(process, endpoint, { role, user }, "zpool")
   const end: End = {
     label: label(endpoint),
     account: account(),
@@ -51,6 +55,10 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
         message: `${at(endpoint)}cannot grant permissions on ${dataset} as ${user()}: root can: ${command}`,
         transient: false
       })
+    }),
+    pool: Effect.fn("End.pool")(function* (name: string) {
+      const purpose = `see how the pool ${name} is`
+      return yield* readOutput(zpool, purpose, readPool(yield* zpool.run(purpose, name, poolArguments(name))))
     })
   }
   return { commands, end }

@@ -60,10 +60,11 @@ const anHour = 3_600_000
 export const makeCommands = (
   process: typeof Process.Service,
   endpoint: Endpoint = local,
-  given: Partial<Omit<Context, "endpoint">> = {}
+  given: Partial<Omit<Context, "endpoint">> = {},
+  program: "zfs" | "zpool" = "zfs"
 ): Commands => {
   const context: Context = { ...archiveContext, endpoint, ...given }
-  const command = (args: ReadonlyArray<string>) => commandOn(endpoint, { program: "zfs", args })
+  const command = (args: ReadonlyArray<string>) => commandOn(endpoint, { program, args })
   // A replica may have more snapshots than zfs lists or destroys in the ten minutes that a program has.
   const limit = context.role === "archive" ? {} : { timeoutMillis: anHour }
   const attempt: Commands["attempt"] = (args) =>
@@ -149,7 +150,7 @@ const reasons: ReadonlyArray<readonly [RegExp, ZfsError["reason"]]> = [
   [/has been modified|more recent snapshots or bookmarks exist|does not match incremental source/, "Modified"],
   [/must specify -F|must destroy them|partially-complete state/, "Modified"],
   [/zfs\S*: (No such file or directory|(command )?not found)/, "NotInstalled"],
-  [/does not exist|could not find any snapshots/, "NotFound"],
+  [/does not exist|no such pool|could not find any snapshots/, "NotFound"],
   [/not a ZFS filesystem/, "NotZfs"],
   [/modules? (are|is|cannot be|could not be)|\/dev\/zfs|libzfs/, "NotInstalled"]
 ]

@@ -26,8 +26,20 @@ export const makeMemoryEnd = (
         if (!end.datasets.has(dataset)) return Effect.fail(notThere(dataset))
         end.allow.set(dataset, (end.allow.get(dataset) ?? "") + allowTable(dataset, user, permissions))
         return Effect.void
-      })
+      }),
+    pool: (name) =>
+      operation(memory, `pool ${role} ${name}`, () =>
+        Effect.succeed({ ...wellPool, pool: name, ...end.pools.get(name) })
+      )
   }
+}
+
+const wellPool = {
+  state: "ONLINE",
+  devices: [],
+  errors: [],
+  unnamed: false,
+  scan: "scrub repaired 0B in 00:00:01 with 0 errors on Thu Jan  1 00:00:00 1970"
 }
 
 /** What `zfs allow` prints of a dataset where a user may do this, there and below. */

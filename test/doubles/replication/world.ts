@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Account } from "../../../src/zfs/Account.ts"
 import type { Bookmark, DatasetKind, SendMode, Snapshot } from "../../../src/zfs/Dataset.ts"
 import { parentOf } from "../../../src/zfs/DatasetName.ts"
+import type { PoolHealth } from "../../../src/zfs/PoolHealth.ts"
 import { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 
 /** A snapshot, and how many bytes it takes to send. */
@@ -10,7 +11,7 @@ export interface MemorySnapshot extends Snapshot {
 }
 
 /** What a cut stream left on its target. */
-interface Partial {
+interface Half {
   readonly token: string
   /** guid of what its stream goes on from. */
   readonly from: string | undefined
@@ -29,7 +30,7 @@ export interface MemoryDataset {
   snapshots: ReadonlyArray<MemorySnapshot>
   bookmarks: ReadonlyArray<Bookmark>
   written: number
-  partial: Partial | undefined
+  partial: Half | undefined
   mode: SendMode | undefined
   placeholder: boolean
   /** Native properties; `canmount` is always among those of a file system. */
@@ -44,6 +45,8 @@ export interface MemoryEnd {
   readonly datasets: Map<string, MemoryDataset>
   /** What `zfs allow` prints, by dataset, without the sections of the datasets above it. */
   readonly allow: Map<string, string>
+  /** Pools that have something to say; the others were scrubbed in 1970 and are well. */
+  readonly pools: Map<string, Partial<PoolHealth>>
 }
 
 /** What a resume token says. */
@@ -82,7 +85,8 @@ export const makeReplicationMemory = (): ReplicationMemory => {
     label,
     account: { user: "root", groups: ["root"], root: true },
     datasets: new Map(),
-    allow: new Map()
+    allow: new Map(),
+    pools: new Map()
   })
   return {
     source: end("nas"),
