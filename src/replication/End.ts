@@ -3,7 +3,7 @@ import type { Process } from "../system/Process.ts"
 import type { Completed } from "../system/supervise.ts"
 import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
-import { type Endpoint, label } from "../zfs/Endpoint.ts"
+import { type Endpoint, label, onDiscarded, statusOf, unlimited } from "../zfs/Endpoint.ts"
 import { type PoolHealth, poolArguments, readPool } from "../zfs/PoolHealth.ts"
 import {
   at,
@@ -11,11 +11,14 @@ import {
   isZfsMessage,
   makeCommands,
   messageLines,
+  processFailure,
   readOutput,
   userAt,
   ZfsError
 } from "../zfs/ZfsCommand.ts"
-import { readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
+import { datasetOf, readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
+import { type StreamProgress, sourceFailure } from "./Stream.ts"
+import { parseLine, SendMeter } from "./TransferFailure.ts"
 
 /** What both ends can do. Every failure names the end (this host, nas, backup@nas) and has what zfs printed. */
 export interface End {
@@ -27,6 +30,11 @@ export interface End {
   readonly grant: (user: string, permissions: ReadonlyArray<string>, dataset: string) => Effect.Effect<void, ZfsError>
   /** What the pool says of itself. Fails as NotFound when it is not imported. */
   readonly pool: (name: string) => Effect.Effect<PoolHealth, ZfsError>
+  /** Reads all blocks of a snapshot, without sending them anywhere, so that zfs checks each. Fails as Unreadable, or Vanished. */
+  readonly readBlocks: (
+    snapshot: string,
+    onProgress: (progress: StreamProgress) => void
+  ) => Effect.Effect<{ readonly bytes: number }, ZfsError>
 }
 
 /** `role`: the permissions that the messages of these commands advise to grant. */
@@ -59,6 +67,28 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
     pool: Effect.fn("End.pool")(function* (name: string) {
       const purpose = `see how the pool ${name} is`
       return yield* readOutput(zpool, purpose, readPool(yield* zpool.run(purpose, name, poolArguments(name))))
+    }),
+    readBlocks: Effect.fn("End.readBlocks")(function* (snapshot, onProgress) {
+      const meter = new SendMeter()
+      const end: { status?: number; words: ReadonlyArray<string> } = { words: [] }
+      const onLine = (line: string) => {
+        const [parsed, status] = [parseLine(line), statusOf(line)]
+        if (status !== undefined) end.status = status
+        else if (parsed._tag === "Words" && end.words.length < 20) end.words = [...end.words, line]
+        const figures = meter.add(parsed)
+        if (figures !== undefined) onProgress(figures)
+      }
+      // Raw: as it is on the disk, so that no key is needed.
+      const command = onDiscarded(endpoint, { program: "zfs", args: ["send", "-w", "-vP", snapshot] })
+      const completed = yield* Effect.mapError(
+        process.lines({ ...command, timeoutMillis: unlimited }, onLine),
+        processFailure({ endpoint, role })
+      )
+      const { status, words } = end
+      if (status === 0 && words.length === 0) return { bytes: meter.end }
+      const stderr = status === undefined ? completed.stderr : words.join("\n")
+      const failed = { exitCode: status ?? completed.exitCode, stdout: "", stderr }
+      return yield* sourceFailure(commands.failure(`read ${snapshot}`, datasetOf(snapshot), failed, "send"))
     })
   }
   return { commands, end }

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { Job } from "../config/ReplicationJob.ts"
 import {
   type DatasetResult,
@@ -16,7 +17,8 @@ import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
-import { ancestorsOf } from "../zfs/DatasetName.ts"
+import { ancestorsOf, poolOf } from "../zfs/DatasetName.ts"
+import { unreadableIn } from "../zfs/PoolHealth.ts"
 import { type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
 import { type Resumable, Sender } from "./Sender.ts"
@@ -47,7 +49,7 @@ export const replicateDataset = (settings: DatasetSettings) =>
       const failed = (error: string): DatasetResult => ({ ...names, result: "failed", error, bytes: work.bytes })
       const outcome = yield* planAndCarryOut(work, item.source, listed).pipe(
         Effect.map((end) => resultOf(end, names, { bytes: work.bytes, receiver })),
-        Effect.catchAll((error) => Effect.succeed(failed(error.message))),
+        Effect.catchAll((error) => Effect.map(withPlaces(item.source.name, error), failed)),
         Effect.catchAllDefect((defect) => Effect.succeed(failed(internal(defect))))
       )
       const { how, rolledBack } = work
@@ -93,6 +95,16 @@ class Stuck extends Data.TaggedError("Stuck")<{ readonly message: string }> {
 
 const internal = (defect: unknown): string =>
   `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
+
+// zfs names neither the file of a block that it cannot read, nor what would get the next run past it.
+const withPlaces = Effect.fnUntraced(function* (dataset: string, error: { reason: string; message: string }) {
+  const { message, reason } = error
+  if (reason !== "Unreadable") return message
+  const { label, pool } = yield* Sender
+  const health = yield* Effect.option(pool(poolOf(dataset)))
+  const places = unreadableIn(Option.getOrUndefined(health), poolOf(dataset))
+  return `${message}; ${places}. Each run stops there until, on ${label}, the file is restored and the snapshots that hold the block are destroyed, or zfs sends a marked block in its place (module parameter zfs_send_corrupt_data=1)`
+})
 
 const sent = Effect.fnUntraced(function* (work: Work, how: How, started: number) {
   const had = new Set(work.before?.map(({ guid }) => guid))

@@ -86,11 +86,17 @@ export const receiveArguments = (
   target
 ]
 
-/** A snapshot that is missing when the stream is made existed when the stream was planned. */
-export const sourceFailure = (error: ZfsError): ZfsError =>
-  error.reason === "NotFound" || (error.reason === "Other" && /not an earlier snapshot/.test(error.message))
-    ? new ZfsError({ reason: "Vanished", message: error.message, transient: false, cause: error })
-    : error
+/**
+ * What a failure of `zfs send` means: a snapshot that is missing when the stream is made existed when the stream was planned,
+ * and a block that cannot be read stays so.
+ */
+export const sourceFailure = (error: ZfsError): ZfsError => {
+  const { message, reason } = error
+  const isGone = reason === "NotFound" || (reason === "Other" && /not an earlier snapshot/.test(message))
+  const isUnreadable = /Input\/output error|Invalid exchange|Integrity check failed/.test(message)
+  if (!isGone && !isUnreadable) return error
+  return new ZfsError({ reason: isGone ? "Vanished" : "Unreadable", message, transient: false, cause: error })
+}
 
 export interface Ends {
   readonly source: Endpoint

@@ -131,9 +131,8 @@ export const pipeFailure = (
   const [first] = [...causes, ...by("silent"), ...by("effect")]
   if (first === undefined) return undefined
   const also = causes.slice(1).map(({ error }) => error.message)
-  const kept = parts.some(({ stderr }) => /Partially received snapshot is saved/.test(stderr))
-    ? ["what was received is kept; the next run goes on from there"]
-    : []
+  const isKept = first.error.reason !== "Unreadable" && parts.some(({ stderr }) => /Partially received/.test(stderr))
+  const kept = isKept ? ["what was received is kept; the next run goes on from there"] : []
   return changed(first.error, { message: [first.error.message, ...also, ...kept].join("; ") })
 }
 

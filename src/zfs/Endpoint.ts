@@ -74,6 +74,13 @@ export const statusOf = (line: string): number | undefined => {
   return digits === undefined ? undefined : Number(digits)
 }
 
+/** The command on that end, whose output is thrown away there; what comes is its stderr, with {@link statusOf} as the last line. */
+export const onDiscarded = (endpoint: Endpoint, { args, program }: Command): Command => {
+  // On some kernels zfs of 2.1 cannot write to /dev/null itself.
+  const script = `{ { "$@" 2>&3; echo "${statusMark} $?" >&3; } | cat > /dev/null; } 3>&1`
+  return commandOn(endpoint, { program: "sh", args: ["-c", script, "sh", program, ...args] })
+}
+
 /** Never asks, and notices in a minute that the other end is gone. ssh takes an option's first value: the user's. */
 const ssh = (
   remote: Remote,
@@ -117,7 +124,8 @@ export const manualCommand = (remote: Remote, batch: boolean): string =>
 
 const loginTimeout = "30 seconds"
 
-const unlimited = 2 ** 31 - 1
+/** The longest time that a timer takes, 24 days. */
+export const unlimited = 2 ** 31 - 1
 
 /** Opens one connection for all commands until the scope closes. Gives its endpoint; `remote` when that fails. */
 export const sharedConnection = Effect.fn("sharedConnection")(

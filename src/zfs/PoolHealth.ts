@@ -58,6 +58,12 @@ export const poolProblems = ({ devices, errors, pool, state, unnamed }: PoolHeal
   ]
 }
 
+/** Of what the blocks are that cannot be read, as far as the pool says. */
+export const unreadableIn = (health: PoolHealth | undefined, pool: string): string =>
+  health === undefined || health.errors.length === 0
+    ? `zpool status -v ${shellWord(pool)}, there and as root, names what cannot be read`
+    : `the pool ${pool} cannot read ${firstNames(health.errors, mostNamed)}`
+
 /** A scrub each month, and some days for one that came late. */
 export const longestUnscrubbed = 35
 

@@ -22,6 +22,8 @@ export class ZfsError extends Data.TaggedError("ZfsError")<{
     /** A snapshot that was planned to be sent is gone. */
     | "Vanished"
     | "NoSpace"
+    /** A block that is to be sent or read cannot be read: no attempt will, until something is done about it. */
+    | "Unreadable"
     /** The target is not as it was when the stream was planned. */
     | "Modified"
     | "Other"

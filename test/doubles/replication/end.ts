@@ -30,7 +30,16 @@ export const makeMemoryEnd = (
     pool: (name) =>
       operation(memory, `pool ${role} ${name}`, () =>
         Effect.succeed({ ...wellPool, pool: name, ...end.pools.get(name) })
-      )
+      ),
+    readBlocks: (snapshot, onProgress) =>
+      operation(memory, `readBlocks ${role} ${snapshot}`, () => {
+        const [dataset = "", name] = snapshot.split("@")
+        const found = end.datasets.get(dataset)?.snapshots.find((each) => each.name === name)
+        if (found === undefined)
+          return Effect.fail(zfsError("Vanished", `cannot open '${snapshot}': it does not exist`))
+        onProgress({ sent: found.bytes, total: found.bytes })
+        return Effect.succeed({ bytes: found.bytes })
+      })
   }
 }
 
