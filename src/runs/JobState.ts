@@ -19,13 +19,15 @@ import { TargetHistory } from "../zfs/TargetSnapshots.ts"
 import { Alerts, type AlertsOf, alertsNameOf, type Recovered } from "./Alerts.ts"
 import { Count, described, endOfRun, makeStateFolder, type NoPlace, Seconds, type StateSettings } from "./History.ts"
 import type { Outcome } from "./Run.ts"
+import { VerifyReplicasDocument } from "./VerifyReplicasResult.ts"
 
 /**
  * The state of each job, in `<state folder>/standing`; times are UTC, `2025-01-01T12:00:00Z`:
  * - `JOB.json`: its last run and its items, replaced at the end of each run;
  * - `JOB.running`: the marker of a run that is at work or was killed;
  * - `JOB.locked`: the runs that found the lock held, beside the lock file alone;
- * - `TASK.alerts`: the failures that were reported (see Alerts).
+ * - `TASK.alerts`: the failures that were reported (see Alerts);
+ * - `JOB.verified`: what `verify --job` found of the job's replicas the last time.
  * A run that cannot write to the state folder keeps the same files beside the lock file: the fallback.
  */
 
@@ -193,7 +195,8 @@ const writesNothing = {
   noteLockedOut: () => Effect.void,
   clearLockedOut: () => Effect.void,
   saveAlerts: () => Effect.void,
-  saveVerified: () => Effect.void
+  saveVerified: () => Effect.void,
+  saveVerifiedReplicas: () => Effect.void
 }
 
 /** The state of each job after its last run, and which run is at work. */
@@ -229,6 +232,10 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
       which: "current" | "previous",
       found: Verified
     ) => Effect.Effect<void, JobStateError>
+    /** What verify found of a job's replicas. A file that is not understood is set aside with a warning. */
+    readonly verifiedReplicas: (job: JobKey) => Effect.Effect<VerifyReplicasDocument | undefined, JobStateError>
+    /** Replaces it. Takes no lock, as {@link saveVerified}. */
+    readonly saveVerifiedReplicas: (job: JobKey, found: VerifyReplicasDocument) => Effect.Effect<void, JobStateError>
   }
 >() {
   static readonly layer = (settings: JobStateSettings): Layer.Layer<JobStates, never, Disk> =>
@@ -246,6 +253,7 @@ export class JobStates extends Context.Tag("zipper/JobStates")<
     lockedOut: () => Effect.succeed(undefined),
     alerts: () => Effect.succeed(undefined),
     verified: Effect.succeed(new Map()),
+    verifiedReplicas: () => Effect.succeed(undefined),
     ...writesNothing
   })
 }
@@ -259,6 +267,7 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
   const markerOf = (job: JobKey) => join(folder, `${jobFileName(job)}.running`)
   const alertsOf = (of: AlertsOf) => join(folder, `${alertsNameOf(of)}.alerts`)
   const alertsAside = ({ job, task }: AlertsOf) => asidePath(job, task === "run" ? "alerts" : `${task}.alerts`)
+  const replicasOf = (job: JobKey) => join(folder, `${jobFileName(job)}.verified`)
   const verificationOf = (name: FolderName) => join(verifiedFolder, `${name}.json`)
 
   const operation =
@@ -380,7 +389,19 @@ const makeStates = Effect.fnUntraced(function* (settings: JobStateSettings, corr
     saveVerified: (name, which, found) =>
       Effect.flatMap(verification(name), (known) =>
         write(verificationOf(name), verificationFile.encode(withResult(known, name, which, found)), "ok")
-      ).pipe(operation("cannot write down what verify found"))
+      ).pipe(operation("cannot write down what verify found")),
+    verifiedReplicas: (job) =>
+      Effect.gen(function* () {
+        if (!(yield* areThere(folder))) return undefined
+        return yield* loadFile(
+          replicasOf(job),
+          replicasFile.decode,
+          corrupt,
+          "what verify found of replicas is not known"
+        )
+      }).pipe(operation("cannot read what verify found")),
+    saveVerifiedReplicas: (job, found) =>
+      write(replicasOf(job), replicasFile.encode(found), "ok").pipe(operation("cannot write down what verify found"))
   }
   return service
 })
@@ -392,3 +413,4 @@ const markerFile = jsonFile(RunMarker)
 const lockedFile = jsonFile(LockedOut)
 const alertsFile = jsonFile(Alerts)
 const verificationFile = jsonFile(FolderVerification)
+const replicasFile = jsonFile(VerifyReplicasDocument)

@@ -7,6 +7,7 @@ import * as Archive from "./ArchiveResult.ts"
 import type { JobMessages } from "./Messages.ts"
 import * as Prune from "./PruneResult.ts"
 import * as Replication from "./ReplicationResult.ts"
+import * as Replicas from "./VerifyReplicasResult.ts"
 import * as Verify from "./VerifyResult.ts"
 
 /** What messages say. A text is undefined where `notify_on` does not ask for it. Messages.ts sends them, Alerts.ts decides when. */
@@ -162,6 +163,30 @@ export const verifyMessages = (
   return { ...messages, ofSummary: (summary) => (hasNews(summary) ? messages.ofSummary(summary) : undefined) }
 }
 
+/** The messages of a verification of a job's replicas. */
+export const verifyReplicasMessages = (
+  host: string,
+  notifyOn: ReadonlyArray<NotifyOn>,
+  { job, run }: { readonly run: string; readonly job: string }
+): JobMessages<Replicas.VerifyReplicasDocument> =>
+  messagesOf(host, notifyOn, run, {
+    job,
+    noun: "replica",
+    done: "verified",
+    documentOf: (summary) => encoded(Replicas.VerifyReplicasDocument, summary),
+    failing: Replicas.failuresOf,
+    covers: () => true,
+    failed: ({ bad, pools, replicas, source_error }) => {
+      if (bad > 0) return `${bad} of ${count(replicas.length, "replica")} ${bad === 1 ? "is" : "are"} not good`
+      const [sick] = pools.filter(({ findings }) => findings.length > 0)
+      return source_error === undefined && sick ? `the pool ${sick.pool} has errors` : "the source could not be asked"
+    },
+    succeeded: () => "all replicas are good",
+    remarks: ({ pools }) => pools.flatMap(({ remark }) => (remark === undefined ? [] : [`- ${plain(remark)}`])),
+    totals: Replicas.totals,
+    ending: () => `, job ${plain(job)}`
+  })
+
 type Failure = ReturnType<JobMessages<unknown>["failing"]>[number]
 
 interface Texts<A> extends Pick<JobMessages<A>, "failing" | "covers" | "documentOf"> {
@@ -213,7 +238,7 @@ const messagesOf = <A>(
         ...(items.length === 0 ? [] : [`${count(items.length, noun)} recovered`])
       ]
       const lines = items.map(
-        ({ before, name }) => `- **${plain(name)}** ${noun === "archive" ? "is good" : "works"} again; ${before}`
+        ({ before, name }) => `- **${plain(name)}** ${texts.done === "verified" ? "is good" : "works"} again; ${before}`
       )
       return message("recovery", ofJob + what.join(", "), [
         ...(job === undefined ? [] : [`No run could begin since ${job.since}; now they do again.`, ""]),

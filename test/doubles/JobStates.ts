@@ -13,6 +13,7 @@ import {
   type RunMarker,
   withFallback
 } from "../../src/runs/JobState.ts"
+import type { VerifyReplicasDocument } from "../../src/runs/VerifyReplicasResult.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import { type FolderVerification, withResult } from "../../src/store/FolderState.ts"
 
@@ -24,6 +25,7 @@ export interface MemoryJobStates {
   readonly lockedOut?: ReadonlyMap<string, LockedOut>
   readonly alerts: ReadonlyMap<string, Alerts>
   readonly verified: ReadonlyMap<FolderName, FolderVerification>
+  readonly replicas?: ReadonlyMap<string, VerifyReplicasDocument>
   /** Error of every attempt to read a state. */
   readonly unreadable?: JobStateError
   /** Error of every attempt to read or to write alerts. */
@@ -96,6 +98,9 @@ const makeJobStates = (ref: Ref.Ref<MemoryJobStates>): typeof JobStates.Service 
       write(({ verified }) => ({
         verified: new Map(verified).set(folder, withResult(verified.get(folder), folder, which, found))
       })),
+    verifiedReplicas: (job) => Effect.map(Ref.get(ref), ({ replicas }) => replicas?.get(jobFileName(job))),
+    saveVerifiedReplicas: (job, found) =>
+      write(({ replicas }) => ({ replicas: new Map(replicas).set(jobFileName(job), found) })),
     unmark: (job, run) =>
       write(({ markers }) => ({
         markers: new Map([...markers].filter(([name, marker]) => name !== jobFileName(job) || marker.run !== run))

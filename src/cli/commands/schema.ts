@@ -11,6 +11,7 @@ import { RunDocument } from "../../runs/ArchiveResult.ts"
 import { HookDocument } from "../../runs/Hooks.ts"
 import { PruneDocument } from "../../runs/PruneResult.ts"
 import { ReplicationDocument } from "../../runs/ReplicationResult.ts"
+import { VerifyReplicasDocument } from "../../runs/VerifyReplicasResult.ts"
 import { VerifyDocument } from "../../runs/VerifyResult.ts"
 import { StatusDocument } from "../../status/StatusDocument.ts"
 import { countField, document, ErrorsDocument, flag, optional, seconds, text } from "../../text/Document.ts"
@@ -96,7 +97,7 @@ export const documents = {
   run: orErrors(RunDocument),
   check: orErrors(CheckDocument),
   status: orErrors(StatusDocument),
-  verify: orErrors(VerifyDocument),
+  verify: orErrors(Schema.Union(VerifyDocument, VerifyReplicasDocument)),
   ls: orErrors(Schema.Union(ListDocument, ListFoldersDocument)),
   restore: orErrors(RestoreDocuments),
   report: orErrors(ReportDocument),

@@ -1,0 +1,318 @@
+import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
+import { Ping } from "../notify/Ping.ts"
+import { type JobState, JobStates } from "../runs/JobState.ts"
+import { Lock } from "../runs/Lock.ts"
+import { withMessages } from "../runs/Messages.ts"
+import { type NotifyOn, verifyReplicasMessages } from "../runs/MessageTexts.ts"
+import { Metrics } from "../runs/Metrics.ts"
+import { asPreflight, orWarn, PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
+import {
+  type PoolVerdict,
+  type ReplicaVerdict,
+  summarize,
+  totals,
+  type VerifyReplicasDocument
+} from "../runs/VerifyReplicasResult.ts"
+import { Progress } from "../system/Progress.ts"
+import { bytes, count, duration, shellWord } from "../text/Text.ts"
+import { utcSeconds } from "../text/Time.ts"
+import { permissionsOf } from "../zfs/Allow.ts"
+import type { SendMode, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
+import { isWithin, poolOf } from "../zfs/DatasetName.ts"
+import { onEnd } from "../zfs/Endpoint.ts"
+import { poolProblems, scrubRemark, unreadableIn } from "../zfs/PoolHealth.ts"
+import { ZfsError } from "../zfs/ZfsCommand.ts"
+import { plan } from "./Plan.ts"
+import { commonWith, sortReplicas } from "./Prune.ts"
+import { Receiver } from "./Receiver.ts"
+import { minimalRoots } from "./Selection.ts"
+import { Sender } from "./Sender.ts"
+import { failPreflight, missingOn, survey, targetNames } from "./Survey.ts"
+
+interface VerifyReplicasOptions {
+  readonly run: string
+  readonly retries: number
+  readonly lockfile: string
+  readonly lockWait?: number
+  readonly host: string
+  readonly notify_on: ReadonlyArray<NotifyOn>
+  readonly reminder_hours: number
+  /** Every block of the newest snapshot of each replica is read. */
+  readonly read: boolean
+}
+
+/**
+ * Are the replicas of a job good? Compares both ends under the job's lock, so that no run is at work meanwhile; reads (which may
+ * take days) without it; asks the pools. Changes no replica. Remembers what it found, and sends the messages of that. Fails
+ * with PreflightError when there is nothing to look at or the host of the replicas does not answer.
+ */
+export const runVerifyReplicas = Effect.fn("VerifyReplicas.run")(function* (job: Job, options: VerifyReplicasOptions) {
+  const { host, notify_on, reminder_hours, run } = options
+  const key = alertsKeyOf(job, true)
+  const states = yield* JobStates
+  const ping = yield* Ping
+  const before = yield* states.verifiedReplicas(key).pipe(orWarn("earlier results are not known", undefined))
+  return yield* verifyReplicas(job, options, before).pipe(
+    Effect.tap((found) => states.saveVerifiedReplicas(key, found).pipe(orWarn("not remembered", undefined))),
+    Effect.tap(Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
+    Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done: nothing of it is remembered")),
+    withMessages(
+      { of: { job: key, task: "verify" }, reminder_hours },
+      verifyReplicasMessages(host, notify_on, { run, job: job.name }),
+      undefined,
+      (report) => ping.fail(`${report}\nrun ${run}`)
+    )
+  )
+})
+
+const resultWords: Readonly<Record<ReplicaVerdict["result"], string>> = {
+  good: "good",
+  bad: "not good",
+  unknown: "nothing is wrong with it by itself",
+  orphan: "its source is gone, and nothing is wrong with it by itself",
+  none: "not there yet, as its source had no snapshot at the last run"
+}
+
+/** A replica as both ends showed it. `target`: undefined where there is nothing to read. */
+interface Looked extends Pick<ReplicaVerdict, "dataset" | "result" | "findings"> {
+  readonly name: string | null
+  readonly target: TargetDataset | undefined
+}
+
+const verifyReplicas = Effect.fnUntraced(function* (
+  job: Job,
+  options: VerifyReplicasOptions,
+  before: VerifyReplicasDocument | undefined
+) {
+  const { lockWait, lockfile, read, retries, run } = options
+  const started = yield* Clock.currentTimeMillis
+  const started_at_utc = utcSeconds(started)
+  const lock = yield* Lock
+  const { looked, source_error } = yield* Effect.scoped(
+    Effect.zipRight(lock.acquire(lockfile).pipe(waitForLock(lockWait)), look(job, options))
+  )
+  const lastReads = new Map(before?.replicas.map(({ last_read, target }) => [target, last_read]))
+  const link = { lost: false }
+  const replicas = yield* Effect.forEach(
+    looked,
+    Effect.fnUntraced(
+      function* ({ dataset, findings, name, result, target }: Looked) {
+        const last_read =
+          read && target !== undefined
+            ? { at_utc: started_at_utc, ...(yield* readReplica(target.name, retries, link)) }
+            : lastReads.get(name)
+        const { problem } = last_read ?? {}
+        const isOld = problem !== undefined && !read
+        const when = isOld ? ` (read ${last_read?.at_utc}; --read reads it again)` : ""
+        const all = [...findings, ...(problem === undefined ? [] : [`${problem}${when}`])]
+        yield* Effect.forEach(all, (text) => Effect.logError(text), { discard: true })
+        if (all.length === 0) yield* Effect.logInfo(`${name ?? dataset}: ${resultWords[result]}`)
+        return {
+          dataset,
+          target: name,
+          result: all.length > 0 ? "bad" : result,
+          findings: all,
+          ...(last_read === undefined ? {} : { last_read })
+        } satisfies ReplicaVerdict
+      },
+      (effect, { dataset, name }) => Effect.annotateLogs(effect, "dataset", name ?? dataset)
+    )
+  )
+  // After the reading, which the pools then know more by.
+  const pools = yield* Effect.forEach(
+    new Set(looked.flatMap(({ target }) => (target ? [poolOf(target.name)] : []))),
+    askPool
+  )
+  const seconds = Math.max(0, (yield* Clock.currentTimeMillis) - started) / 1000
+  const errors = source_error === undefined ? {} : { source_error }
+  const summary = summarize({ job, run, started_at_utc, seconds, read, replicas, pools, ...errors })
+  yield* Effect.logInfo(totals(summary))
+  return summary
+})
+
+/** Both ends; where the source cannot be asked, what can be said of the replicas without it. */
+const look = Effect.fnUntraced(function* (job: Job, { read, retries }: VerifyReplicasOptions) {
+  const found = yield* Effect.either(survey(job, retries))
+  const receiver = yield* Receiver
+  const all = Either.isRight(found)
+    ? { looked: yield* compare(job, found.right), source_error: undefined }
+    : { looked: yield* withoutSource(job, found.left), source_error: found.left.message }
+  if (all.source_error !== undefined) yield* Effect.logError(`the source could not be asked: ${all.source_error}`)
+  const targets = all.looked.flatMap(({ target }) => (target === undefined ? [] : [target]))
+  if (targets.length === 0 && all.looked.every(({ result }) => result === "none")) {
+    const message =
+      "no dataset of the job has a snapshot that was there at its last run: there is nothing to verify yet"
+    return yield* new PreflightError({ message })
+  }
+  if (!read) return all
+  const places = targets.map(({ name }) => ({ dataset: name, where: "here" }) as const)
+  const account = yield* asPreflight(receiver.account)
+  yield* failPreflight(yield* missingOn(receiver, account, permissionsOf("send"), places))
+  return all
+})
+
+const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Success<ReturnType<typeof survey>>) {
+  const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
+  const state = yield* (yield* JobStates)
+    .load(alertsKeyOf(job, true))
+    .pipe(orWarn("when the job ran last is not known", undefined))
+  const now = yield* Clock.currentTimeMillis
+  const pairs = found.items.map(({ source, target: name }): Looked => {
+    const target = found.targets.get(name)
+    const verdict = judge(source, target, { mode: job.mode, ran: lastRun(state, source.name) ?? now })
+    const findings = verdict.findings.map((text) => `${onEnd(to)}${text}`)
+    return { dataset: source.name, name, ...verdict, findings, target: replicaOf(target) }
+  })
+  const orphans = sortReplicas(job, found).orphans.map((target): Looked => {
+    const findings = changesIn(target)
+    const dataset = sourceOf(job, target.name)
+    return { dataset, name: target.name, result: findings.length > 0 ? "bad" : "orphan", findings, target }
+  })
+  const missing = found.missing.map((dataset): Looked => {
+    const name = Either.getOrNull(targetOf(job, dataset))
+    const findings = [`the job names ${dataset}, and there is no such dataset on ${from}`]
+    return { dataset, name, result: "bad", findings, target: undefined }
+  })
+  return [...pairs, ...orphans.filter(({ name }) => !missing.some((each) => each.name === name)), ...missing]
+})
+
+const withoutSource = Effect.fnUntraced(function* (job: Job, error: PreflightError) {
+  const receiver = yield* Receiver
+  const tree = yield* Effect.mapError(receiver.tree(minimalRoots(targetNames(job, job.datasets))), () => error)
+  const replicas = [...tree.values()].filter(({ mode, snapshots }) => mode !== undefined && snapshots.length > 0)
+  if (replicas.length === 0) return yield* error
+  return replicas.map((target): Looked => {
+    const findings = changesIn(target)
+    const dataset = sourceOf(job, target.name)
+    return { dataset, name: target.name, result: findings.length > 0 ? "bad" : "unknown", findings, target }
+  })
+})
+
+const replicaOf = (target: TargetDataset | undefined) => (target?.snapshots.length === 0 ? undefined : target)
+
+/** The name at the source that the job would write there. */
+const sourceOf = (job: Job, target: string): string => {
+  const roots = job.datasets.flatMap((root) =>
+    Arr.getRights([Either.map(targetOf(job, root), (name) => [root, name] as const)])
+  )
+  const [root, name] = roots.find(([, each]) => isWithin(target, each)) ?? ["", ""]
+  return `${root}${target.slice(name.length)}`
+}
+
+/** When the last run began that tried the dataset, in milliseconds since 1970. */
+const lastRun = (state: JobState | undefined, dataset: string): number | undefined => {
+  if (state?.kind !== "replication") return undefined
+  const item = state.datasets.find((each) => each.dataset === dataset)
+  return Date.parse(item?.last_attempt_utc ?? state.last_run.started_at_utc)
+}
+
+/** The clocks of the two hosts may differ by so much. */
+const slackMillis = 600_000
+
+/** What is wrong with a replica. All that was at the source when the last run that tried it began (`ran`) has to be there. */
+export const judge = (
+  source: SourceDataset,
+  target: TargetDataset | undefined,
+  { mode, ran }: { readonly mode: SendMode; readonly ran: number }
+): Pick<ReplicaVerdict, "result" | "findings"> => {
+  const due = source.snapshots.filter(({ creation }) => creation * 1000 < ran - slackMillis)
+  const next = plan(source, target, { mode, rollback: false })
+  const changes = target === undefined ? [] : changesIn(target, next._tag === "Diverged")
+  const refused = next._tag === "Diverged" || next._tag === "Blocked" ? [next.reason] : []
+  if (replicaOf(target) === undefined) {
+    const absent = due.length === 0 ? [] : [`there is no replica, and @${due.at(-1)?.name} was there at the last run`]
+    const findings = [...absent, ...(due.length === 0 ? [] : refused), ...changes]
+    return { result: findings.length > 0 ? "bad" : "none", findings }
+  }
+  const base = commonWith(source, target ?? { snapshots: [] }).at(-1)
+  const from = [...source.snapshots, ...source.bookmarks].find(({ guid }) => guid === base?.guid)
+  const lacking = from === undefined ? [] : due.filter(({ createtxg }) => createtxg > from.createtxg)
+  const first = lacking[0]
+  const lag =
+    first === undefined
+      ? []
+      : [
+          `lags: it ends at @${base?.name}, and lacks ${count(lacking.length, "snapshot")} of before the last run, @${first.name} first`
+        ]
+  const findings = [...refused, ...lag, ...changes]
+  return { result: findings.length > 0 ? "bad" : "good", findings }
+}
+
+const changesIn = (
+  { name, resumeToken, snapshots, written }: TargetDataset,
+  isRefused = false
+): ReadonlyArray<string> => {
+  const newest = snapshots.at(-1)
+  return [
+    // A run that would lose it says so itself.
+    ...(newest === undefined || written === 0 || isRefused
+      ? []
+      : [
+          `${bytes(written)} were written to ${name} since its newest snapshot; to give that up, there: zfs rollback '${name}@${newest.name}'`
+        ]),
+    ...(resumeToken === undefined
+      ? []
+      : ["half of a stream waits for its rest: a run was cut, and the next one goes on"])
+  ]
+}
+
+/** A run or prune may be at work by now: what is the newest snapshot is asked right before. */
+const readReplica = Effect.fnUntraced(function* (name: string, retries: number, link: { lost: boolean }) {
+  const receiver = yield* Receiver
+  const started = yield* Clock.currentTimeMillis
+  const show = yield* (yield* Progress).start(name)
+  let done = 0
+  const once = Effect.gen(function* () {
+    const newest = (yield* receiver.read(name))?.snapshots.at(-1)
+    if (newest === undefined) {
+      const message = `${onEnd(receiver.label)}${name} is gone, or all of its snapshots`
+      return yield* new ZfsError({ reason: "NotFound", message, transient: false })
+    }
+    const whole = yield* receiver.readBlocks(`${name}@${newest.name}`, ({ sent, total }) => {
+      done = sent
+      show({ done, total })
+    })
+    done = whole.bytes
+    const millis = Math.max(1, (yield* Clock.currentTimeMillis) - started)
+    yield* Effect.logInfo(
+      `all of @${newest.name} can be read: ${bytes(done)}, ${duration(millis)}, ${bytes((done / millis) * 1000)}/s`
+    )
+  })
+  const problem = yield* once.pipe(
+    Effect.retry({ times: 2, while: ({ reason }) => reason === "Vanished" }),
+    retryTransient(link.lost ? 0 : retries),
+    Effect.as(undefined),
+    Effect.catchAll((error) => {
+      link.lost ||= error.reason === "Unreachable"
+      return error.reason === "Unreadable" ? withAdvice(name, error) : Effect.succeed(error.message)
+    })
+  )
+  return { bytes: done, ...(problem === undefined ? {} : { problem }) }
+}, Effect.scoped)
+
+const withAdvice = Effect.fnUntraced(function* (name: string, { message }: ZfsError) {
+  const pool = poolOf(name)
+  const health = yield* Effect.option((yield* Receiver).pool(pool))
+  return `${message}; ${unreadableIn(Option.getOrUndefined(health), pool)}; there, zpool scrub ${shellWord(pool)} mends what the pool has twice; otherwise move the replica away (zfs rename '${name}' '${name}-old') and the next run sends it anew`
+})
+
+const askPool = Effect.fnUntraced(function* (pool: string) {
+  const { label, pool: ask } = yield* Receiver
+  const now = yield* Clock.currentTimeMillis
+  const name = `the pool ${pool}${onEnd(label) === "" ? "" : ` on ${label}`}`
+  const asked = yield* Effect.either(ask(pool))
+  const findings = Either.match(asked, {
+    onLeft: ({ message }) => [message],
+    onRight: (health) => poolProblems(health).map((text) => `${name} ${text}`)
+  })
+  const unread = Either.isLeft(asked) ? undefined : scrubRemark(asked.right, now)
+  yield* Effect.forEach(findings, (text) => Effect.logError(text), { discard: true })
+  if (unread === undefined) return { pool, findings } satisfies PoolVerdict
+  yield* Effect.logWarning(`${name} ${unread}`)
+  return { pool, findings, remark: `${name} ${unread}` } satisfies PoolVerdict
+})
