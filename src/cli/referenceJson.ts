@@ -89,6 +89,7 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
       overdue: 1,
       lost: 0,
       damaged: 0,
+      bad_replicas: 0,
       archive: {
         source: "/mnt/tank/data",
         target: "/mnt/tank/target",
@@ -157,6 +158,7 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
           locked_out: null,
           died: null,
           overdue: false,
+          verify_failures: [],
           datasets: [
             {
               dataset: "tank/data",
@@ -166,7 +168,8 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
               error: null,
               overdue: false,
               result: "sent",
-              bytes: 1048576
+              bytes: 1048576,
+              verified: { at_utc: "2025-01-01T07:00:00Z", read_utc: null, problem: null }
             }
           ]
         }

@@ -30,6 +30,8 @@ export interface ItemReport {
   readonly lost?: boolean
   /** What verify found of the current archive; left out when it was not read back since it was published. */
   readonly verified?: Verified | undefined
+  /** When verify looked at the replica, and whether it is not good. */
+  readonly looked?: { readonly at: number; readonly isBad: boolean } | undefined
 }
 
 /** Trouble that has not ended: when it began, how often it came since, and its last error. */

@@ -2,6 +2,7 @@ import type { Undelivered } from "../runs/Alerts.ts"
 import type { HistoryRun } from "../runs/History.ts"
 import { describeLockedOut } from "../runs/JobState.ts"
 import type { Flaw } from "../runs/PublishedFolders.ts"
+import { failuresOf as failuresOfVerify, type VerifyReplicasDocument } from "../runs/VerifyReplicasResult.ts"
 import { isBad, type Verified } from "../store/FolderState.ts"
 import { namesOf } from "../store/PublishedArchive.ts"
 import { commandOf, count, firstNames } from "../text/Text.ts"
@@ -88,6 +89,8 @@ interface TargetFindings {
   readonly flaws?: ReadonlyArray<Flaw>
   readonly verified: ReadonlyMap<string, { readonly [Which in "current" | "previous"]: Verified | undefined }>
   readonly undelivered: ReadonlyArray<{ readonly job: string; readonly message: Undelivered }>
+  /** The last verification of the replicas of each job. */
+  readonly replicas?: ReadonlyArray<VerifyReplicasDocument>
   /** Bytes that are free in the target, where that is known, and whether its snapshots keep what is replaced. */
   readonly free?: number | undefined
   readonly snapshots?: boolean
@@ -118,7 +121,12 @@ export const reportOf = (
     verified: found.verified.get(folder.name)?.current
   }))
   const space = found.free === undefined ? undefined : spaceOf(found.free, runs, now)
-  const replicas = itemsOfKind("replication")
+  const looked = new Map(
+    found.replicas?.flatMap(({ replicas, started_at_utc }) =>
+      replicas.map(({ findings, target }) => [target, { at: Date.parse(started_at_utc), isBad: findings.length > 0 }])
+    )
+  )
+  const replicas = itemsOfKind("replication").map((item) => ({ ...item, looked: looked.get(item.target ?? null) }))
   return {
     host,
     made: now,
@@ -178,6 +186,7 @@ const failuresIn = ({ items, run }: TimedRun): ReadonlyArray<Pick<Failure, "subj
 const targetProblems = ({
   flaws = [],
   lost,
+  replicas = [],
   undelivered,
   unread = [],
   verified
@@ -199,6 +208,13 @@ const targetProblems = ({
       subject: folder,
       text: `${namesOf(folder, which).zip} ${problem}; \`${commandOf(["zipper", "verify", ...(which === "previous" ? ["--prev"] : [])], folder)}\` says what to do`
     })),
+    ...replicas.flatMap((found) =>
+      failuresOfVerify(found).map(({ name, reason }) => ({
+        subject: `${name} (${found.job})`,
+        text: `verify found: ${reason}`,
+        since: Date.parse(found.started_at_utc)
+      }))
+    ),
     ...undelivered.map(({ job, message: { at_utc, error, title } }) => ({
       subject: job,
       text: `a message could not be delivered, and is tried again after the next run: "${title}": ${error}`,

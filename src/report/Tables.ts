@@ -92,6 +92,7 @@ const replicaColumns = (now: number): ReadonlyArray<Column<ItemReport>> => [
   { title: "state", kind: "state", cell: stateBadge },
   { title: "job", kind: "short", cell: ({ job }) => job },
   { title: "last success", cell: ({ good }) => timeAndAge(good, now) },
+  { title: "verified", cell: ({ looked }) => (looked === undefined ? "" : timeAndAge(looked.at, now)) },
   { title: "last sent", cell: ({ newest }) => (newest === undefined ? "" : time(newest.at)) },
   figures("size of that", ({ newest }) => newest?.entry.bytes, Units.bytes),
   figures("sent in all", ({ bytes }) => bytes, Units.bytes),
@@ -128,7 +129,8 @@ const zipShare = ({ newest }: ItemReport): number | undefined => {
 const lookFirst = (items: ReadonlyArray<ItemReport>): ReadonlyArray<ItemReport> =>
   [...items].sort((a, b) => Number(needsLook(b)) - Number(needsLook(a)))
 
-const needsLook = (item: ItemReport): boolean => item.trouble !== undefined || item.lost === true || isDamaged(item)
+const needsLook = (item: ItemReport): boolean =>
+  item.looked?.isBad === true || item.trouble !== undefined || item.lost === true || isDamaged(item)
 
 const isDamaged = ({ verified }: ItemReport): boolean => verified !== undefined && isBad(verified)
 
@@ -137,6 +139,7 @@ const stateBadge = (item: ItemReport): Html => {
   const { gone, goneSince, lost, trouble } = item
   if (lost === true) return badge("bad", "archive lost")
   if (isDamaged(item)) return badge("bad", "damaged")
+  if (item.looked?.isBad === true) return badge("bad", "not good")
   if (trouble === undefined) {
     if (!gone) return badge("good", "ok")
     return html`${badge("idle", "gone")}${goneSince === undefined ? undefined : html` <span class="age">since ${time(goneSince)}</span>`}`

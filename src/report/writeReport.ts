@@ -67,6 +67,7 @@ export const makeReport = Effect.fn("Report.make")(function* (
   const undelivered = overviews.flatMap(({ key, undelivered }) =>
     undelivered.map((message) => ({ job: jobLabel(key), message }))
   )
+  const replicas = yield* Effect.forEach(keys, (yield* JobStates).verifiedReplicas)
   const jobs = overviews.map(({ activity, key, lockedOut, marker, state }) => {
     const at = marker === undefined ? undefined : Date.parse(marker.started_at_utc)
     return { key, state, lockedOut, begun: at === undefined ? at : { at, atWork: activity._tag === "Running" } }
@@ -75,7 +76,7 @@ export const makeReport = Effect.fn("Report.make")(function* (
     host,
     days,
     archives,
-    found: { ...ofArchives, undelivered, snapshots },
+    found: { ...ofArchives, undelivered, snapshots, replicas: replicas.filter((each) => each !== undefined) },
     jobs,
     now
   })

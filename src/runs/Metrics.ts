@@ -11,6 +11,7 @@ import { quoted } from "../text/Text.ts"
 import { described } from "./History.ts"
 import { type JobState, type JobStateError, JobStates, keyOf, type TrackedItem, trackedItems } from "./JobState.ts"
 import { Outcome } from "./Run.ts"
+import type { VerifyReplicasDocument } from "./VerifyReplicasResult.ts"
 
 /** What `metrics_file` holds: the text format of Prometheus, version 0.0.4, for node_exporter's textfile collector. */
 
@@ -109,7 +110,8 @@ export const metricsText = (
         )
         return render(
           known.filter((state) => state !== undefined),
-          yield* states.verified
+          yield* states.verified,
+          yield* Effect.forEach(jobs, states.verifiedReplicas)
         )
       })
 
@@ -211,12 +213,12 @@ type VerifiedArchive = NonNullable<FolderVerification["current"]> & { readonly i
 const verifyMetrics: ReadonlyArray<Metric<VerifiedArchive>> = [
   [
     "last_verified_timestamp_seconds",
-    "When the folder's current archive was last read back by verify.",
+    "When verify last read back the folder's current archive, or looked at the replica or the pool of replicas.",
     ({ verified_at_utc }) => secondsOf(verified_at_utc)
   ],
   [
     "last_verify_failed",
-    "1 if verify found the folder's current archive damaged or lost, or could not tell, else 0; none once another one is published.",
+    "1 if verify found the folder's current archive damaged or lost, the replica or pool not good, or could not tell, else 0; none once another archive is published.",
     ({ isAbout, result }) => (isAbout ? (result === "good" || result === "foreign" ? 0 : 1) : undefined)
   ]
 ]
@@ -227,7 +229,8 @@ type Labelled<Of> = ReadonlyArray<readonly [labels: Labels, of: Of]>
 /** The whole file. Families without a sample are left out. */
 export const render = (
   states: ReadonlyArray<JobState>,
-  verified: ReadonlyMap<FolderName, FolderVerification> = new Map()
+  verified: ReadonlyMap<FolderName, FolderVerification> = new Map(),
+  replicas: ReadonlyArray<VerifyReplicasDocument | undefined> = []
 ): string => {
   const jobs = states.map((state) => [jobLabels(state), state] as const)
   const items = jobs.flatMap(([labels, state]) =>
@@ -247,7 +250,9 @@ export const render = (
       ],
       outcomes
     ),
-    ...verifyMetrics.map((metric) => family(metric, verifiedArchives(states, verified)))
+    ...verifyMetrics.map((metric) =>
+      family(metric, [...verifiedArchives(states, verified), ...replicas.flatMap(verifiedReplicas)])
+    )
   ].join("")
 }
 
@@ -279,6 +284,22 @@ const verifiedArchives = (
     ]
     return [[labels, { ...current, isAbout }] as const]
   })
+}
+
+const verifiedReplicas = (found: VerifyReplicasDocument | undefined): Labelled<VerifiedArchive> => {
+  if (found === undefined) return []
+  const { job, pools, replicas, started_at_utc: verified_at_utc } = found
+  const sample = (noun: "dataset" | "pool", name: string, isBad: boolean): Labelled<VerifiedArchive>[number] => [
+    [
+      ["job", jobLabel({ kind: "replication", name: job })],
+      [noun, name]
+    ],
+    { verified_at_utc, result: isBad ? "damaged" : "good", isAbout: true }
+  ]
+  return [
+    ...replicas.map(({ dataset, result }) => sample("dataset", dataset, result === "bad" || result === "unknown")),
+    ...pools.map(({ findings, pool }) => sample("pool", pool, findings.length > 0))
+  ]
 }
 
 const jobLabels = (state: JobState): Labels => [["job", jobLabel(keyOf(state))]]

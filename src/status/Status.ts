@@ -16,6 +16,7 @@ import {
 import type { Lock } from "../runs/Lock.ts"
 import { withRecord } from "../runs/nextState.ts"
 import { type Flaw, findFlaws, lostArchives } from "../runs/PublishedFolders.ts"
+import { failuresOf, type VerifyReplicasDocument } from "../runs/VerifyReplicasResult.ts"
 import { type ExcludeRules, noRules } from "../source/Exclude.ts"
 import * as FolderName from "../source/FolderName.ts"
 import {
@@ -72,9 +73,16 @@ export const status = Effect.fn("Status")(function* (
 ) {
   const asked = { now: yield* Clock.currentTimeMillis, maxAge: request.maxAge }
   const replications = yield* Effect.forEach(request.replications, (job) =>
-    Effect.map(asStatus(readJob({ kind: "replication", name: job.name }, job.lockfile)), ({ state, ...found }) =>
-      replicationStatus(asked, job, { ...found, state: state?.kind === "replication" ? state : undefined })
-    )
+    Effect.gen(function* () {
+      const key = { kind: "replication", name: job.name } as const
+      const { state, ...found } = yield* asStatus(readJob(key, job.lockfile))
+      const verified = yield* asStatus((yield* JobStates).verifiedReplicas(key))
+      return replicationStatus(asked, job, {
+        ...found,
+        state: state?.kind === "replication" ? state : undefined,
+        verified
+      })
+    })
   )
   return { ...asked, archive: yield* archive, replications } satisfies Status
 })
@@ -274,27 +282,54 @@ const verifiedFields = (found: Verified | undefined): FolderStatus["verified"] =
 export const replicationStatus = (
   asked: Asked,
   job: ReplicationRequest,
-  found: FoundJob<ReplicationJobState>
+  found: FoundJob<ReplicationJobState> & { readonly verified?: VerifyReplicasDocument | undefined }
 ): ReplicationStatus => {
+  const { verified } = found
   const { kept, unknown } = splitDatasets(found.state?.datasets ?? [], job.datasets)
   const known = kept.map((item): DatasetStatus => {
     const { bytes, dataset, last_success_utc: success, result, target } = item
     // A dataset without snapshots that never had any only holds others.
     const isHolder = result === "nothing_to_send" && success === undefined
     const overdue = !isHolder && isTooOld(asked, success)
-    return { dataset, target: target ?? null, ...itemFields(item, overdue), result, bytes: bytes ?? null }
+    return {
+      dataset,
+      target: target ?? null,
+      ...itemFields(item, overdue),
+      result,
+      bytes: bytes ?? null,
+      verified: verifiedReplica(verified, target)
+    }
   })
   // A dataset that no run has seen yet is late only when the runs are.
   const unseen = itemFields(undefined, isTooOld(asked, found.state?.last_success_utc))
-  const added = unknown.map((dataset) => ({ dataset, target: null, ...unseen, result: null, bytes: null }))
+  const added = unknown.map((dataset) => ({
+    dataset,
+    target: null,
+    ...unseen,
+    result: null,
+    bytes: null,
+    verified: null
+  }))
   const datasets = [...known, ...added].sort((a, b) => (a.dataset < b.dataset ? -1 : a.dataset > b.dataset ? 1 : 0))
   return {
     job: job.name,
     direction: job.direction,
     host: job.host,
     ...jobFields(asked, found, datasets.length),
+    verify_failures:
+      verified === undefined ? [] : failuresOf(verified).map(({ name, reason }) => ({ name, problem: reason })),
     datasets
   }
+}
+
+const verifiedReplica = (
+  found: VerifyReplicasDocument | undefined,
+  target: string | undefined
+): DatasetStatus["verified"] => {
+  const replica = target === undefined ? undefined : found?.replicas.find((each) => each.target === target)
+  if (found === undefined || replica === undefined) return null
+  const problem = replica.findings.length > 0 ? replica.findings.join("; ") : null
+  return { at_utc: found.started_at_utc, read_utc: replica.last_read?.at_utc ?? null, problem }
 }
 
 /**

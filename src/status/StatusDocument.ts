@@ -91,7 +91,12 @@ const StatusDataset = Schema.Struct({
   result: orNull(Schema.Literal("sent", "up_to_date", "nothing_to_send", "refused", "failed")).annotations({
     description: "of the last attempt"
   }),
-  bytes: orNull(countField("sent, the last time that something was"))
+  bytes: orNull(countField("sent, the last time that something was")),
+  verified: part("what verify --job found of its replica the last time; null when it never looked", {
+    at_utc: instant("when"),
+    read_utc: orNull(instant("when --read read it")),
+    problem: orNull(text("all that was wrong"))
+  })
 })
 
 const StatusArchive = Schema.Struct({
@@ -113,6 +118,11 @@ const StatusReplication = Schema.Struct({
   direction: Schema.Literal("pull", "push"),
   host: text("the other host"),
   ...job,
+  verify_failures: Schema.Array(
+    Schema.Struct({ name: text("a replica, a pool"), problem: text("what is wrong") })
+  ).annotations({
+    description: "all that verify --job found not good the last time"
+  }),
   datasets: Schema.Array(StatusDataset)
 })
 
@@ -124,6 +134,9 @@ export const StatusDocument = document({
   lost: countField("folders whose archive is lost; above 0 the exit status is 1 with --max-age"),
   damaged: countField(
     "archives that verify found damaged, and current ones of another size than was published; above 0 the exit status is 1 with --max-age"
+  ),
+  bad_replicas: countField(
+    "replicas, pools and sources that verify --job found not good; above 0 the exit status is 1 with --max-age"
   ),
   archive: orNull(StatusArchive),
   replication: Schema.Array(StatusReplication)
@@ -158,6 +171,7 @@ export const statusDocument = (status: Status, atUtc: string): StatusDocument =>
     overdue: overdueItems(status).length,
     lost: lostFolders(status).length,
     damaged: damagedArchives(status).length + flawedArchives(status).filter(({ which }) => which === "current").length,
+    bad_replicas: badReplicas(status).length,
     archive: "source" in archive ? archive : null,
     replication: status.replications
   }
@@ -175,6 +189,9 @@ export const damagedArchives = ({ archive }: Status) =>
     ...(!lost && isKnownBad(verified) ? [{ zip: `${folder}.zip`, verified }] : []),
     ...(isKnownBad(previous?.verified) ? [{ zip: `${folder}.prev.zip`, verified: previous.verified }] : [])
   ])
+
+/** What verify found not good of the replicas of all jobs. */
+export const badReplicas = ({ replications }: Status) => replications.flatMap((job) => job.verify_failures)
 
 /** Archives that are not what was published, apart from the current ones that verify found damaged. */
 export const flawedArchives = ({ archive }: Status): ReadonlyArray<Flaw> =>

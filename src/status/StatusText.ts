@@ -6,6 +6,7 @@ import { bytes, count, cutTo, duration, number, padded, widthOf, withoutControls
 import { isAhead } from "../text/Time.ts"
 import {
   type ArchiveStatus,
+  badReplicas,
   type DatasetStatus,
   damagedArchives,
   type FolderStatus,
@@ -76,11 +77,16 @@ const targetLines = (now: number, history: ArchiveStatus["target_snapshots"], wi
 }
 
 const replicationBlock = (now: number, job: ReplicationStatus, space: Space): ReadonlyArray<Line> => [
-  ...jobLines(now, `${job.job} (${job.direction}, ${job.host})`, job, space.width, true),
+  ...jobLines(now, `${job.job} (${job.direction}, ${job.host})`, job, space.width, job.verify_failures.length === 0),
   ...table(datasetColumns(now), job.datasets, space, (dataset) =>
-    dataset.overdue || hasFailed(dataset) ? "bad" : dataset.result === "nothing_to_send" ? "watch" : "plain"
+    dataset.overdue || hasFailed(dataset) || (dataset.verified?.problem ?? null) !== null
+      ? "bad"
+      : dataset.result === "nothing_to_send"
+        ? "watch"
+        : "plain"
   ),
-  ...reasons(job.datasets, ({ dataset }) => dataset, space.width)
+  ...reasons(job.datasets, ({ dataset }) => dataset, space.width),
+  ...job.verify_failures.slice(0, mostReasons).flatMap((each) => paragraph(badReplica(each), space.width, "bad"))
 ]
 
 /** A line for each item that is overdue. */
@@ -115,6 +121,14 @@ export const damaged = (status: Status): ReadonlyArray<string> =>
 
 export const damagedSummary = (status: Status): string | undefined =>
   summary(damagedArchives(status), "archive is", "archives are", "damaged, as verify found")
+
+const badReplica = ({ name, problem }: ReplicationStatus["verify_failures"][number]): string =>
+  `${name}: verify found: ${problem}`
+
+export const replicas = (status: Status): ReadonlyArray<string> => badReplicas(status).map(badReplica)
+
+export const replicasSummary = (status: Status): string | undefined =>
+  summary(badReplicas(status), "replica or pool is", "replicas or pools are", "not good, as verify found")
 
 const summary = (found: ReadonlyArray<unknown>, one: string, many: string, rest: string): string | undefined =>
   found.length === 0 ? undefined : `${count(found.length, one, many)} ${rest}`
@@ -272,11 +286,13 @@ const datasetColumns = (now: number): ReadonlyArray<Column<DatasetStatus>> => [
   { title: "DATASET", align: "left", cut: "start", cell: ({ dataset }) => dataset },
   { title: "TARGET", align: "left", cut: "start", cell: ({ target }) => target ?? "-" },
   ...attemptColumns<DatasetStatus>(now),
+  { title: "VERIFIED", cell: ({ verified }) => (verified === null ? "" : shortAge(now, verified.at_utc)) },
   { title: "SENT", cell: ({ bytes: sent }) => (sent === null ? "-" : bytes(sent)) },
   {
     title: "RESULT",
     align: "left",
-    cell: ({ overdue, result }) => [overdue && "OVERDUE", result && resultWords[result]].filter(Boolean).join(", ")
+    cell: ({ overdue, result, verified }) =>
+      [overdue && "OVERDUE", verified?.problem && "NOT GOOD", result && resultWords[result]].filter(Boolean).join(", ")
   }
 ]
 

@@ -15,7 +15,7 @@ import { isUtf8 } from "../terminal.ts"
 
 const maxAge = options.age(
   "max-age",
-  "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost or damaged, and mark it."
+  "Exit with status 1 when something has had no success for longer than this (90m, 26h, 2d), or an archive is lost or damaged, or verify found a replica not good, and mark it."
 )
 
 /** `zipper status`: is it working? */
@@ -84,8 +84,16 @@ const reportProblems = Effect.fnUntraced(function* (found: Status) {
   if (found.maxAge === undefined) return true
   const lines = [
     ...((yield* Output).options.quiet
-      ? [...StatusText.overdue(found), ...StatusText.lost(found), ...StatusText.damaged(found)]
-      : [StatusText.overdueSummary(found), StatusText.lostSummary(found), StatusText.damagedSummary(found)]),
+      ? [
+          ...StatusText.overdue(found),
+          ...StatusText.lost(found),
+          ...StatusText.damaged(found),
+          ...StatusText.replicas(found)
+        ]
+      : [
+          ...[StatusText.overdueSummary(found), StatusText.lostSummary(found)],
+          ...[StatusText.damagedSummary(found), StatusText.replicasSummary(found)]
+        ]),
     ...StatusText.flawedCurrent(found)
   ].filter((text) => text !== undefined)
   yield* Effect.forEach(lines, (text) => Effect.logError(text), { discard: true })
