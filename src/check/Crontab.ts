@@ -68,7 +68,7 @@ export const scheduleOf = (place: CronPlace, work: CronWork): ReadonlyArray<Sche
     hour: number,
     minute: number
   ): Scheduled => {
-    const own = command === "verify" ? ["--max-age", "30d"] : job === null ? [] : ["--job", job]
+    const own = job !== null ? ["--job", job] : command === "verify" ? ["--max-age", "30d"] : []
     const words = [...(node === undefined ? [] : [node]), zipper, command, ...own, "--config", config, "--quiet"]
     return { command, job, every, hour, minute: minute % 60, words }
   }
@@ -77,7 +77,8 @@ export const scheduleOf = (place: CronPlace, work: CronWork): ReadonlyArray<Sche
     const minute = first + 5 + 10 * index
     return [
       scheduled(direction, name, "day", direction === "pull" ? 1 : 3, minute),
-      ...(prunes ? [scheduled("prune", name, "week", 5, minute)] : [])
+      ...(prunes ? [scheduled("prune", name, "week", 5, minute)] : []),
+      scheduled("verify", name, "week", 7, minute)
     ]
   })
   return [...(work.archive ? archive : []), ...replication]

@@ -126,8 +126,8 @@ const unitWord = (word: string): string =>
     : `"${word.replace(/["\\]/g, (character) => `\\${character}`).replaceAll("%", "%%")}"`
 
 /** What the command writes. A file's folder, since files are made there and renamed. */
-const writableBy = ({ command }: Scheduled, { config, home }: UnitWork): ReadonlyArray<string> => {
-  const archive = command === "run" || command === "verify"
+const writableBy = ({ job }: Scheduled, { config, home }: UnitWork): ReadonlyArray<string> => {
+  const archive = job === null
   const { lockfile_path, log_file, metrics_file, target_path, tmp_dir } = config
   return [
     ...new Set([

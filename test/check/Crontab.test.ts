@@ -63,7 +63,9 @@ describe("lines for cron", () => {
         "28 6 * * 0 root /usr/local/bin/zipper verify --max-age 30d --config /etc/zipper.json --quiet",
         "3 1 * * * root /usr/local/bin/zipper pull --job nas --config /etc/zipper.json --quiet",
         "3 5 * * 0 root /usr/local/bin/zipper prune --job nas --config /etc/zipper.json --quiet",
-        "13 3 * * * root /usr/local/bin/zipper push --job offsite --config /etc/zipper.json --quiet"
+        "3 7 * * 0 root /usr/local/bin/zipper verify --job nas --config /etc/zipper.json --quiet",
+        "13 3 * * * root /usr/local/bin/zipper push --job offsite --config /etc/zipper.json --quiet",
+        "13 7 * * 0 root /usr/local/bin/zipper verify --job offsite --config /etc/zipper.json --quiet"
       ]
     )
     const freebsd = cronLines({ ...place, platform: "freebsd", node: "/usr/local/bin/node" }, work)

@@ -97,19 +97,22 @@ describe("units for systemd", () => {
     const units = systemdUnits(place, work)
     assert.deepStrictEqual(
       units.map(({ file, name }) => [name, file]),
-      ["archive", "verify", "pull-nas", "prune-nas", "push-offsite"].flatMap((stem) =>
+      ["archive", "verify", "pull-nas", "prune-nas", "verify-nas", "push-offsite", "verify-offsite"].flatMap((stem) =>
         ["service", "timer"].map((kind) => [`zipper-${stem}.${kind}`, `/etc/systemd/system/zipper-${stem}.${kind}`])
       )
     )
     for (const { file, text } of units) assert.strictEqual(text.split("\n")[0], `# ${file}`)
     assert.deepStrictEqual(
       units.flatMap((unit) => values(unit, "OnCalendar")),
-      ["*-*-* *:58:00", "Sun *-*-* 06:28:00", "*-*-* 01:03:00", "Sun *-*-* 05:03:00", "*-*-* 03:13:00"]
+      [
+        ...["*-*-* *:58:00", "Sun *-*-* 06:28:00", "*-*-* 01:03:00", "Sun *-*-* 05:03:00", "Sun *-*-* 07:03:00"],
+        ...["*-*-* 03:13:00", "Sun *-*-* 07:13:00"]
+      ]
     )
     const lines = cronLines(place, work)
     assert.deepStrictEqual(
       lines.map(({ schedule }) => schedule),
-      ["58 * * * *", "28 6 * * 0", "3 1 * * *", "3 5 * * 0", "13 3 * * *"]
+      ["58 * * * *", "28 6 * * 0", "3 1 * * *", "3 5 * * 0", "3 7 * * 0", "13 3 * * *", "13 7 * * 0"]
     )
     assert.deepStrictEqual(
       units.flatMap((unit) => values(unit, "ExecStart")),
@@ -126,7 +129,7 @@ describe("units for systemd", () => {
       "zipper check --systemd | awk '/^# \\/etc\\// {file = $2} {print > file}'",
       "install -d -m 750 -o bob -- '/var/lib/zip per'",
       "systemctl daemon-reload",
-      "systemctl enable --now zipper-archive.timer zipper-verify.timer zipper-pull-nas.timer zipper-prune-nas.timer zipper-push-offsite.timer"
+      "systemctl enable --now zipper-archive.timer zipper-verify.timer zipper-pull-nas.timer zipper-prune-nas.timer zipper-verify-nas.timer zipper-push-offsite.timer zipper-verify-offsite.timer"
     ])
   })
 
@@ -137,9 +140,9 @@ describe("units for systemd", () => {
           ? [command]
           : []
       )
-    assert.deepStrictEqual(confined({}), ["run", "verify", "pull", "prune", "push"])
-    assert.deepStrictEqual(confined({ before: ["/x"] }), ["verify", "pull", "prune", "push"])
-    assert.deepStrictEqual(confined({ after: ["/x"] }), ["verify", "pull", "prune", "push"])
+    assert.deepStrictEqual(confined({}), ["run", "verify", "pull", "prune", "verify", "push", "verify"])
+    assert.deepStrictEqual(confined({ before: ["/x"] }), ["verify", "pull", "prune", "verify", "push", "verify"])
+    assert.deepStrictEqual(confined({ after: ["/x"] }), ["verify", "pull", "prune", "verify", "push", "verify"])
     assert.deepStrictEqual(confined({ failure: ["/x"] }), [])
   })
 
