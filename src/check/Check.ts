@@ -87,6 +87,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
     return [
       ok(subject, `${job.direction} of ${count(found.items.length, "dataset")} on ${label}`),
       ...found.missing.map((dataset) => problem(subject, `there is no dataset ${dataset} on ${label}`)),
+      ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset} ${error}`)),
       ...lacking.map((line) => problem(subject, line)),
       ...[...bareRoots(job, found)].map((root) => problem(subject, `${root}: ${noSnapshots}`)),
       ...refusals.map((line) => problem(subject, line)),

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { getRights, partitionMap } from "effect/Array"
+import { getRights } from "effect/Array"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { parseBytes } from "../text/Text.ts"
@@ -168,20 +168,6 @@ const pushTarget = ({ destination, stripPrefix }: TargetRule, dataset: string): 
   return rest === ""
     ? Either.left("has no name left once the prefix is stripped: give a destination, or a shorter prefix")
     : Either.right(rest)
-}
-
-/** The target of each dataset, all different: one prefix is taken off all names. Left: everything that is wrong, a line each. */
-export const targetsOf = (
-  job: TargetRule,
-  datasets: ReadonlyArray<string>
-): Either.Either<ReadonlyMap<string, string>, ReadonlyArray<string>> => {
-  const [problems, targets] = partitionMap([...new Set(datasets)], (dataset) =>
-    Either.mapBoth(targetOf(job, dataset), {
-      onLeft: (reason) => `${dataset} ${reason}`,
-      onRight: (target) => [dataset, target] as const
-    })
-  )
-  return problems.length > 0 ? Either.left(problems) : Either.right(new Map(targets))
 }
 
 /** A root of a job and where it goes. */

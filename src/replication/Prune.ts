@@ -75,6 +75,7 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (job: Job, retention:
       const replica = target === undefined ? "" : `, and no replica ${target} on ${receiver.label}`
       return notFound(dataset, target ?? null, `there is no such dataset on ${there}${replica}`)
     })),
+    ...(yield* Effect.forEach(found.unplaced, ({ dataset, error, target }) => notFound(dataset, target, error))),
     ...(yield* Effect.forEach(absent, ({ source: { name }, target }) => {
       const why = `there is no replica of it on ${receiver.label}: nothing is at ${target}, or it has no snapshot`
       // It may be that there is none yet; where no dataset of the job has one, the place is wrong.
@@ -107,6 +108,7 @@ type Needs = ReadonlyMap<string, TargetDataset | undefined>
 
 const ask = (reader: Reader) =>
   reader.ask.pipe(
+    Effect.tap(({ unplaced }) => failPreflight(unplaced.map(({ dataset, error }) => `${dataset} ${error}`))),
     Effect.map(
       ({ items, targets }): Needs => new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
     ),

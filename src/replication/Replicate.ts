@@ -11,6 +11,7 @@ import { count } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
 import { plan } from "./Plan.ts"
+import { Receiver } from "./Receiver.ts"
 import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { Sender } from "./Sender.ts"
@@ -37,7 +38,7 @@ export interface RunReplicationOptions {
 
 /**
  * A replication job as a supervised run. A dataset that fails or is refused is in the summary and stops no other but
- * those below it. Fails with LockError when another run is at work, and with PreflightError when it cannot start.
+ * those below it that have no parent at the target then. Fails with LockError when another run is at work, and with PreflightError when it cannot start.
  */
 export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: Job, options: RunReplicationOptions) {
   const { host, lockWait, lockfile, named, notify_on, pid, reminder_hours, run } = options
@@ -80,13 +81,19 @@ const replicate = Effect.fn("Replicate")(function* (
   yield* warnOfEncryption(job, found)
   const remarks = yield* logRemarks(job, found)
   const { label } = yield* Sender
-  list.begin([...found.missing, ...found.items.map(({ source }) => source.name)])
-  const missing = yield* Effect.forEach(found.missing, (dataset) =>
-    fail(dataset, Either.getOrNull(targetOf(job, dataset)), `there is no such dataset on ${label}`).pipe(
-      Effect.tap(note)
-    )
+  const absent = [
+    ...found.missing.map((dataset) => ({
+      dataset,
+      target: Either.getOrNull(targetOf(job, dataset)),
+      error: `there is no such dataset on ${label}`
+    })),
+    ...found.unplaced
+  ]
+  list.begin([...absent.map(({ dataset }) => dataset), ...found.items.map(({ source }) => source.name)])
+  const failed = yield* Effect.forEach(absent, ({ dataset, error, target }) =>
+    Effect.tap(fail(dataset, target, error), note)
   )
-  const datasets = [...missing, ...(yield* replicateAll(job, options, found, note))]
+  const datasets = [...failed, ...(yield* replicateAll(job, options, found, note))]
   const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
   const summary = summarize({ job, run: options.run, started_at_utc: utcSeconds(started), seconds, datasets, remarks })
   yield* Effect.logInfo(totals(summary))
@@ -130,7 +137,7 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
   return items.length === 1 ? `${first} is` : `${count(items.length, "dataset")} (the first is ${first}) are`
 }
 
-/** One after the other, parents first; nothing is received below a parent that could not be. */
+/** One after the other, parents first; nothing is received below a parent that could not be and is not there. */
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,
   { retries, rollback }: RunReplicationOptions,
@@ -139,6 +146,7 @@ const replicateAll = Effect.fnUntraced(function* (
 ) {
   const work = replicateDataset({ job, rollback, retries, link: { lost: false } })
   const bare = bareRoots(job, found)
+  // Why of those that failed or were refused, and below which zfs has nothing to put a dataset.
   const fallen = new Map<string, string>()
   return yield* Effect.forEach(
     found.items,
@@ -150,11 +158,21 @@ const replicateAll = Effect.fnUntraced(function* (
       }
       if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, noSnapshots), note)
       const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(note))
-      if (result.result === "failed") fallen.set(name, "failed")
-      if (result.result === "refused") fallen.set(name, "was refused")
+      const why = result.result === "failed" ? "failed" : result.result === "refused" ? "was refused" : undefined
+      if (why !== undefined && !(yield* canHoldOthers(item.target, found))) fallen.set(name, why)
       return result
     })
   )
+})
+
+/** Whether datasets can be received below a target: one that came with half a stream may go again with it. */
+const canHoldOthers = Effect.fnUntraced(function* (name: string, { targets }: Survey) {
+  const listed = targets.get(name)
+  const read = Effect.flatMap(Receiver, (receiver) => receiver.read(name))
+  // It may have come, whole or half, before the failure.
+  const target = listed ?? (yield* Effect.catchAll(read, ({ message }) => Effect.logDebug(message)))
+  if (target === undefined || target.kind === "volume") return false
+  return target.resumeToken === undefined || target.placeholder || target.snapshots.length > 0
 })
 
 const fail = Effect.fnUntraced(

@@ -1,7 +1,7 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type Job, targetOf, targetsOf } from "../config/ReplicationJob.ts"
+import { type Job, targetOf } from "../config/ReplicationJob.ts"
 import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
 import type { Account } from "../zfs/Account.ts"
 import { allowCommand, missing, parseAllow, permissionsOf, type Where } from "../zfs/Allow.ts"
@@ -18,6 +18,8 @@ export interface Survey {
   /** Parents before children. */
   readonly items: ReadonlyArray<DatasetPair>
   readonly missing: ReadonlyArray<string>
+  /** Those below the roots that have no place at the target; each fails by itself. */
+  readonly unplaced: ReadonlyArray<Unplaced>
   /** Everything below the roots at the source, excluded or not. */
   readonly tree: ReadonlyArray<SourceDataset>
   /** The replicas there are, and what lies above and below them, by name. */
@@ -29,17 +31,23 @@ export interface DatasetPair {
   readonly target: string
 }
 
+interface Unplaced {
+  readonly dataset: string
+  readonly target: string | null
+  readonly error: string
+}
+
 /** Reads both ends. Fails with PreflightError when one does not answer, or a replica has no place or would lie inside of what is sent. */
 export const survey = Effect.fn("Replication.survey")(function* (job: Job, retries: number) {
   const retry = retryTransient(retries)
   const sender = yield* retry((yield* Sender).account)
   const receiver = yield* retry((yield* Receiver).account)
   const { datasets: tree, missing } = yield* retry((yield* Sender).tree(minimalRoots(job.datasets)))
-  const items = yield* choose(job, tree, missing)
+  const { items, unplaced } = yield* choose(job, tree, missing)
   const targets = yield* readTargets(job, items, retries)
   yield* refuseLoops(items, tree, targets)
   yield* warnOfEchoes(items, targets)
-  return { sender, receiver, items, missing, tree, targets } satisfies Survey
+  return { sender, receiver, items, missing, unplaced, tree, targets } satisfies Survey
 }, asPreflight)
 
 const choose = Effect.fnUntraced(function* (
@@ -64,13 +72,16 @@ const choose = Effect.fnUntraced(function* (
   if (chosen.selected.length === 0 && missing.length === 0) {
     return yield* new PreflightError({ message: "every dataset is left out by --exclude: nothing to do" })
   }
-  const names = chosen.selected.map(({ name }) => name)
-  const places = targetsOf(job, names)
-  if (Either.isLeft(places)) return yield* new PreflightError({ message: places.left.join("\n") })
-  return chosen.selected.flatMap((source): ReadonlyArray<DatasetPair> => {
-    const target = places.right.get(source.name)
-    return target === undefined ? [] : [{ source, target }]
-  })
+  const [unplaced, items] = Arr.partitionMap(chosen.selected, (source) =>
+    Either.mapBoth(targetOf(job, source.name), {
+      onLeft: (error): Unplaced => ({ dataset: source.name, target: null, error }),
+      onRight: (target): DatasetPair => ({ source, target })
+    })
+  )
+  // Of those that are named, the definition of the job is wrong.
+  const wrong = unplaced.filter(({ dataset }) => named.has(dataset))
+  yield* failPreflight(wrong.map(({ dataset, error }) => `${dataset} ${error}`))
+  return { items, unplaced }
 })
 
 /** The replicas, and what lies above them; the pool has to be there. */

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
-import { collisions, type Job, targetOf, targetsOf } from "../../src/config/ReplicationJob.ts"
+import { collisions, type Job, targetOf } from "../../src/config/ReplicationJob.ts"
 import * as DatasetName from "../../src/zfs/DatasetName.ts"
 
 const job = (more: Partial<Job> & { readonly host?: string; readonly user?: string; readonly port?: number }): Job => {
@@ -78,28 +78,6 @@ describe("targetOf", () => {
     assert.strictEqual(one === other, a === b)
     assert.strictEqual(DatasetName.isWithin(one, other), DatasetName.isWithin(a, b))
     assert.isUndefined(DatasetName.datasetProblem(one))
-  })
-})
-
-describe("targetsOf", () => {
-  it("maps all, or says all that is wrong", () => {
-    const of = push({ stripPrefix: "tank/a" })
-    assert.deepStrictEqual(
-      targetsOf(of, ["tank/a/x", "tank/a/y", "tank/a/x"]),
-      Either.right(
-        new Map([
-          ["tank/a/x", "x"],
-          ["tank/a/y", "y"]
-        ])
-      )
-    )
-    assert.deepStrictEqual(
-      targetsOf(of, ["tank/a", "tank/a/x", "tank/aa"]),
-      Either.left([
-        "tank/a has no name left once the prefix is stripped: give a destination, or a shorter prefix",
-        "tank/aa does not lie in tank/a, the prefix to strip"
-      ])
-    )
   })
 })
 

@@ -87,20 +87,19 @@ describe("replicate", () => {
       assert.deepStrictEqual(short(summary.datasets), [
         "tank up_to_date",
         "tank/a refused",
-        "tank/a/child failed",
+        "tank/a/child up_to_date",
         "tank/b up_to_date"
       ])
       assert.strictEqual(exitStatusOf(summary), 4)
       assert.include(errorOf(summary.datasets, "tank/a"), "@mine")
       assert.include(errorOf(summary.datasets, "tank/a"), "4.0 KiB")
-      assert.strictEqual(errorOf(summary.datasets, "tank/a/child"), "not tried: its parent tank/a was refused")
       assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "mine"])
       assert.deepInclude(summary.datasets[1], {
         result: "refused",
         would_lose: { snapshots: ["mine"], bytes: 4096 }
       })
       const [message] = yield* Ref.get(kit.sent)
-      assert.strictEqual(message?.title, "zipper: pull-nas: 2 of 4 datasets were not replicated on backup")
+      assert.strictEqual(message?.title, "zipper: pull-nas: 1 of 4 datasets were not replicated on backup")
 
       const rolled = yield* kit.run({ rollback: true })
       assert.strictEqual(exitStatusOf(rolled), 0)
@@ -158,6 +157,87 @@ describe("replicate", () => {
       assert.strictEqual(exitStatusOf(summary), 1)
       assert.include(kit.lines, "ERROR tank/a: out of space")
     })
+  )
+
+  it.effect("a failed dataset does not stop children that can be received all the same", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const [tank, a] = [kit.source("tank", ["1"]), kit.source("tank/a", ["1"])]
+      const old = kit.source("tank/a/old", ["1"])
+      yield* kit.run()
+      for (const each of [tank, a, old]) addSnapshot(kit.memory, each, "2")
+      kit.source("tank/a/new", ["1"])
+      kit.memory.failures.set("send tank/a", [zfsError("NoSpace", "out of space")])
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.datasets), [
+        "tank sent",
+        "tank/a failed",
+        "tank/a/new sent",
+        "tank/a/old sent"
+      ])
+    })
+  )
+
+  it.effect("nothing is received below half of a first stream, which may be thrown away with all below it", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      for (const name of ["tank", "tank/a", "tank/a/b"]) kit.source(name, ["1", "2"])
+      kit.memory.cuts.push(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 30)
+      const half = yield* kit.run({ retries: 0 })
+      assert.deepStrictEqual(short(half.datasets), ["tank sent", "tank/a failed", "tank/a/b failed"])
+      assert.strictEqual(errorOf(half.datasets, "tank/a/b"), "not tried: its parent tank/a failed")
+      kit.memory.failures.set("resumable", [zfsError("Other", "it is not known")])
+      const again = yield* kit.run({ retries: 0 })
+      assert.deepStrictEqual(short(again.datasets), ["tank up_to_date", "tank/a failed", "tank/a/b failed"])
+      assert.strictEqual((yield* kit.run()).failed, 0)
+    })
+  )
+
+  it.effect("nothing is received below a volume that is where the parent's replica should be", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      for (const name of ["tank", "tank/a", "tank/a/b"]) kit.source(name, ["1"])
+      for (const name of ["backup/nas", "backup/nas/tank"]) {
+        addDataset(kit.memory, "target", name, { canmount: "off", placeholder: true })
+      }
+      addDataset(kit.memory, "target", "backup/nas/tank/a", { kind: "volume" })
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.datasets), ["tank sent", "tank/a failed", "tank/a/b failed"])
+      assert.strictEqual(errorOf(summary.datasets, "tank/a/b"), "not tried: its parent tank/a failed")
+    })
+  )
+
+  it.effect("goes below a parent of which the first snapshot has come, and the next one has not", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      for (const name of ["tank", "tank/a"]) kit.source(name, ["1", "2"])
+      kit.memory.cuts.push(Number.POSITIVE_INFINITY, 30)
+      const summary = yield* kit.run({ retries: 0 })
+      assert.deepStrictEqual(short(summary.datasets), ["tank failed", "tank/a sent"])
+    })
+  )
+
+  it.effect(
+    "a dataset whose name is too long at the target fails by itself; one that is named is a mistake in the job",
+    () =>
+      Effect.gen(function* () {
+        const kit = yield* makeKit()
+        const long = `tank/${"x".repeat(240)}`
+        kit.source("tank", ["1"])
+        kit.source(long, ["1"])
+        const summary = yield* kit.run()
+        assert.deepStrictEqual(short(summary.datasets), [`${long} failed`, "tank sent"])
+        assert.strictEqual(exitStatusOf(summary), 1)
+        const target = `backup/nas/${long}`
+        assert.strictEqual(
+          errorOf(summary.datasets, long),
+          `would be written to ${JSON.stringify(target)}, which is longer than 255 characters`
+        )
+        const alone = yield* makeKit({ datasets: [long] })
+        alone.source(long, ["1"])
+        const error = yield* Effect.flip(alone.run())
+        assert.match(error.message, /^tank\/x{240} would be written to .* is longer than 255 characters$/)
+      })
   )
 
   it.effect("a root that is not there fails by name, and the others go on", () =>
