@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 import { type ArchiveConfig, type Config, everyFolder, nameRule, stateDirOf, wholeName } from "../config/Config.ts"
 import type { Job } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
-import { plan } from "../replication/Plan.ts"
+import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
 import { bareRoots, noSnapshots, remarksOn } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
@@ -78,9 +78,8 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const { label: receiver } = yield* Receiver
     const refusals = found.items.flatMap(({ source, target }) => {
       const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
-      return next._tag === "Diverged" || next._tag === "Blocked"
-        ? [`${source.name}: ${onEnd(receiver)}${next.reason}`]
-        : []
+      const reason = next._tag === "Diverged" || next._tag === "Blocked" ? next.reason : longNames(next, source, target)
+      return reason === undefined ? [] : [`${source.name}: ${onEnd(receiver)}${reason}`]
     })
     const bare = found.items.filter(({ source }) => source.snapshots.length === 0).length
     const subject = subjectOf(job)

@@ -8,9 +8,9 @@ import {
   type SourceDataset,
   type TargetDataset
 } from "../zfs/Dataset.ts"
-import { parentOf } from "../zfs/DatasetName.ts"
+import { longestName, parentOf } from "../zfs/DatasetName.ts"
 import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
-import type { Stream } from "./Stream.ts"
+import { contentsOf, type Stream } from "./Stream.ts"
 
 export type Plan =
   /** The source has no snapshot, and the target never was a replica of it. */
@@ -71,6 +71,18 @@ export const plan = (source: SourceDataset, target: TargetDataset | undefined, o
   }
   if (resumeToken !== undefined) return keyLoss(source, target, options) ?? resume(resumeToken, placeholder)
   return placeholder ? firstTime(true) : diverged({ back: undefined, snapshots: [], written }, occupied(target))
+}
+
+/** Why a target of that name cannot have the snapshots that a plan sends; undefined when it can. */
+export const longNames = (next: Plan, source: SourceDataset, target: string): string | undefined => {
+  const coming = next._tag === "Full" || next._tag === "Incremental" ? next.streams : []
+  const long = coming
+    .flatMap((stream) => contentsOf(stream, source))
+    .filter(({ name }) => `${target}@${name}`.length > longestName)
+  const [first] = long
+  return first === undefined
+    ? undefined
+    : `with ${list(long)}, a name at ${target} would be longer than ${longestName} characters; at the source, destroy it or give it a shorter name: zfs rename '${source.name}@${first.name}' '${source.name}@…'`
 }
 
 const blocked = (reason: string): Plan => ({ _tag: "Blocked", reason })

@@ -19,7 +19,7 @@ import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, poolOf } from "../zfs/DatasetName.ts"
 import { unreadableIn } from "../zfs/PoolHealth.ts"
-import { type Plan, plan, type Rollback } from "./Plan.ts"
+import { longNames, type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
 import { type Resumable, Sender } from "./Sender.ts"
 import { describeRange, endOf, type Stream } from "./Stream.ts"
@@ -180,6 +180,8 @@ const attempt = Effect.fnUntraced(function* (work: Work) {
     work.before ??= work.after
     const next = planFor(work, source, target)
     if (!isActive(next)) return next
+    const long = longNames(next, source, work.target)
+    if (long !== undefined) return yield* new Stuck({ message: long })
     advanced = yield* carryOut(work, source, target, next)
   }
   // The source gets snapshots faster than they are sent: what was its newest is at the target.

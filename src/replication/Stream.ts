@@ -22,6 +22,16 @@ export type Stream =
 /** The guid that the target's newest snapshot has when the stream has been received. */
 export const endOf = (stream: Stream): string => (stream._tag === "Resume" ? stream.toGuid : stream.to.guid)
 
+/** The snapshots that it brings, as far as the source has them. */
+export const contentsOf = (stream: Stream, source: SourceDataset | undefined): ReadonlyArray<Snapshot> => {
+  if (stream._tag === "Full" || stream._tag === "FromBookmark") return [stream.to]
+  return (source?.snapshots ?? []).filter(({ createtxg, guid }) =>
+    stream._tag === "Resume"
+      ? guid === stream.toGuid
+      : createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg
+  )
+}
+
 export interface TransferRequest {
   readonly source: string
   readonly target: string

@@ -3,13 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import { bytes, count, duration } from "../text/Text.ts"
-import type { Snapshot, SourceDataset } from "../zfs/Dataset.ts"
+import type { Snapshot } from "../zfs/Dataset.ts"
 import { commandOn, type Endpoint, label, local } from "../zfs/Endpoint.ts"
 import { failure, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.ts"
 import { shortName } from "../zfs/ZfsList.ts"
 import { DryRunTargets, newDataset, Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
 import {
+  contentsOf,
   describeRange,
   type Ends,
   receiveArguments,
@@ -219,13 +220,4 @@ const dryRunText = (stream: Stream): string => {
   if (stream._tag === "Resume") return `the rest of @${shortName(stream.toName)}`
   if (stream._tag === "Full") return `all of @${stream.to.name}`
   return `from ${stream._tag === "FromBookmark" ? "the bookmark " : ""}${describeRange(stream)}`
-}
-
-const contentsOf = (stream: Stream, source: SourceDataset | undefined): ReadonlyArray<Snapshot> => {
-  if (stream._tag === "Full" || stream._tag === "FromBookmark") return [stream.to]
-  return (source?.snapshots ?? []).filter(({ createtxg, guid }) =>
-    stream._tag === "Resume"
-      ? guid === stream.toGuid
-      : createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg
-  )
 }

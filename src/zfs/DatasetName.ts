@@ -31,10 +31,13 @@ export const sshOptionProblem = (option: string): string | undefined => {
     : 'is no ssh option; expected KEY=VALUE, such as "IdentityFile=/root/.ssh/backup"'
 }
 
+/** Of a dataset, and of one with the `@` and the name of a snapshot. */
+export const longestName = 255
+
 /** By the rules of OpenZFS (zfs(8), dataset_namecheck). */
 export const datasetProblem = (name: string): string | undefined => {
   if (name === "") return "is empty"
-  if (name.length > 255) return "is longer than 255 characters"
+  if (name.length > longestName) return `is longer than ${longestName} characters`
   if (name.includes("@")) return "names a snapshot; give the dataset alone"
   if (name.includes("#")) return "names a bookmark; give the dataset alone"
   const stranger = /[^A-Za-z0-9_.: /-]/.exec(name)?.[0]

@@ -33,6 +33,18 @@ describe("the check of a replication job", () => {
     })
   )
 
+  it.effect("names what is too long for the target", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1", "x".repeat(240)])
+      kit.source(`tank/${"y".repeat(240)}`, ["1"])
+      const problems = (yield* check(kit)).filter(({ status }) => status === "problem").map(({ detail }) => detail)
+      assert.lengthOf(problems, 2)
+      assert.match(problems[0] ?? "", /^tank\/y{240} would be written to .* longer than 255 characters$/)
+      assert.match(problems[1] ?? "", /^tank: with @x{240}, a name at backup\/nas\/tank would be longer/)
+    })
+  )
+
   it.effect("says what a run would refuse or fail at, and what needs a look", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()

@@ -240,6 +240,28 @@ describe("replicate", () => {
       })
   )
 
+  it.effect("a snapshot whose name is too long at the target fails its dataset by name, once it is to be sent", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const long = "x".repeat(239)
+      const [tank, a] = [kit.source("tank", ["1", long]), kit.source("tank/a", ["1", long.slice(2)])]
+      const first = yield* kit.run()
+      assert.deepStrictEqual(short(first.datasets), ["tank sent", "tank/a sent"])
+      addSnapshot(kit.memory, a, long.slice(1))
+      addSnapshot(kit.memory, a, "2")
+      addSnapshot(kit.memory, tank, "2")
+      for (const options of [{}, { dryRun: true }, { rollback: true }]) {
+        const summary = yield* kit.run(options)
+        assert.strictEqual(summary.failed, 1)
+        assert.strictEqual(
+          errorOf(summary.datasets, "tank/a"),
+          `with @${long.slice(1)}, a name at backup/nas/tank/a would be longer than 255 characters; at the source, destroy it or give it a shorter name: zfs rename 'tank/a@${long.slice(1)}' 'tank/a@…'`
+        )
+      }
+      assert.deepStrictEqual(kit.names("backup/nas/tank"), ["1", long, "2"])
+    })
+  )
+
   it.effect("a root that is not there fails by name, and the others go on", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit({ datasets: ["gone", "tank"] })
