@@ -94,18 +94,20 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
   return { commands, end }
 }
 
-/** Snapshots and bookmarks by dataset, of these and (`recursive`) of all below them. */
+/** Snapshots and bookmarks by dataset, of these and (`recursive`) of all below them. `written`: also what is new in each. */
 export const listSnapshots = Effect.fnUntraced(function* (
   commands: Commands,
   datasets: ReadonlyArray<string>,
-  recursive: boolean
+  recursive: boolean,
+  written = false
 ) {
   const purpose = `list the snapshots of ${datasets.join(", ")}`
+  const columns = written ? `${snapshotColumns},written` : snapshotColumns
   const listed = yield* listNamed(commands, purpose, datasets, [
     ...["list", "-H", "-p", ...(recursive ? ["-r"] : ["-d", "1"]), "-t", "snapshot,bookmark"],
-    ...["-o", snapshotColumns, "-s", "createtxg", ...datasets]
+    ...["-o", columns, "-s", "createtxg", ...datasets]
   ])
-  return yield* readOutput(commands, purpose, readSnapshots(listed))
+  return yield* readOutput(commands, purpose, readSnapshots(listed, written ? 7 : 6))
 })
 
 /** What a command that names several datasets printed. Missing ones make its exit status 1; zfs lists the others. */

@@ -21,8 +21,8 @@ export type Plan =
   | { readonly _tag: "Full"; readonly streams: ReadonlyArray<Stream> }
   /** Without streams, an interrupted receive can go on after the rollback: plan again. */
   | { readonly _tag: "Incremental"; readonly rollback: Rollback | undefined; readonly streams: ReadonlyArray<Stream> }
-  /** A receive was interrupted: the rest of its stream first, then plan again. */
-  | { readonly _tag: "Resume"; readonly token: string; readonly force: boolean }
+  /** A receive was interrupted: the rest of its stream first, then plan again. `dead`: why zfs would not take the rest. */
+  | { readonly _tag: "Resume"; readonly token: string; readonly force: boolean; readonly dead?: string }
   /** Going on would destroy something on the target. */
   | { readonly _tag: "Diverged"; readonly loss: Loss; readonly reason: string }
   /** Something has to be put right first; nothing would be destroyed. */
@@ -90,7 +90,11 @@ const blocked = (reason: string): Plan => ({ _tag: "Blocked", reason })
 const diverged = (loss: Loss, reason: string): Plan => ({ _tag: "Diverged", loss, reason })
 
 // The half of a first stream is beside what is there, and zfs asks for -F again to put it in its place.
-const resume = (token: string, force = false): Plan => ({ _tag: "Resume", token, force })
+const resume = (token: string, force = false): Extract<Plan, { readonly _tag: "Resume" }> => ({
+  _tag: "Resume",
+  token,
+  force
+})
 
 const incremental = (from: Snapshot, to: Snapshot): ReadonlyArray<Stream> =>
   from.guid === to.guid ? [] : [{ _tag: "Incremental", from, to }]
@@ -101,7 +105,10 @@ const inOrder = (snapshots: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> =>
 const isReplica = ({ mode, resumeToken, snapshots }: TargetDataset): boolean =>
   resumeToken !== undefined || (mode !== undefined && snapshots.length > 0)
 
-/** The plan for a target that has snapshots, as if no receive was interrupted. */
+/**
+ * The plan for a target that has snapshots, as if no receive was interrupted. Snapshots of its own in which nothing changed
+ * are in the way of raw streams of encrypted datasets only; after any change, or at one of the same name, zfs receives nothing.
+ */
 const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions): Plan => {
   const { written } = target
   const bases = basesOf(source)
@@ -124,17 +131,24 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
   if (unopened !== undefined) return unopened
 
   const later = owned.filter(({ createtxg }) => createtxg > common.createtxg)
-  const rollback = later.length > 0 || written > 0 ? { to: common, destroys: later, written } : undefined
+  const raw = options.mode === "raw" && source.encrypted
+  const coming = new Set(ahead.map(({ name }) => name))
+  const inTheWay = later.findIndex((own) => raw || own.written !== 0 || coming.has(own.name))
+  const passed = inTheWay === -1 ? later : later.slice(0, inTheWay)
+  const lost = later.slice(passed.length)
+  const back = passed.at(-1) ?? common
+  const rollback = lost.length > 0 || written > 0 ? { to: back, destroys: lost, written } : undefined
   if (rollback !== undefined) {
-    const obstacles = obstaclesTo(target, common, later)
+    const obstacles = obstaclesTo(target, back, lost)
     if (!options.rollback) {
-      return diverged({ back: common, snapshots: later, written }, changed(target, rollback, obstacles))
+      const since = back === common ? `@${back.name}, the latest snapshot in common,` : `@${back.name}`
+      return diverged({ back, snapshots: lost, written }, changed(target, rollback, { since, raw, obstacles }))
     }
     if (obstacles !== undefined) {
-      return blocked(`${target.name} cannot be taken back to @${common.name} as long as ${obstacles}`)
+      return blocked(`${target.name} cannot be taken back to @${back.name} as long as ${obstacles}`)
     }
   }
-  const clash = clashReason(source, target, ahead, new Set(later))
+  const clash = clashReason(source, target, ahead, new Set(lost))
   if (clash !== undefined) return blocked(clash)
   // A snapshot wins over its own bookmark: from a bookmark, zfs sends no more than one snapshot at a time.
   const from = source.snapshots.find(({ guid }) => guid === base.guid)
@@ -160,13 +174,30 @@ const keyLoss = (source: SourceDataset, target: TargetDataset, { mode }: PlanOpt
 
 // zfs takes the whole rest of the stream before it finds out that the target has changed in the meantime.
 const resumed = (source: SourceDataset, target: TargetDataset, token: string, onward: Plan): Plan => {
-  // Half of a stream is a clone of the snapshot that it goes on from, so that zfs cannot destroy that one. When the
-  // source lost it, the token is dead; a resume finds that out and throws the half away.
-  const from = target.snapshots.find(({ clones }) => clones.includes(`${target.name}/%recv`))
-  if (from !== undefined && !basesOf(source).has(from.guid)) return resume(token)
+  // Half of a stream is a clone of the snapshot that was the newest then, so that zfs cannot destroy that one. The stream
+  // goes on from it, or from one before it after which nothing changed.
+  const owned = inOrder(target.snapshots)
+  const at = owned.findIndex(({ clones }) => clones.includes(halfOf(target)))
+  const half = owned[at]
+  const from = Math.max(
+    0,
+    owned.findLastIndex(({ written }, index) => index <= at && written !== 0)
+  )
+  const bases = basesOf(source)
+  // When the source lost that one, the token is dead; a resume finds that out and throws the half away.
+  const isLost = half !== undefined && !owned.slice(from, at + 1).some(({ guid }) => bases.has(guid))
+  if (isLost && half === owned.at(-1) && target.written === 0) return resume(token)
   if (onward._tag === "Diverged" || onward._tag === "Blocked") return onward
-  return onward._tag === "Incremental" && onward.rollback !== undefined ? { ...onward, streams: [] } : resume(token)
+  if (onward._tag !== "Incremental") return resume(token)
+  const { rollback } = onward
+  const own = rollback === undefined ? owned[at + 1] : rollback.destroys.find((lost) => lost === half)
+  if (half !== undefined && own !== undefined)
+    return { ...resume(token), dead: `zfs does not go past @${own.name} of its own` }
+  return rollback === undefined ? resume(token) : { ...onward, streams: [] }
 }
+
+/** As zfs names the half of a stream that goes on from a snapshot of the target. */
+const halfOf = ({ name }: TargetDataset): string => `${name}/%recv`
 
 const basesOf = ({ bookmarks, snapshots }: SourceDataset): ReadonlyMap<string, Bookmark> =>
   new Map([...bookmarks, ...snapshots].map((base) => [base.guid, base]))
@@ -202,12 +233,28 @@ const occupied = (target: TargetDataset): string =>
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
 
-const changed = (target: TargetDataset, { destroys, to, written }: Rollback, obstacles: string | undefined): string => {
+const changed = (
+  target: TargetDataset,
+  { destroys, written }: Rollback,
+  found: { readonly since: string; readonly raw: boolean; readonly obstacles: string | undefined }
+): string => {
+  const { obstacles, raw, since } = found
   const wayBack =
     obstacles === undefined
       ? "to give that up, run again with --rollback"
       : `--rollback cannot go back as long as ${obstacles}`
-  return `${target.name} has changed since @${to.name}, the latest snapshot in common, and would lose ${losses(destroys, written)}; ${wayBack}; to keep it, ${startAnew(target)}`
+  const [first] = destroys
+  const isSame = written === 0 && destroys.every((own) => own.written === 0)
+  const what = !isSame
+    ? `has changed since ${since}`
+    : raw
+      ? `has snapshots of its own since ${since} which no raw stream goes past,`
+      : `has snapshots of its own since ${since} by the names of some to come`
+  const rename =
+    isSame && !raw
+      ? `rename what is there (there: zfs rename '${target.name}@${first?.name}' '${target.name}@…'), or `
+      : ""
+  return `${target.name} ${what} and would lose ${losses(destroys, written)}; ${wayBack}; to keep it, ${rename}${startAnew(target)}`
 }
 
 const losses = (snapshots: ReadonlyArray<Snapshot>, written: number): string =>
@@ -225,9 +272,11 @@ const obstaclesTo = (target: TargetDataset, to: Snapshot, snapshots: ReadonlyArr
     const are = held.length === 1 ? "is" : "are"
     reasons.push(`${list(held)} ${are} held (there: zfs holds '${name}@${held[0].name}' tells by whom)`)
   }
-  const cloned = snapshots.filter(({ clones }) => clones.length > 0)
+  // Half of a stream is thrown away first.
+  const clonesOf = ({ clones }: Snapshot) => clones.filter((clone) => clone !== halfOf(target))
+  const cloned = snapshots.filter((snapshot) => clonesOf(snapshot).length > 0)
   if (cloned.length > 0) {
-    const clones = cloned.flatMap((snapshot) => snapshot.clones).slice(0, listed)
+    const clones = cloned.flatMap(clonesOf).slice(0, listed)
     reasons.push(`${list(cloned)} ${cloned.length === 1 ? "has" : "have"} clones (${clones.join(", ")})`)
   }
   // zfs goes back past bookmarks only by destroying them, and no plan lists those.

@@ -166,7 +166,7 @@ const readDatasets = Effect.fnUntraced(function* (
   const got = yield* getProperties(commands, purpose, targetProperties, roots, recursive)
   const there = yield* readOutput(commands, purpose, readTargets(got, new Map()))
   const existing = roots.filter((root) => there.has(root))
-  const snapshots = yield* listSnapshots(commands, existing, recursive)
+  const snapshots = yield* listSnapshots(commands, existing, recursive, true)
   const keys = yield* readKeys(commands, there, recursive)
   return yield* readOutput(commands, purpose, readTargets(got, snapshots, keys))
 })

@@ -261,11 +261,11 @@ const lossOf = (work: Work, back: Snapshot, left: ReadonlyArray<Snapshot>, writt
 const resume = Effect.fnUntraced(function* (
   work: Work,
   source: SourceDataset,
-  { force, token }: Extract<Plan, { readonly _tag: "Resume" }>
+  { dead, force, token }: Extract<Plan, { readonly _tag: "Resume" }>
 ) {
   const { target } = work
   const receiver = yield* Receiver
-  const found = yield* (yield* Sender).resumable(token)
+  const found: Resumable = dead === undefined ? yield* (yield* Sender).resumable(token) : { _tag: "Gone", reason: dead }
   if (found._tag === "Gone") {
     yield* Effect.logWarning(
       `what ${target} has of a stream that was cut cannot go on and is thrown away: ${found.reason}`

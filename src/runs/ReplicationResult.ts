@@ -29,7 +29,7 @@ const loss = {
 }
 const rolledBack = {
   rolled_back: optional(
-    Schema.Struct({ to: orNull(text("the latest common snapshot, name after the @")), ...loss }).annotations({
+    Schema.Struct({ to: orNull(text("the snapshot that it went back to, name after the @")), ...loss }).annotations({
       description: "what the replica lost because --rollback allowed it"
     })
   )
@@ -197,7 +197,7 @@ export const exitStatusOf = (summary: { readonly refused: number; readonly faile
   summary.refused > 0 ? ExitStatus.refused : summary.failed > 0 ? ExitStatus.someFailed : ExitStatus.ok
 
 export interface Loss {
-  /** The latest common snapshot, by its name on the target: `--rollback` goes back to it. */
+  /** Where `--rollback` goes back to: the latest common snapshot, or one after it in which nothing changed. */
   readonly back: Snapshot | undefined
   /** Those that only the target has, oldest first. */
   readonly snapshots: ReadonlyArray<Snapshot>

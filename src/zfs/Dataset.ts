@@ -14,6 +14,8 @@ export interface Snapshot extends Bookmark {
   readonly holds: number
   /** Datasets that are clones of it; `DATASET/%recv` while half of a stream that goes on from it waits for its rest. */
   readonly clones: ReadonlyArray<string>
+  /** Bytes written since the snapshot before it; undefined where that was not asked for. */
+  readonly written?: number | undefined
 }
 
 export const byCreatetxg = (a: { readonly createtxg: bigint }, b: { readonly createtxg: bigint }): number =>

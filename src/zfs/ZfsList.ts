@@ -80,19 +80,19 @@ export const shortName = (snapshot: string): string => snapshot.slice(snapshot.i
 /** For `zfs list -t snapshot,bookmark`. */
 export const snapshotColumns = "name,guid,createtxg,creation,userrefs,clones"
 
-/** By dataset, each list by createtxg. */
-export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, Own>, string> =>
+/** By dataset, each list by createtxg. With 7 columns, the last is `written`. */
+export const readSnapshots = (text: string, columns: 6 | 7 = 6): Either.Either<ReadonlyMap<string, Own>, string> =>
   Either.gen(function* () {
     const found = new Map<string, { snapshots: Array<Snapshot>; bookmarks: Array<Bookmark> }>()
-    for (const row of yield* table(text, 6)) {
-      const [full = "", guid = "", createtxg = "", creation = "", holds = "", clones = ""] = row
+    for (const row of yield* table(text, columns)) {
+      const [full = "", guid = "", createtxg = "", creation = "", holds = "", clones = "", written = "-"] = row
       const mark = full.search(/[@#]/)
       const dataset = full.slice(0, mark)
       const name = full.slice(mark + 1)
       if (
         mark < 1 ||
         ![guid, createtxg, creation].every(isDecimal) ||
-        !(holds === "-" || isDecimal(holds)) ||
+        ![holds, written].every((value) => value === "-" || isDecimal(value)) ||
         !isDataset(dataset) ||
         !DatasetName.isShortName(name)
       ) {
@@ -107,7 +107,8 @@ export const readSnapshots = (text: string): Either.Either<ReadonlyMap<string, O
           ...common,
           creation: Number(creation),
           holds: holds === "-" ? 0 : Number(holds),
-          clones: clones === "-" || clones === "" ? [] : clones.split(",")
+          clones: clones === "-" || clones === "" ? [] : clones.split(","),
+          ...(written === "-" ? {} : { written: Number(written) })
         })
       }
     }

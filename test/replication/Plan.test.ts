@@ -125,6 +125,78 @@ describe("plan", () => {
     })
   })
 
+  it("goes past snapshots of the target's own in which nothing changed", () => {
+    const own = [
+      snapshot("4", "auto", { written: 0, holds: 1 }),
+      snapshot("5", "b", { written: 0, clones: ["backup/c"] })
+    ]
+    for (const options of [plain, allowed, { mode: "raw", rollback: false } as const]) {
+      const there = target([s1, ...own], { mode: options.mode })
+      const streams = [{ _tag: "Incremental", from: s1, to: s2 } as const]
+      assert.deepStrictEqual(plan(source([s1, s2]), there, options), {
+        _tag: "Incremental",
+        rollback: undefined,
+        streams
+      })
+    }
+    // What was written after them is lost, or a snapshot after them; they are not.
+    for (const [more, snapshots] of [
+      [{ written: 9 }, [s1, ...own]],
+      [{}, [s1, ...own, snapshot("6", "changed", { written: 9 })]],
+      [{}, [s1, ...own, snapshot("6", "changed")]]
+    ] as const) {
+      const there = target(snapshots, more)
+      assert.match(reason(plan(source([s1, s2]), there, plain), "Diverged"), /has changed since @b and would lose/)
+      const back = plan(source([s1, s2]), there, allowed)
+      assert.strictEqual(back._tag === "Incremental" && back.rollback?.to, own[1])
+      assert.deepStrictEqual(back._tag === "Incremental" && back.rollback?.destroys, snapshots.slice(3))
+    }
+  })
+
+  it("goes past no snapshot of the target's own with a raw stream of what is encrypted", () => {
+    const auto = snapshot("4", "auto", { written: 0 })
+    const secret = source([s1, s2], { encrypted: true, key: { root: "tank/a", salt: "7", rootSalt: "7" } })
+    const key = { root: "backup/a", salt: "7", rootSalt: "7", dependents: [] }
+    assert.match(
+      reason(plan(secret, target([s1, auto], { mode: "raw", key }), { mode: "raw", rollback: false }), "Diverged"),
+      /has snapshots of its own since @s1, the latest snapshot in common, which no raw stream goes past, and would lose 1 snapshot \(@auto\); .* --rollback/
+    )
+  })
+
+  it("goes past no snapshot of the target's own by the name of one to come", () => {
+    const [before, same] = [snapshot("4", "auto", { written: 0 }), snapshot("5", "s2", { written: 0 })]
+    const there = target([s1, before, same])
+    assert.match(
+      reason(plan(source([s1, s2]), there, plain), "Diverged"),
+      /has snapshots of its own since @auto by the names of some to come and would lose 1 snapshot \(@s2\); .*rename what is there \(there: zfs rename 'backup\/a@s2' 'backup\/a@…'\)/
+    )
+    assert.deepStrictEqual(plan(source([s1, s2]), there, allowed), {
+      _tag: "Incremental",
+      rollback: { to: before, destroys: [same], written: 0 },
+      streams: [{ _tag: "Incremental", from: s1, to: s2 }]
+    })
+  })
+
+  it("throws away half of a stream that a later snapshot of the target keeps from going on", () => {
+    const resumeToken = "1-a"
+    const half = (one: Snapshot) => ({ ...one, clones: ["backup/a/%recv"] })
+    const [old, auto, later] = [
+      snapshot("1", "s1", { written: 9 }),
+      snapshot("4", "auto", { written: 0 }),
+      snapshot("5", "s5", { written: 0 })
+    ]
+    const resume = { _tag: "Resume", token: resumeToken, force: false } as const
+    // It goes on from a snapshot of the target's own after s1.
+    assert.deepStrictEqual(plan(source([s1, s2]), target([old, half(auto)], { resumeToken }), plain), resume)
+    assert.deepStrictEqual(plan(source([s1, s2]), target([half(old), later], { resumeToken }), plain), {
+      ...resume,
+      dead: "zfs does not go past @s5 of its own"
+    })
+    // The source lost s2, and the half goes on from what had nothing new since then.
+    const lost = target([old, snapshot("2", "s2", { written: 9 }), half(auto)], { resumeToken })
+    assert.deepStrictEqual(plan(source([s1, s3]), lost, plain), resume)
+  })
+
   it("lists a hundred snapshots and counts the rest", () => {
     const many = Array.from({ length: 1212 }, (_, n) => snapshot(String(n + 10)))
     const said = reason(plan(source([s1, s2]), target([s1, ...many]), plain), "Diverged")

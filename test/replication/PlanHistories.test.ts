@@ -142,7 +142,7 @@ describe("plan, over random histories of both ends", () => {
         )
         if (allowed._tag === "Incremental") {
           assert.deepStrictEqual(allowed.rollback, { to: back, destroys: snapshots, written })
-        } else assert.strictEqual(allowed._tag, "Blocked")
+        } else assert.isTrue(allowed._tag === "Blocked" || (allowed._tag === "Resume" && allowed.dead !== undefined))
       }
       for (const { name } of snapshots.slice(0, 10)) assert.include(refused.reason, `@${name}`)
       assert.include(refused.reason, "zfs rename 'backup/nas/tank/data'")
@@ -173,7 +173,8 @@ describe("plan, over random histories of both ends", () => {
         { mode: "plain", rollback }
       )
       // Names matter to zfs when two on one dataset would be the same.
-      if (original._tag === "Blocked" && original.reason.includes("by the names of")) return
+      const isOther = (one: Snapshot) => (other: Snapshot) => one.name === other.name && one.guid !== other.guid
+      if (target?.snapshots.some((own) => source.snapshots.some(isOther(own)))) return
       assert.deepStrictEqual(shape(renamed), shape(original))
     },
     { fastCheck: runs }

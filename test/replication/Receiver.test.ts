@@ -60,13 +60,13 @@ describe("Receiver", () => {
         }),
         properties("dst/v 1", volume)
       ].join("")
-      const own = [snapshot("2", 9n), snapshot("1", 5n, { holds: 1 })]
-      const marked = [...own.map((each) => row("dst/a", each)), "dst/a#k\t77\t7\t1\t-\t-\n"].join("")
+      const own = [snapshot("2", 9n, { written: 0 }), snapshot("1", 5n, { holds: 1, written: 512 })]
+      const marked = [...own.map((each) => row("dst/a", each)), "dst/a#k\t77\t7\t1\t-\t-\t-\n"].join("")
       const { calls, receiver: of } = receiver(on(got, marked))
       const targets = yield* of.tree(["dst/a", "dst/v 1"])
       assert.deepStrictEqual(calls, [
         "zfs get -H -p -r -t filesystem,volume -o name,property,value,source type,guid,canmount,mounted,written,logicalreferenced,receive_resume_token,encryptionroot,pbkdf2salt,origin,zipper:send,zipper:placeholder dst/a dst/v 1",
-        "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones -s createtxg dst/a dst/v 1"
+        "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones,written -s createtxg dst/a dst/v 1"
       ])
       assert.deepStrictEqual(Object.fromEntries(targets), {
         "dst/a": {
@@ -152,7 +152,7 @@ describe("Receiver", () => {
   it.effect("goes on with nothing that zfs does not print", () =>
     Effect.gen(function* () {
       const whole = properties("dst/a")
-      const mine = row("dst/a", snapshot("1", 5n))
+      const mine = row("dst/a", snapshot("1", 5n, { written: 1 }))
       for (const [got, snapshots, why] of [
         [`Welcome to nas!\n${whole}`, mine, /cannot look at dst\/a: "Welcome to nas!" is not what zfs prints/],
         [whole.slice(0, -10), mine, /cannot look at dst\/a: "dst\/a\\tzipper:pl/],
@@ -214,7 +214,7 @@ describe("Receiver", () => {
       assert.isFalse(yield* of({ logicalreferenced: "12800\t-" }))
       assert.isFalse(yield* of({ canmount: "on\tdefault" }))
       assert.isFalse(yield* of({ mounted: "yes\t-" }))
-      assert.isFalse(yield* of({}, row("dst/a", snapshot("1"))))
+      assert.isFalse(yield* of({}, row("dst/a", snapshot("1", 1n, { written: 1 }))))
     })
   )
 

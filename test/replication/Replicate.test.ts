@@ -79,7 +79,7 @@ describe("replicate", () => {
       yield* kit.run()
       const replica = kit.memory.target.datasets.get("backup/nas/tank/a")
       assert.isDefined(replica)
-      addSnapshot(kit.memory, replica, "mine")
+      addSnapshot(kit.memory, replica, "mine", { written: 4096 })
       replica.written = 4096
       addSnapshot(kit.memory, a, "2")
 
@@ -117,7 +117,7 @@ describe("replicate", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit()
       const { replica, tank } = yield* replicatedOnce(kit)
-      addSnapshot(kit.memory, replica, "mine", { holds: 1 })
+      addSnapshot(kit.memory, replica, "mine", { holds: 1, written: 4096 })
       addSnapshot(kit.memory, tank, "2")
       const summary = yield* kit.run({ rollback: true })
       assert.deepStrictEqual(short(summary.datasets), ["tank failed"])
@@ -518,7 +518,7 @@ describe("replicate", () => {
       yield* kit.run()
       const replica = kit.memory.target.datasets.get("backup/nas/tank")
       assert.isDefined(replica)
-      addSnapshot(kit.memory, replica, "mine")
+      addSnapshot(kit.memory, replica, "mine", { written: 4096 })
       addSnapshot(kit.memory, tank, "2")
       const refused = yield* kit.run()
       assert.match(errorOf(refused.datasets, "tank"), /^on me@offsite: .*\(there: zfs rename 'backup\/nas\/tank'/)

@@ -74,13 +74,13 @@ describe("replicate, when it has to go on or look again", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit()
       const { replica, tank } = yield* replicatedOnce(kit)
-      addSnapshot(kit.memory, replica, "mine")
+      addSnapshot(kit.memory, replica, "mine", { written: 4096 })
       addSnapshot(kit.memory, tank, "2")
       let once = true
       kit.memory.before = (operation) => {
         if (!once || !operation.startsWith("rollback ")) return
         once = false
-        addSnapshot(kit.memory, replica, "hourly")
+        addSnapshot(kit.memory, replica, "hourly", { written: 4096 })
       }
       const summary = yield* kit.run({ rollback: true })
       assert.deepStrictEqual(short(summary.datasets), ["tank refused"])
@@ -92,7 +92,7 @@ describe("replicate, when it has to go on or look again", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit()
       const { replica, tank } = yield* replicatedOnce(kit)
-      for (const name of ["mine", "busy"]) addSnapshot(kit.memory, replica, name)
+      for (const name of ["mine", "busy"]) addSnapshot(kit.memory, replica, name, { written: 4096 })
       addSnapshot(kit.memory, tank, "2")
       const busy = new ZfsError({
         reason: "Busy",

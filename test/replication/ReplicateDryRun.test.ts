@@ -115,7 +115,7 @@ describe("a dry run", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit()
       const { replica, tank } = yield* replicatedOnce(kit)
-      addSnapshot(kit.memory, replica, "mine")
+      addSnapshot(kit.memory, replica, "mine", { written: 4096 })
       addSnapshot(kit.memory, tank, "2")
       yield* kit.run({ dryRun: true, rollback: true })
       assert.include(kit.lines, "INFO tank: would take backup/nas/tank back to @1, destroying @mine")

@@ -51,7 +51,7 @@ const transfer = (memory: ReplicationMemory, request: TransferRequest) =>
 /** Why `zfs receive` would not take the stream. */
 const rejection = (
   memory: ReplicationMemory,
-  { mode, stream, target }: TransferRequest,
+  { mode, source, stream, target }: TransferRequest,
   base: string | undefined
 ): Pick<ZfsError, "reason" | "message"> | undefined => {
   const dataset = memory.target.datasets.get(target)
@@ -65,8 +65,8 @@ const rejection = (
   }
   if (stream._tag === "Resume") {
     if (dataset.partial?.token !== stream.token) return no("destination has no such partial state")
-    if (dataset.snapshots.at(-1)?.guid !== base) {
-      return no(`most recent snapshot of ${target} does not match incremental source`)
+    if (dataset.snapshots.at(-1)?.guid !== dataset.partial.from) {
+      return no("kernel modules must be upgraded to receive this stream")
     }
     return (dataset.placeholder && !stream.force) || (base !== undefined && dataset.written > 0)
       ? no(`destination ${target} has been modified since most recent snapshot`, "Modified")
@@ -79,8 +79,12 @@ const rejection = (
     // zfs itself would overwrite it; no plan may.
     return !dataset.placeholder || dataset.written > 0 ? no(`files in '${target}' overwritten`) : undefined
   }
-  if (dataset.snapshots.at(-1)?.guid !== base) {
-    return no(`most recent snapshot of ${target} does not match incremental source`)
+  const at = dataset.snapshots.findIndex(({ guid }) => guid === base)
+  if (at === -1) return no(`most recent snapshot of ${target} does not match incremental source`)
+  const later = dataset.snapshots.slice(at + 1)
+  const raw = mode === "raw" && memory.source.datasets.get(source)?.encrypted === true
+  if (later.some(({ written }) => raw || written > 0)) {
+    return no(`destination ${target} has been modified since most recent snapshot`, "Modified")
   }
   if (dataset.mode !== undefined && dataset.mode !== mode) return no(`${target} was received ${dataset.mode}`)
   return dataset.written > 0 ? no(`destination ${target} has been modified`, "Modified") : undefined
@@ -126,6 +130,6 @@ const keepPart = (
   const fresh = known === undefined || known.partial?.fresh === true
   settle(memory, dataset, request)
   dataset.placeholder = placeholder
-  dataset.partial = { token, fresh, from: part.fromGuid }
+  dataset.partial = { token, fresh, from: dataset.snapshots.at(-1)?.guid }
   if (fresh) dataset.written = part.received
 }

@@ -8,12 +8,13 @@ import { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 /** A snapshot, and how many bytes it takes to send. */
 export interface MemorySnapshot extends Snapshot {
   readonly bytes: number
+  readonly written: number
 }
 
 /** What a cut stream left on its target. */
 interface Half {
   readonly token: string
-  /** guid of what its stream goes on from. */
+  /** guid of the newest snapshot that the target had; the stream may go on from one before it. */
   readonly from: string | undefined
   /** The dataset came with the stream: throwing away what was received takes it along. */
   readonly fresh: boolean
@@ -174,7 +175,7 @@ export const addSnapshot = (
   memory: ReplicationMemory,
   dataset: MemoryDataset,
   name: string,
-  given: { readonly bytes?: number; readonly creation?: number; readonly holds?: number } = {}
+  given: { readonly [key in "bytes" | "creation" | "holds" | "written"]?: number } = {}
 ): MemorySnapshot => {
   refuseUnfinished(dataset)
   if (dataset.snapshots.some((each) => each.name === name)) throw new Refused(`${name} exists`)
@@ -186,7 +187,9 @@ export const addSnapshot = (
     creation: given.creation ?? Number(memory.next),
     holds: given.holds ?? 0,
     clones: [],
-    bytes: given.bytes ?? 100
+    bytes: given.bytes ?? 100,
+    // An empty dataset takes up something, too.
+    written: given.written ?? dataset.written + (dataset.snapshots.length === 0 ? 24576 : 0)
   }
   dataset.snapshots = [...dataset.snapshots, snapshot]
   dataset.written = 0
@@ -199,8 +202,12 @@ export const removeSnapshot = (dataset: MemoryDataset, name: string): void => {
   if (snapshot === undefined) return
   if (isNeeded(dataset, snapshot)) throw new Refused("dataset is busy")
   // What was in it and not in the one before counts as written since that one.
-  if (snapshot === dataset.snapshots.at(-1)) dataset.written += 4096
-  dataset.snapshots = dataset.snapshots.filter((each) => each !== snapshot)
+  const next = dataset.snapshots[dataset.snapshots.indexOf(snapshot) + 1]
+  if (next === undefined) dataset.written += snapshot.written
+  dataset.snapshots = dataset.snapshots.flatMap((each) => {
+    if (each === snapshot) return []
+    return [each === next ? { ...each, written: each.written + snapshot.written } : each]
+  })
 }
 
 /** `zfs rollback -r`: all that is later goes, bookmarks too. */

@@ -33,5 +33,5 @@ export const snapshot = (name: string, createtxg = 1n, more: Partial<Snapshot> =
 })
 
 /** A line of `zfs list -Hp` about it. */
-export const row = (dataset: string, { clones, createtxg, creation, guid, holds, name }: Snapshot): string =>
-  `${dataset}@${name}\t${guid}\t${createtxg}\t${creation}\t${holds}\t${clones.join(",") || "-"}\n`
+export const row = (dataset: string, { clones, createtxg, creation, guid, holds, name, written }: Snapshot): string =>
+  `${dataset}@${name}\t${guid}\t${createtxg}\t${creation}\t${holds}\t${clones.join(",") || "-"}${written === undefined ? "" : `\t${written}`}\n`

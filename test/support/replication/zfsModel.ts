@@ -63,9 +63,9 @@ export class ModelWorld {
   carryOut(plan: Plan, cutAfter = Number.POSITIVE_INFINITY): boolean {
     const receiver = Context.get(this.services, Receiver)
     if (plan._tag === "Resume") {
-      const { force, token } = plan
+      const { dead, force, token } = plan
       const found = Effect.runSync(Context.get(this.services, Sender).resumable(token))
-      if (found._tag === "Gone") Effect.runSync(receiver.abort(targetName))
+      if (dead !== undefined || found._tag === "Gone") Effect.runSync(receiver.abort(targetName))
       else this.send({ _tag: "Resume", token, force, toGuid: found.toGuid, toName: found.toName })
     }
     if (plan._tag !== "Full" && plan._tag !== "Incremental") return true
