@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { finishBriefly } from "../runs/Run.ts"
 import { Process } from "../system/Process.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
-import { type Own, placeholderProperty, type Snapshot, type TargetDataset } from "../zfs/Dataset.ts"
+import { type Own, placeholderProperty, type Snapshot, type TargetDataset, type TargetKey } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
 import type { Endpoint } from "../zfs/Endpoint.ts"
 import { destroy } from "../zfs/SnapshotPrune.ts"
@@ -296,7 +296,9 @@ const makeDryRunReceiver = (real: typeof Receiver.Service) => {
     createParent: (dataset) =>
       Effect.zipRight(
         Effect.logInfo(`would make ${dataset} (canmount=off)`),
-        put({ ...newDataset(dataset, "filesystem"), placeholder: true })
+        Effect.flatMap(read(parentOf(dataset) ?? dataset), (above) =>
+          put({ ...newDataset(dataset, "filesystem", keyBelow(above)), placeholder: true })
+        )
       ),
     abort: (dataset) =>
       change(dataset, `throw away what ${dataset} has of a stream that was cut`, (before) =>
@@ -327,8 +329,12 @@ const makeDryRunReceiver = (real: typeof Receiver.Service) => {
   return { receiver, targets: { put } }
 }
 
+/** The key of a dataset that is made below this one. */
+export const keyBelow = (above: TargetDataset | undefined): TargetKey | undefined =>
+  above?.key && { ...above.key, dependents: [] }
+
 /** A dataset as a dry run shows it before anything is in it. */
-export const newDataset = (name: string, kind: TargetDataset["kind"]): TargetDataset => ({
+export const newDataset = (name: string, kind: TargetDataset["kind"], key?: TargetKey): TargetDataset => ({
   name,
   kind,
   guid: `not made: ${name}`,
@@ -339,5 +345,5 @@ export const newDataset = (name: string, kind: TargetDataset["kind"]): TargetDat
   mode: undefined,
   placeholder: false,
   canmount: kind === "filesystem" ? "off" : undefined,
-  key: undefined
+  key
 })

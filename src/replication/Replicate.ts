@@ -15,6 +15,7 @@ import { Receiver } from "./Receiver.ts"
 import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { Sender } from "./Sender.ts"
+import { formatOf } from "./Stream.ts"
 import { type DatasetPair, failPreflight, missingPermissions, type Survey, survey } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
@@ -115,10 +116,19 @@ const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
 /** Warns, of datasets that are sent for the first time, what becomes of their encryption at the target. */
 const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets, tree }: Survey) {
   const encrypted = new Set(tree.filter((dataset) => dataset.encrypted).map(({ name }) => name))
-  const first = items.filter(
-    ({ source, target }) =>
-      source.encrypted && plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "Full"
+  const fresh = items.filter(
+    ({ source, target }) => plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "Full"
   )
+  const first = fresh.filter(({ source }) => source.encrypted)
+  const keyAt = (target: string) =>
+    targets.get([...ancestorsOf(target), target].findLast((name) => targets.has(name)) ?? "")?.key
+  const open = fresh.filter(({ source, target }) => formatOf(source, { key: keyAt(target) }, job.mode) === "compressed")
+  const root = keyAt(open[0]?.target ?? "")?.root
+  if (root !== undefined) {
+    yield* Effect.logWarning(
+      `${named(open)} not encrypted, and on ${(yield* Receiver).label} ${root} encrypts what lies below: sent readable (-Lc) and not raw, so that each run needs the key of ${root} loaded there`
+    )
+  }
   if (job.mode === "plain" && first.length > 0) {
     yield* Effect.logWarning(
       `${named(first)} encrypted and will be stored in the clear, unless the target is encrypted itself: send raw to keep it as it is (pull with --raw, push without --no-raw)`

@@ -17,12 +17,12 @@ import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
-import { ancestorsOf, poolOf } from "../zfs/DatasetName.ts"
+import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { unreadableIn } from "../zfs/PoolHealth.ts"
 import { longNames, type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
 import { type Resumable, Sender } from "./Sender.ts"
-import { describeRange, endOf, type Stream } from "./Stream.ts"
+import { describeRange, endOf, formatOf, type SendFormat, type Stream } from "./Stream.ts"
 import type { DatasetPair } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
@@ -213,17 +213,29 @@ const carryOut = Effect.fnUntraced(function* (
   next: Active
 ) {
   if (next._tag === "Resume") return yield* resume(work, source, next)
-  if (next._tag === "Full" && target === undefined) yield* makeParents(work.target)
+  const place = target ?? (yield* nearestAbove(work.target))
+  if (next._tag === "Full" && target === undefined) yield* makeParents(work.target, place)
   if (next._tag === "Incremental" && next.rollback !== undefined) yield* rollBack(work, next.rollback, target)
-  for (const stream of next.streams) yield* sendStream(work, source, stream)
+  const format = formatOf(source, place, work.settings.job.mode)
+  for (const stream of next.streams) yield* sendStream(work, source, stream, format)
   return next.streams.length > 0
 })
 
-/** Makes what lies above a replica, from the top down; never the pool. */
-const makeParents = Effect.fnUntraced(function* (target: string) {
+/** What a new replica gets its encryption from, unless its stream brings a key. */
+const nearestAbove = Effect.fnUntraced(function* (target: string) {
+  const receiver = yield* Receiver
+  for (const above of ancestorsOf(target).toReversed()) {
+    const found = yield* receiver.read(above)
+    if (found !== undefined) return found
+  }
+  return undefined
+})
+
+/** Makes what is missing above a replica, from the top down; never the pool. */
+const makeParents = Effect.fnUntraced(function* (target: string, nearest: TargetDataset | undefined) {
   const receiver = yield* Receiver
   for (const parent of ancestorsOf(target).slice(1)) {
-    if ((yield* receiver.read(parent)) !== undefined) continue
+    if (nearest !== undefined && isWithin(nearest.name, parent)) continue
     yield* Effect.logDebug(`making ${parent} on ${receiver.label}`)
     yield* receiver.createParent(parent)
   }
@@ -280,7 +292,7 @@ const resume = Effect.fnUntraced(function* (
     })
   }
   const { toGuid, toName } = found
-  yield* sendStream(work, source, { _tag: "Resume", token, force, toGuid, toName })
+  yield* sendStream(work, source, { _tag: "Resume", token, force, toGuid, toName }, work.settings.job.mode)
   return true
 })
 
@@ -300,7 +312,12 @@ const strangeHalf = (
     : `half a stream of ${toName} that is not raw, and this job sends raw`
 }
 
-const sendStream = Effect.fnUntraced(function* (work: Work, { kind, name }: SourceDataset, stream: Stream) {
+const sendStream = Effect.fnUntraced(function* (
+  work: Work,
+  { kind, name }: SourceDataset,
+  stream: Stream,
+  format: SendFormat
+) {
   const { settings, target } = work
   const show = yield* (yield* Progress).start(name)
   let done = 0
@@ -313,7 +330,7 @@ const sendStream = Effect.fnUntraced(function* (work: Work, { kind, name }: Sour
     work.bytes += sent
   }
   const report = yield* (yield* Transfer)
-    .send({ source: name, target, kind, stream, mode: settings.job.mode, onProgress })
+    .send({ source: name, target, kind, stream, mode: settings.job.mode, format, onProgress })
     .pipe(Effect.tapError(() => Effect.sync(() => count(done))))
   count(report.bytes)
   work.how ??= stream._tag === "Full" ? "full" : stream._tag === "Resume" ? "resumed" : "incremental"

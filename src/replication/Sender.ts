@@ -3,12 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import type { Completed } from "../system/supervise.ts"
-import type { SendMode, SourceDataset } from "../zfs/Dataset.ts"
+import type { SourceDataset } from "../zfs/Dataset.ts"
 import type { Endpoint } from "../zfs/Endpoint.ts"
 import { at, type Commands, readOutput, ZfsError } from "../zfs/ZfsCommand.ts"
 import { readSources, sourceColumns } from "../zfs/ZfsList.ts"
 import { type End, listNamed, listSnapshots, makeEnd } from "./End.ts"
-import { describeStream, estimateArguments, type Stream, sourceFailure } from "./Stream.ts"
+import { describeStream, estimateArguments, type SendFormat, type Stream, sourceFailure } from "./Stream.ts"
 import { parseLine, sizeIn, tokenIn } from "./TransferFailure.ts"
 
 /** The end of a replication that has the data. Only looks, but for `grant`. */
@@ -27,7 +27,7 @@ export class Sender extends Context.Tag("zipper/Sender")<
     /** What a resume token is for; `Gone` when its snapshot is not there any more, or the token cannot be read. */
     readonly resumable: (token: string) => Effect.Effect<Resumable, ZfsError>
     /** Bytes of the stream, by `zfs send -n`. Fails as Vanished when its snapshot is gone. */
-    readonly estimate: (dataset: string, stream: Stream, mode: SendMode) => Effect.Effect<number, ZfsError>
+    readonly estimate: (dataset: string, stream: Stream, format: SendFormat) => Effect.Effect<number, ZfsError>
   }
 >() {
   static readonly layer = (endpoint: Endpoint): Layer.Layer<Sender, never, Process> =>
@@ -58,9 +58,9 @@ export const makeSender = (process: typeof Process.Service, endpoint: Endpoint):
     resumable: Effect.fn("Sender.resumable")(function* (token: string) {
       return yield* readToken(commands, yield* commands.attempt(["send", "-nvP", "-t", token]))
     }),
-    estimate: Effect.fn("Sender.estimate")(function* (dataset: string, stream: Stream, mode: SendMode) {
+    estimate: Effect.fn("Sender.estimate")(function* (dataset: string, stream: Stream, format: SendFormat) {
       const purpose = `estimate the size of ${describeStream(dataset, stream)}`
-      const completed = yield* commands.attempt(estimateArguments(dataset, stream, mode))
+      const completed = yield* commands.attempt(estimateArguments(dataset, stream, format))
       if (completed.exitCode !== 0) {
         return yield* sourceFailure(commands.failure(purpose, dataset, inWords(completed)))
       }

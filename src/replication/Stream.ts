@@ -1,4 +1,11 @@
-import { type Bookmark, modeProperty, type SendMode, type Snapshot, type SourceDataset } from "../zfs/Dataset.ts"
+import {
+  type Bookmark,
+  modeProperty,
+  type SendMode,
+  type Snapshot,
+  type SourceDataset,
+  type TargetDataset
+} from "../zfs/Dataset.ts"
 import { type Command, commandOn, type Endpoint, type Filter, onFiltered } from "../zfs/Endpoint.ts"
 import { ZfsError } from "../zfs/ZfsCommand.ts"
 
@@ -31,6 +38,18 @@ export const contentsOf = (stream: Stream, source: SourceDataset | undefined): R
       : createtxg > stream.from.createtxg && createtxg <= stream.to.createtxg
   )
 }
+/** How blocks go: `raw` (-w), as programs read them (`plain`), or the same as the source has compressed them (`compressed`: -Lc). */
+export type SendFormat = SendMode | "compressed"
+
+/**
+ * The format of streams into `place`: the target, or the nearest dataset above it. No encrypted dataset takes the embedded
+ * blocks that -w sends of what is not encrypted. -L stays: a replica that received large blocks takes no stream without them.
+ */
+export const formatOf = (
+  { encrypted }: Pick<SourceDataset, "encrypted">,
+  place: Pick<TargetDataset, "key"> | undefined,
+  mode: SendMode
+): SendFormat => (mode === "raw" && !encrypted && place?.key !== undefined ? "compressed" : mode)
 
 export interface TransferRequest {
   readonly source: string
@@ -38,6 +57,7 @@ export interface TransferRequest {
   readonly kind: SourceDataset["kind"]
   readonly stream: Stream
   readonly mode: SendMode
+  readonly format: SendFormat
   readonly onProgress: (progress: StreamProgress) => void
 }
 
@@ -68,11 +88,13 @@ export const describeRange = (stream: Stream): string => {
 }
 
 /** `-vP`: progress on stderr, for machines. */
-export const sendArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
-  // A resume token contains whether its stream is raw.
+export const sendArguments = (dataset: string, stream: Stream, format: SendFormat): ReadonlyArray<string> =>
+  // A resume token contains the format of its stream.
   stream._tag === "Resume"
     ? ["send", "-vP", "-t", stream.token]
-    : ["send", ...(mode === "raw" ? ["-w"] : []), "-vP", ...rangeOf(dataset, stream)]
+    : ["send", ...formatFlags[format], "-vP", ...rangeOf(dataset, stream)]
+
+const formatFlags = { raw: ["-w"], plain: [], compressed: ["-Lc"] } as const
 
 const rangeOf = (dataset: string, stream: Range): ReadonlyArray<string> => {
   const to = `${dataset}@${stream.to.name}`
@@ -80,8 +102,8 @@ const rangeOf = (dataset: string, stream: Range): ReadonlyArray<string> => {
   return base === undefined ? [to] : [stream._tag === "Incremental" ? "-I" : "-i", `${dataset}${base}`, to]
 }
 
-export const estimateArguments = (dataset: string, stream: Stream, mode: SendMode): ReadonlyArray<string> =>
-  sendArguments(dataset, stream, mode).map((argument) => (argument === "-vP" ? "-nvP" : argument))
+export const estimateArguments = (dataset: string, stream: Stream, format: SendFormat): ReadonlyArray<string> =>
+  sendArguments(dataset, stream, format).map((argument) => (argument === "-vP" ? "-nvP" : argument))
 
 /** `-u` mounts nothing, `-s` makes a cut stream resumable, canmount=off (no property of volumes) prevents a later mount. */
 export const receiveArguments = (

@@ -3,11 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import { bytes, count, duration } from "../text/Text.ts"
-import type { Snapshot } from "../zfs/Dataset.ts"
+import type { Snapshot, SourceDataset } from "../zfs/Dataset.ts"
+import { parentOf } from "../zfs/DatasetName.ts"
 import { commandOn, type Endpoint, label, local } from "../zfs/Endpoint.ts"
 import { failure, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.ts"
 import { shortName } from "../zfs/ZfsList.ts"
-import { DryRunTargets, newDataset, Receiver } from "./Receiver.ts"
+import { DryRunTargets, keyBelow, newDataset, Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
 import {
   contentsOf,
@@ -75,7 +76,7 @@ const transfer = Effect.fnUntraced(function* (
   settings: TransferSettings & Tools,
   request: TransferRequest
 ) {
-  const { mode, onProgress, source, stream, target } = request
+  const { format, onProgress, source, stream, target } = request
   const meter = new SendMeter()
   const words = new Words()
   let lines = 0
@@ -86,7 +87,7 @@ const transfer = Effect.fnUntraced(function* (
     const figures = meter.add(parsed)
     if (figures !== undefined) onProgress(figures)
   }
-  const stages = stagesOf(settings, sendArguments(source, stream, mode), receiveArguments(target, stream, request))
+  const stages = stagesOf(settings, sendArguments(source, stream, format), receiveArguments(target, stream, request))
   const [first, second, ...more] = stages.map(({ args, part, program }) =>
     part === "source" ? { program, args, onStderr: onSent } : { program, args }
   )
@@ -188,11 +189,16 @@ const isInstalled = Effect.fnUntraced(function* (process: typeof Process.Service
 const makeDryRunTransfer = Effect.gen(function* () {
   const { tools } = yield* Transfer
   const [sender, receiver, targets] = [yield* Sender, yield* Receiver, yield* DryRunTargets]
+  // A raw stream makes its dataset a root of its own, of which no key is loaded.
+  const keyOf = ({ format, target }: TransferRequest, source: SourceDataset | undefined) =>
+    format === "raw" && source?.key !== undefined
+      ? Effect.succeed({ ...source.key, root: target, rootSalt: source.key.salt, dependents: [] })
+      : Effect.map(receiver.read(parentOf(target) ?? target), keyBelow)
   const send = Effect.fn("Transfer.send")(function* (request: TransferRequest) {
-    const { kind, mode, stream, target } = request
-    const size = yield* sender.estimate(request.source, stream, mode)
+    const { format, kind, mode, stream, target } = request
+    const size = yield* sender.estimate(request.source, stream, format)
     const source = yield* sender.read(request.source)
-    const before = (yield* receiver.read(target)) ?? newDataset(target, kind)
+    const before = (yield* receiver.read(target)) ?? newDataset(target, kind, yield* keyOf(request, source))
     const coming = contentsOf(stream, source)
     yield* Effect.logInfo(
       `would send ${dryRunText(stream)} to ${target}: ${count(coming.length, "snapshot")}, ${bytes(size)}`

@@ -41,6 +41,7 @@ describe("arguments of zfs", () => {
         "send -vP -t 1-abc"
       ]
     )
+    assert.deepStrictEqual(sendArguments("tank/a", incremental, "compressed").slice(0, 3), ["send", "-Lc", "-vP"])
     assert.deepStrictEqual(estimateArguments("a/-vP", incremental, "plain"), [
       ...["send", "-nvP", "-I", "a/-vP@0", "a/-vP@b c"]
     ])

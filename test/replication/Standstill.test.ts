@@ -28,6 +28,7 @@ const streaming = (say: (round: number) => string | undefined) => {
     kind: "filesystem",
     stream: { _tag: "Full", to: snapshot("1"), force: false },
     mode: "plain",
+    format: "plain",
     onProgress: () => {}
   })
   return { ends, sent }

@@ -15,6 +15,7 @@ const request: TransferRequest = {
   kind: "filesystem",
   stream: incremental,
   mode: "plain",
+  format: "plain",
   onProgress: () => {}
 }
 const headers = "incremental\t3\tsrc/a@p1\t600\nincremental\tp1\tsrc/a@p3\t400\nsize\t1000\n"
@@ -70,7 +71,7 @@ describe("Transfer", () => {
 
   it.effect("pushes", () =>
     Effect.gen(function* () {
-      const push = { source: local, target: nas, request: { mode: "raw", kind: "volume" } } as const
+      const push = { source: local, target: nas, request: { mode: "raw", format: "raw", kind: "volume" } } as const
       const { calls, sent } = pull({ stderr: headers }, {}, push)
       yield* sent
       assert.deepStrictEqual(calls, [

@@ -46,7 +46,8 @@ const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
         const parent = parentOf(dataset)
         if (parent === undefined || !datasets.has(parent)) return Effect.fail(notThere(parent ?? dataset))
         if (!datasets.has(dataset)) {
-          addDataset(memory, "target", dataset, { canmount: "off", placeholder: true })
+          const encrypted = datasets.get(parent)?.encrypted === true
+          addDataset(memory, "target", dataset, { canmount: "off", placeholder: true, encrypted })
         }
         return Effect.void
       }),

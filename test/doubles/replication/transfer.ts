@@ -51,12 +51,17 @@ const transfer = (memory: ReplicationMemory, request: TransferRequest) =>
 /** Why `zfs receive` would not take the stream. */
 const rejection = (
   memory: ReplicationMemory,
-  { mode, source, stream, target }: TransferRequest,
+  { format, mode, source, stream, target }: TransferRequest,
   base: string | undefined
 ): Pick<ZfsError, "reason" | "message"> | undefined => {
   const dataset = memory.target.datasets.get(target)
   const parent = parentOf(target)
   const no = (message: string, reason: ZfsError["reason"] = "Other") => ({ reason, message })
+  const encrypts = (dataset ?? memory.target.datasets.get(parent ?? ""))?.key !== undefined
+  const brings = memory.source.datasets.get(source)?.key !== undefined
+  if (stream._tag !== "Resume" && format === "raw" && encrypts && !brings) {
+    return no("kernel modules must be upgraded to receive this stream")
+  }
   if (dataset === undefined) {
     if (parent === undefined || !memory.target.datasets.has(parent)) {
       return no(`cannot open '${parent ?? target}': dataset does not exist`, "NotFound")

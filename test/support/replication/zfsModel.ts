@@ -88,7 +88,13 @@ export class ModelWorld {
 
   private send(stream: Stream): void {
     this.refuseGap(stream)
-    const request = { source: sourceName, target: targetName, kind: "filesystem", mode: "plain" } as const
+    const request = {
+      source: sourceName,
+      target: targetName,
+      kind: "filesystem",
+      mode: "plain",
+      format: "plain"
+    } as const
     Effect.runSync(
       Effect.catchIf(
         Context.get(this.services, Transfer).send({ ...request, stream, onProgress: () => {} }),

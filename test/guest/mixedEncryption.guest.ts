@@ -1,0 +1,55 @@
+import * as assert from "node:assert/strict"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { before, describe, it } from "node:test"
+import { expectReplica, expectStatus, fill, push, useHosts, valueOf } from "./replicationSupport.ts"
+import { put, zfs } from "./support.ts"
+
+const { dst, here, hosts, src } = useHosts()
+
+const encryption = (key: string) => [
+  ...["-o", "encryption=on", "-o", "keyformat=passphrase", "-o", "pbkdf2iters=100000"],
+  ...["-o", `keylocation=file://${key}`]
+]
+const keyIn = (folder: string): string => {
+  const key = path.join(folder, "key")
+  fs.writeFileSync(key, "correct horse")
+  return key
+}
+
+describe("a tree of which a part is encrypted, pushed below an encrypted dataset", () => {
+  const box = `${dst}/box`
+  const pushTree = (...more: ReadonlyArray<string>) =>
+    push(hosts, "--strip-prefix", src, "--destination", box, ...more, `${src}/tree`)
+  const names = ["tree", "tree/secret", "tree/large", "tree/volume"]
+
+  before(() => {
+    zfs("create", ...encryption(keyIn(hosts.target.folder)), "-o", "canmount=off", box)
+    zfs("create", `${src}/tree`)
+    zfs("create", ...encryption(keyIn(hosts.source.folder)), `${src}/tree/secret`)
+    zfs("create", "-o", "recordsize=1M", "-o", "compression=lz4", `${src}/tree/large`)
+    zfs("create", "-V", "8M", `${src}/tree/volume`)
+    put(path.join(here, "tree/file"), "0".repeat(100))
+    put(path.join(here, "tree/secret/file"), "the secret")
+    fill(path.join(here, "tree/large"), "one", 3)
+    zfs("snapshot", "-r", `${src}/tree@1`)
+  })
+
+  it("is encrypted there, and what was encrypted stays as it is; large blocks go on", () => {
+    const line = /3 datasets \(the first is .*\/tree\) are not encrypted, and on localhost .*\/box encrypts/g
+    const planned = expectStatus(pushTree("--dry-run"), 0)
+    assert.equal(planned.stderr.match(line)?.length, 1)
+    const first = expectStatus(pushTree(), 0)
+    assert.equal(first.stderr.match(line)?.length, 1)
+    for (const name of names) {
+      expectReplica(`${src}/${name}`, `${box}/${name}`)
+      assert.equal(valueOf("encryptionroot", `${box}/${name}`), name === "tree/secret" ? `${box}/${name}` : box)
+      assert.equal(valueOf("zipper:send", `${box}/${name}`), "raw")
+    }
+    fill(path.join(here, "tree/large"), "two", 3)
+    put(path.join(here, "tree/secret/later"), "later")
+    zfs("snapshot", "-r", `${src}/tree@2`)
+    assert.doesNotMatch(expectStatus(pushTree("--debug"), 0).stderr, /not encrypted/)
+    for (const name of names) expectReplica(`${src}/${name}`, `${box}/${name}`)
+  })
+})
