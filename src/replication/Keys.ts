@@ -1,5 +1,6 @@
 import { firstNames } from "../text/Text.ts"
 import type { Key, Salt, SendMode, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
+import { parentOf } from "../zfs/DatasetName.ts"
 
 /**
  * A raw stream brings the key of its dataset along, wrapped with what opens the source now, and puts it in the place of the
@@ -47,6 +48,33 @@ export const lockOut = (source: SourceDataset, target: TargetDataset, mode: Send
     why: `a raw stream would give ${name} ${why}, and ${what} opened by the one that it has: no key might open ${them} any more`,
     remedy: key.dependents.every(({ salt }) => alike(salt, key.salt) === true) ? ownKey(first.name, name) : undefined
   }
+}
+
+/**
+ * Which key has to be loaded before a stream is made and received; undefined when none. A raw stream of an encrypted
+ * dataset needs none. `place`: the target, or the nearest dataset above it, below which its parents are made.
+ */
+export const unloadedKey = (
+  source: SourceDataset,
+  {
+    mode,
+    place,
+    target
+  }: { readonly mode: SendMode; readonly place: TargetDataset | undefined; readonly target: string },
+  ends: { readonly source: string; readonly target: string }
+): string | undefined => {
+  const load = (root: string, end: string) =>
+    `the key of ${root} is not loaded on ${end} (there: zfs load-key '${root}')`
+  if (mode === "plain" && source.key?.loaded === false) {
+    return `${source.name} cannot be read, since ${load(source.key.root, ends.source)}; send raw to do without`
+  }
+  if (place?.key?.loaded !== false) return undefined
+  const { root } = place.key
+  const stays = mode === "raw" && source.encrypted
+  if (!stays) return `${target} cannot be written, since ${load(root, ends.target)}`
+  return place.name === target || place.name === parentOf(target)
+    ? undefined
+    : `what is missing above ${target} cannot be made, since ${load(root, ends.target)}; once it is there, raw streams need no key; or give a destination outside of ${root} (zipper prepare makes one)`
 }
 
 interface LockOut {

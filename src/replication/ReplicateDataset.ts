@@ -19,6 +19,7 @@ import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { unreadableIn } from "../zfs/PoolHealth.ts"
+import { unloadedKey } from "./Keys.ts"
 import { longNames, type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
 import { type Resumable, Sender } from "./Sender.ts"
@@ -212,8 +213,12 @@ const carryOut = Effect.fnUntraced(function* (
   target: TargetDataset | undefined,
   next: Active
 ) {
-  if (next._tag === "Resume") return yield* resume(work, source, next)
   const place = target ?? (yield* nearestAbove(work.target))
+  const keys = { mode: work.settings.job.mode, target: work.target, place }
+  const ends = { source: (yield* Sender).label, target: (yield* Receiver).label }
+  const unloaded = unloadedKey(source, keys, ends)
+  if (unloaded !== undefined) return yield* new Stuck({ message: unloaded })
+  if (next._tag === "Resume") return yield* resume(work, source, next)
   if (next._tag === "Full" && target === undefined) yield* makeParents(work.target, place)
   if (next._tag === "Incremental" && next.rollback !== undefined) yield* rollBack(work, next.rollback, target)
   const format = formatOf(source, place, work.settings.job.mode)

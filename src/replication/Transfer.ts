@@ -192,7 +192,7 @@ const makeDryRunTransfer = Effect.gen(function* () {
   // A raw stream makes its dataset a root of its own, of which no key is loaded.
   const keyOf = ({ format, target }: TransferRequest, source: SourceDataset | undefined) =>
     format === "raw" && source?.key !== undefined
-      ? Effect.succeed({ ...source.key, root: target, rootSalt: source.key.salt, dependents: [] })
+      ? Effect.succeed({ ...source.key, root: target, rootSalt: source.key.salt, loaded: false, dependents: [] })
       : Effect.map(receiver.read(parentOf(target) ?? target), keyBelow)
   const send = Effect.fn("Transfer.send")(function* (request: TransferRequest) {
     const { format, kind, mode, stream, target } = request

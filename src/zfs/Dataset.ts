@@ -53,6 +53,8 @@ export interface Key {
   readonly salt: Salt | undefined
   /** Equal to `salt` while the key of the dataset is wrapped with that of `root`. Undefined when it was not read. */
   readonly rootSalt: Salt | undefined
+  /** Whether the key of `root` is there, for files to be read and written. */
+  readonly loaded: boolean
 }
 
 export interface TargetKey extends Key {

@@ -122,7 +122,7 @@ export const readSnapshots = (text: string, columns: 6 | 7 = 6): Either.Either<R
 const none: Own = { snapshots: [], bookmarks: [] }
 
 /** For `zfs list -t filesystem,volume`. */
-export const sourceColumns = "name,type,guid,encryption,encryptionroot,pbkdf2salt"
+export const sourceColumns = "name,type,guid,encryption,encryptionroot,pbkdf2salt,keystatus"
 
 /** In the order of the list. `above`: the same columns of others whose keys open some of them. */
 export const readSources = (
@@ -131,23 +131,28 @@ export const readSources = (
   above = ""
 ): Either.Either<ReadonlyArray<SourceDataset>, string> =>
   Either.gen(function* () {
-    const listed = yield* table(text, 6)
-    const others = yield* table(above, 6)
+    const listed = yield* table(text, 7)
+    const others = yield* table(above, 7)
     const salts = new Map([...others, ...listed].map(([name = "", , , , , salt]) => [name, saltOf(salt)]))
     const found = new Map<string, SourceDataset>()
     for (const row of listed) {
-      const [name = "", type = "", guid = "", encryption = "", root = ""] = row
+      const [name = "", type = "", guid = "", encryption = "", root = "", , status] = row
       const kind = kindOf(type)
       const encrypted = encryption !== "off" && encryption !== "-"
       const isKnown = encrypted && root !== "-"
       if (kind === undefined || !isDecimal(guid) || !isDataset(name) || (isKnown && !isDataset(root))) {
         return yield* Either.left(row.join("\t"))
       }
-      const key = isKnown ? { root, salt: salts.get(name), rootSalt: salts.get(root) } : undefined
+      const key = isKnown
+        ? { root, salt: salts.get(name), rootSalt: salts.get(root), loaded: isLoaded(status) }
+        : undefined
       found.set(name, { name, kind, guid, encrypted, key, ...(snapshots.get(name) ?? none) })
     }
     return [...found.values()]
   })
+
+// zfs itself fails where it prints neither.
+const isLoaded = (keystatus: string | undefined): boolean => keystatus !== "unavailable"
 
 const saltOf = (value: string | undefined): Salt | undefined =>
   value !== undefined && isDecimal(value) ? value : undefined
@@ -157,7 +162,7 @@ const isDataset = (name: string): boolean => DatasetName.datasetProblem(name) ==
 const kindOf = (type: string | undefined): DatasetKind | undefined =>
   type === "volume" || type === "filesystem" ? type : undefined
 
-export const keyProperties = "encryptionroot,pbkdf2salt,origin"
+export const keyProperties = "encryptionroot,pbkdf2salt,origin,keystatus"
 
 /** For `zfs get -o name,property,value,source`. */
 export const targetProperties = [
@@ -226,10 +231,11 @@ const keysIn = (all: ReadonlyMap<string, Properties>) => {
     dependents.set(root, [...(dependents.get(root) ?? []), { name, salt: salt(name) }])
   }
   return (name: string): TargetKey | undefined => {
-    const root = set(all.get(name) ?? new Map(), "encryptionroot")
-    return root === undefined
-      ? undefined
-      : { root, salt: salt(name), rootSalt: salt(root), dependents: dependents.get(name) ?? [] }
+    const of: Properties = all.get(name) ?? new Map()
+    const root = set(of, "encryptionroot")
+    if (root === undefined) return undefined
+    const loaded = isLoaded(set(of, "keystatus"))
+    return { root, salt: salt(name), rootSalt: salt(root), loaded, dependents: dependents.get(name) ?? [] }
   }
 }
 

@@ -52,4 +52,35 @@ describe("a tree of which a part is encrypted, pushed below an encrypted dataset
     assert.doesNotMatch(expectStatus(pushTree("--debug"), 0).stderr, /not encrypted/)
     for (const name of names) expectReplica(`${src}/${name}`, `${box}/${name}`)
   })
+
+  it("needs the key of the dataset there, but for what is raw; a dry run says so too", () => {
+    zfs("unload-key", box)
+    zfs("snapshot", "-r", `${src}/tree@3`)
+    const pushOne = (name: string, ...more: ReadonlyArray<string>) =>
+      push(hosts, "--strip-prefix", src, "--destination", box, ...more, `${src}/tree/${name}`)
+    for (const more of [["--dry-run"], []]) {
+      assert.match(
+        expectStatus(pushOne("large", ...more), 1).stderr,
+        /the key of \S+\/box is not loaded on localhost \(there: zfs load-key '\S+\/box'\)/
+      )
+    }
+    expectStatus(pushOne("secret"), 0)
+    zfs("load-key", box)
+    expectStatus(pushTree(), 0)
+    for (const name of names) expectReplica(`${src}/${name}`, `${box}/${name}`)
+  })
+
+  it("needs that key once for a parent that is made, and not for what is sent below it raw", () => {
+    const pushSecret = () =>
+      push(hosts, "--strip-prefix", `${src}/tree`, "--destination", `${box}/deep`, `${src}/tree/secret`)
+    zfs("unload-key", box)
+    assert.match(expectStatus(pushSecret(), 1).stderr, /above .*box\/deep\/secret cannot be made.* load-key '.*box'/)
+    zfs("load-key", box)
+    expectStatus(pushSecret(), 0)
+    zfs("unload-key", box)
+    zfs("snapshot", `${src}/tree/secret@4`)
+    expectStatus(pushSecret(), 0)
+    expectReplica(`${src}/tree/secret`, `${box}/deep/secret`)
+    zfs("load-key", box)
+  })
 })

@@ -287,11 +287,11 @@ describe("plan", () => {
   describe("of an encrypted dataset that is sent raw", () => {
     const raw = { mode: "raw", rollback: false } as const
     const secret = (salt: string | undefined, snapshots = [s1, s2]) =>
-      source(snapshots, { encrypted: true, key: { root: "tank/a", salt, rootSalt: salt } })
+      source(snapshots, { encrypted: true, key: { root: "tank/a", salt, rootSalt: salt, loaded: true } })
     const replica = (key: TargetDataset["key"], more: Partial<TargetDataset> = {}) =>
       target([s1], { mode: "raw", key, ...more })
-    const own = { root: "backup/a", salt: "7", rootSalt: "7", dependents: [] }
-    const joined = { root: "backup", salt: "7", rootSalt: "7", dependents: [] }
+    const own = { root: "backup/a", salt: "7", rootSalt: "7", loaded: true, dependents: [] }
+    const joined = { root: "backup", salt: "7", rootSalt: "7", loaded: true, dependents: [] }
 
     it("goes on where the replica is opened by a key of its own, whichever that is by now", () => {
       for (const salt of ["7", "8", "0", undefined]) {
@@ -355,7 +355,7 @@ describe("plan", () => {
 
     it("sends nothing raw that no key opens at the source", () => {
       const lost = (snapshots: ReadonlyArray<Snapshot>) =>
-        source(snapshots, { encrypted: true, key: { root: "tank", salt: "7", rootSalt: "8" } })
+        source(snapshots, { encrypted: true, key: { root: "tank", salt: "7", rootSalt: "8", loaded: true } })
       for (const there of [undefined, replica(own), target([], { placeholder: true, mode: undefined })]) {
         assert.match(reason(plan(lost([s1, s2]), there, raw), "Blocked"), /^no key opens its source tank\/a/)
       }

@@ -65,7 +65,7 @@ describe("Receiver", () => {
       const { calls, receiver: of } = receiver(on(got, marked))
       const targets = yield* of.tree(["dst/a", "dst/v 1"])
       assert.deepStrictEqual(calls, [
-        "zfs get -H -p -r -t filesystem,volume -o name,property,value,source type,guid,canmount,mounted,written,logicalreferenced,receive_resume_token,encryptionroot,pbkdf2salt,origin,zipper:send,zipper:placeholder dst/a dst/v 1",
+        "zfs get -H -p -r -t filesystem,volume -o name,property,value,source type,guid,canmount,mounted,written,logicalreferenced,receive_resume_token,encryptionroot,pbkdf2salt,origin,keystatus,zipper:send,zipper:placeholder dst/a dst/v 1",
         "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones,written -s createtxg dst/a dst/v 1"
       ])
       assert.deepStrictEqual(Object.fromEntries(targets), {
@@ -116,7 +116,7 @@ describe("Receiver", () => {
     Effect.gen(function* () {
       const keys = (name: string, root: string, salt: string) =>
         `${name}\tencryptionroot\t${root}\t-\n${name}\tpbkdf2salt\t${salt}\t-\n`
-      const own = properties("dst/a") + keys("dst/a", "dst/a", "17")
+      const own = `${properties("dst/a")}${keys("dst/a", "dst/a", "17")}dst/a\tkeystatus\tunavailable\t-\n`
       const joined = properties("dst/a/b") + keys("dst/a/b", "dst/a", "18")
       const clone = `${properties("dst/l")}${keys("dst/l", "dst/a", "17")}dst/l\torigin\tdst/a@1\t-\n`
       const clear = properties("dst/c") + keys("dst/c", "-", "0")
@@ -126,15 +126,15 @@ describe("Receiver", () => {
       assert.deepStrictEqual(
         [...targets.values()].map(({ key }) => key),
         [
-          { root: "dst/a", salt: "17", rootSalt: "17", dependents: [{ name: "dst/a/b", salt: "18" }] },
-          { root: "dst/a", salt: "18", rootSalt: "17", dependents: [] },
-          { root: "dst/a", salt: "17", rootSalt: "17", dependents: [] },
+          { root: "dst/a", salt: "17", rootSalt: "17", loaded: false, dependents: [{ name: "dst/a/b", salt: "18" }] },
+          { root: "dst/a", salt: "18", rootSalt: "17", loaded: true, dependents: [] },
+          { root: "dst/a", salt: "17", rootSalt: "17", loaded: true, dependents: [] },
           undefined
         ]
       )
       // Of one alone, the others have to be asked for.
       const get = "zfs get -H -p"
-      const what = "-t filesystem,volume -o name,property,value,source encryptionroot,pbkdf2salt,origin"
+      const what = "-t filesystem,volume -o name,property,value,source encryptionroot,pbkdf2salt,origin,keystatus"
       const answers =
         (main: string, others: string) =>
         (line: string): Answer => ({

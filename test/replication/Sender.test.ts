@@ -11,9 +11,9 @@ const sender = (answer: (commandLine: string) => Answer, endpoint: Parameters<ty
   return { calls, sender: makeSender(process, endpoint) }
 }
 
-const datasets = `src/a\tfilesystem\t11\toff\t-\t0
-src/a/b c\tfilesystem\t12\taes-256-gcm\tsrc\t11217333152148696406
-src/a/v\tvolume\t13\toff\t-\t0
+const datasets = `src/a\tfilesystem\t11\toff\t-\t0\t-
+src/a/b c\tfilesystem\t12\taes-256-gcm\tsrc\t11217333152148696406\tunavailable
+src/a/v\tvolume\t13\toff\t-\t0\t-
 `
 const snapshots = `src/a@1\t3954394743939869167\t11\t1795236482\t0\t-
 src/a#1\t3954394743939869167\t11\t1795236482\t-\t-
@@ -25,7 +25,7 @@ const listed = (line: string): Answer => ({
   stdout: line.includes("snapshot,bookmark")
     ? snapshots
     : line.endsWith(" src")
-      ? "src\tfilesystem\t10\taes-256-gcm\tsrc\t11\n"
+      ? "src\tfilesystem\t10\taes-256-gcm\tsrc\t11\tavailable\n"
       : datasets
 })
 const missing = "cannot open 'nosuch': dataset does not exist\n"
@@ -36,17 +36,23 @@ describe("Sender", () => {
       const { calls, sender: of } = sender(listed)
       const { datasets, missing } = yield* of.tree(["src/a"])
       assert.deepStrictEqual(calls, [
-        "zfs list -H -p -r -t filesystem,volume -o name,type,guid,encryption,encryptionroot,pbkdf2salt src/a",
+        "zfs list -H -p -r -t filesystem,volume -o name,type,guid,encryption,encryptionroot,pbkdf2salt,keystatus src/a",
         "zfs list -H -p -r -t snapshot,bookmark -o name,guid,createtxg,creation,userrefs,clones -s createtxg src/a",
         // What opens one of them lies above.
-        "zfs list -H -p -t filesystem,volume -o name,type,guid,encryption,encryptionroot,pbkdf2salt src"
+        "zfs list -H -p -t filesystem,volume -o name,type,guid,encryption,encryptionroot,pbkdf2salt,keystatus src"
       ])
       assert.deepStrictEqual(missing, [])
       assert.deepStrictEqual(
         datasets.map(({ encrypted, guid, key, kind, name }) => [name, kind, guid, encrypted, key]),
         [
           ["src/a", "filesystem", "11", false, undefined],
-          ["src/a/b c", "filesystem", "12", true, { root: "src", salt: "11217333152148696406", rootSalt: "11" }],
+          [
+            "src/a/b c",
+            "filesystem",
+            "12",
+            true,
+            { root: "src", salt: "11217333152148696406", rootSalt: "11", loaded: false }
+          ],
           ["src/a/v", "volume", "13", false, undefined]
         ]
       )

@@ -9,11 +9,11 @@ fi
 columns() { printf '%s\n' "$*" | tr ' ' '\t'; }
 case $FAKE_SIDE in remote) dataset=tank/data;; *) dataset=tank/backup/nas/tank/data;; esac
 case "$*" in
-"list "*encryption*) columns $dataset filesystem 11 off - 0;;
+"list "*encryption*) columns $dataset filesystem 11 off - 0 -;;
 "list "*snapshot*) columns $dataset@one 77 5 1735689600 0 -;;
-*keystatus*) ;;
 "list "*) columns $last;;
 "get "*logicalreferenced*)
   for property in "type filesystem -" "guid 12 -" "canmount off local" "mounted no -" "written 0 -" "logicalreferenced 42 -" \
     "receive_resume_token - -" "zipper:send plain local"; do columns $last $property; done;;
+*keystatus*) ;;
 esac

@@ -8,6 +8,7 @@ import { makeMemoryEnd, notThere, within } from "./end.ts"
 import {
   addDataset,
   clonesOf,
+  isLoaded,
   isNeeded,
   type MemoryDataset,
   operation,
@@ -46,6 +47,9 @@ const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
         const parent = parentOf(dataset)
         if (parent === undefined || !datasets.has(parent)) return Effect.fail(notThere(parent ?? dataset))
         if (!datasets.has(dataset)) {
+          if (!isLoaded(datasets, datasets.get(parent))) {
+            return Effect.fail(zfsError("Other", "encryption root's key is not loaded or provided"))
+          }
           const encrypted = datasets.get(parent)?.encrypted === true
           addDataset(memory, "target", dataset, { canmount: "off", placeholder: true, encrypted })
         }
@@ -124,7 +128,9 @@ export const asTarget = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: 
   placeholder: dataset.placeholder && dataset.snapshots.length === 0 && dataset.written === 0,
   canmount: dataset.kind === "volume" ? undefined : dataset.properties.get("canmount"),
   key: dataset.key && {
-    ...dataset.key,
+    root: dataset.key.root,
+    salt: dataset.key.salt,
+    loaded: isLoaded(datasets, dataset),
     rootSalt: datasets.get(dataset.key.root)?.key?.salt,
     dependents: [...datasets.values()]
       .filter(({ key, name }) => key?.root === dataset.name && name !== dataset.name)

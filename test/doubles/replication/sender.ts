@@ -4,7 +4,7 @@ import { type Resumable, Sender } from "../../../src/replication/Sender.ts"
 import type { SourceDataset } from "../../../src/zfs/Dataset.ts"
 import { makeMemoryEnd, within } from "./end.ts"
 import { stepsOf } from "./steps.ts"
-import { type MemoryDataset, operation, type ReplicationMemory } from "./world.ts"
+import { isLoaded, type MemoryDataset, operation, type ReplicationMemory } from "./world.ts"
 
 /** The sender of a world in memory. */
 export const memorySender = (memory: ReplicationMemory): Layer.Layer<Sender> =>
@@ -55,7 +55,12 @@ export const asSource = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: 
   kind: dataset.kind,
   guid: dataset.guid,
   encrypted: dataset.encrypted,
-  key: dataset.key && { ...dataset.key, rootSalt: datasets.get(dataset.key.root)?.key?.salt },
+  key: dataset.key && {
+    root: dataset.key.root,
+    salt: dataset.key.salt,
+    rootSalt: datasets.get(dataset.key.root)?.key?.salt,
+    loaded: isLoaded(datasets, dataset)
+  },
   snapshots: dataset.snapshots,
   bookmarks: dataset.bookmarks
 })

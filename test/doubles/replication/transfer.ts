@@ -5,7 +5,15 @@ import { Transfer } from "../../../src/replication/Transfer.ts"
 import { parentOf } from "../../../src/zfs/DatasetName.ts"
 import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 import { stepsOf } from "./steps.ts"
-import { addDataset, type MemoryDataset, nextTxg, operation, type ReplicationMemory, zfsError } from "./world.ts"
+import {
+  addDataset,
+  isLoaded,
+  type MemoryDataset,
+  nextTxg,
+  operation,
+  type ReplicationMemory,
+  zfsError
+} from "./world.ts"
 
 /** Streams of a world in memory, received by the rules of `zfs receive -u -s`. */
 export const memoryTransfer = (memory: ReplicationMemory): Layer.Layer<Transfer> =>
@@ -62,6 +70,15 @@ const rejection = (
   if (stream._tag !== "Resume" && format === "raw" && encrypts && !brings) {
     return no("kernel modules must be upgraded to receive this stream")
   }
+  if (!isLoaded(memory.source.datasets, memory.source.datasets.get(source)) && mode === "plain") {
+    return no("dataset key must be loaded")
+  }
+  if (
+    !isLoaded(memory.target.datasets, dataset ?? memory.target.datasets.get(parent ?? "")) &&
+    !(brings && mode === "raw")
+  ) {
+    return no("inherited key must be loaded")
+  }
   if (dataset === undefined) {
     if (parent === undefined || !memory.target.datasets.has(parent)) {
       return no(`cannot open '${parent ?? target}': dataset does not exist`, "NotFound")
@@ -100,7 +117,7 @@ const newDataset = (memory: ReplicationMemory, { kind, mode, source, target }: T
   const encrypted = brought !== undefined || memory.target.datasets.get(parentOf(target) ?? "")?.encrypted === true
   const dataset = addDataset(memory, "target", target, { kind, encrypted })
   // What comes with a key of its own is a root, whatever it lies in.
-  if (brought !== undefined) dataset.key = { root: target, salt: brought.salt }
+  if (brought !== undefined) dataset.key = { root: target, salt: brought.salt, unloaded: true }
   return dataset
 }
 
@@ -108,7 +125,7 @@ const newDataset = (memory: ReplicationMemory, { kind, mode, source, target }: T
 const settle = (memory: ReplicationMemory, dataset: MemoryDataset, { mode, source }: TransferRequest) => {
   const brought = mode === "raw" ? memory.source.datasets.get(source)?.key : undefined
   if (brought !== undefined && dataset.key !== undefined) {
-    dataset.key = { root: dataset.key.root, salt: brought.salt }
+    dataset.key = { ...dataset.key, salt: brought.salt }
   }
   dataset.partial = undefined
   dataset.written = 0

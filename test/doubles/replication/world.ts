@@ -20,6 +20,13 @@ interface Half {
   readonly fresh: boolean
 }
 
+/** `unloaded` counts on the root alone. */
+interface MemoryKey {
+  readonly root: string
+  readonly salt: string
+  readonly unloaded?: boolean
+}
+
 /** A dataset, with what either end wants to know of it. Lists are by createtxg. */
 export interface MemoryDataset {
   readonly name: string
@@ -27,7 +34,7 @@ export interface MemoryDataset {
   readonly guid: string
   readonly encrypted: boolean
   /** Of an encrypted one: whose key zfs asks for, and what its own key is wrapped with. */
-  key: { readonly root: string; readonly salt: string } | undefined
+  key: MemoryKey | undefined
   snapshots: ReadonlyArray<MemorySnapshot>
   bookmarks: ReadonlyArray<Bookmark>
   written: number
@@ -156,6 +163,16 @@ export const changeKey = (memory: ReplicationMemory, end: "source" | "target", n
     if (dataset.name === name || dataset.key?.root === name) dataset.key = { root: name, salt }
   }
 }
+
+/** `zfs unload-key`. */
+export const unloadKey = (memory: ReplicationMemory, end: "source" | "target", root: string): void => {
+  const dataset = memory[end].datasets.get(root)
+  if (dataset?.key !== undefined) dataset.key = { ...dataset.key, unloaded: true }
+}
+
+/** The key that a command needs is loaded, or none is. */
+export const isLoaded = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: MemoryDataset | undefined): boolean =>
+  datasets.get(dataset?.key?.root ?? "")?.key?.unloaded !== true
 
 /** `zfs change-key -i`: the dataset is opened by the key of what it lies in. */
 export const joinKey = (memory: ReplicationMemory, end: "source" | "target", name: string): void => {
