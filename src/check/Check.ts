@@ -3,11 +3,12 @@ import * as Schema from "effect/Schema"
 import { type ArchiveConfig, type Config, everyFolder, nameRule, stateDirOf, wholeName } from "../config/Config.ts"
 import type { Job } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
+import { unloadedKey } from "../replication/Keys.ts"
 import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
 import { bareRoots, noSnapshots, remarksOn } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
-import { missingPermissions, survey } from "../replication/Survey.ts"
+import { missingPermissions, placeOf, survey } from "../replication/Survey.ts"
 import { Transfer } from "../replication/Transfer.ts"
 import { Hooks } from "../runs/Hooks.ts"
 import { Lock } from "../runs/Lock.ts"
@@ -79,7 +80,11 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const refusals = found.items.flatMap(({ source, target }) => {
       const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
       const reason = next._tag === "Diverged" || next._tag === "Blocked" ? next.reason : longNames(next, source, target)
-      return reason === undefined ? [] : [`${source.name}: ${onEnd(receiver)}${reason}`]
+      if (reason !== undefined) return [`${source.name}: ${onEnd(receiver)}${reason}`]
+      if (next._tag === "UpToDate" || next._tag === "NothingToSend") return []
+      const keys = { mode: job.mode, target, place: placeOf(found, target) }
+      const unloaded = unloadedKey(source, keys, { source: label, target: receiver })
+      return unloaded === undefined ? [] : [`${source.name}: ${unloaded}`]
     })
     const bare = found.items.filter(({ source }) => source.snapshots.length === 0).length
     const subject = subjectOf(job)

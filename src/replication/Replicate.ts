@@ -16,7 +16,7 @@ import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { Sender } from "./Sender.ts"
 import { formatOf } from "./Stream.ts"
-import { type DatasetPair, failPreflight, missingPermissions, type Survey, survey } from "./Survey.ts"
+import { type DatasetPair, failPreflight, missingPermissions, placeOf, type Survey, survey } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
 /** What the configuration, the command line and the process add to a job. */
@@ -114,24 +114,24 @@ const mustHaveSnapshots = Effect.fnUntraced(function* ({ items }: Survey) {
 })
 
 /** Warns, of datasets that are sent for the first time, what becomes of their encryption at the target. */
-const warnOfEncryption = Effect.fnUntraced(function* (job: Job, { items, targets, tree }: Survey) {
+const warnOfEncryption = Effect.fnUntraced(function* (job: Job, found: Survey) {
+  const { items, targets, tree } = found
   const encrypted = new Set(tree.filter((dataset) => dataset.encrypted).map(({ name }) => name))
   const fresh = items.filter(
     ({ source, target }) => plan(source, targets.get(target), { mode: job.mode, rollback: false })._tag === "Full"
   )
   const first = fresh.filter(({ source }) => source.encrypted)
-  const keyAt = (target: string) =>
-    targets.get([...ancestorsOf(target), target].findLast((name) => targets.has(name)) ?? "")?.key
-  const open = fresh.filter(({ source, target }) => formatOf(source, { key: keyAt(target) }, job.mode) === "compressed")
-  const root = keyAt(open[0]?.target ?? "")?.root
+  const open = fresh.filter(({ source, target }) => formatOf(source, placeOf(found, target), job.mode) === "compressed")
+  const root = placeOf(found, open[0]?.target ?? "")?.key?.root
   if (root !== undefined) {
     yield* Effect.logWarning(
       `${named(open)} not encrypted, and on ${(yield* Receiver).label} ${root} encrypts what lies below: sent readable (-Lc) and not raw, so that each run needs the key of ${root} loaded there`
     )
   }
-  if (job.mode === "plain" && first.length > 0) {
+  const clear = first.filter(({ target }) => placeOf(found, target)?.key === undefined)
+  if (job.mode === "plain" && clear.length > 0) {
     yield* Effect.logWarning(
-      `${named(first)} encrypted and will be stored in the clear, unless the target is encrypted itself: send raw to keep it as it is (pull with --raw, push without --no-raw)`
+      `${named(clear)} encrypted and will be stored in the clear: send raw to keep it as it is (pull with --raw, push without --no-raw)`
     )
   }
   const children = first.filter(({ source }) => encrypted.has(parentOf(source.name) ?? ""))

@@ -113,6 +113,10 @@ export const poolMissing = (label: string, pool: string): string =>
 export const targetNames = (job: Job, datasets: ReadonlyArray<string>): ReadonlyArray<string> =>
   Arr.getRights(datasets.map((dataset) => targetOf(job, dataset)))
 
+/** The target, or the nearest dataset above it that is there: what a new replica gets its encryption from. */
+export const placeOf = ({ targets }: Survey, target: string): TargetDataset | undefined =>
+  targets.get([...ancestorsOf(target), target].findLast((name) => targets.has(name)) ?? "")
+
 /** A replica must not be written into what it is made from: each run would send the runs before it. */
 const refuseLoops = (
   items: ReadonlyArray<DatasetPair>,

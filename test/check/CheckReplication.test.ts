@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { checkReplication } from "../../src/check/Check.ts"
-import { addSnapshot, zfsError } from "../doubles/replication/world.ts"
+import { addDataset, addSnapshot, unloadKey, zfsError } from "../doubles/replication/world.ts"
 import { job, makeKit, patiently, servicesOf } from "../support/replication/replication.ts"
 
 type Kit = Effect.Effect.Success<ReturnType<typeof makeKit>>
@@ -91,6 +91,17 @@ describe("the check of a replication job", () => {
       assert.deepStrictEqual(findings, [
         { subject: "replication pull-nas", status: "problem", detail: "cannot reach nas" }
       ])
+    })
+  )
+
+  it.effect("names the key that a stream needs", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      addDataset(kit.memory, "target", "backup", { encrypted: true })
+      unloadKey(kit.memory, "target", "backup")
+      const problems = (yield* check(kit)).filter(({ status }) => status === "problem")
+      assert.match(problems[0]?.detail ?? "", /^tank: backup\/nas\/tank cannot be written.* zfs load-key 'backup'/)
     })
   )
 })

@@ -52,6 +52,21 @@ describe("replicate raw into an encrypted dataset", () => {
   )
 })
 
+describe("replicate plain", () => {
+  it.effect("warns that something will be in the clear only where the target does not encrypt", () =>
+    Effect.gen(function* () {
+      const clear = /tank\/secret is encrypted and will be stored in the clear: send raw/
+      for (const encrypted of [true, false]) {
+        const kit = yield* mixed({ mode: "plain" })
+        addDataset(kit.memory, "target", "backup", { encrypted })
+        yield* kit.run()
+        assert.strictEqual(kit.keyRoot("secret"), encrypted ? "backup" : undefined)
+        assert.strictEqual(kit.warnings().filter((line) => clear.test(line)).length, encrypted ? 0 : 1)
+      }
+    })
+  )
+})
+
 describe("a key that is not loaded", () => {
   const load = "(there: zfs load-key 'backup')"
 
