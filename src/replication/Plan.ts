@@ -116,7 +116,8 @@ const goOn = (source: SourceDataset, target: TargetDataset, options: PlanOptions
   const common = owned.findLast(({ guid }) => bases.has(guid))
   const base = bases.get(common?.guid ?? "")
   if (common === undefined || base === undefined) {
-    return diverged({ back: undefined, snapshots: owned, written }, unrelated(target, owned))
+    const reason = target.made && target.mode === undefined ? strangersOn(target, owned) : unrelated(target, owned)
+    return diverged({ back: undefined, snapshots: owned, written }, reason)
   }
   const ahead = inOrder(source.snapshots).filter(({ createtxg }) => createtxg > base.createtxg)
   const first = ahead[0]
@@ -232,6 +233,9 @@ const occupied = (target: TargetDataset): string =>
 
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
+
+const strangersOn = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
+  `${target.name} is an empty parent that zipper made, and another program took ${count(snapshots.length, "snapshot")} of it; destroy what it took (there: zfs destroy '${target.name}@${snapshots.map(({ name }) => name).join(",")}') and the next run goes on; keep that program from taking more`
 
 const changed = (
   target: TargetDataset,

@@ -14,6 +14,7 @@ import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { isWithin } from "../zfs/DatasetName.ts"
 import { applyRetention, type Retention } from "../zfs/Retention.ts"
 import { Receiver } from "./Receiver.ts"
+import { isBeside } from "./ReplaceParent.ts"
 import { Sender } from "./Sender.ts"
 import { failPreflight, missingOn, type Survey, survey, targetNames } from "./Survey.ts"
 
@@ -222,7 +223,11 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
   const known = new Set(tree.flatMap(({ name }) => placed(name) ?? []))
   const orphans = [...targets.values()].filter(
     ({ mode, name, snapshots }) =>
-      mode !== undefined && snapshots.length > 0 && !known.has(name) && roots.some((root) => isWithin(name, root))
+      mode !== undefined &&
+      snapshots.length > 0 &&
+      !known.has(name) &&
+      !isBeside(name) &&
+      roots.some((root) => isWithin(name, root))
   )
   const lost = missing
     .map((dataset) => ({ dataset, target: placed(dataset) }))

@@ -26,6 +26,10 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
     readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
     /** Makes a dataset whose parent exists: canmount=off, marked as a placeholder. One that exists is no failure. */
     readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
+    /** Renames a dataset, with all below it. */
+    readonly rename: (from: string, to: string) => Effect.Effect<void, ZfsError>
+    /** Destroys a placeholder. Fails when it has been touched, or there is something below it. */
+    readonly destroyParent: (dataset: string) => Effect.Effect<void, ZfsError>
     /** Throws away what an interrupted receive left (`zfs receive -A`). */
     readonly abort: (dataset: string) => Effect.Effect<void, ZfsError>
     /** Destroys nothing and fails when more than `rollback.destroys`, or a held or cloned snapshot, would be lost. */
@@ -100,12 +104,14 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
     } satisfies Preparation
   })
 
+  const read = Effect.fn("Receiver.read")(function* (dataset: string) {
+    return (yield* readDatasets(commands, [dataset], false)).get(dataset)
+  })
+
   return {
     ...end,
     tree: Effect.fn("Receiver.tree")((roots: ReadonlyArray<string>) => readDatasets(commands, roots, true)),
-    read: Effect.fn("Receiver.read")(function* (dataset: string) {
-      return (yield* readDatasets(commands, [dataset], false)).get(dataset)
-    }),
+    read,
     // Finished also when interrupted: a parent that is only half marked could never become a replica itself.
     createParent: Effect.fn("Receiver.createParent")(function* (dataset: string) {
       const purpose = `create the parent dataset ${dataset}`
@@ -115,6 +121,16 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
       const bytes = yield* commands.run(purpose, dataset, get)
       yield* commands.run(purpose, dataset, ["set", `${placeholderProperty}=${bytes.trim()}`, dataset])
     }, finishBriefly),
+    rename: Effect.fn("Receiver.rename")(function* (from: string, to: string) {
+      yield* commands.run(`rename ${from} to ${to}`, parentOf(from) ?? from, ["rename", from, to], "replace")
+    }),
+    destroyParent: Effect.fn("Receiver.destroyParent")(function* (dataset: string) {
+      if ((yield* read(dataset))?.placeholder !== true) {
+        const message = `${at(endpoint)}${dataset} is no empty parent any more; nothing was destroyed`
+        return yield* new ZfsError({ reason: "Modified", message, transient: false })
+      }
+      yield* commands.run(`destroy the empty parent ${dataset}`, dataset, ["destroy", dataset], "replace")
+    }),
     abort: Effect.fn("Receiver.abort")(function* (dataset: string) {
       const aborted = yield* commands.attempt(["receive", "-A", dataset])
       if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return
@@ -263,6 +279,16 @@ const makeDryRunReceiver = (real: typeof Receiver.Service) => {
   const put = (dataset: TargetDataset) => Effect.sync(() => void shown.set(dataset.name, dataset))
   const read = (dataset: string) =>
     Effect.suspend(() => (shown.has(dataset) ? Effect.succeed(shown.get(dataset)) : real.read(dataset)))
+  const tree: typeof real.tree = (roots) =>
+    Effect.map(real.tree(roots), (found) => {
+      const all = new Map(found)
+      for (const [name, dataset] of shown) {
+        if (!roots.some((root) => isWithin(name, root))) continue
+        if (dataset === undefined) all.delete(name)
+        else all.set(name, dataset)
+      }
+      return all
+    })
   const change = Effect.fnUntraced(function* (
     dataset: string,
     would: string,
@@ -281,25 +307,25 @@ const makeDryRunReceiver = (real: typeof Receiver.Service) => {
     ...real,
     dryRun: true,
     read,
-    tree: (roots) =>
-      Effect.map(real.tree(roots), (found) => {
-        const all = new Map(found)
-        for (const [name, dataset] of shown) {
-          if (!roots.some((root) => isWithin(name, root))) continue
-          if (dataset === undefined) all.delete(name)
-          else all.set(name, dataset)
-        }
-        return all
-      }),
+    tree,
     grant: (user, permissions, dataset) =>
       Effect.logInfo(`would run on ${real.label}: ${allowCommand({ user, permissions, dataset })}`),
     createParent: (dataset) =>
       Effect.zipRight(
         Effect.logInfo(`would make ${dataset} (canmount=off)`),
         Effect.flatMap(read(parentOf(dataset) ?? dataset), (above) =>
-          put({ ...newDataset(dataset, "filesystem", keyBelow(above)), placeholder: true })
+          put({ ...newDataset(dataset, "filesystem", keyBelow(above)), made: true, placeholder: true })
         )
       ),
+    rename: Effect.fnUntraced(function* (from: string, to: string) {
+      yield* Effect.logInfo(`would rename ${from} to ${to}`)
+      const moved = (name: string) => (isWithin(name, from) ? to + name.slice(from.length) : name)
+      for (const [name, found] of yield* tree([from])) {
+        shown.set(name, undefined)
+        yield* put({ ...found, name: moved(name), key: found.key && { ...found.key, root: moved(found.key.root) } })
+      }
+    }),
+    destroyParent: (dataset) => change(dataset, `destroy the empty parent ${dataset}`, () => undefined),
     abort: (dataset) =>
       change(dataset, `throw away what ${dataset} has of a stream that was cut`, (before) =>
         // A dataset that came with that stream goes with it.
@@ -343,6 +369,7 @@ export const newDataset = (name: string, kind: TargetDataset["kind"], key?: Targ
   written: 0,
   resumeToken: undefined,
   mode: undefined,
+  made: false,
   placeholder: false,
   canmount: kind === "filesystem" ? "off" : undefined,
   key

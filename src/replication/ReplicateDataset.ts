@@ -22,6 +22,7 @@ import { unreadableIn } from "../zfs/PoolHealth.ts"
 import { unloadedKey } from "./Keys.ts"
 import { longNames, type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
+import { besideOf, findMoved, needsReplacement, replacementObstacle, takePlace } from "./ReplaceParent.ts"
 import { type Resumable, Sender } from "./Sender.ts"
 import { describeRange, endOf, formatOf, type SendFormat, type Stream } from "./Stream.ts"
 import type { DatasetPair } from "./Survey.ts"
@@ -219,11 +220,52 @@ const carryOut = Effect.fnUntraced(function* (
   const unloaded = unloadedKey(source, keys, ends)
   if (unloaded !== undefined) return yield* new Stuck({ message: unloaded })
   if (next._tag === "Resume") return yield* resume(work, source, next)
-  if (next._tag === "Full" && target === undefined) yield* makeParents(work.target, place)
+  const { mode } = work.settings.job
+  if (next._tag === "Full") {
+    if (target === undefined) {
+      if (yield* moveBack(work.target)) return true
+      yield* makeParents(work.target, place)
+    } else if (needsReplacement(source, target, mode)) return yield* replaceParent(work, source, target)
+  }
   if (next._tag === "Incremental" && next.rollback !== undefined) yield* rollBack(work, next.rollback, target)
-  const format = formatOf(source, place, work.settings.job.mode)
+  const format = formatOf(source, place, mode)
   for (const stream of next.streams) yield* sendStream(work, source, stream, format)
   return next.streams.length > 0
+})
+
+/** Puts a replica in its place that a run left beside it. */
+const moveBack = Effect.fnUntraced(function* (target: string) {
+  const found = yield* findMoved(target)
+  if (found === undefined) return false
+  if (found.name !== besideOf(target)) {
+    return yield* new Stuck({ message: `it is at ${found.name}, until what lies above it has taken its place` })
+  }
+  yield* (yield* Receiver).rename(found.name, target)
+  return true
+})
+
+/** A step at a time, so that each is planned by what is there: the first stream beside the parent, then the exchange. */
+const replaceParent = Effect.fnUntraced(function* (work: Work, source: SourceDataset, parent: TargetDataset) {
+  const { mode } = work.settings.job
+  const beside = besideOf(work.target)
+  const obstacle = yield* replacementObstacle(source, parent, mode)
+  const why = "zfs overwrites no parent that zipper made where encryption is in play"
+  if (obstacle !== undefined) return yield* new Stuck({ message: `${why}: ${obstacle}` })
+  const found = yield* (yield* Receiver).read(beside)
+  if (found?.mode !== undefined && found.snapshots.length > 0) {
+    yield* takePlace(work.target)
+    return true
+  }
+  const next = plan(source, found, { mode, rollback: false })
+  if (next._tag === "Resume") return yield* resume(work, source, next, beside)
+  const [first] = next._tag === "Full" ? next.streams : []
+  if (first === undefined) {
+    return yield* new Stuck({
+      message: `${why}, and what is to take its place is not received into ${beside}: rename or destroy what is there`
+    })
+  }
+  yield* sendStream(work, source, first, formatOf(source, parent, mode), beside)
+  return true
 })
 
 /** What a new replica gets its encryption from, unless its stream brings a key. */
@@ -278,9 +320,9 @@ const lossOf = (work: Work, back: Snapshot, left: ReadonlyArray<Snapshot>, writt
 const resume = Effect.fnUntraced(function* (
   work: Work,
   source: SourceDataset,
-  { dead, force, token }: Extract<Plan, { readonly _tag: "Resume" }>
+  { dead, force, token }: Extract<Plan, { readonly _tag: "Resume" }>,
+  target = work.target
 ) {
-  const { target } = work
   const receiver = yield* Receiver
   const found: Resumable = dead === undefined ? yield* (yield* Sender).resumable(token) : { _tag: "Gone", reason: dead }
   if (found._tag === "Gone") {
@@ -297,7 +339,7 @@ const resume = Effect.fnUntraced(function* (
     })
   }
   const { toGuid, toName } = found
-  yield* sendStream(work, source, { _tag: "Resume", token, force, toGuid, toName }, work.settings.job.mode)
+  yield* sendStream(work, source, { _tag: "Resume", token, force, toGuid, toName }, work.settings.job.mode, target)
   return true
 })
 
@@ -321,9 +363,10 @@ const sendStream = Effect.fnUntraced(function* (
   work: Work,
   { kind, name }: SourceDataset,
   stream: Stream,
-  format: SendFormat
+  format: SendFormat,
+  target = work.target
 ) {
-  const { settings, target } = work
+  const { settings } = work
   const show = yield* (yield* Progress).start(name)
   let done = 0
   yield* Effect.logDebug(`sending ${describeRange(stream)} to ${target}`)
@@ -339,12 +382,11 @@ const sendStream = Effect.fnUntraced(function* (
     .pipe(Effect.tapError(() => Effect.sync(() => count(done))))
   count(report.bytes)
   work.how ??= stream._tag === "Full" ? "full" : stream._tag === "Resume" ? "resumed" : "incremental"
-  yield* verify(work, stream)
+  yield* verify(work, stream, target)
 }, Effect.scoped)
 
 /** The target has what was sent, and no mount of its own accord. */
-const verify = Effect.fnUntraced(function* (work: Work, stream: Stream) {
-  const { target } = work
+const verify = Effect.fnUntraced(function* (work: Work, stream: Stream, target: string) {
   const receiver = yield* Receiver
   const received = yield* receiver.read(target)
   work.after = received?.snapshots ?? []

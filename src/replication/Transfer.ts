@@ -214,6 +214,7 @@ const makeDryRunTransfer = Effect.gen(function* () {
       written: 0,
       resumeToken: undefined,
       mode,
+      made: false,
       placeholder: false,
       canmount: kind === "filesystem" ? "off" : undefined
     })

@@ -193,12 +193,9 @@ const targetFault = (request: TransferRequest, endpoint: Endpoint, ended: EndedP
   const cut = said.some((line) =>
     /checksum mismatch or incomplete stream|failed to read from stream|premature end/.test(line)
   )
-  const advice = /cannot be used to destroy an encrypted filesystem/.test(error.message)
-    ? `; rename ${target} out of the way by hand (zfs rename; what is below it goes along), and start anew`
-    : ""
   return {
     // After a cut, nothing is wrong with either end: the stream did not come through as it was.
-    error: changed(error, { message: `${error.message}${advice}`, transient: error.transient || cut }),
+    error: changed(error, { transient: error.transient || cut }),
     weight: cut ? "effect" : said.length === 0 ? "silent" : "cause"
   }
 }

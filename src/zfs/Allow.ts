@@ -129,8 +129,8 @@ const isFor = ({ groups, user }: Subject, { who }: Grant): boolean =>
   who._tag === "Everyone" || (who._tag === "User" ? who.name === user : groups.includes(who.name))
 
 export const roles = ["archive", "send", "receive", "rollback", "prune", "prepare"] as const
-/** `target`: the snapshots of a target. */
-export type Role = (typeof roles)[number] | "target"
+/** `target`: the snapshots of a target. `replace`: a parent that we made, by a replica. */
+export type Role = (typeof roles)[number] | "target" | "replace"
 
 // As measured on OpenZFS 2.1. Without `hold`, `zfs send -I` sends an empty stream and exits 0.
 const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
@@ -139,6 +139,7 @@ const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   send: ["send", "hold"],
   receive: ["receive", "create", "mount", "canmount", "userprop"],
   rollback: ["rollback", "destroy", "mount"],
+  replace: ["rename", "create", "mount", "destroy"],
   prune: ["destroy", "mount"],
   prepare: ["create", "mount", "canmount", "acltype", "xattr"]
 }

@@ -68,6 +68,8 @@ export interface TargetDataset extends Dataset {
   /** How its streams were made so far, as {@link modeProperty} says; undefined when we never received it. */
   readonly mode: SendMode | undefined
   /** We made it to hold the datasets below it, and it cannot have been mounted or written to since. */
+  readonly made: boolean
+  /** {@link made}, and no program took a snapshot of it. */
   readonly placeholder: boolean
   readonly canmount: string | undefined
   readonly key: TargetKey | undefined

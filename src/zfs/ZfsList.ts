@@ -200,6 +200,7 @@ export const readTargets = (
         written: Number(written),
         resumeToken: set(of, "receive_resume_token"),
         mode: modeOf(ours(of, modeProperty)),
+        made: isUntouched(of),
         placeholder: own.snapshots.length === 0 && isUntouched(of),
         canmount: set(of, "canmount"),
         key

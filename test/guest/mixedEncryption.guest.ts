@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { before, describe, it } from "node:test"
 import { expectReplica, expectStatus, fill, push, useHosts, valueOf } from "./replicationSupport.ts"
-import { put, zfs } from "./support.ts"
+import { put, sh, zfs } from "./support.ts"
 
 const { dst, here, hosts, src } = useHosts()
 
@@ -82,5 +82,74 @@ describe("a tree of which a part is encrypted, pushed below an encrypted dataset
     expectStatus(pushSecret(), 0)
     expectReplica(`${src}/tree/secret`, `${box}/deep/secret`)
     zfs("load-key", box)
+  })
+})
+
+describe("a parent that zipper made below an encrypted dataset, and its first snapshot", () => {
+  const keep = `${dst}/keep`
+  const pushAll = (name: string, ...more: ReadonlyArray<string>) =>
+    push(hosts, "--strip-prefix", src, "--destination", keep, ...more, `${src}/${name}`)
+  const guids = (...names: ReadonlyArray<string>) => names.map((name) => valueOf("guid", `${keep}/${name}`))
+  const expectNothingBeside = () => assert.doesNotMatch(zfs("list", "-H", "-o", "name", "-r", keep), /zipper-new/)
+
+  before(() => {
+    zfs("create", ...encryption(keyIn(hosts.target.folder)), "-o", "canmount=off", keep)
+    const secret = encryption(keyIn(hosts.source.folder))
+    zfs("create", `${src}/late`)
+    zfs("create", `${src}/late/a`)
+    zfs("create", `${src}/late/a/below`)
+    zfs("create", ...secret, `${src}/late/secret`)
+    zfs("create", ...secret, `${src}/other`)
+    zfs("create", `${src}/other/a`)
+    for (const name of ["late/a", "late/a/below", "late/secret", "other/a"]) {
+      put(path.join(here, name, "file"), name)
+      zfs("snapshot", `${src}/${name}@1`)
+    }
+  })
+
+  it("names the snapshot of another program that is in the way", () => {
+    expectStatus(pushAll("late"), 0)
+    zfs("snapshot", `${src}/late@1`)
+    zfs("snapshot", `${keep}/late@auto`)
+    const { stderr } = expectStatus(pushAll("late"), 4)
+    assert.match(stderr, /late is an empty parent that zipper made, and another program took 1 snapshot of it/)
+    const [, remedy = ""] = /there: zfs destroy '([^']*)'/.exec(stderr) ?? []
+    zfs("destroy", remedy)
+  })
+
+  it("goes on after an end between two steps, with the replicas that there are", () => {
+    const names = ["late/a", "late/a/below", "late/secret"]
+    const before = guids(...names)
+    const beside = `${keep}/late.zipper-new`
+    const receive = 'zfs send -Lc "$0" | zfs receive -u -s -o canmount=off -o zipper:send=raw "$1"'
+    sh("sh", "-c", receive, `${src}/late@1`, beside)
+    zfs("rename", `${keep}/late/a`, `${beside}/a`)
+    zfs("snapshot", "-r", `${src}/late@2`)
+    expectStatus(pushAll("late"), 0)
+    for (const name of ["late", ...names]) expectReplica(`${src}/${name}`, `${keep}/${name}`)
+    assert.deepEqual(guids(...names), before)
+    expectNothingBeside()
+    // The last step alone was missing.
+    zfs("rename", `${keep}/late`, beside)
+    expectStatus(pushAll("late"), 0)
+    assert.deepEqual(guids(...names), before)
+    expectNothingBeside()
+  })
+
+  it("receives an encrypted one raw while no key is loaded there", () => {
+    expectStatus(pushAll("other"), 0)
+    const before = guids("other/a")
+    zfs("unload-key", keep)
+    put(path.join(here, "other/file"), "late")
+    zfs("snapshot", `${src}/other@1`)
+    zfs("snapshot", "-r", `${src}/other@2`)
+    assert.match(expectStatus(pushAll("other", "--dry-run"), 0).stdout, /would destroy the empty parent .*\/other\n/)
+    expectStatus(pushAll("other"), 0)
+    for (const name of ["other", "other/a"]) {
+      expectReplica(`${src}/${name}`, `${keep}/${name}`)
+      assert.equal(valueOf("encryptionroot", `${keep}/${name}`), `${keep}/${name}`)
+    }
+    assert.deepEqual(guids("other/a"), before)
+    expectNothingBeside()
   })
 })

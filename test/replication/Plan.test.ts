@@ -32,6 +32,7 @@ const target = (snapshots: ReadonlyArray<Snapshot>, more: Partial<TargetDataset>
   written: 0,
   resumeToken: undefined,
   mode: "plain",
+  made: false,
   placeholder: false,
   canmount: "off",
   key: undefined,
@@ -242,6 +243,16 @@ describe("plan", () => {
         /backup\/a is no replica: it has no snapshot, and 24\.0 KiB in it would be overwritten/
       )
     }
+  })
+
+  it("names the snapshots that another program took of a parent that we made", () => {
+    const parent = (mode: "plain" | undefined) => target([t4], { made: true, mode })
+    const said = reason(plan(source([s1]), parent(undefined), plain), "Diverged")
+    assert.match(
+      said,
+      /^backup\/a is an empty parent that zipper made.*zfs destroy 'backup\/a@s4'\) and the next run goes on/
+    )
+    assert.match(reason(plan(source([s1]), parent("plain"), plain), "Diverged"), /no snapshot in common/)
   })
 
   it("tells nobody to rename or destroy a pool", () => {

@@ -78,6 +78,7 @@ describe("Receiver", () => {
           written: 13312,
           resumeToken: undefined,
           mode: "plain",
+          made: false,
           placeholder: false,
           canmount: "on",
           key: undefined
@@ -91,6 +92,7 @@ describe("Receiver", () => {
           written: 0,
           resumeToken: token,
           mode: undefined,
+          made: false,
           placeholder: false,
           canmount: "off",
           key: undefined
@@ -104,6 +106,7 @@ describe("Receiver", () => {
           written: 0,
           resumeToken: undefined,
           mode: "raw",
+          made: false,
           placeholder: false,
           canmount: undefined,
           key: undefined
@@ -200,6 +203,20 @@ describe("Receiver", () => {
     })
   )
 
+  it.effect("destroys a parent only while it is an empty one of ours", () =>
+    Effect.gen(function* () {
+      const ours = { "zipper:placeholder": "12288\tlocal" }
+      const empty = receiver(on(properties("dst/a", ours)))
+      yield* empty.receiver.destroyParent("dst/a")
+      assert.strictEqual(empty.calls.at(-1), "zfs destroy dst/a")
+      const touched = receiver(on(properties("dst/a", { ...ours, logicalreferenced: "12800\t-" })))
+      assert.strictEqual((yield* Effect.flip(touched.receiver.destroyParent("dst/a"))).reason, "Modified")
+      assert.isFalse(touched.calls.some((call) => call.includes("destroy")))
+      yield* touched.receiver.rename("dst/a", "dst/b c")
+      assert.strictEqual(touched.calls.at(-1), "zfs rename dst/a dst/b c")
+    })
+  )
+
   it.effect("knows a placeholder only while nobody can have touched it", () =>
     Effect.gen(function* () {
       const placeholder = { "zipper:placeholder": "12288\tlocal", written: "24576\t-" }
@@ -215,6 +232,8 @@ describe("Receiver", () => {
       assert.isFalse(yield* of({ canmount: "on\tdefault" }))
       assert.isFalse(yield* of({ mounted: "yes\t-" }))
       assert.isFalse(yield* of({}, row("dst/a", snapshot("1", 1n, { written: 1 }))))
+      const { receiver: snapped } = receiver(on(properties("dst/a", placeholder), row("dst/a", snapshot("1", 1n, { written: 1 }))))
+      assert.isTrue((yield* snapped.read("dst/a"))?.made)
     })
   )
 

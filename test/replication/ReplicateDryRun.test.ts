@@ -51,7 +51,7 @@ const worldOf = ({ source, target, tokens }: ReplicationMemory) =>
   structuredClone({ source: source.datasets, target: target.datasets, tokens })
 
 /** Operations that change something at the target. */
-const changing = /^(send|createParent|abort|rollback|destroy|prepare|grant) /
+const changing = /^(send|createParent|abort|rollback|destroy|destroyParent|rename|prepare|grant) /
 
 describe("a dry run", () => {
   it.effect.prop(

@@ -221,15 +221,6 @@ describe("Transfer", () => {
     })
   )
 
-  it.effect("says what to do about a placeholder that an encrypted stream cannot replace", () =>
-    Effect.gen(function* () {
-      const stderr =
-        "cannot receive new filesystem stream: zfs receive -F cannot be used to destroy an encrypted filesystem or overwrite an unencrypted one with an encrypted one\n"
-      const error = yield* failureOf({ exitCode: 141 }, { exitCode: 1, stderr })
-      assert.match(error.message, /; rename dst\/nas\/src\/a out of the way by hand \(zfs rename/)
-    })
-  )
-
   it.effect("keeps the words of a sender that went on to report progress for hours", () =>
     Effect.gen(function* () {
       const progress = Array.from({ length: 5000 }, (_, i) => `04:52:27\t${i}\tsrc/a@p1`).join("\n")

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Preparation, Receiver } from "../../../src/replication/Receiver.ts"
 import type { TargetDataset } from "../../../src/zfs/Dataset.ts"
-import { ancestorsOf, parentOf } from "../../../src/zfs/DatasetName.ts"
+import { ancestorsOf, isWithin, parentOf } from "../../../src/zfs/DatasetName.ts"
 import type { ZfsError } from "../../../src/zfs/ZfsCommand.ts"
 import { makeMemoryEnd, notThere, within } from "./end.ts"
 import {
@@ -54,6 +54,33 @@ const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
           addDataset(memory, "target", dataset, { canmount: "off", placeholder: true, encrypted })
         }
         return Effect.void
+      }),
+    rename: (from, to) =>
+      operation(memory, `rename ${from}`, () => {
+        const parent = datasets.get(parentOf(to) ?? "")
+        const moved = within(datasets, [from])
+        const key = moved[0]?.key
+        if (moved.length === 0 || parent === undefined) return Effect.fail(notThere(from))
+        if (datasets.has(to)) return Effect.fail(zfsError("Other", `cannot rename '${from}': dataset already exists`))
+        if (key !== undefined && key.root !== from && key.root !== parent.key?.root) {
+          return Effect.fail(zfsError("Other", "cannot move encrypted child outside of its encryption root"))
+        }
+        for (const dataset of moved) {
+          datasets.delete(dataset.name)
+          dataset.name = to + dataset.name.slice(from.length)
+          if (dataset.key !== undefined && isWithin(dataset.key.root, from)) {
+            dataset.key = { ...dataset.key, root: to + dataset.key.root.slice(from.length) }
+          }
+          datasets.set(dataset.name, dataset)
+        }
+        return Effect.void
+      }),
+    destroyParent: (dataset) =>
+      change(`destroyParent ${dataset}`, dataset, (found) => {
+        if (!asTarget(datasets, found).placeholder || within(datasets, [dataset]).length > 1) {
+          return Effect.fail(zfsError("Modified", `cannot destroy '${dataset}': it has children`))
+        }
+        return Effect.sync(() => void datasets.delete(dataset))
       }),
     abort: (dataset) =>
       change(`abort ${dataset}`, dataset, (found) => {
@@ -125,6 +152,7 @@ export const asTarget = (datasets: ReadonlyMap<string, MemoryDataset>, dataset: 
   written: dataset.written,
   resumeToken: dataset.partial?.token,
   mode: dataset.mode,
+  made: dataset.placeholder && dataset.written === 0,
   placeholder: dataset.placeholder && dataset.snapshots.length === 0 && dataset.written === 0,
   canmount: dataset.kind === "volume" ? undefined : dataset.properties.get("canmount"),
   key: dataset.key && {

@@ -96,6 +96,9 @@ const rejection = (
   }
   if (dataset.partial !== undefined) return no(`destination ${target} contains partially-complete state`)
   if (base === undefined) {
+    if (stream._tag === "Full" && stream.force && (encrypts || (brings && mode === "raw"))) {
+      return no("zfs receive -F cannot be used to destroy an encrypted filesystem")
+    }
     if (stream._tag !== "Full" || !stream.force) return no(`destination '${target}' exists, must specify -F`)
     if (dataset.snapshots.length > 0) return no(`destination '${target}' has snapshots`)
     // zfs itself would overwrite it; no plan may.

@@ -29,7 +29,7 @@ interface MemoryKey {
 
 /** A dataset, with what either end wants to know of it. Lists are by createtxg. */
 export interface MemoryDataset {
-  readonly name: string
+  name: string
   readonly kind: DatasetKind
   readonly guid: string
   readonly encrypted: boolean
