@@ -4,20 +4,10 @@ import type { Completed } from "../system/supervise.ts"
 import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
 import { type Endpoint, label, onDiscarded, statusOf, unlimited } from "../zfs/Endpoint.ts"
-import { type PoolHealth, poolArguments, readPool } from "../zfs/PoolHealth.ts"
-import {
-  at,
-  type Commands,
-  isZfsMessage,
-  makeCommands,
-  messageLines,
-  processFailure,
-  readOutput,
-  userAt,
-  ZfsError
-} from "../zfs/ZfsCommand.ts"
+import { poolArguments, type PoolHealth, readPool } from "../zfs/PoolHealth.ts"
+import { at, type Commands, isZfsMessage, linesOf, makeCommands, messageLines, processFailure, readOutput, userAt, ZfsError } from "../zfs/ZfsCommand.ts"
 import { datasetOf, readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
-import { type StreamProgress, sourceFailure } from "./Stream.ts"
+import { sourceFailure, type StreamProgress } from "./Stream.ts"
 import { parseLine, SendMeter } from "./TransferFailure.ts"
 
 /** What both ends can do. Every failure names the end (this host, nas, backup@nas) and has what zfs printed. */
@@ -124,11 +114,9 @@ export const listNamed = Effect.fnUntraced(function* (
   return yield* commands.failure(purpose, datasets[0] ?? "", completed)
 })
 
-// A list that a lost connection has cut may look whole, so the last lines have to be zfs's; a login may print others.
+// A list that a lost connection has cut may look whole.
 const onlyMissing = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): boolean => {
-  const lines = messageLines(stderr)
-  const first = lines.findIndex(isZfsMessage)
-  const said = first === -1 ? [] : lines.slice(first)
+  const said = linesOf(stderr)
   return (
     exitCode === 1 && said.length > 0 && said.every((line) => /^cannot open '.*': dataset does not exist$/.test(line))
   )

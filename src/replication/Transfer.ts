@@ -5,8 +5,8 @@ import { Process } from "../system/Process.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 import type { Snapshot, SourceDataset } from "../zfs/Dataset.ts"
 import { parentOf } from "../zfs/DatasetName.ts"
-import { commandOn, type Endpoint, label, local } from "../zfs/Endpoint.ts"
-import { failure, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.ts"
+import { commandOn, type Endpoint, isBegin, label, local, splitAtBegin } from "../zfs/Endpoint.ts"
+import { begun, failure, notBegun, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.ts"
 import { shortName } from "../zfs/ZfsList.ts"
 import { DryRunTargets, keyBelow, newDataset, Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
@@ -100,8 +100,13 @@ const transfer = Effect.fnUntraced(function* (
     const stage = stages[index]
     if (stage === undefined) return []
     const { double, part } = stage
+    const endpoint = part === "source" || part === "target" ? settings[part] : local
     // Process keeps only the end of stderr, which after hours is all progress.
-    return [{ ...end, part, double, stderr: part === "source" ? words.text : end.stderr }]
+    const stderr = part === "source" ? words.text : end.stderr
+    const { login, own } = splitAtBegin(endpoint, stderr)
+    return own === undefined
+      ? [{ ...end, part, double, stderr: login, notBegun: notBegun(endpoint, { ...end, stderr }) }]
+      : [{ ...end, part, double, stderr: own }]
   })
   const error = pipeFailure(request, settings, parts)
   if (error !== undefined) return yield* error
@@ -116,6 +121,11 @@ class Words {
   #last: Array<string> = []
 
   add(line: string): void {
+    // What a login prints may be longer than all that is kept.
+    if (isBegin(line)) {
+      this.#first = []
+      this.#last = []
+    }
     if (this.#first.length < 20) this.#first.push(line)
     else this.#last = [...this.#last.slice(-19), line]
   }
@@ -175,13 +185,13 @@ const findTools = Effect.fnUntraced(function* (process: typeof Process.Service, 
 })
 
 const isInstalled = Effect.fnUntraced(function* (process: typeof Process.Service, endpoint: Endpoint, program: string) {
-  const completed = yield* process.run(commandOn(endpoint, { program, args: ["--version"] })).pipe(
+  const asked = process.run(commandOn(endpoint, { program, args: ["--version"] })).pipe(
     Effect.catchIf(
       (error) => error.reason === "NotFound" && error.program === program,
       () => Effect.succeed({ exitCode: 127, stdout: "", stderr: "" })
-    ),
-    Effect.mapError(processFailure({ endpoint, role: "send" }))
+    )
   )
+  const completed = yield* begun({ endpoint, role: "send" }, asked)
   if (completed.exitCode === 0 || completed.exitCode === 127) return completed.exitCode === 0
   return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
 })

@@ -1,15 +1,7 @@
 import type { StageEnd } from "../system/Process.ts"
 import { isSnapshot, parentOf } from "../zfs/DatasetName.ts"
 import { type Endpoint, statusOf } from "../zfs/Endpoint.ts"
-import {
-  complaint,
-  failure,
-  isConnectionComplaint,
-  isZfsMessage,
-  messageLines,
-  userAt,
-  ZfsError
-} from "../zfs/ZfsCommand.ts"
+import { changed, complaint, failure, linesOf, userAt, ZfsError } from "../zfs/ZfsCommand.ts"
 import { isDecimal } from "../zfs/ZfsList.ts"
 import { describeStream, type Part, type StreamProgress, sourceFailure, type TransferRequest } from "./Stream.ts"
 
@@ -112,6 +104,8 @@ const decimal = (guid = ""): string | undefined =>
 export interface EndedPart extends StageEnd {
   readonly part: Part
   readonly double: boolean
+  /** Why its command did not begin, on another machine. */
+  readonly notBegun?: ZfsError
 }
 
 /** The failure of a transfer, as the program that knows the cause tells it; undefined when all went well. */
@@ -147,7 +141,11 @@ const faultOf = (
   ends: { readonly source: Endpoint; readonly target: Endpoint },
   ended: EndedPart
 ): Fault | undefined => {
-  const { part } = ended
+  const { notBegun, part } = ended
+  if (notBegun !== undefined) {
+    const gone = ended.ended || isPipeEnd(ended.exitCode, "")
+    return { error: notBegun, weight: gone ? "effect" : ended.stderr === "" ? "silent" : "cause" }
+  }
   if (part === "source") return sourceFault(request, ends.source, ended)
   if (part === "target") return targetFault(request, ends.target, ended)
   if (ended.exitCode === 0) return undefined
@@ -162,18 +160,16 @@ const faultOf = (
 
 const sourceFault = ({ source, stream }: TransferRequest, endpoint: Endpoint, ended: EndedPart): Fault | undefined => {
   const { lines, status } = separate(ended)
-  const words = lines.filter((line) => !isBrokenPipe(line))
-  // The start-up files of a login may print anything; that must not take the place of what the receiver says.
-  const telling = words.filter((line) => isZfsMessage(line) || isConnectionComplaint(line))
+  const said = lines.filter((line) => !isBrokenPipe(line))
   // Without the permission to hold snapshots, zfs says so, sends nothing, and exits with 0.
-  const denied = telling.some((line) => /^(warning: )?cannot (send|hold)/.test(line))
+  const denied = said.some((line) => /^(warning: )?cannot (send|hold)/.test(line))
   if (status === 0 && !denied) return undefined
   const exitCode = status === 0 ? 1 : status
-  const stderr = (telling.length > 0 ? telling : words).join("\n")
+  const stderr = said.join("\n")
   const purpose = `send ${describeStream(source, stream)}`
   const context = { endpoint, role: "send", user: () => userAt(endpoint) } as const
   const error = sourceFailure(failure(purpose, source, { exitCode, stdout: "", stderr }, context))
-  if (telling.length > 0) return { error, weight: "cause" }
+  if (said.length > 0) return { error, weight: "cause" }
   const gone = ended.ended || lines.length > 0 || isPipeEnd(exitCode, "")
   return { error: changed(error, { transient: true }), weight: gone ? "effect" : "silent" }
 }
@@ -204,19 +200,13 @@ const targetFault = (request: TransferRequest, endpoint: Endpoint, ended: EndedP
 const separate = ({ double, exitCode, stderr }: EndedPart) => {
   const lines: Array<string> = []
   let inner = double ? 1 : 0
-  for (const line of stderr.split("\n").map((each) => each.trim())) {
+  for (const line of linesOf(stderr)) {
     const status = statusOf(line)
     if (status !== undefined) inner = status
-    else if (line !== "") lines.push(line)
+    else lines.push(line)
   }
   return { lines, status: exitCode === 0 ? inner : exitCode }
 }
-
-// The fields of an error are not enumerable, so that a spread would lose them.
-const changed = (
-  { cause, message, reason, transient }: ZfsError,
-  to: { readonly message?: string; readonly transient?: boolean }
-): ZfsError => new ZfsError({ reason, message, transient, ...(cause === undefined ? {} : { cause }), ...to })
 
 // On Linux, node's pipes are sockets: a writer whose reader is gone gets a reset.
 const isBrokenPipe = (line: string): boolean =>
@@ -227,4 +217,4 @@ const isPipeEnd = (exitCode: number, said: string): boolean =>
 
 /** What the ends printed though all went well; a receiver that may not set a property says so, and exits with 0. */
 export const warningsIn = (parts: ReadonlyArray<EndedPart>): ReadonlyArray<string> =>
-  parts.flatMap((part) => messageLines(separate(part).lines.join("\n")))
+  parts.flatMap((part) => separate(part).lines)

@@ -24,7 +24,7 @@ export interface Completed {
   readonly exitCode: number
   /** One character a byte (latin1), since names are bytes. */
   readonly stdout: string
-  /** UTF-8, at most its last 64 KiB. */
+  /** UTF-8; of a long one, the lines in its first and its last 32 KiB. */
   readonly stderr: string
 }
 
@@ -68,7 +68,7 @@ const stderrLimit = 64 * 1024
 /** Reads a child's output and waits for its end. To be called in the tick in which the child is started. */
 export const supervise = (child: Child, care: Supervision): Supervised => {
   const outcome = Deferred.unsafeMake<Completed, ProcessError>(FiberId.none)
-  const stderr = tail(stderrLimit)
+  const stderr = bothEnds(stderrLimit / 2)
   const timers = new Set<NodeJS.Timeout>()
   let failure: Exit.Exit<never, ProcessError> | undefined
   let exited = false
@@ -197,19 +197,25 @@ export const collect = (): Sink => {
   return { write: (chunk) => chunks.push(chunk), end: () => Buffer.concat(chunks).toString("latin1") }
 }
 
-const tail = (limit: number): Sink => {
-  let chunks: Array<Buffer> = []
-  let size = 0
+const bothEnds = (limit: number): Sink => {
+  let first = Buffer.alloc(0)
+  let last = Buffer.alloc(0)
+  let isCut = false
   return {
     write: (chunk) => {
-      chunks.push(chunk)
-      size += chunk.length
-      if (size > 2 * limit) {
-        chunks = [Buffer.concat(chunks).subarray(-limit)]
-        size = limit
-      }
+      const room = limit - first.length
+      if (room > 0) first = Buffer.concat([first, chunk.subarray(0, room)])
+      last = Buffer.concat([last, chunk.subarray(room)])
+      isCut ||= last.length > limit
+      if (last.length > 2 * limit) last = last.subarray(-limit)
     },
-    end: () => Buffer.concat(chunks).subarray(-limit).toString("utf8")
+    end: () => {
+      if (!isCut) return Buffer.concat([first, last]).toString("utf8")
+      const tail = last.subarray(-limit)
+      const next = tail.indexOf("\n") + 1
+      const whole = [first.subarray(0, first.lastIndexOf("\n") + 1), next < limit ? tail.subarray(next) : tail]
+      return Buffer.concat(whole).toString("utf8")
+    }
   }
 }
 

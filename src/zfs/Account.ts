@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Process } from "../system/Process.ts"
 import { quoted } from "../text/Text.ts"
 import { commandOn, type Endpoint } from "./Endpoint.ts"
-import { at, type Commands, type Context, failure, processFailure, ZfsError } from "./ZfsCommand.ts"
+import { at, begun, type Commands, type Context, failure, ZfsError } from "./ZfsCommand.ts"
 
 /** The user of our commands on an end. */
 export interface Account {
@@ -14,10 +14,9 @@ export interface Account {
 /** Fails as Unreachable, with what ssh printed, when the host does not answer. */
 export const readAccount = Effect.fnUntraced(function* (process: typeof Process.Service, context: Context) {
   const { endpoint } = context
-  const completed = yield* Effect.mapError(
-    process.run(commandOn(endpoint, { program: "sh", args: ["-c", whoami] })),
-    processFailure(context)
-  )
+  const asked = process.run(commandOn(endpoint, { program: "sh", args: ["-c", whoami] }))
+  // The first command of a run: what the login prints is said here, once.
+  const completed = yield* begun(context, asked, Effect.logInfo)
   if (completed.exitCode !== 0) return yield* failure("log in", "", completed, context)
   return yield* parseAccount(completed.stdout, endpoint)
 })
@@ -38,9 +37,6 @@ const parseAccount = (stdout: string, endpoint: Endpoint): Effect.Effect<Account
     return Effect.succeed({ user, groups: groups.split(" ").filter((group) => group !== ""), root: id === "0" })
   }
   // A shell that prints something on every login would print it into our streams.
-  const why =
-    stdout === ""
-      ? "the login runs no commands: `id` printed nothing; see that its shell is one, and that no forced command stands in authorized_keys"
-      : `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing without a terminal`
+  const why = `the login prints ${quoted(stdout.slice(0, 80))} where only our commands should; see that the start-up files of the shell (.bashrc, .cshrc) print nothing without a terminal`
   return Effect.fail(new ZfsError({ reason: "Other", message: `${at(endpoint)}${why}`, transient: false }))
 }

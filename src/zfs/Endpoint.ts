@@ -38,7 +38,7 @@ export interface Command {
 
 /** What runs the command on that end: the command itself, or ssh with it, quoted for any login shell. */
 export const commandOn = (endpoint: Endpoint, command: Command): Command =>
-  endpoint._tag === "Local" ? command : ssh(endpoint, remoteLine([command.program, ...command.args]))
+  endpoint._tag === "Local" ? command : ssh(endpoint, remoteLine('exec "$@"', command))
 
 /** The machine, reached through the connection at `socket` while there is one, else by a connection of its own. */
 export const throughSocket = (remote: Remote, socket: string): Remote => ({
@@ -46,7 +46,23 @@ export const throughSocket = (remote: Remote, socket: string): Remote => ({
   options: [...remote.options, `ControlPath=${socket}`]
 })
 
-const connectedLine = "zipper: connected"
+/** The first line that our commands print on another machine, on stderr: ssh and the login print what comes before it. */
+const beginMark = "zipper: connected"
+
+/** Whether the command begins with this line; a start-up file may have printed something before it, without a newline. */
+export const isBegin = (line: string): boolean => line.endsWith(beginMark)
+
+/** What was printed on stderr before the command on that end began, and by it; `own` is undefined when it did not begin. */
+export const splitAtBegin = (
+  endpoint: Endpoint,
+  stderr: string
+): { readonly login: string; readonly own: string | undefined } => {
+  if (endpoint._tag === "Local") return { login: "", own: stderr }
+  const at = stderr.indexOf(beginMark)
+  return at === -1
+    ? { login: stderr, own: undefined }
+    : { login: stderr.slice(0, at), own: stderr.slice(at + beginMark.length).replace(/^\n/, "") }
+}
 
 /** A program between a command and the network: over what the command writes (`out`) or reads (`in`). */
 export interface Filter {
@@ -62,8 +78,7 @@ export const onFiltered = (endpoint: Remote, command: Command, filter: Filter): 
     filter.at === "out"
       ? `{ "$@"; echo "${statusMark} $?" >&2; } | ${filter.line}`
       : `{ ${filter.line}; echo "${statusMark} $?" >&2; } | "$@"`
-  const words = ["sh", "-c", script, "sh", command.program, ...command.args]
-  return ssh(endpoint, remoteLine(words))
+  return ssh(endpoint, remoteLine(script, command))
 }
 
 const statusMark = "zipper: exit status"
@@ -108,7 +123,9 @@ const hostOf = ({ host }: Remote): string => /^\[(.*)\]$/.exec(host)?.[1] ?? hos
 // Without a login, PATH has no sbin. csh sees no modifier (`$PATH:`) in these pieces, and fish no braces.
 const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
 
-const remoteLine = (words: ReadonlyArray<string>): string => `env LC_ALL=C ${pathVariable} ${shellWords(words)}`
+/** sh runs the script, with the command as its arguments: a redirection is written in another way in each login shell. */
+const remoteLine = (script: string, { args, program }: Command): string =>
+  `env LC_ALL=C ${pathVariable} ${shellWords(["sh", "-c", `echo ${beginMark} >&2; ${script}`, "sh", program, ...args])}`
 
 export const manualCommand = (remote: Remote, batch: boolean): string =>
   [
@@ -137,11 +154,10 @@ export const sharedConnection = Effect.fn("sharedConnection")(
     )
     const shared = throughSocket(remote, join(folder, "socket"))
     const connected = yield* Deferred.make<boolean>()
-    const command = ssh(shared, `echo ${shellWord(connectedLine)}; exec cat`, "yes")
+    const command = ssh(shared, `echo ${shellWord(beginMark)}; exec cat`, "yes")
     const master = yield* process
       .lines({ ...command, attached: true, timeoutMillis: unlimited }, (line) => {
-        // A start-up file of the shell may have printed something before it, without a newline.
-        if (line.endsWith(connectedLine)) Deferred.unsafeDone(connected, Effect.succeed(true))
+        if (isBegin(line)) Deferred.unsafeDone(connected, Effect.succeed(true))
       })
       .pipe(
         Effect.tap(({ stderr }) => Effect.logDebug(`the shared connection has ended: ${stderr.trim()}`)),

@@ -1,4 +1,5 @@
 import { userInfo } from "node:os"
+import * as Arr from "effect/Array"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
@@ -6,7 +7,7 @@ import type { Process } from "../system/Process.ts"
 import type { Completed, ProcessError } from "../system/supervise.ts"
 import { quoted } from "../text/Text.ts"
 import { allowCommand, permissionsOf, type Role } from "./Allow.ts"
-import { commandOn, type Endpoint, label, local, manualCommand, type Remote } from "./Endpoint.ts"
+import { commandOn, type Endpoint, label, local, manualCommand, type Remote, splitAtBegin } from "./Endpoint.ts"
 
 /** A zfs command failed or could not be run, or the source is not as it has to be; the message says what to do. */
 export class ZfsError extends Data.TaggedError("ZfsError")<{
@@ -69,8 +70,7 @@ export const makeCommands = (
   const command = (args: ReadonlyArray<string>) => commandOn(endpoint, { program, args })
   // A replica may have more snapshots than zfs lists or destroys in the ten minutes that a program has.
   const limit = context.role === "archive" ? {} : { timeoutMillis: anHour }
-  const attempt: Commands["attempt"] = (args) =>
-    Effect.mapError(process.run({ ...command(args), ...limit }), processFailure(context))
+  const attempt: Commands["attempt"] = (args) => begun(context, process.run({ ...command(args), ...limit }))
   const failed: Commands["failure"] = (purpose, dataset, completed, role = context.role) =>
     failure(purpose, dataset, completed, { ...context, role })
   return {
@@ -82,11 +82,32 @@ export const makeCommands = (
           ? Effect.succeed(completed.stdout)
           : Effect.fail(failed(purpose, dataset, completed, role))
       ),
-    lines: (args, onLine) =>
-      Effect.mapError(process.lines({ ...command(args), timeoutMillis: anHour }, onLine), processFailure(context)),
+    lines: (args, onLine) => begun(context, process.lines({ ...command(args), timeoutMillis: anHour }, onLine)),
     failure: failed
   }
 }
+
+/**
+ * A command on an end, with what it printed itself as its stderr. What ssh and the login printed before it is logged by `log`, and
+ * at debug where it never matters. Fails when the command could not begin.
+ */
+export const begun = Effect.fnUntraced(function* (
+  { endpoint, role }: Pick<Context, "endpoint" | "role">,
+  command: Effect.Effect<Completed, ProcessError>,
+  log: typeof Effect.logInfo = Effect.logDebug
+) {
+  const completed = yield* Effect.mapError(command, processFailure({ endpoint, role }))
+  const { login, own } = splitAtBegin(endpoint, completed.stderr)
+  if (own === undefined) return yield* notBegun(endpoint, completed)
+  const [words, harmless] = Arr.partition(linesOf(login), (line) => isHarmless.test(line))
+  if (words.length > 0) yield* log(`${label(endpoint)} prints at the login: ${words.join(" ")}`)
+  if (harmless.length > 0) yield* Effect.logDebug(`ssh prints: ${harmless.join(" ")}`)
+  return { ...completed, stderr: own }
+})
+
+/** What ssh prints of a connection that works: also where the other end takes no more sessions on the shared one. */
+const isHarmless =
+  /^(Warning: Permanently added|\*\* |Control socket connect\(|mux_client_request_session: session request failed)/
 
 /** What `read` made of a command's output; its left is a line that zfs does not print. `purpose` as in Commands.run. */
 export const readOutput = <A>(
@@ -133,8 +154,8 @@ export const failure = (
   context: Context = archiveContext
 ): ZfsError => {
   const { endpoint } = context
-  const unreachable = endpoint._tag === "Remote" ? connectionFailure(purpose, endpoint, completed) : undefined
-  if (unreachable !== undefined) return unreachable
+  const lost = endpoint._tag === "Remote" ? connectionFailure(endpoint, completed) : undefined
+  if (lost !== undefined) return changed(lost, { message: `cannot ${purpose}: ${lost.message}` })
   const said = complaint(completed)
   const reason = reasons.find(([pattern]) => pattern.test(said))?.[1] ?? "Other"
   return new ZfsError({
@@ -174,26 +195,28 @@ const advice = (
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
 }
 
-/** What zfs printed on stderr, on one line, without the lines of ssh; the middle of a very long text is left out. */
+/** What a command printed on stderr, on one line; the middle of a very long text is left out. */
 export const complaint = ({ exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">): string => {
   // After a dataset that is gone, zfs prints its usage.
-  const said = messageLines(stderr)
+  const said = linesOf(stderr)
     .join(" ")
     .replace(/ usage: .*$/s, "")
   if (said === "") return `zfs ended with exit status ${exitCode} and no message`
   return said.length > 2000 ? `${said.slice(0, 1000)} […] ${said.slice(-1000)}` : said
 }
 
-/** Whether zfs printed the line (or a shell that found no zfs), and not the start-up files of a login. */
-export const isZfsMessage = (line: string): boolean =>
-  /^(warning: )?(cannot |internal error|error:|zfs: |the zfs |.*\bzfs\S*: .*(not found|no such file))/i.test(line)
-
-/** The lines without what ssh prints on every connection. */
-export const messageLines = (stderr: string): ReadonlyArray<string> =>
+/** The lines that are not empty, without blanks around them. */
+export const linesOf = (stderr: string): ReadonlyArray<string> =>
   stderr
     .split("\n")
     .map((line) => line.trim())
-    .filter((line) => line !== "" && !/^(Warning: Permanently added|\*\* |Control socket connect\()/.test(line))
+    .filter((line) => line !== "")
+
+/** An error in which something is different: its fields are not enumerable, so that a spread would lose them. */
+export const changed = (
+  { cause, message, reason, transient }: ZfsError,
+  to: { readonly message?: string; readonly transient?: boolean }
+): ZfsError => new ZfsError({ reason, message, transient, ...(cause === undefined ? {} : { cause }), ...to })
 
 /** What it means that zfs or ssh could not be started, or did not end in time. */
 export const processFailure =
@@ -208,28 +231,35 @@ export const processFailure =
     return new ZfsError({ reason: "NotInstalled", message: shown, transient, cause })
   }
 
+/** The failure of a command that did not begin on an end, by what was printed instead: no connection, or a login that runs something else. */
+export const notBegun = (endpoint: Endpoint, completed: Omit<Completed, "stdout"> & Partial<Completed>): ZfsError => {
+  const lost = endpoint._tag === "Remote" ? connectionFailure(endpoint, completed) : undefined
+  if (lost !== undefined) return lost
+  const { exitCode, stderr, stdout = "" } = completed
+  const printed = linesOf(`${stdout}\n${stderr}`).join(" ").slice(0, 500)
+  const what = `exit status ${exitCode}, ${printed === "" ? "and nothing was printed" : `and it printed ${quoted(printed)}`}`
+  return new ZfsError({
+    reason: "Unreachable",
+    message: `${label(endpoint)} runs something else than the command that it is given: ${what}; the user needs a login shell such as /bin/sh, and no ForceCommand (sshd_config) or command= (authorized_keys)`,
+    transient: false
+  })
+}
+
 /** The failure of ssh itself, whose exit status is 255; undefined when the command failed, since zfs may end so too. */
 const connectionFailure = (
-  purpose: string,
   remote: Remote,
   { exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">
 ): ZfsError | undefined => {
   if (exitCode !== 255) return undefined
-  const lines = messageLines(stderr)
-  const fail = (said: string, transient: boolean) => {
-    const message = `cannot ${purpose}: cannot reach ${label(remote)}: ${said}`
-    return new ZfsError({ reason: "Unreachable", message, transient })
-  }
+  const lines = linesOf(stderr).filter((line) => !isHarmless.test(line))
+  const fail = (said: string, transient: boolean) =>
+    new ZfsError({ reason: "Unreachable", message: `cannot reach ${label(remote)}: ${said}`, transient })
   for (const { advice: adviceOn, pattern, transient } of connectionComplaints) {
     const said = lines.find((line) => pattern.test(line))
     if (said !== undefined) return fail(`${said}${adviceOn?.(remote, stderr) ?? ""}`, transient)
   }
   return lines.length === 0 ? fail("the connection was lost", true) : undefined
 }
-
-/** Whether ssh printed the line, about a connection that failed. */
-export const isConnectionComplaint = (line: string): boolean =>
-  connectionComplaints.some(({ pattern }) => pattern.test(line))
 
 /** When ssh prints more than one of these, the first in this list counts. */
 const connectionComplaints: ReadonlyArray<{

@@ -71,15 +71,16 @@ describe("stagesOf", () => {
       ({ args, double, part, program }) =>
         `${part}${double ? "*" : ""}: ${program === "ssh" ? `ssh … ${args.at(-1)?.replace(/^.*\/bin" /, "")}` : [program, ...args].join(" ")}`
     )
+  const begin = `sh -c 'echo zipper: connected >&2; exec "$@"' sh`
   it("is two programs, one of them behind ssh", () => {
-    assert.deepStrictEqual(of({ source: nas }), ["source: ssh … zfs send", "target: zfs receive"])
-    assert.deepStrictEqual(of({ target: nas }), ["source: zfs send", "target: ssh … zfs receive"])
+    assert.deepStrictEqual(of({ source: nas }), [`source: ssh … ${begin} zfs send`, "target: zfs receive"])
+    assert.deepStrictEqual(of({ target: nas }), ["source: zfs send", `target: ssh … ${begin} zfs receive`])
   })
 
   it("compresses where the data are, and limits what goes over the network", () => {
     const limit = { program: "pv", bytesPerSecond: 1000 } as const
     assert.deepStrictEqual(of({ source: nas, compress: "zstd", limit }), [
-      `source*: ssh … sh -c '{ "$@"; echo "zipper: exit status $?" >&2; } | zstd -q -c' sh zfs send`,
+      `source*: ssh … sh -c 'echo zipper: connected >&2; { "$@"; echo "zipper: exit status $?" >&2; } | zstd -q -c' sh zfs send`,
       "limit: pv -q -L 1000",
       "decompress: zstd -q -dc",
       "target: zfs receive"
@@ -88,7 +89,7 @@ describe("stagesOf", () => {
       "source: zfs send",
       "compress: zstd -q -c",
       "limit: mbuffer -q -r 1000",
-      `target*: ssh … sh -c '{ zstd -q -dc; echo "zipper: exit status $?" >&2; } | "$@"' sh zfs receive`
+      `target*: ssh … sh -c 'echo zipper: connected >&2; { zstd -q -dc; echo "zipper: exit status $?" >&2; } | "$@"' sh zfs receive`
     ])
   })
 })

@@ -10,7 +10,7 @@ import * as TestClock from "effect/TestClock"
 import { makeReceiver } from "../../src/replication/Receiver.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
 import type { Answer } from "../support/program/processFake.ts"
-import { nas, row, scripted, snapshot } from "../support/replication/replicationEnds.ts"
+import { begin, nas, row, scripted, snapshot } from "../support/replication/replicationEnds.ts"
 
 const receiver = (answer: (commandLine: string) => Answer, endpoint: Parameters<typeof makeReceiver>[1] = local) => {
   const { calls, process } = scripted(answer)
@@ -189,8 +189,15 @@ describe("Receiver", () => {
       const missing = "cannot open 'dst/x': dataset does not exist\n"
       const read = (exitCode: number, stderr: string) =>
         Effect.either(receiver(() => ({ exitCode, stderr, stdout: "" }), nas).receiver.tree(["dst/x"]))
-      // What the start-up files of a login say comes before it.
-      assert.isTrue(Either.isRight(yield* read(1, `stty: 'standard input': Inappropriate ioctl\n${missing}`)))
+      for (const login of [
+        "stty: 'standard input': Inappropriate ioctl",
+        "error: no quota for you",
+        "cannot open 'x'"
+      ]) {
+        assert.isTrue(Either.isRight(yield* read(1, `${login}\n${begin}${missing}`)), login)
+        assert.isTrue(Either.isLeft(yield* read(1, `${begin}${login}\n${missing}`)), login)
+        assert.isTrue(Either.isLeft(yield* read(1, `${missing}${begin}${login}\n`)), login)
+      }
       for (const [exitCode, stderr] of [
         [255, missing],
         [143, missing],

@@ -1,10 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import { makeSender, type Resumable } from "../../src/replication/Sender.ts"
 import type { Stream } from "../../src/replication/Stream.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
+import { capturedLog } from "../support/program/log.ts"
 import type { Answer } from "../support/program/processFake.ts"
-import { nas, scripted, snapshot } from "../support/replication/replicationEnds.ts"
+import { begin, nas, scripted, snapshot } from "../support/replication/replicationEnds.ts"
 
 const sender = (answer: (commandLine: string) => Answer, endpoint: Parameters<typeof makeSender>[1] = local) => {
   const { calls, process } = scripted(answer)
@@ -193,6 +197,52 @@ describe("Sender", () => {
       assert.strictEqual((yield* sender(() => ({ stdout: "0\nroot\nroot\n" })).sender.account).root, true)
       const loud = yield* Effect.flip(sender(() => ({ stdout: "Welcome!\n0\nroot\nroot\n" }), nas).sender.account)
       assert.match(loud.message, /^on backup@nas: the login prints "Welcome!.*\.bashrc.* print nothing/)
+    })
+  )
+
+  it.effect("logs once what the login prints on stderr, and at debug what ssh says of a connection that works", () =>
+    Effect.gen(function* () {
+      const login = `** WARNING: no post-quantum key exchange\nerror: no quota\r\nWelcome\n${begin}`
+      const { sender: of } = sender(
+        (line) => ({ stderr: login, ...(line.includes("id -u") ? { stdout: "0\nroot\nroot\n" } : listed(line)) }),
+        nas
+      )
+      const logged = capturedLog()
+      yield* Effect.zipRight(of.account, of.tree(["src/a"])).pipe(
+        Effect.provide(Layer.merge(logged.layer, Logger.minimumLogLevel(LogLevel.Debug)))
+      )
+      const said = "backup@nas prints at the login: error: no quota Welcome"
+      assert.deepStrictEqual(
+        logged.lines.filter((line) => !line.startsWith("Debug")),
+        [`Info: ${said}`]
+      )
+      assert.include(logged.lines, "Debug: ssh prints: ** WARNING: no post-quantum key exchange")
+      assert.include(logged.lines, `Debug: ${said}`)
+    })
+  )
+
+  it.effect("takes a login that runs something else for no end that answers", () =>
+    Effect.gen(function* () {
+      const of = (answer: Answer) => {
+        const { process } = scripted(() => ({ ...answer, began: false }))
+        return Effect.flip(makeSender(process, nas).account)
+      }
+      const advice =
+        "; the user needs a login shell such as /bin/sh, and no ForceCommand (sshd_config) or command= (authorized_keys)"
+      const other = yield* of({ exitCode: 1, stdout: "This account is currently not available.\n" })
+      assert.strictEqual(
+        other.message,
+        `backup@nas runs something else than the command that it is given: exit status 1, and it printed "This account is currently not available."${advice}`
+      )
+      assert.deepInclude(other, { reason: "Unreachable", transient: false })
+      const silent = yield* of({ exitCode: 0 })
+      assert.match(silent.message, /given: exit status 0, and nothing was printed; the user needs/)
+      // As ssh ends that could not log in.
+      assert.match(
+        (yield* of({ exitCode: 255, stderr: "a banner\n" })).message,
+        /^backup@nas runs .*status 255, .*a banner/
+      )
+      assert.match((yield* of({ exitCode: 255 })).message, /^cannot reach backup@nas: the connection was lost$/)
     })
   )
 

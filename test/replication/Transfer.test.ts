@@ -6,7 +6,7 @@ import { ProcessError } from "../../src/system/supervise.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
 import { capturedLog } from "../support/program/log.ts"
 import type { Answer } from "../support/program/processFake.ts"
-import { nas, scripted, snapshot } from "../support/replication/replicationEnds.ts"
+import { begin, nas, scripted, snapshot } from "../support/replication/replicationEnds.ts"
 
 const incremental: Stream = { _tag: "Incremental", from: snapshot("3"), to: snapshot("p3") }
 const request: TransferRequest = {
@@ -143,7 +143,8 @@ describe("Transfer", () => {
 
   it.effect("lets no chatter of a login take the place of what the receiver says, nor make a failure", () =>
     Effect.gen(function* () {
-      const chatter = "stty: 'standard input': Inappropriate ioctl for device\nmotd: Permission denied\n"
+      const banner = Array.from({ length: 60 }, (_, line) => `cannot send line ${line}\n`).join("")
+      const chatter = `stty: 'standard input': Inappropriate ioctl for device\nmotd: Permission denied\n${banner}${begin}`
       const error = yield* failureOf(
         { exitCode: 1, stderr: chatter },
         {
@@ -153,7 +154,27 @@ describe("Transfer", () => {
       )
       assert.strictEqual(error.reason, "Modified")
       assert.notInclude(error.message, "stty")
-      assert.deepStrictEqual(yield* pull({ stderr: `${headers}${chatter}` }).sent, { bytes: 1000 })
+      assert.deepStrictEqual(yield* pull({ stderr: `${chatter}${headers}` }).sent, { bytes: 1000 })
+    })
+  )
+
+  it.effect("names the end whose command never began", () =>
+    Effect.gen(function* () {
+      const refused = { began: false, exitCode: 255, stderr: "ssh: connect to host nas port 22: Connection refused\n" }
+      const sender = yield* failureOf(refused, incomplete)
+      assert.strictEqual(
+        sender.message,
+        `cannot reach backup@nas: ssh: connect to host nas port 22: Connection refused${kept}`
+      )
+      assert.deepInclude(sender, { reason: "Unreachable", transient: true })
+      const push = { source: local, target: nas } as const
+      const receiver = yield* failureOf({ exitCode: 141 }, { began: false, exitCode: 0, stderr: "sftp only\n" }, push)
+      assert.match(receiver.message, /^backup@nas runs something else .*: exit status 0, and it printed "sftp only"; /)
+      assert.isFalse(receiver.transient)
+      // The receiver ended while ssh was still connecting.
+      const early = { began: false, exitCode: 143, ended: true }
+      const full = { exitCode: 1, stderr: "cannot receive new filesystem stream: out of space\n" }
+      assert.strictEqual((yield* failureOf(early, full)).reason, "NoSpace")
     })
   )
 
@@ -233,7 +254,7 @@ describe("Transfer", () => {
     Effect.gen(function* () {
       const stderr = "cannot receive canmount property on dst/nas/src/a: permission denied\n"
       const logged = capturedLog()
-      yield* pull({ stderr: `Warning: Permanently added 'nas' (ED25519)\n${headers}` }, { stderr }).sent.pipe(
+      yield* pull({ stderr: `Warning: Permanently added 'nas' (ED25519)\n${begin}${headers}` }, { stderr }).sent.pipe(
         Effect.provide(logged.layer)
       )
       assert.deepStrictEqual(logged.lines, [`Warning: zfs says: ${stderr.trim()}`])

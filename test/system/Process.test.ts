@@ -96,8 +96,22 @@ describe("Process", () => {
     Effect.gen(function* () {
       const done = yield* sh("head -c 3000000 /dev/zero; head -c 300000 /dev/zero | tr '\\0' x >&2; echo end >&2")
       assert.strictEqual(done.stdout.length, 3_000_000)
-      assert.strictEqual(done.stderr.length, 65_536)
+      assert.strictEqual(done.stderr.length, 32_768)
       assert.isTrue(done.stderr.endsWith("xxend\n"))
+    })
+  )
+
+  it.live("keeps the first and the last lines of a long stderr, each whole", () =>
+    Effect.gen(function* () {
+      const { stderr } = yield* sh("seq -f 'line %g' 1 20000 >&2")
+      const lines = stderr.trimEnd().split("\n")
+      assert.strictEqual(lines[0], "line 1")
+      assert.strictEqual(lines.at(-1), "line 20000")
+      assert.isTrue(lines.every((line) => /^line [0-9]+$/.test(line)))
+      assert.isAbove(stderr.length, 65_000)
+      assert.isAtMost(stderr.length, 65_536)
+      const short = yield* sh("head -c 65536 /dev/zero | tr '\\0' x >&2")
+      assert.strictEqual(short.stderr, "x".repeat(65_536))
     })
   )
 

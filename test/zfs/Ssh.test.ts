@@ -5,6 +5,7 @@ import { local, type Remote } from "../../src/zfs/Endpoint.ts"
 
 const nas: Remote = { _tag: "Remote", host: "nas", options: [] }
 const path = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
+const begin = `env LC_ALL=C ${path} sh -c 'echo zipper: connected >&2; exec "$@"' sh`
 const ours = [
   ...["-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15"],
   ...["-o", "ServerAliveCountMax=4", "-o", "ControlMaster=no"]
@@ -27,7 +28,7 @@ describe("Ssh", () => {
   it("runs a command on another machine in one word that every shell understands", () => {
     assert.deepStrictEqual(Ssh.commandOn(nas, { program: "zfs", args: ["send", "-w", "tank/it's $1@a b"] }), {
       program: "ssh",
-      args: ["-T", ...ours, "--", "nas", `env LC_ALL=C ${path} zfs send -w 'tank/it'\\''s $1@a b'`]
+      args: ["-T", ...ours, "--", "nas", `${begin} zfs send -w 'tank/it'\\''s $1@a b'`]
     })
   })
 
@@ -58,6 +59,32 @@ describe("Ssh", () => {
   it("adds the folders of zfs to the PATH there, and sets the language", () => {
     const { stdout } = atTheOtherEnd(Ssh.commandOn(nas, { program: "printenv", args: ["PATH", "LC_ALL"] }), "")
     assert.strictEqual(stdout, "/usr/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nC\n")
+  })
+
+  // Login shells; those that are not installed are left out, sh is always there.
+  const shells = ["sh", "bash", "dash", "zsh", "fish", "tcsh", "csh"].filter(
+    (shell) => spawnSync(shell, ["-c", "true"]).status === 0
+  )
+  for (const shell of shells) {
+    it(`marks in ${shell} where the command begins`, () => {
+      const program = {
+        program: "sh",
+        args: ["-c", 'printf %s "$1"; echo "$2" >&2; exit 3', "sh", "it's\\ $1!", "own"]
+      }
+      const command = Ssh.commandOn(nas, program).args.at(-1) ?? ""
+      const login = spawnSync(shell, ["-c", `sh -c 'printf "cannot open >&2" >&2'; ${command}`], { encoding: "utf8" })
+      assert.deepStrictEqual([login.status, login.stdout], [3, "it's\\ $1!"])
+      assert.deepStrictEqual(Ssh.splitAtBegin(nas, login.stderr), { login: "cannot open >&2", own: "own\n" })
+      const missing = Ssh.commandOn(nas, { program: "zfs-is-not-there", args: [] }).args.at(-1) ?? ""
+      const { status, stderr } = spawnSync(shell, ["-c", missing], { encoding: "utf8" })
+      assert.strictEqual(status, 127)
+      assert.match(Ssh.splitAtBegin(nas, stderr).own ?? "", /zfs-is-not-there: not found\n$/)
+    })
+  }
+
+  it("knows what did not begin, and that everything here is the command's own", () => {
+    assert.deepStrictEqual(Ssh.splitAtBegin(nas, "denied\n"), { login: "denied\n", own: undefined })
+    assert.deepStrictEqual(Ssh.splitAtBegin(local, "denied\n"), { login: "", own: "denied\n" })
   })
 
   it("sees both statuses of a command and its filter", () => {

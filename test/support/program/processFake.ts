@@ -3,8 +3,8 @@ import * as Layer from "effect/Layer"
 import { type Invocation, Process, type StageEnd } from "../../../src/system/Process.ts"
 import type { Completed, ProcessError } from "../../../src/system/supervise.ts"
 
-/** What a scripted program answers. */
-export type Answer = Partial<StageEnd> | ProcessError
+/** What a scripted program answers. `began`: for a command on another machine, whether it began. */
+export type Answer = (Partial<StageEnd> & { readonly began?: boolean }) | ProcessError
 
 /**
  * A Process whose programs are a function. `calls` holds every command line, in order, one string each.

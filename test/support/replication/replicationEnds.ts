@@ -9,13 +9,32 @@ import { type Answer, processFake } from "../program/processFake.ts"
 /** Another machine. */
 export const nas: Remote = { _tag: "Remote", host: "nas", user: "backup", options: [] }
 
-/** A scripted Process. `calls` are command lines; of one that goes through ssh, what the other end's shell gets. */
+/** The first line of a command on another machine. */
+export const begin = "zipper: connected\n"
+
+/** What an answer is when it comes through ssh: the command has begun, unless it says otherwise. */
+const remote = (given: Answer): Answer =>
+  "_tag" in given || given.began === false || given.stderr?.includes(begin)
+    ? given
+    : { ...given, stderr: `${begin}${given.stderr ?? ""}` }
+
+/**
+ * A scripted Process. `calls` are command lines; of one that goes through ssh, what the other end's shell gets, without what runs
+ * each command there.
+ */
 export const scripted = (answer: (commandLine: string) => Answer) => {
   const calls: Array<string> = []
   const fake = processFake((line: string, { args, program }: Invocation) => {
-    const call = program === "ssh" ? `ssh: ${args.at(-1)?.replace(/^env LC_ALL=C "PATH=[^ ]* /, "")}` : line
+    if (program !== "ssh") {
+      calls.push(line)
+      return answer(line)
+    }
+    const call = `ssh: ${args
+      .at(-1)
+      ?.replace(/^env LC_ALL=C "PATH=[^ ]* /, "")
+      .replace(`sh -c 'echo zipper: connected >&2; exec "$@"' sh `, "")}`
     calls.push(call)
-    return answer(call)
+    return remote(answer(call))
   })
   const process = Effect.runSync(Effect.scoped(Effect.map(Layer.build(fake.layer), Context.get(Process))))
   return { calls, process }
