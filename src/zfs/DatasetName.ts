@@ -1,9 +1,10 @@
-const unsafe = /[\s\0-\x1f\x7f'"`$\\;&<>|(){}/@]/
+const unsafe = /[\s\0-\x1f\x7f'"`$\\;&<>|(){}/@[\]]/
 
-/** A user's name may hold an @, a host's does not. */
+/** A user's name may hold an @, a host's does not. An IPv6 address may stand in brackets, which are not part of it. */
 export const addressOf = (text: string): { readonly user: string | undefined; readonly host: string } => {
   const at = text.lastIndexOf("@")
-  return at === -1 ? { user: undefined, host: text } : { user: text.slice(0, at), host: text.slice(at + 1) }
+  const host = text.slice(at + 1).replace(/^\[([^\]]*:[^\]]*)\]$/, "$1")
+  return { user: at === -1 ? undefined : text.slice(0, at), host }
 }
 
 /** What is wrong with a name, in words to go after it. A host is what ssh takes, and nothing that a shell acts on. */
@@ -11,8 +12,11 @@ export const hostProblem = (text: string): string | undefined => {
   const { host, user } = addressOf(text)
   if (host === "") return "names no host"
   if (host.startsWith("-")) return "names a host that begins with a dash, which ssh would take for an option"
+  const [, port] = /^(?:[^:]*|\[.*\]):([0-9]{1,5})$/.exec(host) ?? []
+  if (port !== undefined)
+    return `ends in a port, which is an option of its own: --port ${port}, in a configuration "port": ${port}`
   if (host.length > 255 || unsafe.test(host)) {
-    return "is no host name, address or ssh alias; a port or a path does not belong to it"
+    return "is no host name, address or ssh alias; a path does not belong to it"
   }
   const wrong = user === undefined ? undefined : userProblem(user)
   return wrong === undefined ? undefined : `names a user that ${wrong}`

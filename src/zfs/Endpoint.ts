@@ -12,7 +12,7 @@ export type Endpoint = { readonly _tag: "Local" } | Remote
 
 export interface Remote {
   readonly _tag: "Remote"
-  /** Host name, address or an alias of ssh_config(5), without a user. */
+  /** Host name, address or an alias of ssh_config(5), without a user, and without the brackets of a URL. */
   readonly host: string
   readonly user?: string | undefined
   readonly port?: number | undefined
@@ -106,19 +106,18 @@ const ssh = (
   const options = [
     ...remote.options,
     ...["BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=15", "ServerAliveCountMax=4"],
+    // Since OpenSSH 7.6. ssh does not run two commands, and -T wins over RequestTTY.
+    "RemoteCommand=none",
     ...(master === "yes" ? ["ControlMaster=yes", "ControlPersist=no"] : ["ControlMaster=no"])
   ]
   const args = [
     ...["-T", ...options.flatMap((option) => ["-o", option])],
     ...(remote.port === undefined ? [] : ["-p", String(remote.port)]),
     ...(remote.user === undefined ? [] : ["-l", remote.user]),
-    ...["--", hostOf(remote), line]
+    ...["--", remote.host, line]
   ]
   return { program: "ssh", args }
 }
-
-/** ssh takes an IPv6 address without the brackets that a URL needs. */
-const hostOf = ({ host }: Remote): string => /^\[(.*)\]$/.exec(host)?.[1] ?? host
 
 // Without a login, PATH has no sbin. csh sees no modifier (`$PATH:`) in these pieces, and fish no braces.
 const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
@@ -135,7 +134,7 @@ export const manualCommand = (remote: Remote, batch: boolean): string =>
       .filter((option) => !/^ControlPath\b/i.test(option))
       .flatMap((option) => ["-o", shellWord(option)]),
     ...(remote.port === undefined ? [] : ["-p", String(remote.port)]),
-    shellWord(remote.user === undefined ? hostOf(remote) : `${remote.user}@${hostOf(remote)}`),
+    shellWord(label(remote)),
     "true"
   ].join(" ")
 

@@ -1,7 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import { endpointFromFlags, fromFlags, type JobFlags, retentionOf } from "../../src/cli/replicationJob.ts"
-import { bandwidthProblem, decodeJob, jobFromConfig, jobLockName } from "../../src/config/ReplicationJob.ts"
+import {
+  bandwidthProblem,
+  collisions,
+  decodeJob,
+  jobFromConfig,
+  jobLockName,
+  targetOf
+} from "../../src/config/ReplicationJob.ts"
 import { parseBytes } from "../../src/text/Text.ts"
 import { addressOf, hostProblem, sshOptionProblem, userProblem } from "../../src/zfs/DatasetName.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
@@ -29,13 +36,62 @@ describe("a host", () => {
   it("may have a user, and nothing that a shell or ssh would act on", () => {
     assert.deepStrictEqual(addressOf("me@nas"), { user: "me", host: "nas" })
     assert.deepStrictEqual(addressOf("me@home@nas"), { user: "me@home", host: "nas" })
-    assert.deepStrictEqual(addressOf("[::1]"), { user: undefined, host: "[::1]" })
-    for (const good of ["nas", "me@nas", "nas.example.com", "10.0.0.1", "[fe80::1%eth0]", "my_alias", "DOM\\me@nas"]) {
+    assert.deepStrictEqual(addressOf("me@[::1]"), { user: "me", host: "::1" })
+    for (const good of [
+      "nas",
+      "::1",
+      "me@[::1]",
+      "fd00::17",
+      "me@nas",
+      "nas.example.com",
+      "10.0.0.1",
+      "[fe80::1%eth0]",
+      "my_alias",
+      "DOM\\me@nas"
+    ]) {
       assert.strictEqual(hostProblem(good), undefined, good)
     }
-    const bad = ["", "me@", "@nas", "-oX", "me@-oX", "-x@nas", "a b", "nas/x", "a;b", "$(x)", "a\nb", "`x`@nas", "a'b"]
+    const bad = [
+      "",
+      "[nas]",
+      "[::1",
+      "me@",
+      "@nas",
+      "-oX",
+      "me@-oX",
+      "-x@nas",
+      "a b",
+      "nas/x",
+      "a;b",
+      "$(x)",
+      "a\nb",
+      "`x`@nas",
+      "a'b"
+    ]
     for (const each of bad) assert.isString(hostProblem(each), each)
     for (const each of ["", "-x", "a b", "a:b", "a'b", "a\0b"]) assert.isString(userProblem(each), each)
+  })
+
+  it("is the same host with the brackets of a URL, for the lock, the replicas and other jobs", () => {
+    const [plain, bracketed] = ["::1", "[::1]"].map((host) => made({ host, destination: "b" }))
+    assert.deepStrictEqual(bracketed, plain)
+    assert.deepStrictEqual(plain?.remote.host, "::1")
+    if (plain === undefined || bracketed === undefined) return
+    assert.strictEqual(jobLockName(bracketed), "pull-__1-b")
+    assert.deepStrictEqual(targetOf(bracketed, "tank"), Either.right("b/::1/tank"))
+    const other = { ...bracketed, name: "other", remote: { ...bracketed.remote, user: "backup" } }
+    assert.match(
+      collisions([plain, other])[0] ?? "",
+      /would both write to b\/::1\/tank\/a: tank\/a of ::1 and .* of backup@::1$/
+    )
+  })
+
+  it("has its port in a place of its own", () => {
+    for (const host of ["nas:2222", "me@nas:2222", "[::1]:2222"]) {
+      assert.deepStrictEqual(problems({ host, destination: "b" }), [
+        `--host: ${JSON.stringify(host)} ends in a port, which is an option of its own: --port 2222, in a configuration "port": 2222`
+      ])
+    }
   })
 
   it("takes options as ssh has them after -o", () => {
@@ -58,7 +114,7 @@ describe("a job", () => {
 
   it("is the same from the command line as from the configuration", () => {
     const written = {
-      name: "push-_fe80__1_eth0_",
+      name: "push-fe80__1_eth0",
       direction: "push",
       host: "me@[fe80::1%eth0]",
       port: 2222,
@@ -87,7 +143,7 @@ describe("a job", () => {
     assert.deepStrictEqual(job, jobFromConfig(Either.getOrThrow(decodeJob(written))))
     assert.deepStrictEqual(job.remote, {
       _tag: "Remote",
-      host: "[fe80::1%eth0]",
+      host: "fe80::1%eth0",
       user: "me",
       port: 2222,
       options: ["Compression=yes"]

@@ -1,4 +1,7 @@
 import { spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Ssh from "../../src/zfs/Endpoint.ts"
 import { local, type Remote } from "../../src/zfs/Endpoint.ts"
@@ -8,7 +11,7 @@ const path = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const begin = `env LC_ALL=C ${path} sh -c 'echo zipper: connected >&2; exec "$@"' sh`
 const ours = [
   ...["-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15"],
-  ...["-o", "ServerAliveCountMax=4", "-o", "ControlMaster=no"]
+  ...["-o", "ServerAliveCountMax=4", "-o", "RemoteCommand=none", "-o", "ControlMaster=no"]
 ]
 
 /** What the other end's shell makes of the command, with `programs` as shell functions there. */
@@ -51,9 +54,16 @@ describe("Ssh", () => {
     )
   })
 
-  it("gives ssh an IPv6 address without brackets", () => {
-    assert.include(Ssh.commandOn({ ...nas, host: "[::1]" }, { program: "true", args: [] }).args, "::1")
-    assert.strictEqual(Ssh.manualCommand({ ...nas, host: "[::1]" }, false), "ssh ::1 true")
+  it("runs our command where ssh_config has another one for that host, and no terminal", () => {
+    const folder = mkdtempSync(join(tmpdir(), "zipper-test-"))
+    const config = join(folder, "config")
+    writeFileSync(config, "Host nas\n  RemoteCommand tmux attach\n  RequestTTY force\n")
+    const { args } = Ssh.commandOn(nas, { program: "true", args: [] })
+    const { status, stderr, stdout } = spawnSync("ssh", ["-F", config, "-G", ...args], { encoding: "utf8" })
+    rmSync(folder, { recursive: true })
+    assert.strictEqual(status, 0, stderr)
+    assert.match(stdout, /^requesttty false$/m)
+    assert.notMatch(stdout, /tmux/)
   })
 
   it("adds the folders of zfs to the PATH there, and sets the language", () => {
