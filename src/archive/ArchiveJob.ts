@@ -2,12 +2,12 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { nameRule, stateDirOf, wholeName } from "../config/Config.ts"
 import { archiveJobKey } from "../config/ReplicationJob.ts"
-import { allWell, errorOf, type FolderResult, summarize, totals } from "../runs/ArchiveResult.ts"
+import { allWell, errorOf, type FolderResult, type RunSummary, summarize, totals } from "../runs/ArchiveResult.ts"
 import { withHooks } from "../runs/Hooks.ts"
 import { JobStates } from "../runs/JobState.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { archiveMessages, type NotifyOn } from "../runs/MessageTexts.ts"
-import { archiveHistory, nextArchiveState } from "../runs/nextState.ts"
+import { archiveHistory, archiveSummary, nextArchiveState } from "../runs/nextState.ts"
 import { publishedByState } from "../runs/PublishedFolders.ts"
 import { asPreflight, makeWorkList, orWarn, PreflightError, type WorkList } from "../runs/Run.ts"
 import { superviseRun } from "../runs/superviseRun.ts"
@@ -52,6 +52,8 @@ interface RunOptions {
   readonly force: boolean
   readonly host: string
   readonly pid: number
+  /** Gets what was done by a run that a signal or an error ended. */
+  readonly onUnfinished?: (summary: RunSummary) => Effect.Effect<void>
 }
 
 /** The archive job as a supervised run. Fails with LockError when another run is at work, else as PreflightError. */
@@ -73,6 +75,7 @@ export const runArchive = Effect.fn("runArchive")(function* (config: RunArchiveC
       historyOf: archiveHistory,
       nextState: (before, end, done) => nextArchiveState(before, end, { whole, done }),
       succeeded: allWell,
+      onUnfinished: (end, done) => options.onUnfinished?.(archiveSummary(end, done)) ?? Effect.void,
       errorOf,
       messages: {
         of: { job: archiveJobKey, task: "run" },

@@ -9,7 +9,7 @@ import type { YieldWrap } from "effect/Utils"
 import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../config/Config.ts"
 import { ConfigError, ConfigFile } from "../config/ConfigFile.ts"
 import { LockError } from "../runs/Lock.ts"
-import { PreflightError } from "../runs/Run.ts"
+import { PreflightError, stoppedBySignal } from "../runs/Run.ts"
 import { Disk } from "../system/Disk.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
 import { notThere } from "./configPath.ts"
@@ -47,9 +47,7 @@ export const command =
       Effect.asVoid,
       reportErrors,
       Effect.onExit((exit) =>
-        Exit.isInterrupted(exit)
-          ? Effect.flatMap(Output, ({ gaveUp }) => gaveUp("stopped by a signal before it was done"))
-          : Effect.void
+        Exit.isInterrupted(exit) ? Effect.flatMap(Output, ({ gaveUp }) => gaveUp(stoppedBySignal)) : Effect.void
       ),
       Effect.provide(
         Output.layer({ debug: flags.debug, quiet: flags.quiet && !flags.noQuiet, ascii: flags.ascii, json, apart })

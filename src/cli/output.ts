@@ -161,6 +161,17 @@ export const printDocument = Effect.fnUntraced(function* <A, I>(schema: Schema.S
   if (options.json) yield* json(yield* Effect.orDie(Schema.encode(schema)(document)))
 })
 
+/** What prints the document of a run that ended too soon, before the error would be the document. */
+export const documentUnfinished = <A, I>(schema: Schema.Schema<A, I>) =>
+  Effect.map(
+    Output,
+    (output) => (document: NoInfer<A>) =>
+      printDocument(schema, document).pipe(
+        Effect.catchAll(({ message }) => Effect.logError(message)),
+        Effect.provideService(Output, output)
+      )
+  )
+
 export const reportCause = (cause: Cause.Cause<unknown>): Effect.Effect<void, never, Output> =>
   Effect.flatMap(Output, ({ report }) => report(cause))
 

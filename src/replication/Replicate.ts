@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
 import { type NotifyOn, replicationMessages } from "../runs/MessageTexts.ts"
-import { nextReplicationState, replicationHistory } from "../runs/nextState.ts"
-import { type DatasetResult, summarize, totals } from "../runs/ReplicationResult.ts"
+import { nextReplicationState, replicationHistory, replicationSummary } from "../runs/nextState.ts"
+import { type DatasetResult, type ReplicationSummary, summarize, totals } from "../runs/ReplicationResult.ts"
 import { asPreflight, makeWorkList, PreflightError, retryTransient, type WorkList } from "../runs/Run.ts"
 import { superviseRun } from "../runs/superviseRun.ts"
 import { count } from "../text/Text.ts"
@@ -35,6 +35,8 @@ export interface RunReplicationOptions {
   readonly named: boolean
   readonly notify_on: ReadonlyArray<NotifyOn>
   readonly reminder_hours: number
+  /** Gets what was done by a run that a signal or an error ended. */
+  readonly onUnfinished?: (summary: ReplicationSummary) => Effect.Effect<void>
 }
 
 /**
@@ -57,6 +59,7 @@ export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: 
       historyOf: (end, done: ReadonlyArray<DatasetResult>) => replicationHistory(job, end, done),
       nextState: (before, end, done: ReadonlyArray<DatasetResult>) => nextReplicationState(before, end, job, done),
       succeeded: ({ failed, refused }) => failed === 0 && refused === 0,
+      onUnfinished: (end, done) => options.onUnfinished?.(replicationSummary(end, job, done)) ?? Effect.void,
       messages: {
         of: { job: alertsKeyOf(job, named), task: "run" },
         reminder_hours,

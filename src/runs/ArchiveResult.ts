@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import * as LeftOut from "../source/LeftOut.ts"
 import type { FolderState } from "../store/FolderState.ts"
-import { countField, document, flag, instant, optional, seconds, text, undelivered } from "../text/Document.ts"
+import { countField, document, errors, flag, instant, optional, seconds, text, undelivered } from "../text/Document.ts"
 import { bytes, count, duration, firstNames } from "../text/Text.ts"
 import { TargetUpdate } from "../zfs/TargetSnapshots.ts"
 
@@ -36,7 +36,7 @@ const RunFolder = Schema.Union(
 export const RunDocument = document({
   dry_run: flag("nothing was written: archived are those that a run would archive"),
   run: text("id of the run, as in the log"),
-  source: text("the snapshot that was read; live when there was none"),
+  source: text("the snapshot that was read; live when there was none; empty with errors"),
   started_at_utc: instant("when it began"),
   seconds: seconds("time it took"),
   archived: countField("folders archived"),
@@ -54,6 +54,7 @@ export const RunDocument = document({
       description: "with any, the exit status is 1"
     })
   ),
+  errors,
   folders: Schema.Array(RunFolder)
 })
 export type RunDocument = typeof RunDocument.Type
@@ -111,7 +112,7 @@ export interface RunSummary extends Omit<RunDocument, "dry_run" | "folders"> {
 export const summarize = (
   run: Pick<
     RunSummary,
-    "run" | "source" | "started_at_utc" | "seconds" | "folders" | "not_archived" | "target_snapshots"
+    "run" | "source" | "started_at_utc" | "seconds" | "folders" | "not_archived" | "target_snapshots" | "errors"
   >
 ): RunSummary => {
   const { folders } = run

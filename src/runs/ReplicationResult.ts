@@ -2,7 +2,18 @@ import { sumAll } from "effect/Number"
 import * as Schema from "effect/Schema"
 import type { Job } from "../config/ReplicationJob.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
-import { countField, document, flag, instant, optional, orNull, seconds, text, undelivered } from "../text/Document.ts"
+import {
+  countField,
+  document,
+  errors,
+  flag,
+  instant,
+  optional,
+  orNull,
+  seconds,
+  text,
+  undelivered
+} from "../text/Document.ts"
 import { bytes, count, duration } from "../text/Text.ts"
 import type { Snapshot } from "../zfs/Dataset.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
@@ -77,6 +88,7 @@ export const ReplicationDocument = document({
   failed: countField("datasets that failed"),
   bytes: countField("sent, also of datasets that failed after all"),
   undelivered,
+  errors,
   datasets: Schema.Array(ReplicationDataset)
 })
 export type ReplicationDocument = typeof ReplicationDocument.Type
@@ -101,7 +113,7 @@ export const summarize = ({
   job,
   remarks = [],
   ...run
-}: Pick<ReplicationSummary, "run" | "started_at_utc" | "seconds" | "datasets"> & {
+}: Pick<ReplicationSummary, "run" | "started_at_utc" | "seconds" | "datasets" | "errors"> & {
   readonly job: Pick<Job, "name" | "direction" | "remote">
   readonly remarks?: ReadonlyArray<string>
 }): ReplicationSummary => {

@@ -23,6 +23,8 @@ export interface RunEnd<A> {
   readonly summary: A | undefined
 }
 
+export const stoppedBySignal = "stopped by a signal before it was done"
+
 /** A message of at most 2000 characters, without its middle: the reason is at the end, behind a path that may be very long. */
 export const shortened = (message: string): string =>
   message.length <= 2000 ? message : `${message.slice(0, 1500)} […] ${message.slice(-500)}`

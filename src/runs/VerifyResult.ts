@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import { FolderName } from "../source/FolderName.ts"
 import type { ArchiveIdentity } from "../store/FolderState.ts"
 import { type ArchiveFinding, namesOf, type Which } from "../store/PublishedArchive.ts"
-import { countField, document, optional, seconds, text, undelivered } from "../text/Document.ts"
+import { countField, document, errors, optional, seconds, text, undelivered } from "../text/Document.ts"
 import { bytes, count, duration, firstNames, shellWord } from "../text/Text.ts"
 
 const VerifyFinding = Schema.Struct({
@@ -52,6 +52,7 @@ export const VerifyDocument = document({
     countField("of those that wait, how many were not good at their last check; above 0 the exit status is 1")
   ),
   undelivered,
+  errors,
   folders: Schema.Array(VerifyFolder)
 })
 export type VerifyDocument = typeof VerifyDocument.Type
@@ -74,7 +75,7 @@ export interface VerifySummary extends Omit<VerifyDocument, "folders"> {
 export const summarize = (
   all: Pick<
     VerifySummary,
-    "which" | "folders" | "without" | "left" | "seconds" | "unread" | "not_due" | "waiting" | "known_bad"
+    "which" | "folders" | "without" | "left" | "seconds" | "unread" | "not_due" | "waiting" | "known_bad" | "errors"
   >
 ): VerifySummary => {
   const counted = (which: Verdict["result"]) => all.folders.filter(({ result }) => result === which).length

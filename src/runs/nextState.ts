@@ -33,8 +33,14 @@ export const archiveHistory = (end: RunEnd<RunSummary>, done: ReadonlyArray<Fold
   }
 }
 
-const archiveSummary = ({ run, started_at_utc, summary }: RunEnd<RunSummary>, done: ReadonlyArray<FolderResult>) =>
-  summary ?? summarizeArchive({ run, source: "", started_at_utc, seconds: 0, folders: done })
+/** The summary of a run, or of what it had done when it ended without one. */
+export const archiveSummary = (end: RunEnd<RunSummary>, done: ReadonlyArray<FolderResult>): RunSummary =>
+  end.summary ?? summarizeArchive({ ...unfinished(end), source: "", folders: done })
+
+const unfinished = ({ error, ...end }: RunEnd<unknown>) => ({
+  ...Struct.pick(end, "run", "started_at_utc", "seconds"),
+  ...(error === undefined ? {} : { errors: [error] as const })
+})
 
 const archivedFigures = Struct.pick("result", "files", "bytes", "zip_bytes", "seconds")
 
@@ -61,11 +67,12 @@ export const replicationHistory = (
   }
 }
 
-const replicationSummary = (
-  { run, started_at_utc, summary }: RunEnd<ReplicationSummary>,
+/** As archiveSummary. */
+export const replicationSummary = (
+  end: RunEnd<ReplicationSummary>,
   job: JobName,
   datasets: ReadonlyArray<DatasetResult>
-) => summary ?? summarizeReplication({ job, run, started_at_utc, seconds: 0, datasets })
+): ReplicationSummary => end.summary ?? summarizeReplication({ ...unfinished(end), job, datasets })
 
 const sentFigures = Struct.pick("result", "bytes", "seconds")
 

@@ -17,7 +17,7 @@ import { type JobState, type JobStateError, JobStates, recoveredBetween } from "
 import { Lock, LockError } from "./Lock.ts"
 import { deliverEnd, type JobMessages, type MessageSettings, prepare } from "./Messages.ts"
 import { Metrics } from "./Metrics.ts"
-import { type Outcome, PreflightError, type RunEnd, waitForLock, withDeadline } from "./Run.ts"
+import { type Outcome, PreflightError, type RunEnd, stoppedBySignal, waitForLock, withDeadline } from "./Run.ts"
 import { type Hang, Stall } from "./Stall.ts"
 
 /** A run, the files that it leaves, and its messages. `A`: its summary; `I`: the result of one folder or dataset. */
@@ -37,6 +37,8 @@ export interface SupervisedRun<A, I> {
   readonly historyOf: (end: RunEnd<A>, done: ReadonlyArray<I>) => HistoryRun
   readonly nextState: (before: JobState | undefined, end: RunEnd<A>, done: ReadonlyArray<I>) => JobState
   readonly succeeded: (summary: A) => boolean
+  /** Gets what was done by a run that ended without a summary, if anything was. */
+  readonly onUnfinished?: ((end: RunEnd<A>, done: ReadonlyArray<I>) => Effect.Effect<void>) | undefined
   /** What failed of a run as a whole, though it has a summary. */
   readonly errorOf?: (summary: A) => string | undefined
   /** The line about a run that a signal stopped. */
@@ -159,7 +161,13 @@ const recordExit = Effect.fnUntraced(function* <A, I, E>(
   const record = recordEnd(run, end, isLocked)
   // A disk that hangs must not keep a run that was stopped.
   const recovered = yield* end.outcome === "interrupted" ? withDeadline(record, undefined) : record
+  yield* noteUnfinished(run, end)
   return { end, recovered }
+})
+
+const noteUnfinished = Effect.fnUntraced(function* <A, I>(run: Supervision<A, I>, end: RunEnd<A>) {
+  const done = yield* Ref.get(run.done)
+  if (end.summary === undefined && done.length > 0) yield* run.onUnfinished?.(end, done) ?? Effect.void
 })
 
 const heldLock = <A, E>(exit: Exit.Exit<A, E>): LockError | undefined => {
@@ -194,7 +202,7 @@ const endOf = Effect.fnUntraced(function* <A, I, E>(about: Supervision<A, I>, ex
 
 export const failureOf = (cause: Cause.Cause<unknown>): { readonly outcome: Outcome; readonly error: string } => {
   if (Cause.isInterrupted(cause)) {
-    return { outcome: "interrupted", error: "stopped by a signal before it was done" }
+    return { outcome: "interrupted", error: stoppedBySignal }
   }
   const error = Cause.squash(cause)
   const message = error instanceof Error ? error.message : String(error)
@@ -268,6 +276,7 @@ const leaveWhenStalled = Effect.fnUntraced(function* <A, I>(run: Supervision<A, 
   yield* Effect.logError(error.message)
   yield* Effect.gen(function* () {
     const end = yield* endOf(run, Exit.fail(error))
+    yield* noteUnfinished(run, end)
     // The files may be on the disk that hangs: messages and ping follow in any case.
     const recovered = yield* withDeadline(recordEnd(run, end, true), undefined).pipe(
       Effect.catchAllCause((cause) => Effect.as(Effect.logError(cause), undefined))

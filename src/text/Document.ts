@@ -30,6 +30,12 @@ export const undelivered = optional(
   text("why a message about this could not be delivered; it is tried again after the next run")
 )
 
+export const errors = optional(
+  Schema.NonEmptyArray(text("why it ended before it was done")).annotations({
+    description: "only where it ended too soon, by a signal or an error: the rest says what was done until then"
+  })
+)
+
 /** Milliseconds as seconds, never below zero: the clock may have been set back. */
 export const secondsOf = (millis: number): number => Math.max(0, millis) / 1000
 

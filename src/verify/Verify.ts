@@ -9,7 +9,7 @@ import { withMessages } from "../runs/Messages.ts"
 import { type NotifyOn, verifyMessages } from "../runs/MessageTexts.ts"
 import { Metrics } from "../runs/Metrics.ts"
 import { publishedFolders } from "../runs/PublishedFolders.ts"
-import { makeWorkList, shortened } from "../runs/Run.ts"
+import { makeWorkList, shortened, stoppedBySignal } from "../runs/Run.ts"
 import {
   absent,
   describe,
@@ -18,7 +18,8 @@ import {
   foreignText,
   summarize,
   totals,
-  type Verdict
+  type Verdict,
+  type VerifySummary
 } from "../runs/VerifyResult.ts"
 import type { FolderName } from "../source/FolderName.ts"
 import type { Verified } from "../store/FolderState.ts"
@@ -57,6 +58,8 @@ interface VerifyOptions extends Partial<DueOptions> {
   readonly folders: ReadonlyArray<FolderName>
   readonly which: Which
   readonly words: JobWords
+  /** Gets what was read before a signal ended it. */
+  readonly onUnfinished?: (summary: VerifySummary) => Effect.Effect<void>
 }
 
 /** An archive that a run replaces while it is read is looked at again, so many times in all. */
@@ -68,7 +71,17 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const started = yield* Clock.currentTimeMillis
   const kept = "no archive was changed"
   const list = makeWorkList({ noun: "archive", done: "read", kept: [kept, kept] })
-  yield* Effect.addFinalizer((exit) => (Exit.isInterrupted(exit) ? Effect.logError(list.stopped()) : Effect.void))
+  const done: Array<Verdict> = []
+  const seconds = Effect.map(Clock.currentTimeMillis, (now) => secondsOf(now - started))
+  yield* Effect.addFinalizer(
+    Effect.fnUntraced(function* (exit: Exit.Exit<unknown, unknown>) {
+      if (!Exit.isInterrupted(exit)) return
+      yield* Effect.logError(list.stopped())
+      const errors = [stoppedBySignal] as const
+      const summary = summarize({ which, folders: done, without: [], seconds: yield* seconds, errors })
+      if (done.length > 0) yield* options.onUnfinished?.(summary) ?? Effect.void
+    })
+  )
   const { lost, unread, without, ...all } = yield* choose(options)
   const { chosen, due } = yield* dueOf(all.chosen, options)
   list.begin(chosen)
@@ -77,6 +90,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
     verifyFolder(folder, which, lost.has(folder), show).pipe(
       Effect.tap((verdict) => saveResult(which, verdict)),
       Effect.tap((verdict) => report({ verdict, which, words, lost: lost.has(folder) })),
+      Effect.tap((verdict) => done.push(verdict)),
       Effect.tap(() => list.end(folder)),
       Effect.annotateLogs("folder", folder)
     )
@@ -87,7 +101,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
     without,
     ...(unread.length === 0 ? {} : { unread }),
     ...(due === undefined ? {} : countsOf(due)),
-    seconds: secondsOf((yield* Clock.currentTimeMillis) - started)
+    seconds: yield* seconds
   })
   yield* Effect.logInfo(totals(summary))
   if (due !== undefined && due.waiting.length > 0) yield* Effect.logInfo(waitingText(due))

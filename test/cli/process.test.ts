@@ -2,7 +2,9 @@ import { execFile } from "node:child_process"
 import { existsSync, readFileSync, rmSync, truncateSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import * as Schema from "effect/Schema"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { RunDocument } from "../../src/runs/ArchiveResult.ts"
 import { currentSet, makePlace, type Place, picture, start, toolsFor, zipper } from "../support/program/built.ts"
 import { installed } from "../support/programs.ts"
 
@@ -90,6 +92,26 @@ describe("signals", () => {
     assert.strictEqual((await job("--folder", "NONE")).status, 1, "the next run recovers")
     assert.deepStrictEqual(files("ABCD"), [])
   })
+
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    it(`with --json, ${signal} leaves the document of what was done until then`, async () => {
+      place.put("ABCD/small", "small")
+      place.put("EFGH/big", "")
+      truncateSync(join(place.source, "EFGH/big"), 3e9)
+      const running = start(["run", "--json", "--config", place.config])
+      while (!existsSync(join(place.target, "EFGH"))) await new Promise((resolve) => setTimeout(resolve, 20))
+      running.child.kill(signal)
+      const ended = await running.ended
+      const document = Schema.decodeUnknownSync(RunDocument, { onExcessProperty: "error" })(JSON.parse(ended.stdout))
+      assert.deepStrictEqual(
+        document.folders.map(({ folder, result }) => `${folder} ${result}`),
+        ["ABCD archived"]
+      )
+      assert.deepStrictEqual(document.errors, ["stopped by a signal before it was done"])
+      assert.deepInclude(document, { archived: 1, failed: 0, source: "" })
+      assert.include(ended.stderr, "stopped by a signal: EFGH was not archived")
+    })
+  }
 
   for (const [signal, status] of [
     ["SIGINT", 130],

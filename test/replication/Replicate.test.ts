@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/TestClock"
-import { exitStatusOf, totals } from "../../src/runs/ReplicationResult.ts"
+import { exitStatusOf, type ReplicationSummary, totals } from "../../src/runs/ReplicationResult.ts"
 import { addDataset, addSnapshot, removeSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, replicatedOnce, short } from "../support/replication/replication.ts"
 
@@ -278,10 +278,22 @@ describe("replicate", () => {
       for (const name of ["tank", "tank/a", "tank/a/1", "tank/b"]) kit.source(name, ["1"])
       kit.memory.failures.set("send tank/a", [zfsError("NoSpace", "out of space")])
       kit.memory.failures.set("send tank/b", [lost()])
-      const run = yield* Effect.fork(kit.run())
+      const unfinished: Array<ReplicationSummary> = []
+      const run = yield* Effect.fork(kit.run({ onUnfinished: (done) => Effect.sync(() => unfinished.push(done)) }))
       // It waits for its second attempt then.
       yield* TestClock.adjust("100 millis")
       yield* Fiber.interrupt(run)
+      assert.deepStrictEqual(
+        unfinished.map(({ datasets, errors, failed, sent }) => ({ datasets: short(datasets), errors, failed, sent })),
+        [
+          {
+            datasets: ["gone failed", "tank sent", "tank/a failed", "tank/a/1 failed"],
+            errors: ["stopped by a signal before it was done"],
+            failed: 3,
+            sent: 1
+          }
+        ]
+      )
       const known = [...(yield* Ref.get(kit.state.jobStates)).states.values()][0]
       assert.deepStrictEqual(
         known?.kind === "replication" ? known.datasets.map(({ dataset, result }) => `${dataset} ${result}`) : [],

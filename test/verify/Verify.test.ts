@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
 import { JobStateError, type TrackedFolder } from "../../src/runs/JobState.ts"
-import { allGood, failuresOf } from "../../src/runs/VerifyResult.ts"
+import { allGood, failuresOf, type VerifySummary } from "../../src/runs/VerifyResult.ts"
 import type { FolderName } from "../../src/source/FolderName.ts"
 import * as ChecksumFile from "../../src/store/Metadata.ts"
 import { ArchivesError, namesOf, type PublishedArchive, type Which } from "../../src/store/PublishedArchive.ts"
@@ -84,6 +84,7 @@ const run = (
     readonly before?: (reading: number) => void
     /** The reading that never ends. */
     readonly hangs?: number
+    readonly onUnfinished?: (summary: VerifySummary) => Effect.Effect<void>
     readonly lines?: Array<string>
   } = {}
 ) =>
@@ -109,7 +110,8 @@ const run = (
       verify({
         folders: options.folders ?? [],
         which: options.which ?? "current",
-        words: { place: ["--config", config], job: ["--config", config] }
+        words: { place: ["--config", config], job: ["--config", config] },
+        ...(options.onUnfinished === undefined ? {} : { onUnfinished: options.onUnfinished })
       })
     ).pipe(
       Effect.provide(
@@ -199,12 +201,18 @@ describe("verify", () => {
     Effect.gen(function* () {
       const sets = yield* Effect.forEach(["ABCD", "EFGH", "IJKL"], (name) => setOf(folder(name), "current"))
       const lines: Array<string> = []
-      const fiber = yield* Effect.fork(run(sets, { hangs: 2, lines }))
+      const unfinished: Array<VerifySummary> = []
+      const onUnfinished = (done: VerifySummary) => Effect.sync(() => unfinished.push(done))
+      const fiber = yield* Effect.fork(run(sets, { hangs: 2, lines, onUnfinished }))
       yield* Effect.yieldNow().pipe(Effect.repeatN(200))
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(lines.slice(1), [
         "ERROR stopped by a signal: EFGH, IJKL were not read; no archive was changed; 1 archive was done"
       ])
+      assert.deepStrictEqual(
+        unfinished.map(({ errors, folders, good }) => ({ errors, folders: folders.map(({ folder }) => folder), good })),
+        [{ errors: ["stopped by a signal before it was done"], folders: [folder("ABCD")], good: 1 }]
+      )
     })
   )
 

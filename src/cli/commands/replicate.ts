@@ -5,12 +5,12 @@ import type * as Layer from "effect/Layer"
 import type { Config } from "../../config/Config.ts"
 import type { Job } from "../../config/ReplicationJob.ts"
 import { runReplication } from "../../replication/Replicate.ts"
-import { exitStatusOf, ReplicationDocument } from "../../runs/ReplicationResult.ts"
+import { exitStatusOf, ReplicationDocument, type ReplicationSummary } from "../../runs/ReplicationResult.ts"
 import { applyProcessSettings, command, warn, withLayers } from "../command.ts"
 import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
-import { printDocument } from "../output.ts"
+import { documentUnfinished, printDocument } from "../output.ts"
 import { type JobSelection, type ResolvedJob, resolveJob } from "../replicationJob.ts"
 
 /** The options that pull and push share. */
@@ -72,8 +72,10 @@ const replicate = (
 ) =>
   Effect.gen(function* () {
     const resolved = yield* resolveJob(direction, { ...flags, direction })
+    const unfinished = yield* documentUnfinished(ReplicationDocument)
+    const onUnfinished = (summary: ReplicationSummary) => unfinished({ ...summary, dry_run: flags.dryRun })
     const summary = yield* withJobLayers(direction, flags, resolved, (context) =>
-      runReplication(resolved.job, { ...context, rollback: flags.rollback })
+      runReplication(resolved.job, { ...context, rollback: flags.rollback, onUnfinished })
     )
     yield* printDocument(ReplicationDocument, { ...summary, dry_run: flags.dryRun })
     yield* endWith(exitStatusOf(summary))

@@ -4,14 +4,14 @@ import { invalidValue } from "@effect/cli/ValidationError"
 import * as Effect from "effect/Effect"
 import { runArchive } from "../../archive/ArchiveJob.ts"
 import { nameRule, wholeName } from "../../config/Config.ts"
-import { allWell, RunDocument } from "../../runs/ArchiveResult.ts"
+import { allWell, RunDocument, type RunSummary } from "../../runs/ArchiveResult.ts"
 import * as FolderName from "../../source/FolderName.ts"
 import { quoted } from "../../text/Text.ts"
 import { applyProcessSettings, archiving, makeCommand, readConfig, warn, withLayers } from "../command.ts"
 import { stopUnless, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
-import { printDocument } from "../output.ts"
+import { documentUnfinished, printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 
 const folderOf = (name: string) =>
@@ -42,9 +42,11 @@ export const run = makeCommand(
       .map((name) => `--folder: ${quoted(name)} ${nameRule(config.folders, false)}`)
     if (problems.length > 0) yield* new UsageError({ command: "run", problems })
     const id = services.archiveIdentity(config)
+    const unfinished = yield* documentUnfinished(RunDocument)
+    const onUnfinished = (summary: RunSummary) => unfinished({ ...summary, dry_run: flags.dryRun })
     const summary = yield* applyProcessSettings(config).pipe(
       Effect.zipRight(warn(warnings)),
-      Effect.zipRight(runArchive(config, { ...id, folders: flags.folders, force: flags.force })),
+      Effect.zipRight(runArchive(config, { ...id, folders: flags.folders, force: flags.force, onUnfinished })),
       Effect.provide(progressBar.layer),
       withLayers({
         dryRun: flags.dryRun,

@@ -18,7 +18,7 @@ import { applyProcessSettings, makeCommand, reportErrors } from "../command.ts"
 import { endWith, stopUnless, UsageError } from "../exit.ts"
 import { archiveIdentity, logs, notifier, stateLayers, stateNone } from "../layers.ts"
 import * as options from "../options.ts"
-import { printDocument } from "../output.ts"
+import { documentUnfinished, printDocument } from "../output.ts"
 import * as progressBar from "../progressBar.ts"
 import { resolveJob } from "../replicationJob.ts"
 import { withJobLayers } from "./replicate.ts"
@@ -68,6 +68,7 @@ export const verify = makeCommand(
       words,
       maxAge,
       limit,
+      onUnfinished: yield* documentUnfinished(VerifyDocument),
       notify_on: config.notify_on,
       reminder_hours: config.reminder_hours
     }).pipe(
