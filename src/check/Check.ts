@@ -3,6 +3,7 @@ import * as Schema from "effect/Schema"
 import { type ArchiveConfig, type Config, everyFolder, nameRule, stateDirOf, wholeName } from "../config/Config.ts"
 import type { Job } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
+import { bookmarkGaps } from "../replication/Bookmarks.ts"
 import { unloadedKey } from "../replication/Keys.ts"
 import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
@@ -74,7 +75,8 @@ export const checkReplication = Effect.fn("CheckReplication")(
   function* (job: Job) {
     const { label } = yield* Sender
     const found = yield* survey(job, 0)
-    const lacking = yield* missingPermissions(found, false)
+    const lacking = yield* missingPermissions(job, found, false)
+    const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
     const { label: receiver } = yield* Receiver
     const refusals = found.items.flatMap(({ source, target }) => {
@@ -86,14 +88,22 @@ export const checkReplication = Effect.fn("CheckReplication")(
       const unloaded = unloadedKey(source, keys, { source: label, target: receiver })
       return unloaded === undefined ? [] : [`${source.name}: ${unloaded}`]
     })
-    const bare = found.items.filter(({ source }) => source.snapshots.length === 0).length
+    // A run of a job with `snapshot` takes some first.
+    const bare = job.snapshot ? 0 : found.items.filter(({ source }) => source.snapshots.length === 0).length
+    const roots = job.snapshot ? [] : [...bareRoots(job, found)]
     const subject = subjectOf(job)
     return [
       ok(subject, `${job.direction} of ${count(found.items.length, "dataset")} on ${label}`),
       ...found.missing.map((dataset) => problem(subject, `there is no dataset ${dataset} on ${label}`)),
       ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset} ${error}`)),
       ...lacking.map((line) => problem(subject, line)),
-      ...[...bareRoots(job, found)].map((root) => problem(subject, `${root}: ${noSnapshots}`)),
+      ...gaps.map(({ line }) =>
+        warning(
+          subject,
+          `${line} (without it no bookmark is kept at the source, and the latest common snapshot must stay)`
+        )
+      ),
+      ...roots.map((root) => problem(subject, `${root}: ${noSnapshots}`)),
       ...refusals.map((line) => problem(subject, line)),
       ...(yield* remarksOn(job, found)).map(({ text }) => warning(subject, text)),
       ...(bare === 0 ? [] : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])

@@ -247,7 +247,7 @@ const endsLayers = ({ bandwidth, compress, ...job }: Job, dryRun: boolean) => {
   return dryRun
     ? Transfer.layerDryRun(transfer).pipe(
         Layer.provideMerge(Receiver.layerDryRun(receiver)),
-        Layer.provideMerge(sender)
+        Layer.provideMerge(Sender.layerDryRun(sender))
       )
     : Layer.mergeAll(sender, receiver, transfer)
 }

@@ -32,6 +32,8 @@ export interface JobFlags extends PlaceFlags {
   readonly raw?: boolean | undefined
   readonly bandwidth?: string | undefined
   readonly compress?: string | undefined
+  readonly bookmark?: boolean | undefined
+  readonly snapshot?: boolean | undefined
 }
 
 /** What selects a job: its name in a configuration, or all of it. */
@@ -88,7 +90,7 @@ export const resolveJob = Effect.fnUntraced(function* (
 /** What cannot go with a job of the configuration, since that says it. */
 const jobConflicts = ({ bandwidth, ...given }: JobSelection): ReadonlyArray<string> => {
   const twice = Object.entries(keysOf(given)).flatMap(([key, value]) =>
-    Array.isArray(value) && value.length === 0 ? [] : [key === "raw" && value === false ? "--no-raw" : optionOf(key)]
+    Array.isArray(value) && value.length === 0 ? [] : [value === false ? `--no-${key}` : optionOf(key)]
   )
   const wrong = bandwidth === undefined ? undefined : bandwidthProblem(bandwidth)
   return [
@@ -134,7 +136,9 @@ const keysOf = (flags: Omit<JobFlags, "direction">): Readonly<{ [key: string]: u
     exclude: flags.exclude ?? [],
     raw: flags.raw,
     compress: flags.compress,
-    bandwidth: flags.bandwidth
+    bandwidth: flags.bandwidth,
+    bookmark: flags.bookmark,
+    snapshot: flags.snapshot
   })
 
 const optionOf = (key: string): string => {

@@ -41,6 +41,8 @@ const samples: Readonly<Record<string, unknown>> = {
       bandwidth: "10M",
       compress: "none",
       retention: { hourly: 24, daily: 14, weekly: 8, monthly: 12 },
+      snapshot: true,
+      source_retention: { hourly: 24, daily: 7 },
       ping_url: "https://hc-ping.com/UUID"
     }
   ],
@@ -115,6 +117,7 @@ const sections: Readonly<Record<string, Schema.Struct.Fields>> = {
   mqtt: Mqtt.fields,
   replication: ReplicationJob.fields,
   retention: RetentionConfig.fields,
+  source_retention: RetentionConfig.fields,
   target_snapshots: RetentionConfig.fields,
   hooks: Hooks.fields
 }
@@ -242,7 +245,10 @@ export const withoutSecrets = (config: Config): Record<string, unknown> => {
     replication: config.replication.map((job) =>
       inOrder(ReplicationJob.fields, {
         ...job,
-        ...(job.retention === undefined ? {} : { retention: inOrder(RetentionConfig.fields, job.retention) })
+        ...(job.retention === undefined ? {} : { retention: inOrder(RetentionConfig.fields, job.retention) }),
+        ...(job.source_retention === undefined
+          ? {}
+          : { source_retention: inOrder(RetentionConfig.fields, job.source_retention) })
       })
     ),
     ...(gotify === undefined ? {} : { gotify: inOrder(Gotify.fields, { ...gotify, url: maskAddress(gotify.url) }) }),

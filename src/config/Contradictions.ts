@@ -121,7 +121,7 @@ const replicationContradictions = (value: unknown): ReadonlyArray<ConfigIssue> =
 
 /** The same for one undecoded job; paths begin inside the job. */
 export const jobContradictions = (job: Undecoded): ReadonlyArray<ConfigIssue> => {
-  const { destination, direction, retention, strip_prefix: prefix } = job
+  const { destination, direction, strip_prefix: prefix } = job
   const issues: Array<ConfigIssue> = []
   if (direction === "pull" && destination === undefined) {
     issues.push(says(["destination"], "is missing; a pull needs the dataset that it writes below"))
@@ -135,8 +135,12 @@ export const jobContradictions = (job: Undecoded): ReadonlyArray<ConfigIssue> =>
       issues.push(says(["user"], `${JSON.stringify(job["user"])} is not the user of the host (${job["host"]})`))
     }
   }
-  if (Predicate.isReadonlyRecord(retention) && keepsNothing(retention)) {
-    issues.push(says(["retention"], keepsNothingText))
+  for (const key of ["retention", "source_retention"]) {
+    const kept = job[key]
+    if (Predicate.isReadonlyRecord(kept) && keepsNothing(kept)) issues.push(says([key], keepsNothingText))
+  }
+  if (job["source_retention"] !== undefined && job["snapshot"] !== true) {
+    issues.push(says(["source_retention"], `thins out what "snapshot": true takes, which this job does not have`))
   }
   return [...issues, ...unmapped(job)]
 }

@@ -66,6 +66,13 @@ export const ReplicationJob = Schema.Struct({
   ),
   compress: optional("Compression of the stream; the program zstd has to be on both hosts", oneOf("none", "zstd")),
   retention: optional("Snapshots of the replicas that zipper prune keeps", RetentionConfig),
+  bookmark: withDefault(
+    "Keep a bookmark of the latest common snapshot at the source, so that this one may go there",
+    flag,
+    () => true
+  ),
+  snapshot: withDefault("Take a snapshot of the datasets at the source before each run sends them", flag, () => false),
+  source_retention: optional("Snapshots of those that snapshot takes that stay at the source", RetentionConfig),
   ping_url: optional("Address that is called when a run of this job starts, succeeds and fails; a secret", PingUrl)
 })
 export type ReplicationJob = typeof ReplicationJob.Type
@@ -82,7 +89,8 @@ export const decodeJob = decoder(ReplicationJob)
 export const decodeRetention = decoder(RetentionConfig)
 
 /** A replication job of the configuration or the command line, where its name is `pull-HOST` or `push-HOST`. */
-export interface Job extends Pick<ReplicationJob, "name" | "direction" | "datasets" | "exclude"> {
+export interface Job
+  extends Pick<ReplicationJob, "name" | "direction" | "datasets" | "exclude" | "bookmark" | "snapshot"> {
   readonly remote: Remote
   /** pull: replicas are written to `<destination>/<host>/<dataset>`. push: below it, if there is one. */
   readonly destination: string | undefined
@@ -93,6 +101,8 @@ export interface Job extends Pick<ReplicationJob, "name" | "direction" | "datase
   /** Bytes a second. */
   readonly bandwidth: number | undefined
   readonly retention: Retention | undefined
+  /** Of the snapshots that the job takes at the source; undefined: all of them stay. */
+  readonly sourceRetention: Retention | undefined
 }
 
 type LockedJob = Pick<Job, "direction" | "remote" | "destination">
@@ -111,7 +121,8 @@ export const jobLockName = ({ destination, direction, remote }: LockedJob): stri
   return name.length <= longestName ? name : `${name.slice(0, longestName)}-${shortDigest(name)}`
 }
 
-const shortDigest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 8)
+export const shortDigest = (text: string, length = 8): string =>
+  createHash("sha256").update(text).digest("hex").slice(0, length)
 
 /**
  * The key of a job's messages. A job of the command line is identified by datasets, direction and places. No name in a
@@ -125,7 +136,7 @@ export const alertsKeyOf = (job: LockedJob & Pick<Job, "name" | "datasets">, nam
 /** A job of the configuration. A push is raw unless `raw` says otherwise: the other machine may not be the user's own. */
 export const jobFromConfig = (job: ReplicationJob): Job => {
   const { host, user } = addressOf(job.host)
-  const { datasets, destination, direction, exclude, name } = job
+  const { bookmark, datasets, destination, direction, exclude, name, snapshot } = job
   return {
     name,
     direction,
@@ -137,7 +148,10 @@ export const jobFromConfig = (job: ReplicationJob): Job => {
     mode: (job.raw ?? direction === "push") ? "raw" : "plain",
     compress: job.compress ?? "none",
     bandwidth: job.bandwidth === undefined ? undefined : parseBytes(job.bandwidth),
-    retention: job.retention
+    retention: job.retention,
+    bookmark,
+    snapshot,
+    sourceRetention: job.source_retention
   }
 }
 

@@ -9,7 +9,7 @@ import type { End } from "./End.ts"
 import { type Preparation, Receiver } from "./Receiver.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
-import { failPreflight, missingOn, poolMissing, targetNames } from "./Survey.ts"
+import { failPreflight, missingOn, poolMissing, snapshotRoles, targetNames } from "./Survey.ts"
 
 /** What a user has to be allowed to do on a dataset and below it. */
 export interface Delegation {
@@ -30,12 +30,13 @@ export interface Grant {
   readonly command: string
 }
 
-/** A job needs `send` on what it sends, and `receive` above its replicas, with `prune` if it has a retention. */
+/** A job needs `send` on what it sends, and `receive` above its replicas, each with what its other keys ask for. */
 export const delegationsOf = (job: Job, user?: string): ReadonlyArray<Delegation> => {
   const above = targetNames(job, job.datasets).map((target) => job.destination ?? parentOf(target) ?? target)
   const roles: Delegation["roles"] = job.retention === undefined ? ["receive"] : ["receive", "prune"]
+  const sending: Delegation["roles"] = ["send", ...(job.bookmark ? (["bookmark"] as const) : []), ...snapshotRoles(job)]
   return [
-    ...minimalRoots(job.datasets).map((dataset): Delegation => ({ end: "sender", roles: ["send"], user, dataset })),
+    ...minimalRoots(job.datasets).map((dataset): Delegation => ({ end: "sender", roles: sending, user, dataset })),
     ...minimalRoots(above).map((dataset): Delegation => ({ end: "receiver", roles, user, dataset }))
   ]
 }

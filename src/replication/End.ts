@@ -4,10 +4,19 @@ import type { Completed } from "../system/supervise.ts"
 import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
 import { type Endpoint, label, onDiscarded, statusOf, unlimited } from "../zfs/Endpoint.ts"
-import { poolArguments, type PoolHealth, readPool } from "../zfs/PoolHealth.ts"
-import { at, type Commands, isZfsMessage, linesOf, makeCommands, messageLines, processFailure, readOutput, userAt, ZfsError } from "../zfs/ZfsCommand.ts"
+import { type PoolHealth, poolArguments, readPool } from "../zfs/PoolHealth.ts"
+import {
+  at,
+  type Commands,
+  linesOf,
+  makeCommands,
+  processFailure,
+  readOutput,
+  userAt,
+  ZfsError
+} from "../zfs/ZfsCommand.ts"
 import { datasetOf, readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
-import { sourceFailure, type StreamProgress } from "./Stream.ts"
+import { type StreamProgress, sourceFailure } from "./Stream.ts"
 import { parseLine, SendMeter } from "./TransferFailure.ts"
 
 /** What both ends can do. Every failure names the end (this host, nas, backup@nas) and has what zfs printed. */

@@ -10,11 +10,13 @@ import { superviseRun } from "../runs/superviseRun.ts"
 import { count } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
+import { bookmarkPlaces } from "./Bookmarks.ts"
 import { plan } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
 import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { Sender } from "./Sender.ts"
+import { takeSnapshots, thinOutSource } from "./SourceSnapshots.ts"
 import { formatOf } from "./Stream.ts"
 import { type DatasetPair, failPreflight, missingPermissions, placeOf, type Survey, survey } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
@@ -78,12 +80,14 @@ const replicate = Effect.fn("Replicate")(function* (
   note: (result: DatasetResult) => Effect.Effect<void>
 ) {
   const started = yield* Clock.currentTimeMillis
-  const found = yield* survey(job, options.retries)
-  yield* mustHaveSnapshots(found)
-  yield* failPreflight(yield* missingPermissions(found, options.rollback))
+  const surveyed = yield* survey(job, options.retries)
+  if (!job.snapshot) yield* mustHaveSnapshots(surveyed)
+  yield* failPreflight(yield* missingPermissions(job, surveyed, options.rollback))
   yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
+  const placeIdOf = yield* bookmarkPlaces(job, surveyed)
+  const found = yield* takeSnapshots(job, surveyed, options.retries)
   yield* warnOfEncryption(job, found)
-  const remarks = yield* logRemarks(job, found)
+  const remarks = [...(yield* logRemarks(job, found))]
   const { label } = yield* Sender
   const absent = [
     ...found.missing.map((dataset) => ({
@@ -97,7 +101,8 @@ const replicate = Effect.fn("Replicate")(function* (
   const failed = yield* Effect.forEach(absent, ({ dataset, error, target }) =>
     Effect.tap(fail(dataset, target, error), note)
   )
-  const datasets = [...failed, ...(yield* replicateAll(job, options, found, note))]
+  const datasets = [...failed, ...(yield* replicateAll(job, { ...options, placeIdOf }, found, note))]
+  remarks.push(...(yield* thinOutSource(job, found)))
   const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
   const summary = summarize({ job, run: options.run, started_at_utc: utcSeconds(started), seconds, datasets, remarks })
   yield* Effect.logInfo(totals(summary))
@@ -153,11 +158,11 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
 /** One after the other, parents first; nothing is received below a parent that could not be and is not there. */
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,
-  { retries, rollback }: RunReplicationOptions,
+  { placeIdOf, retries, rollback }: RunReplicationOptions & Pick<Parameters<typeof replicateDataset>[0], "placeIdOf">,
   found: Survey,
   note: (result: DatasetResult) => Effect.Effect<void>
 ) {
-  const work = replicateDataset({ job, rollback, retries, link: { lost: false } })
+  const work = replicateDataset({ job, rollback, retries, placeIdOf, link: { lost: false } })
   const bare = bareRoots(job, found)
   // Why of those that failed or were refused, and below which zfs has nothing to put a dataset.
   const fallen = new Map<string, string>()

@@ -19,6 +19,7 @@ import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { unreadableIn } from "../zfs/PoolHealth.ts"
+import { keepBookmarks } from "./Bookmarks.ts"
 import { unloadedKey } from "./Keys.ts"
 import { longNames, type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
@@ -34,6 +35,8 @@ interface DatasetSettings {
   readonly retries: number
   /** Shared by the datasets of a run. While `lost`, an end was out of reach last, and datasets are tried only once each. */
   readonly link: { lost: boolean }
+  /** As bookmarkPlaces gives it. */
+  readonly placeIdOf: (item: DatasetPair) => string | undefined
 }
 
 /**
@@ -47,7 +50,7 @@ export const replicateDataset = (settings: DatasetSettings) =>
       const started = yield* Clock.currentTimeMillis
       const { label: receiver } = yield* Receiver
       const names = { dataset: item.source.name, target: item.target }
-      const work: Work = { settings, ...names, bytes: 0, after: [] }
+      const work: Work = { settings, ...names, place: settings.placeIdOf(item), bytes: 0, after: [] }
       const failed = (error: string): DatasetResult => ({ ...names, result: "failed", error, bytes: work.bytes })
       const outcome = yield* planAndCarryOut(work, item.source, listed).pipe(
         Effect.map((end) => resultOf(end, names, { bytes: work.bytes, receiver })),
@@ -78,6 +81,7 @@ interface Work {
   readonly settings: DatasetSettings
   readonly dataset: string
   readonly target: string
+  readonly place: string | undefined
   /** Of the first stream that was received whole. */
   how?: How
   bytes: number
@@ -130,7 +134,10 @@ const planAndCarryOut = Effect.fnUntraced(function* (
 ) {
   const { job, link, retries } = work.settings
   const next = plan(source, listed, { mode: job.mode, rollback: false })
-  if (next._tag === "UpToDate" || next._tag === "NothingToSend") return next
+  if (next._tag === "UpToDate" || next._tag === "NothingToSend") {
+    yield* keepBookmarks(work.place, { source, target: listed }, next._tag)
+    return next
+  }
   const noteLink = (lost: boolean) =>
     Effect.sync(() => {
       link.lost = lost
@@ -181,6 +188,7 @@ const attempt = Effect.fnUntraced(function* (work: Work) {
     work.after = target?.snapshots ?? []
     work.before ??= work.after
     const next = planFor(work, source, target)
+    yield* keepBookmarks(work.place, { source, target }, next._tag)
     if (!isActive(next)) return next
     const long = longNames(next, source, work.target)
     if (long !== undefined) return yield* new Stuck({ message: long })

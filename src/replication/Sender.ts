@@ -1,17 +1,22 @@
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import { Process } from "../system/Process.ts"
 import type { Completed } from "../system/supervise.ts"
-import type { SourceDataset } from "../zfs/Dataset.ts"
+import { count, firstNames } from "../text/Text.ts"
+import type { Snapshot, SourceDataset } from "../zfs/Dataset.ts"
 import type { Endpoint } from "../zfs/Endpoint.ts"
-import { at, type Commands, readOutput, ZfsError } from "../zfs/ZfsCommand.ts"
-import { readSources, sourceColumns } from "../zfs/ZfsList.ts"
+import { destroy, formatName } from "../zfs/SnapshotPrune.ts"
+import { takeMarked } from "../zfs/Zfs.ts"
+import { at, type Commands, complaint, readOutput, ZfsError } from "../zfs/ZfsCommand.ts"
+import { isDecimal, readSources, sourceColumns, table } from "../zfs/ZfsList.ts"
 import { type End, listNamed, listSnapshots, makeEnd } from "./End.ts"
-import { describeStream, estimateArguments, type SendFormat, type Stream, sourceFailure } from "./Stream.ts"
+import { describeStream, endOf, estimateArguments, type SendFormat, type Stream, sourceFailure } from "./Stream.ts"
 import { parseLine, sizeIn, tokenIn } from "./TransferFailure.ts"
 
-/** The end of a replication that has the data. Only looks, but for `grant`. */
+/** The end of a replication that has the data. Changes snapshots and bookmarks of ours alone, and what `grant` grants. */
 export class Sender extends Context.Tag("zipper/Sender")<
   Sender,
   End & {
@@ -28,6 +33,21 @@ export class Sender extends Context.Tag("zipper/Sender")<
     readonly resumable: (token: string) => Effect.Effect<Resumable, ZfsError>
     /** Bytes of the stream, by `zfs send -n`. Fails as Vanished when its snapshot is gone. */
     readonly estimate: (dataset: string, stream: Stream, format: SendFormat) => Effect.Effect<number, ZfsError>
+    /** Bytes written since its newest snapshot. */
+    readonly written: (dataset: string) => Effect.Effect<number, ZfsError>
+    /** Takes a snapshot of one instant, with {@link sourceProperty} set; `<prefix>-20250101120000`, or a second later. */
+    readonly snapshot: (prefix: string, datasets: ReadonlyArray<string>, mark: string) => Effect.Effect<void, ZfsError>
+    /** Values of {@link sourceProperty} of snapshots of the datasets and all below them, by `dataset@snapshot`. */
+    readonly marks: (datasets: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, string>, ZfsError>
+    /** Fails for one that is held or cloned, or has another guid; one that is gone is no failure. */
+    readonly destroySnapshot: (
+      dataset: string,
+      snapshot: Pick<Snapshot, "name" | "guid">
+    ) => Effect.Effect<void, ZfsError>
+    /** One that is there already is no failure. */
+    readonly bookmark: (dataset: string, snapshot: string, name: string) => Effect.Effect<void, ZfsError>
+    /** One that is gone is no failure. */
+    readonly destroyBookmark: (dataset: string, name: string) => Effect.Effect<void, ZfsError>
   }
 >() {
   static readonly layer = (endpoint: Endpoint): Layer.Layer<Sender, never, Process> =>
@@ -35,7 +55,14 @@ export class Sender extends Context.Tag("zipper/Sender")<
       Sender,
       Effect.map(Process, (process) => makeSender(process, endpoint))
     )
+
+  /** Changes nothing: logs what would be taken and destroyed, and shows what would be taken. */
+  static readonly layerDryRun = <E, R>(real: Layer.Layer<Sender, E, R>): Layer.Layer<Sender, E, R> =>
+    Layer.provide(Layer.effect(Sender, Effect.map(Sender, makeDryRunSender)), real)
 }
+
+/** User property of the snapshots that a replication job takes of what it sends: the job, and where that sends to. */
+export const sourceProperty = "zipper:source"
 
 /** `raw`: the stream is raw, of an encrypted dataset. */
 export type Resumable =
@@ -44,6 +71,16 @@ export type Resumable =
 
 export const makeSender = (process: typeof Process.Service, endpoint: Endpoint): typeof Sender.Service => {
   const { commands, end } = makeEnd(process, endpoint, "send")
+  const change = Effect.fnUntraced(function* (
+    purpose: string,
+    dataset: string,
+    done: RegExp,
+    args: ReadonlyArray<string>
+  ) {
+    const completed = yield* commands.attempt(args)
+    if (completed.exitCode === 0 || done.test(complaint(completed))) return
+    return yield* commands.failure(purpose, dataset, completed, "bookmark")
+  })
   return {
     ...end,
     tree: Effect.fn("Sender.tree")(function* (roots: ReadonlyArray<string>) {
@@ -72,7 +109,105 @@ export const makeSender = (process: typeof Process.Service, endpoint: Endpoint):
         message: `${at(commands.endpoint)}cannot ${purpose}: zfs send -nvP names no size`,
         transient: false
       })
-    })
+    }),
+    written: Effect.fn("Sender.written")(function* (dataset: string) {
+      const purpose = `look what was written to ${dataset}`
+      const got = yield* commands.run(purpose, dataset, ["get", "-H", "-p", "-o", "value", "written", dataset])
+      const bytes = got.trim()
+      return yield* readOutput(commands, purpose, isDecimal(bytes) ? Either.right(Number(bytes)) : Either.left(got))
+    }),
+    snapshot: Effect.fn("Sender.snapshot")(function* (prefix: string, datasets: ReadonlyArray<string>, mark: string) {
+      const commandLines = inCommandLines(datasets, prefix.length, endpoint)
+      if (commandLines.length > 1) {
+        yield* Effect.logWarning(
+          `${count(datasets.length, "dataset")} do not fit into one command: their snapshots are of ${commandLines.length} instants, each one of a part`
+        )
+      }
+      for (const part of commandLines) {
+        const { name } = yield* takeMarked({ commands }, prefix, part, [sourceProperty, mark], "snapshot")
+        yield* Effect.logInfo(`${at(endpoint)}took the snapshot ${name} of ${firstNames(part)}`)
+      }
+    }),
+    marks: Effect.fn("Sender.marks")(function* (datasets: ReadonlyArray<string>) {
+      const purpose = `list the snapshots of ${datasets.join(", ")}`
+      const got = yield* listNamed(commands, purpose, datasets, [
+        ...["get", "-H", "-p", "-r", "-s", "local", "-t", "snapshot", "-o", "name,value", sourceProperty],
+        ...datasets
+      ])
+      const listed = yield* readOutput(commands, purpose, table(got, 2))
+      return new Map(listed.map(([name = "", mark = ""]) => [name, mark]))
+    }),
+    destroySnapshot: Effect.fn("Sender.destroySnapshot")((dataset, { guid, name }) =>
+      destroy(commands, `${dataset}@${name}`, guid, { spareNeeded: true, role: "prune" })
+    ),
+    bookmark: Effect.fn("Sender.bookmark")((dataset, snapshot, name) =>
+      change(`bookmark ${dataset}@${snapshot}`, dataset, /bookmark exists/, [
+        ...["bookmark", `${dataset}@${snapshot}`, `${dataset}#${name}`]
+      ])
+    ),
+    destroyBookmark: Effect.fn("Sender.destroyBookmark")((dataset, name) =>
+      change(`destroy the bookmark ${dataset}#${name}`, dataset, /does not exist/, ["destroy", `${dataset}#${name}`])
+    )
+  }
+}
+
+/** Bytes of names that go into one command: ssh has its whole command in one argument, of at most 128 KiB on Linux. */
+const mostBytes = { Local: 400_000, Remote: 100_000 } as const
+
+const inCommandLines = (datasets: ReadonlyArray<string>, prefixLength: number, { _tag }: Endpoint) => {
+  const parts: Array<Array<string>> = []
+  let left = 0
+  for (const dataset of datasets) {
+    const bytes = dataset.length + prefixLength + 20
+    if (bytes > left) {
+      parts.push([])
+      left = mostBytes[_tag]
+    }
+    left -= bytes
+    parts.at(-1)?.push(dataset)
+  }
+  return parts
+}
+
+const makeDryRunSender = (real: typeof Sender.Service): typeof Sender.Service => {
+  const taken = new Map<string, { readonly snapshot: Snapshot; readonly mark: string }>()
+  const shown = (source: SourceDataset): SourceDataset => {
+    const snapshot = taken.get(source.name)?.snapshot
+    return snapshot === undefined ? source : { ...source, snapshots: [...source.snapshots, snapshot] }
+  }
+  return {
+    ...real,
+    tree: (roots) => Effect.map(real.tree(roots), (found) => ({ ...found, datasets: found.datasets.map(shown) })),
+    read: (dataset) => Effect.map(real.read(dataset), (found) => found && shown(found)),
+    estimate: Effect.fnUntraced(function* (dataset: string, stream: Stream, format: SendFormat) {
+      if (endOf(stream) !== taken.get(dataset)?.snapshot.guid) return yield* real.estimate(dataset, stream, format)
+      const newest = (yield* real.read(dataset))?.snapshots.at(-1)
+      const before =
+        stream._tag === "Incremental" && newest !== undefined && newest.guid !== stream.from.guid
+          ? yield* real.estimate(dataset, { ...stream, to: newest }, format)
+          : 0
+      return before + (yield* real.written(dataset))
+    }),
+    snapshot: Effect.fnUntraced(function* (prefix: string, datasets: ReadonlyArray<string>, mark: string) {
+      const now = yield* Clock.currentTimeMillis
+      yield* Effect.logInfo(`would take a snapshot of ${firstNames(datasets)}`)
+      const common = { name: formatName(prefix, now), creation: Math.floor(now / 1000), holds: 0, clones: [] }
+      for (const dataset of datasets) {
+        // After every transaction group that there can be.
+        taken.set(dataset, { snapshot: { ...common, guid: `not taken: ${dataset}`, createtxg: 2n ** 64n }, mark })
+      }
+    }),
+    marks: (datasets) =>
+      Effect.map(real.marks(datasets), (found) => {
+        const ours = Array.from(
+          taken,
+          ([dataset, { mark, snapshot }]) => [`${dataset}@${snapshot.name}`, mark] as const
+        )
+        return new Map([...found, ...ours])
+      }),
+    destroySnapshot: (dataset, { name }) => Effect.logInfo(`would destroy the snapshot ${dataset}@${name}`),
+    bookmark: () => Effect.void,
+    destroyBookmark: () => Effect.void
   }
 }
 

@@ -4,7 +4,7 @@ import * as Either from "effect/Either"
 import { type Job, targetOf } from "../config/ReplicationJob.ts"
 import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
 import type { Account } from "../zfs/Account.ts"
-import { allowCommand, missing, parseAllow, permissionsOf, type Where } from "../zfs/Allow.ts"
+import { allowCommand, missing, parseAllow, permissionsOf, type Role, type Where } from "../zfs/Allow.ts"
 import type { SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
 import type { End } from "./End.ts"
@@ -162,14 +162,20 @@ const warnOfEchoes = Effect.fnUntraced(function* (
 })
 
 /** A line for each permission that a run of the job lacks. None for root. */
-export const missingPermissions = Effect.fnUntraced(function* (found: Survey, rollback: boolean) {
+export const missingPermissions = Effect.fnUntraced(function* (job: Job, found: Survey, rollback: boolean) {
   const sources = found.items.map(({ source }): PermissionScope => ({ dataset: source.name, where: "here" }))
   const receiving = rollback ? permissionsOf("receive", "rollback") : permissionsOf("receive")
   return [
-    ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send"), sources)),
+    ...(yield* missingOn(yield* Sender, found.sender, permissionsOf("send", ...snapshotRoles(job)), sources)),
     ...(yield* missingOn(yield* Receiver, found.receiver, receiving, targetScopes(found)))
   ]
 })
+
+/** What a job that takes snapshots needs at the source besides `send`. */
+export const snapshotRoles = ({ snapshot, sourceRetention }: Job): ReadonlyArray<Role> => [
+  ...(snapshot ? (["snapshot"] as const) : []),
+  ...(sourceRetention === undefined ? [] : (["prune"] as const))
+]
 
 /** A replica's permissions come from itself, or from the nearest dataset above it that exists. */
 const targetScopes = ({ items, targets }: Survey): ReadonlyArray<PermissionScope> => {

@@ -128,7 +128,7 @@ const inForce = (
 const isFor = ({ groups, user }: Subject, { who }: Grant): boolean =>
   who._tag === "Everyone" || (who._tag === "User" ? who.name === user : groups.includes(who.name))
 
-export const roles = ["archive", "send", "receive", "rollback", "prune", "prepare"] as const
+export const roles = ["archive", "send", "bookmark", "snapshot", "receive", "rollback", "prune", "prepare"] as const
 /** `target`: the snapshots of a target. `replace`: a parent that we made, by a replica. */
 export type Role = (typeof roles)[number] | "target" | "replace"
 
@@ -137,6 +137,9 @@ const permissions: Readonly<Record<Role, ReadonlyArray<string>>> = {
   archive: ["snapshot", "destroy", "mount", "userprop", "diff"],
   target: ["snapshot", "destroy", "mount", "userprop"],
   send: ["send", "hold"],
+  // Without `mount`, `destroy` destroys bookmarks and nothing else.
+  bookmark: ["bookmark", "destroy"],
+  snapshot: ["snapshot", "userprop"],
   receive: ["receive", "create", "mount", "canmount", "userprop"],
   rollback: ["rollback", "destroy", "mount"],
   replace: ["rename", "create", "mount", "destroy"],

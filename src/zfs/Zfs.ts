@@ -12,6 +12,7 @@ import type { Blocked, Graft, SnapshotRef, SourceView } from "../source/SourceVi
 import * as Errno from "../system/Errno.ts"
 import { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
+import type { Role } from "./Allow.ts"
 import type { SourceName } from "./JobIdentity.ts"
 import {
   destroy,
@@ -216,10 +217,11 @@ const namesToTry = 60
 
 /** Takes one atomic snapshot of the datasets, which lie in one pool. */
 export const takeMarked = Effect.fnUntraced(function* (
-  { commands }: OpenZfs,
+  { commands }: Pick<OpenZfs, "commands">,
   prefix: string,
   datasets: ReadonlyArray<string>,
-  [property, mark]: readonly [property: string, mark: string]
+  [property, mark]: readonly [property: string, mark: string],
+  role?: Role
 ) {
   const [dataset = ""] = datasets
   const now = yield* Clock.currentTimeMillis
@@ -240,7 +242,7 @@ export const takeMarked = Effect.fnUntraced(function* (
       )
     }
     if (second === namesToTry || !/dataset already exists/.test(complaint(completed))) {
-      return yield* commands.failure(`take a snapshot of ${dataset}`, dataset, completed)
+      return yield* commands.failure(`take a snapshot of ${dataset}`, dataset, completed, role)
     }
   }
 })

@@ -277,7 +277,7 @@ describe("delegate", () => {
     assert.strictEqual(
       stdout,
       `# as root on nas
-zfs allow -u me send,hold 'tank/a'
+zfs allow -u me send,hold,bookmark,destroy 'tank/a'
 # as root on this host
 zfs allow -u me receive,create,mount,canmount,userprop 'b'
 `

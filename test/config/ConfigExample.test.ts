@@ -44,6 +44,7 @@ const structs = {
   "compression.": Compression,
   "replication.": ReplicationJob,
   "replication.retention.": RetentionConfig,
+  "replication.source_retention.": RetentionConfig,
   "target_snapshots.": RetentionConfig,
   "hooks.": Hooks,
   "mqtt.": Mqtt

@@ -18,6 +18,9 @@ const job = (more: Partial<Job> & { readonly host?: string; readonly user?: stri
     compress: "none",
     bandwidth: undefined,
     retention: undefined,
+    bookmark: true,
+    snapshot: false,
+    sourceRetention: undefined,
     ...rest
   }
 }

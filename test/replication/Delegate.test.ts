@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type { Job } from "../../src/config/ReplicationJob.ts"
 import {
   applyDelegations,
   checkDelegations,
@@ -30,8 +31,16 @@ describe("delegate", () => {
   it("knows what a job needs", () => {
     const retention = { hourly: 0, daily: 1, weekly: 0, monthly: 0 }
     assert.deepStrictEqual(delegationsOf({ ...job, datasets: ["tank", "tank/a"], retention }), [
-      { end: "sender", roles: ["send"], user: undefined, dataset: "tank" },
+      { end: "sender", roles: ["send", "bookmark"], user: undefined, dataset: "tank" },
       { end: "receiver", roles: ["receive", "prune"], user: undefined, dataset: "backup" }
+    ])
+    const rolesAtSource = (more: Partial<Job>) => delegationsOf({ ...job, ...more })[0]?.roles
+    assert.deepStrictEqual(rolesAtSource({ bookmark: false }), ["send"])
+    assert.deepStrictEqual(rolesAtSource({ snapshot: true }), ["send", "bookmark", "snapshot"])
+    assert.deepStrictEqual(rolesAtSource({ snapshot: true, sourceRetention: retention, bookmark: false }), [
+      "send",
+      "snapshot",
+      "prune"
     ])
     const push = { ...job, direction: "push", destination: undefined, stripPrefix: "tank" } as const
     assert.deepStrictEqual(

@@ -156,8 +156,11 @@ describe("plan", () => {
 
   it("goes past no snapshot of the target's own with a raw stream of what is encrypted", () => {
     const auto = snapshot("4", "auto", { written: 0 })
-    const secret = source([s1, s2], { encrypted: true, key: { root: "tank/a", salt: "7", rootSalt: "7" } })
-    const key = { root: "backup/a", salt: "7", rootSalt: "7", dependents: [] }
+    const secret = source([s1, s2], {
+      encrypted: true,
+      key: { root: "tank/a", salt: "7", rootSalt: "7", loaded: true }
+    })
+    const key = { root: "backup/a", salt: "7", rootSalt: "7", loaded: true, dependents: [] }
     assert.match(
       reason(plan(secret, target([s1, auto], { mode: "raw", key }), { mode: "raw", rollback: false }), "Diverged"),
       /has snapshots of its own since @s1, the latest snapshot in common, which no raw stream goes past, and would lose 1 snapshot \(@auto\); .* --rollback/

@@ -84,6 +84,7 @@ describe("prune", () => {
     Effect.gen(function* () {
       const kit = yield* makePruneKit(6)
       for (const name of ["d4", "d5", "d6"]) removeSnapshot(kit.tank, name)
+      kit.tank.bookmarks = []
       hold(kit.replica, "d1", { holds: 1 })
       hold(kit.replica, "d2", { clones: ["backup/clone"] })
       yield* kit.prune()
@@ -109,6 +110,7 @@ describe("prune", () => {
     Effect.gen(function* () {
       const kit = yield* makePruneKit(5)
       kit.tank.snapshots = []
+      kit.tank.bookmarks = []
       const stranger = yield* kit.prune()
       assert.deepStrictEqual(
         [stranger.replicas.map(({ result }) => result), exitStatusOf(stranger)],

@@ -239,7 +239,9 @@ describe("Receiver", () => {
       assert.isFalse(yield* of({ canmount: "on\tdefault" }))
       assert.isFalse(yield* of({ mounted: "yes\t-" }))
       assert.isFalse(yield* of({}, row("dst/a", snapshot("1", 1n, { written: 1 }))))
-      const { receiver: snapped } = receiver(on(properties("dst/a", placeholder), row("dst/a", snapshot("1", 1n, { written: 1 }))))
+      const { receiver: snapped } = receiver(
+        on(properties("dst/a", placeholder), row("dst/a", snapshot("1", 1n, { written: 1 })))
+      )
       assert.isTrue((yield* snapped.read("dst/a"))?.made)
     })
   )

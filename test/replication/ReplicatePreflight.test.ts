@@ -78,7 +78,13 @@ describe("before anything is sent", () => {
       kit.memory.target.allow.set("backup/replicas", allowTable("backup/replicas", "bob", ["canmount", "userprop"]))
       assert.strictEqual((yield* kit.run()).sent, 2)
       const looks = kit.memory.calls.filter((call) => call.startsWith("allowed"))
-      assert.deepStrictEqual(looks.slice(-2), ["allowed sender tank", "allowed receiver backup/replicas"])
+      // The last looks are for bookmarks, which no run fails for.
+      const each = ["allowed sender tank", "allowed receiver backup/replicas"]
+      assert.deepStrictEqual(looks.slice(-4), [...each, "allowed sender tank", "allowed sender tank"])
+      const gap = kit.lines.filter((line) => line.includes("no bookmark is kept"))
+      assert.deepStrictEqual(gap, [
+        "INFO no bookmark is kept at the source: bob may not bookmark, destroy on tank; as root on nas: zfs allow -u bob bookmark,destroy 'tank'"
+      ])
     })
   )
 

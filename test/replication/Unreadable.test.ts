@@ -47,6 +47,7 @@ describe("a block of the source that cannot be read", () => {
       kind: "filesystem",
       stream: { _tag: "Full", to, force: false },
       mode: "plain",
+      format: "plain",
       onProgress: () => {}
     } as const
     const receiver =

@@ -247,7 +247,10 @@ const replicate = Effect.fnUntraced(function* ({ folder, scratch }: Place, how: 
     mode: "plain",
     compress: "none",
     bandwidth: undefined,
-    retention: undefined
+    retention: undefined,
+    bookmark: true,
+    snapshot: false,
+    sourceRetention: undefined
   }
   const lockfile = join(folder, "replication.lock")
   const settings = { named: false, rollback: false, retries: 0, notify_on: [], reminder_hours: 24, lockfile }

@@ -21,6 +21,8 @@ const shared = {
     "rollback",
     "Where a replica went its own way, destroy what it has after the latest common snapshot."
   ),
+  snapshot: options.flag("snapshot", "Take a snapshot of the datasets at the source first; none of them is destroyed."),
+  noBookmark: options.flag("no-bookmark", "Keep no bookmark of the latest common snapshot at the source."),
   bandwidth: options.single("bandwidth", "RATE", "At most so many bytes a second, such as 10M."),
   compress: options.single("compress", "zstd|none", "Compress on the way; zstd has to be on both hosts."),
   job: options.job,
@@ -67,11 +69,13 @@ type RunFlags = Command.Command.ParseConfig<Pick<typeof shared, "lock" | "dryRun
 const replicate = (
   direction: Job["direction"],
   flags: RunFlags &
-    Command.Command.ParseConfig<Pick<typeof shared, "rollback" | "output">> &
-    Omit<JobSelection, "direction">
+    Command.Command.ParseConfig<Pick<typeof shared, "rollback" | "snapshot" | "noBookmark" | "output">> &
+    Omit<JobSelection, "direction" | "bookmark" | "snapshot">
 ) =>
   Effect.gen(function* () {
-    const resolved = yield* resolveJob(direction, { ...flags, direction })
+    const { noBookmark, snapshot } = flags
+    const asked = { bookmark: noBookmark ? false : undefined, snapshot: snapshot || undefined }
+    const resolved = yield* resolveJob(direction, { ...flags, ...asked, direction })
     const unfinished = yield* documentUnfinished(ReplicationDocument)
     const onUnfinished = (summary: ReplicationSummary) => unfinished({ ...summary, dry_run: flags.dryRun })
     const summary = yield* withJobLayers(direction, flags, resolved, (context) =>

@@ -1,10 +1,21 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Resumable, Sender } from "../../../src/replication/Sender.ts"
-import type { SourceDataset } from "../../../src/zfs/Dataset.ts"
-import { makeMemoryEnd, within } from "./end.ts"
+import { byCreatetxg, type SourceDataset } from "../../../src/zfs/Dataset.ts"
+import { formatName } from "../../../src/zfs/SnapshotPrune.ts"
+import { makeMemoryEnd, notThere, within } from "./end.ts"
 import { stepsOf } from "./steps.ts"
-import { isLoaded, type MemoryDataset, operation, type ReplicationMemory } from "./world.ts"
+import {
+  addSnapshot,
+  isLoaded,
+  isNeeded,
+  type MemoryDataset,
+  operation,
+  Refused,
+  type ReplicationMemory,
+  removeSnapshot,
+  tick
+} from "./world.ts"
 
 /** The sender of a world in memory. */
 export const memorySender = (memory: ReplicationMemory): Layer.Layer<Sender> =>
@@ -12,6 +23,11 @@ export const memorySender = (memory: ReplicationMemory): Layer.Layer<Sender> =>
 
 const makeSender = (memory: ReplicationMemory): typeof Sender.Service => {
   const { datasets } = memory.source
+  const change = (name: string, dataset: string, work: (found: MemoryDataset) => void) =>
+    operation(memory, name, () => {
+      const found = datasets.get(dataset)
+      return found === undefined ? Effect.fail(notThere(dataset)) : Effect.sync(() => work(found))
+    })
   return {
     ...makeMemoryEnd(memory, "source", "sender"),
     tree: (roots) =>
@@ -32,7 +48,43 @@ const makeSender = (memory: ReplicationMemory): typeof Sender.Service => {
         Effect.map(stepsOf(memory, dataset, stream), (steps) =>
           steps.reduce((sum, step) => sum + step.snapshot.bytes - step.done, 0)
         )
-      )
+      ),
+    written: (dataset) =>
+      operation(memory, `written ${dataset}`, () => Effect.succeed(datasets.get(dataset)?.written ?? 0)),
+    snapshot: (prefix, names, mark) =>
+      operation(memory, `snapshot ${names.join(" ")}`, () =>
+        Effect.sync(() => {
+          // A second later each.
+          const name = formatName(prefix, Number(tick(memory)) * 1000)
+          for (const each of names) {
+            const dataset = datasets.get(each)
+            if (dataset === undefined) throw new Refused(`${each} does not exist`)
+            addSnapshot(memory, dataset, name, { bytes: dataset.written })
+            memory.marks.set(`${each}@${name}`, mark)
+          }
+        })
+      ),
+    marks: () => operation(memory, "marks", () => Effect.succeed(memory.marks)),
+    destroySnapshot: (dataset, { guid, name }) =>
+      change(`destroy ${dataset}@${name}`, dataset, (found) => {
+        const snapshot = found.snapshots.find((one) => one.guid === guid && one.name === name)
+        if (snapshot !== undefined && isNeeded(found, snapshot)) throw new Refused("dataset is busy")
+        removeSnapshot(found, name)
+      }),
+    bookmark: (dataset, snapshot, name) =>
+      operation(memory, `bookmark ${dataset}@${snapshot}`, () => {
+        const found = datasets.get(dataset)
+        const of = found?.snapshots.find((one) => one.name === snapshot)
+        if (found === undefined || of === undefined) return Effect.fail(notThere(`${dataset}@${snapshot}`))
+        if (found.bookmarks.some((one) => one.name === name)) return Effect.void
+        const { createtxg, guid } = of
+        found.bookmarks = [...found.bookmarks, { name, guid, createtxg }].sort(byCreatetxg)
+        return Effect.void
+      }),
+    destroyBookmark: (dataset, name) =>
+      change(`destroy ${dataset}#${name}`, dataset, (found) => {
+        found.bookmarks = found.bookmarks.filter((one) => one.name !== name)
+      })
   }
 }
 

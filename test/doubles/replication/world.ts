@@ -80,6 +80,8 @@ export interface ReplicationMemory {
   readonly cuts: Array<number>
   /** What resume tokens are for. */
   readonly tokens: Map<string, MemoryToken>
+  /** Whose the snapshots of the source are that jobs took, by `dataset@snapshot`. */
+  readonly marks: Map<string, string>
   /** Called with the name of every operation: somebody else changes the world meanwhile. */
   before: (operation: string) => void
   after: (operation: string) => void
@@ -103,6 +105,7 @@ export const makeReplicationMemory = (): ReplicationMemory => {
     failures: new Map(),
     cuts: [],
     tokens: new Map(),
+    marks: new Map(),
     before: () => {},
     after: () => {},
     next: 1n

@@ -8,6 +8,7 @@ import type { Job } from "../../../src/config/ReplicationJob.ts"
 import type { Notification } from "../../../src/notify/Notifier.ts"
 import { Receiver } from "../../../src/replication/Receiver.ts"
 import { type RunReplicationOptions, runReplication } from "../../../src/replication/Replicate.ts"
+import { Sender } from "../../../src/replication/Sender.ts"
 import { Transfer } from "../../../src/replication/Transfer.ts"
 import type { DatasetResult } from "../../../src/runs/ReplicationResult.ts"
 import { Progress } from "../../../src/system/Progress.ts"
@@ -36,7 +37,10 @@ export const job: Job = {
   mode: "plain",
   compress: "none",
   bandwidth: undefined,
-  retention: undefined
+  retention: undefined,
+  bookmark: true,
+  snapshot: false,
+  sourceRetention: undefined
 }
 
 /** The services over a world in memory; `dry`: as a dry run has them. */
@@ -44,7 +48,7 @@ export const servicesOf = (memory: ReplicationMemory, dry = false) => {
   const sender = memorySender(memory)
   return dry
     ? Transfer.layerDryRun(memoryTransfer(memory)).pipe(
-        Layer.provideMerge(Layer.merge(sender, Receiver.layerDryRun(memoryReceiver(memory))))
+        Layer.provideMerge(Layer.merge(Sender.layerDryRun(sender), Receiver.layerDryRun(memoryReceiver(memory))))
       )
     : Layer.mergeAll(sender, memoryReceiver(memory), memoryTransfer(memory))
 }

@@ -1,0 +1,108 @@
+import * as Effect from "effect/Effect"
+import type { Job } from "../config/ReplicationJob.ts"
+import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
+import { count } from "../text/Text.ts"
+import type { SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
+import { poolOf } from "../zfs/DatasetName.ts"
+import { applyRetention, type Retention } from "../zfs/Retention.ts"
+import { parseName } from "../zfs/SnapshotPrune.ts"
+import { placeId } from "./Bookmarks.ts"
+import { newestHeldBy } from "./Prune.ts"
+import { Receiver } from "./Receiver.ts"
+import { minimalRoots } from "./Selection.ts"
+import { Sender } from "./Sender.ts"
+import type { DatasetPair, Survey } from "./Survey.ts"
+
+/**
+ * Takes a snapshot of all datasets of the job at the source, one of an instant in each pool, and gives the survey with
+ * it. Does nothing for a job without `snapshot`. Fails with PreflightError when it cannot be taken.
+ */
+export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: Job, found: Survey, retries: number) {
+  if (!job.snapshot) return found
+  const sender = yield* Sender
+  const groups = new Map<string, { readonly mark: string; readonly datasets: Array<string> }>()
+  for (const item of found.items) {
+    const { name } = item.source
+    const mark = markOf(job, found, item)
+    const group = groups.get(`${poolOf(name)} ${mark}`) ?? { mark, datasets: [] }
+    group.datasets.push(name)
+    groups.set(`${poolOf(name)} ${mark}`, group)
+  }
+  for (const { datasets, mark } of groups.values()) {
+    yield* sender.snapshot(prefixOf(job), datasets, mark).pipe(retryTransient(retries))
+  }
+  const { datasets: tree } = yield* sender.tree(rootsOf(job, found)).pipe(retryTransient(retries))
+  const sources = new Map(tree.map((source) => [source.name, source]))
+  const items = found.items.map((item) => ({ ...item, source: sources.get(item.source.name) ?? item.source }))
+  return { ...found, tree, items }
+}, asPreflight)
+
+/**
+ * Destroys what `source_retention` does not keep of the snapshots that the job took, as both ends are now. Gives what
+ * went wrong, and never fails: a later run makes up for it.
+ */
+export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
+  function* (job: Job, found: Survey) {
+    const { sourceRetention: retention } = job
+    if (retention === undefined || found.items.length === 0) return []
+    const [sender, receiver] = [yield* Sender, yield* Receiver]
+    const roots = rootsOf(job, found)
+    const marks = yield* sender.marks(roots)
+    const sources = new Map((yield* sender.tree(roots)).datasets.map((source) => [source.name, source]))
+    const targets = yield* receiver.tree(minimalRoots(found.items.map(({ target }) => target)))
+    const failed: Array<string> = []
+    let gone = 0
+    for (const item of found.items) {
+      const source = sources.get(item.source.name)
+      if (source === undefined) continue
+      const mark = markOf(job, found, item)
+      const isOurs = (name: string) =>
+        marks.get(`${source.name}@${name}`) === mark && parseName(prefixOf(job), name) !== undefined
+      for (const snapshot of yield* outdated(source, targets.get(item.target), retention, isOurs)) {
+        const error = yield* sender.destroySnapshot(source.name, snapshot).pipe(
+          Effect.as(undefined),
+          Effect.catchAll(({ message }) => Effect.as(Effect.logWarning(message), message))
+        )
+        if (error === undefined) gone += 1
+        else failed.push(error)
+      }
+    }
+    if (gone > 0 && receiver.dryRun !== true) {
+      yield* Effect.logInfo(`${count(gone, "older snapshot")} of this job destroyed at the source`)
+    }
+    return failed.slice(0, 1)
+  },
+  Effect.catchAll(({ message }) => Effect.as(Effect.logWarning(message), [message]))
+)
+
+/** Of those that are ours: neither what the next stream starts from, nor what an interrupted one needs to go on. */
+const outdated = (
+  source: SourceDataset,
+  target: TargetDataset | undefined,
+  retention: Retention,
+  isOurs: (name: string) => boolean
+) => {
+  if (target?.resumeToken !== undefined) return Effect.succeed([])
+  const first = target === undefined || target.snapshots.length === 0
+  const needed = first ? source.snapshots[0] : newestHeldBy(source, target)
+  return applyRetention(
+    source.snapshots.filter(({ name }) => isOurs(name)),
+    retention,
+    { newestCommon: new Set(needed === undefined ? [] : [needed.guid]) }
+  ).pipe(
+    Effect.mapBoth({
+      onFailure: (message) => new PreflightError({ message }),
+      onSuccess: ({ destroy }) => destroy
+    })
+  )
+}
+
+const rootsOf = (job: Job, { missing }: Survey): ReadonlyArray<string> =>
+  minimalRoots(job.datasets).filter((root) => !missing.includes(root))
+
+/** Names of the job's snapshots are this and a time. */
+const prefixOf = ({ name }: Job): string => `zipper-${name}`
+
+/** Two hosts may have jobs of one name that send the same dataset: each thins out its own. */
+const markOf = (job: Job, { targets }: Survey, { target }: DatasetPair): string =>
+  `job=${job.name},to=${placeId(targets, job.destination ?? poolOf(target)) ?? ""}`
