@@ -19,6 +19,7 @@ import { makeHelp } from "./commands/help.ts"
 import { ls } from "./commands/ls.ts"
 import { notifyTest, suspend } from "./commands/messages.ts"
 import { prune } from "./commands/prune.ts"
+import { recover } from "./commands/recover.ts"
 import { pull, push } from "./commands/replicate.ts"
 import { report } from "./commands/report.ts"
 import { restore } from "./commands/restore.ts"
@@ -48,6 +49,7 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "config show", summary: "print the effective configuration, secrets hidden" },
   { name: "pull", summary: "replicate datasets of another host to this one" },
   { name: "push", summary: "replicate datasets to another host" },
+  { name: "recover", summary: "bring a replica back as a working dataset, or look at it" },
   { name: "prune", summary: "destroy old snapshots of replicas" },
   { name: "prepare", summary: "make the dataset that replicas are written below" },
   { name: "delegate", summary: "print or set the rights of a user who is not root" },
@@ -75,6 +77,7 @@ export const commands = [
   config,
   pull,
   push,
+  recover,
   prune,
   prepare,
   delegate,
@@ -124,7 +127,7 @@ const wordsAsTyped = new Set(["schema", "help"])
 
 /** The commands that take names beside their options. */
 const takingNames = new Set([
-  ...["pull", "push", "prune", "prepare", "delegate", "restore", "verify", "ls"],
+  ...["pull", "push", "recover", "prune", "prepare", "delegate", "restore", "verify", "ls"],
   ...["config init", "config validate", "config show"]
 ])
 

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import type { YieldWrap } from "effect/Utils"
 import { type ArchiveConfig, archiveOf, type Config, umaskOf } from "../config/Config.ts"
 import { ConfigError, ConfigFile } from "../config/ConfigFile.ts"
+import { RecoverRefusal } from "../replication/RecoverPlan.ts"
 import { LockError } from "../runs/Lock.ts"
 import { PreflightError, stoppedBySignal } from "../runs/Run.ts"
 import { Disk } from "../system/Disk.ts"
@@ -72,6 +73,7 @@ export const reportErrors = <A, E, R>(body: Effect.Effect<A, E, R>) =>
 const statusOf = (error: unknown): ExitStatus => {
   if (error instanceof ConfigError || error instanceof UsageError) return ExitStatus.usage
   if (error instanceof PreflightError) return ExitStatus.preflight
+  if (error instanceof RecoverRefusal) return ExitStatus.refused
   if (error instanceof LockError) return error.reason === "Held" ? ExitStatus.locked : ExitStatus.preflight
   return ExitStatus.someFailed
 }

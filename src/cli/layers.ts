@@ -10,6 +10,7 @@ import { archiveJobKey, type Job, type JobKey, jobFileName, jobLockName } from "
 import { Notifier } from "../notify/Notifier.ts"
 import { Ping } from "../notify/Ping.ts"
 import { Receiver } from "../replication/Receiver.ts"
+import { RecoveredEnd, ReplicaEnd } from "../replication/RecoverEnd.ts"
 import { Sender } from "../replication/Sender.ts"
 import { Transfer } from "../replication/Transfer.ts"
 import { History } from "../runs/History.ts"
@@ -237,10 +238,35 @@ export const localReplicationLayers = Layer.mergeAll(
 
 /** Both ends of a job and the way between them, on one connection to the other host. */
 export const connected = (job: Job, dryRun: boolean) =>
-  Layer.unwrapScoped(Effect.map(sharedConnection(job.remote), (remote) => endsLayers({ ...job, remote }, dryRun)))
+  Layer.unwrapScoped(
+    Effect.map(sharedConnection(job.remote), (remote) => endsLayers(endsOf({ ...job, remote }), job, dryRun))
+  )
 
-const endsLayers = ({ bandwidth, compress, ...job }: Job, dryRun: boolean) => {
-  const { source, target } = endsOf(job)
+/** The same from the replicas of a job to where datasets are made of them, with what `recover` runs on. */
+export const recoverLayers = (job: Job, target: Endpoint, config: Config | undefined, dryRun: boolean) =>
+  Layer.mergeAll(
+    Layer.unwrapScoped(
+      Effect.map(Effect.all([shared(endsOf(job).target), shared(target)]), ([source, target]) =>
+        Layer.mergeAll(
+          endsLayers({ source, target }, job, dryRun),
+          ReplicaEnd.layer(source, dryRun),
+          RecoveredEnd.layer(target, dryRun)
+        )
+      )
+    ),
+    dryRun ? Lock.layerDryRun : Lock.layer,
+    dryRun ? Layer.empty : stallLayer(config?.task_timeout_seconds ?? Number.POSITIVE_INFINITY),
+    dryRun ? Progress.layerNone : progressBar.layer
+  ).pipe(Layer.provideMerge(Process.layer))
+
+const shared = (endpoint: Endpoint) =>
+  endpoint._tag === "Local" ? Effect.succeed(endpoint) : sharedConnection(endpoint)
+
+const endsLayers = (
+  { source, target }: { readonly source: Endpoint; readonly target: Endpoint },
+  { bandwidth, compress }: Pick<Job, "bandwidth" | "compress">,
+  dryRun: boolean
+) => {
   const sender = Sender.layer(source)
   const receiver = Receiver.layer(target)
   const transfer = Transfer.layer({ source, target, compress, bandwidth })

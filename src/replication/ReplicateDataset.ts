@@ -33,6 +33,8 @@ interface DatasetSettings {
   readonly job: Job
   readonly rollback: boolean
   readonly retries: number
+  /** See TransferRequest. */
+  readonly mark?: string
   /** Shared by the datasets of a run. While `lost`, an end was out of reach last, and datasets are tried only once each. */
   readonly link: { lost: boolean }
   /** As bookmarkPlaces gives it. */
@@ -386,7 +388,7 @@ const sendStream = Effect.fnUntraced(function* (
     work.bytes += sent
   }
   const report = yield* (yield* Transfer)
-    .send({ source: name, target, kind, stream, mode: settings.job.mode, format, onProgress })
+    .send({ source: name, target, kind, stream, mode: settings.job.mode, format, mark: settings.mark, onProgress })
     .pipe(Effect.tapError(() => Effect.sync(() => count(done))))
   count(report.bytes)
   work.how ??= stream._tag === "Full" ? "full" : stream._tag === "Resume" ? "resumed" : "incremental"

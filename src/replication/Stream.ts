@@ -58,6 +58,8 @@ export interface TransferRequest {
   readonly stream: Stream
   readonly mode: SendMode
   readonly format: SendFormat
+  /** The user property that the target gets, with the mode; left out: {@link modeProperty}. */
+  readonly mark?: string | undefined
   readonly onProgress: (progress: StreamProgress) => void
 }
 
@@ -109,12 +111,12 @@ export const estimateArguments = (dataset: string, stream: Stream, format: SendF
 export const receiveArguments = (
   target: string,
   stream: Stream,
-  { kind, mode }: { readonly kind: SourceDataset["kind"]; readonly mode: SendMode }
+  { kind, mark = modeProperty, mode }: Pick<TransferRequest, "kind" | "mark" | "mode">
 ): ReadonlyArray<string> => [
   ...["receive", "-u", "-s"],
   ...((stream._tag === "Full" || stream._tag === "Resume") && stream.force ? ["-F"] : []),
   ...(kind === "filesystem" ? ["-o", "canmount=off"] : []),
-  ...["-o", `${modeProperty}=${mode}`],
+  ...["-o", `${mark}=${mode}`],
   target
 ]
 

@@ -4,6 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { CheckDocument } from "../../check/Check.ts"
 import { DelegateDocument, PrepareDocument } from "../../replication/Delegate.ts"
+import { LookDocument } from "../../replication/Look.ts"
+import { RecoverDocument } from "../../replication/Recover.ts"
 import { ReportDocument } from "../../report/writeReport.ts"
 import { ListDocument, ListFoldersDocument } from "../../restore/ListArchive.ts"
 import { RestoreDocuments } from "../../restore/RestoreResult.ts"
@@ -107,6 +109,7 @@ export const documents = {
   "config show": orErrors(ConfigShowDocument),
   pull: orErrors(ReplicationDocument),
   push: orErrors(ReplicationDocument),
+  recover: orErrors(Schema.Union(RecoverDocument, LookDocument)),
   prune: orErrors(PruneDocument),
   prepare: orErrors(PrepareDocument),
   delegate: orErrors(DelegateDocument),

@@ -1,0 +1,348 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type { Job } from "../config/ReplicationJob.ts"
+import { Lock } from "../runs/Lock.ts"
+import { asPreflight, PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
+import { countField, document, flag, instant, optional, seconds, secondsOf, text } from "../text/Document.ts"
+import { bytes, count, duration } from "../text/Text.ts"
+import { utcSeconds } from "../text/Time.ts"
+import { permissionsOf } from "../zfs/Allow.ts"
+import { modeProperty, placeholderProperty, type SendMode, type Snapshot } from "../zfs/Dataset.ts"
+import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
+import { Receiver } from "./Receiver.ts"
+import { type PropertyOf, RecoveredEnd, ReplicaEnd, typed } from "./RecoverEnd.ts"
+import {
+  keysOf,
+  placeOf,
+  planRecovery,
+  type RecoveryItem,
+  recoveryProperty,
+  settingsFor,
+  unlocking,
+  until,
+  type ZfsArguments
+} from "./RecoverPlan.ts"
+import { replicateDataset } from "./ReplicateDataset.ts"
+import { Sender } from "./Sender.ts"
+import { failPreflight, missingOn, poolMissing } from "./Survey.ts"
+import { Transfer } from "./Transfer.ts"
+
+export interface RecoverRequest {
+  /** Its name at the source. */
+  readonly dataset: string
+  readonly replica: string
+  readonly target: string
+  readonly at: string | undefined
+  /** What `zfs load-key -L` takes, and for `prompt` the passphrase. */
+  readonly key: { readonly location: string; readonly input: Redacted.Redacted | undefined } | undefined
+  /** Both ends are one machine: a key file that the replica names is there. */
+  readonly sameHost: boolean
+}
+
+interface RecoverSettings {
+  readonly run: string
+  readonly retries: number
+  readonly lockfile: string
+  /** See SupervisedRun. */
+  readonly lockWait?: number
+}
+
+/**
+ * Makes a working dataset of a replica and of each below it, with all snapshots up to the last that is asked for. Fails
+ * with RecoverRefusal when something is there already, with PreflightError and LockError with nothing done. Other
+ * failures are in the summary: what was received stays, marked, and the next call goes on with it.
+ */
+export const runRecover = Effect.fn("Recover.run")(
+  function* (job: Job, request: RecoverRequest, { lockWait, lockfile, retries, run }: RecoverSettings) {
+    yield* (yield* Lock).acquire(lockfile).pipe(waitForLock(lockWait))
+    const started = yield* Clock.currentTimeMillis
+    const { existing, properties, ...found } = yield* survey(job, request, retries)
+    const plan = yield* found.plan
+    const sender = yield* Sender
+    for (const { dataset, reason } of plan.leftOut) yield* Effect.logWarning(`${dataset} is left out: ${reason}`)
+    const link = { lost: false }
+    const receive = Effect.fnUntraced(function* (item: RecoveryItem, to: NonNullable<RecoveryItem["to"]>) {
+      const work = replicateDataset({ job: { ...job, mode: item.mode }, rollback: false, retries, link, mark })
+      const read = (name: string) => Effect.map(sender.read(name), (found) => found && until(found, to))
+      const result = yield* work({ ...item, source: until(item.source, to) }, existing.get(item.target)).pipe(
+        Effect.provideService(Sender, { ...sender, read })
+      )
+      const { bytes = 0, error = yield* compare(item.target, to) } = { bytes: 0, error: undefined, ...result }
+      return { bytes, error, result: result.result === "refused" ? ("refused" as const) : ("failed" as const) }
+    })
+    const results = new Map<string, RecoverDataset>()
+    for (const item of plan.items) {
+      const { finished, source, target, to } = item
+      const names = { dataset: placeOf(source.name, request.replica, request.dataset), replica: source.name, target }
+      const fallen = ancestorsOf(target).find((above) => results.get(above)?.error !== undefined)
+      const end = finished || to === undefined || fallen !== undefined ? undefined : yield* receive(item, to)
+      const error = fallen === undefined ? end?.error : `not tried: its parent ${fallen} failed`
+      results.set(target, {
+        ...names,
+        result: error === undefined ? (to === undefined ? "made" : "recovered") : (end?.result ?? "failed"),
+        ...(to === undefined ? {} : { snapshot: to.name, guid: to.guid }),
+        bytes: end?.bytes ?? 0,
+        ...(error === undefined ? {} : { error })
+      })
+    }
+    const ofResult = (...wanted: ReadonlyArray<RecoverDataset["result"]>) =>
+      plan.items.filter(({ target }) => wanted.some((each) => each === results.get(target)?.result))
+    const [failed, refused] = [ofResult("failed").length, ofResult("refused").length]
+    const whole = ofResult("recovered", "made").filter(({ finished }) => !finished)
+    const { todo, troubles } = yield* finish(whole, request, properties, failed + refused === 0)
+    yield* logAdvice(job, request, plan.items, properties)
+    const { dryRun = false, label } = yield* RecoveredEnd
+    const summary: RecoverDocument = {
+      version: 1,
+      dry_run: dryRun,
+      job: job.name,
+      run,
+      started_at_utc: utcSeconds(started),
+      seconds: secondsOf((yield* Clock.currentTimeMillis) - started),
+      host: label,
+      target: request.target,
+      failed: failed + troubles,
+      refused,
+      bytes: [...results.values()].reduce((sum, { bytes }) => sum + bytes, 0),
+      datasets: [
+        ...results.values(),
+        ...plan.leftOut.map(
+          ({ dataset, reason }): RecoverDataset => ({
+            dataset: placeOf(dataset, request.replica, request.dataset),
+            replica: dataset,
+            target: placeOf(dataset, request.replica, request.target),
+            result: "left_out",
+            bytes: 0,
+            error: reason
+          })
+        )
+      ],
+      todo
+    }
+    yield* Effect.logInfo(recoverTotals(summary))
+    return summary
+  },
+  Effect.scoped,
+  Effect.onInterrupt(() =>
+    Effect.logError(
+      "stopped by a signal before it was done: what was received stays, and the same command goes on there"
+    )
+  )
+)
+
+const mark = recoveryProperty
+
+const survey = Effect.fn("Recover.survey")(function* (job: Job, request: RecoverRequest, retries: number) {
+  const { at, dataset, replica, target } = request
+  const retry = retryTransient(retries)
+  const [sender, receiver] = [yield* Sender, yield* Receiver]
+  const accounts = [yield* retry(sender.account), yield* retry(receiver.account)] as const
+  const { datasets: replicas } = yield* retry(sender.tree([replica]))
+  const [root] = replicas
+  if (root === undefined) {
+    const message = `there is no replica of ${dataset} on ${sender.label}: nothing is at ${replica}`
+    return yield* new PreflightError({ message })
+  }
+  const parent = parentOf(target) ?? target
+  if ((yield* retry(receiver.read(parent))) === undefined) {
+    const isPool = (yield* retry(receiver.read(poolOf(target)))) !== undefined
+    const message = `on ${receiver.label}: there is no dataset ${parent} to put it into: ${typed(["create", "-p", parent])}`
+    return yield* new PreflightError({ message: isPool ? message : poolMissing(receiver.label, poolOf(target)) })
+  }
+  if (isWithin(target, replica) && (yield* retry(receiver.read(replica)))?.guid === root.guid) {
+    return yield* new PreflightError({ message: `${target} would lie inside of the replica ${replica}` })
+  }
+  const found = yield* retry(receiver.tree([target]))
+  yield* failPreflight([
+    ...(yield* missingOn(sender, accounts[0], permissionsOf("send"), [{ dataset: replica, where: "both" }])),
+    ...(yield* missingOn(receiver, accounts[1], permissionsOf("receive"), [
+      found.has(target) ? { dataset: target, where: "here" } : { dataset: parent, where: "both" }
+    ]))
+  ])
+  yield* retry((yield* Transfer).tools)
+  const properties = yield* retry((yield* ReplicaEnd).properties(replica))
+  const marks = yield* retry((yield* RecoveredEnd).properties(target))
+  const markOf = (name: string) =>
+    marks.get(name)?.local(recoveryProperty) !== undefined
+      ? ("recover" as const)
+      : marks.get(name)?.local(placeholderProperty) !== undefined
+        ? ("placeholder" as const)
+        : undefined
+  const plan = planRecovery({
+    at,
+    replicas,
+    target,
+    now: yield* Clock.currentTimeMillis,
+    modeOf: (name) => modeIn(properties.get(name)) ?? job.mode,
+    existing: new Map(
+      Array.from(found, ([name, { snapshots }]) => [name, { mark: markOf(name), newest: snapshots.at(-1)?.guid }])
+    )
+  })
+  return { existing: found, plan, properties }
+}, asPreflight)
+
+const modeIn = (of: PropertyOf | undefined): SendMode | undefined => {
+  const value = of?.local(modeProperty)
+  return value === "raw" || value === "plain" ? value : undefined
+}
+
+/** Why the target is not what was asked for, though all was received; undefined when it is. */
+const compare = Effect.fnUntraced(
+  function* (target: string, { guid, name }: Snapshot) {
+    const newest = (yield* (yield* Receiver).read(target))?.snapshots.at(-1)
+    return newest?.guid === guid
+      ? undefined
+      : `${target} ends at @${newest?.name} (guid ${newest?.guid}) and not at @${name} (guid ${guid}): an earlier call went further, or another program is at work on it`
+  },
+  Effect.catchAll(({ message }) => Effect.succeed(message))
+)
+
+/**
+ * Makes of what was received datasets that are used: properties, keys, mounts; the marks go last, and that of the root after
+ * all others, if `all` is there. What cannot be done is logged as a command, and given back.
+ */
+const finish = Effect.fn("Recover.finish")(function* (
+  items: ReadonlyArray<RecoveryItem>,
+  request: RecoverRequest,
+  properties: ReadonlyMap<string, PropertyOf>,
+  all: boolean
+) {
+  const end = yield* RecoveredEnd
+  const { dryRun = false } = end
+  const { root } = yield* end.account
+  const todo: Array<string> = []
+  let troubles = 0
+  const later = (why: string, ...commands: ReadonlyArray<ZfsArguments>) =>
+    Effect.forEach(commands, (args) => {
+      todo.push(typed(args))
+      return Effect.logWarning(`${why}; on ${end.label}: ${typed(args)}`)
+    })
+  const attempt = (what: string, args: ZfsArguments, input?: Redacted.Redacted) =>
+    end.change(what, args, input).pipe(
+      Effect.as(true),
+      Effect.catchAll(({ message }) => {
+        troubles += 1
+        return Effect.as(later(message, args), false)
+      })
+    )
+  for (const item of items) {
+    const received = properties.get(item.source.name)?.received ?? new Map()
+    for (const args of settingsFor(item, received)) yield* attempt(`set properties of ${item.target}`, args)
+  }
+  const before = yield* end.properties(request.target)
+  const opened = new Map<string, string | undefined>()
+  for (const key of keysOf(items)) {
+    const { joins, source, target } = key
+    const now = before.get(target)
+    if (now !== undefined && now.value("encryptionroot") !== target) continue
+    const known = properties.get(source)?.value("keylocation")
+    const file = request.sameHost && known?.startsWith("file://") ? { location: known, input: undefined } : undefined
+    const { input, location } = request.key ?? file ?? {}
+    const load = ["load-key", ...(location === undefined ? [] : ["-L", location]), target]
+    const isOpen =
+      now?.value("keystatus") === "available" ||
+      (location !== undefined && (yield* attempt(`load the key of ${target}`, load, input)))
+    if (!isOpen) {
+      yield* later(`the key of ${target} is not loaded`, ...unlocking(key).slice(location === undefined ? 0 : 1))
+      continue
+    }
+    opened.set(target, location)
+    if (joins && opened.has(parentOf(target) ?? "")) yield* attempt(`join ${target}`, ["change-key", "-i", target])
+    else if (location !== undefined && location !== "prompt") {
+      yield* attempt(`set the key location of ${target}`, ["set", `keylocation=${location}`, target])
+    }
+  }
+  const now = yield* end.properties(request.target)
+  const unmounted = new Set<string>()
+  for (const { target } of items.filter(({ source }) => source.kind === "filesystem")) {
+    const of = now.get(target)
+    const folder = of?.value("mountpoint") ?? ""
+    const isWanted = of?.value("canmount") === "on" && folder.startsWith("/") && of.value("mounted") === "no"
+    if (!dryRun && !isWanted) continue
+    const why = unmounted.has(parentOf(target) ?? "")
+      ? "its parent is not mounted yet"
+      : !root
+        ? "only root can mount"
+        : dryRun || of?.value("keystatus") !== "unavailable"
+          ? undefined
+          : "its key is not loaded"
+    const mount = ["mount", target]
+    const isFree = dryRun || why !== undefined || (yield* Effect.orElseSucceed(end.isFree(folder), () => false))
+    const reason = isFree ? why : `${folder} is not empty`
+    if (reason !== undefined) yield* later(`${target} is not mounted: ${reason}`, mount)
+    if (reason !== undefined || !(yield* attempt(`mount ${target}`, mount))) unmounted.add(target)
+  }
+  for (const { target, to } of items.toReversed()) {
+    if (target === request.target && !all) continue
+    const property = to === undefined ? placeholderProperty : recoveryProperty
+    yield* attempt(`take the mark off ${target}`, ["inherit", property, target])
+  }
+  return { todo, troubles }
+})
+
+/** What a person has to know that no command shows. */
+const logAdvice = Effect.fnUntraced(function* (
+  job: Job,
+  { at, target }: RecoverRequest,
+  items: ReadonlyArray<RecoveryItem>,
+  properties: ReadonlyMap<string, PropertyOf>
+) {
+  const { label } = yield* RecoveredEnd
+  if (items.some(({ source: { name } }) => properties.get(name)?.received.size === 0)) {
+    const set = typed(["set", "mountpoint=/mnt/data", "compression=zstd", target])
+    yield* Effect.logInfo(
+      `the streams bring no properties: what the original had set is not known, and ${target} has what it inherits and the defaults; to change that, on ${label}, for instance: ${set}`
+    )
+  }
+  const newer = items.filter(({ source, to }) => to !== undefined && source.snapshots.at(-1)?.guid !== to.guid)
+  if (at === undefined || newer[0] === undefined) return
+  yield* Effect.logWarning(
+    `${count(newer.length, "replica")} (the first is ${newer[0].source.name}) have snapshots later than what was recovered: a run of the job ${job.name} that sends ${target} would be refused (status 4); rename the replica before, and that run starts a new one`
+  )
+})
+
+const RecoverDataset = Schema.Struct({
+  dataset: text("its name at the source"),
+  replica: text("what it was recovered of"),
+  target: text("what was made of it"),
+  result: Schema.Literal("recovered", "made", "left_out", "refused", "failed"),
+  snapshot: optional(text("the last one that came along, name after the @")),
+  guid: optional(text("guid of that snapshot, compared with that of the replica")),
+  bytes: countField("sent"),
+  error: optional(text("why it failed or was left out"))
+})
+type RecoverDataset = typeof RecoverDataset.Type
+
+export const RecoverDocument = document({
+  dry_run: flag("nothing was changed: the results are those that a run would have"),
+  job: text("name of the job that the replica is of"),
+  run: text("id of the run, as in the log"),
+  started_at_utc: instant("when it began"),
+  seconds: seconds("time it took"),
+  host: text("the machine of the target: this host, or another"),
+  target: text("what was asked for"),
+  refused: countField("datasets left alone so that nothing is destroyed; above 0 the exit status is 4"),
+  failed: countField("datasets that failed, and steps at the end that did; above 0 the exit status is 1"),
+  bytes: countField("sent"),
+  datasets: Schema.Array(RecoverDataset),
+  todo: Schema.Array(text("a command for that machine, in order: what could not be done"))
+})
+export type RecoverDocument = typeof RecoverDocument.Type
+
+/** The last line: `2 recovered to tank/data, 0 failed; 1.2 GiB, 12 s`. */
+export const recoverTotals = ({
+  bytes: sent,
+  datasets,
+  dry_run,
+  failed,
+  refused,
+  seconds,
+  target
+}: RecoverDocument) => {
+  const done = datasets.filter(({ result }) => result === "recovered" || result === "made").length
+  const none = refused === 0 ? "" : `, ${refused} refused`
+  const end = `${bytes(sent)}, ${duration(seconds * 1000)}`
+  return `${done} ${dry_run ? "would be recovered" : "recovered"} to ${target}${none}, ${failed} failed; ${end}`
+}

@@ -1,0 +1,215 @@
+import * as Data from "effect/Data"
+import * as Either from "effect/Either"
+import { type Job, targetOf } from "../config/ReplicationJob.ts"
+import type { SendMode, Snapshot, SourceDataset } from "../zfs/Dataset.ts"
+import { ancestorsOf, datasetProblem, isWithin, parentOf } from "../zfs/DatasetName.ts"
+import { chooseAt } from "../zfs/SnapshotAt.ts"
+
+/** User property of a dataset that a recovery has begun and not finished: how its streams are made. */
+export const recoveryProperty = "zipper:recover"
+
+/** What a recovery makes of one replica. */
+export interface RecoveryItem {
+  readonly source: SourceDataset
+  readonly target: string
+  readonly mode: SendMode
+  /** The last snapshot that comes along. Undefined: the replica has none, and lies above others that have one. */
+  readonly to: Snapshot | undefined
+  /** An earlier call brought it to its end. */
+  readonly finished: boolean
+}
+
+export interface RecoveryPlan {
+  /** Parents before children. */
+  readonly items: ReadonlyArray<RecoveryItem>
+  readonly leftOut: ReadonlyArray<{ readonly dataset: string; readonly reason: string }>
+}
+
+/** Why nothing is recovered: something is there already, or the command line asks for what there is not. */
+export class RecoverRefusal extends Data.TaggedError("RecoverRefusal")<{
+  readonly reason: "Exists" | "Impossible"
+  readonly message: string
+}> {}
+
+/** A dataset at the place of the target. */
+interface Existing {
+  /** Ours, of a recovery that has not finished, or of a dataset that we made to hold others. */
+  readonly mark: "recover" | "placeholder" | undefined
+  /** guid of its newest snapshot. */
+  readonly newest: string | undefined
+}
+
+interface Asked {
+  /** All datasets of the replica, itself first, parents before children. */
+  readonly replicas: ReadonlyArray<SourceDataset>
+  readonly at: string | undefined
+  /** In milliseconds since 1970. */
+  readonly now: number
+}
+
+/** The snapshots that are recovered or looked at: of the same name, else the newest that are not younger. Left: why none. */
+export const chooseSnapshots = ({
+  at,
+  now,
+  replicas
+}: Asked): Either.Either<ReadonlyMap<string, Snapshot>, RecoverRefusal> =>
+  Either.gen(function* () {
+    const impossible = (message: string) => new RecoverRefusal({ reason: "Impossible", message })
+    const first = replicas.find(({ snapshots }) => snapshots.length > 0)
+    if (first === undefined) {
+      const message = `${replicas[0]?.name} is no replica: neither it nor anything below it has a snapshot`
+      return yield* Either.left(impossible(message))
+    }
+    const all = first.snapshots
+    const ours = new Set(all.map(({ name }) => name))
+    const point =
+      at === undefined
+        ? undefined
+        : yield* Either.mapLeft(chooseAt({ dataset: first.name, all, ours, now }, at), (message) =>
+            impossible(`--at: ${message}`)
+          )
+    const until = point?.moment ?? (point === undefined ? Number.POSITIVE_INFINITY : point.snapshot.creation * 1000)
+    const name = point !== undefined && point.moment === undefined ? point.snapshot.name : undefined
+    return new Map(
+      replicas.flatMap(({ name: dataset, snapshots }) => {
+        const chosen =
+          snapshots.find((each) => each.name === name) ?? snapshots.findLast(({ creation }) => creation * 1000 <= until)
+        return chosen === undefined ? [] : [[dataset, chosen] as const]
+      })
+    )
+  })
+
+/** The dataset of a job that is meant, by its own name or by that of its replica. Left: why there is none. */
+export const replicaOf = (
+  job: Job,
+  name: string
+): Either.Either<{ readonly dataset: string; readonly replica: string }, string> => {
+  const own = job.datasets.some((root) => isWithin(name, root)) ? [name] : []
+  const byReplica = job.datasets.flatMap((root) => {
+    const target = Either.getOrElse(targetOf(job, root), () => undefined)
+    return target !== undefined && isWithin(name, target) ? [placeOf(name, target, root)] : []
+  })
+  const [dataset, ...others] = new Set([...own, ...byReplica])
+  if (dataset === undefined)
+    return Either.left(`${name} is no dataset of the job ${job.name}: ${job.datasets.join(", ")}`)
+  if (others.length > 0) {
+    return Either.left(
+      `${name} is a dataset of the job ${job.name}, and the replica of ${others[0]}: give that name, or another job`
+    )
+  }
+  return Either.mapBoth(targetOf(job, dataset), {
+    onLeft: (reason) => `${dataset} ${reason}`,
+    onRight: (replica) => ({ dataset, replica })
+  })
+}
+
+/** Where the copy of `dataset` goes, when that of `root` goes to `target`. */
+export const placeOf = (dataset: string, root: string, target: string): string => target + dataset.slice(root.length)
+
+/**
+ * Plans what makes datasets of replicas. Nothing that exists is written to, but for what an earlier call began: the root
+ * keeps its mark until all of it is there, so that a child without one is either finished or not ours.
+ */
+export const planRecovery = ({
+  existing,
+  modeOf,
+  target,
+  ...asked
+}: Asked & {
+  readonly target: string
+  readonly modeOf: (dataset: string) => SendMode
+  /** What there is at the target and below it, by name. */
+  readonly existing: ReadonlyMap<string, Existing>
+}): Either.Either<RecoveryPlan, RecoverRefusal> =>
+  Either.gen(function* () {
+    const { replicas } = asked
+    const root = replicas[0]?.name ?? ""
+    const refuse = (reason: RecoverRefusal["reason"], message: string) =>
+      Either.left(new RecoverRefusal({ reason, message }))
+    const chosen = yield* chooseSnapshots(asked)
+    const needed = new Set([...chosen.keys()].flatMap((name) => [...ancestorsOf(name), name]))
+    const items = replicas.flatMap((source): ReadonlyArray<RecoveryItem> => {
+      if (!needed.has(source.name)) return []
+      const to = chosen.get(source.name)
+      const place = placeOf(source.name, root, target)
+      const there = existing.get(place)
+      const finished = there !== undefined && there.mark === undefined && (to === undefined || there.newest === to.guid)
+      return [{ source, target: place, mode: modeOf(source.name), to, finished }]
+    })
+    const wrong = items.find((item) => datasetProblem(item.target) !== undefined)?.target
+    if (wrong !== undefined) return yield* refuse("Impossible", `${JSON.stringify(wrong)} ${datasetProblem(wrong)}`)
+    const planned = new Map(items.map((item) => [item.target, item]))
+    const bare = planned.get(target)?.to === undefined
+    for (const [name, { mark }] of existing) {
+      const item = planned.get(name)
+      const begun = mark === "recover" || (mark === "placeholder" && item !== undefined && item.to === undefined)
+      if (begun || (name !== target && item?.finished)) continue
+      // A root that is only a parent has the mark of any parent of ours: then nothing else may lie below it.
+      if (item === undefined && !bare) continue
+      const advice = `give another name, or rename that one (zfs rename '${name}' '${name}-old')`
+      return yield* refuse("Exists", `${name} exists already, and nothing is written over: ${advice}`)
+    }
+    const leftOut = replicas.flatMap(({ name, snapshots }) => {
+      const [oldest] = snapshots
+      if (needed.has(name)) return []
+      return [
+        {
+          dataset: name,
+          reason: oldest === undefined ? "it has no snapshot" : `its first snapshot is ${oldest.name}, which is later`
+        }
+      ]
+    })
+    return { items, leftOut }
+  })
+
+/** The dataset as if its last snapshot was `to`. */
+export const until = (source: SourceDataset, to: Snapshot): SourceDataset => ({
+  ...source,
+  snapshots: source.snapshots.filter(({ createtxg }) => createtxg <= to.createtxg),
+  bookmarks: source.bookmarks.filter(({ createtxg }) => createtxg <= to.createtxg)
+})
+
+/** Arguments of zfs. */
+export type ZfsArguments = ReadonlyArray<string>
+
+/** What makes of a dataset that was received one like the original. `received`: properties that came to the replica with streams. */
+export const settingsFor = (
+  { source: { kind }, target }: RecoveryItem,
+  received: ReadonlyMap<string, string>
+): ReadonlyArray<ZfsArguments> => {
+  const assignments = [...received].flatMap(([name, value]) => (fromStream.test(name) ? [] : [`${name}=${value}`]))
+  return [
+    // It was pinned for the time of the transfer.
+    ...(kind === "filesystem" && !received.has("canmount") ? [["inherit", "-S", "canmount", target]] : []),
+    ...(assignments.length === 0 ? [] : [["set", ...assignments, target]])
+  ]
+}
+
+/** Not to be set: a stream brings them, or they are marks of ours. */
+const fromStream = /^(zipper:.*|encryption|key.*|pbkdf2.*|volsize)$/
+
+/** An encrypted dataset that came with a key of its own. */
+export interface KeyItem {
+  readonly source: string
+  readonly target: string
+  /** At the original, the key of the parent opened it: that is the wrapping of both. */
+  readonly joins: boolean
+}
+
+/** A raw stream makes every dataset a root of its own; those are joined that had one passphrase. */
+export const keysOf = (items: ReadonlyArray<RecoveryItem>): ReadonlyArray<KeyItem> => {
+  const encrypted = items.filter(
+    ({ mode, source, to }) => mode === "raw" && source.key !== undefined && to !== undefined
+  )
+  const salts = new Map(encrypted.map(({ source, target }) => [target, source.key?.salt]))
+  return encrypted.map(({ source, target }) => {
+    const above = parentOf(target) ?? ""
+    return { source: source.name, target, joins: salts.has(above) && salts.get(above) === source.key?.salt }
+  })
+}
+
+/** The commands for what is still locked. `joined`: it has no key of its own any more. */
+export const unlocking = ({ joins, target }: KeyItem): ReadonlyArray<ZfsArguments> => [
+  ["load-key", target],
+  ...(joins ? [["change-key", "-i", target]] : [])
+]
