@@ -5,11 +5,13 @@ import type { Job } from "../config/ReplicationJob.ts"
 import { Notifier } from "../notify/Notifier.ts"
 import { bookmarkGaps } from "../replication/Bookmarks.ts"
 import { unloadedKey } from "../replication/Keys.ts"
+import { looksAt } from "../replication/Look.ts"
 import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
+import { ReplicaEnd } from "../replication/RecoverEnd.ts"
 import { bareRoots, noSnapshots, remarksOn } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
-import { missingPermissions, placeOf, survey } from "../replication/Survey.ts"
+import { missingPermissions, placeOf, survey, targetNames } from "../replication/Survey.ts"
 import { Transfer } from "../replication/Transfer.ts"
 import { Hooks } from "../runs/Hooks.ts"
 import { Lock } from "../runs/Lock.ts"
@@ -24,8 +26,9 @@ import { Disk } from "../system/Disk.ts"
 import { type Platform, platform } from "../system/Platform.ts"
 import { document, flag, optional, text } from "../text/Document.ts"
 import * as RawPath from "../text/RawPath.ts"
-import { bytes, count, quoted } from "../text/Text.ts"
+import { bytes, count, quoted, shellWords } from "../text/Text.ts"
 import { allowCommand, missing, parseAllow, permissionsOf } from "../zfs/Allow.ts"
+import { isWithin } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 import type { SourceInfo } from "../zfs/SourceLayout.ts"
 import { TargetSnapshots } from "../zfs/TargetSnapshots.ts"
@@ -110,6 +113,23 @@ export const checkReplication = Effect.fn("CheckReplication")(
     ]
   },
   (effect, job) => orProblem(subjectOf(job))(effect)
+)
+
+/** Replicas of the job that `zipper recover --look` shows. A host that does not answer is for {@link checkReplication}. */
+export const checkLooks = Effect.fn("CheckLooks")(
+  function* (job: Job) {
+    const replicas = targetNames(job, job.datasets)
+    const looks = yield* looksAt((name) => replicas.some((replica) => isWithin(name, replica)))
+    const { label } = yield* ReplicaEnd
+    return looks.map(({ folder, name, replica }) => {
+      const done = shellWords(["zipper", "recover", "--job", job.name, "--done", folder])
+      return warning(
+        subjectOf(job),
+        `${folder} on ${label} shows ${replica} (${name}); when that is not needed any more: ${done}`
+      )
+    })
+  },
+  Effect.orElseSucceed((): ReadonlyArray<Finding> => [])
 )
 
 const untested = ({ name, tested }: Pick<Platform, "name" | "tested">): ReadonlyArray<Finding> =>

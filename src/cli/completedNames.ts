@@ -6,8 +6,8 @@ import * as JsonText from "../config/JsonText.ts"
 import { parseFolderName } from "../source/FolderName.ts"
 import { findConfig } from "./configPath.ts"
 
-/** Names that a configuration knows: jobs (all, or those of one direction), folders of the source, folders of the target. */
-export type NameKind = "jobs" | "pull" | "push" | "folders" | "archives"
+/** Names that a configuration knows: jobs (all, or of one direction) and their datasets, folders of source and target. */
+export type NameKind = "datasets" | "jobs" | "pull" | "push" | "folders" | "archives"
 
 /**
  * What `zipper --complete KIND [CONFIG]` prints for the completions of a shell: a name a line. CONFIG is as it was typed, with
@@ -62,15 +62,17 @@ const configOf = (path: string): unknown => {
 /** A mistake elsewhere in the configuration does not matter here. */
 const namesIn = (kind: string, config: unknown): ReadonlyArray<string> => {
   switch (kind) {
+    case "datasets":
+      return jobsIn(config)
+        .flatMap((job) => fieldOf(job, "datasets"))
+        .filter(Predicate.isString)
     case "jobs":
     case "pull":
-    case "push": {
-      const jobs = fieldOf(config, "replication")
-      return (Array.isArray(jobs) ? jobs : [])
-        .filter((job: unknown) => kind === "jobs" || fieldOf(job, "direction") === kind)
-        .map((job: unknown) => fieldOf(job, "name"))
+    case "push":
+      return jobsIn(config)
+        .filter((job) => kind === "jobs" || fieldOf(job, "direction") === kind)
+        .map((job) => fieldOf(job, "name"))
         .filter(Predicate.isString)
-    }
     case "folders":
       return foldersOf(config, "source_path", () => false)
     case "archives":
@@ -78,6 +80,11 @@ const namesIn = (kind: string, config: unknown): ReadonlyArray<string> => {
     default:
       return []
   }
+}
+
+const jobsIn = (config: unknown): ReadonlyArray<unknown> => {
+  const jobs = fieldOf(config, "replication")
+  return Array.isArray(jobs) ? jobs : []
 }
 
 const fieldOf = (value: unknown, key: string): unknown => (Predicate.hasProperty(value, key) ? value[key] : undefined)

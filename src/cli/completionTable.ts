@@ -109,8 +109,11 @@ const valuesOf = (
     case "FILE":
       return values("files")
     case "DIR":
-    case "TARGET":
       return values("directories")
+    case "TARGET":
+      return values(command === "recover" ? "text" : "directories")
+    case "DATASET":
+      return command === "recover" ? values("names", "datasets") : values("text")
     case "HOST":
       return values("hosts")
     case "USER":

@@ -121,6 +121,9 @@ export const runRecover = Effect.fn("Recover.run")(
       ],
       todo
     }
+    if (failed + refused > 0) {
+      yield* Effect.logWarning("what was received stays, with our mark: the same command goes on there")
+    }
     yield* Effect.logInfo(recoverTotals(summary))
     return summary
   },

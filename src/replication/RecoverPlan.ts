@@ -142,7 +142,7 @@ export const planRecovery = ({
     const bare = planned.get(target)?.to === undefined
     for (const [name, { mark }] of existing) {
       const item = planned.get(name)
-      const begun = mark === "recover" || (mark === "placeholder" && item !== undefined && item.to === undefined)
+      const begun = item !== undefined && (mark === "recover" || (mark === "placeholder" && item.to === undefined))
       if (begun || (name !== target && item?.finished)) continue
       // A root that is only a parent has the mark of any parent of ours: then nothing else may lie below it.
       if (item === undefined && !bare) continue

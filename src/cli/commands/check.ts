@@ -2,6 +2,7 @@ import { existsSync, realpathSync, statSync } from "node:fs"
 import { homedir, userInfo } from "node:os"
 import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Check from "../../check/Check.ts"
 import { type CronLine, type CronPlace, cronLines, crontabOf } from "../../check/Crontab.ts"
 import { type Finding, warning } from "../../check/Finding.ts"
@@ -9,8 +10,10 @@ import { installing, type SystemdUnit, systemdUnits } from "../../check/Systemd.
 import { type ArchiveConfig, stateDirOf } from "../../config/Config.ts"
 import { isInherited } from "../../config/ConfigFile.ts"
 import { jobFromConfig } from "../../config/ReplicationJob.ts"
+import { ReplicaEnd } from "../../replication/RecoverEnd.ts"
 import { Disk } from "../../system/Disk.ts"
 import { ExitStatus } from "../../system/ExitStatus.ts"
+import { Process } from "../../system/Process.ts"
 import { userName } from "../../zfs/ZfsCommand.ts"
 import { archiving, loadConfig, makeCommand } from "../command.ts"
 import { stopUnless } from "../exit.ts"
@@ -39,7 +42,12 @@ export const check = makeCommand(
         : yield* checkArchive(yield* archiving(flags.config, config))
     const replication = yield* Effect.forEach(config.replication, (written) => {
       const job = jobFromConfig(written)
-      return Effect.provide(Check.checkReplication(job), services.replicationLayers(job, config, { dryRun: true }))
+      const replicas = Layer.provide(ReplicaEnd.layer(services.endsOf(job).target, true), Process.layer)
+      return Effect.zipWith(
+        Effect.provide(Check.checkReplication(job), services.replicationLayers(job, config, { dryRun: true })),
+        Effect.provide(Check.checkLooks(job), replicas),
+        (findings, looks) => [...findings, ...looks]
+      )
     })
     const hooks = yield* Effect.provide(Check.checkHooks(config), services.hooksOf(config, true))
     const state = yield* Effect.provide(Check.checkState(config), Disk.layer)

@@ -1,0 +1,297 @@
+import { describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { assert } from "vitest"
+import { beginLook, endLook } from "../../src/replication/Look.ts"
+import { type RecoverRequest, runRecover } from "../../src/replication/Recover.ts"
+import { looksIn, propertiesIn, RecoveredEnd, ReplicaEnd, typed } from "../../src/replication/RecoverEnd.ts"
+import { Progress } from "../../src/system/Progress.ts"
+import { memoryLock } from "../doubles/Lock.ts"
+import { within } from "../doubles/replication/end.ts"
+import {
+  addDataset,
+  addSnapshot,
+  makeReplicationMemory,
+  operation,
+  type ReplicationMemory,
+  write,
+  zfsError
+} from "../doubles/replication/world.ts"
+import { job, patiently, recording, servicesOf } from "../support/replication/replication.ts"
+
+const root = "backup/nas/tank"
+
+/** One of the machines for `recover`: a dataset that was received has the mark until `zfs inherit` takes it off. */
+const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: boolean, ran: Array<string>) => {
+  const { account, datasets, label } = memory[side]
+  const rowsOf = (name: string) => {
+    const found = datasets.get(name)
+    const local = (property: string, value: string | undefined) =>
+      value === undefined ? [] : [[name, property, value, "-", "local"].join("\t")]
+    return [
+      ...local("zipper:recover", side === "target" ? found?.mode : undefined),
+      ...local("zipper:placeholder", found?.placeholder ? "1" : undefined),
+      ...local("zipper:send", side === "source" ? "plain" : undefined),
+      ...local("canmount", found?.properties.get("canmount")),
+      ...local("mountpoint", `/${name}`),
+      ...local("mounted", found?.properties.get("mounted") ?? "no"),
+      ...(side === "source" && name === root ? [[name, "compression", "zstd", "zstd", "received"].join("\t")] : [])
+    ].map((line) => `${line}\n`)
+  }
+  return {
+    label,
+    account: Effect.succeed(account),
+    dryRun,
+    properties: (name: string) =>
+      Effect.sync(() =>
+        propertiesIn(
+          within(datasets, [name])
+            .flatMap((each) => rowsOf(each.name))
+            .join("")
+        )
+      ),
+    change: (_: string, args: ReadonlyArray<string>) =>
+      operation(memory, typed(args), () =>
+        Effect.sync(() => {
+          ran.push(typed(args))
+          const found = datasets.get(args.at(-1) ?? "")
+          if (dryRun || found === undefined) return
+          if (args[1] === "-S") found.properties.set("canmount", "on")
+          if (args[0] === "mount") found.properties.set("mounted", "yes")
+          if (args[1] === "zipper:recover") found.mode = undefined
+          if (args[1] === "zipper:placeholder") found.placeholder = false
+        })
+      ),
+    isFree: (folder: string) => Effect.succeed(!folder.includes("full")),
+    looks: Effect.succeed([{ name: "backup/zipper-look-abcdef", folder: "/look", replica: root }])
+  }
+}
+
+const makeKit = () => {
+  const memory = makeReplicationMemory()
+  const lines: Array<string> = []
+  const ran: Array<string> = []
+  for (const name of [root, `${root}/a`, `${root}/a/b`]) {
+    const replica = addDataset(memory, "source", name)
+    if (name !== `${root}/a`) for (const each of ["1", "2", "3"]) addSnapshot(memory, replica, each)
+  }
+  addDataset(memory, "target", "new")
+  const layer = (dryRun: boolean) =>
+    Layer.mergeAll(
+      servicesOf(memory, dryRun),
+      Layer.succeed(ReplicaEnd, workEnd(memory, "source", dryRun, ran)),
+      Layer.succeed(RecoveredEnd, workEnd(memory, "target", dryRun, ran)),
+      memoryLock(),
+      Progress.layerNone,
+      recording(lines)
+    )
+  const request = { dataset: "tank", replica: root, target: "new/t", at: undefined, key: undefined, sameHost: false }
+  return {
+    memory,
+    lines,
+    ran,
+    recover: (more: Partial<RecoverRequest & { readonly dryRun: boolean }> = {}) =>
+      patiently(runRecover(job, { ...request, ...more }, { run: "abcdef", retries: 0, lockfile: "/lock" })).pipe(
+        Effect.provide(layer(more.dryRun ?? false))
+      ),
+    look: (folder: string) =>
+      beginLook({ job: "nas", replica: root, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
+        Effect.provide(layer(false))
+      ),
+    done: (folder: string) =>
+      endLook({ job: "nas", replica: undefined, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
+        Effect.provide(layer(false))
+      ),
+    guids: (side: "source" | "target", name: string) =>
+      memory[side].datasets.get(name)?.snapshots.map(({ guid }) => guid)
+  }
+}
+
+const results = ({
+  datasets
+}: {
+  readonly datasets: ReadonlyArray<{ readonly target: string; readonly result: string }>
+}) => datasets.map(({ result, target }) => `${target} ${result}`)
+
+describe("recover", () => {
+  it.effect("makes working datasets: every snapshot, properties, mounts from the top, marks from the bottom", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      const summary = yield* kit.recover()
+      assert.deepStrictEqual(results(summary), ["new/t recovered", "new/t/a made", "new/t/a/b recovered"])
+      for (const name of ["", "/a/b"])
+        assert.deepStrictEqual(kit.guids("target", `new/t${name}`), kit.guids("source", root + name))
+      assert.deepStrictEqual(kit.ran, [
+        "zfs inherit -S canmount new/t",
+        typed(["set", "compression=zstd", "new/t"]),
+        "zfs inherit -S canmount new/t/a",
+        "zfs inherit -S canmount new/t/a/b",
+        "zfs mount new/t",
+        "zfs mount new/t/a",
+        "zfs mount new/t/a/b",
+        "zfs inherit zipper:recover new/t/a/b",
+        "zfs inherit zipper:placeholder new/t/a",
+        "zfs inherit zipper:recover new/t"
+      ])
+      assert.deepStrictEqual([summary.failed, summary.refused, summary.todo], [0, 0, []])
+      const again = yield* Effect.flip(kit.recover())
+      assert.match(again.message, /new\/t exists already/)
+    })
+  )
+
+  it.effect("goes on with what a cut or a full target left, and takes no mark off the root before", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      kit.memory.cuts.push(1000, 50)
+      const cut = yield* kit.recover()
+      assert.deepStrictEqual(results(cut).slice(0, 1), ["new/t failed"])
+      assert.match(cut.datasets.at(-1)?.error ?? "", /not tried: its parent new\/t failed/)
+      assert.isTrue(kit.lines.some((line) => /the same command goes on/.test(line)))
+      kit.memory.failures.set(`send ${root}/a/b`, [zfsError("NoSpace", "out of space")])
+      const full = yield* kit.recover()
+      assert.deepStrictEqual([full.failed, full.datasets.at(-1)?.error], [1, "out of space"])
+      assert.notInclude(kit.ran, "zfs inherit zipper:recover new/t")
+      const last = yield* kit.recover()
+      assert.deepStrictEqual([last.failed, last.refused], [0, 0])
+      assert.strictEqual(kit.ran.at(-1), "zfs inherit zipper:recover new/t")
+      assert.deepStrictEqual(kit.guids("target", "new/t/a/b"), kit.guids("source", `${root}/a/b`))
+    })
+  )
+
+  it.effect("ends at the snapshot that is asked for, and warns of the job's next run", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      const summary = yield* kit.recover({ at: "2" })
+      assert.deepStrictEqual(kit.guids("target", "new/t"), kit.guids("source", root)?.slice(0, 2))
+      assert.strictEqual(summary.datasets[0]?.guid, kit.guids("source", root)?.[1])
+      assert.isTrue(kit.lines.some((line) => /would be refused \(status 4\)/.test(line)))
+    })
+  )
+
+  it.effect("shows what a run would do, with sizes, and does nothing", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      const summary = yield* kit.recover({ dryRun: true })
+      assert.deepStrictEqual([...kit.memory.target.datasets.keys()], ["new"])
+      assert.isAbove(summary.bytes, 0)
+      assert.isTrue(kit.lines.some((line) => /would send from @1 to @3 to new\/t/.test(line)))
+    })
+  )
+
+  it.effect("names what it needs, before anything is done", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      const problem = (more: Partial<RecoverRequest>) =>
+        Effect.map(Effect.flip(kit.recover(more)), ({ message }) => message)
+      assert.match(yield* problem({ replica: "backup/none" }), /no replica of tank on nas: nothing is at backup\/none/)
+      assert.match(yield* problem({ target: "new/x/t" }), /no dataset new\/x to put it into: zfs create -p new\/x/)
+      assert.match(yield* problem({ target: "gone/t" }), /there is no pool gone/)
+      assert.match(yield* problem({ at: "4" }), /has no snapshot "4"/)
+      kit.memory.target.account = { user: "me", groups: [], root: false }
+      assert.match(yield* problem({}), /me may not receive, create.*zfs allow -u me/)
+      assert.notInclude(kit.memory.calls, `send ${root}`)
+    })
+  )
+
+  it.effect("leaves to a person what it may not do, with the command, and mounts nothing over files", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      addDataset(kit.memory, "target", "full")
+      kit.memory.failures.set(typed(["set", "compression=zstd", "full/t"]), [
+        zfsError("PermissionDenied", "permission denied")
+      ])
+      const summary = yield* kit.recover({ target: "full/t" })
+      assert.deepStrictEqual(summary.todo, [
+        typed(["set", "compression=zstd", "full/t"]),
+        "zfs mount full/t",
+        "zfs mount full/t/a",
+        "zfs mount full/t/a/b"
+      ])
+      assert.strictEqual(summary.failed, 1)
+      assert.isTrue(kit.lines.some((line) => /full\/t is not mounted: \/full\/t is not empty/.test(line)))
+    })
+  )
+
+  it.effect("never calls a target good that does not end at the snapshot that was sent", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      kit.memory.failures.set(`send ${root}/a/b`, [zfsError("Other", "a bad disk")])
+      yield* kit.recover()
+      const target = kit.memory.target.datasets.get("new/t")
+      if (target !== undefined) write(target, 1)
+      const older = yield* kit.recover({ at: "1" })
+      assert.match(older.datasets[0]?.error ?? "", /new\/t ends at @3 .* and not at @1/)
+    })
+  )
+})
+
+describe("recover --look", () => {
+  it.effect("makes clones, mounts them, and makes them read-only; what fails takes away what it made", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      const shown = yield* kit.look("/mnt/look")
+      assert.deepStrictEqual(kit.ran, [
+        typed([
+          "clone",
+          "-o",
+          "zipper:look=/mnt/look",
+          "-o",
+          "canmount=noauto",
+          "-o",
+          "mountpoint=/mnt/look",
+          `${root}@3`,
+          "backup/zipper-look-ab12cd"
+        ]),
+        typed(["create", "-o", "zipper:look=/mnt/look", "-o", "canmount=off", "backup/zipper-look-ab12cd/a"]),
+        typed([
+          "clone",
+          "-o",
+          "zipper:look=/mnt/look",
+          "-o",
+          "canmount=noauto",
+          `${root}/a/b@3`,
+          "backup/zipper-look-ab12cd/a/b"
+        ]),
+        "zfs mount backup/zipper-look-ab12cd",
+        "zfs mount backup/zipper-look-ab12cd/a/b",
+        typed(["set", "readonly=on", "backup/zipper-look-ab12cd"])
+      ])
+      assert.strictEqual(shown.datasets.length, 3)
+      kit.memory.failures.set("zfs mount backup/zipper-look-ab12cd/a/b", [zfsError("Other", "no")])
+      assert.strictEqual((yield* Effect.flip(kit.look("/mnt/other"))).message, "no")
+      assert.strictEqual(kit.ran.at(-1), "zfs destroy -r backup/zipper-look-ab12cd")
+    })
+  )
+
+  it.effect("begins in no folder that holds files or shows a replica; ends only what is ours", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      assert.match((yield* Effect.flip(kit.look("/full"))).message, /is no empty folder/)
+      assert.match(
+        (yield* Effect.flip(kit.look("/look"))).message,
+        /shows a replica already: zipper recover --job nas --done \/look/
+      )
+      assert.match(
+        (yield* Effect.flip(kit.done("/other"))).message,
+        /nothing of zipper's is shown in \/other.*replicas in \/look/
+      )
+      addDataset(kit.memory, "source", "backup/zipper-look-abcdef")
+      assert.match((yield* Effect.flip(kit.done("/look"))).message, /was not made by zipper/)
+      assert.deepStrictEqual(kit.ran, [])
+    })
+  )
+
+  it("is known by name and property, and of which replica it is by its origin", () => {
+    const listed = [
+      "tank\t-\t-",
+      "tank/zipper-look-ab12cd\t/mnt/look\t-",
+      "tank/zipper-look-ab12cd/a\t/mnt/look\ttank/r/a@1",
+      "tank/zipper-look-none00\t/mnt/x\ttank/r@1",
+      "tank/other\t/mnt/y\ttank/r@1",
+      "tank/zipper-look-000000\t-\ttank/r@1"
+    ]
+    assert.deepStrictEqual(looksIn(`${listed.join("\n")}\n`), [
+      { name: "tank/zipper-look-ab12cd", folder: "/mnt/look", replica: "tank/r/a" }
+    ])
+  })
+})
