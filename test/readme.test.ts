@@ -19,7 +19,7 @@ const commands = (): ReadonlyArray<ReadonlyArray<string>> => {
 }
 
 /** These need ZFS or another host: here they may only fail for want of that. */
-const needsMore = new Set(["pull", "push", "prune", "prepare", "delegate", "demo"])
+const needsMore = new Set(["pull", "push", "recover", "prune", "prepare", "delegate", "demo"])
 
 describe("the README", () => {
   it("has no more than a person reads: 250 lines, 20 KB, lines of 120 characters", () => {
@@ -71,7 +71,8 @@ describe("the README", () => {
         const args = words.map(here)
         if (name === "config" && words[1] === "init") args.splice(2, 0, join(place.root, `new${made++}.json`))
         // Without a job the lock would be in /var/run.
-        if (words.includes("--host")) args.splice(1, 0, "--lock", join(place.root, "other.lock"))
+        if (words.includes("--host") && !words.includes("--job"))
+          args.splice(1, 0, "--lock", join(place.root, "other.lock"))
         // The source here is not on ZFS.
         if (words.includes("--source")) args.push("--live")
         const { status, stderr } = await run(args, { env })

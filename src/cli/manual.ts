@@ -225,7 +225,8 @@ const meanings: Readonly<Record<ExitStatus, string>> = {
   [ExitStatus.someFailed]: "Some folder or dataset failed, the rest is done; or what was looked at is not in order.",
   [ExitStatus.usage]: "The command line or the configuration is wrong. Nothing was touched.",
   [ExitStatus.preflight]: "Something that a run depends on is missing. Nothing was done.",
-  [ExitStatus.refused]: "To go on would have destroyed data of a replica. The other datasets were tried.",
+  [ExitStatus.refused]:
+    "To go on would have destroyed data of a replica, or written over a dataset (recover). The other datasets were tried.",
   [ExitStatus.locked]: "Another run holds the lock."
 }
 

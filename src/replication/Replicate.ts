@@ -145,7 +145,7 @@ const warnOfEncryption = Effect.fnUntraced(function* (job: Job, found: Survey) {
   const children = first.filter(({ source }) => encrypted.has(parentOf(source.name) ?? ""))
   if (job.mode === "raw" && children.length > 0) {
     yield* Effect.logWarning(
-      `${named(children)} sent raw below an encrypted parent: at the target each has to be unlocked by itself (it becomes its own encryption root; the README says how to restore)`
+      `${named(children)} sent raw below an encrypted parent: at the target each has to be unlocked by itself (it becomes its own encryption root; zipper recover joins them again)`
     )
   }
 })
