@@ -1,5 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { sumAll } from "effect/Number"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { Job } from "../config/ReplicationJob.ts"
@@ -39,14 +40,10 @@ export interface RecoverRequest {
   readonly key: { readonly location: string; readonly input: Redacted.Redacted | undefined } | undefined
   /** Both ends are one machine: a key file that the replica names is there. */
   readonly sameHost: boolean
-}
-
-interface RecoverSettings {
   readonly run: string
   readonly retries: number
   readonly lockfile: string
-  /** See SupervisedRun. */
-  readonly lockWait?: number
+  readonly lockWait: number
 }
 
 /**
@@ -55,10 +52,11 @@ interface RecoverSettings {
  * failures are in the summary: what was received stays, marked, and the next call goes on with it.
  */
 export const runRecover = Effect.fn("Recover.run")(
-  function* (job: Job, request: RecoverRequest, { lockWait, lockfile, retries, run }: RecoverSettings) {
+  function* (job: Job, request: RecoverRequest) {
+    const { lockWait, lockfile, retries, run } = request
     yield* (yield* Lock).acquire(lockfile).pipe(waitForLock(lockWait))
     const started = yield* Clock.currentTimeMillis
-    const { existing, properties, ...found } = yield* survey(job, request, retries)
+    const { existing, properties, ...found } = yield* survey(job, request)
     const plan = yield* found.plan
     const sender = yield* Sender
     for (const { dataset, reason } of plan.leftOut) yield* Effect.logWarning(`${dataset} is left out: ${reason}`)
@@ -72,26 +70,36 @@ export const runRecover = Effect.fn("Recover.run")(
       const { bytes = 0, error = yield* compare(item.target, to) } = { bytes: 0, error: undefined, ...result }
       return { bytes, error, result: result.result === "refused" ? ("refused" as const) : ("failed" as const) }
     })
+    const namesOf = (replica: string) => ({
+      dataset: placeOf(replica, request.replica, request.dataset),
+      replica,
+      target: placeOf(replica, request.replica, request.target)
+    })
     const results = new Map<string, RecoverDataset>()
     for (const item of plan.items) {
       const { finished, source, target, to } = item
-      const names = { dataset: placeOf(source.name, request.replica, request.dataset), replica: source.name, target }
       const fallen = ancestorsOf(target).find((above) => results.get(above)?.error !== undefined)
       const end = finished || to === undefined || fallen !== undefined ? undefined : yield* receive(item, to)
       const error = fallen === undefined ? end?.error : `not tried: its parent ${fallen} failed`
       results.set(target, {
-        ...names,
+        ...namesOf(source.name),
         result: error === undefined ? (to === undefined ? "made" : "recovered") : (end?.result ?? "failed"),
         ...(to === undefined ? {} : { snapshot: to.name, guid: to.guid }),
         bytes: end?.bytes ?? 0,
         ...(error === undefined ? {} : { error })
       })
     }
-    const ofResult = (...wanted: ReadonlyArray<RecoverDataset["result"]>) =>
-      plan.items.filter(({ target }) => wanted.some((each) => each === results.get(target)?.result))
-    const [failed, refused] = [ofResult("failed").length, ofResult("refused").length]
-    const whole = ofResult("recovered", "made").filter(({ finished }) => !finished)
-    const { todo, troubles } = yield* finish(whole, request, properties, failed + refused === 0)
+    const leftOut = plan.leftOut.map(({ dataset, reason }): RecoverDataset => {
+      return { ...namesOf(dataset), result: "left_out", bytes: 0, error: reason }
+    })
+    const datasets = [...results.values(), ...leftOut]
+    const [failed = 0, refused = 0] = (["failed", "refused"] as const).map(
+      (wanted) => datasets.filter(({ result }) => result === wanted).length
+    )
+    const whole = plan.items.filter(({ finished, target }) => !finished && results.get(target)?.error === undefined)
+    const { todo, troubles } = yield* finish(whole, request, properties, failed + refused === 0).pipe(
+      Effect.catchAll(({ message }) => Effect.as(Effect.logError(message), { todo: [], troubles: 1 }))
+    )
     yield* logAdvice(job, request, plan.items, properties)
     const { dryRun = false, label } = yield* RecoveredEnd
     const summary: RecoverDocument = {
@@ -105,20 +113,8 @@ export const runRecover = Effect.fn("Recover.run")(
       target: request.target,
       failed: failed + troubles,
       refused,
-      bytes: [...results.values()].reduce((sum, { bytes }) => sum + bytes, 0),
-      datasets: [
-        ...results.values(),
-        ...plan.leftOut.map(
-          ({ dataset, reason }): RecoverDataset => ({
-            dataset: placeOf(dataset, request.replica, request.dataset),
-            replica: dataset,
-            target: placeOf(dataset, request.replica, request.target),
-            result: "left_out",
-            bytes: 0,
-            error: reason
-          })
-        )
-      ],
+      bytes: sumAll(datasets.map(({ bytes }) => bytes)),
+      datasets,
       todo
     }
     if (failed + refused > 0) {
@@ -137,8 +133,8 @@ export const runRecover = Effect.fn("Recover.run")(
 
 const mark = recoveryProperty
 
-const survey = Effect.fn("Recover.survey")(function* (job: Job, request: RecoverRequest, retries: number) {
-  const { at, dataset, replica, target } = request
+const survey = Effect.fn("Recover.survey")(function* (job: Job, request: RecoverRequest) {
+  const { at, dataset, replica, retries, target } = request
   const retry = retryTransient(retries)
   const [sender, receiver] = [yield* Sender, yield* Receiver]
   const accounts = [yield* retry(sender.account), yield* retry(receiver.account)] as const
@@ -167,12 +163,9 @@ const survey = Effect.fn("Recover.survey")(function* (job: Job, request: Recover
   yield* retry((yield* Transfer).tools)
   const properties = yield* retry((yield* ReplicaEnd).properties(replica))
   const marks = yield* retry((yield* RecoveredEnd).properties(target))
+  const has = (name: string, mark: string) => marks.get(name)?.local(mark) !== undefined
   const markOf = (name: string) =>
-    marks.get(name)?.local(recoveryProperty) !== undefined
-      ? ("recover" as const)
-      : marks.get(name)?.local(placeholderProperty) !== undefined
-        ? ("placeholder" as const)
-        : undefined
+    has(name, recoveryProperty) ? "recover" : has(name, placeholderProperty) ? "placeholder" : undefined
   const plan = planRecovery({
     at,
     replicas,
@@ -214,7 +207,6 @@ const finish = Effect.fn("Recover.finish")(function* (
 ) {
   const end = yield* RecoveredEnd
   const { dryRun = false } = end
-  const { root } = yield* end.account
   const todo: Array<string> = []
   let troubles = 0
   const later = (why: string, ...commands: ReadonlyArray<ZfsArguments>) =>
@@ -234,6 +226,7 @@ const finish = Effect.fn("Recover.finish")(function* (
     const received = properties.get(item.source.name)?.received ?? new Map()
     for (const args of settingsFor(item, received)) yield* attempt(`set properties of ${item.target}`, args)
   }
+  if (items.length === 0) return { todo, troubles }
   const before = yield* end.properties(request.target)
   const opened = new Map<string, string | undefined>()
   for (const key of keysOf(items)) {
@@ -258,6 +251,7 @@ const finish = Effect.fn("Recover.finish")(function* (
     }
   }
   const now = yield* end.properties(request.target)
+  const { root } = yield* end.account
   const unmounted = new Set<string>()
   for (const { target } of items.filter(({ source }) => source.kind === "filesystem")) {
     const of = now.get(target)

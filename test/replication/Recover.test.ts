@@ -20,6 +20,7 @@ import {
 import { job, patiently, recording, servicesOf } from "../support/replication/replication.ts"
 
 const root = "backup/nas/tank"
+const settings = { run: "abcdef", retries: 0, lockfile: "/lock", lockWait: 0 }
 
 /** One of the machines for `recover`: a dataset that was received has the mark until `zfs inherit` takes it off. */
 const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: boolean, ran: Array<string>) => {
@@ -85,15 +86,21 @@ const makeKit = () => {
       Progress.layerNone,
       recording(lines)
     )
-  const request = { dataset: "tank", replica: root, target: "new/t", at: undefined, key: undefined, sameHost: false }
+  const request = {
+    dataset: "tank",
+    replica: root,
+    target: "new/t",
+    at: undefined,
+    key: undefined,
+    sameHost: false,
+    ...settings
+  }
   return {
     memory,
     lines,
     ran,
     recover: (more: Partial<RecoverRequest & { readonly dryRun: boolean }> = {}) =>
-      patiently(runRecover(job, { ...request, ...more }, { run: "abcdef", retries: 0, lockfile: "/lock" })).pipe(
-        Effect.provide(layer(more.dryRun ?? false))
-      ),
+      patiently(runRecover(job, { ...request, ...more })).pipe(Effect.provide(layer(more.dryRun ?? false))),
     look: (folder: string) =>
       beginLook({ job: "nas", replica: root, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
         Effect.provide(layer(false))

@@ -58,6 +58,7 @@ export const recover = makeCommand(
         ...(name === undefined ? ["give --job NAME: the job that the replica is of"] : []),
         ...(ways.length === 1 ? [] : ["give one of --to TARGET, --look DIR and --done DIR"]),
         ...(datasets.length === 1 || (done !== undefined && datasets.length === 0) ? [] : ["give one dataset"]),
+        ...(done !== undefined && at !== undefined ? ["--at goes with --to and --look"] : []),
         ...(to === undefined ? [] : targetProblems(to)),
         ...Either.match(place, { onLeft: (problems) => problems, onRight: () => [] }),
         ...(to === undefined && (key !== undefined || flags.host !== undefined)
@@ -80,28 +81,24 @@ export const recover = makeCommand(
     const target = Either.getOrElse(place, () => local)
     const { run } = services.replicationIdentity()
     const { lock_wait_seconds: lockWait = 0, retries } = { retries: 3, ...config }
-    const input = key === "prompt" ? yield* passphrase(to) : undefined
-    const program =
-      dir !== undefined
-        ? Effect.gen(function* () {
-            const asked = { job: job.name, at, retries, run, folder: replicas._tag === "Local" ? resolve(dir) : dir }
-            const shown =
-              look !== undefined && replica !== undefined
-                ? yield* beginLook({ ...asked, replica })
-                : yield* endLook({ ...asked, replica })
-            yield* printDocument(LookDocument, shown)
-          })
-        : dataset === undefined || replica === undefined || to === undefined || config === undefined
-          ? Effect.void
-          : Effect.gen(function* () {
-              const opens = key === undefined ? undefined : { location: key, input }
-              const sameHost = isSame(replicas, target)
-              const lockfile = services.lockfileBeside(config, job)
-              const request = { dataset, replica, target: to, at, key: opens, sameHost }
-              const summary = yield* runRecover(job, request, { run, retries, lockfile, lockWait })
-              yield* printDocument(RecoverDocument, summary)
-              yield* endWith(exitStatusOf(summary))
-            })
+    const input = key === "prompt" && !dryRun ? yield* passphrase(to) : undefined
+    const program = Effect.gen(function* () {
+      if (dir !== undefined) {
+        const asked = { job: job.name, at, retries, run, folder: replicas._tag === "Local" ? resolve(dir) : dir }
+        const begins = look !== undefined && replica !== undefined
+        return yield* printDocument(
+          LookDocument,
+          yield* begins ? beginLook({ ...asked, replica }) : endLook({ ...asked, replica })
+        )
+      }
+      if (dataset === undefined || replica === undefined || to === undefined || config === undefined) return
+      const opens = key === undefined ? undefined : { location: key, input }
+      const settings = { run, retries, lockfile: services.lockfileBeside(config, job), lockWait }
+      const place = { dataset, replica, target: to, sameHost: isSame(replicas, target) }
+      const summary = yield* runRecover(job, { ...place, at, key: opens, ...settings })
+      yield* printDocument(RecoverDocument, summary)
+      yield* endWith(exitStatusOf(summary))
+    })
     yield* (config === undefined ? Effect.void : applyProcessSettings(config)).pipe(
       Effect.zipRight(warn(warnings)),
       Effect.zipRight(program),
