@@ -12,8 +12,9 @@ import { type DatasetPair, missingOn, type Survey } from "./Survey.ts"
 /**
  * Bookmarks of ours at the source: `DATASET#zipper-PLACE-GUID`, where PLACE tells the replica's place from those of other
  * jobs, and GUID is that of the snapshot. A stream can start from one after its snapshot is gone. Before a stream, all
- * that it may leave as the newest at the target gets one, since a stream that is cut may end at any of its snapshots;
- * what no stream can start from any more goes. Other bookmarks are never touched.
+ * that it may leave as the newest at the target gets one, since a stream that is cut may end at any of its snapshots: of
+ * very many only the last, where thousands of commands would take longer than the stream. What no stream can start from
+ * any more goes. Other bookmarks are never touched.
  */
 export const bookmarkName = (place: string, guid: string): string => `zipper-${place}-${guid}`
 
@@ -34,9 +35,10 @@ export const planBookmarks = (
   const base = target && commonWith(source, target).at(-1)
   if (base === undefined && !sends) return { make: [], drop: [] }
   const start = [...source.snapshots, ...source.bookmarks].find(({ guid }) => guid === base?.guid)
-  const coming = source.snapshots.filter(
+  const newer = source.snapshots.filter(
     ({ createtxg }) => sends && (start === undefined || createtxg > start.createtxg)
   )
+  const coming = newer.length > mostBefore ? newer.slice(-1) : newer
   const needed = new Set([...coming, ...(start === undefined ? [] : [start])].map(({ guid }) => guid))
   const own = source.bookmarks.filter(({ guid, name }) => name === bookmarkName(place, guid))
   const marked = new Set(own.map(({ guid }) => guid))
@@ -45,6 +47,8 @@ export const planBookmarks = (
     drop: own.filter(({ guid }) => !needed.has(guid))
   }
 }
+
+const mostBefore = 100
 
 // Each waits for the pool to write; some at once wait together.
 const atOnce = { concurrency: 4 }

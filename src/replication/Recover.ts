@@ -62,7 +62,9 @@ export const runRecover = Effect.fn("Recover.run")(
     for (const { dataset, reason } of plan.leftOut) yield* Effect.logWarning(`${dataset} is left out: ${reason}`)
     const link = { lost: false }
     const receive = Effect.fnUntraced(function* (item: RecoveryItem, to: NonNullable<RecoveryItem["to"]>) {
-      const work = replicateDataset({ job: { ...job, mode: item.mode }, rollback: false, retries, link, mark })
+      const settings = { job: { ...job, mode: item.mode }, rollback: false, retries, link, mark }
+      // The replica gets no bookmark: nothing goes on from it.
+      const work = replicateDataset({ ...settings, placeIdOf: () => undefined })
       const read = (name: string) => Effect.map(sender.read(name), (found) => found && until(found, to))
       const result = yield* work({ ...item, source: until(item.source, to) }, existing.get(item.target)).pipe(
         Effect.provideService(Sender, { ...sender, read })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Job } from "../../src/config/ReplicationJob.ts"
-import { bookmarkName, placeOf, planBookmarks } from "../../src/replication/Bookmarks.ts"
+import { bookmarkName, placeId, planBookmarks } from "../../src/replication/Bookmarks.ts"
 import { makeSender } from "../../src/replication/Sender.ts"
 import { local } from "../../src/zfs/Endpoint.ts"
 import { allowTable } from "../doubles/replication/end.ts"
@@ -48,11 +48,11 @@ describe("bookmarks", () => {
 
   it("have the pool and the path of the replica in their names, whatever the pool is called", () => {
     const pool = (name: string, guid: string) => new Map([[name, { ...target(name), guid }]])
-    const place = placeOf(pool("backup", "7"), "backup/nas/tank")
+    const place = placeId(pool("backup", "7"), "backup/nas/tank")
     assert.match(place ?? "", /^[0-9a-f]{12}$/)
-    assert.strictEqual(placeOf(pool("b2", "7"), "b2/nas/tank"), place)
-    assert.notStrictEqual(placeOf(pool("backup", "8"), "backup/nas/tank"), place)
-    assert.notStrictEqual(placeOf(pool("backup", "7"), "backup/nas/other"), place)
+    assert.strictEqual(placeId(pool("b2", "7"), "b2/nas/tank"), place)
+    assert.notStrictEqual(placeId(pool("backup", "8"), "backup/nas/tank"), place)
+    assert.notStrictEqual(placeId(pool("backup", "7"), "backup/nas/other"), place)
   })
 
   it.effect("that cannot be made or destroyed fail no run, and the old base stays", () =>
@@ -97,7 +97,7 @@ const target = (name: string) => ({
     written: 0,
     resumeToken: undefined
   } as const),
-  ...{ mode: undefined, placeholder: false, canmount: "off", key: undefined }
+  ...{ mode: undefined, made: false, placeholder: false, canmount: "off", key: undefined }
 })
 
 describe("snapshots of a job's own", () => {

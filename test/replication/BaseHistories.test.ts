@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import type { Job } from "../../src/config/ReplicationJob.ts"
-import { bookmarkName, placeOf } from "../../src/replication/Bookmarks.ts"
+import { bookmarkName, placeId } from "../../src/replication/Bookmarks.ts"
 import { runReplication } from "../../src/replication/Replicate.ts"
 import { asTarget } from "../doubles/replication/receiver.ts"
 import { addDataset, addSnapshot, type MemoryDataset, removeSnapshot, write } from "../doubles/replication/world.ts"
@@ -69,7 +69,7 @@ describe("a base", () => {
           const targets = new Map(
             [...memory.target.datasets.values()].map((each) => [each.name, asTarget(memory.target.datasets, each)])
           )
-          const place = placeOf(targets, `${of}/nas/${name}`) ?? ""
+          const place = placeId(targets, `${of}/nas/${name}`) ?? ""
           return bookmarks.filter((each) => each.name === bookmarkName(place, each.guid))
         }
 
@@ -93,7 +93,8 @@ describe("a base", () => {
             if (what === "run" && ended._tag === "Right") {
               for (const each of ended.right.datasets) {
                 // A source that has none at all is another matter.
-                if ("error" in each) assert.match(each.error, /its source has no snapshot any more|nor anything below|not tried/)
+                if ("error" in each)
+                  assert.match(each.error, /its source has no snapshot any more|nor anything below|not tried/)
                 const at = sources.find(({ name }) => name === each.dataset)
                 if (/^(sent|up_to_date)$/.test(each.result) && at !== undefined) assert.lengthOf(own(at, of), 1)
               }

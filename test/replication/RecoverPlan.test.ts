@@ -178,7 +178,7 @@ describe("what exists", () => {
 })
 
 describe("what follows the streams", () => {
-  const key = (root: string, salt: string) => ({ root, salt, rootSalt: salt })
+  const key = (root: string, salt: string) => ({ root, salt, rootSalt: salt, loaded: true })
   const item = (name: string, more: Partial<SourceDataset>) => ({
     source: dataset(`r${name}`, [snapshot("1")], more),
     target: `t${name}`,
