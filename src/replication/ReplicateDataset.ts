@@ -259,7 +259,7 @@ const replaceParent = Effect.fnUntraced(function* (work: Work, source: SourceDat
   const { mode } = work.settings.job
   const beside = besideOf(work.target)
   const obstacle = yield* replacementObstacle(source, parent, mode)
-  const why = "zfs overwrites no parent that zipper made where encryption is in play"
+  const why = "zfs cannot overwrite a parent that zipper made where it or the stream is encrypted"
   if (obstacle !== undefined) return yield* new Stuck({ message: `${why}: ${obstacle}` })
   const found = yield* (yield* Receiver).read(beside)
   if (found?.mode !== undefined && found.snapshots.length > 0) {

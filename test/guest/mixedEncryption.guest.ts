@@ -124,7 +124,7 @@ describe("a parent that zipper made below an encrypted dataset, and its first sn
     const receive = 'zfs send -Lc "$0" | zfs receive -u -s -o canmount=off -o zipper:send=raw "$1"'
     sh("sh", "-c", receive, `${src}/late@1`, beside)
     zfs("rename", `${keep}/late/a`, `${beside}/a`)
-    zfs("snapshot", "-r", `${src}/late@2`)
+    zfs("snapshot", `${src}/late@2`)
     expectStatus(pushAll("late"), 0)
     for (const name of ["late", ...names]) expectReplica(`${src}/${name}`, `${keep}/${name}`)
     assert.deepEqual(guids(...names), before)
