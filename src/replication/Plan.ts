@@ -235,7 +235,7 @@ const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): s
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
 
 const strangersOn = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
-  `${target.name} is an empty parent that zipper made, and another program took ${count(snapshots.length, "snapshot")} of it; destroy what it took (there: zfs destroy '${target.name}@${snapshots.map(({ name }) => name).join(",")}') and the next run goes on; keep that program from taking more`
+  `${target.name} is an empty parent that zipper made, and another program took ${losses(snapshots, 0)} of it; destroy what it took (there: zfs destroy '${target.name}@${snapshots.map(({ name }) => name).join(",")}') and the next run goes on; keep that program from taking more`
 
 const changed = (
   target: TargetDataset,

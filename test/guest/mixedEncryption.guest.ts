@@ -112,7 +112,10 @@ describe("a parent that zipper made below an encrypted dataset, and its first sn
     zfs("snapshot", `${src}/late@1`)
     zfs("snapshot", `${keep}/late@auto`)
     const { stderr } = expectStatus(pushAll("late"), 4)
-    assert.match(stderr, /late is an empty parent that zipper made, and another program took 1 snapshot of it/)
+    assert.match(
+      stderr,
+      /late is an empty parent that zipper made, and another program took 1 snapshot \(@auto\) of it/
+    )
     const [, remedy = ""] = /there: zfs destroy '([^']*)'/.exec(stderr) ?? []
     zfs("destroy", remedy)
   })
