@@ -97,8 +97,8 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const subject = subjectOf(job)
     return [
       ok(subject, `${job.direction} of ${count(found.items.length, "dataset")} on ${label}`),
-      ...found.missing.map((dataset) => problem(subject, `there is no dataset ${dataset} on ${label}`)),
-      ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset} ${error}`)),
+      ...Array.from(found.missing, ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
+      ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset}: ${error}`)),
       ...lacking.map((line) => problem(subject, line)),
       ...gaps.map(({ line }) =>
         warning(

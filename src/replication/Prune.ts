@@ -66,15 +66,14 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (job: Job, retention:
   const places = replicas.map(({ target }) => ({ dataset: target.name, where: "here" }) as const)
   yield* failPreflight(yield* missingOn(receiver, found.receiver, permissionsOf("prune"), places))
   const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], ask)
-  const there = (yield* Sender).label
   const results: ReadonlyArray<ReplicaResult> = [
     ...(yield* Effect.forEach(replicas, pruneReplica(retention, retries, needs))),
-    ...(yield* Effect.forEach(orphans, ({ name }) =>
-      spare(null, name, "its source is gone: nothing of it is destroyed")
+    ...(yield* Effect.forEach(orphans, ({ name, why }) =>
+      spare(null, name, `${why ?? "its source is gone"}: nothing of it is destroyed`)
     )),
-    ...(yield* Effect.forEach(lost, ({ dataset, target }) => {
+    ...(yield* Effect.forEach(lost, ({ dataset, target, why }) => {
       const replica = target === undefined ? "" : `, and no replica ${target} on ${receiver.label}`
-      return notFound(dataset, target ?? null, `there is no such dataset on ${there}${replica}`)
+      return notFound(dataset, target ?? null, `${why}${replica}`)
     })),
     ...(yield* Effect.forEach(found.unplaced, ({ dataset, error, target }) => notFound(dataset, target, error))),
     ...(yield* Effect.forEach(absent, ({ source: { name }, target }) => {
@@ -109,7 +108,7 @@ type Needs = ReadonlyMap<string, TargetDataset | undefined>
 
 const ask = (reader: Reader) =>
   reader.ask.pipe(
-    Effect.tap(({ unplaced }) => failPreflight(unplaced.map(({ dataset, error }) => `${dataset} ${error}`))),
+    Effect.tap(({ unplaced }) => failPreflight(unplaced.map(({ dataset, error }) => `${dataset}: ${error}`))),
     Effect.map(
       ({ items, targets }): Needs => new Map(items.map(({ source, target }) => [source.name, targets.get(target)]))
     ),
@@ -221,17 +220,23 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
   const placed = (dataset: string) => Either.getOrUndefined(targetOf(job, dataset))
   const roots = job.datasets.flatMap((root) => placed(root) ?? [])
   const known = new Set(tree.flatMap(({ name }) => placed(name) ?? []))
-  const orphans = [...targets.values()].filter(
-    ({ mode, name, snapshots }) =>
-      mode !== undefined &&
-      snapshots.length > 0 &&
-      !known.has(name) &&
-      !isBeside(name) &&
-      roots.some((root) => isWithin(name, root))
+  const gone = Array.from(missing, ([root, why]) => ({ target: placed(root), why }))
+  const orphans = [...targets.values()]
+    .filter(
+      ({ mode, name, snapshots }) =>
+        mode !== undefined &&
+        snapshots.length > 0 &&
+        !known.has(name) &&
+        !isBeside(name) &&
+        roots.some((root) => isWithin(name, root))
+    )
+    .map(({ name }) => ({
+      name,
+      why: gone.find(({ target }) => target !== undefined && isWithin(name, target))?.why
+    }))
+  const lost = Array.from(missing, ([dataset, why]) => ({ dataset, target: placed(dataset), why })).filter(
+    ({ target }) => target === undefined || !orphans.some(({ name }) => isWithin(name, target))
   )
-  const lost = missing
-    .map((dataset) => ({ dataset, target: placed(dataset) }))
-    .filter(({ target }) => target === undefined || !orphans.some(({ name }) => isWithin(name, target)))
   const some = replicas.length > 0 || orphans.length > 0
   // A dataset without snapshots needs no replica, unless there is none of any.
   const absent = items.filter(({ source, target }) => !present.has(target) && (source.snapshots.length > 0 || !some))

@@ -62,7 +62,7 @@ const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
 
 /** Replicas whose source is gone from below a dataset of the job. When that dataset itself is gone, the run fails. */
 const orphansRemark = (job: Job, found: Survey, from: string, to: string): string | undefined => {
-  const failing = targetNames(job, found.missing)
+  const failing = targetNames(job, [...found.missing.keys()])
   const orphans = sortReplicas(job, found).orphans.filter(({ name }) => !failing.some((root) => isWithin(name, root)))
   const [first] = orphans
   if (first === undefined) return undefined

@@ -88,12 +88,11 @@ const replicate = Effect.fn("Replicate")(function* (
   const found = yield* takeSnapshots(job, surveyed, options.retries)
   yield* warnOfEncryption(job, found)
   const remarks = [...(yield* logRemarks(job, found))]
-  const { label } = yield* Sender
   const absent = [
-    ...found.missing.map((dataset) => ({
+    ...Array.from(found.missing, ([dataset, error]) => ({
       dataset,
       target: Either.getOrNull(targetOf(job, dataset)),
-      error: `there is no such dataset on ${label}`
+      error
     })),
     ...found.unplaced
   ]

@@ -26,7 +26,7 @@ import { Receiver } from "./Receiver.ts"
 import { besideOf, findMoved, needsReplacement, replacementObstacle, takePlace } from "./ReplaceParent.ts"
 import { type Resumable, Sender } from "./Sender.ts"
 import { describeRange, endOf, formatOf, type SendFormat, type Stream } from "./Stream.ts"
-import type { DatasetPair } from "./Survey.ts"
+import { type DatasetPair, poolMissing } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
 interface DatasetSettings {
@@ -184,7 +184,11 @@ const attempt = Effect.fnUntraced(function* (work: Work) {
   for (let round = 0; round < mostRounds; round += 1) {
     const source = yield* sender.read(work.dataset)
     if (source === undefined) {
-      return yield* new Stuck({ message: `it is gone from ${sender.label} since the run began` })
+      const pool = poolOf(work.dataset)
+      const away = (yield* sender.read(pool)) === undefined
+      return yield* new Stuck({
+        message: away ? poolMissing(sender.label, pool) : `it is gone from ${sender.label} since the run began`
+      })
     }
     const target = yield* receiver.read(work.target)
     work.after = target?.snapshots ?? []

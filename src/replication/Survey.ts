@@ -17,8 +17,9 @@ export interface Survey {
   readonly receiver: Account
   /** Parents before children. */
   readonly items: ReadonlyArray<DatasetPair>
-  readonly missing: ReadonlyArray<string>
-  /** Those below the roots that have no place at the target; each fails by itself. */
+  /** Roots that are not at the source, and why. */
+  readonly missing: ReadonlyMap<string, string>
+  /** Those that have no place at the target; each fails by itself. */
   readonly unplaced: ReadonlyArray<Unplaced>
   /** Everything below the roots at the source, excluded or not. */
   readonly tree: ReadonlyArray<SourceDataset>
@@ -42,13 +43,47 @@ export const survey = Effect.fn("Replication.survey")(function* (job: Job, retri
   const retry = retryTransient(retries)
   const sender = yield* retry((yield* Sender).account)
   const receiver = yield* retry((yield* Receiver).account)
-  const { datasets: tree, missing } = yield* retry((yield* Sender).tree(minimalRoots(job.datasets)))
-  const { items, unplaced } = yield* choose(job, tree, missing)
-  const targets = yield* readTargets(job, items, retries)
+  const found = yield* retry((yield* Sender).tree(minimalRoots(job.datasets)))
+  const { datasets: tree } = found
+  const missing = yield* explainMissing(found.missing, tree, retries)
+  const { chosen, nameless } = yield* choose(job, tree, found.missing)
+  const { away, targets } = yield* readTargets(job, chosen, retries)
+  const { label } = yield* Receiver
+  const isAway = ({ target }: DatasetPair) => away.has(poolOf(target))
+  const items = chosen.filter((pair) => !isAway(pair))
+  const unplaced = [
+    ...nameless,
+    ...chosen.filter(isAway).map(({ source, target }): Unplaced => {
+      return { dataset: source.name, target, error: poolMissing(label, poolOf(target)) }
+    })
+  ]
   yield* refuseLoops(items, tree, targets)
   yield* warnOfEchoes(items, targets)
   return { sender, receiver, items, missing, unplaced, tree, targets } satisfies Survey
 }, asPreflight)
+
+/** Why each of these roots is not at the source. Fails when all of them are in pools that are not imported. */
+const explainMissing = Effect.fnUntraced(function* (
+  missing: ReadonlyArray<string>,
+  tree: ReadonlyArray<SourceDataset>,
+  retries: number
+) {
+  const sender = yield* Sender
+  const read = (pool: string) => retryTransient(retries)(sender.read(pool))
+  const pools = new Set(tree.map(({ name }) => poolOf(name)))
+  const away = new Set<string>()
+  for (const pool of new Set(missing.map(poolOf))) {
+    if (!pools.has(pool) && (yield* read(pool)) === undefined) away.add(pool)
+  }
+  const lines = [...away].map((pool) => poolMissing(sender.label, pool))
+  if (tree.length === 0 && missing.every((root) => away.has(poolOf(root)))) yield* failPreflight(lines)
+  return new Map(
+    missing.map((root) => {
+      const pool = poolOf(root)
+      return [root, away.has(pool) ? poolMissing(sender.label, pool) : `there is no such dataset on ${sender.label}`]
+    })
+  )
+})
 
 const choose = Effect.fnUntraced(function* (
   job: Job,
@@ -72,19 +107,19 @@ const choose = Effect.fnUntraced(function* (
   if (chosen.selected.length === 0 && missing.length === 0) {
     return yield* new PreflightError({ message: "every dataset is left out by --exclude: nothing to do" })
   }
-  const [unplaced, items] = Arr.partitionMap(chosen.selected, (source) =>
+  const [nameless, pairs] = Arr.partitionMap(chosen.selected, (source) =>
     Either.mapBoth(targetOf(job, source.name), {
-      onLeft: (error): Unplaced => ({ dataset: source.name, target: null, error }),
+      onLeft: (why): Unplaced => ({ dataset: source.name, target: null, error: `it ${why}` }),
       onRight: (target): DatasetPair => ({ source, target })
     })
   )
   // Of those that are named, the definition of the job is wrong.
-  const wrong = unplaced.filter(({ dataset }) => named.has(dataset))
-  yield* failPreflight(wrong.map(({ dataset, error }) => `${dataset} ${error}`))
-  return { items, unplaced }
+  const wrong = nameless.filter(({ dataset }) => named.has(dataset))
+  yield* failPreflight(wrong.map(({ dataset, error }) => `${dataset}: ${error}`))
+  return { chosen: pairs, nameless }
 })
 
-/** The replicas, and what lies above them; the pool has to be there. */
+/** The replicas, what lies above them, and pools that are not there, of which there have to be others. */
 const readTargets = Effect.fnUntraced(function* (job: Job, items: ReadonlyArray<DatasetPair>, retries: number) {
   const receiver = yield* Receiver
   const retry = retryTransient(retries)
@@ -98,8 +133,9 @@ const readTargets = Effect.fnUntraced(function* (job: Job, items: ReadonlyArray<
     else found.set(above, dataset)
   }
   const pools = new Set(roots.map(poolOf))
-  yield* failPreflight([...pools].filter((pool) => !found.has(pool)).map((pool) => poolMissing(receiver.label, pool)))
-  return found
+  const away = new Set([...pools].filter((pool) => !found.has(pool)))
+  if (away.size === pools.size) yield* failPreflight([...away].map((pool) => poolMissing(receiver.label, pool)))
+  return { away, targets: found }
 })
 
 /** Fails with these lines, if there are any. */
@@ -107,7 +143,7 @@ export const failPreflight = (lines: ReadonlyArray<string>): Effect.Effect<void,
   lines.length === 0 ? Effect.void : Effect.fail(new PreflightError({ message: lines.join("\n") }))
 
 export const poolMissing = (label: string, pool: string): string =>
-  `on ${label}: there is no pool ${pool}; is it imported (zpool import ${pool})?`
+  `no pool ${pool} is imported on ${label} (there: zpool import ${pool})`
 
 /** Without the datasets that have no place at the target. */
 export const targetNames = (job: Job, datasets: ReadonlyArray<string>): ReadonlyArray<string> =>

@@ -40,7 +40,7 @@ describe("the check of a replication job", () => {
       kit.source(`tank/${"y".repeat(240)}`, ["1"])
       const problems = (yield* check(kit)).filter(({ status }) => status === "problem").map(({ detail }) => detail)
       assert.lengthOf(problems, 2)
-      assert.match(problems[0] ?? "", /^tank\/y{240} would be written to .* longer than 255 characters$/)
+      assert.match(problems[0] ?? "", /^tank\/y{240}: it would be written to .* longer than 255 characters$/)
       assert.match(problems[1] ?? "", /^tank: with @x{240}, a name at backup\/nas\/tank would be longer/)
     })
   )
@@ -78,7 +78,7 @@ describe("the check of a replication job", () => {
       kit.memory.source.account = { user: "bob", groups: ["bob"], root: false }
       const problems = (yield* check(kit, ["tank", "tonk"])).filter(({ status }) => status === "problem")
       assert.lengthOf(problems, 2)
-      assert.match(problems[0]?.detail ?? "", /no dataset tonk/)
+      assert.match(problems[0]?.detail ?? "", /^tonk: no pool tonk is imported on nas/)
       assert.match(problems[1]?.detail ?? "", /zfs allow -u bob send,hold 'tank'/)
     })
   )

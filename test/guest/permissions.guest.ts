@@ -76,7 +76,8 @@ describe("a user with delegated permissions on both ends", () => {
 
   it("needs more for --rollback, and is told so", () => {
     const target = `${dst}/backup/localhost/${src}/data`
-    zfs("snapshot", `${target}@only-here`)
+    // By the name of one to come.
+    zfs("snapshot", `${target}@5`)
     zfs("snapshot", `${src}/data@5`)
     expectStatus(pull(), 4)
     const refused = expectStatus(pull("--rollback"), 3)

@@ -40,6 +40,15 @@ const replicated = () => {
   return { source, target, folder, again, next }
 }
 
+/** Writes to a replica. */
+const change = (target: string): void => {
+  zfs("set", "canmount=on", target)
+  zfs("mount", target)
+  put(path.join(valueOf("mountpoint", target), "a change"))
+  zfs("umount", target)
+  zfs("set", "canmount=off", target)
+}
+
 /** Refused, and nothing on the target is another than before. */
 const expectRefusal = (target: string, attempt: () => Ran, status: number, says: RegExp): void => {
   const before = pictureOf(target)
@@ -51,6 +60,8 @@ const expectRefusal = (target: string, attempt: () => Ran, status: number, says:
 describe("a replica that has diverged", () => {
   it("is left alone, with the list of what would be lost; --rollback takes it back", () => {
     const { again, next, source, target } = replicated()
+    zfs("snapshot", `${target}@before`)
+    change(target)
     zfs("snapshot", `${target}@only here`)
     zfs("snapshot", `${target}@and this`)
     next("3")
@@ -59,11 +70,13 @@ describe("a replica that has diverged", () => {
     expectStatus(again("--rollback", "--dry-run"), 0)
     assert.equal(pictureOf(target), dryRun)
     expectStatus(again("--rollback"), 0)
+    zfs("destroy", `${target}@before`)
     expectReplica(source, target)
   })
 
   it("is not taken back over a snapshot that is held or cloned", () => {
     const { again, next, target } = replicated()
+    change(target)
     zfs("snapshot", `${target}@held`)
     zfs("hold", "keep", `${target}@held`)
     next("3")
@@ -95,11 +108,8 @@ describe("a replica that has diverged", () => {
 
   it("was written to since: refused", () => {
     const { again, next, target, source } = replicated()
-    zfs("set", "canmount=on", target)
-    zfs("mount", target)
-    put(path.join(valueOf("mountpoint", target), "somebody's work"))
+    change(target)
     sh("sync")
-    zfs("umount", target)
     next("3")
     expectRefusal(target, again, 4, /written|changed/)
     expectStatus(again("--rollback"), 0)

@@ -108,7 +108,8 @@ describe("prune", () => {
 
   it.effect("destroys nothing of a replica that has nothing in common with its source, or whose source is gone", () =>
     Effect.gen(function* () {
-      const kit = yield* makePruneKit(5)
+      const kit = yield* makePruneKit(5, { datasets: ["tank", "pool"] })
+      addDataset(kit.memory, "source", "pool")
       kit.tank.snapshots = []
       kit.tank.bookmarks = []
       const stranger = yield* kit.prune()
@@ -126,10 +127,12 @@ describe("prune", () => {
           dataset: null,
           target: "backup/nas/tank",
           result: "left_alone",
-          reason: "its source is gone: nothing of it is destroyed",
+          reason: "no pool tank is imported on nas (there: zpool import tank): nothing of it is destroyed",
           destroyed: []
         }
       ])
+      kit.memory.source.datasets.delete("pool")
+      assert.match((yield* Effect.flip(kit.prune())).message, /^no pool tank is imported on nas/)
       assert.lengthOf(kit.replica.snapshots, 5)
     })
   )
@@ -165,7 +168,8 @@ describe("prune", () => {
       const summary = yield* kit.prune()
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d4", "d5"])
       assert.strictEqual(exitStatusOf(summary), 1)
-      const error = "there is no such dataset on nas, and no replica backup/nas/tonk on this host"
+      const error =
+        "no pool tonk is imported on nas (there: zpool import tonk), and no replica backup/nas/tonk on this host"
       assert.include(kit.lines, `ERROR tonk: ${error}`)
       assert.strictEqual(summary.not_found, 1)
       assert.deepStrictEqual(summary.replicas.at(-1), {
@@ -240,6 +244,21 @@ describe("prune", () => {
       offsite.target.datasets.delete(sent.name)
       yield* kit.prune(false, [reader])
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
+    })
+  )
+
+  it.effect("destroys nothing while a pool is away that one who reads from the replicas writes to", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      const offsite = makeReplicationMemory()
+      for (const [name, dataset] of kit.memory.target.datasets) offsite.source.datasets.set(name, dataset)
+      addDataset(offsite, "source", "other")
+      addDataset(offsite, "target", "other")
+      const push: Job = { ...job, direction: "push", destination: undefined, datasets: ["backup/nas", "other"] }
+      const ask = Effect.provide(survey(push, 0), Layer.merge(servicesOf(offsite), kit.around))
+      const error = yield* Effect.flip(kit.prune(false, [{ job: "offsite", lockfile: "/push", ask }]))
+      assert.match(error.message, /nothing is destroyed: backup\/nas: no pool backup is imported on this host/)
+      assert.lengthOf(kit.replica.snapshots, 5)
     })
   )
 

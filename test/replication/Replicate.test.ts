@@ -231,12 +231,12 @@ describe("replicate", () => {
         const target = `backup/nas/${long}`
         assert.strictEqual(
           errorOf(summary.datasets, long),
-          `would be written to ${JSON.stringify(target)}, which is longer than 255 characters`
+          `it would be written to ${JSON.stringify(target)}, which is longer than 255 characters`
         )
         const alone = yield* makeKit({ datasets: [long] })
         alone.source(long, ["1"])
         const error = yield* Effect.flip(alone.run())
-        assert.match(error.message, /^tank\/x{240} would be written to .* is longer than 255 characters$/)
+        assert.match(error.message, /^tank\/x{240}: it would be written to .* is longer than 255 characters$/)
       })
   )
 
@@ -264,11 +264,42 @@ describe("replicate", () => {
 
   it.effect("a root that is not there fails by name, and the others go on", () =>
     Effect.gen(function* () {
-      const kit = yield* makeKit({ datasets: ["gone", "tank"] })
+      const kit = yield* makeKit({ datasets: ["pool/gone", "usb/a", "tank"] })
+      kit.source("pool", [])
       kit.source("tank", ["1"])
       const summary = yield* kit.run()
-      assert.deepStrictEqual(short(summary.datasets), ["gone failed", "tank sent"])
-      assert.strictEqual(errorOf(summary.datasets, "gone"), "there is no such dataset on nas")
+      assert.deepStrictEqual(short(summary.datasets), ["pool/gone failed", "usb/a failed", "tank sent"])
+      assert.strictEqual(errorOf(summary.datasets, "pool/gone"), "there is no such dataset on nas")
+      const away = "no pool usb is imported on nas (there: zpool import usb)"
+      assert.strictEqual(errorOf(summary.datasets, "usb/a"), away)
+      assert.strictEqual(exitStatusOf(summary), 1)
+    })
+  )
+
+  it.effect("a pool that is away at the target fails its datasets, and the others go on", () =>
+    Effect.gen(function* () {
+      const datasets = ["tank/a", "tank/b"] as const
+      const kit = yield* makeKit({ direction: "push", destination: undefined, stripPrefix: "tank", datasets })
+      for (const name of datasets) kit.source(name, ["1"])
+      kit.source("tank/b/x", ["1"])
+      addDataset(kit.memory, "target", "a")
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.datasets), ["tank/b failed", "tank/b/x failed", "tank/a refused"])
+      const away = "no pool b is imported on this host (there: zpool import b)"
+      assert.strictEqual(errorOf(summary.datasets, "tank/b/x"), away)
+      assert.deepInclude(summary.datasets[1], { target: "b/x" })
+    })
+  )
+
+  it.effect("a pool of the source that goes away during the run is called that", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      kit.source("tank", ["1"])
+      kit.memory.before = (operation) => {
+        if (operation === "read sender tank") kit.memory.source.datasets.clear()
+      }
+      const summary = yield* kit.run()
+      assert.match(errorOf(summary.datasets, "tank"), /^no pool tank is imported on nas/)
     })
   )
 

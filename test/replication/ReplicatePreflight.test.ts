@@ -130,7 +130,7 @@ describe("before anything is sent", () => {
       })
       kit.source("tank/a", ["1"])
       kit.source("other/a", ["1"])
-      assert.include(yield* refusal(kit), "other/a does not lie in tank")
+      assert.include(yield* refusal(kit), "other/a: it does not lie in tank")
     })
   )
 
@@ -168,7 +168,10 @@ describe("before anything is sent", () => {
     Effect.gen(function* () {
       const kit = yield* makeKit({ destination: "vault/x" })
       kit.source("tank", ["1"])
-      assert.include(yield* refusal(kit), "on this host: there is no pool vault")
+      assert.include(yield* refusal(kit), "no pool vault is imported on this host (there: zpool import vault)")
+      const away = yield* makeKit({ datasets: ["usb/a", "usb/b"] })
+      away.source("tank", ["1"])
+      assert.strictEqual(yield* refusal(away), "no pool usb is imported on nas (there: zpool import usb)")
     })
   )
 
