@@ -9,6 +9,7 @@ import {
   type TargetDataset
 } from "../zfs/Dataset.ts"
 import { longestName, parentOf } from "../zfs/DatasetName.ts"
+import { datasetOf } from "../zfs/ZfsList.ts"
 import { isMended, lockOut, sourceLost, targetLost } from "./Keys.ts"
 import { contentsOf, type Stream } from "./Stream.ts"
 
@@ -227,11 +228,19 @@ const modeAdvice = {
 } as const
 
 const occupied = (target: TargetDataset): string =>
-  isPool(target)
+  takenOver(target) ??
+  (isPool(target)
     ? `${target.name} is a pool, whose own ${bytes(target.written)} would be overwritten; ${startAnew(target)}`
-    : `${target.name} is no replica: it has no snapshot, and ${bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if it is not needed`
+    : `${target.name} is no replica: it has no snapshot, and ${bytes(target.written)} in it would be overwritten; ${startAnew(target)}, or destroy it there by hand if it is not needed`)
+
+/** A replica whose snapshots went to a clone of it that was promoted. */
+const takenOver = ({ mode, name, origin }: TargetDataset): string | undefined =>
+  origin === undefined || mode === undefined
+    ? undefined
+    : `the snapshots of ${name} went to ${datasetOf(origin)}, a clone of it that was promoted; take them back (there: zfs promote '${name}') and run again`
 
 const unrelated = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>
+  takenOver(target) ??
   `${target.name} and its source have no snapshot in common; all of the target would have to be destroyed: ${losses(snapshots, target.written)}; ${startAnew(target)}`
 
 const strangersOn = (target: TargetDataset, snapshots: ReadonlyArray<Snapshot>): string =>

@@ -73,6 +73,8 @@ export interface TargetDataset extends Dataset {
   readonly placeholder: boolean
   readonly canmount: string | undefined
   readonly key: TargetKey | undefined
+  /** Of a clone: its snapshot. When a clone of a replica is promoted, the replica becomes the clone. */
+  readonly origin?: string
 }
 
 /** User property of a replica: its {@link SendMode}. Only a local value counts: children inherit it. */

@@ -191,6 +191,7 @@ export const readTargets = (
       if (!isDataset(name)) return yield* Either.left(name)
       const key = keyOf(name)
       if (key !== undefined && !isDataset(key.root)) return yield* Either.left(`${name}\tencryptionroot\t${key.root}`)
+      const origin = set(of, "origin")
       if (!isDecimal(written)) return yield* Either.left(`${name}\twritten\t${written}`)
       targets.set(name, {
         name,
@@ -203,7 +204,8 @@ export const readTargets = (
         made: isUntouched(of),
         placeholder: own.snapshots.length === 0 && isUntouched(of),
         canmount: set(of, "canmount"),
-        key
+        key,
+        ...(origin === undefined ? {} : { origin })
       })
     }
     return targets

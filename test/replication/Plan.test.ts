@@ -258,6 +258,20 @@ describe("plan", () => {
     assert.match(reason(plan(source([s1]), parent("plain"), plain), "Diverged"), /no snapshot in common/)
   })
 
+  it("names the way back when a clone of the replica was promoted, and took its snapshots", () => {
+    for (const snapshots of [[], [t4]]) {
+      const promoted = target(snapshots, { origin: "backup/look@s1", written: 5 })
+      assert.strictEqual(
+        reason(plan(source([s1, s2]), promoted, allowed), "Diverged"),
+        "the snapshots of backup/a went to backup/look, a clone of it that was promoted; take them back (there: zfs promote 'backup/a') and run again"
+      )
+    }
+    // With a snapshot in common it can go on; a clone that is no replica is the user's own.
+    assert.strictEqual(plan(source([s1, s2]), target([s1], { origin: "backup/look@s0" }), plain)._tag, "Incremental")
+    const clone = target([], { origin: "backup/look@s1", mode: undefined })
+    assert.match(reason(plan(source([s1]), clone, plain), "Diverged"), /is no replica/)
+  })
+
   it("tells nobody to rename or destroy a pool", () => {
     for (const there of [target([], { name: "pool" }), target([t4], { name: "pool" })]) {
       const said = reason(plan(source([s1]), there, plain), "Diverged")

@@ -10,6 +10,7 @@ columns() { printf '%s\n' "$*" | tr ' ' '\t'; }
 case $FAKE_SIDE in remote) dataset=tank/data;; *) dataset=tank/backup/nas/tank/data;; esac
 case "$*" in
 "list "*encryption*) columns $dataset filesystem 11 off - 0 -;;
+"list "*,written*) columns $dataset@one 77 5 1735689600 0 - 0;;
 "list "*snapshot*) columns $dataset@one 77 5 1735689600 0 -;;
 "list "*) columns $last;;
 "get "*logicalreferenced*)
