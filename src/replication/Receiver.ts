@@ -135,7 +135,14 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
       const aborted = yield* commands.attempt(["receive", "-A", dataset])
       if (aborted.exitCode === 0 || /does not have any resumable receive state/.test(complaint(aborted))) return
       const purpose = `throw away what an interrupted receive left of ${dataset}`
-      return yield* commands.failure(purpose, dataset, aborted, "prune")
+      const error = commands.failure(purpose, dataset, aborted)
+      if (error.reason !== "PermissionDenied") return yield* error
+      // The right to destroy lasts, and this is needed once.
+      return yield* new ZfsError({
+        reason: error.reason,
+        message: `${at(endpoint)}cannot ${purpose}: ${complaint(aborted)}; root can, once: zfs receive -A '${dataset}'`,
+        transient: false
+      })
     }),
     rollback: Effect.fn("Receiver.rollback")(function* (dataset: string, rollback: Rollback) {
       const purpose = `roll ${dataset} back to @${rollback.to.name}`
