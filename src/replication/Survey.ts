@@ -75,12 +75,15 @@ const explainMissing = Effect.fnUntraced(function* (
   for (const pool of new Set(missing.map(poolOf))) {
     if (!pools.has(pool) && (yield* read(pool)) === undefined) away.add(pool)
   }
-  const lines = [...away].map((pool) => poolMissing(sender.label, pool))
+  // A pool may have a colon in its name, but HOST:DATASET is more likely.
+  const hint = (pool: string) => (pool.includes(":") ? "; a host goes into --host, not before a dataset" : "")
+  const why = (pool: string) => poolMissing(sender.label, pool) + hint(pool)
+  const lines = [...away].map(why)
   if (tree.length === 0 && missing.every((root) => away.has(poolOf(root)))) yield* failPreflight(lines)
   return new Map(
     missing.map((root) => {
       const pool = poolOf(root)
-      return [root, away.has(pool) ? poolMissing(sender.label, pool) : `there is no such dataset on ${sender.label}`]
+      return [root, away.has(pool) ? why(pool) : `there is no such dataset on ${sender.label}`]
     })
   )
 })

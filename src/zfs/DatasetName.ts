@@ -42,6 +42,8 @@ export const longestName = 255
 export const datasetProblem = (name: string): string | undefined => {
   if (name === "") return "is empty"
   if (name.length > longestName) return `is longer than ${longestName} characters`
+  if (name.startsWith("/")) return "is a path; give the dataset, which zfs list -H -o name PATH prints"
+  if (/^[^/@]+@[^/@]+:./.test(name)) return "names a host or a snapshot; give the dataset alone, and the host by itself"
   if (name.includes("@")) return "names a snapshot; give the dataset alone"
   if (name.includes("#")) return "names a bookmark; give the dataset alone"
   const stranger = /[^A-Za-z0-9_.: /-]/.exec(name)?.[0]
