@@ -239,8 +239,14 @@ export const localReplicationLayers = Layer.mergeAll(
 /** Both ends of a job and the way between them, on one connection to the other host. */
 export const connected = (job: Job, dryRun: boolean) =>
   Layer.unwrapScoped(
-    Effect.map(sharedConnection(job.remote), (remote) => endsLayers(endsOf({ ...job, remote }), job, dryRun))
+    Effect.map(sharedConnection(job.remote), (remote) => endsLayers(endsOf({ ...job, remote }), eachOf(job), dryRun))
   )
+
+// No limiter is for several streams: each has its part of the job's limit, also when fewer are at work.
+const eachOf = ({ bandwidth, compress, concurrency }: Job) => ({
+  bandwidth: bandwidth && Math.ceil(bandwidth / concurrency),
+  compress
+})
 
 /** The same from the replicas of a job to where datasets are made of them, with what `recover` runs on. */
 export const recoverLayers = (job: Job, target: Endpoint, config: Config | undefined, dryRun: boolean) =>

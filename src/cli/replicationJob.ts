@@ -31,6 +31,7 @@ export interface JobFlags extends PlaceFlags {
   readonly stripPrefix?: string | undefined
   readonly raw?: boolean | undefined
   readonly bandwidth?: string | undefined
+  readonly concurrency?: string | undefined
   readonly compress?: string | undefined
   readonly bookmark?: boolean | undefined
   readonly snapshot?: boolean | undefined
@@ -137,6 +138,7 @@ const keysOf = (flags: Omit<JobFlags, "direction">): Readonly<{ [key: string]: u
     raw: flags.raw,
     compress: flags.compress,
     bandwidth: flags.bandwidth,
+    concurrency: numberIn(flags.concurrency),
     bookmark: flags.bookmark,
     snapshot: flags.snapshot
   })

@@ -39,6 +39,7 @@ const samples: Readonly<Record<string, unknown>> = {
       strip_prefix: "tank/backup",
       raw: true,
       bandwidth: "10M",
+      concurrency: 1,
       compress: "none",
       retention: { hourly: 24, daily: 14, weekly: 8, monthly: 12 },
       snapshot: true,

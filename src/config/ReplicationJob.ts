@@ -64,6 +64,11 @@ export const ReplicationJob = Schema.Struct({
     "Most bytes a second; needs pv or mbuffer on this host",
     judged('bytes a second such as "10M"', bandwidthProblem)
   ),
+  concurrency: withDefault(
+    "So many datasets are sent at the same time, a parent before its children; each gets an equal part of bandwidth",
+    whole(1, 16),
+    () => 1
+  ),
   compress: optional("Compression of the stream; the program zstd has to be on both hosts", oneOf("none", "zstd")),
   retention: optional("Snapshots of the replicas that zipper prune keeps", RetentionConfig),
   bookmark: withDefault(
@@ -90,7 +95,7 @@ export const decodeRetention = decoder(RetentionConfig)
 
 /** A replication job of the configuration or the command line, where its name is `pull-HOST` or `push-HOST`. */
 export interface Job
-  extends Pick<ReplicationJob, "name" | "direction" | "datasets" | "exclude" | "bookmark" | "snapshot"> {
+  extends Pick<ReplicationJob, "name" | "direction" | "datasets" | "exclude" | "concurrency" | "bookmark" | "snapshot"> {
   readonly remote: Remote
   /** pull: replicas are written to `<destination>/<host>/<dataset>`. push: below it, if there is one. */
   readonly destination: string | undefined
@@ -98,7 +103,7 @@ export interface Job
   readonly stripPrefix: string | undefined
   readonly mode: SendMode
   readonly compress: "none" | "zstd"
-  /** Bytes a second. */
+  /** Bytes a second, of all streams together. */
   readonly bandwidth: number | undefined
   readonly retention: Retention | undefined
   /** Of the snapshots that the job takes at the source; undefined: all of them stay. */
@@ -136,13 +141,14 @@ export const alertsKeyOf = (job: LockedJob & Pick<Job, "name" | "datasets">, nam
 /** A job of the configuration. A push is raw unless `raw` says otherwise: the other machine may not be the user's own. */
 export const jobFromConfig = (job: ReplicationJob): Job => {
   const { host, user } = addressOf(job.host)
-  const { bookmark, datasets, destination, direction, exclude, name, snapshot } = job
+  const { bookmark, concurrency, datasets, destination, direction, exclude, name, snapshot } = job
   return {
     name,
     direction,
     remote: { _tag: "Remote", host, user: user ?? job.user, port: job.port, options: job.ssh_options },
     datasets,
     exclude,
+    concurrency,
     destination,
     stripPrefix: job.strip_prefix,
     mode: (job.raw ?? direction === "push") ? "raw" : "plain",

@@ -1,4 +1,5 @@
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { alertsKeyOf, type Job, targetOf } from "../config/ReplicationJob.ts"
@@ -154,7 +155,10 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
   return items.length === 1 ? `${first} is` : `${count(items.length, "dataset")} (the first is ${first}) are`
 }
 
-/** One after the other, parents first; nothing is received below a parent that could not be and is not there. */
+/**
+ * As many at a time as the job says, parents first; nothing is received below a parent that could not be and is not there. The
+ * results are in the order of the items.
+ */
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,
   { placeIdOf, retries, rollback }: RunReplicationOptions & Pick<Parameters<typeof replicateDataset>[0], "placeIdOf">,
@@ -165,20 +169,31 @@ const replicateAll = Effect.fnUntraced(function* (
   const bare = bareRoots(job, found)
   // Why of those that failed or were refused, and below which zfs has nothing to put a dataset.
   const fallen = new Map<string, string>()
+  const one = Effect.fnUntraced(function* (item: DatasetPair) {
+    const { name } = item.source
+    const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
+    if (parent !== undefined) {
+      return yield* Effect.tap(fail(name, item.target, `not tried: its parent ${parent} ${fallen.get(parent)}`), note)
+    }
+    if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, noSnapshots), note)
+    const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(note))
+    const why = result.result === "failed" ? "failed" : result.result === "refused" ? "was refused" : undefined
+    if (why !== undefined && !(yield* canHoldOthers(item.target, found))) fallen.set(name, why)
+    return result
+  })
+  if (job.concurrency === 1 || (yield* Receiver).dryRun === true) return yield* Effect.forEach(found.items, one)
+  // All begin at once and wait: for what lies above them, unless the target has it, and then for their turn.
+  const turns = yield* Effect.makeSemaphore(job.concurrency)
+  const all = yield* Effect.forEach(found.items, (item) => Effect.map(Deferred.make<void>(), (end) => ({ item, end })))
+  const isThere = ({ target }: DatasetPair) => (found.targets.get(target)?.snapshots.length ?? 0) > 0
+  const ends = new Map(all.flatMap(({ end, item }) => (isThere(item) ? [] : [[item.source.name, end] as const])))
   return yield* Effect.forEach(
-    found.items,
-    Effect.fnUntraced(function* (item) {
-      const { name } = item.source
-      const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
-      if (parent !== undefined) {
-        return yield* Effect.tap(fail(name, item.target, `not tried: its parent ${parent} ${fallen.get(parent)}`), note)
-      }
-      if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, noSnapshots), note)
-      const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(note))
-      const why = result.result === "failed" ? "failed" : result.result === "refused" ? "was refused" : undefined
-      if (why !== undefined && !(yield* canHoldOthers(item.target, found))) fallen.set(name, why)
-      return result
-    })
+    all,
+    Effect.fnUntraced(function* ({ end, item }) {
+      for (const above of ancestorsOf(item.source.name)) yield* ends.get(above) ?? Effect.void
+      return yield* Effect.ensuring(turns.withPermits(1)(one(item)), Deferred.succeed(end, undefined))
+    }),
+    { concurrency: "unbounded" }
   )
 })
 

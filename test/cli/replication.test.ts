@@ -59,12 +59,13 @@ describe("a replication that cannot be meant", () => {
     ],
     [
       "has several mistakes",
-      ["pull", "--host=x/y", "--destination", "b/", "--bandwidth", "fast", "tank@a"],
+      ["pull", "--host=x/y", "--destination", "b/", "--bandwidth", "fast", "--concurrency", "x", "tank@a"],
       [
-        /4 mistakes/,
+        /5 mistakes/,
         /--host: "x\/y"/,
         /--destination: "b\/"/,
         /--bandwidth: "fast"/,
+        /--concurrency: "x"/,
         /DATASET: "tank@a" names a snapshot/
       ]
     ],

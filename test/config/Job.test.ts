@@ -94,6 +94,20 @@ describe("a host", () => {
     }
   })
 
+  it("sends one dataset at a time, or as many as it says", () => {
+    assert.strictEqual(made({ destination: "b" }).concurrency, 1)
+    assert.strictEqual(made({ destination: "b", concurrency: "16" }).concurrency, 16)
+    for (const [concurrency, shown] of [
+      ["0", "0"],
+      ["17", "17"],
+      ["many", '"many"']
+    ] as const) {
+      assert.deepStrictEqual(problems({ destination: "b", concurrency }), [
+        `--concurrency: ${shown} is not a whole number from 1 to 16`
+      ])
+    }
+  })
+
   it("takes options as ssh has them after -o", () => {
     for (const good of ["IdentityFile=/root/.ssh/a b", "Compression yes", "Port = 22", "ProxyJump=a,b"]) {
       assert.strictEqual(sshOptionProblem(good), undefined, good)

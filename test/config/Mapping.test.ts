@@ -17,6 +17,7 @@ const job = (more: Partial<Job> & { readonly host?: string; readonly user?: stri
     mode: "plain",
     compress: "none",
     bandwidth: undefined,
+    concurrency: 1,
     retention: undefined,
     bookmark: true,
     snapshot: false,

@@ -247,6 +247,7 @@ const replicate = Effect.fnUntraced(function* ({ folder, scratch }: Place, how: 
     mode: "plain",
     compress: "none",
     bandwidth: undefined,
+    concurrency: 1,
     retention: undefined,
     bookmark: true,
     snapshot: false,

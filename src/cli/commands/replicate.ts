@@ -24,6 +24,7 @@ const shared = {
   snapshot: options.flag("snapshot", "Take a snapshot of the datasets at the source first; none of them is destroyed."),
   noBookmark: options.flag("no-bookmark", "Keep no bookmark of the latest common snapshot at the source."),
   bandwidth: options.single("bandwidth", "RATE", "At most so many bytes a second, such as 10M."),
+  concurrency: options.single("concurrency", "N", "Send N datasets at the same time, 1 to 16."),
   compress: options.single("compress", "zstd|none", "Compress on the way; zstd has to be on both hosts."),
   job: options.job,
   config: options.jobConfig,

@@ -83,6 +83,8 @@ export interface ReplicationMemory {
   /** Whose the snapshots of the source are that jobs took, by `dataset@snapshot`. */
   readonly marks: Map<string, string>
   /** Called with the name of every operation: somebody else changes the world meanwhile. */
+  /** How many milliseconds an operation takes. */
+  readonly delays: Map<string, number>
   before: (operation: string) => void
   after: (operation: string) => void
   /** The transaction group and the guid that come next. */
@@ -103,6 +105,7 @@ export const makeReplicationMemory = (): ReplicationMemory => {
     target: end("this host"),
     calls: [],
     failures: new Map(),
+    delays: new Map(),
     cuts: [],
     tokens: new Map(),
     marks: new Map(),
@@ -272,7 +275,8 @@ export const operation = <A>(
       memory.failures.set(name, rest)
       return Effect.fail(error)
     }
-    return Effect.tap(work(), () => memory.after(name))
+    const millis = memory.delays.get(name)
+    return Effect.tap(millis === undefined ? work() : Effect.delay(work(), millis), () => memory.after(name))
   })
 
 export const zfsError = (reason: ZfsError["reason"], message: string, transient = false): ZfsError =>

@@ -37,6 +37,7 @@ export const job: Job = {
   mode: "plain",
   compress: "none",
   bandwidth: undefined,
+  concurrency: 1,
   retention: undefined,
   bookmark: true,
   snapshot: false,
