@@ -62,7 +62,10 @@ export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: 
       historyOf: (end, done: ReadonlyArray<DatasetResult>) => replicationHistory(job, end, done),
       nextState: (before, end, done: ReadonlyArray<DatasetResult>) => nextReplicationState(before, end, job, done),
       succeeded: ({ failed, refused }) => failed === 0 && refused === 0,
-      onUnfinished: (end, done) => options.onUnfinished?.(replicationSummary(end, job, done)) ?? Effect.void,
+      onUnfinished: (end, done) => {
+        const results = list.inOrder(done, ({ dataset }) => dataset)
+        return options.onUnfinished?.(replicationSummary(end, job, results)) ?? Effect.void
+      },
       messages: {
         of: { job: alertsKeyOf(job, named), task: "run" },
         reminder_hours,

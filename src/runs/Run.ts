@@ -47,6 +47,12 @@ export const makeWorkList = ({ done, kept, noun }: StoppedWords) => {
     end: (name: string): void => {
       ended.add(name)
     },
+    /** Results that came in any order, in that of the work. */
+    inOrder: <A>(results: ReadonlyArray<A>, nameOf: (result: A) => string): ReadonlyArray<A> => {
+      const places = new Map(names?.map((name, place) => [name, place]))
+      const placeOf = (result: A) => places.get(nameOf(result)) ?? 0
+      return results.toSorted((a, b) => placeOf(a) - placeOf(b))
+    },
     stopped: (): string => {
       if (names === undefined) return `stopped by a signal before any ${noun} was ${done}`
       const left = names.filter((name) => !ended.has(name))

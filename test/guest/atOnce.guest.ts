@@ -15,7 +15,7 @@ let server: ReturnType<typeof spawn>
 before(async () => {
   const config = "/etc/ssh/sshd_test_2224"
   // The shared connection and one command are all that it takes.
-  fs.writeFileSync(config, "Port 2224\nPidFile none\nLogLevel ERROR\nMaxSessions 2\n")
+  fs.writeFileSync(config, "Port 2224\nPidFile none\nLogLevel ERROR\nUsePAM yes\nMaxSessions 2\n")
   server = spawn("/usr/sbin/sshd", ["-D", "-f", config], { stdio: "ignore" })
   for (const dataset of datasets) {
     zfs("create", `${src}/${dataset}`)
@@ -37,7 +37,14 @@ const senders = () => processesWith("zfs send -w").filter((line) => !line.includ
 describe("several datasets at once", () => {
   it("go through connections of their own where the other host takes few sessions, and end at a signal", async () => {
     const running = startZipper(...common("push", "sent"), "--json", "--bandwidth", "1M")
-    await until("three streams at once", () => senders().length >= 3)
+    let ended = false
+    void running.ended.then(() => {
+      ended = true
+    })
+    await until("three streams at once", () => ended || senders().length >= 3, 600)
+    assert.ok(!ended, running.output())
+    const limiters = processesWith("pv -q -L ")
+    assert.ok(limiters.length >= 3 && limiters.every((line) => line.includes(" -L 262144")), limiters.join("\n"))
     running.child.kill("SIGTERM")
     assert.equal(await running.ended, 143)
     assert.deepEqual(senders(), [])

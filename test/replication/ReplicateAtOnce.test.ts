@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
+import type { ReplicationSummary } from "../../src/runs/ReplicationResult.ts"
 import { addSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { makeKit, short } from "../support/replication/replication.ts"
 
@@ -86,13 +87,23 @@ describe("several datasets at once", () => {
 
   it.effect("end all when a signal comes", () =>
     Effect.gen(function* () {
-      const { log, running, unhurried } = yield* slowKit(16)
-      const fiber = yield* Effect.fork(unhurried())
-      yield* TestClock.adjust("100 millis")
-      assert.deepStrictEqual([log, running.now], [["send tank", "send zoo"], 2])
+      const { log, memory, running, unhurried } = yield* slowKit(16)
+      memory.delays.set("send tank/a/1", 60_000)
+      memory.delays.set("send zoo/c", 60_000)
+      const unfinished: Array<ReplicationSummary> = []
+      const onUnfinished = (done: ReplicationSummary) => Effect.sync(() => unfinished.push(done))
+      const fiber = yield* Effect.fork(unhurried({ onUnfinished }))
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(log.slice(0, 3), ["send tank", "send zoo", "end zoo"])
+      assert.strictEqual(running.now, 2)
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("1 hour")
-      assert.deepStrictEqual(log, ["send tank", "send zoo"])
+      assert.notInclude(log, "end tank/a/1")
+      // In their order, though zoo was the first that was done.
+      assert.deepStrictEqual(
+        unfinished.map(({ datasets }) => short(datasets)),
+        [["tank sent", "tank/a sent", "tank/b sent", "zoo sent"]]
+      )
     })
   )
 
