@@ -95,7 +95,10 @@ export const decodeRetention = decoder(RetentionConfig)
 
 /** A replication job of the configuration or the command line, where its name is `pull-HOST` or `push-HOST`. */
 export interface Job
-  extends Pick<ReplicationJob, "name" | "direction" | "datasets" | "exclude" | "concurrency" | "bookmark" | "snapshot"> {
+  extends Pick<
+    ReplicationJob,
+    "name" | "direction" | "datasets" | "exclude" | "concurrency" | "bookmark" | "snapshot"
+  > {
   readonly remote: Remote
   /** pull: replicas are written to `<destination>/<host>/<dataset>`. push: below it, if there is one. */
   readonly destination: string | undefined

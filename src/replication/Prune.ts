@@ -15,7 +15,6 @@ import { isWithin } from "../zfs/DatasetName.ts"
 import { applyRetention, type Retention } from "../zfs/Retention.ts"
 import { Receiver } from "./Receiver.ts"
 import { isBeside } from "./ReplaceParent.ts"
-import { Sender } from "./Sender.ts"
 import { failPreflight, missingOn, type Survey, survey, targetNames } from "./Survey.ts"
 
 interface PruneOptions {
@@ -230,9 +229,9 @@ export const sortReplicas = (job: Job, { items, missing, targets, tree }: Survey
         !isBeside(name) &&
         roots.some((root) => isWithin(name, root))
     )
-    .map(({ name }) => ({
-      name,
-      why: gone.find(({ target }) => target !== undefined && isWithin(name, target))?.why
+    .map((orphan) => ({
+      ...orphan,
+      why: gone.find(({ target }) => target !== undefined && isWithin(orphan.name, target))?.why
     }))
   const lost = Array.from(missing, ([dataset, why]) => ({ dataset, target: placed(dataset), why })).filter(
     ({ target }) => target === undefined || !orphans.some(({ name }) => isWithin(name, target))

@@ -98,7 +98,7 @@ const outdated = (
 }
 
 const rootsOf = (job: Job, { missing }: Survey): ReadonlyArray<string> =>
-  minimalRoots(job.datasets).filter((root) => !missing.includes(root))
+  minimalRoots(job.datasets).filter((root) => !missing.has(root))
 
 /** Names of the job's snapshots are this and a time. */
 const prefixOf = ({ name }: Job): string => `zipper-${name}`

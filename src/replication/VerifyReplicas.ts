@@ -157,7 +157,7 @@ const look = Effect.fnUntraced(function* (job: Job, { read, retries }: VerifyRep
 })
 
 const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Success<ReturnType<typeof survey>>) {
-  const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
+  const { label: to } = yield* Receiver
   const state = yield* (yield* JobStates)
     .load(alertsKeyOf(job, true))
     .pipe(orWarn("when the job ran last is not known", undefined))
@@ -173,9 +173,9 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
     const dataset = sourceOf(job, target.name)
     return { dataset, name: target.name, result: findings.length > 0 ? "bad" : "orphan", findings, target }
   })
-  const missing = found.missing.map((dataset): Looked => {
+  const missing = Array.from(found.missing, ([dataset, why]): Looked => {
     const name = Either.getOrNull(targetOf(job, dataset))
-    const findings = [`the job names ${dataset}, and there is no such dataset on ${from}`]
+    const findings = [`the job names ${dataset}: ${why}`]
     return { dataset, name, result: "bad", findings, target: undefined }
   })
   return [...pairs, ...orphans.filter(({ name }) => !missing.some((each) => each.name === name)), ...missing]
