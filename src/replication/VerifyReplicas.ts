@@ -31,7 +31,6 @@ import { plan } from "./Plan.ts"
 import { commonWith, sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { minimalRoots } from "./Selection.ts"
-import { Sender } from "./Sender.ts"
 import { failPreflight, missingOn, survey, targetNames } from "./Survey.ts"
 
 interface VerifyReplicasOptions {
