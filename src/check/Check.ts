@@ -9,7 +9,7 @@ import { looksAt } from "../replication/Look.ts"
 import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
 import { ReplicaEnd } from "../replication/RecoverEnd.ts"
-import { bareRoots, noSnapshots, remarksOn } from "../replication/Remarks.ts"
+import { bareRoots, noSnapshots, remarksOn, renamed } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
 import { missingPermissions, placeOf, survey, targetNames } from "../replication/Survey.ts"
 import { Transfer } from "../replication/Transfer.ts"
@@ -107,6 +107,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
         )
       ),
       ...roots.map((root) => problem(subject, `${root}: ${noSnapshots}`)),
+      ...Array.from(yield* renamed(job, found), ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
       ...refusals.map((line) => problem(subject, line)),
       ...(yield* remarksOn(job, found)).map(({ text }) => warning(subject, text)),
       ...(bare === 0 ? [] : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])

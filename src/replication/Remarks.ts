@@ -3,14 +3,14 @@ import * as Effect from "effect/Effect"
 import type { Job } from "../config/ReplicationJob.ts"
 import { count, duration } from "../text/Text.ts"
 import type { SourceDataset } from "../zfs/Dataset.ts"
-import { ancestorsOf, isWithin } from "../zfs/DatasetName.ts"
+import { ancestorsOf, isWithin, parentOf } from "../zfs/DatasetName.ts"
 import { keyRemark } from "./Keys.ts"
 import { plan } from "./Plan.ts"
 import { sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
-import { type Survey, targetNames } from "./Survey.ts"
+import { type DatasetPair, type Survey, targetNames } from "./Survey.ts"
 
 /** Logs the remarks as warnings, and gives their texts. A summary with one does not count as all well. */
 export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
@@ -49,6 +49,60 @@ export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<str
 
 export const noSnapshots =
   "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?"
+
+/**
+ * Why a dataset that would be sent in full is not, by its name: a replica whose source is gone has snapshots of it, so that
+ * it seems to have been renamed. Looks at what the job wrote, and beside its roots.
+ */
+export const renamed = Effect.fn("Replication.renamed")(function* (job: Job, found: Survey) {
+  const fresh = found.items.filter(({ source, target }) => source.snapshots.length > 0 && !found.targets.has(target))
+  if (fresh.length === 0) return new Map<string, string>()
+  const roots = new Set(minimalRoots(job.datasets))
+  const beside = yield* Effect.forEach(
+    fresh.filter(({ source }) => roots.has(source.name)),
+    replicasBeside(found)
+  )
+  const orphans = sortReplicas(job, found).orphans.flatMap(({ name }) => found.targets.get(name) ?? [])
+  const owners = new Map(
+    [...orphans, ...beside.flat()].flatMap(({ name, snapshots }) => snapshots.map(({ guid }) => [guid, name] as const))
+  )
+  const { label } = yield* Receiver
+  return new Map(
+    fresh.flatMap(({ source, target }) => {
+      const old = source.snapshots.flatMap(({ guid }) => owners.get(guid) ?? []).at(-1)
+      return old === undefined ? [] : [[source.name, renameAdvice(found, old, target, label)] as const]
+    })
+  )
+})
+
+const renameAdvice = ({ targets }: Survey, old: string, target: string, label: string): string => {
+  let [from, to] = [old, target]
+  // What is below a dataset is renamed with it.
+  for (;;) {
+    const [above, over] = [parentOf(from), parentOf(to)]
+    if (above === undefined || over === undefined || targets.has(over)) break
+    if (from.slice(above.length) !== to.slice(over.length)) break
+    ;[from, to] = [above, over]
+  }
+  const command = `zfs rename ${targets.has(parentOf(to) ?? "") ? "" : "-p "}'${from}' '${to}'`
+  return `it seems to have been renamed: ${old} on ${label} has snapshots of it, and its own source is gone; rename that one (there: ${command}) and run again; to send all of it once more instead, have that one be no replica any more (there: zfs inherit zipper:send '${old}')`
+}
+
+/** Replicas beside that of a root, whose source is gone. */
+const replicasBeside = (found: Survey) =>
+  Effect.fnUntraced(
+    function* ({ source: { name }, target }: DatasetPair) {
+      const [from, to] = [parentOf(name), parentOf(target)]
+      if (from === undefined || to === undefined || !found.targets.has(to)) return []
+      if (name.slice(from.length) !== target.slice(to.length)) return []
+      const sources = new Set((yield* (yield* Sender).tree([from])).datasets.map((source) => source.name))
+      const there = yield* (yield* Receiver).tree([to])
+      return [...there.values()].filter(
+        (replica) => replica.mode !== undefined && !sources.has(from + replica.name.slice(to.length))
+      )
+    },
+    Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(`not looked for a rename: ${message}`), []))
+  )
 
 const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
   items.flatMap(({ source, target: name }) => {

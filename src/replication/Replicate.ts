@@ -14,7 +14,7 @@ import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
 import { bookmarkPlaces } from "./Bookmarks.ts"
 import { plan } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
-import { bareRoots, logRemarks, noSnapshots } from "./Remarks.ts"
+import { bareRoots, logRemarks, noSnapshots, renamed } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { takeSnapshots, thinOutSource } from "./SourceSnapshots.ts"
 import { formatOf } from "./Stream.ts"
@@ -169,6 +169,7 @@ const replicateAll = Effect.fnUntraced(function* (
 ) {
   const work = replicateDataset({ job, rollback, retries, placeIdOf, link: { lost: false } })
   const bare = bareRoots(job, found)
+  const moved = yield* renamed(job, found)
   // Why of those that failed or were refused, and below which zfs has nothing to put a dataset.
   const fallen = new Map<string, string>()
   const one = Effect.fnUntraced(function* (item: DatasetPair) {
@@ -176,6 +177,11 @@ const replicateAll = Effect.fnUntraced(function* (
     const parent = ancestorsOf(name).findLast((ancestor) => fallen.has(ancestor))
     if (parent !== undefined) {
       return yield* Effect.tap(fail(name, item.target, `not tried: its parent ${parent} ${fallen.get(parent)}`), note)
+    }
+    const rename = moved.get(name)
+    if (rename !== undefined) {
+      fallen.set(name, "failed")
+      return yield* Effect.tap(fail(name, item.target, rename), note)
     }
     if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, noSnapshots), note)
     const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(note))

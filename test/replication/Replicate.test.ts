@@ -126,6 +126,58 @@ describe("replicate", () => {
     })
   )
 
+  it.effect("does not send a dataset that was renamed in full without a word, and goes on once its replica is", () =>
+    Effect.gen(function* () {
+      for (const datasets of [["tank"], ["tank/new", "tank/other"]] as const) {
+        const kit = yield* makeKit({ datasets })
+        const { datasets: sources } = kit.memory.source
+        const move = (from: string, to: string, there: typeof sources) => {
+          for (const [name, dataset] of there) {
+            if (name !== from && !name.startsWith(`${from}/`)) continue
+            there.delete(name)
+            there.set(to + name.slice(from.length), { ...dataset, name: to + name.slice(from.length) })
+          }
+        }
+        kit.source("tank", [])
+        kit.source("tank/new", ["1", "2"])
+        kit.source("tank/new/child", ["1"])
+        kit.source("tank/other", ["1"])
+        yield* kit.run()
+        move("backup/nas/tank/new", "backup/nas/tank/old", kit.memory.target.datasets)
+        for (const options of [{ dryRun: true }, {}]) {
+          const summary = yield* kit.run(options)
+          assert.strictEqual(summary.failed, 2)
+          assert.strictEqual(
+            errorOf(summary.datasets, "tank/new"),
+            "it seems to have been renamed: backup/nas/tank/old on this host has snapshots of it, and its own source is gone; rename that one (there: zfs rename 'backup/nas/tank/old' 'backup/nas/tank/new') and run again; to send all of it once more instead, have that one be no replica any more (there: zfs inherit zipper:send 'backup/nas/tank/old')"
+          )
+        }
+        const old = kit.memory.target.datasets.get("backup/nas/tank/old")
+        assert.isDefined(old)
+        const { mode } = old
+        old.mode = undefined
+        assert.strictEqual(
+          (yield* kit.run({ dryRun: true })).datasets.find((of) => of.dataset === "tank/new")?.result,
+          "sent"
+        )
+        old.mode = mode
+        move("backup/nas/tank/old", "backup/nas/tank/new", kit.memory.target.datasets)
+        assert.strictEqual((yield* kit.run()).failed, 0)
+      }
+    })
+  )
+
+  it.effect("sends what has snapshots in common with another dataset's replica as ever", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const tank = kit.source("tank", ["1"])
+      yield* kit.run()
+      const copy = kit.source("tank/copy", [])
+      copy.snapshots = tank.snapshots
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank up_to_date", "tank/copy sent"])
+    })
+  )
+
   it.effect("keeps what only the target has", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit()
