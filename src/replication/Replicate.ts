@@ -158,8 +158,8 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
 }
 
 /**
- * As many at a time as the job says, parents first; nothing is received below a parent that could not be and is not there. The
- * results are in the order of the items.
+ * As many at a time as the job says, parents first; nothing is received below a parent that could not be and is not
+ * there. The results are in the order of the items.
  */
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,

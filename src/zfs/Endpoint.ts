@@ -46,10 +46,10 @@ export const throughSocket = (remote: Remote, socket: string): Remote => ({
   options: [...remote.options, `ControlPath=${socket}`]
 })
 
-/** The first line that our commands print on another machine, on stderr: ssh and the login print what comes before it. */
+/** The first line that our commands print on another machine, on stderr: what is before it is of ssh and the login. */
 const beginMark = "zipper: connected"
 
-/** Whether the command begins with this line; a start-up file may have printed something before it, without a newline. */
+/** Whether the command begins with this line; a start-up file may have printed text before it, without a newline. */
 export const isBegin = (line: string): boolean => line.endsWith(beginMark)
 
 /** What was printed on stderr before the command on that end began, and by it; `own` is undefined when it did not begin. */
@@ -122,7 +122,7 @@ const ssh = (
 // Without a login, PATH has no sbin. csh sees no modifier (`$PATH:`) in these pieces, and fish no braces.
 const pathVariable = `"PATH=$PATH"":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"`
 
-/** sh runs the script, with the command as its arguments: a redirection is written in another way in each login shell. */
+/** sh runs the script, with the command as its arguments: each login shell has a syntax of its own for redirections. */
 const remoteLine = (script: string, { args, program }: Command): string =>
   `env LC_ALL=C ${pathVariable} ${shellWords(["sh", "-c", `echo ${beginMark} >&2; ${script}`, "sh", program, ...args])}`
 

@@ -88,8 +88,8 @@ export const makeCommands = (
 }
 
 /**
- * A command on an end, with what it printed itself as its stderr. What ssh and the login printed before it is logged by `log`, and
- * at debug where it never matters. Fails when the command could not begin.
+ * A command on an end, with what it printed itself as its stderr. What ssh and the login printed before it is logged by
+ * `log`, and at debug where it never matters. Fails when the command could not begin.
  */
 export const begun = Effect.fnUntraced(function* (
   { endpoint, role }: Pick<Context, "endpoint" | "role">,
@@ -99,14 +99,14 @@ export const begun = Effect.fnUntraced(function* (
   const completed = yield* Effect.mapError(command, processFailure({ endpoint, role }))
   const { login, own } = splitAtBegin(endpoint, completed.stderr)
   if (own === undefined) return yield* notBegun(endpoint, completed)
-  const [words, harmless] = Arr.partition(linesOf(login), (line) => isHarmless.test(line))
+  const [words, harmless] = Arr.partition(linesOf(login), (line) => harmlessLine.test(line))
   if (words.length > 0) yield* log(`${label(endpoint)} prints at the login: ${words.join(" ")}`)
   if (harmless.length > 0) yield* Effect.logDebug(`ssh prints: ${harmless.join(" ")}`)
   return { ...completed, stderr: own }
 })
 
 /** What ssh prints of a connection that works: also where the other end takes no more sessions on the shared one. */
-const isHarmless =
+const harmlessLine =
   /^(Warning: Permanently added|\*\* |Control socket connect\(|mux_client_request_session: session request failed)/
 
 /** What `read` made of a command's output; its left is a line that zfs does not print. `purpose` as in Commands.run. */
@@ -231,7 +231,7 @@ export const processFailure =
     return new ZfsError({ reason: "NotInstalled", message: shown, transient, cause })
   }
 
-/** The failure of a command that did not begin on an end, by what was printed instead: no connection, or a login that runs something else. */
+/** The failure of a command that did not begin: there is no connection, or the login runs something else. */
 export const notBegun = (endpoint: Endpoint, completed: Omit<Completed, "stdout"> & Partial<Completed>): ZfsError => {
   const lost = endpoint._tag === "Remote" ? connectionFailure(endpoint, completed) : undefined
   if (lost !== undefined) return lost
@@ -251,7 +251,7 @@ const connectionFailure = (
   { exitCode, stderr }: Pick<Completed, "exitCode" | "stderr">
 ): ZfsError | undefined => {
   if (exitCode !== 255) return undefined
-  const lines = linesOf(stderr).filter((line) => !isHarmless.test(line))
+  const lines = linesOf(stderr).filter((line) => !harmlessLine.test(line))
   const fail = (said: string, transient: boolean) =>
     new ZfsError({ reason: "Unreachable", message: `cannot reach ${label(remote)}: ${said}`, transient })
   for (const { advice: adviceOn, pattern, transient } of connectionComplaints) {
