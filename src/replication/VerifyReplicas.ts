@@ -110,7 +110,7 @@ const verifyReplicas = Effect.fnUntraced(function* (
         const when = isOld ? ` (read ${last_read?.at_utc}; --read reads it again)` : ""
         const all = [...findings, ...(problem === undefined ? [] : [`${problem}${when}`])]
         yield* Effect.forEach(all, (text) => Effect.logError(text), { discard: true })
-        if (all.length === 0) yield* Effect.logInfo(`${name ?? dataset}: ${resultWords[result]}`)
+        if (all.length === 0) yield* Effect.logInfo(resultWords[result])
         return {
           dataset,
           target: name,
