@@ -96,7 +96,10 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const roots = job.snapshot ? [] : [...bareRoots(job, found)]
     const subject = subjectOf(job)
     return [
-      ok(subject, `${job.direction} of ${count(found.items.length, "dataset")} on ${label}`),
+      ok(
+        subject,
+        `${job.direction} of ${count(found.items.length, "dataset")} on ${label}${job.snapshot ? "; each run takes a snapshot first" : ""}`
+      ),
       ...Array.from(found.missing, ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
       ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset}: ${error}`)),
       ...lacking.map((line) => problem(subject, line)),

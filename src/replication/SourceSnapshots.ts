@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { Job } from "../config/ReplicationJob.ts"
 import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
 import { count } from "../text/Text.ts"
@@ -59,12 +60,15 @@ export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
       const isOurs = (name: string) =>
         marks.get(`${source.name}@${name}`) === mark && parseName(prefixOf(job), name) !== undefined
       for (const snapshot of yield* outdated(source, targets.get(item.target), retention, isOurs)) {
-        const error = yield* sender.destroySnapshot(source.name, snapshot).pipe(
-          Effect.as(undefined),
-          Effect.catchAll(({ message }) => Effect.as(Effect.logWarning(message), message))
-        )
-        if (error === undefined) gone += 1
-        else failed.push(error)
+        const outcome = yield* Effect.either(sender.destroySnapshot(source.name, snapshot))
+        if (Either.isRight(outcome)) {
+          gone += 1
+          continue
+        }
+        const { message, reason } = outcome.left
+        yield* Effect.logWarning(message)
+        // Another job may be sending it.
+        if (reason !== "Busy") failed.push(message)
       }
     }
     if (gone > 0 && receiver.dryRun !== true) {

@@ -257,6 +257,14 @@ describe("Config", () => {
     assert.deepStrictEqual(wrong({ retention: { daily: 0 } }), [
       "retention: would keep nothing; give hourly, daily, weekly or monthly a number above 0"
     ])
+    assert.deepStrictEqual(wrong({ snapshot: true, source_retention: { daily: 0 } }), [
+      "source_retention: would keep nothing; give hourly, daily, weekly or monthly a number above 0"
+    ])
+    for (const snapshot of [{}, { snapshot: false }]) {
+      assert.deepStrictEqual(wrong({ ...snapshot, source_retention: { daily: 1 } }), [
+        'source_retention: thins out what "snapshot": true takes, which this job does not have'
+      ])
+    }
     const push = { direction: "push", strip_prefix: "tank/a", datasets: ["tank/aa", "tank/a", "tank/a/b"] }
     assert.deepStrictEqual(wrong(push), ['datasets[0]: "tank/aa" does not lie in tank/a, the prefix to strip'])
     const twice = changed({ replication: [job, { ...job, name: "m", port: 2222 }] })

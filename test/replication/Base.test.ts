@@ -157,7 +157,13 @@ describe("snapshots of a job's own", () => {
       yield* kit.run()
       const old = namesOf(kit.memory.source.datasets.get("tank") ?? target("")).at(-1)
       kit.memory.failures.set(`destroy tank@${old}`, [zfsError("Other", "it is held")])
+      const busy = namesOf(kit.memory.source.datasets.get("tank") ?? target("")).at(-1)
       assert.deepStrictEqual((yield* kit.run()).remarks, ["it is held"])
+      // As it is while another job sends it.
+      kit.memory.failures.set(`destroy tank@${old}`, [])
+      kit.memory.failures.set(`destroy tank@${busy}`, [zfsError("Busy", "it is busy")])
+      assert.deepStrictEqual((yield* kit.run()).remarks, [])
+      assert.isTrue(kit.lines.some((line) => line.endsWith("it is busy")))
     })
   )
 
