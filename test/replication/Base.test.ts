@@ -145,6 +145,21 @@ describe("snapshots of a job's own", () => {
     })
   )
 
+  it.effect("stay while the next stream starts from them, bookmark or not", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ...own, bookmark: false })
+      const tank = kit.source("tank", [])
+      yield* kit.run()
+      const [base] = namesOf(tank)
+      for (let run = 0; run < 3; run++) {
+        kit.memory.failures.set("send tank", [zfsError("Other", "no")])
+        yield* kit.run()
+      }
+      assert.deepStrictEqual([namesOf(tank)[0], tank.snapshots.length], [base, 2])
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent"])
+    })
+  )
+
   it.effect("that cannot be taken end the run before anything is sent; that cannot be destroyed are a remark", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit(own)
