@@ -2,7 +2,7 @@ import * as assert from "node:assert/strict"
 import * as path from "node:path"
 import { after, before, describe, it } from "node:test"
 import { calls, chosenOf, killed, zipperWith } from "./killSupport.ts"
-import { expectReplica, type Hosts, makeHosts, processesWith, valueOf } from "./replicationSupport.ts"
+import { expectReplica, guidsOf, type Hosts, makeHosts, processesWith, valueOf } from "./replicationSupport.ts"
 import { put, snapshotsOf, until, zfs } from "./support.ts"
 
 // A pull as it is installed, between real pools, killed by SIGKILL: ZIPPER_KILLS=all for every call of zfs and ssh.
@@ -57,8 +57,12 @@ const completes = async (what: string) => {
   }
   assert.deepEqual([source, `${source}/child`].map(snapshotsOf), before_, what)
   assert.deepEqual(below(target, "filesystem,volume"), [target, `${target}/child`], what)
+  // Of each dataset one, of the newest.
+  const marks = below(hosts.source.name, "bookmark").map((name) => valueOf("guid", name))
+  const newest = [source, `${source}/child`].map((dataset) => guidsOf(dataset).at(-1))
+  assert.deepEqual(marks.toSorted(), newest.toSorted(), what)
+  assert.deepEqual(below(hosts.target.name, "bookmark"), [], what)
   for (const pool of [hosts.source.name, hosts.target.name]) {
-    assert.deepEqual(below(pool, "bookmark"), [], what)
     for (const snapshot of below(pool, "snapshot")) assert.equal(valueOf("userrefs", snapshot), "0", what)
   }
 }
