@@ -72,12 +72,12 @@ export const ReplicationJob = Schema.Struct({
   compress: optional("Compression of the stream; the program zstd has to be on both hosts", oneOf("none", "zstd")),
   retention: optional("Snapshots of the replicas that zipper prune keeps", RetentionConfig),
   bookmark: withDefault(
-    "Keep a bookmark of the latest common snapshot at the source, so that this one may go there",
+    "Keep a bookmark of the latest common snapshot at the source, so that the snapshot may be destroyed there",
     flag,
     () => true
   ),
   snapshot: withDefault("Take a snapshot of the datasets at the source before each run sends them", flag, () => false),
-  source_retention: optional("Snapshots of those that snapshot takes that stay at the source", RetentionConfig),
+  source_retention: optional("How many of the snapshots that snapshot takes stay at the source", RetentionConfig),
   ping_url: optional("Address that is called when a run of this job starts, succeeds and fails; a secret", PingUrl)
 })
 export type ReplicationJob = typeof ReplicationJob.Type
