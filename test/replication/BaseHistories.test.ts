@@ -121,6 +121,6 @@ describe("a base", () => {
         }
         assert.isFalse(lines.some((line) => line.includes("has no snapshot in common")))
       }),
-    { fastCheck: { numRuns: 60 } }
+    { fastCheck: { numRuns: 40 }, timeout: 180_000 }
   )
 })
