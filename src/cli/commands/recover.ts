@@ -14,7 +14,7 @@ import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
-import { endpointFromFlags, resolveJob } from "../replicationJob.ts"
+import { endpointFromFlags, resolveJob, unknownOption } from "../replicationJob.ts"
 
 const folder = (name: string, description: string) => options.single(name, "DIR", description)
 
@@ -49,6 +49,8 @@ export const recover = makeCommand(
   },
   function* (flags) {
     const { at, datasets, done, dryRun, job: name, key, look, to } = flags
+    const unknown = unknownOption(datasets)
+    if (unknown !== undefined) return yield* fail(unknown)
     const ways = [to, look, done].filter((way) => way !== undefined)
     const place = endpointFromFlags({ ...flags, datasets: [to ?? "tank"] })
     const { config, job, warnings } = yield* resolveJob(
@@ -69,7 +71,6 @@ export const recover = makeCommand(
           : ["--key: expected file:///…, https://… or prompt"])
       ]
     )
-    const fail = (problem: string) => new UsageError({ command: "recover", problems: [problem] })
     const found = datasets[0] === undefined ? undefined : replicaOf(job, datasets[0])
     if (found !== undefined && Either.isLeft(found)) return yield* fail(found.left)
     const { dataset, replica } = found?.right ?? {}
@@ -114,6 +115,8 @@ export const recover = makeCommand(
     )
   }
 )
+
+const fail = (problem: string) => new UsageError({ command: "recover", problems: [problem] })
 
 const nothingElse = { host: undefined, user: undefined, port: undefined, sshOptions: [], datasets: [] }
 
