@@ -94,6 +94,14 @@ export const fill = (folder: string, name: string, megabytes: number): void => {
   sh("sh", "-c", `head -c ${megabytes * 1024 * 1024} /dev/urandom > "$0"`, path.join(folder, name))
 }
 
+/** Bytes of a stream that have come to a target, as the token of the receive that is under way says. */
+export const receivedBytes = (target: string): number => {
+  const get = 'zfs get -H -o value receive_resume_token "$0" 2>/dev/null || echo -'
+  const token = sh("sh", "-c", get, target).trim()
+  if (token === "-") return 0
+  return Number(/\tbytes = (0x[0-9a-f]+)/.exec(sh("sh", "-c", 'zfs send -nvP -t "$0" 2>&1', token))?.[1] ?? 0)
+}
+
 /** Processes whose command line holds `text`, without those that only look for it. */
 export const processesWith = (text: string): ReadonlyArray<string> =>
   sh("ps", "-ww", "-eo", "pid=,args=")

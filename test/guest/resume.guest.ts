@@ -3,27 +3,28 @@ import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { describe, it } from "node:test"
-import { expectReplica, expectStatus, fill, processesWith, pull, useHosts, valueOf } from "./replicationSupport.ts"
+import {
+  expectReplica,
+  expectStatus,
+  fill,
+  processesWith,
+  pull,
+  receivedBytes,
+  useHosts
+} from "./replicationSupport.ts"
 import { program, put, sh, snapshotsOf, startZipper, until, zfs } from "./support.ts"
 
 const { dst, here, hosts, src } = useHosts({ source: 3072, target: 1024 })
 
 const targetOf = (source: string) => `${dst}/r/localhost/${source}`
 const arguments_ = (source: string) => ["--destination", `${dst}/r`, source]
-/** Bytes of a stream that have come, as the token of the receive that is under way says. */
-const received = (source: string): number => {
-  const token = valueOf("receive_resume_token", targetOf(source))
-  if (token === "-") return 0
-  return Number(/\tbytes = (0x[0-9a-f]+)/.exec(sh("sh", "-c", 'zfs send -nvP -t "$0" 2>&1', token))?.[1] ?? 0)
-}
-
 /** Starts a slow pull and waits until a part of the large snapshot has been received. */
 const caughtInTheMiddle = async (source: string) => {
   const running = startZipper(
     ...["pull", "--host", "localhost", "--bandwidth", "1M", "--lock", path.join(hosts.source.folder, "zipper.lock")],
     ...arguments_(source)
   )
-  await until("a stream under way", () => received(source) > 500_000)
+  await until("a stream under way", () => receivedBytes(targetOf(source)) > 500_000)
   return running
 }
 

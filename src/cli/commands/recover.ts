@@ -38,7 +38,7 @@ export const recover = makeCommand(
     key: options.single(
       "key",
       "LOCATION",
-      "What opens encrypted datasets: file:///… or https://… as seen from the machine of TARGET, or prompt: asked for once."
+      "What opens encrypted datasets: file:///path or https://host/path, as seen from the machine of TARGET, or prompt: asked for once."
     ),
     look: folder("look", "Show it in this folder, read-only, on the machine where the replica is."),
     done: folder("done", "Take away what --look has shown there."),
@@ -68,7 +68,7 @@ export const recover = makeCommand(
           : []),
         ...(key === undefined || /^(prompt$|(file|https?):\/\/\/?.)/.test(key)
           ? []
-          : ["--key: expected file:///…, https://… or prompt"])
+          : ["--key: expected file:///path, https://host/path or prompt"])
       ]
     )
     const found = datasets[0] === undefined ? undefined : replicaOf(job, datasets[0])
