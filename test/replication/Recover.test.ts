@@ -11,6 +11,7 @@ import { within } from "../doubles/replication/end.ts"
 import {
   addDataset,
   addSnapshot,
+  joinKey,
   makeReplicationMemory,
   operation,
   type ReplicationMemory,
@@ -32,7 +33,9 @@ const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: b
     return [
       ...local("zipper:recover", side === "target" ? found?.mode : undefined),
       ...local("zipper:placeholder", found?.placeholder ? "1" : undefined),
-      ...local("zipper:send", side === "source" ? "plain" : undefined),
+      ...local("zipper:send", side === "source" ? (found?.encrypted ? "raw" : "plain") : undefined),
+      ...local("encryptionroot", found?.key?.root),
+      ...local("keystatus", found?.key && (found.properties.get("key") ?? "unavailable")),
       ...local("canmount", found?.properties.get("canmount")),
       ...local("mountpoint", `/${name}`),
       ...local("mounted", found?.properties.get("mounted") ?? "no"),
@@ -58,6 +61,8 @@ const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: b
           const found = datasets.get(args.at(-1) ?? "")
           if (dryRun || found === undefined) return
           if (args[1] === "-S") found.properties.set("canmount", "on")
+          if (args[0] === "load-key") found.properties.set("key", "available")
+          if (args[0] === "change-key") joinKey(memory, side, found.name)
           if (args[0] === "mount") found.properties.set("mounted", "yes")
           if (args[1] === "zipper:recover") found.mode = undefined
           if (args[1] === "zipper:placeholder") found.placeholder = false
@@ -216,6 +221,42 @@ describe("recover", () => {
       ])
       assert.strictEqual(summary.failed, 1)
       assert.isTrue(kit.lines.some((line) => /full\/t is not mounted: \/full\/t is not empty/.test(line)))
+    })
+  )
+
+  it.effect("opens what is encrypted with one key, and joins children to it; without it, says the commands", () =>
+    Effect.gen(function* () {
+      const encrypted = () => {
+        const kit = makeKit()
+        for (const name of ["backup/s", "backup/s/c"]) {
+          addSnapshot(kit.memory, addDataset(kit.memory, "source", name, { encrypted: true }), "1")
+        }
+        return kit
+      }
+      const asked = { dataset: "s", replica: "backup/s", target: "new/s" }
+      const locked = yield* encrypted().recover(asked)
+      assert.deepStrictEqual(
+        [locked.failed, ...locked.todo],
+        [
+          0,
+          "zfs load-key new/s",
+          "zfs load-key new/s/c",
+          "zfs change-key -i new/s/c",
+          "zfs mount new/s",
+          "zfs mount new/s/c"
+        ]
+      )
+      const kit = encrypted()
+      const opened = yield* kit.recover({ ...asked, key: { location: "file:///key", input: undefined } })
+      assert.deepStrictEqual(opened.todo, [])
+      assert.deepStrictEqual(kit.ran.slice(2, 8), [
+        "zfs load-key -L file:///key new/s",
+        typed(["set", "keylocation=file:///key", "new/s"]),
+        "zfs load-key -L file:///key new/s/c",
+        "zfs change-key -i new/s/c",
+        "zfs mount new/s",
+        "zfs mount new/s/c"
+      ])
     })
   )
 
