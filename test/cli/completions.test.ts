@@ -29,7 +29,7 @@ beforeAll(() => {
     // Comments and trailing commas are allowed, and mistakes elsewhere do not matter.
     "source_path": ${JSON.stringify(place.source)}, "target_path": ${JSON.stringify(place.target)}, "retires": 3, "folders": "[A-Z0-9]{4}|photos [0-9]+|日本|it's",
     "replication": [
-      { "name": "nas", "direction": "pull" },
+      { "name": "nas", "direction": "pull", "datasets": ["tank/data"] },
       { "name": ${JSON.stringify(hostile)}, "direction": "push" },
       { "name": "line\\nbreak", "direction": "push" }, { "name": "--force", "direction": "push" }, { "name": 3 }, null,
     ],
@@ -101,6 +101,7 @@ const pressed = (): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => [
   ["--folder=P\t", ["--folder=PH01"]],
   ["verify DOCS G\t", ["verify", "DOCS", "GONE"]],
   ["restore --prev G\t", ["restore", "--prev", "GONE"]],
+  ["recover ta\t", ["recover", "tank/data"]],
   // The only job of its direction that may be offered.
   ["pull --job \t", ["pull", "--job", "nas"]],
   ["push --job \t", ["push", "--job", hostile]],
