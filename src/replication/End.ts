@@ -7,10 +7,10 @@ import { type Endpoint, label, onDiscarded, statusOf, unlimited } from "../zfs/E
 import { type PoolHealth, poolArguments, readPool } from "../zfs/PoolHealth.ts"
 import {
   at,
+  begun,
   type Commands,
   linesOf,
   makeCommands,
-  processFailure,
   readOutput,
   userAt,
   ZfsError
@@ -79,9 +79,9 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
       }
       // Raw: as it is on the disk, so that no key is needed.
       const command = onDiscarded(endpoint, { program: "zfs", args: ["send", "-w", "-vP", snapshot] })
-      const completed = yield* Effect.mapError(
-        process.lines({ ...command, timeoutMillis: unlimited }, onLine),
-        processFailure({ endpoint, role })
+      const completed = yield* begun(
+        { endpoint, role },
+        process.lines({ ...command, timeoutMillis: unlimited }, onLine)
       )
       const { status, words } = end
       if (status === 0 && words.length === 0) return { bytes: meter.end }
