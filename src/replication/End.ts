@@ -5,16 +5,7 @@ import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
 import { type Endpoint, label, onDiscarded, statusOf, unlimited } from "../zfs/Endpoint.ts"
 import { type PoolHealth, poolArguments, readPool } from "../zfs/PoolHealth.ts"
-import {
-  at,
-  begun,
-  type Commands,
-  linesOf,
-  makeCommands,
-  readOutput,
-  userAt,
-  ZfsError
-} from "../zfs/ZfsCommand.ts"
+import { at, begun, type Commands, linesOf, makeCommands, readOutput, userAt, ZfsError } from "../zfs/ZfsCommand.ts"
 import { datasetOf, readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
 import { type StreamProgress, sourceFailure } from "./Stream.ts"
 import { parseLine, SendMeter } from "./TransferFailure.ts"
