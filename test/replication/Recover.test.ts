@@ -197,7 +197,7 @@ describe("recover", () => {
         Effect.map(Effect.flip(kit.recover(more)), ({ message }) => message)
       assert.match(yield* problem({ replica: "backup/none" }), /no replica of tank on nas: nothing is at backup\/none/)
       assert.match(yield* problem({ target: "new/x/t" }), /no dataset new\/x to put it into: zfs create -p new\/x/)
-      assert.match(yield* problem({ target: "gone/t" }), /there is no pool gone/)
+      assert.match(yield* problem({ target: "gone/t" }), /no pool gone is imported on/)
       assert.match(yield* problem({ at: "4" }), /has no snapshot "4"/)
       kit.memory.target.account = { user: "me", groups: [], root: false }
       assert.match(yield* problem({}), /me may not receive, create.*zfs allow -u me/)

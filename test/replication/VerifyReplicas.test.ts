@@ -83,7 +83,7 @@ describe("verify --job", () => {
       kit.memory.source.datasets.clear()
       const gone = yield* kit.verify()
       assert.strictEqual(exitStatusOf(gone), 1)
-      assert.match(gone.replicas.map(({ findings }) => findings.join()).join("\n"), /no such dataset on nas/)
+      assert.match(gone.source_error ?? "", /no pool tank is imported on nas/)
     })
   )
 

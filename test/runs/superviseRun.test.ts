@@ -187,12 +187,12 @@ describe("a run that is supervised", () => {
         found.datasets.map(({ dataset, last_success_utc, result }) => [dataset, result, last_success_utc]),
         [
           ["tank", "failed", "1970-01-01T00:00:00Z"],
-          ["tank/a", "failed", "1970-01-01T00:00:00Z"]
+          ["tank/a", "up_to_date", "1970-01-01T01:00:00Z"]
         ]
       )
       yield* run()
       yield* run()
-      assert.deepStrictEqual(yield* titles(kit.sent), ["zipper: pull-nas: 2 datasets recovered on backup"])
+      assert.deepStrictEqual(yield* titles(kit.sent), ["zipper: pull-nas: 1 dataset recovered on backup"])
       const history = yield* historyOf(kit.state)
       assert.deepStrictEqual(
         history.map(({ outcome }) => outcome),
