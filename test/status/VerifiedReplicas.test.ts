@@ -76,7 +76,10 @@ describe("what verify found of replicas", () => {
     )
     const text = render(status, { width: 200, ellipsis: "…" }).map((line) => line.text)
     assert.match(text[0] ?? "", /nothing failed in it$/)
-    assert.match(text.join("\n"), /DATASET .* VERIFIED +SENT +RESULT\n.* 2 d +- +up to date\n.* 2 d +- +NOT GOOD, up to date/)
+    assert.match(
+      text.join("\n"),
+      /DATASET .* VERIFIED +SENT +RESULT\n.* 2 d +- +up to date\n.* 2 d +- +NOT GOOD, up to date/
+    )
     assert.include(text, "backup/b: verify found: lags: it ends at @1")
     assert.deepStrictEqual(replicas(status)[1], "pool backup: verify found: the pool backup is DEGRADED")
     assert.strictEqual(replicasSummary(status), "2 replicas or pools are not good, as verify found")
