@@ -350,7 +350,8 @@ const refuse = (message: string) => Effect.fail({ message })
 
 const above = (path: string): string => path.replace(/\/[^/]*$/, "") || "/"
 
-const checkNotifier = Effect.gen(function* () {
+/** Whether messages can be sent. {@link check} has it too. */
+export const checkNotifier = Effect.gen(function* () {
   const found = yield* (yield* Notifier).probe
   if (found === "Hook") return [ok("gotify", "not configured; messages go through the hook failure")]
   return [

@@ -38,7 +38,7 @@ export const check = makeCommand(
     // A configuration for replication alone can be checked; one with nothing to run fails here.
     const archive =
       config.source_path === undefined && config.replication.length > 0
-        ? []
+        ? yield* Effect.provide(Check.checkNotifier, services.notifier(config))
         : yield* checkArchive(yield* archiving(flags.config, config))
     const replication = yield* Effect.forEach(config.replication, (written) => {
       const job = jobFromConfig(written)
