@@ -177,7 +177,11 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
     const findings = [`the job names ${dataset}: ${why}`]
     return { dataset, name, result: "bad", findings, target: undefined }
   })
-  return [...pairs, ...orphans.filter(({ name }) => !missing.some((each) => each.name === name)), ...missing]
+  const unplaced = found.unplaced.map(({ dataset, error, target: name }): Looked => {
+    return { dataset, name, result: "bad", findings: [error], target: undefined }
+  })
+  const named = missing.map(({ name }) => name)
+  return [...pairs, ...orphans.filter(({ name }) => !named.includes(name)), ...missing, ...unplaced]
 })
 
 const withoutSource = Effect.fnUntraced(function* (job: Job, error: PreflightError) {

@@ -21,11 +21,14 @@ const makeVerifyKit = (held: ReadonlyArray<string> = []) =>
     yield* kit.run()
     const replica = kit.memory.target.datasets.get("backup/nas/tank/a")
     if (replica === undefined) return yield* Effect.dieMessage("there is no replica")
-    const verify = (read = false) =>
-      runVerifyReplicas(job, {
-        ...{ run: "ab12cd", retries: 1, lockfile: "/l", host: "backup", notify_on: ["failure", "recovery"] },
-        ...{ reminder_hours: 24, read }
-      }).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory), kit.around)), patiently)
+    const verify = (read = false, given: Partial<typeof job> = {}) =>
+      runVerifyReplicas(
+        { ...job, ...given },
+        {
+          ...{ run: "ab12cd", retries: 1, lockfile: "/l", host: "backup", notify_on: ["failure", "recovery"] },
+          ...{ reminder_hours: 24, read }
+        }
+      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory), kit.around)), patiently)
     const findings = Effect.map(verify(), ({ replicas }) => replicas.flatMap((each) => each.findings).join("\n"))
     const titles = Effect.map(Ref.get(kit.sent), (all) => all.map(({ title }) => title))
     return { ...kit, tank, a, replica, verify, findings, titles }
@@ -197,6 +200,19 @@ describe("verify --job", () => {
       assert.match((yield* kit.titles).join("\n"), /the pool backup has errors on backup/)
       kit.memory.failures.set("pool receiver backup", [zfsError("Other", "cannot see how the pool backup is")])
       assert.strictEqual(exitStatusOf(yield* kit.verify()), 1)
+    })
+  )
+
+  it.effect("finds datasets bad that have no place at the target", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      const long = `tank/${"x".repeat(245)}`
+      kit.source(long, ["1"])
+      const found = yield* kit.verify()
+      assert.deepStrictEqual([found.good, found.bad, exitStatusOf(found)], [2, 1, 1])
+      const unplaced = found.replicas.find(({ dataset }) => dataset === long)
+      assert.isNull(unplaced?.target)
+      assert.match(unplaced?.findings.join() ?? "", /^it would be written to .*, which /)
     })
   )
 })
