@@ -85,11 +85,7 @@ export const replicaOf = (
   name: string
 ): Either.Either<{ readonly dataset: string; readonly replica: string }, string> => {
   const own = job.datasets.some((root) => isWithin(name, root)) ? [name] : []
-  const byReplica = job.datasets.flatMap((root) => {
-    const target = Either.getOrElse(targetOf(job, root), () => undefined)
-    return target !== undefined && isWithin(name, target) ? [placeOf(name, target, root)] : []
-  })
-  const [dataset, ...others] = new Set([...own, ...byReplica])
+  const [dataset, ...others] = new Set([...own, ...sourcesOf(job, name)])
   if (dataset === undefined)
     return Either.left(`${name} is no dataset of the job ${job.name}: ${job.datasets.join(", ")}`)
   if (others.length > 0) {
@@ -102,6 +98,13 @@ export const replicaOf = (
     onRight: (replica) => ({ dataset, replica })
   })
 }
+
+/** The names at the source that the job would write to `replica`. */
+export const sourcesOf = (job: Job, replica: string): ReadonlyArray<string> =>
+  job.datasets.flatMap((root) => {
+    const target = Either.getOrElse(targetOf(job, root), () => undefined)
+    return target !== undefined && isWithin(replica, target) ? [placeOf(replica, target, root)] : []
+  })
 
 /** Where the copy of `dataset` goes, when that of `root` goes to `target`. */
 export const placeOf = (dataset: string, root: string, target: string): string => target + dataset.slice(root.length)

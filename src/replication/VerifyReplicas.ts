@@ -1,4 +1,3 @@
-import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -23,13 +22,14 @@ import { bytes, count, duration, shellWord } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import { permissionsOf } from "../zfs/Allow.ts"
 import type { SendMode, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
-import { isWithin, poolOf } from "../zfs/DatasetName.ts"
+import { poolOf } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 import { poolProblems, scrubRemark, unreadableIn } from "../zfs/PoolHealth.ts"
 import { ZfsError } from "../zfs/ZfsCommand.ts"
 import { plan } from "./Plan.ts"
 import { commonWith, sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
+import { sourcesOf } from "./RecoverPlan.ts"
 import { minimalRoots } from "./Selection.ts"
 import { failPreflight, missingOn, survey, targetNames } from "./Survey.ts"
 
@@ -140,7 +140,7 @@ const look = Effect.fnUntraced(function* (job: Job, { read, retries }: VerifyRep
   const receiver = yield* Receiver
   const all = Either.isRight(found)
     ? { looked: yield* compare(job, found.right), source_error: undefined }
-    : { looked: yield* withoutSource(job, found.left), source_error: found.left.message }
+    : { looked: yield* lookAtReplicas(job, found.left), source_error: found.left.message }
   if (all.source_error !== undefined) yield* Effect.logError(`the source could not be asked: ${all.source_error}`)
   const targets = all.looked.flatMap(({ target }) => (target === undefined ? [] : [target]))
   if (targets.length === 0 && all.looked.every(({ result }) => result === "none")) {
@@ -167,45 +167,39 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
     const findings = verdict.findings.map((text) => `${onEnd(to)}${text}`)
     return { dataset: source.name, name, ...verdict, findings, target: replicaOf(target) }
   })
-  const orphans = sortReplicas(job, found).orphans.map((target): Looked => {
-    const findings = changesIn(target)
-    const dataset = sourceOf(job, target.name)
-    return { dataset, name: target.name, result: findings.length > 0 ? "bad" : "orphan", findings, target }
-  })
+  const { orphans } = sortReplicas(job, found)
   const missing = Array.from(found.missing, ([dataset, why]): Looked => {
     const name = Either.getOrNull(targetOf(job, dataset))
-    const findings = [`the job names ${dataset}: ${why}`]
-    return { dataset, name, result: "bad", findings, target: undefined }
+    const target = orphans.find((each) => each.name === name)
+    const findings = [`the job names ${dataset}: ${why}`, ...(target === undefined ? [] : changesIn(target))]
+    return { dataset, name, result: "bad", findings, target }
   })
+  const named = missing.map(({ name }) => name)
+  const gone = orphans.filter(({ name }) => !named.includes(name)).map(withoutSource(job, "orphan"))
   const unplaced = found.unplaced.map(({ dataset, error, target: name }): Looked => {
     return { dataset, name, result: "bad", findings: [error], target: undefined }
   })
-  const named = missing.map(({ name }) => name)
-  return [...pairs, ...orphans.filter(({ name }) => !named.includes(name)), ...missing, ...unplaced]
+  return [...pairs, ...gone, ...missing, ...unplaced]
 })
 
-const withoutSource = Effect.fnUntraced(function* (job: Job, error: PreflightError) {
+const lookAtReplicas = Effect.fnUntraced(function* (job: Job, error: PreflightError) {
   const receiver = yield* Receiver
   const tree = yield* Effect.mapError(receiver.tree(minimalRoots(targetNames(job, job.datasets))), () => error)
   const replicas = [...tree.values()].filter(({ mode, snapshots }) => mode !== undefined && snapshots.length > 0)
   if (replicas.length === 0) return yield* error
-  return replicas.map((target): Looked => {
-    const findings = changesIn(target)
-    const dataset = sourceOf(job, target.name)
-    return { dataset, name: target.name, result: findings.length > 0 ? "bad" : "unknown", findings, target }
-  })
+  return replicas.map(withoutSource(job, "unknown"))
 })
 
-const replicaOf = (target: TargetDataset | undefined) => (target?.snapshots.length === 0 ? undefined : target)
+/** A replica with nothing to compare it with; `result` if nothing is wrong with it. */
+const withoutSource =
+  (job: Job, result: "orphan" | "unknown") =>
+  (target: TargetDataset): Looked => {
+    const findings = changesIn(target)
+    const [dataset = target.name] = sourcesOf(job, target.name)
+    return { dataset, name: target.name, result: findings.length > 0 ? "bad" : result, findings, target }
+  }
 
-/** The name at the source that the job would write there. */
-const sourceOf = (job: Job, target: string): string => {
-  const roots = job.datasets.flatMap((root) =>
-    Arr.getRights([Either.map(targetOf(job, root), (name) => [root, name] as const)])
-  )
-  const [root, name] = roots.find(([, each]) => isWithin(target, each)) ?? ["", ""]
-  return `${root}${target.slice(name.length)}`
-}
+const replicaOf = (target: TargetDataset | undefined) => (target?.snapshots.length === 0 ? undefined : target)
 
 /** When the last run began that tried the dataset, in milliseconds since 1970. */
 const lastRun = (state: JobState | undefined, dataset: string): number | undefined => {

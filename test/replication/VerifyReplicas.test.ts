@@ -215,4 +215,20 @@ describe("verify --job", () => {
       assert.match(unplaced?.findings.join() ?? "", /^it would be written to .*, which /)
     })
   )
+
+  it.effect("looks at the replica of a dataset that the job names and the source has not", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      kit.memory.source.datasets.clear()
+      kit.source("tank/b", ["1"])
+      Object.assign(kit.memory.target.datasets.get("backup/nas/tank") ?? {}, { written: 4096 })
+      const [row, ...others] = (yield* kit.verify(true)).replicas.filter(({ dataset }) => dataset === "tank")
+      assert.deepStrictEqual(others, [])
+      assert.match(
+        row?.findings.join("\n") ?? "",
+        /^the job names tank: there is no such dataset on nas\n4\.0 KiB were/
+      )
+      assert.strictEqual(row?.last_read?.bytes, 100)
+    })
+  )
 })
