@@ -101,14 +101,16 @@ const verifyReplicas = Effect.fnUntraced(function* (
     looked,
     Effect.fnUntraced(
       function* ({ dataset, findings, name, result, target }: Looked) {
+        const now = read && target ? yield* Effect.either(readReplica(target.name, retries, link)) : undefined
         const last_read =
-          read && target !== undefined
-            ? { at_utc: started_at_utc, ...(yield* readReplica(target.name, retries, link)) }
-            : lastReads.get(name)
-        const { problem } = last_read ?? {}
-        const isOld = problem !== undefined && !read
+          now === undefined || Either.isLeft(now) ? lastReads.get(name) : { at_utc: started_at_utc, ...now.right }
+        const isOld = last_read?.at_utc !== started_at_utc
         const when = isOld ? ` (read ${last_read?.at_utc}; --read reads it again)` : ""
-        const all = [...findings, ...(problem === undefined ? [] : [`${problem}${when}`])]
+        const all = [
+          ...findings,
+          ...(now !== undefined && Either.isLeft(now) ? [now.left.message] : []),
+          ...(last_read?.problem === undefined ? [] : [`${last_read.problem}${when}`])
+        ]
         yield* Effect.forEach(all, (text) => Effect.logError(text), { discard: true })
         if (all.length === 0) yield* Effect.logInfo(resultWords[result])
         return {
@@ -258,7 +260,7 @@ const changesIn = (
   ]
 }
 
-/** A run or prune may be at work by now: what is the newest snapshot is asked right before. */
+/** Asks right before for the newest snapshot, as a run may be at work. Of blocks that cannot be read gives the problem. */
 const readReplica = Effect.fnUntraced(function* (name: string, retries: number, link: { lost: boolean }) {
   const receiver = yield* Receiver
   const started = yield* Clock.currentTimeMillis
@@ -284,10 +286,11 @@ const readReplica = Effect.fnUntraced(function* (name: string, retries: number, 
     Effect.retry({ times: 2, while: ({ reason }) => reason === "Vanished" }),
     retryTransient(link.lost ? 0 : retries),
     Effect.as(undefined),
-    Effect.catchAll((error) => {
-      link.lost ||= error.reason === "Unreachable"
-      return error.reason === "Unreadable" ? withAdvice(name, error) : Effect.succeed(error.message)
-    })
+    Effect.tapError(({ reason }) => Effect.sync(() => (link.lost ||= reason === "Unreachable"))),
+    Effect.catchIf(
+      ({ reason }) => reason === "Unreadable",
+      (error) => withAdvice(name, error)
+    )
   )
   return { bytes: done, ...(problem === undefined ? {} : { problem }) }
 }, Effect.scoped)

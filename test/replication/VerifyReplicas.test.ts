@@ -231,4 +231,17 @@ describe("verify --job", () => {
       assert.strictEqual(row?.last_read?.bytes, 100)
     })
   )
+
+  it.effect("does not remember a read that a lost connection ended, and keeps the one before", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      const before = (yield* kit.verify(true)).replicas.map(({ last_read }) => last_read)
+      kit.memory.failures.set("readBlocks receiver backup/nas/tank/a@2", [unreachable(), unreachable()])
+      const lost = yield* kit.verify(true)
+      assert.match(lost.replicas[1]?.findings.join() ?? "", /^cannot reach nas: no route to host$/)
+      assert.deepStrictEqual(lost.replicas[1]?.last_read, before[1])
+      assert.strictEqual(exitStatusOf(lost), 1)
+      assert.strictEqual(yield* kit.findings, "")
+    })
+  )
 })
