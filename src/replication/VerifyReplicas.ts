@@ -74,7 +74,7 @@ const resultWords: Readonly<Record<ReplicaVerdict["result"], string>> = {
   bad: "not good",
   unknown: "nothing is wrong with it by itself",
   orphan: "its source is gone, and nothing is wrong with it by itself",
-  none: "not there yet, as its source had no snapshot at the last run"
+  none: "not replicated yet: at the last run its source had no snapshot, or the job did not know it"
 }
 
 /** A replica as both ends showed it. `target`: undefined where there is nothing to read. */
@@ -203,11 +203,11 @@ const withoutSource =
 
 const replicaOf = (target: TargetDataset | undefined) => (target?.snapshots.length === 0 ? undefined : target)
 
-/** When the last run began that tried the dataset, in milliseconds since 1970. */
+/** When the last run began that tried the dataset, in milliseconds since 1970; 0: none did. */
 const lastRun = (state: JobState | undefined, dataset: string): number | undefined => {
   if (state?.kind !== "replication") return undefined
   const item = state.datasets.find((each) => each.dataset === dataset)
-  return Date.parse(item?.last_attempt_utc ?? state.last_run.started_at_utc)
+  return item === undefined ? 0 : Date.parse(item.last_attempt_utc)
 }
 
 /** The clocks of the two hosts may differ by so much. */

@@ -244,4 +244,14 @@ describe("verify --job", () => {
       assert.strictEqual(yield* kit.findings, "")
     })
   )
+
+  it.effect("has nothing against a dataset that no run knows yet", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      addSnapshot(kit.memory, kit.source("pool", []), "1", { creation: 0 })
+      const found = yield* kit.verify(false, { datasets: ["tank", "pool"] })
+      assert.strictEqual(totals(found), "2 good, 0 bad, 1 not there yet; 0.0 s")
+      assert.strictEqual(exitStatusOf(found), 0)
+    })
+  )
 })
