@@ -1,4 +1,5 @@
 import * as Arr from "effect/Array"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type Job, targetOf } from "../config/ReplicationJob.ts"
@@ -40,13 +41,9 @@ interface Unplaced {
 
 /** Reads both ends. Fails with PreflightError when one does not answer, or a replica has no place or would lie inside of what is sent. */
 export const survey = Effect.fn("Replication.survey")(function* (job: Job, retries: number) {
-  const retry = retryTransient(retries)
-  const sender = yield* retry((yield* Sender).account)
-  const receiver = yield* retry((yield* Receiver).account)
-  const found = yield* retry((yield* Sender).tree(minimalRoots(job.datasets)))
-  const { datasets: tree } = found
-  const missing = yield* explainMissing(found.missing, tree, retries)
-  const { chosen, nameless } = yield* choose(job, tree, found.missing)
+  const { missing, sender, tree } = yield* readSource(job, retries)
+  const receiver = yield* retryTransient(retries)((yield* Receiver).account)
+  const { chosen, nameless } = yield* choose(job, tree, missing.size)
   const { away, targets } = yield* readTargets(job, chosen, retries)
   const { label } = yield* Receiver
   const isAway = ({ target }: DatasetPair) => away.has(poolOf(target))
@@ -61,6 +58,22 @@ export const survey = Effect.fn("Replication.survey")(function* (job: Job, retri
   yield* warnOfEchoes(items, targets)
   return { sender, receiver, items, missing, unplaced, tree, targets } satisfies Survey
 }, asPreflight)
+
+/** Why a survey failed: the source could not be asked. */
+export class SourceError extends Data.TaggedError("SourceError")<{
+  readonly message: string
+  readonly cause: unknown
+}> {}
+
+const readSource = Effect.fnUntraced(
+  function* (job: Job, retries: number) {
+    const retry = retryTransient(retries)
+    const sender = yield* retry((yield* Sender).account)
+    const { datasets: tree, missing } = yield* retry((yield* Sender).tree(minimalRoots(job.datasets)))
+    return { sender, tree, missing: yield* explainMissing(missing, tree, retries) }
+  },
+  Effect.mapError((cause) => new SourceError({ message: cause.message, cause }))
+)
 
 /** Why each of these roots is not at the source. Fails when all of them are in pools that are not imported. */
 const explainMissing = Effect.fnUntraced(function* (
@@ -88,11 +101,7 @@ const explainMissing = Effect.fnUntraced(function* (
   )
 })
 
-const choose = Effect.fnUntraced(function* (
-  job: Job,
-  tree: ReadonlyArray<SourceDataset>,
-  missing: ReadonlyArray<string>
-) {
+const choose = Effect.fnUntraced(function* (job: Job, tree: ReadonlyArray<SourceDataset>, missing: number) {
   const chosen = select({ roots: job.datasets, exclude: job.exclude }, tree)
   for (const { coveredBy, dropped } of chosen.overlaps) {
     yield* Effect.logDebug(`${dropped} is part of ${coveredBy}, and done with it`)
@@ -107,7 +116,7 @@ const choose = Effect.fnUntraced(function* (
   for (const pattern of chosen.unusedPatterns) {
     yield* Effect.logWarning(`nothing is left out by --exclude ${pattern}: no dataset has such a name`)
   }
-  if (chosen.selected.length === 0 && missing.length === 0) {
+  if (chosen.selected.length === 0 && missing === 0) {
     return yield* new PreflightError({ message: "every dataset is left out by --exclude: nothing to do" })
   }
   const [nameless, pairs] = Arr.partitionMap(chosen.selected, (source) =>

@@ -31,7 +31,7 @@ import { commonWith, sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { sourcesOf } from "./RecoverPlan.ts"
 import { minimalRoots } from "./Selection.ts"
-import { failPreflight, missingOn, survey, targetNames } from "./Survey.ts"
+import { failPreflight, missingOn, SourceError, survey, targetNames } from "./Survey.ts"
 
 interface VerifyReplicasOptions {
   readonly run: string
@@ -140,6 +140,7 @@ const verifyReplicas = Effect.fnUntraced(function* (
 const look = Effect.fnUntraced(function* (job: Job, { read, retries }: VerifyReplicasOptions) {
   const found = yield* Effect.either(survey(job, retries))
   const receiver = yield* Receiver
+  if (Either.isLeft(found) && !(found.left.cause instanceof SourceError)) return yield* found.left
   const all = Either.isRight(found)
     ? { looked: yield* compare(job, found.right), source_error: undefined }
     : { looked: yield* lookAtReplicas(job, found.left), source_error: found.left.message }
@@ -166,18 +167,17 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
   const pairs = found.items.map(({ source, target: name }): Looked => {
     const target = found.targets.get(name)
     const verdict = judge(source, target, { mode: job.mode, ran: lastRun(state, source.name) ?? now })
-    const findings = verdict.findings.map((text) => `${onEnd(to)}${text}`)
-    return { dataset: source.name, name, ...verdict, findings, target: replicaOf(target) }
+    return { dataset: source.name, name, ...verdict, findings: named(to, verdict.findings), target: replicaOf(target) }
   })
   const { orphans } = sortReplicas(job, found)
   const missing = Array.from(found.missing, ([dataset, why]): Looked => {
     const name = Either.getOrNull(targetOf(job, dataset))
     const target = orphans.find((each) => each.name === name)
-    const findings = [`the job names ${dataset}: ${why}`, ...(target === undefined ? [] : changesIn(target))]
+    const findings = [`the job names ${dataset}: ${why}`, ...named(to, target === undefined ? [] : changesIn(target))]
     return { dataset, name, result: "bad", findings, target }
   })
-  const named = missing.map(({ name }) => name)
-  const gone = orphans.filter(({ name }) => !named.includes(name)).map(withoutSource(job, "orphan"))
+  const roots = missing.map(({ name }) => name)
+  const gone = orphans.filter(({ name }) => !roots.includes(name)).map(withoutSource(job, to, "orphan"))
   const unplaced = found.unplaced.map(({ dataset, error, target: name }): Looked => {
     return { dataset, name, result: "bad", findings: [error], target: undefined }
   })
@@ -189,14 +189,16 @@ const lookAtReplicas = Effect.fnUntraced(function* (job: Job, error: PreflightEr
   const tree = yield* Effect.mapError(receiver.tree(minimalRoots(targetNames(job, job.datasets))), () => error)
   const replicas = [...tree.values()].filter(({ mode, snapshots }) => mode !== undefined && snapshots.length > 0)
   if (replicas.length === 0) return yield* error
-  return replicas.map(withoutSource(job, "unknown"))
+  return replicas.map(withoutSource(job, receiver.label, "unknown"))
 })
+
+const named = (end: string, findings: ReadonlyArray<string>) => findings.map((text) => `${onEnd(end)}${text}`)
 
 /** A replica with nothing to compare it with; `result` if nothing is wrong with it. */
 const withoutSource =
-  (job: Job, result: "orphan" | "unknown") =>
+  (job: Job, end: string, result: "orphan" | "unknown") =>
   (target: TargetDataset): Looked => {
-    const findings = changesIn(target)
+    const findings = named(end, changesIn(target))
     const [dataset = target.name] = sourcesOf(job, target.name)
     return { dataset, name: target.name, result: findings.length > 0 ? "bad" : result, findings, target }
   }
@@ -231,13 +233,10 @@ export const judge = (
   const base = commonWith(source, target ?? { snapshots: [] }).at(-1)
   const from = [...source.snapshots, ...source.bookmarks].find(({ guid }) => guid === base?.guid)
   const lacking = from === undefined ? [] : due.filter(({ createtxg }) => createtxg > from.createtxg)
-  const first = lacking[0]
-  const lag =
-    first === undefined
-      ? []
-      : [
-          `lags: it ends at @${base?.name}, and lacks ${count(lacking.length, "snapshot")} of before the last run, @${first.name} first`
-        ]
+  const [first] = lacking
+  const missed = `${count(lacking.length, "snapshot")} from before the last run`
+  const verb = lacking.length === 1 ? "is missing:" : "are missing, the first is"
+  const lag = first === undefined ? [] : [`lags: it ends at @${base?.name}; ${missed} ${verb} @${first.name}`]
   const findings = [...refused, ...lag, ...changes]
   return { result: findings.length > 0 ? "bad" : "good", findings }
 }
@@ -254,9 +253,7 @@ const changesIn = (
       : [
           `${bytes(written)} were written to ${name} since its newest snapshot; to give that up, there: zfs rollback '${name}@${newest.name}'`
         ]),
-    ...(resumeToken === undefined
-      ? []
-      : ["half of a stream waits for its rest: a run was cut, and the next one goes on"])
+    ...(resumeToken === undefined ? [] : ["a stream was cut; the next run sends the rest"])
   ]
 }
 

@@ -29,7 +29,9 @@ const makeVerifyKit = (held: ReadonlyArray<string> = []) =>
           ...{ reminder_hours: 24, read }
         }
       ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory), kit.around)), patiently)
-    const findings = Effect.map(verify(), ({ replicas }) => replicas.flatMap((each) => each.findings).join("\n"))
+    const findings = Effect.map(Effect.suspend(verify), ({ replicas }) =>
+      replicas.flatMap((each) => each.findings).join("\n")
+    )
     const titles = Effect.map(Ref.get(kit.sent), (all) => all.map(({ title }) => title))
     return { ...kit, tank, a, replica, verify, findings, titles }
   })
@@ -57,7 +59,7 @@ describe("verify --job", () => {
       const kit = yield* makeVerifyKit()
       removeSnapshot(kit.replica, "2")
       Object.assign(kit.replica, { written: 0 })
-      assert.match(yield* kit.findings, /^lags: it ends at @1, and lacks 1 snapshot of before the last run, @2 first$/)
+      assert.match(yield* kit.findings, /^lags: it ends at @1; 1 snapshot from before the last run is missing: @2$/)
       assert.deepStrictEqual(yield* kit.titles, ["zipper: pull-nas: 1 of 2 replicas is not good on backup"])
 
       kit.memory.target.datasets.delete("backup/nas/tank/a")
@@ -72,7 +74,7 @@ describe("verify --job", () => {
       Object.assign(replica ?? {}, { written: 4096, partial: { token: "t", from: undefined, fresh: false } })
       const changed = yield* kit.findings
       assert.match(changed, /4\.0 KiB were written to .*zfs rollback 'backup\/nas\/tank\/a@2'/)
-      assert.match(changed, /half of a stream waits for its rest/)
+      assert.match(changed, /a stream was cut; the next run sends the rest/)
     })
   )
 
@@ -252,6 +254,28 @@ describe("verify --job", () => {
       const found = yield* kit.verify(false, { datasets: ["tank", "pool"] })
       assert.strictEqual(totals(found), "2 good, 0 bad, 1 not there yet; 0.0 s")
       assert.strictEqual(exitStatusOf(found), 0)
+    })
+  )
+
+  it.effect("names the host of a replica whose source is gone or does not answer", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      Object.assign(kit.memory.target, { label: "vault" })
+      Object.assign(kit.replica, { written: 4096 })
+      kit.memory.source.datasets.delete("tank/a")
+      assert.match(yield* kit.findings, /^on vault: 4\.0 KiB were written to .*, there: zfs rollback/)
+      kit.memory.failures.set("account sender", [unreachable(), unreachable()])
+      assert.match(yield* kit.findings, /^on vault: 4\.0 KiB were written/)
+    })
+  )
+
+  it.effect("does not begin where the job is wrong, and does not call that a source that could not be asked", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      const error = yield* Effect.flip(kit.verify(false, { exclude: ["tank", "tank/*"] }))
+      assert.instanceOf(error, PreflightError)
+      assert.match(error.message, /^every dataset is left out by --exclude/)
+      assert.notMatch(kit.lines.join("\n"), /could not be asked/)
     })
   )
 })
