@@ -107,7 +107,7 @@ export const reference: Readonly<Record<string, ReadonlyArray<string>>> = {
     "MQTT_HOST, MQTT_PORT, MQTT_USERNAME and MQTT_PASSWORD name the broker, or the section mqtt of a configuration. A message that the broker denies is a failure (MQTT 5; a broker that speaks 3.1.1 only cannot say so, and suspend says that)."
   ],
   schema: [
-    "Every command but schema and help takes --json: one document on standard output and nothing else there; the lines for a person go to standard error. The first key is version, 1; it goes up when a reader of the version before would misread the document, and a new key is no reason for that. A command that cannot begin prints version and errors. run, pull, push and verify that a signal or an error ends have errors in their own document, with what was done until then. Keys are in snake_case, sizes in bytes, times in seconds and UTC."
+    "Every command but schema and help takes --json: one document on standard output and nothing else there; the lines for a person go to standard error. The first key is version, 1; it goes up when a reader of the version before would misread the document, and a new key is no reason for that. A command that cannot begin prints version and errors. run, pull, push and verify without --job, where a signal or an error ends them, have errors in their own document, with what was done until then. verify --job has no such document; each replica that --read has read is remembered at once. Keys are in snake_case, sizes in bytes, times in seconds and UTC."
   ]
 }
 

@@ -56,10 +56,15 @@ export const runVerifyReplicas = Effect.fn("VerifyReplicas.run")(function* (job:
   const states = yield* JobStates
   const ping = yield* Ping
   const before = yield* states.verifiedReplicas(key).pipe(orWarn("earlier results are not known", undefined))
-  return yield* verifyReplicas(job, options, before).pipe(
-    Effect.tap((found) => states.saveVerifiedReplicas(key, found).pipe(orWarn("not remembered", undefined))),
+  const save = (found: VerifyReplicasDocument) =>
+    states.saveVerifiedReplicas(key, found).pipe(orWarn("not remembered", undefined))
+  return yield* verifyReplicas(job, options, before, save).pipe(
     Effect.tap(Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
-    Effect.onInterrupt(() => Effect.logError("stopped by a signal before it was done: nothing of it is remembered")),
+    Effect.onInterrupt(() =>
+      Effect.logError(
+        "stopped by a signal before it was done: only the replicas that were read to their end are remembered"
+      )
+    ),
     withMessages(
       { of: { job: key, task: "verify" }, reminder_hours },
       verifyReplicasMessages(host, notify_on, { run, job: job.name }),
@@ -86,7 +91,9 @@ interface Looked extends Pick<ReplicaVerdict, "dataset" | "result" | "findings">
 const verifyReplicas = Effect.fnUntraced(function* (
   job: Job,
   options: VerifyReplicasOptions,
-  before: VerifyReplicasDocument | undefined
+  before: VerifyReplicasDocument | undefined,
+  /** Called after each replica that was read, with all that is known by then, and at the end. */
+  save: (found: VerifyReplicasDocument) => Effect.Effect<void>
 ) {
   const { lockWait, lockfile, read, retries, run } = options
   const started = yield* Clock.currentTimeMillis
@@ -97,29 +104,44 @@ const verifyReplicas = Effect.fnUntraced(function* (
   )
   const lastReads = new Map(before?.replicas.map(({ last_read, target }) => [target, last_read]))
   const link = { lost: false }
+  const verdictOf = (
+    { dataset, findings, name, result }: Looked,
+    failed: ReadonlyArray<string> = []
+  ): ReplicaVerdict => {
+    const last_read = lastReads.get(name)
+    const when = last_read?.at_utc === started_at_utc ? "" : ` (read ${last_read?.at_utc}; --read reads it again)`
+    const problem = last_read?.problem === undefined ? [] : [`${last_read.problem}${when}`]
+    const all = [...findings, ...failed, ...problem]
+    const known = last_read === undefined ? {} : { last_read }
+    return { dataset, target: name, result: all.length > 0 ? "bad" : result, findings: all, ...known }
+  }
+  const summaryOf = (read: boolean, replicas: ReadonlyArray<ReplicaVerdict>, pools: ReadonlyArray<PoolVerdict>) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      const errors = source_error === undefined ? {} : { source_error }
+      const seconds = Math.max(0, now - started) / 1000
+      return summarize({ job, run, started_at_utc, seconds, read, replicas, pools, ...errors })
+    })
+  const readOne = Effect.fnUntraced(function* (target: TargetDataset) {
+    const found = yield* Effect.either(readReplica(target.name, retries, link))
+    if (Either.isLeft(found)) return [found.left.message]
+    lastReads.set(target.name, { at_utc: started_at_utc, ...found.right })
+    yield* save(
+      yield* summaryOf(
+        false,
+        looked.map((each) => verdictOf(each)),
+        before?.pools ?? []
+      )
+    )
+    return []
+  })
   const replicas = yield* Effect.forEach(
     looked,
     Effect.fnUntraced(
-      function* ({ dataset, findings, name, result, target }: Looked) {
-        const now = read && target ? yield* Effect.either(readReplica(target.name, retries, link)) : undefined
-        const last_read =
-          now === undefined || Either.isLeft(now) ? lastReads.get(name) : { at_utc: started_at_utc, ...now.right }
-        const isOld = last_read?.at_utc !== started_at_utc
-        const when = isOld ? ` (read ${last_read?.at_utc}; --read reads it again)` : ""
-        const all = [
-          ...findings,
-          ...(now !== undefined && Either.isLeft(now) ? [now.left.message] : []),
-          ...(last_read?.problem === undefined ? [] : [`${last_read.problem}${when}`])
-        ]
-        yield* Effect.forEach(all, (text) => Effect.logError(text), { discard: true })
-        if (all.length === 0) yield* Effect.logInfo(resultWords[result])
-        return {
-          dataset,
-          target: name,
-          result: all.length > 0 ? "bad" : result,
-          findings: all,
-          ...(last_read === undefined ? {} : { last_read })
-        } satisfies ReplicaVerdict
+      function* (each: Looked) {
+        const verdict = verdictOf(each, read && each.target ? yield* readOne(each.target) : [])
+        yield* Effect.forEach(verdict.findings, (text) => Effect.logError(text), { discard: true })
+        if (verdict.findings.length === 0) yield* Effect.logInfo(resultWords[each.result])
+        return verdict
       },
       (effect, { dataset, name }) => Effect.annotateLogs(effect, "dataset", name ?? dataset)
     )
@@ -129,9 +151,8 @@ const verifyReplicas = Effect.fnUntraced(function* (
     new Set(looked.flatMap(({ target }) => (target ? [poolOf(target.name)] : []))),
     askPool
   )
-  const seconds = Math.max(0, (yield* Clock.currentTimeMillis) - started) / 1000
-  const errors = source_error === undefined ? {} : { source_error }
-  const summary = summarize({ job, run, started_at_utc, seconds, read, replicas, pools, ...errors })
+  const summary = yield* summaryOf(read, replicas, pools)
+  yield* save(summary)
   yield* Effect.logInfo(totals(summary))
   return summary
 })

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
+import * as TestClock from "effect/TestClock"
 import { runVerifyReplicas } from "../../src/replication/VerifyReplicas.ts"
 import { PreflightError } from "../../src/runs/Run.ts"
 import { exitStatusOf, totals } from "../../src/runs/VerifyReplicasResult.ts"
@@ -276,6 +278,24 @@ describe("verify --job", () => {
       assert.instanceOf(error, PreflightError)
       assert.match(error.message, /^every dataset is left out by --exclude/)
       assert.notMatch(kit.lines.join("\n"), /could not be asked/)
+    })
+  )
+
+  it.effect("remembers what was read before a signal stopped it", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      kit.memory.delays.set("readBlocks receiver backup/nas/tank/a@2", 86_400_000)
+      const fiber = yield* Effect.fork(kit.verify(true))
+      yield* TestClock.adjust("3 hours")
+      yield* Fiber.interrupt(fiber)
+      const { replicas } = yield* Ref.get(kit.state.jobStates)
+      const found = replicas?.get("replication-pull-nas")
+      assert.deepStrictEqual(
+        found?.replicas.map(({ last_read }) => last_read?.bytes),
+        [100, undefined]
+      )
+      assert.strictEqual(found?.read, false)
+      assert.match(kit.lines.join("\n"), /stopped by a signal .*: only the replicas that were read to their end/)
     })
   )
 })
