@@ -60,10 +60,7 @@ export const survey = Effect.fn("Replication.survey")(function* (job: Job, retri
 }, asPreflight)
 
 /** Why a survey failed: the source could not be asked. */
-export class SourceError extends Data.TaggedError("SourceError")<{
-  readonly message: string
-  readonly cause: unknown
-}> {}
+export class SourceError extends Data.TaggedError("SourceError")<{ readonly message: string }> {}
 
 const readSource = Effect.fnUntraced(
   function* (job: Job, retries: number) {
@@ -72,7 +69,7 @@ const readSource = Effect.fnUntraced(
     const { datasets: tree, missing } = yield* retry((yield* Sender).tree(minimalRoots(job.datasets)))
     return { sender, tree, missing: yield* explainMissing(missing, tree, retries) }
   },
-  Effect.mapError((cause) => new SourceError({ message: cause.message, cause }))
+  Effect.mapError(({ message }) => new SourceError({ message }))
 )
 
 /** Why each of these roots is not at the source. Fails when all of them are in pools that are not imported. */

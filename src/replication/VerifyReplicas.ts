@@ -60,11 +60,7 @@ export const runVerifyReplicas = Effect.fn("VerifyReplicas.run")(function* (job:
     states.saveVerifiedReplicas(key, found).pipe(orWarn("not remembered", undefined))
   return yield* verifyReplicas(job, options, before, save).pipe(
     Effect.tap(Effect.flatMap(Metrics, ({ rewrite }) => rewrite)),
-    Effect.onInterrupt(() =>
-      Effect.logError(
-        "stopped by a signal before it was done: only the replicas that were read to their end are remembered"
-      )
-    ),
+    Effect.onInterrupt(() => Effect.logError("stopped by a signal: only replicas read to their end are remembered")),
     withMessages(
       { of: { job: key, task: "verify" }, reminder_hours },
       verifyReplicasMessages(host, notify_on, { run, job: job.name }),
@@ -104,10 +100,7 @@ const verifyReplicas = Effect.fnUntraced(function* (
   )
   const lastReads = new Map(before?.replicas.map(({ last_read, target }) => [target, last_read]))
   const link = { lost: false }
-  const verdictOf = (
-    { dataset, findings, name, result }: Looked,
-    failed: ReadonlyArray<string> = []
-  ): ReplicaVerdict => {
+  const verdictOf = ({ dataset, findings, name, result }: Looked, failed: ReadonlyArray<string>): ReplicaVerdict => {
     const last_read = lastReads.get(name)
     const when = last_read?.at_utc === started_at_utc ? "" : ` (read ${last_read?.at_utc}; --read reads it again)`
     const problem = last_read?.problem === undefined ? [] : [`${last_read.problem}${when}`]
@@ -125,13 +118,8 @@ const verifyReplicas = Effect.fnUntraced(function* (
     const found = yield* Effect.either(readReplica(target.name, retries, link))
     if (Either.isLeft(found)) return [found.left.message]
     lastReads.set(target.name, { at_utc: started_at_utc, ...found.right })
-    yield* save(
-      yield* summaryOf(
-        false,
-        looked.map((each) => verdictOf(each)),
-        before?.pools ?? []
-      )
-    )
+    const verdicts = looked.map((each) => verdictOf(each, []))
+    yield* save(yield* summaryOf(false, verdicts, before?.pools ?? []))
     return []
   })
   const replicas = yield* Effect.forEach(
@@ -147,10 +135,8 @@ const verifyReplicas = Effect.fnUntraced(function* (
     )
   )
   // After the reading, which the pools then know more by.
-  const pools = yield* Effect.forEach(
-    new Set(looked.flatMap(({ target }) => (target ? [poolOf(target.name)] : []))),
-    askPool
-  )
+  const names = new Set(looked.flatMap(({ target }) => (target ? [poolOf(target.name)] : [])))
+  const pools = yield* Effect.forEach(names, askPool)
   const summary = yield* summaryOf(read, replicas, pools)
   yield* save(summary)
   yield* Effect.logInfo(totals(summary))
@@ -168,8 +154,7 @@ const look = Effect.fnUntraced(function* (job: Job, { read, retries }: VerifyRep
   if (all.source_error !== undefined) yield* Effect.logError(`the source could not be asked: ${all.source_error}`)
   const targets = all.looked.flatMap(({ target }) => (target === undefined ? [] : [target]))
   if (targets.length === 0 && all.looked.every(({ result }) => result === "none")) {
-    const message =
-      "no dataset of the job has a snapshot that was there at its last run: there is nothing to verify yet"
+    const message = "no dataset of the job has a snapshot that was there at its last run: nothing to verify yet"
     return yield* new PreflightError({ message })
   }
   if (!read) return all
@@ -237,7 +222,7 @@ const lastRun = (state: JobState | undefined, dataset: string): number | undefin
 const slackMillis = 600_000
 
 /** What is wrong with a replica. All that was at the source when the last run that tried it began (`ran`) has to be there. */
-export const judge = (
+const judge = (
   source: SourceDataset,
   target: TargetDataset | undefined,
   { mode, ran }: { readonly mode: SendMode; readonly ran: number }

@@ -85,22 +85,16 @@ const mostNamed = 5
 /** A row has the more blanks the deeper its device lies; a mirror is one of the rows, and its devices follow. */
 const devicesIn = (text: string): ReadonlyArray<string> => {
   const table = text.split(/^(?:config:|errors: .*)$/m)[1] ?? ""
-  const rows = table.split("\n").flatMap((line) => {
-    const [, indent = "", name, state = "", read = "0", write = "0", checksum = "0", note = ""] =
-      deviceRow.exec(line) ?? []
-    return name === undefined || name === "NAME"
-      ? []
-      : [{ depth: indent.length, name, state, read, write, checksum, note }]
-  })
-  return rows.flatMap(({ checksum, depth, name, note, read, state, write }, index) => {
-    const hasDevices = (rows[index + 1]?.depth ?? 0) > depth
-    const failed = ![read, write, checksum].every((figure) => figure === "0")
+  const rows = [...table.matchAll(deviceRow)]
+  return rows.flatMap(([, indent = "", name, state = "", read = "0", write = "0", checksum = "0", note], index) => {
+    const hasDevices = (rows[index + 1]?.[1]?.length ?? 0) > indent.length
+    const failed = [read, write, checksum].some((figure) => figure !== "0")
     if (index === 0 || (healthy.has(state) && !failed) || (hasDevices && !failed)) return []
     const counts = failed ? `, ${read} read, ${write} write, ${checksum} checksum errors` : ""
-    return [`${name} ${state}${counts}${note === "" ? "" : `, ${note}`}`]
+    return [`${name} ${state}${counts}${note === undefined ? "" : `, ${note}`}`]
   })
 }
 
-const deviceRow = /^\t( *)(\S.*?) +([A-Z]+)(?: +(\d+) +(\d+) +(\d+))?(?: +(\S.*))?$/
+const deviceRow = /^\t( *)(?!NAME )(\S.*?) +([A-Z]+)(?: +(\d+) +(\d+) +(\d+))?(?: +(\S.*))?$/gm
 
 const healthy: ReadonlySet<string> = new Set(["ONLINE", "AVAIL", "INUSE"])

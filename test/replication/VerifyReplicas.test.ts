@@ -295,7 +295,7 @@ describe("verify --job", () => {
         [100, undefined]
       )
       assert.strictEqual(found?.read, false)
-      assert.match(kit.lines.join("\n"), /stopped by a signal .*: only the replicas that were read to their end/)
+      assert.match(kit.lines.join("\n"), /stopped by a signal: only replicas read to their end are remembered/)
     })
   )
 })
