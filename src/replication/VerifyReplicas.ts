@@ -95,7 +95,7 @@ const verifyReplicas = Effect.fnUntraced(function* (
   const started = yield* Clock.currentTimeMillis
   const started_at_utc = utcSeconds(started)
   const lock = yield* Lock
-  const { looked, source_error } = yield* Effect.scoped(
+  const { errors, looked } = yield* Effect.scoped(
     Effect.zipRight(lock.acquire(lockfile).pipe(waitForLock(lockWait)), look(job, options))
   )
   const lastReads = new Map(before?.replicas.map(({ last_read, target }) => [target, last_read]))
@@ -110,7 +110,6 @@ const verifyReplicas = Effect.fnUntraced(function* (
   }
   const summaryOf = (read: boolean, replicas: ReadonlyArray<ReplicaVerdict>, pools: ReadonlyArray<PoolVerdict>) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
-      const errors = source_error === undefined ? {} : { source_error }
       const seconds = Math.max(0, now - started) / 1000
       return summarize({ job, run, started_at_utc, seconds, read, replicas, pools, ...errors })
     })
@@ -122,17 +121,13 @@ const verifyReplicas = Effect.fnUntraced(function* (
     yield* save(yield* summaryOf(false, verdicts, before?.pools ?? []))
     return []
   })
-  const replicas = yield* Effect.forEach(
-    looked,
-    Effect.fnUntraced(
-      function* (each: Looked) {
-        const verdict = verdictOf(each, read && each.target ? yield* readOne(each.target) : [])
-        yield* Effect.forEach(verdict.findings, (text) => Effect.logError(text), { discard: true })
-        if (verdict.findings.length === 0) yield* Effect.logInfo(resultWords[each.result])
-        return verdict
-      },
-      (effect, { dataset, name }) => Effect.annotateLogs(effect, "dataset", name ?? dataset)
-    )
+  const replicas = yield* Effect.forEach(looked, (each) =>
+    Effect.gen(function* () {
+      const verdict = verdictOf(each, read && each.target ? yield* readOne(each.target) : [])
+      yield* Effect.forEach(verdict.findings, (text) => Effect.logError(text), { discard: true })
+      if (verdict.findings.length === 0) yield* Effect.logInfo(resultWords[each.result])
+      return verdict
+    }).pipe(Effect.annotateLogs("dataset", each.name ?? each.dataset))
   )
   // After the reading, which the pools then know more by.
   const names = new Set(looked.flatMap(({ target }) => (target ? [poolOf(target.name)] : [])))
@@ -149,9 +144,9 @@ const look = Effect.fnUntraced(function* (job: Job, { read, retries }: VerifyRep
   const receiver = yield* Receiver
   if (Either.isLeft(found) && !(found.left.cause instanceof SourceError)) return yield* found.left
   const all = Either.isRight(found)
-    ? { looked: yield* compare(job, found.right), source_error: undefined }
-    : { looked: yield* lookAtReplicas(job, found.left), source_error: found.left.message }
-  if (all.source_error !== undefined) yield* Effect.logError(`the source could not be asked: ${all.source_error}`)
+    ? { looked: yield* compare(job, found.right), errors: {} }
+    : { looked: yield* lookAtReplicas(job, found.left), errors: { source_error: found.left.message } }
+  if (Either.isLeft(found)) yield* Effect.logError(`the source could not be asked: ${found.left.message}`)
   const targets = all.looked.flatMap(({ target }) => (target === undefined ? [] : [target]))
   if (targets.length === 0 && all.looked.every(({ result }) => result === "none")) {
     const message = "no dataset of the job has a snapshot that was there at its last run: nothing to verify yet"
