@@ -104,7 +104,7 @@ const replicate = Effect.fn("Replicate")(function* (
     Effect.tap(fail(dataset, target, error), note)
   )
   const datasets = [...failed, ...(yield* replicateAll(job, { ...options, placeIdOf }, found, note))]
-  remarks.push(...(yield* thinOutSource(job, found)))
+  remarks.push(...(yield* thinOutSource(job, found, datasets)))
   const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
   const summary = summarize({ job, run: options.run, started_at_utc: utcSeconds(started), seconds, datasets, remarks })
   yield* Effect.logInfo(totals(summary))

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Job } from "../config/ReplicationJob.ts"
+import type { DatasetResult } from "../runs/ReplicationResult.ts"
 import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
 import { count } from "../text/Text.ts"
 import type { SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
@@ -39,11 +40,11 @@ export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: J
 }, asPreflight)
 
 /**
- * Destroys what `source_retention` does not keep of the snapshots that the job took, as both ends are now. Gives what
- * went wrong, and never fails: a later run makes up for it.
+ * Destroys what `source_retention` does not keep of the snapshots that the job took, as both ends are now: only of datasets
+ * whose replica the run brought up to date. Gives what went wrong, and never fails: a later run makes up for it.
  */
 export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
-  function* (job: Job, found: Survey) {
+  function* (job: Job, found: Survey, results: ReadonlyArray<DatasetResult>) {
     const { sourceRetention: retention } = job
     if (retention === undefined || found.items.length === 0) return []
     const [sender, receiver] = [yield* Sender, yield* Receiver]
@@ -51,15 +52,19 @@ export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
     const marks = yield* sender.marks(roots)
     const sources = new Map((yield* sender.tree(roots)).datasets.map((source) => [source.name, source]))
     const targets = yield* receiver.tree(minimalRoots(found.items.map(({ target }) => target)))
+    const isDone = ({ result }: DatasetResult) => result === "sent" || result === "up_to_date"
+    const done = new Set(results.filter(isDone).map(({ dataset }) => dataset))
     const failed: Array<string> = []
     let gone = 0
     for (const item of found.items) {
       const source = sources.get(item.source.name)
-      if (source === undefined) continue
+      const target = targets.get(item.target)
+      // What is not there may lie elsewhere: the dataset was renamed, or its destination, and the base is not known.
+      if (source === undefined || target === undefined || !done.has(source.name)) continue
       const mark = markOf(job, found, item)
       const isOurs = (name: string) =>
         marks.get(`${source.name}@${name}`) === mark && parseName(prefixOf(job), name) !== undefined
-      for (const snapshot of yield* outdated(source, targets.get(item.target), retention, isOurs)) {
+      for (const snapshot of yield* outdated(source, target, retention, isOurs)) {
         const outcome = yield* Effect.either(sender.destroySnapshot(source.name, snapshot))
         if (Either.isRight(outcome)) {
           gone += 1
@@ -82,13 +87,12 @@ export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
 /** Of those that are ours: neither what the next stream starts from, nor what an interrupted one needs to go on. */
 const outdated = (
   source: SourceDataset,
-  target: TargetDataset | undefined,
+  target: TargetDataset,
   retention: Retention,
   isOurs: (name: string) => boolean
 ) => {
-  if (target?.resumeToken !== undefined) return Effect.succeed([])
-  const first = target === undefined || target.snapshots.length === 0
-  const needed = first ? source.snapshots[0] : newestHeldBy(source, target)
+  if (target.resumeToken !== undefined || target.snapshots.length === 0) return Effect.succeed([])
+  const needed = newestHeldBy(source, target)
   return applyRetention(
     source.snapshots.filter(({ name }) => isOurs(name)),
     retention,

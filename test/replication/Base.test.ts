@@ -145,6 +145,34 @@ describe("snapshots of a job's own", () => {
     })
   )
 
+  it.effect("stay of a dataset that was renamed until its replica is, however many runs fail", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ...own, bookmark: false })
+      kit.source("tank", [])
+      kit.source("tank/old", ["1"])
+      yield* kit.run()
+      const { source } = kit.memory
+      const old = source.datasets.get("tank/old")
+      assert.isDefined(old)
+      const [, base] = old.snapshots
+      source.datasets.delete("tank/old")
+      const renamed = { ...old, name: "tank/new" }
+      source.datasets.set("tank/new", renamed)
+      for (const { name } of old.snapshots) {
+        kit.memory.marks.set(`tank/new@${name}`, kit.memory.marks.get(`tank/old@${name}`) ?? "")
+      }
+      for (let run = 0; run < 3; run++) assert.include(short((yield* kit.run()).datasets), "tank/new failed")
+      assert.include(renamed.snapshots, base)
+      assert.lengthOf(renamed.snapshots, 5)
+      const replica = kit.memory.target.datasets.get("backup/nas/tank/old")
+      assert.isDefined(replica)
+      kit.memory.target.datasets.delete("backup/nas/tank/old")
+      kit.memory.target.datasets.set("backup/nas/tank/new", { ...replica, name: "backup/nas/tank/new" })
+      assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent", "tank/new sent"])
+      assert.lengthOf(renamed.snapshots, 2, "1 and the newest")
+    })
+  )
+
   it.effect("stay while the next stream starts from them, bookmark or not", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit({ ...own, bookmark: false })
@@ -155,8 +183,9 @@ describe("snapshots of a job's own", () => {
         kit.memory.failures.set("send tank", [zfsError("Other", "no")])
         yield* kit.run()
       }
-      assert.deepStrictEqual([namesOf(tank)[0], tank.snapshots.length], [base, 2])
+      assert.deepStrictEqual([namesOf(tank)[0], tank.snapshots.length], [base, 4])
       assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent"])
+      assert.lengthOf(tank.snapshots, 1)
     })
   )
 
