@@ -16,7 +16,7 @@ import { plan } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
 import { bareRoots, logRemarks, noSnapshots, renamed } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
-import { takeSnapshots, thinOutSource } from "./SourceSnapshots.ts"
+import { type SurveyWithSnapshots, takeSnapshots, thinOutSource } from "./SourceSnapshots.ts"
 import { formatOf } from "./Stream.ts"
 import { type DatasetPair, failPreflight, missingPermissions, placeOf, type Survey, survey } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
@@ -164,7 +164,7 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,
   { placeIdOf, retries, rollback }: RunReplicationOptions & Pick<Parameters<typeof replicateDataset>[0], "placeIdOf">,
-  found: Survey,
+  found: SurveyWithSnapshots,
   note: (result: DatasetResult) => Effect.Effect<void>
 ) {
   const work = replicateDataset({ job, rollback, retries, placeIdOf, link: { lost: false } })
@@ -183,11 +183,14 @@ const replicateAll = Effect.fnUntraced(function* (
       fallen.set(name, "failed")
       return yield* Effect.tap(fail(name, item.target, rename), note)
     }
-    if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, noSnapshots), note)
-    const result = yield* work(item, found.targets.get(item.target)).pipe(Effect.tap(note))
+    const untaken = found.untaken.get(name)
+    if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, untaken ?? noSnapshots), note)
+    const result = yield* work(item, found.targets.get(item.target))
     const why = result.result === "failed" ? "failed" : result.result === "refused" ? "was refused" : undefined
     if (why !== undefined && !(yield* canHoldOthers(item.target, found))) fallen.set(name, why)
-    return result
+    // What there is was sent, and yet it is not what the job is for.
+    const isFinal = untaken === undefined || why !== undefined
+    return yield* Effect.tap(isFinal ? Effect.succeed(result) : fail(name, item.target, untaken, result), note)
   })
   if (job.concurrency === 1 || (yield* Receiver).dryRun === true) return yield* Effect.forEach(found.items, one)
   // All begin at once and wait: for what lies above them, unless the target has it, and then for their turn.
@@ -216,8 +219,10 @@ const canHoldOthers = Effect.fnUntraced(function* (name: string, { targets }: Su
 })
 
 const fail = Effect.fnUntraced(
-  function* (dataset: string, target: string | null, error: string) {
-    const result: DatasetResult = { dataset, target, result: "failed", error, bytes: 0 }
+  function* (dataset: string, target: string | null, error: string, done?: DatasetResult) {
+    const bytes = done !== undefined && "bytes" in done ? done.bytes : 0
+    const lost = done?.rolled_back === undefined ? {} : { rolled_back: done.rolled_back }
+    const result: DatasetResult = { dataset, target, result: "failed", error, bytes, ...lost }
     yield* logResult(result)
     return result
   },

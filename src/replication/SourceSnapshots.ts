@@ -13,14 +13,18 @@ import { newestHeldBy } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
-import type { DatasetPair, Survey } from "./Survey.ts"
+import { type DatasetPair, failPreflight, type Survey } from "./Survey.ts"
+
+/** `untaken`: why there is no new snapshot of a dataset that was to get one. */
+export type SurveyWithSnapshots = Survey & { readonly untaken: ReadonlyMap<string, string> }
 
 /**
  * Takes a snapshot of all datasets of the job at the source, one of an instant in each pool, and gives the survey with
- * it. Does nothing for a job without `snapshot`. Fails with PreflightError when it cannot be taken.
+ * it. Does nothing for a job without `snapshot`. Fails with PreflightError when it can be taken in no pool.
  */
 export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: Job, found: Survey, retries: number) {
-  if (!job.snapshot) return found
+  const untaken = new Map<string, string>()
+  if (!job.snapshot) return { ...found, untaken }
   const sender = yield* Sender
   const groups = new Map<string, { readonly mark: string; readonly datasets: Array<string> }>()
   for (const item of found.items) {
@@ -31,20 +35,27 @@ export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: J
     groups.set(`${poolOf(name)} ${mark}`, group)
   }
   for (const { datasets, mark } of groups.values()) {
-    yield* sender.snapshot(prefixOf(job), datasets, mark).pipe(retryTransient(retries))
+    yield* sender.snapshot(prefixOf(job), datasets, mark).pipe(
+      retryTransient(retries),
+      Effect.catchAll(({ message }) => {
+        for (const name of datasets) untaken.set(name, message)
+        return Effect.logError(message)
+      })
+    )
   }
+  if (untaken.size === found.items.length) yield* failPreflight([...new Set(untaken.values())])
   const { datasets: tree } = yield* sender.tree(rootsOf(job, found)).pipe(retryTransient(retries))
   const sources = new Map(tree.map((source) => [source.name, source]))
   const items = found.items.map((item) => ({ ...item, source: sources.get(item.source.name) ?? item.source }))
-  return { ...found, tree, items }
+  return { ...found, tree, items, untaken }
 }, asPreflight)
 
 /**
  * Destroys what `source_retention` does not keep of the snapshots that the job took, as both ends are now: only of datasets
- * whose replica the run brought up to date. Gives what went wrong, and never fails: a later run makes up for it.
+ * whose replica the run brought up to date, or that got no new one. Gives what went wrong, and never fails: a later run makes up for it.
  */
 export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
-  function* (job: Job, found: Survey, results: ReadonlyArray<DatasetResult>) {
+  function* (job: Job, found: SurveyWithSnapshots, results: ReadonlyArray<DatasetResult>) {
     const { sourceRetention: retention } = job
     if (retention === undefined || found.items.length === 0) return []
     const [sender, receiver] = [yield* Sender, yield* Receiver]
@@ -53,7 +64,7 @@ export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
     const sources = new Map((yield* sender.tree(roots)).datasets.map((source) => [source.name, source]))
     const targets = yield* receiver.tree(minimalRoots(found.items.map(({ target }) => target)))
     const isDone = ({ result }: DatasetResult) => result === "sent" || result === "up_to_date"
-    const done = new Set(results.filter(isDone).map(({ dataset }) => dataset))
+    const done = new Set([...results.filter(isDone).map(({ dataset }) => dataset), ...found.untaken.keys()])
     const failed: Array<string> = []
     let gone = 0
     for (const item of found.items) {

@@ -7,7 +7,7 @@ import { local } from "../../src/zfs/Endpoint.ts"
 import { allowTable } from "../doubles/replication/end.ts"
 import { addDataset, addSnapshot, type MemoryDataset, zfsError } from "../doubles/replication/world.ts"
 import type { Answer } from "../support/program/processFake.ts"
-import { makeKit, replicatedOnce, short } from "../support/replication/replication.ts"
+import { errorOf, makeKit, replicatedOnce, short } from "../support/replication/replication.ts"
 import { nas, scripted, snapshot } from "../support/replication/replicationEnds.ts"
 
 const retention = { hourly: 1, daily: 0, weekly: 0, monthly: 0 }
@@ -208,6 +208,36 @@ describe("snapshots of a job's own", () => {
       kit.memory.failures.set(`destroy tank@${busy}`, [zfsError("Busy", "it is busy")])
       assert.deepStrictEqual((yield* kit.run()).remarks, [])
       assert.isTrue(kit.lines.some((line) => line.endsWith("it is busy")))
+    })
+  )
+
+  it.effect("that cannot be taken in one pool fail the datasets of it, which are sent as they are", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ ...own, datasets: ["tank", "zoo"] })
+      const tank = kit.source("tank", [])
+      const zoo = kit.source("zoo", ["1"])
+      const bare = kit.source("zoo/bare", [])
+      kit.source("zoo/bare/below", ["1"])
+      const error = zfsError("NoSpace", "cannot take a snapshot of zoo, zoo/bare: out of space")
+      for (let run = 0; run < 3; run++) {
+        kit.memory.failures.set("snapshot zoo zoo/bare zoo/bare/below", [error])
+        addSnapshot(kit.memory, zoo, `at ${run}`)
+        const { datasets } = yield* kit.run()
+        assert.deepStrictEqual(short(datasets), [
+          ...["tank sent", "zoo failed", "zoo/bare failed", "zoo/bare/below failed"]
+        ])
+        for (const name of ["zoo", "zoo/bare", "zoo/bare/below"]) {
+          assert.strictEqual(errorOf(datasets, name), error.message)
+        }
+        const failed = datasets.find(({ dataset }) => dataset === "zoo")
+        assert.isTrue(failed?.result === "failed" && failed.bytes > 0)
+        assert.include(kit.lines, `ERROR ${error.message}`)
+      }
+      assert.deepStrictEqual(kit.names("backup/nas/zoo"), ["1", "at 0", "at 1", "at 2"])
+      assert.deepStrictEqual(kit.names("backup/nas/zoo/bare/below"), ["1"])
+      assert.lengthOf(tank.snapshots, 1, "thinned out all the same")
+      assert.lengthOf(bare.snapshots, 0)
+      assert.strictEqual((yield* kit.run()).failed, 0)
     })
   )
 
