@@ -8,6 +8,7 @@ import { keyRemark } from "./Keys.ts"
 import { plan } from "./Plan.ts"
 import { sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
+import { isBeside } from "./ReplaceParent.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
 import { type DatasetPair, type Survey, targetNames } from "./Survey.ts"
@@ -98,7 +99,8 @@ const replicasBeside = (found: Survey) =>
       const sources = new Set((yield* (yield* Sender).tree([from])).datasets.map((source) => source.name))
       const there = yield* (yield* Receiver).tree([to])
       return [...there.values()].filter(
-        (replica) => replica.mode !== undefined && !sources.has(from + replica.name.slice(to.length))
+        ({ mode, name: replica }) =>
+          mode !== undefined && !isBeside(replica) && !sources.has(from + replica.slice(to.length))
       )
     },
     Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(`not looked for a rename: ${message}`), []))

@@ -5,7 +5,8 @@ import { allowTable } from "../doubles/replication/end.ts"
 import { addDataset, addSnapshot, type ReplicationMemory } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, short } from "../support/replication/replication.ts"
 
-const place = "backup/nas/tank"
+const placeOf = (root: string) => `backup/nas/${root}`
+const place = placeOf("tank")
 
 interface Case {
   readonly mode: SendMode
@@ -15,17 +16,17 @@ interface Case {
 }
 
 /** Children have replicas, and their parent gets its first snapshots only now. */
-const late = ({ box, mode, secret }: Case) =>
+const late = ({ box, mode, secret }: Case, root = "tank") =>
   Effect.gen(function* () {
-    const kit = yield* makeKit({ mode })
+    const kit = yield* makeKit({ mode, datasets: [root] })
     addDataset(kit.memory, "target", "backup", { encrypted: box })
-    const tank = kit.source("tank", [], { encrypted: secret })
-    kit.source("tank/a", ["1"], { encrypted: secret })
-    kit.source("tank/a/below", ["1"], { encrypted: secret })
-    kit.source("tank/b", ["1"], { encrypted: true })
+    const parent = kit.source(root, [], { encrypted: secret })
+    kit.source(`${root}/a`, ["1"], { encrypted: secret })
+    kit.source(`${root}/a/below`, ["1"], { encrypted: secret })
+    kit.source(`${root}/b`, ["1"], { encrypted: true })
     yield* kit.run()
-    assert.isTrue(kit.memory.target.datasets.get(place)?.placeholder)
-    for (const name of ["1", "2"]) addSnapshot(kit.memory, tank, name)
+    assert.isTrue(kit.memory.target.datasets.get(placeOf(root))?.placeholder)
+    for (const name of ["1", "2"]) addSnapshot(kit.memory, parent, name)
     kit.memory.calls.length = 0
     return kit
   })
@@ -35,12 +36,12 @@ type Kit = Effect.Effect.Success<ReturnType<typeof late>>
 const replicas = ({ target }: ReplicationMemory) => [...target.datasets.values()].map(({ guid, name }) => [name, guid])
 
 /** All replicas are in their places, and those of the children are the ones that there were. */
-const expectInPlace = (kit: Kit, before: ReturnType<typeof replicas>) => {
-  const others = (all: ReturnType<typeof replicas>) => all.filter(([name]) => name !== place).sort()
+const expectInPlace = (kit: Kit, before: ReturnType<typeof replicas>, root = "tank") => {
+  const others = (all: ReturnType<typeof replicas>) => all.filter(([name]) => name !== placeOf(root)).sort()
   assert.deepStrictEqual(others(replicas(kit.memory)), others(before))
-  assert.deepStrictEqual(kit.names(place), ["1", "2"])
+  assert.deepStrictEqual(kit.names(placeOf(root)), ["1", "2"])
   assert.deepStrictEqual(
-    kit.memory.calls.filter((call) => /^send tank\//.test(call)),
+    kit.memory.calls.filter((call) => call.startsWith(`send ${root}/`)),
     []
   )
 }
@@ -75,37 +76,39 @@ describe("a parent that we made gets its first snapshot, where no -F is possible
     )
   }
 
-  it.effect("goes on after an end at any step, and after a cut", () =>
-    Effect.gen(function* () {
-      const whole = yield* late({ mode: "raw", box: true, secret: false })
-      yield* whole.run()
-      const steps = whole.memory.calls.length
-      assert.isAbove(steps, 12)
-      for (let at = 0; at < steps; at += 1) {
-        for (const when of ["before", "after"] as const) {
-          const kit = yield* late({ mode: "raw", box: true, secret: false })
-          const before = replicas(kit.memory)
-          let left = at
-          const stop = () => {
-            left -= 1
-            if (left < 0) throw new Error("the machine is gone")
+  for (const root of ["tank", "tank/d"]) {
+    it.effect(`goes on after an end at any step, and after a cut: ${root}`, () =>
+      Effect.gen(function* () {
+        const whole = yield* late({ mode: "raw", box: true, secret: false }, root)
+        yield* whole.run()
+        const steps = whole.memory.calls.length
+        assert.isAbove(steps, 12)
+        for (let at = 0; at < steps; at += 1) {
+          for (const when of ["before", "after"] as const) {
+            const kit = yield* late({ mode: "raw", box: true, secret: false }, root)
+            const before = replicas(kit.memory)
+            let left = at
+            const stop = () => {
+              left -= 1
+              if (left < 0) throw new Error("the machine is gone")
+            }
+            kit.memory[when] = stop
+            if (at % 3 === 0) kit.memory.cuts.push(50)
+            yield* Effect.exit(kit.run({ retries: 0 }))
+            kit.memory[when] = () => {}
+            kit.memory.cuts.length = 0
+            const { datasets } = yield* kit.run()
+            assert.deepStrictEqual(
+              datasets.filter(({ result }) => result === "failed" || result === "refused"),
+              [],
+              `${when} ${kit.memory.calls[at]}`
+            )
+            expectInPlace(kit, before, root)
           }
-          kit.memory[when] = stop
-          if (at % 3 === 0) kit.memory.cuts.push(50)
-          yield* Effect.exit(kit.run({ retries: 0 }))
-          kit.memory[when] = () => {}
-          kit.memory.cuts.length = 0
-          const { datasets } = yield* kit.run()
-          assert.deepStrictEqual(
-            datasets.filter(({ result }) => result === "failed" || result === "refused"),
-            [],
-            `${when} ${kit.memory.calls[at]}`
-          )
-          expectInPlace(kit, before)
         }
-      }
-    })
-  )
+      })
+    )
+  }
 
   it.effect("does not send a child again that has moved, while the parent cannot follow", () =>
     Effect.gen(function* () {
