@@ -79,6 +79,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const { label } = yield* Sender
     const found = yield* survey(job, 0)
     const lacking = yield* missingPermissions(job, found, false)
+    const moved = yield* renamed(job, found)
     const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
     const { label: receiver } = yield* Receiver
@@ -110,9 +111,9 @@ export const checkReplication = Effect.fn("CheckReplication")(
         )
       ),
       ...roots.map((root) => problem(subject, `${root}: ${noSnapshots}`)),
-      ...Array.from(yield* renamed(job, found), ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
+      ...Array.from(moved, ([dataset, { advice }]) => problem(subject, `${dataset}: ${advice}`)),
       ...refusals.map((line) => problem(subject, line)),
-      ...(yield* remarksOn(job, found)).map(({ text }) => warning(subject, text)),
+      ...(yield* remarksOn(job, found, moved)).map(({ text }) => warning(subject, text)),
       ...(bare === 0 ? [] : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])
     ]
   },

@@ -14,8 +14,8 @@ import { Sender } from "./Sender.ts"
 import { type DatasetPair, type Survey, targetNames } from "./Survey.ts"
 
 /** Logs the remarks as warnings, and gives their texts. A summary with one does not count as all well. */
-export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey) {
-  const remarks = yield* remarksOn(job, found)
+export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey, moved: Renamed) {
+  const remarks = yield* remarksOn(job, found, moved)
   for (const { dataset, text } of remarks) {
     const warning = Effect.logWarning(text)
     yield* dataset === undefined ? warning : Effect.annotateLogs(warning, "dataset", dataset)
@@ -24,11 +24,11 @@ export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, f
 })
 
 /** What of a job needs a look though nothing fails: sentences on one dataset or on several. */
-export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey) {
+export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey, moved: Renamed) {
   const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
   const now = (yield* Clock.currentTimeMillis) / 1000
   const sources = found.items.map(({ source }) => source)
-  const several = [orphansRemark(job, found, from, to), staleRemark(staleOf(sources, now), from)]
+  const several = [orphansRemark(job, found, moved, { from, to }), staleRemark(staleOf(sources, now), from)]
   return [
     ...keyRemarks(job, found, to),
     ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
@@ -51,13 +51,16 @@ export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<str
 export const noSnapshots =
   "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?"
 
+/** By the name of a dataset: the replica of its old name, and the advice. */
+export type Renamed = ReadonlyMap<string, { readonly owner: string; readonly advice: string }>
+
 /**
  * Why a dataset that would be sent in full is not, by its name: a replica whose source is gone has snapshots of it, so that
  * it seems to have been renamed. Looks at what the job wrote, and beside its roots.
  */
 export const renamed = Effect.fn("Replication.renamed")(function* (job: Job, found: Survey) {
   const fresh = found.items.filter(({ source, target }) => source.snapshots.length > 0 && !found.targets.has(target))
-  if (fresh.length === 0) return new Map<string, string>()
+  if (fresh.length === 0) return new Map<string, never>()
   const roots = new Set(minimalRoots(job.datasets))
   const beside = yield* Effect.forEach(
     fresh.filter(({ source }) => roots.has(source.name)),
@@ -70,8 +73,9 @@ export const renamed = Effect.fn("Replication.renamed")(function* (job: Job, fou
   const { label } = yield* Receiver
   return new Map(
     fresh.flatMap(({ source, target }) => {
-      const old = source.snapshots.flatMap(({ guid }) => owners.get(guid) ?? []).at(-1)
-      return old === undefined ? [] : [[source.name, renameAdvice(found, old, target, label)] as const]
+      const owner = source.snapshots.flatMap(({ guid }) => owners.get(guid) ?? []).at(-1)
+      if (owner === undefined) return []
+      return [[source.name, { owner, advice: renameAdvice(found, owner, target, label) }] as const]
     })
   )
 })
@@ -117,9 +121,12 @@ const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
   })
 
 /** Replicas whose source is gone from below a dataset of the job. When that dataset itself is gone, the run fails. */
-const orphansRemark = (job: Job, found: Survey, from: string, to: string): string | undefined => {
+const orphansRemark = (job: Job, found: Survey, moved: Renamed, { from, to }: Record<"from" | "to", string>) => {
   const failing = targetNames(job, [...found.missing.keys()])
-  const orphans = sortReplicas(job, found).orphans.filter(({ name }) => !failing.some((root) => isWithin(name, root)))
+  const owners = new Set(Array.from(moved.values(), ({ owner }) => owner))
+  const orphans = sortReplicas(job, found).orphans.filter(
+    ({ name }) => !owners.has(name) && !failing.some((root) => isWithin(name, root))
+  )
   const [first] = orphans
   if (first === undefined) return undefined
   const what = orphans.length === 1 ? first.name : `${count(orphans.length, "replica")} (the first is ${first.name})`

@@ -14,7 +14,7 @@ import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
 import { bookmarkPlaces } from "./Bookmarks.ts"
 import { plan } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
-import { bareRoots, logRemarks, noSnapshots, renamed } from "./Remarks.ts"
+import { bareRoots, logRemarks, noSnapshots, type Renamed, renamed } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { type SurveyWithSnapshots, takeSnapshots, thinOutSource } from "./SourceSnapshots.ts"
 import { formatOf } from "./Stream.ts"
@@ -90,7 +90,8 @@ const replicate = Effect.fn("Replicate")(function* (
   const placeIdOf = yield* bookmarkPlaces(job, surveyed)
   const found = yield* takeSnapshots(job, surveyed, options.retries)
   yield* warnOfEncryption(job, found)
-  const remarks = [...(yield* logRemarks(job, found))]
+  const moved = yield* renamed(job, found)
+  const remarks = [...(yield* logRemarks(job, found, moved))]
   const absent = [
     ...Array.from(found.missing, ([dataset, error]) => ({
       dataset,
@@ -103,7 +104,7 @@ const replicate = Effect.fn("Replicate")(function* (
   const failed = yield* Effect.forEach(absent, ({ dataset, error, target }) =>
     Effect.tap(fail(dataset, target, error), note)
   )
-  const datasets = [...failed, ...(yield* replicateAll(job, { ...options, placeIdOf }, found, note))]
+  const datasets = [...failed, ...(yield* replicateAll(job, { ...options, placeIdOf }, { ...found, moved }, note))]
   remarks.push(...(yield* thinOutSource(job, found, datasets)))
   const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
   const summary = summarize({ job, run: options.run, started_at_utc: utcSeconds(started), seconds, datasets, remarks })
@@ -164,12 +165,11 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,
   { placeIdOf, retries, rollback }: RunReplicationOptions & Pick<Parameters<typeof replicateDataset>[0], "placeIdOf">,
-  found: SurveyWithSnapshots,
+  found: SurveyWithSnapshots & { readonly moved: Renamed },
   note: (result: DatasetResult) => Effect.Effect<void>
 ) {
   const work = replicateDataset({ job, rollback, retries, placeIdOf, link: { lost: false } })
   const bare = bareRoots(job, found)
-  const moved = yield* renamed(job, found)
   // Why of those that failed or were refused, and below which zfs has nothing to put a dataset.
   const fallen = new Map<string, string>()
   const one = Effect.fnUntraced(function* (item: DatasetPair) {
@@ -178,10 +178,10 @@ const replicateAll = Effect.fnUntraced(function* (
     if (parent !== undefined) {
       return yield* Effect.tap(fail(name, item.target, `not tried: its parent ${parent} ${fallen.get(parent)}`), note)
     }
-    const rename = moved.get(name)
+    const rename = found.moved.get(name)
     if (rename !== undefined) {
       fallen.set(name, "failed")
-      return yield* Effect.tap(fail(name, item.target, rename), note)
+      return yield* Effect.tap(fail(name, item.target, rename.advice), note)
     }
     const untaken = found.untaken.get(name)
     if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, untaken ?? noSnapshots), note)

@@ -147,6 +147,7 @@ describe("replicate", () => {
         for (const options of [{ dryRun: true }, {}]) {
           const summary = yield* kit.run(options)
           assert.strictEqual(summary.failed, 2)
+          assert.deepStrictEqual(summary.remarks, [])
           assert.strictEqual(
             errorOf(summary.datasets, "tank/new"),
             "it seems to have been renamed: backup/nas/tank/old on this host has snapshots of it, and its own source is gone; rename that one (there: zfs rename 'backup/nas/tank/old' 'backup/nas/tank/new') and run again; to send all of it once more instead, have that one be no replica any more (there: zfs inherit zipper:send 'backup/nas/tank/old')"
