@@ -3,6 +3,7 @@ import { type Job, shortDigest } from "../config/ReplicationJob.ts"
 import { permissionsOf } from "../zfs/Allow.ts"
 import type { Bookmark, Own, Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { isWithin, poolOf } from "../zfs/DatasetName.ts"
+import type { ZfsError } from "../zfs/ZfsCommand.ts"
 import type { Plan } from "./Plan.ts"
 import { commonWith } from "./Prune.ts"
 import { minimalRoots } from "./Selection.ts"
@@ -51,28 +52,27 @@ export const planBookmarks = (
 const mostBefore = 100
 
 // Each waits for the pool to write; some at once wait together.
-const atOnce = { concurrency: 4 }
+const mostAtOnce = 4
+
+export type BookmarkPlace = ReturnType<Effect.Effect.Success<ReturnType<typeof bookmarkPlaces>>>
 
 /** Changes the bookmarks by the plan of the dataset. Never fails: without them a run goes as well, the next may not. */
 export const keepBookmarks = Effect.fnUntraced(function* (
-  place: string | undefined,
+  place: BookmarkPlace,
   { source, target }: { readonly source: SourceDataset; readonly target: TargetDataset | undefined },
   next: Plan["_tag"]
 ) {
   if (place === undefined || next === "Blocked" || next === "NothingToSend") return
-  const { drop, make } = planBookmarks(source, target, place, next !== "UpToDate" && next !== "Diverged")
+  const { id, report, turns } = place
+  const { drop, make } = planBookmarks(source, target, id, next !== "UpToDate" && next !== "Diverged")
   const sender = yield* Sender
-  const [failed] = yield* Effect.partition(
-    make,
-    ({ guid, name }) => sender.bookmark(source.name, name, bookmarkName(place, guid)),
-    atOnce
-  )
+  const each = <A>(all: ReadonlyArray<A>, change: (one: A) => Effect.Effect<void, ZfsError>) =>
+    Effect.partition(all, (one) => turns.withPermits(1)(change(one)), { concurrency: mostAtOnce })
+  const [failed] = yield* each(make, ({ guid, name }) => sender.bookmark(source.name, name, bookmarkName(id, guid)))
   // An old base stays as long as the new one has no bookmark.
   const undone =
-    failed.length > 0
-      ? failed
-      : (yield* Effect.partition(drop, ({ name }) => sender.destroyBookmark(source.name, name), atOnce))[0]
-  if (undone[0] !== undefined) yield* Effect.logDebug(undone[0].message)
+    failed.length > 0 ? failed : (yield* each(drop, ({ name }) => sender.destroyBookmark(source.name, name)))[0]
+  if (undone[0] !== undefined) yield* report(undone[0])
 })
 
 /** A line for each dataset of the job below which the permissions for bookmarks are missing. */
@@ -89,8 +89,18 @@ export const bookmarkGaps = Effect.fnUntraced(function* (job: Job, { sender: acc
 export const bookmarkPlaces = Effect.fnUntraced(function* (job: Job, found: Survey) {
   const gaps = yield* bookmarkGaps(job, found)
   for (const { line } of gaps) yield* Effect.logInfo(`no bookmark is kept at the source: ${line}`)
-  return ({ source, target }: DatasetPair) =>
-    job.bookmark && !gaps.some(({ dataset }) => isWithin(source.name, dataset))
-      ? placeId(found.targets, target)
-      : undefined
+  const turns = yield* Effect.makeSemaphore(mostAtOnce)
+  let isSaid = false
+  const report = ({ message, reason, transient }: ZfsError) =>
+    Effect.suspend(() => {
+      // What is gone meanwhile needs no bookmark.
+      if (isSaid || transient || reason === "NotFound") return Effect.logDebug(message)
+      isSaid = true
+      return Effect.logWarning(`${message}; keep the snapshots of the source until a run can (said once in a run)`)
+    })
+  return ({ source, target }: DatasetPair) => {
+    const id = placeId(found.targets, target)
+    const isKept = job.bookmark && !gaps.some(({ dataset }) => isWithin(source.name, dataset))
+    return isKept && id !== undefined ? { id, turns, report } : undefined
+  }
 })

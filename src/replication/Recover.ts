@@ -64,7 +64,7 @@ export const runRecover = Effect.fn("Recover.run")(
     const receive = Effect.fnUntraced(function* (item: RecoveryItem, to: NonNullable<RecoveryItem["to"]>) {
       const settings = { job: { ...job, mode: item.mode }, rollback: false, retries, link, mark }
       // The replica gets no bookmark: nothing goes on from it.
-      const work = replicateDataset({ ...settings, placeIdOf: () => undefined })
+      const work = replicateDataset({ ...settings, bookmarks: () => undefined })
       const read = (name: string) => Effect.map(sender.read(name), (found) => found && until(found, to))
       const result = yield* work({ ...item, source: until(item.source, to) }, existing.get(item.target)).pipe(
         Effect.provideService(Sender, { ...sender, read })

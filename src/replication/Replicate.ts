@@ -87,7 +87,7 @@ const replicate = Effect.fn("Replicate")(function* (
   if (!job.snapshot) yield* mustHaveSnapshots(surveyed)
   yield* failPreflight(yield* missingPermissions(job, surveyed, options.rollback))
   yield* (yield* Transfer).tools.pipe(retryTransient(options.retries), asPreflight)
-  const placeIdOf = yield* bookmarkPlaces(job, surveyed)
+  const bookmarks = yield* bookmarkPlaces(job, surveyed)
   const found = yield* takeSnapshots(job, surveyed, options.retries)
   yield* warnOfEncryption(job, found)
   const moved = yield* renamed(job, found)
@@ -104,7 +104,7 @@ const replicate = Effect.fn("Replicate")(function* (
   const failed = yield* Effect.forEach(absent, ({ dataset, error, target }) =>
     Effect.tap(fail(dataset, target, error), note)
   )
-  const datasets = [...failed, ...(yield* replicateAll(job, { ...options, placeIdOf }, { ...found, moved }, note))]
+  const datasets = [...failed, ...(yield* replicateAll(job, { ...options, bookmarks }, { ...found, moved }, note))]
   remarks.push(...(yield* thinOutSource(job, found, datasets)))
   const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
   const summary = summarize({ job, run: options.run, started_at_utc: utcSeconds(started), seconds, datasets, remarks })
@@ -164,11 +164,11 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
  */
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,
-  { placeIdOf, retries, rollback }: RunReplicationOptions & Pick<Parameters<typeof replicateDataset>[0], "placeIdOf">,
+  { bookmarks, retries, rollback }: RunReplicationOptions & Pick<Parameters<typeof replicateDataset>[0], "bookmarks">,
   found: SurveyWithSnapshots & { readonly moved: Renamed },
   note: (result: DatasetResult) => Effect.Effect<void>
 ) {
-  const work = replicateDataset({ job, rollback, retries, placeIdOf, link: { lost: false } })
+  const work = replicateDataset({ job, rollback, retries, bookmarks, link: { lost: false } })
   const bare = bareRoots(job, found)
   // Why of those that failed or were refused, and below which zfs has nothing to put a dataset.
   const fallen = new Map<string, string>()

@@ -19,7 +19,7 @@ import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { unreadableIn } from "../zfs/PoolHealth.ts"
-import { keepBookmarks } from "./Bookmarks.ts"
+import { type BookmarkPlace, keepBookmarks } from "./Bookmarks.ts"
 import { unloadedKey } from "./Keys.ts"
 import { longNames, type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
@@ -38,7 +38,7 @@ interface DatasetSettings {
   /** Shared by the datasets of a run. While `lost`, an end was out of reach last, and datasets are tried only once each. */
   readonly link: { lost: boolean }
   /** As bookmarkPlaces gives it. */
-  readonly placeIdOf: (item: DatasetPair) => string | undefined
+  readonly bookmarks: (item: DatasetPair) => BookmarkPlace
 }
 
 /**
@@ -52,7 +52,7 @@ export const replicateDataset = (settings: DatasetSettings) =>
       const started = yield* Clock.currentTimeMillis
       const { label: receiver } = yield* Receiver
       const names = { dataset: item.source.name, target: item.target }
-      const work: Work = { settings, ...names, place: settings.placeIdOf(item), bytes: 0, after: [] }
+      const work: Work = { settings, ...names, place: settings.bookmarks(item), bytes: 0, after: [] }
       const failed = (error: string): DatasetResult => ({ ...names, result: "failed", error, bytes: work.bytes })
       const outcome = yield* planAndCarryOut(work, item.source, listed).pipe(
         Effect.map((end) => resultOf(end, names, { bytes: work.bytes, receiver })),
@@ -83,7 +83,7 @@ interface Work {
   readonly settings: DatasetSettings
   readonly dataset: string
   readonly target: string
-  readonly place: string | undefined
+  readonly place: BookmarkPlace
   /** Of the first stream that was received whole. */
   how?: How
   bytes: number

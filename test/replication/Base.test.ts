@@ -73,6 +73,41 @@ describe("bookmarks", () => {
     })
   )
 
+  it.effect("that fail are one warning in a run, unless what they are of is gone; four at once are made in a run", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit({ concurrency: 3 })
+      const running = { now: 0, most: 0 }
+      const count = (by: number) => (operation: string) => {
+        if (!operation.startsWith("bookmark ")) return
+        running.now += by
+        running.most = Math.max(running.most, running.now)
+      }
+      kit.memory.before = count(1)
+      kit.memory.after = count(-1)
+      for (const name of ["tank", "tank/a", "tank/b", "tank/c"]) {
+        kit.source(name, ["1", "2", "3"])
+        for (const snapshot of ["1", "2", "3"]) kit.memory.delays.set(`bookmark ${name}@${snapshot}`, 1000)
+      }
+      yield* kit.run()
+      assert.strictEqual(running.most, 4)
+      kit.memory.before = () => {}
+      kit.memory.after = () => {}
+      const again = (error: ReturnType<typeof zfsError>) => {
+        kit.lines.length = 0
+        kit.memory.failures.clear()
+        for (const [name, source] of kit.memory.source.datasets) {
+          addSnapshot(kit.memory, source, `after ${kit.memory.next}`)
+          kit.memory.failures.set(`bookmark ${name}@${source.snapshots.at(-1)?.name}`, [error, error, error])
+        }
+        return Effect.map(kit.run(), () => kit.lines.filter((line) => line.startsWith("WARN ")))
+      }
+      const [said = "", ...more] = yield* again(zfsError("Other", "cannot bookmark: no"))
+      assert.match(said, /^WARN tank(\/.)?: cannot bookmark: no; keep the snapshots of the source until a run can/)
+      assert.deepStrictEqual(more, [])
+      assert.deepStrictEqual(yield* again(zfsError("NotFound", "it is gone")), [])
+    })
+  )
+
   it.effect("are left alone where the job wants none, or what is up to date has its own", () =>
     Effect.gen(function* () {
       const kit = yield* makeKit({ bookmark: false })
