@@ -66,11 +66,10 @@ export const runRecover = Effect.fn("Recover.run")(
       // The replica gets no bookmark: nothing goes on from it.
       const work = replicateDataset({ ...settings, bookmarks: () => undefined })
       const read = (name: string) => Effect.map(sender.read(name), (found) => found && until(found, to))
-      const result = yield* work({ ...item, source: until(item.source, to) }, existing.get(item.target)).pipe(
-        Effect.provideService(Sender, { ...sender, read })
-      )
-      const { bytes = 0, error = yield* compare(item.target, to) } = { bytes: 0, error: undefined, ...result }
-      return { bytes, error, result: result.result === "refused" ? ("refused" as const) : ("failed" as const) }
+      const received = work({ ...item, source: until(item.source, to) }, existing.get(item.target))
+      const end = item.received ? undefined : yield* Effect.provideService(received, Sender, { ...sender, read })
+      const { bytes = 0, error = yield* compare(item, to) } = { bytes: 0, error: undefined, ...end }
+      return { bytes, error, result: end?.result === "refused" ? ("refused" as const) : ("failed" as const) }
     })
     const namesOf = (replica: string) => ({
       dataset: placeOf(replica, request.replica, request.dataset),
@@ -79,9 +78,9 @@ export const runRecover = Effect.fn("Recover.run")(
     })
     const results = new Map<string, RecoverDataset>()
     for (const item of plan.items) {
-      const { finished, source, target, to } = item
+      const { source, target, to } = item
       const fallen = ancestorsOf(target).find((above) => results.get(above)?.error !== undefined)
-      const end = finished || to === undefined || fallen !== undefined ? undefined : yield* receive(item, to)
+      const end = to === undefined || fallen !== undefined ? undefined : yield* receive(item, to)
       const error = fallen === undefined ? end?.error : `not tried: its parent ${fallen} failed`
       results.set(target, {
         ...namesOf(source.name),
@@ -94,12 +93,14 @@ export const runRecover = Effect.fn("Recover.run")(
     const leftOut = plan.leftOut.map(({ dataset, reason }): RecoverDataset => {
       return { ...namesOf(dataset), result: "left_out", bytes: 0, error: reason }
     })
-    const datasets = [...results.values(), ...leftOut]
+    const all = [...results.values()]
+    const lost = ({ result, target }: RecoverDataset) =>
+      result === "made" && !all.some((each) => each.result === "recovered" && isWithin(each.target, target))
+    const datasets = [...all.map((each) => (lost(each) ? { ...each, ...notMade } : each)), ...leftOut]
     const [failed = 0, refused = 0] = (["failed", "refused"] as const).map(
       (wanted) => datasets.filter(({ result }) => result === wanted).length
     )
-    const whole = plan.items.filter(({ finished, target }) => !finished && results.get(target)?.error === undefined)
-    const { todo, troubles } = yield* finish(whole, request, properties, failed + refused === 0).pipe(
+    const { todo, troubles } = yield* finish(failed + refused > 0 ? [] : plan.items, request, properties).pipe(
       Effect.catchAll(({ message }) => Effect.as(Effect.logError(message), { todo: [], troubles: 1 }))
     )
     yield* logAdvice(job, request, plan.items, properties)
@@ -126,14 +127,11 @@ export const runRecover = Effect.fn("Recover.run")(
     return summary
   },
   Effect.scoped,
-  Effect.onInterrupt(() =>
-    Effect.logError(
-      "stopped by a signal before it was done: what was received stays, and the same command goes on there"
-    )
-  )
+  Effect.onInterrupt(() => Effect.logError("stopped by a signal: what was received stays; the same command goes on"))
 )
 
 const mark = recoveryProperty
+const notMade = { result: "failed", error: "nothing below it was received" } as const
 
 const survey = Effect.fn("Recover.survey")(function* (job: Job, request: RecoverRequest) {
   const { at, dataset, replica, retries, target } = request
@@ -166,8 +164,15 @@ const survey = Effect.fn("Recover.survey")(function* (job: Job, request: Recover
   const properties = yield* retry((yield* ReplicaEnd).properties(replica))
   const marks = yield* retry((yield* RecoveredEnd).properties(target))
   const has = (name: string, mark: string) => marks.get(name)?.local(mark) !== undefined
+  // A dataset is received with canmount=off.
   const markOf = (name: string) =>
-    has(name, recoveryProperty) ? "recover" : has(name, placeholderProperty) ? "placeholder" : undefined
+    has(name, recoveryProperty)
+      ? (marks.get(name)?.value("canmount") ?? "off") === "off"
+        ? "recover"
+        : "received"
+      : has(name, placeholderProperty)
+        ? "placeholder"
+        : undefined
   const plan = planRecovery({
     at,
     replicas,
@@ -175,7 +180,7 @@ const survey = Effect.fn("Recover.survey")(function* (job: Job, request: Recover
     now: yield* Clock.currentTimeMillis,
     modeOf: (name) => modeIn(properties.get(name)) ?? job.mode,
     existing: new Map(
-      Array.from(found, ([name, { snapshots }]) => [name, { mark: markOf(name), newest: snapshots.at(-1)?.guid }])
+      Array.from(found, ([name, { snapshots }]) => [name, { mark: markOf(name), guids: guidsOf(snapshots) }])
     )
   })
   return { existing: found, plan, properties }
@@ -186,10 +191,13 @@ const modeIn = (of: PropertyOf | undefined): SendMode | undefined => {
   return value === "raw" || value === "plain" ? value : undefined
 }
 
-/** Why the target is not what was asked for, though all was received; undefined when it is. */
+const guidsOf = (snapshots: ReadonlyArray<Snapshot>) => new Set(snapshots.map(({ guid }) => guid))
+
+/** Why the target does not end where it was asked to, but for snapshots of its own; undefined when it does. */
 const compare = Effect.fnUntraced(
-  function* (target: string, { guid, name }: Snapshot) {
-    const newest = (yield* (yield* Receiver).read(target))?.snapshots.at(-1)
+  function* ({ source, target }: RecoveryItem, { guid, name }: Snapshot) {
+    const replica = guidsOf(source.snapshots)
+    const newest = (yield* (yield* Receiver).read(target))?.snapshots.findLast((each) => replica.has(each.guid))
     return newest?.guid === guid
       ? undefined
       : `${target} ends at @${newest?.name} (guid ${newest?.guid}) and not at @${name} (guid ${guid}): an earlier call went further, or another program is at work on it`
@@ -198,14 +206,13 @@ const compare = Effect.fnUntraced(
 )
 
 /**
- * Makes of what was received datasets that are used: properties, keys, mounts; the marks go last, and that of the root after
- * all others, if `all` is there. What cannot be done is logged as a command, and given back.
+ * Makes of what was received datasets that are used: properties, keys, mounts; then takes off the marks, that of the root last
+ * and only where nothing failed: the next call tries again. What cannot be done is logged as a command, and given back.
  */
 const finish = Effect.fn("Recover.finish")(function* (
   items: ReadonlyArray<RecoveryItem>,
   request: RecoverRequest,
-  properties: ReadonlyMap<string, PropertyOf>,
-  all: boolean
+  properties: ReadonlyMap<string, PropertyOf>
 ) {
   const end = yield* RecoveredEnd
   const { dryRun = false } = end
@@ -274,9 +281,9 @@ const finish = Effect.fn("Recover.finish")(function* (
     if (reason !== undefined || !(yield* attempt(`mount ${target}`, mount))) unmounted.add(target)
   }
   for (const { target, to } of items.toReversed()) {
-    if (target === request.target && !all) continue
-    const property = to === undefined ? placeholderProperty : recoveryProperty
-    yield* attempt(`take the mark off ${target}`, ["inherit", property, target])
+    const unmark = ["inherit", to === undefined ? placeholderProperty : recoveryProperty, target]
+    if (target !== request.target || troubles === 0) yield* attempt(`take the mark off ${target}`, unmark)
+    else yield* later(`${target} keeps its mark: the same command tries again, or, when all is done by hand`, unmark)
   }
   return { todo, troubles }
 })

@@ -15,8 +15,8 @@ export interface RecoveryItem {
   readonly mode: SendMode
   /** The last snapshot that comes along. Undefined: the replica has none, and lies above others that have one. */
   readonly to: Snapshot | undefined
-  /** An earlier call brought it to its end. */
-  readonly finished: boolean
+  /** An earlier call received it, up to `to`, and all others: it may be in use, and gets nothing more. */
+  readonly received: boolean
 }
 
 export interface RecoveryPlan {
@@ -33,10 +33,9 @@ export class RecoverRefusal extends Data.TaggedError("RecoverRefusal")<{
 
 /** A dataset at the place of the target. */
 interface Existing {
-  /** Ours, of a recovery that has not finished, or of a dataset that we made to hold others. */
-  readonly mark: "recover" | "placeholder" | undefined
-  /** guid of its newest snapshot. */
-  readonly newest: string | undefined
+  /** Ours: being received, received and maybe in use, or made to hold others. */
+  readonly mark: "recover" | "received" | "placeholder" | undefined
+  readonly guids: ReadonlySet<string>
 }
 
 interface Asked {
@@ -110,8 +109,8 @@ export const sourcesOf = (job: Job, replica: string): ReadonlyArray<string> =>
 export const placeOf = (dataset: string, root: string, target: string): string => target + dataset.slice(root.length)
 
 /**
- * Plans what makes datasets of replicas. Nothing that exists is written to, but for what an earlier call began: the root
- * keeps its mark until all of it is there, so that a child without one is either finished or not ours.
+ * Plans what makes datasets of replicas. Nothing that exists is written to, but for what an earlier call began: marks are
+ * taken off when all is received, that of the root last, so that a child without one is either received or not ours.
  */
 export const planRecovery = ({
   existing,
@@ -133,20 +132,23 @@ export const planRecovery = ({
     const needed = new Set([...chosen.keys()].flatMap((name) => [...ancestorsOf(name), name]))
     const items = replicas.flatMap((source): ReadonlyArray<RecoveryItem> => {
       if (!needed.has(source.name)) return []
-      const to = chosen.get(source.name)
+      const asked = chosen.get(source.name)
       const place = placeOf(source.name, root, target)
       const there = existing.get(place)
-      const finished = there !== undefined && there.mark === undefined && (to === undefined || there.newest === to.guid)
-      return [{ source, target: place, mode: modeOf(source.name), to, finished }]
+      const received = there !== undefined && (there.mark === undefined || there.mark === "received")
+      const shared = received && asked && until(source, asked).snapshots.findLast(({ guid }) => there.guids.has(guid))
+      return [{ source, target: place, mode: modeOf(source.name), to: shared || asked, received }]
     })
     const wrong = items.find((item) => datasetProblem(item.target) !== undefined)?.target
     if (wrong !== undefined) return yield* refuse("Impossible", `${JSON.stringify(wrong)} ${datasetProblem(wrong)}`)
     const planned = new Map(items.map((item) => [item.target, item]))
     const bare = planned.get(target)?.to === undefined
-    for (const [name, { mark }] of existing) {
+    for (const [name, { guids, mark }] of existing) {
       const item = planned.get(name)
-      const begun = item !== undefined && (mark === "recover" || (mark === "placeholder" && item.to === undefined))
-      if (begun || (name !== target && item?.finished)) continue
+      const { to } = item ?? {}
+      const begun = to === undefined || mark === "recover" || mark === "received"
+      const ours = begun || (mark === undefined && guids.has(to.guid))
+      if (item !== undefined && ours && (mark !== undefined || name !== target)) continue
       // A root that is only a parent has the mark of any parent of ours: then nothing else may lie below it.
       if (item === undefined && !bare) continue
       const advice = `give another name, or rename that one (zfs rename '${name}' '${name}-old')`

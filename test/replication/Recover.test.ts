@@ -12,6 +12,7 @@ import {
   addDataset,
   addSnapshot,
   joinKey,
+  type MemoryDataset,
   makeReplicationMemory,
   operation,
   type ReplicationMemory,
@@ -119,6 +120,12 @@ const makeKit = () => {
   }
 }
 
+const found = ({ datasets }: ReplicationMemory["source"], name: string): MemoryDataset => {
+  const dataset = datasets.get(name)
+  assert.isDefined(dataset)
+  return dataset
+}
+
 const results = ({
   datasets
 }: {
@@ -161,12 +168,53 @@ describe("recover", () => {
       assert.isTrue(kit.lines.some((line) => /the same command goes on/.test(line)))
       kit.memory.failures.set(`send ${root}/a/b`, [zfsError("NoSpace", "out of space")])
       const full = yield* kit.recover()
-      assert.deepStrictEqual([full.failed, full.datasets.at(-1)?.error], [1, "out of space"])
-      assert.notInclude(kit.ran, "zfs inherit zipper:recover new/t")
-      const last = yield* kit.recover()
+      assert.deepStrictEqual([full.failed, full.datasets.at(-1)?.error], [2, "out of space"])
+      // The root may be unmounted and in no use only as long as something is missing below it.
+      assert.deepStrictEqual(kit.ran, [])
+      const { source, target } = kit.memory
+      for (const name of [root, `${root}/a/b`]) addSnapshot(kit.memory, found(source, name), "4")
+      addSnapshot(kit.memory, found(target, "new/t"), "auto")
+      const last = yield* kit.recover({ at: "3" })
       assert.deepStrictEqual([last.failed, last.refused], [0, 0])
       assert.strictEqual(kit.ran.at(-1), "zfs inherit zipper:recover new/t")
-      assert.deepStrictEqual(kit.guids("target", "new/t/a/b"), kit.guids("source", `${root}/a/b`))
+      assert.deepStrictEqual(kit.guids("target", "new/t/a/b"), kit.guids("source", `${root}/a/b`)?.slice(0, 3))
+    })
+  )
+
+  it.effect("tries again what failed after all was received, and receives nothing into what may be in use", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      const set = typed(["set", "compression=zstd", "new/t"])
+      kit.memory.failures.set(set, [zfsError("Other", "no")])
+      const first = yield* kit.recover()
+      assert.deepStrictEqual([first.failed, first.todo], [1, [set, "zfs inherit zipper:recover new/t"]])
+      write(found(kit.memory.target, "new/t"), 1)
+      addSnapshot(kit.memory, found(kit.memory.target, "new/t/a/b"), "auto")
+      for (const name of [root, `${root}/a/b`]) addSnapshot(kit.memory, found(kit.memory.source, name), "4")
+      const ran = kit.ran.splice(0).length
+      const again = yield* kit.recover()
+      assert.deepStrictEqual([again.failed, again.refused, again.todo], [0, 0, []])
+      assert.deepStrictEqual(
+        again.datasets.map(({ snapshot }) => snapshot),
+        ["3", undefined, "3"]
+      )
+      assert.isAbove(ran, kit.ran.length)
+      assert.include(kit.ran, set)
+      assert.strictEqual(kit.ran.at(-1), "zfs inherit zipper:recover new/t")
+    })
+  )
+
+  it.effect("counts a parent without snapshots only where something was received below it", () =>
+    Effect.gen(function* () {
+      const kit = makeKit()
+      kit.memory.failures.set(`send ${root}/a/b`, [zfsError("Other", "a bad disk")])
+      const summary = yield* kit.recover({ dataset: "tank/a", replica: `${root}/a` })
+      assert.deepStrictEqual(results(summary), ["new/t failed", "new/t/b failed"])
+      assert.deepStrictEqual(kit.ran, [])
+      assert.isTrue(
+        kit.lines.some((line) => /^\S* ?0 recovered to new\/t/.test(line)),
+        kit.lines.join("\n")
+      )
     })
   )
 
@@ -217,7 +265,8 @@ describe("recover", () => {
         typed(["set", "compression=zstd", "full/t"]),
         "zfs mount full/t",
         "zfs mount full/t/a",
-        "zfs mount full/t/a/b"
+        "zfs mount full/t/a/b",
+        "zfs inherit zipper:recover full/t"
       ])
       assert.strictEqual(summary.failed, 1)
       assert.isTrue(kit.lines.some((line) => /full\/t is not mounted: \/full\/t is not empty/.test(line)))

@@ -111,6 +111,7 @@ describe("what is recovered", () => {
 })
 
 describe("what exists", () => {
+  type There = Map<string, { mark: "recover" | "placeholder" | undefined; guids: Set<string> }>
   const mark = FastCheck.constantFrom<"recover" | "placeholder" | undefined>("recover", "placeholder", undefined)
   const existing = FastCheck.array(
     FastCheck.tuple(
@@ -118,7 +119,7 @@ describe("what exists", () => {
       mark,
       FastCheck.constantFrom(undefined, "r-0", "r/a-0", "r/a-1", "another")
     )
-  ).map((all): Existing => new Map(all.map(([name, is, newest]) => [name, { mark: is, newest }])))
+  ).map((all): Existing => new Map(all.map(([name, is, guid = ""]) => [name, { mark: is, guids: new Set([guid]) }])))
 
   it("is never written to, unless a recovery that is not finished made it, or finished it before", () => {
     FastCheck.assert(
@@ -127,11 +128,11 @@ describe("what exists", () => {
         if (Either.isLeft(plan)) return
         const root = there.get("new/t")
         assert.isTrue(root === undefined || root.mark !== undefined)
-        for (const { finished, target, to } of plan.right.items) {
+        for (const { received, target, to } of plan.right.items) {
           const found = there.get(target)
           const isMarked = found?.mark === "recover" || (found?.mark === "placeholder" && to === undefined)
-          if (found === undefined) assert.isFalse(finished)
-          else if (!isMarked) assert.isTrue(finished && (to === undefined || found.newest === to.guid), target)
+          if (found === undefined) assert.isFalse(received)
+          else if (!isMarked) assert.isTrue(received && (to === undefined || found.guids.has(to.guid)), target)
         }
         if (root?.mark === "placeholder") assert.isFalse(there.has("new/t/strange"))
       }),
@@ -144,7 +145,7 @@ describe("what exists", () => {
       FastCheck.property(replicas, FastCheck.nat(20), (given, cut) => {
         const plan = planned(given)
         if (Either.isLeft(plan)) return
-        const there = new Map<string, { mark: "recover" | "placeholder" | undefined; newest: string | undefined }>()
+        const there: There = new Map()
         for (const step of stepsOf(plan.right).slice(0, cut)) step(there)
         const again = planned(given, { existing: there })
         const isDone = there.has("new/t") && there.get("new/t")?.mark === undefined
@@ -160,20 +161,12 @@ describe("what exists", () => {
 
   /** What a call does, in its order: receives parents first, takes the marks off children first. */
   const stepsOf = ({ items }: RecoveryPlan) => [
-    ...items.map(
-      ({ target, to }) =>
-        (there: Map<string, { mark: "recover" | "placeholder" | undefined; newest: string | undefined }>) => {
-          there.set(target, { mark: to === undefined ? "placeholder" : "recover", newest: to?.guid })
-        }
-    ),
-    ...items
-      .toReversed()
-      .map(
-        ({ target, to }) =>
-          (there: Map<string, { mark: "recover" | "placeholder" | undefined; newest: string | undefined }>) => {
-            there.set(target, { mark: undefined, newest: to?.guid })
-          }
-      )
+    ...items.map(({ target, to }) => (there: There) => {
+      there.set(target, { mark: to === undefined ? "placeholder" : "recover", guids: new Set([to?.guid ?? ""]) })
+    }),
+    ...items.toReversed().map(({ target, to }) => (there: There) => {
+      there.set(target, { mark: undefined, guids: new Set([to?.guid ?? ""]) })
+    })
   ]
 })
 
@@ -184,7 +177,7 @@ describe("what follows the streams", () => {
     target: `t${name}`,
     mode: "raw" as const,
     to: snapshot("1"),
-    finished: false
+    received: false
   })
 
   it("gives the properties that came to the replica with streams; canmount else as it is without one", () => {
