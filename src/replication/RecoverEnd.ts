@@ -4,8 +4,9 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Process } from "../system/Process.ts"
 import { shellWords } from "../text/Text.ts"
+import { utf8 } from "../zfs/Account.ts"
 import { commandOn, type Endpoint } from "../zfs/Endpoint.ts"
-import { processFailure, type ZfsError } from "../zfs/ZfsCommand.ts"
+import { begun, type ZfsError } from "../zfs/ZfsCommand.ts"
 import { rows } from "../zfs/ZfsList.ts"
 import { type End, listNamed, makeEnd } from "./End.ts"
 import type { ZfsArguments } from "./RecoverPlan.ts"
@@ -70,9 +71,9 @@ const makeWorkEnd = (endpoint: Endpoint, dryRun: boolean) =>
 const makeWorkEnds = (process: typeof Process.Service, endpoint: Endpoint): WorkEnd => {
   const { commands, end } = makeEnd(process, endpoint, "receive")
   const run = (program: string, args: ReadonlyArray<string>, stdin?: string) =>
-    Effect.mapError(
-      process.run({ ...commandOn(endpoint, { program, args }), ...(stdin === undefined ? {} : { stdin }) }),
-      processFailure({ endpoint, role: "receive" })
+    begun(
+      { endpoint, role: "receive" },
+      process.run({ ...commandOn(endpoint, { program, args }), ...(stdin === undefined ? {} : { stdin }) })
     )
   return {
     ...end,
@@ -106,10 +107,10 @@ const makeWorkEnds = (process: typeof Process.Service, endpoint: Endpoint): Work
   }
 }
 
-/** Of what `zfs get -o name,property,value,received,source` prints. A value with a tab or a newline is left out. */
+/** Of what `zfs get -o name,property,value,received,source` prints (latin1). A value with a tab or a newline is left out. */
 export const propertiesIn = (text: string): ReadonlyMap<string, PropertyOf> => {
   const found = new Map<string, ReadonlyArray<ReadonlyArray<string>>>()
-  for (const row of rows(text)) {
+  for (const row of rows(utf8(text))) {
     const [name = ""] = row
     if (row.length === 5) found.set(name, [...(found.get(name) ?? []), row])
   }
@@ -135,9 +136,9 @@ const set = (value: string | undefined): string | undefined => (value === "-" ||
 
 const isLook = new RegExp(`^${lookPrefix}[0-9a-f]{6}$`)
 
-/** Of what `zfs list -o name,zipper:look,origin` prints: only names as we give them, with our property. */
+/** Of what `zfs list -o name,zipper:look,origin` prints (latin1): only names as we give them, with our property. */
 export const looksIn = (text: string): ReadonlyArray<Look> => {
-  const all = rows(text)
+  const all = rows(utf8(text))
   return all.flatMap(([name = "", folder = ""]) => {
     const [, below = "", ...more] = name.split("/")
     if (!isLook.test(below) || more.length > 0 || set(folder) === undefined) return []

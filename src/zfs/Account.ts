@@ -26,7 +26,7 @@ export const readAllowed = (commands: Commands, dataset: string): Effect.Effect<
   Effect.map(commands.run(`read the permissions on ${dataset}`, dataset, ["allow", dataset]), utf8)
 
 /** Programs' output comes one character a byte; names of users may be more than ASCII. */
-const utf8 = (latin1: string): string => Buffer.from(latin1, "latin1").toString("utf8")
+export const utf8 = (latin1: string): string => Buffer.from(latin1, "latin1").toString("utf8")
 
 /** A user without an entry in the user database has a number only, which zfs takes as well. */
 const whoami = "id -u; id -un 2>/dev/null || id -u; id -Gn 2>/dev/null || id -G"

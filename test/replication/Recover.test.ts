@@ -19,6 +19,7 @@ import {
   write,
   zfsError
 } from "../doubles/replication/world.ts"
+import { processFake } from "../support/program/processFake.ts"
 import { job, patiently, recording, servicesOf } from "../support/replication/replication.ts"
 
 const root = "backup/nas/tank"
@@ -377,6 +378,32 @@ describe("recover --look", () => {
       assert.deepStrictEqual(kit.ran, [])
     })
   )
+
+  it.effect("takes no word of a login for one of zfs, and a lost connection for what it is", () =>
+    Effect.gen(function* () {
+      const ended = (stderr: string) =>
+        Effect.gen(function* () {
+          return yield* Effect.flip((yield* RecoveredEnd).change("mount new/t", ["mount", "new/t"]))
+        }).pipe(
+          Effect.provide(RecoveredEnd.layer({ _tag: "Remote", host: "nas", options: [] }, false)),
+          Effect.provide(processFake(() => ({ exitCode: 255, stderr })).layer)
+        )
+      const failed = yield* ended("Welcome: no such pool\nzipper: connected\ncannot mount: bad disk\n")
+      assert.strictEqual(failed.message, "on nas: cannot mount new/t: cannot mount: bad disk")
+      assert.strictEqual(failed.reason, "Other")
+      const lost = yield* ended("Welcome: no such pool\n")
+      assert.strictEqual(lost.reason, "Unreachable")
+    })
+  )
+
+  it("has paths that are more than ASCII, as zfs prints them", () => {
+    const printed = (text: string) => Buffer.from(text).toString("latin1")
+    const got = propertiesIn(printed("t\tmountpoint\t/mnt/bücher\t/mnt/bücher\treceived\n")).get("t")
+    assert.strictEqual(got?.value("mountpoint"), "/mnt/bücher")
+    assert.strictEqual(got?.received.get("mountpoint"), "/mnt/bücher")
+    const looks = looksIn(printed("tank/zipper-look-ab12cd\t/mnt/bücher\ttank/r@1\n"))
+    assert.strictEqual(looks[0]?.folder, "/mnt/bücher")
+  })
 
   it("is known by name and property, and of which replica it is by its origin", () => {
     const listed = [
