@@ -46,10 +46,12 @@ export class Questions extends Context.Tag("zipper/Questions")<
           readLine(`${question}${otherwise === "" ? "" : ` [${otherwise}]`}: `, false, early),
           (line) => line.trim() || otherwise
         ),
-      secret: (question) => Effect.map(readLine(`${question}: `, true, early), (line) => Redacted.make(line.trim()))
+      secret: (question) => Effect.map(readLine(`${question}: `, true, early), (line) => Redacted.make(line))
     }
   })
 }
+
+const trimmed = (secret: Redacted.Redacted) => Redacted.make(Redacted.value(secret).trim())
 
 /** The message of a {@link QuestionsError}. */
 export const noAnswer = "the questions were not answered to their end"
@@ -231,7 +233,7 @@ const askGotify = Effect.fnUntraced(function* (tokenGiven: boolean) {
     }
     if (tokenGiven) yield* say("The token comes from ZIPPER_GOTIFY_TOKEN, which cron has to set too.")
     for (;;) {
-      const token = tokenGiven ? undefined : yield* secret("Token of the application (is not shown)")
+      const token = tokenGiven ? undefined : trimmed(yield* secret("Token of the application (is not shown)"))
       const gotify = token === undefined ? { url } : { url, token }
       const mistakes =
         token !== undefined && Redacted.value(token) === ""

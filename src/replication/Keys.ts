@@ -105,7 +105,7 @@ export const keyRemark = (
 }
 
 /** Whether both are wrapped with the same passphrase; undefined when zfs does not tell. */
-const alike = (one: Salt | undefined, other: Salt | undefined): boolean | undefined =>
+export const alike = (one: Salt | undefined, other: Salt | undefined): boolean | undefined =>
   one === undefined || other === undefined || (one === "0" && other === "0") ? undefined : one === other
 
 const isJoined = ({ key, name }: { readonly key: Key | undefined; readonly name: string }): boolean =>

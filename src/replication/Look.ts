@@ -5,7 +5,7 @@ import { asPreflight, PreflightError, retryTransient } from "../runs/Run.ts"
 import { document, flag, optional, text } from "../text/Document.ts"
 import { shellWords } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
-import { poolOf } from "../zfs/DatasetName.ts"
+import { isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { type Look, lookPrefix, lookProperty, ReplicaEnd, typed } from "./RecoverEnd.ts"
 import { chooseSnapshots, placeOf, type ZfsArguments } from "./RecoverPlan.ts"
 import { Sender } from "./Sender.ts"
@@ -105,7 +105,9 @@ export const endLook = Effect.fn("Look.end")(function* (request: LookRequest) {
   const { folder, replica, retries } = request
   const end = yield* ReplicaEnd
   const looks = yield* end.looks.pipe(retryTransient(retries), asPreflight)
-  const found = looks.find((look) => look.folder === folder && (replica === undefined || look.replica === replica))
+  const found = looks.find(
+    (look) => look.folder === folder && (replica === undefined || isWithin(look.replica ?? replica, replica))
+  )
   if (found === undefined) {
     const others = looks.map((look) => look.folder).join(", ")
     const message = `nothing of zipper's is shown in ${folder} on ${end.label}${others === "" ? "" : `; it shows replicas in ${others}`}`

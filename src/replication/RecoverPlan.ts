@@ -4,6 +4,7 @@ import { type Job, targetOf } from "../config/ReplicationJob.ts"
 import type { SendMode, Snapshot, SourceDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, datasetProblem, isWithin, parentOf } from "../zfs/DatasetName.ts"
 import { chooseAt } from "../zfs/SnapshotAt.ts"
+import { alike } from "./Keys.ts"
 
 /** User property of a dataset that a recovery has begun and not finished: how its streams are made. */
 export const recoveryProperty = "zipper:recover"
@@ -174,6 +175,14 @@ export const until = (source: SourceDataset, to: Snapshot): SourceDataset => ({
   bookmarks: source.bookmarks.filter(({ createtxg }) => createtxg <= to.createtxg)
 })
 
+/** Why --key cannot be used: its value is logged, and may become a property, so that it holds no secret. */
+export const keyProblem = (key: string): string | undefined =>
+  !/^(prompt$|(file|https?):\/\/\/?.)/.test(key)
+    ? "--key: expected file:///path, https://host/path or prompt"
+    : /^https?:\/\/[^/?#]*@/.test(key)
+      ? "--key: an address with a user or a password would be shown in logs; give one without, or a file"
+      : undefined
+
 /** Arguments of zfs. */
 export type ZfsArguments = ReadonlyArray<string>
 
@@ -209,7 +218,7 @@ export const keysOf = (items: ReadonlyArray<RecoveryItem>): ReadonlyArray<KeyIte
   const salts = new Map(encrypted.map(({ source, target }) => [target, source.key?.salt]))
   return encrypted.map(({ source, target }) => {
     const above = parentOf(target) ?? ""
-    return { source: source.name, target, joins: salts.has(above) && salts.get(above) === source.key?.salt }
+    return { source: source.name, target, joins: alike(salts.get(above), source.key?.salt) === true }
   })
 }
 

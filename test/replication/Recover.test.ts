@@ -112,8 +112,8 @@ const makeKit = () => {
       beginLook({ job: "nas", replica: root, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
         Effect.provide(layer(false))
       ),
-    done: (folder: string) =>
-      endLook({ job: "nas", replica: undefined, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
+    done: (folder: string, replica?: string) =>
+      endLook({ job: "nas", replica, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
         Effect.provide(layer(false))
       ),
     guids: (side: "source" | "target", name: string) =>
@@ -373,6 +373,9 @@ describe("recover --look", () => {
         (yield* Effect.flip(kit.done("/other"))).message,
         /nothing of zipper's is shown in \/other.*replicas in \/look/
       )
+      assert.strictEqual((yield* kit.done("/look", "backup/nas")).name, "backup/zipper-look-abcdef")
+      assert.match((yield* Effect.flip(kit.done("/look", "backup/nas/other"))).message, /nothing of zipper's/)
+      kit.ran.length = 0
       addDataset(kit.memory, "source", "backup/zipper-look-abcdef")
       assert.match((yield* Effect.flip(kit.done("/look"))).message, /was not made by zipper/)
       assert.deepStrictEqual(kit.ran, [])

@@ -4,6 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import { assert } from "vitest"
 import {
   chooseSnapshots,
+  keyProblem,
   keysOf,
   planRecovery,
   type RecoveryPlan,
@@ -200,17 +201,29 @@ describe("what follows the streams", () => {
       item("/a", { key: key("r/a", "7") }),
       item("/b", { key: key("r/b", "8") }),
       item("/c", {}),
-      item("/c/d", { key: key("r/c/d", "7") })
+      item("/c/d", { key: key("r/c/d", "7") }),
+      item("/raw", { key: key("r/raw", "0") }),
+      item("/raw/a", { key: key("r/raw/a", "0") })
     ])
     assert.deepStrictEqual(
       keys.map(({ joins, target }) => `${target} ${joins}`),
-      ["t false", "t/a true", "t/b false", "t/c/d false"]
+      ["t false", "t/a true", "t/b false", "t/c/d false", "t/raw false", "t/raw/a false"]
     )
     assert.deepStrictEqual(keys.slice(0, 2).flatMap(unlocking), [
       ["load-key", "t"],
       ["load-key", "t/a"],
       ["change-key", "-i", "t/a"]
     ])
+  })
+})
+
+describe("--key", () => {
+  it("is refused when it would show a password", () => {
+    for (const good of ["prompt", "file:///root/key", "https://host/a@b"]) assert.isUndefined(keyProblem(good))
+    assert.match(keyProblem("key") ?? "", /expected file:/)
+    const shown = keyProblem("https://user:secret@host/key") ?? ""
+    assert.match(shown, /would be shown in logs/)
+    assert.notInclude(shown, "secret@")
   })
 })
 

@@ -5,7 +5,7 @@ import { identity } from "effect/Function"
 import { Questions } from "../../config/ConfigInterview.ts"
 import { beginLook, endLook, LookDocument } from "../../replication/Look.ts"
 import { RecoverDocument, runRecover } from "../../replication/Recover.ts"
-import { RecoverRefusal, replicaOf } from "../../replication/RecoverPlan.ts"
+import { keyProblem, RecoverRefusal, replicaOf } from "../../replication/RecoverPlan.ts"
 import { exitStatusOf } from "../../runs/ReplicationResult.ts"
 import { datasetProblem, parentOf } from "../../zfs/DatasetName.ts"
 import { type Endpoint, local } from "../../zfs/Endpoint.ts"
@@ -66,9 +66,7 @@ export const recover = makeCommand(
         ...(to === undefined && (key !== undefined || flags.host !== undefined)
           ? ["--host and --key go with --to"]
           : []),
-        ...(key === undefined || /^(prompt$|(file|https?):\/\/\/?.)/.test(key)
-          ? []
-          : ["--key: expected file:///path, https://host/path or prompt"])
+        ...[key === undefined ? undefined : keyProblem(key)].filter((problem) => problem !== undefined)
       ]
     )
     const found = datasets[0] === undefined ? undefined : replicaOf(job, datasets[0])
