@@ -99,7 +99,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
     return [
       ok(
         subject,
-        `${job.direction} of ${count(found.items.length, "dataset")} on ${label}${job.snapshot ? "; each run takes a snapshot first" : ""}`
+        `${job.direction} of ${count(found.items.length, "dataset")} from ${label} to ${receiver}${job.snapshot ? "; each run takes a snapshot first" : ""}`
       ),
       ...Array.from(found.missing, ([dataset, why]) => problem(subject, `${dataset}: ${why}`)),
       ...found.unplaced.map(({ dataset, error }) => problem(subject, `${dataset}: ${error}`)),

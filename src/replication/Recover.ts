@@ -1,5 +1,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { sumAll } from "effect/Number"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -12,12 +13,14 @@ import { utcSeconds } from "../text/Time.ts"
 import { permissionsOf } from "../zfs/Allow.ts"
 import { modeProperty, placeholderProperty, type SendMode, type Snapshot } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
+import { onEnd } from "../zfs/Endpoint.ts"
 import { Receiver } from "./Receiver.ts"
 import { type PropertyOf, RecoveredEnd, ReplicaEnd, typed } from "./RecoverEnd.ts"
 import {
   keysOf,
   placeOf,
   planRecovery,
+  RecoverRefusal,
   type RecoveryItem,
   recoveryProperty,
   settingsFor,
@@ -173,7 +176,8 @@ const survey = Effect.fn("Recover.survey")(function* (job: Job, request: Recover
       : has(name, placeholderProperty)
         ? "placeholder"
         : undefined
-  const plan = planRecovery({
+  const where = onEnd((yield* RecoveredEnd).label)
+  const planned = planRecovery({
     at,
     replicas,
     target,
@@ -182,6 +186,10 @@ const survey = Effect.fn("Recover.survey")(function* (job: Job, request: Recover
     existing: new Map(
       Array.from(found, ([name, { snapshots }]) => [name, { mark: markOf(name), guids: guidsOf(snapshots) }])
     )
+  })
+  const plan = Either.mapLeft(planned, ({ message, reason }) => {
+    const shown = reason === "Exists" ? `${where}${message}` : message
+    return new RecoverRefusal({ reason, message: shown })
   })
   return { existing: found, plan, properties }
 }, asPreflight)
@@ -291,7 +299,7 @@ const finish = Effect.fn("Recover.finish")(function* (
 /** What a person has to know that no command shows. */
 const logAdvice = Effect.fnUntraced(function* (
   job: Job,
-  { at, target }: RecoverRequest,
+  { at, dataset, target }: RecoverRequest,
   items: ReadonlyArray<RecoveryItem>,
   properties: ReadonlyMap<string, PropertyOf>
 ) {
@@ -303,7 +311,8 @@ const logAdvice = Effect.fnUntraced(function* (
     )
   }
   const newer = items.filter(({ source, to }) => to !== undefined && source.snapshots.at(-1)?.guid !== to.guid)
-  if (at === undefined || newer[0] === undefined) return
+  // No run sends a dataset of another name.
+  if (at === undefined || newer[0] === undefined || target !== dataset) return
   yield* Effect.logWarning(
     `${count(newer.length, "replica")} (the first is ${newer[0].source.name}) have snapshots later than what was recovered: a run of the job ${job.name} that sends ${target} would be refused (status 4); rename the replica before, and that run starts a new one`
   )

@@ -194,8 +194,10 @@ const attempt = Effect.fnUntraced(function* (work: Work) {
     work.after = target?.snapshots ?? []
     work.before ??= work.after
     const next = planFor(work, source, target)
-    yield* keepBookmarks(work.place, { source, target }, next._tag)
-    if (!isActive(next)) return next
+    if (!isActive(next)) {
+      yield* keepBookmarks(work.place, { source, target }, next._tag)
+      return next
+    }
     const long = longNames(next, source, work.target)
     if (long !== undefined) return yield* new Stuck({ message: long })
     advanced = yield* carryOut(work, source, target, next)
@@ -233,6 +235,7 @@ const carryOut = Effect.fnUntraced(function* (
   const ends = { source: (yield* Sender).label, target: (yield* Receiver).label }
   const unloaded = unloadedKey(source, keys, ends)
   if (unloaded !== undefined) return yield* new Stuck({ message: unloaded })
+  yield* keepBookmarks(work.place, { source, target }, next._tag)
   if (next._tag === "Resume") return yield* resume(work, source, next)
   const { mode } = work.settings.job
   if (next._tag === "Full") {

@@ -102,7 +102,7 @@ describe("verify --job", () => {
       fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace(/("last_attempt_utc": ?")[^"]*/g, `$1${later}Z`))
     }
     const pull = expectStatus(verify("nas"), 1).stderr
-    assert.match(pull, /lags: it ends at @1, and lacks 1 snapshot of before the last run, @2 first/)
+    assert.match(pull, /lags: it ends at @1; 1 snapshot from before the last run is missing: @2/)
     assert.match(pull, /b c has changed since @1, .* 1\.\d MiB written since its newest snapshot/)
     assert.match(expectStatus(verify("off"), 1).stderr, /on localhost: there is no replica, and @2 was there/)
   })

@@ -225,7 +225,13 @@ describe("recover", () => {
       const summary = yield* kit.recover({ at: "2" })
       assert.deepStrictEqual(kit.guids("target", "new/t"), kit.guids("source", root)?.slice(0, 2))
       assert.strictEqual(summary.datasets[0]?.guid, kit.guids("source", root)?.[1])
-      assert.isTrue(kit.lines.some((line) => /would be refused \(status 4\)/.test(line)))
+      assert.isFalse(
+        kit.lines.some((line) => /would be refused/.test(line)),
+        "no run sends what has another name"
+      )
+      const same = makeKit()
+      yield* same.recover({ at: "2", dataset: "new/t" })
+      assert.isTrue(same.lines.some((line) => /would be refused \(status 4\)/.test(line)))
     })
   )
 
