@@ -97,7 +97,7 @@ describe("one dataset that cannot be received", () => {
     zfs("snapshot", "-r", `${top}@1`)
     expectStatus(again(top), 0)
     zfs("create", long)
-    zfs("create", `${long}/${"y".repeat(20)}`)
+    zfs("create", `${long}/${"y".repeat(30)}`)
     zfs("snapshot", "-r", `${top}@2`)
     // Of the parent, the replica has changed.
     zfs("set", "canmount=on", targetOf(`${top}/a`))
@@ -106,7 +106,7 @@ describe("one dataset that cannot be received", () => {
     zfs("umount", targetOf(`${top}/a`))
     zfs("set", "canmount=off", targetOf(`${top}/a`))
     const ran = expectStatus(again(top), 4)
-    assert.match(ran.stderr, /y{20}: it would be written to .*longer than 255 characters/)
+    assert.match(ran.stderr, /y{30}: it would be written to .*longer than 255 characters/)
     expectReplica(`${top}/a/b`, targetOf(`${top}/a/b`))
     assert.deepEqual(guidsOf(targetOf(top)), guidsOf(top))
   })
