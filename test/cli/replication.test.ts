@@ -244,7 +244,7 @@ describe("a configuration without an archive job", () => {
     const checked = await run(["check", "--json", "--config", place.config], { env })
     assert.strictEqual(checked.status, 3)
     const subjects = JSON.parse(checked.stdout).findings.map((finding: object) => Object(finding).subject)
-    assert.deepStrictEqual(subjects, ["replication nightly", "state_dir"])
+    assert.deepStrictEqual(subjects, ["gotify", "replication nightly", "state_dir"])
     // As far as the host, with log and lock where the configuration says.
     const pulled = await run(["pull", "--job", "nightly", "--config", place.config], { env })
     assert.strictEqual(pulled.status, 3)
