@@ -177,7 +177,7 @@ export const jsonExamples: Readonly<Record<string, JsonExample>> = {
     }
   },
   check: {
-    note: "status is ok, warning or problem. Only a problem keeps a run from its work, and then there are no lines for cron.",
+    note: "status is ok, warning or problem. With a problem a run fails, as a whole or for one dataset, and there are no lines for cron.",
     document: {
       version: 1,
       ok: true,

@@ -187,6 +187,11 @@ const survey = Effect.fn("Recover.survey")(function* (job: Job, request: Recover
       Array.from(found, ([name, { snapshots }]) => [name, { mark: markOf(name), guids: guidsOf(snapshots) }])
     )
   })
+  // Else it is found to be missing when hours of streams are through.
+  const [, file] = /^file:\/\/(.*)/.exec(request.key?.location ?? "") ?? []
+  if (file !== undefined && (yield* retry((yield* RecoveredEnd).isFree(file)))) {
+    return yield* new PreflightError({ message: `on ${receiver.label}: there is no file ${file} for --key` })
+  }
   const plan = Either.mapLeft(planned, ({ message, reason }) => {
     const shown = reason === "Exists" ? `${where}${message}` : message
     return new RecoverRefusal({ reason, message: shown })

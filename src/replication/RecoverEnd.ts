@@ -39,8 +39,8 @@ interface WorkEnd extends Pick<End, "label" | "account"> {
   readonly properties: (root: string) => Effect.Effect<ReadonlyMap<string, PropertyOf>, ZfsError>
   /** Runs zfs. `input`: what it reads from its standard input, such as a passphrase. */
   readonly change: (purpose: string, args: ZfsArguments, input?: Redacted.Redacted) => Effect.Effect<void, ZfsError>
-  /** Whether a folder is empty, or not there. */
-  readonly isFree: (folder: string) => Effect.Effect<boolean, ZfsError>
+  /** Whether nothing is at a path, or an empty folder. */
+  readonly isFree: (path: string) => Effect.Effect<boolean, ZfsError>
   readonly looks: Effect.Effect<ReadonlyArray<Look>, ZfsError>
 }
 

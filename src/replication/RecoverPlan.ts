@@ -177,10 +177,10 @@ export const until = (source: SourceDataset, to: Snapshot): SourceDataset => ({
 
 /** Why --key cannot be used: its value is logged, and may become a property, so that it holds no secret. */
 export const keyProblem = (key: string): string | undefined =>
-  !/^(prompt$|(file|https?):\/\/\/?.)/.test(key)
+  !/^(prompt$|file:\/\/\/.|https?:\/\/[^/])/.test(key)
     ? "--key: expected file:///path, https://host/path or prompt"
-    : /^https?:\/\/[^/?#]*@/.test(key)
-      ? "--key: an address with a user or a password would be shown in logs; give one without, or a file"
+    : /^https?:\/\/([^/?#]*@|.*\?)/.test(key)
+      ? "--key: an address with a user, a password or a query would be shown in logs; give one without, or a file"
       : undefined
 
 /** Arguments of zfs. */

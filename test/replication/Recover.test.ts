@@ -70,7 +70,7 @@ const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: b
           if (args[1] === "zipper:placeholder") found.placeholder = false
         })
       ),
-    isFree: (folder: string) => Effect.succeed(!folder.includes("full")),
+    isFree: (path: string) => Effect.succeed(!path.includes("full") && path !== "/key"),
     looks: Effect.succeed([{ name: "backup/zipper-look-abcdef", folder: "/look", replica: root }])
   }
 }
@@ -155,7 +155,9 @@ describe("recover", () => {
       ])
       assert.deepStrictEqual([summary.failed, summary.refused, summary.todo], [0, 0, []])
       const again = yield* Effect.flip(kit.recover())
-      assert.match(again.message, /new\/t exists already/)
+      assert.match(again.message, /^new\/t exists already/)
+      Object.assign(kit.memory.target, { label: "root@nas" })
+      assert.match((yield* Effect.flip(kit.recover())).message, /^on root@nas: new\/t exists already/)
     })
   )
 
@@ -254,6 +256,8 @@ describe("recover", () => {
       assert.match(yield* problem({ target: "new/x/t" }), /no dataset new\/x to put it into: zfs create -p new\/x/)
       assert.match(yield* problem({ target: "gone/t" }), /no pool gone is imported on/)
       assert.match(yield* problem({ at: "4" }), /has no snapshot "4"/)
+      const key = { location: "file:///gone", input: undefined }
+      assert.match(yield* problem({ key }), /^on .*: there is no file \/gone for --key$/)
       kit.memory.target.account = { user: "me", groups: [], root: false }
       assert.match(yield* problem({}), /me may not receive, create.*zfs allow -u me/)
       assert.notInclude(kit.memory.calls, `send ${root}`)

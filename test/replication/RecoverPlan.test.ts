@@ -220,7 +220,8 @@ describe("what follows the streams", () => {
 describe("--key", () => {
   it("is refused when it would show a password", () => {
     for (const good of ["prompt", "file:///root/key", "https://host/a@b"]) assert.isUndefined(keyProblem(good))
-    assert.match(keyProblem("key") ?? "", /expected file:/)
+    for (const bad of ["key", "file://root/key", "https:///key"]) assert.match(keyProblem(bad) ?? "", /expected file:/)
+    assert.match(keyProblem("https://host/key?token=secret") ?? "", /a query would be shown in logs/)
     const shown = keyProblem("https://user:secret@host/key") ?? ""
     assert.match(shown, /would be shown in logs/)
     assert.notInclude(shown, "secret@")

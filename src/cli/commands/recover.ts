@@ -90,7 +90,9 @@ export const recover = makeCommand(
           yield* begins ? beginLook({ ...asked, replica }) : endLook({ ...asked, replica })
         )
       }
-      if (dataset === undefined || replica === undefined || to === undefined || config === undefined) return
+      if (dataset === undefined || replica === undefined || to === undefined || config === undefined) {
+        return yield* fail("give a dataset, --job NAME and --to TARGET")
+      }
       const opens = key === undefined ? undefined : { location: key, input }
       const settings = { run, retries, lockfile: services.lockfileBeside(config, job), lockWait }
       const place = { dataset, replica, target: to, sameHost: isSame(replicas, target) }
