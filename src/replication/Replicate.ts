@@ -43,9 +43,10 @@ export interface RunReplicationOptions {
 
 /**
  * A replication job as a supervised run. A dataset that fails or is refused is in the summary and stops no other but
- * those below it that have no parent at the target then. Fails with LockError when another run is at work, and with PreflightError when it cannot start.
+ * those below it that have no parent at the target then. Fails with LockError when another run is at work, and with
+ * PreflightError when it cannot start.
  */
-export const runReplication = Effect.fn("AnnouncedReplication")(function* (job: Job, options: RunReplicationOptions) {
+export const runReplication = Effect.fn("Replication.run")(function* (job: Job, options: RunReplicationOptions) {
   const { host, lockWait, lockfile, named, notify_on, pid, reminder_hours, run } = options
   const kept = "what was received stays, and the next run goes on there"
   const list = makeWorkList({ noun: "dataset", done: "replicated", kept: [kept, kept] })
@@ -192,7 +193,8 @@ const replicateAll = Effect.fnUntraced(function* (
     const isFinal = untaken === undefined || why !== undefined
     return yield* Effect.tap(isFinal ? Effect.succeed(result) : fail(name, item.target, untaken, result), note)
   })
-  if (job.concurrency === 1 || (yield* Receiver).dryRun === true) return yield* Effect.forEach(found.items, one)
+  const { mostAtOnce = job.concurrency } = yield* Transfer
+  if (Math.min(mostAtOnce, job.concurrency) === 1) return yield* Effect.forEach(found.items, one)
   // All begin at once and wait: for what lies above them, unless the target has it, and then for their turn.
   const turns = yield* Effect.makeSemaphore(job.concurrency)
   const all = yield* Effect.forEach(found.items, (item) => Effect.map(Deferred.make<void>(), (end) => ({ item, end })))

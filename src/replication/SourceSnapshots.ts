@@ -52,7 +52,8 @@ export const takeSnapshots = Effect.fn("SourceSnapshots.take")(function* (job: J
 
 /**
  * Destroys what `source_retention` does not keep of the snapshots that the job took, as both ends are now: only of datasets
- * whose replica the run brought up to date, or that got no new one. Gives what went wrong, and never fails: a later run makes up for it.
+ * whose replica the run brought up to date, or that got no new one. Gives what went wrong, and never fails: a later run
+ * makes up for it.
  */
 export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
   function* (job: Job, found: SurveyWithSnapshots, results: ReadonlyArray<DatasetResult>) {
@@ -87,8 +88,9 @@ export const thinOutSource = Effect.fn("SourceSnapshots.thinOut")(
         if (reason !== "Busy") failed.push(message)
       }
     }
-    if (gone > 0 && receiver.dryRun !== true) {
-      yield* Effect.logInfo(`${count(gone, "older snapshot")} of this job destroyed at the source`)
+    if (gone > 0) {
+      const end = receiver.dryRun ? "would be destroyed" : "destroyed"
+      yield* Effect.logInfo(`${count(gone, "older snapshot")} of this job ${end} at the source`)
     }
     return failed.slice(0, 1)
   },

@@ -28,6 +28,8 @@ export class Transfer extends Context.Tag("zipper/Transfer")<
   {
     /** Fails when a program besides zfs that streams pass through is missing where it has to run. */
     readonly tools: Effect.Effect<void, ZfsError>
+    /** How many streams can be under way at once; left out: as many as are wanted. */
+    readonly mostAtOnce?: number
     /** Returns when both ends have ended well. Fails with what they printed; as Vanished when a snapshot is gone. */
     readonly send: (request: TransferRequest) => Effect.Effect<{ readonly bytes: number }, ZfsError>
   }
@@ -101,7 +103,7 @@ const transfer = Effect.fnUntraced(function* (
     if (stage === undefined) return []
     const { double, part } = stage
     const endpoint = part === "source" || part === "target" ? settings[part] : local
-    // Process keeps only the end of stderr, which after hours is all progress.
+    // Process keeps the first and the last of stderr, which after hours is all progress.
     const stderr = part === "source" ? words.text : end.stderr
     const { login, own } = splitAtBegin(endpoint, stderr)
     return own === undefined
@@ -230,7 +232,8 @@ const makeDryRunTransfer = Effect.gen(function* () {
     })
     return { bytes: size }
   })
-  return { tools, send }
+  // Each is planned by what those before it would leave.
+  return { tools, mostAtOnce: 1, send }
 })
 
 const dryRunText = (stream: Stream): string => {
