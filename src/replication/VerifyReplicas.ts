@@ -167,7 +167,7 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
   const now = yield* Clock.currentTimeMillis
   const pairs = found.items.map(({ source, target: name }): Looked => {
     const target = found.targets.get(name)
-    const verdict = judge(source, target, { mode: job.mode, ran: lastRun(state, source.name) ?? now })
+    const verdict = judge(source, target, { mode: job.mode, ran: lastRun(state, source.name, target) ?? now })
     return { dataset: source.name, name, ...verdict, findings: named(to, verdict.findings), target: replicaOf(target) }
   })
   const { orphans } = sortReplicas(job, found)
@@ -206,11 +206,13 @@ const withoutSource =
 
 const replicaOf = (target: TargetDataset | undefined) => (target?.snapshots.length === 0 ? undefined : target)
 
-/** When the last run began that tried the dataset, in milliseconds since 1970; 0: none did. */
-const lastRun = (state: JobState | undefined, dataset: string): number | undefined => {
+/** When the last run began that tried the dataset, in milliseconds since 1970; 0: none did. Undefined: it is not known. */
+const lastRun = (state: JobState | undefined, dataset: string, target: TargetDataset | undefined) => {
   if (state?.kind !== "replication") return undefined
   const item = state.datasets.find((each) => each.dataset === dataset)
-  return item === undefined ? 0 : Date.parse(item.last_attempt_utc)
+  if (item !== undefined) return Date.parse(item.last_attempt_utc)
+  // What has a replica was sent by a run of which the state was lost.
+  return replicaOf(target) === undefined ? 0 : undefined
 }
 
 /** The clocks of the two hosts may differ by so much. */

@@ -259,6 +259,22 @@ describe("verify --job", () => {
     })
   )
 
+  it.effect("finds that a replica lags though the state of its runs is lost, as a whole or for this dataset", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeVerifyKit()
+      addSnapshot(kit.memory, kit.a, "3", { creation: 0 })
+      const { states } = yield* Ref.get(kit.state.jobStates)
+      const state = states.get("replication-pull-nas")
+      assert(state?.kind === "replication")
+      const datasets = state.datasets.filter(({ dataset }) => dataset !== "tank/a")
+      yield* TestClock.adjust("1 day")
+      for (const left of [new Map([["replication-pull-nas", { ...state, datasets }]]), new Map()]) {
+        yield* Ref.update(kit.state.jobStates, (all) => ({ ...all, states: left }))
+        assert.match(yield* kit.findings, /lags: it ends at @2; 1 snapshot from before the last run is missing: @3/)
+      }
+    })
+  )
+
   it.effect("names the host of a replica whose source is gone or does not answer", () =>
     Effect.gen(function* () {
       const kit = yield* makeVerifyKit()
