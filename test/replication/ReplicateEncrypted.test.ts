@@ -78,6 +78,8 @@ describe("a key that is not loaded", () => {
       assert.deepStrictEqual(short((yield* kit.run()).datasets), all("up_to_date"))
       kit.again("3")
       kit.source("tank/more/below", ["1"])
+      const bookmarks = () => kit.memory.source.datasets.get("tank/open")?.bookmarks.length
+      assert.strictEqual(bookmarks(), 1)
       for (const dryRun of [true, false]) {
         const { datasets } = yield* kit.run({ dryRun })
         assert.deepStrictEqual(short(datasets).slice(0, 3), [
@@ -91,6 +93,7 @@ describe("a key that is not loaded", () => {
         )
       }
       assert.isFalse(kit.memory.target.datasets.has(`${place}/more/below`))
+      assert.strictEqual(bookmarks(), 1, "none for a stream that does not begin")
     })
   )
 
