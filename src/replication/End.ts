@@ -5,7 +5,16 @@ import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
 import { allowCommand, type Role } from "../zfs/Allow.ts"
 import { type Endpoint, label, onDiscarded, statusOf, unlimited } from "../zfs/Endpoint.ts"
 import { type PoolHealth, poolArguments, readPool } from "../zfs/PoolHealth.ts"
-import { at, begun, type Commands, linesOf, makeCommands, readOutput, userAt, ZfsError } from "../zfs/ZfsCommand.ts"
+import {
+  at,
+  type Commands,
+  linesOf,
+  makeCommands,
+  readOutput,
+  userAt,
+  withoutLogin,
+  ZfsError
+} from "../zfs/ZfsCommand.ts"
 import { datasetOf, readSnapshots, snapshotColumns } from "../zfs/ZfsList.ts"
 import { type StreamProgress, sourceFailure } from "./Stream.ts"
 import { parseLine, SendMeter } from "./TransferFailure.ts"
@@ -70,7 +79,7 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
       }
       // Raw: as it is on the disk, so that no key is needed.
       const command = onDiscarded(endpoint, { program: "zfs", args: ["send", "-w", "-vP", snapshot] })
-      const completed = yield* begun(
+      const completed = yield* withoutLogin(
         { endpoint, role },
         process.lines({ ...command, timeoutMillis: unlimited }, onLine)
       )

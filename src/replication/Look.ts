@@ -6,8 +6,8 @@ import { document, flag, optional, text } from "../text/Document.ts"
 import { shellWords } from "../text/Text.ts"
 import { utcSeconds } from "../text/Time.ts"
 import { isWithin, poolOf } from "../zfs/DatasetName.ts"
-import { type Look, lookPrefix, lookProperty, ReplicaEnd, typed } from "./RecoverEnd.ts"
-import { chooseSnapshots, placeOf, type ZfsArguments } from "./RecoverPlan.ts"
+import { commandText, type Look, lookPrefix, lookProperty, ReplicaEnd } from "./RecoverEnd.ts"
+import { chooseSnapshots, copyName, type ZfsArguments } from "./RecoverPlan.ts"
 import { Sender } from "./Sender.ts"
 import { failPreflight } from "./Survey.ts"
 
@@ -38,11 +38,13 @@ export const beginLook = Effect.fn("Look.begin")(function* (request: LookRequest
     const isAbove = [...chosen.keys()].some((other) => other.startsWith(`${each}/`))
     return snapshot === undefined && !isAbove
       ? []
-      : [{ replica: each, kind, snapshot, clone: placeOf(each, replica, name) }]
+      : [{ replica: each, kind, snapshot, clone: copyName(each, replica, name) }]
   })
   const locked = shown.filter(({ replica: each }) => properties.get(each)?.value("keystatus") === "unavailable")
   yield* failPreflight(
-    locked.map(({ replica: each }) => `the key of ${each} is not loaded; on ${end.label}: ${typed(["load-key", each])}`)
+    locked.map(
+      ({ replica: each }) => `the key of ${each} is not loaded; on ${end.label}: ${commandText(["load-key", each])}`
+    )
   )
   const making = shown.map(({ clone, kind, replica: each, snapshot }): ZfsArguments => {
     const options = [

@@ -15,17 +15,17 @@ import { modeProperty, placeholderProperty, type SendMode, type Snapshot } from 
 import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 import { Receiver } from "./Receiver.ts"
-import { type PropertyOf, RecoveredEnd, ReplicaEnd, typed } from "./RecoverEnd.ts"
+import { commandText, type PropertyOf, RecoveredEnd, ReplicaEnd } from "./RecoverEnd.ts"
 import {
+  copyName,
+  cutAfter,
   keysOf,
-  placeOf,
   planRecovery,
   RecoverRefusal,
   type RecoveryItem,
   recoveryProperty,
   settingsFor,
   unlocking,
-  until,
   type ZfsArguments
 } from "./RecoverPlan.ts"
 import { replicateDataset } from "./ReplicateDataset.ts"
@@ -59,7 +59,7 @@ export const runRecover = Effect.fn("Recover.run")(
     const { lockWait, lockfile, retries, run } = request
     yield* (yield* Lock).acquire(lockfile).pipe(waitForLock(lockWait))
     const started = yield* Clock.currentTimeMillis
-    const { existing, properties, ...found } = yield* survey(job, request)
+    const { existing, properties, ...found } = yield* surveyRecovery(job, request)
     const plan = yield* found.plan
     const sender = yield* Sender
     for (const { dataset, reason } of plan.leftOut) yield* Effect.logWarning(`${dataset} is left out: ${reason}`)
@@ -68,16 +68,16 @@ export const runRecover = Effect.fn("Recover.run")(
       const settings = { job: { ...job, mode: item.mode }, rollback: false, retries, link, mark }
       // The replica gets no bookmark: nothing goes on from it.
       const work = replicateDataset({ ...settings, bookmarks: () => undefined })
-      const read = (name: string) => Effect.map(sender.read(name), (found) => found && until(found, to))
-      const received = work({ ...item, source: until(item.source, to) }, existing.get(item.target))
+      const read = (name: string) => Effect.map(sender.read(name), (found) => found && cutAfter(found, to))
+      const received = work({ ...item, source: cutAfter(item.source, to) }, existing.get(item.target))
       const end = item.received ? undefined : yield* Effect.provideService(received, Sender, { ...sender, read })
-      const { bytes = 0, error = yield* compare(item, to) } = { bytes: 0, error: undefined, ...end }
+      const { bytes = 0, error = yield* checkEnd(item, to) } = { bytes: 0, error: undefined, ...end }
       return { bytes, error, result: end?.result === "refused" ? ("refused" as const) : ("failed" as const) }
     })
     const namesOf = (replica: string) => ({
-      dataset: placeOf(replica, request.replica, request.dataset),
+      dataset: copyName(replica, request.replica, request.dataset),
       replica,
-      target: placeOf(replica, request.replica, request.target)
+      target: copyName(replica, request.replica, request.target)
     })
     const results = new Map<string, RecoverDataset>()
     for (const item of plan.items) {
@@ -136,7 +136,7 @@ export const runRecover = Effect.fn("Recover.run")(
 const mark = recoveryProperty
 const notMade = { result: "failed", error: "nothing below it was received" } as const
 
-const survey = Effect.fn("Recover.survey")(function* (job: Job, request: RecoverRequest) {
+const surveyRecovery = Effect.fn("Recover.survey")(function* (job: Job, request: RecoverRequest) {
   const { at, dataset, replica, retries, target } = request
   const retry = retryTransient(retries)
   const [sender, receiver] = [yield* Sender, yield* Receiver]
@@ -150,7 +150,7 @@ const survey = Effect.fn("Recover.survey")(function* (job: Job, request: Recover
   const parent = parentOf(target) ?? target
   if ((yield* retry(receiver.read(parent))) === undefined) {
     const isPool = (yield* retry(receiver.read(poolOf(target)))) !== undefined
-    const message = `on ${receiver.label}: there is no dataset ${parent} to put it into: ${typed(["create", "-p", parent])}`
+    const message = `on ${receiver.label}: there is no dataset ${parent} to put it into: ${commandText(["create", "-p", parent])}`
     return yield* new PreflightError({ message: isPool ? message : poolMissing(receiver.label, poolOf(target)) })
   }
   if (isWithin(target, replica) && (yield* retry(receiver.read(replica)))?.guid === root.guid) {
@@ -207,7 +207,7 @@ const modeIn = (of: PropertyOf | undefined): SendMode | undefined => {
 const guidsOf = (snapshots: ReadonlyArray<Snapshot>) => new Set(snapshots.map(({ guid }) => guid))
 
 /** Why the target does not end where it was asked to, but for snapshots of its own; undefined when it does. */
-const compare = Effect.fnUntraced(
+const checkEnd = Effect.fnUntraced(
   function* ({ source, target }: RecoveryItem, { guid, name }: Snapshot) {
     const replica = guidsOf(source.snapshots)
     const newest = (yield* (yield* Receiver).read(target))?.snapshots.findLast((each) => replica.has(each.guid))
@@ -233,8 +233,8 @@ const finish = Effect.fn("Recover.finish")(function* (
   let troubles = 0
   const later = (why: string, ...commands: ReadonlyArray<ZfsArguments>) =>
     Effect.forEach(commands, (args) => {
-      todo.push(typed(args))
-      return Effect.logWarning(`${why}; on ${end.label}: ${typed(args)}`)
+      todo.push(commandText(args))
+      return Effect.logWarning(`${why}; on ${end.label}: ${commandText(args)}`)
     })
   const attempt = (what: string, args: ZfsArguments, input?: Redacted.Redacted) =>
     end.change(what, args, input).pipe(
@@ -310,7 +310,7 @@ const logAdvice = Effect.fnUntraced(function* (
 ) {
   const { label } = yield* RecoveredEnd
   if (items.some(({ source: { name } }) => properties.get(name)?.received.size === 0)) {
-    const set = typed(["set", "mountpoint=/mnt/data", "compression=zstd", target])
+    const set = commandText(["set", "mountpoint=/mnt/data", "compression=zstd", target])
     yield* Effect.logInfo(
       `the streams bring no properties: what the original had set is not known, and ${target} has what it inherits and the defaults; to change that, on ${label}, for instance: ${set}`
     )

@@ -6,7 +6,7 @@ import { Process } from "../system/Process.ts"
 import { shellWords } from "../text/Text.ts"
 import { utf8 } from "../zfs/Account.ts"
 import { commandOn, type Endpoint } from "../zfs/Endpoint.ts"
-import { begun, type ZfsError } from "../zfs/ZfsCommand.ts"
+import { withoutLogin, type ZfsError } from "../zfs/ZfsCommand.ts"
 import { rows } from "../zfs/ZfsList.ts"
 import { type End, listNamed, makeEnd } from "./End.ts"
 import type { ZfsArguments } from "./RecoverPlan.ts"
@@ -57,21 +57,21 @@ export class RecoveredEnd extends Context.Tag("zipper/RecoveredEnd")<RecoveredEn
 }
 
 /** The command as it is typed there. */
-export const typed = (args: ZfsArguments): string => shellWords(["zfs", ...args])
+export const commandText = (args: ZfsArguments): string => shellWords(["zfs", ...args])
 
 /** A dry run says the commands that change something, in their order. */
 const makeWorkEnd = (endpoint: Endpoint, dryRun: boolean) =>
   Effect.map(Process, (process): WorkEnd => {
-    const end = makeWorkEnds(process, endpoint)
+    const end = makeRealEnd(process, endpoint)
     return dryRun
-      ? { ...end, dryRun, change: (_, args) => Effect.logInfo(`would run on ${end.label}: ${typed(args)}`) }
+      ? { ...end, dryRun, change: (_, args) => Effect.logInfo(`would run on ${end.label}: ${commandText(args)}`) }
       : end
   })
 
-const makeWorkEnds = (process: typeof Process.Service, endpoint: Endpoint): WorkEnd => {
+const makeRealEnd = (process: typeof Process.Service, endpoint: Endpoint): WorkEnd => {
   const { commands, end } = makeEnd(process, endpoint, "receive")
   const run = (program: string, args: ReadonlyArray<string>, stdin?: string) =>
-    begun(
+    withoutLogin(
       { endpoint, role: "receive" },
       process.run({ ...commandOn(endpoint, { program, args }), ...(stdin === undefined ? {} : { stdin }) })
     )

@@ -103,11 +103,11 @@ export const replicaOf = (
 export const sourcesOf = (job: Job, replica: string): ReadonlyArray<string> =>
   job.datasets.flatMap((root) => {
     const target = Either.getOrElse(targetOf(job, root), () => undefined)
-    return target !== undefined && isWithin(replica, target) ? [placeOf(replica, target, root)] : []
+    return target !== undefined && isWithin(replica, target) ? [copyName(replica, target, root)] : []
   })
 
 /** Where the copy of `dataset` goes, when that of `root` goes to `target`. */
-export const placeOf = (dataset: string, root: string, target: string): string => target + dataset.slice(root.length)
+export const copyName = (dataset: string, root: string, target: string): string => target + dataset.slice(root.length)
 
 /**
  * Plans what makes datasets of replicas. Nothing that exists is written to, but for what an earlier call began: marks are
@@ -134,10 +134,11 @@ export const planRecovery = ({
     const items = replicas.flatMap((source): ReadonlyArray<RecoveryItem> => {
       if (!needed.has(source.name)) return []
       const asked = chosen.get(source.name)
-      const place = placeOf(source.name, root, target)
+      const place = copyName(source.name, root, target)
       const there = existing.get(place)
       const received = there !== undefined && (there.mark === undefined || there.mark === "received")
-      const shared = received && asked && until(source, asked).snapshots.findLast(({ guid }) => there.guids.has(guid))
+      const shared =
+        received && asked && cutAfter(source, asked).snapshots.findLast(({ guid }) => there.guids.has(guid))
       return [{ source, target: place, mode: modeOf(source.name), to: shared || asked, received }]
     })
     const wrong = items.find((item) => datasetProblem(item.target) !== undefined)?.target
@@ -169,7 +170,7 @@ export const planRecovery = ({
   })
 
 /** The dataset as if its last snapshot was `to`. */
-export const until = (source: SourceDataset, to: Snapshot): SourceDataset => ({
+export const cutAfter = (source: SourceDataset, to: Snapshot): SourceDataset => ({
   ...source,
   snapshots: source.snapshots.filter(({ createtxg }) => createtxg <= to.createtxg),
   bookmarks: source.bookmarks.filter(({ createtxg }) => createtxg <= to.createtxg)

@@ -58,7 +58,7 @@ export type Renamed = ReadonlyMap<string, { readonly owner: string; readonly adv
  * Why a dataset that would be sent in full is not, by its name: a replica whose source is gone has snapshots of it, so that
  * it seems to have been renamed. Looks at what the job wrote, and beside its roots.
  */
-export const renamed = Effect.fn("Replication.renamed")(function* (job: Job, found: Survey) {
+export const findRenamed = Effect.fn("Replication.renamed")(function* (job: Job, found: Survey) {
   const fresh = found.items.filter(({ source, target }) => source.snapshots.length > 0 && !found.targets.has(target))
   if (fresh.length === 0) return new Map<string, never>()
   const roots = new Set(minimalRoots(job.datasets))

@@ -14,7 +14,7 @@ import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
 import { bookmarkPlaces } from "./Bookmarks.ts"
 import { plan } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
-import { bareRoots, logRemarks, noSnapshots, type Renamed, renamed } from "./Remarks.ts"
+import { bareRoots, findRenamed, logRemarks, noSnapshots, type Renamed } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { type SurveyWithSnapshots, takeSnapshots, thinOutSource } from "./SourceSnapshots.ts"
 import { formatOf } from "./Stream.ts"
@@ -91,7 +91,7 @@ const replicate = Effect.fn("Replicate")(function* (
   const bookmarks = yield* bookmarkPlaces(job, surveyed)
   const found = yield* takeSnapshots(job, surveyed, options.retries)
   yield* warnOfEncryption(job, found)
-  const moved = yield* renamed(job, found)
+  const moved = yield* findRenamed(job, found)
   const remarks = [...(yield* logRemarks(job, found, moved))]
   const absent = [
     ...Array.from(found.missing, ([dataset, error]) => ({

@@ -6,7 +6,7 @@ import { bytes, count, duration } from "../text/Text.ts"
 import type { Snapshot, SourceDataset } from "../zfs/Dataset.ts"
 import { parentOf } from "../zfs/DatasetName.ts"
 import { commandOn, type Endpoint, isBegin, label, local, splitAtBegin } from "../zfs/Endpoint.ts"
-import { begun, failure, notBegun, processFailure, userName, ZfsError } from "../zfs/ZfsCommand.ts"
+import { beginError, failure, processFailure, userName, withoutLogin, ZfsError } from "../zfs/ZfsCommand.ts"
 import { shortName } from "../zfs/ZfsList.ts"
 import { DryRunTargets, keyBelow, newDataset, Receiver } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
@@ -107,7 +107,7 @@ const transfer = Effect.fnUntraced(function* (
     const stderr = part === "source" ? words.text : end.stderr
     const { login, own } = splitAtBegin(endpoint, stderr)
     return own === undefined
-      ? [{ ...end, part, double, stderr: login, notBegun: notBegun(endpoint, { ...end, stderr }) }]
+      ? [{ ...end, part, double, stderr: login, notBegun: beginError(endpoint, { ...end, stderr }) }]
       : [{ ...end, part, double, stderr: own }]
   })
   const error = pipeFailure(request, settings, parts)
@@ -193,7 +193,7 @@ const isInstalled = Effect.fnUntraced(function* (process: typeof Process.Service
       () => Effect.succeed({ exitCode: 127, stdout: "", stderr: "" })
     )
   )
-  const completed = yield* begun({ endpoint, role: "send" }, asked)
+  const completed = yield* withoutLogin({ endpoint, role: "send" }, asked)
   if (completed.exitCode === 0 || completed.exitCode === 127) return completed.exitCode === 0
   return yield* failure(`run ${program}`, "", completed, { endpoint, role: "send", user: userName })
 })

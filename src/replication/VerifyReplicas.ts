@@ -168,7 +168,13 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
   const pairs = found.items.map(({ source, target: name }): Looked => {
     const target = found.targets.get(name)
     const verdict = judge(source, target, { mode: job.mode, ran: lastRun(state, source.name, target) ?? now })
-    return { dataset: source.name, name, ...verdict, findings: named(to, verdict.findings), target: replicaOf(target) }
+    return {
+      dataset: source.name,
+      name,
+      ...verdict,
+      findings: named(to, verdict.findings),
+      target: withSnapshots(target)
+    }
   })
   const { orphans } = sortReplicas(job, found)
   const missing = Array.from(found.missing, ([dataset, why]): Looked => {
@@ -204,7 +210,7 @@ const withoutSource =
     return { dataset, name: target.name, result: findings.length > 0 ? "bad" : result, findings, target }
   }
 
-const replicaOf = (target: TargetDataset | undefined) => (target?.snapshots.length === 0 ? undefined : target)
+const withSnapshots = (target: TargetDataset | undefined) => (target?.snapshots.length === 0 ? undefined : target)
 
 /** When the last run began that tried the dataset, in milliseconds since 1970; 0: none did. Undefined: it is not known. */
 const lastRun = (state: JobState | undefined, dataset: string, target: TargetDataset | undefined) => {
@@ -212,7 +218,7 @@ const lastRun = (state: JobState | undefined, dataset: string, target: TargetDat
   const item = state.datasets.find((each) => each.dataset === dataset)
   if (item !== undefined) return Date.parse(item.last_attempt_utc)
   // What has a replica was sent by a run of which the state was lost.
-  return replicaOf(target) === undefined ? 0 : undefined
+  return withSnapshots(target) === undefined ? 0 : undefined
 }
 
 /** The clocks of the two hosts may differ by so much. */
@@ -228,7 +234,7 @@ const judge = (
   const next = plan(source, target, { mode, rollback: false })
   const changes = target === undefined ? [] : changesIn(target, next._tag === "Diverged")
   const refused = next._tag === "Diverged" || next._tag === "Blocked" ? [next.reason] : []
-  if (replicaOf(target) === undefined) {
+  if (withSnapshots(target) === undefined) {
     const absent = due.length === 0 ? [] : [`there is no replica, and @${due.at(-1)?.name} was there at the last run`]
     const findings = [...absent, ...(due.length === 0 ? [] : refused), ...changes]
     return { result: findings.length > 0 ? "bad" : "none", findings }

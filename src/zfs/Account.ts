@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Process } from "../system/Process.ts"
 import { quoted } from "../text/Text.ts"
 import { commandOn, type Endpoint } from "./Endpoint.ts"
-import { at, begun, type Commands, type Context, failure, ZfsError } from "./ZfsCommand.ts"
+import { at, type Commands, type Context, failure, withoutLogin, ZfsError } from "./ZfsCommand.ts"
 
 /** The user of our commands on an end. */
 export interface Account {
@@ -16,7 +16,7 @@ export const readAccount = Effect.fnUntraced(function* (process: typeof Process.
   const { endpoint } = context
   const asked = process.run(commandOn(endpoint, { program: "sh", args: ["-c", whoami] }))
   // The first command of a run: what the login prints is said here, once.
-  const completed = yield* begun(context, asked, Effect.logInfo)
+  const completed = yield* withoutLogin(context, asked, Effect.logInfo)
   if (completed.exitCode !== 0) return yield* failure("log in", "", completed, context)
   return yield* parseAccount(completed.stdout, endpoint)
 })

@@ -71,7 +71,7 @@ export const makeCommands = (
   const command = (args: ReadonlyArray<string>) => commandOn(endpoint, { program, args })
   // A replica may have more snapshots than zfs lists or destroys in the ten minutes that a program has.
   const limit = context.role === "archive" ? {} : { timeoutMillis: anHour }
-  const attempt: Commands["attempt"] = (args) => begun(context, process.run({ ...command(args), ...limit }))
+  const attempt: Commands["attempt"] = (args) => withoutLogin(context, process.run({ ...command(args), ...limit }))
   const failed: Commands["failure"] = (purpose, dataset, completed, role = context.role) =>
     failure(purpose, dataset, completed, { ...context, role })
   return {
@@ -83,7 +83,7 @@ export const makeCommands = (
           ? Effect.succeed(completed.stdout)
           : Effect.fail(failed(purpose, dataset, completed, role))
       ),
-    lines: (args, onLine) => begun(context, process.lines({ ...command(args), timeoutMillis: anHour }, onLine)),
+    lines: (args, onLine) => withoutLogin(context, process.lines({ ...command(args), timeoutMillis: anHour }, onLine)),
     failure: failed
   }
 }
@@ -92,14 +92,14 @@ export const makeCommands = (
  * A command on an end, with what it printed itself as its stderr. What ssh and the login printed before it is logged by
  * `log`, and at debug where it never matters. Fails when the command could not begin.
  */
-export const begun = Effect.fnUntraced(function* (
+export const withoutLogin = Effect.fnUntraced(function* (
   { endpoint, role }: Pick<Context, "endpoint" | "role">,
   command: Effect.Effect<Completed, ProcessError>,
   log: typeof Effect.logInfo = Effect.logDebug
 ) {
   const completed = yield* Effect.mapError(command, processFailure({ endpoint, role }))
   const { login, own } = splitAtBegin(endpoint, completed.stderr)
-  if (own === undefined) return yield* notBegun(endpoint, completed)
+  if (own === undefined) return yield* beginError(endpoint, completed)
   const [words, harmless] = Arr.partition(linesOf(login), (line) => harmlessLine.test(line))
   if (words.length > 0) yield* log(`${label(endpoint)} prints at the login: ${words.join(" ")}`)
   if (harmless.length > 0) yield* Effect.logDebug(`ssh prints: ${harmless.join(" ")}`)
@@ -243,7 +243,7 @@ export const processFailure =
   }
 
 /** The failure of a command that did not begin: there is no connection, or the login runs something else. */
-export const notBegun = (endpoint: Endpoint, completed: Omit<Completed, "stdout"> & Partial<Completed>): ZfsError => {
+export const beginError = (endpoint: Endpoint, completed: Omit<Completed, "stdout"> & Partial<Completed>): ZfsError => {
   const lost = endpoint._tag === "Remote" ? connectionFailure(endpoint, completed) : undefined
   if (lost !== undefined) return lost
   const { exitCode, stderr, stdout = "" } = completed

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { checkReplication } from "../../src/check/Check.ts"
 import { addDataset, addSnapshot, unloadKey, zfsError } from "../doubles/replication/world.ts"
-import { job, makeKit, patiently, servicesOf } from "../support/replication/replication.ts"
+import { job, letTimePass, makeKit, servicesOf } from "../support/replication/replication.ts"
 
 type Kit = Effect.Effect.Success<ReturnType<typeof makeKit>>
 
@@ -10,7 +10,7 @@ const check = (kit: Kit, datasets: typeof job.datasets = job.datasets) =>
   checkReplication({ ...job, datasets }).pipe(
     Effect.provide(servicesOf(kit.memory, true)),
     Effect.provide(kit.around),
-    patiently
+    letTimePass
   )
 
 describe("the check of a replication job", () => {

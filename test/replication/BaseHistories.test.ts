@@ -6,7 +6,7 @@ import { bookmarkName, placeId } from "../../src/replication/Bookmarks.ts"
 import { runReplication } from "../../src/replication/Replicate.ts"
 import { asTarget } from "../doubles/replication/receiver.ts"
 import { addDataset, addSnapshot, type MemoryDataset, removeSnapshot, write } from "../doubles/replication/world.ts"
-import { job, makeKit, patiently, servicesOf } from "../support/replication/replication.ts"
+import { job, letTimePass, makeKit, servicesOf } from "../support/replication/replication.ts"
 
 const names = ["tank", "tank/a"]
 
@@ -54,7 +54,7 @@ describe("a base", () => {
           ...{ named: true, notify_on: [], reminder_hours: 24 }
         }
         const run = (of: keyof typeof jobs) =>
-          patiently(runReplication(jobs[of], options)).pipe(
+          letTimePass(runReplication(jobs[of], options)).pipe(
             Effect.provide(servicesOf(memory)),
             Effect.provide(around),
             Effect.either

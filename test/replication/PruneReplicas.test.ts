@@ -15,7 +15,7 @@ import {
   removeSnapshot,
   zfsError
 } from "../doubles/replication/world.ts"
-import { job, makeKit, patiently, servicesOf } from "../support/replication/replication.ts"
+import { job, letTimePass, makeKit, servicesOf } from "../support/replication/replication.ts"
 
 const aDay = 86_400
 
@@ -49,7 +49,7 @@ const makePruneKit = (
           reminder_hours: 24,
           readers
         }
-      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory, dryRun), kit.around)), patiently)
+      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory, dryRun), kit.around)), letTimePass)
     return { ...kit, tank, replica, prune }
   })
 

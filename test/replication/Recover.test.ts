@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import { assert } from "vitest"
 import { beginLook, endLook } from "../../src/replication/Look.ts"
 import { type RecoverRequest, runRecover } from "../../src/replication/Recover.ts"
-import { looksIn, propertiesIn, RecoveredEnd, ReplicaEnd, typed } from "../../src/replication/RecoverEnd.ts"
+import { commandText, looksIn, propertiesIn, RecoveredEnd, ReplicaEnd } from "../../src/replication/RecoverEnd.ts"
 import { Progress } from "../../src/system/Progress.ts"
 import { memoryLock } from "../doubles/Lock.ts"
 import { within } from "../doubles/replication/end.ts"
@@ -20,7 +20,7 @@ import {
   zfsError
 } from "../doubles/replication/world.ts"
 import { processFake } from "../support/program/processFake.ts"
-import { job, patiently, recording, servicesOf } from "../support/replication/replication.ts"
+import { job, letTimePass, recording, servicesOf } from "../support/replication/replication.ts"
 
 const root = "backup/nas/tank"
 const settings = { run: "abcdef", retries: 0, lockfile: "/lock", lockWait: 0 }
@@ -57,9 +57,9 @@ const workEnd = (memory: ReplicationMemory, side: "source" | "target", dryRun: b
         )
       ),
     change: (_: string, args: ReadonlyArray<string>) =>
-      operation(memory, typed(args), () =>
+      operation(memory, commandText(args), () =>
         Effect.sync(() => {
-          ran.push(typed(args))
+          ran.push(commandText(args))
           const found = datasets.get(args.at(-1) ?? "")
           if (dryRun || found === undefined) return
           if (args[1] === "-S") found.properties.set("canmount", "on")
@@ -107,7 +107,7 @@ const makeKit = () => {
     lines,
     ran,
     recover: (more: Partial<RecoverRequest & { readonly dryRun: boolean }> = {}) =>
-      patiently(runRecover(job, { ...request, ...more })).pipe(Effect.provide(layer(more.dryRun ?? false))),
+      letTimePass(runRecover(job, { ...request, ...more })).pipe(Effect.provide(layer(more.dryRun ?? false))),
     look: (folder: string) =>
       beginLook({ job: "nas", replica: root, folder, at: undefined, retries: 0, run: "ab12cd" }).pipe(
         Effect.provide(layer(false))
@@ -143,7 +143,7 @@ describe("recover", () => {
         assert.deepStrictEqual(kit.guids("target", `new/t${name}`), kit.guids("source", root + name))
       assert.deepStrictEqual(kit.ran, [
         "zfs inherit -S canmount new/t",
-        typed(["set", "compression=zstd", "new/t"]),
+        commandText(["set", "compression=zstd", "new/t"]),
         "zfs inherit -S canmount new/t/a",
         "zfs inherit -S canmount new/t/a/b",
         "zfs mount new/t",
@@ -187,7 +187,7 @@ describe("recover", () => {
   it.effect("tries again what failed after all was received, and receives nothing into what may be in use", () =>
     Effect.gen(function* () {
       const kit = makeKit()
-      const set = typed(["set", "compression=zstd", "new/t"])
+      const set = commandText(["set", "compression=zstd", "new/t"])
       kit.memory.failures.set(set, [zfsError("Other", "no")])
       const first = yield* kit.recover()
       assert.deepStrictEqual([first.failed, first.todo], [1, [set, "zfs inherit zipper:recover new/t"]])
@@ -268,12 +268,12 @@ describe("recover", () => {
     Effect.gen(function* () {
       const kit = makeKit()
       addDataset(kit.memory, "target", "full")
-      kit.memory.failures.set(typed(["set", "compression=zstd", "full/t"]), [
+      kit.memory.failures.set(commandText(["set", "compression=zstd", "full/t"]), [
         zfsError("PermissionDenied", "permission denied")
       ])
       const summary = yield* kit.recover({ target: "full/t" })
       assert.deepStrictEqual(summary.todo, [
-        typed(["set", "compression=zstd", "full/t"]),
+        commandText(["set", "compression=zstd", "full/t"]),
         "zfs mount full/t",
         "zfs mount full/t/a",
         "zfs mount full/t/a/b",
@@ -311,7 +311,7 @@ describe("recover", () => {
       assert.deepStrictEqual(opened.todo, [])
       assert.deepStrictEqual(kit.ran.slice(2, 8), [
         "zfs load-key -L file:///key new/s",
-        typed(["set", "keylocation=file:///key", "new/s"]),
+        commandText(["set", "keylocation=file:///key", "new/s"]),
         "zfs load-key -L file:///key new/s/c",
         "zfs change-key -i new/s/c",
         "zfs mount new/s",
@@ -339,7 +339,7 @@ describe("recover --look", () => {
       const kit = makeKit()
       const shown = yield* kit.look("/mnt/look")
       assert.deepStrictEqual(kit.ran, [
-        typed([
+        commandText([
           "clone",
           "-o",
           "zipper:look=/mnt/look",
@@ -350,8 +350,8 @@ describe("recover --look", () => {
           `${root}@3`,
           "backup/zipper-look-ab12cd"
         ]),
-        typed(["create", "-o", "zipper:look=/mnt/look", "-o", "canmount=off", "backup/zipper-look-ab12cd/a"]),
-        typed([
+        commandText(["create", "-o", "zipper:look=/mnt/look", "-o", "canmount=off", "backup/zipper-look-ab12cd/a"]),
+        commandText([
           "clone",
           "-o",
           "zipper:look=/mnt/look",
@@ -362,7 +362,7 @@ describe("recover --look", () => {
         ]),
         "zfs mount backup/zipper-look-ab12cd",
         "zfs mount backup/zipper-look-ab12cd/a/b",
-        typed(["set", "readonly=on", "backup/zipper-look-ab12cd"])
+        commandText(["set", "readonly=on", "backup/zipper-look-ab12cd"])
       ])
       assert.strictEqual(shown.datasets.length, 3)
       kit.memory.failures.set("zfs mount backup/zipper-look-ab12cd/a/b", [zfsError("Other", "no")])

@@ -9,7 +9,7 @@ import { PreflightError } from "../../src/runs/Run.ts"
 import { exitStatusOf, totals } from "../../src/runs/VerifyReplicasResult.ts"
 import { allowTable } from "../doubles/replication/end.ts"
 import { addSnapshot, removeSnapshot, zfsError } from "../doubles/replication/world.ts"
-import { job, makeKit, patiently, servicesOf } from "../support/replication/replication.ts"
+import { job, letTimePass, makeKit, servicesOf } from "../support/replication/replication.ts"
 
 /** Two datasets, replicated twice: the second run began long after their snapshots were taken. */
 const makeVerifyKit = (held: ReadonlyArray<string> = []) =>
@@ -30,7 +30,7 @@ const makeVerifyKit = (held: ReadonlyArray<string> = []) =>
           ...{ run: "ab12cd", retries: 1, lockfile: "/l", host: "backup", notify_on: ["failure", "recovery"] },
           ...{ reminder_hours: 24, read }
         }
-      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory), kit.around)), patiently)
+      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory), kit.around)), letTimePass)
     const findings = Effect.map(Effect.suspend(verify), ({ replicas }) =>
       replicas.flatMap((each) => each.findings).join("\n")
     )

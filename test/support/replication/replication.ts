@@ -85,7 +85,7 @@ export const makeKit = (given: Partial<Job> = {}, held: ReadonlyArray<string> = 
           ...options
         }
       ).pipe(Effect.provide(Layer.merge(servicesOf(memory, options.dryRun), around)))
-    const run = (options: Parameters<typeof unhurried>[0] = {}) => patiently(unhurried(options))
+    const run = (options: Parameters<typeof unhurried>[0] = {}) => letTimePass(unhurried(options))
     return {
       memory,
       /** "LEVEL dataset: message" of every record, debug included. */
@@ -121,7 +121,7 @@ const withSnapshots = (
 }
 
 /** Lets every wait come to its end. */
-export const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+export const letTimePass = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.fork(effect)
     yield* TestClock.adjust("1 hour")
