@@ -8,11 +8,12 @@ import {
   guidsOf,
   type Hosts,
   makeHosts,
+  makeSshUser,
   pictureOf,
   pull,
   push
 } from "./replicationSupport.ts"
-import { makeUser, put, type Ran, sh, snapshotsOf, zfs, zipperIn } from "./support.ts"
+import { put, type Ran, sh, snapshotsOf, zfs, zipperIn } from "./support.ts"
 
 const user = "zipbase"
 let uid: number
@@ -24,14 +25,7 @@ before(() => {
   hosts = makeHosts()
   src = hosts.source.name
   dst = hosts.target.name
-  uid = makeUser(user)
-  const folder = `/home/${user}/.ssh`
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-  for (const file of ["id_ed25519", "id_ed25519.pub", "authorized_keys", "config"]) {
-    fs.copyFileSync(`/root/.ssh/${file}`, `${folder}/${file}`)
-    fs.chmodSync(`${folder}/${file}`, 0o600)
-  }
-  sh("chown", "-R", user, folder)
+  uid = makeSshUser(user)
   for (const name of ["backup", "vault"]) zfs("create", "-o", "canmount=off", `${dst}/${name}`)
   config = path.join(`/home/${user}`, "zipper.json")
 })

@@ -1,9 +1,16 @@
 import * as assert from "node:assert/strict"
-import * as fs from "node:fs"
 import * as path from "node:path"
 import { after, before, describe, it } from "node:test"
-import { expectReplica, expectStatus, type Hosts, makeHosts, pictureOf, valueOf } from "./replicationSupport.ts"
-import { makeUser, put, type Ran, sh, zfs, zipper, zipperIn } from "./support.ts"
+import {
+  expectReplica,
+  expectStatus,
+  type Hosts,
+  makeHosts,
+  makeSshUser,
+  pictureOf,
+  valueOf
+} from "./replicationSupport.ts"
+import { put, type Ran, zfs, zipper, zipperIn } from "./support.ts"
 
 const user = "zipbackup"
 let uid: number
@@ -14,14 +21,7 @@ before(() => {
   hosts = makeHosts()
   src = hosts.source.name
   dst = hosts.target.name
-  uid = makeUser(user)
-  const folder = `/home/${user}/.ssh`
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-  for (const file of ["id_ed25519", "id_ed25519.pub", "authorized_keys", "config"]) {
-    fs.copyFileSync(`/root/.ssh/${file}`, `${folder}/${file}`)
-    fs.chmodSync(`${folder}/${file}`, 0o600)
-  }
-  sh("chown", "-R", user, folder)
+  uid = makeSshUser(user)
   zfs("create", `${src}/data`)
   zfs("create", `${src}/data/child`)
   put(path.join(hosts.source.mountpoint, "data/file"))

@@ -163,7 +163,7 @@ describe("recover", () => {
 })
 
 describe("recover --look", () => {
-  it("shows a replica read-only; pulls go on as if nobody had looked; check names it; --done takes it away", () => {
+  it("shows a replica read-only; pulls go on meanwhile; check names it; --done takes it away", () => {
     const folder = path.join(hosts.target.folder, "look")
     const before = pictureOf(`${dst}/r`)
     const ran = expectStatus(recover(...data, "--look", folder), 0)

@@ -2,7 +2,7 @@ import * as assert from "node:assert/strict"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { after } from "node:test"
-import { makePool, type Pool, type Ran, sh, snapshotsOf, zfs, zipper } from "./support.ts"
+import { makePool, makeUser, type Pool, type Ran, sh, snapshotsOf, zfs, zipper } from "./support.ts"
 
 /** Two pools of their own, and ssh from this machine to itself, which is the other host of every test. */
 export interface Hosts {
@@ -23,6 +23,19 @@ export const makeHosts = (sizes: { readonly source?: number; readonly target?: n
       target.destroy()
     }
   }
+}
+
+/** A user who logs in by ssh with root's keys, from here and to here. Gives its uid. */
+export const makeSshUser = (user: string): number => {
+  const uid = makeUser(user)
+  const folder = `/home/${user}/.ssh`
+  fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const file of ["id_ed25519", "id_ed25519.pub", "authorized_keys", "config"]) {
+    fs.copyFileSync(`/root/.ssh/${file}`, `${folder}/${file}`)
+    fs.chmodSync(`${folder}/${file}`, 0o600)
+  }
+  sh("chown", "-R", user, folder)
+  return uid
 }
 
 /** The hosts of one file's tests, destroyed after them. `here`: where the source is mounted. */

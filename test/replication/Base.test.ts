@@ -46,7 +46,7 @@ describe("bookmarks", () => {
     assert.deepStrictEqual(guids(planBookmarks(source, { snapshots: at("1") }, "p", true)), [[], []])
   })
 
-  it("have the pool and the path of the replica in their names, whatever the pool is called", () => {
+  it("have the pool and the path of the replica in their names, with any name of the pool", () => {
     const pool = (name: string, guid: string) => new Map([[name, { ...target(name), guid }]])
     const place = placeId(pool("backup", "7"), "backup/nas/tank")
     assert.match(place ?? "", /^[0-9a-f]{12}$/)

@@ -41,7 +41,7 @@ const thinOut = (source: MemoryDataset, at: number) => {
 
 describe("a base", () => {
   it.effect.prop(
-    "is kept, whatever the source thins out and wherever a run ends; no bookmark and no snapshot of another is touched",
+    "is kept over all that the source thins out and all ends of a run; no bookmark and no snapshot of another is touched",
     { history: FastCheck.array(happening, { maxLength: 40, size: "max" }) },
     ({ history }) =>
       Effect.gen(function* () {

@@ -8,23 +8,8 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { makeReceiver } from "../../src/replication/Receiver.ts"
-import { local } from "../../src/zfs/Endpoint.ts"
 import type { Answer } from "../support/program/processFake.ts"
-import { begin, nas, row, scripted, snapshot } from "../support/replication/replicationEnds.ts"
-
-const receiver = (answer: (commandLine: string) => Answer, endpoint: Parameters<typeof makeReceiver>[1] = local) => {
-  const { calls, process } = scripted(answer)
-  return { calls, receiver: makeReceiver(process, endpoint) }
-}
-
-/** `prepare` on a dataset with these values, where `zfs version` answers so. */
-const prepareExisting = (values: string, version: Answer) => {
-  const { calls, receiver: of } = receiver((line) => {
-    if (line === "zfs version") return version
-    return { stdout: line.startsWith("zfs list") ? "dst\ndst/b\n" : line.startsWith("zfs get") ? values : "" }
-  })
-  return { calls, done: of.prepare("dst/b", { canmount: "off", acltype: "posix", xattr: "sa" }) }
-}
+import { begin, nas, receiver, row, scripted, snapshot } from "../support/replication/replicationEnds.ts"
 
 const token = "1-af6334da1-b0-789c6360"
 const guidOf = (name: string) => String(9000 + name.length)
@@ -398,80 +383,6 @@ describe("Receiver", () => {
         assert.match((yield* Effect.flip(done)).message, why)
         assert.strictEqual(calls.length, 1)
       }
-    })
-  )
-
-  it.effect("prepares a dataset that is not there, with its parents", () =>
-    Effect.gen(function* () {
-      const { calls, receiver: of } = receiver((line) =>
-        line.startsWith("zfs list")
-          ? {
-              exitCode: 1,
-              stdout: "dst\n",
-              stderr: "cannot open 'dst/b': dataset does not exist\ncannot open 'dst/b/c': dataset does not exist\n"
-            }
-          : {}
-      )
-      assert.deepStrictEqual(yield* of.prepare("dst/b/c", { canmount: "off", xattr: "sa" }), {
-        created: true,
-        parents: ["dst/b"],
-        changed: []
-      })
-      assert.deepStrictEqual(calls.slice(1), [
-        "zfs create -o canmount=off dst/b",
-        "zfs create -o canmount=off -o xattr=sa dst/b/c"
-      ])
-    })
-  )
-
-  it.effect("prepares a dataset that is there: sets only what differs", () =>
-    Effect.gen(function* () {
-      const prepared = (values: string) => prepareExisting(values, { stdout: "zfs-2.1.11-1\nzfs-kmod-2.1.11-1\n" })
-      const some = prepared("canmount\ton\nacltype\tposixacl\nxattr\ton\n")
-      assert.deepStrictEqual(yield* some.done, {
-        created: false,
-        parents: [],
-        changed: ["canmount", "xattr"]
-      })
-      assert.strictEqual(some.calls.at(-1), "zfs set canmount=off xattr=sa dst/b")
-      const none = prepared("canmount\toff\nacltype\tposix\nxattr\tsa\n")
-      assert.deepStrictEqual(yield* none.done, { created: false, parents: [], changed: [] })
-      assert.notMatch(none.calls.join("\n"), /zfs (set|create)/)
-    })
-  )
-
-  it.effect("takes xattr=on for sa where OpenZFS prints it so, and not where it means dir", () =>
-    Effect.gen(function* () {
-      const changedBy = (version: Answer) =>
-        Effect.map(
-          prepareExisting("canmount\toff\nacltype\tposix\nxattr\ton\n", version).done,
-          ({ changed }) => changed
-        )
-      for (const version of ["2.3.9-1", "2.3.4-pve1", "2.4.99-1", "2.10.0", "3.0.0"]) {
-        assert.deepStrictEqual(
-          yield* changedBy({ stdout: `Welcome\nzfs-${version}\nzfs-kmod-${version}\n` }),
-          [],
-          version
-        )
-      }
-      for (const version of ["0.8.6-1", "2.1.11-1", "2.2.99-1", "2.2.6-FreeBSD_g33174af15"]) {
-        // The zfs command translates the value; its kernel module may be of another version.
-        assert.deepStrictEqual(yield* changedBy({ stdout: `zfs-${version}\nzfs-kmod-2.3.9-1\n` }), ["xattr"], version)
-      }
-      const unknown = { exitCode: 2, stderr: "unrecognized command 'version'\n" }
-      assert.deepStrictEqual(yield* changedBy(unknown), ["xattr"])
-    })
-  )
-
-  it.effect("never makes a pool", () =>
-    Effect.gen(function* () {
-      const { calls, receiver: of } = receiver(() => ({
-        exitCode: 1,
-        stderr: "cannot open 'nopool': dataset does not exist\n"
-      }))
-      const error = yield* Effect.flip(of.prepare("nopool", { canmount: "off" }))
-      assert.strictEqual(error.message, "cannot prepare nopool: cannot open 'nopool': dataset does not exist")
-      assert.notMatch(calls.join("\n"), /create/)
     })
   )
 })

@@ -80,7 +80,7 @@ describe("verify --job", () => {
     })
   )
 
-  it.effect("finds a base that is lost, and datasets that the job names and nobody has", () =>
+  it.effect("finds a base that is lost, and datasets that the job names and neither end has", () =>
     Effect.gen(function* () {
       const kit = yield* makeVerifyKit()
       for (const name of ["1", "2"]) removeSnapshot(kit.a, name)

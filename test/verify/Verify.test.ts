@@ -20,8 +20,6 @@ import { memoryArchives } from "../doubles/PublishedArchives.ts"
 import { folder } from "../support/program/job.ts"
 import { setOf, zipOf } from "../support/zip/sets.ts"
 
-type Zip = MemoryZip
-
 const statesOf = (folders: ReadonlyArray<TrackedFolder> | JobStateError) =>
   Ref.make<MemoryJobStates>({
     ...noJobStates,
@@ -50,8 +48,8 @@ const statesOf = (folders: ReadonlyArray<TrackedFolder> | JobStateError) =>
     )
   })
 
-const good: Zip = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
-const foreign: Zip = {
+const good: MemoryZip = { files: 2, bytes: 30, complete: true, flaws: [], names: ["a", "b"] }
+const foreign: MemoryZip = {
   files: 0,
   bytes: 0,
   complete: false,
@@ -59,7 +57,7 @@ const foreign: Zip = {
   flaws: [{ entry: '"a"', problem: "it was not made by this program (version made by)" }],
   names: []
 }
-const damaged: Zip = { ...good, flaws: [{ entry: '"b"', problem: "its CRC-32 is wrong" }] }
+const damaged: MemoryZip = { ...good, flaws: [{ entry: '"b"', problem: "its CRC-32 is wrong" }] }
 
 /** What runs remember of a folder that they archived. */
 const archived = (name: FolderName): TrackedFolder => ({
@@ -75,7 +73,7 @@ const run = (
   options: {
     readonly folders?: ReadonlyArray<FolderName>
     readonly which?: Which
-    readonly zips?: Readonly<Record<string, Zip>>
+    readonly zips?: Readonly<Record<string, MemoryZip>>
     /** By the indexes of archives, and by the state of the job. */
     readonly recorded?: ReadonlyArray<FolderName> | ArchivesError
     readonly state?: ReadonlyArray<TrackedFolder> | JobStateError
@@ -341,7 +339,7 @@ describe("verify", () => {
     Effect.gen(function* () {
       const sets = [yield* setOf(abcd, "current"), yield* setOf(abcd, "previous")]
       const [current, previous] = [zipOf(abcd, "current"), zipOf(abcd, "previous")]
-      const said = (zips: Readonly<Record<string, Zip>>, which: Which = "current") =>
+      const said = (zips: Readonly<Record<string, MemoryZip>>, which: Which = "current") =>
         Effect.map(
           run(sets, { zips, which, config: "my config's.json" }),
           ({ lines }) => lines.filter((line) => line.includes("what to do"))[0]

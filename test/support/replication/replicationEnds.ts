@@ -1,9 +1,10 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { makeReceiver } from "../../../src/replication/Receiver.ts"
 import { type Invocation, Process } from "../../../src/system/Process.ts"
 import type { Snapshot } from "../../../src/zfs/Dataset.ts"
-import type { Remote } from "../../../src/zfs/Endpoint.ts"
+import { local, type Remote } from "../../../src/zfs/Endpoint.ts"
 import { type Answer, processFake } from "../program/processFake.ts"
 
 /** Another machine. */
@@ -54,3 +55,12 @@ export const snapshot = (name: string, createtxg = 1n, more: Partial<Snapshot> =
 /** A line of `zfs list -Hp` about it. */
 export const row = (dataset: string, { clones, createtxg, creation, guid, holds, name, written }: Snapshot): string =>
   `${dataset}@${name}\t${guid}\t${createtxg}\t${creation}\t${holds}\t${clones.join(",") || "-"}${written === undefined ? "" : `\t${written}`}\n`
+
+/** The receiver on zfs that answers so, and the commands that it ran. */
+export const receiver = (
+  answer: (commandLine: string) => Answer,
+  endpoint: Parameters<typeof makeReceiver>[1] = local
+) => {
+  const { calls, process } = scripted(answer)
+  return { calls, receiver: makeReceiver(process, endpoint) }
+}
