@@ -299,3 +299,30 @@ describe("suspend", () => {
     assert.include(dry.stdout, 'would publish "suspend" to servers/host-backups at 127.0.0.1:1883')
   })
 })
+
+describe("a recover that cannot be meant", () => {
+  const nightly = ["--job", "nightly"]
+  const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, ReadonlyArray<string>]> = [
+    [
+      [],
+      ["give --job NAME: the job that the replica is of", "give one of --to TARGET, --look DIR", "give one dataset"]
+    ],
+    [["tank/a", ...nightly, "--to", "x/y/"], ['--to: "x/y/" has an empty part']],
+    [["tank/a", ...nightly, "--to", "x"], ["--to: x is a pool; give a dataset in it: x/data"]],
+    [["tank/a", ...nightly, "--to", "x/y", "--key", "key"], ["--key: expected file:///path"]],
+    [["tank/a", ...nightly, "--look", "/mnt", "--host", "nas"], ["--host and --key go with --to"]],
+    [["tank/z", ...nightly, "--to", "x/y"], ["tank/z is no dataset of the job nightly: tank/a"]],
+    [["tank/a", "--job", "night", "--to", "x/y"], ['has no job "night"; did you mean nightly?']],
+    [["tank/b", "--job", "offsite", "--look", "mnt"], ["--look, --done: give a path that begins with /"]]
+  ]
+  for (const [args, mistakes] of wrong) {
+    it(`${args.join(" ") || "without anything"} is refused before a program is called`, async () => {
+      const env = { PATH: `${traps()}:/usr/bin:/bin` }
+      const ran = await run(["recover", ...args, "--config", place.config], { env })
+      assert.strictEqual(ran.status, 2, ran.stderr)
+      for (const mistake of mistakes) assert.include(ran.stderr, mistake)
+      assert.strictEqual(ran.stderr.match(/^ {2}- /gm)?.length ?? 1, mistakes.length, ran.stderr)
+      assert.isFalse(existsSync(join(place.root, "called")))
+    })
+  }
+})

@@ -52,7 +52,8 @@ export const recover = makeCommand(
     const unknown = unknownOption(datasets)
     if (unknown !== undefined) return yield* fail(unknown)
     const ways = [to, look, done].filter((way) => way !== undefined)
-    const place = endpointFromFlags({ ...flags, datasets: [to ?? "tank"] })
+    // TARGET is judged below, and names no dataset of the job.
+    const place = endpointFromFlags({ ...flags, datasets: ["tank"] })
     const { config, job, warnings } = yield* resolveJob(
       "recover",
       { ...nothingElse, job: name ?? "", config: flags.config },
