@@ -131,7 +131,7 @@ describe("recover", () => {
     await until("half of a stream", () => receivedBytes(`${target}/child`) > 500_000)
     child.kill("SIGTERM")
     assert.equal(await ended, 143, output())
-    assert.match(output(), /the same command goes on there/)
+    assert.match(output(), /the same command goes on/)
     assert.match(expectStatus(recover(...remote), 0).stdout, /resumed/)
     expectRecovered(target, replica, ["/child", "/vol", "/late"])
   })

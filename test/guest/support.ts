@@ -96,7 +96,7 @@ export const zipperIn = (
 ): Ran => {
   const { signal, status, stderr, stdout } = spawnSync(process.execPath, [program, ...args], {
     encoding: "utf8",
-    timeout: 240_000,
+    timeout: 480_000,
     env: { ...process.env, ...options.env },
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid })
   })
@@ -122,7 +122,7 @@ export const startZipperWith = (env: Readonly<Record<string, string>>, ...args: 
 }
 
 /** Waits until `condition` holds, looking often; fails after `seconds`. */
-export const until = async (what: string, condition: () => boolean, seconds = 240): Promise<void> => {
+export const until = async (what: string, condition: () => boolean, seconds = 480): Promise<void> => {
   const deadline = Date.now() + seconds * 1000
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`)
