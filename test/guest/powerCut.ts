@@ -26,7 +26,6 @@ const setUp = () => {
   if (isNew) {
     sh("zpool", "create", "-O", `mountpoint=${mountpoint}`, pool, "/dev/vdb1")
     for (const name of ["source", "target"]) zfs("create", `${pool}/${name}`)
-    sh("mkfs.ext4", "-q", "/dev/vdc")
   } else sh("zpool", "import", "-f", "-d", "/dev/vdb1", pool)
   // Nothing is written before it has to be, and no rename brings a sync along.
   sh("mount", "-o", "noauto_da_alloc,commit=300", "/dev/vdc", "/tmp/ext4")
