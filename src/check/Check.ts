@@ -9,7 +9,7 @@ import { looksAt } from "../replication/Look.ts"
 import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
 import { ReplicaEnd } from "../replication/RecoverEnd.ts"
-import { bareRoots, findRenamed, noSnapshots, remarksOn } from "../replication/Remarks.ts"
+import { bareRoots, findDisplaced, noSnapshots, remarksOn } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
 import { missingPermissions, placeOf, survey, targetNames } from "../replication/Survey.ts"
 import { Transfer } from "../replication/Transfer.ts"
@@ -79,7 +79,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const { label } = yield* Sender
     const found = yield* survey(job, 0)
     const lacking = yield* missingPermissions(job, found, false)
-    const moved = yield* findRenamed(job, found)
+    const moved = yield* findDisplaced(job, found)
     const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
     const { label: receiver } = yield* Receiver

@@ -82,9 +82,9 @@ export interface ReplicationMemory {
   readonly tokens: Map<string, MemoryToken>
   /** Whose the snapshots of the source are that jobs took, by `dataset@snapshot`. */
   readonly marks: Map<string, string>
-  /** Called with the name of every operation: somebody else changes the world meanwhile. */
   /** How many milliseconds an operation takes. */
   readonly delays: Map<string, number>
+  /** Called with the name of every operation: another program changes the world meanwhile. */
   before: (operation: string) => void
   after: (operation: string) => void
   /** The transaction group and the guid that come next. */
@@ -231,6 +231,16 @@ export const removeSnapshot = (dataset: MemoryDataset, name: string): void => {
     if (each === snapshot) return []
     return [each === next ? { ...each, written: each.written + snapshot.written } : each]
   })
+}
+
+/** `zfs promote` of a clone of `of`: it gets the snapshots of its origin up to that one, and their bookmarks. */
+export const promote = (clone: MemoryDataset, origin: MemoryDataset, of: string): void => {
+  const last = origin.snapshots.find(({ name }) => name === of)?.createtxg ?? 0n
+  const isShared = ({ createtxg }: Bookmark) => createtxg <= last
+  clone.snapshots = [...origin.snapshots.filter(isShared), ...clone.snapshots]
+  clone.bookmarks = [...origin.bookmarks.filter(isShared), ...clone.bookmarks]
+  origin.snapshots = origin.snapshots.filter((each) => !isShared(each))
+  origin.bookmarks = origin.bookmarks.filter((each) => !isShared(each))
 }
 
 /** `zfs rollback -r`: all that is later goes, bookmarks too. */

@@ -1,0 +1,73 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { addSnapshot, promote } from "../doubles/replication/world.ts"
+import { errorOf, makeKit, short } from "../support/replication/replication.ts"
+
+/** tank/b, a clone of tank/a@2, is promoted after both were replicated; then both get a snapshot. */
+const promoted = (ofOrigin: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const kit = yield* makeKit()
+    kit.source("tank", ["1"])
+    const a = kit.source("tank/a", ofOrigin)
+    kit.source("tank/a/child", ["1"])
+    const b = kit.source("tank/b", ["b1"])
+    assert.strictEqual((yield* kit.run()).failed, 0)
+    promote(b, a, "2")
+    addSnapshot(kit.memory, a, "4")
+    addSnapshot(kit.memory, b, "b2")
+    return kit
+  })
+
+describe("a clone that was promoted at the source", () => {
+  it.effect("names the snapshots that never reach its replica, and both replicas go on", () =>
+    Effect.gen(function* () {
+      const kit = yield* promoted(["1", "2", "3"])
+      for (const options of [{ dryRun: true }, {}, {}]) {
+        kit.lines.length = 0
+        const summary = yield* kit.run(options)
+        assert.strictEqual(summary.failed + summary.refused, 0)
+        const text =
+          "2 snapshots that were those of tank/a (@1, @2) are older than what backup/nas/tank/b on this host began with and never reach it: the dataset was a clone of tank/a and was promoted; backup/nas/tank/a has them, so keep that one, or move backup/nas/tank/b out of the way (there: zfs rename 'backup/nas/tank/b' 'backup/nas/tank/b-old') and the next run starts anew with them"
+        assert.deepStrictEqual(summary.remarks, [text])
+        assert.deepStrictEqual(
+          kit.lines.filter((line) => line.startsWith("WARN")),
+          [`WARN tank/b: ${text}`]
+        )
+      }
+      assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "2", "3", "4"])
+      assert.deepStrictEqual(kit.names("backup/nas/tank/b"), ["b1", "b2"])
+    })
+  )
+
+  it.effect("an origin without later snapshots cannot go on: what happened and the way back are said", () =>
+    Effect.gen(function* () {
+      const kit = yield* promoted(["1", "2"])
+      addSnapshot(kit.memory, kit.source("tank/a/new", []), "1")
+      for (const options of [{ dryRun: true }, {}]) {
+        const summary = yield* kit.run(options)
+        assert.strictEqual(
+          errorOf(summary.datasets, "tank/a"),
+          "tank/b on nas has the snapshots of backup/nas/tank/a now, and this dataset none of them: a clone of it was promoted (there: zfs promote 'tank/a' takes them back), or the datasets changed names (give their replicas the same names); to keep it so, move the replica out of the way (on this host: zfs rename 'backup/nas/tank/a' 'backup/nas/tank/a-old') and the next run starts anew"
+        )
+        assert.deepStrictEqual(
+          short(summary.datasets).filter((text) => text.startsWith("tank/a")),
+          ["tank/a failed", "tank/a/child up_to_date", "tank/a/new sent"]
+        )
+      }
+    })
+  )
+
+  it.effect("is told from snapshots that were thinned out at the replica", () =>
+    Effect.gen(function* () {
+      const kit = yield* makeKit()
+      const tank = kit.source("tank", ["1", "2"])
+      const copy = kit.source("tank/copy", [])
+      copy.snapshots = tank.snapshots
+      yield* kit.run()
+      const replica = kit.memory.target.datasets.get("backup/nas/tank/copy")
+      assert.isDefined(replica)
+      replica.snapshots = replica.snapshots.slice(1)
+      assert.deepStrictEqual((yield* kit.run()).remarks, [])
+    })
+  )
+})
