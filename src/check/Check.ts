@@ -84,6 +84,8 @@ export const checkReplication = Effect.fn("CheckReplication")(
     yield* (yield* Transfer).tools
     const { label: receiver } = yield* Receiver
     const refusals = found.items.flatMap(({ source, target }) => {
+      const displaced = moved.get(source.name)
+      if (displaced !== undefined) return [`${source.name}: ${displaced.advice}`]
       const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
       const reason = next._tag === "Diverged" || next._tag === "Blocked" ? next.reason : longNames(next, source, target)
       if (reason !== undefined) return [`${source.name}: ${onEnd(receiver)}${reason}`]
@@ -111,7 +113,6 @@ export const checkReplication = Effect.fn("CheckReplication")(
         )
       ),
       ...roots.map((root) => problem(subject, `${root}: ${noSnapshots}`)),
-      ...Array.from(moved, ([dataset, { advice }]) => problem(subject, `${dataset}: ${advice}`)),
       ...refusals.map((line) => problem(subject, line)),
       ...(yield* remarksOn(job, found, moved)).map(({ text }) => warning(subject, text)),
       ...(bare === 0 ? [] : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])

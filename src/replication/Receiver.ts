@@ -12,6 +12,7 @@ import { destroy } from "../zfs/SnapshotPrune.ts"
 import { at, type Commands, complaint, readOutput, ZfsError } from "../zfs/ZfsCommand.ts"
 import { keyProperties, readTargets, rows, targetProperties } from "../zfs/ZfsList.ts"
 import { type End, listNamed, listSnapshots, makeEnd } from "./End.ts"
+import { type Limits, readLimits } from "./Limits.ts"
 import type { Rollback } from "./Plan.ts"
 
 /** The end of a replication that gets the data. */
@@ -24,6 +25,8 @@ export class Receiver extends Context.Tag("zipper/Receiver")<
     readonly tree: (roots: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, TargetDataset>, ZfsError>
     /** Undefined when there is no such dataset. */
     readonly read: (dataset: string) => Effect.Effect<TargetDataset | undefined, ZfsError>
+    /** What limits the space and the numbers of snapshots and file systems of a dataset, itself and above it. */
+    readonly limits: (dataset: string) => Effect.Effect<Limits, ZfsError>
     /** Makes a dataset whose parent exists: canmount=off, marked as a placeholder. One that exists is no failure. */
     readonly createParent: (dataset: string) => Effect.Effect<void, ZfsError>
     /** Renames a dataset, with all below it. */
@@ -112,6 +115,7 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
     ...end,
     tree: Effect.fn("Receiver.tree")((roots: ReadonlyArray<string>) => readDatasets(commands, roots, true)),
     read,
+    limits: Effect.fn("Receiver.limits")((dataset: string) => readLimits(commands, dataset)),
     // Finished also when interrupted: a parent that is only half marked could never become a replica itself.
     createParent: Effect.fn("Receiver.createParent")(function* (dataset: string) {
       const purpose = `create the parent dataset ${dataset}`

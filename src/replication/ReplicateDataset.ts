@@ -19,8 +19,10 @@ import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
 import { unreadableIn } from "../zfs/PoolHealth.ts"
+import { ZfsError } from "../zfs/ZfsCommand.ts"
 import { type BookmarkPlace, keepBookmarks } from "./Bookmarks.ts"
 import { unloadedKey } from "./Keys.ts"
+import { limitsCommand, limitsText } from "./Limits.ts"
 import { longNames, type Plan, plan, type Rollback } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
 import { besideOf, findMoved, needsReplacement, replacementObstacle, takePlace } from "./ReplaceParent.ts"
@@ -56,7 +58,7 @@ export const replicateDataset = (settings: DatasetSettings) =>
       const failed = (error: string): DatasetResult => ({ ...names, result: "failed", error, bytes: work.bytes })
       const outcome = yield* planAndCarryOut(work, item.source, listed).pipe(
         Effect.map((end) => resultOf(end, names, { bytes: work.bytes, receiver })),
-        Effect.catchAll((error) => Effect.map(withPlaces(item.source.name, error), failed)),
+        Effect.catchAll((error) => Effect.map(withAdvice(item, error), failed)),
         Effect.catchAllDefect((defect) => Effect.succeed(failed(internal(defect))))
       )
       const { how, rolledBack } = work
@@ -104,9 +106,16 @@ class Stuck extends Data.TaggedError("Stuck")<{ readonly message: string }> {
 const internal = (defect: unknown): string =>
   `internal error: ${defect instanceof Error ? defect.message : String(defect)} (please report)`
 
-// zfs names neither the file of a block that it cannot read, nor what would get the next run past it.
-const withPlaces = Effect.fnUntraced(function* (dataset: string, error: { reason: string; message: string }) {
-  const { message, reason } = error
+// zfs names neither the file of a block that it cannot read, nor what would get the next run past it, nor which limit is reached.
+const withAdvice = Effect.fnUntraced(function* (
+  { source: { name: dataset }, target }: DatasetPair,
+  { message, reason }: { readonly reason: string; readonly message: string }
+) {
+  if (reason === "NoSpace") {
+    const asked = Effect.map((yield* Receiver).limits(target), limitsText)
+    const limits = yield* Effect.orElseSucceed(asked, () => limitsCommand(target))
+    return limits === "" ? message : `${message}; ${limits}`
+  }
   if (reason !== "Unreadable") return message
   const { label, pool } = yield* Sender
   const health = yield* Effect.option(pool(poolOf(dataset)))
@@ -378,12 +387,13 @@ const strangeHalf = (
 
 const sendStream = Effect.fnUntraced(function* (
   work: Work,
-  { kind, name }: SourceDataset,
+  source: SourceDataset,
   stream: Stream,
   format: SendFormat,
   target = work.target
 ) {
   const { settings } = work
+  const { kind, name } = source
   const show = yield* (yield* Progress).start(name)
   let done = 0
   yield* Effect.logDebug(`sending ${describeRange(stream)} to ${target}`)
@@ -396,11 +406,27 @@ const sendStream = Effect.fnUntraced(function* (
   }
   const report = yield* (yield* Transfer)
     .send({ source: name, target, kind, stream, mode: settings.job.mode, format, mark: settings.mark, onProgress })
-    .pipe(Effect.tapError(() => Effect.sync(() => count(done))))
+    .pipe(
+      Effect.tapError(() => Effect.sync(() => count(done))),
+      Effect.catchIf(
+        ({ reason }) => reason === "Other",
+        (error) => askTarget(work, source, target, error)
+      )
+    )
   count(report.bytes)
   work.how ??= stream._tag === "Full" ? "full" : stream._tag === "Resume" ? "resumed" : "incremental"
   yield* verify(work, stream, target)
 }, Effect.scoped)
+
+/** The failure as Modified where the target has a snapshot that no plan knew of: zfs says that its modules are too old. */
+const askTarget = Effect.fnUntraced(function* (work: Work, source: SourceDataset, target: string, error: ZfsError) {
+  const known = new Set([...work.after, ...source.snapshots].map(({ guid }) => guid))
+  const now = yield* Effect.option((yield* Receiver).read(target))
+  const own = Option.getOrUndefined(now)?.snapshots.find(({ guid }) => !known.has(guid))
+  if (own === undefined) return yield* error
+  const message = `${error.message} (${target}@${own.name} was taken there meanwhile)`
+  return yield* new ZfsError({ reason: "Modified", message, transient: false, cause: error })
+})
 
 /** The target has what was sent, and no mount of its own accord. */
 const verify = Effect.fnUntraced(function* (work: Work, stream: Stream, target: string) {

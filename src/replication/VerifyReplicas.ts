@@ -30,6 +30,7 @@ import { plan } from "./Plan.ts"
 import { commonWith, sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { sourcesOf } from "./RecoverPlan.ts"
+import { findDisplaced } from "./Remarks.ts"
 import { minimalRoots } from "./Selection.ts"
 import { failPreflight, missingOn, SourceError, survey, targetNames } from "./Survey.ts"
 
@@ -165,16 +166,13 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
     .load(alertsKeyOf(job, true))
     .pipe(orWarn("when the job ran last is not known", undefined))
   const now = yield* Clock.currentTimeMillis
+  const displaced = yield* findDisplaced(job, found)
   const pairs = found.items.map(({ source, target: name }): Looked => {
     const target = found.targets.get(name)
     const verdict = judge(source, target, { mode: job.mode, ran: lastRun(state, source.name, target) ?? now })
-    return {
-      dataset: source.name,
-      name,
-      ...verdict,
-      findings: named(to, verdict.findings),
-      target: withSnapshots(target)
-    }
+    const { advice } = displaced.get(source.name) ?? {}
+    const findings = verdict.result === "bad" && advice !== undefined ? [advice] : named(to, verdict.findings)
+    return { dataset: source.name, name, ...verdict, findings, target: withSnapshots(target) }
   })
   const { orphans } = sortReplicas(job, found)
   const missing = Array.from(found.missing, ([dataset, why]): Looked => {

@@ -7,7 +7,6 @@ import type { Process } from "../system/Process.ts"
 import type { Completed, ProcessError } from "../system/supervise.ts"
 import { quoted } from "../text/Text.ts"
 import { allowCommand, permissionsOf, type Role } from "./Allow.ts"
-import { ancestorsOf } from "./DatasetName.ts"
 import { commandOn, type Endpoint, label, local, manualCommand, type Remote, splitAtBegin } from "./Endpoint.ts"
 
 /** A zfs command failed or could not be run, or the source is not as it has to be; the message says what to do. */
@@ -190,20 +189,10 @@ const advice = (
       ? "; is OpenZFS installed there?"
       : "; is the ZFS kernel module loaded (modprobe zfs)?"
   }
-  if (reason === "NoSpace" && role === "receive") return limitAdvice(said, dataset)
   if (reason !== "PermissionDenied") return ""
   if (/must be run as root/.test(said)) return `; user ${user()} may not open /dev/zfs`
   const command = allowCommand({ user: user(), permissions: permissionsOf(role), dataset })
   return `; root${endpoint._tag === "Local" ? "" : ` on ${endpoint.host}`} can grant it: ${command}`
-}
-
-// zfs calls each of these a quota when it receives, and out of space when it creates.
-const limitAdvice = (said: string, dataset: string): string => {
-  const isLimit = /quota exceeded/.test(said)
-  if (!isLimit && !/cannot create/.test(said)) return ""
-  const why = isLimit ? "not the pool is full: a quota" : "the pool is full, or a quota"
-  const names = [...ancestorsOf(dataset), dataset].map((name) => `'${name}'`).join(" ")
-  return `; ${why}, filesystem_limit or snapshot_limit is reached (there: zfs get quota,used,filesystem_limit,filesystem_count,snapshot_limit,snapshot_count ${names})`
 }
 
 /** What a command printed on stderr, on one line; the middle of a very long text is left out. */

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { ZfsError } from "../../src/zfs/ZfsCommand.ts"
-import { addDataset, addSnapshot } from "../doubles/replication/world.ts"
+import { addDataset, addSnapshot, zfsError } from "../doubles/replication/world.ts"
 import { errorOf, makeKit, replicatedOnce, short } from "../support/replication/replication.ts"
 
 const sends = (calls: ReadonlyArray<string>) => calls.filter((call) => call.startsWith("send "))
@@ -66,6 +66,28 @@ describe("replicate, when it has to go on or look again", () => {
         assert.lengthOf(sends(kit.memory.calls), before)
         kit.memory.tokens.set(token, cut)
         assert.deepStrictEqual(short((yield* kit.run()).datasets), ["tank sent"])
+      }
+    })
+  )
+
+  it.effect("plans again where the target got a snapshot during a receive, which zfs says in other words", () =>
+    Effect.gen(function* () {
+      for (const isOwn of [true, false]) {
+        const kit = yield* makeKit()
+        const { replica, tank } = yield* replicatedOnce(kit)
+        addSnapshot(kit.memory, tank, "2")
+        const said = "cannot receive: kernel modules must be upgraded to receive this stream"
+        kit.memory.failures.set("send tank", [zfsError("Other", said)])
+        kit.memory.before = (operation) => {
+          if (isOwn && operation === "send tank" && replica.snapshots.length === 1) {
+            addSnapshot(kit.memory, replica, "own")
+          }
+        }
+        const { datasets } = yield* kit.run()
+        assert.deepStrictEqual(short(datasets), [`tank ${isOwn ? "sent" : "failed"}`])
+        assert.deepStrictEqual(kit.names("backup/nas/tank"), isOwn ? ["1", "own", "2"] : ["1"])
+        const again = `INFO tank: planning again, since something has changed meanwhile: ${said} (backup/nas/tank@own was taken there meanwhile)`
+        assert.strictEqual(kit.lines.includes(again), isOwn)
       }
     })
   )

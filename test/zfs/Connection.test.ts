@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import { local } from "../../src/zfs/Endpoint.ts"
 import { failure } from "../../src/zfs/ZfsCommand.ts"
 import { nas } from "../support/replication/replicationEnds.ts"
 
@@ -97,21 +96,5 @@ describe("what zfs says of a target", () => {
     ] as const) {
       assert.strictEqual(of(said, 1).reason, reason, said)
     }
-  })
-
-  it("is a limit that is reached, and not a full pool", () => {
-    const [quota, create, full] = [
-      "cannot receive new filesystem stream: destination dst/a space quota exceeded.",
-      "cannot create 'dst/a/b': out of space",
-      "cannot receive new filesystem stream: out of space"
-    ].map((stderr) => {
-      const context = { endpoint: local, role: "receive", user: () => "me" } as const
-      return failure("receive it", "dst/a", { exitCode: 1, stdout: "", stderr }, context).message
-    })
-    const look =
-      "filesystem_limit or snapshot_limit is reached (there: zfs get quota,used,filesystem_limit,filesystem_count,snapshot_limit,snapshot_count 'dst' 'dst/a')"
-    assert.isTrue(quota?.endsWith(`; not the pool is full: a quota, ${look}`), quota)
-    assert.isTrue(create?.endsWith(`; the pool is full, or a quota, ${look}`), create)
-    assert.isTrue(full?.endsWith("out of space"), full)
   })
 })

@@ -42,6 +42,7 @@ const makeReceiver = (memory: ReplicationMemory): typeof Receiver.Service => {
         const found = datasets.get(dataset)
         return Effect.succeed(found === undefined ? undefined : asTarget(datasets, found))
       }),
+    limits: (dataset) => operation(memory, `limits ${dataset}`, () => Effect.succeed(memory.limits)),
     createParent: (dataset) =>
       operation(memory, `createParent ${dataset}`, () => {
         const parent = parentOf(dataset)

@@ -74,6 +74,8 @@ export interface ReplicationMemory {
   readonly target: MemoryEnd
   /** Every operation in order: `read sender tank/a`, `send tank/a`, `createParent backup/nas`, … */
   readonly calls: Array<string>
+  /** What limits every dataset of the target. */
+  readonly limits: Map<string, ReadonlyMap<string, number>>
   /** Errors for the next operations of that name. */
   readonly failures: Map<string, ReadonlyArray<ZfsError>>
   /** The next streams are cut after that many bytes; those beyond the list are not. */
@@ -105,6 +107,7 @@ export const makeReplicationMemory = (): ReplicationMemory => {
     target: end("this host"),
     calls: [],
     failures: new Map(),
+    limits: new Map(),
     delays: new Map(),
     cuts: [],
     tokens: new Map(),
