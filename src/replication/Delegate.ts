@@ -4,12 +4,12 @@ import type { Job } from "../config/ReplicationJob.ts"
 import { asPreflight, PreflightError } from "../runs/Run.ts"
 import { document, flag, optional, orNull, text } from "../text/Document.ts"
 import { allowCommand, missing, parseAllow, permissionsOf, type Role } from "../zfs/Allow.ts"
-import { ancestorsOf, parentOf, poolOf } from "../zfs/DatasetName.ts"
+import { parentOf, poolOf } from "../zfs/DatasetName.ts"
 import type { End } from "./End.ts"
 import { type Preparation, Receiver } from "./Receiver.ts"
 import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
-import { failPreflight, missingOn, poolMissing, snapshotRoles, targetNames } from "./Survey.ts"
+import { failPreflight, missingOn, nearestOf, poolMissing, snapshotRoles, targetNames } from "./Survey.ts"
 
 /** What a user has to be allowed to do on a dataset and below it. */
 export interface Delegation {
@@ -135,18 +135,6 @@ const lacking = Effect.fnUntraced(function* (delegation: Delegation) {
     command: allowCommand({ user, permissions, dataset })
   }
   return permissions.length === 0 ? [] : [{ end, grant }]
-})
-
-/** The dataset, or the nearest one above it, of which `find` gives something. */
-const nearestOf = Effect.fnUntraced(function* <A, E>(
-  dataset: string,
-  find: (name: string) => Effect.Effect<A | undefined, E>
-) {
-  for (const name of [dataset, ...ancestorsOf(dataset).toReversed()]) {
-    const found = yield* find(name)
-    if (found !== undefined) return { name, found }
-  }
-  return undefined
 })
 
 /** What `prepare --json` prints. */

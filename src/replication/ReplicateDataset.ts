@@ -17,7 +17,7 @@ import { Progress } from "../system/Progress.ts"
 import { secondsOf } from "../text/Document.ts"
 import { bytes } from "../text/Text.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
-import { ancestorsOf, isWithin, poolOf } from "../zfs/DatasetName.ts"
+import { ancestorsOf, isWithin, parentOf, poolOf } from "../zfs/DatasetName.ts"
 import { unreadableIn } from "../zfs/PoolHealth.ts"
 import { ZfsError } from "../zfs/ZfsCommand.ts"
 import { type BookmarkPlace, keepBookmarks } from "./Bookmarks.ts"
@@ -28,7 +28,7 @@ import { Receiver } from "./Receiver.ts"
 import { besideOf, findMoved, needsReplacement, replacementObstacle, takePlace } from "./ReplaceParent.ts"
 import { type Resumable, Sender } from "./Sender.ts"
 import { describeRange, endOf, formatOf, type SendFormat, type Stream } from "./Stream.ts"
-import { type DatasetPair, poolMissing } from "./Survey.ts"
+import { type DatasetPair, nearestOf, poolMissing } from "./Survey.ts"
 import { Transfer } from "./Transfer.ts"
 
 interface DatasetSettings {
@@ -239,9 +239,11 @@ const carryOut = Effect.fnUntraced(function* (
   target: TargetDataset | undefined,
   next: Active
 ) {
-  const place = target ?? (yield* nearestAbove(work.target))
+  const receiver = yield* Receiver
+  // What a new replica gets its encryption from, unless its stream brings a key.
+  const place = target ?? (yield* nearestOf(parentOf(work.target) ?? work.target, receiver.read))?.found
   const keys = { mode: work.settings.job.mode, target: work.target, place }
-  const ends = { source: (yield* Sender).label, target: (yield* Receiver).label }
+  const ends = { source: (yield* Sender).label, target: receiver.label }
   const unloaded = unloadedKey(source, keys, ends)
   if (unloaded !== undefined) return yield* new Stuck({ message: unloaded })
   yield* keepBookmarks(work.place, { source, target }, next._tag)
@@ -292,16 +294,6 @@ const replaceParent = Effect.fnUntraced(function* (work: Work, source: SourceDat
   }
   yield* sendStream(work, source, first, formatOf(source, parent, mode), beside)
   return true
-})
-
-/** What a new replica gets its encryption from, unless its stream brings a key. */
-const nearestAbove = Effect.fnUntraced(function* (target: string) {
-  const receiver = yield* Receiver
-  for (const above of ancestorsOf(target).toReversed()) {
-    const found = yield* receiver.read(above)
-    if (found !== undefined) return found
-  }
-  return undefined
 })
 
 /** Makes what is missing above a replica, from the top down; never the pool. */

@@ -162,6 +162,18 @@ export const targetNames = (job: Job, datasets: ReadonlyArray<string>): Readonly
 export const placeOf = ({ targets }: Survey, target: string): TargetDataset | undefined =>
   targets.get([...ancestorsOf(target), target].findLast((name) => targets.has(name)) ?? "")
 
+/** The dataset, or the nearest one above it, of which `find` gives something. */
+export const nearestOf = Effect.fnUntraced(function* <A, E>(
+  dataset: string,
+  find: (name: string) => Effect.Effect<A | undefined, E>
+) {
+  for (const name of [dataset, ...ancestorsOf(dataset).toReversed()]) {
+    const found = yield* find(name)
+    if (found !== undefined) return { name, found }
+  }
+  return undefined
+})
+
 /** A replica must not be written into what it is made from: each run would send the runs before it. */
 const refuseLoops = (
   items: ReadonlyArray<DatasetPair>,
