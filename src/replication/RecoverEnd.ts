@@ -59,38 +59,25 @@ export class RecoveredEnd extends Context.Tag("zipper/RecoveredEnd")<RecoveredEn
 /** The command as it is typed there. */
 export const commandText = (args: ZfsArguments): string => shellWords(["zfs", ...args])
 
-/** A dry run says the commands that change something, in their order. */
-const makeWorkEnd = (endpoint: Endpoint, dryRun: boolean) =>
-  Effect.map(Process, (process): WorkEnd => {
-    const end = makeRealEnd(process, endpoint)
-    return dryRun
-      ? { ...end, dryRun, change: (_, args) => Effect.logInfo(`would run on ${end.label}: ${commandText(args)}`) }
-      : end
-  })
-
-const makeRealEnd = (process: typeof Process.Service, endpoint: Endpoint): WorkEnd => {
+const makeWorkEnd = Effect.fnUntraced(function* (endpoint: Endpoint, dryRun: boolean) {
+  const process = yield* Process
   const { commands, end } = makeEnd(process, endpoint, "receive")
   const run = (program: string, args: ReadonlyArray<string>, stdin?: string) =>
     withoutLogin(
       { endpoint, role: "receive" },
       process.run({ ...commandOn(endpoint, { program, args }), ...(stdin === undefined ? {} : { stdin }) })
     )
-  return {
+  const work: WorkEnd = {
     ...end,
+    dryRun,
     properties: Effect.fn("WorkEnd.properties")(function* (root: string) {
       const purpose = `look at the properties of ${root}`
-      const got = yield* listNamed(
-        commands,
-        purpose,
-        [root],
-        [
-          ...["get", "-H", "-p", "-r", "-t", "filesystem,volume"],
-          ...["-o", "name,property,value,received,source", "all", root]
-        ]
-      )
-      return propertiesIn(got)
+      const columns = "name,property,value,received,source"
+      const get = ["get", "-H", "-p", "-r", "-t", "filesystem,volume", "-o", columns, "all", root]
+      return propertiesIn(yield* listNamed(commands, purpose, [root], get))
     }),
     change: Effect.fn("WorkEnd.change")(function* (purpose, args, input) {
+      if (dryRun) return yield* Effect.logInfo(`would run on ${end.label}: ${commandText(args)}`)
       const completed = yield* run("zfs", args, input === undefined ? undefined : `${Redacted.value(input)}\n`)
       if (completed.exitCode !== 0) return yield* commands.failure(purpose, args.at(-1) ?? "", completed)
     }),
@@ -105,7 +92,8 @@ const makeRealEnd = (process: typeof Process.Service, endpoint: Endpoint): WorkE
       return looksIn(yield* commands.run("list the datasets", "", list))
     }).pipe(Effect.withSpan("WorkEnd.looks"))
   }
-}
+  return work
+})
 
 /** Of what `zfs get -o name,property,value,received,source` prints (latin1). A value with a tab or a newline is left out. */
 export const propertiesIn = (text: string): ReadonlyMap<string, PropertyOf> => {
