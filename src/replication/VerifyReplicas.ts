@@ -314,9 +314,8 @@ const askPool = Effect.fnUntraced(function* (pool: string) {
     onLeft: ({ message }) => [message],
     onRight: (health) => poolProblems(health).map((text) => `${name} ${text}`)
   })
-  const unread = Either.isLeft(asked) ? undefined : scrubRemark(asked.right, now)
   yield* Effect.forEach(findings, (text) => Effect.logError(text), { discard: true })
-  if (unread === undefined) return { pool, findings } satisfies PoolVerdict
-  yield* Effect.logWarning(`${name} ${unread}`)
-  return { pool, findings, remark: `${name} ${unread}` } satisfies PoolVerdict
+  const unread = Either.isLeft(asked) ? undefined : scrubRemark(asked.right, now)
+  if (unread !== undefined) yield* Effect.logWarning(`${name} ${unread}`)
+  return { pool, findings, ...(unread === undefined ? {} : { remark: `${name} ${unread}` }) } satisfies PoolVerdict
 })
