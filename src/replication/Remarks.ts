@@ -142,21 +142,18 @@ const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
 
 /** Of clones that were promoted: snapshots that came to them by that, and that no incremental stream brings. */
 const promotedRemarks = ({ items, targets }: Survey, there: string) => {
-  const lost = items.flatMap(({ source, target }) => {
-    const own = new Set(source.snapshots.map(({ guid }) => guid))
-    const left = (targets.get(target)?.snapshots ?? []).filter(({ guid }) => !own.has(guid))
-    return left.map(({ guid }) => [guid, { origin: source.name, keeper: target }] as const)
-  })
-  const left = new Map(lost)
-  if (left.size === 0) return []
+  const left = new Map(
+    items.flatMap(({ source, target }) => {
+      const own = new Set(source.snapshots.map(({ guid }) => guid))
+      const gone = (targets.get(target)?.snapshots ?? []).filter(({ guid }) => !own.has(guid))
+      return gone.map(({ guid }) => [guid, { origin: source.name, keeper: target }] as const)
+    })
+  )
   return items.flatMap(({ source, target }) => {
     const replica = targets.get(target)
     const common = new Set(replica && commonWith(source, replica).map(({ guid }) => guid))
-    const earlier = source.snapshots.slice(
-      0,
-      source.snapshots.findIndex(({ guid }) => common.has(guid))
-    )
-    const apart = common.size === 0 ? [] : earlier.filter(({ guid }) => left.has(guid))
+    const first = source.snapshots.findIndex(({ guid }) => common.has(guid))
+    const apart = source.snapshots.slice(0, Math.max(0, first)).filter(({ guid }) => left.has(guid))
     const of = left.get(apart[0]?.guid ?? "")
     if (of === undefined) return []
     const which = `${count(apart.length, "snapshot")} that were those of ${of.origin} (${firstNames(apart.map(({ name }) => `@${name}`))})`
