@@ -10,39 +10,10 @@ import {
   writeSync
 } from "node:fs"
 import { dirname, join } from "node:path"
+import { moduleFiles } from "./modules.ts"
+import { noise, pick, random, vocabulary } from "./random.ts"
 
 /** Folders to archive, the same bytes at every run and on every machine. */
-
-/** xorshift32: fast, and good enough for sizes, words and bytes that do not compress. */
-const random = (seed: number) => {
-  let state = seed >>> 0 || 1
-  const next = (): number => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    state >>>= 0
-    return state
-  }
-  return { next, below: (limit: number): number => next() % limit }
-}
-type Random = ReturnType<typeof random>
-
-const noise = (source: Random, length: number): Buffer => {
-  const words = new Uint32Array(Math.ceil(length / 4))
-  for (let i = 0; i < words.length; i++) words[i] = source.next()
-  return Buffer.from(words.buffer, 0, length)
-}
-
-const vocabulary = (source: Random, count: number): ReadonlyArray<string> =>
-  Array.from({ length: count }, () =>
-    Array.from({ length: 2 + source.below(9) }, () => String.fromCharCode(97 + source.below(26))).join("")
-  )
-
-const pick = <A>(source: Random, items: ReadonlyArray<A>): A => {
-  const item = items[source.below(items.length)]
-  if (item === undefined) throw new Error("nothing to pick from")
-  return item
-}
 
 /** Lines such as a web server writes. */
 const logFile = (path: string, bytes: number, seed: number): void => {
@@ -78,8 +49,8 @@ const noiseFile = (path: string, bytes: number, seed: number): void => {
   closeSync(file)
 }
 
-/** Something like source code: indented lines of words, a few kilobytes a file. */
-const codeFiles = (folder: string, count: number, seed: number): void => {
+/** Something like source code: indented lines of words, a few kilobytes a file, or `size` bytes. */
+const codeFiles = (folder: string, count: number, seed: number, size?: number): void => {
   const source = random(seed)
   const words = vocabulary(source, 3000)
   for (let i = 0; i < count; i++) {
@@ -87,10 +58,10 @@ const codeFiles = (folder: string, count: number, seed: number): void => {
     mkdirSync(directory, { recursive: true })
     let text = ""
     const lines = 10 + source.below(240)
-    for (let line = 0; line < lines; line++) {
+    for (let line = 0; size === undefined ? line < lines : text.length < size; line++) {
       text += `${"  ".repeat(source.below(4))}${pick(source, words)} = ${pick(source, words)}(${pick(source, words)}, ${source.below(1000)});\n`
     }
-    writeFileSync(join(directory, `file${i}.ts`), text)
+    writeFileSync(join(directory, `file${i}.ts`), text.slice(0, size))
   }
 }
 
@@ -113,26 +84,40 @@ const logs = (folder: string, count: number, bytes: number, seed: number): void 
 
 /** By name: what makes the folder's content. */
 export const corpora: Readonly<Record<string, (folder: string) => void>> = {
-  logs: (folder) => logs(folder, 6, 50_000_000, 11),
-  media: (folder) => media(folder, 4, 100_000_000, 22),
+  logs: (folder) => logs(folder, 4, 45_000_000, 11),
+  media: (folder) => media(folder, 3, 80_000_000, 22),
   code: (folder) => codeFiles(folder, 8000, 33),
   mixed: (folder) => {
-    logs(folder, 2, 40_000_000, 44)
-    media(folder, 2, 80_000_000, 55)
+    logs(folder, 2, 30_000_000, 44)
+    media(folder, 2, 50_000_000, 55)
     codeFiles(folder, 2000, 66)
-  }
+  },
+  modules: (folder) => moduleFiles(folder, 30_000, 99)
 }
 
 /** Logs in as many files as there are days. */
 export const manyLogs = (folder: string): void => logs(folder, 3000, 1_000_000, 77)
 
-/** One file of 10 GB each: nothing but a hole, and text. */
-export const giants: Readonly<Record<string, (folder: string) => void>> = {
-  sparse: (folder) => {
-    writeFileSync(join(folder, "hole"), "")
-    truncateSync(join(folder, "hole"), 10_000_000_000)
-  },
-  text: (folder) => logFile(join(folder, "text"), 10_000_000_000, 88)
+/** 10,000 files of 7 KB, where what is done for each file counts most. */
+export const smallFiles = (folder: string): void => codeFiles(folder, 10_000, 111, 7000)
+
+/** One file of 10 GB, nothing but a hole. */
+export const sparse = (folder: string): void => {
+  writeFileSync(join(folder, "hole"), "")
+  truncateSync(join(folder, "hole"), 10_000_000_000)
+}
+
+/** Eight folders of a thousand files and a log each. */
+export const eightFolders = (folder: string): void => {
+  for (let i = 0; i < 8; i++) {
+    codeFiles(join(folder, `EIG${i}`), 4000, 200 + i)
+    logs(join(folder, `EIG${i}`), 1, 20_000_000, 300 + i)
+  }
+}
+
+/** Twenty folders of a few files. */
+export const twentyFolders = (folder: string): void => {
+  for (let i = 0; i < 20; i++) codeFiles(join(folder, `FL${String(i).padStart(2, "0")}`), 50, 400 + i)
 }
 
 /** Makes `folder` with `fill`, unless an earlier run made it already; never leaves half of it. */

@@ -1,110 +1,124 @@
-import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs"
-import { basename, dirname, join } from "node:path"
+import { spawnSync } from "node:child_process"
+import { rmSync, statSync } from "node:fs"
+import { join } from "node:path"
 import { installed, type Measured, measure } from "./measure.ts"
+import { built, configure, emptied } from "./setting.ts"
 
-/** What somebody would type instead: archive, read back, both checksums. */
+/** What archives a folder, reads the archive back and makes both checksums. */
 export interface Contender {
-  readonly name: string
-  /** Archives `folder`; gives what it took and the archive's size in bytes. */
-  readonly archive: (folder: string, work: string) => Promise<Measured & { readonly size: number }>
+  /** The program; one line of the chart. */
+  readonly family: string
+  /** How it was called, which is the point on that line. */
+  readonly setting: string
+  readonly archive: (folder: string) => Promise<Measured & { readonly size: number }>
 }
 
-const sums = `md5sum out.zip > out.zip.md5 && sha256sum out.zip > out.zip.sha256`
+export const nameOf = ({ family, setting }: Pick<Contender, "family" | "setting">): string => `${family} ${setting}`
 
-const shell = (name: string, script: string, ...needed: ReadonlyArray<string>): ReadonlyArray<Contender> =>
-  needed.every(installed)
-    ? [
-        {
-          name,
-          archive: async (folder, work) => {
-            const place = join(work, "peer")
-            rmSync(place, { recursive: true, force: true })
-            mkdirSync(place, { recursive: true })
-            const measured = await measure("sh", ["-ec", script, "sh", folder, place])
-            return { ...measured, size: statSync(join(place, "out.zip")).size }
-          }
-        }
-      ]
-    : []
+/** zipper at a level, as a first run into an empty target. */
+export const zipper = (level: number): Contender => ({
+  family: "zipper",
+  setting: String(level),
+  archive: async (folder) => {
+    const { config, zip } = configure(emptied("frontier"), folder, { compression: { level } })
+    const measured = await run(config)
+    return { ...measured, size: statSync(zip).size }
+  }
+})
+
+/** `zipper run`, whatever is there already. */
+export const run = (config: string): Promise<Measured> =>
+  measure(process.execPath, [built, "run", "--quiet", "--config", config])
+
+interface Peer {
+  readonly needs: ReadonlyArray<string>
+  readonly settings: ReadonlyArray<string>
+  /** The archive's name. */
+  readonly out: string
+  /** In the folder: writes the archive `$OUT`, with what was set in `$SET`. */
+  readonly write: string
+  readonly test: string
+}
+
+const peerOf = (family: string, { needs, out, settings, test, write }: Peer): ReadonlyArray<Contender> => {
+  if (!needs.every(installed)) return []
+  const script = `cd "$1"; OUT="$2/${out}" SET="$3"; ${write}; cd "$2"; ${test}; md5sum ${out} > ${out}.md5; sha256sum ${out} > ${out}.sha256`
+  return settings.map((setting) => ({
+    family,
+    setting,
+    archive: async (folder) => {
+      const place = emptied("frontier")
+      const measured = await measure("bash", ["-eo", "pipefail", "-c", script, "bash", folder, place, setting])
+      const { size } = statSync(join(place, out))
+      rmSync(place, { recursive: true })
+      return { ...measured, size }
+    }
+  }))
+}
 
 /** The job that zipper replaces: zipfile, testzip, hashlib. */
 const python = `
 import hashlib, os, sys, zipfile
-folder, out = sys.argv[1], sys.argv[2]
-with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as z:
-    for root, dirs, files in os.walk(folder):
+out, level = sys.argv[1], int(sys.argv[2].lstrip("-"))
+with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as z:
+    for root, dirs, files in os.walk("."):
         for name in files:
             path = os.path.join(root, name)
-            z.write(path, os.path.relpath(path, folder))
+            z.write(path, os.path.relpath(path, "."))
 with zipfile.ZipFile(out) as z:
     assert z.testzip() is None
-for kind in ("md5", "sha256"):
-    digest = hashlib.new(kind)
-    with open(out, "rb") as f:
-        for block in iter(lambda: f.read(1 << 20), b""):
-            digest.update(block)
-    open(out + "." + kind, "w").write(digest.hexdigest())
 `
 
-export const pythonName = "python zipfile"
-export const zipName = "zip -6"
+// Not the shim of a version manager, which takes longer than many an archive.
+const pythonPath = (): string =>
+  spawnSync("python3", ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" }).stdout?.trim() || "python3"
 
-export const peers: ReadonlyArray<Contender> = [
-  ...shell(zipName, `cd "$1"; zip -qr6 "$2/out.zip" .; cd "$2"; unzip -tqq out.zip; ${sums}`, "zip", "unzip"),
-  ...shell(
-    "7zz -mx=1",
-    `cd "$1"; 7zz a -tzip -mx=1 -bso0 -bsp0 "$2/out.zip" .; cd "$2"; 7zz t -bso0 -bsp0 out.zip; ${sums}`,
-    "7zz"
-  ),
-  ...shell(
-    "7zz -mx=5",
-    `cd "$1"; 7zz a -tzip -mx=5 -bso0 -bsp0 "$2/out.zip" .; cd "$2"; 7zz t -bso0 -bsp0 out.zip; ${sums}`,
-    "7zz"
-  ),
-  ...shell(
-    "bsdtar",
-    `cd "$1"; bsdtar --format zip -cf "$2/out.zip" .; cd "$2"; bsdtar -xOf out.zip > /dev/null; ${sums}`,
-    "bsdtar"
-  ),
-  ...shell(pythonName, `python3 -c '${python}' "$1" "$2/out.zip"`, "python3")
+/** Those that are installed. */
+export const peers = (): ReadonlyArray<Contender> => [
+  ...peerOf("zip", {
+    needs: ["zip", "unzip"],
+    settings: ["-1", "-6", "-9"],
+    out: "out.zip",
+    write: 'zip -qr "$SET" "$OUT" .',
+    test: "unzip -tqq out.zip"
+  }),
+  ...peerOf("7zz", {
+    needs: ["7zz"],
+    settings: ["-mx=1", "-mx=3", "-mx=5"],
+    out: "out.zip",
+    write: '7zz a -tzip "$SET" -bso0 -bsp0 "$OUT" .',
+    test: "7zz t -bso0 -bsp0 out.zip"
+  }),
+  ...peerOf("bsdtar", {
+    needs: ["bsdtar"],
+    settings: ["-6"],
+    out: "out.zip",
+    write: 'bsdtar --format zip -cf "$OUT" .',
+    test: "bsdtar -xOf out.zip > /dev/null"
+  }),
+  ...peerOf("python", {
+    needs: ["python3"],
+    settings: ["-6"],
+    out: "out.zip",
+    write: `${pythonPath()} -c '${python}' "$OUT" "$SET"`,
+    test: "true"
+  }),
+  ...peerOf("tar+pigz", {
+    needs: ["pigz", "unzip"],
+    settings: ["-1", "-6"],
+    out: "out.zip",
+    write: 'tar -cf - . | pigz -K "$SET" > "$OUT"',
+    test: "unzip -tqq out.zip"
+  }),
+  ...peerOf("tar+igzip", {
+    needs: ["igzip"],
+    settings: ["-1", "-3"],
+    out: "out.gz",
+    write: 'tar -cf - . | igzip "$SET" -T "$(nproc)" -c > "$OUT"',
+    test: "igzip -t out.gz"
+  })
 ]
 
-/** A configuration for the source that holds `folder` (an ABCD folder), with a target beside it. */
-export const configure = (work: string, source: string, keys: Record<string, unknown> = {}): string => {
-  const target = join(work, "target")
-  mkdirSync(target, { recursive: true })
-  const path = join(work, "config.json")
-  writeFileSync(
-    path,
-    JSON.stringify({
-      source_path: source,
-      target_path: target,
-      snapshots: "live",
-      lockfile_path: join(work, "lock"),
-      log_file: join(work, "log"),
-      syslog: false,
-      nice: 0,
-      ...keys
-    })
-  )
-  return path
-}
-
-/** zipper with `args`: `built` is the file for node, or the executable that contains node. */
-export const zipperWith = (built: string, args: ReadonlyArray<string>): Promise<Measured> =>
-  built.endsWith(".mjs") ? measure(process.execPath, [built, ...args]) : measure(built, args)
-
-/** `zipper run` on the source, whatever is there already. */
-export const zipperRun = (built: string, config: string): Promise<Measured> =>
-  zipperWith(built, ["run", "--quiet", "--config", config])
-
-/** zipper, as one of the contenders: a first run into an empty target. */
-export const zipper = (built: string, keys: Record<string, unknown> = {}): Contender => ({
-  name: "zipper",
-  archive: async (folder, work) => {
-    rmSync(join(work, "target"), { recursive: true, force: true })
-    const measured = await zipperRun(built, configure(work, dirname(folder), keys))
-    const name = basename(folder)
-    return { ...measured, size: statSync(join(work, "target", name, `${name}.zip`)).size }
-  }
-})
+/** What of the peers is no zip of a folder. */
+export const unlike =
+  "tar+pigz and tar+igzip pack one tar, so that a file cannot be read alone: pigz -K as the only entry of a zip, igzip as gzip"
