@@ -14,7 +14,7 @@ import { built, configure, corpus, corpusNames, emptied, heading, ratio, row, ru
  */
 
 /** What the bare calls have no part in: the program around them. */
-const around = ["memory", "threads", "programs", "own code"] as const
+const around = ["compiling", "memory", "threads", "programs", "own code"] as const
 type Around = (typeof around)[number]
 type Spent = ReadonlyMap<Step | Around, number>
 
@@ -48,10 +48,15 @@ const functions: ReadonlyArray<readonly [pattern: RegExp, step: Step | Around]> 
   [/pthread_|uv__|futex/, "threads"]
 ]
 
+/** V8 that reads or compiles our program, in any frame. */
+const compiler =
+  /v8::internal::(compiler|maglev|baseline|interpreter|Compiler|Parser|PreParser|Scanner|OptimizedCompil|TurboshaftC)/
+
 const stepOf = (program: string, stack: ReadonlyArray<string>): Step | Around => {
   if (program === "other") return "programs"
   const [top = ""] = stack
   const call = calls.find(([pattern]) => stack.some((name) => pattern.test(name)))
+  if (call === undefined && stack.some((name) => compiler.test(name))) return "compiling"
   return call?.[1] ?? functions.find(([pattern]) => pattern.test(top))?.[1] ?? "own code"
 }
 
@@ -111,8 +116,8 @@ export const processorByStep = async (): Promise<void> => {
   console.log(
     "\nProcessor seconds by step: of zipper / of the bare calls = ratio. Samples of perf by the kernel's call or the library's" +
       "\nfunction that they are in, as shares of the processor time of runs without perf. start: all that a run of one byte spends" +
-      "\naround the calls, against node -e 0. memory (page faults, copies, garbage), threads (wake-ups), programs (others that are" +
-      "\nstarted) and own code (JavaScript and node) are what is more than that, and have no floor. read: opening and closing too."
+      "\naround the calls, against node -e 0. memory (page faults, copies, garbage), compiling (V8), threads (wake-ups), programs (others" +
+      "\nthat are started) and own code (JavaScript and node) are what is more than that, and have no floor. read: open and close too."
   )
   const folders: ReadonlyArray<readonly [name: string, folder: string]> = [
     ...corpusNames.map((name) => [name, corpus(name)] as const),
