@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { rmSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { installed, type Measured, measure } from "./measure.ts"
+import { installed, type Measured, type MeasureOptions, measure } from "./measure.ts"
 import { built, configure, emptied } from "./setting.ts"
 
 /** What archives a folder, reads the archive back and makes both checksums. */
@@ -27,8 +27,8 @@ export const zipper = (level: number): Contender => ({
 })
 
 /** `zipper run`, whatever is there already. */
-export const run = (config: string): Promise<Measured> =>
-  measure(process.execPath, [built, "run", "--quiet", "--config", config])
+export const run = (config: string, options: MeasureOptions = {}): Promise<Measured> =>
+  measure(process.execPath, [built, "run", "--quiet", "--config", config], options)
 
 interface Peer {
   readonly needs: ReadonlyArray<string>
