@@ -76,7 +76,7 @@ try {
   })
   const { manualPages } = await import(pathToFileURL(resolve(maker)).href)
   const made = process.env.SOURCE_DATE_EPOCH === undefined ? new Date() : new Date(process.env.SOURCE_DATE_EPOCH * 1000)
-  for (const [name, text] of Object.entries(manualPages(version, made.toISOString().slice(0, 10)))) {
+  for (const [name, text] of Object.entries(await manualPages(version, made.toISOString().slice(0, 10)))) {
     writeFileSync(`${dist}/${name}`, text)
   }
 } finally {

@@ -11,22 +11,6 @@ import { ExitStatus } from "../system/ExitStatus.ts"
 import { quoted } from "../text/Text.ts"
 import { optionsFirst, valueOptionsOf, withDefaultCommand } from "./arguments.ts"
 import { version } from "./build.ts"
-import { check } from "./commands/check.ts"
-import { config } from "./commands/config.ts"
-import { delegate, prepare } from "./commands/delegate.ts"
-import { demo } from "./commands/demo.ts"
-import { makeHelp } from "./commands/help.ts"
-import { ls } from "./commands/ls.ts"
-import { notifyTest, suspend } from "./commands/messages.ts"
-import { prune } from "./commands/prune.ts"
-import { recover } from "./commands/recover.ts"
-import { pull, push } from "./commands/replicate.ts"
-import { report } from "./commands/report.ts"
-import { restore } from "./commands/restore.ts"
-import { run } from "./commands/run.ts"
-import { documents, schema } from "./commands/schema.ts"
-import { status } from "./commands/status.ts"
-import { verify } from "./commands/verify.ts"
 import { completions } from "./completions.ts"
 import { shells } from "./completionTable.ts"
 import { Stop } from "./exit.ts"
@@ -59,54 +43,67 @@ export const topics: ReadonlyArray<Topic> = [
   { name: "help", summary: "show the manual: of a command, of the configuration, all of it" }
 ]
 
+/** A command is loaded when it is asked for: all of them take a sixth of the time of a run in which nothing changed. */
+const loaders = {
+  run: async () => (await import("./commands/run.ts")).run,
+  status: async () => (await import("./commands/status.ts")).status,
+  check: async () => (await import("./commands/check.ts")).check,
+  verify: async () => (await import("./commands/verify.ts")).verify,
+  report: async () => (await import("./commands/report.ts")).report,
+  ls: async () => (await import("./commands/ls.ts")).ls,
+  restore: async () => (await import("./commands/restore.ts")).restore,
+  "notify-test": async () => (await import("./commands/messages.ts")).notifyTest,
+  config: async () => (await import("./commands/config.ts")).config,
+  pull: async () => (await import("./commands/replicate.ts")).pull,
+  push: async () => (await import("./commands/replicate.ts")).push,
+  recover: async () => (await import("./commands/recover.ts")).recover,
+  prune: async () => (await import("./commands/prune.ts")).prune,
+  prepare: async () => (await import("./commands/delegate.ts")).prepare,
+  delegate: async () => (await import("./commands/delegate.ts")).delegate,
+  suspend: async () => (await import("./commands/messages.ts")).suspend,
+  schema: async () => (await import("./commands/schema.ts")).schema,
+  demo: async () => (await import("./commands/demo.ts")).demo,
+  help: async () => (await import("./commands/help.ts")).makeHelp(manualTree)
+}
+
 // Not a value: the commands have `help` among them.
-function tree(): Tree {
+async function manualTree(): Promise<Tree> {
+  return commandTree()
+}
+
+const isCommand = (word: string): word is keyof typeof loaders => Object.hasOwn(loaders, word)
+
+/** The command tree, for parsing, completions and the manual page; of one command, if `word` is one. */
+export const commandTree = async (word = "") => {
+  const { run, ...others } = loaders
+  const commands = isCommand(word)
+    ? ([await loaders[word]()] as const)
+    : ([await run(), ...(await Promise.all(Object.values(others).map((load) => load())))] as const)
   return { commands, topics }
 }
 
-/** The command tree, for parsing, completions and the manual page. */
-export const commands = [
-  run,
-  status,
-  check,
-  verify,
-  report,
-  ls,
-  restore,
-  notifyTest,
-  config,
-  pull,
-  push,
-  recover,
-  prune,
-  prepare,
-  delegate,
-  suspend,
-  schema,
-  demo,
-  makeHelp(tree)
-] as const
-
-const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
-
-const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
+type Commands = Awaited<ReturnType<typeof commandTree>>["commands"]
 
 /**
  * Runs the command line `process.argv`. Reports a mistake in it once, on standard error, and fails with the library's
  * ValidationError; a command that ends with a status fails with Stop.
  */
-export const zipper = (argv: ReadonlyArray<string>) => {
+export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) {
   const given = withDefaultCommand(argv.slice(2))
-  if (asksForOverview(given)) return Console.log(overview(version, topics))
-  const parsed = readable(given)
+  if (asksForOverview(given)) return yield* Console.log(overview(version, topics))
+  const { commands } = yield* Effect.promise(() => commandTree(given[0]))
+  const parsed = readable(given, commands)
   const args = Either.getOrElse(parsed, () => given)
   const refused = refusal(args) ?? Option.getOrUndefined(Either.getLeft(parsed))
   if (refused !== undefined) {
-    return Effect.zipRight(fatal(`${refused}\n${hintFor(args)}`, asksFor(args)), new Stop({ status: ExitStatus.usage }))
+    yield* fatal(`${refused}\n${hintFor(args)}`, asksFor(args))
+    return yield* new Stop({ status: ExitStatus.usage })
   }
-  if (args[0] === "--completions") return Console.log(completionScript(args[1]))
+  if (args[0] === "--completions") return yield* completionScript(args[1])
   const parents = args[0] === "config" && args[1]?.startsWith("-") === false ? ["config"] : []
-  return Console.consoleWith((console) =>
+  const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
+  const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
+  return yield* Console.consoleWith((console) =>
     cli([...argv.slice(0, 2), ...args]).pipe(
       Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
       // The library prints its help in colour wherever it goes, and its errors before it fails with them.
@@ -120,7 +117,7 @@ export const zipper = (argv: ReadonlyArray<string>) => {
       Effect.withUnhandledErrorLogLevel(Option.none())
     )
   )
-}
+})
 
 /** Words of these look like no option, and the commands judge them themselves. */
 const wordsAsTyped = new Set(["schema", "help"])
@@ -131,7 +128,7 @@ const takingNames = new Set([
   ...["config init", "config validate", "config show"]
 ])
 
-const readable = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<string>, string> => {
+const readable = (args: ReadonlyArray<string>, commands: Commands): Either.Either<ReadonlyArray<string>, string> => {
   const words = args[0] === "config" ? 2 : 1
   const name = args.slice(0, words).join(" ")
   const given = args.slice(words)
@@ -159,8 +156,12 @@ const misplaced = (command: string, word: string, isCommand: boolean): string =>
 const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
   first === undefined || (second === undefined && ["--help", "-h"].includes(first))
 
-const completionScript = (shell = ""): string | undefined =>
-  completions(shell, { commands, topics, documented: [...Object.keys(documents), "hook"] }, process.argv[1] ?? "zipper")
+const completionScript = Effect.fnUntraced(function* (shell = "") {
+  const tree = yield* Effect.promise(() => commandTree())
+  const { documents } = yield* Effect.promise(() => import("./commands/schema.ts"))
+  const documented = [...Object.keys(documents), "hook"]
+  yield* Console.log(completions(shell, { ...tree, documented }, process.argv[1] ?? "zipper"))
+})
 
 /** Why arguments that the library accepts are refused: its wizard waits for keys, also under cron. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {

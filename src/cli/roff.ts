@@ -1,10 +1,13 @@
 import { wrapped } from "../text/Text.ts"
-import { commands, topics } from "./app.ts"
+import { commandTree } from "./app.ts"
 import { type Block, configManual, programManual } from "./manual.ts"
 
 /** The manual pages by their file, in the macros of man(7). `date` is the day on which they were made, `2025-01-01`. */
-export const manualPages = (version: string, date: string): Readonly<Record<"zipper.1" | "zipper.json.5", string>> => ({
-  "zipper.1": page(`.TH ZIPPER 1 ${date} "zipper ${version}" "User Commands"`, programManual({ commands, topics })),
+export const manualPages = async (
+  version: string,
+  date: string
+): Promise<Readonly<Record<"zipper.1" | "zipper.json.5", string>>> => ({
+  "zipper.1": page(`.TH ZIPPER 1 ${date} "zipper ${version}" "User Commands"`, programManual(await commandTree())),
   "zipper.json.5": page(`.TH ZIPPER.JSON 5 ${date} "zipper ${version}" "File Formats"`, configManual())
 })
 

@@ -4,13 +4,14 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
-import { commands, topics } from "../../src/cli/app.ts"
+import { commandTree } from "../../src/cli/app.ts"
 import { pagesOf } from "../../src/cli/help.ts"
 import { lines, manualPages, verbatim } from "../../src/cli/roff.ts"
 import { installed } from "../support/programs.ts"
 
+const { commands, topics } = await commandTree()
 const pages = pagesOf(commands)
-const made = manualPages("1.2.3", "2025-01-01")
+const made = await manualPages("1.2.3", "2025-01-01")
 const page = made["zipper.1"]
 
 /** The page as it is read: no macros, no escapes. */

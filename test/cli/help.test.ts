@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { commands, topics } from "../../src/cli/app.ts"
+import { commandTree } from "../../src/cli/app.ts"
 import { type Block, commandManual, configManual, programManual } from "../../src/cli/manual.ts"
 import { reference } from "../../src/cli/reference.ts"
 import { jsonExamples, jsonLines } from "../../src/cli/referenceJson.ts"
@@ -7,7 +7,8 @@ import { run, zipper } from "../support/program/built.ts"
 import { installed } from "../support/programs.ts"
 import { onTerminal } from "../support/terminal/pty.ts"
 
-const tree = { commands, topics }
+const tree = await commandTree()
+const { topics } = tree
 const filled = (text: string): string => text.replace(/\s+/g, " ")
 
 /** What is printed where standard output is no terminal, as one line; and its lines. */

@@ -27,13 +27,14 @@ const words = Args.text({ name: "COMMAND" }).pipe(
 )
 
 /** `zipper help`: the manual as text, on a terminal through a pager. */
-export const makeHelp = (tree: () => Tree) =>
+export const makeHelp = (load: () => Promise<Tree>) =>
   Command.make("help", { words, ...options.messages }, (flags) =>
     Effect.gen(function* () {
       const name = flags.words.join(" ")
-      const blocks = pageOf(tree(), name.toLowerCase())
+      const tree = yield* Effect.promise(load)
+      const blocks = pageOf(tree, name.toLowerCase())
       if (blocks === undefined) {
-        return yield* new UsageError({ command: "help", problems: [unknownPage(tree(), name)] })
+        return yield* new UsageError({ command: "help", problems: [unknownPage(tree, name)] })
       }
       const { options, print, terminal } = yield* Output
       const plain = options.ascii || !isUtf8(terminal.env)
