@@ -27,9 +27,13 @@ const colours: Readonly<Record<string, string>> = {
 const text = (x: number, y: number, content: string, rest = ""): string =>
   `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}"${rest === "" ? "" : ` ${rest}`}>${content.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</text>`
 
-/** 1, 2 and 5 times a power of ten, between the two. */
+/** Round numbers between the two. */
 const ticks = (from: number, to: number): ReadonlyArray<number> =>
-  [0.1, 1, 10, 100, 1000].flatMap((ten) => [ten, 2 * ten, 5 * ten]).filter((tick) => tick >= from && tick <= to)
+  [0.1, 1, 10, 100]
+    .flatMap((ten) =>
+      (to < 8 * from ? [1, 1.5, 2, 3, 4, 5, 7] : [1, 2, 5]).map((factor) => Number((factor * ten).toFixed(2)))
+    )
+    .filter((tick) => tick >= from && tick <= to)
 
 /** Even steps that are round numbers. */
 const steps = (from: number, to: number): ReadonlyArray<number> => {
@@ -39,14 +43,14 @@ const steps = (from: number, to: number): ReadonlyArray<number> => {
   return Array.from({ length: Math.floor(to / step) - first + 1 }, (_, i) => (first + i) * step)
 }
 
-const drawPanel = (name: string, points: ReadonlyArray<Point>, atX: number, atY: number): ReadonlyArray<string> => {
-  const times = points.map(({ seconds }) => seconds)
-  const sizes = points.map(({ size }) => size / 1e6)
-  const [fastest, slowest] = [Math.min(...times) * 0.85, Math.max(...times) * 1.15]
-  // What cannot be compressed differs by a few bytes, which is no difference to show.
+const drawPanel = (name: string, all: ReadonlyArray<Point>, atX: number, atY: number): ReadonlyArray<string> => {
+  const sizes = all.filter(({ family }) => !family.startsWith("tar+")).map(({ size }) => size / 1e6)
   const span = Math.max(Math.max(...sizes) - Math.min(...sizes), Math.max(...sizes) * 0.02)
   const smallest = Math.min(...sizes) - span * 0.12
   const largest = Math.min(...sizes) + span * 1.12
+  const points = all.filter(({ size }) => size / 1e6 >= smallest && size / 1e6 <= largest)
+  const times = points.map(({ seconds }) => seconds)
+  const [fastest, slowest] = [Math.min(...times) * 0.85, Math.max(...times) * 1.15]
   const [right, bottom] = [panel.width - panel.right, panel.height - panel.bottom]
   const x = (seconds: number): number =>
     panel.left + ((right - panel.left) * Math.log(seconds / fastest)) / Math.log(slowest / fastest)
@@ -73,7 +77,9 @@ const drawPanel = (name: string, points: ReadonlyArray<Point>, atX: number, atY:
       `<path fill="none" stroke-width="${ours ? 2.2 : 1.2}" d="M${places.map(({ at }) => at.map((one) => one.toFixed(1)).join(" ")).join("L")}"/>`,
       ...places.flatMap(({ at: [left, top], setting }) => [
         `<circle cx="${left.toFixed(1)}" cy="${top.toFixed(1)}" r="${ours ? 3.2 : 2.6}"/>`,
-        ours ? text(left - 4, top + 13, setting, 'class="label"') : text(left + 5, top - 4, setting, 'class="label"')
+        ours
+          ? text(left - 4, top + 13, setting, 'class="label"')
+          : text(left + 5, top - 4, setting.replace("-mx=", "mx"), 'class="label"')
       ]),
       "</g>"
     ]
@@ -95,7 +101,11 @@ const legend = (families: ReadonlyArray<string>, atX: number, atY: number): Read
     `<circle cx="12" cy="${i * 20}" r="3" fill="${colours[family] ?? "#64748b"}"/>`,
     text(32, i * 20 + 4, family === "zipper" ? "zipper, levels 1 to 9" : family)
   ]),
-  text(0, families.length * 20 + 8, "to the left is faster, further down is smaller"),
+  ...[
+    "Further to the left is faster, further down is smaller.",
+    "tar+pigz and tar+igzip pack one tar, of which no file can be",
+    "read alone; what is smaller than a panel shows is left out."
+  ].map((line, i) => text(0, families.length * 20 + 8 + i * 15, line)),
   "</g>"
 ]
 

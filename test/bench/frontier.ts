@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { chart, type Point } from "./chart.ts"
+import { corpora } from "./corpora.ts"
 import { inTurn } from "./measure.ts"
 import { nameOf, peers, unlike, zipper } from "./peers.ts"
 import { chartPath, corpus, corpusNames, heading, machine, ratio, row, runs, work } from "./setting.ts"
@@ -120,7 +121,8 @@ export const frontier = async (): Promise<void> => {
     all[name] = points
     writeFileSync(file, JSON.stringify(all))
   }
-  summary(all)
-  writeFileSync(chartPath, chart(all, machine))
+  const ordered = Object.fromEntries(Object.keys(corpora).flatMap((name) => (all[name] ? [[name, all[name]]] : [])))
+  summary(ordered)
+  writeFileSync(chartPath, chart(ordered, machine))
   console.log(`\nmade ${chartPath}`)
 }

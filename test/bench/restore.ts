@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { installed, inTurn, type Measured, measure } from "./measure.ts"
 import { run } from "./peers.ts"
-import { built, configure, corpus, emptied, heading, ratio, row, runs } from "./setting.ts"
+import { built, configure, corpus, corpusNames, emptied, heading, ratio, row, runs } from "./setting.ts"
 
 /** Getting files back, and checking an archive, against the programs that a user has for it. */
 
@@ -46,7 +46,7 @@ export const restore = async (): Promise<void> => {
   const canSkipSync = spawnSync(process.execPath, [built, "help", "restore"], { encoding: "utf8" }).stdout.includes(
     "--no-sync"
   )
-  for (const name of ["modules", "logs"]) {
+  for (const name of ["modules", "logs"].filter((one) => corpusNames.includes(one))) {
     const folder = corpus(name)
     const { config, target, zip } = configure(emptied("restore"), folder)
     await run(config)

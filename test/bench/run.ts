@@ -9,8 +9,8 @@ import { processorByStep } from "./steps.ts"
 
 /**
  * npm run bench [-- --work DIR] [--runs N] [--only PART]… [--corpus NAME]… [--most FILES] [--gigabytes N] [--chart FILE]
- * Whole processes, medians of N in turn. Corpora are kept in DIR for the next time; without it they go. --corpus chooses those of
- * frontier and steps, --most is how many files count and memory go up to (a million only on request), --gigabytes is for pipe.
+ * Whole processes, medians of N in turn. Corpora are kept in DIR for the next time; without it they go. --corpus chooses among
+ * those of frontier, steps and restore, --most is how many files count and memory go up to (a million only on request), --gigabytes is for pipe.
  */
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   frontier,
