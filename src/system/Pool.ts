@@ -29,8 +29,8 @@ interface Pool extends Pick<Runner, "width" | "run"> {
 /** Pieces of brief work that a thread has at a time. */
 const depth = 2
 
-/** The space for young objects is most of a thread's memory, and our threads make few. */
-const resourceLimits = { maxYoungGenerationSizeMb: 8 }
+/** The space for young objects is most of a thread's memory, and our threads make few: 8 takes 8 MiB more each, and no less time. */
+const resourceLimits = { maxYoungGenerationSizeMb: 2 }
 
 /** After a thread could not be started: memory may be free by then. */
 const retryAfterMillis = 60_000
