@@ -95,8 +95,8 @@ export const corpora: Readonly<Record<string, (folder: string) => void>> = {
   modules: (folder) => moduleFiles(folder, 30_000, 99)
 }
 
-/** Logs in as many files as there are days. */
-export const manyLogs = (folder: string): void => logs(folder, 3000, 1_000_000, 77)
+/** Logs of 1 MB, in 600 files. */
+export const manyLogs = (folder: string): void => logs(folder, 600, 1_000_000, 77)
 
 /** 10,000 files of 7 KB, where what is done for each file counts most. */
 export const smallFiles = (folder: string): void => codeFiles(folder, 10_000, 111, 7000)
@@ -107,7 +107,7 @@ export const sparse = (folder: string): void => {
   truncateSync(join(folder, "hole"), 10_000_000_000)
 }
 
-/** Eight folders of a thousand files and a log each. */
+/** Eight folders of 4,000 files and a log each. */
 export const eightFolders = (folder: string): void => {
   for (let i = 0; i < 8; i++) {
     codeFiles(join(folder, `EIG${i}`), 4000, 200 + i)
