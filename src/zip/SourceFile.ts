@@ -84,30 +84,34 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
     }
   }
 
-  const openListed = async (): Promise<number> => {
-    const direct = await calls.open(RawPath.toBuffer(real), readOnly).catch(failed)
-    const { listed } = request
-    if (listed === undefined || closedUnless(direct, () => isListed(listed, fstatOf(direct)))) return direct
-    const again = await openWithin(calls.open, folder.root, request.path, readOnly).catch(failed)
-    if (closedUnless(again, () => mayBeListed(listed, fstatOf(again)))) return again
-    throw changed("is not the file any more that was listed")
-  }
-
-  const fd = await openListed()
-
-  const compare = (): fs.BigIntStats => {
-    const stats = fstatOf(fd)
+  const compare = (stats: fs.BigIntStats): bigint => {
     if (!stats.isFile()) throw changed("is no regular file any more")
     if (stats.size !== BigInt(size)) throw changed(`has ${stats.size} bytes where ${size} were listed`)
     if (!folder.frozen && stats.mtimeNs !== request.mtimeNs) throw changed("was modified")
-    return stats
+    return stats.ctimeNs
   }
 
-  let ctimeNs: bigint | undefined
-  closedUnless(fd, () => {
-    ctimeNs = compare().ctimeNs
-    return true
-  })
+  const openIf = async (opening: Promise<number>, isRight: (stats: fs.BigIntStats) => boolean) => {
+    const fd = await opening.catch(failed)
+    return closedUnless(fd, () => {
+      const stats = fstatOf(fd)
+      return isRight(stats) ? { fd, ctimeNs: compare(stats) } : undefined
+    })
+  }
+
+  const openListed = async () => {
+    const { listed } = request
+    const direct = calls.open(RawPath.toBuffer(real), readOnly)
+    if (listed === undefined) return openIf(direct, () => true)
+    return (
+      (await openIf(direct, (stats) => isListed(listed, stats))) ??
+      openIf(openWithin(calls.open, folder.root, request.path, readOnly), (stats) => mayBeListed(listed, stats))
+    )
+  }
+
+  const opened = await openListed()
+  if (opened === undefined) throw changed("is not the file any more that was listed")
+  const { ctimeNs, fd } = opened
   return {
     /** For reading on another thread: all threads of a process share it. Not to be used after `close`. */
     fd,
@@ -119,20 +123,20 @@ export const openSource = async (folder: SourceFolder, request: SourceRequest, c
       if (bytesRead !== size) throw changed(`gave ${bytesRead} bytes where ${size} were listed`)
       if (folder.frozen) return
       // ctime as well: a program can set the time of change back, and its clock is coarse.
-      if (compare().ctimeNs !== ctimeNs) throw changed("was modified")
+      if (compare(fstatOf(fd)) !== ctimeNs) throw changed("was modified")
     },
     close: (): void => closeRead(fd)
   }
 }
 
-/** Whether the condition holds; otherwise, and where it throws, the file is closed. */
-const closedUnless = (fd: number, condition: () => boolean): boolean => {
-  let holds = false
+/** What `find` gives; where that is nothing, and where it throws, the file is closed. */
+const closedUnless = <A>(fd: number, find: () => A | undefined): A | undefined => {
+  let found: A | undefined
   try {
-    holds = condition()
-    return holds
+    found = find()
+    return found
   } finally {
-    if (!holds) closeRead(fd)
+    if (found === undefined) closeRead(fd)
   }
 }
 
