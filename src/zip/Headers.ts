@@ -64,7 +64,8 @@ export const dosTime = (seconds: number): { readonly date: number; readonly time
 
 let latest = { seconds: 0, dos: dosTime(0) }
 
-const dosOf = (seconds: number): ReturnType<typeof dosTime> => {
+/** The same, kept for the next header of the entry. */
+export const dosOf = (seconds: number): ReturnType<typeof dosTime> => {
   if (seconds !== latest.seconds) latest = { seconds, dos: dosTime(seconds) }
   return latest.dos
 }

@@ -44,6 +44,6 @@ export const heldBack = <B>(result: Promise<B>): Promise<B> => {
 }
 
 /** Waits until all work has ended; fails with the first failure, in the order of the work. */
-export const settleAll = async (work: Iterable<Promise<unknown>>): Promise<void> => {
+export const settleAll = async (work: Iterable<Promise<unknown> | undefined>): Promise<void> => {
   for (const ended of await Promise.allSettled(work)) if (ended.status === "rejected") throw ended.reason
 }

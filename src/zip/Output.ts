@@ -32,17 +32,24 @@ export const createOutput = async (path: string) => {
     used = 0
   }
 
+  const writeNow = async (bytes: Buffer): Promise<void> => {
+    await flush()
+    if (bytes.length < pending.length) {
+      used += bytes.copy(pending, used)
+      return
+    }
+    await writeAt(bytes, flushed)
+    flushed += bytes.length
+  }
+
   return {
     position: (): number => flushed + used,
     flushed: (): number => flushed,
-    write: async (bytes: Buffer): Promise<void> => {
-      if (used + bytes.length > pending.length) await flush()
-      if (bytes.length < pending.length) {
-        used += bytes.copy(pending, used)
-        return
-      }
-      await writeAt(bytes, flushed)
-      flushed += bytes.length
+    /** A promise only where it has to wait: most small entries need not. */
+    write: (bytes: Buffer): Promise<void> | undefined => {
+      if (used + bytes.length > pending.length) return writeNow(bytes)
+      used += bytes.copy(pending, used)
+      return undefined
     },
     patch: async (position: number, bytes: Buffer): Promise<void> => {
       if (position >= flushed) {

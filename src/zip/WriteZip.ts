@@ -145,8 +145,10 @@ const writeEntries = async (
         if (entry.kind === "file" && batch.result !== undefined) sums = sumsAt(batch.result, file++, entry.size)
         const head = headOf(entry)
         directory.add(head, sums, output.position())
-        await output.write(localHeader(head, sums))
-        await output.write(data.subarray(from, from + sums.compressedSize))
+        for (const bytes of [localHeader(head, sums), data.subarray(from, from + sums.compressedSize)]) {
+          const written = output.write(bytes)
+          if (written !== undefined) await written
+        }
         from += sums.compressedSize
       }
       advance(sizeOf(piece.entries))

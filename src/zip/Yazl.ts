@@ -1,5 +1,5 @@
-import { type StandIn, ZipFile } from "yazl"
-import { dosTime, type EntryHead, type EntrySums, rawNameField, timeField, zip64From } from "./Headers.ts"
+import { type Entry, type StandIn, ZipFile } from "yazl"
+import { dosOf, type EntryHead, type EntrySums, rawNameField, timeField, zip64From } from "./Headers.ts"
 
 /**
  * The only module that uses yazl, whose version is pinned: it makes the central directory and the end records. yazl has no public
@@ -50,8 +50,18 @@ export const makeDirectory = () => {
   let used = 0
   let count = 0
 
+  /** By kind and mode, all that yazl makes of an entry here: to make one takes longer than the rest of its record. */
+  const made = new Map<string, Entry>()
+
+  const entryOf = (head: EntryHead): Entry => {
+    const key = `${head.kind} ${head.mode}`
+    const entry = made.get(key) ?? makeEntry(zip, head)
+    made.set(key, entry)
+    return entry
+  }
+
   const add = (head: EntryHead, sums: EntrySums, offset: number): void => {
-    const record = recordOf(zip, head, sums, offset)
+    const record = recordOf(entryOf(head), head, sums, offset)
     const time = timeField(head.seconds)
     const extra = head.rawPath === undefined ? [time] : [time, rawNameField(head.name, head.rawPath)]
     const length = extra.reduce((sum, field) => sum + field.length, record.length)
@@ -80,17 +90,21 @@ export const makeDirectory = () => {
   return { add, end }
 }
 
-const recordOf = (zip: ZipFile, head: EntryHead, sums: EntrySums, offset: number): Buffer => {
+const makeEntry = (zip: ZipFile, { kind, mode }: EntryHead): Entry => {
   zip.entries = [gate]
   // The UT field is ours, since yazl writes it to one header only: "forceDosTimestamp" leaves it out.
-  const options = { mtime: anyTime, mode: head.mode & 0xffff, forceDosTimestamp: true }
-  if (head.kind === "directory") zip.addEmptyDirectory("placeholder/", options)
+  const options = { mtime: anyTime, mode: mode & 0xffff, forceDosTimestamp: true }
+  if (kind === "directory") zip.addEmptyDirectory("placeholder/", options)
   else zip.addReadStreamLazy("placeholder", options, neverAsked)
   const entry = zip.entries.pop()
   if (entry === undefined || !("utf8FileName" in entry)) {
     throw new Error("yazl is not the version that this program was made for")
   }
-  const dos = dosTime(head.seconds)
+  return entry
+}
+
+const recordOf = (entry: Entry, head: EntryHead, sums: EntrySums, offset: number): Buffer => {
+  const dos = dosOf(head.seconds)
   entry.utf8FileName = head.name
   entry.lastModFileDate = dos.date
   entry.lastModFileTime = dos.time
