@@ -17,6 +17,7 @@ interface HashInput {
 
 export interface HashOutput {
   readonly digests: ReadonlyArray<string>
+  readonly bytes: number
   /** CRC-32 of each {@link checkedPiece} bytes and of the rest, if they were asked for. */
   readonly pieces: Uint32Array
 }
@@ -80,7 +81,8 @@ export const follow: WorkerJob<FollowInput, HashOutput> = {
   }
 }
 
-const otherSize = (found: number, written: number) => new Error(`it has ${found} bytes where ${written} were written`)
+export const otherSize = (found: number, written: number) =>
+  new Error(`it has ${found} bytes where ${written} were written`)
 
 /** Small enough to stay in a core's own cache between one algorithm and the next. */
 const pieceSize = 256 * 1024
@@ -88,13 +90,16 @@ const pieceSize = 256 * 1024
 const digestsBy = (algorithms: ReadonlyArray<Algorithm>, inPieces = false) => {
   const all = algorithms.map((algorithm) => createHash(algorithm))
   const pieces = inPieces ? makePieces() : undefined
+  let hashed = 0
   return {
     update: (bytes: Uint8Array): void => {
+      hashed += bytes.length
       for (const each of all) each.update(bytes)
       pieces?.add(bytes)
     },
     end: (): HashOutput => ({
       digests: all.map((each) => each.digest("hex")),
+      bytes: hashed,
       pieces: Uint32Array.from(pieces?.end() ?? [])
     })
   }

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { type Algorithm, follow, type HashOutput, hash, makeGrowth } from "./Digests.ts"
+import { type Algorithm, follow, type HashOutput, hash, makeGrowth, otherSize } from "./Digests.ts"
 import { codeOf, explain, isTransientCode } from "./Errno.ts"
 import { inProcess, type Runner, WorkerEnded } from "./WorkerJob.ts"
 import { abortable, Workers } from "./Workers.ts"
@@ -109,12 +109,7 @@ const settleBoth = (
 ): Promise<Results> => Promise.allSettled(threads > 1 ? both.map((algorithm) => run([algorithm])) : [run(both)])
 
 /** Rejects with HashError, or as `signal` says. */
-const digestFile = async (
-  path: string,
-  signal: AbortSignal,
-  runner: Runner,
-  inPieces: boolean
-): Promise<HashedInPieces> => {
+const digestFile = async (path: string, signal: AbortSignal, runner: Runner, inPieces: boolean): Promise<Digested> => {
   const run = (algorithms: ReadonlyArray<Algorithm>) =>
     runner.run(hash, { path, algorithms, inPieces: inPieces && algorithms.includes("sha256") }, signal)
   return checksumsOf(path, signal, await settleBoth(runner.width, run))
@@ -123,14 +118,18 @@ const digestFile = async (
 const hashFile = async (path: string, signal: AbortSignal, runner: Runner): Promise<Checksums> =>
   (await digestFile(path, signal, runner, false)).checksums
 
-const checksumsOf = (path: string, signal: AbortSignal, results: Results): HashedInPieces => {
+interface Digested extends HashedInPieces {
+  readonly bytes: number
+}
+
+const checksumsOf = (path: string, signal: AbortSignal, results: Results): Digested => {
   const outputs = results.map((result) =>
     result.status === "fulfilled" ? result.value : unreadable(path, signal, result.reason)
   )
   const [md5, sha256] = outputs.flatMap(({ digests }) => digests)
-  const pieces = outputs.at(-1)?.pieces
-  if (md5 === undefined || sha256 === undefined || pieces === undefined) throw new Error("a digest is missing")
-  return { checksums: { md5, sha256 }, pieces }
+  const last = outputs.at(-1)
+  if (md5 === undefined || sha256 === undefined || last === undefined) throw new Error("a digest is missing")
+  return { checksums: { md5, sha256 }, pieces: last.pieces, bytes: last.bytes }
 }
 
 const unreadable = (path: string, signal: AbortSignal, cause: unknown): never => {
@@ -143,8 +142,8 @@ const unreadable = (path: string, signal: AbortSignal, cause: unknown): never =>
   })
 }
 
-/** A smaller file is hashed when it is complete, on this thread: that takes less than sending it to another one. */
-const worthFollowing = 4 * 1024 * 1024
+/** A smaller file is hashed when it is complete, on this thread: that takes less than to start another one. */
+const worthFollowing = 32 * 1024 * 1024
 
 /** Follows files one at a time: a file that is written at the same time is hashed when it is complete. */
 const makeFollowers = (runner: Runner, here: Runner) => {
@@ -165,6 +164,11 @@ const makeFollowers = (runner: Runner, here: Runner) => {
       return ended
     }
 
+    const hashComplete = async (size: number, signal: AbortSignal, on: Runner): Promise<Checksums> => {
+      const { bytes, checksums } = await digestFile(path, signal, on, false)
+      return bytes === size ? checksums : unreadable(path, signal, otherSize(bytes, size))
+    }
+
     return {
       advance: (bytes: number): void => {
         if (bytes <= final) return
@@ -174,14 +178,14 @@ const makeFollowers = (runner: Runner, here: Runner) => {
       },
       hashed: () => (results === undefined ? undefined : growth.read()),
       finish: async (size: number, signal: AbortSignal): Promise<Checksums> => {
-        if (results === undefined) return hashFile(path, signal, size < worthFollowing ? here : runner)
+        if (results === undefined) return hashComplete(size, signal, size < worthFollowing ? here : runner)
         growth.set({ bytes: size, ended: true })
         const stop = () => controller.abort(signal.reason)
         signal.addEventListener("abort", stop)
         const ended = await results
         signal.removeEventListener("abort", stop)
         // The thread is gone, not the file: hashing it again costs only time.
-        if (!signal.aborted && ended.some(isOfThread)) return hashFile(path, signal, runner)
+        if (!signal.aborted && ended.some(isOfThread)) return hashComplete(size, signal, runner)
         return checksumsOf(path, signal, ended).checksums
       },
       abandon: async (): Promise<void> => {

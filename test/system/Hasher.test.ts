@@ -121,7 +121,7 @@ const until = (condition: () => boolean) =>
     while (!condition()) await new Promise(setImmediate)
   })
 
-const pieces = [noise(5_000_000), noise(1), noise(3_000_000)]
+const pieces = [noise(34_000_000), noise(1), noise(3_000_000)]
 const whole = Buffer.concat(pieces)
 
 describe("Hasher, following a file that is written", () => {
@@ -159,11 +159,11 @@ describe("Hasher, following a file that is written", () => {
       const folder = yield* temporaryFolder
       const path = `${folder}/file`
       const following = yield* Effect.flatMap(Hasher, (hasher) => hasher.follow(path))
-      writeFileSync(path, Buffer.concat([whole.subarray(0, 4_500_000), Buffer.alloc(100_000)]))
-      following.advance(4_500_000)
+      writeFileSync(path, Buffer.concat([whole.subarray(0, 34_500_000), Buffer.alloc(100_000)]))
+      following.advance(34_500_000)
       yield* until(() => isOpen(path))
       const fd = openSync(path, "r+")
-      writeSync(fd, whole, 4_500_000, whole.length - 4_500_000, 4_500_000)
+      writeSync(fd, whole, 34_500_000, whole.length - 34_500_000, 34_500_000)
       closeSync(fd)
       assert.deepStrictEqual(yield* following.finish(whole.length), digestsOf(whole))
       assert.isFalse(isOpen(path))
@@ -211,6 +211,9 @@ describe("Hasher, following a file that is written", () => {
       writeFileSync(`${folder}/short`, whole.subarray(1))
       writeFileSync(`${folder}/long`, Buffer.concat([whole, Buffer.alloc(1)]))
       symlinkSync("long", `${folder}/link`)
+      writeFileSync(`${folder}/small`, "abc")
+      const small = yield* Effect.flip((yield* hasher.follow(`${folder}/small`)).finish(4))
+      assert.include(small.message, `${folder}/small for its checksums: it has 3 bytes where 4 were written`)
       for (const [name, words] of [
         ["short", `it has ${whole.length - 1} bytes where ${whole.length} were written`],
         ["long", `it has ${whole.length + 1} bytes where ${whole.length} were written`],
