@@ -33,6 +33,29 @@ const pidIn = (name: string) => Number(fs.readFileSync(file(name), "utf8"))
 const pending = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length
 const descriptors = () => fs.readdirSync("/proc/self/fd").length
 
+describe("Process.pipe joins programs", () => {
+  const kindOfInput = "if [ -p /dev/stdin ]; then echo pipe; else echo socket; fi"
+  const kind = Effect.map(pipe(sh("echo x"), sh(kindOfInput)), ([, last]) => last?.stdout)
+
+  it.live("by a pipe of the kernel", () => Effect.map(kind, (found) => assert.strictEqual(found, "pipe\n")))
+
+  it.live("by sockets where no pipe can be made", () =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const before = process.env["TMPDIR"]
+        process.env["TMPDIR"] = file("missing")
+        return before
+      }),
+      () => Effect.map(kind, (found) => assert.strictEqual(found, "socket\n")),
+      (before) =>
+        Effect.sync(() => {
+          if (before === undefined) delete process.env["TMPDIR"]
+          else process.env["TMPDIR"] = before
+        })
+    )
+  )
+})
+
 describe.concurrent("Process.pipe", () => {
   it.live("gives every exit status and every stderr, and what the last one prints", () =>
     Effect.gen(function* () {
