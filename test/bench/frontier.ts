@@ -113,7 +113,7 @@ export const frontier = async (): Promise<void> => {
   console.log(
     "\nStrictly: a peer that takes less time than a level of ours and makes a smaller archive beats that level, unless another" +
       '\nlevel of ours beats it too ("no choice"). "ours is": the time of our fastest level (in brackets) that is at least as small' +
-      `\nas the peer, of the peer's. ${unlike}.`
+      `\nas the peer, of the peer's.\n${unlike}.`
   )
   for (const name of corpusNames) {
     const points = await measured(name)

@@ -119,6 +119,6 @@ export const peers = (): ReadonlyArray<Contender> => [
   })
 ]
 
-/** What of the peers is no zip of a folder. */
+/** What the peers do not do alike. */
 export const unlike =
-  "tar+pigz and tar+igzip pack one tar, so that a file cannot be read alone: pigz -K as the only entry of a zip, igzip as gzip"
+  "tar+pigz and tar+igzip pack one tar, so that a file cannot be read alone: pigz -K as the only entry of a zip, igzip as gzip. Only zipper syncs"
