@@ -5,7 +5,7 @@ import { blockingCalls } from "./system/FileCalls.ts"
 import { ownMemory, packFailure, type Reply, type Request, ready, type WorkerJob } from "./system/WorkerJob.ts"
 import { compressBlock, compressFiles, sampleMethod } from "./zip/Compress.ts"
 import { extractSlice } from "./zip/ExtractFiles.ts"
-import { finishFolders, makeFolders } from "./zip/ExtractFolders.ts"
+import { finishFolders, makeFolders, syncFolders } from "./zip/ExtractFolders.ts"
 import { auditSlice, verifySlice } from "./zip/VerifyZip.ts"
 
 /** Entry point of a worker thread: one piece of work after the other, until the thread is terminated. */
@@ -18,6 +18,7 @@ const jobs: ReadonlyArray<WorkerJob<never, unknown>> = [
   makeFolders,
   extractSlice,
   finishFolders,
+  syncFolders,
   list,
   hash,
   follow

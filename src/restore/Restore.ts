@@ -199,6 +199,7 @@ const checkAndPrepare = (options: RestoreOptions) =>
       ...(options.below ? { name: options.folder } : {}),
       only: options.only,
       overwrite: options.overwrite,
+      sync: options.sync,
       keepOut: [archives.live]
     })
     return { problems: [], prepared }
@@ -237,7 +238,7 @@ const carryOut = Effect.fnUntraced(function* (one: Ready, onPlanned: RestoreHook
     Effect.map((restored) => ({
       restored,
       problems: failureLines(plan, restored),
-      isWhole: restored.missing + restored.kept === 0
+      isWhole: restored.missing + restored.kept === 0 && restored.unsynced === undefined
     })),
     Effect.catchIf(
       () => options.below,

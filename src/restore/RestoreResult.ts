@@ -17,6 +17,7 @@ export interface RestoreOptions extends PlaceWords {
   /** Patterns of what is wanted; everything when there are none. */
   readonly only: ReadonlyArray<string>
   readonly overwrite: boolean
+  readonly sync: boolean
   /** For the commands that messages give. */
   readonly dryRun: boolean
 }
@@ -45,6 +46,7 @@ export const restoreCommand = (options: RestoreOptions, which: Which): string =>
     ...optionWords("--to", directoryOf(options)),
     ...options.only.flatMap((pattern) => optionWords("--only", pattern)),
     ...(options.overwrite ? ["--overwrite"] : []),
+    ...(options.sync ? [] : ["--no-sync"]),
     ...(options.dryRun ? ["--dry-run"] : []),
     ...options.place
   ])

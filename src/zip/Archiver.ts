@@ -6,11 +6,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Manifest } from "../source/Manifest.ts"
 import type { SourceView } from "../source/SourceView.ts"
+import { Process } from "../system/Process.ts"
 import { abortable, Workers } from "../system/Workers.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { type Compression, isSameFile, sameCompression } from "./ArchiveIndex.ts"
 import { extractZip, makeTally, plannedFiles } from "./Extract.ts"
 import { planExtraction } from "./ExtractSurvey.ts"
+import { openWholeSync } from "./ExtractSync.ts"
 import { type ExtractRequest, temporaryName } from "./ExtractTarget.ts"
 import type { ZipEntry } from "./Headers.ts"
 import { openZip, readEntries } from "./ReadZip.ts"
@@ -103,7 +105,7 @@ export interface PreparedRestore {
   readonly plan: RestorePlan
   /**
    * Writes what the plan, which must have no obstacles, says. A file that fails is removed and in the result; others go on,
-   * unless the disk is full. Interrupted, it removes the files at work, and gives the folders that it made their modes.
+   * unless the disk is full. Then all of it is synced, if that was asked for. Interrupted, it removes the files at work, and gives the folders that it made their modes.
    */
   readonly carryOut: Effect.Effect<RestoreOutcome, ExtractError>
   /** Bytes that went to files so far, also to those that fail in the end. */
@@ -129,17 +131,24 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
 >() {
   static readonly layer: Layer.Layer<Extractor> = Layer.effect(
     Extractor,
-    Effect.map(Workers, (runner) => ({
+    Effect.map(Effect.all([Workers, Effect.context<Process>()]), ([runner, context]) => ({
       prepare: Effect.fn("Extractor.prepare")(function* (request) {
         const temporary = temporaryName(randomBytes(6).toString("hex"))
         const { zip, plan } = yield* preparePlan(request, runner.width, RawPath.fromText(`${temporary}names`))
         const tally = makeTally()
         return {
           plan: plan.plan,
-          carryOut: abortable(
-            (signal) => extractZip({ request, zip, plan, runner, tally, temporary }, signal),
-            isExtractError
-          ),
+          carryOut: Effect.gen(function* () {
+            const wholeSync = request.sync ? yield* openWholeSync(plan) : undefined
+            const syncEach = request.sync && wholeSync === undefined
+            const extraction = { request, zip, plan, runner, tally, temporary, syncEach }
+            yield* abortable((signal) => extractZip(extraction, signal), isExtractError)
+            if (wholeSync !== undefined) {
+              tally.rest.unsynced = "it was stopped"
+              tally.rest.unsynced = yield* wholeSync
+            }
+            return tally.restored()
+          }).pipe(Effect.scoped, Effect.provide(context)),
           written: tally.written,
           soFar: tally.restored,
           dryRun: false,
@@ -147,7 +156,7 @@ export class Extractor extends Context.Tag("zipper/Extractor")<
         }
       })
     }))
-  )
+  ).pipe(Layer.provide(Process.layer))
 
   /** Plans as it is done, and writes nothing. */
   static readonly layerDryRun: Layer.Layer<Extractor> = Layer.effect(

@@ -1,10 +1,11 @@
 import * as fs from "node:fs/promises"
+import type { Mutable } from "effect/Types"
 import { explain } from "../system/Errno.ts"
 import type { Runner } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { pathOf } from "./EntryRules.ts"
 import { extractSlice, type FileFailure, makeFileSet, makeShared, mark, shareOf } from "./ExtractFiles.ts"
-import { type Folder, finishFolders, type KnownFolder, makeFolders } from "./ExtractFolders.ts"
+import { type Folder, finishFolders, type KnownFolder, makeFolders, syncFolders } from "./ExtractFolders.ts"
 import type { ExtractPlan } from "./ExtractSurvey.ts"
 import { type ExtractRequest, removeLeftovers } from "./ExtractTarget.ts"
 import { settleAll } from "./LookAhead.ts"
@@ -19,7 +20,11 @@ export const makeTally = () => {
   const { complete, written } = shareOf(shared)
   const failures = gather<RestoreFailure>()
   const counts = { folders: 0, missing: 0, kept: 0 }
-  const rest: { unremoved: ReadonlyArray<string>; gaveUp: string | undefined } = { unremoved: [], gaveUp: undefined }
+  const rest: Mutable<Pick<RestoreOutcome, "unremoved" | "gaveUp" | "unsynced">> = {
+    unremoved: [],
+    gaveUp: undefined,
+    unsynced: undefined
+  }
   return {
     shared,
     counts,
@@ -40,6 +45,8 @@ interface Extraction {
   readonly runner: Runner
   readonly tally: ReturnType<typeof makeTally>
   readonly temporary: string
+  /** Each file and folder is synced. */
+  readonly syncEach: boolean
 }
 
 /** The files that a restore would write, in their order. */
@@ -72,7 +79,7 @@ const never = new AbortController().signal
  */
 export const extractZip = async (extraction: Extraction, signal: AbortSignal): Promise<RestoreOutcome> => {
   signal.throwIfAborted()
-  const { plan, request, runner, tally, temporary, zip } = extraction
+  const { plan, request, runner, syncEach, tally, temporary, zip } = extraction
   const shared = shareOf(tally.shared)
   const root = plan.target.path
   const written = makeFileSet(plan.plan.files + plan.plan.replaced)
@@ -96,7 +103,16 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     const marks = plan.marks.slice(slice.first, slice.first + slice.count)
     if (marks.every((each) => each === mark.none)) return
     const folders = existing(parentsOf(plan, slice))
-    const input = { ...sourceOf(zip, slice), marks, root, folders, temporary, shared: tally.shared, written }
+    const input = {
+      ...sourceOf(zip, slice),
+      marks,
+      root,
+      folders,
+      temporary,
+      sync: syncEach,
+      shared: tally.shared,
+      written
+    }
     const found = await runner.run(extractSlice, input, never)
     found.failures.forEach(tally.fail)
     tally.rest.gaveUp ??= found.hopeless
@@ -111,6 +127,14 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       const failed = await runner.run(finishFolders, { root, folders }, never)
       for (const { error, path } of failed) tally.fail({ path, error, kind: "attributes" })
     }
+  }
+
+  const sync = async (): Promise<void> => {
+    const folders = existing(plan.folders.filter(({ needed }) => needed))
+    for (const some of batchesOf(folders)) await runner.run(syncFolders, { root, folders: some, above: [] }, never)
+    const { above, id, parent } = plan.target
+    const changed = id === undefined ? [parent ?? above, above] : []
+    await runner.run(syncFolders, { root, folders: [], above: changed }, never)
   }
 
   signal.addEventListener("abort", shared.stop)
@@ -128,6 +152,10 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       await finish()
     }
     signal.throwIfAborted()
+    if (syncEach)
+      await sync().catch((cause: unknown) => {
+        tally.rest.unsynced = explain(cause)
+      })
     return tally.restored()
   } catch (cause) {
     if (signal.aborted || isExtractError(cause)) throw cause

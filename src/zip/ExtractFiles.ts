@@ -20,6 +20,8 @@ interface ExtractInput extends SliceSource {
   readonly folders: ReadonlyArray<KnownFolder>
   /** Begins the names of temporary files: no other name in DIR begins so. */
   readonly temporary: string
+  /** Each file is synced when it is written. */
+  readonly sync: boolean
   readonly shared: SharedArrayBuffer
   readonly written: SharedArrayBuffer
 }
@@ -65,9 +67,9 @@ export const extractSlice: WorkerJob<ExtractInput, ExtractOutput> = {
           files.add(file)
           names.set(file.ino, path)
         }
-        return createFile(open, split(path).name, through, entry, { ...files, nameOf, wrote }, (error) =>
-          failures.push({ path, error, kind: "attributes" })
-        )
+        const written = { ...files, nameOf, wrote }
+        const onAttributes = (error: string) => failures.push({ path, error, kind: "attributes" })
+        return createFile(open, split(path).name, through, entry, written, onAttributes, input.sync)
       }
 
       const write = async (entry: ZipEntry, make: () => NewFile): Promise<void> => {
@@ -175,7 +177,8 @@ export const createFile = (
   through: RawPath.RawPath | undefined,
   head: Pick<EntryHead, "mode" | "seconds">,
   written: Written,
-  onAttributes: (error: string) => void
+  onAttributes: (error: string) => void,
+  sync = false
 ) => {
   const refuse = (file: FileId): never => {
     const other = written.nameOf(file)
@@ -218,7 +221,7 @@ export const createFile = (
       }
       attempt(() => {
         // After a power cut the name must lead to the one content or the other, never to an empty file.
-        if (through !== undefined) syncNow(fd)
+        if (sync || through !== undefined) syncNow(fd)
         const made = fs.fstatSync(fd, asBigInts)
         close()
         if (through === undefined) return written.wrote(made)

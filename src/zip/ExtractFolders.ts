@@ -1,5 +1,6 @@
 import * as fs from "node:fs"
 import { explain } from "../system/Errno.ts"
+import { syncNow } from "../system/FileCalls.ts"
 import { platform } from "../system/Platform.ts"
 import type { WorkerJob } from "../system/WorkerJob.ts"
 import * as RawPath from "../text/RawPath.ts"
@@ -31,7 +32,7 @@ export interface KnownFolder extends FileId {
 /** An open folder: the one that was made or looked at, also when something else stands at its path. */
 export type OpenFolder = ReturnType<typeof openFolder>
 
-const folderOnly = fs.constants.O_RDONLY | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW
+export const folderOnly = fs.constants.O_RDONLY | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW
 
 const isSame = (a: FileId, b: FileId): boolean => a.dev === b.dev && a.ino === b.ino
 
@@ -173,6 +174,30 @@ export const finishFolders: WorkerJob<
         return [{ path: known.path, error: explain(cause) }]
       }
     })
+}
+
+interface SyncFoldersInput {
+  readonly root: RawPath.RawPath
+  readonly folders: ReadonlyArray<KnownFolder>
+  /** Whole paths of folders that DIR was made in. */
+  readonly above: ReadonlyArray<RawPath.RawPath>
+}
+
+/** Puts the names in these folders on the disk. A file system that cannot sync folders is no failure. */
+export const syncFolders: WorkerJob<SyncFoldersInput, void> = {
+  name: "syncFolders",
+  kind: "long",
+  work: async ({ above, folders, root }) => {
+    const sync = ({ close, fd }: OpenFolder): void => {
+      try {
+        syncNow(fd)
+      } finally {
+        close()
+      }
+    }
+    for (const folder of folders) sync(openKnown(root, folder))
+    for (const path of above) sync(openFolder(RawPath.toBuffer(path)))
+  }
 }
 
 /** Permissions and the sticky bit, which only takes rights away. Not setgid: the group that it speaks of is not in a zip. */

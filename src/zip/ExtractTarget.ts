@@ -23,6 +23,8 @@ export interface ExtractRequest {
   readonly only: ReadonlyArray<string>
   /** Regular files in DIR may be replaced, and folders there get the archive's modes and times. */
   readonly overwrite: boolean
+  /** What is written is on the disk before the restore ends. */
+  readonly sync: boolean
   /** Folders that DIR must not lie in, and that nothing is written to where they stand in it. */
   readonly keepOut: ReadonlyArray<string>
 }

@@ -66,6 +66,8 @@ export interface RestoreOutcome {
   /** Messages about files of earlier restores that should have been removed. */
   readonly unremoved: ReadonlyArray<string>
   readonly gaveUp: string | undefined
+  /** Why what was written may not be on the disk. */
+  readonly unsynced: string | undefined
 }
 
 export const nothingRestored: RestoreOutcome = {
@@ -77,7 +79,8 @@ export const nothingRestored: RestoreOutcome = {
   missing: 0,
   kept: 0,
   unremoved: [],
-  gaveUp: undefined
+  gaveUp: undefined,
+  unsynced: undefined
 }
 
 const namesShown = 10
@@ -223,19 +226,26 @@ const progressOf = (plan: RestorePlan, { files, replaced }: RestoreOutcome): str
 
 /** What is not in DIR as it is in the archive: a line each, the last of them says how much. Empty when all is well. */
 export const failureLines = (plan: RestorePlan, restored: RestoreOutcome): ReadonlyArray<string> => {
-  const { failures, gaveUp, kept, missing } = restored
-  if (failures.count === 0) return []
+  const { failures, gaveUp, kept, missing, unsynced } = restored
+  const notSynced = unsynced === undefined ? [] : [unsyncedText(plan, unsynced)]
+  if (failures.count === 0) return notSynced
   const left = gaveUp === undefined ? "" : `; it was given up (${gaveUp})`
   return [
     ...failuresOf(restored),
+    ...notSynced,
     missing + kept === 0
       ? `${plan.directory} has every file, but ${count(failures.count, "file or folder", "files and folders")} without the right mode and time`
       : `${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}${left}; what was written of files that failed was removed`
   ]
 }
 
+const unsyncedText = ({ directory }: RestorePlan, why: string): string =>
+  `cannot sync ${directory}: ${why}; the files are there, but the disk may not have all of them: look at the disk, and restore again`
+
 /** The same of a restore that a signal stopped. */
 export const stoppedLines = (plan: RestorePlan, restored: RestoreOutcome): ReadonlyArray<string> => [
   ...failuresOf(restored),
-  `stopped by a signal: ${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}; the files at work were removed, and what is there counts as taken for the next restore`
+  restored.unsynced === undefined
+    ? `stopped by a signal: ${plan.directory} is INCOMPLETE: ${progressOf(plan, restored)}; the files at work were removed, and what is there counts as taken for the next restore`
+    : `stopped by a signal: ${plan.directory} was not synced: ${progressOf(plan, restored)}, and a power cut may lose some of it`
 ]

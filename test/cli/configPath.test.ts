@@ -143,6 +143,7 @@ describe("the configuration", () => {
       below: false,
       only: [],
       overwrite: false,
+      sync: true,
       dryRun: false
     } as const
     const named = optionWords("--config", findConfig(undefined, {}, "linux").named)

@@ -56,6 +56,7 @@ const requestFor = (change: Partial<RestoreRequest>): RestoreRequest => ({
   below: false,
   only: [],
   overwrite: false,
+  sync: true,
   dryRun: false,
   place: ["--config", "c.json"],
   job: ["--config", "c.json"],
@@ -212,6 +213,7 @@ describe("restore", () => {
           to: "back",
           only: ["a"],
           overwrite: true,
+          sync: true,
           keepOut: ["/memory"]
         }
       ])

@@ -10,6 +10,7 @@ const options: RestoreOptions = {
   below: false,
   only: ["*.kdbx", "-rf"],
   overwrite: true,
+  sync: true,
   dryRun: false,
   place: ["--config", "/etc/zipper.json"],
   job: ["--config", "/etc/zipper.json"]

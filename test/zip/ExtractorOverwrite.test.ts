@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import { Extractor } from "../../src/zip/Archiver.ts"
 import type { ExtractRequest } from "../../src/zip/ExtractTarget.ts"
 import { failingSyncSyncs, recordedOrder } from "../support/program/fileHandles.ts"
+import { folder } from "../support/program/job.ts"
 import { temporaryFolder } from "../support/program/log.ts"
 import { canMount } from "../support/program/mounts.ts"
 import { installed } from "../support/programs.ts"
@@ -258,6 +259,62 @@ describe("a power cut", () => {
         const replaced = ["a", "b/c", "b/d"].flatMap((name) => [`sync ${ino(name)}`, `rename ${ino(name)}`])
         assert.deepStrictEqual(steps, [...replaced, `sync ${ino(".")}`, `sync ${ino("b")}`])
       }).pipe(Effect.provide(Extractor.layer))
+  )
+})
+
+/** For the length of the scope, no sync of a whole file system works. */
+const noWholeSync = Effect.flatMap(temporaryFolder, (bin) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      writeFileSync(`${bin}/sync`, "#!/bin/sh\nexit 1\n", { mode: 0o755 })
+      const { PATH: before = "" } = process.env
+      process.env["PATH"] = `${bin}:${before}`
+      return before
+    }),
+    (before) =>
+      Effect.sync(() => {
+        process.env["PATH"] = before
+      })
+  )
+)
+
+describe("a restore that is to be synced", () => {
+  const entries: ReadonlyArray<HandMade> = [
+    { name: "a", content: "new" },
+    { name: "b/" },
+    { name: "b/c", content: Buffer.alloc(3_000_000, "content"), deflated: true }
+  ]
+
+  it.scoped("syncs each file, then each folder, and those that DIR is made in, where nothing syncs them at once", () =>
+    Effect.gen(function* () {
+      const { out, prepare, root } = yield* place
+      yield* noWholeSync
+      const name = folder("ABCD")
+      const { carryOut } = yield* prepare(entries, { sync: true, name })
+      const steps = yield* recordedOrder
+      const { failures, unsynced } = yield* carryOut
+      assert.deepStrictEqual([failures.count, unsynced], [0, undefined])
+      const paths = ["ABCD/a", "ABCD/b/c", "ABCD", "ABCD/b", "", "../"].map((path) => `${out}/${path}`)
+      assert.strictEqual(statSync(`${out}/..`).ino, statSync(root).ino)
+      assert.deepStrictEqual(
+        steps,
+        paths.map((path) => `sync ${statSync(path).ino}`)
+      )
+    }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped("names a file that cannot be synced, and says so of a folder", () =>
+    Effect.gen(function* () {
+      const { out, prepare } = yield* place
+      yield* noWholeSync
+      const { carryOut } = yield* prepare([{ name: "a", content: "new" }], { sync: true })
+      const file = yield* Effect.scoped(Effect.zipRight(failingSyncSyncs("EIO"), carryOut))
+      assert.deepStrictEqual([file.missing, readdirSync(out)], [1, []])
+      const empty = yield* prepare([{ name: "b/" }], { sync: true })
+      const folders = yield* Effect.scoped(Effect.zipRight(failingSyncSyncs("EIO"), empty.carryOut))
+      assert.deepStrictEqual([folders.missing, folders.failures.count], [0, 0])
+      assert.include(folders.unsynced, "EIO")
+    }).pipe(Effect.provide(Extractor.layer))
   )
 })
 

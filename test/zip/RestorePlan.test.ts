@@ -89,6 +89,12 @@ describe("what is told of a restore", () => {
     )
   })
 
+  it("that a signal stopped while it was synced says so, and not that files are missing", () => {
+    const last = stoppedLines(planOf({ replaced: 0 }), resultOf([], { files: 6, unsynced: "it was stopped" })).at(-1)
+    const all = "stopped by a signal: /back was not synced: 6 files of 6 files are restored"
+    assert.strictEqual(last, `${all}, and a power cut may lose some of it`)
+  })
+
   it("that was done counts what was done, not what was planned", () => {
     const done = resultOf([], { files: 6, bytes: 60, folders: 1, replaced: 2 })
     assert.strictEqual(

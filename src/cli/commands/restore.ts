@@ -43,11 +43,15 @@ export const restore = makeCommand(
       "overwrite",
       "Replace regular files in DIR, and give folders there their archived modes and times."
     ),
+    noSync: options.flag(
+      "no-sync",
+      "Do not wait until the disk has everything; a power cut may then lose what was restored."
+    ),
     dryRun: options.flag("dry-run", "Name each file that would be written, and what is in the way; write nothing."),
     folders
   },
   function* (flags) {
-    const { all, dryRun, only, overwrite, to } = flags
+    const { all, dryRun, noSync, only, overwrite, to } = flags
     const folders = yield* parseFolders("restore", flags.folders, [
       ...(all && flags.folders.length > 0 ? ["--all: takes all folders; leave the names out"] : []),
       ...(all || flags.folders.length > 0 ? [] : ["give the folders to restore, or --all"]),
@@ -57,7 +61,17 @@ export const restore = makeCommand(
     const { layer, which, words } = yield* archivesToRead("restore", flags)
     if (dryRun) yield* Effect.logInfo("dry run: nothing is written")
     const output = yield* Output
-    const request = { ...words, folders, which, to, below: all || folders.length > 1, only, overwrite, dryRun }
+    const request = {
+      ...words,
+      folders,
+      which,
+      to,
+      below: all || folders.length > 1,
+      only,
+      overwrite,
+      sync: !noSync,
+      dryRun
+    }
     const print = (summaries: ReadonlyArray<RestoreSummary>) =>
       Effect.provideService(printDocument(RestoreDocuments, restoreDocument(request, summaries)), Output, output)
     const orLogged = Effect.catchAll(({ message }: { readonly message: string }) => Effect.logError(message))

@@ -10,6 +10,7 @@ export const requestFor = (zip: string, to: string, change: Partial<ExtractReque
   to,
   only: [],
   overwrite: false,
+  sync: false,
   keepOut: [],
   ...change
 })
