@@ -161,7 +161,8 @@ const releaseSmall = (content: Buffer, { method, size }: ZipEntry): void => {
   if (method === "deflate") release(content, smallChunk(size))
 }
 
-const smallChunk = (size: number): number => Math.max(size, 64)
+/** One byte more than is needed: where the content fills it, node allocates another one and calls zlib again. */
+const smallChunk = (size: number): number => Math.max(size + 1, 64)
 
 const inflateSmall = (raw: Buffer, size: number): Buffer => {
   try {
