@@ -9,7 +9,7 @@ import { looksAt } from "../replication/Look.ts"
 import { longNames, plan } from "../replication/Plan.ts"
 import { Receiver } from "../replication/Receiver.ts"
 import { ReplicaEnd } from "../replication/RecoverEnd.ts"
-import { bareRoots, findDisplaced, noSnapshots, remarksOn } from "../replication/Remarks.ts"
+import { bareRoots, findRenamed, noSnapshots, remarksOn } from "../replication/Remarks.ts"
 import { Sender } from "../replication/Sender.ts"
 import { missingPermissions, placeOf, survey, targetNames } from "../replication/Survey.ts"
 import { Transfer } from "../replication/Transfer.ts"
@@ -79,13 +79,11 @@ export const checkReplication = Effect.fn("CheckReplication")(
     const { label } = yield* Sender
     const found = yield* survey(job, 0)
     const lacking = yield* missingPermissions(job, found, false)
-    const moved = yield* findDisplaced(job, found)
+    const moved = yield* findRenamed(job, found)
     const gaps = yield* bookmarkGaps(job, found)
     yield* (yield* Transfer).tools
     const { label: receiver } = yield* Receiver
     const refusals = found.items.flatMap(({ source, target }) => {
-      const displaced = moved.get(source.name)
-      if (displaced !== undefined) return [`${source.name}: ${displaced.advice}`]
       const next = plan(source, found.targets.get(target), { mode: job.mode, rollback: false })
       const reason = next._tag === "Diverged" || next._tag === "Blocked" ? next.reason : longNames(next, source, target)
       if (reason !== undefined) return [`${source.name}: ${onEnd(receiver)}${reason}`]
@@ -113,6 +111,7 @@ export const checkReplication = Effect.fn("CheckReplication")(
         )
       ),
       ...roots.map((root) => problem(subject, `${root}: ${noSnapshots}`)),
+      ...Array.from(moved, ([dataset, { advice }]) => problem(subject, `${dataset}: ${advice}`)),
       ...refusals.map((line) => problem(subject, line)),
       ...(yield* remarksOn(job, found, moved)).map(({ text }) => warning(subject, text)),
       ...(bare === 0 ? [] : [warning(subject, `${count(bare, "dataset")} without a snapshot: nothing of it is sent`)])

@@ -326,7 +326,11 @@ const takeSnapshot = ({ name }: SourceDataset): string =>
 const startAnew = (target: TargetDataset): string =>
   isPool(target)
     ? "give a destination below that pool"
-    : `move it out of the way (there: zfs rename '${target.name}' '${target.name}-old') and the next run starts anew`
+    : `move it out of the way (there: ${moveAway(target.name)}) and the next run starts anew`
+
+/** The commands for an operator. A replica that keeps its mark seems to be that of a dataset that was renamed at the source. */
+export const moveAway = (name: string): string =>
+  `zfs rename '${name}' '${name}-old' && zfs inherit -r zipper:send '${name}-old'`
 
 const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefined
 

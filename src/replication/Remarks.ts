@@ -5,7 +5,7 @@ import { count, duration, firstNames } from "../text/Text.ts"
 import type { SourceDataset } from "../zfs/Dataset.ts"
 import { ancestorsOf, isWithin, parentOf } from "../zfs/DatasetName.ts"
 import { keyRemark } from "./Keys.ts"
-import { plan } from "./Plan.ts"
+import { moveAway, plan } from "./Plan.ts"
 import { commonWith, sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { isBeside } from "./ReplaceParent.ts"
@@ -14,7 +14,7 @@ import { Sender } from "./Sender.ts"
 import { type DatasetPair, type Survey, targetNames } from "./Survey.ts"
 
 /** Logs the remarks as warnings, and gives their texts. A summary with one does not count as all well. */
-export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey, moved: Displaced) {
+export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey, moved: Renamed) {
   const remarks = yield* remarksOn(job, found, moved)
   for (const { dataset, text } of remarks) {
     const warning = Effect.logWarning(text)
@@ -24,14 +24,14 @@ export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, f
 })
 
 /** What of a job needs a look though nothing fails: sentences on one dataset or on several. */
-export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey, moved: Displaced) {
+export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey, moved: Renamed) {
   const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
   const now = (yield* Clock.currentTimeMillis) / 1000
   const sources = found.items.map(({ source }) => source)
   const several = [orphansRemark(job, found, moved, { from, to }), staleRemark(staleOf(sources, now), from)]
   return [
     ...keyRemarks(job, found, to),
-    ...promotedRemarks(found, to),
+    ...promotedRemarks(found, from, to),
     ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
   ]
 })
@@ -52,53 +52,34 @@ export const bareRoots = (job: Job, { items, targets }: Survey): ReadonlySet<str
 export const noSnapshots =
   "neither it nor anything below it has a snapshot: there is nothing to send; is something taking snapshots there?"
 
-/** By the name of a dataset: the replica with its snapshots, and the advice. */
-export type Displaced = ReadonlyMap<string, { readonly owner: string; readonly advice: string }>
+/** By the name of a dataset: the replica of its old name, and the advice. */
+export type Renamed = ReadonlyMap<string, { readonly owner: string; readonly advice: string }>
 
 /**
- * Why a dataset is not sent though nothing is wrong with it. A replica whose source is gone has its snapshots: it seems to have
- * been renamed. Looks at what the job wrote, and beside its roots. Or another source has all that its own replica ends with.
+ * Why a dataset that would be sent in full is not, by its name: a replica whose source is gone has snapshots of it, so that
+ * it seems to have been renamed. Looks at what the job wrote, and beside its roots.
  */
-export const findDisplaced = Effect.fn("Replication.displaced")(function* (job: Job, found: Survey) {
-  const { items, targets } = found
-  const [from, to] = [(yield* Sender).label, (yield* Receiver).label]
-  const stranded = strandedReplicas(found).map(({ holder, source, target }) => {
-    const advice = `${holder} on ${from} has the snapshots of ${target} now, and this dataset none of them: a clone of it was promoted (there: zfs promote '${source.name}' takes them back), or the datasets changed names (give their replicas the same names); to keep it so, move the replica out of the way (on ${to}: zfs rename '${target}' '${target}-old') and the next run starts anew`
-    return [source.name, { owner: target, advice }] as const
-  })
-  const fresh = items.filter(({ source, target }) => source.snapshots.length > 0 && !targets.has(target))
-  if (fresh.length === 0) return new Map(stranded)
+export const findRenamed = Effect.fn("Replication.renamed")(function* (job: Job, found: Survey) {
+  const fresh = found.items.filter(({ source, target }) => source.snapshots.length > 0 && !found.targets.has(target))
+  if (fresh.length === 0) return new Map<string, never>()
   const roots = new Set(minimalRoots(job.datasets))
   const beside = yield* Effect.forEach(
     fresh.filter(({ source }) => roots.has(source.name)),
     replicasBeside(found)
   )
-  const orphans = sortReplicas(job, found).orphans.flatMap(({ name }) => targets.get(name) ?? [])
+  const orphans = sortReplicas(job, found).orphans.flatMap(({ name }) => found.targets.get(name) ?? [])
   const owners = new Map(
     [...orphans, ...beside.flat()].flatMap(({ name, snapshots }) => snapshots.map(({ guid }) => [guid, name] as const))
   )
-  const renamed = fresh.flatMap(({ source, target }) => {
-    const owner = source.snapshots.flatMap(({ guid }) => owners.get(guid) ?? []).at(-1)
-    return owner === undefined
-      ? []
-      : [[source.name, { owner, advice: renameAdvice(found, owner, target, to) }] as const]
-  })
-  return new Map([...stranded, ...renamed])
+  const { label } = yield* Receiver
+  return new Map(
+    fresh.flatMap(({ source, target }) => {
+      const owner = source.snapshots.flatMap(({ guid }) => owners.get(guid) ?? []).at(-1)
+      if (owner === undefined) return []
+      return [[source.name, { owner, advice: renameAdvice(found, owner, target, label) }] as const]
+    })
+  )
 })
-
-/** Replicas that have nothing in common with their own source, and a snapshot of another one, the holder. */
-const strandedReplicas = ({ items, targets, tree }: Survey) => {
-  const alone = items.flatMap(({ source, target }) => {
-    const replica = targets.get(target)
-    return replica === undefined || commonWith(source, replica).length > 0 ? [] : [{ source, target, replica }]
-  })
-  if (alone.every(({ replica }) => replica.snapshots.length === 0)) return []
-  const holders = new Map(tree.flatMap(({ name, snapshots }) => snapshots.map(({ guid }) => [guid, name] as const)))
-  return alone.flatMap(({ replica, source, target }) => {
-    const holder = replica.snapshots.flatMap(({ guid }) => holders.get(guid) ?? []).at(-1)
-    return holder === undefined ? [] : [{ source, target, holder }]
-  })
-}
 
 const renameAdvice = ({ targets }: Survey, old: string, target: string, label: string): string => {
   let [from, to] = [old, target]
@@ -140,30 +121,37 @@ const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
     return text === undefined ? [] : [{ dataset: source.name, text }]
   })
 
-/** Of clones that were promoted: snapshots that came to them by that, and that no incremental stream brings. */
-const promotedRemarks = ({ items, targets }: Survey, there: string) => {
-  const left = new Map(
-    items.flatMap(({ source, target }) => {
-      const own = new Set(source.snapshots.map(({ guid }) => guid))
-      const gone = (targets.get(target)?.snapshots ?? []).filter(({ guid }) => !own.has(guid))
-      return gone.map(({ guid }) => [guid, { origin: source.name, keeper: target }] as const)
-    })
-  )
+/** What a promotion at the source took: snapshots that no incremental stream brings, and the base of a replica. */
+const promotedRemarks = ({ items, targets, tree }: Survey, from: string, there: string) => {
+  const holders = new Map(tree.flatMap(({ name, snapshots }) => snapshots.map(({ guid }) => [guid, name] as const)))
+  const left = new Map<string, { readonly origin: string; readonly keeper: string }>()
+  for (const { source, target } of items) {
+    const own = new Set(source.snapshots.map(({ guid }) => guid))
+    for (const { guid } of targets.get(target)?.snapshots ?? []) {
+      if (!own.has(guid)) left.set(guid, { origin: source.name, keeper: target })
+    }
+  }
   return items.flatMap(({ source, target }) => {
     const replica = targets.get(target)
-    const common = new Set(replica && commonWith(source, replica).map(({ guid }) => guid))
+    if (replica === undefined) return []
+    const common = new Set(commonWith(source, replica).map(({ guid }) => guid))
+    const holder = replica.snapshots.flatMap(({ guid }) => holders.get(guid) ?? []).at(-1)
+    if (common.size === 0 && holder !== undefined) {
+      const text = `${holder} on ${from} has the snapshots of ${target} now, and this dataset none of them: a clone of it was promoted (there: zfs promote '${source.name}' takes them back), one is a copy of the other, or they changed names (give their replicas the same names)`
+      return [{ dataset: source.name, text }]
+    }
     const first = source.snapshots.findIndex(({ guid }) => common.has(guid))
     const apart = source.snapshots.slice(0, Math.max(0, first)).filter(({ guid }) => left.has(guid))
     const of = left.get(apart[0]?.guid ?? "")
     if (of === undefined) return []
-    const which = `${count(apart.length, "snapshot")} that were those of ${of.origin} (${firstNames(apart.map(({ name }) => `@${name}`))})`
-    const text = `${which} are older than what ${target} on ${there} began with and never reach it: the dataset was a clone of ${of.origin} and was promoted; ${of.keeper} has them, so keep that one, or move ${target} out of the way (there: zfs rename '${target}' '${target}-old') and the next run starts anew with them`
+    const which = `${count(apart.length, "snapshot")} that were in the replica of ${of.origin} (${firstNames(apart.map(({ name }) => `@${name}`))})`
+    const text = `${which} are older than what ${target} on ${there} began with and never reach it: the dataset seems to have been a clone of ${of.origin} that was promoted; ${of.keeper} has them, so keep that one, or move ${target} out of the way (there: ${moveAway(target)}) and the next run starts anew with them`
     return [{ dataset: source.name, text }]
   })
 }
 
 /** Replicas whose source is gone from below a dataset of the job. When that dataset itself is gone, the run fails. */
-const orphansRemark = (job: Job, found: Survey, moved: Displaced, { from, to }: Record<"from" | "to", string>) => {
+const orphansRemark = (job: Job, found: Survey, moved: Renamed, { from, to }: Record<"from" | "to", string>) => {
   const failing = targetNames(job, [...found.missing.keys()])
   const owners = new Set(Array.from(moved.values(), ({ owner }) => owner))
   const orphans = sortReplicas(job, found).orphans.filter(

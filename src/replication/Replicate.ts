@@ -14,7 +14,7 @@ import { ancestorsOf, parentOf } from "../zfs/DatasetName.ts"
 import { bookmarkPlaces } from "./Bookmarks.ts"
 import { plan } from "./Plan.ts"
 import { Receiver } from "./Receiver.ts"
-import { bareRoots, type Displaced, findDisplaced, logRemarks, noSnapshots } from "./Remarks.ts"
+import { bareRoots, findRenamed, logRemarks, noSnapshots, type Renamed } from "./Remarks.ts"
 import { logResult, replicateDataset } from "./ReplicateDataset.ts"
 import { type SurveyWithSnapshots, takeSnapshots, thinOutSource } from "./SourceSnapshots.ts"
 import { formatOf } from "./Stream.ts"
@@ -91,7 +91,7 @@ const replicate = Effect.fn("Replicate")(function* (
   const bookmarks = yield* bookmarkPlaces(job, surveyed)
   const found = yield* takeSnapshots(job, surveyed, options.retries)
   yield* warnOfEncryption(job, found)
-  const moved = yield* findDisplaced(job, found)
+  const moved = yield* findRenamed(job, found)
   const remarks = [...(yield* logRemarks(job, found, moved))]
   const absent = [
     ...Array.from(found.missing, ([dataset, error]) => ({
@@ -166,7 +166,7 @@ const named = (items: ReadonlyArray<DatasetPair>): string => {
 const replicateAll = Effect.fnUntraced(function* (
   job: Job,
   { bookmarks, retries, rollback }: RunReplicationOptions & Pick<Parameters<typeof replicateDataset>[0], "bookmarks">,
-  found: SurveyWithSnapshots & { readonly moved: Displaced },
+  found: SurveyWithSnapshots & { readonly moved: Renamed },
   note: (result: DatasetResult) => Effect.Effect<void>
 ) {
   const work = replicateDataset({ job, rollback, retries, bookmarks, link: { lost: false } })
@@ -179,10 +179,10 @@ const replicateAll = Effect.fnUntraced(function* (
     if (parent !== undefined) {
       return yield* Effect.tap(fail(name, item.target, `not tried: its parent ${parent} ${fallen.get(parent)}`), note)
     }
-    const displaced = found.moved.get(name)
-    if (displaced !== undefined) {
-      if (!(yield* canHoldOthers(item.target, found))) fallen.set(name, "failed")
-      return yield* Effect.tap(fail(name, item.target, displaced.advice), note)
+    const rename = found.moved.get(name)
+    if (rename !== undefined) {
+      fallen.set(name, "failed")
+      return yield* Effect.tap(fail(name, item.target, rename.advice), note)
     }
     const untaken = found.untaken.get(name)
     if (bare.has(name)) return yield* Effect.tap(fail(name, item.target, untaken ?? noSnapshots), note)

@@ -26,11 +26,10 @@ import { poolOf } from "../zfs/DatasetName.ts"
 import { onEnd } from "../zfs/Endpoint.ts"
 import { poolProblems, scrubRemark, unreadableIn } from "../zfs/PoolHealth.ts"
 import { ZfsError } from "../zfs/ZfsCommand.ts"
-import { plan } from "./Plan.ts"
+import { moveAway, plan } from "./Plan.ts"
 import { commonWith, sortReplicas } from "./Prune.ts"
 import { Receiver } from "./Receiver.ts"
 import { sourcesOf } from "./RecoverPlan.ts"
-import { findDisplaced } from "./Remarks.ts"
 import { minimalRoots } from "./Selection.ts"
 import { failPreflight, missingOn, SourceError, survey, targetNames } from "./Survey.ts"
 
@@ -166,13 +165,16 @@ const compare = Effect.fnUntraced(function* (job: Job, found: Effect.Effect.Succ
     .load(alertsKeyOf(job, true))
     .pipe(orWarn("when the job ran last is not known", undefined))
   const now = yield* Clock.currentTimeMillis
-  const displaced = yield* findDisplaced(job, found)
   const pairs = found.items.map(({ source, target: name }): Looked => {
     const target = found.targets.get(name)
     const verdict = judge(source, target, { mode: job.mode, ran: lastRun(state, source.name, target) ?? now })
-    const { advice } = displaced.get(source.name) ?? {}
-    const findings = verdict.result === "bad" && advice !== undefined ? [advice] : named(to, verdict.findings)
-    return { dataset: source.name, name, ...verdict, findings, target: withSnapshots(target) }
+    return {
+      dataset: source.name,
+      name,
+      ...verdict,
+      findings: named(to, verdict.findings),
+      target: withSnapshots(target)
+    }
   })
   const { orphans } = sortReplicas(job, found)
   const missing = Array.from(found.missing, ([dataset, why]): Looked => {
@@ -302,7 +304,7 @@ const readReplica = Effect.fnUntraced(function* (name: string, retries: number, 
 const withAdvice = Effect.fnUntraced(function* (name: string, { message }: ZfsError) {
   const pool = poolOf(name)
   const health = yield* Effect.option((yield* Receiver).pool(pool))
-  return `${message}; ${unreadableIn(Option.getOrUndefined(health), pool)}; there, zpool scrub ${shellWord(pool)} mends what the pool has twice; otherwise move the replica away (zfs rename '${name}' '${name}-old') and the next run sends it anew`
+  return `${message}; ${unreadableIn(Option.getOrUndefined(health), pool)}; there, zpool scrub ${shellWord(pool)} mends what the pool has twice; otherwise move the replica away (${moveAway(name)}) and the next run sends it anew`
 })
 
 const askPool = Effect.fnUntraced(function* (pool: string) {

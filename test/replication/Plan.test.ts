@@ -77,7 +77,7 @@ describe("plan", () => {
     const both = plan(source([s1, s2]), target([s1, t4, t5], { written: 2048 }), plain)
     assert.strictEqual(
       reason(both, "Diverged"),
-      "backup/a has changed since @s1, the latest snapshot in common, and would lose 2 snapshots (@s4, @s5) and 2.0 KiB written since its newest snapshot; to give that up, run again with --rollback; to keep it, move it out of the way (there: zfs rename 'backup/a' 'backup/a-old') and the next run starts anew"
+      "backup/a has changed since @s1, the latest snapshot in common, and would lose 2 snapshots (@s4, @s5) and 2.0 KiB written since its newest snapshot; to give that up, run again with --rollback; to keep it, move it out of the way (there: zfs rename 'backup/a' 'backup/a-old' && zfs inherit -r zipper:send 'backup/a-old') and the next run starts anew"
     )
     assert.deepStrictEqual(plan(source([s1, s2]), target([s1, t4, t5], { written: 2048 }), allowed), {
       _tag: "Incremental",

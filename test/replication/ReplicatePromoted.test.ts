@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { addSnapshot, promote } from "../doubles/replication/world.ts"
-import { errorOf, makeKit, short } from "../support/replication/replication.ts"
+import { makeKit, short } from "../support/replication/replication.ts"
 
 /** tank/b, a clone of tank/a@2, is promoted after both were replicated; then both get a snapshot. */
 const promoted = (ofOrigin: ReadonlyArray<string>) =>
@@ -27,7 +27,7 @@ describe("a clone that was promoted at the source", () => {
         const summary = yield* kit.run(options)
         assert.strictEqual(summary.failed + summary.refused, 0)
         const text =
-          "2 snapshots that were those of tank/a (@1, @2) are older than what backup/nas/tank/b on this host began with and never reach it: the dataset was a clone of tank/a and was promoted; backup/nas/tank/a has them, so keep that one, or move backup/nas/tank/b out of the way (there: zfs rename 'backup/nas/tank/b' 'backup/nas/tank/b-old') and the next run starts anew with them"
+          "2 snapshots that were in the replica of tank/a (@1, @2) are older than what backup/nas/tank/b on this host began with and never reach it: the dataset seems to have been a clone of tank/a that was promoted; backup/nas/tank/a has them, so keep that one, or move backup/nas/tank/b out of the way (there: zfs rename 'backup/nas/tank/b' 'backup/nas/tank/b-old' && zfs inherit -r zipper:send 'backup/nas/tank/b-old') and the next run starts anew with them"
         assert.deepStrictEqual(summary.remarks, [text])
         assert.deepStrictEqual(
           kit.lines.filter((line) => line.startsWith("WARN")),
@@ -46,14 +46,34 @@ describe("a clone that was promoted at the source", () => {
       for (const options of [{ dryRun: true }, {}]) {
         const summary = yield* kit.run(options)
         assert.strictEqual(
-          errorOf(summary.datasets, "tank/a"),
-          "tank/b on nas has the snapshots of backup/nas/tank/a now, and this dataset none of them: a clone of it was promoted (there: zfs promote 'tank/a' takes them back), or the datasets changed names (give their replicas the same names); to keep it so, move the replica out of the way (on this host: zfs rename 'backup/nas/tank/a' 'backup/nas/tank/a-old') and the next run starts anew"
+          summary.remarks[0],
+          "tank/b on nas has the snapshots of backup/nas/tank/a now, and this dataset none of them: a clone of it was promoted (there: zfs promote 'tank/a' takes them back), one is a copy of the other, or they changed names (give their replicas the same names)"
         )
+        assert.match(JSON.stringify(summary.datasets), /have no snapshot in common/)
         assert.deepStrictEqual(
           short(summary.datasets).filter((text) => text.startsWith("tank/a")),
-          ["tank/a failed", "tank/a/child up_to_date", "tank/a/new sent"]
+          ["tank/a refused", "tank/a/child up_to_date", "tank/a/new sent"]
         )
       }
+    })
+  )
+
+  it.effect("a replica that was moved out of the way, as the messages say, is sent anew with all below it", () =>
+    Effect.gen(function* () {
+      const kit = yield* promoted(["1", "2"])
+      const { datasets } = kit.memory.target
+      for (const name of ["a", "a/child", "b"]) {
+        const [from, to] = [`backup/nas/tank/${name}`, `backup/nas/tank/${name.replace(/^./, "$&-old")}`]
+        const replica = datasets.get(from)
+        assert.isDefined(replica)
+        datasets.delete(from)
+        datasets.set(to, Object.assign(replica, { name: to, mode: undefined }))
+      }
+      const summary = yield* kit.run()
+      assert.deepStrictEqual(short(summary.datasets), [
+        ...["tank up_to_date", "tank/a sent", "tank/a/child sent", "tank/b sent"]
+      ])
+      assert.deepStrictEqual(kit.names("backup/nas/tank/b"), ["1", "2", "b1", "b2"])
     })
   )
 
