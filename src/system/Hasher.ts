@@ -142,8 +142,11 @@ const unreadable = (path: string, signal: AbortSignal, cause: unknown): never =>
   })
 }
 
-/** A smaller file is hashed when it is complete, on this thread: that takes less than to start another one. */
+/** A smaller file is hashed when it is complete: that takes less than to start a thread that follows it. */
 const worthFollowing = 32 * 1024 * 1024
+
+/** A smaller file is hashed on this thread. */
+const worthSending = 4 * 1024 * 1024
 
 /** Follows files one at a time: a file that is written at the same time is hashed when it is complete. */
 const makeFollowers = (runner: Runner, here: Runner) => {
@@ -178,7 +181,7 @@ const makeFollowers = (runner: Runner, here: Runner) => {
       },
       hashed: () => (results === undefined ? undefined : growth.read()),
       finish: async (size: number, signal: AbortSignal): Promise<Checksums> => {
-        if (results === undefined) return hashComplete(size, signal, size < worthFollowing ? here : runner)
+        if (results === undefined) return hashComplete(size, signal, size < worthSending ? here : runner)
         growth.set({ bytes: size, ended: true })
         const stop = () => controller.abort(signal.reason)
         signal.addEventListener("abort", stop)

@@ -172,19 +172,38 @@ const kernelPipe = (): { readonly read: number; readonly write: number } | undef
   try {
     folder = mkdtempSync(join(tmpdir(), "zipper-pipe-"))
     const path = join(folder, "pipe")
-    const env = { PATH: searchPath({}) }
-    if (spawnSync("mkfifo", ["-m", "600", path], { env, stdio: "ignore" }).status !== 0) return undefined
+    const options = { env: { PATH: searchPath({}) }, stdio: "ignore", timeout: 5000 } as const
+    if (spawnSync("mkfifo", ["-m", "600", path], options).status !== 0) return undefined
     // To open one end waits for the other end, unless it is opened like this.
     const first = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
-      return { write: openSync(path, "w"), read: openSync(path, "r") }
+      return openBoth(path)
     } finally {
       closeSync(first)
     }
   } catch {
     return undefined
   } finally {
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+    if (folder !== undefined) removeQuietly(folder)
+  }
+}
+
+const openBoth = (path: string) => {
+  const write = openSync(path, "w")
+  try {
+    return { write, read: openSync(path, "r") }
+  } catch (cause) {
+    closeSync(write)
+    throw cause
+  }
+}
+
+/** What stays of it is an empty folder of the system's temporary one. */
+const removeQuietly = (folder: string): void => {
+  try {
+    rmSync(folder, { recursive: true, force: true })
+  } catch {
+    // The pipe is open: the stream does not wait for this.
   }
 }
 

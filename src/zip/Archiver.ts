@@ -105,7 +105,8 @@ export interface PreparedRestore {
   readonly plan: RestorePlan
   /**
    * Writes what the plan, which must have no obstacles, says. A file that fails is removed and in the result; others go on,
-   * unless the disk is full. Then all of it is synced, if that was asked for. Interrupted, it removes the files at work, and gives the folders that it made their modes.
+   * unless the disk is full. Then all of it is synced, if that was asked for. Interrupted, it removes the files at work, and
+   * gives the folders that it made their modes.
    */
   readonly carryOut: Effect.Effect<RestoreOutcome, ExtractError>
   /** Bytes that went to files so far, also to those that fail in the end. */

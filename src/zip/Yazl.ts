@@ -55,7 +55,9 @@ export const makeDirectory = () => {
 
   const entryOf = (head: EntryHead): Entry => {
     const key = `${head.kind} ${head.mode}`
-    const entry = made.get(key) ?? makeEntry(zip, head)
+    const known = made.get(key)
+    if (known !== undefined) return known
+    const entry = makeEntry(zip, head)
     made.set(key, entry)
     return entry
   }
