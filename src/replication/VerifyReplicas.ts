@@ -283,6 +283,10 @@ const readReplica = Effect.fnUntraced(function* (name: string, retries: number, 
       show({ done, total })
     })
     done = whole.bytes
+    if (done === 0) {
+      const message = `${onEnd(receiver.label)}zfs send gave nothing of ${name}@${newest.name}: it is not known whether it can be read`
+      return yield* new ZfsError({ reason: "Other", message, transient: false })
+    }
     const millis = Math.max(1, (yield* Clock.currentTimeMillis) - started)
     yield* Effect.logInfo(
       `all of @${newest.name} can be read: ${bytes(done)}, ${duration(millis)}, ${bytes((done / millis) * 1000)}/s`

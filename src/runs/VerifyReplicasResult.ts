@@ -87,7 +87,7 @@ export const totals = (summary: VerifyReplicasDocument): string => {
     ...(unknown > 0 ? [`${unknown} unknown`] : []),
     ...(counted("orphan") > 0 ? [`${counted("orphan")} without a source`] : []),
     ...(counted("none") > 0 ? [`${counted("none")} not there yet`] : []),
-    ...(sick > 0 ? [`${count(sick, "pool")} with errors`] : [])
+    ...(sick > 0 ? [`${count(sick, "pool")} to look at`] : [])
   ]
   const time = duration(summary.seconds * 1000)
   return `${parts.join(", ")}; ${read ? `${bytes(summary.bytes)} read in ${time}` : time}`

@@ -73,7 +73,7 @@ describe("verify --job", () => {
     assert.match(bad.stderr, /cannot read .*\/a@1: .*Input\/output error; the pool .* cannot read .*\/a(@1)?:\/file/)
     assert.match(bad.stderr, /zpool scrub .* mends what the pool has twice; .*zfs rename/)
     assert.match(bad.stdout, /b c: good/)
-    assert.match(bad.stdout, /2 good, 1 bad, 1 pool with errors; .* read in/)
+    assert.match(bad.stdout, /2 good, 1 bad, 1 pool to look at; .* read in/)
     assert.match(fs.readFileSync(said, "utf8"), /^nas: zipper: nas: 1 of 3 replicas is not good on /m)
     const metric = /last_verify_failed\{job="nas",dataset="[^"]*\/a"\} 1/
     assert.match(fs.readFileSync(path.join(folder, "zipper.prom"), "utf8"), metric)

@@ -117,6 +117,13 @@ describe("verify --job", () => {
         ["backup/nas/tank@2", "backup/nas/tank/a@2"].map((each) => `readBlocks receiver ${each}`)
       )
 
+      const [newest] = kit.replica.snapshots.slice(-1)
+      assert.isDefined(newest)
+      kit.replica.snapshots = [...kit.replica.snapshots.slice(0, -1), { ...newest, bytes: 0 }]
+      const silent = yield* kit.verify(true)
+      assert.deepStrictEqual([silent.good, silent.bad, exitStatusOf(silent)], [1, 1, 1])
+      kit.replica.snapshots = [...kit.replica.snapshots.slice(0, -1), newest]
+
       const broken = zfsError("Unreadable", "cannot read backup/nas/tank/a@2: Input/output error")
       kit.memory.failures.set("readBlocks receiver backup/nas/tank/a@2", [broken])
       kit.memory.target.pools.set("backup", { errors: ["backup/nas/tank/a@2:/docs/x"] })
