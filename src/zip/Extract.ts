@@ -83,6 +83,7 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
   const shared = shareOf(tally.shared)
   const root = plan.target.path
   const written = makeFileSet(plan.plan.files + plan.plan.replaced)
+  let unsynced: string | undefined
 
   const make = async (folders: ReadonlyArray<Folder>): Promise<void> => {
     const paths = folders.map(({ path }) => path)
@@ -118,23 +119,29 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     tally.rest.gaveUp ??= found.hopeless
   }
 
+  const isOurs = ({ chosen, needed, parent, state }: Folder): boolean =>
+    needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
+
   const finish = async (): Promise<void> => {
-    const isOurs = ({ chosen, needed, parent, state }: Folder): boolean =>
-      needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
     // What lies deeper stands behind.
     for (const some of batchesOf(plan.folders.filter(isOurs).reverse())) {
       const folders = some.flatMap(({ id, mode, path, seconds }) => (id ? [{ path, ...id, mode, seconds }] : []))
-      const failed = await runner.run(finishFolders, { root, folders }, never)
-      for (const { error, path } of failed) tally.fail({ path, error, kind: "attributes" })
+      const found = await runner.run(finishFolders, { root, folders, sync: syncEach }, never)
+      for (const { error, path } of found.failures) tally.fail({ path, error, kind: "attributes" })
+      unsynced ??= found.unsynced
     }
   }
 
+  /** What {@link finish} has not synced. */
   const sync = async (): Promise<void> => {
-    const folders = existing(plan.folders.filter(({ needed }) => needed))
-    for (const some of batchesOf(folders)) await runner.run(syncFolders, { root, folders: some, above: [] }, never)
+    const present = existing(plan.folders.filter((folder) => folder.needed && !isOurs(folder)))
     const { above, id, parent } = plan.target
-    const changed = id === undefined ? [parent ?? above, above] : []
-    await runner.run(syncFolders, { root, folders: [], above: changed }, never)
+    const changed = id !== undefined ? [] : parent === undefined ? [above] : [parent, above]
+    const inputs = [...batchesOf(present)].map((folders) => ({ root, folders, above: [] }))
+    for (const input of [...inputs, { root, folders: [], above: changed }]) {
+      const failure = await runner.run(syncFolders, input, never).catch(explain)
+      unsynced ??= failure
+    }
   }
 
   signal.addEventListener("abort", shared.stop)
@@ -152,10 +159,8 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
       await finish()
     }
     signal.throwIfAborted()
-    if (syncEach)
-      await sync().catch((cause: unknown) => {
-        tally.rest.unsynced = explain(cause)
-      })
+    if (syncEach) await sync()
+    tally.rest.unsynced = unsynced
     return tally.restored()
   } catch (cause) {
     if (signal.aborted || isExtractError(cause)) throw cause

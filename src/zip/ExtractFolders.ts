@@ -151,29 +151,38 @@ interface FinishFoldersInput {
   readonly root: RawPath.RawPath
   /** Those that lie deepest first: nothing is put into them any more. */
   readonly folders: ReadonlyArray<KnownFolder & Pick<Folder, "mode" | "seconds">>
+  readonly sync: boolean
 }
 
-export const finishFolders: WorkerJob<
-  FinishFoldersInput,
-  ReadonlyArray<{ readonly path: RawPath.RawPath; readonly error: string }>
-> = {
+interface FinishFoldersOutput {
+  readonly failures: ReadonlyArray<{ readonly path: RawPath.RawPath; readonly error: string }>
+  /** Why the first of those that could not be synced was not. */
+  readonly unsynced: string | undefined
+}
+
+/** Gives folders their times and modes, and syncs them, through one descriptor: the mode may take the right to open them again. */
+export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> = {
   name: "finishFolders",
   kind: "long",
-  work: async ({ folders, root }) =>
-    folders.flatMap((known) => {
+  work: async ({ folders, root, sync }) => {
+    const unsynced: Array<string> = []
+    const failures = folders.flatMap((known) => {
       try {
         const folder = openKnown(root, known)
         try {
           fs.futimesSync(folder.fd, Date.now() / 1000, known.seconds)
           fs.fchmodSync(folder.fd, known.mode & folderModeBits)
         } finally {
-          folder.close()
+          if (sync) unsynced.push(...failureOfSync(() => folder))
+          else folder.close()
         }
         return []
       } catch (cause) {
         return [{ path: known.path, error: explain(cause) }]
       }
     })
+    return { failures, unsynced: unsynced[0] }
+  }
 }
 
 interface SyncFoldersInput {
@@ -183,20 +192,29 @@ interface SyncFoldersInput {
   readonly above: ReadonlyArray<RawPath.RawPath>
 }
 
-/** Puts the names in these folders on the disk. A file system that cannot sync folders is no failure. */
-export const syncFolders: WorkerJob<SyncFoldersInput, void> = {
+/** Puts the names in these folders on the disk: why the first of those that could not be synced was not. */
+export const syncFolders: WorkerJob<SyncFoldersInput, string | undefined> = {
   name: "syncFolders",
   kind: "long",
-  work: async ({ above, folders, root }) => {
-    const sync = ({ close, fd }: OpenFolder): void => {
-      try {
-        syncNow(fd)
-      } finally {
-        close()
-      }
+  work: async ({ above, folders, root }) =>
+    [
+      ...folders.flatMap((folder) => failureOfSync(() => openKnown(root, folder))),
+      ...above.flatMap((path) => failureOfSync(() => openFolder(RawPath.toBuffer(path))))
+    ][0]
+}
+
+/** Closes the folder as well. A file system that cannot sync folders is no failure. */
+const failureOfSync = (open: () => OpenFolder): ReadonlyArray<string> => {
+  try {
+    const { close, fd } = open()
+    try {
+      syncNow(fd)
+    } finally {
+      close()
     }
-    for (const folder of folders) sync(openKnown(root, folder))
-    for (const path of above) sync(openFolder(RawPath.toBuffer(path)))
+    return []
+  } catch (cause) {
+    return [explain(cause)]
   }
 }
 

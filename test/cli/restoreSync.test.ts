@@ -1,4 +1,5 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { chmodSync, existsSync, mkdirSync, readFileSync, statfsSync, statSync, writeFileSync } from "node:fs"
 import { release } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
@@ -30,6 +31,7 @@ const restore = (to: string, end: string, ...options: ReadonlyArray<string>): Pr
   })
 }
 
+const isRoot = process.getuid?.() === 0
 const types = [0xef53, 0x58465342, 0x9123683e, 0x2fc12fc1, 0x01021994]
 const whole = process.platform === "linux" && syncsReportErrors(release()) && types.includes(statfsSync("/tmp").type)
 
@@ -51,6 +53,20 @@ describe("a restore", () => {
     assert.include(stderr, line)
     assert.notInclude(stderr, "restored 2 files")
     assert.strictEqual(readFileSync(at("badly", "b", "c"), "utf8"), "two")
+  })
+
+  it.runIf(isRoot)("of a user syncs each folder, also one whose mode lets its owner not read it", async () => {
+    place.put("EFGH/b/c", "one")
+    chmodSync(join(place.source, "EFGH", "b"), 0o311)
+    assert.strictEqual((await run(["run", "--config", place.config])).status, 0)
+    writeFileSync(at("bin", "sync"), "#!/bin/sh\nexit 1\n", { mode: 0o755 })
+    execFileSync("chown", ["-R", "65534:65534", place.root])
+    const args = ["restore", "EFGH", "--from", place.target, "--to", at("back")]
+    const env = { PATH: `${at("bin")}:/usr/bin:/bin` }
+    const { status, stderr, stdout } = await run(args, { env, uid: 65_534 })
+    assert.strictEqual(status, 0, stderr)
+    assert.include(stdout, "* restored 1 file, 3 B to ")
+    assert.strictEqual(statSync(at("back", "b")).mode & 0o777, 0o311)
   })
 
   it("with --no-sync does not wait for the disk", async () => {

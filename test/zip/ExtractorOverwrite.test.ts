@@ -285,7 +285,7 @@ describe("a restore that is to be synced", () => {
     { name: "b/c", content: Buffer.alloc(3_000_000, "content"), deflated: true }
   ]
 
-  it.scoped("syncs each file, then each folder, and those that DIR is made in, where nothing syncs them at once", () =>
+  it.scoped("syncs each file, each folder, and once those that DIR is made in, where nothing syncs them at once", () =>
     Effect.gen(function* () {
       const { out, prepare, root } = yield* place
       yield* noWholeSync
@@ -294,12 +294,17 @@ describe("a restore that is to be synced", () => {
       const steps = yield* recordedOrder
       const { failures, unsynced } = yield* carryOut
       assert.deepStrictEqual([failures.count, unsynced], [0, undefined])
-      const paths = ["ABCD/a", "ABCD/b/c", "ABCD", "ABCD/b", "", "../"].map((path) => `${out}/${path}`)
+      const paths = ["ABCD/a", "ABCD/b/c", "ABCD/b", "ABCD", "", "../"].map((path) => `${out}/${path}`)
       assert.strictEqual(statSync(`${out}/..`).ino, statSync(root).ino)
       assert.deepStrictEqual(
         steps,
         paths.map((path) => `sync ${statSync(path).ino}`)
       )
+      const before = steps.length
+      const alone = yield* prepare([{ name: "b/" }], { sync: true }, `${root}/alone`)
+      yield* alone.carryOut
+      const folders = ["alone/b", "alone", ""].map((path) => `sync ${statSync(`${root}/${path}`).ino}`)
+      assert.deepStrictEqual(steps.slice(before), folders)
     }).pipe(Effect.provide(Extractor.layer))
   )
 
