@@ -70,6 +70,8 @@ export async function* plannedFiles(zip: OpenZip, plan: ExtractPlan): AsyncGener
 }
 
 const foldersAtOnce = 1024
+/** Each may wait for the disk, and a signal for all of them. */
+const syncedAtOnce = 64
 /** Threads are not ended in the middle of a file: they stop by themselves, and remove it. */
 const never = new AbortController().signal
 
@@ -123,10 +125,12 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     needed && parent !== undefined && (state === "absent" || (request.overwrite && chosen))
 
   const finish = async (): Promise<void> => {
+    if (syncEach && !signal.aborted) tally.rest.unsynced = "it was stopped"
     // What lies deeper stands behind.
-    for (const some of batchesOf(plan.folders.filter(isOurs).reverse())) {
+    for (const some of batchesOf(plan.folders.filter(isOurs).reverse(), syncEach ? syncedAtOnce : undefined)) {
       const folders = some.flatMap(({ id, mode, path, seconds }) => (id ? [{ path, ...id, mode, seconds }] : []))
-      const found = await runner.run(finishFolders, { root, folders, sync: syncEach }, never)
+      const input = { root, folders, sync: syncEach && !signal.aborted }
+      const found = await runner.run(finishFolders, input, never)
       for (const { error, path } of found.failures) tally.fail({ path, error, kind: "attributes" })
       unsynced ??= found.unsynced
     }
@@ -137,9 +141,10 @@ export const extractZip = async (extraction: Extraction, signal: AbortSignal): P
     const present = existing(plan.folders.filter((folder) => folder.needed && !isOurs(folder)))
     const { above, id, parent } = plan.target
     const changed = id !== undefined ? [] : parent === undefined ? [above] : [parent, above]
-    const inputs = [...batchesOf(present)].map((folders) => ({ root, folders, above: [] }))
+    const inputs = [...batchesOf(present, syncedAtOnce)].map((folders) => ({ root, folders, above: [] }))
     for (const input of [...inputs, { root, folders: [], above: changed }]) {
       const failure = await runner.run(syncFolders, input, never).catch(explain)
+      signal.throwIfAborted()
       unsynced ??= failure
     }
   }
@@ -210,8 +215,8 @@ const parentsOf = ({ folders, marks, parents }: ExtractPlan, slice: Slice): Read
   return [...found].flatMap((index) => folders[index] ?? [])
 }
 
-function* batchesOf<A>(all: ReadonlyArray<A>): Generator<ReadonlyArray<A>> {
-  for (let from = 0; from < all.length; from += foldersAtOnce) yield all.slice(from, from + foldersAtOnce)
+function* batchesOf<A>(all: ReadonlyArray<A>, size = foldersAtOnce): Generator<ReadonlyArray<A>> {
+  for (let from = 0; from < all.length; from += size) yield all.slice(from, from + size)
 }
 
 /** `work` on all items, so many at a time, in the order in which they end. All of it has ended when this does. */

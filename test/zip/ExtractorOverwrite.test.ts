@@ -11,7 +11,13 @@ import {
   writeFileSync
 } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Runtime from "effect/Runtime"
+import type { Runner } from "../../src/system/WorkerJob.ts"
+import { Workers } from "../../src/system/Workers.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
 import type { ExtractRequest } from "../../src/zip/ExtractTarget.ts"
 import { failingSyncSyncs, recordedOrder } from "../support/program/fileHandles.ts"
@@ -306,6 +312,37 @@ describe("a restore that is to be synced", () => {
       const folders = ["alone/b", "alone", ""].map((path) => `sync ${statSync(`${root}/${path}`).ino}`)
       assert.deepStrictEqual(steps.slice(before), folders)
     }).pipe(Effect.provide(Extractor.layer))
+  )
+
+  it.scoped("ends at a signal between two syncs of folders, and says that it was not synced", () =>
+    Effect.gen(function* () {
+      const { prepare, root } = yield* place
+      yield* noWholeSync
+      const many = Array.from({ length: 100 }, (_, index) => ({ name: `${100 + index}/` }))
+      for (const [at, synced] of [
+        ["finishFolders", 64],
+        ["syncFolders", 101]
+      ] as const) {
+        const restoring = yield* Deferred.make<Fiber.RuntimeFiber<unknown, unknown>>()
+        const runPromise = Runtime.runPromise(yield* Effect.runtime())
+        const base = yield* Workers
+        const run: Runner["run"] = async (job, input, signal) => {
+          const output = await base.run(job, input, signal)
+          if (job.name === at) await runPromise(Effect.flatMap(Deferred.await(restoring), Fiber.interruptFork))
+          return output
+        }
+        const { carryOut, soFar } = yield* prepare(many, { sync: true }, `${root}/${at}`).pipe(
+          Effect.provide(Extractor.layer),
+          Effect.provideService(Workers, { ...base, run })
+        )
+        const steps = yield* recordedOrder
+        const fiber = yield* Effect.fork(carryOut)
+        yield* Deferred.succeed(restoring, fiber)
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
+        assert.deepInclude(soFar(), { folders: 100, unsynced: "it was stopped" })
+        assert.strictEqual(steps.length, synced)
+      }
+    })
   )
 
   it.scoped("names a file that cannot be synced, and says so of a folder", () =>
