@@ -160,7 +160,7 @@ interface FinishFoldersOutput {
   readonly unsynced: string | undefined
 }
 
-/** Gives folders their times and modes, and syncs them, through one descriptor: the mode may take the right to open them again. */
+/** Times, modes and syncs of folders, through one descriptor each: its mode may take the right to open a folder once more. */
 export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> = {
   name: "finishFolders",
   kind: "long",

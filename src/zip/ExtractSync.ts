@@ -10,20 +10,13 @@ import { folderOnly } from "./ExtractFolders.ts"
 import type { ExtractPlan } from "./ExtractSurvey.ts"
 
 /**
- * Opens the file systems that a restore writes to, before it does, for one sync(1) of each at the end: an effect that gives what
- * could not be synced. Undefined where that promises too little or cannot be done: then each file and folder has to be synced.
+ * Opens the file systems that a restore writes to, so that one sync(1) of each at the end is of the right ones: an effect that
+ * gives what could not be synced. Undefined where that promises too little: then each file and folder has to be synced.
  */
 export const openWholeSync = Effect.fnUntraced(function* ({ folders, target }: ExtractPlan) {
   const { run } = yield* Process
   const { openFiles } = platform
   if (openFiles === undefined || !syncsReportErrors(release())) return undefined
-  const sync = (paths: ReadonlyArray<string>, inherit: ReadonlyArray<number>) =>
-    run({ program: "sync", args: ["-f", ...paths], inherit, timeoutMillis: aDay }).pipe(
-      Effect.map(({ exitCode, stderr }) =>
-        exitCode === 0 ? undefined : stderr.trim().split(": ").at(-1) || `sync ended with status ${exitCode}`
-      ),
-      Effect.catchAll(({ message }) => Effect.succeed(message))
-    )
   const places = new Map([[target.device, target.above]])
   for (const { id, path } of folders) {
     if (id !== undefined && !places.has(`${id.dev}`)) places.set(`${id.dev}`, RawPath.join(target.path, path))
@@ -35,19 +28,28 @@ export const openWholeSync = Effect.fnUntraced(function* ({ folders, target }: E
     )
   )
   const files = opened.flatMap((file) => file ?? [])
-  // Nothing is on the disk there: it shows that there is the program, and that it knows the option.
-  if (files.length < opened.length || (yield* sync(["/proc/self"], [])) !== undefined) return undefined
-  const inherited = files.map((_, index) => `${openFiles}/${3 + index}`)
-  return Effect.flatMap(
-    Effect.suspend(() =>
-      sync(
-        inherited,
-        files.map(({ fd }) => fd)
-      )
+  if (files.length < opened.length || !(yield* reportsErrors)) return undefined
+  const invocation = {
+    program,
+    args: ["-f", ...files.map((_, index) => `${openFiles}/${3 + index}`)],
+    timeoutMillis: aDay
+  }
+  return Effect.suspend(() => run({ ...invocation, inherit: files.map(({ fd }) => fd) })).pipe(
+    Effect.map(({ exitCode, stderr }) =>
+      exitCode === 0 ? undefined : stderr.trim().split(": ").at(-1) || `sync ended with status ${exitCode}`
     ),
-    (failure) => (failure === undefined ? syncFolders(files) : Effect.succeed(failure))
+    Effect.catchAll(({ message }) => Effect.succeed(message)),
+    Effect.flatMap((failure) => (failure === undefined ? syncFolders(files) : Effect.succeed(failure)))
   )
 })
+
+const program = "sync"
+
+/** GNU's does; another one may leave out what the kernel says. It fails where the option is not known. */
+const reportsErrors = Effect.flatMap(Process, ({ run }) => run({ program, args: ["-f", "--version"] })).pipe(
+  Effect.map(({ exitCode, stdout }) => exitCode === 0 && stdout.includes("(GNU coreutils)")),
+  Effect.orElseSucceed(() => false)
+)
 
 /** By `statfs`, file systems that write all that was written when they are synced as a whole: ext, XFS, Btrfs, ZFS, tmpfs. */
 const whole: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x9123683e, 0x2fc12fc1, 0x01021994])

@@ -19,11 +19,17 @@ afterAll(() => place.remove())
 
 const at = (...names: ReadonlyArray<string>): string => join(place.root, ...names)
 
-/** `end`: what it does at the end of a restore to that folder; a question whether it works goes well. */
-const restore = (to: string, end: string, ...options: ReadonlyArray<string>): Promise<Ended> => {
+/** `end`: what it does at the end of a restore to that folder; asked which one it is, it says `version`. */
+const restore = (
+  to: string,
+  end: string,
+  options: ReadonlyArray<string> = [],
+  version = "sync (GNU coreutils) 9.1"
+): Promise<Ended> => {
   const bin = at("bin", to)
   mkdirSync(bin)
-  const lines = ["#!/bin/sh", 'test "$*" = "-f /proc/self" && exit', `ls -R ${at(to)} > ${at(`${to}.log`)}`, end]
+  const asked = `test "$*" = "-f --version" && echo "${version}" && exit`
+  const lines = ["#!/bin/sh", asked, `ls -R ${at(to)} > ${at(`${to}.log`)}`, end]
   writeFileSync(join(bin, "sync"), lines.join("\n"))
   chmodSync(join(bin, "sync"), 0o755)
   return run(["restore", "ABCD", "--to", at(to), "--config", place.config, ...options], {
@@ -46,7 +52,7 @@ describe("a restore", () => {
 
   it.runIf(whole)("that cannot be synced keeps its files, is not called restored, and fails in one line", async () => {
     const end = 'echo "sync: error syncing X: Input/output error" >&2; exit 1'
-    const { status, stderr, stdout } = await restore("badly", end, "--json")
+    const { status, stderr, stdout } = await restore("badly", end, ["--json"])
     assert.strictEqual(status, 1)
     const line = `cannot sync ${at("badly")}: Input/output error; the files are there, but the disk may not have all of them: look at the disk, and restore again`
     assert.deepInclude(JSON.parse(stdout), { result: "incomplete", files: 2, problems: [line] })
@@ -54,6 +60,16 @@ describe("a restore", () => {
     assert.notInclude(stderr, "restored 2 files")
     assert.strictEqual(readFileSync(at("badly", "b", "c"), "utf8"), "two")
   })
+
+  it.each(["sync (uutils coreutils) 0.0.30", "sync 0.0.30"])(
+    "syncs each file where the program is %s, which may say nothing of an error",
+    async (version) => {
+      const to = version.replaceAll(/[ ()]/g, "")
+      const { status, stderr } = await restore(to, "exit 1", [], version)
+      assert.strictEqual(status, 0, stderr)
+      assert.isFalse(existsSync(at(`${to}.log`)))
+    }
+  )
 
   it.runIf(isRoot)("of a user syncs each folder, also one whose mode lets its owner not read it", async () => {
     place.put("EFGH/b/c", "one")
@@ -70,7 +86,7 @@ describe("a restore", () => {
   })
 
   it("with --no-sync does not wait for the disk", async () => {
-    const { status, stderr, stdout } = await restore("fast", "exit 1", "--no-sync")
+    const { status, stderr, stdout } = await restore("fast", "exit 1", ["--no-sync"])
     assert.strictEqual(status, 0, stderr)
     assert.include(stdout, "* restored 2 files, 6 B to ")
     assert.isFalse(existsSync(at("fast.log")))
