@@ -160,7 +160,7 @@ interface FinishFoldersOutput {
   readonly unsynced: string | undefined
 }
 
-/** Times, modes and syncs of folders, through one descriptor each: its mode may take the right to open a folder once more. */
+/** Times, modes and syncs, through one descriptor each: a folder's mode may take the right to open it once more. */
 export const finishFolders: WorkerJob<FinishFoldersInput, FinishFoldersOutput> = {
   name: "finishFolders",
   kind: "long",

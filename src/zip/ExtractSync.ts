@@ -10,7 +10,7 @@ import { folderOnly } from "./ExtractFolders.ts"
 import type { ExtractPlan } from "./ExtractSurvey.ts"
 
 /**
- * Opens the file systems that a restore writes to, so that one sync(1) of each at the end is of the right ones: an effect that
+ * Opens the file systems that a restore writes to, so that one sync(1) of each is of the right one: an effect that
  * gives what could not be synced. Undefined where that promises too little: then each file and folder has to be synced.
  */
 export const openWholeSync = Effect.fnUntraced(function* ({ folders, target }: ExtractPlan) {
