@@ -78,10 +78,12 @@ export class Hooks extends Context.Tag("zipper/Hooks")<
       }))
     )
 
-  /** Sends messages through the hook `failure` too, besides the given Notifier. */
-  static readonly layerNotifier: Layer.Layer<Notifier, never, Hooks | Notifier> = Layer.effect(
-    Notifier,
-    Effect.suspend(() => makeNotifier)
+  /** Sends messages through the hook `failure` too, besides the given Notifier. Fresh: a check builds two, on two Notifiers. */
+  static readonly layerNotifier: Layer.Layer<Notifier, never, Hooks | Notifier> = Layer.fresh(
+    Layer.effect(
+      Notifier,
+      Effect.suspend(() => makeNotifier)
+    )
   )
 }
 

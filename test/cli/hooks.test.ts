@@ -123,6 +123,15 @@ describe("the hooks of a run", () => {
     }
   })
 
+  it("check asks Gotify with a hook failure as without one", async () => {
+    const gotify = { url: "http://127.0.0.1:9/message", token: "t0ken", timeout_seconds: 1 }
+    for (const hooks of [{}, { failure: script("failure", "exit 0") }]) {
+      place.configure({ gotify, hooks })
+      const { stderr } = await run(["check", "--config", place.config])
+      assert.include(stderr, "gotify: Gotify at http://127.0.0.1:9/message cannot be reached")
+    }
+  })
+
   it("a script that no system can start is told in words", async () => {
     for (const [first, why] of [
       ["#!/no/such/shell", "the interpreter that its first line names is not there"],
