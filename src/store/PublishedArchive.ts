@@ -125,7 +125,8 @@ export const ownFolders = (target: string, wanted: RegExp) => foldersOf(readLayo
 const foldersOf = Effect.fnUntraced(function* (layout: Layout.Layout) {
   const { target: path } = layout
   if ((yield* (yield* Disk).stat(path)) === undefined) return yield* new TargetMissing({ path })
-  return yield* targetFolders(layout)
+  // Where no names are configured, to open one that cannot be looked at says why.
+  return yield* targetFolders(layout, layout.folders === undefined)
 })
 
 const readLayout = (targetPath: string, folders: RegExp | undefined) =>

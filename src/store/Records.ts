@@ -165,26 +165,32 @@ export const clearFailure = (paths: Layout.FolderLayout) =>
     )
   )
 
-/** The folders of the target that are ours: by their names, or by the state of an archive from a time when `folders` was another. */
-export const targetFolders = Effect.fnUntraced(function* (layout: Layout.Layout) {
+/**
+ * The folders of the target that are ours: by their names, or by the state of an archive from a time when `folders` was another.
+ * `unseen`: whether one that cannot be looked at counts as ours.
+ */
+export const targetFolders = Effect.fnUntraced(function* (layout: Layout.Layout, unseen = false) {
   const { folders, target } = layout
   return yield* Effect.filter(
     yield* folderNames(target),
-    (name) => (folders?.test(name) ? Effect.succeed(true) : holdsArchive(Layout.folder(layout, name), folders)),
+    (name) =>
+      folders?.test(name)
+        ? Effect.succeed(true)
+        : Effect.catchAll(holdsArchive(Layout.folder(layout, name), folders), ({ message }) =>
+            Effect.as(Effect.logDebug(unseen ? message : `passed over: ${message}`), unseen)
+          ),
     { concurrency: 16 }
   )
 })
 
-/** Of a folder of another user, which cannot be looked at, nothing is known, and nothing is ours. */
-const holdsArchive = (paths: Layout.FolderLayout, folders: RegExp | undefined) =>
-  Effect.gen(function* () {
-    const { home, names } = paths
-    const disk = yield* Disk
-    if ((yield* disk.stat(home))?.kind !== "directory") return false
-    if (folders === undefined && (yield* disk.stat(join(home, names.zip)))?.kind === "file") return true
-    const isFile = (yield* disk.stat(join(home, names.state)))?.kind === "file"
-    return isFile && decodeState(paths, yield* disk.read(join(home, names.state))) !== undefined
-  }).pipe(Effect.catchAll(({ message }) => Effect.as(Effect.logDebug(`passed over: ${message}`), false)))
+const holdsArchive = Effect.fnUntraced(function* (paths: Layout.FolderLayout, folders: RegExp | undefined) {
+  const { home, names } = paths
+  const disk = yield* Disk
+  if ((yield* disk.stat(home))?.kind !== "directory") return false
+  if (folders === undefined && (yield* disk.stat(join(home, names.zip)))?.kind === "file") return true
+  const isFile = (yield* disk.stat(join(home, names.state)))?.kind === "file"
+  return isFile && decodeState(paths, yield* disk.read(join(home, names.state))) !== undefined
+})
 
 const namesIn = Effect.fnUntraced(function* (layout: Layout.Layout, path: string, ending?: string) {
   const isThere = yield* Effect.every([layout.job, path], (folder) => isFolder(folder))

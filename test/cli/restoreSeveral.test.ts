@@ -189,6 +189,22 @@ describe("restore --from", () => {
     assert.strictEqual((await run(["ls", "ABCD", ...all.slice(0, 2)], options)).status, 0)
   })
 
+  it.skipIf(process.getuid?.() !== 0)(
+    "says of a folder that the user may not look into why it is not read",
+    async () => {
+      chmodSync(place.root, 0o755)
+      chmodSync(place.target, 0o755)
+      for (const name of ["ABCD", "EFGH", "IJKL"]) chmodSync(join(place.target, name), 0o750)
+      const line = "cannot look at the archives of ABCD: cannot look at "
+      const why = `${line}${place.target}/ABCD/ABCD.zip: permission denied (EACCES); do this as the user who runs the job`
+      for (const command of [["restore", "ABCD", "--to", "x"], ["restore", "--all", "--to", "x"], ["ls"]]) {
+        const { status, stderr } = await run([...command, "--from", place.target], { cwd: place.root, uid: 65534 })
+        assert.strictEqual(status, 1, stderr)
+        assert.include(stderr, why)
+      }
+    }
+  )
+
   it.skipIf(!canMount)("reads a disk that is mounted read-only, without the state of the job", () => {
     rmSync(join(place.target, ".zipper"), { recursive: true })
     mkdirSync(at("disk"))
