@@ -100,7 +100,13 @@ export const withHooks =
   <E extends { readonly message: string }, R>(job: Effect.Effect<RunSummary, E, R>) =>
     Effect.gen(function* () {
       const hooks = yield* Hooks
-      yield* asPreflight(hooks.probe)
+      yield* hooks.probe.pipe(
+        Effect.mapError(({ message, transient }) => {
+          const lines = message.replace(/$/gm, "; nothing was archived")
+          return new HookError({ message: lines, transient })
+        }),
+        asPreflight
+      )
       const about = { job: "archive", task: "run", run } as const
       return yield* Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {

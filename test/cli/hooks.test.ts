@@ -99,6 +99,9 @@ describe("the hooks of a run", () => {
   })
 
   it("one that is not there, or cannot be executed, is found before anything is touched, by check too", async () => {
+    const manual = await run(["help", "hooks"])
+    const words = manual.stdout.replace(/\s+/g, " ")
+    assert.include(words, "after and failure too, stops the run before it archives anything (status 3)")
     const plain = at("plain")
     writeFileSync(plain, "#!/bin/sh\n")
     const keep = keeper("before")
@@ -107,14 +110,15 @@ describe("the hooks of a run", () => {
       [plain, "permission denied (EACCES)"],
       [place.root, "is not a regular file"]
     ] as const) {
-      place.configure({ hooks: { before: keep, failure: [program] } })
+      place.configure({ hooks: { before: keep, after: [program], failure: [program] } })
       const target = picture(place.target)
-      const line = `hook failure: cannot execute ${program}: ${why}`
+      const found = ["after", "failure"].map((name) => `hook ${name}: cannot execute ${program}: ${why}`)
+      const line = found.map((one) => `${one}; nothing was archived`).join("\n  ")
       const dry = await job("--quiet", "--dry-run")
       assert.deepStrictEqual(dry, { status: 3, stdout: "", stderr: `error: ${line}\n` })
       assert.strictEqual(picture(place.target), target)
       const checked = await run(["check", "--config", place.config])
-      assert.deepInclude(checked, { status: 3, stderr: `error: hooks: ${line}\n` })
+      assert.deepInclude(checked, { status: 3, stderr: `error: hooks: ${found.join("\n  ")}\n` })
       const { status, stderr } = await job("--quiet")
       assert.strictEqual(status, 3)
       assert.include(stderr, `error: ${line}\n`)
