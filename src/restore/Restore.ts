@@ -274,7 +274,9 @@ const reportTotals = Effect.fnUntraced(function* (
   const [rest, well] = Arr.partition(folders, ({ result }) => result === "restored")
   const sum = (key: "files" | "bytes") => sumAll(folders.map(({ restored }) => restored?.[key] ?? 0))
   const figures = `${count(sum("files"), "file")}, ${bytes(sum("bytes"))}`
-  const what = `${dryRun ? "would restore" : "restored"} ${well.length} of ${count(folders.length, "folder")} in ${to}`
-  if (well.length > 0) yield* Effect.logInfo(`${what}: ${figures}, ${duration(seconds * 1000)}`)
+  // One in which nothing has a name of --only is as it should be, and not restored.
+  const some = well.filter(({ restored }) => restored !== nothingRestored)
+  const what = `${dryRun ? "would restore" : "restored"} ${some.length} of ${count(folders.length, "folder")} in ${to}`
+  if (some.length > 0) yield* Effect.logInfo(`${what}: ${figures}, ${duration(seconds * 1000)}`)
   if (rest.length > 0) yield* Effect.logError(`not restored: ${rest.map(({ folder }) => folder).join(", ")}`)
 })

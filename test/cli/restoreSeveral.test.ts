@@ -111,6 +111,7 @@ describe("restore of several folders", () => {
     assert.include(none.stderr, '--only "*.doc": nothing in these archives has that name')
     assert.isFalse(existsSync(at("none")))
     assert.strictEqual(some.status, 0, some.stderr)
+    assert.match(some.stdout, /^\* restored 1 of 3 folders in some: 1 file, /m)
     assert.deepStrictEqual(readdirSync(at("some")), ["ABCD"])
   })
 
