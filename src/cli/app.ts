@@ -162,14 +162,20 @@ const completionScript = Effect.fnUntraced(function* (commands: Commands, shell 
   yield* Console.log(completions(shell, { commands, topics, documented }, process.argv[1] ?? "zipper"))
 })
 
-/** Why arguments that the library accepts are refused: its wizard waits for keys, also under cron. */
+/** Why arguments that the library accepts are refused: its wizard waits for keys, also under cron; its help is for any word. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {
+  if (!isKnown(args)) return unknownCommand(args)
   if (args.includes("--wizard")) return "unknown option: --wizard"
   if (args[0] === "--completions" && (args.length !== 2 || shells.every((shell) => shell !== args[1]))) {
     return `--completions: "${args.slice(1).join(" ")}" is none of bash, zsh, fish`
   }
   return undefined
 }
+
+const isKnown = ([first = "", second = "-"]: ReadonlyArray<string>): boolean =>
+  first.startsWith("-") ||
+  (isCommand(first) &&
+    (first !== "config" || second.startsWith("-") || topics.some(({ name }) => name === `config ${second}`)))
 
 /** Whether a wrong command line asks for the document of `--json`. */
 const asksFor = (args: ReadonlyArray<string>): { readonly json: boolean } => {

@@ -28,6 +28,9 @@ describe("a wrong command line", () => {
     [["verifi"], "unknown command: verifi; did you mean verify?"],
     [["version"], "did you mean --version?"],
     [["dir"], "unknown command: dir\n"],
+    [["rn", "--help"], "unknown command: rn; did you mean run?"],
+    [["--help", "nonsense"], "unknown command: nonsense\n"],
+    [["config", "shw", "-h"], "unknown command: config shw; did you mean config show?"],
     [["config", "init", "--quite"], "--quite"]
   ]
   for (const [args, words] of wrong) {
