@@ -160,7 +160,7 @@ const outcomes: ReadonlyArray<{
     says: /the lock is taken, but its file .*\/lock does not say by whom: no space left .*; free some space/
   },
   {
-    fails: /^create .*\/index\/AAAA\.new$/,
+    fails: /^create .*\/index\/\.AAAA\.new$/,
     code: "EACCES",
     status: 0,
     says: /AAAA: the archive was published, but the next one takes longer .*; give the user .* permission/,
