@@ -109,6 +109,8 @@ const legend = (families: ReadonlyArray<string>, atX: number, atY: number): Read
   "</g>"
 ]
 
+const heading = "Time to archive, read back and sum up, and size of the archive"
+
 /** An SVG that shows each corpus; `machine` is named above. */
 export const chart = (all: Readonly<Record<string, ReadonlyArray<Point>>>, machine: string): string => {
   const names = Object.entries(all)
@@ -118,9 +120,10 @@ export const chart = (all: Readonly<Record<string, ReadonlyArray<Point>>>, machi
   const height = title + Math.ceil((names.length + 1) / columns) * panel.height
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="11" fill="#334155">`,
+    `<title>${heading}</title>`,
     "<style>.grid{stroke:#e2e8f0}.axis{stroke:#94a3b8;fill:none}.label{stroke:none;font-size:9px}.name{font-size:14px;font-weight:bold}</style>",
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
-    text(panel.left, 24, "Time to archive, read back and sum up, and size of the archive", 'class="name"'),
+    text(panel.left, 24, heading, 'class="name"'),
     text(panel.left, 40, machine),
     ...names.flatMap(([name, points], i) => drawPanel(name, points, ...place(i))),
     ...legend(families, ...place(names.length)),
