@@ -3,6 +3,7 @@ import { bytes, count, firstNames } from "../text/Text.ts"
 import {
   type Bookmark,
   byCreatetxg,
+  modeProperty,
   type SendMode,
   type Snapshot,
   type SourceDataset,
@@ -330,7 +331,7 @@ const startAnew = (target: TargetDataset): string =>
 
 /** The commands for an operator. A replica that keeps its mark seems to be that of a dataset that was renamed at the source. */
 export const moveAway = (name: string): string =>
-  `zfs rename '${name}' '${name}-old' && zfs inherit -r zipper:send '${name}-old'`
+  `zfs rename '${name}' '${name}-old' && zfs inherit -r ${modeProperty} '${name}-old'`
 
 const isPool = ({ name }: TargetDataset): boolean => parentOf(name) === undefined
 
