@@ -77,7 +77,6 @@ const makeWorkEnd = Effect.fnUntraced(function* (endpoint: Endpoint, dryRun: boo
       return propertiesIn(yield* listNamed(commands, purpose, [root], get))
     }),
     change: Effect.fn("WorkEnd.change")(function* (purpose, args, input) {
-      if (dryRun) return yield* Effect.logInfo(`would run on ${end.label}: ${commandText(args)}`)
       const completed = yield* run("zfs", args, input === undefined ? undefined : `${Redacted.value(input)}\n`)
       if (completed.exitCode !== 0) return yield* commands.failure(purpose, args.at(-1) ?? "", completed)
     }),
@@ -92,7 +91,8 @@ const makeWorkEnd = Effect.fnUntraced(function* (endpoint: Endpoint, dryRun: boo
       return looksIn(yield* commands.run("list the datasets", "", list))
     }).pipe(Effect.withSpan("WorkEnd.looks"))
   }
-  return work
+  const say = (args: ZfsArguments) => Effect.logInfo(`would run on ${end.label}: ${commandText(args)}`)
+  return dryRun ? { ...work, change: (_: string, args: ZfsArguments) => say(args) } : work
 })
 
 /** Of what `zfs get -o name,property,value,received,source` prints (latin1). A value with a tab or a newline is left out. */
