@@ -37,8 +37,8 @@ export const start = (argv: ReadonlyArray<string>): void => {
 }
 
 /**
- * Before node 24 the optimizing compiler takes a quarter of a short run, in each thread, and never earns it back. By major
- * version: V8 writes an error for a flag that it does not know.
+ * Before node 24 the optimizing compiler takes a quarter of the processor time of a run of seconds, in each thread. By
+ * major version: V8 writes an error for a flag that it does not know.
  */
 const compileLater: Readonly<Record<string, string>> = {
   "20": "--interrupt-budget=500000",

@@ -240,7 +240,7 @@ export const failureLines = (plan: RestorePlan, restored: RestoreOutcome): Reado
 }
 
 const unsyncedText = ({ directory }: RestorePlan, why: string): string =>
-  `cannot sync ${directory}: ${why}; the files are there, but the disk may not have all of them: look at the disk, and restore again`
+  `cannot sync ${directory}: ${why}; the files are there, but the disk may not have all of them: look at the disk, and restore again, with --overwrite or into another folder`
 
 /** The same of a restore that a signal stopped. */
 export const stoppedLines = (plan: RestorePlan, restored: RestoreOutcome): ReadonlyArray<string> => [

@@ -26,7 +26,7 @@ export const zipper = (level: number): Contender => ({
   }
 })
 
-/** `zipper run`, whatever is there already. */
+/** `zipper run`, into a target that may have archives. */
 export const run = (config: string, options: MeasureOptions = {}): Promise<Measured> =>
   measure(process.execPath, [built, "run", "--quiet", "--config", config], options)
 

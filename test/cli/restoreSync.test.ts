@@ -54,7 +54,7 @@ describe("a restore", () => {
     const end = 'echo "sync: error syncing X: Input/output error" >&2; exit 1'
     const { status, stderr, stdout } = await restore("badly", end, ["--json"])
     assert.strictEqual(status, 1)
-    const line = `cannot sync ${at("badly")}: Input/output error; the files are there, but the disk may not have all of them: look at the disk, and restore again`
+    const line = `cannot sync ${at("badly")}: Input/output error; the files are there, but the disk may not have all of them: look at the disk, and restore again, with --overwrite or into another folder`
     assert.deepInclude(JSON.parse(stdout), { result: "incomplete", files: 2, problems: [line] })
     assert.include(stderr, line)
     assert.notInclude(stderr, "restored 2 files")

@@ -11,38 +11,13 @@ import {
   writeFileSync
 } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Runtime from "effect/Runtime"
-import type { Runner } from "../../src/system/WorkerJob.ts"
-import { Workers } from "../../src/system/Workers.ts"
 import { Extractor } from "../../src/zip/Archiver.ts"
-import type { ExtractRequest } from "../../src/zip/ExtractTarget.ts"
-import { failingSyncSyncs, recordedOrder } from "../support/program/fileHandles.ts"
-import { folder } from "../support/program/job.ts"
-import { temporaryFolder } from "../support/program/log.ts"
 import { canMount } from "../support/program/mounts.ts"
 import { installed } from "../support/programs.ts"
 import { noise, put } from "../support/zip/archive.ts"
-import { type HandMade, handMade } from "../support/zip/handMade.ts"
-import { contentOf, requestFor } from "../support/zip/restore.ts"
-
-/** A zip of these entries beside `out`, and what is found out about restoring it there. */
-const place = Effect.map(temporaryFolder, (root) => {
-  const zip = `${root}/a.zip`
-  const out = `${root}/out`
-  const prepare = (entries: ReadonlyArray<HandMade>, change: Partial<ExtractRequest> = {}, to = out) => {
-    writeFileSync(zip, handMade(entries))
-    const files = entries.filter(({ name }) => !String(name).endsWith("/")).length
-    const bytes = entries.reduce((sum, { content = "" }) => sum + content.length, 0)
-    return Effect.flatMap(Extractor, (extractor) =>
-      extractor.prepare(requestFor(zip, to, { files, bytes, overwrite: true, ...change }))
-    )
-  }
-  return { root, zip, out, prepare }
-})
+import type { HandMade } from "../support/zip/handMade.ts"
+import { contentOf, restorePlace } from "../support/zip/restore.ts"
 
 const mounted = (args: ReadonlyArray<string>) =>
   Effect.acquireRelease(
@@ -79,7 +54,7 @@ describe("the folder of the archives", () => {
 
   it.scoped("is not written to where it stands in DIR", () =>
     Effect.gen(function* () {
-      const { out, prepare } = yield* place
+      const { out, prepare } = yield* restorePlace
       put(`${out}/a/target/ABCD/ABCD.zip`, "the archive")
       const before = contentOf(out)
       const { plan } = yield* prepare(entries, { keepOut: [`${out}/a/target`] })
@@ -92,7 +67,7 @@ describe("the folder of the archives", () => {
 
   it.scoped("nor is a folder in it, or one that another path leads to", () =>
     Effect.gen(function* () {
-      const { out, prepare, root } = yield* place
+      const { out, prepare, root } = yield* restorePlace
       put(`${root}/target/ABCD/ABCD.zip`, "the archive")
       mkdirSync(`${out}/a`, { recursive: true })
       symlinkSync(`${root}/target`, `${root}/way`)
@@ -116,7 +91,7 @@ describe("a file that is to be replaced", () => {
 
   it.scoped("stays as it is when the one that takes its place is damaged, and the figures are true", () =>
     Effect.gen(function* () {
-      const { out, prepare } = yield* place
+      const { out, prepare } = yield* restorePlace
       for (const name of ["a", "b", "c"]) put(`${out}/${name}`, "the one before")
       const { carryOut, plan, soFar } = yield* prepare(entries)
       assert.strictEqual(plan.replaced, 3)
@@ -138,7 +113,7 @@ describe("a file that is to be replaced", () => {
 
   it.scoped("frees what it takes on the disk, and nothing while it has another name", () =>
     Effect.gen(function* () {
-      const { out, prepare, root } = yield* place
+      const { out, prepare, root } = yield* restorePlace
       const content = Buffer.alloc(100_000, 7)
       const needed = Effect.map(
         prepare([
@@ -179,7 +154,7 @@ describe("names that are one in DIR", () => {
 
   it.scoped("are tried, and nothing is left of that where they are two", () =>
     Effect.gen(function* () {
-      const { out, prepare, root } = yield* place
+      const { out, prepare, root } = yield* restorePlace
       const { carryOut, plan } = yield* prepare(entries)
       assert.deepStrictEqual([plan.meeting.count, plan.untried.count], [0, 0])
       assert.deepStrictEqual(readdirSync(root), ["a.zip"])
@@ -193,7 +168,7 @@ describe("names that are one in DIR", () => {
 
   it.scoped("are not tried by a dry run: it looks at what stands there, and says what it cannot know", () =>
     Effect.gen(function* () {
-      const { out, prepare } = yield* place
+      const { out, prepare } = yield* restorePlace
       mkdirSync(out)
       const empty = yield* prepare(entries)
       assert.deepStrictEqual(empty.plan.untried, {
@@ -209,7 +184,7 @@ describe("names that are one in DIR", () => {
 
   it.scoped.runIf(canMount)("are refused where two folders are one by a second mount", () =>
     Effect.gen(function* () {
-      const { out, prepare } = yield* place
+      const { out, prepare } = yield* restorePlace
       for (const name of ["p", "q"]) mkdirSync(`${out}/${name}`, { recursive: true })
       yield* mounted(["--bind", `${out}/p`, `${out}/q`])
       const { plan } = yield* prepare([
@@ -226,7 +201,7 @@ describe("names that are one in DIR", () => {
     "are refused on exFAT, which does not tell cases apart: empty, with a file of that name, and by a dry run",
     () =>
       Effect.gen(function* () {
-        const { prepare, root } = yield* place
+        const { prepare, root } = yield* restorePlace
         yield* exfat(root)
         const to = `${root}/mnt/out`
         const real = yield* prepare(entries, {}, to).pipe(Effect.provide(Extractor.layer))
@@ -245,143 +220,13 @@ describe("names that are one in DIR", () => {
   )
 })
 
-describe("a power cut", () => {
-  it.scoped(
-    "leaves each replaced file as it was or whole: content is synced before its name, folders before the end",
-    () =>
-      Effect.gen(function* () {
-        const { out, prepare } = yield* place
-        for (const name of ["a", "b/c", "b/d"]) put(`${out}/${name}`, "the one before")
-        const { carryOut } = yield* prepare([
-          { name: "a", content: "new" },
-          { name: "b/" },
-          { name: "b/c", content: Buffer.alloc(3_000_000, "content"), deflated: true },
-          { name: "b/d", content: "new" },
-          { name: "b/new", content: "new" }
-        ])
-        const steps = yield* recordedOrder
-        assert.strictEqual((yield* carryOut).failures.count, 0)
-        const ino = (name: string) => statSync(`${out}/${name}`).ino
-        const replaced = ["a", "b/c", "b/d"].flatMap((name) => [`sync ${ino(name)}`, `rename ${ino(name)}`])
-        assert.deepStrictEqual(steps, [...replaced, `sync ${ino(".")}`, `sync ${ino("b")}`])
-      }).pipe(Effect.provide(Extractor.layer))
-  )
-})
-
-/** For the length of the scope, no sync of a whole file system works. */
-const noWholeSync = Effect.flatMap(temporaryFolder, (bin) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      writeFileSync(`${bin}/sync`, "#!/bin/sh\nexit 1\n", { mode: 0o755 })
-      const { PATH: before = "" } = process.env
-      process.env["PATH"] = `${bin}:${before}`
-      return before
-    }),
-    (before) =>
-      Effect.sync(() => {
-        process.env["PATH"] = before
-      })
-  )
-)
-
-describe("a restore that is to be synced", () => {
-  const entries: ReadonlyArray<HandMade> = [
-    { name: "a", content: "new" },
-    { name: "b/" },
-    { name: "b/c", content: Buffer.alloc(3_000_000, "content"), deflated: true }
-  ]
-
-  it.scoped("syncs each file, each folder, and once those that DIR is made in, where nothing syncs them at once", () =>
-    Effect.gen(function* () {
-      const { out, prepare, root } = yield* place
-      yield* noWholeSync
-      const name = folder("ABCD")
-      const { carryOut } = yield* prepare(entries, { sync: true, name })
-      const steps = yield* recordedOrder
-      const { failures, unsynced } = yield* carryOut
-      assert.deepStrictEqual([failures.count, unsynced], [0, undefined])
-      const paths = ["ABCD/a", "ABCD/b/c", "ABCD/b", "ABCD", "", "../"].map((path) => `${out}/${path}`)
-      assert.strictEqual(statSync(`${out}/..`).ino, statSync(root).ino)
-      assert.deepStrictEqual(
-        steps,
-        paths.map((path) => `sync ${statSync(path).ino}`)
-      )
-      const before = steps.length
-      const alone = yield* prepare([{ name: "b/" }], { sync: true }, `${root}/alone`)
-      yield* alone.carryOut
-      const folders = ["alone/b", "alone", ""].map((path) => `sync ${statSync(`${root}/${path}`).ino}`)
-      assert.deepStrictEqual(steps.slice(before), folders)
-    }).pipe(Effect.provide(Extractor.layer))
-  )
-
-  it.scoped("ends at a signal between two syncs of folders, and says that it was not synced", () =>
-    Effect.gen(function* () {
-      const { prepare, root } = yield* place
-      yield* noWholeSync
-      const many = Array.from({ length: 100 }, (_, index) => ({ name: `${100 + index}/` }))
-      for (const [at, synced] of [
-        ["finishFolders", 64],
-        ["syncFolders", 101]
-      ] as const) {
-        const restoring = yield* Deferred.make<Fiber.RuntimeFiber<unknown, unknown>>()
-        const runPromise = Runtime.runPromise(yield* Effect.runtime())
-        const base = yield* Workers
-        const run: Runner["run"] = async (job, input, signal) => {
-          const output = await base.run(job, input, signal)
-          if (job.name === at) await runPromise(Effect.flatMap(Deferred.await(restoring), Fiber.interruptFork))
-          return output
-        }
-        const { carryOut, soFar } = yield* prepare(many, { sync: true }, `${root}/${at}`).pipe(
-          Effect.provide(Extractor.layer),
-          Effect.provideService(Workers, { ...base, run })
-        )
-        const steps = yield* recordedOrder
-        const fiber = yield* Effect.fork(carryOut)
-        yield* Deferred.succeed(restoring, fiber)
-        assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
-        assert.deepInclude(soFar(), { folders: 100, unsynced: "it was stopped" })
-        assert.strictEqual(steps.length, synced)
-      }
-    })
-  )
-
-  it.scoped("names a file that cannot be synced, and says so of a folder", () =>
-    Effect.gen(function* () {
-      const { out, prepare } = yield* place
-      yield* noWholeSync
-      const { carryOut } = yield* prepare([{ name: "a", content: "new" }], { sync: true })
-      const file = yield* Effect.scoped(Effect.zipRight(failingSyncSyncs("EIO"), carryOut))
-      assert.deepStrictEqual([file.missing, readdirSync(out)], [1, []])
-      const empty = yield* prepare([{ name: "b/" }], { sync: true })
-      const folders = yield* Effect.scoped(Effect.zipRight(failingSyncSyncs("EIO"), empty.carryOut))
-      assert.deepStrictEqual([folders.missing, folders.failures.count], [0, 0])
-      assert.include(folders.unsynced, "EIO")
-    }).pipe(Effect.provide(Extractor.layer))
-  )
-})
-
-describe("a file system that cannot sync", () => {
-  it.scoped("gets its files replaced all the same; an error of a disk keeps the one before", () =>
-    Effect.gen(function* () {
-      const { out, prepare } = yield* place
-      for (const code of ["EINVAL", "ENOSYS", "ENOTSUP", "EIO"]) {
-        put(`${out}/a`, "the one before")
-        const { carryOut } = yield* prepare([{ name: "a", content: code }])
-        const { failures } = yield* Effect.scoped(Effect.zipRight(failingSyncSyncs(code), carryOut))
-        assert.strictEqual(failures.count, code === "EIO" ? 1 : 0, code)
-        assert.strictEqual(readFileSync(`${out}/a`, "utf8"), code === "EIO" ? "the one before" : code)
-      }
-    }).pipe(Effect.provide(Extractor.layer))
-  )
-})
-
 describe("blocks of zeros", () => {
   const hole = Buffer.alloc(1_000_000)
   const content = Buffer.concat([Buffer.from("begins"), hole, Buffer.from("middle"), hole])
 
   it.scoped("become holes, and everything else is as it was", () =>
     Effect.gen(function* () {
-      const { out, prepare } = yield* place
+      const { out, prepare } = yield* restorePlace
       for (const content of [Buffer.alloc(5000), Buffer.concat([Buffer.alloc(10_000), Buffer.from("end")])]) {
         put(`${out}/a`, Buffer.alloc(3_000_000, 7))
         const { carryOut } = yield* prepare([{ name: "a", content, deflated: content.length > 6000 }])
@@ -403,7 +248,7 @@ describe("blocks of zeros", () => {
 
   it.scoped("count as needing no room, where they may be ones", () =>
     Effect.gen(function* () {
-      const { prepare } = yield* place
+      const { prepare } = yield* restorePlace
       const sparse = yield* prepare([{ name: "a", content: hole, deflated: true }])
       assert.isAtMost(sparse.plan.needed, 100)
       assert.strictEqual(sparse.plan.neededAtMost, hole.length)
@@ -419,7 +264,7 @@ describe("blocks of zeros", () => {
 describe("what cannot be looked at", () => {
   it.scoped("is told, while others are looked at and the archive is read", () =>
     Effect.gen(function* () {
-      const { prepare, root } = yield* place
+      const { prepare, root } = yield* restorePlace
       // No path may be longer than 4096 bytes: that of DIR is not yet, and that of a file in it is.
       let deep = root
       while (deep.length < 3900) deep += `/${"x".repeat(100)}`
@@ -450,7 +295,7 @@ describe("a temporary file that a killed restore left", () => {
 
   it.scoped("is named, and removed with --overwrite; what is called otherwise, or part of the archive, stays", () =>
     Effect.gen(function* () {
-      const { out, prepare } = yield* place
+      const { out, prepare } = yield* restorePlace
       put(`${out}/${left(1)}`, "half a file")
       put(`${out}/${left(9)}`, "part of the archive")
       put(`${out}/a/${left(2)}`, "half a file")

@@ -1,5 +1,9 @@
-import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import * as Effect from "effect/Effect"
+import { Extractor } from "../../../src/zip/Archiver.ts"
 import type { ExtractRequest } from "../../../src/zip/ExtractTarget.ts"
+import { temporaryFolder } from "../program/log.ts"
+import { type HandMade, handMade } from "./handMade.ts"
 
 /** A request for all of a zip, whatever its metadata says. */
 export const requestFor = (zip: string, to: string, change: Partial<ExtractRequest> = {}): ExtractRequest => ({
@@ -13,6 +17,21 @@ export const requestFor = (zip: string, to: string, change: Partial<ExtractReque
   sync: false,
   keepOut: [],
   ...change
+})
+
+/** A zip of these entries beside `out`, and what is found out about restoring it there. */
+export const restorePlace = Effect.map(temporaryFolder, (root) => {
+  const zip = `${root}/a.zip`
+  const out = `${root}/out`
+  const prepare = (entries: ReadonlyArray<HandMade>, change: Partial<ExtractRequest> = {}, to = out) => {
+    writeFileSync(zip, handMade(entries))
+    const files = entries.filter(({ name }) => !String(name).endsWith("/")).length
+    const bytes = entries.reduce((sum, { content = "" }) => sum + content.length, 0)
+    return Effect.flatMap(Extractor, (extractor) =>
+      extractor.prepare(requestFor(zip, to, { files, bytes, overwrite: true, ...change }))
+    )
+  }
+  return { root, zip, out, prepare }
 })
 
 /** Everything below a folder: bytes of the path (latin1), and all that an archive keeps of it. */
