@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { inTurn, type Measured, measure, middle } from "./measure.ts"
 import { built, emptied, gigabytes, heading, ratio, row, runs } from "./setting.ts"
+import { watchStream } from "./watchStream.ts"
 
 /**
  * `zipper pull` of one large stream against the same pipe typed by hand. `zfs` and `ssh` are scripts: the one has two snapshots
@@ -42,24 +43,6 @@ FAKE_SIDE=remote exec sh -c "$last"
 const byHand =
   "ssh nas 'zfs send -vP -I tank/data@one tank/data@two' 2>/dev/null | zfs receive -u -s tank/backup/nas/tank/data"
 
-/** Loaded before zipper: writes how long the stream took, and what our process alone spent meanwhile. */
-const watch = (file: string): string => `
-const programs = require("node:child_process")
-const { spawn } = programs
-programs.spawn = (program, args, ...rest) => {
-  const child = spawn(program, args, ...rest)
-  if (args?.[0] === "receive") {
-    const [cpu, began] = [process.cpuUsage(), performance.now()]
-    child.on("exit", () => {
-      const { system, user } = process.cpuUsage(cpu)
-      const spent = { seconds: (performance.now() - began) / 1e3, cpu: (user + system) / 1e6 }
-      require("node:fs").writeFileSync(${JSON.stringify(file)}, JSON.stringify(spent))
-    })
-  }
-  return child
-}
-`
-
 export const pipe = async (): Promise<void> => {
   const place = emptied("pipe")
   const bin = join(place, "bin")
@@ -67,7 +50,7 @@ export const pipe = async (): Promise<void> => {
   writeFileSync(join(bin, "zfs"), zfs, { mode: 0o755 })
   writeFileSync(join(bin, "ssh"), ssh, { mode: 0o755 })
   const [config, watcher, spent] = [join(place, "config.json"), join(place, "watch.cjs"), join(place, "spent.json")]
-  writeFileSync(watcher, watch(spent))
+  writeFileSync(watcher, watchStream(spent))
   const job = {
     name: "nas",
     direction: "pull",
