@@ -1,9 +1,12 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, readFileSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { makePlace, type Place, picture, run, toolsFor } from "../support/program/built.ts"
 import { contentsOf } from "../support/readZip.ts"
+
+const clock = fileURLToPath(new URL("../support/program/clock.mjs", import.meta.url))
 
 let place: Place
 beforeEach(() => {
@@ -15,11 +18,9 @@ const { files, sums } = toolsFor(() => place)
 
 /** A run of a user to whom permissions mean something, an hour later: then no file is too young to be taken for unchanged. */
 const job = async (...args: ReadonlyArray<string>) => {
-  const clock = join(place.root, "later.mjs")
-  writeFileSync(clock, "const now = Date.now; Date.now = () => now() + 3600_000\n")
   const isRoot = process.getuid?.() === 0
   if (isRoot) execFileSync("chown", ["-R", "--from=0", "65534:65534", place.root])
-  const env = { NODE_OPTIONS: `--import=${clock}` }
+  const env = { NODE_OPTIONS: `--import=${clock}`, CLOCK_OFFSET: "3600000" }
   const ended = await run(["run", "--config", place.config, ...args], { env, ...(isRoot ? { uid: 65_534 } : {}) })
   return { ...ended, first: args.includes("--json") ? JSON.parse(ended.stdout).folders[0] : undefined }
 }

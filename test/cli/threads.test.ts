@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { currentSet, type Ended, makePlace, type Place, run, toolsFor, zipper } from "../support/program/built.ts"
+import { currentSet, type Ended, makePlace, type Place, start, toolsFor, zipper } from "../support/program/built.ts"
 import { installed } from "../support/programs.ts"
 import { noise, run as runProgram } from "../support/zip/archive.ts"
 
@@ -22,11 +22,11 @@ const alone = async (env: Record<string, string> = {}): Promise<Ended & { readon
   mkdirSync(folder)
   const program = join(folder, "zipper.mjs")
   copyFileSync(zipper, program)
-  const ended = await run(["run", "--config", place.config], {
+  const ended = await start(["run", "--config", place.config], {
     program,
     cwd: folder,
     env: { NODE_DEBUG: "worker", ...env }
-  })
+  }).ended
   assert.deepStrictEqual(readdirSync(folder), ["zipper.mjs"])
   return { ...ended, threads: ended.stderr.match(/created Worker with ID/g)?.length ?? 0 }
 }

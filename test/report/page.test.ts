@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import type { HistoryRun } from "../../src/runs/History.ts"
-import { makePlace, type Place, run } from "../support/program/built.ts"
+import { makePlace, type Place, start } from "../support/program/built.ts"
 import {
   archivedFolder,
   archiveRun,
@@ -41,7 +41,7 @@ const pageOf = async (name: string, runs: ReadonlyArray<HistoryRun>, ...options:
     runs.map((each) => `${JSON.stringify(each)}\n`).join("")
   )
   const file = join(place.root, `${name}.html`)
-  const { status, stderr } = await run(["report", "--config", place.config, "--out", file, ...options])
+  const { status, stderr } = await start(["report", "--config", place.config, "--out", file, ...options]).ended
   assert.strictEqual(status, 0, stderr)
   return { file, url: pathToFileURL(file).href, size: readFileSync(file).length }
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
+import { buildResident } from "./program/resident.ts"
 
 /** Subjects of tests that need programs beyond node and Debian's essential ones; of several in a row one is enough. */
 const needs = {
@@ -29,7 +30,8 @@ export const installed = (program: Program): boolean => (program === "python3" ?
 export const browserName = needs["the report in a browser"][0].find(installed)
 
 /** Names what is left out, after all tests. A program of ZIPPER_TESTS_NEED (.ci/run installs them) has to be there. */
-export default (): (() => void) => {
+export default async (): Promise<() => void> => {
+  await buildResident()
   const missing = Object.entries(needs).flatMap(([subject, programs]) => {
     const rows: ReadonlyArray<ReadonlyArray<Program>> = programs
     const names = rows.filter((row) => !row.some(installed)).map(([name = ""]) => name)

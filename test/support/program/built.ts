@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { isPreloaded, mayReside, runResident } from "./resident.ts"
 
 /** The built file, as users run it. */
 export const zipper = fileURLToPath(new URL("../../../dist/zipper.mjs", import.meta.url))
@@ -56,7 +57,20 @@ export const start = (
   return { child, ended }
 }
 
-export const run = (...args: Parameters<typeof start>): Promise<Ended> => start(...args).ended
+/** What the first lines of the built file do. */
+const builtAlone = new Set(["--version", "--complete"])
+
+/**
+ * The end of one command: of the program that is at work already (resident.ts), or of a process of the built file. Threads and
+ * the charts of the report are there in a process alone: {@link start}.
+ */
+export const run = (...given: Parameters<typeof start>): Promise<Ended> => {
+  const [args, { cwd, env, program = zipper, uid } = {}] = given
+  const isShared = mayReside && !builtAlone.has(args[0] ?? "") && isPreloaded(env?.["NODE_OPTIONS"])
+  return isShared
+    ? runResident({ argv: [program, ...args], env: { ...cronLike, ...env }, cwd }, uid)
+    : start(...given).ended
+}
 
 /** A temporary place with a source, a target and a configuration that reads live. */
 export interface Place {

@@ -1,7 +1,6 @@
 // Loaded before the program (node --import): its clock is wrong by that many milliseconds.
-const offset = Number(process.env.CLOCK_OFFSET ?? 0)
 const Real = Date
-const now = () => Real.now() + offset
+const now = () => Real.now() + Number(process.env.CLOCK_OFFSET ?? 0)
 
 globalThis.Date = class extends Real {
   constructor(...given) {
