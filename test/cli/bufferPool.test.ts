@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { makePlace, type Place, run } from "../support/program/built.ts"
-import { mayReside } from "../support/program/resident.ts"
+import { isThorough } from "../support/thorough.ts"
 import { noise } from "../support/zip/archive.ts"
 
 const preload = fileURLToPath(new URL("../support/program/bufferPool.cjs", import.meta.url))
@@ -26,7 +26,7 @@ beforeEach(() => {
 afterEach(() => place.remove())
 
 /** Each number of threads with one size; where each command has a process anyway, with both. */
-const threadsWith = (kib: number) => (mayReside ? [kib === 64 ? 2 : 1] : [1, 2])
+const threadsWith = (kib: number) => (isThorough ? [1, 2] : [kib === 64 ? 2 : 1])
 
 // It has 8 KiB in node 20 and 64 KiB in node 24.
 describe.each([64, 1024])("with %i KiB in node's pool for small buffers", (kib) => {

@@ -7,6 +7,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { unquoted } from "../../src/cli/completedNames.ts"
 import { makePlace, type Place, picture, run, zipper } from "../support/program/built.ts"
 import { installed } from "../support/programs.ts"
+import { sampled } from "../support/thorough.ts"
 
 const presser = fileURLToPath(new URL("../support/terminal/tab.py", import.meta.url))
 
@@ -117,8 +118,7 @@ const pressed = (): ReadonlyArray<readonly [string, ReadonlyArray<string>]> => [
 
 describe.runIf(installed("python3"))("TAB", () => {
   for (const shell of shells) {
-    const check = async (...preamble: ReadonlyArray<string>) => {
-      const cases = pressed()
+    const check = async (cases: ReturnType<typeof pressed>, ...preamble: ReadonlyArray<string>) => {
       const shown = await press(
         shell,
         cases.map(([line]) => [`zipper ${line}`, ""]),
@@ -132,7 +132,7 @@ describe.runIf(installed("python3"))("TAB", () => {
       assert.notInclude(readdirSync(place.root), "run")
     }
 
-    it(`completes commands, options, values and the names of the configuration in ${shell}`, () => check())
+    it(`completes commands, options, values and the names of the configuration in ${shell}`, () => check(pressed()))
 
     it(`lists what there is in ${shell}`, async () => {
       const wanted = [
@@ -150,7 +150,8 @@ describe.runIf(installed("python3"))("TAB", () => {
     })
 
     if (shell === "bash" && installed(bashCompletion)) {
-      it("completes beside the package bash-completion", () => check(`source ${bashCompletion}`))
+      it("completes beside the package bash-completion", () =>
+        check(sampled(pressed(), 12), `source ${bashCompletion}`))
     }
 
     if (shell === "bash") {

@@ -1,7 +1,8 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
-import { type Fault, type Faulty, faultsOf, makeScene, type Scene, some } from "../support/program/faults.ts"
+import { type Fault, type Faulty, faultsOf, makeScene, type Scene } from "../support/program/faults.ts"
+import { some } from "../support/thorough.ts"
 import { noise } from "../support/zip/archive.ts"
 import { checkContent, checkTarget, checkTidy } from "../support/zip/independent.ts"
 

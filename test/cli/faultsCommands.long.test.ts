@@ -2,7 +2,8 @@ import { appendFileSync, existsSync, readdirSync, readFileSync, statSync } from 
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { picture } from "../support/program/built.ts"
-import { type Fault, type Faulty, faultsOf, makeScene, type Scene, some } from "../support/program/faults.ts"
+import { type Fault, type Faulty, faultsOf, makeScene, type Scene } from "../support/program/faults.ts"
+import { some } from "../support/thorough.ts"
 import { noise } from "../support/zip/archive.ts"
 
 // Every other command than `run`, with one operation on the disk that fails. By default some, others every time; all of them, with

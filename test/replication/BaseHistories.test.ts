@@ -7,6 +7,7 @@ import { runReplication } from "../../src/replication/Replicate.ts"
 import { asTarget } from "../doubles/replication/receiver.ts"
 import { addDataset, addSnapshot, type MemoryDataset, removeSnapshot, write } from "../doubles/replication/world.ts"
 import { job, letTimePass, makeKit, servicesOf } from "../support/replication/replication.ts"
+import { isThorough } from "../support/thorough.ts"
 
 const names = ["tank", "tank/a"]
 
@@ -121,6 +122,6 @@ describe("a base", () => {
         }
         assert.isFalse(lines.some((line) => line.includes("has no snapshot in common")))
       }),
-    { fastCheck: { numRuns: 40 }, timeout: 180_000 }
+    { fastCheck: { numRuns: isThorough ? 40 : 10 }, timeout: 180_000 }
   )
 })

@@ -5,6 +5,7 @@ import { endOf } from "../../src/replication/Stream.ts"
 import type { Snapshot } from "../../src/zfs/Dataset.ts"
 import { history, worldAfter } from "../support/replication/zfsHistory.ts"
 import type { ModelWorld } from "../support/replication/zfsModel.ts"
+import { isThorough } from "../support/thorough.ts"
 
 const make = (world: ModelWorld, rollback = false): Plan =>
   plan(world.sourceState, world.targetState, { mode: "plain", rollback })
@@ -27,7 +28,7 @@ const converge = (world: ModelWorld, rollback: boolean): { last: Plan; rounds: R
   }
 }
 
-const runs = { numRuns: 1500 }
+const runs = { numRuns: isThorough ? 1500 : 300 }
 
 describe("plan, over random histories of both ends", () => {
   it.prop(

@@ -51,14 +51,6 @@ export const faultsOf = (operations: ReadonlyArray<string>): ReadonlyArray<Fault
     (possible[operation.split(" ", 1)[0] ?? ""] ?? ["EIO"]).map((code) => ({ at: index + 1, code }))
   )
 
-/** So many of them, others every time. */
-export const some = <A>(all: ReadonlyArray<A>, count: number): ReadonlyArray<A> =>
-  all
-    .map((one) => [Math.random(), one] as const)
-    .sort(([a], [b]) => a - b)
-    .slice(0, count)
-    .map(([, one]) => one)
-
 /** Where the operations of a process fail. */
 export interface Scene {
   readonly place: Place

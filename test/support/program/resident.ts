@@ -2,6 +2,7 @@ import { spawn } from "node:child_process"
 import { existsSync, readFileSync, renameSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
+import { isThorough } from "../thorough.ts"
 
 /** One command for the resident program. */
 export interface Asked {
@@ -19,9 +20,6 @@ interface Ended {
   readonly stderr: string
 }
 
-/** `ZIPPER_TESTS=processes` and the long tests start the built file for each command. */
-const sharesProcess = (process.env["ZIPPER_TESTS"] ?? "") === ""
-
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 const program = here("../../../dist/resident.cjs")
@@ -35,7 +33,7 @@ export const isPreloaded = (options = ""): boolean =>
 
 /** Makes the resident program where commands may share a process; it is there as a whole or not at all. */
 export const buildResident = async (): Promise<void> => {
-  if (!sharesProcess) return
+  if (isThorough) return
   const made = `${program}.${process.pid}`
   const { version }: { readonly version: string } = JSON.parse(readFileSync(here("../../../package.json"), "utf8"))
   await build({
@@ -51,7 +49,7 @@ export const buildResident = async (): Promise<void> => {
 }
 
 /** Whether it is there and may be used. */
-export const mayReside = sharesProcess && existsSync(program)
+export const mayReside = !isThorough && existsSync(program)
 
 type Resident = (asked: Omit<Asked, "mark">) => Promise<Ended>
 

@@ -6,6 +6,20 @@ import { buildSync } from "esbuild"
 
 const hello = `(await import("node:worker_threads")).parentPort.postMessage("ready");`
 
+let real: string | undefined
+
+const build = (): string => {
+  const entryPoints = [new URL("../../../src/worker.ts", import.meta.url).pathname]
+  const { outputFiles } = buildSync({ entryPoints, write: false, bundle: true, platform: "node", format: "cjs" })
+  return outputFiles.map(({ text }) => text).join("")
+}
+
+/** Made once for each process of tests. */
+const realWorker = (): string => {
+  real ??= build()
+  return real
+}
+
 /**
  * A worker program, as a file that goes with the scope: the real one, or what is given for it to do once it has
  * said that it is ready.
@@ -16,11 +30,7 @@ export const workerFile = (program?: string) =>
       const folder = mkdtempSync(`${tmpdir()}/zipper-test-`)
       // As in the built file; what a test gives is written as a module.
       const outfile = `${folder}/worker.${program === undefined ? "cjs" : "mjs"}`
-      if (program !== undefined) writeFileSync(outfile, `${hello}\n${program}`)
-      else {
-        const entryPoints = [new URL("../../../src/worker.ts", import.meta.url).pathname]
-        buildSync({ entryPoints, outfile, bundle: true, platform: "node", format: "cjs" })
-      }
+      writeFileSync(outfile, program === undefined ? realWorker() : `${hello}\n${program}`)
       return { folder, url: pathToFileURL(outfile) }
     }),
     ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
