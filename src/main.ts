@@ -1,9 +1,13 @@
 import { nodeProblem, version } from "./cli/build.ts"
-import { processTerminal } from "./cli/terminal.ts"
+import { outputProblem, processTerminal } from "./cli/terminal.ts"
 import { ExitStatus } from "./system/ExitStatus.ts"
 
 const print = (text: string): void => {
-  if (processTerminal().write("stdout", text) !== undefined) process.exitCode = 1
+  const { write } = processTerminal()
+  const cause = write("stdout", text)
+  if (cause === undefined) return
+  write("stderr", `${outputProblem(cause)}\n`)
+  process.exitCode = ExitStatus.someFailed
 }
 
 const problem = nodeProblem(process.versions.node)

@@ -9,11 +9,10 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { explain } from "../system/Errno.ts"
 import { errorsDocument } from "../text/Document.ts"
 import { causeText, messageText, visibleJson, withoutControls } from "../text/Text.ts"
 import { Stop } from "./exit.ts"
-import { hasColour, isUtf8, processTerminal, type StreamName, type Terminal } from "./terminal.ts"
+import { hasColour, isUtf8, outputProblem, processTerminal, type StreamName, type Terminal } from "./terminal.ts"
 
 export interface OutputOptions {
   readonly quiet: boolean
@@ -54,17 +53,25 @@ const line = (terminal: Terminal, stream: StreamName, { colour, symbol, word }: 
   return `${on}${prefix}${withoutControls(text).trimEnd().replace(/\n/g, "\n  ")}${off}\n`
 }
 
-/** Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. */
-const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> =>
-  Logger.make(({ annotations, cause, logLevel, message }) => {
+/**
+ * Prints records in three tiers (warnings are hidden like info); lines of a folder or dataset begin with its name. That standard
+ * output takes none is said once: it fails no run.
+ */
+const consoleLogger = (options: OutputOptions, terminal: Terminal): Logger.Logger<unknown, void> => {
+  let isLost = false
+  return Logger.make(({ annotations, cause, logLevel, message }) => {
     const tier = tierOf(logLevel)
     if (tier !== error && (options.quiet || (tier === debug && !options.debug))) return
     const subject = Option.orElse(HashMap.get(annotations, "folder"), () => HashMap.get(annotations, "dataset"))
     const parts = [messageText(message), cause._tag === "Empty" ? "" : causeText(cause)].filter((part) => part !== "")
     const text = [...Option.toArray(Option.map(subject, messageText)), parts.join(": ")].join(": ")
     const stream = tier === error || tier === warning || options.json || options.apart === true ? "stderr" : "stdout"
-    terminal.write(stream, line(terminal, stream, tier, options.ascii, text))
+    const problem = terminal.write(stream, line(terminal, stream, tier, options.ascii, text))
+    if (problem === undefined || stream === "stderr" || isLost) return
+    isLost = true
+    terminal.write("stderr", line(terminal, "stderr", error, options.ascii, outputProblem(problem)))
   })
+}
 
 /** A message for each failure, without a stack, and for each defect, with its stack if `debug`. None for Stop and interruptions. */
 const messagesOf = (cause: Cause.Cause<unknown>, debug: boolean): ReadonlyArray<string> => [
@@ -123,9 +130,7 @@ const makeOutput = (options: OutputOptions, terminal: Terminal): typeof Output.S
   const write = (text: string) =>
     Effect.suspend(() => {
       const cause = terminal.write("stdout", text.endsWith("\n") ? text : `${text}\n`)
-      return cause === undefined
-        ? Effect.void
-        : new OutputError({ message: `cannot write to standard output: ${explain(cause)}`, cause })
+      return cause === undefined ? Effect.void : new OutputError({ message: outputProblem(cause), cause })
     })
   const jsonPart = (text: string) =>
     Effect.suspend(() => {

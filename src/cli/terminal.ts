@@ -1,12 +1,12 @@
 import { fstatSync, writeSync } from "node:fs"
 import { isatty } from "node:tty"
-import { codeOf } from "../system/Errno.ts"
+import { codeOf, explain } from "../system/Errno.ts"
 
 export type StreamName = "stdout" | "stderr"
 
 /** Standard output and error, and what is known of the terminal behind them. */
 export interface Terminal {
-  /** Writes at once. Returns the error, if any; a reader that has gone away is none. */
+  /** Writes at once. Returns the error, if any, also of an earlier write; a reader that has gone away is none. */
   readonly write: (stream: StreamName, text: string) => unknown
   readonly isTerminal: (stream: StreamName) => boolean
   /** Keeps these lines below all other text on standard error. Each is narrower than `columns`; there are fewer than `rows`. */
@@ -23,13 +23,12 @@ const descriptors = { stdout: 1, stderr: 2 } as const
 
 /** Writes synchronously, so that nothing is lost when the process ends. A stream without a reader (`zipper run | head`) is dropped. */
 export const processTerminal = (): Terminal => {
-  const gone = new Set<StreamName>()
+  const gone = new Map<StreamName, unknown>()
   const write = (stream: StreamName, text: string): unknown => {
-    if (gone.has(stream)) return undefined
+    if (gone.has(stream)) return gone.get(stream)
     const cause = writeAll(descriptors[stream], Buffer.from(text))
-    if (cause === undefined) return undefined
-    gone.add(stream)
-    return readerGone.has(codeOf(cause) ?? "") ? undefined : cause
+    if (cause !== undefined) gone.set(stream, readerGone.has(codeOf(cause) ?? "") ? undefined : cause)
+    return gone.get(stream)
   }
   // Zero where the terminal does not know (a serial line).
   const columns = (stream: StreamName = "stderr") => process[stream].columns || 80
@@ -51,6 +50,8 @@ export const processTerminal = (): Terminal => {
     env: process.env
   }
 }
+
+export const outputProblem = (cause: unknown): string => `cannot write to standard output: ${explain(cause)}`
 
 const isSameTerminal = (): boolean =>
   isatty(descriptors.stdout) &&
