@@ -6,10 +6,9 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { closest, distance } from "fastest-levenshtein"
 import { ExitStatus } from "../system/ExitStatus.ts"
 import { quoted } from "../text/Text.ts"
-import { optionsFirst, valueOptionsOf, withDefaultCommand } from "./arguments.ts"
+import { commandLength, didYouMean, knownOptionsOf, optionsFirst, optionsOf, withDefaultCommand } from "./arguments.ts"
 import { version } from "./build.ts"
 import { completions } from "./completions.ts"
 import { shells } from "./completionTable.ts"
@@ -17,6 +16,7 @@ import { Stop } from "./exit.ts"
 import { formatHelp, leavesOf, overview, type Topic } from "./help.ts"
 import type { Tree } from "./manual.ts"
 import { fatal, plainUnlessTerminal } from "./output.ts"
+import { outputProblem, processTerminal } from "./terminal.ts"
 
 /** The commands in the order of the overview. */
 export const topics: ReadonlyArray<Topic> = [
@@ -90,7 +90,8 @@ type Commands = Awaited<ReturnType<typeof commandTree>>["commands"]
  */
 export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) {
   const given = withDefaultCommand(argv.slice(2))
-  if (asksForOverview(given)) return yield* Console.log(overview(version, topics))
+  if (asksForOverview(given)) return yield* print(overview(version, topics))
+  if (given[0] === "--version") return yield* print(version)
   const { commands } = yield* Effect.promise(() => commandTree(given[0]))
   const parsed = readable(given, commands)
   const args = Either.getOrElse(parsed, () => given)
@@ -100,16 +101,17 @@ export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) 
     return yield* new Stop({ status: ExitStatus.usage })
   }
   if (args[0] === "--completions") return yield* completionScript(commands, args[1])
-  const parents = args[0] === "config" && args[1]?.startsWith("-") === false ? ["config"] : []
+  const parents = args.slice(0, commandLength(args) - 1)
   const root = Command.make("zipper").pipe(Command.withSubcommands(commands))
   const cli = Command.run(root, { name: "zipper", version, executable: "zipper" })
-  return yield* Console.consoleWith((console) =>
+  const help: Array<string> = []
+  yield* Console.consoleWith((console) =>
     cli([...argv.slice(0, 2), ...args]).pipe(
       Effect.tapError((error) => (isValidationError(error) ? explain(error, args) : Effect.void)),
       // The library prints its help in colour wherever it goes, and its errors before it fails with them.
       Console.withConsole({
         ...console,
-        log: (...lines) => console.log(...lines.map((line) => plainUnlessTerminal(formatHelp(String(line), parents)))),
+        log: (...lines) => Effect.sync(() => help.push(...lines.map((line) => formatHelp(String(line), parents)))),
         error: () => Effect.void
       }),
       Effect.provide(CliConfig.layer({ showBuiltIns: false })),
@@ -117,89 +119,85 @@ export const zipper = Effect.fnUntraced(function* (argv: ReadonlyArray<string>) 
       Effect.withUnhandledErrorLogLevel(Option.none())
     )
   )
+  if (help.length > 0) yield* print(plainUnlessTerminal(help.join("\n")))
 })
 
-/** Words of these look like no option, and the commands judge them themselves. */
-const wordsAsTyped = new Set(["schema", "help"])
+/** Prints a text of the program itself; its own words are no result of a command, and have no Output. */
+const print = Effect.fnUntraced(function* (text: string) {
+  const cause = processTerminal().write("stdout", `${text}\n`)
+  if (cause === undefined) return
+  yield* fatal(outputProblem(cause), { json: false })
+  yield* new Stop({ status: ExitStatus.someFailed })
+})
 
 /** The commands that take names beside their options. */
 const takingNames = new Set([
-  ...["pull", "push", "recover", "prune", "prepare", "delegate", "restore", "verify", "ls"],
+  ...["pull", "push", "recover", "prune", "prepare", "delegate", "restore", "verify", "ls", "schema", "help"],
   ...["config init", "config validate", "config show"]
 ])
 
 const readable = (args: ReadonlyArray<string>, commands: Commands): Either.Either<ReadonlyArray<string>, string> => {
-  const words = args[0] === "config" ? 2 : 1
+  const words = commandLength(args)
   const name = args.slice(0, words).join(" ")
-  const given = args.slice(words)
-  const command = wordsAsTyped.has(name) ? undefined : leavesOf(commands).find((leaf) => leaf.name === name)
-  if (command === undefined) return Either.right(args)
-  const valued = valueOptionsOf(command.usage)
-  const sorted = optionsFirst(given, valued)
-  const whole = (rest: ReadonlyArray<string>) => [...args.slice(0, words), ...rest]
-  if (takingNames.has(name)) return Either.map(sorted, whole)
-  const [last = ""] = (given.at(-1) ?? "").split("=")
-  if (Either.isLeft(sorted)) return valued.once.has(last) || valued.several.has(last) ? sorted : Either.right(args)
-  const [word] = sorted.right.includes("--") ? sorted.right.slice(sorted.right.indexOf("--") + 1) : []
-  const isCommand = topics.some((topic) => topic.name.split(" ")[0] === word)
-  // After an unknown option, whose value it may be, the library names that.
-  if (word !== undefined && (isCommand || word === given[0])) return Either.left(misplaced(name, word, isCommand))
-  return word === undefined ? Either.right(whole(sorted.right)) : Either.right(args)
+  const command = leavesOf(commands).find((leaf) => leaf.name === name)
+  if (command === undefined || args[words] === "--help") return Either.right(args)
+  const sorted = optionsFirst(args.slice(words), knownOptionsOf(command.usage), name)
+  if (Either.isLeft(sorted)) return sorted
+  const rest = sorted.right
+  const [word] = takingNames.has(name) || !rest.includes("--") ? [] : rest.slice(rest.indexOf("--") + 1)
+  return word === undefined ? Either.right([...args.slice(0, words), ...rest]) : Either.left(misplaced(name, word))
 }
 
 /** Why a command that takes options alone does not take this word, and where it belongs. */
-const misplaced = (command: string, word: string, isCommand: boolean): string => {
-  if (isCommand) return `options go after the command: zipper ${word} …`
-  return `zipper ${command} takes options alone, and not ${quoted(word)}`
-}
+const misplaced = (command: string, word: string): string =>
+  isCommand(word)
+    ? `options go after the command: zipper ${word} …`
+    : `zipper ${command} takes options alone, and not ${quoted(word)}`
 
 const asksForOverview = ([first, second]: ReadonlyArray<string>): boolean =>
-  first === undefined || (second === undefined && ["--help", "-h"].includes(first))
+  first === undefined || (second === undefined && first === "--help")
 
 const completionScript = Effect.fnUntraced(function* (commands: Commands, shell = "") {
   const { documents } = yield* Effect.promise(() => import("./commands/schema.ts"))
   const documented = [...Object.keys(documents), "hook"]
-  yield* Console.log(completions(shell, { commands, topics, documented }, process.argv[1] ?? "zipper"))
+  yield* print(completions(shell, { commands, topics, documented }, process.argv[1] ?? "zipper") ?? "")
 })
 
-/** Why arguments that the library accepts are refused: its wizard waits for keys, also under cron; its help is for any word. */
+/** Why arguments that the library accepts are refused: its help is for any word. */
 const refusal = (args: ReadonlyArray<string>): string | undefined => {
   if (!isKnown(args)) return unknownCommand(args)
-  if (args.includes("--wizard")) return "unknown option: --wizard"
   if (args[0] === "--completions" && (args.length !== 2 || shells.every((shell) => shell !== args[1]))) {
     return `--completions: "${args.slice(1).join(" ")}" is none of bash, zsh, fish`
   }
   return undefined
 }
 
-const isKnown = ([first = "", second = "-"]: ReadonlyArray<string>): boolean =>
+const isKnown = ([first = "", second = "--help"]: ReadonlyArray<string>): boolean =>
   first.startsWith("-") ||
   (isCommand(first) &&
-    (first !== "config" || second.startsWith("-") || topics.some(({ name }) => name === `config ${second}`)))
+    (first !== "config" || second === "--help" || topics.some(({ name }) => name === `config ${second}`)))
 
 /** Whether a wrong command line asks for the document of `--json`. */
-const asksFor = (args: ReadonlyArray<string>): { readonly json: boolean } => {
-  const names = args.indexOf("--")
-  return { json: (names === -1 ? args : args.slice(0, names)).includes("--json") }
-}
+const asksFor = (args: ReadonlyArray<string>) => ({ json: optionsOf(args).includes("--json") })
 
 const hintFor = (args: ReadonlyArray<string>): string => {
   const command = [args.slice(0, 2).join(" "), args[0]].find((words) => topics.some(({ name }) => name === words))
-  return `zipper ${command === undefined ? "" : `${command} `}--help explains it`
+  return command === undefined ? "`zipper --help` lists the commands" : `\`zipper ${command} --help\` lists its options`
 }
 
 const explain = (error: ValidationError, args: ReadonlyArray<string>) => {
   const text = isCommandMismatch(error)
     ? unknownCommand(args)
-    : HelpDoc.toAnsiText(error.error).trim() ||
-      "short options cannot be joined: write them one by one, and a name such as -rf after --"
+    : HelpDoc.toAnsiText(error.error)
+        .trim()
+        .replace(/^Expected to find option: '(.*)'$/, "$1: is missing")
   return fatal(`${text}\n${hintFor(args)}`, asksFor(args))
 }
 
 // The library lists the commands, but does not show the unknown word.
 const unknownCommand = (args: ReadonlyArray<string>): string => {
   const known = [...topics.map(({ name }) => name), "--help", "--version"]
-  const word = args[0] === "config" && args[1] !== undefined ? `config ${args[1]}` : (args[0] ?? "")
-  const nearest = closest(word, known)
-  return `unknown command: ${word}${distance(word, nearest) <= Math.min(3, word.length / 2) ? `; did you mean ${nearest}?` : ""}`
+  if (args[0] === "config" && commandLength(args) === 1) return "options of config go after init, validate or show"
+  const word = args.slice(0, commandLength(args)).join(" ")
+  return `unknown command: ${word}${didYouMean(word, known)}`
 }

@@ -1,48 +1,78 @@
 import type { Usage } from "@effect/cli/Usage"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import { closest, distance } from "fastest-levenshtein"
+import { quoted } from "../text/Text.ts"
 
-const builtIn: ReadonlySet<string> = new Set(["--help", "-h", "--version", "--completions"])
+/** What asks for a text of the program itself, wherever it stands among the options. */
+const builtIn = ["--help", "-h", "--version"]
 
-/** `zipper --config F …` is `run`, as in the crontabs of the script that zipper replaces; `zipper --help run` is `run --help`. */
+/**
+ * `zipper --config F …` is `run`, as in the crontabs of the script that zipper replaces. `--help run` and `run --config F --help`
+ * are `run --help`.
+ */
 export const withDefaultCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const [first, ...others] = args
-  if (first === undefined || !first.startsWith("-")) return args
-  if ((first === "--help" || first === "-h") && others.length > 0) return [...others, first]
-  const name = first.split("=", 1)[0] ?? first
-  return builtIn.has(name) ? args : ["run", ...args]
+  const [first = "", ...rest] = args
+  if (first.startsWith("--completions")) return [...first.split("="), ...rest]
+  const asked = builtIn.find((word) => optionsOf(args).includes(word))
+  const others = asked === undefined ? args : args.filter((word) => !builtIn.includes(word))
+  const whole = others[0]?.startsWith("-") === true ? ["run", ...others] : others
+  if (asked === undefined) return whole
+  return asked === "--version"
+    ? [asked]
+    : [...(others.length === 0 ? [] : whole.slice(0, commandLength(whole))), "--help"]
 }
 
-export interface ValueOptions {
-  /** The last one counts, as with ssh. */
+/** The words before `--`. */
+export const optionsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args.includes("--") ? args.slice(0, args.indexOf("--")) : args
+
+/** How many words the name of the command has. */
+export const commandLength = ([first, second = "-"]: ReadonlyArray<string>): number =>
+  first === "config" && !second.startsWith("-") ? 2 : 1
+
+/** The options of a command, by what follows them. */
+export interface KnownOptions {
+  /** A value; the last one counts, as with ssh. */
   readonly once: ReadonlySet<string>
+  /** A value, each time. */
   readonly several: ReadonlySet<string>
+  /** No value. */
+  readonly flags: ReadonlySet<string>
 }
 
-export const valueOptionsOf = (usage: Usage): ValueOptions => {
-  const once = new Set<string>()
-  const several = new Set<string>()
-  const walk = (part: Usage, found: Set<string>): void => {
-    if (part._tag === "Optional") walk(part.usage, found)
-    else if (part._tag === "Repeated") walk(part.usage, several)
+export const knownOptionsOf = (usage: Usage): KnownOptions => {
+  const known = { once: new Set<string>(), several: new Set<string>(), flags: new Set<string>() }
+  const walk = (part: Usage, valued: Set<string>): void => {
+    if (part._tag === "Optional") walk(part.usage, valued)
+    else if (part._tag === "Repeated") walk(part.usage, known.several)
     else if (part._tag === "Concat" || part._tag === "Alternation") {
-      walk(part.left, found)
-      walk(part.right, found)
-    } else if (part._tag === "Named" && Option.isSome(part.acceptedValues)) {
-      for (const name of part.names) found.add(name)
+      walk(part.left, valued)
+      walk(part.right, valued)
+    } else if (part._tag === "Named") {
+      for (const name of part.names) (Option.isSome(part.acceptedValues) ? valued : known.flags).add(name)
     }
   }
-  walk(usage, once)
-  return { once, several }
+  walk(usage, known.once)
+  return known
+}
+
+/** `; did you mean …?`, or nothing where no known word is near. */
+export const didYouMean = (word: string, known: ReadonlyArray<string>): string => {
+  const nearest = closest(word, known)
+  const isNear = distance(word, nearest) <= Math.min(3, word.replace(/^-+/, "").length / 2)
+  return isNear ? `; did you mean ${nearest}?` : ""
 }
 
 /**
  * Sorts the arguments of a command with names: options first, each value a word of its own, then `--` and the names. The library
- * itself reads `--dry-run n` as "no dry run" and drops a last option without its value. Left: what is wrong.
+ * itself reads `--dry-run n` as "no dry run", drops a last option without its value, and takes an unknown option for a name.
+ * Left: what is wrong. `command`: for the message.
  */
 export const optionsFirst = (
   args: ReadonlyArray<string>,
-  { once, several }: ValueOptions
+  { flags, once, several }: KnownOptions,
+  command: string
 ): Either.Either<ReadonlyArray<string>, string> => {
   const single = new Map<string, string>()
   const options: Array<string> = []
@@ -59,20 +89,28 @@ export const optionsFirst = (
       if (value === undefined || problem !== undefined) return Either.left(`${name}: its value is missing${problem}`)
       if (several.has(name)) options.push(name, value)
       else single.set(name, value)
-    } else if (word.startsWith("-")) {
-      const [next] = words
-      if (next === "true" || next === "false") {
-        return Either.left(`${word}: takes no ${next}; give the option or leave it out`)
+    } else if (flags.has(name)) {
+      const [next] = joined.length > 0 ? joined : words
+      if (joined.length > 0 || next === "true" || next === "false") {
+        return Either.left(
+          `${name}: takes no value such as ${quoted(next ?? "")}; give the option alone, or leave it out`
+        )
       }
-      // First, since the library takes all that follows an unknown option for names, and the error needs its document.
-      if (word === "--json") options.unshift(word)
-      else options.push(word)
+      options.push(word)
+    } else if (word.startsWith("-")) {
+      return Either.left(
+        `unknown option ${name} of \`zipper ${command}\`${elseMeant(name, [...once, ...several, ...flags])}`
+      )
     } else {
       names.push(word)
     }
   }
   return Either.right([...options, ...[...single].flat(), ...(names.length > 0 ? ["--", ...names] : [])])
 }
+
+const elseMeant = (name: string, known: ReadonlyArray<string>): string =>
+  didYouMean(name, known) ||
+  (/^-[^-]./.test(name) ? "; write short options one by one, and a name that begins with a dash after --" : "")
 
 /** To go after "its value is missing". */
 const valueProblem = (value: string | undefined, isJoined: boolean): string | undefined => {

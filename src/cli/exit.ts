@@ -35,6 +35,6 @@ export class UsageError extends Data.TaggedError("UsageError")<{
       this.problems.length === 1
         ? this.problems
         : [`${this.problems.length} mistakes on the command line`, ...this.problems.map((problem) => `- ${problem}`)]
-    return [...problems, `zipper ${this.command} --help explains it`].join("\n")
+    return [...problems, `\`zipper ${this.command} --help\` lists its options`].join("\n")
   }
 }

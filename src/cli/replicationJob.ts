@@ -55,8 +55,6 @@ export const resolveJob = Effect.fnUntraced(function* (
 ) {
   const fail = (...more: ReadonlyArray<string>) => new UsageError({ command, problems: [...problems, ...more] })
   const { bandwidth, direction, job: name } = given
-  const unknown = unknownOption(given.datasets)
-  if (unknown !== undefined) return yield* new UsageError({ command, problems: [unknown] })
   if (name === undefined) {
     if (direction === undefined) return yield* fail("give --job NAME, or --direction pull or --direction push")
     const made = fromFlags({ ...given, direction })
@@ -109,8 +107,6 @@ const unknownJob = (name: string, path: string, known: ReadonlyArray<string>): s
 
 /** The job of the command line, judged as one of the configuration would be. Left: all that is wrong with it, a line each. */
 export const fromFlags = (flags: JobFlags): Either.Either<Job, ReadonlyArray<string>> => {
-  const unknown = unknownOption(flags.datasets)
-  if (unknown !== undefined) return Either.left([unknown])
   const { direction, host = "" } = flags
   const name = `${direction}-${addressOf(host).host.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(0, 64)
   const input = { name, direction, ...keysOf(flags) }
@@ -146,12 +142,6 @@ const keysOf = (flags: Omit<JobFlags, "direction">): Readonly<{ [key: string]: u
 const optionOf = (key: string): string => {
   if (key === "datasets") return "DATASET"
   return key === "ssh_options" ? "--ssh-option" : `--${key.replaceAll("_", "-")}`
-}
-
-/** Names the first option among the datasets. The parser takes all that follows it for datasets too. */
-export const unknownOption = (datasets: ReadonlyArray<string>): string | undefined => {
-  const word = datasets.find((dataset) => dataset.startsWith("-"))
-  return word === undefined ? undefined : `unknown option: ${word}`
 }
 
 /** The number that a text is; other text as it is, for the schema to refuse. */

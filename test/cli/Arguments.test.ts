@@ -1,10 +1,32 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
-import { optionsFirst } from "../../src/cli/arguments.ts"
+import { optionsFirst, withDefaultCommand } from "../../src/cli/arguments.ts"
 
-const valued = { once: new Set(["--host", "-c"]), several: new Set(["--exclude"]) }
-const read = (...args: ReadonlyArray<string>) => optionsFirst(args, valued)
+const known = {
+  once: new Set(["--host", "-c"]),
+  several: new Set(["--exclude"]),
+  flags: new Set(["--dry-run", "-q", "--debug"])
+}
+const read = (...args: ReadonlyArray<string>) => optionsFirst(args, known, "push")
+
+describe("the command of a command line", () => {
+  it("is run where an option is first; help and version count wherever they stand before the names", () => {
+    const cases: ReadonlyArray<readonly [string, string]> = [
+      ["-c x --dry-run", "run -c x --dry-run"],
+      ["--help run", "run --help"],
+      ["run -c x --dry-run -h", "run --help"],
+      ["-c x --odd --help", "run --help"],
+      ["config init x --help", "config init --help"],
+      ["config -q -h", "config --help"],
+      ["-h --help", "--help"],
+      ["run -q --version", "--version"],
+      ["ls -- --help", "ls -- --help"],
+      ["--completions=bash", "--completions bash"]
+    ]
+    for (const [typed, read] of cases) assert.strictEqual(withDefaultCommand(typed.split(" ")).join(" "), read, typed)
+  })
+})
 
 describe("arguments of a command that takes names", () => {
   it("go to the end, behind what no option can take for its own", () => {
@@ -36,16 +58,30 @@ describe("arguments of a command that takes names", () => {
     assert.isTrue(Either.isRight(read("--host", "-1")))
   })
 
+  it("are refused at an unknown option, by the command's own table", () => {
+    const refused = (option: string, more = "") =>
+      assert.deepStrictEqual(read("a", option, "x"), Either.left(`unknown option ${option} of \`zipper push\`${more}`))
+    refused("--hst", "; did you mean --host?")
+    refused("-debug", "; did you mean --debug?")
+    refused("--odd")
+    refused("-x")
+    refused("-rf", "; write short options one by one, and a name that begins with a dash after --")
+  })
+
   it("are refused when an option that is there or not is given true or false", () => {
     assert.isTrue(Either.isLeft(read("--dry-run", "false", "a")))
     assert.isTrue(Either.isLeft(read("a", "-q", "true")))
+    assert.deepStrictEqual(
+      read("--dry-run=yes"),
+      Either.left('--dry-run: takes no value such as "yes"; give the option alone, or leave it out')
+    )
     assert.deepStrictEqual(read("-q", "--", "true"), Either.right(["-q", "--", "true"]))
     assert.deepStrictEqual(read("--host", "true", "a"), Either.right(["--host", "true", "--", "a"]))
   })
 
   it("lose no word, and never gain one", () => {
     const word = FastCheck.oneof(
-      FastCheck.constantFrom("--dry-run", "-q", "--exclude", "--exclude=x", "n", "tank/a", "off", "--odd"),
+      FastCheck.constantFrom("--dry-run", "-q", "--exclude", "--exclude=x", "n", "tank/a", "off"),
       FastCheck.string({ minLength: 1 }).filter((text) => !text.startsWith("-"))
     )
     FastCheck.assert(

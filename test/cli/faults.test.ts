@@ -65,12 +65,30 @@ describe("when there is no room for what several threads write", () => {
 })
 
 describe.skipIf(!existsSync("/dev/full"))("when standard output takes nothing", () => {
-  it.each([[["--version"]], [["schema", "status"]]])("%s fails without a stack", (args) => {
-    const { status, stderr } = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args], {
-      encoding: "utf8"
-    })
-    assert.strictEqual(status, 1)
-    assert.notMatch(stderr, /^\s+at /m)
+  it.each([[["--version"]], [["--completions", "bash"]], [["run", "--help"]], [["schema", "status"]]])(
+    "%s fails with one line",
+    (args) => {
+      const { status, stderr } = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args], {
+        encoding: "utf8"
+      })
+      assert.strictEqual(status, 1)
+      assert.match(stderr, /^.*cannot write to standard output: no space left on the device \(ENOSPC\)\n$/)
+    }
+  )
+
+  it("a run says it once and goes on", async () => {
+    const place = makePlace()
+    try {
+      place.put("ABCD/a.txt", "one")
+      const args = ["run", "--config", place.config]
+      const { status, stderr } = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, zipper, ...args], {
+        encoding: "utf8"
+      })
+      assert.strictEqual(status, 0)
+      assert.strictEqual(stderr.match(/cannot write to standard output/g)?.length, 1, stderr)
+    } finally {
+      place.remove()
+    }
   })
 })
 

@@ -13,16 +13,22 @@ const { job } = toolsFor(() => place)
 
 describe("a wrong command line", () => {
   const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
-    [["run", "--config", "c.json", "--dryrun"], "--dryrun"],
+    [
+      ["run", "--confg", "x"],
+      "unknown option --confg of `zipper run`; did you mean --config?\n  `zipper run --help` lists"
+    ],
+    [["verify", "-x"], "unknown option -x of `zipper verify`\n"],
+    [["restore", "ABCD"], "--to: is missing"],
+    [["help", "run", "--foo"], "unknown option --foo of `zipper help`"],
+    [["config", "--quiet", "show"], "options of config go after init, validate or show"],
     [["run", "--config", "c.json", "ABCD"], "ABCD"],
     [["run", "--config", "c.json", "--folder", "a/b"], '"a/b" is not the name of a folder: it holds a slash'],
     [["run", "frob"], 'not "frob"'],
     [["status", "--config"], "--config: its value is missing"],
     [["run", "--folder="], "--folder: its value is missing"],
-    [["restore", "-rf", "--to", "back"], "a name such as -rf after --"],
+    [["restore", "-rf", "--to", "back"], "a name that begins with a dash after --"],
     [["--config", "c.json", "status"], "options go after the command: zipper status"],
     [["config", "validate", "c.json", "--quite"], "--quite"],
-    [["report", "--dayz", "30"], "--dayz"],
     [["--wizard"], "--wizard"],
     [["--completions", "tcsh"], "tcsh"],
     [["verifi"], "unknown command: verifi; did you mean verify?"],
@@ -30,8 +36,7 @@ describe("a wrong command line", () => {
     [["dir"], "unknown command: dir\n"],
     [["rn", "--help"], "unknown command: rn; did you mean run?"],
     [["--help", "nonsense"], "unknown command: nonsense\n"],
-    [["config", "shw", "-h"], "unknown command: config shw; did you mean config show?"],
-    [["config", "init", "--quite"], "--quite"]
+    [["config", "shw", "-h"], "unknown command: config shw; did you mean config show?"]
   ]
   for (const [args, words] of wrong) {
     it(`${args.join(" ")} is refused by name`, async () => {
@@ -42,6 +47,14 @@ describe("a wrong command line", () => {
       assert.notMatch(stderr, /^ +at /m)
     })
   }
+})
+
+describe("help", () => {
+  it("is that of the command after other options too", async () => {
+    const { status, stderr, stdout } = await run(["run", "--config", "x", "--dry-run", "-h"])
+    assert.deepStrictEqual({ status, stderr }, { status: 0, stderr: "" })
+    assert.match(stdout, /\$ zipper run /)
+  })
 })
 
 describe("config without a command", () => {

@@ -15,7 +15,7 @@ import { stopUnless, UsageError } from "../exit.ts"
 import { ends, endsOf } from "../layers.ts"
 import * as options from "../options.ts"
 import { Output, printDocument } from "../output.ts"
-import { endpointFromFlags, resolveJob, unknownOption } from "../replicationJob.ts"
+import { endpointFromFlags, resolveJob } from "../replicationJob.ts"
 
 const delegateOptions = {
   job: options.job,
@@ -74,8 +74,6 @@ const fromRoles = Effect.fnUntraced(function* (flags: Flags) {
       .map((word) => `--role: ${JSON.stringify(word)} is none of ${roles.join(", ")}`)
   ]
   const place = endpointFromFlags({ ...flags, user: undefined })
-  const unknown = unknownOption(flags.datasets)
-  if (unknown !== undefined) return yield* refuse(unknown)
   if (first === undefined || user === undefined || Either.isLeft(place) || wrong.length > 0) {
     return yield* refuse(
       ...wrong,

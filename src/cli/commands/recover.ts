@@ -14,7 +14,7 @@ import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
 import { printDocument } from "../output.ts"
-import { endpointFromFlags, resolveJob, unknownOption } from "../replicationJob.ts"
+import { endpointFromFlags, resolveJob } from "../replicationJob.ts"
 
 const folder = (name: string, description: string) => options.single(name, "DIR", description)
 
@@ -49,8 +49,6 @@ export const recover = makeCommand(
   },
   function* (flags) {
     const { at, datasets, done, dryRun, job: name, key, look, to } = flags
-    const unknown = unknownOption(datasets)
-    if (unknown !== undefined) return yield* fail(unknown)
     const ways = [to, look, done].filter((way) => way !== undefined)
     // TARGET is judged below, and names no dataset of the job.
     const place = endpointFromFlags({ ...flags, datasets: ["tank"] })
