@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { Process } from "../system/Process.ts"
 import type { Completed } from "../system/supervise.ts"
 import { type Account, readAccount, readAllowed } from "../zfs/Account.ts"
@@ -53,8 +54,10 @@ export const makeEnd = (process: typeof Process.Service, endpoint: Endpoint, rol
     allowed: Effect.fn("End.allowed")((dataset: string) => readAllowed(commands, dataset)),
     grant: Effect.fn("End.grant")(function* (who: string, permissions: ReadonlyArray<string>, dataset: string) {
       const completed = yield* commands.attempt(["allow", "-u", who, permissions.join(","), dataset])
-      if (completed.exitCode === 0) return
-      const error = commands.failure(`grant permissions on ${dataset}`, dataset, completed)
+      const purpose = `grant permissions on ${dataset}`
+      if (completed.exitCode === 0 && completed.stdout === "") return
+      if (completed.exitCode === 0) return yield* readOutput(commands, purpose, Either.left(completed.stdout.trim()))
+      const error = commands.failure(purpose, dataset, completed)
       if (error.reason !== "PermissionDenied") return yield* error
       const command = allowCommand({ user: who, permissions, dataset })
       return yield* new ZfsError({

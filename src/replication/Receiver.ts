@@ -97,8 +97,12 @@ export const makeReceiver = (process: typeof Process.Service, endpoint: Endpoint
     const listed = yield* listNamed(commands, purpose, path, ["list", "-H", "-o", "name", ...path])
     const there = new Set(rows(listed).map(([name]) => name))
     const pool = poolOf(dataset)
-    // The message of zfs says that there is no such pool.
-    if (!there.has(pool)) yield* commands.run(purpose, pool, ["list", "-H", "-o", "name", pool], "prepare")
+    if (!there.has(pool)) {
+      // The message of zfs says that there is no such pool.
+      const asked = yield* commands.attempt(["list", "-H", "-o", "name", pool])
+      if (asked.exitCode !== 0) return yield* commands.failure(purpose, pool, asked, "prepare")
+      return yield* readOutput(commands, purpose, Either.left(asked.stdout.trim() || asked.stderr.trim()))
+    }
     const created = dataset !== pool && !there.has(dataset)
     return {
       created,

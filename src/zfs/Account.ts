@@ -1,8 +1,9 @@
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { Process } from "../system/Process.ts"
 import { quoted } from "../text/Text.ts"
 import { commandOn, type Endpoint } from "./Endpoint.ts"
-import { at, type Commands, type Context, failure, withoutLogin, ZfsError } from "./ZfsCommand.ts"
+import { at, type Commands, type Context, failure, readOutput, withoutLogin, ZfsError } from "./ZfsCommand.ts"
 
 /** The user of our commands on an end. */
 export interface Account {
@@ -22,8 +23,13 @@ export const readAccount = Effect.fnUntraced(function* (process: typeof Process.
 })
 
 /** What `zfs allow DATASET` prints; the dataset must exist. */
-export const readAllowed = (commands: Commands, dataset: string): Effect.Effect<string, ZfsError> =>
-  Effect.map(commands.run(`read the permissions on ${dataset}`, dataset, ["allow", dataset]), utf8)
+export const readAllowed = Effect.fnUntraced(function* (commands: Commands, dataset: string) {
+  const purpose = `read the permissions on ${dataset}`
+  const printed = utf8(yield* commands.run(purpose, dataset, ["allow", dataset]))
+  // Nothing is printed where nothing is granted.
+  const isTable = printed === "" || printed.startsWith("---- Permissions on ")
+  return yield* readOutput(commands, purpose, isTable ? Either.right(printed) : Either.left(printed.trim()))
+})
 
 /** Programs' output comes one character a byte; names of users may be more than ASCII. */
 export const utf8 = (latin1: string): string => Buffer.from(latin1, "latin1").toString("utf8")

@@ -1,5 +1,6 @@
 import * as fs from "node:fs/promises"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
 import { explain } from "../system/Errno.ts"
 import { Process } from "../system/Process.ts"
@@ -78,6 +79,7 @@ const examine = Effect.fnUntraced(function* (commands: Commands, dataset: string
         : error
   )
   const [[, type, mounted, available] = [], ...below] = yield* readOutput(commands, purpose, table(listed, 4))
+  if (type === undefined) return yield* readOutput(commands, purpose, Either.left(listed))
   const mountpoint = (yield* commands.run(purpose, dataset, [
     "get",
     "-H",

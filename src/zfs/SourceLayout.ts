@@ -12,7 +12,7 @@ import type { Process } from "../system/Process.ts"
 import * as RawPath from "../text/RawPath.ts"
 import { poolOf } from "./DatasetName.ts"
 import type { JobIds, SourceName } from "./JobIdentity.ts"
-import { archiveGrant, type Commands, readOutput, ZfsError } from "./ZfsCommand.ts"
+import { archiveGrant, type Commands, notOpenZfs, readOutput, ZfsError } from "./ZfsCommand.ts"
 import { datasetColumns, type ListedFileSystem, listing, parseDatasets } from "./ZfsList.ts"
 
 export interface Runner {
@@ -39,7 +39,7 @@ export const readLayout = Effect.fnUntraced(function* ({ commands, process }: Ru
   const folder = yield* resolveFolder(path)
   const mounts = yield* readMounts(process)
   const home = yield* findHome(mounts, folder)
-  const datasets = yield* listDatasets(commands, home.dataset)
+  const datasets = yield* listAround(commands, home)
   const unusable = unmountedSource(home, mounts, datasets)
   return unusable === undefined ? layoutOf(home, mounts, datasets, folders) : yield* unusable
 })
@@ -81,6 +81,17 @@ export const listDatasets = Effect.fnUntraced(function* (commands: Commands, abo
   return yield* readOutput(commands, purpose, parseDatasets(text))
 })
 
+/** The same, of which the kernel has one mounted: a list without it is not of OpenZFS. */
+export const listAround = (commands: Commands, { dataset, mountpoint }: Home) =>
+  Effect.filterOrFail(
+    listDatasets(commands, dataset),
+    (datasets) => datasets.some(({ name }) => name === dataset),
+    () => {
+      const why = `zfs list leaves out ${dataset}, which is mounted at ${RawPath.display(mountpoint)}`
+      return unusable("Other", `cannot list the datasets: ${why}; ${notOpenZfs}`)
+    }
+  )
+
 export interface Home {
   readonly dataset: string
   /** Where the dataset itself is mounted: `.zfs` is there. */
@@ -101,7 +112,7 @@ export interface Layout extends Home {
   readonly blocked: ReadonlyArray<Blocked>
 }
 
-const unusable = (reason: "NotZfs" | "Unmounted", message: string): ZfsError =>
+const unusable = (reason: "NotZfs" | "Unmounted" | "Other", message: string): ZfsError =>
   new ZfsError({ reason, message, transient: false })
 
 export const root = RawPath.fromLatin1("/")

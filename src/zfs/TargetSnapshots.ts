@@ -34,7 +34,7 @@ import {
 import {
   findHome,
   type Home,
-  listDatasets,
+  listAround,
   mountedIn,
   notMountedReason,
   type Runner,
@@ -310,7 +310,7 @@ export const readTarget = Effect.fnUntraced(function* (
   if (path === undefined) return undefined
   const mounts = yield* readMounts(process)
   const home = yield* findHome(mounts, path, advice)
-  const places = placesIn(home.dataset, path, mounts, yield* listDatasets(commands, home.dataset))
+  const places = placesIn(home.dataset, path, mounts, yield* listAround(commands, home))
   return { ...home, path, places } satisfies TargetLayout
 })
 

@@ -109,6 +109,8 @@ export const withoutLogin = Effect.fnUntraced(function* (
 const harmlessLine =
   /^(Warning: Permanently added|\*\* |Control socket connect\(|mux_client_request_session: session request failed)/
 
+export const notOpenZfs = "see that the first zfs in PATH is OpenZFS's own"
+
 /** What `read` made of a command's output; its left is a line that zfs does not print. `purpose` as in Commands.run. */
 export const readOutput = <A>(
   { endpoint }: Pick<Commands, "endpoint">,
@@ -120,7 +122,7 @@ export const readOutput = <A>(
     (line) =>
       new ZfsError({
         reason: "Other",
-        message: `${at(endpoint)}cannot ${purpose}: ${quoted(line.slice(0, 200))} is not what zfs prints there; see that the first zfs in PATH is OpenZFS's own`,
+        message: `${at(endpoint)}cannot ${purpose}: ${line === "" ? "zfs printed nothing" : `${quoted(line.slice(0, 200))} is not what zfs prints there`}; ${notOpenZfs}`,
         transient: false
       })
   )

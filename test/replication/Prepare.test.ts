@@ -86,4 +86,21 @@ describe("prepare", () => {
       assert.notMatch(calls.join("\n"), /create/)
     })
   )
+
+  it.effect("takes no other program for zfs: what it printed is the failure", () =>
+    Effect.gen(function* () {
+      for (const [answer, said] of [
+        [{ stdout: "hello\n" }, '"hello" is not what zfs prints there'],
+        [{}, "zfs printed nothing"],
+        [{ stderr: "cannot open 'dst'\n" }, "\"cannot open 'dst'\" is not what zfs prints there"]
+      ] as const) {
+        const { calls, receiver: of } = receiver(() => answer)
+        const { message } = yield* Effect.flip(of.prepare("dst/b", { canmount: "off" }))
+        assert.strictEqual(message, `cannot prepare dst/b: ${said}; see that the first zfs in PATH is OpenZFS's own`)
+        assert.notMatch(calls.join("\n"), /create/)
+        const granted = yield* Effect.exit(of.grant("backup", ["receive"], "dst/b"))
+        assert.strictEqual(granted._tag === "Failure", "stdout" in answer)
+      }
+    })
+  )
 })

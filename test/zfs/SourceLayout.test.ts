@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Mount } from "../../src/system/MountTable.ts"
 import * as RawPath from "../../src/text/RawPath.ts"
@@ -8,11 +9,14 @@ import {
   type Home,
   type Layout,
   layoutOf,
+  listAround,
   unmountedSource,
   unmountedTarget
 } from "../../src/zfs/SourceLayout.ts"
+import { makeCommands } from "../../src/zfs/ZfsCommand.ts"
 import type { ListedFileSystem } from "../../src/zfs/ZfsList.ts"
 import { fourLetters } from "../support/folders.ts"
+import { scripted } from "../support/replication/replicationEnds.ts"
 
 const raw = RawPath.fromLatin1
 const mount = (device: string, mountpoint: string, type = "zfs", root = "/"): Mount => ({
@@ -42,6 +46,17 @@ const base = [mount("/dev/sda1", "/", "ext4"), mount("tank", "/mnt/tank"), mount
 const data: Home = home(base, "/mnt/tank/data")
 
 describe("SourceLayout", () => {
+  it.effect("believes no list without the dataset that the kernel has mounted", () =>
+    Effect.gen(function* () {
+      const listed = (stdout: string) => listAround(makeCommands(scripted(() => ({ stdout })).process), data)
+      assert.lengthOf(yield* listed("tank/data\ton\t-\t/mnt/tank/data\n"), 1)
+      assert.strictEqual(
+        (yield* Effect.flip(listed(""))).message,
+        "cannot list the datasets: zfs list leaves out tank/data, which is mounted at /mnt/tank/data; see that the first zfs in PATH is OpenZFS's own"
+      )
+    })
+  )
+
   it("finds the dataset with the longest mount point, and the last one mounted there", () => {
     assert.deepStrictEqual(data, {
       dataset: "tank/data",
