@@ -126,7 +126,11 @@ export const prepare = Effect.fn("Messages.prepare")(function* (
     Effect.map((found) => found ?? noAlerts),
     (load) => withDeadline(load, undefined),
     Effect.tap((found) => (found === undefined ? Effect.logWarning(notRead) : Effect.void)),
-    Effect.catchAll((error) => Effect.as(Effect.logWarning(error.message), undefined))
+    // Why the run did not start is most often why these cannot be read.
+    Effect.catchAll((error) => {
+      const log = run.outcome === "not_started" ? Effect.logDebug : Effect.logWarning
+      return Effect.as(log(error.message), undefined)
+    })
   )
   const before = known ?? noAlerts
   const after = afterRun(before, findings)

@@ -20,7 +20,7 @@ export const publishedFolders = Effect.gen(function* () {
   )
   return {
     folders: folders.flat(),
-    unread: unread.map(({ message }) => `folders of which nothing is left may not be noticed: ${message}`)
+    unread: unread.map(({ message }) => `a folder that lost all its archives may go unnoticed: ${message}`)
   }
 })
 

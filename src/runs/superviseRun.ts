@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Ref from "effect/Ref"
 import type { JobKey } from "../config/ReplicationJob.ts"
 import { noPing, Ping } from "../notify/Ping.ts"
@@ -158,12 +160,15 @@ const recordExit = Effect.fnUntraced(function* <A, I, E>(
   }
   if (held !== undefined || (!isLocked && isInterrupted)) return undefined
   const end = yield* endOf(run, exit)
-  const record = recordEnd(run, end, isLocked)
+  // Where the lock cannot be used, that is the reason, and what cannot be written beside it says nothing new.
+  const record = isLocked ? recordEnd(run, end, true) : withoutWarnings(recordEnd(run, end, false))
   // A disk that hangs must not keep a run that was stopped.
   const recovered = yield* end.outcome === "interrupted" ? withDeadline(record, undefined) : record
   yield* noteUnfinished(run, end)
   return { end, recovered }
 })
+
+const withoutWarnings = Logger.withMinimumLogLevel(LogLevel.Error)
 
 const noteUnfinished = Effect.fnUntraced(function* <A, I>(run: Supervision<A, I>, end: RunEnd<A>) {
   const done = yield* Ref.get(run.done)

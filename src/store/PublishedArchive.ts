@@ -205,8 +205,8 @@ const open = Effect.fnUntraced(function* (paths: Layout.FolderLayout, which: Whi
     return yield* new ArchivesError({ path: home, message })
   }
   const names = namesOf(folder, which)
-  const interrupted = yield* isThere(paths.commit, paths.abort)
   const zip = yield* disk.stat(join(home, names.zip))
+  const interrupted = yield* isThere(paths.commit, paths.abort)
   const md5 = yield* readSmall(home, names.md5, checksumFileLimit)
   const sha256 = yield* readSmall(home, names.sha256, checksumFileLimit)
   const metadata = yield* readSmall(home, names.metadata)

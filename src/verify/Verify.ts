@@ -88,8 +88,8 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
   const show = yield* startProgress(chosen, which)
   const verdicts = yield* Effect.forEach(chosen, (folder) =>
     verifyFolder(folder, which, lost.has(folder), show).pipe(
-      Effect.tap((verdict) => saveResult(which, verdict)),
       Effect.tap((verdict) => report({ verdict, which, words, lost: lost.has(folder) })),
+      Effect.tap((verdict) => saveResult(which, verdict)),
       Effect.tap((verdict) => done.push(verdict)),
       Effect.tap(() => list.end(folder)),
       Effect.annotateLogs("folder", folder)
@@ -103,6 +103,7 @@ export const verify = Effect.fn("Verify")(function* (options: VerifyOptions) {
     ...(due === undefined ? {} : countsOf(due)),
     seconds: yield* seconds
   })
+  yield* Effect.forEach(unread, (problem) => Effect.logError(problem), { discard: true })
   yield* Effect.logInfo(totals(summary))
   if (due !== undefined && due.waiting.length > 0) yield* Effect.logInfo(waitingText(due))
   yield* Effect.forEach(knownBad(due), ({ folder }) => Effect.logError(leftOutText(folder, words)), { discard: true })
@@ -163,17 +164,19 @@ const choose = Effect.fnUntraced(function* ({ folders, which }: VerifyOptions) {
   const published = yield* publishedFolders
   // Of chosen folders, it only matters that they are known.
   const unread = folders.length > 0 ? [] : published.unread
-  yield* Effect.forEach(published.unread, (problem) => Effect.logError(problem), { discard: true })
+  const note = Effect.forEach(published.unread, (problem) => Effect.logError(problem), { discard: true })
   const lost = new Set(published.folders.filter((folder) => !there.includes(folder)))
   const known = [...there, ...lost].sort()
   if (folders.length > 0) {
     const unknown = folders.filter((folder) => !known.includes(folder))
     if (unknown.length === 0) return { chosen: [...new Set(folders)].sort(), lost, unread, without: [] }
     const message = `there are no archives of ${unknown.join(", ")} in ${archives.target}`
+    yield* note
     return yield* new UnknownFolders({ folders: unknown, known, message })
   }
   if (known.length === 0) {
     const message = `there are no archives in ${archives.target}: nothing to verify; has a run ever archived something there?`
+    yield* note
     return yield* new NothingToVerify({ message })
   }
   if (which === "current") return { chosen: known, lost, unread, without: [] }

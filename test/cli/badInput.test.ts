@@ -121,6 +121,30 @@ describe("bad input", () => {
     return run(["run", "--config", place.config], { program, ...(asRoot ? { uid: nobody } : {}) })
   }
 
+  it.skipIf(process.getuid?.() !== 0)(
+    "where another user's lock cannot be used, that is the error, alone",
+    async () => {
+      place.put("ABCD/a.txt", "one")
+      const own = join(place.root, "own")
+      place.configure({ lockfile_path: join(own, "lock") })
+      mkdirSync(own, { mode: 0o700 })
+      await job()
+      chmodSync(join(place.target, ".zipper"), 0o700)
+      writeFileSync(place.config, readFileSync(place.config), { mode: 0o644 })
+      chmodSync(place.config, 0o644)
+      writeFileSync(join(place.root, "zipper.log"), "")
+      chmodSync(join(place.root, "zipper.log"), 0o666)
+      chmodSync(place.root, 0o777)
+      copyFileSync(zipper, join(place.root, "zipper.mjs"))
+      const options = { program: join(place.root, "zipper.mjs"), uid: 65_534 }
+      const refused = await run(["run", "--config", place.config], options)
+      assert.strictEqual(refused.status, 3)
+      assert.match(refused.stderr, /^error: cannot use the lock file .*permission denied \(EACCES\).*\n$/)
+      const listed = await run(["ls", "ABCD", "--from", place.target], options)
+      assert.match(listed.stderr, /^error: cannot look at the archives of ABCD: .*\n$/)
+    }
+  )
+
   it("the first ten unreadable files of a folder are named, and the rest is counted", async () => {
     const names = Array.from({ length: 14 }, (_, index) => `f${10 + index}`)
     for (const name of names) place.put(`ABCD/${name}`, name)

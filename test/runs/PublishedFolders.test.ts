@@ -68,7 +68,7 @@ describe("lost archives", () => {
       )
       assert.deepStrictEqual(lost, [folderName("LOST")])
       assert.strictEqual(unread.length, 1)
-      assert.match(unread[0] ?? "", /^folders of which nothing is left may not be noticed: .*EIO/)
+      assert.match(unread[0] ?? "", /^a folder that lost all its archives may go unnoticed: .*EIO/)
       // The caller shows it, once.
       assert.deepStrictEqual(log.lines, [])
     })

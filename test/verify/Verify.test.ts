@@ -158,7 +158,7 @@ describe("verify, where a record of what was published cannot be read", () => {
         summary.folders.map(({ folder, result }) => `${folder} ${result}`),
         ["ABCD good", "EFGH missing"]
       )
-      const said = problems.map((problem) => `folders of which nothing is left may not be noticed: ${problem}`)
+      const said = problems.map((problem) => `a folder that lost all its archives may go unnoticed: ${problem}`)
       assert.deepStrictEqual(summary.unread, said)
       assert.include(lines, `ERROR ${said[0]}`)
     })
