@@ -13,15 +13,24 @@ import { minimalRoots } from "./Selection.ts"
 import { Sender } from "./Sender.ts"
 import { type DatasetPair, type Survey, targetNames } from "./Survey.ts"
 
-/** Logs the remarks as warnings, and gives their texts. A summary with one does not count as all well. */
+/**
+ * Logs the remarks, as warnings where something is to be done, and gives their texts. A summary with one does not count as all well.
+ */
 export const logRemarks = Effect.fn("Replication.remark")(function* (job: Job, found: Survey, moved: Renamed) {
   const remarks = yield* remarksOn(job, found, moved)
-  for (const { dataset, text } of remarks) {
-    const warning = Effect.logWarning(text)
-    yield* dataset === undefined ? warning : Effect.annotateLogs(warning, "dataset", dataset)
+  for (const { dataset, lasts, text } of remarks) {
+    const line = lasts === true ? Effect.logInfo(text) : Effect.logWarning(text)
+    yield* dataset === undefined ? line : Effect.annotateLogs(line, "dataset", dataset)
   }
   return remarks.map(({ text }) => text)
 })
+
+interface Remark {
+  readonly dataset: string | undefined
+  readonly text: string
+  /** It stays so at every run, and the replica goes on. */
+  readonly lasts?: boolean
+}
 
 /** What of a job needs a look though nothing fails: sentences on one dataset or on several. */
 export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job, found: Survey, moved: Renamed) {
@@ -29,11 +38,12 @@ export const remarksOn = Effect.fn("Replication.remarksOn")(function* (job: Job,
   const now = (yield* Clock.currentTimeMillis) / 1000
   const sources = found.items.map(({ source }) => source)
   const several = [orphansRemark(job, found, moved, { from, to }), staleRemark(staleOf(sources, now), from)]
-  return [
+  const remarks: ReadonlyArray<Remark> = [
     ...keyRemarks(job, found, to),
     ...promotedRemarks(found, from, to),
     ...several.flatMap((text) => (text === undefined ? [] : [{ dataset: undefined, text }]))
   ]
+  return remarks
 })
 
 /** Datasets that the job names, of which nothing has a snapshot and nothing ever arrived. */
@@ -122,7 +132,7 @@ const keyRemarks = (job: Job, { items, targets }: Survey, there: string) =>
   })
 
 /** What a promotion at the source took: snapshots that no incremental stream brings, and the base of a replica. */
-const promotedRemarks = ({ items, targets, tree }: Survey, from: string, there: string) => {
+const promotedRemarks = ({ items, targets, tree }: Survey, from: string, there: string): ReadonlyArray<Remark> => {
   const holders = new Map(tree.flatMap(({ name, snapshots }) => snapshots.map(({ guid }) => [guid, name] as const)))
   const left = new Map<string, { readonly origin: string; readonly keeper: string }>()
   for (const { source, target } of items) {
@@ -146,7 +156,7 @@ const promotedRemarks = ({ items, targets, tree }: Survey, from: string, there: 
     if (of === undefined) return []
     const which = `${count(apart.length, "snapshot")} that were in the replica of ${of.origin} (${firstNames(apart.map(({ name }) => `@${name}`))})`
     const text = `${which} are older than what ${target} on ${there} began with and never reach it: the dataset seems to have been a clone of ${of.origin} that was promoted; ${of.keeper} has them, so keep that one, or move ${target} out of the way (there: ${moveAway(target)}) and the next run starts anew with them`
-    return [{ dataset: source.name, text }]
+    return [{ dataset: source.name, text, lasts: true }]
   })
 }
 

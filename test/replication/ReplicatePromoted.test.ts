@@ -29,9 +29,11 @@ describe("a clone that was promoted at the source", () => {
         const text =
           "2 snapshots that were in the replica of tank/a (@1, @2) are older than what backup/nas/tank/b on this host began with and never reach it: the dataset seems to have been a clone of tank/a that was promoted; backup/nas/tank/a has them, so keep that one, or move backup/nas/tank/b out of the way (there: zfs rename 'backup/nas/tank/b' 'backup/nas/tank/b-old' && zfs inherit -r zipper:send 'backup/nas/tank/b-old') and the next run starts anew with them"
         assert.deepStrictEqual(summary.remarks, [text])
+        // It is so at every run, and nothing has to be done about it.
+        assert.include(kit.lines, `INFO tank/b: ${text}`)
         assert.deepStrictEqual(
           kit.lines.filter((line) => line.startsWith("WARN")),
-          [`WARN tank/b: ${text}`]
+          []
         )
       }
       assert.deepStrictEqual(kit.names("backup/nas/tank/a"), ["1", "2", "3", "4"])
