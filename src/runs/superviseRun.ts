@@ -224,13 +224,15 @@ export const failureOf = (cause: Cause.Cause<unknown>): { readonly outcome: Outc
 const recordEnd = Effect.fnUntraced(function* <A, I>(run: Supervision<A, I>, end: RunEnd<A>, isLocked: boolean) {
   const { job, stateFolder, whole } = run
   const done = yield* Ref.get(run.done)
-  yield* (yield* History).end(run.historyOf(end, done))
+  // What is shown later has to say what was done.
+  const shown = end.outcome === "interrupted" ? { ...end, error: run.stopped() } : end
+  yield* (yield* History).end(run.historyOf(shown, done))
   if (job === undefined) return undefined
   const states = yield* JobStates
   const metrics = yield* Metrics
   const before = yield* Effect.either(states.load(job))
   const known = Either.getOrUndefined(before)
-  const after = run.nextState(known, end, done)
+  const after = run.nextState(known, shown, done)
   if (!isLocked) {
     const lock = yield* Lock
     const save = (error: JobStateError) =>

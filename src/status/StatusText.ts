@@ -202,7 +202,7 @@ const outcome = ({ error, failures, outcome }: NonNullable<JobStatus["last_run"]
     ok: sound ? "all well" : "nothing failed in it",
     failed: error === null ? `${number(failures)} failed` : "it failed",
     not_started: "it could not begin",
-    interrupted: "stopped by a signal"
+    interrupted: error ?? "stopped by a signal"
   })[outcome]
 
 /** At most so many reasons are shown; all of them are in the document of `--json`. */

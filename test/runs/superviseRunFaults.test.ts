@@ -55,6 +55,7 @@ describe("a run that is stopped, killed or cannot write", () => {
       assert.isTrue((yield* Ref.get(kit.store)).published.has(folder("ABCD")))
       const line = "ERROR stopped by a signal: EFGH was not archived; its archive is as it was; 1 folder was done"
       assert.include(kit.lines, line)
+      assert.strictEqual(`ERROR ${run.error}`, line)
       assert.deepStrictEqual(yield* titles(kit.sent), [])
     })
   )
