@@ -6,8 +6,8 @@ import type { AlertsOf } from "../runs/Alerts.ts"
 import { Lock, LockError } from "../runs/Lock.ts"
 import { withMessages } from "../runs/Messages.ts"
 import { type NotifyOn, pruneMessages } from "../runs/MessageTexts.ts"
-import { type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
-import { PreflightError, retryTransient, waitForLock } from "../runs/Run.ts"
+import { type PruneDocument, type ReplicaResult, summarize, totals } from "../runs/PruneResult.ts"
+import { PreflightError, retryTransient, stoppedBySignal, waitForLock } from "../runs/Run.ts"
 import { utcSeconds } from "../text/Time.ts"
 import { permissionsOf } from "../zfs/Allow.ts"
 import type { Snapshot, SourceDataset, TargetDataset } from "../zfs/Dataset.ts"
@@ -28,6 +28,8 @@ interface PruneOptions {
   readonly host: string
   /** Whether it is a job of the configuration. */
   readonly named: boolean
+  /** Gets what was done before a signal ended it. */
+  readonly onUnfinished?: (summary: PruneDocument) => Effect.Effect<void>
   readonly notify_on: ReadonlyArray<NotifyOn>
   readonly reminder_hours: number
 }
@@ -65,8 +67,20 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (job: Job, retention:
   const places = replicas.map(({ target }) => ({ dataset: target.name, where: "here" }) as const)
   yield* failPreflight(yield* missingOn(receiver, found.receiver, permissionsOf("prune"), places))
   const needs = yield* Effect.forEach(replicas.length > 0 ? options.readers : [], ask)
+  const dry_run = receiver.dryRun ?? false
+  const summaryOf = Effect.fnUntraced(function* (results: ReadonlyArray<ReplicaResult>, errors?: readonly [string]) {
+    const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
+    const about = { job, run, started_at_utc: utcSeconds(started), seconds, dry_run }
+    return summarize({ ...about, replicas: results, ...(errors === undefined ? {} : { errors }) })
+  })
+  const done: Array<ReplicaResult> = []
+  const pruned = yield* Effect.forEach(replicas, pruneReplica(retention, retries, needs, done)).pipe(
+    Effect.onInterrupt(() =>
+      Effect.flatMap(summaryOf(done, [stoppedBySignal]), options.onUnfinished ?? (() => Effect.void))
+    )
+  )
   const results: ReadonlyArray<ReplicaResult> = [
-    ...(yield* Effect.forEach(replicas, pruneReplica(retention, retries, needs))),
+    ...pruned,
     ...(yield* Effect.forEach(orphans, ({ name, why }) =>
       spare(null, name, `${why ?? "its source is gone"}: nothing of it is destroyed`)
     )),
@@ -81,9 +95,7 @@ const pruneReplicas = Effect.fn("PruneReplicas")(function* (job: Job, retention:
       return some ? withoutReplica(name, target, why) : notFound(name, target, why)
     }))
   ]
-  const seconds = ((yield* Clock.currentTimeMillis) - started) / 1000
-  const dry_run = receiver.dryRun ?? false
-  const summary = summarize({ job, run, started_at_utc: utcSeconds(started), seconds, replicas: results, dry_run })
+  const summary = yield* summaryOf(results)
   yield* Effect.logInfo(totals(summary))
   return summary
 }, Effect.scoped)
@@ -134,17 +146,15 @@ interface Replica {
   readonly target: TargetDataset
 }
 
-const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArray<Needs>) =>
+/** `done` gets each result, also of a replica that a signal left half pruned. */
+const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArray<Needs>, done: Array<ReplicaResult>) =>
   Effect.fnUntraced(
     function* ({ source, target }: Replica) {
       const { name } = target
       const newest = commonWith(source, target).at(-1)
       if (newest === undefined) {
-        return yield* spare(
-          source.name,
-          name,
-          "it has no snapshot in common with its source: nothing of it is destroyed"
-        )
+        const why = "it has no snapshot in common with its source: nothing of it is destroyed"
+        return yield* Effect.tap(spare(source.name, name, why), (spared) => done.push(spared))
       }
       const newestCommon = new Set([newest.guid, ...needs.flatMap((by) => neededBy(target, by))])
       const choice = yield* Effect.mapError(
@@ -159,19 +169,20 @@ const pruneReplica = (retention: Retention, retries: number, needs: ReadonlyArra
       }
       const destroyed: Array<string> = []
       const failed: Array<{ readonly snapshot: string; readonly error: string }> = []
-      for (const snapshot of choice.destroy) {
-        const error = yield* destroy(name, retries, snapshot)
-        if (error === undefined) destroyed.push(snapshot.name)
-        else failed.push({ snapshot: snapshot.name, error })
-      }
-      return {
+      const result = (): ReplicaResult => ({
         dataset: source.name,
         target: name,
         result: failed.length > 0 ? "failed" : "pruned",
         destroyed,
         kept: target.snapshots.length - destroyed.length,
         ...(failed.length > 0 ? { failed } : {})
-      } satisfies ReplicaResult
+      })
+      yield* Effect.forEach(choice.destroy, (snapshot) =>
+        Effect.map(destroy(name, retries, snapshot), (error) =>
+          error === undefined ? destroyed.push(snapshot.name) : failed.push({ snapshot: snapshot.name, error })
+        )
+      ).pipe(Effect.ensuring(Effect.sync(() => done.push(result()))))
+      return result()
     },
     (effect, { source }) => Effect.annotateLogs(effect, "dataset", source.name)
   )

@@ -2,7 +2,7 @@ import { sumAll } from "effect/Number"
 import * as Schema from "effect/Schema"
 import type { Job } from "../config/ReplicationJob.ts"
 import { ExitStatus } from "../system/ExitStatus.ts"
-import { countField, document, flag, optional, orNull, text, undelivered } from "../text/Document.ts"
+import { countField, document, errors, flag, optional, orNull, text, undelivered } from "../text/Document.ts"
 import { count, duration } from "../text/Text.ts"
 import { jobRun, namesOfJob } from "./ReplicationResult.ts"
 
@@ -51,6 +51,7 @@ export const PruneDocument = document({
   kept: countField("snapshots that stay"),
   failed: countField("snapshots that should have gone and could not; above 0 the exit status is 1"),
   not_found: countField("datasets that neither end has; above 0 the exit status is 1"),
+  errors,
   undelivered,
   replicas: Schema.Array(PruneReplica)
 })
@@ -61,7 +62,7 @@ export type ReplicaResult = typeof PruneReplica.Type
 export const summarize = ({
   job,
   ...run
-}: Pick<PruneDocument, "dry_run" | "run" | "started_at_utc" | "seconds" | "replicas"> & {
+}: Pick<PruneDocument, "dry_run" | "run" | "started_at_utc" | "seconds" | "replicas" | "errors"> & {
   readonly job: Job
 }): PruneDocument => {
   const pruned = prunedOf(run.replicas)

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
+import * as TestClock from "effect/TestClock"
 import type { Job } from "../../src/config/ReplicationJob.ts"
 import { type Reader, runPrune } from "../../src/replication/Prune.ts"
 import { survey } from "../../src/replication/Survey.ts"
-import { exitStatusOf, totals } from "../../src/runs/PruneResult.ts"
+import { exitStatusOf, type PruneDocument, totals } from "../../src/runs/PruneResult.ts"
 import { PreflightError } from "../../src/runs/Run.ts"
 import { allowTable } from "../doubles/replication/end.ts"
 import {
@@ -31,7 +33,11 @@ const makePruneKit = (
     yield* kit.run()
     const replica = kit.memory.target.datasets.get("backup/nas/tank")
     assert.isDefined(replica)
-    const prune = (dryRun = false, readers: ReadonlyArray<Reader> = []) =>
+    const begin = (
+      dryRun: boolean,
+      readers: ReadonlyArray<Reader>,
+      onUnfinished: (summary: PruneDocument) => Effect.Effect<void> = () => Effect.void
+    ) =>
       runPrune(
         {
           ...job,
@@ -47,10 +53,12 @@ const makePruneKit = (
           named: true,
           notify_on: ["failure"],
           reminder_hours: 24,
-          readers
+          readers,
+          onUnfinished
         }
-      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory, dryRun), kit.around)), letTimePass)
-    return { ...kit, tank, replica, prune }
+      ).pipe(Effect.provide(Layer.merge(servicesOf(kit.memory, dryRun), kit.around)))
+    const prune = (dryRun = false, readers: ReadonlyArray<Reader> = []) => letTimePass(begin(dryRun, readers))
+    return { ...kit, tank, replica, begin, prune }
   })
 
 const hold = (dataset: { snapshots: ReadonlyArray<{ readonly name: string }> }, name: string, how: object) => {
@@ -159,6 +167,27 @@ describe("prune", () => {
       const summary = yield* kit.prune()
       assert.deepStrictEqual(kit.names("backup/nas/tank"), ["d2", "d4", "d5"])
       assert.strictEqual(exitStatusOf(summary), 1)
+    })
+  )
+
+  it.effect("stopped by a signal, it gives what was destroyed until then", () =>
+    Effect.gen(function* () {
+      const kit = yield* makePruneKit(5)
+      kit.memory.failures.set("destroy backup/nas/tank@d2", [zfsError("Busy", "dataset is busy", true)])
+      const unfinished: Array<PruneDocument> = []
+      const run = yield* Effect.fork(kit.begin(false, [], (done) => Effect.sync(() => unfinished.push(done))))
+      // It waits for its second attempt then.
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.interrupt(run)
+      assert.deepStrictEqual(
+        unfinished.map(({ destroyed, errors, kept, replicas }) => ({
+          destroyed,
+          errors,
+          kept,
+          names: replicas.map((replica) => replica.destroyed)
+        })),
+        [{ destroyed: 1, errors: ["stopped by a signal before it was done"], kept: 4, names: [["d1"]] }]
+      )
     })
   )
 

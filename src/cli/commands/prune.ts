@@ -10,7 +10,7 @@ import { makeCommand } from "../command.ts"
 import { endWith, UsageError } from "../exit.ts"
 import * as services from "../layers.ts"
 import * as options from "../options.ts"
-import { printDocument } from "../output.ts"
+import { documentUnfinished, printDocument } from "../output.ts"
 import { type ResolvedJob, resolveJob, retentionOf } from "../replicationJob.ts"
 import { withJobLayers } from "./replicate.ts"
 
@@ -58,8 +58,9 @@ export const prune = makeCommand(
         "nothing says what to keep: give --hourly, --daily, --weekly or --monthly a number, or the job a retention"
       return yield* new UsageError({ command: "prune", problems: [problem] })
     }
+    const onUnfinished = yield* documentUnfinished(PruneDocument)
     const summary = yield* withJobLayers("prune", flags, resolved, (context) =>
-      runPrune(resolved.job, retention, { ...context, readers: readers(resolved, context.retries) })
+      runPrune(resolved.job, retention, { ...context, onUnfinished, readers: readers(resolved, context.retries) })
     )
     yield* printDocument(PruneDocument, summary)
     yield* endWith(exitStatusOf(summary))
