@@ -8,9 +8,10 @@ import { start } from "./start.ts"
 import { processorByStep } from "./steps.ts"
 
 /**
- * npm run bench [-- --work DIR] [--runs N] [--only PART]… [--corpus NAME]… [--most FILES] [--gigabytes N] [--chart FILE]
+ * npm run bench [-- --work DIR] [--to DIR] [--runs N] [--only PART]… [--corpus NAME]… [--most FILES] [--gigabytes N] [--chart FILE]
  * Whole processes, medians of N in turn. Corpora are kept in DIR for the next time; without it they go. --corpus chooses among
- * those of frontier, steps and restore, --most is how many files count and memory go up to (a million only on request), --gigabytes is for pipe.
+ * those of frontier, steps and restore, --most is how many files count and memory go up to (a million only on request), --gigabytes
+ * is for pipe. restore writes below --to, or else below --work: a tmpfs leaves the disk out of its figures.
  */
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   frontier,

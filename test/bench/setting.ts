@@ -9,6 +9,7 @@ import { corpora, once } from "./corpora.ts"
 const { values } = parseArgs({
   options: {
     work: { type: "string" },
+    to: { type: "string" },
     runs: { type: "string", default: "3" },
     only: { type: "string", multiple: true },
     corpus: { type: "string", multiple: true },
@@ -23,6 +24,8 @@ export const most = Number(values.most)
 export const gigabytes = Number(values.gigabytes)
 export const chartPath = resolve(values.chart)
 export const work = values.work === undefined ? mkdtempSync(join(tmpdir(), "zipper-bench-")) : resolve(values.work)
+/** Where files are restored to. */
+export const to = values.to === undefined ? work : resolve(values.to)
 export const built = resolve("dist/zipper.mjs")
 export const only = values.only
 export const corpusNames = values.corpus ?? Object.keys(corpora)
@@ -42,9 +45,9 @@ export const corpus = (name: string): string => {
   return once(join(work, name, "CRPS"), fill)
 }
 
-/** An empty folder below the work folder. */
-export const emptied = (name: string): string => {
-  const place = join(work, name)
+/** An empty folder below the work folder, or another one. */
+export const emptied = (name: string, above = work): string => {
+  const place = join(above, name)
   rmSync(place, { recursive: true, force: true })
   mkdirSync(place, { recursive: true })
   return place
